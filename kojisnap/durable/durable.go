@@ -1,0 +1,196 @@
+// Package durable makes writes survive a crash: what stands under its final
+// name is complete and on the disk, whenever the machine stops.
+//
+// The method is always the same: write under a temporary name in the same
+// directory, fsync the file, rename, fsync the directory. The system calls of
+// WriteFile are, in order: openat(O_CREAT|O_EXCL), write…, fchmod, fsync, close,
+// renameat, open(dir), fsync(dir). A crash leaves at most a temporary file,
+// whose name IsTemp recognizes; CleanTemps removes those that are old.
+package durable
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// tempMark is in the name of every temporary file: .NAME.tmp-kojisnap-RANDOM.
+const tempMark = ".tmp-kojisnap-"
+
+// WriteFile makes path hold what write writes, with mode 0644, replacing a file
+// that is there at once: a reader sees the old content or the new, never a part.
+// On return without error content and name are on the disk. If write or anything
+// else fails, path is as it was and nothing is left beside it.
+func WriteFile(path string, write func(io.Writer) error) error {
+	return writeFile(path, write, Rename)
+}
+
+// CreateFile is WriteFile for a path that must not exist yet: if it does, the
+// error is fs.ErrExist and the file there stays. Of several concurrent calls one
+// succeeds.
+func CreateFile(path string, write func(io.Writer) error) error {
+	return writeFile(path, write, func(temp, path string) error {
+		// link, unlike rename, never replaces.
+		if err := os.Link(temp, path); err != nil {
+			return err
+		}
+		if err := os.Remove(temp); err != nil {
+			return err
+		}
+		return SyncDir(filepath.Dir(path))
+	})
+}
+
+func writeFile(path string, write func(io.Writer) error, publish func(temp, path string) error) (err error) {
+	f, err := createTemp(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close() // harmless after the first
+			os.Remove(f.Name())
+		}
+	}()
+	if err := write(f); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := f.Chmod(0o644); err != nil { // whatever the umask is
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return publish(f.Name(), path)
+}
+
+// Rename renames and makes the new name durable: on return without error the
+// directories of both names are on the disk. The content of a renamed file must
+// have been synced before.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	if err := SyncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	if filepath.Dir(from) == filepath.Dir(to) {
+		return nil
+	}
+	return SyncDir(filepath.Dir(from))
+}
+
+// Remove removes a file and makes that durable. A file that is not there is not
+// an error.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// MkdirAll is os.MkdirAll, and makes the names of the directories that it
+// created durable.
+func MkdirAll(path string, perm fs.FileMode) error {
+	path = filepath.Clean(path)
+	var made []string
+	for p := path; ; p = filepath.Dir(p) {
+		if _, err := os.Stat(p); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, p)
+		if filepath.Dir(p) == p {
+			break
+		}
+	}
+	if err := os.MkdirAll(path, perm); err != nil {
+		return err
+	}
+	for _, p := range made {
+		if err := SyncDir(filepath.Dir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SyncDir makes the names in a directory durable. File systems that cannot
+// sync a directory (EINVAL, ENOTSUP: some network ones) keep their own promises.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+// IsTemp tells whether a file name (without directory) is one that this package
+// writes to before renaming. Readers of a directory skip those.
+func IsTemp(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.Contains(name, tempMark)
+}
+
+// CleanTemps removes from dir (not below it) the temporary files of writers that
+// died: those not written to since before. A dir that is not there has none.
+func CleanTemps(dir string, before time.Time) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !IsTemp(e.Name()) || !e.Type().IsRegular() {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its writer has just renamed it
+		}
+		if err != nil {
+			return err
+		}
+		if !info.ModTime().Before(before) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func createTemp(path string) (*os.File, error) {
+	dir, base := filepath.Split(path)
+	if base == "" || base == "." || base == ".." {
+		return nil, fmt.Errorf("write %q: not a file name", path)
+	}
+	// A long name is cut: with mark and number it must fit in NAME_MAX (255).
+	if len(base) > 200 {
+		base = base[:200]
+	}
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	name := filepath.Join(dir, "."+base+tempMark+hex.EncodeToString(random[:]))
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}

@@ -1,0 +1,34 @@
+// Package progress is how a working package tells about work, so that all of
+// them speak of the same two types. What becomes of it (a bar, log lines, JSON,
+// nothing) is the command's choice.
+package progress
+
+// Progress is told about work. Methods may be called concurrently.
+type Progress interface {
+	// Begin starts a stage. total < 0: unknown.
+	Begin(stage string, total int64) Counter
+}
+
+// Counter counts one stage. Methods may be called concurrently.
+type Counter interface {
+	Add(n int64) // completed units only
+	End()        // exactly once, also after failure
+}
+
+// Discard is silent.
+var Discard Progress = discard{}
+
+// OrDiscard returns p, or Discard if p is nil, as the zero value of an options
+// struct has it.
+func OrDiscard(p Progress) Progress {
+	if p == nil {
+		return Discard
+	}
+	return p
+}
+
+type discard struct{}
+
+func (discard) Begin(string, int64) Counter { return discard{} }
+func (discard) Add(int64)                   {}
+func (discard) End()                        {}
