@@ -1,0 +1,249 @@
+package snapfile
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"kojisnap/kojisnap/relation"
+)
+
+const (
+	formatName    = "kojisnap-snapshot"
+	formatVersion = 1
+
+	// maxManifest bounds what a damaged store can make a reader hold.
+	maxManifest = 64 << 20
+)
+
+// Manifest describes one snapshot. It is written last: without it a snapshot does not exist.
+type Manifest struct {
+	Format  string `json:"format"`
+	Version int    `json:"version"`
+
+	Hub         string    `json:"hub"`          // URL of the hub that was read
+	KojiVersion string    `json:"koji_version"` // of that hub
+	Event       int64     `json:"event"`        // E
+	EventTime   time.Time `json:"event_time"`   // when E happened, by the hub's clock
+	Created     time.Time `json:"created"`
+	CreatedBy   string    `json:"created_by"` // kojisnap and its version
+
+	Scope  Scope  `json:"scope"`
+	Parent string `json:"parent,omitempty"` // the snapshot whose segments this one builds on
+	Chain  int    `json:"chain,omitempty"`  // how many snapshots came before it, each the parent of the next
+
+	Relations []Relation `json:"relations"` // in the catalogue's order
+	LeftOut   []LeftOut  `json:"left_out,omitempty"`
+	Totals    Totals     `json:"totals"`
+}
+
+// Scope says what was asked for, and what that came to.
+type Scope struct {
+	Tags []string `json:"tags"` // as asked for, sorted
+	All  []Tag    `json:"all"`  // with all that they inherit at E, sorted by id
+}
+
+// Tag is a tag of the scope.
+type Tag struct {
+	ID   int64  `json:"id"`
+	Name string `json:"name"`
+}
+
+// Relation is one relation of a snapshot.
+type Relation struct {
+	Name     string    `json:"name"`
+	Columns  []string  `json:"columns"`
+	Key      []string  `json:"key"`
+	Rows     int64     `json:"rows"` // in the view at E
+	Segments []Segment `json:"segments,omitempty"`
+	// Revoked are the rows of a versioned relation that were revoked after the event of an
+	// earlier snapshot of the same hub and scope and not after E, with their true revoke_event.
+	Revoked []Segment `json:"revoked,omitempty"`
+}
+
+// LeftOut is a row that the hub could not give.
+type LeftOut struct {
+	Relation string `json:"relation"`
+	Row      string `json:"row"`
+	Reason   string `json:"reason"`
+}
+
+// Totals sums up the segments.
+type Totals struct {
+	Rows       int64 `json:"rows"`
+	Bytes      int64 `json:"bytes"`
+	Compressed int64 `json:"compressed"`
+	Segments   int   `json:"segments"`
+}
+
+// ErrNewer says that a manifest has a version that this program does not know.
+var ErrNewer = errors.New("the snapshot has a newer format than this kojisnap reads; update kojisnap")
+
+// ID returns the name of the snapshot with these manifest bytes: its event, and the first 12
+// hex digits of their SHA-256.
+func ID(event int64, manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	return fmt.Sprintf("%d-%s", event, hex.EncodeToString(sum[:6]))
+}
+
+var idRE = regexp.MustCompile(`^[0-9]{1,19}-[0-9a-f]{12}$`)
+
+// ManifestPrefix is what the objects of manifests begin with.
+const ManifestPrefix = "snapshots/"
+
+// ManifestObject names the object that holds a snapshot's manifest.
+func ManifestObject(id string) (string, error) {
+	if !idRE.MatchString(id) {
+		return "", fmt.Errorf("%q is not a snapshot's id (they look like 419-0123456789ab)", id)
+	}
+	return ManifestPrefix + id + ".json", nil
+}
+
+// IDOfObject is the reverse of ManifestObject; other objects give false.
+func IDOfObject(name string) (string, bool) {
+	id, ok := strings.CutSuffix(strings.TrimPrefix(name, ManifestPrefix), ".json")
+	return id, ok && idRE.MatchString(id) && strings.HasPrefix(name, ManifestPrefix)
+}
+
+// Encode completes the manifest (format, version, totals, order) and returns its bytes and id.
+func (m *Manifest) Encode() (body []byte, id string, err error) {
+	m.Format, m.Version = formatName, formatVersion
+	m.Totals = Totals{}
+	for _, r := range m.Relations {
+		m.Totals.Rows += r.Rows
+		for _, s := range slices.Concat(r.Segments, r.Revoked) {
+			m.Totals.Bytes += s.Bytes
+			m.Totals.Compressed += s.Compressed
+			m.Totals.Segments++
+		}
+	}
+	if err := m.validate(); err != nil {
+		return nil, "", err
+	}
+	body, err = json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, "", err
+	}
+	body = append(body, '\n')
+	return body, ID(m.Event, body), nil
+}
+
+// Decode reads a manifest. Unknown fields are an error, and so is a newer version (ErrNewer).
+func Decode(body []byte) (*Manifest, error) {
+	var head struct {
+		Format  string
+		Version int
+	}
+	if err := json.Unmarshal(body, &head); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if head.Format != formatName {
+		return nil, fmt.Errorf("manifest: format is %q, not %q", head.Format, formatName)
+	}
+	if head.Version > formatVersion {
+		return nil, fmt.Errorf("manifest of version %d: %w", head.Version, ErrNewer)
+	}
+	m := new(Manifest)
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if err := m.validate(); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return m, nil
+}
+
+var shaRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (m *Manifest) validate() error {
+	if m.Version < 1 || m.Event <= 0 {
+		return fmt.Errorf("version %d, event %d", m.Version, m.Event)
+	}
+	all := relation.All()
+	if len(m.Relations) != len(all) {
+		return fmt.Errorf("%d relations, version %d has %d", len(m.Relations), formatVersion, len(all))
+	}
+	for i, r := range m.Relations {
+		want := all[i]
+		if r.Name != want.Name || !slices.Equal(r.Columns, want.ColumnNames()) || !slices.Equal(r.Key, want.Key) {
+			return fmt.Errorf("relation %q is not version %d's %q", r.Name, formatVersion, want.Name)
+		}
+		for _, s := range slices.Concat(r.Segments, r.Revoked) {
+			if !shaRE.MatchString(s.SHA256) || s.Rows <= 0 || s.Bytes <= 0 || s.Layer < 0 {
+				return fmt.Errorf("relation %s: bad segment %q", r.Name, s.SHA256)
+			}
+		}
+	}
+	return nil
+}
+
+// Snapshot is a manifest with the means to read its rows. Its methods may be called concurrently.
+type Snapshot struct {
+	ID       string
+	Manifest *Manifest
+	get      GetFunc
+}
+
+// Open reads the manifest of the snapshot id. A snapshot that is not there is fs.ErrNotExist; a
+// manifest whose bytes do not give its id is a *DamagedError.
+func Open(ctx context.Context, get GetFunc, id string) (*Snapshot, error) {
+	object, err := ManifestObject(id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := get(ctx, object)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	defer r.Close()
+	body, err := io.ReadAll(io.LimitReader(r, maxManifest))
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	m, err := Decode(body)
+	if errors.Is(err, ErrNewer) {
+		return nil, fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	if err != nil || ID(m.Event, body) != id {
+		return nil, fmt.Errorf("snapshot %s: %w", id, &DamagedError{object, "its SHA-256 is not the one in its name"})
+	}
+	return &Snapshot{ID: id, Manifest: m, get: get}, nil
+}
+
+// Rows opens the view at E of a relation of the catalogue. The caller closes it.
+func (s *Snapshot) Rows(ctx context.Context, name string) *Rows { return s.open(ctx, name, false) }
+
+// Revoked opens a relation's rows that were revoked between an earlier snapshot and E.
+func (s *Snapshot) Revoked(ctx context.Context, name string) *Rows { return s.open(ctx, name, true) }
+
+// Relation returns what the manifest says of a relation of the catalogue.
+func (s *Snapshot) Relation(name string) *Relation {
+	for i := range s.Manifest.Relations {
+		if r := &s.Manifest.Relations[i]; r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
+	rel := s.Relation(name)
+	if rel == nil {
+		return &Rows{err: fmt.Errorf("snapshot %s: no relation %q", s.ID, name)}
+	}
+	if revoked {
+		return openRows(ctx, s.get, relation.Get(name), rel.Revoked)
+	}
+	return openRows(ctx, s.get, relation.Get(name), rel.Segments)
+}

@@ -1,0 +1,231 @@
+package snapfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// Rows is a relation's rows in the order of its key: its segments merged, a later layer's row
+// or tombstone in the place of an earlier one's. It is for one goroutine.
+//
+//	for rows.Next() {
+//		use(rows.Line())
+//	}
+//	return rows.Err()
+type Rows struct {
+	layers []*layer // by age
+	line   []byte
+	err    error
+	buf    []byte // of Read
+}
+
+// openRows opens the segments of one relation; it reads nothing before Next.
+func openRows(ctx context.Context, get GetFunc, rel *relation.Relation, segments []Segment) *Rows {
+	r := &Rows{}
+	for _, s := range segments {
+		n := len(r.layers)
+		if n == 0 || r.layers[n-1].segments[0].Layer != s.Layer || r.layers[n-1].segments[0].Keys != s.Keys {
+			r.layers = append(r.layers, &layer{ctx: ctx, get: get, key: newSortKey(rel), keys: s.Keys})
+			n++
+		}
+		r.layers[n-1].segments = append(r.layers[n-1].segments, s)
+	}
+	return r
+}
+
+// Next advances to the next row. It returns false at the end and on an error, which Err tells
+// apart; before the end it has checked every segment's digest.
+func (r *Rows) Next() bool {
+	if r.err != nil {
+		return false
+	}
+	if len(r.layers) == 1 && !r.layers[0].keys {
+		ok := r.layers[0].next(false)
+		r.line, r.err = r.layers[0].line, r.layers[0].err
+		return ok
+	}
+	for {
+		newest := r.smallest()
+		if r.err != nil || newest == nil {
+			return false
+		}
+		r.line = append(r.line[:0], newest.line...)
+		tombstone := newest.keys
+		key := newest.at
+		for _, l := range r.layers {
+			if l != newest && l.state == pending && bytes.Equal(l.at, key) {
+				l.state = idle
+			}
+		}
+		newest.state = idle
+		if !tombstone {
+			return true
+		}
+	}
+}
+
+// smallest returns the newest of the layers that stand at the smallest key, or nil at the end.
+func (r *Rows) smallest() *layer {
+	var best *layer
+	for _, l := range r.layers {
+		if l.state == idle && !l.next(true) {
+			if r.err = l.err; r.err != nil {
+				return nil
+			}
+		}
+		if l.state == pending && (best == nil || bytes.Compare(l.at, best.at) <= 0) {
+			best = l
+		}
+	}
+	return best
+}
+
+// Line is the row as COPY text with its newline, valid until the next Next.
+func (r *Rows) Line() []byte { return r.line }
+
+// Fields splits the row, reusing row; NULL is nil. Fields are valid until the next Next.
+func (r *Rows) Fields(row [][]byte) ([][]byte, error) {
+	return ParseLine(r.line[:len(r.line)-1], row)
+}
+
+// Err returns why Next returned false, nil at the end of the rows.
+func (r *Rows) Err() error { return r.err }
+
+// Close releases what is open. It may be called at any time, more than once.
+func (r *Rows) Close() error {
+	for _, l := range r.layers {
+		l.close()
+	}
+	if r.err == nil {
+		r.err = errors.New("snapfile: rows are closed")
+	}
+	return nil
+}
+
+// Read gives the remaining rows as a stream for COPY … FROM STDIN. Next and Read must not be mixed.
+func (r *Rows) Read(p []byte) (int, error) {
+	for len(r.buf) == 0 {
+		if !r.Next() {
+			if r.err != nil {
+				return 0, r.err
+			}
+			return 0, io.EOF
+		}
+		r.buf = r.line
+	}
+	n := 0
+	for {
+		c := copy(p[n:], r.buf)
+		n += c
+		r.buf = r.buf[c:]
+		if len(r.buf) > 0 || n == len(p) || !r.Next() {
+			return n, nil // an error or the end shows at the next call
+		}
+		r.buf = r.line
+	}
+}
+
+// layer is the rows of one layer: its segments, one after the other.
+type layer struct {
+	ctx      context.Context
+	get      GetFunc
+	key      sortKey
+	keys     bool
+	segments []Segment
+
+	open  *segmentReader
+	line  []byte
+	at    []byte // the key of line
+	prev  []byte
+	row   [][]byte
+	state state
+	err   error
+}
+
+type state uint8
+
+const (
+	idle    state = iota // before a line
+	pending              // at a line
+	ended
+)
+
+// next reads a line and, if withKey, its key, which must ascend.
+func (l *layer) next(withKey bool) bool {
+	for l.err == nil && l.state != ended {
+		if l.open == nil {
+			if len(l.segments) == 0 {
+				l.state = ended
+				return false
+			}
+			if l.open, l.err = openSegment(l.ctx, l.get, l.segments[0]); l.err != nil {
+				break
+			}
+			l.segments = slices.Clone(l.segments[1:])
+		}
+		line, err := l.open.next()
+		if errors.Is(err, io.EOF) {
+			l.open.close()
+			l.open = nil
+			continue
+		}
+		if err != nil {
+			l.err = err
+			break
+		}
+		l.line = line
+		if withKey {
+			if l.err = l.readKey(); l.err != nil {
+				break
+			}
+		}
+		l.state = pending
+		return true
+	}
+	l.state = ended
+	return false
+}
+
+func (l *layer) readKey() error {
+	var err error
+	if l.row, err = ParseLine(l.line[:len(l.line)-1], l.row); err != nil {
+		return l.open.damaged(err.Error())
+	}
+	row := l.row
+	if l.keys {
+		// A tombstone holds the key's columns alone; put them where a row has them.
+		if len(row) != len(l.key.index) {
+			return l.open.damaged(fmt.Sprintf("a key of %d fields", len(row)))
+		}
+		row = make([][]byte, len(l.key.rel.Columns))
+		for i, at := range l.key.index {
+			row[at] = l.row[i]
+		}
+	} else if len(row) != len(l.key.rel.Columns) {
+		return l.open.damaged(fmt.Sprintf("a row of %d fields", len(row)))
+	}
+	l.prev, l.at = l.at, l.prev[:0]
+	if l.at, err = l.key.append(l.at, row); err != nil {
+		return l.open.damaged(err.Error())
+	}
+	if len(l.prev) > 0 && bytes.Compare(l.prev, l.at) >= 0 {
+		return l.open.damaged("its lines are not in order")
+	}
+	return nil
+}
+
+func (l *layer) close() {
+	if l.open != nil {
+		l.open.close()
+		l.open = nil
+	}
+	if l.state != ended {
+		l.state = ended
+	}
+}
