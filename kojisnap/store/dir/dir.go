@@ -1,0 +1,156 @@
+// Package dir is a store in a directory: an object is a file, its name the path.
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"kojisnap/kojisnap/durable"
+	"kojisnap/kojisnap/store"
+)
+
+// Store is a directory. Objects are written beside their place, synced and
+// renamed, so that a crash leaves no part of one.
+type Store struct{ dir string }
+
+// Open returns the store in dir, which is created if its parent exists: a wrong
+// path or a mount that is missing is an error, not a new empty store far away.
+func Open(dir string) (*Store, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(abs, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("store %s: %w", dir, err)
+	}
+	info, err := os.Stat(abs)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", dir, err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("store %s: not a directory", dir)
+	}
+	return &Store{abs}, nil
+}
+
+// OpenExisting is Open for readers: a store that is not there is fs.ErrNotExist.
+func OpenExisting(dir string) (*Store, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("store %s: %w", dir, err)
+	}
+	return Open(dir)
+}
+
+func (s *Store) String() string { return s.dir }
+
+// Put implements store.Store.
+func (s *Store) Put(ctx context.Context, name string, src io.ReadSeeker) error {
+	return s.write(ctx, "put", name, src, durable.WriteFile)
+}
+
+// Create implements store.Creator.
+func (s *Store) Create(ctx context.Context, name string, src io.ReadSeeker) error {
+	return s.write(ctx, "create", name, src, durable.CreateFile)
+}
+
+func (s *Store) write(ctx context.Context, op, name string, src io.Reader, to func(string, func(io.Writer) error) error) error {
+	path, err := s.path(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("%s %s: %w", op, name, err)
+	}
+	err = to(path, func(w io.Writer) error {
+		_, err := io.Copy(w, contextReader{ctx, src})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s %s in %s: %w", op, name, s.dir, err)
+	}
+	return nil
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	path, err := s.path(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path)
+}
+
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, prefix string) ([]store.Entry, error) {
+	var entries []store.Entry
+	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := filepath.ToSlash(strings.TrimPrefix(strings.TrimPrefix(path, s.dir), string(filepath.Separator)))
+		if d.IsDir() {
+			if name != "" && !strings.HasPrefix(prefix, name+"/") && !strings.HasPrefix(name+"/", prefix) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !d.Type().IsRegular() || !strings.HasPrefix(name, prefix) || store.CheckName(name) != nil {
+			return nil // a temporary file, or not ours
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		entries = append(entries, store.Entry{Name: name, Size: info.Size(), ModTime: info.ModTime()})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", s.dir, err)
+	}
+	// WalkDir goes by path element; names sort as strings.
+	return store.Sort(entries), nil
+}
+
+// Delete implements store.Store.
+func (s *Store) Delete(ctx context.Context, name string) error {
+	path, err := s.path(ctx, name)
+	if err != nil {
+		return err
+	}
+	return durable.Remove(path)
+}
+
+func (s *Store) path(ctx context.Context, name string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if err := store.CheckName(name); err != nil {
+		return "", err
+	}
+	return filepath.Join(s.dir, filepath.FromSlash(name)), nil
+}
+
+// contextReader ends a copy when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

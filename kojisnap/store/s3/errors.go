@@ -1,0 +1,144 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+)
+
+// errNotS3 is an answer that S3 would not give: a login page, a web server.
+var errNotS3 = errors.New("what answers there is not S3")
+
+// Error is a request to the server that failed, told in one line.
+type Error struct {
+	text      string
+	cause     error
+	temporary bool
+}
+
+func (e *Error) Error() string { return e.text }
+
+// Unwrap returns fs.ErrNotExist or fs.ErrExist where that is what the server said, else what
+// the SDK said.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Temporary reports whether the same request may succeed later: the network, a server that is
+// busy or has trouble of its own.
+func (e *Error) Temporary() bool { return e.temporary }
+
+// fail says what went wrong. The SDK's own text names its operations and request ids, which
+// tell an operator nothing.
+func (s *Store) fail(ctx context.Context, op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	what := strings.TrimRight(op+" "+name, " ") + " in " + s.String()
+	if cause := ctx.Err(); cause != nil {
+		return fmt.Errorf("%s: %w", what, cause)
+	}
+	e := &Error{cause: err}
+	var reason string
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		reason = s.answer(e, api)
+	} else {
+		reason = s.trouble(e)
+	}
+	e.text = what + ": " + strings.Join(strings.Fields(reason), " ")
+	return e
+}
+
+// answer explains an error that the server sent.
+func (s *Store) answer(e *Error, api smithy.APIError) string {
+	status, header := 0, http.Header{}
+	var response *awshttp.ResponseError
+	if errors.As(e.cause, &response) && response.Response != nil {
+		status, header = response.HTTPStatusCode(), response.Response.Header
+	}
+	said := api.ErrorMessage()
+	if said == "" {
+		said = api.ErrorCode()
+	}
+	switch api.ErrorCode() {
+	case "NoSuchKey", "NotFound":
+		e.cause = fs.ErrNotExist
+		return fs.ErrNotExist.Error()
+	case "PreconditionFailed":
+		e.cause = fs.ErrExist
+		return fs.ErrExist.Error()
+	case "NoSuchBucket":
+		return fmt.Sprintf("the bucket %s does not exist", s.bucket)
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
+		return "the server does not accept the credentials: " + said
+	case "RequestTimeTooSkewed":
+		return "this machine's clock is not the server's: " + said
+	case "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently":
+		if region := header.Get("X-Amz-Bucket-Region"); region != "" && region != s.region {
+			return fmt.Sprintf("the bucket is in the region %s, not %s: set AWS_REGION=%s", region, s.region, region)
+		}
+		return fmt.Sprintf("the region %s is not the bucket's, or the endpoint is not: %s", s.region, said)
+	case "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict":
+		e.temporary = true
+		return "the server is busy: " + said
+	}
+	switch {
+	case status == http.StatusForbidden:
+		return "access denied: " + said
+	case status == http.StatusInsufficientStorage:
+		return "the server has no room: " + said
+	case status >= 500 && status != http.StatusNotImplemented, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+		e.temporary = true
+		return fmt.Sprintf("the server answered HTTP %d: %s", status, said)
+	}
+	return fmt.Sprintf("the server answered HTTP %d: %s: %s", status, api.ErrorCode(), said)
+}
+
+// trouble explains an error without an answer that could be understood.
+func (s *Store) trouble(e *Error) string {
+	var (
+		badTLS   *tls.CertificateVerificationError
+		garbled  *smithy.DeserializationError
+		response *awshttp.ResponseError
+		request  *url.Error
+	)
+	switch {
+	case errors.As(e.cause, &badTLS):
+		return badTLS.Error()
+	case errors.As(e.cause, &response) && errors.As(e.cause, &garbled):
+		return errNotS3.Error()
+	case errors.As(e.cause, &request):
+		e.temporary = true
+		return "the server cannot be reached: " + request.Err.Error()
+	case errors.As(e.cause, &response), errors.As(e.cause, new(*awshttp.ResponseTimeoutError)), errors.As(e.cause, new(interface{ ConnectionError() bool })):
+		e.temporary = true
+	}
+	var operation *smithy.OperationError
+	if errors.As(e.cause, &operation) {
+		return operation.Err.Error()
+	}
+	return e.cause.Error()
+}
+
+// noCredentials: the last of the chain's places to look at is a service on a cloud's network,
+// and that it cannot be reached elsewhere is no trouble that passes, so the cause is only told.
+func (s *Store) noCredentials(ctx context.Context, op, name string, err error) error {
+	what := strings.TrimRight(op+" "+name, " ") + " in " + s.String()
+	if cause := ctx.Err(); cause != nil {
+		return fmt.Errorf("%s: %w", what, cause)
+	}
+	return &Error{text: what + ": no credentials: " + strings.Join(strings.Fields(err.Error()), " ")}
+}
+
+// isConflict: another conditional write of the same name was under way.
+func isConflict(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "ConditionalRequestConflict"
+}

@@ -1,0 +1,286 @@
+// Package s3 is a store in a bucket of Amazon S3 or of any server that speaks its protocol: an
+// object is an object, its name the key below the store's prefix.
+//
+// Region, endpoint, proxy and credentials are found as the AWS command line finds them: the
+// environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, …), ~/.aws, a
+// container's or a machine's role. Requests that may succeed later are sent again, three times
+// or as AWS_MAX_ATTEMPTS says; what fails even so is an *Error that is Temporary.
+//
+// Large objects go up in parts. A process that is killed meanwhile leaves parts, which no listing
+// shows but which take room: a rule of the bucket (AbortIncompleteMultipartUpload) removes them.
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+
+	"kojisnap/kojisnap/store"
+)
+
+// Objects from this size on go up in parts, which are sent again singly when one fails. At most
+// putParts parts are held in memory for each Put.
+const (
+	partSize = 8 << 20
+	putParts = 3
+)
+
+// maxCreate is from which size on Create uses parts: they are uploaded in vain if the object is
+// there already.
+const maxCreate = 64 << 20
+
+// silence is how long a server may take to begin its answer.
+const silence = 3 * time.Minute
+
+// Options say what the environment does not.
+type Options struct {
+	Endpoint    string // URL of a server that is not Amazon's; empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL
+	Region      string // empty: AWS_REGION, the profile's; us-east-1 where there is none
+	VirtualHost bool   // the bucket is a part of an endpoint's host name, not of the path
+
+	Log *slog.Logger // what the SDK has to say, at level debug; nil discards
+}
+
+// Store is a bucket, or what has a prefix in one. Objects appear whole: S3 shows an object when
+// its last byte is there.
+type Store struct {
+	client *s3.Client
+	upload *transfermanager.Client
+	creds  aws.CredentialsProvider
+	region string
+	bucket string
+	prefix string // of keys: empty, or with a slash at its end
+}
+
+// Open returns the store at s3://BUCKET/PREFIX. The URL may end in ?endpoint=URL, ?region=NAME
+// and ?path-style=false, which stand before the options. Open reads configuration files but
+// asks no server: what is wrong with the bucket shows at the first use.
+func Open(ctx context.Context, url string, o Options) (*Store, error) {
+	at, err := parse(url, o)
+	if err != nil {
+		return nil, err
+	}
+	if at.Log == nil {
+		at.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg, err := config.LoadDefaultConfig(ctx,
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = silence })),
+		config.WithLogger(logging.LoggerFunc(func(class logging.Classification, format string, v ...any) {
+			at.Log.DebugContext(ctx, "s3: "+fmt.Sprintf(format, v...), "class", string(class))
+		})))
+	if err != nil {
+		return nil, fmt.Errorf("store %s: the AWS configuration: %w", at.name(), err)
+	}
+	client := s3.NewFromConfig(cfg, func(c *s3.Options) {
+		if at.Endpoint != "" {
+			c.BaseEndpoint = aws.String(at.Endpoint)
+		}
+		if at.Region != "" {
+			c.Region = at.Region
+		}
+		if c.Region == "" {
+			c.Region = "us-east-1" // S3's own, which other servers take for theirs
+		}
+		// Servers other than Amazon's rarely have a name in the DNS for every bucket.
+		c.UsePathStyle = c.BaseEndpoint != nil && !at.VirtualHost
+		c.DisableLogOutputChecksumValidationSkipped = true
+	})
+	s := &Store{client: client, creds: client.Options().Credentials, region: client.Options().Region, bucket: at.bucket, prefix: at.prefix}
+	s.upload = transfermanager.New(client, func(t *transfermanager.Options) {
+		t.PartSizeBytes, t.MultipartUploadThreshold, t.Concurrency = partSize, partSize, putParts-1
+		t.FailTimeout = 30 * time.Second // to take back the parts of an upload that was cancelled
+		// AWS_REQUEST_CHECKSUM_CALCULATION is there for servers that know no CRC32.
+		t.RequestChecksumCalculation = client.Options().RequestChecksumCalculation
+	})
+	return s, nil
+}
+
+// String is the store's URL without its query.
+func (s *Store) String() string {
+	return strings.TrimSuffix("s3://"+s.bucket+"/"+s.prefix, "/")
+}
+
+// Put implements store.Store.
+func (s *Store) Put(ctx context.Context, name string, src io.ReadSeeker) error {
+	return s.put(ctx, "put", name, src, nil)
+}
+
+// Create implements store.Creator with If-None-Match. A server that does not know it answers as
+// if the object were not there, unless it was there already when Create began. Where an answer
+// got lost and the request was sent again, fs.ErrExist may mean this very object.
+func (s *Store) Create(ctx context.Context, name string, src io.ReadSeeker) error {
+	start, err := src.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return fmt.Errorf("create %s in %s: %w", name, s, err)
+	}
+	for try := 1; ; try++ {
+		if err := s.absent(ctx, name); err != nil {
+			return err
+		}
+		err := s.put(ctx, "create", name, src, aws.String("*"), func(t *transfermanager.Options) { t.MultipartUploadThreshold = maxCreate })
+		var failed *Error
+		switch {
+		case try < 5 && isConflict(err):
+			// Another writer of the same name is under way: the next try finds what it left.
+			if err := pause(ctx, time.Duration(try)*200*time.Millisecond); err != nil {
+				return fmt.Errorf("create %s in %s: %w", name, s, err)
+			}
+		case try < 2 && errors.As(err, &failed) && failed.Temporary():
+			// Some servers refuse by breaking the connection off while the body is sent.
+		default:
+			return err
+		}
+		if _, err := src.Seek(start, io.SeekStart); err != nil {
+			return fmt.Errorf("create %s in %s: %w", name, s, err)
+		}
+	}
+}
+
+// absent returns fs.ErrExist if an object is there.
+func (s *Store) absent(ctx context.Context, name string) error {
+	key, err := s.key(ctx, "create", name)
+	if err != nil {
+		return err
+	}
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.bucket, Key: &key})
+	if err == nil {
+		if aws.ToString(out.ETag) == "" {
+			return fmt.Errorf("create %s in %s: %w", name, s, errNotS3)
+		}
+		return fmt.Errorf("create %s in %s: %w", name, s, fs.ErrExist)
+	}
+	if err = s.fail(ctx, "create", name, err); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) put(ctx context.Context, op, name string, src io.ReadSeeker, ifNoneMatch *string, opts ...func(*transfermanager.Options)) error {
+	key, err := s.key(ctx, op, name)
+	if err != nil {
+		return err
+	}
+	body := &source{ReadSeeker: src, ctx: ctx}
+	out, err := s.upload.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &s.bucket, Key: &key, Body: body, IfNoneMatch: ifNoneMatch}, opts...)
+	if body.err != nil {
+		return fmt.Errorf("%s %s in %s: read: %w", op, name, s, body.err)
+	}
+	if err == nil && aws.ToString(out.ETag) == "" {
+		return fmt.Errorf("%s %s in %s: %w", op, name, s, errNotS3)
+	}
+	return s.fail(ctx, op, name, err)
+}
+
+// Get implements store.Store. Where a connection breaks, the rest is asked for again, as long
+// as the object is the same.
+func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	key, err := s.key(ctx, "get", name)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: &key})
+	if err != nil {
+		return nil, s.fail(ctx, "get", name, err)
+	}
+	if aws.ToString(out.ETag) == "" {
+		out.Body.Close()
+		return nil, fmt.Errorf("get %s in %s: %w", name, s, errNotS3)
+	}
+	return newBody(ctx, s, name, key, out), nil
+}
+
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, prefix string) ([]store.Entry, error) {
+	if err := s.ready(ctx, "list", prefix); err != nil {
+		return nil, err
+	}
+	var entries []store.Entry
+	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, s.fail(ctx, "list", prefix, err)
+		}
+		for _, o := range page.Contents {
+			name, ok := strings.CutPrefix(aws.ToString(o.Key), s.prefix)
+			if !ok || store.CheckName(name) != nil {
+				continue // not ours
+			}
+			entries = append(entries, store.Entry{Name: name, Size: aws.ToInt64(o.Size), ModTime: aws.ToTime(o.LastModified)})
+		}
+	}
+	return store.Sort(entries), nil
+}
+
+// Delete implements store.Store.
+func (s *Store) Delete(ctx context.Context, name string) error {
+	key, err := s.key(ctx, "delete", name)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: &key})
+	if err = s.fail(ctx, "delete", name, err); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) key(ctx context.Context, op, name string) (string, error) {
+	if err := store.CheckName(name); err != nil {
+		return "", err
+	}
+	return s.prefix + name, s.ready(ctx, op, name)
+}
+
+// ready finds the credentials, which the SDK keeps, so that their lack is told as such.
+func (s *Store) ready(ctx context.Context, op, name string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s %s in %s: %w", op, name, s, err)
+	}
+	if _, err := s.creds.Retrieve(ctx); err != nil {
+		return s.noCredentials(ctx, op, name, err)
+	}
+	return nil
+}
+
+// source keeps the error of reading apart from those of sending, and ends with the context.
+type source struct {
+	io.ReadSeeker
+	ctx context.Context
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if s.err = s.ctx.Err(); s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,156 @@
+// Package s3test gives tests a real S3 server.
+//
+// It is, in this order: the bucket that KOJISNAP_TEST_S3 names (an s3:// URL as package s3
+// takes it, with AWS_* of the environment); Versity's S3 gateway in a container that
+// testcontainers-go starts, where a Docker engine runs; the gateway as a process. The gateway is
+// built by the go command at its first use and kept in the user's cache directory.
+package s3test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	kojis3 "kojisnap/kojisnap/store/s3"
+)
+
+// The region of the gateway, and the key of the one who may do all.
+const (
+	Region    = "us-east-1"
+	AccessKey = "kojisnap-test"
+	SecretKey = "kojisnap-test-secret"
+)
+
+// Server is an S3 server for one test and its subtests.
+type Server struct {
+	// Endpoint is the gateway's URL; empty if the user gave a bucket of his own, whose server
+	// is not ours to do everything with.
+	Endpoint string
+
+	given string // KOJISNAP_TEST_S3
+	names atomic.Int64
+}
+
+// Start starts a server, which stops when the test ends. It sets the AWS_* variables of the
+// environment, so the test cannot be parallel.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	if given := os.Getenv("KOJISNAP_TEST_S3"); given != "" {
+		return &Server{given: given}
+	}
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": Region,
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "", "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	binary, err := gateway(ctx)
+	if err != nil {
+		t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or make it possible to build one: %v", err)
+	}
+	candidates, stop, docker := container(ctx, binary)
+	if docker != nil {
+		if candidates, stop, err = process(binary, t.TempDir()); err != nil {
+			t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or start Docker (%v); the gateway as a process: %v", docker, err)
+		}
+	}
+	t.Cleanup(stop)
+	endpoint, err := answering(ctx, candidates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_ENDPOINT_URL", endpoint)
+	return &Server{Endpoint: endpoint}
+}
+
+// URL returns the URL of an empty place of a store, in a bucket of its own where that is possible.
+func (s *Server) URL(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("kojisnap-test-%d-%d", time.Now().UnixNano(), s.names.Add(1))
+	if s.given != "" {
+		base, query, _ := strings.Cut(s.given, "?")
+		at := strings.TrimSuffix(base, "/") + "/" + name + "?" + query
+		t.Cleanup(func() { empty(t, at) })
+		return at
+	}
+	_, err := s.Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "s3://" + name + "/some/prefix"
+}
+
+// Open opens a store in an empty place.
+func (s *Server) Open(t testing.TB) *kojis3.Store {
+	t.Helper()
+	st, err := kojis3.Open(t.Context(), s.URL(t), kojis3.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// Client is a client of the gateway that may do all.
+func (s *Server) Client() *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: aws.String(s.Endpoint), Region: Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(AccessKey, SecretKey, ""),
+	})
+}
+
+// empty removes what a test left in a bucket that stays.
+func empty(t testing.TB, at string) {
+	ctx := context.Background()
+	st, err := kojis3.Open(ctx, at, kojis3.Options{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	entries, err := st.List(ctx, "")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, e := range entries {
+		if err := st.Delete(ctx, e.Name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// answering waits for the server at one of some addresses.
+func answering(ctx context.Context, candidates []string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}} // no proxy
+	defer client.CloseIdleConnections()
+	for {
+		var last error
+		for _, hostport := range candidates {
+			endpoint := (&url.URL{Scheme: "http", Host: hostport}).String()
+			r, err := client.Get(endpoint)
+			if err == nil {
+				r.Body.Close()
+				return endpoint, nil
+			}
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("the S3 server does not answer: %w", last)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
