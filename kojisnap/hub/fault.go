@@ -1,0 +1,225 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/kolo/xmlrpc"
+)
+
+// Errors that a caller may ask for with errors.Is.
+var (
+	// ErrNotHub: the URL answers, but not as a Koji hub does.
+	ErrNotHub = errors.New("not a Koji hub")
+	// ErrLogin: the hub, or what stands before it, wants a login.
+	ErrLogin = errors.New("the hub wants a login, and kojisnap reads anonymously")
+	// ErrRefused: the call is not one that only reads. Nothing was sent.
+	ErrRefused = errors.New("refused: not a call that only reads")
+)
+
+// Codes of Koji's faults that matter here (koji/__init__.py, class
+// GenericError and those after it).
+const (
+	FaultOther         = 1    // any other Python exception: SQL errors, overflows
+	FaultGeneric       = 1000 // no such object, invalid method, bad data
+	FaultAuth          = 1002
+	FaultNotAllowed    = 1004
+	FaultServerOffline = 1014 // the hub is down for maintenance, or its database is
+	FaultParameter     = 1019 // wrong arguments
+)
+
+// Fault is a fault that the hub answered. It unwraps to kolo/xmlrpc's
+// FaultError, and to ErrLogin if that is what it means.
+type Fault struct {
+	Code   int
+	String string
+}
+
+func (f *Fault) Error() string {
+	s := fmt.Sprintf("fault %d: %s", f.Code, oneLine(exception(f.String)))
+	if f.Code == FaultServerOffline {
+		s = "the hub is offline: " + s
+	}
+	return s
+}
+
+// exception returns of a Python traceback what was raised: the lines after the
+// indented ones.
+func exception(s string) string {
+	rest, ok := strings.CutPrefix(s, "Traceback (most recent call last):\n")
+	if !ok {
+		return s
+	}
+	for strings.HasPrefix(rest, " ") {
+		_, after, more := strings.Cut(rest, "\n")
+		if !more {
+			return s
+		}
+		rest = after
+	}
+	return rest
+}
+
+func (f *Fault) Unwrap() []error {
+	errs := []error{xmlrpc.FaultError{Code: f.Code, String: f.String}}
+	if f.Code == FaultAuth || f.Code == FaultNotAllowed {
+		errs = append(errs, ErrLogin)
+	}
+	return errs
+}
+
+// CallError says which call of a multicall had an error.
+type CallError struct {
+	Index int // in the calls given
+	Call  Call
+	Err   error
+}
+
+func (e *CallError) Error() string { return fmt.Sprintf("%s: %v", e.Call, e.Err) }
+func (e *CallError) Unwrap() error { return e.Err }
+
+// HTTPError is an answer with an HTTP status other than 200.
+type HTTPError struct {
+	Status int
+	Reason string // the status line
+	Text   string // the beginning of the body, if it is plain text, or where a redirect leads
+}
+
+func (e *HTTPError) Error() string {
+	s := "hub answered HTTP " + oneLine(e.Reason)
+	if e.Text != "" {
+		s += ": " + oneLine(e.Text)
+	}
+	if why := e.Unwrap(); why != nil {
+		s += ": " + why.Error()
+	}
+	return s
+}
+
+func (e *HTTPError) Unwrap() error {
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return ErrLogin
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return ErrNotHub
+	}
+	return nil
+}
+
+// ReplyError says where a reply stopped being well-formed XML-RPC, or was
+// something else than the method's reply. It wraps io.ErrUnexpectedEOF if the
+// reply ended early.
+type ReplyError struct {
+	Method string
+	Offset int64  // bytes of the reply before the fault in it
+	Table  string // of a StreamTables, else empty
+	Row    int    // number of the row, from 0; -1 outside rows
+	Seen   string // what was read of that row before, such as `id=7 name="bash"`
+	Err    error
+}
+
+func (e *ReplyError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "reply of %s, byte %d", e.Method, e.Offset)
+	if e.Row >= 0 {
+		fmt.Fprintf(&b, ", row %d", e.Row)
+		if e.Table != "" {
+			fmt.Fprintf(&b, " of %q", e.Table)
+		}
+		if e.Seen != "" {
+			fmt.Fprintf(&b, " (%s)", e.Seen)
+		}
+	}
+	return b.String() + ": " + e.Err.Error()
+}
+
+func (e *ReplyError) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same call may succeed later: the network or the
+// hub failed, was too slow, is offline, or cut its reply short. Cancelled is
+// not temporary.
+func Temporary(err error) bool {
+	var (
+		status *HTTPError
+		fault  *Fault
+		read   *readError
+		send   *url.Error // every error of http.Client.Do is one
+	)
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), isTLS(err):
+		return false
+	case errors.As(err, &fault):
+		return fault.Code == FaultServerOffline
+	case errors.As(err, &status):
+		return status.Status >= 500 || status.Status == http.StatusRequestTimeout || status.Status == http.StatusTooManyRequests
+	}
+	return errors.As(err, &read) || errors.As(err, &send) || errors.Is(err, errSilent) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Splittable reports whether err may come from a single row that the hub cannot
+// encode, or has in a bad state, so that asking for fewer rows can isolate it:
+// ill-formed replies, faults of code 1 and 1000, and HTTP 500, which is how Koji
+// answers text that has no UTF-8 form.
+func Splittable(err error) bool {
+	var (
+		status *HTTPError
+		fault  *Fault
+		reply  *ReplyError
+	)
+	switch {
+	case errors.As(err, &fault):
+		return fault.Code == FaultOther || fault.Code == FaultGeneric
+	case errors.As(err, &status):
+		return status.Status == http.StatusInternalServerError
+	}
+	return errors.As(err, &reply) && !Temporary(err)
+}
+
+// isTLS reports whether err says that the other side's TLS or certificate is
+// wrong, which no repetition cures.
+func isTLS(err error) bool {
+	var (
+		verify *tls.CertificateVerificationError
+		record tls.RecordHeaderError
+		alert  tls.AlertError
+		ca     x509.UnknownAuthorityError
+		host   x509.HostnameError
+		cert   x509.CertificateInvalidError
+		roots  x509.SystemRootsError
+	)
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) ||
+		errors.As(err, &ca) || errors.As(err, &host) || errors.As(err, &cert) || errors.As(err, &roots)
+}
+
+// readError is an error of reading a reply's bytes, as opposed to what they say.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return "read reply: " + e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }
+
+// errSilent is the cause of a request that was given up for Options.RequestTimeout.
+var errSilent = errors.New("the hub has been silent too long")
+
+// oneLine makes text of a hub fit for a message: one line without control
+// characters, not longer than 300 bytes.
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+	if len(s) > 300 {
+		s = strings.ToValidUTF8(s[:300], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,180 @@
+// Package hub is the Koji hub as a client: it calls methods of a hub's public,
+// anonymous XML-RPC API, and nothing that could change anything there.
+//
+// Replies are decoded as they arrive, a row at a time: the Stream methods need
+// as much memory for a reply of a gigabyte as for one of a megabyte. Decoding is
+// strict: a reply is delivered whole and well-formed, or there is an error.
+//
+// Errors fall into classes that a caller can ask for: [Fault], [CallError],
+// [ReplyError], [HTTPError], [ErrNotHub], [ErrLogin], [ErrRefused], [Temporary],
+// [Splittable].
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of a Client. The zero value works.
+type Options struct {
+	HTTPClient     *http.Client  // nil: one of its own with Go's defaults (proxies from the environment, gzip). Redirects are never followed.
+	UserAgent      string        // default "kojisnap"
+	Contact        string        // whom the hub's administrators may ask, sent as From and, " (+CONTACT)", in the User-Agent; default none
+	Retries        int           // how often a request that met a temporary error is sent again: 0 means 4, negative never
+	RetryInterval  time.Duration // pause before the first repetition, doubled for each further one, with jitter; default 1 s, at most 1 min
+	RequestTimeout time.Duration // longest silence of the hub: until its reply begins, then between its bytes; default 30 min, negative none
+	Jobs           int           // requests under way at once, over all calls of the Client; default 4
+	MaxRate        float64       // requests that may begin in a second, over all calls of the Client; default no limit
+	BatchSize      int           // calls in one multicall; default 1,000
+	MaxRequest     int           // bytes of a request; default 4,194,304, a hub's own default limit
+	MaxReply       int64         // bytes of text that one Value or Row may hold; default 256 MiB
+	Log            *slog.Logger  // debug: every request; warn: repetitions. nil discards
+}
+
+const (
+	defaultRetries        = 4
+	defaultRetryInterval  = time.Second
+	maxRetryInterval      = time.Minute
+	defaultRequestTimeout = 30 * time.Minute
+	defaultJobs           = 4
+	defaultBatchSize      = 1000
+	defaultMaxRequest     = 4 << 20
+	defaultMaxReply       = 256 << 20
+)
+
+// Client calls one hub. Its methods may be called concurrently.
+type Client struct {
+	url  string
+	http *http.Client
+	opts Options
+	log  *slog.Logger
+	jobs chan struct{} // one place for each request under way
+	pace *pace
+
+	stats stats
+
+	mu      sync.Mutex
+	version Version       // zero until known
+	skew    time.Duration // of the hub's clock, from its last reply
+	clocked bool
+}
+
+// Call is one method call. Args are positional; Kwargs travel as Koji's
+// __starstar struct. Values may be nil, bool, any integer that fits int64,
+// float64, string, []any, []string, []int, []int64, map[string]any, and those
+// nested.
+type Call struct {
+	Method string
+	Args   []any
+	Kwargs map[string]any
+}
+
+// Result is the outcome of one call of a multicall: a Value or an Err, which is
+// a *CallError naming the call.
+type Result struct {
+	Value Value
+	Err   error
+}
+
+// New returns a client of the hub at rawURL, usually https://HOST/kojihub. It
+// sends nothing. A URL is refused if it is not http or https, has a query
+// string (a hub takes that for a login), a fragment, or a user and password.
+func New(rawURL string, o Options) (*Client, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("hub URL: %w", errors.Unwrap(err)) // the outer error holds what may be a password
+	}
+	switch {
+	case u.User != nil:
+		return nil, fmt.Errorf("hub URL %q: remove the user and password: the hub is only read, without a login", u.Redacted())
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, fmt.Errorf("hub URL %q: want http://HOST/PATH or https://HOST/PATH", rawURL)
+	case u.RawQuery != "" || u.ForceQuery:
+		return nil, fmt.Errorf("hub URL %q: remove the query string: a hub takes it for a login", rawURL)
+	case u.Fragment != "":
+		return nil, fmt.Errorf("hub URL %q: remove the fragment", rawURL)
+	}
+	if strings.ContainsFunc(o.UserAgent+o.Contact, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return nil, fmt.Errorf("user agent %q, contact %q: want printable ASCII", o.UserAgent, o.Contact)
+	}
+	o.UserAgent = or(o.UserAgent, "kojisnap")
+	if o.Contact != "" {
+		o.UserAgent += " (+" + o.Contact + ")"
+	}
+	o.Retries = max(or(o.Retries, defaultRetries), 0)
+	o.RetryInterval = or(o.RetryInterval, defaultRetryInterval)
+	o.RequestTimeout = or(o.RequestTimeout, defaultRequestTimeout)
+	o.Jobs = max(or(o.Jobs, defaultJobs), 1)
+	o.BatchSize = max(or(o.BatchSize, defaultBatchSize), 1)
+	o.MaxRequest = or(o.MaxRequest, defaultMaxRequest)
+	o.MaxReply = or(o.MaxReply, defaultMaxReply)
+	c := &Client{url: u.String(), http: newHTTPClient(o), opts: o, log: o.Log, jobs: make(chan struct{}, o.Jobs), pace: newPace(o.MaxRate)}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Jobs returns how many requests may be under way at once.
+func (c *Client) Jobs() int { return c.opts.Jobs }
+
+// URL returns the hub's URL.
+func (c *Client) URL() string { return c.url }
+
+// Call calls a method and returns its whole reply, decoded. A fault is a
+// *Fault. Use a Stream method for replies of many rows.
+func (c *Client) Call(ctx context.Context, call Call) (Value, error) {
+	body, err := c.encode(call)
+	if err != nil {
+		return Value{}, err
+	}
+	var v Value
+	err = c.do(ctx, call.Method, body, func(d *decoder) error {
+		var err error
+		v, err = d.whole()
+		return err
+	})
+	return v, err
+}
+
+// Stream calls a method whose reply is an array and gives each element to fn,
+// in order, as it arrives; the Row is reused. An error of fn ends the call and
+// is returned as it is. fn must not call the Client: its request holds one of
+// Options.Jobs' places.
+//
+// A request is repeated after a temporary error only as long as fn was not
+// called: later the error is returned, see [Temporary], and fn has seen a part
+// of the rows.
+func (c *Client) Stream(ctx context.Context, call Call, fn func(Row) error) error {
+	body, err := c.encode(call)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, call.Method, body, func(d *decoder) error { return d.stream(fn) })
+}
+
+// StreamTables is Stream for replies that are a struct of arrays, as
+// queryHistory's, or an array of arrays, as listTaggedRPMS' rpms and builds:
+// table is the member's name, or the array's number, "0", "1", ….
+func (c *Client) StreamTables(ctx context.Context, call Call, fn func(table string, r Row) error) error {
+	body, err := c.encode(call)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, call.Method, body, func(d *decoder) error { return d.streamTables(fn) })
+}

@@ -1,0 +1,163 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Multi makes many calls by as few multicalls as Options.BatchSize and
+// MaxRequest permit, some of them at the same time, and returns a Result for each
+// call in order. The hub runs the calls of a multicall one after another, but not
+// at one point in time.
+//
+// A fault of one call is in its Result. The error is what befell a whole
+// multicall: also a fault that came up while the hub encoded the reply, which
+// takes the results of the other calls along; see [Splittable].
+func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
+	if err := checkAll(calls); err != nil {
+		return nil, err
+	}
+	results := make([]Result, len(calls))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.opts.Jobs)
+	for from := 0; from < len(calls) && gctx.Err() == nil; {
+		n, body, err := c.batch(calls[from:])
+		if err != nil {
+			g.Go(func() error { return err })
+			break
+		}
+		first := from
+		g.Go(func() error { return c.multi(gctx, calls, results, first, n, body) })
+		from += n
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return results, ctx.Err()
+}
+
+// multi fetches the results of n calls from first.
+func (c *Client) multi(ctx context.Context, calls []Call, results []Result, first, n int, body []byte) error {
+	return c.do(ctx, describe(calls[first:first+n]), body, func(d *decoder) error {
+		v, err := d.whole()
+		if err != nil {
+			return err
+		}
+		if v.Kind() != Array || v.Len() != n {
+			return fmt.Errorf("%s of %d results for %d calls", v.Kind(), v.Len(), n)
+		}
+		for i, e := range v.Items() {
+			at := first + i
+			switch {
+			case e.Kind() == Array && e.Len() == 1:
+				results[at] = Result{Value: e.Index(0)}
+			case e.Kind() == Struct:
+				fault, err := toFault(e)
+				if err != nil {
+					return &CallError{at, calls[at], err}
+				}
+				results[at] = Result{Err: &CallError{at, calls[at], fault}}
+			default:
+				return &CallError{at, calls[at], errors.New("neither a result nor a fault")}
+			}
+		}
+		return nil
+	})
+}
+
+// StreamMulti makes many calls by multicalls, one after another, and gives their
+// results to fn in the order of the calls, as they arrive: of a result that is an
+// array each element, of nil nothing, of another the result itself. The Row is
+// reused. fn must not call the Client.
+//
+// A call's fault ends StreamMulti with a *CallError. A temporary error is cured
+// by asking again for the calls whose results did not arrive whole, unless fn has
+// seen rows of a result that was cut off.
+func (c *Client) StreamMulti(ctx context.Context, calls []Call, fn func(i int, r Row) error) error {
+	return c.StreamMultiFaults(ctx, calls, fn, func(e *CallError) error { return e })
+}
+
+// StreamMultiFaults is StreamMulti, but gives faults of calls to onFault, in
+// order with the rows; the rest goes on if that returns nil.
+func (c *Client) StreamMultiFaults(ctx context.Context, calls []Call, fn func(i int, r Row) error, onFault func(*CallError) error) error {
+	if err := checkAll(calls); err != nil {
+		return err
+	}
+	for from := 0; from < len(calls); {
+		n, body, err := c.batch(calls[from:])
+		if err != nil {
+			return err
+		}
+		answered, err := c.streamBatch(ctx, calls, from, n, body, fn, onFault)
+		if err != nil {
+			return err
+		}
+		from += answered // n, or fewer after a reply was cut off
+	}
+	return ctx.Err()
+}
+
+// streamBatch makes one multicall of n calls from first. It returns how many were
+// answered: if fewer than n and no error, the rest has to be asked again.
+func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, body []byte, fn func(i int, r Row) error, onFault func(*CallError) error) (int, error) {
+	answered, begun, theirs := 0, false, false
+	err := c.do(ctx, describe(calls[first:first+n]), body, func(d *decoder) error {
+		err := d.streamMulti(n, func(i int, r Row) error {
+			begun = true
+			return fn(first+i, r)
+		}, func(i int, f *Fault) error {
+			answered, begun = i+1, false
+			d.delivered = true // not to be asked again from the start
+			if f == nil {
+				return nil
+			}
+			return onFault(&CallError{first + i, calls[first+i], f})
+		})
+		theirs = d.inFn
+		var reply *ReplyError
+		if errors.As(err, &reply) && !theirs && answered < n && (answered > 0 || begun) {
+			err = &CallError{first + answered, calls[first+answered], err}
+		}
+		return err
+	})
+	if err != nil && !theirs && !begun && answered > 0 && Temporary(err) && ctx.Err() == nil {
+		c.log.WarnContext(ctx, "multicall cut off: asking for the rest", "answered", answered, "calls", n, "err", err)
+		return answered, nil
+	}
+	return answered, err
+}
+
+// batch returns how many of calls go into one multicall, and its request.
+func (c *Client) batch(calls []Call) (int, []byte, error) {
+	for n := min(len(calls), c.opts.BatchSize); ; n /= 2 {
+		body, err := c.encodeMulti(calls[:n])
+		switch {
+		case err == nil:
+			return n, body, nil
+		case !errors.Is(err, errTooLong):
+			return 0, nil, fmt.Errorf("encode multicall: %w", err)
+		case n == 1:
+			return 0, nil, fmt.Errorf("encode %s: %w", calls[0], err)
+		}
+	}
+}
+
+// checkAll refuses before anything is sent.
+func checkAll(calls []Call) error {
+	for _, call := range calls {
+		if err := checkRead(call); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func describe(calls []Call) string {
+	if len(calls) == 1 {
+		return "multiCall of " + calls[0].String()
+	}
+	return fmt.Sprintf("multiCall of %d calls from %s", len(calls), calls[0])
+}

@@ -1,0 +1,160 @@
+package hub
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ProfileFiles returns where Koji's own client looks for profiles: a later file
+// overrides an earlier one. Of a directory every *.conf counts, by name.
+func ProfileFiles() []string {
+	files := []string{"/etc/koji.conf.d", "/etc/koji.conf"} // koji.read_config
+	if home, err := os.UserHomeDir(); err == nil {
+		files = append(files, filepath.Join(home, ".koji/config.d"), filepath.Join(home, ".koji/config"))
+	}
+	return files
+}
+
+// Profile reads a Koji profile, such as "koji" or "stg", from the files and
+// directories given, or those of ProfileFiles. What a profile does not set has
+// Koji's default: topdir /mnt/koji, topurl empty; only a server must be there.
+// Files that do not exist are passed over.
+func Profile(name string, files ...string) (server, topurl, topdir string, err error) {
+	if len(files) == 0 {
+		files = ProfileFiles()
+	}
+	config := ini{}
+	for _, file := range files {
+		if err := config.readAll(file); err != nil {
+			return "", "", "", fmt.Errorf("koji profile %q: %w", name, err)
+		}
+	}
+	if _, ok := config[name]; !ok || name == defaultSection {
+		return "", "", "", fmt.Errorf("koji profile %q: no section of that name in %s", name, strings.Join(files, ", "))
+	}
+	topdir = "/mnt/koji"
+	for option, to := range map[string]*string{"server": &server, "topurl": &topurl, "topdir": &topdir} {
+		if v, ok, err := config.get(name, option, 0); err != nil {
+			return "", "", "", fmt.Errorf("koji profile %q: %s: %w", name, option, err)
+		} else if ok {
+			*to = v
+		}
+	}
+	if server == "" {
+		return "", "", "", fmt.Errorf("koji profile %q: it names no server", name)
+	}
+	return server, topurl, topdir, nil
+}
+
+// ini holds options by section, as Python's ConfigParser reads them.
+type ini map[string]map[string]string
+
+const defaultSection = "DEFAULT" // its options are in every section
+
+// readAll reads a file, or every *.conf in a directory.
+func (c ini) readAll(path string) error {
+	paths := []string{path}
+	if entries, err := os.ReadDir(path); err == nil {
+		paths = paths[:0]
+		for _, e := range entries { // sorted
+			if strings.HasSuffix(e.Name(), ".conf") {
+				paths = append(paths, filepath.Join(path, e.Name()))
+			}
+		}
+	}
+	for _, p := range paths {
+		f, err := os.Open(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = c.read(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// read adds what r holds: [section], "option = value" or "option: value", lines
+// that go on by being indented, comments with # or ;.
+func (c ini) read(r io.Reader) error {
+	var section map[string]string
+	option := "" // the one that an indented line goes on with
+	s := bufio.NewScanner(r)
+	for n := 1; s.Scan(); n++ {
+		line := strings.TrimRight(s.Text(), " \t\r")
+		text := strings.TrimSpace(line)
+		switch {
+		case text == "" || text[0] == '#' || text[0] == ';':
+		case option != "" && (line[0] == ' ' || line[0] == '\t'):
+			section[option] += "\n" + text
+		case text[0] == '[':
+			end := strings.IndexByte(text, ']')
+			if end < 2 {
+				return fmt.Errorf("line %d: %q is no section", n, clip([]byte(text)))
+			}
+			name := text[1:end]
+			if c[name] == nil {
+				c[name] = map[string]string{}
+			}
+			section, option = c[name], ""
+		case section == nil:
+			return fmt.Errorf("line %d: an option outside of a section", n)
+		default:
+			at := strings.IndexAny(text, "=:")
+			if at < 1 {
+				return fmt.Errorf("line %d: neither a section nor an option", n)
+			}
+			option = strings.ToLower(strings.TrimSpace(text[:at]))
+			section[option] = strings.TrimSpace(text[at+1:])
+		}
+	}
+	return s.Err()
+}
+
+// get returns an option's value with %(other)s replaced and %% made %.
+func (c ini) get(section, option string, depth int) (string, bool, error) {
+	raw, ok := c[section][option]
+	if !ok {
+		raw, ok = c[defaultSection][option]
+	}
+	if !ok {
+		return "", false, nil
+	}
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(raw, "%")
+		b.WriteString(before)
+		if !found {
+			return b.String(), true, nil
+		}
+		if rest, ok := strings.CutPrefix(after, "%"); ok {
+			b.WriteByte('%')
+			raw = rest
+			continue
+		}
+		name, rest, ok := strings.Cut(strings.TrimPrefix(after, "("), ")s")
+		if !ok || !strings.HasPrefix(after, "(") || depth >= 10 {
+			return "", false, fmt.Errorf("%q: want %%%% or %%(option)s", clip([]byte(raw)))
+		}
+		v, ok, err := c.get(section, strings.ToLower(name), depth+1)
+		if err != nil {
+			return "", false, err
+		}
+		if !ok {
+			return "", false, fmt.Errorf("%%(%s)s: no such option", name)
+		}
+		b.WriteString(v)
+		raw = rest
+	}
+}
