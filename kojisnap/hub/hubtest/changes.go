@@ -1,0 +1,112 @@
+package hubtest
+
+// tagTables are the versioned tables that belong to a tag and count as changes
+// of it: owners of packages do not.
+var tagTables = []string{"tag_listing", "tag_inheritance", "tag_config", "tag_extra", "tag_packages",
+	"tag_external_repos", "group_package_listing", "group_req_listing", "group_config"}
+
+func tagChangedSinceEvent(c *call) any {
+	event, ok := integer(c.arg("event"))
+	if !ok {
+		exception("TypeError", "%%i format: a real number is required, not %s", typeName(c.arg("event")))
+	}
+	tags, ok := c.arg("taglist").([]any)
+	if !ok || len(tags) == 0 {
+		exception("psycopg2.errors.SyntaxError", "syntax error at or near \"%s\"", str(c.arg("taglist")))
+	}
+	changed := false
+	c.eachChange(tags, func(e int64) { changed = changed || e > event })
+	return changed
+}
+
+// eachChange calls f with every event at which one of the tags changed.
+func (c *call) eachChange(tags []any, f func(event int64)) {
+	c.eachEvent("tag_updates", "tag_id", tags, f, "update_event")
+	for _, table := range tagTables {
+		c.eachEvent(table, "tag_id", tags, f, "create_event", "revoke_event")
+	}
+}
+
+func (c *call) eachEvent(table, key string, ids []any, f func(int64), columns ...string) {
+	t := c.table(table)
+	for _, id := range ids {
+		rows := t.where(key, id)
+		for _, column := range columns {
+			i := t.at(column)
+			if i < 0 {
+				continue
+			}
+			event := t.get(i)
+			for k := range rows.len() {
+				if e, ok := event(rows.at(k)).(int64); ok {
+					f(e)
+				}
+			}
+		}
+	}
+}
+
+// tagLastChangeEvent looks at external repos too, as they are at before.
+func tagLastChangeEvent(c *call) any {
+	tag := c.tag(c.arg("tag"), true, "auto", false)
+	deleted := tag.Val("revoke_event")
+	limit, limited := toInt(c.arg("before"), true)
+	if !limited && deleted != nil {
+		return deleted
+	}
+	var at any
+	if limited {
+		at = limit
+	}
+	last := int64(0)
+	c.eachTagChange(tag.Val("id"), at, c.flag("inherit"), func(e int64) {
+		if !limited || e < limit {
+			last = max(last, e)
+		}
+	})
+	switch {
+	case last == 0:
+		return nil
+	case deleted != nil:
+		return min(last, deleted.(int64))
+	}
+	return last
+}
+
+func tagFirstChangeEvent(c *call) any {
+	tag := c.getID("tag", c.arg("tag"), true)
+	limit, limited := toInt(c.arg("after"), true)
+	var created any
+	c.eachEvent("tag_config", "tag_id", []any{tag}, func(e int64) {
+		if created == nil || e < created.(int64) {
+			created = e
+		}
+	}, "create_event")
+	if !limited {
+		return created
+	}
+	var first any
+	c.eachTagChange(tag, limit, c.flag("inherit"), func(e int64) {
+		if e > limit && (first == nil || e < first.(int64)) {
+			first = e
+		}
+	})
+	if first == nil || created == nil {
+		return first
+	}
+	return max(first.(int64), created.(int64))
+}
+
+func (c *call) eachTagChange(tag, event any, inherit bool, f func(int64)) {
+	tags := c.lineage(tag, event, inherit)
+	c.eachChange(tags, f)
+	var repos []any
+	for _, t := range tags {
+		for _, r := range c.tagExternalRepos(t, nil, event) {
+			repos = append(repos, r.Val("external_repo_id"))
+		}
+	}
+	for _, table := range []string{"external_repo_config", "external_repo_data"} {
+		c.eachEvent(table, "external_repo_id", repos, f, "create_event", "revoke_event")
+	}
+}

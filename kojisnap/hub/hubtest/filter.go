@@ -1,0 +1,84 @@
+package hubtest
+
+func count(c *call) any {
+	switch v := c.inner().(type) {
+	case nil:
+		return int64(0)
+	case []any:
+		return int64(len(v))
+	case *generator:
+		return int64(len(v.run()))
+	case *Struct:
+		return int64(len(v.Keys))
+	}
+	return int64(1)
+}
+
+// inner calls the method that count and its like are about. Koji calls it
+// without its check of arguments, so what does not fit is a TypeError.
+func (c *call) inner() (v any) {
+	method := asString(c.arg("methodName"))
+	if signatures()[method] == nil {
+		generic("method %s doesn't exist", str(c.arg("methodName")))
+	}
+	return c.srv.invoke(c.view, method, c.rest, c.kwargs, false)
+}
+
+func filterResults(c *call) any { return countAndFilterResults(c).([]any)[1] }
+
+func countAndFilterResults(c *call) any {
+	opts, _ := c.kwargs.Val("filterOpts").(*Struct)
+	if opts == nil {
+		opts = &Struct{}
+	}
+	c.kwargs = c.kwargs.clone()
+	c.kwargs.Delete("filterOpts")
+	method := asString(c.arg("methodName"))
+	if signatures()[method] == nil {
+		generic("method %s doesn't exist", str(c.arg("methodName")))
+	}
+	var v any
+	if fault := catch(func() { v = c.inner() }); fault != nil {
+		generic("method %s raised an exception (%s)", method, fault.str())
+	}
+	if g, ok := v.(*generator); ok {
+		v = g.run()
+	}
+	if v == nil {
+		return []any{int64(0), nil}
+	}
+	rows, ok := v.([]any)
+	if !ok {
+		generic("%s() did not return a list", method)
+	}
+	total := int64(len(rows))
+	if order := asString(opts.Val("order")); order != "" {
+		desc := order[0] == '-'
+		if desc {
+			order = order[1:]
+		}
+		if none, ok := opts.Get("noneGreatest"); ok && !truth(none) {
+			exception("TypeError", "'str' object is not callable")
+		}
+		sortBy(rows, order, desc, true)
+	}
+	if offset := opts.Val("offset"); offset != nil {
+		rows = rows[slicePoint(offset, len(rows)):]
+	}
+	if limit := opts.Val("limit"); limit != nil {
+		rows = rows[:slicePoint(limit, len(rows))]
+	}
+	return []any{total, rows}
+}
+
+// slicePoint is where Python's slices cut: negative counts from the end.
+func slicePoint(v any, length int) int {
+	n, ok := integer(v)
+	if !ok {
+		exception("TypeError", "slice indices must be integers or None or have an __index__ method")
+	}
+	if n < 0 {
+		n += int64(length)
+	}
+	return int(min(max(n, 0), int64(length)))
+}

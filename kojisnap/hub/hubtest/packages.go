@@ -1,0 +1,195 @@
+package hubtest
+
+import (
+	"regexp"
+	"strings"
+)
+
+func getPackage(c *call) any {
+	return orNil(c.lookupName("package", c.arg("info"), c.flag("strict")))
+}
+
+func getPackageID(c *call) any {
+	found := c.from("package").eq("package.name", c.arg("name")).fieldList("id").one()
+	if found == nil {
+		if c.flag("strict") {
+			generic("No such package name: %s", str(c.arg("name")))
+		}
+		return nil
+	}
+	return found.Val("id")
+}
+
+func listPackagesSimple(c *call) any {
+	return c.packagesSimple(c.arg("prefix"), c.arg("queryOpts"))
+}
+
+func (c *call) packagesSimple(prefix, queryOpts any) any {
+	q := c.from("package").fieldList("package_id package.id, package_name package.name")
+	if prefix != nil {
+		like, name := ilike(str(prefix)+"%"), q.ref("package.name")
+		q.where(func(t tuple) bool { return like.MatchString(asString(name(t))) })
+	}
+	return q.execute(queryOpts)
+}
+
+func listPackages(c *call) any {
+	w := packageWish{tag: c.arg("tagID"), user: c.arg("userID"), pkg: c.arg("pkgID"), event: c.arg("event"),
+		inherit: c.flag("inherited"), dups: c.flag("with_dups"), owners: c.flag("with_owners"), blocked: c.flag("with_blocked")}
+	if w.tag == nil && w.user == nil && w.pkg == nil {
+		return c.packagesSimple(c.arg("prefix"), c.arg("queryOpts"))
+	}
+	if w.tag != nil {
+		w.tag = c.getID("tag", w.tag, true)
+	}
+	if w.user != nil {
+		w.user = c.user(w.user, true).Val("id")
+	}
+	if w.pkg != nil {
+		w.pkg = c.getID("package", w.pkg, true)
+	}
+	prefix := strings.ToLower(str(orEmpty(c.arg("prefix"))))
+	rows := []any{}
+	for _, row := range c.packageList(w).rows() {
+		if prefix == "" || strings.HasPrefix(strings.ToLower(asString(row.Val("package_name"))), prefix) {
+			rows = append(rows, row)
+		}
+	}
+	return applyOptions(rows, c.arg("queryOpts"))
+}
+
+func orEmpty(v any) any {
+	if truth(v) {
+		return v
+	}
+	return ""
+}
+
+func getPackageConfig(c *call) any {
+	tag, pkg := c.getID("tag", c.arg("tag"), false), c.getID("package", c.arg("pkg"), false)
+	if tag == nil || pkg == nil {
+		return nil
+	}
+	return orNil(c.packageList(packageWish{tag: tag, pkg: pkg, event: c.arg("event"), inherit: true, owners: true, blocked: true}).get(pkg))
+}
+
+func checkTagPackage(c *call) any {
+	tag, pkg := c.getID("tag", c.arg("tag"), false), c.getID("package", c.arg("pkg"), false)
+	if tag == nil || pkg == nil {
+		return false
+	}
+	row := c.packageList(packageWish{tag: tag, pkg: pkg, inherit: true, blocked: true}).get(pkg)
+	return row != nil && !truth(row.Val("blocked"))
+}
+
+// packageWish is what packageList is asked for: at least one of tag, user, pkg
+// (an id or a name).
+type packageWish struct {
+	tag, user, pkg, event any
+	inherit, dups         bool
+	owners, blocked       bool
+}
+
+// packages are rows by package id, in the order in which the ids came.
+type packages struct {
+	order []any
+	byID  map[any][]*Struct
+}
+
+func (p *packages) get(id any) *Struct {
+	if rows := p.byID[id]; len(rows) > 0 {
+		return rows[0]
+	}
+	return nil
+}
+
+func (p *packages) rows() (all []*Struct) {
+	for _, id := range p.order {
+		all = append(all, p.byID[id]...)
+	}
+	return all
+}
+
+func (p *packages) put(row *Struct, dups, replace bool) {
+	id := row.Val("package_id")
+	old, known := p.byID[id]
+	switch {
+	case !known:
+		p.order = append(p.order, id)
+		p.byID[id] = []*Struct{row}
+	case dups:
+		p.byID[id] = append(old, row)
+	case replace:
+		p.byID[id] = []*Struct{row}
+	}
+}
+
+// packageList is Koji's readPackageList: a tag's own entries come before what
+// it inherits through its links' package filters.
+func (c *call) packageList(w packageWish) *packages {
+	list := &packages{byID: map[any][]*Struct{}}
+	for _, row := range c.packageRows(w, w.tag) {
+		list.put(row, w.dups, true)
+	}
+	if w.tag == nil || !w.inherit {
+		return list
+	}
+	for _, link := range c.fullInheritance(w.tag, w.event, false) {
+		filters := matchAll(link.Val("filter").([]any))
+		for _, row := range c.packageRows(w, link.Val("parent_id")) {
+			if filters(asString(row.Val("package_name"))) {
+				list.put(row, w.dups, false)
+			}
+		}
+	}
+	return list
+}
+
+func (c *call) packageRows(w packageWish, tag any) []*Struct {
+	q := c.from("tag_packages").join("tag", "id", "tag_packages.tag_id").join("package", "id", "tag_packages.package_id").
+		fieldList(`package_id package.id, package_name package.name, tag_id tag.id, tag_name tag.name
+			extra_arches, blocked`).at("tag_packages", w.event)
+	if tag != nil {
+		q.eq("tag_packages.tag_id", tag)
+	}
+	if name, ok := w.pkg.(string); ok {
+		q.eq("package.name", name)
+	} else if w.pkg != nil {
+		q.eq("tag_packages.package_id", w.pkg)
+	}
+	if w.owners {
+		q.owners("tag_packages", w.event).fieldList("owner_id users.id, owner_name users.name")
+	}
+	if w.user != nil {
+		q.eq("users.id", w.user)
+	}
+	if !w.blocked {
+		blocked := q.ref("tag_packages.blocked")
+		q.where(func(t tuple) bool { return blocked(t) == false })
+	}
+	return q.rows()
+}
+
+// owners joins the owner of a package in a tag: entries without one fall out.
+func (q *query) owners(alias string, event any) *query {
+	q.join("tag_package_owners", "package_id", alias+".package_id")
+	tag, own := q.ref(alias+".tag_id"), q.ref("tag_package_owners.tag_id")
+	q.on(func(t tuple) bool { return tag(t) == own(t) })
+	return q.join("users", "id", "tag_package_owners.owner").at("tag_package_owners", event)
+}
+
+// matchAll is Python's re.match with every pattern.
+func matchAll(patterns []any) func(string) bool {
+	var all []*regexp.Regexp
+	for _, p := range patterns {
+		all = append(all, regex(`\A(?:`+str(p)+`)`))
+	}
+	return func(s string) bool {
+		for _, re := range all {
+			if !re.MatchString(s) {
+				return false
+			}
+		}
+		return true
+	}
+}

@@ -1,0 +1,273 @@
+package hubtest
+
+import "strings"
+
+// fieldMap is a query whose fields, conditions and order a caller chooses
+// (Koji's QueryView). The order is Koji's: it shows in the field "*".
+type fieldMap struct {
+	names []string
+	ref   map[string]string // "ts:" before a time that is sent as seconds
+	joins map[string]bool   // fields that need a join: "*" leaves them out
+}
+
+func newFieldMap(list string) fieldMap {
+	m := fieldMap{ref: map[string]string{}, joins: map[string]bool{}}
+	for _, f := range strings.Fields(list) {
+		name, ref, _ := strings.Cut(f, "=")
+		if joined, ok := strings.CutPrefix(ref, "+"); ok {
+			ref, m.joins[name] = joined, true
+		}
+		m.names = append(m.names, name)
+		m.ref[name] = ref
+	}
+	return m
+}
+
+var repoFields = newFieldMap(`id=repo.id tag_id=repo.tag_id creation_time=repo.creation_time creation_ts=ts:repo.creation_time
+	state_time=repo.state_time state_ts=ts:repo.state_time create_event=repo.create_event create_ts=+ts:create_ev.time
+	begin_event=repo.begin_event begin_ts=+ts:begin_ev.time end_event=repo.end_event end_ts=+ts:end_ev.time
+	state=repo.state dist=repo.dist opts=repo.opts custom_opts=repo.custom_opts task_id=repo.task_id
+	task_state=+task.state tag_name=+tag.name`)
+
+var repoDefault = []any{"id", "tag_id", "create_event", "state", "dist", "task_id", "opts", "custom_opts"}
+
+func (c *call) repos() *query {
+	return c.from("repo").join("tag", "id", "repo.tag_id").join("events AS create_ev", "id", "repo.create_event").
+		left("events AS begin_ev", "id", "repo.begin_event").left("events AS end_ev", "id", "repo.end_event").
+		left("task", "id", "repo.task_id")
+}
+
+var queueFields = newFieldMap(`id=repo_queue.id create_time=repo_queue.create_time create_ts=ts:repo_queue.create_time
+	owner=repo_queue.owner owner_name=+users.name priority=repo_queue.priority tag_id=repo_queue.tag_id tag_name=+tag.name
+	at_event=repo_queue.at_event min_event=repo_queue.min_event opts=repo_queue.opts update_time=repo_queue.update_time
+	update_ts=ts:repo_queue.update_time active=repo_queue.active task_id=repo_queue.task_id task_state=+task.state
+	tries=repo_queue.tries repo_id=repo_queue.repo_id`)
+
+var queueDefault = []any{"id", "tag_id", "at_event", "min_event", "create_ts", "task_id", "tries", "repo_id", "opts", "active", "update_ts"}
+
+func repoQuery(c *call) any {
+	return repoFields.query(c.repos(), c.arg("clauses"), c.arg("fields"), repoDefault, c.arg("opts"))
+}
+
+func repoQueueQuery(c *call) any {
+	q := c.from("repo_queue").left("tag", "id", "repo_queue.tag_id").left("users", "id", "repo_queue.owner").
+		left("task", "id", "repo_queue.task_id")
+	return queueFields.query(q, c.arg("clauses"), c.arg("fields"), queueDefault, c.arg("opts"))
+}
+
+// query answers with the fields that the caller names.
+func (m fieldMap) query(q *query, clauses, fields any, byDefault []any, opts any) any {
+	if s, ok := opts.(*Struct); ok && truth(s.Val("order")) {
+		for _, name := range strings.Split(str(s.Val("order")), ",") {
+			m.check(strings.TrimPrefix(name, "-"))
+		}
+	}
+	list, _ := clauses.([]any)
+	for _, clause := range list {
+		m.clause(q, clause)
+	}
+	wish := byDefault
+	switch f := fields.(type) {
+	case string:
+		if f != "" {
+			wish = []any{f}
+		}
+	case []any:
+		if len(f) > 0 {
+			wish = f
+		}
+	}
+	m.add(q, m.expand(wish))
+	return m.execute(q, opts)
+}
+
+func (m fieldMap) expand(wish []any) []string {
+	var names []string
+	for _, f := range wish {
+		switch f {
+		case "*":
+			for _, name := range m.names {
+				if !m.joins[name] {
+					names = append(names, name)
+				}
+			}
+		case "**":
+			names = append(names, m.names...)
+		default:
+			m.check(str(f))
+			names = append(names, str(f))
+		}
+	}
+	return names
+}
+
+func (m fieldMap) check(name string) {
+	if _, ok := m.ref[name]; !ok {
+		parameter("Invalid field for query %s", name)
+	}
+}
+
+func (m fieldMap) add(q *query, names []string) {
+	seen := map[string]bool{}
+	for _, name := range names {
+		if !seen[name] {
+			q.field(name, m.value(q, name))
+		}
+		seen[name] = true
+	}
+}
+
+func (m fieldMap) value(q *query, name string) func(tuple) any {
+	ref, seconds := strings.CutPrefix(m.ref[name], "ts:")
+	value := q.ref(ref)
+	if seconds {
+		return func(t tuple) any { return epoch(value(t)) }
+	}
+	return value
+}
+
+// execute orders by any field of the map, sent or not.
+func (m fieldMap) execute(q *query, opts any) any {
+	o := queryOptions(opts)
+	var order []term
+	if o.order != "" && !o.countOnly {
+		for _, name := range strings.Split(o.order, ",") {
+			name, desc := strings.CutPrefix(name, "-")
+			order = append(order, term{name, m.value(q, name), desc})
+		}
+	}
+	return q.run(o, order)
+}
+
+// clause adds [field, value] or [field, operator, value].
+func (m fieldMap) clause(q *query, clause any) {
+	parts, _ := clause.([]any)
+	var name, op string
+	var v any
+	switch len(parts) {
+	case 2:
+		name, op, v = str(parts[0]), "=", parts[1]
+		if _, ok := v.([]any); ok {
+			op = "IN"
+		}
+	case 3:
+		name, op, v = str(parts[0]), strings.ToUpper(str(parts[1])), parts[2]
+	default:
+		parameter("Invalid clause: %s", repr(clause))
+	}
+	test := operators[op]
+	if test == nil {
+		parameter("Invalid operator: %s", op)
+	}
+	m.check(name)
+	ref := strings.TrimPrefix(m.ref[name], "ts:")
+	alias, column, _ := strings.Cut(ref, ".")
+	if list, ok := v.([]any); ok && op == "IN" {
+		typed := make([]any, len(list))
+		for i := range list {
+			typed[i] = q.literal(alias, column, list[i])
+		}
+		v = typed
+	} else if m.ref[name] == ref && op != "@>" && op != "<@" {
+		v = q.literal(alias, column, v)
+	}
+	value := m.value(q, name)
+	q.where(func(t tuple) bool { return test(value(t), sqlValue(v)) })
+}
+
+var operators = map[string]func(got, want any) bool{
+	"=":      func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) == 0 },
+	"!=":     func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) != 0 },
+	">":      func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) > 0 },
+	"<":      func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) < 0 },
+	">=":     func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) >= 0 },
+	"<=":     func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) <= 0 },
+	"IS":     func(a, b any) bool { return a == b },
+	"IS NOT": func(a, b any) bool { return a != b },
+	"IN": func(a, b any) bool {
+		for _, v := range b.([]any) {
+			if a != nil && a == sqlValue(v) {
+				return true
+			}
+		}
+		return false
+	},
+	"@>": func(a, b any) bool { return containsJSON(a, jsonArgument(b)) },
+	"<@": func(a, b any) bool { return containsJSON(jsonArgument(b), a) },
+}
+
+func jsonArgument(v any) any {
+	v, err := parseJSON(asString(v))
+	if err != nil {
+		exception("psycopg2.errors.InvalidTextRepresentation", "invalid input syntax for type json")
+	}
+	return v
+}
+
+// containsJSON is jsonb's @> for structs: every member of part is in whole.
+func containsJSON(whole, part any) bool {
+	w, ok1 := whole.(*Struct)
+	p, ok2 := part.(*Struct)
+	if !ok1 || !ok2 {
+		return whole != nil && repr(whole) == repr(part)
+	}
+	for i, key := range p.Keys {
+		v, ok := w.Get(key)
+		if !ok || !containsJSON(v, p.Vals[i]) && !(v == nil && p.Vals[i] == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// Koji's REPO_STATES.
+const (
+	repoReady   = int64(1)
+	repoDeleted = int64(3)
+)
+
+func repoInfo(c *call) any {
+	var id any
+	if n, ok := toInt(c.arg("repo_id"), true); ok {
+		id = n
+	}
+	q := c.repos().eq("repo.id", id)
+	repoFields.add(q, repoFields.names)
+	repo := q.one()
+	if repo == nil && c.flag("strict") {
+		generic("query returned no rows")
+	}
+	return orNil(repo)
+}
+
+func getActiveRepos(c *call) any {
+	return repoFields.query(c.repos(), []any{[]any{"state", "!=", repoDeleted}}, []any{"id", "tag_id", "create_event", "create_ts",
+		"state", "dist", "task_id", "tag_name", "creation_ts", "state_ts", "end_event", "opts"}, nil, nil)
+}
+
+// getRepo is the newest repo of a tag. With an event its state does not matter.
+func getRepo(c *call) any {
+	q := c.repos().eq("repo.tag_id", c.getID("tag", c.arg("tag"), true))
+	state, hasState := toInt(c.arg("state"), true)
+	event, _ := toInt(c.arg("event"), true)
+	least, hasLeast := toInt(c.arg("min_event"), true)
+	q.eq("repo.dist", c.flag("dist"))
+	created := q.ref("repo.create_event")
+	if event != 0 {
+		q.where(func(t tuple) bool { return asInt(created(t)) <= event })
+	} else {
+		if !hasState {
+			state = repoReady
+		}
+		q.eq("repo.state", state)
+	}
+	if hasLeast {
+		q.where(func(t tuple) bool { return asInt(created(t)) >= least })
+	}
+	repoFields.add(q, repoFields.names)
+	rows := q.execute(NewStruct("order", "-creation_time", "limit", int64(1))).([]any)
+	if len(rows) == 0 {
+		return nil
+	}
+	return rows[0]
+}

@@ -1,0 +1,126 @@
+package hubtest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+var copyEscaper = strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
+
+// writeCopy writes a table as readCopy reads it.
+func (t *Table) writeCopy(w io.Writer) error {
+	out := bufio.NewWriterSize(w, 1<<16)
+	out.WriteString(strings.Join(t.Columns, "\t"))
+	out.WriteByte('\n')
+	columns := make([]func(int32) any, len(t.Columns))
+	isJSON := make([]bool, len(t.Columns))
+	for i, name := range t.Columns {
+		columns[i] = t.get(i)
+		isJSON[i] = strings.HasPrefix(columnTypes()[t.Name][name], "json")
+	}
+	for n := range t.size() {
+		if !t.has(n) {
+			continue
+		}
+		for i, column := range columns {
+			if i > 0 {
+				out.WriteByte('\t')
+			}
+			text, err := copyField(column(n), isJSON[i])
+			if err != nil {
+				return fmt.Errorf("write table %s, column %s: %w", t.Name, t.Columns[i], err)
+			}
+			out.WriteString(text)
+		}
+		out.WriteByte('\n')
+	}
+	return out.Flush()
+}
+
+func copyField(v any, isJSON bool) (string, error) {
+	if v != nil && isJSON {
+		var b strings.Builder
+		if err := writeJSON(&b, v); err != nil {
+			return "", err
+		}
+		return copyEscaper.Replace(b.String()), nil
+	}
+	switch v := v.(type) {
+	case nil:
+		return `\N`, nil
+	case bool:
+		return strconv.FormatBool(v)[:1], nil
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64), nil
+	case string:
+		return copyEscaper.Replace(v), nil
+	case Time:
+		return v.String(), nil
+	}
+	return "", fmt.Errorf("no column holds a %T", v)
+}
+
+// writeJSON writes what parseJSON reads.
+func writeJSON(b *strings.Builder, v any) error {
+	switch v := v.(type) {
+	case nil:
+		b.WriteString("null")
+	case bool:
+		b.WriteString(strconv.FormatBool(v))
+	case int64:
+		b.WriteString(strconv.FormatInt(v, 10))
+	case *big.Int:
+		b.WriteString(v.String())
+	case float64:
+		b.WriteString(floatRepr(v))
+	case string:
+		b.WriteByte('"')
+		for _, r := range v {
+			switch {
+			case r == '"' || r == '\\':
+				b.WriteByte('\\')
+				b.WriteRune(r)
+			case r < 0x20:
+				fmt.Fprintf(b, `\u%04x`, r)
+			default:
+				b.WriteRune(r)
+			}
+		}
+		b.WriteByte('"')
+	case []any:
+		b.WriteByte('[')
+		for i := range v {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			if err := writeJSON(b, v[i]); err != nil {
+				return err
+			}
+		}
+		b.WriteByte(']')
+	case *Struct:
+		b.WriteByte('{')
+		for i, key := range v.Keys {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			if err := writeJSON(b, key); err != nil {
+				return err
+			}
+			b.WriteString(": ")
+			if err := writeJSON(b, v.Vals[i]); err != nil {
+				return err
+			}
+		}
+		b.WriteByte('}')
+	default:
+		return fmt.Errorf("no JSON holds a %T", v)
+	}
+	return nil
+}

@@ -1,0 +1,315 @@
+package hubtest
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+)
+
+// MutatorOptions say where a Mutator changes things.
+type MutatorOptions struct {
+	// Seed decides everything that is random.
+	Seed uint64
+	// Tags are the names of tags of which three of four changes are; default
+	// none, so any. They are not renamed or deleted.
+	Tags []string
+	// Pace is the mean time between two events; default 1 s. The first comes
+	// after the last that there is.
+	Pace time.Duration
+}
+
+// Mutator changes a database as Koji would, at random: with its events, its
+// revoked rows, and without a trace where Koji leaves none. All constraints of
+// Koji's schema stay true. A Mutator is for one goroutine; its database may be
+// served meanwhile, and a request sees a step whole or not at all.
+type Mutator struct {
+	src   *Memory
+	opts  MutatorOptions
+	rnd   *rand.Rand
+	names *nameMaker
+	now   Time
+	last  map[string]int64 // id given, by table
+	open  []transaction    // begun and not committed
+
+	tx    *Tx
+	event int64 // of this step, 0: none yet
+	keep  map[any]bool
+}
+
+// transaction is one that took its ids long before it commits.
+type transaction struct {
+	event, build int64
+	at           Time
+}
+
+// errNothing means that there is nothing that a change could be made to.
+var errNothing = errors.New("nothing to change")
+
+// NewMutator prepares to change src. Tables that src lacks are added, empty.
+func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
+	m := &Mutator{src: src, opts: opts, rnd: rand.New(rand.NewPCG(opts.Seed, 0x6d757461)), last: map[string]int64{}, keep: map[any]bool{}}
+	if opts.Pace == 0 {
+		m.opts.Pace = time.Second
+	}
+	m.names = &nameMaker{rnd: m.rnd, used: map[string]bool{}}
+	err := src.Change(func(tx *Tx) error {
+		for _, name := range kojiprod.Tables() {
+			if tx.tables[name] == nil {
+				tx.tables[name] = newTable(name, freshTables()[name].columns, nil)
+			}
+		}
+		for _, name := range opts.Tags {
+			tags, err := tx.Select("tag", Values{"name": name})
+			if err != nil {
+				return err
+			}
+			if len(tags) == 0 {
+				return fmt.Errorf("no tag %q", name)
+			}
+			m.keep[tags[0]["id"]] = true
+		}
+		for _, name := range []string{"package", "tag", "users", "external_repo", "build_target", "groups"} {
+			t := tx.tables[name]
+			get := t.get(t.at("name"))
+			for n := range t.size() {
+				if t.has(n) {
+					m.names.used[asString(get(n))] = true
+				}
+			}
+		}
+		events := tx.tables["events"]
+		at := events.get(events.at("time"))
+		for n := range events.size() {
+			if t, ok := at(n).(Time); events.has(n) && ok {
+				m.now = max(m.now, t)
+			}
+		}
+		return nil
+	})
+	return m, err
+}
+
+type mutation struct {
+	weight int
+	make   func(*Mutator) string
+}
+
+var mutations = []mutation{
+	{10, (*Mutator).tagBuild}, {6, (*Mutator).untagBuild}, {4, (*Mutator).moveBuild}, {3, (*Mutator).retagBuild},
+	{4, (*Mutator).blockPackage}, {2, (*Mutator).addPackage}, {1, (*Mutator).removePackage}, {3, (*Mutator).ownPackage},
+	{8, (*Mutator).newBuild}, {3, (*Mutator).startBuild}, {3, (*Mutator).endBuild}, {3, (*Mutator).deleteBuild},
+	{2, (*Mutator).resetBuild}, {2, (*Mutator).ownBuild}, {3, (*Mutator).moveVolume}, {3, (*Mutator).draftBuild},
+	{3, (*Mutator).promoteBuild}, {6, (*Mutator).signBuild}, {3, (*Mutator).removeSignature}, {2, (*Mutator).addRPM},
+	{1, (*Mutator).renameTag}, {1, (*Mutator).renameUser}, {1, (*Mutator).renameTarget}, {1, (*Mutator).renameExternalRepo},
+	{3, (*Mutator).editTag}, {2, (*Mutator).editExtra}, {3, (*Mutator).editInheritance}, {1, (*Mutator).addInheritance},
+	{1, (*Mutator).removeInheritance}, {1, (*Mutator).newTag}, {1, (*Mutator).deleteTag},
+	{2, (*Mutator).groupPackage}, {1, (*Mutator).groupConfig}, {1, (*Mutator).editExternalRepo}, {1, (*Mutator).useExternalRepo},
+	{1, (*Mutator).editTarget}, {1, (*Mutator).newUser}, {1, (*Mutator).blockUser}, {1, (*Mutator).grant},
+	{3, (*Mutator).begin}, {4, (*Mutator).commit},
+}
+
+// Step makes one change and says which.
+func (m *Mutator) Step() (description string, err error) {
+	total := 0
+	for _, c := range mutations {
+		total += c.weight
+	}
+	for range 1000 {
+		at := m.rnd.IntN(total)
+		var c mutation
+		for _, c = range mutations {
+			if at -= c.weight; at < 0 {
+				break
+			}
+		}
+		err := m.src.Change(func(tx *Tx) (err error) {
+			defer caught(&err)
+			m.tx, m.event = tx, 0
+			description = c.make(m)
+			return nil
+		})
+		m.tx = nil
+		if err == nil || !errors.Is(err, errNothing) {
+			return description, err
+		}
+	}
+	return "", errNothing
+}
+
+// id gives the next id of a table, as its sequence does: an id that was given
+// and not used does not come again.
+func (m *Mutator) id(table string) int64 {
+	if _, ok := m.last[table]; !ok {
+		t := m.tx.tables[table]
+		id := t.get(t.at("id"))
+		for n := range t.size() {
+			if t.has(n) {
+				m.last[table] = max(m.last[table], id(n).(int64))
+			}
+		}
+	}
+	m.last[table]++
+	return m.last[table]
+}
+
+// newEvent is the step's event, one for all that a call of Koji changes.
+func (m *Mutator) newEvent() int64 {
+	if m.event == 0 {
+		id, at := m.takeEvent()
+		m.event = id
+		m.insert("events", Values{"id": id, "time": at})
+	}
+	return m.event
+}
+
+func (m *Mutator) takeEvent() (int64, Time) {
+	m.now += Time(1 + m.rnd.Int64N(max(1, 2*m.opts.Pace.Microseconds())))
+	return m.id("events"), m.now
+}
+
+// stepFault carries an error of the tables out of a mutation.
+type stepFault struct{ error }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(stepFault{err})
+	}
+	return v
+}
+
+func (m *Mutator) insert(table string, v Values) { must(0, m.tx.Insert(table, v)) }
+
+func (m *Mutator) update(table string, where, set Values) int {
+	return must(m.tx.Update(table, where, set))
+}
+
+func (m *Mutator) remove(table string, where Values) int { return must(m.tx.Delete(table, where)) }
+
+func (m *Mutator) all(table string, where Values) []Values { return must(m.tx.Select(table, where)) }
+
+// create inserts a versioned row at the step's event.
+func (m *Mutator) create(table string, v Values) {
+	v["create_event"], v["creator_id"], v["active"] = m.newEvent(), m.editor(), true
+	v["revoke_event"], v["revoker_id"] = nil, nil
+	m.insert(table, v)
+}
+
+// revoke ends the active rows that match, and says how many.
+func (m *Mutator) revoke(table string, where Values) int {
+	where["active"] = true
+	return m.update(table, where, Values{"revoke_event": m.newEvent(), "revoker_id": m.editor(), "active": nil})
+}
+
+// pick returns a row at random, nil if none matches where and is wanted.
+func (m *Mutator) pick(table string, where Values, wanted func(Values) bool) Values {
+	t := m.tx.tables[table]
+	rows := hits{high: t.size()}
+	if len(where) > 0 {
+		rows = hits{list: must(t.matching(where))}
+	}
+	if rows.len() == 0 {
+		return nil
+	}
+	try := func(n int32) Values {
+		if !t.has(n) {
+			return nil
+		}
+		v := Values{}
+		for i, x := range t.row(n) {
+			v[t.Columns[i]] = x
+		}
+		if wanted == nil || wanted(v) {
+			return v
+		}
+		return nil
+	}
+	for range 50 {
+		if v := try(rows.at(m.rnd.IntN(rows.len()))); v != nil {
+			return v
+		}
+	}
+	start := m.rnd.IntN(rows.len())
+	for k := range min(rows.len(), 20000) {
+		if v := try(rows.at((start + k) % rows.len())); v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// need is pick; without a row the step is another one.
+func (m *Mutator) need(table string, where Values, wanted func(Values) bool) Values {
+	v := m.pick(table, where, wanted)
+	if v == nil {
+		panic(stepFault{errNothing})
+	}
+	return v
+}
+
+// editor is who makes a change.
+func (m *Mutator) editor() int64 {
+	return m.need("users", nil, func(u Values) bool { return u["usertype"] == userNormal })["id"].(int64)
+}
+
+// tag picks an active tag.
+func (m *Mutator) tag() int64 {
+	if len(m.opts.Tags) > 0 && m.rnd.IntN(4) > 0 {
+		name := m.opts.Tags[m.rnd.IntN(len(m.opts.Tags))]
+		return m.need("tag", Values{"name": name}, nil)["id"].(int64)
+	}
+	return m.need("tag_config", nil, isActive)["tag_id"].(int64)
+}
+
+func isActive(v Values) bool { return v["active"] == true }
+
+func (m *Mutator) nameOf(table string, id any) string {
+	rows := m.all(table, Values{"id": id})
+	if len(rows) == 0 {
+		return fmt.Sprint(id)
+	}
+	return asString(rows[0]["name"])
+}
+
+// without copies a row less some columns and what create sets.
+func without(v Values, columns ...string) Values {
+	out := Values{}
+	for c, x := range v {
+		if !slices.Contains(columns, c) {
+			out[c] = x
+		}
+	}
+	return out
+}
+
+func (m *Mutator) digest() string {
+	b := make([]byte, 16)
+	for i := range b {
+		b[i] = byte(m.rnd.UintN(256))
+	}
+	return hex.EncodeToString(b)
+}
+
+// newName is one that no package, tag, user, target, repo or group has.
+func (m *Mutator) newName() string {
+	name := m.names.word()
+	for !m.names.take(name) {
+		name += "-" + m.names.word()
+	}
+	return name
+}
+
+// caught makes an error of what a mutation panicked with.
+func caught(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case stepFault:
+		*err = r.error
+	default:
+		panic(r)
+	}
+}

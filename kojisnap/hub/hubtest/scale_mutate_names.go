@@ -1,0 +1,101 @@
+package hubtest
+
+import "fmt"
+
+// rename changes a name in place, as Koji does: without an event.
+func (m *Mutator) rename(table string, wanted func(Values) bool) string {
+	row := m.need(table, nil, wanted)
+	name := m.newName()
+	m.update(table, Values{"id": row["id"]}, Values{"name": name})
+	return fmt.Sprintf("%s %s is renamed to %s", table, row["name"], name)
+}
+
+func (m *Mutator) renameTag() string {
+	return m.rename("tag", func(t Values) bool { return !m.keep[t["id"]] })
+}
+
+func (m *Mutator) renameUser() string {
+	return m.rename("users", func(u Values) bool { return u["usertype"] == userNormal })
+}
+
+func (m *Mutator) renameTarget() string { return m.rename("build_target", nil) }
+
+func (m *Mutator) renameExternalRepo() string {
+	return m.rename("external_repo", func(r Values) bool { return r["id"] != int64(0) })
+}
+
+func (m *Mutator) newUser() string {
+	id, name := m.id("users"), m.newName()
+	m.insert("users", Values{"id": id, "name": name, "status": int64(0), "usertype": userNormal})
+	m.insert("user_krb_principals", Values{"user_id": id, "krb_principal": fmt.Sprintf("%s-%d@EXAMPLE.ORG", name, id)})
+	return "new user " + name
+}
+
+func (m *Mutator) blockUser() string {
+	u := m.need("users", nil, nil)
+	m.update("users", Values{"id": u["id"]}, Values{"status": 1 - u["status"].(int64)})
+	return fmt.Sprintf("user %s has the status %d", u["name"], 1-u["status"].(int64))
+}
+
+func (m *Mutator) grant() string {
+	user, perm := m.editor(), m.need("permissions", nil, nil)
+	of := Values{"user_id": user, "perm_id": perm["id"]}
+	if m.revoke("user_perms", without(of)) > 0 {
+		return fmt.Sprintf("user %d lost the permission %s", user, perm["name"])
+	}
+	m.create("user_perms", of)
+	return fmt.Sprintf("user %d has the permission %s", user, perm["name"])
+}
+
+func (m *Mutator) groupPackage() string {
+	group := m.need("group_config", nil, isActive)
+	of := Values{"group_id": group["group_id"], "tag_id": group["tag_id"]}
+	if row := m.pick("group_package_listing", of, isActive); row != nil && m.rnd.IntN(2) == 0 {
+		of["package"] = row["package"]
+		m.revoke("group_package_listing", of)
+		if m.rnd.IntN(2) == 0 {
+			return fmt.Sprintf("removed %s from group %d", row["package"], row["group_id"])
+		}
+		row["blocked"] = row["blocked"] != true
+		m.create("group_package_listing", row)
+		return fmt.Sprintf("%s in group %d: blocked is %v", row["package"], row["group_id"], row["blocked"])
+	}
+	of["package"], of["blocked"], of["type"], of["requires"] = m.newName(), false, "mandatory", ""
+	m.create("group_package_listing", of)
+	return fmt.Sprintf("added %s to group %d", of["package"], of["group_id"])
+}
+
+func (m *Mutator) groupConfig() string {
+	row := m.need("group_config", nil, isActive)
+	m.revoke("group_config", Values{"group_id": row["group_id"], "tag_id": row["tag_id"]})
+	row["display_name"], row["uservisible"] = m.newName(), row["uservisible"] != true
+	m.create("group_config", row)
+	return fmt.Sprintf("edited group %d in %s", row["group_id"], m.nameOf("tag", row["tag_id"]))
+}
+
+func (m *Mutator) editExternalRepo() string {
+	row := m.need("external_repo_config", nil, isActive)
+	m.revoke("external_repo_config", Values{"external_repo_id": row["external_repo_id"]})
+	row["url"] = "https://dl.example.org/" + m.newName() + "/$arch/"
+	m.create("external_repo_config", row)
+	return fmt.Sprintf("external repo %s is at %s", m.nameOf("external_repo", row["external_repo_id"]), row["url"])
+}
+
+func (m *Mutator) useExternalRepo() string {
+	tag, repo := m.tag(), m.need("external_repo_config", nil, isActive)["external_repo_id"]
+	of := Values{"tag_id": tag, "external_repo_id": repo}
+	if m.revoke("tag_external_repos", without(of)) > 0 {
+		return fmt.Sprintf("%s no longer uses external repo %d", m.nameOf("tag", tag), repo)
+	}
+	of["priority"], of["merge_mode"] = m.freePriority("tag_external_repos", tag), "koji"
+	m.create("tag_external_repos", of)
+	return fmt.Sprintf("%s uses external repo %d", m.nameOf("tag", tag), repo)
+}
+
+func (m *Mutator) editTarget() string {
+	row := m.need("build_target_config", nil, isActive)
+	m.revoke("build_target_config", Values{"build_target_id": row["build_target_id"]})
+	row["dest_tag"] = m.tag()
+	m.create("build_target_config", row)
+	return fmt.Sprintf("target %s leads to %s", m.nameOf("build_target", row["build_target_id"]), m.nameOf("tag", row["dest_tag"]))
+}

@@ -1,0 +1,75 @@
+package hubtest
+
+import (
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"sync"
+)
+
+// Options say how a Server behaves. The zero value is a hub like the recorded
+// one.
+type Options struct {
+	// KojiVersion is what getKojiVersion and the header Koji-Version say;
+	// default 1.35.3.
+	KojiVersion string
+	// Offline, if it returns text, makes every call fault 1014 with it. It is
+	// asked once a request. Koji has three such texts: the administrator's,
+	// "Server disabled for maintenance", "database outage".
+	Offline func() string
+	// MaxRequestLength is in bytes; default 4 MiB. Longer bodies get HTTP 400.
+	MaxRequestLength int64
+	// Topdir, if set, is the hub's file tree: it is served below /kojifiles/,
+	// and getBuildLogs lists its files.
+	Topdir string
+	// Tamper, if set, changes what goes out for a call. If it returns the
+	// beginning of body, the reply is cut short: Content-Length stays that of
+	// the whole. It may be called concurrently.
+	Tamper func(method string, body []byte) []byte
+	// Log is told about each call at level debug; nil discards.
+	Log *slog.Logger
+}
+
+// Server is a Koji hub as an http.Handler. Any path but /kojifiles/ is the
+// hub's.
+type Server struct {
+	src   Source
+	opts  Options
+	log   *slog.Logger
+	files http.Handler
+
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+// New makes a hub that answers from src.
+func New(src Source, opts Options) *Server {
+	if opts.KojiVersion == "" {
+		opts.KojiVersion = "1.35.3"
+	}
+	if opts.MaxRequestLength == 0 {
+		opts.MaxRequestLength = 4 << 20
+	}
+	s := &Server{src: src, opts: opts, log: opts.Log, calls: map[string]int{}}
+	if s.log == nil {
+		s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if opts.Topdir != "" {
+		s.files = http.StripPrefix("/kojifiles/", http.FileServer(http.Dir(opts.Topdir)))
+	}
+	return s
+}
+
+// Calls returns how often each method was called, in multicalls too.
+func (s *Server) Calls() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.calls)
+}
+
+func (s *Server) counted(method string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[method]++
+}

@@ -1,0 +1,157 @@
+package hubtest
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// signaturesJSON is what _listapi of a Koji 1.35.3 hub tells about each method,
+// without the documentation, and the name of its Python function, which
+// shows in faults.
+//
+//go:embed signatures.json
+var signaturesJSON string
+
+// signature is how a method may be called.
+type signature struct {
+	name     string
+	python   string
+	self     bool // a bound method: Python counts self when it complains
+	args     []any
+	argspec  any
+	argdesc  string
+	params   []param
+	varargs  bool
+	varkw    bool
+	position int // in the hub's list
+}
+
+type param struct {
+	name     string
+	optional bool
+	value    any
+}
+
+var signatures = sync.OnceValue(func() map[string]*signature {
+	v, err := parseJSON(strings.TrimSpace(signaturesJSON))
+	if err != nil {
+		panic(err) // embedded
+	}
+	all := map[string]*signature{}
+	for i, v := range v.([]any) {
+		s := v.(*Struct)
+		sig := &signature{name: asString(s.Val("name")), python: asString(s.Val("python")), self: truth(s.Val("self")),
+			args: s.Val("args").([]any), argspec: s.Val("argspec"), argdesc: asString(s.Val("argdesc")), position: i}
+		spec := sig.argspec.([]any)
+		sig.varargs, sig.varkw = spec[1] != nil, spec[2] != nil
+		named := len(spec[0].([]any))
+		for _, a := range sig.args[:named] {
+			if pair, ok := a.([]any); ok {
+				sig.params = append(sig.params, param{pair[0].(string), true, pair[1]})
+			} else {
+				sig.params = append(sig.params, param{name: a.(string)})
+			}
+		}
+		all[sig.name] = sig
+	}
+	return all
+})
+
+// bind assigns the arguments to the parameters. What Python refuses is raised
+// in Python's words.
+func (s *signature) bind(args []any, named *Struct) (values map[string]any, rest []any, extra *Struct) {
+	values, extra = map[string]any{}, &Struct{}
+	if len(args) > len(s.params) {
+		if !s.varargs {
+			parameter("%s", s.tooMany(len(args)))
+		}
+		args, rest = args[:len(s.params)], args[len(s.params):]
+	}
+	for i, v := range args {
+		values[s.params[i].name] = v
+	}
+	for i, key := range named.Keys {
+		known := false
+		for _, p := range s.params {
+			known = known || p.name == key
+		}
+		_, twice := values[key]
+		switch {
+		case !known && !s.varkw:
+			parameter("%s() got an unexpected keyword argument '%s'", s.python, key)
+		case !known:
+			extra.Set(key, named.Vals[i])
+		case twice:
+			parameter("%s() got multiple values for argument '%s'", s.python, key)
+		default:
+			values[key] = named.Vals[i]
+		}
+	}
+	var missing []string
+	for _, p := range s.params {
+		if _, ok := values[p.name]; ok {
+			continue
+		}
+		if !p.optional {
+			missing = append(missing, "'"+p.name+"'")
+		}
+		values[p.name] = p.value
+	}
+	if len(missing) > 0 {
+		parameter("%s", s.missing(missing))
+	}
+	return values, rest, extra
+}
+
+func (s *signature) tooMany(given int) string {
+	self := 0
+	if s.self {
+		self = 1
+	}
+	required := 0
+	for _, p := range s.params {
+		if !p.optional {
+			required++
+		}
+	}
+	takes := fmt.Sprint(len(s.params) + self)
+	if required < len(s.params) {
+		takes = fmt.Sprintf("from %d to %d", required+self, len(s.params)+self)
+	}
+	plural, were := "s", "were"
+	if takes == "1" {
+		plural = ""
+	}
+	if given+self == 1 {
+		were = "was"
+	}
+	return fmt.Sprintf("%s() takes %s positional argument%s but %d %s given", s.python, takes, plural, given+self, were)
+}
+
+func (s *signature) missing(names []string) string {
+	plural, list := "s", ""
+	switch n := len(names); n {
+	case 1:
+		plural, list = "", names[0]
+	case 2:
+		list = names[0] + " and " + names[1]
+	default:
+		list = strings.Join(names[:n-1], ", ") + ", and " + names[n-1]
+	}
+	return fmt.Sprintf("%s() missing %d required positional argument%s: %s", s.python, len(names), plural, list)
+}
+
+// decodeArgs divides the params of a call into positional and named arguments:
+// the latter are a last struct with __starstar.
+func decodeArgs(params []any) ([]any, *Struct) {
+	if n := len(params); n > 0 {
+		if last, ok := params[n-1].(*Struct); ok && truth(last.Val("__starstar")) {
+			named := last.clone()
+			named.Delete("__starstar")
+			return params[:n-1], named
+		}
+	}
+	return params, &Struct{}
+}

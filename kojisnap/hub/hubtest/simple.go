@@ -1,0 +1,116 @@
+package hubtest
+
+func hello(*call) any         { return "Hello World" }
+func echo(c *call) any        { return append([]any{}, c.rest...) }
+func getAPIVersion(*call) any { return int64(1) }
+
+func getKojiVersion(c *call) any { return c.srv.opts.KojiVersion }
+
+func getLoggedInUser(*call) any { return nil }
+
+func showSession(*call) any {
+	return "session: not logged in (no session header or session args)"
+}
+
+func listMethods(*call) any {
+	names := make([]any, len(signatures()))
+	for name, s := range signatures() {
+		names[s.position] = name
+	}
+	return names
+}
+
+// listAPI is _listapi less the documentation, which is Koji's.
+func listAPI(*call) any {
+	list := make([]any, len(signatures()))
+	for name, s := range signatures() {
+		list[s.position] = NewStruct("name", name, "doc", nil, "argspec", s.argspec, "argdesc", s.argdesc, "args", s.args)
+	}
+	return list
+}
+
+func methodHelp(c *call) any {
+	s := signatures()[asString(c.arg("method"))]
+	if s == nil {
+		return ""
+	}
+	return s.name + s.argdesc
+}
+
+func listVolumes(c *call) any { return c.from("volume").fieldList("id, name").execute(nil) }
+
+func getVolume(c *call) any {
+	s := c.lookupName("volume", c.arg("volume"), false)
+	if s == nil && c.flag("strict") {
+		generic("No such volume: %s", str(c.arg("volume")))
+	}
+	return orNil(s)
+}
+
+func listBTypes(c *call) any {
+	q := c.from("btype").fieldList("id, name")
+	if by, ok := c.arg("query").(*Struct); ok {
+		for _, key := range []string{"name", "id"} {
+			if v, ok := by.Get(key); ok {
+				q.eq("btype."+key, v)
+			}
+		}
+	}
+	return q.execute(c.arg("queryOpts"))
+}
+
+func getArchiveTypes(c *call) any {
+	return c.archiveTypes().execute(NewStruct("order", "id"))
+}
+
+func (c *call) archiveTypes() *query {
+	return c.from("archivetypes").fieldList("id, name, description, extensions, compression_type")
+}
+
+func getArchiveType(c *call) any {
+	var found *Struct
+	switch {
+	case c.flag("type_id"):
+		found = c.archiveTypes().eq("archivetypes.id", c.arg("type_id")).one()
+	case c.flag("type_name"):
+		found = c.archiveTypes().eq("archivetypes.name", c.arg("type_name")).one()
+	default:
+		generic("one of filename, type_name, or type_id must be specified")
+	}
+	if found == nil && c.flag("strict") {
+		generic("query returned no rows")
+	}
+	return orNil(found)
+}
+
+func getAllPerms(c *call) any {
+	return c.from("permissions").fieldList("id, name, description").execute(NewStruct("order", "id"))
+}
+
+// listCGs is a struct by name of the content generators that have a user.
+func listCGs(c *call) any {
+	q := c.from("cg_users").join("content_generator", "id", "cg_users.cg_id").join("users", "id", "cg_users.user_id").
+		is("cg_users.active").fieldList("id content_generator.id, name content_generator.name, user_name users.name")
+	cgs := &Struct{}
+	for _, row := range q.rows() {
+		name := asString(row.Val("name"))
+		if _, ok := cgs.Get(name); !ok {
+			cgs.Set(name, NewStruct("id", row.Val("id"), "users", []any{}))
+		}
+		cg := cgs.Val(name).(*Struct)
+		cg.Set("users", append(cg.Val("users").([]any), row.Val("user_name")))
+	}
+	return cgs
+}
+
+func getBuildNotifications(c *call) any {
+	user := c.user(c.arg("userID"), true)
+	return c.from("build_notifications").fieldList("id, user_id, package_id, tag_id, success_only, email").
+		eq("build_notifications.user_id", user.Val("id")).execute(nil)
+}
+
+func getBuildNotificationBlocks(c *call) any {
+	user := c.user(c.arg("userID"), true)
+	return c.from("build_notifications_block").fieldList("id, user_id, package_id, tag_id").
+		eq("build_notifications_block.user_id", user.Val("id")).execute(nil)
+}
