@@ -1,0 +1,171 @@
+package hardlink
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+
+	"kojisnap/volumes"
+)
+
+// Op is how a file comes to be, or what becomes of it.
+type Op string
+
+const (
+	OpLink    Op = "hardlink"
+	OpReflink Op = "reflink"
+	OpCopy    Op = "copy"
+	OpSplice  Op = "splice" // a signed copy of signature header and unsigned rpm
+	OpFetch   Op = "fetch"
+	OpSymlink Op = "symlink"
+)
+
+// Actions is what is to do, as data: Diff computes it, --dry-run prints it, Apply
+// does it. The zero value is nothing.
+type Actions struct {
+	CopyVolume  string          `json:"copy_volume,omitempty"`
+	Volumes     []LinkAction    `json:"volumes,omitempty"`
+	Builds      []BuildAction   `json:"builds,omitempty"`
+	Links       []LinkAction    `json:"links,omitempty"`
+	RemoveLinks []volumes.Link  `json:"remove_links,omitempty"`
+	Remove      []RemoveAction  `json:"remove,omitempty"`
+	Kept        []Kept          `json:"kept,omitempty"`     // not ours, so it stays
+	Missing     []*MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
+	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
+	Present     int             `json:"present"`            // files that are there already
+	Absent      int             `json:"absent"`             // optional files that production does not have
+}
+
+// LinkAction makes or switches a symlink.
+type LinkAction struct {
+	volumes.Link
+	Switch bool `json:"switch,omitempty"`
+}
+
+// BuildAction makes files of a build on the copy volume. One without files marks a
+// build complete whose making was interrupted at its very end.
+type BuildAction struct {
+	Build  volumes.Build `json:"build"`  // with production's volume
+	Behind string        `json:"behind"` // the staging volume that leads to production's files of it
+	Dir    string        `json:"dir"`    // relative to topdir
+	New    bool          `json:"new"`    // the directory is renamed into place at once
+	Files  []FileAction  `json:"files,omitempty"`
+}
+
+// FileAction makes a file of a build. Op is what is expected: a hard link that
+// cannot be made becomes a reflink or a copy.
+type FileAction struct {
+	Op      Op            `json:"op"`
+	Path    string        `json:"path"`            // below the build's directory
+	Bytes   int64         `json:"bytes,omitempty"` // -1: not known
+	Target  string        `json:"target,omitempty"`
+	Replace bool          `json:"replace,omitempty"` // ours is there, and damaged or a symlink
+	File    *volumes.File `json:"-"`
+}
+
+// RemoveAction removes a build that is not wanted any longer from the copy volume.
+type RemoveAction struct {
+	Build volumes.Build `json:"build"` // on the copy volume
+	Dir   string        `json:"dir"`
+	Files int           `json:"files"`
+	Bytes int64         `json:"bytes"`
+}
+
+// Kept is something below topdir that is not as the plan has it, and stays.
+type Kept struct {
+	Path string `json:"path"`
+	Why  string `json:"why"`
+}
+
+// Pending tells whether Apply would change anything.
+func (a Actions) Pending() bool {
+	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0
+}
+
+// Bytes is how many bytes Apply will read to make files, as far as is known.
+func (a Actions) Bytes() (n int64) {
+	for _, b := range a.Builds {
+		n += b.bytes()
+	}
+	return n
+}
+
+func (b BuildAction) bytes() (n int64) {
+	for _, f := range b.Files {
+		n += max(f.Bytes, 0)
+	}
+	return n
+}
+
+// space is how many bytes will be needed on the disk.
+func (a Actions) space() (n int64) {
+	for _, b := range a.Builds {
+		for _, f := range b.Files {
+			if f.Op != OpLink {
+				n += max(f.Bytes, 0)
+			}
+		}
+	}
+	return n
+}
+
+// WriteTo prints one line an action, in stable order. The names in it were
+// checked: none holds a line break.
+func (a Actions) WriteTo(w io.Writer) (int64, error) {
+	c := &counting{w: bufio.NewWriter(w)}
+	line := func(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
+	verb := func(l LinkAction) string {
+		if l.Switch {
+			return "switch"
+		}
+		return "link"
+	}
+	for _, l := range a.Volumes {
+		line("%s %s -> %s", verb(l), l.Path, l.Target)
+	}
+	for _, b := range a.Builds {
+		if len(b.Files) == 0 {
+			line("complete %s", b.Dir)
+		}
+		for _, f := range b.Files {
+			switch {
+			case f.Op == OpSymlink:
+				line("symlink %s/%s -> %s", b.Dir, f.Path, f.Target)
+			case f.Bytes < 0:
+				line("%s %s/%s", f.Op, b.Dir, f.Path)
+			default:
+				line("%s %s/%s %d bytes", f.Op, b.Dir, f.Path, f.Bytes)
+			}
+		}
+	}
+	for _, l := range a.Links {
+		line("%s %s -> %s", verb(l), l.Path, l.Target)
+	}
+	for _, l := range a.RemoveLinks {
+		line("unlink %s -> %s", l.Path, l.Target)
+	}
+	for _, r := range a.Remove {
+		line("remove %s %d files %d bytes", r.Dir, r.Files, r.Bytes)
+	}
+	for _, k := range a.Kept {
+		line("keep %s: %s", k.Path, k.Why)
+	}
+	for _, m := range a.Missing {
+		line("missing %s %s", m.Build, m.Path)
+	}
+	for _, b := range a.LeftOut {
+		line("leave %s on %s", b.NVR(), b.Volume)
+	}
+	return c.n, c.w.Flush()
+}
+
+type counting struct {
+	w *bufio.Writer
+	n int64
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,162 @@
+package hardlink
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"kojisnap/kojisnap/progress"
+	"kojisnap/volumes"
+)
+
+// A batch also ends when it has as many bytes.
+const batchBytes = 4 << 30
+
+// Apply does the actions. A build of which a file is missing or damaged is left out;
+// the others are made all the same, and the error tells of all of them: a
+// DigestError, a MissingError, a TemporaryError is found in it by errors.As. On a
+// full disk and on cancellation it ends at once: builds that are in place stay,
+// nothing else is left. The report tells what was done in any case.
+func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
+	report := Report{Present: a.Present, Absent: a.Absent, Kept: a.Kept}
+	var missing []error
+	for _, m := range a.Missing {
+		missing = append(missing, m)
+	}
+	if !a.Pending() {
+		return report, joined(missing)
+	}
+	if err := volumes.CheckName("copy volume name", a.CopyVolume); err != nil {
+		return report, err
+	}
+	unlock, err := e.lock()
+	if err != nil {
+		return report, err
+	}
+	defer unlock()
+	if err := e.checkSpace(a); err != nil {
+		return report, err
+	}
+	r, err := e.begin(a, &report)
+	if err != nil {
+		return report, e.full(err, a.space())
+	}
+	defer r.end()
+	if err := r.run(ctx, a); err != nil {
+		return report, e.full(err, a.space()-report.Bytes)
+	}
+	return report, joined(append(missing, r.broken...))
+}
+
+// run is one Apply.
+type run struct {
+	*Engine
+	ledger *ledgerFileWriter
+	known  *Ledger
+	temp   string // directory of temporary names, relative to topdir
+	volume string
+	report *Report
+	broken []error           // of builds that are left out
+	stay   map[string]string // those builds: DEFAULT's symlink → what it is to say
+
+	mu   sync.Mutex
+	next int
+}
+
+// begin removes what a killed run left.
+func (e *Engine) begin(a Actions, report *Report) (*run, error) {
+	if err := e.top.EnsureCopyVolume(a.CopyVolume); err != nil {
+		return nil, err
+	}
+	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: "vol/" + a.CopyVolume + "/.kojisnap-tmp"}
+	if err := e.top.RemoveAll(r.temp); err != nil {
+		return nil, err
+	}
+	if err := e.top.Mkdir(r.temp); err != nil {
+		return nil, err
+	}
+	var err error
+	r.known, r.ledger, err = openLedger(e.top)
+	return r, err
+}
+
+func (r *run) end() {
+	r.ledger.close()
+	if err := r.top.RemoveAll(r.temp); err != nil {
+		r.opts.Log.Warn("temporary files are left; the next run removes them", "path", r.top.Join(r.temp), "err", err)
+	}
+}
+
+// tempName is a new name below temp.
+func (r *run) tempName() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next++
+	return r.temp + "/" + strconv.Itoa(r.next)
+}
+
+// run works in an order in which no symlink ever leads to what is not there.
+func (r *run) run(ctx context.Context, a Actions) error {
+	if err := r.links(ctx, a.Volumes); err != nil {
+		return err
+	}
+	counter := r.opts.Progress.Begin("copy", a.Bytes())
+	err := r.builds(ctx, a.Builds, counter)
+	counter.End()
+	if err != nil {
+		return err
+	}
+	counter = r.opts.Progress.Begin("link", int64(len(a.Links)))
+	err = r.links(ctx, r.redirected(a.Links))
+	counter.Add(int64(len(a.Links)))
+	counter.End()
+	if err != nil {
+		return err
+	}
+	return r.remove(ctx, a)
+}
+
+// builds makes them batch by batch.
+func (r *run) builds(ctx context.Context, builds []BuildAction, counter progress.Counter) error {
+	for len(builds) > 0 {
+		n, files, bytes := 0, 0, int64(0)
+		for n < len(builds) && (n == 0 || files < r.opts.BatchFiles && bytes < batchBytes) {
+			files += len(builds[n].Files)
+			bytes += builds[n].bytes()
+			n++
+		}
+		if err := r.batch(ctx, builds[:n], counter); err != nil {
+			return err
+		}
+		builds = builds[n:]
+	}
+	return ctx.Err()
+}
+
+// parallel calls f for 0 to n-1 on Jobs workers, until one fails or ctx is
+// cancelled.
+func (e *Engine) parallel(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	var next atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
+	for range min(e.opts.Jobs, n) {
+		g.Go(func() error {
+			for gctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
+				}
+				if err := f(gctx, i); err != nil {
+					return err
+				}
+			}
+			return gctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}

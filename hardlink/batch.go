@@ -1,0 +1,222 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"sync"
+
+	"kojisnap/kojisnap/progress"
+	"kojisnap/volumes"
+)
+
+// making is a build on its way.
+type making struct {
+	BuildAction
+	staged volumes.Build
+	temp   string
+
+	mu      sync.Mutex
+	entries []LedgerEntry
+	made    []FileAction // with what became of Op and Bytes
+	absent  int
+	err     error // why it is left out
+}
+
+func (r *run) batch(ctx context.Context, builds []BuildAction, counter progress.Counter) error {
+	ms := make([]*making, len(builds))
+	for i, b := range builds {
+		ms[i] = &making{BuildAction: b, staged: b.Build, temp: r.tempName()}
+		ms[i].staged.Volume = r.volume
+	}
+	err := r.makeAll(ctx, ms, counter)
+	if err != nil {
+		return err
+	}
+	var intent, done batch
+	for _, m := range ms {
+		if m.err != nil {
+			r.broken = append(r.broken, m.err)
+			if m.New {
+				if err := r.leave(m.Build, m.Behind); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		intent.build(m.staged)
+		for _, entry := range m.entries {
+			intent.entry(entry)
+		}
+		done.build(m.staged)
+		done.line("C")
+	}
+	if err := r.ledger.append(&intent); err != nil {
+		return err
+	}
+	if err := r.top.Sync(); err != nil {
+		return err
+	}
+	for _, m := range ms {
+		if m.err != nil {
+			if err := r.top.RemoveAll(m.temp); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := r.publish(m); err != nil {
+			return err
+		}
+	}
+	if err := r.top.Sync(); err != nil { // the names
+		return err
+	}
+	return r.ledger.append(&done)
+}
+
+// makeAll makes all files of a batch under temporary names. What concerns one build
+// is in its err; what is returned concerns all.
+func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.Counter) error {
+	err := r.parallel(ctx, len(ms), func(_ context.Context, i int) error { return r.prepare(ms[i]) })
+	if err != nil {
+		return err
+	}
+	// A piece is of one build and mostly of one directory: workers that create files in
+	// the same directory wait for each other.
+	type piece struct {
+		m     *making
+		files []FileAction
+	}
+	var pieces []piece
+	const pieceFiles, pieceBytes = 32, 16 << 20
+	for _, m := range ms {
+		p, bytes := piece{m: m}, int64(0)
+		for _, f := range m.Files {
+			if f.Op == OpSymlink {
+				continue
+			}
+			p.files = append(p.files, f)
+			if bytes += f.Bytes; bytes >= pieceBytes || len(p.files) == pieceFiles {
+				pieces = append(pieces, p)
+				p, bytes = piece{m: m}, 0
+			}
+		}
+		if len(p.files) > 0 {
+			pieces = append(pieces, p)
+		}
+	}
+	return r.parallel(ctx, len(pieces), func(ctx context.Context, i int) error {
+		for _, f := range pieces[i].files {
+			if err := r.makeOne(ctx, pieces[i].m, f, counter); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// prepare makes a build's directories and symlinks.
+func (r *run) prepare(m *making) error {
+	if err := r.top.Mkdir(m.temp); err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for _, f := range m.Files {
+		if dir := path.Dir(f.Path); !made[dir] {
+			made[dir] = true
+			if err := r.top.Mkdir(path.Join(m.temp, dir)); err != nil {
+				return err
+			}
+		}
+		if f.Op == OpSymlink {
+			if err := r.top.Symlink(f.Target, m.temp+"/"+f.Path); err != nil {
+				return err
+			}
+			m.entries = append(m.entries, LedgerEntry{Path: f.Path, Target: f.Target})
+			m.made = append(m.made, f)
+		}
+	}
+	return nil
+}
+
+func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter progress.Counter) error {
+	m.mu.Lock()
+	skip := m.err != nil
+	m.mu.Unlock()
+	if skip {
+		return nil
+	}
+	how, entry, err := r.make(ctx, m.Build, *f.File, m.temp+"/"+f.Path)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	missing := (*MissingError)(nil)
+	switch {
+	case err == nil:
+		f.Op, f.Bytes = how, entry.Size
+		m.entries = append(m.entries, entry)
+		m.made = append(m.made, f)
+		counter.Add(entry.Size)
+		return nil
+	case errors.As(err, &missing) && f.File.Optional:
+		m.absent++
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case ofBuild(err):
+		if m.err == nil {
+			m.err = fmt.Errorf("build %q is left out: %w", m.Build.NVR(), err)
+		}
+		return nil
+	}
+	return fmt.Errorf("build %q: %w", m.Build.NVR(), err)
+}
+
+// ofBuild tells whether an error is about a file at the source, so that other builds
+// may do better.
+func ofBuild(err error) bool {
+	var digest *DigestError
+	var missing *MissingError
+	var temporary *TemporaryError
+	var path *fs.PathError
+	return errors.As(err, &digest) || errors.As(err, &missing) || errors.As(err, &temporary) ||
+		errors.As(err, &path) && path.Op == "read"
+}
+
+// publish gives a verified build, or its new files, their names.
+func (r *run) publish(m *making) error {
+	r.report.Absent += m.absent
+	if m.New {
+		if err := r.top.Mkdir(path.Dir(m.Dir)); err != nil {
+			return err
+		}
+		if err := r.top.RenameNew(m.temp, m.Dir); err != nil {
+			return err
+		}
+	} else if err := r.publishFiles(m); err != nil {
+		return err
+	}
+	r.report.Builds++
+	for _, f := range m.made {
+		r.report.count(f.Op, max(f.Bytes, 0))
+	}
+	return nil
+}
+
+func (r *run) publishFiles(m *making) error {
+	for _, f := range m.made {
+		from, to := m.temp+"/"+f.Path, m.Dir+"/"+f.Path
+		if err := r.top.Mkdir(path.Dir(to)); err != nil {
+			return err
+		}
+		rename := r.top.RenameNew
+		if f.Replace {
+			rename = r.top.Rename
+		}
+		if err := rename(from, to); err != nil {
+			return err
+		}
+	}
+	return r.top.RemoveAll(m.temp)
+}

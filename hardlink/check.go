@@ -1,0 +1,88 @@
+package hardlink
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"kojisnap/volumes"
+)
+
+const (
+	tagSize     = 1000 // RPMSIGTAG_SIZE: bytes of main header and payload
+	tagLongSize = 270  // RPMSIGTAG_LONGSIZE: the same beyond 4 GiB
+	typeInt32   = 4
+	typeInt64   = 5
+)
+
+// Check compares a file that is there, size bytes long (-1: unknown) and read from r, with
+// what the database says of it. It changes nothing. Of an rpm, unless whole, only the
+// signature header is read: it says SIGMD5, the length of the file, and the key. With whole,
+// and of anything else, the content is read to its end and its digest compared. Without
+// SigDigest the key alone tells that a signed copy is one.
+//
+// That the file is another is a *DigestError; name is what it calls the file.
+func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) error {
+	differs := func(what, want, have string) error {
+		return &DigestError{Path: name, What: what, Want: want, Have: have}
+	}
+	if f.Size >= 0 && size >= 0 && size != f.Size {
+		return differs("size", fmt.Sprint(f.Size), fmt.Sprint(size))
+	}
+	algorithm, want, _ := strings.Cut(f.Digest, ":")
+	if algorithm != "sigmd5" {
+		_, err := copyVerified(io.Discard, r, f, name)
+		return err
+	}
+	lead, sig, err := readHead(r)
+	if err != nil {
+		if isInput(err) || !errors.Is(err, errNotRPM) {
+			return err
+		}
+		return differs("format", "an rpm", fmt.Sprintf("%q", err))
+	}
+	content, known := contentSize(sig)
+	length := leadSize + int64(len(sig.raw)) + content
+	switch {
+	case sig.sigMD5 != "" && sig.sigMD5 != want:
+		return differs("sigmd5", want, sig.sigMD5)
+	case known && size >= 0 && size != length:
+		return differs("size by its own header", fmt.Sprint(length), fmt.Sprint(size))
+	}
+	if f.Kind == volumes.KindSigned {
+		if f.SigDigest != "" {
+			err = verifySignature(sig, f, name)
+		} else if !slices.Contains(sig.keys, f.Key) {
+			err = differs("signing key", f.Key, fmt.Sprintf("%q", sig.keys))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if whole {
+		f.Kind = volumes.KindRPM // the signature is checked
+		_, err = copyVerified(io.Discard, io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig.raw), r), f, name)
+	}
+	return err
+}
+
+// contentSize is how many bytes follow an rpm's signature header, if that says so.
+func contentSize(s signature) (n int64, known bool) {
+	entries, size := binary.BigEndian.Uint32(s.raw[8:]), binary.BigEndian.Uint32(s.raw[12:])
+	index, data := s.raw[introSize:][:16*entries], s.raw[introSize+16*entries:][:size]
+	for ; len(index) > 0; index = index[16:] {
+		tag, kind := binary.BigEndian.Uint32(index), binary.BigEndian.Uint32(index[4:])
+		offset := uint64(binary.BigEndian.Uint32(index[8:]))
+		switch {
+		case tag == tagSize && kind == typeInt32 && offset+4 <= uint64(len(data)):
+			n, known = int64(binary.BigEndian.Uint32(data[offset:])), true
+		case tag == tagLongSize && kind == typeInt64 && offset+8 <= uint64(len(data)):
+			return int64(binary.BigEndian.Uint64(data[offset:])), true
+		}
+	}
+	return n, known
+}

@@ -1,0 +1,30 @@
+// Package hardlink makes files exist below staging's topdir: the files of a
+// volumes.Plan as regular ones, everything else of their builds as symlinks into
+// the read-only volume.
+//
+// # How a file comes to be
+//
+// Already there (by the ledger, size and mtime; with VerifyDigest its content is
+// read) → hard link → reflink (FICLONE) → copy → fetched by https. A signed copy
+// that no source has is spliced from the signature header and the unsigned rpm.
+// Whichever way, its content is read once and its digest checked before it gets its
+// name.
+//
+// What the errno of link(2) and FICLONE decide:
+//
+//	EXDEV                        another mount, even of the same file system: next way
+//	EMLINK                       the inode has all links that it can have: next way
+//	EPERM, EACCES                fs.protected_hardlinks, immutable, no links there: next way
+//	EOPNOTSUPP, ENOSYS, EINVAL,  the file system cannot: next way, and not tried again
+//	ENOTTY                       for this source
+//	EROFS, ENOSPC, EDQUOT, EIO   no other way cures it: an error
+//
+// # Never in place
+//
+// Files are made below vol/VOLUME/.kojisnap-tmp, on the file system of their final
+// place. A batch of builds is made and verified; the ledger takes note of what is
+// going to be there; one syncfs; then each build's directory is renamed to its final
+// name at once, or, where the build is there already, each file. After a kill at any
+// moment a file under its final name is complete and verified, and the next run
+// removes what was left in .kojisnap-tmp.
+package hardlink

@@ -1,0 +1,176 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/kojisnap/progress"
+	"kojisnap/volumes"
+)
+
+// Level is how much Diff looks at a file that is there already. New files have
+// their digest checked at any level.
+type Level int
+
+const (
+	VerifySize   Level = iota // size and mtime are the ledger's
+	VerifyDigest              // its content is read
+)
+
+// Options of an Engine. Topdir is needed, and ReadOnly or a source.
+type Options struct {
+	Topdir string
+	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod
+	// leads to it, and symlinks of staged builds into it. "": no symlinks are made.
+	ReadOnly string
+	// Sources are directories that hold production's tree, or http(s) URLs of it, asked
+	// in turn. Empty: ReadOnly.
+	Sources []string
+	Jobs    int   // files at a time; default: one per CPU, at least 4
+	Verify  Level // default VerifySize
+	BwLimit int64 // bytes a second read from sources; 0: no limit
+	// BatchFiles is how many files are made before they are synced and get their
+	// names: what a kill loses is at most that, or 4 GiB. Default 8000.
+	BatchFiles int
+	Client     *http.Client // for URLs; nil: a default one
+	Log        *slog.Logger
+	Progress   progress.Progress
+}
+
+// Engine makes the files of plans exist below one topdir.
+type Engine struct {
+	opts    Options
+	top     *volumes.Topdir
+	sources []source
+	limit   *limiter
+	noLink  devices // link(2) said EXDEV
+	noClone devices
+	// sameMount: the first source can be hard-linked from, as far as mounts go.
+	sameMount bool
+}
+
+// New checks topdir, read-only volume and sources, and writes nothing. Close the
+// engine after use.
+func New(opts Options) (*Engine, error) {
+	if opts.Jobs <= 0 {
+		opts.Jobs = max(4, runtime.GOMAXPROCS(0))
+	}
+	if opts.BatchFiles <= 0 {
+		opts.BatchFiles = 8000
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	opts.Progress = progress.OrDiscard(opts.Progress)
+	if opts.ReadOnly != "" {
+		var err error
+		if opts.ReadOnly, err = filepath.Abs(opts.ReadOnly); err != nil {
+			return nil, err
+		}
+		writable, err := volumes.CheckReadOnlyVolume(opts.ReadOnly)
+		if err != nil {
+			return nil, err
+		}
+		if writable {
+			opts.Log.Info("the read-only volume is on a mount that is not read-only", "path", opts.ReadOnly)
+		}
+		if len(opts.Sources) == 0 {
+			opts.Sources = []string{opts.ReadOnly}
+		}
+	}
+	if len(opts.Sources) == 0 {
+		return nil, errors.New("no source of files given")
+	}
+	var client httpDoer
+	if opts.Client != nil {
+		client = opts.Client
+	}
+	sources, err := openSources(opts.Sources, client)
+	if err != nil {
+		return nil, err
+	}
+	top, err := volumes.OpenTopdir(opts.Topdir, opts.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit)}
+	if dir, ok := sources[0].(dirSource); ok {
+		e.sameMount = sameMount(string(dir), top.Path())
+	}
+	return e, nil
+}
+
+// sameMount tells whether link(2) can work between two directories. The kernel
+// refuses links between mounts, even of one file system.
+func sameMount(a, b string) bool {
+	var sa, sb unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, a, 0, unix.STATX_MNT_ID, &sa) != nil || unix.Statx(unix.AT_FDCWD, b, 0, unix.STATX_MNT_ID, &sb) != nil {
+		return false
+	}
+	if sa.Dev_major != sb.Dev_major || sa.Dev_minor != sb.Dev_minor {
+		return false
+	}
+	// Linux before 5.8 does not tell the mount.
+	return sa.Mask&sb.Mask&unix.STATX_MNT_ID == 0 || sa.Mnt_id == sb.Mnt_id
+}
+
+// Close releases what New opened.
+func (e *Engine) Close() error { return e.top.Close() }
+
+// lock keeps a second process from working on the same topdir, until unlock.
+func (e *Engine) lock() (unlock func(), err error) {
+	if err := e.top.Mkdir(ledgerDir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(e.top.Join(ledgerDir+"/lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if err == unix.EWOULDBLOCK {
+			return nil, fmt.Errorf("topdir %s: %w", e.top.Path(), ErrLocked)
+		}
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// open opens a file of a build at the first source that has it.
+func (e *Engine) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
+	var last error
+	for _, s := range e.sources {
+		in, err := s.open(ctx, b, path)
+		if err == nil {
+			in.Reader = e.limit.reader(ctx, in.Reader)
+			return in, nil
+		}
+		if !absent(err) {
+			return nil, err
+		}
+		last = err
+	}
+	return nil, last
+}
+
+// stat is the size of a file at the first source that has it, -1 if a request would
+// tell.
+func (e *Engine) stat(b volumes.Build, path string) (int64, error) {
+	var last error
+	for _, s := range e.sources {
+		n, err := s.stat(b, path)
+		if err == nil || !absent(err) {
+			return n, err
+		}
+		last = err
+	}
+	return 0, last
+}

@@ -1,0 +1,57 @@
+package hardlink
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// ErrLocked is returned while another process works on the same topdir.
+var ErrLocked = errors.New("another kojisnap works on this topdir")
+
+// DigestError is a file whose content is not what the database says. It is not
+// made visible.
+type DigestError struct {
+	Path string // of the source
+	What string // size, sigmd5, key, md5, …
+	Want string
+	Have string
+}
+
+func (e *DigestError) Error() string {
+	return fmt.Sprintf("verify %q: %s is %s, the database says %s", e.Path, e.What, e.Have, e.Want)
+}
+
+// MissingError is a wanted file that no source has.
+type MissingError struct {
+	Build string // N-V-R
+	Path  string // below the build's directory
+	Err   error  // what the last source said
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("build %q: %q is at no source: %v", e.Build, e.Path, e.Err)
+}
+
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// SpaceError is a topdir that is full, or would be.
+type SpaceError struct {
+	Topdir string
+	Need   int64 // bytes still to be written
+	Free   int64 // bytes
+}
+
+func (e *SpaceError) Error() string {
+	return fmt.Sprintf("topdir %s is full: need %d bytes, %d are free", e.Topdir, e.Need, e.Free)
+}
+
+// Unwrap lets errors.Is find syscall.ENOSPC.
+func (e *SpaceError) Unwrap() error { return syscall.ENOSPC }
+
+// TemporaryError is a source that may answer later: a server that is overloaded or
+// gone.
+type TemporaryError struct{ Err error }
+
+func (e *TemporaryError) Error() string { return e.Err.Error() }
+func (e *TemporaryError) Unwrap() error { return e.Err }

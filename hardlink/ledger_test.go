@@ -1,0 +1,152 @@
+package hardlink_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"kojisnap/hardlink"
+	"kojisnap/volumes"
+)
+
+func TestLedger(t *testing.T) {
+	s := newSite(t, "bash")
+	s.mustCopy(t)
+	path := filepath.Join(s.top, ".kojisnap/ledger")
+	text := mustRead(t, path)
+	ledger, err := hardlink.ReadLedger(s.top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	staged := ledger.Staged()
+	if len(staged) != 3 || staged[2].Build != (volumes.Build{Name: "bash", Version: "5.3.0", Release: "2.fc42", Volume: "staged"}) {
+		t.Errorf("staged %+v", staged)
+	}
+	for _, b := range staged {
+		for _, e := range b.Entries {
+			info, err := os.Lstat(filepath.Join(s.top, dir(t, b.Build), e.Path))
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if e.Target == "" && (info.Size() != e.Size || info.ModTime().UnixNano() != e.MTime || !strings.Contains(e.Digest, "md5:")) {
+				t.Errorf("%+v: is %d bytes of %v", e, info.Size(), info.ModTime())
+			}
+		}
+	}
+	if got := ledger.Links["vol/prod"]; !reflect.DeepEqual(got, []string{s.prod}) {
+		t.Errorf("vol/prod in the ledger: %q", got)
+	}
+
+	// In its shortest form it says the same, and its shortest form is itself.
+	var short, again bytes.Buffer
+	if _, err := ledger.WriteTo(&short); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := hardlink.ParseLedger(bytes.NewReader(short.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(copied, ledger) {
+		t.Error("the ledger read back is another")
+	}
+	copied.WriteTo(&again)
+	if !bytes.Equal(short.Bytes(), again.Bytes()) {
+		t.Error("two forms of one ledger")
+	}
+
+	// Cut anywhere: what a kill leaves. It reads as what was before the last batch, or
+	// refuses, and never as something else.
+	for cut := 0; cut < len(text); cut += 97 {
+		l, err := hardlink.ParseLedger(bytes.NewReader(text[:cut]))
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if len(l.Builds) > len(ledger.Builds) || len(l.Staged()) > 3 {
+			t.Errorf("cut at %d: %+v", cut, l)
+		}
+	}
+	for name, c := range map[string]struct {
+		change func([]byte) []byte
+		want   string
+	}{
+		"one bit":      {flip(len(text) / 2), "ledger is damaged"},
+		"not a ledger": {func([]byte) []byte { return []byte("hello\nworld\n") }, `ledger is damaged: begins with "hello"`},
+		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t2\nZ\n") }, `ledger has format "2"`},
+		"lines gone":   {func(b []byte) []byte { return append(b[:200:200], b[400:]...) }, "ledger is damaged"},
+	} {
+		bad := c.change(bytes.Clone(text))
+		if err := os.WriteFile(path, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		before := snapshot(t, s.top)
+		_, err := s.copy(t)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+		}
+		if name != "newer" && !errors.Is(err, hardlink.ErrLedgerDamaged) {
+			t.Errorf("%s: error %v, want %v", name, err, hardlink.ErrLedgerDamaged)
+		}
+		if snapshot(t, s.top) != before {
+			t.Errorf("%s: something changed", name)
+		}
+	}
+
+	// A torn end is cut off by the next run that writes.
+	if err := os.WriteFile(path, append(bytes.Clone(text), "B\tstaged\tx\t1\t1\nF\tx86"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.want.SigKeys = append(s.want.SigKeys, "ba2992d4")
+	s.mustCopy(t)
+	s.check(t)
+	if after := mustRead(t, path); !bytes.HasPrefix(after, text) || bytes.Contains(after, []byte("\tx\t1\t1\n")) {
+		t.Error("the torn end stays, or more than it is gone")
+	}
+}
+
+// A symlink under the ledger's name does not lead a write elsewhere.
+func TestLedgerIsNotWrittenThroughASymlink(t *testing.T) {
+	s := newSite(t, "bash")
+	outside := filepath.Join(s.prod, "ledger")
+	mustSymlink(t, outside, filepath.Join(s.top, ".kojisnap/ledger"))
+	s.mustCopy(t)
+	if _, err := os.Lstat(outside); err == nil {
+		t.Error("it was written through the symlink")
+	}
+	if err := os.Rename(filepath.Join(s.top, ".kojisnap/ledger"), outside); err != nil {
+		t.Fatal(err)
+	}
+	mustSymlink(t, outside, filepath.Join(s.top, ".kojisnap/ledger"))
+	before := mustRead(t, outside)
+	s.want.SigKeys = []string{"ba2992d4"}
+	if _, err := s.copy(t); err == nil {
+		t.Error("no error")
+	}
+	if !bytes.Equal(mustRead(t, outside), before) {
+		t.Error("it was appended to through the symlink")
+	}
+}
+
+func TestNoLedgerIsAnEmptyOne(t *testing.T) {
+	l, err := hardlink.ReadLedger(t.TempDir())
+	if err != nil || len(l.Builds)+len(l.Links)+len(l.Staged()) != 0 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// Hostile names in a ledger do not become paths.
+func TestLedgerWithHostileNames(t *testing.T) {
+	for _, line := range []string{
+		"B\tstaged\t..\t1\t1", "B\t../..\tx\t1\t1", "B\tstaged\tx\t1\t1\nF\t../../x\t1\t1\tmd5:00",
+		"B\tstaged\tx\t1\t1\nS\t/etc/passwd\tx", "K\t../x\ty", "F\ta\t1\t1\tx", "Q", "B\ta",
+	} {
+		_, err := hardlink.ParseLedger(strings.NewReader(hardlink.LedgerText(line)))
+		if !errors.Is(err, hardlink.ErrLedgerDamaged) {
+			t.Errorf("%q: error %v", line, err)
+		}
+	}
+}

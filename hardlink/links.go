@@ -1,0 +1,76 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"kojisnap/volumes"
+)
+
+// links makes symlinks. Staging's own hub may make one at the same time: its one
+// stays.
+func (r *run) links(ctx context.Context, links []LinkAction) error {
+	if len(links) == 0 {
+		return nil
+	}
+	var intent batch
+	for _, l := range links {
+		intent.line("K", l.Path, l.Target)
+	}
+	if err := r.ledger.append(&intent); err != nil {
+		return err
+	}
+	for _, l := range links {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		o, err := r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
+		if errors.Is(err, fs.ErrExist) {
+			o, err = volumes.Keep, nil
+		}
+		if err != nil {
+			return err
+		}
+		switch o {
+		case volumes.Make, volumes.Switch:
+			r.report.Links++
+		case volumes.Keep:
+			r.report.Kept = append(r.report.Kept, Kept{l.Path, "made by another meanwhile"})
+		}
+	}
+	return r.top.Sync()
+}
+
+// leave notes that a build stays where it is: on the read-only volume.
+func (r *run) leave(b volumes.Build, behind string) error {
+	b.Volume = behind
+	link, target, err := b.Link()
+	if err != nil {
+		return err
+	}
+	if r.stay == nil {
+		r.stay = map[string]string{}
+	}
+	r.stay[link] = target
+	return nil
+}
+
+// redirected is the links, those of builds that are left out leading to the
+// read-only volume instead.
+func (r *run) redirected(links []LinkAction) []LinkAction {
+	if len(r.stay) == 0 {
+		return links
+	}
+	var out []LinkAction
+	for _, l := range links {
+		if target, ok := r.stay[l.Path]; ok {
+			if r.opts.ReadOnly == "" {
+				continue // it would lead nowhere
+			}
+			l.Target = target
+		}
+		out = append(out, l)
+	}
+	return out
+}

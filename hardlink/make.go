@@ -1,0 +1,231 @@
+package hardlink
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
+)
+
+// devices are file systems of sources from which something is known not to work.
+type devices struct {
+	mu  sync.Mutex
+	not map[uint64]bool // by st_dev
+}
+
+func (d *devices) has(dev uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.not[dev]
+}
+
+func (d *devices) add(dev uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.not == nil {
+		d.not = map[uint64]bool{}
+	}
+	d.not[dev] = true
+}
+
+// make makes the file under a temporary name, verified. It says how, and what the
+// ledger has to know. On error there is no such name.
+func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, temp string) (how Op, entry LedgerEntry, err error) {
+	in, err := e.open(ctx, b, f.Path)
+	if f.Key != "" && absent(err) {
+		return e.splice(ctx, b, f, temp)
+	}
+	if absent(err) {
+		return "", entry, &MissingError{b.NVR(), f.Path, err}
+	}
+	if err != nil {
+		return "", entry, err
+	}
+	defer in.close()
+	if in.file != nil {
+		how, err := e.share(in, f, temp)
+		if err != nil {
+			return "", entry, err
+		}
+		if how == OpLink {
+			return how, LedgerEntry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: f.Digest}, nil
+		}
+	}
+	return e.write(in, in.mode, in.mtime, f, temp)
+}
+
+// share tries a hard link.
+func (e *Engine) share(in *input, f volumes.File, temp string) (Op, error) {
+	if e.noLink.has(in.dev) {
+		return "", nil
+	}
+	err := e.top.LinkFile(in.file, temp)
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.EXDEV):
+		e.noLink.add(in.dev)
+		return "", nil
+	case errors.Is(err, unix.EMLINK), errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES),
+		errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return "", nil // ENOENT: /proc is not mounted, or the source was unlinked since
+	default:
+		return "", err
+	}
+	if _, err := copyVerified(io.Discard, in, f, in.name); err != nil {
+		e.top.Remove(temp)
+		return "", err
+	}
+	return OpLink, nil
+}
+
+// write makes the file by reflink or copy.
+func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, temp string) (how Op, entry LedgerEntry, err error) {
+	out, err := e.top.Create(temp)
+	if err != nil {
+		return "", entry, err
+	}
+	defer func() {
+		if err != nil {
+			out.Close() // harmless after the first
+			e.top.Remove(temp)
+		}
+	}()
+	how = OpCopy
+	if in.file == nil {
+		how = OpFetch
+	}
+	var dst io.Writer = out
+	if in.file != nil && e.clone(out, in) {
+		how, dst = OpReflink, io.Discard // read all the same, to verify
+	}
+	n, err := copyVerified(dst, in, f, in.name)
+	if err != nil {
+		return "", entry, err
+	}
+	entry, err = finish(out, n, mode, mtime, f)
+	return how, entry, err
+}
+
+// finish gives the written file its source's mode and mtime.
+func finish(out *os.File, size int64, mode os.FileMode, mtime time.Time, f volumes.File) (LedgerEntry, error) {
+	if err := setTime(int(out.Fd()), mtime); err != nil {
+		return LedgerEntry{}, fmt.Errorf("set the time of %s: %w", out.Name(), err)
+	}
+	// What the file system made of the time, for it may keep less.
+	var st unix.Stat_t
+	if err := unix.Fstat(int(out.Fd()), &st); err != nil {
+		return LedgerEntry{}, err
+	}
+	if os.FileMode(st.Mode).Perm() != mode {
+		if err := out.Chmod(mode); err != nil {
+			return LedgerEntry{}, err
+		}
+	}
+	if st.Size != size {
+		return LedgerEntry{}, fmt.Errorf("write %s: has %d bytes after %d were written", out.Name(), st.Size, size)
+	}
+	if err := out.Close(); err != nil { // NFS tells of a full disk here
+		return LedgerEntry{}, err
+	}
+	return LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: f.Digest}, nil
+}
+
+// setTime is futimens(3).
+func setTime(fd int, t time.Time) error {
+	ts := unix.NsecToTimespec(t.UnixNano())
+	times := [2]unix.Timespec{ts, ts}
+	if _, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// clone shares the source's blocks, where the file system can.
+func (e *Engine) clone(out *os.File, in *input) bool {
+	if e.noClone.has(in.dev) {
+		return false
+	}
+	err := unix.IoctlFileClone(int(out.Fd()), int(in.file.Fd()))
+	if err == nil {
+		return true
+	}
+	if err != unix.ENOSPC && err != unix.EDQUOT {
+		e.noClone.add(in.dev)
+	}
+	return false // a copy will say why it cannot be
+}
+
+// splice makes a signed copy of the signature header and the unsigned rpm
+// (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
+// It has the unsigned rpm's mode and time, as Koji's own has.
+func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, temp string) (how Op, entry LedgerEntry, err error) {
+	sig, err := e.signature(ctx, b, f)
+	if err != nil {
+		return "", entry, err
+	}
+	in, err := e.open(ctx, b, f.Unsigned)
+	if absent(err) {
+		err = &MissingError{b.NVR(), f.Path, fmt.Errorf("not there to make it of: %w", err)}
+	}
+	if err != nil {
+		return "", entry, err
+	}
+	defer in.close()
+	lead, _, err := readHead(in)
+	if errors.Is(err, errNotRPM) && !isInput(err) {
+		err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err)}
+	}
+	if err != nil {
+		return "", entry, err
+	}
+	spliced := &input{name: in.name + " with " + f.Sig,
+		Reader: io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig), in)}
+	_, entry, err = e.write(spliced, in.mode, in.mtime, f, temp)
+	return OpSplice, entry, err
+}
+
+// signature reads the cached signature header of a signed copy and checks it.
+func (e *Engine) signature(ctx context.Context, b volumes.Build, f volumes.File) ([]byte, error) {
+	in, err := e.open(ctx, b, f.Sig)
+	if absent(err) {
+		return nil, &MissingError{b.NVR(), f.Path, fmt.Errorf("and no signature header to make it of: %w", err)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	raw, err := io.ReadAll(io.LimitReader(in, maxSignature))
+	if err != nil {
+		return nil, err
+	}
+	sum := md5.Sum(raw)
+	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
+		return nil, &DigestError{in.name, "md5", f.SigDigest, have}
+	}
+	s, err := readSignature(bytes.NewReader(raw))
+	if err != nil || len(s.raw) != len(raw) {
+		return nil, &DigestError{in.name, "format", "a padded signature header", fmt.Sprintf("%d bytes of another kind", len(raw))}
+	}
+	return raw, nil
+}
+
+// canClone guesses whether topdir's file system shares blocks, where it says nothing of
+// its own: btrfs and XFS may.
+func canClone(top *volumes.Topdir) bool {
+	var st unix.Statfs_t
+	if err := unix.Statfs(top.Path(), &st); err != nil {
+		return false
+	}
+	return st.Type == unix.BTRFS_SUPER_MAGIC || st.Type == unix.XFS_SUPER_MAGIC
+}

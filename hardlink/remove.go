@@ -1,0 +1,96 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// remove takes away what DiffRemove found: symlinks first, so that none dangles. A
+// build's directory goes at once, by a rename.
+func (r *run) remove(ctx context.Context, a Actions) error {
+	if len(a.Remove)+len(a.RemoveLinks) == 0 {
+		return nil
+	}
+	counter := r.opts.Progress.Begin("remove", int64(len(a.Remove)+len(a.RemoveLinks)))
+	defer counter.End()
+	var gone batch
+	for _, l := range a.RemoveLinks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Its directory stays, even if empty: staging's hub may be about to use it.
+		have, err := r.top.Readlink(l.Path)
+		if err == nil && r.known.ours(l.Path)(have) {
+			if err := r.top.Remove(l.Path); err != nil {
+				return err
+			}
+			r.report.RemovedLinks++
+		} else if err != nil && !absent(err) && !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		gone.line("k", l.Path)
+		counter.Add(1)
+	}
+	var intent batch
+	for _, b := range a.Remove {
+		intent.build(b.Build)
+		intent.line("R")
+	}
+	if err := r.ledger.append(&intent); err != nil {
+		return err
+	}
+	for _, b := range a.Remove {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if known := r.known.Builds[b.Dir]; known != nil {
+			why, err := r.touched(b.Dir, known)
+			if err != nil {
+				return err
+			}
+			if why != "" {
+				r.report.Kept = append(r.report.Kept, Kept{b.Dir, why})
+				continue
+			}
+		}
+		temp := r.tempName()
+		err := r.top.Rename(b.Dir, temp)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil {
+			if err := r.top.RemoveAll(temp); err != nil {
+				return err
+			}
+			r.report.Removed++
+			r.report.RemovedFiles += b.Files
+			r.report.RemovedBytes += b.Bytes
+		}
+		gone.build(b.Build)
+		gone.line("X")
+		r.prune(path.Dir(b.Dir))
+		counter.Add(1)
+	}
+	if err := r.top.Sync(); err != nil {
+		return err
+	}
+	return r.ledger.append(&gone)
+}
+
+// prune removes the directories N/V and N that are empty now.
+func (r *run) prune(dir string) {
+	for path.Base(dir) != "packages" && dir != "." {
+		if err := r.top.Rmdir(dir); err != nil {
+			if !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+				r.opts.Log.Debug("an empty directory stays", "path", dir, "err", err)
+			}
+			return
+		}
+		dir = path.Dir(dir)
+	}
+}

@@ -1,0 +1,39 @@
+package hardlink
+
+// Report is what Apply did.
+type Report struct {
+	Present      int    `json:"present"` // files that were there already
+	Absent       int    `json:"absent"`  // optional files that production does not have
+	Linked       int    `json:"hardlinked"`
+	Reflinked    int    `json:"reflinked"`
+	Copied       int    `json:"copied"`
+	Spliced      int    `json:"spliced"`
+	Fetched      int    `json:"fetched"`
+	Symlinked    int    `json:"symlinked"`
+	Bytes        int64  `json:"bytes"` // of files made
+	Builds       int    `json:"builds"`
+	Links        int    `json:"links"`   // of volumes and on DEFAULT
+	Removed      int    `json:"removed"` // builds
+	RemovedFiles int    `json:"removed_files"`
+	RemovedBytes int64  `json:"removed_bytes"`
+	RemovedLinks int    `json:"removed_links"`
+	Kept         []Kept `json:"kept,omitempty"`
+}
+
+func (r *Report) count(op Op, bytes int64) {
+	switch op {
+	case OpLink:
+		r.Linked++
+	case OpReflink:
+		r.Reflinked++
+	case OpCopy:
+		r.Copied++
+	case OpSplice:
+		r.Spliced++
+	case OpFetch:
+		r.Fetched++
+	case OpSymlink:
+		r.Symlinked++
+	}
+	r.Bytes += bytes
+}

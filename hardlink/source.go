@@ -1,0 +1,130 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"kojisnap/volumes"
+)
+
+// source is a place that holds production's files.
+type source interface {
+	// open opens a file of a build. fs.ErrNotExist: it is not there.
+	open(ctx context.Context, b volumes.Build, path string) (*input, error)
+	// stat tells the size of a file of a build, -1 if that would cost a request.
+	stat(b volumes.Build, path string) (int64, error)
+}
+
+// input is an open file of a source.
+type input struct {
+	io.Reader
+	close func() error
+	file  *os.File // nil: not a local file
+	name  string   // for messages
+	dev   uint64
+	size  int64 // -1: not known
+	mode  fs.FileMode
+	mtime time.Time
+}
+
+// openSources makes sources of directories and of http and https URLs.
+func openSources(names []string, client httpDoer) ([]source, error) {
+	var sources []source
+	for _, name := range names {
+		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
+			s, err := newWebSource(name, client)
+			if err != nil {
+				return nil, err
+			}
+			sources = append(sources, s)
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("source: %w", err)
+		}
+		if !info.IsDir() {
+			return nil, fmt.Errorf("source %s: is not a directory", name)
+		}
+		sources = append(sources, dirSource(name))
+	}
+	return sources, nil
+}
+
+// dirSource is production's topdir as a directory. It is only read. Symlinks in it
+// are followed: sites have volumes on other mounts, and content is verified anyhow.
+type dirSource string
+
+func (d dirSource) open(_ context.Context, b volumes.Build, path string) (*input, error) {
+	var first error
+	for _, dir := range d.buildDirs(b) {
+		name := filepath.Join(dir, path)
+		// O_NONBLOCK: a FIFO must not hold the run.
+		f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			if absent(err) {
+				continue
+			}
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if !info.Mode().IsRegular() {
+			f.Close()
+			return nil, fmt.Errorf("open %s: is not a regular file but %v", name, info.Mode().Type())
+		}
+		return &input{Reader: f, close: f.Close, file: f, name: name, dev: info.Sys().(*syscall.Stat_t).Dev,
+			size: info.Size(), mode: info.Mode().Perm(), mtime: info.ModTime()}, nil
+	}
+	return nil, first
+}
+
+func (d dirSource) stat(b volumes.Build, path string) (int64, error) {
+	var first error
+	for _, dir := range d.buildDirs(b) {
+		info, err := os.Stat(filepath.Join(dir, path))
+		if err == nil {
+			return info.Size(), nil
+		}
+		if first == nil {
+			first = err
+		}
+		if !absent(err) {
+			return 0, err
+		}
+	}
+	return 0, first
+}
+
+// buildDirs are where production may have the build: on its volume, or, if it was
+// moved since the snapshot, where DEFAULT's symlink leads.
+func (d dirSource) buildDirs(b volumes.Build) []string {
+	dir, err := b.Dir()
+	if err != nil {
+		return nil // the plan checked it
+	}
+	rel, _ := b.Rel()
+	if dir == rel {
+		return []string{filepath.Join(string(d), rel)}
+	}
+	return []string{filepath.Join(string(d), dir), filepath.Join(string(d), rel)}
+}
+
+// absent is fs.ErrNotExist, or a file where the path wants a directory.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}

@@ -1,0 +1,166 @@
+package hardlink
+
+import (
+	"bufio"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"kojisnap/volumes"
+)
+
+const bufferSize = 256 << 10
+
+// pipe is the buffers of one copy: a small file takes one read and one write.
+type pipe struct {
+	r *bufio.Reader
+	w *bufio.Writer
+}
+
+var pipes = sync.Pool{New: func() any {
+	return &pipe{bufio.NewReaderSize(nil, bufferSize), bufio.NewWriterSize(nil, bufferSize)}
+}}
+
+// copyVerified writes src to dst and returns how many bytes that were. name is the
+// source's. If the content is not what f says the error is a DigestError; dst then
+// holds what must not be used.
+func copyVerified(dst io.Writer, src io.Reader, f volumes.File, name string) (int64, error) {
+	p := pipes.Get().(*pipe)
+	defer pipes.Put(p)
+	p.r.Reset(src)
+	p.w.Reset(dst)
+	defer p.w.Reset(nil)
+	defer p.r.Reset(nil)
+	n, err := p.copy(f, name)
+	if err != nil {
+		return n, err
+	}
+	return n, p.w.Flush()
+}
+
+func (p *pipe) copy(f volumes.File, name string) (int64, error) {
+	algorithm, want, _ := strings.Cut(f.Digest, ":")
+	differs := func(what, want, have string) error {
+		return &DigestError{Path: name, What: what, Want: want, Have: have}
+	}
+	h, err := newHash(algorithm)
+	if err != nil {
+		return 0, err
+	}
+	var head int64
+	var sig signature
+	if algorithm == "sigmd5" {
+		var lead []byte
+		if lead, sig, err = readHead(p.r); err != nil {
+			if isInput(err) || !errors.Is(err, errNotRPM) {
+				return 0, err
+			}
+			return 0, differs("format", "an rpm", fmt.Sprintf("%q", err))
+		}
+		for _, b := range [][]byte{lead, sig.raw} {
+			if _, err := p.w.Write(b); err != nil {
+				return 0, err
+			}
+			head += int64(len(b))
+		}
+	}
+	n, err := p.hashed(h)
+	n += head
+	if err != nil {
+		return n, err
+	}
+	have := hex.EncodeToString(h.Sum(nil))
+	switch {
+	case f.Size >= 0 && n != f.Size:
+		return n, differs("size", fmt.Sprint(f.Size), fmt.Sprint(n))
+	case have != want:
+		return n, differs(algorithm, want, have)
+	case algorithm == "sigmd5" && sig.sigMD5 != "" && sig.sigMD5 != want:
+		return n, differs("sigmd5 in the signature header", want, sig.sigMD5)
+	case f.Kind == volumes.KindSigned:
+		return n, verifySignature(sig, f, name)
+	}
+	return n, nil
+}
+
+// verifySignature checks what SIGMD5 does not cover. Koji makes signed copies of the
+// cached signature header alone, so its digest is known: rpmsigs.sighash.
+func verifySignature(sig signature, f volumes.File, name string) error {
+	// A key that cannot be read (a newer signature format) is left to the digest.
+	if len(sig.keys) > 0 && !slices.Contains(sig.keys, f.Key) {
+		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.keys)}
+	}
+	sum := md5.Sum(sig.raw)
+	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
+		return &DigestError{name, "signature header", f.SigDigest, have}
+	}
+	return nil
+}
+
+// hashed copies what is left to read. Of a large file one chunk is hashed while it is
+// written.
+func (p *pipe) hashed(h hash.Hash) (n int64, err error) {
+	var chunks chan []byte
+	var done chan struct{}
+	for {
+		if _, err := p.r.Peek(1); err == io.EOF {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+		chunk, _ := p.r.Peek(p.r.Buffered()) // what one read gave
+		aside := len(chunk) == bufferSize
+		if aside && chunks == nil {
+			chunks, done = make(chan []byte), make(chan struct{})
+			defer close(chunks)
+			go func() {
+				for c := range chunks {
+					h.Write(c) // never fails
+					done <- struct{}{}
+				}
+			}()
+		}
+		if aside {
+			chunks <- chunk
+		} else {
+			h.Write(chunk)
+		}
+		w, err := p.w.Write(chunk)
+		if aside {
+			<-done
+		}
+		n += int64(w)
+		if err != nil {
+			return n, err
+		}
+		p.r.Discard(len(chunk))
+	}
+}
+
+func newHash(algorithm string) (hash.Hash, error) {
+	switch algorithm {
+	case "sigmd5", "md5":
+		return md5.New(), nil
+	case "sha1":
+		return sha1.New(), nil
+	case "sha256":
+		return sha256.New(), nil
+	}
+	return nil, fmt.Errorf("unknown digest algorithm %q", algorithm)
+}
+
+// isInput tells an error of reading from one of what was read.
+func isInput(err error) bool {
+	var path *fs.PathError
+	var temporary *TemporaryError
+	return errors.As(err, &path) || errors.As(err, &temporary)
+}

@@ -1,0 +1,122 @@
+package volumes
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Outcome is what a symlink needs.
+type Outcome int
+
+const (
+	Unchanged Outcome = iota // it is there and says the right thing
+	Make                     // nothing is there
+	Switch                   // ours is there and says another thing
+	Keep                     // something that is not ours is there: it stays
+)
+
+func (o Outcome) String() string { return [...]string{"unchanged", "make", "switch", "keep"}[o] }
+
+// Link is a symlink that a plan wants below topdir.
+type Link struct {
+	Path   string `json:"path"`   // relative to topdir
+	Target string `json:"target"` // what it says
+}
+
+// Check says what making the link would do. ours tells of what a symlink says
+// whether this tool may change it; a directory or a file is never ours.
+func (t *Topdir) Check(l Link, ours func(target string) bool) (o Outcome, have string, err error) {
+	have, err = t.Readlink(l.Path)
+	switch {
+	case err == nil && have == l.Target:
+		return Unchanged, have, nil
+	case err == nil && ours(have):
+		return Switch, have, nil
+	case err == nil:
+		return Keep, have, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return Make, "", nil
+	case errors.Is(err, unix.EINVAL): // not a symlink
+		return Keep, "", nil
+	}
+	return Keep, "", err
+}
+
+// EnsureLink makes or switches the symlink: a new one under the name temp (relative
+// to topdir, on the same file system, free) is renamed over it, so that there is
+// always one or the other. What Check says Keep of stays. The directory of the link
+// is made.
+func (t *Topdir) EnsureLink(l Link, temp string, ours func(target string) bool) (Outcome, error) {
+	o, _, err := t.Check(l, ours)
+	if err != nil || o == Unchanged || o == Keep {
+		return o, err
+	}
+	if err := t.Mkdir(path.Dir(l.Path)); err != nil {
+		return o, err
+	}
+	if err := t.Symlink(l.Target, temp); err != nil {
+		return o, err
+	}
+	if o == Make {
+		err = t.RenameNew(temp, l.Path)
+	} else {
+		err = t.Rename(temp, l.Path)
+	}
+	if err != nil {
+		t.Remove(temp)
+		return o, err
+	}
+	return o, nil
+}
+
+// CheckVolume says what the volume link needs. A real directory serves if it is
+// what the link would lead to: the read-only volume mounted at vol/NAME itself.
+// Anything else there is an error, since the staging hub would look into it.
+func (t *Topdir) CheckVolume(v VolumeLink, ours func(target string) bool) (Outcome, error) {
+	if err := CheckName("staging volume name", v.Name); err != nil {
+		return Keep, err
+	}
+	l := Link{"vol/" + v.Name, v.Target}
+	o, have, err := t.Check(l, ours)
+	if err != nil || o != Keep {
+		return o, err
+	}
+	target := v.Target
+	if !filepath.IsAbs(target) {
+		target = t.Join("vol/" + target)
+	}
+	want, err := os.Stat(target)
+	if err != nil {
+		return Keep, fmt.Errorf("volume %s: %w", v.Name, err)
+	}
+	is, err := os.Stat(t.Join(l.Path))
+	if err == nil && os.SameFile(is, want) {
+		return Unchanged, nil
+	}
+	if have != "" {
+		return Keep, fmt.Errorf("volume %s: %s leads to %q, not to %q, and was not made by kojisnap", v.Name, t.Join(l.Path), have, v.Target)
+	}
+	return Keep, fmt.Errorf("volume %s: %s is not a symlink to %q", v.Name, t.Join(l.Path), v.Target)
+}
+
+// EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's
+// addVolume wants it: vol/NAME with packages, and toplink, a symlink to topdir.
+func (t *Topdir) EnsureCopyVolume(name string) error {
+	if err := CheckName("copy volume name", name); err != nil {
+		return err
+	}
+	if err := t.Mkdir("vol/" + name + "/packages"); err != nil {
+		return fmt.Errorf("volume %s: %w", name, err)
+	}
+	err := t.Symlink("../..", "vol/"+name+"/toplink")
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("volume %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package volumes
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Mapping says which staging volume stands for which of production's. The zero
+// value is the default: DEFAULT is prod, any other X is prod_X.
+type Mapping struct {
+	// Prod is the staging volume that is production's topdir. "" is "prod".
+	Prod string `json:"prod,omitempty"`
+	// Rules name the staging volume for a volume of production, where the
+	// default PROD_X will not do. A volume that is mapped to Prod itself is
+	// reached by production's own symlinks on DEFAULT.
+	Rules map[string]string `json:"rules,omitempty"`
+}
+
+// VolumeLink is a symlink below vol.
+type VolumeLink struct {
+	Name   string `json:"name"`   // of the staging volume
+	Target string `json:"target"` // what vol/NAME says: relative to vol
+}
+
+// Staging is the staging volume for a volume of production.
+func (m Mapping) Staging(prodVolume string) string {
+	if prodVolume == "" || prodVolume == DefaultVolume {
+		return m.prod()
+	}
+	if name, ok := m.Rules[prodVolume]; ok {
+		return name
+	}
+	// One component, so that vol/NAME is a link in vol itself.
+	return m.prod() + "_" + strings.ReplaceAll(prodVolume, "/", "_")
+}
+
+// Links are the symlinks below vol that make the staging volumes of the given
+// volumes of production lead into the read-only one, by name: prod_X says
+// prod/vol/X. The one of Prod itself is not among them.
+func (m Mapping) Links(prodVolumes []string) ([]VolumeLink, error) {
+	if err := m.Validate(prodVolumes); err != nil {
+		return nil, err
+	}
+	targets := map[string]string{}
+	for _, v := range prodVolumes {
+		if name := m.Staging(v); name != m.prod() {
+			targets[name] = m.prod() + "/vol/" + v
+		}
+	}
+	var links []VolumeLink
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		links = append(links, VolumeLink{name, targets[name]})
+	}
+	return links, nil
+}
+
+// Validate reports a mapping that cannot serve these volumes of production: an
+// unsafe name, DEFAULT as a target, or two volumes under one name.
+func (m Mapping) Validate(prodVolumes []string) error {
+	if err := CheckName("staging volume name", m.prod()); err != nil {
+		return err
+	}
+	from := map[string]string{}
+	for _, v := range slices.Sorted(slices.Values(prodVolumes)) {
+		if v == "" || v == DefaultVolume {
+			continue
+		}
+		if err := CheckPath("volume name", v); err != nil {
+			return err
+		}
+		name := m.Staging(v)
+		if err := CheckName("staging volume name", name); err != nil {
+			return err
+		}
+		if name == DefaultVolume {
+			return fmt.Errorf("production's volume %q is mapped to %s, where staging's own builds are", v, DefaultVolume)
+		}
+		if other, ok := from[name]; ok && other != v && name != m.prod() {
+			return fmt.Errorf("production's volumes %q and %q are both mapped to %q", other, v, name)
+		}
+		from[name] = v
+	}
+	return nil
+}
+
+func (m Mapping) prod() string {
+	if m.Prod == "" {
+		return "prod"
+	}
+	return m.Prod
+}

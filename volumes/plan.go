@@ -1,0 +1,346 @@
+package volumes
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// CopyVolume is the default name of the writable volume that copied builds are on.
+const CopyVolume = "staged"
+
+// Kind says what a planned file is, and so how it is verified.
+type Kind string
+
+const (
+	KindRPM       Kind = "rpm"       // the primary copy: Size and SIGMD5
+	KindSigned    Kind = "signed"    // a signed copy: SIGMD5 and the key
+	KindSignature Kind = "signature" // a cached signature header: MD5 (rpmsigs.sighash)
+	KindArchive   Kind = "archive"   // Size and checksum
+)
+
+// File is a file that must be there as a regular file.
+type File struct {
+	Path   string `json:"path"` // below the build's directory
+	Kind   Kind   `json:"kind"`
+	Size   int64  `json:"size"`   // bytes; -1: the database does not know
+	Digest string `json:"digest"` // ALGORITHM:HEX, ALGORITHM one of sigmd5, md5, sha1, sha256
+	// Key is the sigkey of a signed copy; Unsigned and Sig are the files that it
+	// can be made of (koji.splice_rpm_sighdr), SigDigest is that of Sig.
+	Key       string `json:"key,omitempty"`
+	Unsigned  string `json:"unsigned,omitempty"`
+	Sig       string `json:"sig,omitempty"`
+	SigDigest string `json:"sig_digest,omitempty"`
+	// Optional: no compose opens it, so that it may be missing at the source.
+	Optional bool `json:"optional,omitempty"`
+}
+
+// StagedBuild is a build of which a compose needs files.
+type StagedBuild struct {
+	Build  Build  `json:"build"`  // with production's volume
+	Behind string `json:"behind"` // the staging volume that leads to production's files of it
+	Files  []File `json:"files"`  // by path
+}
+
+// Plan is what must be below topdir. It is plain data: sorted, so that two plans
+// of the same rows are equal.
+type Plan struct {
+	CopyVolume string        `json:"copy_volume"`
+	Prod       string        `json:"prod"`    // the staging volume that is production's topdir
+	Volumes    []VolumeLink  `json:"volumes"` // those of production's other volumes
+	Staged     []StagedBuild `json:"staged"`  // on CopyVolume; by name, version, release
+	Linked     []Build       `json:"linked"`  // DEFAULT's symlink leads there; Volume is staging's
+}
+
+// Bytes is the size of all planned files as far as the database knows it.
+func (p Plan) Bytes() (n int64) {
+	for _, b := range p.Staged {
+		for _, f := range b.Files {
+			n += max(f.Size, 0)
+		}
+	}
+	return n
+}
+
+// Input is what the database says, as far as files go.
+type Input struct {
+	Builds []BuildFiles // builds to copy
+	Others []Build      // all other complete builds: they stay on the read-only volume
+}
+
+// BuildFiles is a build with all of its files that the database knows.
+type BuildFiles struct {
+	Build
+	RPMs     []RPMFile
+	Archives []ArchiveFile
+}
+
+// RPMFile is a row of rpminfo, with its rows of rpmsigs.
+type RPMFile struct {
+	RPM
+	Size         int64
+	PayloadHash  string // SIGMD5 in hex
+	MetadataOnly bool   // no file
+	Sigs         []Signature
+}
+
+// Signature is a row of rpmsigs. The key is empty for the unsigned header.
+type Signature struct{ Key, Hash string }
+
+// ArchiveFile is a row of archiveinfo, with its path below the build's directory
+// as MavenPath, WinPath, ImagePath or TypePath gives it.
+type ArchiveFile struct {
+	Path         string
+	BType        string
+	Size         int64
+	Checksum     string
+	ChecksumType int  // koji.CHECKSUM_TYPES: 0 md5, 1 sha1, 2 sha256
+	MetadataOnly bool // no file
+}
+
+// Want says which files of a copied build must be regular ones. The others are
+// symlinks into the read-only volume.
+type Want struct {
+	// Arches a compose is made for; empty: all. noarch and source rpms, and the
+	// rpms of compatible arches (i686 for x86_64), are always among them.
+	Arches []string
+	// SigKeys of which signed copies are wanted, in any case. "" is the unsigned
+	// rpm. An rpm that has none of these signatures, and all if SigKeys is empty,
+	// is wanted unsigned.
+	SigKeys []string
+	// BTypes of which archives are wanted; empty: all.
+	BTypes []string
+	// CopyVolume is the writable volume; "" is CopyVolume.
+	CopyVolume string
+	// Mapping of production's volumes.
+	Mapping Mapping
+	// ProdVolumes are production's volumes that get a link even if no build of the
+	// input is on them.
+	ProdVolumes []string
+}
+
+// compatible are the rpm arches that a compose of an arch takes apart from its
+// own (koji.arch, as far as Fedora and EL have built them).
+var compatible = map[string][]string{
+	"x86_64":  {"i386", "i486", "i586", "i686", "athlon", "x86_64_v2", "x86_64_v3", "x86_64_v4", "amd64", "ia32e"},
+	"i386":    {"i486", "i586", "i686", "athlon"},
+	"i686":    {"i386", "i486", "i586", "athlon"},
+	"armhfp":  {"armv7hl", "armv7hnl"},
+	"ppc64le": {"ppc64p9le"},
+}
+
+// NewPlan decides which files must be where. An unsafe name or a digest that is
+// none is an error that names it; nothing is left out silently.
+func NewPlan(in Input, want Want) (Plan, error) {
+	w := newWanted(want)
+	if err := CheckName("copy volume name", w.CopyVolume); err != nil {
+		return Plan{}, err
+	}
+	plan := Plan{CopyVolume: w.CopyVolume, Prod: want.Mapping.Staging(DefaultVolume)}
+	seen := map[string]bool{}
+	prodVolumes := slices.Clone(want.ProdVolumes)
+	add := func(b Build) error {
+		rel, err := b.Rel()
+		if err != nil {
+			return err
+		}
+		if seen[rel] {
+			return fmt.Errorf("build %q: in the plan twice", b.NVR())
+		}
+		seen[rel] = true
+		if n := len(prodVolumes); n == 0 || prodVolumes[n-1] != b.Volume {
+			prodVolumes = append(prodVolumes, b.Volume)
+		}
+		return nil
+	}
+	for _, b := range in.Builds {
+		if err := add(b.Build); err != nil {
+			return Plan{}, err
+		}
+		staged, err := w.build(b)
+		if err != nil {
+			return Plan{}, fmt.Errorf("build %q: %w", b.NVR(), err)
+		}
+		plan.Staged = append(plan.Staged, staged)
+		linked := b.Build
+		linked.Volume = w.CopyVolume
+		plan.Linked = append(plan.Linked, linked)
+	}
+	for _, b := range in.Others {
+		if err := add(b); err != nil {
+			return Plan{}, err
+		}
+		b.Volume = want.Mapping.Staging(b.Volume)
+		plan.Linked = append(plan.Linked, b)
+	}
+	slices.Sort(prodVolumes)
+	prodVolumes = slices.Compact(prodVolumes)
+	prodVolumes = slices.DeleteFunc(prodVolumes, func(v string) bool { return v == "" || v == DefaultVolume })
+	links, err := want.Mapping.Links(prodVolumes)
+	if err != nil {
+		return Plan{}, err
+	}
+	for _, name := range append([]string{plan.Prod}, names(links)...) {
+		if name == w.CopyVolume {
+			return Plan{}, fmt.Errorf("the volume %q cannot be both the one to copy to and one of production's", name)
+		}
+	}
+	plan.Volumes = links
+	slices.SortFunc(plan.Staged, func(a, b StagedBuild) int { return compareBuilds(a.Build, b.Build) })
+	slices.SortFunc(plan.Linked, compareBuilds)
+	return plan, nil
+}
+
+type wanted struct {
+	Want
+	arches, btypes map[string]bool // nil: all
+	unsigned       bool
+	keys           []string
+}
+
+func newWanted(want Want) wanted {
+	w := wanted{Want: want}
+	if w.CopyVolume == "" {
+		w.CopyVolume = CopyVolume
+	}
+	if len(want.Arches) > 0 {
+		w.arches = map[string]bool{"noarch": true, "src": true, "nosrc": true}
+		for _, a := range want.Arches {
+			w.arches[a] = true
+			for _, c := range compatible[a] {
+				w.arches[c] = true
+			}
+		}
+	}
+	if len(want.BTypes) > 0 {
+		w.btypes = map[string]bool{}
+		for _, t := range want.BTypes {
+			w.btypes[t] = true
+		}
+	}
+	for _, k := range want.SigKeys {
+		k = strings.ToLower(k)
+		if k == "" {
+			w.unsigned = true
+		} else if !slices.Contains(w.keys, k) {
+			w.keys = append(w.keys, k)
+		}
+	}
+	return w
+}
+
+func (w wanted) build(b BuildFiles) (StagedBuild, error) {
+	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume)}
+	for _, r := range b.RPMs {
+		if r.MetadataOnly || w.arches != nil && !w.arches[r.Arch] {
+			continue
+		}
+		files, err := w.rpm(r)
+		if err != nil {
+			return s, err
+		}
+		s.Files = append(s.Files, files...)
+	}
+	for _, a := range b.Archives {
+		if a.MetadataOnly || w.btypes != nil && !w.btypes[a.BType] {
+			continue
+		}
+		if err := CheckPath("archive path", a.Path); err != nil {
+			return s, err
+		}
+		algorithms := [...]string{"md5", "sha1", "sha256"}
+		if a.ChecksumType < 0 || a.ChecksumType >= len(algorithms) {
+			return s, fmt.Errorf("archive %q: checksum type %d is unknown", a.Path, a.ChecksumType)
+		}
+		digest, err := digest(algorithms[a.ChecksumType], a.Checksum)
+		if err != nil {
+			return s, fmt.Errorf("archive %q: %w", a.Path, err)
+		}
+		// A content generator's subdirectory is not in the database: the file may sit
+		// deeper, where only a listing finds it.
+		optional := strings.HasPrefix(a.Path, "files/")
+		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: optional})
+	}
+	slices.SortFunc(s.Files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	return s, w.unique(&s)
+}
+
+// unique drops a file that is named twice alike. Two archives of one name in
+// different subdirectories look like one path with two digests: which is which no
+// database tells, so neither is planned; the build has them as symlinks.
+func (w wanted) unique(s *StagedBuild) error {
+	s.Files = slices.Compact(s.Files)
+	for i := 1; i < len(s.Files); i++ {
+		path := s.Files[i].Path
+		if path != s.Files[i-1].Path {
+			continue
+		}
+		if !s.Files[i].Optional || s.Files[i].Kind != KindArchive {
+			return fmt.Errorf("file %q: in the plan twice with different digests", path)
+		}
+		s.Files = slices.DeleteFunc(s.Files, func(f File) bool { return f.Path == path })
+		i--
+	}
+	return nil
+}
+
+func (w wanted) rpm(r RPMFile) ([]File, error) {
+	path, err := r.Path()
+	if err != nil {
+		return nil, err
+	}
+	sigmd5, err := digest("sigmd5", r.PayloadHash)
+	if err != nil {
+		return nil, fmt.Errorf("rpm %q: payloadhash: %w", r.File(), err)
+	}
+	var files []File
+	signed := false
+	for _, s := range r.Sigs {
+		key := strings.ToLower(s.Key)
+		sigPath, err := r.SigPath(key)
+		if err != nil {
+			return nil, err
+		}
+		sighash, err := digest("md5", s.Hash)
+		if err != nil {
+			return nil, fmt.Errorf("rpm %q: sighash of key %q: %w", r.File(), key, err)
+		}
+		files = append(files, File{Path: sigPath, Kind: KindSignature, Size: -1, Digest: sighash, Optional: true})
+		if key == "" || !slices.Contains(w.keys, key) {
+			continue
+		}
+		signed = true
+		signedPath, err := r.SignedPath(key)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Path: signedPath, Kind: KindSigned, Size: -1, Digest: sigmd5,
+			Key: key, Unsigned: path, Sig: sigPath, SigDigest: sighash})
+	}
+	if w.unsigned || !signed {
+		files = append(files, File{Path: path, Kind: KindRPM, Size: r.Size, Digest: sigmd5})
+	}
+	return files, nil
+}
+
+// digest checks that hex is a digest of the algorithm.
+func digest(algorithm, hex string) (string, error) {
+	size := map[string]int{"sigmd5": 32, "md5": 32, "sha1": 40, "sha256": 64}[algorithm]
+	hex = strings.ToLower(hex)
+	if len(hex) != size || strings.Trim(hex, "0123456789abcdef") != "" {
+		return "", fmt.Errorf("%q is not a digest of %d hex digits", hex, size)
+	}
+	return algorithm + ":" + hex, nil
+}
+
+func compareBuilds(a, b Build) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Release, b.Release))
+}
+
+func names(links []VolumeLink) (names []string) {
+	for _, l := range links {
+		names = append(names, l.Name)
+	}
+	return names
+}

@@ -1,0 +1,433 @@
+package volumes
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Topdir is staging's topdir, opened for writing. Paths are relative to it. No
+// method follows a symlink or enters another mount on the way to what it changes,
+// so that nothing in topdir can lead a write into the read-only volume. Methods
+// may be called concurrently.
+type Topdir struct {
+	// Hook, if set, is called before each operation that Topdir does, but for looking,
+	// and can make it fail: for tests of what a crash leaves.
+	Hook func(op, rel string) error
+
+	path string
+	fd   int
+}
+
+func (t *Topdir) hook(op, rel string) error {
+	if t.Hook == nil {
+		return nil
+	}
+	return t.error(op, rel, t.Hook(op, rel))
+}
+
+// OpenTopdir opens staging's topdir for writing. readOnly is the directory of the
+// read-only volume (production's topdir as mounted here); "" if there is none. It
+// is refused if topdir is missing, is on a read-only mount, or is or is below
+// readOnly, by path or by device and inode.
+func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
+	if topdir == "" {
+		return nil, errors.New("no topdir given")
+	}
+	resolved, err := directory("topdir", topdir)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(resolved, &st); err != nil {
+		return nil, fmt.Errorf("topdir %s: statfs: %w", topdir, err)
+	}
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return nil, fmt.Errorf("topdir %s: is on a read-only mount", topdir)
+	}
+	if readOnly != "" {
+		if err := apart(topdir, resolved, readOnly); err != nil {
+			return nil, err
+		}
+	}
+	fd, err := unix.Open(resolved, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("topdir %s: %w", topdir, err)
+	}
+	return &Topdir{path: resolved, fd: fd}, nil
+}
+
+// CheckReadOnlyVolume reports a read-only volume that is not there: a mount point
+// with nothing mounted is an empty directory. writable tells that the mount is not
+// read-only, which works but protects less.
+func CheckReadOnlyVolume(dir string) (writable bool, err error) {
+	resolved, err := directory("read-only volume", dir)
+	if err != nil {
+		return false, err
+	}
+	if _, err := directory("read-only volume", filepath.Join(resolved, "packages")); err != nil {
+		return false, fmt.Errorf("%w (is production's volume mounted?)", err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(resolved, &st); err != nil {
+		return false, fmt.Errorf("read-only volume %s: statfs: %w", dir, err)
+	}
+	return st.Flags&unix.ST_RDONLY == 0, nil
+}
+
+// directory resolves the symlinks of a directory's path.
+func directory(what, dir string) (string, error) {
+	resolved, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s %s: does not exist: %w", what, dir, fs.ErrNotExist)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", what, dir, err)
+	}
+	info, err := os.Stat(resolved)
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", what, dir, err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s %s: is not a directory", what, dir)
+	}
+	return filepath.Abs(resolved)
+}
+
+// apart reports a topdir that is or is below the read-only volume.
+func apart(topdir, resolved, readOnly string) error {
+	ro, err := directory("read-only volume", readOnly)
+	if err != nil {
+		return err
+	}
+	roInfo, err := os.Stat(ro)
+	if err != nil {
+		return err
+	}
+	for p := resolved; ; p = filepath.Dir(p) {
+		info, err := os.Stat(p)
+		if err != nil {
+			return fmt.Errorf("topdir %s: %w", topdir, err)
+		}
+		if p == ro || os.SameFile(info, roInfo) {
+			if p == resolved {
+				return fmt.Errorf("topdir %s: is the read-only volume %s itself", topdir, readOnly)
+			}
+			return fmt.Errorf("topdir %s: is below the read-only volume %s", topdir, readOnly)
+		}
+		if p == filepath.Dir(p) {
+			break
+		}
+	}
+	// Another bind mount of part of the same tree.
+	for _, sub := range []string{"packages", "vol"} {
+		a, aerr := os.Stat(filepath.Join(resolved, sub))
+		b, berr := os.Stat(filepath.Join(ro, sub))
+		if aerr == nil && berr == nil && os.SameFile(a, b) {
+			return fmt.Errorf("topdir %s: its %s is the one of the read-only volume %s", topdir, sub, readOnly)
+		}
+	}
+	return nil
+}
+
+// Close releases the directory.
+func (t *Topdir) Close() error { return unix.Close(t.fd) }
+
+// Path is topdir's absolute path, without symlinks.
+func (t *Topdir) Path() string { return t.path }
+
+// Join is a path relative to topdir as an absolute one, for messages and reading.
+func (t *Topdir) Join(rel string) string { return filepath.Join(t.path, rel) }
+
+// Free is how many bytes an unprivileged user may still write.
+func (t *Topdir) Free() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(t.path, &st); err != nil {
+		return 0, fmt.Errorf("topdir %s: statfs: %w", t.path, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// Sync writes all of topdir's file system to the disk (syncfs): content and names.
+func (t *Topdir) Sync() error {
+	if err := t.hook("syncfs", "."); err != nil {
+		return err
+	}
+	f, err := os.Open(t.path) // syncfs refuses an O_PATH descriptor
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("topdir %s: syncfs: %w", t.path, err)
+	}
+	return nil
+}
+
+// Lstat is lstat. Only here symlinks on the way are followed: it changes nothing.
+func (t *Topdir) Lstat(rel string) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(t.fd, rel, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return st, t.error("lstat", rel, err)
+}
+
+// Dir is a directory of a Topdir, for many looks into it.
+type Dir struct {
+	t   *Topdir
+	rel string
+	fd  int
+}
+
+// OpenDir opens a directory. Close it after use.
+func (t *Topdir) OpenDir(rel string) (*Dir, error) {
+	fd, err := t.openDir(rel, unix.O_PATH)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{t, rel, fd}, nil
+}
+
+// Lstat is lstat of a path below the directory.
+func (d *Dir) Lstat(rel string) (st unix.Stat_t, err error) {
+	if err := unix.Fstatat(d.fd, rel, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return st, d.t.error("lstat", d.rel+"/"+rel, err)
+	}
+	return st, nil
+}
+
+// Close releases the directory.
+func (d *Dir) Close() error { return unix.Close(d.fd) }
+
+// Mkdir makes a directory and those above it that are missing, mode 0755.
+func (t *Topdir) Mkdir(rel string) error {
+	fd, err := t.makeDir(rel)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+// Create creates a file that must not exist, mode 0644 less the umask.
+func (t *Topdir) Create(rel string) (*os.File, error) {
+	var file *os.File
+	err := t.at("create", rel, func(dir int, name string) error {
+		fd, err := unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		if err == nil {
+			file = os.NewFile(uintptr(fd), t.Join(rel))
+		}
+		return err
+	})
+	return file, err
+}
+
+// Open opens a regular file for reading.
+func (t *Topdir) Open(rel string) (*os.File, error) {
+	var file *os.File
+	err := t.at("open", rel, func(dir int, name string) error {
+		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			file = os.NewFile(uintptr(fd), t.Join(rel))
+		}
+		return err
+	})
+	return file, err
+}
+
+// LinkFile makes rel a hard link of an open file.
+func (t *Topdir) LinkFile(f *os.File, rel string) error {
+	return t.at("link", rel, func(dir int, name string) error {
+		// By descriptor it needs CAP_DAC_READ_SEARCH; by /proc it does not.
+		return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), dir, name, unix.AT_SYMLINK_FOLLOW)
+	})
+}
+
+// Symlink makes a symlink; rel must not exist.
+func (t *Topdir) Symlink(target, rel string) error {
+	return t.at("symlink", rel, func(dir int, name string) error { return unix.Symlinkat(target, dir, name) })
+}
+
+// Readlink returns what a symlink says.
+func (t *Topdir) Readlink(rel string) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(t.fd, rel, buf)
+	if err != nil {
+		return "", t.error("readlink", rel, err)
+	}
+	return string(buf[:n]), nil
+}
+
+// Rename renames within topdir. It replaces a file or a symlink, never a directory.
+func (t *Topdir) Rename(from, to string) error {
+	return t.at("rename", from, func(fromDir int, fromName string) error {
+		return t.at("rename", to, func(toDir int, toName string) error {
+			return unix.Renameat(fromDir, fromName, toDir, toName)
+		})
+	})
+}
+
+// RenameNew is Rename for a name that must be free (renameat2 RENAME_NOREPLACE).
+func (t *Topdir) RenameNew(from, to string) error {
+	return t.at("rename", from, func(fromDir int, fromName string) error {
+		return t.at("rename", to, func(toDir int, toName string) error {
+			err := unix.Renameat2(fromDir, fromName, toDir, toName, unix.RENAME_NOREPLACE)
+			if err != unix.EINVAL && err != unix.ENOSYS {
+				return err
+			}
+			// A file system without it (NFS): look, then rename. One writer holds topdir's lock.
+			var st unix.Stat_t
+			if err := unix.Fstatat(toDir, toName, &st, unix.AT_SYMLINK_NOFOLLOW); err != unix.ENOENT {
+				if err == nil {
+					err = unix.EEXIST
+				}
+				return err
+			}
+			return unix.Renameat(fromDir, fromName, toDir, toName)
+		})
+	})
+}
+
+// Remove removes a file or a symlink.
+func (t *Topdir) Remove(rel string) error {
+	return t.at("remove", rel, func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) })
+}
+
+// Rmdir removes an empty directory.
+func (t *Topdir) Rmdir(rel string) error {
+	return t.at("rmdir", rel, func(dir int, name string) error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
+}
+
+// RemoveAll removes a tree of the caller's own; absent is not an error. Symlinks in
+// it are removed, not followed.
+func (t *Topdir) RemoveAll(rel string) error {
+	err := t.at("remove", rel, func(dir int, name string) error {
+		// os.Root does not leave its directory, and RemoveAll follows no symlink.
+		root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir))
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		return root.RemoveAll(name)
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// ReadDir lists a directory, sorted.
+func (t *Topdir) ReadDir(rel string) ([]fs.DirEntry, error) {
+	fd, err := t.openDir(rel, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	d := os.NewFile(uintptr(fd), t.Join(rel))
+	defer d.Close()
+	return d.ReadDir(-1)
+}
+
+// at calls f with rel's directory, opened, and rel's last component.
+func (t *Topdir) at(op, rel string, f func(dir int, name string) error) error {
+	if err := t.hook(op, rel); err != nil {
+		return err
+	}
+	dir, name := path.Split(rel)
+	fd, err := t.openDir(strings.TrimSuffix(dir, "/"), unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = f(fd, name)
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return err // of a nested at
+	}
+	return t.error(op, rel, err)
+}
+
+// openDir opens a directory without following a symlink or entering a mount.
+func (t *Topdir) openDir(rel string, flags int) (int, error) {
+	if rel == "" {
+		rel = "."
+	}
+	flags |= unix.O_DIRECTORY | unix.O_CLOEXEC
+	fd, err := unix.Openat2(t.fd, rel, &unix.OpenHow{Flags: uint64(flags),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV})
+	if err == unix.ENOSYS || err == unix.EPERM { // Linux before 5.6; a seccomp filter
+		fd, err = t.walk(rel, flags)
+	}
+	return fd, t.error("open", rel, err)
+}
+
+// walk is openDir for kernels without openat2: component by component.
+func (t *Topdir) walk(rel string, flags int) (int, error) {
+	var top, st unix.Stat_t
+	if err := unix.Fstat(t.fd, &top); err != nil {
+		return -1, err
+	}
+	fd, err := unix.Openat(t.fd, ".", flags, 0)
+	if err != nil || rel == "." {
+		return fd, err
+	}
+	for part := range strings.SplitSeq(rel, "/") {
+		if part == "" || part == "." || part == ".." {
+			unix.Close(fd)
+			return -1, unix.EINVAL
+		}
+		next, err := unix.Openat(fd, part, flags|unix.O_NOFOLLOW, 0)
+		unix.Close(fd)
+		if err != nil {
+			return -1, err
+		}
+		fd = next
+		if err := unix.Fstat(fd, &st); err != nil {
+			unix.Close(fd)
+			return -1, err
+		}
+		if st.Dev != top.Dev { // a bind mount of the same file system is not seen here
+			unix.Close(fd)
+			return -1, unix.EXDEV
+		}
+	}
+	return fd, nil
+}
+
+func (t *Topdir) makeDir(rel string) (int, error) {
+	fd, err := t.openDir(rel, unix.O_PATH)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fd, err
+	}
+	if err := t.hook("mkdir", rel); err != nil {
+		return -1, err
+	}
+	parent, name := path.Split(rel)
+	dir, err := t.makeDir(strings.TrimSuffix(parent, "/"))
+	if err != nil {
+		return -1, err
+	}
+	err = unix.Mkdirat(dir, name, 0o755)
+	unix.Close(dir)
+	if err != nil && err != unix.EEXIST { // another worker made it
+		return -1, t.error("mkdir", rel, err)
+	}
+	return t.openDir(rel, unix.O_PATH)
+}
+
+// error explains what the kernel says about a directory that openDir refuses.
+func (t *Topdir) error(op, rel string, err error) error {
+	switch err {
+	case nil:
+		return nil
+	case unix.ELOOP:
+		err = fmt.Errorf("a symlink is in the way, and none is written through: %w", err)
+	case unix.EXDEV:
+		if op == "open" || op == "mkdir" {
+			err = fmt.Errorf("another mount is in the way, and none is written into: %w", err)
+		}
+	}
+	return &fs.PathError{Op: op, Path: t.Join(rel), Err: err}
+}
