@@ -1,0 +1,79 @@
+package dbsync
+
+import (
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// scope is production's ids of the tags of the snapshot.
+func (m *merger) scope() []int32 {
+	ids := make([]int32, len(m.snap.Manifest.Scope.All))
+	for i, t := range m.snap.Manifest.Scope.All {
+		ids[i] = int32(t.ID)
+	}
+	return ids
+}
+
+// holdsSnapshot reports whether this very snapshot was the last one loaded for each of its
+// tags, with nothing left out and into the columns that the tables have now.
+func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
+	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.left_out) FROM kojisnap.tag
+		WHERE tag_id = ANY($1) AND snapshot = $3`, pgx.QueryExecModeExec, m.scope(), len(m.scope()), m.snap.ID).Scan(&same)
+	if err != nil || !same || len(m.scope()) == 0 {
+		return false, err
+	}
+	for _, r := range relation.All() {
+		if !r.InPlace {
+			continue
+		}
+		cols, err := m.placedColumns(ctx, r)
+		if err != nil || strings.Join(cols, " ") != strings.Join(m.hashed(r), " ") {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// book records what was loaded.
+func (m *merger) book(ctx context.Context) error {
+	_, err := m.tx.Exec(ctx, `
+		WITH gone AS (DELETE FROM kojisnap.load l WHERE l.tags <@ $3 RETURNING id),
+			out AS (DELETE FROM kojisnap.left_out o USING gone WHERE o.load_id = gone.id),
+			kept AS (DELETE FROM kojisnap.kept k USING gone WHERE k.load_id = gone.id),
+			new AS (INSERT INTO kojisnap.load (snapshot, event, tags) VALUES ($1, $2, $3) RETURNING id),
+			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason FROM ks_out, new)
+		INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new`,
+		pgx.QueryExecModeExec, m.snap.ID, m.snap.Manifest.Event, m.scope())
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(m.snap.Manifest.Scope.All))
+	for i, t := range m.snap.Manifest.Scope.All {
+		names[i] = t.Name
+	}
+	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.tag SELECT id, name, $3, $4 FROM unnest($1::integer[], $2::text[]) AS s(id, name)
+		WHERE NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = 'tag' AND g.id = s.id)
+		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot`,
+		pgx.QueryExecModeExec, m.scope(), names, m.snap.Manifest.Event, m.snap.ID)
+	return err
+}
+
+// analyze refreshes the planner's statistics of the tables of which a tenth changed, as
+// autovacuum would, but before the hub asks. A load is done without it.
+func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
+	for _, r := range m.rep.Relations {
+		var rows float64
+		err := conn.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, q(r.Relation)).Scan(&rows)
+		if err == nil && float64(r.Inserted+r.Updated+r.Revoked+r.Unrevoked+r.Deleted) > 50+rows/10 {
+			_, err = conn.Exec(ctx, "ANALYZE "+q(r.Relation))
+		}
+		if err != nil {
+			m.opt.Log.WarnContext(ctx, "analyze", "relation", r.Relation, "err", err)
+			return
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package dbsync
+
+import (
+	"context"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// findHeld lists the builds that staging made its own under production's id: it resubmitted
+// a failed one, deleted or reset one, promoted a draft. What production has below them cannot
+// go in. With Replace production's take their place.
+func (m *merger) findHeld(ctx context.Context) error {
+	r := relation.Get("build")
+	if _, err := m.exec(ctx, r, `INSERT INTO ks_held
+		SELECT t.id, 'staging made the build its own (state ' || t.state || ', create_event ' || t.create_event || ')'
+		FROM {t} t JOIN {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
+		WHERE t.create_event >= {floor} OR t.state <> v.state {draft}`, "draft", m.draftHeld()); err != nil {
+		return err
+	}
+	if m.opt.OnConflict == Replace {
+		if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING ks_held h WHERE e.relation = 'build' AND e.id = h.id`); err != nil {
+			return err
+		}
+		for _, child := range []string{"archiveinfo", "rpminfo"} {
+			if _, err := m.cascade(ctx, child, m.x(r, `SELECT c.id FROM {c} c JOIN ks_held h ON h.id = c.build_id WHERE c.id >= {floor}`, "c", child)); err != nil {
+				return err
+			}
+		}
+		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.placed_volume v USING ks_held h WHERE v.build_id = h.id`); err != nil {
+			return err
+		}
+		_, err := m.tx.Exec(ctx, "DELETE FROM ks_held")
+		return err
+	}
+	return nil
+}
+
+// draftHeld adds the drafts that staging promoted.
+func (m *merger) draftHeld() string {
+	if _, ok := m.schema.column("build", "draft"); !ok {
+		return ""
+	}
+	return "OR t.draft <> s.draft AND EXISTS (SELECT FROM ks_edit e WHERE e.relation = 'build' AND e.id = t.id)"
+}
+
+// findNew lists the builds that this load will insert, so that others are known as touched.
+func (m *merger) findNew(ctx context.Context) error {
+	r := relation.Get("build")
+	if _, err := m.exec(ctx, r, `INSERT INTO ks_new SELECT id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`); err != nil {
+		return err
+	}
+	return m.tx.QueryRow(ctx, m.x(r, "SELECT (SELECT count(*) FROM {s}) > (SELECT count(*) FROM ks_new)")).Scan(&m.oldBuilds)
+}
+
+// builds merges the builds.
+func (m *merger) builds(ctx context.Context, r *relation.Relation) error {
+	if err := m.held(ctx, r); err != nil {
+		return err
+	}
+	// Where production's files are is news also of a build that staging edited.
+	if _, err := m.exec(ctx, r, `UPDATE kojisnap.placed_volume v SET production = s.ks_production FROM {s} s
+		WHERE v.build_id = s.id AND v.production <> s.ks_production`); err != nil {
+		return err
+	}
+	if err := m.giveWay(ctx, r); err != nil {
+		return err
+	}
+	if err := m.standing(ctx, r); err != nil {
+		return err
+	}
+	if err := m.natural(ctx, r); err != nil {
+		return err
+	}
+	if err := m.promotions(ctx, r); err != nil {
+		return err
+	}
+	if err := m.upsert(ctx, r); err != nil {
+		return err
+	}
+	_, err := m.exec(ctx, r, `INSERT INTO kojisnap.placed_volume AS v (build_id, production, volume_id, state)
+		SELECT s.id, s.ks_production, t.volume_id, s.state FROM {s} s JOIN {t} t ON {key}
+		ON CONFLICT (build_id) DO UPDATE SET production = excluded.production, state = excluded.state
+			WHERE (v.production, v.state) IS DISTINCT FROM (excluded.production, excluded.state)`)
+	return err
+}
+
+// held leaves out the builds that are staging's now, with all that hangs on them. It is a
+// conflict where production has changed its build too.
+func (m *merger) held(ctx context.Context, r *relation.Relation) error {
+	news := m.x(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = s.id AND p.hash = {hash})",
+		"hash", hashOf("s", m.hashed(r)))
+	// Production's task is not loaded: what was placed had none.
+	if _, err := m.exec(ctx, r, "UPDATE {s} s SET task_id = NULL WHERE task_id IS NOT NULL AND s.id IN (SELECT id FROM ks_held)"); err != nil {
+		return err
+	}
+	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, h.reason || ': ' || {nvr}
+		FROM {s} s JOIN ks_held h ON h.id = s.id WHERE NOT ({news})`, "keytext", keyText("s", r.Key), "nvr", nvr("s"), "news", news); err != nil {
+		return err
+	}
+	if err := m.leaveOut(ctx, r, leave{using: "ks_held h", where: "h.id = s.id AND " + news, conflict: true, reason: "h.reason || ': ' || " + nvr("s")}); err != nil {
+		return err
+	}
+	return m.leaveOut(ctx, r, leave{using: "ks_held h", where: "h.id = s.id", reason: "h.reason", noteIf: "false"})
+}
+
+// promotions leaves out the promotion of a draft whose rpms staging has under the same names.
+func (m *merger) promotions(ctx context.Context, r *relation.Relation) error {
+	if _, ok := m.schema.column("build", "draft"); !ok {
+		return nil
+	}
+	return m.leaveOut(ctx, r, leave{
+		using: "build t, rpminfo p, rpminfo h",
+		where: `t.id = s.id AND t.draft AND NOT s.draft AND p.build_id = t.id AND h.id <> p.id AND h.draft IS NOT TRUE
+			AND ROW(h.name, h.version, h.release, h.arch, h.external_repo_id) = ROW(p.name, p.version, p.release, p.arch, p.external_repo_id)`,
+		reason: "'it is promoted, but its rpm ' || h.name || '-' || h.version || '-' || h.release || '.' || h.arch || ' is staging''s id ' || h.id", conflict: true})
+}
+
+// rpms merges the rpms: a name, version, release and arch is unique among those of a
+// repository that are no drafts.
+func (m *merger) rpms(ctx context.Context, r *relation.Relation) error {
+	nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
+	meets := equal("h", "s", nvra) + " AND h.id <> s.id" + m.notDraft("h") + m.notDraft("s")
+	if m.opt.OnConflict == Replace {
+		if _, err := m.cascade(ctx, "rpminfo", m.x(r, "SELECT h.id FROM {t} h JOIN {s} s ON {meets}", "meets", meets)); err != nil {
+			return err
+		}
+	}
+	if err := m.leaveOut(ctx, r, leave{using: "rpminfo h", where: meets, conflict: true,
+		reason: "s.name || '-' || s.version || '-' || s.release || '.' || s.arch || ' is staging''s id ' || h.id"}); err != nil {
+		return err
+	}
+	return m.upsert(ctx, r)
+}
+
+func (m *merger) notDraft(alias string) string {
+	if _, ok := m.schema.column("rpminfo", "draft"); !ok {
+		return ""
+	}
+	return " AND " + alias + ".draft IS NOT TRUE"
+}

@@ -1,0 +1,59 @@
+package dbsync
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// cascade deletes rows of staging's, named by a query for their ids, and all that refers to
+// them, as foreign keys say. Only Replace asks for it.
+func (m *merger) cascade(ctx context.Context, table, ids string) (int64, error) {
+	rows, err := m.tx.Query(ctx, ids, pgx.QueryExecModeExec)
+	if err != nil {
+		return 0, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	return m.deleteRows(ctx, table, "id", list)
+}
+
+// deleteRows deletes the rows whose column holds one of the ids, children first.
+func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int32) (int64, error) {
+	if _, ok := m.schema.column(table, "id"); ok {
+		rows, err := m.tx.Query(ctx, expand("SELECT id FROM {t} WHERE {c} = ANY($1)", "t", q(table), "c", q(column)), pgx.QueryExecModeExec, ids)
+		if err != nil {
+			return 0, err
+		}
+		own, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+		if err != nil || len(own) == 0 {
+			return 0, err
+		}
+		keys, err := referencing(ctx, m.tx, table)
+		if err != nil {
+			return 0, err
+		}
+		for _, k := range keys {
+			if _, err := m.deleteRows(ctx, k.name, k.column, own); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if table == "tag_listing" {
+		if _, err := m.tx.Exec(ctx, expand("INSERT INTO ks_touched SELECT tag_id FROM tag_listing WHERE {c} = ANY($1)", "c", q(column)), pgx.QueryExecModeExec, ids); err != nil {
+			return 0, err
+		}
+	}
+	if r := relation.Get(table); r != nil && keyed(r) {
+		if _, err := m.tx.Exec(ctx, expand("DELETE FROM {p} WHERE {c} = ANY($1)", "p", placedKeys(r), "c", q(column)), pgx.QueryExecModeExec, ids); err != nil {
+			return 0, err
+		}
+	}
+	tag, err := m.tx.Exec(ctx, expand("DELETE FROM {t} WHERE {c} = ANY($1)", "t", q(table), "c", q(column)), pgx.QueryExecModeExec, ids)
+	m.counts.of(table).Deleted += tag.RowsAffected()
+	return tag.RowsAffected(), err
+}

@@ -1,0 +1,167 @@
+package dbsync_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"kojisnap/dbsync"
+)
+
+// TestConflicts: staging holds the place of a row that production then makes.
+func TestConflicts(t *testing.T) {
+	const ev = `(SELECT max(id) FROM events)`
+	tests := []struct {
+		name      string
+		staging   string          // what staging does after the first load
+		change    func(w *world)  // what production does
+		conflicts map[string]bool // relation and key
+		leftOut   int
+		giveUp    string // what staging does so that production's rows go in
+	}{
+		{
+			name: "a build",
+			staging: `INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner) VALUES (0, 1, '6', '1', now(), 1, 990000000);
+				INSERT INTO build_types SELECT id, 1 FROM build WHERE version = '6';
+				INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
+					SELECT id, 'bash', '6', '1', 'src', false, 0, '00', 1, 1 FROM build WHERE version = '6';
+				INSERT INTO rpmsigs SELECT id, 'beef', 'aa' FROM rpminfo WHERE version = '6' AND name = 'bash';
+				INSERT INTO tag_listing (build_id, tag_id, creator_id) SELECT id, 2, 990000000 FROM build WHERE version = '6'`,
+			change: func(w *world) {
+				w.add("build", "id", 200, "volume_id", 0, "pkg_id", 1, "version", "6", "release", "1", "draft", "f", "create_event", w.event(),
+					"completion_time", "2026-11-21 03:00:00+00", "state", 1, "owner", 1)
+				w.add("build_types", "build_id", 200, "btype_id", 1)
+				w.add("rpminfo", "id", 2000, "build_id", 200, "name", "bash", "version", "6", "release", "1", "arch", "src",
+					"draft", "f", "external_repo_id", 0, "payloadhash", "00", "size", 1, "buildtime", 3, "metadata_only", "f")
+				w.add("rpmsigs", "rpm_id", 2000, "sigkey", "", "sighash", "aa")
+				w.tag(200, 3)
+			},
+			conflicts: map[string]bool{"build id=200": true},
+			leftOut:   4,
+			giveUp: `DELETE FROM rpmsigs WHERE rpm_id >= 990000000; DELETE FROM rpminfo WHERE id >= 990000000;
+				DELETE FROM tag_listing WHERE build_id >= 990000000; DELETE FROM build_types WHERE build_id >= 990000000; DELETE FROM build WHERE id >= 990000000`,
+		},
+		{
+			name:      "an active tagging",
+			staging:   `INSERT INTO tag_listing (build_id, tag_id, creator_id) VALUES (20, 3, 990000000)`,
+			change:    func(w *world) { w.tag(20, 3) },
+			conflicts: map[string]bool{"tag_listing create_event=420 build_id=20 tag_id=3": true},
+			giveUp: `INSERT INTO events (time) VALUES (now());
+				UPDATE tag_listing SET active = NULL, revoke_event = ` + ev + `, revoker_id = 990000000 WHERE build_id = 20 AND tag_id = 3 AND active`,
+		},
+		{
+			name: "an active config",
+			staging: `INSERT INTO events (time) VALUES (now());
+				UPDATE tag_config SET active = NULL, revoke_event = ` + ev + `, revoker_id = 990000000 WHERE tag_id = 2 AND active;
+				INSERT INTO tag_config (tag_id, arches, creator_id, create_event) VALUES (2, 's390x', 990000000, ` + ev + `)`,
+			change: func(w *world) {
+				e := w.revoke(w.find("tag_config", "tag_id", 2, "active", "t"))
+				w.add("tag_config", "tag_id", 2, "arches", "x86_64", "locked", "f", "maven_support", "f", "maven_include_all", "f",
+					"create_event", e, "creator_id", 1, "active", "t")
+			},
+			conflicts: map[string]bool{"tag_config create_event=420 tag_id=2": true},
+			giveUp: `INSERT INTO events (time) VALUES (now());
+				UPDATE tag_config SET active = NULL, revoke_event = ` + ev + `, revoker_id = 990000000 WHERE tag_id = 2 AND active`,
+		},
+		{
+			name: "an rpm",
+			staging: `INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
+				VALUES (1, 'filesystem-extra', '3.18', '36.fc42', 'x86_64', false, 0, '00', 1, 1)`,
+			change: func(w *world) {
+				w.event()
+				w.add("rpminfo", "id", 2000, "build_id", 1, "name", "filesystem-extra", "version", "3.18", "release", "36.fc42", "arch", "x86_64",
+					"draft", "f", "external_repo_id", 0, "payloadhash", "00", "size", 1, "buildtime", 3, "metadata_only", "f")
+				w.add("rpmsigs", "rpm_id", 2000, "sigkey", "", "sighash", "aa")
+			},
+			conflicts: map[string]bool{"rpminfo id=2000": true},
+			leftOut:   1,
+			giveUp:    `DELETE FROM rpminfo WHERE id >= 990000000`,
+		},
+		{
+			name: "a failed build that was resubmitted",
+			staging: `INSERT INTO events (time) VALUES (now());
+				UPDATE build SET state = 1, create_event = ` + ev + `, volume_id = 0, completion_time = now() WHERE id = 75;
+				INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
+				VALUES (75, 'failing-rpm', '1', '1.fc42', 'src', false, 0, '00', 1, 1)`,
+			change: func(w *world) {
+				b := w.find("build", "id", 75)
+				b["state"], b["create_event"] = str(1), str(w.event())
+				w.add("rpminfo", "id", 2000, "build_id", 75, "name", "failing-rpm", "version", "1", "release", "1.fc42", "arch", "src",
+					"draft", "f", "external_repo_id", 0, "payloadhash", "00", "size", 1, "buildtime", 3, "metadata_only", "f")
+				w.tag(75, 3)
+			},
+			conflicts: map[string]bool{"build id=75": true},
+			leftOut:   2,
+		},
+		{
+			name:    "the promotion of a draft",
+			staging: `INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner) VALUES (0, 61, '1', '1.fc42', now(), 1, 990000000)`,
+			change: func(w *world) {
+				b := w.find("build", "id", 71)
+				b["draft"], b["release"], b["promotion_time"], b["promoter"] = str("f"), str("1.fc42"), str("2026-11-21 02:00:00+00"), str(1)
+				for _, r := range w.all("rpminfo", "build_id", 71) {
+					r["draft"] = str("f")
+				}
+				w.tag(71, 3)
+			},
+			conflicts: map[string]bool{"build id=71": true},
+			leftOut:   1,
+			giveUp:    `DELETE FROM build WHERE id >= 990000000`,
+		},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			s := newStaging(t, admin)
+			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			s.exec(c.staging)
+			own := s.own()
+			c.change(w)
+			snap := w.snapshot(shot{})
+
+			whole := s.whole()
+			_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{OnConflict: dbsync.Fail})
+			var conflict *dbsync.ConflictError
+			if !errors.As(err, &conflict) || len(conflict.Conflicts) != len(c.conflicts) {
+				t.Errorf("fail: %v", err)
+			}
+			same(t, whole, s.whole())
+
+			for range 2 { // it is tried, and noted, again
+				rep := s.load(snap, dbsync.LoadOptions{})
+				got := map[string]bool{}
+				for _, e := range rep.Conflicts {
+					got[e.Relation+" "+e.Key] = true
+				}
+				if fmt.Sprint(got) != fmt.Sprint(c.conflicts) || len(rep.LeftOut) != c.leftOut {
+					t.Errorf("keep: conflicts %+v, left out %+v", rep.Conflicts, rep.LeftOut)
+				}
+				same(t, own, s.own())
+				if n := s.one("SELECT count(*) FROM kojisnap.left_out"); n != fmt.Sprint(len(c.conflicts)+c.leftOut) {
+					t.Errorf("%s rows in left_out", n)
+				}
+			}
+
+			rep := s.load(snap, dbsync.LoadOptions{OnConflict: dbsync.Replace})
+			s.check(w, shot{})
+			if n := s.one("SELECT count(*) FROM kojisnap.left_out"); n != "0" || len(rep.Conflicts) > 0 {
+				t.Errorf("replace: %s rows in left_out, %+v", n, rep)
+			}
+			if again := s.load(snap, dbsync.LoadOptions{Audit: true}); again.Changed() {
+				t.Errorf("again: %+v", again)
+			}
+
+			if c.giveUp == "" {
+				return
+			}
+			s2 := newStaging(t, admin)
+			w2 := newWorld(t)
+			s2.load(w2.snapshot(shot{}), dbsync.LoadOptions{})
+			s2.exec(c.staging)
+			s2.load(snap, dbsync.LoadOptions{})
+			s2.exec(c.giveUp)
+			s2.load(snap, dbsync.LoadOptions{})
+			s2.check(w, shot{})
+		})
+	}
+}

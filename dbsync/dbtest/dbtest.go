@@ -1,0 +1,216 @@
+// Package dbtest gives tests real PostgreSQL databases with Koji's schema.
+//
+// The server is, in this order: the one that KOJISNAP_TEST_DSN names (its user must be
+// a superuser); a container that testcontainers-go starts, where a Docker engine runs; a
+// private server started from the machine's own PostgreSQL binaries. A package that uses it
+// calls Main from its TestMain, which stops what was started.
+package dbtest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+)
+
+// Main runs a package's tests and stops the server, if one was started.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if started.stop != nil {
+		started.stop()
+	}
+	return code
+}
+
+// Fresh makes a database as a new Koji 1.35 has it, with its seeds and no other row, and
+// returns its DSN. It is dropped when the test ends.
+func Fresh(t testing.TB) string { return clone(t, "fresh") }
+
+// Production makes a database with all rows of package kojiprod.
+func Production(t testing.TB) string { return clone(t, "production") }
+
+// Empty makes a database without any table.
+func Empty(t testing.TB) string { return clone(t, "") }
+
+// Connect opens a connection that is closed when the test ends.
+func Connect(t testing.TB, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// Exec runs statements, as psql would.
+func Exec(t testing.TB, dsn, sql string) {
+	t.Helper()
+	if err := execSQL(dsn, sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type server struct {
+	dsn  string // of a database from which others can be made
+	stop func()
+	err  error
+}
+
+var (
+	started   server
+	startOnce sync.Once
+	names     atomic.Int64
+
+	templateMu sync.Mutex
+	templates  = map[string]error{}
+)
+
+func start(t testing.TB) string {
+	t.Helper()
+	startOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		defer cancel()
+		if dsn := os.Getenv("KOJISNAP_TEST_DSN"); dsn != "" {
+			started = server{dsn: dsn}
+			return
+		}
+		var s server
+		s.dsn, s.stop, s.err = container(ctx)
+		if s.err != nil {
+			docker := s.err
+			if s.dsn, s.stop, s.err = local(); s.err != nil {
+				s.err = fmt.Errorf("no PostgreSQL for tests: set KOJISNAP_TEST_DSN, or start Docker (%w), or install postgresql (%w)", docker, s.err)
+			}
+		}
+		started = s
+	})
+	if started.err != nil {
+		t.Fatal(started.err)
+	}
+	return started.dsn
+}
+
+// clone makes a database from a template, which is made at first use.
+func clone(t testing.TB, kind string) string {
+	t.Helper()
+	dsn := start(t)
+	template := "template0"
+	if kind != "" {
+		template = fmt.Sprintf("kojisnap_%s_%d", kind, os.Getpid())
+		if err := makeTemplate(dsn, template, kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := fmt.Sprintf("kojisnap_test_%d_%d", os.Getpid(), names.Add(1))
+	Exec(t, dsn, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, template))
+	t.Cleanup(func() {
+		if err := execSQL(dsn, fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name)); err != nil {
+			t.Error(err)
+		}
+	})
+	return withDatabase(dsn, name)
+}
+
+func makeTemplate(dsn, name, kind string) error {
+	templateMu.Lock()
+	defer templateMu.Unlock()
+	if err, made := templates[name]; made {
+		return err
+	}
+	err := func() error {
+		if err := execSQL(dsn, fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING 'UTF8'", name)); err != nil {
+			return err
+		}
+		if stop := started.stop; stop == nil { // a server that outlives us
+			started.stop = func() {}
+		}
+		drop, next := name, started.stop
+		started.stop = func() {
+			if err := execSQL(dsn, "DROP DATABASE "+drop+" WITH (FORCE)"); err != nil {
+				fmt.Fprintln(os.Stderr, "dbtest:", err)
+			}
+			next()
+		}
+		db := withDatabase(dsn, name)
+		if err := execSQL(db, kojiprod.SchemaSQL(kind == "fresh")); err != nil {
+			return fmt.Errorf("schema of Koji: %w", err)
+		}
+		if kind == "production" {
+			return fill(db)
+		}
+		return nil
+	}()
+	templates[name] = err
+	return err
+}
+
+// fill copies the rows of package kojiprod into an empty schema and sets the sequences.
+func fill(dsn string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	// Without triggers the order of tables does not matter; the rows come from a database
+	// that kept its foreign keys.
+	if _, err := tx.Exec(ctx, "SET LOCAL session_replication_role = replica"); err != nil {
+		return err
+	}
+	for _, table := range kojiprod.Tables() {
+		f, err := kojiprod.Rows().Open(table + ".tsv")
+		if err != nil {
+			continue // a table without rows has no file
+		}
+		_, err = conn.PgConn().CopyFrom(ctx, f, fmt.Sprintf("COPY %s FROM STDIN WITH (HEADER)", table))
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("copy %s: %w", table, err)
+		}
+	}
+	_, err = tx.Exec(ctx, `DO $$ DECLARE s record; BEGIN
+		FOR s IN SELECT c.relname AS tab, a.attname AS col, pg_get_serial_sequence(c.relname, a.attname) AS seq
+			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+			WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+			AND pg_get_serial_sequence(c.relname, a.attname) IS NOT NULL
+		LOOP EXECUTE format('SELECT setval(%L, coalesce(max(%I), 0) + 1, false) FROM %I', s.seq, s.col, s.tab); END LOOP;
+		END $$`)
+	if err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+func execSQL(dsn, sql string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.PgConn().Exec(ctx, sql).ReadAll()
+	return err
+}
+
+// withDatabase is dsn with another database, in both of libpq's forms.
+func withDatabase(dsn, name string) string {
+	if u, err := url.Parse(dsn); err == nil && strings.HasPrefix(u.Scheme, "postgres") {
+		u.Path = "/" + name
+		return u.String()
+	}
+	return dsn + " dbname=" + name
+}

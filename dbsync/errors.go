@@ -1,0 +1,85 @@
+package dbsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	// ErrNotStaging says that a database is not marked as staging, or that its mark is
+	// another database's (a restored copy).
+	ErrNotStaging = errors.New("not a staging database")
+
+	// ErrLocked says that another kojisnap works on the database.
+	ErrLocked = errors.New("another kojisnap is at work on this database")
+
+	// ErrOlder says that a snapshot is older than what the database holds.
+	ErrOlder = errors.New("the snapshot is older than what the database holds")
+)
+
+// ConflictError says that production's rows meet rows of staging, where the caller asked to
+// fail then.
+type ConflictError struct{ Conflicts []Entry }
+
+func (e *ConflictError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d conflicts with staging's own rows", len(e.Conflicts))
+	for i, c := range e.Conflicts {
+		if i == 3 {
+			b.WriteString("; …")
+			break
+		}
+		fmt.Fprintf(&b, "; %s %s: %s", c.Relation, c.Key, c.What)
+	}
+	return b.String()
+}
+
+// TemporaryError says that trying again later may help: the database restarts, the
+// connection broke, or locks could not be had.
+type TemporaryError struct{ Err error }
+
+func (e *TemporaryError) Error() string   { return e.Err.Error() }
+func (e *TemporaryError) Unwrap() error   { return e.Err }
+func (e *TemporaryError) Temporary() bool { return true }
+
+// sqlState returns PostgreSQL's error code, or "".
+func sqlState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// retryable reports whether the same transaction may succeed at once: locks, deadlocks,
+// serialization, and rows that the hub made between our look and our insert.
+func retryable(err error) bool {
+	switch sqlState(err) {
+	case "55P03", "40P01", "40001", "23505", "23503":
+		return true
+	}
+	return false
+}
+
+// classify makes the errors of a lost database TemporaryErrors.
+func classify(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	code := sqlState(err)
+	var netErr *net.OpError // not net.Error: a missing file's errno is one too
+	var connect *pgconn.ConnectError
+	lost := code == "57P01" || code == "57P02" || code == "57P03" || strings.HasPrefix(code, "08") || code == "53300" ||
+		code == "" && (errors.As(err, &netErr) || errors.As(err, &connect) || errors.Is(err, io.ErrUnexpectedEOF) ||
+			strings.Contains(err.Error(), "conn closed"))
+	if lost {
+		return &TemporaryError{err}
+	}
+	return err
+}

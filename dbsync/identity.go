@@ -1,0 +1,117 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// events puts in the events that the snapshot's rows refer to, and E itself.
+func (m *merger) events(ctx context.Context) error {
+	r := relation.Get("events")
+	n, err := m.exec(ctx, r, `INSERT INTO {t} (id, time) SELECT id, time FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`)
+	if err != nil {
+		return fmt.Errorf("events: %w", err)
+	}
+	tag, err := m.tx.Exec(ctx, `INSERT INTO events (id, time) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+		int32(m.snap.Manifest.Event), m.snap.Manifest.EventTime)
+	m.counts.of("events").Inserted = n + tag.RowsAffected()
+	return err
+}
+
+// names brings in the relations whose rows are known by name. Afterwards kojisnap.idmap has
+// an entry for each of production's ids that is not staging's own, or whose row is staging's.
+func (m *merger) names(ctx context.Context) error {
+	for _, r := range relation.All() {
+		if !r.Named() || r.Name == "volume" {
+			continue
+		}
+		for _, step := range []func(context.Context, *relation.Relation) error{m.identify, m.giveWay, m.standing, m.natural, m.upsert} {
+			if err := step(ctx, r); err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// own is the condition that a row of a named relation is staging's: a seed, or at or above the
+// floor and not put there in the place of one of production's.
+func (m *merger) own(r *relation.Relation, alias string) string {
+	if !r.Named() {
+		return m.x(r, "{a}.id >= {floor}", "a", alias)
+	}
+	return m.x(r, `(EXISTS (SELECT FROM kojisnap.seed d WHERE d.relation = {r} AND d.id = {a}.id)
+		OR {a}.id >= {floor} AND NOT EXISTS (SELECT FROM kojisnap.idmap o WHERE o.relation = {r} AND o.staging_id = {a}.id AND o.made))`, "a", alias)
+}
+
+// identify maps production's ids where a row of staging's holds the same name, or another
+// name holds the id, and rewrites the ids of the snapshot's rows.
+func (m *merger) identify(ctx context.Context, r *relation.Relation) error {
+	// A row that staging has dropped since is no row to map to.
+	if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.idmap i WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.id = i.staging_id)`); err != nil {
+		return err
+	}
+	// The same name, unless the id is loaded already: then production renamed its row, and
+	// the names meet in natural.
+	if _, err := m.exec(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
+		SELECT {r}, s.id, t.id, false FROM {s} s JOIN {t} t ON t.name = s.name
+		WHERE {own}
+			AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND (i.prod_id = s.id OR i.staging_id = t.id))
+			AND NOT EXISTS (SELECT FROM {t} h WHERE h.id = s.id AND NOT {ownh})`,
+		"own", m.own(r, "t"), "ownh", m.own(r, "h")); err != nil {
+		return err
+	}
+	// Koji's code knows the external repo 0 (INTERNAL) by its id.
+	if r.Name == "external_repo" {
+		if _, err := m.exec(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made) VALUES ({r}, 0, 0, false) ON CONFLICT DO NOTHING`); err != nil {
+			return err
+		}
+	}
+	if _, err := m.exec(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
+		SELECT {r}, s.id, nextval(pg_get_serial_sequence({table}, 'id')), true FROM {s} s
+			JOIN kojisnap.seed d ON d.relation = {r} AND d.id = s.id
+		WHERE NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = s.id)
+		ORDER BY s.id`, "table", lit(q(r.Name))); err != nil {
+		return err
+	}
+	n, err := m.exec(ctx, r, `UPDATE {s} s SET id = i.staging_id FROM kojisnap.idmap i
+		WHERE i.relation = {r} AND i.prod_id = s.id AND i.staging_id <> s.id`)
+	if err != nil {
+		return err
+	}
+	var differs bool
+	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM kojisnap.idmap WHERE relation = {r} AND staging_id <> prod_id)")).Scan(&differs); err != nil {
+		return err
+	}
+	m.mapped[r.Name] = n > 0 || differs
+	// What is mapped to a row of staging's own is not production's to write.
+	_, err = m.exec(ctx, r, `DELETE FROM {s} s USING kojisnap.idmap i WHERE i.relation = {r} AND i.staging_id = s.id AND NOT i.made`)
+	return err
+}
+
+// rewrite turns production's ids into staging's in all columns that refer to mapped relations.
+func (m *merger) rewrite(ctx context.Context) error {
+	for _, r := range relation.All() {
+		for _, c := range r.Columns {
+			if !m.mapped[c.Ref] || c.Ref == "volume" {
+				continue
+			}
+			tables := []string{staged(r)}
+			if r.Versioned {
+				tables = append(tables, left(r))
+			}
+			for _, table := range tables {
+				if _, err := m.exec(ctx, r, `UPDATE {table} s SET {c} = i.staging_id FROM kojisnap.idmap i
+					WHERE i.relation = {ref} AND i.prod_id = s.{c} AND i.staging_id <> i.prod_id`,
+					"table", table, "c", q(c.Name), "ref", lit(c.Ref)); err != nil {
+					return fmt.Errorf("%s.%s: %w", r.Name, c.Name, err)
+				}
+			}
+		}
+	}
+	_, err := m.tx.Exec(ctx, `INSERT INTO ks_scope SELECT coalesce(i.staging_id, s.id) FROM unnest($1::integer[]) AS s(id)
+		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.prod_id = s.id`, m.scope())
+	return err
+}

@@ -1,0 +1,232 @@
+package dbsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// InitOptions says how to mark a database. Env is required.
+type InitOptions struct {
+	Env   string // what the staging environment is called
+	Floor int64  // where staging's ids begin; 0 is DefaultFloor
+
+	// Adopt takes a database that already has builds: its rows below the floor are taken for
+	// production's. Confirm must then name the database as DBNAME@SYSTEM_IDENTIFIER.
+	Adopt   bool
+	Confirm string
+
+	DryRun bool         // say what would be done, change nothing
+	Log    *slog.Logger // nil discards
+}
+
+// InitReport says what Init did or, in a dry run, would do.
+type InitReport struct {
+	Mark    Mark           `json:"mark"`
+	Already bool           `json:"already"` // the database was marked before: nothing was done
+	DryRun  bool           `json:"dry_run,omitempty"`
+	Release string         `json:"koji_schema"` // the Koji release whose schema it is, at least
+	Seeds   map[string]int `json:"seeds,omitempty"`
+	Moved   []Move         `json:"moved,omitempty"`
+	Notes   []string       `json:"notes,omitempty"`
+}
+
+// Move is a row that was moved above the floor.
+type Move struct {
+	Relation string `json:"relation"`
+	From     int64  `json:"from"`
+	To       int64  `json:"to"`
+	Name     string `json:"name,omitempty"`
+}
+
+// seeded are the relations of which a fresh schema brings rows. What they hold at init stays
+// where it is and is known as staging's.
+var seeded = []string{"permissions", "channels", "volume", "btype", "archivetypes", "external_repo"}
+
+// occupied are the tables whose rows make a database one that has to be adopted.
+var occupied = []string{"build", "rpminfo", "archiveinfo", "task", "repo", "buildroot"}
+
+// Init marks the database as staging: it writes the mark, sets the sequences to the floor,
+// moves rows that were made before above the floor, and makes the user kojisnap. All of it is
+// one transaction. A database that is marked already is left as it is.
+func Init(ctx context.Context, conn *pgx.Conn, opt InitOptions) (*InitReport, error) {
+	if opt.Floor == 0 {
+		opt.Floor = DefaultFloor
+	}
+	if opt.Env == "" || strings.ContainsFunc(opt.Env, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return nil, fmt.Errorf("environment name %q: it must not be empty or hold control characters", opt.Env)
+	}
+	if opt.Floor < 1000 || opt.Floor >= 1<<31-1_000_000 {
+		return nil, fmt.Errorf("sequence floor %d is not between 1000 and %d (Koji's ids have 31 bits)", opt.Floor, 1<<31-1_000_000)
+	}
+	var rep *InitReport
+	// At READ COMMITTED, so that what others committed before our locks is seen.
+	err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) (bool, error) {
+		i := &initer{tx: tx, opt: opt, rep: &InitReport{DryRun: opt.DryRun, Seeds: map[string]int{}}}
+		rep = i.rep
+		err := i.run(ctx)
+		return !opt.DryRun && !i.rep.Already, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	if opt.Log != nil {
+		opt.Log.InfoContext(ctx, "database is marked as staging", "env", rep.Mark.Environment, "already", rep.Already, "moved", len(rep.Moved))
+	}
+	return rep, nil
+}
+
+type initer struct {
+	tx     pgx.Tx
+	opt    InitOptions
+	rep    *InitReport
+	schema *schema
+}
+
+func (i *initer) run(ctx context.Context) error {
+	here, err := identity(ctx, i.tx)
+	if err != nil {
+		return err
+	}
+	if i.schema, err = readSchema(ctx, i.tx); err != nil {
+		return err
+	}
+	if err := i.schema.checkKoji(here.Database); err != nil {
+		return err
+	}
+	i.rep.Release = i.schema.release().String()
+	mark, err := readMark(ctx, i.tx)
+	switch {
+	case err == nil && mark.Environment != i.opt.Env:
+		return fmt.Errorf("database %q is marked as environment %q already, not %q", here.Database, mark.Environment, i.opt.Env)
+	case err == nil:
+		i.rep.Mark, i.rep.Already = *mark, true
+		return nil
+	case !errors.Is(err, ErrNotStaging):
+		return err
+	}
+	if i.rep.Notes, err = i.schema.checkFits(); err != nil {
+		return err
+	}
+	if err := i.adoptable(ctx, here); err != nil {
+		return err
+	}
+	return i.mark(ctx, here)
+}
+
+// adoptable refuses a database that has builds, unless the caller named it.
+func (i *initer) adoptable(ctx context.Context, here Mark) error {
+	var copied bool
+	if err := i.tx.QueryRow(ctx, "SELECT to_regnamespace('kojisnap') IS NOT NULL").Scan(&copied); err != nil {
+		return err
+	}
+	var full []string
+	for _, t := range occupied {
+		var has bool
+		if err := i.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+q(t)+")", pgx.QueryExecModeExec).Scan(&has); err != nil {
+			return err
+		}
+		if has {
+			full = append(full, t)
+		}
+	}
+	want := here.Database + "@" + here.System
+	switch {
+	case copied && !i.opt.Adopt:
+		return fmt.Errorf("database %q carries the mark of another database, so it is a copy; to make it a staging of its own, adopt it: --adopt --confirm %s: %w", here.Database, want, ErrNotStaging)
+	case len(full) > 0 && !i.opt.Adopt:
+		return fmt.Errorf("database %q has rows in %s: it may be production's; if it is staging, adopt it: --adopt --confirm %s", here.Database, strings.Join(full, ", "), want)
+	case i.opt.Adopt && i.opt.Confirm != want:
+		return fmt.Errorf("adopting database %q needs the confirmation %s, not %q", here.Database, want, i.opt.Confirm)
+	case copied:
+		_, err := i.tx.Exec(ctx, "DROP SCHEMA kojisnap CASCADE")
+		return err
+	}
+	return nil
+}
+
+func (i *initer) mark(ctx context.Context, here Mark) error {
+	if err := i.lock(ctx); err != nil {
+		return err
+	}
+	if _, err := i.tx.Exec(ctx, bookTables()); err != nil {
+		return err
+	}
+	if err := i.seeds(ctx); err != nil {
+		return err
+	}
+	if !i.opt.Adopt {
+		for _, r := range relation.All() {
+			if err := i.move(ctx, r); err != nil {
+				return fmt.Errorf("move rows of %s: %w", r.Name, err)
+			}
+		}
+	}
+	user, err := i.user(ctx)
+	if err != nil {
+		return fmt.Errorf("user %s: %w", userName, err)
+	}
+	m := Mark{Environment: i.opt.Env, Database: here.Database, OID: here.OID, System: here.System,
+		Floor: i.opt.Floor, Adopted: i.opt.Adopt, user: user}
+	err = i.tx.QueryRow(ctx, `INSERT INTO kojisnap.mark (format, environment, database, oid, system_identifier, floor, adopted, user_id, marked_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp()) RETURNING marked_at`, pgx.QueryExecModeExec,
+		bookFormat, m.Environment, m.Database, int64(m.OID), m.System, m.Floor, m.Adopted, m.user).Scan(&m.MarkedAt)
+	if err != nil {
+		return err
+	}
+	m.MarkedAt = m.MarkedAt.UTC()
+	i.rep.Mark = m
+	if i.opt.DryRun {
+		return nil // setval is not undone by a rollback
+	}
+	return raiseSequences(ctx, i.tx, i.opt.Floor)
+}
+
+// lock keeps the hub from adding rows with low ids while they are moved. Readers go on.
+func (i *initer) lock(ctx context.Context) error {
+	tables := []string{q("task"), q("repo"), q("buildroot")}
+	for _, r := range relation.All() {
+		if r.Columns[0].Name == "id" {
+			tables = append(tables, q(r.Name))
+		}
+	}
+	_, err := i.tx.Exec(ctx, "LOCK TABLE "+strings.Join(tables, ", ")+" IN SHARE ROW EXCLUSIVE MODE")
+	return err
+}
+
+// seeds records the rows that are staging's though their ids are below the floor. An adopted
+// database has none but the two that Koji's code knows by id 0.
+func (i *initer) seeds(ctx context.Context) error {
+	for _, name := range seeded {
+		where := "id < $1"
+		if name == "external_repo" || i.opt.Adopt && name != "volume" {
+			where = "id = 0 AND id < $1"
+		}
+		tag, err := i.tx.Exec(ctx, "INSERT INTO kojisnap.seed SELECT "+lit(name)+", id, name FROM "+q(name)+" WHERE "+where,
+			pgx.QueryExecModeExec, i.opt.Floor)
+		if err != nil {
+			return err
+		}
+		if n := tag.RowsAffected(); n > 0 {
+			i.rep.Seeds[name] = int(n)
+		}
+	}
+	return nil
+}
+
+// user makes the user kojisnap, blocked, or takes the one that is there.
+func (i *initer) user(ctx context.Context) (id int64, err error) {
+	err = i.tx.QueryRow(ctx, "SELECT id FROM users WHERE name = $1", pgx.QueryExecModeExec, userName).Scan(&id)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return id, err
+	}
+	err = i.tx.QueryRow(ctx, `INSERT INTO users (id, name, status, usertype)
+		SELECT greatest($1, max(id) + 1), $2, 1, 0 FROM users RETURNING id`, pgx.QueryExecModeExec, i.opt.Floor, userName).Scan(&id)
+	return id, err
+}

@@ -1,0 +1,47 @@
+package dbsync
+
+import (
+	"context"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// keyed merges a relation whose rows have neither an id nor an event of their own. The list of
+// what was placed tells a row that staging deleted (it stays deleted) from a new one, and a row
+// that staging made (it stays as it is) from production's.
+func (m *merger) keyed(ctx context.Context, r *relation.Relation) error {
+	pairs := []string{"p", placedKeys(r), "keys", list("s", r.Key), "pkey", equal("p", "s", r.Key), "keytext", keyText("s", r.Key),
+		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "names", list("", r.Key)}
+	run := func(sql string) (int64, error) { return m.exec(ctx, r, sql, pairs...) }
+	missing := "NOT EXISTS (SELECT FROM {t} t WHERE {key})"
+	known := "EXISTS (SELECT FROM {p} p WHERE {pkey})"
+	data := without(m.usable(r), r.Key...)
+	c := m.counts.of(r.Name)
+
+	if _, err := run(`INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging deleted it' FROM {s} s WHERE ` + missing + ` AND ` + known); err != nil {
+		return err
+	}
+	if m.mark.Adopted {
+		if _, err := run(`INSERT INTO {p} SELECT {keys} FROM {s} s JOIN {t} t ON {key} WHERE NOT ` + known); err != nil {
+			return err
+		}
+	}
+	if len(data) > 0 {
+		differs := differ("t", "s", data)
+		if _, err := run(`INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging has one of its own' FROM {s} s JOIN {t} t ON {key} WHERE ` + differs + ` AND NOT ` + known); err != nil {
+			return err
+		}
+		n, err := m.update(ctx, r, data, m.x(r, known, pairs...))
+		if err != nil {
+			return err
+		}
+		c.Updated += n
+	}
+	if err := m.touchInserts(ctx, r); err != nil {
+		return err
+	}
+	n, err := run(`WITH n AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s WHERE ` + missing + ` AND NOT ` + known + ` RETURNING {names})
+		INSERT INTO {p} SELECT * FROM n`)
+	c.Inserted += n
+	return err
+}

@@ -1,0 +1,195 @@
+package dbsync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// at calls a function when a stage has counted so many units.
+type at struct {
+	stage string
+	n     int64
+	do    func()
+}
+
+func (a *at) Begin(stage string, _ int64) progress.Counter { return &counter{a, stage, 0} }
+
+type counter struct {
+	at    *at
+	stage string
+	n     int64
+}
+
+func (c *counter) Add(n int64) {
+	if c.n += n; c.at.do != nil && c.stage == c.at.stage && c.n >= c.at.n {
+		do := c.at.do
+		c.at.do = nil
+		do()
+	}
+}
+func (c *counter) End() {}
+
+// TestKilled ends the load's backend in the middle: nothing has changed, and a rerun completes.
+func TestKilled(t *testing.T) {
+	w := newWorld(t)
+	snap := w.snapshot(shot{})
+	s := newStaging(t, admin)
+	other := dbtest.Connect(t, s.dsn)
+	whole := s.whole()
+	for _, point := range []at{{stage: "read", n: 1000}, {stage: "merge", n: 1}, {stage: "merge", n: 30}, {stage: "merge", n: 38}} {
+		t.Run(fmt.Sprintf("%s %d", point.stage, point.n), func(t *testing.T) {
+			conn := dbtest.Connect(t, s.dsn)
+			pid := conn.PgConn().PID()
+			point.do = func() {
+				if _, err := other.Exec(t.Context(), "SELECT pg_terminate_backend($1, 5000)", int32(pid)); err != nil {
+					t.Error(err)
+				}
+			}
+			_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{Progress: &point})
+			var temporary *dbsync.TemporaryError
+			if !errors.As(err, &temporary) {
+				t.Errorf("load: %v", err)
+			}
+			same(t, whole, s.whole())
+		})
+	}
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := dbsync.Load(ctx, dbtest.Connect(t, s.dsn), snap, dbsync.LoadOptions{Progress: &at{stage: "merge", n: 20, do: cancel}})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("load: %v", err)
+		}
+		same(t, whole, s.whole())
+	})
+	s.load(snap, dbsync.LoadOptions{})
+	s.check(w, shot{})
+}
+
+// TestLocks: a second kojisnap is turned away; a lock of the hub's is waited for.
+func TestLocks(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	first := w.snapshot(shot{})
+	conn := dbtest.Connect(t, s.dsn)
+	var inner error
+	s.load(first, dbsync.LoadOptions{Progress: &at{stage: "merge", n: 5, do: func() {
+		_, inner = dbsync.Load(t.Context(), conn, first, dbsync.LoadOptions{})
+	}}})
+	if !errors.Is(inner, dbsync.ErrLocked) {
+		t.Errorf("a second load: %v", inner)
+	}
+
+	w.find("build", "id", 1)["epoch"] = str(9)
+	w.event()
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT * FROM build WHERE id = 1 FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	merges := 0
+	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Progress: stages(func(stage string) {
+		if stage == "merge" {
+			if merges++; merges == 2 {
+				tx.Rollback(t.Context())
+			}
+		}
+	})})
+	if merges != 2 || rep.Relation("build").Updated != 1 {
+		t.Errorf("%d attempts, report: %+v", merges, rep.Relations)
+	}
+	s.check(w, shot{})
+}
+
+type stages func(string)
+
+func (f stages) Begin(stage string, _ int64) progress.Counter { f(stage); return &counter{at: &at{}} }
+
+// TestHubReadsOn: the hub's reads go on while a load is about to commit, and see nothing of it.
+func TestHubReadsOn(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
+	w.find("tag", "id", 4)["name"] = str("renamed")
+	hub := &staging{t: t, dsn: s.dsn, conn: dbtest.Connect(t, s.dsn)}
+	hub.exec("SET lock_timeout = '1ms'")
+	before := hub.whole()
+	done := false
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Progress: &at{stage: "merge", n: 38, do: func() {
+		same(t, before, hub.whole())
+		hub.exec(`BEGIN; INSERT INTO tag_updates (tag_id, updater_id, update_type) VALUES (3, 990000000, 2);
+			INSERT INTO tag_listing (build_id, tag_id, creator_id) VALUES (20, 3, 990000000); ROLLBACK`)
+		done = true
+	}}})
+	if !done {
+		t.Error("the load did not come to its end")
+	}
+	s.check(w, shot{})
+}
+
+// TestHubWritesMeanwhile: the hub edits a row that the load is about to write. The load begins
+// again, and finds that the row is staging's.
+func TestHubWritesMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w.find("build", "id", 1)["epoch"] = str(9)
+	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
+	hub := &staging{t: t, dsn: s.dsn, conn: dbtest.Connect(t, s.dsn)}
+	merges := 0
+	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Progress: stages(func(stage string) {
+		if stage != "merge" {
+			return
+		}
+		if merges++; merges == 1 {
+			hub.exec("UPDATE build SET owner = 990000000 WHERE id = 1")
+		}
+	})})
+	if got := s.one("SELECT owner || ' ' || coalesce(epoch, 0) FROM build WHERE id = 1"); got != "990000000 0" || merges != 2 {
+		t.Errorf("build 1: %s, after %d attempts", got, merges)
+	}
+	if len(rep.Kept) != 1 || rep.Kept[0].Key != "id=1" || rep.Relation("tag_listing").Revoked != 1 {
+		t.Errorf("report: %+v", rep)
+	}
+}
+
+// TestDamagedSnapshot: what is wrong with a snapshot comes through, and nothing has changed.
+func TestDamagedSnapshot(t *testing.T) {
+	s := newStaging(t)
+	whole := s.whole()
+	for _, what := range []string{"damaged", "missing", "not closed"} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			if what == "not closed" {
+				w.drop("users", "id", 1)
+			}
+			snap := w.snapshot(shot{})
+			object := snap.Relation("tag_listing").Segments[0].Object()
+			switch what {
+			case "damaged":
+				body := w.store.objects[object]
+				body[len(body)/2] ^= 0x40
+			case "missing":
+				delete(w.store.objects, object)
+			}
+			_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{})
+			var damaged *snapfile.DamagedError
+			switch {
+			case err == nil, what == "damaged" && !errors.As(err, &damaged), what == "missing" && !strings.Contains(err.Error(), object),
+				what == "not closed" && !strings.Contains(err.Error(), "users"):
+				t.Errorf("load: %v", err)
+			}
+			same(t, whole, s.whole())
+		})
+	}
+}

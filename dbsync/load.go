@@ -1,0 +1,182 @@
+package dbsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// Load merges a snapshot into the staging database. Everything is one transaction: on an
+// error nothing has changed, whenever and however it came, and the load can be repeated.
+// Errors to tell apart: ErrNotStaging, ErrLocked, ErrOlder, *ConflictError, *TemporaryError,
+// and what the snapshot gives (*snapfile.DamagedError).
+func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*LoadReport, error) {
+	if err := opt.complete(); err != nil {
+		return nil, err
+	}
+	// As long as nothing used temporary tables in this session, they may have more memory.
+	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")
+	var m *merger
+	err := transact(ctx, conn, pgx.RepeatableRead, func(tx pgx.Tx) (bool, error) {
+		m = &merger{tx: tx, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
+			counts: counts{}, mapped: map[string]bool{}, gone: map[string]bool{}}
+		return !opt.DryRun, m.run(ctx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
+	}
+	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.rep.Changed(),
+		"touched", len(m.rep.Touched), "conflicts", len(m.rep.Conflicts))
+	if !opt.DryRun {
+		m.analyze(ctx, conn)
+	}
+	return m.rep, nil
+}
+
+// merger is one attempt at a load.
+type merger struct {
+	tx     pgx.Tx
+	snap   *snapfile.Snapshot
+	opt    LoadOptions
+	mark   *Mark
+	schema *schema
+	over   *Overlay // what this load applies, the last one if opt has none
+	rep    *LoadReport
+	counts counts
+
+	event     int64           // the staging event of this load, 0 before it takes one
+	mapped    map[string]bool // relations of which some ids differ from production's
+	gone      map[string]bool // relations of which rows were left out
+	oldBuilds bool            // the snapshot has builds that were loaded before
+}
+
+func (m *merger) run(ctx context.Context) error {
+	if err := m.check(ctx); err != nil {
+		return err
+	}
+	if _, err := m.tx.Exec(ctx, scratch); err != nil {
+		return err
+	}
+	other, err := m.readOverlay(ctx)
+	if err != nil {
+		return fmt.Errorf("overlay: %w", err)
+	}
+	same, err := m.holdsSnapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if same && !other && !m.opt.Audit {
+		m.rep.Skipped = true
+	} else if err := m.merge(ctx); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{m.repoint, m.overlay, m.touch, m.finishReport} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if m.opt.OnConflict == Fail && len(m.rep.Conflicts) > 0 {
+		return &ConflictError{m.rep.Conflicts}
+	}
+	if m.rep.Skipped {
+		return nil
+	}
+	return m.book(ctx)
+}
+
+// check refuses the wrong database and the wrong snapshot before anything is written.
+func (m *merger) check(ctx context.Context) (err error) {
+	here, err := identity(ctx, m.tx)
+	if err != nil {
+		return err
+	}
+	if m.schema, err = readSchema(ctx, m.tx); err != nil {
+		return err
+	}
+	if err := m.schema.checkKoji(here.Database); err != nil {
+		return err
+	}
+	if m.mark, err = readMark(ctx, m.tx); err != nil {
+		return err
+	}
+	if m.opt.Env != "" && m.opt.Env != m.mark.Environment {
+		return fmt.Errorf("database %q is marked as environment %q, not %q: %w", here.Database, m.mark.Environment, m.opt.Env, ErrNotStaging)
+	}
+	if m.rep.Notes, err = m.schema.checkFits(); err != nil {
+		return err
+	}
+	if err := checkSequences(ctx, m.tx, m.mark.Floor); err != nil {
+		return err
+	}
+	man := m.snap.Manifest
+	if man.Event >= m.mark.Floor {
+		return fmt.Errorf("event %d is at or above the floor %d, where staging's ids begin", man.Event, m.mark.Floor)
+	}
+	if m.opt.Rollback {
+		return nil
+	}
+	var tag string
+	var event int64
+	err = m.tx.QueryRow(ctx, `SELECT name, event FROM kojisnap.tag WHERE tag_id = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1`,
+		pgx.QueryExecModeExec, m.scope(), man.Event).Scan(&tag, &event)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("tag %q stands at event %d, the snapshot at %d: %w", tag, event, man.Event, ErrOlder)
+}
+
+// merge brings the snapshot's rows in.
+func (m *merger) merge(ctx context.Context) error {
+	if err := m.stage(ctx); err != nil {
+		return err
+	}
+	for _, r := range relation.All() {
+		if m.partial(r) {
+			m.rep.Notes = append(m.rep.Notes, "the hub could not give all rows of "+r.Name+": none is taken for gone")
+		}
+	}
+	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
+	defer work.End()
+	for _, step := range []func(context.Context) error{m.limits, m.overrule, m.fit, m.findEdits, m.events, m.names, m.rewrite,
+		m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	for _, r := range relation.All() {
+		if err := m.relation(ctx, r); err != nil {
+			return fmt.Errorf("%s: %w", r.Name, err)
+		}
+		work.Add(1)
+	}
+	return nil
+}
+
+// relation merges one relation whose parents are there.
+func (m *merger) relation(ctx context.Context, r *relation.Relation) error {
+	if r.Name == "events" || r.Named() {
+		return nil
+	}
+	if err := m.hanging(ctx, r); err != nil {
+		return err
+	}
+	switch {
+	case r.Versioned:
+		return m.versioned(ctx, r)
+	case r.Name == "build":
+		return m.builds(ctx, r)
+	case r.Name == "rpminfo":
+		return m.rpms(ctx, r)
+	case keyed(r):
+		return m.keyed(ctx, r)
+	}
+	return m.upsert(ctx, r)
+}

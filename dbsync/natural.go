@@ -1,0 +1,88 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// natural makes room for the names (of a build: package, version and release) that the
+// snapshot's rows will take. Where staging holds one, that is a conflict; where another row of
+// production's does, it moves on: it has a new name in the snapshot (they may swap), or
+// production gave its name away outside the scope.
+func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
+	label, gone, meets := "s.name", m.x(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"), meeting(r)
+	if r.Name == "build" {
+		label, gone = nvr("s"), ""
+	}
+	// A row that is left out keeps its present name, and so may be in another's way.
+	for before := int64(-1); ; {
+		var n int64
+		if err := m.leaveOut(ctx, r, leave{
+			using: q(r.Name) + " h",
+			where: meets + " AND (" + m.own(r, "h") + m.x(r, ` OR EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = h.id)
+				OR EXISTS (SELECT FROM ks_stuck e WHERE e.relation = {r} AND e.id = h.id))`),
+			reason:   label + ` || ' is staging''s id ' || h.id`,
+			conflict: true,
+			goneIf:   gone,
+		}); err != nil {
+			return err
+		}
+		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT count(*) FROM ks_stuck WHERE relation = {r}")).Scan(&n); err != nil {
+			return err
+		}
+		if n == before {
+			break
+		}
+		before = n
+	}
+	park := "name = 'kojisnap-parked-' || h.id"
+	if r.Name == "build" {
+		park = "release = 'kojisnap,draft_' || h.id" // what the check on drafts asks of a release
+	}
+	if _, err := m.exec(ctx, r, `WITH p AS (UPDATE {t} h SET {park} FROM {s} s WHERE {meets} RETURNING h.id)
+		INSERT INTO ks_parked SELECT {r}, id FROM p`, "park", park, "meets", meets); err != nil {
+		return err
+	}
+	rows, err := m.tx.Query(ctx, m.x(r, `SELECT id FROM ks_parked p WHERE relation = {r} AND NOT EXISTS (SELECT FROM {s} s WHERE s.id = p.id) ORDER BY id`), pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	stale, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	for _, id := range stale {
+		m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("production gave the name of %s %d to another; what this one is called now, the snapshot does not say", r.Name, id))
+	}
+	return err
+}
+
+// meeting is the condition that a row h of staging has the name that s will take.
+func meeting(r *relation.Relation) string {
+	return equal("h", "s", r.Unique[0]) + " AND h.id <> s.id"
+}
+
+// giveWay makes staging's rows give up what production's need, if that is asked for.
+func (m *merger) giveWay(ctx context.Context, r *relation.Relation) error {
+	if m.opt.OnConflict != Replace {
+		return nil
+	}
+	meets := meeting(r) + m.x(r, " AND NOT EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = s.id)")
+	if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING {s} s, {t} h WHERE {meets} AND e.relation = {r} AND e.id = h.id`, "meets", meets); err != nil {
+		return err
+	}
+	own := m.own(r, "h")
+	if r.Name == "build" {
+		_, err := m.cascade(ctx, "build", m.x(r, "SELECT h.id FROM {t} h JOIN {s} s ON {meets} WHERE {own}", "meets", meets, "own", own))
+		return err
+	}
+	n, err := m.exec(ctx, r, `UPDATE {t} h SET name = left(h.name, 30) || '-staging-' || h.id FROM {s} s WHERE {meets} AND {own}`, "meets", meets, "own", own)
+	m.counts.of(r.Name).Updated += n
+	return err
+}
+
+// nvr names a build for people.
+func nvr(alias string) string {
+	return expand("(SELECT p.name FROM package p WHERE p.id = {a}.pkg_id) || '-' || {a}.version || '-' || {a}.release", "a", alias)
+}

@@ -1,0 +1,78 @@
+package dbsync
+
+import (
+	"fmt"
+	"log/slog"
+
+	"kojisnap/kojisnap/progress"
+)
+
+// OnConflict says what becomes of a row of production's whose place staging holds.
+type OnConflict string
+
+// Keep is the default.
+const (
+	Keep    OnConflict = "keep"    // ours stays; theirs is left out, noted, and tried again at each load
+	Replace OnConflict = "replace" // theirs goes in, ours goes away
+	Fail    OnConflict = "fail"    // nothing is loaded, a *ConflictError says why
+)
+
+// NVR names a build.
+type NVR struct{ Name, Version, Release string }
+
+// LoadOptions says how to load. The zero value works.
+type LoadOptions struct {
+	Env string // if not empty, the mark must name this environment
+
+	Volume     string // the read-only volume; empty is "prod"
+	CopyVolume string // the volume of builds whose files were copied; empty is "staged"
+	// VolumeFor names staging's volume for a volume of production's. nil maps DEFAULT to Volume
+	// and X to Volume_X.
+	VolumeFor func(production string) string
+	// Staged are the builds whose files were copied. nil is unknown: those that stand on
+	// CopyVolume stay there. An empty, non-nil slice says that there are none.
+	Staged []NVR
+
+	OnConflict OnConflict // empty is Keep
+	Rollback   bool       // allow a snapshot older than what the database holds
+	Audit      bool       // compare every row, also if the database holds this snapshot
+	DryRun     bool       // do it all, then undo it
+	Overlay    *Overlay   // nil leaves what an earlier overlay put there
+
+	Log      *slog.Logger      // nil discards
+	Progress progress.Progress // nil is silent
+}
+
+// complete puts in the defaults and refuses what cannot be.
+func (o *LoadOptions) complete() error {
+	if o.Volume == "" {
+		o.Volume = "prod"
+	}
+	if o.CopyVolume == "" {
+		o.CopyVolume = "staged"
+	}
+	if o.VolumeFor == nil {
+		volume := o.Volume
+		o.VolumeFor = func(p string) string {
+			if p == "DEFAULT" {
+				return volume
+			}
+			return volume + "_" + p
+		}
+	}
+	switch o.OnConflict {
+	case "":
+		o.OnConflict = Keep
+	case Keep, Replace, Fail:
+	default:
+		return fmt.Errorf("on conflict %q: it is keep, replace or fail", o.OnConflict)
+	}
+	if o.Volume == o.CopyVolume || o.Volume == "DEFAULT" || o.CopyVolume == "DEFAULT" {
+		return fmt.Errorf("volumes %q and %q: they must differ, and neither is DEFAULT", o.Volume, o.CopyVolume)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Progress = progress.OrDiscard(o.Progress)
+	return nil
+}

@@ -1,0 +1,170 @@
+package dbsync
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// hashed are the columns of which kojisnap.placed keeps the hash: what staging could edit.
+// A build's volume is judged apart from it (kojisnap.placed_volume).
+func (m *merger) hashed(r *relation.Relation) []string {
+	var out []string
+	for _, c := range m.schema.columns(r)[1:] {
+		if c.Name != "volume_id" {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// placedColumns are the columns that the hashes of a relation were made of: the staging
+// schema may have been upgraded since.
+func (m *merger) placedColumns(ctx context.Context, r *relation.Relation) (cols []string, err error) {
+	err = m.tx.QueryRow(ctx, "SELECT columns FROM kojisnap.placed_columns WHERE relation = $1", pgx.QueryExecModeExec, r.Name).Scan(&cols)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return m.hashed(r), nil
+	}
+	return cols, err
+}
+
+// findEdits lists the rows that staging changed since a load wrote them.
+func (m *merger) findEdits(ctx context.Context) error {
+	for _, r := range relation.All() {
+		if !r.InPlace {
+			continue
+		}
+		cols, err := m.placedColumns(ctx, r)
+		if err != nil {
+			return err
+		}
+		id := q(r.Columns[0].Name)
+		if _, err := m.exec(ctx, r, `INSERT INTO ks_edit SELECT {r}, t.{id} FROM {t} t
+			JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE {hash} <> p.hash`,
+			"id", id, "hash", hashOf("t", cols)); err != nil {
+			return err
+		}
+		now := m.hashed(r)
+		if !slices.Equal(cols, now) {
+			if _, err := m.exec(ctx, r, `UPDATE kojisnap.placed p SET hash = {hash} FROM {t} t
+				WHERE p.relation = {r} AND p.id = t.{id} AND NOT EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = p.id)`,
+				"id", id, "hash", hashOf("t", now)); err != nil {
+				return err
+			}
+		}
+		if _, err := m.tx.Exec(ctx, `INSERT INTO kojisnap.placed_columns VALUES ($1, $2)
+			ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns WHERE placed_columns.columns <> excluded.columns`,
+			pgx.QueryExecModeExec, r.Name, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// standing takes those rows out of the snapshot's that staging changed since they were written:
+// staging's stay, and are reported where production has something else.
+func (m *merger) standing(ctx context.Context, r *relation.Relation) error {
+	if !r.InPlace {
+		return nil
+	}
+	// Where production came to the same, the row is production's again.
+	all := without(m.usable(r), "volume_id")
+	if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING {s} s, {t} t WHERE {key} AND e.relation = {r} AND e.id = s.{id} AND NOT ({differ})`,
+		"id", q(r.Columns[0].Name), "differ", differ("t", "s", all)); err != nil {
+		return err
+	}
+	edited := m.x(r, "EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = s.{id})", "id", q(r.Columns[0].Name))
+	what := "'staging changed it'"
+	if r.Named() {
+		what = "'staging changed it: ' || quote_literal(t.name) || ', production''s is ' || quote_literal(s.name)"
+	}
+	if r.Name == "build" {
+		what = "'staging changed it: ' || " + nvr("t")
+	}
+	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {what} FROM {s} s JOIN {t} t ON {key} WHERE {edited} AND {differ}`,
+		"keytext", keyText("s", r.Key), "what", what, "edited", edited,
+		"differ", differ("t", "s", all)); err != nil {
+		return err
+	}
+	_, err := m.exec(ctx, r, `DELETE FROM {s} s USING {t} t WHERE {key} AND {edited}`, "edited", edited)
+	return err
+}
+
+// upsert inserts the rows of a relation that are missing and updates those that differ. All
+// that must not be written has been taken out of the snapshot's rows before.
+func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
+	if r.InPlace && !r.Named() && r.Name != "build" {
+		if err := m.standing(ctx, r); err != nil {
+			return err
+		}
+	}
+	set := without(m.usable(r), r.Key...)
+	switch r.Name {
+	case "build":
+		set = without(set, "volume_id") // repoint decides
+	case "rpminfo":
+		set = without(set, "draft") // follows the build's, by its foreign key
+	}
+	if m.mark.Adopted {
+		placed := "true"
+		if r.InPlace {
+			placed = m.x(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = t.{id})", "id", q(r.Columns[0].Name))
+		}
+		if _, err := m.exec(ctx, r, `INSERT INTO ks_over SELECT {r}, {keytext}, 'it was ' || t::text FROM {s} s JOIN {t} t ON {key}
+			WHERE {differ} AND {placed}`,
+			"keytext", keyText("s", r.Key), "differ", differ("t", "s", set), "placed", placed); err != nil {
+			return err
+		}
+	}
+	c := m.counts.of(r.Name)
+	if err := m.touchInserts(ctx, r); err != nil {
+		return err
+	}
+	n, err := m.exec(ctx, r, `INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`,
+		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)))
+	if err != nil {
+		return err
+	}
+	c.Inserted += n
+	if len(set) > 0 {
+		n, err = m.update(ctx, r, set, "true")
+		if err != nil {
+			return err
+		}
+		c.Updated += n
+	}
+	if !r.InPlace {
+		return nil
+	}
+	return m.place(ctx, r)
+}
+
+// update writes the columns set of the rows that differ, and notes which tags that touches.
+func (m *merger) update(ctx context.Context, r *relation.Relation, set []string, where string) (n int64, err error) {
+	into := "SELECT"
+	switch {
+	case r.Name == "tag":
+		into = "INSERT INTO ks_touched SELECT id"
+	case buildOf(r, "s") != "":
+		into = "INSERT INTO ks_touched_build SELECT " + buildOf(r, "u")
+	}
+	if into == "SELECT" {
+		return m.exec(ctx, r, `UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} AND {where}`,
+			"set", assign("s", set), "differ", differ("t", "s", set), "where", where)
+	}
+	return m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} AND {where} RETURNING t.*) `+into+` FROM u`,
+		"set", assign("s", set), "differ", differ("t", "s", set), "where", where)
+}
+
+// place records the hashes of the rows that stand as production has them.
+func (m *merger) place(ctx context.Context, r *relation.Relation) error {
+	_, err := m.exec(ctx, r, `INSERT INTO kojisnap.placed AS p (relation, id, hash)
+		SELECT {r}, t.{id}, {hash} FROM {t} t WHERE t.{id} IN (SELECT {id} FROM {s} UNION ALL SELECT id FROM ks_parked WHERE relation = {r})
+		ON CONFLICT (relation, id) DO UPDATE SET hash = excluded.hash WHERE p.hash <> excluded.hash`,
+		"id", q(r.Columns[0].Name), "hash", hashOf("t", m.hashed(r)))
+	return err
+}

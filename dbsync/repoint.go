@@ -1,0 +1,131 @@
+package dbsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// placeVolumes decides on which volume the snapshot's builds are to stand when they are new.
+func (m *merger) placeVolumes(ctx context.Context) error {
+	if _, err := m.tx.Exec(ctx, `UPDATE ks_build s SET ks_production = v.name FROM ks_volume v WHERE v.id = s.volume_id`); err != nil {
+		return err
+	}
+	var id, volume int64
+	err := m.tx.QueryRow(ctx, `SELECT id, volume_id FROM ks_build WHERE ks_production IS NULL ORDER BY id LIMIT 1`).Scan(&id, &volume)
+	if err == nil {
+		return fmt.Errorf("build %d stands on volume %d, which the snapshot does not have", id, volume)
+	}
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if err := m.mapVolumes(ctx, "SELECT DISTINCT ks_production FROM ks_build WHERE state = 1"); err != nil {
+		return err
+	}
+	copied, err := m.copyVolume(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = m.tx.Exec(ctx, expand(`UPDATE ks_build s SET volume_id = CASE
+			WHEN state <> 1 THEN 0
+			WHEN EXISTS (SELECT FROM ks_staged z JOIN package p ON p.name = z.name WHERE p.id = s.pkg_id AND (z.version, z.release) = (s.version, s.release)) THEN {copied}
+			ELSE (SELECT k.id FROM ks_volumes k WHERE k.production = s.ks_production) END`, "copied", itoa(copied)))
+	return err
+}
+
+// mapVolumes fills ks_volumes for the names of production's volumes that a query gives. The
+// rows of staging's volumes are made by SQL: Koji's addVolume would write below them.
+func (m *merger) mapVolumes(ctx context.Context, query string) error {
+	rows, err := m.tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volumes ORDER BY 1", pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, production := range names {
+		id, err := m.volume(ctx, m.opt.VolumeFor(production))
+		if err != nil {
+			return fmt.Errorf("volume for production's %q: %w", production, err)
+		}
+		if _, err := m.tx.Exec(ctx, "INSERT INTO ks_volumes VALUES ($1, $2)", pgx.QueryExecModeExec, production, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// volume returns the id of a volume of staging's, which it makes if need be.
+func (m *merger) volume(ctx context.Context, name string) (id int32, err error) {
+	err = m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", pgx.QueryExecModeExec, name).Scan(&id)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return id, err
+	}
+	m.counts.of("volume").Inserted++
+	err = m.tx.QueryRow(ctx, "INSERT INTO volume (name) VALUES ($1) RETURNING id", pgx.QueryExecModeExec, name).Scan(&id)
+	return id, err
+}
+
+// copyVolume fills ks_staged and returns the id of the volume of copied builds, -1 if there is
+// none and none is needed.
+func (m *merger) copyVolume(ctx context.Context) (int64, error) {
+	if len(m.opt.Staged) == 0 {
+		id := int64(-1)
+		err := m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", pgx.QueryExecModeExec, m.opt.CopyVolume).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+		return id, err
+	}
+	var n, v, r []string
+	for _, b := range m.opt.Staged {
+		n, v, r = append(n, b.Name), append(v, b.Version), append(r, b.Release)
+	}
+	if _, err := m.tx.Exec(ctx, `DELETE FROM ks_staged`); err != nil {
+		return 0, err
+	}
+	if _, err := m.tx.Exec(ctx, `INSERT INTO ks_staged SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])`,
+		pgx.QueryExecModeExec, n, v, r); err != nil {
+		return 0, err
+	}
+	id, err := m.volume(ctx, m.opt.CopyVolume)
+	return int64(id), err
+}
+
+// repoint moves production's builds to the volumes where their files are now: complete ones to
+// the read-only volume or, copied, to the copy volume; others to DEFAULT. A build that stands
+// elsewhere than a load put it was moved by staging and stays.
+func (m *merger) repoint(ctx context.Context) error {
+	if err := m.mapVolumes(ctx, "SELECT DISTINCT production FROM kojisnap.placed_volume WHERE state = 1"); err != nil {
+		return err
+	}
+	copied, err := m.copyVolume(ctx)
+	if err != nil {
+		return err
+	}
+	stays := "false"
+	if m.opt.Staged == nil {
+		stays = "v.volume_id = " + itoa(copied)
+	}
+	tag, err := m.tx.Exec(ctx, expand(`
+		WITH w AS (
+			SELECT b.id, CASE WHEN b.state <> 1 THEN 0 WHEN z.name IS NOT NULL OR {stays} THEN {copied} ELSE k.id END AS want
+			FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN package p ON p.id = b.pkg_id
+				LEFT JOIN ks_volumes k ON k.production = v.production
+				LEFT JOIN ks_staged z ON (z.name, z.version, z.release) = (p.name, b.version, b.release)
+			WHERE b.volume_id = v.volume_id AND b.state = v.state AND b.create_event < {floor}),
+		u AS (UPDATE build b SET volume_id = w.want FROM w WHERE w.id = b.id AND w.want <> b.volume_id RETURNING b.id, b.volume_id),
+		v AS (UPDATE kojisnap.placed_volume v SET volume_id = u.volume_id FROM u WHERE u.id = v.build_id)
+		INSERT INTO ks_touched_build SELECT id FROM u`,
+		"stays", stays, "copied", itoa(copied), "floor", itoa(m.mark.Floor)))
+	if err != nil {
+		return fmt.Errorf("repoint: %w", err)
+	}
+	m.counts.of("build").Updated += tag.RowsAffected()
+	_, err = m.tx.Exec(ctx, `INSERT INTO ks_kept SELECT 'build', 'id=' || b.id, 'staging moved it to volume ' || quote_literal(w.name)
+		FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN volume w ON w.id = b.volume_id WHERE b.volume_id <> v.volume_id`)
+	return err
+}

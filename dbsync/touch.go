@@ -1,0 +1,85 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// buildOf is the expression for the build that a row hangs on, or "".
+func buildOf(r *relation.Relation, alias string) string {
+	first := r.Columns[0]
+	switch {
+	case r.Name == "build":
+		return alias + ".id"
+	case r.Versioned:
+		return ""
+	case r.Index("build_id") >= 0:
+		return alias + ".build_id"
+	case first.Ref == "rpminfo" || first.Ref == "archiveinfo":
+		return expand("(SELECT o.build_id FROM {p} o WHERE o.id = {a}.{c})", "p", first.Ref, "a", alias, "c", q(first.Name))
+	}
+	return ""
+}
+
+// touchInserts notes the builds, loaded before, that are about to get rows.
+func (m *merger) touchInserts(ctx context.Context, r *relation.Relation) error {
+	build := buildOf(r, "s")
+	if build == "" || r.Name == "build" || !m.oldBuilds {
+		return nil
+	}
+	_, err := m.exec(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
+		FROM (SELECT {build} AS id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})) x
+		WHERE NOT EXISTS (SELECT FROM ks_new n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build)
+	return err
+}
+
+// stagingEvent returns the event of this load, which it takes from staging's sequence at the
+// first call.
+func (m *merger) stagingEvent(ctx context.Context) (int64, error) {
+	if m.event != 0 {
+		return m.event, nil
+	}
+	err := m.tx.QueryRow(ctx, "INSERT INTO events (time) VALUES (clock_timestamp()) RETURNING id", pgx.QueryExecModeExec).Scan(&m.event)
+	if err == nil && m.event < m.mark.Floor {
+		err = fmt.Errorf("the sequence of events gave %d, below the floor %d", m.event, m.mark.Floor)
+	}
+	return m.event, err
+}
+
+// touch tells those who ask staging what changed about the tags whose content did: kojira by
+// a row of tag_updates, Pungi's reuse check by a row of tag_listing that is created and revoked
+// at the load's event and so is in no view.
+func (m *merger) touch(ctx context.Context) error {
+	if changed := (&LoadReport{Relations: m.counts.sorted()}).Changed(); !changed {
+		return nil
+	}
+	event, err := m.stagingEvent(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := m.tx.Exec(ctx, `
+		INSERT INTO ks_touched SELECT l.tag_id FROM tag_listing l JOIN ks_touched_build b ON b.id = l.build_id WHERE l.active;
+		CREATE TEMP TABLE ks_touch ON COMMIT DROP AS SELECT DISTINCT tag_id FROM ks_touched`); err != nil {
+		return fmt.Errorf("touch: %w", err)
+	}
+	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
+		SELECT tag_id, $1, $2, 2 FROM ks_touch ORDER BY tag_id`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
+		return fmt.Errorf("touch: %w", err)
+	}
+	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_listing (build_id, tag_id, create_event, revoke_event, creator_id, revoker_id, active)
+		SELECT b.build_id, t.tag_id, $1, $1, $2, $2, NULL FROM ks_touch t CROSS JOIN LATERAL (
+			SELECT l.build_id FROM tag_listing l WHERE l.tag_id = t.tag_id
+			ORDER BY l.active NULLS LAST, l.create_event DESC, l.build_id DESC LIMIT 1) b`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
+		return fmt.Errorf("touch: %w", err)
+	}
+	rows, err := m.tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_touch) ORDER BY name", pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	m.rep.Touched, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return err
+}

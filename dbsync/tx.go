@@ -1,0 +1,82 @@
+package dbsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// lockKey is the advisory lock that keeps a second kojisnap out: "kojisnap" in ASCII.
+const lockKey = 0x6b6f6a69736e6170
+
+// attempts is how often a transaction is tried that meets locks of the hub.
+const attempts = 12
+
+// settings make text forms of values, and so the hashes of rows, the same in every session,
+// and keep the hub from waiting behind a lock that we wait for.
+const settings = `SET LOCAL lock_timeout = '500ms'; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY';
+	SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
+	SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+	SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL client_min_messages = warning`
+
+// transact runs fn in a transaction while it holds kojisnap's lock, again if others were in
+// its way: at REPEATABLE READ, a row that the hub changed after we looked is a serialization
+// failure. It commits only if fn says so.
+func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx.Tx) (commit bool, err error)) error {
+	var got bool
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", pgx.QueryExecModeExec, int64(lockKey)).Scan(&got); err != nil {
+		return classify(err)
+	}
+	if !got {
+		return ErrLocked
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		// A connection that is gone has let go of the lock.
+		_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", pgx.QueryExecModeExec, int64(lockKey))
+	}()
+	for try := 1; ; try++ {
+		err := once(ctx, conn, level, fn)
+		if !retryable(err) {
+			return classify(err)
+		}
+		if code := sqlState(err); try == attempts || try == 3 && code[:2] == "23" {
+			if code[:2] == "23" {
+				var pg *pgconn.PgError
+				errors.As(err, &pg)
+				return fmt.Errorf("%w: %s", err, pg.Detail)
+			}
+			return &TemporaryError{fmt.Errorf("after %d attempts: %w", try, err)}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+		}
+	}
+}
+
+func once(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx.Tx) (bool, error)) error {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: level})
+	if err != nil {
+		return err
+	}
+	commit := false
+	if _, err = tx.Exec(ctx, settings); err == nil {
+		commit, err = fn(tx)
+	}
+	if err == nil && commit {
+		return tx.Commit(ctx)
+	}
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if rollback := tx.Rollback(undo); err == nil {
+		err = rollback
+	}
+	return err
+}

@@ -1,0 +1,370 @@
+package dbsync_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// world is a production: the rows of the catalogue's relations, which tests change as Koji
+// would, and snapshots of it.
+type world struct {
+	t      testing.TB
+	rows   map[string][]row
+	store  *memory
+	parent int64 // the event of the snapshot before
+}
+
+// row is by column name; nil is NULL.
+type row map[string]*string
+
+func str(v any) *string { s := fmt.Sprint(v); return &s }
+
+func (r row) get(c string) string {
+	if r[c] == nil {
+		return "NULL"
+	}
+	return *r[c]
+}
+
+func (r row) int(c string) int64 {
+	n, err := strconv.ParseInt(r.get(c), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// newWorld reads the production of package kojiprod.
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, rows: map[string][]row{}, store: &memory{objects: map[string][]byte{}}}
+	for _, r := range relation.All() {
+		body, err := fs.ReadFile(kojiprod.Rows(), r.Name+".tsv")
+		if err != nil {
+			continue // a table without rows
+		}
+		sc := bufio.NewScanner(bytes.NewReader(body))
+		sc.Buffer(nil, 16<<20)
+		var head []string
+		for sc.Scan() {
+			fields, err := snapfile.ParseLine(slices.Clone(sc.Bytes()), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if head == nil {
+				for _, f := range fields {
+					head = append(head, string(f))
+				}
+				continue
+			}
+			line := row{}
+			for i, f := range fields {
+				if f != nil {
+					line[head[i]] = str(string(f))
+				}
+			}
+			w.rows[r.Name] = append(w.rows[r.Name], line)
+		}
+	}
+	return w
+}
+
+// find returns the only row with these values ("column", value, …).
+func (w *world) find(rel string, want ...any) row {
+	w.t.Helper()
+	found := w.all(rel, want...)
+	if len(found) != 1 {
+		w.t.Fatalf("%s with %v: %d rows", rel, want, len(found))
+	}
+	return found[0]
+}
+
+func (w *world) all(rel string, want ...any) []row {
+	var found []row
+next:
+	for _, r := range w.rows[rel] {
+		for i := 0; i < len(want); i += 2 {
+			if r.get(want[i].(string)) != fmt.Sprint(want[i+1]) {
+				continue next
+			}
+		}
+		found = append(found, r)
+	}
+	return found
+}
+
+func (w *world) drop(rel string, want ...any) {
+	gone := w.all(rel, want...)
+	w.rows[rel] = slices.DeleteFunc(w.rows[rel], func(r row) bool {
+		return slices.ContainsFunc(gone, func(g row) bool { return fmt.Sprintf("%p", g) == fmt.Sprintf("%p", r) })
+	})
+}
+
+// add puts in a row: "column", value, …; nil is NULL.
+func (w *world) add(rel string, values ...any) row {
+	r := row{}
+	for i := 0; i < len(values); i += 2 {
+		if values[i+1] != nil {
+			r[values[i].(string)] = str(values[i+1])
+		}
+	}
+	w.rows[rel] = append(w.rows[rel], r)
+	return r
+}
+
+// next takes an id.
+func (w *world) next(rel string) int64 {
+	var n int64
+	for _, r := range w.rows[rel] {
+		n = max(n, r.int("id"))
+	}
+	return n + 1
+}
+
+// event makes an event.
+func (w *world) event() int64 {
+	id := w.next("events")
+	w.add("events", "id", id, "time", time.Unix(1800000000+id, 0).UTC().Format("2006-01-02 15:04:05+00"))
+	return id
+}
+
+// revoke ends an active row.
+func (w *world) revoke(r row) int64 {
+	e := w.event()
+	r["active"], r["revoke_event"], r["revoker_id"] = nil, str(e), str(1)
+	return e
+}
+
+// tag tags a build.
+func (w *world) tag(build, tag int64) row {
+	return w.add("tag_listing", "build_id", build, "tag_id", tag, "create_event", w.event(), "creator_id", 1, "active", "t")
+}
+
+func (w *world) last() int64 { return w.next("events") - 1 }
+
+// shot says what a snapshot holds: tags nil is all tags and all builds.
+type shot struct {
+	event int64 // 0 is the last
+	tags  []int64
+	none  []string // relations that are empty in it, as the hub could not give them
+}
+
+// snapshot writes a snapshot as pull would.
+func (w *world) snapshot(s shot) *snapfile.Snapshot {
+	w.t.Helper()
+	if s.event == 0 {
+		s.event = w.last()
+	}
+	view := w.view(s)
+	var leftOut []snapfile.LeftOut
+	for _, rel := range s.none {
+		leftOut = append(leftOut, snapfile.LeftOut{Relation: rel, Row: "all", Reason: "not well-formed"})
+	}
+	man := &snapfile.Manifest{LeftOut: leftOut, Hub: "https://koji.example.com/kojihub", KojiVersion: "1.35.3", Event: s.event,
+		EventTime: time.Unix(1800000000+s.event, 0).UTC(), Created: time.Unix(1900000000, 0).UTC(), CreatedBy: "test"}
+	for _, t := range view["tag"] {
+		if s.tags == nil && len(w.activeAt("tag_config", s.event, "tag_id", t.get("id"))) > 0 || slices.Contains(s.tags, t.int("id")) {
+			man.Scope.All = append(man.Scope.All, snapfile.Tag{ID: t.int("id"), Name: t.get("name")})
+			man.Scope.Tags = append(man.Scope.Tags, t.get("name"))
+		}
+	}
+	slices.SortFunc(man.Scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
+	slices.Sort(man.Scope.Tags)
+	ctx := context.Background()
+	for _, r := range relation.All() {
+		mr := snapfile.Relation{Name: r.Name, Columns: r.ColumnNames(), Key: r.Key, Rows: int64(len(view[r.Name]))}
+		mr.Segments = w.segments(ctx, r, view[r.Name])
+		if r.Versioned && w.parent > 0 {
+			var gone []row
+			for _, x := range w.rows[r.Name] {
+				if x["revoke_event"] != nil && x.int("revoke_event") > w.parent && x.int("revoke_event") <= s.event {
+					gone = append(gone, x)
+				}
+			}
+			mr.Revoked = w.segments(ctx, r, gone)
+		}
+		man.Relations = append(man.Relations, mr)
+	}
+	w.parent = s.event
+	body, id, err := man.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	object, err := snapfile.ManifestObject(id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.store.objects[object] = body
+	snap, err := snapfile.Open(ctx, w.store.get, id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return snap
+}
+
+func (w *world) segments(ctx context.Context, r *relation.Relation, rows []row) []snapfile.Segment {
+	w.t.Helper()
+	out := snapfile.NewWriter(r, w.t.TempDir())
+	for _, x := range rows {
+		fields := make([][]byte, len(r.Columns))
+		for i, c := range r.Columns {
+			if x[c.Name] != nil {
+				fields[i] = []byte(*x[c.Name])
+			}
+		}
+		if err := out.Add(fields); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	segments, err := out.Finish(ctx, 0, w.store.put)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return segments
+}
+
+// activeAt gives the rows of a versioned relation in the view at an event.
+func (w *world) activeAt(rel string, event int64, want ...any) []row {
+	var out []row
+	for _, r := range w.all(rel, want...) {
+		if r.int("create_event") <= event && (r["revoke_event"] == nil || r.int("revoke_event") > event) {
+			v := row{}
+			for k, x := range r {
+				v[k] = x
+			}
+			v["active"], v["revoke_event"], v["revoker_id"] = str("t"), nil, nil
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// view gives the rows of a snapshot: all names and events, the versioned rows of the tags, and
+// the builds tagged there with what hangs on them and what their archives name.
+func (w *world) view(s shot) map[string][]row {
+	view := map[string][]row{}
+	builds, rpms, archives := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	inScope := func(r row) bool {
+		if s.tags == nil || r["tag_id"] == nil && r["build_tag"] == nil {
+			return true
+		}
+		for _, c := range []string{"tag_id", "build_tag", "dest_tag"} {
+			if r[c] != nil && slices.Contains(s.tags, r.int(c)) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, r := range relation.All() {
+		for _, x := range w.rows[r.Name] {
+			in := true
+			switch {
+			case r.Name == "events":
+				in = x.int("id") <= s.event
+			case r.Versioned:
+				continue
+			case r.Name == "build":
+				in = x.int("create_event") <= s.event && s.tags == nil
+				if in {
+					builds[x.get("id")] = true
+				}
+				continue
+			case r.Named():
+			default:
+				continue
+			}
+			if in {
+				view[r.Name] = append(view[r.Name], x)
+			}
+		}
+		if r.Versioned {
+			for _, x := range w.activeAt(r.Name, s.event) {
+				if inScope(x) {
+					view[r.Name] = append(view[r.Name], x)
+					if r.Name == "tag_listing" {
+						builds[x.get("build_id")] = true
+					}
+				}
+			}
+		}
+	}
+	for _, x := range w.rows["rpminfo"] {
+		rpms[x.get("id")] = builds[x.get("build_id")]
+	}
+	for _, x := range w.rows["archiveinfo"] {
+		archives[x.get("id")] = builds[x.get("build_id")]
+	}
+	for _, x := range w.rows["archive_components"] {
+		if archives[x.get("archive_id")] {
+			archives[x.get("component_id")] = true
+		}
+	}
+	for _, x := range w.rows["archive_rpm_components"] {
+		if archives[x.get("archive_id")] {
+			rpms[x.get("rpm_id")] = true
+		}
+	}
+	pick := func(rel, column string, set map[string]bool) {
+		for _, x := range w.rows[rel] {
+			if set[x.get(column)] {
+				view[rel] = append(view[rel], x)
+			}
+		}
+	}
+	pick("rpminfo", "id", rpms)
+	pick("archiveinfo", "id", archives)
+	for _, x := range view["rpminfo"] {
+		builds[x.get("build_id")] = true
+	}
+	for _, x := range view["archiveinfo"] {
+		builds[x.get("build_id")] = true
+	}
+	pick("build", "id", builds)
+	for _, rel := range []string{"build_types", "maven_builds", "win_builds", "image_builds"} {
+		pick(rel, "build_id", builds)
+	}
+	pick("rpmsigs", "rpm_id", rpms)
+	for _, rel := range []string{"maven_archives", "win_archives", "image_archives", "archive_rpm_components", "archive_components"} {
+		pick(rel, "archive_id", archives)
+	}
+	for _, rel := range s.none {
+		view[rel] = nil
+	}
+	return view
+}
+
+// memory is a store in memory.
+type memory struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+}
+
+func (m *memory) put(_ context.Context, name string, src io.ReadSeeker) error {
+	body, err := io.ReadAll(src)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.objects[name] = body
+	return err
+}
+
+func (m *memory) get(_ context.Context, name string) (io.ReadCloser, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	body, ok := m.objects[name]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return io.NopCloser(bytes.NewReader(body)), nil
+}
