@@ -1,0 +1,146 @@
+package kojisnap
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"kojisnap/kojisnap/store"
+)
+
+// A writer counts on the segments that manifests name, and prune removes manifests, then
+// segments. So that prune never removes what a writer has just counted on, both say in the store
+// that they are there, and then look for the other: a writer waits until no prune is about, and
+// a prune that finds a writer leaves the segments for next time. Of two that begin at once at
+// least one sees the other, for a store shows an object to all as soon as it is put.
+//
+// Who was killed leaves his claim. It lapses by the store's clock.
+const (
+	claimPrefix = "locks/"
+	writeClaim  = claimPrefix + "write-"
+	pruneClaim  = claimPrefix + "prune-"
+
+	writeLapse = 24 * time.Hour // as the segments that no manifest names yet
+	pruneLapse = 10 * time.Minute
+)
+
+// claim is an object that says that a process is at work in a store.
+type claim struct {
+	store store.Store
+	name  string
+	made  time.Time // before the last put, by this machine's clock
+}
+
+func newClaim(ctx context.Context, s store.Store, prefix string) (*claim, error) {
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	c := &claim{store: s, name: prefix + hex.EncodeToString(random[:])}
+	return c, c.renew(ctx)
+}
+
+func (c *claim) renew(ctx context.Context) error {
+	c.made = time.Now()
+	host, _ := os.Hostname()
+	return c.store.Put(ctx, c.name, strings.NewReader(fmt.Sprintf("%s %d\n", host, os.Getpid())))
+}
+
+// others returns the claims with a prefix that have not lapsed, and the time by the store's clock
+// when this one was put.
+func (c *claim) others(ctx context.Context, prefix string, lapse time.Duration) (names []string, now time.Time, err error) {
+	all, err := c.store.List(ctx, claimPrefix)
+	if err != nil {
+		return nil, now, err
+	}
+	for _, e := range all {
+		if e.Name == c.name {
+			now = e.ModTime
+		}
+	}
+	if now.IsZero() {
+		return nil, now, fmt.Errorf("%s: %s has vanished: somebody removes objects", c.store, c.name)
+	}
+	for _, e := range all {
+		if e.Name != c.name && strings.HasPrefix(e.Name, prefix) && now.Sub(e.ModTime) < lapse {
+			names = append(names, e.Name)
+		}
+	}
+	return names, now, nil
+}
+
+// release takes the claim back, also where the work was cancelled.
+func (c *claim) release(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := c.store.Delete(ctx, c.name); err != nil {
+		log.WarnContext(ctx, "the claim on the store stays until it lapses", "claim", c.name, "err", err)
+	}
+}
+
+// claimWriting says that a snapshot is being written, until release is called. If a prune is
+// under way it waits for its end.
+func claimWriting(ctx context.Context, s store.Store, log *slog.Logger) (release func(), err error) {
+	c, err := newClaim(ctx, s, writeClaim)
+	if err != nil {
+		return nil, err
+	}
+	release = func() { c.release(ctx, log) }
+	for told := false; ; {
+		prunes, _, err := c.others(ctx, pruneClaim, pruneLapse)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		if len(prunes) == 0 {
+			return release, nil
+		}
+		if !told {
+			log.InfoContext(ctx, "the store is being pruned: waiting", "store", s.String(), "claim", prunes[0])
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			release()
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+		if err := c.renew(ctx); err != nil { // which tells the time
+			release()
+			return nil, err
+		}
+	}
+}
+
+// putNamed writes an object whose name has the digest of its bytes, if it is not there. Several
+// writers may do so at once.
+func putNamed(ctx context.Context, s store.Store, name string, body []byte) error {
+	c, ok := s.(store.Creator)
+	if !ok {
+		return s.Put(ctx, name, bytes.NewReader(body))
+	}
+	err := c.Create(ctx, name, bytes.NewReader(body))
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	r, err := s.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	there, err := io.ReadAll(io.LimitReader(r, int64(len(body))+1))
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(there, body) {
+		return nil
+	}
+	return s.Put(ctx, name, bytes.NewReader(body)) // what is there is damaged
+}

@@ -1,0 +1,180 @@
+package kojisnap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"kojisnap/hardlink"
+	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
+	"kojisnap/volumes"
+)
+
+// CopyOptions say which files of a snapshot's builds go below which topdir.
+type CopyOptions struct {
+	Want
+	Topdir  string
+	Sources []string // directories or URLs that hold production's tree; the first directory is the read-only volume
+	Env     string   // names the ledger in the store
+	Jobs    int
+	BwLimit int64 // bytes a second, 0: no limit
+	Digest  bool  // read files that are there already, too
+	DryRun  bool
+	// Remove takes builds away that are not wanted any longer, instead of copying. It is safe
+	// only once the database does not name their files.
+	Remove bool
+
+	Log      *slog.Logger
+	Progress progress.Progress
+}
+
+// CopyResult is what a copy did, or with DryRun would do.
+type CopyResult struct {
+	Snapshot string           `json:"snapshot"`
+	Actions  hardlink.Actions `json:"actions"`
+	Report   hardlink.Report  `json:"report"`
+}
+
+// Copy makes the files that composes of a snapshot's tags need exist below a topdir: links of
+// the volumes, a link for every build on DEFAULT, and regular files on the copy volume. Files
+// of staging's own are never touched. With a store that is not nil the ledger of what is there
+// is put into it.
+func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
+	plan, err := planFiles(ctx, snap, o.Want)
+	if err != nil {
+		return nil, err
+	}
+	readOnly, err := o.readOnly()
+	if err != nil {
+		return nil, err
+	}
+	level := hardlink.VerifySize
+	if o.Digest {
+		level = hardlink.VerifyDigest
+	}
+	engine, err := hardlink.New(hardlink.Options{
+		Topdir: o.Topdir, ReadOnly: readOnly, Sources: o.Sources, Jobs: o.Jobs, Verify: level, BwLimit: o.BwLimit,
+		Log: o.Log, Progress: o.Progress,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer engine.Close()
+	diff := engine.Diff
+	if o.Remove {
+		diff = engine.DiffRemove
+	}
+	r := &CopyResult{Snapshot: snap.ID}
+	if r.Actions, err = diff(ctx, plan); err != nil || o.DryRun {
+		return r, err
+	}
+	r.Report, err = engine.Apply(ctx, r.Actions)
+	if s != nil {
+		// After an error too: the builds that could be made are there.
+		err = errors.Join(err, putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir))
+	}
+	return r, err
+}
+
+// readOnly is production's topdir on this machine: the first source that is a directory, else
+// what vol/NAME leads to already. Where there is neither, files come from URLs alone.
+func (o CopyOptions) readOnly() (string, error) {
+	for _, s := range o.Sources {
+		if !strings.Contains(s, "://") {
+			return s, nil
+		}
+	}
+	dir, err := volumes.VolumeDir(o.mapping().Staging(volumes.DefaultVolume))
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(o.Topdir); err != nil {
+		return "", fmt.Errorf("topdir: %w", err)
+	}
+	path := filepath.Join(o.Topdir, dir)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if len(o.Sources) == 0 {
+			return "", fmt.Errorf("no source of files: %s is not there; give --source, production's tree", path)
+		}
+		return "", nil
+	}
+	return filepath.EvalSymlinks(path)
+}
+
+var envRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// ledgerObject names a topdir's ledger in a store, by environment.
+func ledgerObject(env string) (string, error) {
+	if env == "" {
+		env = DefaultEnv
+	}
+	if !envRE.MatchString(env) {
+		return "", fmt.Errorf("environment %q: want lower case letters, digits, - and _", env)
+	}
+	return "ledgers/" + env, nil
+}
+
+// DefaultEnv is the name of the environment where none is given.
+const DefaultEnv = "staging"
+
+// putLedger puts topdir's ledger into the store, if it is not there already.
+func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
+	object, err := ledgerObject(env)
+	if err != nil {
+		return err
+	}
+	ledger, err := hardlink.ReadLedger(topdir)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if _, err := ledger.WriteTo(&b); err != nil {
+		return err
+	}
+	if have, err := s.Get(ctx, object); err == nil {
+		old, err := io.ReadAll(have)
+		have.Close()
+		if err == nil && bytes.Equal(old, b.Bytes()) {
+			return nil
+		}
+	}
+	return s.Put(ctx, object, bytes.NewReader(b.Bytes()))
+}
+
+// readLedger reads what was copied: from topdir if it is given, else from the store. Without
+// either it returns nil: unknown.
+func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardlink.Ledger, error) {
+	if topdir != "" {
+		if _, err := os.Stat(topdir); err != nil {
+			return nil, fmt.Errorf("topdir: %w", err)
+		}
+		return hardlink.ReadLedger(topdir)
+	}
+	object, err := ledgerObject(env)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Get(ctx, object)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	ledger, err := hardlink.ParseLedger(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s in %s: %w", object, s, err)
+	}
+	return ledger, nil
+}

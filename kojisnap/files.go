@@ -1,0 +1,185 @@
+package kojisnap
+
+import (
+	"context"
+	"fmt"
+
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagged"
+	"kojisnap/volumes"
+)
+
+// Builds says which builds of a tag are copied.
+type Builds string
+
+// The choices of Want.Builds.
+const (
+	BuildsLatest Builds = "latest" // of each package the latest, inherited ones too: what composes take
+	BuildsTagged Builds = "tagged" // all that are tagged
+	BuildsNone   Builds = "none"   // none: composes copy from the read-only volume
+)
+
+// Want says which files composes need as regular files.
+type Want struct {
+	Tags       []string // empty: those that the snapshot was asked for
+	Arches     []string // empty: all
+	SigKeys    []string // of signed copies; with "" among them the unsigned rpms too
+	Builds     Builds   // empty: latest
+	Volume     string   // staging's name of production's topdir; empty: prod
+	CopyVolume string   // empty: staged
+	Rules      map[string]string
+}
+
+func (w Want) mapping() volumes.Mapping { return volumes.Mapping{Prod: w.Volume, Rules: w.Rules} }
+
+// planFiles makes the plan of files from the rows of a snapshot alone.
+func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Plan, error) {
+	view, err := tagged.Read(ctx, snap)
+	if err != nil {
+		return volumes.Plan{}, err
+	}
+	wanted, err := w.builds(view, snap)
+	if err != nil {
+		return volumes.Plan{}, err
+	}
+	var in volumes.Input
+	files := map[int64]*volumes.BuildFiles{}
+	for _, b := range view.All() {
+		if b.State != tagged.Complete {
+			continue
+		}
+		build := volumes.Build{Name: b.Name, Version: b.Version, Release: b.Release, Volume: b.Volume}
+		if wanted[b.ID] {
+			files[b.ID] = &volumes.BuildFiles{Build: build}
+		} else {
+			in.Others = append(in.Others, build)
+		}
+	}
+	if err := addRPMs(ctx, snap, files); err != nil {
+		return volumes.Plan{}, err
+	}
+	if err := addArchives(ctx, snap, files); err != nil {
+		return volumes.Plan{}, err
+	}
+	for _, b := range files {
+		in.Builds = append(in.Builds, *b)
+	}
+	var prodVolumes []string
+	err = tagged.Each(ctx, snap, "volume", func(r tagged.Row) { prodVolumes = append(prodVolumes, r.Text("name")) })
+	if err != nil {
+		return volumes.Plan{}, err
+	}
+	return volumes.NewPlan(in, volumes.Want{
+		Arches: w.Arches, SigKeys: w.SigKeys, CopyVolume: w.CopyVolume, Mapping: w.mapping(), ProdVolumes: prodVolumes,
+	})
+}
+
+// builds returns the ids of the builds to copy.
+func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (map[int64]bool, error) {
+	ids := map[int64]bool{}
+	switch w.Builds {
+	case BuildsNone:
+		return ids, nil
+	case "", BuildsLatest, BuildsTagged:
+	default:
+		return nil, fmt.Errorf("builds %q: want latest, tagged or none", w.Builds)
+	}
+	for _, name := range w.tags(snap) {
+		tag, ok := view.Tags[name]
+		if !ok {
+			return nil, fmt.Errorf("snapshot %s has no tag %q", snap.ID, name)
+		}
+		builds, err := view.Builds(tag, true, w.Builds != BuildsTagged)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range builds {
+			ids[b.ID] = true
+		}
+	}
+	return ids, nil
+}
+
+func (w Want) tags(snap *snapfile.Snapshot) []string {
+	if len(w.Tags) > 0 {
+		return w.Tags
+	}
+	return snap.Manifest.Scope.Tags
+}
+
+// addRPMs adds the rpms of builds and their signatures. Both relations are in the order of
+// the rpm's id.
+func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles) error {
+	type place struct {
+		build *volumes.BuildFiles
+		index int
+	}
+	at := map[int64]place{}
+	err := tagged.Each(ctx, snap, "rpminfo", func(r tagged.Row) {
+		b := builds[r.Int("build_id")]
+		if b == nil || r.Null("build_id") {
+			return
+		}
+		at[r.Int("id")] = place{b, len(b.RPMs)}
+		b.RPMs = append(b.RPMs, volumes.RPMFile{
+			RPM:  volumes.RPM{Name: r.Text("name"), Version: r.Text("version"), Release: r.Text("release"), Arch: r.Text("arch")},
+			Size: r.Int("size"), PayloadHash: r.Text("payloadhash"), MetadataOnly: r.Bool("metadata_only"),
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return tagged.Each(ctx, snap, "rpmsigs", func(r tagged.Row) {
+		if p, ok := at[r.Int("rpm_id")]; ok {
+			rpm := &p.build.RPMs[p.index]
+			rpm.Sigs = append(rpm.Sigs, volumes.Signature{Key: r.Text("sigkey"), Hash: r.Text("sighash")})
+		}
+	})
+}
+
+// addArchives adds the archives of builds, at the path that their type gives them.
+func addArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles) error {
+	btypes := map[int64]string{}
+	maven, win := map[int64][3]string{}, map[int64]string{}
+	for name, row := range map[string]func(tagged.Row){
+		"btype": func(r tagged.Row) { btypes[r.Int("id")] = r.Text("name") },
+		"maven_archives": func(r tagged.Row) {
+			maven[r.Int("archive_id")] = [3]string{r.Text("group_id"), r.Text("artifact_id"), r.Text("version")}
+		},
+		"win_archives": func(r tagged.Row) { win[r.Int("archive_id")] = r.Text("relpath") },
+	} {
+		if err := tagged.Each(ctx, snap, name, row); err != nil {
+			return err
+		}
+	}
+	var bad error
+	err := tagged.Each(ctx, snap, "archiveinfo", func(r tagged.Row) {
+		b := builds[r.Int("build_id")]
+		if b == nil || bad != nil {
+			return
+		}
+		id, file, btype := r.Int("id"), r.Text("filename"), btypes[r.Int("btype_id")]
+		var path string
+		switch btype {
+		case "maven":
+			path, bad = volumes.MavenPath(maven[id][0], maven[id][1], maven[id][2], file)
+		case "win":
+			path, bad = volumes.WinPath(win[id], file)
+		case "image":
+			path, bad = volumes.ImagePath(file)
+		default:
+			path, bad = volumes.TypePath(btype, file)
+		}
+		if bad != nil {
+			bad = fmt.Errorf("archive %d of build %s: %w", id, b.NVR(), bad)
+		}
+		b.Archives = append(b.Archives, volumes.ArchiveFile{
+			Path: path, BType: btype, Size: r.Int("size"), Checksum: r.Text("checksum"), ChecksumType: int(r.Int("checksum_type")),
+			MetadataOnly: r.Bool("metadata_only"),
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return bad
+}

@@ -1,0 +1,336 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
+)
+
+// DefaultMargin is how far behind the hub's clock the event of a snapshot lies: longer than
+// the longest import, which takes its event at its start and commits at its end.
+const DefaultMargin = 15 * time.Minute
+
+// PullOptions say what to pull.
+type PullOptions struct {
+	Tags    []string      // names of tags; all that they inherit comes along
+	Event   int64         // E; 0: the last event before the hub's clock less Margin
+	Margin  time.Duration // 0: DefaultMargin; negative: none
+	Full    bool          // pay no regard to earlier snapshots
+	Sweep   int           // over how many pulls a sweep of all builds is spread; 0: DefaultSweep; 1: everything is asked for each time
+	Overlap time.Duration // how far before an earlier snapshot's event events are read again; 0: DefaultOverlap; negative: none
+	DryRun  bool          // find the scope, and what it would hold, but write nothing
+	TempDir string        // of sorting; empty: the system's
+	Program string        // what manifests name as their maker
+	Now     func() time.Time
+	// Deadline is how long the whole pull may take; 0: for ever. The error is then a
+	// context.DeadlineExceeded.
+	Deadline time.Duration
+
+	ways  map[string]string // forced, for tests
+	batch int               // ids in a batch, for tests
+
+	Log      *slog.Logger
+	Progress progress.Progress
+}
+
+// PullResult is what a pull did.
+type PullResult struct {
+	Snapshot  string             `json:"snapshot,omitempty"` // its id; empty after a dry run
+	Existing  bool               `json:"existing,omitempty"` // the store had just that snapshot
+	Hub       string             `json:"hub"`
+	Koji      string             `json:"koji_version"`
+	Event     int64              `json:"event"`
+	EventTime time.Time          `json:"event_time"`
+	Scope     snapfile.Scope     `json:"scope"`
+	Base      string             `json:"base,omitempty"` // the earlier snapshot of the same hub and scope
+	Rows      map[string]int64   `json:"rows"`           // of each relation; of a dry run, of those counted
+	Totals    snapfile.Totals    `json:"totals"`
+	LeftOut   []snapfile.LeftOut `json:"left_out,omitempty"`
+	Plan      []Estimate         `json:"plan,omitempty"` // of a dry run
+	Asked     hub.Stats          `json:"asked"`          // what it took of the hub
+	manifest  *snapfile.Manifest
+}
+
+// Pull reads the relations of a compose's tags at one event from a hub and writes them to a
+// store as a snapshot, which exists from the moment when its manifest does. It only reads the
+// hub. Errors of the hub are those of package hub.
+func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*PullResult, error) {
+	if o.Deadline > 0 {
+		var cancel context.CancelFunc
+		late := fmt.Errorf("pull: not done within %s: %w", o.Deadline, context.DeadlineExceeded)
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, late)
+		defer cancel()
+	}
+	before := h.Stats()
+	p, err := newPuller(ctx, h, o)
+	if err != nil {
+		return nil, err
+	}
+	if s != nil && !o.DryRun && !o.Full {
+		if p.parts, err = openParts(ctx, s, h.URL(), p.opt.Tags, p.opt.Now()); err != nil {
+			return nil, err
+		}
+		if was := p.parts.was; was != nil && o.Event == 0 {
+			p.log.InfoContext(ctx, "going on with a pull that was cut off", "event", was.Event, "begun", was.Begun)
+			p.opt.Event = was.Event
+		}
+	}
+	if err := p.findEvent(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.findScope(ctx); err != nil {
+		return nil, err
+	}
+	if !o.Full && s != nil {
+		release, err := p.findBase(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	if o.DryRun {
+		return p.plan(ctx)
+	}
+	defer p.close()
+	if p.carry != nil {
+		p.parts = nil
+	}
+	if p.parts != nil {
+		this := unfinished{Hub: h.URL(), Koji: p.version.String(), Tags: p.opt.Tags, Event: p.event, Begun: p.opt.Now().UTC()}
+		if p.base != nil {
+			this.Base = p.base.ID
+		}
+		if err := p.parts.begin(ctx, this); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.pullAll(ctx); err != nil {
+		return nil, err
+	}
+	r, err := p.write(ctx, s)
+	if err == nil {
+		now := h.Stats()
+		r.Asked = hub.Stats{Requests: now.Requests - before.Requests, Rows: now.Rows - before.Rows,
+			Sent: now.Sent - before.Sent, Received: now.Received - before.Received}
+	}
+	var open *notClosedError
+	if p.parts != nil && (err == nil || errors.As(err, &open)) {
+		if dropErr := p.parts.drop(ctx); dropErr != nil {
+			p.log.WarnContext(ctx, "the parts of the pull stay in the store", "err", dropErr)
+		}
+	}
+	return r, err
+}
+
+// puller is one pull. Its maps and writers are shared by the requests under way.
+type puller struct {
+	hub     *hub.Client
+	opt     PullOptions
+	log     *slog.Logger
+	version hub.Version
+
+	event     int64
+	eventTime time.Time
+	scope     snapfile.Scope
+	inScope   map[int64]bool     // tags by id
+	base      *snapfile.Snapshot // nil: none, or not to be regarded
+	carry     *carry             // nil: everything is asked for
+
+	parts *parts // nil: nothing is kept of a pull that is cut off
+	batch *batch // what this copy of the puller notes, nil: nothing
+
+	mu     *sync.Mutex // of what a way collects
+	tables map[string]*table
+	btypes map[string][]byte // ids of build types by name
+	// arches of external repos, of hubs before 1.35
+	repoArches map[string][]byte
+	drafts     *drafts
+	suspects   *suspects
+	leftOut    *leftOuts
+}
+
+func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, error) {
+	if len(o.Tags) == 0 {
+		return nil, fmt.Errorf("pull: no tag given")
+	}
+	if o.Margin == 0 {
+		o.Margin = DefaultMargin
+	}
+	if o.Sweep == 0 {
+		o.Sweep = DefaultSweep
+	}
+	if o.Sweep < 0 {
+		return nil, fmt.Errorf("pull: a sweep over %d pulls", o.Sweep)
+	}
+	if o.Overlap == 0 {
+		o.Overlap = DefaultOverlap
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Progress = progress.OrDiscard(o.Progress)
+	o.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
+	p := &puller{hub: h, opt: o, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
+		mu: new(sync.Mutex), drafts: new(drafts), suspects: new(suspects), leftOut: new(leftOuts)}
+	for _, r := range relation.All() {
+		p.tables[r.Name] = newTable(r, o.TempDir)
+	}
+	var err error
+	if p.version, err = h.Version(ctx); err != nil {
+		return nil, fmt.Errorf("hub %s: %w", h.URL(), err)
+	}
+	return p, nil
+}
+
+func (p *puller) close() {
+	for _, t := range p.tables {
+		t.close()
+	}
+}
+
+// pullAll reads everything, names last: by then it is known which are referred to.
+func (p *puller) pullAll(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		p.loadBTypes, p.pullHistory, p.pullTargets, p.pullBuilds, p.pullComponents, p.pullExternalRepos, p.pullNames,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if err := p.checkVersion(ctx); err != nil {
+			return err
+		}
+	}
+	if !p.version.AtLeast(1, 23) {
+		return nil
+	}
+	// Hubs before 1.35 do not tell with each reply.
+	v, err := p.hub.Call(ctx, hub.Call{Method: "getKojiVersion"})
+	if err != nil {
+		return fmt.Errorf("hub %s: %w", p.hub.URL(), err)
+	}
+	text, _ := v.Str()
+	if now, ok := hub.ParseVersion(text); ok && now != p.version {
+		return p.upgraded(now)
+	}
+	return p.checkVersion(ctx)
+}
+
+// checkVersion makes sure that the hub is still what it was when the pull began: what columns
+// its rows have depends on it.
+func (p *puller) checkVersion(ctx context.Context) error {
+	now, err := p.hub.Version(ctx)
+	if err == nil && now != p.version {
+		err = p.upgraded(now)
+	}
+	return err
+}
+
+func (p *puller) upgraded(now hub.Version) error {
+	return fmt.Errorf("hub %s changed from Koji %s to %s while it was read: pull again", p.hub.URL(), p.version, now)
+}
+
+// write writes the segments, makes sure that the relations are closed over their references
+// and, last, writes the manifest.
+func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) {
+	if p.base == nil {
+		if err := p.checkClosed(); err != nil {
+			return nil, err
+		}
+		release, err := claimWriting(ctx, s, p.log)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	// Whatever else the store has of a segment is written over: what other snapshots name may be
+	// damaged, and a pull with --full heals it.
+	have := p.inBase()
+	put := func(ctx context.Context, name string, src seeker) error {
+		if have[name] {
+			return nil
+		}
+		return s.Put(ctx, name, src)
+	}
+	m := &snapfile.Manifest{
+		Hub: p.hub.URL(), KojiVersion: p.version.String(), Event: p.event, EventTime: p.eventTime,
+		Created: p.opt.Now().UTC().Truncate(time.Second), CreatedBy: p.opt.Program, Scope: p.scope, LeftOut: p.leftOut.sorted(),
+	}
+	bar := p.opt.Progress.Begin("write", int64(len(relation.All())))
+	defer bar.End()
+	for _, rel := range relation.All() {
+		r, err := p.tables[rel.Name].finish(ctx, p.base, p.keeps(rel), put)
+		if err != nil {
+			return nil, err
+		}
+		m.Relations = append(m.Relations, r)
+		bar.Add(1)
+	}
+	if p.base != nil {
+		m.Parent, m.Chain = p.base.ID, p.base.Manifest.Chain+1
+		if err := p.checkClosed(); err != nil {
+			return nil, err
+		}
+	}
+	result := p.result(m)
+	if p.base != nil && same(p.base.Manifest, m) {
+		result.Snapshot, result.Existing = p.base.ID, true
+		return result, nil
+	}
+	body, id, err := m.Encode()
+	if err != nil {
+		return nil, err
+	}
+	object, err := snapfile.ManifestObject(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := putNamed(ctx, s, object, body); err != nil {
+		return nil, err
+	}
+	result.Snapshot, result.Totals = id, m.Totals
+	return result, nil
+}
+
+func (p *puller) result(m *snapfile.Manifest) *PullResult {
+	r := &PullResult{
+		Hub: m.Hub, Koji: m.KojiVersion, Event: m.Event, EventTime: m.EventTime, Scope: m.Scope,
+		Rows: map[string]int64{}, LeftOut: m.LeftOut, Totals: m.Totals, manifest: m,
+	}
+	if p.base != nil {
+		r.Base = p.base.ID
+		r.Totals = p.base.Manifest.Totals
+	}
+	for _, rel := range m.Relations {
+		r.Rows[rel.Name] = rel.Rows
+	}
+	return r
+}
+
+// same reports whether two manifests describe the same rows of the same event.
+func same(a, b *snapfile.Manifest) bool {
+	if a.Event != b.Event || a.KojiVersion != b.KojiVersion || !slices.Equal(a.Scope.All, b.Scope.All) || len(a.Relations) != len(b.Relations) {
+		return false
+	}
+	for i := range a.Relations {
+		sameRows := func(x, y []snapfile.Segment) bool {
+			return slices.EqualFunc(x, y, func(s, t snapfile.Segment) bool { return s.SHA256 == t.SHA256 && s.Layer == t.Layer })
+		}
+		if !sameRows(a.Relations[i].Segments, b.Relations[i].Segments) {
+			return false
+		}
+	}
+	return true
+}

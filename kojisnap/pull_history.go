@@ -1,0 +1,272 @@
+package kojisnap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/relation"
+)
+
+// tagHistory are the versioned relations that queryHistory selects by tag.
+var tagHistory = []string{
+	"tag_config", "tag_extra", "tag_inheritance", "tag_packages", "tag_package_owners", "tag_listing",
+	"tag_external_repos", "group_config", "group_req_listing", "group_package_listing",
+}
+
+// pullHistory reads the versioned relations of the scope's tags.
+func (p *puller) pullHistory(ctx context.Context) error {
+	if err := p.loadRepoArches(ctx); err != nil {
+		return err
+	}
+	return p.inStage(ctx, "history", func(s *stage, had *finished) error { return p.askHistory(ctx, s, had) })
+}
+
+func (p *puller) askHistory(ctx context.Context, s *stage, had *finished) error {
+	bar := p.opt.Progress.Begin("history", int64(len(tagHistory)*len(p.scope.All)))
+	defer bar.End()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(2 * len(tagHistory))
+	for _, tag := range p.scope.All {
+		if p.carry != nil && p.carry.tags[tag.ID] {
+			g.Go(func() error {
+				if err := p.laterHistory(gctx, tag.ID); err != nil {
+					return fmt.Errorf("history of tag %s: %w", tag.Name, err)
+				}
+				bar.Add(int64(len(tagHistory)))
+				return nil
+			})
+			continue
+		}
+		for _, name := range tagHistory {
+			key := fmt.Sprint(tag.ID, " ", name)
+			if had.keys[key] {
+				bar.Add(1)
+				continue
+			}
+			g.Go(func() error {
+				q, end := s.begin(p)
+				err := q.history(gctx, name, map[string]any{"tag": tag.ID}, func(r hub.Value) bool {
+					// Of inheritance the filter gives the links to children too.
+					id, _ := r.Field("tag_id").Int()
+					return id == tag.ID
+				})
+				if err == nil {
+					err = end(gctx, nil, key)
+				}
+				if err != nil {
+					return fmt.Errorf("history of tag %s: %w", tag.Name, err)
+				}
+				bar.Add(1)
+				return nil
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// laterHistory reads what changed in a tag of the base's scope.
+func (p *puller) laterHistory(ctx context.Context, tag int64) error {
+	kwargs := map[string]any{"tables": toAny(tagHistory), "tag": tag, "afterEvent": p.carry.after}
+	return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs}, func(table string, r hub.Row) error {
+		if !slices.Contains(tagHistory, table) {
+			return fmt.Errorf("queryHistory of a tag answered %q", table)
+		}
+		if id, _ := r.Get("tag_id").Int(); id != tag {
+			return nil // of inheritance the filter gives the links to children too
+		}
+		_, err := p.putVersioned(table, r.Value)
+		return err
+	})
+}
+
+// loadRepoArches reads the arches of external repos, which Koji has since 1.24, but which the
+// queryHistory of no released version up to 1.35.3 shows. Later ones may or may not: the
+// version does not tell, so the rows decide. Of rows that are revoked they are lost.
+func (p *puller) loadRepoArches(ctx context.Context) error {
+	p.repoArches = map[string][]byte{}
+	if !p.version.AtLeast(1, 24) {
+		return nil
+	}
+	calls := make([]hub.Call, len(p.scope.All))
+	for i, tag := range p.scope.All {
+		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}}
+	}
+	return p.hub.StreamMulti(ctx, calls, func(_ int, r hub.Row) error {
+		if arches, ok := r.Get("arches").Str(); ok {
+			p.repoArches[repoArchesKey(r.Value)] = []byte(arches)
+		}
+		return nil
+	})
+}
+
+func repoArchesKey(r hub.Value) string {
+	return fmt.Sprintf("%s/%s/%s", r.Field("tag_id").Text(), r.Field("external_repo_id").Text(), r.Field("priority").Text())
+}
+
+// pullTargets reads the build targets that have a tag of the scope on either side. The hub's
+// own filter knows only the destination.
+func (p *puller) pullTargets(ctx context.Context) error {
+	return p.history(ctx, "build_target_config", nil, func(r hub.Value) bool {
+		build, _ := r.Field("build_tag").Int()
+		dest, _ := r.Field("dest_tag").Int()
+		return p.inScope[build] || p.inScope[dest]
+	})
+}
+
+// history reads a versioned relation: the rows of the view at E and those revoked since the
+// base snapshot. keep chooses among them.
+func (p *puller) history(ctx context.Context, name string, filter map[string]any, keep func(hub.Value) bool) error {
+	since := p.event
+	if p.base != nil {
+		since = min(since, p.base.Manifest.Event)
+	}
+	// In this order: a row that is revoked between the two calls is in both.
+	for _, active := range []bool{true, false} {
+		kwargs := map[string]any{"tables": []any{name}, "active": active}
+		for k, v := range filter {
+			kwargs[k] = v
+		}
+		if !active {
+			kwargs["afterEvent"] = since
+		}
+		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs}, func(table string, r hub.Row) error {
+			if table != name {
+				return fmt.Errorf("queryHistory of %s answered %q", name, table)
+			}
+			if !keep(r.Value) {
+				return nil
+			}
+			_, err := p.putVersioned(name, r.Value)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// putVersioned adds a row of queryHistory to the view at E or to the revoked rows, or to
+// neither, with the events and names that it brings along. It reports whether it was added.
+func (p *puller) putVersioned(name string, r hub.Value) (bool, error) {
+	created, ok := r.Field("create_event").Int()
+	if !ok {
+		return false, fmt.Errorf("%s: a row without create_event: %s", name, describeRow(r))
+	}
+	if p.carry != nil && name == "tag_listing" {
+		build, _ := r.Field("build_id").Int()
+		p.touch(build)
+	}
+	revoked, isRevoked := r.Field("revoke_event").Int()
+	if created > p.event || isRevoked && revoked == created {
+		return false, nil
+	}
+	inView := !isRevoked || revoked > p.event
+	since := isRevoked && p.base != nil && revoked > p.base.Manifest.Event
+	if !inView && !since && p.carry == nil {
+		return false, nil
+	}
+	row, err := p.convert(name, r)
+	if err != nil {
+		return false, err
+	}
+	rel := relation.Get(name)
+	if !inView && p.carry != nil {
+		p.carry.revoke(rel, row)
+		if !since {
+			return false, nil
+		}
+	}
+	return true, p.addVersioned(rel, row, r, inView)
+}
+
+// addVersioned adds a row of queryHistory.
+func (p *puller) addVersioned(rel *relation.Relation, row [][]byte, r hub.Value, inView bool) error {
+	name := rel.Name
+	if name == "tag_external_repos" && r.Field("arches").Kind() == hub.Missing {
+		row[rel.Index("arches")] = p.repoArches[repoArchesKey(r)]
+	}
+	if inView {
+		row[rel.Index("revoke_event")] = nil
+		row[rel.Index("revoker_id")] = nil
+		row[rel.Index("active")] = []byte("t")
+	}
+	for _, event := range []string{"create", "revoke"} {
+		if inView && event == "revoke" {
+			continue
+		}
+		id, _ := r.Field(event + "_event").Int()
+		if ts, ok := r.Field(event + "_ts").Float(); ok {
+			if err := p.addEvent(id, ts); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.namesOf(rel, r); err != nil {
+		return err
+	}
+	return p.addRow(name, row, !inView)
+}
+
+// historyNames says which member of a history row names what a column refers to.
+var historyNames = map[string]string{
+	"tag_id": "tag.name", "parent_id": "parent.name", "build_target_id": "build_target.name",
+	"build_tag": "build_tag.name", "dest_tag": "dest_tag.name", "external_repo_id": "external_repo.name",
+	"group_id": "group.name", "req_id": "req.name", "package_id": "package.name",
+}
+
+// namesOf adds the named objects that a history row refers to, so that deleted ones, which no
+// list has any more, are there too.
+func (p *puller) namesOf(rel *relation.Relation, r hub.Value) error {
+	for _, c := range rel.Columns {
+		target := relation.Get(c.Ref)
+		if target == nil || len(target.Columns) != 2 || target.Columns[1].Name != "name" {
+			continue
+		}
+		id, ok := r.Field(c.Name).Int()
+		name, named := r.Field(historyNames[c.Name]).Str()
+		if ok && named {
+			if err := p.addName(c.Ref, id, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pullExternalRepos reads the URLs of the external repos that are referred to.
+func (p *puller) pullExternalRepos(ctx context.Context) error {
+	repos := p.tables["external_repo"]
+	// Koji's row 0, INTERNAL, stands for "built here". Every schema has it, no call shows it.
+	if repos.wants(0) {
+		if err := p.addName("external_repo", 0, "INTERNAL"); err != nil {
+			return err
+		}
+	}
+	err := p.history(ctx, "external_repo_config", nil, func(r hub.Value) bool {
+		id, _ := r.Field("external_repo_id").Int()
+		return repos.wants(id)
+	})
+	if err != nil {
+		return err
+	}
+	// A repo that was deleted before E, but that rpms in images still name.
+	for _, id := range repos.wanted() {
+		kwargs := map[string]any{"tables": []any{"external_repo_config"}, "external_repo": id}
+		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs}, func(_ string, r hub.Row) error {
+			name, _ := r.Get("external_repo.name").Str()
+			return p.addName("external_repo", id, name)
+		})
+		if err != nil {
+			return fmt.Errorf("external repo %d: %w", id, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// UnknownTagError says that the hub has no such tag at the event of the pull.
+type UnknownTagError struct {
+	Hub   string
+	Tag   string
+	Event int64
+}
+
+func (e *UnknownTagError) Error() string {
+	return fmt.Sprintf("hub %s has no tag %q at event %d", e.Hub, e.Tag, e.Event)
+}
+
+// findEvent settles E and its time.
+func (p *puller) findEvent(ctx context.Context) error {
+	if p.opt.Event < 0 {
+		return fmt.Errorf("event %d: events count from 1", p.opt.Event)
+	}
+	if p.opt.Event > 0 {
+		v, err := p.hub.Call(ctx, hub.Call{Method: "getEvent", Args: []any{p.opt.Event}})
+		var fault *hub.Fault
+		if errors.As(err, &fault) && fault.Code == hub.FaultGeneric {
+			return fmt.Errorf("hub %s has no event %d (yet)", p.hub.URL(), p.opt.Event)
+		}
+		if err != nil {
+			return fmt.Errorf("event %d: %w", p.opt.Event, err)
+		}
+		return p.setEvent(v)
+	}
+	now, err := p.hub.Clock(ctx)
+	if err != nil {
+		return fmt.Errorf("hub %s: %w", p.hub.URL(), err)
+	}
+	before := now.Add(-max(p.opt.Margin, 0))
+	v, err := p.hub.Call(ctx, hub.Call{Method: "getLastEvent", Kwargs: map[string]any{"before": float64(before.UnixMicro()) / 1e6}})
+	if err == nil && v.Kind() == hub.Nil {
+		err = errors.New("none")
+	}
+	var fault *hub.Fault
+	if errors.As(err, &fault) && fault.Code == hub.FaultGeneric || err != nil && err.Error() == "none" {
+		return fmt.Errorf("hub %s has no event older than %s (the margin of %s before its clock)",
+			p.hub.URL(), before.UTC().Format(time.RFC3339), p.opt.Margin)
+	}
+	if err != nil {
+		return fmt.Errorf("last event before %s: %w", before.UTC().Format(time.RFC3339), err)
+	}
+	return p.setEvent(v)
+}
+
+func (p *puller) setEvent(v hub.Value) error {
+	id, ok := v.Field("id").Int()
+	ts, isTime := v.Field("ts").Float()
+	if !ok || !isTime || id <= 0 {
+		return fmt.Errorf("hub %s: %s is not an event", p.hub.URL(), v)
+	}
+	t, err := unixTime(ts)
+	if err != nil {
+		return err
+	}
+	p.event, p.eventTime = id, t
+	p.tables["events"].refer(id)
+	return p.addEvent(id, ts)
+}
+
+// findScope finds the tags asked for and, link by link, all that they inherit at E. Links are
+// followed without regard to depth limits and filters: every tag of the scope must itself
+// answer as in production.
+func (p *puller) findScope(ctx context.Context) error {
+	p.scope.Tags = p.opt.Tags
+	names := map[int64]string{}
+	var level []int64
+	for _, name := range p.opt.Tags {
+		v, err := p.hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{name}, Kwargs: map[string]any{"event": p.event}})
+		if err != nil {
+			return fmt.Errorf("tag %q: %w", name, err)
+		}
+		id, ok := v.Field("id").Int()
+		if !ok {
+			return &UnknownTagError{p.hub.URL(), name, p.event}
+		}
+		if text, _ := v.Field("name").Str(); names[id] == "" {
+			names[id] = text
+			level = append(level, id)
+		}
+	}
+	for len(level) > 0 {
+		calls := make([]hub.Call, len(level))
+		for i, id := range level {
+			calls[i] = hub.Call{Method: "getInheritanceData", Args: []any{id, p.event}}
+		}
+		results, err := p.hub.Multi(ctx, calls)
+		if err != nil {
+			return fmt.Errorf("inheritance: %w", err)
+		}
+		level = level[:0]
+		for i, r := range results {
+			if r.Err != nil {
+				return fmt.Errorf("inheritance of tag %d: %w", calls[i].Args[0], r.Err)
+			}
+			for _, link := range r.Value.Items() {
+				id, ok := link.Field("parent_id").Int()
+				name, named := link.Field("name").Str()
+				if !ok || !named {
+					return fmt.Errorf("inheritance of tag %d: no parent in %s", calls[i].Args[0], link)
+				}
+				if names[id] == "" {
+					names[id] = name
+					level = append(level, id)
+				}
+			}
+		}
+	}
+	for id, name := range names {
+		p.inScope[id] = true
+		p.scope.All = append(p.scope.All, snapfile.Tag{ID: id, Name: name})
+	}
+	slices.SortFunc(p.scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
+	p.log.InfoContext(ctx, "scope", "event", p.event, "tags", len(p.scope.All), "asked", strings.Join(p.scope.Tags, ","))
+	for _, t := range p.scope.All {
+		if err := p.addName("tag", t.ID, t.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addName adds a row of id and name, once.
+func (p *puller) addName(relationName string, id int64, name string) error {
+	t := p.tables[relationName]
+	if t.has(id) {
+		return nil
+	}
+	return p.addRow(relationName, [][]byte{[]byte(fmt.Sprint(id)), []byte(name)}, false)
+}
+
+// addEvent adds an event that a row brought along with its time.
+func (p *puller) addEvent(id int64, ts float64) error {
+	if p.tables["events"].has(id) {
+		return nil
+	}
+	text, err := appendTime(nil, ts)
+	if err != nil {
+		return fmt.Errorf("event %d: %w", id, err)
+	}
+	return p.addRow("events", [][]byte{[]byte(fmt.Sprint(id)), text}, false)
+}

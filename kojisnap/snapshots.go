@@ -1,0 +1,79 @@
+package kojisnap
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
+)
+
+// ErrNoSnapshot says that a store holds no snapshot that fits what was asked for.
+var ErrNoSnapshot = errors.New("no such snapshot")
+
+// Snapshots returns the snapshots of a store, the latest first: by event, then by time of
+// making. One that cannot be read is an error, unless it vanished meanwhile.
+func Snapshots(ctx context.Context, s store.Store) ([]*snapfile.Snapshot, error) {
+	return snapshots(ctx, s, func(err error) error { return err })
+}
+
+// snapshots is Snapshots, but asks onBad about a manifest that is damaged or newer than this
+// program: nil passes it over.
+func snapshots(ctx context.Context, s store.Store, onBad func(error) error) ([]*snapfile.Snapshot, error) {
+	entries, err := s.List(ctx, snapfile.ManifestPrefix)
+	if err != nil {
+		return nil, err
+	}
+	var all []*snapfile.Snapshot
+	for _, e := range entries {
+		id, ok := snapfile.IDOfObject(e.Name)
+		if !ok {
+			continue
+		}
+		snap, err := snapfile.Open(ctx, s.Get, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var damaged *snapfile.DamagedError
+		if errors.As(err, &damaged) || errors.Is(err, snapfile.ErrNewer) {
+			if err := onBad(err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, snap)
+	}
+	slices.SortFunc(all, func(a, b *snapfile.Snapshot) int {
+		return cmp.Or(
+			cmp.Compare(b.Manifest.Event, a.Manifest.Event),
+			b.Manifest.Created.Compare(a.Manifest.Created),
+			cmp.Compare(a.ID, b.ID))
+	})
+	return all, nil
+}
+
+// OpenSnapshot opens the snapshot id of a store, or the latest for "latest" and "".
+func OpenSnapshot(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, error) {
+	if id != "" && id != "latest" {
+		snap, err := snapfile.Open(ctx, s.Get, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s in %s: %w", id, s, ErrNoSnapshot)
+		}
+		return snap, err
+	}
+	all, err := Snapshots(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s holds no snapshot: %w; kojisnap pull makes one", s, ErrNoSnapshot)
+	}
+	return all[0], nil
+}

@@ -1,0 +1,74 @@
+package kojisnap
+
+import (
+	"context"
+	"fmt"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/store"
+)
+
+// SyncOptions are the options of the steps that Sync runs. It fills in what follows from the
+// step before: the snapshot, and the plan of files.
+type SyncOptions struct {
+	Hub    *hub.Client // production's
+	Pull   PullOptions
+	Copy   CopyOptions
+	Load   LoadOptions
+	Verify VerifyOptions
+	// NoVerify leaves the last step out, for hosts that do not reach staging's hub.
+	NoVerify bool
+}
+
+// SyncResult is what the steps did, nil for one that was not reached or left out.
+type SyncResult struct {
+	Pull   *PullResult        `json:"pull"`
+	Copy   *CopyResult        `json:"copy,omitempty"`
+	Load   *dbsync.LoadReport `json:"load,omitempty"`
+	Remove *CopyResult        `json:"remove,omitempty"`
+	Verify *VerifyResult      `json:"verify,omitempty"`
+}
+
+// Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order:
+// the hub never names a file that is not there. It stops at the first error; run again, it
+// continues.
+func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
+	r := &SyncResult{}
+	var err error
+	if r.Pull, err = Pull(ctx, o.Hub, s, o.Pull); err != nil {
+		return r, fmt.Errorf("pull: %w", err)
+	}
+	snap, err := OpenSnapshot(ctx, s, r.Pull.Snapshot)
+	if err != nil {
+		return r, err
+	}
+	if r.Copy, err = Copy(ctx, snap, s, o.Copy); err != nil {
+		return r, fmt.Errorf("copy: %w", err)
+	}
+	if r.Load, err = Load(ctx, snap, s, o.Load); err != nil {
+		return r, fmt.Errorf("load: %w", err)
+	}
+	remove := o.Copy
+	remove.Remove = true
+	if r.Remove, err = Copy(ctx, snap, s, remove); err != nil {
+		return r, fmt.Errorf("copy, removal: %w", err)
+	}
+	if o.NoVerify {
+		return r, nil
+	}
+	o.Verify.Snapshot = snap
+	if o.Verify.Conflicts, err = ReadConflicts(ctx, o.Load.DSN, snap); err != nil {
+		return r, fmt.Errorf("verify: %w", err)
+	}
+	if r.Verify, err = Verify(ctx, o.Verify); err != nil {
+		return r, fmt.Errorf("verify: %w", err)
+	}
+	return r, nil
+}
+
+// Changed reports whether a step changed the database or a file.
+func (r *SyncResult) Changed() bool {
+	files := func(c *CopyResult) bool { return c != nil && c.Actions.Pending() }
+	return files(r.Copy) || files(r.Remove) || r.Load != nil && r.Load.Changed()
+}

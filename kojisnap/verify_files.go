@@ -1,0 +1,136 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+)
+
+// files makes the checks that look at files.
+func (v *verifier) files(ctx context.Context) error {
+	var err error
+	if v.Topdir == "" {
+		v.add(Check{Name: "files", Status: StatusSkipped, Detail: "no topdir given"}, StatusFailed)
+	} else {
+		err = v.belowTopdir(ctx)
+	}
+	if err == nil {
+		err = v.checkTopURL(ctx)
+	}
+	return err
+}
+
+func (v *verifier) belowTopdir(ctx context.Context) error {
+	if err := v.readFiles(ctx); err != nil {
+		return err
+	}
+	v.eachTag(v.checkFiles)
+	v.eachTag(v.checkSources)
+	if err := v.checkModuleFiles(ctx); err != nil {
+		return err
+	}
+	dir, linkable, remove := v.checkLinks()
+	defer remove()
+	v.eachTag(v.checkPlacement)
+	if dir == "" {
+		return ctx.Err()
+	}
+	full, err := v.checkRoom(dir)
+	if err != nil || v.ComposeDir == "" {
+		return err
+	}
+	return v.checkTrial(ctx, linkable, full)
+}
+
+// eachTag calls check for the tags that staging has.
+func (v *verifier) eachTag(check func(tag string, l *listing)) {
+	for _, tag := range v.Want.Tags {
+		if l := v.listings[tag]; l != nil {
+			check(tag, l)
+		}
+	}
+}
+
+// checkFiles reports the files of a tag by arch.
+func (v *verifier) checkFiles(tag string, l *listing) {
+	checks := map[string]*Check{}
+	for i := range l.rpms {
+		r := &l.rpms[i]
+		s := v.states[r.id]
+		if s == nil {
+			continue
+		}
+		c := checks[r.arch]
+		if c == nil {
+			c = &Check{Name: "files", Tag: tag, Arch: r.arch}
+			checks[r.arch] = c
+		}
+		c.Count++
+		if s.err != nil {
+			c.bad("%s: %v", r.nvra(), s.err)
+			if s.digest {
+				c.Digests++
+			}
+		}
+	}
+	for _, arch := range slices.Sorted(maps.Keys(checks)) {
+		v.add(*checks[arch], StatusFailed)
+	}
+}
+
+// checkSources looks for the source rpm of each build: composes take from it for which arches
+// a noarch rpm is, and put it into the source repository. Pungi only warns where there is none.
+func (v *verifier) checkSources(tag string, l *listing) {
+	builds, sources := map[*taggedBuild]bool{}, map[*taggedBuild]*fileState{}
+	for i := range l.rpms {
+		r := &l.rpms[i]
+		if s := v.states[r.id]; s != nil && r.source() {
+			sources[r.build] = s
+		} else if s != nil {
+			builds[r.build] = true
+		}
+	}
+	c := Check{Name: "sources", Tag: tag, Count: len(builds)}
+	status := StatusWarning
+	for b := range builds {
+		switch s := sources[b]; {
+		case s == nil:
+			c.bad("%s: has no source rpm", b.nvr())
+		case s.err != nil:
+			c.bad("%s: %v", b.nvr(), s.err)
+			status = StatusFailed
+		}
+	}
+	v.add(c, status)
+}
+
+// checkPlacement counts the rpms that a compose has to copy because they lie on production's
+// volume.
+func (v *verifier) checkPlacement(tag string, l *listing) {
+	c := Check{Name: "placement", Tag: tag}
+	var bytes int64
+	for i := range l.rpms {
+		r := &l.rpms[i]
+		s := v.states[r.id]
+		if s == nil || s.err != nil {
+			continue
+		}
+		c.Count++
+		// Where production's tree is on the same mount, links work.
+		if !v.local(s.class.volume) && errors.Is(v.classes[s.class].err, syscall.EXDEV) {
+			bytes += s.size
+			c.bad("%s: on volume %s", r.nvra(), s.class.volume)
+		}
+	}
+	if c.Bad > 0 {
+		c.Detail = fmt.Sprintf("rpms (%d bytes) are readable on production's volume, which is another mount: a compose copies them", bytes)
+	}
+	status := StatusWarning
+	if v.Builds == BuildsNone {
+		status = StatusOK // as wanted
+	}
+	v.add(c, status)
+}

@@ -1,0 +1,202 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"kojisnap/hardlink"
+	"kojisnap/volumes"
+)
+
+// fileState is the file that a compose takes for an rpm.
+type fileState struct {
+	path   string // absolute; empty: there is none
+	rel    string // below topdir
+	size   int64  // bytes
+	class  fileClass
+	err    error // why it will not do
+	digest bool  // the error is that its content is another
+}
+
+// fileClass is what decides whether a file can be linked: of each class one is tried.
+type fileClass struct {
+	volume   string
+	dev      uint64
+	uid, gid uint32
+	mode     fs.FileMode
+}
+
+// local reports whether files on a volume are staging's own, which a compose links.
+func (v *verifier) local(volume string) bool {
+	return volume == "" || volume == volumes.DefaultVolume || volume == v.CopyVolume
+}
+
+// readFiles looks at the file of every rpm, once, as the compose user.
+func (v *verifier) readFiles(ctx context.Context) error {
+	var rpms []*taggedRPM
+	for _, tag := range v.Want.Tags {
+		l := v.listings[tag]
+		if l == nil {
+			continue
+		}
+		for i := range l.rpms {
+			r := &l.rpms[i]
+			if v.states[r.id] == nil && v.takes(r.arch) && !r.metadataOnly {
+				v.states[r.id] = &fileState{}
+				rpms = append(rpms, r)
+			}
+		}
+	}
+	counter := v.progress.Begin("verify files", int64(len(rpms)))
+	defer counter.End()
+	// The goroutines fill states that are there already: the map is only read.
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range v.Jobs {
+		g.Go(func() error {
+			return v.user.Do(func() error {
+				for ctx.Err() == nil {
+					i := int(next.Add(1)) - 1
+					if i >= len(rpms) {
+						return nil
+					}
+					*v.states[rpms[i].id] = v.look(rpms[i])
+					counter.Add(1)
+				}
+				return ctx.Err()
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, r := range rpms {
+		if s := v.states[r.id]; s.path != "" && s.err == nil {
+			v.class(s)
+		}
+	}
+	return nil
+}
+
+// look finds the file of an rpm as Pungi does: the signed copies in the order of the keys,
+// then, if "" is among the keys or there are none, the unsigned rpm. The first that exists is
+// it, and checked.
+func (v *verifier) look(r *taggedRPM) fileState {
+	candidates, err := v.candidates(r)
+	if err != nil {
+		return fileState{err: err}
+	}
+	var first error
+	for _, c := range candidates {
+		path := filepath.Join(v.Topdir, c.dir, c.file.Path)
+		if _, err := os.Stat(path); err != nil {
+			if first == nil || errors.Is(first, fs.ErrNotExist) {
+				first = err
+			}
+			if _, lerr := os.Lstat(path); lerr == nil {
+				return fileState{err: fmt.Errorf("%s is a symlink that leads nowhere", path)}
+			}
+			continue
+		}
+		return v.examine(path, c, r.build.volume)
+	}
+	if errors.Is(first, fs.ErrNotExist) || errors.Is(first, syscall.ENOTDIR) {
+		first = fmt.Errorf("%s is not there", filepath.Join(v.Topdir, candidates[0].dir, candidates[0].file.Path))
+		if len(candidates) > 1 {
+			first = fmt.Errorf("%w, nor another copy", first)
+		}
+	}
+	return fileState{err: first}
+}
+
+// candidate is a file that a compose may take for an rpm.
+type candidate struct {
+	dir  string // of the build, below topdir
+	file volumes.File
+}
+
+func (v *verifier) candidates(r *taggedRPM) ([]candidate, error) {
+	b := volumes.Build{Name: r.build.name, Version: r.build.version, Release: r.build.release, Volume: r.build.volume}
+	dir, err := b.Dir()
+	if err != nil {
+		return nil, err
+	}
+	rpm := volumes.RPM{Name: r.name, Version: r.version, Release: r.release, Arch: r.arch}
+	digest := "sigmd5:" + strings.ToLower(r.payloadHash)
+	var list []candidate
+	for _, key := range v.SigKeys {
+		if key == "" {
+			continue
+		}
+		path, err := rpm.SignedPath(key)
+		if err != nil {
+			return nil, err
+		}
+		f := volumes.File{Path: path, Kind: volumes.KindSigned, Size: -1, Digest: digest, Key: strings.ToLower(key)}
+		for _, s := range v.sigs[r.id] {
+			if s.hash != "" && strings.EqualFold(s.key, key) {
+				f.SigDigest = "md5:" + strings.ToLower(s.hash)
+			}
+		}
+		list = append(list, candidate{dir, f})
+	}
+	if len(v.SigKeys) == 0 || slices.Contains(v.SigKeys, "") {
+		path, err := rpm.Path()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, candidate{dir, volumes.File{Path: path, Kind: volumes.KindRPM, Size: r.size, Digest: digest}})
+	}
+	return list, nil
+}
+
+// examine checks a file that exists.
+func (v *verifier) examine(path string, c candidate, volume string) fileState {
+	s := fileState{path: path, rel: c.dir + "/" + c.file.Path}
+	fail := func(err error) fileState {
+		s.err = err
+		var digest *hardlink.DigestError
+		s.digest = errors.As(err, &digest)
+		return s
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fail(err)
+	}
+	if !info.Mode().IsRegular() {
+		// link(2) does not follow it: the repository would hold a symlink, or nothing.
+		return fail(fmt.Errorf("%s is not a regular file but %s", path, kindOf(info.Mode())))
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	s.size = info.Size()
+	s.class = fileClass{volume: volume, dev: uint64(st.Dev), uid: st.Uid, gid: st.Gid, mode: info.Mode()}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if err := hardlink.Check(f, info.Size(), c.file, path, v.Digest); err != nil {
+		return fail(err)
+	}
+	return s
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSymlink != 0:
+		return "a symlink"
+	case m.IsDir():
+		return "a directory"
+	}
+	return "a special file"
+}

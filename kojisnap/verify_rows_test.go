@@ -1,0 +1,167 @@
+package kojisnap_test
+
+import (
+	"strings"
+	"testing"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+)
+
+func (s *staging) delete(t testing.TB, table string, where hubtest.Values) {
+	t.Helper()
+	n, err := s.rows.Delete(table, where)
+	must(t, err)
+	if n == 0 {
+		t.Fatalf("no row of %s has %v", table, where)
+	}
+}
+
+// Each thing that staging's database can have wrong is found, and nothing else, against a
+// snapshot as against production's hub. Files are not looked at.
+func TestVerifyRows(t *testing.T) {
+	const compose, bashBuild, bashRPM = 10, 8, 53 // ids of f42-compose, bash-5.3.0-2.fc42, its x86_64 rpm
+	// What is answered while production's latest bash is not there.
+	const otherBash = `failed rpms f42-compose src: 2 of 44, 0 digests
+  bash-5.2.37-1.fc42.src: only in staging
+  bash-5.3.0-2.fc42.src: only in production
+failed rpms f42-compose x86_64: 8 of 109, 0 digests
+  bash-5.2.37-1.fc42.x86_64: only in staging
+  bash-5.3.0-2.fc42.x86_64: only in production
+  bash-debuginfo-5.2.37-1.fc42.x86_64: only in staging
+  bash-debuginfo-5.3.0-2.fc42.x86_64: only in production
+  bash-debugsource-5.2.37-1.fc42.x86_64: only in staging
+`
+	s := newStaging(t, newSource(t, "f42-compose"), kojisnap.Want{})
+	against, _ := production(t, hubtest.Options{})
+	for _, test := range []struct {
+		name      string
+		damage    func(t *testing.T, s *staging)
+		arches    []string
+		conflicts kojisnap.Conflicts
+		not       string
+	}{
+		{name: "nothing", damage: func(*testing.T, *staging) {}},
+		{name: "tag", damage: func(t *testing.T, s *staging) { s.delete(t, "tag_config", hubtest.Values{"tag_id": compose}) }, not: `failed tag f42-compose: 1 of 1, 0 digests
+`},
+		{name: "link gone", damage: func(t *testing.T, s *staging) {
+			s.delete(t, "tag_inheritance", hubtest.Values{"tag_id": compose, "parent_id": 13, "active": true})
+		}, not: `failed inheritance f42-compose: 1 of 8, 0 digests
+`},
+		{name: "link changed", damage: func(t *testing.T, s *staging) {
+			s.update(t, "tag_inheritance", hubtest.Values{"tag_id": compose, "parent_id": 8, "active": true}, hubtest.Values{"intransitive": false})
+		}, not: `failed inheritance f42-compose: 1 of 8, 0 digests
+  f42-compose inherits f42-modular: priority 50, maxdepth none, intransitive false, noconfig false, filter "": not so in production
+`},
+		{name: "external repo of fewer arches", damage: func(t *testing.T, s *staging) {
+			s.update(t, "tag_external_repos", hubtest.Values{"tag_id": 1, "active": true}, hubtest.Values{"arches": nil})
+		}, not: `failed external repos f42-compose: 2 of 1, 0 digests
+  f41 has external repo epel-10: priority 0, mode koji, arches all: not so in production
+  f41 has external repo epel-10: priority 0, mode koji, arches i686: not so in staging
+`},
+		{name: "external repo of another URL", damage: func(t *testing.T, s *staging) {
+			s.update(t, "external_repo_config", hubtest.Values{"active": true, "external_repo_id": 2}, hubtest.Values{"url": "https://mirror.stg.example.com/"})
+		}},
+		{name: "rpm changed", damage: func(t *testing.T, s *staging) {
+			s.update(t, "rpminfo", hubtest.Values{"id": bashRPM}, hubtest.Values{"payloadhash": strings.Repeat("0", 32)})
+			s.update(t, "rpminfo", hubtest.Values{"id": bashRPM + 1}, hubtest.Values{"size": 1})
+			s.update(t, "rpminfo", hubtest.Values{"id": bashRPM + 2}, hubtest.Values{"epoch": 7})
+		}, not: `failed rpms f42-compose x86_64: 3 of 109, 0 digests
+  bash-5.3.0-2.fc42.x86_64: epoch none, payloadhash 00000000000000000000000000000000, size 6439, build bash-5.3.0-2.fc42; in production epoch none, payloadhash de989233838da9ee326f2977d37cefa5, size 6439, build bash-5.3.0-2.fc42
+  bash-debuginfo-5.3.0-2.fc42.x86_64: epoch none, payloadhash e1e3271e926cd41d73e33bd5ea2bab5f, size 1, build bash-5.3.0-2.fc42; in production epoch none, payloadhash e1e3271e926cd41d73e33bd5ea2bab5f, size 9393, build bash-5.3.0-2.fc42
+  bash-debugsource-5.3.0-2.fc42.x86_64: epoch 7, payloadhash e7346003c1f7473d9c29e293dba50455, size 10030, build bash-5.3.0-2.fc42; in production epoch none, payloadhash e7346003c1f7473d9c29e293dba50455, size 10030, build bash-5.3.0-2.fc42
+`},
+		{name: "rpm missing", damage: func(t *testing.T, s *staging) { s.delete(t, "rpminfo", hubtest.Values{"id": bashRPM}) }, not: `failed rpms f42-compose x86_64: 1 of 109, 0 digests
+  bash-5.3.0-2.fc42.x86_64: only in production
+`},
+		{name: "rpm missing of an arch that is not wanted", damage: func(t *testing.T, s *staging) {
+			s.delete(t, "rpminfo", hubtest.Values{"id": bashRPM})
+		}, arches: []string{"aarch64"}},
+		{name: "rpm on record", damage: func(t *testing.T, s *staging) { s.delete(t, "rpminfo", hubtest.Values{"id": bashRPM}) },
+			conflicts: kojisnap.Conflicts{RPMs: []int64{bashRPM}}},
+		{name: "rpm too many", damage: func(t *testing.T, s *staging) {
+			rows, err := s.rows.Select("rpminfo", hubtest.Values{"id": bashRPM})
+			must(t, err)
+			rows[0]["id"], rows[0]["name"] = floor, "bash-extra"
+			must(t, s.rows.Insert("rpminfo", rows...))
+			must(t, s.rows.Insert("rpmsigs", hubtest.Values{"rpm_id": floor, "sigkey": "", "sighash": strings.Repeat("0", 32)}))
+		}, not: `failed rpms f42-compose x86_64: 1 of 109, 0 digests
+  bash-extra-5.3.0-2.fc42.x86_64: only in staging
+`},
+		{name: "build deleted", damage: func(t *testing.T, s *staging) {
+			s.update(t, "build", hubtest.Values{"id": bashBuild}, hubtest.Values{"state": 2})
+		}, not: otherBash},
+		{name: "build on record", damage: func(t *testing.T, s *staging) {
+			s.update(t, "build", hubtest.Values{"id": bashBuild}, hubtest.Values{"state": 2})
+		}, conflicts: kojisnap.Conflicts{Builds: []string{"bash-5.3.0-2.fc42"}}},
+		{name: "tagging on record", damage: func(t *testing.T, s *staging) {
+			s.delete(t, "tag_listing", hubtest.Values{"build_id": bashBuild})
+		}, conflicts: kojisnap.Conflicts{Taggings: []kojisnap.TagMember{{Tag: "f42-updates", Name: "bash-5.3.0-2.fc42"}, {Tag: "f42", Name: "bash-5.3.0-2.fc42"}}}},
+		{name: "tagging on record, of another tag", damage: func(t *testing.T, s *staging) {
+			s.delete(t, "tag_listing", hubtest.Values{"build_id": bashBuild})
+		}, conflicts: kojisnap.Conflicts{Taggings: []kojisnap.TagMember{{Tag: "f43", Name: "bash-5.3.0-2.fc42"}}}, not: otherBash},
+		{name: "signature", damage: func(t *testing.T, s *staging) {
+			s.delete(t, "rpmsigs", hubtest.Values{"rpm_id": bashRPM, "sigkey": "41526f0e"})
+		}, not: `failed signatures f42-compose: 1 of 212, 0 digests
+  bash-5.3.0-2.fc42.x86_64: staging has no row of key ["41526f0e"]
+`},
+		{name: "all signatures", damage: func(t *testing.T, s *staging) { s.delete(t, "rpmsigs", hubtest.Values{"rpm_id": bashRPM}) }, not: `failed signatures f42-compose: 1 of 212, 0 digests
+  bash-5.3.0-2.fc42.x86_64: staging has no row of key ["" "41526f0e" "ba2992d4"]
+warning unsigned f42-compose: 1 of 212, 0 digests
+  bash-5.3.0-2.fc42.x86_64
+`},
+		{name: "module", damage: func(t *testing.T, s *staging) { s.delete(t, "build_types", hubtest.Values{"build_id": 60}) }, not: `failed modules f42-compose: 1 of 1, 0 digests
+  postgresql-stream-16-4220250401.abcdef12: only in production
+`},
+		{name: "module's content tag", damage: func(t *testing.T, s *staging) { s.delete(t, "tag_config", hubtest.Values{"tag_id": floor}) },
+			not: `warning content tags f42-compose: 1 of 1, 0 digests
+  module-postgresql-16: staging does not have it: pull it, too
+`},
+		{name: "staging's own tagging", damage: func(t *testing.T, s *staging) {
+			// Staging tags the older bash again: a compose at the event does not see it.
+			must(t, s.rows.Insert("events", hubtest.Values{"id": floor, "time": "2026-11-21 12:00:00+00"}))
+			must(t, s.rows.Insert("tag_listing", hubtest.Values{"build_id": 7, "tag_id": compose, "create_event": floor, "creator_id": 1, "active": true}))
+		}, not: `warning hidden f42-compose: 1 of 51, 0 digests
+  bash: staging's bash-5.2.37-1.fc42 hides production's bash-5.3.0-2.fc42
+`},
+		{name: "package blocked in staging", damage: func(t *testing.T, s *staging) {
+			must(t, s.rows.Insert("events", hubtest.Values{"id": floor, "time": "2026-11-21 12:00:00+00"}))
+			builds, err := s.rows.Select("build", hubtest.Values{"id": bashBuild})
+			must(t, err)
+			must(t, s.rows.Insert("tag_packages", hubtest.Values{"tag_id": compose, "package_id": builds[0]["pkg_id"], "blocked": true,
+				"extra_arches": "", "create_event": floor, "creator_id": 1, "active": true}))
+		}, not: `warning hidden f42-compose: 1 of 51, 0 digests
+  bash: bash-5.3.0-2.fc42 is not tagged any longer, or blocked, in staging
+`},
+		{name: "channel", damage: func(t *testing.T, s *staging) {
+			s.update(t, "channels", hubtest.Values{"name": "createrepo"}, hubtest.Values{"enabled": false})
+		}, not: `warning channel createrepo: 1 of 1, 0 digests
+`},
+		{name: "hosts", damage: func(t *testing.T, s *staging) {
+			s.update(t, "host_config", hubtest.Values{"active": true}, hubtest.Values{"enabled": false})
+		}, not: `warning channel createrepo: 1 of 1, 0 digests
+  x86_64: no enabled host
+`},
+		{name: "channel compose without hosts", damage: func(t *testing.T, s *staging) {
+			must(t, s.rows.Insert("channels", hubtest.Values{"id": floor, "name": "compose", "enabled": true}))
+		}, not: `warning channel compose: 1 of 1, 0 digests
+  x86_64: no enabled host
+`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := &staging{snap: s.snap, top: s.top}
+			s.hub, s.rows = production(t, hubtest.Options{})
+			s.repoint(t)
+			test.damage(t, s)
+			change := func(o *kojisnap.VerifyOptions) { o.Arches, o.Conflicts, o.Topdir = test.arches, test.conflicts, "" }
+			got := s.notOK(s.verify(t, change))
+			if want := test.not + "skipped files: 0 of 0, 0 digests\n"; got != want {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+			hub := s.notOK(s.verify(t, func(o *kojisnap.VerifyOptions) { change(o); o.Against = against }))
+			if hub != got {
+				t.Errorf("against the hub\n%sagainst the snapshot\n%s", hub, got)
+			}
+		})
+	}
+}

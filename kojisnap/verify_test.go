@@ -1,0 +1,363 @@
+package kojisnap_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"kojisnap/hardlink"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/volumes"
+)
+
+// floor is above every id of production.
+const floor = 990000000
+
+// staging is a staging Koji as pull, copy and load leave it: production's rows, with the
+// builds on staging's volumes, and a topdir.
+type staging struct {
+	snap *snapfile.Snapshot
+	rows *hubtest.Memory
+	hub  *hub.Client
+	prod string // production's topdir
+	top  string
+}
+
+// source is what the stagings of a test are made of.
+type source struct {
+	snap *snapfile.Snapshot
+	prod string
+}
+
+func newSource(t testing.TB, tags ...string) source {
+	t.Helper()
+	c, _ := production(t, hubtest.Options{})
+	dir := filepath.Join(t.TempDir(), "prod")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := kojiprod.ExtractTree(dir); err != nil {
+		t.Fatal(err)
+	}
+	return source{pull(t, c, newStore(t), lastEvent, tags...), dir}
+}
+
+func newStaging(t testing.TB, from source, want kojisnap.Want) *staging {
+	t.Helper()
+	s := &staging{snap: from.snap, prod: from.prod, top: filepath.Join(t.TempDir(), "koji")}
+	must(t, os.Mkdir(s.top, 0o755))
+	must(t, os.Chmod(filepath.Dir(s.top), 0o755))
+	if _, err := kojisnap.Copy(t.Context(), s.snap, nil, kojisnap.CopyOptions{Want: want, Topdir: s.top, Sources: []string{s.prod}}); err != nil {
+		t.Fatal(err)
+	}
+	s.hub, s.rows = production(t, hubtest.Options{})
+	s.repoint(t)
+	return s
+}
+
+// clone is another staging like s as it was made, of hard links to its files: they are to be
+// replaced, not changed.
+func (s *staging) clone(t testing.TB) *staging {
+	t.Helper()
+	c := &staging{snap: s.snap, prod: s.prod, top: filepath.Join(t.TempDir(), "koji")}
+	must(t, filepath.WalkDir(s.top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := c.top + strings.TrimPrefix(path, s.top)
+		switch {
+		case d.IsDir():
+			return os.Mkdir(to, 0o755)
+		case d.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(target, to)
+		}
+		return os.Link(path, to)
+	}))
+	c.hub, c.rows = production(t, hubtest.Options{})
+	c.repoint(t)
+	return c
+}
+
+// repoint does what load does to volumes, and what the overlay does to channels.
+func (s *staging) repoint(t testing.TB) {
+	t.Helper()
+	ledger, err := hardlink.ReadLedger(s.top)
+	must(t, err)
+	copied := map[string]bool{}
+	for _, b := range ledger.Staged() {
+		copied[b.Build.NVR()] = true
+	}
+	if len(copied) == 0 {
+		t.Fatal("no build was copied")
+	}
+	ids := map[string]int{"prod": floor, "staged": floor + 1, "prod_archive01": floor + 2, "prod_ssd02": floor + 3}
+	for name, id := range ids {
+		must(t, s.rows.Insert("volume", hubtest.Values{"id": id, "name": name}))
+	}
+	// The tag with the module's rpms, which the recorded hub does not have.
+	must(t, s.rows.Insert("tag", hubtest.Values{"id": floor, "name": "module-postgresql-16"}))
+	must(t, s.rows.Insert("tag_config", hubtest.Values{"tag_id": floor, "arches": "", "locked": false, "maven_support": false,
+		"maven_include_all": false, "create_event": 30, "creator_id": 1, "active": true}))
+	packages, volumeNames := names(t, s.rows, "package"), names(t, s.rows, "volume")
+	builds, err := s.rows.Select("build", hubtest.Values{"state": 1})
+	must(t, err)
+	for _, b := range builds {
+		nvr := fmt.Sprintf("%s-%s-%s", packages[b["pkg_id"]], b["version"], b["release"])
+		volume := volumes.Mapping{}.Staging(volumeNames[b["volume_id"]])
+		if copied[nvr] {
+			volume = "staged"
+		}
+		s.update(t, "build", hubtest.Values{"id": b["id"]}, hubtest.Values{"volume_id": ids[volume]})
+	}
+}
+
+func names(t testing.TB, rows *hubtest.Memory, table string) map[any]string {
+	t.Helper()
+	list, err := rows.Select(table, nil)
+	must(t, err)
+	m := map[any]string{}
+	for _, r := range list {
+		m[r["id"]] = r["name"].(string)
+	}
+	return m
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *staging) update(t testing.TB, table string, where, set hubtest.Values) {
+	t.Helper()
+	n, err := s.rows.Update(table, where, set)
+	must(t, err)
+	if n == 0 {
+		t.Fatalf("no row of %s has %v", table, where)
+	}
+}
+
+func (s *staging) verify(t testing.TB, change func(*kojisnap.VerifyOptions)) *kojisnap.VerifyResult {
+	t.Helper()
+	o := kojisnap.VerifyOptions{Hub: s.hub, Snapshot: s.snap, Topdir: s.top}
+	if change != nil {
+		change(&o)
+	}
+	r, err := kojisnap.Verify(t.Context(), o)
+	must(t, err)
+	return r
+}
+
+// notOK shows the checks that are not ok, with topdir as TOP. That nothing builds for the tag
+// is left out.
+func (s *staging) notOK(r *kojisnap.VerifyResult) string {
+	var b strings.Builder
+	for _, c := range r.Checks {
+		if c.Status == kojisnap.StatusOK || c.Name == "targets" {
+			continue
+		}
+		where := strings.TrimRight(c.Name+" "+c.Tag+" "+c.Arch, " ")
+		fmt.Fprintf(&b, "%s %s: %d of %d, %d digests\n", c.Status, where, c.Bad, c.Count, c.Digests)
+		for _, e := range c.Examples {
+			fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(e, s.top, "TOP"))
+		}
+	}
+	return b.String()
+}
+
+func check(t testing.TB, r *kojisnap.VerifyResult, name, tag, arch string) kojisnap.Check {
+	t.Helper()
+	i := slices.IndexFunc(r.Checks, func(c kojisnap.Check) bool { return c.Name == name && c.Tag == tag && c.Arch == arch })
+	if i < 0 {
+		t.Fatalf("no check %s %s %s in\n%s", name, tag, arch, show(r.Checks))
+	}
+	return r.Checks[i]
+}
+
+func show(checks []kojisnap.Check) string {
+	var b strings.Builder
+	for _, c := range checks {
+		j, _ := json.Marshal(c)
+		b.Write(append(j, '\n'))
+	}
+	return b.String()
+}
+
+var signed = kojisnap.Want{SigKeys: []string{"41526F0E", ""}}
+
+func TestVerifyReady(t *testing.T) {
+	from := newSource(t, "f42-compose", "f43-build")
+	s := newStaging(t, from, signed)
+	for _, test := range []struct {
+		name   string
+		change func(*kojisnap.VerifyOptions)
+	}{
+		{"snapshot", func(*kojisnap.VerifyOptions) {}},
+		{"digest", func(o *kojisnap.VerifyOptions) { o.Digest = true }},
+		{"hub", func(o *kojisnap.VerifyOptions) { o.Against, _ = production(t, hubtest.Options{}) }},
+		{"hub alone", func(o *kojisnap.VerifyOptions) {
+			o.Against, _ = production(t, hubtest.Options{})
+			o.Snapshot, o.Event, o.Tags = nil, lastEvent, []string{"f42-compose", "f43-build"}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := s.verify(t, func(o *kojisnap.VerifyOptions) {
+				o.Want = signed
+				test.change(o)
+			})
+			if !r.Ready() || r.DigestMismatch() {
+				t.Error("not ready")
+			}
+			if got, want := s.notOK(r), "warning repo f43-build: 1 of 1, 0 digests\n"; got != want {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+			counts := map[string]int{}
+			for _, c := range r.Checks {
+				counts[c.Name] += c.Count
+			}
+			want := map[string]int{"tag": 2, "inheritance": 17, "rpms": 424, "signatures": 424, "unsigned": 424, "hidden": 101, "modules": 1, "content tags": 1, "external repos": 4,
+				"channel createrepo": 1, "targets": 1, "repo": 1, "files": 424, "sources": 86, "module files": 2, "links": 262, "room": 0, "placement": 424}
+			if !maps.Equal(counts, want) {
+				t.Errorf("checked %v, want %v", counts, want)
+			}
+			left, err := filepath.Glob(filepath.Join(s.top, ".kojisnap-verify*"))
+			if err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// The result as JSON says whether staging is ready.
+func TestVerifyResultJSON(t *testing.T) {
+	r := &kojisnap.VerifyResult{Event: 7, Hub: "http://h", Against: "snapshot E-1", Checks: []kojisnap.Check{
+		{Name: "files", Tag: "f42", Arch: "src", Status: kojisnap.StatusFailed, Count: 3, Bad: 1, Digests: 1, Detail: "1 of 3", Examples: []string{"a"}}}}
+	got, err := json.Marshal(r)
+	must(t, err)
+	want := `{"ready":false,"digest_mismatch":true,"event":7,"hub":"http://h","against":"snapshot E-1","checks":[` +
+		`{"name":"files","tag":"f42","arch":"src","status":"failed","count":3,"bad":1,"digests":1,"detail":"1 of 3","examples":["a"]}]}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// That staging could not be asked is an error, not a verdict.
+func TestVerifyErrors(t *testing.T) {
+	from := newSource(t, "f42-compose")
+	s := newStaging(t, from, kojisnap.Want{})
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o644))
+	full := filepath.Dir(file)
+	tampered := func(method string, change func([]byte) []byte) *hub.Client {
+		return client(t, hubtest.New(s.rows, hubtest.Options{Tamper: func(called string, body []byte) []byte {
+			if called == method {
+				return change(body)
+			}
+			return body
+		}}))
+	}
+	for _, test := range []struct {
+		name      string
+		change    func(o *kojisnap.VerifyOptions)
+		err       string // is in the message
+		temporary bool
+	}{
+		{"no hub", func(o *kojisnap.VerifyOptions) { o.Hub = nil }, "no hub of staging", false},
+		{"nothing to compare with", func(o *kojisnap.VerifyOptions) { o.Snapshot = nil }, "neither a snapshot nor a hub", false},
+		{"no event", func(o *kojisnap.VerifyOptions) { o.Snapshot, o.Against = nil, s.hub }, "no event given", false},
+		{"no tags", func(o *kojisnap.VerifyOptions) { o.Snapshot, o.Against, o.Event = nil, s.hub, 400 }, "no tags given", false},
+		{"unknown tag", func(o *kojisnap.VerifyOptions) { o.Tags = []string{"f99"} }, `has no tag "f99"`, false},
+		{"no topdir", func(o *kojisnap.VerifyOptions) { o.Topdir = "/nowhere" }, "topdir: stat /nowhere", false},
+		{"topdir is a file", func(o *kojisnap.VerifyOptions) { o.Topdir = file }, "is not a directory", false},
+		{"compose without topdir", func(o *kojisnap.VerifyOptions) { o.Topdir, o.ComposeDir = "", "/tmp/x" }, "needs staging's topdir", false},
+		{"compose in a volume", func(o *kojisnap.VerifyOptions) { o.ComposeDir = filepath.Join(s.top, "vol/staged/compose") }, "where Koji keeps its files", false},
+		{"compose in production's tree", func(o *kojisnap.VerifyOptions) { o.ComposeDir = filepath.Join(s.prod, "compose") }, "where Koji keeps its files", false},
+		{"compose directory not empty", func(o *kojisnap.VerifyOptions) { o.ComposeDir = full }, "is not empty", false},
+		{"unknown user", func(o *kojisnap.VerifyOptions) { o.ComposeUser = "no such user" }, `user "no such user"`, false},
+		{"topurl", func(o *kojisnap.VerifyOptions) { o.TopURL = "ftp://x" }, "want http://", false},
+		{"hub offline", func(o *kojisnap.VerifyOptions) {
+			o.Hub = client(t, hubtest.New(s.rows, hubtest.Options{Offline: func() string { return "database outage" }}))
+		}, "offline", true},
+		{"production's hub offline", func(o *kojisnap.VerifyOptions) {
+			o.Against = client(t, hubtest.New(s.rows, hubtest.Options{Offline: func() string { return "database outage" }}))
+		}, "offline", true},
+		{"reply cut", func(o *kojisnap.VerifyOptions) {
+			o.Hub = tampered("listTaggedRPMS", func(b []byte) []byte { return b[:len(b)/2] })
+		}, `verify tag "f42-compose"`, true},
+		{"control character", func(o *kojisnap.VerifyOptions) {
+			o.Hub = tampered("listTaggedRPMS", func(b []byte) []byte { return []byte(strings.Replace(string(b), "bash", "ba\x01h", 1)) })
+		}, `verify tag "f42-compose"`, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := kojisnap.VerifyOptions{Hub: s.hub, Snapshot: s.snap, Topdir: s.top}
+			test.change(&o)
+			_, err := kojisnap.Verify(t.Context(), o)
+			if err == nil || !strings.Contains(err.Error(), test.err) || strings.Contains(err.Error(), "\n") || hub.Temporary(err) != test.temporary {
+				t.Errorf("got %v (temporary %t), want %q (temporary %t)", err, hub.Temporary(err), test.err, test.temporary)
+			}
+		})
+	}
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := kojisnap.Verify(ctx, kojisnap.VerifyOptions{Hub: s.hub, Snapshot: s.snap, Topdir: s.top}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// topurl is a server of topdir, or of something else.
+func TestVerifyTopURL(t *testing.T) {
+	s := newStaging(t, newSource(t, "f42-compose"), signed)
+	serve := func(topdir string) string {
+		srv := httptest.NewServer(hubtest.New(s.rows, hubtest.Options{Topdir: topdir}))
+		t.Cleanup(srv.Close)
+		return srv.URL + "/kojifiles"
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	must(t, os.CopyFS(filepath.Join(other, "vol/staged"), os.DirFS(filepath.Join(s.top, "vol/staged"))))
+	must(t, filepath.WalkDir(other, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".rpm" && d.Type().IsRegular() {
+			err = os.Truncate(path, 100)
+		}
+		return err
+	}))
+	for _, test := range []struct {
+		name, url, topdir string
+		bad               bool
+		digests           bool
+	}{
+		{"topdir", serve(s.top), s.top, false, false},
+		{"topdir that is not here", serve(s.top), "", false, false},
+		{"production's", serve(s.prod), s.top, true, false},
+		{"production's, no topdir here", serve(s.prod), "", true, false},
+		{"other files", serve(other), s.top, true, true},
+		{"nobody answers", "http://127.0.0.1:1/kojifiles", s.top, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := s.verify(t, func(o *kojisnap.VerifyOptions) { o.Want, o.Topdir, o.TopURL = signed, test.topdir, test.url })
+			c := check(t, r, "topurl", "", "")
+			if c.Count < 10 || (c.Bad == c.Count) != test.bad || (c.Bad > 0) != test.bad || (c.Digests == c.Count) != test.digests || r.Ready() == test.bad {
+				t.Errorf("got %s", show([]kojisnap.Check{c}))
+			}
+		})
+	}
+}
