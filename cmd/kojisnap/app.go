@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/store/dir"
+	"kojisnap/kojisnap/store/s3"
+)
+
+// app is what every command has: the common flags and what follows from them.
+type app struct {
+	stdout, stderr io.Writer
+
+	configFile, env, store   string
+	dryRun, json, exitOnLock bool
+	quiet, verbose, debug    bool
+	progressMode, logFormat  string
+	lockFile                 string
+
+	config   *config
+	volumes  map[string]string // production's volumes by name: staging's
+	log      *slog.Logger
+	progress progress.Progress
+	terminal bool // standard error is one
+	unlock   func()
+}
+
+// addFlags adds the common flags.
+func (a *app) addFlags(f *flags) {
+	f.section(commonSection, nil, func(fs *pflag.FlagSet) {
+		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+configFile+" and conf.d")
+		fs.StringVar(&a.env, "env", kojisnap.DefaultEnv, "`NAME` of the staging environment")
+		fs.StringVar(&a.store, "store", "", "where snapshots are: a `DIR`ectory, or s3://BUCKET/PREFIX[?endpoint=URL&region=NAME]")
+		fs.BoolVarP(&a.dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
+		fs.BoolVar(&a.dryRun, "test", false, "the same as --dry-run")
+		fs.BoolVarP(&a.quiet, "quiet", "q", false, "errors only")
+		fs.BoolVarP(&a.verbose, "verbose", "v", false, "say what is done")
+		fs.BoolVar(&a.debug, "debug", false, "say everything")
+		fs.Var(newChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how progress is shown; auto: bars on a terminal")
+		fs.BoolVar(&a.json, "json", false, "the result as JSON on standard output")
+		fs.Var(newChoice(&a.logFormat, "text", "json"), "log-format", "of messages on standard error")
+		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work")
+		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "exit with code 4 if the lock is held, instead of waiting")
+	})
+}
+
+// begin reads the configuration, and takes the lock.
+func (a *app) begin(ctx context.Context, command string, f *flags) error {
+	var err error
+	if a.config, err = readConfig(a.configFile); err != nil {
+		return err
+	}
+	if err := f.configure(a.config); err != nil {
+		return err
+	}
+	if a.volumes, err = a.config.volumes(); err != nil {
+		return err
+	}
+	if file, ok := a.stderr.(*os.File); ok {
+		a.terminal = term.IsTerminal(int(file.Fd()))
+	}
+	a.progress = a.newProgress()
+	a.log = a.newLog()
+	if a.lockFile != "" {
+		if a.unlock, err = kojisnap.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
+			return err
+		}
+	}
+	a.log.DebugContext(ctx, "kojisnap", "version", version, "command", command)
+	return nil
+}
+
+func (a *app) end() {
+	if a.unlock != nil {
+		a.unlock()
+	}
+}
+
+// openStore opens the store of the flag. One that is only read must exist.
+func (a *app) openStore(write bool) (store.Store, error) {
+	switch {
+	case a.store == "":
+		return nil, usagef("no store: give --store DIR or s3://BUCKET/PREFIX, or store = \"…\" in the configuration")
+	case strings.HasPrefix(a.store, "s3:"):
+		// This reads the AWS configuration and asks no server: there is nothing to cancel.
+		s, err := s3.Open(context.Background(), a.store, s3.Options{Log: a.log})
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return s, nil
+	case strings.Contains(a.store, "://"):
+		return nil, usagef("store %q: want a directory or s3://BUCKET/PREFIX", a.store)
+	case write && !a.dryRun:
+		return dir.Open(a.store)
+	}
+	s, err := dir.OpenExisting(a.store)
+	if err != nil && write && errors.Is(err, os.ErrNotExist) {
+		return nil, nil // a dry run before the first pull
+	}
+	return s, err
+}
+
+// openSnapshot opens a snapshot of the flag's store.
+func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfile.Snapshot, error) {
+	s, err := a.openStore(false)
+	if err != nil {
+		return nil, nil, err
+	}
+	snap, err := kojisnap.OpenSnapshot(ctx, s, id)
+	return s, snap, err
+}
+
+// result shows what a command did: as JSON if asked, else as the text that show writes.
+func (a *app) result(v any, show func(w io.Writer)) error {
+	if !a.json {
+		if show != nil {
+			show(a.stdout)
+		}
+		return nil
+	}
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// tell writes a line for a person who watches; cron and pipes get none.
+func (a *app) tell(format string, args ...any) {
+	if a.terminal && !a.quiet && !a.json {
+		fmt.Fprintf(a.stderr, format+"\n", args...)
+	}
+}
+
+func noArgs(args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+)
+
+var copyCommand = command{
+	name:  "copy",
+	short: "make the files that composes hardlink exist below topdir",
+	long: `Copy makes a snapshot's builds complete below staging's topdir: links of the volumes, Koji's
+relative symlink for every build on DEFAULT, and the latest builds of the tags as regular
+files on a writable volume, where a compose can hard-link them. Every file is verified before
+it is visible. Nothing is written below the read-only volume; staging's own files stay.`,
+	examples: `
+kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
+kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
+kojisnap copy -c stg.toml --bwlimit 50M --verify digest`,
+	setup: func(f *flags) runner {
+		var o copyFlags
+		f.section("copy", nil, o.add)
+		return o.run
+	},
+}
+
+// wantFlags say which files composes need; copy and verify share them.
+type wantFlags struct {
+	tags, arches, sigkeys      []string
+	builds, volume, copyVolume string
+}
+
+func (o *wantFlags) add(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` that is composed; repeatable (default: those that were pulled)")
+	fs.StringArrayVar(&o.arches, "arch", nil, "an `ARCH` that is composed; repeatable (default: all)")
+	fs.StringArrayVar(&o.sigkeys, "sigkey", nil, "a `KEY` whose signed copies are wanted, in order; repeatable; empty: unsigned")
+	addVolumes(fs, &o.volume, &o.copyVolume)
+}
+
+func (o *wantFlags) want(a *app) kojisnap.Want {
+	return kojisnap.Want{
+		Tags: o.tags, Arches: o.arches, SigKeys: o.sigkeys, Builds: kojisnap.Builds(o.builds),
+		Volume: o.volume, CopyVolume: o.copyVolume, Rules: a.volumes,
+	}
+}
+
+// copyFlags are the flags of copy.
+type copyFlags struct {
+	wantFlags
+	topdir, snapshot, verify string
+	sources                  []string
+	jobs                     int
+	bwlimit                  rate
+}
+
+func (o *copyFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, usually /mnt/koji")
+	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree; repeatable; the first directory is the read-only volume")
+	addSnapshot(fs, &o.snapshot)
+	o.wantFlags.add(fs)
+	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
+	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4)")
+	fs.Var(&o.bwlimit, "bwlimit", "bytes a second to read from sources, as 20M (default: no limit)")
+	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how files that are there already are looked at; new ones always by digest")
+}
+
+func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
+	if o.topdir == "" {
+		return kojisnap.CopyOptions{}, usagef("no topdir: give --topdir DIR")
+	}
+	return kojisnap.CopyOptions{
+		Want: o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit),
+		Digest: o.verify == "digest", DryRun: a.dryRun, Log: a.log, Progress: a.progress,
+	}, nil
+}
+
+func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	opt, err := o.options(a)
+	if err != nil {
+		return err
+	}
+	s, snap, err := a.openSnapshot(ctx, o.snapshot)
+	if err != nil {
+		return err
+	}
+	r, err := kojisnap.Copy(ctx, snap, s, opt)
+	if err != nil {
+		return err
+	}
+	var show func(io.Writer)
+	if a.dryRun {
+		show = func(w io.Writer) { _, err = r.Actions.WriteTo(w) }
+	}
+	if jsonErr := a.result(r, show); err == nil {
+		err = jsonErr
+	}
+	if err != nil {
+		return err
+	}
+	if a.dryRun && r.Actions.Pending() {
+		return pending()
+	}
+	return a.tellCopy(r)
+}
+
+// tellCopy warns of files that no source has: the builds that want them were left out.
+func (a *app) tellCopy(r *kojisnap.CopyResult) error {
+	for _, k := range r.Actions.Kept {
+		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
+	}
+	if n := len(r.Actions.Missing); n > 0 {
+		for _, m := range r.Actions.Missing[1:] {
+			a.log.Warn(m.Error())
+		}
+		return notReadyError{fmt.Errorf("%w (%d files are missing at the source; their builds stay on the read-only volume)", r.Actions.Missing[0], n)}
+	}
+	rep := r.Report
+	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
+	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links, %d builds removed",
+		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links, rep.Removed)
+	return nil
+}

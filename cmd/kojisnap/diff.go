@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+var diffCommand = command{
+	name: "diff", args: "A B",
+	short: "compare two snapshots",
+	long: `Diff counts, relation by relation, the rows of snapshot B that snapshot A has not (added), those
+that A alone has (removed), and those that both have and that are not equal (changed). Rows are
+identified by their relation's key. With --rows it prints the rows themselves, in the order of
+their keys: + added, - removed, and for those changed the columns that differ.
+With --rows --json each row is a JSON object on a line of its own.`,
+	examples: `
+kojisnap diff 390-0123456789ab latest --store /var/lib/kojisnap
+kojisnap diff 390-0123456789ab 419-0123456789ab -c stg.toml --rows
+kojisnap diff 390-0123456789ab latest -c stg.toml --json`,
+	setup: func(f *flags) runner {
+		var o diffFlags
+		f.section("diff", nil, o.add)
+		return o.run
+	},
+}
+
+type diffFlags struct{ rows bool }
+
+func (o *diffFlags) add(fs *pflag.FlagSet) {
+	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not their numbers")
+}
+
+func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
+	if len(args) != 2 {
+		return usagef("diff wants the ids of two snapshots, or latest for one of them")
+	}
+	s, err := a.openStore(false)
+	if err != nil {
+		return err
+	}
+	var snaps [2]*snapfile.Snapshot
+	for i, id := range args {
+		if snaps[i], err = kojisnap.OpenSnapshot(ctx, s, id); err != nil {
+			return err
+		}
+	}
+	if !o.rows {
+		r, err := kojisnap.Diff(ctx, snaps[0], snaps[1], nil)
+		if err != nil {
+			return err
+		}
+		return a.result(r, func(w io.Writer) { showDiff(w, r) })
+	}
+	out := bufio.NewWriter(a.stdout)
+	show := rowText
+	if a.json {
+		show = rowJSON
+	}
+	if _, err := kojisnap.Diff(ctx, snaps[0], snaps[1], func(d kojisnap.RowDiff) error { return show(out, d) }); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+func showDiff(w io.Writer, r *kojisnap.DiffResult) {
+	for _, d := range r.Relations {
+		fmt.Fprintf(w, "%s: %d added, %d removed, %d changed\n", d.Relation, d.Added, d.Removed, d.Changed)
+	}
+}
+
+// rowText writes a row as a line: all columns of one added or removed, of one changed the key and
+// the columns that differ.
+func rowText(w *bufio.Writer, d kojisnap.RowDiff) error {
+	sign, row := "~", d.B
+	switch {
+	case d.A == nil:
+		sign = "+"
+	case d.B == nil:
+		sign, row = "-", d.A
+	}
+	fmt.Fprintf(w, "%s %s", sign, d.Relation.Name)
+	for i := range d.Relation.Columns {
+		name := d.Relation.Columns[i].Name
+		switch {
+		case sign != "~" || isKey(d.Relation, i):
+			fmt.Fprintf(w, " %s=%s", name, valueText(row[i]))
+		case !sameField(d.A[i], d.B[i]):
+			fmt.Fprintf(w, " %s=%s→%s", name, valueText(d.A[i]), valueText(d.B[i]))
+		}
+	}
+	return w.WriteByte('\n')
+}
+
+// rowJSON writes a row as an object: its key, and of every column that differs what A and B have.
+func rowJSON(w *bufio.Writer, d kojisnap.RowDiff) error {
+	type values struct {
+		A *string `json:"a"`
+		B *string `json:"b"`
+	}
+	line := struct {
+		Relation string             `json:"relation"`
+		Change   string             `json:"change"`
+		Key      map[string]string  `json:"key"`
+		Columns  map[string]*string `json:"columns,omitempty"`
+		Changed  map[string]values  `json:"changed,omitempty"`
+	}{Relation: d.Relation.Name, Key: map[string]string{}, Columns: map[string]*string{}, Changed: map[string]values{}}
+	row := d.B
+	switch {
+	case d.A == nil:
+		line.Change = "added"
+	case d.B == nil:
+		line.Change, row = "removed", d.A
+	default:
+		line.Change = "changed"
+	}
+	for i := range d.Relation.Columns {
+		name := d.Relation.Columns[i].Name
+		switch {
+		case isKey(d.Relation, i):
+			line.Key[name] = string(row[i])
+		case line.Change != "changed":
+			line.Columns[name] = text(row[i])
+		case !sameField(d.A[i], d.B[i]):
+			line.Changed[name] = values{text(d.A[i]), text(d.B[i])}
+		}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(line)
+}
+
+func isKey(rel *relation.Relation, column int) bool {
+	for _, k := range rel.KeyIndexes() {
+		if k == column {
+			return true
+		}
+	}
+	return false
+}
+
+func sameField(a, b []byte) bool { return (a == nil) == (b == nil) && string(a) == string(b) }
+
+// text is a field for JSON, where NULL is null.
+func text(field []byte) *string {
+	if field == nil {
+		return nil
+	}
+	s := string(field)
+	return &s
+}
+
+// valueText is a field on a line of words: quoted if it is not plainly one.
+func valueText(field []byte) string {
+	if field == nil {
+		return "NULL"
+	}
+	s := string(field)
+	plain := s != "" && s != "NULL"
+	for _, c := range s {
+		plain = plain && (c == '-' || c == '+' || c == '.' || c == '_' || c == ':' || c == '/' || c == '@' ||
+			c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z')
+	}
+	if plain {
+		return s
+	}
+	return fmt.Sprintf("%q", s)
+}

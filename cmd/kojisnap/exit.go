@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"kojisnap/dbsync"
+	"kojisnap/hardlink"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store/s3"
+)
+
+// The exit codes, as design and help have them.
+const (
+	exitDone     = 0
+	exitError    = 1
+	exitUsage    = 2
+	exitNotReady = 3
+	exitLocked   = 4
+	exitLater    = 5
+	exitDigest   = 6
+)
+
+const exitCodes = `  0  done
+  1  error
+  2  wrong usage
+  3  not compose-ready; with --dry-run: changes are pending
+  4  locked by another kojisnap
+  5  try again later: hub offline, network, database restarting
+  6  a digest or a checksum did not match
+`
+
+// exitCode says which kind of trouble err is.
+func exitCode(err error) int {
+	var (
+		usage    usageError
+		notReady notReadyError
+		mismatch mismatchError
+		damaged  *snapfile.DamagedError
+		digest   *hardlink.DigestError
+		database *dbsync.TemporaryError
+		network  *hardlink.TemporaryError
+		bucket   *s3.Error
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
+		return exitDigest
+	case errors.As(err, &notReady):
+		return exitNotReady
+	case errors.Is(err, kojisnap.ErrLocked), errors.Is(err, dbsync.ErrLocked), errors.Is(err, hardlink.ErrLocked):
+		return exitLocked
+	case errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), hub.Temporary(err) && !errors.Is(err, syscall.ENOSPC):
+		return exitLater
+	}
+	return exitError
+}
+
+// usageError is a command line or a configuration that is wrong.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// quietError has been told already, on standard output.
+type quietError struct{ error }
+
+func (e quietError) Unwrap() error { return e.error }
+
+// notReadyError: staging is not compose-ready, or changes are pending.
+type notReadyError struct{ error }
+
+func (e notReadyError) Unwrap() error { return e.error }
+
+// mismatchError: a check of files found a digest that did not match.
+type mismatchError struct{ error }
+
+func (e mismatchError) Unwrap() error { return e.error }
+
+func pending() error { return notReadyError{quietError{errors.New("changes are pending")}} }
+
+// message is err in one line.
+func message(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted: " + clean(err.Error())
+	}
+	return clean(err.Error())
+}
+
+// clean keeps a hub's or a file's text from breaking the line or driving the terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}

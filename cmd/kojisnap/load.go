@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap"
+)
+
+var loadCommand = command{
+	name:  "load",
+	short: "merge a snapshot into the staging database",
+	long: `Load merges a snapshot into a staging database that kojisnap init has marked, in one
+transaction. Builds go to the read-only volume, or to the copy volume if their files were
+copied. What staging made stays. The hub stays up; nothing waits for the load.`,
+	examples: `
+kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
+kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
+kojisnap load -c stg.toml --on-conflict fail --json`,
+	setup: func(f *flags) runner {
+		var o loadFlags
+		f.section("load", nil, o.add)
+		return o.run
+	},
+}
+
+// loadFlags are the flags of load.
+type loadFlags struct {
+	db, snapshot, topdir, volume, copyVolume string
+	overlay, onConflict, waitFor             string
+	rollback, audit                          bool
+}
+
+func (o *loadFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
+	addSnapshot(fs, &o.snapshot)
+	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, to read what was copied (default: the store tells)")
+	addVolumes(fs, &o.volume, &o.copyVolume)
+	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …")
+	fs.Var(newChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "where staging holds the place of a row of production")
+	fs.StringVar(&o.waitFor, "wait-for", "", "wait until nobody holds a lock on `FILE` (flock), as running composes do")
+	fs.BoolVar(&o.rollback, "rollback", false, "allow a snapshot that is older than what the database holds")
+	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only what can have changed")
+}
+
+func addSnapshot(fs *pflag.FlagSet, id *string) {
+	fs.StringVar(id, "snapshot", "latest", "`ID` of the snapshot")
+}
+
+func addVolumes(fs *pflag.FlagSet, volume, copyVolume *string) {
+	fs.StringVar(volume, "volume", "prod", "`NAME` of the read-only volume: production's topdir")
+	fs.StringVar(copyVolume, "copy-volume", "staged", "`NAME` of the writable volume of copied builds")
+}
+
+func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
+	return kojisnap.LoadOptions{
+		LoadOptions: dbsync.LoadOptions{
+			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
+			Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
+		},
+		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
+	}
+}
+
+func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	if err := checkDSN(o.db); err != nil {
+		return err
+	}
+	s, snap, err := a.openSnapshot(ctx, o.snapshot)
+	if err != nil {
+		return err
+	}
+	r, err := kojisnap.Load(ctx, snap, s, o.options(a))
+	if err != nil {
+		return err
+	}
+	var show func(io.Writer)
+	if a.dryRun {
+		show = func(w io.Writer) { showLoad(w, r) }
+	}
+	if err := a.result(r, show); err != nil {
+		return err
+	}
+	if a.dryRun && r.Changed() {
+		return pending()
+	}
+	if !a.dryRun {
+		a.tellLoad(r)
+	}
+	return nil
+}
+
+// tellLoad warns of what did not go in, and says to who watches what did.
+func (a *app) tellLoad(r *dbsync.LoadReport) {
+	for _, e := range r.Conflicts {
+		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
+	}
+	for _, e := range r.Overwritten {
+		a.log.Warn("overwritten: production wins in an adopted database", "relation", e.Relation, "key", e.Key, "what", e.What)
+	}
+	if !r.Changed() {
+		a.tell("staging holds snapshot %s, event %d; nothing changed", r.Snapshot, r.Event)
+		return
+	}
+	var in, up, gone int64
+	for _, rel := range r.Relations {
+		in, up, gone = in+rel.Inserted, up+rel.Updated, gone+rel.Deleted+rel.Revoked
+	}
+	a.tell("staging holds snapshot %s, event %d: %d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts",
+		r.Snapshot, r.Event, in, up, gone, len(r.Touched), len(r.Conflicts))
+}
+
+// showLoad writes a report in stable lines.
+func showLoad(w io.Writer, r *dbsync.LoadReport) {
+	for _, rel := range r.Relations {
+		for _, c := range []struct {
+			what string
+			n    int64
+		}{
+			{"insert", rel.Inserted}, {"update", rel.Updated}, {"revoke", rel.Revoked}, {"unrevoke", rel.Unrevoked},
+			{"delete", rel.Deleted}, {"keep", rel.Kept}, {"leave out", rel.LeftOut},
+		} {
+			if c.n > 0 {
+				fmt.Fprintf(w, "%s %d %s\n", c.what, c.n, rel.Relation)
+			}
+		}
+	}
+	for _, t := range r.Touched {
+		fmt.Fprintf(w, "touch %s\n", t)
+	}
+	for _, list := range []struct {
+		what    string
+		entries []dbsync.Entry
+	}{{"conflict", r.Conflicts}, {"left out", r.LeftOut}, {"kept", r.Kept}, {"overwrite", r.Overwritten}} {
+		for _, e := range list.entries {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s %s: %s", list.what, e.Relation, e.Key, e.What)))
+		}
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, "note: "+clean(n))
+	}
+}

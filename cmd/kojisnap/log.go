@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// newLog returns the logger of the flags: warnings and errors, unless asked for more or less.
+func (a *app) newLog() *slog.Logger {
+	level := slog.LevelWarn
+	switch {
+	case a.debug:
+		level = slog.LevelDebug
+	case a.verbose:
+		level = slog.LevelInfo
+	case a.quiet:
+		level = slog.LevelError
+	}
+	if a.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(&lineHandler{out: a.stderr, level: level, mu: new(sync.Mutex)})
+}
+
+// lineHandler writes what people read in a terminal and in cron's mail: no time and level but
+// for what is out of the ordinary, then key=value.
+type lineHandler struct {
+	out   io.Writer
+	level slog.Level
+	attrs string
+	mu    *sync.Mutex
+}
+
+func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+
+func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	b.WriteString("kojisnap: ")
+	if r.Level >= slog.LevelWarn {
+		b.WriteString(strings.ToLower(r.Level.String()) + ": ")
+	}
+	b.WriteString(r.Message + h.attrs)
+	r.Attrs(func(a slog.Attr) bool {
+		b.WriteString(attr(a))
+		return true
+	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := fmt.Fprintln(h.out, clean(b.String()))
+	return err
+}
+
+func attr(a slog.Attr) string {
+	text := a.Value.Resolve().String()
+	if strings.ContainsAny(text, " \"=") || text == "" {
+		text = fmt.Sprintf("%q", text)
+	}
+	return " " + a.Key + "=" + text
+}
+
+func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := *h
+	for _, a := range attrs {
+		with.attrs += attr(a)
+	}
+	return &with
+}
+
+// WithGroup does not nest: nothing here logs groups.
+func (h *lineHandler) WithGroup(string) slog.Handler { return h }

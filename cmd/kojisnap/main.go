@@ -1,0 +1,129 @@
+// Command kojisnap keeps a staging Koji compose-ready.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+)
+
+// version is set by the build: -ldflags "-X main.version=1.2".
+var version = "0.1"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// command is one of kojisnap's commands.
+type command struct {
+	name, args string // args as usage shows them
+	short      string
+	long       string // what it does, for --help
+	examples   string
+	// setup adds the command's own flags and returns what runs it.
+	setup func(f *flags) runner
+}
+
+type runner func(ctx context.Context, a *app, args []string) error
+
+func commands() []command {
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, verifyCommand, syncCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand}
+}
+
+// run is the whole program but for the process's end: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	a := &app{stdout: stdout, stderr: stderr}
+	err := a.run(ctx, args)
+	if err == nil {
+		return exitDone
+	}
+	code := exitCode(err)
+	var quiet quietError
+	if !errors.As(err, &quiet) {
+		fmt.Fprintln(stderr, "kojisnap: "+message(err))
+	}
+	return code
+}
+
+func (a *app) run(ctx context.Context, args []string) error {
+	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" && len(args) == 1 {
+		out := a.stdout
+		if len(args) == 0 {
+			out = a.stderr
+		}
+		fmt.Fprint(out, usage())
+		if len(args) == 0 {
+			return usageError{quietError{errors.New("no command")}}
+		}
+		return nil
+	}
+	if args[0] == "--version" || args[0] == "version" {
+		fmt.Fprintln(a.stdout, "kojisnap", version)
+		return nil
+	}
+	if args[0] == "help" {
+		args = []string{args[1], "--help"}
+	}
+	all := commands()
+	at := slices.IndexFunc(all, func(c command) bool { return c.name == args[0] })
+	if at < 0 {
+		if strings.HasPrefix(args[0], "-") {
+			return usagef("the command comes first: kojisnap COMMAND %s …; kojisnap --help lists them", args[0])
+		}
+		return usagef("no command %q; kojisnap --help lists them", args[0])
+	}
+	cmd := all[at]
+	f := newFlags(cmd.name)
+	a.addFlags(f)
+	runCommand := cmd.setup(f)
+	f.set.SortFlags = false
+	f.set.SetOutput(io.Discard)
+	f.set.Usage = func() {}
+	if err := f.set.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprint(a.stdout, cmd.help(f))
+		return nil
+	} else if err != nil {
+		return usagef("%s: %v; kojisnap %s --help", cmd.name, err, cmd.name)
+	}
+	if err := a.begin(ctx, cmd.name, f); err != nil {
+		return err
+	}
+	defer a.end()
+	return runCommand(ctx, a, f.set.Args())
+}
+
+func usage() string {
+	var b strings.Builder
+	b.WriteString("kojisnap keeps a staging Koji compose-ready: it reads the production hub, loads the\nstaging database, copies the files that composes hardlink, and proves that they can run.\n\nUsage: kojisnap COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
+	}
+	b.WriteString("\nkojisnap COMMAND --help tells more.\n")
+	return b.String()
+}
+
+func (c command) help(f *flags) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nUsage: kojisnap %s\n\nFlags:\n%s\nCommon flags:\n%s\nExamples:\n%s\nExit codes:\n%s",
+		strings.TrimSpace(c.long), strings.TrimSpace(c.name+" [flags] "+c.args), f.own(), f.common(), indent(c.examples), exitCodes)
+	return b.String()
+}
+
+func indent(s string) string {
+	var b strings.Builder
+	for line := range strings.SplitSeq(strings.TrimSpace(s), "\n") {
+		b.WriteString("  " + line + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+)
+
+var pruneCommand = command{
+	name:  "prune",
+	short: "remove old snapshots from a store",
+	long: `Prune removes all snapshots but the latest, by event and then by time of making, and the segments
+that no snapshot names any more and that are older than 24 hours by the store's clock. What a
+snapshot needs that is being written stays.`,
+	examples: `
+kojisnap prune --keep 10 --store /var/lib/kojisnap
+kojisnap prune --keep 30 --store s3://bucket/koji --dry-run`,
+	setup: func(f *flags) runner {
+		var o pruneFlags
+		f.section("prune", nil, o.add)
+		return o.run
+	},
+}
+
+type pruneFlags struct{ keep int }
+
+func (o *pruneFlags) add(fs *pflag.FlagSet) {
+	fs.IntVar(&o.keep, "keep", 0, "how many snapshots stay, the latest `N`")
+}
+
+func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	if o.keep < 1 {
+		return usagef("prune wants --keep N, the number of snapshots that stay, at least 1")
+	}
+	s, err := a.openStore(false)
+	if err != nil {
+		return err
+	}
+	r, err := kojisnap.Prune(ctx, s, kojisnap.PruneOptions{Keep: o.keep, DryRun: a.dryRun, Log: a.log, Progress: a.progress})
+	if err != nil {
+		return err
+	}
+	var show func(io.Writer)
+	if a.dryRun {
+		show = func(w io.Writer) { showPrune(w, r) }
+	}
+	if err := a.result(r, show); err != nil {
+		return err
+	}
+	if a.dryRun && len(r.Removed)+len(r.Segments) > 0 {
+		return pending()
+	}
+	if !a.dryRun {
+		a.tell("%d snapshots and %d segments of %d bytes removed; %d snapshots stay", len(r.Removed), len(r.Segments), r.Bytes, len(r.Kept))
+	}
+	return nil
+}
+
+func showPrune(w io.Writer, r *kojisnap.PruneResult) {
+	for _, id := range r.Removed {
+		fmt.Fprintf(w, "remove snapshot %s\n", id)
+	}
+	for _, name := range r.Segments {
+		fmt.Fprintf(w, "remove %s\n", name)
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
+)
+
+var pullCommand = command{
+	name:  "pull",
+	short: "read a hub's relations for some tags into a snapshot",
+	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of
+some tags need, all at one event, and writes them to a store as a snapshot. It follows
+inheritance. It prints the snapshot's id, alone, on standard output.`,
+	examples: `
+kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
+kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
+kojisnap pull -c stg.toml --dry-run
+id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
+	setup: func(f *flags) runner {
+		var o pullFlags
+		f.section("pull", nil, o.add)
+		return o.run
+	},
+}
+
+// pullFlags are the flags of pull.
+type pullFlags struct {
+	hub, profile string
+	contact      string
+	jobs         int
+	tags         []string
+	event        int64
+	margin       time.Duration
+	full         bool
+	sweep        int
+	maxRate      float64
+	deadline     time.Duration
+}
+
+func (o *pullFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&o.hub, "hub", "", "`URL` of the production hub")
+	fs.StringVar(&o.profile, "profile", "", "the hub of Koji's profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
+	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read; repeatable, and what it inherits comes along")
+	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
+	fs.DurationVar(&o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
+	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
+	fs.IntVar(&o.sweep, "sweep", kojisnap.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
+	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
+	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
+	fs.DurationVar(&o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
+	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
+}
+
+// client returns the hub's client.
+func (o *pullFlags) client(a *app) (*hub.Client, error) {
+	if o.maxRate < 0 {
+		return nil, usagef("--max-rate %g: it cannot be negative", o.maxRate)
+	}
+	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate})
+}
+
+func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
+	switch {
+	case url != "" && profile != "":
+		return nil, usagef("both a hub's URL and a profile are given; one is enough")
+	case profile != "":
+		server, _, _, err := hub.Profile(profile)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		url = server
+	case url == "":
+		return nil, usagef("no hub: give --hub URL or --profile NAME")
+	}
+	o.UserAgent, o.Log = "kojisnap/"+version, a.log
+	c, err := hub.New(url, o)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
+	switch {
+	case len(o.tags) == 0:
+		return kojisnap.PullOptions{}, usagef("no tag: give --tag NAME, or tag = [\"NAME\"] in the configuration")
+	case o.event < 0:
+		return kojisnap.PullOptions{}, usagef("--event %d: events count from 1", o.event)
+	case o.sweep < 1:
+		return kojisnap.PullOptions{}, usagef("--sweep %d: one pull at least", o.sweep)
+	case o.deadline < 0:
+		return kojisnap.PullOptions{}, usagef("--deadline %s: it cannot be negative", o.deadline)
+	case o.margin < 0:
+		return kojisnap.PullOptions{}, usagef("--margin %s: it cannot be negative", o.margin)
+	}
+	margin := o.margin
+	if margin == 0 {
+		margin = -1 // none, where zero stands for the default
+	}
+	return kojisnap.PullOptions{
+		Tags: o.tags, Event: o.event, Margin: margin, Full: o.full, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
+	}, nil
+}
+
+func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	opt, err := o.options(a)
+	if err != nil {
+		return err
+	}
+	c, err := o.client(a)
+	if err != nil {
+		return err
+	}
+	// Rows pass through a pull in a hurry: the collector must not wait until as much again is
+	// garbage. What is needed stays far below.
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(150 << 20)
+	}
+	s, err := a.openStore(true)
+	if err != nil {
+		return err
+	}
+	r, err := kojisnap.Pull(ctx, c, s, opt)
+	if err != nil {
+		return err
+	}
+	for _, l := range r.LeftOut {
+		a.log.Warn("the hub could not give a row", "relation", l.Relation, "row", l.Row, "reason", l.Reason)
+	}
+	show := func(w io.Writer) { fmt.Fprintln(w, r.Snapshot) }
+	if a.dryRun {
+		show = func(w io.Writer) { showPlan(w, r) }
+	}
+	if err := a.result(r, show); err != nil {
+		return err
+	}
+	if a.dryRun && !r.Existing {
+		return pending()
+	}
+	if !a.dryRun {
+		a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
+			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
+	}
+	return nil
+}
+
+func showPlan(w io.Writer, r *kojisnap.PullResult) {
+	fmt.Fprintf(w, "hub %s (Koji %s)\nevent %d of %s\n", r.Hub, r.Koji, r.Event, r.EventTime.Format(time.RFC3339))
+	for _, t := range r.Scope.All {
+		fmt.Fprintf(w, "tag %s (%d)\n", t.Name, t.ID)
+	}
+	for _, name := range sortedKeys(r.Rows) {
+		if r.Rows[name] > 0 {
+			fmt.Fprintf(w, "about %d rows of %s, and what they refer to\n", r.Rows[name], name)
+		}
+	}
+	if r.Base != "" {
+		fmt.Fprintf(w, "going on from snapshot %s\n", r.Base)
+	}
+	fmt.Fprintf(w, "%-12s %-8s %9s %10s %12s %9s\n", "PLAN", "BY", "REQUESTS", "ROWS", "BYTES", "SECONDS")
+	for _, e := range r.Plan {
+		fmt.Fprintf(w, "%-12s %-8s %9d %10d %12d %9.1f\n", e.Relation, e.By, e.Requests, e.Rows, e.Bytes, e.Seconds)
+	}
+}

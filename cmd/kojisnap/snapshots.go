@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/snapfile"
+)
+
+var snapshotsCommand = command{
+	name:  "snapshots",
+	short: "list the snapshots of a store",
+	long:  "Snapshots lists what is in a store, the latest first.",
+	examples: `
+kojisnap snapshots --store /var/lib/kojisnap
+kojisnap snapshots -c stg.toml --json`,
+	setup: func(*flags) runner { return runSnapshots },
+}
+
+var showCommand = command{
+	name: "show", args: "ID",
+	short: "show what a snapshot holds",
+	long:  "Show tells what is in a snapshot: where it comes from, its tags, and the rows of each relation.",
+	examples: `
+kojisnap show latest --store /var/lib/kojisnap
+kojisnap show 419-0123456789ab -c stg.toml --json`,
+	setup: func(*flags) runner { return runShow },
+}
+
+func runSnapshots(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	s, err := a.openStore(false)
+	if err != nil {
+		return err
+	}
+	all, err := kojisnap.Snapshots(ctx, s)
+	if err != nil {
+		return err
+	}
+	type line struct {
+		ID      string          `json:"id"`
+		Event   int64           `json:"event"`
+		Time    time.Time       `json:"event_time"`
+		Created time.Time       `json:"created"`
+		Hub     string          `json:"hub"`
+		Tags    []string        `json:"tags"`
+		Totals  snapfile.Totals `json:"totals"`
+	}
+	lines := make([]line, len(all))
+	for i, snap := range all {
+		m := snap.Manifest
+		lines[i] = line{snap.ID, m.Event, m.EventTime, m.Created, m.Hub, m.Scope.Tags, m.Totals}
+	}
+	return a.result(lines, func(w io.Writer) {
+		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		defer tw.Flush()
+		for _, l := range lines {
+			fmt.Fprintf(tw, "%s\t%s\t%d rows\t%s\t%s\n", l.ID, l.Time.Format(time.RFC3339), l.Totals.Rows, l.Hub, clean(fmt.Sprint(l.Tags)))
+		}
+	})
+}
+
+func runShow(ctx context.Context, a *app, args []string) error {
+	if len(args) != 1 {
+		return usagef("show wants one snapshot's id, or latest")
+	}
+	_, snap, err := a.openSnapshot(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	m := snap.Manifest
+	return a.result(m, func(w io.Writer) {
+		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), m.Event,
+			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), clean(m.CreatedBy))
+		for _, t := range m.Scope.All {
+			fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
+		}
+		for _, r := range m.Relations {
+			if r.Rows > 0 {
+				fmt.Fprintf(w, "%d rows of %s\n", r.Rows, r.Name)
+			}
+		}
+		for _, l := range m.LeftOut {
+			fmt.Fprintln(w, clean(fmt.Sprintf("left out: %s %s: %s", l.Relation, l.Row, l.Reason)))
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/store/s3/s3test"
+)
+
+// TestStoreCommands runs what works on a store, on a directory and on S3.
+func TestStoreCommands(t *testing.T) {
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
+	t.Cleanup(srv.Close)
+	for name, place := range map[string]func(t *testing.T) string{
+		"dir": func(t *testing.T) string { return t.TempDir() },
+		"s3":  func(t *testing.T) string { return s3test.Start(t).URL(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := place(t)
+			pull := func(event string) string {
+				t.Helper()
+				return strings.TrimSpace(kojisnapOK(t, "pull", "--hub", srv.URL+"/kojihub", "--tag", "f42-compose", "--event", event, "--store", at))
+			}
+			early, late := pull("300"), pull("419")
+			if got := lines(kojisnapOK(t, "snapshots", "--store", at)); len(got) != 2 || !strings.HasPrefix(got[0], late+" ") || !strings.HasPrefix(got[1], early+" ") {
+				t.Errorf("snapshots: %q", got)
+			}
+			if got := kojisnapOK(t, "show", "latest", "--store", at); !strings.HasPrefix(got, "snapshot "+late+"\n") {
+				t.Errorf("show: %q", got)
+			}
+
+			var diff kojisnap.DiffResult
+			if err := json.Unmarshal([]byte(kojisnapOK(t, "diff", early, "latest", "--store", at, "--json")), &diff); err != nil {
+				t.Fatal(err)
+			}
+			if diff.A.ID != early || diff.B.ID != late || len(diff.Relations) == 0 {
+				t.Errorf("diff: %+v", diff)
+			}
+			text := lines(kojisnapOK(t, "diff", early, late, "--store", at))
+			want, asText, asJSON := map[string]int64{}, map[string]int64{}, map[string]int64{}
+			for i, r := range diff.Relations {
+				if i >= len(text) || text[i] != fmt.Sprintf("%s: %d added, %d removed, %d changed", r.Relation, r.Added, r.Removed, r.Changed) {
+					t.Fatalf("diff as text: %q", text)
+				}
+				for sign, n := range map[string]int64{"+ ": r.Added, "- ": r.Removed, "~ ": r.Changed} {
+					if n > 0 {
+						want[sign+r.Relation] = n
+					}
+				}
+			}
+			for _, l := range lines(kojisnapOK(t, "diff", early, late, "--store", at, "--rows")) {
+				asText[strings.Join(strings.Fields(l)[:2], " ")]++
+			}
+			for _, l := range lines(kojisnapOK(t, "diff", early, late, "--store", at, "--rows", "--json")) {
+				var row struct{ Relation, Change string }
+				if err := json.Unmarshal([]byte(l), &row); err != nil {
+					t.Fatal(err)
+				}
+				asJSON[map[string]string{"added": "+ ", "removed": "- ", "changed": "~ "}[row.Change]+row.Relation]++
+			}
+			if len(want) == 0 || !maps.Equal(asText, want) || !maps.Equal(asJSON, want) {
+				t.Errorf("rows as text: %v\nas JSON: %v\nwant: %v", asText, asJSON, want)
+			}
+			if got := kojisnapOK(t, "diff", late, late, "--store", at); got != "" {
+				t.Errorf("diff with itself: %q", got)
+			}
+
+			if out, errs, code := kojisnapRun(t, "prune", "--keep", "1", "--store", at, "--dry-run"); code != exitNotReady || out != "remove snapshot "+early+"\n" || errs != "" {
+				t.Errorf("prune --dry-run: %d, %q, %q", code, out, errs)
+			}
+			var pruned kojisnap.PruneResult
+			if err := json.Unmarshal([]byte(kojisnapOK(t, "prune", "--keep", "1", "--store", at, "--json")), &pruned); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(pruned.Kept, []string{late}) || !slices.Equal(pruned.Removed, []string{early}) || len(pruned.Segments) != 0 || pruned.Young == 0 {
+				t.Errorf("prune: %+v", pruned)
+			}
+			if got := kojisnapOK(t, "prune", "--keep", "1", "--store", at); got != "" {
+				t.Errorf("prune says %q without a terminal", got)
+			}
+			if _, errs, code := kojisnapRun(t, "show", early, "--store", at); code != exitError || !strings.Contains(errs, "no such snapshot") {
+				t.Errorf("show of a pruned snapshot: %d, %q", code, errs)
+			}
+			for _, args := range [][]string{{"prune"}, {"prune", "--keep", "0"}, {"prune", "--keep", "-1"}, {"prune", "--keep", "1", "x"}, {"diff", late}, {"diff", late, late, late}} {
+				if _, errs, code := kojisnapRun(t, append(args, "--store", at)...); code != exitUsage || len(lines(errs)) != 1 {
+					t.Errorf("%q: %d, %q", args, code, errs)
+				}
+			}
+		})
+	}
+}
+
+// TestStoreTrouble: each trouble with a bucket has its exit code and one line.
+func TestStoreTrouble(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	s3test.Start(t)
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	for _, test := range []struct {
+		store string
+		code  int
+		want  string
+	}{
+		{"s3://no-such-bucket-of-kojisnap/p", exitError, "does not exist"},
+		{"s3://bucket/p?endpoint=" + gone.URL, exitLater, "cannot be reached"},
+		{"s3://bucket/p?what=ever", exitUsage, "no option"},
+		{"s3:bucket/p", exitUsage, "want s3://BUCKET/PREFIX"},
+		{"gs://bucket/p", exitUsage, "want a directory or s3://BUCKET/PREFIX"},
+	} {
+		for _, args := range [][]string{{"snapshots"}, {"diff", "latest", "latest"}, {"prune", "--keep", "1"}} {
+			out, errs, code := kojisnapRun(t, append(args, "--store", test.store)...)
+			if code != test.code || out != "" || !strings.Contains(errs, test.want) || len(lines(errs)) != 1 {
+				t.Errorf("%q on %s: %d, %q, %q; want %d, %q", args, test.store, code, out, errs, test.code, test.want)
+			}
+		}
+	}
+}
+
+func kojisnapRun(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+func kojisnapOK(t *testing.T, args ...string) string {
+	t.Helper()
+	out, errs, code := kojisnapRun(t, args...)
+	if code != exitDone || errs != "" {
+		t.Fatalf("%q: %d, %q", args, code, errs)
+	}
+	return out
+}
+
+func lines(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+}

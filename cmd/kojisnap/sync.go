@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
+)
+
+var syncCommand = command{
+	name:  "sync",
+	short: "pull, copy, load, verify: all that a schedule runs",
+	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that
+no compose needs any longer, and verifies: in this order the hub never names a file that is
+not there. Its flags are those of the commands that it runs; --staging-hub is verify's --hub.
+Most come from the configuration, where each command has a table:
+
+    store = "/var/lib/kojisnap"
+    env   = "stg"
+    [pull]
+    hub = "https://koji.fedoraproject.org/kojihub"
+    tag = ["f42", "f43"]
+    [copy]
+    source = ["/mnt/fedora_koji_prod/koji"]
+    topdir = "/mnt/koji"
+    arch   = ["x86_64", "aarch64"]
+    sigkey = ["105ef944"]
+    [load]
+    db = "host=db.stg dbname=koji user=koji"
+    topdir = "/mnt/koji"
+    [verify]
+    hub    = "https://koji.stg.fedoraproject.org/kojihub"
+    topdir = "/mnt/koji"
+
+A key at the top level is for every command that has the flag.`,
+	examples: `
+kojisnap sync
+kojisnap sync -c stg.toml -v
+kojisnap sync -c stg.toml --lock-file /run/lock/kojisnap --exit-on-lock`,
+	setup: func(f *flags) runner {
+		var o syncFlags
+		f.section("pull", nil, o.pull.add)
+		f.section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
+		f.section("load", nil, o.load.add)
+		f.section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
+		f.section("sync", nil, func(fs *pflag.FlagSet) {
+			fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
+		})
+		f.set.Lookup("snapshot").Hidden = true // it is the one that was pulled
+		return o.run
+	},
+}
+
+type syncFlags struct {
+	pull     pullFlags
+	copy     copyFlags
+	load     loadFlags
+	verify   verifyFlags
+	noVerify bool
+}
+
+func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	// Wrong options of a late step must not show after hours of work.
+	opt, err := o.options(a)
+	if err != nil {
+		return err
+	}
+	s, err := a.openStore(true)
+	if err != nil {
+		return err
+	}
+	if a.dryRun {
+		return o.dryRun(ctx, a, s, opt)
+	}
+	r, err := kojisnap.Sync(ctx, s, opt)
+	if err != nil {
+		return err
+	}
+	err = a.result(r, func(w io.Writer) {
+		if r.Verify != nil {
+			a.showChecks(w, r.Verify)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	a.tellLoad(r.Load)
+	if err := a.tellCopy(r.Copy); err != nil || r.Verify == nil {
+		return err
+	}
+	return a.verdict(r.Verify)
+}
+
+// dryRun says what a sync would do: the pull's plan, and what the latest snapshot still brings.
+func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
+	r := &kojisnap.SyncResult{}
+	var err error
+	if r.Pull, err = kojisnap.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
+		return err
+	}
+	var snap *snapfile.Snapshot
+	if s != nil {
+		if snap, err = kojisnap.OpenSnapshot(ctx, s, "latest"); err != nil && !errors.Is(err, kojisnap.ErrNoSnapshot) {
+			return err
+		}
+	}
+	if snap != nil {
+		opt.Copy.DryRun, opt.Load.DryRun = true, true
+		if r.Copy, err = kojisnap.Copy(ctx, snap, s, opt.Copy); err != nil {
+			return err
+		}
+		if r.Load, err = kojisnap.Load(ctx, snap, s, opt.Load); err != nil {
+			return err
+		}
+	}
+	err = a.result(r, func(w io.Writer) {
+		fmt.Fprintln(w, "# pull")
+		showPlan(w, r.Pull)
+		if snap == nil {
+			return
+		}
+		fmt.Fprintln(w, "# copy of snapshot", snap.ID)
+		if _, e := r.Copy.Actions.WriteTo(w); e != nil {
+			err = e
+		}
+		fmt.Fprintln(w, "# load of snapshot", snap.ID)
+		showLoad(w, r.Load)
+	})
+	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
+		return pending()
+	}
+	return err
+}
+
+func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
+	if opt.Pull, err = o.pull.options(a); err != nil {
+		return opt, err
+	}
+	if opt.Hub, err = o.pull.client(a); err != nil {
+		return opt, err
+	}
+	if opt.Copy, err = o.copy.options(a); err != nil {
+		return opt, err
+	}
+	if err = checkDSN(o.load.db); err != nil {
+		return opt, err
+	}
+	opt.Load = o.load.options(a)
+	if opt.Load.Topdir == "" {
+		opt.Load.Topdir = opt.Copy.Topdir
+	}
+	if opt.NoVerify = o.noVerify; opt.NoVerify {
+		return opt, nil
+	}
+	if o.verify.topdir == "" {
+		o.verify.topdir = opt.Copy.Topdir
+	}
+	opt.Verify, err = o.verify.options(a)
+	return opt, err
+}

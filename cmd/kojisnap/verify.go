@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
+)
+
+var verifyCommand = command{
+	name:  "verify",
+	short: "is staging compose-ready?",
+	long: `Verify asks the staging hub as a compose tool asks it, pinned at the snapshot's event, and
+looks at the files below topdir that a compose would open and link. With --compose it makes a
+trial repository with hard links and createrepo_c. It prints what is not ready, and exits
+with code 3; code 6 if a file's digest did not match.`,
+	examples: `
+kojisnap verify --hub https://koji.stg.example.com/kojihub --topdir /mnt/koji --store /var/lib/kojisnap
+kojisnap verify -c stg.toml --against https://koji.fedoraproject.org/kojihub
+kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --compose-user apache`,
+	setup: func(f *flags) runner {
+		var o verifyFlags
+		f.section("verify", nil, o.add)
+		return o.run
+	},
+}
+
+// verifyFlags are the flags of verify.
+type verifyFlags struct {
+	wantFlags
+	hub, against, db, topdir, topurl string
+	snapshot, compose, composeUser   string
+	digest                           bool
+	jobs                             int
+}
+
+func (o *verifyFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&o.hub, "hub", "", "`URL` of the staging hub")
+	fs.StringVar(&o.against, "against", "", "`URL` of the production hub to compare with (default: the snapshot)")
+	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir (default: files are not looked at)")
+	fs.StringVar(&o.topurl, "topurl", "", "`URL` that serves topdir (default: not looked at)")
+	addSnapshot(fs, &o.snapshot)
+	o.wantFlags.add(fs)
+	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags were copied")
+	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, for the conflicts on record (default: none are taken off)")
+	fs.StringVar(&o.compose, "compose", "", "make a trial repository in `DIR`, which must be empty or not there")
+	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
+	fs.BoolVar(&o.digest, "digest", true, "read every file and check its digest, not only its size")
+	fs.IntVar(&o.jobs, "jobs", 4, "requests and files at once")
+}
+
+// options makes the options, but for the snapshot.
+func (o *verifyFlags) options(a *app) (kojisnap.VerifyOptions, error) {
+	opt := kojisnap.VerifyOptions{
+		Want: o.want(a), Topdir: o.topdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
+		Digest: o.digest, Jobs: o.jobs, Log: a.log, Progress: a.progress,
+	}
+	var err error
+	if o.hub == "" {
+		return opt, usagef("no staging hub: give --hub URL, or hub in [verify] of the configuration")
+	}
+	if opt.Hub, err = a.client(o.hub, "", hub.Options{Jobs: o.jobs}); err != nil {
+		return opt, err
+	}
+	if o.against != "" {
+		if opt.Against, err = a.client(o.against, "", hub.Options{Jobs: o.jobs}); err != nil {
+			return opt, err
+		}
+	}
+	return opt, nil
+}
+
+func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	opt, err := o.options(a)
+	if err != nil {
+		return err
+	}
+	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot); err != nil {
+		return err
+	}
+	if o.db != "" {
+		if opt.Conflicts, err = kojisnap.ReadConflicts(ctx, o.db, opt.Snapshot); err != nil {
+			return err
+		}
+	}
+	r, err := kojisnap.Verify(ctx, opt)
+	if err != nil {
+		return err
+	}
+	if err := a.result(r, func(w io.Writer) { a.showChecks(w, r) }); err != nil {
+		return err
+	}
+	return a.verdict(r)
+}
+
+// showChecks writes the checks that failed, and to a person all.
+func (a *app) showChecks(w io.Writer, r *kojisnap.VerifyResult) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	defer tw.Flush()
+	for _, c := range r.Checks {
+		if c.Status == kojisnap.StatusFailed || a.terminal || a.verbose {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, c.Name, c.Tag, c.Arch, clean(c.Detail))
+			for _, e := range c.Examples {
+				fmt.Fprintf(tw, "\t\t\t\t%s\n", clean(e))
+			}
+		}
+	}
+}
+
+// verdict is what the checks come to, for the exit code.
+func (a *app) verdict(r *kojisnap.VerifyResult) error {
+	switch {
+	case r.DigestMismatch():
+		return mismatchError{quietError{errors.New("a digest did not match")}}
+	case !r.Ready():
+		return notReadyError{quietError{errors.New("not compose-ready")}}
+	}
+	a.tell("staging is compose-ready at event %d", r.Event)
+	return nil
+}
