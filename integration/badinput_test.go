@@ -1,0 +1,384 @@
+package integration_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/store/dir"
+)
+
+// bad is one case: what is wrong, and how kojisnap answers.
+type bad struct {
+	name string
+	// make spoils the world and returns the arguments.
+	make func(t *testing.T, w *world) []string
+	code int
+	says []string // what the one line on standard error names
+}
+
+// check runs a case: one line, the right code, and nothing changed.
+func (b bad) check(t *testing.T, w *world) {
+	args := b.make(t, w)
+	before := w.state(t)
+	o := kojisnapRun(t, args...)
+	if o.code != b.code {
+		t.Errorf("exit code %d, want %d", o.code, b.code)
+	}
+	if o.stdout != "" {
+		t.Errorf("standard output: %q", o.stdout)
+	}
+	// Repetitions are warned of; what it came to is the last line, and one.
+	lines := strings.Split(strings.TrimSuffix(o.stderr, "\n"), "\n")
+	last := lines[len(lines)-1]
+	for _, l := range lines[:len(lines)-1] {
+		if !strings.HasPrefix(l, "kojisnap: warn: ") {
+			t.Errorf("more than one line: %q", o.stderr)
+		}
+	}
+	for _, s := range b.says {
+		if !strings.Contains(last, s) {
+			t.Errorf("%q does not name %q", last, s)
+		}
+	}
+	if !strings.HasPrefix(last, "kojisnap: ") || len(last) > 700 || strings.ContainsAny(last, "\x00\x1b\x07") {
+		t.Errorf("not a clear line: %q", last)
+	}
+	if after := w.state(t); after != before {
+		t.Errorf("something changed:\n%s", firstDifference(before, after))
+	}
+	t.Log(last)
+}
+
+func firstDifference(a, b string) string {
+	as, bs := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(as), len(bs)) {
+		if as[i] != bs[i] {
+			return fmt.Sprintf("before: %s\nafter:  %s", as[i], bs[i])
+		}
+	}
+	return fmt.Sprintf("%d lines before, %d after", len(as), len(bs))
+}
+
+func (w *world) pullArgs(more ...string) []string {
+	return append([]string{"pull", "--hub", w.prodURL, "--store", w.store.String(), "--event", "419"}, more...)
+}
+
+func (w *world) loadArgs(more ...string) []string {
+	return append([]string{"load", "--db", w.dsn, "--store", w.store.String(), "--env", "stg"}, more...)
+}
+
+func (w *world) copyArgs(more ...string) []string {
+	return append([]string{"copy", "--topdir", w.topdir, "--source", w.prodTree, "--store", w.store.String()}, more...)
+}
+
+// tampered serves production with replies changed, and returns pull's arguments for it.
+func (w *world) tampered(t *testing.T, method string, change func([]byte) []byte) []string {
+	_, url := serve(t, w.prodRows, hubtest.Options{Tamper: func(m string, body []byte) []byte {
+		if m == method {
+			return change(body)
+		}
+		return body
+	}})
+	w.prodURL = url
+	return w.pullArgs("--tag", "f42")
+}
+
+func (w *world) update(t testing.TB, table string, where, set hubtest.Values) {
+	t.Helper()
+	n, err := w.prodRows.Update(table, where, set)
+	must(t, err)
+	if n == 0 {
+		t.Fatalf("no row of %s has %v", table, where)
+	}
+}
+
+// hostile is a case in which production has a hostile name.
+func hostile(name, table string, where, set hubtest.Values, says ...string) bad {
+	return bad{name, func(t *testing.T, w *world) []string {
+		w.update(t, table, where, set)
+		return w.pullArgs("--tag", "f42-compose")
+	}, 1, says}
+}
+
+func TestBadHub(t *testing.T) {
+	for _, b := range []bad{
+		{"unknown tag", func(t *testing.T, w *world) []string { return w.pullArgs("--tag", "f42", "--tag", "no-such") }, 1, []string{`"no-such"`, "419"}},
+		{"future event", func(t *testing.T, w *world) []string { return w.pullArgs("--tag", "f42", "--event", "1000000") }, 1, []string{"1000000"}},
+		{"HTML", func(t *testing.T, w *world) []string {
+			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				rw.Header().Set("Content-Type", "text/html")
+				io.WriteString(rw, "<!DOCTYPE html><html><body>Koji</body></html>")
+			}))
+			t.Cleanup(srv.Close)
+			w.prodURL = srv.URL
+			return w.pullArgs("--tag", "f42")
+		}, 1, []string{"HTML", "kojihub"}},
+		{"reply cut short", func(t *testing.T, w *world) []string {
+			return w.tampered(t, "queryHistory", func(b []byte) []byte { return b[:len(b)*2/3] })
+		}, 5, []string{"queryHistory"}},
+		{"ill-formed reply", func(t *testing.T, w *world) []string {
+			return w.tampered(t, "getTag", func(b []byte) []byte { return []byte(strings.Replace(string(b), "</name>", "</nome>", 1)) })
+		}, 1, []string{"getTag", "byte"}},
+		{"control character in a build", func(t *testing.T, w *world) []string {
+			w.update(t, "build", hubtest.Values{"id": 1}, hubtest.Values{"extra": `{"a": "x` + "\\u0001" + `"}`})
+			return w.pullArgs("--tag", "f42")
+		}, 1, []string{"build 1:", "getBuild"}},
+		{"offline", func(t *testing.T, w *world) []string {
+			_, w.prodURL = serve(t, w.prodRows, hubtest.Options{Offline: func() string { return "planned outage" }})
+			return w.pullArgs("--tag", "f42")
+		}, 5, []string{"planned outage"}},
+		{"wants a login", func(t *testing.T, w *world) []string {
+			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(401) }))
+			t.Cleanup(srv.Close)
+			w.prodURL = srv.URL
+			return w.pullArgs("--tag", "f42")
+		}, 1, []string{"login"}},
+		{"nobody there", func(t *testing.T, w *world) []string {
+			w.prodURL = "http://127.0.0.1:1/kojihub"
+			return w.pullArgs("--tag", "f42")
+		}, 5, []string{"127.0.0.1:1", "refused"}},
+		hostile("package ../", "package", hubtest.Values{"name": "bash"}, hubtest.Values{"name": "../../etc"}, `"../../etc"`),
+		hostile("newline in a version", "build", hubtest.Values{"id": 1}, hubtest.Values{"version": "1\n2"}, "build 1", `"1\n2"`),
+		hostile("slash in a release", "build", hubtest.Values{"id": 1}, hubtest.Values{"release": "1/../../x"}, "build 1", `"1/../../x"`),
+		hostile("arch ..", "rpminfo", hubtest.Values{"id": 53}, hubtest.Values{"arch": ".."}, "rpminfo 53", `".."`),
+		hostile("sigkey", "rpmsigs", hubtest.Values{"rpm_id": 53}, hubtest.Values{"sigkey": "../../../root"}, "rpm 53", `"../../../root"`),
+		hostile("file name", "archiveinfo", hubtest.Values{"id": 1}, hubtest.Values{"filename": "a/../../../b"}, "archiveinfo 1", `"a/../../../b"`),
+		hostile("NUL", "package", hubtest.Values{"name": "bash"}, hubtest.Values{"name": "ba\x00sh"}),
+		{"store is missing", func(t *testing.T, w *world) []string {
+			return []string{"pull", "--hub", w.prodURL, "--tag", "f42", "--event", "419", "--store", filepath.Join(t.TempDir(), "a", "b")}
+		}, 1, []string{"store", "no such file"}},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel() // those that try again wait most of the time
+			b.check(t, newHubWorld(t))
+		})
+	}
+}
+
+func TestBadDatabase(t *testing.T) {
+	pulled := func(t *testing.T, w *world) { w.pull(t, lastEvent, "f42") }
+	for _, b := range []bad{
+		{"not marked", func(t *testing.T, w *world) []string { pulled(t, w); return w.loadArgs() }, 1, []string{"kojisnap init"}},
+		{"not Koji's", func(t *testing.T, w *world) []string {
+			pulled(t, w)
+			w.dsn = dbtest.Empty(t)
+			return w.loadArgs()
+		}, 1, []string{"Koji"}},
+		{"not Koji's, init", func(t *testing.T, w *world) []string {
+			w.dsn = dbtest.Empty(t)
+			return []string{"init", "--db", w.dsn}
+		}, 1, []string{"Koji"}},
+		{"a table is gone", func(t *testing.T, w *world) []string {
+			w.init(t)
+			pulled(t, w)
+			dbtest.Exec(t, w.dsn, "DROP TABLE rpmsigs")
+			return w.loadArgs()
+		}, 1, []string{"rpmsigs"}},
+		{"a newer schema", func(t *testing.T, w *world) []string {
+			w.init(t)
+			pulled(t, w)
+			dbtest.Exec(t, w.dsn, "ALTER TABLE build ADD COLUMN flavor text NOT NULL")
+			return w.loadArgs()
+		}, 1, []string{"build", "flavor"}},
+		{"another environment", func(t *testing.T, w *world) []string {
+			w.init(t)
+			pulled(t, w)
+			return append(w.loadArgs(), "--env", "qa")
+		}, 1, []string{`"stg"`, `"qa"`}},
+		{"a production database", func(t *testing.T, w *world) []string {
+			w.dsn = dbtest.Production(t)
+			return []string{"init", "--db", w.dsn}
+		}, 1, []string{"--adopt"}},
+		{"adopt without the right name", func(t *testing.T, w *world) []string {
+			w.dsn = dbtest.Production(t)
+			return []string{"init", "--db", w.dsn, "--adopt", "--confirm", "koji@1"}
+		}, 1, []string{"koji@1"}},
+		{"nobody there", func(t *testing.T, w *world) []string {
+			pulled(t, w)
+			return append(w.loadArgs(), "--db", "postgres://koji:secret@127.0.0.1:1/koji")
+		}, 5, []string{"127.0.0.1"}},
+		{"no such database", func(t *testing.T, w *world) []string {
+			pulled(t, w)
+			return append(w.loadArgs(), "--db", w.dsn+"&dbname=nope")
+		}, 1, []string{"nope"}},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			w := newHubWorld(t)
+			w.addDatabase(t)
+			b.check(t, w)
+		})
+	}
+}
+
+func TestBadSnapshot(t *testing.T) {
+	segment := func(t *testing.T, w *world, relation string) string {
+		snap := w.pull(t, lastEvent, "f42")
+		return filepath.Join(w.store.String(), snap.Relation(relation).Segments[0].Object())
+	}
+	for _, b := range []bad{
+		{"empty store", func(t *testing.T, w *world) []string { return w.loadArgs() }, 1, []string{"kojisnap pull"}},
+		{"no such snapshot", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "7-0123456789ab") }, 1, []string{"7-0123456789ab"}},
+		{"hostile id", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 1, []string{`"../../etc/passwd"`}},
+		{"segment is missing", func(t *testing.T, w *world) []string {
+			w.init(t)
+			must(t, os.Remove(segment(t, w, "rpmsigs")))
+			return w.loadArgs()
+		}, 1, []string{"segments/", "no such file"}},
+		{"segment is damaged", func(t *testing.T, w *world) []string {
+			w.init(t)
+			path := segment(t, w, "rpminfo")
+			body, err := os.ReadFile(path)
+			must(t, err)
+			body[len(body)/2] ^= 0xff
+			must(t, os.WriteFile(path, body, 0o644))
+			return w.loadArgs()
+		}, 6, []string{"segments/", "damaged"}},
+		{"manifest is damaged", func(t *testing.T, w *world) []string {
+			snap := w.pull(t, lastEvent, "f42")
+			path := filepath.Join(w.store.String(), "snapshots", snap.ID+".json")
+			body, err := os.ReadFile(path)
+			must(t, err)
+			must(t, os.WriteFile(path, []byte(strings.Replace(string(body), "f42", "f43", 1)), 0o644))
+			return w.loadArgs()
+		}, 6, []string{"damaged"}},
+		{"manifest of a newer version", func(t *testing.T, w *world) []string {
+			must(t, w.store.Put(t.Context(), "snapshots/9-0123456789ab.json", strings.NewReader(`{"format": "kojisnap-snapshot", "version": 2}`)))
+			return w.loadArgs()
+		}, 1, []string{"9-0123456789ab", "newer"}},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			w := newHubWorld(t)
+			w.addDatabase(t)
+			b.check(t, w)
+		})
+	}
+}
+
+func TestBadTopdir(t *testing.T) {
+	for _, b := range []bad{
+		{"missing", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			return w.copyArgs("--topdir", filepath.Join(w.topdir, "missing"))
+		}, 1, []string{"topdir", "missing"}},
+		{"missing, and no source", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			return []string{"copy", "--store", w.store.String(), "--topdir", filepath.Join(w.topdir, "missing")}
+		}, 1, []string{"topdir", "missing"}},
+		{"the read-only volume itself", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			return w.copyArgs("--topdir", w.prodTree)
+		}, 1, []string{"read-only volume"}},
+		{"below the read-only volume", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			return w.copyArgs("--topdir", filepath.Join(w.prodTree, "repos"))
+		}, 1, []string{"read-only volume"}},
+		{"no source", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			return []string{"copy", "--topdir", w.topdir, "--store", w.store.String()}
+		}, 1, []string{"--source"}},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			w := newHubWorld(t)
+			w.addTree(t)
+			b.check(t, w)
+		})
+	}
+}
+
+// TestFullTopdir fills a real file system. The build that did not fit is not there at all;
+// with room again, the same command completes.
+func TestFullTopdir(t *testing.T) {
+	w := newHubWorld(t)
+	w.addTree(t)
+	w.pull(t, lastEvent, "f42")
+	const size = 600 << 10
+	if err := syscall.Mount("tmpfs", w.topdir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+		t.Skipf("mounting a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { must(t, syscall.Unmount(w.topdir, syscall.MNT_DETACH)) })
+	o := kojisnapRun(t, w.copyArgs()...)
+	if o.code != 1 || !strings.Contains(o.stderr, "full") || !strings.Contains(o.stderr, w.topdir) {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	must(t, syscall.Mount("tmpfs", w.topdir, "tmpfs", syscall.MS_REMOUNT, "size=64m"))
+	succeed(t, w.copyArgs()...)
+	if o := kojisnapRun(t, w.copyArgs("--dry-run")...); o.code != 0 {
+		t.Errorf("after completing: exit code %d\n%s", o.code, o.stdout)
+	}
+}
+
+// TestDamagedSource flips a byte of an rpm at production: code 6, its name, and the file is
+// not there.
+func TestDamagedSource(t *testing.T) {
+	w := newHubWorld(t)
+	w.addTree(t)
+	w.pull(t, lastEvent, "f42")
+	const rpm = "packages/filesystem/3.18/36.fc42/x86_64/filesystem-3.18-36.fc42.x86_64.rpm"
+	path := filepath.Join(w.prodTree, rpm)
+	body, err := os.ReadFile(path)
+	must(t, err)
+	body[len(body)-10] ^= 0xff
+	must(t, os.WriteFile(path, body, 0o644))
+	o := kojisnapRun(t, w.copyArgs()...)
+	if o.code != 6 || !strings.Contains(o.stderr, "filesystem-3.18-36.fc42.x86_64.rpm") {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(w.topdir, "vol/staged", rpm)); err == nil {
+		t.Error("the damaged rpm is visible")
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "c.toml")
+	must(t, os.WriteFile(config, []byte("[pull]\nhubb = \"x\"\n"), 0o644))
+	for _, test := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{}, ""},
+		{[]string{"plul"}, `"plul"`},
+		{[]string{"pull", "--nope"}, "--nope"},
+		{[]string{"pull", "--hub", "http://127.0.0.1:1/kojihub"}, "--tag"},
+		{[]string{"pull", "--tag", "f42"}, "--hub"},
+		{[]string{"pull", "--tag", "f42", "--hub", "ftp://x"}, "ftp://x"},
+		{[]string{"pull", "--tag", "f42", "--hub", "http://127.0.0.1:1/kojihub"}, "--store"},
+		{[]string{"pull", "extra"}, `"extra"`},
+		{[]string{"pull", "-c", config}, "hubb"},
+		{[]string{"pull", "-c", config + ".missing"}, "c.toml.missing"},
+		{[]string{"load", "--store", "/tmp"}, "--db"},
+		{[]string{"load", "--on-conflict", "shrug"}, "shrug"},
+		{[]string{"copy", "--store", "/tmp"}, "--topdir"},
+		{[]string{"copy", "--bwlimit", "fast"}, "fast"},
+		{[]string{"verify", "--store", "/tmp"}, "--hub"},
+		{[]string{"show", "--store", "/tmp"}, "id"},
+	} {
+		o := kojisnapRun(t, test.args...)
+		if o.code != 2 || !strings.Contains(o.stderr, test.says) || o.stdout != "" {
+			t.Errorf("%v: exit code %d, %q, %q", test.args, o.code, o.stdout, o.stderr)
+		}
+	}
+}
+
+func TestLocked(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "lock")
+	unlock, err := kojisnap.Lock(t.Context(), lock, false)
+	must(t, err)
+	o := kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock")
+	if o.code != 4 || !strings.Contains(o.stderr, lock) {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	unlock()
+	s, err := dir.Open(t.TempDir())
+	must(t, err)
+	succeed(t, "snapshots", "--store", s.String(), "--lock-file", lock, "--exit-on-lock")
+}

@@ -1,0 +1,67 @@
+package integration_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// built is kojisnap, built once.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func binary(t testing.TB) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "kojisnap-bin-"); built.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-o", built.dir, "kojisnap/cmd/kojisnap").CombinedOutput()
+		if err != nil {
+			built.err = fmt.Errorf("go build: %w: %s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "kojisnap")
+}
+
+// outcome is what a run of kojisnap came to.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+func kojisnapRun(t testing.TB, args ...string) outcome {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary(t), args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// No configuration of this machine's, and no PG… of the environment.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir()}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// succeed runs kojisnap and wants silence on standard error: without a terminal only trouble is told.
+func succeed(t testing.TB, args ...string) string {
+	t.Helper()
+	o := kojisnapRun(t, args...)
+	if o.code != 0 || o.stderr != "" {
+		t.Fatalf("kojisnap %v: exit code %d\n%s%s", args, o.code, o.stdout, o.stderr)
+	}
+	return o.stdout
+}

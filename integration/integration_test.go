@@ -1,0 +1,140 @@
+// Package integration tests the whole system on real components: hubs that are held to
+// recordings of a real one, PostgreSQL, real rpms on real file systems, and kojisnap itself as
+// its users run it.
+package integration_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/store/dir"
+)
+
+func TestMain(m *testing.M) {
+	code := dbtest.Main(m)
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// lastEvent is the newest event of the recorded production.
+const lastEvent = 419
+
+// admin is what an operator does to a fresh database before anything else: a first user, with
+// the admin permission.
+const admin = `
+INSERT INTO users (name, status, usertype) VALUES ('stgadmin', 0, 0);
+INSERT INTO user_krb_principals (user_id, krb_principal) VALUES (1, 'stgadmin@STG.EXAMPLE.COM');
+INSERT INTO user_perms (user_id, perm_id, creator_id) VALUES (1, 1, 1);`
+
+// world is a production and a staging.
+type world struct {
+	prodRows *hubtest.Memory
+	prod     *hub.Client
+	prodURL  string
+	prodTree string
+
+	dsn        string // of staging's database
+	staging    *hub.Client
+	stagingURL string
+	topdir     string
+	store      store.Store
+}
+
+// newWorld makes a world with everything.
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := newHubWorld(t)
+	w.addTree(t)
+	w.addDatabase(t)
+	return w
+}
+
+// newHubWorld makes a world with a production hub and a store.
+func newHubWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{topdir: filepath.Join(t.TempDir(), "mnt-koji"), prodTree: filepath.Join(t.TempDir(), "prod")}
+	must(t, os.Mkdir(w.topdir, 0o755))
+	must(t, os.Mkdir(w.prodTree, 0o755))
+	var err error
+	w.prodRows, err = hubtest.Rows(kojiprod.Rows())
+	must(t, err)
+	w.prod, w.prodURL = serve(t, w.prodRows, hubtest.Options{Topdir: w.prodTree})
+	w.store, err = dir.Open(filepath.Join(t.TempDir(), "store"))
+	must(t, err)
+	return w
+}
+
+// addTree adds production's files.
+func (w *world) addTree(t testing.TB) { must(t, kojiprod.ExtractTree(w.prodTree)) }
+
+// addDatabase adds a fresh staging database with an admin in it, and its hub.
+func (w *world) addDatabase(t testing.TB) {
+	t.Helper()
+	w.dsn = dbtest.Fresh(t)
+	dbtest.Exec(t, w.dsn, admin)
+	staging, err := hubtest.PostgreSQL(t.Context(), w.dsn)
+	must(t, err)
+	t.Cleanup(staging.Close)
+	w.staging, w.stagingURL = serve(t, staging, hubtest.Options{Topdir: w.topdir})
+}
+
+func serve(t testing.TB, src hubtest.Source, o hubtest.Options) (*hub.Client, string) {
+	t.Helper()
+	srv := httptest.NewServer(hubtest.New(src, o))
+	t.Cleanup(srv.Close)
+	c, err := hub.New(srv.URL+"/kojihub", hub.Options{Retries: -1})
+	must(t, err)
+	return c, srv.URL + "/kojihub"
+}
+
+func (w *world) init(t testing.TB) {
+	t.Helper()
+	conn, err := kojisnap.Connect(t.Context(), w.dsn)
+	must(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	_, err = dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+	must(t, err)
+}
+
+func (w *world) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapshot {
+	t.Helper()
+	r, err := kojisnap.Pull(t.Context(), w.prod, w.store, kojisnap.PullOptions{Tags: tags, Event: event, Program: "test"})
+	must(t, err)
+	snap, err := kojisnap.OpenSnapshot(t.Context(), w.store, r.Snapshot)
+	must(t, err)
+	return snap
+}
+
+func (w *world) copy(t testing.TB, snap *snapfile.Snapshot, want kojisnap.Want) *kojisnap.CopyResult {
+	t.Helper()
+	r, err := kojisnap.Copy(t.Context(), snap, w.store, kojisnap.CopyOptions{Want: want, Topdir: w.topdir, Sources: []string{w.prodTree}})
+	must(t, err)
+	return r
+}
+
+func (w *world) load(t testing.TB, snap *snapfile.Snapshot) *dbsync.LoadReport {
+	t.Helper()
+	r, err := kojisnap.Load(t.Context(), snap, w.store, kojisnap.LoadOptions{DSN: w.dsn, Topdir: w.topdir})
+	must(t, err)
+	return r
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,92 @@
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+)
+
+// state is all that kojisnap could have changed, as text: every row of the database, every
+// sequence, every file of topdir and store.
+func (w *world) state(t testing.TB) string {
+	t.Helper()
+	// What a pull that was cut off keeps to go on with is no snapshot.
+	kept := regexp.MustCompile(`(?m)^/pulls(/\S*)? .*\n`)
+	return w.database(t, "") + tree(t, w.topdir) + kept.ReplaceAllString(tree(t, w.store.String()), "")
+}
+
+// database returns the rows of Koji's tables that where chooses (all if it is empty), and with
+// all rows the sequences. Tables that a test dropped are passed over.
+func (w *world) database(t testing.TB, where string) string {
+	t.Helper()
+	if w.dsn == "" {
+		return ""
+	}
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, w.dsn)
+	must(t, err)
+	defer conn.Close(ctx)
+	var out strings.Builder
+	for _, table := range kojiprod.Tables() {
+		var there bool
+		must(t, conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", "public."+table).Scan(&there))
+		if !there {
+			continue
+		}
+		q := "SELECT t::text FROM public." + table + " t"
+		if where != "" {
+			q += " WHERE " + where
+		}
+		rows, err := conn.Query(ctx, q+" ORDER BY 1")
+		must(t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		must(t, err)
+		for _, l := range lines {
+			fmt.Fprintf(&out, "%s %s\n", table, l)
+		}
+	}
+	if where == "" {
+		rows, err := conn.Query(ctx, "SELECT sequencename || ' ' || coalesce(last_value, 0) FROM pg_sequences ORDER BY 1")
+		must(t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		must(t, err)
+		out.WriteString(strings.Join(lines, "\n") + "\n")
+	}
+	return out.String()
+}
+
+func tree(t testing.TB, root string) string {
+	t.Helper()
+	var lines []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		line := fmt.Sprintf("%s %s", strings.TrimPrefix(path, root), info.Mode())
+		if info.Mode().IsRegular() {
+			line += fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
+		}
+		if target, err := os.Readlink(path); err == nil {
+			line += " -> " + target
+		}
+		lines = append(lines, line)
+		return nil
+	})
+	must(t, err)
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
