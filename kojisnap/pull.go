@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/relation"
@@ -149,7 +151,8 @@ type puller struct {
 	parts *parts // nil: nothing is kept of a pull that is cut off
 	batch *batch // what this copy of the puller notes, nil: nothing
 
-	mu     *sync.Mutex // of what a way collects
+	slots  chan struct{} // for each request of a batch or page that may be under way
+	mu     *sync.Mutex   // of what a way collects
 	tables map[string]*table
 	btypes map[string][]byte // ids of build types by name
 	// arches of external repos, of hubs before 1.35
@@ -184,7 +187,7 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 	o.Progress = progress.OrDiscard(o.Progress)
 	o.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
 	p := &puller{hub: h, opt: o, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
-		mu: new(sync.Mutex), drafts: new(drafts), suspects: new(suspects), leftOut: new(leftOuts)}
+		slots: make(chan struct{}, h.Jobs()), mu: new(sync.Mutex), drafts: new(drafts), suspects: new(suspects), leftOut: new(leftOuts)}
 	for _, r := range relation.All() {
 		p.tables[r.Name] = newTable(r, o.TempDir)
 	}
@@ -270,13 +273,18 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 	}
 	bar := p.opt.Progress.Begin("write", int64(len(relation.All())))
 	defer bar.End()
-	for _, rel := range relation.All() {
-		r, err := p.tables[rel.Name].finish(ctx, p.base, p.keeps(rel), put)
-		if err != nil {
-			return nil, err
-		}
-		m.Relations = append(m.Relations, r)
-		bar.Add(1)
+	m.Relations = make([]snapfile.Relation, len(relation.All()))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(2) // each compresses, which takes memory
+	for i, rel := range relation.All() {
+		g.Go(func() (err error) {
+			m.Relations[i], err = p.tables[rel.Name].finish(gctx, p.base, p.keeps(rel), put)
+			bar.Add(1)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	if p.base != nil {
 		m.Parent, m.Chain = p.base.ID, p.base.Manifest.Chain+1

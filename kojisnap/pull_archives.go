@@ -28,7 +28,7 @@ func (p *puller) askArchives(ctx context.Context, s *stage, ids []int64) error {
 	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
-			calls[i] = hub.Call{Method: "listArchives", Kwargs: map[string]any{"buildID": id}}
+			calls[i] = hub.Call{Method: "listArchives", Args: []any{id}}
 		}
 		var typed []hub.Call
 		asked := map[string]bool{}

@@ -47,11 +47,7 @@ func (b *batchSize) answered(n int, took time.Duration) {
 // pullBuilds reads the builds that tagging refers to, with their rpms, signatures, types and
 // archives.
 func (p *puller) pullBuilds(ctx context.Context) error {
-	ids, err := p.buildsToAsk(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.listRPMs(ctx, "rpms", ids); err != nil {
+	if err := p.readBuilds(ctx); err != nil {
 		return err
 	}
 	// A draft that is promoted between the two calls is one thing in its build and another in
@@ -67,23 +63,67 @@ func (p *puller) pullBuilds(ctx context.Context) error {
 		if err := p.getBuilds(ctx, "", promoted, false); err != nil {
 			return err
 		}
+		had := setOf(p.tables["rpminfo"].all())
 		if err := p.listRPMs(ctx, "", promoted); err != nil {
 			return err
 		}
+		if err := p.askSignatures(ctx, nil, setOf(p.tables["rpminfo"].all()).without(had)); err != nil {
+			return err
+		}
 	}
-	if err := p.querySignatures(ctx); err != nil {
-		return err
-	}
-	return p.listArchives(ctx, ids)
+	return nil
 }
 
-// buildsToAsk returns the tagged builds that are asked for, after their rows were.
-func (p *puller) buildsToAsk(ctx context.Context) ([]int64, error) {
-	if p.carry == nil {
+// readBuilds reads the tagged builds that are to be asked for, with what belongs to them. Who
+// carries rows over knows which builds those are only when their rows are there.
+func (p *puller) readBuilds(ctx context.Context) error {
+	var ids []int64
+	var steps []func(context.Context) error
+	if p.carry != nil {
+		var err error
+		if ids, err = p.buildsToAsk(ctx); err != nil {
+			return err
+		}
+	} else {
 		tagged := p.tables["build"].wantedSet()
-		ids := slices.Collect(tagged.each())
-		return ids, p.getBuilds(ctx, "builds", ids, false)
+		ids = slices.Collect(tagged.each())
+		steps = append(steps, func(ctx context.Context) error { return p.getBuilds(ctx, "builds", ids, false) })
 	}
+	steps = append(steps, func(ctx context.Context) error {
+		if err := p.listRPMs(ctx, "rpms", ids); err != nil {
+			return err
+		}
+		return p.querySignatures(ctx)
+	}, func(ctx context.Context) error { return p.listArchives(ctx, ids) })
+	return together(ctx, steps...)
+}
+
+// together runs steps that do not need each other, so that the hub has work while one of them
+// comes to its end. They share the slots.
+func together(ctx context.Context, steps ...func(context.Context) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, step := range steps {
+		g.Go(func() error { return step(gctx) })
+	}
+	return g.Wait()
+}
+
+// takeSlot waits until one of the requests that may be under way is free to be made. What takes a
+// slot calls nothing that takes one.
+func (p *puller) takeSlot(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *puller) freeSlot() { <-p.slots }
+
+// buildsToAsk reads the rows of builds that may have changed since the base, and returns those
+// of which the rest is to be asked for too.
+func (p *puller) buildsToAsk(ctx context.Context) ([]int64, error) {
 	if err := p.chooseBuilds(ctx); err != nil {
 		return nil, err
 	}
@@ -230,7 +270,7 @@ func (p *puller) askRPMs(ctx context.Context, s *stage, ids []int64) error {
 	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
-			calls[i] = hub.Call{Method: "listRPMs", Kwargs: map[string]any{"buildID": id}}
+			calls[i] = hub.Call{Method: "listRPMs", Args: []any{id}}
 		}
 		return p.each(ctx, calls, func(_ int, r hub.Row) error { return p.putRPM(r.Value) }, mustNot("rpms of build", ids, 1))
 	})
@@ -328,7 +368,7 @@ func (p *puller) askSignatures(ctx context.Context, s *stage, ids []int64) error
 	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
-			calls[i] = hub.Call{Method: "queryRPMSigs", Kwargs: map[string]any{"rpm_id": id}}
+			calls[i] = hub.Call{Method: "queryRPMSigs", Args: []any{id}}
 		}
 		return p.each(ctx, calls, func(_ int, r hub.Row) error { return p.put("rpmsigs", r.Value) }, mustNot("signatures of rpm", ids, 1))
 	})
@@ -337,7 +377,7 @@ func (p *puller) askSignatures(ctx context.Context, s *stage, ids []int64) error
 // inBatches calls fn for slices of ids, some at the same time, with the puller that it is to use.
 func (p *puller) inBatches(ctx context.Context, s *stage, ids []int64, bar progress.Counter, fn func(context.Context, *puller, []int64) error) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.hub.Jobs()) // more would wait, and their waiting count as the hub's
+	g.SetLimit(p.hub.Jobs())
 	var size batchSize
 	size.Store(batchCalls)
 	for len(ids) > 0 {
@@ -345,12 +385,14 @@ func (p *puller) inBatches(ctx context.Context, s *stage, ids []int64, bar progr
 		batch := ids[:n]
 		ids = ids[n:]
 		g.Go(func() error {
-			if err := gctx.Err(); err != nil {
+			if err := p.takeSlot(gctx); err != nil {
 				return err
 			}
-			start := time.Now()
+			start := time.Now() // not before: to wait for a slot is not the hub's time
 			q, end := s.begin(p)
-			if err := fn(gctx, q, batch); err != nil {
+			err := fn(gctx, q, batch)
+			p.freeSlot()
+			if err != nil {
 				return err
 			}
 			size.answered(len(batch), time.Since(start))

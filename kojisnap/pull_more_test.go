@@ -320,7 +320,8 @@ func TestTagged(t *testing.T) {
 	}
 }
 
-// TestPullPromotion promotes a draft between the calls for its build and for its rpms.
+// TestPullPromotion promotes a draft between the calls for its build and for its rpms, whichever
+// comes first.
 func TestPullPromotion(t *testing.T) {
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
@@ -340,7 +341,7 @@ func TestPullPromotion(t *testing.T) {
 	promoted := false
 	h := hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
 		if method == "multiCall" && !promoted && strings.Contains(string(body), draft["release"]) {
-			promoted = true // right after the reply with the build was made
+			promoted = true // right after the reply with the build, or with its rpms, was made
 			for table, set := range map[string]hubtest.Values{
 				"build": {"draft": false, "release": strings.Split(draft["release"], ",")[0], "promoter": 1}, "rpminfo": {"draft": false},
 			} {
@@ -352,7 +353,7 @@ func TestPullPromotion(t *testing.T) {
 		}
 		return body
 	}})
-	snap := pull(t, client(t, h), newStore(t), lastEvent, "f42")
+	snap := pull(t, clientWith(t, h, hub.Options{Retries: -1, Jobs: 1}), newStore(t), lastEvent, "f42")
 	seen := 0
 	err = tagged.Each(t.Context(), snap, "build", func(r tagged.Row) {
 		if r.Int("id") == int64(id) {

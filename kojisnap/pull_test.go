@@ -34,9 +34,14 @@ func production(t testing.TB, opts hubtest.Options) (*hub.Client, *hubtest.Memor
 
 func client(t testing.TB, h *hubtest.Server) *hub.Client {
 	t.Helper()
+	return clientWith(t, h, hub.Options{Retries: -1})
+}
+
+func clientWith(t testing.TB, h *hubtest.Server, o hub.Options) *hub.Client {
+	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	c, err := hub.New(srv.URL+"/kojihub", hub.Options{Retries: -1})
+	c, err := hub.New(srv.URL+"/kojihub", o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,24 +130,46 @@ func (p *puller) tableRows(ctx context.Context, name string) (int64, error) {
 	}
 	var rows int64
 	for btype := range p.btypes {
-		v, err := p.hub.Call(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": btype, "queryOpts": map[string]any{"countOnly": true}}})
+		n, err := p.count(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": btype}})
 		if err != nil {
-			return 0, fmt.Errorf("number of builds of type %s: %w", btype, err)
+			return 0, err
 		}
-		n, _ := v.Int()
 		rows += n
 	}
 	return rows, nil
+}
+
+// count asks how many rows a call would answer.
+func (p *puller) count(ctx context.Context, call hub.Call) (int64, error) {
+	kwargs := map[string]any{"queryOpts": map[string]any{"countOnly": true}}
+	maps.Copy(kwargs, call.Kwargs)
+	counted := hub.Call{Method: call.Method, Kwargs: kwargs}
+	v, err := p.hub.Call(ctx, counted)
+	if err != nil {
+		return 0, fmt.Errorf("count: %w", err)
+	}
+	n, ok := v.Int()
+	if !ok {
+		return 0, fmt.Errorf("%s answered %s, not a number", counted, v.Kind())
+	}
+	return n, nil
 }
 
 // errUnpaged says that a table could not be paged through: the hub cannot encode a row, or rows
 // kept vanishing in between. One by one it still goes.
 var errUnpaged = errors.New("not to be had by pages")
 
-// pages gives all rows of a method in the order of their keys to fn, which may be called
-// concurrently, and more than once for a row. Each page begins with the last row of the one
-// before: if it does not, rows went meanwhile and others moved up, and all is read again.
+// pages gives all rows of a method, about rows of them, in the order of their keys to fn, which
+// may be called concurrently, and more than once for a row. Each page begins with the last row of
+// the one before: if it does not, rows went meanwhile and others moved up, and all is read again.
+// With rows below 0 the hub is asked for their number.
 func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, rows int64, fn func(hub.Value) error) error {
+	if rows < 0 {
+		var err error
+		if rows, err = p.count(ctx, call); err != nil {
+			return err
+		}
+	}
 	for range 3 {
 		moved, err := p.pagesOnce(ctx, call, order, size, rows, fn)
 		switch {
@@ -176,6 +198,10 @@ func (p *puller) pagesOnce(ctx context.Context, call hub.Call, order string, siz
 		return false, err
 	}
 	get := func(ctx context.Context, at int64) (e pageEnds, err error) {
+		if err := p.takeSlot(ctx); err != nil {
+			return e, err
+		}
+		defer p.freeSlot()
 		kwargs := map[string]any{"queryOpts": map[string]any{"order": order, "limit": size, "offset": at * (size - 1), "asList": true}}
 		maps.Copy(kwargs, call.Kwargs)
 		err = p.hub.Stream(ctx, hub.Call{Method: call.Method, Kwargs: kwargs}, func(r hub.Row) error {
@@ -196,7 +222,7 @@ func (p *puller) pagesOnce(ctx context.Context, call hub.Call, order string, siz
 	}
 	ends := make([]pageEnds, max(1, rows/(size-1)))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
+	g.SetLimit(p.hub.Jobs())
 	for i := range ends {
 		g.Go(func() (err error) {
 			ends[i], err = get(gctx, int64(i))
@@ -312,7 +338,7 @@ func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) 
 	for _, call := range others {
 		if key := fmt.Sprint(call.Kwargs); !seen[key] {
 			seen[key] = true
-			if err := p.pages(ctx, call, "build_id", size, 0, note); err != nil {
+			if err := p.pages(ctx, call, "build_id", size, -1, note); err != nil {
 				return nil, err
 			}
 		}
@@ -321,7 +347,7 @@ func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) 
 	if !isType {
 		return ids, nil
 	}
-	err = p.pages(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "rpm"}}, "build_id", size, 0, picked(asked, "build_id", func(r hub.Value) error {
+	err = p.pages(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "rpm"}}, "build_id", size, -1, picked(asked, "build_id", func(r hub.Value) error {
 		id, _ := r.Field("build_id").Int()
 		if left.has(id) {
 			return nil
@@ -350,7 +376,7 @@ func (p *puller) archivesByTable(ctx context.Context, ids *idSet, rows int64) er
 			return err
 		}
 		call := hub.Call{Method: "listArchives", Kwargs: map[string]any{"type": btype}}
-		err = p.pages(ctx, call, "id", size, 0, picked(ids, "build_id", func(r hub.Value) error { return p.put(name, r) }))
+		err = p.pages(ctx, call, "id", size, -1, picked(ids, "build_id", func(r hub.Value) error { return p.put(name, r) }))
 	}
 	return err
 }

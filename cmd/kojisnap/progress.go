@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,20 +23,16 @@ func (a *app) newProgress() progress.Progress {
 	return progress.Discard
 }
 
-// bars shows one stage at a time, the newest; a stage that begins while another is shown takes
-// its place.
+// bars shows one stage at a time: of those under way the one that began last.
 type bars struct {
-	out     io.Writer
-	mu      sync.Mutex
-	current *bar
+	out    io.Writer
+	mu     sync.Mutex
+	active []*bar // in the order in which they began
 }
 
 func (p *bars) Begin(stage string, total int64) progress.Counter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current != nil {
-		p.current.hide()
-	}
 	options := []progressbar.Option{
 		progressbar.OptionSetWriter(p.out),
 		progressbar.OptionSetDescription(fmt.Sprintf("%-12s", stage)),
@@ -48,40 +45,49 @@ func (p *bars) Begin(stage string, total int64) progress.Counter {
 	if total < 0 {
 		options = append(options, progressbar.OptionSpinnerType(14))
 	}
-	p.current = &bar{owner: p, bar: progressbar.NewOptions64(total, options...)}
-	return p.current
+	if top := p.top(); top != nil {
+		_ = top.bar.Clear()
+	}
+	b := &bar{owner: p, bar: progressbar.NewOptions64(total, options...)}
+	p.active = append(p.active, b)
+	return b
 }
 
+// top is the bar that is shown.
+func (p *bars) top() *bar {
+	if len(p.active) == 0 {
+		return nil
+	}
+	return p.active[len(p.active)-1]
+}
+
+// bar is one stage. Errors of its drawing are the terminal's: work does not end for them.
 type bar struct {
-	owner  *bars
-	bar    *progressbar.ProgressBar
-	hidden bool
+	owner *bars
+	bar   *progressbar.ProgressBar
+	done  int64
 }
 
 func (b *bar) Add(n int64) {
 	b.owner.mu.Lock()
 	defer b.owner.mu.Unlock()
-	if !b.hidden {
-		// An error is the terminal's; work does not end for it.
-		_ = b.bar.Add64(n)
+	b.done += n
+	if b.owner.top() == b {
+		_ = b.bar.Set64(b.done)
 	}
 }
 
 func (b *bar) End() {
-	b.owner.mu.Lock()
-	defer b.owner.mu.Unlock()
-	b.hide()
-	if b.owner.current == b {
-		b.owner.current = nil
-	}
-}
-
-// hide takes the bar off the screen.
-func (b *bar) hide() {
-	if !b.hidden {
-		b.hidden = true
+	p := b.owner
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.top() == b {
 		_ = b.bar.Clear()
-		_ = b.bar.Exit()
+	}
+	_ = b.bar.Exit()
+	p.active = slices.DeleteFunc(p.active, func(other *bar) bool { return other == b })
+	if top := p.top(); top != nil {
+		_ = top.bar.Set64(top.done)
 	}
 }
 
