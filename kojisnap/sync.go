@@ -17,6 +17,8 @@ type SyncOptions struct {
 	Copy   CopyOptions
 	Load   LoadOptions
 	Verify VerifyOptions
+	// AfterPull, if set, is called once the hub has been read.
+	AfterPull func()
 	// NoVerify leaves the last step out, for hosts that do not reach staging's hub.
 	NoVerify bool
 }
@@ -38,6 +40,9 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	var err error
 	if r.Pull, err = Pull(ctx, o.Hub, s, o.Pull); err != nil {
 		return r, fmt.Errorf("pull: %w", err)
+	}
+	if o.AfterPull != nil {
+		o.AfterPull()
 	}
 	snap, err := OpenSnapshot(ctx, s, r.Pull.Snapshot)
 	if err != nil {

@@ -124,11 +124,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Rows pass through a pull in a hurry: the collector must not wait until as much again is
-	// garbage. What is needed stays far below.
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(150 << 20)
-	}
+	defer limitMemory()()
 	s, err := a.openStore(true)
 	if err != nil {
 		return err
@@ -155,6 +151,17 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
 	}
 	return nil
+}
+
+// limitMemory holds memory down until the function that it returns is called. Rows pass through a
+// pull in a hurry: the collector must not wait until as much again is garbage. What is needed
+// stays far below the limit.
+func limitMemory() (restore func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(150 << 20)
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 func showPlan(w io.Writer, r *kojisnap.PullResult) {

@@ -81,6 +81,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if a.dryRun {
 		return o.dryRun(ctx, a, s, opt)
 	}
+	opt.AfterPull = limitMemory()
 	r, err := kojisnap.Sync(ctx, s, opt)
 	if err != nil {
 		return err
