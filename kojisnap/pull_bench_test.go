@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolo/xmlrpc"
 	"golang.org/x/sync/errgroup"
 
 	"kojisnap/kojisnap"
@@ -30,12 +31,12 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// benchRole tells a copy of the test program what it is in a benchmark: hub, pull or discard. Each
+// benchRole tells a copy of the test program what it is in a benchmark: hub, pull or replay. Each
 // is a process of its own, so that time and memory are its own.
 const benchRole = "KOJISNAP_BENCH_ROLE"
 
 func TestMain(m *testing.M) {
-	roles := map[string]func(args []string) error{"hub": benchHub, "pull": benchPull, "discard": benchDiscard}
+	roles := map[string]func(args []string) error{"hub": benchHub, "pull": benchPull, "replay": benchReplay}
 	role := roles[os.Getenv(benchRole)]
 	if role == nil {
 		os.Exit(m.Run())
@@ -68,7 +69,11 @@ func benchHub(args []string) error {
 	if err != nil {
 		return err
 	}
-	go http.Serve(l, hubtest.New(rows, hubtest.Options{}))
+	var handler http.Handler = hubtest.New(rows, hubtest.Options{})
+	if args[1] == "paced" {
+		handler = paced(handler)
+	}
+	go http.Serve(l, handler)
 	url := fmt.Sprintf("http://%s/kojihub", l.Addr())
 	last, now, err := newestIDs(url)
 	if err != nil {
@@ -87,6 +92,40 @@ func benchHub(args []string) error {
 		fmt.Println("done")
 	}
 	return nil
+}
+
+// What a worker of a real hub needs, see package kojisnap's prices.
+const (
+	paceCall = 200 * time.Microsecond // of a multicall's calls
+	paceByte = 25 * time.Nanosecond   // 40 MB/s
+)
+
+// paced holds replies back for as long as a worker of a real hub takes to make them.
+func paced(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		calls := max(1, bytes.Count(body, []byte("<name>methodName</name>")))
+		h.ServeHTTP(&pacedWriter{ResponseWriter: w, ready: start.Add(time.Duration(calls) * paceCall)}, r)
+	})
+}
+
+type pacedWriter struct {
+	http.ResponseWriter
+	ready time.Time
+}
+
+func (w *pacedWriter) Write(p []byte) (int, error) {
+	// A hub has the whole reply before it sends the first byte.
+	if length, err := strconv.Atoi(w.Header().Get("Content-Length")); err == nil {
+		time.Sleep(time.Until(w.ready.Add(time.Duration(length) * paceByte)))
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 // newestIDs asks a hub for its newest event, with its time, build and rpm.
@@ -244,8 +283,23 @@ func benchPull(args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// benchDiscard sends the requests of a file, four at a time, and throws the replies away.
-func benchDiscard(args []string) error {
+// benchReplay sends the requests of a file, four at a time, and throws the replies away, or has
+// kolo/xmlrpc decode them.
+func benchReplay(args []string) error {
+	take := func(r io.Reader) error {
+		_, err := io.Copy(io.Discard, r)
+		return err
+	}
+	if args[2] == "kolo" {
+		take = func(r io.Reader) error {
+			body, err := io.ReadAll(r)
+			if err != nil {
+				return err
+			}
+			var v any
+			return xmlrpc.Response(body).Unmarshal(&v)
+		}
+	}
 	f, err := os.Open(args[1])
 	if err != nil {
 		return err
@@ -276,8 +330,7 @@ func benchDiscard(args []string) error {
 				return err
 			}
 			defer resp.Body.Close()
-			_, err = io.Copy(io.Discard, resp.Body)
-			return err
+			return take(resp.Body)
 		})
 	}
 }
@@ -314,16 +367,20 @@ func size(b *testing.B, path string) (n int64) {
 }
 
 // BenchmarkPullScale pulls the tag of a generated hub whole; sends the same requests and throws
-// the replies away; and pulls again after a change for each hundredth of the builds. The hub is
-// another process on the same machine, and its time is in all three.
+// the replies away, which is the limit, or decodes them by kolo/xmlrpc; and pulls again after a
+// change for each hundredth of the builds. The hub is another process on the same machine, and
+// its time is in all of them. A hub in Go leaves a client little to hide behind: "paced" is one
+// that takes as long for its answers as a real one, without using the machine for it.
 func BenchmarkPullScale(b *testing.B) {
 	for _, factor := range []int{1, 4} {
-		b.Run(fmt.Sprintf("factor=%d", factor), func(b *testing.B) { benchScale(b, factor) })
+		for _, hub := range []string{"fast", "paced"} {
+			b.Run(fmt.Sprintf("factor=%d/hub=%s", factor, hub), func(b *testing.B) { benchScale(b, factor, hub) })
+		}
 	}
 }
 
-func benchScale(b *testing.B, factor int) {
-	server := benchCommand(b, "hub", strconv.Itoa(factor))
+func benchScale(b *testing.B, factor int, kind string) {
+	server := benchCommand(b, "hub", strconv.Itoa(factor), kind)
 	orders, err := server.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -374,14 +431,19 @@ func benchScale(b *testing.B, factor int) {
 		}
 		report(b, what)
 	})
-	b.Run("discard", func(b *testing.B) {
-		what := map[string][]float64{}
-		for b.Loop() {
-			_, took, _ := timed(b, benchCommand(b, "discard", url, requests))
-			what["s"] = append(what["s"], took.Seconds())
+	for _, take := range []string{"discard", "kolo"} {
+		if take == "kolo" && (factor > 1 || kind == "paced") {
+			continue // it takes minutes, and says no more
 		}
-		report(b, what)
-	})
+		b.Run(take, func(b *testing.B) {
+			what := map[string][]float64{}
+			for b.Loop() {
+				_, took, rss := timed(b, benchCommand(b, "replay", url, requests, take))
+				what["s"], what["MiB-peak"] = append(what["s"], took.Seconds()), append(what["MiB-peak"], rss)
+			}
+			report(b, what)
+		})
+	}
 	b.Run("again", func(b *testing.B) {
 		what := map[string][]float64{}
 		for b.Loop() {
