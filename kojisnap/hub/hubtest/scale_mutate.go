@@ -21,6 +21,9 @@ type MutatorOptions struct {
 	// Pace is the mean time between two events; default 1 s. The first comes
 	// after the last that there is.
 	Pace time.Duration
+	// Late is how long after its event a transaction may commit; one that is
+	// older is rolled back. Default: for ever.
+	Late time.Duration
 }
 
 // Mutator changes a database as Koji would, at random: with its events, its
@@ -73,7 +76,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 			}
 			m.keep[tags[0]["id"]] = true
 		}
-		for _, name := range []string{"package", "tag", "users", "external_repo", "build_target", "groups"} {
+		for _, name := range []string{"package", "tag", "users", "external_repo", "build_target", "groups", "channels"} {
 			t := tx.tables[name]
 			get := t.get(t.at("name"))
 			for n := range t.size() {
@@ -103,12 +106,13 @@ var mutations = []mutation{
 	{10, (*Mutator).tagBuild}, {6, (*Mutator).untagBuild}, {4, (*Mutator).moveBuild}, {3, (*Mutator).retagBuild},
 	{4, (*Mutator).blockPackage}, {2, (*Mutator).addPackage}, {1, (*Mutator).removePackage}, {3, (*Mutator).ownPackage},
 	{8, (*Mutator).newBuild}, {3, (*Mutator).startBuild}, {3, (*Mutator).endBuild}, {3, (*Mutator).deleteBuild},
-	{2, (*Mutator).resetBuild}, {2, (*Mutator).ownBuild}, {3, (*Mutator).moveVolume}, {3, (*Mutator).draftBuild},
+	{2, (*Mutator).resetBuild}, {1, (*Mutator).recycleBuild}, {2, (*Mutator).ownBuild}, {3, (*Mutator).moveVolume}, {3, (*Mutator).draftBuild},
 	{3, (*Mutator).promoteBuild}, {6, (*Mutator).signBuild}, {3, (*Mutator).removeSignature}, {2, (*Mutator).addRPM},
 	{1, (*Mutator).renameTag}, {1, (*Mutator).renameUser}, {1, (*Mutator).renameTarget}, {1, (*Mutator).renameExternalRepo},
 	{3, (*Mutator).editTag}, {2, (*Mutator).editExtra}, {3, (*Mutator).editInheritance}, {1, (*Mutator).addInheritance},
 	{1, (*Mutator).removeInheritance}, {1, (*Mutator).newTag}, {1, (*Mutator).deleteTag},
-	{2, (*Mutator).groupPackage}, {1, (*Mutator).groupConfig}, {1, (*Mutator).editExternalRepo}, {1, (*Mutator).useExternalRepo},
+	{1, (*Mutator).renameChannel}, {2, (*Mutator).groupPackage}, {1, (*Mutator).groupConfig}, {1, (*Mutator).groupNeeds},
+	{1, (*Mutator).editExternalRepo}, {1, (*Mutator).useExternalRepo},
 	{1, (*Mutator).editTarget}, {1, (*Mutator).newUser}, {1, (*Mutator).blockUser}, {1, (*Mutator).grant},
 	{3, (*Mutator).begin}, {4, (*Mutator).commit},
 }

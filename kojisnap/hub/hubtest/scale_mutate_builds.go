@@ -120,24 +120,37 @@ func (m *Mutator) endBuild() string {
 	return fmt.Sprintf("build %s ended in state %d", m.nvr(b), state)
 }
 
-// begin is an import that takes its event and its build's id and commits later.
+// begin is a transaction that takes its event and the id of a build, and
+// commits later.
 func (m *Mutator) begin() string {
 	event, at := m.takeEvent()
 	t := transaction{event: event, build: m.id("build"), at: at}
 	m.open = append(m.open, t)
-	return fmt.Sprintf("an import began: event %d, build %d", t.event, t.build)
+	return fmt.Sprintf("a transaction began: event %d, build %d", t.event, t.build)
 }
 
-// commit ends such an import: rows with ids below those that were seen.
+// commit ends such a transaction: rows with ids below those that were seen. One
+// in three untags a build, the others import theirs.
 func (m *Mutator) commit() string {
+	if late := Time(m.opts.Late.Microseconds()); late > 0 {
+		m.open = slices.DeleteFunc(m.open, func(t transaction) bool { return m.now-t.at > late })
+	}
 	if len(m.open) == 0 {
 		panic(stepFault{errNothing})
 	}
 	i := m.rnd.IntN(len(m.open))
 	t := m.open[i]
+	var untag Values
+	if m.rnd.IntN(3) == 0 {
+		untag = m.need("tag_listing", Values{"tag_id": m.tag()}, func(l Values) bool { return isActive(l) && l["create_event"].(int64) < t.event })
+	}
 	m.open = slices.Delete(m.open, i, i+1)
 	m.insert("events", Values{"id": t.event, "time": t.at})
 	m.event = t.event
+	if untag != nil {
+		m.revoke("tag_listing", Values{"build_id": untag["build_id"], "tag_id": untag["tag_id"]})
+		return fmt.Sprintf("the untagging of event %d committed: build %d from %s", t.event, untag["build_id"], m.nameOf("tag", untag["tag_id"]))
+	}
 	b := m.insertBuild(t.build, t.event, t.at, stateComplete, false)
 	m.fill(b)
 	// A package is not listed so late: the row would overlap a later revoked one.
@@ -182,6 +195,28 @@ func (m *Mutator) resetBuild() string {
 	}
 	m.update("build", Values{"id": b["id"]}, Values{"state": stateCanceled, "task_id": nil, "volume_id": int64(0)})
 	return "reset build " + m.nvr(b)
+}
+
+// recycleBuild begins a build anew that failed, was canceled or reset.
+func (m *Mutator) recycleBuild() string {
+	b := m.need("build", nil, func(b Values) bool {
+		if b["state"] != stateFailed && b["state"] != stateCanceled {
+			return false
+		}
+		for _, table := range []string{"tag_listing", "rpminfo", "archiveinfo"} {
+			if len(m.all(table, Values{"build_id": b["id"]})) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, table := range []string{"maven_builds", "win_builds", "image_builds", "build_types"} {
+		m.remove(table, Values{"build_id": b["id"]})
+	}
+	event := m.newEvent()
+	m.update("build", Values{"id": b["id"]}, Values{"state": stateBuilding, "create_event": event, "start_time": m.now,
+		"completion_time": nil, "owner": m.editor(), "volume_id": int64(0)})
+	return "recycled build " + m.nvr(b)
 }
 
 func (m *Mutator) ownBuild() string {

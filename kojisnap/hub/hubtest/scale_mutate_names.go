@@ -24,6 +24,8 @@ func (m *Mutator) renameExternalRepo() string {
 	return m.rename("external_repo", func(r Values) bool { return r["id"] != int64(0) })
 }
 
+func (m *Mutator) renameChannel() string { return m.rename("channels", nil) }
+
 func (m *Mutator) newUser() string {
 	id, name := m.id("users"), m.newName()
 	m.insert("users", Values{"id": id, "name": name, "status": int64(0), "usertype": userNormal})
@@ -63,6 +65,19 @@ func (m *Mutator) groupPackage() string {
 	of["package"], of["blocked"], of["type"], of["requires"] = m.newName(), false, "mandatory", ""
 	m.create("group_package_listing", of)
 	return fmt.Sprintf("added %s to group %d", of["package"], of["group_id"])
+}
+
+// groupNeeds edits which other group a group brings along.
+func (m *Mutator) groupNeeds() string {
+	group := m.need("group_config", nil, isActive)
+	other := m.need("group_config", Values{"tag_id": group["tag_id"]}, func(g Values) bool { return isActive(g) && g["group_id"] != group["group_id"] })
+	of := Values{"group_id": group["group_id"], "tag_id": group["tag_id"], "req_id": other["group_id"]}
+	if m.revoke("group_req_listing", without(of)) > 0 {
+		return fmt.Sprintf("group %d no longer needs group %d", of["group_id"], of["req_id"])
+	}
+	of["blocked"], of["type"], of["is_metapkg"] = false, "mandatory", false
+	m.create("group_req_listing", of)
+	return fmt.Sprintf("group %d needs group %d", of["group_id"], of["req_id"])
 }
 
 func (m *Mutator) groupConfig() string {

@@ -71,7 +71,7 @@ func TestMutatorKeepsConstraints(t *testing.T) {
 			for _, kind := range []string{`^tagged`, `^untagged`, `^moved .* from .* to`, `^retagged`, `blocked is true`, `blocked is false`,
 				`^new build`, `^new draft build`, `^promoted`, `^deleted build`, `^reset`, `^signed`, `^removed the signature`, `to volume`,
 				`^tag .* is renamed`, `^users .* is renamed`, `^build_target .* is renamed`, `^external_repo .* is renamed`, `'s$`,
-				`owner of build`, `in group|to group`, `^edited how`, ` inherits from `, `^an import began`, `^the import of event`, `^deleted tag`,
+				`owner of build`, `in group|to group`, `^edited how`, ` inherits from `, `^a transaction began`, `^the import of event`, `^the untagging of event`, `^recycled build`, `needs group`, `^channels .* is renamed`, `^deleted tag`,
 				`^new tag`, `^edited tag`, `^imported rpm`, `^started build`, `^build .* ended`, `^extra`} {
 				re := regexp.MustCompile(kind)
 				if !slices.ContainsFunc(did, re.MatchString) {
@@ -104,7 +104,7 @@ func TestMutatorIsItsSeed(t *testing.T) {
 	}
 }
 
-// An import that commits late brings an event below those that were seen.
+// A transaction that commits late brings an event below those that were seen.
 func TestMutatorCommitsLate(t *testing.T) {
 	m := rows(t)
 	mutator, err := hubtest.NewMutator(m, hubtest.MutatorOptions{Seed: 3})
