@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -97,8 +98,10 @@ func TestFinishOver(t *testing.T) {
 // TestLayersOfManySnapshots applies random changes, snapshot after snapshot, and compares with
 // a map, until the relation has been written anew a few times.
 func TestLayersOfManySnapshots(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seedtest.Each(t, []uint64{1, 2, 3, 4, 5}, testLayersOfManySnapshots)
+}
+
+func testLayersOfManySnapshots(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	m := memory{}
 	want := map[string]string{}

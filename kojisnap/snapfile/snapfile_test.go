@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -154,8 +155,10 @@ func FuzzParseLine(f *testing.F) {
 
 // TestLayers compares the merge of random layers with a map.
 func TestLayers(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Log("seed", seed)
+	seedtest.Each(t, []uint64{1, 2, 3, 4, 5}, testLayers)
+}
+
+func testLayers(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	want := map[int]string{}
 	var layers [][][][]byte

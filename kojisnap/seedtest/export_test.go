@@ -1,0 +1,3 @@
+package seedtest
+
+var Parse = parse
