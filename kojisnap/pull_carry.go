@@ -362,6 +362,12 @@ func (p *puller) fold(ctx context.Context, names ...string) error {
 					c.rpms.add(rpm)
 				}
 			}
+			if rel.Key[0] == "id" {
+				id, err := idOf(row[0])
+				if err != nil || p.tables[name].has(id) {
+					return err // the hub's row takes its place: an owner who was is none
+				}
+			}
 			return p.refer(rel, row)
 		})
 		if err != nil {
