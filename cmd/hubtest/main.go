@@ -61,7 +61,7 @@ func main() {
 
 type flags struct {
 	rows, db, listen, topdir, offline, version string
-	demo, verbose                              bool
+	demo, verbose, released                    bool
 	scale                                      hubtest.ScaleOptions
 }
 
@@ -79,6 +79,7 @@ func parse(args []string, stdout io.Writer) (flags, error) {
 	set.StringVar(&f.topdir, "topdir", "", "serve the tree `DIR` below /kojifiles/, and list build logs from it")
 	set.StringVar(&f.offline, "offline", "", "fault every call as an offline hub does (1014) with `MESSAGE`")
 	set.StringVar(&f.version, "koji-version", "1.35.3", "say that the hub is Koji `VERSION`")
+	set.BoolVar(&f.released, "released", false, "lack what Koji 1.35.3 lacked when it was released")
 	set.BoolVarP(&f.verbose, "verbose", "v", false, "log faults to standard error")
 	set.Usage = func() { fmt.Fprint(stdout, help, set.FlagUsages()) }
 	if err := set.Parse(args); err != nil {
@@ -118,7 +119,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer done()
-	opts := hubtest.Options{KojiVersion: f.version, Topdir: f.topdir, Offline: func() string { return f.offline }}
+	opts := hubtest.Options{KojiVersion: f.version, Released: f.released, Topdir: f.topdir, Offline: func() string { return f.offline }}
 	level := slog.LevelError
 	if f.verbose {
 		level = slog.LevelDebug

@@ -282,6 +282,32 @@ func TestArgumentFaults(t *testing.T) {
 	}
 }
 
+// The release of 1.35.3 lacks some of what the recorded hub has.
+func TestReleased(t *testing.T) {
+	src := rows(t)
+	for _, test := range []struct {
+		released        bool
+		fault           []string
+		promoter, repos string
+	}{
+		{false, nil, "draft=None, promotedBefore=None, promotedAfter=None, promoter=None)", "x86_64"},
+		{true, []string{"RootExports.listBuilds() got an unexpected keyword argument 'promotedAfter'"}, "draft=None)", ""},
+	} {
+		url := serve(t, hubtest.New(src, hubtest.Options{Released: test.released}))
+		promoted := call(t, url, "listBuilds", named("promotedAfter", "<double>0</double>"))
+		equal(t, "fault", members(t, promoted, "faultString"), test.fault)
+		help := call(t, url, "system.methodHelp", "<string>listBuilds</string>")
+		if !strings.Contains(help, test.promoter) {
+			t.Errorf("released %v: %s", test.released, help)
+		}
+		history := call(t, url, "queryHistory", named("tables", "<array><data><value><string>tag_external_repos</string></value></data></array>"))
+		equal(t, "priorities", len(members(t, history, "priority")), 6)
+		if arches := strings.Join(members(t, history, "arches"), " "); !strings.Contains(arches, test.repos) || test.released != (len(arches) == 0) {
+			t.Errorf("released %v: arches %q", test.released, arches)
+		}
+	}
+}
+
 // A database of an older Koji lacks tables and columns.
 func TestOlderSchema(t *testing.T) {
 	files := oldRows(t)

@@ -48,7 +48,7 @@ func (s *Server) dispatch(view View, method string, params []any, alone bool) an
 
 // invoke calls a method of the registry: multiCall is none.
 func (s *Server) invoke(view View, method string, args []any, named *Struct, alone bool) any {
-	sig := signatures()[method]
+	sig := s.signatures()[method]
 	if sig == nil {
 		generic("Invalid method: %s", method)
 	}

@@ -18,7 +18,7 @@ func count(c *call) any {
 // without its check of arguments, so what does not fit is a TypeError.
 func (c *call) inner() (v any) {
 	method := asString(c.arg("methodName"))
-	if signatures()[method] == nil {
+	if c.srv.signatures()[method] == nil {
 		generic("method %s doesn't exist", str(c.arg("methodName")))
 	}
 	return c.srv.invoke(c.view, method, c.rest, c.kwargs, false)
@@ -34,7 +34,7 @@ func countAndFilterResults(c *call) any {
 	c.kwargs = c.kwargs.clone()
 	c.kwargs.Delete("filterOpts")
 	method := asString(c.arg("methodName"))
-	if signatures()[method] == nil {
+	if c.srv.signatures()[method] == nil {
 		generic("method %s doesn't exist", str(c.arg("methodName")))
 	}
 	var v any

@@ -90,11 +90,11 @@ type history struct {
 }
 
 func (c *call) history(table string) *history {
-	h := &history{query: c.from(table), table: table, joined: map[string]string{},
-		columns: strings.Split(versioned[table], ", ")}
+	columns := c.srv.historyColumns(table)
+	h := &history{query: c.from(table), table: table, joined: map[string]string{}, columns: strings.Split(columns, ", ")}
 	h.left("events AS ev1", "id", table+".create_event").left("events AS ev2", "id", table+".revoke_event").
 		left("users AS creator", "id", table+".creator_id").left("users AS revoker", "id", table+".revoker_id")
-	h.fieldList(versioned[table] + `, active, create_event, revoke_event, creator_id, revoker_id
+	h.fieldList(columns + `, active, create_event, revoke_event, creator_id, revoker_id
 		creator_name creator.name, revoker_name revoker.name`)
 	h.epoch("create_ts", "ev1.time").epoch("revoke_ts", "ev2.time")
 	for _, column := range h.columns {

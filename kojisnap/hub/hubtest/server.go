@@ -14,6 +14,9 @@ type Options struct {
 	// KojiVersion is what getKojiVersion and the header Koji-Version say;
 	// default 1.35.3.
 	KojiVersion string
+	// Released makes the hub answer as Koji 1.35.3 does as it was released. The
+	// recorded hub, of the same version, is newer.
+	Released bool
 	// Offline, if it returns text, makes every call fault 1014 with it. It is
 	// asked once a request. Koji has three such texts: the administrator's,
 	// "Server disabled for maintenance", "database outage".

@@ -3,6 +3,7 @@ package hubtest
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -34,7 +35,11 @@ type param struct {
 	value    any
 }
 
-var signatures = sync.OnceValue(func() map[string]*signature {
+// signatures are those of the recorded hub.
+var signatures = sync.OnceValue(func() map[string]*signature { return readSignatures(nil) })
+
+// readSignatures reads the signatures less some last parameters, their number by method.
+func readSignatures(less map[string]int) map[string]*signature {
 	v, err := parseJSON(strings.TrimSpace(signaturesJSON))
 	if err != nil {
 		panic(err) // embedded
@@ -45,6 +50,10 @@ var signatures = sync.OnceValue(func() map[string]*signature {
 		sig := &signature{name: asString(s.Val("name")), python: asString(s.Val("python")), self: truth(s.Val("self")),
 			args: s.Val("args").([]any), argspec: s.Val("argspec"), argdesc: asString(s.Val("argdesc")), position: i}
 		spec := sig.argspec.([]any)
+		if n := less[sig.name]; n > 0 {
+			sig.shorten(n)
+			spec = sig.argspec.([]any)
+		}
 		sig.varargs, sig.varkw = spec[1] != nil, spec[2] != nil
 		named := len(spec[0].([]any))
 		for _, a := range sig.args[:named] {
@@ -57,7 +66,19 @@ var signatures = sync.OnceValue(func() map[string]*signature {
 		all[sig.name] = sig
 	}
 	return all
-})
+}
+
+// shorten takes away the last n parameters of a method that has none without a default.
+func (s *signature) shorten(n int) {
+	spec := slices.Clone(s.argspec.([]any))
+	for _, i := range []int{0, 3} { // names, defaults
+		list := spec[i].([]any)
+		spec[i] = list[:len(list)-n]
+	}
+	s.args, s.argspec = s.args[:len(s.args)-n], spec
+	described := strings.Split(strings.Trim(s.argdesc, "()"), ", ")
+	s.argdesc = "(" + strings.Join(described[:len(described)-n], ", ") + ")"
+}
 
 // bind assigns the arguments to the parameters. What Python refuses is raised
 // in Python's words.

@@ -12,25 +12,25 @@ func showSession(*call) any {
 	return "session: not logged in (no session header or session args)"
 }
 
-func listMethods(*call) any {
-	names := make([]any, len(signatures()))
-	for name, s := range signatures() {
+func listMethods(c *call) any {
+	names := make([]any, len(c.srv.signatures()))
+	for name, s := range c.srv.signatures() {
 		names[s.position] = name
 	}
 	return names
 }
 
 // listAPI is _listapi less the documentation, which is Koji's.
-func listAPI(*call) any {
-	list := make([]any, len(signatures()))
-	for name, s := range signatures() {
+func listAPI(c *call) any {
+	list := make([]any, len(c.srv.signatures()))
+	for name, s := range c.srv.signatures() {
 		list[s.position] = NewStruct("name", name, "doc", nil, "argspec", s.argspec, "argdesc", s.argdesc, "args", s.args)
 	}
 	return list
 }
 
 func methodHelp(c *call) any {
-	s := signatures()[asString(c.arg("method"))]
+	s := c.srv.signatures()[asString(c.arg("method"))]
 	if s == nil {
 		return ""
 	}
