@@ -155,7 +155,7 @@ type puller struct {
 	mu     *sync.Mutex   // of what a way collects
 	tables map[string]*table
 	btypes map[string][]byte // ids of build types by name
-	// arches of external repos, of hubs before 1.35
+	// arches of external repos, for hubs whose history does not show them
 	repoArches map[string][]byte
 	drafts     *drafts
 	suspects   *suspects
