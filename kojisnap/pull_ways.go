@@ -18,26 +18,32 @@ import (
 // or by paging through a whole table and picking out. What is cheaper depends on the share of the
 // table that is asked for, so the one that should take the hub less time is taken.
 //
-// The prices were measured on Koji 1.35.3 with 264,000 builds and 2.6 million rpms (seconds of the
-// hub alone): 1,000 getBuild 1.4, 1,000 listRPMs of a build 0.64, 1,000 queryRPMSigs of an rpm
-// 0.23; a page of 10,000 listRPMs 0.41 at the beginning and 0.75 behind 490,000 rows, one of
-// 20,000 queryRPMSigs 0.17 and 0.56 behind 200,000; 20,000 listBuilds as lists 1.2 behind 100,000. Not measured were
-// getBuildType, taken to cost what getBuild does, and listArchives, taken for a query of
-// signatures and for rows of rpms. Pages are asked for as lists: half the bytes, half the time.
+// The prices are seconds of processor of the hub (mod_wsgi, PostgreSQL, Apache), measured on Koji
+// 1.35.3 as released with 330,000 builds, 2.6 million rpms and 5.6 million signatures. Each way was
+// taken for a tag of 24,240 builds and 208,324 rpms, four requests at a time: getBuild and
+// getBuildType 62 s, listBuilds by pages 26; listRPMs of builds 16, by pages 93; queryRPMSigs of rpms
+// 46, by pages 31, or 96 where signatures do not lie in the order of the rpms in PostgreSQL's files,
+// because rpms are signed long after they are imported: which is what is reckoned with;
+// listArchives of builds 9.5. Rows by pages and rows before a page are from pages by themselves, at
+// the beginning and behind so many: 20,000 listBuilds 0.8, 1.1 (100,000), 1.9 (240,000); 20,000
+// listRPMs 0.24, 0.46 (490,000), 1.3 (2.6 million); 80,000 queryRPMSigs 0.19, 0.55 (2.8 million).
+// There were no archives: rows of them are taken to cost what rpms do. Pages are asked for as lists:
+// half the bytes, half the time.
 //
-// listTaggedRPMS is none of the ways: its reply for a tag of 240,000 rpms is 302 MB, for which a
-// worker of the hub grows to 1.4 GB, and split by arch it takes longer than listRPMs by build.
+// listTaggedRPMS is none of the ways. Asked for one arch at a time it took the hub 10 s, but for its
+// largest reply, 131 MB, a worker of the hub grew to 480 MB (183 MB is the most that a pull makes
+// of one), and more builds in the tag make it more.
 type price struct {
 	call, row, skip time.Duration // of a call by id; of a row of a page; of a row before a page
 	reply, bytes    int64         // of a call by id; of a row of a page
-	page            int64         // rows, of some 15 to 25 MB
+	page            int64         // rows, of some 15 to 30 MB
 }
 
 var prices = map[string]price{
-	"build":       {2800 * time.Microsecond, 26 * time.Microsecond, 6 * time.Microsecond, 3200, 1300, 20000},
-	"rpminfo":     {640 * time.Microsecond, 21 * time.Microsecond, 700 * time.Nanosecond, 14000, 700, 20000},
-	"rpmsigs":     {230 * time.Microsecond, 5800 * time.Nanosecond, 2 * time.Microsecond, 800, 180, 80000},
-	"archiveinfo": {300 * time.Microsecond, 21 * time.Microsecond, 700 * time.Nanosecond, 300, 800, 20000},
+	"build":       {2600 * time.Microsecond, 40 * time.Microsecond, 4200 * time.Nanosecond, 3000, 1500, 20000},
+	"rpminfo":     {660 * time.Microsecond, 12 * time.Microsecond, 420 * time.Nanosecond, 12300, 700, 20000},
+	"rpmsigs":     {220 * time.Microsecond, 2400 * time.Nanosecond, 420 * time.Nanosecond, 730, 180, 80000},
+	"archiveinfo": {390 * time.Microsecond, 12 * time.Microsecond, 420 * time.Nanosecond, 300, 800, 20000},
 }
 
 // perCall is how many rows a call by id brings, times ten: a build and its type; the rpms of a
@@ -45,7 +51,7 @@ var prices = map[string]price{
 var perCall = map[string]int64{"build": 20, "rpminfo": 100, "rpmsigs": 22, "archiveinfo": 1}
 
 const (
-	priceRequest = 5 * time.Millisecond
+	priceRequest = 2 * time.Millisecond
 	// priceByte weighs the bytes of replies: 100 MB a second.
 	priceByte = 10 * time.Nanosecond
 	// worthCounting is from when on it is asked what a table would cost.
