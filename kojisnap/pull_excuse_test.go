@@ -139,16 +139,14 @@ func (w *world) forget(all *snapfile.Snapshot) {
 		f := strings.Split(row, "\t")
 		known[f[0]] = f[rel.Index("state")] == "1" && f[rel.Index("draft")] == "f"
 	}
-	stands := func(b hubtest.Values, column string) bool {
-		at, ok := b[column].(hubtest.Time)
+	stands := func(b hubtest.Values) bool {
+		at, ok := b["completion_time"].(hubtest.Time)
 		return ok && at > since
 	}
-	listed := map[string]int{} // how many builds are in a list by time
+	completed := 0 // builds in the list by time
 	for _, b := range w.find("build", nil) {
-		for _, column := range []string{"completion_time", "promotion_time"} {
-			if stands(b, column) {
-				listed[column]++
-			}
+		if stands(b) {
+			completed++
 		}
 	}
 	for id := range w.dirty {
@@ -162,10 +160,8 @@ func (w *world) forget(all *snapfile.Snapshot) {
 			tagged = true
 			told = told || l["create_event"].(int64) > after || isRevoked
 		}
-		for column, n := range listed {
-			// A list of very many is left to the sweep (askWindows).
-			told = told || stands(b, column) && n <= 100
-		}
+		// A list of very many is left to the sweep (askCompleted).
+		told = told || stands(b) && completed <= 100
 		swept := number(id)%againSweep == int64(m.Chain)%againSweep
 		if swept || !known[id] || tagged && told {
 			delete(w.dirty, id)
