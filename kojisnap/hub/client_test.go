@@ -22,7 +22,7 @@ import (
 func TestCallRecordings(t *testing.T) {
 	called := 0
 	for _, r := range recordings(t) {
-		call := Call{r.Method, r.Args, r.Kwargs}
+		call := Call{Method: r.Method, Args: r.Args, Kwargs: r.Kwargs}
 		if checkRead(call) != nil || r.HTTPStatus != 200 {
 			continue
 		}

@@ -26,6 +26,7 @@ type decoder struct {
 	table     string // where a stream is, for messages
 	row       int
 	delivered bool // a row was given away
+	settled   bool // so was all of a call in a multicall, which is not to be asked for again
 	rowsGiven int64
 	inFn      bool // the error came from the function that got the row
 }

@@ -18,7 +18,7 @@ func TestEncodeAsRecorded(t *testing.T) {
 		if _, ok := readOnly[r.Method]; !ok || r.Case == "wire-extras" || r.Case == "big-int" {
 			continue // those two were written by hand: no arguments make them
 		}
-		call := Call{r.Method, r.Args, r.Kwargs}
+		call := Call{Method: r.Method, Args: r.Args, Kwargs: r.Kwargs}
 		params, err := call.params()
 		if err != nil {
 			if r.name() != "getRPMChecksums.bash" {

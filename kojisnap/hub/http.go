@@ -14,8 +14,9 @@ import (
 )
 
 // do sends a request until decode has read its reply, or an error is not
-// temporary, or rows were given away, or Options.Retries are used up.
-func (c *Client) do(ctx context.Context, method string, body []byte, decode func(*decoder) error) error {
+// temporary, or Options.Retries are used up, or rows were given away and again,
+// which is called before they are given anew, is nil.
+func (c *Client) do(ctx context.Context, method string, body []byte, again func(), decode func(*decoder) error) error {
 	for try := 0; ; try++ {
 		started := time.Now()
 		d, err := c.once(ctx, method, body, decode)
@@ -27,13 +28,16 @@ func (c *Client) do(ctx context.Context, method string, body []byte, decode func
 		if cause := context.Cause(ctx); cause != nil {
 			return fmt.Errorf("call %s: %w", method, cause)
 		}
-		if d.delivered || try >= c.retries(err) || !Temporary(err) {
+		if d.settled || d.delivered && again == nil || try >= c.retries(err) || !Temporary(err) {
 			return fmt.Errorf("call %s: %w", method, err)
 		}
 		pause := c.pause(try)
 		c.log.WarnContext(ctx, "hub call to be repeated", "method", method, "pause", pause, "err", err)
 		if err := sleep(ctx, pause); err != nil {
 			return fmt.Errorf("call %s: %w", method, err)
+		}
+		if d.delivered {
+			again()
 		}
 	}
 }

@@ -60,10 +60,10 @@ type Client struct {
 
 	stats stats
 
-	mu      sync.Mutex
-	version Version       // zero until known
-	skew    time.Duration // of the hub's clock, from its last reply
-	clocked bool
+	mu       sync.Mutex
+	versions []Version     // that replies told, each time another; empty until known
+	skew     time.Duration // of the hub's clock, from its last reply
+	clocked  bool
 }
 
 // Call is one method call. Args are positional; Kwargs travel as Koji's
@@ -74,6 +74,10 @@ type Call struct {
 	Method string
 	Args   []any
 	Kwargs map[string]any
+	// Again, if it is set, lets a Stream method repeat the call after a temporary
+	// error also if rows were given away: it is called first, then the rows come
+	// anew, from the call's first one.
+	Again func()
 }
 
 // Result is the outcome of one call of a multicall: a Value or an Err, which is
@@ -144,7 +148,7 @@ func (c *Client) Call(ctx context.Context, call Call) (Value, error) {
 		return Value{}, err
 	}
 	var v Value
-	err = c.do(ctx, call.Method, body, func(d *decoder) error {
+	err = c.do(ctx, call.Method, body, nil, func(d *decoder) error {
 		var err error
 		v, err = d.whole()
 		return err
@@ -157,15 +161,15 @@ func (c *Client) Call(ctx context.Context, call Call) (Value, error) {
 // is returned as it is. fn must not call the Client: its request holds one of
 // Options.Jobs' places.
 //
-// A request is repeated after a temporary error only as long as fn was not
-// called: later the error is returned, see [Temporary], and fn has seen a part
-// of the rows.
+// Unless the call has an Again, a request is repeated after a temporary error
+// only as long as fn was not called: later the error is returned, see
+// [Temporary], and fn has seen a part of the rows.
 func (c *Client) Stream(ctx context.Context, call Call, fn func(Row) error) error {
 	body, err := c.encode(call)
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, call.Method, body, func(d *decoder) error { return d.stream(fn) })
+	return c.do(ctx, call.Method, body, call.Again, func(d *decoder) error { return d.stream(fn) })
 }
 
 // StreamTables is Stream for replies that are a struct of arrays, as
@@ -176,5 +180,5 @@ func (c *Client) StreamTables(ctx context.Context, call Call, fn func(table stri
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, call.Method, body, func(d *decoder) error { return d.streamTables(fn) })
+	return c.do(ctx, call.Method, body, call.Again, func(d *decoder) error { return d.streamTables(fn) })
 }

@@ -78,8 +78,9 @@ func TestAgainstHub(t *testing.T) {
 			var got []int64
 			faults := 0
 			err := c.StreamMultiFaults(ctx, calls, func(i int, r hub.Row) error {
-				id, _ := r.Get("id").Int()
-				got = append(got, id)
+				if id, ok := r.Get("id").Int(); ok != r.IsNil() && i < len(ids) {
+					got = append(got, id)
+				}
 				return nil
 			}, func(*hub.CallError) error { faults++; return nil })
 			if err == nil && (!reflect.DeepEqual(got, ids) || faults != 1) {

@@ -15,7 +15,9 @@ import (
 //
 // A fault of one call is in its Result. The error is what befell a whole
 // multicall: also a fault that came up while the hub encoded the reply, which
-// takes the results of the other calls along; see [Splittable].
+// takes the results of the other calls along; see [Splittable]. A fault of one
+// call that says that the hub is offline is the whole multicall's as well, and
+// cured like a temporary error.
 func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
 	if err := checkAll(calls); err != nil {
 		return nil, err
@@ -41,7 +43,7 @@ func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
 
 // multi fetches the results of n calls from first.
 func (c *Client) multi(ctx context.Context, calls []Call, results []Result, first, n int, body []byte) error {
-	return c.do(ctx, describe(calls[first:first+n]), body, func(d *decoder) error {
+	return c.do(ctx, describe(calls[first:first+n]), body, nil, func(d *decoder) error {
 		v, err := d.whole()
 		if err != nil {
 			return err
@@ -59,6 +61,9 @@ func (c *Client) multi(ctx context.Context, calls []Call, results []Result, firs
 				if err != nil {
 					return &CallError{at, calls[at], err}
 				}
+				if Temporary(fault) {
+					return fault
+				}
 				results[at] = Result{Err: &CallError{at, calls[at], fault}}
 			default:
 				return &CallError{at, calls[at], errors.New("neither a result nor a fault")}
@@ -70,12 +75,13 @@ func (c *Client) multi(ctx context.Context, calls []Call, results []Result, firs
 
 // StreamMulti makes many calls by multicalls, one after another, and gives their
 // results to fn in the order of the calls, as they arrive: of a result that is an
-// array each element, of nil nothing, of another the result itself. The Row is
-// reused. fn must not call the Client.
+// array each element, of another, nil too, the result itself. The Row is reused.
+// fn must not call the Client.
 //
-// A call's fault ends StreamMulti with a *CallError. A temporary error is cured
-// by asking again for the calls whose results did not arrive whole, unless fn has
-// seen rows of a result that was cut off.
+// A call's fault ends StreamMulti with a *CallError. A temporary error, also a
+// call's fault that says that the hub is offline, is cured by asking again for the
+// calls whose results did not arrive whole, unless fn has seen rows of a result
+// that was cut off and the call has no Again.
 func (c *Client) StreamMulti(ctx context.Context, calls []Call, fn func(i int, r Row) error) error {
 	return c.StreamMultiFaults(ctx, calls, fn, func(e *CallError) error { return e })
 }
@@ -104,13 +110,13 @@ func (c *Client) StreamMultiFaults(ctx context.Context, calls []Call, fn func(i 
 // answered: if fewer than n and no error, the rest has to be asked again.
 func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, body []byte, fn func(i int, r Row) error, onFault func(*CallError) error) (int, error) {
 	answered, begun, theirs := 0, false, false
-	err := c.do(ctx, describe(calls[first:first+n]), body, func(d *decoder) error {
+	err := c.do(ctx, describe(calls[first:first+n]), body, calls[first].Again, func(d *decoder) error {
 		err := d.streamMulti(n, func(i int, r Row) error {
 			begun = true
 			return fn(first+i, r)
 		}, func(i int, f *Fault) error {
 			answered, begun = i+1, false
-			d.delivered = true // not to be asked again from the start
+			d.settled = true // not to be asked again from the start
 			if f == nil {
 				return nil
 			}
@@ -123,11 +129,18 @@ func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, bo
 		}
 		return err
 	})
-	if err != nil && !theirs && !begun && answered > 0 && Temporary(err) && ctx.Err() == nil {
-		c.log.WarnContext(ctx, "multicall cut off: asking for the rest", "answered", answered, "calls", n, "err", err)
-		return answered, nil
+	if err == nil || theirs || answered == 0 || !Temporary(err) || ctx.Err() != nil {
+		return answered, err
 	}
-	return answered, err
+	if begun {
+		again := calls[first+answered].Again
+		if again == nil {
+			return answered, err
+		}
+		again()
+	}
+	c.log.WarnContext(ctx, "multicall cut off: asking for the rest", "answered", answered, "calls", n, "err", err)
+	return answered, nil
 }
 
 // batch returns how many of calls go into one multicall, and its request.

@@ -166,14 +166,14 @@ func TestStreamMulti(t *testing.T) {
 		got = append(got, e.Error())
 		return nil
 	})
-	want := []string{`0 {"id": 1}`, `0 {"id": 2}`, `1 {"id": 3}`, `3 "text"`, `getBuild(4): fault 1000: No such build`, `6 {"id": 4}`}
+	want := []string{`0 {"id": 1}`, `0 {"id": 2}`, `1 {"id": 3}`, `2 null`, `3 "text"`, `getBuild(4): fault 1000: No such build`, `6 {"id": 4}`}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\ngot  %q\nwant %q", err, got, want)
 	}
 	got = nil
 	err = c.StreamMulti(t.Context(), calls(7), collect)
 	var call *CallError
-	if !errors.As(err, &call) || call.Index != 4 || !reflect.DeepEqual(got, want[:4]) {
+	if !errors.As(err, &call) || call.Index != 4 || !reflect.DeepEqual(got, want[:5]) {
 		t.Errorf("%v\ngot  %q", err, got)
 	}
 }
@@ -189,7 +189,7 @@ func TestStreamMultiCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{`0 {"id": 1}`, `0 {"id": 2}`, `1 {"id": 3}`, `3 "text"`, `getBuild(4): fault 1000: No such build`, `6 {"id": 4}`}
+	want := []string{`0 {"id": 1}`, `0 {"id": 2}`, `1 {"id": 3}`, `2 null`, `3 "text"`, `getBuild(4): fault 1000: No such build`, `6 {"id": 4}`}
 	resumed, failed := 0, 0
 	for cut := range whole {
 		h := newMultiHub(t)

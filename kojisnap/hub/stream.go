@@ -55,7 +55,7 @@ func (d *decoder) streamTables(fn func(table string, r Row) error) error {
 }
 
 // streamMulti reads the reply of a multicall of n calls. A result that is an
-// array gives its elements to fn, nil gives nothing, another is itself a row.
+// array gives its elements to fn, another, nil too, is itself a row.
 // done is told that call i was answered, with a fault or nil.
 func (d *decoder) streamMulti(n int, fn func(i int, r Row) error, done func(i int, f *Fault) error) error {
 	return d.reply(func() error {
@@ -70,6 +70,9 @@ func (d *decoder) streamMulti(n int, fn func(i int, r Row) error, done func(i in
 			fault, err := d.result(func(r Row) error { return fn(i, r) })
 			if err != nil {
 				return err
+			}
+			if fault != nil && Temporary(fault) {
+				return fault // of the hub, not of the call
 			}
 			if err := d.given(done(i, fault)); err != nil {
 				return err
@@ -124,10 +127,7 @@ func (d *decoder) result(fn func(Row) error) (*Fault, error) {
 			return err
 		}
 		d.row = -1
-		if row := (Row{Value{d.tape, 0}}); !row.IsNil() {
-			return d.give(row, fn)
-		}
-		return nil
+		return d.give(Row{Value{d.tape, 0}}, fn)
 	})
 	if err == nil && results == 0 {
 		err = fmt.Errorf("no result of a call in a multicall")

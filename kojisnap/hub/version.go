@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,6 +33,12 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 	if v := c.known(); v != (Version{}) {
 		return v, nil
 	}
+	return c.AskVersion(ctx)
+}
+
+// AskVersion is Version, but asks the hub in any case: it may have been upgraded since its last
+// reply.
+func (c *Client) AskVersion(ctx context.Context) (Version, error) {
 	reply, err := c.Call(ctx, Call{Method: "getKojiVersion"})
 	var fault *Fault
 	if errors.As(err, &fault) && fault.Code == FaultGeneric && strings.Contains(fault.String, "Invalid method") {
@@ -48,6 +55,14 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 	}
 	c.setVersion(v)
 	return v, nil
+}
+
+// Versions returns the versions that the hub's replies were of so far, in order: a new one for
+// each time that it changed, which it may do to and fro where some servers share an address.
+func (c *Client) Versions() []Version {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.versions)
 }
 
 // ParseVersion reads "1.35.3" or "1.35", with anything after it that does not
@@ -84,11 +99,16 @@ func (c *Client) noteVersion(header string) {
 func (c *Client) setVersion(v Version) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.version = v
+	if n := len(c.versions); n == 0 || c.versions[n-1] != v {
+		c.versions = append(c.versions, v)
+	}
 }
 
 func (c *Client) known() Version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.version
+	if n := len(c.versions); n > 0 {
+		return c.versions[n-1]
+	}
+	return Version{}
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -54,5 +55,26 @@ func TestVersion(t *testing.T) {
 	}
 	if v, err := client.Version(t.Context()); err != nil || v != (Version{1, 35, 3}) || n != 1 {
 		t.Errorf("%v, %v after %d requests", v, err, n)
+	}
+}
+
+// Each change of version is noted, also there and back.
+func TestVersions(t *testing.T) {
+	now := ""
+	r := find(t, "listVolumes.plain")
+	client := serve(t, func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Koji-Version", now)
+		w.Write(r.response)
+	}, Options{})
+	for _, now = range []string{"1.35.3", "1.35.3", "1.36.0", "1.35.3"} {
+		if _, err := client.Call(t.Context(), Call{Method: "listVolumes"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := client.Versions(), []Version{{1, 35, 3}, {1, 36, 0}, {1, 35, 3}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if v, err := client.Version(t.Context()); err != nil || v != (Version{1, 35, 3}) {
+		t.Errorf("%v, %v", v, err)
 	}
 }
