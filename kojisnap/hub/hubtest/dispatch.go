@@ -48,6 +48,11 @@ func (s *Server) dispatch(view View, method string, params []any, alone bool) an
 
 // invoke calls a method of the registry: multiCall is none.
 func (s *Server) invoke(view View, method string, args []any, named *Struct, alone bool) any {
+	if s.opts.Fault != nil {
+		if fault := s.opts.Fault(method, args); fault != nil {
+			panic(fault)
+		}
+	}
 	sig := s.signatures()[method]
 	if sig == nil {
 		generic("Invalid method: %s", method)

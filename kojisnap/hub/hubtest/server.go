@@ -26,6 +26,10 @@ type Options struct {
 	// Topdir, if set, is the hub's file tree: it is served below /kojifiles/,
 	// and getBuildLogs lists its files.
 	Topdir string
+	// Fault, if set, is asked before each call, those in a multicall too, with
+	// its arguments as they came: what it returns is raised. It may be called
+	// concurrently.
+	Fault func(method string, args []any) *Fault
 	// Tamper, if set, changes what goes out for a call. If it returns the
 	// beginning of body, the reply is cut short: Content-Length stays that of
 	// the whole. It may be called concurrently.
