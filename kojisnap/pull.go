@@ -63,9 +63,13 @@ type PullResult struct {
 	manifest  *snapfile.Manifest
 }
 
+// ErrUpgraded says that a hub changed to another version of Koji while it was pulled from: what
+// columns its rows have depends on it. Nothing of such a pull is kept; to pull again may do.
+var ErrUpgraded = errors.New("pull again")
+
 // Pull reads the relations of a compose's tags at one event from a hub and writes them to a
 // store as a snapshot, which exists from the moment when its manifest does. It only reads the
-// hub. Errors of the hub are those of package hub.
+// hub. Errors of the hub are those of package hub, and ErrUpgraded.
 func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*PullResult, error) {
 	if o.Deadline > 0 {
 		var cancel context.CancelFunc
@@ -117,6 +121,9 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 		}
 	}
 	if err := p.pullAll(ctx); err != nil {
+		if errors.Is(err, ErrUpgraded) {
+			p.dropParts(ctx)
+		}
 		return nil, err
 	}
 	r, err := p.write(ctx, s)
@@ -126,20 +133,29 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 			Sent: now.Sent - before.Sent, Received: now.Received - before.Received}
 	}
 	var open *notClosedError
-	if p.parts != nil && (err == nil || errors.As(err, &open)) {
-		if dropErr := p.parts.drop(ctx); dropErr != nil {
-			p.log.WarnContext(ctx, "the parts of the pull stay in the store", "err", dropErr)
-		}
+	if err == nil || errors.As(err, &open) {
+		p.dropParts(ctx)
 	}
 	return r, err
 }
 
+// dropParts removes what was kept for a pull that goes on: it is not wanted, or of no use.
+func (p *puller) dropParts(ctx context.Context) {
+	if p.parts == nil {
+		return
+	}
+	if err := p.parts.drop(ctx); err != nil {
+		p.log.WarnContext(ctx, "the parts of the pull stay in the store", "err", err)
+	}
+}
+
 // puller is one pull. Its maps and writers are shared by the requests under way.
 type puller struct {
-	hub     *hub.Client
-	opt     PullOptions
-	log     *slog.Logger
-	version hub.Version
+	hub      *hub.Client
+	opt      PullOptions
+	log      *slog.Logger
+	version  hub.Version
+	versions int // that the hub had by then
 
 	event     int64
 	eventTime time.Time
@@ -191,10 +207,11 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 	for _, r := range relation.All() {
 		p.tables[r.Name] = newTable(r, o.TempDir)
 	}
-	var err error
-	if p.version, err = h.Version(ctx); err != nil {
+	if _, err := h.AskVersion(ctx); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", h.URL(), err)
 	}
+	all := h.Versions()
+	p.version, p.versions = all[len(all)-1], len(all)
 	return p, nil
 }
 
@@ -209,40 +226,29 @@ func (p *puller) pullAll(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		p.loadBTypes, p.pullHistory, p.pullTargets, p.pullBuilds, p.pullComponents, p.pullExternalRepos, p.pullNames,
 	} {
-		if err := step(ctx); err != nil {
+		err := step(ctx)
+		// First: what fails on an upgraded hub fails because of that.
+		if changed := p.checkVersion(); changed != nil {
+			return changed
+		}
+		if err != nil {
 			return err
 		}
-		if err := p.checkVersion(ctx); err != nil {
-			return err
-		}
-	}
-	if !p.version.AtLeast(1, 23) {
-		return nil
 	}
 	// Hubs before 1.35 do not tell with each reply.
-	v, err := p.hub.Call(ctx, hub.Call{Method: "getKojiVersion"})
-	if err != nil {
+	if _, err := p.hub.AskVersion(ctx); err != nil {
 		return fmt.Errorf("hub %s: %w", p.hub.URL(), err)
 	}
-	text, _ := v.Str()
-	if now, ok := hub.ParseVersion(text); ok && now != p.version {
-		return p.upgraded(now)
-	}
-	return p.checkVersion(ctx)
+	return p.checkVersion()
 }
 
-// checkVersion makes sure that the hub is still what it was when the pull began: what columns
-// its rows have depends on it.
-func (p *puller) checkVersion(ctx context.Context) error {
-	now, err := p.hub.Version(ctx)
-	if err == nil && now != p.version {
-		err = p.upgraded(now)
+// checkVersion makes sure that all replies so far were of the version that the pull began with.
+func (p *puller) checkVersion() error {
+	others := p.hub.Versions()[p.versions:]
+	if len(others) == 0 {
+		return nil
 	}
-	return err
-}
-
-func (p *puller) upgraded(now hub.Version) error {
-	return fmt.Errorf("hub %s changed from Koji %s to %s while it was read: pull again", p.hub.URL(), p.version, now)
+	return fmt.Errorf("hub %s changed from Koji %s to %s while it was read: %w", p.hub.URL(), p.version, others[0], ErrUpgraded)
 }
 
 // write writes the segments, makes sure that the relations are closed over their references

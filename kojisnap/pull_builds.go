@@ -178,10 +178,13 @@ func (p *puller) askBuilds(ctx context.Context, s *stage, ids []int64, suspicion
 		err := p.each(ctx, calls, func(i int, r hub.Row) error {
 			id := ids[i/2]
 			if i%2 == 1 {
-				if skip[i/2] {
+				if skip[i/2] || !found[i/2] {
 					return nil
 				}
 				return p.putTypes(id, r.Value)
+			}
+			if r.IsNil() {
+				return nil
 			}
 			found[i/2] = true
 			if suspicion && p.suspect(id, r.Value) {
@@ -232,6 +235,9 @@ func (p *puller) putBuild(id int64, r hub.Value) error {
 // putTypes takes a reply of getBuildType: what each type of the build adds to it.
 func (p *puller) putTypes(build int64, r hub.Value) error {
 	id := []byte(strconv.FormatInt(build, 10))
+	if r.Kind() != hub.Struct {
+		return fmt.Errorf("build %d: getBuildType answered %s, not its types", build, r.Kind())
+	}
 	for name, info := range r.Members() {
 		btype, err := p.btype(name)
 		if err != nil {
@@ -412,6 +418,9 @@ func (p *puller) inBatches(ctx context.Context, s *stage, ids []int64, bar progr
 // each makes calls and gives their rows to fn. A reply that the hub cannot encode, or that is
 // ill-formed, is bisected until one call is left, which onBad judges: nil passes it over.
 func (p *puller) each(ctx context.Context, calls []hub.Call, fn func(i int, r hub.Row) error, onBad func(i int, err error) error) error {
+	for i := range calls {
+		calls[i].Again = countedOnce
+	}
 	return p.eachFrom(ctx, calls, 0, fn, onBad)
 }
 
@@ -432,7 +441,7 @@ func (p *puller) eachFrom(ctx context.Context, calls []hub.Call, first int, fn f
 		}
 		return onBad(first, err)
 	}
-	// Rows that came before are added again: rows of one key count once.
+	// Rows that came before are added again.
 	half := len(calls) / 2
 	if err := p.eachFrom(ctx, calls[:half], first, fn, onBad); err != nil {
 		return err

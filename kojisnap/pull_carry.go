@@ -214,7 +214,7 @@ func (p *puller) askCompleted(ctx context.Context) error {
 		p.log.InfoContext(ctx, "left to the sweep", "completed builds", n)
 		return nil
 	}
-	err = p.hub.Stream(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}}, func(r hub.Row) error {
+	err = p.hub.Stream(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}, Again: countedOnce}, func(r hub.Row) error {
 		if id, ok := r.Get("build_id").Int(); ok {
 			c.touched.add(id)
 		}
@@ -471,4 +471,18 @@ func eachRow(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, 
 	return nil
 }
 
-func idOf(field []byte) (int64, error) { return strconv.ParseInt(string(field), 10, 64) }
+func idOf(field []byte) (int64, error) {
+	id, err := strconv.ParseInt(string(field), 10, 64)
+	if err == nil {
+		err = checkID(id)
+	}
+	return id, err
+}
+
+// checkID refuses what no id of Koji's is: they have 32 bits.
+func checkID(id int64) error {
+	if id != int64(int32(id)) {
+		return fmt.Errorf("%d does not fit an integer", id)
+	}
+	return nil
+}

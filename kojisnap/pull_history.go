@@ -51,8 +51,8 @@ func (p *puller) askHistory(ctx context.Context, s *stage, had *finished) error 
 				q, end := s.begin(p)
 				err := q.history(gctx, name, map[string]any{"tag": tag.ID}, func(r hub.Value) bool {
 					// Of inheritance the filter gives the links to children too.
-					id, _ := r.Field("tag_id").Int()
-					return id == tag.ID
+					id, ok := r.Field("tag_id").Int()
+					return id == tag.ID || !ok
 				})
 				if err == nil {
 					err = end(gctx, nil, key)
@@ -74,11 +74,11 @@ func (p *puller) askHistory(ctx context.Context, s *stage, had *finished) error 
 // laterHistory reads what changed in a tag of the base's scope.
 func (p *puller) laterHistory(ctx context.Context, tag int64) error {
 	kwargs := map[string]any{"tables": toAny(tagHistory), "tag": tag, "afterEvent": p.carry.after}
-	return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs}, func(table string, r hub.Row) error {
+	return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(table string, r hub.Row) error {
 		if !slices.Contains(tagHistory, table) {
 			return fmt.Errorf("queryHistory of a tag answered %q", table)
 		}
-		if id, _ := r.Get("tag_id").Int(); id != tag {
+		if id, ok := r.Get("tag_id").Int(); id != tag && ok {
 			return nil // of inheritance the filter gives the links to children too
 		}
 		_, err := p.putVersioned(table, r.Value)
@@ -96,7 +96,7 @@ func (p *puller) loadRepoArches(ctx context.Context) error {
 	}
 	calls := make([]hub.Call, len(p.scope.All))
 	for i, tag := range p.scope.All {
-		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}}
+		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}, Again: countedOnce}
 	}
 	return p.hub.StreamMulti(ctx, calls, func(_ int, r hub.Row) error {
 		if arches, ok := r.Get("arches").Str(); ok {
@@ -114,14 +114,15 @@ func repoArchesKey(r hub.Value) string {
 // own filter knows only the destination.
 func (p *puller) pullTargets(ctx context.Context) error {
 	return p.history(ctx, "build_target_config", nil, func(r hub.Value) bool {
-		build, _ := r.Field("build_tag").Int()
-		dest, _ := r.Field("dest_tag").Int()
-		return p.inScope[build] || p.inScope[dest]
+		build, ok := r.Field("build_tag").Int()
+		dest, ok2 := r.Field("dest_tag").Int()
+		return p.inScope[build] || p.inScope[dest] || !ok || !ok2
 	})
 }
 
 // history reads a versioned relation: the rows of the view at E and those revoked since the
-// base snapshot. keep chooses among them.
+// base snapshot. keep chooses among them, and keeps what it cannot tell: that is no row of the
+// relation, and an error.
 func (p *puller) history(ctx context.Context, name string, filter map[string]any, keep func(hub.Value) bool) error {
 	since := p.event
 	if p.base != nil {
@@ -136,7 +137,7 @@ func (p *puller) history(ctx context.Context, name string, filter map[string]any
 		if !active {
 			kwargs["afterEvent"] = since
 		}
-		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs}, func(table string, r hub.Row) error {
+		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(table string, r hub.Row) error {
 			if table != name {
 				return fmt.Errorf("queryHistory of %s answered %q", name, table)
 			}
@@ -251,8 +252,8 @@ func (p *puller) pullExternalRepos(ctx context.Context) error {
 		}
 	}
 	err := p.history(ctx, "external_repo_config", nil, func(r hub.Value) bool {
-		id, _ := r.Field("external_repo_id").Int()
-		return repos.wants(id)
+		id, ok := r.Field("external_repo_id").Int()
+		return repos.wants(id) || !ok
 	})
 	if err != nil {
 		return err
@@ -260,7 +261,7 @@ func (p *puller) pullExternalRepos(ctx context.Context) error {
 	// A repo that was deleted before E, but that rpms in images still name.
 	for _, id := range repos.wanted() {
 		kwargs := map[string]any{"tables": []any{"external_repo_config"}, "external_repo": id}
-		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs}, func(_ string, r hub.Row) error {
+		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(_ string, r hub.Row) error {
 			name, _ := r.Get("external_repo.name").Str()
 			return p.addName("external_repo", id, name)
 		})

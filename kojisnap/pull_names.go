@@ -46,8 +46,8 @@ func (p *puller) pullNames(ctx context.Context) error {
 	for userType := range 3 {
 		call := hub.Call{Method: "listUsers", Kwargs: map[string]any{"userType": userType}}
 		err := p.list(ctx, "users", call, func(r hub.Value) (bool, error) {
-			id, _ := r.Field("id").Int()
-			return users.wants(id), nil
+			id, ok := r.Field("id").Int()
+			return users.wants(id) || !ok, nil
 		})
 		if err != nil {
 			return err
@@ -58,6 +58,7 @@ func (p *puller) pullNames(ctx context.Context) error {
 
 // list adds the rows of a call that lists a relation, those that keep says if it is not nil.
 func (p *puller) list(ctx context.Context, name string, call hub.Call, keep func(hub.Value) (bool, error)) error {
+	call.Again = countedOnce
 	err := p.hub.Stream(ctx, call, func(r hub.Row) error {
 		if keep != nil {
 			if ok, err := keep(r.Value); !ok || err != nil {

@@ -86,9 +86,15 @@ func (p *puller) findScope(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("tag %q: %w", name, err)
 		}
+		if v.IsNil() {
+			return &UnknownTagError{p.hub.URL(), name, p.event}
+		}
 		id, ok := v.Field("id").Int()
 		if !ok {
-			return &UnknownTagError{p.hub.URL(), name, p.event}
+			return fmt.Errorf("tag %q: getTag of hub %s answered %s, which is not a tag", name, p.hub.URL(), v.Kind())
+		}
+		if err := checkID(id); err != nil {
+			return fmt.Errorf("tag %q: id %w", name, err)
 		}
 		if text, _ := v.Field("name").Str(); names[id] == "" {
 			names[id] = text
@@ -108,6 +114,9 @@ func (p *puller) findScope(ctx context.Context) error {
 		for i, r := range results {
 			if r.Err != nil {
 				return fmt.Errorf("inheritance of tag %d: %w", calls[i].Args[0], r.Err)
+			}
+			if r.Value.Kind() != hub.Array {
+				return fmt.Errorf("inheritance of tag %d: the hub answered %s, not a list", calls[i].Args[0], r.Value.Kind())
 			}
 			for _, link := range r.Value.Items() {
 				id, ok := link.Field("parent_id").Int()

@@ -88,7 +88,7 @@ func (t *table) add(row [][]byte, revoked bool) error {
 	if t.rel.Key[0] == "id" {
 		id, err := idOf(row[0])
 		if err != nil {
-			return err
+			return fmt.Errorf("%s.id: %w", t.rel.Name, err)
 		}
 		t.have.add(id)
 	}
@@ -147,6 +147,10 @@ func (p *puller) put(name string, r hub.Value) error {
 	}
 	return p.addRow(name, row, false)
 }
+
+// countedOnce is the Again of calls whose rows are added to tables, or to sets: a row that comes
+// anew takes the place of the one of its key.
+func countedOnce() {}
 
 func (p *puller) convert(name string, r hub.Value) ([][]byte, error) {
 	t := p.tables[name]

@@ -168,6 +168,8 @@ var errUnpaged = errors.New("not to be had by pages")
 // pages gives all rows of a method, about rows of them, in the order of their keys to fn, which
 // may be called concurrently, and more than once for a row. Each page begins with the last row of
 // the one before: if it does not, rows went meanwhile and others moved up, and all is read again.
+// So it is if a page has a row twice. A short page ends the table only if there is nothing behind its
+// last row.
 // With rows below 0 the hub is asked for their number.
 func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, rows int64, fn func(hub.Value) error) error {
 	if rows < 0 {
@@ -195,6 +197,7 @@ func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, r
 type pageEnds struct {
 	first, last string
 	rows        int64
+	twice       bool // a row came twice, maybe for another
 }
 
 func (p *puller) pagesOnce(ctx context.Context, call hub.Call, order string, size, rows int64, fn func(hub.Value) error) (moved bool, err error) {
@@ -203,22 +206,25 @@ func (p *puller) pagesOnce(ctx context.Context, call hub.Call, order string, siz
 	if err != nil || names == nil {
 		return false, err
 	}
-	get := func(ctx context.Context, at int64) (e pageEnds, err error) {
+	get := func(ctx context.Context, offset int64) (e pageEnds, err error) {
 		if err := p.takeSlot(ctx); err != nil {
 			return e, err
 		}
 		defer p.freeSlot()
-		kwargs := map[string]any{"queryOpts": map[string]any{"order": order, "limit": size, "offset": at * (size - 1), "asList": true}}
+		kwargs := map[string]any{"queryOpts": map[string]any{"order": order, "limit": size, "offset": offset, "asList": true}}
 		maps.Copy(kwargs, call.Kwargs)
-		err = p.hub.Stream(ctx, hub.Call{Method: call.Method, Kwargs: kwargs}, func(r hub.Row) error {
+		again := func() { e = pageEnds{} }
+		err = p.hub.Stream(ctx, hub.Call{Method: call.Method, Kwargs: kwargs, Again: again}, func(r hub.Row) error {
 			row, ok := r.Named(names)
 			if !ok {
 				return fmt.Errorf("a row of %d values, the first one had %d: %s", r.Len(), len(names), r)
 			}
+			before := e.last
 			e.last = ""
 			for _, k := range keys {
 				e.last += string(row.Field(k).Text()) + "\x00"
 			}
+			e.twice = e.twice || e.last == before
 			if e.rows++; e.rows == 1 {
 				e.first = e.last
 			}
@@ -231,26 +237,37 @@ func (p *puller) pagesOnce(ctx context.Context, call hub.Call, order string, siz
 	g.SetLimit(p.hub.Jobs())
 	for i := range ends {
 		g.Go(func() (err error) {
-			ends[i], err = get(gctx, int64(i))
+			ends[i], err = get(gctx, int64(i)*(size-1))
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return false, err
 	}
-	for ends[len(ends)-1].rows == size {
-		e, err := get(ctx, int64(len(ends)))
-		if err != nil {
-			return false, err
+	last, at := "", int64(0) // the last row so far, and its offset
+	for i, e := range ends {
+		if i > 0 {
+			if before := ends[i-1]; before.rows == size && e.first != before.last || before.rows < size && e.rows > 0 {
+				return true, nil
+			}
 		}
-		ends = append(ends, e)
-	}
-	for i := range ends[1:] {
-		if before := ends[i]; before.rows == size && ends[i+1].first != before.last || before.rows < size && ends[i+1].rows > 0 {
+		if e.twice {
 			return true, nil
 		}
+		if e.rows > 0 {
+			last, at = e.last, int64(i)*(size-1)+e.rows-1
+		}
 	}
-	return false, ctx.Err()
+	for {
+		e, err := get(ctx, at)
+		if err != nil || e.first != last || e.twice {
+			return true, err
+		}
+		if e.rows <= 1 {
+			return false, ctx.Err()
+		}
+		last, at = e.last, at+e.rows-1
+	}
 }
 
 // memberNames returns the names of the values of a call's rows when they are asked for as lists:
@@ -331,7 +348,7 @@ func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) 
 			others = append(others, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": btype}})
 		}
 	}
-	err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"cg_users"}}}, func(_ string, r hub.Row) error {
+	err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"cg_users"}}, Again: countedOnce}, func(_ string, r hub.Row) error {
 		if id, ok := r.Get("cg_id").Int(); ok {
 			others = append(others, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"cgID": id}})
 		}
