@@ -98,6 +98,7 @@ func (b badPull) open(t *testing.T) (*kojisnap.PullResult, *snapfile.Snapshot) {
 // TestPullBase has a store whose snapshots will not do to go on from: the pull says why, in one
 // warning, and asks for everything. With one that will do it goes on from that.
 func TestPullBase(t *testing.T) {
+	t.Parallel()
 	segment := func(t *testing.T, b badPull, snap *snapfile.Snapshot) string {
 		return filepath.Join(b.store.String(), snap.Relation("rpminfo").Segments[0].Object())
 	}
@@ -190,6 +191,7 @@ func TestPullBase(t *testing.T) {
 // TestPullClocks goes on from a snapshot on hubs whose events are of odd times, and on machines
 // whose own clock is wrong. What it gives is what a pull of everything gives.
 func TestPullClocks(t *testing.T) {
+	t.Parallel()
 	const next = lastEvent + 1
 	// What is to come out, from a hub and a machine whose clocks are right.
 	p, rows := badHub(t, hubtest.Options{})
@@ -250,6 +252,7 @@ func TestPullClocks(t *testing.T) {
 // TestPullLastEventGoesDown lets the hub's clock, by which the event is found, go back between two
 // pulls: the second is of an earlier event, goes on from nothing, and is right.
 func TestPullLastEventGoesDown(t *testing.T) {
+	t.Parallel()
 	p, rows := badHub(t, hubtest.Options{})
 	setEventTime(t, rows, lastEvent, eventRows(t, rows)[lastEvent]+hours(1000))
 	at := eventRows(t, rows)

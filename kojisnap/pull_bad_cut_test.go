@@ -14,6 +14,7 @@ import (
 // several pulls in others, near the ends among them. What arrives in the end is what arrives at
 // once. Package hub's own tests cut a reply at each offset.
 func TestPullCutOnce(t *testing.T) {
+	t.Parallel()
 	const (
 		pulls  = 3
 		tries  = 20 // of a request that are cut
@@ -73,6 +74,7 @@ func TestPullCutPages(t *testing.T) {
 // TestPullCutForEver gets a reply of each kind only in part, ever again. The pull gives up with one
 // line that says what it called, and to call again later may help.
 func TestPullCutForEver(t *testing.T) {
+	t.Parallel()
 	for method, says := range map[string]string{
 		"getKojiVersion":     "call getKojiVersion: ",
 		"getEvent":           "event 419: call getEvent: ",

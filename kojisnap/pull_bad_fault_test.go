@@ -57,6 +57,7 @@ var (
 // TestPullFaultInMulticall lets one call of a multicall answer a fault: the first, one in the
 // middle or the last. What passes is asked again, what does not names the call and the fault.
 func TestPullFaultInMulticall(t *testing.T) {
+	t.Parallel()
 	builds := goodBuilds(t)
 	if len(builds) < 3 {
 		t.Fatalf("%d builds", len(builds))
@@ -102,6 +103,7 @@ func TestPullFaultInMulticall(t *testing.T) {
 
 // TestPullFaultOfInheritance has faults in the one multicall whose results are not streamed.
 func TestPullFaultOfInheritance(t *testing.T) {
+	t.Parallel()
 	var tag int64
 	for _, r := range readTSV(t, "tag") {
 		if r["name"] == badTag {

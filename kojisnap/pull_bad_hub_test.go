@@ -28,6 +28,7 @@ import (
 // version. So it is where two hubs of different versions answer by turns, and with one that says its
 // version only if it is asked.
 func TestPullUpgrade(t *testing.T) {
+	t.Parallel()
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +81,7 @@ func TestPullUpgrade(t *testing.T) {
 // TestPullUpgradeFails has the upgraded hub know a method no more: that the hub was upgraded is
 // what the error says.
 func TestPullUpgradeFails(t *testing.T) {
+	t.Parallel()
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +104,7 @@ func TestPullUpgradeFails(t *testing.T) {
 // TestPullTagGoes has a tag of the scope deleted or renamed in the middle, after the scope was
 // found. The pull is of one event, at which the tag was there, and of the name that it had.
 func TestPullTagGoes(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(rows *hubtest.Memory, tag int64) (int, error){
 		"deleted": func(rows *hubtest.Memory, tag int64) (int, error) {
 			err := rows.Insert("events", hubtest.Values{"id": lastEvent + 1, "time": hubtest.Time(2e15)})
@@ -213,6 +216,7 @@ func (h onWarning) Handle(_ context.Context, r slog.Record) error {
 // TestPullRestart stops the hub's server in the middle, before it takes a request or while it
 // answers one, and starts it again when connections were refused three times.
 func TestPullRestart(t *testing.T) {
+	t.Parallel()
 	for _, at := range []int{12, 30} {
 		for _, answering := range []bool{false, true} {
 			t.Run(fmt.Sprint("request ", at, " answering ", answering), func(t *testing.T) {

@@ -48,6 +48,7 @@ var askedTable = regexp.MustCompile(`<name>tables</name>\s*<value>\s*<array>\s*<
 // TestPullWrongReply has replies that are well-formed and not what the method answers. None of
 // them is passed over.
 func TestPullWrongReply(t *testing.T) {
+	t.Parallel()
 	const (
 		text = "<string>see\nthe \x7f manual</string>"
 		huge = "<i8>1099511627776</i8>"
@@ -148,6 +149,7 @@ func TestPullWrongReply(t *testing.T) {
 // TestPullHostileText has text in production that breaks XML, paths, lines or COPY. What Koji can
 // send and a path can hold comes through as it is; the rest is named.
 func TestPullHostileText(t *testing.T) {
+	t.Parallel()
 	deep := strings.Repeat(`[`, 150) + strings.Repeat(`]`, 150)
 	builds := goodBuilds(t)
 	build := hubtest.Values{"id": int(builds[0])}
@@ -205,6 +207,7 @@ func TestPullHostileText(t *testing.T) {
 
 // TestPullNotUTF8 sends bytes that are no text in one rpm's row of many.
 func TestPullNotUTF8(t *testing.T) {
+	t.Parallel()
 	p, _ := badHub(t, hubtest.Options{})
 	builds := goodBuilds(t)
 	var rpm tsvRow
