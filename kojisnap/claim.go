@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"kojisnap/kojisnap/store"
@@ -23,7 +24,11 @@ import (
 // a prune that finds a writer leaves the segments for next time. Of two that begin at once at
 // least one sees the other, for a store shows an object to all as soon as it is put.
 //
-// Who was killed leaves his claim. It lapses by the store's clock.
+// A writer says so before he asks a hub for much, so that a store that takes nothing is found out
+// at once.
+//
+// Who was killed leaves his claim. It lapses by the store's clock: also one that is as far in the
+// future, of a host whose clock was wrong.
 const (
 	claimPrefix = "locks/"
 	writeClaim  = claimPrefix + "write-"
@@ -44,13 +49,21 @@ func newClaim(ctx context.Context, s store.Store, prefix string) (*claim, error)
 	var random [8]byte
 	rand.Read(random[:]) // never fails
 	c := &claim{store: s, name: prefix + hex.EncodeToString(random[:])}
-	return c, c.renew(ctx)
+	if err := c.renew(ctx); err != nil {
+		return nil, fmt.Errorf("the store takes nothing: %w", err)
+	}
+	return c, nil
 }
 
 func (c *claim) renew(ctx context.Context) error {
 	c.made = time.Now()
 	host, _ := os.Hostname()
-	return c.store.Put(ctx, c.name, strings.NewReader(fmt.Sprintf("%s %d\n", host, os.Getpid())))
+	err := c.store.Put(ctx, c.name, strings.NewReader(fmt.Sprintf("%s %d\n", host, os.Getpid())))
+	if errors.Is(err, syscall.ENOSPC) && strings.HasPrefix(c.name, pruneClaim) {
+		// A prune makes room. Its claim is the name; a full file system takes a file of no bytes.
+		err = c.store.Put(ctx, c.name, strings.NewReader(""))
+	}
+	return err
 }
 
 // others returns the claims with a prefix that have not lapsed, and the time by the store's clock
@@ -69,7 +82,7 @@ func (c *claim) others(ctx context.Context, prefix string, lapse time.Duration) 
 		return nil, now, fmt.Errorf("%s: %s has vanished: somebody removes objects", c.store, c.name)
 	}
 	for _, e := range all {
-		if e.Name != c.name && strings.HasPrefix(e.Name, prefix) && now.Sub(e.ModTime) < lapse {
+		if e.Name != c.name && strings.HasPrefix(e.Name, prefix) && now.Sub(e.ModTime).Abs() < lapse {
 			names = append(names, e.Name)
 		}
 	}
@@ -86,21 +99,21 @@ func (c *claim) release(ctx context.Context, log *slog.Logger) {
 }
 
 // claimWriting says that a snapshot is being written, until release is called. If a prune is
-// under way it waits for its end.
-func claimWriting(ctx context.Context, s store.Store, log *slog.Logger) (release func(), err error) {
+// under way it waits for its end. It tells the time by the store's clock.
+func claimWriting(ctx context.Context, s store.Store, log *slog.Logger) (release func(), now time.Time, err error) {
 	c, err := newClaim(ctx, s, writeClaim)
 	if err != nil {
-		return nil, err
+		return nil, now, err
 	}
 	release = func() { c.release(ctx, log) }
 	for told := false; ; {
-		prunes, _, err := c.others(ctx, pruneClaim, pruneLapse)
+		prunes, now, err := c.others(ctx, pruneClaim, pruneLapse)
 		if err != nil {
 			release()
-			return nil, err
+			return nil, now, err
 		}
 		if len(prunes) == 0 {
-			return release, nil
+			return release, now, nil
 		}
 		if !told {
 			log.InfoContext(ctx, "the store is being pruned: waiting", "store", s.String(), "claim", prunes[0])
@@ -109,12 +122,12 @@ func claimWriting(ctx context.Context, s store.Store, log *slog.Logger) (release
 		select {
 		case <-ctx.Done():
 			release()
-			return nil, ctx.Err()
+			return nil, now, ctx.Err()
 		case <-time.After(time.Second):
 		}
 		if err := c.renew(ctx); err != nil { // which tells the time
 			release()
-			return nil, err
+			return nil, now, err
 		}
 	}
 }

@@ -113,6 +113,8 @@ func (o CopyOptions) readOnly() (string, error) {
 
 var envRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
+const ledgerPrefix = "ledgers/"
+
 // ledgerObject names a topdir's ledger in a store, by environment.
 func ledgerObject(env string) (string, error) {
 	if env == "" {
@@ -121,7 +123,7 @@ func ledgerObject(env string) (string, error) {
 	if !envRE.MatchString(env) {
 		return "", fmt.Errorf("environment %q: want lower case letters, digits, - and _", env)
 	}
-	return "ledgers/" + env, nil
+	return ledgerPrefix + env, nil
 }
 
 // DefaultEnv is the name of the environment where none is given.

@@ -32,6 +32,10 @@ type PruneResult struct {
 	Segments []string `json:"segments"` // objects that no snapshot needed
 	Bytes    int64    `json:"bytes"`    // of those, in the store
 	Young    int      `json:"young"`    // segments that no snapshot needs, but of the last 24 hours
+	// Parts are objects of pulls that were cut off and that nobody goes on with.
+	Parts []string `json:"parts,omitempty"`
+	// Unfinished is what is left, besides, of writers that were killed: see store.Cleaner.
+	Unfinished []string `json:"unfinished,omitempty"`
 	// Writing: a snapshot is being written, so that no segment was removed.
 	Writing bool `json:"writing,omitempty"`
 }
@@ -42,7 +46,8 @@ var segmentRE = regexp.MustCompile(`^segments/[0-9a-f]{64}\.zst$`)
 // segments that no manifest names and that are older than PruneAge, so that a prune that was
 // killed leaves only what the next one takes away. It never removes a segment that a snapshot
 // needs which is being written at the same time. A manifest that cannot be read is an error, and
-// nothing is removed.
+// nothing is removed. What is left of pulls that were cut off, and of writers that were killed,
+// goes when it is older than PruneAge.
 func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, error) {
 	if o.Keep < 1 {
 		return nil, fmt.Errorf("prune: keep at least one snapshot, not %d", o.Keep)
@@ -67,13 +72,18 @@ func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, er
 	}
 	if p.result.Writing {
 		o.Log.InfoContext(ctx, "a snapshot is being written: segments are left for the next prune", "store", s.String())
-		return p.result, p.lapsed(ctx)
-	}
-	if err := p.renew(ctx); err != nil {
+	} else if err := p.segments(ctx, named); err != nil {
 		return nil, err
 	}
-	if err := p.segments(ctx, named); err != nil {
+	if err := p.cutOff(ctx); err != nil {
 		return nil, err
+	}
+	if p.result.Unfinished, err = clean(ctx, s, p.now.Add(-PruneAge), !o.DryRun); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		// A user may have the right to remove objects, and none to list uploads.
+		o.Log.WarnContext(ctx, "what killed writers left half-written stays", "err", err)
 	}
 	return p.result, p.lapsed(ctx)
 }
@@ -128,6 +138,9 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 
 // segments removes those that are not named and not young.
 func (p *pruner) segments(ctx context.Context, named map[string]bool) error {
+	if err := p.renew(ctx); err != nil {
+		return err
+	}
 	entries, err := p.store.List(ctx, "segments/")
 	if err != nil {
 		return err
@@ -150,6 +163,24 @@ func (p *pruner) segments(ctx context.Context, named map[string]bool) error {
 		p.result.Segments = append(p.result.Segments, e.Name)
 		p.result.Bytes += e.Size
 		bar.Add(1)
+	}
+	return nil
+}
+
+// cutOff removes what pulls that were cut off have left, and that is too old to be gone on with.
+func (p *pruner) cutOff(ctx context.Context) error {
+	entries, err := p.store.List(ctx, pullPrefix)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if p.now.Sub(e.ModTime) < PruneAge {
+			continue
+		}
+		if err := p.remove(ctx, e.Name); err != nil {
+			return err
+		}
+		p.result.Parts = append(p.result.Parts, e.Name)
 	}
 	return nil
 }
@@ -186,7 +217,7 @@ func (p *pruner) lapsed(ctx context.Context) error {
 		return err
 	}
 	for _, e := range all {
-		if p.now.Sub(e.ModTime) > writeLapse {
+		if p.now.Sub(e.ModTime).Abs() > writeLapse {
 			if err := p.store.Delete(ctx, e.Name); err != nil {
 				return err
 			}

@@ -82,6 +82,17 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 	if err != nil {
 		return nil, err
 	}
+	if !o.DryRun {
+		// Until it is taken back no prune takes away what the pull counts on.
+		release, now, err := claimWriting(ctx, s, p.log)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		if _, err := clean(ctx, s, now.Add(-PruneAge), true); err != nil {
+			p.log.InfoContext(ctx, "what killed writers left half-written stays", "err", err)
+		}
+	}
 	if s != nil && !o.DryRun && !o.Full {
 		if p.parts, err = openParts(ctx, s, h.URL(), p.opt.Tags, p.opt.Now()); err != nil {
 			return nil, err
@@ -98,11 +109,9 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 		return nil, err
 	}
 	if !o.Full && s != nil {
-		release, err := p.findBase(ctx, s)
-		if err != nil {
+		if err := p.findBase(ctx, s); err != nil {
 			return nil, err
 		}
-		defer release()
 	}
 	if o.DryRun {
 		return p.plan(ctx)
@@ -258,11 +267,6 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 		if err := p.checkClosed(); err != nil {
 			return nil, err
 		}
-		release, err := claimWriting(ctx, s, p.log)
-		if err != nil {
-			return nil, err
-		}
-		defer release()
 	}
 	// Whatever else the store has of a segment is written over: what other snapshots name may be
 	// damaged, and a pull with --full heals it.

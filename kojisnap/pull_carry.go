@@ -74,36 +74,12 @@ func rowKey(rel *relation.Relation, row [][]byte) string {
 	return string(key)
 }
 
-// findBase finds the snapshot to go on from, if there is one, and what can be carried over from
-// it. Until release is called no prune takes its segments away.
-func (p *puller) findBase(ctx context.Context, s store.Store) (release func(), err error) {
-	find := func() error {
-		p.base = nil
-		return p.chooseBase(ctx, s)
+// findBase finds the snapshot to go on from, if there is one, and what can be carried over from it.
+func (p *puller) findBase(ctx context.Context, s store.Store) error {
+	if err := p.chooseBase(ctx, s); err != nil || p.base == nil {
+		return err
 	}
-	release = func() {}
-	if err := find(); err != nil || p.base == nil {
-		return release, err
-	}
-	if !p.opt.DryRun {
-		if release, err = claimWriting(ctx, s, p.log); err != nil {
-			return nil, err
-		}
-		// Again: a prune may have taken it before it saw the claim.
-		if err := find(); err != nil {
-			release()
-			return nil, err
-		}
-		if p.base == nil {
-			release()
-			return func() {}, nil
-		}
-	}
-	if err := p.carryFrom(ctx); err != nil {
-		release()
-		return nil, err
-	}
-	return release, nil
+	return p.carryFrom(ctx)
 }
 
 // carryFrom settles what can be carried over from the base.

@@ -243,36 +243,55 @@ func (s *stage) flush(ctx context.Context) error {
 	return nil
 }
 
-// takeOver adds the rows of a stage's parts.
+// takeOver adds the rows of a stage's parts. One that is damaged, or that another pull removed
+// meanwhile, is passed over: what it held is asked for again.
 func (p *puller) takeOver(ctx context.Context, name string, done *finished) error {
 	all, err := p.parts.store.List(ctx, p.parts.prefix+name+"-")
 	if err != nil {
 		return err
 	}
 	for _, e := range all {
-		if err := p.takePart(ctx, e.Name, done); err != nil {
+		body, err := p.wholePart(ctx, e.Name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Name, err)
+		}
+		if err := p.takePart(body, done); err != nil {
 			return fmt.Errorf("%s: %w", e.Name, err)
 		}
 	}
 	return nil
 }
 
-// takePart adds the rows of a part, each batch whole. Another pull may have removed it.
-func (p *puller) takePart(ctx context.Context, name string, done *finished) error {
+// wholePart reads a part and compares its checksum: no row of a damaged one counts.
+func (p *puller) wholePart(ctx context.Context, name string) ([]byte, error) {
 	r, err := p.parts.store.Get(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
-	dec, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	packed, err := io.ReadAll(r)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(partBytes+2*batchBytes))
+	if err != nil {
+		return nil, err
 	}
 	defer dec.Close()
-	in := bufio.NewReaderSize(dec, 64<<10)
+	body, err := dec.DecodeAll(packed, nil)
+	if err != nil {
+		p.log.WarnContext(ctx, "asking again for what a pull that was cut off had", "part", name, "err", err)
+		return nil, nil
+	}
+	return body, nil
+}
+
+// takePart adds the rows of a part, each batch whole.
+func (p *puller) takePart(body []byte, done *finished) error {
+	in := bufio.NewReader(bytes.NewReader(body))
 	var row [][]byte
 	for {
 		line, err := in.ReadBytes('\n')

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -15,7 +16,8 @@ var pruneCommand = command{
 	short: "remove old snapshots from a store",
 	long: `Prune removes all snapshots but the latest, by event and then by time of making, and the segments
 that no snapshot names any more and that are older than 24 hours by the store's clock. What a
-snapshot needs that is being written stays.`,
+snapshot needs that is being written stays. What pulls that were cut off or killed have left goes
+after 24 hours too.`,
 	examples: `
 kojisnap prune --keep 10 --store /var/lib/kojisnap
 kojisnap prune --keep 30 --store s3://bucket/koji --dry-run`,
@@ -54,7 +56,7 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.result(r, show); err != nil {
 		return err
 	}
-	if a.dryRun && len(r.Removed)+len(r.Segments) > 0 {
+	if a.dryRun && len(r.Removed)+len(r.Segments)+len(r.Parts)+len(r.Unfinished) > 0 {
 		return pending()
 	}
 	if !a.dryRun {
@@ -67,7 +69,7 @@ func showPrune(w io.Writer, r *kojisnap.PruneResult) {
 	for _, id := range r.Removed {
 		fmt.Fprintf(w, "remove snapshot %s\n", id)
 	}
-	for _, name := range r.Segments {
+	for _, name := range slices.Concat(r.Segments, r.Parts, r.Unfinished) {
 		fmt.Fprintf(w, "remove %s\n", name)
 	}
 }

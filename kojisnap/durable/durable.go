@@ -5,7 +5,7 @@
 // directory, fsync the file, rename, fsync the directory. The system calls of
 // WriteFile are, in order: openat(O_CREAT|O_EXCL), write…, fchmod, fsync, close,
 // renameat, open(dir), fsync(dir). A crash leaves at most a temporary file,
-// whose name IsTemp recognizes; CleanTemps removes those that are old.
+// whose name IsTemp recognizes, so that who owns the directory can remove it.
 package durable
 
 import (
@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // tempMark is in the name of every temporary file: .NAME.tmp-kojisnap-RANDOM.
@@ -147,37 +146,6 @@ func SyncDir(dir string) error {
 // writes to before renaming. Readers of a directory skip those.
 func IsTemp(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, tempMark)
-}
-
-// CleanTemps removes from dir (not below it) the temporary files of writers that
-// died: those not written to since before. A dir that is not there has none.
-func CleanTemps(dir string, before time.Time) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !IsTemp(e.Name()) || !e.Type().IsRegular() {
-			continue
-		}
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // its writer has just renamed it
-		}
-		if err != nil {
-			return err
-		}
-		if !info.ModTime().Before(before) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 func createTemp(path string) (*os.File, error) {

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"kojisnap/kojisnap/durable"
 )
@@ -149,33 +148,6 @@ func TestRenameAcrossDirectories(t *testing.T) {
 	wantNames(t, dir, "x")
 	if got := read(t, filepath.Join(dir, "x/y/b")); got != "v" {
 		t.Errorf("content %q", got)
-	}
-}
-
-func TestCleanTempsRemovesOnlyOldOnesOfItsOwn(t *testing.T) {
-	dir := t.TempDir()
-	now := time.Now()
-	old := ".a.tmp-kojisnap-0123456789abcdef"
-	young := ".b.tmp-kojisnap-0123456789abcdef"
-	for _, name := range []string{old, young, "a", ".hidden", "x.tmp-kojisnap-1"} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		when := now.Add(-2 * time.Hour)
-		if name == young {
-			when = now
-		}
-		if err := os.Chtimes(path, when, when); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := durable.CleanTemps(dir, now.Add(-time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	wantNames(t, dir, young, ".hidden", "a", "x.tmp-kojisnap-1")
-	if err := durable.CleanTemps(filepath.Join(dir, "absent"), now); err != nil {
-		t.Errorf("absent directory: %v", err)
 	}
 }
 

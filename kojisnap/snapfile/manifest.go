@@ -215,8 +215,14 @@ func Open(ctx context.Context, get GetFunc, id string) (*Snapshot, error) {
 	if errors.Is(err, ErrNewer) {
 		return nil, fmt.Errorf("snapshot %s: %w", id, err)
 	}
-	if err != nil || ID(m.Event, body) != id {
-		return nil, fmt.Errorf("snapshot %s: %w", id, &DamagedError{object, "its SHA-256 is not the one in its name"})
+	switch sum := sha256.Sum256(body); {
+	case !strings.HasSuffix(id, "-"+hex.EncodeToString(sum[:6])):
+		err = errors.New("its SHA-256 is not the one in its name")
+	case err == nil && ID(m.Event, body) != id:
+		err = fmt.Errorf("it is of event %d", m.Event)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", id, &DamagedError{object, err.Error()})
 	}
 	return &Snapshot{ID: id, Manifest: m, get: get}, nil
 }

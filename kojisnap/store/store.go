@@ -42,6 +42,16 @@ type Creator interface {
 	Create(ctx context.Context, name string, src io.ReadSeeker) error
 }
 
+// Cleaner is a Store in which a writer that was killed leaves what no listing shows, but takes
+// room: half an object under a temporary name, an upload of which some parts are there.
+type Cleaner interface {
+	// Clean finds what is left of the writing of objects whose name begins with prefix, and that
+	// nobody went on with since before, by the store's clock. It removes that if remove is set,
+	// and returns what it is, for people, sorted. A before that is later than the start of any
+	// writer that is alive takes its work away: his Put fails.
+	Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error)
+}
+
 // Entry is one object of a listing.
 type Entry struct {
 	Name    string

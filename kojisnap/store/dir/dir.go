@@ -8,8 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/store"
@@ -64,17 +68,33 @@ func (s *Store) write(ctx context.Context, op, name string, src io.Reader, to fu
 	if err != nil {
 		return err
 	}
-	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("%s %s: %w", op, name, err)
+	if err = durable.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+		err = to(path, func(w io.Writer) error {
+			_, err := io.Copy(w, contextReader{ctx, src})
+			return err
+		})
 	}
-	err = to(path, func(w io.Writer) error {
-		_, err := io.Copy(w, contextReader{ctx, src})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("%s %s in %s: %w", op, name, s.dir, err)
+	return s.fail(op, name, err)
+}
+
+// fail tells what went wrong in one line. Paths in the store are left out, the more so of temporary
+// files: the object's name tells more.
+func (s *Store) fail(op, name string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path) && strings.HasPrefix(path.Path, s.dir):
+		err = path.Err
+	case errors.As(err, &link) && strings.HasPrefix(link.New, s.dir):
+		err = link.Err
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = fmt.Errorf("%w: make room, or remove old snapshots with kojisnap prune", err)
+	}
+	return fmt.Errorf("%s %s in %s: %w", op, name, s.dir, err)
 }
 
 // Get implements store.Store.
@@ -89,7 +109,44 @@ func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, prefix string) ([]store.Entry, error) {
 	var entries []store.Entry
-	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+	err := s.walk(ctx, prefix, func(name string, info fs.FileInfo) error {
+		if strings.HasPrefix(name, prefix) && store.CheckName(name) == nil { // else a temporary file, or not ours
+			entries = append(entries, store.Entry{Name: name, Size: info.Size(), ModTime: info.ModTime()})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", s.dir, err)
+	}
+	// The walk goes by path element; names sort as strings.
+	return store.Sort(entries), nil
+}
+
+// Clean implements store.Cleaner: what is left are temporary files.
+func (s *Store) Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error) {
+	var left []string
+	err := s.walk(ctx, prefix, func(name string, info fs.FileInfo) error {
+		dir, base := path.Split(name)
+		// A temporary file's name is a dot, the object's and more.
+		if !durable.IsTemp(base) || !strings.HasPrefix(dir+base[1:], prefix) || !info.ModTime().Before(before) {
+			return nil
+		}
+		left = append(left, name)
+		if !remove {
+			return nil
+		}
+		return durable.Remove(filepath.Join(s.dir, filepath.FromSlash(name)))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("clean %s: %w", s.dir, err)
+	}
+	slices.Sort(left)
+	return left, nil
+}
+
+// walk calls fn for the files in directories where names with a prefix can be.
+func (s *Store) walk(ctx context.Context, prefix string, fn func(name string, info fs.FileInfo) error) error {
+	return filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -103,8 +160,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]store.Entry, error) 
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() || !strings.HasPrefix(name, prefix) || store.CheckName(name) != nil {
-			return nil // a temporary file, or not ours
+		if !d.Type().IsRegular() {
+			return nil
 		}
 		info, err := d.Info()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -113,14 +170,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]store.Entry, error) 
 		if err != nil {
 			return err
 		}
-		entries = append(entries, store.Entry{Name: name, Size: info.Size(), ModTime: info.ModTime()})
-		return nil
+		return fn(name, info)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", s.dir, err)
-	}
-	// WalkDir goes by path element; names sort as strings.
-	return store.Sort(entries), nil
 }
 
 // Delete implements store.Store.
@@ -129,7 +180,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return durable.Remove(path)
+	return s.fail("delete", name, durable.Remove(path))
 }
 
 func (s *Store) path(ctx context.Context, name string) (string, error) {

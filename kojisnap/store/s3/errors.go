@@ -68,7 +68,7 @@ func (s *Store) answer(e *Error, api smithy.APIError) string {
 		said = api.ErrorCode()
 	}
 	switch api.ErrorCode() {
-	case "NoSuchKey", "NotFound":
+	case "NoSuchKey", "NotFound", "NoSuchUpload":
 		e.cause = fs.ErrNotExist
 		return fs.ErrNotExist.Error()
 	case "PreconditionFailed":
@@ -141,4 +141,10 @@ func (s *Store) noCredentials(ctx context.Context, op, name string, err error) e
 func isConflict(err error) bool {
 	var api smithy.APIError
 	return errors.As(err, &api) && api.ErrorCode() == "ConditionalRequestConflict"
+}
+
+// isUnknown: the server does not know such requests.
+func isUnknown(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && (api.ErrorCode() == "NotImplemented" || api.ErrorCode() == "MethodNotAllowed")
 }

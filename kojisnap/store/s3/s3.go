@@ -7,7 +7,8 @@
 // or as AWS_MAX_ATTEMPTS says; what fails even so is an *Error that is Temporary.
 //
 // Large objects go up in parts. A process that is killed meanwhile leaves parts, which no listing
-// shows but which take room: a rule of the bucket (AbortIncompleteMultipartUpload) removes them.
+// shows but which take room: Clean removes them, or a rule of the bucket
+// (AbortIncompleteMultipartUpload).
 package s3
 
 import (
@@ -18,6 +19,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -236,6 +238,42 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
+}
+
+// Clean implements store.Cleaner: what is left are uploads in parts that were never completed. A
+// server that knows no uploads in parts has none.
+func (s *Store) Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error) {
+	const op = "list unfinished uploads of"
+	if err := s.ready(ctx, op, prefix); err != nil {
+		return nil, err
+	}
+	var left []string
+	pages := s3.NewListMultipartUploadsPaginator(s.client, &s3.ListMultipartUploadsInput{Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if isUnknown(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, s.fail(ctx, op, prefix, err)
+		}
+		for _, u := range page.Uploads {
+			name, ok := strings.CutPrefix(aws.ToString(u.Key), s.prefix)
+			if !ok || store.CheckName(name) != nil || !aws.ToTime(u.Initiated).Before(before) {
+				continue // not ours, or under way
+			}
+			left = append(left, name+" uploaded in part")
+			if !remove {
+				continue
+			}
+			_, err := s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: u.Key, UploadId: u.UploadId})
+			if err = s.fail(ctx, "abort an upload of", name, err); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+	}
+	slices.Sort(left)
+	return left, nil
 }
 
 func (s *Store) key(ctx context.Context, op, name string) (string, error) {
