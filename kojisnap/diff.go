@@ -148,16 +148,13 @@ func (c *cursor) next() error {
 	if err != nil {
 		return err
 	}
-	if len(row) != len(c.rel.Columns) {
-		return fmt.Errorf("a row of %d columns, want %d", len(row), len(c.rel.Columns))
-	}
 	c.buf, c.row, c.key = row, row, c.key[:0]
 	for _, i := range c.rel.KeyIndexes() {
 		part := keyPart{text: row[i]}
 		if c.rel.Columns[i].Type != relation.Text {
 			part.text = nil
 			if part.number, err = strconv.ParseInt(string(row[i]), 10, 64); err != nil {
-				return fmt.Errorf("column %s: %q is not a number", c.rel.Columns[i].Name, row[i])
+				return c.rows.Damaged(fmt.Sprintf("column %s: %q is not a number", c.rel.Columns[i].Name, row[i]))
 			}
 		}
 		c.key = append(c.key, part)

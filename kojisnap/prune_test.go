@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
@@ -26,7 +27,7 @@ import (
 // tampered is a store whose clock and operations a test decides.
 type tampered struct {
 	store.Store
-	age    time.Duration               // by which segments look older
+	age    time.Duration               // by which segments, and what is left of pulls, look older
 	before func(op, name string) error // called first; its error is the operation's
 }
 
@@ -58,11 +59,18 @@ func (s *tampered) Delete(ctx context.Context, name string) error {
 	return s.Store.Delete(ctx, name)
 }
 
-// List shows segments as old as the test wants them.
+func (s *tampered) Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error) {
+	if err := s.hook("clean", prefix); err != nil {
+		return nil, err
+	}
+	return s.Store.(store.Cleaner).Clean(ctx, prefix, before.Add(s.age), remove)
+}
+
+// List shows objects as old as the test wants them.
 func (s *tampered) List(ctx context.Context, prefix string) ([]store.Entry, error) {
 	entries, err := s.Store.List(ctx, prefix)
 	for i := range entries {
-		if strings.HasPrefix(entries[i].Name, "segments/") {
+		if strings.HasPrefix(entries[i].Name, "segments/") || strings.HasPrefix(entries[i].Name, "pulls/") {
 			entries[i].ModTime = entries[i].ModTime.Add(-s.age)
 		}
 	}
@@ -80,9 +88,15 @@ func eachStore(t *testing.T, test func(t *testing.T, open func(t *testing.T) sto
 	})
 }
 
+// pullTo pulls from a hub of its own: a snapshot of an earlier call is no base.
 func pullTo(t testing.TB, s store.Store, event int64, log *slog.Logger) string {
 	t.Helper()
 	c, _ := production(t, hubtest.Options{})
+	return pullFrom(t, c, s, event, log)
+}
+
+func pullFrom(t testing.TB, c *hub.Client, s store.Store, event int64, log *slog.Logger) string {
+	t.Helper()
 	r, err := kojisnap.Pull(t.Context(), c, s, kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: event, Program: "test", Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +299,8 @@ func TestPruneWhilePulling(t *testing.T) {
 		for _, when := range []string{"put segments/", "create snapshots/", "delete locks/"} {
 			t.Run(when, func(t *testing.T) {
 				s := &tampered{Store: open(t), age: 48 * time.Hour}
-				pullTo(t, s, 300, nil)
+				c, _ := production(t, hubtest.Options{})
+				pullFrom(t, c, s, 300, nil)
 				other := &tampered{Store: s.Store, age: s.age}
 				var r *kojisnap.PruneResult
 				var once sync.Once // a pull writes some segments at the same time
@@ -295,7 +310,6 @@ func TestPruneWhilePulling(t *testing.T) {
 					}
 					once.Do(func() {
 						// A newer snapshot, so that prune removes the one that the pull counts on.
-						c, _ := production(t, hubtest.Options{})
 						_, err = kojisnap.Pull(t.Context(), c, other, kojisnap.PullOptions{Tags: []string{"f43-build"}, Event: lastEvent, Program: "test"})
 						if err == nil {
 							r, err = kojisnap.Prune(t.Context(), other, kojisnap.PruneOptions{Keep: 1})
@@ -303,7 +317,7 @@ func TestPruneWhilePulling(t *testing.T) {
 					})
 					return err
 				}
-				pullTo(t, s, 390, nil)
+				pullFrom(t, c, s, 390, nil)
 				if r == nil || !r.Writing || len(r.Segments) > 0 || len(r.Removed) == 0 {
 					t.Errorf("prune: %+v", r)
 				}

@@ -432,10 +432,7 @@ func eachRow(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, 
 	for rows.Next() {
 		var err error
 		if row, err = rows.Fields(row); err != nil {
-			return err
-		}
-		if len(row) != len(rel.Columns) {
-			return fmt.Errorf("snapshot %s, %s: a row of %d fields", s.ID, rel.Name, len(row))
+			return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)
 		}
 		if err := fn(row); err != nil {
 			return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)

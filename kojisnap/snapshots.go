@@ -18,7 +18,13 @@ var ErrNoSnapshot = errors.New("no such snapshot")
 // Snapshots returns the snapshots of a store, the latest first: by event, then by time of
 // making. One that cannot be read is an error, unless it vanished meanwhile.
 func Snapshots(ctx context.Context, s store.Store) ([]*snapfile.Snapshot, error) {
-	return snapshots(ctx, s, func(err error) error { return err })
+	return snapshots(ctx, s, func(err error) error {
+		var damaged *snapfile.DamagedError
+		if errors.As(err, &damaged) {
+			return fmt.Errorf("%w: to go on without it, remove it from %s", err, s)
+		}
+		return err
+	})
 }
 
 // snapshots is Snapshots, but asks onBad about a manifest that is damaged or newer than this

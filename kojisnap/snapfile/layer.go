@@ -199,9 +199,6 @@ func (o *oldRows) next() error {
 	if o.row, err = o.rows.Fields(o.row); err != nil {
 		return err
 	}
-	if len(o.row) != len(o.w.rel.Columns) {
-		return fmt.Errorf("%s: a row of %d fields", o.w.rel.Name, len(o.row))
-	}
 	o.key, err = o.w.key.append(o.key[:0], o.row)
 	return err
 }

@@ -21,6 +21,7 @@ import (
 type Rows struct {
 	layers []*layer // by age
 	line   []byte
+	from   *layer // that line is of
 	err    error
 	buf    []byte // of Read
 }
@@ -47,7 +48,7 @@ func (r *Rows) Next() bool {
 	}
 	if len(r.layers) == 1 && !r.layers[0].keys {
 		ok := r.layers[0].next(false)
-		r.line, r.err = r.layers[0].line, r.layers[0].err
+		r.line, r.from, r.err = r.layers[0].line, r.layers[0], r.layers[0].err
 		return ok
 	}
 	for {
@@ -55,7 +56,7 @@ func (r *Rows) Next() bool {
 		if r.err != nil || newest == nil {
 			return false
 		}
-		r.line = append(r.line[:0], newest.line...)
+		r.line, r.from = append(r.line[:0], newest.line...), newest
 		tombstone := newest.keys
 		key := newest.at
 		for _, l := range r.layers {
@@ -89,10 +90,22 @@ func (r *Rows) smallest() *layer {
 // Line is the row as COPY text with its newline, valid until the next Next.
 func (r *Rows) Line() []byte { return r.line }
 
-// Fields splits the row, reusing row; NULL is nil. Fields are valid until the next Next.
+// Fields splits the row, reusing row; NULL is nil. There is one for each column. Fields are valid
+// until the next Next.
 func (r *Rows) Fields(row [][]byte) ([][]byte, error) {
-	return ParseLine(r.line[:len(r.line)-1], row)
+	row, err := ParseLine(r.line[:len(r.line)-1], row)
+	if err == nil && len(row) != len(r.from.key.rel.Columns) {
+		err = fmt.Errorf("a row of %d fields", len(row))
+	}
+	if err != nil {
+		return nil, r.Damaged(err.Error())
+	}
+	return row, nil
 }
+
+// Damaged is the error of a row that cannot be what was written: rows are given before their
+// segment's digest is known.
+func (r *Rows) Damaged(why string) error { return r.from.open.damaged(why) }
 
 // Err returns why Next returned false, nil at the end of the rows.
 func (r *Rows) Err() error { return r.err }

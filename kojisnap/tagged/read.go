@@ -142,10 +142,7 @@ func Each(ctx context.Context, snap *snapfile.Snapshot, name string, fn func(Row
 	r := Row{rel: relation.Get(name)}
 	for rows.Next() {
 		var err error
-		if r.fields, err = rows.Fields(r.fields); err == nil && len(r.fields) != len(r.rel.Columns) {
-			err = fmt.Errorf("%d fields", len(r.fields))
-		}
-		if err != nil {
+		if r.fields, err = rows.Fields(r.fields); err != nil {
 			return fmt.Errorf("snapshot %s: %s: %w", snap.ID, name, err)
 		}
 		fn(r)

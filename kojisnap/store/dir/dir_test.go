@@ -1,10 +1,16 @@
 package dir_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"kojisnap/kojisnap/store"
@@ -22,6 +28,54 @@ func TestContract(t *testing.T) {
 	}
 	storetest.Run(t, open)
 	storetest.RunCreator(t, open)
+	storetest.RunCleaner(t, open, leave)
+}
+
+// leave leaves the temporary file of a process that is killed while it writes an object: this
+// program is started again for that.
+func leave(t *testing.T, s store.Store, name string) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "KOJISNAP_TEST_KILLED="+s.String(), "KOJISNAP_TEST_NAME="+name)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("the writer was not killed: %v: %s", err, out)
+	}
+	at := filepath.Join(s.String(), filepath.Dir(name), "."+filepath.Base(name)+".*")
+	left, err := filepath.Glob(at)
+	if err != nil || len(left) != 1 {
+		t.Fatalf("the writer left %q, %v", left, err)
+	}
+	left[0], err = filepath.Rel(s.String(), left[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return left[0]
+}
+
+// TestMain is also the process that leave starts.
+func TestMain(m *testing.M) {
+	if at := os.Getenv("KOJISNAP_TEST_KILLED"); at != "" {
+		s, err := dir.Open(at)
+		if err == nil {
+			err = s.Put(context.Background(), os.Getenv("KOJISNAP_TEST_NAME"), killing{strings.NewReader("half of it")})
+		}
+		fmt.Fprintln(os.Stderr, "not killed:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// killing ends the process when all is read.
+type killing struct{ io.ReadSeeker }
+
+func (k killing) Read(p []byte) (int, error) {
+	n, err := k.ReadSeeker.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	return n, err
 }
 
 func TestOpen(t *testing.T) {

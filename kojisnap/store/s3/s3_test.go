@@ -29,6 +29,28 @@ func TestContract(t *testing.T) {
 	open := func(t *testing.T) store.Store { return srv.Open(t) }
 	storetest.Run(t, open)
 	storetest.RunCreator(t, open)
+	t.Run("clean", func(t *testing.T) {
+		if srv.Endpoint == "" {
+			t.Skip("KOJISNAP_TEST_S3 is given: no uploads are begun there that another could not end")
+		}
+		// As a process that is killed: it has begun, sent a part, and never came to the end.
+		storetest.RunCleaner(t, open, func(t *testing.T, s store.Store, name string) string {
+			t.Helper()
+			bucket, prefix, _ := strings.Cut(strings.TrimPrefix(s.String(), "s3://"), "/")
+			key := aws.String(prefix + "/" + name)
+			up, err := srv.Client().CreateMultipartUpload(t.Context(), &awss3.CreateMultipartUploadInput{Bucket: &bucket, Key: key})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = srv.Client().UploadPart(t.Context(), &awss3.UploadPartInput{
+				Bucket: &bucket, Key: key, UploadId: up.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader(random(1000)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return name + " uploaded in part"
+		})
+	})
 }
 
 // TestLarge puts objects around the size from which they go up in parts.

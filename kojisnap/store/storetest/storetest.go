@@ -9,9 +9,11 @@ import (
 	"io"
 	"io/fs"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"kojisnap/kojisnap/store"
 )
@@ -71,13 +73,20 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		s := open(t)
 		put(t, s, "x", "old")
 		broken := errors.New("source broke")
-		if err := s.Put(ctx, "x", brokenSource{broken}); !errors.Is(err, broken) {
-			t.Errorf("Put: %v", err)
+		for _, after := range []int{0, 1 << 20, 20 << 20} {
+			if err := s.Put(ctx, "x", newBroken(broken, after)); !errors.Is(err, broken) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("Put of a source that breaks after %d bytes: %v", after, err)
+			}
 		}
 		if got := get(t, s, "x"); got != "old" {
 			t.Errorf("a failed Put left %q", got)
 		}
 		checkList(t, s, "", "x")
+		if c, ok := s.(store.Cleaner); ok {
+			if left, err := c.Clean(ctx, "", time.Now().Add(time.Hour), false); err != nil || len(left) > 0 {
+				t.Errorf("failed Puts left %q, %v", left, err)
+			}
+		}
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		s := open(t)
@@ -142,7 +151,7 @@ func RunCreator(t *testing.T, open func(t *testing.T) store.Store) {
 			t.Errorf("Put after Create: %q", got)
 		}
 		broken := errors.New("source broke")
-		if err := c.Create(ctx, "b", brokenSource{broken}); !errors.Is(err, broken) {
+		if err := c.Create(ctx, "b", newBroken(broken, 0)); !errors.Is(err, broken) {
 			t.Errorf("a broken source: %v", err)
 		}
 		done, cancel := context.WithCancel(ctx)
@@ -181,10 +190,63 @@ func RunCreator(t *testing.T, open func(t *testing.T) store.Store) {
 	})
 }
 
-type brokenSource struct{ err error }
+// RunCleaner tests the store.Cleaner that open's stores have to be. leave leaves in one what a
+// writer leaves who is killed in the midst of an object, and returns as what Clean tells it.
+func RunCleaner(t *testing.T, open func(t *testing.T) store.Store, leave func(t *testing.T, s store.Store, name string) string) {
+	ctx := context.Background()
+	s := open(t)
+	c := s.(store.Cleaner)
+	whole := []string{"pulls/x/history-1", "segments/a.zst", "snapshots/b.json"}
+	for _, name := range whole {
+		put(t, s, name, "whole")
+	}
+	segments := []string{leave(t, s, "segments/a.zst"), leave(t, s, "segments/new.zst")}
+	slices.Sort(segments)
+	part := leave(t, s, "pulls/x/history-2")
+	check := func(what, prefix string, before time.Duration, remove bool, want ...string) {
+		t.Helper()
+		got, err := c.Clean(ctx, prefix, time.Now().Add(before), remove)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v, want %q", what, got, err, want)
+		}
+		checkList(t, s, "", whole...)
+	}
+	check("of writers that are alive", "", -time.Hour, true)
+	check("only to say", "segments/", time.Hour, false, segments...)
+	check("below one prefix", "segments/", time.Hour, true, segments...)
+	check("again", "segments/", time.Hour, true)
+	check("of one object", "pulls/x/history-2", time.Hour, true, part)
+	check("all", "", time.Hour, true)
+	if got := get(t, s, "segments/a.zst"); got != "whole" {
+		t.Errorf("the object is %q now", got)
+	}
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := c.Clean(done, "", time.Now(), true); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
 
-func (b brokenSource) Read([]byte) (int, error)       { return 0, b.err }
-func (b brokenSource) Seek(int64, int) (int64, error) { return 0, nil }
+// brokenSource breaks after some bytes.
+type brokenSource struct {
+	*strings.Reader
+	err error
+}
+
+func newBroken(err error, after int) brokenSource {
+	return brokenSource{strings.NewReader(strings.Repeat("x", after)), err}
+}
+
+func (b brokenSource) Read(p []byte) (int, error) {
+	if b.Len() == 0 {
+		return 0, b.err
+	}
+	return b.Reader.Read(p)
+}
+
+func (b brokenSource) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{b})
+}
 
 func put(t *testing.T, s store.Store, name, body string) {
 	t.Helper()

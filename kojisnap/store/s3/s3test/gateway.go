@@ -64,9 +64,9 @@ func gateway(ctx context.Context) (string, error) {
 
 // arguments of the gateway. Its metadata go beside the data: not every file system of a
 // container has extended attributes.
-func arguments(listen, data, sidecar string) []string {
+func arguments(listen, data, sidecar, users string) []string {
 	return []string{"--access", AccessKey, "--secret", SecretKey, "--region", Region, "--port", listen, "--keep-alive", "--quiet",
-		"posix", "--sidecar", sidecar, data}
+		"--iam-dir", users, "posix", "--sidecar", sidecar, data}
 }
 
 // process starts the gateway as a process that keeps its data in dir.
@@ -79,11 +79,11 @@ func process(binary, dir string) (candidates []string, stop func(), err error) {
 	if err := l.Close(); err != nil {
 		return nil, nil, err
 	}
-	data, sidecar := filepath.Join(dir, "data"), filepath.Join(dir, "sidecar")
-	if err := errors.Join(os.Mkdir(data, 0o755), os.Mkdir(sidecar, 0o755)); err != nil {
+	data, sidecar, users := filepath.Join(dir, "data"), filepath.Join(dir, "sidecar"), filepath.Join(dir, "users")
+	if err := errors.Join(os.Mkdir(data, 0o755), os.Mkdir(sidecar, 0o755), os.Mkdir(users, 0o755)); err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.Command(binary, arguments(listen, data, sidecar)...)
+	cmd := exec.Command(binary, arguments(listen, data, sidecar, users)...)
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
@@ -116,7 +116,7 @@ func container(ctx context.Context, binary string) (candidates []string, stop fu
 	}
 	const port = "7070"
 	req := testcontainers.ContainerRequest{
-		Cmd:          append([]string{"/versitygw"}, arguments(":"+port, "/data", "/sidecar")...),
+		Cmd:          append([]string{"/versitygw"}, arguments(":"+port, "/data", "/sidecar", "/tmp")...),
 		ExposedPorts: []string{port + "/tcp"},
 	}
 	repo := "kojisnap-test-versitygw"

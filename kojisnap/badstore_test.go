@@ -1,0 +1,666 @@
+package kojisnap_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sys/unix"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/durable"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/store/dir"
+	"kojisnap/kojisnap/store/s3"
+	"kojisnap/kojisnap/store/s3/s3test"
+)
+
+// oneLine checks that an error is told in one line that names what it has to.
+func oneLine(t testing.TB, err error, names ...string) {
+	t.Helper()
+	if err == nil {
+		t.Error("no error")
+		return
+	}
+	for _, name := range append(names, " ") {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%q does not name %q", err, name)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "tmp-kojisnap") {
+		t.Errorf("not a clear line: %q", err)
+	}
+}
+
+// TestFullStore pulls into a real file system with so much room, then a page more, until it is
+// enough: the earlier snapshot stays readable each time, and with room the same pull completes.
+func TestFullStore(t *testing.T) {
+	mount := tmpfs(t, "4m")
+	template := newStore(t)
+	c, _ := production(t, hubtest.Options{})
+	pullFrom(t, c, template, 300, nil)
+	for name, test := range map[string]struct {
+		tag   string
+		step  int
+		where []string
+	}{
+		"again": {"f42-compose", 1, []string{"locks/", "segments/", "snapshots/"}},
+		"whole": {"f43-build", 4, []string{"locks/", "pulls/", "segments/", "snapshots/"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opt := kojisnap.PullOptions{Tags: []string{test.tag}, Event: lastEvent, Program: "test"}
+			met := map[string]bool{}
+			for pages := 0; ; pages += test.step {
+				at := filepath.Join(mount, "store")
+				must(t, os.CopyFS(at, os.DirFS(template.String())))
+				s, err := dir.Open(at)
+				must(t, err)
+				before := objects(t, s, "snapshots/")
+				filler := fill(t, mount, pages)
+				_, err = kojisnap.Pull(t.Context(), c, s, opt)
+				if err == nil {
+					if got := slices.Sorted(maps.Keys(met)); !slices.Equal(got, test.where) {
+						t.Errorf("the file system was full at %q, want %q", got, test.where)
+					}
+					must(t, errors.Join(os.RemoveAll(at), os.Remove(filler)))
+					return
+				}
+				where := putRE.FindString(err.Error())
+				if oneLine(t, err, at, "make room"); !errors.Is(err, syscall.ENOSPC) || where == "" {
+					t.Fatalf("%d pages: %v", pages, err)
+				}
+				if got := objects(t, s, "snapshots/"); !slices.Equal(got, before) {
+					t.Errorf("%d pages: snapshots %q", pages, got)
+				}
+				checkWhole(t, s)
+				if left := objects(t, s, "locks/"); len(left) > 0 {
+					t.Errorf("%d pages: %q is left", pages, left)
+				}
+				noTemps(t, at)
+				must(t, os.Remove(filler))
+				if where = strings.Fields(where)[1]; !met[where] {
+					met[where] = true
+					if _, err := kojisnap.Pull(t.Context(), c, s, opt); err != nil {
+						t.Errorf("with room again: %v", err)
+					}
+					checkWhole(t, s)
+				}
+				must(t, os.RemoveAll(at))
+			}
+		})
+	}
+}
+
+var putRE = regexp.MustCompile(`(?:put|create) \w+/`)
+
+// fill fills a file system but for some pages.
+func fill(t testing.TB, mount string, pages int) (filler string) {
+	t.Helper()
+	filler = filepath.Join(mount, "filler")
+	f, err := os.Create(filler)
+	must(t, err)
+	defer f.Close()
+	page := make([]byte, os.Getpagesize())
+	size := 0
+	for err == nil {
+		size++
+		_, err = f.Write(page)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	must(t, f.Truncate(int64((size-1-pages)*len(page))))
+	return filler
+}
+
+func noTemps(t testing.TB, at string) {
+	t.Helper()
+	must(t, filepath.WalkDir(at, func(path string, d fs.DirEntry, err error) error {
+		if durable.IsTemp(filepath.Base(path)) {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	}))
+}
+
+// TestPruneFull: a prune makes room where there is none, not even for its claim.
+func TestPruneFull(t *testing.T) {
+	mount := tmpfs(t, "4m")
+	at, err := dir.Open(filepath.Join(mount, "store"))
+	must(t, err)
+	s := &tampered{Store: at, age: 48 * time.Hour}
+	pullTo(t, s, 300, nil)
+	latest := pullTo(t, s, lastEvent, nil)
+	fill(t, mount, 0)
+	if err := at.Put(t.Context(), "ledgers/stg", strings.NewReader("1")); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the file system is not full: %v", err)
+	}
+	r, err := kojisnap.Prune(t.Context(), s, kojisnap.PruneOptions{Keep: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(r.Kept, []string{latest}) || len(r.Removed) != 1 || len(r.Segments) == 0 {
+		t.Errorf("%+v", r)
+	}
+	checkWhole(t, s)
+	must(t, at.Put(t.Context(), "ledgers/stg", strings.NewReader("1")))
+}
+
+// TestReadOnlyStore: who may only read a store can do all that only reads, and a pull finds out
+// before it asks the hub for anything but its version.
+func TestReadOnlyStore(t *testing.T) {
+	test := func(t *testing.T, writer, reader store.Store, protect func(), want string) {
+		rows, err := hubtest.Rows(kojiprod.Rows())
+		must(t, err)
+		server := hubtest.New(rows, hubtest.Options{})
+		c := client(t, server)
+		early, late := pullFrom(t, c, writer, 300, nil), pullFrom(t, c, writer, 390, nil)
+		before, asked := objects(t, writer, ""), server.Calls()
+		protect()
+		opt := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: lastEvent, Program: "test"}
+		for _, full := range []bool{false, true} {
+			opt.Full = full
+			_, err := kojisnap.Pull(t.Context(), c, reader, opt)
+			oneLine(t, err, reader.String(), "the store takes nothing", want)
+		}
+		for method, n := range server.Calls() {
+			if n -= asked[method]; n > 0 && method != "getKojiVersion" {
+				t.Errorf("the hub was asked %s, %d times", method, n)
+			}
+		}
+		opt.Full, opt.DryRun = false, true
+		if r, err := kojisnap.Pull(t.Context(), c, reader, opt); err != nil || r.Base != late {
+			t.Errorf("a dry run: %+v, %v", r, err)
+		}
+		all, err := kojisnap.Snapshots(t.Context(), reader)
+		if err != nil || len(all) != 2 || all[0].ID != late || all[1].ID != early {
+			t.Fatalf("snapshots: %v, %v", all, err)
+		}
+		checkWhole(t, reader)
+		if d, err := kojisnap.Diff(t.Context(), all[1], all[0], nil); err != nil || len(d.Relations) == 0 {
+			t.Errorf("diff: %+v, %v", d, err)
+		}
+		if r, err := kojisnap.Prune(t.Context(), reader, kojisnap.PruneOptions{Keep: 1, DryRun: true}); err != nil || len(r.Removed) != 1 {
+			t.Errorf("what a prune would do: %+v, %v", r, err)
+		}
+		_, err = kojisnap.Prune(t.Context(), reader, kojisnap.PruneOptions{Keep: 1})
+		oneLine(t, err, reader.String(), "the store takes nothing", want)
+		if after := objects(t, reader, ""); !slices.Equal(after, before) {
+			t.Errorf("%q, before: %q", after, before)
+		}
+	}
+	t.Run("dir", func(t *testing.T) {
+		mount := tmpfs(t, "4m")
+		s, err := dir.Open(mount)
+		must(t, err)
+		protect := func() { must(t, unix.Mount("", mount, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")) }
+		test(t, s, s, protect, "read-only file system")
+	})
+	t.Run("s3", func(t *testing.T) {
+		srv := s3test.Start(t)
+		at := srv.URL(t)
+		writer, err := s3.Open(t.Context(), at, s3.Options{})
+		must(t, err)
+		reader := srv.OpenAs(t, at, "s3:GetObject", "s3:ListBucket")
+		test(t, writer, reader, func() {}, "access denied")
+	})
+}
+
+// TestPruneDenied: a prune that may not remove tells so, and removes nothing; one that may not
+// list uploads removes all else.
+func TestPruneDenied(t *testing.T) {
+	srv := s3test.Start(t)
+	for _, may := range []struct {
+		name    string
+		actions []string
+		denied  bool
+	}{
+		{"put only", []string{"s3:GetObject", "s3:PutObject", "s3:ListBucket"}, true},
+		{"no uploads", []string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}, false},
+	} {
+		t.Run(may.name, func(t *testing.T) {
+			at := srv.URL(t)
+			admin, err := s3.Open(t.Context(), at, s3.Options{})
+			must(t, err)
+			early := pullTo(t, admin, 300, nil)
+			pullTo(t, admin, lastEvent, nil)
+			warned := new(warnings)
+			s := &tampered{Store: srv.OpenAs(t, at, may.actions...), age: 48 * time.Hour}
+			r, err := kojisnap.Prune(t.Context(), s, kojisnap.PruneOptions{Keep: 1, Log: slog.New(warned)})
+			checkWhole(t, admin)
+			if may.denied {
+				oneLine(t, err, "delete snapshots/"+early+".json in "+s.String(), "access denied")
+				if got := objects(t, admin, "snapshots/"); len(got) != 2 {
+					t.Errorf("snapshots: %q", got)
+				}
+				warned.check(t, "stays until it lapses")
+				return
+			}
+			if err != nil || !slices.Equal(r.Removed, []string{early}) || len(r.Segments) == 0 {
+				t.Errorf("%+v, %v", r, err)
+			}
+			warned.check(t, "half-written stays")
+		})
+	}
+}
+
+// warnings are the lines of a log from level warn on.
+type warnings struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (w *warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.String()
+		return true
+	})
+	w.text = append(w.text, text)
+	return nil
+}
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+func (w *warnings) WithGroup(string) slog.Handler      { return w }
+
+// check compares the warnings with what each has to say.
+func (w *warnings) check(t testing.TB, want ...string) {
+	t.Helper()
+	if !slices.EqualFunc(w.text, want, strings.Contains) {
+		t.Errorf("warnings: %q, want %q", w.text, want)
+	}
+}
+
+// TestDamagedStore damages the only snapshot that a pull could go on from. Whoever reads it is
+// told; a pull says so, goes on without it, and puts again what both need.
+func TestDamagedStore(t *testing.T) {
+	reference := newStore(t)
+	c, _ := production(t, hubtest.Options{})
+	before := pull(t, c, reference, 300, "f42-compose")
+	after := pull(t, c, newStore(t), lastEvent, "f42-compose")
+	const shared = "tag" // the same rows in both
+	segment := before.Relation(shared).Segments[0].Object()
+	if segment != after.Relation(shared).Segments[0].Object() {
+		t.Fatal("the snapshots share no segment")
+	}
+	manifest, err := snapfile.ManifestObject(before.ID)
+	must(t, err)
+	read := func(name string) []byte {
+		body, err := os.ReadFile(filepath.Join(reference.String(), name))
+		must(t, err)
+		return body
+	}
+	flipped := func(body []byte) []byte {
+		body[len(body)/2] ^= 1
+		return body
+	}
+	cut := func(body []byte) []byte { return body[:len(body)/2] }
+	replace := func(from, to string) func([]byte) []byte {
+		return func(body []byte) []byte { return []byte(strings.Replace(string(body), from, to, 1)) }
+	}
+	for _, test := range []struct {
+		name   string
+		object string
+		change func([]byte) []byte // nil: remove it
+		named  bool                // by the digest that the changed bytes have
+		says   string
+	}{
+		{"segment cut", segment, cut, false, "is damaged: "},
+		{"segment flipped", segment, flipped, false, "is damaged: "},
+		{"segment empty", segment, func([]byte) []byte { return nil }, false, "is damaged: "},
+		{"segment of other columns", segment, func([]byte) []byte { return read(before.Relation("archivetypes").Segments[0].Object()) }, false, "is damaged: a row of 5 fields"},
+		{"segment of other rows", segment, func([]byte) []byte { return read(before.Relation("package").Segments[0].Object()) }, false, "is damaged: its SHA-256 is "},
+		{"segment missing", segment, nil, false, segment},
+		{"manifest cut", manifest, cut, false, "SHA-256"},
+		{"manifest flipped", manifest, flipped, false, "SHA-256"},
+		{"manifest empty", manifest, func([]byte) []byte { return nil }, false, "SHA-256"},
+		{"manifest of a later version", manifest, replace(`"version": 1`, `"version": 2`), true, "update kojisnap"},
+		{"manifest of no version", manifest, replace(`"version": 1`, `"version": 0`), true, "version 0"},
+		{"manifest with a field unknown", manifest, replace(`"hub"`, `"who": "knows", "hub"`), true, `unknown field "who"`},
+		{"manifest of another event", manifest, replace(`"event": 300`, `"event": 301`), true, "it is of event 301"},
+		{"manifest of a segment outside", manifest, replace(`"sha256": "`, `"sha256": "../../`), true, "bad segment"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStore(t)
+			must(t, os.CopyFS(s.String(), os.DirFS(reference.String())))
+			body, object := read(test.object), test.object
+			must(t, s.Delete(t.Context(), object))
+			if test.change != nil {
+				body = test.change(body)
+				if test.named {
+					object, err = snapfile.ManifestObject(snapfile.ID(300, body))
+					must(t, err)
+				}
+				must(t, s.Put(t.Context(), object, strings.NewReader(string(body))))
+			}
+
+			all, err := kojisnap.Snapshots(t.Context(), s)
+			if test.object == segment {
+				if err != nil || len(all) != 1 {
+					t.Fatalf("snapshots: %v, %v", all, err)
+				}
+				err = readAll(t, all[0], shared)
+			} else {
+				_, latest := kojisnap.OpenSnapshot(t.Context(), s, "latest")
+				_, prune := kojisnap.Prune(t.Context(), s, kojisnap.PruneOptions{Keep: 1})
+				for _, other := range []error{latest, prune} {
+					if other == nil || other.Error() != err.Error() {
+						t.Errorf("%v, and %v", other, err)
+					}
+				}
+			}
+			oneLine(t, err, strings.TrimSuffix(filepath.Base(object), ".json"), test.says)
+			if damaged := new(*snapfile.DamagedError); errors.As(err, damaged) == (test.change == nil || errors.Is(err, snapfile.ErrNewer)) {
+				t.Errorf("%T: %v", err, err)
+			}
+
+			warned := new(warnings)
+			id := pullFrom(t, c, s, lastEvent, slog.New(warned))
+			got, err := kojisnap.OpenSnapshot(t.Context(), s, id)
+			must(t, err)
+			if !reflect.DeepEqual(got.Manifest.Relations, after.Manifest.Relations) || got.Manifest.Parent != "" {
+				t.Error("not what a pull of everything gives")
+			}
+			if test.object == manifest {
+				must(t, s.Delete(t.Context(), object)) // as the error says
+			}
+			checkWhole(t, s)
+			warned.check(t, "not going on from a snapshot")
+		})
+	}
+}
+
+// readAll reads a relation as a load does.
+func readAll(t testing.TB, snap *snapfile.Snapshot, name string) error {
+	rows := snap.Rows(t.Context(), name)
+	defer rows.Close()
+	var row [][]byte
+	for rows.Next() {
+		var err error
+		if row, err = rows.Fields(row); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// TestLeftByOthers pulls and prunes where another machine left what it had begun, and where
+// somebody keeps what is none of ours.
+func TestLeftByOthers(t *testing.T) {
+	c, _ := production(t, hubtest.Options{})
+	want := pull(t, c, newStore(t), lastEvent, "f42-compose")
+	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
+		s := open(t)
+		put := func(name, body string) {
+			t.Helper()
+			must(t, s.Put(t.Context(), name, strings.NewReader(body)))
+		}
+		put("locks/write-", "\x00\xff garbage")
+		put("locks/of-whom", "")
+		put("segments/"+strings.Repeat("0", 64)+".zst", "no segment")
+		put(want.Relation("build").Segments[0].Object(), "half of") // as no store of ours leaves it
+		put("segments/notes.txt", "somebody's own")
+		put("snapshots/300-nothing.json", "{")
+		put("snapshots/notes.txt", "somebody's own")
+		put("pulls/state", "{}")
+		put("pulls/0123456789abcdef/state", "of another version")
+		before := objects(t, s, "")
+		id := pullTo(t, s, lastEvent, nil)
+		snap, err := kojisnap.OpenSnapshot(t.Context(), s, id)
+		must(t, err)
+		if !reflect.DeepEqual(snap.Manifest.Relations, want.Manifest.Relations) {
+			t.Error("not what a pull into an empty store gives")
+		}
+		needed := checkWhole(t, s)
+		for _, name := range before {
+			if !slices.Contains(objects(t, s, ""), name) {
+				t.Errorf("the pull removed %s", name)
+			}
+		}
+		// Who has the claim may write still.
+		r, err := kojisnap.Prune(t.Context(), &tampered{Store: s, age: 48 * time.Hour}, kojisnap.PruneOptions{Keep: 1})
+		if err != nil || !r.Writing || len(r.Segments) > 0 || !slices.Equal(r.Parts, []string{"pulls/0123456789abcdef/state", "pulls/state"}) {
+			t.Errorf("prune: %+v, %v", r, err)
+		}
+		must(t, s.Delete(t.Context(), "locks/write-"))
+		r, err = kojisnap.Prune(t.Context(), &tampered{Store: s, age: 48 * time.Hour}, kojisnap.PruneOptions{Keep: 1})
+		if err != nil || r.Writing || !slices.Equal(r.Segments, []string{"segments/" + strings.Repeat("0", 64) + ".zst"}) {
+			t.Errorf("prune: %+v, %v", r, err)
+		}
+		left := append([]string{"locks/of-whom", "segments/notes.txt", "snapshots/300-nothing.json", "snapshots/" + id + ".json", "snapshots/notes.txt"}, needed...)
+		slices.Sort(left)
+		if got := objects(t, s, ""); !slices.Equal(got, left) {
+			t.Errorf("left:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(left, "\n"))
+		}
+	})
+}
+
+// TestClaimsOfTheFuture: a host whose clock was wrong hinders nobody.
+func TestClaimsOfTheFuture(t *testing.T) {
+	s := newStore(t)
+	pullTo(t, s, 300, nil)
+	for _, name := range []string{"locks/write-future", "locks/prune-future"} {
+		must(t, s.Put(t.Context(), name, strings.NewReader("gone 1\n")))
+		then := time.Now().AddDate(10, 0, 0)
+		must(t, os.Chtimes(filepath.Join(s.String(), name), then, then))
+	}
+	pullTo(t, s, lastEvent, nil) // does not wait
+	r, err := kojisnap.Prune(t.Context(), &tampered{Store: s, age: 48 * time.Hour}, kojisnap.PruneOptions{Keep: 1})
+	if err != nil || r.Writing || len(r.Segments) == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if left := objects(t, s, "locks/"); len(left) > 0 {
+		t.Errorf("claims left: %q", left)
+	}
+}
+
+// TestPruneLeftovers: parts of pulls that nobody goes on with, and what writers that were killed
+// left half-written, go when they are 24 hours old.
+func TestPruneLeftovers(t *testing.T) {
+	test := func(t *testing.T, at store.Store, leave func(name string) string) {
+		s, warned := &tampered{Store: at}, new(warnings)
+		pullTo(t, s, 300, nil)
+		parts := []string{"pulls/0123456789abcdef/history-00", "pulls/0123456789abcdef/state"}
+		for _, name := range parts {
+			must(t, s.Put(t.Context(), name, strings.NewReader("of a pull that was cut off")))
+		}
+		half := []string{leave("pulls/0123456789abcdef/history-01"), leave("segments/" + strings.Repeat("0", 64) + ".zst"), leave("snapshots/300-0123456789ab.json")}
+		all := objects(t, s, "")
+		prune := func(age time.Duration, dryRun bool) *kojisnap.PruneResult {
+			t.Helper()
+			s.age = age
+			r, err := kojisnap.Prune(t.Context(), s, kojisnap.PruneOptions{Keep: 2, DryRun: dryRun, Log: slog.New(warned)})
+			must(t, err)
+			return r
+		}
+		if r := prune(23*time.Hour, false); len(r.Parts)+len(r.Unfinished) > 0 || !slices.Equal(objects(t, s, ""), all) {
+			t.Errorf("after 23 hours: %+v", r)
+		}
+		said := prune(25*time.Hour, true)
+		if !slices.Equal(said.Parts, parts) || !slices.Equal(said.Unfinished, half) || !slices.Equal(objects(t, s, ""), all) {
+			t.Errorf("after 25 hours: %+v, want %q and %q", said, parts, half)
+		}
+		if done := prune(25*time.Hour, false); !reflect.DeepEqual(done, said) {
+			t.Errorf("done: %+v\nsaid: %+v", done, said)
+		}
+		if left := objects(t, s, "pulls/"); len(left) > 0 {
+			t.Errorf("parts left: %q", left)
+		}
+		// A pull takes away what is half-written too.
+		leave("segments/" + strings.Repeat("1", 64) + ".zst")
+		pullTo(t, s, lastEvent, nil)
+		if r := prune(25*time.Hour, false); len(r.Unfinished) > 0 {
+			t.Errorf("after a pull: %q", r.Unfinished)
+		}
+		checkWhole(t, s)
+		warned.check(t)
+	}
+	t.Run("dir", func(t *testing.T) {
+		s := newStore(t)
+		test(t, s, func(name string) string {
+			t.Helper()
+			name = filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".tmp-kojisnap-0123456789abcdef")
+			must(t, os.WriteFile(filepath.Join(s.String(), name), []byte("half of"), 0o600))
+			return name
+		})
+	})
+	t.Run("s3", func(t *testing.T) {
+		srv := s3test.Start(t)
+		if srv.Endpoint == "" {
+			t.Skip("KOJISNAP_TEST_S3 is given: no uploads are begun there that another could not end")
+		}
+		s := srv.Open(t)
+		bucket, prefix, _ := strings.Cut(strings.TrimPrefix(s.String(), "s3://"), "/")
+		test(t, s, func(name string) string {
+			t.Helper()
+			_, err := srv.Client().CreateMultipartUpload(t.Context(), &awss3.CreateMultipartUploadInput{Bucket: &bucket, Key: aws.String(prefix + "/" + name)})
+			must(t, err)
+			return name + " uploaded in part"
+		})
+	})
+}
+
+// TestTwoWriters: two pulls of the same tags at once, and one of others, do each other no harm.
+func TestTwoWriters(t *testing.T) {
+	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
+		s := open(t)
+		c, _ := production(t, hubtest.Options{})
+		var wg sync.WaitGroup
+		for _, tag := range []string{"f42-compose", "f42-compose", "f43-build"} {
+			wg.Go(func() {
+				_, err := kojisnap.Pull(t.Context(), c, s, kojisnap.PullOptions{Tags: []string{tag}, Event: lastEvent, Program: "test"})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		checkWhole(t, s)
+		rows := map[string]string{}
+		all, err := kojisnap.Snapshots(t.Context(), s)
+		must(t, err)
+		for _, snap := range all {
+			tag := snap.Manifest.Scope.Tags[0]
+			of := strings.Join(snapshotRows(t, snap, "tag_listing"), "\n")
+			if was, ok := rows[tag]; ok && was != of {
+				t.Errorf("two snapshots of %s differ", tag)
+			}
+			rows[tag] = of
+		}
+		if len(rows) != 2 {
+			t.Errorf("snapshots of %d scopes", len(rows))
+		}
+		if left := append(objects(t, s, "locks/"), objects(t, s, "pulls/")...); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
+	})
+}
+
+// TestDamagedParts cuts a pull off and damages what it left: that is asked for again, and harms
+// nothing.
+func TestDamagedParts(t *testing.T) {
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	must(t, err)
+	broken := true
+	server := hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
+		if broken && strings.Contains(string(body), "sighash") {
+			return body[:len(body)/2]
+		}
+		return body
+	}})
+	c := client(t, server)
+	left := newStore(t)
+	opt := kojisnap.PullOptions{Tags: wayTags, Event: 400, Program: "test"}
+	if _, err := kojisnap.Pull(t.Context(), c, left, opt); err == nil {
+		t.Fatal("half of a reply was enough")
+	}
+	broken = false
+	calls := func(s *dir.Store) (*snapfile.Snapshot, int) {
+		before := server.Calls()["getBuild"]
+		snap := pull(t, c, s, 400, wayTags...)
+		return snap, server.Calls()["getBuild"] - before
+	}
+	want, whole := calls(newStore(t))
+	again := newStore(t)
+	must(t, os.CopyFS(again.String(), os.DirFS(left.String())))
+	if _, n := calls(again); n >= whole {
+		t.Fatalf("%d builds were asked for with parts, %d without", n, whole)
+	}
+	isState := func(name string) bool { return strings.HasSuffix(name, "/state") }
+	isPart := func(name string) bool { return !isState(name) }
+	for _, test := range []struct {
+		name   string
+		which  func(name string) bool
+		change func([]byte) []byte
+	}{
+		{"cut", isPart, func(b []byte) []byte { return b[:len(b)/2] }},
+		{"cut at the end", isPart, func(b []byte) []byte { return b[:len(b)-1] }},
+		{"empty", isPart, func(b []byte) []byte { return nil }},
+		{"garbage", isPart, func(b []byte) []byte { return []byte("build\tfalse\t1\t2\n\t{}\n") }},
+		{"flipped at the start", isPart, func(b []byte) []byte { b[0] ^= 1; return b }},
+		{"flipped in the middle", isPart, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }},
+		{"flipped at the end", isPart, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }},
+		{"state cut", isState, func(b []byte) []byte { return b[:len(b)/2] }},
+		{"state empty", isState, func(b []byte) []byte { return nil }},
+		{"state of a later version", isState, func(b []byte) []byte {
+			return regexp.MustCompile(`"version":\d+`).ReplaceAll(b, []byte(`"version":999`))
+		}},
+		{"state of another hub", isState, func(b []byte) []byte {
+			return regexp.MustCompile(`"hub":"[^"]*"`).ReplaceAll(b, []byte(`"hub":"https://koji.example.com/kojihub"`))
+		}},
+		{"state of another Koji", isState, func(b []byte) []byte {
+			return regexp.MustCompile(`"koji_version":"[^"]*"`).ReplaceAll(b, []byte(`"koji_version":"1.21.0"`))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStore(t)
+			must(t, os.CopyFS(s.String(), os.DirFS(left.String())))
+			changed := 0
+			for _, name := range objects(t, s, "pulls/") {
+				if !test.which(name) {
+					continue
+				}
+				body, err := os.ReadFile(filepath.Join(s.String(), name))
+				must(t, err)
+				damaged := test.change(slices.Clone(body))
+				if slices.Equal(damaged, body) {
+					t.Fatalf("%s is as it was", name)
+				}
+				must(t, os.WriteFile(filepath.Join(s.String(), name), damaged, 0o644))
+				changed++
+			}
+			if changed == 0 {
+				t.Fatal("there was nothing to damage")
+			}
+			got, n := calls(s)
+			if !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) {
+				t.Error("not what a pull of everything gives")
+			}
+			if n != whole {
+				t.Errorf("%d builds were asked for, a pull of everything asks for %d", n, whole)
+			}
+			if left := objects(t, s, "pulls/"); len(left) > 0 {
+				t.Errorf("left: %q", left)
+			}
+		})
+	}
+}
