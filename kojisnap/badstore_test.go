@@ -140,16 +140,42 @@ func noTemps(t testing.TB, at string) {
 	}))
 }
 
+// TestFullServer is TestFullStore at two places, on a server.
+func TestFullServer(t *testing.T) {
+	mount := tmpfs(t, "4m")
+	s := s3test.StartIn(t, mount).Open(t)
+	c, _ := production(t, hubtest.Options{})
+	pullFrom(t, c, s, 300, nil)
+	before := objects(t, s, "snapshots/")
+	for pages, where := range map[int]string{0: "put locks/", 12: "put segments/"} {
+		filler := fill(t, mount, pages)
+		_, err := kojisnap.Pull(t.Context(), c, s, kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: lastEvent, Program: "test"})
+		if oneLine(t, err, where, s.String(), "no room", "make room"); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%d pages: %v", pages, err)
+		}
+		if got := objects(t, s, "snapshots/"); !slices.Equal(got, before) {
+			t.Errorf("%d pages: snapshots %q", pages, got)
+		}
+		checkWhole(t, s)
+		if left := objects(t, s, "locks/"); len(left) > 0 {
+			t.Errorf("%d pages: %q is left", pages, left)
+		}
+		must(t, os.Remove(filler))
+	}
+	pullFrom(t, c, s, lastEvent, nil)
+	checkWhole(t, s)
+}
+
 // TestPruneFull: a prune makes room where there is none, not even for its claim.
 func TestPruneFull(t *testing.T) {
 	mount := tmpfs(t, "4m")
-	at, err := dir.Open(filepath.Join(mount, "store"))
+	at, err := dir.Open(mount)
 	must(t, err)
 	s := &tampered{Store: at, age: 48 * time.Hour}
 	pullTo(t, s, 300, nil)
 	latest := pullTo(t, s, lastEvent, nil)
 	fill(t, mount, 0)
-	if err := at.Put(t.Context(), "ledgers/stg", strings.NewReader("1")); !errors.Is(err, syscall.ENOSPC) {
+	if err := s.Put(t.Context(), "ledgers/stg", strings.NewReader("1")); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the file system is not full: %v", err)
 	}
 	r, err := kojisnap.Prune(t.Context(), s, kojisnap.PruneOptions{Keep: 1})
@@ -160,7 +186,7 @@ func TestPruneFull(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	checkWhole(t, s)
-	must(t, at.Put(t.Context(), "ledgers/stg", strings.NewReader("1")))
+	must(t, s.Put(t.Context(), "ledgers/stg", strings.NewReader("1")))
 }
 
 // TestReadOnlyStore: who may only read a store can do all that only reads, and a pull finds out

@@ -59,7 +59,7 @@ func (c *claim) renew(ctx context.Context) error {
 	c.made = time.Now()
 	host, _ := os.Hostname()
 	err := c.store.Put(ctx, c.name, strings.NewReader(fmt.Sprintf("%s %d\n", host, os.Getpid())))
-	if errors.Is(err, syscall.ENOSPC) && strings.HasPrefix(c.name, pruneClaim) {
+	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && strings.HasPrefix(c.name, pruneClaim) {
 		// A prune makes room. Its claim is the name; a full file system takes a file of no bytes.
 		err = c.store.Put(ctx, c.name, strings.NewReader(""))
 	}

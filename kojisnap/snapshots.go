@@ -19,11 +19,10 @@ var ErrNoSnapshot = errors.New("no such snapshot")
 // making. One that cannot be read is an error, unless it vanished meanwhile.
 func Snapshots(ctx context.Context, s store.Store) ([]*snapfile.Snapshot, error) {
 	return snapshots(ctx, s, func(err error) error {
-		var damaged *snapfile.DamagedError
-		if errors.As(err, &damaged) {
-			return fmt.Errorf("%w: to go on without it, remove it from %s", err, s)
+		if errors.Is(err, snapfile.ErrNewer) {
+			return fmt.Errorf("%s: %w", s, err)
 		}
-		return err
+		return fmt.Errorf("%s: %w: remove it to go on without it", s, err)
 	})
 }
 

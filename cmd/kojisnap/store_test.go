@@ -3,12 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
@@ -126,6 +131,72 @@ func TestStoreTrouble(t *testing.T) {
 				t.Errorf("%q on %s: %d, %q, %q; want %d, %q", args, test.store, code, out, errs, test.code, test.want)
 			}
 		}
+	}
+}
+
+// TestBadStore: a store that is damaged, or takes nothing, has its exit code and one line too.
+func TestBadStore(t *testing.T) {
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
+	t.Cleanup(srv.Close)
+	pull := []string{"pull", "--hub", srv.URL + "/kojihub", "--tag", "f42-compose", "--event", "419"}
+	reads := [][]string{{"snapshots"}, {"show", "latest"}, {"diff", "latest", "latest"}}
+	prune := []string{"prune", "--keep", "1"}
+	for _, test := range []struct {
+		name  string
+		spoil func(t *testing.T, at, manifest string)
+		args  [][]string
+		code  int
+		want  string
+	}{
+		{"manifest damaged", func(t *testing.T, at, manifest string) { write(t, manifest, "{}") }, append(reads, prune), exitDigest, ": remove it to go on without it"},
+		{"manifest of a later version", func(t *testing.T, at, manifest string) {
+			write(t, filepath.Join(at, "snapshots/9-0123456789ab.json"), `{"format": "kojisnap-snapshot", "version": 2}`)
+		}, append(reads, prune), exitError, "update kojisnap"},
+		{"read-only", func(t *testing.T, at, manifest string) {
+			if err := unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+				t.Fatal(err)
+			}
+		}, [][]string{pull, prune}, exitError, "the store takes nothing: put locks/"},
+		{"full", func(t *testing.T, at, manifest string) {
+			if err := unix.Mount("", at, "", unix.MS_REMOUNT, "size=200k"); err != nil {
+				t.Fatal(err)
+			}
+		}, [][]string{pull, append(pull, "--full")}, exitError, "make room"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			at := t.TempDir()
+			if err := unix.Mount("tmpfs", at, "tmpfs", 0, "size=4m"); errors.Is(err, unix.EPERM) {
+				t.Skip("needs the right to mount: CAP_SYS_ADMIN")
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+					t.Error(err)
+				}
+			})
+			args := append(slices.Clone(pull), "--store", at)
+			args[slices.Index(args, "419")] = "300"
+			id := strings.TrimSpace(kojisnapOK(t, args...))
+			test.spoil(t, at, filepath.Join(at, "snapshots", id+".json"))
+			for _, args := range test.args {
+				out, errs, code := kojisnapRun(t, append(slices.Clone(args), "--store", at)...)
+				if code != test.code || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, test.want) || !strings.Contains(errs, at) {
+					t.Errorf("%q: %d, %q, %q; want %d, %q", args, code, out, errs, test.code, test.want)
+				}
+			}
+		})
+	}
+}
+
+func write(t *testing.T, path, body string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 type Store interface {
 	// Put writes an object whole or not at all, replacing an earlier one. It is durable when
 	// Put returns nil. src is read from its current position and may be read again from there.
+	// That there is no room for it is syscall.ENOSPC or, for a quota of files, syscall.EDQUOT.
 	Put(ctx context.Context, name string, src io.ReadSeeker) error
 
 	// Get opens an object; the caller closes it.

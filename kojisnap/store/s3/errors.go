@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
@@ -26,8 +27,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.text }
 
-// Unwrap returns fs.ErrNotExist or fs.ErrExist where that is what the server said, else what
-// the SDK said.
+// Unwrap returns fs.ErrNotExist, fs.ErrExist or syscall.ENOSPC where that is what the server said,
+// else what the SDK said.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Temporary reports whether the same request may succeed later: the network, a server that is
@@ -90,10 +91,11 @@ func (s *Store) answer(e *Error, api smithy.APIError) string {
 		return "the server is busy: " + said
 	}
 	switch {
+	case status == http.StatusInsufficientStorage, api.ErrorCode() == "QuotaExceeded":
+		e.cause = syscall.ENOSPC
+		return "the server has no room: " + strings.TrimRight(said, ".") + ": make room, or remove old snapshots with kojisnap prune"
 	case status == http.StatusForbidden:
 		return "access denied: " + said
-	case status == http.StatusInsufficientStorage:
-		return "the server has no room: " + said
 	case status >= 500 && status != http.StatusNotImplemented, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		e.temporary = true
 		return fmt.Sprintf("the server answered HTTP %d: %s", status, said)

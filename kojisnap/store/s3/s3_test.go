@@ -198,7 +198,7 @@ func TestRefused(t *testing.T) {
 		temporary bool
 	}{
 		{name: "no bucket", url: "s3://no-such-bucket/p", want: "list snapshots/ in s3://no-such-bucket/p: the bucket no-such-bucket does not exist"},
-		{name: "unknown key", url: url, env: map[string]string{"AWS_ACCESS_KEY_ID": "somebody"}, want: "No user exists with the provided access key"},
+		{name: "unknown key", url: url, env: map[string]string{"AWS_ACCESS_KEY_ID": "somebody"}, want: "the server does not accept the credentials: The AWS Access Key Id"},
 		{name: "wrong secret", url: url, env: map[string]string{"AWS_SECRET_ACCESS_KEY": "wrong"}, want: "the server does not accept the credentials: "},
 		{name: "no credentials", url: url, env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: "no credentials: "},
 		{name: "wrong region", url: url + "?region=eu-north-1", want: "the region eu-north-1 is not the bucket's"},

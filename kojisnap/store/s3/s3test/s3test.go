@@ -48,6 +48,35 @@ func Start(t testing.TB) *Server {
 	if given := os.Getenv("KOJISNAP_TEST_S3"); given != "" {
 		return &Server{given: given}
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	binary := prepare(ctx, t)
+	candidates, stop, docker := container(ctx, binary)
+	if docker != nil {
+		var err error
+		if candidates, stop, err = process(binary, t.TempDir()); err != nil {
+			t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or start Docker (%v); the gateway as a process: %v", docker, err)
+		}
+	}
+	return serve(ctx, t, candidates, stop)
+}
+
+// StartIn is Start for a gateway that is a process and keeps its data in dir, whatever
+// KOJISNAP_TEST_S3 says.
+func StartIn(t testing.TB, dir string) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	candidates, stop, err := process(prepare(ctx, t), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(ctx, t, candidates, stop)
+}
+
+// prepare sets the environment and returns the gateway's program.
+func prepare(ctx context.Context, t testing.TB) string {
+	t.Helper()
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": Region,
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
@@ -55,18 +84,15 @@ func Start(t testing.TB) *Server {
 	} {
 		t.Setenv(name, value)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
 	binary, err := gateway(ctx)
 	if err != nil {
 		t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or make it possible to build one: %v", err)
 	}
-	candidates, stop, docker := container(ctx, binary)
-	if docker != nil {
-		if candidates, stop, err = process(binary, t.TempDir()); err != nil {
-			t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or start Docker (%v); the gateway as a process: %v", docker, err)
-		}
-	}
+	return binary
+}
+
+func serve(ctx context.Context, t testing.TB, candidates []string, stop func()) *Server {
+	t.Helper()
 	t.Cleanup(stop)
 	endpoint, err := answering(ctx, candidates)
 	if err != nil {
