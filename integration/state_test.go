@@ -20,8 +20,9 @@ import (
 // sequence, every file of topdir and store.
 func (w *world) state(t testing.TB) string {
 	t.Helper()
-	// What a pull that was cut off keeps to go on with is no snapshot.
-	kept := regexp.MustCompile(`(?m)^/pulls(/\S*)? .*\n`)
+	// What a pull that was cut off keeps to go on with is no snapshot, and the directory where a
+	// writer had his claim is no claim.
+	kept := regexp.MustCompile(`(?m)^/(pulls(/\S*)?|locks) .*\n`)
 	return w.database(t, "") + tree(t, w.topdir) + kept.ReplaceAllString(tree(t, w.store.String()), "")
 }
 
