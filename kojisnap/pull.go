@@ -76,6 +76,12 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 		late := fmt.Errorf("pull: not done within %s: %w", o.Deadline, context.DeadlineExceeded)
 		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, late)
 		defer cancel()
+		o.Deadline = 0
+		r, err := Pull(ctx, h, s, o)
+		if err != nil && context.Cause(ctx) == late && !errors.Is(err, late) {
+			err = fmt.Errorf("%w: %w", late, err) // the store's own words do not tell
+		}
+		return r, err
 	}
 	before := h.Stats()
 	p, err := newPuller(ctx, h, o)

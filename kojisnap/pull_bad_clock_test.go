@@ -107,6 +107,7 @@ func TestPullBase(t *testing.T) {
 		says  []string // nothing: it is gone on from
 		quiet bool     // it is no candidate at all
 		event int64
+		last  int64 // the last event before the margin
 	}{
 		"it will do": {},
 		"segment damaged": {spoil: func(t *testing.T, b badPull, snap *snapfile.Snapshot, _ *hubtest.Memory) {
@@ -149,6 +150,13 @@ func TestPullBase(t *testing.T) {
 			}
 		}, says: []string{"not going on from a snapshot", "no event 410 any more", "restored from a backup"}},
 		"it is of a later event": {event: 390, quiet: true},
+		"it is later than the margin": {spoil: func(t *testing.T, _ badPull, _ *snapfile.Snapshot, rows *hubtest.Memory) {
+			for id, at := range eventRows(t, rows) {
+				if id > 400 {
+					setEventTime(t, rows, id, at+hours(2))
+				}
+			}
+		}, last: 400, says: []string{"not going on from a snapshot", "event 410, later than 400", "margin"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, rows := badHub(t, hubtest.Options{})
@@ -159,6 +167,9 @@ func TestPullBase(t *testing.T) {
 				test.spoil(t, b, snap, rows)
 			}
 			b.opt.Event = test.event
+			if test.last > 0 {
+				b.opt.Margin = time.Since(time.UnixMicro(int64(eventRows(t, rows)[test.last] + hours(1))))
+			}
 			got, view := b.open(t)
 			wantBase := ""
 			if test.spoil == nil && !test.quiet {

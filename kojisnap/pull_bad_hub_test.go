@@ -419,3 +419,26 @@ func TestPullPagesTwice(t *testing.T) {
 		})
 	}
 }
+
+// TestPullNoFirstRow has a hub that answers something else than a row where the names of a table's
+// columns are learned from one. No rows are not to be taken for that.
+func TestPullNoFirstRow(t *testing.T) {
+	limit1 := regexp.MustCompile(`<name>limit</name>\s*<value>\s*<int>1</int>`)
+	for name, value := range map[string]string{"nil": "<nil/>", "text": "<string>text</string>", "a row of text": "<array><data><value>text</value></data></array>"} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := badHub(t, hubtest.Options{})
+			lies := 0
+			p.after = func(x *exchange) {
+				if x.method == "queryRPMSigs" && limit1.Match(x.asked) {
+					lies++
+					x.body = reply(value)
+				}
+			}
+			opt := kojisnap.PullOptions{Tags: []string{"f42"}}.WithWays(map[string]string{"rpmsigs": "table"})
+			badPull{through(t, p, eager), newStore(t), opt}.bad(t, "queryRPMSigs", "the first row", "not an array of structs")
+			if lies == 0 {
+				t.Error("the hub did not lie")
+			}
+		})
+	}
+}

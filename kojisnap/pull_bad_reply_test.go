@@ -118,6 +118,7 @@ func TestPullWrongReply(t *testing.T) {
 		{"listRPMs", "id too large", has("id", huge), []string{"rpminfo.id", "1099511627776 does not fit an integer"}},
 		{"queryRPMSigs", "no sighash", lacks("sighash"), []string{"rpmsigs.sighash", "no such member"}},
 		{"listArchives", "no checksum", lacks("checksum"), []string{"archiveinfo.checksum", "no such member"}},
+		{"getTagExternalRepos", "nil", each("<nil/>"), []string{"external repos", "arches", "not text"}},
 		{"listUsers", "no id", lacks("id"), []string{"listUsers", "users.id", "no such member"}},
 		{"listVolumes", "struct", one("<struct></struct>"), []string{"listVolumes", "not an array"}},
 	} {

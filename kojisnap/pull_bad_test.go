@@ -193,7 +193,7 @@ func (b badPull) tag() string {
 
 func (b badPull) run() (*kojisnap.PullResult, error) {
 	b.opt.Program, b.opt.Tags = "test", []string{b.tag()}
-	if b.opt.Event == 0 {
+	if b.opt.Event == 0 && b.opt.Margin <= 0 {
 		b.opt.Event = lastEvent
 	}
 	return kojisnap.Pull(context.Background(), b.client, b.store, b.opt)

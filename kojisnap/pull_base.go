@@ -26,7 +26,14 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 	}
 	for _, snap := range all {
 		m := snap.Manifest
-		if m.Hub != p.hub.URL() || !slices.Equal(m.Scope.Tags, p.scope.Tags) || m.Event > p.event {
+		if m.Hub != p.hub.URL() || !slices.Equal(m.Scope.Tags, p.scope.Tags) {
+			continue
+		}
+		if m.Event > p.event {
+			if p.opt.Event == 0 {
+				p.passOver(ctx, fmt.Errorf("snapshot %s is of event %d, later than %d, the hub's last one before the margin: "+
+					"was its clock set back, production restored, or the margin made longer?", snap.ID, m.Event, p.event))
+			}
 			continue
 		}
 		err := p.sameHistory(ctx, m)

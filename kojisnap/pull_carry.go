@@ -120,7 +120,7 @@ func (p *puller) swept(id int64) bool {
 	if m.Event == p.event {
 		at += int64(p.opt.Now().Sub(m.Created) / time.Hour)
 	}
-	return id%int64(p.opt.Sweep) == at%int64(p.opt.Sweep)
+	return (id-at)%int64(p.opt.Sweep) == 0 // at may be negative: clocks differ
 }
 
 // chooseBuilds settles, after the history, which builds are tagged and which of them are asked for.

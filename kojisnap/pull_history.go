@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -98,12 +99,20 @@ func (p *puller) loadRepoArches(ctx context.Context) error {
 	for i, tag := range p.scope.All {
 		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}, Again: countedOnce}
 	}
-	return p.hub.StreamMulti(ctx, calls, func(_ int, r hub.Row) error {
-		if arches, ok := r.Get("arches").Str(); ok {
-			p.repoArches[repoArchesKey(r.Value)] = []byte(arches)
+	err := p.hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
+		switch arches := r.Get("arches"); arches.Kind() {
+		case hub.String:
+			p.repoArches[repoArchesKey(r.Value)] = bytes.Clone(arches.Text())
+		case hub.Nil:
+		default:
+			return fmt.Errorf("tag %d: arches: %s, not text, in the row %s", calls[i].Kwargs["tag_info"], arches.Kind(), describeRow(r.Value))
 		}
 		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("external repos: %w", err)
+	}
+	return nil
 }
 
 func repoArchesKey(r hub.Value) string {

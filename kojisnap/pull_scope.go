@@ -96,8 +96,8 @@ func (p *puller) findScope(ctx context.Context) error {
 		if err := checkID(id); err != nil {
 			return fmt.Errorf("tag %q: id %w", name, err)
 		}
-		if text, _ := v.Field("name").Str(); names[id] == "" {
-			names[id] = text
+		if _, known := names[id]; !known {
+			names[id], _ = v.Field("name").Str()
 			level = append(level, id)
 		}
 	}
@@ -124,7 +124,7 @@ func (p *puller) findScope(ctx context.Context) error {
 				if !ok || !named {
 					return fmt.Errorf("inheritance of tag %d: no parent in %s", calls[i].Args[0], link)
 				}
-				if names[id] == "" {
+				if _, known := names[id]; !known {
 					names[id] = name
 					level = append(level, id)
 				}

@@ -279,6 +279,9 @@ func (p *puller) memberNames(ctx context.Context, call hub.Call) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
+	if v.Kind() != hub.Array || v.Len() > 0 && v.Index(0).Kind() != hub.Struct {
+		return nil, fmt.Errorf("the first row: %s is not an array of structs", v)
+	}
 	var names []string
 	for name := range v.Index(0).Members() {
 		names = append(names, name)
@@ -290,7 +293,12 @@ func (p *puller) memberNames(ctx context.Context, call hub.Call) ([]string, erro
 // picked calls fn for the rows whose member holds one of ids.
 func picked(ids *idSet, member string, fn func(hub.Value) error) func(hub.Value) error {
 	return func(r hub.Value) error {
-		if id, ok := r.Field(member).Int(); ok && ids.has(id) {
+		v := r.Field(member)
+		id, ok := v.Int()
+		if !ok && v.Kind() != hub.Nil { // an external rpm is of no build
+			return fmt.Errorf("%s: %s, not an id, in the row %s", member, v.Kind(), describeRow(r))
+		}
+		if ok && ids.has(id) {
 			return fn(r)
 		}
 		return nil
