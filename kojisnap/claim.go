@@ -50,16 +50,21 @@ func newClaim(ctx context.Context, s store.Store, prefix string) (*claim, error)
 	rand.Read(random[:]) // never fails
 	c := &claim{store: s, name: prefix + hex.EncodeToString(random[:])}
 	if err := c.renew(ctx); err != nil {
+		// It may be there, and only the answer got lost: until it lapsed, no prune would remove segments.
+		c.release(ctx, slog.New(slog.DiscardHandler))
 		return nil, fmt.Errorf("the store takes nothing: %w", err)
 	}
 	return c, nil
 }
 
+// noRoom reports whether a store is full.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 func (c *claim) renew(ctx context.Context) error {
 	c.made = time.Now()
 	host, _ := os.Hostname()
 	err := c.store.Put(ctx, c.name, strings.NewReader(fmt.Sprintf("%s %d\n", host, os.Getpid())))
-	if (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && strings.HasPrefix(c.name, pruneClaim) {
+	if noRoom(err) && strings.HasPrefix(c.name, pruneClaim) {
 		// A prune makes room. Its claim is the name; a full file system takes a file of no bytes.
 		err = c.store.Put(ctx, c.name, strings.NewReader(""))
 	}

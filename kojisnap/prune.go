@@ -58,7 +58,15 @@ func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, er
 	p := pruner{store: s, opt: o, now: time.Now(), result: &PruneResult{Kept: []string{}, Removed: []string{}, Segments: []string{}}}
 	if !o.DryRun {
 		var err error
-		if p.claim, err = newClaim(ctx, s, pruneClaim); err != nil {
+		if p.claim, err = newClaim(ctx, s, pruneClaim); noRoom(err) {
+			// No writer counts on manifests, so they may go without a claim, and make room for it.
+			if _, err := p.snapshots(ctx); err != nil {
+				return nil, err
+			}
+			p.result.Kept = []string{}
+			p.claim, err = newClaim(ctx, s, pruneClaim)
+		}
+		if err != nil {
 			return nil, err
 		}
 		defer p.claim.release(ctx, o.Log)
