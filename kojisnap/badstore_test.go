@@ -99,7 +99,7 @@ func TestFullStore(t *testing.T) {
 	// A manifest is of more than 4 pages.
 	for pages := 0; try(pages, opt) != ""; pages += 4 {
 	}
-	if got, want := slices.Sorted(maps.Keys(met)), []string{"locks", "segments", "snapshots"}; !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(met)), []string{"locks", "pulls", "segments", "snapshots"}; !slices.Equal(got, want) {
 		t.Errorf("the file system was full at %q, want %q", got, want)
 	}
 	opt.Tags = []string{"f43-build"} // without a base
@@ -147,7 +147,7 @@ func TestFullServer(t *testing.T) {
 	c, _ := production(t, hubtest.Options{})
 	pullFrom(t, c, s, 300, nil)
 	before := objects(t, s, "snapshots/")
-	for pages, where := range map[int]string{0: "put locks/", 12: "put segments/"} {
+	for pages, where := range map[int]string{0: "put locks/", 12: "put pulls/"} {
 		filler := fill(t, mount, pages)
 		_, err := kojisnap.Pull(t.Context(), c, s, kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: lastEvent, Program: "test"})
 		if oneLine(t, err, where, s.String(), "no room", "make room"); !errors.Is(err, syscall.ENOSPC) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,7 +26,7 @@ type PullOptions struct {
 	Tags    []string      // names of tags; all that they inherit comes along
 	Event   int64         // E; 0: the last event before the hub's clock less Margin
 	Margin  time.Duration // 0: DefaultMargin; negative: none
-	Full    bool          // pay no regard to earlier snapshots
+	Full    bool          // pay no regard to earlier snapshots, nor to what a pull that was cut off has left, and leave nothing of the kind
 	Sweep   int           // over how many pulls a sweep of all builds is spread; 0: DefaultSweep; 1: everything is asked for each time
 	Overlap time.Duration // how far before an earlier snapshot's event events are read again; 0: DefaultOverlap; negative: none
 	DryRun  bool          // find the scope, and what it would hold, but write nothing
@@ -70,6 +69,10 @@ var ErrUpgraded = errors.New("pull again")
 // Pull reads the relations of a compose's tags at one event from a hub and writes them to a
 // store as a snapshot, which exists from the moment when its manifest does. It only reads the
 // hub. Errors of the hub are those of package hub, and ErrUpgraded.
+//
+// A pull that is cut off, by an error, the end of ctx or that of the process, leaves in the store
+// what it has. The next one of the same hub and tags within 12 hours goes on from there, at the
+// same event unless o names another: it asks only for the rest.
 func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*PullResult, error) {
 	if o.Deadline > 0 {
 		var cancel context.CancelFunc
@@ -99,41 +102,12 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 			p.log.InfoContext(ctx, "what killed writers left half-written stays", "err", err)
 		}
 	}
-	if s != nil && !o.DryRun && !o.Full {
-		if p.parts, err = openParts(ctx, s, h.URL(), p.opt.Tags, p.opt.Now()); err != nil {
-			return nil, err
-		}
-		if was := p.parts.was; was != nil && o.Event == 0 {
-			p.log.InfoContext(ctx, "going on with a pull that was cut off", "event", was.Event, "begun", was.Begun)
-			p.opt.Event = was.Event
-		}
-	}
-	if err := p.findEvent(ctx); err != nil {
+	if p, err = settle(ctx, p, s, o); err != nil {
 		return nil, err
-	}
-	if err := p.findScope(ctx); err != nil {
-		return nil, err
-	}
-	if !o.Full && s != nil {
-		if err := p.findBase(ctx, s); err != nil {
-			return nil, err
-		}
-	}
-	if o.DryRun {
-		return p.plan(ctx)
 	}
 	defer p.close()
-	if p.carry != nil {
-		p.parts = nil
-	}
-	if p.parts != nil {
-		this := unfinished{Hub: h.URL(), Koji: p.version.String(), Tags: p.opt.Tags, Event: p.event, Begun: p.opt.Now().UTC()}
-		if p.base != nil {
-			this.Base = p.base.ID
-		}
-		if err := p.parts.begin(ctx, this); err != nil {
-			return nil, err
-		}
+	if o.DryRun {
+		return p.plan(ctx)
 	}
 	if err := p.pullAll(ctx); err != nil {
 		if errors.Is(err, ErrUpgraded) {
@@ -179,11 +153,13 @@ type puller struct {
 	base      *snapfile.Snapshot // nil: none, or not to be regarded
 	carry     *carry             // nil: everything is asked for
 
-	parts *parts // nil: nothing is kept of a pull that is cut off
-	batch *batch // what this copy of the puller notes, nil: nothing
+	outdated bool // the store has a snapshot of the same hub and scope at a later event
+
+	parts *parts // where what this pull has is kept; nil: a dry run
+	stage *stage // what this copy of the puller works on; nil: nothing that is kept
+	batch *batch // what this copy of the puller notes; nil: nothing
 
 	slots  chan struct{} // for each request of a batch or page that may be under way
-	mu     *sync.Mutex   // of what a way collects
 	tables map[string]*table
 	btypes map[string][]byte // ids of build types by name
 	// arches of external repos, for hubs whose history does not show them
@@ -218,7 +194,7 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 	o.Progress = progress.OrDiscard(o.Progress)
 	o.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
 	p := &puller{hub: h, opt: o, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
-		slots: make(chan struct{}, h.Jobs()), mu: new(sync.Mutex), drafts: new(drafts), suspects: new(suspects), leftOut: new(leftOuts)}
+		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects), leftOut: new(leftOuts)}
 	for _, r := range relation.All() {
 		p.tables[r.Name] = newTable(r, o.TempDir)
 	}
@@ -236,10 +212,10 @@ func (p *puller) close() {
 	}
 }
 
-// pullAll reads everything, names last: by then it is known which are referred to.
+// pullAll reads everything.
 func (p *puller) pullAll(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.loadBTypes, p.pullHistory, p.pullTargets, p.pullBuilds, p.pullComponents, p.pullExternalRepos, p.pullNames,
+		p.loadBTypes, p.pullHistory, p.pullBuilds, p.pullComponents, p.pullRest,
 	} {
 		err := step(ctx)
 		// First: what fails on an upgraded hub fails because of that.

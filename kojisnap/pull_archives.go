@@ -15,17 +15,18 @@ var archiveTables = map[string]string{"maven": "maven_archives", "win": "win_arc
 
 // listArchives reads the archives of builds, with what their type adds.
 func (p *puller) listArchives(ctx context.Context, ids []int64) error {
-	return p.inStage(ctx, "archives", func(s *stage, had *finished) error { return p.askArchives(ctx, s, had.rest(ids)) })
+	return p.inStage(ctx, "archives", func(p *puller) error { return p.askArchives(ctx, ids) })
 }
 
-func (p *puller) askArchives(ctx context.Context, s *stage, ids []int64) error {
-	done, err := p.table(ctx, s, "archiveinfo", ids, func(p *puller, of *idSet, rows int64) error { return p.archivesByTable(ctx, of, rows) })
+func (p *puller) askArchives(ctx context.Context, ids []int64) error {
+	done, err := p.table(ctx, "archiveinfo", ids, func(of *idSet, rows int64) error { return p.archivesByTable(ctx, of, rows) })
 	if done || err != nil {
 		return err
 	}
+	ids = p.stage.rest(ids)
 	bar := p.opt.Progress.Begin("archives", int64(len(ids)))
 	defer bar.End()
-	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
 			calls[i] = hub.Call{Method: "listArchives", Args: []any{id}}
@@ -58,17 +59,18 @@ func (p *puller) askArchives(ctx context.Context, s *stage, ids []int64) error {
 // builds of those, no further.
 func (p *puller) pullComponents(ctx context.Context) error {
 	ids := p.tables["archiveinfo"].all()
-	err := p.inStage(ctx, "components", func(s *stage, had *finished) error { return p.askComponents(ctx, s, had.rest(ids)) })
+	err := p.inStage(ctx, "components", func(p *puller) error { return p.askComponents(ctx, ids) })
 	if err != nil {
 		return err
 	}
 	return p.componentBuilds(ctx)
 }
 
-func (p *puller) askComponents(ctx context.Context, s *stage, ids []int64) error {
+func (p *puller) askComponents(ctx context.Context, ids []int64) error {
+	ids = p.stage.rest(ids)
 	bar := p.opt.Progress.Begin("components", int64(len(ids)))
 	defer bar.End()
-	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, 0, 2*len(ids))
 		for _, id := range ids {
 			of := map[string]any{"imageID": id}
@@ -126,7 +128,7 @@ func (p *puller) componentBuilds(ctx context.Context) error {
 			ask = append(ask, id)
 		}
 	}
-	if err := p.getBuilds(ctx, "", ask, false); err != nil {
+	if err := p.getBuilds(ctx, "component-builds", ask, false); err != nil {
 		return err
 	}
 	var rest []string

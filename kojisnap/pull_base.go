@@ -30,6 +30,7 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 			continue
 		}
 		if m.Event > p.event {
+			p.outdated = true
 			if p.opt.Event == 0 {
 				p.passOver(ctx, fmt.Errorf("snapshot %s is of event %d, later than %d, the hub's last one before the margin: "+
 					"was its clock set back, production restored, or the margin made longer?", snap.ID, m.Event, p.event))

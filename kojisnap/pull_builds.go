@@ -67,7 +67,7 @@ func (p *puller) pullBuilds(ctx context.Context) error {
 		if err := p.listRPMs(ctx, "", promoted); err != nil {
 			return err
 		}
-		if err := p.askSignatures(ctx, nil, setOf(p.tables["rpminfo"].all()).without(had)); err != nil {
+		if err := p.askSignatures(ctx, setOf(p.tables["rpminfo"].all()).without(had)); err != nil {
 			return err
 		}
 	}
@@ -127,14 +127,14 @@ func (p *puller) buildsToAsk(ctx context.Context) ([]int64, error) {
 	if err := p.chooseBuilds(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.getBuilds(ctx, "", slices.Collect(p.carry.ask.each()), true); err != nil {
+	if err := p.getBuilds(ctx, "builds", slices.Collect(p.carry.ask.each()), true); err != nil {
 		return nil, err
 	}
 	tagged, err := p.recheckTagging(ctx, p.suspects.sorted())
 	if err != nil {
 		return nil, err
 	}
-	if err := p.getBuilds(ctx, "", tagged, false); err != nil {
+	if err := p.getBuilds(ctx, "tagged-builds", tagged, false); err != nil {
 		return nil, err
 	}
 	return slices.Collect(p.carry.ask.each()), nil
@@ -143,21 +143,16 @@ func (p *puller) buildsToAsk(ctx context.Context) ([]int64, error) {
 // getBuilds reads builds and their types. With suspicion it leaves out those that are suspect,
 // and notes them.
 func (p *puller) getBuilds(ctx context.Context, stageName string, ids []int64, suspicion bool) error {
-	return p.inStage(ctx, stageName, func(s *stage, had *finished) error { return p.askBuilds(ctx, s, had.rest(ids), suspicion) })
+	return p.inStage(ctx, stageName, func(p *puller) error { return p.askBuilds(ctx, ids, suspicion) })
 }
 
-func (p *puller) askBuilds(ctx context.Context, s *stage, ids []int64, suspicion bool) error {
-	way, err := p.choose(ctx, "build", len(ids))
+func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) error {
+	way, err := p.choose(ctx, "build", len(p.stage.rest(ids)))
 	if err != nil {
 		return err
 	}
 	if way.By == byTable && p.version.AtLeast(1, 27) {
-		q, end := s.begin(p)
-		rest, err := q.buildsByType(ctx, ids, suspicion)
-		if err == nil {
-			left := setOf(rest)
-			err = end(ctx, slices.DeleteFunc(slices.Clone(ids), left.has), "")
-		}
+		rest, err := p.buildsByType(ctx, ids, suspicion)
 		switch {
 		case errors.Is(err, errUnpaged):
 			p.log.WarnContext(ctx, "asking one by one", "relation", "build", "err", err)
@@ -167,9 +162,10 @@ func (p *puller) askBuilds(ctx context.Context, s *stage, ids []int64, suspicion
 			ids = rest
 		}
 	}
+	ids = p.stage.rest(ids)
 	bar := p.opt.Progress.Begin("builds", int64(len(ids)))
 	defer bar.End()
-	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, 0, 2*len(ids))
 		for _, id := range ids {
 			calls = append(calls, hub.Call{Method: "getBuild", Args: []any{id}}, hub.Call{Method: "getBuildType", Args: []any{id}})
@@ -189,7 +185,7 @@ func (p *puller) askBuilds(ctx context.Context, s *stage, ids []int64, suspicion
 			found[i/2] = true
 			if suspicion && p.suspect(id, r.Value) {
 				skip[i/2] = true
-				p.suspects.add(id)
+				p.doubt(id)
 				return nil
 			}
 			return p.putBuild(id, r.Value)
@@ -261,19 +257,21 @@ func (p *puller) putTypes(build int64, r hub.Value) error {
 
 // listRPMs reads the rpms of builds.
 func (p *puller) listRPMs(ctx context.Context, stageName string, ids []int64) error {
-	return p.inStage(ctx, stageName, func(s *stage, had *finished) error { return p.askRPMs(ctx, s, had.rest(ids)) })
+	return p.inStage(ctx, stageName, func(p *puller) error { return p.askRPMs(ctx, ids) })
 }
 
-func (p *puller) askRPMs(ctx context.Context, s *stage, ids []int64) error {
-	done, err := p.table(ctx, s, "rpminfo", ids, func(p *puller, of *idSet, rows int64) error {
-		return p.pages(ctx, hub.Call{Method: "listRPMs"}, "id", prices["rpminfo"].page, rows, picked(of, "build_id", p.putRPM))
+func (p *puller) askRPMs(ctx context.Context, ids []int64) error {
+	done, err := p.table(ctx, "rpminfo", ids, func(of *idSet, rows int64) error {
+		_, err := p.pages(ctx, hub.Call{Method: "listRPMs"}, "id", prices["rpminfo"].page, rows, pick{ids: of, member: "build_id", take: (*puller).putRPM})
+		return err
 	})
 	if done || err != nil {
 		return err
 	}
+	ids = p.stage.rest(ids)
 	bar := p.opt.Progress.Begin("rpms", int64(len(ids)))
 	defer bar.End()
-	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
 			calls[i] = hub.Call{Method: "listRPMs", Args: []any{id}}
@@ -358,20 +356,21 @@ func (s *suspects) sorted() []int64 {
 // querySignatures reads the signatures of all rpms so far.
 func (p *puller) querySignatures(ctx context.Context) error {
 	ids := p.tables["rpminfo"].all()
-	return p.inStage(ctx, "signatures", func(s *stage, had *finished) error { return p.askSignatures(ctx, s, had.rest(ids)) })
+	return p.inStage(ctx, "signatures", func(p *puller) error { return p.askSignatures(ctx, ids) })
 }
 
-func (p *puller) askSignatures(ctx context.Context, s *stage, ids []int64) error {
-	done, err := p.table(ctx, s, "rpmsigs", ids, func(p *puller, of *idSet, rows int64) error {
-		put := func(r hub.Value) error { return p.put("rpmsigs", r) }
-		return p.pages(ctx, hub.Call{Method: "queryRPMSigs"}, "rpm_id,sigkey", prices["rpmsigs"].page, rows, picked(of, "rpm_id", put))
+func (p *puller) askSignatures(ctx context.Context, ids []int64) error {
+	done, err := p.table(ctx, "rpmsigs", ids, func(of *idSet, rows int64) error {
+		_, err := p.pages(ctx, hub.Call{Method: "queryRPMSigs"}, "rpm_id,sigkey", prices["rpmsigs"].page, rows, pick{ids: of, member: "rpm_id", take: putInto("rpmsigs")})
+		return err
 	})
 	if done || err != nil {
 		return err
 	}
+	ids = p.stage.rest(ids)
 	bar := p.opt.Progress.Begin("signatures", int64(len(ids)))
 	defer bar.End()
-	return p.inBatches(ctx, s, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
 			calls[i] = hub.Call{Method: "queryRPMSigs", Args: []any{id}}
@@ -381,7 +380,7 @@ func (p *puller) askSignatures(ctx context.Context, s *stage, ids []int64) error
 }
 
 // inBatches calls fn for slices of ids, some at the same time, with the puller that it is to use.
-func (p *puller) inBatches(ctx context.Context, s *stage, ids []int64, bar progress.Counter, fn func(context.Context, *puller, []int64) error) error {
+func (p *puller) inBatches(ctx context.Context, ids []int64, bar progress.Counter, fn func(context.Context, *puller, []int64) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.hub.Jobs())
 	var size batchSize
@@ -395,14 +394,14 @@ func (p *puller) inBatches(ctx context.Context, s *stage, ids []int64, bar progr
 				return err
 			}
 			start := time.Now() // not before: to wait for a slot is not the hub's time
-			q, end := s.begin(p)
+			q, end := p.begin()
 			err := fn(gctx, q, batch)
 			p.freeSlot()
 			if err != nil {
 				return err
 			}
 			size.answered(len(batch), time.Since(start))
-			if err := end(gctx, batch, ""); err != nil {
+			if err := end(gctx, batchEnd{IDs: batch}); err != nil {
 				return err
 			}
 			bar.Add(int64(len(batch)))

@@ -35,6 +35,7 @@ const DefaultOverlap = 24 * time.Hour
 type carry struct {
 	base  *snapfile.Snapshot
 	after int64          // all that changed after this event is asked for
+	slice int64          // the part of the builds that is swept
 	tags  map[int64]bool // of the base's scope
 
 	mu      sync.Mutex      // of touched and revoked
@@ -51,11 +52,11 @@ type carry struct {
 	archives  idSet // carried over, of tagged builds
 }
 
-// touch notes that a build's tagging changed.
-func (p *puller) touch(build int64) {
-	p.carry.mu.Lock()
-	defer p.carry.mu.Unlock()
-	p.carry.touched.add(build)
+// touch notes that a build's tagging changed, or the build.
+func (c *carry) touch(build int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.touched.add(build)
 }
 
 // revoke notes that a row is not in the view any more.
@@ -107,21 +108,21 @@ func (p *puller) carryFrom(ctx context.Context) error {
 	for _, tag := range m.Scope.All {
 		c.tags[tag.ID] = true
 	}
+	// Parts of the sweep go by with the chain of snapshots. A hub without news makes no snapshot:
+	// there they go by the hour.
+	c.slice = int64(m.Chain)
+	if m.Event == p.event {
+		c.slice += int64(p.opt.Now().Sub(m.Created) / time.Hour)
+	}
+	sweep := int64(p.opt.Sweep)
+	c.slice = (c.slice%sweep + sweep) % sweep // not negative: clocks differ
 	p.carry = c
 	p.log.InfoContext(ctx, "going on from a snapshot", "base", p.base.ID, "after", c.after)
 	return nil
 }
 
-// swept reports whether a build is in the part that this pull sweeps. Parts go by with the
-// chain of snapshots. A hub without news makes no snapshot: there they go by the hour.
-func (p *puller) swept(id int64) bool {
-	m := p.base.Manifest
-	at := int64(m.Chain)
-	if m.Event == p.event {
-		at += int64(p.opt.Now().Sub(m.Created) / time.Hour)
-	}
-	return (id-at)%int64(p.opt.Sweep) == 0 // at may be negative: clocks differ
-}
+// swept reports whether a build is in the part that this pull sweeps.
+func (p *puller) swept(id int64) bool { return id%int64(p.opt.Sweep) == p.carry.slice }
 
 // chooseBuilds settles, after the history, which builds are tagged and which of them are asked for.
 func (p *puller) chooseBuilds(ctx context.Context) error {
@@ -142,7 +143,7 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.askCompleted(ctx); err != nil {
+	if err := p.inStage(ctx, "completed", func(p *puller) error { return p.askCompleted(ctx) }); err != nil {
 		return err
 	}
 	again, err := p.leftOutBuilds(ctx)
@@ -180,21 +181,23 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 // the scope's it leaves them to the sweep. Promoted drafts need no such question, which no release
 // up to 1.35.3 would answer: what was a draft at the base is asked for anyway.
 func (p *puller) askCompleted(ctx context.Context) error {
-	c := p.carry
 	since := float64(p.base.Manifest.EventTime.Add(-max(p.opt.Overlap, 0)).UnixMicro()) / 1e6
-	count, err := p.hub.Call(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since, "queryOpts": map[string]any{"countOnly": true}}})
+	call := hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}, Again: countedOnce}
+	n, err := p.count(ctx, call)
 	if err != nil {
 		return fmt.Errorf("builds completed since the base: %w", err)
 	}
-	if n, ok := count.Int(); !ok || n > int64(max(100, c.tagged.len()/50)) {
+	if n > int64(max(100, p.carry.tagged.len()/50)) {
 		p.log.InfoContext(ctx, "left to the sweep", "completed builds", n)
 		return nil
 	}
-	err = p.hub.Stream(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}, Again: countedOnce}, func(r hub.Row) error {
-		if id, ok := r.Get("build_id").Int(); ok {
-			c.touched.add(id)
-		}
-		return nil
+	err = onceOnly(ctx, p, "completed", func(p *puller) error {
+		return p.hub.Stream(ctx, call, func(r hub.Row) error {
+			if id, ok := r.Get("build_id").Int(); ok {
+				p.touch(id)
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("builds completed since the base: %w", err)
@@ -263,7 +266,8 @@ func (p *puller) leftOutBuilds(ctx context.Context) (*idSet, error) {
 }
 
 // suspect reports whether a build's row makes it doubtful that the taggings that the base has of
-// it are still there: it was reset, or made anew.
+// it are still there: it was reset, or made anew, also if that was after the base's event, but
+// before the base's pull came to read it.
 func (p *puller) suspect(id int64, r hub.Value) bool {
 	was, carried := p.carry.created[id]
 	if !carried {
@@ -271,31 +275,40 @@ func (p *puller) suspect(id int64, r hub.Value) bool {
 	}
 	state, _ := r.Field("state").Int()
 	created, _ := r.Field("creation_event_id").Int()
-	return state != 1 || created != was
+	return state != 1 || created != was || was > p.base.Manifest.Event
 }
 
 // recheckTagging asks for the taggings of suspect builds and returns those that are still
 // tagged. The others leave the scope.
 func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	calls := make([]hub.Call, len(ids))
 	for i, id := range ids {
 		p.carry.recheck.add(id)
 		calls[i] = hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "build": id}}
 	}
-	still := make([]bool, len(ids))
-	err := p.each(ctx, calls, func(i int, r hub.Row) error {
-		for _, listing := range r.Get("tag_listing").Items() {
-			if tag, _ := listing.Field("tag_id").Int(); !p.inScope[tag] {
-				continue
-			}
-			in, err := p.putVersioned("tag_listing", listing)
-			if err != nil {
-				return err
-			}
-			still[i] = still[i] || in
-		}
-		return nil
-	}, mustNot("tagging of build", ids, 1))
+	var still []bool
+	err := p.inStage(ctx, "recheck", func(p *puller) (err error) {
+		still, err = once(ctx, p, digest(ids), func(p *puller) ([]bool, error) {
+			still := make([]bool, len(ids))
+			return still, p.each(ctx, calls, func(i int, r hub.Row) error {
+				for _, listing := range r.Get("tag_listing").Items() {
+					if tag, _ := listing.Field("tag_id").Int(); !p.inScope[tag] {
+						continue
+					}
+					in, err := p.putVersioned("tag_listing", listing)
+					if err != nil {
+						return err
+					}
+					still[i] = still[i] || in
+				}
+				return nil
+			}, mustNot("tagging of build", ids, 1))
+		})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -18,15 +18,20 @@ var tagHistory = []string{
 	"tag_external_repos", "group_config", "group_req_listing", "group_package_listing",
 }
 
-// pullHistory reads the versioned relations of the scope's tags.
+// pullHistory reads the versioned relations of the scope's tags, and the targets.
 func (p *puller) pullHistory(ctx context.Context) error {
-	if err := p.loadRepoArches(ctx); err != nil {
-		return err
-	}
-	return p.inStage(ctx, "history", func(s *stage, had *finished) error { return p.askHistory(ctx, s, had) })
+	return p.inStage(ctx, "history", func(p *puller) error {
+		if err := p.loadRepoArches(ctx); err != nil {
+			return err
+		}
+		if err := p.askHistory(ctx); err != nil {
+			return err
+		}
+		return p.pullTargets(ctx)
+	})
 }
 
-func (p *puller) askHistory(ctx context.Context, s *stage, had *finished) error {
+func (p *puller) askHistory(ctx context.Context) error {
 	bar := p.opt.Progress.Begin("history", int64(len(tagHistory)*len(p.scope.All)))
 	defer bar.End()
 	g, gctx := errgroup.WithContext(ctx)
@@ -34,7 +39,8 @@ func (p *puller) askHistory(ctx context.Context, s *stage, had *finished) error 
 	for _, tag := range p.scope.All {
 		if p.carry != nil && p.carry.tags[tag.ID] {
 			g.Go(func() error {
-				if err := p.laterHistory(gctx, tag.ID); err != nil {
+				err := onceOnly(gctx, p, fmt.Sprint("later ", tag.ID), func(p *puller) error { return p.laterHistory(gctx, tag.ID) })
+				if err != nil {
 					return fmt.Errorf("history of tag %s: %w", tag.Name, err)
 				}
 				bar.Add(int64(len(tagHistory)))
@@ -43,21 +49,12 @@ func (p *puller) askHistory(ctx context.Context, s *stage, had *finished) error 
 			continue
 		}
 		for _, name := range tagHistory {
-			key := fmt.Sprint(tag.ID, " ", name)
-			if had.keys[key] {
-				bar.Add(1)
-				continue
-			}
 			g.Go(func() error {
-				q, end := s.begin(p)
-				err := q.history(gctx, name, map[string]any{"tag": tag.ID}, func(r hub.Value) bool {
+				err := p.history(gctx, fmt.Sprint(name, " of ", tag.ID), name, map[string]any{"tag": tag.ID}, func(r hub.Value) bool {
 					// Of inheritance the filter gives the links to children too.
 					id, ok := r.Field("tag_id").Int()
 					return id == tag.ID || !ok
 				})
-				if err == nil {
-					err = end(gctx, nil, key)
-				}
 				if err != nil {
 					return fmt.Errorf("history of tag %s: %w", tag.Name, err)
 				}
@@ -91,10 +88,16 @@ func (p *puller) laterHistory(ctx context.Context, tag int64) error {
 // queryHistory of no released version up to 1.35.3 shows. Later ones may or may not: the
 // version does not tell, so the rows decide. Of rows that are revoked they are lost.
 func (p *puller) loadRepoArches(ctx context.Context) error {
-	p.repoArches = map[string][]byte{}
 	if !p.version.AtLeast(1, 24) {
 		return nil
 	}
+	var err error
+	p.repoArches, err = once(ctx, p, "arches of external repos", func(p *puller) (map[string][]byte, error) { return p.askRepoArches(ctx) })
+	return err
+}
+
+func (p *puller) askRepoArches(ctx context.Context) (map[string][]byte, error) {
+	all := map[string][]byte{}
 	calls := make([]hub.Call, len(p.scope.All))
 	for i, tag := range p.scope.All {
 		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}, Again: countedOnce}
@@ -102,7 +105,7 @@ func (p *puller) loadRepoArches(ctx context.Context) error {
 	err := p.hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
 		switch arches := r.Get("arches"); arches.Kind() {
 		case hub.String:
-			p.repoArches[repoArchesKey(r.Value)] = bytes.Clone(arches.Text())
+			all[repoArchesKey(r.Value)] = bytes.Clone(arches.Text())
 		case hub.Nil:
 		default:
 			return fmt.Errorf("tag %d: arches: %s, not text, in the row %s", calls[i].Kwargs["tag_info"], arches.Kind(), describeRow(r.Value))
@@ -110,9 +113,9 @@ func (p *puller) loadRepoArches(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("external repos: %w", err)
+		return nil, fmt.Errorf("external repos: %w", err)
 	}
-	return nil
+	return all, nil
 }
 
 func repoArchesKey(r hub.Value) string {
@@ -122,7 +125,7 @@ func repoArchesKey(r hub.Value) string {
 // pullTargets reads the build targets that have a tag of the scope on either side. The hub's
 // own filter knows only the destination.
 func (p *puller) pullTargets(ctx context.Context) error {
-	return p.history(ctx, "build_target_config", nil, func(r hub.Value) bool {
+	return p.history(ctx, "targets", "build_target_config", nil, func(r hub.Value) bool {
 		build, ok := r.Field("build_tag").Int()
 		dest, ok2 := r.Field("dest_tag").Int()
 		return p.inScope[build] || p.inScope[dest] || !ok || !ok2
@@ -131,8 +134,8 @@ func (p *puller) pullTargets(ctx context.Context) error {
 
 // history reads a versioned relation: the rows of the view at E and those revoked since the
 // base snapshot. keep chooses among them, and keeps what it cannot tell: that is no row of the
-// relation, and an error.
-func (p *puller) history(ctx context.Context, name string, filter map[string]any, keep func(hub.Value) bool) error {
+// relation, and an error. In a stage, key stands for all that it depends on.
+func (p *puller) history(ctx context.Context, key, name string, filter map[string]any, keep func(hub.Value) bool) error {
 	since := p.event
 	if p.base != nil {
 		since = min(since, p.base.Manifest.Event)
@@ -146,15 +149,17 @@ func (p *puller) history(ctx context.Context, name string, filter map[string]any
 		if !active {
 			kwargs["afterEvent"] = since
 		}
-		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(table string, r hub.Row) error {
-			if table != name {
-				return fmt.Errorf("queryHistory of %s answered %q", name, table)
-			}
-			if !keep(r.Value) {
-				return nil
-			}
-			_, err := p.putVersioned(name, r.Value)
-			return err
+		err := onceOnly(ctx, p, fmt.Sprint(key, ", active ", active), func(p *puller) error {
+			return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(table string, r hub.Row) error {
+				if table != name {
+					return fmt.Errorf("queryHistory of %s answered %q", name, table)
+				}
+				if !keep(r.Value) {
+					return nil
+				}
+				_, err := p.putVersioned(name, r.Value)
+				return err
+			})
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -189,7 +194,7 @@ func (p *puller) putVersioned(name string, r hub.Value) (bool, error) {
 	}
 	rel := relation.Get(name)
 	if !inView && p.carry != nil {
-		p.carry.revoke(rel, row)
+		p.gone(rel, row)
 		if !since {
 			return false, nil
 		}
@@ -260,7 +265,10 @@ func (p *puller) pullExternalRepos(ctx context.Context) error {
 			return err
 		}
 	}
-	err := p.history(ctx, "external_repo_config", nil, func(r hub.Value) bool {
+	// Which repos are referred to may be another thing when a pull goes on.
+	wanted := repos.wantedSet()
+	referred := digest(slices.Collect(wanted.each()))
+	err := p.history(ctx, "external repos "+referred, "external_repo_config", nil, func(r hub.Value) bool {
 		id, ok := r.Field("external_repo_id").Int()
 		return repos.wants(id) || !ok
 	})
@@ -270,9 +278,11 @@ func (p *puller) pullExternalRepos(ctx context.Context) error {
 	// A repo that was deleted before E, but that rpms in images still name.
 	for _, id := range repos.wanted() {
 		kwargs := map[string]any{"tables": []any{"external_repo_config"}, "external_repo": id}
-		err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(_ string, r hub.Row) error {
-			name, _ := r.Get("external_repo.name").Str()
-			return p.addName("external_repo", id, name)
+		err := onceOnly(ctx, p, fmt.Sprint("external repo ", id), func(p *puller) error {
+			return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(_ string, r hub.Row) error {
+				name, _ := r.Get("external_repo.name").Str()
+				return p.addName("external_repo", id, name)
+			})
 		})
 		if err != nil {
 			return fmt.Errorf("external repo %d: %w", id, err)

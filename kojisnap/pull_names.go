@@ -3,6 +3,7 @@ package kojisnap
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/hub"
@@ -11,14 +12,21 @@ import (
 
 // loadBTypes reads the build types, by whose names getBuildType answers.
 func (p *puller) loadBTypes(ctx context.Context) error {
-	p.btypes = map[string][]byte{}
-	return p.list(ctx, "btype", hub.Call{Method: "listBTypes"}, func(r hub.Value) (bool, error) {
+	return p.inStage(ctx, "types", func(q *puller) (err error) {
+		p.btypes, err = once(ctx, q, "types of builds", func(p *puller) (map[string][]byte, error) { return p.askBTypes(ctx) })
+		return err
+	})
+}
+
+func (p *puller) askBTypes(ctx context.Context) (map[string][]byte, error) {
+	ids := map[string][]byte{}
+	return ids, p.list(ctx, "btype", hub.Call{Method: "listBTypes"}, func(r hub.Value) (bool, error) {
 		id, ok := r.Field("id").Int()
 		name, named := r.Field("name").Str()
 		if !ok || !named {
 			return false, fmt.Errorf("a build type without id and name: %s", r)
 		}
-		p.btypes[name] = []byte(fmt.Sprint(id))
+		ids[name] = []byte(fmt.Sprint(id))
 		return true, nil
 	})
 }
@@ -31,23 +39,38 @@ func (p *puller) btype(name string) ([]byte, error) {
 	return id, nil
 }
 
+// pullRest reads what is referred to: names last, by then it is known which.
+func (p *puller) pullRest(ctx context.Context) error {
+	return p.inStage(ctx, "names", func(p *puller) error {
+		if err := p.pullExternalRepos(ctx); err != nil {
+			return err
+		}
+		return p.pullNames(ctx)
+	})
+}
+
 // pullNames reads the small unversioned relations: all rows of types, permissions, channels
 // and volumes, and of users those who are referred to.
 func (p *puller) pullNames(ctx context.Context) error {
 	for _, l := range []struct{ relation, method string }{
 		{"archivetypes", "getArchiveTypes"}, {"permissions", "getAllPerms"}, {"channels", "listChannels"}, {"volume", "listVolumes"},
 	} {
-		if err := p.list(ctx, l.relation, hub.Call{Method: l.method}, nil); err != nil {
+		err := onceOnly(ctx, p, l.method, func(p *puller) error { return p.list(ctx, l.relation, hub.Call{Method: l.method}, nil) })
+		if err != nil {
 			return err
 		}
 	}
 	users := p.tables["users"]
+	wanted := users.wantedSet()
+	referred := digest(slices.Collect(wanted.each()))
 	// Hubs before 1.35 take one type at a time: people, hosts, groups.
 	for userType := range 3 {
 		call := hub.Call{Method: "listUsers", Kwargs: map[string]any{"userType": userType}}
-		err := p.list(ctx, "users", call, func(r hub.Value) (bool, error) {
-			id, ok := r.Field("id").Int()
-			return users.wants(id) || !ok, nil
+		err := onceOnly(ctx, p, fmt.Sprint("users ", userType, " of ", referred), func(p *puller) error {
+			return p.list(ctx, "users", call, func(r hub.Value) (bool, error) {
+				id, ok := r.Field("id").Int()
+				return users.wants(id) || !ok, nil
+			})
 		})
 		if err != nil {
 			return err

@@ -1,10 +1,8 @@
 package kojisnap
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,7 +12,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -23,331 +20,230 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// A pull of everything takes its time. What it has it puts into the store on the way, as parts
-// below pulls/, so that a pull that was cut off goes on at the same event and does not ask for
-// those again. A part holds the rows of finished batches of one stage. When the snapshot is there
-// the parts go. Pulls that carry rows over from a base are short, and make none.
+// A pull takes its time. What it has it puts into the store on the way, as parts below pulls/, so
+// that a pull that was cut off goes on at the same event, over the same base, and does not ask
+// for that again. When the snapshot is there its parts go, and so do those of any other pull of
+// the same hub and tags.
+//
+// What has no events (states, volumes and owners of builds, rpms, signatures, names) is as of
+// reading, so a pull that goes on holds such rows of two times, as every pull holds them of the
+// time that it took, only further apart. No error of it lasts. What a later pull asks for counts
+// from the event, not from when rows were read: whatever changed since and left a trace (a
+// tagging, a completion, a row younger than the event) it asks for again, and what left none it
+// sweeps as it does after any pull. Of what does not fit together within the pull, drafts are read
+// again, and a row that is named but gone makes it fail, and its parts go.
+//
+// So that the time between is bounded for the sake of use: resumeWithin is longer than hubs are
+// down and operators asleep, and shorter than a day, after which the schedule's next snapshot is
+// wanted, and not one of yesterday's event.
 const (
-	pullPrefix = "pulls/"
-	// resumeWithin is how old a pull that was cut off may be to be gone on with: what has no
-	// events is as of reading.
+	pullPrefix   = "pulls/"
 	resumeWithin = 12 * time.Hour
-	// partBytes is how much is gathered, before compression, until a part is put.
-	partBytes = 4 << 20
-	// batchBytes is how large a batch is kept at most.
-	batchBytes = 32 << 20
 )
 
-// unfinished is a pull that was begun, as its object STATE says.
+// unfinished is a pull that was begun, as its object "state" has it: all that its parts depend on.
 type unfinished struct {
-	Version int       `json:"version"` // of the parts' form
-	Hub     string    `json:"hub"`
-	Koji    string    `json:"koji_version"`
-	Tags    []string  `json:"tags"`
-	Event   int64     `json:"event"`
-	Base    string    `json:"base,omitempty"`
-	Begun   time.Time `json:"begun"`
+	Version   int            `json:"version"` // of the parts' form
+	Hub       string         `json:"hub"`
+	Koji      string         `json:"koji_version"`
+	Scope     snapfile.Scope `json:"scope"`
+	Event     int64          `json:"event"`
+	EventTime time.Time      `json:"event_time"` // another after a hub was restored from a backup
+	Base      string         `json:"base,omitempty"`
+	Carry     *carried       `json:"carry,omitempty"`
+	Begun     time.Time      `json:"begun"`
 }
 
-const partsVersion = 1
+// carried is how a pull goes on from its base.
+type carried struct {
+	After   int64         `json:"after"`
+	Overlap time.Duration `json:"overlap"`
+	Sweep   int           `json:"sweep"`
+	Slice   int64         `json:"slice"`
+}
 
-// parts is where a pull keeps what it has. A nil *parts keeps nothing.
+const partsVersion = 2
+
+// about returns what the pull is about, once event, scope and base are found.
+func (p *puller) about() *unfinished {
+	u := &unfinished{Version: partsVersion, Hub: p.hub.URL(), Koji: p.version.String(), Scope: p.scope,
+		Event: p.event, EventTime: p.eventTime, Begun: p.opt.Now().UTC()}
+	if p.base != nil {
+		u.Base = p.base.ID
+	}
+	if c := p.carry; c != nil {
+		u.Carry = &carried{c.after, p.opt.Overlap, p.opt.Sweep, c.slice}
+	}
+	return u
+}
+
+func (u *unfinished) encode() []byte {
+	body, err := json.Marshal(u)
+	if err != nil {
+		panic(err) // of plain fields
+	}
+	return body
+}
+
+// settle finds what is to be pulled, and over which base: what a pull that was cut off was about,
+// if that can be gone on with. What it returns may be another puller, in the place of p.
+func settle(ctx context.Context, p *puller, s store.Store, o PullOptions) (*puller, error) {
+	if s == nil || o.DryRun {
+		return p, p.find(ctx, s)
+	}
+	p.parts = &parts{store: s, all: partsOf(p.hub.URL(), p.opt.Tags)}
+	if o.Full {
+		return p, p.find(ctx, s)
+	}
+	was, err := p.parts.left(ctx, p.opt.Now())
+	if err != nil {
+		return nil, err
+	}
+	if was != nil && (o.Event == 0 || o.Event == was.Event) {
+		if goesOn, err := p.goOn(ctx, s, was); err != nil || goesOn {
+			return p, err
+		}
+		// What it found is of another event.
+		fresh, err := newPuller(ctx, p.hub, o)
+		if err != nil {
+			return nil, err
+		}
+		fresh.parts = p.parts
+		p.close()
+		p = fresh
+	}
+	if err := p.find(ctx, s); err != nil {
+		return nil, err
+	}
+	return p, p.parts.begin(ctx, p.about())
+}
+
+// find finds event, scope and base.
+func (p *puller) find(ctx context.Context, s store.Store) error {
+	if err := p.findEvent(ctx); err != nil {
+		return err
+	}
+	if err := p.findScope(ctx); err != nil {
+		return err
+	}
+	if p.opt.Full || s == nil {
+		return nil
+	}
+	return p.findBase(ctx, s)
+}
+
+// goOn makes the pull the one that was cut off, and reports whether it is. If that will not do it
+// says why: hub or store are not what they were, or have what makes it useless.
+func (p *puller) goOn(ctx context.Context, s store.Store, was *unfinished) (bool, error) {
+	pinned := p.opt.Event != 0
+	p.opt.Event = was.Event
+	var why string
+	var noEvent *noEventError
+	var noTag *UnknownTagError
+	err := p.find(ctx, s)
+	switch {
+	case errors.As(err, &noEvent), errors.As(err, &noTag):
+		why = err.Error()
+	case err != nil:
+		return false, err
+	case !p.same(was):
+		why = "hub, scope or base are not what they were"
+	case !pinned && p.outdated:
+		why = "there is a snapshot of a later event"
+	default:
+		p.log.InfoContext(ctx, "going on with a pull that was cut off", "event", was.Event, "begun", was.Begun)
+		p.parts.goOn(was)
+		return true, nil
+	}
+	p.log.InfoContext(ctx, "not going on with a pull that was cut off", "event", was.Event, "begun", was.Begun, "why", why)
+	return false, nil
+}
+
+// same reports whether the pull is about what an earlier one was about.
+func (p *puller) same(was *unfinished) bool {
+	if p.carry != nil && was.Carry != nil {
+		p.carry.slice = was.Carry.Slice // the hour may be another
+	}
+	now := p.about()
+	now.Begun = was.Begun
+	return bytes.Equal(now.encode(), was.encode())
+}
+
+// parts is where a pull keeps what it has.
 type parts struct {
 	store  store.Store
-	prefix string
-	was    *unfinished // what an earlier pull left; nil: nothing that serves
+	all    string // prefix of the pulls of the same hub and tags
+	own    string // of this pull's parts; empty: nothing is kept
+	goesOn bool   // there may be some already
+
+	enc *zstd.Encoder
 }
 
-// openParts finds what an earlier pull of the same tags left.
-func openParts(ctx context.Context, s store.Store, hub string, tags []string, now time.Time) (*parts, error) {
+func partsOf(hub string, tags []string) string {
 	sum := sha256.Sum256([]byte(hub + "\x00" + strings.Join(tags, "\x00")))
-	p := &parts{store: s, prefix: pullPrefix + hex.EncodeToString(sum[:8]) + "/"}
-	r, err := s.Get(ctx, p.prefix+"state")
+	return pullPrefix + hex.EncodeToString(sum[:8]) + "/"
+}
+
+// left returns what a pull of the same hub and tags was about that was cut off, if it is not too
+// long ago.
+func (p *parts) left(ctx context.Context, now time.Time) (*unfinished, error) {
+	r, err := p.store.Get(ctx, p.all+"state")
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("a pull that was cut off: %w", err)
 	}
 	defer r.Close()
-	var u unfinished
-	body, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(r, 1<<24))
 	if err != nil {
 		return nil, fmt.Errorf("a pull that was cut off: %w", err)
 	}
 	// What cannot be read is of no use, and no harm.
-	if json.Unmarshal(body, &u) == nil && u.Version == partsVersion && u.Hub == hub && slices.Equal(u.Tags, tags) &&
-		u.Event > 0 && now.Sub(u.Begun) < resumeWithin {
-		p.was = &u
+	u := new(unfinished)
+	if json.Unmarshal(body, u) != nil || u.Version != partsVersion || u.Event <= 0 || now.Sub(u.Begun).Abs() >= resumeWithin {
+		return nil, nil
 	}
-	return p, nil
+	return u, nil
 }
 
-// begin settles whether the earlier pull is gone on with: if it was the same as this one.
-func (p *parts) begin(ctx context.Context, this unfinished) error {
-	this.Version = partsVersion
-	if w := p.was; w != nil && w.Event == this.Event && w.Base == this.Base && w.Koji == this.Koji {
-		return nil
-	}
-	p.was = nil
+// begin clears away what other pulls of the same hub and tags left, and says what this one is about.
+func (p *parts) begin(ctx context.Context, this *unfinished) error {
 	if err := p.drop(ctx); err != nil {
-		return err
+		return fmt.Errorf("what a pull that was cut off has left: %w", err)
 	}
-	body, err := json.Marshal(this)
-	if err != nil {
-		return err
-	}
-	return p.store.Put(ctx, p.prefix+"state", bytes.NewReader(body))
+	p.keepFor(this)
+	return p.store.Put(ctx, p.all+"state", bytes.NewReader(this.encode()))
 }
 
-// drop removes all parts, and last what says that there are any.
+func (p *parts) goOn(was *unfinished) {
+	p.keepFor(was)
+	p.goesOn = true
+}
+
+// keepFor settles where parts go. The name has the digest of all that they depend on, so that two
+// pulls at once, of which one takes the other's state away, never take each other's parts.
+func (p *parts) keepFor(this *unfinished) {
+	sum := sha256.Sum256(this.encode())
+	p.own = p.all + hex.EncodeToString(sum[:8]) + "/"
+	// EncodeAll may be called concurrently.
+	p.enc, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(frameBytes))
+}
+
+// drop removes the parts of all pulls of the same hub and tags, and last what says that there are any.
 func (p *parts) drop(ctx context.Context) error {
-	all, err := p.store.List(ctx, p.prefix)
+	all, err := p.store.List(ctx, p.all)
 	if err != nil {
 		return err
 	}
-	for _, e := range slices.Backward(all) { // "state" sorts behind what stages are called
-		if e.Name != p.prefix+"state" {
-			if err := p.store.Delete(ctx, e.Name); err != nil {
-				return err
-			}
-		}
-	}
-	return p.store.Delete(ctx, p.prefix+"state")
-}
-
-// finished is what a stage has from before.
-type finished struct {
-	ids  idSet
-	keys map[string]bool
-}
-
-// rest returns those of ids that are not finished.
-func (f *finished) rest(ids []int64) []int64 {
-	return slices.DeleteFunc(slices.Clone(ids), f.ids.has)
-}
-
-// stage is a part of a pull under way whose batches are kept. Its methods may be called
-// concurrently. A nil *stage keeps nothing.
-type stage struct {
-	parts *parts
-	name  string
-
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// inStage runs a stage: it takes over what an earlier pull finished of it, and keeps what this
-// one finishes, also if it fails later.
-func (p *puller) inStage(ctx context.Context, name string, run func(s *stage, done *finished) error) error {
-	if p.parts == nil || name == "" {
-		return run(nil, &finished{})
-	}
-	s := &stage{parts: p.parts, name: name}
-	done := &finished{keys: map[string]bool{}}
-	if p.parts.was != nil {
-		if err := p.takeOver(ctx, name, done); err != nil {
-			return fmt.Errorf("what an earlier pull has of the %s: %w", name, err)
-		}
-		p.log.InfoContext(ctx, "taken over from a pull that was cut off", "stage", name, "ids", done.ids.len(), "parts", len(done.keys))
-	}
-	err := run(s, done)
-	putCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	return errors.Join(err, s.flush(putCtx))
-}
-
-// batch is what one batch of a stage added. Its methods may be called concurrently.
-type batch struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	left []snapfile.LeftOut
-	huge bool // too large to be kept
-}
-
-// The lines of a part: rows, behind a relation's name and whether they are revoked ones; and
-// after those of a batch what the batch was.
-type batchEnd struct {
-	IDs  []int64            `json:"ids,omitempty"`
-	Key  string             `json:"key,omitempty"`
-	Left []snapfile.LeftOut `json:"left,omitempty"`
-}
-
-func (b *batch) row(name string, row [][]byte, revoked bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.huge = b.huge || b.buf.Len() > batchBytes; b.huge {
-		b.buf = bytes.Buffer{}
-		return
-	}
-	fmt.Fprintf(&b.buf, "%s\t%t\t", name, revoked)
-	b.buf.Write(snapfile.AppendLine(b.buf.AvailableBuffer(), row))
-}
-
-// begin returns a puller that notes what it adds, and what ends its work.
-func (s *stage) begin(p *puller) (*puller, func(ctx context.Context, ids []int64, key string) error) {
-	if s == nil {
-		return p, func(context.Context, []int64, string) error { return nil }
-	}
-	q := *p
-	q.batch = &batch{}
-	return &q, func(ctx context.Context, ids []int64, key string) error {
-		if q.batch.huge {
-			return nil
-		}
-		end, err := json.Marshal(batchEnd{ids, key, q.batch.left})
-		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		q.batch.buf.WriteTo(&s.buf)
-		fmt.Fprintf(&s.buf, "\t%s\n", end)
-		full := s.buf.Len() >= partBytes
-		s.mu.Unlock()
-		if full {
-			return s.flush(ctx)
-		}
-		return nil
-	}
-}
-
-// leave notes a row that the hub could not give.
-func (p *puller) leave(relationName, row string, err error) {
-	p.leftOut.add(relationName, row, err)
-	if b := p.batch; b != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.left = append(b.left, snapfile.LeftOut{Relation: relationName, Row: row, Reason: err.Error()})
-	}
-}
-
-// flush puts what was gathered.
-func (s *stage) flush(ctx context.Context) error {
-	s.mu.Lock()
-	body := bytes.Clone(s.buf.Bytes())
-	s.buf.Reset()
-	s.mu.Unlock()
-	if len(body) == 0 {
-		return nil
-	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
-	if err != nil {
-		return err
-	}
-	var random [8]byte
-	rand.Read(random[:]) // never fails
-	name := s.parts.prefix + s.name + "-" + hex.EncodeToString(random[:])
-	if err := s.parts.store.Put(ctx, name, bytes.NewReader(enc.EncodeAll(body, nil))); err != nil {
-		return fmt.Errorf("keep a part of the pull: %w", err)
-	}
-	return nil
-}
-
-// takeOver adds the rows of a stage's parts. One that is damaged, or that another pull removed
-// meanwhile, is passed over: what it held is asked for again.
-func (p *puller) takeOver(ctx context.Context, name string, done *finished) error {
-	all, err := p.parts.store.List(ctx, p.parts.prefix+name+"-")
-	if err != nil {
-		return err
+	state := slices.IndexFunc(all, func(e store.Entry) bool { return e.Name == p.all+"state" })
+	if state >= 0 {
+		all = append(slices.Delete(all, state, state+1), store.Entry{Name: p.all + "state"})
 	}
 	for _, e := range all {
-		body, err := p.wholePart(ctx, e.Name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.Name, err)
-		}
-		if err := p.takePart(body, done); err != nil {
-			return fmt.Errorf("%s: %w", e.Name, err)
+		if err := p.store.Delete(ctx, e.Name); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// wholePart reads a part and compares its checksum: no row of a damaged one counts.
-func (p *puller) wholePart(ctx context.Context, name string) ([]byte, error) {
-	r, err := p.parts.store.Get(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	packed, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30))
-	if err != nil {
-		return nil, err
-	}
-	defer dec.Close()
-	body, err := dec.DecodeAll(packed, nil)
-	if err != nil {
-		p.log.WarnContext(ctx, "asking again for what a pull that was cut off had", "part", name, "err", err)
-		return nil, nil
-	}
-	return body, nil
-}
-
-// takePart adds the rows of a part, each batch whole.
-func (p *puller) takePart(body []byte, done *finished) error {
-	in := bufio.NewReader(bytes.NewReader(body))
-	var row [][]byte
-	for {
-		line, err := in.ReadBytes('\n')
-		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		line = line[:len(line)-1]
-		relationName, rest, _ := bytes.Cut(line, []byte{'\t'})
-		if len(relationName) == 0 {
-			var end batchEnd
-			if err := json.Unmarshal(rest, &end); err != nil {
-				return err
-			}
-			for _, id := range end.IDs {
-				done.ids.add(id)
-			}
-			done.keys[end.Key] = true
-			for _, l := range end.Left {
-				p.leftOut.add(l.Relation, l.Row, errors.New(l.Reason))
-			}
-			continue
-		}
-		revoked, rest, _ := bytes.Cut(rest, []byte{'\t'})
-		if p.tables[string(relationName)] == nil {
-			return fmt.Errorf("no relation %q", relationName)
-		}
-		if row, err = snapfile.ParseLine(rest, row); err != nil {
-			return err
-		}
-		if err := p.addAgain(string(relationName), row, string(revoked) == "true"); err != nil {
-			return err
-		}
-	}
-}
-
-// addAgain adds a row of a part, and notes what came with it.
-func (p *puller) addAgain(name string, row [][]byte, revoked bool) error {
-	rel := p.tables[name].rel
-	if len(row) != len(rel.Columns) {
-		return fmt.Errorf("%s: a row of %d fields", name, len(row))
-	}
-	if draft := rel.Index("draft"); draft >= 0 {
-		of, note := rel.Index("build_id"), p.drafts.rpm
-		if name == "build" {
-			of, note = 0, p.drafts.build
-		}
-		if row[of] != nil {
-			id, err := idOf(row[of])
-			if err != nil {
-				return err
-			}
-			note(id, string(row[draft]) == "t")
-		}
-	}
-	return p.addRow(name, row, revoked)
 }

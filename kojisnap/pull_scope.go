@@ -23,6 +23,16 @@ func (e *UnknownTagError) Error() string {
 	return fmt.Sprintf("hub %s has no tag %q at event %d", e.Hub, e.Tag, e.Event)
 }
 
+// noEventError says that the hub has no such event.
+type noEventError struct {
+	hub   string
+	event int64
+}
+
+func (e *noEventError) Error() string {
+	return fmt.Sprintf("hub %s has no event %d (yet)", e.hub, e.event)
+}
+
 // findEvent settles E and its time.
 func (p *puller) findEvent(ctx context.Context) error {
 	if p.opt.Event < 0 {
@@ -32,7 +42,7 @@ func (p *puller) findEvent(ctx context.Context) error {
 		v, err := p.hub.Call(ctx, hub.Call{Method: "getEvent", Args: []any{p.opt.Event}})
 		var fault *hub.Fault
 		if errors.As(err, &fault) && fault.Code == hub.FaultGeneric {
-			return fmt.Errorf("hub %s has no event %d (yet)", p.hub.URL(), p.opt.Event)
+			return &noEventError{p.hub.URL(), p.opt.Event}
 		}
 		if err != nil {
 			return fmt.Errorf("event %d: %w", p.opt.Event, err)
@@ -147,21 +157,27 @@ func (p *puller) findScope(ctx context.Context) error {
 
 // addName adds a row of id and name, once.
 func (p *puller) addName(relationName string, id int64, name string) error {
-	t := p.tables[relationName]
-	if t.has(id) {
-		return nil
+	return p.bring(relationName, id, [][]byte{[]byte(fmt.Sprint(id)), []byte(name)})
+}
+
+// bring adds a row that others bring along too, once.
+func (p *puller) bring(relationName string, id int64, row [][]byte) error {
+	if !p.tables[relationName].has(id) {
+		q := *p
+		q.batch = nil
+		if err := q.addRow(relationName, row, false); err != nil {
+			return err
+		}
 	}
-	return p.addRow(relationName, [][]byte{[]byte(fmt.Sprint(id)), []byte(name)}, false)
+	p.batch.bring(relationName, id, row)
+	return nil
 }
 
 // addEvent adds an event that a row brought along with its time.
 func (p *puller) addEvent(id int64, ts float64) error {
-	if p.tables["events"].has(id) {
-		return nil
-	}
 	text, err := appendTime(nil, ts)
 	if err != nil {
 		return fmt.Errorf("event %d: %w", id, err)
 	}
-	return p.addRow("events", [][]byte{[]byte(fmt.Sprint(id)), text}, false)
+	return p.bring("events", id, [][]byte{[]byte(fmt.Sprint(id)), text})
 }

@@ -203,7 +203,11 @@ func (p *puller) addRow(name string, row [][]byte, revoked bool) error {
 		return err
 	}
 	if p.batch != nil {
-		p.batch.row(name, row, revoked)
+		kind := rowInView
+		if revoked {
+			kind = rowRevoked
+		}
+		p.batch.row(name, row, kind)
 	}
 	return t.add(row, revoked)
 }

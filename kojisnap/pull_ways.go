@@ -97,9 +97,16 @@ func estimateTable(name string, rows int64) Estimate {
 func (p *puller) choose(ctx context.Context, name string, n int) (Estimate, error) {
 	ids := estimateIDs(name, int64(n))
 	forced := p.opt.ways[name]
-	if forced == byID || forced == "" && ids.Seconds < worthCounting.Seconds() {
+	if n == 0 || forced == byID || forced == "" && ids.Seconds < worthCounting.Seconds() {
 		return ids, nil
 	}
+	// A pull that goes on keeps to what it chose, for pages are of no use to ids.
+	return once(ctx, p, "plan of "+name, func(p *puller) (Estimate, error) { return p.compare(ctx, name, n, ids) })
+}
+
+// compare returns the cheaper of ids and the pages of a table.
+func (p *puller) compare(ctx context.Context, name string, n int, ids Estimate) (Estimate, error) {
+	forced := p.opt.ways[name]
 	rows, err := p.tableRows(ctx, name)
 	if err != nil {
 		return ids, err
@@ -150,124 +157,176 @@ func (p *puller) count(ctx context.Context, call hub.Call) (int64, error) {
 	kwargs := map[string]any{"queryOpts": map[string]any{"countOnly": true}}
 	maps.Copy(kwargs, call.Kwargs)
 	counted := hub.Call{Method: call.Method, Kwargs: kwargs}
-	v, err := p.hub.Call(ctx, counted)
-	if err != nil {
-		return 0, fmt.Errorf("count: %w", err)
-	}
-	n, ok := v.Int()
-	if !ok {
-		return 0, fmt.Errorf("%s answered %s, not a number", counted, v.Kind())
-	}
-	return n, nil
+	return once(ctx, p, keyOf(counted), func(p *puller) (int64, error) {
+		v, err := p.hub.Call(ctx, counted)
+		if err != nil {
+			return 0, fmt.Errorf("count: %w", err)
+		}
+		n, ok := v.Int()
+		if !ok {
+			return 0, fmt.Errorf("%s answered %s, not a number", counted, v.Kind())
+		}
+		return n, nil
+	})
 }
+
+// keyOf names a call in full.
+func keyOf(call hub.Call) string { return fmt.Sprint(call.Method, call.Args, call.Kwargs) }
 
 // errUnpaged says that a table could not be paged through: the hub cannot encode a row, or rows
 // kept vanishing in between. One by one it still goes.
 var errUnpaged = errors.New("not to be had by pages")
 
-// pages gives all rows of a method, about rows of them, in the order of their keys to fn, which
-// may be called concurrently, and more than once for a row. Each page begins with the last row of
-// the one before: if it does not, rows went meanwhile and others moved up, and all is read again.
-// So it is if a page has a row twice. A short page ends the table only if there is nothing behind its
-// last row.
-// With rows below 0 the hub is asked for their number.
-func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, rows int64, fn func(hub.Value) error) error {
+// pick says which rows of a table are taken, and how.
+type pick struct {
+	ids    *idSet
+	member string                         // the one that must be in ids
+	take   func(*puller, hub.Value) error // nil: nothing; may be called concurrently, and more than once for a row
+	note   bool                           // return the ids
+}
+
+// pages reads all rows of a method, about rows of them, in the order of their keys, and takes those
+// of ids. Each page begins with the last row of the one before: if it does not, rows went meanwhile
+// and others moved up, and all is read again. So it is if a page has a row twice. A short page ends
+// the table only if there is nothing behind its last row. Each page is a batch of its own, and one
+// that an earlier pull has must fit the others like any. With rows below 0 the hub is asked for
+// their number.
+func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, rows int64, of pick) ([]int64, error) {
 	if rows < 0 {
 		var err error
 		if rows, err = p.count(ctx, call); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	for range 3 {
-		moved, err := p.pagesOnce(ctx, call, order, size, rows, fn)
+	t := &paging{puller: p, call: call, order: order, size: size, of: of}
+	t.key = fmt.Sprintf("pages of %d of %s by %s, %s of %s", size, keyOf(call), order, of.member, digest(slices.Collect(of.ids.each())))
+	for t.round = range 3 {
+		noted, moved, err := t.all(ctx, rows)
 		switch {
 		case err != nil && hub.Splittable(err) && ctx.Err() == nil:
-			return fmt.Errorf("%s: %w: %w", call.Method, errUnpaged, err)
+			return nil, fmt.Errorf("%s: %w: %w", call.Method, errUnpaged, err)
 		case err != nil:
-			return fmt.Errorf("pages of %s: %w", call.Method, err)
+			return nil, fmt.Errorf("pages of %s: %w", call.Method, err)
 		case !moved:
-			return nil
+			return noted, nil
 		}
 		p.log.InfoContext(ctx, "rows moved while they were read", "method", call.Method)
 	}
-	return fmt.Errorf("%s: %w", call.Method, errUnpaged)
+	return nil, fmt.Errorf("%s: %w", call.Method, errUnpaged)
 }
 
-// pageEnds are the keys of a page's first and last rows.
-type pageEnds struct {
-	first, last string
-	rows        int64
-	twice       bool // a row came twice, maybe for another
+// paging reads one table.
+type paging struct {
+	*puller
+	call  hub.Call
+	order string
+	size  int64
+	of    pick
+	names []string // of the members, in order
+	key   string   // all that a page depends on
+	round int
 }
 
-func (p *puller) pagesOnce(ctx context.Context, call hub.Call, order string, size, rows int64, fn func(hub.Value) error) (moved bool, err error) {
-	keys := strings.Split(order, ",")
-	names, err := p.memberNames(ctx, call)
-	if err != nil || names == nil {
-		return false, err
+// page is what is known of a page: the keys of its first and last rows, and the ids noted.
+type page struct {
+	First string  `json:"first"`
+	Last  string  `json:"last"`
+	Rows  int64   `json:"rows"`
+	Twice bool    `json:"twice,omitempty"` // a row came twice, maybe for another
+	Noted []int64 `json:"noted,omitempty"`
+}
+
+// all reads all pages once.
+func (t *paging) all(ctx context.Context, rows int64) (noted []int64, moved bool, err error) {
+	if t.names, err = t.memberNames(ctx, t.call); err != nil || t.names == nil {
+		return nil, false, err
 	}
-	get := func(ctx context.Context, offset int64) (e pageEnds, err error) {
-		if err := p.takeSlot(ctx); err != nil {
-			return e, err
-		}
-		defer p.freeSlot()
-		kwargs := map[string]any{"queryOpts": map[string]any{"order": order, "limit": size, "offset": offset, "asList": true}}
-		maps.Copy(kwargs, call.Kwargs)
-		again := func() { e = pageEnds{} }
-		err = p.hub.Stream(ctx, hub.Call{Method: call.Method, Kwargs: kwargs, Again: again}, func(r hub.Row) error {
-			row, ok := r.Named(names)
-			if !ok {
-				return fmt.Errorf("a row of %d values, the first one had %d: %s", r.Len(), len(names), r)
-			}
-			before := e.last
-			e.last = ""
-			for _, k := range keys {
-				e.last += string(row.Field(k).Text()) + "\x00"
-			}
-			e.twice = e.twice || e.last == before
-			if e.rows++; e.rows == 1 {
-				e.first = e.last
-			}
-			return fn(row)
-		})
-		return e, err
-	}
-	ends := make([]pageEnds, max(1, rows/(size-1)))
+	pages := make([]page, max(1, rows/(t.size-1)))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.hub.Jobs())
-	for i := range ends {
+	g.SetLimit(t.hub.Jobs())
+	for i := range pages {
 		g.Go(func() (err error) {
-			ends[i], err = get(gctx, int64(i)*(size-1))
+			pages[i], err = t.page(gctx, int64(i)*(t.size-1))
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	last, at := "", int64(0) // the last row so far, and its offset
-	for i, e := range ends {
+	for i, this := range pages {
 		if i > 0 {
-			if before := ends[i-1]; before.rows == size && e.first != before.last || before.rows < size && e.rows > 0 {
-				return true, nil
+			if before := pages[i-1]; before.Rows == t.size && this.First != before.Last || before.Rows < t.size && this.Rows > 0 {
+				return nil, true, nil
 			}
 		}
-		if e.twice {
-			return true, nil
+		if this.Twice {
+			return nil, true, nil
 		}
-		if e.rows > 0 {
-			last, at = e.last, int64(i)*(size-1)+e.rows-1
+		if this.Rows > 0 {
+			last, at = this.Last, int64(i)*(t.size-1)+this.Rows-1
 		}
+		noted = append(noted, this.Noted...)
 	}
 	for {
-		e, err := get(ctx, at)
-		if err != nil || e.first != last || e.twice {
-			return true, err
+		next, err := t.page(ctx, at)
+		if err != nil || next.First != last || next.Twice {
+			return nil, true, err
 		}
-		if e.rows <= 1 {
-			return false, ctx.Err()
+		noted = append(noted, next.Noted...)
+		if next.Rows <= 1 {
+			return noted, false, ctx.Err()
 		}
-		last, at = e.last, at+e.rows-1
+		last, at = next.Last, at+next.Rows-1
 	}
+}
+
+// page returns the page from an offset on.
+func (t *paging) page(ctx context.Context, offset int64) (page, error) {
+	key := fmt.Sprintf("%s: round %d, from %d", t.key, t.round, offset)
+	return once(ctx, t.puller, key, func(p *puller) (page, error) { return t.ask(ctx, p, offset) })
+}
+
+func (t *paging) ask(ctx context.Context, p *puller, offset int64) (e page, err error) {
+	if err := p.takeSlot(ctx); err != nil {
+		return e, err
+	}
+	defer p.freeSlot()
+	keys := strings.Split(t.order, ",")
+	kwargs := map[string]any{"queryOpts": map[string]any{"order": t.order, "limit": t.size, "offset": offset, "asList": true}}
+	maps.Copy(kwargs, t.call.Kwargs)
+	again := func() { e = page{} }
+	err = p.hub.Stream(ctx, hub.Call{Method: t.call.Method, Kwargs: kwargs, Again: again}, func(r hub.Row) error {
+		row, ok := r.Named(t.names)
+		if !ok {
+			return fmt.Errorf("a row of %d values, the first one had %d: %s", r.Len(), len(t.names), r)
+		}
+		before := e.Last
+		e.Last = ""
+		for _, k := range keys {
+			e.Last += string(row.Field(k).Text()) + "\x00"
+		}
+		e.Twice = e.Twice || e.Last == before
+		if e.Rows++; e.Rows == 1 {
+			e.First = e.Last
+		}
+		member := row.Field(t.of.member)
+		id, ok := member.Int()
+		if !ok && member.Kind() != hub.Nil { // an external rpm is of no build
+			return fmt.Errorf("%s: %s, not an id, in the row %s", t.of.member, member.Kind(), describeRow(row))
+		}
+		if !ok || !t.of.ids.has(id) {
+			return nil
+		}
+		if t.of.note {
+			e.Noted = append(e.Noted, id)
+		}
+		if t.of.take == nil {
+			return nil
+		}
+		return t.of.take(p, row)
+	})
+	return e, err
 }
 
 // memberNames returns the names of the values of a call's rows when they are asked for as lists:
@@ -275,34 +334,26 @@ func (p *puller) pagesOnce(ctx context.Context, call hub.Call, order string, siz
 func (p *puller) memberNames(ctx context.Context, call hub.Call) ([]string, error) {
 	kwargs := map[string]any{"queryOpts": map[string]any{"limit": 1}}
 	maps.Copy(kwargs, call.Kwargs)
-	v, err := p.hub.Call(ctx, hub.Call{Method: call.Method, Kwargs: kwargs})
-	if err != nil {
-		return nil, err
-	}
-	if v.Kind() != hub.Array || v.Len() > 0 && v.Index(0).Kind() != hub.Struct {
-		return nil, fmt.Errorf("the first row: %s is not an array of structs", v)
-	}
-	var names []string
-	for name := range v.Index(0).Members() {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, nil
+	first := hub.Call{Method: call.Method, Kwargs: kwargs}
+	return once(ctx, p, keyOf(first), func(p *puller) (names []string, err error) {
+		v, err := p.hub.Call(ctx, first)
+		if err != nil {
+			return nil, err
+		}
+		if v.Kind() != hub.Array || v.Len() > 0 && v.Index(0).Kind() != hub.Struct {
+			return nil, fmt.Errorf("the first row: %s is not an array of structs", v)
+		}
+		for name := range v.Index(0).Members() {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return names, nil
+	})
 }
 
-// picked calls fn for the rows whose member holds one of ids.
-func picked(ids *idSet, member string, fn func(hub.Value) error) func(hub.Value) error {
-	return func(r hub.Value) error {
-		v := r.Field(member)
-		id, ok := v.Int()
-		if !ok && v.Kind() != hub.Nil { // an external rpm is of no build
-			return fmt.Errorf("%s: %s, not an id, in the row %s", member, v.Kind(), describeRow(r))
-		}
-		if ok && ids.has(id) {
-			return fn(r)
-		}
-		return nil
-	}
+// putInto is a pick's take for rows that are just put.
+func putInto(name string) func(*puller, hub.Value) error {
+	return func(p *puller, r hub.Value) error { return p.put(name, r) }
 }
 
 func setOf(ids []int64) *idSet {
@@ -314,18 +365,15 @@ func setOf(ids []int64) *idSet {
 }
 
 // table has the rows of a relation by pages, if that is the cheaper way. It reports whether it
-// did.
-func (p *puller) table(ctx context.Context, s *stage, name string, ids []int64, fn func(p *puller, ids *idSet, rows int64) error) (bool, error) {
-	way, err := p.choose(ctx, name, len(ids))
+// did. ids are all that the stage is about, for of those that an earlier pull finished it has pages.
+func (p *puller) table(ctx context.Context, name string, ids []int64, fn func(ids *idSet, rows int64) error) (bool, error) {
+	way, err := p.choose(ctx, name, len(p.stage.rest(ids)))
 	if err != nil || way.By != byTable {
 		return false, err
 	}
 	bar := p.opt.Progress.Begin(name, int64(len(ids)))
 	defer bar.End()
-	q, end := s.begin(p)
-	if err = fn(q, setOf(ids), way.Rows); err == nil {
-		err = end(ctx, ids, "")
-	}
+	err = fn(setOf(ids), way.Rows)
 	if errors.Is(err, errUnpaged) {
 		p.log.WarnContext(ctx, "asking one by one", "relation", name, "err", err)
 		return false, nil
@@ -340,74 +388,80 @@ func (p *puller) table(ctx context.Context, s *stage, name string, ids []int64, 
 // to be had so: builds of no type, or of a type other than rpm, of which more is to be known, and
 // those of content generators, which the lists do not name.
 func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) ([]int64, error) {
-	left, found := setOf(nil), setOf(nil)
+	left := setOf(nil)
 	size := prices["build"].page
 	asked := setOf(ids)
-	note := picked(asked, "build_id", func(r hub.Value) error {
-		id, _ := r.Field("build_id").Int()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		left.add(id)
-		return nil
-	})
-	var others []hub.Call
-	for btype := range p.btypes {
-		if btype != "rpm" {
-			others = append(others, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": btype}})
-		}
-	}
-	err := p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"cg_users"}}, Again: countedOnce}, func(_ string, r hub.Row) error {
-		if id, ok := r.Get("cg_id").Int(); ok {
-			others = append(others, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"cgID": id}})
-		}
-		return nil
-	})
+	others, err := p.otherBuilds(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("content generators: %w", err)
+		return nil, err
 	}
-	seen := map[string]bool{}
 	for _, call := range others {
-		if key := fmt.Sprint(call.Kwargs); !seen[key] {
-			seen[key] = true
-			if err := p.pages(ctx, call, "build_id", size, -1, note); err != nil {
-				return nil, err
-			}
+		noted, err := p.pages(ctx, call, "build_id", size, -1, pick{ids: asked, member: "build_id", note: true})
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range noted {
+			left.add(id)
 		}
 	}
 	rpm, isType := p.btypes["rpm"]
 	if !isType {
 		return ids, nil
 	}
-	err = p.pages(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "rpm"}}, "build_id", size, -1, picked(asked, "build_id", func(r hub.Value) error {
+	put := func(p *puller, r hub.Value) error {
 		id, _ := r.Field("build_id").Int()
-		if left.has(id) {
-			return nil
-		}
-		p.mu.Lock()
-		found.add(id)
-		p.mu.Unlock()
 		if suspicion && p.suspect(id, r) {
-			p.suspects.add(id)
+			p.doubt(id)
 			return nil
 		}
 		if err := p.putBuild(id, r); err != nil {
 			return err
 		}
 		return p.addRow("build_types", [][]byte{fmt.Append(nil, id), rpm}, false)
-	}))
-	return asked.without(found), err
+	}
+	call := hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "rpm"}}
+	found, err := p.pages(ctx, call, "build_id", size, -1, pick{setOf(asked.without(left)), "build_id", put, true})
+	return asked.without(setOf(found)), err
+}
+
+// otherBuilds returns calls that list all builds of a type other than rpm, or of a content
+// generator.
+func (p *puller) otherBuilds(ctx context.Context) ([]hub.Call, error) {
+	generators, err := once(ctx, p, "content generators", func(p *puller) (ids []int64, err error) {
+		call := hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"cg_users"}}, Again: countedOnce}
+		err = p.hub.StreamTables(ctx, call, func(_ string, r hub.Row) error {
+			if id, ok := r.Get("cg_id").Int(); ok && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+			return nil
+		})
+		return ids, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("content generators: %w", err)
+	}
+	var calls []hub.Call
+	for btype := range p.btypes {
+		if btype != "rpm" {
+			calls = append(calls, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": btype}})
+		}
+	}
+	for _, id := range generators {
+		calls = append(calls, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"cgID": id}})
+	}
+	return calls, nil
 }
 
 // archivesByTable reads archives of builds by pages, with what their types add.
 func (p *puller) archivesByTable(ctx context.Context, ids *idSet, rows int64) error {
 	size := prices["archiveinfo"].page
-	err := p.pages(ctx, hub.Call{Method: "listArchives"}, "id", size, rows, picked(ids, "build_id", func(r hub.Value) error { return p.put("archiveinfo", r) }))
+	_, err := p.pages(ctx, hub.Call{Method: "listArchives"}, "id", size, rows, pick{ids: ids, member: "build_id", take: putInto("archiveinfo")})
 	for btype, name := range archiveTables {
 		if err != nil {
 			return err
 		}
 		call := hub.Call{Method: "listArchives", Kwargs: map[string]any{"type": btype}}
-		err = p.pages(ctx, call, "id", size, -1, picked(ids, "build_id", func(r hub.Value) error { return p.put(name, r) }))
+		_, err = p.pages(ctx, call, "id", size, -1, pick{ids: ids, member: "build_id", take: putInto(name)})
 	}
 	return err
 }
