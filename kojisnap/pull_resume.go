@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -115,7 +116,7 @@ func settle(ctx context.Context, p *puller, s store.Store, o PullOptions) (*pull
 	if err := p.find(ctx, s); err != nil {
 		return nil, err
 	}
-	return p, p.parts.begin(ctx, p.about())
+	return p, p.parts.begin(ctx, p.about(), p.log)
 }
 
 // find finds event, scope and base.
@@ -207,10 +208,14 @@ func (p *parts) left(ctx context.Context, now time.Time) (*unfinished, error) {
 	return u, nil
 }
 
-// begin clears away what other pulls of the same hub and tags left, and says what this one is about.
-func (p *parts) begin(ctx context.Context, this *unfinished) error {
+// begin clears away what other pulls of the same hub and tags left, and says what this one is
+// about. What cannot be cleared away does no harm: parts are taken only for what they are of.
+func (p *parts) begin(ctx context.Context, this *unfinished, log *slog.Logger) error {
 	if err := p.drop(ctx); err != nil {
-		return fmt.Errorf("what a pull that was cut off has left: %w", err)
+		if ctx.Err() != nil {
+			return err
+		}
+		log.WarnContext(ctx, "what a pull that was cut off has left stays in the store", "err", err)
 	}
 	p.keepFor(this)
 	return p.store.Put(ctx, p.all+"state", bytes.NewReader(this.encode()))

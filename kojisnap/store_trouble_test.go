@@ -327,7 +327,7 @@ func TestPruneOutOfInodes(t *testing.T) {
 	}
 }
 
-// TestPullMayNotDelete: who may not remove objects can pull. The claim that stays is told.
+// TestPullMayNotDelete: who may not remove objects can pull, again and again. What stays is told.
 func TestPullMayNotDelete(t *testing.T) {
 	srv := s3test.Start(t)
 	at := srv.URL(t)
@@ -335,15 +335,20 @@ func TestPullMayNotDelete(t *testing.T) {
 	must(t, err)
 	c, _ := production(t, hubtest.Options{})
 	pullFrom(t, c, admin, 300, nil)
-	warned := new(warnings)
 	s := srv.OpenAs(t, at, "s3:GetObject", "s3:PutObject", "s3:ListBucket")
-	id := pullFrom(t, c, s, lastEvent, slog.New(warned))
-	warned.check(t, "stays until it lapses")
-	if _, err := kojisnap.OpenSnapshot(t.Context(), admin, id); err != nil {
-		t.Error(err)
+	for i, stays := range [][]string{
+		{"parts of the pull stay", "stays until it lapses"},
+		{"cut off has left stays", "parts of the pull stay", "stays until it lapses"},
+	} {
+		warned := new(warnings)
+		id := pullFrom(t, c, s, lastEvent-1+int64(i), slog.New(warned))
+		warned.check(t, stays...)
+		if _, err := kojisnap.OpenSnapshot(t.Context(), admin, id); err != nil {
+			t.Error(err)
+		}
 	}
 	checkWhole(t, admin)
-	if left := objects(t, admin, "locks/"); len(left) != 1 {
+	if left := objects(t, admin, "locks/"); len(left) != 2 {
 		t.Errorf("claims: %q", left)
 	}
 }
