@@ -21,7 +21,7 @@ type ScaleOptions struct {
 	// Seed decides everything that is random: the same options make the same
 	// rows.
 	Seed uint64
-	// Builds is how many builds are in ScaleTag; default 24,000. A build has 10
+	// Builds is how many builds are in ScaleTag; default 24,000. A build has 9
 	// rpms in the mean and each rpm 1.25 signatures, that with the empty key not
 	// counted.
 	Builds int
