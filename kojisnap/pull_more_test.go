@@ -333,13 +333,22 @@ func TestPullPromotion(t *testing.T) {
 		}
 	}
 	id := int(number(draft["id"]))
+	var payload string // of one of its rpms, which only their reply has
+	for _, r := range readTSV(t, "rpminfo") {
+		if r["build_id"] == draft["id"] {
+			payload = r["payloadhash"]
+		}
+	}
+	if payload == "" {
+		t.Fatalf("draft build %d has no rpms", id)
+	}
 	const tag = 2 // f42
 	if err := rows.Insert("tag_listing", hubtest.Values{"build_id": id, "tag_id": tag, "create_event": lastEvent, "creator_id": 1, "active": true}); err != nil {
 		t.Fatal(err)
 	}
 	promoted := false
 	h := hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
-		if method == "multiCall" && !promoted && strings.Contains(string(body), draft["release"]) {
+		if method == "multiCall" && !promoted && (strings.Contains(string(body), draft["release"]) || strings.Contains(string(body), payload)) {
 			promoted = true // right after the reply with the build, or with its rpms, was made
 			for table, set := range map[string]hubtest.Values{
 				"build": {"draft": false, "release": strings.Split(draft["release"], ",")[0], "promoter": 1}, "rpminfo": {"draft": false},
