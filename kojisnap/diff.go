@@ -1,12 +1,9 @@
 package kojisnap
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"kojisnap/kojisnap/relation"
@@ -70,101 +67,31 @@ func diffSide(s *snapfile.Snapshot) DiffSide {
 
 func diffRelation(ctx context.Context, rel *relation.Relation, a, b *snapfile.Snapshot, each func(RowDiff) error) (RelationDiff, error) {
 	d := RelationDiff{Relation: rel.Name}
-	if each == nil {
-		each = func(RowDiff) error { return nil }
-	}
-	left := &cursor{rel: rel, rows: a.Rows(ctx, rel.Name)}
-	defer left.rows.Close()
-	right := &cursor{rel: rel, rows: b.Rows(ctx, rel.Name)}
-	defer right.rows.Close()
-	if err := cmp.Or(left.next(), right.next()); err != nil {
-		return d, err
-	}
-	for left.row != nil || right.row != nil {
+	both := snapfile.Compare(ctx, a, b, rel.Name)
+	defer both.Close()
+	for both.Next() {
 		if err := ctx.Err(); err != nil {
 			return d, err
 		}
-		order := 0
 		switch {
-		case left.row == nil:
-			order = 1
-		case right.row == nil:
-			order = -1
+		case both.B == nil:
+			d.Removed++
+		case both.A == nil:
+			d.Added++
 		default:
-			order = left.compare(right)
+			d.Changed++
+		}
+		if each == nil {
+			continue
 		}
 		diff := RowDiff{Relation: rel}
-		switch {
-		case order < 0:
-			d.Removed++
-			diff.A = left.row
-		case order > 0:
-			d.Added++
-			diff.B = right.row
-		case !bytes.Equal(left.rows.Line(), right.rows.Line()):
-			d.Changed++
-			diff.A, diff.B = left.row, right.row
+		var err error
+		if diff.A, diff.B, err = both.Fields(); err != nil {
+			return d, err
 		}
-		if diff.A != nil || diff.B != nil {
-			if err := each(diff); err != nil {
-				return d, err
-			}
-		}
-		if order <= 0 {
-			if err := left.next(); err != nil {
-				return d, err
-			}
-		}
-		if order >= 0 {
-			if err := right.next(); err != nil {
-				return d, err
-			}
+		if err := each(diff); err != nil {
+			return d, err
 		}
 	}
-	return d, nil
-}
-
-// cursor stands at a row of a relation, with its key in a form that compares.
-type cursor struct {
-	rel  *relation.Relation
-	rows *snapfile.Rows
-	buf  [][]byte
-	row  [][]byte // nil at the end
-	key  []keyPart
-}
-
-// keyPart is a key's column: a number or a text.
-type keyPart struct {
-	number int64
-	text   []byte
-}
-
-func (c *cursor) next() error {
-	c.row = nil
-	if !c.rows.Next() {
-		return c.rows.Err()
-	}
-	row, err := c.rows.Fields(c.buf)
-	if err != nil {
-		return err
-	}
-	c.buf, c.row, c.key = row, row, c.key[:0]
-	for _, i := range c.rel.KeyIndexes() {
-		part := keyPart{text: row[i]}
-		if c.rel.Columns[i].Type != relation.Text {
-			part.text = nil
-			if part.number, err = strconv.ParseInt(string(row[i]), 10, 64); err != nil {
-				return c.rows.Damaged(fmt.Sprintf("column %s: %q is not a number", c.rel.Columns[i].Name, row[i]))
-			}
-		}
-		c.key = append(c.key, part)
-	}
-	return nil
-}
-
-// compare orders keys as the segments of a snapshot are: numbers by value, text by its bytes.
-func (c *cursor) compare(with *cursor) int {
-	return slices.CompareFunc(c.key, with.key, func(a, b keyPart) int {
-		return cmp.Or(cmp.Compare(a.number, b.number), bytes.Compare(a.text, b.text))
-	})
+	return d, both.Err()
 }

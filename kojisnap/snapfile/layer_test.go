@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -113,6 +115,11 @@ func testLayersOfManySnapshots(t *testing.T, seed uint64) {
 		want[fmt.Sprintf("%d\tk", i)] = v
 	}
 	snap := snapshot(t, m, "rpmsigs", first)
+	type earlier struct {
+		snap *snapfile.Snapshot
+		rows map[string]string
+	}
+	past := []earlier{{snap, maps.Clone(want)}}
 	anew, rounds := 0, 0
 	for ; anew < 3; rounds++ {
 		if rounds == 1000 {
@@ -179,10 +186,77 @@ func testLayersOfManySnapshots(t *testing.T, seed uint64) {
 		if !reflect.DeepEqual(got, want) || rows != int64(len(want)) {
 			t.Fatalf("%d rows (%d said), want %d", len(got), rows, len(want))
 		}
+		past = append(past, earlier{snap, maps.Clone(want)})
+		from, to := past[rnd.IntN(len(past))], past[rnd.IntN(len(past))]
+		differs(t, from.snap, to.snap, maps.Clone(from.rows), maps.Clone(to.rows))
 	}
 	if anew > rounds/2 { // a round changes 19 rows of some 230 at most
 		t.Errorf("written anew %d times in %d rounds", anew, rounds)
 	}
+}
+
+// differs applies what changed between two snapshots to the rows of the one, and compares with
+// the other's. No more may come than what differs where they do not share their segments.
+func differs(t *testing.T, from, to *snapfile.Snapshot, was, want map[string]string) {
+	t.Helper()
+	got := maps.Clone(was)
+	for _, l := range allLines(t, to.Gone(t.Context(), from, "rpmsigs")) {
+		delete(got, strings.TrimSuffix(l, "\n"))
+	}
+	for _, l := range allLines(t, to.Changed(t.Context(), from, "rpmsigs")) {
+		i := strings.LastIndexByte(l, '\t')
+		got[l[:i]] = strings.TrimSuffix(l[i+1:], "\n")
+	}
+	if !maps.Equal(got, want) {
+		t.Fatalf("%s with what changed until %s: %d rows, want %d", from.ID, to.ID, len(got), len(want))
+	}
+	both := snapfile.Compare(t.Context(), from, to, "rpmsigs")
+	defer both.Close()
+	for both.Next() {
+		a, b, err := both.Fields()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for side, f := range [][][]byte{a, b} {
+			if f == nil {
+				continue
+			}
+			rows := []map[string]string{was, want}[side]
+			key := string(f[0]) + "\t" + string(f[1])
+			if v, ok := rows[key]; !ok || v != string(f[2]) {
+				t.Fatalf("side %d has the row %q, which it does not", side, f)
+			}
+		}
+		key := func(f [][]byte) string { return string(f[0]) + "\t" + string(f[1]) }
+		switch {
+		case a == nil:
+			delete(want, key(b))
+		case b == nil:
+			delete(was, key(a))
+		case string(a[2]) == string(b[2]) || key(a) != key(b):
+			t.Fatalf("%q and %q", a, b)
+		default:
+			delete(was, key(a))
+			delete(want, key(b))
+		}
+	}
+	if err := both.Err(); err != nil || !maps.Equal(was, want) {
+		t.Fatalf("less all that differs, %d rows and %d are left: %v", len(was), len(want), err)
+	}
+}
+
+// allLines reads what COPY would.
+func allLines(t *testing.T, r io.ReadCloser) []string {
+	t.Helper()
+	defer r.Close()
+	body, err := io.ReadAll(iotest.OneByteReader(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	return strings.SplitAfter(strings.TrimSuffix(string(body), "\n")+"\n", "\n")[:bytes.Count(body, []byte("\n"))]
 }
 
 // segmentLines reads a segment by itself.

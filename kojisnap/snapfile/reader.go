@@ -20,7 +20,10 @@ import (
 //	return rows.Err()
 type Rows struct {
 	layers []*layer // by age
+	keyed  bool     // at is wanted
+	gone   bool     // the tombstones are wanted, not the rows
 	line   []byte
+	at     []byte // the key of line, if there are several layers or keyed is set
 	from   *layer // that line is of
 	err    error
 	buf    []byte // of Read
@@ -46,9 +49,10 @@ func (r *Rows) Next() bool {
 	if r.err != nil {
 		return false
 	}
-	if len(r.layers) == 1 && !r.layers[0].keys {
-		ok := r.layers[0].next(false)
-		r.line, r.from, r.err = r.layers[0].line, r.layers[0], r.layers[0].err
+	if len(r.layers) == 1 && !r.layers[0].keys && !r.gone {
+		l := r.layers[0]
+		ok := l.next(r.keyed)
+		r.line, r.at, r.from, r.err = l.line, l.at, l, l.err
 		return ok
 	}
 	for {
@@ -56,16 +60,14 @@ func (r *Rows) Next() bool {
 		if r.err != nil || newest == nil {
 			return false
 		}
-		r.line, r.from = append(r.line[:0], newest.line...), newest
-		tombstone := newest.keys
-		key := newest.at
+		r.line, r.at, r.from = append(r.line[:0], newest.line...), append(r.at[:0], newest.at...), newest
 		for _, l := range r.layers {
-			if l != newest && l.state == pending && bytes.Equal(l.at, key) {
+			if l != newest && l.state == pending && bytes.Equal(l.at, newest.at) {
 				l.state = idle
 			}
 		}
 		newest.state = idle
-		if !tombstone {
+		if newest.keys == r.gone {
 			return true
 		}
 	}
@@ -122,25 +124,35 @@ func (r *Rows) Close() error {
 }
 
 // Read gives the remaining rows as a stream for COPY … FROM STDIN. Next and Read must not be mixed.
-func (r *Rows) Read(p []byte) (int, error) {
-	for len(r.buf) == 0 {
-		if !r.Next() {
-			if r.err != nil {
-				return 0, r.err
+func (r *Rows) Read(p []byte) (int, error) { return readLines(p, &r.buf, r) }
+
+// lines are what Rows and Changes have in common.
+type lines interface {
+	Next() bool
+	Line() []byte
+	Err() error
+}
+
+// readLines is Read over lines; rest is what was not given yet of the last one.
+func readLines(p []byte, rest *[]byte, l lines) (int, error) {
+	for len(*rest) == 0 {
+		if !l.Next() {
+			if err := l.Err(); err != nil {
+				return 0, err
 			}
 			return 0, io.EOF
 		}
-		r.buf = r.line
+		*rest = l.Line()
 	}
 	n := 0
 	for {
-		c := copy(p[n:], r.buf)
+		c := copy(p[n:], *rest)
 		n += c
-		r.buf = r.buf[c:]
-		if len(r.buf) > 0 || n == len(p) || !r.Next() {
+		*rest = (*rest)[c:]
+		if len(*rest) > 0 || n == len(p) || !l.Next() {
 			return n, nil // an error or the end shows at the next call
 		}
-		r.buf = r.line
+		*rest = l.Line()
 	}
 }
 

@@ -1,0 +1,180 @@
+package snapfile
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// Changes is what an earlier snapshot lacks of a relation, or has too much: whole rows, or the
+// keys of rows. Like Rows it is for one goroutine, and a stream for COPY … FROM STDIN.
+type Changes struct {
+	tail *Rows       // where this snapshot goes on from the segments of the earlier one
+	both *Comparison // else
+	gone bool
+	line []byte
+	err  error
+	buf  []byte
+}
+
+// Changed opens the rows of a relation that base has not, or not so. Rows that a layer of this
+// snapshot wrote again just as they were may be among them.
+func (s *Snapshot) Changed(ctx context.Context, base *Snapshot, name string) *Changes {
+	return s.since(ctx, base, name, false)
+}
+
+// Gone opens the keys of a relation, the key's columns alone, that base has rows of and this
+// snapshot has none. Keys that neither has may be among them.
+func (s *Snapshot) Gone(ctx context.Context, base *Snapshot, name string) *Changes {
+	return s.since(ctx, base, name, true)
+}
+
+func (s *Snapshot) since(ctx context.Context, base *Snapshot, name string, gone bool) *Changes {
+	now, was := s.Relation(name), base.Relation(name)
+	if now != nil && was != nil && len(was.Segments) <= len(now.Segments) && slices.Equal(was.Segments, now.Segments[:len(was.Segments)]) {
+		tail := openRows(ctx, s.get, relation.Get(name), now.Segments[len(was.Segments):])
+		tail.gone = gone
+		return &Changes{tail: tail}
+	}
+	return &Changes{both: Compare(ctx, base, s, name), gone: gone}
+}
+
+// Next advances to the next row or key, in the order of keys. It returns false at the end and on
+// an error.
+func (c *Changes) Next() bool {
+	if c.tail != nil {
+		return c.tail.Next()
+	}
+	for c.err == nil && c.both.Next() {
+		switch {
+		case !c.gone && c.both.B != nil:
+			c.line = c.both.B
+			return true
+		case c.gone && c.both.B == nil:
+			var row [][]byte
+			if row, c.err = c.both.a.Fields(nil); c.err != nil {
+				return false
+			}
+			var key [][]byte
+			for _, i := range c.both.a.from.key.index {
+				key = append(key, row[i])
+			}
+			c.line = AppendLine(c.line[:0], key)
+			return true
+		}
+	}
+	return false
+}
+
+// Line is the row or the key as COPY text with its newline, valid until the next Next.
+func (c *Changes) Line() []byte {
+	if c.tail != nil {
+		return c.tail.Line()
+	}
+	return c.line
+}
+
+// Err returns why Next returned false, nil at the end.
+func (c *Changes) Err() error {
+	switch {
+	case c.tail != nil:
+		return c.tail.Err()
+	case c.err != nil:
+		return c.err
+	}
+	return c.both.Err()
+}
+
+// Read gives the remaining lines. Next and Read must not be mixed.
+func (c *Changes) Read(p []byte) (int, error) { return readLines(p, &c.buf, c) }
+
+// Close releases what is open.
+func (c *Changes) Close() error {
+	if c.tail != nil {
+		return c.tail.Close()
+	}
+	return c.both.Close()
+}
+
+// Comparison walks through the rows of one relation in two snapshots, side by side, and stops
+// where they differ. It is for one goroutine, and holds two rows.
+type Comparison struct {
+	// A and B are the rows of one key, as COPY text with the newline, that are not equal; nil
+	// where that snapshot has none. Valid until the next Next.
+	A, B []byte
+
+	a, b         *Rows
+	aNext, bNext bool // Next is due
+	err          error
+}
+
+// Compare opens a comparison. The caller closes it.
+func Compare(ctx context.Context, a, b *Snapshot, name string) *Comparison {
+	c := &Comparison{a: a.Rows(ctx, name), b: b.Rows(ctx, name), aNext: true, bNext: true}
+	c.a.keyed, c.b.keyed = true, true
+	return c
+}
+
+// Next advances to the next key whose rows differ. It returns false at the end and on an error.
+func (c *Comparison) Next() bool {
+	for c.err == nil {
+		for _, side := range []struct {
+			rows *Rows
+			due  *bool
+		}{{c.a, &c.aNext}, {c.b, &c.bNext}} {
+			if *side.due && !side.rows.Next() {
+				if c.err = side.rows.Err(); c.err != nil {
+					return false
+				}
+				side.rows.at = nil
+			}
+			*side.due = false
+		}
+		order := 0
+		switch {
+		case c.a.at == nil && c.b.at == nil:
+			return false
+		case c.a.at == nil:
+			order = 1
+		case c.b.at == nil:
+			order = -1
+		default:
+			order = bytes.Compare(c.a.at, c.b.at)
+		}
+		c.A, c.B = nil, nil
+		if order <= 0 {
+			c.A, c.aNext = c.a.line, true
+		}
+		if order >= 0 {
+			c.B, c.bNext = c.b.line, true
+		}
+		if order != 0 || !bytes.Equal(c.A, c.B) {
+			return true
+		}
+	}
+	return false
+}
+
+// Fields splits A and B by column; NULL is nil, and so is a side that is not there.
+func (c *Comparison) Fields() (a, b [][]byte, err error) {
+	if c.A != nil {
+		if a, err = c.a.Fields(nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	if c.B != nil {
+		b, err = c.b.Fields(nil)
+	}
+	return a, b, err
+}
+
+// Err returns why Next returned false, nil at the end.
+func (c *Comparison) Err() error { return c.err }
+
+// Close releases what is open.
+func (c *Comparison) Close() error {
+	c.a.Close()
+	return c.b.Close()
+}
