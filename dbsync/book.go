@@ -19,9 +19,9 @@ func (m *merger) scope() []int32 {
 }
 
 // holdsSnapshot reports whether this very snapshot was the last one loaded for each of its
-// tags, with nothing left out and into the columns that the tables have now.
+// tags, with nothing put aside and into the columns that the tables have now.
 func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
-	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.left_out) FROM kojisnap.tag
+	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside) FROM kojisnap.tag
 		WHERE tag_id = ANY($1) AND snapshot = $3`, pgx.QueryExecModeExec, m.scope(), len(m.scope()), m.snap.ID).Scan(&same)
 	if err != nil || !same || len(m.scope()) == 0 {
 		return false, err
@@ -40,15 +40,21 @@ func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
 
 // book records what was loaded.
 func (m *merger) book(ctx context.Context) error {
-	_, err := m.tx.Exec(ctx, `
+	var load int64
+	err := m.tx.QueryRow(ctx, `
 		WITH gone AS (DELETE FROM kojisnap.load l WHERE l.tags <@ $3 RETURNING id),
 			out AS (DELETE FROM kojisnap.left_out o USING gone WHERE o.load_id = gone.id),
 			kept AS (DELETE FROM kojisnap.kept k USING gone WHERE k.load_id = gone.id),
-			new AS (INSERT INTO kojisnap.load (snapshot, event, tags) VALUES ($1, $2, $3) RETURNING id),
-			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason FROM ks_out, new)
-		INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new`,
-		pgx.QueryExecModeExec, m.snap.ID, m.snap.Manifest.Event, m.scope())
+			aside AS (DELETE FROM kojisnap.aside a USING gone WHERE a.load_id = gone.id),
+			new AS (INSERT INTO kojisnap.load (snapshot, event, tags, columns) VALUES ($1, $2, $3, $4) RETURNING id),
+			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason FROM ks_out, new),
+			newkept AS (INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new)
+		SELECT id FROM new`,
+		pgx.QueryExecModeExec, m.snap.ID, m.snap.Manifest.Event, m.scope(), m.columns()).Scan(&load)
 	if err != nil {
+		return err
+	}
+	if err := m.bookAside(ctx, load); err != nil {
 		return err
 	}
 	names := make([]string, len(m.snap.Manifest.Scope.All))

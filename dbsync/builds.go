@@ -11,11 +11,26 @@ import (
 // go in. With Replace production's take their place.
 func (m *merger) findHeld(ctx context.Context) error {
 	r := relation.Get("build")
+	// Since the base, rows below builds that did not change themselves may have changed.
+	join := "JOIN"
+	if m.base != nil {
+		join = "LEFT JOIN"
+	}
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_held
 		SELECT t.id, 'staging made the build its own (state ' || t.state || ', create_event ' || t.create_event || ')'
-		FROM {t} t JOIN {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
-		WHERE t.create_event >= {floor} OR t.state <> v.state {draft}`, "draft", m.draftHeld()); err != nil {
+		FROM {t} t {join} {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
+		WHERE t.id < {floor} AND (t.create_event >= {floor} OR t.state <> v.state {draft})`, "join", join, "draft", m.draftHeld()); err != nil {
 		return err
+	}
+	if m.base != nil {
+		n, err := m.exec(ctx, r, `INSERT INTO ks_gone SELECT {r}, h.id FROM ks_held h WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = h.id)`)
+		if err != nil {
+			return err
+		}
+		if n > 0 && m.opt.OnConflict == Replace {
+			return errWhole
+		}
+		m.gone[r.Name] = n > 0
 	}
 	if m.opt.OnConflict == Replace {
 		if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING ks_held h WHERE e.relation = 'build' AND e.id = h.id`); err != nil {
@@ -40,7 +55,7 @@ func (m *merger) draftHeld() string {
 	if _, ok := m.schema.column("build", "draft"); !ok {
 		return ""
 	}
-	return "OR t.draft <> s.draft AND EXISTS (SELECT FROM ks_edit e WHERE e.relation = 'build' AND e.id = t.id)"
+	return "OR t.draft <> coalesce(s.draft, v.draft) AND EXISTS (SELECT FROM ks_edit e WHERE e.relation = 'build' AND e.id = t.id)"
 }
 
 // findNew lists the builds that this load will insert, so that others are known as touched.
@@ -48,6 +63,10 @@ func (m *merger) findNew(ctx context.Context) error {
 	r := relation.Get("build")
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_new SELECT id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`); err != nil {
 		return err
+	}
+	if m.base != nil {
+		m.oldBuilds = true
+		return nil
 	}
 	return m.tx.QueryRow(ctx, m.x(r, "SELECT (SELECT count(*) FROM {s}) > (SELECT count(*) FROM ks_new)")).Scan(&m.oldBuilds)
 }
@@ -77,10 +96,10 @@ func (m *merger) builds(ctx context.Context, r *relation.Relation) error {
 	if err := m.upsert(ctx, r); err != nil {
 		return err
 	}
-	_, err := m.exec(ctx, r, `INSERT INTO kojisnap.placed_volume AS v (build_id, production, volume_id, state)
-		SELECT s.id, s.ks_production, t.volume_id, s.state FROM {s} s JOIN {t} t ON {key}
-		ON CONFLICT (build_id) DO UPDATE SET production = excluded.production, state = excluded.state
-			WHERE (v.production, v.state) IS DISTINCT FROM (excluded.production, excluded.state)`)
+	_, err := m.exec(ctx, r, `INSERT INTO kojisnap.placed_volume AS v (build_id, production, volume_id, state, draft)
+		SELECT s.id, s.ks_production, t.volume_id, s.state, s.draft FROM {s} s JOIN {t} t ON {key}
+		ON CONFLICT (build_id) DO UPDATE SET production = excluded.production, state = excluded.state, draft = excluded.draft
+			WHERE (v.production, v.state, v.draft) IS DISTINCT FROM (excluded.production, excluded.state, excluded.draft)`)
 	return err
 }
 

@@ -3,6 +3,7 @@ package dbsync
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"kojisnap/kojisnap/relation"
 )
@@ -50,8 +51,12 @@ func (m *merger) own(r *relation.Relation, alias string) string {
 // name holds the id, and rewrites the ids of the snapshot's rows.
 func (m *merger) identify(ctx context.Context, r *relation.Relation) error {
 	// A row that staging has dropped since is no row to map to.
-	if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.idmap i WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.id = i.staging_id)`); err != nil {
+	n, err := m.exec(ctx, r, `DELETE FROM kojisnap.idmap i WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.id = i.staging_id)`)
+	if err != nil {
 		return err
+	}
+	if n > 0 && m.base != nil {
+		return errWhole // what referred to it may not have changed
 	}
 	// The same name, unless the id is loaded already: then production renamed its row, and
 	// the names meet in natural.
@@ -76,7 +81,7 @@ func (m *merger) identify(ctx context.Context, r *relation.Relation) error {
 		ORDER BY s.id`, "table", lit(q(r.Name))); err != nil {
 		return err
 	}
-	n, err := m.exec(ctx, r, `UPDATE {s} s SET id = i.staging_id FROM kojisnap.idmap i
+	n, err = m.exec(ctx, r, `UPDATE {s} s SET id = i.staging_id FROM kojisnap.idmap i
 		WHERE i.relation = {r} AND i.prod_id = s.id AND i.staging_id <> s.id`)
 	if err != nil {
 		return err
@@ -101,6 +106,9 @@ func (m *merger) rewrite(ctx context.Context) error {
 			tables := []string{staged(r)}
 			if r.Versioned {
 				tables = append(tables, left(r))
+			}
+			if m.delta(r) && slices.Contains(r.Key, c.Name) {
+				tables = append(tables, went(r))
 			}
 			for _, table := range tables {
 				if _, err := m.exec(ctx, r, `UPDATE {table} s SET {c} = i.staging_id FROM kojisnap.idmap i

@@ -11,14 +11,20 @@ import (
 // that staging made (it stays as it is) from production's.
 func (m *merger) keyed(ctx context.Context, r *relation.Relation) error {
 	pairs := []string{"p", placedKeys(r), "keys", list("s", r.Key), "pkey", equal("p", "s", r.Key), "keytext", keyText("s", r.Key),
-		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "names", list("", r.Key)}
+		"array", keyArray("s", r.Key), "cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "names", list("", r.Key)}
 	run := func(sql string) (int64, error) { return m.exec(ctx, r, sql, pairs...) }
 	missing := "NOT EXISTS (SELECT FROM {t} t WHERE {key})"
 	known := "EXISTS (SELECT FROM {p} p WHERE {pkey})"
 	data := without(m.usable(r), r.Key...)
 	c := m.counts.of(r.Name)
 
-	if _, err := run(`INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging deleted it' FROM {s} s WHERE ` + missing + ` AND ` + known); err != nil {
+	// keep notes the rows where staging's decision stands, and puts production's aside.
+	keep := func(what, where string) error {
+		_, err := run(`WITH s AS (SELECT s.* FROM {s} s WHERE ` + where + `), a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s RETURNING 1)
+			INSERT INTO ks_kept SELECT {r}, {keytext}, ` + lit(what) + ` FROM s`)
+		return err
+	}
+	if err := keep("staging deleted it", missing+" AND "+known); err != nil {
 		return err
 	}
 	if m.mark.Adopted {
@@ -27,8 +33,7 @@ func (m *merger) keyed(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	if len(data) > 0 {
-		differs := differ("t", "s", data)
-		if _, err := run(`INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging has one of its own' FROM {s} s JOIN {t} t ON {key} WHERE ` + differs + ` AND NOT ` + known); err != nil {
+		if err := keep("staging has one of its own", "EXISTS (SELECT FROM {t} t WHERE {key} AND "+differ("t", "s", data)+") AND NOT "+known); err != nil {
 			return err
 		}
 		n, err := m.update(ctx, r, data, m.x(r, known, pairs...))

@@ -22,11 +22,16 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	// As long as nothing used temporary tables in this session, they may have more memory.
 	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")
 	var m *merger
-	err := transact(ctx, conn, pgx.RepeatableRead, func(tx pgx.Tx) (bool, error) {
+	load := func(tx pgx.Tx) (bool, error) {
 		m = &merger{tx: tx, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
-			counts: counts{}, mapped: map[string]bool{}, gone: map[string]bool{}}
+			counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, mapped: map[string]bool{}, gone: map[string]bool{}}
 		return !opt.DryRun, m.run(ctx)
-	})
+	}
+	err := transact(ctx, conn, pgx.RepeatableRead, load)
+	if errors.Is(err, errWhole) {
+		opt.Base = nil
+		err = transact(ctx, conn, pgx.RepeatableRead, load)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 	}
@@ -48,6 +53,9 @@ type merger struct {
 	over   *Overlay // what this load applies, the last one if opt has none
 	rep    *LoadReport
 	counts counts
+
+	base       *snapfile.Snapshot // what the database holds, where only what changed since is read; nil: all is
+	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
 
 	event     int64           // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool // relations of which some ids differ from production's
@@ -72,8 +80,15 @@ func (m *merger) run(ctx context.Context) error {
 	}
 	if same && !other && !m.opt.Audit {
 		m.rep.Skipped = true
-	} else if err := m.merge(ctx); err != nil {
-		return err
+	} else {
+		if !other {
+			if err := m.findBase(ctx); err != nil {
+				return err
+			}
+		}
+		if err := m.merge(ctx); err != nil {
+			return err
+		}
 	}
 	for _, step := range []func(context.Context) error{m.repoint, m.overlay, m.touch, m.finishReport} {
 		if err := step(ctx); err != nil {
@@ -146,7 +161,7 @@ func (m *merger) merge(ctx context.Context) error {
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
 	for _, step := range []func(context.Context) error{m.limits, m.overrule, m.fit, m.findEdits, m.events, m.names, m.rewrite,
-		m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
+		m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -162,7 +177,7 @@ func (m *merger) merge(ctx context.Context) error {
 
 // relation merges one relation whose parents are there.
 func (m *merger) relation(ctx context.Context, r *relation.Relation) error {
-	if r.Name == "events" || r.Named() {
+	if r.Name == "events" || r.Named() || m.rows[r.Name] == 0 {
 		return nil
 	}
 	if err := m.hanging(ctx, r); err != nil {

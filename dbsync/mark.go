@@ -101,12 +101,14 @@ COMMENT ON COLUMN kojisnap.idmap.made IS 'the row was made by a load, as product
 CREATE TABLE kojisnap.placed (relation text, id integer, hash uuid NOT NULL, PRIMARY KEY (relation, id));
 CREATE TABLE kojisnap.placed_columns (relation text PRIMARY KEY, columns text[] NOT NULL);
 CREATE TABLE kojisnap.placed_volume (build_id integer PRIMARY KEY, production text NOT NULL,
-	volume_id integer NOT NULL, state integer NOT NULL);
+	volume_id integer NOT NULL, state integer NOT NULL, draft boolean NOT NULL);
 CREATE TABLE kojisnap.load (id serial PRIMARY KEY, snapshot text NOT NULL, event integer NOT NULL,
-	tags integer[] NOT NULL, loaded_at timestamptz NOT NULL DEFAULT clock_timestamp());
+	tags integer[] NOT NULL, columns text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT clock_timestamp());
 CREATE TABLE kojisnap.tag (tag_id integer PRIMARY KEY, name text NOT NULL, event integer NOT NULL, snapshot text NOT NULL);
 CREATE TABLE kojisnap.left_out (load_id integer NOT NULL, relation text NOT NULL, key text NOT NULL,
 	conflict boolean NOT NULL, reason text NOT NULL);
+CREATE TABLE kojisnap.aside (load_id integer NOT NULL, relation text NOT NULL, key text[] NOT NULL);
+COMMENT ON TABLE kojisnap.aside IS 'rows that did not go in as production has them, by production''s keys';
 CREATE TABLE kojisnap.kept (load_id integer NOT NULL, relation text NOT NULL, key text NOT NULL, reason text NOT NULL);
 CREATE TABLE kojisnap.overlay (relation text NOT NULL, key jsonb NOT NULL, entry text NOT NULL, before jsonb,
 	PRIMARY KEY (relation, key));

@@ -1,10 +1,12 @@
 package dbsync
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // OnConflict says what becomes of a row of production's whose place staging holds.
@@ -33,9 +35,13 @@ type LoadOptions struct {
 	// CopyVolume stay there. An empty, non-nil slice says that there are none.
 	Staged []NVR
 
+	// Base opens the snapshot of an id, fs.ErrNotExist if it is not there any more. Where the
+	// database holds it, only what changed since is read and compared. nil compares every row.
+	Base func(ctx context.Context, id string) (*snapfile.Snapshot, error)
+
 	OnConflict OnConflict // empty is Keep
 	Rollback   bool       // allow a snapshot older than what the database holds
-	Audit      bool       // compare every row, also if the database holds this snapshot
+	Audit      bool       // compare every row, whatever the database holds
 	DryRun     bool       // do it all, then undo it
 	Overlay    *Overlay   // nil leaves what an earlier overlay put there
 

@@ -90,7 +90,8 @@ func (m *merger) standing(ctx context.Context, r *relation.Relation) error {
 		"differ", differ("t", "s", all)); err != nil {
 		return err
 	}
-	_, err := m.exec(ctx, r, `DELETE FROM {s} s USING {t} t WHERE {key} AND {edited}`, "edited", edited)
+	_, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s USING {t} t WHERE {key} AND {edited} RETURNING {cols})
+		INSERT INTO ks_aside SELECT {r}, {array} FROM s`, "edited", edited, "cols", list("s", r.Key), "array", keyArray("s", r.Key))
 	return err
 }
 

@@ -15,7 +15,11 @@ import (
 // archives, removed signatures. It looks only below builds of which the snapshot has all rows:
 // those tagged in the scope, and those that are not complete and so have no others.
 func (m *merger) remove(ctx context.Context) error {
-	if _, err := m.tx.Exec(ctx, `INSERT INTO ks_covered
+	if m.base != nil {
+		if err := m.coverChanges(ctx); err != nil {
+			return err
+		}
+	} else if _, err := m.tx.Exec(ctx, `INSERT INTO ks_covered
 		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope) UNION SELECT id FROM ks_build WHERE state IN (0, 3, 4))
 		EXCEPT SELECT id FROM ks_held; ANALYZE ks_covered`); err != nil {
 		return err
@@ -55,11 +59,26 @@ func (m *merger) partial(r *relation.Relation) bool {
 	})
 }
 
+// mayGo is the FROM of the rows, alias a, that the snapshot may not have any more: those of
+// Koji's table (t), or those that are known as placed (p). Since the base they are those that went.
+func (m *merger) mayGo(r *relation.Relation, a string) string {
+	from := q(r.Name)
+	if a == "p" {
+		from = placedKeys(r)
+	}
+	from += " " + a
+	if m.delta(r) {
+		from = went(r) + " w JOIN " + from + " ON " + equal("w", a, r.Key)
+	}
+	return from
+}
+
 // doom lists in ks_del the rpms or archives that go, less those that rows of staging's refer
 // to.
 func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
-	n, err := m.exec(ctx, r, `INSERT INTO ks_del SELECT {r}, t.id FROM {t} t JOIN ks_covered c ON c.id = t.build_id
-		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})`)
+	n, err := m.exec(ctx, r, `INSERT INTO ks_del SELECT {r}, t.id FROM {from} JOIN ks_covered c ON c.id = t.build_id
+		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})`,
+		"from", m.mayGo(r, "t"))
 	if err != nil {
 		return err
 	}
@@ -107,7 +126,7 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 // hash.
 func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 	sql := `
-		CREATE TEMP TABLE {drop} ON COMMIT DROP AS SELECT {keys} FROM {p} p WHERE {whole} AND NOT EXISTS (SELECT FROM {s} s WHERE {skey});
+		CREATE TEMP TABLE {drop} ON COMMIT DROP AS SELECT {keys} FROM {from} WHERE {whole} AND NOT EXISTS (SELECT FROM {s} s WHERE {skey});
 		DELETE FROM {drop} p WHERE ({build} IN (SELECT id FROM ks_covered)) IS NOT TRUE;`
 	for _, c := range r.Columns {
 		if c.Ref == "rpminfo" || c.Ref == "archiveinfo" {
@@ -115,7 +134,7 @@ func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 				"ref", lit(c.Ref), "c", q(c.Name), "drop", "{drop}", "keys", "{keys}", "p", "{p}")
 		}
 	}
-	pairs := []string{"drop", q("ks_drop_" + r.Name), "keys", list("p", r.Key), "p", placedKeys(r), "skey", equal("s", "p", r.Key),
+	pairs := []string{"from", m.mayGo(r, "p"), "drop", q("ks_drop_" + r.Name), "keys", list("p", r.Key), "p", placedKeys(r), "skey", equal("s", "p", r.Key),
 		"build", buildOf(r, "p"), "pkey", equal("t", "p", r.Key),
 		"whole", fmt.Sprint(!m.partial(r))}
 	if _, err := m.exec(ctx, r, sql+`DELETE FROM {p} t USING {drop} p WHERE {pkey}`, pairs...); err != nil {
@@ -129,11 +148,15 @@ func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 
 // removePlaced does the same where kojisnap.placed knows the rows, unless staging changed them.
 func (m *merger) removePlaced(ctx context.Context, r *relation.Relation) error {
-	n, err := m.exec(ctx, r, `WITH u AS (DELETE FROM {t} t USING kojisnap.placed p WHERE p.relation = {r} AND p.id = t.build_id
+	since := ""
+	if m.delta(r) {
+		since = m.x(r, " AND EXISTS (SELECT FROM {went} s WHERE {key})")
+	}
+	n, err := m.exec(ctx, r, `WITH u AS (DELETE FROM {t} t USING kojisnap.placed p WHERE p.relation = {r} AND p.id = t.build_id{since}
 			AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND t.build_id IN (SELECT id FROM ks_covered)
 			AND NOT EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = t.build_id) RETURNING t.build_id),
 		p AS (DELETE FROM kojisnap.placed p USING u WHERE p.relation = {r} AND p.id = u.build_id)
-		INSERT INTO ks_touched_build SELECT build_id FROM u`)
+		INSERT INTO ks_touched_build SELECT build_id FROM u`, "since", since)
 	m.counts.of(r.Name).Deleted += n
 	return err
 }

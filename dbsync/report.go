@@ -17,6 +17,8 @@ type LoadReport struct {
 	Snapshot string `json:"snapshot"`
 	Event    int64  `json:"event"` // E, the event to pin calls at
 	DryRun   bool   `json:"dry_run,omitempty"`
+	// Base is the snapshot that the database held, where only what changed since was read.
+	Base string `json:"base,omitempty"`
 	// Skipped: the database holds this very snapshot and nothing was left out of it, so its rows were not read.
 	Skipped bool `json:"skipped,omitempty"`
 

@@ -75,6 +75,9 @@ func keyText(alias string, cols []string) string {
 func staged(r *relation.Relation) string { return q("ks_" + r.Name) }
 func left(r *relation.Relation) string   { return q("ks_left_" + r.Name) }
 
+// went names the temporary table of the keys of rows that went since the base.
+func went(r *relation.Relation) string { return q("ks_went_" + r.Name) }
+
 // expand replaces {name} by its value, from pairs.
 func expand(sql string, pairs ...string) string {
 	for i := 0; i < len(pairs); i += 2 {
@@ -86,7 +89,7 @@ func expand(sql string, pairs ...string) string {
 // x expands SQL about a relation: {t} is Koji's table, {s} the temporary one with the view at
 // E, {key} the condition that rows of t and s are the same, {r} the relation's name.
 func (m *merger) x(r *relation.Relation, sql string, pairs ...string) string {
-	return expand(sql, append([]string{"t", q(r.Name), "s", staged(r), "left", left(r), "r", lit(r.Name), "key", equal("t", "s", r.Key),
+	return expand(sql, append([]string{"t", q(r.Name), "s", staged(r), "left", left(r), "went", went(r), "r", lit(r.Name), "key", equal("t", "s", r.Key),
 		"floor", itoa(m.mark.Floor), "E", itoa(m.snap.Manifest.Event), "user", itoa(m.mark.user)}, pairs...)...)
 }
 

@@ -3,11 +3,12 @@ package dbsync
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap/relation"
-	"kojisnap/kojisnap/snapfile"
 )
 
 // scratch are the temporary tables that a load keeps its findings in. ks_gone are rows of
@@ -15,6 +16,8 @@ import (
 const scratch = `
 	CREATE TEMP TABLE ks_out (relation text, key text, conflict boolean, reason text) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_kept (relation text, key text, reason text) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_aside (relation text, key text[]) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_lost (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_over (relation text, key text, reason text) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_gone (relation text, id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_stuck (relation text, id integer) ON COMMIT DROP;
@@ -36,47 +39,86 @@ const scratch = `
 func (m *merger) stage(ctx context.Context) error {
 	var total int64
 	for _, r := range m.snap.Manifest.Relations {
-		total += r.Rows
+		if !m.delta(relation.Get(r.Name)) {
+			total += r.Rows
+		}
 	}
 	work := m.opt.Progress.Begin("read", total)
 	defer work.End()
+	if err := m.createStaged(ctx); err != nil {
+		return err
+	}
+	for _, r := range relation.All() {
+		if r.Versioned {
+			revoked := m.snap.Revoked(ctx, r.Name)
+			defer revoked.Close()
+			if _, err := m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked); err != nil {
+				return err
+			}
+		}
+		if m.delta(r) {
+			if err := m.stageChanges(ctx, r); err != nil {
+				return err
+			}
+			continue
+		}
+		rows := m.snap.Rows(ctx, r.Name)
+		defer rows.Close()
+		n, err := m.copyIn(ctx, r, staged(r), r.ColumnNames(), rows)
+		if err != nil {
+			return err
+		}
+		m.rows[r.Name] = n
+		work.Add(n)
+	}
+	return nil
+}
+
+// createStaged makes the temporary tables of all relations.
+func (m *merger) createStaged(ctx context.Context) error {
+	var sql strings.Builder
+	table := func(r *relation.Relation, name, extra string, columns []string) {
+		defs := make([]string, len(columns))
+		for i, c := range columns {
+			defs[i] = q(c) + " " + sqlType(r.Columns[r.Index(c)].Type)
+		}
+		sql.WriteString("CREATE TEMP TABLE " + name + " (" + join(defs) + extra + ") ON COMMIT DROP;\n")
+	}
 	for _, r := range relation.All() {
 		extra := map[string]string{
 			"build":                ", ks_production text",
 			"external_repo_config": ", ks_ruled boolean DEFAULT false",
 		}[r.Name]
-		if err := m.copyRows(ctx, r, staged(r), extra, m.snap.Rows(ctx, r.Name)); err != nil {
-			return err
-		}
+		table(r, staged(r), extra, r.ColumnNames())
 		if r.Versioned {
-			if err := m.copyRows(ctx, r, left(r), "", m.snap.Revoked(ctx, r.Name)); err != nil {
-				return err
-			}
+			table(r, left(r), "", r.ColumnNames())
 		}
-		work.Add(m.snap.Relation(r.Name).Rows)
+		if m.delta(r) {
+			table(r, went(r), "", r.Key)
+		}
 	}
-	return nil
+	_, err := m.tx.Exec(ctx, sql.String())
+	return err
 }
 
-func (m *merger) copyRows(ctx context.Context, r *relation.Relation, table, extra string, rows *snapfile.Rows) error {
-	defer rows.Close()
-	defs := make([]string, len(r.Columns))
-	for i, c := range r.Columns {
-		defs[i] = q(c.Name) + " " + sqlType(c.Type)
-	}
-	if _, err := m.tx.Exec(ctx, "CREATE TEMP TABLE "+table+" ("+join(defs)+extra+") ON COMMIT DROP"); err != nil {
-		return err
-	}
-	_, err := m.tx.Conn().PgConn().CopyFrom(ctx, rows, "COPY "+table+" ("+list("", r.ColumnNames())+") FROM STDIN")
+// copyIn fills a temporary table and returns how many rows it got.
+func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, rows, "COPY "+table+" ("+list("", columns)+") FROM STDIN")
 	// What the snapshot says of itself is the cause of what PostgreSQL says then.
 	if cause := rows.Err(); cause != nil {
 		err = cause
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", r.Name, err)
+		return 0, fmt.Errorf("read %s: %w", r.Name, err)
 	}
 	_, err = m.tx.Exec(ctx, "ANALYZE "+table)
-	return err
+	return tag.RowsAffected(), err
+}
+
+// lines are rows of a snapshot, or keys.
+type lines interface {
+	io.Reader
+	Err() error
 }
 
 // limits refuses ids at or above the floor, wherever they stand: they would be staging's.
@@ -135,7 +177,6 @@ type leave struct {
 
 // leaveOut takes rows out of a snapshot's temporary table and notes them.
 func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) error {
-	cols := list("s", r.Key)
 	if l.using != "" {
 		l.using = "USING " + l.using
 	}
@@ -144,14 +185,15 @@ func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) er
 			*cond = "true"
 		}
 	}
-	gone := ""
+	ids := ""
 	if hasID(r) {
-		gone = `, g AS (INSERT INTO ks_gone SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
+		ids = `, g AS (INSERT INTO ks_gone SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
 			k AS (INSERT INTO ks_stuck SELECT {r}, s.id FROM s RETURNING 1)`
 	}
-	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason)`+gone+`
+	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason),
+			a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s RETURNING 1)`+ids+`
 		INSERT INTO ks_out SELECT {r}, {keytext}, {conflict}, ks_reason FROM s WHERE {noteIf}`,
-		"using", l.using, "where", l.where, "cols", cols, "reason", l.reason, "keytext", keyText("s", r.Key),
+		"using", l.using, "where", l.where, "cols", list("s", r.Key), "array", keyArray("s", r.Key), "reason", l.reason, "keytext", keyText("s", r.Key),
 		"conflict", fmt.Sprint(l.conflict), "goneIf", l.goneIf, "noteIf", l.noteIf)
 	if err != nil || n == 0 && l.noteIf == "true" || !hasID(r) {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"sort"
@@ -27,6 +28,7 @@ type staging struct {
 	conn *pgx.Conn
 
 	events string // the last event that staging, not a load, made
+	loaded map[string]*snapfile.Snapshot
 }
 
 // newStaging makes a fresh one, runs statements before it is marked, and marks it.
@@ -61,11 +63,37 @@ func (s *staging) one(sql string, args ...any) string {
 	return fmt.Sprint(v)
 }
 
+// base opens a snapshot that was loaded.
+func (s *staging) base(_ context.Context, id string) (*snapfile.Snapshot, error) {
+	if snap := s.loaded[id]; snap != nil {
+		return snap, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+// load loads a snapshot by what changed since the one before. An audit must find nothing then
+// that it would change.
 func (s *staging) load(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *dbsync.LoadReport {
 	s.t.Helper()
+	opt.Base = s.base
 	rep, err := dbsync.Load(s.t.Context(), s.conn, snap, opt)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if _, bench := s.t.(*testing.B); bench || opt.DryRun {
+		return rep
+	}
+	if s.loaded == nil {
+		s.loaded = map[string]*snapfile.Snapshot{}
+	}
+	s.loaded[snap.ID] = snap
+	opt.Audit, opt.DryRun, opt.Progress = true, true, nil
+	audit, err := dbsync.Load(s.t.Context(), s.conn, snap, opt)
+	if err != nil {
+		s.t.Fatalf("audit: %v", err)
+	}
+	if audit.Changed() {
+		s.t.Errorf("an audit after the load (base %q) changes %+v", rep.Base, audit.Relations)
 	}
 	return rep
 }

@@ -18,7 +18,7 @@ var versionColumns = []string{"create_event", "revoke_event", "creator_id", "rev
 // So it does with rows whose place a row of the snapshot takes, wherever they are.
 func (m *merger) revoke(ctx context.Context) error {
 	for _, r := range relation.All() {
-		if !r.Versioned {
+		if !r.Versioned || m.delta(r) && m.rows[r.Name]+m.lost[r.Name] == 0 {
 			continue
 		}
 		if err := m.leaving(ctx, r); err != nil {
@@ -49,14 +49,26 @@ func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 	if r.Name == "external_repo_config" && !m.partial(r) {
 		stays = append(stays, "t.external_repo_id NOT IN (SELECT id FROM ks_external_repo)")
 	}
-	data := without(m.usable(r), "revoke_event", "revoker_id", "active")
+	// Since the base they are those that went, and those whose place a row takes that changed.
+	from := []string{"{t} t"}
+	if m.delta(r) {
+		from = []string{"{t} t JOIN {went} s ON {key}"}
+		for _, u := range r.Unique {
+			from = append(from, "{t} t JOIN {s} s ON "+equal("t", "s", without(u, "active")))
+		}
+	}
+	rows := make([]string, len(from))
+	for i, f := range from {
+		rows[i] = m.x(r, "SELECT {data}, NULL::integer AS revoke_event, NULL::integer AS revoker_id FROM "+f+
+			" WHERE t.active AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
+			"data", list("t", without(m.usable(r), "revoke_event", "revoker_id", "active")))
+	}
 	_, err := m.exec(ctx, r, `
-		CREATE TEMP TABLE {go} ON COMMIT DROP AS SELECT {data}, NULL::integer AS revoke_event, NULL::integer AS revoker_id FROM {t} t
-			WHERE t.active AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key});
+		CREATE TEMP TABLE {go} ON COMMIT DROP AS {rows};
 		DELETE FROM {go} t WHERE {stays};
 		UPDATE {go} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {left} s
 			WHERE {key} AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event) AND EXISTS (SELECT FROM users v WHERE v.id = s.revoker_id)`,
-		"go", q("ks_go_"+r.Name), "data", list("t", data), "stays", strings.Join(stays, " AND "))
+		"go", q("ks_go_"+r.Name), "rows", strings.Join(rows, " UNION "), "stays", strings.Join(stays, " AND "))
 	return err
 }
 
@@ -80,7 +92,8 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 		"keytext", keyText("s", r.Key), "standing", standing); err != nil {
 		return err
 	}
-	if _, err := m.exec(ctx, r, `DELETE FROM {s} s USING {t} t WHERE {standing}`, "standing", standing); err != nil {
+	if _, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s USING {t} t WHERE {standing} RETURNING {cols})
+		INSERT INTO ks_aside SELECT {r}, {array} FROM s`, "standing", standing, "cols", list("s", r.Key), "array", keyArray("s", r.Key)); err != nil {
 		return err
 	}
 	for _, u := range r.Unique {

@@ -1,0 +1,220 @@
+package dbsync
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// errWhole says that what changed between two snapshots is not enough to know: all rows must be
+// looked at.
+var errWhole = errors.New("all rows are needed")
+
+// findBase opens the snapshot that the database holds, if what changed since then is all that
+// this load has to look at: the last load brought it, for each tag of the new scope that the
+// database knows, into the columns that the tables have now, and the hub gave all rows of both.
+func (m *merger) findBase(ctx context.Context) error {
+	if m.opt.Base == nil || m.opt.Audit || len(m.snap.Manifest.LeftOut) > 0 {
+		return nil
+	}
+	var id, columns string
+	var held bool
+	err := m.tx.QueryRow(ctx, `SELECT l.snapshot, l.columns, NOT EXISTS (SELECT FROM kojisnap.tag t WHERE t.tag_id = ANY($1) AND t.snapshot <> l.snapshot)
+		FROM kojisnap.load l ORDER BY l.id DESC LIMIT 1`, pgx.QueryExecModeExec, m.scope()).Scan(&id, &columns, &held)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil || !held || columns != m.columns() {
+		return err
+	}
+	base, err := m.opt.Base(ctx, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("what the database holds: %w", err)
+	}
+	if base.Manifest.Hub == m.snap.Manifest.Hub && len(base.Manifest.LeftOut) == 0 {
+		m.base, m.rep.Base = base, id
+	}
+	return nil
+}
+
+// columns identifies the columns that loads write, of all relations.
+func (m *merger) columns() string {
+	h := sha256.New()
+	for _, r := range relation.All() {
+		fmt.Fprintln(h, r.Name, strings.Join(m.usable(r), " "))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// delta reports whether only what changed of a relation is in its temporary table. Names are
+// few, and other rows are judged by them; so are the configs that are in scope not by their own
+// tag alone.
+func (m *merger) delta(r *relation.Relation) bool {
+	if m.base == nil || r.Named() && r.Name != "package" {
+		return false
+	}
+	return r.Name != "build_target_config" && r.Name != "external_repo_config"
+}
+
+// stageChanges fills the temporary tables of a relation with what changed since the base, with
+// the keys of what is gone, and with the rows that could not go in before.
+func (m *merger) stageChanges(ctx context.Context, r *relation.Relation) error {
+	changed := m.snap.Changed(ctx, m.base, r.Name)
+	defer changed.Close()
+	n, err := m.copyIn(ctx, r, staged(r), r.ColumnNames(), changed)
+	if err != nil {
+		return err
+	}
+	m.rows[r.Name] = n
+	keys := m.snap.Gone(ctx, m.base, r.Name)
+	defer keys.Close()
+	n, err = m.copyIn(ctx, r, went(r), r.Key, keys)
+	if err != nil {
+		return err
+	}
+	m.lost[r.Name] = n
+	return m.stageAside(ctx, r)
+}
+
+// stageAside adds the rows of the snapshot that an earlier load put aside.
+func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
+	rows, err := m.tx.Query(ctx, m.x(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {s} s WHERE {array} = a.key)",
+		"array", keyArray("s", r.Key)), pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	want := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		want[strings.Join(k, "\x00")] = true
+	}
+	all := m.snap.Rows(ctx, r.Name)
+	defer all.Close()
+	var found bytes.Buffer
+	var row [][]byte
+	key, index := []byte{}, r.KeyIndexes()
+	for all.Next() {
+		if row, err = all.Fields(row); err != nil {
+			return err
+		}
+		key = key[:0]
+		for n, i := range index {
+			if n > 0 {
+				key = append(key, 0)
+			}
+			key = append(key, row[i]...)
+		}
+		if want[string(key)] {
+			found.Write(all.Line())
+		}
+	}
+	if err := all.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", r.Name, err)
+	}
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+	m.rows[r.Name] += tag.RowsAffected()
+	return err
+}
+
+// keyArray is a row's key as an array of text.
+func keyArray(alias string, cols []string) string {
+	out := make([]string, len(cols))
+	for i, c := range cols {
+		out[i] = alias + "." + q(c) + "::text"
+	}
+	return "ARRAY[" + join(out) + "]"
+}
+
+// bookAside records which rows did not go in as production has them, by production's ids, so
+// that the next load looks at them again.
+func (m *merger) bookAside(ctx context.Context, load int64) error {
+	rows, err := m.tx.Query(ctx, "SELECT DISTINCT relation FROM ks_aside", pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		r := relation.Get(name)
+		key := make([]string, len(r.Key))
+		for i, k := range r.Key {
+			key[i] = fmt.Sprintf("key[%d]", i+1)
+			ref := r.Columns[r.Index(k)].Ref
+			if k == "id" {
+				ref = r.Name
+			}
+			if m.mapped[ref] {
+				key[i] = expand("coalesce((SELECT i.prod_id::text FROM kojisnap.idmap i WHERE i.relation = {ref} AND i.staging_id::text = {k}), {k})", "ref", lit(ref), "k", key[i])
+			}
+		}
+		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.aside SELECT DISTINCT {load}::integer, relation, ARRAY[{ids}] FROM ks_aside WHERE relation = {r}",
+			"load", itoa(load), "ids", join(key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkChanges finds the cases in which rows that the base did not have either may have to go:
+// a build that comes back into the scope, or was reset. These are rare, and all rows are looked
+// at then.
+func (m *merger) checkChanges(ctx context.Context) error {
+	if m.base == nil {
+		return nil
+	}
+	var back bool
+	err := m.tx.QueryRow(ctx, m.x(relation.Get("tag_listing"), `SELECT EXISTS (SELECT FROM {s} s JOIN build b ON b.id = s.build_id AND b.id < {floor}
+			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope) AND NOT EXISTS (SELECT FROM {t} t WHERE {key})
+				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND `+produced+`))
+		OR EXISTS (SELECT FROM ks_build s JOIN kojisnap.placed_volume v ON v.build_id = s.id
+			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`), pgx.QueryExecModeExec).Scan(&back)
+	if err == nil && back {
+		return errWhole
+	}
+	return err
+}
+
+// produced is the condition that a versioned row t is active for production, whatever staging
+// made of it.
+const produced = "t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})"
+
+// coverChanges fills ks_covered with those builds below which rows are gone that the snapshot
+// has all rows of.
+func (m *merger) coverChanges(ctx context.Context) error {
+	for _, r := range relation.All() {
+		build := buildOf(r, "g")
+		switch {
+		case !m.delta(r) || m.lost[r.Name] == 0 || build == "" || r.Name == "build":
+			continue
+		case r.Name == "rpminfo" || r.Name == "archiveinfo":
+			build = m.x(r, "(SELECT t.build_id FROM {t} t WHERE t.id = g.id)")
+		}
+		if _, err := m.exec(ctx, r, "INSERT INTO ks_lost SELECT DISTINCT {build} FROM {went} g", "build", build); err != nil {
+			return err
+		}
+	}
+	_, err := m.exec(ctx, relation.Get("tag_listing"), `INSERT INTO ks_covered SELECT l.id FROM (SELECT DISTINCT id FROM ks_lost WHERE id < {floor}) l
+		WHERE NOT EXISTS (SELECT FROM ks_held h WHERE h.id = l.id) AND NOT EXISTS (SELECT FROM ks_went_build g WHERE g.id = l.id) AND (
+			EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope))
+			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND `+produced+`
+				AND NOT EXISTS (SELECT FROM {went} s WHERE {key}))
+			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4))`)
+	return err
+}
