@@ -25,21 +25,22 @@ import (
 	"github.com/kolo/xmlrpc"
 	"golang.org/x/sync/errgroup"
 
+	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/store/dir"
 )
 
-// benchRole tells a copy of the test program what it is in a benchmark: hub, pull or replay. Each
+// benchRole tells a copy of the test program what it is in a benchmark: hub, pull, replay or load. Each
 // is a process of its own, so that time and memory are its own.
 const benchRole = "KOJISNAP_BENCH_ROLE"
 
 func TestMain(m *testing.M) {
-	roles := map[string]func(args []string) error{"hub": benchHub, "pull": benchPull, "replay": benchReplay}
+	roles := map[string]func(args []string) error{"hub": benchHub, "pull": benchPull, "replay": benchReplay, "load": benchLoad}
 	role := roles[os.Getenv(benchRole)]
 	if role == nil {
-		os.Exit(m.Run())
+		os.Exit(dbtest.Main(m))
 	}
 	if err := role(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -162,7 +163,7 @@ func newestIDs(url string) (last map[string]int64, now hubtest.Time, err error) 
 }
 
 // update does in the tag what a day of updates does: n builds are replaced by newer ones, with as
-// many rpms and signatures.
+// many rpms and signatures. It reads all before it writes, as the hub's indexes live until then.
 func update(tx *hubtest.Tx, n int, last map[string]int64, now *hubtest.Time) error {
 	tags, err := tx.Select("tag", hubtest.Values{"name": hubtest.ScaleTag})
 	if err != nil {
@@ -174,27 +175,34 @@ func update(tx *hubtest.Tx, n int, last map[string]int64, now *hubtest.Time) err
 	}
 	next := func(table string) int64 { last[table]++; return last[table] }
 	step := len(listed) / n
+	added := map[string][]hubtest.Values{}
 	for i := range n {
 		old := listed[i*step]
-		event := next("events")
 		*now += 60e6
-		if err := tx.Insert("events", hubtest.Values{"id": event, "time": *now}); err != nil {
+		added["events"] = append(added["events"], hubtest.Values{"id": next("events"), "time": *now})
+		if err := replace(tx, old, last["events"], *now, next, added); err != nil {
 			return err
 		}
-		_, err := tx.Update("tag_listing", hubtest.Values{"build_id": old["build_id"], "tag_id": old["tag_id"], "active": true},
-			hubtest.Values{"active": nil, "revoke_event": event, "revoker_id": 1})
-		if err != nil {
+	}
+	for i := range n {
+		old := listed[i*step]
+		if _, err := tx.Update("tag_listing", hubtest.Values{"build_id": old["build_id"], "tag_id": old["tag_id"], "active": true},
+			hubtest.Values{"active": nil, "revoke_event": added["events"][i]["id"], "revoker_id": 1}); err != nil {
 			return err
 		}
-		if err := replace(tx, old, event, *now, next); err != nil {
-			return err
+	}
+	for _, table := range []string{"events", "build", "build_types", "tag_listing", "rpminfo", "rpmsigs"} {
+		for _, row := range added[table] {
+			if err := tx.Insert(table, row); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // replace makes a newer build of an old one and tags it.
-func replace(tx *hubtest.Tx, old hubtest.Values, event int64, now hubtest.Time, next func(string) int64) error {
+func replace(tx *hubtest.Tx, old hubtest.Values, event int64, now hubtest.Time, next func(string) int64, added map[string][]hubtest.Values) error {
 	builds, err := tx.Select("build", hubtest.Values{"id": old["build_id"]})
 	if err != nil {
 		return err
@@ -206,30 +214,20 @@ func replace(tx *hubtest.Tx, old hubtest.Values, event int64, now hubtest.Time, 
 	build := builds[0]
 	build["id"], build["create_event"], build["completion_time"] = next("build"), event, now
 	build["release"] = fmt.Sprintf("%v.%d", build["release"], build["id"])
-	if err := tx.Insert("build", build); err != nil {
-		return err
-	}
-	if err := tx.Insert("build_types", hubtest.Values{"build_id": build["id"], "btype_id": 1}); err != nil {
-		return err
-	}
-	listing := hubtest.Values{"build_id": build["id"], "tag_id": old["tag_id"], "create_event": event, "creator_id": 1, "active": true}
-	if err := tx.Insert("tag_listing", listing); err != nil {
-		return err
-	}
+	added["build"] = append(added["build"], build)
+	added["build_types"] = append(added["build_types"], hubtest.Values{"build_id": build["id"], "btype_id": 1})
+	added["tag_listing"] = append(added["tag_listing"],
+		hubtest.Values{"build_id": build["id"], "tag_id": old["tag_id"], "create_event": event, "creator_id": 1, "active": true})
 	for _, rpm := range rpms {
 		sigs, err := tx.Select("rpmsigs", hubtest.Values{"rpm_id": rpm["id"]})
 		if err != nil {
 			return err
 		}
 		rpm["id"], rpm["build_id"], rpm["release"] = next("rpminfo"), build["id"], build["release"]
-		if err := tx.Insert("rpminfo", rpm); err != nil {
-			return err
-		}
+		added["rpminfo"] = append(added["rpminfo"], rpm)
 		for _, sig := range sigs {
 			sig["rpm_id"] = rpm["id"]
-			if err := tx.Insert("rpmsigs", sig); err != nil {
-				return err
-			}
+			added["rpmsigs"] = append(added["rpmsigs"], sig)
 		}
 	}
 	return nil
@@ -379,7 +377,8 @@ func BenchmarkPullScale(b *testing.B) {
 	}
 }
 
-func benchScale(b *testing.B, factor int, kind string) {
+// startHub starts a generated hub as a process of its own. change makes it change n builds.
+func startHub(b *testing.B, factor int, kind string) (url string, change func(n int)) {
 	server := benchCommand(b, "hub", strconv.Itoa(factor), kind)
 	orders, err := server.StdinPipe()
 	if err != nil {
@@ -400,7 +399,16 @@ func benchScale(b *testing.B, factor int, kind string) {
 	if !lines.Scan() {
 		b.Fatal("the hub did not start")
 	}
-	url := lines.Text()
+	return lines.Text(), func(n int) {
+		fmt.Fprintln(orders, n)
+		if !lines.Scan() {
+			b.Fatal("the hub is gone")
+		}
+	}
+}
+
+func benchScale(b *testing.B, factor int, kind string) {
+	url, change := startHub(b, factor, kind)
 	scratch := b.TempDir()
 	requests, path := filepath.Join(scratch, "requests"), filepath.Join(scratch, "store")
 	var whole kojisnap.PullResult
@@ -448,10 +456,7 @@ func benchScale(b *testing.B, factor int, kind string) {
 		what := map[string][]float64{}
 		for b.Loop() {
 			b.StopTimer()
-			fmt.Fprintln(orders, 240*factor)
-			if !lines.Scan() {
-				b.Fatal("the hub is gone")
-			}
+			change(240 * factor)
 			before := size(b, path)
 			b.StartTimer()
 			out, took, rss := timed(b, benchCommand(b, "pull", url, path))
