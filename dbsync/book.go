@@ -68,18 +68,27 @@ func (m *merger) book(ctx context.Context) error {
 	return err
 }
 
-// analyze refreshes the planner's statistics of the tables of which a tenth changed, as
-// autovacuum would, but before the hub asks. A load is done without it.
+// analyze refreshes the planner's statistics of the tables of which a tenth changed, and of the
+// lists of what was placed there, as autovacuum would, but before the hub or the next load asks. A load is done without it.
 func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 	for _, r := range m.rep.Relations {
-		var rows float64
-		err := conn.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, q(r.Relation)).Scan(&rows)
-		if err == nil && float64(r.Inserted+r.Updated+r.Revoked+r.Unrevoked+r.Deleted) > 50+rows/10 {
-			_, err = conn.Exec(ctx, "ANALYZE "+q(r.Relation))
+		tables := []string{q(r.Relation)}
+		switch known := relation.Get(r.Relation); {
+		case known != nil && keyed(known):
+			tables = append(tables, placedKeys(known))
+		case r.Relation == "build":
+			tables = append(tables, "kojisnap.placed", "kojisnap.placed_volume")
 		}
-		if err != nil {
-			m.opt.Log.WarnContext(ctx, "analyze", "relation", r.Relation, "err", err)
-			return
+		for _, table := range tables {
+			var rows float64
+			err := conn.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, table).Scan(&rows)
+			if err == nil && float64(r.Inserted+r.Updated+r.Revoked+r.Unrevoked+r.Deleted) > 50+rows/10 {
+				_, err = conn.Exec(ctx, "ANALYZE "+table)
+			}
+			if err != nil {
+				m.opt.Log.WarnContext(ctx, "analyze", "table", table, "err", err)
+				return
+			}
 		}
 	}
 }

@@ -127,7 +127,7 @@ CREATE TABLE kojisnap.overlay_file (one boolean PRIMARY KEY DEFAULT true CHECK (
 			}
 			fmt.Fprintf(&b, "%s %s NOT NULL", q(k), sqlType(r.Columns[r.Index(k)].Type))
 		}
-		b.WriteString(");\n")
+		fmt.Fprintf(&b, ", PRIMARY KEY (%s));\n", list("", r.Key))
 	}
 	return b.String()
 }
