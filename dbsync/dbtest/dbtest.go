@@ -142,13 +142,20 @@ func makeTemplate(dsn, name, kind string) error {
 			next()
 		}
 		db := withDatabase(dsn, name)
-		if err := execSQL(db, kojiprod.SchemaSQL(kind == "fresh")); err != nil {
+		if err := execSQL(db, kojiprod.SchemaSQL(kind != "production")); err != nil {
 			return fmt.Errorf("schema of Koji: %w", err)
 		}
-		if kind == "production" {
+		var release int
+		switch {
+		case kind == "production":
 			return fill(db)
+		case kind == "fresh":
+			return nil
 		}
-		return nil
+		if _, err := fmt.Sscanf(kind, "release%d", &release); err != nil {
+			return err
+		}
+		return execSQL(db, Downgrade(release))
 	}()
 	templates[name] = err
 	return err
