@@ -155,7 +155,7 @@ func makeTemplate(dsn, name, kind string) error {
 		if _, err := fmt.Sscanf(kind, "release%d", &release); err != nil {
 			return err
 		}
-		return execSQL(db, Downgrade(release))
+		return execSQL(db, downgrade(release, true))
 	}()
 	templates[name] = err
 	return err

@@ -23,13 +23,26 @@ func Release(t testing.TB, release int) string {
 	return clone(t, fmt.Sprintf("release%d", release))
 }
 
-// Downgrade is SQL that makes a database of Koji 1.37 one of 1.release. Rows that the older
-// schema cannot hold go.
-func Downgrade(release int) string {
+// ProductionOf makes a database with the rows of package kojiprod as a Koji 1.release holds them:
+// without drafts, blocked extras and columns that came later.
+func ProductionOf(t testing.TB, release int) string {
+	t.Helper()
+	dsn := Production(t)
+	Exec(t, dsn, downgrade(release, false))
+	return dsn
+}
+
+// downgrade is SQL that makes a database of Koji 1.37 one of 1.release. Rows that the older schema
+// cannot hold go.
+func downgrade(release int, fresh bool) string {
 	var b strings.Builder
 	for _, d := range slices.Backward(differences) {
-		if d.release > release {
-			b.WriteString(d.undo)
+		if d.release <= release {
+			break
+		}
+		b.WriteString(d.undo)
+		if fresh {
+			b.WriteString(d.seeds)
 		}
 	}
 	return b.String()
@@ -52,8 +65,9 @@ func Upgrade(from, to int) string {
 // difference is what a release changed in the schema of the one before it.
 type difference struct {
 	release int
-	do      string // in a database in use
-	undo    string // in one of this release; seeds as a fresh one of the release before has them
+	do      string // in a database of the release before
+	undo    string // in one of this release
+	seeds   string // also, where nothing refers to the seeds: those that the one before has when it is new
 }
 
 // differences are those of koji-facts, in order. 1.27 and 1.29 changed nothing.
@@ -74,7 +88,7 @@ var differences = []difference{
 		ALTER TABLE build_reservations ALTER created TYPE timestamp;
 		DROP INDEX sessions_active_and_recent;
 		CREATE INDEX sessions_active_and_recent ON sessions (expired, master, update_time) WHERE expired IS NOT true AND master IS NULL;
-		` + eventTime("timestamp")},
+		` + eventTime("timestamp"), ``},
 	{23, `
 		ALTER TABLE tag_extra ALTER value DROP NOT NULL;
 		CREATE TABLE proton_queue (id serial PRIMARY KEY, created_ts timestamptz DEFAULT now(), address text NOT NULL, props json NOT NULL, body json NOT NULL);
@@ -82,22 +96,25 @@ var differences = []difference{
 		DELETE FROM tag_extra WHERE value IS NULL;
 		ALTER TABLE tag_extra ALTER value SET NOT NULL;
 		DROP TABLE proton_queue;
-		DROP INDEX task_by_no_parent_state_method;`},
-	{24, `ALTER TABLE tag_external_repos ADD arches text;`, `ALTER TABLE tag_external_repos DROP arches;`},
-	{25, `ALTER TABLE repo ADD task_id integer REFERENCES task (id);`, `ALTER TABLE repo DROP task_id;`},
+		DROP INDEX task_by_no_parent_state_method;`, ``},
+	{24, `ALTER TABLE tag_external_repos ADD arches text;`, `ALTER TABLE tag_external_repos DROP arches;`, ``},
+	{25, `ALTER TABLE repo ADD task_id integer REFERENCES task (id);`, `ALTER TABLE repo DROP task_id;`, ``},
 	{26, `ALTER TABLE channels ADD description text, ADD enabled boolean NOT NULL DEFAULT true, ADD comment text;`,
-		`ALTER TABLE channels DROP description, DROP enabled, DROP comment;`},
+		`ALTER TABLE channels DROP description, DROP enabled, DROP comment;`, ``},
 	{28, `ALTER TABLE permissions ADD description text;
 		UPDATE permissions SET description = 'about ' || name;`,
-		// A fresh schema had a permission "build" until then: the seeds behind it had other ids.
-		`ALTER TABLE permissions DROP description;
-		` + insertSeed("permissions", 3, "name", "'build'")},
+		`ALTER TABLE permissions DROP description;`,
+		// There was a permission "build" until then: the seeds behind it had other ids.
+		`UPDATE permissions SET id = id + 1000 WHERE id >= 3;
+		UPDATE permissions SET id = id - 999 WHERE id > 1000;
+		INSERT INTO permissions VALUES (3, 'build');
+		SELECT setval('permissions_id_seq', max(id)) FROM permissions;`},
 	{30, `ALTER TABLE archivetypes ADD compression_type text;
 		UPDATE archivetypes SET compression_type = 'zip' WHERE name IN ('jar', 'zip');
 		UPDATE archivetypes SET compression_type = 'tar' WHERE name = 'tar';`,
-		`ALTER TABLE archivetypes DROP compression_type;`},
+		`ALTER TABLE archivetypes DROP compression_type;`, ``},
 	{31, `CREATE INDEX rpminfo_filename ON rpminfo ((name || '-' || version || '-' || release || '.' || arch || '.rpm')) INCLUDE (id);`,
-		`DROP INDEX rpminfo_filename;`},
+		`DROP INDEX rpminfo_filename;`, ``},
 	{32, `
 		UPDATE archivetypes SET extensions = 'vhdx.gz vhdx.xz' WHERE name = 'vhdx-compressed';
 		ALTER TABLE sessions ADD closed boolean NOT NULL DEFAULT false, DROP CONSTRAINT exclusive_expired_sane;
@@ -105,10 +122,10 @@ var differences = []difference{
 		CREATE TABLE rpm_checksum (rpm_id integer NOT NULL REFERENCES rpminfo (id), sigkey text NOT NULL, checksum text NOT NULL UNIQUE,
 			checksum_type smallint NOT NULL, PRIMARY KEY (rpm_id, sigkey, checksum_type));
 		CREATE INDEX rpm_checksum_rpm_id ON rpm_checksum (rpm_id);`, `
-		UPDATE archivetypes SET extensions = 'vhd.gz vhd.xz' WHERE name = 'vhdx-compressed';
 		ALTER TABLE sessions DROP closed;
 		ALTER TABLE sessions ADD CONSTRAINT exclusive_expired_sane CHECK (expired IS FALSE OR exclusive IS NULL);
-		DROP TABLE rpm_checksum;`},
+		DROP TABLE rpm_checksum;`,
+		`UPDATE archivetypes SET extensions = 'vhd.gz vhd.xz' WHERE name = 'vhdx-compressed';`},
 	{33, `
 		ALTER TABLE sessions ADD renew_time timestamptz;
 		ALTER TABLE host ADD update_time timestamptz;
@@ -117,8 +134,7 @@ var differences = []difference{
 		` + newTypes("checksum", "changes", "packages", "verified"), `
 		ALTER TABLE sessions DROP renew_time;
 		ALTER TABLE host DROP update_time;
-		DROP TABLE locks;
-		` + noTypes("checksum", "changes", "packages", "verified")},
+		DROP TABLE locks;`, noTypes("checksum", "changes", "packages", "verified")},
 	{34, `
 		CREATE TABLE scheduler_task_runs (id serial PRIMARY KEY, task_id integer NOT NULL REFERENCES task (id), host_id integer NOT NULL REFERENCES host (id),
 			active boolean NOT NULL DEFAULT true, create_time timestamptz NOT NULL DEFAULT now());
@@ -145,12 +161,19 @@ var differences = []difference{
 		CREATE UNIQUE INDEX rpminfo_unique_nvra_not_draft ON rpminfo (name, version, release, arch, external_repo_id) WHERE draft IS NOT TRUE;`, `
 		DROP TABLE scheduler_task_runs, scheduler_host_data, scheduler_sys_data, scheduler_task_refusals, scheduler_log_messages;
 		DELETE FROM locks WHERE name = 'scheduler';
-		DELETE FROM permissions WHERE name = 'draft-promoter';
+		DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE draft);
+		DELETE FROM rpm_checksum WHERE rpm_id IN (SELECT id FROM rpminfo WHERE draft);
+		DELETE FROM rpminfo WHERE draft;
+		DELETE FROM tag_listing WHERE build_id IN (SELECT id FROM build WHERE draft);
+		DELETE FROM build_types WHERE build_id IN (SELECT id FROM build WHERE draft);
+		DELETE FROM build WHERE draft;
 		ALTER TABLE rpminfo DROP draft;
 		DROP INDEX IF EXISTS rpminfo_unique_nvra_not_draft;
 		ALTER TABLE build DROP draft, DROP promotion_time, DROP promoter;
 		ALTER TABLE rpminfo ADD CONSTRAINT rpminfo_build_id_fkey FOREIGN KEY (build_id) REFERENCES build (id),
-			ADD CONSTRAINT rpminfo_unique_nvra UNIQUE (name, version, release, arch, external_repo_id);`},
+			ADD CONSTRAINT rpminfo_unique_nvra UNIQUE (name, version, release, arch, external_repo_id);`,
+		`DELETE FROM permissions WHERE name = 'draft-promoter';
+		SELECT setval('permissions_id_seq', max(id)) FROM permissions;`},
 	{35, `
 		ALTER TABLE repo ADD creation_time timestamptz DEFAULT now(), ADD state_time timestamptz DEFAULT now(),
 			ADD begin_event integer REFERENCES events (id), ADD end_event integer REFERENCES events (id), ADD opts jsonb, ADD custom_opts jsonb;
@@ -170,9 +193,9 @@ var differences = []difference{
 		DROP TABLE repo_queue, external_repo_data;
 		ALTER TABLE repo DROP creation_time, DROP state_time, DROP begin_event, DROP end_event, DROP opts, DROP custom_opts;
 		DELETE FROM locks WHERE name = 'repo-queue';
-		DROP INDEX rpminfo_nvra;`},
-	{36, newTypes("erofs", "erofs-compressed", "squashfs", "squashfs-compressed"), noTypes("erofs", "erofs-compressed", "squashfs", "squashfs-compressed")},
-	{37, newTypes("wsl"), noTypes("wsl")},
+		DROP INDEX rpminfo_nvra;`, ``},
+	{36, newTypes("erofs", "erofs-compressed", "squashfs", "squashfs-compressed"), ``, noTypes("erofs", "erofs-compressed", "squashfs", "squashfs-compressed")},
+	{37, newTypes("wsl"), ``, noTypes("wsl")},
 }
 
 // eventTime makes the function get_event_time, which gives the type that events.time has.
@@ -190,12 +213,4 @@ func newTypes(names ...string) string {
 func noTypes(names ...string) string {
 	return fmt.Sprintf(`DELETE FROM archivetypes WHERE name = ANY('{%s}');
 		SELECT setval('archivetypes_id_seq', max(id)) FROM archivetypes;`, strings.Join(names, ","))
-}
-
-// insertSeed puts a row between the seeds of a table to which nothing refers yet.
-func insertSeed(table string, id int, columns, values string) string {
-	return fmt.Sprintf(`UPDATE %[1]s SET id = id + 1000 WHERE id >= %[2]d;
-		UPDATE %[1]s SET id = id - 999 WHERE id > 1000;
-		INSERT INTO %[1]s (id, %[3]s) VALUES (%[2]d, %[4]s);
-		SELECT setval('%[1]s_id_seq', max(id)) FROM %[1]s;`, table, id, columns, values)
 }

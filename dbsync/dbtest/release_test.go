@@ -2,6 +2,8 @@ package dbtest_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
@@ -73,4 +75,21 @@ func shape(t testing.TB, dsn string) map[string]bool {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestProductionOf: what a release's production has are its own tables and columns.
+func TestProductionOf(t *testing.T) {
+	for _, n := range []int{dbtest.OldestRelease, 26, 33} {
+		want, got := shape(t, dbtest.Release(t, n)), shape(t, dbtest.ProductionOf(t, n))
+		for s := range want {
+			if !got[s] && s != "permissions build" {
+				t.Errorf("1.%d: production lacks %s", n, s)
+			}
+		}
+		for s := range got {
+			if kind, _, _ := strings.Cut(s, " "); !want[s] && slices.Contains([]string{"column", "constraint", "CREATE", "function"}, kind) {
+				t.Errorf("1.%d: production has %s", n, s)
+			}
+		}
+	}
 }
