@@ -166,6 +166,10 @@ func (p *puller) convert(name string, r hub.Value) ([][]byte, error) {
 		if c.Since > 0 && !p.version.AtLeast(1, int(c.Since)) {
 			v = hub.Value{} // an older hub does not have it, whatever it sends
 		}
+		if c.MissingOf != nil {
+			older := c.Older(string(row[t.rel.Index("name")]))
+			c = &older
+		}
 		out, null, err := appendColumn(buf, c, v)
 		if err != nil {
 			return nil, fmt.Errorf("%s.%s: %w, in the row %s", name, c.Name, err, describeRow(r))

@@ -17,7 +17,7 @@ var all = []*Relation{
 	{Name: "btype", Key: id, Unique: uniqueName, Columns: []Column{key("id"), text("name")}},
 	{Name: "archivetypes", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{
 		key("id"), text("name"), text("description"), text("extensions"),
-		null(text("compression_type")).since(30, `\N`)}},
+		null(text("compression_type")).since(30, `\N`).of(compressionTypes)}},
 	{Name: "package", Key: id, Unique: uniqueName, Columns: []Column{key("id"), text("name")}},
 	{Name: "tag", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{key("id"), text("name")}},
 	{Name: "build_target", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{key("id"), text("name")}},
@@ -96,6 +96,9 @@ var all = []*Relation{
 		ref("archive_id", "archiveinfo"), ref("component_id", "archiveinfo")}},
 }
 
+// compressionTypes are those that Koji 1.30 gave to the types of archives that there were.
+var compressionTypes = map[string]string{"jar": "zip", "zip": "zip", "tar": "tar"}
+
 var (
 	id         = []string{"id"}
 	uniqueName = [][]string{{"name"}}
@@ -127,3 +130,4 @@ func (c Column) since(minor Release, missing string) Column {
 	c.Since, c.Missing = minor, missing
 	return c
 }
+func (c Column) of(names map[string]string) Column { c.MissingOf = names; return c }

@@ -33,9 +33,19 @@ type Column struct {
 	External bool
 
 	// Since is the Koji release that brought the column, zero for before 1.21.
-	// Missing is the COPY text that stands for it where a hub or a database is older.
-	Since   Release
-	Missing string
+	// Missing is the COPY text that stands for it where a hub or a database is older,
+	// MissingOf, if not nil, another one for rows of those names.
+	Since     Release
+	Missing   string
+	MissingOf map[string]string
+}
+
+// Older returns the column as it is to be read for the row of a name that an older hub sent.
+func (c Column) Older(name string) Column {
+	if text, ok := c.MissingOf[name]; ok {
+		c.Missing = text
+	}
+	return c
 }
 
 // Release is a Koji release's minor number: 34 is Koji 1.34.
