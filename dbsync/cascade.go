@@ -22,25 +22,27 @@ func (m *merger) cascade(ctx context.Context, table, ids string) (int64, error) 
 	return m.deleteRows(ctx, table, "id", list)
 }
 
-// deleteRows deletes the rows whose column holds one of the ids, children first.
+// deleteRows deletes the rows whose column holds one of the ids, children first. Where rows have no
+// id of their own, their children refer to them by what they refer to.
 func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int32) (int64, error) {
+	own, key := ids, column
 	if _, ok := m.schema.column(table, "id"); ok {
 		rows, err := m.tx.Query(ctx, expand("SELECT id FROM {t} WHERE {c} = ANY($1)", "t", q(table), "c", q(column)), pgx.QueryExecModeExec, ids)
 		if err != nil {
 			return 0, err
 		}
-		own, err := pgx.CollectRows(rows, pgx.RowTo[int32])
-		if err != nil || len(own) == 0 {
+		key = "id"
+		if own, err = pgx.CollectRows(rows, pgx.RowTo[int32]); err != nil || len(own) == 0 {
 			return 0, err
 		}
-		keys, err := referencing(ctx, m.tx, table)
-		if err != nil {
+	}
+	keys, err := referencing(ctx, m.tx, table, key)
+	if err != nil {
+		return 0, err
+	}
+	for _, k := range keys {
+		if _, err := m.deleteRows(ctx, k.name, k.column, own); err != nil {
 			return 0, err
-		}
-		for _, k := range keys {
-			if _, err := m.deleteRows(ctx, k.name, k.column, own); err != nil {
-				return 0, err
-			}
 		}
 	}
 	if table == "tag_listing" {

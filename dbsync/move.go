@@ -64,7 +64,7 @@ func (i *initer) move(ctx context.Context, r *relation.Relation) error {
 		"t", table, "into", join(into), "from", join(from))); err != nil {
 		return err
 	}
-	keys, err := referencing(ctx, i.tx, r.Name)
+	keys, err := referencing(ctx, i.tx, r.Name, "id")
 	if err != nil {
 		return err
 	}
@@ -85,8 +85,8 @@ type reference struct {
 	column string
 }
 
-// referencing returns the columns that foreign keys, simple and composite, bind to a table's id.
-func referencing(ctx context.Context, db querier, table string) ([]reference, error) {
+// referencing returns the columns that foreign keys, simple and composite, bind to a table's column.
+func referencing(ctx context.Context, db querier, table, column string) ([]reference, error) {
 	rows, err := db.Query(ctx, `
 		SELECT c.conrelid::regclass::text, r.relname, a.attname
 		FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid,
@@ -94,8 +94,8 @@ func referencing(ctx context.Context, db querier, table string) ([]reference, er
 			JOIN pg_attribute a ON a.attnum = k.child
 			JOIN pg_attribute p ON p.attnum = k.parent
 		WHERE c.contype = 'f' AND c.confrelid = $1::text::regclass AND a.attrelid = c.conrelid AND p.attrelid = c.confrelid
-			AND p.attname = 'id'
-		ORDER BY 1, 3`, pgx.QueryExecModeExec, q(table))
+			AND p.attname = $2
+		ORDER BY 1, 3`, pgx.QueryExecModeExec, q(table), column)
 	if err != nil {
 		return nil, err
 	}

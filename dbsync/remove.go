@@ -97,13 +97,23 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 	if n == 0 {
 		return nil
 	}
-	keys, err := referencing(ctx, m.tx, r.Name)
+	keys, err := referencing(ctx, m.tx, r.Name, "id")
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
 		own := ""
 		if child := relation.Get(k.name); child != nil {
+			// Old leftovers (image_listing) refer to the children.
+			further, err := referencing(ctx, m.tx, k.name, k.column)
+			if err != nil {
+				return err
+			}
+			for _, f := range further {
+				if err := m.spare(ctx, r, f, ""); err != nil {
+					return err
+				}
+			}
 			if m.mark.Adopted {
 				continue // they are all taken for production's
 			}
@@ -111,13 +121,19 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 		} else if k.name == "rpm_checksum" {
 			continue // a cache, which goes along
 		}
-		if _, err := m.exec(ctx, r, `WITH d AS (DELETE FROM ks_del d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id)
-			INSERT INTO ks_kept SELECT DISTINCT {r}, 'id=' || id, {what} FROM d`,
-			"c", k.table, "col", q(k.column), "what", lit("production deleted it, but staging's "+k.name+" refers to it")); err != nil {
+		if err := m.spare(ctx, r, k, own); err != nil {
 			return err
 		}
 	}
 	_, err = m.exec(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT t.build_id FROM {t} t JOIN ks_del d ON d.relation = {r} AND d.id = t.id WHERE t.build_id IS NOT NULL`)
+	return err
+}
+
+// spare keeps those rows in spite of their doom to which a column refers in rows that meet own.
+func (m *merger) spare(ctx context.Context, r *relation.Relation, k reference, own string) error {
+	_, err := m.exec(ctx, r, `WITH d AS (DELETE FROM ks_del d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id)
+		INSERT INTO ks_kept SELECT DISTINCT {r}, 'id=' || id, {what} FROM d`,
+		"c", k.table, "col", q(k.column), "what", lit("production deleted it, but staging's "+k.name+" refers to it"))
 	return err
 }
 
