@@ -148,8 +148,9 @@ func (m *merger) fit(ctx context.Context) error {
 			have, ok := m.schema.column(r.Name, c.Name)
 			var err error
 			switch {
-			case !ok && r.Name == "build" && c.Name == "draft":
-				err = m.leaveOut(ctx, r, leave{where: "s.draft", reason: `'a draft build: the tables are older than Koji 1.34'`})
+			case !ok && c.Name == "draft":
+				// Also the rpms at once: their names may be those of rpms that are no drafts.
+				err = m.leaveOut(ctx, r, leave{where: "s.draft", reason: `'of a draft build: the tables are older than Koji 1.34'`})
 			case ok && have.notNull && c.Null:
 				err = m.leaveOut(ctx, r, leave{where: "s." + q(c.Name) + " IS NULL",
 					reason: lit("column " + c.Name + " cannot be NULL here: the tables are older than production's")})
