@@ -2,7 +2,6 @@ package dbsync
 
 import (
 	"context"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,21 +20,11 @@ func (m *merger) scope() []int32 {
 // holdsSnapshot reports whether this very snapshot was the last one loaded for each of its
 // tags, with nothing put aside and into the columns that the tables have now.
 func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
-	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside) FROM kojisnap.tag
-		WHERE tag_id = ANY($1) AND snapshot = $3`, pgx.QueryExecModeExec, m.scope(), len(m.scope()), m.snap.ID).Scan(&same)
-	if err != nil || !same || len(m.scope()) == 0 {
-		return false, err
-	}
-	for _, r := range relation.All() {
-		if !r.InPlace {
-			continue
-		}
-		cols, err := m.placedColumns(ctx, r)
-		if err != nil || strings.Join(cols, " ") != strings.Join(m.hashed(r), " ") {
-			return false, err
-		}
-	}
-	return true, nil
+	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside)
+			AND EXISTS (SELECT FROM kojisnap.load WHERE snapshot = $3 AND columns = $4)
+		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`,
+		pgx.QueryExecModeExec, m.scope(), len(m.scope()), m.snap.ID, m.columns()).Scan(&same)
+	return same && len(m.scope()) > 0, err
 }
 
 // book records what was loaded.

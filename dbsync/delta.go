@@ -49,11 +49,16 @@ func (m *merger) findBase(ctx context.Context) error {
 	return nil
 }
 
-// columns identifies the columns that loads write, of all relations.
+// columns identifies the columns that this load brings, of all relations, and what they can hold.
+// Rows that were loaded with others have to be looked at again, though production did not change
+// them: staging's tables were upgraded, or production's hub.
 func (m *merger) columns() string {
 	h := sha256.New()
 	for _, r := range relation.All() {
-		fmt.Fprintln(h, r.Name, strings.Join(m.usable(r), " "))
+		for _, name := range m.given(r) {
+			c, _ := m.schema.column(r.Name, name)
+			fmt.Fprintln(h, r.Name, name, c.notNull)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -116,6 +116,12 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if err := m.schema.checkKoji(here.Database); err != nil {
 		return err
 	}
+	if m.schema.localTimes() {
+		// They are what the hub, whose sessions have the database's own time zone, takes for the time.
+		if _, err := m.tx.Exec(ctx, "SET LOCAL TimeZone TO DEFAULT"); err != nil {
+			return err
+		}
+	}
 	if m.mark, err = readMark(ctx, m.tx); err != nil {
 		return err
 	}

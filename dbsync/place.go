@@ -103,7 +103,7 @@ func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 	}
-	set := without(m.usable(r), r.Key...)
+	set := without(m.given(r), r.Key...)
 	switch r.Name {
 	case "build":
 		set = without(set, "volume_id") // repoint decides

@@ -16,6 +16,7 @@ type column struct {
 	name       string
 	notNull    bool
 	hasDefault bool
+	local      bool // a timestamp without a time zone, as before Koji 1.22
 }
 
 // schema is what the staging database's catalogue says of Koji's tables.
@@ -32,7 +33,7 @@ var others = []string{"user_perms", "user_groups", "user_krb_principals", "cg_us
 // readSchema reads the catalogue of the schema that holds Koji's tables.
 func readSchema(ctx context.Context, q querier) (*schema, error) {
 	rows, err := q.Query(ctx, `
-		SELECT n.nspname, c.relname, a.attname, a.attnotnull, a.atthasdef OR a.attidentity <> ''
+		SELECT n.nspname, c.relname, a.attname, a.attnotnull, a.atthasdef OR a.attidentity <> '', a.atttypid = 'timestamp'::regtype
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 			JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		WHERE c.relkind IN ('r', 'p')
@@ -45,7 +46,7 @@ func readSchema(ctx context.Context, q querier) (*schema, error) {
 	s := &schema{tables: map[string][]column{}}
 	var table string
 	var c column
-	_, err = pgx.ForEachRow(rows, []any{&s.namespace, &table, &c.name, &c.notNull, &c.hasDefault}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&s.namespace, &table, &c.name, &c.notNull, &c.hasDefault, &c.local}, func() error {
 		s.tables[table] = append(s.tables[table], c)
 		return nil
 	})
@@ -81,21 +82,33 @@ func (s *schema) column(table, name string) (column, bool) {
 	return s.tables[table][i], true
 }
 
-// release returns the Koji release whose schema this is at least, by the columns that
-// releases added.
+// added are columns by which schemas can be told apart, newest first.
+var added = []struct {
+	release       relation.Release
+	table, column string
+}{
+	{35, "repo_queue", "id"}, {34, "build", "draft"}, {33, "host", "update_time"}, {32, "rpm_checksum", "rpm_id"},
+	{30, "archivetypes", "compression_type"}, {28, "permissions", "description"}, {26, "channels", "enabled"},
+	{25, "repo", "task_id"}, {24, "tag_external_repos", "arches"}, {23, "proton_queue", "id"},
+}
+
+// release returns the Koji release whose schema this is at least.
 func (s *schema) release() relation.Release {
-	if _, ok := s.tables["repo_queue"]; ok {
-		return 35
-	}
-	newest := relation.Release(21)
-	for _, r := range relation.All() {
-		for _, c := range r.Columns {
-			if _, ok := s.column(r.Name, c.Name); ok && c.Since > newest {
-				newest = c.Since
-			}
+	for _, a := range added {
+		if _, ok := s.column(a.table, a.column); ok {
+			return a.release
 		}
 	}
-	return newest
+	if s.localTimes() {
+		return 21
+	}
+	return 22
+}
+
+// localTimes reports whether the tables keep times without a time zone, in that of the database.
+func (s *schema) localTimes() bool {
+	c, _ := s.column("events", "time")
+	return c.local
 }
 
 // checkFits refuses a schema that rows of the catalogue cannot go into, and returns notes on
@@ -117,7 +130,37 @@ func (s *schema) checkFits() (notes []string, err error) {
 			notes = append(notes, fmt.Sprintf("column %s.%s is new to this kojisnap: loaded rows get its default", r.Name, c.name))
 		}
 	}
+	for table, known := range written {
+		for _, c := range s.tables[table] {
+			if c.notNull && !c.hasDefault && !slices.Contains(known, c.name) {
+				return nil, fmt.Errorf("column %s.%s is new to this kojisnap and has no default: the schema is newer than it can load", table, c.name)
+			}
+		}
+	}
 	return notes, nil
+}
+
+// written are the columns of tables outside the catalogue that loads give values to.
+var written = map[string][]string{
+	"tag_updates":         {"tag_id", "update_event", "updater_id", "update_type"},
+	"user_krb_principals": {"user_id", "krb_principal"},
+	"user_perms":          {"user_id", "perm_id", "create_event", "creator_id"},
+	"cg_users":            {"cg_id", "user_id", "create_event", "creator_id"},
+	"host":                {"user_id", "name"},
+	"host_config":         {"host_id", "arches", "capacity", "create_event", "creator_id"},
+	"host_channels":       {"host_id", "channel_id", "create_event", "creator_id"},
+}
+
+// given are the usable columns that production's hub has. Those that it was too old for are
+// defaults in the snapshot: a new row gets them, what a row holds stays.
+func (m *merger) given(r *relation.Relation) []string {
+	var out []string
+	for _, name := range m.usable(r) {
+		if m.snap.Manifest.Has(r.Columns[r.Index(name)]) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // columns returns the catalogue's columns that the staging table has too.

@@ -56,9 +56,18 @@ func assign(alias string, cols []string) string {
 }
 
 // hashOf is the hash of a row's columns that kojisnap.placed keeps. It depends on the session's
-// TimeZone and DateStyle, which every transaction here sets.
+// DateStyle, which every transaction here sets, but not on whether times have a zone: only
+// since Koji 1.22 they do.
 func hashOf(alias string, cols []string) string {
-	return "md5(ROW(" + list(alias, cols) + ")::text)::uuid"
+	exprs := make([]string, len(cols))
+	build := relation.Get("build") // of the relations that have hashes only this one has times
+	for i, name := range cols {
+		exprs[i] = alias + "." + q(name)
+		if at := build.Index(name); at >= 0 && build.Columns[at].Type == relation.Time {
+			exprs[i] += "::timestamptz AT TIME ZONE 'UTC'"
+		}
+	}
+	return "md5(ROW(" + join(exprs) + ")::text)::uuid"
 }
 
 // keyText is a row's key for people: "create_event=7 build_id=3".

@@ -109,7 +109,7 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 	}
 	c.Unrevoked += n
 	// An older hub or schema may have kept a column from an earlier load.
-	if payload := without(m.usable(r), slices.Concat(r.Key, versionColumns)...); len(payload) > 0 {
+	if payload := without(m.given(r), slices.Concat(r.Key, versionColumns)...); len(payload) > 0 {
 		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+touches(r),
 			"set", assign("s", payload), "differ", differ("t", "s", payload))
 		if err != nil {

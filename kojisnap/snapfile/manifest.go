@@ -46,6 +46,16 @@ type Manifest struct {
 	Totals    Totals     `json:"totals"`
 }
 
+// Has reports whether the hub was of a Koji that has the column. Of one that was older, the
+// snapshot has a default for it.
+func (m *Manifest) Has(c relation.Column) bool {
+	var major, minor int
+	if _, err := fmt.Sscanf(m.KojiVersion, "%d.%d", &major, &minor); err != nil {
+		return true
+	}
+	return major > 1 || relation.Release(minor) >= c.Since
+}
+
 // Scope says what was asked for, and what that came to.
 type Scope struct {
 	Tags []string `json:"tags"` // as asked for, sorted
