@@ -34,7 +34,12 @@ type staging struct {
 // newStaging makes a fresh one, runs statements before it is marked, and marks it.
 func newStaging(t testing.TB, before ...string) *staging {
 	t.Helper()
-	dsn := dbtest.Fresh(t)
+	return stagingOn(t, dbtest.Fresh(t), before...)
+}
+
+// stagingOn is newStaging with a database that is there.
+func stagingOn(t testing.TB, dsn string, before ...string) *staging {
+	t.Helper()
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn), events: "0"}
 	for _, sql := range before {
 		s.exec(sql)
@@ -153,14 +158,19 @@ func (s *staging) own() map[string][]string {
 	return out
 }
 
-// check compares all of production's rows in the database with the world's view, ids mapped
-// as kojisnap.idmap says. Volumes are not compared.
+// check compares all of production's rows in the database with the world's view.
 func (s *staging) check(w *world, sh shot) {
 	s.t.Helper()
 	if sh.event == 0 {
 		sh.event = w.last()
 	}
-	view := w.view(sh)
+	s.checkView(w.view(sh), dbtest.NewestRelease)
+}
+
+// checkView compares the columns that a Koji 1.release has, ids mapped as kojisnap.idmap says.
+// Volumes are not compared.
+func (s *staging) checkView(view map[string][]row, release relation.Release) {
+	s.t.Helper()
 	idmap, mine := map[string]string{}, map[string]bool{}
 	for _, l := range s.dump("SELECT relation, prod_id, staging_id, made FROM kojisnap.idmap") {
 		if f := strings.Split(l, "\t"); len(f) == 4 {
@@ -172,13 +182,14 @@ func (s *staging) check(w *world, sh shot) {
 		if r.Name == "volume" {
 			continue
 		}
+		columns := slices.DeleteFunc(slices.Clone(r.Columns), func(c relation.Column) bool { return c.Name == "volume_id" || c.Since > release })
 		var want []string
 		for _, x := range view[r.Name] {
 			if mine[r.Name+" "+x.get("id")] {
 				continue // the row is staging's own
 			}
 			var f []string
-			for _, c := range r.Columns {
+			for _, c := range columns {
 				v := `\N`
 				if x[c.Name] != nil && !c.External {
 					v = *x[c.Name]
@@ -190,9 +201,6 @@ func (s *staging) check(w *world, sh shot) {
 				if m, ok := idmap[ref+" "+v]; ok {
 					v = m
 				}
-				if c.Name == "volume_id" {
-					continue
-				}
 				f = append(f, string(bytes.TrimSuffix(snapfile.AppendLine(nil, [][]byte{[]byte(v)}), []byte("\n"))))
 				if v == `\N` {
 					f[len(f)-1] = v
@@ -200,7 +208,14 @@ func (s *staging) check(w *world, sh shot) {
 			}
 			want = append(want, strings.Join(f, "\t"))
 		}
-		cols := slices.DeleteFunc(r.ColumnNames(), func(c string) bool { return c == "volume_id" })
+		var cols []string
+		for _, c := range columns {
+			name := `"` + c.Name + `"`
+			if c.Type == relation.Time { // before Koji 1.22 in the zone of the database
+				name = "(" + name + "::timestamptz AT TIME ZONE 'UTC')::text || '+00'"
+			}
+			cols = append(cols, name)
+		}
 		where := "true"
 		switch {
 		case r.Named():

@@ -3,6 +3,7 @@ package dbsync_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,6 +26,8 @@ type world struct {
 	rows   map[string][]row
 	store  *memory
 	parent int64 // the event of the snapshot before
+
+	version string // of Koji; "" is 1.35.3
 }
 
 // row is by column name; nil is NULL.
@@ -172,7 +175,7 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 	for _, rel := range s.none {
 		leftOut = append(leftOut, snapfile.LeftOut{Relation: rel, Row: "all", Reason: "not well-formed"})
 	}
-	man := &snapfile.Manifest{LeftOut: leftOut, Hub: "https://koji.example.com/kojihub", KojiVersion: "1.35.3", Event: s.event,
+	man := &snapfile.Manifest{LeftOut: leftOut, Hub: "https://koji.example.com/kojihub", KojiVersion: cmp.Or(w.version, "1.35.3"), Event: s.event,
 		EventTime: time.Unix(1800000000+s.event, 0).UTC(), Created: time.Unix(1900000000, 0).UTC(), CreatedBy: "test"}
 	for _, t := range view["tag"] {
 		if s.tags == nil && len(w.activeAt("tag_config", s.event, "tag_id", t.get("id"))) > 0 || slices.Contains(s.tags, t.int("id")) {

@@ -1,0 +1,209 @@
+package dbsync_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/relation"
+)
+
+// later are the columns that releases brought, with what stands for them in a row that an older
+// production had.
+var later = []struct {
+	release          relation.Release
+	relation, column string
+	older            func(r row) *string
+}{
+	{24, "tag_external_repos", "arches", null},
+	{26, "channels", "description", null},
+	{26, "channels", "enabled", func(row) *string { return str("t") }},
+	{26, "channels", "comment", null},
+	{28, "permissions", "description", null},
+	{30, "archivetypes", "compression_type", func(r row) *string {
+		switch r.get("name") {
+		case "jar", "zip":
+			return str("zip")
+		case "tar":
+			return str("tar")
+		}
+		return nil
+	}},
+	{34, "build", "draft", func(row) *string { return str("f") }},
+	{34, "build", "promotion_time", null},
+	{34, "build", "promoter", null},
+	{34, "rpminfo", "draft", func(r row) *string {
+		if r["build_id"] == nil {
+			return nil
+		}
+		return str("f")
+	}},
+}
+
+func null(row) *string { return nil }
+
+// clone copies all rows.
+func (w *world) clone() *world {
+	c := *w
+	c.rows = map[string][]row{}
+	for rel, rows := range w.rows {
+		for _, r := range rows {
+			c.rows[rel] = append(c.rows[rel], maps.Clone(r))
+		}
+	}
+	return &c
+}
+
+// cut takes away the rows that a Koji 1.release cannot hold, and returns the keys of those that
+// are in the last view.
+func (w *world) cut(release relation.Release) (keys []string) {
+	view := w.view(shot{event: w.last()})
+	gone := map[string]func(row) bool{}
+	if release < 34 {
+		drafts, rpms := map[string]bool{}, map[string]bool{}
+		for _, b := range w.all("build", "draft", "t") {
+			drafts[b.get("id")] = true
+		}
+		for _, r := range w.all("rpminfo", "draft", "t") {
+			rpms[r.get("id")] = true
+		}
+		gone["build"] = func(r row) bool { return drafts[r.get("id")] }
+		gone["rpminfo"] = func(r row) bool { return rpms[r.get("id")] }
+		gone["rpmsigs"] = func(r row) bool { return rpms[r.get("rpm_id")] }
+		for _, rel := range []string{"tag_listing", "build_types"} {
+			gone[rel] = func(r row) bool { return drafts[r.get("build_id")] }
+		}
+		gone["permissions"] = func(r row) bool { return r.get("name") == "draft-promoter" }
+	}
+	if release < 23 {
+		gone["tag_extra"] = func(r row) bool { return r["value"] == nil }
+	}
+	for rel, is := range gone {
+		w.rows[rel] = slices.DeleteFunc(w.rows[rel], is)
+		for _, r := range view[rel] {
+			if is(r) {
+				key := rel
+				for _, k := range relation.Get(rel).Key {
+					key += " " + k + "=" + r.get(k)
+				}
+				keys = append(keys, key)
+			}
+		}
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// as is the production as a hub of Koji 1.release gives it.
+func (w *world) as(release relation.Release) *world {
+	c := w.clone()
+	c.version = fmt.Sprintf("1.%d.0", release)
+	c.cut(release)
+	for _, l := range later {
+		if l.release > release {
+			for _, r := range c.rows[l.relation] {
+				r[l.column] = l.older(r)
+			}
+		}
+	}
+	return c
+}
+
+// TestLater: every column that the catalogue says came later is in the table above.
+func TestLater(t *testing.T) {
+	var want, got []string
+	for _, r := range relation.All() {
+		for _, c := range r.Columns {
+			if c.Since > 0 {
+				want = append(want, fmt.Sprint(c.Since, r.Name, c.Name))
+			}
+		}
+	}
+	for _, l := range later {
+		got = append(got, fmt.Sprint(l.release, l.relation, l.column))
+	}
+	sort.Strings(want)
+	sort.Strings(got)
+	diff(t, "later columns", want, got)
+}
+
+// TestGenerations loads productions of all ages into databases of all ages: of each pair at
+// least one is of each age, and one of the oldest, the newest, or that before drafts.
+func TestGenerations(t *testing.T) {
+	stagings, productions := []relation.Release{21, 33, 37}, []relation.Release{21, 29, 35}
+	for staging := relation.Release(dbtest.OldestRelease); staging <= dbtest.NewestRelease; staging++ {
+		for _, production := range []relation.Release{21, 23, 25, 27, 29, 33, 34, 35, 37} {
+			if slices.Contains(stagings, staging) || slices.Contains(productions, production) {
+				t.Run(fmt.Sprintf("production=1.%d/staging=1.%d", production, staging), func(t *testing.T) {
+					t.Parallel()
+					generation(t, production, staging)
+				})
+			}
+		}
+	}
+}
+
+func generation(t *testing.T, production, release relation.Release) {
+	w := newWorld(t).as(production)
+	s := stagingOn(t, dbtest.Release(t, int(release)), admin)
+	before := s.own()
+	snap := w.snapshot(shot{})
+	rep := s.load(snap, dbsync.LoadOptions{})
+	holds := w.clone()
+	out := holds.cut(release)
+	s.checkView(holds.view(shot{event: w.last()}), release)
+	same(t, before, s.own())
+	if got := leftOut(rep); !slices.Equal(got, out) || len(rep.Conflicts)+len(rep.Kept)+len(rep.Overwritten)+len(rep.Notes) > 0 {
+		t.Errorf("left out %q, want %q; report: %+v", got, out, rep)
+	}
+	whole := s.whole()
+	again, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Changed() || again.Skipped != (len(out) == 0) || !slices.Equal(leftOut(again), out) {
+		t.Errorf("the same snapshot again: %+v", again)
+	}
+	after := s.whole()
+	for _, table := range []string{"kojisnap.load", "kojisnap.left_out", "kojisnap.aside"} { // numbers of loads
+		delete(whole, table)
+		delete(after, table)
+	}
+	same(t, whole, after)
+	// Something changes.
+	w.tag(20, w.find("tag", "name", "f42-infra").int("id"))
+	w.find("permissions", "name", "compose-lock")["name"] = str("compose-block")
+	w.find("channels", "name", "heavy")["name"] = str("heaviest")
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	holds = w.clone()
+	holds.cut(release)
+	s.checkView(holds.view(shot{event: w.last()}), release)
+	same(t, before, s.own())
+}
+
+func leftOut(rep *dbsync.LoadReport) (keys []string) {
+	for _, e := range rep.LeftOut {
+		keys = append(keys, e.Relation+" "+e.Key)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// TestReleaseTold: init says which release's schema it found.
+func TestReleaseTold(t *testing.T) {
+	for release := dbtest.OldestRelease; release <= dbtest.NewestRelease; release++ {
+		want := map[int]int{27: 26, 29: 28, 31: 30, 36: 35, 37: 35}[release] // no new column
+		if want == 0 {
+			want = release
+		}
+		rep, err := dbsync.Init(t.Context(), dbtest.Connect(t, dbtest.Release(t, release)), dbsync.InitOptions{Env: "stg", DryRun: true})
+		if err != nil || rep.Release != fmt.Sprintf("1.%d", want) || strings.Contains(fmt.Sprint(rep.Notes), "new") {
+			t.Errorf("1.%d: %+v, %v", release, rep, err)
+		}
+	}
+}
