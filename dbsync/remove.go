@@ -153,6 +153,16 @@ func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 	pairs := []string{"from", m.mayGo(r, "p"), "drop", q("ks_drop_" + r.Name), "keys", list("p", r.Key), "p", placedKeys(r), "skey", equal("s", "p", r.Key),
 		"build", buildOf(r, "p"), "pkey", equal("t", "p", r.Key),
 		"whole", fmt.Sprint(!m.partial(r))}
+	if len(r.Key) == 1 {
+		// What tables that we do not know refer to stays.
+		keys, err := referencing(ctx, m.tx, r.Name, r.Key[0])
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			sql += expand("DELETE FROM {drop} p USING {c} c WHERE c.{col} = p.{key};", "c", k.table, "col", q(k.column), "key", q(r.Key[0]), "drop", "{drop}")
+		}
+	}
 	if _, err := m.exec(ctx, r, sql+`DELETE FROM {p} t USING {drop} p WHERE {pkey}`, pairs...); err != nil {
 		return err
 	}
