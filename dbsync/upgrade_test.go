@@ -125,8 +125,6 @@ func TestUpgradedProduction(t *testing.T) {
 func TestOlderHubSaysNothing(t *testing.T) {
 	w := newWorld(t).as(22)
 	dsn := dbtest.ProductionOf(t, 22)
-	dbtest.Exec(t, dsn, `DELETE FROM permissions WHERE name = 'draft-promoter'`)
-	w.drop("permissions", "name", "draft-promoter")
 	dbtest.Exec(t, dsn, dbtest.Upgrade(22, 37))
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 	if _, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg", Adopt: true,

@@ -161,6 +161,7 @@ var differences = []difference{
 		CREATE UNIQUE INDEX rpminfo_unique_nvra_not_draft ON rpminfo (name, version, release, arch, external_repo_id) WHERE draft IS NOT TRUE;`, `
 		DROP TABLE scheduler_task_runs, scheduler_host_data, scheduler_sys_data, scheduler_task_refusals, scheduler_log_messages;
 		DELETE FROM locks WHERE name = 'scheduler';
+		DELETE FROM permissions WHERE name = 'draft-promoter';
 		DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE draft);
 		DELETE FROM rpm_checksum WHERE rpm_id IN (SELECT id FROM rpminfo WHERE draft);
 		DELETE FROM rpminfo WHERE draft;
@@ -172,8 +173,7 @@ var differences = []difference{
 		ALTER TABLE build DROP draft, DROP promotion_time, DROP promoter;
 		ALTER TABLE rpminfo ADD CONSTRAINT rpminfo_build_id_fkey FOREIGN KEY (build_id) REFERENCES build (id),
 			ADD CONSTRAINT rpminfo_unique_nvra UNIQUE (name, version, release, arch, external_repo_id);`,
-		`DELETE FROM permissions WHERE name = 'draft-promoter';
-		SELECT setval('permissions_id_seq', max(id)) FROM permissions;`},
+		`SELECT setval('permissions_id_seq', max(id)) FROM permissions;`},
 	{35, `
 		ALTER TABLE repo ADD creation_time timestamptz DEFAULT now(), ADD state_time timestamptz DEFAULT now(),
 			ADD begin_event integer REFERENCES events (id), ADD end_event integer REFERENCES events (id), ADD opts jsonb, ADD custom_opts jsonb;
