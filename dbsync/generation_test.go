@@ -132,12 +132,12 @@ func TestLater(t *testing.T) {
 	diff(t, "later columns", want, got)
 }
 
-// TestGenerations loads productions of all ages into databases of all ages: of each pair at
-// least one is of each age, and one of the oldest, the newest, or that before drafts.
+// TestGenerations loads the oldest production and one of today into databases of all ages, and
+// productions of all ages into the oldest database and the newest.
 func TestGenerations(t *testing.T) {
-	stagings, productions := []relation.Release{21, 33, 37}, []relation.Release{21, 29, 35}
+	stagings, productions := []relation.Release{21, 37}, []relation.Release{21, 35}
 	for staging := relation.Release(dbtest.OldestRelease); staging <= dbtest.NewestRelease; staging++ {
-		for _, production := range []relation.Release{21, 23, 25, 27, 29, 33, 34, 35, 37} {
+		for _, production := range []relation.Release{21, 25, 29, 33, 34, 35, 37} {
 			if slices.Contains(stagings, staging) || slices.Contains(productions, production) {
 				t.Run(fmt.Sprintf("production=1.%d/staging=1.%d", production, staging), func(t *testing.T) {
 					t.Parallel()

@@ -11,7 +11,7 @@ import (
 const admin = `
 INSERT INTO users (name, password, status, usertype) VALUES ('stgadmin', 'secret', 0, 0), ('kojira', NULL, 0, 0);
 INSERT INTO user_krb_principals VALUES (1, 'stgadmin@STG.EXAMPLE.COM');
-INSERT INTO user_perms (user_id, perm_id, creator_id) VALUES (1, 1, 1), (2, (SELECT id FROM permissions WHERE name = 'repo'), 1);
+INSERT INTO user_perms (user_id, perm_id, creator_id) VALUES (1, (SELECT id FROM permissions WHERE name = 'admin'), 1), (2, (SELECT id FROM permissions WHERE name = 'repo'), 1);
 INSERT INTO tag (name) VALUES ('stg-sandbox');
 INSERT INTO tag_config (tag_id, arches, creator_id) VALUES (1, 'x86_64', 1);
 INSERT INTO sessions (user_id, hostip) VALUES (1, '127.0.0.1')`
