@@ -207,3 +207,36 @@ func TestReleaseTold(t *testing.T) {
 		}
 	}
 }
+
+// TestDraftsNames: a draft's rpms, which older tables cannot hold, do not take the place of those
+// of the build that has these names, which is out of the scope by then.
+func TestDraftsNames(t *testing.T) {
+	w := newWorld(t)
+	s := stagingOn(t, dbtest.Release(t, 33))
+	s.load(w.snapshot(shot{tags: []int64{2}}), dbsync.LoadOptions{})
+	of := w.find("build", "id", 44)
+	w.add("build", "id", 300, "volume_id", 0, "pkg_id", of.get("pkg_id"), "version", of.get("version"), "release", of.get("release")+",draft_300",
+		"draft", "t", "create_event", w.event(), "completion_time", "2026-11-21 03:00:00+00", "state", 1, "owner", 1)
+	for i, r := range w.all("rpminfo", "build_id", 44) {
+		r = maps.Clone(r)
+		r["id"], r["build_id"], r["draft"] = str(3000+i), str(300), str("t")
+		w.rows["rpminfo"] = append(w.rows["rpminfo"], r)
+	}
+	w.tag(300, 19)
+	rep := s.load(w.snapshot(shot{tags: []int64{19}}), dbsync.LoadOptions{})
+	if got := s.one("SELECT string_agg(id::text, ' ' ORDER BY id) FROM rpminfo WHERE name LIKE 'libpq%' AND version = '16.8'"); got != "280 281 282" {
+		t.Errorf("rpms of libpq: %s", got)
+	}
+	if got := fmt.Sprint(leftOut(rep)); got != "[build id=300 permissions id=15 rpminfo id=3000 rpminfo id=3001 rpminfo id=3002 tag_listing create_event=421 build_id=300 tag_id=19]" {
+		t.Errorf("left out: %s", got)
+	}
+	// Tables that can hold them take them in.
+	dbtest.Exec(t, s.dsn, dbtest.Upgrade(33, 34))
+	s.load(w.snapshot(shot{tags: []int64{19}}), dbsync.LoadOptions{})
+	if got := s.one("SELECT count(*) FROM rpminfo WHERE name LIKE 'libpq%' AND version = '16.8'"); got != "6" {
+		t.Errorf("%s rpms of libpq after the upgrade", got)
+	}
+	if got := s.one("SELECT m.staging_id >= 990000000 AND NOT made FROM kojisnap.idmap m WHERE relation = 'permissions' AND prod_id = 15"); got != "true" {
+		t.Errorf("the permission that the upgrade made is staging's: %s", got)
+	}
+}
