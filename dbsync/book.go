@@ -29,6 +29,9 @@ func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
 
 // book records what was loaded.
 func (m *merger) book(ctx context.Context) error {
+	if m.rep.Skipped {
+		return nil
+	}
 	var load int64
 	err := m.tx.QueryRow(ctx, `
 		WITH gone AS (DELETE FROM kojisnap.load l WHERE l.tags <@ $3 RETURNING id),
@@ -58,9 +61,13 @@ func (m *merger) book(ctx context.Context) error {
 }
 
 // analyze refreshes the planner's statistics of the tables of which a tenth changed, and of the
-// lists of what was placed there, as autovacuum would, but before the hub or the next load asks. A load is done without it.
+// lists of what was placed there, as autovacuum would, but before the hub or the next load asks.
+// A load is done without it.
 func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 	for _, r := range m.rep.Relations {
+		if r.changed() <= 50 {
+			continue
+		}
 		tables := []string{q(r.Relation)}
 		switch known := relation.Get(r.Relation); {
 		case known != nil && keyed(known):
@@ -71,7 +78,7 @@ func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 		for _, table := range tables {
 			var rows float64
 			err := conn.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, table).Scan(&rows)
-			if err == nil && float64(r.Inserted+r.Updated+r.Revoked+r.Unrevoked+r.Deleted) > 50+rows/10 {
+			if err == nil && float64(r.changed()) > 50+rows/10 {
 				_, err = conn.Exec(ctx, "ANALYZE "+table)
 			}
 			if err != nil {

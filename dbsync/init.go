@@ -155,7 +155,7 @@ func (i *initer) mark(ctx context.Context, here Mark) error {
 	if err := i.lock(ctx); err != nil {
 		return err
 	}
-	if _, err := i.tx.Exec(ctx, bookTables()); err != nil {
+	if _, err := i.tx.Exec(ctx, bookSQL(0)); err != nil {
 		return err
 	}
 	if err := i.seeds(ctx); err != nil {
@@ -173,7 +173,7 @@ func (i *initer) mark(ctx context.Context, here Mark) error {
 		return fmt.Errorf("user %s: %w", userName, err)
 	}
 	m := Mark{Environment: i.opt.Env, Database: here.Database, OID: here.OID, System: here.System,
-		Floor: i.opt.Floor, Adopted: i.opt.Adopt, user: user}
+		Floor: i.opt.Floor, Adopted: i.opt.Adopt, user: user, format: bookFormat}
 	err = i.tx.QueryRow(ctx, `INSERT INTO kojisnap.mark (format, environment, database, oid, system_identifier, floor, adopted, user_id, marked_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp()) RETURNING marked_at`, pgx.QueryExecModeExec,
 		bookFormat, m.Environment, m.Database, int64(m.OID), m.System, m.Floor, m.Adopted, m.user).Scan(&m.MarkedAt)

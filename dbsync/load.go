@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,9 +23,10 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	// As long as nothing used temporary tables in this session, they may have more memory.
 	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")
 	var m *merger
+	started := time.Now()
 	load := func(tx pgx.Tx) (bool, error) {
 		m = &merger{tx: tx, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
-			counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, mapped: map[string]bool{}, gone: map[string]bool{}}
+			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, mapped: map[string]bool{}, gone: map[string]bool{}}
 		return !opt.DryRun, m.run(ctx)
 	}
 	err := transact(ctx, conn, pgx.RepeatableRead, load)
@@ -33,6 +35,7 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 		err = transact(ctx, conn, pgx.RepeatableRead, load)
 	}
 	if err != nil {
+		m.recordFailure(ctx, conn, err)
 		return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 	}
 	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.rep.Changed(),
@@ -45,14 +48,15 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 
 // merger is one attempt at a load.
 type merger struct {
-	tx     pgx.Tx
-	snap   *snapfile.Snapshot
-	opt    LoadOptions
-	mark   *Mark
-	schema *schema
-	over   *Overlay // what this load applies, the last one if opt has none
-	rep    *LoadReport
-	counts counts
+	tx      pgx.Tx
+	snap    *snapfile.Snapshot
+	opt     LoadOptions
+	mark    *Mark
+	schema  *schema
+	over    *Overlay // what this load applies, the last one if opt has none
+	rep     *LoadReport
+	counts  counts
+	started time.Time // the first attempt
 
 	base       *snapfile.Snapshot // what the database holds, where only what changed since is read; nil: all is
 	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
@@ -65,6 +69,9 @@ type merger struct {
 
 func (m *merger) run(ctx context.Context) error {
 	if err := m.check(ctx); err != nil {
+		return err
+	}
+	if err := upgradeBook(ctx, m.tx, m.mark); err != nil {
 		return err
 	}
 	if _, err := m.tx.Exec(ctx, scratch); err != nil {
@@ -98,10 +105,10 @@ func (m *merger) run(ctx context.Context) error {
 	if m.opt.OnConflict == Fail && len(m.rep.Conflicts) > 0 {
 		return &ConflictError{m.rep.Conflicts}
 	}
-	if m.rep.Skipped {
-		return nil
+	if err := m.book(ctx); err != nil {
+		return err
 	}
-	return m.book(ctx)
+	return m.recordRun(ctx)
 }
 
 // check refuses the wrong database and the wrong snapshot before anything is written.

@@ -18,9 +18,6 @@ const DefaultFloor = 990_000_000
 // userName is the blocked user that revokes and touches what no user of production did.
 const userName = "kojisnap"
 
-// bookFormat is the version of the tables in the schema kojisnap.
-const bookFormat = 1
-
 // Mark says that a database is staging, and which database that was said of.
 type Mark struct {
 	Environment string    `json:"environment"`
@@ -31,7 +28,8 @@ type Mark struct {
 	Adopted     bool      `json:"adopted,omitempty"`
 	MarkedAt    time.Time `json:"marked_at"`
 
-	user int64 // id of the user kojisnap
+	user   int64 // id of the user kojisnap
+	format int   // of the tables in the schema kojisnap
 }
 
 // identity is the database that a connection leads to.
@@ -57,17 +55,16 @@ func readMark(ctx context.Context, q querier) (*Mark, error) {
 		return nil, unmarked
 	}
 	var m Mark
-	var format int
 	err = q.QueryRow(ctx, `SELECT format, environment, database, oid, system_identifier, floor, adopted, user_id, marked_at
-		FROM kojisnap.mark`, pgx.QueryExecModeExec).Scan(&format, &m.Environment, &m.Database, &m.OID, &m.System,
+		FROM kojisnap.mark`, pgx.QueryExecModeExec).Scan(&m.format, &m.Environment, &m.Database, &m.OID, &m.System,
 		&m.Floor, &m.Adopted, &m.user, &m.MarkedAt)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, unmarked
 	case err != nil:
 		return nil, err
-	case format > bookFormat:
-		return nil, fmt.Errorf("database %q was marked by a newer kojisnap (format %d): update kojisnap", here.Database, format)
+	case m.format > bookFormat:
+		return nil, fmt.Errorf("database %q was marked by a newer kojisnap (format %d): update kojisnap", here.Database, m.format)
 	case m.Database != here.Database || m.OID != here.OID || m.System != here.System:
 		return nil, fmt.Errorf("database %q (oid %d) of server %s carries the mark of database %q (oid %d) of server %s, so it is a copy: %w",
 			here.Database, here.OID, here.System, m.Database, m.OID, m.System, ErrNotStaging)
@@ -85,7 +82,7 @@ func keyed(r *relation.Relation) bool {
 // placedKeys names the table that lists which rows of a keyed relation a load placed.
 func placedKeys(r *relation.Relation) string { return "kojisnap." + q("placed_"+r.Name) }
 
-// bookTables makes the schema kojisnap.
+// bookTables makes the schema kojisnap as it was at first; see bookSteps.
 func bookTables() string {
 	var b strings.Builder
 	b.WriteString(`
@@ -101,14 +98,12 @@ COMMENT ON COLUMN kojisnap.idmap.made IS 'the row was made by a load, as product
 CREATE TABLE kojisnap.placed (relation text, id integer, hash uuid NOT NULL, PRIMARY KEY (relation, id));
 CREATE TABLE kojisnap.placed_columns (relation text PRIMARY KEY, columns text[] NOT NULL);
 CREATE TABLE kojisnap.placed_volume (build_id integer PRIMARY KEY, production text NOT NULL,
-	volume_id integer NOT NULL, state integer NOT NULL, draft boolean NOT NULL);
+	volume_id integer NOT NULL, state integer NOT NULL);
 CREATE TABLE kojisnap.load (id serial PRIMARY KEY, snapshot text NOT NULL, event integer NOT NULL,
-	tags integer[] NOT NULL, columns text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT clock_timestamp());
+	tags integer[] NOT NULL, loaded_at timestamptz NOT NULL DEFAULT clock_timestamp());
 CREATE TABLE kojisnap.tag (tag_id integer PRIMARY KEY, name text NOT NULL, event integer NOT NULL, snapshot text NOT NULL);
 CREATE TABLE kojisnap.left_out (load_id integer NOT NULL, relation text NOT NULL, key text NOT NULL,
 	conflict boolean NOT NULL, reason text NOT NULL);
-CREATE TABLE kojisnap.aside (load_id integer NOT NULL, relation text NOT NULL, key text[] NOT NULL);
-COMMENT ON TABLE kojisnap.aside IS 'rows that did not go in as production has them, by production''s keys';
 CREATE TABLE kojisnap.kept (load_id integer NOT NULL, relation text NOT NULL, key text NOT NULL, reason text NOT NULL);
 CREATE TABLE kojisnap.overlay (relation text NOT NULL, key jsonb NOT NULL, entry text NOT NULL, before jsonb,
 	PRIMARY KEY (relation, key));

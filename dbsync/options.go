@@ -44,6 +44,7 @@ type LoadOptions struct {
 	Audit      bool       // compare every row, whatever the database holds
 	DryRun     bool       // do it all, then undo it
 	Overlay    *Overlay   // nil leaves what an earlier overlay put there
+	Version    string     // of the program, for the record
 
 	Log      *slog.Logger      // nil discards
 	Progress progress.Progress // nil is silent

@@ -3,6 +3,9 @@ package dbsync
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,9 +17,15 @@ const maxEntries = 1000
 
 // LoadReport says what a load did or, in a dry run, would do. Its order is stable.
 type LoadReport struct {
-	Snapshot string `json:"snapshot"`
-	Event    int64  `json:"event"` // E, the event to pin calls at
-	DryRun   bool   `json:"dry_run,omitempty"`
+	Run      int64     `json:"run,omitempty"` // in the database's list of loads, 0 for a dry run
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
+	Snapshot string    `json:"snapshot"`
+	Event    int64     `json:"event"` // E, the event to pin calls at
+	DryRun   bool      `json:"dry_run,omitempty"`
+	// Mode is "full" if all of the snapshot's rows were read, "delta" if only what changed since
+	// Base, "skipped" if none.
+	Mode string `json:"mode,omitempty"`
 	// Base is the snapshot that the database held, where only what changed since was read.
 	Base string `json:"base,omitempty"`
 	// Skipped: the database holds this very snapshot and nothing was left out of it, so its rows were not read.
@@ -33,28 +42,35 @@ type LoadReport struct {
 
 // RelationReport counts the rows of one relation.
 type RelationReport struct {
-	Relation  string `json:"relation"`
-	Inserted  int64  `json:"inserted,omitempty"`
-	Updated   int64  `json:"updated,omitempty"`
-	Revoked   int64  `json:"revoked,omitempty"`
-	Unrevoked int64  `json:"unrevoked,omitempty"`
-	Deleted   int64  `json:"deleted,omitempty"`
-	Kept      int64  `json:"kept,omitempty"`      // staging's own decision stood against production's
-	LeftOut   int64  `json:"left_out,omitempty"`  // rows that did not go in, conflicts included
-	Conflicts int64  `json:"conflicts,omitempty"` // as staging holds their place
+	Relation    string `json:"relation"`
+	Read        int64  `json:"read,omitempty"` // of the snapshot
+	Inserted    int64  `json:"inserted,omitempty"`
+	Updated     int64  `json:"updated,omitempty"`
+	Revoked     int64  `json:"revoked,omitempty"`
+	Unrevoked   int64  `json:"unrevoked,omitempty"`
+	Deleted     int64  `json:"deleted,omitempty"`
+	Kept        int64  `json:"kept,omitempty"`        // staging's own decision stood against production's
+	LeftOut     int64  `json:"left_out,omitempty"`    // rows that did not go in, conflicts included
+	Conflicts   int64  `json:"conflicts,omitempty"`   // as staging holds their place
+	Overwritten int64  `json:"overwritten,omitempty"` // of an adopted database, that were not production's
 }
 
-// Entry is one row.
+// changed is how many rows of Koji's table changed.
+func (r RelationReport) changed() int64 {
+	return r.Inserted + r.Updated + r.Revoked + r.Unrevoked + r.Deleted
+}
+
+// Entry is one row of production's.
 type Entry struct {
 	Relation string `json:"relation"`
-	Key      string `json:"key"`
+	Key      string `json:"key"` // "create_event=420 tag_id=2", in production's ids
 	What     string `json:"what"`
 }
 
 // Changed reports whether Koji's tables changed.
 func (r *LoadReport) Changed() bool {
 	for _, x := range r.Relations {
-		if x.Inserted+x.Updated+x.Revoked+x.Unrevoked+x.Deleted > 0 {
+		if x.changed() > 0 {
 			return true
 		}
 	}
@@ -102,16 +118,13 @@ func (m *merger) finishReport(ctx context.Context) error {
 		{&m.rep.Conflicts, "ks_out WHERE conflict", func(r *RelationReport, n int64) { r.Conflicts, r.LeftOut = n, r.LeftOut+n }},
 		{&m.rep.LeftOut, "ks_out WHERE NOT conflict", func(r *RelationReport, n int64) { r.LeftOut += n }},
 		{&m.rep.Kept, "ks_kept", func(r *RelationReport, n int64) { r.Kept = n }},
-		{&m.rep.Overwritten, "ks_over", nil},
+		{&m.rep.Overwritten, "ks_over", func(r *RelationReport, n int64) { r.Overwritten = n }},
 	} {
 		entries, err := readEntries(ctx, m.tx, l.table, maxEntries)
 		if err != nil {
 			return err
 		}
 		*l.into = entries
-		if l.count == nil {
-			continue
-		}
 		rows, err := m.tx.Query(ctx, "SELECT relation, count(*) FROM "+l.table+" GROUP BY 1", pgx.QueryExecModeExec)
 		if err != nil {
 			return err
@@ -122,10 +135,14 @@ func (m *merger) finishReport(ctx context.Context) error {
 			return err
 		}
 	}
+	for name, n := range m.rows {
+		m.counts.of(name).Read = n
+	}
 	m.rep.Relations = m.counts.sorted()
 	return nil
 }
 
+// readEntries reads rows with the columns relation, key and reason.
 func readEntries(ctx context.Context, db querier, from string, limit int) ([]Entry, error) {
 	order := "array_position(ARRAY["
 	for i, n := range relationNames() {
@@ -143,10 +160,84 @@ func readEntries(ctx context.Context, db querier, from string, limit int) ([]Ent
 		err = row.Scan(&e.Relation, &e.Key, &e.What)
 		return e, err
 	})
-	if len(entries) == 0 {
+	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
-	return entries, err
+	return entries, productionKeys(ctx, db, entries)
+}
+
+// productionKeys puts production's ids into keys that were noted with staging's.
+func productionKeys(ctx context.Context, db querier, entries []Entry) error {
+	rows, err := db.Query(ctx, "SELECT relation, staging_id, prod_id FROM kojisnap.idmap WHERE staging_id <> prod_id", pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	type id struct {
+		relation string
+		id       int64
+	}
+	var staging id
+	var prod int64
+	ids := map[id]int64{}
+	if _, err := pgx.ForEachRow(rows, []any{&staging.relation, &staging.id, &prod}, func() error { ids[staging] = prod; return nil }); err != nil {
+		return err
+	}
+	for i, e := range entries {
+		r := relation.Get(e.Relation)
+		values, ok := e.values(r)
+		if !ok {
+			continue
+		}
+		for j, column := range r.Key {
+			of := r.Columns[r.Index(column)].Ref
+			if column == "id" {
+				of = r.Name
+			}
+			if n, err := strconv.ParseInt(values[j], 10, 64); err == nil {
+				if prod, ok := ids[id{of, n}]; ok {
+					values[j] = strconv.FormatInt(prod, 10)
+				}
+			}
+			values[j] = column + "=" + values[j]
+		}
+		entries[i].Key = strings.Join(values, " ")
+	}
+	return nil
+}
+
+// values takes a key apart, in the order of the relation's key. A text, where there is one, is
+// the last, so that nothing in it is taken for another column.
+func (e Entry) values(r *relation.Relation) (values []string, ok bool) {
+	if r == nil {
+		return nil, false
+	}
+	rest := e.Key
+	for i, column := range r.Key {
+		if rest, ok = strings.CutPrefix(rest, column+"="); !ok {
+			return nil, false
+		}
+		value := rest
+		if i < len(r.Key)-1 {
+			if value, rest, ok = strings.Cut(rest, " "); !ok {
+				return nil, false
+			}
+		}
+		values = append(values, value)
+	}
+	return values, true
+}
+
+// Keys returns the columns of the key that hold numbers.
+func (e Entry) Keys() map[string]int64 {
+	keys := map[string]int64{}
+	r := relation.Get(e.Relation)
+	values, _ := e.values(r)
+	for i, v := range values {
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil && r.Columns[r.Index(r.Key[i])].Type != relation.Text {
+			keys[r.Key[i]] = n
+		}
+	}
+	return keys
 }
 
 // hasID reports whether rows of the relation have an id of their own.

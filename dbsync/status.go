@@ -2,33 +2,66 @@ package dbsync
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Status is what a staging database holds.
+// Status is what a staging database holds, and how it came to it.
 type Status struct {
-	Mark Mark `json:"mark"`
+	Mark Mark      `json:"mark"`
+	Now  time.Time `json:"now"` // by the database's clock, as all times of runs
 	// Event is the event to pin calls at: the lowest that one of the tags holds, 0 before the
-	// first load.
+	// first load. EventTime is production's.
 	Event     int64       `json:"event"`
+	EventTime time.Time   `json:"event_time,omitzero"`
 	Tags      []TagStatus `json:"tags"`
-	Conflicts []Entry     `json:"conflicts"` // production's rows whose place staging holds
-	LeftOut   []Entry     `json:"left_out"`  // what hangs on those, and what the schema cannot hold
-	Kept      []Entry     `json:"kept"`      // rows where staging's decision stood against production's
+	// Runs are the last ten loads, the latest first. LastSuccess is the last that was no
+	// failure, nil before the first.
+	Runs        []Run `json:"runs"`
+	LastSuccess *Run  `json:"last_success"`
+
+	Conflicts []Entry  `json:"conflicts"` // production's rows whose place staging holds
+	LeftOut   []Entry  `json:"left_out"`  // what hangs on those, and what the schema cannot hold
+	Kept      []Entry  `json:"kept"`      // rows where staging's decision stood against production's
+	Hidden    []Hidden `json:"hidden"`
 }
 
 // TagStatus says what a tag holds.
 type TagStatus struct {
-	ID       int64  `json:"id"` // production's
-	Name     string `json:"name"`
-	Event    int64  `json:"event"`
-	Snapshot string `json:"snapshot"`
+	ID        int64     `json:"id"` // production's
+	Name      string    `json:"name"`
+	Event     int64     `json:"event"`
+	EventTime time.Time `json:"event_time,omitzero"`
+	Snapshot  string    `json:"snapshot"`
 }
 
-// ReadStatus says what the database holds, from one point in time. A database that is not
-// marked is ErrNotStaging.
+// Hidden is a package of which production tagged a build after staging tagged one, in the same
+// tag. On one hub the later one would be the latest. Here it is staging's, for good, because
+// the numbers of its events are above production's.
+type Hidden struct {
+	Tag        string    `json:"tag"`
+	Package    string    `json:"package"`
+	Staging    string    `json:"staging"` // the build that staging tagged
+	Since      time.Time `json:"since"`
+	Production string    `json:"production"` // the build that it hides
+	Tagged     time.Time `json:"tagged"`
+}
+
+// Age is how long ago the last load that was no failure ended; before the first, how long ago
+// the database was marked.
+func (s *Status) Age() time.Duration {
+	if s.LastSuccess == nil {
+		return max(0, s.Now.Sub(s.Mark.MarkedAt))
+	}
+	return max(0, s.Now.Sub(s.LastSuccess.Finished))
+}
+
+// ReadStatus says what the database holds, from one point in time, and writes nothing. A
+// database that is not marked is ErrNotStaging.
 func ReadStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 	s, err := readStatus(ctx, conn)
 	return s, classify(err)
@@ -45,16 +78,13 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		return nil, err
 	}
 	s := &Status{Mark: *mark}
-	rows, err := tx.Query(ctx, "SELECT tag_id, name, event, snapshot FROM kojisnap.tag ORDER BY name, tag_id", pgx.QueryExecModeExec)
-	if err != nil {
+	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()", pgx.QueryExecModeExec).Scan(&s.Now); err != nil {
 		return nil, err
 	}
-	if s.Tags, err = pgx.CollectRows(rows, pgx.RowToStructByPos[TagStatus]); err != nil {
-		return nil, err
-	}
-	for i, t := range s.Tags {
-		if i == 0 || t.Event < s.Event {
-			s.Event = t.Event
+	s.Now = s.Now.UTC()
+	for _, read := range []func(context.Context, pgx.Tx) error{s.readTags, s.readRuns, s.readHidden} {
+		if err := read(ctx, tx); err != nil {
+			return nil, err
 		}
 	}
 	for _, l := range []struct {
@@ -70,4 +100,104 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		}
 	}
 	return s, nil
+}
+
+func (s *Status) readTags(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `SELECT t.tag_id, t.name, t.event, e.time, t.snapshot FROM kojisnap.tag t
+		LEFT JOIN events e ON e.id = t.event ORDER BY t.name, t.tag_id`, pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	s.Tags, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TagStatus, err error) {
+		var at *time.Time
+		err = row.Scan(&t.ID, &t.Name, &t.Event, &at, &t.Snapshot)
+		if at != nil {
+			t.EventTime = at.UTC()
+		}
+		return t, err
+	})
+	for i, t := range s.Tags {
+		if i == 0 || t.Event < s.Event {
+			s.Event, s.EventTime = t.Event, t.EventTime
+		}
+	}
+	return err
+}
+
+// statusRuns is how many runs a status tells of.
+const statusRuns = 10
+
+func (s *Status) readRuns(ctx context.Context, tx pgx.Tx) error {
+	from := "kojisnap.run"
+	if s.Mark.format < 3 {
+		from = "(" + runsOfLoads + ") r"
+	}
+	columns := "SELECT id, started, finished, snapshot, event, hub, mode, result, error, version, who, report FROM " + from
+	rows, err := tx.Query(ctx, columns+" ORDER BY id DESC LIMIT $1", pgx.QueryExecModeExec, statusRuns)
+	if err != nil {
+		return err
+	}
+	if s.Runs, err = pgx.CollectRows(rows, scanRun); err != nil {
+		return err
+	}
+	for i := range s.Runs {
+		if s.Runs[i].Result != ResultFailed {
+			s.LastSuccess = &s.Runs[i]
+			return nil
+		}
+	}
+	rows, err = tx.Query(ctx, columns+" WHERE result <> 'failed' ORDER BY id DESC LIMIT 1", pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	last, err := pgx.CollectExactlyOneRow(rows, scanRun)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err == nil:
+		s.LastSuccess = &last
+	}
+	return err
+}
+
+func scanRun(row pgx.CollectableRow) (r Run, err error) {
+	var report []byte
+	if err = row.Scan(&r.ID, &r.Started, &r.Finished, &r.Snapshot, &r.Event, &r.Hub, &r.Mode, &r.Result, &r.Error, &r.Version, &r.Who, &report); err != nil {
+		return r, err
+	}
+	r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
+	if report != nil {
+		r.Report = new(LoadReport)
+		err = json.Unmarshal(report, r.Report)
+	}
+	return r, err
+}
+
+// readHidden compares, by the times of their events, staging's latest tagging of a package in
+// a tag with production's. Koji's own order is by the events' numbers, then the builds'.
+func (s *Status) readHidden(ctx context.Context, tx pgx.Tx) error {
+	name := func(alias string) string {
+		return "p.name || '-' || " + alias + ".version || '-' || " + alias + ".release"
+	}
+	// The primary key of tag_listing begins with create_event: what staging tagged is found at once.
+	rows, err := tx.Query(ctx, `
+		WITH own AS (SELECT DISTINCT ON (l.tag_id, b.pkg_id) l.tag_id, b.pkg_id, b.version, b.release, e.time
+			FROM tag_listing l JOIN build b ON b.id = l.build_id JOIN events e ON e.id = l.create_event
+			WHERE l.create_event >= $1 AND l.active AND b.state = 1
+			ORDER BY l.tag_id, b.pkg_id, l.create_event DESC, b.id DESC)
+		SELECT t.name, p.name, `+name("own")+`, own.time, `+name("prod")+`, prod.time
+		FROM own JOIN tag t ON t.id = own.tag_id JOIN package p ON p.id = own.pkg_id CROSS JOIN LATERAL (
+			SELECT b.version, b.release, e.time FROM tag_listing l JOIN build b ON b.id = l.build_id JOIN events e ON e.id = l.create_event
+			WHERE l.tag_id = own.tag_id AND b.pkg_id = own.pkg_id AND l.create_event < $1 AND l.active AND b.state = 1
+			ORDER BY l.create_event DESC, b.id DESC LIMIT 1) prod
+		WHERE prod.time > own.time ORDER BY t.name, p.name`, pgx.QueryExecModeExec, s.Mark.Floor)
+	if err != nil {
+		return err
+	}
+	s.Hidden, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hidden, err error) {
+		err = row.Scan(&h.Tag, &h.Package, &h.Staging, &h.Since, &h.Production, &h.Tagged)
+		h.Since, h.Tagged = h.Since.UTC(), h.Tagged.UTC()
+		return h, err
+	})
+	return err
 }

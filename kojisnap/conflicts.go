@@ -3,8 +3,6 @@ package kojisnap
 import (
 	"context"
 	"slices"
-	"strconv"
-	"strings"
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/snapfile"
@@ -37,7 +35,7 @@ func ReadConflicts(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Co
 	}
 	var c Conflicts
 	for _, e := range entries {
-		key := entryKey(e)
+		key := e.Keys()
 		switch e.Relation {
 		case "build":
 			c.Builds = append(c.Builds, nvrs[key["id"]])
@@ -50,16 +48,4 @@ func ReadConflicts(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Co
 		}
 	}
 	return c, nil
-}
-
-// entryKey reads an entry's key, "create_event=420 tag_id=2", as far as it is of numbers.
-func entryKey(e dbsync.Entry) map[string]int64 {
-	key := map[string]int64{}
-	for field := range strings.FieldsSeq(e.Key) {
-		name, text, _ := strings.Cut(field, "=")
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			key[name] = n
-		}
-	}
-	return key
 }

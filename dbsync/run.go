@@ -1,0 +1,189 @@
+package dbsync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/snapfile"
+)
+
+// keepRuns is how many loads the database remembers: with one each half-hour, three weeks.
+const keepRuns = 1000
+
+// Result is what a load came to.
+type Result string
+
+// The results.
+const (
+	ResultChanged   Result = "changed"
+	ResultUnchanged Result = "unchanged" // it is done, and there was nothing to do
+	ResultFailed    Result = "failed"
+)
+
+// Run is one load, as the database remembers it. Dry runs leave no trace, and neither does what
+// was refused because the database is not the one that was meant, or because another kojisnap
+// was at work on it.
+type Run struct {
+	ID       int64     `json:"id"`
+	Started  time.Time `json:"started"` // by the database's clock
+	Finished time.Time `json:"finished"`
+	Snapshot string    `json:"snapshot"`
+	Event    int64     `json:"event"`
+	Hub      string    `json:"hub,omitempty"`  // production's
+	Mode     string    `json:"mode,omitempty"` // as in LoadReport; empty if it failed before that was clear
+	Result   Result    `json:"result"`
+	Error    string    `json:"error,omitempty"`   // why it failed, in one line
+	Version  string    `json:"version,omitempty"` // of kojisnap
+	Who      string    `json:"who,omitempty"`     // user@host
+	// Report is the load's, its lists cut to a few entries; nil if it failed.
+	Report *LoadReport `json:"report,omitempty"`
+}
+
+// recordRun puts this load, which is about to be committed, among the runs.
+func (m *merger) recordRun(ctx context.Context) error {
+	m.rep.Mode = m.mode()
+	if m.opt.DryRun {
+		m.rep.Started, m.rep.Finished = m.started.UTC(), time.Now().UTC()
+		return nil
+	}
+	run := newRun(m.snap, m.opt)
+	run.Mode, run.Result, run.Report = m.rep.Mode, ResultUnchanged, m.rep.brief()
+	if m.rep.Changed() {
+		run.Result = ResultChanged
+	}
+	err := run.insert(ctx, m.tx, m.started)
+	m.rep.Run, m.rep.Started, m.rep.Finished = run.ID, run.Started, run.Finished
+	return err
+}
+
+// recordFailure puts a load that was undone among the runs, if the database can be written and
+// is the one that was meant. That it could not be noted is no error on top of cause.
+func (m *merger) recordFailure(ctx context.Context, conn *pgx.Conn, cause error) {
+	if m == nil || m.mark == nil || m.opt.DryRun || errors.Is(cause, ErrNotStaging) {
+		return
+	}
+	// It may have been cancelled.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := m.insertFailure(ctx, conn, cause); err != nil {
+		m.opt.Log.InfoContext(ctx, "the database does not remember that this load failed", "err", err)
+	}
+}
+
+func (m *merger) insertFailure(ctx context.Context, conn *pgx.Conn, cause error) error {
+	if conn.IsClosed() {
+		again, err := pgx.ConnectConfig(ctx, conn.Config())
+		if err != nil {
+			return err
+		}
+		defer again.Close(context.WithoutCancel(ctx))
+		conn = again
+	}
+	run := newRun(m.snap, m.opt)
+	run.Mode, run.Result, run.Error = m.mode(), ResultFailed, errorLine(cause)
+	for {
+		err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) (bool, error) {
+			mark, err := readMark(ctx, tx)
+			if err != nil {
+				return false, err
+			}
+			if err := upgradeBook(ctx, tx, mark); err != nil {
+				return false, err
+			}
+			return true, run.insert(ctx, tx, m.started)
+		})
+		if !errors.Is(err, ErrLocked) {
+			return err
+		}
+		// A connection that was cut off lets go of its lock once the server has noticed.
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// mode is LoadReport's, empty as long as it is not clear.
+func (m *merger) mode() string {
+	switch {
+	case m.rep.Skipped:
+		return "skipped"
+	case m.rep.Base != "":
+		return "delta"
+	case len(m.rows) > 0:
+		return "full"
+	}
+	return ""
+}
+
+func newRun(snap *snapfile.Snapshot, opt LoadOptions) *Run {
+	return &Run{Snapshot: snap.ID, Event: snap.Manifest.Event, Hub: snap.Manifest.Hub, Version: opt.Version, Who: whoami()}
+}
+
+// insert gives the run its id and times, and lets go of runs that are long ago. The last that
+// was no failure stays, however long ago.
+func (r *Run) insert(ctx context.Context, tx pgx.Tx, started time.Time) error {
+	var report *string
+	if r.Report != nil {
+		body, err := json.Marshal(r.Report)
+		if err != nil {
+			return err
+		}
+		text := string(body)
+		report = &text
+	}
+	err := tx.QueryRow(ctx, `INSERT INTO kojisnap.run (id, started, finished, snapshot, event, hub, mode, result, error, version, who, report)
+		SELECT (SELECT coalesce(max(id), 0) + 1 FROM kojisnap.run), now - $1 * interval '1 microsecond', now, $2, $3, $4, $5, $6, $7, $8, $9, $10
+		FROM clock_timestamp() now RETURNING id, started, finished`, pgx.QueryExecModeExec,
+		time.Since(started).Microseconds(), r.Snapshot, r.Event, r.Hub, r.Mode, r.Result, r.Error, r.Version, r.Who, report).
+		Scan(&r.ID, &r.Started, &r.Finished)
+	if err != nil {
+		return err
+	}
+	r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
+	_, err = tx.Exec(ctx, `DELETE FROM kojisnap.run WHERE id <= $1
+		AND id <> coalesce((SELECT max(id) FROM kojisnap.run WHERE result <> 'failed'), 0)`, pgx.QueryExecModeExec, r.ID-keepRuns)
+	return err
+}
+
+// brief is the report for keeping: numbers, and of each list its first entries.
+func (r *LoadReport) brief() *LoadReport {
+	b := *r
+	for _, l := range []*[]Entry{&b.Conflicts, &b.LeftOut, &b.Kept, &b.Overwritten} {
+		*l = (*l)[:min(len(*l), 10)]
+	}
+	b.Notes = b.Notes[:min(len(b.Notes), 10)]
+	b.Touched = b.Touched[:min(len(b.Touched), 100)]
+	return &b
+}
+
+// errorLine is an error in one line that a table can hold.
+func errorLine(err error) string {
+	line := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(err.Error(), "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r)
+	}), " ")
+	if runes := []rune(line); len(runes) > 1000 {
+		return string(runes[:1000]) + "…"
+	}
+	return line
+}
+
+func whoami() string {
+	name, host := "", ""
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
+}

@@ -1,0 +1,70 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// bookSteps make the tables of the schema kojisnap: each leads from one format to the next, and
+// init takes them all. A step that databases have been through is not changed any more.
+var bookSteps = []func() string{
+	bookTables,
+	func() string { return changesTables },
+	func() string { return runTable },
+}
+
+// bookFormat is the version of the tables in the schema kojisnap.
+var bookFormat = len(bookSteps)
+
+// changesTables are for loads that read only what changed. What was loaded before is read whole
+// once more: its columns are none of those that are now, and what it left out is aside.
+const changesTables = `
+ALTER TABLE kojisnap.placed_volume ADD draft boolean NOT NULL DEFAULT false;
+UPDATE kojisnap.placed_volume v SET draft = true FROM build b WHERE b.id = v.build_id AND to_jsonb(b) -> 'draft' = 'true';
+ALTER TABLE kojisnap.placed_volume ALTER draft DROP DEFAULT;
+ALTER TABLE kojisnap.load ADD columns text NOT NULL DEFAULT '';
+ALTER TABLE kojisnap.load ALTER columns DROP DEFAULT;
+CREATE TABLE kojisnap.aside (load_id integer NOT NULL, relation text NOT NULL, key text[] NOT NULL);
+COMMENT ON TABLE kojisnap.aside IS 'rows that did not go in as production has them, by production''s keys';
+INSERT INTO kojisnap.aside SELECT load_id, relation, ARRAY[key] FROM kojisnap.left_out;
+`
+
+// runTable has one row a load, also of one that came to nothing. Its ids are no sequence's, so
+// that a load that is undone leaves no gap; kojisnap's lock keeps them apart.
+const runTable = `
+CREATE TABLE kojisnap.run (id integer PRIMARY KEY, started timestamptz NOT NULL, finished timestamptz NOT NULL,
+	snapshot text NOT NULL, event integer NOT NULL, hub text NOT NULL, mode text NOT NULL, result text NOT NULL,
+	error text NOT NULL, version text NOT NULL, who text NOT NULL, report jsonb);
+COMMENT ON TABLE kojisnap.run IS 'the last loads';
+INSERT INTO kojisnap.run SELECT * FROM (` + runsOfLoads + `) r;
+`
+
+// runsOfLoads are the runs that the tables of earlier formats tell of: the last that changed
+// something, for each set of tags.
+const runsOfLoads = `SELECT (row_number() OVER (ORDER BY loaded_at, id))::integer AS id, loaded_at AS started, loaded_at AS finished,
+	snapshot, event, '' AS hub, '' AS mode, 'changed' AS result, '' AS error, '' AS version, '' AS who, NULL::jsonb AS report FROM kojisnap.load`
+
+// bookSQL leads from a format to the present one, 0 being a database without the schema.
+func bookSQL(from int) string {
+	var sql strings.Builder
+	for _, step := range bookSteps[from:] {
+		sql.WriteString(step())
+	}
+	return sql.String()
+}
+
+// upgradeBook brings the tables of the schema kojisnap to the present format.
+func upgradeBook(ctx context.Context, tx pgx.Tx, mark *Mark) error {
+	if mark.format == bookFormat {
+		return nil
+	}
+	sql := bookSQL(mark.format) + fmt.Sprintf("UPDATE kojisnap.mark SET format = %d", bookFormat)
+	if _, err := tx.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("upgrade the schema kojisnap from format %d to %d: %w", mark.format, bookFormat, err)
+	}
+	mark.format = bookFormat
+	return nil
+}
