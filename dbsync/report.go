@@ -67,6 +67,29 @@ type Entry struct {
 	What     string `json:"what"`
 }
 
+// Add adds another relation's numbers.
+func (r *RelationReport) Add(x RelationReport) {
+	r.Read += x.Read
+	r.Inserted += x.Inserted
+	r.Updated += x.Updated
+	r.Revoked += x.Revoked
+	r.Unrevoked += x.Unrevoked
+	r.Deleted += x.Deleted
+	r.Kept += x.Kept
+	r.LeftOut += x.LeftOut
+	r.Conflicts += x.Conflicts
+	r.Overwritten += x.Overwritten
+}
+
+// Totals returns how many rows were inserted, updated, and revoked or deleted.
+func (r *LoadReport) Totals() (inserted, updated, gone int64) {
+	var sum RelationReport
+	for _, x := range r.Relations {
+		sum.Add(x)
+	}
+	return sum.Inserted, sum.Updated + sum.Unrevoked, sum.Revoked + sum.Deleted
+}
+
 // Changed reports whether Koji's tables changed.
 func (r *LoadReport) Changed() bool {
 	for _, x := range r.Relations {

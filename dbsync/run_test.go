@@ -307,7 +307,9 @@ func TestHidden(t *testing.T) {
 	s.exec(`INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner)
 		SELECT 0, pkg_id, 'stg', '1', now(), 1, 990000000 FROM build WHERE id IN (20, 9, 15)`)
 	pkg := func(build int) string { return fmt.Sprintf("(SELECT pkg_id FROM build WHERE id = %d)", build) }
-	own := func(build int) string { return "(SELECT id FROM build WHERE version = 'stg' AND pkg_id = " + pkg(build) + ")" }
+	own := func(build int) string {
+		return "(SELECT id FROM build WHERE version = 'stg' AND pkg_id = " + pkg(build) + ")"
+	}
 	tag := func(build, tag, event int) {
 		s.exec(fmt.Sprintf("INSERT INTO tag_listing (build_id, tag_id, creator_id, create_event) VALUES (%s, %d, 990000000, %d)", own(build), tag, event))
 	}

@@ -36,6 +36,7 @@ type app struct {
 	log      *slog.Logger
 	progress progress.Progress
 	terminal bool // standard error is one
+	nagios   bool // the caller wants a monitoring plugin's line and codes, also for errors
 	unlock   func()
 }
 
@@ -75,7 +76,8 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 	}
 	a.progress = a.newProgress()
 	a.log = a.newLog()
-	if a.lockFile != "" {
+	// Who asks how things stand does not wait for a sync that is at work.
+	if a.lockFile != "" && command != statusCommand.name {
 		if a.unlock, err = kojisnap.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}

@@ -46,10 +46,13 @@ func exitCode(err error) int {
 		database *dbsync.TemporaryError
 		network  *hardlink.TemporaryError
 		bucket   *s3.Error
+		plugin   nagiosError
 	)
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &plugin):
+		return int(plugin.state)
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):

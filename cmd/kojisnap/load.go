@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"text/tabwriter"
 
 	"github.com/spf13/pflag"
 
@@ -23,7 +24,10 @@ kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
 kojisnap load -c stg.toml --on-conflict fail --json`,
 	setup: func(f *flags) runner {
 		var o loadFlags
-		f.section("load", nil, o.add)
+		f.section("load", nil, func(fs *pflag.FlagSet) {
+			o.add(fs)
+			addStamp(fs, &o.stamp) // sync has its own
+		})
 		return o.run
 	},
 }
@@ -31,7 +35,7 @@ kojisnap load -c stg.toml --on-conflict fail --json`,
 // loadFlags are the flags of load.
 type loadFlags struct {
 	db, snapshot, topdir, volume, copyVolume string
-	overlay, onConflict, waitFor             string
+	overlay, onConflict, waitFor, stamp      string
 	rollback, audit                          bool
 }
 
@@ -60,7 +64,7 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	return kojisnap.LoadOptions{
 		LoadOptions: dbsync.LoadOptions{
 			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
-			Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
+			Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
 		},
 		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
 	}
@@ -73,6 +77,11 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkDSN(o.db); err != nil {
 		return err
 	}
+	if !a.dryRun {
+		if err := checkStamp(o.stamp); err != nil {
+			return err
+		}
+	}
 	s, snap, err := a.openSnapshot(ctx, o.snapshot)
 	if err != nil {
 		return err
@@ -81,20 +90,28 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	var show func(io.Writer)
-	if a.dryRun {
-		show = func(w io.Writer) { showLoad(w, r) }
-	}
-	if err := a.result(r, show); err != nil {
+	if err := a.result(r, func(w io.Writer) { a.showLoad(w, r) }); err != nil {
 		return err
 	}
-	if a.dryRun && r.Changed() {
-		return pending()
+	if a.dryRun {
+		if r.Changed() {
+			return pending()
+		}
+		return nil
 	}
-	if !a.dryRun {
-		a.tellLoad(r)
+	a.tellLoad(r)
+	return writeStamp(o.stamp)
+}
+
+// showLoad shows a report: what a dry run would do in lines to compare, what was done to who
+// watches, as a table.
+func (a *app) showLoad(w io.Writer, r *dbsync.LoadReport) {
+	switch {
+	case a.dryRun:
+		showPlanned(w, r)
+	case (a.terminal || a.verbose) && !a.quiet:
+		showTable(w, r, a.verbose)
 	}
-	return nil
 }
 
 // tellLoad warns of what did not go in, and says to who watches what did.
@@ -109,16 +126,41 @@ func (a *app) tellLoad(r *dbsync.LoadReport) {
 		a.tell("staging holds snapshot %s, event %d; nothing changed", r.Snapshot, r.Event)
 		return
 	}
-	var in, up, gone int64
-	for _, rel := range r.Relations {
-		in, up, gone = in+rel.Inserted, up+rel.Updated, gone+rel.Deleted+rel.Revoked
-	}
+	in, up, gone := r.Totals()
 	a.tell("staging holds snapshot %s, event %d: %d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts",
 		r.Snapshot, r.Event, in, up, gone, len(r.Touched), len(r.Conflicts))
 }
 
-// showLoad writes a report in stable lines.
-func showLoad(w io.Writer, r *dbsync.LoadReport) {
+// showTable writes the numbers of a report, with all also of relations that were only read.
+func showTable(w io.Writer, r *dbsync.LoadReport, all bool) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
+	defer tw.Flush()
+	line := func(what string, x dbsync.RelationReport) {
+		fmt.Fprint(tw, what)
+		for _, n := range []int64{x.Read, x.Inserted, x.Updated, x.Deleted, x.Revoked, x.Unrevoked, x.Kept, x.LeftOut, x.Conflicts} {
+			fmt.Fprintf(tw, "\t%d", n)
+		}
+		fmt.Fprint(tw, "\t\n")
+	}
+	lines := 0
+	var sum dbsync.RelationReport
+	for _, x := range r.Relations {
+		sum.Add(x)
+		if !all && x == (dbsync.RelationReport{Relation: x.Relation, Read: x.Read}) {
+			continue
+		}
+		if lines++; lines == 1 {
+			fmt.Fprintln(tw, "relation\tread\tinserted\tupdated\tdeleted\trevoked\tunrevoked\tkept\tleft out\tconflicts\t")
+		}
+		line(x.Relation, x)
+	}
+	if lines > 1 {
+		line("all", sum)
+	}
+}
+
+// showPlanned writes a report in stable lines.
+func showPlanned(w io.Writer, r *dbsync.LoadReport) {
 	for _, rel := range r.Relations {
 		for _, c := range []struct {
 			what string

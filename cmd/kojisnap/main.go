@@ -45,12 +45,16 @@ func commands() []command {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
 	err := a.run(ctx, args)
+	if a.nagios || wantsNagios(args) {
+		err = a.unknown(err)
+	}
 	if err == nil {
 		return exitDone
 	}
 	code := exitCode(err)
 	var quiet quietError
-	if !errors.As(err, &quiet) {
+	var told nagiosError
+	if !errors.As(err, &quiet) && !errors.As(err, &told) {
 		fmt.Fprintln(stderr, "kojisnap: "+message(err))
 	}
 	return code

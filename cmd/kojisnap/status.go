@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -14,51 +17,220 @@ import (
 
 var statusCommand = command{
 	name:  "status",
-	short: "what the staging database holds",
+	short: "what the staging database holds, how old that is, and what it lacks",
 	long: `Status says which event of production the staging database holds (the one to pin composes
-at), tag by tag, and where something of staging's own stands in the place of production's rows.`,
+at), the last loads, where something of staging's own stands in the place of production's rows,
+and packages of which production tagged a build after staging tagged one in the same tag: there
+staging's stays the latest. With a store it also says how far the database is behind the store's
+newest snapshot of the same hub (with -v, in rows). Nothing is written, and no lock is waited for.
+
+With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
+
+  0  OK
+  1  WARNING   the last load failed, or the last that did not is older than --warning
+  2  CRITICAL  the last load that did not fail is older than --critical
+  3  UNKNOWN   it could not be found out: the database is gone or not marked, the store cannot
+               be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
+
+Before the first load, age counts from kojisnap init.`,
 	examples: `
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
-kojisnap status -c stg.toml --json`,
+kojisnap status -c stg.toml --json
+kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 	setup: func(f *flags) runner {
-		var db string
+		var o statusFlags
 		f.section("status", nil, func(fs *pflag.FlagSet) {
-			fs.StringVar(&db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
+			fs.StringVar(&o.db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
+			fs.BoolVar(&o.nagios, "nagios", false, "one line, and exit codes, as monitoring plugins have them")
+			fs.DurationVar(&o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
+			fs.DurationVar(&o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
 		})
-		return func(ctx context.Context, a *app, args []string) error { return runStatus(ctx, a, db, args) }
+		return o.run
 	},
 }
 
-func runStatus(ctx context.Context, a *app, db string, args []string) error {
+type statusFlags struct {
+	db                string
+	nagios            bool
+	warning, critical time.Duration
+}
+
+func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
+	if o.nagios {
+		a.nagios = true
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, 30*time.Second, errors.New("no answer in 30 seconds"))
+		defer cancel()
+	}
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := checkDSN(db); err != nil {
+	if err := checkDSN(o.db); err != nil {
 		return err
 	}
-	conn, err := kojisnap.Connect(ctx, db)
+	switch {
+	case o.warning < 0 || o.critical < o.warning:
+		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
+	case o.nagios && a.json:
+		return usagef("--nagios and --json: choose one")
+	}
+	s, err := o.read(ctx, a)
 	if err != nil {
 		return err
+	}
+	if o.nagios {
+		return a.tellNagios(nagiosOf(s, o.warning, o.critical))
+	}
+	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
+}
+
+func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus, error) {
+	conn, err := kojisnap.Connect(ctx, o.db)
+	if err != nil {
+		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	s, err := dbsync.ReadStatus(ctx, conn)
-	if err != nil {
-		return err
+	s := &kojisnap.StagingStatus{}
+	if s.Status, err = dbsync.ReadStatus(ctx, conn); err != nil || a.store == "" {
+		return s, err
 	}
-	return a.result(s, func(w io.Writer) {
-		fmt.Fprintf(w, "environment %s, database %s, floor %d\nevent %d\n", clean(s.Mark.Environment), clean(s.Mark.Database), s.Mark.Floor, s.Event)
-		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-		for _, t := range s.Tags {
-			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\n", clean(t.Name), t.Event, t.Snapshot)
+	store, err := a.openStore(false)
+	var usage usageError
+	if errors.As(err, &usage) {
+		return s, err
+	}
+	if err == nil {
+		s.Drift, err = kojisnap.ReadDrift(ctx, store, s.Status, a.verbose)
+	}
+	if err != nil {
+		// The database is what was asked for; that the store is away does not take that away.
+		s.Drift = &kojisnap.Drift{Error: message(err)}
+	}
+	return s, nil
+}
+
+// How much of each list is shown without -v.
+const shownEntries, shownRuns = 5, 5
+
+func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(tw, "environment\t%s, database %s, floor %d\n", clean(s.Mark.Environment), clean(s.Mark.Database), s.Mark.Floor)
+	if s.Event == 0 {
+		fmt.Fprintf(tw, "event\tnone: nothing was loaded yet\n")
+	} else {
+		fmt.Fprintf(tw, "event\t%d of %s: pin composes at it\n", s.Event, day(s.EventTime))
+	}
+	if run := s.LastSuccess; run != nil {
+		fmt.Fprintf(tw, "last success\t%s ago: run %d, snapshot %s\n", ago(s.Age()), run.ID, clean(run.Snapshot))
+	}
+	if len(s.Runs) > 0 && s.Runs[0].Result == dbsync.ResultFailed {
+		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
+	}
+	if s.Drift != nil {
+		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift)))
+	}
+	tw.Flush()
+	if s.Drift != nil {
+		showDiff(w, &kojisnap.DiffResult{Relations: s.Drift.Relations})
+		if s.Drift.RelationsError != "" {
+			fmt.Fprintln(w, "rows: "+clean(s.Drift.RelationsError))
 		}
-		tw.Flush()
-		for _, list := range []struct {
-			what    string
-			entries []dbsync.Entry
-		}{{"conflict", s.Conflicts}, {"left out", s.LeftOut}, {"kept", s.Kept}} {
-			for _, e := range list.entries {
-				fmt.Fprintln(w, clean(fmt.Sprintf("%s: %s %s: %s", list.what, e.Relation, e.Key, e.What)))
-			}
-		}
+	}
+	showTags(w, s.Tags, s.Event, all)
+	runs := s.Runs
+	if !all {
+		runs = runs[:min(len(runs), shownRuns)]
+	}
+	showRuns(w, runs)
+	for _, list := range []struct {
+		what    string
+		entries []dbsync.Entry
+	}{{"conflict", s.Conflicts}, {"left out", s.LeftOut}, {"kept", s.Kept}} {
+		showList(w, list.what, len(list.entries), all, func(i int) string {
+			e := list.entries[i]
+			return fmt.Sprintf("%s %s: %s", e.Relation, e.Key, e.What)
+		})
+	}
+	showList(w, "hidden", len(s.Hidden), all, func(i int) string {
+		h := s.Hidden[i]
+		return fmt.Sprintf("%s: staging's %s, tagged %s, hides production's %s, tagged %s", h.Tag, h.Staging, day(h.Since), h.Production, day(h.Tagged))
 	})
+}
+
+// showTags lists the tags, or counts them if they are alike.
+func showTags(w io.Writer, tags []dbsync.TagStatus, event int64, all bool) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	defer tw.Flush()
+	level := 0
+	for _, t := range tags {
+		if t.Event != event || all {
+			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\n", clean(t.Name), t.Event, clean(t.Snapshot))
+		} else {
+			level++
+		}
+	}
+	if level > 0 {
+		fmt.Fprintf(tw, "%d tags\tevent %d\n", level, event)
+	}
+}
+
+func showRuns(w io.Writer, runs []dbsync.Run) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	defer tw.Flush()
+	for i, r := range runs {
+		if i == 0 {
+			fmt.Fprintln(tw, "run\tbegan\ttook\tsnapshot\tmode\tresult")
+		}
+		result := string(r.Result)
+		if r.Report != nil && r.Result == dbsync.ResultChanged {
+			in, up, gone := r.Report.Totals()
+			result = fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\n", r.ID, day(r.Started), r.Finished.Sub(r.Started).Round(100*time.Millisecond),
+			clean(r.Snapshot), clean(r.Mode), result)
+	}
+}
+
+func showList(w io.Writer, what string, n int, all bool, line func(i int) string) {
+	for i := range n {
+		if i == shownEntries && !all && n > shownEntries+1 {
+			fmt.Fprintf(w, "%s: … and %d more; -v lists them\n", what, n-i)
+			return
+		}
+		fmt.Fprintln(w, clean(what+": "+line(i)))
+	}
+}
+
+func driftText(d *kojisnap.Drift) string {
+	missing := ""
+	if len(d.Missing) > 0 {
+		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:min(len(d.Missing), shownEntries)], " "))
+		if len(d.Missing) > shownEntries {
+			missing += " …"
+		}
+	}
+	switch {
+	case d.Error != "":
+		return "unknown: " + d.Error
+	case d.Loaded:
+		return "none: the store's newest snapshot is loaded"
+	case d.Events < 0:
+		return fmt.Sprintf("%d events, %s, ahead of the store's newest snapshot %s", -d.Events, ago(-time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
+	}
+	return fmt.Sprintf("%d events, %s, behind the store's newest snapshot %s", d.Events, ago(time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+
+// ago is a duration for people.
+func ago(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }

@@ -51,6 +51,7 @@ kojisnap sync -c stg.toml --lock-file /run/lock/kojisnap --exit-on-lock`,
 		f.section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
 		f.section("sync", nil, func(fs *pflag.FlagSet) {
 			fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
+			addStamp(fs, &o.stamp)
 		})
 		f.set.Lookup("snapshot").Hidden = true // it is the one that was pulled
 		return o.run
@@ -63,6 +64,7 @@ type syncFlags struct {
 	load     loadFlags
 	verify   verifyFlags
 	noVerify bool
+	stamp    string
 }
 
 func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
@@ -81,12 +83,16 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if a.dryRun {
 		return o.dryRun(ctx, a, s, opt)
 	}
+	if err := checkStamp(o.stamp); err != nil {
+		return err
+	}
 	opt.AfterPull = limitMemory()
 	r, err := kojisnap.Sync(ctx, s, opt)
 	if err != nil {
 		return err
 	}
 	err = a.result(r, func(w io.Writer) {
+		a.showLoad(w, r.Load)
 		if r.Verify != nil {
 			a.showChecks(w, r.Verify)
 		}
@@ -95,10 +101,15 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	a.tellLoad(r.Load)
-	if err := a.tellCopy(r.Copy); err != nil || r.Verify == nil {
+	if err := a.tellCopy(r.Copy); err != nil {
 		return err
 	}
-	return a.verdict(r.Verify)
+	if r.Verify != nil {
+		if err := a.verdict(r.Verify); err != nil {
+			return err
+		}
+	}
+	return writeStamp(o.stamp)
 }
 
 // dryRun says what a sync would do: the pull's plan, and what the latest snapshot still brings.
@@ -134,7 +145,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 			err = e
 		}
 		fmt.Fprintln(w, "# load of snapshot", snap.ID)
-		showLoad(w, r.Load)
+		showPlanned(w, r.Load)
 	})
 	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
 		return pending()

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap"
+)
+
+// nagios is a state of the monitoring plugins' guidelines; it is the exit code.
+type nagios int
+
+const (
+	nagiosOK nagios = iota
+	nagiosWarning
+	nagiosCritical
+	nagiosUnknown
+)
+
+func (n nagios) String() string { return [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[n] }
+
+// nagiosError carries a state that is not OK to the process's end. It has been told.
+type nagiosError struct{ state nagios }
+
+func (e nagiosError) Error() string { return e.state.String() }
+
+// nagiosOf judges a status. It says why in text, and gives the performance data.
+func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state nagios, text, perf string) {
+	var said []string
+	say := func(n nagios, format string, args ...any) {
+		said = append(said, fmt.Sprintf(format, args...))
+		// UNKNOWN has the highest code, but says less than that something is wrong.
+		if n == nagiosUnknown && state != nagiosOK {
+			return
+		}
+		state = max(state, n)
+	}
+	age, since := s.Age(), "last load %s ago"
+	if s.LastSuccess == nil {
+		since = "no load since it was marked %s ago"
+	}
+	switch {
+	case age > critical:
+		say(nagiosCritical, since, ago(age))
+	case age > warning:
+		say(nagiosWarning, since, ago(age))
+	default:
+		say(nagiosOK, since, ago(age))
+	}
+	if len(s.Runs) > 0 && s.Runs[0].Result == dbsync.ResultFailed {
+		failures := slices.IndexFunc(s.Runs, func(r dbsync.Run) bool { return r.Result != dbsync.ResultFailed })
+		if failures < 0 {
+			failures = len(s.Runs)
+		}
+		say(nagiosWarning, "the last %d failed: %s", failures, s.Runs[0].Error)
+	}
+	if s.Event > 0 {
+		say(nagiosOK, "event %d of %s", s.Event, day(s.EventTime))
+	}
+	drift, events := "U", "U"
+	if d := s.Drift; d != nil {
+		if d.Error != "" {
+			say(nagiosUnknown, "drift %s", driftText(d))
+		} else if d.Loaded || s.Event > 0 {
+			drift, events = fmt.Sprintf("%ds", d.Seconds), fmt.Sprint(d.Events)
+		}
+		if d.Error == "" && !d.Loaded {
+			say(nagiosOK, "%s", driftText(d))
+		}
+	}
+	counts := []struct {
+		label string
+		n     int
+	}{{"conflicts", len(s.Conflicts)}, {"left_out", len(s.LeftOut)}, {"kept", len(s.Kept)}, {"hidden", len(s.Hidden)}}
+	parts := []string{fmt.Sprintf("age=%ds;%d;%d;0;", int64(age.Seconds()), int64(warning.Seconds()), int64(critical.Seconds()))}
+	if !s.EventTime.IsZero() {
+		parts = append(parts, fmt.Sprintf("event_age=%ds;;;;", int64(s.Now.Sub(s.EventTime).Seconds())))
+	}
+	if s.Drift != nil {
+		parts = append(parts, "drift="+drift+";;;;", "drift_events="+events+";;;;")
+	}
+	for _, c := range counts {
+		parts = append(parts, fmt.Sprintf("%s=%d;;;0;", c.label, c.n))
+		if c.n > 0 && c.label != "kept" && c.label != "left_out" {
+			say(nagiosOK, "%d %s", c.n, c.label)
+		}
+	}
+	return state, strings.Join(said, ", "), strings.Join(parts, " ")
+}
+
+// tellNagios prints the plugin's line. Nothing in the text may pass for performance data.
+func (a *app) tellNagios(state nagios, text, perf string) error {
+	if runes := []rune(text); len(runes) > 600 { // some agents cut at 1,024 bytes
+		text = string(runes[:600]) + "…"
+	}
+	line := fmt.Sprintf("KOJISNAP %s - %s", state, strings.ReplaceAll(clean(text), "|", "/"))
+	if perf != "" {
+		line += " | " + perf
+	}
+	fmt.Fprintln(a.stdout, line)
+	if state == nagiosOK {
+		return nil
+	}
+	return nagiosError{state}
+}
+
+// unknown tells an error as a plugin does.
+func (a *app) unknown(err error) error {
+	var told nagiosError
+	if err == nil || errors.As(err, &told) {
+		return err
+	}
+	text := message(err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		text = "no answer in 30 seconds: " + clean(err.Error())
+	}
+	return a.tellNagios(nagiosUnknown, text, "")
+}
+
+// wantsNagios reports whether a command line asks for plugin's manners, though it may be wrong.
+func wantsNagios(args []string) bool {
+	return len(args) > 0 && args[0] == statusCommand.name && slices.ContainsFunc(args[1:], func(s string) bool {
+		return s == "--nagios" || s == "--nagios=true"
+	})
+}

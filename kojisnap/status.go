@@ -1,0 +1,104 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/store"
+)
+
+// StagingStatus is what a staging database holds, and what it lacks.
+type StagingStatus struct {
+	*dbsync.Status
+	Drift *Drift `json:"drift,omitempty"` // nil without a store
+}
+
+// Drift says what a database lacks of the newest snapshot that a store has of the same hub.
+type Drift struct {
+	Error string `json:"error,omitempty"` // why it could not be found out; then there is no more
+
+	Snapshot string `json:"snapshot,omitempty"` // the newest
+	Event    int64  `json:"event,omitempty"`
+	Loaded   bool   `json:"loaded"`
+	// Events and Seconds are how far the tag that is furthest behind stands behind the snapshot,
+	// in events of production and in their time; below zero it is ahead. Missing are the tags
+	// that the database never had. They are not taken into account.
+	Events  int64    `json:"events"`
+	Seconds int64    `json:"seconds"`
+	Missing []string `json:"missing,omitempty"`
+	// Relations say how the newest snapshot differs from the one that the tag stands at, if that
+	// was asked for; RelationsError says why they do not.
+	Relations      []RelationDiff `json:"relations,omitempty"`
+	RelationsError string         `json:"relations_error,omitempty"`
+}
+
+// ReadDrift compares what a database holds with the newest snapshot of a store; with rows, also
+// row by row. A store that has none of the hub, or cannot be read, is an error.
+func ReadDrift(ctx context.Context, s store.Store, have *dbsync.Status, rows bool) (*Drift, error) {
+	all, err := Snapshots(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	hub := ""
+	if have.LastSuccess != nil {
+		hub = have.LastSuccess.Hub
+	}
+	i := 0
+	for i < len(all) && hub != "" && all[i].Manifest.Hub != hub {
+		i++
+	}
+	if i == len(all) {
+		return nil, fmt.Errorf("%s holds no snapshot of the hub %s: %w", s, hub, ErrNoSnapshot)
+	}
+	newest := all[i]
+	d := &Drift{Snapshot: newest.ID, Event: newest.Manifest.Event}
+	var last *dbsync.TagStatus
+	for _, tag := range newest.Manifest.Scope.All {
+		at := slices.IndexFunc(have.Tags, func(t dbsync.TagStatus) bool { return t.ID == tag.ID })
+		if at < 0 {
+			d.Missing = append(d.Missing, tag.Name)
+		} else if t := &have.Tags[at]; last == nil || t.Event < last.Event {
+			last = t
+		}
+	}
+	// A tag whose name staging holds is left out of a load for good.
+	if have.LastSuccess != nil && have.LastSuccess.Snapshot == newest.ID {
+		return &Drift{Snapshot: d.Snapshot, Event: d.Event, Loaded: true}, nil
+	}
+	if last == nil {
+		return d, nil
+	}
+	d.Loaded = len(d.Missing) == 0 && last.Snapshot == newest.ID
+	d.Events = newest.Manifest.Event - last.Event
+	if !last.EventTime.IsZero() {
+		d.Seconds = int64(newest.Manifest.EventTime.Sub(last.EventTime).Seconds())
+	}
+	if rows && !d.Loaded {
+		if d.Relations, err = driftRows(ctx, s, last.Snapshot, newest.ID); err != nil {
+			d.RelationsError = oneLine{err}.Error()
+		}
+	}
+	return d, nil
+}
+
+func driftRows(ctx context.Context, s store.Store, from, to string) ([]RelationDiff, error) {
+	a, err := OpenSnapshot(ctx, s, from)
+	if errors.Is(err, ErrNoSnapshot) {
+		return nil, fmt.Errorf("%s, which the database holds, is not in the store any longer", from)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := OpenSnapshot(ctx, s, to)
+	if err != nil {
+		return nil, err
+	}
+	r, err := Diff(ctx, a, b, nil)
+	if err != nil {
+		return nil, err
+	}
+	return r.Relations, nil
+}
