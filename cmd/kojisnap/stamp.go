@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"kojisnap/kojisnap/durable"
 )
@@ -26,16 +25,13 @@ func checkStamp(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("stamp %s: is there, and no regular file", path)
 	}
-	dir := filepath.Dir(path)
-	if info, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("stamp %s: %w: make the directory first", path, err)
-	} else if !info.IsDir() {
-		return fmt.Errorf("stamp %s: %s is no directory", path, dir)
+	// Whether a file can be made there, only making one tells.
+	f, err := os.CreateTemp(filepath.Dir(path), ".kojisnap-")
+	if err != nil {
+		return fmt.Errorf("stamp %s cannot be written: %w", path, err)
 	}
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("stamp %s: directory %s cannot be written: %w", path, dir, err)
-	}
-	return nil
+	f.Close()
+	return os.Remove(f.Name())
 }
 
 // writeStamp replaces the stamp at once: who reads it finds the old time or the new.

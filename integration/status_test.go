@@ -1,0 +1,266 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+)
+
+// pluginLine is what the guidelines for monitoring plugins want: a state, a text, and
+// 'label=value[UOM];[warn];[crit];[min];[max]'.
+var pluginLine = regexp.MustCompile(`^KOJISNAP (OK|WARNING|CRITICAL|UNKNOWN) - [^|\n]+( \| [a-z_]+=(U|-?[0-9]+s?)(;[0-9]*){4}( [a-z_]+=(U|-?[0-9]+s?)(;[0-9]*){4})*)?\n$`)
+
+// plugin runs status --nagios, and checks what holds for whatever it says.
+func plugin(t *testing.T, code int, says string, args ...string) string {
+	t.Helper()
+	o := kojisnapRun(t, append([]string{"status", "--nagios"}, args...)...)
+	state := []string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code]
+	if o.code != code || o.stderr != "" || !pluginLine.MatchString(o.stdout) || !strings.HasPrefix(o.stdout, "KOJISNAP "+state+" - ") || !strings.Contains(o.stdout, says) {
+		t.Errorf("status --nagios %v: exit code %d, want %d and %q\n%q\n%q", args, o.code, code, says, o.stdout, o.stderr)
+	}
+	return o.stdout
+}
+
+// TestStatus is how a staging looks to who watches it: before the first load, behind the
+// store, up to date, after a load that failed, with everything gone.
+func TestStatus(t *testing.T) {
+	w := newWorld(t)
+	c := w.config(t, "f42-compose")
+	plugin(t, 3, "not marked", "-c", c)
+	w.init(t)
+	plugin(t, 0, "no load since it was marked", "--db", w.dsn)
+	if out := plugin(t, 3, "drift unknown", "-c", c); !strings.Contains(out, "drift=U;") {
+		t.Errorf("%q", out) // the store has no snapshot
+	}
+	old := w.pull(t, 300, "f42-compose")
+	if out := plugin(t, 0, "tags never loaded", "-c", c); !strings.Contains(out, "drift=U;") || strings.Contains(out, "event_age") {
+		t.Errorf("before the first load: %q", out)
+	}
+	w.load(t, old)
+	plugin(t, 0, "event 300 of ", "-c", c)
+	plugin(t, 1, "last load", "-c", c, "--warning", "0s")
+	plugin(t, 2, "last load", "-c", c, "--warning", "0s", "--critical", "0s")
+
+	// The store has a newer snapshot.
+	now := w.pull(t, lastEvent, "f42-compose")
+	var status kojisnap.StagingStatus
+	read := func(args ...string) {
+		t.Helper()
+		status.Drift = nil
+		must(t, json.Unmarshal([]byte(succeed(t, append([]string{"status", "-c", c, "--json"}, args...)...)), &status))
+	}
+	read("-v")
+	seconds := int64(now.Manifest.EventTime.Sub(old.Manifest.EventTime).Seconds())
+	var diff kojisnap.DiffResult
+	must(t, json.Unmarshal([]byte(succeed(t, "diff", "-c", c, old.ID, now.ID, "--json")), &diff))
+	missing := len(now.Manifest.Scope.All) - len(old.Manifest.Scope.All)
+	want := kojisnap.Drift{Snapshot: now.ID, Event: lastEvent, Events: lastEvent - 300, Seconds: seconds, Missing: status.Drift.Missing, Relations: diff.Relations}
+	if !reflect.DeepEqual(*status.Drift, want) || len(status.Drift.Missing) != missing || len(diff.Relations) == 0 {
+		t.Errorf("drift: %+v\nwant %+v with %d tags missing", status.Drift, want, missing)
+	}
+	if out := plugin(t, 0, "119 events", "-c", c); !strings.Contains(out, fmt.Sprintf(" drift=%ds;;;; drift_events=119;", seconds)) {
+		t.Errorf("%q does not say drift=%ds", out, seconds)
+	}
+	if out := succeed(t, "status", "-c", c); !strings.Contains(out, "119 events") || !strings.Contains(out, "pin composes at it") {
+		t.Errorf("status: %q", out)
+	}
+	must(t, w.store.Delete(t.Context(), "snapshots/"+old.ID+".json"))
+	if read("-v"); status.Drift.Relations != nil || !strings.Contains(status.Drift.RelationsError, old.ID) {
+		t.Errorf("drift from a snapshot that was pruned: %+v", status.Drift)
+	}
+	if out := kojisnapRun(t, "load", "-c", c, "-v").stdout; !regexp.MustCompile(`(?m)^ +relation +read +inserted .*conflicts$`).MatchString(out) ||
+		!regexp.MustCompile(`(?m)^ +tag_listing( +[0-9]+){9}$`).MatchString(out) {
+		t.Errorf("load -v printed %q", out)
+	}
+	if read(); !status.Drift.Loaded || status.Drift.Events != 0 || status.Drift.Seconds != 0 || len(status.Runs) != 2 {
+		t.Errorf("after the load: drift %+v, runs %v", status.Drift, status.Runs)
+	}
+
+	// A load that fails is seen, though the one before is young; so are hostile names in it.
+	if o := kojisnapRun(t, "load", "-c", c, "--snapshot", "latest", "--overlay", w.badOverlay(t)); o.code != 1 {
+		t.Errorf("a load with a bad overlay: exit code %d, %q", o.code, o.stderr)
+	}
+	plugin(t, 1, "the last 1 failed", "-c", c)
+	if out := succeed(t, "status", "-c", c); !strings.Contains(out, "last failure") {
+		t.Errorf("status: %q", out)
+	}
+
+	// What cannot be found out is UNKNOWN, in one line on standard output.
+	plugin(t, 3, "--bogus", "-c", c, "--bogus")
+	plugin(t, 3, `"extra"`, "-c", c, "extra")
+	plugin(t, 3, "warning <= critical", "-c", c, "--warning", "3h", "--critical", "1h")
+	plugin(t, 3, "choose one", "-c", c, "--json")
+	plugin(t, 3, "no database", "--warning", "3h")
+	plugin(t, 3, "no-such-file", "-c", "/no-such-file")
+	plugin(t, 3, "no_such_database", "--db", strings.Replace(w.dsn, databaseOf(t, w.dsn), "no_such_database", 1))
+	plugin(t, 3, "database", "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2")
+	// The failure is worse than not to know the drift, and the store no reason to know nothing.
+	plugin(t, 1, "drift unknown", "-c", c, "--store", "/no/such/store")
+	var gone struct{ Drift kojisnap.Drift }
+	must(t, json.Unmarshal([]byte(succeed(t, "status", "-c", c, "--json", "--store", "/no/such/store")), &gone))
+	if !strings.Contains(gone.Drift.Error, "/no/such/store") {
+		t.Errorf("drift from a store that is not there: %+v", gone.Drift)
+	}
+	// Nobody waits for the lock of a sync.
+	lock := filepath.Join(t.TempDir(), "lock")
+	unlock, err := kojisnap.Lock(t.Context(), lock, false)
+	must(t, err)
+	defer unlock()
+	succeed(t, "status", "-c", c, "--lock-file", lock)
+}
+
+// badOverlay names a tag that is not there, which shows only in the database.
+func (w *world) badOverlay(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "overlay.toml")
+	must(t, os.WriteFile(path, []byte("[[target]]\nname = \"t\"\nbuild_tag = \"no|such | age=0s\"\ndest_tag = \"no-such\"\n"), 0o644))
+	return path
+}
+
+func databaseOf(t *testing.T, dsn string) string {
+	t.Helper()
+	name := regexp.MustCompile(`kojisnap_test_[0-9]+_[0-9]+`).FindString(dsn)
+	if name == "" {
+		t.Fatalf("no database in %q", dsn)
+	}
+	return name
+}
+
+// TestStamp: the file for checks of age holds the time of the last run of which all succeeded,
+// and nothing else.
+func TestStamp(t *testing.T) {
+	w := newWorld(t)
+	w.init(t)
+	w.pull(t, lastEvent, "f42-compose")
+	c := w.config(t, "f42-compose")
+	stamp := filepath.Join(t.TempDir(), "last-success")
+	read := func() int64 {
+		t.Helper()
+		body, err := os.ReadFile(stamp)
+		if os.IsNotExist(err) {
+			return 0
+		}
+		must(t, err)
+		n, err := strconv.ParseInt(strings.TrimSuffix(string(body), "\n"), 10, 64)
+		if info, e := os.Stat(stamp); err != nil || e != nil || info.Mode().Perm() != 0o644 {
+			t.Errorf("the stamp holds %q, %v, mode %v", body, err, info.Mode())
+		}
+		return n
+	}
+
+	// One that could not be written is refused before anything is done.
+	before := w.state(t)
+	dir := filepath.Dir(stamp)
+	for _, bad := range []string{dir, dir + "/no/such/dir/stamp", "/proc/stamp"} {
+		for _, command := range []string{"load", "sync"} {
+			o := kojisnapRun(t, command, "-c", c, "--stamp", bad)
+			if o.code != 1 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, bad) {
+				t.Errorf("%s --stamp %s: exit code %d, %q", command, bad, o.code, o.stderr)
+			}
+		}
+	}
+	if after := w.state(t); after != before {
+		t.Errorf("something changed: %s", firstDifference(before, after))
+	}
+
+	if o := kojisnapRun(t, "load", "-c", c, "--stamp", stamp, "--dry-run"); o.code != 3 || read() != 0 {
+		t.Errorf("a dry run: exit code %d, %q, stamp %d", o.code, o.stderr, read())
+	}
+	began := time.Now().Unix()
+	succeed(t, "load", "-c", c, "--stamp", stamp)
+	if n := read(); n < began || n > time.Now().Unix() {
+		t.Errorf("the stamp says %d, not between %d and %d", n, began, time.Now().Unix())
+	}
+	must(t, os.WriteFile(stamp, []byte("1\n"), 0o644))
+	if o := kojisnapRun(t, "load", "-c", c, "--snapshot", "300-000000000000", "--stamp", stamp); o.code == 0 || read() != 1 {
+		t.Errorf("a load that failed: exit code %d, stamp %d", o.code, read())
+	}
+
+	// Sync's, from the configuration: only when verify is content too.
+	body, err := os.ReadFile(c)
+	must(t, err)
+	must(t, os.WriteFile(c, append(body, fmt.Sprintf("[sync]\nstamp = %q\n", stamp)...), 0o644))
+	if o := kojisnapRun(t, "sync", "-c", c, "--staging-hub", w.prodURL); o.code != 3 || read() != 1 {
+		t.Errorf("a sync whose verify failed: exit code %d, %q, stamp %d", o.code, o.stderr, read())
+	}
+	succeed(t, "sync", "-c", c)
+	if n := read(); n < began || n > time.Now().Unix() {
+		t.Errorf("after a sync the stamp says %d", n)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("beside the stamp: %v, %v", left, err)
+	}
+}
+
+// TestReadConflicts: conflicts are named as production names what they are about, also where
+// staging has other ids for a tag and a package.
+func TestReadConflicts(t *testing.T) {
+	w := newWorld(t)
+	dbtest.Exec(t, w.dsn, `INSERT INTO tag (name) VALUES ('f42-compose'); INSERT INTO package (name) VALUES ('bash')`)
+	w.init(t)
+	w.load(t, w.pull(t, lastEvent, "f42-compose"))
+	one := func(table string, want hubtest.Values) hubtest.Values {
+		t.Helper()
+		rows, err := w.prodRows.Select(table, want)
+		must(t, err)
+		if len(rows) != 1 {
+			t.Fatalf("%s %v: %d rows", table, want, len(rows))
+		}
+		return rows[0]
+	}
+	tag, bash := one("tag", hubtest.Values{"name": "f42-compose"})["id"], one("package", hubtest.Values{"name": "bash"})["id"]
+	must(t, w.prodRows.Insert("events", hubtest.Values{"id": 420, "time": "2026-11-21 01:00:00+00"}))
+
+	// Staging tags a build of bash, and production tags the same one afterwards.
+	listed, err := w.prodRows.Select("tag_listing", hubtest.Values{"tag_id": tag, "active": true})
+	must(t, err)
+	in := map[any]bool{}
+	for _, l := range listed {
+		in[l["build_id"]] = true
+	}
+	builds, err := w.prodRows.Select("build", hubtest.Values{"pkg_id": bash, "state": 1, "draft": false})
+	must(t, err)
+	builds = slices.DeleteFunc(builds, func(b hubtest.Values) bool { return in[b["id"]] })
+	if len(builds) == 0 {
+		t.Fatal("no build of bash to tag")
+	}
+	b := builds[0]
+	nvr := fmt.Sprintf("bash-%v-%v", b["version"], b["release"])
+	must(t, w.prodRows.Insert("tag_listing", hubtest.Values{"build_id": b["id"], "tag_id": tag, "create_event": 420, "creator_id": 1, "active": true}))
+
+	// The same with the entry of a package list.
+	var other string
+	all := w.pull(t, 420, "f42-compose")
+	for _, s := range all.Manifest.Scope.All {
+		entries, err := w.prodRows.Select("tag_packages", hubtest.Values{"tag_id": s.ID, "package_id": bash, "active": true})
+		must(t, err)
+		if len(entries) == 0 {
+			other = s.Name
+			must(t, w.prodRows.Insert("tag_packages", hubtest.Values{"package_id": bash, "tag_id": s.ID, "blocked": false, "create_event": 420, "creator_id": 1, "active": true}))
+			break
+		}
+	}
+	dbtest.Exec(t, w.dsn, fmt.Sprintf(`
+		INSERT INTO tag_listing (build_id, tag_id, creator_id) SELECT %v, id, 990000000 FROM tag WHERE name = 'f42-compose' AND EXISTS (SELECT FROM build WHERE id = %[1]v);
+		INSERT INTO tag_packages (package_id, tag_id, creator_id) SELECT p.id, t.id, 990000000 FROM package p, tag t WHERE p.name = 'bash' AND t.name = '%[2]s'`, b["id"], other))
+
+	snap := w.pull(t, 420, "f42-compose")
+	rep := w.load(t, snap)
+	got, err := kojisnap.ReadConflicts(t.Context(), w.dsn, snap)
+	must(t, err)
+	want := kojisnap.Conflicts{Taggings: []kojisnap.TagMember{{Tag: "f42-compose", Name: nvr}}, Packages: []kojisnap.TagMember{{Tag: other, Name: "bash"}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("conflicts: %+v\nwant %+v\nof %+v", got, want, rep.Conflicts)
+	}
+}
