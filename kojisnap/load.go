@@ -58,7 +58,7 @@ func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 		}
 		defer unlock()
 	}
-	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return OpenSnapshot(ctx, s, id) }
+	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
 	conn, err := Connect(ctx, o.DSN)
 	if err != nil {
 		return nil, err
