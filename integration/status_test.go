@@ -58,7 +58,7 @@ func TestStatus(t *testing.T) {
 	var status kojisnap.StagingStatus
 	read := func(args ...string) {
 		t.Helper()
-		status.Drift = nil
+		status = kojisnap.StagingStatus{}
 		must(t, json.Unmarshal([]byte(succeed(t, append([]string{"status", "-c", c, "--json"}, args...)...)), &status))
 	}
 	read("-v")
