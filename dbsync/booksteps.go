@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
 )
 
 // bookSteps make the tables of the schema kojisnap: each leads from one format to the next, and
 // init takes them all. A step that databases have been through is not changed any more.
 var bookSteps = []func() string{
 	bookTables,
-	func() string { return changesTables },
+	changesTables,
 	func() string { return runTable },
 }
 
@@ -21,7 +23,14 @@ var bookFormat = len(bookSteps)
 
 // changesTables are for loads that read only what changed. What was loaded before is read whole
 // once more: its columns are none of those that are now, and what it left out is aside.
-const changesTables = `
+func changesTables() string {
+	var b strings.Builder
+	for _, r := range relation.All() {
+		if keyed(r) {
+			fmt.Fprintf(&b, "ALTER TABLE %s ADD PRIMARY KEY (%s);\n", placedKeys(r), list("", r.Key))
+		}
+	}
+	b.WriteString(`
 ALTER TABLE kojisnap.placed_volume ADD draft boolean NOT NULL DEFAULT false;
 UPDATE kojisnap.placed_volume v SET draft = true FROM build b WHERE b.id = v.build_id AND to_jsonb(b) -> 'draft' = 'true';
 ALTER TABLE kojisnap.placed_volume ALTER draft DROP DEFAULT;
@@ -30,7 +39,9 @@ ALTER TABLE kojisnap.load ALTER columns DROP DEFAULT;
 CREATE TABLE kojisnap.aside (load_id integer NOT NULL, relation text NOT NULL, key text[] NOT NULL);
 COMMENT ON TABLE kojisnap.aside IS 'rows that did not go in as production has them, by production''s keys';
 INSERT INTO kojisnap.aside SELECT load_id, relation, ARRAY[key] FROM kojisnap.left_out;
-`
+`)
+	return b.String()
+}
 
 // runTable has one row a load, also of one that came to nothing. Its ids are no sequence's, so
 // that a load that is undone leaves no gap; kojisnap's lock keeps them apart.

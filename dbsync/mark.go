@@ -122,7 +122,7 @@ CREATE TABLE kojisnap.overlay_file (one boolean PRIMARY KEY DEFAULT true CHECK (
 			}
 			fmt.Fprintf(&b, "%s %s NOT NULL", q(k), sqlType(r.Columns[r.Index(k)].Type))
 		}
-		fmt.Fprintf(&b, ", PRIMARY KEY (%s));\n", list("", r.Key))
+		b.WriteString(");\n")
 	}
 	return b.String()
 }
