@@ -64,21 +64,38 @@ func (m *merger) recordRun(ctx context.Context) error {
 	return err
 }
 
-// recordFailure puts a load that was undone among the runs, if the database can be written and
-// is the one that was meant. That it could not be noted is no error on top of cause.
+// RecordFailure puts a load that came to nothing among the runs, as Load itself does, for those
+// who find out before they call it: an overlay that cannot be read. It does so if the database
+// can be written and is the one that was meant; that it could not is no error on top of cause.
+func RecordFailure(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions, started time.Time, cause error) {
+	run := newRun(snap, opt)
+	run.fail(ctx, conn, opt, started, cause)
+}
+
+// recordFailure puts a load that was undone among the runs.
 func (m *merger) recordFailure(ctx context.Context, conn *pgx.Conn, cause error) {
-	if m == nil || m.mark == nil || m.opt.DryRun || errors.Is(cause, ErrNotStaging) {
+	if m == nil || m.mark == nil {
 		return
 	}
+	run := newRun(m.snap, m.opt)
+	run.Mode = m.mode()
+	run.fail(ctx, conn, m.opt, m.started, cause)
+}
+
+func (r *Run) fail(ctx context.Context, conn *pgx.Conn, opt LoadOptions, started time.Time, cause error) {
+	if opt.DryRun || errors.Is(cause, ErrNotStaging) || errors.Is(cause, ErrLocked) {
+		return
+	}
+	r.Result, r.Error = ResultFailed, errorLine(cause)
 	// It may have been cancelled.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := m.insertFailure(ctx, conn, cause); err != nil {
-		m.opt.Log.InfoContext(ctx, "the database does not remember that this load failed", "err", err)
+	if err := r.insertFailure(ctx, conn, opt, started); err != nil && opt.Log != nil {
+		opt.Log.InfoContext(ctx, "the database does not remember that this load failed", "err", err)
 	}
 }
 
-func (m *merger) insertFailure(ctx context.Context, conn *pgx.Conn, cause error) error {
+func (r *Run) insertFailure(ctx context.Context, conn *pgx.Conn, opt LoadOptions, started time.Time) error {
 	if conn.IsClosed() {
 		again, err := pgx.ConnectConfig(ctx, conn.Config())
 		if err != nil {
@@ -87,18 +104,19 @@ func (m *merger) insertFailure(ctx context.Context, conn *pgx.Conn, cause error)
 		defer again.Close(context.WithoutCancel(ctx))
 		conn = again
 	}
-	run := newRun(m.snap, m.opt)
-	run.Mode, run.Result, run.Error = m.mode(), ResultFailed, errorLine(cause)
 	for {
 		err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) (bool, error) {
 			mark, err := readMark(ctx, tx)
+			if err == nil && opt.Env != "" && opt.Env != mark.Environment {
+				err = ErrNotStaging
+			}
 			if err != nil {
 				return false, err
 			}
 			if err := upgradeBook(ctx, tx, mark); err != nil {
 				return false, err
 			}
-			return true, run.insert(ctx, tx, m.started)
+			return true, r.insert(ctx, tx, started)
 		})
 		if !errors.Is(err, ErrLocked) {
 			return err

@@ -98,6 +98,9 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		if *l.into, err = readEntries(ctx, tx, l.from, math.MaxInt32); err != nil {
 			return nil, err
 		}
+		if *l.into == nil {
+			*l.into = []Entry{} // for JSON
+		}
 	}
 	return s, nil
 }

@@ -89,10 +89,14 @@ func TestStatus(t *testing.T) {
 	}
 
 	// A load that fails is seen, though the one before is young; so are hostile names in it.
-	if o := kojisnapRun(t, "load", "-c", c, "--snapshot", "latest", "--overlay", w.badOverlay(t)); o.code != 1 {
-		t.Errorf("a load with a bad overlay: exit code %d, %q", o.code, o.stderr)
+	for i, bad := range []string{"[[target]]\nname = \"t\"\nbuild_tag = \"no|such | age=0s\"\ndest_tag = \"no-such\"\n", "[[targett]]\n"} {
+		overlay := filepath.Join(t.TempDir(), "overlay.toml")
+		must(t, os.WriteFile(overlay, []byte(bad), 0o644))
+		if o := kojisnapRun(t, "load", "-c", c, "--overlay", overlay); o.code != 1 {
+			t.Errorf("a load with a bad overlay: exit code %d, %q", o.code, o.stderr)
+		}
+		plugin(t, 1, fmt.Sprintf("the last %d failed", i+1), "-c", c)
 	}
-	plugin(t, 1, "the last 1 failed", "-c", c)
 	if out := succeed(t, "status", "-c", c); !strings.Contains(out, "last failure") {
 		t.Errorf("status: %q", out)
 	}
@@ -119,13 +123,6 @@ func TestStatus(t *testing.T) {
 	must(t, err)
 	defer unlock()
 	succeed(t, "status", "-c", c, "--lock-file", lock)
-}
-
-// badOverlay names a tag that is not there, which shows only in the database.
-func (w *world) badOverlay(t *testing.T) string {
-	path := filepath.Join(t.TempDir(), "overlay.toml")
-	must(t, os.WriteFile(path, []byte("[[target]]\nname = \"t\"\nbuild_tag = \"no|such | age=0s\"\ndest_tag = \"no-such\"\n"), 0o644))
-	return path
 }
 
 func databaseOf(t *testing.T, dsn string) string {

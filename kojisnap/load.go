@@ -1,12 +1,14 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,15 +32,38 @@ type LoadOptions struct {
 
 // Load loads a snapshot into the staging database. Errors are those of package dbsync.
 func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*dbsync.LoadReport, error) {
+	started := time.Now()
+	opt, err := o.found(ctx, s)
+	if err == nil && o.WaitFor != "" {
+		var unlock func()
+		if unlock, err = waitFor(ctx, o.WaitFor); err == nil {
+			defer unlock()
+		}
+	}
+	// The database remembers failures too, as far as it can.
+	conn, lost := Connect(ctx, o.DSN)
+	if lost != nil {
+		return nil, cmp.Or(err, lost)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if err != nil {
+		dbsync.RecordFailure(ctx, conn, snap, opt, started, err)
+		return nil, err
+	}
+	return dbsync.Load(ctx, conn, snap, opt)
+}
+
+// found adds what the options name: the ledger, the overlay.
+func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptions, error) {
 	opt := o.LoadOptions
 	mapping := volumes.Mapping{Prod: opt.Volume, Rules: o.Rules}
 	if err := mapping.Validate(nil); err != nil {
-		return nil, err
+		return opt, err
 	}
 	opt.VolumeFor = mapping.Staging
 	ledger, err := readLedger(ctx, s, opt.Env, o.Topdir)
 	if err != nil {
-		return nil, err
+		return opt, err
 	}
 	if ledger != nil {
 		opt.Staged = []dbsync.NVR{} // known, if only that there is none
@@ -46,25 +71,11 @@ func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 			opt.Staged = append(opt.Staged, dbsync.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
 		}
 	}
-	if o.Overlay != "" {
-		if opt.Overlay, err = dbsync.ReadOverlay(o.Overlay); err != nil {
-			return nil, err
-		}
-	}
-	if o.WaitFor != "" {
-		unlock, err := waitFor(ctx, o.WaitFor)
-		if err != nil {
-			return nil, err
-		}
-		defer unlock()
-	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
-	conn, err := Connect(ctx, o.DSN)
-	if err != nil {
-		return nil, err
+	if o.Overlay != "" {
+		opt.Overlay, err = dbsync.ReadOverlay(o.Overlay)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return dbsync.Load(ctx, conn, snap, opt)
+	return opt, err
 }
 
 // Connect opens a connection to the staging database. That a server is not there, or not yet,
