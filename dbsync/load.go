@@ -35,7 +35,9 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 		err = transact(ctx, conn, pgx.RepeatableRead, load)
 	}
 	if err != nil {
-		m.recordFailure(ctx, conn, err)
+		run := newRun(snap, opt)
+		run.Mode = m.mode()
+		run.fail(ctx, conn, opt, started, err)
 		return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 	}
 	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.rep.Changed(),

@@ -68,18 +68,7 @@ func (m *merger) recordRun(ctx context.Context) error {
 // who find out before they call it: an overlay that cannot be read. It does so if the database
 // can be written and is the one that was meant; that it could not is no error on top of cause.
 func RecordFailure(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions, started time.Time, cause error) {
-	run := newRun(snap, opt)
-	run.fail(ctx, conn, opt, started, cause)
-}
-
-// recordFailure puts a load that was undone among the runs.
-func (m *merger) recordFailure(ctx context.Context, conn *pgx.Conn, cause error) {
-	if m == nil || m.mark == nil {
-		return
-	}
-	run := newRun(m.snap, m.opt)
-	run.Mode = m.mode()
-	run.fail(ctx, conn, m.opt, m.started, cause)
+	newRun(snap, opt).fail(ctx, conn, opt, started, cause)
 }
 
 func (r *Run) fail(ctx context.Context, conn *pgx.Conn, opt LoadOptions, started time.Time, cause error) {
@@ -133,6 +122,8 @@ func (r *Run) insertFailure(ctx context.Context, conn *pgx.Conn, opt LoadOptions
 // mode is LoadReport's, empty as long as it is not clear.
 func (m *merger) mode() string {
 	switch {
+	case m == nil:
+		return ""
 	case m.rep.Skipped:
 		return "skipped"
 	case m.rep.Base != "":

@@ -131,6 +131,13 @@ func TestRuns(t *testing.T) {
 	}
 	failed("cancelled", 5, "cancel")
 
+	s.exec("ALTER TABLE tag_listing RENAME TO elsewhere")
+	if _, err := dbsync.Load(t.Context(), s.conn, snap, full); err == nil {
+		t.Fatal("loaded without tag_listing")
+	}
+	s.exec("ALTER TABLE elsewhere RENAME TO tag_listing")
+	failed("without a table", 6, "tag_listing")
+
 	for what, try := range map[string]func() error{
 		"another environment": func() error {
 			o := opt
@@ -161,14 +168,14 @@ func TestRuns(t *testing.T) {
 		if err := try(); err == nil {
 			t.Errorf("%s: no error", what)
 		}
-		if got := s.one("SELECT max(id) FROM kojisnap.run"); got != "5" {
+		if got := s.one("SELECT max(id) FROM kojisnap.run"); got != "6" {
 			t.Errorf("%s: the last run on record is %s", what, got)
 		}
 	}
 
 	// After a long row of failures the last success is still known, and little else that is old.
 	s.exec(`INSERT INTO kojisnap.run SELECT i, started, finished, snapshot, event, hub, mode, result, error, version, who, report
-		FROM kojisnap.run, generate_series(6, 1500) i WHERE id = 5`)
+		FROM kojisnap.run, generate_series(7, 1500) i WHERE id = 5`)
 	if _, err := dbsync.Load(t.Context(), s.conn, old, opt); err == nil {
 		t.Fatal("an older snapshot was loaded")
 	}

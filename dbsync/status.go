@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -64,7 +65,10 @@ func (s *Status) Age() time.Duration {
 // database that is not marked is ErrNotStaging.
 func ReadStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 	s, err := readStatus(ctx, conn)
-	return s, classify(err)
+	if err != nil {
+		return nil, fmt.Errorf("status: %w", classify(err))
+	}
+	return s, nil
 }
 
 func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {

@@ -40,7 +40,7 @@ func TestStatus(t *testing.T) {
 	c := w.config(t, "f42-compose")
 	plugin(t, 3, "not marked", "-c", c)
 	w.init(t)
-	plugin(t, 0, "no load since it was marked", "--db", w.dsn)
+	plugin(t, 0, "nothing loaded since it was marked", "--db", w.dsn)
 	if out := plugin(t, 3, "drift unknown", "-c", c); !strings.Contains(out, "drift=U;") {
 		t.Errorf("%q", out) // the store has no snapshot
 	}
@@ -50,8 +50,8 @@ func TestStatus(t *testing.T) {
 	}
 	w.load(t, old)
 	plugin(t, 0, "event 300 of ", "-c", c)
-	plugin(t, 1, "last load", "-c", c, "--warning", "0s")
-	plugin(t, 2, "last load", "-c", c, "--warning", "0s", "--critical", "0s")
+	plugin(t, 1, "last success", "-c", c, "--warning", "0s")
+	plugin(t, 2, "last success", "-c", c, "--warning", "0s", "--critical", "0s")
 
 	// The store has a newer snapshot.
 	now := w.pull(t, lastEvent, "f42-compose")

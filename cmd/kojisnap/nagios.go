@@ -40,9 +40,9 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		}
 		state = max(state, n)
 	}
-	age, since := s.Age(), "last load %s ago"
+	age, since := s.Age(), "last success %s ago"
 	if s.LastSuccess == nil {
-		since = "no load since it was marked %s ago"
+		since = "nothing loaded since it was marked %s ago"
 	}
 	switch {
 	case age > critical:
