@@ -37,7 +37,10 @@ Most come from the configuration, where each command has a table:
     [verify]
     hub    = "https://koji.stg.fedoraproject.org/kojihub"
     topdir = "/mnt/koji"
+    [sync]
+    stamp = "/var/lib/kojisnap/last-success"
 
+The stamp is for checks of age: it gets the time once all of it, verify too, has succeeded.
 A key at the top level is for every command that has the flag.`,
 	examples: `
 kojisnap sync
