@@ -206,7 +206,7 @@ func TestReadConflicts(t *testing.T) {
 	w := newWorld(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO tag (name) VALUES ('f42-compose'); INSERT INTO package (name) VALUES ('bash')`)
 	w.init(t)
-	w.load(t, w.pull(t, lastEvent, "f42-compose"))
+	first := w.load(t, w.pull(t, lastEvent, "f42-compose"))
 	one := func(table string, want hubtest.Values) hubtest.Values {
 		t.Helper()
 		rows, err := w.prodRows.Select(table, want)
@@ -254,6 +254,9 @@ func TestReadConflicts(t *testing.T) {
 
 	snap := w.pull(t, 420, "f42-compose")
 	rep := w.load(t, snap)
+	if first.Mode != "full" || rep.Mode != "delta" || rep.Base != first.Snapshot || rep.Run != first.Run+1 {
+		t.Errorf("modes %q and %q, on %q; run %d after %d", first.Mode, rep.Mode, rep.Base, rep.Run, first.Run)
+	}
 	got, err := kojisnap.ReadConflicts(t.Context(), w.dsn, snap)
 	must(t, err)
 	want := kojisnap.Conflicts{Taggings: []kojisnap.TagMember{{Tag: "f42-compose", Name: nvr}}, Packages: []kojisnap.TagMember{{Tag: other, Name: "bash"}}}
