@@ -147,3 +147,32 @@ func TestOlderHubSaysNothing(t *testing.T) {
 		t.Errorf("compression: %s", got)
 	}
 }
+
+// TestAdoptOlder adopts restored dumps of older productions: nothing in them has to change but
+// where the builds' files are.
+func TestAdoptOlder(t *testing.T) {
+	for _, release := range []relation.Release{21, 29} {
+		t.Run(release.String(), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t).as(release)
+			dsn := dbtest.ProductionOf(t, int(release))
+			s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
+			if _, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg", Adopt: true,
+				Confirm: s.one("SELECT current_database() || '@' || system_identifier FROM pg_control_system()")}); err != nil {
+				t.Fatal(err)
+			}
+			rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			for _, r := range rep.Relations {
+				if n := r.Inserted + r.Updated + r.Revoked + r.Unrevoked + r.Deleted; n > 0 && r.Relation != "build" && r.Relation != "volume" {
+					t.Errorf("changed: %+v", r)
+				}
+			}
+			if rep.Relation("build").Updated < 50 {
+				t.Errorf("builds: %+v", rep.Relation("build"))
+			}
+			if len(rep.Overwritten)+len(rep.Conflicts)+len(rep.LeftOut)+len(rep.Kept) > 0 {
+				t.Errorf("report: %+v", rep)
+			}
+		})
+	}
+}
