@@ -93,7 +93,8 @@ func (m *merger) stageChanges(ctx context.Context, r *relation.Relation) error {
 	return m.stageAside(ctx, r)
 }
 
-// stageAside adds the rows of the snapshot that an earlier load put aside.
+// stageAside adds the rows of the snapshot that an earlier load put aside, and the keys of those
+// that it did not delete.
 func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 	rows, err := m.tx.Query(ctx, m.x(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {s} s WHERE {array} = a.key)",
 		"array", keyArray("s", r.Key)), pgx.QueryExecModeExec)
@@ -133,6 +134,13 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 	}
 	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
 	m.rows[r.Name] += tag.RowsAffected()
+	if err != nil || r.Name != "rpminfo" && r.Name != "archiveinfo" {
+		return err
+	}
+	// What the snapshot does not have was spared when production deleted it.
+	n, err := m.exec(ctx, r, `INSERT INTO {went} SELECT a.id FROM (SELECT DISTINCT key[1]::integer AS id FROM kojisnap.aside WHERE relation = {r}) a
+		WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = a.id) AND NOT EXISTS (SELECT FROM {went} w WHERE w.id = a.id)`)
+	m.lost[r.Name] += n
 	return err
 }
 

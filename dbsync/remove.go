@@ -131,7 +131,8 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 
 // spare keeps those rows in spite of their doom to which a column refers in rows that meet own.
 func (m *merger) spare(ctx context.Context, r *relation.Relation, k reference, own string) error {
-	_, err := m.exec(ctx, r, `WITH d AS (DELETE FROM ks_del d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id)
+	_, err := m.exec(ctx, r, `WITH d AS (DELETE FROM ks_del d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id),
+			a AS (INSERT INTO ks_aside SELECT DISTINCT {r}, ARRAY[id::text] FROM d)
 		INSERT INTO ks_kept SELECT DISTINCT {r}, 'id=' || id, {what} FROM d`,
 		"c", k.table, "col", q(k.column), "what", lit("production deleted it, but staging's "+k.name+" refers to it"))
 	return err
