@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // errWhole says that what changed between two snapshots is not enough to know: all rows must be
@@ -37,10 +38,13 @@ func (m *merger) findBase(ctx context.Context) error {
 		return err
 	}
 	base, err := m.opt.Base(ctx, id)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
+	case errors.As(err, new(*snapfile.DamagedError)):
+		m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("every row is compared, as what the database holds cannot be read: %v", err))
+		return nil
+	case err != nil:
 		return fmt.Errorf("what the database holds: %w", err)
 	}
 	if base.Manifest.Hub == m.snap.Manifest.Hub && len(base.Manifest.LeftOut) == 0 {
@@ -79,6 +83,9 @@ func (m *merger) stageChanges(ctx context.Context, r *relation.Relation) error {
 	changed := m.snap.Changed(ctx, m.base, r.Name)
 	defer changed.Close()
 	n, err := m.copyIn(ctx, r, staged(r), r.ColumnNames(), changed)
+	if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
+		return errWhole // it may be the base alone; if not, all rows meet it again
+	}
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type staging struct {
 
 	events string // the last event that staging, not a load, made
 	loaded map[string]*snapfile.Snapshot
+	open   func(context.Context, string) (*snapfile.Snapshot, error) // instead of base, if set
 }
 
 // newStaging makes a fresh one, runs statements before it is marked, and marks it.
@@ -81,6 +82,9 @@ func (s *staging) base(_ context.Context, id string) (*snapfile.Snapshot, error)
 func (s *staging) load(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *dbsync.LoadReport {
 	s.t.Helper()
 	opt.Base = s.base
+	if s.open != nil {
+		opt.Base = s.open
+	}
 	rep, err := dbsync.Load(s.t.Context(), s.conn, snap, opt)
 	if err != nil {
 		s.t.Fatal(err)
