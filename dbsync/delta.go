@@ -24,7 +24,7 @@ var errWhole = errors.New("all rows are needed")
 // this load has to look at: the last load brought it, for each tag of the new scope that the
 // database knows, into the columns that the tables have now, and the hub gave all rows of both.
 func (m *merger) findBase(ctx context.Context) error {
-	if m.opt.Base == nil || m.opt.Audit || len(m.snap.Manifest.LeftOut) > 0 {
+	if m.opt.Base == nil || m.opt.Audit || m.doubt || len(m.snap.Manifest.LeftOut) > 0 {
 		return nil
 	}
 	var id, columns string

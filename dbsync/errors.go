@@ -58,13 +58,39 @@ func sqlState(err error) string {
 }
 
 // retryable reports whether the same transaction may succeed at once: locks, deadlocks,
-// serialization, and rows that the hub made between our look and our insert.
-func retryable(err error) bool {
-	switch sqlState(err) {
+// serialization, and rows that the hub made or deleted between our look and our write.
+func retryable(code string) bool {
+	switch code {
 	case "55P03", "40P01", "40001", "23505", "23503":
 		return true
 	}
 	return false
+}
+
+// constraint reports whether a code says that a row or a value may not be.
+func constraint(code string) bool {
+	return strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23")
+}
+
+// refusal adds to an error of PostgreSQL's what it knows besides: which table, and which row.
+func refusal(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	var more []string
+	if pg.TableName != "" && !strings.Contains(pg.Message, pg.TableName) {
+		more = append(more, "table "+pg.TableName)
+	}
+	for _, s := range []string{pg.Detail, pg.Where} {
+		if s != "" {
+			more = append(more, strings.Join(strings.Fields(s), " "))
+		}
+	}
+	if len(more) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, strings.Join(more, "; "))
 }
 
 // classify makes the errors of a lost database TemporaryErrors.

@@ -67,7 +67,7 @@ func Init(ctx context.Context, conn *pgx.Conn, opt InitOptions) (*InitReport, er
 	}
 	var rep *InitReport
 	// At READ COMMITTED, so that what others committed before our locks is seen.
-	err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) (bool, error) {
+	err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx, _ bool) (bool, error) {
 		i := &initer{tx: tx, opt: opt, rep: &InitReport{DryRun: opt.DryRun, Seeds: map[string]int{}}}
 		rep = i.rep
 		err := i.run(ctx)

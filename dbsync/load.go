@@ -24,8 +24,8 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")
 	var m *merger
 	started := time.Now()
-	load := func(tx pgx.Tx) (bool, error) {
-		m = &merger{tx: tx, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
+	load := func(tx pgx.Tx, doubt bool) (bool, error) {
+		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
 			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, mapped: map[string]bool{}, gone: map[string]bool{}}
 		return !opt.DryRun, m.run(ctx)
 	}
@@ -67,6 +67,7 @@ type merger struct {
 	mapped    map[string]bool // relations of which some ids differ from production's
 	gone      map[string]bool // relations of which rows were left out
 	oldBuilds bool            // the snapshot has builds that were loaded before
+	doubt     bool            // an attempt before this one met a constraint
 }
 
 func (m *merger) run(ctx context.Context) error {
@@ -175,7 +176,7 @@ func (m *merger) merge(ctx context.Context) error {
 	}
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
-	for _, step := range []func(context.Context) error{m.limits, m.overrule, m.fit, m.findEdits, m.events, m.names, m.rewrite,
+	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overrule, m.fit, m.findEdits, m.events, m.names, m.rewrite,
 		m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
 		if err := step(ctx); err != nil {
 			return err

@@ -109,7 +109,7 @@ func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string,
 		err = cause
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", r.Name, err)
+		return 0, fmt.Errorf("read %s: %w", r.Name, m.unreadable(ctx, r, table, err))
 	}
 	_, err = m.tx.Exec(ctx, "ANALYZE "+table)
 	return tag.RowsAffected(), err
@@ -121,24 +121,74 @@ type lines interface {
 	Err() error
 }
 
-// limits refuses ids at or above the floor, wherever they stand: they would be staging's.
+// limits refuses what no constraint of the tables would: ids at or above the floor, wherever they
+// stand (they would be staging's), ids below 0, keys that are there twice, and versioned rows
+// that are not in the view at E.
 func (m *merger) limits(ctx context.Context) error {
 	for _, r := range relation.All() {
-		var ids []string
+		var low, high []string
 		for _, c := range r.Columns {
 			if c.Name == "id" || c.Ref != "" {
-				ids = append(ids, "max("+q(c.Name)+")")
+				low, high = append(low, "min("+q(c.Name)+")"), append(high, "max("+q(c.Name)+")")
 			}
 		}
-		var highest int64
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT coalesce(greatest({ids}), 0) FROM {s}", "ids", join(ids)), pgx.QueryExecModeExec).Scan(&highest); err != nil {
+		fit := []string{m.x(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", join(low), "high", join(high))}
+		if r.Versioned {
+			fit = append(fit, m.x(r, "coalesce(bool_and({inView}), true)", "inView", m.x(r, inView)))
+		}
+		for _, u := range distinct(r) {
+			fit = append(fit, m.x(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", list("", u)))
+		}
+		var fine bool
+		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND ")), pgx.QueryExecModeExec).Scan(&fine); err != nil {
 			return err
 		}
-		if highest >= m.mark.Floor {
-			return fmt.Errorf("production's %s has the id %d, which is at or above the floor %d, where staging's ids begin", r.Name, highest, m.mark.Floor)
+		if !fine {
+			return m.beyond(ctx, r)
 		}
 	}
 	return nil
+}
+
+// distinct are the sets of columns that must differ in all rows of the snapshot's, where the
+// tables hold older rows against which they would only seem to be conflicts. Of the keyed relations
+// the tables' own constraints are enough.
+func distinct(r *relation.Relation) [][]string {
+	if keyed(r) {
+		return nil
+	}
+	sets := [][]string{r.Key}
+	for _, u := range r.Unique {
+		sets = append(sets, without(u, "active"))
+	}
+	return sets
+}
+
+// inView is what the rows s of a versioned relation have in common.
+const inView = "s.active IS TRUE AND s.revoke_event IS NULL AND s.revoker_id IS NULL AND s.create_event <= {E}"
+
+// beyond is the error of a relation that limits refuses.
+func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
+	for _, c := range r.Columns {
+		if c.Name != "id" && c.Ref == "" {
+			continue
+		}
+		said, err := m.first(ctx, r, "': production''s {c} is ' || s.{qc}", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", q(c.Name))
+		if err != nil {
+			return err
+		}
+		if said != "" {
+			return fmt.Errorf("the snapshot's %s %s, which is below 0 or at or above the floor %d, where staging's ids begin", r.Name, said, m.mark.Floor)
+		}
+	}
+	said, err := m.repeated(ctx, r)
+	if said == "" && err == nil {
+		said, err = m.first(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the snapshot's %s %s", r.Name, said)
 }
 
 // fit leaves out rows that the tables cannot hold, as they are of an older Koji.

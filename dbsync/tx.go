@@ -2,31 +2,36 @@ package dbsync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // lockKey is the advisory lock that keeps a second kojisnap out: "kojisnap" in ASCII.
 const lockKey = 0x6b6f6a69736e6170
 
 // attempts is how often a transaction is tried that meets locks of the hub.
-const attempts = 12
+const attempts = 16
 
 // settings make text forms of values, and so the hashes of rows, the same in every session,
 // and keep the hub from waiting behind a lock that we wait for.
-const settings = `SET LOCAL lock_timeout = '500ms'; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY';
+//
+// PostgreSQL looks for a deadlock when someone has waited for deadlock_timeout, and ends the one
+// that looks. That must not be the hub, so we never wait that long; and as the hub may wait for us
+// already when we begin to wait for it, we wait for no more than a twentieth of it. Little is lost:
+// at REPEATABLE READ a row that the hub changed meanwhile makes us begin again anyway.
+const settings = `SELECT set_config('lock_timeout', greatest(least(setting::integer / 20, 500), 1)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout';
+	SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY';
 	SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
 	SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
 	SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL client_min_messages = warning`
 
 // transact runs fn in a transaction while it holds kojisnap's lock, again if others were in
 // its way: at REPEATABLE READ, a row that the hub changed after we looked is a serialization
-// failure. It commits only if fn says so.
-func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx.Tx) (commit bool, err error)) error {
+// failure. It commits only if fn says so. After an attempt that met a constraint, doubt is set:
+// fn then finds out whether its own rows were at fault.
+func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, doubt bool) (commit bool, err error)) error {
 	var got bool
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", pgx.QueryExecModeExec, int64(lockKey)).Scan(&got); err != nil {
 		return classify(err)
@@ -40,18 +45,18 @@ func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func
 		// A connection that is gone has let go of the lock.
 		_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", pgx.QueryExecModeExec, int64(lockKey))
 	}()
+	doubt := false
 	for try := 1; ; try++ {
-		err := once(ctx, conn, level, fn)
-		if !retryable(err) {
+		err := once(ctx, conn, level, func(tx pgx.Tx) (bool, error) { return fn(tx, doubt) })
+		switch code := sqlState(err); {
+		case constraint(code) && (!doubt || retryable(code) && try < 3):
+			doubt = true
+		case constraint(code):
+			return refusal(err)
+		case !retryable(code):
 			return classify(err)
-		}
-		if code := sqlState(err); try == attempts || try == 3 && code[:2] == "23" {
-			if code[:2] == "23" {
-				var pg *pgconn.PgError
-				errors.As(err, &pg)
-				return fmt.Errorf("%w: %s", err, pg.Detail)
-			}
-			return &TemporaryError{fmt.Errorf("after %d attempts: %w", try, err)}
+		case try == attempts:
+			return &TemporaryError{fmt.Errorf("after %d attempts: %w", try, refusal(err))}
 		}
 		select {
 		case <-ctx.Done():
