@@ -61,8 +61,8 @@ func (m *merger) book(ctx context.Context) error {
 }
 
 // analyze refreshes the planner's statistics of the tables of which a tenth changed, and of the
-// lists of what was placed there, as autovacuum would, but before the hub or the next load asks.
-// A load is done without it.
+// lists of what was placed there, as autovacuum would, but before the hub or the next load asks. A
+// load is done without it, so it does not wait long for a VACUUM, which may take hours.
 func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 	for _, r := range m.rep.Relations {
 		if r.changed() <= 50 {
@@ -79,10 +79,15 @@ func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 			var rows float64
 			err := conn.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, table).Scan(&rows)
 			if err == nil && float64(r.changed()) > 50+rows/10 {
-				_, err = conn.Exec(ctx, "ANALYZE "+table)
+				err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+					_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; ANALYZE "+table)
+					return err
+				})
 			}
 			if err != nil {
-				m.opt.Log.WarnContext(ctx, "analyze", "table", table, "err", err)
+				m.opt.Log.InfoContext(ctx, "the planner's statistics are left to autovacuum", "table", table, "err", err)
+			}
+			if ctx.Err() != nil || conn.IsClosed() {
 				return
 			}
 		}

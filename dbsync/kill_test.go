@@ -114,6 +114,28 @@ type stages func(string)
 
 func (f stages) Begin(stage string, _ int64) progress.Counter { f(stage); return &counter{at: &at{}} }
 
+// TestVacuum: a load waits for none, neither before its commit nor for its statistics after it.
+func TestVacuum(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t)
+	tx, err := dbtest.Connect(t, s.dsn).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The lock that VACUUM holds.
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE build, rpminfo IN SHARE UPDATE EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.check(w, shot{})
+	if got := s.one("SELECT reltuples FROM pg_class WHERE oid = 'rpmsigs'::regclass"); got == "-1" {
+		t.Error("the other tables were not analyzed")
+	}
+}
+
 // TestHubReadsOn: the hub's reads go on while a load is about to commit, and see nothing of it.
 func TestHubReadsOn(t *testing.T) {
 	w := newWorld(t)

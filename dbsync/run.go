@@ -94,7 +94,7 @@ func (r *Run) insertFailure(ctx context.Context, conn *pgx.Conn, opt LoadOptions
 		conn = again
 	}
 	for {
-		err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx) (bool, error) {
+		err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx, _ bool) (bool, error) {
 			mark, err := readMark(ctx, tx)
 			if err == nil && opt.Env != "" && opt.Env != mark.Environment {
 				err = ErrNotStaging
