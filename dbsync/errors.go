@@ -93,7 +93,7 @@ func refusal(err error) error {
 	return fmt.Errorf("%w: %s", err, strings.Join(more, "; "))
 }
 
-// classify makes the errors of a lost database TemporaryErrors.
+// classify makes the errors of a lost database TemporaryErrors, and says of others what to do.
 func classify(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -104,8 +104,13 @@ func classify(err error) error {
 	lost := code == "57P01" || code == "57P02" || code == "57P03" || strings.HasPrefix(code, "08") || code == "53300" ||
 		code == "" && (errors.As(err, &netErr) || errors.As(err, &connect) || errors.Is(err, io.ErrUnexpectedEOF) ||
 			strings.Contains(err.Error(), "conn closed"))
-	if lost {
+	switch {
+	case lost:
 		return &TemporaryError{err}
+	case code == "53100":
+		return fmt.Errorf("%w: nothing has changed; make room on the database server", err)
+	case code == "42501":
+		return fmt.Errorf("%w: scripts/grants.sql has what the role needs", err)
 	}
 	return err
 }

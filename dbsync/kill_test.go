@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/progress"
@@ -71,6 +73,95 @@ func TestKilled(t *testing.T) {
 	})
 	s.load(snap, dbsync.LoadOptions{})
 	s.check(w, shot{})
+}
+
+// killer is a connection's tracer that ends its backend before the n-th statement.
+type killer struct {
+	t     *testing.T
+	other *pgx.Conn
+	n     int
+	count int
+}
+
+func (k *killer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	if k.count++; k.count == k.n {
+		if _, err := k.other.Exec(ctx, "SELECT pg_terminate_backend($1, 5000)", int32(conn.PgConn().PID())); err != nil {
+			k.t.Error(err)
+		}
+	}
+	return ctx
+}
+
+func (k *killer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (k *killer) connect(dsn string) *pgx.Conn {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	config.Tracer = k
+	conn, err := pgx.ConnectConfig(k.t.Context(), config)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// TestKilledAnywhere ends the backend of an init, of a first load, of a second one and of one with
+// an overlay at some twelve places each, from the first statement to the last.
+func TestKilledAnywhere(t *testing.T) {
+	w := newWorld(t)
+	dsn := dbtest.Fresh(t)
+	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
+	s.exec(admin)
+	other := dbtest.Connect(t, dsn)
+	overlay := parse(t, overlay)
+	first := w.snapshot(shot{})
+	for _, c := range changes {
+		c.change(w)
+	}
+	second := w.snapshot(shot{})
+	load := func(snap *snapfile.Snapshot, opt dbsync.LoadOptions) func(*pgx.Conn) error {
+		return func(conn *pgx.Conn) error {
+			_, err := dbsync.Load(t.Context(), conn, snap, opt)
+			return err
+		}
+	}
+	for _, job := range []struct {
+		name string
+		run  func(*pgx.Conn) error
+		dry  func(*pgx.Conn) error
+	}{
+		{"init", func(conn *pgx.Conn) error {
+			_, err := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+			return err
+		}, func(conn *pgx.Conn) error {
+			_, err := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg", DryRun: true})
+			return err
+		}},
+		{"first load", load(first, dbsync.LoadOptions{}), load(first, dbsync.LoadOptions{DryRun: true})},
+		{"second load", load(second, dbsync.LoadOptions{}), load(second, dbsync.LoadOptions{DryRun: true})},
+		{"overlay", load(second, dbsync.LoadOptions{Overlay: overlay}), load(second, dbsync.LoadOptions{Overlay: overlay, DryRun: true})},
+	} {
+		whole := s.whole()
+		counter := &killer{t: t, other: other}
+		if err := job.dry(counter.connect(dsn)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 12 {
+			k := &killer{t: t, other: other, n: 2 + (counter.count-3)*i/11} // the first and the last are kojisnap's lock
+			err := job.run(k.connect(dsn))
+			var temporary *dbsync.TemporaryError
+			if !errors.As(err, &temporary) {
+				t.Errorf("%s, killed at statement %d of %d: %v", job.name, k.n, counter.count, err)
+			}
+			same(t, whole, s.whole())
+		}
+		if err := job.run(dbtest.Connect(t, dsn)); err != nil {
+			t.Fatalf("%s, after all that: %v", job.name, err)
+		}
+	}
 }
 
 // TestLocks: a second kojisnap is turned away; a lock of the hub's is waited for.

@@ -115,9 +115,9 @@ func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
 		if r.InPlace {
 			placed = m.x(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = t.{id})", "id", q(r.Columns[0].Name))
 		}
-		if _, err := m.exec(ctx, r, `INSERT INTO ks_over SELECT {r}, {keytext}, 'it was ' || t::text FROM {s} s JOIN {t} t ON {key}
+		if _, err := m.exec(ctx, r, `INSERT INTO ks_over SELECT {r}, {keytext}, 'it was ' || ROW({tcols})::text FROM {s} s JOIN {t} t ON {key}
 			WHERE {differ} AND {placed}`,
-			"keytext", keyText("s", r.Key), "differ", differ("t", "s", set), "placed", placed); err != nil {
+			"keytext", keyText("s", r.Key), "tcols", list("t", m.usable(r)), "differ", differ("t", "s", set), "placed", placed); err != nil {
 			return err
 		}
 	}

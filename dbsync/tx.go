@@ -32,9 +32,16 @@ const settings = `SELECT set_config('lock_timeout', greatest(least(setting::inte
 // failure. It commits only if fn says so. After an attempt that met a constraint, doubt is set:
 // fn then finds out whether its own rows were at fault.
 func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, doubt bool) (commit bool, err error)) error {
-	var got bool
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", pgx.QueryExecModeExec, int64(lockKey)).Scan(&got); err != nil {
+	var got, standby, readOnly bool
+	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, pg_try_advisory_lock($1)`,
+		pgx.QueryExecModeExec, int64(lockKey)).Scan(&standby, &readOnly, &got)
+	switch {
+	case err != nil:
 		return classify(err)
+	case standby:
+		return fmt.Errorf("database %q is a standby's, which cannot be written: name the primary, or several hosts and target_session_attrs=read-write", conn.Config().Database)
+	case readOnly:
+		return fmt.Errorf("database %q is read-only for us: default_transaction_read_only is on", conn.Config().Database)
 	}
 	if !got {
 		return ErrLocked

@@ -54,6 +54,19 @@ func StartLocal(dir string) (dsn string, err error) {
 	return fmt.Sprintf("postgres://postgres@/postgres?host=%s", dir), nil
 }
 
+// RestartLocal ends the server at once, as a crash does, and starts it again.
+func RestartLocal(dir string) error {
+	bin, err := binaries()
+	if err != nil {
+		return err
+	}
+	cred, err := credential(dir)
+	if err != nil {
+		return err
+	}
+	return runAs(cred, dir, filepath.Join(bin, "pg_ctl"), "-D", filepath.Join(dir, "data"), "-l", filepath.Join(dir, "log"), "-m", "immediate", "-w", "restart")
+}
+
 // StopLocal stops what StartLocal started, and removes dir.
 func StopLocal(dir string) error {
 	bin, err := binaries()
