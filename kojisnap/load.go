@@ -31,6 +31,7 @@ type LoadOptions struct {
 	Topdir  string            // where the ledger says what was copied; empty: the store's copy of it
 	Rules   map[string]string // staging's names of production's volumes, where the default will not do
 	Overlay string            // file; empty: none
+	Leaving []volumes.Build   // copied builds whose copies go after this load, so that it moves them off the copy volume
 	WaitFor string            // a file that running composes hold locked; empty: none
 }
 
@@ -72,6 +73,9 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 	if ledger != nil {
 		opt.Staged = []dbsync.NVR{} // known, if only that there is none
 		for _, b := range ledger.Staged() {
+			if slices.ContainsFunc(o.Leaving, func(l volumes.Build) bool { return l.NVR() == b.Build.NVR() }) {
+				continue
+			}
 			opt.Staged = append(opt.Staged, dbsync.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
 		}
 	}

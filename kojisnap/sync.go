@@ -6,7 +6,9 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
+	"kojisnap/volumes"
 )
 
 // SyncOptions are the options of the steps that Sync runs. It fills in what follows from the
@@ -51,11 +53,14 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if r.Copy, err = Copy(ctx, snap, s, o.Copy); err != nil {
 		return r, fmt.Errorf("copy: %w", err)
 	}
+	remove := o.Copy
+	remove.Remove = true
+	if o.Load.Leaving, err = Leaving(ctx, snap, s, o.Copy); err != nil {
+		return r, fmt.Errorf("copy, removal: %w", err)
+	}
 	if r.Load, err = Load(ctx, snap, s, o.Load); err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
-	remove := o.Copy
-	remove.Remove = true
 	if r.Remove, err = Copy(ctx, snap, s, remove); err != nil {
 		return r, fmt.Errorf("copy, removal: %w", err)
 	}
@@ -76,4 +81,19 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 func (r *SyncResult) Changed() bool {
 	files := func(c *CopyResult) bool { return c != nil && c.Actions.Pending() }
 	return files(r.Copy) || files(r.Remove) || r.Load != nil && r.Load.Changed()
+}
+
+// Leaving returns the builds whose copies a Copy with Remove would take away: the database must
+// not name them any longer before that.
+func Leaving(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) ([]volumes.Build, error) {
+	o.Remove, o.DryRun = true, true
+	r, err := Copy(ctx, snap, s, o)
+	if err != nil {
+		return nil, err
+	}
+	var builds []volumes.Build
+	for _, a := range r.Actions.Remove {
+		builds = append(builds, a.Build)
+	}
+	return builds, nil
 }

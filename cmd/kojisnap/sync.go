@@ -133,6 +133,9 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		if r.Copy, err = kojisnap.Copy(ctx, snap, s, opt.Copy); err != nil {
 			return err
 		}
+		if opt.Load.Leaving, err = kojisnap.Leaving(ctx, snap, s, opt.Copy); err != nil {
+			return err
+		}
 		if r.Load, err = kojisnap.Load(ctx, snap, s, opt.Load); err != nil {
 			return err
 		}
