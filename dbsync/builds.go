@@ -131,7 +131,7 @@ func (m *merger) promotions(ctx context.Context, r *relation.Relation) error {
 		using: "build t, rpminfo p, rpminfo h",
 		where: `t.id = s.id AND t.draft AND NOT s.draft AND p.build_id = t.id AND h.id <> p.id AND h.draft IS NOT TRUE
 			AND ROW(h.name, h.version, h.release, h.arch, h.external_repo_id) = ROW(p.name, p.version, p.release, p.arch, p.external_repo_id)`,
-		reason: "'it is promoted, but its rpm ' || h.name || '-' || h.version || '-' || h.release || '.' || h.arch || ' is staging''s id ' || h.id", conflict: true})
+		reason: nvr("s") + " || ': it is promoted, but its rpm ' || " + rpm("h") + " || ' is staging''s id ' || h.id", conflict: true})
 }
 
 // rpms merges the rpms: a name, version, release and arch is unique among those of a
@@ -145,7 +145,7 @@ func (m *merger) rpms(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	if err := m.leaveOut(ctx, r, leave{using: "rpminfo h", where: meets, conflict: true,
-		reason: "s.name || '-' || s.version || '-' || s.release || '.' || s.arch || ' is staging''s id ' || h.id"}); err != nil {
+		reason: rpm("s") + " || ' is staging''s id ' || h.id"}); err != nil {
 		return err
 	}
 	return m.upsert(ctx, r)

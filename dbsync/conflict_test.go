@@ -3,6 +3,7 @@ package dbsync_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"kojisnap/dbsync"
@@ -16,6 +17,7 @@ func TestConflicts(t *testing.T) {
 		staging   string          // what staging does after the first load
 		change    func(w *world)  // what production does
 		conflicts map[string]bool // relation and key
+		named     string          // in what is said of them
 		leftOut   int
 		giveUp    string // what staging does so that production's rows go in
 	}{
@@ -37,6 +39,7 @@ func TestConflicts(t *testing.T) {
 				w.tag(200, 3)
 			},
 			conflicts: map[string]bool{"build id=200": true},
+			named:     "bash-6-1",
 			leftOut:   4,
 			giveUp: `DELETE FROM rpmsigs WHERE rpm_id >= 990000000; DELETE FROM rpminfo WHERE id >= 990000000;
 				DELETE FROM tag_listing WHERE build_id >= 990000000; DELETE FROM build_types WHERE build_id >= 990000000; DELETE FROM build WHERE id >= 990000000`,
@@ -46,6 +49,7 @@ func TestConflicts(t *testing.T) {
 			staging:   `INSERT INTO tag_listing (build_id, tag_id, creator_id) VALUES (20, 3, 990000000)`,
 			change:    func(w *world) { w.tag(20, 3) },
 			conflicts: map[string]bool{"tag_listing create_event=420 build_id=20 tag_id=3": true},
+			named:     "libffi-3.4.7-1.fc42, tag f42-updates",
 			giveUp: `INSERT INTO events (time) VALUES (now());
 				UPDATE tag_listing SET active = NULL, revoke_event = ` + ev + `, revoker_id = 990000000 WHERE build_id = 20 AND tag_id = 3 AND active`,
 		},
@@ -60,6 +64,7 @@ func TestConflicts(t *testing.T) {
 					"create_event", e, "creator_id", 1, "active", "t")
 			},
 			conflicts: map[string]bool{"tag_config create_event=420 tag_id=2": true},
+			named:     "tag f42: staging",
 			giveUp: `INSERT INTO events (time) VALUES (now());
 				UPDATE tag_config SET active = NULL, revoke_event = ` + ev + `, revoker_id = 990000000 WHERE tag_id = 2 AND active`,
 		},
@@ -74,6 +79,7 @@ func TestConflicts(t *testing.T) {
 				w.add("rpmsigs", "rpm_id", 2000, "sigkey", "", "sighash", "aa")
 			},
 			conflicts: map[string]bool{"rpminfo id=2000": true},
+			named:     "filesystem-extra-3.18-36.fc42.x86_64",
 			leftOut:   1,
 			giveUp:    `DELETE FROM rpminfo WHERE id >= 990000000`,
 		},
@@ -91,6 +97,7 @@ func TestConflicts(t *testing.T) {
 				w.tag(75, 3)
 			},
 			conflicts: map[string]bool{"build id=75": true},
+			named:     "failing-rpm-1-1.fc42",
 			leftOut:   2,
 		},
 		{
@@ -105,6 +112,7 @@ func TestConflicts(t *testing.T) {
 				w.tag(71, 3)
 			},
 			conflicts: map[string]bool{"build id=71": true},
+			named:     "draftpkg-1-1.fc42",
 			leftOut:   1,
 			giveUp:    `DELETE FROM build WHERE id >= 990000000`,
 		},
@@ -122,7 +130,7 @@ func TestConflicts(t *testing.T) {
 			whole := s.whole()
 			_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{OnConflict: dbsync.Fail})
 			var conflict *dbsync.ConflictError
-			if !errors.As(err, &conflict) || len(conflict.Conflicts) != len(c.conflicts) {
+			if !errors.As(err, &conflict) || len(conflict.Conflicts) != len(c.conflicts) || !strings.Contains(err.Error(), c.named) {
 				t.Errorf("fail: %v", err)
 			}
 			same(t, whole, s.whole())
@@ -135,6 +143,14 @@ func TestConflicts(t *testing.T) {
 				}
 				if fmt.Sprint(got) != fmt.Sprint(c.conflicts) || len(rep.LeftOut) != c.leftOut {
 					t.Errorf("keep: conflicts %+v, left out %+v", rep.Conflicts, rep.LeftOut)
+				}
+				if !strings.Contains(rep.Conflicts[0].What, c.named) {
+					t.Errorf("it does not name %q: %+v", c.named, rep.Conflicts)
+				}
+				for _, e := range rep.LeftOut {
+					if strings.HasPrefix(e.What, "its ") && e.Relation != "build_types" || !strings.Contains(e.What, "was left out") {
+						t.Errorf("left out: %+v", e)
+					}
 				}
 				same(t, own, s.own())
 				if n := s.one("SELECT count(*) FROM kojisnap.left_out"); n != fmt.Sprint(len(c.conflicts)+c.leftOut) {

@@ -3,6 +3,7 @@ package dbsync
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -85,4 +86,30 @@ func (m *merger) giveWay(ctx context.Context, r *relation.Relation) error {
 // nvr names a build for people.
 func nvr(alias string) string {
 	return expand("(SELECT p.name FROM package p WHERE p.id = {a}.pkg_id) || '-' || {a}.version || '-' || {a}.release", "a", alias)
+}
+
+// named names for people what columns of a row refer to: "bash-5.2-1, tag f42".
+func named(r *relation.Relation, alias string, cols []string) string {
+	var parts []string
+	for _, c := range cols {
+		value, ref := alias+"."+q(c), relation.Get(r.Columns[r.Index(c)].Ref)
+		name := value + "::text"
+		switch {
+		case ref == nil:
+			name = lit(c+" ") + " || " + name
+		case ref.Named():
+			name = lit(ref.Name+" ") + " || " + expand("coalesce((SELECT n.name FROM {ref} n WHERE n.id = {v}), {v}::text)", "ref", q(ref.Name), "v", value)
+		case ref.Name == "build":
+			name = expand("coalesce((SELECT "+nvr("n")+" FROM build n WHERE n.id = {v}), 'build ' || {v})", "v", value)
+		default:
+			name = lit(ref.Name+" ") + " || " + name
+		}
+		parts = append(parts, name)
+	}
+	return strings.Join(parts, " || ', ' || ")
+}
+
+// rpm names an rpm for people.
+func rpm(alias string) string {
+	return expand("{a}.name || '-' || {a}.version || '-' || {a}.release || '.' || {a}.arch", "a", alias)
 }

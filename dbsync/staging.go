@@ -269,10 +269,16 @@ func (m *merger) hanging(ctx context.Context, r *relation.Relation) error {
 		if c.Ref == "" || !m.gone[c.Ref] {
 			continue
 		}
+		name := "''"
+		if r.Name == "rpminfo" {
+			name = rpm("s") + " || ': '"
+		} else if rest := without(r.Key, "create_event", "id", c.Name); len(rest) > 0 {
+			name = named(r, "s", rest) + " || ': '"
+		}
 		err := m.leaveOut(ctx, r, leave{
 			using:  "ks_gone g",
 			where:  expand("g.relation = {ref} AND g.id = s.{c}", "ref", lit(c.Ref), "c", q(c.Name)),
-			reason: expand("{what} || g.id || ' was left out'", "what", lit("its "+c.Ref+" ")),
+			reason: expand("{name} || {what} || g.id || ' was left out'", "name", name, "what", lit("its "+c.Ref+" ")),
 			noteIf: m.x(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"),
 		})
 		if err != nil {

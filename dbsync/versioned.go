@@ -88,8 +88,8 @@ func touches(r *relation.Relation) string {
 func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 	// What staging revoked stays revoked.
 	standing := m.x(r, "{key} AND t.active IS NULL AND t.revoke_event >= {floor}")
-	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging revoked it' FROM {s} s JOIN {t} t ON {standing}`,
-		"keytext", keyText("s", r.Key), "standing", standing); err != nil {
+	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging revoked it: ' || {named} FROM {s} s JOIN {t} t ON {standing}`,
+		"named", named(r, "s", without(r.Unique[0], "active")), "keytext", keyText("s", r.Key), "standing", standing); err != nil {
 		return err
 	}
 	if _, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s USING {t} t WHERE {standing} RETURNING {cols})
@@ -145,7 +145,7 @@ func (m *merger) occupied(ctx context.Context, r *relation.Relation, subject []s
 		return err
 	}
 	return m.leaveOut(ctx, r, leave{using: q(r.Name) + " h", where: meets, conflict: true,
-		reason: expand("'staging has an active row for the same {what}, create_event=' || h.create_event", "what", strings.Join(subject, ", "))})
+		reason: named(r, "s", subject) + expand(" || ': staging has an active row for the same {what}, create_event=' || h.create_event", "what", strings.Join(subject, ", "))})
 }
 
 // overlaid revokes rows of the overlay's where production has one by now, which the overlay
