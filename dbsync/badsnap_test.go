@@ -72,8 +72,7 @@ func set(name, line, column, value string) string {
 }
 
 // TestBadRows: snapshots with rows that may not be. Each is refused in one line, with relation,
-// key and reason, after at most two attempts; nothing has changed. So it is for the first load
-// and for one of the changes alone.
+// key and reason, after at most two attempts; nothing has changed.
 func TestBadRows(t *testing.T) {
 	// Column: value in the row with this key, its first field.
 	type change map[string]string
@@ -171,7 +170,8 @@ func TestBadRows(t *testing.T) {
 				t.Fatalf("no row %s of %s", c.row, c.relation)
 			}
 			for kind, s := range map[string]*staging{"first load": fresh, "second load": loaded} {
-				if c.loaded && kind == "second load" {
+				// What no constraint refuses is refused where the database holds the rows, too.
+				if kind == "second load" && (c.loaded || !c.again && !strings.Contains(c.says[len(c.says)-1], "view")) {
 					continue
 				}
 				s := *s

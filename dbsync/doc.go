@@ -15,5 +15,14 @@
 //     no longer fits, or a revoke_event is at or above the floor), staging's
 //     decision stays and is reported.
 //
+// # Who waits
+//
+// A load takes no lock on a table but those of any INSERT or UPDATE, so nobody who reads waits
+// for it. Who writes waits for its commit in these cases alone: to a row that the load has
+// written; to one with a unique name (an NVR, an active tagging) that the load has brought; and,
+// with a reference to it, where the load renames a tag, a user or a build. The load itself waits
+// for a lock no longer than a twentieth of the server's deadlock_timeout and then begins again,
+// holding nothing while it pauses.
+//
 // Bookkeeping lives in the schema kojisnap. No table of Koji's is altered.
 package dbsync

@@ -178,6 +178,16 @@ func TestLocks(t *testing.T) {
 		t.Errorf("a second load: %v", inner)
 	}
 
+	// It waits for a lock much less long than PostgreSQL waits before it looks for a deadlock.
+	for _, deadlock := range []string{"1s", "100ms"} {
+		s.exec("SET deadlock_timeout = '" + deadlock + "'")
+		s.load(first, dbsync.LoadOptions{Audit: true, Progress: &at{stage: "merge", n: 5, do: func() {
+			if got := s.one("SELECT current_setting('lock_timeout')::interval * 20 = current_setting('deadlock_timeout')::interval"); got != "true" {
+				t.Errorf("with a deadlock_timeout of %s, lock_timeout is %s", deadlock, s.one("SHOW lock_timeout"))
+			}
+		}}})
+	}
+
 	w.find("build", "id", 1)["epoch"] = str(9)
 	w.event()
 	tx, err := conn.Begin(t.Context())

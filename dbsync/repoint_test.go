@@ -191,3 +191,69 @@ func TestOlderSchema(t *testing.T) {
 	}
 	s.check(w, shot{})
 }
+
+// TestVolumeOf follows single builds: one that was copied, one that staging moved to a volume of its
+// own, one that is neither, while production moves, deletes, resets and builds them again.
+func TestVolumeOf(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t)
+	const copied, own, other = 1, 2, 3 // filesystem, and two more
+	staged := []dbsync.NVR{{Name: "filesystem", Version: "3.18", Release: "36.fc42"}}
+	load := func(opt dbsync.LoadOptions) *dbsync.LoadReport {
+		t.Helper()
+		rep := s.load(w.snapshot(shot{}), opt)
+		s.check(w, shot{})
+		return rep
+	}
+	on := func(want ...string) {
+		t.Helper()
+		got := []string{}
+		for _, id := range []int{copied, own, other} {
+			got = append(got, s.one("SELECT v.name || ' ' || b.state FROM build b JOIN volume v ON v.id = b.volume_id WHERE b.id = $1", id))
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	each := func(change func(b row)) {
+		for _, id := range []int{copied, own, other} {
+			change(w.find("build", "id", id))
+		}
+		w.event()
+	}
+	load(dbsync.LoadOptions{Staged: staged})
+	on("staged 1", "prod 1", "prod 1")
+	s.exec("INSERT INTO volume (name) VALUES ('mine')")
+	s.exec("UPDATE build SET volume_id = (SELECT id FROM volume WHERE name = 'mine') WHERE id = $1", own)
+	if rep := load(dbsync.LoadOptions{Staged: staged}); len(rep.Kept) != 1 || rep.Kept[0].What != "staging moved it to volume 'mine'" {
+		t.Errorf("kept: %+v", rep.Kept)
+	}
+	on("staged 1", "mine 1", "prod 1")
+
+	each(func(b row) { b["volume_id"] = str(1) })
+	load(dbsync.LoadOptions{Staged: staged})
+	on("staged 1", "mine 1", "prod_archive01 1")
+	load(dbsync.LoadOptions{Staged: []dbsync.NVR{}}) // the copy goes: where production moved it
+	on("prod_archive01 1", "mine 1", "prod_archive01 1")
+	load(dbsync.LoadOptions{Staged: staged})
+
+	each(func(b row) { b["state"], b["volume_id"] = str(2), str(0) })
+	load(dbsync.LoadOptions{Staged: staged})
+	on("DEFAULT 2", "mine 2", "DEFAULT 2")
+
+	each(func(b row) { b["state"] = str(4) })
+	load(dbsync.LoadOptions{})
+	on("DEFAULT 4", "mine 4", "DEFAULT 4")
+	each(func(b row) { b["state"], b["volume_id"] = str(1), str(2) })
+	load(dbsync.LoadOptions{}) // built again, and not known what is copied
+	on("prod_ssd02 1", "mine 1", "prod_ssd02 1")
+	load(dbsync.LoadOptions{Staged: staged})
+	on("staged 1", "mine 1", "prod_ssd02 1")
+
+	// Staging gives its build back to where a load had put it.
+	s.exec("UPDATE build SET volume_id = (SELECT volume_id FROM kojisnap.placed_volume WHERE build_id = $1) WHERE id = $1", own)
+	if rep := load(dbsync.LoadOptions{Staged: staged}); len(rep.Kept) != 0 {
+		t.Errorf("kept: %+v", rep.Kept)
+	}
+	on("staged 1", "prod_ssd02 1", "prod_ssd02 1")
+}
