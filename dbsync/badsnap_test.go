@@ -96,7 +96,7 @@ func TestBadRows(t *testing.T) {
 
 		{name: "an id above the floor", relation: "rpminfo", row: "7", change: change{"id": "990000000"}, says: []string{"rpminfo id=990000000", "at or above the floor 990000000"}},
 		{name: "a reference above the floor", relation: "build", row: "7", change: change{"owner": "1000000000"}, says: []string{"build id=7", "owner is 1000000000", "floor"}},
-		{name: "an id below 0", relation: "package", row: "1", change: change{"id": "-1"}, says: []string{"package id=-1", "below 0 or"}},
+		{name: "an id below 0", relation: "package", row: "1", change: change{"id": "-1"}, says: []string{"package id=-1", "which is below 0"}},
 		{name: "too high for an id", relation: "build", row: "7", change: change{"id": "3000000000"}, says: []string{`build: id="3000000000"`, "out of range"}},
 		{name: "too high for a size", relation: "rpminfo", row: "7", change: change{"size": "99999999999999999999"}, says: []string{`rpminfo: id="7"`, "size", "out of range"}},
 		{name: "no number", relation: "build", row: "7", change: change{"state": "one"}, says: []string{`build: id="7"`, "state", `"one"`}},

@@ -173,12 +173,12 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 		if c.Name != "id" && c.Ref == "" {
 			continue
 		}
-		said, err := m.first(ctx, r, "': production''s {c} is ' || s.{qc}", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", q(c.Name))
+		said, err := m.first(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", q(c.Name))
 		if err != nil {
 			return err
 		}
 		if said != "" {
-			return fmt.Errorf("the snapshot's %s %s, which is below 0 or at or above the floor %d, where staging's ids begin", r.Name, said, m.mark.Floor)
+			return fmt.Errorf("the snapshot's %s %s", r.Name, said)
 		}
 	}
 	said, err := m.repeated(ctx, r)
