@@ -3,11 +3,8 @@ package dbsync
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,44 +14,135 @@ import (
 // fields are columns with their values.
 type fields map[string]any
 
-// where gives "t.a = $1 AND t.b = $2" and the values, from the n-th parameter on.
-func (f fields) where(alias string, n int) (string, []any) {
-	var cond []string
-	var args []any
-	for _, k := range slices.Sorted(maps.Keys(f)) {
-		cond = append(cond, fmt.Sprintf("%s.%s = $%d", alias, q(k), n+len(args)))
-		args = append(args, f[k])
-	}
-	return strings.Join(cond, " AND "), args
+// wish is a row that the overlay wants.
+type wish struct {
+	row   fields
+	entry string // for people
 }
 
-// execMode puts the mode before a query's arguments, without which temporary tables of an
-// earlier load would be in a cached plan.
-func execMode(args []any) []any { return append([]any{pgx.QueryExecModeExec}, args...) }
-
-// id looks up a name.
-func (m *merger) id(ctx context.Context, table, name string) (id int32, err error) {
-	err = m.tx.QueryRow(ctx, "SELECT id FROM "+q(table)+" WHERE name = $1", pgx.QueryExecModeExec, name).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = fmt.Errorf("there is no %s %q", strings.ReplaceAll(strings.TrimSuffix(table, "s"), "_", " "), name)
-	}
-	return id, err
+// versionedTable is one of those that an overlay has rows of: a row is about the columns of
+// subject, and says those of data.
+type versionedTable struct {
+	name    string
+	subject []string
+	data    []string
+	carry   map[string]string // columns that a row inherits from the one before it, o
 }
 
-// insert adds a row and records it as the overlay's.
-func (m *merger) insert(ctx context.Context, table string, row, key fields, entry string, before any) error {
-	names := slices.Sorted(maps.Keys(row))
-	var args []any
-	var holes []string
-	for i, n := range names {
-		args = append(args, row[n])
-		holes = append(holes, fmt.Sprintf("$%d", i+1))
+// wishType is the type of a wish's column.
+func wishType(column string) string {
+	switch column {
+	case "arches", "description", "key", "value":
+		return "text"
+	case "capacity":
+		return "double precision"
 	}
-	if _, err := m.tx.Exec(ctx, "INSERT INTO "+q(table)+" ("+list("", names)+") VALUES ("+join(holes)+")", execMode(args)...); err != nil {
+	return "integer"
+}
+
+// ensure makes rows with the wanted data the active ones. Others about the same are revoked, as
+// Koji edits; if they are not the overlay's own, they are active again when the entry goes.
+func (m *merger) ensure(ctx context.Context, t versionedTable, wishes []wish) error {
+	if len(wishes) == 0 {
+		return nil
+	}
+	rows := make([]fields, len(wishes))
+	for i, w := range wishes {
+		rows[i] = w.row
+		rows[i]["ks_entry"] = w.entry
+	}
+	body, err := json.Marshal(rows)
+	if err != nil {
 		return err
 	}
-	m.counts.of(table).Inserted++
-	return m.record(ctx, table, key, entry, before)
+	columns := slices.Concat(t.subject, t.data)
+	var defs, key []string
+	for _, c := range columns {
+		defs = append(defs, q(c)+" "+wishType(c))
+	}
+	for _, c := range t.subject {
+		key = append(key, lit(c)+", x."+q(c))
+	}
+	touch := ""
+	if r := relation.Get(t.name); r != nil && r.Index("tag_id") >= 0 {
+		touch = ", g AS (INSERT INTO ks_touched SELECT tag_id FROM n)"
+	}
+	into, from := "", ""
+	for column, value := range t.carry {
+		into, from = into+", "+q(column), from+", "+value+" AS "+q(column)
+	}
+	x := func(sql string) string {
+		return expand(expand(sql, "same", "t.active AND {about} AND NOT ({differ})", "keyof", "jsonb_build_object('create_event', {event}, "+join(key)+")"),
+			"t", q(t.name), "r", lit(t.name), "w", q("ks_wish_"+t.name), "old", q("ks_old_"+t.name), "defs", join(append(defs, "ks_entry text")),
+			"about", equal("t", "x", t.subject), "oldabout", equal("o", "x", t.subject), "differ", differ("t", "x", t.data),
+			"cols", list("", columns), "xcols", list("x", columns), "event", "{event}", "user", itoa(m.mark.user),
+			"into", into, "from", from, "carry", into, "touch", touch)
+	}
+	if _, err := m.tx.Exec(ctx, x("CREATE TEMP TABLE {w} ({defs}) ON COMMIT DROP")); err != nil {
+		return err
+	}
+	if _, err := m.tx.Exec(ctx, x("INSERT INTO {w} SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x({defs})"), pgx.QueryExecModeExec, string(body)); err != nil {
+		return err
+	}
+	tag, err := m.tx.Exec(ctx, expand(x("INSERT INTO ks_wanted SELECT {r}, {keyof} FROM {w} x JOIN {t} t ON {same}"), "event", "t.create_event"))
+	if err != nil || tag.RowsAffected() == int64(len(wishes)) {
+		return err
+	}
+
+	now, err := m.stagingEvent(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := m.tx.Exec(ctx, expand(x(`CREATE TEMP TABLE {old} ON COMMIT DROP AS
+		SELECT t.*, k.key AS ks_key, CASE WHEN v.key IS NULL THEN to_jsonb(t.create_event) ELSE v.before END AS ks_before
+		FROM {w} x JOIN {t} t ON t.active AND {about} AND {differ} CROSS JOIN LATERAL (SELECT {keyof} AS key) k
+			LEFT JOIN kojisnap.overlay v ON v.relation = {r} AND v.key = k.key`), "event", "t.create_event")); err != nil {
+		return err
+	}
+	tag, err = m.tx.Exec(ctx, expand(x("UPDATE {t} t SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {old} x WHERE t.create_event = x.create_event AND {about}"), "event", itoa(now)))
+	if err != nil {
+		return err
+	}
+	c := m.counts.of(t.name)
+	c.Revoked += tag.RowsAffected()
+	if err := m.tell(ctx, "remove", x("DELETE FROM kojisnap.overlay v USING {old} o WHERE v.relation = {r} AND v.key = o.ks_key RETURNING v.entry")); err != nil {
+		return err
+	}
+	before := c.Inserted
+	err = m.tell(ctx, "add", expand(x(`
+		WITH n AS (SELECT x.*, o.ks_before {from} FROM {w} x LEFT JOIN {old} o ON {oldabout} WHERE NOT EXISTS (SELECT FROM {t} t WHERE t.active AND {about})),
+			i AS (INSERT INTO {t} (create_event, creator_id, {cols} {into}) SELECT {event}, {user}, {cols} {carry} FROM n),
+			v AS (INSERT INTO kojisnap.overlay (relation, key, entry, before) SELECT {r}, {keyof}, x.ks_entry, x.ks_before FROM n x),
+			k AS (INSERT INTO ks_wanted SELECT {r}, {keyof} FROM n x) {touch}
+		SELECT ks_entry FROM n`), "event", itoa(now)), &c.Inserted)
+	if err == nil && c.Inserted == before {
+		err = fmt.Errorf("%s: nothing was written", t.name)
+	}
+	return err
+}
+
+// tell runs a statement that returns entries of the overlay, and reports them.
+func (m *merger) tell(ctx context.Context, action, sql string, count ...*int64) error {
+	rows, err := m.tx.Query(ctx, sql, pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	entries, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	slices.Sort(entries)
+	for _, e := range entries {
+		m.report(action, e)
+	}
+	for _, n := range count {
+		*n += int64(len(entries))
+	}
+	return err
+}
+
+// report notes what the overlay did.
+func (m *merger) report(action, entry string) {
+	if len(m.rep.Overlay) < maxEntries {
+		m.rep.Overlay = append(m.rep.Overlay, OverlayChange{action, entry})
+	}
 }
 
 // record notes that a row is the overlay's, and what stood in its place.
@@ -82,144 +170,5 @@ func (m *merger) want(ctx context.Context, table string, key fields) error {
 		return err
 	}
 	_, err = m.tx.Exec(ctx, `INSERT INTO ks_wanted VALUES ($1, $2::text::jsonb)`, pgx.QueryExecModeExec, table, string(k))
-	return err
-}
-
-// ensure makes a versioned row about subject with this data the active one. Another one is
-// revoked, as Koji edits; if it is production's, it is active again when the entry goes. A row
-// that is made gets the columns carry too.
-func (m *merger) ensure(ctx context.Context, table string, subject, data, carry fields, entry string) error {
-	cond, args := subject.where("t", 1)
-	same := "true"
-	if len(data) > 0 {
-		var more []any
-		same, more = data.where("t", 1+len(args))
-		same = "coalesce(" + same + ", false)"
-		args = append(args, more...)
-	}
-	key := maps.Clone(subject)
-	var event int64
-	var equal bool
-	err := m.tx.QueryRow(ctx, "SELECT create_event, "+same+" FROM "+q(table)+" t WHERE active AND "+cond, execMode(args)...).Scan(&event, &equal)
-	var before any
-	switch {
-	case err == nil && equal:
-		key["create_event"] = event
-		return m.want(ctx, table, key)
-	case err == nil:
-		if event < m.mark.Floor {
-			before = event
-		}
-		if err := m.revokeRow(ctx, table, subject, event); err != nil {
-			return err
-		}
-	case !errors.Is(err, pgx.ErrNoRows):
-		return err
-	}
-	now, err := m.stagingEvent(ctx)
-	if err != nil {
-		return err
-	}
-	row := maps.Clone(subject)
-	maps.Copy(row, carry)
-	maps.Copy(row, data)
-	row["create_event"], row["creator_id"], key["create_event"] = now, m.mark.user, now
-	if err := m.touchTag(ctx, table, subject); err != nil {
-		return err
-	}
-	return m.insert(ctx, table, row, key, entry, before)
-}
-
-// revokeRow revokes one active row at this load's event.
-func (m *merger) revokeRow(ctx context.Context, table string, subject fields, created int64) error {
-	now, err := m.stagingEvent(ctx)
-	if err != nil {
-		return err
-	}
-	cond, args := subject.where("t", 4)
-	tag, err := m.tx.Exec(ctx, "UPDATE "+q(table)+" t SET active = NULL, revoke_event = $1, revoker_id = $2 WHERE active AND create_event = $3 AND "+cond,
-		execMode(append([]any{now, m.mark.user, created}, args...))...)
-	m.counts.of(table).Revoked += tag.RowsAffected()
-	if err == nil && tag.RowsAffected() > 0 {
-		err = m.touchTag(ctx, table, subject)
-	}
-	return err
-}
-
-func (m *merger) touchTag(ctx context.Context, table string, subject fields) error {
-	if r := relation.Get(table); r == nil || r.Index("tag_id") < 0 {
-		return nil
-	}
-	_, err := m.tx.Exec(ctx, "INSERT INTO ks_touched VALUES ($1)", pgx.QueryExecModeExec, subject["tag_id"])
-	return err
-}
-
-// withdraw takes back what an earlier overlay put there and this one does not name.
-func (m *merger) withdraw(ctx context.Context) error {
-	rows, err := m.tx.Query(ctx, `DELETE FROM kojisnap.overlay o WHERE NOT EXISTS (SELECT FROM ks_wanted w WHERE w.relation = o.relation AND w.key = o.key)
-		RETURNING relation, key::text, coalesce(before, 'null')::text`, pgx.QueryExecModeExec)
-	if err != nil {
-		return err
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Table, Key, Before string }])
-	if err != nil {
-		return err
-	}
-	for _, g := range list {
-		if err := m.undo(ctx, g.Table, g.Key, g.Before); err != nil {
-			return fmt.Errorf("%s %s: %w", g.Table, g.Key, err)
-		}
-	}
-	return nil
-}
-
-func (m *merger) undo(ctx context.Context, table, keyJSON, beforeJSON string) error {
-	dec := json.NewDecoder(strings.NewReader(keyJSON))
-	dec.UseNumber()
-	key := fields{}
-	if err := dec.Decode(&key); err != nil {
-		return err
-	}
-	for k, v := range key {
-		if n, ok := v.(json.Number); ok {
-			i, err := n.Int64()
-			if err != nil {
-				return err
-			}
-			key[k] = i
-		}
-	}
-	var before *int64
-	if err := json.Unmarshal([]byte(beforeJSON), &before); err != nil {
-		return err
-	}
-	c := m.counts.of(table)
-	switch table {
-	case "user_krb_principals":
-		cond, args := key.where("t", 1)
-		tag, err := m.tx.Exec(ctx, "DELETE FROM user_krb_principals t WHERE "+cond, execMode(args)...)
-		c.Deleted += tag.RowsAffected()
-		return err
-	case "users":
-		// Users are never deleted: what they did refers to them. One that the overlay made is
-		// blocked; one that it blocked gets its status back.
-		status := int64(1)
-		if before != nil {
-			status = *before
-		}
-		tag, err := m.tx.Exec(ctx, "UPDATE users SET status = $2 WHERE id = $1 AND status <> $2", pgx.QueryExecModeExec, key["id"], status)
-		c.Updated += tag.RowsAffected()
-		return err
-	}
-	created := key["create_event"].(int64)
-	delete(key, "create_event")
-	if err := m.revokeRow(ctx, table, key, created); err != nil || before == nil {
-		return err
-	}
-	cond, args := key.where("t", 2)
-	taken, _ := key.where("o", 2)
-	tag, err := m.tx.Exec(ctx, "UPDATE "+q(table)+" t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE create_event = $1 AND revoke_event >= "+itoa(m.mark.Floor)+
-		" AND "+cond+" AND NOT EXISTS (SELECT FROM "+q(table)+" o WHERE o.active AND "+taken+")", execMode(append([]any{*before}, args...))...)
-	c.Unrevoked += tag.RowsAffected()
 	return err
 }

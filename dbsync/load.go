@@ -15,10 +15,15 @@ import (
 // Load merges a snapshot into the staging database. Everything is one transaction: on an
 // error nothing has changed, whenever and however it came, and the load can be repeated.
 // Errors to tell apart: ErrNotStaging, ErrLocked, ErrOlder, *ConflictError, *TemporaryError,
-// and what the snapshot gives (*snapfile.DamagedError).
+// *OverlayError, and what the snapshot gives (*snapfile.DamagedError).
 func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*LoadReport, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
+	}
+	if opt.Overlay != nil {
+		if err := (&merger{snap: snap, opt: opt, rep: &LoadReport{}}).checkOverlay(ctx, conn); err != nil {
+			return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
+		}
 	}
 	// As long as nothing used temporary tables in this session, they may have more memory.
 	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")

@@ -193,7 +193,7 @@ func TestOverlayRefused(t *testing.T) {
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := dbsync.ParseOverlay([]byte(c.text))
+			_, err := dbsync.ParseOverlay("overlay.toml", []byte(c.text))
 			for _, want := range c.errs {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("%v, want %q", err, want)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -27,6 +28,13 @@ func (m *merger) readOverlay(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	m.over = m.opt.Overlay
+	before := new(Overlay)
+	if last != nil {
+		if err := json.Unmarshal(last, before); err != nil {
+			return false, err
+		}
+	}
+	m.tellRules(before.rules(), m.over.rules())
 	body, err := json.Marshal(m.over)
 	if err != nil || string(body) == string(last) {
 		return false, err
@@ -34,6 +42,20 @@ func (m *merger) readOverlay(ctx context.Context) (changed bool, err error) {
 	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.overlay_file (body) VALUES ($1) ON CONFLICT (one) DO UPDATE SET body = excluded.body`,
 		pgx.QueryExecModeExec, string(body))
 	return true, err
+}
+
+// tellRules reports the rules that go and those that come.
+func (m *merger) tellRules(before, after []string) {
+	for _, r := range before {
+		if !slices.Contains(after, r) {
+			m.report("remove", r)
+		}
+	}
+	for _, r := range after {
+		if !slices.Contains(before, r) {
+			m.report("add", r)
+		}
+	}
 }
 
 // overrule writes what the overlay wants otherwise into the snapshot's rows, before they are

@@ -32,6 +32,7 @@ type LoadReport struct {
 	Skipped bool `json:"skipped,omitempty"`
 
 	Relations   []RelationReport `json:"relations"` // those with something to tell, in the catalogue's order
+	Overlay     []OverlayChange  `json:"overlay,omitempty"`
 	Touched     []string         `json:"touched,omitempty"`
 	Conflicts   []Entry          `json:"conflicts,omitempty"`
 	LeftOut     []Entry          `json:"left_out,omitempty"`
@@ -58,6 +59,12 @@ type RelationReport struct {
 // changed is how many rows of Koji's table changed.
 func (r RelationReport) changed() int64 {
 	return r.Inserted + r.Updated + r.Revoked + r.Unrevoked + r.Deleted
+}
+
+// OverlayChange is what the overlay put there or took away.
+type OverlayChange struct {
+	Action string `json:"action"` // add or remove
+	Entry  string `json:"entry"`  // such as "user alice: permission admin"
 }
 
 // Entry is one row of production's.

@@ -39,6 +39,11 @@ type SyncResult struct {
 // continues.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
+	if o.Load.Overlay != "" { // a bad one is told before the hub is asked
+		if _, err := dbsync.ReadOverlay(o.Load.Overlay); err != nil {
+			return r, err
+		}
+	}
 	var err error
 	if r.Pull, err = Pull(ctx, o.Hub, s, o.Pull); err != nil {
 		return r, fmt.Errorf("pull: %w", err)

@@ -47,13 +47,14 @@ func exitCode(err error) int {
 		network  *hardlink.TemporaryError
 		bucket   *s3.Error
 		plugin   nagiosError
+		overlay  *dbsync.OverlayError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest
@@ -90,6 +91,19 @@ type mismatchError struct{ error }
 func (e mismatchError) Unwrap() error { return e.error }
 
 func pending() error { return notReadyError{quietError{errors.New("changes are pending")}} }
+
+// messages are err in one line, or one for each fault of a file.
+func messages(err error) []string {
+	var overlay *dbsync.OverlayError
+	if !errors.As(err, &overlay) {
+		return []string{message(err)}
+	}
+	var lines []string
+	for _, fault := range overlay.Faults {
+		lines = append(lines, message(fault))
+	}
+	return lines
+}
 
 // message is err in one line.
 func message(err error) string {

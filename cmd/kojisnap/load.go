@@ -44,7 +44,7 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	addSnapshot(fs, &o.snapshot)
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, to read what was copied (default: the store tells)")
 	addVolumes(fs, &o.volume, &o.copyVolume)
-	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …")
+	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …; see scripts/overlay.example.toml")
 	fs.Var(newChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "where staging holds the place of a row of production")
 	fs.StringVar(&o.waitFor, "wait-for", "", "wait until nobody holds a lock on `FILE` (flock), as running composes do")
 	fs.BoolVar(&o.rollback, "rollback", false, "allow a snapshot that is older than what the database holds")
@@ -173,6 +173,9 @@ func showPlanned(w io.Writer, r *dbsync.LoadReport) {
 				fmt.Fprintf(w, "%s %d %s\n", c.what, c.n, rel.Relation)
 			}
 		}
+	}
+	for _, c := range r.Overlay {
+		fmt.Fprintln(w, clean("overlay: "+c.Action+" "+c.Entry))
 	}
 	for _, t := range r.Touched {
 		fmt.Fprintf(w, "touch %s\n", t)

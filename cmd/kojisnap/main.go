@@ -55,7 +55,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var quiet quietError
 	var told nagiosError
 	if !errors.As(err, &quiet) && !errors.As(err, &told) {
-		fmt.Fprintln(stderr, "kojisnap: "+message(err))
+		for _, line := range messages(err) {
+			fmt.Fprintln(stderr, "kojisnap: "+line)
+		}
 	}
 	return code
 }

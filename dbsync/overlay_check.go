@@ -1,0 +1,217 @@
+package dbsync
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Koji's columns have room for names of so many characters.
+var overlayLimits = map[string]int{"user": 255, "host": 128, "channel": 128, "permission": 50, "group": 255, "principal": 255}
+
+// validate finds what is wrong with an overlay by itself.
+func (o *Overlay) validate() []error {
+	c := &overlayCheck{seen: map[string]string{}}
+	for _, u := range o.Users {
+		names := c.names("user", u.source, u.Name, u.Names)
+		c.principals("user", u.source, names, u.Principals)
+		c.list("permission", u.source, "permissions", u.Permissions)
+		c.list("content generator", u.source, "content_generators", u.ContentGenerators)
+		c.list("group", u.source, "groups", u.Groups)
+	}
+	for _, h := range o.Hosts {
+		names := c.names("host", h.source, h.Name, h.Names)
+		c.principals("host", h.source, names, h.Principals)
+		c.list("arch", h.source, "arches", h.Arches)
+		c.list("channel", h.source, "channels", h.Channels)
+		for _, a := range h.Arches {
+			if strings.ContainsAny(a, " ,") {
+				c.fault(h.source, "arches", "%q: one arch each", a)
+			}
+		}
+		if len(h.Arches) == 0 || len(h.Channels) == 0 {
+			c.fault(h.source, "", "host %s: it needs arches and channels", quoted(names))
+		}
+		if h.Capacity != 0 && !(h.Capacity > 1) || math.IsInf(h.Capacity, 0) {
+			c.fault(h.source, "capacity", "host %s: its capacity %v is not a number above 1", quoted(names), h.Capacity)
+		}
+		if h.Description != "" {
+			c.text("description", h.source, "description", h.Description)
+		}
+	}
+	for _, n := range o.Channels {
+		c.described("channel", n)
+	}
+	for _, n := range o.Permissions {
+		c.described("permission", n)
+	}
+	for _, g := range o.ContentGenerators {
+		c.entry("content generator", g.source, g.Name)
+	}
+	for i, u := range o.ExternalRepoURL {
+		c.text("from", u.source, "from", u.From)
+		c.text("to", u.source, "to", u.To)
+		for _, before := range o.ExternalRepoURL[:i] {
+			if before.From != "" && strings.HasPrefix(u.From, before.From) {
+				c.fault(u.source, "from", "external_repo_url %q: the one of %s fits first", u.From, before.at("from"))
+				break
+			}
+		}
+	}
+	for _, t := range o.Targets {
+		c.entry("target", t.source, t.Name)
+		c.text("build_tag", t.source, "build_tag", t.BuildTag)
+		c.text("dest_tag", t.source, "dest_tag", t.DestTag)
+	}
+	for _, x := range o.TagExtras {
+		ok := c.text("tag", x.source, "tag", x.Tag)
+		if c.text("key", x.source, "key", x.Key) && ok {
+			c.once(fmt.Sprintf("tag_extra %q %q", x.Tag, x.Key), x.source, "key")
+		}
+		if !json.Valid([]byte(x.Value)) {
+			c.fault(x.source, "value", "tag_extra %q %q: its value %q is not JSON", x.Tag, x.Key, x.Value)
+		}
+	}
+	for _, p := range o.Everyone.Principals {
+		if c.pattern(o.Everyone.source, p) && !strings.Contains(p, placeholder) {
+			c.fault(o.Everyone.source, "principals", "principal %q is for everyone and has no %s", p, placeholder)
+		}
+	}
+	for _, b := range o.BlockUsers {
+		if !c.text("user", o.source, "block_users", b) {
+			continue
+		}
+		if granted, ok := c.seen[fmt.Sprintf("user %q", b)]; ok {
+			c.fault(o.source, "block_users", "user %q is blocked and has an entry at %s", b, granted)
+		}
+		c.once(fmt.Sprintf("blocked user %q", b), o.source, "block_users")
+	}
+	return c.sorted()
+}
+
+type overlayCheck struct {
+	faults []overlayFault
+	seen   map[string]string // what was there, and where
+}
+
+type overlayFault struct {
+	line int
+	err  error
+}
+
+func (c *overlayCheck) fault(s source, key, format string, args ...any) {
+	c.faults = append(c.faults, overlayFault{s.lineOf(key), fmt.Errorf("%s: %s", s.at(key), fmt.Sprintf(format, args...))})
+}
+
+// sorted gives the faults as they stand in the file.
+func (c *overlayCheck) sorted() (faults []error) {
+	slices.SortStableFunc(c.faults, func(a, b overlayFault) int { return a.line - b.line })
+	for _, f := range c.faults {
+		faults = append(faults, f.err)
+	}
+	return faults
+}
+
+// text checks that a text is one that Koji and its database take.
+func (c *overlayCheck) text(kind string, s source, key, v string) bool {
+	n := len(c.faults)
+	limit := overlayLimits[kind]
+	switch {
+	case v == "":
+		c.fault(s, key, "its %s is empty", kind)
+	case !utf8.ValidString(v) || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		c.fault(s, key, "%s %q holds control characters", kind, v)
+	case limit > 0 && utf8.RuneCountInString(v) > limit:
+		c.fault(s, key, "%s %.40q… is longer than %d characters", kind, v, limit)
+	}
+	return len(c.faults) == n
+}
+
+func (c *overlayCheck) once(what string, s source, key string) {
+	if before, ok := c.seen[what]; ok {
+		c.fault(s, key, "%s is there twice; first at %s", what, before)
+		return
+	}
+	c.seen[what] = s.at(key)
+}
+
+func (c *overlayCheck) entry(kind string, s source, name string) {
+	if c.text(kind, s, "name", name) {
+		c.once(fmt.Sprintf("%s %q", kind, name), s, "name")
+	}
+}
+
+func (c *overlayCheck) described(kind string, n OverlayName) {
+	c.entry(kind, n.source, n.Name)
+	if n.Description != "" {
+		c.text("description", n.source, "description", n.Description)
+	}
+}
+
+// names checks the names of users or hosts; hosts are users too.
+func (c *overlayCheck) names(kind string, s source, name string, more []string) []string {
+	if name == "" && len(more) == 0 {
+		c.fault(s, "name", "%s: it has no name", kind)
+	}
+	if name != "" && c.text(kind, s, "name", name) {
+		c.once(fmt.Sprintf("user %q", name), s, "name")
+	}
+	for _, n := range more {
+		if c.text(kind, s, "names", n) {
+			c.once(fmt.Sprintf("user %q", n), s, "names")
+		}
+	}
+	return oneOrMore(name, more)
+}
+
+// list checks a list of names.
+func (c *overlayCheck) list(kind string, s source, key string, names []string) {
+	seen := map[string]bool{}
+	for _, n := range names {
+		if c.text(kind, s, key, n) && seen[n] {
+			c.fault(s, key, "%s %q is there twice", kind, n)
+		}
+		seen[n] = true
+	}
+}
+
+func (c *overlayCheck) principals(kind string, s source, names, patterns []string) {
+	for _, p := range patterns {
+		switch {
+		case !c.pattern(s, p):
+		case len(names) > 1 && !strings.Contains(p, placeholder):
+			c.fault(s, "principals", "principal %q is for %d %ss and has no %s", p, len(names), kind, placeholder)
+		default:
+			for _, n := range names {
+				c.once(fmt.Sprintf("principal %q", named(p, n)), s, "principals")
+				if p != named(p, n) {
+					c.text("principal", s, "principals", named(p, n))
+				}
+			}
+		}
+	}
+}
+
+// pattern checks that a principal has no braces but those of the placeholder.
+func (c *overlayCheck) pattern(s source, p string) bool {
+	ok := c.text("principal", s, "principals", p)
+	if ok && strings.ContainsAny(named(p, ""), "{}") {
+		c.fault(s, "principals", "principal %q: all that can stand in braces is %s", p, placeholder)
+		return false
+	}
+	return ok
+}
+
+// quoted gives names for people, not too many.
+func quoted(names []string) string {
+	if len(names) == 0 {
+		return `""`
+	}
+	if len(names) == 1 {
+		return fmt.Sprintf("%q", names[0])
+	}
+	return fmt.Sprintf("%q and %d more", names[0], len(names)-1)
+}

@@ -1,0 +1,220 @@
+package dbsync
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// OverlayError lists what is wrong with an overlay. Each fault begins with file and line.
+type OverlayError struct {
+	Faults    []error
+	Malformed bool // the file itself is wrong, whatever the database and the snapshot hold
+}
+
+func (e *OverlayError) Error() string   { return errors.Join(e.Faults...).Error() }
+func (e *OverlayError) Unwrap() []error { return e.Faults }
+
+// source is where an entry stands in its file.
+type source struct {
+	file string
+	line int            // of its header
+	keys map[string]int // the lines of its keys
+}
+
+// at is the place of one of an entry's keys, "overlay.toml:17".
+func (s source) at(key string) string {
+	if s.file == "" {
+		return "the overlay of the last load"
+	}
+	return fmt.Sprintf("%s:%d", s.file, s.lineOf(key))
+}
+
+func (s source) lineOf(key string) int {
+	if line, ok := s.keys[key]; ok {
+		return line
+	}
+	return s.line
+}
+
+// ReadOverlay reads a file. What is wrong with its content is an *OverlayError.
+func ReadOverlay(file string) (*Overlay, error) {
+	body, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("overlay: %w", err)
+	}
+	return ParseOverlay(file, body)
+}
+
+// ParseOverlay reads TOML. Unknown keys, values of the wrong type, missing and doubled entries
+// are all reported together, in an *OverlayError, with the file's name and their lines.
+func ParseOverlay(file string, body []byte) (*Overlay, error) {
+	text := strings.TrimPrefix(string(body), "\ufeff")
+	if _, err := toml.Decode(text, new(map[string]any)); err != nil {
+		line := 1
+		var syntax toml.ParseError
+		if errors.As(err, &syntax) {
+			line = syntax.Position.Line
+		}
+		return nil, &OverlayError{[]error{fmt.Errorf("%s:%d: %s", file, line, tomlMessage(err))}, true}
+	}
+	sources, faults := locate(file, text)
+	if len(faults) > 0 {
+		return nil, &OverlayError{faults, true}
+	}
+	o := new(Overlay)
+	if _, err := toml.Decode(text, o); err != nil {
+		return nil, &OverlayError{[]error{fmt.Errorf("%s: %w", file, err)}, true}
+	}
+	for kind, entries := range o.sources() {
+		for i, s := range entries {
+			*s = *sources[kind][i]
+		}
+	}
+	o.source = source{file: file, line: 1, keys: sources[""][0].keys}
+	if faults := o.validate(); len(faults) > 0 {
+		return nil, &OverlayError{faults, true}
+	}
+	return o, nil
+}
+
+// sources are those of the entries, by what they are called in the file.
+func (o *Overlay) sources() map[string][]*source {
+	all := map[string][]*source{}
+	for i := range o.Users {
+		all["user"] = append(all["user"], &o.Users[i].source)
+	}
+	for i := range o.Hosts {
+		all["host"] = append(all["host"], &o.Hosts[i].source)
+	}
+	for i := range o.Channels {
+		all["channel"] = append(all["channel"], &o.Channels[i].source)
+	}
+	for i := range o.Permissions {
+		all["permission"] = append(all["permission"], &o.Permissions[i].source)
+	}
+	for i := range o.ContentGenerators {
+		all["content_generator"] = append(all["content_generator"], &o.ContentGenerators[i].source)
+	}
+	for i := range o.ExternalRepoURL {
+		all["external_repo_url"] = append(all["external_repo_url"], &o.ExternalRepoURL[i].source)
+	}
+	for i := range o.Targets {
+		all["target"] = append(all["target"], &o.Targets[i].source)
+	}
+	for i := range o.TagExtras {
+		all["tag_extra"] = append(all["tag_extra"], &o.TagExtras[i].source)
+	}
+	if o.Everyone.Principals != nil {
+		all["everyone"] = []*source{&o.Everyone.source}
+	}
+	return all
+}
+
+// locate finds the lines of entries and keys, which the TOML library does not tell: it decodes
+// each statement by itself, below the header that it stands under, and so also finds what it
+// does not like of each.
+func locate(file, text string) (sources map[string][]*source, faults []error) {
+	sources = map[string][]*source{"": {{file: file, keys: map[string]int{}}}}
+	header, known := "", true
+	for _, st := range statements(text) {
+		fault := func(format string, args ...any) {
+			faults = append(faults, fmt.Errorf("%s:%d: %s", file, st.line, fmt.Sprintf(format, args...)))
+		}
+		if st.header {
+			header, known = st.text, true
+		} else if !known {
+			continue // its header was reported
+		}
+		var part Overlay
+		alone := st.text
+		if !st.header {
+			alone = header + "\n" + st.text
+		}
+		meta, err := toml.Decode(alone, &part)
+		if err != nil {
+			fault("%s", tomlMessage(err))
+			known = known && !st.header
+			continue
+		}
+		if unknown := meta.Undecoded(); len(unknown) > 0 {
+			fault("unknown key %q", unknown[0].String())
+			known = known && !st.header
+			continue
+		}
+		keys := meta.Keys()
+		key := keys[len(keys)-1]
+		for kind, entries := range part.sources() {
+			if st.header || header == "" || len(sources[kind]) == 0 {
+				for range entries {
+					sources[kind] = append(sources[kind], &source{file: file, line: st.line, keys: map[string]int{}})
+				}
+			}
+			if !st.header && header != "" && len(key) > 1 {
+				sources[kind][len(sources[kind])-1].keys[key[1]] = st.line
+			}
+		}
+		if len(key) == 1 {
+			sources[""][0].keys[key[0]] = st.line
+		}
+	}
+	return sources, faults
+}
+
+// statement is a header or a key with its value.
+type statement struct {
+	line   int
+	text   string
+	header bool
+}
+
+// statements splits TOML that is known to be well-formed: a statement is as many lines as it
+// takes until they are well-formed by themselves, as no beginning of a string or of a list is.
+func statements(text string) (out []statement) {
+	lines := strings.SplitAfter(text, "\n")
+	for i := 0; i < len(lines); {
+		first, whole := i, lines[i]
+		i++
+		for i < len(lines) && !wellFormed(whole) {
+			var more strings.Builder
+			more.WriteString(whole)
+			for ended := false; i < len(lines) && !ended; i++ {
+				more.WriteString(lines[i])
+				ended = strings.ContainsAny(lines[i], `]}"'`) // nothing else ends what goes over lines
+			}
+			whole = more.String()
+		}
+		bare := strings.TrimSpace(whole)
+		if bare == "" || bare[0] == '#' {
+			continue
+		}
+		out = append(out, statement{first + 1, whole, bare[0] == '['})
+	}
+	return out
+}
+
+func wellFormed(text string) bool {
+	_, err := toml.Decode(text, new(map[string]any))
+	return err == nil
+}
+
+var tomlPlace = regexp.MustCompile(`^toml: (?:line \d+ )?(?:\(last key ("[^:]*")\))?:? ?`)
+
+// tomlMessage is the library's message without the line, which may be that of another entry
+// with the same key.
+func tomlMessage(err error) string {
+	text := err.Error()
+	place := tomlPlace.FindStringSubmatch(text)
+	if place == nil {
+		return text
+	}
+	text = text[len(place[0]):]
+	if place[1] != "" {
+		text = place[1] + ": " + text
+	}
+	return text
+}

@@ -1,0 +1,146 @@
+package dbsync
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// principal is one that an entry gives to a user.
+type principal struct {
+	source
+	user, name, entry string
+}
+
+// principals are those that entries name. Those of everyone are not among them.
+func (o *Overlay) principals() (out []principal) {
+	give := func(kind string, s source, names, patterns []string) {
+		for _, n := range names {
+			for _, p := range patterns {
+				p = named(p, n)
+				out = append(out, principal{s, n, p, kind + " " + n + ": principal " + p})
+			}
+		}
+	}
+	for _, u := range o.Users {
+		give("user", u.source, u.names(), u.Principals)
+	}
+	for _, h := range o.Hosts {
+		give("host", h.source, h.names(), h.Principals)
+	}
+	return out
+}
+
+// holder is who has a principal.
+type holder struct {
+	id   int32
+	name string
+	ours bool // the overlay gave it
+}
+
+func (m *merger) holders(ctx context.Context, list []principal) (map[string]holder, error) {
+	names := make([]string, len(list))
+	for i, p := range list {
+		names[i] = p.name
+	}
+	rows, err := m.tx.Query(ctx, `SELECT k.krb_principal, k.user_id, u.name, EXISTS (SELECT FROM kojisnap.overlay v WHERE v.relation = 'user_krb_principals'
+			AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal))
+		FROM user_krb_principals k JOIN users u ON u.id = k.user_id WHERE k.krb_principal = ANY($1)`, pgx.QueryExecModeExec, names)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]holder{}
+	var name string
+	var h holder
+	_, err = pgx.ForEachRow(rows, []any{&name, &h.id, &h.name, &h.ours}, func() error { out[name] = h; return nil })
+	return out, err
+}
+
+func (p principal) isOf(h holder) error {
+	return fmt.Errorf("%s: %s: it is user %q's in staging already", p.at("principals"), p.entry, h.name)
+}
+
+// principals gives users the principals that entries name, then everyone those of the rule.
+func (o *overlayer) principals(ctx context.Context) error {
+	list := o.over.principals()
+	if len(list)+len(o.over.Everyone.Principals) == 0 {
+		return nil
+	}
+	held, err := o.holders(ctx, list)
+	if err != nil {
+		return err
+	}
+	rows := []fields{}
+	for _, p := range list {
+		if h, taken := held[p.name]; taken && h.id != o.users[p.user] && !h.ours {
+			o.faults = append(o.faults, p.isOf(h))
+		}
+		rows = append(rows, fields{"user_id": o.users[p.user], "krb_principal": p.name, "entry": p.entry})
+	}
+	body, err := json.Marshal(rows)
+	if err != nil || len(o.faults) > 0 {
+		return err
+	}
+	if _, err := o.tx.Exec(ctx, "CREATE TEMP TABLE ks_principal (user_id integer, krb_principal text, entry text) ON COMMIT DROP"); err != nil {
+		return err
+	}
+	if _, err := o.tx.Exec(ctx, `INSERT INTO ks_principal SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x(user_id integer, krb_principal text, entry text)`,
+		pgx.QueryExecModeExec, string(body)); err != nil {
+		return err
+	}
+	if err := o.everyone(ctx); err != nil {
+		return err
+	}
+	c := o.counts.of("user_krb_principals")
+	x := func(sql string) string {
+		return expand(sql, "other", "k.krb_principal = p.krb_principal AND k.user_id <> p.user_id",
+			"ours", "v.relation = 'user_krb_principals' AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal)",
+			"key", "jsonb_build_object('user_id', p.user_id, 'krb_principal', p.krb_principal)")
+	}
+	// One that the overlay gave to another before moves on; no entry can have one that staging gave.
+	if err := o.tell(ctx, "remove", x(`WITH d AS (DELETE FROM user_krb_principals k USING ks_principal p, kojisnap.overlay v WHERE {other} AND {ours} RETURNING v.key)
+		DELETE FROM kojisnap.overlay v USING d WHERE v.relation = 'user_krb_principals' AND v.key = d.key RETURNING v.entry`), &c.Deleted); err != nil {
+		return err
+	}
+	kept, err := o.tx.Query(ctx, x("DELETE FROM ks_principal p USING user_krb_principals k WHERE {other} RETURNING p.entry"), pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	others, err := pgx.CollectRows(kept, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	if len(others) > 0 {
+		o.rep.Notes = append(o.rep.Notes, fmt.Sprintf("overlay: %d principals for everyone are other users' in staging already, and stay so; one of them: %s", len(others), slices.Min(others)))
+	}
+	if _, err := o.tx.Exec(ctx, x("INSERT INTO ks_wanted SELECT 'user_krb_principals', {key} FROM ks_principal p")); err != nil {
+		return err
+	}
+	return o.tell(ctx, "add", x(`WITH i AS (INSERT INTO user_krb_principals (user_id, krb_principal) SELECT user_id, krb_principal FROM ks_principal p
+			WHERE NOT EXISTS (SELECT FROM user_krb_principals k WHERE k.krb_principal = p.krb_principal) RETURNING *)
+		INSERT INTO kojisnap.overlay AS v (relation, key, entry) SELECT 'user_krb_principals', {key}, p.entry FROM ks_principal p JOIN i USING (user_id, krb_principal)
+		ON CONFLICT (relation, key) DO UPDATE SET entry = v.entry RETURNING v.entry`), &c.Inserted)
+}
+
+// everyone adds the principals of production's people to those wanted. What staging's admins
+// gave to somebody is left to them.
+func (o *overlayer) everyone(ctx context.Context) error {
+	named := []string{}
+	for _, u := range o.over.Users {
+		if len(u.Principals) > 0 {
+			named = append(named, u.names()...)
+		}
+	}
+	_, err := o.tx.Exec(ctx, expand(`INSERT INTO ks_principal
+		SELECT DISTINCT ON (p.name) u.id, p.name, 'user ' || u.name || ': principal ' || p.name
+		FROM users u CROSS JOIN LATERAL (SELECT replace(n, {placeholder}, u.name) AS name FROM unnest($1::text[]) AS n) p
+		WHERE u.usertype = 0 AND u.status = 0 AND u.name <> ALL($2)
+			AND (u.id < {floor} OR EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = 'users' AND i.staging_id = u.id))
+			AND length(p.name) <= {limit} AND NOT EXISTS (SELECT FROM ks_principal k WHERE k.krb_principal = p.name)
+		ORDER BY p.name, u.id`, "placeholder", lit(placeholder), "floor", itoa(o.mark.Floor), "limit", itoa(int64(overlayLimits["principal"]))),
+		pgx.QueryExecModeExec, o.over.Everyone.Principals, named)
+	return err
+}
