@@ -32,7 +32,7 @@ type versionedTable struct {
 // wishType is the type of a wish's column.
 func wishType(column string) string {
 	switch column {
-	case "arches", "description", "key", "value":
+	case "arches", "description", "key", "value", "url":
 		return "text"
 	case "capacity":
 		return "double precision"

@@ -181,8 +181,8 @@ func (m *merger) merge(ctx context.Context) error {
 	}
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
-	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overrule, m.fit, m.findEdits, m.events, m.names, m.rewrite,
-		m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
+	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overruleUsers, m.fit, m.findEdits, m.events, m.names, m.rewrite,
+		m.overrule, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -192,6 +192,9 @@ func (m *merger) merge(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", r.Name, err)
 		}
 		work.Add(1)
+	}
+	if err := m.settle(ctx); err != nil {
+		return fmt.Errorf("overlay: %w", err)
 	}
 	return nil
 }

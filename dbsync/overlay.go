@@ -115,6 +115,14 @@ func oneOrMore(name string, more []string) []string {
 	return append([]string{name}, more...)
 }
 
+// nameKey is the key that one of an entry's names stands at.
+func nameKey(name, first string) string {
+	if name == first {
+		return "name"
+	}
+	return "names"
+}
+
 // placeholder is what stands in patterns for the name of whom they are for.
 const placeholder = "{name}"
 

@@ -253,12 +253,12 @@ func (o *Overlay) people() map[string]person {
 	}
 	for _, u := range o.Users {
 		for _, n := range u.names() {
-			out[n] = person{u.source, "name", 0}
+			out[n] = person{u.source, nameKey(n, u.Name), 0}
 		}
 	}
 	for _, h := range o.Hosts {
 		for _, n := range h.names() {
-			out[n] = person{h.source, "name", 1}
+			out[n] = person{h.source, nameKey(n, h.Name), 1}
 		}
 	}
 	return out
@@ -402,7 +402,7 @@ func (o *overlayer) hosts(ctx context.Context) error {
 					return fmt.Errorf("host %q: %w", name, err)
 				}
 			case host.user != user:
-				o.fault(h.source, "name", "host %q: there is one, of another user (id %d)", name, host.user)
+				o.fault(h.source, nameKey(name, h.Name), "host %q: there is one, of another user (id %d)", name, host.user)
 			}
 			o.wish("host_config", "host "+name+": "+config,
 				fields{"host_id": host.id, "arches": arches, "capacity": capacity, "description": description})

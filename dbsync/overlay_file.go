@@ -202,7 +202,7 @@ func wellFormed(text string) bool {
 	return err == nil
 }
 
-var tomlPlace = regexp.MustCompile(`^toml: (?:line \d+ )?(?:\(last key ("[^:]*")\))?:? ?`)
+var tomlPlace = regexp.MustCompile(`^toml: (?:line \d+:? ?)?(?:\(last key (".*?")\): )?`)
 
 // tomlMessage is the library's message without the line, which may be that of another entry
 // with the same key.

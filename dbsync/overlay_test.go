@@ -1,9 +1,12 @@
 package dbsync_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,47 +181,145 @@ func TestOverlay(t *testing.T) {
 	same(t, want, s.seen())
 }
 
+// TestOverlayRefused: what is wrong with a file by itself is told with its lines, all at once.
 func TestOverlayRefused(t *testing.T) {
+	host := "[[host]]\nname = \"h\"\narches = [\"x86_64\"]\nchannels = [\"default\"]\n"
+	long := strings.Repeat("ž", 300)
 	tests := map[string]struct {
 		text string
 		errs []string
 	}{
-		"unknown keys":    {"[[user]]\nname = \"a\"\nperms = [\"admin\"]\n[extra]\nx = 1", []string{`unknown key "user.perms"`, `unknown key "extra"`}},
-		"not TOML":        {"[[user", []string{"toml"}},
-		"twice":           {"[[user]]\nname = \"a\"\n[[host]]\nname = \"a\"\narches = [\"x86_64\"]\nchannels = [\"default\"]", []string{`user "a" is there twice`}},
-		"incomplete":      {"[[target]]\nname = \"t\"\n[[host]]\nname = \"h\"\ncapacity = 0.5", []string{`target "t"`, `host "h": it needs arches`, "is not above 1"}},
-		"not JSON":        {"[[tag_extra]]\ntag = \"t\"\nkey = \"k\"\nvalue = \"{\"", []string{`"{" is not JSON`}},
-		"control":         {"block_users = [\"a\\u0007\"]", []string{`"a\a" is empty or holds control characters`}},
-		"blocked granted": {"block_users = [\"a\"]\n[[user]]\nname = \"a\"", []string{"both granted something and blocked"}},
+		"unknown keys":      {"[[user]]\nname = \"a\"\nperms = [\"admin\"]\n[extra]\nx = 1\ny = 2\n[[user]]\nname = \"b\"\nfoo.bar = 1", []string{`3: unknown key "user.perms"`, `4: unknown key "extra"`, `9: unknown key "user.foo.bar"`}},
+		"not TOML":          {"# a\n\n[[user", []string{`3: expected '.' or ']' to end table name`}},
+		"not TOML, in text": {"[[user]]\nname = \"a\"\n\nname = \"b\"\n", []string{`4: "user.name": Key 'user.name' has already been defined`}},
+		"types": {"block_users = [1]\n[[host]]\nname = 3\ncapacity = \"2\"\n[[host]]\nname = \"a\"\narches = \"x86_64\"\n[[user.x]]\nname = \"b\"", []string{
+			`1: "block_users": incompatible types: TOML value has type int64; destination has type string`,
+			`3: "host.name": incompatible types: TOML value has type int64; destination has type string`,
+			`4: "host.capacity": incompatible types: TOML value has type string; destination has type float`,
+			`7: "host.arches": incompatible types: TOML value has type string; destination has type slice`,
+			`8: "user": incompatible types: TOML value has type map[string]any; destination has type slice`}},
+		"twice": {"[[user]]\nnames = [\"a\", \"c\"]\n" + host + host + "[[user]]\nname = \"c\"\npermissions = [\"admin\", \"admin\"]", []string{
+			`8: user "h" is there twice; first at overlay.toml:4`, `12: user "c" is there twice; first at overlay.toml:2`, `13: permission "admin" is there twice`}},
+		"principal twice": {"[[user]]\nname = \"a\"\nprincipals = [\"p@A\"]\n[[user]]\nnames = [\"b\", \"c\"]\nprincipals = [\"p@A\", \"{nom}@A\", \"{name}@A\"]\n[[user]]\nname = \"d\"\nprincipals = [\"c@A\", \"{name}{\"]", []string{
+			`6: principal "p@A" is for 2 users and has no {name}`, `6: principal "{nom}@A": all that can stand in braces is {name}`,
+			`9: principal "c@A" is there twice; first at overlay.toml:6`, `9: principal "{name}{": all that can stand in braces is {name}`}},
+		"everyone":        {"[everyone]\n\nprincipals = [\"a@B\"]", []string{`3: principal "a@B" is for everyone and has no {name}`}},
+		"incomplete":      {"[[target]]\nname = \"t\"\n[[host]]\nname = \"h\"\ncapacity = 0.5\n[[user]]\n[[channel]]", []string{"1: its build_tag is empty", "1: its dest_tag is empty", `3: host "h": it needs arches and channels`, `5: host "h": its capacity 0.5 is not a number above 1`, "6: user: it has no name", "7: its channel is empty"}},
+		"capacity":        {host + "capacity = inf\n", []string{`5: host "h": its capacity +Inf is not a number above 1`}},
+		"arch":            {"[[host]]\nname = \"h\"\narches = [\"x86_64 i686\"]\nchannels = [\"default\"]\n", []string{`3: "x86_64 i686": one arch each`}},
+		"not JSON":        {"[[tag_extra]]\ntag = \"t\"\nkey = \"k\"\nvalue = \"{\"", []string{`4: tag_extra "t" "k": its value "{" is not JSON`}},
+		"control":         {"[[user]]\nname = \"a\"\n[[user]]\nname = \"b\\u0007\"", []string{`4: user "b\a" holds control characters`}},
+		"control in file": {"[[user]]\nname = \"a\u0007\"", []string{"2: "}},
+		"long":            {"[[user]]\nname = \"" + long + "\"", []string{`2: user "` + long[:80] + `"… is longer than 255 characters`}},
+		"blocked granted": {"block_users = [\"a\", \"b\", \"b\"]\n[[user]]\nname = \"a\"", []string{`1: user "a" is blocked and has an entry at overlay.toml:3`, `1: blocked user "b" is there twice; first at overlay.toml:1`}},
+		"url":             {"[[external_repo_url]]\nfrom = \"http://a/\"\nto = \"http://b/\"\n[[external_repo_url]]\nfrom = \"http://a/b/\"\nto = \"\"", []string{`5: external_repo_url "http://a/b/": the one of overlay.toml:2 fits first`, "6: its to is empty"}},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := dbsync.ParseOverlay("overlay.toml", []byte(c.text))
-			for _, want := range c.errs {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("%v, want %q", err, want)
+			var bad *dbsync.OverlayError
+			if !errors.As(err, &bad) || !bad.Malformed || len(bad.Faults) != len(c.errs) {
+				t.Fatalf("%v, want %d faults", err, len(c.errs))
+			}
+			for i, want := range c.errs {
+				if got := bad.Faults[i].Error(); !strings.HasPrefix(got, "overlay.toml:"+want) {
+					t.Errorf("%q, want %q", got, want)
 				}
 			}
 		})
 	}
+	if _, err := dbsync.ReadOverlay(filepath.Join(t.TempDir(), "none.toml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
 
+// TestOverlayLines: lines are right whatever stands between.
+func TestOverlayLines(t *testing.T) {
+	text := strings.Join([]string{"\ufeff# [[user]]\r",
+		`block_users = [ # [[user]]`, `  "a", # """`, `  "]",`, `]`, ``,
+		`  [[user]] # one`, // 7
+		"\tname = '''", `[[user]]`, `b'''`,
+		`"permissions" = [`, `  "[[host]]",`, ``, `  'x"',`, `] # ]`, // 11
+		`[[tag_extra]]`, `tag="t"`, `key = """\`, `   k"""`, `value = '''[`, `[[user]]`, `'''`, // 16
+		`[ everyone ]`, ` principals=[]`, `[["user"]]`, `names = ["c",`, `""]`, // 23
+	}, "\n")
+	_, err := dbsync.ParseOverlay("o", []byte(text))
+	want := "o:8: user \"[[user]]\\nb\" holds control characters\no:20: tag_extra \"t\" \"k\": its value \"[\\n[[user]]\\n\" is not JSON\no:26: its user is empty"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v\nwant\n%s", err, want)
+	}
+	inline := "user = [\n {name=\"a\"},\n {name=\"a\"}]\n"
+	if _, err := dbsync.ParseOverlay("o", []byte(inline)); err == nil || err.Error() != `o:1: user "a" is there twice; first at o:1` {
+		t.Errorf("inline: %v", err)
+	}
+}
+
+// TestOverlayUnknown: what an overlay names must be in staging, in the snapshot or in the overlay.
+func TestOverlayUnknown(t *testing.T) {
 	w := newWorld(t)
 	s := newStaging(t, admin)
+	s.exec(`INSERT INTO users (name, status, usertype) VALUES ('team', 0, 2)`)
 	snap := w.snapshot(shot{})
 	whole := s.whole()
-	for name, c := range map[string]struct{ text, want string }{
-		"permission": {"[[user]]\nname = \"a\"\npermissions = [\"nix'--\"]", `user "a": there is no permission "nix'--"`},
-		"channel":    {"[[host]]\nname = \"h\"\narches = [\"x86_64\"]\nchannels = [\"nix\"]", `host "h": there is no channel "nix"`},
-		"tag":        {"[[target]]\nname = \"t\"\nbuild_tag = \"nix\"\ndest_tag = \"f42\"", `target "t": there is no tag "nix"`},
-		"principal":  {"[[user]]\nname = \"a\"\nprincipals = [\"stgadmin@STG.EXAMPLE.COM\"]", "is another user's"},
-		"type":       {"[[host]]\nname = \"alice\"\narches = [\"x86_64\"]\nchannels = [\"default\"]", "type is 0, not 1"},
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"names": {`[[user]]
+name = "a"
+permissions = ["admin", "nix'--"]
+content_generators = ["osbs", "nix"]
+
+[[host]]
+names = ["h", "i"]
+arches = ["x86_64"]
+channels = ["default", "nix", "nox"]
+
+[[target]]
+name = "t"
+build_tag = "nix"
+dest_tag = "f42"
+
+[[tag_extra]]
+tag = "nox"
+key = "k"
+value = "1"
+`, []string{`3: user "a": there is no permission "nix'--"`, `4: user "a": there is no content generator "nix"`, `9: host "h" and 1 more: there is no channel "nix"`,
+			`9: host "h" and 1 more: there is no channel "nox"`, `13: target "t": there is no tag "nix"`, `17: tag_extra "k": there is no tag "nox"`}},
+		"principal": {"[[user]]\nname = \"a\"\nprincipals = [\"stgadmin@STG.EXAMPLE.COM\"]", []string{`3: user a: principal stgadmin@STG.EXAMPLE.COM: it is user "stgadmin"'s in staging already`}},
+		"types": {"[[host]]\nnames = [\"h\", \"alice\"]\narches = [\"x86_64\"]\nchannels = [\"default\"]\n[[user]]\nname = \"builder01.lab.example.com\"\ngroups = [\"bob\"]\n[[user]]\nname = \"team\"",
+			[]string{`2: host "alice": there is a user of that name whose type is user`, `7: group "bob": there is a user of that name whose type is user`,
+				`6: user "builder01.lab.example.com": there is a user of that name whose type is host`, `9: user "team": there is a user of that name whose type is group`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{Overlay: parse(t, c.text)})
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("load: %v, want %q", err, c.want)
+			o, err := dbsync.ParseOverlay("overlay.toml", []byte(c.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{Overlay: o})
+			var bad *dbsync.OverlayError
+			if !errors.As(err, &bad) || bad.Malformed {
+				t.Fatalf("%v", err)
+			}
+			var got []string
+			for _, f := range bad.Faults {
+				got = append(got, strings.TrimPrefix(f.Error(), "overlay.toml:"))
+			}
+			slices.Sort(got)
+			slices.Sort(c.want)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("faults\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
 			same(t, whole, s.whole())
 		})
+	}
+	// The names of production are known before its rows are there, and those that the overlay makes.
+	good := "[[channel]]\nname = \"new\"\n[[permission]]\nname = \"newperm\"\n[[content_generator]]\nname = \"newcg\"\n" +
+		"[[host]]\nname = \"h\"\narches = [\"x86_64\"]\nchannels = [\"new\", \"heavy\"]\n" +
+		"[[user]]\nname = \"alice\"\npermissions = [\"newperm\", \"compose-lock\"]\ncontent_generators = [\"newcg\", \"mbs\"]\n" +
+		"[[target]]\nname = \"t\"\nbuild_tag = \"f43-build\"\ndest_tag = \"f42\"\n"
+	s.load(snap, dbsync.LoadOptions{Overlay: parse(t, good)})
+	if got := s.seen(); !slices.Contains(got["perms"], "alice\tnewperm") || !slices.Contains(got["cgs"], "alice\tmbs") || !slices.Contains(got["targets"], "t\tf43-build\tf42") {
+		t.Errorf("%v", got)
 	}
 }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
 )
 
 // readOverlay settles on the overlay of this load, the last one if there is no new one, and
@@ -58,47 +61,108 @@ func (m *merger) tellRules(before, after []string) {
 	}
 }
 
-// overrule writes what the overlay wants otherwise into the snapshot's rows, before they are
-// merged: so a load changes nothing where nothing changed, and what an overlay no longer names
-// is production's again by itself.
-func (m *merger) overrule(ctx context.Context) error {
-	for _, u := range m.over.ExternalRepoURL {
-		// A URL that begins with what another rule gives was not production's.
-		if _, err := m.tx.Exec(ctx, `UPDATE ks_external_repo_config SET url = $2 || substr(url, length($1) + 1), ks_ruled = true
-			WHERE NOT ks_ruled AND starts_with(url, $1)`, pgx.QueryExecModeExec, u.From, u.To); err != nil {
-			return err
-		}
-	}
-	for _, x := range m.over.TagExtras {
-		if _, err := m.tx.Exec(ctx, `UPDATE ks_tag_extra SET value = $3 WHERE key = $2 AND tag_id IN (SELECT id FROM ks_tag WHERE name = $1)`,
-			pgx.QueryExecModeExec, x.Tag, x.Key, x.Value); err != nil {
-			return err
-		}
-	}
-	for _, t := range m.over.Targets {
-		var build, dest int32
-		var err error
-		if build, err = m.tagOf(ctx, t.BuildTag); err == nil {
-			dest, err = m.tagOf(ctx, t.DestTag)
-		}
-		if err != nil {
-			return fmt.Errorf("target %q: %w", t.Name, err)
-		}
-		if _, err := m.tx.Exec(ctx, `UPDATE ks_build_target_config SET build_tag = $2, dest_tag = $3
-			WHERE build_target_id IN (SELECT id FROM ks_build_target WHERE name = $1)`, pgx.QueryExecModeExec, t.Name, build, dest); err != nil {
-			return err
-		}
-	}
+// overruleUsers writes what the overlay wants otherwise of users into the snapshot's rows, before
+// they are merged: so a load changes nothing where nothing changed, and what an overlay no
+// longer names is production's again by itself.
+func (m *merger) overruleUsers(ctx context.Context) error {
 	_, err := m.tx.Exec(ctx, `UPDATE ks_users SET status = 1 WHERE name = ANY($1)`, pgx.QueryExecModeExec, m.over.BlockUsers)
 	return err
 }
 
-// tagOf returns the id that a tag of the snapshot has there, or else the one of staging's.
-func (m *merger) tagOf(ctx context.Context, name string) (id int32, err error) {
-	err = m.tx.QueryRow(ctx, `SELECT id FROM (SELECT id, 1 AS o FROM ks_tag WHERE name = $1 UNION ALL SELECT id, 2 FROM tag WHERE name = $1) x ORDER BY o LIMIT 1`,
-		pgx.QueryExecModeExec, name).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = fmt.Errorf("there is no tag %q", name)
+// overruled is a relation of which the overlay wants rows otherwise than production.
+type overruled struct {
+	name  string
+	data  []string
+	rules string // what the rules are, of the overlay's JSON $1
+	fits  string // what a rule makes of the row s
+}
+
+var overruling = []overruled{
+	{"external_repo_config", []string{"url"},
+		`SELECT n, u->>'from' AS a, u->>'to' AS b FROM jsonb_array_elements($1::text::jsonb->'external_repo_url') WITH ORDINALITY AS x(u, n)`,
+		// The first that fits counts.
+		`SELECT u.b || substr(s.url, length(u.a) + 1) AS url FROM {rules} u WHERE starts_with(s.url, u.a) ORDER BY u.n LIMIT 1`},
+	{"build_target_config", []string{"build_tag", "dest_tag"},
+		`SELECT t.id, b.id AS build_tag, d.id AS dest_tag FROM jsonb_array_elements($1::text::jsonb->'target') AS x(u)
+			JOIN build_target t ON t.name = u->>'name' JOIN tag b ON b.name = u->>'build_tag' JOIN tag d ON d.name = u->>'dest_tag'`,
+		`SELECT u.build_tag, u.dest_tag FROM {rules} u WHERE u.id = s.build_target_id`},
+	{"tag_extra", []string{"value"},
+		`SELECT t.id, u->>'key' AS key, u->>'value' AS value FROM jsonb_array_elements($1::text::jsonb->'tag_extra') AS x(u) JOIN tag t ON t.name = u->>'tag'`,
+		`SELECT u.value FROM {rules} u WHERE u.id = s.tag_id AND u.key = s.key`},
+}
+
+// of expands SQL about an overruled relation.
+func (o overruled) of(m *merger, sql string, pairs ...string) string {
+	r := relation.Get(o.name)
+	object := func(alias string, columns []string) string {
+		var parts []string
+		for _, c := range columns {
+			parts = append(parts, lit(c)+", "+alias+"."+q(c))
+		}
+		return "jsonb_build_object(" + join(parts) + ")"
 	}
-	return id, err
+	return m.x(r, strings.ReplaceAll(sql, "{fits}", o.fits), append(pairs, "rules", q("ks_rules_"+o.name), "ruled", q("ks_ruled_"+o.name), "skey", object("s", r.Key), "tkey", object("t", r.Key),
+		"keys", list("s", r.Key), "was", object("s", o.data), "data", list("u", o.data), "set", assign("n", o.data), "same", equal("s", "n", r.Key))...)
+}
+
+// overrule does so with the rows that production does not edit in place, once ids are staging's,
+// and remembers what production had.
+func (m *merger) overrule(ctx context.Context) error {
+	body, err := json.Marshal(m.over)
+	if err != nil {
+		return err
+	}
+	for _, o := range overruling {
+		if _, err := m.tx.Exec(ctx, o.of(m, "CREATE TEMP TABLE {rules} ON COMMIT DROP AS "+o.rules), pgx.QueryExecModeExec, string(body)); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+		if _, err := m.tx.Exec(ctx, o.of(m, `
+			CREATE TEMP TABLE {ruled} ON COMMIT DROP AS SELECT {keys}, {was} AS was, {data} FROM {s} s CROSS JOIN LATERAL ({fits}) u;
+			INSERT INTO kojisnap.overruled AS o SELECT {r}, {skey}, was FROM {ruled} s
+				ON CONFLICT (relation, key) DO UPDATE SET was = excluded.was WHERE o.was <> excluded.was;
+			DELETE FROM kojisnap.overruled o USING {s} s WHERE o.relation = {r} AND o.key = {skey} AND NOT EXISTS (SELECT FROM {ruled} n WHERE {same});
+			UPDATE {s} s SET {set} FROM {ruled} n WHERE {same}`)); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+	}
+	return nil
+}
+
+// settle does so with rows that an earlier load overruled and that are not in the scope of this
+// one: they become what this overlay wants of them, or what production had.
+func (m *merger) settle(ctx context.Context) error {
+	if m.base != nil {
+		return nil // the overlay is the one of the last load
+	}
+	for _, o := range overruling {
+		r := relation.Get(o.name)
+		var had, now []string
+		for _, c := range o.data {
+			had = append(had, fmt.Sprintf("%s = (ks_was->>%s)::%s", q(c), lit(c), wishType(c)))
+			now = append(now, fmt.Sprintf("coalesce(u.%s, s.%[1]s) AS %[1]s", q(c)))
+		}
+		run := func(sql string) (int64, error) {
+			tag, err := m.tx.Exec(ctx, o.of(m, sql, "old", q("ks_overruled_"+o.name), "settled", q("ks_settled_"+o.name), "had", join(had), "now", join(now),
+				"setnow", assign("s", o.data), "differ", differ("t", "s", o.data)))
+			return tag.RowsAffected(), err
+		}
+		if _, err := run(`
+			CREATE TEMP TABLE {old} ON COMMIT DROP AS SELECT t.*, v.key AS ks_key, v.was AS ks_was FROM kojisnap.overruled v JOIN {t} t ON v.key = {tkey}
+				WHERE v.relation = {r} AND t.active AND NOT EXISTS (SELECT FROM {s} s WHERE {key});
+			UPDATE {old} SET {had};
+			CREATE TEMP TABLE {settled} ON COMMIT DROP AS SELECT {keys}, s.ks_key, u.ks_fits, {now}
+				FROM {old} s LEFT JOIN LATERAL (SELECT true AS ks_fits, f.* FROM ({fits}) f) u ON true;
+			DELETE FROM kojisnap.overruled v USING {settled} s WHERE v.relation = {r} AND v.key = s.ks_key AND s.ks_fits IS NULL`); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+		n, err := run("WITH u AS (UPDATE {t} t SET {setnow} FROM {settled} s WHERE {key} AND {differ} RETURNING t.*)" + touches(r))
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+		m.counts.of(o.name).Updated += n
+		if _, err := run("DELETE FROM kojisnap.overruled v WHERE v.relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.active AND v.key = {tkey})"); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+	}
+	return nil
 }

@@ -85,10 +85,7 @@ func (m *merger) createStaged(ctx context.Context) error {
 		sql.WriteString("CREATE TEMP TABLE " + name + " (" + join(defs) + extra + ") ON COMMIT DROP;\n")
 	}
 	for _, r := range relation.All() {
-		extra := map[string]string{
-			"build":                ", ks_production text",
-			"external_repo_config": ", ks_ruled boolean DEFAULT false",
-		}[r.Name]
+		extra := map[string]string{"build": ", ks_production text"}[r.Name]
 		table(r, staged(r), extra, r.ColumnNames())
 		if r.Versioned {
 			table(r, left(r), "", r.ColumnNames())
