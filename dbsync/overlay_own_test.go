@@ -85,11 +85,11 @@ func TestOverlayEveryone(t *testing.T) {
 	w.find("users", "name", "releng")["status"] = str(1)
 	w.find("users", "name", "eve")["status"] = str(0)
 	w.add("users", "id", 60, "name", "zoe", "status", 0, "usertype", 0)
-	w.find("users", "name", "kojira")["name"] = str(strings.Repeat("x", 252))
+	w.find("users", "name", "autosign")["name"] = str(strings.Repeat("x", 252))
 	snap := w.snapshot(shot{})
 	s.load(snap, dbsync.LoadOptions{})
 	s.still(snap, o)
-	check("alice", "bob", "kojiadmin", "autosign", "žluťoučký.kůň", "eve", "zoe")
+	check("alice", "bob", "kojiadmin", "kojira", "žluťoučký.kůň", "eve", "zoe") // kojira is staging's own
 	if got := s.one("SELECT id FROM users JOIN user_krb_principals ON id = user_id WHERE krb_principal = 'alice@STG'"); got != a.get("id") && got != b.get("id") || got != s.one("SELECT id FROM users WHERE name = 'alice'") {
 		t.Errorf("alice@STG is user %s", got)
 	}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+)
+
+// TestOverlayFile: a line for each fault of an overlay, and its effect in a dry run.
+func TestOverlayFile(t *testing.T) {
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
+	defer srv.Close()
+	store, db := t.TempDir(), dbtest.Fresh(t)
+	file := filepath.Join(t.TempDir(), "overlay.toml")
+	pull := []string{"--hub", srv.URL + "/kojihub", "--tag", "f42-compose", "--store", store}
+	kojisnapOK(t, append([]string{"pull"}, pull...)...)
+	kojisnapOK(t, "init", "--db", db, "--env", "stg")
+	load := []string{"load", "--db", db, "--env", "stg", "--store", store, "--overlay", file}
+
+	faults := func(text string, want string, code int, args ...string) {
+		t.Helper()
+		write(t, file, text)
+		out, errs, got := kojisnapRun(t, args...)
+		if out != "" || errs != strings.ReplaceAll(want, "FILE", file) || got != code {
+			t.Errorf("code %d, %q, %q, want %d, %q", got, out, errs, code, want)
+		}
+	}
+	malformed := "kojisnap: FILE:2: \"user.name\": incompatible types: TOML value has type int64; destination has type string\nkojisnap: FILE:3: unknown key \"hosts\"\n"
+	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exitUsage, load...)
+	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exitUsage, append([]string{"sync", "--db", db, "--env", "stg", "--overlay", file, "--topdir", t.TempDir(), "--no-verify"}, pull...)...)
+	faults("[[user]]\nname = \"a\"\npermissions = [\"nix\", \"nox\"]\n", "kojisnap: FILE:3: user \"a\": there is no permission \"nix\"\nkojisnap: FILE:3: user \"a\": there is no permission \"nox\"\n", exitError, load...)
+
+	write(t, file, "[[user]]\nname = \"alice\"\npermissions = [\"admin\"]\n")
+	out, errs, code := kojisnapRun(t, append(load, "--dry-run")...)
+	if code != exitNotReady || errs != "" || !strings.Contains(out, "\ninsert 1 user_perms\n") || !strings.Contains(out, "\noverlay: add user alice: permission admin\n") {
+		t.Errorf("dry run: %d, %q, %q", code, out, errs)
+	}
+	var rep dbsync.LoadReport
+	if err := json.Unmarshal([]byte(kojisnapOK(t, append(load, "--json")...)), &rep); err != nil {
+		t.Fatal(err)
+	}
+	if want := (dbsync.OverlayChange{Action: "add", Entry: "user alice: permission admin"}); len(rep.Overlay) != 1 || rep.Overlay[0] != want {
+		t.Errorf("report: %+v", rep.Overlay)
+	}
+	if out := kojisnapOK(t, append(load, "--dry-run")...); strings.Contains(out, "overlay") {
+		t.Errorf("again: %q", out)
+	}
+}
+
+func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
