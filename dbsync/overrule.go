@@ -101,7 +101,7 @@ func (o overruled) of(m *merger, sql string, pairs ...string) string {
 		}
 		return "jsonb_build_object(" + join(parts) + ")"
 	}
-	return m.x(r, strings.ReplaceAll(sql, "{fits}", o.fits), append(pairs, "rules", q("ks_rules_"+o.name), "ruled", q("ks_ruled_"+o.name), "skey", object("s", r.Key), "tkey", object("t", r.Key),
+	return m.x(r, strings.ReplaceAll(sql, "{fits}", o.fits), append(pairs, "rules", q("ks_rules_"+o.name), "ruled", q("ks_ruled_"+o.name), "skey", object("s", r.Key),
 		"keys", list("s", r.Key), "was", object("s", o.data), "data", list("u", o.data), "set", assign("n", o.data), "same", equal("s", "n", r.Key))...)
 }
 
@@ -131,23 +131,29 @@ func (m *merger) overrule(ctx context.Context) error {
 // settle does so with rows that an earlier load overruled and that are not in the scope of this
 // one: they become what this overlay wants of them, or what production had.
 func (m *merger) settle(ctx context.Context) error {
-	if m.base != nil {
-		return nil // the overlay is the one of the last load
-	}
 	for _, o := range overruling {
 		r := relation.Get(o.name)
-		var had, now []string
+		var on, had, now []string
+		for _, k := range r.Key {
+			on = append(on, fmt.Sprintf("t.%s = (v.key->>%s)::%s", q(k), lit(k), wishType(k)))
+		}
 		for _, c := range o.data {
 			had = append(had, fmt.Sprintf("%s = (ks_was->>%s)::%s", q(c), lit(c), wishType(c)))
 			now = append(now, fmt.Sprintf("coalesce(u.%s, s.%[1]s) AS %[1]s", q(c)))
 		}
 		run := func(sql string) (int64, error) {
 			tag, err := m.tx.Exec(ctx, o.of(m, sql, "old", q("ks_overruled_"+o.name), "settled", q("ks_settled_"+o.name), "had", join(had), "now", join(now),
-				"setnow", assign("s", o.data), "differ", differ("t", "s", o.data)))
+				"on", strings.Join(on, " AND "), "setnow", assign("s", o.data), "differ", differ("t", "s", o.data)))
 			return tag.RowsAffected(), err
 		}
+		if _, err := run("DELETE FROM kojisnap.overruled v WHERE v.relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.active AND {on})"); err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
+		}
+		if m.base != nil {
+			continue // the overlay is the one of the last load
+		}
 		if _, err := run(`
-			CREATE TEMP TABLE {old} ON COMMIT DROP AS SELECT t.*, v.key AS ks_key, v.was AS ks_was FROM kojisnap.overruled v JOIN {t} t ON v.key = {tkey}
+			CREATE TEMP TABLE {old} ON COMMIT DROP AS SELECT t.*, v.key AS ks_key, v.was AS ks_was FROM kojisnap.overruled v JOIN {t} t ON {on}
 				WHERE v.relation = {r} AND t.active AND NOT EXISTS (SELECT FROM {s} s WHERE {key});
 			UPDATE {old} SET {had};
 			CREATE TEMP TABLE {settled} ON COMMIT DROP AS SELECT {keys}, s.ks_key, u.ks_fits, {now}
@@ -160,9 +166,6 @@ func (m *merger) settle(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
 		m.counts.of(o.name).Updated += n
-		if _, err := run("DELETE FROM kojisnap.overruled v WHERE v.relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.active AND v.key = {tkey})"); err != nil {
-			return fmt.Errorf("%s: %w", o.name, err)
-		}
 	}
 	return nil
 }
