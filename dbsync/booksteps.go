@@ -16,6 +16,7 @@ var bookSteps = []func() string{
 	bookTables,
 	changesTables,
 	func() string { return runTable },
+	func() string { return overruledTable },
 }
 
 // bookFormat is the version of the tables in the schema kojisnap.
@@ -57,6 +58,17 @@ INSERT INTO kojisnap.run SELECT * FROM (` + runsOfLoads + `) r;
 // something, for each set of tags.
 const runsOfLoads = `SELECT (row_number() OVER (ORDER BY loaded_at, id))::integer AS id, loaded_at AS started, loaded_at AS finished,
 	snapshot, event, '' AS hub, '' AS mode, 'changed' AS result, '' AS error, '' AS version, '' AS who, NULL::jsonb AS report FROM kojisnap.load`
+
+// overruledTable is for overlays that make other names than users too, and for what production
+// had in rows that the overlay wants otherwise.
+const overruledTable = `
+ALTER TABLE kojisnap.overlay_made ADD relation text NOT NULL DEFAULT 'users';
+ALTER TABLE kojisnap.overlay_made ALTER relation DROP DEFAULT, DROP CONSTRAINT overlay_made_pkey, ADD PRIMARY KEY (relation, id);
+COMMENT ON TABLE kojisnap.overlay_made IS 'names that an overlay made';
+UPDATE kojisnap.overlay SET relation = '` + blocking + `' WHERE relation = 'users' AND before <> 'null';
+CREATE TABLE kojisnap.overruled (relation text, key jsonb, was jsonb NOT NULL, PRIMARY KEY (relation, key));
+COMMENT ON TABLE kojisnap.overruled IS 'what production had in rows that the overlay wants otherwise';
+`
 
 // bookSQL leads from a format to the present one, 0 being a database without the schema.
 func bookSQL(from int) string {

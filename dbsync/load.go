@@ -20,15 +20,17 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	if err := opt.complete(); err != nil {
 		return nil, err
 	}
+	started := time.Now()
 	if opt.Overlay != nil {
-		if err := (&merger{snap: snap, opt: opt, rep: &LoadReport{}}).checkOverlay(ctx, conn); err != nil {
+		m := &merger{snap: snap, opt: opt, rep: &LoadReport{}, started: started}
+		if err := m.checkOverlay(ctx, conn); err != nil {
+			m.recordFailure(ctx, conn, err)
 			return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 		}
 	}
 	// As long as nothing used temporary tables in this session, they may have more memory.
 	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")
 	var m *merger
-	started := time.Now()
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
 		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
 			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, mapped: map[string]bool{}, gone: map[string]bool{}}

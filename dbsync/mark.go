@@ -107,10 +107,8 @@ CREATE TABLE kojisnap.left_out (load_id integer NOT NULL, relation text NOT NULL
 CREATE TABLE kojisnap.kept (load_id integer NOT NULL, relation text NOT NULL, key text NOT NULL, reason text NOT NULL);
 CREATE TABLE kojisnap.overlay (relation text NOT NULL, key jsonb NOT NULL, entry text NOT NULL, before jsonb,
 	PRIMARY KEY (relation, key));
-CREATE TABLE kojisnap.overlay_made (relation text, id integer, PRIMARY KEY (relation, id));
-COMMENT ON TABLE kojisnap.overlay_made IS 'names that an overlay made';
-CREATE TABLE kojisnap.overruled (relation text, key jsonb, was jsonb NOT NULL, PRIMARY KEY (relation, key));
-COMMENT ON TABLE kojisnap.overruled IS 'what production had in rows that the overlay wants otherwise';
+CREATE TABLE kojisnap.overlay_made (id integer PRIMARY KEY);
+COMMENT ON TABLE kojisnap.overlay_made IS 'users that an overlay made';
 CREATE TABLE kojisnap.overlay_file (one boolean PRIMARY KEY DEFAULT true CHECK (one), body text NOT NULL);
 `)
 	for _, r := range relation.All() {

@@ -172,7 +172,7 @@ func (o *overlayer) made(ctx context.Context, table, kind string, rows []fields,
 			return nil, fmt.Errorf("%s %q: %w", kind, name, err)
 		}
 		ids[name] = id
-		if _, err := o.tx.Exec(ctx, "INSERT INTO kojisnap.overlay_made VALUES ($1, $2)", pgx.QueryExecModeExec, table, id); err != nil {
+		if _, err := o.tx.Exec(ctx, "INSERT INTO kojisnap.overlay_made (relation, id) VALUES ($1, $2)", pgx.QueryExecModeExec, table, id); err != nil {
 			return nil, err
 		}
 		o.report("add", kind+" "+name)

@@ -171,8 +171,15 @@ func (o *overlayer) checkPeople(ctx context.Context) error {
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(people))
-	have, err := o.usersNamed(ctx, names)
+	// The schema kojisnap may be of an earlier format yet.
+	have := map[string]int{}
+	rows, err := o.tx.Query(ctx, "SELECT name, usertype FROM users WHERE name = ANY($1)", pgx.QueryExecModeExec, names)
 	if err != nil {
+		return err
+	}
+	var name string
+	var usertype int
+	if _, err := pgx.ForEachRow(rows, []any{&name, &usertype}, func() error { have[name] = usertype; return nil }); err != nil {
 		return err
 	}
 	users := relation.Get("users")
@@ -183,8 +190,8 @@ func (o *overlayer) checkPeople(ctx context.Context) error {
 	for _, n := range names {
 		p := people[n]
 		usertype := p.usertype
-		if u, ok := have[n]; ok {
-			usertype = u.usertype
+		if t, ok := have[n]; ok {
+			usertype = t
 		} else if row, ok := comes[n]; ok {
 			if _, err := fmt.Sscan(row[users.Index("usertype")], &usertype); err != nil {
 				return fmt.Errorf("user %q of the snapshot: %w", n, err)
