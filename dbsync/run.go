@@ -172,6 +172,7 @@ func (r *LoadReport) brief() *LoadReport {
 	}
 	b.Notes = b.Notes[:min(len(b.Notes), 10)]
 	b.Touched = b.Touched[:min(len(b.Touched), 100)]
+	b.Overlay = b.Overlay[:min(len(b.Overlay), 100)]
 	return &b
 }
 
