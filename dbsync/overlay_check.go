@@ -42,6 +42,13 @@ func (o *Overlay) validate() []error {
 			c.text("description", h.source, "description", h.Description)
 		}
 	}
+	for _, u := range o.Users {
+		for _, g := range u.Groups {
+			if other, ok := c.seen[fmt.Sprintf("user %q", g)]; ok {
+				c.fault(u.source, "groups", "group %q is a user or a host too, at %s", g, other)
+			}
+		}
+	}
 	for _, n := range o.Channels {
 		c.described("channel", n)
 	}

@@ -149,3 +149,21 @@ func TestOverlayScope(t *testing.T) {
 		t.Errorf("%s extras that production does not have", got)
 	}
 }
+
+// TestOverlayUpgrade: what the first kojisnap recorded of an overlay goes as well.
+func TestOverlayUpgrade(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t, admin, "INSERT INTO users (name, status, usertype) VALUES ('tester', 0, 0)")
+	snap := w.snapshot(shot{})
+	s.load(snap, dbsync.LoadOptions{})
+	plain := s.state()
+	o := parse(t, "block_users = [\"tester\"]\n[[user]]\nname = \"newcomer\"\nprincipals = [\"n@STG\"]\npermissions = [\"admin\"]\n")
+	s.load(snap, dbsync.LoadOptions{Overlay: o})
+	with := s.state()
+	s.toFormat1()
+	s.exec("UPDATE kojisnap.overlay SET relation = 'users' WHERE relation = 'block_users'")
+	s.load(snap, dbsync.LoadOptions{Overlay: o})
+	same(t, with, s.state())
+	s.load(snap, dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	same(t, plain, s.state())
+}

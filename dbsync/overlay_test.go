@@ -203,6 +203,7 @@ func TestOverlayRefused(t *testing.T) {
 		"principal twice": {"[[user]]\nname = \"a\"\nprincipals = [\"p@A\"]\n[[user]]\nnames = [\"b\", \"c\"]\nprincipals = [\"p@A\", \"{nom}@A\", \"{name}@A\"]\n[[user]]\nname = \"d\"\nprincipals = [\"c@A\", \"{name}{\"]", []string{
 			`6: principal "p@A" is for 2 users and has no {name}`, `6: principal "{nom}@A": all that can stand in braces is {name}`,
 			`9: principal "c@A" is there twice; first at overlay.toml:6`, `9: principal "{name}{": all that can stand in braces is {name}`}},
+		"group":           {"[[user]]\nname = \"a\"\ngroups = [\"b\", \"c\"]\n[[user]]\nname = \"b\"", []string{`3: group "b" is a user or a host too, at overlay.toml:5`}},
 		"everyone":        {"[everyone]\n\nprincipals = [\"a@B\"]", []string{`3: principal "a@B" is for everyone and has no {name}`}},
 		"incomplete":      {"[[target]]\nname = \"t\"\n[[host]]\nname = \"h\"\ncapacity = 0.5\n[[user]]\n[[channel]]", []string{"1: its build_tag is empty", "1: its dest_tag is empty", `3: host "h": it needs arches and channels`, `5: host "h": its capacity 0.5 is not a number above 1`, "6: user: it has no name", "7: its channel is empty"}},
 		"capacity":        {host + "capacity = inf\n", []string{`5: host "h": its capacity +Inf is not a number above 1`}},
