@@ -24,7 +24,7 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	if opt.Overlay != nil {
 		m := &merger{snap: snap, opt: opt, rep: &LoadReport{}, started: started}
 		if err := m.checkOverlay(ctx, conn); err != nil {
-			m.recordFailure(ctx, conn, err)
+			newRun(snap, opt).fail(ctx, conn, opt, started, err)
 			return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 		}
 	}
