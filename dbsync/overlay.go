@@ -126,7 +126,7 @@ func nameKey(name, first string) string {
 // placeholder is what stands in patterns for the name of whom they are for.
 const placeholder = "{name}"
 
-func named(pattern, name string) string { return strings.ReplaceAll(pattern, placeholder, name) }
+func forName(pattern, name string) string { return strings.ReplaceAll(pattern, placeholder, name) }
 
 // rules are the entries that change production's rows on their way in, as lines for people.
 func (o *Overlay) rules() (out []string) {

@@ -193,9 +193,9 @@ func (c *overlayCheck) principals(kind string, s source, names, patterns []strin
 			c.fault(s, "principals", "principal %q is for %d %ss and has no %s", p, len(names), kind, placeholder)
 		default:
 			for _, n := range names {
-				c.once(fmt.Sprintf("principal %q", named(p, n)), s, "principals")
-				if p != named(p, n) {
-					c.text("principal", s, "principals", named(p, n))
+				c.once(fmt.Sprintf("principal %q", forName(p, n)), s, "principals")
+				if p != forName(p, n) {
+					c.text("principal", s, "principals", forName(p, n))
 				}
 			}
 		}
@@ -205,7 +205,7 @@ func (c *overlayCheck) principals(kind string, s source, names, patterns []strin
 // pattern checks that a principal has no braces but those of the placeholder.
 func (c *overlayCheck) pattern(s source, p string) bool {
 	ok := c.text("principal", s, "principals", p)
-	if ok && strings.ContainsAny(named(p, ""), "{}") {
+	if ok && strings.ContainsAny(forName(p, ""), "{}") {
 		c.fault(s, "principals", "principal %q: all that can stand in braces is %s", p, placeholder)
 		return false
 	}

@@ -20,7 +20,7 @@ func (o *Overlay) principals() (out []principal) {
 	give := func(kind string, s source, names, patterns []string) {
 		for _, n := range names {
 			for _, p := range patterns {
-				p = named(p, n)
+				p = forName(p, n)
 				out = append(out, principal{s, n, p, kind + " " + n + ": principal " + p})
 			}
 		}

@@ -73,7 +73,7 @@ func (s *staging) everything(w *world, conn *pgx.Conn) {
 	admin := s.conn
 	defer func() { s.conn = admin }()
 	s.conn = conn
-	over, err := dbsync.ParseOverlay([]byte(overlay))
+	over, err := dbsync.ParseOverlay("overlay.toml", []byte(overlay))
 	if err != nil {
 		s.t.Fatal(err)
 	}
