@@ -91,7 +91,11 @@ func (m *merger) identify(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	m.mapped[r.Name] = n > 0 || differs
-	// What is mapped to a row of staging's own is not production's to write.
+	// What is mapped to a row of staging's own is not production's to write, nor to rename.
+	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, 'id=' || t.id, 'it is staging''s ' || quote_literal(t.name) || ', production''s is ' || quote_literal(s.name) || ' now'
+		FROM {s} s JOIN kojisnap.idmap i ON i.relation = {r} AND i.staging_id = s.id AND NOT i.made JOIN {t} t ON t.id = s.id WHERE t.name <> s.name`); err != nil {
+		return err
+	}
 	_, err = m.exec(ctx, r, `DELETE FROM {s} s USING kojisnap.idmap i WHERE i.relation = {r} AND i.staging_id = s.id AND NOT i.made`)
 	return err
 }
