@@ -140,6 +140,10 @@ func (m *merger) rpms(ctx context.Context, r *relation.Relation) error {
 	nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
 	meets := equal("h", "s", nvra) + " AND h.id <> s.id" + m.notDraft("h") + m.notDraft("s")
 	if m.opt.OnConflict == Replace {
+		// One that production deleted was kept as staging refers to it, but stands in the way.
+		if _, err := m.exec(ctx, r, `DELETE FROM ks_kept k USING {s} s, {t} h WHERE {meets} AND k.relation = {r} AND k.key = 'id=' || h.id`, "meets", meets); err != nil {
+			return err
+		}
 		if _, err := m.cascade(ctx, "rpminfo", m.x(r, "SELECT h.id FROM {t} h JOIN {s} s ON {meets}", "meets", meets)); err != nil {
 			return err
 		}
