@@ -19,7 +19,8 @@ func (m *merger) findHeld(ctx context.Context) error {
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_held
 		SELECT t.id, 'staging made the build its own (state ' || t.state || ', create_event ' || t.create_event || ')'
 		FROM {t} t {join} {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
-		WHERE t.id < {floor} AND (t.create_event >= {floor} OR t.state <> v.state {draft})`, "join", join, "draft", m.draftHeld()); err != nil {
+		WHERE t.id < {floor} AND (t.create_event >= {floor} OR t.state <> v.state {draft}) AND {differ}`,
+		"join", join, "draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
 		return err
 	}
 	if m.base != nil {

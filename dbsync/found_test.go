@@ -1,0 +1,76 @@
+package dbsync_test
+
+import (
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync"
+)
+
+// The cases of this file were found by the randomised test, TestMerge of package integration.
+
+// TestStandInRenamed: production renames a row for which one of staging's own stands.
+func TestStandInRenamed(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t)
+	s.exec(`INSERT INTO tag (name) VALUES ('f42')`)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w.find("tag", "id", 2)["name"] = str("f42-renamed")
+	for range 2 {
+		rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Audit: true})
+		if len(rep.Kept) != 1 || rep.Kept[0].Relation != "tag" || rep.Kept[0].Key != "id=990000000" || !strings.Contains(rep.Kept[0].What, "f42-renamed") {
+			t.Errorf("kept: %+v", rep.Kept)
+		}
+	}
+	if name := s.one("SELECT name FROM tag WHERE id = 990000000"); name != "f42" {
+		t.Errorf("staging's tag is called %q", name)
+	}
+}
+
+// TestBothDeleted: staging deletes a build, and then production does.
+func TestBothDeleted(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	s.exec(`INSERT INTO events (time) VALUES (now());
+		UPDATE tag_listing SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = 990000000 WHERE build_id = 10 AND active;
+		DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 10);
+		UPDATE build SET state = 2 WHERE id = 10`)
+	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Audit: true})
+	if len(rep.Conflicts) != 0 || rep.Relation("build").Kept != 1 {
+		t.Errorf("staging alone: %+v", rep)
+	}
+	for _, l := range w.all("tag_listing", "build_id", 10, "active", "t") {
+		w.revoke(l)
+	}
+	for _, r := range w.all("rpminfo", "build_id", 10) {
+		w.drop("rpmsigs", "rpm_id", r.get("id"))
+	}
+	w.find("build", "id", 10)["state"] = str(2)
+	rep = s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	if len(rep.Conflicts)+len(rep.LeftOut)+len(rep.Kept) != 0 {
+		t.Errorf("both: %+v", rep)
+	}
+}
+
+// TestReplaceReferred: production made an rpm again that an image of staging's consists of.
+func TestReplaceReferred(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	rpm := w.all("rpminfo", "build_id", 44)[0]
+	s.exec(`INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner) VALUES (0, 1, '6', '1', now(), 1, 990000000);
+		INSERT INTO archiveinfo (type_id, btype_id, build_id, filename, size, checksum, checksum_type) SELECT 1, 4, max(id), 'x.raw', 1, 'aa', 2 FROM build`)
+	s.exec(`INSERT INTO archive_rpm_components SELECT max(id), $1 FROM archiveinfo`, rpm.int("id"))
+	w.drop("rpmsigs", "rpm_id", rpm.get("id"))
+	rpm["id"] = str(2000)
+	w.find("build", "id", 44)["create_event"] = str(w.event())
+	snap := w.snapshot(shot{})
+	if rep := s.load(snap, dbsync.LoadOptions{}); len(rep.Conflicts) != 1 || len(rep.Kept) != 1 {
+		t.Errorf("keep: %+v", rep)
+	}
+	if rep := s.load(snap, dbsync.LoadOptions{OnConflict: dbsync.Replace}); len(rep.Conflicts)+len(rep.LeftOut)+len(rep.Kept) != 0 {
+		t.Errorf("replace: %+v", rep)
+	}
+	s.check(w, shot{})
+}
