@@ -123,15 +123,21 @@ func (m *merger) held(ctx context.Context, r *relation.Relation) error {
 	return m.leaveOut(ctx, r, leave{using: "ks_held h", where: "h.id = s.id", reason: "h.reason", noteIf: "false"})
 }
 
-// promotions leaves out the promotion of a draft whose rpms staging has under the same names.
+// promotions leaves out the promotion of a draft whose rpms staging has under the same names,
+// unless those are to give way.
 func (m *merger) promotions(ctx context.Context, r *relation.Relation) error {
 	if _, ok := m.schema.column("build", "draft"); !ok {
 		return nil
 	}
+	meets := `t.id = s.id AND t.draft AND NOT s.draft AND p.build_id = t.id AND h.id <> p.id AND h.draft IS NOT TRUE
+		AND ROW(h.name, h.version, h.release, h.arch, h.external_repo_id) = ROW(p.name, p.version, p.release, p.arch, p.external_repo_id)`
+	if m.opt.OnConflict == Replace {
+		_, err := m.cascade(ctx, "rpminfo", m.x(r, "SELECT h.id FROM {s} s, build t, rpminfo p, rpminfo h WHERE {meets}", "meets", meets))
+		return err
+	}
 	return m.leaveOut(ctx, r, leave{
-		using: "build t, rpminfo p, rpminfo h",
-		where: `t.id = s.id AND t.draft AND NOT s.draft AND p.build_id = t.id AND h.id <> p.id AND h.draft IS NOT TRUE
-			AND ROW(h.name, h.version, h.release, h.arch, h.external_repo_id) = ROW(p.name, p.version, p.release, p.arch, p.external_repo_id)`,
+		using:  "build t, rpminfo p, rpminfo h",
+		where:  meets,
 		reason: nvr("s") + " || ': it is promoted, but its rpm ' || " + rpm("h") + " || ' is staging''s id ' || h.id", conflict: true})
 }
 

@@ -1,6 +1,7 @@
 package dbsync_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,51 @@ func TestReplaceReferred(t *testing.T) {
 		t.Errorf("keep: %+v", rep)
 	}
 	if rep := s.load(snap, dbsync.LoadOptions{OnConflict: dbsync.Replace}); len(rep.Conflicts)+len(rep.LeftOut)+len(rep.Kept) != 0 {
+		t.Errorf("replace: %+v", rep)
+	}
+	s.check(w, shot{})
+}
+
+// TestNameGivenAwayIsTold: production renamed a tag that is out of the scope by now, and gave its name
+// to a new one.
+func TestNameGivenAwayIsTold(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w.drop("tag", "id", 20)
+	for _, r := range []string{"tag_config", "tag_extra", "tag_inheritance", "tag_packages", "tag_package_owners", "tag_listing"} {
+		w.drop(r, "tag_id", 20)
+	}
+	w.event()
+	w.add("tag", "id", 60, "name", "old-product-renamed")
+	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	if got := rep.Relation("tag"); got.Inserted != 1 || got.Updated != 1 || len(rep.Notes) != 1 {
+		t.Errorf("report: %+v", rep)
+	}
+	if want := []string{"kojisnap-parked-20", "old-product-renamed"}; !slices.Equal(rep.Touched, want) && !slices.Equal(rep.Touched, want[:1]) {
+		t.Errorf("touched %q", rep.Touched)
+	}
+}
+
+// TestReplacePromotedRPM: staging imported an rpm under the name that one of a draft's has when
+// production promotes it.
+func TestReplacePromotedRPM(t *testing.T) {
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	s.exec(`INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
+		SELECT 1, name, version, release, arch, false, 0, '00', 1, 1 FROM rpminfo WHERE build_id = 71`)
+	b := w.find("build", "id", 71)
+	b["draft"], b["release"], b["promotion_time"], b["promoter"] = str("f"), str("1.fc42"), str("2026-11-21 02:00:00+00"), str(1)
+	for _, r := range w.all("rpminfo", "build_id", 71) {
+		r["draft"] = str("f")
+	}
+	w.event()
+	snap := w.snapshot(shot{})
+	if rep := s.load(snap, dbsync.LoadOptions{}); len(rep.Conflicts) != 1 || rep.Conflicts[0].Key != "id=71" {
+		t.Errorf("keep: %+v", rep)
+	}
+	if rep := s.load(snap, dbsync.LoadOptions{OnConflict: dbsync.Replace}); len(rep.Conflicts)+len(rep.LeftOut) != 0 {
 		t.Errorf("replace: %+v", rep)
 	}
 	s.check(w, shot{})
