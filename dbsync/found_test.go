@@ -19,7 +19,7 @@ func TestStandInRenamed(t *testing.T) {
 	w.find("tag", "id", 2)["name"] = str("f42-renamed")
 	for range 2 {
 		rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Audit: true})
-		if len(rep.Kept) != 1 || rep.Kept[0].Relation != "tag" || rep.Kept[0].Key != "id=990000000" || !strings.Contains(rep.Kept[0].What, "f42-renamed") {
+		if len(rep.Kept) != 1 || rep.Kept[0].Relation != "tag" || rep.Kept[0].Key != "id=2" || !strings.Contains(rep.Kept[0].What, "f42-renamed") {
 			t.Errorf("kept: %+v", rep.Kept)
 		}
 	}

@@ -52,9 +52,16 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 	if err != nil {
 		return err
 	}
-	stale, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	stale, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil || len(stale) == 0 {
+		return err
+	}
+	m.counts.of(r.Name).Updated += int64(len(stale))
 	for _, id := range stale {
 		m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("production gave the name of %s %d to another; what this one is called now, the snapshot does not say", r.Name, id))
+	}
+	if touched := map[string]string{"tag": "ks_touched", "build": "ks_touched_build"}[r.Name]; touched != "" {
+		_, err = m.tx.Exec(ctx, "INSERT INTO "+touched+" SELECT unnest($1::integer[])", pgx.QueryExecModeExec, stale)
 	}
 	return err
 }
