@@ -24,6 +24,9 @@ type MutatorOptions struct {
 	// Late is how long after its event a transaction may commit; one that is
 	// older is rolled back. Default: for ever.
 	Late time.Duration
+	// Rare asks for changes too that hardly ever happen: names that swap or are
+	// handed over, builds made again with the same rpms.
+	Rare bool
 }
 
 // Mutator changes a database as Koji would, at random: with its events, its
@@ -119,14 +122,18 @@ var mutations = []mutation{
 
 // Step makes one change and says which.
 func (m *Mutator) Step() (description string, err error) {
+	kinds := mutations
+	if m.opts.Rare {
+		kinds = slices.Concat(kinds, rare)
+	}
 	total := 0
-	for _, c := range mutations {
+	for _, c := range kinds {
 		total += c.weight
 	}
 	for range 1000 {
 		at := m.rnd.IntN(total)
 		var c mutation
-		for _, c = range mutations {
+		for _, c = range kinds {
 			if at -= c.weight; at < 0 {
 				break
 			}

@@ -177,6 +177,11 @@ func (m *Mutator) deleteBuild() string {
 
 func (m *Mutator) resetBuild() string {
 	b := m.build(func(b Values) bool { return b["state"] != stateBuilding && b["draft"] != true })
+	m.reset(b)
+	return "reset build " + m.nvr(b)
+}
+
+func (m *Mutator) reset(b Values) {
 	of := Values{"build_id": b["id"]}
 	for _, rpm := range m.all("rpminfo", of) {
 		for _, table := range []string{"rpm_checksum", "rpmsigs", "buildroot_listing", "archive_rpm_components"} {
@@ -194,7 +199,6 @@ func (m *Mutator) resetBuild() string {
 		m.remove(table, of)
 	}
 	m.update("build", Values{"id": b["id"]}, Values{"state": stateCanceled, "task_id": nil, "volume_id": int64(0)})
-	return "reset build " + m.nvr(b)
 }
 
 // recycleBuild begins a build anew that failed, was canceled or reset.

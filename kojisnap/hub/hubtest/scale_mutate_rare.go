@@ -1,0 +1,102 @@
+package hubtest
+
+import "fmt"
+
+// rare are the changes that a Mutator makes only if it is asked for them.
+var rare = []mutation{
+	{3, (*Mutator).swapNames}, {3, (*Mutator).handName}, {5, (*Mutator).rebuild}, {2, (*Mutator).newTarget},
+	{2, (*Mutator).newExternalRepo}, {1, (*Mutator).newChannel}, {1, (*Mutator).newPermission}, {2, (*Mutator).mavenInfo},
+}
+
+// two picks two rows of a table whose names may change.
+func (m *Mutator) two() (table string, a, b Values) {
+	table = []string{"tag", "users", "build_target", "external_repo", "channels"}[m.rnd.IntN(5)]
+	free := func(v Values) bool {
+		return !(table == "tag" && m.keep[v["id"]] || table == "users" && v["usertype"] != userNormal || table == "external_repo" && v["id"] == int64(0))
+	}
+	a = m.need(table, nil, free)
+	return table, a, m.need(table, nil, func(v Values) bool { return free(v) && v["id"] != a["id"] })
+}
+
+// swapNames renames two rows, by way of a third name.
+func (m *Mutator) swapNames() string {
+	table, a, b := m.two()
+	m.update(table, Values{"id": a["id"]}, Values{"name": m.newName()})
+	m.update(table, Values{"id": b["id"]}, Values{"name": a["name"]})
+	m.update(table, Values{"id": a["id"]}, Values{"name": b["name"]})
+	return fmt.Sprintf("%s %s and %s swap names", table, a["name"], b["name"])
+}
+
+// handName renames a row, and another to its old name.
+func (m *Mutator) handName() string {
+	table, a, b := m.two()
+	name := m.newName()
+	m.update(table, Values{"id": a["id"]}, Values{"name": name})
+	m.update(table, Values{"id": b["id"]}, Values{"name": a["name"]})
+	return fmt.Sprintf("%s %s is renamed to %s, and %s takes its name", table, a["name"], name, b["name"])
+}
+
+// rebuild makes a build again that was reset: the same rpms under new ids.
+func (m *Mutator) rebuild() string {
+	b := m.build(func(b Values) bool {
+		return isRegular(b) && len(m.all("rpminfo", Values{"build_id": b["id"]})) > 0 && len(m.all("archiveinfo", Values{"build_id": b["id"]})) == 0
+	})
+	rpms := m.all("rpminfo", Values{"build_id": b["id"]})
+	m.reset(b)
+	m.update("build", Values{"id": b["id"]}, Values{"state": stateComplete, "create_event": m.newEvent(), "start_time": m.now, "completion_time": m.now + 1})
+	m.insert("build_types", Values{"build_id": b["id"], "btype_id": m.need("btype", Values{"name": "rpm"}, nil)["id"]})
+	for _, rpm := range rpms {
+		rpm["id"], rpm["payloadhash"], rpm["buildroot_id"] = m.id("rpminfo"), m.digest(), nil
+		m.insert("rpminfo", rpm)
+		m.insert("rpmsigs", Values{"rpm_id": rpm["id"], "sigkey": "", "sighash": m.digest()})
+	}
+	m.event = 0
+	m.putInto(b, m.tag())
+	return "rebuilt " + m.nvr(b)
+}
+
+func (m *Mutator) newTarget() string {
+	id, name := m.id("build_target"), m.newName()
+	m.insert("build_target", Values{"id": id, "name": name})
+	m.create("build_target_config", Values{"build_target_id": id, "build_tag": m.tag(), "dest_tag": m.tag()})
+	return "new target " + name
+}
+
+func (m *Mutator) newExternalRepo() string {
+	id, name, tag := m.id("external_repo"), m.newName(), m.tag()
+	m.insert("external_repo", Values{"id": id, "name": name})
+	m.create("external_repo_config", Values{"external_repo_id": id, "url": "https://dl.example.org/" + name + "/$arch/"})
+	m.create("tag_external_repos", Values{"tag_id": tag, "external_repo_id": id, "priority": m.freePriority("tag_external_repos", tag), "merge_mode": "koji"})
+	return "new external repo " + name
+}
+
+func (m *Mutator) newChannel() string {
+	name := m.newName()
+	m.insert("channels", Values{"id": m.id("channels"), "name": name, "enabled": true})
+	return "new channel " + name
+}
+
+// newPermission makes a permission that a tag asks for.
+func (m *Mutator) newPermission() string {
+	id, name := m.id("permissions"), m.newName()
+	m.insert("permissions", Values{"id": id, "name": name})
+	config := m.need("tag_config", Values{"tag_id": m.tag()}, isActive)
+	m.revoke("tag_config", Values{"tag_id": config["tag_id"]})
+	config["perm_id"] = id
+	m.create("tag_config", config)
+	return fmt.Sprintf("new permission %s, which tag %s asks for", name, m.nameOf("tag", config["tag_id"]))
+}
+
+// mavenInfo makes a maven build of one that was none, or edits it.
+func (m *Mutator) mavenInfo() string {
+	b := m.build(isRegular)
+	of := Values{"build_id": b["id"]}
+	info := Values{"group_id": "org." + m.names.word(), "artifact_id": m.names.word(), "version": "1"}
+	if m.update("maven_builds", of, info) == 0 {
+		info["build_id"] = b["id"]
+		m.insert("maven_builds", info)
+		btype := m.need("btype", Values{"name": "maven"}, nil)["id"]
+		m.insert("build_types", Values{"build_id": b["id"], "btype_id": btype})
+	}
+	return "maven info of " + m.nvr(b)
+}
