@@ -1,0 +1,117 @@
+package integration_test
+
+import (
+	"maps"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// model is what the judge knows of a staging database from having watched it, apart from what
+// kojisnap has on record there.
+type model struct {
+	own    map[string]map[string]bool // rows that staging made
+	placed state                      // production's rows as loads left them
+	stands map[string]standing        // production's builds, by id
+	was    map[string]map[string]bool // rows that some load left out
+	loaded []loaded
+}
+
+// standing is where a load put a build, and in which state; and where production has it.
+type standing struct{ volume, state, production string }
+
+// loaded is a load whose event may be pinned.
+type loaded struct {
+	event int
+	scope map[string]bool // ids of its tags in staging
+	known map[int]bool    // the events of production that were committed when it was pulled
+}
+
+func newModel(fresh state) *model {
+	m := &model{own: map[string]map[string]bool{}, placed: state{}, stands: map[string]standing{}, was: map[string]map[string]bool{}}
+	for _, r := range relation.All() {
+		m.own[r.Name], m.placed[r.Name], m.was[r.Name] = map[string]bool{}, map[string]row{}, map[string]bool{}
+		for key := range fresh[r.Name] {
+			m.own[r.Name][key] = true
+		}
+	}
+	return m
+}
+
+// worked watches what staging did: rows that were not there are its own.
+func (m *model) worked(before, after state) {
+	for _, r := range relation.All() {
+		for key := range after[r.Name] {
+			_, was := before[r.Name][key]
+			_, placed := m.placed[r.Name][key]
+			if !was && !placed {
+				m.own[r.Name][key] = true
+			}
+		}
+	}
+	m.forget(after)
+}
+
+// forget drops staging's rows that are no more.
+func (m *model) forget(now state) {
+	for rel, keys := range m.own {
+		for key := range keys {
+			if _, ok := now[rel][key]; !ok {
+				delete(keys, key)
+			}
+		}
+	}
+}
+
+// edited reports whether staging changed a row of production's since a load wrote it. On which
+// volume a build stands is apart from that, and whether an rpm is a draft is its build's.
+func (m *model) edited(rel, key string, now state) bool {
+	apart := "volume_id"
+	if rel == "rpminfo" {
+		apart = "draft"
+	}
+	placed, ok := m.placed[rel][key]
+	r, there := now[rel][key]
+	return ok && there && !maps.Equal(placed.with(apart, ""), r.with(apart, ""))
+}
+
+// load watches what a load did.
+func (m *model) load(j *judge) {
+	for key, b := range j.after["build"] {
+		if m.own["build"][key] {
+			continue
+		}
+		s, known := m.stands[b["id"]]
+		want, inSnapshot := j.view["build"][key]
+		if inSnapshot && !j.heldStays(key) {
+			s.production = j.volumeName[want["volume_id"]]
+		}
+		if inSnapshot && j.satisfied["build"][key] {
+			s.state = b["state"]
+		}
+		if !known || !j.moved(key) {
+			s.volume = b["volume_id"]
+		}
+		m.stands[b["id"]] = s
+	}
+	for _, r := range relation.All() {
+		for key, now := range j.after[r.Name] {
+			_, inSnapshot := j.view[r.Name][key]
+			if !m.own[r.Name][key] && (inSnapshot && j.satisfied[r.Name][key] || !inSnapshot && !m.edited(r.Name, key, j.before)) {
+				m.placed[r.Name][key] = now
+			}
+		}
+		for key, placed := range m.placed[r.Name] {
+			_, now := j.after[r.Name][key]
+			_, before := j.before[r.Name][key]
+			_, inSnapshot := j.view[r.Name][key]
+			// What staging deleted is known as long as production has it.
+			if !now && (before || !inSnapshot && j.covered[j.buildOf(r, placed, j.before)]) {
+				delete(m.placed[r.Name], key)
+			}
+		}
+		for key := range j.entries("left_out", r.Name) {
+			m.was[r.Name][key] = true
+		}
+	}
+	m.forget(j.after)
+}
