@@ -11,29 +11,23 @@ import (
 // go in. With Replace production's take their place.
 func (m *merger) findHeld(ctx context.Context) error {
 	r := relation.Get("build")
-	// Since the base, rows below builds that did not change themselves may have changed.
-	join := "JOIN"
-	if m.base != nil {
-		join = "LEFT JOIN"
-	}
+	// They may be out of the snapshot: rows may move to them or from them, and since the base, rows
+	// below builds that did not change themselves may have changed.
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_held
 		SELECT t.id, 'staging made the build its own (state ' || t.state || ', create_event ' || t.create_event || ')'
-		FROM {t} t {join} {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
+		FROM {t} t LEFT JOIN {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
 		WHERE t.id < {floor} AND (t.create_event >= {floor} OR t.state <> v.state {draft}) AND {differ}`,
-		"join", join, "draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
+		"draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
 		return err
 	}
-	if m.base != nil {
-		n, err := m.exec(ctx, r, `INSERT INTO ks_gone SELECT {r}, h.id FROM ks_held h WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = h.id)`)
+	if m.opt.OnConflict == Replace {
+		n, err := m.exec(ctx, r, `DELETE FROM ks_held h WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = h.id)`)
 		if err != nil {
 			return err
 		}
-		if n > 0 && m.opt.OnConflict == Replace {
+		if n > 0 && m.base != nil {
 			return errWhole
 		}
-		m.gone[r.Name] = n > 0
-	}
-	if m.opt.OnConflict == Replace {
 		if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING ks_held h WHERE e.relation = 'build' AND e.id = h.id`); err != nil {
 			return err
 		}
@@ -45,10 +39,12 @@ func (m *merger) findHeld(ctx context.Context) error {
 		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.placed_volume v USING ks_held h WHERE v.build_id = h.id`); err != nil {
 			return err
 		}
-		_, err := m.tx.Exec(ctx, "DELETE FROM ks_held")
+		_, err = m.tx.Exec(ctx, "DELETE FROM ks_held")
 		return err
 	}
-	return nil
+	n, err := m.exec(ctx, r, `INSERT INTO ks_gone SELECT {r}, h.id FROM ks_held h WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = h.id)`)
+	m.gone[r.Name] = m.gone[r.Name] || n > 0
+	return err
 }
 
 // draftHeld adds the drafts that staging promoted.

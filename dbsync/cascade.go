@@ -50,7 +50,14 @@ func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int
 			return 0, err
 		}
 	}
-	if r := relation.Get(table); r != nil && keyed(r) {
+	r := relation.Get(table)
+	if r != nil && buildOf(r, "x") != "" {
+		if _, err := m.tx.Exec(ctx, expand("INSERT INTO ks_touched_build SELECT DISTINCT {build} FROM {t} x WHERE {c} = ANY($1)", "build", buildOf(r, "x"), "t", q(table), "c", q(column)),
+			pgx.QueryExecModeExec, ids); err != nil {
+			return 0, err
+		}
+	}
+	if r != nil && keyed(r) {
 		if _, err := m.tx.Exec(ctx, expand("DELETE FROM {p} WHERE {c} = ANY($1)", "p", placedKeys(r), "c", q(column)), pgx.QueryExecModeExec, ids); err != nil {
 			return 0, err
 		}

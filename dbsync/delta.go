@@ -201,8 +201,10 @@ func (m *merger) checkChanges(ctx context.Context) error {
 	}
 	var back bool
 	err := m.tx.QueryRow(ctx, m.x(relation.Get("tag_listing"), `SELECT EXISTS (SELECT FROM {s} s JOIN build b ON b.id = s.build_id AND b.id < {floor}
-			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope) AND NOT EXISTS (SELECT FROM {t} t WHERE {key})
-				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND `+produced+`))
+			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope)
+				AND NOT EXISTS (SELECT FROM kojisnap.aside a WHERE a.relation = {r} AND a.key[1] = s.create_event::text AND a.key[2] = s.build_id::text)
+				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope)
+					AND t.create_event < {floor} AND t.active))
 		OR EXISTS (SELECT FROM ks_build s JOIN kojisnap.placed_volume v ON v.build_id = s.id
 			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`), pgx.QueryExecModeExec).Scan(&back)
 	if err == nil && back {
@@ -210,10 +212,6 @@ func (m *merger) checkChanges(ctx context.Context) error {
 	}
 	return err
 }
-
-// produced is the condition that a versioned row t is active for production, whatever staging
-// made of it.
-const produced = "t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})"
 
 // coverChanges fills ks_covered with those builds below which rows are gone that the snapshot
 // has all rows of.
@@ -230,11 +228,22 @@ func (m *merger) coverChanges(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := m.exec(ctx, relation.Get("tag_listing"), `INSERT INTO ks_covered SELECT l.id FROM (SELECT DISTINCT id FROM ks_lost WHERE id < {floor}) l
-		WHERE NOT EXISTS (SELECT FROM ks_held h WHERE h.id = l.id) AND NOT EXISTS (SELECT FROM ks_went_build g WHERE g.id = l.id) AND (
-			EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope))
-			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND `+produced+`
-				AND NOT EXISTS (SELECT FROM {went} s WHERE {key}))
-			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4))`)
+	listing := relation.Get("tag_listing")
+	if _, err := m.exec(ctx, listing, `DELETE FROM ks_lost l WHERE id IS NULL OR id >= {floor}
+			OR EXISTS (SELECT FROM ks_held h WHERE h.id = l.id) OR EXISTS (SELECT FROM ks_went_build g WHERE g.id = l.id);
+		INSERT INTO ks_covered SELECT DISTINCT l.id FROM ks_lost l
+		WHERE EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope))
+			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND t.create_event < {floor} AND t.active)
+			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`); err != nil {
+		return err
+	}
+	// Whether production still has what staging untagged, the tables do not tell.
+	var unknown bool
+	err := m.tx.QueryRow(ctx, m.x(listing, `SELECT EXISTS (SELECT FROM ks_lost l JOIN {t} t ON t.build_id = l.id AND t.create_event < {floor} AND t.revoke_event >= {floor}
+		WHERE t.tag_id IN (SELECT tag_id FROM ks_scope) AND NOT EXISTS (SELECT FROM {went} s WHERE {key})
+			AND NOT EXISTS (SELECT FROM ks_covered c WHERE c.id = l.id))`), pgx.QueryExecModeExec).Scan(&unknown)
+	if err == nil && unknown {
+		return errWhole
+	}
 	return err
 }
