@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -80,6 +81,9 @@ func (m *merger) delta(r *relation.Relation) bool {
 // stageChanges fills the temporary tables of a relation with what changed since the base, with
 // the keys of what is gone, and with the rows that could not go in before.
 func (m *merger) stageChanges(ctx context.Context, r *relation.Relation) error {
+	if slices.Equal(m.snap.Relation(r.Name).Segments, m.base.Relation(r.Name).Segments) {
+		return m.stageAside(ctx, r)
+	}
 	changed := m.snap.Changed(ctx, m.base, r.Name)
 	defer changed.Close()
 	n, err := m.copyIn(ctx, r, staged(r), r.ColumnNames(), changed)
@@ -141,6 +145,7 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 	}
 	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
 	m.rows[r.Name] += tag.RowsAffected()
+	m.filled[staged(r)] = m.rows[r.Name] > 0
 	if err != nil || r.Name != "rpminfo" && r.Name != "archiveinfo" {
 		return err
 	}

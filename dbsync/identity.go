@@ -115,6 +115,9 @@ func (m *merger) rewrite(ctx context.Context) error {
 				tables = append(tables, went(r))
 			}
 			for _, table := range tables {
+				if !m.filled[table] {
+					continue
+				}
 				if _, err := m.exec(ctx, r, `UPDATE {table} s SET {c} = i.staging_id FROM kojisnap.idmap i
 					WHERE i.relation = {ref} AND i.prod_id = s.{c} AND i.staging_id <> i.prod_id`,
 					"table", table, "c", q(c.Name), "ref", lit(c.Ref)); err != nil {

@@ -33,7 +33,7 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	var m *merger
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
 		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
-			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, mapped: map[string]bool{}, gone: map[string]bool{}}
+			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, filled: map[string]bool{}, mapped: map[string]bool{}, gone: map[string]bool{}}
 		return !opt.DryRun, m.run(ctx)
 	}
 	err := transact(ctx, conn, pgx.RepeatableRead, load)
@@ -69,6 +69,7 @@ type merger struct {
 
 	base       *snapfile.Snapshot // what the database holds, where only what changed since is read; nil: all is
 	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
+	filled     map[string]bool    // the temporary tables that got rows
 
 	event     int64           // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool // relations of which some ids differ from production's

@@ -49,7 +49,8 @@ func (m *merger) stage(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		if r.Versioned {
+		of := m.snap.Relation(r.Name)
+		if r.Versioned && len(of.Revoked) > 0 {
 			revoked := m.snap.Revoked(ctx, r.Name)
 			defer revoked.Close()
 			if _, err := m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked); err != nil {
@@ -60,6 +61,9 @@ func (m *merger) stage(ctx context.Context) error {
 			if err := m.stageChanges(ctx, r); err != nil {
 				return err
 			}
+			continue
+		}
+		if of.Rows == 0 {
 			continue
 		}
 		rows := m.snap.Rows(ctx, r.Name)
@@ -108,7 +112,10 @@ func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string,
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", r.Name, m.unreadable(ctx, r, table, err))
 	}
-	_, err = m.tx.Exec(ctx, "ANALYZE "+table)
+	if tag.RowsAffected() > 0 {
+		_, err = m.tx.Exec(ctx, "ANALYZE "+table)
+	}
+	m.filled[table] = tag.RowsAffected() > 0
 	return tag.RowsAffected(), err
 }
 
@@ -123,6 +130,9 @@ type lines interface {
 // that are not in the view at E.
 func (m *merger) limits(ctx context.Context) error {
 	for _, r := range relation.All() {
+		if m.rows[r.Name] == 0 {
+			continue
+		}
 		var low, high []string
 		for _, c := range r.Columns {
 			if c.Name == "id" || c.Ref != "" {

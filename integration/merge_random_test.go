@@ -75,10 +75,10 @@ var mergeKinds = []string{
 	"^staging: moved build ", "^staging: build .* is user ", "^staging: new image ", "^staging: used buildroot ", "^staging: imported an rpm ", "^staging: maven info ",
 	"^staging: took back the edit ", "^staging: renamed build ", "^staging: blocked or unblocked ",
 	// What loads found, by relation and reason.
-	"^build: .* is staging's id ", "^build: staging made the build its own", "^build: staging changed it", "^build: staging moved it",
-	"^build: it is promoted, but ", "^rpminfo: .* is staging's id ", "^rpminfo: production deleted it, but ", "^rpmsigs: staging deleted it", "^rpmsigs: staging has one of its own",
-	"^tag: staging changed it", "^tag: .* is staging's id ", "^users: .* is staging's id ", "^channels: it is staging's ", "^tag_listing: staging revoked it", "^tag_listing: staging has an active row",
-	"^tag_config: staging has an active row", "^tag_listing: its build .* was left out",
+	"^build: .* is staging's id ", "^build: .*staging made the build its own", "^build: .*staging changed it", "^build: .*staging moved it",
+	"^build: .*it is promoted, but ", "^rpminfo: .* is staging's id ", "^rpminfo: .*production deleted it, but ", "^rpmsigs: .*staging deleted it", "^rpmsigs: .*staging has one of its own",
+	"^tag: .*staging changed it", "^tag: .* is staging's id ", "^users: .* is staging's id ", "^channels: .*it is staging's ", "^tag_listing: .*staging revoked it", "^tag_listing: .*staging has an active row",
+	"^tag_config: .*staging has an active row", "^tag_listing: .*its build .* was left out",
 }
 
 // merging is one run of the test.
