@@ -184,8 +184,8 @@ func (m *merger) merge(ctx context.Context) error {
 	}
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
-	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overruleUsers, m.fit, m.findEdits, m.events, m.names, m.rewrite,
-		m.overrule, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
+	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overruleUsers, m.fitNames, m.findEdits, m.events, m.names, m.rewrite,
+		m.fit, m.overrule, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -198,6 +198,19 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 	return fmt.Errorf("the snapshot's %s %s", r.Name, said)
 }
 
+// fitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
+func (m *merger) fitNames(ctx context.Context) error {
+	if m.schema.release() >= 34 {
+		return nil
+	}
+	return m.leaveOut(ctx, relation.Get("permissions"), leave{
+		where: `s.name = 'draft-promoter' AND NOT EXISTS (SELECT FROM permissions t WHERE t.name = s.name)
+			AND NOT EXISTS (SELECT FROM ks_tag_config c WHERE c.perm_id = s.id)`,
+		key:    `'name=draft-promoter'`, // its id is not mapped to one of staging's
+		goneIf: "false",
+		reason: `'the upgrade to Koji 1.34 makes it'`})
+}
+
 // fit leaves out rows that the tables cannot hold, as they are of an older Koji.
 func (m *merger) fit(ctx context.Context) error {
 	for _, r := range relation.All() {
@@ -217,14 +230,7 @@ func (m *merger) fit(ctx context.Context) error {
 			}
 		}
 	}
-	if m.schema.release() >= 34 {
-		return nil
-	}
-	// Koji's upgrade makes this one, and fails if it is there.
-	return m.leaveOut(ctx, relation.Get("permissions"), leave{
-		where: `s.name = 'draft-promoter' AND NOT EXISTS (SELECT FROM permissions t WHERE t.name = s.name)
-			AND NOT EXISTS (SELECT FROM ks_tag_config c WHERE c.perm_id = s.id)`,
-		reason: `'the upgrade to Koji 1.34 makes it'`})
+	return nil
 }
 
 // leave says which rows of a snapshot do not go in: those where holds, with the tables of
@@ -233,6 +239,7 @@ type leave struct {
 	using    string // "build AS h"
 	where    string
 	reason   string // an expression
+	key      string // an expression for people; empty is the key of the row
 	conflict bool
 	// goneIf says which of them take along what hangs on them; empty means all.
 	goneIf string
@@ -250,6 +257,9 @@ func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) er
 			*cond = "true"
 		}
 	}
+	if l.key == "" {
+		l.key = keyText("s", r.Key)
+	}
 	ids := ""
 	if hasID(r) {
 		ids = `, g AS (INSERT INTO ks_gone SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
@@ -258,7 +268,7 @@ func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) er
 	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason),
 			a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s RETURNING 1)`+ids+`
 		INSERT INTO ks_out SELECT {r}, {keytext}, {conflict}, ks_reason FROM s WHERE {noteIf}`,
-		"using", l.using, "where", l.where, "cols", list("s", r.Key), "array", keyArray("s", r.Key), "reason", l.reason, "keytext", keyText("s", r.Key),
+		"using", l.using, "where", l.where, "cols", list("s", r.Key), "array", keyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
 		"conflict", fmt.Sprint(l.conflict), "goneIf", l.goneIf, "noteIf", l.noteIf)
 	if err != nil || n == 0 && l.noteIf == "true" || !hasID(r) {
 		return err
