@@ -15,6 +15,15 @@
 //     no longer fits, or a revoke_event is at or above the floor), staging's
 //     decision stays and is reported.
 //
+// # What changed
+//
+// Where the database holds an earlier snapshot that can still be read, the temporary tables get
+// only what changed since, and the keys of what went (Changes of package snapfile); names are
+// few and are always read whole. Rows that could not go in as production has them are put
+// aside by key, in kojisnap.aside, and looked at again by each load. What only the sum of all rows
+// tells, as when a build comes back into the scope, makes the load begin again with all of
+// them. An audit reads all: it finds nothing to change after any load, which the tests hold to.
+//
 // # Who waits
 //
 // A load takes no lock on a table but those of any INSERT or UPDATE, so nobody who reads waits

@@ -17,7 +17,8 @@ var loadCommand = command{
 	short: "merge a snapshot into the staging database",
 	long: `Load merges a snapshot into a staging database that kojisnap init has marked, in one
 transaction. Builds go to the read-only volume, or to the copy volume if their files were
-copied. What staging made stays. The hub stays up; nothing waits for the load.`,
+copied. What staging made stays. The hub stays up; no reader waits for the load. Where the
+database holds an earlier snapshot of the store, only what changed since is read and compared.`,
 	examples: `
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
