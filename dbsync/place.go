@@ -3,6 +3,7 @@ package dbsync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -43,9 +44,11 @@ func (m *merger) findEdits(ctx context.Context) error {
 			return err
 		}
 		id := q(r.Columns[0].Name)
+		// What no load placed below one of production's builds, staging did.
+		own := !r.Named() && r.Name != "build" && !m.mark.Adopted
 		if _, err := m.exec(ctx, r, `INSERT INTO ks_edit SELECT {r}, t.{id} FROM {t} t
-			JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE {hash} <> p.hash`,
-			"id", id, "hash", hashOf("t", cols)); err != nil {
+			LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE coalesce({hash} <> p.hash, {own})`,
+			"id", id, "hash", hashOf("t", cols), "own", fmt.Sprint(own)); err != nil {
 			return err
 		}
 		now := m.hashed(r)

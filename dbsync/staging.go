@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -104,7 +105,10 @@ func (m *merger) createStaged(ctx context.Context) error {
 
 // copyIn fills a temporary table and returns how many rows it got.
 func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, rows, "COPY "+table+" ("+list("", columns)+") FROM STDIN")
+	// pgx may still read when a cut connection has made it return.
+	from := &stoppable{from: rows}
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+list("", columns)+") FROM STDIN")
+	from.stop()
 	// What the snapshot says of itself is the cause of what PostgreSQL says then.
 	if cause := rows.Err(); cause != nil {
 		err = cause
@@ -117,6 +121,27 @@ func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string,
 	}
 	m.filled[table] = tag.RowsAffected() > 0
 	return tag.RowsAffected(), err
+}
+
+// stoppable is a reader that is not read any more once it was stopped.
+type stoppable struct {
+	mu   sync.Mutex
+	from io.Reader // nil: stopped
+}
+
+func (s *stoppable) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.from == nil {
+		return 0, io.ErrClosedPipe
+	}
+	return s.from.Read(p)
+}
+
+func (s *stoppable) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.from = nil
 }
 
 // lines are rows of a snapshot, or keys.

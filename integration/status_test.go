@@ -92,7 +92,7 @@ func TestStatus(t *testing.T) {
 	for i, bad := range []string{"[[target]]\nname = \"t\"\nbuild_tag = \"no|such | age=0s\"\ndest_tag = \"no-such\"\n", "[[targett]]\n"} {
 		overlay := filepath.Join(t.TempDir(), "overlay.toml")
 		must(t, os.WriteFile(overlay, []byte(bad), 0o644))
-		if o := kojisnapRun(t, "load", "-c", c, "--overlay", overlay); o.code != 1 {
+		if o := kojisnapRun(t, "load", "-c", c, "--overlay", overlay); o.code != 1+i {
 			t.Errorf("a load with a bad overlay: exit code %d, %q", o.code, o.stderr)
 		}
 		plugin(t, 1, fmt.Sprintf("the last %d failed", i+1), "-c", c)
