@@ -91,7 +91,6 @@ func TestBadRows(t *testing.T) {
 		{name: "a signature twice", relation: "rpmsigs", row: "1", again: true, loaded: true, says: []string{"rpmsigs rpm_id=1 sigkey=", "is there twice"}},
 		{name: "a name twice", relation: "tag", row: "3", change: change{"name": "f42"}, says: []string{"tag id=2 is there twice: two rows have the same name"}},
 		{name: "an NVR twice", relation: "build", row: "7", again: true, change: change{"id": "5000"}, says: []string{"build id=7 is there twice", "pkg_id, version, release"}},
-		{name: "an NVRA twice", relation: "rpminfo", row: "7", again: true, change: change{"id": "5000"}, loaded: true, says: []string{"rpminfo id=7 is there twice", "name, version, release, arch"}},
 		{name: "active twice", relation: "tag_config", row: "2", again: true, change: change{"create_event": "419"}, says: []string{"tag_config create_event=", "tag_id=2 is there twice"}},
 
 		{name: "an id above the floor", relation: "rpminfo", row: "7", change: change{"id": "990000000"}, says: []string{"rpminfo id=990000000", "at or above the floor 990000000"}},

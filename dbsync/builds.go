@@ -142,12 +142,18 @@ func (m *merger) promotions(ctx context.Context, r *relation.Relation) error {
 func (m *merger) rpms(ctx context.Context, r *relation.Relation) error {
 	nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
 	meets := equal("h", "s", nvra) + " AND h.id <> s.id" + m.notDraft("h") + m.notDraft("s")
+	// A pull that has not swept an image yet may still have an rpm that was made again since.
+	again := equal("x", "s", nvra) + " AND x.id > s.id" + m.notDraft("x") + m.notDraft("s") + m.x(r, " AND NOT EXISTS (SELECT FROM {t} t WHERE {key})")
+	if err := m.leaveOut(ctx, r, leave{using: staged(r) + " x", where: again, conflict: true,
+		reason: rpm("s") + " || ' is id ' || x.id || ' by now'"}); err != nil {
+		return err
+	}
 	if m.opt.OnConflict == Replace {
 		// One that production deleted was kept as staging refers to it, but stands in the way.
 		if _, err := m.exec(ctx, r, `DELETE FROM ks_kept k USING {s} s, {t} h WHERE {meets} AND k.relation = {r} AND k.key = 'id=' || h.id`, "meets", meets); err != nil {
 			return err
 		}
-		if _, err := m.cascade(ctx, "rpminfo", m.x(r, "SELECT h.id FROM {t} h JOIN {s} s ON {meets}", "meets", meets)); err != nil {
+		if _, err := m.cascade(ctx, "rpminfo", m.x(r, "SELECT h.id FROM {t} h JOIN {s} s ON {meets} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = h.id)", "meets", meets)); err != nil {
 			return err
 		}
 	}

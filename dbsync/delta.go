@@ -218,6 +218,22 @@ func (m *merger) checkChanges(ctx context.Context) error {
 	return err
 }
 
+// checkNames asks for all rows where an rpm has the name of another of production's that did not go
+// since the base: the snapshot may have both.
+func (m *merger) checkNames(ctx context.Context, r *relation.Relation) error {
+	if m.base == nil {
+		return nil
+	}
+	var both bool
+	err := m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} t JOIN {s} s ON {nvra} AND t.id <> s.id`+m.notDraft("t")+m.notDraft("s")+`
+		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM {went} w WHERE w.id = t.id))`,
+		"nvra", equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"})), pgx.QueryExecModeExec).Scan(&both)
+	if err == nil && both {
+		return errWhole
+	}
+	return err
+}
+
 // coverChanges fills ks_covered with those builds below which rows are gone that the snapshot
 // has all rows of.
 func (m *merger) coverChanges(ctx context.Context) error {

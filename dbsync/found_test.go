@@ -120,3 +120,32 @@ func TestReplacePromotedRPM(t *testing.T) {
 	}
 	s.check(w, shot{})
 }
+
+// TestRPMMadeAgain: an incremental pull may have an rpm, and another of the same name that was made
+// in its place. The newer goes in.
+func TestRPMMadeAgain(t *testing.T) {
+	for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace} {
+		t.Run(string(mode), func(t *testing.T) {
+			w := newWorld(t)
+			old := w.find("rpminfo", "id", 7)
+			again := w.add("rpminfo", "id", 5000)
+			for c, v := range old {
+				if c != "id" {
+					again[c] = v
+				}
+			}
+			s := newStaging(t)
+			snap := w.snapshot(shot{})
+			rep := s.load(snap, dbsync.LoadOptions{OnConflict: mode})
+			if len(rep.Conflicts) != 1 || rep.Conflicts[0].Key != "id=7" {
+				t.Errorf("conflicts: %+v", rep.Conflicts)
+			}
+			if got := s.one("SELECT string_agg(id::text, ' ') FROM rpminfo WHERE id IN (7, 5000)"); got != "5000" {
+				t.Errorf("the rpms are %s", got)
+			}
+			if rep := s.load(snap, dbsync.LoadOptions{OnConflict: mode}); rep.Changed() {
+				t.Errorf("again: %+v", rep)
+			}
+		})
+	}
+}

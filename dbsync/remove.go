@@ -83,6 +83,9 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	if r.Name == "rpminfo" {
+		if err := m.checkNames(ctx, r); err != nil {
+			return err
+		}
 		// Production has given the name to another rpm: its old row is gone, wherever it was.
 		more, err := m.exec(ctx, r, `INSERT INTO ks_del SELECT DISTINCT {r}, t.id FROM {t} t
 			JOIN {s} s ON {nvra} AND t.id <> s.id`+m.notDraft("t")+m.notDraft("s")+`

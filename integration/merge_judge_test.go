@@ -356,13 +356,13 @@ func (j *judge) cause(r *relation.Relation, key string, s row, holders map[strin
 	replace := j.opt.OnConflict == dbsync.Replace
 	for i, u := range subjects(r) {
 		v, all := s.values(u)
-		if !all || r.Name == "rpminfo" && s["draft"] == "t" || replace {
+		if !all || r.Name == "rpminfo" && s["draft"] == "t" {
 			continue
 		}
 		// Of an image that was not asked for since, a snapshot may still have an rpm that was made again.
 		twice := func(h string) bool { return r.Name == "rpminfo" && j.satisfied[r.Name][h] }
 		for _, h := range holders[fmt.Sprint(i, v)] {
-			if h == key {
+			if h == key || replace && !twice(h) {
 				continue
 			}
 			own := j.own(r, h)
