@@ -21,11 +21,14 @@ const attempts = 16
 // that looks. That must not be the hub, so we never wait that long; and as the hub may wait for us
 // already when we begin to wait for it, we wait for no more than a twentieth of it. Little is lost:
 // at REPEATABLE READ a row that the hub changed meanwhile makes us begin again anyway.
+//
+// A load of what changed finds few rows in large tables, most of which are cached: with the default
+// random_page_cost PostgreSQL reads those tables whole, in several times the time.
 const settings = `SELECT set_config('lock_timeout', greatest(least(setting::integer / 20, 500), 1)::text, true) FROM pg_settings WHERE name = 'deadlock_timeout';
 	SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY';
 	SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
 	SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
-	SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL client_min_messages = warning`
+	SET LOCAL jit = off; SET LOCAL random_page_cost = 1.1; SET LOCAL work_mem = '64MB'; SET LOCAL client_min_messages = warning`
 
 // transact runs fn in a transaction while it holds kojisnap's lock, again if others were in
 // its way: at REPEATABLE READ, a row that the hub changed after we looked is a serialization
