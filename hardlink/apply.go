@@ -72,10 +72,7 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 		return nil, err
 	}
 	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: "vol/" + a.CopyVolume + "/.kojisnap-tmp"}
-	if err := e.top.RemoveAll(r.temp); err != nil {
-		return nil, err
-	}
-	if err := e.top.Mkdir(r.temp); err != nil {
+	if err := e.top.UseTemp(r.temp); err != nil {
 		return nil, err
 	}
 	var err error
@@ -85,6 +82,9 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 
 func (r *run) end() {
 	r.ledger.close()
+	if r.top.Unlabelled() {
+		r.opts.Log.Info("topdir's file system keeps no SELinux labels: files have the one of its mount", "path", r.top.Path())
+	}
 	if err := r.top.RemoveAll(r.temp); err != nil {
 		r.opts.Log.Warn("temporary files are left; the next run removes them", "path", r.top.Join(r.temp), "err", err)
 	}

@@ -19,6 +19,9 @@
 //	ENOTTY                       for this source
 //	EROFS, ENOSPC, EDQUOT, EIO   no other way cures it: an error
 //
+// A hard link is production's own inode. Its owner, mode and label are never changed: with
+// Attributes, a file whose inode has others is reflinked or copied instead.
+//
 // # Never in place
 //
 // Files are made below vol/VOLUME/.kojisnap-tmp, on the file system of their final

@@ -40,6 +40,9 @@ type Options struct {
 	// BatchFiles is how many files are made before they are synced and get their
 	// names: what a kill loses is at most that, or 4 GiB. Default 8000.
 	BatchFiles int
+	// Attributes are of all that is made. An owner to whom this process cannot give files
+	// (Owner.CanGive) makes each Apply fail.
+	Attributes volumes.Attributes
 	Client     *http.Client // for URLs; nil: a default one
 	Log        *slog.Logger
 	Progress   progress.Progress
@@ -101,6 +104,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	top.SetAttributes(opts.Attributes)
 	e := &Engine{opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit)}
 	if dir, ok := sources[0].(dirSource); ok {
 		e.sameMount = sameMount(string(dir), top.Path())
@@ -127,11 +131,15 @@ func (e *Engine) Close() error { return e.top.Close() }
 
 // lock keeps a second process from working on the same topdir, until unlock.
 func (e *Engine) lock() (unlock func(), err error) {
-	if err := e.top.Mkdir(ledgerDir); err != nil {
+	if err := e.top.EnsureDir(ledgerDir); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(e.top.Join(ledgerDir+"/lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.top.Own(f); err != nil {
+		f.Close()
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {

@@ -188,7 +188,15 @@ func TestKilledWhileRemoving(t *testing.T) {
 func TestCrashAnywhere(t *testing.T) {
 	base := newSite(t, "win-tool", "emptypkg")
 	little := volumes.Want{Arches: []string{"s390x"}, BTypes: []string{"none"}}
-	for _, scenario := range []string{"copy", "add", "remove"} {
+	scenarios := []string{"copy", "add", "remove"}
+	if os.Geteuid() == 0 {
+		scenarios = append(scenarios, "owner")
+	}
+	for _, scenario := range scenarios {
+		var change []func(*hardlink.Options)
+		if scenario == "owner" {
+			change = append(change, ofSomeone)
+		}
 		crashes := 0
 		for n := int64(0); ; n++ {
 			s := &site{prod: base.prod, top: t.TempDir(), input: base.input, want: base.want}
@@ -208,7 +216,7 @@ func TestCrashAnywhere(t *testing.T) {
 				}
 				return e.Diff(t.Context(), plan)
 			}
-			e := s.engine(t)
+			e := s.engine(t, change...)
 			a, err := diff(e)
 			if err != nil {
 				t.Fatal(err)
@@ -220,10 +228,10 @@ func TestCrashAnywhere(t *testing.T) {
 				t.Fatalf("%s, crash after %d: %v", scenario, n, err)
 			}
 			crashes++
-			if scenario == "copy" {
+			if scenario == "copy" || scenario == "owner" {
 				s.wholeOrTemp(t)
 			}
-			e = s.engine(t)
+			e = s.engine(t, change...)
 			if a, err = diff(e); err == nil {
 				_, err = e.Apply(t.Context(), a)
 			}
@@ -237,6 +245,9 @@ func TestCrashAnywhere(t *testing.T) {
 				s.check(t)
 			} else if left := append(files(t, filepath.Join(s.top, "vol/staged/packages")), files(t, filepath.Join(s.top, "packages"))...); len(left) != 0 {
 				t.Errorf("remove, crash after %d: left %q", n, left)
+			}
+			if scenario == "owner" {
+				s.owned(t, 0o644, 0o755)
 			}
 			if t.Failed() {
 				t.Fatalf("%s, crash after %d", scenario, n)

@@ -54,7 +54,7 @@ func openLedger(top *volumes.Topdir) (*Ledger, *ledgerFileWriter, error) {
 		return nil, nil, fmt.Errorf("ledger: %w", err)
 	}
 	w := &ledgerFileWriter{top, f, int64(good)}
-	if err := w.cut(); err != nil {
+	if err := errors.Join(top.Own(f), w.cut()); err != nil {
 		f.Close()
 		return nil, nil, err
 	}

@@ -65,10 +65,14 @@ func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, temp
 	return e.write(in, in.mode, in.mtime, f, temp)
 }
 
-// share tries a hard link.
+// share tries a hard link, if production's inode is as the file is to be: nothing ever changes
+// it.
 func (e *Engine) share(in *input, f volumes.File, temp string) (Op, error) {
 	if e.noLink.has(in.dev) {
 		return "", nil
+	}
+	if fits, err := e.top.Fits(in.file); err != nil || !fits {
+		return "", err
 	}
 	err := e.top.LinkFile(in.file, temp)
 	switch {
@@ -113,11 +117,11 @@ func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.F
 	if err != nil {
 		return "", entry, err
 	}
-	entry, err = finish(out, n, mode, mtime, f)
+	entry, err = finish(out, n, e.top.FileMode(mode), mtime, f)
 	return how, entry, err
 }
 
-// finish gives the written file its source's mode and mtime.
+// finish gives the written file its mode, and its source's mtime.
 func finish(out *os.File, size int64, mode os.FileMode, mtime time.Time, f volumes.File) (LedgerEntry, error) {
 	if err := setTime(int(out.Fd()), mtime); err != nil {
 		return LedgerEntry{}, fmt.Errorf("set the time of %s: %w", out.Name(), err)

@@ -28,8 +28,10 @@ type CopyOptions struct {
 	Env     string   // names the ledger in the store
 	Jobs    int
 	BwLimit int64 // bytes a second, 0: no limit
-	Digest  bool  // read files that are there already, too
-	DryRun  bool
+	// Attributes are whose the files are, and their mode and label.
+	Attributes volumes.Attributes
+	Digest     bool // read files that are there already, too
+	DryRun     bool
 	// Remove takes builds away that are not wanted any longer, instead of copying. It is safe
 	// only once the database does not name their files.
 	Remove bool
@@ -64,7 +66,7 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 	}
 	engine, err := hardlink.New(hardlink.Options{
 		Topdir: o.Topdir, ReadOnly: readOnly, Sources: o.Sources, Jobs: o.Jobs, Verify: level, BwLimit: o.BwLimit,
-		Log: o.Log, Progress: o.Progress,
+		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})
 	if err != nil {
 		return nil, err

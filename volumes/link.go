@@ -107,16 +107,38 @@ func (t *Topdir) CheckVolume(v VolumeLink, ours func(target string) bool) (Outco
 
 // EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's
 // addVolume wants it: vol/NAME with packages, and toplink, a symlink to topdir.
+// Koji promotes drafts by toplink: one that leads elsewhere is an error.
 func (t *Topdir) EnsureCopyVolume(name string) error {
 	if err := CheckName("copy volume name", name); err != nil {
 		return err
 	}
-	if err := t.Mkdir("vol/" + name + "/packages"); err != nil {
+	dir := "vol/" + name
+	for _, rel := range []string{dir, dir + "/packages"} {
+		if err := t.EnsureDir(rel); err != nil {
+			return fmt.Errorf("volume %s: %w", name, err)
+		}
+	}
+	toplink := dir + "/toplink"
+	err := t.Symlink("../..", toplink)
+	if errors.Is(err, fs.ErrExist) {
+		if err = t.checkToplink(toplink); err == nil {
+			err = t.at("chown", toplink, func(dir int, name string) error { return t.ownLink(dir, name, toplink) })
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("volume %s: %w", name, err)
 	}
-	err := t.Symlink("../..", "vol/"+name+"/toplink")
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("volume %s: %w", name, err)
+	return nil
+}
+
+func (t *Topdir) checkToplink(rel string) error {
+	top, err := os.Stat(t.path)
+	if err != nil {
+		return err
+	}
+	is, err := os.Stat(t.Join(rel))
+	if err != nil || !os.SameFile(is, top) {
+		return fmt.Errorf("%s: does not lead to topdir, which Koji needs to promote drafts: remove it, and it is made anew", t.Join(rel))
 	}
 	return nil
 }

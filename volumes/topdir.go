@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,12 @@ type Topdir struct {
 
 	path string
 	fd   int
+
+	attr       Attributes
+	plainDirs  bool // mkdir(2) alone gives directories all that they are to have
+	unlabelled atomic.Bool
+	temp       string // where directories are made before they get their names; "" while there is none
+	made       atomic.Int64
 }
 
 func (t *Topdir) hook(op, rel string) error {
@@ -60,7 +67,9 @@ func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("topdir %s: %w", topdir, err)
 	}
-	return &Topdir{path: resolved, fd: fd}, nil
+	t := &Topdir{path: resolved, fd: fd}
+	t.SetAttributes(Attributes{})
+	return t, nil
 }
 
 // CheckReadOnlyVolume reports a read-only volume that is not there: a mount point
@@ -204,7 +213,8 @@ func (d *Dir) Lstat(rel string) (st unix.Stat_t, err error) {
 // Close releases the directory.
 func (d *Dir) Close() error { return unix.Close(d.fd) }
 
-// Mkdir makes a directory and those above it that are missing, mode 0755.
+// Mkdir makes a directory and those above it that are missing. None is seen that has not its
+// attributes: mode 0755 whatever the umask, if there are no others.
 func (t *Topdir) Mkdir(rel string) error {
 	fd, err := t.makeDir(rel)
 	if err != nil {
@@ -213,15 +223,56 @@ func (t *Topdir) Mkdir(rel string) error {
 	return unix.Close(fd)
 }
 
-// Create creates a file that must not exist, mode 0644 less the umask.
+// EnsureDir is Mkdir for a directory that is kojisnap's own: if it is there, it gets the
+// attributes all the same.
+func (t *Topdir) EnsureDir(rel string) error {
+	if err := t.Mkdir(rel); err != nil || t.attr == (Attributes{}) {
+		return err
+	}
+	if err := t.hook("chown", rel); err != nil {
+		return err
+	}
+	fd, err := t.openDir(rel, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	mode := uint32(0)
+	if t.attr.Mode != 0 {
+		mode = t.dirMode()
+	}
+	return t.own(fd, t.Join(rel), mode)
+}
+
+// UseTemp makes the directory of temporary names anew: what a killed run left in it goes.
+func (t *Topdir) UseTemp(rel string) error {
+	t.temp = ""
+	if err := t.RemoveAll(rel); err != nil {
+		return err
+	}
+	if err := t.EnsureDir(rel); err != nil {
+		return err
+	}
+	t.temp = rel
+	return nil
+}
+
+// Create creates a file that must not exist, mode 0644 less the umask; see FileMode.
 func (t *Topdir) Create(rel string) (*os.File, error) {
 	var file *os.File
 	err := t.at("create", rel, func(dir int, name string) error {
 		fd, err := unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
-		if err == nil {
-			file = os.NewFile(uintptr(fd), t.Join(rel))
+		if err != nil {
+			return err
 		}
-		return err
+		f := os.NewFile(uintptr(fd), t.Join(rel))
+		if err = t.Own(f); err != nil {
+			f.Close()
+			unix.Unlinkat(dir, name, 0)
+			return err
+		}
+		file = f
+		return nil
 	})
 	return file, err
 }
@@ -249,7 +300,16 @@ func (t *Topdir) LinkFile(f *os.File, rel string) error {
 
 // Symlink makes a symlink; rel must not exist.
 func (t *Topdir) Symlink(target, rel string) error {
-	return t.at("symlink", rel, func(dir int, name string) error { return unix.Symlinkat(target, dir, name) })
+	return t.at("symlink", rel, func(dir int, name string) error {
+		if err := unix.Symlinkat(target, dir, name); err != nil {
+			return err
+		}
+		err := t.ownLink(dir, name, rel)
+		if err != nil {
+			unix.Unlinkat(dir, name, 0)
+		}
+		return err
+	})
 }
 
 // Readlink returns what a symlink says.
@@ -409,12 +469,47 @@ func (t *Topdir) makeDir(rel string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	err = unix.Mkdirat(dir, name, 0o755)
-	unix.Close(dir)
-	if err != nil && err != unix.EEXIST { // another worker made it
-		return -1, t.error("mkdir", rel, err)
+	defer unix.Close(dir)
+	err = t.newDir(dir, name, rel)
+	if err != nil && !errors.Is(err, fs.ErrExist) { // another worker made it
+		return -1, err
 	}
 	return t.openDir(rel, unix.O_PATH)
+}
+
+// newDir makes a directory. Where mkdir(2) alone would not do, it is made complete under a
+// temporary name: a kill must not leave one that staging's hub cannot write into.
+func (t *Topdir) newDir(parent int, name, rel string) error {
+	if t.plainDirs || t.temp == "" || strings.HasPrefix(rel, t.temp+"/") {
+		if err := unix.Mkdirat(parent, name, t.dirMode()); err != nil {
+			return t.error("mkdir", rel, err)
+		}
+		if t.plainDirs {
+			return nil
+		}
+		return t.ownDir(parent, name, rel)
+	}
+	temp := fmt.Sprintf("%s/dir%d", t.temp, t.made.Add(1))
+	if err := t.Mkdir(temp); err != nil {
+		return err
+	}
+	err := t.RenameNew(temp, rel)
+	if err != nil {
+		t.Rmdir(temp)
+	}
+	return err
+}
+
+func (t *Topdir) ownDir(parent int, name, rel string) error {
+	if err := t.hook("chown", rel); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return t.error("open", rel, err)
+	}
+	defer unix.Close(fd)
+	return t.own(fd, t.Join(rel), t.dirMode())
 }
 
 // error explains what the kernel says about a directory that openDir refuses.

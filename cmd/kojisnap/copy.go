@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/pflag"
 
 	"kojisnap/kojisnap"
+	"kojisnap/volumes"
 )
 
 var copyCommand = command{
@@ -16,7 +18,11 @@ var copyCommand = command{
 	long: `Copy makes a snapshot's builds complete below staging's topdir: links of the volumes, Koji's
 relative symlink for every build on DEFAULT, and the latest builds of the tags as regular
 files on a writable volume, where a compose can hard-link them. Every file is verified before
-it is visible. Nothing is written below the read-only volume; staging's own files stay.`,
+it is visible. Nothing is written below the read-only volume; staging's own files stay.
+
+What is made is the process's, with production's mode, unless --owner, --mode or --selinux say
+otherwise; only root can give files to another user. A hard link is production's own inode,
+which is never changed: a file that is not as these flags say is copied instead.`,
 	examples: `
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
@@ -52,6 +58,7 @@ func (o *wantFlags) want(a *app) kojisnap.Want {
 type copyFlags struct {
 	wantFlags
 	topdir, snapshot, verify string
+	owner, mode, selinux     string
 	sources                  []string
 	jobs                     int
 	bwlimit                  rate
@@ -65,6 +72,9 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
 	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4)")
 	fs.Var(&o.bwlimit, "bwlimit", "bytes a second to read from sources, as 20M (default: no limit)")
+	fs.StringVar(&o.owner, "owner", "", "`USER[:GROUP]` whose what is made below topdir is, as apache:apache (default: the process's)")
+	fs.StringVar(&o.mode, "mode", "", "octal `MODE` of files that are made; directories are passable where files are readable (default: production's; 0755)")
+	fs.StringVar(&o.selinux, "selinux", "", "`TYPE|CONTEXT` of what is made, as httpd_sys_rw_content_t, where SELinux is enabled")
 	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how files that are there already are looked at; new ones always by digest")
 }
 
@@ -72,10 +82,38 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.topdir == "" {
 		return kojisnap.CopyOptions{}, usagef("no topdir: give --topdir DIR")
 	}
+	attributes, err := o.attributes(a)
+	if err != nil {
+		return kojisnap.CopyOptions{}, usagef("%w", err)
+	}
 	return kojisnap.CopyOptions{
-		Want: o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit),
+		Attributes: attributes,
+		Want:       o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit),
 		Digest: o.verify == "digest", DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
+}
+
+func (o *copyFlags) attributes(a *app) (attr volumes.Attributes, err error) {
+	if o.owner != "" {
+		owner, err := volumes.ParseOwner(o.owner)
+		if err != nil {
+			return attr, err
+		}
+		if owner.CanGive() {
+			attr.Owner = &owner
+		} else {
+			a.log.Warn("only root gives files to another user: what is made is this process's", "owner", o.owner, "uid", os.Geteuid())
+		}
+	}
+	if o.mode != "" {
+		if attr.Mode, err = volumes.ParseMode(o.mode); err != nil {
+			return attr, err
+		}
+	}
+	if o.selinux != "" {
+		attr.Context, err = volumes.ParseContext(o.selinux)
+	}
+	return attr, err
 }
 
 func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {

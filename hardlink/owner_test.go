@@ -1,0 +1,135 @@
+package hardlink_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kojisnap/hardlink"
+	"kojisnap/volumes"
+)
+
+var someone = volumes.Owner{UID: 48, GID: 49}
+
+func ofSomeone(o *hardlink.Options) { o.Attributes.Owner = &someone }
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: gives files to another user")
+	}
+}
+
+// owned checks that all below topdir is someone's, with these modes of what was staged.
+func (s *site) owned(t testing.TB, file, dir fs.FileMode) {
+	t.Helper()
+	seen := map[fs.FileMode]int{}
+	err := filepath.WalkDir(s.top, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || p == s.top || p == filepath.Join(s.top, "vol") {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		if have := (volumes.Owner{UID: int(st.Uid), GID: int(st.Gid)}); have != someone {
+			t.Errorf("%s is %v's", p, have)
+		}
+		seen[d.Type()]++
+		rel := strings.TrimPrefix(p, s.top+"/")
+		switch {
+		case strings.HasPrefix(rel, ".kojisnap"):
+		case d.IsDir() && info.Mode().Perm() != dir, d.Type().IsRegular() && info.Mode().Perm() != file:
+			t.Errorf("%s: mode %v", p, info.Mode())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen[0] < 5 || seen[fs.ModeDir] < 5 || seen[fs.ModeSymlink] < 3 {
+		t.Errorf("seen only %v", seen)
+	}
+}
+
+func strictUmask(t testing.TB) {
+	if _, err := extracted(); err != nil { // not under that umask
+		t.Fatal(err)
+	}
+	old := syscall.Umask(0o077)
+	t.Cleanup(func() { syscall.Umask(old) })
+}
+
+// All that is made is the owner's, from the read-only mount and whatever the umask.
+func TestOwner(t *testing.T) {
+	needRoot(t)
+	strictUmask(t)
+	for name, c := range map[string]struct {
+		mode, file, dir fs.FileMode
+	}{"mode of the source": {0, 0o644, 0o755}, "mode": {0o664, 0o664, 0o775}} {
+		t.Run(name, func(t *testing.T) {
+			s := onlyBash(t)
+			ro := filepath.Join(t.TempDir(), "ro")
+			bindReadOnly(t, s.prod, ro)
+			change := func(o *hardlink.Options) {
+				o.ReadOnly, o.Attributes = ro, volumes.Attributes{Owner: &someone, Mode: c.mode}
+			}
+			s.want.SigKeys, s.want.Arches = []string{"41526f0e"}, []string{"aarch64"}
+			s.mustCopy(t, change)
+			s.owned(t, c.file, c.dir)
+			s.want.SigKeys, s.want.Arches = []string{"41526f0e", "ba2992d4", ""}, nil // files of a build that is there
+			s.mustCopy(t, change)
+			s.owned(t, c.file, c.dir)
+			if c.mode == 0 {
+				s.check(t)
+			}
+		})
+	}
+}
+
+// Without an owner the umask takes nothing off directories either: the hub must get in.
+func TestUmask(t *testing.T) {
+	strictUmask(t)
+	s := onlyBash(t)
+	s.mustCopy(t)
+	s.check(t)
+	for _, dir := range []string{"vol/staged", "vol/staged/" + bashDir, filepath.Dir(bashDir), "packages"} {
+		if info := stat(t, filepath.Join(s.top, dir)); info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: mode %v", dir, info.Mode())
+		}
+	}
+}
+
+// Production's inode is linked only if it is as the file is to be, and never changed.
+func TestOwnerOfHardLinks(t *testing.T) {
+	needRoot(t)
+	for name, c := range map[string]struct {
+		attributes volumes.Attributes
+		links      bool
+	}{
+		"the same owner": {volumes.Attributes{Owner: &volumes.Owner{}}, true},
+		"another owner":  {volumes.Attributes{Owner: &someone}, false},
+		"the same mode":  {volumes.Attributes{Mode: 0o644}, true},
+		"another mode":   {volumes.Attributes{Mode: 0o664}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := onlyBash(t)
+			before := snapshot(t, s.prod)
+			r := s.mustCopy(t, func(o *hardlink.Options) { o.Attributes = c.attributes })
+			if made := r.Linked + r.Copied + r.Reflinked; made == 0 || (r.Linked == made) != c.links {
+				t.Errorf("report %+v", r)
+			}
+			if snapshot(t, s.prod) != before {
+				t.Error("production's tree changed")
+			}
+			info := stat(t, filepath.Join(s.prod, bashDir, bashRPM))
+			if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 || st.Gid != 0 || info.Mode() != 0o644 {
+				t.Errorf("production's file is %d:%d, mode %v", st.Uid, st.Gid, info.Mode())
+			}
+		})
+	}
+}
