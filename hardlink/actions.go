@@ -30,6 +30,7 @@ type Actions struct {
 	RemoveLinks []volumes.Link  `json:"remove_links,omitempty"`
 	Remove      []RemoveAction  `json:"remove,omitempty"`
 	Kept        []Kept          `json:"kept,omitempty"`     // not ours, so it stays
+	Nowhere     []Nowhere       `json:"nowhere,omitempty"`  // links of volumes that dangle
 	Missing     []*MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
 	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
 	Present     int             `json:"present"`            // files that are there already
@@ -149,6 +150,9 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, k := range a.Kept {
 		line("keep %s: %s", k.Path, k.Why)
+	}
+	for _, n := range a.Nowhere {
+		line("nowhere %s -> %s %d builds", n.Path, n.Target, n.Builds)
 	}
 	for _, m := range a.Missing {
 		line("missing %s %s", m.Build, m.Path)

@@ -12,11 +12,16 @@ import (
 // Diff computes what is to be made for the plan. It writes nothing, and reads no
 // directory but those of production's builds that are to be staged.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
+	nowhere, err := e.checkTree(plan)
+	if err != nil {
+		return Actions{}, err
+	}
+	e.tellWritable()
 	ledger, err := ReadLedger(e.top.Path())
 	if err != nil {
 		return Actions{}, err
 	}
-	a := Actions{CopyVolume: plan.CopyVolume}
+	a := Actions{CopyVolume: plan.CopyVolume, Nowhere: nowhere}
 	if err := e.diffVolumes(&a, plan, ledger); err != nil {
 		return Actions{}, err
 	}

@@ -15,6 +15,9 @@ import (
 // tool made and the plan does not have. Of a build that staging has changed a file
 // of, or put one into, nothing goes.
 func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, error) {
+	if _, err := e.checkTree(plan); err != nil { // what goes must be there on the read-only volume
+		return Actions{}, err
+	}
 	ledger, err := ReadLedger(e.top.Path())
 	if err != nil {
 		return Actions{}, err

@@ -50,12 +50,13 @@ type Options struct {
 
 // Engine makes the files of plans exist below one topdir.
 type Engine struct {
-	opts    Options
-	top     *volumes.Topdir
-	sources []source
-	limit   *limiter
-	noLink  devices // link(2) said EXDEV
-	noClone devices
+	opts     Options
+	readOnly volumes.ReadOnlyVolume
+	top      *volumes.Topdir
+	sources  []source
+	limit    *limiter
+	noLink   devices // link(2) said EXDEV
+	noClone  devices
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }
@@ -73,18 +74,17 @@ func New(opts Options) (*Engine, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	opts.Progress = progress.OrDiscard(opts.Progress)
+	var readOnly volumes.ReadOnlyVolume
 	if opts.ReadOnly != "" {
 		var err error
 		if opts.ReadOnly, err = filepath.Abs(opts.ReadOnly); err != nil {
 			return nil, err
 		}
-		writable, err := volumes.CheckReadOnlyVolume(opts.ReadOnly)
+		v, err := volumes.CheckReadOnlyVolume(opts.ReadOnly, opts.Topdir)
 		if err != nil {
 			return nil, err
 		}
-		if writable {
-			opts.Log.Info("the read-only volume is on a mount that is not read-only", "path", opts.ReadOnly)
-		}
+		readOnly = v
 		if len(opts.Sources) == 0 {
 			opts.Sources = []string{opts.ReadOnly}
 		}
@@ -105,7 +105,7 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
-	e := &Engine{opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit)}
+	e := &Engine{opts: opts, readOnly: readOnly, top: top, sources: sources, limit: newLimiter(opts.BwLimit)}
 	if dir, ok := sources[0].(dirSource); ok {
 		e.sameMount = sameMount(string(dir), top.Path())
 	}

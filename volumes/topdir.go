@@ -72,24 +72,6 @@ func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
 	return t, nil
 }
 
-// CheckReadOnlyVolume reports a read-only volume that is not there: a mount point
-// with nothing mounted is an empty directory. writable tells that the mount is not
-// read-only, which works but protects less.
-func CheckReadOnlyVolume(dir string) (writable bool, err error) {
-	resolved, err := directory("read-only volume", dir)
-	if err != nil {
-		return false, err
-	}
-	if _, err := directory("read-only volume", filepath.Join(resolved, "packages")); err != nil {
-		return false, fmt.Errorf("%w (is production's volume mounted?)", err)
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(resolved, &st); err != nil {
-		return false, fmt.Errorf("read-only volume %s: statfs: %w", dir, err)
-	}
-	return st.Flags&unix.ST_RDONLY == 0, nil
-}
-
 // directory resolves the symlinks of a directory's path.
 func directory(what, dir string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(dir)

@@ -153,6 +153,11 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) error {
 	for _, k := range r.Actions.Kept {
 		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
 	}
+	for _, n := range r.Actions.Nowhere {
+		if n.Builds > 0 {
+			a.log.Warn(n.String())
+		}
+	}
 	if n := len(r.Actions.Missing); n > 0 {
 		for _, m := range r.Actions.Missing[1:] {
 			a.log.Warn(m.Error())

@@ -1,0 +1,140 @@
+package hardlink
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"kojisnap/volumes"
+)
+
+// Nowhere is a volume's symlink that leads to what production's tree does not have here.
+type Nowhere struct {
+	volumes.Link
+	Builds int `json:"builds"` // that are on it
+}
+
+func (n Nowhere) String() string {
+	return fmt.Sprintf("%s -> %s leads nowhere, and %d builds are on that volume: production has it on a mount that is not here", n.Path, n.Target, n.Builds)
+}
+
+// A sample that is large enough to tell a tree of half the builds, and costs no time on NFS.
+const sampleBuilds = 40
+
+// checkTree looks whether the read-only volume is the tree of which the database tells: some
+// builds, spread over the plan and always the same, must be there, with rpms of the right size.
+// A build or two may be gone since: their files will be reported. It returns the volumes that
+// lead nowhere.
+func (e *Engine) checkTree(plan volumes.Plan) ([]Nowhere, error) {
+	if e.opts.ReadOnly == "" {
+		return nil, nil
+	}
+	var have, bad int
+	var first error
+	check := func(err error) {
+		have++
+		if err != nil {
+			bad++
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	for i := range spread(len(plan.Staged)) {
+		s := plan.Staged[i]
+		for _, f := range s.Files {
+			if f.Kind == volumes.KindRPM && f.Size >= 0 {
+				check(e.look(s.Build, f.Path, f.Size))
+				break
+			} else if f.Kind == volumes.KindSigned {
+				check(e.look(s.Build, f.Unsigned, -1)) // which production never prunes
+				break
+			}
+		}
+	}
+	if bad > 1 && bad*10 > have {
+		return nil, e.wrongTree(bad, have, first)
+	}
+	// Of other builds the plan does not know the files, and a few have none.
+	have, bad, first = 0, 0, nil
+	for i := range spread(len(plan.Linked)) {
+		if b := plan.Linked[i]; b.Volume == plan.Prod {
+			b.Volume = ""
+			check(e.look(b, ".", -1))
+		}
+	}
+	if bad > 1 && bad*2 > have {
+		return nil, e.wrongTree(bad, have, first)
+	}
+	return e.nowhere(plan), nil
+}
+
+// tellWritable warns of a mount of production's tree that protects nothing. A directory on the
+// same mount as topdir cannot be read-only.
+func (e *Engine) tellWritable() {
+	switch {
+	case e.opts.ReadOnly == "" || e.readOnly.ReadOnly:
+	case e.readOnly.Own:
+		e.opts.Log.Warn("production's tree is mounted writable: kojisnap writes nothing there, but others can; mount it read-only",
+			"path", e.opts.ReadOnly, "mount", e.readOnly.Point)
+	default:
+		e.opts.Log.Info("the read-only volume is on a mount that is not read-only", "path", e.opts.ReadOnly)
+	}
+}
+
+func (e *Engine) wrongTree(bad, have int, first error) error {
+	return fmt.Errorf("read-only volume %s: is not the tree of this snapshot, or not all of it: of %d builds looked for %d are not there as the database says: %w",
+		e.opts.ReadOnly, have, bad, first)
+}
+
+// spread is up to sampleBuilds of n indexes, evenly spread.
+func spread(n int) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		most := min(n, sampleBuilds)
+		for i := range most {
+			if !yield(i * n / most) {
+				return
+			}
+		}
+	}
+}
+
+// look looks for a file of a build on the read-only volume. size -1: any.
+func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
+	for _, dir := range dirSource(e.opts.ReadOnly).buildDirs(b) {
+		info, serr := os.Stat(filepath.Join(dir, path))
+		switch {
+		case serr == nil && size >= 0 && info.Size() != size:
+			return fmt.Errorf("%s has %d bytes, the database says %d", filepath.Join(dir, path), info.Size(), size)
+		case serr == nil:
+			return nil
+		case err == nil:
+			err = serr
+		}
+	}
+	return err
+}
+
+// nowhere finds the links of volumes that lead to nothing.
+func (e *Engine) nowhere(plan volumes.Plan) (list []Nowhere) {
+	for _, v := range plan.Volumes {
+		below := strings.TrimPrefix(v.Target, plan.Prod+"/") // vol/X
+		if _, err := os.Stat(filepath.Join(e.opts.ReadOnly, below)); !absent(err) {
+			continue
+		}
+		n := Nowhere{Link: volumes.Link{Path: "vol/" + v.Name, Target: v.Target}}
+		for _, b := range plan.Linked {
+			if b.Volume == v.Name {
+				n.Builds++
+			}
+		}
+		for _, s := range plan.Staged {
+			if s.Behind == v.Name {
+				n.Builds++
+			}
+		}
+		list = append(list, n)
+	}
+	return list
+}
