@@ -34,7 +34,7 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	}
 	unlock, err := e.lock()
 	if err != nil {
-		return report, err
+		return report, e.full(err, a.space())
 	}
 	defer unlock()
 	if err := e.checkSpace(a); err != nil {
@@ -73,11 +73,15 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 	}
 	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: "vol/" + a.CopyVolume + "/.kojisnap-tmp"}
 	if err := e.top.UseTemp(r.temp); err != nil {
+		e.top.RemoveAll(r.temp) // one that has not got its owner
 		return nil, err
 	}
 	var err error
-	r.known, r.ledger, err = openLedger(e.top)
-	return r, err
+	if r.known, r.ledger, err = openLedger(e.top); err != nil {
+		e.top.RemoveAll(r.temp)
+		return nil, err
+	}
+	return r, nil
 }
 
 func (r *run) end() {
