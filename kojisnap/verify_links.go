@@ -159,7 +159,7 @@ func (v *verifier) checkRoom(dir string) (full bool, err error) {
 // checkTrial makes a repository for each tag and arch in the compose directory.
 func (v *verifier) checkTrial(ctx context.Context, linkable, full bool) error {
 	trees := v.trees()
-	c := Check{Name: "trial", Count: len(trees)}
+	c, status := Check{Name: "trial", Count: len(trees)}, StatusFailed
 	switch {
 	case !linkable:
 		c.Status, c.Detail = StatusSkipped, "not tried: files cannot be linked"
@@ -170,21 +170,19 @@ func (v *verifier) checkTrial(ctx context.Context, linkable, full bool) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		var rpms, copied int
-		for _, r := range repos {
-			rpms += r.RPMs
-			copied += r.Copied
-		}
-		c.Detail = fmt.Sprintf("repositories of %d rpms, %d files copied, below %s", rpms, copied, v.ComposeDir)
-		if err != nil {
+		sum := trial.Count(repos)
+		c.Detail = fmt.Sprintf("repositories of %d rpms, %d hard links, %d files copied, below %s", sum.RPMs, sum.Linked, sum.Copied, v.ComposeDir)
+		switch {
+		case errors.Is(err, trial.ErrNoCreaterepo):
+			status = StatusWarning
+			c.Bad = len(trees)
+			c.Detail += ", without metadata: " + err.Error()
+		case err != nil:
 			c.Bad = len(trees) - len(repos)
 			c.Detail = fmt.Sprintf("%v; what was made remains in %s", oneLine{err}, v.ComposeDir)
-			if errors.Is(err, trial.ErrNoCreaterepo) {
-				c.Detail = err.Error()
-			}
 		}
 	}
-	v.add(c, StatusFailed)
+	v.add(c, status)
 	return nil
 }
 

@@ -82,10 +82,10 @@ func TestVerifyCompose(t *testing.T) {
 		not   string
 		trial string
 	}{
-		{name: "links", setup: func(t *testing.T, s *staging) string { return filepath.Join(s.top, "compose/trial") }, trial: "2: repositories of 202 rpms, 0 files copied, below DIR"},
+		{name: "links", setup: func(t *testing.T, s *staging) string { return filepath.Join(s.top, "compose/trial") }, trial: "2: repositories of 202 rpms, 202 hard links, 0 files copied, below DIR"},
 		{name: "other mount", setup: func(t *testing.T, s *staging) string { return tmpfs(t, "16m") }, not: `warning links: 212 of 212, 0 digests
   volume staged: 212 files on another mount than the compose directory: a compose copies them
-`, trial: "2: repositories of 202 rpms, 202 files copied, below DIR"},
+`, trial: "2: repositories of 202 rpms, 0 hard links, 202 files copied, below DIR"},
 		{name: "full", setup: func(t *testing.T, s *staging) string { return tmpfs(t, "64k") }, not: `warning links: 212 of 212, 0 digests
   volume staged: 212 files on another mount than the compose directory: a compose copies them
 failed room: 212 of 212, 0 digests
@@ -98,7 +98,7 @@ skipped trial: 0 of 2, 0 digests
 			must(t, os.Mkdir(dir, 0o755))
 			must(t, os.Chown(dir, nobody, nobody))
 			return filepath.Join(dir, "trial")
-		}, trial: "2: repositories of 202 rpms, 0 files copied, below DIR"},
+		}, trial: "2: repositories of 202 rpms, 202 hard links, 0 files copied, below DIR"},
 		{name: "user of protected hard links", user: "nobody", setup: func(t *testing.T, s *staging) string {
 			needRoot(t)
 			if b, err := os.ReadFile("/proc/sys/fs/protected_hardlinks"); err != nil || strings.TrimSpace(string(b)) != "1" {
@@ -187,5 +187,20 @@ func TestVerifyPlacement(t *testing.T) {
 	got = s.notOK(s.verify(t, func(o *kojisnap.VerifyOptions) { o.Builds = kojisnap.BuildsNone }))
 	if got != "" {
 		t.Errorf("as wanted: got\n%s", got)
+	}
+}
+
+// Without createrepo_c links are tried all the same, and verify warns.
+func TestVerifyWithoutCreaterepo(t *testing.T) {
+	s := newStaging(t, newSource(t, "f42-compose"), kojisnap.Want{})
+	t.Setenv("PATH", t.TempDir())
+	compose := filepath.Join(s.top, "compose")
+	r := s.verify(t, func(o *kojisnap.VerifyOptions) { o.ComposeDir = compose })
+	c := check(t, r, "trial", "", "")
+	if c.Status != kojisnap.StatusWarning || !strings.Contains(c.Detail, "202 hard links, 0 files copied") || !strings.Contains(c.Detail, "install the package") {
+		t.Errorf("%+v", c)
+	}
+	if !r.Ready() {
+		t.Errorf("not ready: %s", s.notOK(r))
 	}
 }

@@ -38,6 +38,17 @@ type Repo struct {
 	Bytes  int64 // copied
 }
 
+// Count adds up repositories.
+func Count(repos []Repo) (sum Repo) {
+	for _, r := range repos {
+		sum.RPMs += r.RPMs
+		sum.Linked += r.Linked
+		sum.Copied += r.Copied
+		sum.Bytes += r.Bytes
+	}
+	return sum
+}
+
 // CheckDir refuses a directory that holds something, and one at or below any of the others,
 // symlinks resolved: a trial must not get among the files that it tries. It changes nothing.
 func CheckDir(dir string, others ...string) error {
@@ -88,25 +99,29 @@ func resolve(path string) (string, error) {
 
 // Make makes a repository of each tree, as a compose does: the rpms as hard links in
 // Packages/LETTER/, metadata by createrepo_c, and compares what the metadata names with what
-// was linked. On an error, what was made up to there remains; the repositories that are
-// complete are returned.
+// was linked. Without createrepo_c the repositories have no metadata, and the error is
+// ErrNoCreaterepo. On another error, what was made up to there remains; the repositories that
+// are complete are returned.
 func Make(ctx context.Context, o Options) ([]Repo, error) {
-	program, err := exec.LookPath("createrepo_c")
-	if err != nil {
-		return nil, ErrNoCreaterepo
-	}
+	program, missing := exec.LookPath("createrepo_c")
 	l := &linker{copies: map[string]string{}}
 	var repos []Repo
 	for _, tree := range o.Trees {
 		dir := filepath.Join(o.Dir, tree.Dir)
 		before := *l
 		var files []string
-		err := o.User.Do(func() error {
+		err := o.User.Do(func() (err error) {
 			files, err = l.tree(ctx, dir, tree.RPMs)
 			return err
 		})
 		if err != nil {
 			return repos, err
+		}
+		repo := Repo{Dir: dir, RPMs: len(files), Linked: l.linked - before.linked,
+			Copied: l.copied - before.copied, Bytes: l.bytes - before.bytes}
+		if missing != nil {
+			repos = append(repos, repo)
+			continue
 		}
 		if err := createrepo(ctx, program, dir, o.User); err != nil {
 			return repos, err
@@ -118,8 +133,10 @@ func Make(ctx context.Context, o Options) ([]Repo, error) {
 		if err := equal(files, named); err != nil {
 			return repos, fmt.Errorf("repository %s: %w", dir, err)
 		}
-		repos = append(repos, Repo{Dir: dir, RPMs: len(named), Linked: l.linked - before.linked,
-			Copied: l.copied - before.copied, Bytes: l.bytes - before.bytes})
+		repos = append(repos, repo)
+	}
+	if missing != nil {
+		return repos, ErrNoCreaterepo
 	}
 	return repos, nil
 }
