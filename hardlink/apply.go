@@ -61,9 +61,11 @@ type run struct {
 	report *Report
 	broken []error           // of builds that are left out
 	stay   map[string]string // those builds: DEFAULT's symlink → what it is to say
+	folds  bool              // topdir's file system takes upper case for lower
 
 	mu   sync.Mutex
 	next int
+	dirs map[string]string // of builds, in lower case → N-V-R; where the file system folds
 }
 
 // begin removes what a killed run left.
@@ -76,6 +78,7 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 		e.top.RemoveAll(r.temp) // one that has not got its owner
 		return nil, err
 	}
+	r.foldsCase()
 	var err error
 	if r.known, r.ledger, err = openLedger(e.top); err != nil {
 		e.top.RemoveAll(r.temp)

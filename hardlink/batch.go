@@ -119,6 +119,18 @@ func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.Counte
 
 // prepare makes a build's directories and symlinks.
 func (r *run) prepare(m *making) error {
+	if m.err = r.collides(m); m.err != nil {
+		return nil
+	}
+	err := r.makeFrame(m)
+	if ofName(err) {
+		m.err = leftOut(m.Build, err)
+		return nil
+	}
+	return err
+}
+
+func (r *run) makeFrame(m *making) error {
 	if err := r.top.Mkdir(m.temp); err != nil {
 		return err
 	}
@@ -166,22 +178,26 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 		return ctx.Err()
 	case ofBuild(err):
 		if m.err == nil {
-			m.err = fmt.Errorf("build %q is left out: %w", m.Build.NVR(), err)
+			m.err = leftOut(m.Build, err)
 		}
 		return nil
 	}
 	return fmt.Errorf("build %q: %w", m.Build.NVR(), err)
 }
 
-// ofBuild tells whether an error is about a file at the source, so that other builds
-// may do better.
+func leftOut(b volumes.Build, err error) error {
+	return fmt.Errorf("build %q is left out: %w", b.NVR(), err)
+}
+
+// ofBuild tells whether an error is about a file at the source or its name, so that other
+// builds may do better.
 func ofBuild(err error) bool {
 	var digest *DigestError
 	var missing *MissingError
 	var temporary *TemporaryError
 	var path *fs.PathError
 	return errors.As(err, &digest) || errors.As(err, &missing) || errors.As(err, &temporary) ||
-		errors.As(err, &path) && path.Op == "read"
+		errors.As(err, &path) && path.Op == "read" || ofName(err)
 }
 
 // publish gives a verified build, or its new files, their names.

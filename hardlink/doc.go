@@ -22,6 +22,12 @@
 // A hard link is production's own inode. Its owner, mode and label are never changed: with
 // Attributes, a file whose inode has others is reflinked or copied instead.
 //
+// # Names
+//
+// A build with a name that the file system cannot have (ENAMETOOLONG), or that it takes for
+// another one's because it ignores case, is left out and named; it stays on the read-only
+// volume. The other builds are made.
+//
 // # Never in place
 //
 // Files are made below vol/VOLUME/.kojisnap-tmp, on the file system of their final

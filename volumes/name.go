@@ -34,8 +34,12 @@ func CheckName(what, name string) error {
 	return nil
 }
 
-// CheckPath is CheckName for a relative path of one or more components.
+// CheckPath is CheckName for a relative path of one or more components, which must not be so
+// long that nobody could open it below topdir.
 func CheckPath(what, path string) error {
+	if len(path) > maxPath {
+		return &UnsafeNameError{what, path[:80] + "…", fmt.Sprintf("%d bytes are more than a path below topdir can have", len(path))}
+	}
 	if strings.HasPrefix(path, "/") {
 		return &UnsafeNameError{what, path, "an absolute path"}
 	}
@@ -46,6 +50,9 @@ func CheckPath(what, path string) error {
 	}
 	return nil
 }
+
+// maxPath leaves to topdir, volume, and N/V/R what PATH_MAX has more.
+const maxPath = 3072
 
 func unsafe(name string) string {
 	switch {

@@ -84,3 +84,14 @@ func TestOrdinaryNamesAreFine(t *testing.T) {
 		}
 	}
 }
+
+func TestOverlongPath(t *testing.T) {
+	long := strings.Repeat("d/", 1536) + "f"
+	err := volumes.CheckPath("win relpath", long)
+	if !errors.Is(err, volumes.ErrUnsafeName) || len(err.Error()) > 300 {
+		t.Errorf("error %.400v", err)
+	}
+	if err := volumes.CheckPath("win relpath", long[2:]); err != nil {
+		t.Error(err)
+	}
+}
