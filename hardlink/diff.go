@@ -16,6 +16,9 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err != nil {
 		return Actions{}, err
 	}
+	if err := e.top.CheckCopyVolume(plan.CopyVolume); err != nil {
+		return Actions{}, err
+	}
 	e.tellWritable()
 	ledger, err := ReadLedger(e.top.Path())
 	if err != nil {

@@ -282,6 +282,29 @@ func TestBadTopdir(t *testing.T) {
 			w.pull(t, lastEvent, "f42")
 			return w.copyArgs("--topdir", filepath.Join(w.prodTree, "repos"))
 		}, 1, []string{"read-only volume"}},
+		{"nothing mounted", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			empty := filepath.Join(filepath.Dir(w.prodTree), "mnt-prod")
+			must(t, os.Mkdir(empty, 0o755))
+			return []string{"copy", "--topdir", w.topdir, "--store", w.store.String(), "--source", empty}
+		}, 1, []string{"mnt-prod: nothing is mounted there"}},
+		{"a tree that is half restored", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			for _, pattern := range []string{"[a-k]*", "[p-z]*"} {
+				gone, err := filepath.Glob(filepath.Join(w.prodTree, "packages", pattern))
+				must(t, err)
+				for _, dir := range gone {
+					must(t, os.RemoveAll(dir))
+				}
+			}
+			return w.copyArgs()
+		}, 1, []string{"read-only volume", "is not the tree of this snapshot, or not all of it: of "}},
+		{"a toplink that leads elsewhere", func(t *testing.T, w *world) []string {
+			w.pull(t, lastEvent, "f42")
+			must(t, os.MkdirAll(filepath.Join(w.topdir, "vol/staged/packages"), 0o755))
+			must(t, os.Symlink("..", filepath.Join(w.topdir, "vol/staged/toplink")))
+			return w.copyArgs()
+		}, 1, []string{"vol/staged/toplink", "does not lead to topdir"}},
 		{"no source", func(t *testing.T, w *world) []string {
 			w.pull(t, lastEvent, "f42")
 			return []string{"copy", "--topdir", w.topdir, "--store", w.store.String()}
@@ -358,6 +381,9 @@ func TestWrongUsage(t *testing.T) {
 		{[]string{"load", "--store", "/tmp"}, "--db"},
 		{[]string{"load", "--on-conflict", "shrug"}, "shrug"},
 		{[]string{"copy", "--store", "/tmp"}, "--topdir"},
+		{[]string{"copy", "--store", "/tmp", "--topdir", "/tmp", "--owner", "no-such-user"}, "no-such-user"},
+		{[]string{"copy", "--store", "/tmp", "--topdir", "/tmp", "--mode", "rw"}, "mode"},
+		{[]string{"copy", "--store", "/tmp", "--topdir", "/tmp", "--selinux", "a b"}, "SELinux context"},
 		{[]string{"copy", "--bwlimit", "fast"}, "fast"},
 		{[]string{"verify", "--store", "/tmp"}, "--hub"},
 		{[]string{"show", "--store", "/tmp"}, "id"},

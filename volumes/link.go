@@ -121,7 +121,7 @@ func (t *Topdir) EnsureCopyVolume(name string) error {
 	toplink := dir + "/toplink"
 	err := t.Symlink("../..", toplink)
 	if errors.Is(err, fs.ErrExist) {
-		if err = t.checkToplink(toplink); err == nil {
+		if err = t.CheckCopyVolume(name); err == nil {
 			err = t.at("chown", toplink, func(dir int, name string) error { return t.ownLink(dir, name, toplink) })
 		}
 	}
@@ -131,14 +131,19 @@ func (t *Topdir) EnsureCopyVolume(name string) error {
 	return nil
 }
 
-func (t *Topdir) checkToplink(rel string) error {
+// CheckCopyVolume reports a toplink on the copy volume that does not lead to topdir.
+func (t *Topdir) CheckCopyVolume(name string) error {
+	toplink := t.Join("vol/" + name + "/toplink")
+	if _, err := os.Lstat(toplink); err != nil {
+		return nil // it will be made, or what is in the way named
+	}
 	top, err := os.Stat(t.path)
 	if err != nil {
 		return err
 	}
-	is, err := os.Stat(t.Join(rel))
+	is, err := os.Stat(toplink)
 	if err != nil || !os.SameFile(is, top) {
-		return fmt.Errorf("%s: does not lead to topdir, which Koji needs to promote drafts: remove it, and it is made anew", t.Join(rel))
+		return fmt.Errorf("%s: does not lead to topdir, which Koji needs to promote drafts: remove it, and it is made anew", toplink)
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func unescape(s string) string {
 // ReadOnlyVolume is what was found of the read-only volume.
 type ReadOnlyVolume struct {
 	Mount
-	// Own: it is on a mount of its own, not just another directory of topdir's.
+	// Own: it is on a mount of its own, not just another directory where topdir or / is.
 	Own bool
 }
 
@@ -110,7 +110,7 @@ func CheckReadOnlyVolume(dir, topdir string) (ReadOnlyVolume, error) {
 	}
 	if top, err := filepath.EvalSymlinks(topdir); err == nil {
 		at, err := MountOf(top)
-		v.Own = err == nil && at.ID != v.ID
+		v.Own = err == nil && at.ID != v.ID && v.Point != "/"
 	}
 	info, err := os.Stat(filepath.Join(resolved, "packages"))
 	switch {
