@@ -119,6 +119,13 @@ func TestOwnerOfHardLinks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := onlyBash(t)
 			before := snapshot(t, s.prod)
+			a, err := s.engine(t, func(o *hardlink.Options) { o.Attributes = c.attributes }).Diff(t.Context(), s.plan(t))
+			must(t, err)
+			for _, f := range a.Builds[0].Files {
+				if f.Op != hardlink.OpSymlink && (f.Op == hardlink.OpLink) != c.links {
+					t.Errorf("%s: planned as %s", f.Path, f.Op)
+				}
+			}
 			r := s.mustCopy(t, func(o *hardlink.Options) { o.Attributes = c.attributes })
 			if made := r.Linked + r.Copied + r.Reflinked; made == 0 || (r.Linked == made) != c.links {
 				t.Errorf("report %+v", r)

@@ -100,7 +100,8 @@ func spread(n int) func(yield func(int) bool) {
 	}
 }
 
-// look looks for a file of a build on the read-only volume. size -1: any.
+// look looks for a file of a build on the read-only volume. size -1: any. It learns whether
+// production's files can be linked, so that a plan knows the space that copies need.
 func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
 	for _, dir := range dirSource(e.opts.ReadOnly).buildDirs(b) {
 		info, serr := os.Stat(filepath.Join(dir, path))
@@ -108,6 +109,9 @@ func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
 		case serr == nil && size >= 0 && info.Size() != size:
 			return fmt.Errorf("%s has %d bytes, the database says %d", filepath.Join(dir, path), info.Size(), size)
 		case serr == nil:
+			if info.Mode().IsRegular() && !e.top.FitsInfo(info) {
+				e.sameMount = false // links are possible, and not as they are to be
+			}
 			return nil
 		case err == nil:
 			err = serr

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -152,15 +153,18 @@ func (t *Topdir) Fits(f *os.File) (bool, error) {
 	if t.attr == (Attributes{}) {
 		return true, nil
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	info, err := f.Stat()
+	if err != nil || !t.FitsInfo(info) {
 		return false, err
 	}
-	o, mode := t.attr.Owner, uint32(t.attr.Mode)
-	if o != nil && *o != (Owner{int(st.Uid), int(st.Gid)}) || mode != 0 && mode != st.Mode&0o7777 {
-		return false, nil
-	}
 	return t.attr.Context == "" || t.Unlabelled() || label(int(f.Fd())) == t.attr.Context, nil
+}
+
+// FitsInfo is Fits but for the label.
+func (t *Topdir) FitsInfo(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	o, mode := t.attr.Owner, uint32(t.attr.Mode)
+	return ok && (o == nil || *o == (Owner{int(st.Uid), int(st.Gid)})) && (mode == 0 || mode == st.Mode&0o7777)
 }
 
 // label is a file's SELinux context, "" if it has none.
