@@ -90,21 +90,21 @@ func (a Actions) Bytes() (n int64) {
 	return n
 }
 
-func (b BuildAction) bytes() (n int64) {
-	for _, f := range b.Files {
-		n += max(f.Bytes, 0)
+// files is how many files Apply will make, symlinks not among them.
+func (a Actions) files() (n int64) {
+	for _, b := range a.Builds {
+		for _, f := range b.Files {
+			if f.Op != OpSymlink {
+				n++
+			}
+		}
 	}
 	return n
 }
 
-// space is how many bytes will be needed on the disk.
-func (a Actions) space() (n int64) {
-	for _, b := range a.Builds {
-		for _, f := range b.Files {
-			if f.Op != OpLink {
-				n += max(f.Bytes, 0)
-			}
-		}
+func (b BuildAction) bytes() (n int64) {
+	for _, f := range b.Files {
+		n += max(f.Bytes, 0)
 	}
 	return n
 }

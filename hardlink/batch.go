@@ -25,60 +25,80 @@ type making struct {
 	err     error // why it is left out
 }
 
-func (r *run) batch(ctx context.Context, builds []BuildAction, counter progress.Counter) error {
+// makeBatch makes all files of a batch under temporary names.
+func (r *run) makeBatch(ctx context.Context, builds []BuildAction, counter progress.FileCounter) ([]*making, error) {
 	ms := make([]*making, len(builds))
 	for i, b := range builds {
 		ms[i] = &making{BuildAction: b, staged: b.Build, temp: r.tempName()}
 		ms[i].staged.Volume = r.volume
 	}
-	err := r.makeAll(ctx, ms, counter)
-	if err != nil {
-		return err
-	}
-	var intent, done batch
+	return ms, r.makeAll(ctx, ms, counter)
+}
+
+// committer gives batches their names. One syncfs serves both a batch's content and
+// the names of the batch before.
+type committer struct {
+	*run
+	named   *batch // what has its names, which may not be on the disk yet
+	durable *batch // what has, and of which the ledger does not know
+}
+
+func (c *committer) commit(ms []*making) error {
+	lines, named := c.durable, &batch{}
+	c.durable = &batch{}
 	for _, m := range ms {
 		if m.err != nil {
-			r.broken = append(r.broken, m.err)
+			c.broken = append(c.broken, m.err)
 			if m.New {
-				if err := r.leave(m.Build, m.Behind); err != nil {
+				if err := c.leave(m.Build, m.Behind); err != nil {
 					return err
 				}
 			}
 			continue
 		}
-		intent.build(m.staged)
+		lines.build(m.staged)
 		for _, entry := range m.entries {
-			intent.entry(entry)
+			lines.entry(entry)
 		}
-		done.build(m.staged)
-		done.line("C")
+		named.build(m.staged)
+		named.line("C")
 	}
-	if err := r.ledger.append(&intent); err != nil {
+	if err := c.ledger.append(lines); err != nil {
 		return err
 	}
-	if err := r.top.Sync(); err != nil {
+	if err := c.top.Sync(); err != nil {
 		return err
 	}
+	c.durable, c.named = c.named, named
 	for _, m := range ms {
 		if m.err != nil {
-			if err := r.top.RemoveAll(m.temp); err != nil {
+			if err := c.top.RemoveAll(m.temp); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := r.publish(m); err != nil {
+		if err := c.publish(m); err != nil {
 			return err
 		}
 	}
-	if err := r.top.Sync(); err != nil { // the names
-		return err
-	}
-	return r.ledger.append(&done)
+	return nil
 }
 
-// makeAll makes all files of a batch under temporary names. What concerns one build
-// is in its err; what is returned concerns all.
-func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.Counter) error {
+// end makes the last names durable.
+func (c *committer) end() error {
+	if c.named.number == 0 {
+		return c.ledger.append(c.durable)
+	}
+	if err := c.top.Sync(); err != nil {
+		return err
+	}
+	c.durable.add(c.named)
+	return c.ledger.append(c.durable)
+}
+
+// makeAll makes them. What concerns one build is in its err; what is returned
+// concerns all.
+func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.FileCounter) error {
 	err := r.parallel(ctx, len(ms), func(_ context.Context, i int) error { return r.prepare(ms[i]) })
 	if err != nil {
 		return err
@@ -141,7 +161,7 @@ func (r *run) prepare(m *making) error {
 	return nil
 }
 
-func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter progress.Counter) error {
+func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter progress.FileCounter) error {
 	m.mu.Lock()
 	skip := m.err != nil
 	m.mu.Unlock()
@@ -157,7 +177,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 		f.Op, f.Bytes = how, entry.Size
 		m.entries = append(m.entries, entry)
 		m.made = append(m.made, f)
-		counter.Add(entry.Size)
+		counter.AddFile(entry.Size)
 		return nil
 	case errors.As(err, &missing) && f.File.Optional:
 		m.absent++

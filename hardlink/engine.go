@@ -38,7 +38,7 @@ type Options struct {
 	Verify  Level // default VerifySize
 	BwLimit int64 // bytes a second read from sources; 0: no limit
 	// BatchFiles is how many files are made before they are synced and get their
-	// names: what a kill loses is at most that, or 4 GiB. Default 8000.
+	// names: what a kill loses is at most three times that, or 3 GiB. Default 4000.
 	BatchFiles int
 	Client     *http.Client // for URLs; nil: a default one
 	Log        *slog.Logger
@@ -64,7 +64,7 @@ func New(opts Options) (*Engine, error) {
 		opts.Jobs = max(4, runtime.GOMAXPROCS(0))
 	}
 	if opts.BatchFiles <= 0 {
-		opts.BatchFiles = 8000
+		opts.BatchFiles = 4000
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

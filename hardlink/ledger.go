@@ -288,6 +288,12 @@ func (b *batch) line(fields ...string) {
 	b.number++
 }
 
+// add appends the lines of another.
+func (b *batch) add(more *batch) {
+	b.text.WriteString(more.text.String())
+	b.number += more.number
+}
+
 func (b *batch) build(v volumes.Build) { b.line("B", v.Volume, v.Name, v.Version, v.Release) }
 
 func (b *batch) entry(e LedgerEntry) {
