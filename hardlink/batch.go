@@ -70,18 +70,12 @@ func (c *committer) commit(ms []*making) error {
 		return err
 	}
 	c.durable, c.named = c.named, named
-	for _, m := range ms {
-		if m.err != nil {
-			if err := c.top.RemoveAll(m.temp); err != nil {
-				return err
-			}
-			continue
+	return c.parallel(context.Background(), len(ms), func(_ context.Context, i int) error {
+		if ms[i].err != nil {
+			return c.top.RemoveAll(ms[i].temp)
 		}
-		if err := c.publish(m); err != nil {
-			return err
-		}
-	}
-	return nil
+		return c.publish(ms[i])
+	})
 }
 
 // end makes the last names durable.
@@ -206,7 +200,6 @@ func ofBuild(err error) bool {
 
 // publish gives a verified build, or its new files, their names.
 func (r *run) publish(m *making) error {
-	r.report.Absent += m.absent
 	if m.New {
 		if err := r.top.Mkdir(path.Dir(m.Dir)); err != nil {
 			return err
@@ -217,6 +210,9 @@ func (r *run) publish(m *making) error {
 	} else if err := r.publishFiles(m); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Absent += m.absent
 	r.report.Builds++
 	for _, f := range m.made {
 		r.report.count(f.Op, max(f.Bytes, 0))
