@@ -24,7 +24,15 @@
 // Files are made below vol/VOLUME/.kojisnap-tmp, on the file system of their final
 // place. A batch of builds is made and verified; the ledger takes note of what is
 // going to be there; one syncfs; then each build's directory is renamed to its final
-// name at once, or, where the build is there already, each file. After a kill at any
+// name at once, or, where the build is there already, each file. Meanwhile the next
+// batch is made: its syncfs also makes the names of this one durable, and only then does
+// the ledger call its builds complete. After a kill at any
 // moment a file under its final name is complete and verified, and the next run
 // removes what was left in .kojisnap-tmp.
+//
+// # Room
+//
+// Before anything is written, and again before each batch, there must be room for it
+// beside a hundredth of the file system, at most 1 GiB, which stays for staging's hub,
+// and as many inodes. Where reflinks may save the bytes only the rest is asked for.
 package hardlink

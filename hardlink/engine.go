@@ -38,7 +38,8 @@ type Options struct {
 	Verify  Level // default VerifySize
 	BwLimit int64 // bytes a second read from sources; 0: no limit
 	// BatchFiles is how many files are made before they are synced and get their
-	// names: what a kill loses is at most three times that, or 3 GiB. Default 4000.
+	// names: a batch also ends with 256 MiB, and what a kill loses is at most
+	// three of them. Default 4000.
 	BatchFiles int
 	Client     *http.Client // for URLs; nil: a default one
 	Log        *slog.Logger

@@ -377,10 +377,10 @@ func loopMount(b *testing.B, kind string) string {
 		"btrfs": {"mkfs.btrfs", "-q"},
 	}[kind]
 	if os.Geteuid() != 0 {
-		b.Skip("needs root: mount(8)")
+		b.Skip("needs: root, to mount")
 	}
 	if _, err := exec.LookPath(mkfs[0]); err != nil {
-		b.Skipf("needs %s: %v", mkfs[0], err)
+		b.Skipf("needs: %v", err)
 	}
 	image, target := filepath.Join(b.TempDir(), "image"), filepath.Join(b.TempDir(), "disk")
 	f, err := os.Create(image)
@@ -398,7 +398,7 @@ func loopMount(b *testing.B, kind string) string {
 		b.Helper()
 		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 		if err != nil {
-			b.Skipf("%q: %v: %s", args, err, out)
+			b.Skipf("needs: %q: %v: %s", args, err, out)
 		}
 		return strings.TrimSpace(string(out))
 	}
