@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"time"
 
 	"kojisnap/volumes"
 )
@@ -34,6 +35,33 @@ type Actions struct {
 	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
 	Present     int             `json:"present"`            // files that are there already
 	Absent      int             `json:"absent"`             // optional files that production does not have
+	Adopted     int             `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
+	Rebuilt     string          `json:"rebuilt,omitempty"`  // why the ledger is made anew
+	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
+	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
+
+	instead *Ledger // the ledger from now on, if it is made anew
+	notes   batch   // what the ledger learns of what is there already
+}
+
+// GraceBuild is a build that no plan has wanted since a time, and that may go later.
+type GraceBuild struct {
+	Build volumes.Build `json:"build"` // on the copy volume
+	Dir   string        `json:"dir"`
+	Since time.Time     `json:"since"`
+	Until time.Time     `json:"until"`
+}
+
+// add adds what was found of a build.
+func (a *Actions) add(r *Actions) {
+	a.Builds = append(a.Builds, r.Builds...)
+	a.Kept = append(a.Kept, r.Kept...)
+	a.Missing = append(a.Missing, r.Missing...)
+	a.LeftOut = append(a.LeftOut, r.LeftOut...)
+	a.Present += r.Present
+	a.Absent += r.Absent
+	a.Adopted += r.Adopted
+	a.notes.text = append(a.notes.text, r.notes.text...)
 }
 
 // LinkAction makes or switches a symlink.
@@ -50,6 +78,8 @@ type BuildAction struct {
 	Dir    string        `json:"dir"`    // relative to topdir
 	New    bool          `json:"new"`    // the directory is renamed into place at once
 	Files  []FileAction  `json:"files,omitempty"`
+
+	entries []LedgerEntry // that the ledger is to have beside those of Files
 }
 
 // FileAction makes a file of a build. Op is what is expected: a hard link that
@@ -77,9 +107,9 @@ type Kept struct {
 	Why  string `json:"why"`
 }
 
-// Pending tells whether Apply would change anything.
+// Pending tells whether Apply would change anything but what the ledger knows.
 func (a Actions) Pending() bool {
-	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0
+	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0 || a.instead != nil
 }
 
 // Bytes is how many bytes Apply will read to make files, as far as is known.
@@ -146,6 +176,12 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, r := range a.Remove {
 		line("remove %s %d files %d bytes", r.Dir, r.Files, r.Bytes)
+	}
+	for _, b := range a.Leaving {
+		line("unwanted %s", b.NVR())
+	}
+	for _, g := range a.Grace {
+		line("keep %s until %s", g.Dir, g.Until.UTC().Format(time.RFC3339))
 	}
 	for _, k := range a.Kept {
 		line("keep %s: %s", k.Path, k.Why)

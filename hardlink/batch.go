@@ -47,7 +47,7 @@ func (r *run) batch(ctx context.Context, builds []BuildAction, counter progress.
 			continue
 		}
 		intent.build(m.staged)
-		for _, entry := range m.entries {
+		for _, entry := range append(m.BuildAction.entries, m.entries...) {
 			intent.entry(entry)
 		}
 		done.build(m.staged)
@@ -161,6 +161,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 		return nil
 	case errors.As(err, &missing) && f.File.Optional:
 		m.absent++
+		m.entries = append(m.entries, LedgerEntry{Path: f.Path, Digest: f.File.Digest, Absent: true})
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()

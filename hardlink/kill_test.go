@@ -208,7 +208,7 @@ func TestCrashAnywhere(t *testing.T) {
 				}
 				return e.Diff(t.Context(), plan)
 			}
-			e := s.engine(t)
+			e := s.engine(t, func(o *hardlink.Options) { o.Rows = noRows })
 			a, err := diff(e)
 			if err != nil {
 				t.Fatal(err)
@@ -223,7 +223,7 @@ func TestCrashAnywhere(t *testing.T) {
 			if scenario == "copy" {
 				s.wholeOrTemp(t)
 			}
-			e = s.engine(t)
+			e = s.engine(t, func(o *hardlink.Options) { o.Rows = noRows })
 			if a, err = diff(e); err == nil {
 				_, err = e.Apply(t.Context(), a)
 			}

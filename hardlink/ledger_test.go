@@ -76,7 +76,7 @@ func TestLedger(t *testing.T) {
 	}{
 		"one bit":      {flip(len(text) / 2), "ledger is damaged"},
 		"not a ledger": {func([]byte) []byte { return []byte("hello\nworld\n") }, `ledger is damaged: begins with "hello"`},
-		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t2\nZ\n") }, `ledger has format "2"`},
+		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t3\nZ\n") }, `ledger has format "3"`},
 		"lines gone":   {func(b []byte) []byte { return append(b[:200:200], b[400:]...) }, "ledger is damaged"},
 	} {
 		bad := c.change(bytes.Clone(text))
@@ -142,7 +142,8 @@ func TestNoLedgerIsAnEmptyOne(t *testing.T) {
 func TestLedgerWithHostileNames(t *testing.T) {
 	for _, line := range []string{
 		"B\tstaged\t..\t1\t1", "B\t../..\tx\t1\t1", "B\tstaged\tx\t1\t1\nF\t../../x\t1\t1\tmd5:00",
-		"B\tstaged\tx\t1\t1\nS\t/etc/passwd\tx", "K\t../x\ty", "F\ta\t1\t1\tx", "Q", "B\ta",
+		"B\tstaged\tx\t1\t1\nS\t/etc/passwd\tx", "K\t../x\ty", "B\tstaged\tx\t1\t1\nN\t..\tmd5:00",
+		"K\tx\ty\nL\t2", "L\t1", "L\t-1", "L\tx", "B\tstaged\tx\t1\t1\nU\tsoon", "U\t1", "W", "F\ta\t1\t1\tx", "Q", "B\ta",
 	} {
 		_, err := hardlink.ParseLedger(strings.NewReader(hardlink.LedgerText(line)))
 		if !errors.Is(err, hardlink.ErrLedgerDamaged) {

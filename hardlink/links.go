@@ -21,6 +21,8 @@ func (r *run) links(ctx context.Context, links []LinkAction) error {
 	if err := r.ledger.append(&intent); err != nil {
 		return err
 	}
+	var done batch
+	done.placed(len(links))
 	for _, l := range links {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -37,9 +39,13 @@ func (r *run) links(ctx context.Context, links []LinkAction) error {
 			r.report.Links++
 		case volumes.Keep:
 			r.report.Kept = append(r.report.Kept, Kept{l.Path, "made by another meanwhile"})
+			done.line("k", l.Path)
 		}
 	}
-	return r.top.Sync()
+	if err := r.top.Sync(); err != nil {
+		return err
+	}
+	return r.ledger.append(&done)
 }
 
 // leave notes that a build stays where it is: on the read-only volume.

@@ -34,6 +34,19 @@ type File struct {
 	SigDigest string `json:"sig_digest,omitempty"`
 	// Optional: no compose opens it, so that it may be missing at the source.
 	Optional bool `json:"optional,omitempty"`
+	// Deep: a content generator may have put the archive into a subdirectory, which no
+	// database names. Path is where it is if not; several may have the same.
+	Deep bool `json:"deep,omitempty"`
+}
+
+// Sits tells whether a file at path can be this one: it is there, or, if it is Deep,
+// in a subdirectory of there.
+func (f *File) Sits(path string) bool {
+	if path == f.Path || !f.Deep {
+		return path == f.Path
+	}
+	slash := strings.LastIndexByte(f.Path, '/') + 1
+	return strings.HasPrefix(path, f.Path[:slash]) && strings.HasSuffix(path, f.Path[slash-1:])
 }
 
 // StagedBuild is a build of which a compose needs files.
@@ -257,30 +270,23 @@ func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 		if err != nil {
 			return s, fmt.Errorf("archive %q: %w", a.Path, err)
 		}
-		// A content generator's subdirectory is not in the database: the file may sit
-		// deeper, where only a listing finds it.
-		optional := strings.HasPrefix(a.Path, "files/")
-		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: optional})
+		// A content generator's subdirectory (koji's import_archive_internal: of other types
+		// than maven, win and image) is not in the database.
+		deep := strings.HasPrefix(a.Path, "files/")
+		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: deep, Deep: deep})
 	}
-	slices.SortFunc(s.Files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
-	return s, w.unique(&s)
+	slices.SortFunc(s.Files, func(a, b File) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Digest, b.Digest)) })
+	return s, unique(&s)
 }
 
 // unique drops a file that is named twice alike. Two archives of one name in
-// different subdirectories look like one path with two digests: which is which no
-// database tells, so neither is planned; the build has them as symlinks.
-func (w wanted) unique(s *StagedBuild) error {
+// different subdirectories look like one path with two digests.
+func unique(s *StagedBuild) error {
 	s.Files = slices.Compact(s.Files)
 	for i := 1; i < len(s.Files); i++ {
-		path := s.Files[i].Path
-		if path != s.Files[i-1].Path {
-			continue
+		if f := &s.Files[i]; f.Path == s.Files[i-1].Path && !f.Deep {
+			return fmt.Errorf("file %q: in the plan twice with different digests", f.Path)
 		}
-		if !s.Files[i].Optional || s.Files[i].Kind != KindArchive {
-			return fmt.Errorf("file %q: in the plan twice with different digests", path)
-		}
-		s.Files = slices.DeleteFunc(s.Files, func(f File) bool { return f.Path == path })
-		i--
 	}
 	return nil
 }
