@@ -3,8 +3,11 @@ package volumes
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // CopyVolume is the default name of the writable volume that copied builds are on.
@@ -167,15 +170,14 @@ func NewPlan(in Input, want Want) (Plan, error) {
 		}
 		return nil
 	}
+	var err error
+	if plan.Staged, err = w.builds(in.Builds); err != nil {
+		return Plan{}, err
+	}
 	for _, b := range in.Builds {
 		if err := add(b.Build); err != nil {
 			return Plan{}, err
 		}
-		staged, err := w.build(b)
-		if err != nil {
-			return Plan{}, fmt.Errorf("build %q: %w", b.NVR(), err)
-		}
-		plan.Staged = append(plan.Staged, staged)
 		linked := b.Build
 		linked.Volume = w.CopyVolume
 		plan.Linked = append(plan.Linked, linked)
@@ -243,17 +245,49 @@ func newWanted(want Want) wanted {
 	return w
 }
 
+// builds plans all of them, on all processors.
+func (w wanted) builds(builds []BuildFiles) ([]StagedBuild, error) {
+	staged, errs := make([]StagedBuild, len(builds)), make([]error, len(builds))
+	var wg sync.WaitGroup
+	const chunk = 256
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(builds)/chunk+1) {
+		wg.Go(func() {
+			for {
+				from := int(next.Add(chunk)) - chunk
+				if from >= len(builds) {
+					return
+				}
+				for i := from; i < min(from+chunk, len(builds)); i++ {
+					staged[i], errs[i] = w.build(builds[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("build %q: %w", builds[i].NVR(), err)
+		}
+	}
+	return staged, nil
+}
+
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume)}
+	most := len(b.Archives)
+	for i := range b.RPMs {
+		most += 1 + 2*len(b.RPMs[i].Sigs)
+	}
+	s.Files = make([]File, 0, most)
+	var err error
 	for _, r := range b.RPMs {
 		if r.MetadataOnly || w.arches != nil && !w.arches[r.Arch] {
 			continue
 		}
-		files, err := w.rpm(r)
-		if err != nil {
+		if s.Files, err = w.rpm(s.Files, r); err != nil {
 			return s, err
 		}
-		s.Files = append(s.Files, files...)
 	}
 	for _, a := range b.Archives {
 		if a.MetadataOnly || w.btypes != nil && !w.btypes[a.BType] {
@@ -275,7 +309,12 @@ func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 		deep := strings.HasPrefix(a.Path, "files/")
 		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: deep, Deep: deep})
 	}
-	slices.SortFunc(s.Files, func(a, b File) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Digest, b.Digest)) })
+	slices.SortFunc(s.Files, func(a, b File) int {
+		if c := strings.Compare(a.Path, b.Path); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Digest, b.Digest)
+	})
 	return s, unique(&s)
 }
 
@@ -291,7 +330,8 @@ func unique(s *StagedBuild) error {
 	return nil
 }
 
-func (w wanted) rpm(r RPMFile) ([]File, error) {
+// rpm adds the files of an rpm.
+func (w wanted) rpm(files []File, r RPMFile) ([]File, error) {
 	path, err := r.Path()
 	if err != nil {
 		return nil, err
@@ -300,11 +340,10 @@ func (w wanted) rpm(r RPMFile) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rpm %q: payloadhash: %w", r.File(), err)
 	}
-	var files []File
 	signed := false
 	for _, s := range r.Sigs {
 		key := strings.ToLower(s.Key)
-		sigPath, err := r.SigPath(key)
+		sigPath, err := sigPath(path, key)
 		if err != nil {
 			return nil, err
 		}
@@ -317,7 +356,7 @@ func (w wanted) rpm(r RPMFile) ([]File, error) {
 			continue
 		}
 		signed = true
-		signedPath, err := r.SignedPath(key)
+		signedPath, err := signedPath(path, key)
 		if err != nil {
 			return nil, err
 		}
@@ -332,9 +371,20 @@ func (w wanted) rpm(r RPMFile) ([]File, error) {
 
 // digest checks that hex is a digest of the algorithm.
 func digest(algorithm, hex string) (string, error) {
-	size := map[string]int{"sigmd5": 32, "md5": 32, "sha1": 40, "sha256": 64}[algorithm]
+	size := 32
+	switch algorithm {
+	case "sha1":
+		size = 40
+	case "sha256":
+		size = 64
+	}
 	hex = strings.ToLower(hex)
-	if len(hex) != size || strings.Trim(hex, "0123456789abcdef") != "" {
+	ok := len(hex) == size
+	for i := range len(hex) {
+		c := hex[i]
+		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
+	}
+	if !ok {
 		return "", fmt.Errorf("%q is not a digest of %d hex digits", hex, size)
 	}
 	return algorithm + ":" + hex, nil
