@@ -26,9 +26,12 @@ import (
 // what the plan wants, is taken into it again: so an audit makes a ledger anew that is
 // damaged or lost.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	ledger, a, err := e.readLedger(plan)
+	ledger, a, err := e.readLedger(ctx, plan)
 	if err != nil {
 		return Actions{}, err
+	}
+	if a.Rebuilt != "" {
+		e.opts.Log.WarnContext(ctx, "the ledger is made anew", "topdir", e.top.Path(), "why", a.Rebuilt)
 	}
 	d := &differ{Engine: e, plan: plan, ledger: ledger, audit: e.opts.Audit || e.opts.Verify == VerifyDigest || a.instead != nil}
 	if !d.audit {
@@ -83,29 +86,36 @@ type differ struct {
 }
 
 // readLedger reads the ledger. In place of one that is lost, or damaged and to be
-// audited, is the saved one, or none.
-func (e *Engine) readLedger(plan volumes.Plan) (*Ledger, Actions, error) {
+// audited, is the saved one.
+func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Actions, error) {
 	a := Actions{CopyVolume: plan.CopyVolume}
-	saved := e.opts.Saved
-	_, err := e.top.Lstat(ledgerFile)
-	lost := errors.Is(err, fs.ErrNotExist) && saved != nil && len(saved.Builds)+len(saved.Links) > 0
-	if !lost {
-		l, err := ReadLedger(e.top.Path())
-		if err == nil || !errors.Is(err, ErrLedgerDamaged) {
-			return l, a, err
+	saved := func() (*Ledger, error) {
+		if e.opts.Saved == nil {
+			return nil, nil
 		}
-		if !e.opts.Audit {
-			return nil, a, fmt.Errorf("%w; an audit (copy --audit) makes it anew", err)
+		return e.opts.Saved(ctx)
+	}
+	if _, err := e.top.Lstat(ledgerFile); errors.Is(err, fs.ErrNotExist) {
+		l, err := saved()
+		if err != nil || l == nil || len(l.Builds)+len(l.Links) == 0 {
+			return newLedger(), a, err
 		}
-		a.Rebuilt = err.Error()
-	} else {
-		a.Rebuilt = "it is not there"
+		a.instead, a.Rebuilt = l, "there is none"
+		return l, a, nil
 	}
-	if saved == nil {
-		saved = newLedger()
+	l, err := ReadLedger(e.top.Path())
+	if err == nil || !errors.Is(err, ErrLedgerDamaged) {
+		return l, a, err
 	}
-	a.instead = saved
-	return saved, a, nil
+	if !e.opts.Audit {
+		return nil, a, fmt.Errorf("%w; an audit (copy --audit) makes it anew", err)
+	}
+	a.Rebuilt = err.Error()
+	if l, err = saved(); err == nil && l == nil {
+		l = newLedger()
+	}
+	a.instead = l
+	return l, a, err
 }
 
 // vanished names a directory of a package that the ledger has something in, and that

@@ -40,8 +40,9 @@ type Options struct {
 	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
 	// looks at all, too.
 	Audit bool
-	// Saved is a copy of the ledger from elsewhere, for a topdir that has lost its own.
-	Saved *Ledger `json:"-"`
+	// Saved reads a copy of the ledger from elsewhere, nil if there is none, for a topdir
+	// that has lost its own, or of which it is damaged and audited.
+	Saved func(ctx context.Context) (*Ledger, error) `json:"-"`
 	// Leave makes Diff note the builds that the ledger has and the plan has not: the database
 	// is to move them off the copy volume, and after KeepFor DiffRemove removes them.
 	Leave   bool

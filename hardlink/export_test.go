@@ -52,3 +52,14 @@ func (w *LedgerWriter) Text(links int) []byte {
 	w.Seal()
 	return []byte(w.text)
 }
+
+// Format1 is a ledger as it was written before format 2.
+func Format1(text string) string {
+	var b batch
+	for line := range strings.Lines(text) {
+		if !strings.Contains("kL=NUW", line[:1]) {
+			b.text = append(b.text, line...)
+		}
+	}
+	return ledgerMagic + "\t1\n" + b.String()
+}

@@ -98,6 +98,19 @@ func ReadLedger(topdir string) (*Ledger, error) {
 	return l, nil
 }
 
+// LedgerState tells one state of a topdir's ledger from another, without reading it;
+// "" if there is none.
+func LedgerState(topdir string) (string, error) {
+	info, err := os.Lstat(filepath.Join(topdir, ledgerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("ledger: %w", err)
+	}
+	return fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano()), nil
+}
+
 // readText reads a file, in memory once.
 func readText(path string) (string, error) {
 	f, err := os.Open(path)
