@@ -40,6 +40,7 @@ type Actions struct {
 	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
 	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
+	known   *Ledger // that Diff compared with
 	instead *Ledger // the ledger from now on, if it is made anew
 	notes   batch   // what the ledger learns of what is there already
 }
@@ -75,6 +76,7 @@ type LinkAction struct {
 type BuildAction struct {
 	Build  volumes.Build `json:"build"`  // with production's volume
 	Behind string        `json:"behind"` // the staging volume that leads to production's files of it
+	Source string        `json:"source"` // production's directory of it, relative to production's topdir
 	Dir    string        `json:"dir"`    // relative to topdir
 	New    bool          `json:"new"`    // the directory is renamed into place at once
 	Files  []FileAction  `json:"files,omitempty"`
@@ -90,7 +92,7 @@ type FileAction struct {
 	Bytes   int64         `json:"bytes,omitempty"` // -1: not known
 	Target  string        `json:"target,omitempty"`
 	Replace bool          `json:"replace,omitempty"` // ours is there, and damaged or a symlink
-	File    *volumes.File `json:"-"`
+	File    *volumes.File `json:"file,omitempty"`    // what is planned, with size and digest; of a symlink nothing
 }
 
 // RemoveAction removes a build that is not wanted any longer from the copy volume.

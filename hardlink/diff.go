@@ -30,6 +30,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err != nil {
 		return Actions{}, err
 	}
+	a.known = ledger
 	if a.Rebuilt != "" {
 		e.opts.Log.WarnContext(ctx, "the ledger is made anew", "topdir", e.top.Path(), "why", a.Rebuilt)
 	}

@@ -86,8 +86,11 @@ func (b *LedgerBuild) deep(f *volumes.File) *LedgerEntry {
 
 // onDisk compares one build with what is on the disk. An action's directory is New
 // where there is none.
-func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *LedgerBuild) error {
+func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *LedgerBuild) (err error) {
 	action := BuildAction{Build: s.Build, Behind: s.Behind, Dir: dir, New: true}
+	if action.Source, err = s.Build.Dir(); err != nil {
+		return err
+	}
 	leaveOut := func() {
 		b := s.Build
 		b.Volume = s.Behind

@@ -50,9 +50,21 @@ type CopyOptions struct {
 
 // CopyResult is what a copy did, or with DryRun would do.
 type CopyResult struct {
-	Snapshot string           `json:"snapshot"`
-	Actions  hardlink.Actions `json:"actions"`
-	Report   hardlink.Report  `json:"report"`
+	Snapshot string            `json:"snapshot"`
+	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files, of a DryRun that is no Remove
+	Actions  hardlink.Actions  `json:"actions"`
+	Report   hardlink.Report   `json:"report"`
+}
+
+// WriteTo prints what a DryRun found: counts for each tag and arch, then a line for each action.
+func (r *CopyResult) WriteTo(w io.Writer) (n int64, err error) {
+	if r.Summary != nil {
+		if n, err = r.Summary.WriteTo(w); err != nil {
+			return n, err
+		}
+	}
+	m, err := r.Actions.WriteTo(w)
+	return n + m, err
 }
 
 // Copy makes the files that composes of a snapshot's tags need exist below a topdir: links of
@@ -86,8 +98,15 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 		diff = engine.DiffRemove
 	}
 	r := &CopyResult{Snapshot: snap.ID}
-	if r.Actions, err = diff(ctx, plan); err != nil || o.DryRun {
+	if r.Actions, err = diff(ctx, plan); err != nil {
 		return r, err
+	}
+	if o.DryRun {
+		if !o.Remove {
+			summary := r.Actions.Summary(plan)
+			r.Summary = &summary
+		}
+		return r, nil
 	}
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {

@@ -3,6 +3,7 @@ package volumes
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -42,14 +43,22 @@ type File struct {
 	Deep bool `json:"deep,omitempty"`
 }
 
-// Sits tells whether a file at path can be this one: it is there, or, if it is Deep,
+// Arch is the arch of an rpm's file, "" for an archive.
+func (f *File) Arch() string {
+	if f.Kind == KindArchive {
+		return ""
+	}
+	return path.Base(path.Dir(f.Path))
+}
+
+// Sits tells whether a file there can be this one: it is there, or, if it is Deep,
 // in a subdirectory of there.
-func (f *File) Sits(path string) bool {
-	if path == f.Path || !f.Deep {
-		return path == f.Path
+func (f *File) Sits(at string) bool {
+	if at == f.Path || !f.Deep {
+		return at == f.Path
 	}
 	slash := strings.LastIndexByte(f.Path, '/') + 1
-	return strings.HasPrefix(path, f.Path[:slash]) && strings.HasSuffix(path, f.Path[slash-1:])
+	return strings.HasPrefix(at, f.Path[:slash]) && strings.HasSuffix(at, f.Path[slash-1:])
 }
 
 // StagedBuild is a build of which a compose needs files.
@@ -57,6 +66,8 @@ type StagedBuild struct {
 	Build  Build  `json:"build"`  // with production's volume
 	Behind string `json:"behind"` // the staging volume that leads to production's files of it
 	Files  []File `json:"files"`  // by path
+	// Tags are the wanted tags that have it.
+	Tags []string `json:"tags,omitempty"`
 }
 
 // Plan is what must be below topdir. It is plain data: sorted, so that two plans
@@ -90,6 +101,7 @@ type BuildFiles struct {
 	Build
 	RPMs     []RPMFile
 	Archives []ArchiveFile
+	Tags     []string // that are wanted and have it
 }
 
 // RPMFile is a row of rpminfo, with its rows of rpmsigs.
@@ -274,7 +286,7 @@ func (w wanted) builds(builds []BuildFiles) ([]StagedBuild, error) {
 }
 
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
-	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume)}
+	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume), Tags: b.Tags}
 	most := len(b.Archives)
 	for i := range b.RPMs {
 		most += 1 + 2*len(b.RPMs[i].Sigs)

@@ -25,7 +25,12 @@ a package's directory is missing. --audit looks at every file, makes again what 
 reports what is not as it was left; --verify digest reads them all, too. An audit also makes a
 damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,
 others stay and are reported. A ledger that is lost is had from the store. Copies of builds
-that are not needed any longer stay; sync removes them after --keep-days.`,
+that are not needed any longer stay; sync removes them after --keep-days.
+
+--dry-run prints for each tag and arch how many files and bytes are planned, are there, and
+would be made in which way, then a line for each thing that would be done. With --json it prints
+the same as "summary" and "actions": of each build the directory at the source and below topdir,
+of each file the path in it, how it would be made, and its size and digest.`,
 	examples: `
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
@@ -113,7 +118,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	var show func(io.Writer)
 	if a.dryRun {
-		show = func(w io.Writer) { _, err = r.Actions.WriteTo(w) }
+		show = func(w io.Writer) { _, err = r.WriteTo(w) }
 	}
 	if jsonErr := a.result(r, show); err == nil {
 		err = jsonErr

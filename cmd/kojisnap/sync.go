@@ -147,7 +147,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 			return
 		}
 		fmt.Fprintln(w, "# copy of snapshot", snap.ID)
-		if _, e := r.Copy.Actions.WriteTo(w); e != nil {
+		if _, e := r.Copy.WriteTo(w); e != nil {
 			err = e
 		}
 		fmt.Fprintln(w, "# load of snapshot", snap.ID)
