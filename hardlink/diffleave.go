@@ -30,22 +30,48 @@ func (d *differ) leaving(a *Actions) error {
 	if err != nil {
 		return err
 	}
-	d.redirect(a, d.plan, d.ledger, links)
-	return nil
+	return d.redirect(a, d.plan, d.ledger, links, nil)
 }
 
-// redirect leads our symlinks on DEFAULT of builds that the plan does not have from the
-// copy volume to production's, where production's own symlinks lead on. Without a read-only
-// volume there is nothing to lead to.
-func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned map[string]bool) {
+// redirect leads our symlinks on DEFAULT of builds that the plan does not have to where
+// the database has the build or, where that is not known, from the copy volume to
+// production's, where production's own symlinks lead on. Without a read-only volume there
+// is nothing to lead to.
+func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned map[string]bool, rows map[string]string) error {
 	if e.opts.ReadOnly == "" {
-		return
+		return nil
 	}
 	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
-		if !planned[link] && leadsInto(ledger, link, plan.CopyVolume) {
-			a.Links = append(a.Links, LinkAction{volumes.Link{Path: link, Target: "../../../vol/" + plan.Prod + "/" + link}, true})
+		b, ok := linkBuild(link)
+		if !ok || planned[link] {
+			continue
+		}
+		switch b.Volume = rows[b.NVR()]; b.Volume {
+		case plan.CopyVolume:
+			continue
+		case "", volumes.DefaultVolume:
+			if !leadsInto(ledger, link, plan.CopyVolume) {
+				continue
+			}
+			b.Volume = plan.Prod
+		}
+		_, target, err := b.Link()
+		if err != nil {
+			return err
+		}
+		if said := ledger.Links[link]; said[len(said)-1] == target {
+			continue
+		}
+		l := volumes.Link{Path: link, Target: target}
+		o, _, err := e.top.Check(l, ledger.ours(link))
+		if err != nil {
+			return err
+		}
+		if o == volumes.Switch {
+			a.Links = append(a.Links, LinkAction{l, true})
 		}
 	}
+	return nil
 }
 
 // leadsInto tells whether the last that a symlink on DEFAULT was made to say leads into

@@ -47,6 +47,10 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			continue
 		}
 		fa := FileAction{Op: OpSymlink, Path: p, Target: into(behind, s.Build, p)}
+		if len(fa.Target) >= unix.PathMax {
+			a.Kept = append(a.Kept, Kept{action.Dir + "/" + p, "no symlink to it: it would say more than a path can have"})
+			continue
+		}
 		if !action.New {
 			if _, err := d.top.Lstat(action.Dir + "/" + p); err == nil {
 				continue // there: ours, or what staging made of it

@@ -74,20 +74,19 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 		}
 		a.Remove = append(a.Remove, r)
 	}
-	e.diffLinksRemove(&a, plan, ledger, planned, rows)
-	return a, nil
+	return a, e.diffLinksRemove(&a, plan, ledger, planned, rows)
 }
 
 // diffLinksRemove finds symlinks on DEFAULT that nothing needs. The volumes that links of
 // staging's own builds may lead through stay.
-func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, planned map[string]bool, rows map[string]string) {
+func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, planned map[string]bool, rows map[string]string) error {
 	going := map[string]bool{}
 	for _, r := range a.Remove {
 		if link, err := r.Build.Rel(); err == nil {
 			going[link] = true
 		}
 	}
-	stay := maps.Clone(planned)
+	settled := maps.Clone(planned)
 	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
 		b, ok := linkBuild(link)
 		if planned[link] || !ok {
@@ -98,10 +97,10 @@ func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, 
 		if e.opts.Rows != nil && !named || dangling {
 			said := ledger.Links[link]
 			a.RemoveLinks = append(a.RemoveLinks, volumes.Link{Path: link, Target: said[len(said)-1]})
-			stay[link] = true
+			settled[link] = true
 		}
 	}
-	e.redirect(a, plan, ledger, stay)
+	return e.redirect(a, plan, ledger, settled, rows)
 }
 
 // rows asks for the builds that may go and those of symlinks that may.
