@@ -99,6 +99,10 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	st, err := d.top.Lstat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if known != nil { // also if it cannot be made again
+			a.notes.build(known.Build)
+			a.notes.line("X")
+		}
 		known = nil
 	case err != nil:
 		return err

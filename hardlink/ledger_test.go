@@ -151,3 +151,33 @@ func TestLedgerWithHostileNames(t *testing.T) {
 		}
 	}
 }
+
+// What is accepted reads the same in its shortest form.
+func FuzzLedger(f *testing.F) {
+	for _, lines := range []string{
+		"B\tstaged\tx\t1\t1\nF\ta\t1\t2\tmd5:00\nS\tb\tc\nN\td\tmd5:01\nC\nU\t7",
+		"B\tstaged\tx\t1\t1\nF\tb\t1\t2\tmd5:00\nF\ta\t1\t2\tmd5:00\nF\ta\t3\t2\tmd5:00\nW\nC\nR",
+		"K\ta\tb\nK\tc\td\nL\t1\nk\ta\nK\tc\te", "K\ta\tb\nK\ta\tc\nL\t2\nX", "",
+	} {
+		f.Add(lines)
+	}
+	f.Fuzz(func(t *testing.T, lines string) {
+		l, err := hardlink.ParseLedger(strings.NewReader(hardlink.LedgerText(lines)))
+		if err != nil {
+			if !errors.Is(err, hardlink.ErrLedgerDamaged) {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		var short, again strings.Builder
+		l.WriteTo(&short)
+		same, err := hardlink.ParseLedger(strings.NewReader(short.String()))
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, short.String())
+		}
+		same.WriteTo(&again)
+		if short.String() != again.String() {
+			t.Errorf("short form\n%s\nand again\n%s", short.String(), again.String())
+		}
+	})
+}

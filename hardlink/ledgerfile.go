@@ -68,12 +68,22 @@ func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWrite
 	return l, w, nil
 }
 
-// setAside gives a damaged ledger another name, the first that is free.
+// setAside gives a damaged ledger another name too, the first that is free. Under its
+// own it stays until the new one is renamed over it.
 func setAside(top *volumes.Topdir) error {
+	f, err := top.Open(ledgerFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	for n := 1; ; n++ {
-		err := top.RenameNew(ledgerFile, fmt.Sprintf("%s.damaged-%d", ledgerFile, n))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		name := fmt.Sprintf("%s.damaged-%d", ledgerFile, n)
+		err := top.LinkFile(f, name)
+		if err != nil && !errors.Is(err, fs.ErrExist) { // no hard links there
+			err = top.RenameNew(ledgerFile, name)
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return err
