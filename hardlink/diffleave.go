@@ -59,7 +59,7 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned
 		if err != nil {
 			return err
 		}
-		if said := ledger.Links[link]; said[len(said)-1] == target {
+		if said := ledger.Links[link]; said[len(said)-1] == target && ledger.placed[link] {
 			continue
 		}
 		l := volumes.Link{Path: link, Target: target}
@@ -67,18 +67,20 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned
 		if err != nil {
 			return err
 		}
-		if o == volumes.Switch {
+		switch o {
+		case volumes.Switch:
 			a.Links = append(a.Links, LinkAction{l, true})
+		case volumes.Unchanged: // killed just before this was noted
+			a.notes.line("K", link, target)
+			a.notes.placed(1)
 		}
 	}
 	return nil
 }
 
-// leadsInto tells whether the last that a symlink on DEFAULT was made to say leads into
-// a volume.
+// leadsInto tells whether a symlink on DEFAULT leads into a volume or, after a kill, may.
 func leadsInto(l *Ledger, link, volume string) bool {
-	said := l.Links[link]
-	return strings.HasPrefix(link, "packages/") && len(said) > 0 && said[len(said)-1] == "../../../vol/"+volume+"/"+link
+	return strings.HasPrefix(link, "packages/") && l.ours(link)("../../../vol/"+volume+"/"+link)
 }
 
 // stagedDirs are the directories of a plan's builds on the copy volume.
