@@ -152,6 +152,9 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 		}
 		return "link"
 	}
+	if a.Rebuilt != "" {
+		line("make the ledger anew: %q", a.Rebuilt)
+	}
 	for _, l := range a.Volumes {
 		line("%s %s -> %s", verb(l), l.Path, l.Target)
 	}
