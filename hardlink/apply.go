@@ -23,18 +23,19 @@ const batchBytes = 256 << 20
 // full disk and on cancellation it ends at once: builds that are in place stay,
 // nothing else is left. The report tells what was done in any case.
 func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
-	report := Report{Present: a.Present, Absent: a.Absent, Kept: a.Kept}
+	report := Report{Present: a.Present, Absent: a.Absent, Adopted: a.Adopted, Leaving: len(a.Leaving), Grace: len(a.Grace), Kept: a.Kept}
 	var missing []error
 	for _, m := range a.Missing {
 		missing = append(missing, m)
 	}
-	if !a.Pending() && a.CopyVolume == "" {
+	nothing := !a.Pending() && len(a.notes.text) == 0
+	if nothing && a.CopyVolume == "" {
 		return report, joined(missing)
 	}
 	if err := volumes.CheckName("copy volume name", a.CopyVolume); err != nil {
 		return report, err
 	}
-	if !a.Pending() {
+	if nothing {
 		return report, joined(append(missing, e.tidy(a.CopyVolume)...))
 	}
 	unlock, err := e.lock()
@@ -106,8 +107,14 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 		return nil, err
 	}
 	var err error
-	r.known, r.ledger, err = openLedger(e.top)
-	return r, err
+	if r.known, r.ledger, err = openLedger(e.top, a.instead); err != nil {
+		return nil, err
+	}
+	if err := r.ledger.append(&a.notes); err != nil {
+		r.ledger.close()
+		return nil, err
+	}
+	return r, nil
 }
 
 func (r *run) end() {

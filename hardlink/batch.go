@@ -57,7 +57,7 @@ func (c *committer) commit(ms []*making) error {
 			continue
 		}
 		lines.build(m.staged)
-		for _, entry := range m.entries {
+		for _, entry := range append(m.BuildAction.entries, m.entries...) {
 			lines.entry(entry)
 		}
 		named.build(m.staged)
@@ -80,13 +80,13 @@ func (c *committer) commit(ms []*making) error {
 
 // end makes the last names durable.
 func (c *committer) end() error {
-	if c.named.number == 0 {
+	if len(c.named.text) == 0 {
 		return c.ledger.append(c.durable)
 	}
 	if err := c.top.Sync(); err != nil {
 		return err
 	}
-	c.durable.add(c.named)
+	c.durable.text = append(c.durable.text, c.named.text...)
 	return c.ledger.append(c.durable)
 }
 
@@ -175,6 +175,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 		return nil
 	case errors.As(err, &missing) && f.File.Optional:
 		m.absent++
+		m.entries = append(m.entries, LedgerEntry{Path: f.Path, Digest: f.File.Digest, Absent: true})
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()

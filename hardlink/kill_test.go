@@ -195,7 +195,10 @@ func TestKilledWhileRemoving(t *testing.T) {
 func TestCrashAnywhere(t *testing.T) {
 	base := newSite(t, "win-tool", "emptypkg")
 	little := volumes.Want{Arches: []string{"s390x"}, BTypes: []string{"none"}}
-	for _, scenario := range []string{"copy", "add", "remove"} {
+	for _, scenario := range []string{"copy", "add", "remove", "leave", "rebuild"} {
+		opts := func(o *hardlink.Options) {
+			o.Rows, o.Leave, o.Audit = noRows, scenario == "leave", scenario == "rebuild"
+		}
 		crashes := 0
 		for n := int64(0); ; n++ {
 			s := &site{prod: base.prod, top: t.TempDir(), input: base.input, want: base.want}
@@ -205,9 +208,14 @@ func TestCrashAnywhere(t *testing.T) {
 				s.want = little
 				s.mustCopy(t)
 				s.want = base.want
-			case "remove":
+			case "remove", "leave":
 				s.mustCopy(t)
 				plan.Staged, plan.Linked = nil, nil
+			case "rebuild":
+				s.mustCopy(t)
+				if err := os.WriteFile(filepath.Join(s.top, ".kojisnap/ledger"), []byte("rubbish\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
 			diff := func(e *hardlink.Engine) (hardlink.Actions, error) {
 				if scenario == "remove" {
@@ -215,7 +223,7 @@ func TestCrashAnywhere(t *testing.T) {
 				}
 				return e.Diff(t.Context(), plan)
 			}
-			e := s.engine(t)
+			e := s.engine(t, opts)
 			a, err := diff(e)
 			if err != nil {
 				t.Fatal(err)
@@ -230,7 +238,7 @@ func TestCrashAnywhere(t *testing.T) {
 			if scenario == "copy" {
 				s.wholeOrTemp(t)
 			}
-			e = s.engine(t)
+			e = s.engine(t, opts)
 			if a, err = diff(e); err == nil {
 				_, err = e.Apply(t.Context(), a)
 			}
@@ -240,7 +248,14 @@ func TestCrashAnywhere(t *testing.T) {
 			if a, err = diff(e); err != nil || a.Pending() {
 				t.Fatalf("%s, crash after %d: left to do: %+v, %v", scenario, n, a, err)
 			}
-			if scenario != "remove" {
+			if scenario == "leave" {
+				if wanted, there := s.staged(t); wanted != 0 || there != len(s.input.Builds) {
+					t.Errorf("%d builds are wanted of %d", wanted, there)
+				}
+				for _, b := range s.input.Builds {
+					s.staysOnProd(t, dir(t, b.Build))
+				}
+			} else if scenario != "remove" {
 				s.check(t)
 			} else if left := append(files(t, filepath.Join(s.top, "vol/staged/packages")), files(t, filepath.Join(s.top, "packages"))...); len(left) != 0 {
 				t.Errorf("remove, crash after %d: left %q", n, left)
@@ -250,7 +265,11 @@ func TestCrashAnywhere(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d crashes", scenario, crashes)
-		if crashes < 10 {
+		least := 10
+		if scenario == "rebuild" {
+			least = 4 // it makes nothing but the ledger
+		}
+		if crashes < least {
 			t.Errorf("%s: only %d crashes: the test is too weak", scenario, crashes)
 		}
 	}

@@ -38,18 +38,24 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		}
 		return nil
 	})
+	var done batch
+	done.placed(len(links))
 	for i, o := range outcomes {
 		switch o {
 		case volumes.Make, volumes.Switch:
 			r.report.Links++
 		case volumes.Keep:
 			r.report.Kept = append(r.report.Kept, Kept{links[i].Path, "made by another meanwhile"})
+			done.line("k", links[i].Path)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return r.top.Sync()
+	if err := r.top.Sync(); err != nil {
+		return err
+	}
+	return r.ledger.append(&done)
 }
 
 // leave notes that a build stays where it is: on the read-only volume.

@@ -34,10 +34,17 @@ func CheckName(what, name string) error {
 	return nil
 }
 
+// longest is how long a path below a build's directory can be: PATH_MAX less what may
+// stand before it.
+const longest = 4096 - 1024
+
 // CheckPath is CheckName for a relative path of one or more components.
 func CheckPath(what, path string) error {
-	if strings.HasPrefix(path, "/") {
+	switch {
+	case strings.HasPrefix(path, "/"):
 		return &UnsafeNameError{what, path, "an absolute path"}
+	case len(path) > longest:
+		return &UnsafeNameError{what, path[:80] + "…", fmt.Sprintf("%d bytes are more than a path can have", len(path))}
 	}
 	for part := range strings.SplitSeq(path, "/") {
 		if why := unsafe(part); why != "" {

@@ -343,6 +343,17 @@ func (t *Topdir) ReadDir(rel string) ([]fs.DirEntry, error) {
 	return d.ReadDir(-1)
 }
 
+// Names are the names in a directory, in no order.
+func (t *Topdir) Names(rel string) ([]string, error) {
+	fd, err := t.openDir(rel, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	d := os.NewFile(uintptr(fd), t.Join(rel))
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
 // at calls f with rel's directory, opened, and rel's last component.
 func (t *Topdir) at(op, rel string, f func(dir int, name string) error) error {
 	if err := t.hook(op, rel); err != nil {

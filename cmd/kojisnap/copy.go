@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -16,11 +17,25 @@ var copyCommand = command{
 	long: `Copy makes a snapshot's builds complete below staging's topdir: links of the volumes, Koji's
 relative symlink for every build on DEFAULT, and the latest builds of the tags as regular
 files on a writable volume, where a compose can hard-link them. Every file is verified before
-it is visible. Nothing is written below the read-only volume; staging's own files stay.`,
+it is visible. Nothing is written below the read-only volume; staging's own files stay.
+
+What was copied is in a ledger below topdir, .kojisnap/ledger, with a copy in the store. A run
+compares it with what the snapshot's tags need and looks at no file that the ledger has, unless
+a package's directory is missing. --audit looks at every file, makes again what is missing, and
+reports what is not as it was left; --verify digest reads them all, too. An audit also makes a
+damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,
+others stay and are reported. A ledger that is lost is had from the store. Copies of builds
+that are not needed any longer stay; sync removes them after --keep-days.
+
+--dry-run prints for each tag and arch how many files and bytes are planned, are there, and
+would be made in which way, then a line for each thing that would be done. With --json it prints
+the same as "summary" and "actions": of each build the directory at the source and below topdir,
+of each file the path in it, how it would be made, and its size and digest.`,
 	examples: `
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
-kojisnap copy -c stg.toml --bwlimit 50M --verify digest`,
+kojisnap copy -c stg.toml --bwlimit 50M
+kojisnap copy -c stg.toml --audit --verify digest`,
 	setup: func(f *flags) runner {
 		var o copyFlags
 		f.section("copy", nil, o.add)
@@ -54,6 +69,8 @@ type copyFlags struct {
 	topdir, snapshot, verify string
 	sources                  []string
 	jobs                     int
+	keepDays                 int
+	audit                    bool
 	bwlimit                  rate
 }
 
@@ -65,16 +82,21 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
 	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4)")
 	fs.Var(&o.bwlimit, "bwlimit", "bytes a second to read from sources, as 20M (default: no limit)")
-	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how files that are there already are looked at; new ones always by digest")
+	fs.BoolVar(&o.audit, "audit", false, "look at every file, not only at what the ledger does not have")
+	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how an audit looks at files that are there; digest is always an audit. New files: always by digest")
+	fs.IntVar(&o.keepDays, "keep-days", 7, "`DAYS` that sync keeps copies that no compose needs any longer")
 }
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.topdir == "" {
 		return kojisnap.CopyOptions{}, usagef("no topdir: give --topdir DIR")
 	}
+	if o.keepDays < 0 {
+		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 or more", o.keepDays)
+	}
 	return kojisnap.CopyOptions{
 		Want: o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit),
-		Digest: o.verify == "digest", DryRun: a.dryRun, Log: a.log, Progress: a.progress,
+		Audit: o.audit, Digest: o.verify == "digest", KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
 
@@ -96,7 +118,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	var show func(io.Writer)
 	if a.dryRun {
-		show = func(w io.Writer) { _, err = r.Actions.WriteTo(w) }
+		show = func(w io.Writer) { _, err = r.WriteTo(w) }
 	}
 	if jsonErr := a.result(r, show); err == nil {
 		err = jsonErr
@@ -123,7 +145,19 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) error {
 	}
 	rep := r.Report
 	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
-	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links, %d builds removed",
-		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links, rep.Removed)
+	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
+		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
+	if rep.Adopted > 0 {
+		a.tell("%d of the files present were not in the ledger", rep.Adopted)
+	}
 	return nil
+}
+
+// tellRemoval says what became of builds that no compose needs.
+func (a *app) tellRemoval(r *kojisnap.CopyResult) {
+	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
+		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)
+	}
+	a.tell("%d builds removed (%d files, %d bytes), %d that nothing needs kept for now", r.Report.Removed, r.Report.RemovedFiles,
+		r.Report.RemovedBytes, r.Report.Grace)
 }
