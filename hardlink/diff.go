@@ -73,9 +73,11 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 		}
 	}
 	if e.opts.Leave {
-		return a, d.leaving(&a)
+		if err := d.leaving(&a); err != nil {
+			return Actions{}, err
+		}
 	}
-	return a, nil
+	return a, d.grace(&a)
 }
 
 // differ is one Diff.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"kojisnap/volumes"
 )
@@ -31,6 +32,31 @@ func (d *differ) leaving(a *Actions) error {
 		return err
 	}
 	return d.redirect(a, d.plan, d.ledger, links, nil)
+}
+
+// grace lists the builds that are unwanted already and still there.
+func (d *differ) grace(a *Actions) error {
+	var dirs []string
+	for dir, b := range d.ledger.Builds {
+		if b.Unwanted != 0 {
+			dirs = append(dirs, dir)
+		}
+	}
+	if len(dirs) == 0 {
+		return nil
+	}
+	wanted, err := stagedDirs(d.plan)
+	if err != nil {
+		return err
+	}
+	slices.Sort(dirs)
+	for _, dir := range dirs {
+		if b := d.ledger.Builds[dir]; !wanted[dir] {
+			since := time.Unix(b.Unwanted, 0)
+			a.Grace = append(a.Grace, GraceBuild{b.Build, dir, since, since.Add(d.opts.KeepFor)})
+		}
+	}
+	return nil
 }
 
 // redirect leads our symlinks on DEFAULT of builds that the plan does not have to where

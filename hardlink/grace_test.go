@@ -53,7 +53,7 @@ func TestGrace(t *testing.T) {
 	}
 	s.staysOnProd(t, bashDir)
 	now.Time = now.Add(6 * day)
-	if r := s.mustCopy(t, week); r.Leaving != 0 {
+	if r := s.mustCopy(t, week); r.Leaving != 0 || r.Grace != bashes {
 		t.Errorf("noted again: %+v", r)
 	}
 	if r := s.removeRest(t, week); r.Removed != 0 || r.Grace != bashes {

@@ -150,6 +150,9 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) error {
 	if rep.Adopted > 0 {
 		a.tell("%d of the files present were not in the ledger", rep.Adopted)
 	}
+	if n := rep.Leaving + rep.Grace; n > 0 {
+		a.tell("%d builds that nothing needs any longer are kept for now", n)
+	}
 	return nil
 }
 
@@ -158,6 +161,6 @@ func (a *app) tellRemoval(r *kojisnap.CopyResult) {
 	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
 		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)
 	}
-	a.tell("%d builds removed (%d files, %d bytes), %d that nothing needs kept for now", r.Report.Removed, r.Report.RemovedFiles,
-		r.Report.RemovedBytes, r.Report.Grace)
+	a.tell("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", r.Report.Removed, r.Report.RemovedFiles,
+		r.Report.RemovedBytes, r.Report.RemovedLinks, r.Report.Grace)
 }
