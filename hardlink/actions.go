@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"time"
 
 	"kojisnap/volumes"
 )
@@ -35,6 +36,34 @@ type Actions struct {
 	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
 	Present     int             `json:"present"`            // files that are there already
 	Absent      int             `json:"absent"`             // optional files that production does not have
+	Adopted     int             `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
+	Rebuilt     string          `json:"rebuilt,omitempty"`  // why the ledger is made anew
+	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
+	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
+
+	known   *Ledger // that Diff compared with
+	instead *Ledger // the ledger from now on, if it is made anew
+	notes   batch   // what the ledger learns of what is there already
+}
+
+// GraceBuild is a build that no plan has wanted since a time, and that may go later.
+type GraceBuild struct {
+	Build volumes.Build `json:"build"` // on the copy volume
+	Dir   string        `json:"dir"`
+	Since time.Time     `json:"since"`
+	Until time.Time     `json:"until"`
+}
+
+// add adds what was found of a build.
+func (a *Actions) add(r *Actions) {
+	a.Builds = append(a.Builds, r.Builds...)
+	a.Kept = append(a.Kept, r.Kept...)
+	a.Missing = append(a.Missing, r.Missing...)
+	a.LeftOut = append(a.LeftOut, r.LeftOut...)
+	a.Present += r.Present
+	a.Absent += r.Absent
+	a.Adopted += r.Adopted
+	a.notes.text = append(a.notes.text, r.notes.text...)
 }
 
 // LinkAction makes or switches a symlink.
@@ -48,9 +77,12 @@ type LinkAction struct {
 type BuildAction struct {
 	Build  volumes.Build `json:"build"`  // with production's volume
 	Behind string        `json:"behind"` // the staging volume that leads to production's files of it
+	Source string        `json:"source"` // production's directory of it, relative to production's topdir
 	Dir    string        `json:"dir"`    // relative to topdir
 	New    bool          `json:"new"`    // the directory is renamed into place at once
 	Files  []FileAction  `json:"files,omitempty"`
+
+	entries []LedgerEntry // that the ledger is to have beside those of Files
 }
 
 // FileAction makes a file of a build. Op is what is expected: a hard link that
@@ -61,7 +93,7 @@ type FileAction struct {
 	Bytes   int64         `json:"bytes,omitempty"` // -1: not known
 	Target  string        `json:"target,omitempty"`
 	Replace bool          `json:"replace,omitempty"` // ours is there, and damaged or a symlink
-	File    *volumes.File `json:"-"`
+	File    *volumes.File `json:"file,omitempty"`    // what is planned, with size and digest; of a symlink nothing
 }
 
 // RemoveAction removes a build that is not wanted any longer from the copy volume.
@@ -78,9 +110,9 @@ type Kept struct {
 	Why  string `json:"why"`
 }
 
-// Pending tells whether Apply would change anything.
+// Pending tells whether Apply would change anything but what the ledger knows.
 func (a Actions) Pending() bool {
-	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0
+	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0 || a.instead != nil
 }
 
 // Bytes is how many bytes Apply will read to make files, as far as is known.
@@ -91,21 +123,21 @@ func (a Actions) Bytes() (n int64) {
 	return n
 }
 
-func (b BuildAction) bytes() (n int64) {
-	for _, f := range b.Files {
-		n += max(f.Bytes, 0)
+// files is how many files Apply will make, symlinks not among them.
+func (a Actions) files() (n int64) {
+	for _, b := range a.Builds {
+		for _, f := range b.Files {
+			if f.Op != OpSymlink {
+				n++
+			}
+		}
 	}
 	return n
 }
 
-// space is how many bytes will be needed on the disk.
-func (a Actions) space() (n int64) {
-	for _, b := range a.Builds {
-		for _, f := range b.Files {
-			if f.Op != OpLink {
-				n += max(f.Bytes, 0)
-			}
-		}
+func (b BuildAction) bytes() (n int64) {
+	for _, f := range b.Files {
+		n += max(f.Bytes, 0)
 	}
 	return n
 }
@@ -120,6 +152,9 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 			return "switch"
 		}
 		return "link"
+	}
+	if a.Rebuilt != "" {
+		line("make the ledger anew: %q", a.Rebuilt)
 	}
 	for _, l := range a.Volumes {
 		line("%s %s -> %s", verb(l), l.Path, l.Target)
@@ -147,6 +182,12 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, r := range a.Remove {
 		line("remove %s %d files %d bytes", r.Dir, r.Files, r.Bytes)
+	}
+	for _, b := range a.Leaving {
+		line("unwanted %s", b.NVR())
+	}
+	for _, g := range a.Grace {
+		line("keep %s until %s", g.Dir, g.Until.UTC().Format(time.RFC3339))
 	}
 	for _, k := range a.Kept {
 		line("keep %s: %s", k.Path, k.Why)

@@ -2,6 +2,7 @@ package hardlink
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -12,8 +13,9 @@ import (
 	"kojisnap/volumes"
 )
 
-// A batch also ends when it has as many bytes.
-const batchBytes = 4 << 30
+// A batch also ends when it has as many bytes: some 0.3 s of a disk that nothing else
+// hides at the end of a run.
+const batchBytes = 256 << 20
 
 // Apply does the actions. A build of which a file is missing or damaged is left out;
 // the others are made all the same, and the error tells of all of them: a
@@ -21,32 +23,37 @@ const batchBytes = 4 << 30
 // full disk and on cancellation it ends at once: builds that are in place stay,
 // nothing else is left. The report tells what was done in any case.
 func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
-	report := Report{Present: a.Present, Absent: a.Absent, Kept: a.Kept}
+	report := Report{Present: a.Present, Absent: a.Absent, Adopted: a.Adopted, Leaving: len(a.Leaving), Grace: len(a.Grace), Kept: a.Kept}
 	var missing []error
 	for _, m := range a.Missing {
 		missing = append(missing, m)
 	}
-	if !a.Pending() {
+	nothing := !a.Pending() && len(a.notes.text) == 0
+	if nothing && a.CopyVolume == "" {
 		return report, joined(missing)
 	}
 	if err := volumes.CheckName("copy volume name", a.CopyVolume); err != nil {
 		return report, err
 	}
+	if nothing {
+		return report, joined(append(missing, e.tidy(a.CopyVolume)...))
+	}
+	need, _ := space(a.Builds)
 	unlock, err := e.lock()
 	if err != nil {
-		return report, e.full(err, a.space())
+		return report, e.full(err, need)
 	}
 	defer unlock()
-	if err := e.checkSpace(a); err != nil {
+	if err := e.checkSpace(a.Builds); err != nil {
 		return report, err
 	}
 	r, err := e.begin(a, &report)
 	if err != nil {
-		return report, e.full(err, a.space())
+		return report, e.full(err, need)
 	}
 	defer r.end()
 	if err := r.run(ctx, a); err != nil {
-		return report, e.full(err, a.space()-report.Bytes)
+		return report, e.full(err, need-report.Bytes)
 	}
 	return report, joined(append(missing, r.broken...))
 }
@@ -68,19 +75,45 @@ type run struct {
 	dirs map[string]string // of builds, in lower case → N-V-R; where the file system folds
 }
 
+func tempDir(volume string) string { return "vol/" + volume + "/.kojisnap-tmp" }
+
+// tidy removes what a run left that was killed when all was done but that.
+func (e *Engine) tidy(volume string) []error {
+	if _, err := e.top.Lstat(tempDir(volume)); absent(err) {
+		return nil
+	}
+	unlock, err := e.lock()
+	if errors.Is(err, ErrLocked) {
+		return nil // it is in use
+	}
+	if err == nil {
+		defer unlock()
+		err = e.top.RemoveAll(tempDir(volume))
+	}
+	if err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
 // begin removes what a killed run left.
 func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 	if err := e.top.EnsureCopyVolume(a.CopyVolume); err != nil {
 		return nil, err
 	}
-	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: "vol/" + a.CopyVolume + "/.kojisnap-tmp"}
+	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: tempDir(a.CopyVolume)}
 	if err := e.top.UseTemp(r.temp); err != nil {
 		e.top.RemoveAll(r.temp) // one that has not got its owner
 		return nil, err
 	}
 	r.foldsCase()
 	var err error
-	if r.known, r.ledger, err = openLedger(e.top); err != nil {
+	if r.known, r.ledger, err = openLedger(e.top, a.instead); err != nil {
+		e.top.RemoveAll(r.temp)
+		return nil, err
+	}
+	if err := r.ledger.append(&a.notes); err != nil {
+		r.ledger.close()
 		e.top.RemoveAll(r.temp)
 		return nil, err
 	}
@@ -107,18 +140,17 @@ func (r *run) tempName() string {
 
 // run works in an order in which no symlink ever leads to what is not there.
 func (r *run) run(ctx context.Context, a Actions) error {
-	if err := r.links(ctx, a.Volumes); err != nil {
+	if err := r.links(ctx, a.Volumes, nil); err != nil {
 		return err
 	}
-	counter := r.opts.Progress.Begin("copy", a.Bytes())
-	err := r.builds(ctx, a.Builds, counter)
-	counter.End()
+	copied := progress.BeginFiles(r.opts.Progress, "copy", a.files(), a.Bytes())
+	err := r.builds(ctx, a.Builds, copied)
+	copied.End()
 	if err != nil {
 		return err
 	}
-	counter = r.opts.Progress.Begin("link", int64(len(a.Links)))
-	err = r.links(ctx, r.redirected(a.Links))
-	counter.Add(int64(len(a.Links)))
+	counter := r.opts.Progress.Begin("link", int64(len(a.Links)))
+	err = r.links(ctx, r.redirected(a.Links), counter)
 	counter.End()
 	if err != nil {
 		return err
@@ -126,8 +158,36 @@ func (r *run) run(ctx context.Context, a Actions) error {
 	return r.remove(ctx, a)
 }
 
-// builds makes them batch by batch.
-func (r *run) builds(ctx context.Context, builds []BuildAction, counter progress.Counter) error {
+// builds makes them batch by batch: the next one is made while one is synced and gets
+// its names.
+func (r *run) builds(ctx context.Context, builds []BuildAction, counter progress.FileCounter) error {
+	made, committed := make(chan []*making), make(chan error, 1)
+	making, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		c := &committer{run: r, named: &batch{}, durable: &batch{}}
+		var err error
+		for ms := range made {
+			if err == nil {
+				if err = c.commit(ms); err != nil {
+					stop()
+				}
+			}
+		}
+		if err == nil {
+			err = c.end()
+		}
+		committed <- err
+	}()
+	err := r.makeBatches(making, builds, counter, made)
+	close(made)
+	if cerr := <-committed; cerr != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return cerr
+	}
+	return err
+}
+
+func (r *run) makeBatches(ctx context.Context, builds []BuildAction, counter progress.FileCounter, made chan<- []*making) error {
 	for len(builds) > 0 {
 		n, files, bytes := 0, 0, int64(0)
 		for n < len(builds) && (n == 0 || files < r.opts.BatchFiles && bytes < batchBytes) {
@@ -135,9 +195,14 @@ func (r *run) builds(ctx context.Context, builds []BuildAction, counter progress
 			bytes += builds[n].bytes()
 			n++
 		}
-		if err := r.batch(ctx, builds[:n], counter); err != nil {
+		if err := r.checkSpace(builds[:n]); err != nil {
 			return err
 		}
+		ms, err := r.makeBatch(ctx, builds[:n], counter)
+		if err != nil {
+			return err
+		}
+		made <- ms
 		builds = builds[n:]
 	}
 	return ctx.Err()

@@ -25,60 +25,74 @@ type making struct {
 	err     error // why it is left out
 }
 
-func (r *run) batch(ctx context.Context, builds []BuildAction, counter progress.Counter) error {
+// makeBatch makes all files of a batch under temporary names.
+func (r *run) makeBatch(ctx context.Context, builds []BuildAction, counter progress.FileCounter) ([]*making, error) {
 	ms := make([]*making, len(builds))
 	for i, b := range builds {
 		ms[i] = &making{BuildAction: b, staged: b.Build, temp: r.tempName()}
 		ms[i].staged.Volume = r.volume
 	}
-	err := r.makeAll(ctx, ms, counter)
-	if err != nil {
-		return err
-	}
-	var intent, done batch
+	return ms, r.makeAll(ctx, ms, counter)
+}
+
+// committer gives batches their names. One syncfs serves both a batch's content and
+// the names of the batch before.
+type committer struct {
+	*run
+	named   *batch // what has its names, which may not be on the disk yet
+	durable *batch // what has, and of which the ledger does not know
+}
+
+func (c *committer) commit(ms []*making) error {
+	lines, named := c.durable, &batch{}
+	c.durable = &batch{}
 	for _, m := range ms {
 		if m.err != nil {
-			r.broken = append(r.broken, m.err)
+			c.broken = append(c.broken, m.err)
 			if m.New {
-				if err := r.leave(m.Build, m.Behind); err != nil {
+				if err := c.leave(m.Build, m.Behind); err != nil {
 					return err
 				}
 			}
 			continue
 		}
-		intent.build(m.staged)
-		for _, entry := range m.entries {
-			intent.entry(entry)
+		lines.build(m.staged)
+		for _, entry := range append(m.BuildAction.entries, m.entries...) {
+			lines.entry(entry)
 		}
-		done.build(m.staged)
-		done.line("C")
+		named.build(m.staged)
+		named.line("C")
 	}
-	if err := r.ledger.append(&intent); err != nil {
+	if err := c.ledger.append(lines); err != nil {
 		return err
 	}
-	if err := r.top.Sync(); err != nil {
+	if err := c.top.Sync(); err != nil {
 		return err
 	}
-	for _, m := range ms {
-		if m.err != nil {
-			if err := r.top.RemoveAll(m.temp); err != nil {
-				return err
-			}
-			continue
+	c.durable, c.named = c.named, named
+	return c.parallel(context.Background(), len(ms), func(_ context.Context, i int) error {
+		if ms[i].err != nil {
+			return c.top.RemoveAll(ms[i].temp)
 		}
-		if err := r.publish(m); err != nil {
-			return err
-		}
-	}
-	if err := r.top.Sync(); err != nil { // the names
-		return err
-	}
-	return r.ledger.append(&done)
+		return c.publish(ms[i])
+	})
 }
 
-// makeAll makes all files of a batch under temporary names. What concerns one build
-// is in its err; what is returned concerns all.
-func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.Counter) error {
+// end makes the last names durable.
+func (c *committer) end() error {
+	if len(c.named.text) == 0 {
+		return c.ledger.append(c.durable)
+	}
+	if err := c.top.Sync(); err != nil {
+		return err
+	}
+	c.durable.text = append(c.durable.text, c.named.text...)
+	return c.ledger.append(c.durable)
+}
+
+// makeAll makes them. What concerns one build is in its err; what is returned
+// concerns all.
+func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.FileCounter) error {
 	err := r.parallel(ctx, len(ms), func(_ context.Context, i int) error { return r.prepare(ms[i]) })
 	if err != nil {
 		return err
@@ -153,7 +167,7 @@ func (r *run) makeFrame(m *making) error {
 	return nil
 }
 
-func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter progress.Counter) error {
+func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter progress.FileCounter) error {
 	m.mu.Lock()
 	skip := m.err != nil
 	m.mu.Unlock()
@@ -169,10 +183,11 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 		f.Op, f.Bytes = how, entry.Size
 		m.entries = append(m.entries, entry)
 		m.made = append(m.made, f)
-		counter.Add(entry.Size)
+		counter.AddFile(entry.Size)
 		return nil
 	case errors.As(err, &missing) && f.File.Optional:
 		m.absent++
+		m.entries = append(m.entries, LedgerEntry{Path: f.Path, Digest: f.File.Digest, Absent: true})
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -202,7 +217,6 @@ func ofBuild(err error) bool {
 
 // publish gives a verified build, or its new files, their names.
 func (r *run) publish(m *making) error {
-	r.report.Absent += m.absent
 	if m.New {
 		if err := r.top.Mkdir(path.Dir(m.Dir)); err != nil {
 			return err
@@ -213,6 +227,9 @@ func (r *run) publish(m *making) error {
 	} else if err := r.publishFiles(m); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Absent += m.absent
 	r.report.Builds++
 	for _, f := range m.made {
 		r.report.count(f.Op, max(f.Bytes, 0))

@@ -55,7 +55,7 @@ func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) err
 	}
 	if f.Kind == volumes.KindSigned {
 		if f.SigDigest != "" {
-			err = verifySignature(sig, f, name)
+			err = verifySignature(&sig, f, name)
 		} else if !slices.Contains(sig.keys, f.Key) {
 			err = differs("signing key", f.Key, fmt.Sprintf("%q", sig.keys))
 		}

@@ -2,15 +2,29 @@ package hardlink
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
 	"kojisnap/volumes"
 )
 
-// Diff computes what is to be made for the plan. It writes nothing, and reads no
-// directory but those of production's builds that are to be staged.
+// Diff computes what is to be made for the plan, and writes nothing.
+//
+// It is a difference of two sets, the plan and the ledger, in memory. What the ledger
+// has complete is not looked at, with one exception: topdir's packages directories are
+// listed, and if one lacks a package that the ledger has, then something else than
+// kojisnap was at work (a volume that is not mounted, or was emptied), and all is
+// audited. Looked at on the disk is what the plan has and the ledger has not, the links
+// of volumes, and symlinks that are staging's own.
+//
+// An audit (Options.Audit) looks at everything: each planned file is as the ledger has it,
+// by size and mtime and with VerifyDigest by its content; the symlinks are there; what
+// else is there is reported. A file that the ledger does not have, and is by its digest
+// what the plan wants, is taken into it again: so an audit makes a ledger anew that is
+// damaged or lost.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	nowhere, err := e.checkTree(plan)
 	if err != nil {
@@ -20,19 +34,33 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 		return Actions{}, err
 	}
 	e.tellWritable()
-	ledger, err := ReadLedger(e.top.Path())
+	ledger, a, err := e.readLedger(ctx, plan)
 	if err != nil {
 		return Actions{}, err
 	}
-	a := Actions{CopyVolume: plan.CopyVolume, Nowhere: nowhere}
-	if err := e.diffVolumes(&a, plan, ledger); err != nil {
+	a.known, a.Nowhere = ledger, nowhere
+	if a.Rebuilt != "" {
+		e.opts.Log.WarnContext(ctx, "the ledger is made anew", "topdir", e.top.Path(), "why", a.Rebuilt)
+	}
+	d := &differ{Engine: e, plan: plan, ledger: ledger, audit: e.opts.Audit || e.opts.Verify == VerifyDigest || a.instead != nil}
+	if !d.audit {
+		gone, err := d.vanished()
+		if err != nil {
+			return Actions{}, err
+		}
+		if gone != "" {
+			e.opts.Log.WarnContext(ctx, "what the ledger has is not there: all files are looked at", "path", e.top.Join(gone))
+			d.audit = true
+		}
+	}
+	if err := d.volumes(&a); err != nil {
 		return Actions{}, err
 	}
 	counter := e.opts.Progress.Begin("compare files", int64(len(plan.Staged)))
 	defer counter.End()
 	results := make([]Actions, len(plan.Staged))
 	err = e.parallel(ctx, len(plan.Staged), func(ctx context.Context, i int) error {
-		if err := e.diffBuild(ctx, &results[i], plan, plan.Staged[i], ledger); err != nil {
+		if err := d.build(ctx, &results[i], plan.Staged[i]); err != nil {
 			return fmt.Errorf("build %q: %w", plan.Staged[i].Build.NVR(), err)
 		}
 		counter.Add(1)
@@ -41,25 +69,122 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err != nil {
 		return Actions{}, err
 	}
-	for _, r := range results {
-		a.Builds = append(a.Builds, r.Builds...)
-		a.Kept = append(a.Kept, r.Kept...)
-		a.Missing = append(a.Missing, r.Missing...)
-		a.LeftOut = append(a.LeftOut, r.LeftOut...)
-		a.Present += r.Present
-		a.Absent += r.Absent
+	for i := range results {
+		a.add(&results[i])
 	}
-	return a, e.diffLinks(&a, plan, ledger)
+	if err := d.links(&a); err != nil {
+		return Actions{}, err
+	}
+	if d.audit {
+		if err := d.others(ctx, &a); err != nil {
+			return Actions{}, err
+		}
+	}
+	if e.opts.Leave {
+		if err := d.leaving(&a); err != nil {
+			return Actions{}, err
+		}
+	}
+	return a, d.grace(&a)
 }
 
-func (e *Engine) diffVolumes(a *Actions, plan volumes.Plan, ledger *Ledger) error {
-	if e.opts.ReadOnly == "" {
+// differ is one Diff.
+type differ struct {
+	*Engine
+	plan   volumes.Plan
+	ledger *Ledger
+	audit  bool
+}
+
+// readLedger reads the ledger. In place of one that is lost, or damaged and to be
+// audited, is the saved one.
+func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Actions, error) {
+	a := Actions{CopyVolume: plan.CopyVolume}
+	saved := func() (*Ledger, error) {
+		if e.opts.Saved == nil {
+			return nil, nil
+		}
+		return e.opts.Saved(ctx)
+	}
+	if _, err := e.top.Lstat(ledgerFile); errors.Is(err, fs.ErrNotExist) {
+		l, err := saved()
+		if err != nil || l == nil || len(l.Builds)+len(l.Links) == 0 {
+			return newLedger(), a, err
+		}
+		a.instead, a.Rebuilt = l, "there is none"
+		return l, a, nil
+	}
+	l, err := ReadLedger(e.top.Path())
+	if err == nil || !errors.Is(err, ErrLedgerDamaged) {
+		return l, a, err
+	}
+	if !e.opts.Audit {
+		return nil, a, fmt.Errorf("%w; an audit (copy --audit) makes it anew", err)
+	}
+	a.Rebuilt = err.Error()
+	if l, err = saved(); err == nil && l == nil {
+		l = newLedger()
+	}
+	a.instead = l
+	return l, a, err
+}
+
+// vanished names a directory of a package that the ledger has something in, and that
+// is not there.
+func (d *differ) vanished() (string, error) {
+	listed := map[string]map[string]bool{}
+	missing := func(packages, name string) (bool, error) {
+		names, ok := listed[packages]
+		if !ok {
+			names = map[string]bool{}
+			list, err := d.top.Names(packages)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return false, err
+			}
+			for _, n := range list {
+				names[n] = true
+			}
+			listed[packages] = names
+		}
+		return !names[name], nil
+	}
+	volume, packages := "", ""
+	for _, b := range d.ledger.Builds {
+		if !b.Complete {
+			continue
+		}
+		if packages == "" || volume != b.Build.Volume {
+			dir, err := volumes.VolumeDir(b.Build.Volume)
+			if err != nil {
+				return "", err
+			}
+			volume, packages = b.Build.Volume, dir+"/packages"
+		}
+		if gone, err := missing(packages, b.Build.Name); gone || err != nil {
+			return packages + "/" + b.Build.Name, err
+		}
+	}
+	for link := range d.ledger.placed {
+		name, ok := strings.CutPrefix(link, "packages/")
+		if !ok {
+			continue
+		}
+		name, _, _ = strings.Cut(name, "/")
+		if gone, err := missing("packages", name); gone || err != nil {
+			return "packages/" + name, err
+		}
+	}
+	return "", nil
+}
+
+func (d *differ) volumes(a *Actions) error {
+	if d.opts.ReadOnly == "" {
 		return nil
 	}
-	links := append([]volumes.VolumeLink{{Name: plan.Prod, Target: e.opts.ReadOnly}}, plan.Volumes...)
+	links := append([]volumes.VolumeLink{{Name: d.plan.Prod, Target: d.opts.ReadOnly}}, d.plan.Volumes...)
 	for _, v := range links {
 		path := "vol/" + v.Name
-		o, err := e.top.CheckVolume(v, ledger.ours(path))
+		o, err := d.top.CheckVolume(v, d.ledger.ours(path))
 		if err != nil {
 			return err
 		}
@@ -77,32 +202,40 @@ func (l *Ledger) ours(path string) func(string) bool {
 	}
 }
 
-// diffLinks compares the symlinks on DEFAULT. One that Koji or a tool before this
-// one left for the same build on a volume that this plan manages counts as ours.
-func (e *Engine) diffLinks(a *Actions, plan volumes.Plan, ledger *Ledger) error {
-	managed := map[string]bool{plan.CopyVolume: true, plan.Prod: true}
-	for _, v := range plan.Volumes {
+// links compares the symlinks on DEFAULT. One that Koji or a tool before this one left
+// for the same build on a volume that this plan manages counts as ours.
+func (d *differ) links(a *Actions) error {
+	managed := map[string]bool{d.plan.CopyVolume: true, d.plan.Prod: true}
+	for _, v := range d.plan.Volumes {
 		managed[v.Name] = true
 	}
 	stays := map[string]string{}
 	for _, b := range a.LeftOut {
 		stays[b.NVR()] = b.Volume
 	}
-	for _, b := range plan.Linked {
-		if volume, ok := stays[b.NVR()]; ok {
-			b.Volume = volume
+	found := 0
+	for _, b := range d.plan.Linked {
+		if len(stays) > 0 {
+			if volume, ok := stays[b.NVR()]; ok {
+				b.Volume = volume
+			}
 		}
-		if b.Volume != plan.CopyVolume && e.opts.ReadOnly == "" {
+		if b.Volume != d.plan.CopyVolume && d.opts.ReadOnly == "" {
 			continue // it would lead nowhere
 		}
 		link, target, err := b.Link()
 		if err != nil {
 			return err
 		}
+		said := d.ledger.Links[link]
+		known := len(said) > 0 && said[len(said)-1] == target
+		if known && d.ledger.placed[link] && !d.audit {
+			continue
+		}
 		l := volumes.Link{Path: link, Target: target}
-		o, have, err := e.top.Check(l, func(target string) bool {
+		o, have, err := d.top.Check(l, func(target string) bool {
 			volume, ok := strings.CutSuffix(strings.TrimPrefix(target, "../../../vol/"), "/"+link)
-			return ledger.ours(link)(target) || ok && managed[volume] && strings.HasPrefix(target, "../../../vol/")
+			return d.ledger.ours(link)(target) || ok && managed[volume] && strings.HasPrefix(target, "../../../vol/")
 		})
 		if err != nil {
 			return err
@@ -110,6 +243,11 @@ func (e *Engine) diffLinks(a *Actions, plan volumes.Plan, ledger *Ledger) error 
 		switch o {
 		case volumes.Make, volumes.Switch:
 			a.Links = append(a.Links, LinkAction{l, o == volumes.Switch})
+		case volumes.Unchanged:
+			if known && !d.ledger.placed[link] || !known && d.audit {
+				a.notes.line("K", link, target)
+				found++
+			}
 		case volumes.Keep:
 			why := "staging's own"
 			if have != "" {
@@ -118,5 +256,6 @@ func (e *Engine) diffLinks(a *Actions, plan volumes.Plan, ledger *Ledger) error 
 			a.Kept = append(a.Kept, Kept{link, why})
 		}
 	}
+	a.notes.placed(found)
 	return nil
 }

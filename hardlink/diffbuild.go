@@ -12,66 +12,161 @@ import (
 	"kojisnap/volumes"
 )
 
-// diffBuild compares one build.
-func (e *Engine) diffBuild(ctx context.Context, a *Actions, plan volumes.Plan, s volumes.StagedBuild, ledger *Ledger) error {
+// build compares one build: with the ledger, and only if that does not have it all, or
+// in an audit, with what is on the disk.
+func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) error {
 	staged := s.Build
-	staged.Volume = plan.CopyVolume
+	staged.Volume = d.plan.CopyVolume
 	dir, err := staged.Dir()
 	if err != nil {
 		return err
 	}
+	known := d.ledger.Builds[dir]
+	if known != nil && known.Unwanted != 0 {
+		a.notes.build(staged)
+		a.notes.line("W")
+	}
+	if !d.audit && known != nil && known.Complete && !known.pending {
+		if present, absent, ok := known.has(s.Files); ok {
+			a.Present += present
+			a.Absent += absent
+			return nil
+		}
+	}
+	return d.onDisk(ctx, a, s, dir, known)
+}
+
+// has tells whether the files of a plan are those of a complete build.
+func (b *LedgerBuild) has(files []volumes.File) (present, absent int, ok bool) {
+	entries := b.Entries
+	for i := range files {
+		f := &files[i]
+		if f.Deep {
+			e := b.deep(f)
+			switch {
+			case e == nil:
+				return 0, 0, false
+			case e.Absent:
+				absent++
+			default:
+				present++
+			}
+			continue
+		}
+		for len(entries) > 0 && entries[0].Path < f.Path {
+			entries = entries[1:]
+		}
+		if len(entries) == 0 {
+			return 0, 0, false
+		}
+		e := &entries[0]
+		switch {
+		case e.Path != f.Path || e.Digest != f.Digest || e.Target != "":
+			return 0, 0, false
+		case !e.Absent:
+			present++
+		case f.Optional:
+			absent++
+		default:
+			return 0, 0, false
+		}
+	}
+	return present, absent, true
+}
+
+// deep finds the entry of a file of which the plan does not know the directory.
+func (b *LedgerBuild) deep(f *volumes.File) *LedgerEntry {
+	for i := range b.Entries {
+		if e := &b.Entries[i]; e.Target == "" && e.Digest == f.Digest && f.Sits(e.Path) {
+			return e
+		}
+	}
+	return nil
+}
+
+// onDisk compares one build with what is on the disk. An action's directory is New
+// where there is none.
+func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *LedgerBuild) (err error) {
 	action := BuildAction{Build: s.Build, Behind: s.Behind, Dir: dir, New: true}
+	if action.Source, err = s.Build.Dir(); err != nil {
+		return err
+	}
 	leaveOut := func() {
 		b := s.Build
 		b.Volume = s.Behind
 		a.LeftOut = append(a.LeftOut, b)
 	}
-	known := ledger.Builds[dir]
-	st, err := e.top.Lstat(dir)
+	st, err := d.top.Lstat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if known != nil { // also if it cannot be made again
+			a.notes.build(known.Build)
+			a.notes.line("X")
+		}
 		known = nil
 	case err != nil:
 		return err
-	case known == nil || st.Mode&unix.S_IFMT != unix.S_IFDIR:
+	case known == nil && !d.audit || st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		a.Kept = append(a.Kept, Kept{dir, "not made by kojisnap"})
 		leaveOut()
 		return nil
 	default:
 		action.New = false
 	}
+	attributed := known != nil // it is ours
+	whole := known != nil && known.Complete
+	foreign := 0
 	if known == nil {
 		known = &LedgerBuild{}
 	}
 	var there *volumes.Dir
 	if !action.New {
-		if there, err = e.top.OpenDir(dir); err != nil {
+		if there, err = d.top.OpenDir(dir); err != nil {
 			return err
 		}
 		defer there.Close()
 	}
+	var lost []volumes.File
+	if s.Files, lost, err = d.find(ctx, s.Build, s.Files, known); err != nil {
+		return err
+	}
+	notThere := func(f *volumes.File) {
+		a.Absent++
+		action.entries = append(action.entries, LedgerEntry{Path: f.Path, Digest: f.Digest, Absent: true})
+	}
+	for i := range lost {
+		notThere(&lost[i])
+	}
 	complete := true
+	var adopted []LedgerEntry
 	for i := range s.Files {
 		f := &s.Files[i]
 		replace := false
 		if !action.New {
-			have, err := e.compare(ctx, there, dir, f, known)
+			have, entry, err := d.compare(ctx, there, s, dir, f, known)
 			if err != nil {
 				return err
 			}
-			if have == filePresent {
+			switch have {
+			case filePresent:
 				a.Present++
 				continue
-			}
-			if have == fileForeign {
+			case fileAdopted:
+				a.Present++
+				adopted = append(adopted, entry)
+				attributed = true
+				continue
+			case fileForeign:
 				a.Kept = append(a.Kept, Kept{dir + "/" + f.Path, "not as kojisnap left it"})
+				foreign++
 				continue
 			}
 			replace = have == fileReplace
+			attributed = attributed || replace
 		}
-		fa, err := e.decide(s.Build, f)
+		fa, err := d.decide(s.Build, f)
 		if absent(err) && f.Optional {
-			a.Absent++
+			notThere(f)
 			continue
 		}
 		if absent(err) {
@@ -85,22 +180,51 @@ func (e *Engine) diffBuild(ctx context.Context, a *Actions, plan volumes.Plan, s
 		fa.Replace = replace
 		action.Files = append(action.Files, fa)
 	}
-	if !complete {
+	if !action.New && !attributed {
+		a.Kept = append(a.Kept, Kept{dir, "not made by kojisnap"})
+		leaveOut()
+		return nil
+	}
+	if !complete || foreign > 0 && !whole && d.audit {
+		// A file that staging made of one of ours is staging's affair. Where no ledger says
+		// that there was one of ours the file may be as well half of one.
 		if !known.Complete {
 			leaveOut()
 		}
+		d.note(a, s.Build, adopted, false)
 		return nil
 	}
-	if known.Complete && e.opts.Verify != VerifyDigest && len(action.Files) == 0 {
-		return nil
+	if len(action.Files) > 0 || !known.Complete || d.audit {
+		found, err := d.symlinks(a, &action, s, known)
+		if err != nil {
+			return err
+		}
+		adopted = append(adopted, found...)
 	}
-	if err := e.diffOthers(a, &action, s, plan.Prod); err != nil {
-		return err
-	}
-	if len(action.Files) > 0 || action.New || !known.Complete {
+	if len(action.Files) > 0 || action.New || !known.Complete && len(adopted) == 0 {
+		d.note(a, s.Build, adopted, false)
 		a.Builds = append(a.Builds, action)
+	} else {
+		action.entries = slices.DeleteFunc(action.entries, func(e LedgerEntry) bool { return slices.Contains(known.Entries, e) })
+		d.note(a, s.Build, append(adopted, action.entries...), true)
 	}
+	a.Adopted += len(adopted)
 	return nil
+}
+
+// note lets the ledger learn of entries of a build.
+func (d *differ) note(a *Actions, b volumes.Build, entries []LedgerEntry, complete bool) {
+	if len(entries) == 0 {
+		return
+	}
+	b.Volume = d.plan.CopyVolume
+	a.notes.build(b)
+	for _, e := range entries {
+		a.notes.entry(e)
+	}
+	if complete {
+		a.notes.line("C")
+	}
 }
 
 type fileState int
@@ -109,42 +233,54 @@ const (
 	fileAbsent  fileState = iota
 	filePresent           // ours, as it should be
 	fileReplace           // ours, and not what is wanted
+	fileAdopted           // not known, and what is wanted
 	fileForeign           // not ours
 )
 
-// compare looks at a file that is to be there.
-func (e *Engine) compare(ctx context.Context, there *volumes.Dir, dir string, f *volumes.File, known *LedgerBuild) (fileState, error) {
+// compare looks at a file that is to be there. In an audit one that the ledger does
+// not have as it is counts by its digest; entry is what the ledger is to have of it.
+func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.StagedBuild, dir string, f *volumes.File, known *LedgerBuild) (have fileState, entry LedgerEntry, err error) {
 	st, err := there.Lstat(f.Path)
 	if absent(err) {
-		return fileAbsent, nil
+		return fileAbsent, entry, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, entry, err
 	}
-	entry, ours, err := e.recorded(dir, f.Path, st, known)
+	entry, ours, err := d.recorded(dir, f.Path, st, known)
 	if err != nil {
-		return 0, err
+		return 0, entry, err
 	}
-	if !ours {
-		return fileForeign, nil
+	if ours && (entry.Target != "" || entry.Digest != f.Digest) {
+		return fileReplace, entry, nil // a symlink so far, or another file
 	}
-	if entry.Target != "" {
-		return fileReplace, nil // wanted now, and a symlink so far
+	if ours && d.opts.Verify != VerifyDigest {
+		return filePresent, entry, nil
 	}
-	if entry.Digest != f.Digest {
-		return fileReplace, nil
-	}
-	if e.opts.Verify == VerifyDigest {
-		err := e.reread(ctx, dir+"/"+f.Path, *f)
-		if damaged := (*DigestError)(nil); errors.As(err, &damaged) {
-			e.opts.Log.WarnContext(ctx, "a file is not what it was when it was copied", "path", damaged.Path, "err", err)
-			return fileReplace, nil
+	if !ours && d.audit && st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		target, err := d.top.Readlink(dir + "/" + f.Path)
+		if err == nil && d.leadsTo(s, f.Path, target) {
+			return fileReplace, entry, nil
 		}
-		if err != nil {
-			return 0, err
-		}
+		return fileForeign, entry, err
 	}
-	return filePresent, nil
+	if !ours && (!d.audit || st.Mode&unix.S_IFMT != unix.S_IFREG) {
+		return fileForeign, entry, nil
+	}
+	err = d.reread(ctx, dir+"/"+f.Path, *f)
+	damaged := (*DigestError)(nil)
+	switch {
+	case errors.As(err, &damaged) && ours:
+		d.opts.Log.WarnContext(ctx, "a file is not what it was when it was copied", "path", damaged.Path, "err", err)
+		return fileReplace, entry, nil
+	case errors.As(err, &damaged):
+		return fileForeign, entry, nil
+	case err != nil:
+		return 0, entry, err
+	case ours:
+		return filePresent, entry, nil
+	}
+	return fileAdopted, LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: f.Digest}, nil
 }
 
 // recorded finds what the ledger has of a file that is there; ours if it is still

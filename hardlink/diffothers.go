@@ -1,70 +1,250 @@
 package hardlink
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"kojisnap/volumes"
 )
 
-// diffOthers adds symlinks for what production has of the build apart from the
-// planned files.
-func (e *Engine) diffOthers(a *Actions, action *BuildAction, s volumes.StagedBuild, prod string) error {
-	if e.opts.ReadOnly == "" {
-		return nil
-	}
+// symlinks adds symlinks for what production has of the build apart from the planned
+// files. In an audit it returns those that are there and not in the ledger, and reports
+// what else is there.
+func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild, known *LedgerBuild) (adopted []LedgerEntry, err error) {
 	planned := map[string]bool{}
 	for _, f := range s.Files {
 		planned[f.Path] = true
 	}
-	rel, err := s.Build.Rel()
-	if err != nil {
-		return err
-	}
-	behind := s.Behind
-	roots := dirSource(e.opts.ReadOnly).buildDirs(s.Build)
-	var others []string
-	for i, root := range roots {
-		others, err = list(root)
-		if absent(err) && i+1 < len(roots) {
-			continue
+	if d.audit && !action.New {
+		if adopted, err = d.strays(a, action.Dir, s, planned, known); err != nil {
+			return nil, err
 		}
-		if i > 0 { // moved since: production's own symlink leads there
-			behind = prod
-		}
-		break
 	}
-	if absent(err) {
-		return nil // nothing to lead to
+	if d.opts.ReadOnly == "" {
+		return adopted, nil
 	}
+	others, behind, err := d.listed(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, p := range others {
 		if planned[p] {
 			continue
 		}
 		if err := volumes.CheckPath("file name", p); err != nil {
+			rel, _ := s.Build.Rel() // was checked
 			a.Kept = append(a.Kept, Kept{fmt.Sprintf("%q", rel+"/"+p), "no symlink to it: " + err.Error()})
 			continue
 		}
-		// From vol/VOLUME/packages/N/V/R and what p adds, up to vol.
-		target := strings.Repeat("../", 5+strings.Count(p, "/")) + behind + "/" + rel + "/" + p
-		fa := FileAction{Op: OpSymlink, Path: p, Target: target}
+		fa := FileAction{Op: OpSymlink, Path: p, Target: into(behind, s.Build, p)}
+		if len(fa.Target) >= unix.PathMax {
+			a.Kept = append(a.Kept, Kept{action.Dir + "/" + p, "no symlink to it: it would say more than a path can have"})
+			continue
+		}
 		if !action.New {
-			if _, err := e.top.Lstat(action.Dir + "/" + p); err == nil {
+			if _, err := d.top.Lstat(action.Dir + "/" + p); err == nil {
 				continue // there: ours, or what staging made of it
 			} else if !absent(err) {
-				return err
+				return nil, err
 			}
 		}
 		action.Files = append(action.Files, fa)
 	}
 	slices.SortFunc(action.Files, func(x, y FileAction) int { return strings.Compare(x.Path, y.Path) })
+	return adopted, nil
+}
+
+// into is what the symlink for a file of a build says: from vol/VOLUME/packages/N/V/R
+// and what the path adds up to vol, and then into another volume.
+func into(volume string, b volumes.Build, path string) string {
+	rel, _ := b.Rel() // was checked
+	return strings.Repeat("../", 5+strings.Count(path, "/")) + volume + "/" + rel + "/" + path
+}
+
+// leadsTo tells whether a symlink of a staged build says what kojisnap would have it say.
+func (d *differ) leadsTo(s volumes.StagedBuild, path, target string) bool {
+	return target == into(s.Behind, s.Build, path) || target == into(d.plan.Prod, s.Build, path)
+}
+
+// listed names what production has of a build, and on which volume.
+func (d *differ) listed(s volumes.StagedBuild) (paths []string, behind string, err error) {
+	behind = s.Behind
+	roots := dirSource(d.opts.ReadOnly).buildDirs(s.Build)
+	for i, root := range roots {
+		paths, err = list(root)
+		if absent(err) && i+1 < len(roots) {
+			continue
+		}
+		if i > 0 { // moved since: production's own symlink leads there
+			behind = d.plan.Prod
+		}
+		break
+	}
+	if absent(err) {
+		return nil, behind, nil // nothing to lead to
+	}
+	return paths, behind, err
+}
+
+// strays looks at what is in a build's directory and not planned. Symlinks as kojisnap
+// makes them are taken into the ledger, what else it does not have is reported.
+func (d *differ) strays(a *Actions, dir string, s volumes.StagedBuild, planned map[string]bool, known *LedgerBuild) (adopted []LedgerEntry, err error) {
+	err = d.walk(dir, "", func(p string) error {
+		if planned[p] {
+			return nil
+		}
+		st, err := d.top.Lstat(dir + "/" + p)
+		if err != nil {
+			return err
+		}
+		_, ours, err := d.recorded(dir, p, st, known)
+		if ours || err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			target, err := d.top.Readlink(dir + "/" + p)
+			if err != nil {
+				return err
+			}
+			if d.leadsTo(s, p, target) {
+				adopted = append(adopted, LedgerEntry{Path: p, Target: target})
+				return nil
+			}
+		}
+		a.Kept = append(a.Kept, Kept{printable(dir + "/" + p), "not made by kojisnap, or changed"})
+		return nil
+	})
+	return adopted, err
+}
+
+// walk calls f for what is below a directory and is no directory; absent is not an
+// error.
+func (e *Engine) walk(dir, sub string, f func(p string) error) error {
+	list, err := e.top.ReadDir(path.Join(dir, sub))
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		p := path.Join(sub, d.Name())
+		if d.IsDir() {
+			err = e.walk(dir, p, f)
+		} else {
+			err = f(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printable quotes a path that a line cannot hold.
+func printable(p string) string {
+	if volumes.CheckPath("path", p) != nil {
+		return fmt.Sprintf("%q", p)
+	}
+	return p
+}
+
+// others audits what is below topdir beside the plan: the ledger forgets what is not
+// there, what it does not have is reported.
+func (d *differ) others(ctx context.Context, a *Actions) error {
+	planned, err := stagedDirs(d.plan)
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Sorted(maps.Keys(d.ledger.Builds)) {
+		if planned[dir] {
+			continue
+		}
+		planned[dir] = true
+		b := d.ledger.Builds[dir]
+		if _, err := d.top.Lstat(dir); absent(err) {
+			a.notes.build(b.Build)
+			a.notes.line("X")
+			continue
+		} else if err != nil {
+			return err
+		}
+		why, err := d.touched(dir, b)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			a.Kept = append(a.Kept, Kept{dir, why})
+		}
+	}
+	linked, err := linkedPaths(d.plan)
+	if err != nil {
+		return err
+	}
+	for _, link := range slices.Sorted(maps.Keys(d.ledger.Links)) {
+		if linked[link] || strings.HasPrefix(link, "vol/") {
+			continue
+		}
+		have, err := d.top.Readlink(link)
+		switch {
+		case absent(err):
+			a.notes.line("k", link)
+		case err != nil && !errors.Is(err, unix.EINVAL):
+			return err
+		case err != nil || !d.ledger.ours(link)(have):
+			a.Kept = append(a.Kept, Kept{link, "staging's own"})
+		}
+	}
+	return d.strayBuilds(ctx, a, planned)
+}
+
+// strayBuilds reports directories of builds on the copy volume that neither plan nor
+// ledger has.
+func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]bool) error {
+	root, err := volumes.VolumeDir(d.plan.CopyVolume)
+	if err != nil {
+		return err
+	}
+	dirs := []string{root + "/packages"}
+	for range 3 { // name, version, release
+		var below []string
+		for _, dir := range dirs {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			list, err := d.top.ReadDir(dir)
+			if absent(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			for _, e := range list {
+				p := dir + "/" + e.Name()
+				if e.IsDir() {
+					below = append(below, p)
+				} else {
+					a.Kept = append(a.Kept, Kept{printable(p), "not made by kojisnap"})
+				}
+			}
+		}
+		dirs = below
+	}
+	for _, dir := range dirs {
+		if !known[dir] {
+			a.Kept = append(a.Kept, Kept{printable(dir), "a build that neither the snapshot's tags nor the ledger have"})
+		}
+	}
 	return nil
 }
 

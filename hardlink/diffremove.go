@@ -4,16 +4,17 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"kojisnap/volumes"
 )
 
-// DiffRemove computes what can go: builds on the copy volume and symlinks that this
-// tool made and the plan does not have. Of a build that staging has changed a file
-// of, or put one into, nothing goes.
+// DiffRemove computes what can go: builds on the copy volume that no plan has wanted
+// for Options.KeepFor, and symlinks that this tool made for builds that the database does
+// not name any longer. Of a build that staging has changed a file of, or put one into,
+// nothing goes.
 func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if _, err := e.checkTree(plan); err != nil { // what goes must be there on the read-only volume
 		return Actions{}, err
@@ -23,15 +24,19 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 		return Actions{}, err
 	}
 	a := Actions{CopyVolume: plan.CopyVolume}
-	wanted := map[string]bool{}
-	for _, s := range plan.Staged {
-		s.Build.Volume = plan.CopyVolume
-		dir, err := s.Build.Dir()
-		if err != nil {
-			return Actions{}, err
-		}
-		wanted[dir] = true
+	wanted, err := stagedDirs(plan)
+	if err != nil {
+		return Actions{}, err
 	}
+	planned, err := linkedPaths(plan)
+	if err != nil {
+		return Actions{}, err
+	}
+	rows, err := e.rows(ctx, ledger, wanted, planned)
+	if err != nil {
+		return Actions{}, err
+	}
+	now := e.opts.Now()
 	for _, dir := range slices.Sorted(maps.Keys(ledger.Builds)) {
 		if err := ctx.Err(); err != nil {
 			return Actions{}, err
@@ -40,6 +45,21 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			continue
 		}
 		b := ledger.Builds[dir]
+		since := time.Unix(b.Unwanted, 0)
+		if b.Unwanted == 0 || since.After(now) {
+			since = now
+			a.notes.build(b.Build)
+			a.notes.unwanted(now.Unix())
+			a.Leaving = append(a.Leaving, b.Build)
+		}
+		if until := since.Add(e.opts.KeepFor); until.After(now) {
+			a.Grace = append(a.Grace, GraceBuild{b.Build, dir, since, until})
+			continue
+		}
+		if rows[b.Build.NVR()] == b.Build.Volume {
+			a.Kept = append(a.Kept, Kept{dir, "staging's database has the build there"})
+			continue
+		}
 		why, err := e.touched(dir, b)
 		if err != nil {
 			return Actions{}, err
@@ -48,65 +68,88 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			a.Kept = append(a.Kept, Kept{dir, why})
 			continue
 		}
-		r := RemoveAction{Build: b.Build, Dir: dir, Files: len(b.Entries)}
+		r := RemoveAction{Build: b.Build, Dir: dir}
 		for _, entry := range b.Entries {
-			r.Bytes += entry.Size
+			if !entry.Absent {
+				r.Files++
+				r.Bytes += entry.Size
+			}
 		}
 		a.Remove = append(a.Remove, r)
 	}
-	links := map[string]bool{"vol/" + plan.Prod: true}
-	for _, v := range plan.Volumes {
-		links["vol/"+v.Name] = true
-	}
-	for _, b := range plan.Linked {
-		link, _, err := b.Link()
-		if err != nil {
-			return Actions{}, err
-		}
-		links[link] = true
-	}
-	for _, l := range slices.Sorted(maps.Keys(ledger.Links)) {
-		// The volumes that links of staging's own builds may lead through stay.
-		if !links[l] && !strings.HasPrefix(l, "vol/") {
-			a.RemoveLinks = append(a.RemoveLinks, volumes.Link{Path: l, Target: ledger.Links[l][len(ledger.Links[l])-1]})
+	return a, e.diffLinksRemove(&a, plan, ledger, planned, rows)
+}
+
+// diffLinksRemove finds symlinks on DEFAULT that nothing needs. The volumes that links of
+// staging's own builds may lead through stay.
+func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, planned map[string]bool, rows map[string]string) error {
+	going := map[string]bool{}
+	for _, r := range a.Remove {
+		if link, err := r.Build.Rel(); err == nil {
+			going[link] = true
 		}
 	}
-	return a, nil
+	settled := maps.Clone(planned)
+	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
+		b, ok := linkBuild(link)
+		if planned[link] || !ok {
+			continue
+		}
+		_, named := rows[b.NVR()]
+		dangling := e.opts.ReadOnly == "" && going[link] && leadsInto(ledger, link, plan.CopyVolume)
+		if e.opts.Rows != nil && !named || dangling {
+			said := ledger.Links[link]
+			a.RemoveLinks = append(a.RemoveLinks, volumes.Link{Path: link, Target: said[len(said)-1]})
+			settled[link] = true
+		}
+	}
+	return e.redirect(a, plan, ledger, settled, rows)
+}
+
+// rows asks for the builds that may go and those of symlinks that may.
+func (e *Engine) rows(ctx context.Context, ledger *Ledger, wanted, planned map[string]bool) (map[string]string, error) {
+	if e.opts.Rows == nil {
+		return nil, nil
+	}
+	var builds []volumes.Build
+	for _, dir := range slices.Sorted(maps.Keys(ledger.Builds)) {
+		if !wanted[dir] {
+			builds = append(builds, ledger.Builds[dir].Build)
+		}
+	}
+	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
+		if b, ok := linkBuild(link); ok && !planned[link] {
+			builds = append(builds, b)
+		}
+	}
+	if len(builds) == 0 {
+		return nil, nil
+	}
+	return e.opts.Rows(ctx, builds)
+}
+
+// linkBuild is the build of a symlink on DEFAULT.
+func linkBuild(link string) (b volumes.Build, ok bool) {
+	parts := strings.Split(link, "/")
+	if len(parts) != 4 || parts[0] != "packages" {
+		return b, false
+	}
+	return volumes.Build{Name: parts[1], Version: parts[2], Release: parts[3]}, true
 }
 
 // touched says what keeps a build that the ledger knows from being removed: "" if
 // everything in it is as this tool left it, or is not there.
-func (e *Engine) touched(dir string, b *LedgerBuild) (string, error) {
-	var walk func(sub string) (string, error)
-	walk = func(sub string) (string, error) {
-		list, err := e.top.ReadDir(path.Join(dir, sub))
-		if absent(err) {
-			return "", nil
+func (e *Engine) touched(dir string, b *LedgerBuild) (why string, err error) {
+	err = e.walk(dir, "", func(p string) error {
+		st, err := e.top.Lstat(dir + "/" + p)
+		if err != nil || why != "" {
+			return err
 		}
-		if err != nil {
-			return "", err
+		_, ours, err := e.recorded(dir, p, st, b)
+		if err == nil && !ours {
+			why = fmt.Sprintf("%q in it is staging's own, or was changed", p)
 		}
-		for _, d := range list {
-			p := path.Join(sub, d.Name())
-			if d.IsDir() {
-				if why, err := walk(p); why != "" || err != nil {
-					return why, err
-				}
-				continue
-			}
-			st, err := e.top.Lstat(dir + "/" + p)
-			if err != nil {
-				return "", err
-			}
-			_, ours, err := e.recorded(dir, p, st, b)
-			if err != nil {
-				return "", err
-			}
-			if !ours {
-				return fmt.Sprintf("%q in it is staging's own, or was changed", p), nil
-			}
-		}
-		return "", nil
-	}
-	return walk("")
+		return err
+	})
+	return why, err
 }

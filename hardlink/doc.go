@@ -4,8 +4,8 @@
 //
 // # How a file comes to be
 //
-// Already there (by the ledger, size and mtime; with VerifyDigest its content is
-// read) → hard link → reflink (FICLONE) → copy → fetched by https. A signed copy
+// Already there (by the ledger; in an audit by size and mtime; with VerifyDigest its
+// content is read) → hard link → reflink (FICLONE) → copy → fetched by https. A signed copy
 // that no source has is spliced from the signature header and the unsigned rpm.
 // Whichever way, its content is read once and its digest checked before it gets its
 // name.
@@ -33,7 +33,31 @@
 // Files are made below vol/VOLUME/.kojisnap-tmp, on the file system of their final
 // place. A batch of builds is made and verified; the ledger takes note of what is
 // going to be there; one syncfs; then each build's directory is renamed to its final
-// name at once, or, where the build is there already, each file. After a kill at any
+// name at once, or, where the build is there already, each file. Meanwhile the next
+// batch is made: its syncfs also makes the names of this one durable, and only then does
+// the ledger call its builds complete. After a kill at any
 // moment a file under its final name is complete and verified, and the next run
 // removes what was left in .kojisnap-tmp.
+//
+// # Room
+//
+// Before anything is written, and again before each batch, there must be room for it
+// beside a hundredth of the file system, at most 1 GiB, which stays for staging's hub,
+// and as many inodes. Where reflinks may save the bytes only the rest is asked for.
+//
+// # What a run looks at
+//
+// The ledger, .kojisnap/ledger below topdir, lists what was put there; only that is ever
+// replaced or removed, and only while it is as it was left. Diff compares the plan with
+// the ledger, and on the disk looks at what the ledger does not have. That there is less
+// than the ledger has is noticed by the names of packages on the volumes; then, as when
+// Options.Audit asks for it, all is looked at. What was changed or removed by hand within
+// a package only an audit finds.
+//
+// # What is not wanted any longer
+//
+// With Options.Leave Diff notes builds that the plan does not have. From then on
+// Ledger.Staged does not name them, so that a load leads them back to production's
+// volume, and Diff leads DEFAULT's symlinks there. DiffRemove removes the files later:
+// after KeepFor, if the database has the build elsewhere, and if nobody changed them.
 package hardlink

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,9 +37,26 @@ type Options struct {
 	Sources []string
 	Jobs    int   // files at a time; default: one per CPU, at least 4
 	Verify  Level // default VerifySize
-	BwLimit int64 // bytes a second read from sources; 0: no limit
+	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
+	// looks at all, too.
+	Audit bool
+	// Saved reads a copy of the ledger from elsewhere, nil if there is none, for a topdir
+	// that has lost its own, or of which it is damaged and audited.
+	Saved func(ctx context.Context) (*Ledger, error) `json:"-"`
+	// Leave makes Diff note the builds that the ledger has and the plan has not: the database
+	// is to move them off the copy volume, and after KeepFor DiffRemove removes them.
+	Leave   bool
+	KeepFor time.Duration
+	// Rows asks staging's database for the volumes on which builds stand as complete ones, by
+	// N-V-R; a build without a row, or deleted, is not in it. DiffRemove removes no files of
+	// builds that still stand on the copy volume, and only symlinks of builds that are not in
+	// it. nil: what the database names is not known, and no symlink goes.
+	Rows    func(ctx context.Context, builds []volumes.Build) (map[string]string, error) `json:"-"`
+	Now     func() time.Time                                                             `json:"-"` // nil: time.Now
+	BwLimit int64                                                                        // bytes a second read from sources; 0: no limit
 	// BatchFiles is how many files are made before they are synced and get their
-	// names: what a kill loses is at most that, or 4 GiB. Default 8000.
+	// names: a batch also ends with 256 MiB, and what a kill loses is at most
+	// three of them. Default 4000.
 	BatchFiles int
 	// Attributes are of all that is made. An owner to whom this process cannot give files
 	// (Owner.CanGive) makes each Apply fail.
@@ -68,7 +86,10 @@ func New(opts Options) (*Engine, error) {
 		opts.Jobs = max(4, runtime.GOMAXPROCS(0))
 	}
 	if opts.BatchFiles <= 0 {
-		opts.BatchFiles = 8000
+		opts.BatchFiles = 4000
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

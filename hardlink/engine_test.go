@@ -61,6 +61,7 @@ func TestMain(m *testing.M) {
 	if dir, _ := extracted(); dir != "" {
 		os.RemoveAll(dir)
 	}
+	removeBenchSets()
 	os.Exit(code)
 }
 

@@ -37,13 +37,22 @@ func (e *MissingError) Unwrap() error { return e.Err }
 
 // SpaceError is a topdir that is full, or would be.
 type SpaceError struct {
-	Topdir string
-	Need   int64 // bytes still to be written
-	Free   int64 // bytes
+	Topdir  string
+	Need    int64 // bytes still to be written
+	Free    int64 // bytes
+	Reserve int64 // bytes of these that stay free for staging's hub
+	Inodes  bool  // it is inodes, not bytes, that are few
 }
 
 func (e *SpaceError) Error() string {
-	return fmt.Sprintf("topdir %s is full: need %d bytes, %d are free", e.Topdir, e.Need, e.Free)
+	what, keep := "bytes", ""
+	if e.Inodes {
+		what = "inodes"
+	}
+	if e.Reserve > 0 {
+		keep = fmt.Sprintf(", and the last %d of them stay free for the hub", e.Reserve)
+	}
+	return fmt.Sprintf("topdir %s is full: need %d %s, %d are free%s", e.Topdir, e.Need, what, e.Free, keep)
 }
 
 // Unwrap lets errors.Is find syscall.ENOSPC.

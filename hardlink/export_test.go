@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+
+	"kojisnap/volumes"
 )
 
 // ErrCrash is what every operation on topdir says after a crash.
@@ -38,6 +40,16 @@ func (e *Engine) FailWrite(n int, err error) (hit func() bool) {
 	return func() bool { return done.Load() > int64(n) }
 }
 
+// FailOn makes an operation on a name fail.
+func (e *Engine) FailOn(op, suffix string, err error) {
+	e.top.Hook = func(o, rel string) error {
+		if o == op && strings.HasSuffix(rel, suffix) {
+			return err
+		}
+		return nil
+	}
+}
+
 // LedgerText is a ledger of these lines with the right digest.
 func LedgerText(lines string) string {
 	var b batch
@@ -45,4 +57,36 @@ func LedgerText(lines string) string {
 		b.line(line)
 	}
 	return ledgerHeader() + b.String()
+}
+
+// LedgerWriter writes a ledger as Apply does.
+type LedgerWriter struct {
+	text string
+	batch
+}
+
+func NewLedgerText() *LedgerWriter { return &LedgerWriter{text: ledgerHeader()} }
+
+func (w *LedgerWriter) Build(b volumes.Build)    { w.build(b) }
+func (w *LedgerWriter) Entry(e LedgerEntry)      { w.entry(e) }
+func (w *LedgerWriter) Complete()                { w.line("C") }
+func (w *LedgerWriter) Link(path, target string) { w.line("K", path, target) }
+func (w *LedgerWriter) Seal()                    { w.text += w.String(); w.batch = batch{} }
+
+// Text ends with so many symlinks being in place.
+func (w *LedgerWriter) Text(links int) []byte {
+	w.placed(links)
+	w.Seal()
+	return []byte(w.text)
+}
+
+// Format1 is a ledger as it was written before format 2.
+func Format1(text string) string {
+	var b batch
+	for line := range strings.Lines(text) {
+		if !strings.Contains("kL=NUW", line[:1]) {
+			b.text = append(b.text, line...)
+		}
+	}
+	return ledgerMagic + "\t1\n" + b.String()
 }

@@ -27,6 +27,7 @@ type job struct {
 	Options hardlink.Options
 	Plan    volumes.Plan
 	Remove  bool
+	Bench   bool // asks nobody, and prints a benchResult at the end
 }
 
 // child copies, and says on standard output whenever a unit of work is done. It
@@ -41,7 +42,9 @@ func child() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	j.Options.Progress = &chatter{in: bufio.NewReader(os.Stdin)}
+	if !j.Bench {
+		j.Options.Progress = &chatter{in: bufio.NewReader(os.Stdin)}
+	}
 	e, err := hardlink.New(j.Options)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -52,8 +55,12 @@ func child() int {
 		diff = e.DiffRemove
 	}
 	a, err := diff(context.Background(), j.Plan)
+	var r hardlink.Report
 	if err == nil {
-		_, err = e.Apply(context.Background(), a)
+		r, err = e.Apply(context.Background(), a)
+	}
+	if err == nil && j.Bench {
+		err = benchTell(r)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -188,14 +195,16 @@ func TestKilledWhileRemoving(t *testing.T) {
 func TestCrashAnywhere(t *testing.T) {
 	base := newSite(t, "win-tool", "emptypkg")
 	little := volumes.Want{Arches: []string{"s390x"}, BTypes: []string{"none"}}
-	scenarios := []string{"copy", "add", "remove"}
+	scenarios := []string{"copy", "add", "remove", "leave", "rebuild"}
 	if os.Geteuid() == 0 {
 		scenarios = append(scenarios, "owner")
 	}
 	for _, scenario := range scenarios {
-		var change []func(*hardlink.Options)
-		if scenario == "owner" {
-			change = append(change, ofSomeone)
+		opts := func(o *hardlink.Options) {
+			o.Rows, o.Leave, o.Audit = noRows, scenario == "leave", scenario == "rebuild"
+			if scenario == "owner" {
+				ofSomeone(o)
+			}
 		}
 		crashes := 0
 		for n := int64(0); ; n++ {
@@ -206,9 +215,14 @@ func TestCrashAnywhere(t *testing.T) {
 				s.want = little
 				s.mustCopy(t)
 				s.want = base.want
-			case "remove":
+			case "remove", "leave":
 				s.mustCopy(t)
 				plan.Staged, plan.Linked = nil, nil
+			case "rebuild":
+				s.mustCopy(t)
+				if err := os.WriteFile(filepath.Join(s.top, ".kojisnap/ledger"), []byte("rubbish\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
 			diff := func(e *hardlink.Engine) (hardlink.Actions, error) {
 				if scenario == "remove" {
@@ -216,7 +230,7 @@ func TestCrashAnywhere(t *testing.T) {
 				}
 				return e.Diff(t.Context(), plan)
 			}
-			e := s.engine(t, change...)
+			e := s.engine(t, opts)
 			a, err := diff(e)
 			if err != nil {
 				t.Fatal(err)
@@ -231,7 +245,7 @@ func TestCrashAnywhere(t *testing.T) {
 			if scenario == "copy" || scenario == "owner" {
 				s.wholeOrTemp(t)
 			}
-			e = s.engine(t, change...)
+			e = s.engine(t, opts)
 			if a, err = diff(e); err == nil {
 				_, err = e.Apply(t.Context(), a)
 			}
@@ -241,7 +255,14 @@ func TestCrashAnywhere(t *testing.T) {
 			if a, err = diff(e); err != nil || a.Pending() {
 				t.Fatalf("%s, crash after %d: left to do: %+v, %v", scenario, n, a, err)
 			}
-			if scenario != "remove" {
+			if scenario == "leave" {
+				if wanted, there := s.staged(t); wanted != 0 || there != len(s.input.Builds) {
+					t.Errorf("%d builds are wanted of %d", wanted, there)
+				}
+				for _, b := range s.input.Builds {
+					s.staysOnProd(t, dir(t, b.Build))
+				}
+			} else if scenario != "remove" {
 				s.check(t)
 			} else if left := append(files(t, filepath.Join(s.top, "vol/staged/packages")), files(t, filepath.Join(s.top, "packages"))...); len(left) != 0 {
 				t.Errorf("remove, crash after %d: left %q", n, left)
@@ -254,7 +275,11 @@ func TestCrashAnywhere(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d crashes", scenario, crashes)
-		if crashes < 10 {
+		least := 10
+		if scenario == "rebuild" {
+			least = 4 // it makes nothing but the ledger
+		}
+		if crashes < least {
 			t.Errorf("%s: only %d crashes: the test is too weak", scenario, crashes)
 		}
 	}

@@ -76,7 +76,7 @@ func TestLedger(t *testing.T) {
 	}{
 		"one bit":      {flip(len(text) / 2), "ledger is damaged"},
 		"not a ledger": {func([]byte) []byte { return []byte("hello\nworld\n") }, `ledger is damaged: begins with "hello"`},
-		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t2\nZ\n") }, `ledger has format "2"`},
+		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t3\nZ\n") }, `ledger has format "3"`},
 		"lines gone":   {func(b []byte) []byte { return append(b[:200:200], b[400:]...) }, "ledger is damaged"},
 	} {
 		bad := c.change(bytes.Clone(text))
@@ -142,11 +142,42 @@ func TestNoLedgerIsAnEmptyOne(t *testing.T) {
 func TestLedgerWithHostileNames(t *testing.T) {
 	for _, line := range []string{
 		"B\tstaged\t..\t1\t1", "B\t../..\tx\t1\t1", "B\tstaged\tx\t1\t1\nF\t../../x\t1\t1\tmd5:00",
-		"B\tstaged\tx\t1\t1\nS\t/etc/passwd\tx", "K\t../x\ty", "F\ta\t1\t1\tx", "Q", "B\ta",
+		"B\tstaged\tx\t1\t1\nS\t/etc/passwd\tx", "K\t../x\ty", "B\tstaged\tx\t1\t1\nN\t..\tmd5:00",
+		"K\tx\ty\nL\t2", "L\t1", "L\t-1", "L\tx", "B\tstaged\tx\t1\t1\nU\tsoon", "U\t1", "W", "F\ta\t1\t1\tx", "Q", "B\ta",
 	} {
 		_, err := hardlink.ParseLedger(strings.NewReader(hardlink.LedgerText(line)))
 		if !errors.Is(err, hardlink.ErrLedgerDamaged) {
 			t.Errorf("%q: error %v", line, err)
 		}
 	}
+}
+
+// What is accepted reads the same in its shortest form.
+func FuzzLedger(f *testing.F) {
+	for _, lines := range []string{
+		"B\tstaged\tx\t1\t1\nF\ta\t1\t2\tmd5:00\nS\tb\tc\nN\td\tmd5:01\nC\nU\t7",
+		"B\tstaged\tx\t1\t1\nF\tb\t1\t2\tmd5:00\nF\ta\t1\t2\tmd5:00\nF\ta\t3\t2\tmd5:00\nW\nC\nR",
+		"K\ta\tb\nK\tc\td\nL\t1\nk\ta\nK\tc\te", "K\ta\tb\nK\ta\tc\nL\t2\nX", "",
+	} {
+		f.Add(lines)
+	}
+	f.Fuzz(func(t *testing.T, lines string) {
+		l, err := hardlink.ParseLedger(strings.NewReader(hardlink.LedgerText(lines)))
+		if err != nil {
+			if !errors.Is(err, hardlink.ErrLedgerDamaged) {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		var short, again strings.Builder
+		l.WriteTo(&short)
+		same, err := hardlink.ParseLedger(strings.NewReader(short.String()))
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, short.String())
+		}
+		same.WriteTo(&again)
+		if short.String() != again.String() {
+			t.Errorf("short form\n%s\nand again\n%s", short.String(), again.String())
+		}
+	})
 }

@@ -21,25 +21,32 @@ type ledgerFileWriter struct {
 }
 
 // openLedger reads the ledger and opens it for appending. What was never acted on
-// is cut off; a ledger of which most is history is rewritten.
-func openLedger(top *volumes.Topdir) (*Ledger, *ledgerFileWriter, error) {
+// is cut off; one of which most is history, or of an older format, is rewritten.
+// With instead that is the ledger from now on, and what is there is set aside.
+func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWriter, error) {
 	if err := top.Mkdir(ledgerDir); err != nil { // also: it is no symlink
 		return nil, nil, err
 	}
 	path := top.Join(ledgerFile)
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("ledger: %w", err)
-	}
-	l, good, err := parseLedger(string(b))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	l, good := instead, 0
+	if instead != nil {
+		if err := setAside(top); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		text, err := readText(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("ledger: %w", err)
+		}
+		if l, good, err = parseLedger(text); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	var short int64
 	if good > 1<<20 {
 		short, _ = l.WriteTo(io.Discard)
 	}
-	if good == 0 || short > 0 && short*2 < int64(good) {
+	if good == 0 || l.format < ledgerFormat || short > 0 && short*2 < int64(good) {
 		err := durable.WriteFile(path, func(w io.Writer) error {
 			n, err := l.WriteTo(w)
 			good = int(n)
@@ -59,6 +66,29 @@ func openLedger(top *volumes.Topdir) (*Ledger, *ledgerFileWriter, error) {
 		return nil, nil, err
 	}
 	return l, w, nil
+}
+
+// setAside gives a damaged ledger another name too, the first that is free. Under its
+// own it stays until the new one is renamed over it.
+func setAside(top *volumes.Topdir) error {
+	f, err := top.Open(ledgerFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s.damaged-%d", ledgerFile, n)
+		err := top.LinkFile(f, name)
+		if err != nil && !errors.Is(err, fs.ErrExist) { // no hard links there
+			err = top.RenameNew(ledgerFile, name)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
 }
 
 // append makes the batch durable, or leaves the ledger as it was.

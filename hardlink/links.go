@@ -5,12 +5,13 @@ import (
 	"errors"
 	"io/fs"
 
+	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 )
 
 // links makes symlinks. Staging's own hub may make one at the same time: its one
-// stays.
-func (r *run) links(ctx context.Context, links []LinkAction) error {
+// stays. A counter that is not nil counts them.
+func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Counter) error {
 	if len(links) == 0 {
 		return nil
 	}
@@ -21,10 +22,9 @@ func (r *run) links(ctx context.Context, links []LinkAction) error {
 	if err := r.ledger.append(&intent); err != nil {
 		return err
 	}
-	for _, l := range links {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	outcomes := make([]volumes.Outcome, len(links))
+	err := r.parallel(ctx, len(links), func(_ context.Context, i int) error {
+		l := links[i]
 		o, err := r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
 		if errors.Is(err, fs.ErrExist) {
 			o, err = volumes.Keep, nil
@@ -32,14 +32,30 @@ func (r *run) links(ctx context.Context, links []LinkAction) error {
 		if err != nil {
 			return err
 		}
+		outcomes[i] = o
+		if counter != nil {
+			counter.Add(1)
+		}
+		return nil
+	})
+	var done batch
+	done.placed(len(links))
+	for i, o := range outcomes {
 		switch o {
 		case volumes.Make, volumes.Switch:
 			r.report.Links++
 		case volumes.Keep:
-			r.report.Kept = append(r.report.Kept, Kept{l.Path, "made by another meanwhile"})
+			r.report.Kept = append(r.report.Kept, Kept{links[i].Path, "made by another meanwhile"})
+			done.line("k", links[i].Path)
 		}
 	}
-	return r.top.Sync()
+	if err != nil {
+		return err
+	}
+	if err := r.top.Sync(); err != nil {
+		return err
+	}
+	return r.ledger.append(&done)
 }
 
 // leave notes that a build stays where it is: on the read-only volume.

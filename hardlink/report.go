@@ -4,6 +4,7 @@ package hardlink
 type Report struct {
 	Present      int    `json:"present"` // files that were there already
 	Absent       int    `json:"absent"`  // optional files that production does not have
+	Adopted      int    `json:"adopted"` // those that the ledger did not have
 	Linked       int    `json:"hardlinked"`
 	Reflinked    int    `json:"reflinked"`
 	Copied       int    `json:"copied"`
@@ -17,6 +18,8 @@ type Report struct {
 	RemovedFiles int    `json:"removed_files"`
 	RemovedBytes int64  `json:"removed_bytes"`
 	RemovedLinks int    `json:"removed_links"`
+	Leaving      int    `json:"leaving"` // builds that were found unwanted
+	Grace        int    `json:"grace"`   // builds that are unwanted and kept for some time yet
 	Kept         []Kept `json:"kept,omitempty"`
 }
 

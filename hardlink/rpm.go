@@ -43,38 +43,50 @@ var errNotRPM = errors.New("not an rpm")
 
 // readHead reads lead and signature header; r is then at the main header.
 func readHead(r io.Reader) (lead []byte, sig signature, err error) {
+	lead, err = sig.readHead(r)
+	return lead, sig, err
+}
+
+func (s *signature) readHead(r io.Reader) (lead []byte, err error) {
 	lead = make([]byte, leadSize)
 	if _, err := io.ReadFull(r, lead); err != nil {
-		return nil, sig, fmt.Errorf("%w: lead: %w", errNotRPM, err)
+		return nil, fmt.Errorf("%w: lead: %w", errNotRPM, err)
 	}
 	if !bytes.HasPrefix(lead, leadMagic) {
-		return nil, sig, fmt.Errorf("%w: begins with %x", errNotRPM, lead[:4])
+		return nil, fmt.Errorf("%w: begins with %x", errNotRPM, lead[:4])
 	}
-	sig, err = readSignature(r)
-	return lead, sig, err
+	return lead, s.read(r)
 }
 
 // readSignature reads a signature header, as in an rpm after its lead or in a .sig file.
 func readSignature(r io.Reader) (s signature, err error) {
+	err = s.read(r)
+	return s, err
+}
+
+// read reads another signature header into the memory of the last.
+func (s *signature) read(r io.Reader) error {
+	s.sigMD5, s.keys = "", nil
 	intro := make([]byte, introSize)
 	if _, err := io.ReadFull(r, intro); err != nil {
-		return s, fmt.Errorf("%w: signature header: %w", errNotRPM, err)
+		return fmt.Errorf("%w: signature header: %w", errNotRPM, err)
 	}
 	if !bytes.HasPrefix(intro, headerMagic) {
-		return s, fmt.Errorf("%w: signature header begins with %x", errNotRPM, intro[:4])
+		return fmt.Errorf("%w: signature header begins with %x", errNotRPM, intro[:4])
 	}
 	entries, size := binary.BigEndian.Uint32(intro[8:]), binary.BigEndian.Uint32(intro[12:])
 	if entries > maxEntries || size > maxSignature {
-		return s, fmt.Errorf("%w: signature header of %d entries and %d bytes", errNotRPM, entries, size)
+		return fmt.Errorf("%w: signature header of %d entries and %d bytes", errNotRPM, entries, size)
 	}
 	length := 16*int64(entries) + int64(size)
 	length += -(8 + length) & 7 // koji.get_sighdr: the 8 bytes of the counts are padded along
 	// Beyond what is usual it grows as it is read, so that a few bytes cannot ask for
 	// much memory.
-	raw := bytes.NewBuffer(make([]byte, 0, introSize+min(length, 64<<10)+bytes.MinRead))
+	raw := bytes.NewBuffer(s.raw[:0])
+	raw.Grow(introSize + int(min(length, 64<<10)) + bytes.MinRead)
 	raw.Write(intro)
 	if _, err := io.CopyN(raw, r, length); err != nil {
-		return s, fmt.Errorf("%w: signature header: %w", errNotRPM, err)
+		return fmt.Errorf("%w: signature header: %w", errNotRPM, err)
 	}
 	s.raw = raw.Bytes()
 	index, data := s.raw[introSize:][:16*entries], s.raw[introSize+16*entries:][:size]
@@ -94,7 +106,7 @@ func readSignature(r io.Reader) (s signature, err error) {
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // keyID is the short id of the key that made an OpenPGP signature (RFC 4880 4.2,

@@ -18,16 +18,17 @@ import (
 	"kojisnap/volumes"
 )
 
-const bufferSize = 256 << 10
+const bufferSize = 64 << 10 // in the cache of a core, with what is hashed
 
 // pipe is the buffers of one copy: a small file takes one read and one write.
 type pipe struct {
-	r *bufio.Reader
-	w *bufio.Writer
+	r   *bufio.Reader
+	w   *bufio.Writer
+	sig signature
 }
 
 var pipes = sync.Pool{New: func() any {
-	return &pipe{bufio.NewReaderSize(nil, bufferSize), bufio.NewWriterSize(nil, bufferSize)}
+	return &pipe{r: bufio.NewReaderSize(nil, bufferSize), w: bufio.NewWriterSize(nil, bufferSize)}
 }}
 
 // copyVerified writes src to dst and returns how many bytes that were. name is the
@@ -41,6 +42,9 @@ func copyVerified(dst io.Writer, src io.Reader, f volumes.File, name string) (in
 	defer p.w.Reset(nil)
 	defer p.r.Reset(nil)
 	n, err := p.copy(f, name)
+	if cap(p.sig.raw) > 1<<20 { // rare, and too much to keep
+		p.sig = signature{}
+	}
 	if err != nil {
 		return n, err
 	}
@@ -57,10 +61,10 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 		return 0, err
 	}
 	var head int64
-	var sig signature
+	sig := &p.sig
 	if algorithm == "sigmd5" {
-		var lead []byte
-		if lead, sig, err = readHead(p.r); err != nil {
+		lead, err := sig.readHead(p.r)
+		if err != nil {
 			if isInput(err) || !errors.Is(err, errNotRPM) {
 				return 0, err
 			}
@@ -94,7 +98,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 
 // verifySignature checks what SIGMD5 does not cover. Koji makes signed copies of the
 // cached signature header alone, so its digest is known: rpmsigs.sighash.
-func verifySignature(sig signature, f volumes.File, name string) error {
+func verifySignature(sig *signature, f volumes.File, name string) error {
 	// A key that cannot be read (a newer signature format) is left to the digest.
 	if len(sig.keys) > 0 && !slices.Contains(sig.keys, f.Key) {
 		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.keys)}

@@ -132,15 +132,24 @@ func TestMainJob(t *testing.T) {
 	if status.Event != 420 {
 		t.Errorf("status: event %d", status.Event)
 	}
-	if _, err := os.Lstat(filepath.Join(w.topdir, "vol/staged/packages", latest)); err == nil {
+	// The hub names production's files of it at once; the copy is for composes that run.
+	copied := filepath.Join(w.topdir, "vol/staged/packages", latest)
+	if _, err := os.Lstat(copied); err != nil {
+		t.Errorf("within --keep-days: %v", err)
+	}
+	if target, err := os.Readlink(filepath.Join(w.topdir, "packages", latest)); err != nil || strings.Contains(target, "staged") {
+		t.Errorf("DEFAULT leads to %q, %v", target, err)
+	}
+	succeed(t, "sync", "-c", c, "--event", "420", "--keep-days", "0")
+	if _, err := os.Lstat(copied); err == nil {
 		t.Errorf("the copy of %s, which no compose needs any longer, is still there", latest)
 	}
 	if body, err := os.ReadFile(filepath.Join(own, "mine")); err != nil || string(body) != "mine" {
 		t.Errorf("staging's own file: %q, %v", body, err)
 	}
 	lines := strings.Count(succeed(t, "snapshots", "-c", c), "\n")
-	if lines != 2 {
-		t.Errorf("%d snapshots, want 2", lines)
+	if lines != 3 {
+		t.Errorf("%d snapshots, want 3", lines)
 	}
 	succeed(t, "show", "latest", "-c", c)
 }

@@ -11,9 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -28,13 +31,20 @@ type CopyOptions struct {
 	Env     string   // names the ledger in the store
 	Jobs    int
 	BwLimit int64 // bytes a second, 0: no limit
+	Audit   bool  // look at all files, not only at what the ledger does not have; make a damaged ledger anew
+	Digest  bool  // read files that are there already, too; implies Audit
+	DryRun  bool
+	// Leave notes in the ledger which builds are not wanted any longer, so that a load moves them
+	// off the copy volume.
+	Leave bool
+	// Remove takes builds away that have not been wanted for KeepFor, instead of copying. It is
+	// safe only once the database does not name their files.
+	Remove  bool
+	KeepFor time.Duration
+	// Rows asks the database for the volumes of builds: hardlink.Options.
+	Rows func(ctx context.Context, builds []volumes.Build) (map[string]string, error)
 	// Attributes are whose the files are, and their mode and label.
 	Attributes volumes.Attributes
-	Digest     bool // read files that are there already, too
-	DryRun     bool
-	// Remove takes builds away that are not wanted any longer, instead of copying. It is safe
-	// only once the database does not name their files.
-	Remove bool
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -42,9 +52,21 @@ type CopyOptions struct {
 
 // CopyResult is what a copy did, or with DryRun would do.
 type CopyResult struct {
-	Snapshot string           `json:"snapshot"`
-	Actions  hardlink.Actions `json:"actions"`
-	Report   hardlink.Report  `json:"report"`
+	Snapshot string            `json:"snapshot"`
+	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files, of a DryRun that is no Remove
+	Actions  hardlink.Actions  `json:"actions"`
+	Report   hardlink.Report   `json:"report"`
+}
+
+// WriteTo prints what a DryRun found: counts for each tag and arch, then a line for each action.
+func (r *CopyResult) WriteTo(w io.Writer) (n int64, err error) {
+	if r.Summary != nil {
+		if n, err = r.Summary.WriteTo(w); err != nil {
+			return n, err
+		}
+	}
+	m, err := r.Actions.WriteTo(w)
+	return n + m, err
 }
 
 // Copy makes the files that composes of a snapshot's tags need exist below a topdir: links of
@@ -65,7 +87,8 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 		level = hardlink.VerifyDigest
 	}
 	engine, err := hardlink.New(hardlink.Options{
-		Topdir: o.Topdir, ReadOnly: readOnly, Sources: o.Sources, Jobs: o.Jobs, Verify: level, BwLimit: o.BwLimit,
+		Topdir: o.Topdir, ReadOnly: readOnly, Sources: o.Sources, Jobs: o.Jobs, BwLimit: o.BwLimit,
+		Verify: level, Audit: o.Audit || o.Digest, Saved: o.saved(s), Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.Rows,
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})
 	if err != nil {
@@ -77,8 +100,15 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 		diff = engine.DiffRemove
 	}
 	r := &CopyResult{Snapshot: snap.ID}
-	if r.Actions, err = diff(ctx, plan); err != nil || o.DryRun {
+	if r.Actions, err = diff(ctx, plan); err != nil {
 		return r, err
+	}
+	if o.DryRun {
+		if !o.Remove {
+			summary := r.Actions.Summary(plan)
+			r.Summary = &summary
+		}
+		return r, nil
 	}
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {
@@ -131,11 +161,29 @@ func ledgerObject(env string) (string, error) {
 // DefaultEnv is the name of the environment where none is given.
 const DefaultEnv = "staging"
 
-// putLedger puts topdir's ledger into the store, if it is not there already.
+// putLedger puts topdir's ledger into the store, if it is not there already. That it is, is told
+// by a note below topdir, which costs less than reading both.
 func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 	object, err := ledgerObject(env)
 	if err != nil {
 		return err
+	}
+	there, err := s.List(ctx, object)
+	if err != nil {
+		return err
+	}
+	has := slices.ContainsFunc(there, func(e store.Entry) bool { return e.Name == object })
+	state, err := hardlink.LedgerState(topdir)
+	if err != nil {
+		return err
+	}
+	if state == "" && has {
+		return nil // nothing was made here yet: what the store has may be all that is left of a ledger
+	}
+	note := filepath.Join(topdir, ledgerNote)
+	noted := fmt.Sprintf("%s %s %s\n", s, object, state)
+	if old, err := os.ReadFile(note); has && err == nil && string(old) == noted {
+		return nil
 	}
 	ledger, err := hardlink.ReadLedger(topdir)
 	if err != nil {
@@ -145,14 +193,30 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 	if _, err := ledger.WriteTo(&b); err != nil {
 		return err
 	}
-	if have, err := s.Get(ctx, object); err == nil {
-		old, err := io.ReadAll(have)
-		have.Close()
-		if err == nil && bytes.Equal(old, b.Bytes()) {
-			return nil
-		}
+	if err := s.Put(ctx, object, bytes.NewReader(b.Bytes())); err != nil || state == "" {
+		return err
 	}
-	return s.Put(ctx, object, bytes.NewReader(b.Bytes()))
+	return durable.WriteFile(note, func(w io.Writer) error { _, err := io.WriteString(w, noted); return err })
+}
+
+// ledgerNote says which state of the ledger is in which store.
+const ledgerNote = ".kojisnap/stored"
+
+// saved reads the store's copy of the ledger. One that is damaged is none.
+func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*hardlink.Ledger, error) {
+	if s == nil {
+		return nil
+	}
+	return func(ctx context.Context) (*hardlink.Ledger, error) {
+		l, err := readLedger(ctx, s, o.Env, "")
+		if errors.Is(err, hardlink.ErrLedgerDamaged) {
+			if o.Log != nil {
+				o.Log.WarnContext(ctx, "the ledger in the store is of no use", "err", err)
+			}
+			return nil, nil
+		}
+		return l, err
+	}
 }
 
 // readLedger reads what was copied: from topdir if it is given, else from the store. Without

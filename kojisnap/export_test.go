@@ -35,3 +35,6 @@ func BatchSizes(took []time.Duration) (sizes []int) {
 	}
 	return sizes
 }
+
+// PlanFiles is the plan of a copy.
+var PlanFiles = planFiles

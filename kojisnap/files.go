@@ -49,8 +49,8 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Pl
 			continue
 		}
 		build := volumes.Build{Name: b.Name, Version: b.Version, Release: b.Release, Volume: b.Volume}
-		if wanted[b.ID] {
-			files[b.ID] = &volumes.BuildFiles{Build: build}
+		if tags, ok := wanted[b.ID]; ok {
+			files[b.ID] = &volumes.BuildFiles{Build: build, Tags: tags}
 		} else {
 			in.Others = append(in.Others, build)
 		}
@@ -74,9 +74,9 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Pl
 	})
 }
 
-// builds returns the ids of the builds to copy.
-func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (map[int64]bool, error) {
-	ids := map[int64]bool{}
+// builds returns the ids of the builds to copy, each with the tags that have it.
+func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (map[int64][]string, error) {
+	ids := map[int64][]string{}
 	switch w.Builds {
 	case BuildsNone:
 		return ids, nil
@@ -94,7 +94,9 @@ func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (map[int64]bool
 			return nil, err
 		}
 		for _, b := range builds {
-			ids[b.ID] = true
+			if tags := ids[b.ID]; len(tags) == 0 || tags[len(tags)-1] != name {
+				ids[b.ID] = append(tags, name)
+			}
 		}
 	}
 	return ids, nil

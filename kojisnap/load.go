@@ -31,7 +31,7 @@ type LoadOptions struct {
 	Topdir  string            // where the ledger says what was copied; empty: the store's copy of it
 	Rules   map[string]string // staging's names of production's volumes, where the default will not do
 	Overlay string            // file; empty: none
-	Leaving []volumes.Build   // copied builds whose copies go after this load, so that it moves them off the copy volume
+	Leaving []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger has as unwanted
 	WaitFor string            // a file that running composes hold locked; empty: none
 }
 

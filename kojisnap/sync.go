@@ -6,7 +6,6 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/hub"
-	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
 )
@@ -35,7 +34,8 @@ type SyncResult struct {
 }
 
 // Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order:
-// the hub never names a file that is not there. It stops at the first error; run again, it
+// the hub never names a file that is not there. A build that no compose needs any longer is led
+// back to production's volume at once; its copy stays for Copy.KeepFor, for composes that run. It stops at the first error; run again, it
 // continues.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
@@ -55,18 +55,16 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err != nil {
 		return r, err
 	}
+	o.Copy.Leave = true
 	if r.Copy, err = Copy(ctx, snap, s, o.Copy); err != nil {
 		return r, fmt.Errorf("copy: %w", err)
 	}
-	remove := o.Copy
-	remove.Remove = true
-	if o.Load.Leaving, err = Leaving(ctx, snap, s, o.Copy); err != nil {
-		return r, fmt.Errorf("copy, removal: %w", err)
-	}
+	o.Load.Leaving = r.Copy.Actions.Leaving
 	if r.Load, err = Load(ctx, snap, s, o.Load); err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
-	if r.Remove, err = Copy(ctx, snap, s, remove); err != nil {
+	o.Copy.Remove, o.Copy.Rows = true, buildVolumes(o.Load.DSN)
+	if r.Remove, err = Copy(ctx, snap, s, o.Copy); err != nil {
 		return r, fmt.Errorf("copy, removal: %w", err)
 	}
 	if o.NoVerify {
@@ -88,17 +86,18 @@ func (r *SyncResult) Changed() bool {
 	return files(r.Copy) || files(r.Remove) || r.Load != nil && r.Load.Changed()
 }
 
-// Leaving returns the builds whose copies a Copy with Remove would take away: the database must
-// not name them any longer before that.
-func Leaving(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) ([]volumes.Build, error) {
-	o.Remove, o.DryRun = true, true
-	r, err := Copy(ctx, snap, s, o)
-	if err != nil {
-		return nil, err
+// buildVolumes asks a database on which volumes builds stand.
+func buildVolumes(dsn string) func(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
+	return func(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
+		conn, err := Connect(ctx, dsn)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		nvrs := make([]dbsync.NVR, len(builds))
+		for i, b := range builds {
+			nvrs[i] = dbsync.NVR{Name: b.Name, Version: b.Version, Release: b.Release}
+		}
+		return dbsync.BuildVolumes(ctx, conn, nvrs)
 	}
-	var builds []volumes.Build
-	for _, a := range r.Actions.Remove {
-		builds = append(builds, a.Build)
-	}
-	return builds, nil
 }

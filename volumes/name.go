@@ -34,14 +34,17 @@ func CheckName(what, name string) error {
 	return nil
 }
 
-// CheckPath is CheckName for a relative path of one or more components, which must not be so
-// long that nobody could open it below topdir.
+// longest is how long a path below a build's directory can be: PATH_MAX less what may
+// stand before it.
+const longest = 4096 - 1024
+
+// CheckPath is CheckName for a relative path of one or more components.
 func CheckPath(what, path string) error {
-	if len(path) > maxPath {
-		return &UnsafeNameError{what, path[:80] + "…", fmt.Sprintf("%d bytes are more than a path below topdir can have", len(path))}
-	}
-	if strings.HasPrefix(path, "/") {
+	switch {
+	case strings.HasPrefix(path, "/"):
 		return &UnsafeNameError{what, path, "an absolute path"}
+	case len(path) > longest:
+		return &UnsafeNameError{what, path[:80] + "…", fmt.Sprintf("%d bytes are more than a path can have", len(path))}
 	}
 	for part := range strings.SplitSeq(path, "/") {
 		if why := unsafe(part); why != "" {
@@ -50,9 +53,6 @@ func CheckPath(what, path string) error {
 	}
 	return nil
 }
-
-// maxPath leaves to topdir, volume, and N/V/R what PATH_MAX has more.
-const maxPath = 3072
 
 func unsafe(name string) string {
 	switch {

@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"fmt"
+	"path"
 	"strings"
 )
 
@@ -113,10 +114,7 @@ func (r RPM) SignedPath(sigkey string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := CheckName("sigkey", sigkey); err != nil {
-		return "", fmt.Errorf("rpm %q: %w", r.File(), err)
-	}
-	return "data/signed/" + strings.ToLower(sigkey) + "/" + path, nil
+	return signedPath(path, sigkey)
 }
 
 // SigPath is koji.PathInfo.sighdr: the cached signature header. The unsigned
@@ -126,16 +124,27 @@ func (r RPM) SigPath(sigkey string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(r.File())+len(".sig") > 255 {
-		return "", fmt.Errorf("rpm %q: %w", r.File(), CheckName("signature header file name", r.File()+".sig"))
+	return sigPath(path, sigkey)
+}
+
+func signedPath(rpm, sigkey string) (string, error) {
+	if err := CheckName("sigkey", sigkey); err != nil {
+		return "", fmt.Errorf("rpm %q: %w", path.Base(rpm), err)
+	}
+	return "data/signed/" + strings.ToLower(sigkey) + "/" + rpm, nil
+}
+
+func sigPath(rpm, sigkey string) (string, error) {
+	if file := path.Base(rpm); len(file)+len(".sig") > 255 {
+		return "", fmt.Errorf("rpm %q: %w", file, CheckName("signature header file name", file+".sig"))
 	}
 	if sigkey == "" {
-		return "data/sigcache/" + path + ".sig", nil
+		return "data/sigcache/" + rpm + ".sig", nil
 	}
 	if err := CheckName("sigkey", sigkey); err != nil {
-		return "", fmt.Errorf("rpm %q: %w", r.File(), err)
+		return "", fmt.Errorf("rpm %q: %w", path.Base(rpm), err)
 	}
-	return "data/sigcache/" + strings.ToLower(sigkey) + "/" + path + ".sig", nil
+	return "data/sigcache/" + strings.ToLower(sigkey) + "/" + rpm + ".sig", nil
 }
 
 // MavenPath is where koji.PathInfo.mavenbuild and mavenfile put an archive.

@@ -3,8 +3,12 @@ package volumes
 import (
 	"cmp"
 	"fmt"
+	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // CopyVolume is the default name of the writable volume that copied builds are on.
@@ -34,6 +38,27 @@ type File struct {
 	SigDigest string `json:"sig_digest,omitempty"`
 	// Optional: no compose opens it, so that it may be missing at the source.
 	Optional bool `json:"optional,omitempty"`
+	// Deep: a content generator may have put the archive into a subdirectory, which no
+	// database names. Path is where it is if not; several may have the same.
+	Deep bool `json:"deep,omitempty"`
+}
+
+// Arch is the arch of an rpm's file, "" for an archive.
+func (f *File) Arch() string {
+	if f.Kind == KindArchive {
+		return ""
+	}
+	return path.Base(path.Dir(f.Path))
+}
+
+// Sits tells whether a file there can be this one: it is there, or, if it is Deep,
+// in a subdirectory of there.
+func (f *File) Sits(at string) bool {
+	if at == f.Path || !f.Deep {
+		return at == f.Path
+	}
+	slash := strings.LastIndexByte(f.Path, '/') + 1
+	return strings.HasPrefix(at, f.Path[:slash]) && strings.HasSuffix(at, f.Path[slash-1:])
 }
 
 // StagedBuild is a build of which a compose needs files.
@@ -41,6 +66,8 @@ type StagedBuild struct {
 	Build  Build  `json:"build"`  // with production's volume
 	Behind string `json:"behind"` // the staging volume that leads to production's files of it
 	Files  []File `json:"files"`  // by path
+	// Tags are the wanted tags that have it.
+	Tags []string `json:"tags,omitempty"`
 }
 
 // Plan is what must be below topdir. It is plain data: sorted, so that two plans
@@ -74,6 +101,7 @@ type BuildFiles struct {
 	Build
 	RPMs     []RPMFile
 	Archives []ArchiveFile
+	Tags     []string // that are wanted and have it
 }
 
 // RPMFile is a row of rpminfo, with its rows of rpmsigs.
@@ -154,15 +182,14 @@ func NewPlan(in Input, want Want) (Plan, error) {
 		}
 		return nil
 	}
+	var err error
+	if plan.Staged, err = w.builds(in.Builds); err != nil {
+		return Plan{}, err
+	}
 	for _, b := range in.Builds {
 		if err := add(b.Build); err != nil {
 			return Plan{}, err
 		}
-		staged, err := w.build(b)
-		if err != nil {
-			return Plan{}, fmt.Errorf("build %q: %w", b.NVR(), err)
-		}
-		plan.Staged = append(plan.Staged, staged)
 		linked := b.Build
 		linked.Volume = w.CopyVolume
 		plan.Linked = append(plan.Linked, linked)
@@ -230,17 +257,49 @@ func newWanted(want Want) wanted {
 	return w
 }
 
+// builds plans all of them, on all processors.
+func (w wanted) builds(builds []BuildFiles) ([]StagedBuild, error) {
+	staged, errs := make([]StagedBuild, len(builds)), make([]error, len(builds))
+	var wg sync.WaitGroup
+	const chunk = 256
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(builds)/chunk+1) {
+		wg.Go(func() {
+			for {
+				from := int(next.Add(chunk)) - chunk
+				if from >= len(builds) {
+					return
+				}
+				for i := from; i < min(from+chunk, len(builds)); i++ {
+					staged[i], errs[i] = w.build(builds[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("build %q: %w", builds[i].NVR(), err)
+		}
+	}
+	return staged, nil
+}
+
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
-	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume)}
+	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume), Tags: b.Tags}
+	most := len(b.Archives)
+	for i := range b.RPMs {
+		most += 1 + 2*len(b.RPMs[i].Sigs)
+	}
+	s.Files = make([]File, 0, most)
+	var err error
 	for _, r := range b.RPMs {
 		if r.MetadataOnly || w.arches != nil && !w.arches[r.Arch] {
 			continue
 		}
-		files, err := w.rpm(r)
-		if err != nil {
+		if s.Files, err = w.rpm(s.Files, r); err != nil {
 			return s, err
 		}
-		s.Files = append(s.Files, files...)
 	}
 	for _, a := range b.Archives {
 		if a.MetadataOnly || w.btypes != nil && !w.btypes[a.BType] {
@@ -257,35 +316,34 @@ func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 		if err != nil {
 			return s, fmt.Errorf("archive %q: %w", a.Path, err)
 		}
-		// A content generator's subdirectory is not in the database: the file may sit
-		// deeper, where only a listing finds it.
-		optional := strings.HasPrefix(a.Path, "files/")
-		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: optional})
+		// A content generator's subdirectory (koji's import_archive_internal: of other types
+		// than maven, win and image) is not in the database.
+		deep := strings.HasPrefix(a.Path, "files/")
+		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: deep, Deep: deep})
 	}
-	slices.SortFunc(s.Files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
-	return s, w.unique(&s)
+	slices.SortFunc(s.Files, func(a, b File) int {
+		if c := strings.Compare(a.Path, b.Path); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Digest, b.Digest)
+	})
+	return s, unique(&s)
 }
 
 // unique drops a file that is named twice alike. Two archives of one name in
-// different subdirectories look like one path with two digests: which is which no
-// database tells, so neither is planned; the build has them as symlinks.
-func (w wanted) unique(s *StagedBuild) error {
+// different subdirectories look like one path with two digests.
+func unique(s *StagedBuild) error {
 	s.Files = slices.Compact(s.Files)
 	for i := 1; i < len(s.Files); i++ {
-		path := s.Files[i].Path
-		if path != s.Files[i-1].Path {
-			continue
+		if f := &s.Files[i]; f.Path == s.Files[i-1].Path && !f.Deep {
+			return fmt.Errorf("file %q: in the plan twice with different digests", f.Path)
 		}
-		if !s.Files[i].Optional || s.Files[i].Kind != KindArchive {
-			return fmt.Errorf("file %q: in the plan twice with different digests", path)
-		}
-		s.Files = slices.DeleteFunc(s.Files, func(f File) bool { return f.Path == path })
-		i--
 	}
 	return nil
 }
 
-func (w wanted) rpm(r RPMFile) ([]File, error) {
+// rpm adds the files of an rpm.
+func (w wanted) rpm(files []File, r RPMFile) ([]File, error) {
 	path, err := r.Path()
 	if err != nil {
 		return nil, err
@@ -294,11 +352,10 @@ func (w wanted) rpm(r RPMFile) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rpm %q: payloadhash: %w", r.File(), err)
 	}
-	var files []File
 	signed := false
 	for _, s := range r.Sigs {
 		key := strings.ToLower(s.Key)
-		sigPath, err := r.SigPath(key)
+		sigPath, err := sigPath(path, key)
 		if err != nil {
 			return nil, err
 		}
@@ -311,7 +368,7 @@ func (w wanted) rpm(r RPMFile) ([]File, error) {
 			continue
 		}
 		signed = true
-		signedPath, err := r.SignedPath(key)
+		signedPath, err := signedPath(path, key)
 		if err != nil {
 			return nil, err
 		}
@@ -326,9 +383,20 @@ func (w wanted) rpm(r RPMFile) ([]File, error) {
 
 // digest checks that hex is a digest of the algorithm.
 func digest(algorithm, hex string) (string, error) {
-	size := map[string]int{"sigmd5": 32, "md5": 32, "sha1": 40, "sha256": 64}[algorithm]
+	size := 32
+	switch algorithm {
+	case "sha1":
+		size = 40
+	case "sha256":
+		size = 64
+	}
 	hex = strings.ToLower(hex)
-	if len(hex) != size || strings.Trim(hex, "0123456789abcdef") != "" {
+	ok := len(hex) == size
+	for i := range len(hex) {
+		c := hex[i]
+		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
+	}
+	if !ok {
 		return "", fmt.Errorf("%q is not a digest of %d hex digits", hex, size)
 	}
 	return algorithm + ":" + hex, nil

@@ -62,7 +62,7 @@ func TestNewPlan(t *testing.T) {
 				{Path: "data/signed/abcd0123/x86_64/a-1-2.x86_64.rpm", Kind: volumes.KindSigned, Size: -1, Digest: sigmd5,
 					Key: "abcd0123", Unsigned: "x86_64/a-1-2.x86_64.rpm",
 					Sig: "data/sigcache/abcd0123/x86_64/a-1-2.x86_64.rpm.sig", SigDigest: md5},
-				{Path: "files/module/m.txt", Kind: volumes.KindArchive, Size: 3, Digest: md5, Optional: true},
+				{Path: "files/module/m.txt", Kind: volumes.KindArchive, Size: 3, Digest: md5, Optional: true, Deep: true},
 				{Path: "i686/a-1-2.i686.rpm", Kind: volumes.KindRPM, Size: 10, Digest: sigmd5}, // not signed
 				{Path: "src/a-1-2.src.rpm", Kind: volumes.KindRPM, Size: 10, Digest: sigmd5},
 			},
@@ -142,7 +142,7 @@ func TestNewPlanRefuses(t *testing.T) {
 	}
 }
 
-// Two archives of one name, of which no database says which is where.
+// Two archives of one name, of which no database says which is where: both are wanted.
 func TestArchivesInSubdirectories(t *testing.T) {
 	in := example()
 	b := &in.Builds[0]
@@ -156,8 +156,18 @@ func TestArchivesInSubdirectories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := plan.Staged[0].Files; len(got) != 1 || got[0].Path != image.Path {
-		t.Errorf("files %+v, want the image alone", got)
+	got := plan.Staged[0].Files
+	if len(got) != 3 || got[0].Path != same.Path || got[1].Path != same.Path || got[0].Digest == got[1].Digest || got[2].Path != image.Path {
+		t.Errorf("files %+v", got)
+	}
+	for path, want := range map[string]bool{same.Path: true, "files/module/a/b/m.txt": true, "files/module/xm.txt": false,
+		"files/m.txt": false, "files/module/m.txt/x": false, "x/files/module/m.txt": false} {
+		if got[0].Sits(path) != want {
+			t.Errorf("sits at %q: %v", path, !want)
+		}
+	}
+	if got[2].Sits("images/a/x.raw") {
+		t.Error("an image in a subdirectory")
 	}
 }
 

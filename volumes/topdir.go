@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -136,13 +137,24 @@ func (t *Topdir) Path() string { return t.path }
 // Join is a path relative to topdir as an absolute one, for messages and reading.
 func (t *Topdir) Join(rel string) string { return filepath.Join(t.path, rel) }
 
-// Free is how many bytes an unprivileged user may still write.
-func (t *Topdir) Free() (int64, error) {
+// Room is what topdir's file system has left for an unprivileged user.
+type Room struct {
+	Bytes  int64
+	Inodes int64 // math.MaxInt64 where they are not counted
+	Size   int64 // bytes, used and free
+}
+
+// Room asks the file system.
+func (t *Topdir) Room() (Room, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(t.path, &st); err != nil {
-		return 0, fmt.Errorf("topdir %s: statfs: %w", t.path, err)
+		return Room{}, fmt.Errorf("topdir %s: statfs: %w", t.path, err)
 	}
-	return int64(st.Bavail) * st.Bsize, nil
+	r := Room{Bytes: int64(st.Bavail) * st.Bsize, Inodes: math.MaxInt64, Size: int64(st.Blocks) * st.Bsize}
+	if st.Files > 0 {
+		r.Inodes = int64(st.Ffree)
+	}
+	return r, nil
 }
 
 // Sync writes all of topdir's file system to the disk (syncfs): content and names.
@@ -371,6 +383,17 @@ func (t *Topdir) ReadDir(rel string) ([]fs.DirEntry, error) {
 	d := os.NewFile(uintptr(fd), t.Join(rel))
 	defer d.Close()
 	return d.ReadDir(-1)
+}
+
+// Names are the names in a directory, in no order.
+func (t *Topdir) Names(rel string) ([]string, error) {
+	fd, err := t.openDir(rel, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	d := os.NewFile(uintptr(fd), t.Join(rel))
+	defer d.Close()
+	return d.Readdirnames(-1)
 }
 
 // at calls f with rel's directory, opened, and rel's last component.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -22,11 +23,25 @@ it is visible. Nothing is written below the read-only volume; staging's own file
 
 What is made is the process's, with production's mode, unless --owner, --mode or --selinux say
 otherwise; only root can give files to another user. A hard link is production's own inode,
-which is never changed: a file that is not as these flags say is copied instead.`,
+which is never changed: a file that is not as these flags say is copied instead.
+
+What was copied is in a ledger below topdir, .kojisnap/ledger, with a copy in the store. A run
+compares it with what the snapshot's tags need and looks at no file that the ledger has, unless
+a package's directory is missing. --audit looks at every file, makes again what is missing, and
+reports what is not as it was left; --verify digest reads them all, too. An audit also makes a
+damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,
+others stay and are reported. A ledger that is lost is had from the store. Copies of builds
+that are not needed any longer stay; sync removes them after --keep-days.
+
+--dry-run prints for each tag and arch how many files and bytes are planned, are there, and
+would be made in which way, then a line for each thing that would be done. With --json it prints
+the same as "summary" and "actions": of each build the directory at the source and below topdir,
+of each file the path in it, how it would be made, and its size and digest.`,
 	examples: `
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
-kojisnap copy -c stg.toml --bwlimit 50M --verify digest`,
+kojisnap copy -c stg.toml --bwlimit 50M
+kojisnap copy -c stg.toml --audit --verify digest`,
 	setup: func(f *flags) runner {
 		var o copyFlags
 		f.section("copy", nil, o.add)
@@ -61,6 +76,8 @@ type copyFlags struct {
 	owner, mode, selinux     string
 	sources                  []string
 	jobs                     int
+	keepDays                 int
+	audit                    bool
 	bwlimit                  rate
 }
 
@@ -75,12 +92,17 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.owner, "owner", "", "`USER[:GROUP]` whose what is made below topdir is, as apache:apache (default: the process's)")
 	fs.StringVar(&o.mode, "mode", "", "octal `MODE` of files that are made; directories are passable where files are readable (default: production's; 0755)")
 	fs.StringVar(&o.selinux, "selinux", "", "`TYPE|CONTEXT` of what is made, as httpd_sys_rw_content_t, where SELinux is enabled")
-	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how files that are there already are looked at; new ones always by digest")
+	fs.BoolVar(&o.audit, "audit", false, "look at every file, not only at what the ledger does not have")
+	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how an audit looks at files that are there; digest is always an audit. New files: always by digest")
+	fs.IntVar(&o.keepDays, "keep-days", 7, "`DAYS` that sync keeps copies that no compose needs any longer")
 }
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.topdir == "" {
 		return kojisnap.CopyOptions{}, usagef("no topdir: give --topdir DIR")
+	}
+	if o.keepDays < 0 {
+		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 or more", o.keepDays)
 	}
 	attributes, err := o.attributes(a)
 	if err != nil {
@@ -89,7 +111,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	return kojisnap.CopyOptions{
 		Attributes: attributes,
 		Want:       o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit),
-		Digest: o.verify == "digest", DryRun: a.dryRun, Log: a.log, Progress: a.progress,
+		Audit: o.audit, Digest: o.verify == "digest", KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
 
@@ -134,7 +156,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	var show func(io.Writer)
 	if a.dryRun {
-		show = func(w io.Writer) { _, err = r.Actions.WriteTo(w) }
+		show = func(w io.Writer) { _, err = r.WriteTo(w) }
 	}
 	if jsonErr := a.result(r, show); err == nil {
 		err = jsonErr
@@ -166,7 +188,22 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) error {
 	}
 	rep := r.Report
 	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
-	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links, %d builds removed",
-		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links, rep.Removed)
+	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
+		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
+	if rep.Adopted > 0 {
+		a.tell("%d of the files present were not in the ledger", rep.Adopted)
+	}
+	if n := rep.Leaving + rep.Grace; n > 0 {
+		a.tell("%d builds that nothing needs any longer are kept for now", n)
+	}
 	return nil
+}
+
+// tellRemoval says what became of builds that no compose needs.
+func (a *app) tellRemoval(r *kojisnap.CopyResult) {
+	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
+		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)
+	}
+	a.tell("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", r.Report.Removed, r.Report.RemovedFiles,
+		r.Report.RemovedBytes, r.Report.RemovedLinks, r.Report.Grace)
 }

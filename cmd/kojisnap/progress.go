@@ -18,7 +18,7 @@ func (a *app) newProgress() progress.Progress {
 	case a.progressMode == "plain":
 		return &plain{out: a.stderr}
 	case a.progressMode == "bar", a.progressMode == "auto" && a.terminal && !a.quiet && a.logFormat == "text":
-		return &bars{out: a.stderr}
+		return &bars{out: a.stderr, every: 100 * time.Millisecond}
 	}
 	return progress.Discard
 }
@@ -26,22 +26,38 @@ func (a *app) newProgress() progress.Progress {
 // bars shows one stage at a time: of those under way the one that began last.
 type bars struct {
 	out    io.Writer
+	every  time.Duration // not drawn more often
 	mu     sync.Mutex
 	active []*bar // in the order in which they began
 }
 
 func (p *bars) Begin(stage string, total int64) progress.Counter {
+	return p.begin(stage, total)
+}
+
+// BeginFiles shows files done in the description and bytes by the bar, with rate and
+// time left.
+func (p *bars) BeginFiles(stage string, files, bytes int64) progress.FileCounter {
+	b := &fileBar{stage: stage, files: files}
+	// One more than there are: the bar stays until the last file has its name.
+	b.bar = p.begin(b.description(), bytes+1, progressbar.OptionShowBytes(true),
+		progressbar.OptionShowTotalBytes(true), progressbar.OptionUseIECUnits(true))
+	return b
+}
+
+func (p *bars) begin(stage string, total int64, more ...progressbar.Option) *bar {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	options := []progressbar.Option{
 		progressbar.OptionSetWriter(p.out),
 		progressbar.OptionSetDescription(fmt.Sprintf("%-12s", stage)),
 		progressbar.OptionShowCount(),
-		progressbar.OptionThrottle(100 * time.Millisecond),
+		progressbar.OptionThrottle(p.every),
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionClearOnFinish(),
 	}
+	options = append(options, more...)
 	if total < 0 {
 		options = append(options, progressbar.OptionSpinnerType(14))
 	}
@@ -71,6 +87,10 @@ type bar struct {
 func (b *bar) Add(n int64) {
 	b.owner.mu.Lock()
 	defer b.owner.mu.Unlock()
+	b.add(n)
+}
+
+func (b *bar) add(n int64) {
 	b.done += n
 	if b.owner.top() == b {
 		_ = b.bar.Set64(b.done)
@@ -91,6 +111,30 @@ func (b *bar) End() {
 	}
 }
 
+// fileBar is a stage of files.
+type fileBar struct {
+	*bar
+	stage       string
+	files, done int64
+}
+
+func (b *fileBar) description() string {
+	return fmt.Sprintf("%s %d/%d files", b.stage, b.done, b.files)
+}
+
+func (b *fileBar) AddFile(bytes int64) {
+	b.owner.mu.Lock()
+	defer b.owner.mu.Unlock()
+	b.done++
+	if b.owner.top() == b.bar {
+		b.bar.bar.Describe(b.description())
+	}
+	if total := b.bar.done + bytes; total >= b.bar.bar.GetMax64() { // some sizes were not known before
+		b.bar.bar.ChangeMax64(total + 1)
+	}
+	b.bar.add(bytes)
+}
+
 // plain writes a line when a stage ends, and every ten seconds on the way.
 type plain struct {
 	out io.Writer
@@ -100,6 +144,44 @@ type plain struct {
 func (p *plain) Begin(stage string, total int64) progress.Counter {
 	now := time.Now()
 	return &plainCounter{owner: p, stage: stage, total: total, begun: now, said: now}
+}
+
+// BeginFiles says bytes and files, and on the way rate and time left.
+func (p *plain) BeginFiles(stage string, files, bytes int64) progress.FileCounter {
+	now := time.Now()
+	return &plainFiles{owner: p, stage: stage, total: files, totalBytes: bytes, begun: now, said: now}
+}
+
+type plainFiles struct {
+	owner                              *plain
+	stage                              string
+	done, total, doneBytes, totalBytes int64
+	begun, said                        time.Time
+}
+
+func (c *plainFiles) AddFile(bytes int64) {
+	c.owner.mu.Lock()
+	defer c.owner.mu.Unlock()
+	c.done++
+	c.doneBytes += bytes
+	if time.Since(c.said) < 10*time.Second || c.doneBytes == 0 {
+		return
+	}
+	c.said = time.Now()
+	rate := float64(c.doneBytes) / c.said.Sub(c.begun).Seconds()
+	left := time.Duration(float64(max(c.totalBytes-c.doneBytes, 0)) / rate * float64(time.Second))
+	c.say(fmt.Sprintf("%.1f MB/s, %v left", rate/1e6, left.Round(time.Second)))
+}
+
+func (c *plainFiles) End() {
+	c.owner.mu.Lock()
+	defer c.owner.mu.Unlock()
+	c.say(time.Since(c.begun).Round(time.Millisecond).String())
+}
+
+func (c *plainFiles) say(more string) {
+	fmt.Fprintf(c.owner.out, "kojisnap: %s %d of %d files, %d of %d bytes, %s\n", c.stage, c.done, c.total,
+		c.doneBytes, max(c.totalBytes, c.doneBytes), more)
 }
 
 type plainCounter struct {

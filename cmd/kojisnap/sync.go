@@ -17,8 +17,10 @@ var syncCommand = command{
 	name:  "sync",
 	short: "pull, copy, load, verify: all that a schedule runs",
 	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that
-no compose needs any longer, and verifies: in this order the hub never names a file that is
-not there. Its flags are those of the commands that it runs; --staging-hub is verify's --hub.
+no compose has needed for --keep-days, and verifies: in this order the hub never names a file
+that is not there. A build that is not needed any longer is led back to production's volume at
+once. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
+--audit is for copy and load alike.
 Most come from the configuration, where each command has a table:
 
     store = "/var/lib/kojisnap"
@@ -107,6 +109,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.tellCopy(r.Copy); err != nil {
 		return err
 	}
+	a.tellRemoval(r.Remove)
 	if r.Verify != nil {
 		if err := a.verdict(r.Verify); err != nil {
 			return err
@@ -129,13 +132,11 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		}
 	}
 	if snap != nil {
-		opt.Copy.DryRun, opt.Load.DryRun = true, true
+		opt.Copy.DryRun, opt.Copy.Leave, opt.Load.DryRun = true, true, true
 		if r.Copy, err = kojisnap.Copy(ctx, snap, s, opt.Copy); err != nil {
 			return err
 		}
-		if opt.Load.Leaving, err = kojisnap.Leaving(ctx, snap, s, opt.Copy); err != nil {
-			return err
-		}
+		opt.Load.Leaving = r.Copy.Actions.Leaving
 		if r.Load, err = kojisnap.Load(ctx, snap, s, opt.Load); err != nil {
 			return err
 		}
@@ -147,7 +148,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 			return
 		}
 		fmt.Fprintln(w, "# copy of snapshot", snap.ID)
-		if _, e := r.Copy.Actions.WriteTo(w); e != nil {
+		if _, e := r.Copy.WriteTo(w); e != nil {
 			err = e
 		}
 		fmt.Fprintln(w, "# load of snapshot", snap.ID)

@@ -15,6 +15,33 @@ type Counter interface {
 	End()        // exactly once, also after failure
 }
 
+// FileProgress is a Progress that tells files from bytes.
+type FileProgress interface {
+	Progress
+	// BeginFiles starts a stage of so many files, which have so many bytes as far as is
+	// known.
+	BeginFiles(stage string, files, bytes int64) FileCounter
+}
+
+// FileCounter counts files. Methods may be called concurrently.
+type FileCounter interface {
+	AddFile(bytes int64) // one is complete
+	End()                // exactly once, also after failure
+}
+
+// BeginFiles starts a stage of files. A Progress that is none of files sees a stage
+// of bytes.
+func BeginFiles(p Progress, stage string, files, bytes int64) FileCounter {
+	if p, ok := p.(FileProgress); ok {
+		return p.BeginFiles(stage, files, bytes)
+	}
+	return byteCounter{p.Begin(stage, bytes)}
+}
+
+type byteCounter struct{ Counter }
+
+func (c byteCounter) AddFile(bytes int64) { c.Add(bytes) }
+
 // Discard is silent.
 var Discard Progress = discard{}
 

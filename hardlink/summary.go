@@ -1,0 +1,175 @@
+package hardlink
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+
+	"kojisnap/volumes"
+)
+
+// Summary counts the files of a plan by what is to be done with them.
+type Summary struct {
+	Total Sums      `json:"total"` // each build once
+	Tags  []TagArch `json:"tags"`  // by tag and arch; a build counts for each of its tags
+}
+
+// TagArch is the files of one arch that the builds of one tag have. Archives have no
+// arch.
+type TagArch struct {
+	Tag  string `json:"tag"`
+	Arch string `json:"arch"`
+	Sums
+}
+
+// Sums are counts of files. Files is the sum of all others.
+type Sums struct {
+	Files   Sum        `json:"files"`
+	Present Sum        `json:"present"`  // are there
+	Make    map[Op]Sum `json:"make"`     // are to be made, in these ways
+	Absent  Sum        `json:"absent"`   // optional ones that production does not have
+	Missing Sum        `json:"missing"`  // wanted ones that no source has
+	LeftOut Sum        `json:"left_out"` // of builds that are left out for such a file, or for what staging has there
+}
+
+// Sum is a number of files and of their bytes, as far as these are known.
+type Sum struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+func (s *Sum) add(bytes int64) {
+	s.Files++
+	s.Bytes += max(bytes, 0)
+}
+
+// Summary counts the files of the plan that Diff made the actions of.
+func (a *Actions) Summary(plan volumes.Plan) Summary {
+	made := map[string]*BuildAction{}
+	for i := range a.Builds {
+		made[a.Builds[i].Dir] = &a.Builds[i]
+	}
+	left := map[string]bool{}
+	for _, b := range a.LeftOut {
+		left[b.NVR()] = true
+	}
+	missing := map[[2]string]bool{}
+	for _, m := range a.Missing {
+		missing[[2]string{m.Build, m.Path}] = true
+	}
+	s := Summary{Total: newSums()}
+	rows := map[[2]string]*TagArch{}
+	for i := range plan.Staged {
+		b := &plan.Staged[i]
+		staged := b.Build
+		staged.Volume = plan.CopyVolume
+		dir, _ := staged.Dir() // Diff checked it
+		making := map[string]*FileAction{}
+		if action := made[dir]; action != nil {
+			for j := range action.Files {
+				if fa := &action.Files[j]; fa.File != nil {
+					making[fileKey(fa.File)] = fa
+				}
+			}
+		}
+		known := a.known.Builds[dir]
+		for j := range b.Files {
+			f := &b.Files[j]
+			sums := []*Sums{&s.Total}
+			for _, tag := range b.Tags {
+				key := [2]string{tag, f.Arch()}
+				if rows[key] == nil {
+					rows[key] = &TagArch{tag, f.Arch(), newSums()}
+				}
+				sums = append(sums, &rows[key].Sums)
+			}
+			bytes, how := f.Size, func(s *Sums) *Sum { return &s.Present }
+			var entry *LedgerEntry
+			if known != nil {
+				entry = known.find(f)
+			}
+			switch fa := making[fileKey(f)]; {
+			case fa != nil:
+				bytes = fa.Bytes
+				for _, s := range sums {
+					m := s.Make[fa.Op]
+					m.add(bytes)
+					s.Make[fa.Op] = m
+				}
+				how = func(*Sums) *Sum { return &Sum{} }
+			case missing[[2]string{b.Build.NVR(), f.Path}]:
+				how = func(s *Sums) *Sum { return &s.Missing }
+			case left[b.Build.NVR()]:
+				how = func(s *Sums) *Sum { return &s.LeftOut }
+			case entry != nil && !entry.Absent:
+				bytes = entry.Size
+			case f.Optional:
+				bytes = 0
+				how = func(s *Sums) *Sum { return &s.Absent }
+			}
+			for _, s := range sums {
+				s.Files.add(bytes)
+				how(s).add(bytes)
+			}
+		}
+	}
+	s.Tags = []TagArch{}
+	for _, row := range rows {
+		s.Tags = append(s.Tags, *row)
+	}
+	slices.SortFunc(s.Tags, func(x, y TagArch) int { return cmp.Or(cmp.Compare(x.Tag, y.Tag), cmp.Compare(x.Arch, y.Arch)) })
+	return s
+}
+
+func newSums() Sums { return Sums{Make: map[Op]Sum{}} }
+
+// fileKey tells the files of a build apart, also before it is known where they are.
+func fileKey(f *volumes.File) string {
+	if f.Deep {
+		return f.Digest + " " + path.Base(f.Path)
+	}
+	return f.Path
+}
+
+// find is the entry of a planned file, nil if there is none.
+func (b *LedgerBuild) find(f *volumes.File) *LedgerEntry {
+	if f.Deep {
+		return b.deep(f)
+	}
+	i, ok := slices.BinarySearchFunc(b.Entries, f.Path, func(e LedgerEntry, p string) int { return cmp.Compare(e.Path, p) })
+	if !ok {
+		return nil
+	}
+	return &b.Entries[i]
+}
+
+// WriteTo prints a line for each tag and arch, and one of all.
+func (s Summary) WriteTo(w io.Writer) (int64, error) {
+	c := &counting{w: bufio.NewWriter(w)}
+	for _, t := range s.Tags {
+		fmt.Fprintf(c, "tag %s %s: %s\n", t.Tag, cmp.Or(t.Arch, "archives"), t.Sums)
+	}
+	fmt.Fprintf(c, "all: %s\n", s.Total)
+	return c.n, c.w.Flush()
+}
+
+func (s Sums) String() string {
+	text := fmt.Sprintf("%d files %d bytes", s.Files.Files, s.Files.Bytes)
+	part := func(name string, n Sum) {
+		if n.Files > 0 {
+			text += fmt.Sprintf(", %s %d files %d bytes", name, n.Files, n.Bytes)
+		}
+	}
+	part("present", s.Present)
+	for _, op := range slices.Sorted(maps.Keys(s.Make)) {
+		part(string(op), s.Make[op])
+	}
+	part("absent", s.Absent)
+	part("missing", s.Missing)
+	part("left out", s.LeftOut)
+	return text
+}
