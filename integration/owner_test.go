@@ -51,7 +51,7 @@ func TestOwner(t *testing.T) {
 	for dir := filepath.Dir(store); len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
 		must(t, os.Chmod(dir, 0o755))
 	}
-	cmd := exec.CommandContext(t.Context(), program, "copy", "-c", c, "--topdir", top)
+	cmd := exec.CommandContext(t.Context(), program, "copy", "-c", c, "--topdir", top, "--env", "other")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -63,12 +63,13 @@ func TestOwner(t *testing.T) {
 	w.ownedBy(t, nobody, nobody)
 }
 
-// ownedBy checks that all below topdir but vol itself belongs to a user and a group.
+// ownedBy checks that all below topdir but vol itself, and the note of what
+// the store has, belongs to a user and a group.
 func (w *world) ownedBy(t *testing.T, uid, gid uint32) {
 	t.Helper()
 	n := 0
 	must(t, filepath.WalkDir(w.topdir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == w.topdir || path == filepath.Join(w.topdir, "vol") {
+		if err != nil || path == w.topdir || path == filepath.Join(w.topdir, "vol") || path == filepath.Join(w.topdir, ".kojisnap/stored") {
 			return err
 		}
 		info, err := d.Info()
