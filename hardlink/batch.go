@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"sync"
 
@@ -181,7 +180,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 		return ctx.Err()
 	case ofBuild(err):
 		if m.err == nil {
-			m.err = fmt.Errorf("build %q is left out: %w", m.Build.NVR(), err)
+			m.err = fmt.Errorf("left out: %w", err)
 		}
 		return nil
 	}
@@ -191,12 +190,9 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 // ofBuild tells whether an error is about a file at the source, so that other builds
 // may do better.
 func ofBuild(err error) bool {
-	var digest *DigestError
+	var source *SourceError
 	var missing *MissingError
-	var temporary *TemporaryError
-	var path *fs.PathError
-	return errors.As(err, &digest) || errors.As(err, &missing) || errors.As(err, &temporary) ||
-		errors.As(err, &path) && path.Op == "read"
+	return errors.As(err, &source) || errors.As(err, &missing)
 }
 
 // publish gives a verified build, or its new files, their names.

@@ -1,7 +1,6 @@
 package hardlink
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -163,35 +162,4 @@ func (e *Engine) lock() (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return func() { f.Close() }, nil
-}
-
-// open opens a file of a build at the first source that has it.
-func (e *Engine) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
-	var last error
-	for _, s := range e.sources {
-		in, err := s.open(ctx, b, path)
-		if err == nil {
-			in.Reader = e.limit.reader(ctx, in.Reader)
-			return in, nil
-		}
-		if !absent(err) {
-			return nil, err
-		}
-		last = err
-	}
-	return nil, last
-}
-
-// stat is the size of a file at the first source that has it, -1 if a request would
-// tell.
-func (e *Engine) stat(b volumes.Build, path string) (int64, error) {
-	var last error
-	for _, s := range e.sources {
-		n, err := s.stat(b, path)
-		if err == nil || !absent(err) {
-			return n, err
-		}
-		last = err
-	}
-	return 0, last
 }

@@ -33,6 +33,20 @@ type input struct {
 	size  int64 // -1: not known
 	mode  fs.FileMode
 	mtime time.Time
+	// limited makes a reader keep to the source's limits.
+	limited func(io.Reader) io.Reader
+}
+
+// unchanged checks that a local file still is what it was when it was opened.
+func (in *input) unchanged() error {
+	info, err := in.file.Stat()
+	if err != nil {
+		return &sourceError{err}
+	}
+	if info.Size() != in.size || !info.ModTime().Equal(in.mtime) {
+		return &sourceError{fmt.Errorf("read %s: %w", in.name, errChanged)}
+	}
+	return nil
 }
 
 // openSources makes sources of directories and of http and https URLs.
