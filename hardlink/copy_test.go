@@ -515,7 +515,7 @@ func TestWebThatFails(t *testing.T) {
 			s := onlyBash(t)
 			web := httptest.NewServer(c.handler)
 			defer web.Close()
-			_, err := s.copy(t, func(o *hardlink.Options) { o.Sources = []string{web.URL} })
+			_, err := s.copy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
 			var temporary *hardlink.TemporaryError
 			if err == nil || errors.As(err, &temporary) != c.temporary {
 				t.Errorf("error %v; temporary should be %v", err, c.temporary)

@@ -26,6 +26,15 @@
 //	                             will say it
 //	ESTALE                       of the source: opened once more, then the next source
 //
+// # Servers
+//
+// A download that breaks off is taken up again where it was (Range, If-Range), unless the
+// file changed: then it starts anew, once. 429, 5xx and a network that fails are waited
+// for, four requests in all, as long as Retry-After says up to two minutes. Three files in
+// a row that could not be had even so, and the server is not asked any more in this run.
+// Redirects are followed on the same server only, and from http to https there. What is
+// wrong with a certificate is told once and not tried again.
+//
 // # Never in place
 //
 // Files are made below vol/VOLUME/.kojisnap-tmp, on the file system of their final

@@ -58,8 +58,11 @@ type Options struct {
 	// three of them. Default 4000.
 	BatchFiles int
 	Client     *http.Client // for URLs; nil: a default one
-	Log        *slog.Logger
-	Progress   progress.Progress
+	// RetryInterval is the pause before a request is sent again, doubled for each further
+	// time, with jitter. Default 1 s.
+	RetryInterval time.Duration
+	Log           *slog.Logger
+	Progress      progress.Progress
 }
 
 // Engine makes the files of plans exist below one topdir.
@@ -109,11 +112,10 @@ func New(opts Options) (*Engine, error) {
 	if len(opts.Sources) == 0 {
 		return nil, errors.New("no source of files given")
 	}
-	var client httpDoer
-	if opts.Client != nil {
-		client = opts.Client
+	if opts.RetryInterval <= 0 {
+		opts.RetryInterval = time.Second
 	}
-	sources, err := openSources(opts.Sources, client)
+	sources, err := openSources(opts)
 	if err != nil {
 		return nil, err
 	}

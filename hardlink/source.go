@@ -50,11 +50,11 @@ func (in *input) unchanged() error {
 }
 
 // openSources makes sources of directories and of http and https URLs.
-func openSources(names []string, client httpDoer) ([]source, error) {
+func openSources(o Options) ([]source, error) {
 	var sources []source
-	for _, name := range names {
+	for _, name := range o.Sources {
 		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
-			s, err := newWebSource(name, client)
+			s, err := newWebSource(name, o)
 			if err != nil {
 				return nil, err
 			}
