@@ -79,9 +79,8 @@ func (e *Engine) share(in *input, f volumes.File, temp string) (Op, error) {
 	case errors.Is(err, unix.EXDEV):
 		e.noLink.add(in.dev)
 		return "", nil
-	case errors.Is(err, unix.EMLINK), errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES),
-		errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-		return "", nil // ENOENT: /proc is not mounted, or the source was unlinked since
+	case otherWay(err):
+		return "", nil
 	default:
 		return "", err
 	}
