@@ -40,6 +40,23 @@ func (e *Engine) ask(ctx context.Context, b volumes.Build, path string, tried *a
 	return tried.err()
 }
 
+// open opens a file of a build at the first source that lets it be opened, for a look.
+func (e *Engine) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
+	tried := attempts{build: b, path: path}
+	for _, s := range e.sources {
+		in, err := s.open(ctx, b, path)
+		if err == nil {
+			in.Reader = e.limit.reader(ctx, in.Reader)
+			return in, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		tried.errs = append(tried.errs, err)
+	}
+	return nil, tried.err()
+}
+
 func (e *Engine) once(ctx context.Context, s source, b volumes.Build, path string, use func(in *input) error) error {
 	in, err := s.open(ctx, b, path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package hardlink
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
