@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"sync"
 
@@ -191,9 +190,14 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter prog
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case ofBuild(err):
+	case ofName(err):
 		if m.err == nil {
 			m.err = leftOut(m.Build, err)
+		}
+		return nil
+	case ofBuild(err):
+		if m.err == nil {
+			m.err = fmt.Errorf("left out: %w", err)
 		}
 		return nil
 	}
@@ -204,15 +208,12 @@ func leftOut(b volumes.Build, err error) error {
 	return fmt.Errorf("build %q is left out: %w", b.NVR(), err)
 }
 
-// ofBuild tells whether an error is about a file at the source or its name, so that other
-// builds may do better.
+// ofBuild tells whether an error is about a file at the sources, so that other builds may
+// do better. It names the build.
 func ofBuild(err error) bool {
-	var digest *DigestError
+	var source *SourceError
 	var missing *MissingError
-	var temporary *TemporaryError
-	var path *fs.PathError
-	return errors.As(err, &digest) || errors.As(err, &missing) || errors.As(err, &temporary) ||
-		errors.As(err, &path) && path.Op == "read" || ofName(err)
+	return errors.As(err, &source) || errors.As(err, &missing)
 }
 
 // publish gives a verified build, or its new files, their names.

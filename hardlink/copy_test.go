@@ -91,6 +91,10 @@ func TestDamagedSource(t *testing.T) {
 			s := newSite(t, "bash", "win-tool")
 			path := filepath.Join(s.prod, bashDir, c.file)
 			damage(t, path, c.change)
+			if c.file == bashSigned { // nor can another be made
+				s.want.SigKeys = []string{"41526f0e"}
+				damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
+			}
 			r, err := s.copy(t)
 			var digest *hardlink.DigestError
 			if !errors.As(err, &digest) {
@@ -111,6 +115,79 @@ func TestDamagedSource(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What one source does not give as it has to be another does; a signed copy is made of its
+// parts, be they from several.
+func TestNextSource(t *testing.T) {
+	remove := func(t *testing.T, path string) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unreadable := func(t *testing.T, path string) {
+		remove(t, path)
+		if err := os.Symlink(filepath.Base(path), path); err != nil { // ELOOP
+			t.Fatal(err)
+		}
+	}
+	cases := map[string]func(t *testing.T, first, second string){
+		"damaged": func(t *testing.T, first, _ string) { damage(t, filepath.Join(first, bashRPM), flip(-1)) },
+		"cut short": func(t *testing.T, first, _ string) {
+			damage(t, filepath.Join(first, bashRPM), func(b []byte) []byte { return b[:50] })
+		},
+		"missing":    func(t *testing.T, first, _ string) { remove(t, filepath.Join(first, bashRPM)) },
+		"unreadable": func(t *testing.T, first, _ string) { unreadable(t, filepath.Join(first, bashRPM)) },
+		"signed copy damaged at both": func(t *testing.T, first, second string) {
+			damage(t, filepath.Join(first, bashSigned), flip(-1))
+			damage(t, filepath.Join(second, bashSigned), flip(0))
+		},
+		"no signed copy, one part each": func(t *testing.T, first, second string) {
+			remove(t, filepath.Join(first, bashSigned))
+			remove(t, filepath.Join(second, bashSigned))
+			damage(t, filepath.Join(first, bashSig), flip(200))
+			damage(t, filepath.Join(second, bashRPM), flip(-1))
+		},
+	}
+	for name, spoil := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := onlyBash(t)
+			second := filepath.Join(t.TempDir(), "second")
+			if err := os.Mkdir(second, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			cloneTree(t, second, []string{"bash"})
+			first := s.prod
+			spoil(t, filepath.Join(first, bashDir), filepath.Join(second, bashDir))
+			s.mustCopy(t, func(o *hardlink.Options) { o.Sources = []string{first, second} })
+			good, err := extracted()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range []string{bashRPM, bashSigned, bashSig} {
+				if sum(t, filepath.Join(s.top, "vol/staged", bashDir, p)) != sum(t, filepath.Join(good, bashDir, p)) {
+					t.Errorf("%s is not production's", p)
+				}
+			}
+		})
+	}
+}
+
+// One error tells what each source said.
+func TestNoSourceGivesIt(t *testing.T) {
+	s := onlyBash(t)
+	second := t.TempDir()
+	damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
+	_, err := s.copy(t, func(o *hardlink.Options) { o.Sources = []string{s.prod, second} })
+	var source *hardlink.SourceError
+	var digest *hardlink.DigestError
+	if !errors.As(err, &source) || !errors.As(err, &digest) || source.Build != "bash-5.3.0-2.fc42" || source.Path != bashRPM || len(source.Errs) != 2 {
+		t.Fatalf("error %v, want a SourceError with a DigestError", err)
+	}
+	if !strings.Contains(err.Error(), s.prod) || !strings.Contains(err.Error(), second) {
+		t.Errorf("error %q does not name both sources", err)
+	}
+	s.staysOnProd(t, bashDir)
 }
 
 var otherKey []byte
@@ -438,7 +515,7 @@ func TestWebThatFails(t *testing.T) {
 			s := onlyBash(t)
 			web := httptest.NewServer(c.handler)
 			defer web.Close()
-			_, err := s.copy(t, func(o *hardlink.Options) { o.Sources = []string{web.URL} })
+			_, err := s.copy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
 			var temporary *hardlink.TemporaryError
 			if err == nil || errors.As(err, &temporary) != c.temporary {
 				t.Errorf("error %v; temporary should be %v", err, c.temporary)

@@ -5,19 +5,35 @@
 // # How a file comes to be
 //
 // Already there (by the ledger; in an audit by size and mtime; with VerifyDigest its
-// content is read) → hard link → reflink (FICLONE) → copy → fetched by https. A signed copy
-// that no source has is spliced from the signature header and the unsigned rpm.
+// content is read) → hard link → reflink (FICLONE) → copy → fetched by https. Sources are asked
+// in turn, until one gives the file as it has to be: what is missing, unreadable or
+// damaged at one is taken from the next. A signed copy that no source gives is spliced
+// from the signature header and the unsigned rpm, be they from different sources.
 // Whichever way, its content is read once and its digest checked before it gets its
-// name.
+// name. So a copy is read and written, not made by copy_file_range(2): the content has
+// to be read for its digest, and would be read twice. Of a reflink the clone is what is
+// read.
 //
 // What the errno of link(2) and FICLONE decide:
 //
-//	EXDEV                        another mount, even of the same file system: next way
+//	EXDEV                        another mount, even of the same file system: next way,
+//	                             and no link is tried again from that file system
 //	EMLINK                       the inode has all links that it can have: next way
 //	EPERM, EACCES                fs.protected_hardlinks, immutable, no links there: next way
-//	EOPNOTSUPP, ENOSYS, EINVAL,  the file system cannot: next way, and not tried again
-//	ENOTTY                       for this source
-//	EROFS, ENOSPC, EDQUOT, EIO   no other way cures it: an error
+//	EOPNOTSUPP, ENOSYS, EINVAL,  the file system cannot: next way; FICLONE is not tried
+//	ENOTTY                       again from that file system
+//	EROFS, ENOSPC, EDQUOT, EIO   no other way cures it: an error. For FICLONE: the copy
+//	                             will say it
+//	ESTALE                       of the source: opened once more, then the next source
+//
+// # Servers
+//
+// A download that breaks off is taken up again where it was (Range, If-Range), unless the
+// file changed: then it starts anew, once. 429, 5xx and a network that fails are waited
+// for, four requests in all, as long as Retry-After says up to two minutes. Three files in
+// a row that could not be had even so, and the server is not asked any more in this run.
+// Redirects are followed on the same server only, and from http to https there. What is
+// wrong with a certificate is told once and not tried again.
 //
 // A hard link is production's own inode. Its owner, mode and label are never changed: with
 // Attributes, a file whose inode has others is reflinked or copied instead.

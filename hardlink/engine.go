@@ -62,8 +62,11 @@ type Options struct {
 	// (Owner.CanGive) makes each Apply fail.
 	Attributes volumes.Attributes
 	Client     *http.Client // for URLs; nil: a default one
-	Log        *slog.Logger
-	Progress   progress.Progress
+	// RetryInterval is the pause before a request is sent again, doubled for each further
+	// time, with jitter. Default 1 s.
+	RetryInterval time.Duration
+	Log           *slog.Logger
+	Progress      progress.Progress
 }
 
 // Engine makes the files of plans exist below one topdir.
@@ -113,11 +116,10 @@ func New(opts Options) (*Engine, error) {
 	if len(opts.Sources) == 0 {
 		return nil, errors.New("no source of files given")
 	}
-	var client httpDoer
-	if opts.Client != nil {
-		client = opts.Client
+	if opts.RetryInterval <= 0 {
+		opts.RetryInterval = time.Second
 	}
-	sources, err := openSources(opts.Sources, client)
+	sources, err := openSources(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -171,35 +173,4 @@ func (e *Engine) lock() (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return func() { f.Close() }, nil
-}
-
-// open opens a file of a build at the first source that has it.
-func (e *Engine) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
-	var last error
-	for _, s := range e.sources {
-		in, err := s.open(ctx, b, path)
-		if err == nil {
-			in.Reader = e.limit.reader(ctx, in.Reader)
-			return in, nil
-		}
-		if !absent(err) {
-			return nil, err
-		}
-		last = err
-	}
-	return nil, last
-}
-
-// stat is the size of a file at the first source that has it, -1 if a request would
-// tell.
-func (e *Engine) stat(b volumes.Build, path string) (int64, error) {
-	var last error
-	for _, s := range e.sources {
-		n, err := s.stat(b, path)
-		if err == nil || !absent(err) {
-			return n, err
-		}
-		last = err
-	}
-	return 0, last
 }

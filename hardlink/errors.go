@@ -26,7 +26,7 @@ func (e *DigestError) Error() string {
 type MissingError struct {
 	Build string // N-V-R
 	Path  string // below the build's directory
-	Err   error  // what the last source said
+	Err   error  // what the sources said
 }
 
 func (e *MissingError) Error() string {
@@ -34,6 +34,20 @@ func (e *MissingError) Error() string {
 }
 
 func (e *MissingError) Unwrap() error { return e.Err }
+
+// SourceError is a wanted file that no source gave as the database has it. It unwraps to
+// what each said: a DigestError, a TemporaryError, an error of the file system.
+type SourceError struct {
+	Build string // N-V-R
+	Path  string // below the build's directory
+	Errs  []error
+}
+
+func (e *SourceError) Error() string {
+	return fmt.Sprintf("build %q: no source gives %q: %v", e.Build, e.Path, &reasons{e.Errs})
+}
+
+func (e *SourceError) Unwrap() []error { return e.Errs }
 
 // SpaceError is a topdir that is full, or would be.
 type SpaceError struct {

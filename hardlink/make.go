@@ -39,24 +39,27 @@ func (d *devices) add(dev uint64) {
 	d.not[dev] = true
 }
 
-// make makes the file under a temporary name, verified. It says how, and what the
+// make makes the file under a temporary name, verified, from the first source that gives
+// it as it has to be; a signed copy that none gives is spliced. It says how, and what the
 // ledger has to know. On error there is no such name.
 func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, temp string) (how Op, entry LedgerEntry, err error) {
-	in, err := e.open(ctx, b, f.Path)
-	if f.Key != "" && absent(err) {
-		return e.splice(ctx, b, f, temp)
+	tried := attempts{build: b, path: f.Path}
+	err = e.ask(ctx, b, f.Path, &tried, func(in *input) (err error) {
+		how, entry, err = e.take(in, f, temp)
+		return err
+	})
+	if err == nil || !tried.over(err) || f.Key == "" {
+		return how, entry, err
 	}
-	if absent(err) {
-		return "", entry, &MissingError{b.NVR(), f.Path, err}
-	}
-	if err != nil {
-		return "", entry, err
-	}
-	defer in.close()
+	return e.splice(ctx, b, f, temp, &tried)
+}
+
+// take makes the file of one source's.
+func (e *Engine) take(in *input, f volumes.File, temp string) (Op, LedgerEntry, error) {
 	if in.file != nil {
 		how, err := e.share(in, f, temp)
 		if err != nil {
-			return "", entry, err
+			return "", LedgerEntry{}, err
 		}
 		if how == OpLink {
 			return how, LedgerEntry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: f.Digest}, nil
@@ -80,13 +83,16 @@ func (e *Engine) share(in *input, f volumes.File, temp string) (Op, error) {
 	case errors.Is(err, unix.EXDEV):
 		e.noLink.add(in.dev)
 		return "", nil
-	case errors.Is(err, unix.EMLINK), errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES),
-		errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-		return "", nil // ENOENT: /proc is not mounted, or the source was unlinked since
+	case otherWay(err):
+		return "", nil
 	default:
 		return "", err
 	}
-	if _, err := copyVerified(io.Discard, in, f, in.name); err != nil {
+	_, err = copyVerified(io.Discard, in, f, in.name)
+	if err == nil {
+		err = in.unchanged()
+	}
+	if err != nil {
 		e.top.Remove(temp)
 		return "", err
 	}
@@ -110,10 +116,12 @@ func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.F
 		how = OpFetch
 	}
 	var dst io.Writer = out
+	src := in.Reader
 	if in.file != nil && e.clone(out, in) {
-		how, dst = OpReflink, io.Discard // read all the same, to verify
+		// The clone is read: the source may have changed since.
+		how, dst, src = OpReflink, io.Discard, in.limited(out)
 	}
-	n, err := copyVerified(dst, in, f, in.name)
+	n, err := copyVerified(dst, src, f, in.name)
 	if err != nil {
 		return "", entry, err
 	}
@@ -173,42 +181,33 @@ func (e *Engine) clone(out *os.File, in *input) bool {
 // splice makes a signed copy of the signature header and the unsigned rpm
 // (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
 // It has the unsigned rpm's mode and time, as Koji's own has.
-func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, temp string) (how Op, entry LedgerEntry, err error) {
-	sig, err := e.signature(ctx, b, f)
+func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, temp string, tried *attempts) (how Op, entry LedgerEntry, err error) {
+	var sig []byte
+	err = e.ask(ctx, b, f.Sig, tried, func(in *input) (err error) {
+		sig, err = signatureOf(in, f)
+		return err
+	})
 	if err != nil {
 		return "", entry, err
 	}
-	in, err := e.open(ctx, b, f.Unsigned)
-	if absent(err) {
-		err = &MissingError{b.NVR(), f.Path, fmt.Errorf("not there to make it of: %w", err)}
-	}
-	if err != nil {
-		return "", entry, err
-	}
-	defer in.close()
-	lead, _, err := readHead(in)
-	if errors.Is(err, errNotRPM) && !isInput(err) {
-		err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err)}
-	}
-	if err != nil {
-		return "", entry, err
-	}
-	spliced := &input{name: in.name + " with " + f.Sig,
-		Reader: io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig), in)}
-	_, entry, err = e.write(spliced, in.mode, in.mtime, f, temp)
+	err = e.ask(ctx, b, f.Unsigned, tried, func(in *input) error {
+		lead, _, err := readHead(in)
+		if errors.Is(err, errNotRPM) && !isInput(err) {
+			err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err)}
+		}
+		if err != nil {
+			return err
+		}
+		spliced := &input{name: in.name + " with " + f.Sig,
+			Reader: io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig), in)}
+		_, entry, err = e.write(spliced, in.mode, in.mtime, f, temp)
+		return err
+	})
 	return OpSplice, entry, err
 }
 
-// signature reads the cached signature header of a signed copy and checks it.
-func (e *Engine) signature(ctx context.Context, b volumes.Build, f volumes.File) ([]byte, error) {
-	in, err := e.open(ctx, b, f.Sig)
-	if absent(err) {
-		return nil, &MissingError{b.NVR(), f.Path, fmt.Errorf("and no signature header to make it of: %w", err)}
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer in.close()
+// signatureOf reads the cached signature header of a signed copy and checks it.
+func signatureOf(in *input, f volumes.File) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(in, maxSignature))
 	if err != nil {
 		return nil, err

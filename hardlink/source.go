@@ -33,14 +33,28 @@ type input struct {
 	size  int64 // -1: not known
 	mode  fs.FileMode
 	mtime time.Time
+	// limited makes a reader keep to the source's limits.
+	limited func(io.Reader) io.Reader
+}
+
+// unchanged checks that a local file still is what it was when it was opened.
+func (in *input) unchanged() error {
+	info, err := in.file.Stat()
+	if err != nil {
+		return &sourceError{err}
+	}
+	if info.Size() != in.size || !info.ModTime().Equal(in.mtime) {
+		return &sourceError{fmt.Errorf("read %s: %w", in.name, errChanged)}
+	}
+	return nil
 }
 
 // openSources makes sources of directories and of http and https URLs.
-func openSources(names []string, client httpDoer) ([]source, error) {
+func openSources(o Options) ([]source, error) {
 	var sources []source
-	for _, name := range names {
+	for _, name := range o.Sources {
 		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
-			s, err := newWebSource(name, client)
+			s, err := newWebSource(name, o)
 			if err != nil {
 				return nil, err
 			}

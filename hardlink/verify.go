@@ -2,6 +2,7 @@ package hardlink
 
 import (
 	"bufio"
+	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -165,6 +166,6 @@ func newHash(algorithm string) (hash.Hash, error) {
 // isInput tells an error of reading from one of what was read.
 func isInput(err error) bool {
 	var path *fs.PathError
-	var temporary *TemporaryError
-	return errors.As(err, &path) || errors.As(err, &temporary)
+	var source *sourceError
+	return errors.As(err, &path) || errors.As(err, &source) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

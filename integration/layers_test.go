@@ -16,7 +16,7 @@ var layers = [][]string{
 		"kojisnap/kojisnap/tagged", "kojisnap/kojisnap/trial"},
 	{"kojisnap/volumes"},
 	{"kojisnap/kojisnap/store", "kojisnap/kojisnap/snapfile"},
-	{"kojisnap/kojisnap/relation", "kojisnap/kojisnap/durable", "kojisnap/kojisnap/progress"},
+	{"kojisnap/kojisnap/relation", "kojisnap/kojisnap/durable", "kojisnap/kojisnap/progress", "kojisnap/kojisnap/retry"},
 }
 
 // TestLayers keeps the order of packages, and the big dependencies where they belong.

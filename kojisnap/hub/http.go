@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"mime"
 	"net/http"
 	"strings"
 	"time"
+
+	"kojisnap/kojisnap/retry"
 )
 
 // do sends a request until decode has read its reply, or an error is not
@@ -31,9 +32,9 @@ func (c *Client) do(ctx context.Context, method string, body []byte, again func(
 		if d.settled || d.delivered && again == nil || try >= c.retries(err) || !Temporary(err) {
 			return fmt.Errorf("call %s: %w", method, err)
 		}
-		pause := c.pause(try)
+		pause := retry.Pause(c.opts.RetryInterval, maxRetryInterval, try)
 		c.log.WarnContext(ctx, "hub call to be repeated", "method", method, "pause", pause, "err", err)
-		if err := sleep(ctx, pause); err != nil {
+		if err := retry.Sleep(ctx, pause); err != nil {
 			return fmt.Errorf("call %s: %w", method, err)
 		}
 		if d.delivered {
@@ -50,27 +51,6 @@ func (c *Client) retries(err error) int {
 		return min(1, c.opts.Retries)
 	}
 	return c.opts.Retries
-}
-
-// pause doubles with each try up to a limit, and varies by half so that clients
-// do not come in step.
-func (c *Client) pause(try int) time.Duration {
-	d := c.opts.RetryInterval
-	for ; try > 0 && d < maxRetryInterval; try-- {
-		d = min(2*d, maxRetryInterval)
-	}
-	return d/2 + rand.N(d/2+1)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // silenceNotice is when a person is told what a request waits for. The largest calls of a busy

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"kojisnap/kojisnap/retry"
 )
 
 // pace lets requests begin at a rate: each waits for its turn, the first for none.
@@ -43,7 +45,7 @@ func (p *pace) take(now time.Time) time.Time {
 
 func sleepUntil(ctx context.Context, at time.Time) error {
 	if d := time.Until(at); d > 0 {
-		return sleep(ctx, d)
+		return retry.Sleep(ctx, d)
 	}
 	return nil
 }

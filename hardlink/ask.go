@@ -1,0 +1,141 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+
+	"kojisnap/volumes"
+)
+
+// sourceError is what a source did not do: open a file, or give all of it. Another source
+// may.
+type sourceError struct{ error }
+
+func (e *sourceError) Unwrap() error { return e.error }
+
+// errChanged is a file that was replaced at the source while it was read.
+var errChanged = errors.New("it changed while it was read")
+
+// ask gives the file of one source after the other to use, until use can make something of
+// it. What each source had to say is added to tried, and all of that is the error if none
+// will do. An error that is not a source's ends it at once.
+func (e *Engine) ask(ctx context.Context, b volumes.Build, path string, tried *attempts, use func(in *input) error) error {
+	for _, s := range e.sources {
+		err := e.once(ctx, s, b, path, use)
+		if errors.Is(err, syscall.ESTALE) || errors.Is(err, errChanged) {
+			// NFS: the file was replaced on the server. It is opened anew, once.
+			err = e.once(ctx, s, b, path, use)
+		}
+		if err == nil {
+			return nil
+		}
+		if !ofSource(err) || ctx.Err() != nil {
+			return err
+		}
+		tried.errs = append(tried.errs, err)
+	}
+	return tried.err()
+}
+
+// open opens a file of a build at the first source that lets it be opened, for a look.
+func (e *Engine) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
+	tried := attempts{build: b, path: path}
+	for _, s := range e.sources {
+		in, err := s.open(ctx, b, path)
+		if err == nil {
+			in.Reader = e.limit.reader(ctx, in.Reader)
+			return in, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		tried.errs = append(tried.errs, err)
+	}
+	return nil, tried.err()
+}
+
+func (e *Engine) once(ctx context.Context, s source, b volumes.Build, path string, use func(in *input) error) error {
+	in, err := s.open(ctx, b, path)
+	if err != nil {
+		return &sourceError{err}
+	}
+	defer in.close()
+	in.limited = func(r io.Reader) io.Reader { return e.limit.reader(ctx, r) }
+	in.Reader = in.limited(sourceReader{in.Reader})
+	return use(in)
+}
+
+// sourceReader tells an error of reading from one of writing.
+type sourceReader struct{ r io.Reader }
+
+func (s sourceReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = &sourceError{err}
+	}
+	return n, err
+}
+
+func ofSource(err error) bool {
+	var source *sourceError
+	var digest *DigestError
+	return errors.As(err, &source) || errors.As(err, &digest)
+}
+
+// attempts are why a file could not be had, source by source.
+type attempts struct {
+	build volumes.Build
+	path  string
+	errs  []error
+}
+
+// err is a MissingError if no source has the file, else a SourceError.
+func (a *attempts) err() error {
+	for _, err := range a.errs {
+		if !absent(err) {
+			return &SourceError{a.build.NVR(), a.path, a.errs}
+		}
+	}
+	return &MissingError{a.build.NVR(), a.path, &reasons{a.errs}}
+}
+
+// over tells whether err is what all sources said.
+func (a *attempts) over(err error) bool {
+	var source *SourceError
+	var missing *MissingError
+	return errors.As(err, &source) || errors.As(err, &missing)
+}
+
+// reasons are errors in one line.
+type reasons struct{ errs []error }
+
+func (r *reasons) Unwrap() []error { return r.errs }
+func (r *reasons) Error() string {
+	texts := make([]string, len(r.errs))
+	for i, err := range r.errs {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// stat is the size of a file at the first source that has it, -1 if a request would
+// tell, or if a source cannot be asked now.
+func (e *Engine) stat(b volumes.Build, path string) (int64, error) {
+	var last error
+	unknown := false
+	for _, s := range e.sources {
+		n, err := s.stat(b, path)
+		if err == nil {
+			return n, nil
+		}
+		unknown = unknown || !absent(err)
+		last = err
+	}
+	if unknown {
+		return -1, nil
+	}
+	return 0, last
+}

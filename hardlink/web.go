@@ -1,0 +1,402 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"kojisnap/kojisnap/retry"
+	"kojisnap/volumes"
+)
+
+const (
+	// webTries is how often a request is sent at most, and how often a download is taken up
+	// again without a byte between.
+	webTries = 4
+	// maxRetryAfter is the longest that a server may ask to wait; beyond it the file is not
+	// had from there now.
+	maxRetryAfter = 2 * time.Minute
+	maxPause      = 30 * time.Second
+	// webSilence is how long a server may send nothing.
+	webSilence = time.Minute
+	// webFailures in a row, each after all its tries, and the server is asked no more.
+	webFailures = 3
+)
+
+// webSource is production's topdir as its topurl.
+type webSource struct {
+	base   *url.URL
+	client *http.Client
+	pause  time.Duration // before the first repetition
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	until  time.Time // the server asked not to be asked before
+	failed int       // files in a row
+	gone   error     // why it is asked no more
+}
+
+func newWebSource(base string, o Options) (*webSource, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, errors.New("source: is not a URL") // the error of package url may show a password
+	}
+	if u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("source %q: is not the URL of a topdir", u.Redacted())
+	}
+	var client http.Client
+	if o.Client != nil {
+		client = *o.Client
+	} else {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.DisableCompression = true // the bytes as they are
+		transport.MaxIdleConnsPerHost = o.Jobs
+		client.Transport = transport
+	}
+	client.CheckRedirect = checkRedirect
+	return &webSource{base: u, client: &client, pause: o.RetryInterval, log: o.Log}, nil
+}
+
+// redirectError is a redirect that is not followed.
+type redirectError struct{ to string }
+
+func (e *redirectError) Error() string {
+	return fmt.Sprintf("the server redirects to %s, which is not followed: give the right URL as --source", e.to)
+}
+
+// checkRedirect follows redirects on the same server, and from http to https there. Where
+// else it leads is for the operator to decide: a login, a mirror that is not production's.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	from, to := via[0].URL, req.URL
+	same := to.Scheme == from.Scheme && to.Host == from.Host
+	upgrade := from.Scheme == "http" && to.Scheme == "https" && to.Hostname() == from.Hostname()
+	if !same && !upgrade || len(via) > 5 {
+		shown := url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path} // no query: it may hold a token
+		return &redirectError{shown.String()}
+	}
+	return nil
+}
+
+func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*input, error) {
+	dir, err := b.Dir()
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(w.base.JoinPath(dir, name).String()) // escapes what a path needs escaped
+	if err != nil {
+		return nil, err
+	}
+	// A + in a path stands for itself, but some servers (S3) read it as a space.
+	u.RawPath = strings.ReplaceAll(u.EscapedPath(), "+", "%2B")
+	d := &download{ctx: ctx, from: w, url: u, name: u.Redacted(), size: -1}
+	resp, err := d.request()
+	if err != nil {
+		return nil, err
+	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" && !strings.HasPrefix(path.Ext(name), ".htm") {
+		d.Close()
+		return nil, &DigestError{d.name, "content", path.Base(name), "a web page, perhaps a login"}
+	}
+	d.size, d.validator = resp.ContentLength, validator(resp)
+	mtime, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	if err != nil {
+		mtime = time.Now().Truncate(time.Second)
+	}
+	return &input{Reader: d, close: d.Close, name: d.name, size: d.size, mode: 0o644, mtime: mtime}, nil
+}
+
+func (*webSource) stat(volumes.Build, string) (int64, error) { return -1, nil }
+
+// validator is what If-Range takes; "" if the answer has nothing of the kind.
+func validator(resp *http.Response) string {
+	if tag := resp.Header.Get("ETag"); tag != "" && !strings.HasPrefix(tag, "W/") {
+		return tag
+	}
+	return resp.Header.Get("Last-Modified")
+}
+
+// ready waits as long as the server asked for.
+func (w *webSource) ready(ctx context.Context) error {
+	w.mu.Lock()
+	gone, wait := w.gone, time.Until(w.until)
+	w.mu.Unlock()
+	if gone != nil {
+		return gone
+	}
+	if wait > 0 {
+		return retry.Sleep(ctx, wait)
+	}
+	return ctx.Err()
+}
+
+// wait keeps all files from being asked for as long as the server wants, or, if that is too
+// long, for the rest of this run.
+func (w *webSource) wait(after time.Duration, why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	until := time.Now().Add(after)
+	switch {
+	case after > maxRetryAfter:
+		w.gone = why
+	case after > 0 && until.After(w.until):
+		w.until = until
+	}
+}
+
+// note counts failures: of a server that is gone not every file has to learn it anew.
+func (w *webSource) note(ctx context.Context, err error) {
+	var temporary *TemporaryError
+	var forGood *tlsError
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return
+	case !errors.As(err, &temporary) && !errors.As(err, &forGood):
+		w.failed = 0
+		return
+	}
+	w.failed++
+	if w.gone == nil && (w.failed >= webFailures || forGood != nil) {
+		w.gone = err
+		w.log.WarnContext(ctx, "a source is not asked any more", "source", w.base.Redacted(), "err", err)
+	}
+}
+
+// download is a file that is being fetched. Where the connection breaks the rest is asked
+// for, as long as the file is the same.
+type download struct {
+	ctx  context.Context
+	from *webSource
+	url  *url.URL
+	name string // for messages
+
+	body      io.ReadCloser
+	cancel    context.CancelCauseFunc // of the request
+	watch     *time.Timer
+	offset    int64
+	size      int64 // -1: not known
+	validator string
+	vain      int
+	err       error
+}
+
+var errWebSilent = fmt.Errorf("the server sent nothing for %v", webSilence)
+
+// request asks for the file from offset on, again where that may help.
+func (d *download) request() (resp *http.Response, err error) {
+	defer func() { d.from.note(d.ctx, err) }()
+	for try := 0; ; try++ {
+		if err := d.from.ready(d.ctx); err != nil {
+			return nil, err
+		}
+		var after time.Duration
+		resp, after, err = d.once()
+		var temporary *TemporaryError
+		if err == nil || d.ctx.Err() != nil || !errors.As(err, &temporary) || try+1 >= webTries || after > maxRetryAfter {
+			return resp, err
+		}
+		pause := max(after, retry.Pause(d.from.pause, maxPause, try))
+		d.from.log.DebugContext(d.ctx, "fetch to be repeated", "pause", pause, "err", err)
+		if err := retry.Sleep(d.ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// once sends one request. after is how long the server wants to be left alone.
+func (d *download) once() (resp *http.Response, after time.Duration, err error) {
+	d.stop()
+	ctx, cancel := context.WithCancelCause(d.ctx)
+	d.cancel = cancel
+	d.watch = time.AfterFunc(webSilence, func() { cancel(errWebSilent) })
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url.String(), nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	req.URL = d.url
+	if d.offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
+		if d.validator != "" {
+			req.Header.Set("If-Range", d.validator)
+		}
+	}
+	resp, err = d.from.client.Do(req)
+	d.watch.Stop()
+	if err != nil {
+		return nil, 0, d.trouble(ctx, err)
+	}
+	d.body = resp.Body
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent && d.offset > 0 {
+		return resp, 0, nil
+	}
+	d.stop()
+	text := fmt.Sprintf("fetch %s: the server answered %q", d.name, resp.Status)
+	switch code := resp.StatusCode; {
+	case code == http.StatusNotFound || code == http.StatusGone:
+		return nil, 0, fmt.Errorf("fetch %s: HTTP %d: %w", d.name, code, fs.ErrNotExist)
+	case code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusProxyAuthRequired:
+		return nil, 0, fmt.Errorf("%s: it wants a login, or does not let this machine have it", text)
+	case code == http.StatusRequestedRangeNotSatisfiable && d.offset > 0:
+		return nil, 0, fmt.Errorf("fetch %s: %w", d.name, errChanged)
+	case code >= 500 && code != http.StatusNotImplemented || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
+		after = retryAfter(resp.Header.Get("Retry-After"))
+		if after > maxRetryAfter {
+			text += fmt.Sprintf(" and asks to wait %v", after.Round(time.Second))
+		}
+		d.from.wait(after, &TemporaryError{errors.New(text)})
+		return nil, after, &TemporaryError{errors.New(text)}
+	}
+	return nil, 0, errors.New(text)
+}
+
+// retryAfter reads seconds or a date; 0: neither.
+func retryAfter(v string) time.Duration {
+	if n, err := strconv.Atoi(v); err == nil && n > 0 {
+		return time.Duration(min(n, 1<<30)) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(t))
+	}
+	return 0
+}
+
+// trouble explains a request without an answer.
+func (d *download) trouble(ctx context.Context, err error) error {
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
+	}
+	var redirect *redirectError
+	if errors.As(err, &redirect) {
+		return fmt.Errorf("fetch %s: %w", d.name, redirect)
+	}
+	if problem := tlsProblem(err); problem != "" {
+		return &tlsError{fmt.Errorf("fetch %s: %s", d.name, problem)}
+	}
+	if errors.Is(context.Cause(ctx), errWebSilent) {
+		err = errWebSilent
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the URL, which is said already
+	}
+	return &TemporaryError{fmt.Errorf("fetch %s: %w", d.name, err)}
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	if len(p) == 0 || d.err != nil {
+		return 0, d.err
+	}
+	for {
+		d.watch.Reset(webSilence)
+		n, err := d.body.Read(p)
+		d.watch.Stop()
+		d.offset += int64(n)
+		if n > 0 {
+			d.vain = 0
+			return n, nil // an error comes again
+		}
+		switch {
+		case err == nil:
+			continue
+		case err == io.EOF && (d.size < 0 || d.offset == d.size):
+			d.err = io.EOF
+		default:
+			d.err = d.resume(err)
+		}
+		if d.err != nil {
+			return 0, d.err
+		}
+	}
+}
+
+// resume asks for what is missing. A server that sends all of the same file again is read
+// up to where it broke off.
+func (d *download) resume(broke error) error {
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
+	}
+	d.vain++
+	if d.vain >= webTries {
+		err := &TemporaryError{fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
+		d.from.note(d.ctx, err)
+		return err
+	}
+	if err := retry.Sleep(d.ctx, retry.Pause(d.from.pause, maxPause, d.vain-1)); err != nil {
+		return err
+	}
+	resp, err := d.request()
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode == http.StatusPartialContent {
+		return d.rest(resp)
+	}
+	if d.offset > 0 && validator(resp) != d.validator || d.size >= 0 && resp.ContentLength != d.size {
+		return fmt.Errorf("fetch %s: %w", d.name, errChanged)
+	}
+	d.watch.Reset(webSilence)
+	_, err = io.CopyN(io.Discard, d.body, d.offset)
+	d.watch.Stop()
+	if err != nil {
+		return d.resume(err)
+	}
+	return nil
+}
+
+// rest checks that a part is the one that was asked for.
+func (d *download) rest(resp *http.Response) error {
+	from, total, ok := contentRange(resp.Header.Get("Content-Range"))
+	switch {
+	case !ok || from != d.offset:
+		return fmt.Errorf("fetch %s: the server sent the range %q, not the rest from byte %d on", d.name, resp.Header.Get("Content-Range"), d.offset)
+	case d.size >= 0 && total >= 0 && total != d.size, d.validator != "" && validator(resp) != "" && validator(resp) != d.validator:
+		return fmt.Errorf("fetch %s: %w", d.name, errChanged)
+	}
+	return nil
+}
+
+// contentRange reads "bytes FROM-TO/TOTAL"; total is -1 if the server does not know it.
+func contentRange(v string) (from, total int64, ok bool) {
+	span, size, ok1 := strings.Cut(strings.TrimPrefix(v, "bytes "), "/")
+	first, _, ok2 := strings.Cut(span, "-")
+	from, err := strconv.ParseInt(first, 10, 64)
+	if !ok1 || !ok2 || err != nil || !strings.HasPrefix(v, "bytes ") {
+		return 0, 0, false
+	}
+	if size == "*" {
+		return from, -1, true
+	}
+	total, err = strconv.ParseInt(size, 10, 64)
+	return from, total, err == nil
+}
+
+// stop ends the request that is under way.
+func (d *download) stop() {
+	if d.watch != nil {
+		d.watch.Stop()
+	}
+	if d.body != nil {
+		d.body.Close()
+		d.body = nil
+	}
+	if d.cancel != nil {
+		d.cancel(nil)
+	}
+}
+
+func (d *download) Close() error {
+	d.stop()
+	return nil
+}

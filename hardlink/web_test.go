@@ -1,0 +1,174 @@
+package hardlink_test
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kojisnap/hardlink"
+)
+
+// cut breaks an answer off after so many bytes of its body.
+type cut struct {
+	http.ResponseWriter
+	left int
+}
+
+func (c *cut) Write(p []byte) (int, error) {
+	if len(p) > c.left {
+		c.ResponseWriter.Write(p[:c.left])
+		c.ResponseWriter.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	c.left -= len(p)
+	return c.ResponseWriter.Write(p)
+}
+
+// Each answer breaks off: with ranges the rest is asked for, without them all of it.
+func TestWebResumes(t *testing.T) {
+	for _, ranges := range []bool{true, false} {
+		s := onlyBash(t)
+		tree := http.FileServer(http.Dir(s.prod))
+		var mu sync.Mutex
+		asked, parts := map[string]int{}, 0
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			asked[r.URL.Path]++
+			n := asked[r.URL.Path]
+			if r.Header.Get("If-Range") != "" {
+				parts++
+			}
+			mu.Unlock()
+			if !ranges {
+				r.Header.Del("Range")
+			}
+			if n < 3 {
+				w = &cut{w, 1000 * n}
+			}
+			tree.ServeHTTP(w, r)
+		}))
+		defer web.Close()
+		r := s.mustCopy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
+		if n := s.check(t); r.Fetched != n || parts == 0 {
+			t.Errorf("fetched %d of %d, %d requests for the rest", r.Fetched, n, parts)
+		}
+	}
+}
+
+// The file is replaced while it is fetched: nothing is put together of both.
+func TestWebChangesMeanwhile(t *testing.T) {
+	s := onlyBash(t)
+	var mu sync.Mutex
+	asked := map[string]int{}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path]++
+		n := asked[r.URL.Path]
+		mu.Unlock()
+		if n == 1 {
+			w.Header().Set("ETag", `"old"`)
+			w.Header().Set("Content-Length", "50000")
+			old := append(mustRead(t, filepath.Join(s.prod, r.URL.Path)), make([]byte, 50000)...)
+			(&cut{w, 5000}).Write(flip(4990 - len(old))(old))
+		}
+		w.Header().Set("ETag", `"new"`)
+		http.FileServer(http.Dir(s.prod)).ServeHTTP(w, r)
+	}))
+	defer web.Close()
+	s.mustCopy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
+	s.check(t)
+}
+
+// Trouble that passes is waited for; what does not is one line, and the next source is asked.
+func TestWebTrouble(t *testing.T) {
+	elsewhere := httptest.NewServer(http.NotFoundHandler())
+	defer elsewhere.Close()
+	cases := map[string]struct {
+		answer http.HandlerFunc // of the first request for a file; nil: a server whose certificate is not trusted
+		passes bool
+		says   string
+	}{
+		"busy":     {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, true, ""},
+		"trouble":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusBadGateway) }, true, ""},
+		"hangs up": {func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, true, ""},
+		"later": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, false, "asks to wait 1h0m0s"},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+"/login?token=secret", http.StatusFound)
+		}, false, "redirects to " + elsewhere.URL + "/login, which is not followed"},
+		"login page": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			io.WriteString(w, "<html>log in</html>")
+		}, false, "a web page, perhaps a login"},
+		"forbidden":   {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }, false, "wants a login"},
+		"certificate": {nil, false, "an authority that this machine does not trust"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := onlyBash(t)
+			tree := http.FileServer(http.Dir(s.prod))
+			var mu sync.Mutex
+			asked := map[string]bool{}
+			web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				first := !asked[r.URL.Path]
+				asked[r.URL.Path] = true
+				mu.Unlock()
+				if first || !c.passes {
+					c.answer(w, r)
+				} else {
+					tree.ServeHTTP(w, r)
+				}
+			}))
+			web.Config.ErrorLog = log.New(io.Discard, "", 0)
+			if c.answer == nil {
+				web.StartTLS()
+			} else {
+				web.Start()
+			}
+			defer web.Close()
+			fast := func(sources ...string) func(*hardlink.Options) {
+				return func(o *hardlink.Options) { o.Sources, o.RetryInterval = sources, time.Millisecond }
+			}
+			_, err := s.copy(t, fast(web.URL))
+			if c.passes {
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.check(t)
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "secret") {
+				t.Fatalf("error %v, want one that says %q", err, c.says)
+			}
+			s.wholeOrAbsent(t)
+			s.mustCopy(t, fast(web.URL, s.prod))
+			s.check(t)
+		})
+	}
+}
+
+// A server that is gone is given up, not asked for each file.
+func TestWebGone(t *testing.T) {
+	s := onlyBash(t)
+	web := httptest.NewServer(http.NotFoundHandler())
+	web.Close()
+	_, err := s.copy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
+	var temporary *hardlink.TemporaryError
+	if !errors.As(err, &temporary) {
+		t.Errorf("error %v, want a TemporaryError", err)
+	}
+	s.wholeOrAbsent(t)
+	if got := files(t, filepath.Join(s.top, "vol/staged/packages")); len(got) != 0 {
+		t.Errorf("files %q", got)
+	}
+}
