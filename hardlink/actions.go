@@ -115,6 +115,20 @@ func (a Actions) Pending() bool {
 	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0 || a.instead != nil
 }
 
+// Err is a *LeftOutError of the files that no source has, nil if there are none.
+func (a Actions) Err() error { return a.leftOut(nil) }
+
+func (a Actions) leftOut(broken []error) error {
+	var errs []error
+	for _, m := range a.Missing {
+		errs = append(errs, m)
+	}
+	if errs = append(errs, broken...); len(errs) == 0 {
+		return nil
+	}
+	return &LeftOutError{errs}
+}
+
 // Bytes is how many bytes Apply will read to make files, as far as is known.
 func (a Actions) Bytes() (n int64) {
 	for _, b := range a.Builds {

@@ -18,25 +18,24 @@ import (
 const batchBytes = 256 << 20
 
 // Apply does the actions. A build of which a file is missing or damaged is left out;
-// the others are made all the same, and the error tells of all of them: a
+// the others are made all the same, and a *LeftOutError tells of all of them: a
 // DigestError, a MissingError, a TemporaryError is found in it by errors.As. On a
 // full disk and on cancellation it ends at once: builds that are in place stay,
 // nothing else is left. The report tells what was done in any case.
 func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	report := Report{Present: a.Present, Absent: a.Absent, Adopted: a.Adopted, Leaving: len(a.Leaving), Grace: len(a.Grace), Kept: a.Kept}
-	var missing []error
-	for _, m := range a.Missing {
-		missing = append(missing, m)
-	}
 	nothing := !a.Pending() && len(a.notes.text) == 0
 	if nothing && a.CopyVolume == "" {
-		return report, joined(missing)
+		return report, a.Err()
 	}
 	if err := volumes.CheckName("copy volume name", a.CopyVolume); err != nil {
 		return report, err
 	}
 	if nothing {
-		return report, joined(append(missing, e.tidy(a.CopyVolume)...))
+		if err := e.tidy(a.CopyVolume); err != nil {
+			return report, err
+		}
+		return report, a.Err()
 	}
 	need, _ := space(a.Builds)
 	unlock, err := e.lock()
@@ -55,7 +54,7 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	if err := r.run(ctx, a); err != nil {
 		return report, e.full(err, need-report.Bytes)
 	}
-	return report, joined(append(missing, r.broken...))
+	return report, a.leftOut(r.broken)
 }
 
 // run is one Apply.
@@ -78,7 +77,7 @@ type run struct {
 func tempDir(volume string) string { return "vol/" + volume + "/.kojisnap-tmp" }
 
 // tidy removes what a run left that was killed when all was done but that.
-func (e *Engine) tidy(volume string) []error {
+func (e *Engine) tidy(volume string) error {
 	if _, err := e.top.Lstat(tempDir(volume)); absent(err) {
 		return nil
 	}
@@ -90,10 +89,7 @@ func (e *Engine) tidy(volume string) []error {
 		defer unlock()
 		err = e.top.RemoveAll(tempDir(volume))
 	}
-	if err != nil {
-		return []error{err}
-	}
-	return nil
+	return err
 }
 
 // begin removes what a killed run left.

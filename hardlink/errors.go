@@ -3,6 +3,7 @@ package hardlink
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 )
 
@@ -48,6 +49,31 @@ func (e *SourceError) Error() string {
 }
 
 func (e *SourceError) Unwrap() []error { return e.Errs }
+
+// LeftOutError is what could not be made for want of good files. Everything else was done: the
+// builds that it is about are whole on the read-only volume, and no symlink leads elsewhere.
+type LeftOutError struct{ Errs []error }
+
+// Error has a line for each of the first ones.
+func (e *LeftOutError) Error() string {
+	const shown = 20
+	var lines []string
+	for _, err := range e.Errs[:min(len(e.Errs), shown)] {
+		lines = append(lines, err.Error())
+	}
+	if n := len(e.Errs) - shown; n > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (e *LeftOutError) Unwrap() []error { return e.Errs }
+
+// Temporary tells whether some of it may be had soon.
+func (e *LeftOutError) Temporary() bool {
+	var temporary *TemporaryError
+	return errors.As(e, &temporary)
+}
 
 // SpaceError is a topdir that is full, or would be.
 type SpaceError struct {

@@ -69,6 +69,13 @@ func (r *CopyResult) WriteTo(w io.Writer) (n int64, err error) {
 	return n + m, err
 }
 
+// Incomplete tells whether err is a *hardlink.LeftOutError of nothing but files that production has
+// lost or damaged: the rest of a copy is done, and to try again would not help.
+func Incomplete(err error) bool {
+	left, ok := err.(*hardlink.LeftOutError)
+	return ok && !left.Temporary()
+}
+
 // Copy makes the files that composes of a snapshot's tags need exist below a topdir: links of
 // the volumes, a link for every build on DEFAULT, and regular files on the copy volume. Files
 // of staging's own are never touched. With a store that is not nil the ledger of what is there
@@ -108,12 +115,14 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 			summary := r.Actions.Summary(plan)
 			r.Summary = &summary
 		}
-		return r, nil
+		return r, r.Actions.Err()
 	}
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {
 		// After an error too: the builds that could be made are there.
-		err = errors.Join(err, putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir))
+		if perr := putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir); perr != nil {
+			err = errors.Join(err, perr)
+		}
 	}
 	return r, err
 }

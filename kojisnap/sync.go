@@ -35,8 +35,11 @@ type SyncResult struct {
 
 // Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order:
 // the hub never names a file that is not there. A build that no compose needs any longer is led
-// back to production's volume at once; its copy stays for Copy.KeepFor, for composes that run. It stops at the first error; run again, it
-// continues.
+// back to production's volume at once; its copy stays for Copy.KeepFor, for composes that run.
+//
+// It stops at the first error; run again, it continues. Builds of which production has lost or
+// damaged files are no reason to stop: they stay on the read-only volume, all else is done, and
+// the error is a *hardlink.LeftOutError. The result is complete then.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
 	if o.Load.Overlay != "" { // a bad one is told before the hub is asked
@@ -56,7 +59,10 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, err
 	}
 	o.Copy.Leave = true
-	if r.Copy, err = Copy(ctx, snap, s, o.Copy); err != nil {
+	var incomplete error
+	if r.Copy, err = Copy(ctx, snap, s, o.Copy); Incomplete(err) {
+		incomplete = err
+	} else if err != nil {
 		return r, fmt.Errorf("copy: %w", err)
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
@@ -68,7 +74,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, fmt.Errorf("copy, removal: %w", err)
 	}
 	if o.NoVerify {
-		return r, nil
+		return r, incomplete
 	}
 	o.Verify.Snapshot = snap
 	if o.Verify.Conflicts, err = ReadConflicts(ctx, o.Load.DSN, snap); err != nil {
@@ -77,7 +83,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if r.Verify, err = Verify(ctx, o.Verify); err != nil {
 		return r, fmt.Errorf("verify: %w", err)
 	}
-	return r, nil
+	return r, incomplete
 }
 
 // Changed reports whether a step changed the database or a file.

@@ -150,9 +150,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Copy(ctx, snap, s, opt)
-	if err != nil {
-		return err
+	r, incomplete := kojisnap.Copy(ctx, snap, s, opt)
+	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
+		return incomplete
 	}
 	var show func(io.Writer)
 	if a.dryRun {
@@ -164,14 +164,28 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	if a.dryRun && r.Actions.Pending() {
+	a.tellCopy(r)
+	if incomplete == nil && a.dryRun && r.Actions.Pending() {
 		return pending()
 	}
-	return a.tellCopy(r)
+	return a.tellLeftOut(incomplete)
 }
 
-// tellCopy warns of files that no source has: the builds that want them were left out.
-func (a *app) tellCopy(r *kojisnap.CopyResult) error {
+// tellLeftOut has a line for each file that could not be had, and one for what follows. It returns
+// the error as told.
+func (a *app) tellLeftOut(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, line := range messages(err) {
+		fmt.Fprintln(a.stderr, "kojisnap: "+line)
+	}
+	fmt.Fprintln(a.stderr, "kojisnap: builds that lack such a file stay on the read-only volume")
+	return quietError{err}
+}
+
+// tellCopy says what a copy did, or would do.
+func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	for _, k := range r.Actions.Kept {
 		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
 	}
@@ -180,11 +194,8 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) error {
 			a.log.Warn(n.String())
 		}
 	}
-	if n := len(r.Actions.Missing); n > 0 {
-		for _, m := range r.Actions.Missing[1:] {
-			a.log.Warn(m.Error())
-		}
-		return notReadyError{fmt.Errorf("%w (%d files are missing at the source; their builds stay on the read-only volume)", r.Actions.Missing[0], n)}
+	if a.dryRun {
+		return
 	}
 	rep := r.Report
 	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
@@ -196,7 +207,6 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) error {
 	if n := rep.Leaving + rep.Grace; n > 0 {
 		a.tell("%d builds that nothing needs any longer are kept for now", n)
 	}
-	return nil
 }
 
 // tellRemoval says what became of builds that no compose needs.

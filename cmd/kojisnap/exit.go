@@ -29,7 +29,7 @@ const (
 const exitCodes = `  0  done
   1  error
   2  wrong usage
-  3  not compose-ready; with --dry-run: changes are pending
+  3  not compose-ready, files are missing; with --dry-run: changes are pending
   4  locked by another kojisnap
   5  try again later: hub offline or upgraded, network, database restarting
   6  a digest or a checksum did not match
@@ -45,6 +45,7 @@ func exitCode(err error) int {
 		digest   *hardlink.DigestError
 		database *dbsync.TemporaryError
 		network  *hardlink.TemporaryError
+		missing  *hardlink.MissingError
 		bucket   *s3.Error
 		plugin   nagiosError
 		overlay  *dbsync.OverlayError
@@ -64,6 +65,8 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), hub.Temporary(err) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
+	case errors.As(err, &missing):
+		return exitNotReady
 	}
 	return exitError
 }
@@ -92,8 +95,12 @@ func (e mismatchError) Unwrap() error { return e.error }
 
 func pending() error { return notReadyError{quietError{errors.New("changes are pending")}} }
 
-// messages are err in one line, or one for each fault of a file.
+// messages are err in one line, or one for each fault of a file, or for each file that is at
+// fault.
 func messages(err error) []string {
+	if left, ok := err.(*hardlink.LeftOutError); ok {
+		return cleanLines(left.Error())
+	}
 	var overlay *dbsync.OverlayError
 	if !errors.As(err, &overlay) {
 		return []string{message(err)}
@@ -101,6 +108,14 @@ func messages(err error) []string {
 	var lines []string
 	for _, fault := range overlay.Faults {
 		lines = append(lines, message(fault))
+	}
+	return lines
+}
+
+func cleanLines(s string) []string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
 	}
 	return lines
 }

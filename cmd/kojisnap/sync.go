@@ -19,7 +19,8 @@ var syncCommand = command{
 	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that
 no compose has needed for --keep-days, and verifies: in this order the hub never names a file
 that is not there. A build that is not needed any longer is led back to production's volume at
-once. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
+once. Builds of which production has lost or damaged files stay there, too: that is told, and the
+exit code is 3 or 6, but nothing else waits for it. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
 --audit is for copy and load alike.
 Most come from the configuration, where each command has a table:
 
@@ -92,9 +93,9 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	opt.AfterPull = limitMemory()
-	r, err := kojisnap.Sync(ctx, s, opt)
-	if err != nil {
-		return err
+	r, incomplete := kojisnap.Sync(ctx, s, opt)
+	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
+		return incomplete
 	}
 	err = a.result(r, func(w io.Writer) {
 		a.showLoad(w, r.Load)
@@ -106,14 +107,13 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	a.tellLoad(r.Load)
-	if err := a.tellCopy(r.Copy); err != nil {
-		return err
-	}
+	a.tellCopy(r.Copy)
 	a.tellRemoval(r.Remove)
 	if r.Verify != nil {
-		if err := a.verdict(r.Verify); err != nil {
-			return err
-		}
+		err = a.verdict(r.Verify)
+	}
+	if err := errors.Join(a.tellLeftOut(incomplete), err); err != nil {
+		return err
 	}
 	return writeStamp(o.stamp)
 }
@@ -121,7 +121,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 // dryRun says what a sync would do: the pull's plan, and what the latest snapshot still brings.
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
 	r := &kojisnap.SyncResult{}
-	var err error
+	var err, incomplete error
 	if r.Pull, err = kojisnap.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
 		return err
 	}
@@ -133,7 +133,9 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	}
 	if snap != nil {
 		opt.Copy.DryRun, opt.Copy.Leave, opt.Load.DryRun = true, true, true
-		if r.Copy, err = kojisnap.Copy(ctx, snap, s, opt.Copy); err != nil {
+		if r.Copy, err = kojisnap.Copy(ctx, snap, s, opt.Copy); kojisnap.Incomplete(err) {
+			incomplete = err
+		} else if err != nil {
 			return err
 		}
 		opt.Load.Leaving = r.Copy.Actions.Leaving
@@ -154,6 +156,9 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		fmt.Fprintln(w, "# load of snapshot", snap.ID)
 		showPlanned(w, r.Load)
 	})
+	if err == nil {
+		err = a.tellLeftOut(incomplete)
+	}
 	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
 		return pending()
 	}
