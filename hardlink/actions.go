@@ -108,6 +108,8 @@ type RemoveAction struct {
 type Kept struct {
 	Path string `json:"path"`
 	Why  string `json:"why"`
+	// Wanted: a compose needs what the plan has there.
+	Wanted bool `json:"wanted,omitempty"`
 }
 
 // Pending tells whether Apply would change anything but what the ledger knows.

@@ -388,7 +388,7 @@ func TestStagingsOwnStays(t *testing.T) {
 	mustSymlink(t, "../../../vol/stg_ssd/packages/curl/8.11.1/4.fc42", link)
 	r := s.mustCopy(t)
 	want := []hardlink.Kept{
-		{Path: "vol/staged/packages/glibc/2.41/5.fc42", Why: "not made by kojisnap"},
+		{Path: "vol/staged/packages/glibc/2.41/5.fc42", Why: "not made by kojisnap", Wanted: true},
 		{Path: "packages/bash/5.2.37/3.fc42", Why: "staging's own"},
 		{Path: "packages/curl/8.11.1/4.fc42", Why: `staging's own symlink to "../../../vol/stg_ssd/packages/curl/8.11.1/4.fc42"`},
 	}
@@ -400,7 +400,7 @@ func TestStagingsOwnStays(t *testing.T) {
 	changed := filepath.Join(s.top, "vol/staged", bashDir, bashRPM)
 	damage(t, changed, func([]byte) []byte { return []byte("signed by staging") })
 	r = s.mustCopy(t, func(o *hardlink.Options) { o.Audit = true })
-	if !slices.Contains(r.Kept, hardlink.Kept{Path: "vol/staged/" + bashDir + "/" + bashRPM, Why: "not as kojisnap left it"}) || r.Builds != 0 {
+	if !slices.Contains(r.Kept, hardlink.Kept{Path: "vol/staged/" + bashDir + "/" + bashRPM, Why: "not as kojisnap left it", Wanted: true}) || r.Builds != 0 {
 		t.Errorf("report %+v", r)
 	}
 	added := filepath.Join(s.top, "vol/staged/packages/nginx/1.28.0/1.fc42/data/signed/deadbeef/mine.rpm")

@@ -253,7 +253,7 @@ func (d *differ) links(a *Actions) error {
 			if have != "" {
 				why = fmt.Sprintf("staging's own symlink to %q", have)
 			}
-			a.Kept = append(a.Kept, Kept{link, why})
+			a.Kept = append(a.Kept, Kept{Path: link, Why: why})
 		}
 	}
 	a.notes.placed(found)

@@ -107,7 +107,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	case err != nil:
 		return err
 	case known == nil && !d.audit || st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		a.Kept = append(a.Kept, Kept{dir, "not made by kojisnap"})
+		a.Kept = append(a.Kept, Kept{Path: dir, Why: "not made by kojisnap", Wanted: true})
 		leaveOut()
 		return nil
 	default:
@@ -157,7 +157,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 				attributed = true
 				continue
 			case fileForeign:
-				a.Kept = append(a.Kept, Kept{dir + "/" + f.Path, "not as kojisnap left it"})
+				a.Kept = append(a.Kept, Kept{Path: dir + "/" + f.Path, Why: "not as kojisnap left it", Wanted: true})
 				foreign++
 				continue
 			}
@@ -181,7 +181,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		action.Files = append(action.Files, fa)
 	}
 	if !action.New && !attributed {
-		a.Kept = append(a.Kept, Kept{dir, "not made by kojisnap"})
+		a.Kept = append(a.Kept, Kept{Path: dir, Why: "not made by kojisnap", Wanted: true})
 		leaveOut()
 		return nil
 	}

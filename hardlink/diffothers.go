@@ -43,12 +43,12 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 		}
 		if err := volumes.CheckPath("file name", p); err != nil {
 			rel, _ := s.Build.Rel() // was checked
-			a.Kept = append(a.Kept, Kept{fmt.Sprintf("%q", rel+"/"+p), "no symlink to it: " + err.Error()})
+			a.Kept = append(a.Kept, Kept{Path: fmt.Sprintf("%q", rel+"/"+p), Why: "no symlink to it: " + err.Error()})
 			continue
 		}
 		fa := FileAction{Op: OpSymlink, Path: p, Target: into(behind, s.Build, p)}
 		if len(fa.Target) >= unix.PathMax {
-			a.Kept = append(a.Kept, Kept{action.Dir + "/" + p, "no symlink to it: it would say more than a path can have"})
+			a.Kept = append(a.Kept, Kept{Path: action.Dir + "/" + p, Why: "no symlink to it: it would say more than a path can have"})
 			continue
 		}
 		if !action.New {
@@ -121,7 +121,7 @@ func (d *differ) strays(a *Actions, dir string, s volumes.StagedBuild, planned m
 				return nil
 			}
 		}
-		a.Kept = append(a.Kept, Kept{printable(dir + "/" + p), "not made by kojisnap, or changed"})
+		a.Kept = append(a.Kept, Kept{Path: printable(dir + "/" + p), Why: "not made by kojisnap, or changed"})
 		return nil
 	})
 	return adopted, err
@@ -184,7 +184,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 			return err
 		}
 		if why != "" {
-			a.Kept = append(a.Kept, Kept{dir, why})
+			a.Kept = append(a.Kept, Kept{Path: dir, Why: why})
 		}
 	}
 	linked, err := linkedPaths(d.plan)
@@ -202,7 +202,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		case err != nil && !errors.Is(err, unix.EINVAL):
 			return err
 		case err != nil || !d.ledger.ours(link)(have):
-			a.Kept = append(a.Kept, Kept{link, "staging's own"})
+			a.Kept = append(a.Kept, Kept{Path: link, Why: "staging's own"})
 		}
 	}
 	return d.strayBuilds(ctx, a, planned)
@@ -234,7 +234,7 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 				if e.IsDir() {
 					below = append(below, p)
 				} else {
-					a.Kept = append(a.Kept, Kept{printable(p), "not made by kojisnap"})
+					a.Kept = append(a.Kept, Kept{Path: printable(p), Why: "not made by kojisnap"})
 				}
 			}
 		}
@@ -242,7 +242,7 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 	}
 	for _, dir := range dirs {
 		if !known[dir] {
-			a.Kept = append(a.Kept, Kept{printable(dir), "a build that neither the snapshot's tags nor the ledger have"})
+			a.Kept = append(a.Kept, Kept{Path: printable(dir), Why: "a build that neither the snapshot's tags nor the ledger have"})
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			continue
 		}
 		if rows[b.Build.NVR()] == b.Build.Volume {
-			a.Kept = append(a.Kept, Kept{dir, "staging's database has the build there"})
+			a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging's database has the build there"})
 			continue
 		}
 		why, err := e.touched(dir, b)
@@ -65,7 +65,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			return Actions{}, err
 		}
 		if why != "" {
-			a.Kept = append(a.Kept, Kept{dir, why})
+			a.Kept = append(a.Kept, Kept{Path: dir, Why: why})
 			continue
 		}
 		r := RemoveAction{Build: b.Build, Dir: dir}

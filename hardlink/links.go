@@ -45,7 +45,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		case volumes.Make, volumes.Switch:
 			r.report.Links++
 		case volumes.Keep:
-			r.report.Kept = append(r.report.Kept, Kept{links[i].Path, "made by another meanwhile"})
+			r.report.Kept = append(r.report.Kept, Kept{Path: links[i].Path, Why: "made by another meanwhile"})
 			done.line("k", links[i].Path)
 		}
 	}

@@ -54,7 +54,7 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 				return err
 			}
 			if why != "" {
-				r.report.Kept = append(r.report.Kept, Kept{b.Dir, why})
+				r.report.Kept = append(r.report.Kept, Kept{Path: b.Dir, Why: why})
 				continue
 			}
 		}

@@ -187,6 +187,10 @@ func (a *app) tellLeftOut(err error) error {
 // tellCopy says what a copy did, or would do.
 func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	for _, k := range r.Actions.Kept {
+		if k.Wanted {
+			a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
+			continue
+		}
 		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
 	}
 	for _, n := range r.Actions.Nowhere {
