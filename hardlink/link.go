@@ -1,12 +1,14 @@
 package hardlink
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,38 +16,77 @@ import (
 // OpPresent is a file that is there already.
 const OpPresent Op = "present"
 
-// Link makes the file src, symlinks followed, exist in the directory dir under its own name:
-// as a hard link, else as a reflink, else as a copy with its mode and mtime, and says which.
-// OpPresent: it is a link of src already. Another file of that name is not replaced:
-// fs.ErrExist. The file appears whole, by a rename.
-func Link(src, dir string) (how Op, err error) {
-	in, err := os.OpenFile(src, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// Linker makes files exist in a directory. It is not for several goroutines at once.
+type Linker struct {
+	Dir    string
+	DryRun bool // say how, as far as that shows without writing
+
+	planned map[string]string // base names of a dry run: their sources
+}
+
+// Link makes the file src, symlinks followed, exist in Dir under its own name: as a hard link,
+// else as a reflink, else as a copy with its mode and mtime, and says which. OpPresent: a link
+// of src is there already, or a file with the same content. What else has that name is not
+// replaced: fs.ErrExist. The file appears whole, and a copy is durable before it has its name.
+// On error, also the context's, nothing is left.
+//
+// A dry run takes it that links work within a mount, which an immutable file or
+// fs.protected_hardlinks may refuse, and reflinks within a file system of a kind that has them.
+func (l *Linker) Link(ctx context.Context, src string) (how Op, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("link %s: %w", src, err)
+	}
+	in, err := openFile(src)
 	if err != nil {
 		return "", err
 	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return "", err
+	defer in.close()
+	to := filepath.Join(l.Dir, filepath.Base(src))
+	if l.DryRun {
+		return l.predict(ctx, in, to)
 	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("link %s: is not a regular file", src)
-	}
-	to := filepath.Join(dir, filepath.Base(src))
-	if have, err := os.Lstat(to); err == nil {
-		if os.SameFile(have, info) {
-			return OpPresent, nil
-		}
-		return "", &os.LinkError{Op: "link", Old: src, New: to, Err: os.ErrExist}
-	}
-	err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", in.Fd()), unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
+	// On EEXIST the kernel decides first: before EXDEV, EROFS, and EPERM.
+	err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", in.file.Fd()), unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
 	switch {
 	case err == nil:
 		return OpLink, nil
-	case !otherWay(err):
-		return "", &os.LinkError{Op: "link", Old: src, New: to, Err: err}
+	case otherWay(err):
+		how, err = duplicate(ctx, in, l.Dir, to)
 	}
-	return duplicate(in, info, dir, to)
+	if errors.Is(err, fs.ErrExist) {
+		return OpPresent, same(ctx, in, to)
+	}
+	if err != nil {
+		return "", fmt.Errorf("link %s to %s: %w", src, to, cause(err))
+	}
+	return how, nil
+}
+
+// predict is Link of a dry run.
+func (l *Linker) predict(ctx context.Context, in *input, to string) (Op, error) {
+	if before := l.planned[to]; before != "" { // two sources of one name
+		return OpPresent, sameContent(ctx, in, before, to)
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return OpPresent, same(ctx, in, to)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, l.Dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return "", fmt.Errorf("link %s to %s: %w", in.name, to, err)
+	}
+	if l.planned == nil {
+		l.planned = map[string]string{}
+	}
+	l.planned[to] = in.name
+	if sameMount(in.name, l.Dir) {
+		return OpLink, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(l.Dir, &st); err == nil && st.Dev == in.dev && canClone(l.Dir) {
+		return OpReflink, nil
+	}
+	return OpCopy, nil
 }
 
 // otherWay tells whether a copy may do where link(2) said err. ENOENT: /proc is not mounted, or
@@ -59,8 +100,17 @@ func otherWay(err error) bool {
 	return false
 }
 
-// duplicate makes a reflink or a copy.
-func duplicate(in *os.File, info os.FileInfo, dir, to string) (how Op, err error) {
+// cause is err without the names of temporary files.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// duplicate makes a reflink or a copy. fs.ErrExist: something has the name.
+func duplicate(ctx context.Context, in *input, dir, to string) (how Op, err error) {
 	out, err := os.CreateTemp(dir, ".kojisnap-link-*")
 	if err != nil {
 		return "", err
@@ -68,31 +118,105 @@ func duplicate(in *os.File, info os.FileInfo, dir, to string) (how Op, err error
 	defer os.Remove(out.Name()) // renamed by then, if all went well
 	defer out.Close()
 	how = OpReflink
-	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) != nil {
+	if unix.IoctlFileClone(int(out.Fd()), int(in.file.Fd())) != nil {
 		how = OpCopy
-		n, err := io.Copy(out, in) // copy_file_range(2): nothing has to be read here
-		if err != nil {
+		if err := copyAll(ctx, out, in); err != nil {
 			return "", err
 		}
-		if n != info.Size() {
-			return "", fmt.Errorf("read %s: %w", in.Name(), errChanged)
-		}
 	}
-	if err := out.Chmod(info.Mode().Perm()); err != nil {
+	if err := in.unchanged(); err != nil {
 		return "", err
 	}
-	if err := setTime(int(out.Fd()), info.ModTime()); err != nil {
-		return "", fmt.Errorf("set the time of %s: %w", out.Name(), err)
+	if err := out.Chmod(in.mode); err != nil {
+		return "", err
+	}
+	if err := setTime(int(out.Fd()), in.mtime); err != nil {
+		return "", fmt.Errorf("set its time: %w", err)
+	}
+	if err := out.Sync(); err != nil {
+		return "", err
 	}
 	if err := out.Close(); err != nil {
 		return "", err
 	}
 	err = unix.Renameat2(unix.AT_FDCWD, out.Name(), unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if err == unix.EINVAL || err == unix.ENOSYS { // NFS; link(2) does not replace either
-		err = os.Link(out.Name(), to)
+		err = unix.Link(out.Name(), to)
 	}
+	return how, err
+}
+
+// copyAll copies by copy_file_range(2): nothing has to be read here. Between parts it can be
+// cancelled.
+func copyAll(ctx context.Context, out *os.File, in *input) error {
+	const part = 16 << 20
+	for n := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m, err := io.CopyN(out, in.file, part)
+		n += m
+		switch {
+		case err == io.EOF && n == in.size:
+			return nil
+		case err == io.EOF:
+			return errChanged
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// same is nil if what has the name is a link of the file, or has its content.
+func same(ctx context.Context, in *input, to string) error {
+	info, err := os.Lstat(to)
 	if err != nil {
-		return "", &os.LinkError{Op: "rename", Old: out.Name(), New: to, Err: err}
+		return err
 	}
-	return how, nil
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("link %s to %s: %w, and is not a regular file but %v", in.name, to, fs.ErrExist, info.Mode().Type())
+	}
+	return sameContent(ctx, in, to, to)
+}
+
+// sameContent is nil if the file at path, which has or is to get the name, has the content.
+func sameContent(ctx context.Context, in *input, path, to string) error {
+	have, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	defer have.close()
+	a, err := in.file.Stat()
+	if err != nil {
+		return err
+	}
+	b, err := have.file.Stat()
+	if err != nil {
+		return err
+	}
+	if os.SameFile(a, b) {
+		return nil
+	}
+	differs := fmt.Errorf("link %s to %s: %w, with other content", in.name, to, fs.ErrExist)
+	if in.size != have.size {
+		return differs
+	}
+	mine, theirs := make([]byte, bufferSize), make([]byte, bufferSize)
+	for at := int64(0); at < in.size; at += bufferSize {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("link %s: %w", in.name, err)
+		}
+		n, err := in.file.ReadAt(mine, at)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		m, err := have.file.ReadAt(theirs, at)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if !bytes.Equal(mine[:n], theirs[:m]) {
+			return differs
+		}
+	}
+	return in.unchanged()
 }

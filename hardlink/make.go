@@ -223,11 +223,11 @@ func signatureOf(in *input, f volumes.File) ([]byte, error) {
 	return raw, nil
 }
 
-// canClone guesses whether topdir's file system shares blocks, where it says nothing of
+// canClone guesses whether a directory's file system shares blocks, where it says nothing of
 // its own: btrfs and XFS may.
-func canClone(top *volumes.Topdir) bool {
+func canClone(dir string) bool {
 	var st unix.Statfs_t
-	if err := unix.Statfs(top.Path(), &st); err != nil {
+	if err := unix.Statfs(dir, &st); err != nil {
 		return false
 	}
 	return st.Type == unix.BTRFS_SUPER_MAGIC || st.Type == unix.XFS_SUPER_MAGIC

@@ -81,30 +81,37 @@ func (d dirSource) open(_ context.Context, b volumes.Build, path string) (*input
 	var first error
 	for _, dir := range d.buildDirs(b) {
 		name := filepath.Join(dir, path)
-		// O_NONBLOCK: a FIFO must not hold the run.
-		f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-		if err != nil {
-			if first == nil {
-				first = err
-			}
-			if absent(err) {
-				continue
-			}
+		in, err := openFile(name)
+		if err == nil {
+			return in, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if !absent(err) {
 			return nil, err
 		}
-		info, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		if !info.Mode().IsRegular() {
-			f.Close()
-			return nil, fmt.Errorf("open %s: is not a regular file but %v", name, info.Mode().Type())
-		}
-		return &input{Reader: f, close: f.Close, file: f, name: name, dev: info.Sys().(*syscall.Stat_t).Dev,
-			size: info.Size(), mode: info.Mode().Perm(), mtime: info.ModTime()}, nil
 	}
 	return nil, first
+}
+
+// openFile opens a regular file, symlinks followed.
+func openFile(name string) (*input, error) {
+	// O_NONBLOCK: a FIFO must not hold the run.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: is not a regular file but %v", name, info.Mode().Type())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &input{Reader: f, close: f.Close, file: f, name: name, dev: info.Sys().(*syscall.Stat_t).Dev,
+		size: info.Size(), mode: info.Mode().Perm(), mtime: info.ModTime()}, nil
 }
 
 func (d dirSource) stat(b volumes.Build, path string) (int64, error) {

@@ -53,7 +53,7 @@ func space(builds []BuildAction) (bytes, files int64) {
 // mayClone tells whether a source may be on a file system that shares blocks with
 // topdir's.
 func (e *Engine) mayClone() bool {
-	if !canClone(e.top) {
+	if !canClone(e.top.Path()) {
 		return false
 	}
 	var top, st unix.Statfs_t

@@ -93,6 +93,12 @@ type mismatchError struct{ error }
 
 func (e mismatchError) Unwrap() error { return e.error }
 
+// errorList are several faults, a line for each.
+type errorList []error
+
+func (e errorList) Error() string   { return errors.Join(e...).Error() }
+func (e errorList) Unwrap() []error { return e }
+
 func pending() error { return notReadyError{quietError{errors.New("changes are pending")}} }
 
 // messages are err in one line, or one for each fault of a file, or for each file that is at
@@ -102,11 +108,14 @@ func messages(err error) []string {
 		return cleanLines(left.Error())
 	}
 	var overlay *dbsync.OverlayError
-	if !errors.As(err, &overlay) {
-		return []string{message(err)}
+	var list errorList
+	if errors.As(err, &overlay) {
+		list = overlay.Faults
+	} else if !errors.As(err, &list) {
+		list = errorList{err}
 	}
 	var lines []string
-	for _, fault := range overlay.Faults {
+	for _, fault := range list {
 		lines = append(lines, message(fault))
 	}
 	return lines

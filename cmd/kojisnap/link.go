@@ -15,8 +15,13 @@ var linkCommand = command{
 	short: "hard-link files into a directory, or copy where that cannot be",
 	long: `Link makes each file SRC exist in the directory DIR: as a hard link, else as a reflink, else,
 as from a read-only mount, as a copy with its mode and mtime. It prints which, a line for each
-file. A symlink SRC is followed, so that DIR gets the file itself. A file of DIR that is
-another one is never replaced, and every file appears whole.`,
+file; "present" is a link of SRC, or a file with its content, that DIR has already. A symlink SRC
+is followed, so that DIR gets the file itself. What else has that name in DIR is never replaced,
+and every file appears whole. Files that cannot be had are a line each on standard error; the
+others are made all the same.
+
+--dry-run takes it that hard links work within a mount, and reflinks within a file system of a
+kind that has them.`,
 	examples: `
 kojisnap link /mnt/koji/packages/bash/5.3.0/2.fc42/x86_64/*.rpm compose/Packages/b
 kojisnap link -q $(cat rpms.txt) compose/Packages`,
@@ -39,20 +44,20 @@ func runLink(ctx context.Context, a *app, args []string) error {
 	} else if !info.IsDir() {
 		return usagef("link: %s is not a directory", dir)
 	}
-	if a.dryRun {
-		return usagef("link has no --dry-run: which way works only shows when it is done")
-	}
-	done := []linked{}
-	var failed error
+	linker := hardlink.Linker{Dir: dir, DryRun: a.dryRun}
+	done, changes := []linked{}, false
+	var failed errorList
 	for _, src := range sources {
-		if failed = ctx.Err(); failed != nil {
+		how, err := linker.Link(ctx, src)
+		if err == nil {
+			done = append(done, linked{src, how})
+			changes = changes || how != hardlink.OpPresent
+			continue
+		}
+		failed = append(failed, err)
+		if ctx.Err() != nil {
 			break
 		}
-		var how hardlink.Op
-		if how, failed = hardlink.Link(src, dir); failed != nil {
-			break
-		}
-		done = append(done, linked{src, how})
 	}
 	err := a.result(done, func(w io.Writer) {
 		for _, l := range done {
@@ -61,8 +66,11 @@ func runLink(ctx context.Context, a *app, args []string) error {
 			}
 		}
 	})
-	if failed != nil {
+	switch {
+	case len(failed) > 0:
 		return failed
+	case err == nil && a.dryRun && changes:
+		return pending()
 	}
 	return err
 }
