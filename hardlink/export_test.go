@@ -1,7 +1,9 @@
 package hardlink
 
 import (
+	"context"
 	"errors"
+	"io"
 	"strings"
 	"sync/atomic"
 
@@ -48,6 +50,35 @@ func (e *Engine) FailOn(op, suffix string, err error) {
 		}
 		return nil
 	}
+}
+
+// WhileRead calls f each time that a source's file of that path has been read up to a byte.
+func (e *Engine) WhileRead(path string, at int64, f func()) {
+	for i, s := range e.sources {
+		e.sources[i] = watchedSource{s, path, at, f}
+	}
+}
+
+type watchedSource struct {
+	source
+	path string
+	at   int64
+	f    func()
+}
+
+func (w watchedSource) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
+	in, err := w.source.open(ctx, b, path)
+	if err == nil && path == w.path {
+		in.Reader = io.MultiReader(io.LimitReader(in.Reader, w.at), &reached{w.f}, in.Reader)
+	}
+	return in, err
+}
+
+type reached struct{ f func() }
+
+func (r *reached) Read([]byte) (int, error) {
+	r.f()
+	return 0, io.EOF
 }
 
 // LedgerText is a ledger of these lines with the right digest.

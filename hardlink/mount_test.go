@@ -3,6 +3,7 @@ package hardlink_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -42,6 +43,53 @@ func bindReadOnly(t testing.TB, source, target string) {
 	if err := unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// loopMount makes a file system in a sparse file below TMPDIR and mounts it for the
+// time of the test, or skips it.
+func loopMount(t testing.TB, kind string, size int64) string {
+	t.Helper()
+	mkfs := map[string][]string{
+		"ext4":  {"mkfs.ext4", "-q"},
+		"xfs":   {"mkfs.xfs", "-q", "-m", "reflink=1"},
+		"btrfs": {"mkfs.btrfs", "-q"},
+	}[kind]
+	if os.Geteuid() != 0 {
+		t.Skip("needs: root, to mount")
+	}
+	if _, err := exec.LookPath(mkfs[0]); err != nil {
+		t.Skipf("needs: %v", err)
+	}
+	image, target := filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "disk")
+	f, err := os.Create(image)
+	if err == nil {
+		err = f.Truncate(size)
+		f.Close()
+	}
+	if err == nil {
+		err = os.Mkdir(target, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		if err != nil {
+			t.Skipf("needs: %q: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	command(append(mkfs, image)...)
+	loop := command("losetup", "--find", "--show", "--direct-io=on", image)
+	t.Cleanup(func() { exec.Command("losetup", "-d", loop).Run() })
+	command("mount", "-t", kind, "-o", "discard", loop, target)
+	t.Cleanup(func() {
+		if err := unix.Unmount(target, 0); err != nil {
+			t.Errorf("unmount %s: %v", target, err)
+		}
+	})
+	return target
 }
 
 // A bind mount of the same file system: link(2) says EXDEV, so files are copied.

@@ -300,7 +300,7 @@ func BenchmarkCopy(b *testing.B) {
 	for _, set := range []string{"small", "mix", "large"} {
 		for _, cache := range []string{"warm", "cold"} {
 			b.Run(set+"/"+cache, func(b *testing.B) {
-				c := contest{set: madeSet(b, set), src: filepath.Join(b.TempDir(), "ro"), scratch: loopMount(b, "ext4"),
+				c := contest{set: madeSet(b, set), src: filepath.Join(b.TempDir(), "ro"), scratch: loopMount(b, "ext4", 64<<30),
 					peers: []peer{rsync, rsyncChecksum, cp}, cold: cache == "cold", op: hardlink.OpCopy}
 				bindReadOnly(b, c.set.dir, c.src)
 				c.run(b)
@@ -317,7 +317,7 @@ func BenchmarkUpdate(b *testing.B) {
 		"1%":   func(i int) bool { return i%100 != 0 },
 	} {
 		b.Run("small/"+name, func(b *testing.B) {
-			c := contest{set: madeSet(b, "small"), src: filepath.Join(b.TempDir(), "ro"), scratch: loopMount(b, "ext4"),
+			c := contest{set: madeSet(b, "small"), src: filepath.Join(b.TempDir(), "ro"), scratch: loopMount(b, "ext4", 64<<30),
 				peers: []peer{rsync, rsyncChecksum, {"cp-au", []string{"cp", "-au", "SRC/packages", "DST"}}}, op: hardlink.OpCopy, present: present}
 			bindReadOnly(b, c.set.dir, c.src)
 			c.run(b)
@@ -330,7 +330,7 @@ func BenchmarkUpdate(b *testing.B) {
 func BenchmarkHardlink(b *testing.B) {
 	for _, set := range []string{"small", "mix"} {
 		b.Run(set, func(b *testing.B) {
-			disk := loopMount(b, "ext4")
+			disk := loopMount(b, "ext4", 64<<30)
 			c := contest{set: freshSet(b, set, disk), scratch: disk, op: hardlink.OpLink, peers: []peer{
 				{"cp-al", []string{"cp", "-al", "SRC/packages", "DST"}},
 				{"rsync-a-link-dest", []string{"rsync", "-a", "--link-dest=SRC", "SRC/packages", "DST"}},
@@ -347,7 +347,7 @@ func BenchmarkReflink(b *testing.B) {
 	for _, kind := range []string{"xfs", "btrfs"} {
 		for _, set := range []string{"small", "mix"} {
 			b.Run(kind+"/"+set, func(b *testing.B) {
-				disk := loopMount(b, kind)
+				disk := loopMount(b, kind, 64<<30)
 				c := contest{set: freshSet(b, set, disk), src: filepath.Join(b.TempDir(), "ro"), scratch: disk, op: hardlink.OpReflink,
 					peers: []peer{rsync, {"cp-a-reflink", []string{"cp", "-a", "--reflink=always", "SRC/packages", "DST"}}}}
 				bindReadOnly(b, c.set.dir, c.src)
@@ -367,53 +367,6 @@ func freshSet(b *testing.B, name, disk string) *benchSet {
 	return benchSets[name](b, dir)
 }
 
-// loopMount makes a file system in a sparse file below TMPDIR and mounts it for the
-// time of the benchmark, or skips it.
-func loopMount(b *testing.B, kind string) string {
-	b.Helper()
-	mkfs := map[string][]string{
-		"ext4":  {"mkfs.ext4", "-q"},
-		"xfs":   {"mkfs.xfs", "-q", "-m", "reflink=1"},
-		"btrfs": {"mkfs.btrfs", "-q"},
-	}[kind]
-	if os.Geteuid() != 0 {
-		b.Skip("needs: root, to mount")
-	}
-	if _, err := exec.LookPath(mkfs[0]); err != nil {
-		b.Skipf("needs: %v", err)
-	}
-	image, target := filepath.Join(b.TempDir(), "image"), filepath.Join(b.TempDir(), "disk")
-	f, err := os.Create(image)
-	if err == nil {
-		err = f.Truncate(64 << 30)
-		f.Close()
-	}
-	if err == nil {
-		err = os.Mkdir(target, 0o755)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	command := func(args ...string) string {
-		b.Helper()
-		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-		if err != nil {
-			b.Skipf("needs: %q: %v: %s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	command(append(mkfs, image)...)
-	loop := command("losetup", "--find", "--show", "--direct-io=on", image)
-	b.Cleanup(func() { exec.Command("losetup", "-d", loop).Run() })
-	command("mount", "-t", kind, "-o", "discard", loop, target)
-	b.Cleanup(func() {
-		if err := unix.Unmount(target, 0); err != nil {
-			b.Errorf("unmount %s: %v", target, err)
-		}
-	})
-	return target
-}
-
 // BenchmarkFetch fetches small rpms from a server that takes 20 ms to begin each
 // answer, by so many requests at a time. It cannot take less than files × 20 ms / jobs:
 // "×limit" is how many times as long it did. curl, beside it, checks nothing.
@@ -428,7 +381,7 @@ func BenchmarkFetch(b *testing.B) {
 				files.ServeHTTP(w, r)
 			}))
 			defer server.Close()
-			c := contest{set: set, scratch: loopMount(b, "ext4"), op: hardlink.OpFetch}
+			c := contest{set: set, scratch: loopMount(b, "ext4", 64<<30), op: hardlink.OpFetch}
 			plan := c.plan(b, func(i int) bool { return i < builds })
 			var urls bytes.Buffer
 			n := 0
