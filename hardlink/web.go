@@ -310,7 +310,7 @@ func (d *download) Read(p []byte) (int, error) {
 		switch {
 		case err == nil:
 			continue
-		case err == io.EOF && (d.size < 0 || d.offset == d.size):
+		case err == io.EOF && d.offset >= d.size: // what is too much fails its check
 			d.err = io.EOF
 		default:
 			d.err = d.resume(err)
