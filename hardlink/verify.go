@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,13 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	}
 	var head int64
 	sig := &p.sig
+	most := int64(math.MaxInt64) // bytes that it may have, so that an answer without end does not fill the disk
+	switch {
+	case f.Size >= 0:
+		most = f.Size
+	case f.Kind == volumes.KindSignature:
+		most = maxSignature
+	}
 	if algorithm == "sigmd5" {
 		lead, err := sig.readHead(p.r)
 		if err != nil {
@@ -71,6 +79,14 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 			}
 			return 0, differs("format", "an rpm", fmt.Sprintf("%q", err))
 		}
+		if f.Kind == volumes.KindSigned {
+			if err := verifySignature(sig, f, name); err != nil {
+				return 0, err
+			}
+			if n, known := contentSize(*sig); known { // the database has no size of it, but the header's digest
+				most = int64(len(lead)+len(sig.raw)) + n
+			}
+		}
 		for _, b := range [][]byte{lead, sig.raw} {
 			if _, err := p.w.Write(b); err != nil {
 				return 0, err
@@ -78,21 +94,21 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 			head += int64(len(b))
 		}
 	}
-	n, err := p.hashed(h)
+	n, err := p.hashed(h, most-head)
 	n += head
 	if err != nil {
 		return n, err
 	}
 	have := hex.EncodeToString(h.Sum(nil))
 	switch {
+	case n > most:
+		return n, differs("size", fmt.Sprint(most), "more")
 	case f.Size >= 0 && n != f.Size:
 		return n, differs("size", fmt.Sprint(f.Size), fmt.Sprint(n))
 	case have != want:
 		return n, differs(algorithm, want, have)
 	case algorithm == "sigmd5" && sig.sigMD5 != "" && sig.sigMD5 != want:
 		return n, differs("sigmd5 in the signature header", want, sig.sigMD5)
-	case f.Kind == volumes.KindSigned:
-		return n, verifySignature(sig, f, name)
 	}
 	return n, nil
 }
@@ -112,8 +128,8 @@ func verifySignature(sig *signature, f volumes.File, name string) error {
 }
 
 // hashed copies what is left to read. Of a large file one chunk is hashed while it is
-// written.
-func (p *pipe) hashed(h hash.Hash) (n int64, err error) {
+// written. It ends when it has had more than most bytes.
+func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 	var chunks chan []byte
 	var done chan struct{}
 	for {
@@ -148,6 +164,9 @@ func (p *pipe) hashed(h hash.Hash) (n int64, err error) {
 			return n, err
 		}
 		p.r.Discard(len(chunk))
+		if n > most {
+			return n, nil
+		}
 	}
 }
 

@@ -2,11 +2,13 @@ package hardlink_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -222,5 +224,34 @@ func TestWebRetryAfter(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// An answer that does not end is given up when it is longer than the file can be: by the
+// database's size, or by the header of a signed copy, whose digest is the database's.
+func TestWebWithoutEnd(t *testing.T) {
+	for name, keys := range map[string][]string{"unsigned": {""}, "signed": {"41526f0e"}} {
+		t.Run(name, func(t *testing.T) {
+			s := onlyBash(t)
+			s.want.SigKeys = keys
+			tree := http.FileServer(http.Dir(s.prod))
+			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, err := os.ReadFile(filepath.Join(s.prod, filepath.FromSlash(r.URL.Path)))
+				if err != nil || !strings.HasSuffix(r.URL.Path, ".rpm") {
+					tree.ServeHTTP(w, r)
+					return
+				}
+				for err == nil { // the client goes away
+					_, err = w.Write(body)
+				}
+			}))
+			defer web.Close()
+			_, err := s.copy(t, fromWeb(web.Client(), web.URL))
+			var digest *hardlink.DigestError
+			if !errors.As(err, &digest) || digest.What != "size" || digest.Have != "more" {
+				t.Errorf("error %v", err)
+			}
+			s.wholeOrAbsent(t)
+		})
 	}
 }
