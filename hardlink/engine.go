@@ -32,11 +32,13 @@ type Options struct {
 	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod
 	// leads to it, and symlinks of staged builds into it. "": no symlinks are made.
 	ReadOnly string
-	// Sources are directories that hold production's tree, or http(s) URLs of it, asked
-	// in turn. Empty: ReadOnly.
+	// Sources are directories that hold production's tree, or URLs of it, asked in turn.
+	// Empty: ReadOnly.
 	Sources []string
-	Jobs    int   // files at a time; default: one per CPU, at least 4
-	Verify  Level // default VerifySize
+	// OpenSource opens URLs that are not http or https; nil: there are none.
+	OpenSource func(url string) (ObjectSource, error) `json:"-"`
+	Jobs       int                                    // files at a time; default: one per CPU, at least 4
+	Verify     Level                                  // default VerifySize
 	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
 	// looks at all, too.
 	Audit bool

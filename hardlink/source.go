@@ -49,12 +49,20 @@ func (in *input) unchanged() error {
 	return nil
 }
 
-// openSources makes sources of directories and of http and https URLs.
+// openSources makes sources of directories and URLs.
 func openSources(o Options) ([]source, error) {
 	var sources []source
 	for _, name := range o.Sources {
 		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
 			s, err := newWebSource(name, o)
+			if err != nil {
+				return nil, err
+			}
+			sources = append(sources, s)
+			continue
+		}
+		if strings.Contains(name, "://") {
+			s, err := newObjectSource(name, o)
 			if err != nil {
 				return nil, err
 			}

@@ -33,6 +33,11 @@ damaged ledger anew: files that are what the snapshot says, by their digest, cou
 others stay and are reported. A ledger that is lost is had from the store. Copies of builds
 that are not needed any longer stay; sync removes them after --keep-days.
 
+A source s3://BUCKET/PREFIX is production's tree as objects, PREFIX/packages/NAME/… and
+PREFIX/vol/VOLUME/packages/…, with the credentials and the ?endpoint=URL, ?region=NAME and
+?path-style=false that --store takes. Files get the time that rclone or s3fs noted with the
+object (x-amz-meta-mtime), else that of its upload.
+
 --dry-run prints for each tag and arch how many files and bytes are planned, are there, and
 would be made in which way, then a line for each thing that would be done. With --json it prints
 the same as "summary" and "actions": of each build the directory at the source and below topdir,
@@ -40,6 +45,7 @@ of each file the path in it, how it would be made, and its size and digest.`,
 	examples: `
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
+kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
 kojisnap copy -c stg.toml --bwlimit 50M
 kojisnap copy -c stg.toml --audit --verify digest`,
 	setup: func(f *flags) runner {
@@ -83,7 +89,7 @@ type copyFlags struct {
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, usually /mnt/koji")
-	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree; repeatable; the first directory is the read-only volume")
+	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree: a directory, http(s)://…, s3://BUCKET/PREFIX as --store; repeatable, asked in turn; the first directory is the read-only volume")
 	addSnapshot(fs, &o.snapshot)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
