@@ -46,7 +46,7 @@ func (e *Engine) open(ctx context.Context, b volumes.Build, path string) (*input
 	for _, s := range e.sources {
 		in, err := s.open(ctx, b, path)
 		if err == nil {
-			in.Reader = e.limit.reader(ctx, in.Reader)
+			in.Reader = e.limited(ctx, s, in.Reader)
 			return in, nil
 		}
 		if ctx.Err() != nil {
@@ -63,9 +63,17 @@ func (e *Engine) once(ctx context.Context, s source, b volumes.Build, path strin
 		return &sourceError{err}
 	}
 	defer in.close()
-	in.limited = func(r io.Reader) io.Reader { return e.limit.reader(ctx, r) }
+	in.limited = func(r io.Reader) io.Reader { return e.limited(ctx, s, r) }
 	in.Reader = in.limited(sourceReader{in.Reader})
 	return use(in)
+}
+
+// limited waits for the source's turn first: what waits there keeps no other source waiting.
+func (e *Engine) limited(ctx context.Context, s source, r io.Reader) io.Reader {
+	if own := e.limits[s]; own != nil {
+		r = own.reader(ctx, r)
+	}
+	return e.limit.reader(ctx, r)
 }
 
 // sourceReader tells an error of reading from one of writing.

@@ -46,7 +46,7 @@ of each file the path in it, how it would be made, and its size and digest.`,
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
 kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
-kojisnap copy -c stg.toml --bwlimit 50M
+kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest`,
 	setup: func(f *flags) runner {
 		var o copyFlags
@@ -84,7 +84,7 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit                    bool
-	bwlimit                  rate
+	bwlimit                  limits
 }
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
@@ -94,7 +94,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
 	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4)")
-	fs.Var(&o.bwlimit, "bwlimit", "bytes a second to read from sources, as 20M (default: no limit)")
+	fs.Var(&o.bwlimit, "bwlimit", "`[SOURCE=]RATE`: bytes a second to read, as 20M, of all sources together or of one, as --source names it; repeatable (default: no limit)")
 	fs.StringVar(&o.owner, "owner", "", "`USER[:GROUP]` whose what is made below topdir is, as apache:apache (default: the process's)")
 	fs.StringVar(&o.mode, "mode", "", "octal `MODE` of files that are made; directories are passable where files are readable (default: production's; 0755)")
 	fs.StringVar(&o.selinux, "selinux", "", "`TYPE|CONTEXT` of what is made, as httpd_sys_rw_content_t, where SELinux is enabled")
@@ -110,13 +110,16 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.keepDays < 0 {
 		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 or more", o.keepDays)
 	}
+	if err := o.bwlimit.check(o.sources); err != nil {
+		return kojisnap.CopyOptions{}, err
+	}
 	attributes, err := o.attributes(a)
 	if err != nil {
 		return kojisnap.CopyOptions{}, usagef("%w", err)
 	}
 	return kojisnap.CopyOptions{
 		Attributes: attributes,
-		Want:       o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit),
+		Want:       o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
 		Audit: o.audit, Digest: o.verify == "digest", KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
