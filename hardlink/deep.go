@@ -136,8 +136,8 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 			}
 			return nil
 		})
-		if missing := (*MissingError)(nil); errors.As(err, &missing) {
-			return subdirs
+		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) {
+			return subdirs // a source that is gone is told of once
 		}
 		if err != nil {
 			d.opts.Log.WarnContext(ctx, "a build's metadata.json cannot be read", "build", b.NVR(), "err", err)

@@ -3,6 +3,7 @@ package hardlink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 )
@@ -17,14 +18,28 @@ type trust struct {
 	log  *slog.Logger
 
 	mu     sync.Mutex
-	failed int   // files in a row
-	gone   error // why it is asked no more
+	failed int        // files in a row
+	gone   *goneError // why it is asked no more
+}
+
+// goneError is a server that is not asked any more.
+type goneError struct {
+	name string
+	why  error
+}
+
+func (e *goneError) Unwrap() error { return e.why }
+func (e *goneError) Error() string {
+	return fmt.Sprintf("source %s is not asked any more: %v", e.name, e.why)
 }
 
 // lost is why the server is not to be asked.
 func (t *trust) lost() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.gone == nil {
+		return nil
+	}
 	return t.gone
 }
 
@@ -33,7 +48,7 @@ func (t *trust) lose(why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.gone == nil {
-		t.gone = why
+		t.gone = &goneError{t.name, why}
 	}
 }
 
@@ -51,7 +66,7 @@ func (t *trust) note(ctx context.Context, err error, forGood bool) {
 	}
 	t.failed++
 	if t.gone == nil && (t.failed >= maxFailures || forGood) {
-		t.gone = err
+		t.gone = &goneError{t.name, err}
 		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", err)
 	}
 }

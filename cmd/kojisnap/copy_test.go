@@ -51,7 +51,7 @@ func TestCopyFromS3(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, errs, code := kojisnapRun(t, copies(topdir, test.args...)...)
-		if code != test.code || out != "" || !strings.Contains(errs, test.want) {
+		if code != test.code || out != "" || !strings.Contains(errs, test.want) || len(lines(errs)) > 12 {
 			t.Errorf("%q: %d, %q, %q", test.args, code, out, errs)
 		}
 	}
