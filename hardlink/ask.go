@@ -23,7 +23,11 @@ var errChanged = errors.New("it changed while it was read")
 // it. What each source had to say is added to tried, and all of that is the error if none
 // will do. An error that is not a source's ends it at once.
 func (e *Engine) ask(ctx context.Context, b volumes.Build, path string, tried *attempts, use func(in *input) error) error {
-	for _, s := range e.sources {
+	return e.askOf(ctx, e.sources, b, path, tried, use)
+}
+
+func (e *Engine) askOf(ctx context.Context, sources []source, b volumes.Build, path string, tried *attempts, use func(in *input) error) error {
+	for _, s := range sources {
 		err := e.once(ctx, s, b, path, use)
 		if errors.Is(err, syscall.ESTALE) || errors.Is(err, errChanged) {
 			// NFS: the file was replaced on the server. It is opened anew, once.
@@ -40,32 +44,23 @@ func (e *Engine) ask(ctx context.Context, b volumes.Build, path string, tried *a
 	return tried.err()
 }
 
-// open opens a file of a build at the first source that lets it be opened, for a look.
-func (e *Engine) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
-	tried := attempts{build: b, path: path}
-	for _, s := range e.sources {
-		in, err := s.open(ctx, b, path)
-		if err == nil {
-			in.Reader = e.limit.reader(ctx, in.Reader)
-			return in, nil
-		}
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		tried.errs = append(tried.errs, err)
-	}
-	return nil, tried.err()
-}
-
 func (e *Engine) once(ctx context.Context, s source, b volumes.Build, path string, use func(in *input) error) error {
 	in, err := s.open(ctx, b, path)
 	if err != nil {
 		return &sourceError{err}
 	}
 	defer in.close()
-	in.limited = func(r io.Reader) io.Reader { return e.limit.reader(ctx, r) }
+	in.limited = func(r io.Reader) io.Reader { return e.limited(ctx, s, r) }
 	in.Reader = in.limited(sourceReader{in.Reader})
 	return use(in)
+}
+
+// limited waits for the source's turn first: what waits there keeps no other source waiting.
+func (e *Engine) limited(ctx context.Context, s source, r io.Reader) io.Reader {
+	if own := e.limits[s]; own != nil {
+		r = own.reader(ctx, r)
+	}
+	return e.limit.reader(ctx, r)
 }
 
 // sourceReader tells an error of reading from one of writing.

@@ -557,6 +557,47 @@ func TestBwLimit(t *testing.T) {
 	}
 }
 
+// A source keeps to its own limit and to that of all, and to no other's: the first source here
+// would need weeks for a file.
+func TestSourceLimits(t *testing.T) {
+	for _, test := range []struct {
+		all   int64
+		of    func(first, second string) map[string]int64
+		asked func(first, second string) []string
+	}{
+		{0, func(first, _ string) map[string]int64 { return map[string]int64{first: 1} },
+			func(_, _ string) []string { return nil }},
+		{1 << 40, func(first, _ string) map[string]int64 { return map[string]int64{first: 1} },
+			func(_, _ string) []string { return []string{"all"} }},
+		{1 << 40, func(first, second string) map[string]int64 { return map[string]int64{first: 1, second: 1 << 40} },
+			func(_, second string) []string { return []string{second, "all"} }},
+		{0, func(first, second string) map[string]int64 { return map[string]int64{second: 1 << 40} },
+			func(_, second string) []string { return []string{second} }},
+	} {
+		s := onlyBash(t)
+		web := httptest.NewServer(http.FileServer(http.Dir(s.prod)))
+		defer web.Close()
+		for _, second := range []string{s.prod, web.URL} {
+			first := t.TempDir()
+			s.top = t.TempDir()
+			e := s.engine(t, func(o *hardlink.Options) {
+				o.Sources, o.BwLimit, o.SourceLimits = []string{first, second}, test.all, test.of(first, second)
+			})
+			a, err := e.Diff(t.Context(), s.plan(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Apply(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
+			s.check(t)
+			if got, want := e.Limited(), test.asked(first, second); !slices.Equal(got, want) {
+				t.Errorf("limits kept: %q, want %q", got, want)
+			}
+		}
+	}
+}
+
 // A dry run is stable, complete and can be had as JSON.
 func TestActionsPrinted(t *testing.T) {
 	s := onlyBash(t)

@@ -27,7 +27,7 @@ func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File
 		twice[f.Path] = i > 0 && files[i-1].Path == f.Path
 	}
 	var metadata func() map[string]string
-	var listed func() ([]string, error)
+	var listed func() (source, []string, error)
 	for _, f := range files {
 		if !f.Deep {
 			taken[f.Path] = true
@@ -53,7 +53,7 @@ func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File
 	return found, lost, nil
 }
 
-func (d *differ) findOne(ctx context.Context, b volumes.Build, f *volumes.File, known *LedgerBuild, twice bool, metadata func() map[string]string, listed func() ([]string, error)) (string, error) {
+func (d *differ) findOne(ctx context.Context, b volumes.Build, f *volumes.File, known *LedgerBuild, twice bool, metadata func() map[string]string, listed func() (source, []string, error)) (string, error) {
 	if e := known.deep(f); e != nil && !e.Absent {
 		return e.Path, nil
 	}
@@ -69,33 +69,44 @@ func (d *differ) findOne(ctx context.Context, b volumes.Build, f *volumes.File, 
 	if sub, ok := metadata()[name+" "+f.Digest]; ok {
 		return path.Join(dir, sub, name), nil
 	}
-	paths, err := listed()
+	from, paths, err := listed()
 	if err != nil {
 		return "", err
 	}
-	for _, p := range paths {
-		if !f.Sits(p) || volumes.CheckPath("file name", p) != nil {
-			continue
-		}
-		in, err := d.open(ctx, b, p)
-		if err != nil {
-			return "", err
-		}
-		if in.size >= 0 && in.size != f.Size {
-			in.close()
-			continue
-		}
-		_, err = copyVerified(discard{}, in, *f, p)
-		in.close()
-		if err == nil {
-			return p, nil
-		}
-		if different := (*DigestError)(nil); !errors.As(err, &different) {
-			return "", err
-		}
+	if p, err := d.candidate(ctx, b, f, from, paths); p != "" || err != nil {
+		return p, err
 	}
 	if flat {
 		return f.Path, nil // a request will tell
+	}
+	return "", nil
+}
+
+// candidate is which of the paths that a source listed is the file there, or, if none is, at
+// another source. "": none.
+func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source, paths []string) (string, error) {
+	others := slices.DeleteFunc(slices.Clone(d.sources), func(s source) bool { return s == from })
+	for _, sources := range [][]source{{from}, others} {
+		for _, p := range paths {
+			if len(sources) == 0 || !f.Sits(p) || volumes.CheckPath("file name", p) != nil {
+				continue
+			}
+			err := d.askOf(ctx, sources, b, p, &attempts{build: b, path: p}, func(in *input) error {
+				if in.size >= 0 && in.size != f.Size {
+					return &DigestError{in.name, "size", fmt.Sprint(f.Size), fmt.Sprint(in.size)}
+				}
+				_, err := copyVerified(discard{}, in, *f, p)
+				return err
+			})
+			if err == nil {
+				return p, nil
+			}
+			var different *DigestError
+			var missing *MissingError
+			if !errors.As(err, &different) && !errors.As(err, &missing) {
+				return "", err
+			}
+		}
 	}
 	return "", nil
 }
@@ -110,19 +121,25 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 			return subdirs
 		}
 		subdirs = map[string]string{}
-		in, err := d.open(ctx, b, "metadata.json")
-		if err != nil {
-			return subdirs
-		}
-		defer in.close()
-		var m struct {
+		const name, limit = "metadata.json", 64 << 20
+		type metadata struct {
 			Output []struct {
 				Filename, Subdir, Checksum string
 				ChecksumType               string `json:"checksum_type"`
 			}
 		}
-		const limit = 64 << 20
-		if err := json.NewDecoder(io.LimitReader(in, limit)).Decode(&m); err != nil {
+		var m metadata
+		err := d.ask(ctx, b, name, &attempts{build: b, path: name}, func(in *input) error {
+			m = metadata{}
+			if err := json.NewDecoder(io.LimitReader(in, limit)).Decode(&m); err != nil {
+				return &sourceError{fmt.Errorf("read %s: %w", in.name, err)}
+			}
+			return nil
+		})
+		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) {
+			return subdirs // a source that is gone is told of once
+		}
+		if err != nil {
 			d.opts.Log.WarnContext(ctx, "a build's metadata.json cannot be read", "build", b.NVR(), "err", err)
 			return subdirs
 		}
@@ -137,13 +154,14 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 
 // deepList lists, when asked first, what the first source that is a directory has
 // below a build's files.
-func (d *differ) deepList(b volumes.Build) func() ([]string, error) {
+func (d *differ) deepList(b volumes.Build) func() (source, []string, error) {
+	var from source
 	var paths []string
 	var err error
 	done := false
-	return func() ([]string, error) {
+	return func() (source, []string, error) {
 		if done {
-			return paths, err
+			return from, paths, err
 		}
 		done = true
 		for _, s := range d.sources {
@@ -153,11 +171,12 @@ func (d *differ) deepList(b volumes.Build) func() ([]string, error) {
 			}
 			for _, root := range dir.buildDirs(b) {
 				if paths, err = list(root); !absent(err) {
-					return paths, err
+					from = s
+					return from, paths, err
 				}
 			}
 		}
 		paths, err = nil, nil
-		return paths, err
+		return from, paths, err
 	}
 }

@@ -106,6 +106,47 @@ func TestArchivesInSubdirectories(t *testing.T) {
 	}
 }
 
+// An archive that is damaged where it is listed is found at the next source, and so are
+// metadata.
+func TestArchivesInSubdirectoriesOfTheNextSource(t *testing.T) {
+	paths := []string{"a/x.tgz", "b/c/x.tgz", "y.tgz"}
+	for name, spoil := range map[string]func(t *testing.T, first, second string){
+		"archive": func(t *testing.T, first, second string) {
+			for _, root := range []string{first, second} {
+				if err := os.Remove(filepath.Join(root, "metadata.json")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			damage(t, filepath.Join(first, "files/npm/b/c/x.tgz"), flip(-1))
+		},
+		"metadata": func(t *testing.T, first, _ string) {
+			damage(t, filepath.Join(first, "metadata.json"), func(b []byte) []byte { return b[:len(b)/2] })
+			if err := os.RemoveAll(filepath.Join(first, "files")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := generated(t, paths...)
+			second := filepath.Join(t.TempDir(), "second")
+			if err := os.CopyFS(second, os.DirFS(s.prod)); err != nil {
+				t.Fatal(err)
+			}
+			const build = "packages/generated/1/1"
+			spoil(t, filepath.Join(s.prod, build), filepath.Join(second, build))
+			r := s.mustCopy(t, func(o *hardlink.Options) { o.Sources = []string{s.prod, second} })
+			if r.Linked+r.Copied+r.Reflinked != len(paths) || r.Absent != 0 {
+				t.Errorf("report %+v", r)
+			}
+			for _, p := range paths {
+				if string(mustRead(t, filepath.Join(s.top, "vol/staged", build, "files/npm", p))) != "content of "+p {
+					t.Error(p)
+				}
+			}
+		})
+	}
+}
+
 // Over the web only the metadata tell, and only once: what is nowhere is not asked for by
 // every run.
 func TestArchivesInSubdirectoriesOfTheWeb(t *testing.T) {

@@ -5,8 +5,8 @@
 // # How a file comes to be
 //
 // Already there (by the ledger; in an audit by size and mtime; with VerifyDigest its
-// content is read) → hard link → reflink (FICLONE) → copy → fetched by https. Sources are asked
-// in turn, until one gives the file as it has to be: what is missing, unreadable or
+// content is read) → hard link → reflink (FICLONE) → copy → fetched by https or from S3. Sources
+// are asked in turn, until one gives the file as it has to be: what is missing, unreadable or
 // damaged at one is taken from the next. A signed copy that no source gives is spliced
 // from the signature header and the unsigned rpm, be they from different sources.
 // Whichever way, its content is read once and its digest checked before it gets its
@@ -34,6 +34,11 @@
 // a row that could not be had even so, and the server is not asked any more in this run.
 // Redirects are followed on the same server only, and from http to https there. What is
 // wrong with a certificate is told once and not tried again.
+//
+// What Options.OpenSource opens, a bucket of S3, repeats and resumes by itself. There too
+// three files in a row that could not be had are enough, and one answer that no other file
+// would better: no such bucket, wrong credentials. That access is denied does not count: S3
+// says so of objects that are not there to those who may not list the bucket.
 //
 // A hard link is production's own inode. Its owner, mode and label are never changed: with
 // Attributes, a file whose inode has others is reflinked or copied instead.

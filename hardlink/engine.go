@@ -32,11 +32,13 @@ type Options struct {
 	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod
 	// leads to it, and symlinks of staged builds into it. "": no symlinks are made.
 	ReadOnly string
-	// Sources are directories that hold production's tree, or http(s) URLs of it, asked
-	// in turn. Empty: ReadOnly.
+	// Sources are directories that hold production's tree, or URLs of it, asked in turn.
+	// Empty: ReadOnly.
 	Sources []string
-	Jobs    int   // files at a time; default: one per CPU, at least 4
-	Verify  Level // default VerifySize
+	// OpenSource opens URLs that are not http or https; nil: there are none.
+	OpenSource func(url string) (ObjectSource, error) `json:"-"`
+	Jobs       int                                    // files at a time; default: one per CPU, at least 4
+	Verify     Level                                  // default VerifySize
 	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
 	// looks at all, too.
 	Audit bool
@@ -53,7 +55,9 @@ type Options struct {
 	// it. nil: what the database names is not known, and no symlink goes.
 	Rows    func(ctx context.Context, builds []volumes.Build) (map[string]string, error) `json:"-"`
 	Now     func() time.Time                                                             `json:"-"` // nil: time.Now
-	BwLimit int64                                                                        // bytes a second read from sources; 0: no limit
+	BwLimit int64                                                                        // bytes a second read from all sources together; 0: no limit
+	// SourceLimits are bytes a second of single sources, as Sources names them.
+	SourceLimits map[string]int64
 	// BatchFiles is how many files are made before they are synced and get their
 	// names: a batch also ends with 256 MiB, and what a kill loses is at most
 	// three of them. Default 4000.
@@ -76,6 +80,7 @@ type Engine struct {
 	top      *volumes.Topdir
 	sources  []source
 	limit    *limiter
+	limits   map[source]*limiter
 	noLink   devices // link(2) said EXDEV
 	noClone  devices
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
@@ -119,7 +124,7 @@ func New(opts Options) (*Engine, error) {
 	if opts.RetryInterval <= 0 {
 		opts.RetryInterval = time.Second
 	}
-	sources, err := openSources(opts)
+	sources, limits, err := openSources(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +133,7 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
-	e := &Engine{opts: opts, readOnly: readOnly, top: top, sources: sources, limit: newLimiter(opts.BwLimit)}
+	e := &Engine{opts: opts, readOnly: readOnly, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
 	if dir, ok := sources[0].(dirSource); ok {
 		e.sameMount = sameMount(string(dir), top.Path())
 	}

@@ -3,6 +3,7 @@ package hardlink
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -54,15 +55,24 @@ func (e *SourceError) Unwrap() []error { return e.Errs }
 // builds that it is about are whole on the read-only volume, and no symlink leads elsewhere.
 type LeftOutError struct{ Errs []error }
 
-// Error has a line for each of the first ones.
+// Error has a line for each of the first ones. Of what a server is to blame for that is not
+// asked any more one is enough.
 func (e *LeftOutError) Error() string {
 	const shown = 20
 	var lines []string
-	for _, err := range e.Errs[:min(len(e.Errs), shown)] {
-		lines = append(lines, err.Error())
+	var blamed []*goneError
+	more := 0
+	for _, err := range e.Errs {
+		var gone *goneError
+		same := errors.As(err, &gone) && !errors.As(err, new(*DigestError)) && slices.Contains(blamed, gone)
+		if same || len(lines) == shown {
+			more++
+			continue
+		}
+		lines, blamed = append(lines, err.Error()), append(blamed, gone)
 	}
-	if n := len(e.Errs) - shown; n > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", n))
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "\n")
 }

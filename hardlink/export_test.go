@@ -55,7 +55,7 @@ func (e *Engine) FailOn(op, suffix string, err error) {
 // WhileRead calls f each time that a source's file of that path has been read up to a byte.
 func (e *Engine) WhileRead(path string, at int64, f func()) {
 	for i, s := range e.sources {
-		e.sources[i] = watchedSource{s, path, at, f}
+		e.sources[i] = &watchedSource{s, path, at, f}
 	}
 }
 
@@ -79,6 +79,19 @@ type reached struct{ f func() }
 func (r *reached) Read([]byte) (int, error) {
 	r.f()
 	return 0, io.EOF
+}
+
+// Limited are the sources whose limit somebody kept to, and "all" if that of all was.
+func (e *Engine) Limited() (asked []string) {
+	for i, s := range e.sources {
+		if l := e.limits[s]; l != nil && !l.free.IsZero() {
+			asked = append(asked, e.opts.Sources[i])
+		}
+	}
+	if e.limit != nil && !e.limit.free.IsZero() {
+		asked = append(asked, "all")
+	}
+	return asked
 }
 
 // LedgerText is a ledger of these lines with the right digest.

@@ -49,28 +49,36 @@ func (in *input) unchanged() error {
 	return nil
 }
 
-// openSources makes sources of directories and of http and https URLs.
-func openSources(o Options) ([]source, error) {
+// openSources makes sources of directories and URLs, and limiters of those that have one.
+func openSources(o Options) ([]source, map[source]*limiter, error) {
 	var sources []source
+	limits := map[source]*limiter{}
 	for _, name := range o.Sources {
-		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
-			s, err := newWebSource(name, o)
-			if err != nil {
-				return nil, err
-			}
-			sources = append(sources, s)
-			continue
-		}
-		info, err := os.Stat(name)
+		s, err := openSource(name, o)
 		if err != nil {
-			return nil, fmt.Errorf("source: %w", err)
+			return nil, nil, err
 		}
-		if !info.IsDir() {
-			return nil, fmt.Errorf("source %s: is not a directory", name)
-		}
-		sources = append(sources, dirSource(name))
+		sources = append(sources, s)
+		limits[s] = newLimiter(o.SourceLimits[name])
 	}
-	return sources, nil
+	return sources, limits, nil
+}
+
+func openSource(name string, o Options) (source, error) {
+	if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
+		return newWebSource(name, o)
+	}
+	if strings.Contains(name, "://") {
+		return newObjectSource(name, o)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("source %s: is not a directory", name)
+	}
+	return dirSource(name), nil
 }
 
 // dirSource is production's topdir as a directory. It is only read. Symlinks in it

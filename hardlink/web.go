@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
@@ -30,8 +29,6 @@ const (
 	maxPause      = 30 * time.Second
 	// webSilence is how long a server may send nothing.
 	webSilence = time.Minute
-	// webFailures in a row, each after all its tries, and the server is asked no more.
-	webFailures = 3
 )
 
 // webSource is production's topdir as its topurl.
@@ -39,12 +36,10 @@ type webSource struct {
 	base   *url.URL
 	client *http.Client
 	pause  time.Duration // before the first repetition
-	log    *slog.Logger
+	trust
 
-	mu     sync.Mutex
-	until  time.Time // the server asked not to be asked before
-	failed int       // files in a row
-	gone   error     // why it is asked no more
+	waits sync.Mutex
+	until time.Time // the server asked not to be asked before
 }
 
 func newWebSource(base string, o Options) (*webSource, error) {
@@ -65,7 +60,7 @@ func newWebSource(base string, o Options) (*webSource, error) {
 		client.Transport = transport
 	}
 	client.CheckRedirect = checkRedirect
-	return &webSource{base: u, client: &client, pause: o.RetryInterval, log: o.Log}, nil
+	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: u.Redacted(), log: o.Log}}, nil
 }
 
 // redirectError is a redirect that is not followed.
@@ -128,12 +123,12 @@ func validator(resp *http.Response) string {
 
 // ready waits as long as the server asked for.
 func (w *webSource) ready(ctx context.Context) error {
-	w.mu.Lock()
-	gone, wait := w.gone, time.Until(w.until)
-	w.mu.Unlock()
-	if gone != nil {
-		return gone
+	if err := w.lost(); err != nil {
+		return err
 	}
+	w.waits.Lock()
+	wait := time.Until(w.until)
+	w.waits.Unlock()
 	if wait > 0 {
 		return retry.Sleep(ctx, wait)
 	}
@@ -143,35 +138,20 @@ func (w *webSource) ready(ctx context.Context) error {
 // wait keeps all files from being asked for as long as the server wants, or, if that is too
 // long, for the rest of this run.
 func (w *webSource) wait(after time.Duration, why error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	until := time.Now().Add(after)
-	switch {
-	case after > maxRetryAfter:
-		w.gone = why
-	case after > 0 && until.After(w.until):
+	if after > maxRetryAfter {
+		w.lose(why)
+		return
+	}
+	w.waits.Lock()
+	defer w.waits.Unlock()
+	if until := time.Now().Add(after); after > 0 && until.After(w.until) {
 		w.until = until
 	}
 }
 
-// note counts failures: of a server that is gone not every file has to learn it anew.
-func (w *webSource) note(ctx context.Context, err error) {
-	var temporary *TemporaryError
+func (w *webSource) noteError(ctx context.Context, err error) {
 	var forGood *tlsError
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case ctx.Err() != nil:
-		return
-	case !errors.As(err, &temporary) && !errors.As(err, &forGood):
-		w.failed = 0
-		return
-	}
-	w.failed++
-	if w.gone == nil && (w.failed >= webFailures || forGood != nil) {
-		w.gone = err
-		w.log.WarnContext(ctx, "a source is not asked any more", "source", w.base.Redacted(), "err", err)
-	}
+	w.note(ctx, err, errors.As(err, &forGood))
 }
 
 // download is a file that is being fetched. Where the connection breaks the rest is asked
@@ -196,7 +176,7 @@ var errWebSilent = fmt.Errorf("the server sent nothing for %v", webSilence)
 
 // request asks for the file from offset on, again where that may help.
 func (d *download) request() (resp *http.Response, err error) {
-	defer func() { d.from.note(d.ctx, err) }()
+	defer func() { d.from.noteError(d.ctx, err) }()
 	for try := 0; ; try++ {
 		if err := d.from.ready(d.ctx); err != nil {
 			return nil, err
@@ -330,7 +310,7 @@ func (d *download) resume(broke error) error {
 	d.vain++
 	if d.vain >= webTries {
 		err := &TemporaryError{fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
-		d.from.note(d.ctx, err)
+		d.from.noteError(d.ctx, err)
 		return err
 	}
 	if err := retry.Sleep(d.ctx, retry.Pause(d.from.pause, maxPause, d.vain-1)); err != nil {

@@ -385,6 +385,11 @@ func TestWrongUsage(t *testing.T) {
 		{[]string{"copy", "--store", "/tmp", "--topdir", "/tmp", "--mode", "rw"}, "mode"},
 		{[]string{"copy", "--store", "/tmp", "--topdir", "/tmp", "--selinux", "a b"}, "SELinux context"},
 		{[]string{"copy", "--bwlimit", "fast"}, "fast"},
+		{[]string{"copy", "--bwlimit", "/mnt/koji=fast"}, `"fast"`},
+		{[]string{"copy", "--bwlimit", "/mnt/koji=-1"}, `"-1"`},
+		{[]string{"copy", "--store", "/tmp", "--topdir", "/tmp", "--bwlimit", "/mnt/koji=1M"}, "no --source"},
+		{[]string{"copy", "--store", "/tmp", "--topdir", "/tmp", "--source", "/mnt/prod", "--source", "http://me:secret@kojipkgs", "--bwlimit", "5M", "--bwlimit", "/mnt/koji=1M"},
+			"/mnt/koji=RATE: is no source; there are /mnt/prod, http://me:xxxxx@kojipkgs"},
 		{[]string{"verify", "--store", "/tmp"}, "--hub"},
 		{[]string{"show", "--store", "/tmp"}, "id"},
 	} {

@@ -20,6 +20,7 @@ import (
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/store/s3"
 	"kojisnap/volumes"
 )
 
@@ -27,13 +28,15 @@ import (
 type CopyOptions struct {
 	Want
 	Topdir  string
-	Sources []string // directories or URLs that hold production's tree; the first directory is the read-only volume
+	Sources []string // directories, http(s) or s3 URLs that hold production's tree; the first directory is the read-only volume
 	Env     string   // names the ledger in the store
 	Jobs    int
-	BwLimit int64 // bytes a second, 0: no limit
-	Audit   bool  // look at all files, not only at what the ledger does not have; make a damaged ledger anew
-	Digest  bool  // read files that are there already, too; implies Audit
-	DryRun  bool
+	BwLimit int64 // bytes a second of all sources together, 0: no limit
+	// SourceLimits are bytes a second of single sources, as Sources names them.
+	SourceLimits map[string]int64
+	Audit        bool // look at all files, not only at what the ledger does not have; make a damaged ledger anew
+	Digest       bool // read files that are there already, too; implies Audit
+	DryRun       bool
 	// Leave notes in the ledger which builds are not wanted any longer, so that a load moves them
 	// off the copy volume.
 	Leave bool
@@ -94,7 +97,7 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 		level = hardlink.VerifyDigest
 	}
 	engine, err := hardlink.New(hardlink.Options{
-		Topdir: o.Topdir, ReadOnly: readOnly, Sources: o.Sources, Jobs: o.Jobs, BwLimit: o.BwLimit,
+		Topdir: o.Topdir, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
 		Verify: level, Audit: o.Audit || o.Digest, Saved: o.saved(s), Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.Rows,
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})
@@ -125,6 +128,20 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 		}
 	}
 	return r, err
+}
+
+// openSource opens production's tree in a bucket, with the settings of a store.
+func (o CopyOptions) openSource(ctx context.Context) func(url string) (hardlink.ObjectSource, error) {
+	return func(url string) (hardlink.ObjectSource, error) {
+		if scheme, _, _ := strings.Cut(url, "://"); scheme != "s3" {
+			return nil, fmt.Errorf("no way to read from %s://: want a directory, http, https or s3://BUCKET/PREFIX", scheme)
+		}
+		s, err := s3.Open(ctx, url, s3.Options{Log: o.Log})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 }
 
 // readOnly is production's topdir on this machine: the first source that is a directory, else

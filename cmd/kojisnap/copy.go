@@ -33,6 +33,11 @@ damaged ledger anew: files that are what the snapshot says, by their digest, cou
 others stay and are reported. A ledger that is lost is had from the store. Copies of builds
 that are not needed any longer stay; sync removes them after --keep-days.
 
+A source s3://BUCKET/PREFIX is production's tree as objects, PREFIX/packages/NAME/… and
+PREFIX/vol/VOLUME/packages/…, with the credentials and the ?endpoint=URL, ?region=NAME and
+?path-style=false that --store takes. Files get the time that rclone or s3fs noted with the
+object (x-amz-meta-mtime), else that of its upload.
+
 --dry-run prints for each tag and arch how many files and bytes are planned, are there, and
 would be made in which way, then a line for each thing that would be done. With --json it prints
 the same as "summary" and "actions": of each build the directory at the source and below topdir,
@@ -40,7 +45,8 @@ of each file the path in it, how it would be made, and its size and digest.`,
 	examples: `
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
-kojisnap copy -c stg.toml --bwlimit 50M
+kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
+kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest`,
 	setup: func(f *flags) runner {
 		var o copyFlags
@@ -78,17 +84,17 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit                    bool
-	bwlimit                  rate
+	bwlimit                  limits
 }
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, usually /mnt/koji")
-	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree; repeatable; the first directory is the read-only volume")
+	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree: a directory, http(s)://…, s3://BUCKET/PREFIX as --store; repeatable, asked in turn; the first directory is the read-only volume")
 	addSnapshot(fs, &o.snapshot)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
 	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4)")
-	fs.Var(&o.bwlimit, "bwlimit", "bytes a second to read from sources, as 20M (default: no limit)")
+	fs.Var(&o.bwlimit, "bwlimit", "`[SOURCE=]RATE`: bytes a second to read, as 20M, of all sources together or of one, as --source names it; repeatable (default: no limit)")
 	fs.StringVar(&o.owner, "owner", "", "`USER[:GROUP]` whose what is made below topdir is, as apache:apache (default: the process's)")
 	fs.StringVar(&o.mode, "mode", "", "octal `MODE` of files that are made; directories are passable where files are readable (default: production's; 0755)")
 	fs.StringVar(&o.selinux, "selinux", "", "`TYPE|CONTEXT` of what is made, as httpd_sys_rw_content_t, where SELinux is enabled")
@@ -104,13 +110,16 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.keepDays < 0 {
 		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 or more", o.keepDays)
 	}
+	if err := o.bwlimit.check(o.sources); err != nil {
+		return kojisnap.CopyOptions{}, err
+	}
 	attributes, err := o.attributes(a)
 	if err != nil {
 		return kojisnap.CopyOptions{}, usagef("%w", err)
 	}
 	return kojisnap.CopyOptions{
 		Attributes: attributes,
-		Want:       o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit),
+		Want:       o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
 		Audit: o.audit, Digest: o.verify == "digest", KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }

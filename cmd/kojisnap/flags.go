@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -153,6 +154,80 @@ func (r *rate) Set(s string) error {
 	}
 	*r = rate(n * unit)
 	return nil
+}
+
+// limits is a flag of rates, RATE for all sources or SOURCE=RATE for one. The configuration may
+// have a list of them.
+type limits struct {
+	all   rate
+	of    map[string]int64 // bytes a second, by source
+	texts []string
+}
+
+func (l *limits) String() string     { return strings.Join(l.texts, ",") }
+func (l *limits) Type() string       { return "[SOURCE=]RATE" }
+func (l *limits) GetSlice() []string { return l.texts }
+func (l *limits) Set(s string) error { return l.Append(s) }
+
+func (l *limits) Append(s string) error {
+	r, of, rest := &l.all, strings.LastIndexByte(s, '='), s
+	if of >= 0 { // the last one: a URL may have others
+		r, rest = new(rate), s[of+1:]
+	}
+	if err := r.Set(rest); err != nil {
+		return err
+	}
+	if of >= 0 {
+		if l.of == nil {
+			l.of = map[string]int64{}
+		}
+		l.of[s[:of]] = int64(*r)
+	}
+	l.texts = append(l.texts, s)
+	return nil
+}
+
+func (l *limits) Replace(list []string) error {
+	*l = limits{}
+	for _, s := range list {
+		if err := l.Append(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses limits of what is no source.
+func (l *limits) check(sources []string) error {
+	for _, s := range sortedKeys(l.of) {
+		if slices.Contains(sources, s) {
+			continue
+		}
+		if len(sources) == 0 {
+			return usagef("--bwlimit %s=RATE: no --source is given", withoutPassword(s))
+		}
+		var have []string
+		for _, s := range sources {
+			have = append(have, withoutPassword(s))
+		}
+		return usagef("--bwlimit %s=RATE: is no source; there are %s", withoutPassword(s), strings.Join(have, ", "))
+	}
+	return nil
+}
+
+// withoutPassword is a source for people.
+func withoutPassword(source string) string {
+	if !strings.Contains(source, "://") {
+		return source
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		return "a URL that is none"
+	}
+	if u.User == nil {
+		return source
+	}
+	return u.Redacted()
 }
 
 // choice is a flag that takes one of some words.

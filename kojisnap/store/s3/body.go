@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -20,7 +23,8 @@ type body struct {
 	store     *Store
 	name, key string
 	etag      *string
-	size      int64 // -1: unknown
+	size      int64     // -1: unknown
+	mtime     time.Time // zero: unknown
 
 	from   io.ReadCloser
 	offset int64
@@ -30,7 +34,7 @@ type body struct {
 }
 
 func newBody(ctx context.Context, s *Store, name, key string, out *s3.GetObjectOutput) *body {
-	b := &body{ctx: ctx, store: s, name: name, key: key, etag: out.ETag, size: -1, from: out.Body}
+	b := &body{ctx: ctx, store: s, name: name, key: key, etag: out.ETag, size: -1, mtime: mtime(out), from: out.Body}
 	if out.ContentLength != nil {
 		b.size = *out.ContentLength
 	}
@@ -74,14 +78,17 @@ func (b *body) resume(broke error) error {
 		return fmt.Errorf("%s: %w", what, broke)
 	}
 	if b.vain++; b.vain > resumes || b.size < 0 {
-		return &Error{fmt.Sprintf("%s: broken off after %d of %d bytes: %v", what, b.offset, b.size, broke), broke, true}
+		return &Error{text: fmt.Sprintf("%s: broken off after %d of %d bytes: %v", what, b.offset, b.size, broke), cause: broke, temporary: true}
 	}
 	b.from.Close()
 	out, err := b.store.client.GetObject(b.ctx, &s3.GetObjectInput{
 		Bucket: &b.store.bucket, Key: &b.key, IfMatch: b.etag, Range: aws.String(fmt.Sprintf("bytes=%d-", b.offset)),
 	})
+	if err = b.store.fail(b.ctx, "get", b.name, err); errors.Is(err, fs.ErrExist) { // If-Match
+		return &Error{text: what + ": it was replaced while it was read", cause: syscall.ESTALE}
+	}
 	if err != nil {
-		return b.store.fail(b.ctx, "get", b.name, err)
+		return err
 	}
 	b.from, b.broke = out.Body, nil
 	if want := fmt.Sprintf("bytes %d-", b.offset); b.offset > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), want) {

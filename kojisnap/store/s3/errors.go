@@ -23,17 +23,22 @@ type Error struct {
 	text      string
 	cause     error
 	temporary bool
+	lasting   bool
 }
 
 func (e *Error) Error() string { return e.text }
 
 // Unwrap returns fs.ErrNotExist, fs.ErrExist or syscall.ENOSPC where that is what the server said,
-// else what the SDK said.
+// syscall.ESTALE of an object that was replaced while it was read, else what the SDK said.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Temporary reports whether the same request may succeed later: the network, a server that is
 // busy or has trouble of its own.
 func (e *Error) Temporary() bool { return e.temporary }
+
+// Lasting reports whether no request for another object will do better: the bucket, the
+// credentials or the server is not the right one.
+func (e *Error) Lasting() bool { return e.lasting }
 
 // fail says what went wrong. The SDK's own text names its operations and request ids, which
 // tell an operator nothing.
@@ -76,12 +81,16 @@ func (s *Store) answer(e *Error, api smithy.APIError) string {
 		e.cause = fs.ErrExist
 		return fs.ErrExist.Error()
 	case "NoSuchBucket":
+		e.lasting = true
 		return fmt.Sprintf("the bucket %s does not exist", s.bucket)
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
+		e.lasting = true
 		return "the server does not accept the credentials: " + said
 	case "RequestTimeTooSkewed":
+		e.lasting = true
 		return "this machine's clock is not the server's: " + said
 	case "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently":
+		e.lasting = true
 		if region := header.Get("X-Amz-Bucket-Region"); region != "" && region != s.region {
 			return fmt.Sprintf("the bucket is in the region %s, not %s: set AWS_REGION=%s", region, s.region, region)
 		}
@@ -113,6 +122,7 @@ func (s *Store) trouble(e *Error) string {
 	)
 	switch {
 	case errors.As(e.cause, &badTLS):
+		e.lasting = true
 		return badTLS.Error()
 	case errors.As(e.cause, &response) && errors.As(e.cause, &garbled):
 		return errNotS3.Error()
@@ -136,7 +146,7 @@ func (s *Store) noCredentials(ctx context.Context, op, name string, err error) e
 	if cause := ctx.Err(); cause != nil {
 		return fmt.Errorf("%s: %w", what, cause)
 	}
-	return &Error{text: what + ": no credentials: " + strings.Join(strings.Fields(err.Error()), " ")}
+	return &Error{text: what + ": no credentials: " + strings.Join(strings.Fields(err.Error()), " "), lasting: true}
 }
 
 // isConflict: another conditional write of the same name was under way.

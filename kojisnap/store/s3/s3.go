@@ -193,6 +193,14 @@ func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	b, err := s.get(ctx, name, key)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *Store) get(ctx context.Context, name, key string) (*body, error) {
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: &key})
 	if err != nil {
 		return nil, s.fail(ctx, "get", name, err)

@@ -1,0 +1,111 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"kojisnap/volumes"
+)
+
+// ObjectSource is production's tree as objects, as in a bucket of S3. Its methods may be
+// called concurrently.
+type ObjectSource interface {
+	// Object opens an object by its path below topdir; the caller closes it. size is -1 and
+	// mtime zero where they are not known. What is not there is fs.ErrNotExist; what was
+	// replaced while it is read, syscall.ESTALE. It sends again by itself what may succeed then;
+	// an error with Temporary() true is of a server that may answer later, one with Lasting()
+	// true will be every other object's, too.
+	Object(ctx context.Context, key string) (r io.ReadCloser, size int64, mtime time.Time, err error)
+	// String names the source for people, without credentials. With a slash and a key it
+	// names an object.
+	String() string
+}
+
+type objectSource struct {
+	ObjectSource
+	trust
+}
+
+func newObjectSource(url string, o Options) (*objectSource, error) {
+	if o.OpenSource == nil {
+		return nil, errors.New("source: a URL is http or https here")
+	}
+	from, err := o.OpenSource(url)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	return &objectSource{ObjectSource: from, trust: trust{name: from.String(), log: o.Log}}, nil
+}
+
+func (o *objectSource) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
+	if err := o.lost(); err != nil {
+		return nil, err
+	}
+	dir, err := b.Dir()
+	if err != nil {
+		return nil, err
+	}
+	key := dir + "/" + path
+	request, cancel := context.WithCancelCause(ctx)
+	r, size, mtime, err := o.Object(request, key)
+	err = o.judge(request, err)
+	o.noteError(ctx, err)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	if mtime.IsZero() {
+		mtime = time.Now().Truncate(time.Second)
+	}
+	in := &objectReader{ctx: ctx, request: request, from: o, r: r}
+	in.watch = time.AfterFunc(webSilence, func() { cancel(errWebSilent) })
+	in.watch.Stop()
+	closed := func() error {
+		cancel(nil)
+		return r.Close()
+	}
+	return &input{Reader: in, close: closed, name: o.String() + "/" + key, size: size, mode: 0o644, mtime: mtime}, nil
+}
+
+func (*objectSource) stat(volumes.Build, string) (int64, error) { return -1, nil }
+
+// judge finds out which errors are temporary.
+func (o *objectSource) judge(ctx context.Context, err error) error {
+	var says interface{ Temporary() bool }
+	switch {
+	case err == nil || err == io.EOF:
+		return err
+	case errors.Is(context.Cause(ctx), errWebSilent):
+		return &TemporaryError{fmt.Errorf("fetch from %s: %w", o, errWebSilent)}
+	case ctx.Err() == nil && errors.As(err, &says) && says.Temporary():
+		return &TemporaryError{err}
+	}
+	return err
+}
+
+func (o *objectSource) noteError(ctx context.Context, err error) {
+	var says interface{ Lasting() bool }
+	o.note(ctx, err, errors.As(err, &says) && says.Lasting())
+}
+
+// objectReader does not wait for ever for a server that sends nothing.
+type objectReader struct {
+	ctx     context.Context
+	request context.Context
+	from    *objectSource
+	r       io.Reader
+	watch   *time.Timer
+}
+
+func (r *objectReader) Read(p []byte) (int, error) {
+	r.watch.Reset(webSilence)
+	n, err := r.r.Read(p)
+	r.watch.Stop()
+	if err = r.from.judge(r.request, err); err != nil && err != io.EOF {
+		r.from.noteError(r.ctx, err)
+	}
+	return n, err
+}

@@ -1,0 +1,72 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// maxFailures in a row, each after all its tries, and a server is asked no more.
+const maxFailures = 3
+
+// trust is whether a server is still asked: of one that is gone not every file has to learn
+// it anew.
+type trust struct {
+	name string // the server's
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	failed int        // files in a row
+	gone   *goneError // why it is asked no more
+}
+
+// goneError is a server that is not asked any more.
+type goneError struct {
+	name string
+	why  error
+}
+
+func (e *goneError) Unwrap() error { return e.why }
+func (e *goneError) Error() string {
+	return fmt.Sprintf("source %s is not asked any more: %v", e.name, e.why)
+}
+
+// lost is why the server is not to be asked.
+func (t *trust) lost() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone == nil {
+		return nil
+	}
+	return t.gone
+}
+
+// lose ends it for this run.
+func (t *trust) lose(why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone == nil {
+		t.gone = &goneError{t.name, why}
+	}
+}
+
+// note counts failures. forGood: no other file will be had either.
+func (t *trust) note(ctx context.Context, err error, forGood bool) {
+	var temporary *TemporaryError
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return
+	case !errors.As(err, &temporary) && !forGood:
+		t.failed = 0
+		return
+	}
+	t.failed++
+	if t.gone == nil && (t.failed >= maxFailures || forGood) {
+		t.gone = &goneError{t.name, err}
+		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", err)
+	}
+}

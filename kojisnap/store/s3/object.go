@@ -1,0 +1,56 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// Object opens an object that is none of a store's, by its key below the prefix, a path of any
+// letters; the caller closes it. size is -1 and mtime zero where the server does not say them.
+// One that is not there is fs.ErrNotExist. It is read as one of Get is; that it was replaced
+// meanwhile is syscall.ESTALE.
+func (s *Store) Object(ctx context.Context, key string) (r io.ReadCloser, size int64, mtime time.Time, err error) {
+	if !fs.ValidPath(key) || key == "." {
+		return nil, 0, mtime, fmt.Errorf("get %q in %s: this is not a path", key, s)
+	}
+	if err := s.ready(ctx, "get", key); err != nil {
+		return nil, 0, mtime, err
+	}
+	b, err := s.get(ctx, key, s.prefix+key)
+	if err != nil {
+		return nil, 0, mtime, err
+	}
+	return b, b.size, b.mtime, nil
+}
+
+// mtime is when the object was put there; where rclone or s3fs did it, and noted that, when the
+// file changed of which it is a copy.
+func mtime(out *s3.GetObjectOutput) time.Time {
+	if t, ok := parseTime(out.Metadata["mtime"]); ok {
+		return t
+	}
+	return aws.ToTime(out.LastModified)
+}
+
+// parseTime reads seconds since 1970, of rclone with a fraction.
+func parseTime(text string) (t time.Time, ok bool) {
+	const last = 1 << 33 // the year 2242: nanoseconds go to 2262
+	whole, fraction, _ := strings.Cut(text, ".")
+	seconds, err := strconv.ParseUint(whole, 10, 64)
+	if err != nil || seconds >= last {
+		return t, false
+	}
+	nano, err := strconv.ParseUint((fraction + "000000000")[:9], 10, 64)
+	if err != nil {
+		return t, false
+	}
+	return time.Unix(int64(seconds), int64(nano)), true
+}
