@@ -79,10 +79,22 @@ func (e *LeftOutError) Error() string {
 
 func (e *LeftOutError) Unwrap() []error { return e.Errs }
 
-// Temporary tells whether some of it may be had soon.
-func (e *LeftOutError) Temporary() bool {
-	var temporary *TemporaryError
-	return errors.As(e, &temporary)
+// SourcesAnswered tells whether it is files alone that are at fault: each source said that it has
+// none, or gave one that is not what the database says. Otherwise a source is out of order.
+func (e *LeftOutError) SourcesAnswered() bool {
+	for _, err := range e.Errs {
+		var source *SourceError
+		if !errors.As(err, &source) {
+			continue // a file that no source has, or a name that topdir cannot have
+		}
+		for _, said := range source.Errs {
+			var digest *DigestError
+			if !absent(said) && !errors.As(said, &digest) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // SpaceError is a topdir that is full, or would be.

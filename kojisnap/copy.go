@@ -76,7 +76,7 @@ func (r *CopyResult) WriteTo(w io.Writer) (n int64, err error) {
 // lost or damaged: the rest of a copy is done, and to try again would not help.
 func Incomplete(err error) bool {
 	left, ok := err.(*hardlink.LeftOutError)
-	return ok && !left.Temporary()
+	return ok && left.SourcesAnswered()
 }
 
 // Copy makes the files that composes of a snapshot's tags need exist below a topdir: links of

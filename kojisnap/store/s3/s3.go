@@ -30,6 +30,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/store"
 )
 
@@ -137,7 +138,7 @@ func (s *Store) Create(ctx context.Context, name string, src io.ReadSeeker) erro
 		switch {
 		case try < 5 && isConflict(err):
 			// Another writer of the same name is under way: the next try finds what it left.
-			if err := pause(ctx, time.Duration(try)*200*time.Millisecond); err != nil {
+			if err := retry.Sleep(ctx, time.Duration(try)*200*time.Millisecond); err != nil {
 				return fmt.Errorf("create %s in %s: %w", name, s, err)
 			}
 		case try < 2 && errors.As(err, &failed) && failed.Temporary():
@@ -318,15 +319,4 @@ func (s *source) Read(p []byte) (int, error) {
 		s.err = err
 	}
 	return n, err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -1,0 +1,47 @@
+package hardlink_test
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"kojisnap/hardlink"
+)
+
+func TestSourcesAnswered(t *testing.T) {
+	missing := &hardlink.MissingError{Build: "a-1-1", Path: "a", Err: fs.ErrNotExist}
+	gone := fmt.Errorf("stat: %w", fs.ErrNotExist)
+	damaged := &hardlink.DigestError{Path: "a", What: "size", Want: "1", Have: "2"}
+	source := func(errs ...error) error {
+		return fmt.Errorf("left out: %w", &hardlink.SourceError{Build: "a-1-1", Path: "a", Errs: errs})
+	}
+	for _, c := range []struct {
+		errs []error
+		want bool
+	}{
+		{[]error{missing}, true},
+		{[]error{missing, source(gone, damaged)}, true},
+		{[]error{fmt.Errorf("left out: %w", syscall.ENAMETOOLONG)}, true},
+		{[]error{missing, source(gone, &hardlink.TemporaryError{Err: fmt.Errorf("503")})}, false},
+		{[]error{source(damaged), source(damaged, syscall.EACCES)}, false},
+		{[]error{source(syscall.EIO)}, false},
+	} {
+		if got := (&hardlink.LeftOutError{Errs: c.errs}).SourcesAnswered(); got != c.want {
+			t.Errorf("%v: %v", c.errs, got)
+		}
+	}
+}
+
+// Of a thousand files that are missing, some are named.
+func TestLeftOutErrorIsShort(t *testing.T) {
+	left := &hardlink.LeftOutError{}
+	for i := range 1000 {
+		left.Errs = append(left.Errs, fmt.Errorf("file %d", i))
+	}
+	lines := strings.Split(left.Error(), "\n")
+	if len(lines) != 21 || lines[0] != "file 0" || lines[20] != "and 980 more" {
+		t.Errorf("%q", lines)
+	}
+}
