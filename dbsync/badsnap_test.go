@@ -48,20 +48,7 @@ func (w *world) rewritten(snap *snapfile.Snapshot, name string, change func(line
 		w.store.objects[s.Object()] = enc.EncodeAll(body, nil)
 		rel.Rows, rel.Segments = s.Rows, []snapfile.Segment{s}
 	}
-	body, id, err := man.Encode()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	object, err := snapfile.ManifestObject(id)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.store.objects[object] = body
-	bad, err := snapfile.Open(ctx, w.store.get, id)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return bad
+	return w.open(ctx, man)
 }
 
 // set writes a field of a line.

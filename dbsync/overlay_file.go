@@ -3,6 +3,7 @@ package dbsync
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -25,6 +26,8 @@ type source struct {
 	line int            // of its header
 	keys map[string]int // the lines of its keys
 }
+
+func (s *source) origin() *source { return s }
 
 // at is the place of one of an entry's keys, "overlay.toml:17".
 func (s source) at(key string) string {
@@ -82,35 +85,30 @@ func ParseOverlay(file string, body []byte) (*Overlay, error) {
 	return o, nil
 }
 
-// sources are those of the entries, by what they are called in the file.
+// sources are those of the entries, by what they are called in the file, of kinds that it has.
 func (o *Overlay) sources() map[string][]*source {
 	all := map[string][]*source{}
-	for i := range o.Users {
-		all["user"] = append(all["user"], &o.Users[i].source)
-	}
-	for i := range o.Hosts {
-		all["host"] = append(all["host"], &o.Hosts[i].source)
-	}
-	for i := range o.Channels {
-		all["channel"] = append(all["channel"], &o.Channels[i].source)
-	}
-	for i := range o.Permissions {
-		all["permission"] = append(all["permission"], &o.Permissions[i].source)
-	}
-	for i := range o.ContentGenerators {
-		all["content_generator"] = append(all["content_generator"], &o.ContentGenerators[i].source)
-	}
-	for i := range o.ExternalRepoURL {
-		all["external_repo_url"] = append(all["external_repo_url"], &o.ExternalRepoURL[i].source)
-	}
-	for i := range o.Targets {
-		all["target"] = append(all["target"], &o.Targets[i].source)
-	}
-	for i := range o.TagExtras {
-		all["tag_extra"] = append(all["tag_extra"], &o.TagExtras[i].source)
-	}
+	all["user"] = sourcesOf(o.Users)
+	all["host"] = sourcesOf(o.Hosts)
+	all["channel"] = sourcesOf(o.Channels)
+	all["permission"] = sourcesOf(o.Permissions)
+	all["content_generator"] = sourcesOf(o.ContentGenerators)
+	all["external_repo_url"] = sourcesOf(o.ExternalRepoURL)
+	all["target"] = sourcesOf(o.Targets)
+	all["tag_extra"] = sourcesOf(o.TagExtras)
 	if o.Everyone.Principals != nil {
 		all["everyone"] = []*source{&o.Everyone.source}
+	}
+	maps.DeleteFunc(all, func(_ string, entries []*source) bool { return len(entries) == 0 })
+	return all
+}
+
+func sourcesOf[E any, P interface {
+	*E
+	origin() *source
+}](entries []E) (all []*source) {
+	for i := range entries {
+		all = append(all, P(&entries[i]).origin())
 	}
 	return all
 }

@@ -201,6 +201,12 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 		man.Relations = append(man.Relations, mr)
 	}
 	w.parent = s.event
+	return w.open(ctx, *man)
+}
+
+// open puts a manifest into the store and opens the snapshot that it is of.
+func (w *world) open(ctx context.Context, man snapfile.Manifest) *snapfile.Snapshot {
+	w.t.Helper()
 	body, id, err := man.Encode()
 	if err != nil {
 		w.t.Fatal(err)

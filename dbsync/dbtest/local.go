@@ -48,7 +48,7 @@ func StartLocal(dir string) (dsn string, err error) {
 		return "", err
 	}
 	options := fmt.Sprintf("-k %s -c listen_addresses='' -c timezone=UTC -c fsync=off -c max_connections=200", dir)
-	if err := runAs(cred, dir, filepath.Join(bin, "pg_ctl"), "-D", data, "-l", filepath.Join(dir, "log"), "-w", "-o", options, "start"); err != nil {
+	if err := control(dir, "-l", filepath.Join(dir, "log"), "-o", options, "start"); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("postgres://postgres@/postgres?host=%s", dir), nil
@@ -56,19 +56,16 @@ func StartLocal(dir string) (dsn string, err error) {
 
 // RestartLocal ends the server at once, as a crash does, and starts it again.
 func RestartLocal(dir string) error {
-	bin, err := binaries()
-	if err != nil {
-		return err
-	}
-	cred, err := credential(dir)
-	if err != nil {
-		return err
-	}
-	return runAs(cred, dir, filepath.Join(bin, "pg_ctl"), "-D", filepath.Join(dir, "data"), "-l", filepath.Join(dir, "log"), "-m", "immediate", "-w", "restart")
+	return control(dir, "-l", filepath.Join(dir, "log"), "-m", "immediate", "restart")
 }
 
 // StopLocal stops what StartLocal started, and removes dir.
 func StopLocal(dir string) error {
+	return errors.Join(control(dir, "-m", "immediate", "stop"), os.RemoveAll(dir))
+}
+
+// control runs pg_ctl for the server below dir, and waits for what it is to do.
+func control(dir string, args ...string) error {
 	bin, err := binaries()
 	if err != nil {
 		return err
@@ -77,8 +74,7 @@ func StopLocal(dir string) error {
 	if err != nil {
 		return err
 	}
-	err = runAs(cred, dir, filepath.Join(bin, "pg_ctl"), "-D", filepath.Join(dir, "data"), "-m", "immediate", "-w", "stop")
-	return errors.Join(err, os.RemoveAll(dir))
+	return runAs(cred, dir, filepath.Join(bin, "pg_ctl"), append([]string{"-D", filepath.Join(dir, "data"), "-w"}, args...)...)
 }
 
 func runAs(cred *syscall.Credential, dir, program string, args ...string) error {
