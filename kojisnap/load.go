@@ -105,7 +105,8 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if err == nil {
 		return conn, nil
 	}
-	err = fmt.Errorf("database %s on %s: %w", config.Database, config.Host, oneLine{err})
+	// As for libpq, a database that is not named is the user's.
+	err = fmt.Errorf("database %s on %s: %w", cmp.Or(config.Database, config.User), config.Host, oneLine{err})
 	var pg *pgconn.PgError
 	var certificate *tls.CertificateVerificationError
 	switch {
