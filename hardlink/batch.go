@@ -121,13 +121,42 @@ func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.FileCo
 		}
 	}
 	return r.parallel(ctx, len(pieces), func(ctx context.Context, i int) error {
-		for _, f := range pieces[i].files {
-			if err := r.makeOne(ctx, pieces[i].m, f, counter); err != nil {
+		return r.makePiece(ctx, pieces[i].m, pieces[i].files, counter)
+	})
+}
+
+func (r *run) makePiece(ctx context.Context, m *making, files []FileAction, counter progress.FileCounter) error {
+	var dir *volumes.Dir // of the last file
+	defer func() {
+		if dir != nil {
+			dir.Close()
+		}
+	}()
+	for _, f := range files {
+		if m.failed() {
+			return nil
+		}
+		if rel := path.Join(m.temp, path.Dir(f.Path)); dir == nil || dir.Rel() != rel {
+			next, err := r.top.OpenDir(rel)
+			if err != nil {
 				return err
 			}
+			if dir != nil {
+				dir.Close()
+			}
+			dir = next
 		}
-		return nil
-	})
+		if err := r.makeOne(ctx, m, f, dir, counter); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *making) failed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err != nil
 }
 
 // prepare makes a build's directories and symlinks.
@@ -166,14 +195,8 @@ func (r *run) makeFrame(m *making) error {
 	return nil
 }
 
-func (r *run) makeOne(ctx context.Context, m *making, f FileAction, counter progress.FileCounter) error {
-	m.mu.Lock()
-	skip := m.err != nil
-	m.mu.Unlock()
-	if skip {
-		return nil
-	}
-	how, entry, err := r.make(ctx, m.Build, *f.File, m.temp+"/"+f.Path)
+func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes.Dir, counter progress.FileCounter) error {
+	how, entry, err := r.make(ctx, m.Build, *f.File, dir)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	missing := (*MissingError)(nil)

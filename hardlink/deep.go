@@ -170,7 +170,7 @@ func (d *differ) deepList(b volumes.Build) func() (source, []string, error) {
 				continue
 			}
 			for _, root := range dir.buildDirs(b) {
-				if paths, err = list(root); !absent(err) {
+				if paths, err = list(root, nil); !absent(err) {
 					from = s
 					return from, paths, err
 				}

@@ -138,6 +138,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		notThere(&lost[i])
 	}
 	complete := true
+	listed := &listing{differ: d, build: s}
 	var adopted []LedgerEntry
 	for i := range s.Files {
 		f := &s.Files[i]
@@ -164,7 +165,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 			replace = have == fileReplace
 			attributed = attributed || replace
 		}
-		fa, err := d.decide(s.Build, f)
+		fa, err := d.decide(s.Build, f, listed)
 		if absent(err) && f.Optional {
 			notThere(f)
 			continue
@@ -195,7 +196,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		return nil
 	}
 	if len(action.Files) > 0 || !known.Complete || d.audit {
-		found, err := d.symlinks(a, &action, s, known)
+		found, err := d.symlinks(a, &action, s, listed, known)
 		if err != nil {
 			return err
 		}
@@ -329,27 +330,29 @@ type discard struct{}
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // decide predicts how a file will be made. An error that absent knows: it cannot be.
-func (e *Engine) decide(b volumes.Build, f *volumes.File) (FileAction, error) {
-	fa := FileAction{Path: f.Path, File: f}
+func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (FileAction, error) {
+	fa := FileAction{Path: f.Path, File: f, Bytes: f.Size}
 	var err error
-	fa.Bytes, err = e.stat(b, f.Path)
+	if f.Size < 0 || !listed.has(f.Path) {
+		fa.Bytes, err = d.stat(b, f.Path)
+	}
 	switch {
 	case err == nil && fa.Bytes < 0:
 		fa.Op, fa.Bytes = OpFetch, f.Size
 		return fa, nil
 	case err == nil:
 		fa.Op = OpCopy
-		if e.sameMount {
+		if d.sameMount {
 			fa.Op = OpLink
 		}
 		return fa, nil
 	case !absent(err) || f.Key == "":
 		return fa, err
 	}
-	if _, err := e.stat(b, f.Sig); err != nil {
+	if _, err := d.stat(b, f.Sig); err != nil {
 		return fa, err
 	}
 	fa.Op = OpSplice
-	fa.Bytes, err = e.stat(b, f.Unsigned)
+	fa.Bytes, err = d.stat(b, f.Unsigned)
 	return fa, err
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,7 +17,7 @@ import (
 // symlinks adds symlinks for what production has of the build apart from the planned
 // files. In an audit it returns those that are there and not in the ledger, and reports
 // what else is there.
-func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild, known *LedgerBuild) (adopted []LedgerEntry, err error) {
+func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild, listed *listing, known *LedgerBuild) (adopted []LedgerEntry, err error) {
 	planned := map[string]bool{}
 	for _, f := range s.Files {
 		planned[f.Path] = true
@@ -33,11 +30,10 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 	if d.opts.ReadOnly == "" {
 		return adopted, nil
 	}
-	others, behind, err := d.listed(s)
-	if err != nil {
+	if err := listed.read(); err != nil {
 		return nil, err
 	}
-	for _, p := range others {
+	for _, p := range listed.paths {
 		if planned[p] {
 			continue
 		}
@@ -46,7 +42,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			a.Kept = append(a.Kept, Kept{Path: fmt.Sprintf("%q", rel+"/"+p), Why: "no symlink to it: " + err.Error()})
 			continue
 		}
-		fa := FileAction{Op: OpSymlink, Path: p, Target: into(behind, s.Build, p)}
+		fa := FileAction{Op: OpSymlink, Path: p, Target: into(listed.behind, s.Build, p)}
 		if len(fa.Target) >= unix.PathMax {
 			a.Kept = append(a.Kept, Kept{Path: action.Dir + "/" + p, Why: "no symlink to it: it would say more than a path can have"})
 			continue
@@ -74,26 +70,6 @@ func into(volume string, b volumes.Build, path string) string {
 // leadsTo tells whether a symlink of a staged build says what kojisnap would have it say.
 func (d *differ) leadsTo(s volumes.StagedBuild, path, target string) bool {
 	return target == into(s.Behind, s.Build, path) || target == into(d.plan.Prod, s.Build, path)
-}
-
-// listed names what production has of a build, and on which volume.
-func (d *differ) listed(s volumes.StagedBuild) (paths []string, behind string, err error) {
-	behind = s.Behind
-	roots := dirSource(d.opts.ReadOnly).buildDirs(s.Build)
-	for i, root := range roots {
-		paths, err = list(root)
-		if absent(err) && i+1 < len(roots) {
-			continue
-		}
-		if i > 0 { // moved since: production's own symlink leads there
-			behind = d.plan.Prod
-		}
-		break
-	}
-	if absent(err) {
-		return nil, behind, nil // nothing to lead to
-	}
-	return paths, behind, err
 }
 
 // strays looks at what is in a build's directory and not planned. Symlinks as kojisnap
@@ -246,20 +222,4 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 		}
 	}
 	return nil
-}
-
-// list names all that is below a directory and is not a directory, sorted.
-func list(root string) ([]string, error) {
-	resolved, err := filepath.EvalSymlinks(root)
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	err = fs.WalkDir(os.DirFS(resolved), ".", func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			paths = append(paths, p)
-		}
-		return err
-	})
-	return paths, err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"sync"
 	"time"
 	"unsafe"
@@ -39,25 +40,25 @@ func (d *devices) add(dev uint64) {
 	d.not[dev] = true
 }
 
-// make makes the file under a temporary name, verified, from the first source that gives
-// it as it has to be; a signed copy that none gives is spliced. It says how, and what the
-// ledger has to know. On error there is no such name.
-func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, temp string) (how Op, entry LedgerEntry, err error) {
+// make makes the file in a directory of temporary names, verified, from the first source that
+// gives it as it has to be; a signed copy that none gives is spliced. It says how, and what the
+// ledger has to know. On error there is no such file.
+func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *volumes.Dir) (how Op, entry LedgerEntry, err error) {
 	tried := attempts{build: b, path: f.Path}
 	err = e.ask(ctx, b, f.Path, &tried, func(in *input) (err error) {
-		how, entry, err = e.take(in, f, temp)
+		how, entry, err = e.take(in, f, dir)
 		return err
 	})
 	if err == nil || !tried.over(err) || f.Key == "" {
 		return how, entry, err
 	}
-	return e.splice(ctx, b, f, temp, &tried)
+	return e.splice(ctx, b, f, dir, &tried)
 }
 
 // take makes the file of one source's.
-func (e *Engine) take(in *input, f volumes.File, temp string) (Op, LedgerEntry, error) {
+func (e *Engine) take(in *input, f volumes.File, dir *volumes.Dir) (Op, LedgerEntry, error) {
 	if in.file != nil {
-		how, err := e.share(in, f, temp)
+		how, err := e.share(in, f, dir)
 		if err != nil {
 			return "", LedgerEntry{}, err
 		}
@@ -65,19 +66,19 @@ func (e *Engine) take(in *input, f volumes.File, temp string) (Op, LedgerEntry, 
 			return how, LedgerEntry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: f.Digest}, nil
 		}
 	}
-	return e.write(in, in.mode, in.mtime, f, temp)
+	return e.write(in, in.mode, in.mtime, f, dir)
 }
 
 // share tries a hard link, if production's inode is as the file is to be: nothing ever changes
 // it.
-func (e *Engine) share(in *input, f volumes.File, temp string) (Op, error) {
+func (e *Engine) share(in *input, f volumes.File, dir *volumes.Dir) (Op, error) {
 	if e.noLink.has(in.dev) {
 		return "", nil
 	}
 	if fits, err := e.top.Fits(in.file); err != nil || !fits {
 		return "", err
 	}
-	err := e.top.LinkFile(in.file, temp)
+	err := dir.LinkFile(in.file, path.Base(f.Path))
 	switch {
 	case err == nil:
 	case errors.Is(err, unix.EXDEV):
@@ -93,22 +94,22 @@ func (e *Engine) share(in *input, f volumes.File, temp string) (Op, error) {
 		err = in.unchanged()
 	}
 	if err != nil {
-		e.top.Remove(temp)
+		dir.Remove(path.Base(f.Path))
 		return "", err
 	}
 	return OpLink, nil
 }
 
 // write makes the file by reflink or copy.
-func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, temp string) (how Op, entry LedgerEntry, err error) {
-	out, err := e.top.Create(temp)
+func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, dir *volumes.Dir) (how Op, entry LedgerEntry, err error) {
+	out, err := dir.Create(path.Base(f.Path))
 	if err != nil {
 		return "", entry, err
 	}
 	defer func() {
 		if err != nil {
 			out.Close() // harmless after the first
-			e.top.Remove(temp)
+			dir.Remove(path.Base(f.Path))
 		}
 	}()
 	how = OpCopy
@@ -181,7 +182,7 @@ func (e *Engine) clone(out *os.File, in *input) bool {
 // splice makes a signed copy of the signature header and the unsigned rpm
 // (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
 // It has the unsigned rpm's mode and time, as Koji's own has.
-func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, temp string, tried *attempts) (how Op, entry LedgerEntry, err error) {
+func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *volumes.Dir, tried *attempts) (how Op, entry LedgerEntry, err error) {
 	var sig []byte
 	err = e.ask(ctx, b, f.Sig, tried, func(in *input) (err error) {
 		sig, err = signatureOf(in, f)
@@ -200,7 +201,7 @@ func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, te
 		}
 		spliced := &input{name: in.name + " with " + f.Sig,
 			Reader: io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig), in)}
-		_, entry, err = e.write(spliced, in.mode, in.mtime, f, temp)
+		_, entry, err = e.write(spliced, in.mode, in.mtime, f, dir)
 		return err
 	})
 	return OpSplice, entry, err

@@ -78,7 +78,7 @@ func openSource(name string, o Options) (source, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("source %s: is not a directory", name)
 	}
-	return dirSource(name), nil
+	return dirSource(filepath.Clean(name)), nil
 }
 
 // dirSource is production's topdir as a directory. It is only read. Symlinks in it
@@ -88,8 +88,7 @@ type dirSource string
 func (d dirSource) open(_ context.Context, b volumes.Build, path string) (*input, error) {
 	var first error
 	for _, dir := range d.buildDirs(b) {
-		name := filepath.Join(dir, path)
-		in, err := openFile(name)
+		in, err := openFile(dir + "/" + path)
 		if err == nil {
 			return in, nil
 		}
@@ -142,15 +141,19 @@ func (d dirSource) stat(b volumes.Build, path string) (int64, error) {
 // buildDirs are where production may have the build: on its volume, or, if it was
 // moved since the snapshot, where DEFAULT's symlink leads.
 func (d dirSource) buildDirs(b volumes.Build) []string {
-	dir, err := b.Dir()
+	rel, err := b.Rel()
 	if err != nil {
 		return nil // the plan checked it
 	}
-	rel, _ := b.Rel()
-	if dir == rel {
-		return []string{filepath.Join(string(d), rel)}
+	own := string(d) + "/" + rel
+	volume, err := volumes.VolumeDir(b.Volume)
+	if err != nil {
+		return nil
 	}
-	return []string{filepath.Join(string(d), dir), filepath.Join(string(d), rel)}
+	if volume == "." {
+		return []string{own}
+	}
+	return []string{string(d) + "/" + volume + "/" + rel, own}
 }
 
 // absent is fs.ErrNotExist, or a file where the path wants a directory.

@@ -50,8 +50,8 @@ func (t *Topdir) Check(l Link, ours func(target string) bool) (o Outcome, have s
 
 // EnsureLink makes or switches the symlink: a new one under the name temp (relative
 // to topdir, on the same file system, free) is renamed over it, so that there is
-// always one or the other. What Check says Keep of stays. The directory of the link
-// is made.
+// always one or the other, and none that has not its owner. What Check says Keep of
+// stays. The directory of the link is made.
 func (t *Topdir) EnsureLink(l Link, temp string, ours func(target string) bool) (Outcome, error) {
 	o, _, err := t.Check(l, ours)
 	if err != nil || o == Unchanged || o == Keep {
@@ -59,6 +59,9 @@ func (t *Topdir) EnsureLink(l Link, temp string, ours func(target string) bool) 
 	}
 	if err := t.Mkdir(path.Dir(l.Path)); err != nil {
 		return o, err
+	}
+	if o == Make && t.plainLinks() {
+		return o, t.Symlink(l.Target, l.Path)
 	}
 	if err := t.Symlink(l.Target, temp); err != nil {
 		return o, err

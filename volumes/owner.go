@@ -207,6 +207,9 @@ func (t *Topdir) own(fd int, name string, mode uint32) error {
 	return t.labelled(name, unix.Fsetxattr(fd, labelXattr, append([]byte(t.attr.Context), 0), 0))
 }
 
+// plainLinks tells that symlink(2) alone gives a symlink all that it is to have.
+func (t *Topdir) plainLinks() bool { return t.attr.Owner == nil && t.attr.Context == "" }
+
 // ownLink is own for a symlink.
 func (t *Topdir) ownLink(dir int, name, rel string) error {
 	if o := t.attr.Owner; o != nil {

@@ -83,7 +83,12 @@ func TestLabels(t *testing.T) {
 	if err := top.Mkdir("packages/n/v"); err != nil {
 		t.Fatal(err)
 	}
-	f, err := top.Create("packages/n/v/file")
+	dir, err := top.OpenDir("packages/n/v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	f, err := dir.Create("file")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -180,33 +180,6 @@ func (t *Topdir) Lstat(rel string) (unix.Stat_t, error) {
 	return st, t.error("lstat", rel, err)
 }
 
-// Dir is a directory of a Topdir, for many looks into it.
-type Dir struct {
-	t   *Topdir
-	rel string
-	fd  int
-}
-
-// OpenDir opens a directory. Close it after use.
-func (t *Topdir) OpenDir(rel string) (*Dir, error) {
-	fd, err := t.openDir(rel, unix.O_PATH)
-	if err != nil {
-		return nil, err
-	}
-	return &Dir{t, rel, fd}, nil
-}
-
-// Lstat is lstat of a path below the directory.
-func (d *Dir) Lstat(rel string) (st unix.Stat_t, err error) {
-	if err := unix.Fstatat(d.fd, rel, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return st, d.t.error("lstat", d.rel+"/"+rel, err)
-	}
-	return st, nil
-}
-
-// Close releases the directory.
-func (d *Dir) Close() error { return unix.Close(d.fd) }
-
 // Mkdir makes a directory and those above it that are missing. None is seen that has not its
 // attributes: mode 0755 whatever the umask, if there are no others.
 func (t *Topdir) Mkdir(rel string) error {
@@ -251,26 +224,6 @@ func (t *Topdir) UseTemp(rel string) error {
 	return nil
 }
 
-// Create creates a file that must not exist, mode 0644 less the umask; see FileMode.
-func (t *Topdir) Create(rel string) (*os.File, error) {
-	var file *os.File
-	err := t.at("create", rel, func(dir int, name string) error {
-		fd, err := unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
-		if err != nil {
-			return err
-		}
-		f := os.NewFile(uintptr(fd), t.Join(rel))
-		if err = t.Own(f); err != nil {
-			f.Close()
-			unix.Unlinkat(dir, name, 0)
-			return err
-		}
-		file = f
-		return nil
-	})
-	return file, err
-}
-
 // Open opens a regular file for reading.
 func (t *Topdir) Open(rel string) (*os.File, error) {
 	var file *os.File
@@ -286,10 +239,12 @@ func (t *Topdir) Open(rel string) (*os.File, error) {
 
 // LinkFile makes rel a hard link of an open file.
 func (t *Topdir) LinkFile(f *os.File, rel string) error {
-	return t.at("link", rel, func(dir int, name string) error {
-		// By descriptor it needs CAP_DAC_READ_SEARCH; by /proc it does not.
-		return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), dir, name, unix.AT_SYMLINK_FOLLOW)
-	})
+	return t.at("link", rel, func(dir int, name string) error { return linkFile(f, dir, name) })
+}
+
+func linkFile(f *os.File, dir int, name string) error {
+	// By descriptor it needs CAP_DAC_READ_SEARCH; by /proc it does not.
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), dir, name, unix.AT_SYMLINK_FOLLOW)
 }
 
 // Symlink makes a symlink; rel must not exist.
