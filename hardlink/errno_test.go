@@ -106,12 +106,8 @@ func TestProtectedHardlinks(t *testing.T) {
 	if out, err := as("ln", filepath.Join(s.prod, bashDir, bashRPM), filepath.Join(s.top, "x")).CombinedOutput(); !strings.Contains(string(out), "not permitted") {
 		t.Fatalf("ln: %v: %s, want EPERM", err, out)
 	}
-	arg, err := json.Marshal(job{Options: hardlink.Options{Topdir: s.top, ReadOnly: s.prod}, Plan: s.plan(t), Bench: true})
-	must(t, err)
-	file := filepath.Join(t.TempDir(), "job")
-	must(t, os.WriteFile(file, arg, 0o644))
 	cmd := as("/proc/self/exe") // the test's binary is where only root can go
-	cmd.Env = append(os.Environ(), childEnv+"="+file)
+	job{Options: hardlink.Options{Topdir: s.top, ReadOnly: s.prod}, Plan: s.plan(t), Bench: true}.tell(t, cmd)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

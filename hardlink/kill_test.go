@@ -3,9 +3,7 @@ package hardlink_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -20,80 +18,13 @@ import (
 	"kojisnap/volumes/volumestest"
 )
 
-const childEnv = "KOJISNAP_TEST_COPY"
-
-// job is what the child process is told.
-type job struct {
-	Options hardlink.Options
-	Plan    volumes.Plan
-	Remove  bool
-	Bench   bool // asks nobody, and prints a benchResult at the end
-}
-
-// child copies, and says on standard output whenever a unit of work is done. It
-// waits for the answer "go" for each, so that the parent decides when it is killed.
-func child() int {
-	var j job
-	b, err := os.ReadFile(os.Getenv(childEnv))
-	if err == nil {
-		err = json.Unmarshal(b, &j)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	if !j.Bench {
-		j.Options.Progress = &chatter{in: bufio.NewReader(os.Stdin)}
-	}
-	e, err := hardlink.New(j.Options)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	diff := e.Diff
-	if j.Remove {
-		diff = e.DiffRemove
-	}
-	a, err := diff(context.Background(), j.Plan)
-	var r hardlink.Report
-	if err == nil {
-		r, err = e.Apply(context.Background(), a)
-	}
-	if err == nil && j.Bench {
-		err = benchTell(r)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-// chatter is a Progress that asks before it goes on. Jobs is 1, so it needs no lock.
-type chatter struct{ in *bufio.Reader }
-
-func (c *chatter) Begin(string, int64) progress.Counter { return c }
-func (c *chatter) End()                                 {}
-func (c *chatter) Add(int64) {
-	fmt.Println("done")
-	c.in.ReadString('\n')
-}
-
 // runAndKill runs the job in a process of its own and kills it (SIGKILL) after so
 // many units of work, the last of which has just begun to be followed by more. It
 // tells whether the process ended by itself before.
 func runAndKill(t *testing.T, j job, after int) (finished bool) {
 	t.Helper()
-	arg, err := json.Marshal(j)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "job") // a plan is too long for the environment
-	if err := os.WriteFile(file, arg, 0o644); err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+file)
+	j.tell(t, cmd)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()

@@ -159,16 +159,8 @@ func (c *contest) plan(b *testing.B, wanted func(i int) bool) volumes.Plan {
 // measure runs kojisnap. What it needs to read its plan counts.
 func (c *contest) measure(b *testing.B, j job) (took, cpu time.Duration, r benchResult) {
 	b.Helper()
-	arg, err := json.Marshal(j)
-	if err != nil {
-		b.Fatal(err)
-	}
-	file := filepath.Join(b.TempDir(), "job")
-	if err := os.WriteFile(file, arg, 0o644); err != nil {
-		b.Fatal(err)
-	}
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+file)
+	j.tell(b, cmd)
 	cmd.Stderr = os.Stderr
 	begin := time.Now()
 	out, err := cmd.Output()
