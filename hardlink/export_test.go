@@ -134,3 +134,6 @@ func Format1(text string) string {
 	}
 	return ledgerMagic + "\t1\n" + b.String()
 }
+
+// Named is how Linker makes a file where it needs a name from the first.
+var Named = named

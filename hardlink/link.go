@@ -46,7 +46,7 @@ func (l *Linker) Link(ctx context.Context, src string) (how Op, err error) {
 		return l.predict(ctx, in, to)
 	}
 	// On EEXIST the kernel decides first: before EXDEV, EROFS, and EPERM.
-	err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", in.file.Fd()), unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
+	err = linkFile(in.file, to)
 	switch {
 	case err == nil:
 		return OpLink, nil
@@ -111,12 +111,12 @@ func cause(err error) error {
 
 // duplicate makes a reflink or a copy. fs.ErrExist: something has the name.
 func duplicate(ctx context.Context, in *input, dir, to string) (how Op, err error) {
-	out, err := os.CreateTemp(dir, ".kojisnap-link-*")
+	out, name, err := unnamed(dir)
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(out.Name()) // renamed by then, if all went well
 	defer out.Close()
+	defer name("") // it has its name by then, if all went well
 	how = OpReflink
 	if unix.IoctlFileClone(int(out.Fd()), int(in.file.Fd())) != nil {
 		how = OpCopy
@@ -136,14 +136,53 @@ func duplicate(ctx context.Context, in *input, dir, to string) (how Op, err erro
 	if err := out.Sync(); err != nil {
 		return "", err
 	}
-	if err := out.Close(); err != nil {
-		return "", err
+	return how, name(to)
+}
+
+// unnamed makes a file in a directory, and gives it its name, if that is free, when it is
+// complete; with "" the file goes. A kill leaves nothing. Not every file system has files
+// without names: NFS has not.
+func unnamed(dir string) (f *os.File, name func(to string) error, err error) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		return named(dir)
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, out.Name(), unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if err == unix.EINVAL || err == unix.ENOSYS { // NFS; link(2) does not replace either
-		err = unix.Link(out.Name(), to)
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	switch err {
+	case nil:
+	case unix.EOPNOTSUPP, unix.EISDIR, unix.EINVAL:
+		return named(dir)
+	default:
+		return nil, nil, err
 	}
-	return how, err
+	f = os.NewFile(uintptr(fd), dir)
+	return f, func(to string) error {
+		if to == "" {
+			return nil
+		}
+		return linkFile(f, to)
+	}, nil
+}
+
+// named is unnamed with a temporary name, which a kill leaves.
+func named(dir string) (f *os.File, name func(to string) error, err error) {
+	if f, err = os.CreateTemp(dir, ".kojisnap-link-*"); err != nil {
+		return nil, nil, err
+	}
+	return f, func(to string) error {
+		if to == "" {
+			return os.Remove(f.Name())
+		}
+		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+		if err == unix.EINVAL || err == unix.ENOSYS {
+			err = unix.Link(f.Name(), to) // which does not replace either
+		}
+		return err
+	}, nil
+}
+
+// linkFile makes a hard link of an open file.
+func linkFile(f *os.File, to string) error {
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
 }
 
 // copyAll copies by copy_file_range(2): nothing has to be read here. Between parts it can be
