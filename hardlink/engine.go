@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +38,7 @@ type Options struct {
 	Sources []string
 	// OpenSource opens URLs that are not http or https; nil: there are none.
 	OpenSource func(url string) (ObjectSource, error) `json:"-"`
-	Jobs       int                                    // files at a time; default: one per CPU, at least 4
+	Jobs       int                                    // files at a time; default: one per CPU, at least 4; at least 8 if the first source is a URL
 	Verify     Level                                  // default VerifySize
 	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
 	// looks at all, too.
@@ -90,9 +91,6 @@ type Engine struct {
 // New checks topdir, read-only volume and sources, and writes nothing. Close the
 // engine after use.
 func New(opts Options) (*Engine, error) {
-	if opts.Jobs <= 0 {
-		opts.Jobs = max(4, runtime.GOMAXPROCS(0))
-	}
 	if opts.BatchFiles <= 0 {
 		opts.BatchFiles = 4000
 	}
@@ -124,6 +122,9 @@ func New(opts Options) (*Engine, error) {
 	if opts.RetryInterval <= 0 {
 		opts.RetryInterval = time.Second
 	}
+	if opts.Jobs <= 0 {
+		opts.Jobs = defaultJobs(opts.Sources[0])
+	}
 	sources, limits, err := openSources(opts)
 	if err != nil {
 		return nil, err
@@ -138,6 +139,16 @@ func New(opts Options) (*Engine, error) {
 		e.sameMount = sameMount(string(dir), top.Path())
 	}
 	return e, nil
+}
+
+// defaultJobs are one for each CPU and at least 4, or at least 8 where most of the time goes into
+// waiting for a server.
+func defaultJobs(first string) int {
+	least := 4
+	if strings.Contains(first, "://") {
+		least = 8
+	}
+	return max(least, runtime.GOMAXPROCS(0))
 }
 
 // sameMount tells whether link(2) can work between two directories. The kernel

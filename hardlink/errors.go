@@ -126,3 +126,9 @@ type TemporaryError struct{ Err error }
 
 func (e *TemporaryError) Error() string { return e.Err.Error() }
 func (e *TemporaryError) Unwrap() error { return e.Err }
+
+// BadSourceError is a source whose URL cannot be one of production's tree.
+type BadSourceError struct{ Err error }
+
+func (e *BadSourceError) Error() string { return "source: " + e.Err.Error() }
+func (e *BadSourceError) Unwrap() error { return e.Err }

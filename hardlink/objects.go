@@ -31,11 +31,11 @@ type objectSource struct {
 
 func newObjectSource(url string, o Options) (*objectSource, error) {
 	if o.OpenSource == nil {
-		return nil, errors.New("source: a URL is http or https here")
+		return nil, &BadSourceError{errors.New("a URL is http or https here")}
 	}
 	from, err := o.OpenSource(url)
 	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
+		return nil, &BadSourceError{err}
 	}
 	return &objectSource{ObjectSource: from, trust: trust{name: from.String(), log: o.Log}}, nil
 }

@@ -45,10 +45,10 @@ type webSource struct {
 func newWebSource(base string, o Options) (*webSource, error) {
 	u, err := url.Parse(base)
 	if err != nil {
-		return nil, errors.New("source: is not a URL") // the error of package url may show a password
+		return nil, &BadSourceError{errors.New("is not a URL")} // the error of package url may show a password
 	}
 	if u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("source %q: is not the URL of a topdir", u.Redacted())
+		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", u.Redacted())}
 	}
 	var client http.Client
 	if o.Client != nil {

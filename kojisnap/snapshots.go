@@ -15,6 +15,12 @@ import (
 // ErrNoSnapshot says that a store holds no snapshot that fits what was asked for.
 var ErrNoSnapshot = errors.New("no such snapshot")
 
+// noSnapshot is an ErrNoSnapshot that says it in its own words.
+type noSnapshot string
+
+func (n noSnapshot) Error() string        { return string(n) }
+func (n noSnapshot) Is(target error) bool { return target == ErrNoSnapshot }
+
 // Snapshots returns the snapshots of a store, the latest first: by event, then by time of
 // making. One that cannot be read is an error, unless it vanished meanwhile.
 func Snapshots(ctx context.Context, s store.Store) ([]*snapfile.Snapshot, error) {
@@ -78,7 +84,7 @@ func OpenSnapshot(ctx context.Context, s store.Store, id string) (*snapfile.Snap
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s holds no snapshot: %w; kojisnap pull makes one", s, ErrNoSnapshot)
+		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot; kojisnap pull makes one", s))
 	}
 	return all[0], nil
 }

@@ -51,7 +51,7 @@ func ReadDrift(ctx context.Context, s store.Store, have *dbsync.Status, rows boo
 		i++
 	}
 	if i == len(all) {
-		return nil, fmt.Errorf("%s holds no snapshot of the hub %s: %w", s, hub, ErrNoSnapshot)
+		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot of the hub %s", s, hub))
 	}
 	newest := all[i]
 	d := &Drift{Snapshot: newest.ID, Event: newest.Manifest.Event}

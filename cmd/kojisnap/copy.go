@@ -93,7 +93,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	addSnapshot(fs, &o.snapshot)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
-	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4)")
+	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4, and 8 if the first source is a URL)")
 	fs.Var(&o.bwlimit, "bwlimit", "`[SOURCE=]RATE`: bytes a second to read, as 20M, of all sources together or of one, as --source names it; repeatable (default: no limit)")
 	fs.StringVar(&o.owner, "owner", "", "`USER[:GROUP]` whose what is made below topdir is, as apache:apache (default: the process's)")
 	fs.StringVar(&o.mode, "mode", "", "octal `MODE` of files that are made; directories are passable where files are readable (default: production's; 0755)")

@@ -39,8 +39,9 @@ func TestCopyFromS3(t *testing.T) {
 	}{
 		{[]string{"--source", "s3://no-such-bucket-of-kojisnap/p"}, exitError, "the bucket no-such-bucket-of-kojisnap does not exist"},
 		{[]string{"--source", "s3://bucket/p?endpoint=" + gone.URL}, exitLater, "cannot be reached"},
-		{[]string{"--source", "s3://bucket/p?what=ever"}, exitError, "no option"},
-		{[]string{"--source", "gs://bucket/p"}, exitError, "no way to read from gs://"},
+		{[]string{"--source", "s3://bucket/p?what=ever"}, exitUsage, "no option"},
+		{[]string{"--source", "gs://bucket/p"}, exitUsage, "no way to read from gs://"},
+		{[]string{"--source", "http://"}, exitUsage, "is not the URL of a topdir"},
 	} {
 		topdir := t.TempDir()
 		link := filepath.Join(topdir, "vol/prod")

@@ -49,13 +49,14 @@ func exitCode(err error) int {
 		bucket   *s3.Error
 		plugin   nagiosError
 		overlay  *dbsync.OverlayError
+		source   *hardlink.BadSourceError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest

@@ -74,9 +74,9 @@ func (f *flags) own() string {
 		}
 	})
 	if !own.HasFlags() {
-		return "  none\n"
+		return ""
 	}
-	return own.FlagUsages()
+	return "\nFlags:\n" + own.FlagUsages()
 }
 
 func (f *flags) common() string { return f.parts[commonSection].FlagUsages() }

@@ -121,7 +121,7 @@ func usage() string {
 
 func (c command) help(f *flags) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage: kojisnap %s\n\nFlags:\n%s\nCommon flags:\n%s\nExamples:\n%s\nExit codes:\n%s",
+	fmt.Fprintf(&b, "%s\n\nUsage: kojisnap %s\n%s\nCommon flags:\n%s\nExamples:\n%s\nExit codes:\n%s",
 		strings.TrimSpace(c.long), strings.TrimSpace(c.name+" [flags] "+c.args), f.own(), f.common(), indent(c.examples), exitCodes)
 	return b.String()
 }
