@@ -103,27 +103,6 @@ func LedgerText(lines string) string {
 	return ledgerHeader() + b.String()
 }
 
-// LedgerWriter writes a ledger as Apply does.
-type LedgerWriter struct {
-	text string
-	batch
-}
-
-func NewLedgerText() *LedgerWriter { return &LedgerWriter{text: ledgerHeader()} }
-
-func (w *LedgerWriter) Build(b volumes.Build)    { w.build(b) }
-func (w *LedgerWriter) Entry(e LedgerEntry)      { w.entry(e) }
-func (w *LedgerWriter) Complete()                { w.line("C") }
-func (w *LedgerWriter) Link(path, target string) { w.line("K", path, target) }
-func (w *LedgerWriter) Seal()                    { w.text += w.String(); w.batch = batch{} }
-
-// Text ends with so many symlinks being in place.
-func (w *LedgerWriter) Text(links int) []byte {
-	w.placed(links)
-	w.Seal()
-	return []byte(w.text)
-}
-
 // Format1 is a ledger as it was written before format 2.
 func Format1(text string) string {
 	var b batch

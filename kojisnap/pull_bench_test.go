@@ -32,12 +32,12 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// benchRole tells a copy of the test program what it is in a benchmark: hub, pull, replay or load. Each
+// benchRole tells a copy of the test program what it is in a benchmark: hub, pull, replay, load or copy. Each
 // is a process of its own, so that time and memory are its own.
 const benchRole = "KOJISNAP_BENCH_ROLE"
 
 func TestMain(m *testing.M) {
-	roles := map[string]func(args []string) error{"hub": benchHub, "pull": benchPull, "replay": benchReplay, "load": benchLoad}
+	roles := map[string]func(args []string) error{"hub": benchHub, "pull": benchPull, "replay": benchReplay, "load": benchLoad, "copy": benchCopy}
 	role := roles[os.Getenv(benchRole)]
 	if role == nil {
 		os.Exit(dbtest.Main(m))
