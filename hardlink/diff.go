@@ -114,7 +114,7 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Ac
 		a.instead, a.Rebuilt = l, "there is none"
 		return l, a, nil
 	}
-	l, err := ReadLedger(e.top.Path())
+	l, err := e.ledger()
 	if err == nil || !errors.Is(err, ErrLedgerDamaged) {
 		return l, a, err
 	}

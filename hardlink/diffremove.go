@@ -19,7 +19,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	if _, err := e.checkTree(plan); err != nil { // what goes must be there on the read-only volume
 		return Actions{}, err
 	}
-	ledger, err := ReadLedger(e.top.Path())
+	ledger, err := e.ledger()
 	if err != nil {
 		return Actions{}, err
 	}

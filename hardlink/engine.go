@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,6 +85,7 @@ type Engine struct {
 	limits   map[source]*limiter
 	noLink   devices // link(2) said EXDEV
 	noClone  devices
+	ahead    atomic.Pointer[ahead]
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }

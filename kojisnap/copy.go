@@ -84,10 +84,6 @@ func Incomplete(err error) bool {
 // of staging's own are never touched. With a store that is not nil the ledger of what is there
 // is put into it.
 func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
-	plan, err := planFiles(ctx, snap, o.Want)
-	if err != nil {
-		return nil, err
-	}
 	readOnly, err := o.readOnly()
 	if err != nil {
 		return nil, err
@@ -105,6 +101,11 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 		return nil, err
 	}
 	defer engine.Close()
+	engine.ReadAhead()
+	plan, err := planFiles(ctx, snap, o.Want)
+	if err != nil {
+		return nil, err
+	}
 	diff := engine.Diff
 	if o.Remove {
 		diff = engine.DiffRemove

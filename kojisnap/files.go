@@ -113,16 +113,17 @@ func (w Want) tags(snap *snapfile.Snapshot) []string {
 // the rpm's id.
 func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles) error {
 	type place struct {
+		id    int64
 		build *volumes.BuildFiles
 		index int
 	}
-	at := map[int64]place{}
+	var places []place
 	err := tagged.Each(ctx, snap, "rpminfo", func(r tagged.Row) {
 		b := builds[r.Int("build_id")]
 		if b == nil || r.Null("build_id") {
 			return
 		}
-		at[r.Int("id")] = place{b, len(b.RPMs)}
+		places = append(places, place{r.Int("id"), b, len(b.RPMs)})
 		b.RPMs = append(b.RPMs, volumes.RPMFile{
 			RPM:  volumes.RPM{Name: r.Text("name"), Version: r.Text("version"), Release: r.Text("release"), Arch: r.Text("arch")},
 			Size: r.Int("size"), PayloadHash: r.Text("payloadhash"), MetadataOnly: r.Bool("metadata_only"),
@@ -131,9 +132,14 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	if err != nil {
 		return err
 	}
+	left := places // those of which the signatures may still come
 	return tagged.Each(ctx, snap, "rpmsigs", func(r tagged.Row) {
-		if p, ok := at[r.Int("rpm_id")]; ok {
-			rpm := &p.build.RPMs[p.index]
+		id := r.Int("rpm_id")
+		for len(left) > 0 && left[0].id < id {
+			left = left[1:]
+		}
+		if len(left) > 0 && left[0].id == id {
+			rpm := &left[0].build.RPMs[left[0].index]
 			rpm.Sigs = append(rpm.Sigs, volumes.Signature{Key: r.Text("sigkey"), Hash: r.Text("sighash")})
 		}
 	})

@@ -287,9 +287,9 @@ func (w wanted) builds(builds []BuildFiles) ([]StagedBuild, error) {
 
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume), Tags: b.Tags}
-	most := len(b.Archives)
+	most := len(b.Archives) // what is not used of it stays in memory, and there may be half a million
 	for i := range b.RPMs {
-		most += 1 + 2*len(b.RPMs[i].Sigs)
+		most += w.count(&b.RPMs[i])
 	}
 	s.Files = make([]File, 0, most)
 	var err error
@@ -342,6 +342,23 @@ func unique(s *StagedBuild) error {
 	return nil
 }
 
+// count is how many files rpm adds, at most.
+func (w wanted) count(r *RPMFile) int {
+	if r.MetadataOnly || w.arches != nil && !w.arches[r.Arch] {
+		return 0
+	}
+	signed := 0
+	for i := range r.Sigs {
+		if slices.Contains(w.keys, strings.ToLower(r.Sigs[i].Key)) {
+			signed++
+		}
+	}
+	if w.unsigned || signed == 0 {
+		return len(r.Sigs) + signed + 1
+	}
+	return len(r.Sigs) + signed
+}
+
 // rpm adds the files of an rpm.
 func (w wanted) rpm(files []File, r RPMFile) ([]File, error) {
 	path, err := r.Path()
@@ -390,14 +407,18 @@ func digest(algorithm, hex string) (string, error) {
 	case "sha256":
 		size = 64
 	}
-	hex = strings.ToLower(hex)
-	ok := len(hex) == size
+	ok, upper := len(hex) == size, false
 	for i := range len(hex) {
 		c := hex[i]
-		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f')
+		big := c >= 'A' && c <= 'F'
+		upper = upper || big
+		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || big)
 	}
 	if !ok {
 		return "", fmt.Errorf("%q is not a digest of %d hex digits", hex, size)
+	}
+	if upper {
+		hex = strings.ToLower(hex)
 	}
 	return algorithm + ":" + hex, nil
 }
