@@ -56,15 +56,24 @@ func (e *SourceError) Unwrap() []error { return e.Errs }
 type LeftOutError struct{ Errs []error }
 
 // Error has a line for each of the first ones. Of what a server is to blame for that is not
-// asked any more one is enough.
+// asked any more one is enough, and so it is of what failed before that was clear.
 func (e *LeftOutError) Error() string {
 	const shown = 20
+	var given *goneError // the first that was given up
+	for _, err := range e.Errs {
+		if errors.As(err, &given) {
+			break
+		}
+	}
 	var lines []string
 	var blamed []*goneError
 	more := 0
 	for _, err := range e.Errs {
 		var gone *goneError
-		same := errors.As(err, &gone) && !errors.As(err, new(*DigestError)) && slices.Contains(blamed, gone)
+		if !errors.As(err, &gone) && errors.As(err, new(*TemporaryError)) {
+			gone = given
+		}
+		same := gone != nil && !errors.As(err, new(*DigestError)) && slices.Contains(blamed, gone)
 		if same || len(lines) == shown {
 			more++
 			continue

@@ -52,7 +52,7 @@ func TestCopyFromS3(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, errs, code := kojisnapRun(t, copies(topdir, test.args...)...)
-		if code != test.code || out != "" || !strings.Contains(errs, test.want) || len(lines(errs)) > 12 {
+		if code != test.code || out != "" || !strings.Contains(errs, test.want) || len(lines(errs)) > 12 || strings.Count(errs, "left out") > 1 {
 			t.Errorf("%q: %d, %q, %q", test.args, code, out, errs)
 		}
 	}
