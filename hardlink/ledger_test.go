@@ -181,3 +181,26 @@ func FuzzLedger(f *testing.F) {
 		}
 	})
 }
+
+// What was read ahead counts only while it is what the topdir has.
+func TestReadAhead(t *testing.T) {
+	s := onlyBash(t)
+	e := s.engine(t)
+	all := func(what string) {
+		t.Helper()
+		a, err := e.Diff(t.Context(), s.plan(t))
+		must(t, err)
+		if n := s.check(t); a.Present != n || a.Pending() || len(a.Kept) > 0 {
+			t.Errorf("%s: %d of %d files are present, pending %v, kept %v", what, a.Present, n, a.Pending(), a.Kept)
+		}
+	}
+	e.ReadAhead() // there is none yet
+	s.mustCopy(t)
+	all("a ledger that another run wrote since")
+	e.ReadAhead()
+	all("a ledger as it was")
+	e.ReadAhead()
+	s.input = newSite(t, "bash").input
+	s.mustCopy(t)
+	all("a ledger that another run has added to since")
+}
