@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,4 +95,13 @@ func BenchmarkNothingChanged(b *testing.B) {
 	}
 	b.ReportMetric(float64((cpu(b)-begin).Microseconds())/float64(rpms*b.N), "cpu-µs/file")
 	b.ReportMetric(float64(rpms)*float64(b.N)/b.Elapsed().Seconds(), "files/s")
+}
+
+// The benchmarks themselves, with few files.
+func TestBenchmarks(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$", "-test.bench=Copy|Update|Hardlink|Reflink|Fetch", "-test.benchtime=1x")
+	cmd.Env = append(os.Environ(), "KOJISNAP_BENCH_SMALL=40", "KOJISNAP_BENCH_LARGE=1", "KOJISNAP_BENCH_MIX=2")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "BenchmarkFetch") {
+		t.Errorf("%v: %s", err, out)
+	}
 }

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,5 +156,13 @@ func samplePresent(b *testing.B, prod string, s volumes.StagedBuild) {
 		must(b, os.WriteFile(path, nil, 0o644))
 		must(b, os.Truncate(path, size))
 		return
+	}
+}
+
+func TestBenchmarkCopyNothingToDo(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$", "-test.bench=CopyNothingToDo", "-test.benchtime=1x")
+	cmd.Env = append(os.Environ(), "KOJISNAP_BENCH_BUILDS=50")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), " files") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
