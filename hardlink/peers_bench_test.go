@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/benchtest"
 	"kojisnap/volumes"
 )
 
@@ -38,21 +39,13 @@ type benchResult struct {
 	Peak   int64 // bytes resident, at most
 }
 
-// benchTell prints it. The peak is from /proc: what wait4(2) tells begins with the
-// memory of the process that started it.
+// benchTell prints it.
 func benchTell(r hardlink.Report) error {
-	status, err := os.ReadFile("/proc/self/status")
+	peak, err := benchtest.Peak()
 	if err != nil {
 		return err
 	}
-	result := benchResult{Report: r}
-	if i := bytes.Index(status, []byte("VmHWM:")); i >= 0 {
-		if _, err := fmt.Sscanf(string(status[i:]), "VmHWM: %d kB", &result.Peak); err != nil {
-			return err
-		}
-	}
-	result.Peak *= 1024
-	return json.NewEncoder(os.Stdout).Encode(result)
+	return json.NewEncoder(os.Stdout).Encode(benchResult{Report: r, Peak: peak})
 }
 
 // peer is another tool: its command for a source directory and a target directory.

@@ -65,13 +65,7 @@ func TestWebResumes(t *testing.T) {
 // The file is replaced while it is fetched: nothing is put together of both.
 func TestWebChangesMeanwhile(t *testing.T) {
 	s := onlyBash(t)
-	var mu sync.Mutex
-	asked := map[string]int{}
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		asked[r.URL.Path]++
-		n := asked[r.URL.Path]
-		mu.Unlock()
+	web := counted(t, func(w http.ResponseWriter, r *http.Request, n int) {
 		if n == 1 {
 			w.Header().Set("ETag", `"old"`)
 			w.Header().Set("Content-Length", "50000")
@@ -80,8 +74,7 @@ func TestWebChangesMeanwhile(t *testing.T) {
 		}
 		w.Header().Set("ETag", `"new"`)
 		http.FileServer(http.Dir(s.prod)).ServeHTTP(w, r)
-	}))
-	defer web.Close()
+	})
 	s.mustCopy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
 	s.check(t)
 }
@@ -171,4 +164,19 @@ func TestWebGone(t *testing.T) {
 	if got := files(t, filepath.Join(s.top, "vol/staged/packages")); len(got) != 0 {
 		t.Errorf("files %q", got)
 	}
+}
+
+// ended checks how a copy ended: well and complete, if says is empty, else with one line that
+// says that. It tells whether it was well.
+func (s *site) ended(t *testing.T, err error, says string) bool {
+	t.Helper()
+	if says == "" {
+		must(t, err)
+		s.check(t)
+		return true
+	}
+	if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error %v, want one that says %q", err, says)
+	}
+	return false
 }

@@ -1,10 +1,8 @@
 package kojisnap_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/benchtest"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/store/dir"
 	"kojisnap/volumes"
@@ -37,11 +36,10 @@ type copied struct {
 	Present int
 	Pending bool
 	Took    time.Duration // from the store to the report
-	Peak    int           // KiB resident, at most
+	Peak    int64         // bytes resident, at most
 }
 
-// benchCopy copies. Its memory is what /proc says: what wait4(2) tells of a process begins with
-// that of the one that started it.
+// benchCopy copies.
 func benchCopy(args []string) error {
 	var a copyArgs
 	if err := json.Unmarshal([]byte(args[0]), &a); err != nil {
@@ -62,14 +60,8 @@ func benchCopy(args []string) error {
 		return err
 	}
 	c := copied{Present: r.Report.Present, Pending: r.Actions.Pending(), Took: time.Since(begin)}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
+	if c.Peak, err = benchtest.Peak(); err != nil {
 		return err
-	}
-	if i := bytes.Index(status, []byte("VmHWM:")); i >= 0 {
-		if _, err := fmt.Sscanf(string(status[i:]), "VmHWM: %d kB", &c.Peak); err != nil {
-			return err
-		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(c)
 }
@@ -130,7 +122,7 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 		if c.Present != planned || c.Pending {
 			b.Fatalf("%d present of %d: %+v", c.Present, planned, c)
 		}
-		took, peak = append(took, c.Took.Seconds()), append(peak, float64(c.Peak)/1024)
+		took, peak = append(took, c.Took.Seconds()), append(peak, float64(c.Peak)/(1<<20))
 	}
 	for unit, values := range map[string][]float64{"s": took, "MiB-peak": peak} {
 		slices.Sort(values)
