@@ -35,6 +35,7 @@ id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
 // pullFlags are the flags of pull.
 type pullFlags struct {
 	hub, profile string
+	serverCA     string
 	contact      string
 	jobs         int
 	tags         []string
@@ -49,6 +50,7 @@ type pullFlags struct {
 func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.hub, "hub", "", "`URL` of the production hub")
 	fs.StringVar(&o.profile, "profile", "", "the hub of Koji's profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
+	fs.StringVar(&o.serverCA, "serverca", "", "`FILE` of the certificate authorities that the production hub's certificate may be signed by (default: the profile's, else the system's)")
 	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read; repeatable, and what it inherits comes along")
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
 	fs.DurationVar(&o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
@@ -65,7 +67,7 @@ func (o *pullFlags) client(a *app) (*hub.Client, error) {
 	if o.maxRate < 0 {
 		return nil, usagef("--max-rate %g: it cannot be negative", o.maxRate)
 	}
-	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate})
+	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
 
 func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
@@ -73,11 +75,17 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 	case url != "" && profile != "":
 		return nil, usagef("both a hub's URL and a profile are given; one is enough")
 	case profile != "":
-		server, _, _, err := hub.Profile(profile)
+		p, err := hub.ReadProfile(profile)
 		if err != nil {
 			return nil, usageError{err}
 		}
-		url = server
+		url, o.NoVerify, o.RequestTimeout = p.Server, p.NoVerify, p.Timeout
+		if o.ServerCA == "" {
+			o.ServerCA = p.ServerCA
+		}
+		if o.NoVerify && o.ServerCA == "" {
+			a.log.Warn("the Koji profile says no_ssl_verify: whoever is between here and the hub can read and change what it answers", "profile", profile)
+		}
 	case url == "":
 		return nil, usagef("no hub: give --hub URL or --profile NAME")
 	}

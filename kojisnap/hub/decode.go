@@ -17,11 +17,12 @@ const maxDepth = 100
 // the error of a function that was given a row.
 type decoder struct {
 	scanner
-	method string
-	tape   *tape
-	names  map[string]string // member names seen, so that each is allocated once
-	name   []byte            // scratch
-	depth  int
+	method  string
+	tape    *tape
+	names   map[string]string // member names seen, so that each is allocated once
+	name    []byte            // scratch
+	skipped []byte            // scratch
+	depth   int
 
 	table     string // where a stream is, for messages
 	row       int
@@ -29,6 +30,7 @@ type decoder struct {
 	settled   bool // so was all of a call in a multicall, which is not to be asked for again
 	rowsGiven int64
 	inFn      bool // the error came from the function that got the row
+	began     bool // it is XML-RPC: there was a methodResponse
 }
 
 func newDecoder(method string, r io.Reader, limit int64) *decoder {
@@ -74,6 +76,7 @@ func (d *decoder) value(name string) error {
 // it is untyped, its text is on the tape from start, and </value> was read.
 func (d *decoder) valueType() (el element, start int, err error) {
 	start = len(d.tape.text)
+	d.badChar = nil
 	if d.end-d.pos < 2 || d.buf[d.pos] != '<' || d.buf[d.pos+1] == '!' || d.buf[d.pos+1] == '?' {
 		if d.tape.text, err = d.text(d.tape.text); err != nil {
 			return unknown, 0, err
@@ -96,10 +99,10 @@ func (d *decoder) valueType() (el element, start int, err error) {
 
 // typed reads a value after the tag of its type, to </value>.
 func (d *decoder) typed(name string, el element, start int) error {
-	if d.depth++; d.depth > maxDepth {
-		return fmt.Errorf("values nested more than %d deep", maxDepth)
-	}
 	at := len(d.tape.nodes)
+	if d.depth++; d.depth > maxDepth {
+		return d.tooDeep(name, el, start)
+	}
 	if start > d.limit || at > d.limit/int(unsafe.Sizeof(node{})) {
 		return fmt.Errorf("a value of more than %d bytes", d.limit)
 	}
@@ -120,7 +123,13 @@ func (d *decoder) typed(name string, el element, start int) error {
 			return d.value(name)
 		})
 	default:
-		err = d.scalar(&d.tape.nodes[at], el)
+		var wrong error
+		wrong, err = d.scalar(&d.tape.nodes[at], el)
+		if wrong != nil && d.keep {
+			d.tape.spoil(at, wrong)
+		} else if err == nil {
+			err = wrong
+		}
 	}
 	if err != nil {
 		return err
@@ -133,6 +142,39 @@ func (d *decoder) typed(name string, el element, start int) error {
 		return nil
 	}
 	return d.close(elValue)
+}
+
+// tooDeep meets a value that is nested too deep, after the tag of its type: an error, or a Bad
+// value of which all that is below is passed over.
+func (d *decoder) tooDeep(name string, el element, start int) error {
+	deep := fmt.Errorf("values nested more than %d deep", maxDepth)
+	if !d.keep {
+		return deep
+	}
+	at := len(d.tape.nodes)
+	d.tape.nodes = append(d.tape.nodes, node{name: name, start: start, end: start, next: at + 1})
+	d.tape.spoil(at, deep)
+	d.depth--
+	if el == untyped {
+		return nil
+	}
+	for open := 1; open > 0; { // values
+		var err error
+		if d.skipped, err = d.text(d.skipped[:0]); err != nil {
+			return err
+		}
+		t, err := d.tag()
+		switch {
+		case err != nil:
+			return err
+		case t == tag{el: elValue}:
+			open++
+		case t == tag{el: elValue, end: true}:
+			open--
+		}
+	}
+	d.badChar = nil
+	return nil
 }
 
 // elements reads an array after its tag, to </array>; each reads an element
@@ -178,17 +220,23 @@ func (d *decoder) members(each func(name string) error) error {
 			return err
 		}
 		var err error
+		d.badChar = nil
 		if d.name, err = d.text(d.name[:0]); err != nil {
 			return err
 		}
+		badName := d.badChar
 		if err := d.close(elName); err != nil {
 			return err
 		}
 		if err := d.open(elValue); err != nil {
 			return err
 		}
+		at := len(d.tape.nodes)
 		if err := each(d.intern(d.name)); err != nil {
 			return err
+		}
+		if badName != nil && at < len(d.tape.nodes) {
+			d.tape.spoil(at, fmt.Errorf("its name: %w", badName))
 		}
 		if err := d.close(elMember); err != nil {
 			return err
@@ -241,4 +289,12 @@ func (d *decoder) close(el element) error {
 func (t *tape) reset() {
 	t.nodes = t.nodes[:0]
 	t.text = t.text[:0]
+	t.bad = t.bad[:0]
+}
+
+// spoil makes the node at a place Bad. What is below it stays on the tape, out of reach.
+func (t *tape) spoil(at int, why error) {
+	n := &t.nodes[at]
+	n.kind, n.num, n.count = Bad, int64(len(t.bad)), 0
+	t.bad = append(t.bad, why)
 }

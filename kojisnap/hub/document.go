@@ -15,6 +15,7 @@ func (d *decoder) document(content func() error) error {
 	if err := d.open(elMethodResponse); err != nil {
 		return err
 	}
+	d.began = true
 	t, err := d.tag()
 	if err != nil {
 		return err
@@ -164,6 +165,9 @@ func (d *decoder) fault() (*Fault, error) {
 func toFault(v Value) (*Fault, error) {
 	code, ok := v.Field("faultCode").Int()
 	text, ok2 := v.Field("faultString").Str()
+	if why := v.Field("faultString").Bad(); why != nil { // it quotes what cannot be sent
+		text, ok2 = fmt.Sprintf("what it says cannot be read: %s", why), true
+	}
 	if !ok || !ok2 {
 		return nil, errors.New("a fault without faultCode and faultString")
 	}

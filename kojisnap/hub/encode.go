@@ -30,8 +30,8 @@ func (c *Client) encode(call Call) ([]byte, error) {
 }
 
 // encodeMulti returns the request of a multicall: errTooLong if the calls do not
-// fit in one. The calls were checked.
-func (c *Client) encodeMulti(calls []Call) ([]byte, error) {
+// fit in one of limit bytes. The calls were checked.
+func (c *Client) encodeMulti(calls []Call, limit int) ([]byte, error) {
 	list := make([]any, len(calls))
 	for i, call := range calls {
 		params, err := call.params()
@@ -41,8 +41,8 @@ func (c *Client) encodeMulti(calls []Call) ([]byte, error) {
 		list[i] = map[string]any{"methodName": call.Method, "params": params}
 	}
 	body, err := encodeRequest("multiCall", []any{list})
-	if err == nil && len(body) > c.opts.MaxRequest {
-		err = fmt.Errorf("%w: %d calls in %d bytes, where hubs take %d", errTooLong, len(calls), len(body), c.opts.MaxRequest)
+	if err == nil && len(body) > limit {
+		err = fmt.Errorf("%w: %d calls in %d bytes, where hubs take %d", errTooLong, len(calls), len(body), limit)
 	}
 	return body, err
 }

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/kolo/xmlrpc"
 )
@@ -90,6 +92,8 @@ type HTTPError struct {
 	Status int
 	Reason string // the status line
 	Text   string // the beginning of the body, if it is plain text, or where a redirect leads
+	// RetryAfter is how long the answer says to wait; 0: it does not say.
+	RetryAfter time.Duration
 }
 
 func (e *HTTPError) Error() string {
@@ -100,7 +104,16 @@ func (e *HTTPError) Error() string {
 	if why := e.Unwrap(); why != nil {
 		s += ": " + why.Error()
 	}
+	if e.tooLarge() {
+		s += ": the hub, or a proxy before it, limits requests to fewer bytes than a single call needs"
+	}
 	return s
+}
+
+// tooLarge reports whether the request was too large: for a proxy, or as Koji's own hub says it
+// (MaxRequestLength).
+func (e *HTTPError) tooLarge() bool {
+	return e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusBadRequest && strings.Contains(e.Text, "Request too long")
 }
 
 func (e *HTTPError) Unwrap() error {
@@ -142,6 +155,13 @@ func (e *ReplyError) Error() string {
 
 func (e *ReplyError) Unwrap() error { return e.Err }
 
+// passes finds, in faults of code 1, the exceptions that come from the state of the hub's database
+// or memory, which passes, and seldom from the rows that were asked for. They are psycopg2's names
+// and PostgreSQL's words: of a call in a multicall a hub sends the words alone.
+var passes = regexp.MustCompile(`(?i)OperationalError|InterfaceError|MemoryError|deadlock detected|out of memory|could not serialize access|` +
+	`server closed the connection|connection already closed|terminating connection|could not connect|connection to server|` +
+	`the database system is|too many (clients|connections)|remaining connection slots`)
+
 // Temporary reports whether the same call may succeed later: the network or the
 // hub failed, was too slow, is offline, or cut its reply short. Cancelled is
 // not temporary.
@@ -156,11 +176,11 @@ func Temporary(err error) bool {
 	case err == nil, errors.Is(err, context.Canceled), isTLS(err):
 		return false
 	case errors.As(err, &fault):
-		return fault.Code == FaultServerOffline
+		return fault.Code == FaultServerOffline || fault.Code == FaultOther && passes.MatchString(fault.String)
 	case errors.As(err, &status):
 		return status.Status >= 500 || status.Status == http.StatusRequestTimeout || status.Status == http.StatusTooManyRequests
 	}
-	return errors.As(err, &read) || errors.As(err, &send) || errors.Is(err, errSilent) ||
+	return errors.As(err, &read) || errors.As(err, &send) || errors.As(err, new(*passingError)) || errors.Is(err, errSilent) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
@@ -197,6 +217,14 @@ func isTLS(err error) bool {
 	)
 	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) ||
 		errors.As(err, &ca) || errors.As(err, &host) || errors.As(err, &cert) || errors.As(err, &roots)
+}
+
+// passingError is an answer of something else than a hub, at an address where a hub answered
+// before: a page that announces maintenance, a proxy whose backend is gone.
+type passingError struct{ what error }
+
+func (e *passingError) Error() string {
+	return "what answers is not the hub that answered before, but something in its place: " + e.what.Error()
 }
 
 // readError is an error of reading a reply's bytes, as opposed to what they say.

@@ -2,45 +2,80 @@ package hub
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"kojisnap/kojisnap/retry"
 )
 
+// maxTold is how long a request waits in all because the hub says so, unless its context has a
+// deadline: then it waits up to that.
+const maxTold = time.Hour
+
 // do sends a request until decode has read its reply, or an error is not
 // temporary, or Options.Retries are used up, or rows were given away and again,
-// which is called before they are given anew, is nil.
-func (c *Client) do(ctx context.Context, method string, body []byte, again func(), decode func(*decoder) error) error {
+// which is called before they are given anew, is nil. Where the hub says how
+// long to wait (Retry-After) all requests of the Client wait, and such a
+// repetition is not counted.
+func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error) error {
+	var told time.Duration
 	for try := 0; ; try++ {
 		started := time.Now()
-		d, err := c.once(ctx, method, body, decode)
-		c.stats.note(len(body), d)
-		c.log.DebugContext(ctx, "hub call", "method", method, "sent", len(body), "received", d.offset(), "elapsed", time.Since(started), "err", err)
+		d, err := c.once(ctx, r, decode)
+		c.stats.note(len(r.body), d)
+		c.log.DebugContext(ctx, "hub call", "method", r.method, "sent", len(r.body), "received", d.offset(), "elapsed", time.Since(started), "err", err)
 		if err == nil || d.inFn {
 			return err
 		}
 		if cause := context.Cause(ctx); cause != nil {
-			return fmt.Errorf("call %s: %w", method, cause)
+			return fmt.Errorf("call %s: %w", r.method, cause)
 		}
-		if d.settled || d.delivered && again == nil || try >= c.retries(err) || !Temporary(err) {
-			return fmt.Errorf("call %s: %w", method, err)
+		wait := retryAfter(err)
+		if d.settled || d.delivered && r.again == nil || wait == 0 && try >= c.retries(err) || !Temporary(err) {
+			return fmt.Errorf("call %s: %w", r.method, adviseTLS(err, c.opts.ServerCA))
 		}
 		pause := retry.Pause(c.opts.RetryInterval, maxRetryInterval, try)
-		c.log.WarnContext(ctx, "hub call to be repeated", "method", method, "pause", pause, "err", err)
+		if wait > 0 {
+			if told += wait; !mayWait(ctx, wait, told) {
+				return fmt.Errorf("call %s: %w: it asks to wait %s, and there is no time for that", r.method, err, wait)
+			}
+			c.pace.hold(time.Now().Add(wait))
+			pause = wait
+			try--
+		}
+		c.log.WarnContext(ctx, "hub call to be repeated", "method", r.method, "pause", pause, "err", err)
 		if err := retry.Sleep(ctx, pause); err != nil {
-			return fmt.Errorf("call %s: %w", method, err)
+			return fmt.Errorf("call %s: %w", r.method, err)
 		}
 		if d.delivered {
-			again()
+			r.again()
 		}
 	}
+}
+
+// retryAfter returns how long an answer says to wait, 0 if it does not say.
+func retryAfter(err error) time.Duration {
+	var status *HTTPError
+	if errors.As(err, &status) {
+		return status.RetryAfter
+	}
+	return 0
+}
+
+// mayWait reports whether a pause that makes up told in all fits the time that there is.
+func mayWait(ctx context.Context, pause, told time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok {
+		return time.Until(end) > pause
+	}
+	return told <= maxTold
 }
 
 // retries says how often to repeat after err. HTTP 500 once only: a hub sends it
@@ -58,8 +93,8 @@ func (c *Client) retries(err error) int {
 const silenceNotice = 2 * time.Minute
 
 // once sends a request and decodes its reply. The decoder says how far it came.
-func (c *Client) once(ctx context.Context, method string, body []byte, decode func(*decoder) error) (*decoder, error) {
-	none := newDecoder(method, nil, 0)
+func (c *Client) once(ctx context.Context, r request, decode func(*decoder) error) (*decoder, error) {
+	none := newDecoder(r.method, nil, 0)
 	select {
 	case c.jobs <- struct{}{}:
 		defer func() { <-c.jobs }()
@@ -73,7 +108,7 @@ func (c *Client) once(ctx context.Context, method string, body []byte, decode fu
 	defer cancel(nil)
 	w := &watch{timeout: c.opts.RequestTimeout, cancel: cancel, ctx: ctx}
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(r.body))
 	if err != nil {
 		return none, err
 	}
@@ -88,7 +123,7 @@ func (c *Client) once(ctx context.Context, method string, body []byte, decode fu
 
 	w.start()
 	notice := time.AfterFunc(silenceNotice, func() {
-		c.log.WarnContext(ctx, "the hub has not begun to answer", "method", method, "after", silenceNotice)
+		c.log.WarnContext(ctx, "the hub has not begun to answer", "method", r.method, "after", silenceNotice)
 	})
 	resp, err := c.http.Do(req)
 	notice.Stop()
@@ -102,12 +137,50 @@ func (c *Client) once(ctx context.Context, method string, body []byte, decode fu
 		return none, statusError(resp, w)
 	}
 	if isHTML(resp) {
-		return none, errHTML
+		return none, c.passing(errHTML)
 	}
 	c.noteVersion(resp.Header.Get("Koji-Version"))
 	c.noteClock(resp.Header.Get("Date"))
-	d := newDecoder(method, w, c.opts.MaxReply)
-	return d, decode(d)
+	plain, err := decoded(resp.Header.Get("Content-Encoding"), w)
+	if err != nil {
+		return none, err
+	}
+	d := newDecoder(r.method, plain, c.opts.MaxReply)
+	d.keep = r.keepBad
+	err = decode(d)
+	if d.began {
+		c.good.Store(true)
+	} else {
+		err = c.passing(err)
+	}
+	return d, err
+}
+
+// decoded reads a body whose encoding net/http did not see to. It asks for gzip, and takes off
+// what is called so; x-gzip is the same under an older name (RFC 9110, 8.4.1.3).
+func decoded(encoding string, body io.Reader) (io.Reader, error) {
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return body, nil
+	case "x-gzip", "gzip":
+		z, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, &readError{fmt.Errorf("Content-Encoding %s: %w", encoding, err)}
+		}
+		return z, nil
+	}
+	return nil, fmt.Errorf("the reply has the Content-Encoding %q, and gzip was asked for", clip([]byte(encoding)))
+}
+
+// passing is the error of an answer that is no XML-RPC: it passes if there was a hub before.
+func (c *Client) passing(err error) error {
+	if err == nil || !c.good.Load() || Temporary(err) {
+		return err
+	}
+	if errors.Is(err, errHTML) {
+		err = errors.New("a web page (HTML with HTTP 200)")
+	}
+	return &passingError{err}
 }
 
 // watch reads a reply's body and cancels the request if the hub is silent for
@@ -155,6 +228,9 @@ func (w *watch) explain(err error) error {
 
 func statusError(resp *http.Response, body io.Reader) error {
 	e := &HTTPError{Status: resp.StatusCode, Reason: resp.Status}
+	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable {
+		e.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
+	}
 	if to := resp.Header.Get("Location"); to != "" {
 		e.Text = fmt.Sprintf("it redirects to %q", to)
 	} else if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
@@ -180,17 +256,33 @@ func isHTML(resp *http.Response) bool {
 	return t == "text/html" || t == "application/xhtml+xml"
 }
 
+// parseRetryAfter reads a header of seconds or of a date (RFC 9110, 10.2.3); 0 for what is neither,
+// or past.
+func parseRetryAfter(header string, now time.Time) time.Duration {
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(header); err == nil {
+		wait = at.Sub(now).Round(time.Second)
+	}
+	return max(wait, 0)
+}
+
 // newHTTPClient returns a client that follows no redirects: a POST that is
 // redirected becomes a GET, and a hub elsewhere is another hub.
-func newHTTPClient(o Options) *http.Client {
+func newHTTPClient(o Options) (*http.Client, error) {
 	var h http.Client
 	if o.HTTPClient != nil {
 		h = *o.HTTPClient
 	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		t = t.Clone()
 		t.MaxIdleConnsPerHost = o.Jobs
+		var err error
+		if t.TLSClientConfig, err = tlsConfig(o); err != nil {
+			return nil, err
+		}
 		h.Transport = t
 	}
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &h
+	return &h, nil
 }

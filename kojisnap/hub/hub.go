@@ -3,7 +3,8 @@
 //
 // Replies are decoded as they arrive, a row at a time: the Stream methods need
 // as much memory for a reply of a gigabyte as for one of a megabyte. Decoding is
-// strict: a reply is delivered whole and well-formed, or there is an error.
+// strict: a reply is delivered whole and well-formed, or there is an error. Only
+// single values that are not well-formed may be passed on as such: [Call].KeepBad.
 //
 // Errors fall into classes that a caller can ask for: [Fault], [CallError],
 // [ReplyError], [HTTPError], [ErrNotHub], [ErrLogin], [ErrRefused], [Temporary],
@@ -19,12 +20,15 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Options of a Client. The zero value works.
 type Options struct {
 	HTTPClient     *http.Client  // nil: one of its own with Go's defaults (proxies from the environment, gzip). Redirects are never followed.
+	ServerCA       string        // file or directory of certificate authorities (PEM) that alone are trusted, as serverca of a Koji profile; default the system's
+	NoVerify       bool          // accept any certificate, as no_ssl_verify of a Koji profile
 	UserAgent      string        // default "kojisnap"
 	Contact        string        // whom the hub's administrators may ask, sent as From and, " (+CONTACT)", in the User-Agent; default none
 	Retries        int           // how often a request that met a temporary error is sent again: 0 means 4, negative never
@@ -60,6 +64,9 @@ type Client struct {
 
 	stats stats
 
+	good       atomic.Bool  // there was an answer of a hub
+	maxRequest atomic.Int64 // bytes of a multicall: Options.MaxRequest, or what a proxy takes
+
 	mu       sync.Mutex
 	versions []Version     // that replies told, each time another; empty until known
 	skew     time.Duration // of the hub's clock, from its last reply
@@ -78,6 +85,18 @@ type Call struct {
 	// error also if rows were given away: it is called first, then the rows come
 	// anew, from the call's first one.
 	Again func()
+	// KeepBad lets a Stream method read on where a value is not what XML or XML-RPC
+	// allow: a control character, a number of more than 64 bits, too deep a nesting.
+	// The value comes as [Bad]. Without it such a reply is an error.
+	KeepBad bool
+}
+
+// request is a call, or some in a multicall, ready to be sent.
+type request struct {
+	method  string // for messages
+	body    []byte
+	again   func()
+	keepBad bool
 }
 
 // Result is the outcome of one call of a multicall: a Value or an Err, which is
@@ -119,7 +138,12 @@ func New(rawURL string, o Options) (*Client, error) {
 	o.BatchSize = max(or(o.BatchSize, defaultBatchSize), 1)
 	o.MaxRequest = or(o.MaxRequest, defaultMaxRequest)
 	o.MaxReply = or(o.MaxReply, defaultMaxReply)
-	c := &Client{url: u.String(), http: newHTTPClient(o), opts: o, log: o.Log, jobs: make(chan struct{}, o.Jobs), pace: newPace(o.MaxRate)}
+	client, err := newHTTPClient(o)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{url: u.String(), http: client, opts: o, log: o.Log, jobs: make(chan struct{}, o.Jobs), pace: newPace(o.MaxRate)}
+	c.maxRequest.Store(int64(o.MaxRequest))
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -148,7 +172,7 @@ func (c *Client) Call(ctx context.Context, call Call) (Value, error) {
 		return Value{}, err
 	}
 	var v Value
-	err = c.do(ctx, call.Method, body, nil, func(d *decoder) error {
+	err = c.do(ctx, request{method: call.Method, body: body}, func(d *decoder) error {
 		var err error
 		v, err = d.whole()
 		return err
@@ -169,7 +193,7 @@ func (c *Client) Stream(ctx context.Context, call Call, fn func(Row) error) erro
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, call.Method, body, call.Again, func(d *decoder) error { return d.stream(fn) })
+	return c.do(ctx, request{call.Method, body, call.Again, call.KeepBad}, func(d *decoder) error { return d.stream(fn) })
 }
 
 // StreamTables is Stream for replies that are a struct of arrays, as
@@ -180,5 +204,5 @@ func (c *Client) StreamTables(ctx context.Context, call Call, fn func(table stri
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, call.Method, body, call.Again, func(d *decoder) error { return d.streamTables(fn) })
+	return c.do(ctx, request{call.Method, body, call.Again, call.KeepBad}, func(d *decoder) error { return d.streamTables(fn) })
 }

@@ -11,6 +11,8 @@ import (
 // escaped (beyond U+FFFF as a surrogate pair), members in the order received.
 // Doubles have the text received, with NaN and Infinity as Python spells them.
 //
+// A Bad value is an error that says where it stands.
+//
 // Koji parses the JSON of columns like build.extra before it sends it, and
 // Python keeps the order, so this gives the stored text back. Base64, dates and
 // Missing have no JSON and are errors.
@@ -66,6 +68,9 @@ func (v Value) JSON(dst []byte) ([]byte, error) {
 			}
 		}
 		return append(dst, '}'), nil
+	}
+	if err := v.Bad(); err != nil {
+		return nil, err
 	}
 	return nil, fmt.Errorf("a %s value has no JSON", v.Kind())
 }

@@ -26,13 +26,13 @@ func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.opts.Jobs)
 	for from := 0; from < len(calls) && gctx.Err() == nil; {
-		n, body, err := c.batch(calls[from:])
+		n, _, err := c.batch(calls[from:])
 		if err != nil {
 			g.Go(func() error { return err })
 			break
 		}
 		first := from
-		g.Go(func() error { return c.multi(gctx, calls, results, first, n, body) })
+		g.Go(func() error { return c.multi(gctx, calls, results, first, n) })
 		from += n
 	}
 	if err := g.Wait(); err != nil {
@@ -41,9 +41,23 @@ func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
 	return results, ctx.Err()
 }
 
-// multi fetches the results of n calls from first.
-func (c *Client) multi(ctx context.Context, calls []Call, results []Result, first, n int, body []byte) error {
-	return c.do(ctx, describe(calls[first:first+n]), body, nil, func(d *decoder) error {
+// multi fetches the results of n calls from first, in halves if they are too many for a request.
+func (c *Client) multi(ctx context.Context, calls []Call, results []Result, first, n int) error {
+	body, err := c.encodeMulti(calls[first:first+n], c.limit(n))
+	if err == nil {
+		err = c.multiOnce(ctx, calls, results, first, n, body)
+	}
+	if n == 1 || !errors.Is(err, errTooLong) && !c.tooLarge(ctx, err, len(body)) {
+		return err
+	}
+	if err := c.multi(ctx, calls, results, first, n/2); err != nil {
+		return err
+	}
+	return c.multi(ctx, calls, results, first+n/2, n-n/2)
+}
+
+func (c *Client) multiOnce(ctx context.Context, calls []Call, results []Result, first, n int, body []byte) error {
+	return c.do(ctx, request{method: describe(calls[first : first+n]), body: body}, func(d *decoder) error {
 		v, err := d.whole()
 		if err != nil {
 			return err
@@ -71,6 +85,31 @@ func (c *Client) multi(ctx context.Context, calls []Call, results []Result, firs
 		}
 		return nil
 	})
+}
+
+// limit is how many bytes a multicall of n calls may have: a single call is sent whatever its size.
+func (c *Client) limit(n int) int {
+	if n == 1 {
+		return c.opts.MaxRequest
+	}
+	return int(c.maxRequest.Load())
+}
+
+// tooLarge reports whether err says that a request is larger than the hub, or what stands before
+// it, takes. Further multicalls are at most half as large.
+func (c *Client) tooLarge(ctx context.Context, err error, size int) bool {
+	var status *HTTPError
+	if !errors.As(err, &status) || !status.tooLarge() {
+		return false
+	}
+	for {
+		limit := c.maxRequest.Load()
+		if limit <= int64(size/2) || c.maxRequest.CompareAndSwap(limit, int64(size/2)) {
+			break
+		}
+	}
+	c.log.InfoContext(ctx, "the hub does not take requests of this size: sending smaller ones", "bytes", size, "err", err)
+	return true
 }
 
 // StreamMulti makes many calls by multicalls, one after another, and gives their
@@ -110,7 +149,8 @@ func (c *Client) StreamMultiFaults(ctx context.Context, calls []Call, fn func(i 
 // answered: if fewer than n and no error, the rest has to be asked again.
 func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, body []byte, fn func(i int, r Row) error, onFault func(*CallError) error) (int, error) {
 	answered, begun, theirs := 0, false, false
-	err := c.do(ctx, describe(calls[first:first+n]), body, calls[first].Again, func(d *decoder) error {
+	what := request{describe(calls[first : first+n]), body, calls[first].Again, calls[first].KeepBad}
+	err := c.do(ctx, what, func(d *decoder) error {
 		err := d.streamMulti(n, func(i int, r Row) error {
 			begun = true
 			return fn(first+i, r)
@@ -129,6 +169,9 @@ func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, bo
 		}
 		return err
 	})
+	if answered == 0 && n > 1 && c.tooLarge(ctx, err, len(body)) {
+		return 0, nil
+	}
 	if err == nil || theirs || answered == 0 || !Temporary(err) || ctx.Err() != nil {
 		return answered, err
 	}
@@ -146,7 +189,7 @@ func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, bo
 // batch returns how many of calls go into one multicall, and its request.
 func (c *Client) batch(calls []Call) (int, []byte, error) {
 	for n := min(len(calls), c.opts.BatchSize); ; n /= 2 {
-		body, err := c.encodeMulti(calls[:n])
+		body, err := c.encodeMulti(calls[:n], c.limit(n))
 		switch {
 		case err == nil:
 			return n, body, nil

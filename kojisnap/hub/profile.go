@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // ProfileFiles returns where Koji's own client looks for profiles: a later file
@@ -21,35 +23,97 @@ func ProfileFiles() []string {
 	return files
 }
 
-// Profile reads a Koji profile, such as "koji" or "stg", from the files and
-// directories given, or those of ProfileFiles. What a profile does not set has
-// Koji's default: topdir /mnt/koji, topurl empty; only a server must be there.
-// Files that do not exist are passed over.
+// ProfileConfig is what matters of a Koji profile to those who read a hub without a login.
+type ProfileConfig struct {
+	Server   string
+	TopURL   string        // empty: none
+	Topdir   string        // default /mnt/koji
+	ServerCA string        // file or directory of certificate authorities; empty: the system's
+	NoVerify bool          // no_ssl_verify: any certificate is accepted; without meaning beside ServerCA
+	Timeout  time.Duration // longest silence of the hub; 0: not set
+}
+
+// Profile returns the server, topurl and topdir of ReadProfile.
 func Profile(name string, files ...string) (server, topurl, topdir string, err error) {
+	p, err := ReadProfile(name, files...)
+	if err != nil {
+		return "", "", "", err
+	}
+	return p.Server, p.TopURL, p.Topdir, nil
+}
+
+// ReadProfile reads a Koji profile, such as "koji" or "stg", from the files and
+// directories given, or those of ProfileFiles. What a profile does not set has
+// Koji's default, serverca ~/.koji/serverca.crt if there is such a file; only a
+// server must be named. Files that do not exist are passed over.
+func ReadProfile(name string, files ...string) (*ProfileConfig, error) {
 	if len(files) == 0 {
 		files = ProfileFiles()
 	}
 	config := ini{}
 	for _, file := range files {
 		if err := config.readAll(file); err != nil {
-			return "", "", "", fmt.Errorf("koji profile %q: %w", name, err)
+			return nil, fmt.Errorf("koji profile %q: %w", name, err)
 		}
 	}
 	if _, ok := config[name]; !ok || name == defaultSection {
-		return "", "", "", fmt.Errorf("koji profile %q: no section of that name in %s", name, strings.Join(files, ", "))
+		return nil, fmt.Errorf("koji profile %q: no section of that name in %s", name, strings.Join(files, ", "))
 	}
-	topdir = "/mnt/koji"
-	for option, to := range map[string]*string{"server": &server, "topurl": &topurl, "topdir": &topdir} {
-		if v, ok, err := config.get(name, option, 0); err != nil {
-			return "", "", "", fmt.Errorf("koji profile %q: %s: %w", name, option, err)
+	p, err := config.profile(name)
+	if err != nil {
+		return nil, fmt.Errorf("koji profile %q: %w", name, err)
+	}
+	return p, nil
+}
+
+func (c ini) profile(name string) (*ProfileConfig, error) {
+	p := &ProfileConfig{Topdir: "/mnt/koji", ServerCA: "~/.koji/serverca.crt"}
+	var noVerify, timeout string
+	for option, to := range map[string]*string{
+		"server": &p.Server, "topurl": &p.TopURL, "topdir": &p.Topdir, "serverca": &p.ServerCA, "no_ssl_verify": &noVerify, "timeout": &timeout,
+	} {
+		if v, ok, err := c.get(name, option, 0); err != nil {
+			return nil, fmt.Errorf("%s: %w", option, err)
 		} else if ok {
 			*to = v
 		}
 	}
-	if server == "" {
-		return "", "", "", fmt.Errorf("koji profile %q: it names no server", name)
+	if p.Server == "" {
+		return nil, errors.New("it names no server")
 	}
-	return server, topurl, topdir, nil
+	_, named, _ := c.get(name, "serverca", 0)
+	if p.ServerCA = expandUser(p.ServerCA); p.ServerCA != "" {
+		if _, err := os.Stat(p.ServerCA); err != nil && named {
+			return nil, fmt.Errorf("serverca: %w", err)
+		} else if err != nil {
+			p.ServerCA = ""
+		}
+	}
+	switch strings.ToLower(noVerify) {
+	case "", "0", "no", "false", "off":
+	case "1", "yes", "true", "on":
+		p.NoVerify = true
+	default:
+		return nil, fmt.Errorf("no_ssl_verify: %q is neither yes nor no", clip([]byte(noVerify)))
+	}
+	if timeout != "" {
+		seconds, err := strconv.ParseUint(timeout, 10, 31)
+		if err != nil {
+			return nil, fmt.Errorf("timeout: %q is not a number of seconds", clip([]byte(timeout)))
+		}
+		p.Timeout = time.Duration(seconds) * time.Second
+	}
+	return p, nil
+}
+
+// expandUser is Python's os.path.expanduser for one's own home.
+func expandUser(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	return path
 }
 
 // ini holds options by section, as Python's ConfigParser reads them.

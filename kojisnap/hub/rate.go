@@ -14,6 +14,7 @@ type pace struct {
 
 	mu   sync.Mutex
 	next time.Time
+	held time.Time // the hub says not to come before
 }
 
 func newPace(perSecond float64) *pace {
@@ -25,10 +26,22 @@ func newPace(perSecond float64) *pace {
 
 // wait returns when the next request may begin, or with the reason that ctx ended for.
 func (p *pace) wait(ctx context.Context) error {
-	if p.gap == 0 {
-		return nil
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	if err := sleepUntil(ctx, held); err != nil || p.gap == 0 {
+		return err
 	}
 	return sleepUntil(ctx, p.take(time.Now()))
+}
+
+// hold lets no request begin before a time.
+func (p *pace) hold(until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held.Before(until) {
+		p.held = until
+	}
 }
 
 // take returns when a request that comes up now may begin, and reserves that turn.

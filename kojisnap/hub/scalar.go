@@ -9,45 +9,49 @@ import (
 
 // scalar reads a value that is neither array nor struct after its tag, to its
 // end tag. n's text starts where the tape's text ends, or for an untyped value
-// is there already.
-func (d *decoder) scalar(n *node, el element) (err error) {
+// is there already. wrong is what is wrong with the value alone: the reply can
+// be read on.
+func (d *decoder) scalar(n *node, el element) (wrong, err error) {
 	if el != untyped {
 		if d.tape.text, err = d.text(d.tape.text); err != nil {
-			return err
+			return nil, err
 		}
 		if err := d.close(el); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	n.end = len(d.tape.text)
+	if d.badChar != nil {
+		return d.badChar, nil
+	}
 	text := d.tape.text[n.start:]
 	switch el {
 	case untyped, elString:
 		n.kind = String
 	case elInt, elI1, elI2, elI4, elI8:
 		n.kind = Int
-		n.num, err = parseInt(text)
+		n.num, wrong = parseInt(text)
 	case elNil, elExNil:
 		n.kind = Nil
 		if len(text) > 0 {
-			err = fmt.Errorf("text in %s", tag{el: el})
+			wrong = fmt.Errorf("text in %s", tag{el: el})
 		}
 	case elBoolean:
 		n.kind = Bool
 		if len(text) != 1 || text[0] != '0' && text[0] != '1' {
-			return fmt.Errorf("boolean %q", clip(text))
+			return fmt.Errorf("boolean %q", clip(text)), nil
 		}
 		n.num = int64(text[0] - '0')
 	case elDouble:
 		n.kind = Double
 		if !isDouble(text) {
-			err = fmt.Errorf("double %q", clip(text))
+			wrong = fmt.Errorf("double %q", clip(text))
 		}
 	case elBase64:
 		n.kind = Bytes
-		raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(text)), ""))
-		if err != nil {
-			return err
+		raw, wrong := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+		if wrong != nil {
+			return wrong, nil
 		}
 		d.tape.text = append(d.tape.text[:n.start], raw...)
 		n.end = len(d.tape.text)
@@ -56,7 +60,7 @@ func (d *decoder) scalar(n *node, el element) (err error) {
 	default:
 		err = fmt.Errorf("%s in a value", tag{el: el})
 	}
-	return err
+	return wrong, err
 }
 
 // parseInt reads digits, which strconv would only do for a string.

@@ -21,6 +21,9 @@ type scanner struct {
 	base     int64   // offset of buf[0] in the document
 	limit    int     // bytes that text may give in one piece
 	empty    element // of the empty-element tag just read: its end tag is to come
+
+	keep    bool  // of text that XML does not allow note the first error, and read on
+	badChar error // that error
 }
 
 const (

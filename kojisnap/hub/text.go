@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -101,7 +102,9 @@ func (s *scanner) text(dst []byte) ([]byte, error) {
 		default:
 			r, size, err := s.char()
 			if err != nil {
-				return dst, err
+				if r, size = s.keepOn(err); size == 0 {
+					return dst, err
+				}
 			}
 			dst = utf8.AppendRune(dst, r)
 			s.pos += size
@@ -136,10 +139,32 @@ func (s *scanner) reference(dst []byte) ([]byte, error) {
 		r, ok = rune(n), err == nil && n <= utf8.MaxRune && isChar(rune(n))
 	}
 	if !ok {
-		return dst, fmt.Errorf("reference %q stands for no character of XML", s.buf[s.pos:s.pos+semi+1])
+		err := fmt.Errorf("reference %q stands for no character of XML", s.buf[s.pos:s.pos+semi+1])
+		if r = utf8.RuneError; !s.keep {
+			return dst, err
+		}
+		s.noteBad(err)
 	}
 	s.pos += semi + 1
 	return utf8.AppendRune(dst, r), nil
+}
+
+// noteBad notes the first error of a text.
+func (s *scanner) noteBad(err error) {
+	if s.badChar == nil {
+		s.badChar = err
+	}
+}
+
+// keepOn says what to take for a character that XML does not allow, and how many bytes that is: 0
+// if it is an error.
+func (s *scanner) keepOn(err error) (rune, int) {
+	if !s.keep || isRead(err) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, 0
+	}
+	s.noteBad(err)
+	_, size := utf8.DecodeRune(s.buf[s.pos:s.end])
+	return utf8.RuneError, size
 }
 
 // char returns the character at pos, which XML must allow.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -24,9 +25,10 @@ const (
 	DateTime      // <dateTime.iso8601>: Koji never sends it
 	Array         // <array>
 	Struct        // <struct>
+	Bad           // a value that XML or XML-RPC does not allow, see [Call].KeepBad
 )
 
-var kindNames = [...]string{"missing", "nil", "boolean", "int", "double", "string", "base64", "dateTime.iso8601", "array", "struct"}
+var kindNames = [...]string{"missing", "nil", "boolean", "int", "double", "string", "base64", "dateTime.iso8601", "array", "struct", "bad"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -64,6 +66,15 @@ func (v Value) Kind() Kind {
 
 // IsNil reports whether v is <nil/>. A Missing value is not nil.
 func (v Value) IsNil() bool { return v.Kind() == Nil }
+
+// Bad returns what is wrong with a Bad value, nil for others. An Array or a Struct is not Bad
+// if only something in it is; its JSON is an error then.
+func (v Value) Bad() error {
+	if v.Kind() != Bad {
+		return nil
+	}
+	return v.t.bad[v.t.nodes[v.i].num]
+}
 
 // Exists reports whether v is anything but Missing.
 func (v Value) Exists() bool { return v.Kind() != Missing }
@@ -222,7 +233,7 @@ func (v Value) Clone() Value {
 		return v
 	}
 	from := v.t.nodes[v.i:v.t.nodes[v.i].next]
-	c := &tape{nodes: make([]node, len(from))}
+	c := &tape{nodes: make([]node, len(from)), bad: slices.Clone(v.t.bad)}
 	for i, n := range from {
 		text := v.t.text[n.start:n.end]
 		n.start = len(c.text)
@@ -288,11 +299,12 @@ func (v Value) String() string {
 type tape struct {
 	nodes []node
 	text  []byte
+	bad   []error // of Bad nodes
 }
 
 type node struct {
 	name       string // of a struct's member
-	num        int64  // of Int and Bool
+	num        int64  // of Int and Bool; of Bad its error's index
 	start, end int    // text of scalars
 	next       int    // first node after this one and all below it
 	count      int    // elements or members
