@@ -3,6 +3,7 @@ package dbsync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -268,6 +269,17 @@ func (e Entry) Keys() map[string]int64 {
 		}
 	}
 	return keys
+}
+
+// Text returns a column of the key as text, empty if the key has none of that name.
+func (e Entry) Text(column string) string {
+	r := relation.Get(e.Relation)
+	if values, ok := e.values(r); ok {
+		if i := slices.Index(r.Key, column); i >= 0 {
+			return values[i]
+		}
+	}
+	return ""
 }
 
 // hasID reports whether rows of the relation have an id of their own.

@@ -180,6 +180,46 @@ func scanRun(row pgx.CollectableRow) (r Run, err error) {
 	return r, err
 }
 
+// ReadIDs returns staging's ids by production's, of each relation those that differ: of a name that
+// staging made first, and where another name held production's id.
+func ReadIDs(ctx context.Context, conn *pgx.Conn) (map[string]map[int64]int64, error) {
+	rows, err := conn.Query(ctx, "SELECT relation, prod_id, staging_id FROM kojisnap.idmap WHERE staging_id <> prod_id", pgx.QueryExecModeExec)
+	if err != nil {
+		return nil, fmt.Errorf("ids: %w", classify(err))
+	}
+	ids := map[string]map[int64]int64{}
+	var name string
+	var production, staging int64
+	_, err = pgx.ForEachRow(rows, []any{&name, &production, &staging}, func() error {
+		if ids[name] == nil {
+			ids[name] = map[int64]int64{}
+		}
+		ids[name][production] = staging
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ids: %w", classify(err))
+	}
+	return ids, nil
+}
+
+// CompleteBuilds names those of the builds that the database has as complete.
+func CompleteBuilds(ctx context.Context, conn *pgx.Conn, ids []int64) (map[int64]NVR, error) {
+	rows, err := conn.Query(ctx, `SELECT b.id, p.name, b.version, b.release FROM build b JOIN package p ON p.id = b.pkg_id
+		WHERE b.state = 1 AND b.id = ANY($1)`, pgx.QueryExecModeExec, ids)
+	if err != nil {
+		return nil, fmt.Errorf("builds: %w", classify(err))
+	}
+	builds := map[int64]NVR{}
+	var id int64
+	var b NVR
+	_, err = pgx.ForEachRow(rows, []any{&id, &b.Name, &b.Version, &b.Release}, func() error { builds[id] = b; return nil })
+	if err != nil {
+		return nil, fmt.Errorf("builds: %w", classify(err))
+	}
+	return builds, nil
+}
+
 // readHidden compares, by the times of their events, staging's latest tagging of a package in
 // a tag with production's. Koji's own order is by the events' numbers, then the builds'.
 func (s *Status) readHidden(ctx context.Context, tx pgx.Tx) error {

@@ -77,7 +77,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, incomplete
 	}
 	o.Verify.Snapshot = snap
-	if o.Verify.Conflicts, err = ReadConflicts(ctx, o.Load.DSN, snap); err != nil {
+	if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, snap); err != nil {
 		return r, fmt.Errorf("verify: %w", err)
 	}
 	if r.Verify, err = Verify(ctx, o.Verify); err != nil {

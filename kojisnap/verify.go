@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,7 +30,7 @@ type VerifyOptions struct {
 	ComposeDir  string // where a trial repository is made; empty: none
 	ComposeUser string // who makes composes; empty: the process's own user. Another needs root.
 
-	Conflicts Conflicts // known to differ
+	Record Record // what staging's database says of itself; the zero value: nothing is known
 
 	Digest bool // read every file to its end; otherwise of rpms the signature header
 	Jobs   int  // files read at once; 0: one for each CPU
@@ -40,8 +41,10 @@ type VerifyOptions struct {
 
 // Verify finds out whether staging is compose-ready: whether a compose of the wanted tags gets
 // from staging's hub and topdir what it would get from production's. It asks as compose tools
-// do. What is not ready is in the result; the error says why it could not be found out, such
-// as a hub that is offline (hub.Temporary).
+// do. What is not ready is in the result, and so is a call that failed and a tag or a file that could
+// not be looked at: each is a failed check with the reason, and all others are made. The error says
+// why nothing can be found out: options that will not do, a hub that is offline (hub.Temporary), a
+// snapshot that is damaged.
 //
 // Staging is only read, but for a hard link that is made and removed again, and ComposeDir.
 func Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, error) {
@@ -49,14 +52,10 @@ func Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := v.eachWanted(ctx); err != nil {
-		return v.result, err
-	}
-	if err := v.tasks(ctx); err != nil {
-		return v.result, fmt.Errorf("verify channels and targets: %w", err)
-	}
-	if err := v.files(ctx); err != nil {
-		return v.result, fmt.Errorf("verify files: %w", err)
+	for _, step := range []func(context.Context) error{v.eachWanted, v.tasks, v.files} {
+		if err := step(ctx); err != nil {
+			return v.result, fmt.Errorf("verify: %w", err)
+		}
 	}
 	return v.result, ctx.Err()
 }
@@ -67,11 +66,15 @@ type verifier struct {
 	staging  hubAnswers
 	user     *trial.User
 	takes    func(arch string) bool
+	topurl   *url.URL // nil: not checked
 	result   *VerifyResult
 	log      *slog.Logger
 	progress progress.Progress
 
-	listings map[string]*listing     // what staging holds, by tag
+	here     map[int64]*stagingTag   // tags, by production's ids
+	tagNames *names                  // of those
+	orders   map[string]*inheritance // production's, by wanted tag
+	listings map[string]*listing     // what staging holds, by wanted tag
 	sigs     map[int64][]signature   // production's, by staging's id of the rpm
 	modules  map[int64]*moduleBuild  // of all tags, by id
 	states   map[int64]*fileState    // by rpm id
@@ -81,7 +84,8 @@ type verifier struct {
 
 func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 	v := &verifier{VerifyOptions: o, log: o.Log, progress: progress.OrDiscard(o.Progress),
-		listings: map[string]*listing{}, sigs: map[int64][]signature{}, modules: map[int64]*moduleBuild{}, states: map[int64]*fileState{},
+		here: map[int64]*stagingTag{}, tagNames: newNames(nil), orders: map[string]*inheritance{}, listings: map[string]*listing{},
+		sigs: map[int64][]signature{}, modules: map[int64]*moduleBuild{}, states: map[int64]*fileState{},
 		classes: map[fileClass]*linkable{}, arches: map[string][]string{}}
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
@@ -110,6 +114,9 @@ func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 	case v.ComposeDir != "" && v.Topdir == "":
 		return nil, errors.New("verify: a trial repository needs staging's topdir")
 	}
+	if err := v.parseTopURL(); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
 	v.takes = volumes.Want{Arches: v.Arches}.TakesArch()
 	if v.ComposeUser != "" {
 		var err error
@@ -121,19 +128,29 @@ func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	var err error
-	if v.staging, err = newHubAnswers(ctx, v.Hub, v.Event); err != nil {
-		return nil, fmt.Errorf("verify: staging's %w", err)
+	if v.staging, err = newHubAnswers(ctx, v.Hub, "staging's", v.Event); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
 	}
-	if v.Against != nil {
-		v.expected, err = newHubAnswers(ctx, v.Against, v.Event)
-	} else {
-		v.expected, err = newSnapshotAnswers(ctx, v.Snapshot, v.Want.Tags)
-	}
-	if err != nil {
+	if v.expected, err = v.expectation(ctx); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	v.result = &VerifyResult{Event: v.Event, Hub: v.Hub.URL(), Against: v.expected.String()}
 	return v, nil
+}
+
+// expectation is production's hub if one is given, else the snapshot.
+func (v *verifier) expectation(ctx context.Context) (expectation, error) {
+	if v.Against == nil {
+		return newSnapshotAnswers(ctx, v.Snapshot, v.Want.Tags)
+	}
+	a, err := newHubAnswers(ctx, v.Against, "production's", v.Event)
+	if v.Snapshot != nil {
+		a.ids = map[string]int64{}
+		for _, t := range v.Snapshot.Manifest.Scope.All {
+			a.ids[t.Name] = t.ID
+		}
+	}
+	return a, err
 }
 
 // checkDirs refuses directories that will not do, before anything is asked.
@@ -171,28 +188,28 @@ func (v *verifier) eachWanted(ctx context.Context) error {
 	defer counter.End()
 	for _, tag := range v.Want.Tags {
 		if err := v.tag(ctx, tag); err != nil {
-			return fmt.Errorf("verify tag %q: %w", tag, err)
+			return fmt.Errorf("tag %q: %w", tag, err)
 		}
 		counter.Add(1)
 	}
 	return nil
 }
 
-// tag makes the checks that ask the hub about one tag.
-func (v *verifier) tag(ctx context.Context, tag string) error {
-	v.log.DebugContext(ctx, "verify tag", "tag", tag, "event", v.Event)
-	there, err := v.checkTag(ctx, tag)
-	if err != nil || !there {
+// tag makes the checks that ask the hubs about one tag.
+func (v *verifier) tag(ctx context.Context, name string) error {
+	v.log.DebugContext(ctx, "verify tag", "tag", name, "event", v.Event)
+	t, err := v.checkTag(ctx, name)
+	if err != nil || t == nil {
 		return err
 	}
-	if err := v.checkRPMs(ctx, tag); err != nil {
-		return err
+	for _, check := range []func(context.Context, *taggedTag) error{
+		v.checkInheritance, v.checkRPMs, v.checkSignatures, v.checkExternalRepos, v.checkHidden, v.checkModules, v.checkModuleArchives, v.checkContentTags,
+	} {
+		if err := check(ctx, t); err != nil {
+			return err
+		}
 	}
-	if err := v.checkExternalRepos(ctx, tag); err != nil {
-		return err
-	}
-	if err := v.checkHidden(ctx, tag); err != nil {
-		return err
-	}
-	return v.checkModules(ctx, tag)
+	v.reportNames(t)
+	v.reportRecord(t)
+	return nil
 }

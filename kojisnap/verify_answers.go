@@ -3,38 +3,46 @@ package kojisnap
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"kojisnap/kojisnap/hub"
 )
 
 // expectation says what a compose is to find: production's hub, or a snapshot of it.
 type expectation interface {
-	// inheritance is nil for a tag that does not exist.
-	inheritance(ctx context.Context, tag string) (*inheritance, error)
+	// tag finds a tag by its name; there is false if it does not exist at the event.
+	tag(ctx context.Context, name string) (t tagRef, there bool, err error)
+	inheritance(ctx context.Context, tag tagRef) (*inheritance, error)
 	// rpms are those of the latest builds, inherited ones too.
-	rpms(ctx context.Context, tag string) (*listing, error)
+	rpms(ctx context.Context, tag tagRef) (*listing, error)
 	// signatures are those rpms' rows of rpmsigs, by rpm id.
-	signatures(ctx context.Context, tag string) (map[int64][]signature, error)
-	// moduleNVRs are the tagged builds of the type module.
-	moduleNVRs(ctx context.Context, tag string) ([]string, error)
-	// externalRepos are those of tags themselves, described.
-	externalRepos(ctx context.Context, tags []string) (map[string]bool, error)
+	signatures(ctx context.Context, tag tagRef) (map[int64][]signature, error)
+	// modules are the tagged builds of the type module.
+	modules(ctx context.Context, tag tagRef) ([]*taggedBuild, error)
+	// externalRepos are those of tags themselves. An error of one tag's is in errs.
+	externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error)
+	// config says why a tag's configuration, inherited too, cannot be had, as of a tag that was deleted.
+	config(ctx context.Context, tag tagRef) error
 	String() string
 }
 
 // listing is a reply of listTaggedRPMS.
 type listing struct {
-	tag    string
+	tag    tagRef
 	builds map[int64]*taggedBuild
 	rpms   []taggedRPM
 }
 
 type taggedBuild struct {
-	id                             int64
+	id, packageID                  int64
 	name, version, release, volume string
+	as                             string // production's name of the package; empty: name
 }
 
 func (b *taggedBuild) nvr() string { return b.name + "-" + b.version + "-" + b.release }
+
+// identity is what must be equal in production and staging.
+func (b *taggedBuild) identity() string { return or(b.as, b.name) + "-" + b.version + "-" + b.release }
 
 type taggedRPM struct {
 	id, buildID                  int64
@@ -52,7 +60,7 @@ func (r *taggedRPM) nvra() string { return r.name + "-" + r.version + "-" + r.re
 func (r *taggedRPM) identity() string { return r.nvra() + " " + r.rest() }
 
 func (r *taggedRPM) rest() string {
-	return fmt.Sprintf("epoch %s, payloadhash %s, size %d, build %s", or(r.epoch, "none"), or(r.payloadHash, "none"), r.size, r.build.nvr())
+	return fmt.Sprintf("epoch %s, payloadhash %s, size %d, build %s", or(r.epoch, "none"), or(r.payloadHash, "none"), r.size, r.build.identity())
 }
 
 func (r *taggedRPM) source() bool { return r.arch == "src" || r.arch == "nosrc" }
@@ -63,16 +71,18 @@ type signature struct{ key, hash string }
 // hubAnswers asks a hub at an event.
 type hubAnswers struct {
 	hub   *hub.Client
+	side  string // for messages: production's or staging's
 	event int64
-	extra bool // the hub knows the argument extra
+	extra bool             // the hub knows the argument extra
+	ids   map[string]int64 // of tags that were given other names since, by the names that are meant
 }
 
-func newHubAnswers(ctx context.Context, c *hub.Client, event int64) (hubAnswers, error) {
+func newHubAnswers(ctx context.Context, c *hub.Client, side string, event int64) (hubAnswers, error) {
 	version, err := c.Version(ctx)
 	if err != nil {
-		return hubAnswers{}, fmt.Errorf("hub %s: %w", c.URL(), err)
+		return hubAnswers{}, fmt.Errorf("%s hub %s: %w", side, c.URL(), err)
 	}
-	return hubAnswers{c, event, version.AtLeast(1, 29)}, nil
+	return hubAnswers{hub: c, side: side, event: event, extra: version.AtLeast(1, 29)}, nil
 }
 
 func (a hubAnswers) String() string { return a.hub.URL() }
@@ -83,25 +93,39 @@ func (a hubAnswers) at(kwargs map[string]any) map[string]any {
 	return kwargs
 }
 
-// inheritance is what a tag inherits.
-type inheritance struct {
-	order []string        // names of the tags in the order searched
-	links map[string]bool // described; a snapshot has others than the tag's among them
+// stream calls fn for each row of a reply. A reply that is cut off is asked for again; before its
+// rows come anew, reset is called.
+func (a hubAnswers) stream(ctx context.Context, call hub.Call, reset func(), fn func(hub.Row)) error {
+	call.Again = reset
+	return a.failed(a.hub.Stream(ctx, call, func(r hub.Row) error { fn(r); return nil }))
 }
 
-func (a hubAnswers) inheritance(ctx context.Context, tag string) (*inheritance, error) {
-	info, err := a.hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{tag}, Kwargs: a.at(map[string]any{})})
-	if err != nil {
-		return nil, err
+func (a hubAnswers) tag(ctx context.Context, name string) (tagRef, bool, error) {
+	t, info := tagRef{name: name}, any(name)
+	if id, ok := a.ids[name]; ok {
+		t.id, info = id, id
 	}
-	id, ok := info.Field("id").Int()
-	if !ok {
-		return nil, nil
+	reply, err := a.hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{info}, Kwargs: a.at(map[string]any{})})
+	id, there := reply.Field("id").Int()
+	if there {
+		t.id = id
 	}
-	names := map[int64]string{id: tag}
-	var links []link
-	call := hub.Call{Method: "getFullInheritance", Args: []any{tag}, Kwargs: a.at(map[string]any{})}
-	err = a.hub.Stream(ctx, call, func(r hub.Row) error {
+	return t, there, a.failed(err)
+}
+
+// inheritance is what a tag inherits.
+type inheritance struct {
+	order []int64 // the tags in the order searched
+	links []link  // a snapshot has others than the tag's among them
+	names map[int64]string
+}
+
+func (a hubAnswers) inheritance(ctx context.Context, tag tagRef) (*inheritance, error) {
+	in := &inheritance{}
+	reset := func() { *in = inheritance{names: map[int64]string{tag.id: tag.name}} }
+	reset()
+	call := hub.Call{Method: "getFullInheritance", Args: []any{tag.id}, Kwargs: a.at(map[string]any{})}
+	err := a.stream(ctx, call, reset, func(r hub.Row) {
 		l := link{child: number(r.Get("child_id")), parent: number(r.Get("parent_id")), priority: number(r.Get("priority")), maxdepth: -1,
 			filter: text(r.Get("pkg_filter"))}
 		l.intransitive, _ = r.Get("intransitive").Bool()
@@ -109,15 +133,10 @@ func (a hubAnswers) inheritance(ctx context.Context, tag string) (*inheritance, 
 		if depth, ok := r.Get("maxdepth").Int(); ok {
 			l.maxdepth = depth
 		}
-		names[l.parent] = text(r.Get("name"))
-		links = append(links, l)
-		return nil
+		in.names[l.parent] = text(r.Get("name"))
+		in.links = append(in.links, l)
+		in.order = append(in.order, l.parent)
 	})
-	in := &inheritance{links: map[string]bool{}}
-	for _, l := range links {
-		in.order = append(in.order, names[l.parent])
-		in.links[l.line(names)] = true
-	}
 	return in, err
 }
 
@@ -129,17 +148,17 @@ type link struct {
 	filter                  string
 }
 
-func (l link) line(names map[int64]string) string {
+func (l link) line(name func(id int64) string) string {
 	depth := "none"
 	if l.maxdepth >= 0 {
 		depth = fmt.Sprint(l.maxdepth)
 	}
 	return fmt.Sprintf("%s inherits %s: priority %d, maxdepth %s, intransitive %t, noconfig %t, filter %q",
-		names[l.child], names[l.parent], l.priority, depth, l.intransitive, l.noconfig, l.filter)
+		name(l.child), name(l.parent), l.priority, depth, l.intransitive, l.noconfig, l.filter)
 }
 
 // taggedRPMS is the call that compose tools make.
-func (a hubAnswers) taggedRPMS(tag string, sigs bool) hub.Call {
+func (a hubAnswers) taggedRPMS(tag tagRef, sigs bool) hub.Call {
 	kwargs := a.at(map[string]any{"inherit": true, "latest": true})
 	if sigs {
 		kwargs["rpmsigs"] = true
@@ -147,17 +166,20 @@ func (a hubAnswers) taggedRPMS(tag string, sigs bool) hub.Call {
 	if a.extra {
 		kwargs["extra"] = false
 	}
-	return hub.Call{Method: "listTaggedRPMS", Args: []any{tag}, Kwargs: kwargs}
+	return hub.Call{Method: "listTaggedRPMS", Args: []any{tag.id}, Kwargs: kwargs}
 }
 
-func (a hubAnswers) rpms(ctx context.Context, tag string) (*listing, error) {
-	l := &listing{builds: map[int64]*taggedBuild{}}
+func (a hubAnswers) rpms(ctx context.Context, tag tagRef) (*listing, error) {
+	l := &listing{}
 	shared := interned{}
-	err := a.hub.StreamTables(ctx, a.taggedRPMS(tag, false), func(table string, r hub.Row) error {
+	reset := func() { *l = listing{tag: tag, builds: map[int64]*taggedBuild{}} }
+	reset()
+	call := a.taggedRPMS(tag, false)
+	call.Again = reset
+	err := a.hub.StreamTables(ctx, call, func(table string, r hub.Row) error {
 		if table == "1" {
-			id := number(r.Get("build_id"))
-			l.builds[id] = &taggedBuild{id: id, name: text(r.Get("name")), version: text(r.Get("version")),
-				release: text(r.Get("release")), volume: text(r.Get("volume_name"))}
+			b := newTaggedBuild(r)
+			l.builds[b.id] = b
 			return nil
 		}
 		rpm := taggedRPM{id: number(r.Get("id")), buildID: number(r.Get("build_id")), name: text(r.Get("name")),
@@ -171,7 +193,7 @@ func (a hubAnswers) rpms(ctx context.Context, tag string) (*listing, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, a.failed(err)
 	}
 	for i := range l.rpms {
 		r := &l.rpms[i]
@@ -182,9 +204,17 @@ func (a hubAnswers) rpms(ctx context.Context, tag string) (*listing, error) {
 	return l, nil
 }
 
-func (a hubAnswers) signatures(ctx context.Context, tag string) (map[int64][]signature, error) {
+// newTaggedBuild reads what listTagged and listTaggedRPMS say of a build.
+func newTaggedBuild(r hub.Row) *taggedBuild {
+	return &taggedBuild{id: number(r.Get("build_id")), packageID: number(r.Get("package_id")), name: text(r.Get("package_name")),
+		version: text(r.Get("version")), release: text(r.Get("release")), volume: text(r.Get("volume_name"))}
+}
+
+func (a hubAnswers) signatures(ctx context.Context, tag tagRef) (map[int64][]signature, error) {
 	rows, shared := map[int64][]signature{}, interned{}
-	err := a.hub.StreamTables(ctx, a.taggedRPMS(tag, true), func(table string, r hub.Row) error {
+	call := a.taggedRPMS(tag, true)
+	call.Again = func() { clear(rows) }
+	err := a.hub.StreamTables(ctx, call, func(table string, r hub.Row) error {
 		// An rpm without any has one row, of a nil key.
 		if table == "0" && r.Get("sigkey").Kind() == hub.String {
 			id := number(r.Get("id"))
@@ -192,28 +222,26 @@ func (a hubAnswers) signatures(ctx context.Context, tag string) (map[int64][]sig
 		}
 		return nil
 	})
-	return rows, err
+	return rows, a.failed(err)
 }
 
-func (a hubAnswers) moduleNVRs(ctx context.Context, tag string) ([]string, error) {
-	builds, err := a.moduleBuilds(ctx, tag)
-	var nvrs []string
-	for _, b := range builds {
-		nvrs = append(nvrs, b.nvr())
-	}
-	return nvrs, err
-}
-
-// moduleBuilds asks as Pungi does: not only for the latest.
-func (a hubAnswers) moduleBuilds(ctx context.Context, tag string) ([]*moduleBuild, error) {
-	var builds []*moduleBuild
-	call := hub.Call{Method: "listTagged", Args: []any{tag}, Kwargs: a.at(map[string]any{"inherit": true, "type": "module"})}
-	err := a.hub.Stream(ctx, call, func(r hub.Row) error {
-		builds = append(builds, &moduleBuild{taggedBuild: taggedBuild{id: number(r.Get("build_id")), name: text(r.Get("package_name")),
-			version: text(r.Get("version")), release: text(r.Get("release")), volume: text(r.Get("volume_name"))}})
-		return nil
-	})
+// modules asks as Pungi does: not only for the latest.
+func (a hubAnswers) modules(ctx context.Context, tag tagRef) ([]*taggedBuild, error) {
+	var builds []*taggedBuild
+	call := hub.Call{Method: "listTagged", Args: []any{tag.id}, Kwargs: a.at(map[string]any{"inherit": true, "type": "module"})}
+	err := a.stream(ctx, call, func() { builds = nil }, func(r hub.Row) { builds = append(builds, newTaggedBuild(r)) })
 	return builds, err
+}
+
+// arches are those of a tag's configuration, inherited ones too.
+func (a hubAnswers) arches(ctx context.Context, tag tagRef) ([]string, error) {
+	config, err := a.hub.Call(ctx, hub.Call{Method: "getBuildConfig", Args: []any{tag.id}, Kwargs: a.at(map[string]any{})})
+	return strings.Fields(text(config.Field("arches"))), a.failed(err)
+}
+
+func (a hubAnswers) config(ctx context.Context, tag tagRef) error {
+	_, err := a.arches(ctx, tag)
+	return err
 }
 
 // interned keeps one copy of texts that come often.

@@ -8,10 +8,10 @@ import (
 
 // treeArches are the arches of the repositories of a tag: those wanted, else those of its
 // configuration, else those that its rpms have; and "source".
-func (v *verifier) treeArches(l *listing) []string {
+func (v *verifier) treeArches(tag string, l *listing) []string {
 	arches := slices.Clone(v.Arches)
 	if len(arches) == 0 {
-		arches = slices.Clone(v.arches[l.tag])
+		arches = slices.Clone(v.arches[tag])
 	}
 	if len(arches) == 0 {
 		for i := range l.rpms {

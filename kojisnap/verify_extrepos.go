@@ -2,77 +2,106 @@ package kojisnap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"kojisnap/kojisnap/hub"
-	"kojisnap/kojisnap/tagged"
 )
 
-// checkExternalRepos checks that a tag and what it inherits have production's external repos:
-// newRepo merges them. Their URLs may be staging's own, so they are not looked at.
-func (v *verifier) checkExternalRepos(ctx context.Context, tag string) error {
-	in, err := v.expected.inheritance(ctx, tag)
-	if err != nil || in == nil {
-		return err
-	}
-	tags := append([]string{tag}, in.order...)
-	want, err := v.expected.externalRepos(ctx, tags)
-	if err != nil {
-		return err
-	}
-	have, err := v.staging.externalRepos(ctx, tags)
-	if err != nil {
-		return err
-	}
-	c := Check{Name: "external repos", Tag: tag, Count: len(want)}
-	for line := range want {
-		if !have[line] {
-			c.bad("%s: not so in staging", line)
-		}
-	}
-	for line := range have {
-		if !want[line] {
-			c.bad("%s: not so in production", line)
-		}
-	}
-	v.add(c, StatusFailed)
-	return nil
+// externalRepo is a row of tag_external_repos. Their URLs may be staging's own, so they are not
+// looked at.
+type externalRepo struct {
+	tag, id, priority       int64
+	name, mergeMode, arches string
 }
 
-func externalRepoLine(tag, repo string, priority int64, mergeMode, arches string) string {
-	return fmt.Sprintf("%s has external repo %s: priority %d, mode %s, arches %s", tag, repo, priority, or(mergeMode, "koji"), or(arches, "all"))
+func (e externalRepo) line(tag, name string) string {
+	return fmt.Sprintf("%s has external repo %s: priority %d, mode %s, arches %s", tag, name, e.priority, or(e.mergeMode, "koji"), or(e.arches, "all"))
+}
+
+// checkExternalRepos checks that a tag and what it inherits have production's external repos:
+// newRepo merges them.
+func (v *verifier) checkExternalRepos(ctx context.Context, t *taggedTag) error {
+	c := Check{Name: "external repos", Tag: t.name}
+	return v.attempt(ctx, c, func() error {
+		tags := append([]tagRef{t.tagRef}, t.parents()...)
+		var here []tagRef
+		for _, tag := range tags {
+			h := v.here[tag.id]
+			if h == nil {
+				continue
+			}
+			// One that is inherited though it was deleted is asked for, too.
+			if _, inherited := t.inherits[h.id]; inherited || h.there || h.err != nil {
+				here = append(here, h.tagRef)
+			}
+		}
+		want, wantErrs := v.expected.externalRepos(ctx, tags)
+		have, haveErrs := v.staging.externalRepos(ctx, here)
+		for _, err := range append(wantErrs, haveErrs...) {
+			if gone := gone(ctx, err); gone != nil {
+				return gone
+			}
+			c.bad("%v", oneLine{err})
+		}
+		repos := newNames(v.Record.IDs["external_repo"])
+		tagName := map[int64]string{}
+		for _, tag := range tags {
+			tagName[tag.id] = tag.name
+		}
+		lines := map[string]bool{}
+		for _, e := range want {
+			repos.production[e.id] = e.name
+			lines[e.line(tagName[e.tag], e.name)] = true
+		}
+		c.Count = len(lines)
+		found := map[string]bool{}
+		for _, e := range have {
+			name := repos.of(e.id, e.name)
+			if name != e.name {
+				t.renamed[fmt.Sprintf("external repo %s is %q in staging", name, e.name)] = true
+			}
+			found[e.line(v.tagNames.of(e.tag, ""), name)] = true
+		}
+		for line := range lines {
+			if !found[line] && len(haveErrs) == 0 {
+				c.bad("%s: not so in staging", line)
+			}
+		}
+		for line := range found {
+			if !lines[line] && len(wantErrs) == 0 {
+				c.bad("%s: not so in production", line)
+			}
+		}
+		v.add(c, StatusFailed)
+		return nil
+	})
 }
 
 // externalRepos asks for each tag's own: the whole list would show of two of one repo the
 // first only.
-func (a hubAnswers) externalRepos(ctx context.Context, tags []string) (map[string]bool, error) {
+func (a hubAnswers) externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error) {
 	calls := make([]hub.Call, len(tags))
 	for i, tag := range tags {
-		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: a.at(map[string]any{"tag_info": tag})}
+		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: a.at(map[string]any{"tag_info": tag.id})}
 	}
-	lines := map[string]bool{}
-	err := a.hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
-		lines[externalRepoLine(tags[i], text(r.Get("external_repo_name")), number(r.Get("priority")),
-			text(r.Get("merge_mode")), text(r.Get("arches")))] = true
-		return nil
-	})
-	return lines, err
-}
-
-func (a *snapshotAnswers) externalRepos(ctx context.Context, tags []string) (map[string]bool, error) {
-	wanted := map[int64]string{}
-	for _, tag := range tags {
-		wanted[a.view.Tags[tag]] = tag
+	results, err := a.multi(ctx, calls)
+	if err != nil {
+		return nil, []error{err}
 	}
-	names := map[int64]string{}
-	if err := tagged.Each(ctx, a.snap, "external_repo", func(r tagged.Row) { names[r.Int("id")] = r.Text("name") }); err != nil {
-		return nil, err
-	}
-	lines := map[string]bool{}
-	err := tagged.Each(ctx, a.snap, "tag_external_repos", func(r tagged.Row) {
-		if tag, ok := wanted[r.Int("tag_id")]; ok {
-			lines[externalRepoLine(tag, names[r.Int("external_repo_id")], r.Int("priority"), r.Text("merge_mode"), r.Text("arches"))] = true
+	for i, tag := range tags {
+		if err := results[i].Err; err != nil {
+			var call *hub.CallError
+			if errors.As(err, &call) {
+				err = call.Err
+			}
+			errs = append(errs, a.failed(fmt.Errorf("external repos of tag %s: %w", tag.name, err)))
+			continue
 		}
-	})
-	return lines, err
+		for _, r := range results[i].Value.Items() {
+			repos = append(repos, externalRepo{tag: tag.id, id: number(r.Field("external_repo_id")), name: text(r.Field("external_repo_name")),
+				priority: number(r.Field("priority")), mergeMode: text(r.Field("merge_mode")), arches: text(r.Field("arches"))})
+		}
+	}
+	return repos, errs
 }

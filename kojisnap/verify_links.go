@@ -133,7 +133,7 @@ func (v *verifier) linkDir() (dir string, remove func(), err error) {
 }
 
 // checkRoom compares what is copied with what is free for a user that is not root.
-func (v *verifier) checkRoom(dir string) (full bool, err error) {
+func (v *verifier) checkRoom(dir string) (full bool) {
 	c := Check{Name: "room"}
 	var bytes int64
 	for _, l := range v.classes {
@@ -144,7 +144,9 @@ func (v *verifier) checkRoom(dir string) (full bool, err error) {
 	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return false, &os.PathError{Op: "statfs", Path: dir, Err: err}
+		c.Bad, c.Detail = max(1, c.Count), "what is free cannot be found out: "+(&os.PathError{Op: "statfs", Path: dir, Err: err}).Error()
+		v.add(c, StatusFailed)
+		return false
 	}
 	free := int64(fs.Bavail) * int64(fs.Bsize)
 	c.Detail = fmt.Sprintf("files to copy, %d bytes", bytes)
@@ -153,7 +155,7 @@ func (v *verifier) checkRoom(dir string) (full bool, err error) {
 		c.Detail += fmt.Sprintf(", and %d are free at %s", free, dir)
 	}
 	v.add(c, StatusFailed)
-	return c.Bad > 0, nil
+	return c.Bad > 0
 }
 
 // checkTrial makes a repository for each tag and arch in the compose directory.
@@ -196,7 +198,7 @@ func (v *verifier) trees() []trial.Tree {
 		if l == nil {
 			continue
 		}
-		for _, arch := range v.treeArches(l) {
+		for _, arch := range v.treeArches(tag, l) {
 			t := trial.Tree{Dir: filepath.Join(tag, arch)}
 			takes := composeOf(arch)
 			for i := range l.rpms {

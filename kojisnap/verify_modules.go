@@ -19,114 +19,177 @@ import (
 // moduleBuild is a build of type module, with the files of which a compose takes what is in
 // the module.
 type moduleBuild struct {
-	taggedBuild
-	tag   string
-	files []volumes.File
+	*taggedBuild
+	tag     string
+	files   []volumes.File
+	bad     []string // what is wrong with rows of its archives
+	unknown bool     // the hub did not say which archives it has
 }
 
-// checkModules compares the modules of a tag with production, and collects their files.
-func (v *verifier) checkModules(ctx context.Context, tag string) error {
-	want, err := v.expected.moduleNVRs(ctx, tag)
-	if err != nil {
-		return err
-	}
-	builds, err := v.staging.moduleBuilds(ctx, tag)
-	if err != nil {
-		return err
-	}
-	c := Check{Name: "modules", Tag: tag, Count: len(want)}
-	var have []string
-	calls := make([]hub.Call, len(builds))
-	for i, b := range builds {
-		have = append(have, b.nvr())
-		calls[i] = hub.Call{Method: "listArchives", Kwargs: map[string]any{"buildID": b.id, "type": "module"}}
-		b.tag = tag
-		v.modules[b.id] = b
-	}
-	for _, nvr := range want {
-		if !slices.Contains(have, nvr) {
-			c.bad("%s: only in production", nvr)
+// checkModules compares the modules of a tag with production.
+func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
+	c := Check{Name: "modules", Tag: t.name}
+	return v.attempt(ctx, c, func() error {
+		builds, err := v.staging.modules(ctx, t.here)
+		if err != nil {
+			return err
 		}
-	}
-	for _, nvr := range have {
-		if !slices.Contains(want, nvr) {
-			c.bad("%s: only in staging", nvr)
+		for _, b := range builds {
+			m := &moduleBuild{taggedBuild: b, tag: t.name}
+			t.modules = append(t.modules, m)
+			v.modules[b.id] = m
 		}
-	}
-	if len(want)+len(have) > 0 {
-		v.add(c, StatusFailed)
-	}
-	err = v.Hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
-		return builds[i].addArchive(r)
+		want, err := v.expected.modules(ctx, t.tagRef)
+		if err != nil {
+			return err
+		}
+		packages := newNames(v.Record.IDs["package"])
+		wanted, have := map[string]bool{}, map[string]bool{}
+		for _, b := range want {
+			wanted[b.nvr()] = true
+			packages.production[b.packageID] = b.name
+		}
+		for _, b := range builds {
+			if b.as = packages.of(b.packageID, b.name); b.as != b.name {
+				t.renamed[fmt.Sprintf("package %s is %q in staging", b.as, b.name)] = true
+			}
+			have[b.identity()] = true
+		}
+		c.Count = len(want)
+		decided := v.Record.in(t, want)
+		for _, b := range want {
+			if have[b.nvr()] {
+				continue
+			}
+			if why := decided.aboutModule(b); why != "" {
+				t.subtract(why, 1)
+			} else {
+				c.bad("%s: only in production", b.nvr())
+			}
+		}
+		for _, b := range builds {
+			if wanted[b.identity()] {
+				continue
+			}
+			if why := decided.aboutBuild(b); why != "" {
+				t.subtract(why, 1)
+			} else {
+				c.bad("%s: only in staging", b.nvr())
+			}
+		}
+		if len(want)+len(builds) > 0 {
+			v.add(c, StatusFailed)
+		}
+		return nil
 	})
-	if err != nil || len(builds) == 0 {
-		return err
+}
+
+// checkModuleArchives collects the files of the modules.
+func (v *verifier) checkModuleArchives(ctx context.Context, t *taggedTag) error {
+	if len(t.modules) == 0 {
+		return nil
 	}
-	return v.checkContentTags(ctx, tag, builds)
+	c := Check{Name: "module archives", Tag: t.name, Count: len(t.modules)}
+	return v.attempt(ctx, c, func() error {
+		calls := make([]hub.Call, len(t.modules))
+		for i, b := range t.modules {
+			calls[i] = hub.Call{Method: "listArchives", Kwargs: map[string]any{"buildID": b.id, "type": "module"}}
+			b.unknown = true
+		}
+		results, err := v.staging.multi(ctx, calls)
+		if err != nil {
+			return err
+		}
+		for i, b := range t.modules {
+			if err := results[i].Err; err != nil {
+				c.bad("%s: %v", b.nvr(), oneLine{v.staging.failed(err)})
+				continue
+			}
+			b.unknown = false
+			for _, r := range results[i].Value.Items() {
+				b.addArchive(r)
+			}
+		}
+		if c.Bad > 0 {
+			v.add(c, StatusFailed)
+		}
+		return nil
+	})
 }
 
 // checkContentTags looks for the tags that hold the rpms of modules. Nothing inherits them, so
 // a pull does not find them by itself.
-func (v *verifier) checkContentTags(ctx context.Context, tag string, builds []*moduleBuild) error {
-	calls := make([]hub.Call, len(builds))
-	for i, b := range builds {
-		calls[i] = hub.Call{Method: "getBuild", Args: []any{b.id}}
+func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
+	if len(t.modules) == 0 {
+		return nil
 	}
-	infos, err := v.Hub.Multi(ctx, calls)
-	if err != nil {
-		return err
-	}
-	var named []string
-	for _, info := range infos {
-		if info.Err != nil {
-			return info.Err
+	c := Check{Name: "content tags", Tag: t.name}
+	return v.attempt(ctx, c, func() error {
+		calls := make([]hub.Call, len(t.modules))
+		for i, b := range t.modules {
+			calls[i] = hub.Call{Method: "getBuild", Args: []any{b.id}}
 		}
-		module := info.Value.Field("extra").Field("typeinfo").Field("module")
-		if name := text(module.Field("content_koji_tag")); name != "" {
-			named = append(named, name)
+		infos, err := v.staging.multi(ctx, calls)
+		if err != nil {
+			return err
 		}
-	}
-	slices.Sort(named)
-	named = slices.Compact(named)
-	calls = calls[:0]
-	for _, name := range named {
-		calls = append(calls, hub.Call{Method: "getTag", Args: []any{name}, Kwargs: v.staging.at(map[string]any{})})
-	}
-	tags, err := v.Hub.Multi(ctx, calls)
-	if err != nil {
-		return err
-	}
-	c := Check{Name: "content tags", Tag: tag, Count: len(named)}
-	for i, name := range named {
-		if tags[i].Err != nil {
-			return tags[i].Err
+		var named []string
+		status := StatusWarning
+		for i, info := range infos {
+			if info.Err != nil {
+				c.bad("%s: %v", t.modules[i].nvr(), oneLine{v.staging.failed(info.Err)})
+				status = StatusFailed
+				continue
+			}
+			module := info.Value.Field("extra").Field("typeinfo").Field("module")
+			if name := text(module.Field("content_koji_tag")); name != "" {
+				named = append(named, name)
+			}
 		}
-		if _, there := tags[i].Value.Field("id").Int(); !there {
-			c.bad("%s: staging does not have it: pull it, too", name)
+		slices.Sort(named)
+		named = slices.Compact(named)
+		calls = calls[:0]
+		for _, name := range named {
+			calls = append(calls, hub.Call{Method: "getTag", Args: []any{name}, Kwargs: v.staging.at(map[string]any{})})
 		}
-	}
-	v.add(c, StatusWarning)
-	return nil
+		tags, err := v.staging.multi(ctx, calls)
+		if err != nil {
+			return err
+		}
+		c.Count = len(named) + c.Bad
+		for i, name := range named {
+			if tags[i].Err != nil {
+				c.bad("%s: %v", name, oneLine{v.staging.failed(tags[i].Err)})
+				status = StatusFailed
+			} else if _, there := tags[i].Value.Field("id").Int(); !there {
+				// Composes ask for it by this name, as the module has it.
+				c.bad("%s: staging does not have it: pull it, too", name)
+			}
+		}
+		v.add(c, status)
+		return nil
+	})
 }
 
 // addArchive notes a modulemd file: modulemd.txt, or modulemd.ARCH.txt, which Pungi reads.
-func (b *moduleBuild) addArchive(r hub.Row) error {
-	name := text(r.Get("filename"))
-	if only, _ := r.Get("metadata_only").Bool(); only || !strings.HasPrefix(name, "modulemd.") || filepath.Ext(name) != ".txt" {
-		return nil
+func (b *moduleBuild) addArchive(r hub.Value) {
+	name := text(r.Field("filename"))
+	if only, _ := r.Field("metadata_only").Bool(); only || !strings.HasPrefix(name, "modulemd.") || filepath.Ext(name) != ".txt" {
+		return
 	}
 	path, err := volumes.TypePath("module", name)
 	if err != nil {
-		return fmt.Errorf("module %s: %w", b.nvr(), err)
+		b.bad = append(b.bad, err.Error())
+		return
 	}
 	algorithms := [...]string{"md5", "sha1", "sha256"}
-	kind := number(r.Get("checksum_type"))
+	kind := number(r.Field("checksum_type"))
 	if kind < 0 || int(kind) >= len(algorithms) {
-		return fmt.Errorf("module %s: %s: checksum type %d is unknown", b.nvr(), path, kind)
+		b.bad = append(b.bad, fmt.Sprintf("%s: checksum type %d is unknown", path, kind))
+		return
 	}
-	b.files = append(b.files, volumes.File{Path: path, Kind: volumes.KindArchive, Size: number(r.Get("size")),
-		Digest: algorithms[kind] + ":" + strings.ToLower(text(r.Get("checksum")))})
-	return nil
+	b.files = append(b.files, volumes.File{Path: path, Kind: volumes.KindArchive, Size: number(r.Field("size")),
+		Digest: algorithms[kind] + ":" + strings.ToLower(text(r.Field("checksum")))})
 }
 
 // checkModuleFiles reads the modulemd files, whole: they are small.
@@ -151,7 +214,11 @@ func (v *verifier) checkModuleFiles(ctx context.Context) error {
 			c.bad("%s: %v", m.nvr(), err)
 			continue
 		}
-		if len(m.files) == 0 {
+		for _, bad := range m.bad {
+			c.Count++
+			c.bad("%s: %s", m.nvr(), bad)
+		}
+		if len(m.files)+len(m.bad) == 0 && !m.unknown {
 			c.Count++
 			c.bad("%s: has no modulemd file", m.nvr())
 		}

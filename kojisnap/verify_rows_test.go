@@ -35,11 +35,12 @@ failed rpms f42-compose x86_64: 8 of 109, 0 digests
 	s := newStaging(t, newSource(t, "f42-compose"), kojisnap.Want{})
 	against, _ := production(t, hubtest.Options{})
 	for _, test := range []struct {
-		name      string
-		damage    func(t *testing.T, s *staging)
-		arches    []string
-		conflicts kojisnap.Conflicts
-		not       string
+		name   string
+		damage func(t *testing.T, s *staging)
+		arches []string
+		record kojisnap.Record
+		taken  int // differences that are left out of account
+		not    string
 	}{
 		{name: "nothing", damage: func(*testing.T, *staging) {}},
 		{name: "tag", damage: func(t *testing.T, s *staging) { s.delete(t, "tag_config", hubtest.Values{"tag_id": compose}) }, not: `failed tag f42-compose: 1 of 1, 0 digests
@@ -77,8 +78,8 @@ failed rpms f42-compose x86_64: 8 of 109, 0 digests
 		{name: "rpm missing of an arch that is not wanted", damage: func(t *testing.T, s *staging) {
 			s.delete(t, "rpminfo", hubtest.Values{"id": bashRPM})
 		}, arches: []string{"aarch64"}},
-		{name: "rpm on record", damage: func(t *testing.T, s *staging) { s.delete(t, "rpminfo", hubtest.Values{"id": bashRPM}) },
-			conflicts: kojisnap.Conflicts{RPMs: []int64{bashRPM}}},
+		{name: "rpm on record", taken: 1, damage: func(t *testing.T, s *staging) { s.delete(t, "rpminfo", hubtest.Values{"id": bashRPM}) },
+			record: kojisnap.Record{RPMs: map[int64]string{bashRPM: "staging's"}}},
 		{name: "rpm too many", damage: func(t *testing.T, s *staging) {
 			rows, err := s.rows.Select("rpminfo", hubtest.Values{"id": bashRPM})
 			must(t, err)
@@ -91,15 +92,15 @@ failed rpms f42-compose x86_64: 8 of 109, 0 digests
 		{name: "build deleted", damage: func(t *testing.T, s *staging) {
 			s.update(t, "build", hubtest.Values{"id": bashBuild}, hubtest.Values{"state": 2})
 		}, not: otherBash},
-		{name: "build on record", damage: func(t *testing.T, s *staging) {
+		{name: "build on record", taken: 10, damage: func(t *testing.T, s *staging) {
 			s.update(t, "build", hubtest.Values{"id": bashBuild}, hubtest.Values{"state": 2})
-		}, conflicts: kojisnap.Conflicts{Builds: []string{"bash-5.3.0-2.fc42"}}},
-		{name: "tagging on record", damage: func(t *testing.T, s *staging) {
+		}, record: kojisnap.Record{Builds: map[int64]string{bashBuild: "staging deleted it"}}},
+		{name: "tagging on record", taken: 10, damage: func(t *testing.T, s *staging) {
 			s.delete(t, "tag_listing", hubtest.Values{"build_id": bashBuild})
-		}, conflicts: kojisnap.Conflicts{Taggings: []kojisnap.TagMember{{Tag: "f42-updates", Name: "bash-5.3.0-2.fc42"}, {Tag: "f42", Name: "bash-5.3.0-2.fc42"}}}},
+		}, record: kojisnap.Record{Taggings: []kojisnap.TagMember{{Tag: "f42-updates", Name: "bash-5.3.0-2.fc42"}, {Tag: "f42", Name: "bash-5.3.0-2.fc42"}}}},
 		{name: "tagging on record, of another tag", damage: func(t *testing.T, s *staging) {
 			s.delete(t, "tag_listing", hubtest.Values{"build_id": bashBuild})
-		}, conflicts: kojisnap.Conflicts{Taggings: []kojisnap.TagMember{{Tag: "f43", Name: "bash-5.3.0-2.fc42"}}}, not: otherBash},
+		}, record: kojisnap.Record{Taggings: []kojisnap.TagMember{{Tag: "f43", Name: "bash-5.3.0-2.fc42"}}}, not: otherBash},
 		{name: "signature", damage: func(t *testing.T, s *staging) {
 			s.delete(t, "rpmsigs", hubtest.Values{"rpm_id": bashRPM, "sigkey": "41526f0e"})
 		}, not: `failed signatures f42-compose: 1 of 212, 0 digests
@@ -133,6 +134,81 @@ warning unsigned f42-compose: 1 of 212, 0 digests
 		}, not: `warning hidden f42-compose: 1 of 51, 0 digests
   bash: bash-5.3.0-2.fc42 is not tagged any longer, or blocked, in staging
 `},
+		{name: "renamed tag, a compose's own", damage: func(t *testing.T, s *staging) {
+			s.update(t, "tag", hubtest.Values{"id": compose}, hubtest.Values{"name": "our-compose"})
+		}, not: `warning tag f42-compose: 1 of 1, 0 digests
+`},
+		{name: "renamed tag, an inherited one", damage: func(t *testing.T, s *staging) {
+			s.update(t, "tag", hubtest.Values{"id": 1}, hubtest.Values{"name": "old \"f41\"\n"})
+		}, not: `warning names f42-compose: 1 of 1, 0 digests
+  tag f41 is "old \"f41\"\n" in staging
+`},
+		{name: "tags that changed names", damage: func(t *testing.T, s *staging) {
+			s.update(t, "tag", hubtest.Values{"id": compose}, hubtest.Values{"name": "parked"})
+			s.update(t, "tag", hubtest.Values{"id": 2}, hubtest.Values{"name": "f42-compose"})
+			s.update(t, "tag", hubtest.Values{"id": compose}, hubtest.Values{"name": "f42"})
+		}, not: `warning tag f42-compose: 1 of 1, 0 digests
+warning names f42-compose: 1 of 1, 0 digests
+  tag f42 is "f42-compose" in staging
+`},
+		{name: "tag of which staging has another", damage: func(t *testing.T, s *staging) {
+			s.update(t, "tag", hubtest.Values{"id": compose}, hubtest.Values{"name": "parked"})
+			must(t, s.rows.Insert("tag", hubtest.Values{"id": floor + 1, "name": "f42-compose"}))
+			must(t, s.rows.Insert("events", hubtest.Values{"id": floor, "time": "2026-11-21 12:00:00+00"}))
+			must(t, s.rows.Insert("tag_config", hubtest.Values{"tag_id": floor + 1, "arches": "", "locked": false, "maven_support": false,
+				"maven_include_all": false, "create_event": floor, "creator_id": 1, "active": true}))
+		}, not: `warning tag f42-compose: 1 of 1, 0 digests
+`},
+		{name: "tag deleted in staging", damage: func(t *testing.T, s *staging) {
+			must(t, s.rows.Insert("events", hubtest.Values{"id": floor, "time": "2026-11-21 12:00:00+00"}))
+			s.update(t, "tag_config", hubtest.Values{"tag_id": compose, "active": true}, hubtest.Values{"active": nil, "revoke_event": floor, "revoker_id": 1})
+		}, not: `warning hidden f42-compose: 1 of 1, 0 digests
+`},
+		{name: "inherited tag deleted in staging", damage: func(t *testing.T, s *staging) {
+			must(t, s.rows.Insert("events", hubtest.Values{"id": floor, "time": "2026-11-21 12:00:00+00"}))
+			s.update(t, "tag_config", hubtest.Values{"tag_id": 1, "active": true}, hubtest.Values{"active": nil, "revoke_event": floor, "revoker_id": 1})
+		}},
+		{name: "renamed external repo", damage: func(t *testing.T, s *staging) {
+			s.update(t, "external_repo", hubtest.Values{"name": "epel-10"}, hubtest.Values{"name": "mirror"})
+		}, not: `warning names f42-compose: 1 of 1, 0 digests
+  external repo epel-10 is "mirror" in staging
+`},
+		{name: "renamed package", damage: func(t *testing.T, s *staging) {
+			s.update(t, "package", hubtest.Values{"name": "bash"}, hubtest.Values{"name": "bash-x"})
+		}, not: `warning names f42-compose: 1 of 1, 0 digests
+  package bash is "bash-x" in staging
+`},
+		{name: "renamed package of a module", damage: func(t *testing.T, s *staging) {
+			s.update(t, "package", hubtest.Values{"name": "postgresql-stream"}, hubtest.Values{"name": "pg"})
+		}, not: `warning names f42-compose: 1 of 1, 0 digests
+  package postgresql-stream is "pg" in staging
+`},
+		{name: "renamed channel, target, user", damage: func(t *testing.T, s *staging) {
+			s.update(t, "channels", hubtest.Values{"name": "createrepo"}, hubtest.Values{"name": "repos"})
+			s.update(t, "build_target", hubtest.Values{"id": 1}, hubtest.Values{"name": "ours"})
+			s.update(t, "users", hubtest.Values{"id": 1}, hubtest.Values{"name": "us"})
+		}, not: `warning channel createrepo: 1 of 1, 0 digests
+`},
+		{name: "draft promoted in staging, on record", taken: 10, damage: func(t *testing.T, s *staging) {
+			s.update(t, "build", hubtest.Values{"id": bashBuild}, hubtest.Values{"release": "2.promoted"})
+		}, record: kojisnap.Record{Builds: map[int64]string{bashBuild: "staging promoted it"}}},
+		{name: "another build is broken than the one on record", damage: func(t *testing.T, s *staging) {
+			s.update(t, "build", hubtest.Values{"id": bashBuild}, hubtest.Values{"state": 2})
+		}, record: kojisnap.Record{Builds: map[int64]string{bashBuild + 1: "staging deleted it"}}, not: otherBash},
+		{name: "signature on record", taken: 1, damage: func(t *testing.T, s *staging) {
+			s.delete(t, "rpmsigs", hubtest.Values{"rpm_id": bashRPM, "sigkey": "41526f0e"})
+		}, record: kojisnap.Record{Signatures: map[kojisnap.SignatureRow]string{{RPM: bashRPM, Key: "41526f0e"}: "staging deleted it"}}},
+		{name: "another signature on record", damage: func(t *testing.T, s *staging) {
+			s.delete(t, "rpmsigs", hubtest.Values{"rpm_id": bashRPM, "sigkey": "41526f0e"})
+		}, record: kojisnap.Record{Signatures: map[kojisnap.SignatureRow]string{{RPM: bashRPM, Key: "ba2992d4"}: "staging deleted it"}},
+			not: `failed signatures f42-compose: 1 of 212, 0 digests
+  bash-5.3.0-2.fc42.x86_64: staging has no row of key ["41526f0e"]
+`},
+		{name: "module on record", taken: 1, damage: func(t *testing.T, s *staging) {
+			s.update(t, "build", hubtest.Values{"id": 60}, hubtest.Values{"state": 2})
+		}, record: kojisnap.Record{Builds: map[int64]string{60: "staging deleted it"}}},
+		{name: "module's type on record", taken: 1, damage: func(t *testing.T, s *staging) { s.delete(t, "build_types", hubtest.Values{"build_id": 60}) },
+			record: kojisnap.Record{Types: map[int64]string{60: "staging deleted it"}}},
 		{name: "channel", damage: func(t *testing.T, s *staging) {
 			s.update(t, "channels", hubtest.Values{"name": "createrepo"}, hubtest.Values{"enabled": false})
 		}, not: `warning channel createrepo: 1 of 1, 0 digests
@@ -153,10 +229,22 @@ warning unsigned f42-compose: 1 of 212, 0 digests
 			s.hub, s.rows = production(t, hubtest.Options{})
 			s.repoint(t)
 			test.damage(t, s)
-			change := func(o *kojisnap.VerifyOptions) { o.Arches, o.Conflicts, o.Topdir = test.arches, test.conflicts, "" }
+			change := func(o *kojisnap.VerifyOptions) { o.Arches, o.Record, o.Topdir = test.arches, test.record, "" }
 			got := s.notOK(s.verify(t, change))
 			if want := test.not + "skipped files: 0 of 0, 0 digests\n"; got != want {
 				t.Errorf("got\n%swant\n%s", got, want)
+			}
+			taken := 0
+			for _, c := range s.verify(t, change).Checks {
+				if c.Name == "on record" {
+					taken = c.Count
+					if len(c.Examples) != 1 || c.Status != kojisnap.StatusOK {
+						t.Errorf("on record: %s", show([]kojisnap.Check{c}))
+					}
+				}
+			}
+			if taken != test.taken {
+				t.Errorf("%d differences left out of account, want %d", taken, test.taken)
 			}
 			hub := s.notOK(s.verify(t, func(o *kojisnap.VerifyOptions) { change(o); o.Against = against }))
 			if hub != got {

@@ -7,71 +7,82 @@ import (
 	"slices"
 )
 
-// checkRPMs compares what listTaggedRPMS answers with production, arch by arch, and the
-// signatures of what is equal.
-func (v *verifier) checkRPMs(ctx context.Context, tag string) error {
-	want, err := v.expected.rpms(ctx, tag)
-	if err != nil {
+// checkRPMs compares what listTaggedRPMS answers with production, arch by arch.
+func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
+	var have *listing
+	c := Check{Name: "rpms", Tag: t.name}
+	err := v.attempt(ctx, c, func() (err error) {
+		have, err = v.staging.rpms(ctx, t.here)
+		return err
+	})
+	if err != nil || have == nil {
 		return err
 	}
-	have, err := v.staging.rpms(ctx, tag)
-	if err != nil {
-		return err
-	}
-	v.listings[tag] = have
-	in, err := v.expected.inheritance(ctx, tag)
-	if err != nil {
-		return err
-	}
-	tags := map[string]bool{tag: true}
-	for _, name := range in.order {
-		tags[name] = true
-	}
-	m := v.match(want, have, v.Conflicts.in(tags))
-	v.reportRPMs(tag, m)
-	return v.checkSignatures(ctx, tag, have, m)
+	v.listings[t.name] = have
+	return v.attempt(ctx, c, func() error {
+		want, err := v.expected.rpms(ctx, t.tagRef)
+		if err != nil {
+			return err
+		}
+		packages := newNames(v.Record.IDs["package"])
+		for _, b := range want.builds {
+			packages.production[b.packageID] = b.name
+		}
+		for _, b := range have.builds {
+			if b.as = packages.of(b.packageID, b.name); b.as != b.name {
+				t.renamed[fmt.Sprintf("package %s is %q in staging", b.as, b.name)] = true
+			}
+		}
+		t.m = v.match(want, have, v.Record.in(t, slices.Collect(maps.Values(want.builds))))
+		v.reportRPMs(t)
+		return nil
+	})
 }
 
 // matching says which rpms of production are equal to which of staging.
 type matching struct {
 	equal          []pair
-	missing, extra []*taggedRPM // only production's, only staging's
-	known          map[string]int
+	missing, extra []*taggedRPM   // only production's, only staging's
+	known          map[string]int // differences that are staging's decision, by arch
+	why            map[string]int // those decisions
 }
 
 // pair is the same rpm in production and staging.
 type pair struct{ want, have *taggedRPM }
 
-func (v *verifier) match(want, have *listing, conflicts known) *matching {
-	m := &matching{known: map[string]int{}}
+func (v *verifier) match(want, have *listing, decided decided) *matching {
+	m := &matching{known: map[string]int{}, why: map[string]int{}}
+	known := func(r *taggedRPM, why string) {
+		m.known[r.arch]++
+		m.why[why]++
+	}
 	staging := map[string][]*taggedRPM{}
 	for i := range have.rpms {
 		if r := &have.rpms[i]; v.takes(r.arch) {
 			staging[r.identity()] = append(staging[r.identity()], r)
 		}
 	}
-	displaced := map[string]bool{} // packages where staging may have another build
+	displaced := map[string]string{} // packages where staging may have another build, and why
 	for i := range want.rpms {
 		r := &want.rpms[i]
 		if !v.takes(r.arch) {
 			continue
 		}
 		id := r.identity()
-		switch same := staging[id]; {
-		case len(same) > 0:
+		if same := staging[id]; len(same) > 0 {
 			m.equal = append(m.equal, pair{r, same[0]})
 			staging[id] = same[1:]
-		case conflicts.explains(r):
-			m.known[r.arch]++
-			displaced[r.build.name] = true
-		default:
+		} else if why := decided.about(r); why != "" {
+			known(r, why)
+			displaced[r.build.name] = why
+		} else {
 			m.missing = append(m.missing, r)
 		}
 	}
 	for _, rest := range staging {
 		for _, r := range rest {
-			if displaced[r.build.name] {
-				m.known[r.arch]++
+			if why := or(decided.about(r), displaced[or(r.build.as, r.build.name)]); why != "" {
+				known(r, why)
 			} else {
 				m.extra = append(m.extra, r)
 			}
@@ -81,7 +92,8 @@ func (v *verifier) match(want, have *listing, conflicts known) *matching {
 }
 
 // reportRPMs adds a check for each arch.
-func (v *verifier) reportRPMs(tag string, m *matching) {
+func (v *verifier) reportRPMs(t *taggedTag) {
+	tag, m := t.name, t.m
 	checks := map[string]*Check{}
 	of := func(arch string) *Check {
 		if checks[arch] == nil {
@@ -112,7 +124,10 @@ func (v *verifier) reportRPMs(tag string, m *matching) {
 		}
 	}
 	for arch, n := range m.known {
-		of(arch).Detail = fmt.Sprintf("and %d differences by conflicts on record", n)
+		of(arch).Detail = fmt.Sprintf("and %d differences by what staging decided", n)
+	}
+	for why, n := range m.why {
+		t.subtract(why, n)
 	}
 	if len(checks) == 0 {
 		v.add(Check{Name: "rpms", Tag: tag, Detail: "production's tag holds none"}, StatusFailed)
@@ -123,45 +138,85 @@ func (v *verifier) reportRPMs(tag string, m *matching) {
 }
 
 // checkSignatures compares the rows of rpmsigs. Of an rpm without any, dist-repos fail.
-func (v *verifier) checkSignatures(ctx context.Context, tag string, have *listing, m *matching) error {
-	want, err := v.expected.signatures(ctx, tag)
+func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
+	have := v.listings[t.name]
+	if have == nil {
+		return nil
+	}
+	var rows map[int64][]signature // nil: not known
+	err := v.attempt(ctx, Check{Name: "signatures", Tag: t.name}, func() error {
+		found, err := v.staging.signatures(ctx, t.here)
+		if err == nil {
+			rows = found
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	rows, err := v.staging.signatures(ctx, tag)
-	if err != nil {
-		return err
+	if t.m != nil {
+		if err := v.compareSignatures(ctx, t, rows); err != nil {
+			return err
+		}
 	}
-	c := Check{Name: "signatures", Tag: tag, Count: len(m.equal)}
-	none := Check{Name: "unsigned", Tag: tag, Detail: "rpms without any signature row: a dist-repo of them fails"}
-	for _, p := range m.equal {
-		var lacks []string
-		for _, sig := range want[p.want.id] {
-			if !slices.ContainsFunc(rows[p.have.id], func(s signature) bool { return s.key == sig.key }) {
-				lacks = append(lacks, sig.key)
+	if rows != nil {
+		v.checkUnsigned(t, have, rows)
+	}
+	return nil
+}
+
+// compareSignatures also notes production's rows: files are checked by them.
+func (v *verifier) compareSignatures(ctx context.Context, t *taggedTag, rows map[int64][]signature) error {
+	c := Check{Name: "signatures", Tag: t.name, Count: len(t.m.equal)}
+	return v.attempt(ctx, c, func() error {
+		want, err := v.expected.signatures(ctx, t.tagRef)
+		if err != nil {
+			return err
+		}
+		for _, p := range t.m.equal {
+			v.sigs[p.have.id] = want[p.want.id]
+		}
+		if rows == nil {
+			return nil // that they are not known was told
+		}
+		for _, p := range t.m.equal {
+			var lacks []string
+			for _, sig := range want[p.want.id] {
+				if slices.ContainsFunc(rows[p.have.id], func(s signature) bool { return s.key == sig.key }) {
+					continue
+				}
+				if why := v.Record.Signatures[SignatureRow{p.want.id, sig.key}]; why != "" {
+					t.subtract(fmt.Sprintf("%s, signature %q: %s", p.want.nvra(), sig.key, why), 1)
+				} else {
+					lacks = append(lacks, sig.key)
+				}
+			}
+			if len(lacks) > 0 {
+				slices.Sort(lacks)
+				c.bad("%s: staging has no row of key %q", p.have.nvra(), lacks)
 			}
 		}
-		if len(lacks) > 0 {
-			slices.Sort(lacks)
-			c.bad("%s: staging has no row of key %q", p.have.nvra(), lacks)
-		}
-		v.sigs[p.have.id] = want[p.want.id]
-	}
-	// Those that production has not signed either, and staging's own.
+		v.add(c, StatusFailed)
+		return nil
+	})
+}
+
+// checkUnsigned looks for rpms without any signature row, those that production has not signed
+// either and staging's own among them.
+func (v *verifier) checkUnsigned(t *taggedTag, have *listing, rows map[int64][]signature) {
+	c := Check{Name: "unsigned", Tag: t.name}
 	for i := range have.rpms {
 		r := &have.rpms[i]
 		if !v.takes(r.arch) {
 			continue
 		}
-		none.Count++
+		c.Count++
 		if len(rows[r.id]) == 0 {
-			none.bad("%s", r.nvra())
+			c.bad("%s", r.nvra())
 		}
 	}
-	v.add(c, StatusFailed)
-	if none.Bad == 0 {
-		none.Detail = ""
+	if c.Bad > 0 {
+		c.Detail = "rpms without any signature row: a dist-repo of them fails"
 	}
-	v.add(none, StatusWarning)
-	return nil
+	v.add(c, StatusWarning)
 }

@@ -10,20 +10,25 @@ import (
 
 // snapshotAnswers works out of a snapshot's rows what production's hub answers.
 type snapshotAnswers struct {
-	snap    *snapfile.Snapshot
-	view    *tagged.View
-	links   []link
-	builds  map[string][]int64     // ids of latest builds, by tag
-	byID    map[int64]*taggedBuild // of all tags
-	byBuild map[int64][]taggedRPM
-	sigs    map[int64][]signature // by rpm
-	module  map[int64]bool        // builds of that type
+	snap     *snapfile.Snapshot
+	view     *tagged.View
+	links    []link
+	builds   map[int64][]int64      // ids of latest builds, by tag
+	errs     map[int64]error        // why a tag's builds are not known
+	byID     map[int64]*taggedBuild // of all tags
+	byBuild  map[int64][]taggedRPM
+	sigs     map[int64][]signature // by rpm
+	module   map[int64]bool        // builds of that type
+	repos    []externalRepo        // of all tags
+	repoName map[int64]string
+	exists   map[int64]bool // tags
 }
 
-// newSnapshotAnswers reads what the tags hold, each relation once.
+// newSnapshotAnswers reads what the tags hold, each relation once. That the builds of one tag cannot be
+// worked out concerns that tag alone; a snapshot that cannot be read is an error.
 func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapshotAnswers, error) {
-	a := &snapshotAnswers{snap: snap, builds: map[string][]int64{}, byID: map[int64]*taggedBuild{},
-		byBuild: map[int64][]taggedRPM{}, sigs: map[int64][]signature{}, module: map[int64]bool{}}
+	a := &snapshotAnswers{snap: snap, builds: map[int64][]int64{}, errs: map[int64]error{}, byID: map[int64]*taggedBuild{},
+		byBuild: map[int64][]taggedRPM{}, sigs: map[int64][]signature{}, module: map[int64]bool{}, repoName: map[int64]string{}, exists: map[int64]bool{}}
 	var err error
 	if a.view, err = tagged.Read(ctx, snap); err != nil {
 		return nil, err
@@ -35,11 +40,12 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []str
 		}
 		builds, err := a.view.Builds(id, true, true)
 		if err != nil {
-			return nil, err
+			a.errs[id] = fmt.Errorf("snapshot %s: %w", snap.ID, err)
+			continue
 		}
 		for _, b := range builds {
-			a.builds[tag] = append(a.builds[tag], b.ID)
-			a.byID[b.ID] = &taggedBuild{id: b.ID, name: b.Name, version: b.Version, release: b.Release, volume: b.Volume}
+			a.builds[id] = append(a.builds[id], b.ID)
+			a.byID[b.ID] = newSnapshotBuild(b)
 		}
 	}
 	moduleType := int64(-1)
@@ -79,6 +85,12 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []str
 				a.sigs[id] = append(a.sigs[id], signature{intern(r.Text("sigkey")), r.Text("sighash")})
 			}
 		}},
+		{"tag_config", func(r tagged.Row) { a.exists[r.Int("tag_id")] = true }},
+		{"external_repo", func(r tagged.Row) { a.repoName[r.Int("id")] = r.Text("name") }},
+		{"tag_external_repos", func(r tagged.Row) {
+			a.repos = append(a.repos, externalRepo{tag: r.Int("tag_id"), id: r.Int("external_repo_id"), name: a.repoName[r.Int("external_repo_id")],
+				priority: r.Int("priority"), mergeMode: r.Text("merge_mode"), arches: r.Text("arches")})
+		}},
 		{"btype", func(r tagged.Row) {
 			if r.Text("name") == "module" {
 				moduleType = r.Int("id")
@@ -99,41 +111,66 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []str
 
 func (a *snapshotAnswers) String() string { return "snapshot " + a.snap.ID }
 
-func (a *snapshotAnswers) inheritance(_ context.Context, tag string) (*inheritance, error) {
-	order, err := a.view.Inheritance(a.view.Tags[tag])
-	if err != nil {
-		return nil, err
-	}
-	in := &inheritance{links: map[string]bool{}}
-	for _, id := range order {
-		in.order = append(in.order, a.view.Names[id])
-	}
-	for _, l := range a.links {
-		in.links[l.line(a.view.Names)] = true
-	}
-	return in, nil
+func newSnapshotBuild(b tagged.Build) *taggedBuild {
+	return &taggedBuild{id: b.ID, packageID: b.PackageID, name: b.Name, version: b.Version, release: b.Release, volume: b.Volume}
 }
 
-func (a *snapshotAnswers) rpms(_ context.Context, tag string) (*listing, error) {
-	l := &listing{builds: map[int64]*taggedBuild{}}
-	for _, id := range a.builds[tag] {
+func (a *snapshotAnswers) tag(_ context.Context, name string) (tagRef, bool, error) {
+	id, there := a.view.Tags[name]
+	return tagRef{id, name}, there, nil
+}
+
+func (a *snapshotAnswers) inheritance(_ context.Context, tag tagRef) (*inheritance, error) {
+	order, err := a.view.Inheritance(tag.id)
+	return &inheritance{order: order, links: a.links, names: a.view.Names}, err
+}
+
+func (a *snapshotAnswers) rpms(_ context.Context, tag tagRef) (*listing, error) {
+	l := &listing{tag: tag, builds: map[int64]*taggedBuild{}}
+	for _, id := range a.builds[tag.id] {
 		l.builds[id] = a.byID[id]
 		l.rpms = append(l.rpms, a.byBuild[id]...)
 	}
-	return l, nil
+	return l, a.errs[tag.id]
 }
 
-func (a *snapshotAnswers) signatures(context.Context, string) (map[int64][]signature, error) {
-	return a.sigs, nil
+func (a *snapshotAnswers) signatures(_ context.Context, tag tagRef) (map[int64][]signature, error) {
+	return a.sigs, a.errs[tag.id]
 }
 
-func (a *snapshotAnswers) moduleNVRs(_ context.Context, tag string) ([]string, error) {
-	builds, err := a.view.Builds(a.view.Tags[tag], true, false)
-	var nvrs []string
+func (a *snapshotAnswers) modules(_ context.Context, tag tagRef) ([]*taggedBuild, error) {
+	builds, err := a.view.Builds(tag.id, true, false)
+	var modules []*taggedBuild
 	for _, b := range builds {
 		if a.module[b.ID] {
-			nvrs = append(nvrs, b.NVR())
+			modules = append(modules, newSnapshotBuild(b))
 		}
 	}
-	return nvrs, err
+	return modules, err
+}
+
+func (a *snapshotAnswers) externalRepos(_ context.Context, tags []tagRef) (repos []externalRepo, _ []error) {
+	of := map[int64]bool{}
+	for _, tag := range tags {
+		of[tag.id] = true
+	}
+	for _, r := range a.repos {
+		if of[r.tag] {
+			repos = append(repos, r)
+		}
+	}
+	return repos, nil
+}
+
+func (a *snapshotAnswers) config(_ context.Context, tag tagRef) error {
+	steps, err := a.view.Inheritance(tag.id)
+	if err != nil {
+		return err
+	}
+	for _, id := range append([]int64{tag.id}, steps...) {
+		if !a.exists[id] {
+			return fmt.Errorf("tag %s does not exist at the event", a.view.Names[id])
+		}
+	}
+	return nil
 }

@@ -2,45 +2,131 @@ package kojisnap
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/hub"
 )
 
-// checkTag checks that staging has a tag, and that it inherits what it does in production.
-func (v *verifier) checkTag(ctx context.Context, tag string) (there bool, err error) {
-	want, err := v.expected.inheritance(ctx, tag)
-	if err != nil {
-		return false, err
+// taggedTag is a wanted tag that both sides have, and what is found out about it.
+type taggedTag struct {
+	tagRef                    // production's
+	here     tagRef           // staging's
+	order    *inheritance     // production's, nil if it could not be asked
+	inherits map[int64]string // staging's tags that it inherits there
+	m        *matching        // of the rpms, nil if one side could not be asked
+	modules  []*moduleBuild   // staging's
+
+	renamed map[string]bool // what staging gave other names, for people
+	known   map[string]bool // staging's decisions on record that differences come from
+	taken   int             // how many differences
+}
+
+// checkTag checks that both sides have a tag at the event; nil if not.
+func (v *verifier) checkTag(ctx context.Context, name string) (*taggedTag, error) {
+	c := Check{Name: "tag", Tag: name, Count: 1}
+	t := &taggedTag{renamed: map[string]bool{}, known: map[string]bool{}}
+	err := v.attempt(ctx, c, func() error {
+		var there bool
+		var err error
+		if t.tagRef, there, err = v.expected.tag(ctx, name); err != nil {
+			return err
+		}
+		if !there {
+			c.Bad, c.Detail = 1, "production does not have it at the event"
+			v.add(c, StatusFailed)
+			t = nil
+			return nil
+		}
+		if err := v.findTags(ctx, []tagRef{t.tagRef}); err != nil {
+			return err
+		}
+		here := v.here[t.id]
+		t.here = here.tagRef
+		if here.err != nil {
+			return here.err
+		}
+		if !here.there {
+			c.Bad, c.Detail = 1, "staging does not have it at the event"
+			v.add(c, StatusFailed)
+			t = nil
+			return nil
+		}
+		if here.name != name {
+			c.Bad, c.Detail = 1, fmt.Sprintf("staging has renamed it to %q: a compose there has to ask for that name", here.name)
+		}
+		v.add(c, StatusWarning)
+		return nil
+	})
+	if t != nil && t.here.id == 0 {
+		t = nil // there is no id to ask by
 	}
-	have, err := v.staging.inheritance(ctx, tag)
-	if err != nil {
-		return false, err
+	return t, err
+}
+
+// checkInheritance checks that a tag inherits what it does in production.
+func (v *verifier) checkInheritance(ctx context.Context, t *taggedTag) error {
+	c := Check{Name: "inheritance", Tag: t.name}
+	return v.attempt(ctx, c, func() error {
+		want, err := v.expected.inheritance(ctx, t.tagRef)
+		if err != nil {
+			return err
+		}
+		t.order = want
+		if err := v.findTags(ctx, t.parents()); err != nil {
+			return err
+		}
+		have, err := v.staging.inheritance(ctx, t.here)
+		if err != nil {
+			return err
+		}
+		t.inherits = have.names
+		wantOrder, haveOrder := make([]string, len(want.order)), make([]string, len(have.order))
+		for i, id := range want.order {
+			wantOrder[i] = want.names[id]
+		}
+		name := func(id int64) string { return v.tagNames.of(id, have.names[id]) }
+		for i, id := range have.order {
+			haveOrder[i] = name(id)
+			if haveOrder[i] != have.names[id] {
+				t.renamed[fmt.Sprintf("tag %s is %q in staging", haveOrder[i], have.names[id])] = true
+			}
+		}
+		c.Count = len(want.order)
+		if !slices.Equal(wantOrder, haveOrder) {
+			c.Bad++
+			c.Detail = "order of search is " + list(haveOrder) + ", in production " + list(wantOrder)
+		}
+		lines := map[string]bool{}
+		for _, l := range want.links {
+			lines[l.line(func(id int64) string { return want.names[id] })] = true
+		}
+		for _, l := range have.links {
+			if line := l.line(name); !lines[line] {
+				c.bad("%s: not so in production", line)
+			}
+		}
+		v.add(c, StatusFailed)
+		return nil
+	})
+}
+
+// parents are the tags that a tag inherits in production, each once; empty if that is not known.
+func (t *taggedTag) parents() []tagRef {
+	var refs []tagRef
+	if t.order == nil {
+		return nil
 	}
-	c := Check{Name: "tag", Tag: tag, Count: 1}
-	switch {
-	case have == nil:
-		c.Bad, c.Detail = 1, "staging does not have it at the event"
-	case want == nil:
-		c.Bad, c.Detail = 1, "production does not have it at the event"
-	}
-	v.add(c, StatusFailed)
-	if c.Bad > 0 {
-		return false, nil
-	}
-	c = Check{Name: "inheritance", Tag: tag, Count: len(want.order)}
-	if !slices.Equal(want.order, have.order) {
-		c.Bad++
-		c.Detail = "order of search is " + list(have.order) + ", in production " + list(want.order)
-	}
-	for line := range have.links {
-		if !want.links[line] {
-			c.bad("%s: not so in production", line)
+	seen := map[int64]bool{t.id: true}
+	for _, id := range t.order.order {
+		if !seen[id] {
+			seen[id] = true
+			refs = append(refs, tagRef{id, t.order.names[id]})
 		}
 	}
-	v.add(c, StatusFailed)
-	return true, nil
+	return refs
 }
 
 func list(names []string) string {
@@ -50,40 +136,66 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// reportNames tells what staging calls otherwise than production. It is no difference: kojisnap asks
+// by ids, and staging's name of a row that it renamed is there to stay. But who asks for production's
+// name does not find it.
+func (v *verifier) reportNames(t *taggedTag) {
+	if len(t.renamed) == 0 {
+		return
+	}
+	c := Check{Name: "names", Tag: t.name, Count: len(t.renamed), Detail: "names that staging has changed: what asks for production's does not find them"}
+	for _, line := range slices.Sorted(maps.Keys(t.renamed)) {
+		c.bad("%s", line)
+	}
+	v.add(c, StatusWarning)
+}
+
 // checkHidden lists the packages where what staging has tagged itself, after the event, takes
 // the place of what production has: a compose that is not pinned at the event takes that.
-func (v *verifier) checkHidden(ctx context.Context, tag string) error {
+func (v *verifier) checkHidden(ctx context.Context, t *taggedTag) error {
 	latest := func(kwargs map[string]any) (map[string]string, error) {
 		kwargs["inherit"], kwargs["latest"] = true, true
 		builds := map[string]string{}
-		err := v.Hub.Stream(ctx, hub.Call{Method: "listTagged", Args: []any{tag}, Kwargs: kwargs}, func(r hub.Row) error {
-			name := text(r.Get("package_name"))
-			builds[name] = name + "-" + text(r.Get("version")) + "-" + text(r.Get("release"))
-			return nil
+		call := hub.Call{Method: "listTagged", Args: []any{t.here.id}, Kwargs: kwargs}
+		err := v.staging.stream(ctx, call, func() { clear(builds) }, func(r hub.Row) {
+			b := newTaggedBuild(r)
+			builds[b.name] = b.nvr()
 		})
 		return builds, err
 	}
-	pinned, err := latest(v.staging.at(map[string]any{}))
-	if err != nil {
-		return err
-	}
-	now, err := latest(map[string]any{})
-	if err != nil {
-		return err
-	}
-	c := Check{Name: "hidden", Tag: tag, Count: len(pinned), Detail: "packages of which production's build is the latest now, too"}
-	for name, production := range pinned {
-		switch staging := now[name]; staging {
-		case production:
-		case "":
-			c.bad("%s: %s is not tagged any longer, or blocked, in staging", name, production)
-		default:
-			c.bad("%s: staging's %s hides production's %s", name, staging, production)
+	c := Check{Name: "hidden", Tag: t.name}
+	return v.attempt(ctx, c, func() error {
+		exists, err := v.Hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{t.here.id}})
+		if err != nil {
+			return v.staging.failed(err)
 		}
-	}
-	if c.Bad > 0 {
-		c.Detail = "packages where staging's own changes hide production's build from a compose that is not pinned at the event"
-	}
-	v.add(c, StatusWarning)
-	return nil
+		if exists.IsNil() {
+			c.Count, c.Bad, c.Detail = 1, 1, "staging has deleted the tag: only a compose that is pinned at the event finds it"
+			v.add(c, StatusWarning)
+			return nil
+		}
+		pinned, err := latest(v.staging.at(map[string]any{}))
+		if err != nil {
+			return err
+		}
+		now, err := latest(map[string]any{})
+		if err != nil {
+			return err
+		}
+		c.Count, c.Detail = len(pinned), "packages of which production's build is the latest now, too"
+		for name, production := range pinned {
+			switch staging := now[name]; staging {
+			case production:
+			case "":
+				c.bad("%s: %s is not tagged any longer, or blocked, in staging", name, production)
+			default:
+				c.bad("%s: staging's %s hides production's %s", name, staging, production)
+			}
+		}
+		if c.Bad > 0 {
+			c.Detail = "packages where staging's own changes hide production's build from a compose that is not pinned at the event"
+		}
+		v.add(c, StatusWarning)
+		return nil
+	})
 }

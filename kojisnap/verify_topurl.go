@@ -19,14 +19,24 @@ const samples = 10
 // fetchTimeout is how long a server may take for the head of one rpm.
 const fetchTimeout = time.Minute
 
-// checkTopURL fetches the heads of some rpms and compares them with what the database says.
-func (v *verifier) checkTopURL(ctx context.Context) error {
+// parseTopURL refuses a URL that will not do, before anything is asked.
+func (v *verifier) parseTopURL() error {
 	if v.TopURL == "" {
 		return nil
 	}
 	base, err := url.Parse(v.TopURL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return fmt.Errorf("topurl %q: want http://HOST/PATH or https://HOST/PATH", v.TopURL)
+	}
+	v.topurl = base
+	return nil
+}
+
+// checkTopURL fetches the heads of some rpms and compares them with what the database says.
+func (v *verifier) checkTopURL(ctx context.Context) error {
+	base := v.topurl
+	if base == nil {
+		return nil
 	}
 	c := Check{Name: "topurl", Detail: "rpms fetched from " + base.Redacted()}
 	for _, r := range v.sample() {

@@ -88,7 +88,7 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if o.db != "" {
-		if opt.Conflicts, err = kojisnap.ReadConflicts(ctx, o.db, opt.Snapshot); err != nil {
+		if opt.Record, err = kojisnap.ReadRecord(ctx, o.db, opt.Snapshot); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,92 @@
+package kojisnap
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagged"
+)
+
+// ReadRecord asks the staging database where it differs from a snapshot because of what staging itself
+// decided, and which of its ids are not production's.
+func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Record, error) {
+	conn, err := Connect(ctx, dsn)
+	if err != nil {
+		return Record{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	status, err := dbsync.ReadStatus(ctx, conn)
+	if err != nil {
+		return Record{}, err
+	}
+	r := Record{RPMs: map[int64]string{}, Signatures: map[SignatureRow]string{}, Types: map[int64]string{}}
+	if r.IDs, err = dbsync.ReadIDs(ctx, conn); err != nil {
+		return Record{}, err
+	}
+	entries := slices.Concat(status.Conflicts, status.LeftOut, status.Kept)
+	if len(entries) == 0 {
+		return r, nil
+	}
+	view, err := tagged.Read(ctx, snap)
+	if err != nil {
+		return Record{}, err
+	}
+	r.addVersioned(entries, view)
+	builds := map[int64]string{}
+	for _, e := range entries {
+		key, why := e.Keys(), strings.Join(strings.Fields(e.What), " ")
+		switch e.Relation {
+		case "build":
+			builds[key["id"]] = why
+		case "rpminfo":
+			r.RPMs[key["id"]] = why
+		case "rpmsigs":
+			r.Signatures[SignatureRow{key["rpm_id"], e.Text("sigkey")}] = why
+		case "build_types":
+			r.Types[key["build_id"]] = why
+		}
+	}
+	r.Builds, err = decidedBuilds(ctx, conn, builds, view)
+	return r, err
+}
+
+// decidedBuilds returns those of the builds which cannot be listed as production lists them: staging
+// does not have them as complete, or not under that name. That one was moved to another volume, or has
+// another owner, is no excuse for what its rpms lack.
+func decidedBuilds(ctx context.Context, conn *pgx.Conn, builds map[int64]string, view *tagged.View) (map[int64]string, error) {
+	here, err := dbsync.CompleteBuilds(ctx, conn, slices.Collect(maps.Keys(builds)))
+	if err != nil {
+		return nil, err
+	}
+	decided := map[int64]string{}
+	for _, b := range view.All() {
+		if why, ok := builds[b.ID]; ok && here[b.ID] != (dbsync.NVR{Name: b.Name, Version: b.Version, Release: b.Release}) {
+			decided[b.ID] = why
+		}
+	}
+	return decided, nil
+}
+
+// addVersioned adds rows of production's that are not in staging's tables though they were in the
+// view at the event.
+func (r *Record) addVersioned(entries []dbsync.Entry, view *tagged.View) {
+	nvrs := map[int64]string{}
+	for _, b := range view.All() {
+		nvrs[b.ID] = b.NVR()
+	}
+	for _, e := range entries {
+		key := e.Keys()
+		switch tag := view.Names[key["tag_id"]]; e.Relation {
+		case "tag_listing":
+			r.Taggings = append(r.Taggings, TagMember{tag, nvrs[key["build_id"]]})
+		case "tag_packages":
+			r.Packages = append(r.Packages, TagMember{tag, view.Packages[key["package_id"]]})
+		}
+	}
+}

@@ -1,0 +1,224 @@
+package kojisnap_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/hub/hubtest"
+)
+
+// verdicts are the checks of a result, without how many things were looked at.
+func verdicts(r *kojisnap.VerifyResult) []string {
+	var lines []string
+	for _, c := range r.Checks {
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("%s %s %s %s", c.Status, c.Name, c.Tag, c.Arch), " "))
+	}
+	return lines
+}
+
+// failing is a hub of which one method does not work.
+type failing struct {
+	name string
+	opts func(method string) hubtest.Options
+	says string // is in the reason
+}
+
+var failings = []failing{
+	{"fault", func(method string) hubtest.Options {
+		return hubtest.Options{Fault: func(called string, _ []any) *hubtest.Fault {
+			if called == method {
+				return &hubtest.Fault{Code: 1, Class: "psycopg2.errors.UndefinedTable", Text: "relation \"x\" does not exist\nLINE 1"}
+			}
+			return nil
+		}}
+	}, "does not exist"},
+	{"control character", func(method string) hubtest.Options {
+		return hubtest.Options{Tamper: func(called string, body []byte) []byte {
+			if called == method {
+				return bytes.Replace(body, []byte("<value>"), []byte("<value><string>\x01</string></value><value>"), 1)
+			}
+			return body
+		}}
+	}, "byte"},
+	{"cut off", func(method string) hubtest.Options {
+		return hubtest.Options{Tamper: func(called string, body []byte) []byte {
+			if called == method {
+				return body[:len(body)/2]
+			}
+			return body
+		}}
+	}, "EOF"},
+}
+
+// One call that does not work is one failed check with the reason, for each tag that it is about, and
+// all other checks are made as ever.
+func TestVerifyFaults(t *testing.T) {
+	tags := []string{"f42-compose", "f43-build"}
+	s := newStaging(t, newSource(t, tags...), signed)
+	verify := func(t *testing.T, change func(*kojisnap.VerifyOptions)) *kojisnap.VerifyResult {
+		return s.verify(t, func(o *kojisnap.VerifyOptions) {
+			o.Want = signed
+			change(o)
+		})
+	}
+	baseline := verdicts(verify(t, func(*kojisnap.VerifyOptions) {}))
+	ofRPMs := []string{"rpms", "signatures", "unsigned", "files", "sources", "placement", "targets", "repo", "links", "room"}
+	for _, test := range []struct {
+		method string
+		fail   []string // checks; % is each tag
+		gone   []string // checks that are not made then, or are told as one
+		multi  bool     // asked in multicalls
+		side   string   // production's
+	}{
+		{method: "getTag", fail: []string{"tag %", "hidden %", "content tags f42-compose"}, multi: true},
+		{method: "getFullInheritance", fail: []string{"inheritance %"}},
+		{method: "listTaggedRPMS", fail: []string{"rpms %"}, gone: ofRPMs},
+		{method: "getTagExternalRepos", fail: []string{"external repos %"}, multi: true},
+		{method: "listTagged", fail: []string{"hidden %", "modules %"}, gone: []string{"content tags", "module files"}},
+		{method: "getBuildConfig", fail: []string{"arches %"}},
+		{method: "getChannel", fail: []string{"channel createrepo", "channel compose"}},
+		{method: "listHosts", fail: []string{"channel createrepo"}},
+		{method: "getBuildTargets", fail: []string{"targets"}, gone: []string{"targets", "repo"}},
+		{method: "getRepo", fail: []string{"repo f43-build"}, multi: true},
+		{method: "listArchives", fail: []string{"module archives f42-compose"}, gone: []string{"module files"}, multi: true},
+		{method: "getBuild", fail: []string{"content tags f42-compose"}, multi: true},
+		{method: "getTag", fail: []string{"tag %"}, gone: []string{"*"}, side: "production's"},
+		{method: "getFullInheritance", fail: []string{"inheritance %"}, side: "production's"},
+		{method: "listTaggedRPMS", fail: []string{"rpms %"}, gone: []string{"rpms", "signatures"}, side: "production's"},
+		{method: "getTagExternalRepos", fail: []string{"external repos %"}, multi: true, side: "production's"},
+		{method: "listTagged", fail: []string{"modules %"}, side: "production's"},
+	} {
+		for _, how := range failings {
+			if test.multi && how.name != "fault" {
+				continue // it would be all calls of the multicall
+			}
+			t.Run(strings.TrimSpace(test.side+" "+test.method)+" "+how.name, func(t *testing.T) {
+				bad := client(t, hubtest.New(s.rows, how.opts(test.method)))
+				r := verify(t, func(o *kojisnap.VerifyOptions) {
+					if test.side == "" {
+						o.Hub = bad
+					} else {
+						o.Against = bad
+					}
+				})
+				want := map[string]bool{}
+				for _, line := range test.fail {
+					for _, tag := range tags {
+						want["failed "+strings.Replace(line, "%", tag, 1)] = true
+					}
+				}
+				got := verdicts(r)
+				for _, line := range got {
+					if strings.HasPrefix(line, "failed") && !want[line] {
+						t.Errorf("%s", line)
+					}
+					delete(want, line)
+				}
+				for line := range want {
+					t.Errorf("no %s", line)
+				}
+				for _, c := range r.Checks {
+					if reason := c.Detail + strings.Join(c.Examples, " "); c.Status == kojisnap.StatusFailed &&
+						(!strings.Contains(reason, how.says) || !strings.Contains(reason, or(test.side, "staging's")+" hub: ") || strings.Contains(reason, "\n")) {
+						t.Errorf("%s %s says %q", c.Name, c.Tag, reason)
+					}
+				}
+				for _, line := range baseline {
+					name := strings.SplitN(line, " ", 2)[1]
+					lost := func(start string) bool { return start == "*" || strings.HasPrefix(name, start) }
+					failed := func(start string) bool { return strings.HasPrefix(name, strings.Split(start, " %")[0]) }
+					if !slices.Contains(got, line) && !slices.ContainsFunc(test.gone, lost) && !slices.ContainsFunc(test.fail, failed) {
+						t.Errorf("not made: %s", line)
+					}
+				}
+				if r.Ready() {
+					t.Error("ready")
+				}
+			})
+		}
+	}
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// A tag that cannot be asked leaves the others as they are.
+func TestVerifyFaultOfOneTag(t *testing.T) {
+	s := newStaging(t, newSource(t, "f42-compose", "f43-build"), kojisnap.Want{})
+	of := func(r *kojisnap.VerifyResult) (lines []string) {
+		for _, c := range r.Checks {
+			if c.Tag == "f43-build" {
+				lines = append(lines, show([]kojisnap.Check{c}))
+			}
+		}
+		return lines
+	}
+	before := of(s.verify(t, nil))
+	const compose = 10
+	bad := client(t, hubtest.New(s.rows, hubtest.Options{Fault: func(_ string, args []any) *hubtest.Fault {
+		if len(args) > 0 && (fmt.Sprint(args[0]) == fmt.Sprint(compose) || args[0] == "f42-compose") {
+			return &hubtest.Fault{Code: 1, Class: "KeyError", Text: "extra"}
+		}
+		return nil
+	}}))
+	r := s.verify(t, func(o *kojisnap.VerifyOptions) { o.Hub = bad })
+	if after := of(r); !slices.Equal(after, before) || len(before) < 10 {
+		t.Errorf("f43-build:\n%s\nwas\n%s", after, before)
+	}
+	for _, name := range []string{"tag", "inheritance", "rpms", "hidden", "modules"} {
+		if c := check(t, r, name, "f42-compose", ""); c.Status != kojisnap.StatusFailed || !strings.Contains(c.Detail, "fault 1: ") {
+			t.Errorf("got %s", show([]kojisnap.Check{c}))
+		}
+	}
+}
+
+// A hub that goes away is an error that says so: nothing is found out then. One that comes back is asked
+// again for what was cut off.
+func TestVerifyHubGone(t *testing.T) {
+	s := newStaging(t, newSource(t, "f42-compose"), kojisnap.Want{})
+	count := &hubtest.Options{}
+	requests := atomic.Int64{}
+	count.Offline = func() string { requests.Add(1); return "" }
+	s.verify(t, func(o *kojisnap.VerifyOptions) { o.Hub = client(t, hubtest.New(s.rows, *count)) })
+	all := requests.Load()
+	if all < 15 {
+		t.Fatalf("%d requests", all)
+	}
+	for after := range all {
+		var asked atomic.Int64
+		offline := hubtest.New(s.rows, hubtest.Options{Offline: func() string {
+			if asked.Add(1) > after {
+				return "database outage"
+			}
+			return ""
+		}})
+		_, err := kojisnap.Verify(t.Context(), kojisnap.VerifyOptions{Hub: client(t, offline), Snapshot: s.snap, Topdir: s.top})
+		if err == nil || !hub.Temporary(err) || !strings.Contains(err.Error(), "database outage") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("offline after %d of %d requests: %v", after, all, err)
+		}
+	}
+	for after := range all {
+		var asked atomic.Int64
+		cut := hubtest.New(s.rows, hubtest.Options{Tamper: func(_ string, body []byte) []byte {
+			if asked.Add(1) == after+1 {
+				return body[:len(body)-30]
+			}
+			return body
+		}})
+		c := clientWith(t, cut, hub.Options{Retries: 1, RetryInterval: time.Millisecond})
+		if r := s.verify(t, func(o *kojisnap.VerifyOptions) { o.Hub = c }); !r.Ready() {
+			t.Errorf("reply %d of %d cut off once:\n%s", after+1, all, s.notOK(r))
+		}
+	}
+}
