@@ -15,8 +15,8 @@ import (
 type Status struct {
 	Mark Mark      `json:"mark"`
 	Now  time.Time `json:"now"` // by the database's clock, as all times of runs
-	// Event is the event to pin calls at: the lowest that one of the tags holds, 0 before the
-	// first load. EventTime is production's.
+	// Event is the event to pin calls at: the lowest that one of the tags of the newest scope holds, 0
+	// before the first load. EventTime is production's.
 	Event     int64       `json:"event"`
 	EventTime time.Time   `json:"event_time,omitzero"`
 	Tags      []TagStatus `json:"tags"`
@@ -31,13 +31,15 @@ type Status struct {
 	Hidden    []Hidden `json:"hidden"`
 }
 
-// TagStatus says what a tag holds.
+// TagStatus says what a tag holds. One that is not in the scope of the last load is not kept up any
+// longer: it stays as it is.
 type TagStatus struct {
-	ID        int64     `json:"id"` // production's
-	Name      string    `json:"name"`
-	Event     int64     `json:"event"`
-	EventTime time.Time `json:"event_time,omitzero"`
-	Snapshot  string    `json:"snapshot"`
+	ID         int64     `json:"id"` // production's
+	Name       string    `json:"name"`
+	Event      int64     `json:"event"`
+	EventTime  time.Time `json:"event_time,omitzero"`
+	Snapshot   string    `json:"snapshot"`
+	OutOfScope bool      `json:"out_of_scope,omitempty"`
 }
 
 // Hidden is a package of which production tagged a build after staging tagged one, in the same
@@ -86,7 +88,7 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		return nil, err
 	}
 	s.Now = s.Now.UTC()
-	for _, read := range []func(context.Context, pgx.Tx) error{s.readTags, s.readRuns, s.readHidden} {
+	for _, read := range []func(context.Context, pgx.Tx) error{s.readRuns, s.readTags, s.readHidden} {
 		if err := read(ctx, tx); err != nil {
 			return nil, err
 		}
@@ -95,9 +97,9 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		into *[]Entry
 		from string
 	}{
-		{&s.Conflicts, "kojisnap.left_out WHERE conflict"},
-		{&s.LeftOut, "kojisnap.left_out WHERE NOT conflict"},
-		{&s.Kept, "kojisnap.kept"},
+		{&s.Conflicts, newestEntries("kojisnap.left_out WHERE conflict")},
+		{&s.LeftOut, newestEntries("kojisnap.left_out WHERE NOT conflict")},
+		{&s.Kept, newestEntries("kojisnap.kept")},
 	} {
 		if *l.into, err = readEntries(ctx, tx, l.from, math.MaxInt32); err != nil {
 			return nil, err
@@ -109,22 +111,36 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 	return s, nil
 }
 
+// newestEntries is the FROM of entries, each once: loads of different scopes may each have noted a row
+// that both have, and the last one is right.
+func newestEntries(from string) string {
+	return "(SELECT DISTINCT ON (relation, key) * FROM " + from + " ORDER BY relation, key, load_id DESC) e"
+}
+
+// readTags reads the tags, after the runs: the newest scope is that of the last load that was no
+// failure. One that had nothing to do left no row of its own in kojisnap.load, but that of the load
+// which brought its snapshot.
 func (s *Status) readTags(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, `SELECT t.tag_id, t.name, t.event, e.time, t.snapshot FROM kojisnap.tag t
-		LEFT JOIN events e ON e.id = t.event ORDER BY t.name, t.tag_id`, pgx.QueryExecModeExec)
+	var newest *string
+	if s.LastSuccess != nil {
+		newest = &s.LastSuccess.Snapshot
+	}
+	rows, err := tx.Query(ctx, `SELECT t.tag_id, t.name, t.event, e.time, t.snapshot, NOT coalesce(t.tag_id = ANY (
+			SELECT unnest(tags) FROM kojisnap.load WHERE id = (SELECT id FROM kojisnap.load ORDER BY coalesce(snapshot = $1, false) DESC, id DESC LIMIT 1)), false)
+		FROM kojisnap.tag t LEFT JOIN events e ON e.id = t.event ORDER BY t.name, t.tag_id`, pgx.QueryExecModeExec, newest)
 	if err != nil {
 		return err
 	}
 	s.Tags, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TagStatus, err error) {
 		var at *time.Time
-		err = row.Scan(&t.ID, &t.Name, &t.Event, &at, &t.Snapshot)
+		err = row.Scan(&t.ID, &t.Name, &t.Event, &at, &t.Snapshot, &t.OutOfScope)
 		if at != nil {
 			t.EventTime = at.UTC()
 		}
 		return t, err
 	})
-	for i, t := range s.Tags {
-		if i == 0 || t.Event < s.Event {
+	for _, t := range s.Tags {
+		if !t.OutOfScope && (s.Event == 0 || t.Event < s.Event) {
 			s.Event, s.EventTime = t.Event, t.EventTime
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // pluginLine is what the guidelines for monitoring plugins want: a state, a text, and
@@ -200,9 +201,82 @@ func TestStamp(t *testing.T) {
 	}
 }
 
-// TestReadConflicts: conflicts are named as production names what they are about, also where
+// TestStatusScope: tags that left the scope do not hold the event to pin at back, and what loads of two
+// scopes both noted is told once.
+func TestStatusScope(t *testing.T) {
+	w := newWorld(t)
+	dbtest.Exec(t, w.dsn, `INSERT INTO package (name) VALUES ('bash')`)
+	w.init(t)
+	dbtest.Exec(t, w.dsn, `INSERT INTO build (volume_id, pkg_id, version, release, state, completion_time, owner)
+		SELECT 0, p.id, '5.3.0', '2.fc42', 1, now(), u.id FROM package p, users u WHERE p.name = 'bash' AND u.name = 'stgadmin'`)
+	c := w.config(t, "f42-compose")
+	read := func() (s kojisnap.StagingStatus) {
+		t.Helper()
+		must(t, json.Unmarshal([]byte(succeed(t, "status", "-c", c, "--json")), &s))
+		return s
+	}
+	both := w.pull(t, 400, "f42-compose", "f43-build")
+	w.load(t, both)
+	w.load(t, w.pull(t, lastEvent, "f42-compose"))
+	s := read()
+	if s.Event != lastEvent || s.EventTime.IsZero() {
+		t.Errorf("event %d of %s, want %d", s.Event, s.EventTime, lastEvent)
+	}
+	out := 0
+	for _, tag := range s.Tags {
+		if tag.OutOfScope != (tag.Event == 400) {
+			t.Errorf("tag %+v", tag)
+		}
+		if tag.OutOfScope {
+			out++
+		}
+	}
+	if out == 0 || out == len(s.Tags) {
+		t.Errorf("%d of %d tags are out of scope", out, len(s.Tags))
+	}
+	if text := succeed(t, "status", "-c", c); !strings.Contains(text, fmt.Sprintf("%d tags  not in the newest scope", out)) || !strings.Contains(text, fmt.Sprintf("event         %d of", lastEvent)) {
+		t.Errorf("status: %s", text)
+	}
+	if text := succeed(t, "status", "-c", c, "-v"); strings.Count(text, "not in the newest scope") != out || !regexp.MustCompile("tag f43-build +event 400 ").MatchString(text) {
+		t.Errorf("status -v: %s", text)
+	}
+	if line := plugin(t, 0, fmt.Sprintf("event %d of", lastEvent), "-c", c); !strings.Contains(line, fmt.Sprintf("event_age=%ds", int64(s.Now.Sub(s.EventTime).Seconds()))) &&
+		!strings.Contains(line, fmt.Sprintf("event_age=%ds", int64(s.Now.Sub(s.EventTime).Seconds())+1)) {
+		t.Errorf("%q", line)
+	}
+
+	seen := map[string]int{}
+	for _, e := range slices.Concat(s.Conflicts, s.LeftOut, s.Kept) {
+		seen[e.Relation+" "+e.Key]++
+	}
+	for key, n := range seen {
+		if n != 1 {
+			t.Errorf("%s: %d times", key, n)
+		}
+	}
+	if len(s.Conflicts) == 0 || len(s.LeftOut) == 0 {
+		t.Errorf("conflicts %v, left out %v", s.Conflicts, s.LeftOut)
+	}
+	if text := succeed(t, "status", "-c", c, "-v"); strings.Count(text, "conflict: build id=8:") != 1 {
+		t.Errorf("status -v: %s", text)
+	}
+
+	// A load with nothing to do is of its snapshot's scope, though another was loaded in between.
+	other := w.pull(t, 410, "trashcan")
+	for _, want := range []struct {
+		snap  *snapfile.Snapshot
+		event int64
+	}{{other, 410}, {w.pull(t, lastEvent, "f42-compose"), lastEvent}, {other, 410}} {
+		rep := w.load(t, want.snap)
+		if s := read(); s.Event != want.event {
+			t.Errorf("after a load of %s (%s): event %d", want.snap.ID, rep.Mode, s.Event)
+		}
+	}
+}
+
+// TestReadRecord: conflicts are named as production names what they are about, also where
 // staging has other ids for a tag and a package.
-func TestReadConflicts(t *testing.T) {
+func TestReadRecord(t *testing.T) {
 	w := newWorld(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO tag (name) VALUES ('f42-compose'); INSERT INTO package (name) VALUES ('bash')`)
 	w.init(t)
@@ -257,10 +331,15 @@ func TestReadConflicts(t *testing.T) {
 	if first.Mode != "full" || rep.Mode != "delta" || rep.Base != first.Snapshot || rep.Run != first.Run+1 {
 		t.Errorf("modes %q and %q, on %q; run %d after %d", first.Mode, rep.Mode, rep.Base, rep.Run, first.Run)
 	}
-	got, err := kojisnap.ReadConflicts(t.Context(), w.dsn, snap)
+	got, err := kojisnap.ReadRecord(t.Context(), w.dsn, snap)
 	must(t, err)
-	want := kojisnap.Conflicts{Taggings: []kojisnap.TagMember{{Tag: "f42-compose", Name: nvr}}, Packages: []kojisnap.TagMember{{Tag: other, Name: "bash"}}}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("conflicts: %+v\nwant %+v\nof %+v", got, want, rep.Conflicts)
+	taggings, packages := []kojisnap.TagMember{{Tag: "f42-compose", Name: nvr}}, []kojisnap.TagMember{{Tag: other, Name: "bash"}}
+	if !reflect.DeepEqual(got.Taggings, taggings) || !reflect.DeepEqual(got.Packages, packages) {
+		t.Errorf("on record: %+v\nwant %v and %v\nof %+v", got, taggings, packages, rep.Conflicts)
+	}
+	for name, production := range map[string]any{"tag": tag, "package": bash} {
+		if id := got.IDs[name][production.(int64)]; id < 990000000 {
+			t.Errorf("%s %v is %d", name, production, id)
+		}
 	}
 }

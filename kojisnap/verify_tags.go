@@ -50,6 +50,9 @@ func (v *verifier) checkTag(ctx context.Context, name string) (*taggedTag, error
 		}
 		if !here.there {
 			c.Bad, c.Detail = 1, "staging does not have it at the event"
+			if v.Record.IDs == nil {
+				c.Detail += " by production's id or name; with --db it is found under another id, too"
+			}
 			v.add(c, StatusFailed)
 			t = nil
 			return nil

@@ -19,7 +19,7 @@ var statusCommand = command{
 	name:  "status",
 	short: "what the staging database holds, how old that is, and what it lacks",
 	long: `Status says which event of production the staging database holds (the one to pin composes
-at), the last loads, where something of staging's own stands in the place of production's rows,
+at: the lowest that a tag of the newest scope holds), the last loads, where something of staging's own stands in the place of production's rows,
 and packages of which production tagged a build after staging tagged one in the same tag: there
 staging's stays the latest. With a store it also says how far the database is behind the store's
 newest snapshot of the same hub (with -v, in rows). Nothing is written, and no lock is waited for.
@@ -157,20 +157,29 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	})
 }
 
-// showTags lists the tags, or counts them if they are alike.
+// showTags lists the tags, or counts them if they are alike. Those that are not kept up any longer are
+// told apart.
 func showTags(w io.Writer, tags []dbsync.TagStatus, event int64, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
-	level := 0
+	level, out := 0, 0
 	for _, t := range tags {
-		if t.Event != event || all {
+		switch {
+		case t.OutOfScope && !all:
+			out++
+		case t.OutOfScope:
+			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\tnot in the newest scope: not kept up\n", clean(t.Name), t.Event, clean(t.Snapshot))
+		case t.Event != event || all:
 			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\n", clean(t.Name), t.Event, clean(t.Snapshot))
-		} else {
+		default:
 			level++
 		}
 	}
 	if level > 0 {
 		fmt.Fprintf(tw, "%d tags\tevent %d\n", level, event)
+	}
+	if out > 0 {
+		fmt.Fprintf(tw, "%d tags\tnot in the newest scope: not kept up; -v lists them\n", out)
 	}
 }
 

@@ -19,7 +19,14 @@ var verifyCommand = command{
 	long: `Verify asks the staging hub as a compose tool asks it, pinned at the snapshot's event, and
 looks at the files below topdir that a compose would open and link. With --compose it makes a
 trial repository with hard links and createrepo_c. It prints what is not ready, and exits
-with code 3; code 6 if a file's digest did not match.`,
+with code 3; code 6 if a file's digest did not match. A call that fails, or a tag that cannot be
+asked for, is one failed check, and all others are made; only a hub that does not answer at all
+ends the run, with code 5.
+
+Staging's rows are asked for by id, so that tags, external repos and packages that staging renamed
+are found; they are told. With --db it also knows which rows staging made first, under ids of its own,
+and leaves out of account what follows from staging's own decisions on record, such as an imported
+build that was deleted there: the check "on record" counts that.`,
 	examples: `
 kojisnap verify --hub https://koji.stg.example.com/kojihub --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap verify -c stg.toml --against https://koji.fedoraproject.org/kojihub
@@ -48,7 +55,7 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	addSnapshot(fs, &o.snapshot)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags were copied")
-	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, for the conflicts on record (default: none are taken off)")
+	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, for its ids and staging's decisions on record (default: neither is known)")
 	fs.StringVar(&o.compose, "compose", "", "make a trial repository in `DIR`, which must be empty or not there")
 	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
 	fs.BoolVar(&o.digest, "digest", true, "read every file and check its digest, not only its size")

@@ -1,0 +1,137 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+)
+
+// verdict runs verify, or another command whose result has one, and returns its checks by status.
+func verdict(t *testing.T, code int, args ...string) map[kojisnap.Status][]kojisnap.Check {
+	t.Helper()
+	o := kojisnapRun(t, append(args, "--json")...)
+	if o.code != code || o.stderr != "" {
+		t.Errorf("%v: exit code %d, want %d: %s", args, o.code, code, o.stderr)
+	}
+	var r struct {
+		kojisnap.VerifyResult
+		Verify *kojisnap.VerifyResult
+	}
+	must(t, json.Unmarshal([]byte(o.stdout), &r))
+	if r.Verify == nil {
+		r.Verify = &r.VerifyResult
+	}
+	by := map[kojisnap.Status][]kojisnap.Check{}
+	for _, c := range r.Verify.Checks {
+		by[c.Status] = append(by[c.Status], c)
+	}
+	return by
+}
+
+func has(checks []kojisnap.Check, name, says string) bool {
+	return slices.ContainsFunc(checks, func(c kojisnap.Check) bool {
+		return c.Name == name && strings.Contains(c.Detail+" "+strings.Join(c.Examples, "; "), says)
+	})
+}
+
+// TestStagingsNames: whatever staging calls production's rows, and whatever it made first under their
+// names, verify finds them, tells of them and goes on, at every run.
+func TestStagingsNames(t *testing.T) {
+	w := newWorld(t)
+	dbtest.Exec(t, w.dsn, `INSERT INTO tag (name) VALUES ('f42-compose'), ('f42-updates'), ('trashcan');
+		INSERT INTO package (name) VALUES ('bash'), ('postgresql-stream');
+		INSERT INTO external_repo (name) VALUES ('epel-10')`)
+	w.init(t)
+	c := w.config(t, "f42-compose")
+	if by := verdict(t, 0, "sync", "-c", c); len(by[kojisnap.StatusFailed]) > 0 {
+		t.Errorf("after the first sync: %+v", by[kojisnap.StatusFailed])
+	}
+
+	dbtest.Exec(t, w.dsn, `
+		UPDATE tag SET name = 'our-compose' WHERE name = 'f42-compose';
+		UPDATE tag SET name = 'parked' WHERE name = 'f42';
+		UPDATE tag SET name = 'f42' WHERE name = 'f41';
+		UPDATE tag SET name = 'f41' WHERE name = 'parked';
+		UPDATE external_repo SET name = 'our "mirror"' WHERE name = 'epel-10';
+		UPDATE build_target SET name = 'our-' || name;
+		UPDATE users SET name = 'our-' || name WHERE name <> 'kojisnap';
+		UPDATE channels SET name = 'our-' || name WHERE name <> 'createrepo';
+		INSERT INTO events (id) VALUES (nextval('events_id_seq'));
+		UPDATE tag_config SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = (SELECT id FROM users WHERE name = 'our-stgadmin')
+			WHERE tag_id = (SELECT id FROM tag WHERE name = 'f42-extras') AND active;
+		INSERT INTO tag (name) VALUES ('f42-compose')`)
+	for _, args := range [][]string{
+		{"verify", "-c", c}, {"verify", "-c", c, "--against", w.prodURL}, {"sync", "-c", c},
+	} {
+		by := verdict(t, 0, args...)
+		if failed := by[kojisnap.StatusFailed]; len(failed) > 0 {
+			t.Errorf("%v: %+v", args, failed)
+		}
+		warnings := by[kojisnap.StatusWarning]
+		for name, says := range map[string]string{"tag": `renamed it to "our-compose"`, "names": `external repo epel-10 is "our \"mirror\"" in staging; tag f41 is "f42" in staging; tag f42 is "f41" in staging`} {
+			if !has(warnings, name, says) {
+				t.Errorf("%v: no warning %s %q in %+v", args, name, says, warnings)
+			}
+		}
+	}
+	if by := verdict(t, 3, "verify", "-c", c, "--db", ""); !has(by[kojisnap.StatusFailed], "tag", "--db") {
+		t.Errorf("without the database: %+v", by[kojisnap.StatusFailed])
+	}
+
+	// Production goes on, and renames a tag as well.
+	must(t, w.prodRows.Insert("events", hubtest.Values{"id": 420, "time": "2026-11-21 01:00:00+00"}))
+	w.update(t, "tag", hubtest.Values{"name": "f42-addons"}, hubtest.Values{"name": "f42-more"})
+	w.untagLatest(t, 420)
+	if by := verdict(t, 0, "sync", "-c", c, "--event", "420"); len(by[kojisnap.StatusFailed]) > 0 {
+		t.Errorf("after production went on: %+v", by[kojisnap.StatusFailed])
+	}
+	if by := verdict(t, 0, "sync", "-c", c, "--event", "420"); len(by[kojisnap.StatusFailed]) > 0 {
+		t.Errorf("another time: %+v", by[kojisnap.StatusFailed])
+	}
+
+	// A tag that staging deleted is there at the event.
+	dbtest.Exec(t, w.dsn, `UPDATE tag_config SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = (SELECT id FROM users WHERE name = 'our-stgadmin')
+		WHERE tag_id = (SELECT id FROM tag WHERE name = 'our-compose') AND active`)
+	if by := verdict(t, 0, "verify", "-c", c); !has(by[kojisnap.StatusWarning], "hidden", "staging has deleted the tag") {
+		t.Errorf("with the tag deleted: %+v", by[kojisnap.StatusWarning])
+	}
+}
+
+// TestStagingsDecisions: what staging decided about an imported build is not held against it once it is on
+// record, and what is wrong with others is found all the same.
+func TestStagingsDecisions(t *testing.T) {
+	w := newWorld(t)
+	w.init(t)
+	c := w.config(t, "f42-compose")
+	verdict(t, 0, "sync", "-c", c)
+	// As deleteBuild does.
+	dbtest.Exec(t, w.dsn, `
+		DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 8);
+		INSERT INTO events (id) VALUES (nextval('events_id_seq'));
+		UPDATE tag_listing SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = (SELECT id FROM users WHERE name = 'stgadmin') WHERE build_id = 8 AND active;
+		UPDATE build SET state = 2 WHERE id = 8`)
+	if by := verdict(t, 3, "verify", "-c", c); !has(by[kojisnap.StatusFailed], "rpms", "bash-5.3.0-2.fc42.x86_64: only in production") {
+		t.Errorf("before it is on record: %+v", by[kojisnap.StatusFailed])
+	}
+	succeed(t, "load", "-c", c, "--audit")
+	by := verdict(t, 0, "verify", "-c", c)
+	if !has(by[kojisnap.StatusOK], "on record", "bash-5.3.0-2.fc42: staging made the build its own") || len(by[kojisnap.StatusFailed]) > 0 {
+		t.Errorf("on record: %+v\nfailed: %+v", by[kojisnap.StatusOK], by[kojisnap.StatusFailed])
+	}
+	if by := verdict(t, 3, "verify", "-c", c, "--db", ""); len(by[kojisnap.StatusFailed]) == 0 {
+		t.Error("without the database nothing is known of what staging decided")
+	}
+	// An edit is no excuse for what has nothing to do with it.
+	dbtest.Exec(t, w.dsn, `UPDATE build SET owner = (SELECT id FROM users WHERE name = 'stgadmin') WHERE id = 10`)
+	succeed(t, "load", "-c", c, "--audit")
+	verdict(t, 0, "verify", "-c", c)
+	dbtest.Exec(t, w.dsn, `UPDATE rpminfo SET size = size + 1 WHERE id = (SELECT min(id) FROM rpminfo WHERE build_id = 10)`)
+	if by := verdict(t, 3, "verify", "-c", c); !has(by[kojisnap.StatusFailed], "rpms", "coreutils") {
+		t.Errorf("an rpm that was changed: %+v", by[kojisnap.StatusFailed])
+	}
+}
