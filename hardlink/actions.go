@@ -41,6 +41,8 @@ type Actions struct {
 	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
 	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
+	retargeted bool // symlinks of builds are moved over to the path that the hub has for topdir
+
 	known   *Ledger // that Diff compared with
 	instead *Ledger // the ledger from now on, if it is made anew
 	notes   batch   // what the ledger learns of what is there already
@@ -66,10 +68,12 @@ func (a *Actions) add(r *Actions) {
 	a.notes.text = append(a.notes.text, r.notes.text...)
 }
 
-// LinkAction makes or switches a symlink.
+// LinkAction makes a symlink, or has it say another thing.
 type LinkAction struct {
 	volumes.Link
 	Switch bool `json:"switch,omitempty"`
+	// Convert: of a volume, whose directory replaces a symlink.
+	Convert bool `json:"convert,omitempty"`
 }
 
 // BuildAction makes files of a build on the copy volume. One without files marks a
@@ -164,8 +168,11 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	c := &counting{w: bufio.NewWriter(w)}
 	line := func(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
 	verb := func(l LinkAction) string {
-		if l.Switch {
+		switch {
+		case l.Switch:
 			return "switch"
+		case l.Convert:
+			return "convert"
 		}
 		return "link"
 	}

@@ -136,7 +136,7 @@ func (r *run) tempName() string {
 
 // run works in an order in which no symlink ever leads to what is not there.
 func (r *run) run(ctx context.Context, a Actions) error {
-	if err := r.links(ctx, a.Volumes, nil); err != nil {
+	if err := r.volumes(a.Volumes); err != nil {
 		return err
 	}
 	copied := progress.BeginFiles(r.opts.Progress, "copy", a.files(), a.Bytes())
@@ -144,6 +144,13 @@ func (r *run) run(ctx context.Context, a Actions) error {
 	copied.End()
 	if err != nil {
 		return err
+	}
+	if a.retargeted && len(r.broken) == 0 {
+		var done batch
+		done.line("T", r.hub)
+		if err := r.ledger.append(&done); err != nil {
+			return err
+		}
 	}
 	counter := r.opts.Progress.Begin("link", int64(len(a.Links)))
 	err = r.links(ctx, r.redirected(a.Links), counter)

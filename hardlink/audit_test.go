@@ -215,7 +215,7 @@ func TestFormat1IsRead(t *testing.T) {
 	s := newSite(t, "bash", "win-tool")
 	s.mustCopy(t)
 	path := filepath.Join(s.top, ".kojisnap/ledger")
-	old := hardlink.Format1(string(mustRead(t, path)))
+	old := hardlink.OldFormat(1, string(mustRead(t, path)), nil)
 	if err := os.WriteFile(path, []byte(old), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestFormat1IsRead(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	s.check(t)
-	if !bytes.HasPrefix(mustRead(t, path), []byte("kojisnap-ledger\t2\n")) {
+	if !bytes.HasPrefix(mustRead(t, path), []byte("kojisnap-ledger\t3\n")) {
 		t.Error("it is still format 1")
 	}
 	if err := os.Remove(link); err != nil {

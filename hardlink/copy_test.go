@@ -627,11 +627,11 @@ func TestActionsPrinted(t *testing.T) {
 	}
 	lines := strings.Split(printed[0], "\n")
 	for _, want := range []string{
-		"link vol/prod -> PROD",
-		"link vol/prod_archive01 -> prod/vol/archive01",
+		"link vol/prod/packages -> PROD/packages",
+		"link vol/prod_archive01/packages -> PROD/vol/archive01/packages",
 		"splice vol/staged/" + bashDir + "/" + bashSigned + " 6439 bytes",
 		"hardlink vol/staged/" + bashDir + "/" + bashSig + " 4408 bytes",
-		"symlink vol/staged/" + bashDir + "/" + bashRPM + " -> ../../../../../../prod/" + bashDir + "/" + bashRPM,
+		"symlink vol/staged/" + bashDir + "/" + bashRPM + " -> " + s.top + "/vol/prod/" + bashDir + "/" + bashRPM,
 		"link " + bashDir + " -> ../../../vol/staged/" + bashDir,
 		"link packages/glibc/2.41/1.fc42 -> ../../../vol/prod_archive01/packages/glibc/2.41/1.fc42",
 	} {

@@ -33,7 +33,6 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := e.top.CheckCopyVolume(plan.CopyVolume); err != nil {
 		return Actions{}, err
 	}
-	e.tellWritable()
 	ledger, a, err := e.readLedger(ctx, plan)
 	if err != nil {
 		return Actions{}, err
@@ -71,6 +70,9 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	}
 	for i := range results {
 		a.add(&results[i])
+	}
+	if err := d.retargets(ctx, &a); err != nil {
+		return Actions{}, err
 	}
 	if err := d.links(&a); err != nil {
 		return Actions{}, err
@@ -177,24 +179,6 @@ func (d *differ) vanished() (string, error) {
 	return "", nil
 }
 
-func (d *differ) volumes(a *Actions) error {
-	if d.opts.ReadOnly == "" {
-		return nil
-	}
-	links := append([]volumes.VolumeLink{{Name: d.plan.Prod, Target: d.opts.ReadOnly}}, d.plan.Volumes...)
-	for _, v := range links {
-		path := "vol/" + v.Name
-		o, err := d.top.CheckVolume(v, d.ledger.ours(path))
-		if err != nil {
-			return err
-		}
-		if o != volumes.Unchanged {
-			a.Volumes = append(a.Volumes, LinkAction{volumes.Link{Path: path, Target: v.Target}, o == volumes.Switch})
-		}
-	}
-	return nil
-}
-
 // ours tells whether a symlink at path is one that the ledger knows.
 func (l *Ledger) ours(path string) func(string) bool {
 	return func(target string) bool {
@@ -242,7 +226,7 @@ func (d *differ) links(a *Actions) error {
 		}
 		switch o {
 		case volumes.Make, volumes.Switch:
-			a.Links = append(a.Links, LinkAction{l, o == volumes.Switch})
+			a.Links = append(a.Links, LinkAction{Link: l, Switch: o == volumes.Switch})
 		case volumes.Unchanged:
 			if known && !d.ledger.placed[link] || !known && d.audit {
 				a.notes.line("K", link, target)

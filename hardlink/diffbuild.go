@@ -260,10 +260,13 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	}
 	if !ours && d.audit && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		target, err := d.top.Readlink(dir + "/" + f.Path)
-		if err == nil && d.leadsTo(s, f.Path, target) {
+		if err != nil {
+			return 0, entry, err
+		}
+		if _, ok := d.leadsTo(s, f.Path, target); ok {
 			return fileReplace, entry, nil
 		}
-		return fileForeign, entry, err
+		return fileForeign, entry, nil
 	}
 	if !ours && (!d.audit || st.Mode&unix.S_IFMT != unix.S_IFREG) {
 		return fileForeign, entry, nil

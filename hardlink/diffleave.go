@@ -95,7 +95,7 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned
 		}
 		switch o {
 		case volumes.Switch:
-			a.Links = append(a.Links, LinkAction{l, true})
+			a.Links = append(a.Links, LinkAction{Link: l, Switch: true})
 		case volumes.Unchanged: // killed just before this was noted
 			a.notes.line("K", link, target)
 			a.notes.placed(1)

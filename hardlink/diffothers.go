@@ -23,7 +23,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 		planned[f.Path] = true
 	}
 	if d.audit && !action.New {
-		if adopted, err = d.strays(a, action.Dir, s, planned, known); err != nil {
+		if adopted, err = d.strays(a, action, s, planned, known); err != nil {
 			return nil, err
 		}
 	}
@@ -42,7 +42,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			a.Kept = append(a.Kept, Kept{Path: fmt.Sprintf("%q", rel+"/"+p), Why: "no symlink to it: " + err.Error()})
 			continue
 		}
-		fa := FileAction{Op: OpSymlink, Path: p, Target: into(listed.behind, s.Build, p)}
+		fa := FileAction{Op: OpSymlink, Path: p, Target: d.target(listed.behind, s.Build, p)}
 		if len(fa.Target) >= unix.PathMax {
 			a.Kept = append(a.Kept, Kept{Path: action.Dir + "/" + p, Why: "no symlink to it: it would say more than a path can have"})
 			continue
@@ -60,21 +60,11 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 	return adopted, nil
 }
 
-// into is what the symlink for a file of a build says: from vol/VOLUME/packages/N/V/R
-// and what the path adds up to vol, and then into another volume.
-func into(volume string, b volumes.Build, path string) string {
-	rel, _ := b.Rel() // was checked
-	return strings.Repeat("../", 5+strings.Count(path, "/")) + volume + "/" + rel + "/" + path
-}
-
-// leadsTo tells whether a symlink of a staged build says what kojisnap would have it say.
-func (d *differ) leadsTo(s volumes.StagedBuild, path, target string) bool {
-	return target == into(s.Behind, s.Build, path) || target == into(d.plan.Prod, s.Build, path)
-}
-
 // strays looks at what is in a build's directory and not planned. Symlinks as kojisnap
-// makes them are taken into the ledger, what else it does not have is reported.
-func (d *differ) strays(a *Actions, dir string, s volumes.StagedBuild, planned map[string]bool, known *LedgerBuild) (adopted []LedgerEntry, err error) {
+// makes them are taken into the ledger, those of earlier versions moved over, and what else
+// the ledger does not have is reported.
+func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, planned map[string]bool, known *LedgerBuild) (adopted []LedgerEntry, err error) {
+	dir := action.Dir
 	err = d.walk(dir, "", func(p string) error {
 		if planned[p] {
 			return nil
@@ -92,8 +82,12 @@ func (d *differ) strays(a *Actions, dir string, s volumes.StagedBuild, planned m
 			if err != nil {
 				return err
 			}
-			if d.leadsTo(s, p, target) {
+			switch now, ok := d.leadsTo(s, p, target); {
+			case ok && now == target:
 				adopted = append(adopted, LedgerEntry{Path: p, Target: target})
+				return nil
+			case ok:
+				action.Files = append(action.Files, FileAction{Op: OpSymlink, Path: p, Target: now, Replace: true})
 				return nil
 			}
 		}

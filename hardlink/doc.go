@@ -1,6 +1,7 @@
 // Package hardlink makes files exist below staging's topdir: the files of a
 // volumes.Plan as regular ones, everything else of their builds as symlinks into
-// the read-only volume.
+// the read-only volume, by the absolute path that staging's hub has for topdir: Koji
+// hard-links symlinks into dist repos and moves them with their builds.
 //
 // # How a file comes to be
 //

@@ -31,9 +31,15 @@ const (
 // Options of an Engine. Topdir is needed, and ReadOnly or a source.
 type Options struct {
 	Topdir string
-	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod
-	// leads to it, and symlinks of staged builds into it. "": no symlinks are made.
+	// HubTopdir is the path that staging's hub, and who else reads it, has for topdir: symlinks
+	// of staged builds say it. "": as Topdir has it.
+	HubTopdir string
+	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod shows its
+	// builds, and symlinks of staged builds lead to them. "": no symlinks are made.
 	ReadOnly string
+	// WritableSource says that staging's hub may be able to write ReadOnly, which else is refused:
+	// a build that is deleted or moved in staging would go in production.
+	WritableSource bool
 	// Sources are directories that hold production's tree, or URLs of it, asked in turn.
 	// Empty: ReadOnly.
 	Sources []string
@@ -77,15 +83,15 @@ type Options struct {
 
 // Engine makes the files of plans exist below one topdir.
 type Engine struct {
-	opts     Options
-	readOnly volumes.ReadOnlyVolume
-	top      *volumes.Topdir
-	sources  []source
-	limit    *limiter
-	limits   map[source]*limiter
-	noLink   devices // link(2) said EXDEV
-	noClone  devices
-	ahead    atomic.Pointer[ahead]
+	hub     string // topdir's path as staging's hub has it
+	opts    Options
+	top     *volumes.Topdir
+	sources []source
+	limit   *limiter
+	limits  map[source]*limiter
+	noLink  devices // link(2) said EXDEV
+	noClone devices
+	ahead   atomic.Pointer[ahead]
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }
@@ -103,23 +109,24 @@ func New(opts Options) (*Engine, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	opts.Progress = progress.OrDiscard(opts.Progress)
-	var readOnly volumes.ReadOnlyVolume
 	if opts.ReadOnly != "" {
 		var err error
 		if opts.ReadOnly, err = filepath.Abs(opts.ReadOnly); err != nil {
 			return nil, err
 		}
-		v, err := volumes.CheckReadOnlyVolume(opts.ReadOnly, opts.Topdir)
-		if err != nil {
+		if _, err := volumes.CheckReadOnlyVolume(opts.ReadOnly); err != nil {
 			return nil, err
 		}
-		readOnly = v
 		if len(opts.Sources) == 0 {
 			opts.Sources = []string{opts.ReadOnly}
 		}
 	}
 	if len(opts.Sources) == 0 {
 		return nil, errors.New("no source of files given")
+	}
+	hub, err := hubTopdir(opts)
+	if err != nil {
+		return nil, err
 	}
 	if opts.RetryInterval <= 0 {
 		opts.RetryInterval = time.Second
@@ -136,7 +143,7 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
-	e := &Engine{opts: opts, readOnly: readOnly, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
+	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
 	if dir, ok := sources[0].(dirSource); ok {
 		e.sameMount = sameMount(string(dir), top.Path())
 	}

@@ -107,7 +107,7 @@ func TestProtectedHardlinks(t *testing.T) {
 		t.Fatalf("ln: %v: %s, want EPERM", err, out)
 	}
 	cmd := as("/proc/self/exe") // the test's binary is where only root can go
-	job{Options: hardlink.Options{Topdir: s.top, ReadOnly: s.prod}, Plan: s.plan(t), Bench: true}.tell(t, cmd)
+	job{Options: hardlink.Options{Topdir: s.top, ReadOnly: s.prod, WritableSource: true}, Plan: s.plan(t), Bench: true}.tell(t, cmd)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

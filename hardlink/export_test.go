@@ -3,6 +3,7 @@ package hardlink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -103,16 +104,30 @@ func LedgerText(lines string) string {
 	return ledgerHeader() + b.String()
 }
 
-// Format1 is a ledger as it was written before format 2.
-func Format1(text string) string {
+// OldFormat is a ledger as it was written in an earlier format, with its lines as change has them.
+func OldFormat(format int, text string, change func(fields []string)) string {
+	lacked := map[int]string{1: "kL=NUWT", 2: "=T"}[format]
 	var b batch
 	for line := range strings.Lines(text) {
-		if !strings.Contains("kL=NUW", line[:1]) {
-			b.text = append(b.text, line...)
+		if strings.Contains(lacked, line[:1]) || strings.HasPrefix(line, ledgerMagic) {
+			continue
 		}
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if change != nil {
+			change(fields)
+		}
+		b.line(fields...)
 	}
-	return ledgerMagic + "\t1\n" + b.String()
+	return fmt.Sprintf("%s\t%d\n", ledgerMagic, format) + b.String()
 }
 
 // Named is how Linker makes a file where it needs a name from the first.
 var Named = named
+
+// Watch calls f before each operation on topdir.
+func (e *Engine) Watch(f func()) {
+	e.top.Hook = func(string, string) error {
+		f()
+		return nil
+	}
+}

@@ -103,7 +103,7 @@ func TestKilledWhileRemoving(t *testing.T) {
 	s.mustCopy(t)
 	empty := s.plan(t)
 	empty.Staged, empty.Linked = nil, nil
-	j := job{Options: hardlink.Options{Topdir: s.top, ReadOnly: s.prod, Jobs: 1}, Plan: empty, Remove: true}
+	j := job{Options: hardlink.Options{Topdir: s.top, ReadOnly: s.prod, WritableSource: true, Jobs: 1}, Plan: empty, Remove: true}
 	kills := 0
 	for after := 3; !runAndKill(t, j, after); after += 40 {
 		kills++

@@ -14,7 +14,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// The ledger is a text file: a line "kojisnap-ledger TAB 2", then batches. A batch
+// The ledger is a text file: a line "kojisnap-ledger TAB 3", then batches. A batch
 // is lines of fields separated by tabs, and a line "= TAB count TAB digest" with the
 // number of its lines and the first 16 hex digits of their SHA-256. It is only
 // appended to (or rewritten beside and renamed), one fsync a batch, and a batch is on
@@ -33,14 +33,16 @@ import (
 //	K path target                   a symlink below topdir
 //	L count                         the symlinks of so many K lines before are in place
 //	k path                          that symlink is gone
+//	T path                          all S lines before say paths below topdir as the hub
+//	                                has it, which is that; "": some say another
 //
-// Fields hold no control characters: the names were checked. Format 1, which had no
-// N, U, W and L, is read too; whoever appends to it writes it anew first.
+// Fields hold no control characters: the names were checked. Formats 1, which had no N, U, W
+// and L, and 2, which had no T, are read too; they are written anew before anything is appended.
 const (
 	ledgerDir    = ".kojisnap"
 	ledgerFile   = ledgerDir + "/ledger"
 	ledgerMagic  = "kojisnap-ledger"
-	ledgerFormat = 2
+	ledgerFormat = 3
 )
 
 // ErrLedgerDamaged is a ledger that is not as it was written. Nothing is done with
@@ -55,7 +57,8 @@ type Ledger struct {
 	Links map[string][]string
 	// placed are the paths of Links whose symlink was there when it was last made.
 	placed map[string]bool
-	format int // of the file
+	hub    string // the path of topdir that all symlinks of builds say; "": some are relative
+	format int    // of the file
 }
 
 // LedgerBuild is a build on the copy volume.
@@ -182,6 +185,9 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 		if placed {
 			b.placed(said)
 		}
+	}
+	if l.hub != "" {
+		b.line("T", l.hub)
 	}
 	n, err := io.WriteString(w, ledgerHeader()+b.String())
 	return int64(n), err

@@ -38,7 +38,7 @@ func TestLedger(t *testing.T) {
 			}
 		}
 	}
-	if got := ledger.Links["vol/prod"]; !reflect.DeepEqual(got, []string{s.prod}) {
+	if got := ledger.Links["vol/prod/packages"]; !reflect.DeepEqual(got, []string{s.prod + "/packages"}) {
 		t.Errorf("vol/prod in the ledger: %q", got)
 	}
 
@@ -76,7 +76,7 @@ func TestLedger(t *testing.T) {
 	}{
 		"one bit":      {flip(len(text) / 2), "ledger is damaged"},
 		"not a ledger": {func([]byte) []byte { return []byte("hello\nworld\n") }, `ledger is damaged: begins with "hello"`},
-		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t3\nZ\n") }, `ledger has format "3"`},
+		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t4\nZ\n") }, `ledger has format "4"`},
 		"lines gone":   {func(b []byte) []byte { return append(b[:200:200], b[400:]...) }, "ledger is damaged"},
 	} {
 		bad := c.change(bytes.Clone(text))

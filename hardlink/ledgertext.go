@@ -75,7 +75,7 @@ type ledgerParser struct {
 }
 
 // fieldsOf says how many fields a line has, by its first.
-var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2}
+var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2, 'T': 2}
 
 func (p *ledgerParser) apply(lines string) error {
 	var build *LedgerBuild
@@ -157,6 +157,8 @@ func (p *ledgerParser) apply(lines string) error {
 				}
 			}
 			p.linked = p.linked[:len(p.linked)-n]
+		case 'T':
+			p.hub = fields[1]
 		case 'k':
 			delete(p.Links, fields[1])
 			delete(p.placed, fields[1])

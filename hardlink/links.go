@@ -9,8 +9,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// links makes symlinks. Staging's own hub may make one at the same time: its one
-// stays. A counter that is not nil counts them.
+// links makes symlinks on DEFAULT. Staging's own hub may make one at the same time: its one
+// stays.
 func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Counter) error {
 	if len(links) == 0 {
 		return nil
@@ -33,9 +33,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 			return err
 		}
 		outcomes[i] = o
-		if counter != nil {
-			counter.Add(1)
-		}
+		counter.Add(1)
 		return nil
 	})
 	var done batch

@@ -221,7 +221,7 @@ func TestTopdirRefused(t *testing.T) {
 		"volume missing":        {s.top, filepath.Join(s.top, "absent"), "read-only volume"},
 		"volume not mounted":    {s.top, empty, "is production's volume mounted?"},
 	} {
-		opts := hardlink.Options{Topdir: c.top, ReadOnly: c.ro}
+		opts := hardlink.Options{Topdir: c.top, ReadOnly: c.ro, WritableSource: true}
 		if c.ro == "" {
 			opts.Sources = []string{s.prod}
 		}

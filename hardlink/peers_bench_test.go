@@ -131,7 +131,7 @@ func (c *contest) kojisnap(b *testing.B) (took, cpu time.Duration, r benchResult
 		b.Fatal(err)
 	}
 	defer c.discard(b, top)
-	j := job{Options: hardlink.Options{Topdir: top, ReadOnly: c.src}, Bench: true}
+	j := job{Options: hardlink.Options{Topdir: top, ReadOnly: c.src, WritableSource: true}, Bench: true}
 	want := c.set.files
 	if c.present != nil {
 		j.Plan = c.plan(b, c.present)

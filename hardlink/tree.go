@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"kojisnap/volumes"
 )
@@ -67,20 +66,10 @@ func (e *Engine) checkTree(plan volumes.Plan) ([]Nowhere, error) {
 	if bad > 1 && bad*2 > have {
 		return nil, e.wrongTree(bad, have, first)
 	}
-	return e.nowhere(plan), nil
-}
-
-// tellWritable warns of a mount of production's tree that protects nothing. A directory on the
-// same mount as topdir cannot be read-only.
-func (e *Engine) tellWritable() {
-	switch {
-	case e.opts.ReadOnly == "" || e.readOnly.ReadOnly:
-	case e.readOnly.Own:
-		e.opts.Log.Warn("production's tree is mounted writable: kojisnap writes nothing there, but others can; mount it read-only",
-			"path", e.opts.ReadOnly, "mount", e.readOnly.Point)
-	default:
-		e.opts.Log.Info("the read-only volume is on a mount that is not read-only", "path", e.opts.ReadOnly)
+	if err := e.refuseWritable(plan); err != nil {
+		return nil, err
 	}
+	return e.nowhere(plan), nil
 }
 
 func (e *Engine) wrongTree(bad, have int, first error) error {
@@ -123,11 +112,10 @@ func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
 // nowhere finds the links of volumes that lead to nothing.
 func (e *Engine) nowhere(plan volumes.Plan) (list []Nowhere) {
 	for _, v := range plan.Volumes {
-		below := strings.TrimPrefix(v.Target, plan.Prod+"/") // vol/X
-		if _, err := os.Stat(filepath.Join(e.opts.ReadOnly, below)); !absent(err) {
+		if _, err := os.Stat(filepath.Join(e.opts.ReadOnly, v.Source)); !absent(err) {
 			continue
 		}
-		n := Nowhere{Link: volumes.Link{Path: "vol/" + v.Name, Target: v.Target}}
+		n := Nowhere{Link: v.Link(e.treeFromVolume())}
 		for _, b := range plan.Linked {
 			if b.Volume == v.Name {
 				n.Builds++

@@ -78,7 +78,7 @@ func (w *world) loadArgs(more ...string) []string {
 }
 
 func (w *world) copyArgs(more ...string) []string {
-	return append([]string{"copy", "--topdir", w.topdir, "--source", w.prodTree, "--store", w.store.String()}, more...)
+	return append([]string{"copy", "--topdir", w.topdir, "--source", w.prodTree, "--writable-source", "--store", w.store.String()}, more...)
 }
 
 // tampered serves production with replies changed, and returns pull's arguments for it.

@@ -120,7 +120,7 @@ func (w *world) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapsh
 
 func (w *world) copy(t testing.TB, snap *snapfile.Snapshot, want kojisnap.Want) *kojisnap.CopyResult {
 	t.Helper()
-	r, err := kojisnap.Copy(t.Context(), snap, w.store, kojisnap.CopyOptions{Want: want, Topdir: w.topdir, Sources: []string{w.prodTree}})
+	r, err := kojisnap.Copy(t.Context(), snap, w.store, kojisnap.CopyOptions{Want: want, Topdir: w.topdir, Sources: []string{w.prodTree}, WritableSource: true})
 	must(t, err)
 	return r
 }

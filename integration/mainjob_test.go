@@ -30,6 +30,7 @@ tag   = ["%s"]
 event = %d
 [copy]
 source = [%q]
+writable-source = true # a directory of this machine
 sigkey = ["41526f0e", ""]
 [verify]
 hub    = %q

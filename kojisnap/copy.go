@@ -27,11 +27,16 @@ import (
 // CopyOptions say which files of a snapshot's builds go below which topdir.
 type CopyOptions struct {
 	Want
-	Topdir  string
-	Sources []string // directories, http(s) or s3 URLs that hold production's tree; the first directory is the read-only volume
-	Env     string   // names the ledger in the store
-	Jobs    int
-	BwLimit int64 // bytes a second of all sources together, 0: no limit
+	Topdir string
+	// HubTopdir is topdir's path as staging's hub has it, if that is another than Topdir.
+	HubTopdir string
+	// WritableSource says that staging's hub may be able to write production's tree; else such a
+	// tree is refused.
+	WritableSource bool
+	Sources        []string // directories, http(s) or s3 URLs that hold production's tree; the first directory is the read-only volume
+	Env            string   // names the ledger in the store
+	Jobs           int
+	BwLimit        int64 // bytes a second of all sources together, 0: no limit
 	// SourceLimits are bytes a second of single sources, as Sources names them.
 	SourceLimits map[string]int64
 	Audit        bool // look at all files, not only at what the ledger does not have; make a damaged ledger anew
@@ -93,7 +98,7 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 		level = hardlink.VerifyDigest
 	}
 	engine, err := hardlink.New(hardlink.Options{
-		Topdir: o.Topdir, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
+		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
 		Verify: level, Audit: o.Audit || o.Digest, Saved: o.saved(s), Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.Rows,
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})
@@ -148,26 +153,41 @@ func (o CopyOptions) openSource(ctx context.Context) func(url string) (hardlink.
 // readOnly is production's topdir on this machine: the first source that is a directory, else
 // what vol/NAME leads to already. Where there is neither, files come from URLs alone.
 func (o CopyOptions) readOnly() (string, error) {
-	for _, s := range o.Sources {
-		if !strings.Contains(s, "://") {
-			return s, nil
-		}
-	}
-	dir, err := volumes.VolumeDir(o.mapping().Staging(volumes.DefaultVolume))
-	if err != nil {
-		return "", err
-	}
+	prod := o.mapping().Staging(volumes.DefaultVolume)
 	if _, err := os.Stat(o.Topdir); err != nil {
 		return "", fmt.Errorf("topdir: %w", err)
 	}
-	path := filepath.Join(o.Topdir, dir)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if len(o.Sources) == 0 {
-			return "", fmt.Errorf("no source of files: %s is not there; give --source, production's tree", path)
+	for _, s := range o.Sources {
+		if strings.Contains(s, "://") {
+			continue
 		}
-		return "", nil
+		if o.isVolume(s, prod) {
+			break
+		}
+		return s, nil
 	}
-	return filepath.EvalSymlinks(path)
+	tree, err := volumes.FindTree(o.Topdir, prod)
+	if err == nil && tree == "" && len(o.Sources) == 0 {
+		err = fmt.Errorf("no source of files: %s is not there; give --source, production's tree", filepath.Join(o.Topdir, "vol", prod))
+	}
+	return tree, err
+}
+
+// isVolume tells whether a directory is vol/NAME of topdir, by whatever path: then it is what
+// that leads to, for vol/NAME itself is made anew.
+func (o CopyOptions) isVolume(dir, name string) bool {
+	place := func(path string) string {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return path
+		}
+		parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+		if err != nil {
+			return path
+		}
+		return filepath.Join(parent, filepath.Base(abs))
+	}
+	return place(dir) == place(filepath.Join(o.Topdir, "vol", name))
 }
 
 var envRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)

@@ -27,7 +27,7 @@ func (a copyArgs) options() kojisnap.CopyOptions {
 	return kojisnap.CopyOptions{
 		Want:    kojisnap.Want{Builds: kojisnap.BuildsTagged, SigKeys: []string{hubtest.ScaleKey}},
 		Topdir:  a.Topdir,
-		Sources: []string{a.Source},
+		Sources: []string{a.Source}, WritableSource: true,
 	}
 }
 

@@ -41,7 +41,7 @@ func shortLedger(t testing.TB, top string) string {
 func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	from := newSource(t, "f42")
 	s := newStore(t)
-	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.prod}}
+	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.prod}, WritableSource: true}
 	must(t, os.Mkdir(o.Topdir, 0o755))
 	cp := func() *kojisnap.CopyResult {
 		t.Helper()
@@ -108,7 +108,7 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 // A dry run writes nothing, and counts every planned file for its tags.
 func TestCopyDryRun(t *testing.T) {
 	from := newSource(t, "f42", "f42-compose")
-	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.prod}, DryRun: true}
+	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.prod}, WritableSource: true, DryRun: true}
 	must(t, os.Mkdir(o.Topdir, 0o755))
 	r, err := kojisnap.Copy(t.Context(), from.snap, newStore(t), o)
 	must(t, err)

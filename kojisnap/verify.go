@@ -25,7 +25,9 @@ type VerifyOptions struct {
 	Snapshot *snapfile.Snapshot // may be nil if Against, Event and Tags are given
 	Event    int64              // at which both are asked; 0: the snapshot's
 	Topdir   string             // staging's; empty: files are not checked
-	TopURL   string             // that composes fetch files from; empty: not checked
+	// HubTopdir is topdir's path as staging's hub has it, where that is another: symlinks say it.
+	HubTopdir string
+	TopURL    string // that composes fetch files from; empty: not checked
 
 	ComposeDir  string // where a trial repository is made; empty: none
 	ComposeUser string // who makes composes; empty: the process's own user. Another needs root.
@@ -173,12 +175,15 @@ func (v *verifier) checkDirs() error {
 	}
 	// What vol/NAME leads to is production's tree, or another mount of Koji's.
 	taken := []string{filepath.Join(v.Topdir, "packages"), filepath.Join(v.Topdir, "vol")}
-	volumes, err := os.ReadDir(filepath.Join(v.Topdir, "vol"))
+	list, err := os.ReadDir(filepath.Join(v.Topdir, "vol"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("topdir: %w", err)
 	}
-	for _, e := range volumes {
+	for _, e := range list {
 		taken = append(taken, filepath.Join(v.Topdir, "vol", e.Name()))
+		if tree, err := volumes.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
+			taken = append(taken, tree)
+		}
 	}
 	return trial.CheckDir(v.ComposeDir, taken...)
 }

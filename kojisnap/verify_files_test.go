@@ -142,3 +142,18 @@ failed files f42-compose x86_64: 1 of 109, 0 digests
 		})
 	}
 }
+
+// Where the hub has topdir at another path symlinks say that path: they are looked for below
+// topdir as it is here, not in what is at that path on this machine.
+func TestVerifyHubTopdir(t *testing.T) {
+	hubPath := filepath.Join(t.TempDir(), "mnt/koji")
+	s := newStaging(t, newSource(t, "f42-compose"), signed)
+	must(t, os.Remove(filepath.Join(s.top, bashSigned)))
+	must(t, os.Symlink(filepath.Join(hubPath, bashRPM), filepath.Join(s.top, bashSigned)))
+	for hub, want := range map[string]string{hubPath: "is not a regular file but a symlink", "": "is a symlink that leads nowhere"} {
+		got := s.notOK(s.verify(t, func(o *kojisnap.VerifyOptions) { o.Want, o.HubTopdir = signed, hub }))
+		if !strings.Contains(got, "TOP/"+bashSigned+" "+want) {
+			t.Errorf("hub's path %q: got\n%s", hub, got)
+		}
+	}
+}

@@ -171,7 +171,7 @@ func TestVerifyPlacement(t *testing.T) {
 	s := newStaging(t, newSource(t, "f42-compose"), kojisnap.Want{})
 	prod := tmpfs(t, "16m")
 	must(t, os.CopyFS(filepath.Join(prod, "packages/bash"), os.DirFS(filepath.Join(s.prod, "packages/bash"))))
-	must(t, os.Remove(filepath.Join(s.top, "vol/prod")))
+	must(t, os.RemoveAll(filepath.Join(s.top, "vol/prod")))
 	must(t, os.Symlink(prod, filepath.Join(s.top, "vol/prod")))
 	s.update(t, "build", hubtest.Values{"id": 8}, hubtest.Values{"volume_id": floor})
 	got := s.notOK(s.verify(t, nil))

@@ -99,7 +99,7 @@ func (v *verifier) look(r *taggedRPM) fileState {
 	var first error
 	for _, c := range candidates {
 		path := filepath.Join(v.Topdir, c.dir, c.file.Path)
-		if _, err := os.Stat(path); err != nil {
+		if err := v.exists(path); err != nil {
 			if first == nil || errors.Is(first, fs.ErrNotExist) {
 				first = err
 			}
@@ -117,6 +117,19 @@ func (v *verifier) look(r *taggedRPM) fileState {
 		}
 	}
 	return fileState{err: first}
+}
+
+// exists is nil if a path leads to a file, as it does for the hub: what is below its topdir is
+// here below ours.
+func (v *verifier) exists(path string) error {
+	if v.HubTopdir != "" {
+		target, err := os.Readlink(path)
+		if below, ok := strings.CutPrefix(target, v.HubTopdir+"/"); err == nil && ok {
+			path = filepath.Join(v.Topdir, below)
+		}
+	}
+	_, err := os.Stat(path)
+	return err
 }
 
 // candidate is a file that a compose may take for an rpm.

@@ -60,7 +60,7 @@ func newStaging(t testing.TB, from source, want kojisnap.Want) *staging {
 	s := &staging{snap: from.snap, prod: from.prod, top: filepath.Join(t.TempDir(), "koji")}
 	must(t, os.Mkdir(s.top, 0o755))
 	must(t, os.Chmod(filepath.Dir(s.top), 0o755))
-	if _, err := kojisnap.Copy(t.Context(), s.snap, nil, kojisnap.CopyOptions{Want: want, Topdir: s.top, Sources: []string{s.prod}}); err != nil {
+	if _, err := kojisnap.Copy(t.Context(), s.snap, nil, kojisnap.CopyOptions{Want: want, Topdir: s.top, Sources: []string{s.prod}, WritableSource: true}); err != nil {
 		t.Fatal(err)
 	}
 	s.hub, s.rows = production(t, hubtest.Options{})

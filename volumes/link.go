@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +18,12 @@ const (
 	Make                     // nothing is there
 	Switch                   // ours is there and says another thing
 	Keep                     // something that is not ours is there: it stays
+	Convert                  // a symlink stands where a volume's directory belongs
 )
 
-func (o Outcome) String() string { return [...]string{"unchanged", "make", "switch", "keep"}[o] }
+func (o Outcome) String() string {
+	return [...]string{"unchanged", "make", "switch", "keep", "convert"}[o]
+}
 
 // Link is a symlink that a plan wants below topdir.
 type Link struct {
@@ -76,36 +78,6 @@ func (t *Topdir) EnsureLink(l Link, temp string, ours func(target string) bool) 
 		return o, err
 	}
 	return o, nil
-}
-
-// CheckVolume says what the volume link needs. A real directory serves if it is
-// what the link would lead to: the read-only volume mounted at vol/NAME itself.
-// Anything else there is an error, since the staging hub would look into it.
-func (t *Topdir) CheckVolume(v VolumeLink, ours func(target string) bool) (Outcome, error) {
-	if err := CheckName("staging volume name", v.Name); err != nil {
-		return Keep, err
-	}
-	l := Link{"vol/" + v.Name, v.Target}
-	o, have, err := t.Check(l, ours)
-	if err != nil || o != Keep {
-		return o, err
-	}
-	target := v.Target
-	if !filepath.IsAbs(target) {
-		target = t.Join("vol/" + target)
-	}
-	want, err := os.Stat(target)
-	if err != nil {
-		return Keep, fmt.Errorf("volume %s: %w", v.Name, err)
-	}
-	is, err := os.Stat(t.Join(l.Path))
-	if err == nil && os.SameFile(is, want) {
-		return Unchanged, nil
-	}
-	if have != "" {
-		return Keep, fmt.Errorf("volume %s: %s leads to %q, not to %q, and was not made by kojisnap", v.Name, t.Join(l.Path), have, v.Target)
-	}
-	return Keep, fmt.Errorf("volume %s: %s is not a symlink to %q", v.Name, t.Join(l.Path), v.Target)
 }
 
 // EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's

@@ -18,12 +18,6 @@ type Mapping struct {
 	Rules map[string]string `json:"rules,omitempty"`
 }
 
-// VolumeLink is a symlink below vol.
-type VolumeLink struct {
-	Name   string `json:"name"`   // of the staging volume
-	Target string `json:"target"` // what vol/NAME says: relative to vol
-}
-
 // Staging is the staging volume for a volume of production.
 func (m Mapping) Staging(prodVolume string) string {
 	if prodVolume == "" || prodVolume == DefaultVolume {
@@ -32,26 +26,25 @@ func (m Mapping) Staging(prodVolume string) string {
 	if name, ok := m.Rules[prodVolume]; ok {
 		return name
 	}
-	// One component, so that vol/NAME is a link in vol itself.
+	// One component, so that vol/NAME is in vol itself.
 	return m.prod() + "_" + strings.ReplaceAll(prodVolume, "/", "_")
 }
 
-// Links are the symlinks below vol that make the staging volumes of the given
-// volumes of production lead into the read-only one, by name: prod_X says
-// prod/vol/X. The one of Prod itself is not among them.
+// Links are the staging volumes that show the builds of the given volumes of production, by
+// name. The one of Prod itself is not among them.
 func (m Mapping) Links(prodVolumes []string) ([]VolumeLink, error) {
 	if err := m.Validate(prodVolumes); err != nil {
 		return nil, err
 	}
-	targets := map[string]string{}
+	sources := map[string]string{}
 	for _, v := range prodVolumes {
 		if name := m.Staging(v); name != m.prod() {
-			targets[name] = m.prod() + "/vol/" + v
+			sources[name] = "vol/" + v
 		}
 	}
 	var links []VolumeLink
-	for _, name := range slices.Sorted(maps.Keys(targets)) {
-		links = append(links, VolumeLink{name, targets[name]})
+	for _, name := range slices.Sorted(maps.Keys(sources)) {
+		links = append(links, VolumeLink{name, sources[name]})
 	}
 	return links, nil
 }

@@ -89,28 +89,17 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`, `\043`, "#").Replace(s)
 }
 
-// ReadOnlyVolume is what was found of the read-only volume.
-type ReadOnlyVolume struct {
-	Mount
-	// Own: it is on a mount of its own, not just another directory where topdir or / is.
-	Own bool
-}
-
 // CheckReadOnlyVolume reports a read-only volume that is not there: nothing is mounted, or
-// what is mounted is not laid out as Koji's topdir. A mount that is not read-only works but
-// protects less.
-func CheckReadOnlyVolume(dir, topdir string) (ReadOnlyVolume, error) {
+// what is mounted is not laid out as Koji's topdir. It returns the mount that it is on, which
+// need not be read-only; see Writer.
+func CheckReadOnlyVolume(dir string) (Mount, error) {
 	resolved, err := directory("read-only volume", dir)
 	if err != nil {
-		return ReadOnlyVolume{}, err
+		return Mount{}, err
 	}
-	var v ReadOnlyVolume
-	if v.Mount, err = MountOf(resolved); err != nil {
+	v, err := MountOf(resolved)
+	if err != nil {
 		return v, fmt.Errorf("read-only volume %s: %w", dir, err)
-	}
-	if top, err := filepath.EvalSymlinks(topdir); err == nil {
-		at, err := MountOf(top)
-		v.Own = err == nil && at.ID != v.ID && v.Point != "/"
 	}
 	info, err := os.Stat(filepath.Join(resolved, "packages"))
 	switch {

@@ -196,3 +196,15 @@ func TypePath(btype, filename string) (string, error) {
 	}
 	return "files/" + btype + "/" + filename, nil
 }
+
+// CheckHubTopdir reports what cannot be the path that staging's hub has for topdir: one that is
+// not absolute and clean, or is the root.
+func CheckHubTopdir(hub string) error {
+	if !path.IsAbs(hub) || path.Clean(hub) != hub || hub == "/" {
+		return fmt.Errorf("the hub's path of topdir %q: want an absolute path, without . and .. and needless slashes", hub)
+	}
+	if err := CheckPath("path of topdir", hub[1:]); err != nil {
+		return fmt.Errorf("the hub's path of topdir: %w", err)
+	}
+	return nil
+}

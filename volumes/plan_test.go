@@ -51,7 +51,7 @@ func TestNewPlan(t *testing.T) {
 	want := volumes.Plan{
 		CopyVolume: "staged",
 		Prod:       "prod",
-		Volumes:    []volumes.VolumeLink{{Name: "prod_archive01", Target: "prod/vol/archive01"}, {Name: "prod_ssd", Target: "prod/vol/ssd"}},
+		Volumes:    []volumes.VolumeLink{{Name: "prod_archive01", Source: "vol/archive01"}, {Name: "prod_ssd", Source: "vol/ssd"}},
 		Staged: []volumes.StagedBuild{{
 			Build:  volumes.Build{Name: "a", Version: "1", Release: "2", Volume: "archive01"},
 			Behind: "prod_archive01",
@@ -183,7 +183,7 @@ func TestMapping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []volumes.VolumeLink{{Name: "fast", Target: "production/vol/ssd"}, {Name: "production_a_b", Target: "production/vol/a/b"}}
+	want := []volumes.VolumeLink{{Name: "fast", Source: "vol/ssd"}, {Name: "production_a_b", Source: "vol/a/b"}}
 	if !slices.Equal(links, want) {
 		t.Errorf("links %v, want %v", links, want)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -138,48 +137,6 @@ func TestEnsureLink(t *testing.T) {
 		}
 		if _, err := top.Lstat("temp"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: the temporary name is left", path)
-		}
-	}
-}
-
-func TestCheckVolume(t *testing.T) {
-	top := openTop(t)
-	prod := t.TempDir()
-	none := func(string) bool { return false }
-	check := func(v VolumeLink) (Outcome, string) {
-		o, err := top.CheckVolume(v, none)
-		if err != nil {
-			return o, err.Error()
-		}
-		return o, ""
-	}
-	if o, err := check(VolumeLink{"prod", prod}); o != Make || err != "" {
-		t.Errorf("absent: %v, %s", o, err)
-	}
-	if err := top.Mkdir("vol/real"); err != nil {
-		t.Fatal(err)
-	}
-	for link, target := range map[string]string{"vol/prod": prod, "vol/other": t.TempDir(), "vol/again": "prod"} {
-		if err := os.Symlink(target, top.Join(link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []struct {
-		v    VolumeLink
-		want Outcome
-		err  string
-	}{
-		{VolumeLink{"prod", prod}, Unchanged, ""},
-		{VolumeLink{"again", prod}, Unchanged, ""}, // by another way
-		{VolumeLink{"prod", top.Join("vol/prod")}, Unchanged, ""},
-		{VolumeLink{"other", prod}, Keep, "was not made by kojisnap"},
-		{VolumeLink{"real", prod}, Keep, "is not a symlink to"},
-		{VolumeLink{"real", filepath.Join(prod, "absent")}, Keep, "no such file"},
-		{VolumeLink{"../x", prod}, Keep, "unsafe"},
-	} {
-		o, err := check(c.v)
-		if o != c.want || !strings.Contains(err, c.err) || c.err == "" && err != "" {
-			t.Errorf("%v: %v, %q; want %v, %q", c.v, o, err, c.want, c.err)
 		}
 	}
 }

@@ -16,10 +16,21 @@ import (
 var copyCommand = command{
 	name:  "copy",
 	short: "make the files that composes hardlink exist below topdir",
-	long: `Copy makes a snapshot's builds complete below staging's topdir: links of the volumes, Koji's
-relative symlink for every build on DEFAULT, and the latest builds of the tags as regular
-files on a writable volume, where a compose can hard-link them. Every file is verified before
-it is visible. Nothing is written below the read-only volume; staging's own files stay.
+	long: `Copy makes a snapshot's builds complete below staging's topdir: Koji's relative symlink for every
+build on DEFAULT, and the latest builds of the tags as regular files on a writable volume, where
+a compose can hard-link them. Every file is verified before it is visible. Nothing is written
+below the read-only volume; staging's own files stay.
+
+Volumes vol/prod and vol/prod_NAME are directories with one symlink, packages, into production's
+tree. A tree that staging's hub could write is refused unless --writable-source says that it is
+meant: a build that is deleted or moved in staging would go in production. The hub's user is
+--owner, else the owner of topdir's directory work, else of topdir. Refused is what is on no
+read-only mount and what that user may write by its mode. URLs are not concerned.
+
+What a copied build has beside the files that are wanted are symlinks to production's, by the
+absolute path that staging's hub has for topdir: --hub-topdir where that is another than --topdir.
+All who read topdir's files must have it there. Symlinks that an earlier version made, and those
+of another path, are moved over by the next run.
 
 What is made is the process's, with production's mode, unless --owner, --mode or --selinux say
 otherwise; only root can give files to another user. A hard link is production's own inode,
@@ -75,10 +86,17 @@ func (o *wantFlags) want(a *app) kojisnap.Want {
 	}
 }
 
+// addHubTopdir adds the flag that copy and verify share.
+func addHubTopdir(fs *pflag.FlagSet, path *string) {
+	fs.StringVar(path, "hub-topdir", "", "`PATH` that staging's hub, and all who read its files, have for topdir, if it is another here")
+}
+
 // copyFlags are the flags of copy.
 type copyFlags struct {
 	wantFlags
 	topdir, snapshot, verify string
+	hubTopdir                string
+	writableSource           bool
 	owner, mode, selinux     string
 	sources                  []string
 	jobs                     int
@@ -89,7 +107,9 @@ type copyFlags struct {
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, usually /mnt/koji")
+	addHubTopdir(fs, &o.hubTopdir)
 	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree: a directory, http(s)://…, s3://BUCKET/PREFIX as --store; repeatable, asked in turn; the first directory is the read-only volume")
+	fs.BoolVar(&o.writableSource, "writable-source", false, "take a tree of production that staging's hub could write, which else is refused")
 	addSnapshot(fs, &o.snapshot)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
@@ -113,13 +133,18 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if err := o.bwlimit.check(o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
 	}
+	if o.hubTopdir != "" {
+		if err := volumes.CheckHubTopdir(o.hubTopdir); err != nil {
+			return kojisnap.CopyOptions{}, usagef("%w", err)
+		}
+	}
 	attributes, err := o.attributes(a)
 	if err != nil {
 		return kojisnap.CopyOptions{}, usagef("%w", err)
 	}
 	return kojisnap.CopyOptions{
 		Attributes: attributes,
-		Want:       o.want(a), Topdir: o.topdir, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
+		Want:       o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
 		Audit: o.audit, Digest: o.verify == "digest", KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }

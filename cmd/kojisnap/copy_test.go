@@ -30,7 +30,7 @@ func TestCopyFromS3(t *testing.T) {
 	}
 	kojisnapOK(t, "pull", "--hub", hub.URL+"/kojihub", "--tag", "f42-compose", "--store", store)
 	copies := func(topdir string, more ...string) []string {
-		return append([]string{"copy", "--store", store, "--topdir", topdir, "--builds", "latest"}, more...)
+		return append([]string{"copy", "--store", store, "--topdir", topdir, "--builds", "latest", "--writable-source"}, more...)
 	}
 	for _, test := range []struct {
 		args []string

@@ -188,6 +188,9 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if o.verify.topdir == "" {
 		o.verify.topdir = opt.Copy.Topdir
 	}
+	if o.verify.hubTopdir == "" {
+		o.verify.hubTopdir = opt.Copy.HubTopdir
+	}
 	opt.Verify, err = o.verify.options(a)
 	return opt, err
 }

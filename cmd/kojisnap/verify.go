@@ -41,16 +41,17 @@ kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --co
 // verifyFlags are the flags of verify.
 type verifyFlags struct {
 	wantFlags
-	hub, against, db, topdir, topurl string
-	snapshot, compose, composeUser   string
-	digest                           bool
-	jobs                             int
+	hub, against, db, topdir, topurl, hubTopdir string
+	snapshot, compose, composeUser              string
+	digest                                      bool
+	jobs                                        int
 }
 
 func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.hub, "hub", "", "`URL` of the staging hub")
 	fs.StringVar(&o.against, "against", "", "`URL` of the production hub to compare with (default: the snapshot)")
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir (default: files are not looked at)")
+	addHubTopdir(fs, &o.hubTopdir)
 	fs.StringVar(&o.topurl, "topurl", "", "`URL` that serves topdir (default: not looked at)")
 	addSnapshot(fs, &o.snapshot)
 	o.wantFlags.add(fs)
@@ -65,7 +66,7 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 // options makes the options, but for the snapshot.
 func (o *verifyFlags) options(a *app) (kojisnap.VerifyOptions, error) {
 	opt := kojisnap.VerifyOptions{
-		Want: o.want(a), Topdir: o.topdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
+		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
 		Digest: o.digest, Jobs: o.jobs, Log: a.log, Progress: a.progress,
 	}
 	var err error

@@ -163,6 +163,7 @@ event = %s          # the recorded production ends there
 
 [copy]
 source = [%q]       # production's tree
+writable-source = true  # here it is no read-only mount
 sigkey = ["41526f0e", ""]
 
 [verify]

@@ -1,0 +1,84 @@
+package hardlink
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+
+	"kojisnap/volumes"
+)
+
+// WritableSourceError is production's tree where staging's hub could write it.
+type WritableSourceError struct {
+	Tree  string
+	Path  string        // a directory that could be written
+	User  volumes.Owner // of staging's hub
+	Owner bool          // User is the owner that was given, not one that topdir tells
+}
+
+func (e *WritableSourceError) Error() string {
+	who := fmt.Sprintf("user %v, as topdir's files have it", e.User)
+	if e.Owner {
+		who = fmt.Sprintf("the owner %v that is given", e.User)
+	}
+	return fmt.Sprintf("production's tree %s could be written by staging's hub (%s, could write %s): what is deleted or moved in staging would go in production; "+
+		"mount it read-only (mount -o bind,ro), or give --writable-source if that is meant", e.Tree, who, e.Path)
+}
+
+// refuseWritable refuses a tree that staging's hub could write. The hub's user is the owner of
+// what is made below topdir or, if that is left to this process, of what the hub made there.
+// Looked at are the directories that the volumes show, and those of some builds.
+func (e *Engine) refuseWritable(plan volumes.Plan) error {
+	refused, err := e.writable(plan)
+	if err != nil || refused == nil {
+		return err
+	}
+	if e.opts.WritableSource {
+		e.opts.Log.Info("staging's hub could write production's tree", "path", refused.Path, "user", refused.User)
+		return nil
+	}
+	return refused
+}
+
+func (e *Engine) writable(plan volumes.Plan) (*WritableSourceError, error) {
+	refused := &WritableSourceError{Tree: e.opts.ReadOnly}
+	if o := e.opts.Attributes.Owner; o != nil {
+		refused.User, refused.Owner = *o, true
+	} else if o, err := e.top.HubUser(); err != nil {
+		return nil, err
+	} else {
+		refused.User = o
+	}
+	hub := volumes.NewWriter(refused.User)
+	for _, dir := range e.shown(plan) {
+		// What cannot be looked at (a build that is gone, a volume that is not mounted) tells nothing.
+		if could, err := hub.Could(dir); err == nil && could {
+			refused.Path = dir
+			return refused, nil
+		}
+	}
+	return nil, nil
+}
+
+// shown are directories of production's tree that staging's hub sees through the volumes.
+func (e *Engine) shown(plan volumes.Plan) []string {
+	dirs := []string{filepath.Join(e.opts.ReadOnly, "packages")}
+	for _, v := range plan.Volumes {
+		dirs = append(dirs, filepath.Join(e.opts.ReadOnly, v.Source, "packages"))
+	}
+	tree := dirSource(e.opts.ReadOnly)
+	for i := range spread(len(plan.Staged)) {
+		for _, dir := range tree.buildDirs(plan.Staged[i].Build) {
+			dirs = append(dirs, path.Dir(dir), dir)
+		}
+	}
+	for i := range spread(len(plan.Linked)) {
+		if b := plan.Linked[i]; b.Volume == plan.Prod {
+			b.Volume = ""
+			for _, dir := range tree.buildDirs(b) {
+				dirs = append(dirs, path.Dir(dir), dir)
+			}
+		}
+	}
+	return dirs
+}
