@@ -1,0 +1,122 @@
+package pyregexp_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
+
+	"kojisnap/kojisnap/pyregexp"
+)
+
+func compile(t *testing.T, pattern string) *pyregexp.Regexp {
+	t.Helper()
+	re, err := pyregexp.Compile(pattern)
+	if err != nil {
+		t.Fatalf("%q: %v", pattern, err)
+	}
+	return re
+}
+
+// TestErrors: why a pattern is refused, in Python's words where they are Python's reasons.
+func TestErrors(t *testing.T) {
+	for pattern, want := range map[string]string{
+		`*a`:            "nothing to repeat at position 0",
+		"a\n*b\n(c":     "missing ), unterminated subpattern at position 5 (line 3, column 1)",
+		`é(?P<x>a`:      "missing ), unterminated subpattern at position 1",
+		`(?<=a+)b`:      "look-behind requires fixed-width pattern",
+		`a\p{L}`:        `bad escape \p at position 1`,
+		`a(?i)b*+`:      "global flags not at the start of the expression at position 1",
+		"\xff":          "it is not UTF-8",
+		`\N{DIGIT ONE}`: `\N{DIGIT ONE}: names of characters are not known here`,
+		`(?t)a`:         "flag t: only Python before 3.13 knows it",
+		`(?:(a)|b)*?\1`: "reference to group 1, which is in a lazy loop: Python before 3.11 has bugs there",
+	} {
+		re, err := pyregexp.Compile(pattern)
+		if err == nil || err.Error() != want {
+			t.Errorf("%q: %v, %v; want %s", pattern, re, err, want)
+		}
+	}
+}
+
+// TestLimits: a match that explodes ends, and so does a run of many such.
+func TestLimits(t *testing.T) {
+	defer regexp2.StopTimeoutClock()
+	re := compile(t, `(a+)+$`)
+	name := strings.Repeat("a", 60) + "!"
+	var undecided *pyregexp.UndecidedError
+	start := time.Now()
+	for range 4 {
+		if matches, err := re.MatchStart(name); matches || !errors.As(err, &undecided) || undecided.Name != name {
+			t.Fatalf("%v, %v", matches, err)
+		}
+	}
+	if each := time.Since(start) / 4; each < time.Second || each > 3*time.Second {
+		t.Errorf("a match took %v", each)
+	}
+	if matches, err := re.MatchStart("aaaa"); !matches || err != nil {
+		t.Errorf("another name: %v, %v", matches, err)
+	}
+	if _, err := re.MatchStart(name); err == nil {
+		t.Error("decided at last")
+	}
+	start = time.Now()
+	for range 10000 {
+		if _, err := re.MatchStart(name); !errors.As(err, &undecided) || !strings.Contains(err.Error(), "not tried") {
+			t.Fatal(err)
+		}
+	}
+	if all := time.Since(start); all > time.Second {
+		t.Errorf("names that are not tried took %v", all)
+	}
+
+	re = compile(t, strings.Repeat("(?!b)", 40000))
+	if _, err := re.MatchStart("a"); !errors.As(err, &undecided) || !strings.Contains(err.Error(), "memory") {
+		t.Errorf("much memory: %v", err)
+	}
+}
+
+// TestBig: long patterns and deep ones are compiled in a moment, or refused.
+func TestBig(t *testing.T) {
+	var names []string
+	for i := range 5000 {
+		names = append(names, fmt.Sprintf("package%d-x", i))
+	}
+	re := compile(t, "^(?:"+strings.Join(names, "|")+")$")
+	for name, want := range map[string]bool{"package4999-x": true, "package5000-x": false, "package1": false} {
+		if got, err := re.MatchStart(name); got != want || err != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	compile(t, strings.Repeat("(", 140)+"a"+strings.Repeat(")*", 140))
+	for _, deep := range []string{"(", "(?:", "(?=", "(?i:", "(?(1)", "(?>", "(?P<x>"} {
+		var unsupported *pyregexp.UnsupportedError
+		if _, err := pyregexp.Compile("()" + strings.Repeat(deep, 100000)); !errors.As(err, &unsupported) && deep != "(?P<x>" {
+			t.Errorf("100,000 times %s: %v", deep, err)
+		}
+	}
+}
+
+func TestConcurrent(t *testing.T) {
+	re := compile(t, `(?i)(?!kernel)[\w.+-]+-(x)\1`)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 2000 {
+				for name, want := range map[string]bool{"Kernel-xx": false, "lib-XX": true, "lib-x": false} {
+					if got, err := re.MatchStart(name); got != want || err != nil {
+						t.Errorf("%s: %v, %v", name, got, err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := re.MatchStart("é-xx"); !errors.As(err, new(*pyregexp.UndecidedError)) {
+		t.Errorf("a reference that ignores case, beyond ASCII: %v", err)
+	}
+}
