@@ -78,6 +78,7 @@ type verifier struct {
 	orders   map[string]*inheritance // production's, by wanted tag
 	listings map[string]*listing     // what staging holds, by wanted tag
 	sigs     map[int64][]signature   // production's, by staging's id of the rpm
+	rows     map[int64][]signature   // staging's
 	modules  map[int64]*moduleBuild  // of all tags, by id
 	states   map[int64]*fileState    // by rpm id
 	classes  map[fileClass]*linkable // of files that are there
@@ -87,7 +88,7 @@ type verifier struct {
 func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 	v := &verifier{VerifyOptions: o, log: o.Log, progress: progress.OrDiscard(o.Progress),
 		here: map[int64]*stagingTag{}, tagNames: newNames(nil), orders: map[string]*inheritance{}, listings: map[string]*listing{},
-		sigs: map[int64][]signature{}, modules: map[int64]*moduleBuild{}, states: map[int64]*fileState{},
+		sigs: map[int64][]signature{}, rows: map[int64][]signature{}, modules: map[int64]*moduleBuild{}, states: map[int64]*fileState{},
 		classes: map[fileClass]*linkable{}, arches: map[string][]string{}}
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)

@@ -54,13 +54,21 @@ func (v *verifier) eachTag(check func(tag string, l *listing)) {
 	}
 }
 
-// checkFiles reports the files of a tag by arch.
+// checkFiles reports the files of a tag by arch, and apart from them the rpms of which production has
+// no copy that a compose may take.
 func (v *verifier) checkFiles(tag string, l *listing) {
 	checks := map[string]*Check{}
+	none := Check{Name: "signed copies", Tag: tag}
 	for i := range l.rpms {
 		r := &l.rpms[i]
 		s := v.states[r.id]
 		if s == nil {
+			continue
+		}
+		none.Count++
+		if s.none {
+			none.Detail = "rpms: " + s.err.Error()
+			none.bad("%s", r.nvra())
 			continue
 		}
 		c := checks[r.arch]
@@ -79,6 +87,9 @@ func (v *verifier) checkFiles(tag string, l *listing) {
 	for _, arch := range slices.Sorted(maps.Keys(checks)) {
 		v.add(*checks[arch], StatusFailed)
 	}
+	if none.Bad > 0 {
+		v.add(none, StatusFailed)
+	}
 }
 
 // checkSources looks for the source rpm of each build: composes take from it for which arches
@@ -87,9 +98,11 @@ func (v *verifier) checkSources(tag string, l *listing) {
 	builds, sources := map[*taggedBuild]bool{}, map[*taggedBuild]*fileState{}
 	for i := range l.rpms {
 		r := &l.rpms[i]
-		if s := v.states[r.id]; s != nil && r.source() {
+		switch s := v.states[r.id]; {
+		case s == nil:
+		case r.source():
 			sources[r.build] = s
-		} else if s != nil {
+		default:
 			builds[r.build] = true
 		}
 	}
@@ -97,6 +110,7 @@ func (v *verifier) checkSources(tag string, l *listing) {
 	status := StatusWarning
 	for b := range builds {
 		switch s := sources[b]; {
+		case s != nil && s.none: // told of already
 		case s == nil:
 			c.bad("%s: has no source rpm", b.nvr())
 		case s.err != nil:

@@ -3,6 +3,7 @@ package kojisnap_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,15 @@ const (
 	bashSource = bash + "data/signed/41526f0e/src/bash-5.3.0-2.fc42.src.rpm"
 	modulemd   = "vol/staged/packages/postgresql-stream/16/4220250401.abcdef12/files/module/modulemd.x86_64.txt"
 )
+
+// unsigned is what is told if a compose may take signed copies alone.
+const unsigned = `failed signed copies f42-compose: 97 of 212, 0 digests
+  broken-app-1.0-1.fc42.src
+  broken-app-1.0-1.fc42.x86_64
+  cairo-1.18.2-3.fc42.src
+  cairo-1.18.2-3.fc42.x86_64
+  conflicted-1.0-2.fc42.src
+`
 
 func (s *staging) remove(t testing.TB, path string) {
 	t.Helper()
@@ -41,7 +51,7 @@ func flipLast(b []byte) []byte {
 // Each thing that can be wrong with a file is found, and nothing else.
 func TestVerifyFiles(t *testing.T) {
 	from := newSource(t, "f42-compose")
-	bases := map[bool]*staging{true: newStaging(t, from, signed), false: newStaging(t, from, kojisnap.Want{})}
+	bases, whole := map[string]*staging{}, t
 	for _, test := range []struct {
 		name   string
 		damage func(t *testing.T, s *staging)
@@ -50,9 +60,30 @@ func TestVerifyFiles(t *testing.T) {
 		not    string
 	}{
 		{name: "nothing", damage: func(*testing.T, *staging) {}},
-		{name: "signed copy missing, unsigned instead", damage: func(t *testing.T, s *staging) { s.remove(t, bashSigned) }, want: signed},
+		{name: "signed copy missing, unsigned instead", damage: func(t *testing.T, s *staging) { s.remove(t, bashSigned) }, want: signed, not: `failed files f42-compose x86_64: 1 of 109, 0 digests
+  bash-5.3.0-2.fc42.x86_64: TOP/` + bashSigned + ` is not there; a compose takes the unsigned rpm instead
+`},
+		{name: "signed copy missing, unsigned not allowed", damage: func(t *testing.T, s *staging) { s.remove(t, bashSigned) }, want: signedOnly, not: `failed files f42-compose x86_64: 1 of 56, 0 digests
+  bash-5.3.0-2.fc42.x86_64: TOP/` + bashSigned + ` is not there
+` + unsigned},
+		{name: "signed copy missing, another key's instead", damage: func(t *testing.T, s *staging) {
+			s.remove(t, bashSigned)
+			other := strings.Replace(bashSigned, "41526f0e", "ba2992d4", 1)
+			s.remove(t, other)
+			must(t, os.Link(filepath.Join(s.top, bashRPM), filepath.Join(s.top, other)))
+		}, want: kojisnap.Want{SigKeys: []string{"41526f0e", "ba2992d4", ""}}, not: `failed files f42-compose x86_64: 1 of 109, 0 digests
+  bash-5.3.0-2.fc42.x86_64: TOP/` + bashSigned + ` is not there; a compose takes the copy signed by ba2992d4 instead
+`},
+		{name: "copy of a key that nobody has a row of", damage: func(t *testing.T, s *staging) {
+			other := strings.Replace(bashSigned, "41526f0e", "deadbeef", 1)
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(s.top, other)), 0o755))
+			must(t, os.Link(filepath.Join(s.top, bashRPM), filepath.Join(s.top, other)))
+		}, want: kojisnap.Want{SigKeys: []string{"deadbeef", "41526f0e", ""}}, not: `failed files f42-compose x86_64: 1 of 109, 0 digests
+  bash-5.3.0-2.fc42.x86_64: TOP/` + strings.Replace(bashSigned, "41526f0e", "deadbeef", 1) + ` is there, and a compose takes it, but nobody has a signature row of key deadbeef
+`},
+		{name: "not signed in production", damage: func(t *testing.T, s *staging) {}, want: signedOnly, not: unsigned},
 		{name: "both missing", damage: func(t *testing.T, s *staging) { s.remove(t, bashSigned); s.remove(t, bashRPM) }, want: signed, not: `failed files f42-compose x86_64: 1 of 109, 0 digests
-  bash-5.3.0-2.fc42.x86_64: TOP/` + bashSigned + ` is not there, nor another copy
+  bash-5.3.0-2.fc42.x86_64: TOP/` + bashSigned + ` is not there
 `},
 		{name: "source missing", damage: func(t *testing.T, s *staging) { s.remove(t, bash+"src/bash-5.3.0-2.fc42.src.rpm") }, not: `failed files f42-compose src: 1 of 44, 0 digests
   bash-5.3.0-2.fc42.src: TOP/` + bash + `src/bash-5.3.0-2.fc42.src.rpm is not there
@@ -126,7 +157,13 @@ failed files f42-compose x86_64: 1 of 109, 0 digests
 `},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := bases[len(test.want.SigKeys) > 0].clone(t)
+			copied := test.want
+			copied.SigKeys = slices.DeleteFunc(slices.Clone(copied.SigKeys), func(key string) bool { return key == "deadbeef" })
+			keys := strings.Join(copied.SigKeys, " ")
+			if bases[keys] == nil {
+				bases[keys] = newStaging(whole, from, copied)
+			}
+			s := bases[keys].clone(t)
 			test.damage(t, s)
 			r := s.verify(t, func(o *kojisnap.VerifyOptions) { o.Want, o.Digest = test.want, !test.size })
 			got := s.notOK(r)

@@ -26,6 +26,7 @@ type fileState struct {
 	class  fileClass
 	err    error // why it will not do
 	digest bool  // the error is that its content is another
+	none   bool  // the error is that production has no copy that a compose may take
 }
 
 // fileClass is what decides whether a file can be linked: of each class one is tried.
@@ -88,35 +89,40 @@ func (v *verifier) readFiles(ctx context.Context) error {
 	return nil
 }
 
-// look finds the file of an rpm as Pungi does: the signed copies in the order of the keys,
-// then, if "" is among the keys or there are none, the unsigned rpm. The first that exists is
-// it, and checked.
+// look finds the file that a compose takes for an rpm, as Pungi does: the first that exists of the
+// signed copies in the order of the keys, then, if "" is among the keys or there are none, of the
+// unsigned rpm. It has to be the very copy that production's signatures give, which is the one that was
+// copied.
 func (v *verifier) look(r *taggedRPM) fileState {
-	candidates, err := v.candidates(r)
+	copies, err := v.copies(r)
 	if err != nil {
 		return fileState{err: err}
 	}
-	var first error
-	for _, c := range candidates {
+	wanted := slices.IndexFunc(copies, func(c candidate) bool { return c.wanted })
+	if wanted < 0 {
+		return fileState{err: v.errUnsigned(), none: true}
+	}
+	var missing error
+	for i, c := range copies {
 		path := filepath.Join(v.Topdir, c.dir, c.file.Path)
-		if err := v.exists(path); err != nil {
-			if first == nil || errors.Is(first, fs.ErrNotExist) {
-				first = err
-			}
-			if _, lerr := os.Lstat(path); lerr == nil {
-				return fileState{err: fmt.Errorf("%s is a symlink that leads nowhere", path)}
-			}
-			continue
+		err := v.exists(path)
+		switch {
+		case err == nil && missing != nil && !c.wanted:
+			return fileState{err: fmt.Errorf("%w; a compose takes %s instead", missing, c.what())}
+		case err == nil && !c.known:
+			return fileState{err: fmt.Errorf("%s is there, and a compose takes it, but nobody has a signature row of key %s", path, c.file.Key)}
+		case err == nil:
+			return v.examine(path, c, r.build.volume)
+		case isSymlink(path):
+			return fileState{err: fmt.Errorf("%s is a symlink that leads nowhere", path)}
+		case i < wanted || missing != nil:
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+			missing = fmt.Errorf("%s is not there", path)
+		default:
+			missing = err
 		}
-		return v.examine(path, c, r.build.volume)
 	}
-	if errors.Is(first, fs.ErrNotExist) || errors.Is(first, syscall.ENOTDIR) {
-		first = fmt.Errorf("%s is not there", filepath.Join(v.Topdir, candidates[0].dir, candidates[0].file.Path))
-		if len(candidates) > 1 {
-			first = fmt.Errorf("%w, nor another copy", first)
-		}
-	}
-	return fileState{err: first}
+	return fileState{err: missing}
 }
 
 // exists is nil if a path leads to a file, as it does for the hub: what is below its topdir is
@@ -132,13 +138,39 @@ func (v *verifier) exists(path string) error {
 	return err
 }
 
-// candidate is a file that a compose may take for an rpm.
-type candidate struct {
-	dir  string // of the build, below topdir
-	file volumes.File
+func isSymlink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-func (v *verifier) candidates(r *taggedRPM) ([]candidate, error) {
+// errUnsigned says that of an rpm there is no copy that a compose may take.
+func (v *verifier) errUnsigned() error {
+	return fmt.Errorf("production has no copy signed by these keys (%s); --sigkey '' allows unsigned ones", strings.Join(v.keys(), ", "))
+}
+
+// keys are the wanted keys without "".
+func (v *verifier) keys() []string {
+	return slices.DeleteFunc(slices.Clone(v.SigKeys), func(key string) bool { return key == "" })
+}
+
+// candidate is a copy of an rpm that a compose may take.
+type candidate struct {
+	dir    string // of the build, below topdir
+	file   volumes.File
+	known  bool // there is a signature row of the key, or it is the unsigned rpm
+	wanted bool // the one that the plan of files chose; all, if no hub said which signatures there are
+}
+
+func (c candidate) what() string {
+	if c.file.Kind == volumes.KindRPM {
+		return "the unsigned rpm"
+	}
+	return "the copy signed by " + c.file.Key
+}
+
+// copies are what a compose looks for, in order. Of an rpm that production does not have, staging's
+// signatures count.
+func (v *verifier) copies(r *taggedRPM) ([]candidate, error) {
 	b := volumes.Build{Name: r.build.name, Version: r.build.version, Release: r.build.release, Volume: r.build.volume}
 	dir, err := b.Dir()
 	if err != nil {
@@ -146,29 +178,35 @@ func (v *verifier) candidates(r *taggedRPM) ([]candidate, error) {
 	}
 	rpm := volumes.RPM{Name: r.name, Version: r.version, Release: r.release, Arch: r.arch}
 	digest := "sigmd5:" + strings.ToLower(r.payloadHash)
+	production, told := v.sigs[r.id]
+	if !told {
+		production, told = v.rows[r.id]
+	}
+	chosen := false
 	var list []candidate
-	for _, key := range v.SigKeys {
-		if key == "" {
-			continue
-		}
+	for _, key := range v.keys() {
 		path, err := rpm.SignedPath(key)
 		if err != nil {
 			return nil, err
 		}
-		f := volumes.File{Path: path, Kind: volumes.KindSigned, Size: -1, Digest: digest, Key: strings.ToLower(key)}
-		for _, s := range v.sigs[r.id] {
-			if s.hash != "" && strings.EqualFold(s.key, key) {
-				f.SigDigest = "md5:" + strings.ToLower(s.hash)
+		c := candidate{dir: dir, file: volumes.File{Path: path, Kind: volumes.KindSigned, Size: -1, Digest: digest, Key: strings.ToLower(key)}}
+		of := func(s signature) bool { return strings.EqualFold(s.key, key) }
+		if i := slices.IndexFunc(production, of); i >= 0 {
+			c.known, c.wanted, chosen = true, !chosen, true
+			if hash := production[i].hash; hash != "" {
+				c.file.SigDigest = "md5:" + strings.ToLower(hash)
 			}
 		}
-		list = append(list, candidate{dir, f})
+		c.known = c.known || !told || slices.ContainsFunc(v.rows[r.id], of)
+		c.wanted = c.wanted || !told
+		list = append(list, c)
 	}
-	if len(v.SigKeys) == 0 || slices.Contains(v.SigKeys, "") {
+	if len(list) == 0 || slices.Contains(v.SigKeys, "") {
 		path, err := rpm.Path()
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, candidate{dir, volumes.File{Path: path, Kind: volumes.KindRPM, Size: r.size, Digest: digest}})
+		list = append(list, candidate{dir: dir, file: volumes.File{Path: path, Kind: volumes.KindRPM, Size: r.size, Digest: digest}, known: true, wanted: !chosen})
 	}
 	return list, nil
 }

@@ -148,6 +148,9 @@ func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
 		found, err := v.staging.signatures(ctx, t.here)
 		if err == nil {
 			rows = found
+			for i := range have.rpms {
+				v.rows[have.rpms[i].id] = rows[have.rpms[i].id]
+			}
 		}
 		return err
 	})

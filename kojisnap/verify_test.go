@@ -201,6 +201,8 @@ func show(checks []kojisnap.Check) string {
 	return b.String()
 }
 
+var signedOnly = kojisnap.Want{SigKeys: []string{"41526f0e"}}
+
 var signed = kojisnap.Want{SigKeys: []string{"41526F0E", ""}}
 
 func TestVerifyReady(t *testing.T) {

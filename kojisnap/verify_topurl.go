@@ -85,28 +85,21 @@ func (v *verifier) sample() []*taggedRPM {
 	return chosen
 }
 
-// fetch reads the head of an rpm: the copy that was found in topdir, or the first that there is.
+// fetch reads the head of the copy of an rpm that a compose is to take.
 func (v *verifier) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error {
-	candidates, err := v.candidates(r)
+	copies, err := v.copies(r)
 	if err != nil {
 		return err
 	}
-	for i, c := range candidates {
+	for _, c := range copies {
 		path := c.dir + "/" + c.file.Path
-		if s := v.states[r.id]; s != nil && s.rel != path {
-			continue
+		if s := v.states[r.id]; c.wanted && (s == nil || s.rel == path) {
+			u := base.JoinPath(strings.Split(url.PathEscape(path), "%2F")...)
+			return v.fetchHead(ctx, u.String(), c)
 		}
-		u := base.JoinPath(strings.Split(url.PathEscape(path), "%2F")...)
-		err := v.fetchHead(ctx, u.String(), c)
-		if errors.Is(err, errAbsent) && i < len(candidates)-1 && v.states[r.id] == nil {
-			continue
-		}
-		return err
 	}
-	return errors.New("no copy to fetch")
+	return v.errUnsigned()
 }
-
-var errAbsent = errors.New("HTTP 404 Not Found")
 
 func (v *verifier) fetchHead(ctx context.Context, u string, c candidate) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
@@ -121,10 +114,7 @@ func (v *verifier) fetchHead(ctx context.Context, u string, c candidate) error {
 		return err
 	}
 	defer resp.Body.Close() // long before its end: that closes the connection
-	switch {
-	case resp.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("%s: %w", u, errAbsent)
-	case resp.StatusCode != http.StatusOK:
+	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: HTTP %s", u, resp.Status)
 	}
 	return hardlink.Check(resp.Body, resp.ContentLength, c.file, u, false)
