@@ -55,7 +55,11 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Pl
 			in.Others = append(in.Others, build)
 		}
 	}
-	if err := addRPMs(ctx, snap, files); err != nil {
+	have := newInventory()
+	if err := addRPMs(ctx, snap, files, have); err != nil {
+		return volumes.Plan{}, err
+	}
+	if err := w.check(ctx, snap, have); err != nil {
 		return volumes.Plan{}, err
 	}
 	if err := addArchives(ctx, snap, files); err != nil {
@@ -77,6 +81,9 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Pl
 // builds returns the ids of the builds to copy, each with the tags that have it.
 func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (map[int64][]string, error) {
 	ids := map[int64][]string{}
+	if err := w.checkTags(view, snap); err != nil {
+		return nil, err
+	}
 	switch w.Builds {
 	case BuildsNone:
 		return ids, nil
@@ -85,11 +92,7 @@ func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (map[int64][]st
 		return nil, fmt.Errorf("builds %q: want latest, tagged or none", w.Builds)
 	}
 	for _, name := range w.tags(snap) {
-		tag, ok := view.Tags[name]
-		if !ok {
-			return nil, fmt.Errorf("snapshot %s has no tag %q", snap.ID, name)
-		}
-		builds, err := view.Builds(tag, true, w.Builds != BuildsTagged)
+		builds, err := view.Builds(view.Tags[name], true, w.Builds != BuildsTagged)
 		if err != nil {
 			return nil, err
 		}
@@ -109,9 +112,9 @@ func (w Want) tags(snap *snapfile.Snapshot) []string {
 	return snap.Manifest.Scope.Tags
 }
 
-// addRPMs adds the rpms of builds and their signatures. Both relations are in the order of
-// the rpm's id.
-func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles) error {
+// addRPMs adds the rpms of builds and their signatures, and takes stock of all that there are. Both
+// relations are in the order of the rpm's id.
+func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles, have *inventory) error {
 	type place struct {
 		id    int64
 		build *volumes.BuildFiles
@@ -119,6 +122,7 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	}
 	var places []place
 	err := tagged.Each(ctx, snap, "rpminfo", func(r tagged.Row) {
+		have.rpm(r)
 		b := builds[r.Int("build_id")]
 		if b == nil || r.Null("build_id") {
 			return
@@ -134,6 +138,7 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	}
 	left := places // those of which the signatures may still come
 	return tagged.Each(ctx, snap, "rpmsigs", func(r tagged.Row) {
+		have.signature(r)
 		id := r.Int("rpm_id")
 		for len(left) > 0 && left[0].id < id {
 			left = left[1:]

@@ -58,6 +58,11 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err != nil {
 		return r, err
 	}
+	if !o.NoVerify && !o.Verify.Want.same(o.Copy.Want) { // copy checks its own
+		if err := checkWant(ctx, snap, o.Verify.Want); err != nil {
+			return r, fmt.Errorf("verify: %w", err)
+		}
+	}
 	o.Copy.Leave = true
 	var incomplete error
 	if r.Copy, err = Copy(ctx, snap, s, o.Copy); Incomplete(err) {

@@ -144,10 +144,13 @@ func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 // expectation is production's hub if one is given, else the snapshot.
 func (v *verifier) expectation(ctx context.Context) (expectation, error) {
 	if v.Against == nil {
-		return newSnapshotAnswers(ctx, v.Snapshot, v.Want.Tags)
+		return newSnapshotAnswers(ctx, v.Snapshot, v.Want)
 	}
 	a, err := newHubAnswers(ctx, v.Against, "production's", v.Event)
 	if v.Snapshot != nil {
+		if err := checkWant(ctx, v.Snapshot, v.Want); err != nil {
+			return nil, err
+		}
 		a.ids = map[string]int64{}
 		for _, t := range v.Snapshot.Manifest.Scope.All {
 			a.ids[t.Name] = t.ID

@@ -26,18 +26,19 @@ type snapshotAnswers struct {
 
 // newSnapshotAnswers reads what the tags hold, each relation once. That the builds of one tag cannot be
 // worked out concerns that tag alone; a snapshot that cannot be read is an error.
-func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapshotAnswers, error) {
+func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want Want) (*snapshotAnswers, error) {
 	a := &snapshotAnswers{snap: snap, builds: map[int64][]int64{}, errs: map[int64]error{}, byID: map[int64]*taggedBuild{},
 		byBuild: map[int64][]taggedRPM{}, sigs: map[int64][]signature{}, module: map[int64]bool{}, repoName: map[int64]string{}, exists: map[int64]bool{}}
 	var err error
 	if a.view, err = tagged.Read(ctx, snap); err != nil {
 		return nil, err
 	}
-	for _, tag := range tags {
-		id, ok := a.view.Tags[tag]
-		if !ok {
-			return nil, fmt.Errorf("snapshot %s has no tag %q", snap.ID, tag)
-		}
+	if err := want.checkTags(a.view, snap); err != nil {
+		return nil, err
+	}
+	have := newInventory()
+	for _, tag := range want.tags(snap) {
+		id := a.view.Tags[tag]
 		builds, err := a.view.Builds(id, true, true)
 		if err != nil {
 			a.errs[id] = fmt.Errorf("snapshot %s: %w", snap.ID, err)
@@ -70,6 +71,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []str
 			a.links = append(a.links, l)
 		}},
 		{"rpminfo", func(r tagged.Row) {
+			have.rpm(r)
 			build := a.byID[r.Int("build_id")]
 			if build == nil || r.Null("build_id") {
 				return
@@ -81,6 +83,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []str
 				payloadHash: r.Text("payloadhash"), size: r.Int("size"), metadataOnly: r.Bool("metadata_only")})
 		}},
 		{"rpmsigs", func(r tagged.Row) {
+			have.signature(r)
 			if id := r.Int("rpm_id"); rpms[id] {
 				a.sigs[id] = append(a.sigs[id], signature{intern(r.Text("sigkey")), r.Text("sighash")})
 			}
@@ -106,7 +109,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, tags []str
 			return nil, err
 		}
 	}
-	return a, nil
+	return a, want.check(ctx, snap, have)
 }
 
 func (a *snapshotAnswers) String() string { return "snapshot " + a.snap.ID }

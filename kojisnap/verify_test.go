@@ -278,7 +278,7 @@ func TestVerifyErrors(t *testing.T) {
 		{"nothing to compare with", func(o *kojisnap.VerifyOptions) { o.Snapshot = nil }, "neither a snapshot nor a hub", false},
 		{"no event", func(o *kojisnap.VerifyOptions) { o.Snapshot, o.Against = nil, s.hub }, "no event given", false},
 		{"no tags", func(o *kojisnap.VerifyOptions) { o.Snapshot, o.Against, o.Event = nil, s.hub, 400 }, "no tags given", false},
-		{"unknown tag", func(o *kojisnap.VerifyOptions) { o.Tags = []string{"f99"} }, `has no tag "f99"`, false},
+		{"unknown tag", func(o *kojisnap.VerifyOptions) { o.Tags = []string{"f99"} }, `has no tag f99; it has f41`, false},
 		{"no topdir", func(o *kojisnap.VerifyOptions) { o.Topdir = "/nowhere" }, "topdir: stat /nowhere", false},
 		{"topdir is a file", func(o *kojisnap.VerifyOptions) { o.Topdir = file }, "is not a directory", false},
 		{"compose without topdir", func(o *kojisnap.VerifyOptions) { o.Topdir, o.ComposeDir = "", "/tmp/x" }, "needs staging's topdir", false},

@@ -50,13 +50,14 @@ func exitCode(err error) int {
 		plugin   nagiosError
 		overlay  *dbsync.OverlayError
 		source   *hardlink.BadSourceError
+		unknown  *kojisnap.UnknownError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest
@@ -109,9 +110,12 @@ func messages(err error) []string {
 		return cleanLines(left.Error())
 	}
 	var overlay *dbsync.OverlayError
+	var unknown *kojisnap.UnknownError
 	var list errorList
 	if errors.As(err, &overlay) {
 		list = overlay.Faults
+	} else if errors.As(err, &unknown) {
+		list = unknown.Faults
 	} else if !errors.As(err, &list) {
 		list = errorList{err}
 	}

@@ -185,12 +185,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if opt.NoVerify = o.noVerify; opt.NoVerify {
 		return opt, nil
 	}
-	if o.verify.topdir == "" {
-		o.verify.topdir = opt.Copy.Topdir
-	}
-	if o.verify.hubTopdir == "" {
-		o.verify.hubTopdir = opt.Copy.HubTopdir
-	}
+	o.verify.follow(&o.copy)
 	opt.Verify, err = o.verify.options(a)
 	return opt, err
 }

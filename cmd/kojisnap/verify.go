@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,26 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
 	fs.BoolVar(&o.digest, "digest", true, "read every file and check its digest, not only its size")
 	fs.IntVar(&o.jobs, "jobs", 4, "requests and files at once")
+}
+
+// follow takes what is not set from copy: verify is to look for what was copied.
+func (o *verifyFlags) follow(c *copyFlags) {
+	o.topdir, o.hubTopdir = cmp.Or(o.topdir, c.topdir), cmp.Or(o.hubTopdir, c.hubTopdir)
+	fresh := newFlags(verifyCommand.name)
+	new(verifyFlags).add(fresh.set)
+	for _, name := range []struct {
+		flag     string
+		to, from *string
+	}{{"builds", &o.builds, &c.builds}, {"volume", &o.volume, &c.volume}, {"copy-volume", &o.copyVolume, &c.copyVolume}} {
+		if *name.to == fresh.set.Lookup(name.flag).DefValue {
+			*name.to = *name.from
+		}
+	}
+	for _, list := range []struct{ to, from *[]string }{{&o.tags, &c.tags}, {&o.arches, &c.arches}, {&o.sigkeys, &c.sigkeys}} {
+		if len(*list.to) == 0 {
+			*list.to = *list.from
+		}
+	}
 }
 
 // options makes the options, but for the snapshot.

@@ -123,6 +123,9 @@ type Row struct {
 // Text returns a column's text, empty for NULL. It is a copy.
 func (r Row) Text(column string) string { return string(r.fields[r.rel.Index(column)]) }
 
+// Bytes returns a column's text, nil for NULL. It is valid until the next row.
+func (r Row) Bytes(column string) []byte { return r.fields[r.rel.Index(column)] }
+
 // Null reports whether a column is NULL.
 func (r Row) Null(column string) bool { return r.fields[r.rel.Index(column)] == nil }
 

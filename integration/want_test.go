@@ -1,0 +1,75 @@
+package integration_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestUnknownWant: a tag, an arch or a key that production does not know chooses nothing, so it is wrong
+// usage, and those that there are are named. Nothing is done then.
+func TestUnknownWant(t *testing.T) {
+	w := newWorld(t)
+	w.init(t)
+	w.pull(t, lastEvent, "f42-compose")
+	c := w.config(t, "f42-compose")
+	plain := strings.Replace(w.read(t, c), "sigkey = [\"41526f0e\", \"\"]\n", "", 2)
+	config := func(tables string) string {
+		path := filepath.Join(t.TempDir(), "c.toml")
+		text := plain
+		for table := range strings.SplitSeq(tables, ";") {
+			name, keys, _ := strings.Cut(table, "]")
+			text = strings.Replace(text, name+"]", name+"]\n"+keys, 1)
+		}
+		must(t, os.WriteFile(path, []byte(text), 0o644))
+		return path
+	}
+	before := w.state(t)
+	for _, test := range []struct {
+		args []string
+		says []string // lines
+	}{
+		{[]string{"copy", "--arch", "x86-64"}, []string{"no rpm of arch x86-64; there are aarch64 i686 x86_64"}},
+		{[]string{"verify", "--arch", "x86-64", "--arch", "x86_64"}, []string{"no rpm of arch x86-64; there are aarch64 i686 x86_64"}},
+		{[]string{"sync", "--arch", "X86_64"}, []string{"no rpm of arch X86_64; there are aarch64 i686 x86_64"}},
+		{[]string{"copy", "--sigkey", "105ef944", "--sigkey", ""}, []string{"sigkey 105ef944 signs none of 266 rpms; production uses 41526f0e ba2992d4"}},
+		{[]string{"verify", "--sigkey", "105ef944"}, []string{"sigkey 105ef944 signs none of 266 rpms; production uses 41526f0e ba2992d4"}},
+		{[]string{"sync", "--sigkey", "105ef944"}, []string{"sigkey 105ef944 signs none of 266 rpms; production uses 41526f0e ba2992d4"}},
+		{[]string{"copy", "--tag", "f42-composs"}, []string{"has no tag f42-composs; it has f41 f42 f42-addons f42-compose"}},
+		{[]string{"verify", "--tag", "f42-composs", "--tag", "f42"}, []string{"has no tag f42-composs; it has f41 f42 f42-addons f42-compose"}},
+		{[]string{"sync", "--compose-tag", "f42-composs", "--compose-tag", "f43"}, []string{"has no tag f42-composs; it has f41", "has no tag f43; it has f41"}},
+		{[]string{"verify", "--against", w.prodURL, "--arch", "riscv64", "--sigkey", "deadbeef"}, []string{"no rpm of arch riscv64", "sigkey deadbeef signs none"}},
+		{[]string{"copy", "--arch", "a\nb\x1b[31m"}, []string{"no rpm of arch a b\uFFFD[31m; there are"}},
+		{[]string{"sync", "-c", config("[verify]arch = [\"x86-64\"]")}, []string{"no rpm of arch x86-64; there are aarch64 i686 x86_64"}},
+	} {
+		args := test.args
+		if test.args[len(args)-2] != "-c" {
+			args = append(args, "-c", config(""))
+		}
+		o := kojisnapRun(t, args...)
+		lines := strings.Split(strings.TrimSuffix(o.stderr, "\n"), "\n")
+		if o.code != 2 || o.stdout != "" || len(lines) != len(test.says) {
+			t.Errorf("%q: exit code %d, %q, %q", args, o.code, o.stdout, o.stderr)
+			continue
+		}
+		for i, says := range test.says {
+			if !strings.Contains(lines[i], says) {
+				t.Errorf("%q: line %q, want %q", args, lines[i], says)
+			}
+		}
+	}
+	if after := w.state(t); after != before {
+		t.Errorf("something changed: %s", firstDifference(before, after))
+	}
+	// What is known in another way is no mistake: an arch of a tag without rpms, one whose rpms are of
+	// others, a key in capitals. Verify looks for what was copied, though only [copy] says what that is.
+	succeed(t, "sync", "-c", config("[copy]arch = [\"x86_64\", \"i386\", \"noarch\"]\nsigkey = [\"41526F0E\", \"\"]"))
+}
+
+func (w *world) read(t testing.TB, path string) string {
+	t.Helper()
+	body, err := os.ReadFile(path)
+	must(t, err)
+	return string(body)
+}

@@ -1,0 +1,138 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagged"
+	"kojisnap/volumes"
+)
+
+// UnknownError names tags, arches and keys that are wanted and that a snapshot does not know, each with
+// those that it does: most likely they are misspelt. What they choose would be nothing, in silence.
+type UnknownError struct{ Faults []error }
+
+func (e *UnknownError) Error() string { return errors.Join(e.Faults...).Error() }
+
+// inventory is what a snapshot has of what a Want may name.
+type inventory struct {
+	rpms   int
+	arches map[string]bool // of rpms
+	keys   map[string]bool // of signatures, in lower case
+}
+
+func newInventory() *inventory {
+	return &inventory{arches: map[string]bool{}, keys: map[string]bool{}}
+}
+
+// rpm adds a row of rpminfo.
+func (i *inventory) rpm(r tagged.Row) {
+	i.rpms++
+	if arch := r.Bytes("arch"); !i.arches[string(arch)] {
+		i.arches[string(arch)] = true
+	}
+}
+
+// signature adds a row of rpmsigs.
+func (i *inventory) signature(r tagged.Row) {
+	if key := r.Bytes("sigkey"); !i.keys[string(key)] {
+		i.keys[strings.ToLower(string(key))] = true
+	}
+}
+
+// checkTags returns an *UnknownError if a wanted tag is not in the snapshot.
+func (w Want) checkTags(view *tagged.View, snap *snapfile.Snapshot) error {
+	var faults []error
+	for _, tag := range w.tags(snap) {
+		if _, ok := view.Tags[tag]; !ok {
+			faults = append(faults, fmt.Errorf("snapshot %s has no tag %s; it has %s", snap.ID, tag, some(maps.Keys(view.Tags))))
+		}
+	}
+	if len(faults) > 0 {
+		return &UnknownError{faults}
+	}
+	return nil
+}
+
+// check returns an *UnknownError if the snapshot has no rpm of a wanted arch, and no tag that is of it,
+// or no signature by a wanted key.
+func (w Want) check(ctx context.Context, snap *snapfile.Snapshot, have *inventory) error {
+	if have.rpms == 0 || len(w.Arches)+len(w.SigKeys) == 0 {
+		return nil
+	}
+	tags := map[string]bool{}
+	err := tagged.Each(ctx, snap, "tag_config", func(r tagged.Row) {
+		for _, arch := range strings.Fields(r.Text("arches")) {
+			tags[arch] = true
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, arch := range w.Arches {
+		own := volumes.Want{Arches: []string{arch}}.TakesArch()
+		isOwn := func(a string) bool { return own(a) && (a == arch || !everywhere(a)) }
+		if !tags[arch] && !slices.ContainsFunc(slices.Collect(maps.Keys(have.arches)), isOwn) {
+			known := maps.Clone(have.arches)
+			maps.DeleteFunc(known, func(a string, _ bool) bool { return everywhere(a) })
+			faults = append(faults, fmt.Errorf("no rpm of arch %s; there are %s", arch, some(maps.Keys(known))))
+		}
+	}
+	for _, key := range w.SigKeys {
+		if key != "" && !have.keys[strings.ToLower(key)] {
+			used := maps.Clone(have.keys)
+			delete(used, "")
+			faults = append(faults, fmt.Errorf("sigkey %s signs none of %d rpms; production uses %s", key, have.rpms, some(maps.Keys(used))))
+		}
+	}
+	if len(faults) > 0 {
+		return &UnknownError{faults}
+	}
+	return nil
+}
+
+// same reports whether the check of both is one.
+func (w Want) same(o Want) bool {
+	return slices.Equal(w.Tags, o.Tags) && slices.Equal(w.Arches, o.Arches) && slices.Equal(w.SigKeys, o.SigKeys)
+}
+
+// everywhere reports whether composes of every arch take rpms of this one.
+func everywhere(arch string) bool { return arch == "noarch" || arch == "src" || arch == "nosrc" }
+
+// some lists names for people, not too many.
+func some(names func(yield func(string) bool)) string {
+	const most = 20
+	list := slices.Sorted(names)
+	switch {
+	case len(list) == 0:
+		return "none"
+	case len(list) > most:
+		return strings.Join(list[:most], " ") + fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return strings.Join(list, " ")
+}
+
+// checkWant is Want's whole check, for those who do not read the rows themselves.
+func checkWant(ctx context.Context, snap *snapfile.Snapshot, w Want) error {
+	view, err := tagged.Read(ctx, snap)
+	if err != nil {
+		return err
+	}
+	if err := w.checkTags(view, snap); err != nil {
+		return err
+	}
+	have := newInventory()
+	if err := tagged.Each(ctx, snap, "rpminfo", have.rpm); err != nil {
+		return err
+	}
+	if err := tagged.Each(ctx, snap, "rpmsigs", have.signature); err != nil {
+		return err
+	}
+	return w.check(ctx, snap, have)
+}
