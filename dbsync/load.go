@@ -143,8 +143,8 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if m.mark, err = readMark(ctx, m.tx); err != nil {
 		return err
 	}
-	if m.opt.Env != "" && m.opt.Env != m.mark.Environment {
-		return fmt.Errorf("database %q is marked as environment %q, not %q: %w", here.Database, m.mark.Environment, m.opt.Env, ErrNotStaging)
+	if err := m.mark.checkEnv(m.opt.Env); err != nil {
+		return err
 	}
 	if m.rep.Notes, err = m.schema.checkFits(); err != nil {
 		return err
@@ -169,7 +169,7 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("tag %q stands at event %d, the snapshot at %d: %w", tag, event, man.Event, ErrOlder)
+	return olderError(tag, event, man.Event)
 }
 
 // merge brings the snapshot's rows in.

@@ -37,17 +37,16 @@ type SyncResult struct {
 // the hub never names a file that is not there. A build that no compose needs any longer is led
 // back to production's volume at once; its copy stays for Copy.KeepFor, for composes that run.
 //
-// It stops at the first error; run again, it continues. Builds of which production has lost or
+// What a late step would refuse is refused before the first. It stops at the first error; run again, it
+// continues. Builds of which production has lost or
 // damaged files are no reason to stop: they stay on the read-only volume, all else is done, and
 // the error is a *hardlink.LeftOutError. The result is complete then.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
-	if o.Load.Overlay != "" { // a bad one is told before the hub is asked
-		if _, err := dbsync.ReadOverlay(o.Load.Overlay); err != nil {
-			return r, err
-		}
+	err := o.preflight(ctx)
+	if err != nil {
+		return r, err
 	}
-	var err error
 	if r.Pull, err = Pull(ctx, o.Hub, s, o.Pull); err != nil {
 		return r, fmt.Errorf("pull: %w", err)
 	}
@@ -58,10 +57,8 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err != nil {
 		return r, err
 	}
-	if !o.NoVerify && !o.Verify.Want.same(o.Copy.Want) { // copy checks its own
-		if err := checkWant(ctx, snap, o.Verify.Want); err != nil {
-			return r, fmt.Errorf("verify: %w", err)
-		}
+	if err := o.checkSnapshot(ctx, snap); err != nil {
+		return r, err
 	}
 	o.Copy.Leave = true
 	var incomplete error

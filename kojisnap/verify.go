@@ -54,7 +54,7 @@ func Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{v.eachWanted, v.tasks, v.files} {
+	for _, step := range []func(context.Context) error{v.checkHub, v.eachWanted, v.tasks, v.files} {
 		if err := step(ctx); err != nil {
 			return v.result, fmt.Errorf("verify: %w", err)
 		}
@@ -147,6 +147,9 @@ func (v *verifier) expectation(ctx context.Context) (expectation, error) {
 		return newSnapshotAnswers(ctx, v.Snapshot, v.Want)
 	}
 	a, err := newHubAnswers(ctx, v.Against, "production's", v.Event)
+	if err != nil {
+		return nil, err
+	}
 	if v.Snapshot != nil {
 		if err := checkWant(ctx, v.Snapshot, v.Want); err != nil {
 			return nil, err
@@ -156,7 +159,31 @@ func (v *verifier) expectation(ctx context.Context) (expectation, error) {
 			a.ids[t.Name] = t.ID
 		}
 	}
-	return a, err
+	return a, nil
+}
+
+// checkHub refuses a hub that is not staging's.
+func (v *verifier) checkHub(ctx context.Context) error {
+	var production []string
+	if v.Snapshot != nil {
+		production = append(production, v.Snapshot.Manifest.Hub)
+	}
+	if v.Against != nil {
+		production = append(production, v.Against.URL())
+	}
+	var refused error
+	err := v.attempt(ctx, Check{Name: "hub"}, func() error {
+		err := checkStagingHub(ctx, v.Hub, production...)
+		if errors.Is(err, ErrNotStagingHub) {
+			refused = err
+			return nil
+		}
+		return err
+	})
+	if err == nil {
+		err = refused
+	}
+	return err
 }
 
 // checkDirs refuses directories that will not do, before anything is asked.

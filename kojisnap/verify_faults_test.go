@@ -77,6 +77,7 @@ func TestVerifyFaults(t *testing.T) {
 		multi  bool     // asked in multicalls
 		side   string   // production's
 	}{
+		{method: "getUser", fail: []string{"hub"}},
 		{method: "getTag", fail: []string{"tag %", "hidden %", "content tags f42-compose"}, multi: true},
 		{method: "getFullInheritance", fail: []string{"inheritance %"}},
 		{method: "listTaggedRPMS", fail: []string{"rpms %"}, gone: ofRPMs},

@@ -111,6 +111,7 @@ func (s *staging) repoint(t testing.TB) {
 	for name, id := range ids {
 		must(t, s.rows.Insert("volume", hubtest.Values{"id": id, "name": name}))
 	}
+	must(t, s.rows.Insert("users", hubtest.Values{"id": floor, "name": "kojisnap", "status": 1, "usertype": 0}))
 	// The tag with the module's rpms, which the recorded hub does not have.
 	must(t, s.rows.Insert("tag", hubtest.Values{"id": floor, "name": "module-postgresql-16"}))
 	must(t, s.rows.Insert("tag_config", hubtest.Values{"tag_id": floor, "arches": "", "locked": false, "maven_support": false,

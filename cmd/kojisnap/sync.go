@@ -185,6 +185,9 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if opt.NoVerify = o.noVerify; opt.NoVerify {
 		return opt, nil
 	}
+	if o.verify.hub == "" {
+		return opt, usagef("no staging hub: give --staging-hub URL, or hub in [verify] of the configuration; --no-verify leaves verify out")
+	}
 	o.verify.follow(&o.copy)
 	opt.Verify, err = o.verify.options(a)
 	return opt, err

@@ -1,0 +1,74 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/snapfile"
+)
+
+// User is the name of the user that init makes in every staging database, blocked. Production has none.
+const User = userName
+
+// CheckDatabase says why Load would refuse the database, whatever the snapshot: it is not marked as
+// staging, or as another environment than env if that is not empty (ErrNotStaging). A load of event,
+// unless that is 0, is ErrOlder if one of the tags, given by name, stands at a later one.
+func CheckDatabase(ctx context.Context, conn *pgx.Conn, env string, event int64, tags []string) error {
+	mark, err := readMark(ctx, conn)
+	if err != nil {
+		return classify(err)
+	}
+	if err := mark.checkEnv(env); err != nil {
+		return err
+	}
+	if event == 0 {
+		return nil
+	}
+	rows, err := conn.Query(ctx, "SELECT name, event FROM kojisnap.tag WHERE name = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1",
+		pgx.QueryExecModeExec, tags, event)
+	if err != nil {
+		return classify(err)
+	}
+	var tag string
+	var at int64
+	tagged, err := pgx.ForEachRow(rows, []any{&tag, &at}, func() error { return nil })
+	if err != nil {
+		return classify(err)
+	}
+	if tagged.RowsAffected() > 0 {
+		return olderError(tag, at, event)
+	}
+	return nil
+}
+
+// CheckLoad says why Load would refuse a snapshot before it writes anything.
+func CheckLoad(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) error {
+	if err := opt.complete(); err != nil {
+		return err
+	}
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return classify(err)
+	}
+	defer tx.Rollback(ctx)
+	m := &merger{tx: tx, snap: snap, opt: opt, rep: &LoadReport{}}
+	if err := m.check(ctx); err != nil {
+		return fmt.Errorf("snapshot %s: %w", snap.ID, classify(err))
+	}
+	return nil
+}
+
+// checkEnv refuses another environment than the one that is meant, if one is.
+func (m *Mark) checkEnv(env string) error {
+	if env == "" || env == m.Environment {
+		return nil
+	}
+	return fmt.Errorf("database %q is marked as environment %q, not %q: %w", m.Database, m.Environment, env, ErrNotStaging)
+}
+
+// olderError is ErrOlder with what to do.
+func olderError(tag string, at, event int64) error {
+	return fmt.Errorf("tag %q stands at event %d, the snapshot at %d: %w; --rollback goes back", tag, at, event, ErrOlder)
+}

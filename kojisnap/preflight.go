@@ -1,0 +1,103 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// ErrNotStagingHub says that a hub which was given as staging's is not.
+var ErrNotStagingHub = errors.New("not staging's hub")
+
+// checkStagingHub refuses, with ErrNotStagingHub, a hub that is at one of the addresses of production's,
+// and one whose database does not have the user that kojisnap init makes. Production's hub in the place
+// of staging's would be found ready at once.
+func checkStagingHub(ctx context.Context, staging *hub.Client, production ...string) error {
+	for _, p := range production {
+		if sameHub(staging.URL(), p) {
+			return fmt.Errorf("hub %s is production's: %w; give the URL of the staging hub", staging.URL(), ErrNotStagingHub)
+		}
+	}
+	user, err := staging.Call(ctx, hub.Call{Method: "getUser", Args: []any{dbsync.User}})
+	if err != nil {
+		return &askError{staging, "staging's", err}
+	}
+	if user.IsNil() {
+		return fmt.Errorf("hub %s has no user %s, which kojisnap init makes in staging's database: %w; give the URL of the staging hub, or run kojisnap init",
+			staging.URL(), dbsync.User, ErrNotStagingHub)
+	}
+	return nil
+}
+
+// sameHub reports whether two URLs are of one hub: http and https, and a default port or none, lead to
+// the same.
+func sameHub(a, b string) bool {
+	place := func(raw string) string {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return raw
+		}
+		host := strings.ToLower(u.Hostname())
+		if port := u.Port(); port != "" && port != "80" && port != "443" {
+			host += ":" + port
+		}
+		return host + path.Clean("/"+u.Path)
+	}
+	return place(a) == place(b)
+}
+
+// preflight refuses, before the first step, what a later one would after hours of work: a bad overlay, a
+// staging hub that is none or does not answer, a database that is not marked as this environment or that
+// holds a later event.
+func (o SyncOptions) preflight(ctx context.Context) error {
+	if o.Load.Overlay != "" {
+		if _, err := dbsync.ReadOverlay(o.Load.Overlay); err != nil {
+			return err
+		}
+	}
+	if !o.NoVerify {
+		production := []string{o.Hub.URL()}
+		if o.Verify.Against != nil {
+			production = append(production, o.Verify.Against.URL())
+		}
+		if err := checkStagingHub(ctx, o.Verify.Hub, production...); err != nil {
+			return fmt.Errorf("%w (verify asks it at the end; --no-verify leaves that out)", err)
+		}
+	}
+	conn, err := Connect(ctx, o.Load.DSN)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	event := o.Pull.Event
+	if o.Load.Rollback {
+		event = 0
+	}
+	return dbsync.CheckDatabase(ctx, conn, o.Load.Env, event, o.Pull.Tags)
+}
+
+// checkSnapshot refuses, before anything is copied, a snapshot that load would refuse, or that does not
+// know what copy and verify want.
+func (o SyncOptions) checkSnapshot(ctx context.Context, snap *snapfile.Snapshot) error {
+	if !o.NoVerify && !o.Verify.Want.same(o.Copy.Want) { // copy checks its own
+		if err := checkWant(ctx, snap, o.Verify.Want); err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+	conn, err := Connect(ctx, o.Load.DSN)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if err := dbsync.CheckLoad(ctx, conn, snap, o.Load.LoadOptions); err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	return nil
+}
