@@ -20,7 +20,10 @@ func (m *merger) scope() []int32 {
 // holdsSnapshot reports whether this very snapshot was the last one loaded for each of its
 // tags, with nothing put aside and into the columns that the tables have now.
 func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
-	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside)
+	if m.opt.OnConflict == Replace {
+		return false, nil // what staging changed since gives way
+	}
+	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside) AND NOT EXISTS (SELECT FROM kojisnap.hidden)
 			AND EXISTS (SELECT FROM kojisnap.load WHERE snapshot = $3 AND columns = $4)
 		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`,
 		pgx.QueryExecModeExec, m.scope(), len(m.scope()), m.snap.ID, m.columns()).Scan(&same)
@@ -40,9 +43,9 @@ func (m *merger) book(ctx context.Context) error {
 			aside AS (DELETE FROM kojisnap.aside a USING gone WHERE a.load_id = gone.id),
 			new AS (INSERT INTO kojisnap.load (snapshot, event, tags, columns) VALUES ($1, $2, $3, $4) RETURNING id),
 			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason FROM ks_out, new),
-			newkept AS (INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new)
-		SELECT id FROM new`,
-		pgx.QueryExecModeExec, m.snap.ID, m.snap.Manifest.Event, m.scope(), m.columns()).Scan(&load)
+			newkept AS (INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new WHERE relation <> ALL ($5))
+		SELECT id FROM new`, // what hides a versioned row, the row itself tells
+		pgx.QueryExecModeExec, m.snap.ID, m.snap.Manifest.Event, m.scope(), m.columns(), versionedNames()).Scan(&load)
 	if err != nil {
 		return err
 	}
@@ -92,4 +95,13 @@ func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 			}
 		}
 	}
+}
+
+func versionedNames() (names []string) {
+	for _, r := range relation.All() {
+		if r.Versioned {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }

@@ -17,6 +17,7 @@ var bookSteps = []func() string{
 	changesTables,
 	func() string { return runTable },
 	func() string { return overruledTable },
+	func() string { return decidedTables },
 }
 
 // bookFormat is the version of the tables in the schema kojisnap.
@@ -68,6 +69,18 @@ COMMENT ON TABLE kojisnap.overlay_made IS 'names that an overlay made';
 UPDATE kojisnap.overlay SET relation = '` + blocking + `' WHERE relation = 'users' AND before <> 'null';
 CREATE TABLE kojisnap.overruled (relation text, key jsonb, was jsonb NOT NULL, PRIMARY KEY (relation, key));
 COMMENT ON TABLE kojisnap.overruled IS 'what production had in rows that the overlay wants otherwise';
+`
+
+// decidedTables are for views at loaded events that staging's changes do not touch. What was loaded
+// before is read whole once more, as versioned rows of production's may be missing from it.
+const decidedTables = `
+CREATE TABLE kojisnap.decided (relation text, subject text[], event integer NOT NULL, user_id integer NOT NULL, PRIMARY KEY (relation, subject));
+COMMENT ON TABLE kojisnap.decided IS 'what staging removed and production removed too since, by what it is about';
+CREATE TABLE kojisnap.hidden (relation text, key text[], PRIMARY KEY (relation, key));
+COMMENT ON TABLE kojisnap.hidden IS 'production''s rows that are revoked here though staging decided nothing about them, but holds their place or their build';
+UPDATE kojisnap.load SET columns = '';
+DELETE FROM kojisnap.left_out WHERE reason LIKE '%staging has an active row for the same%';
+DELETE FROM kojisnap.kept WHERE reason LIKE 'staging revoked it%';
 `
 
 // bookSQL leads from a format to the present one, 0 being a database without the schema.

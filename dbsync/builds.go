@@ -14,7 +14,8 @@ func (m *merger) findHeld(ctx context.Context) error {
 	// They may be out of the snapshot: rows may move to them or from them, and since the base, rows
 	// below builds that did not change themselves may have changed.
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_held
-		SELECT t.id, 'staging made the build its own (state ' || t.state || ', create_event ' || t.create_event || ')'
+		SELECT t.id, 'staging made the build its own (state ' || t.state || ', create_event ' || t.create_event || ')',
+			t.create_event >= {floor} OR coalesce(t.state <> v.state, false)
 		FROM {t} t LEFT JOIN {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
 		WHERE t.id < {floor} AND (t.create_event >= {floor} OR t.state <> v.state {draft}) AND {differ}`,
 		"draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
@@ -53,6 +54,34 @@ func (m *merger) draftHeld() string {
 		return ""
 	}
 	return "OR t.draft <> coalesce(s.draft, v.draft) AND EXISTS (SELECT FROM ks_edit e WHERE e.relation = 'build' AND e.id = t.id)"
+}
+
+// tellEdits reports also those decisions of staging about rows of production's that the snapshot does
+// not have or, since the base, production has not changed.
+func (m *merger) tellEdits(ctx context.Context) error {
+	const untold = ` AND NOT EXISTS (SELECT FROM ks_kept x WHERE x.relation = {r} AND x.key = {keytext})
+		AND NOT EXISTS (SELECT FROM ks_out x WHERE x.relation = {r} AND x.key = {keytext})`
+	for _, r := range relation.All() {
+		if !r.InPlace || r.Named() {
+			continue
+		}
+		id, what := q(r.Columns[0].Name), "''"
+		if build := buildOf(r, "t"); build != "" {
+			what = expand("(SELECT ': ' || {nvr} FROM build n WHERE n.id = {build})", "nvr", nvr("n"), "build", build)
+		}
+		pairs := []string{"id", id, "keytext", keyText("t", r.Key), "what", what}
+		if r.Name == "build" {
+			if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, h.reason || {what} FROM ks_held h JOIN {t} t ON t.id = h.id WHERE true`+untold, pairs...); err != nil {
+				return err
+			}
+		}
+		if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging changed it' || {what} FROM ks_edit e JOIN {t} t ON t.{id} = e.id
+				JOIN kojisnap.placed p ON p.relation = {r} AND p.id = e.id
+			WHERE e.relation = {r} AND e.id < {floor}`+untold, pairs...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // findNew lists the builds that this load will insert, so that others are known as touched.

@@ -104,8 +104,8 @@ func (m *merger) stageChanges(ctx context.Context, r *relation.Relation) error {
 	return m.stageAside(ctx, r)
 }
 
-// stageAside adds the rows of the snapshot that an earlier load put aside, and the keys of those
-// that it did not delete.
+// stageAside adds the rows of the snapshot that an earlier load put aside, the taggings of builds
+// that staging reset, which may be deleted, and the keys of those that it did not delete.
 func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 	rows, err := m.tx.Query(ctx, m.x(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {s} s WHERE {array} = a.key)",
 		"array", keyArray("s", r.Key)), pgx.QueryExecModeExec)
@@ -113,18 +113,22 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
-	if err != nil || len(keys) == 0 {
+	if err != nil {
 		return err
 	}
 	want := make(map[string]bool, len(keys))
 	for _, k := range keys {
 		want[strings.Join(k, "\x00")] = true
 	}
+	reset, have, err := m.resetBuilds(ctx, r)
+	if err != nil || len(want)+len(reset) == 0 {
+		return err
+	}
 	all := m.snap.Rows(ctx, r.Name)
 	defer all.Close()
 	var found bytes.Buffer
 	var row [][]byte
-	key, index := []byte{}, r.KeyIndexes()
+	key, index, build := []byte{}, r.KeyIndexes(), r.Index("build_id")
 	for all.Next() {
 		if row, err = all.Fields(row); err != nil {
 			return err
@@ -136,7 +140,7 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 			}
 			key = append(key, row[i]...)
 		}
-		if want[string(key)] {
+		if want[string(key)] || build >= 0 && reset[string(row[build])] && !have[string(key)] {
 			found.Write(all.Line())
 		}
 	}
@@ -154,6 +158,33 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 		WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = a.id) AND NOT EXISTS (SELECT FROM {went} w WHERE w.id = a.id)`)
 	m.lost[r.Name] += n
 	return err
+}
+
+// resetBuilds are, for taggings, the builds of production's that staging reset: its hub deleted their
+// taggings. have are the keys of those that are among the snapshot's rows already.
+func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation) (reset, have map[string]bool, err error) {
+	if r.Name != "tag_listing" {
+		return nil, nil, nil
+	}
+	read := func(sql string) (map[string]bool, error) {
+		rows, err := m.tx.Query(ctx, m.x(r, sql), pgx.QueryExecModeExec)
+		if err != nil {
+			return nil, err
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+		set := make(map[string]bool, len(list))
+		for _, k := range list {
+			set[strings.Join(k, "\x00")] = true
+		}
+		return set, err
+	}
+	const builds = `SELECT b.id FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id
+		WHERE b.id < {floor} AND v.state = 1 AND (b.state = 4 OR b.create_event >= {floor})`
+	if reset, err = read("SELECT ARRAY[id::text] FROM (" + builds + ") r"); err != nil || len(reset) == 0 {
+		return nil, nil, err
+	}
+	have, err = read("SELECT " + keyArray("s", r.Key) + " FROM {s} s WHERE s.build_id IN (" + builds + ")")
+	return reset, have, err
 }
 
 // keyArray is a row's key as an array of text.
@@ -209,7 +240,7 @@ func (m *merger) checkChanges(ctx context.Context) error {
 			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope)
 				AND NOT EXISTS (SELECT FROM kojisnap.aside a WHERE a.relation = {r} AND a.key[1] = s.create_event::text AND a.key[2] = s.build_id::text)
 				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope)
-					AND t.create_event < {floor} AND t.active))
+					AND t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})))
 		OR EXISTS (SELECT FROM ks_build s JOIN kojisnap.placed_volume v ON v.build_id = s.id
 			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`), pgx.QueryExecModeExec).Scan(&back)
 	if err == nil && back {
@@ -250,21 +281,12 @@ func (m *merger) coverChanges(ctx context.Context) error {
 		}
 	}
 	listing := relation.Get("tag_listing")
-	if _, err := m.exec(ctx, listing, `DELETE FROM ks_lost l WHERE id IS NULL OR id >= {floor}
+	_, err := m.exec(ctx, listing, `DELETE FROM ks_lost l WHERE id IS NULL OR id >= {floor}
 			OR EXISTS (SELECT FROM ks_held h WHERE h.id = l.id) OR EXISTS (SELECT FROM ks_went_build g WHERE g.id = l.id);
 		INSERT INTO ks_covered SELECT DISTINCT l.id FROM ks_lost l
 		WHERE EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope))
-			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND t.create_event < {floor} AND t.active)
-			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`); err != nil {
-		return err
-	}
-	// Whether production still has what staging untagged, the tables do not tell.
-	var unknown bool
-	err := m.tx.QueryRow(ctx, m.x(listing, `SELECT EXISTS (SELECT FROM ks_lost l JOIN {t} t ON t.build_id = l.id AND t.create_event < {floor} AND t.revoke_event >= {floor}
-		WHERE t.tag_id IN (SELECT tag_id FROM ks_scope) AND NOT EXISTS (SELECT FROM {went} s WHERE {key})
-			AND NOT EXISTS (SELECT FROM ks_covered c WHERE c.id = l.id))`), pgx.QueryExecModeExec).Scan(&unknown)
-	if err == nil && unknown {
-		return errWhole
-	}
+			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND t.create_event < {floor}
+				AND (t.active OR t.revoke_event >= {floor}))
+			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`)
 	return err
 }

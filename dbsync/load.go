@@ -74,6 +74,7 @@ type merger struct {
 	event     int64           // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool // relations of which some ids differ from production's
 	gone      map[string]bool // relations of which rows were left out
+	decided   map[string]bool // relations of which staging's removals are on record
 	oldBuilds bool            // the snapshot has builds that were loaded before
 	doubt     bool            // an attempt before this one met a constraint
 }
@@ -185,7 +186,7 @@ func (m *merger) merge(ctx context.Context) error {
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
 	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overruleUsers, m.fitNames, m.findEdits, m.events, m.names, m.rewrite,
-		m.fit, m.overrule, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.remove, m.findNew} {
+		m.fit, m.overrule, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.reveal, m.remove, m.findNew} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func (m *merger) merge(ctx context.Context) error {
 	if err := m.settle(ctx); err != nil {
 		return fmt.Errorf("overlay: %w", err)
 	}
-	return nil
+	return m.tellEdits(ctx)
 }
 
 // relation merges one relation whose parents are there.

@@ -39,6 +39,11 @@ type LoadOptions struct {
 	// database holds it, only what changed since is read and compared. nil compares every row.
 	Base func(ctx context.Context, id string) (*snapfile.Snapshot, error)
 
+	// Between opens the snapshots of a hub whose events are after one and before another, oldest
+	// first, whether they were loaded or not: they tell when production revoked what has left the
+	// view since. nil: what this snapshot does not tell itself gets its event.
+	Between func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error)
+
 	OnConflict OnConflict // empty is Keep
 	Rollback   bool       // allow a snapshot older than what the database holds
 	Audit      bool       // compare every row, whatever the database holds

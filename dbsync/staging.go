@@ -25,7 +25,7 @@ const scratch = `
 	CREATE TEMP TABLE ks_edit (relation text, id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_parked (relation text, id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_del (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_held (id integer, reason text) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_held (id integer, reason text, hides boolean) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_new (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_scope (tag_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_covered (id integer) ON COMMIT DROP;
@@ -51,13 +51,6 @@ func (m *merger) stage(ctx context.Context) error {
 	}
 	for _, r := range relation.All() {
 		of := m.snap.Relation(r.Name)
-		if r.Versioned && len(of.Revoked) > 0 {
-			revoked := m.snap.Revoked(ctx, r.Name)
-			defer revoked.Close()
-			if _, err := m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked); err != nil {
-				return err
-			}
-		}
 		if m.delta(r) {
 			if err := m.stageChanges(ctx, r); err != nil {
 				return err
@@ -76,7 +69,7 @@ func (m *merger) stage(ctx context.Context) error {
 		m.rows[r.Name] = n
 		work.Add(n)
 	}
-	return nil
+	return m.stageRevoked(ctx)
 }
 
 // createStaged makes the temporary tables of all relations.
@@ -305,11 +298,16 @@ func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) er
 }
 
 // hanging leaves out the rows that refer to rows which were left out. Those that the table
-// holds already stay there as they are, without a note.
+// holds already stay there as they are, without a note. A versioned row needs no more than that
+// the row is there which it refers to, be it as staging has made it.
 func (m *merger) hanging(ctx context.Context, r *relation.Relation) error {
 	for _, c := range r.Columns {
 		if c.Ref == "" || !m.gone[c.Ref] {
 			continue
+		}
+		absent := ""
+		if r.Versioned {
+			absent = expand(" AND NOT EXISTS (SELECT FROM {ref} p WHERE p.id = g.id)", "ref", q(c.Ref))
 		}
 		name := "''"
 		if r.Name == "rpminfo" {
@@ -319,7 +317,7 @@ func (m *merger) hanging(ctx context.Context, r *relation.Relation) error {
 		}
 		err := m.leaveOut(ctx, r, leave{
 			using:  "ks_gone g",
-			where:  expand("g.relation = {ref} AND g.id = s.{c}", "ref", lit(c.Ref), "c", q(c.Name)),
+			where:  expand("g.relation = {ref} AND g.id = s.{c}", "ref", lit(c.Ref), "c", q(c.Name)) + absent,
 			reason: expand("{name} || {what} || g.id || ' was left out'", "name", name, "what", lit("its "+c.Ref+" ")),
 			noteIf: m.x(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"),
 		})

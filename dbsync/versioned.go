@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"kojisnap/kojisnap/relation"
 )
 
@@ -13,62 +15,62 @@ import (
 // holds, and by whom.
 var versionColumns = []string{"create_event", "revoke_event", "creator_id", "revoker_id", "active"}
 
-// revoke revokes production's rows that left the view, in the tags of the scope: with
-// production's own event and user where the snapshot has them, else E and the user kojisnap.
-// So it does with rows whose place a row of the snapshot takes, wherever they are.
-func (m *merger) revoke(ctx context.Context) error {
-	for _, r := range relation.All() {
-		if !r.Versioned || m.delta(r) && m.rows[r.Name]+m.lost[r.Name] == 0 {
-			continue
-		}
-		if err := m.leaving(ctx, r); err != nil {
-			return fmt.Errorf("revoke %s: %w", r.Name, err)
-		}
-		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.revoke_event, {E}), revoker_id = coalesce(s.revoker_id, {user})
-			FROM {go} s WHERE {key} RETURNING t.*)`+touches(r), "go", q("ks_go_"+r.Name))
-		if err != nil {
-			return fmt.Errorf("revoke %s: %w", r.Name, err)
-		}
-		m.counts.of(r.Name).Revoked += n
+// versioned brings in the rows of a versioned relation that are in the view at E, each of them:
+// active, or hidden where staging's own changes say otherwise.
+func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
+	if err := m.overlaid(ctx, r); err != nil {
+		return err
 	}
-	return nil
+	pairs := []string{"hide", hides(r), "xkey", equal("x", "s", r.Key), "tkey", equal("t", "x", r.Key), "cols", list("", m.usable(r)), "scols", list("s", m.usable(r))}
+	run := func(count *int64, sql string, more ...string) error {
+		n, err := m.exec(ctx, r, sql, append(more, pairs...)...)
+		*count += n
+		return err
+	}
+	some, err := m.hide(ctx, r)
+	if err != nil {
+		return err
+	}
+	c := m.counts.of(r.Name)
+	shown, values := "", ""
+	if some {
+		shown = " AND NOT EXISTS (SELECT FROM {hide} x WHERE {xkey})"
+		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x
+			WHERE {tkey} AND t.active IS NULL AND t.revoke_event < {floor} RETURNING t.*)`+touches(r)); err != nil {
+			return err
+		}
+		values = `UPDATE {s} s SET active = NULL, revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x WHERE {xkey};
+			INSERT INTO kojisnap.hidden SELECT {r}, {xarray} FROM {hide} x WHERE x.ks_why IN ('place', 'held') ON CONFLICT DO NOTHING`
+		if _, err := m.exec(ctx, r, values, append([]string{"xarray", keyArray("x", r.Key)}, pairs...)...); err != nil {
+			return err
+		}
+	}
+	if err := run(&c.Unrevoked, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM {s} s
+		WHERE {key} AND t.active IS NULL AND t.revoke_event < {floor}`+shown+` RETURNING t.*)`+touches(r)); err != nil {
+		return err
+	}
+	// An older hub or schema may have kept a column from an earlier load.
+	if payload := without(m.given(r), slices.Concat(r.Key, versionColumns)...); len(payload) > 0 {
+		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+touches(r),
+			"set", assign("s", payload), "differ", differ("t", "s", payload)); err != nil {
+			return err
+		}
+	}
+	if err := run(&c.Inserted, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s
+		WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) RETURNING *)`+touches(r)); err != nil {
+		return err
+	}
+	return m.tellHidden(ctx, r)
 }
 
-// leaving lists the rows of one relation that are to be revoked. The steps are apart so that
-// each is a join that PostgreSQL can hash.
-func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
-	stays := []string{}
-	for _, u := range r.Unique {
-		stays = append(stays, m.x(r, "NOT EXISTS (SELECT FROM {s} s WHERE {same})", "same", equal("t", "s", without(u, "active"))))
-	}
-	for _, c := range r.Columns {
-		if c.Ref == "tag" && !m.partial(r) && (c.Name == "tag_id" || r.Name == "build_target_config") {
-			stays = append(stays, "t."+q(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope)")
-		}
-	}
-	if r.Name == "external_repo_config" && !m.partial(r) {
-		stays = append(stays, "t.external_repo_id NOT IN (SELECT id FROM ks_external_repo)")
-	}
-	// Since the base they are those that went, and those whose place a row takes that changed.
-	from := []string{"{t} t"}
-	if m.delta(r) {
-		from = []string{"{t} t JOIN {went} s ON {key}"}
-		for _, u := range r.Unique {
-			from = append(from, "{t} t JOIN {s} s ON "+equal("t", "s", without(u, "active")))
-		}
-	}
-	rows := make([]string, len(from))
-	for i, f := range from {
-		rows[i] = m.x(r, "SELECT {data}, NULL::integer AS revoke_event, NULL::integer AS revoker_id FROM "+f+
-			" WHERE t.active AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
-			"data", list("t", without(m.usable(r), "revoke_event", "revoker_id", "active")))
-	}
-	_, err := m.exec(ctx, r, `
-		CREATE TEMP TABLE {go} ON COMMIT DROP AS {rows};
-		DELETE FROM {go} t WHERE {stays};
-		UPDATE {go} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {left} s
-			WHERE {key} AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event) AND EXISTS (SELECT FROM users v WHERE v.id = s.revoker_id)`,
-		"go", q("ks_go_"+r.Name), "rows", strings.Join(rows, " UNION "), "stays", strings.Join(stays, " AND "))
+// tellHidden reports the rows of the snapshot that staging's changes hide.
+func (m *merger) tellHidden(ctx context.Context, r *relation.Relation) error {
+	_, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NULL THEN 'staging removed it'
+			ELSE 'staging has its own, create_event=' || o.create_event END || {by}
+		FROM {s} s JOIN {t} t ON {key} AND t.active IS NULL AND t.revoke_event >= {floor}
+			LEFT JOIN {t} o ON {same} AND o.active AND o.create_event >= {floor}`,
+		"keytext", keyText("s", r.Key), "named", named(r, "s", subject(r)), "same", equal("o", "s", subject(r)),
+		"by", `' (event ' || t.revoke_event || ', by ' || coalesce((SELECT v.name FROM users v WHERE v.id = t.revoker_id), t.revoker_id::text) || ')'`)
 	return err
 }
 
@@ -84,73 +86,9 @@ func touches(r *relation.Relation) string {
 	return " SELECT FROM u"
 }
 
-// versioned brings in the rows of a versioned relation that are in the view at E.
-func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
-	// What staging revoked stays revoked.
-	standing := m.x(r, "{key} AND t.active IS NULL AND t.revoke_event >= {floor}")
-	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging revoked it: ' || {named} FROM {s} s JOIN {t} t ON {standing}`,
-		"named", named(r, "s", without(r.Unique[0], "active")), "keytext", keyText("s", r.Key), "standing", standing); err != nil {
-		return err
-	}
-	if _, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s USING {t} t WHERE {standing} RETURNING {cols})
-		INSERT INTO ks_aside SELECT {r}, {array} FROM s`, "standing", standing, "cols", list("s", r.Key), "array", keyArray("s", r.Key)); err != nil {
-		return err
-	}
-	for _, u := range r.Unique {
-		if err := m.occupied(ctx, r, without(u, "active")); err != nil {
-			return err
-		}
-	}
-	c := m.counts.of(r.Name)
-	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM {s} s
-		WHERE {key} AND t.active IS NULL AND t.revoke_event < {floor} RETURNING t.*)`+touches(r))
-	if err != nil {
-		return err
-	}
-	c.Unrevoked += n
-	// An older hub or schema may have kept a column from an earlier load.
-	if payload := without(m.given(r), slices.Concat(r.Key, versionColumns)...); len(payload) > 0 {
-		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+touches(r),
-			"set", assign("s", payload), "differ", differ("t", "s", payload))
-		if err != nil {
-			return err
-		}
-		c.Updated += n
-	}
-	n, err = m.exec(ctx, r, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s
-		WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) RETURNING *)`+touches(r),
-		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)))
-	c.Inserted += n
-	return err
-}
-
-// occupied finds the rows whose place an active row of staging's holds.
-func (m *merger) occupied(ctx context.Context, r *relation.Relation, subject []string) error {
-	meets := m.x(r, "h.active AND {same} AND NOT ({hkey})", "same", equal("h", "s", subject), "hkey", equal("h", "s", r.Key))
-	if err := m.overlaid(ctx, r, meets); err != nil {
-		return err
-	}
-	if m.opt.OnConflict == Replace {
-		var some bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {meets})", "meets", meets)).Scan(&some); err != nil || !some {
-			return err
-		}
-		event, err := m.stagingEvent(ctx)
-		if err != nil {
-			return err
-		}
-		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {meets} RETURNING h.*)`+touches(r),
-			"event", itoa(event), "meets", meets)
-		m.counts.of(r.Name).Revoked += n
-		return err
-	}
-	return m.leaveOut(ctx, r, leave{using: q(r.Name) + " h", where: meets, conflict: true,
-		reason: named(r, "s", subject) + expand(" || ': staging has an active row for the same {what}, create_event=' || h.create_event", "what", strings.Join(subject, ", "))})
-}
-
 // overlaid revokes rows of the overlay's where production has one by now, which the overlay
 // has overruled.
-func (m *merger) overlaid(ctx context.Context, r *relation.Relation, meets string) error {
+func (m *merger) overlaid(ctx context.Context, r *relation.Relation) error {
 	if r.Name != "tag_extra" && r.Name != "build_target_config" {
 		return nil
 	}
@@ -158,9 +96,14 @@ func (m *merger) overlaid(ctx context.Context, r *relation.Relation, meets strin
 	for _, k := range r.Key {
 		key = append(key, lit(k)+", h."+q(k))
 	}
-	rows := m.x(r, "{meets} AND EXISTS (SELECT FROM kojisnap.overlay o WHERE o.relation = {r} AND o.key = jsonb_build_object({k}))", "meets", meets, "k", join(key))
+	meets := make([]string, len(r.Unique))
+	for i, u := range r.Unique {
+		meets[i] = equal("h", "s", without(u, "active"))
+	}
+	rows := m.x(r, `h.active AND ({meets}) AND NOT ({hkey}) AND EXISTS (SELECT FROM kojisnap.overlay o WHERE o.relation = {r} AND o.key = jsonb_build_object({k}))`,
+		"meets", strings.Join(meets, " OR "), "hkey", equal("h", "s", r.Key), "k", join(key))
 	var some bool
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows)).Scan(&some); err != nil || !some {
+	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows), pgx.QueryExecModeExec).Scan(&some); err != nil || !some {
 		return err
 	}
 	event, err := m.stagingEvent(ctx)
@@ -169,6 +112,9 @@ func (m *merger) overlaid(ctx context.Context, r *relation.Relation, meets strin
 	}
 	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+touches(r),
 		"event", itoa(event), "rows", rows)
+	if err != nil {
+		return fmt.Errorf("what the overlay put there: %w", err)
+	}
 	m.counts.of(r.Name).Revoked += n
-	return err
+	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
+	"strings"
 
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -35,6 +37,23 @@ func Snapshots(ctx context.Context, s store.Store) ([]*snapfile.Snapshot, error)
 // snapshots is Snapshots, but asks onBad about a manifest that is damaged or newer than this
 // program: nil passes it over.
 func snapshots(ctx context.Context, s store.Store, onBad func(error) error) ([]*snapfile.Snapshot, error) {
+	return snapshotsOf(ctx, s, func(string) bool { return true }, onBad)
+}
+
+// snapshotsBetween returns the snapshots with events after one and before another, oldest first.
+// Those that cannot be read are passed over: they are another's to complain of.
+func snapshotsBetween(ctx context.Context, s store.Store, after, before int64) ([]*snapfile.Snapshot, error) {
+	all, err := snapshotsOf(ctx, s, func(id string) bool {
+		event, _, _ := strings.Cut(id, "-")
+		e, err := strconv.ParseInt(event, 10, 64)
+		return err == nil && e > after && e < before
+	}, func(error) error { return nil })
+	slices.Reverse(all)
+	return all, err
+}
+
+// snapshotsOf is snapshots for those whose ids are wanted.
+func snapshotsOf(ctx context.Context, s store.Store, wanted func(id string) bool, onBad func(error) error) ([]*snapfile.Snapshot, error) {
 	entries, err := s.List(ctx, snapfile.ManifestPrefix)
 	if err != nil {
 		return nil, err
@@ -42,7 +61,7 @@ func snapshots(ctx context.Context, s store.Store, onBad func(error) error) ([]*
 	var all []*snapfile.Snapshot
 	for _, e := range entries {
 		id, ok := snapfile.IDOfObject(e.Name)
-		if !ok {
+		if !ok || !wanted(id) {
 			continue
 		}
 		snap, err := snapfile.Open(ctx, s.Get, id)

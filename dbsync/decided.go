@@ -1,0 +1,71 @@
+package dbsync
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// subject names the columns that say what a row of a versioned relation is about: staging decides
+// on a subject, and production's later rows of the same one follow that decision.
+func subject(r *relation.Relation) []string {
+	switch r.Name {
+	case "tag_inheritance":
+		return []string{"tag_id", "parent_id"} // the priority is no more than where it stands
+	case "tag_external_repos":
+		return []string{"tag_id", "external_repo_id"}
+	}
+	return without(r.Unique[0], "active")
+}
+
+// readDecided finds the relations of which staging's removals are on record, less those that
+// staging has undone by a row of its own.
+func (m *merger) readDecided(ctx context.Context) error {
+	m.decided = map[string]bool{}
+	rows, err := m.tx.Query(ctx, "SELECT DISTINCT relation FROM kojisnap.decided ORDER BY 1", pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		r := relation.Get(name)
+		m.decided[name] = true
+		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.decided d USING {t} h WHERE d.relation = {r} AND d.subject = {subject} AND {own}`,
+			"subject", keyArray("h", subject(r)), "own", m.x(r, ownActive)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownActive is the condition that a row h of a versioned relation is staging's own and holds.
+const ownActive = "h.active AND h.create_event >= {floor}"
+
+// remember keeps what staging removed where production's row, which showed it until now, gets
+// production's revocation: a row by which production brings the same back stays hidden. A removal
+// of staging's own row is the later one. What was hidden for another reason is no decision.
+func (m *merger) remember(ctx context.Context, r *relation.Relation) error {
+	pairs := []string{"go", q("ks_go_" + r.Name), "subject", keyArray("g", subject(r)), "same", equal("h", "g", subject(r)), "own", m.x(r, ownActive),
+		"gkey", keyArray("g", r.Key)}
+	n, err := m.exec(ctx, r, `INSERT INTO kojisnap.decided AS d (relation, subject, event, user_id)
+		SELECT DISTINCT ON (1, 2) {r}, {subject}, coalesce(o.revoke_event, g.revoke_event), coalesce(o.revoker_id, g.revoker_id)
+		FROM {go} g LEFT JOIN LATERAL (SELECT h.revoke_event, h.revoker_id FROM {t} h
+				WHERE {same} AND h.create_event >= {floor} AND h.active IS NULL AND h.revoke_event > greatest(h.create_event, g.revoke_event)
+				ORDER BY h.revoke_event DESC LIMIT 1) o ON true
+		WHERE g.revoke_event IS NOT NULL
+			AND NOT EXISTS (SELECT FROM kojisnap.hidden k WHERE k.relation = {r} AND k.key = {gkey})
+			AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own})
+		ORDER BY 1, 2, 3 DESC
+		ON CONFLICT (relation, subject) DO UPDATE SET event = excluded.event, user_id = excluded.user_id WHERE excluded.event > d.event`, pairs...)
+	if err != nil {
+		return err
+	}
+	m.decided[r.Name] = m.decided[r.Name] || n > 0
+	_, err = m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {go} g WHERE k.relation = {r} AND k.key = {gkey}`, pairs...)
+	return err
+}

@@ -1,0 +1,193 @@
+package dbsync
+
+import (
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// A row of production's that is in the view at E but that staging's own changes overrule now is
+// hidden: it goes in revoked by a staging event. Such an event is above the floor, so after every E,
+// and Koji's unique constraints bind active rows alone. So at E the row is there, and now it is not.
+
+// hide lists in ks_hide_RELATION the rows of the snapshot that are to be hidden, with the event and
+// the user of the change of staging's that overrules them, and reports whether there are any.
+func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
+	var own, held bool
+	err := m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held WHERE hides)`, "own", m.x(r, ownActive)),
+		pgx.QueryExecModeExec).Scan(&own, &held)
+	if err != nil {
+		return false, err
+	}
+	held = held && r.Name == "tag_listing"
+	if !own && !held && !m.decided[r.Name] {
+		return false, nil
+	}
+	pairs := []string{"hide", hides(r), "keys", list("s", r.Key), "xkey", equal("x", "s", r.Key), "own", m.x(r, ownActive)}
+	run := func(sql string, more ...string) (int64, error) { return m.exec(ctx, r, sql, append(more, pairs...)...) }
+	if _, err := run(`CREATE TEMP TABLE {hide} ON COMMIT DROP AS SELECT {keys}, NULL::integer AS ks_event, NULL::integer AS ks_user, NULL::text AS ks_why FROM {s} s LIMIT 0`); err != nil {
+		return false, err
+	}
+	const open = ` AND NOT EXISTS (SELECT FROM {hide} x WHERE {xkey}) AND NOT EXISTS (SELECT FROM {t} t WHERE {key} AND (t.active OR t.revoke_event >= {floor}))`
+	if own {
+		// A row of the same subject first: that is a decision, any other one only takes the place.
+		if _, err := run(`INSERT INTO {hide} SELECT {keys}, h.create_event, h.creator_id, 'own' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
+			"same", equal("h", "s", subject(r))); err != nil {
+			return false, err
+		}
+		for _, u := range r.Unique {
+			if _, err := run(`INSERT INTO {hide} SELECT DISTINCT ON ({keys}) {keys}, h.create_event, h.creator_id, 'place' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
+				"same", equal("h", "s", without(u, "active"))); err != nil {
+				return false, err
+			}
+		}
+	}
+	if m.decided[r.Name] {
+		if _, err := run(`INSERT INTO {hide} SELECT {keys}, d.event, d.user_id, 'removed' FROM {s} s
+			JOIN kojisnap.decided d ON d.relation = {r} AND d.subject = {subject} WHERE true`+open, "subject", keyArray("s", subject(r))); err != nil {
+			return false, err
+		}
+	}
+	if held {
+		if err := m.hideHeld(ctx, r, run, open); err != nil {
+			return false, err
+		}
+	}
+	var some bool
+	err = m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hides(r)+")", pgx.QueryExecModeExec).Scan(&some)
+	return some, err
+}
+
+// hideHeld hides the taggings of builds that staging made its own: what is tagged there now is
+// not what production tagged. A reset had deleted the rows; nothing tells when.
+func (m *merger) hideHeld(ctx context.Context, r *relation.Relation, run func(string, ...string) (int64, error), open string) error {
+	n, err := run(`INSERT INTO {hide} SELECT {keys}, NULL, {user}, 'held' FROM {s} s JOIN ks_held h ON h.id = s.build_id AND h.hides WHERE true` + open)
+	if err != nil || n == 0 {
+		return err
+	}
+	event, err := m.stagingEvent(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = run("UPDATE {hide} SET ks_event = {event} WHERE ks_event IS NULL", "event", itoa(event))
+	return err
+}
+
+// hides names the temporary table of the rows that are to be hidden.
+func hides(r *relation.Relation) string { return q("ks_hide_" + r.Name) }
+
+// keyOf is the condition that a row of Koji's table has the key that an array of texts holds.
+func keyOf(alias, array string, r *relation.Relation) string {
+	out := make([]string, len(r.Key))
+	for i, k := range r.Key {
+		out[i] = expand("{a}.{c} = {k}[{n}]::{type}", "a", alias, "c", q(k), "k", array, "n", itoa(int64(i+1)), "type", sqlType(r.Columns[r.Index(k)].Type))
+	}
+	return strings.Join(out, " AND ")
+}
+
+// free is the condition that no active row holds a place that the row t needs.
+func free(r *relation.Relation) string {
+	out := make([]string, len(r.Unique))
+	for i, u := range r.Unique {
+		out[i] = expand("NOT EXISTS (SELECT FROM {t} h WHERE h.active AND {same})", "t", q(r.Name), "same", equal("h", "t", without(u, "active")))
+	}
+	return strings.Join(out, " AND ")
+}
+
+// show makes those rows active again that were hidden for want of a place, or because the build
+// was staging's, where that is so no more. A subject that staging has decided on since is that
+// decision's.
+func (m *merger) show(ctx context.Context) error {
+	rows, err := m.tx.Query(ctx, "SELECT DISTINCT relation FROM kojisnap.hidden ORDER BY 1", pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		r := relation.Get(name)
+		pairs := []string{"is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
+			"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
+		if r.Index("build_id") >= 0 {
+			pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held h WHERE h.id = t.build_id AND h.hides)"
+		}
+		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.hidden k WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE {is} AND {hidden}
+			AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own}))`, pairs...); err != nil {
+			return err
+		}
+		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
+			WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} RETURNING t.*)`+touches(r), pairs...)
+		if err != nil {
+			return err
+		}
+		m.counts.of(name).Unrevoked += n
+		if n > 0 {
+			if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// giveBack makes production's rows of the scope active that staging's changes hide, and revokes the
+// rows of staging's own that are in the way of them or of the snapshot's: the two views are one
+// again, for all keys that production has. Only Replace asks for it.
+func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
+	inScope := "t.tag_id IN (SELECT tag_id FROM ks_scope)"
+	switch r.Name {
+	case "build_target_config":
+		inScope = "(t.build_tag IN (SELECT tag_id FROM ks_scope) OR t.dest_tag IN (SELECT tag_id FROM ks_scope))"
+	case "external_repo_config":
+		inScope = "t.external_repo_id IN (SELECT id FROM ks_external_repo)"
+	}
+	pairs := []string{"back", q("ks_back_" + r.Name), "own", m.x(r, ownActive), "places", list("", columnsOf(r.Unique)), "splaces", list("s", columnsOf(r.Unique)),
+		"tplaces", list("t", columnsOf(r.Unique)), "hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope}
+	if _, err := m.exec(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
+		return err
+	}
+	c := m.counts.of(r.Name)
+	for _, u := range r.Unique {
+		same := equal("h", "b", without(u, "active"))
+		var some bool
+		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {back} b JOIN {t} h ON {same} AND {own})", append(pairs, "same", same)...), pgx.QueryExecModeExec).Scan(&some); err != nil {
+			return err
+		}
+		if !some {
+			continue
+		}
+		event, err := m.stagingEvent(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+touches(r),
+			append(pairs, "same", same, "event", itoa(event))...)
+		if err != nil {
+			return err
+		}
+		c.Revoked += n
+	}
+	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE {hidden} RETURNING t.*)`+touches(r), pairs...)
+	if err != nil {
+		return err
+	}
+	c.Unrevoked += n
+	_, err = m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active;
+		DELETE FROM kojisnap.decided d USING {t} t WHERE d.relation = {r} AND d.subject = {subject} AND t.create_event < {floor} AND {inScope}`,
+		"is", keyOf("t", "k.key", r), "subject", keyArray("t", subject(r)), "inScope", inScope)
+	m.decided[r.Name] = false
+	return err
+}
+
+// columnsOf are the columns of unique sets, each once, without active.
+func columnsOf(sets [][]string) (out []string) {
+	for _, u := range sets {
+		out = append(out, without(u, append(out, "active")...)...)
+	}
+	return out
+}

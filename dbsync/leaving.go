@@ -1,0 +1,152 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// revoke revokes production's rows that left the view, in the tags of the scope: with
+// production's own event and user where a snapshot has them, else E and the user kojisnap.
+// So it does with rows whose place a row of the snapshot takes, wherever they are, and with those
+// that staging had revoked before production did: at E they are gone, whoever was first.
+func (m *merger) revoke(ctx context.Context) error {
+	if err := m.readDecided(ctx); err != nil {
+		return err
+	}
+	for _, r := range relation.All() {
+		if !r.Versioned {
+			continue
+		}
+		if !m.delta(r) || m.rows[r.Name]+m.lost[r.Name] > 0 {
+			if err := m.revokeLeft(ctx, r); err != nil {
+				return fmt.Errorf("revoke %s: %w", r.Name, err)
+			}
+		}
+		if err := m.correct(ctx, r); err != nil {
+			return fmt.Errorf("correct %s: %w", r.Name, err)
+		}
+	}
+	return nil
+}
+
+// reveal makes rows active again that were hidden, where nothing of staging's says so any more.
+func (m *merger) reveal(ctx context.Context) error {
+	if m.opt.OnConflict != Replace {
+		return m.show(ctx)
+	}
+	for _, r := range relation.All() {
+		if !r.Versioned {
+			continue
+		}
+		if err := m.giveBack(ctx, r); err != nil {
+			return fmt.Errorf("give way in %s: %w", r.Name, err)
+		}
+	}
+	return nil
+}
+
+func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
+	pairs := []string{"go", q("ks_go_" + r.Name)}
+	if err := m.leaving(ctx, r); err != nil {
+		return err
+	}
+	var active, hidden int64
+	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT count(*) FILTER (WHERE revoke_event IS NULL), count(revoke_event) FROM {go}", pairs...), pgx.QueryExecModeExec).Scan(&active, &hidden); err != nil {
+		return err
+	}
+	if hidden > 0 {
+		if err := m.remember(ctx, r); err != nil {
+			return err
+		}
+	}
+	if active+hidden == 0 {
+		return nil
+	}
+	_, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
+		FROM {go} s WHERE {key} RETURNING t.*)`+touches(r), pairs...)
+	c := m.counts.of(r.Name)
+	c.Revoked += active
+	c.Updated += hidden
+	return err
+}
+
+// leaving lists in ks_go_RELATION the rows of one relation that production has no more, with their
+// present revocation by staging, if any, and production's (ks_event, ks_user) if it is known. The
+// steps are apart so that each is a join that PostgreSQL can hash.
+func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
+	stays := []string{}
+	for _, u := range r.Unique {
+		stays = append(stays, m.x(r, "NOT EXISTS (SELECT FROM {s} s WHERE {same})", "same", equal("t", "s", without(u, "active"))))
+	}
+	for _, c := range r.Columns {
+		if c.Ref == "tag" && !m.partial(r) && (c.Name == "tag_id" || r.Name == "build_target_config") {
+			stays = append(stays, "t."+q(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope)")
+		}
+	}
+	if r.Name == "external_repo_config" && !m.partial(r) {
+		stays = append(stays, "t.external_repo_id NOT IN (SELECT id FROM ks_external_repo)")
+	}
+	// Since the base they are those that went, and those whose place a row takes that changed.
+	from := []string{"{t} t"}
+	if m.delta(r) {
+		from = []string{"{t} t JOIN {went} s ON {key}"}
+		for _, u := range r.Unique {
+			from = append(from, "{t} t JOIN {s} s ON "+equal("t", "s", without(u, "active")))
+		}
+	}
+	rows := make([]string, len(from))
+	for i, f := range from {
+		rows[i] = m.x(r, "SELECT {data}, NULL::integer AS ks_event, NULL::integer AS ks_user FROM "+f+
+			" WHERE (t.active OR t.revoke_event >= {floor}) AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
+			"data", list("t", without(m.usable(r), "active")))
+	}
+	sql := `CREATE TEMP TABLE {go} ON COMMIT DROP AS {rows};
+		DELETE FROM {go} t WHERE {stays};`
+	if m.filled[left(r)] {
+		sql += `UPDATE {go} t SET ks_event = s.revoke_event, ks_user = (SELECT v.id FROM users v WHERE v.id = s.revoker_id) FROM {left} s
+			WHERE {key} AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event);`
+	}
+	_, err := m.exec(ctx, r, sql, "go", q("ks_go_"+r.Name), "rows", strings.Join(rows, " UNION "), "stays", strings.Join(stays, " AND "))
+	return err
+}
+
+// correct puts in production's own event and user where an earlier load knew only that a row had
+// gone, and the rows that production made and revoked between two loads, or that staging's reset
+// of a build deleted: with all that production had, every event answers as production's.
+func (m *merger) correct(ctx context.Context, r *relation.Relation) error {
+	if !m.filled[left(r)] {
+		return nil
+	}
+	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {left} s
+			WHERE {key} AND t.revoker_id = {user} AND t.revoke_event < {floor} AND t.revoke_event >= s.revoke_event
+				AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event) AND EXISTS (SELECT FROM users v WHERE v.id = s.revoker_id)
+				AND ROW(t.revoke_event, t.revoker_id) <> ROW(s.revoke_event, s.revoker_id) RETURNING t.*)`+touches(r))
+	if err != nil {
+		return err
+	}
+	m.counts.of(r.Name).Updated += n
+	var there []string
+	for _, c := range r.Columns {
+		if c.Ref != "" {
+			there = append(there, expand("EXISTS (SELECT FROM {ref} p WHERE p.id = s.{c})", "ref", q(c.Ref), "c", q(c.Name)))
+			if c.Null {
+				there[len(there)-1] = "(s." + q(c.Name) + " IS NULL OR " + there[len(there)-1] + ")"
+			}
+		}
+	}
+	for _, c := range m.schema.columns(r) {
+		if have, _ := m.schema.column(r.Name, c.Name); have.notNull && c.Null {
+			there = append(there, "s."+q(c.Name)+" IS NOT NULL")
+		}
+	}
+	n, err = m.exec(ctx, r, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s
+			WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key}) AND {there} RETURNING *)`+touches(r),
+		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "there", strings.Join(there, " AND "))
+	m.counts.of(r.Name).Inserted += n
+	return err
+}

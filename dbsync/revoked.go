@@ -1,0 +1,189 @@
+package dbsync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// stageRevoked fills the temporary tables of revoked rows: with those of this snapshot, and with
+// those of the snapshots between the event that the database holds and this one, which may never
+// have been loaded. A snapshot has only the revocations since the one that it goes on from.
+func (m *merger) stageRevoked(ctx context.Context) error {
+	for _, r := range relation.All() {
+		if !r.Versioned || len(m.snap.Relation(r.Name).Revoked) == 0 {
+			continue
+		}
+		revoked := m.snap.Revoked(ctx, r.Name)
+		defer revoked.Close()
+		if _, err := m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked); err != nil {
+			return err
+		}
+	}
+	between, err := m.between(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range between {
+		if err := m.stageRevokedOf(ctx, s); err != nil {
+			return err
+		}
+	}
+	if err := m.checkRevoked(ctx); err != nil {
+		return err
+	}
+	return m.stageEvents(ctx, between)
+}
+
+// between opens the snapshots of the same hub after the event that the database holds and before
+// this one, oldest first. Where every row is compared they are all that there are, so that what an
+// earlier load had to guess is put right.
+func (m *merger) between(ctx context.Context) ([]*snapfile.Snapshot, error) {
+	if m.opt.Between == nil {
+		return nil, nil
+	}
+	var held *int64
+	err := m.tx.QueryRow(ctx, "SELECT min(event) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope()).Scan(&held)
+	if err != nil || held == nil {
+		return nil, err // nothing of this scope can be revoked
+	}
+	if m.base == nil {
+		*held = 0
+	}
+	if *held >= m.snap.Manifest.Event-1 {
+		return nil, nil
+	}
+	all, err := m.opt.Between(ctx, *held, m.snap.Manifest.Event)
+	if err != nil {
+		return nil, fmt.Errorf("the snapshots since event %d: %w", *held, err)
+	}
+	var out []*snapfile.Snapshot
+	for _, s := range all {
+		if s.Manifest.Hub == m.snap.Manifest.Hub && s.ID != m.snap.ID {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// stageRevokedOf adds the revoked rows of another snapshot. One that cannot be read is passed
+// over: what only it knows gets this load's event.
+func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot) error {
+	for _, r := range relation.All() {
+		of := s.Relation(r.Name)
+		if !r.Versioned || of == nil || len(of.Revoked) == 0 {
+			continue
+		}
+		var rows bytes.Buffer // the revocations of one pull: few
+		from := s.Revoked(ctx, r.Name)
+		_, err := io.Copy(&rows, from)
+		from.Close()
+		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
+			m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("rows of %s that production revoked before event %d may get this load's event: %v", r.Name, s.Manifest.Event, err))
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
+		}
+		tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+left(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+		if err != nil {
+			return fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
+		}
+		m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
+	}
+	return nil
+}
+
+// checkRevoked refuses revoked rows that are none of production's before E, as limits does with
+// those of the view, and leaves one of each key: two snapshots may tell of the same.
+func (m *merger) checkRevoked(ctx context.Context) error {
+	for _, r := range relation.All() {
+		if !r.Versioned || !m.filled[left(r)] {
+			continue
+		}
+		var low, high []string
+		for _, c := range r.Columns {
+			if c.Ref != "" {
+				low, high = append(low, "l."+q(c.Name)), append(high, "l."+q(c.Name))
+			}
+		}
+		var key string
+		err := m.tx.QueryRow(ctx, m.x(r, `SELECT {keytext} FROM {left} l WHERE (least({low}) >= 0 AND greatest({high}) < {floor}
+				AND l.active IS NOT TRUE AND l.create_event < l.revoke_event AND l.revoke_event <= {E} AND l.revoker_id IS NOT NULL) IS NOT TRUE
+			ORDER BY {keys} LIMIT 1`, "keytext", keyText("l", r.Key), "low", join(low), "high", join(high), "keys", list("l", r.Key)), pgx.QueryExecModeExec).Scan(&key)
+		if err == nil {
+			return fmt.Errorf("the snapshot's revoked %s %s is no row that production revoked by event %d", r.Name, key, m.snap.Manifest.Event)
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		if _, err := m.exec(ctx, r, `DELETE FROM {left} l USING {left} o WHERE {same} AND l.ctid > o.ctid`, "same", equal("l", "o", r.Key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stageEvents adds the events of revoked rows that neither the database nor what was read of this
+// snapshot has. Those that no snapshot has any more stay missing.
+func (m *merger) stageEvents(ctx context.Context, between []*snapfile.Snapshot) error {
+	var of []string
+	for _, r := range relation.All() {
+		if r.Versioned && m.filled[left(r)] {
+			of = append(of, "SELECT create_event AS id FROM "+left(r), "SELECT revoke_event FROM "+left(r))
+		}
+	}
+	if len(of) == 0 {
+		return nil
+	}
+	rows, err := m.tx.Query(ctx, "SELECT l.id::text FROM ("+strings.Join(of, " UNION ")+`) l
+		WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM ks_events e WHERE e.id = l.id)`, pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	want := make(map[string]bool, len(missing))
+	for _, id := range missing {
+		want[id] = true
+	}
+	events := relation.Get("events")
+	var found bytes.Buffer
+	for i := len(between); i >= 0 && len(want) > 0; i-- {
+		from := m.snap
+		if i < len(between) {
+			from = between[i]
+		}
+		if err := takeRows(ctx, from, events, want, &found); err != nil && from == m.snap {
+			return fmt.Errorf("read events: %w", err)
+		}
+	}
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(events)+" ("+list("", events.ColumnNames())+") FROM STDIN")
+	m.filled[staged(events)] = m.filled[staged(events)] || tag.RowsAffected() > 0
+	return err
+}
+
+// takeRows writes the rows of a relation with one of the ids to out, and takes them off the ids.
+func takeRows(ctx context.Context, from *snapfile.Snapshot, r *relation.Relation, ids map[string]bool, out *bytes.Buffer) error {
+	rows := from.Rows(ctx, r.Name)
+	defer rows.Close()
+	for len(ids) > 0 && rows.Next() {
+		id, _, _ := bytes.Cut(rows.Line(), []byte("\t"))
+		if ids[string(id)] {
+			out.Write(rows.Line())
+			delete(ids, string(id))
+		}
+	}
+	return rows.Err()
+}
