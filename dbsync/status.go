@@ -29,6 +29,8 @@ type Status struct {
 	LeftOut   []Entry  `json:"left_out"`  // what hangs on those, and what the schema cannot hold
 	Kept      []Entry  `json:"kept"`      // rows where staging's decision stood against production's
 	Hidden    []Hidden `json:"hidden"`
+	// Decisions are where staging's own changes overrule production's rows, as of now.
+	Decisions []Decision `json:"decisions"`
 }
 
 // TagStatus says what a tag holds. One that is not in the scope of the last load is not kept up any
@@ -92,6 +94,9 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		if err := read(ctx, tx); err != nil {
 			return nil, err
 		}
+	}
+	if s.Decisions, err = readDecisions(ctx, tx, mark); err != nil {
+		return nil, err
 	}
 	for _, l := range []struct {
 		into *[]Entry

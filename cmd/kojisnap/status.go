@@ -151,6 +151,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 			return fmt.Sprintf("%s %s: %s", e.Relation, e.Key, e.What)
 		})
 	}
+	showList(w, "staging's", len(s.Decisions), all, func(i int) string { return s.Decisions[i].String() })
 	showList(w, "hidden", len(s.Hidden), all, func(i int) string {
 		h := s.Hidden[i]
 		return fmt.Sprintf("%s: staging's %s, tagged %s, hides production's %s, tagged %s", h.Tag, h.Staging, day(h.Since), h.Production, day(h.Tagged))

@@ -1,0 +1,261 @@
+package dbsync_test
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// round is some work in staging, some in production, and a load.
+type round struct {
+	staging string       // SQL
+	change  func(*world) // production's
+	skipped bool         // the snapshot is taken and not loaded
+	replace bool
+	now     string // a condition that holds after the load
+}
+
+// atEvent is an event of staging's, made for the statements that follow.
+const atEvent = `INSERT INTO events (time) VALUES (now());`
+
+// gone ends active rows as Koji does, at the last event.
+func gone(rel, where string) string {
+	return fmt.Sprintf(`UPDATE %s SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = 990000000 WHERE active AND %s;`, rel, where)
+}
+
+// made makes a row as Koji does, at the last event.
+func made(rel, columns, values string) string {
+	return fmt.Sprintf(`INSERT INTO %s (%s, create_event, creator_id) VALUES (%s, (SELECT max(id) FROM events), 990000000);`, rel, columns, values)
+}
+
+func rows(rel, where string, n int) string {
+	return fmt.Sprintf("(SELECT count(*) FROM %s WHERE %s) = %d", rel, where, n)
+}
+
+// again ends production's active row and makes its like.
+func again(rel string, want ...any) func(*world) {
+	return func(w *world) {
+		old := w.find(rel, append(want, "active", "t")...)
+		next := row{}
+		for k, v := range old {
+			next[k] = v
+		}
+		e := w.revoke(old)
+		next["create_event"] = str(e)
+		w.rows[rel] = append(w.rows[rel], next)
+	}
+}
+
+func ends(rel string, want ...any) func(*world) {
+	return func(w *world) { w.revoke(w.find(rel, append(want, "active", "t")...)) }
+}
+
+var twoViews = map[string][]round{
+	"both untag": {
+		{staging: atEvent + gone("tag_listing", "build_id = 1 AND tag_id = 2"), change: ends("tag_listing", "build_id", 1, "tag_id", 2), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0)},
+		{change: func(w *world) { w.tag(1, 2) }, now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0)},
+		{staging: atEvent + made("tag_listing", "build_id, tag_id", "1, 2"), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active AND create_event >= 990000000", 1)},
+		{change: ends("tag_listing", "build_id", 1, "tag_id", 2), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active AND create_event >= 990000000", 1)},
+	},
+	"staging untags, production untags and tags again": {
+		{staging: atEvent + gone("tag_listing", "build_id = 1 AND tag_id = 2"), change: again("tag_listing", "build_id", 1, "tag_id", 2),
+			now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0) + " AND " + rows("tag_listing", "build_id = 1 AND tag_id = 2 AND revoke_event >= 990000000 AND revoker_id = 990000000", 1)},
+		{change: again("tag_listing", "build_id", 1, "tag_id", 2), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0)},
+		{replace: true, now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active AND create_event < 990000000", 1)},
+		{change: again("tag_listing", "build_id", 1, "tag_id", 2), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active AND create_event < 990000000", 1)},
+	},
+	"staging tags first and untags": {
+		{staging: atEvent + made("tag_listing", "build_id, tag_id", "20, 3"), change: func(w *world) { w.tag(20, 3) },
+			now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active AND create_event >= 990000000", 1)},
+		{staging: atEvent + gone("tag_listing", "build_id = 20 AND tag_id = 3"), now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active", 0)},
+		{change: again("tag_listing", "build_id", 20, "tag_id", 3), now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active", 0)},
+		{replace: true, now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active AND create_event < 990000000", 1)},
+	},
+	"a tagging tried in staging before production's": {
+		{staging: atEvent + made("tag_listing", "build_id, tag_id", "20, 3") + atEvent + gone("tag_listing", "build_id = 20 AND tag_id = 3"), change: func(w *world) { w.tag(20, 3) },
+			now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active", 1)},
+	},
+	"both edit a tag": {
+		{staging: atEvent + gone("tag_config", "tag_id = 2") + made("tag_config", "tag_id, arches", "2, 's390x'"), change: again("tag_config", "tag_id", 2),
+			now: rows("tag_config", "tag_id = 2 AND active AND arches = 's390x'", 1)},
+		{change: again("tag_config", "tag_id", 2), now: rows("tag_config", "tag_id = 2 AND active AND arches = 's390x'", 1)},
+		{replace: true, now: rows("tag_config", "tag_id = 2 AND active AND create_event < 990000000", 1)},
+	},
+	"staging removes a target, production edits it": {
+		{staging: atEvent + gone("build_target_config", "build_target_id = 1"), change: again("build_target_config", "build_target_id", 1), now: rows("build_target_config", "build_target_id = 1 AND active", 0)},
+	},
+	"both make a tag": {
+		{staging: `INSERT INTO tag (name) VALUES ('f44');` + atEvent + made("tag_config", "tag_id, arches", "(SELECT id FROM tag WHERE name = 'f44'), 'x86_64'") +
+			made("tag_listing", "build_id, tag_id", "20, (SELECT id FROM tag WHERE name = 'f44')"),
+			change: func(w *world) {
+				id := w.next("tag")
+				w.add("tag", "id", id, "name", "f44")
+				w.add("tag_config", "tag_id", id, "arches", "aarch64", "locked", "f", "maven_support", "f", "maven_include_all", "f", "create_event", w.event(), "creator_id", 1, "active", "t")
+				w.tag(20, id)
+				w.tag(1, id)
+			}, now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f44' AND active AND arches = 'x86_64'", 1) + " AND " +
+				rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name = 'f44' AND active", 2)},
+		{staging: atEvent + gone("tag_config", "tag_id = (SELECT id FROM tag WHERE name = 'f44')"), change: func(w *world) { again("tag_config", "tag_id", w.find("tag", "name", "f44").get("id"))(w) },
+			now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f44' AND active", 0)},
+	},
+	"a priority is taken": {
+		{staging: atEvent + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 24, 77, false, false, ''"), change: func(w *world) {
+			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
+		}, now: rows("tag_inheritance", "tag_id = 1 AND priority = 77 AND active AND parent_id = 24", 1)},
+		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 24"), now: rows("tag_inheritance", "tag_id = 1 AND priority = 77 AND active AND parent_id = 20", 1)},
+	},
+	"staging moves an inheritance, production too": {
+		{change: func(w *world) {
+			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
+		}, now: "true"},
+		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 20") + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 20, 78, false, false, ''"),
+			change: func(w *world) {
+				again("tag_inheritance", "tag_id", 1, "parent_id", 20)(w)
+				w.find("tag_inheritance", "tag_id", 1, "parent_id", 20, "active", "t")["priority"] = str(79)
+			}, now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active AND priority = 78", 1)},
+		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 20"), change: again("tag_inheritance", "tag_id", 1, "parent_id", 20),
+			now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active", 0)},
+	},
+	"revocations of snapshots that were not loaded": {
+		{change: ends("tag_listing", "build_id", 1, "tag_id", 2), skipped: true},
+		{change: again("tag_config", "tag_id", 2), skipped: true},
+		{change: func(w *world) { w.tag(1, 2); again("tag_listing", "build_id", 1, "tag_id", 2)(w) }, now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 1) +
+			" AND " + rows("tag_listing", "build_id = 1 AND tag_id = 2 AND create_event < 990000000", 3)},
+	},
+	"staging resets a build, production untags and tags it": {
+		{staging: `DELETE FROM tag_listing WHERE build_id = 20; DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 20);
+			DELETE FROM archive_rpm_components WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 20);
+			DELETE FROM rpminfo WHERE build_id = 20; DELETE FROM build_types WHERE build_id = 20; UPDATE build SET state = 4, volume_id = 0, task_id = NULL WHERE id = 20`,
+			change: func(w *world) { w.tag(20, 3) }, now: rows("tag_listing", "build_id = 20 AND active", 0)},
+		{change: again("tag_listing", "build_id", 20, "tag_id", 3), now: rows("tag_listing", "build_id = 20 AND active", 0)},
+	},
+	"staging deletes a build": {
+		{staging: atEvent + gone("tag_listing", "build_id = 20") + `DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 20); UPDATE build SET state = 2 WHERE id = 20`,
+			change: func(w *world) { w.tag(20, 3) }, now: rows("tag_listing", "build_id = 20 AND active", 0)},
+	},
+}
+
+// TestTwoViews: whatever staging did, at every loaded event it has production's rows; now it has
+// production's with its own changes over them.
+func TestTwoViews(t *testing.T) {
+	for name, rounds := range twoViews {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := newStaging(t, admin)
+			snap := w.snapshot(shot{})
+			taken := []*snapfile.Snapshot{snap}
+			s.load(snap, dbsync.LoadOptions{})
+			events := []int64{w.last()}
+			for i, r := range rounds {
+				what := fmt.Sprintf("round %d", i+1)
+				if r.staging != "" {
+					s.exec(r.staging)
+				}
+				if r.change != nil {
+					r.change(w)
+				} else {
+					w.event()
+				}
+				snap = w.snapshot(shot{})
+				taken = append(taken, snap)
+				if r.skipped {
+					continue
+				}
+				own := s.own()
+				opt := dbsync.LoadOptions{Between: between(taken)}
+				if r.replace {
+					opt.OnConflict = dbsync.Replace
+				}
+				rep := s.load(snap, opt)
+				if len(rep.Conflicts) > 0 {
+					t.Errorf("%s: conflicts %+v", what, rep.Conflicts)
+				}
+				if !r.replace {
+					same(t, own, s.own())
+				}
+				events = append(events, w.last())
+				for _, e := range events {
+					s.checkAt(w, e, what)
+				}
+				if s.one("SELECT "+r.now) != "true" {
+					t.Errorf("%s: now it is not so that %s", what, r.now)
+				}
+			}
+		})
+	}
+}
+
+// between gives the snapshots of a list as the store does.
+func between(taken []*snapfile.Snapshot) func(context.Context, int64, int64) ([]*snapfile.Snapshot, error) {
+	return func(_ context.Context, after, before int64) (out []*snapfile.Snapshot, err error) {
+		for _, s := range taken {
+			if s.Manifest.Event > after && s.Manifest.Event < before {
+				out = append(out, s)
+			}
+		}
+		return out, nil
+	}
+}
+
+// checkAt compares the views at an event, and of rows that production has revoked since also when
+// and by whom.
+func (s *staging) checkAt(w *world, event int64, what string) {
+	s.t.Helper()
+	idmap := map[string]string{}
+	for _, l := range s.dump("SELECT relation, prod_id, staging_id FROM kojisnap.idmap") {
+		if f := strings.Split(l, "\t"); len(f) == 3 {
+			idmap[f[0]+" "+f[1]] = f[2]
+		}
+	}
+	line := func(r *relation.Relation, x row) string {
+		var f [][]byte
+		for _, c := range r.Columns {
+			v := x[c.Name]
+			switch {
+			case c.Name == "active":
+				continue
+			case v == nil:
+				f = append(f, nil)
+				continue
+			}
+			if m, ok := idmap[c.Ref+" "+*v]; ok {
+				v = &m
+			}
+			f = append(f, []byte(*v))
+		}
+		return strings.TrimSuffix(string(snapfile.AppendLine(nil, f)), "\n")
+	}
+	for _, r := range relation.All() {
+		if !r.Versioned {
+			continue
+		}
+		var want, cols []string
+		for _, x := range w.rows[r.Name] {
+			if x.int("create_event") <= event && (x["revoke_event"] == nil || x.int("revoke_event") > event) {
+				want = append(want, line(r, x))
+			}
+		}
+		for _, c := range r.Columns {
+			switch c.Name {
+			case "active":
+			case "revoke_event", "revoker_id": // a staging event is none of production's
+				cols = append(cols, fmt.Sprintf("CASE WHEN revoke_event < %d THEN %s END", dbsync.DefaultFloor, c.Name))
+			default:
+				cols = append(cols, `"`+c.Name+`"`)
+			}
+		}
+		got := s.dump(fmt.Sprintf(`SELECT %s FROM %s WHERE create_event <= %d AND (revoke_event IS NULL OR revoke_event > %[3]d)`, strings.Join(cols, ", "), r.Name, event))
+		if len(got) == 1 && got[0] == "" {
+			got = nil
+		}
+		sort.Strings(want)
+		diff(s.t, fmt.Sprintf("%s: at event %d: %s", what, event, r.Name), want, got)
+	}
+}
