@@ -9,20 +9,27 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
 
 var diffCommand = command{
-	name: "diff", args: "A B",
-	short: "compare two snapshots",
+	name: "diff", args: "A B|staging",
+	short: "compare two snapshots, or production with what staging made of it",
 	long: `Diff counts, relation by relation, the rows of snapshot B that snapshot A has not (added), those
 that A alone has (removed), and those that both have and that are not equal (changed). Rows are
 identified by their relation's key. With --rows it prints the rows themselves, in the order of
 their keys: + added, - removed, and for those changed the columns that differ.
-With --rows --json each row is a JSON object on a line of its own.`,
+With --rows --json each row is a JSON object on a line of its own.
+
+"kojisnap diff staging" asks the staging database instead: for each tagging, tag, target, owner, group
+and so on where staging's own change overrules production's, it prints what production has, what
+staging has, and who changed it when; then the builds and other rows that staging changed in place.
+Calls pinned at a loaded event answer as production does in spite of all of these.`,
 	examples: `
+kojisnap diff staging -c stg.toml
 kojisnap diff 390-0123456789ab latest --store /var/lib/kojisnap
 kojisnap diff 390-0123456789ab 419-0123456789ab -c stg.toml --rows
 kojisnap diff 390-0123456789ab latest -c stg.toml --json`,
@@ -33,15 +40,22 @@ kojisnap diff 390-0123456789ab latest -c stg.toml --json`,
 	},
 }
 
-type diffFlags struct{ rows bool }
+type diffFlags struct {
+	rows bool
+	db   string
+}
 
 func (o *diffFlags) add(fs *pflag.FlagSet) {
+	addDB(fs, &o.db)
 	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not their numbers")
 }
 
 func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
+	if len(args) == 1 && args[0] == "staging" && !o.rows {
+		return o.staging(ctx, a)
+	}
 	if len(args) != 2 {
-		return usagef("diff wants the ids of two snapshots, or latest for one of them")
+		return usagef("diff wants the ids of two snapshots, or latest for one of them; or staging alone, without --rows")
 	}
 	s, err := a.openStore(false)
 	if err != nil {
@@ -69,6 +83,36 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// stagingDiff is where staging overrules production.
+type stagingDiff struct {
+	Event     int64             `json:"event"`     // the event that the database holds
+	Decisions []dbsync.Decision `json:"decisions"` // by subject
+	Kept      []dbsync.Entry    `json:"kept"`      // rows that Koji edits in place
+}
+
+func (o *diffFlags) staging(ctx context.Context, a *app) error {
+	if err := checkDSN(o.db); err != nil {
+		return err
+	}
+	conn, err := kojisnap.Connect(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	s, err := dbsync.ReadStatus(ctx, conn)
+	if err != nil {
+		return err
+	}
+	return a.result(stagingDiff{s.Event, s.Decisions, s.Kept}, func(w io.Writer) {
+		for _, d := range s.Decisions {
+			fmt.Fprintln(w, clean(d.String()))
+		}
+		for _, e := range s.Kept {
+			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s: %s", e.Relation, e.Key, e.What)))
+		}
+	})
 }
 
 func showDiff(w io.Writer, r *kojisnap.DiffResult) {

@@ -255,3 +255,8 @@ func (c *choice) Set(s string) error {
 	*c.value = s
 	return nil
 }
+
+// addDB adds the flag that names the staging database.
+func addDB(fs *pflag.FlagSet, db *string) {
+	fs.StringVar(db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
+}

@@ -38,7 +38,7 @@ type initFlags struct {
 }
 
 func (o *initFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
+	addDB(fs, &o.db)
 	fs.Int64Var(&o.floor, "sequence-floor", dbsync.DefaultFloor, "where staging's ids begin")
 	fs.BoolVar(&o.adopt, "adopt", false, "take a database that already has builds")
 	fs.StringVar(&o.confirm, "confirm", "", "`DBNAME@SYSTEM_IDENTIFIER` of the database to adopt")

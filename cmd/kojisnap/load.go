@@ -41,7 +41,7 @@ type loadFlags struct {
 }
 
 func (o *loadFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
+	addDB(fs, &o.db)
 	addSnapshot(fs, &o.snapshot)
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, to read what was copied (default: the store tells)")
 	addVolumes(fs, &o.volume, &o.copyVolume)

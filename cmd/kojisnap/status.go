@@ -40,7 +40,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 	setup: func(f *flags) runner {
 		var o statusFlags
 		f.section("status", nil, func(fs *pflag.FlagSet) {
-			fs.StringVar(&o.db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
+			addDB(fs, &o.db)
 			fs.BoolVar(&o.nagios, "nagios", false, "one line, and exit codes, as monitoring plugins have them")
 			fs.DurationVar(&o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
 			fs.DurationVar(&o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
