@@ -150,6 +150,7 @@ type puller struct {
 	eventTime time.Time
 	scope     snapfile.Scope
 	inScope   map[int64]bool     // tags by id
+	since     int64              // the rows revoked after this event are wanted with their revocations
 	base      *snapfile.Snapshot // nil: none, or not to be regarded
 	carry     *carry             // nil: everything is asked for
 

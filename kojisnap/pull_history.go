@@ -133,13 +133,9 @@ func (p *puller) pullTargets(ctx context.Context) error {
 }
 
 // history reads a versioned relation: the rows of the view at E and those revoked since the
-// base snapshot. keep chooses among them, and keeps what it cannot tell: that is no row of the
+// snapshot before. keep chooses among them, and keeps what it cannot tell: that is no row of the
 // relation, and an error. In a stage, key stands for all that it depends on.
 func (p *puller) history(ctx context.Context, key, name string, filter map[string]any, keep func(hub.Value) bool) error {
-	since := p.event
-	if p.base != nil {
-		since = min(since, p.base.Manifest.Event)
-	}
 	// In this order: a row that is revoked between the two calls is in both.
 	for _, active := range []bool{true, false} {
 		kwargs := map[string]any{"tables": []any{name}, "active": active}
@@ -147,7 +143,7 @@ func (p *puller) history(ctx context.Context, key, name string, filter map[strin
 			kwargs[k] = v
 		}
 		if !active {
-			kwargs["afterEvent"] = since
+			kwargs["afterEvent"] = p.since
 		}
 		err := onceOnly(ctx, p, fmt.Sprint(key, ", active ", active), func(p *puller) error {
 			return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(table string, r hub.Row) error {
@@ -184,7 +180,7 @@ func (p *puller) putVersioned(name string, r hub.Value) (bool, error) {
 		return false, nil
 	}
 	inView := !isRevoked || revoked > p.event
-	since := isRevoked && p.base != nil && revoked > p.base.Manifest.Event
+	since := isRevoked && revoked > p.since
 	if !inView && !since && p.carry == nil {
 		return false, nil
 	}

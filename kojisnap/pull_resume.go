@@ -51,6 +51,7 @@ type unfinished struct {
 	Event     int64          `json:"event"`
 	EventTime time.Time      `json:"event_time"` // another after a hub was restored from a backup
 	Base      string         `json:"base,omitempty"`
+	Since     int64          `json:"since,omitempty"` // of revocations
 	Carry     *carried       `json:"carry,omitempty"`
 	Begun     time.Time      `json:"begun"`
 }
@@ -68,7 +69,7 @@ const partsVersion = 2
 // about returns what the pull is about, once event, scope and base are found.
 func (p *puller) about() *unfinished {
 	u := &unfinished{Version: partsVersion, Hub: p.hub.URL(), Koji: p.version.String(), Scope: p.scope,
-		Event: p.event, EventTime: p.eventTime, Begun: p.opt.Now().UTC()}
+		Event: p.event, EventTime: p.eventTime, Since: p.since, Begun: p.opt.Now().UTC()}
 	if p.base != nil {
 		u.Base = p.base.ID
 	}
@@ -127,10 +128,40 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 	if err := p.findScope(ctx); err != nil {
 		return err
 	}
-	if p.opt.Full || s == nil {
+	p.since = p.event
+	if s == nil {
 		return nil
 	}
-	return p.findBase(ctx, s)
+	if !p.opt.Full {
+		if err := p.findBase(ctx, s); err != nil {
+			return err
+		}
+	}
+	if p.base != nil {
+		p.since = min(p.since, p.base.Manifest.Event)
+		return nil
+	}
+	return p.findSince(ctx, s)
+}
+
+// findSince settles since which event revoked rows are wanted where there is no base: since the
+// newest snapshots of the same hub, of whatever scope. What holds one of them learns when and by
+// whom its rows were revoked.
+func (p *puller) findSince(ctx context.Context, s store.Store) error {
+	all, err := snapshots(ctx, s, func(error) error { return nil })
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, snap := range all {
+		m := snap.Manifest
+		scope := strings.Join(m.Scope.Tags, "\x00")
+		if m.Hub == p.hub.URL() && m.Event <= p.event && !seen[scope] {
+			seen[scope] = true
+			p.since = min(p.since, m.Event)
+		}
+	}
+	return nil
 }
 
 // goOn makes the pull the one that was cut off, and reports whether it is. If that will not do it

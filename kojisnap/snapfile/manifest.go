@@ -76,7 +76,7 @@ type Relation struct {
 	Rows     int64     `json:"rows"` // in the view at E
 	Segments []Segment `json:"segments,omitempty"`
 	// Revoked are the rows of a versioned relation that were revoked after the event of an
-	// earlier snapshot of the same hub and scope and not after E, with their true revoke_event.
+	// earlier snapshot of the same hub and not after E, with their true revoke_event.
 	Revoked []Segment `json:"revoked,omitempty"`
 }
 
