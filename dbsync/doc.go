@@ -11,9 +11,28 @@
 //   - rows with ids or create events at or above the floor are staging's, and so
 //     are seeds (rows that a fresh schema brings). They are never written.
 //   - all others are production's, as init moved everything else out of the way.
-//     Where staging changed one since it was written (the hash in kojisnap.placed
-//     no longer fits, or a revoke_event is at or above the floor), staging's
-//     decision stays and is reported.
+//     Where staging changed one in place since it was written (the hash in kojisnap.placed
+//     no longer fits), staging's decision stays and is reported.
+//
+// # Two views
+//
+// A versioned row of production's is never left out, whatever staging did. At a loaded event E the
+// database answers as production did; now it answers as production with staging's changes over it,
+// key by key. Staging's events are above the floor, hence after every E, and Koji's unique
+// constraints of versioned relations bind only active rows, so both hold at once:
+//
+//   - what production revoked gets production's revoke_event and revoker_id, also where staging had
+//     revoked it before. That staging removed it is kept in kojisnap.decided.
+//   - a row in the view at E that staging's own changes overrule now goes in hidden: revoked by the
+//     event and the user of staging's change. Staging overrules it by an active row of its own of the
+//     same subject (what the row is about: a build in a tag, a parent of a tag), or because it removed
+//     that subject and has not made a row of its own since.
+//   - a row that finds only its place taken (another parent's priority), or whose build staging reset,
+//     is hidden too, is listed in kojisnap.hidden, and is active again once that is over.
+//
+// What needs a row that is not there (a build of which staging has the NVR under another id) is left
+// out with it, and tried again at each load. Which load brought which row does not matter: the
+// snapshots since the one that the database holds tell when production revoked what, loaded or not.
 //
 // # What changed
 //
