@@ -116,8 +116,7 @@ func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 }
 
 // correct puts in production's own event and user where an earlier load knew only that a row had
-// gone, and the rows that production made and revoked between two loads, or that staging's reset
-// of a build deleted: with all that production had, every event answers as production's.
+// gone.
 func (m *merger) correct(ctx context.Context, r *relation.Relation) error {
 	if !m.filled[left(r)] {
 		return nil
@@ -130,6 +129,15 @@ func (m *merger) correct(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	m.counts.of(r.Name).Updated += n
+	return nil
+}
+
+// history puts in the rows that production made and revoked between two loads, and those that
+// staging's reset of a build deleted, where all that they refer to is there.
+func (m *merger) history(ctx context.Context, r *relation.Relation) error {
+	if !m.filled[left(r)] {
+		return nil
+	}
 	var there []string
 	for _, c := range r.Columns {
 		if c.Ref != "" {
@@ -144,7 +152,7 @@ func (m *merger) correct(ctx context.Context, r *relation.Relation) error {
 			there = append(there, "s."+q(c.Name)+" IS NOT NULL")
 		}
 	}
-	n, err = m.exec(ctx, r, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s
+	n, err := m.exec(ctx, r, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s
 			WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key}) AND {there} RETURNING *)`+touches(r),
 		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "there", strings.Join(there, " AND "))
 	m.counts.of(r.Name).Inserted += n

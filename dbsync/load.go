@@ -197,6 +197,13 @@ func (m *merger) merge(ctx context.Context) error {
 		}
 		work.Add(1)
 	}
+	for _, r := range relation.All() {
+		if r.Versioned {
+			if err := m.history(ctx, r); err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+		}
+	}
 	if err := m.settle(ctx); err != nil {
 		return fmt.Errorf("overlay: %w", err)
 	}

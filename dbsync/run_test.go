@@ -282,7 +282,10 @@ func TestEntryKeys(t *testing.T) {
 	want = append(want, fmt.Sprintf("group_package_listing create_event=%d group_id=%d tag_id=%d package=%s", w.last(), group, tag, text))
 	slices.Sort(want)
 	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
-	for what, entries := range map[string][]dbsync.Entry{"report": rep.Conflicts, "status": s.status().Conflicts} {
+	if d := s.status().Decisions; len(d) != len(want) {
+		t.Errorf("status: %d decisions, want those about %q: %v", len(d), want, d)
+	}
+	for what, entries := range map[string][]dbsync.Entry{"report": rep.Kept} {
 		var got []string
 		for _, e := range entries {
 			got = append(got, e.Relation+" "+e.Key)
