@@ -32,7 +32,7 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")
 	var m *merger
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
-		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, DryRun: opt.DryRun},
+		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.Tags, DryRun: opt.DryRun},
 			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, filled: map[string]bool{}, mapped: map[string]bool{}, gone: map[string]bool{}}
 		return !opt.DryRun, m.run(ctx)
 	}
@@ -157,9 +157,6 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if man.Event >= m.mark.Floor {
 		return fmt.Errorf("event %d is at or above the floor %d, where staging's ids begin", man.Event, m.mark.Floor)
 	}
-	if m.opt.Rollback {
-		return nil
-	}
 	var tag string
 	var event int64
 	err = m.tx.QueryRow(ctx, `SELECT name, event FROM kojisnap.tag WHERE tag_id = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1`,
@@ -169,6 +166,9 @@ func (m *merger) check(ctx context.Context) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if m.rep.Rollback = m.opt.Rollback; m.rep.Rollback {
+		return nil
 	}
 	return olderError(tag, event, man.Event)
 }

@@ -22,8 +22,10 @@ type LoadReport struct {
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
 	Snapshot string    `json:"snapshot"`
-	Event    int64     `json:"event"` // E, the event to pin calls at
+	Event    int64     `json:"event"`          // E, the event to pin calls at
+	Tags     []string  `json:"tags,omitempty"` // that the snapshot was asked for
 	DryRun   bool      `json:"dry_run,omitempty"`
+	Rollback bool      `json:"rollback,omitempty"` // some of the tags stood at later events
 	// Mode is "full" if all of the snapshot's rows were read, "delta" if only what changed since
 	// Base, "skipped" if none.
 	Mode string `json:"mode,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,9 @@ type Status struct {
 	Event     int64       `json:"event"`
 	EventTime time.Time   `json:"event_time,omitzero"`
 	Tags      []TagStatus `json:"tags"`
+	// Events are those that were loaded, the latest load first: calls pinned at them answer as
+	// production did, for the tags of the load and what those inherit. At others they do not.
+	Events []LoadedEvent `json:"events"`
 	// Runs are the last ten loads, the latest first. LastSuccess is the last that was no
 	// failure, nil before the first.
 	Runs        []Run `json:"runs"`
@@ -42,6 +46,15 @@ type TagStatus struct {
 	EventTime  time.Time `json:"event_time,omitzero"`
 	Snapshot   string    `json:"snapshot"`
 	OutOfScope bool      `json:"out_of_scope,omitempty"`
+}
+
+// LoadedEvent is an event of production that was loaded, and that no load went back behind since.
+type LoadedEvent struct {
+	Event     int64     `json:"event"`
+	EventTime time.Time `json:"event_time,omitzero"`
+	Snapshot  string    `json:"snapshot"`
+	Tags      []string  `json:"tags"`   // that the snapshot was asked for
+	Loaded    time.Time `json:"loaded"` // the last time
 }
 
 // Hidden is a package of which production tagged a build after staging tagged one, in the same
@@ -90,7 +103,7 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		return nil, err
 	}
 	s.Now = s.Now.UTC()
-	for _, read := range []func(context.Context, pgx.Tx) error{s.readRuns, s.readTags, s.readHidden} {
+	for _, read := range []func(context.Context, pgx.Tx) error{s.readRuns, s.readEvents, s.readTags, s.readHidden} {
 		if err := read(ctx, tx); err != nil {
 			return nil, err
 		}
@@ -185,6 +198,41 @@ func (s *Status) readRuns(ctx context.Context, tx pgx.Tx) error {
 	case err == nil:
 		s.LastSuccess = &last
 	}
+	return err
+}
+
+// readEvents goes through all loads on record. One that goes back leaves the later events as they are
+// seen no more: rows that came after its own are taken back. Loads of earlier versions, which say no
+// tags, do not count: what they left out was put in later at best.
+func (s *Status) readEvents(ctx context.Context, tx pgx.Tx) error {
+	s.Events = []LoadedEvent{} // for JSON
+	if s.Mark.format < 3 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `SELECT r.event, e.time, r.snapshot, r.report->'tags', r.finished, coalesce((r.report->>'rollback')::boolean, false)
+		FROM kojisnap.run r LEFT JOIN events e ON e.id = r.event WHERE r.result <> 'failed' AND r.report ? 'tags' ORDER BY r.id`, pgx.QueryExecModeExec)
+	if err != nil {
+		return err
+	}
+	var l LoadedEvent
+	var at *time.Time
+	var tags []byte
+	var back bool
+	_, err = pgx.ForEachRow(rows, []any{&l.Event, &at, &l.Snapshot, &tags, &l.Loaded, &back}, func() error {
+		l.EventTime, l.Tags, l.Loaded = time.Time{}, nil, l.Loaded.UTC()
+		if at != nil {
+			l.EventTime = at.UTC()
+		}
+		if err := json.Unmarshal(tags, &l.Tags); err != nil {
+			return err
+		}
+		s.Events = slices.DeleteFunc(s.Events, func(e LoadedEvent) bool {
+			return back && e.Event > l.Event || e.Event == l.Event && slices.Equal(e.Tags, l.Tags)
+		})
+		s.Events = append(s.Events, l)
+		return nil
+	})
+	slices.Reverse(s.Events)
 	return err
 }
 

@@ -24,6 +24,10 @@ and packages of which production tagged a build after staging tagged one in the 
 staging's stays the latest. With a store it also says how far the database is behind the store's
 newest snapshot of the same hub (with -v, in rows). Nothing is written, and no lock is waited for.
 
+With -v, and with --json, it lists the events that were loaded. A call that is pinned at one of them
+answers as production did then, for the tags that were pulled and what those inherit; staging's own
+builds and tags are not in it. Pinned at other events, calls do not answer as production did.
+
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
   0  OK
@@ -137,6 +141,9 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 		}
 	}
 	showTags(w, s.Tags, s.Event, all)
+	if all {
+		showEvents(w, s.Events)
+	}
 	runs := s.Runs
 	if !all {
 		runs = runs[:min(len(runs), shownRuns)]
@@ -181,6 +188,15 @@ func showTags(w io.Writer, tags []dbsync.TagStatus, event int64, all bool) {
 	}
 	if out > 0 {
 		fmt.Fprintf(tw, "%d tags\tnot in the newest scope: not kept up; -v lists them\n", out)
+	}
+}
+
+// showEvents lists the events that are safe to pin.
+func showEvents(w io.Writer, events []dbsync.LoadedEvent) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	defer tw.Flush()
+	for _, e := range events {
+		fmt.Fprintf(tw, "safe to pin\tevent %d of %s\t%s\t%s\n", e.Event, day(e.EventTime), clean(e.Snapshot), clean(strings.Join(e.Tags, " ")))
 	}
 }
 
