@@ -31,6 +31,7 @@ type listing struct {
 	tag    tagRef
 	builds map[int64]*taggedBuild
 	rpms   []taggedRPM
+	odd    []string // rpms that could not be taken, and why
 }
 
 type taggedBuild struct {
@@ -195,12 +196,15 @@ func (a hubAnswers) rpms(ctx context.Context, tag tagRef) (*listing, error) {
 	if err != nil {
 		return nil, a.failed(err)
 	}
-	for i := range l.rpms {
-		r := &l.rpms[i]
+	whole := l.rpms[:0]
+	for _, r := range l.rpms {
 		if r.build = l.builds[r.buildID]; r.build == nil {
-			return nil, fmt.Errorf("listTaggedRPMS of hub %s: rpm %q is of build %d, which is not in the reply", a, r.nvra(), r.buildID)
+			l.odd = append(l.odd, fmt.Sprintf("%s: %s hub lists it, but not its build %d", r.nvra(), a.side, r.buildID))
+			continue
 		}
+		whole = append(whole, r)
 	}
+	l.rpms = whole
 	return l, nil
 }
 

@@ -223,3 +223,73 @@ func TestVerifyHubGone(t *testing.T) {
 		}
 	}
 }
+
+// A row that does not fit the others is one bad row: all else is looked at.
+func TestVerifyOddRows(t *testing.T) {
+	s := newStaging(t, newSource(t, "f42-compose"), kojisnap.Want{})
+	for _, test := range []struct {
+		name   string
+		damage func(t *testing.T, s *staging)
+		tamper func(method string, body []byte) []byte
+		not    string
+	}{
+		{name: "rpm without its build", tamper: func(method string, body []byte) []byte {
+			if method != "listTaggedRPMS" {
+				return body
+			}
+			return bytes.Replace(body, []byte("<name>build_id</name>\n<value><int>8</int>"), []byte("<name>build_id</name>\n<value><int>77777</int>"), 1)
+		}, not: `failed rpms f42-compose: 1 of 1, 0 digests
+  bash-5.3.0-2.fc42.src: staging's hub lists it, but not its build 77777
+failed rpms f42-compose src: 1 of 44, 0 digests
+  bash-5.3.0-2.fc42.src: only in production
+warning sources f42-compose: 1 of 43, 0 digests
+  bash-5.3.0-2.fc42: has no source rpm
+`},
+		{name: "payloadhash is none", damage: func(t *testing.T, s *staging) {
+			s.update(t, "rpminfo", hubtest.Values{"id": 53}, hubtest.Values{"payloadhash": "(none)"})
+		}, not: `failed rpms f42-compose x86_64: 1 of 109, 0 digests
+  bash-5.3.0-2.fc42.x86_64: epoch none, payloadhash (none), size 6439, build bash-5.3.0-2.fc42; in production epoch none, payloadhash de989233838da9ee326f2977d37cefa5, size 6439, build bash-5.3.0-2.fc42
+failed files f42-compose x86_64: 1 of 109, 0 digests
+  bash-5.3.0-2.fc42.x86_64: the database's payloadhash is "(none)", which is no MD5: what the file holds cannot be checked
+`},
+		{name: "unknown checksum of a modulemd", damage: func(t *testing.T, s *staging) {
+			s.update(t, "archiveinfo", hubtest.Values{"filename": "modulemd.txt"}, hubtest.Values{"checksum_type": 9})
+		}, not: `failed module files f42-compose: 1 of 2, 0 digests
+  postgresql-stream-16-4220250401.abcdef12: files/module/modulemd.txt: checksum type 9 is unknown
+`},
+		{name: "no checksum of a modulemd", damage: func(t *testing.T, s *staging) {
+			s.update(t, "archiveinfo", hubtest.Values{"filename": "modulemd.txt"}, hubtest.Values{"checksum": ""})
+		}, not: `failed module files f42-compose: 1 of 2, 0 digests
+  postgresql-stream-16-4220250401.abcdef12: files/module/modulemd.txt: the database's checksum is "", which is no md5: what the file holds cannot be checked
+`},
+		{name: "unsafe name of a modulemd", damage: func(t *testing.T, s *staging) {
+			s.update(t, "archiveinfo", hubtest.Values{"filename": "modulemd.txt"}, hubtest.Values{"filename": "modulemd.../../x\n.txt"})
+		}, not: `failed module files f42-compose: 1 of 2, 0 digests
+  postgresql-stream-16-4220250401.abcdef12: unsafe archive file name "modulemd.../../x\n.txt": contains a slash
+`},
+		{name: "control character in a module's extra", damage: func(t *testing.T, s *staging) {
+			s.update(t, "build", hubtest.Values{"id": 60}, hubtest.Values{"extra": `{"typeinfo": {"module": {"content_koji_tag": "a\u0001b"}}}`})
+		}, not: `failed content tags f42-compose: 1 of 1, 0 digests
+  postgresql-stream-16-4220250401.abcdef12: staging's hub: call getBuild: reply of getBuild, byte 1022: character U+0001, which XML does not allow
+`},
+		{name: "hostile version of a module", damage: func(t *testing.T, s *staging) {
+			s.update(t, "build", hubtest.Values{"id": 60}, hubtest.Values{"version": "../../etc"})
+		}, not: `failed modules f42-compose: 2 of 1, 0 digests
+  postgresql-stream-../../etc-4220250401.abcdef12: only in staging
+  postgresql-stream-16-4220250401.abcdef12: only in production
+failed module files f42-compose: 1 of 1, 0 digests
+  postgresql-stream-../../etc-4220250401.abcdef12: build "postgresql-stream-../../etc-4220250401.abcdef12": unsafe build version "../../etc": contains a slash
+`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := s.clone(t)
+			if test.damage != nil {
+				test.damage(t, s)
+			}
+			s.hub = client(t, hubtest.New(s.rows, hubtest.Options{Tamper: test.tamper}))
+			if got := s.notOK(s.verify(t, nil)); got != test.not {
+				t.Errorf("got\n%swant\n%s", got, test.not)
+			}
+		})
+	}
+}

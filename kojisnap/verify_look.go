@@ -2,6 +2,8 @@ package kojisnap
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -177,6 +179,9 @@ func (v *verifier) copies(r *taggedRPM) ([]candidate, error) {
 		return nil, err
 	}
 	rpm := volumes.RPM{Name: r.name, Version: r.version, Release: r.release, Arch: r.arch}
+	if !isHex(r.payloadHash, md5.Size) {
+		return nil, fmt.Errorf("the database's payloadhash is %q, which is no MD5: what the file holds cannot be checked", r.payloadHash)
+	}
 	digest := "sigmd5:" + strings.ToLower(r.payloadHash)
 	production, told := v.sigs[r.id]
 	if !told {
@@ -193,7 +198,7 @@ func (v *verifier) copies(r *taggedRPM) ([]candidate, error) {
 		of := func(s signature) bool { return strings.EqualFold(s.key, key) }
 		if i := slices.IndexFunc(production, of); i >= 0 {
 			c.known, c.wanted, chosen = true, !chosen, true
-			if hash := production[i].hash; hash != "" {
+			if hash := production[i].hash; isHex(hash, md5.Size) { // a hub does not tell it
 				c.file.SigDigest = "md5:" + strings.ToLower(hash)
 			}
 		}
@@ -209,6 +214,12 @@ func (v *verifier) copies(r *taggedRPM) ([]candidate, error) {
 		list = append(list, candidate{dir: dir, file: volumes.File{Path: path, Kind: volumes.KindRPM, Size: r.size, Digest: digest}, known: true, wanted: !chosen})
 	}
 	return list, nil
+}
+
+// isHex reports whether s is so many bytes in hex.
+func isHex(s string, bytes int) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == bytes
 }
 
 // examine checks a file that exists.

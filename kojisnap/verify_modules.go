@@ -2,6 +2,9 @@ package kojisnap
 
 import (
 	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -183,13 +186,16 @@ func (b *moduleBuild) addArchive(r hub.Value) {
 		return
 	}
 	algorithms := [...]string{"md5", "sha1", "sha256"}
-	kind := number(r.Field("checksum_type"))
-	if kind < 0 || int(kind) >= len(algorithms) {
+	kind, sum := number(r.Field("checksum_type")), text(r.Field("checksum"))
+	switch {
+	case kind < 0 || int(kind) >= len(algorithms):
 		b.bad = append(b.bad, fmt.Sprintf("%s: checksum type %d is unknown", path, kind))
-		return
+	case !isHex(sum, [...]int{md5.Size, sha1.Size, sha256.Size}[kind]):
+		b.bad = append(b.bad, fmt.Sprintf("%s: the database's checksum is %q, which is no %s: what the file holds cannot be checked", path, sum, algorithms[kind]))
+	default:
+		b.files = append(b.files, volumes.File{Path: path, Kind: volumes.KindArchive, Size: number(r.Field("size")),
+			Digest: algorithms[kind] + ":" + strings.ToLower(sum)})
 	}
-	b.files = append(b.files, volumes.File{Path: path, Kind: volumes.KindArchive, Size: number(r.Field("size")),
-		Digest: algorithms[kind] + ":" + strings.ToLower(text(r.Field("checksum")))})
 }
 
 // checkModuleFiles reads the modulemd files, whole: they are small.

@@ -33,6 +33,13 @@ func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
 				t.renamed[fmt.Sprintf("package %s is %q in staging", b.as, b.name)] = true
 			}
 		}
+		if odd := append(want.odd, have.odd...); len(odd) > 0 {
+			bad := Check{Name: "rpms", Tag: t.name, Count: len(odd), Detail: "rpms that a hub lists without their builds"}
+			for _, line := range odd {
+				bad.bad("%s", line)
+			}
+			v.add(bad, StatusFailed)
+		}
 		t.m = v.match(want, have, v.Record.in(t, slices.Collect(maps.Values(want.builds))))
 		v.reportRPMs(t)
 		return nil
