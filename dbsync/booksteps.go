@@ -72,7 +72,8 @@ COMMENT ON TABLE kojisnap.overruled IS 'what production had in rows that the ove
 `
 
 // decidedTables are for views at loaded events that staging's changes do not touch. What was loaded
-// before is read whole once more, as versioned rows of production's may be missing from it.
+// before is read whole once more, as versioned rows of production's may be missing from it. What told
+// Pungi's reuse check of changes moves to where it misleads nobody.
 const decidedTables = `
 CREATE TABLE kojisnap.decided (relation text, subject text[], event integer NOT NULL, user_id integer NOT NULL, PRIMARY KEY (relation, subject));
 COMMENT ON TABLE kojisnap.decided IS 'what staging removed and production removed too since, by what it is about';
@@ -81,6 +82,15 @@ COMMENT ON TABLE kojisnap.hidden IS 'production''s rows that are revoked here th
 UPDATE kojisnap.load SET columns = '';
 DELETE FROM kojisnap.left_out WHERE reason LIKE '%staging has an active row for the same%';
 DELETE FROM kojisnap.kept WHERE reason LIKE 'staging revoked it%';
+INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
+	SELECT DISTINCT l.tag_id, l.tag_id, 0, l.create_event, l.create_event, m.user_id, m.user_id, NULL::boolean FROM tag_listing l, kojisnap.mark m
+	WHERE l.create_event >= m.floor AND l.create_event = l.revoke_event AND l.creator_id = m.user_id AND l.revoker_id = m.user_id;
+DO $$ BEGIN -- a role with the least grants may not, and then they stay
+	IF has_table_privilege('tag_listing', 'DELETE') THEN
+		DELETE FROM tag_listing l USING kojisnap.mark m
+			WHERE l.create_event >= m.floor AND l.create_event = l.revoke_event AND l.creator_id = m.user_id AND l.revoker_id = m.user_id;
+	END IF;
+END $$;
 `
 
 // bookSQL leads from a format to the present one, 0 being a database without the schema.

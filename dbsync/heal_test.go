@@ -39,6 +39,9 @@ func TestHeals(t *testing.T) {
 		UPDATE tag_config SET revoke_event = (SELECT max(create_event) FROM tag_config WHERE tag_id = 2), revoker_id = 990000000 WHERE tag_id = 2 AND create_event <= %[1]d;
 		DELETE FROM tag_config WHERE create_event > %[1]d AND create_event < %[2]d;
 		UPDATE tag_listing SET revoke_event = %[3]d, revoker_id = (SELECT user_id FROM kojisnap.mark) WHERE build_id = 3 AND tag_id = 2 AND create_event <= %[1]d;
+		INSERT INTO tag_listing (build_id, tag_id, create_event, revoke_event, creator_id, revoker_id, active)
+			SELECT 1, tag_id, create_event, revoke_event, creator_id, revoker_id, NULL FROM tag_inheritance WHERE tag_id = parent_id;
+		DELETE FROM tag_inheritance WHERE tag_id = parent_id;
 		DROP TABLE kojisnap.decided, kojisnap.hidden;
 		UPDATE kojisnap.mark SET format = 4;
 		UPDATE kojisnap.load SET columns = 'of an earlier kojisnap'`, before, dbsync.DefaultFloor, held))
@@ -62,6 +65,11 @@ func TestHeals(t *testing.T) {
 		if s.one("SELECT "+now) != "true" {
 			t.Errorf("%s: it is not so that %s", what, now)
 		}
+	}
+	// Touches of the earlier one, and this load's own, mislead nobody who reads the history of taggings.
+	touch := "create_event = revoke_event AND create_event >= 990000000 AND creator_id = (SELECT user_id FROM kojisnap.mark)"
+	if s.one("SELECT "+rows("tag_listing", touch, 0)+" AND (SELECT count(DISTINCT create_event) FROM tag_inheritance WHERE tag_id = parent_id AND "+touch+") >= 2") != "true" {
+		t.Error("touches are not where they should be")
 	}
 	w.event()
 	if rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Base: s.base}); rep.Mode != "delta" || len(rep.Touched) > 0 {

@@ -51,8 +51,11 @@ func (m *merger) stagingEvent(ctx context.Context) (int64, error) {
 }
 
 // touch tells those who ask staging what changed about the tags whose content did: kojira by
-// a row of tag_updates, Pungi's reuse check by a row of tag_listing that is created and revoked
-// at the load's event and so is in no view.
+// a row of tag_updates, Pungi's reuse check by a row of tag_inheritance, from the tag to itself, that is
+// created and revoked at the load's event and so is in no view. Pungi asks for the history of
+// tag_inheritance as it does for that of tag_listing. A row there would be one of some build's, and
+// koji prune-signed-copies, which takes revocations before creations at one event, would count that
+// build as tagged after the latest one.
 func (m *merger) touch(ctx context.Context) error {
 	if changed := (&LoadReport{Relations: m.counts.sorted()}).Changed(); !changed {
 		return nil
@@ -70,10 +73,8 @@ func (m *merger) touch(ctx context.Context) error {
 		SELECT tag_id, $1, $2, 2 FROM ks_touch ORDER BY tag_id`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_listing (build_id, tag_id, create_event, revoke_event, creator_id, revoker_id, active)
-		SELECT b.build_id, t.tag_id, $1, $1, $2, $2, NULL FROM ks_touch t CROSS JOIN LATERAL (
-			SELECT l.build_id FROM tag_listing l WHERE l.tag_id = t.tag_id
-			ORDER BY l.active NULLS LAST, l.create_event DESC, l.build_id DESC LIMIT 1) b`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
+	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
+		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_touch`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
 	rows, err := m.tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_touch) ORDER BY name", pgx.QueryExecModeExec)
