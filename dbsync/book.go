@@ -27,7 +27,24 @@ func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
 			AND EXISTS (SELECT FROM kojisnap.load WHERE snapshot = $3 AND columns = $4)
 		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`,
 		pgx.QueryExecModeExec, m.scope(), len(m.scope()), m.snap.ID, m.columns()).Scan(&same)
-	return same && len(m.scope()) > 0, err
+	if err != nil || !same || len(m.scope()) == 0 {
+		return false, err
+	}
+	news, err := m.newDecisions(ctx)
+	return !news, err
+}
+
+// newDecisions reports whether staging has deleted, reset, resubmitted, promoted or moved a build of
+// production's, and no load has recorded it yet.
+func (m *merger) newDecisions(ctx context.Context) (some bool, err error) {
+	draft := ""
+	if _, ok := m.schema.column("build", "draft"); ok {
+		draft = "OR b.draft <> v.draft"
+	}
+	err = m.tx.QueryRow(ctx, m.x(relation.Get("build"), `SELECT EXISTS (SELECT FROM {t} b JOIN kojisnap.placed_volume v ON v.build_id = b.id
+		WHERE b.id < {floor} AND (b.create_event >= {floor} OR b.state <> v.state OR b.volume_id <> v.volume_id {draft})
+			AND NOT EXISTS (SELECT FROM kojisnap.kept k WHERE k.relation = {r} AND k.key = 'id=' || b.id))`, "draft", draft), pgx.QueryExecModeExec).Scan(&some)
+	return some, err
 }
 
 // book records what was loaded.

@@ -125,6 +125,9 @@ func (m *merger) repoint(ctx context.Context) error {
 		return fmt.Errorf("repoint: %w", err)
 	}
 	m.counts.of("build").Updated += tag.RowsAffected()
+	if m.rep.Skipped {
+		return nil // there is none that is not on record
+	}
 	_, err = m.tx.Exec(ctx, `INSERT INTO ks_kept SELECT 'build', 'id=' || b.id, 'staging moved it to volume ' || quote_literal(w.name)
 		FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN volume w ON w.id = b.volume_id WHERE b.volume_id <> v.volume_id`)
 	return err

@@ -75,9 +75,12 @@ func TestTouch(t *testing.T) {
 	if s.one("SELECT count(*) FROM events WHERE id > $1", event) != "1" {
 		t.Errorf("more than one event was taken")
 	}
-	want := []string{fmt.Sprintf("20\t3\t%s\t%s\t%s\t%s\t\\N", next, next, user, user)}
-	if got := s.dump("SELECT * FROM tag_listing WHERE create_event > " + event); !reflect.DeepEqual(got, want) {
-		t.Errorf("tag_listing: %q, want %q", got, want)
+	want := []string{fmt.Sprintf("3\t3\t%s\t%s\t%s\t%s\t\\N", next, next, user, user)}
+	if got := s.dump("SELECT tag_id, parent_id, create_event, revoke_event, creator_id, revoker_id, active FROM tag_inheritance WHERE create_event > " + event); !reflect.DeepEqual(got, want) {
+		t.Errorf("tag_inheritance: %q, want %q", got, want)
+	}
+	if got := s.one("SELECT count(*) FROM tag_listing WHERE create_event > $1", event); got != "0" {
+		t.Errorf("%s rows of tag_listing", got)
 	}
 	want = []string{fmt.Sprintf("3\t%s\t%s\t2", next, user)}
 	if got := s.dump("SELECT tag_id, update_event, updater_id, update_type FROM tag_updates WHERE update_event > " + event); !reflect.DeepEqual(got, want) {

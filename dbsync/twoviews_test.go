@@ -192,6 +192,45 @@ func TestTwoViews(t *testing.T) {
 	}
 }
 
+// TestDecisionsOnRecord: what staging did with builds of production's is on record after the very
+// next load, also where production changed nothing.
+func TestDecisionsOnRecord(t *testing.T) {
+	for name, staging := range map[string]string{
+		"deleted":     "UPDATE build SET state = 2 WHERE id = 20",
+		"reset":       "UPDATE build SET state = 4, volume_id = 0 WHERE id = 20",
+		"resubmitted": atEvent + "UPDATE build SET create_event = (SELECT max(id) FROM events) WHERE id = 20",
+		"promoted":    "UPDATE build SET draft = false, release = '1.fc42', promotion_time = now(), promoter = 990000000 WHERE id = 71",
+		"edited":      "UPDATE build SET source = 'staging' WHERE id = 20",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := newStaging(t, admin)
+			snap := w.snapshot(shot{})
+			s.load(snap, dbsync.LoadOptions{})
+			s.exec(staging)
+			if name == "edited" { // of that, a load that has nothing to do does not look at each build
+				w.event()
+				snap = w.snapshot(shot{})
+			}
+			key := "id=20"
+			if name == "promoted" {
+				key = "id=71"
+			}
+			for i := range 2 { // it stays there
+				rep := s.load(snap, dbsync.LoadOptions{})
+				if rep.Skipped != (i == 1) || i == 0 && rep.Mode != "delta" {
+					t.Errorf("load %d: mode %q", i+1, rep.Mode)
+				}
+				kept := s.status().Kept
+				if len(kept) != 1 || kept[0].Relation != "build" || kept[0].Key != key {
+					t.Errorf("load %d: kept %+v", i+1, kept)
+				}
+			}
+		})
+	}
+}
+
 // between gives the snapshots of a list as the store does.
 func between(taken []*snapfile.Snapshot) func(context.Context, int64, int64) ([]*snapfile.Snapshot, error) {
 	return func(_ context.Context, after, before int64) (out []*snapfile.Snapshot, err error) {
