@@ -102,12 +102,12 @@ func TestStagingsNames(t *testing.T) {
 	}
 }
 
-// TestStagingsDecisions: what staging decided about an imported build is not held against it once it is on
-// record, and what is wrong with others is found all the same.
+// TestStagingsDecisions: what staging decided about an imported build is not held against it, from the
+// moment on, and what is wrong with others is found all the same.
 func TestStagingsDecisions(t *testing.T) {
 	w := newWorld(t)
 	w.init(t)
-	c := w.config(t, "f42-compose")
+	c := w.config(t, "f42-compose", "f42-candidate")
 	verdict(t, 0, "sync", "-c", c)
 	// As deleteBuild does.
 	dbtest.Exec(t, w.dsn, `
@@ -115,23 +115,40 @@ func TestStagingsDecisions(t *testing.T) {
 		INSERT INTO events (id) VALUES (nextval('events_id_seq'));
 		UPDATE tag_listing SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = (SELECT id FROM users WHERE name = 'stgadmin') WHERE build_id = 8 AND active;
 		UPDATE build SET state = 2 WHERE id = 8`)
-	if by := verdict(t, 3, "verify", "-c", c); !has(by[kojisnap.StatusFailed], "rpms", "bash-5.3.0-2.fc42.x86_64: only in production") {
-		t.Errorf("before it is on record: %+v", by[kojisnap.StatusFailed])
-	}
-	succeed(t, "load", "-c", c, "--audit")
-	by := verdict(t, 0, "verify", "-c", c)
-	if !has(by[kojisnap.StatusOK], "on record", "bash-5.3.0-2.fc42: staging made the build its own") || len(by[kojisnap.StatusFailed]) > 0 {
-		t.Errorf("on record: %+v\nfailed: %+v", by[kojisnap.StatusOK], by[kojisnap.StatusFailed])
+	for _, args := range [][]string{{"verify", "-c", c}, {"sync", "-c", c}, {"verify", "-c", c}} {
+		by := verdict(t, 0, args...)
+		if !has(by[kojisnap.StatusOK], "on record", "bash-5.3.0-2.fc42: staging deleted it") || len(by[kojisnap.StatusFailed]) > 0 {
+			t.Errorf("%v: on record: %+v\nfailed: %+v", args, by[kojisnap.StatusOK], by[kojisnap.StatusFailed])
+		}
 	}
 	if by := verdict(t, 3, "verify", "-c", c, "--db", ""); len(by[kojisnap.StatusFailed]) == 0 {
 		t.Error("without the database nothing is known of what staging decided")
 	}
+	// As promoteBuild and resetBuild do. Their files are another matter.
+	rows := []string{"verify", "-c", c, "--topdir", ""}
+	dbtest.Exec(t, w.dsn, `
+		UPDATE build SET draft = false, release = split_part(release, ',', 1), promotion_time = now(), promoter = (SELECT id FROM users WHERE name = 'stgadmin') WHERE id = 71;
+		DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 11);
+		DELETE FROM archive_rpm_components WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 11);
+		DELETE FROM rpminfo WHERE build_id = 11;
+		DELETE FROM build_types WHERE build_id = 11;
+		DELETE FROM tag_listing WHERE build_id = 11;
+		UPDATE build SET state = 4, volume_id = 0, task_id = NULL WHERE id = 11`)
+	for range 2 {
+		by := verdict(t, 0, rows...)
+		for _, says := range []string{"staging promoted it", "staging reset it"} {
+			if !has(by[kojisnap.StatusOK], "on record", says) {
+				t.Errorf("no %q on record: %+v", says, by)
+			}
+		}
+		succeed(t, "load", "-c", c)
+	}
 	// An edit is no excuse for what has nothing to do with it.
 	dbtest.Exec(t, w.dsn, `UPDATE build SET owner = (SELECT id FROM users WHERE name = 'stgadmin') WHERE id = 10`)
 	succeed(t, "load", "-c", c, "--audit")
-	verdict(t, 0, "verify", "-c", c)
+	verdict(t, 0, rows...)
 	dbtest.Exec(t, w.dsn, `UPDATE rpminfo SET size = size + 1 WHERE id = (SELECT min(id) FROM rpminfo WHERE build_id = 10)`)
-	if by := verdict(t, 3, "verify", "-c", c); !has(by[kojisnap.StatusFailed], "rpms", "coreutils") {
+	if by := verdict(t, 3, rows...); !has(by[kojisnap.StatusFailed], "rpms", "coreutils") {
 		t.Errorf("an rpm that was changed: %+v", by[kojisnap.StatusFailed])
 	}
 }

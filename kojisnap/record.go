@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -30,20 +31,19 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Recor
 		return Record{}, err
 	}
 	entries := slices.Concat(status.Conflicts, status.LeftOut, status.Kept)
-	if len(entries) == 0 {
-		return r, nil
+	builds, err := dbsync.DecidedBuilds(ctx, conn) // also since the last load
+	if err != nil || len(entries)+len(builds) == 0 {
+		return r, err
 	}
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
 		return Record{}, err
 	}
-	r.addVersioned(entries, view)
-	builds := map[int64]string{}
 	for _, e := range entries {
 		key, why := e.Keys(), strings.Join(strings.Fields(e.What), " ")
 		switch e.Relation {
 		case "build":
-			builds[key["id"]] = why
+			builds[key["id"]] = cmp.Or(builds[key["id"]], why)
 		case "rpminfo":
 			r.RPMs[key["id"]] = why
 		case "rpmsigs":
@@ -71,22 +71,4 @@ func decidedBuilds(ctx context.Context, conn *pgx.Conn, builds map[int64]string,
 		}
 	}
 	return decided, nil
-}
-
-// addVersioned adds rows of production's that are not in staging's tables though they were in the
-// view at the event.
-func (r *Record) addVersioned(entries []dbsync.Entry, view *tagged.View) {
-	nvrs := map[int64]string{}
-	for _, b := range view.All() {
-		nvrs[b.ID] = b.NVR()
-	}
-	for _, e := range entries {
-		key := e.Keys()
-		switch tag := view.Names[key["tag_id"]]; e.Relation {
-		case "tag_listing":
-			r.Taggings = append(r.Taggings, TagMember{tag, nvrs[key["build_id"]]})
-		case "tag_packages":
-			r.Packages = append(r.Packages, TagMember{tag, view.Packages[key["package_id"]]})
-		}
-	}
 }

@@ -59,7 +59,7 @@ func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
 			have[b.identity()] = true
 		}
 		c.Count = len(want)
-		decided := v.Record.in(t, want)
+		decided := v.Record.of(want)
 		for _, b := range want {
 			if have[b.nvr()] {
 				continue

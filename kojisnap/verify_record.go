@@ -8,7 +8,8 @@ import (
 
 // Record is what a staging database says of itself: where staging decided otherwise than production,
 // and why, and which of its ids are not production's. Differences that it explains are counted, but
-// not held against staging.
+// not held against staging. What is versioned in production is in staging as it was, at the event,
+// whatever staging decided: of that nothing is on record.
 //
 // Ids are production's.
 type Record struct {
@@ -16,11 +17,6 @@ type Record struct {
 	RPMs       map[int64]string        // rpms likewise
 	Signatures map[SignatureRow]string // rows of rpmsigs that staging deleted
 	Types      map[int64]string        // builds of which staging deleted a row of build_types
-
-	// What is versioned in production is in staging as it was, at the event. Rows that are not, as of a
-	// database of an earlier kojisnap, are in these.
-	Taggings []TagMember // of production's builds, by name-version-release
-	Packages []TagMember // entries of production's package lists, by the package's name
 
 	IDs map[string]map[int64]int64 // staging's ids by production's, of each relation those that differ
 }
@@ -31,35 +27,16 @@ type SignatureRow struct {
 	Key string
 }
 
-// TagMember is something in a tag.
-type TagMember struct{ Tag, Name string }
-
-// decided is a Record as it applies to one tag and what that inherits.
+// decided is a Record with production's names of builds: a promotion gives another.
 type decided struct {
 	Record
-	nvrs     map[string]bool
-	packages map[string]bool
-	names    map[int64]string // production's, of builds: a promotion gives another
+	names map[int64]string
 }
 
-func (r Record) in(t *taggedTag, production []*taggedBuild) decided {
-	tags := map[string]bool{t.name: true}
-	for _, p := range t.parents() {
-		tags[p.name] = true
-	}
-	d := decided{Record: r, nvrs: map[string]bool{}, packages: map[string]bool{}, names: map[int64]string{}}
+func (r Record) of(production []*taggedBuild) decided {
+	d := decided{Record: r, names: map[int64]string{}}
 	for _, b := range production {
 		d.names[b.id] = b.nvr()
-	}
-	for _, m := range r.Taggings {
-		if tags[m.Tag] {
-			d.nvrs[m.Name] = true
-		}
-	}
-	for _, m := range r.Packages {
-		if tags[m.Tag] {
-			d.packages[m.Name] = true
-		}
 	}
 	return d
 }
@@ -70,21 +47,12 @@ func (d decided) about(r *taggedRPM) string {
 	if why := d.RPMs[r.id]; why != "" {
 		return r.nvra() + ": " + why
 	}
-	if why := d.aboutBuild(r.build); why != "" {
-		return why
-	}
-	if d.packages[r.build.name] {
-		return r.build.name + ": its entry of a package list is not production's"
-	}
-	return ""
+	return d.aboutBuild(r.build)
 }
 
 func (d decided) aboutBuild(b *taggedBuild) string {
-	switch why := d.Builds[b.id]; {
-	case why != "":
+	if why := d.Builds[b.id]; why != "" {
 		return or(d.names[b.id], b.nvr()) + ": " + why
-	case d.nvrs[b.nvr()]:
-		return b.nvr() + ": its tagging is not production's"
 	}
 	return ""
 }

@@ -40,7 +40,7 @@ func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
 			}
 			v.add(bad, StatusFailed)
 		}
-		t.m = v.match(want, have, v.Record.in(t, slices.Collect(maps.Values(want.builds))))
+		t.m = v.match(want, have, v.Record.of(slices.Collect(maps.Values(want.builds))))
 		v.reportRPMs(t)
 		return nil
 	})
