@@ -59,7 +59,7 @@ func (m *merger) book(ctx context.Context) error {
 			kept AS (DELETE FROM kojisnap.kept k USING gone WHERE k.load_id = gone.id),
 			aside AS (DELETE FROM kojisnap.aside a USING gone WHERE a.load_id = gone.id),
 			new AS (INSERT INTO kojisnap.load (snapshot, event, tags, columns) VALUES ($1, $2, $3, $4) RETURNING id),
-			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason FROM ks_out, new),
+			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason, bad FROM ks_out, new),
 			newkept AS (INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new WHERE relation <> ALL ($5))
 		SELECT id FROM new`, // what hides a versioned row, the row itself tells
 		pgx.QueryExecModeExec, m.snap.ID, m.snap.Manifest.Event, m.scope(), m.columns(), versionedNames()).Scan(&load)

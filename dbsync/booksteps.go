@@ -18,6 +18,7 @@ var bookSteps = []func() string{
 	func() string { return runTable },
 	func() string { return overruledTable },
 	func() string { return decidedTables },
+	func() string { return badRows },
 }
 
 // bookFormat is the version of the tables in the schema kojisnap.
@@ -91,6 +92,15 @@ DO $$ BEGIN -- a role with the least grants may not, and then they stay
 			WHERE l.create_event >= m.floor AND l.create_event = l.revoke_event AND l.creator_id = m.user_id AND l.revoker_id = m.user_id;
 	END IF;
 END $$;
+`
+
+// badRows tells rows of production's with which there is something wrong from those that staging is in
+// the way of. A database that publishes all its tables asks what tells their rows apart.
+const badRows = `
+ALTER TABLE kojisnap.left_out ADD bad boolean NOT NULL DEFAULT false;
+ALTER TABLE kojisnap.left_out REPLICA IDENTITY FULL;
+ALTER TABLE kojisnap.kept REPLICA IDENTITY FULL;
+ALTER TABLE kojisnap.aside REPLICA IDENTITY FULL;
 `
 
 // bookSQL leads from a format to the present one, 0 being a database without the schema.

@@ -109,6 +109,8 @@ func classify(err error) error {
 		return &TemporaryError{err}
 	case code == "53100":
 		return fmt.Errorf("%w: nothing has changed; make room on the database server", err)
+	case code == "55000" && strings.Contains(err.Error(), "replica identity"):
+		return fmt.Errorf("%w: give it one (ALTER TABLE … REPLICA IDENTITY FULL, or USING INDEX), or take it out of the publication", err)
 	case code == "42501":
 		return fmt.Errorf("%w: scripts/grants.sql has what the role needs", err)
 	}

@@ -11,11 +11,11 @@ import (
 // events puts in the events that the snapshot's rows refer to, and E itself.
 func (m *merger) events(ctx context.Context) error {
 	r := relation.Get("events")
-	n, err := m.exec(ctx, r, `INSERT INTO {t} (id, time) SELECT id, time FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`)
+	n, err := m.exec(ctx, r, `INSERT INTO {t} (id, time) OVERRIDING SYSTEM VALUE SELECT id, time FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`)
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	tag, err := m.tx.Exec(ctx, `INSERT INTO events (id, time) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+	tag, err := m.tx.Exec(ctx, `INSERT INTO events (id, time) OVERRIDING SYSTEM VALUE VALUES ($1, $2) ON CONFLICT DO NOTHING`,
 		int32(m.snap.Manifest.Event), m.snap.Manifest.EventTime)
 	m.counts.of("events").Inserted = n + tag.RowsAffected()
 	return err

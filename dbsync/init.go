@@ -226,7 +226,7 @@ func (i *initer) user(ctx context.Context) (id int64, err error) {
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return id, err
 	}
-	err = i.tx.QueryRow(ctx, `INSERT INTO users (id, name, status, usertype)
+	err = i.tx.QueryRow(ctx, `INSERT INTO users (id, name, status, usertype) OVERRIDING SYSTEM VALUE
 		SELECT greatest($1, max(id) + 1), $2, 1, 0 FROM users RETURNING id`, pgx.QueryExecModeExec, i.opt.Floor, userName).Scan(&id)
 	return id, err
 }

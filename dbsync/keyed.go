@@ -36,11 +36,17 @@ func (m *merger) keyed(ctx context.Context, r *relation.Relation) error {
 		if err := keep("staging has one of its own", "EXISTS (SELECT FROM {t} t WHERE {key} AND "+differ("t", "s", data)+") AND NOT "+known); err != nil {
 			return err
 		}
-		n, err := m.update(ctx, r, data, m.x(r, known, pairs...))
+		some, err := m.some(ctx, r, "{t} t JOIN {s} s ON {key} WHERE {differ}", "differ", differ("t", "s", data))
 		if err != nil {
 			return err
 		}
-		c.Updated += n
+		if some {
+			n, err := m.update(ctx, r, data, m.x(r, known, pairs...))
+			if err != nil {
+				return err
+			}
+			c.Updated += n
+		}
 	}
 	if err := m.touchInserts(ctx, r); err != nil {
 		return err

@@ -33,7 +33,7 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	var m *merger
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
 		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.Tags, DryRun: opt.DryRun},
-			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, filled: map[string]bool{}, mapped: map[string]bool{}, gone: map[string]bool{}}
+			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, filled: map[string]bool{}, mapped: map[string]bool{}, gone: map[string]bool{}, unfit: map[string]bool{}}
 		return !opt.DryRun, m.run(ctx)
 	}
 	err := transact(ctx, conn, pgx.RepeatableRead, load)
@@ -74,6 +74,8 @@ type merger struct {
 	event     int64           // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool // relations of which some ids differ from production's
 	gone      map[string]bool // relations of which rows were left out
+	unfit     map[string]bool // relations of which rows were left out as there is something wrong with them
+	unnamed   map[string]bool // tables without a replica identity
 	decided   map[string]bool // relations of which staging's removals are on record
 	oldBuilds bool            // the snapshot has builds that were loaded before
 	doubt     bool            // an attempt before this one met a constraint
@@ -145,6 +147,9 @@ func (m *merger) check(ctx context.Context) (err error) {
 		return err
 	}
 	if err := m.mark.checkEnv(m.opt.Env); err != nil {
+		return err
+	}
+	if err := m.checkSurroundings(ctx); err != nil {
 		return err
 	}
 	if m.rep.Notes, err = m.schema.checkFits(); err != nil {

@@ -60,7 +60,7 @@ func (i *initer) move(ctx context.Context, r *relation.Relation) error {
 			from = append(from, "t."+q(c.name))
 		}
 	}
-	if _, err := i.tx.Exec(ctx, expand("INSERT INTO {t} ({into}) SELECT {from} FROM {t} t JOIN ks_move m ON m.old_id = t.id",
+	if _, err := i.tx.Exec(ctx, expand("INSERT INTO {t} ({into}) OVERRIDING SYSTEM VALUE SELECT {from} FROM {t} t JOIN ks_move m ON m.old_id = t.id",
 		"t", table, "into", join(into), "from", join(from))); err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
 	if err := m.touchInserts(ctx, r); err != nil {
 		return err
 	}
-	n, err := m.exec(ctx, r, `INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`,
+	n, err := m.exec(ctx, r, `INSERT INTO {t} ({cols}) OVERRIDING SYSTEM VALUE SELECT {scols} FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`,
 		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)))
 	if err != nil {
 		return err

@@ -52,8 +52,11 @@ func (m *merger) remove(ctx context.Context) error {
 }
 
 // partial reports whether the hub could not give all rows of a relation, or of the one that its
-// rows hang on. What is missing from the snapshot has then not gone from production.
+// rows hang on, or rows of them were unfit. What is missing from the snapshot has then not gone from production.
 func (m *merger) partial(r *relation.Relation) bool {
+	if !r.Versioned && (m.unfit[r.Name] || m.unfit[r.Columns[0].Ref]) {
+		return true
+	}
 	return slices.ContainsFunc(m.snap.Manifest.LeftOut, func(l snapfile.LeftOut) bool {
 		return l.Relation == r.Name || l.Relation == r.Columns[0].Ref && !r.Versioned
 	})
@@ -168,6 +171,9 @@ func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	if _, err := m.exec(ctx, r, sql+`DELETE FROM {p} t USING {drop} p WHERE {pkey}`, pairs...); err != nil {
+		return err
+	}
+	if some, err := m.some(ctx, r, "{drop}", pairs...); err != nil || !some {
 		return err
 	}
 	n, err := m.exec(ctx, r, `WITH u AS (DELETE FROM {t} t USING {drop} p WHERE {pkey} RETURNING t.*)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
 )
 
 // placeVolumes decides on which volume the snapshot's builds are to stand when they are new.
@@ -13,12 +15,8 @@ func (m *merger) placeVolumes(ctx context.Context) error {
 	if _, err := m.tx.Exec(ctx, `UPDATE ks_build s SET ks_production = v.name FROM ks_volume v WHERE v.id = s.volume_id`); err != nil {
 		return err
 	}
-	var id, volume int64
-	err := m.tx.QueryRow(ctx, `SELECT id, volume_id FROM ks_build WHERE ks_production IS NULL ORDER BY id LIMIT 1`).Scan(&id, &volume)
-	if err == nil {
-		return fmt.Errorf("build %d stands on volume %d, which the snapshot does not have", id, volume)
-	}
-	if !errors.Is(err, pgx.ErrNoRows) {
+	if err := m.leaveOut(ctx, relation.Get("build"), leave{where: "s.ks_production IS NULL", bad: true,
+		reason: "'it stands on volume ' || s.volume_id || ', which the snapshot does not have'"}); err != nil {
 		return err
 	}
 	if err := m.mapVolumes(ctx, "SELECT DISTINCT ks_production FROM ks_build WHERE state = 1"); err != nil {

@@ -34,14 +34,16 @@ type LoadReport struct {
 	// Skipped: the database holds this very snapshot and nothing was left out of it, so its rows were not read.
 	Skipped bool `json:"skipped,omitempty"`
 
-	Relations   []RelationReport `json:"relations"` // those with something to tell, in the catalogue's order
-	Overlay     []OverlayChange  `json:"overlay,omitempty"`
-	Touched     []string         `json:"touched,omitempty"`
-	Conflicts   []Entry          `json:"conflicts,omitempty"`
-	LeftOut     []Entry          `json:"left_out,omitempty"`
-	Kept        []Entry          `json:"kept,omitempty"`
-	Overwritten []Entry          `json:"overwritten,omitempty"` // rows of an adopted database that were not production's
-	Notes       []string         `json:"notes,omitempty"`
+	Relations []RelationReport `json:"relations"` // those with something to tell, in the catalogue's order
+	Overlay   []OverlayChange  `json:"overlay,omitempty"`
+	Touched   []string         `json:"touched,omitempty"`
+	Conflicts []Entry          `json:"conflicts,omitempty"`
+	LeftOut   []Entry          `json:"left_out,omitempty"`
+	// Bad are those rows of LeftOut with which there is something wrong themselves.
+	Bad         []Entry  `json:"bad,omitempty"`
+	Kept        []Entry  `json:"kept,omitempty"`
+	Overwritten []Entry  `json:"overwritten,omitempty"` // rows of an adopted database that were not production's
+	Notes       []string `json:"notes,omitempty"`
 }
 
 // RelationReport counts the rows of one relation.
@@ -150,6 +152,7 @@ func (m *merger) finishReport(ctx context.Context) error {
 	}{
 		{&m.rep.Conflicts, "ks_out WHERE conflict", func(r *RelationReport, n int64) { r.Conflicts, r.LeftOut = n, r.LeftOut+n }},
 		{&m.rep.LeftOut, "ks_out WHERE NOT conflict", func(r *RelationReport, n int64) { r.LeftOut += n }},
+		{&m.rep.Bad, "ks_out WHERE bad", func(*RelationReport, int64) {}},
 		{&m.rep.Kept, "ks_kept", func(r *RelationReport, n int64) { r.Kept = n }},
 		{&m.rep.Overwritten, "ks_over", func(r *RelationReport, n int64) { r.Overwritten = n }},
 	} {

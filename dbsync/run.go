@@ -167,7 +167,7 @@ func (r *Run) insert(ctx context.Context, tx pgx.Tx, started time.Time) error {
 // brief is the report for keeping: numbers, and of each list its first entries.
 func (r *LoadReport) brief() *LoadReport {
 	b := *r
-	for _, l := range []*[]Entry{&b.Conflicts, &b.LeftOut, &b.Kept, &b.Overwritten} {
+	for _, l := range []*[]Entry{&b.Conflicts, &b.LeftOut, &b.Bad, &b.Kept, &b.Overwritten} {
 		*l = (*l)[:min(len(*l), 10)]
 	}
 	b.Notes = b.Notes[:min(len(b.Notes), 10)]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,25 +17,55 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// sound looks for what is wrong with the snapshot's rows themselves, after an attempt that met a
-// constraint of the tables: so a refusal names the row, where PostgreSQL names at best the
-// value. If it finds nothing, the hub was in the way, and the load goes on.
+// flaw is something that rows of a snapshot have and the tables refuse.
+type flaw struct {
+	where  string // of the row s
+	reason string // an expression
+}
+
+// sound leaves out the rows of the snapshot that a constraint of the tables refuses, each with what
+// hangs on it: after an attempt that met one, and as long as an earlier load had left out such rows.
+// So one odd row keeps back no other, and is named where PostgreSQL names at best the value. If it
+// finds nothing, the hub was in the way, and the load goes on.
 func (m *merger) sound(ctx context.Context) error {
 	if !m.doubt {
-		return nil
+		var before bool
+		err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)", pgx.QueryExecModeExec).Scan(&before)
+		if err != nil || !before {
+			return err
+		}
 	}
 	for _, r := range relation.All() {
-		for _, look := range []func(context.Context, *relation.Relation) (string, error){m.nulls, m.repeated, m.dangling, m.unchecked, m.tooLong} {
-			what, err := look(ctx, r)
+		if m.rows[r.Name] == 0 {
+			continue
+		}
+		for _, look := range []func(context.Context, *relation.Relation) ([]flaw, error){m.nulls, m.repeated, m.dangling, m.unchecked, m.tooLong} {
+			flaws, err := look(ctx, r)
 			if err != nil {
 				return fmt.Errorf("look at %s: %w", r.Name, err)
 			}
-			if what != "" {
-				return fmt.Errorf("the snapshot's %s %s", r.Name, what)
+			for _, f := range flaws {
+				if err := m.leaveOut(ctx, r, leave{where: f.where, reason: f.reason, key: anyKeyText(r), bad: true}); err != nil {
+					return fmt.Errorf("look at %s: %w", r.Name, err)
+				}
 			}
 		}
+		var some bool
+		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_out WHERE relation = {r} AND bad)"), pgx.QueryExecModeExec).Scan(&some); err != nil {
+			return err
+		}
+		m.unfit[r.Name] = some
 	}
 	return nil
+}
+
+// anyKeyText is keyText, also where a part of the key is NULL.
+func anyKeyText(r *relation.Relation) string {
+	out := make([]string, len(r.Key))
+	for i, k := range r.Key {
+		out[i] = lit(k+"=") + " || coalesce(s." + q(k) + "::text, 'NULL')"
+	}
+	return strings.Join(out, " || ' ' || ")
 }
 
 // first returns what an expression says of the first row, by key, where a condition holds.
@@ -48,109 +79,84 @@ func (m *merger) first(ctx context.Context, r *relation.Relation, what, where st
 	return said, err
 }
 
-func (m *merger) nulls(ctx context.Context, r *relation.Relation) (string, error) {
-	var null, which []string
+func (m *merger) nulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if !c.Null {
-			null = append(null, "s."+q(c.Name)+" IS NULL")
-			which = append(which, "CASE WHEN s."+q(c.Name)+" IS NULL THEN "+lit(c.Name)+" END")
+			out = append(out, flaw{"s." + q(c.Name) + " IS NULL", lit(c.Name + " must not be NULL")})
 		}
 	}
-	key := make([]string, len(r.Key))
-	for i, k := range r.Key {
-		key[i] = lit(k+"=") + " || coalesce(s." + q(k) + "::text, 'NULL')"
-	}
-	var said string
-	err := m.tx.QueryRow(ctx, m.x(r, "SELECT concat_ws(' ', {ids}) || ': ' || concat_ws(', ', {which}) FROM {s} s WHERE {null} LIMIT 1",
-		"ids", join(key), "which", join(which), "null", strings.Join(null, " OR ")), pgx.QueryExecModeExec).Scan(&said)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil
-	}
-	return said + " must not be NULL", err
+	return out, nil
 }
 
-// repeated finds keys, and names that the tables keep unique, that two rows have.
-func (m *merger) repeated(ctx context.Context, r *relation.Relation) (string, error) {
-	type set struct {
-		cols  []string
-		where string
+// repeated finds names and the like that the tables keep unique and that two rows have: the later
+// one does not go in.
+func (m *merger) repeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+	set := func(cols []string, what, and string) {
+		out = append(out, flaw{m.x(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", equal("x", "s", cols), "and", and),
+			lit("it is there twice: an earlier row has the same " + what)})
 	}
-	sets := []set{{r.Key, "true"}}
+	set(r.Key, strings.Join(r.Key, ", "), "")
 	for _, u := range r.Unique {
-		sets = append(sets, set{u, "true"})
+		set(u, strings.Join(u, ", "), "")
 	}
 	if r.Name == "rpminfo" {
-		sets = append(sets, set{[]string{"name", "version", "release", "arch", "external_repo_id"}, "x.draft IS NOT TRUE"})
+		nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
+		set(nvra, strings.Join(nvra, ", "), " AND x.draft IS NOT TRUE AND s.draft IS NOT TRUE")
 	}
-	for _, u := range sets {
-		said, err := m.first(ctx, r, "' is there twice: two rows have the same {cols}'",
-			"({scols}) IN (SELECT {xcols} FROM {s} x WHERE {where} GROUP BY {xcols} HAVING count(*) > 1)",
-			"cols", strings.ReplaceAll(strings.Join(u.cols, ", "), "'", ""), "scols", list("s", u.cols), "xcols", list("x", u.cols), "where", u.where)
-		if said != "" || err != nil {
-			return said, err
-		}
-	}
-	return "", nil
+	return out, nil
 }
 
-// dangling finds references to rows that neither the snapshot nor the database has.
-func (m *merger) dangling(ctx context.Context, r *relation.Relation) (string, error) {
+// dangling finds references to rows that neither the snapshot nor the database has, but for those
+// that were left out: what refers to these is left out with them.
+func (m *merger) dangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if c.Ref == "" {
 			continue
 		}
 		p := relation.Get(c.Ref)
-		said, err := m.first(ctx, r, "' refers by {c} to {ref} ' || s.{qc} || ', which is neither in the snapshot nor here'",
-			`s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
-				AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {lref} AND i.prod_id = s.{qc})`,
-			"c", c.Name, "qc", q(c.Name), "ref", c.Ref, "lref", lit(c.Ref), "ps", staged(p), "pt", q(c.Ref))
-		if said != "" || err != nil {
-			return said, err
-		}
+		pairs := []string{"c", c.Name, "qc", q(c.Name), "ref", c.Ref, "lref", lit(c.Ref), "ps", staged(p), "pt", q(c.Ref)}
+		out = append(out, flaw{m.x(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
+				AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {lref} AND i.prod_id = s.{qc})
+				AND NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = {lref} AND g.id = s.{qc})`, pairs...),
+			m.x(r, "'it refers by {c} to {ref} ' || s.{qc} || ', which is neither in the snapshot nor here'", pairs...)})
 	}
-	return "", nil
+	return out, nil
 }
 
 // unchecked finds rows that a CHECK of the table's refuses.
-func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (string, error) {
+func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := m.tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
 		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, pgx.QueryExecModeExec, q(r.Name))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	checks, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Name, Expr string }])
 	for _, c := range checks {
-		said, err := m.first(ctx, r, "' does not meet the check '", "NOT ({expr})", "expr", c.Expr)
-		if said != "" || err != nil {
-			return said + c.Name, err
-		}
+		out = append(out, flaw{"NOT (" + c.Expr + ")", lit("it does not meet the check " + c.Name)})
 	}
-	return "", err
+	return out, err
 }
 
 // tooLong finds texts that are longer than their columns.
-func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (string, error) {
+func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := m.tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
 		WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND atttypid = 'varchar'::regtype AND atttypmod > 4 ORDER BY attnum`,
 		pgx.QueryExecModeExec, q(r.Name))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	limits, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct {
 		Column string
 		Length int64
 	}])
 	for _, l := range limits {
-		if r.Index(l.Column) < 0 {
-			continue
-		}
-		said, err := m.first(ctx, r, "' has a {c} of ' || length(s.{qc}) || ' characters, of {n} that it may have'", "length(s.{qc}) > {n}",
-			"c", l.Column, "qc", q(l.Column), "n", itoa(l.Length))
-		if said != "" || err != nil {
-			return said, err
+		if r.Index(l.Column) >= 0 {
+			pairs := []string{"c", l.Column, "qc", q(l.Column), "n", itoa(l.Length)}
+			out = append(out, flaw{expand("length(s.{qc}) > {n}", slices.Clone(pairs)...),
+				expand("'its {c} has ' || length(s.{qc}) || ' characters, of {n} that it may have'", pairs...)})
 		}
 	}
-	return "", err
+	return out, err
 }
 
 var copyLine = regexp.MustCompile(`, line (\d+)(?:, column (\S+))?`)

@@ -15,7 +15,7 @@ import (
 // scratch are the temporary tables that a load keeps its findings in. ks_gone are rows of
 // production's that do not go in, and so neither does what refers to them.
 const scratch = `
-	CREATE TEMP TABLE ks_out (relation text, key text, conflict boolean, reason text) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_out (relation text, key text, conflict boolean, reason text, bad boolean) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_kept (relation text, key text, reason text) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_aside (relation text, key text[]) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_lost (id integer) ON COMMIT DROP;
@@ -143,9 +143,9 @@ type lines interface {
 	Err() error
 }
 
-// limits refuses what no constraint of the tables would: ids at or above the floor, wherever they
-// stand (they would be staging's), ids below 0, keys that are there twice, and versioned rows
-// that are not in the view at E.
+// limits refuses a snapshot that is none, which no constraint of the tables would: ids at or above the
+// floor, wherever they stand (they would be staging's), ids below 0, keys that are there twice, and
+// versioned rows that are not in the view at E.
 func (m *merger) limits(ctx context.Context) error {
 	for _, r := range relation.All() {
 		if m.rows[r.Name] == 0 {
@@ -161,8 +161,8 @@ func (m *merger) limits(ctx context.Context) error {
 		if r.Versioned {
 			fit = append(fit, m.x(r, "coalesce(bool_and({inView}), true)", "inView", m.x(r, inView)))
 		}
-		for _, u := range distinct(r) {
-			fit = append(fit, m.x(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", list("", u)))
+		if !keyed(r) { // of those the tables' own constraints are enough
+			fit = append(fit, m.x(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", list("", r.Key)))
 		}
 		var fine bool
 		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND ")), pgx.QueryExecModeExec).Scan(&fine); err != nil {
@@ -173,20 +173,6 @@ func (m *merger) limits(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// distinct are the sets of columns that must differ in all rows of the snapshot's, where the
-// tables hold older rows against which they would only seem to be conflicts. Of the keyed relations
-// the tables' own constraints are enough.
-func distinct(r *relation.Relation) [][]string {
-	if keyed(r) {
-		return nil
-	}
-	sets := [][]string{r.Key}
-	for _, u := range r.Unique {
-		sets = append(sets, without(u, "active"))
-	}
-	return sets
 }
 
 // inView is what the rows s of a versioned relation have in common.
@@ -206,7 +192,7 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 			return fmt.Errorf("the snapshot's %s %s", r.Name, said)
 		}
 	}
-	said, err := m.repeated(ctx, r)
+	said, err := m.first(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", list("s", r.Key), "xkeys", list("x", r.Key))
 	if said == "" && err == nil {
 		said, err = m.first(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
 	}
@@ -259,6 +245,7 @@ type leave struct {
 	reason   string // an expression
 	key      string // an expression for people; empty is the key of the row
 	conflict bool
+	bad      bool // there is something wrong with the row itself
 	// goneIf says which of them take along what hangs on them; empty means all.
 	goneIf string
 	// noteIf says which of them are noted; empty means all.
@@ -283,11 +270,11 @@ func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) er
 		ids = `, g AS (INSERT INTO ks_gone SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
 			k AS (INSERT INTO ks_stuck SELECT {r}, s.id FROM s RETURNING 1)`
 	}
-	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason),
-			a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s RETURNING 1)`+ids+`
-		INSERT INTO ks_out SELECT {r}, {keytext}, {conflict}, ks_reason FROM s WHERE {noteIf}`,
+	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason, {keytext} AS ks_key),
+			a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s WHERE array_position({array}, NULL) IS NULL RETURNING 1)`+ids+`
+		INSERT INTO ks_out SELECT {r}, ks_key, {conflict}, ks_reason, {bad} FROM s WHERE {noteIf}`,
 		"using", l.using, "where", l.where, "cols", list("s", r.Key), "array", keyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
-		"conflict", fmt.Sprint(l.conflict), "goneIf", l.goneIf, "noteIf", l.noteIf)
+		"conflict", fmt.Sprint(l.conflict), "bad", fmt.Sprint(l.bad), "goneIf", l.goneIf, "noteIf", l.noteIf)
 	if err != nil || n == 0 && l.noteIf == "true" || !hasID(r) {
 		return err
 	}
