@@ -100,7 +100,9 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		return nil
 	}
-	a.tellLoad(r)
+	if err := a.tellLoad(r); err != nil {
+		return err
+	}
 	return writeStamp(o.stamp)
 }
 
@@ -115,8 +117,9 @@ func (a *app) showLoad(w io.Writer, r *dbsync.LoadReport) {
 	}
 }
 
-// tellLoad warns of what did not go in, and says to who watches what did.
-func (a *app) tellLoad(r *dbsync.LoadReport) {
+// tellLoad has a line for each row that staging's tables refuse, says to who watches what went in,
+// and returns an error as told if there are such rows.
+func (a *app) tellLoad(r *dbsync.LoadReport) error {
 	for _, e := range r.Conflicts {
 		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
 	}
@@ -125,11 +128,19 @@ func (a *app) tellLoad(r *dbsync.LoadReport) {
 	}
 	if !r.Changed() {
 		a.tell("staging holds snapshot %s, event %d; nothing changed", r.Snapshot, r.Event)
-		return
+	} else {
+		in, up, gone := r.Totals()
+		a.tell("staging holds snapshot %s, event %d: %d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts",
+			r.Snapshot, r.Event, in, up, gone, len(r.Touched), len(r.Conflicts))
 	}
-	in, up, gone := r.Totals()
-	a.tell("staging holds snapshot %s, event %d: %d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts",
-		r.Snapshot, r.Event, in, up, gone, len(r.Touched), len(r.Conflicts))
+	if len(r.Bad) == 0 {
+		return nil
+	}
+	for _, e := range r.Bad {
+		fmt.Fprintln(a.stderr, "kojisnap: "+clean(fmt.Sprintf("left out: %s %s: %s", e.Relation, e.Key, e.What)))
+	}
+	fmt.Fprintln(a.stderr, "kojisnap: rows as these, and what hangs on them, are tried again by each load; mend them in production, or staging's tables")
+	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
 }
 
 // showTable writes the numbers of a report, with all also of relations that were only read.

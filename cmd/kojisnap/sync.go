@@ -106,13 +106,13 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	a.tellLoad(r.Load)
+	bad := a.tellLoad(r.Load)
 	a.tellCopy(r.Copy)
 	a.tellRemoval(r.Remove)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	if err := errors.Join(a.tellLeftOut(incomplete), err); err != nil {
+	if err := errors.Join(a.tellLeftOut(incomplete), bad, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
