@@ -25,7 +25,7 @@ var errWhole = errors.New("all rows are needed")
 // this load has to look at: the last load brought it, for each tag of the new scope that the
 // database knows, into the columns that the tables have now, and the hub gave all rows of both.
 func (m *merger) findBase(ctx context.Context) error {
-	if m.opt.Base == nil || m.opt.Audit || m.doubt || len(m.snap.Manifest.LeftOut) > 0 {
+	if m.opt.Base == nil || m.opt.Audit || m.doubt || m.snap.Manifest.Missing() {
 		return nil
 	}
 	var id, columns string
@@ -48,7 +48,7 @@ func (m *merger) findBase(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("what the database holds: %w", err)
 	}
-	if base.Manifest.Hub == m.snap.Manifest.Hub && len(base.Manifest.LeftOut) == 0 {
+	if base.Manifest.Hub == m.snap.Manifest.Hub && !base.Manifest.Missing() {
 		m.base, m.rep.Base = base, id
 	}
 	return nil

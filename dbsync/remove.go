@@ -58,7 +58,7 @@ func (m *merger) partial(r *relation.Relation) bool {
 		return true
 	}
 	return slices.ContainsFunc(m.snap.Manifest.LeftOut, func(l snapfile.LeftOut) bool {
-		return l.Relation == r.Name || l.Relation == r.Columns[0].Ref && !r.Versioned
+		return l.Missing() && (l.Relation == r.Name || l.Relation == r.Columns[0].Ref && !r.Versioned)
 	})
 }
 

@@ -110,7 +110,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 		return p.plan(ctx)
 	}
 	if err := p.pullAll(ctx); err != nil {
-		if errors.Is(err, ErrUpgraded) {
+		if errors.Is(err, ErrUpgraded) || errors.Is(err, errTooMuch) {
 			p.dropParts(ctx)
 		}
 		return nil, err
@@ -121,8 +121,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o PullOptions) (*Pu
 		r.Asked = hub.Stats{Requests: now.Requests - before.Requests, Rows: now.Rows - before.Rows,
 			Sent: now.Sent - before.Sent, Received: now.Received - before.Received}
 	}
-	var open *notClosedError
-	if err == nil || errors.As(err, &open) {
+	if err == nil {
 		p.dropParts(ctx)
 	}
 	return r, err
@@ -167,7 +166,12 @@ type puller struct {
 	repoArches map[string][]byte
 	drafts     *drafts
 	suspects   *suspects
-	leftOut    *leftOuts
+
+	leftOut *leftOuts
+	tried   map[string]bool // what of it was looked for in lastSnapshot
+	store   store.Store     // nil: a dry run without one
+	before  *earlier        // where it is looked for
+	cut     *cut            // nil: nothing is left out
 }
 
 func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, error) {
@@ -195,7 +199,8 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 	o.Progress = progress.OrDiscard(o.Progress)
 	o.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
 	p := &puller{hub: h, opt: o, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
-		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects), leftOut: new(leftOuts)}
+		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects),
+		leftOut: new(leftOuts), tried: map[string]bool{}, before: new(earlier)}
 	for _, r := range relation.All() {
 		p.tables[r.Name] = newTable(r, o.TempDir)
 	}
@@ -216,7 +221,7 @@ func (p *puller) close() {
 // pullAll reads everything.
 func (p *puller) pullAll(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.loadBTypes, p.pullHistory, p.pullBuilds, p.pullComponents, p.pullRest,
+		p.loadBTypes, p.pullHistory, p.pullBuilds, p.fillGaps, p.pullComponents, p.pullRest, p.fillGaps, p.closeUp,
 	} {
 		err := step(ctx)
 		// First: what fails on an upgraded hub fails because of that.
@@ -243,14 +248,8 @@ func (p *puller) checkVersion() error {
 	return fmt.Errorf("hub %s changed from Koji %s to %s while it was read: %w", p.hub.URL(), p.version, others[0], ErrUpgraded)
 }
 
-// write writes the segments, makes sure that the relations are closed over their references
-// and, last, writes the manifest.
+// write writes the segments and, last, the manifest.
 func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) {
-	if p.base == nil {
-		if err := p.checkClosed(); err != nil {
-			return nil, err
-		}
-	}
 	// Whatever else the store has of a segment is written over: what other snapshots name may be
 	// damaged, and a pull with --full heals it.
 	have := p.inBase()
@@ -271,7 +270,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 	g.SetLimit(2) // each compresses, which takes memory
 	for i, rel := range relation.All() {
 		g.Go(func() (err error) {
-			m.Relations[i], err = p.tables[rel.Name].finish(gctx, p.base, p.keeps(rel), put)
+			m.Relations[i], err = p.tables[rel.Name].finish(gctx, p.base, p.keeps(rel), p.cut, put)
 			bar.Add(1)
 			return err
 		})
@@ -281,12 +280,9 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 	}
 	if p.base != nil {
 		m.Parent, m.Chain = p.base.ID, p.base.Manifest.Chain+1
-		if err := p.checkClosed(); err != nil {
-			return nil, err
-		}
 	}
 	result := p.result(m)
-	if p.base != nil && same(p.base.Manifest, m) {
+	if p.base != nil && p.base.Manifest.SameRows(m) {
 		result.Snapshot, result.Existing = p.base.ID, true
 		return result, nil
 	}
@@ -318,20 +314,4 @@ func (p *puller) result(m *snapfile.Manifest) *PullResult {
 		r.Rows[rel.Name] = rel.Rows
 	}
 	return r
-}
-
-// same reports whether two manifests describe the same rows of the same event.
-func same(a, b *snapfile.Manifest) bool {
-	if a.Event != b.Event || a.KojiVersion != b.KojiVersion || !slices.Equal(a.Scope.All, b.Scope.All) || len(a.Relations) != len(b.Relations) {
-		return false
-	}
-	for i := range a.Relations {
-		sameRows := func(x, y []snapfile.Segment) bool {
-			return slices.EqualFunc(x, y, func(s, t snapfile.Segment) bool { return s.SHA256 == t.SHA256 && s.Layer == t.Layer })
-		}
-		if !sameRows(a.Relations[i].Segments, b.Relations[i].Segments) {
-			return false
-		}
-	}
-	return true
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/relation"
@@ -55,7 +56,8 @@ var (
 )
 
 // TestPullFaultInMulticall lets one call of a multicall answer a fault: the first, one in the
-// middle or the last. What passes is asked again, what does not names the call and the fault.
+// middle or the last. What passes is asked again. What is of the hub ends the pull, and names the call
+// and the fault; what is of that one build keeps it back, with the same words.
 func TestPullFaultInMulticall(t *testing.T) {
 	t.Parallel()
 	builds := goodBuilds(t)
@@ -84,8 +86,6 @@ func TestPullFaultInMulticall(t *testing.T) {
 			temporary bool
 		}{
 			{offlineFault, []string{fmt.Sprintf("getBuild(%d)", id), "the hub is offline: fault 1014: database outage"}, true},
-			{genericFault, []string{fmt.Sprintf("build %d: getBuild(%d): fault 1000: No such thing", id, id)}, false},
-			{otherFault, []string{fmt.Sprintf("build %d: getBuild(%d): fault 1: ", id, id), "canceling statement"}, false},
 			{loginFault, []string{fmt.Sprintf("getBuild(%d): fault 1004: permission denied", id)}, false},
 			{retryFault, []string{fmt.Sprintf("getBuild(%d): fault 1009: unable to retry call 7", id)}, false},
 		} {
@@ -98,6 +98,92 @@ func TestPullFaultInMulticall(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestPullFaultOfOneBuild has calls for one build fail for ever: that build is left out, or what it has
+// of the kind, and all else is there. Where they fail for all builds it is the hub that is wrong.
+func TestPullFaultOfOneBuild(t *testing.T) {
+	t.Parallel()
+	c, _ := production(t, hubtest.Options{})
+	good := allRows(t, pull(t, c, newStore(t), lastEvent, badTag))
+	build := goodBuilds(t)[1]
+	id := fmt.Sprint(build)
+	rpms := good.with("rpminfo", "build_id", id)
+	for method, test := range map[string]struct {
+		left string
+		want func() rowsByRelation
+	}{
+		"getBuild": {"build build " + id + " ", func() rowsByRelation { return good.without(map[string][]string{"build": {id}}) }},
+		"getBuildType": {"build_types build " + id + " ", func() rowsByRelation {
+			return good.drop("build_types", "build_id", id).drop("image_builds", "build_id", id)
+		}},
+		"listRPMs": {"rpminfo build " + id + " ", func() rowsByRelation {
+			gone := map[string][]string{}
+			for _, r := range rpms {
+				gone["rpminfo"] = append(gone["rpminfo"], r[0])
+			}
+			return good.without(gone)
+		}},
+	} {
+		for _, fault := range []*hubtest.Fault{genericFault, otherFault} {
+			t.Run(fmt.Sprint(method, " ", fault.Code), func(t *testing.T) {
+				f := &faulty{method: method, id: build, fault: fault, times: -1}
+				h := hubtest.Options{Fault: func(called string, args []any) *hubtest.Fault {
+					if called == "listTaggedRPMS" { // the way round
+						return fault
+					}
+					return f.raise(called, args)
+				}}
+				p, _ := badHub(t, h)
+				r, snap := badPull{client: through(t, p, eager), store: newStore(t)}.open(t)
+				if left := leftOut(snap.Manifest); !slices.Equal(left, []string{test.left}) {
+					t.Fatalf("left out: %q, want %q", left, test.left)
+				}
+				if says := fmt.Sprintf("%s(%d): fault %d: ", method, build, fault.Code); !strings.Contains(r.LeftOut[0].Reason, says) || !strings.Contains(r.LeftOut[0].Reason, fault.Text) {
+					t.Errorf("%q does not say %q", r.LeftOut[0].Reason, says)
+				}
+				test.want().hold(t, allRows(t, snap))
+				f = &faulty{method: method, id: build, fault: fault, times: 1}
+				p, _ = badHub(t, hubtest.Options{Fault: f.raise})
+				badPull{client: through(t, p, eager), store: newStore(t)}.good(t)
+				p, _ = badHub(t, hubtest.Options{Fault: func(called string, args []any) *hubtest.Fault {
+					if called == method || called == "listTaggedRPMS" {
+						return fault
+					}
+					return nil
+				}})
+				if err := (badPull{client: through(t, p, eager), store: newStore(t)}).bad(t, "fault", fault.Text, ": and so it is with "); hub.Temporary(err) {
+					t.Errorf("temporary: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestPullTooMuch has so many odd rows that it is no matter of single ones, or a hub whose database is
+// in trouble.
+func TestPullTooMuch(t *testing.T) {
+	t.Parallel()
+	p, rows := badHub(t, hubtest.Options{})
+	builds := goodBuilds(t)
+	if n, err := rows.Update("rpminfo", hubtest.Values{"arch": "src"}, hubtest.Values{"payloadhash": "\x01"}); n < 20 || err != nil {
+		t.Fatal(n, err)
+	}
+	b := badPull{client: through(t, p, eager), store: newStore(t), opt: kojisnap.PullOptions{Tags: []string{"f42"}}}
+	b.bad(t, "rpminfo.payloadhash: character U+0001", "and so it is with ", " rows of rpminfo: too many to be left out")
+	if left, err := b.store.List(t.Context(), "pulls/"); err != nil || len(left) > 0 {
+		t.Errorf("%d parts stay, %v", len(left), err)
+	}
+	f := &faulty{method: "getBuild", id: builds[0], times: -1, fault: &hubtest.Fault{Code: 1, Class: "psycopg2.OperationalError", Text: "server closed the connection unexpectedly"}}
+	p, _ = badHub(t, hubtest.Options{Fault: func(method string, args []any) *hubtest.Fault {
+		if method == "getAPIVersion" || method == "getBuild" {
+			return f.fault
+		}
+		return nil
+	}})
+	if err := (badPull{client: through(t, p, eager), store: newStore(t)}).bad(t, "server closed the connection unexpectedly"); !hub.Temporary(err) {
+		t.Errorf("not temporary: %v", err)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +43,10 @@ type carry struct {
 	ask     idSet           // of those, the ones asked for
 	created map[int64]int64 // create_event at the base of those asked for
 	recheck idSet           // builds whose tagging was asked for by build
+
+	again idSet                     // builds of which the hub could not give all that the base should have
+	lost  idSet                     // of those, the ones that the base is without
+	whole map[string]map[int64]bool // relations of tags of which it could not
 
 	known     idSet // builds of the base
 	unsettled idSet // of those, drafts and those that are not complete
@@ -89,7 +91,7 @@ func (p *puller) carryFrom(ctx context.Context) error {
 	if p.opt.Sweep == 1 || m.KojiVersion != p.version.String() {
 		return nil
 	}
-	c := &carry{base: p.base, tags: map[int64]bool{}, revoked: map[string]bool{}, created: map[int64]int64{}}
+	c := &carry{base: p.base, tags: map[int64]bool{}, revoked: map[string]bool{}, whole: map[string]map[int64]bool{}, created: map[int64]int64{}}
 	before := m.EventTime.Add(-max(p.opt.Overlap, 0))
 	v, err := p.hub.Call(ctx, hub.Call{Method: "getLastEvent", Kwargs: map[string]any{"before": float64(before.UnixMicro()) / 1e6}})
 	var fault *hub.Fault
@@ -116,6 +118,7 @@ func (p *puller) carryFrom(ctx context.Context) error {
 	}
 	sweep := int64(p.opt.Sweep)
 	c.slice = (c.slice%sweep + sweep) % sweep // not negative: clocks differ
+	c.findLost()
 	p.carry = c
 	p.log.InfoContext(ctx, "going on from a snapshot", "base", p.base.ID, "after", c.after)
 	return nil
@@ -146,8 +149,7 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 	if err := p.inStage(ctx, "completed", func(p *puller) error { return p.askCompleted(ctx) }); err != nil {
 		return err
 	}
-	again, err := p.leftOutBuilds(ctx)
-	if err != nil {
+	if err := p.findAgain(ctx); err != nil {
 		return err
 	}
 	rel = relation.Get("build")
@@ -161,7 +163,7 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 		if string(row[state]) != "1" || string(row[draft]) == "t" {
 			c.unsettled.add(id)
 		}
-		if c.tagged.has(id) && (c.touched.has(id) || c.unsettled.has(id) || again.has(id) || p.swept(id)) {
+		if c.tagged.has(id) && (c.touched.has(id) || c.unsettled.has(id) || c.again.has(id) || p.swept(id)) {
 			c.ask.add(id)
 			c.created[id], err = idOf(row[created])
 		}
@@ -182,7 +184,7 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 // up to 1.35.3 would answer: what was a draft at the base is asked for anyway.
 func (p *puller) askCompleted(ctx context.Context) error {
 	since := float64(p.base.Manifest.EventTime.Add(-max(p.opt.Overlap, 0)).UnixMicro()) / 1e6
-	call := hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}, Again: countedOnce}
+	call := rowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}})
 	n, err := p.count(ctx, call)
 	if err != nil {
 		return fmt.Errorf("builds completed since the base: %w", err)
@@ -199,70 +201,14 @@ func (p *puller) askCompleted(ctx context.Context) error {
 			return nil
 		})
 	})
+	if broken(ctx, err, nil) { // some row of a build that may not even be of the scope
+		p.log.InfoContext(ctx, "left to the sweep", "completed builds", n, "err", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("builds completed since the base: %w", err)
 	}
 	return nil
-}
-
-// leftOutBuilds returns the builds of which the base lacks rows that the hub could not give,
-// or has components whose builds were drafts.
-func (p *puller) leftOutBuilds(ctx context.Context) (*idSet, error) {
-	c := p.carry
-	var builds, archives, drafts idSet
-	for _, l := range c.base.Manifest.LeftOut {
-		kind, text, _ := strings.Cut(l.Row, " ")
-		if id, err := strconv.ParseInt(text, 10, 64); err == nil && kind == "build" {
-			builds.add(id)
-		} else if err == nil && kind == "archive" {
-			archives.add(id)
-		}
-	}
-	rel := relation.Get("rpminfo")
-	build, draft := rel.Index("build_id"), rel.Index("draft")
-	err := eachRow(ctx, c.base, rel, func(row [][]byte) error {
-		if string(row[draft]) != "t" {
-			return nil
-		}
-		id, err := idOf(row[build])
-		if err == nil && !c.tagged.has(id) {
-			id, err = idOf(row[0])
-			drafts.add(id)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if drafts.len() > 0 {
-		err := eachRow(ctx, c.base, relation.Get("archive_rpm_components"), func(row [][]byte) error {
-			archive, err := idOf(row[0])
-			rpm, err2 := idOf(row[1])
-			if drafts.has(rpm) {
-				archives.add(archive)
-			}
-			return errors.Join(err, err2)
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if archives.len() > 0 {
-		rel := relation.Get("archiveinfo")
-		build := rel.Index("build_id")
-		err := eachRow(ctx, c.base, rel, func(row [][]byte) error {
-			archive, err := idOf(row[0])
-			id, err2 := idOf(row[build])
-			if archives.has(archive) {
-				builds.add(id)
-			}
-			return errors.Join(err, err2)
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return &builds, nil
 }
 
 // suspect reports whether a build's row makes it doubtful that the taggings that the base has of
@@ -276,199 +222,4 @@ func (p *puller) suspect(id int64, r hub.Value) bool {
 	state, _ := r.Field("state").Int()
 	created, _ := r.Field("creation_event_id").Int()
 	return state != 1 || created != was || was > p.base.Manifest.Event
-}
-
-// recheckTagging asks for the taggings of suspect builds and returns those that are still
-// tagged. The others leave the scope.
-func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	calls := make([]hub.Call, len(ids))
-	for i, id := range ids {
-		p.carry.recheck.add(id)
-		calls[i] = hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "build": id}}
-	}
-	var still []bool
-	err := p.inStage(ctx, "recheck", func(p *puller) (err error) {
-		still, err = once(ctx, p, digest(ids), func(p *puller) ([]bool, error) {
-			still := make([]bool, len(ids))
-			return still, p.each(ctx, calls, func(i int, r hub.Row) error {
-				for _, listing := range r.Get("tag_listing").Items() {
-					if tag, _ := listing.Field("tag_id").Int(); !p.inScope[tag] {
-						continue
-					}
-					in, err := p.putVersioned("tag_listing", listing)
-					if err != nil {
-						return err
-					}
-					still[i] = still[i] || in
-				}
-				return nil
-			}, mustNot("tagging of build", ids, 1))
-		})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var tagged []int64
-	for i, id := range ids {
-		if still[i] {
-			tagged = append(tagged, id)
-			continue
-		}
-		p.carry.tagged.remove(id)
-		p.carry.ask.remove(id)
-	}
-	return tagged, nil
-}
-
-// fold finds, children first, what the rows that are carried over refer to.
-func (p *puller) fold(ctx context.Context, names ...string) error {
-	c := p.carry
-	for _, name := range names {
-		rel := relation.Get(name)
-		keep := p.keeps(rel)
-		build := rel.Index("build_id")
-		err := eachRow(ctx, c.base, rel, func(row [][]byte) error {
-			kept, err := keep(row)
-			if err != nil || !kept {
-				return err
-			}
-			if name == "rpminfo" && row[build] != nil {
-				rpm, err := idOf(row[0])
-				of, err2 := idOf(row[build])
-				if err = errors.Join(err, err2); err != nil {
-					return err
-				}
-				if c.carriesBuild(of) {
-					c.rpms.add(rpm)
-				}
-			}
-			if rel.Key[0] == "id" {
-				id, err := idOf(row[0])
-				if err != nil || p.tables[name].has(id) {
-					return err // the hub's row takes its place: an owner who was is none
-				}
-			}
-			return p.refer(rel, row)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// carryArchives finds which archives of tagged builds are carried over.
-func (p *puller) carryArchives(ctx context.Context) error {
-	rel := relation.Get("archiveinfo")
-	build := rel.Index("build_id")
-	return eachRow(ctx, p.carry.base, rel, func(row [][]byte) error {
-		id, err := idOf(row[0])
-		of, err2 := idOf(row[build])
-		if p.carry.carriesBuild(of) {
-			p.carry.archives.add(id)
-		}
-		return errors.Join(err, err2)
-	})
-}
-
-// carriesBuild reports whether a tagged build is carried over with all that belongs to it.
-func (c *carry) carriesBuild(id int64) bool { return c.tagged.has(id) && !c.ask.has(id) }
-
-// keeps returns what says which of the base's rows of a relation are carried over, unless rows
-// of the same key came from the hub.
-func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) {
-	c := p.carry
-	if c == nil {
-		return func([][]byte) (bool, error) { return false, nil }
-	}
-	t := p.tables[rel.Name]
-	// by tells by the id in one column.
-	by := func(column string, tell func(id int64) bool) func([][]byte) (bool, error) {
-		at := rel.Index(column)
-		return func(row [][]byte) (bool, error) {
-			id, err := idOf(row[at])
-			return err == nil && tell(id), err
-		}
-	}
-	build, archive := p.tables["build"], p.tables["archiveinfo"]
-	switch rel.Name {
-	case "events", "package", "tag", "build_target", "external_repo", "groups", "content_generator", "build":
-		return by("id", t.wants)
-	case "build_types", "maven_builds", "win_builds", "image_builds":
-		return by("build_id", func(id int64) bool { return build.wants(id) && !build.has(id) })
-	case "rpminfo", "archiveinfo":
-		ofBuild := by("build_id", c.carriesBuild)
-		wanted := by("id", t.wants)
-		at := rel.Index("build_id")
-		return func(row [][]byte) (bool, error) {
-			if row[at] != nil {
-				if kept, err := ofBuild(row); kept || err != nil {
-					return kept, err
-				}
-			}
-			return wanted(row)
-		}
-	case "rpmsigs":
-		return by("rpm_id", c.rpms.has)
-	case "maven_archives", "win_archives", "image_archives":
-		return by("archive_id", func(id int64) bool { return !archive.has(id) && (c.archives.has(id) || archive.wants(id)) })
-	case "archive_rpm_components", "archive_components":
-		return by("archive_id", c.archives.has)
-	}
-	if tag := rel.Index("tag_id"); rel.Versioned && tag >= 0 {
-		created, build := rel.Index("create_event"), rel.Index("build_id")
-		return func(row [][]byte) (bool, error) {
-			id, err := idOf(row[tag])
-			event, err2 := idOf(row[created])
-			kept := p.inScope[id] && c.tags[id] && event <= c.after && !c.revoked[rowKey(rel, row)]
-			if kept && build >= 0 {
-				of, err := idOf(row[build])
-				if err != nil || c.recheck.has(of) {
-					return false, err
-				}
-			}
-			return kept, errors.Join(err, err2)
-		}
-	}
-	return func([][]byte) (bool, error) { return false, nil } // asked for whole
-}
-
-// eachRow gives the rows of a relation of a snapshot; a row is valid during the call.
-func eachRow(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, fn func(row [][]byte) error) error {
-	rows := s.Rows(ctx, rel.Name)
-	defer rows.Close()
-	var row [][]byte
-	for rows.Next() {
-		var err error
-		if row, err = rows.Fields(row); err != nil {
-			return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)
-		}
-		if err := fn(row); err != nil {
-			return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)
-	}
-	return nil
-}
-
-func idOf(field []byte) (int64, error) {
-	id, err := strconv.ParseInt(string(field), 10, 64)
-	if err == nil {
-		err = checkID(id)
-	}
-	return id, err
-}
-
-// checkID refuses what no id of Koji's is: they have 32 bits.
-func checkID(id int64) error {
-	if id != int64(int32(id)) {
-		return fmt.Errorf("%d does not fit an integer", id)
-	}
-	return nil
 }

@@ -3,13 +3,17 @@ package kojisnap
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // tagHistory are the versioned relations that queryHistory selects by tag.
@@ -39,16 +43,18 @@ func (p *puller) askHistory(ctx context.Context) error {
 	for _, tag := range p.scope.All {
 		if p.carry != nil && p.carry.tags[tag.ID] {
 			g.Go(func() error {
-				err := onceOnly(gctx, p, fmt.Sprint("later ", tag.ID), func(p *puller) error { return p.laterHistory(gctx, tag.ID) })
+				err := onceOnly(gctx, p, fmt.Sprint("later ", tag.ID), func(p *puller) error { return p.laterHistory(gctx, tag) })
 				if err != nil {
 					return fmt.Errorf("history of tag %s: %w", tag.Name, err)
 				}
 				bar.Add(int64(len(tagHistory)))
 				return nil
 			})
-			continue
 		}
 		for _, name := range tagHistory {
+			if p.carry != nil && p.carry.tags[tag.ID] && !p.carry.whole[name][tag.ID] {
+				continue
+			}
 			g.Go(func() error {
 				err := p.history(gctx, fmt.Sprint(name, " of ", tag.ID), name, map[string]any{"tag": tag.ID}, func(r hub.Value) bool {
 					// Of inheritance the filter gives the links to children too.
@@ -70,18 +76,60 @@ func (p *puller) askHistory(ctx context.Context) error {
 }
 
 // laterHistory reads what changed in a tag of the base's scope.
-func (p *puller) laterHistory(ctx context.Context, tag int64) error {
-	kwargs := map[string]any{"tables": toAny(tagHistory), "tag": tag, "afterEvent": p.carry.after}
-	return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(table string, r hub.Row) error {
-		if !slices.Contains(tagHistory, table) {
-			return fmt.Errorf("queryHistory of a tag answered %q", table)
-		}
-		if id, ok := r.Get("tag_id").Int(); id != tag && ok {
-			return nil // of inheritance the filter gives the links to children too
-		}
-		_, err := p.putVersioned(table, r.Value)
+func (p *puller) laterHistory(ctx context.Context, tag snapfile.Tag) error {
+	kwargs := map[string]any{"tables": toAny(tagHistory), "tag": tag.ID, "afterEvent": p.carry.after}
+	var ours error
+	put := func(table string, r hub.Row) error {
+		ours = p.putLater(tag.ID, table, r)
+		return ours
+	}
+	err := p.hub.StreamTables(ctx, rowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), put)
+	if !broken(ctx, err, ours) {
 		return err
-	})
+	}
+	for _, name := range tagHistory {
+		of := maps.Clone(kwargs)
+		of["tables"] = []any{name}
+		if err := p.historyApart(ctx, name, of, err, func(r hub.Row) error { return p.putLater(tag.ID, name, r) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *puller) putLater(tag int64, table string, r hub.Row) error {
+	if !slices.Contains(tagHistory, table) {
+		return fmt.Errorf("queryHistory answered %q", table)
+	}
+	if id, ok := r.Get("tag_id").Int(); id != tag && ok {
+		return nil // of inheritance the filter gives the links to children too
+	}
+	_, err := p.putVersioned(table, r.Value)
+	return err
+}
+
+// historyApart reads rows of one table of the history that the hub cannot send all at once. Which
+// rows it cannot send is not known then, only in which tag. That none can be had, or a tag's config
+// cannot, is an error: the tag would be another one.
+func (p *puller) historyApart(ctx context.Context, name string, kwargs map[string]any, whole error, fn func(r hub.Row) error) error {
+	ask := func(ctx context.Context, call hub.Call, fn func(r hub.Row) error) error {
+		return p.hub.StreamTables(ctx, call, func(_ string, r hub.Row) error { return fn(r) })
+	}
+	order := strings.Join(relation.Get(name).Key, ",")
+	lost, why, err := p.apart(ctx, ask, hub.Call{Method: "queryHistory", Kwargs: kwargs}, order, whole, fn)
+	switch {
+	case err != nil || lost == 0:
+		return err
+	case lost < 0 || name == "tag_config":
+		return why
+	}
+	x := snapfile.LeftOut{Relation: name, Row: fmt.Sprintf("%d rows", lost), Reason: why.Error()}
+	if tag, ok := kwargs["tag"].(int64); ok {
+		x.Tag = tag
+		x.Row += fmt.Sprint(" of tag ", tag)
+	}
+	p.leave(x)
+	return nil
 }
 
 // loadRepoArches reads the arches of external repos, which Koji has since 1.24, but which the
@@ -100,13 +148,15 @@ func (p *puller) askRepoArches(ctx context.Context) (map[string][]byte, error) {
 	all := map[string][]byte{}
 	calls := make([]hub.Call, len(p.scope.All))
 	for i, tag := range p.scope.All {
-		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}, Again: countedOnce}
+		calls[i] = rowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}})
 	}
 	err := p.hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
 		switch arches := r.Get("arches"); arches.Kind() {
 		case hub.String:
 			all[repoArchesKey(r.Value)] = bytes.Clone(arches.Text())
 		case hub.Nil:
+		case hub.Bad:
+			all[repoArchesKey(r.Value)] = badArches
 		default:
 			return fmt.Errorf("tag %d: arches: %s, not text, in the row %s", calls[i].Kwargs["tag_info"], arches.Kind(), describeRow(r.Value))
 		}
@@ -117,6 +167,9 @@ func (p *puller) askRepoArches(ctx context.Context) (map[string][]byte, error) {
 	}
 	return all, nil
 }
+
+// badArches stands for arches that are no text that a hub may send: no text has a NUL.
+var badArches = []byte{0}
 
 func repoArchesKey(r hub.Value) string {
 	return fmt.Sprintf("%s/%s/%s", r.Field("tag_id").Text(), r.Field("external_repo_id").Text(), r.Field("priority").Text())
@@ -146,16 +199,24 @@ func (p *puller) history(ctx context.Context, key, name string, filter map[strin
 			kwargs["afterEvent"] = p.since
 		}
 		err := onceOnly(ctx, p, fmt.Sprint(key, ", active ", active), func(p *puller) error {
-			return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(table string, r hub.Row) error {
+			var ours error
+			put := func(r hub.Row) error {
+				if ours = nil; keep(r.Value) {
+					_, ours = p.putVersioned(name, r.Value)
+				}
+				return ours
+			}
+			err := p.hub.StreamTables(ctx, rowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), func(table string, r hub.Row) error {
 				if table != name {
-					return fmt.Errorf("queryHistory of %s answered %q", name, table)
+					ours = fmt.Errorf("queryHistory of %s answered %q", name, table)
+					return ours
 				}
-				if !keep(r.Value) {
-					return nil
-				}
-				_, err := p.putVersioned(name, r.Value)
-				return err
+				return put(r)
 			})
+			if broken(ctx, err, ours) {
+				err = p.historyApart(ctx, name, kwargs, err, put)
+			}
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -184,26 +245,30 @@ func (p *puller) putVersioned(name string, r hub.Value) (bool, error) {
 	if !inView && !since && p.carry == nil {
 		return false, nil
 	}
-	row, err := p.convert(name, r)
+	rel := relation.Get(name)
+	row, fault, err := p.tryConvert(name, r, nil)
 	if err != nil {
 		return false, err
 	}
-	rel := relation.Get(name)
+	if name == "tag_external_repos" && fault == nil && r.Field("arches").Kind() == hub.Missing {
+		if row[rel.Index("arches")] = p.repoArches[repoArchesKey(r)]; inView && bytes.Equal(row[rel.Index("arches")], badArches) {
+			fault = errors.New("arches: the hub cannot send them")
+		}
+	}
 	if !inView && p.carry != nil {
 		p.gone(rel, row)
-		if !since {
-			return false, nil
-		}
+	}
+	switch {
+	case fault != nil && inView:
+		return false, p.leaveRow(rel, row, fault)
+	case fault != nil, !inView && !since:
+		return false, nil // what was revoked is not in the view, whatever it was
 	}
 	return true, p.addVersioned(rel, row, r, inView)
 }
 
 // addVersioned adds a row of queryHistory.
 func (p *puller) addVersioned(rel *relation.Relation, row [][]byte, r hub.Value, inView bool) error {
-	name := rel.Name
-	if name == "tag_external_repos" && r.Field("arches").Kind() == hub.Missing {
-		row[rel.Index("arches")] = p.repoArches[repoArchesKey(r)]
-	}
 	if inView {
 		row[rel.Index("revoke_event")] = nil
 		row[rel.Index("revoker_id")] = nil
@@ -223,7 +288,7 @@ func (p *puller) addVersioned(rel *relation.Relation, row [][]byte, r hub.Value,
 	if err := p.namesOf(rel, r); err != nil {
 		return err
 	}
-	return p.addRow(name, row, !inView)
+	return p.addRow(rel.Name, row, !inView)
 }
 
 // historyNames says which member of a history row names what a column refers to.
@@ -241,10 +306,8 @@ func (p *puller) namesOf(rel *relation.Relation, r hub.Value) error {
 		if target == nil || len(target.Columns) != 2 || target.Columns[1].Name != "name" {
 			continue
 		}
-		id, ok := r.Field(c.Name).Int()
-		name, named := r.Field(historyNames[c.Name]).Str()
-		if ok && named {
-			if err := p.addName(c.Ref, id, name); err != nil {
+		if id, ok := r.Field(c.Name).Int(); ok {
+			if err := p.addNamed(c.Ref, id, r.Field(historyNames[c.Name])); err != nil {
 				return err
 			}
 		}
@@ -275,9 +338,8 @@ func (p *puller) pullExternalRepos(ctx context.Context) error {
 	for _, id := range repos.wanted() {
 		kwargs := map[string]any{"tables": []any{"external_repo_config"}, "external_repo": id}
 		err := onceOnly(ctx, p, fmt.Sprint("external repo ", id), func(p *puller) error {
-			return p.hub.StreamTables(ctx, hub.Call{Method: "queryHistory", Kwargs: kwargs, Again: countedOnce}, func(_ string, r hub.Row) error {
-				name, _ := r.Get("external_repo.name").Str()
-				return p.addName("external_repo", id, name)
+			return p.hub.StreamTables(ctx, rowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), func(_ string, r hub.Row) error {
+				return p.addNamed("external_repo", id, r.Get("external_repo.name"))
 			})
 		})
 		if err != nil {

@@ -5,7 +5,11 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
+	"strconv"
 )
+
+// appendInt is a number's text.
+func appendInt(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 
 // idSet is a set of Koji's ids: a bit for each, in pages, so that the ids of millions of rows
 // take some megabytes, however they lie among others. The zero value is empty and may be added to.

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"kojisnap/kojisnap/hub"
-	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // loadBTypes reads the build types, by whose names getBuildType answers.
@@ -23,26 +22,23 @@ func (p *puller) askBTypes(ctx context.Context) (map[string][]byte, error) {
 	return ids, p.list(ctx, "btype", hub.Call{Method: "listBTypes"}, func(r hub.Value) (bool, error) {
 		id, ok := r.Field("id").Int()
 		name, named := r.Field("name").Str()
-		if !ok || !named {
+		switch {
+		case named && ok:
+			ids[name] = appendInt(id)
+		case !ok || r.Field("name").Kind() != hub.Bad:
 			return false, fmt.Errorf("a build type without id and name: %s", r)
 		}
-		ids[name] = []byte(fmt.Sprint(id))
 		return true, nil
 	})
-}
-
-func (p *puller) btype(name string) ([]byte, error) {
-	id, ok := p.btypes[name]
-	if !ok {
-		return nil, fmt.Errorf("build type %q: %w", name, errNoBType)
-	}
-	return id, nil
 }
 
 // pullRest reads what is referred to: names last, by then it is known which.
 func (p *puller) pullRest(ctx context.Context) error {
 	return p.inStage(ctx, "names", func(p *puller) error {
 		if err := p.pullExternalRepos(ctx); err != nil {
+			return err
+		}
+		if err := p.fillGaps(ctx); err != nil { // users are asked for after all that refers to them
 			return err
 		}
 		return p.pullNames(ctx)
@@ -81,43 +77,29 @@ func (p *puller) pullNames(ctx context.Context) error {
 
 // list adds the rows of a call that lists a relation, those that keep says if it is not nil.
 func (p *puller) list(ctx context.Context, name string, call hub.Call, keep func(hub.Value) (bool, error)) error {
-	call.Again = countedOnce
-	err := p.hub.Stream(ctx, call, func(r hub.Row) error {
-		if keep != nil {
-			if ok, err := keep(r.Value); !ok || err != nil {
-				return err
-			}
+	var ours error
+	put := func(r hub.Row) error {
+		ours = p.putKept(name, r.Value, keep)
+		return ours
+	}
+	err := p.hub.Stream(ctx, rowsOf(call), put)
+	if call.Method == "listUsers" && broken(ctx, err, ours) { // the others take no queryOpts
+		lost, why, apart := p.apart(ctx, p.hub.Stream, call, "id", err, put)
+		if err = apart; err == nil && lost != 0 {
+			p.leave(snapfile.LeftOut{Relation: name, Row: fmt.Sprintf("a user of type %v", call.Kwargs["userType"]), Reason: why.Error()})
 		}
-		return p.put(name, r.Value)
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", call.Method, err)
 	}
 	return nil
 }
 
-// checkClosed makes sure that a row is there for everything that is referred to: what comes
-// out restores alone.
-func (p *puller) checkClosed() error {
-	var missing []string
-	for _, rel := range relation.All() {
-		if rel.Key[0] != "id" {
-			continue
-		}
-		if ids := p.tables[rel.Name].wanted(); len(ids) > 0 {
-			missing = append(missing, fmt.Sprintf("%s %d (and %d more)", rel.Name, ids[0], len(ids)-1))
+func (p *puller) putKept(name string, r hub.Value, keep func(hub.Value) (bool, error)) error {
+	if keep != nil {
+		if ok, err := keep(r); !ok || err != nil {
+			return err
 		}
 	}
-	if len(missing) > 0 {
-		return &notClosedError{missing}
-	}
-	return nil
-}
-
-// notClosedError names rows that other rows refer to and that are not there.
-type notClosedError struct{ missing []string }
-
-func (e *notClosedError) Error() string {
-	return fmt.Sprintf("the hub's answers name rows that it does not show: %s; pull again: production may have changed meanwhile",
-		strings.Join(e.missing, ", "))
+	return p.put(name, r)
 }

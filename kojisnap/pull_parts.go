@@ -156,7 +156,7 @@ func (p *puller) takeEnd(body []byte, s *stage) error {
 		s.answers[end.Key] = end.Answer
 	}
 	for _, l := range end.Left {
-		p.leftOut.add(l.Relation, l.Row, errors.New(l.Reason))
+		p.leftOut.add(l)
 	}
 	for _, id := range end.Touched {
 		p.carry.touch(id)

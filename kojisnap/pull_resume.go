@@ -64,7 +64,7 @@ type carried struct {
 	Slice   int64         `json:"slice"`
 }
 
-const partsVersion = 2
+const partsVersion = 3
 
 // about returns what the pull is about, once event, scope and base are found.
 func (p *puller) about() *unfinished {
@@ -90,6 +90,7 @@ func (u *unfinished) encode() []byte {
 // settle finds what is to be pulled, and over which base: what a pull that was cut off was about,
 // if that can be gone on with. What it returns may be another puller, in the place of p.
 func settle(ctx context.Context, p *puller, s store.Store, o PullOptions) (*puller, error) {
+	p.store = s
 	if s == nil || o.DryRun {
 		return p, p.find(ctx, s)
 	}
@@ -110,7 +111,7 @@ func settle(ctx context.Context, p *puller, s store.Store, o PullOptions) (*pull
 		if err != nil {
 			return nil, err
 		}
-		fresh.parts = p.parts
+		fresh.parts, fresh.store = p.parts, s
 		p.close()
 		p = fresh
 	}

@@ -92,29 +92,19 @@ func (p *puller) findScope(ctx context.Context) error {
 	names := map[int64]string{}
 	var level []int64
 	for _, name := range p.opt.Tags {
-		v, err := p.hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{name}, Kwargs: map[string]any{"event": p.event}})
+		id, now, err := p.findTag(ctx, name)
 		if err != nil {
-			return fmt.Errorf("tag %q: %w", name, err)
-		}
-		if v.IsNil() {
-			return &UnknownTagError{p.hub.URL(), name, p.event}
-		}
-		id, ok := v.Field("id").Int()
-		if !ok {
-			return fmt.Errorf("tag %q: getTag of hub %s answered %s, which is not a tag", name, p.hub.URL(), v.Kind())
-		}
-		if err := checkID(id); err != nil {
-			return fmt.Errorf("tag %q: id %w", name, err)
+			return err
 		}
 		if _, known := names[id]; !known {
-			names[id], _ = v.Field("name").Str()
+			names[id] = now
 			level = append(level, id)
 		}
 	}
 	for len(level) > 0 {
 		calls := make([]hub.Call, len(level))
 		for i, id := range level {
-			calls[i] = hub.Call{Method: "getInheritanceData", Args: []any{id, p.event}}
+			calls[i] = hub.Call{Method: "getInheritanceData", Args: []any{id, p.event}, KeepBad: true}
 		}
 		results, err := p.hub.Multi(ctx, calls)
 		if err != nil {
@@ -131,6 +121,9 @@ func (p *puller) findScope(ctx context.Context) error {
 			for _, link := range r.Value.Items() {
 				id, ok := link.Field("parent_id").Int()
 				name, named := link.Field("name").Str()
+				if why := link.Field("name").Bad(); ok && why != nil {
+					return fmt.Errorf("inheritance of tag %d: the name of tag %d: %w: rename it in production", calls[i].Args[0], id, why)
+				}
 				if !ok || !named {
 					return fmt.Errorf("inheritance of tag %d: no parent in %s", calls[i].Args[0], link)
 				}
@@ -153,6 +146,55 @@ func (p *puller) findScope(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// findTag returns the id and the name of a tag at E.
+func (p *puller) findTag(ctx context.Context, name string) (id int64, now string, err error) {
+	v, err := p.hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{name}, Kwargs: map[string]any{"event": p.event}, KeepBad: true})
+	if broken(ctx, err, nil) { // its extra, which the history has as text, may be no JSON, or hold what cannot be sent
+		return p.tagByHistory(ctx, name, err)
+	}
+	if err != nil {
+		return 0, "", fmt.Errorf("tag %q: %w", name, err)
+	}
+	if v.IsNil() {
+		return 0, "", &UnknownTagError{p.hub.URL(), name, p.event}
+	}
+	id, ok := v.Field("id").Int()
+	if !ok {
+		return 0, "", fmt.Errorf("tag %q: getTag of hub %s answered %s, which is not a tag", name, p.hub.URL(), v.Kind())
+	}
+	if err := checkID(id); err != nil {
+		return 0, "", fmt.Errorf("tag %q: id %w", name, err)
+	}
+	if now, ok = v.Field("name").Str(); !ok || now == "" {
+		return 0, "", fmt.Errorf("tag %q: getTag of hub %s answered an empty name", name, p.hub.URL())
+	}
+	return id, now, nil
+}
+
+// tagByHistory is getTag, of id and name alone, for a tag of which the hub cannot send the rest. If
+// this fails, too, why is the error.
+func (p *puller) tagByHistory(ctx context.Context, name string, why error) (id int64, now string, err error) {
+	why = fmt.Errorf("tag %q: %w", name, why)
+	v, err := p.hub.Call(ctx, hub.Call{Method: "getTagID", Args: []any{name}})
+	id, ok := v.Int()
+	if err != nil || !ok {
+		return 0, "", why
+	}
+	v, err = p.hub.Call(ctx, hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_config"}, "tag": id}, KeepBad: true})
+	if err != nil {
+		return 0, "", why
+	}
+	for _, r := range v.Field("tag_config").Items() {
+		created, _ := r.Field("create_event").Int()
+		revoked, isRevoked := r.Field("revoke_event").Int()
+		if created <= p.event && (!isRevoked || revoked > p.event) {
+			now, _ = r.Field("tag.name").Str()
+			return id, now, checkID(id)
+		}
+	}
+	return 0, "", &UnknownTagError{p.hub.URL(), name, p.event}
 }
 
 // addName adds a row of id and name, once.

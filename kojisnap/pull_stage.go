@@ -230,12 +230,10 @@ func (b *batch) note(fn func(end *batchEnd)) {
 
 // The notes.
 
-// leave notes a row that the hub could not give.
-func (p *puller) leave(relationName, row string, err error) {
-	p.leftOut.add(relationName, row, err)
-	p.batch.note(func(end *batchEnd) {
-		end.Left = append(end.Left, snapfile.LeftOut{Relation: relationName, Row: row, Reason: err.Error()})
-	})
+// leave notes what the hub could not give, or not as it is.
+func (p *puller) leave(x snapfile.LeftOut) {
+	p.leftOut.add(x)
+	p.batch.note(func(end *batchEnd) { end.Left = append(end.Left, x) })
 }
 
 // touch notes that a build's tagging changed, or the build.

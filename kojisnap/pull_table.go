@@ -2,6 +2,7 @@ package kojisnap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -24,6 +25,7 @@ type table struct {
 	mu      sync.Mutex
 	view    *snapfile.Writer
 	revoked *snapfile.Writer
+	seen    int64 // rows added
 	have    idSet // ids of rows added, of relations with an id
 	kept    idSet // ids of rows carried over from the base
 	want    idSet // ids referred to
@@ -33,6 +35,15 @@ func newTable(rel *relation.Relation, tempDir string) *table {
 	return &table{
 		rel: rel, from: members(rel), view: snapfile.NewWriter(rel, tempDir), revoked: snapfile.NewWriter(rel, tempDir),
 	}
+}
+
+// columnName names a column for people, by the hub's name, too, if that is another.
+func (t *table) columnName(i int) string {
+	name := t.rel.Name + "." + t.rel.Columns[i].Name
+	if t.from[i] != t.rel.Columns[i].Name {
+		name += " (" + t.from[i] + ")"
+	}
+	return name
 }
 
 // refer notes that a row refers to id.
@@ -85,6 +96,7 @@ func (t *table) add(row [][]byte, revoked bool) error {
 	if err := w.Add(row); err != nil {
 		return err
 	}
+	t.seen++
 	if t.rel.Key[0] == "id" {
 		id, err := idOf(row[0])
 		if err != nil {
@@ -95,9 +107,20 @@ func (t *table) add(row [][]byte, revoked bool) error {
 	return nil
 }
 
-// finish writes the relation: over base, if there is one, of whose rows keep says which stay.
-func (t *table) finish(ctx context.Context, base *snapfile.Snapshot, keep func([][]byte) (bool, error), put snapfile.PutFunc) (snapfile.Relation, error) {
+// finish writes the relation: over base, if there is one, of whose rows keep says which stay, and
+// without what c says.
+func (t *table) finish(ctx context.Context, base *snapfile.Snapshot, keep func([][]byte) (bool, error), c *cut, put snapfile.PutFunc) (snapfile.Relation, error) {
 	r := snapfile.Relation{Name: t.rel.Name, Columns: t.rel.ColumnNames(), Key: t.rel.Key}
+	if c != nil {
+		dropped := func(row [][]byte) bool { _, dropped := c.drops(t.rel, row); return dropped }
+		t.view.Drop(dropped)
+		t.revoked.Drop(dropped)
+		all := keep
+		keep = func(row [][]byte) (bool, error) {
+			kept, err := all(row)
+			return kept && !dropped(row), err
+		}
+	}
 	var err error
 	if base == nil {
 		r.Segments, err = t.view.Finish(ctx, 0, put)
@@ -105,7 +128,7 @@ func (t *table) finish(ctx context.Context, base *snapfile.Snapshot, keep func([
 			r.Rows += s.Rows
 		}
 	} else {
-		r.Segments, r.Rows, err = t.view.FinishOver(ctx, base, t.noting(keep), put)
+		r.Segments, r.Rows, err = t.view.FinishOver(ctx, base, keep, put)
 	}
 	if err != nil {
 		return r, err
@@ -114,23 +137,11 @@ func (t *table) finish(ctx context.Context, base *snapfile.Snapshot, keep func([
 	return r, err
 }
 
-// noting is keep, and notes the ids of what is kept.
-func (t *table) noting(keep func([][]byte) (bool, error)) func([][]byte) (bool, error) {
-	if t.rel.Key[0] != "id" {
-		return keep
-	}
-	return func(row [][]byte) (bool, error) {
-		kept, err := keep(row)
-		if !kept || err != nil {
-			return false, err
-		}
-		id, err := idOf(row[0])
-		if err != nil {
-			return false, err
-		}
-		t.kept.add(id)
-		return true, nil
-	}
+// keptToo notes the id of a row that is carried over.
+func (t *table) keptToo(id int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept.add(id)
 }
 
 func (t *table) close() {
@@ -138,11 +149,11 @@ func (t *table) close() {
 	t.revoked.Close()
 }
 
-// put converts a row of the hub and adds it. Whatever it refers to is noted. put may be called
-// concurrently.
+// put converts a row of the hub and adds it. Whatever it refers to is noted. A row that is wrong in
+// itself is left out, which is noted, too. put may be called concurrently.
 func (p *puller) put(name string, r hub.Value) error {
 	row, err := p.convert(name, r)
-	if err != nil {
+	if err != nil || row == nil {
 		return err
 	}
 	return p.addRow(name, row, false)
@@ -152,14 +163,40 @@ func (p *puller) put(name string, r hub.Value) error {
 // anew takes the place of the one of its key.
 func countedOnce() {}
 
+// rowsOf is a call whose rows are judged one by one, and may come again.
+func rowsOf(call hub.Call) hub.Call {
+	call.Again, call.KeepBad = countedOnce, true
+	return call
+}
+
+// convert converts a row, and notes what is wrong with it. A row that cannot be had is nil.
 func (p *puller) convert(name string, r hub.Value) ([][]byte, error) {
+	row, fault, err := p.tryConvert(name, r, nil)
+	if err != nil || fault == nil {
+		return row, err
+	}
+	return nil, p.leaveRow(p.tables[name].rel, row, fault)
+}
+
+// tryConvert converts a row, and says what keeps it from being had. Columns that are right are
+// there all the same. What it can go without it goes without, and notes that. assume has the text of
+// columns that the call does not tell, nil for NULL.
+func (p *puller) tryConvert(name string, r hub.Value, assume map[string][]byte) (row [][]byte, fault, err error) {
 	t := p.tables[name]
-	row := make([][]byte, len(t.rel.Columns))
+	row = make([][]byte, len(t.rel.Columns))
 	buf := make([]byte, 0, 256)
+	var lacks []lack
 	for i := range t.rel.Columns {
 		c := &t.rel.Columns[i]
 		start := len(buf)
 		v := r.Field(t.from[i])
+		if v.Kind() == hub.Missing && t.from[i] != c.Name {
+			v = r.Field(c.Name) // as other calls name it
+		}
+		if text, ok := assume[c.Name]; ok && v.Kind() == hub.Missing {
+			row[i] = text
+			continue
+		}
 		if c.Name == "cg_id" && v.Kind() == hub.Missing {
 			continue // of a list of builds, which are asked for by themselves if they have one
 		}
@@ -171,15 +208,34 @@ func (p *puller) convert(name string, r hub.Value) ([][]byte, error) {
 			c = &older
 		}
 		out, null, err := appendColumn(buf, c, v)
-		if err != nil {
-			return nil, fmt.Errorf("%s.%s: %w, in the row %s", name, c.Name, err, describeRow(r))
+		var wrong valueError
+		switch {
+		case errors.As(err, &wrong) && spare(t.rel, c.Name):
+			lacks = append(lacks, lack{c.Name, err})
+			continue
+		case errors.As(err, &wrong):
+			if fault == nil {
+				fault = fmt.Errorf("%s: %w", t.columnName(i), err)
+			}
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("%s.%s: %w, in the row %s", name, c.Name, err, describeRow(r))
 		}
 		buf = out
 		if !null {
 			row[i] = buf[start:len(buf):len(buf)]
 		}
 	}
-	return row, nil
+	if fault == nil {
+		column, err := climbs(t.rel, row)
+		if err != nil {
+			fault = fmt.Errorf("%s.%s: %w", name, column, err)
+		}
+	}
+	if fault == nil && len(lacks) > 0 {
+		p.goWithout(t.rel, row, lacks)
+	}
+	return row, fault, nil
 }
 
 // refer notes what a row refers to.
@@ -201,9 +257,6 @@ func (p *puller) refer(rel *relation.Relation, row [][]byte) error {
 func (p *puller) addRow(name string, row [][]byte, revoked bool) error {
 	t := p.tables[name]
 	if err := p.refer(t.rel, row); err != nil {
-		return err
-	}
-	if err := checkNames(name, t.rel, row); err != nil {
 		return err
 	}
 	if p.batch != nil {

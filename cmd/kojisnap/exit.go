@@ -29,7 +29,7 @@ const (
 const exitCodes = `  0  done
   1  error
   2  wrong usage
-  3  not compose-ready, files are missing; with --dry-run: changes are pending
+  3  not compose-ready, something was kept back; with --dry-run: changes are pending
   4  locked by another kojisnap
   5  try again later: hub offline or upgraded, network, database restarting
   6  a digest or a checksum did not match

@@ -141,9 +141,6 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range r.LeftOut {
-		a.log.Warn("the hub could not give a row", "relation", l.Relation, "row", l.Row, "reason", l.Reason)
-	}
 	show := func(w io.Writer) { fmt.Fprintln(w, r.Snapshot) }
 	if a.dryRun {
 		show = func(w io.Writer) { showPlan(w, r) }
@@ -158,7 +155,22 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
 			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
 	}
-	return nil
+	return a.tellMissing(r)
+}
+
+// tellMissing has a line for each thing of production's that its hub could not give as it is, and
+// returns what that comes to.
+func (a *app) tellMissing(r *kojisnap.PullResult) error {
+	if len(r.LeftOut) == 0 {
+		return nil
+	}
+	for _, l := range r.LeftOut {
+		a.log.Warn("production's " + l.String())
+	}
+	err := fmt.Errorf("the snapshot is without %d things of production's, or has them otherwise; all else is in it: "+
+		"mend them in production, and the next pull takes them up", len(r.LeftOut))
+	fmt.Fprintln(a.stderr, "kojisnap: "+message(err))
+	return notReadyError{quietError{err}}
 }
 
 // limitMemory holds memory down until the function that it returns is called. Rows pass through a

@@ -87,7 +87,7 @@ func runShow(ctx context.Context, a *app, args []string) error {
 			}
 		}
 		for _, l := range m.LeftOut {
-			fmt.Fprintln(w, clean(fmt.Sprintf("left out: %s %s: %s", l.Relation, l.Row, l.Reason)))
+			fmt.Fprintln(w, clean(l.String()))
 		}
 	})
 }

@@ -112,7 +112,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	if err := errors.Join(a.tellLeftOut(incomplete), bad, err); err != nil {
+	if err := errors.Join(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), bad, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"strconv"
@@ -51,7 +52,11 @@ func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error)
 			pause = wait
 			try--
 		}
-		c.log.WarnContext(ctx, "hub call to be repeated", "method", r.method, "pause", pause, "err", err)
+		level := slog.LevelWarn
+		if isInternal(err) { // of the hub's, or of what was asked for: nobody knows yet
+			level = slog.LevelInfo
+		}
+		c.log.Log(ctx, level, "hub call to be repeated", "method", r.method, "pause", pause, "err", err)
 		if err := retry.Sleep(ctx, pause); err != nil {
 			return fmt.Errorf("call %s: %w", r.method, err)
 		}
@@ -81,11 +86,15 @@ func mayWait(ctx context.Context, pause, told time.Duration) bool {
 // retries says how often to repeat after err. HTTP 500 once only: a hub sends it
 // for text that it cannot encode as well, for ever.
 func (c *Client) retries(err error) int {
-	var status *HTTPError
-	if errors.As(err, &status) && status.Status == http.StatusInternalServerError {
+	if isInternal(err) {
 		return min(1, c.opts.Retries)
 	}
 	return c.opts.Retries
+}
+
+func isInternal(err error) bool {
+	var status *HTTPError
+	return errors.As(err, &status) && status.Status == http.StatusInternalServerError
 }
 
 // silenceNotice is when a person is told what a request waits for. The largest calls of a busy

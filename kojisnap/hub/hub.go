@@ -85,7 +85,7 @@ type Call struct {
 	// error also if rows were given away: it is called first, then the rows come
 	// anew, from the call's first one.
 	Again func()
-	// KeepBad lets a Stream method read on where a value is not what XML or XML-RPC
+	// KeepBad lets a method read on where a value is not what XML or XML-RPC
 	// allow: a control character, a number of more than 64 bits, too deep a nesting.
 	// The value comes as [Bad]. Without it such a reply is an error.
 	KeepBad bool
@@ -172,7 +172,7 @@ func (c *Client) Call(ctx context.Context, call Call) (Value, error) {
 		return Value{}, err
 	}
 	var v Value
-	err = c.do(ctx, request{method: call.Method, body: body}, func(d *decoder) error {
+	err = c.do(ctx, request{method: call.Method, body: body, keepBad: call.KeepBad}, func(d *decoder) error {
 		var err error
 		v, err = d.whole()
 		return err

@@ -57,7 +57,7 @@ func (c *Client) multi(ctx context.Context, calls []Call, results []Result, firs
 }
 
 func (c *Client) multiOnce(ctx context.Context, calls []Call, results []Result, first, n int, body []byte) error {
-	return c.do(ctx, request{method: describe(calls[first : first+n]), body: body}, func(d *decoder) error {
+	return c.do(ctx, request{method: describe(calls[first : first+n]), body: body, keepBad: calls[first].KeepBad}, func(d *decoder) error {
 		v, err := d.whole()
 		if err != nil {
 			return err

@@ -149,7 +149,7 @@ func (w *Writer) over(ctx context.Context, base *Snapshot, keep func([][]byte) (
 		}
 		return old.next()
 	}
-	err := w.sorted(func(key, line []byte) error {
+	err := w.ending(func(key, line []byte) error {
 		for old.more && bytes.Compare(old.key, key) < 0 {
 			if err := pass(); err != nil {
 				return err

@@ -80,13 +80,6 @@ type Relation struct {
 	Revoked []Segment `json:"revoked,omitempty"`
 }
 
-// LeftOut is a row that the hub could not give.
-type LeftOut struct {
-	Relation string `json:"relation"`
-	Row      string `json:"row"`
-	Reason   string `json:"reason"`
-}
-
 // Totals sums up the segments.
 type Totals struct {
 	Rows       int64 `json:"rows"`

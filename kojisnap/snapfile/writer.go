@@ -29,6 +29,7 @@ type Writer struct {
 	buf     []byte // records: key and line of each row, back to back
 	entries []entry
 	runs    []*os.File
+	drop    func(row [][]byte) bool
 }
 
 type entry struct{ at, key, line uint32 } // offset in buf, lengths
@@ -66,6 +67,46 @@ func (w *Writer) record(row [][]byte, there bool) error {
 	return nil
 }
 
+// Each gives the rows so far, in the order of keys, each valid during the call. More may be added
+// after.
+func (w *Writer) Each(fn func(row [][]byte) error) error {
+	var row [][]byte
+	return w.sorted(func(_, line []byte) error {
+		if len(line) == 0 {
+			return nil
+		}
+		var err error
+		if row, err = ParseLine(line[:len(line)-1], row); err != nil {
+			return err
+		}
+		return fn(row)
+	})
+}
+
+// Drop settles which of the rows count as never added when the work ends. drop says the same of a
+// row each time; the row is valid during the call.
+func (w *Writer) Drop(drop func(row [][]byte) bool) { w.drop = drop }
+
+// ending is sorted without what is dropped.
+func (w *Writer) ending(fn func(key, line []byte) error) error {
+	if w.drop == nil {
+		return w.sorted(fn)
+	}
+	var row [][]byte
+	return w.sorted(func(key, line []byte) error {
+		if len(line) > 0 {
+			var err error
+			if row, err = ParseLine(line[:len(line)-1], row); err != nil {
+				return err
+			}
+			if w.drop(row) {
+				return nil
+			}
+		}
+		return fn(key, line)
+	})
+}
+
 // check refuses what PostgreSQL would refuse later, while the row's origin is still known.
 func check(rel *relation.Relation, row [][]byte) error {
 	if len(row) != len(rel.Columns) {
@@ -88,7 +129,7 @@ func (w *Writer) Finish(ctx context.Context, layer int, put PutFunc) ([]Segment,
 	defer w.Close()
 	out := &segmentWriter{tempDir: w.tempDir, layer: layer, put: put}
 	defer out.abort()
-	err := w.sorted(func(_, line []byte) error {
+	err := w.ending(func(_, line []byte) error {
 		if err := ctx.Err(); err != nil || len(line) == 0 {
 			return err
 		}

@@ -308,6 +308,42 @@ func TestReleased(t *testing.T) {
 	}
 }
 
+// TestOddTimes holds times beyond the ordinary to what psycopg2 2.9 makes of them.
+func TestOddTimes(t *testing.T) {
+	for text, want := range map[string]struct{ text, epoch string }{
+		"infinity":                  {"9999-12-31 23:59:59.999999+00:00", "inf"},
+		"-infinity":                 {"0001-01-01 00:00:00+00:00", "-inf"},
+		"1969-12-31 23:00:00+00":    {"1969-12-31 23:00:00+00:00", "-3600.0"},
+		"9999-12-31 23:59:59+00":    {"9999-12-31 23:59:59+00:00", "253402300799.0"},
+		"10000-01-01 00:00:00+00":   {"ValueError: year 10000 is out of range", "253402300800.0"},
+		"0044-03-15 00:00:00+00 BC": {"ValueError: year -44 is out of range", "-63517824000.0"},
+	} {
+		src := rows(t)
+		if n, err := src.Update("build", hubtest.Values{"id": 1}, hubtest.Values{"completion_time": text}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		var written bytes.Buffer
+		if err := src.WriteCopy(&written, "build"); err != nil || !strings.Contains(written.String(), "\t"+text+"\t") {
+			t.Errorf("%s is not written so, %v", text, err)
+		}
+		url := serve(t, hubtest.New(src, hubtest.Options{}))
+		got := call(t, url, "getBuild", "<int>1</int>")
+		if strings.HasPrefix(want.text, "ValueError") {
+			equal(t, text, strings.Contains(got, "<int>1</int>") && strings.Contains(got, want.text), true)
+			continue
+		}
+		equal(t, text, members(t, got, "completion_time"), []string{want.text})
+		equal(t, text, members(t, got, "completion_ts"), []string{want.epoch})
+	}
+	// A time that is only asked for in seconds is no trouble.
+	src := rows(t)
+	if n, err := src.Update("events", hubtest.Values{"id": 419}, hubtest.Values{"time": "10000-01-01 00:00:00+00"}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	got := call(t, serve(t, hubtest.New(src, hubtest.Options{})), "getEvent", "<int>419</int>")
+	equal(t, "event", members(t, got, "ts"), []string{"253402300800.0"})
+}
+
 // A database of an older Koji lacks tables and columns.
 func TestOlderSchema(t *testing.T) {
 	files := oldRows(t)

@@ -112,12 +112,52 @@ func parserOf(sqlType string) func(string) (any, error) {
 }
 
 func parseTime(s string) (any, error) {
+	switch s {
+	case "infinity":
+		return Infinity, nil
+	case "-infinity":
+		return NegInfinity, nil
+	}
+	s, beforeChrist := strings.CutSuffix(s, " BC")
+	year, rest, _ := strings.Cut(s, "-")
+	if n, err := strconv.Atoi(year); err == nil && (beforeChrist || n > 9999) {
+		return parseFarTime(n, beforeChrist, rest)
+	}
 	for _, layout := range []string{"2006-01-02 15:04:05-07", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return Time(t.UnixMicro()), nil
 		}
 	}
 	return nil, fmt.Errorf("invalid timestamp %q", s)
+}
+
+// copyText is the time as PostgreSQL prints it in UTC.
+func (t Time) copyText() string {
+	u := time.UnixMicro(int64(t)).UTC()
+	year, era := u.Year(), ""
+	switch {
+	case t == Infinity:
+		return "infinity"
+	case t == NegInfinity:
+		return "-infinity"
+	case year < 1:
+		year, era = 1-year, " BC"
+	}
+	return fmt.Sprintf("%04d", year) + u.Format("-01-02 15:04:05.999999+00") + era
+}
+
+// parseFarTime reads a time of a year that package time does not print in four digits: as one of the
+// year 2000, a leap year, and then moves it.
+func parseFarTime(year int, beforeChrist bool, rest string) (any, error) {
+	v, err := parseTime("2000-" + rest)
+	if err != nil {
+		return nil, err
+	}
+	if beforeChrist {
+		year = 1 - year
+	}
+	t := time.UnixMicro(int64(v.(Time))).UTC()
+	return Time(time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC).UnixMicro()), nil
 }
 
 // unescapeCopy undoes the backslashes of COPY's text format.

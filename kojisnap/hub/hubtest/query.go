@@ -117,7 +117,8 @@ func (q *query) fieldList(list string) *query {
 		if alias, column, _ := strings.Cut(ref, "."); alias == q.rels[0].alias {
 			q.plain[words[0]] = column
 		}
-		q.field(words[0], q.ref(ref))
+		value := q.ref(ref)
+		q.field(words[0], func(t tuple) any { return fetched(value(t)) })
 	}
 	return q
 }

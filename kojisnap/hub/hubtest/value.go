@@ -1,6 +1,7 @@
 package hubtest
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -61,9 +62,22 @@ func (s *Struct) clone() *Struct {
 // Time is a timestamptz: microseconds since 1970 in UTC.
 type Time int64
 
+// What PostgreSQL calls infinity and -infinity.
+const (
+	Infinity    Time = math.MaxInt64
+	NegInfinity Time = math.MinInt64
+)
+
 // String is Python's isoformat(" ") of it with the offset of a session in UTC:
-// the fraction is absent when it is zero.
+// the fraction is absent when it is zero. The infinite ones are, as for psycopg2,
+// the first and the last time that Python has.
 func (t Time) String() string {
+	switch t {
+	case Infinity:
+		return "9999-12-31 23:59:59.999999+00:00"
+	case NegInfinity:
+		return "0001-01-01 00:00:00+00:00"
+	}
 	u := time.UnixMicro(int64(t)).UTC()
 	if u.Nanosecond() == 0 {
 		return u.Format("2006-01-02 15:04:05+00:00")
@@ -72,7 +86,29 @@ func (t Time) String() string {
 }
 
 // Epoch is PostgreSQL's date_part('epoch', …).
-func (t Time) Epoch() float64 { return float64(t) / 1e6 }
+func (t Time) Epoch() float64 {
+	switch t {
+	case Infinity:
+		return math.Inf(1)
+	case NegInfinity:
+		return math.Inf(-1)
+	}
+	return float64(t) / 1e6
+}
+
+// fetched is what psycopg2 makes of a value: of a time of a year that Python does
+// not have, ValueError.
+func fetched(v any) any {
+	if t, ok := v.(Time); ok && t != Infinity && t != NegInfinity {
+		if year := time.UnixMicro(int64(t)).UTC().Year(); year < 1 || year > 9999 {
+			if year < 1 {
+				year-- // PostgreSQL and psycopg2 have no year 0
+			}
+			exception("ValueError", "year %d is out of range", year)
+		}
+	}
+	return v
+}
 
 // Binary travels as base64, DateTime as dateTime.iso8601: a hub never makes
 // them, it only echoes them.
