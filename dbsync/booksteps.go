@@ -19,7 +19,11 @@ var bookSteps = []func() string{
 	func() string { return overruledTable },
 	func() string { return decidedTables },
 	func() string { return badRows },
+	func() string { return syncTable },
 }
+
+// syncFormat is the first format with the table of syncs.
+const syncFormat = 7
 
 // bookFormat is the version of the tables in the schema kojisnap.
 var bookFormat = len(bookSteps)

@@ -85,6 +85,12 @@ func (r *Run) fail(ctx context.Context, conn *pgx.Conn, opt LoadOptions, started
 }
 
 func (r *Run) insertFailure(ctx context.Context, conn *pgx.Conn, opt LoadOptions, started time.Time) error {
+	return note(ctx, conn, opt.Env, func(tx pgx.Tx) error { return r.insert(ctx, tx, started) })
+}
+
+// note writes into the schema kojisnap of a database that is marked, and as env if that is not empty.
+// It connects again if the connection was cut off.
+func note(ctx context.Context, conn *pgx.Conn, env string, write func(pgx.Tx) error) error {
 	if conn.IsClosed() {
 		again, err := pgx.ConnectConfig(ctx, conn.Config())
 		if err != nil {
@@ -96,8 +102,8 @@ func (r *Run) insertFailure(ctx context.Context, conn *pgx.Conn, opt LoadOptions
 	for {
 		err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx, _ bool) (bool, error) {
 			mark, err := readMark(ctx, tx)
-			if err == nil && opt.Env != "" && opt.Env != mark.Environment {
-				err = ErrNotStaging
+			if err == nil {
+				err = mark.checkEnv(env)
 			}
 			if err != nil {
 				return false, err
@@ -105,7 +111,7 @@ func (r *Run) insertFailure(ctx context.Context, conn *pgx.Conn, opt LoadOptions
 			if err := upgradeBook(ctx, tx, mark); err != nil {
 				return false, err
 			}
-			return true, r.insert(ctx, tx, started)
+			return true, write(tx)
 		})
 		if !errors.Is(err, ErrLocked) {
 			return err
@@ -135,7 +141,7 @@ func (m *merger) mode() string {
 }
 
 func newRun(snap *snapfile.Snapshot, opt LoadOptions) *Run {
-	return &Run{Snapshot: snap.ID, Event: snap.Manifest.Event, Hub: snap.Manifest.Hub, Version: opt.Version, Who: whoami()}
+	return &Run{Snapshot: snap.ID, Event: snap.Manifest.Event, Hub: snap.Manifest.Hub, Version: opt.Version, Who: Who()}
 }
 
 // insert gives the run its id and times, and lets go of runs that are long ago. The last that
@@ -177,8 +183,10 @@ func (r *LoadReport) brief() *LoadReport {
 }
 
 // errorLine is an error in one line that a table can hold.
-func errorLine(err error) string {
-	line := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(err.Error(), "?"), func(r rune) bool {
+func errorLine(err error) string { return cutLine(err.Error()) }
+
+func cutLine(s string) string {
+	line := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)
 	}), " ")
 	if runes := []rune(line); len(runes) > 1000 {
@@ -187,7 +195,7 @@ func errorLine(err error) string {
 	return line
 }
 
-func whoami() string {
+func Who() string {
 	name, host := "", ""
 	if u, err := user.Current(); err == nil {
 		name = u.Username

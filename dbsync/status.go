@@ -29,6 +29,11 @@ type Status struct {
 	Runs        []Run `json:"runs"`
 	LastSuccess *Run  `json:"last_success"`
 
+	// Syncs are the last ten syncs, the latest first; none if only single steps were run.
+	// LastGoodSync is the last with exit code 0.
+	Syncs        []SyncRun `json:"syncs"`
+	LastGoodSync *SyncRun  `json:"last_good_sync"`
+
 	Conflicts []Entry  `json:"conflicts"` // production's rows whose place staging holds
 	LeftOut   []Entry  `json:"left_out"`  // what hangs on those, and what the schema cannot hold
 	Kept      []Entry  `json:"kept"`      // rows where staging's decision stood against production's
@@ -69,13 +74,18 @@ type Hidden struct {
 	Tagged     time.Time `json:"tagged"`
 }
 
-// Age is how long ago the last load that was no failure ended; before the first, how long ago
-// the database was marked.
+// Age is how long ago all was well the last time: a whole sync ended with exit code 0, or, where loads
+// are run by themselves, a load that was no failure. Before the first it is how long ago the database
+// was marked.
 func (s *Status) Age() time.Duration {
-	if s.LastSuccess == nil {
-		return max(0, s.Now.Sub(s.Mark.MarkedAt))
+	last := s.Mark.MarkedAt
+	switch {
+	case s.Whole() && s.LastGoodSync != nil:
+		last = s.LastGoodSync.Finished
+	case !s.Whole() && s.LastSuccess != nil:
+		last = s.LastSuccess.Finished
 	}
-	return max(0, s.Now.Sub(s.LastSuccess.Finished))
+	return max(0, s.Now.Sub(last))
 }
 
 // ReadStatus says what the database holds, from one point in time, and writes nothing. A
@@ -103,7 +113,7 @@ func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 		return nil, err
 	}
 	s.Now = s.Now.UTC()
-	for _, read := range []func(context.Context, pgx.Tx) error{s.readRuns, s.readEvents, s.readTags, s.readHidden} {
+	for _, read := range []func(context.Context, pgx.Tx) error{s.readRuns, s.readSyncs, s.readEvents, s.readTags, s.readHidden} {
 		if err := read(ctx, tx); err != nil {
 			return nil, err
 		}

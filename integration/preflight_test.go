@@ -52,13 +52,13 @@ func TestOrderOfRefusals(t *testing.T) {
 	refused(2, "is production's", "verify", "-c", c, "--against", w.stagingURL)
 	refused(1, "stands at event 419, the snapshot at 300: the snapshot is older than what the database holds; --rollback goes back", "sync", "-c", c, "--event", "300")
 	// Of tags that are only inherited the snapshot alone knows.
-	files := tree(t, w.topdir)
+	files := w.files(t)
 	rows := w.database(t, "")
 	o := kojisnapRun(t, "sync", "-c", w.config(t, "f43"), "--event", "300")
 	if o.code != 1 || !strings.Contains(o.stderr, "stands at event 419, the snapshot at 300") {
 		t.Errorf("a new tag at an old event: exit code %d, %q", o.code, o.stderr)
 	}
-	if tree(t, w.topdir) != files || w.database(t, "") != rows {
+	if w.files(t) != files || w.database(t, "") != rows {
 		t.Error("a new tag at an old event: something was copied or loaded")
 	}
 	succeed(t, "sync", "-c", c, "--event", "300", "--rollback")

@@ -23,7 +23,13 @@ func (w *world) state(t testing.TB) string {
 	// What a pull that was cut off keeps to go on with is no snapshot, and the directory where a
 	// writer had his claim is no claim.
 	kept := regexp.MustCompile(`(?m)^/(pulls(/\S*)?|locks) .*\n`)
-	return w.database(t, "") + tree(t, w.topdir) + kept.ReplaceAllString(tree(t, w.store.String()), "")
+	return w.database(t, "") + w.files(t) + kept.ReplaceAllString(tree(t, w.store.String()), "")
+}
+
+// files is what is below topdir, but for what a sync remembers of itself.
+func (w *world) files(t testing.TB) string {
+	t.Helper()
+	return regexp.MustCompile(`(?m)^/\.kojisnap/sync\.json .*\n`).ReplaceAllString(tree(t, w.topdir), "")
 }
 
 // database returns the rows of Koji's tables that where chooses (all if it is empty), and with

@@ -86,13 +86,13 @@ func TestSymlinks(t *testing.T) {
 	sync(event)
 	third := w.checkSymlinks(t)
 	t.Logf("%d builds; %s deleted: %q", len(third), deleted, third[deleted])
-	rows, files := withoutSequences(w.database(t, "")), tree(t, w.topdir)
+	rows, files := withoutSequences(w.database(t, "")), w.files(t)
 	sync(event)
 	w.checkSymlinks(t)
 	if now := withoutSequences(w.database(t, "")); now != rows {
 		t.Errorf("a sync without news changed a row: %s", firstDifference(rows, now))
 	}
-	if now := tree(t, w.topdir); now != files {
+	if now := w.files(t); now != files {
 		t.Errorf("a sync without news changed a file: %s", firstDifference(files, now))
 	}
 }

@@ -31,6 +31,7 @@ type SyncResult struct {
 	Load   *dbsync.LoadReport `json:"load,omitempty"`
 	Remove *CopyResult        `json:"remove,omitempty"`
 	Verify *VerifyResult      `json:"verify,omitempty"`
+	Steps  []SyncStep         `json:"steps"` // those that were reached
 }
 
 // Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order:
@@ -43,11 +44,14 @@ type SyncResult struct {
 // the error is a *hardlink.LeftOutError. The result is complete then.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
-	err := o.preflight(ctx)
-	if err != nil {
+	if err := o.preflight(ctx); err != nil {
 		return r, err
 	}
-	if r.Pull, err = Pull(ctx, o.Hub, s, o.Pull); err != nil {
+	err := r.step("pull", func() (err error) {
+		r.Pull, err = Pull(ctx, o.Hub, s, o.Pull)
+		return err
+	})
+	if err != nil {
 		return r, fmt.Errorf("pull: %w", err)
 	}
 	if o.AfterPull != nil {
@@ -62,27 +66,42 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	}
 	o.Copy.Leave = true
 	var incomplete error
-	if r.Copy, err = Copy(ctx, snap, s, o.Copy); Incomplete(err) {
+	err = r.step("copy", func() (err error) {
+		r.Copy, err = Copy(ctx, snap, s, o.Copy)
+		return err
+	})
+	if Incomplete(err) {
 		incomplete = err
 	} else if err != nil {
 		return r, fmt.Errorf("copy: %w", err)
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
-	if r.Load, err = Load(ctx, snap, s, o.Load); err != nil {
+	err = r.step("load", func() (err error) {
+		r.Load, err = Load(ctx, snap, s, o.Load)
+		return err
+	})
+	if err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
 	o.Copy.Remove, o.Copy.Rows = true, buildVolumes(o.Load.DSN)
-	if r.Remove, err = Copy(ctx, snap, s, o.Copy); err != nil {
+	err = r.step("remove", func() (err error) {
+		r.Remove, err = Copy(ctx, snap, s, o.Copy)
+		return err
+	})
+	if err != nil {
 		return r, fmt.Errorf("copy, removal: %w", err)
 	}
 	if o.NoVerify {
 		return r, incomplete
 	}
-	o.Verify.Snapshot = snap
-	if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, snap); err != nil {
-		return r, fmt.Errorf("verify: %w", err)
-	}
-	if r.Verify, err = Verify(ctx, o.Verify); err != nil {
+	err = r.step("verify", func() (err error) {
+		o.Verify.Snapshot = snap
+		if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, snap); err == nil {
+			r.Verify, err = Verify(ctx, o.Verify)
+		}
+		return err
+	})
+	if err != nil {
 		return r, fmt.Errorf("verify: %w", err)
 	}
 	return r, incomplete

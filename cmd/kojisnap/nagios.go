@@ -41,8 +41,18 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		state = max(state, n)
 	}
 	age, since := s.Age(), "last success %s ago"
-	if s.LastSuccess == nil {
+	switch {
+	case s.Whole() && s.LastGoodSync == nil:
+		since = "no sync was without trouble since it was marked %s ago"
+	case !s.Whole() && s.LastSuccess == nil:
 		since = "nothing loaded since it was marked %s ago"
+	}
+	if len(s.Syncs) > 0 {
+		if n, text := judgeSync(s.Syncs[0]); n != nagiosOK && s.Whole() {
+			say(n, "%s", text)
+		} else if n != nagiosOK {
+			say(nagiosWarning, "%s; a load succeeded since", text)
+		}
 	}
 	switch {
 	case age > critical:
@@ -52,7 +62,8 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 	default:
 		say(nagiosOK, since, ago(age))
 	}
-	if len(s.Runs) > 0 && s.Runs[0].Result == dbsync.ResultFailed {
+	inSync := len(s.Runs) > 0 && len(s.Syncs) > 0 && s.Runs[0].ID <= s.Syncs[0].LastLoad // which has told of it
+	if len(s.Runs) > 0 && s.Runs[0].Result == dbsync.ResultFailed && !inSync {
 		failures := slices.IndexFunc(s.Runs, func(r dbsync.Run) bool { return r.Result != dbsync.ResultFailed })
 		if failures < 0 {
 			failures = len(s.Runs)
@@ -91,6 +102,17 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		}
 	}
 	return state, strings.Join(said, ", "), strings.Join(parts, " ")
+}
+
+// judgeSync judges the last sync by its exit code.
+func judgeSync(run dbsync.SyncRun) (nagios, string) {
+	switch run.Exit {
+	case exitDone:
+		return nagiosOK, ""
+	case exitNotReady, exitDigest:
+		return nagiosCritical, fmt.Sprintf("the last sync found staging not compose-ready (exit code %d): %s", run.Exit, run.Error)
+	}
+	return nagiosWarning, fmt.Sprintf("the last sync failed (exit code %d): %s", run.Exit, run.Error)
 }
 
 // tellNagios prints the plugin's line. Nothing in the text may pass for performance data.

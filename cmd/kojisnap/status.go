@@ -19,7 +19,8 @@ var statusCommand = command{
 	name:  "status",
 	short: "what the staging database holds, how old that is, and what it lacks",
 	long: `Status says which event of production the staging database holds (the one to pin composes
-at: the lowest that a tag of the newest scope holds), the last loads, where something of staging's own stands in the place of production's rows,
+at: the lowest that a tag of the newest scope holds), the last syncs with what their verify found, the
+last loads, where something of staging's own stands in the place of production's rows,
 and packages of which production tagged a build after staging tagged one in the same tag: there
 staging's stays the latest. With a store it also says how far the database is behind the store's
 newest snapshot of the same hub (with -v, in rows). Nothing is written, and no lock is waited for.
@@ -31,12 +32,14 @@ builds and tags are not in it. Pinned at other events, calls do not answer as pr
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
   0  OK
-  1  WARNING   the last load failed, or the last that did not is older than --warning
-  2  CRITICAL  the last load that did not fail is older than --critical
+  1  WARNING   the last sync or load failed, or the last success is older than --warning
+  2  CRITICAL  the last sync found staging not compose-ready (exit code 3 or 6), or the last success
+               is older than --critical
   3  UNKNOWN   it could not be found out: the database is gone or not marked, the store cannot
                be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
-Before the first load, age counts from kojisnap init.`,
+A success is a whole sync with exit code 0, verify too; where no sync has been run since the last load,
+it is a load that did not fail. Before the first, age counts from kojisnap init.`,
 	examples: `
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --json
@@ -124,8 +127,17 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	} else {
 		fmt.Fprintf(tw, "event\t%d of %s: pin composes at it\n", s.Event, day(s.EventTime))
 	}
-	if run := s.LastSuccess; run != nil {
+	switch run, good := s.LastSuccess, s.LastGoodSync; {
+	case s.Whole() && good != nil:
+		fmt.Fprintf(tw, "last success\t%s ago: sync %d, snapshot %s\n", ago(s.Age()), good.ID, clean(good.Snapshot))
+	case s.Whole():
+		fmt.Fprintf(tw, "last success\tnone: no sync was without trouble\n")
+	case run != nil:
 		fmt.Fprintf(tw, "last success\t%s ago: run %d, snapshot %s\n", ago(s.Age()), run.ID, clean(run.Snapshot))
+	}
+	if len(s.Syncs) > 0 && s.Syncs[0].Exit != exitDone {
+		last := s.Syncs[0]
+		fmt.Fprintf(tw, "last sync\t%s ago: exit code %d: %s\n", ago(s.Now.Sub(last.Finished)), last.Exit, clean(last.Error))
 	}
 	if len(s.Runs) > 0 && s.Runs[0].Result == dbsync.ResultFailed {
 		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
@@ -143,6 +155,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	showTags(w, s.Tags, s.Event, all)
 	if all {
 		showEvents(w, s.Events)
+		showSyncs(w, s.Syncs)
 	}
 	runs := s.Runs
 	if !all {
@@ -188,6 +201,32 @@ func showTags(w io.Writer, tags []dbsync.TagStatus, event int64, all bool) {
 	}
 	if out > 0 {
 		fmt.Fprintf(tw, "%d tags\tnot in the newest scope: not kept up; -v lists them\n", out)
+	}
+}
+
+// showSyncs lists the last syncs, and what the last one's verify found.
+func showSyncs(w io.Writer, syncs []dbsync.SyncRun) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	defer tw.Flush()
+	for i, s := range syncs {
+		if i == 0 {
+			fmt.Fprintln(tw, "sync\tbegan\ttook\tsnapshot\texit\tby\t")
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", s.ID, day(s.Started), s.Finished.Sub(s.Started).Round(100*time.Millisecond),
+			clean(s.Snapshot), s.Exit, clean(s.Who), clean(s.Error))
+	}
+	if len(syncs) == 0 {
+		return
+	}
+	report, err := kojisnap.ReadSyncReport(syncs[0])
+	if err != nil {
+		return
+	}
+	for _, step := range report.Steps {
+		fmt.Fprintf(tw, "step %s\t%.1f s\t%s\n", clean(step.Name), step.Seconds, clean(step.Error))
+	}
+	for _, c := range report.Checks {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, clean(c.Name), clean(c.Tag), clean(c.Arch), clean(c.Detail))
 	}
 }
 

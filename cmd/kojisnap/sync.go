@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -93,11 +95,28 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	opt.AfterPull = limitMemory()
-	r, incomplete := kojisnap.Sync(ctx, s, opt)
+	started := time.Now()
+	r, err := kojisnap.Sync(ctx, s, opt)
+	err = o.tell(a, r, err)
+	if code := exitCode(err); code != exitLocked {
+		if lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err); lost != nil {
+			// What failed, failed for the same reason, mostly.
+			level := slog.LevelWarn
+			if code != exitDone && code != exitNotReady && code != exitDigest {
+				level = slog.LevelInfo
+			}
+			a.log.Log(ctx, level, "kojisnap status does not tell of this sync", "err", lost)
+		}
+	}
+	return err
+}
+
+// tell says what a sync did, and returns what the exit code is of.
+func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error {
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
 		return incomplete
 	}
-	err = a.result(r, func(w io.Writer) {
+	err := a.result(r, func(w io.Writer) {
 		a.showLoad(w, r.Load)
 		if r.Verify != nil {
 			a.showChecks(w, r.Verify)

@@ -1,0 +1,206 @@
+package kojisnap
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"kojisnap/dbsync"
+	"kojisnap/hardlink"
+	"kojisnap/kojisnap/durable"
+	"kojisnap/volumes"
+)
+
+// SyncStep is one step of a sync, as it is remembered.
+type SyncStep struct {
+	Name    string           `json:"name"` // pull, copy, load, remove, verify
+	Seconds float64          `json:"seconds"`
+	Error   string           `json:"error,omitempty"`
+	Counts  map[string]int64 `json:"counts,omitempty"`
+}
+
+// SyncReport is what is remembered of a sync beside its times and exit code.
+type SyncReport struct {
+	Store  string     `json:"store"`
+	Steps  []SyncStep `json:"steps"`  // those that were reached, in order
+	Checks []Check    `json:"checks"` // of verify, those that are not ok
+	// Missing is how many files could not be had that composes need.
+	Missing int `json:"missing,omitempty"`
+}
+
+// SyncRecord is a whole sync as the file beside the ledger has it.
+type SyncRecord struct {
+	dbsync.SyncRun
+	Report SyncReport `json:"report"`
+}
+
+// syncRecordFile is below topdir, beside the ledger.
+const syncRecordFile = ".kojisnap/sync.json"
+
+// step runs one step of a sync and notes how long it took and what came of it.
+func (r *SyncResult) step(name string, run func() error) error {
+	began := time.Now()
+	err := run()
+	s := SyncStep{Name: name, Seconds: time.Since(began).Round(time.Millisecond).Seconds()}
+	if err != nil {
+		s.Error = cut(oneLine{err}.Error())
+	}
+	r.Steps = append(r.Steps, s)
+	return err
+}
+
+// report puts together what is remembered of a sync that ended with err.
+func (r *SyncResult) report(store string, err error) SyncReport {
+	rep := SyncReport{Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []Check{}}
+	counts := map[string]map[string]int64{}
+	if p := r.Pull; p != nil {
+		counts["pull"] = map[string]int64{"rows": p.Totals.Rows, "left_out": int64(len(p.LeftOut))}
+	}
+	for name, c := range map[string]*CopyResult{"copy": r.Copy, "remove": r.Remove} {
+		if c != nil {
+			made := c.Report.Linked + c.Report.Reflinked + c.Report.Copied + c.Report.Spliced + c.Report.Fetched
+			counts[name] = map[string]int64{"present": int64(c.Report.Present), "made": int64(made), "bytes": c.Report.Bytes,
+				"links": int64(c.Report.Links), "removed_builds": int64(c.Report.Removed)}
+		}
+	}
+	if l := r.Load; l != nil {
+		in, up, gone := l.Totals()
+		counts["load"] = map[string]int64{"inserted": in, "updated": up, "revoked_or_deleted": gone,
+			"conflicts": int64(len(l.Conflicts)), "left_out": int64(len(l.LeftOut)), "kept": int64(len(l.Kept))}
+	}
+	if v := r.Verify; v != nil {
+		by := map[string]int64{"checks": int64(len(v.Checks))}
+		for _, c := range v.Checks {
+			if c.Status != StatusOK {
+				by[string(c.Status)]++
+				rep.Checks = append(rep.Checks, c)
+			}
+		}
+		counts["verify"] = by
+	}
+	for i := range rep.Steps {
+		rep.Steps[i].Counts = counts[rep.Steps[i].Name]
+	}
+	var left *hardlink.LeftOutError
+	if errors.As(err, &left) {
+		rep.Missing = len(left.Errs)
+	}
+	return rep
+}
+
+// Trouble says what of staging is not ready by a report: checks and numbers. It is empty if nothing is
+// known to be wrong.
+func (r SyncReport) Trouble() string {
+	const shown = 3
+	var said []string
+	failed := 0
+	for _, c := range r.Checks {
+		if c.Status != StatusFailed {
+			continue
+		}
+		if failed++; failed <= shown {
+			name := strings.Join(strings.Fields(c.Name+" "+c.Tag+" "+c.Arch), " ")
+			said = append(said, fmt.Sprintf("%s: %d of %d", name, c.Bad, c.Count))
+		}
+	}
+	if failed > shown {
+		said = append(said, fmt.Sprintf("%d more failed checks", failed-shown))
+	}
+	if r.Missing > 0 {
+		said = append(said, fmt.Sprintf("%d files could not be had", r.Missing))
+	}
+	return strings.Join(said, ", ")
+}
+
+// RecordSync remembers a sync that began at started and ended with an exit code, and with err or because
+// of what verify found: in the schema kojisnap of the database, and beside the ledger where there is
+// one. r may be of a sync that did not come far. What cannot be written is an error; all else is.
+func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
+	report := r.report(store, err)
+	run := dbsync.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: dbsync.Who()}
+	if r.Pull != nil {
+		run.Snapshot, run.Event = r.Pull.Snapshot, r.Pull.Event
+	}
+	switch trouble := report.Trouble(); {
+	case exit == 0:
+	case trouble != "":
+		run.Error = trouble
+	case err != nil:
+		run.Error = cut(oneLine{err}.Error())
+	}
+	body, e := json.Marshal(report)
+	if e != nil {
+		return e
+	}
+	run.Report = bytes.ReplaceAll(body, []byte(`\u0000`), []byte(`\ufffd`)) // which no database holds
+	return errors.Join(recordInDatabase(ctx, o, started, run), recordInTopdir(o.Copy, SyncRecord{run, report}))
+}
+
+func recordInDatabase(ctx context.Context, o SyncOptions, started time.Time, run dbsync.SyncRun) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	conn, err := Connect(ctx, o.Load.DSN)
+	if err == nil {
+		defer conn.Close(context.WithoutCancel(ctx))
+		err = dbsync.RecordSync(ctx, conn, o.Load.Env, started, &run)
+	}
+	if err != nil {
+		return fmt.Errorf("the database does not remember this sync: %w", err)
+	}
+	return nil
+}
+
+// recordInTopdir writes the record beside the ledger. Where there is none nothing was copied yet, or the
+// file system that it is on is not mounted.
+func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("topdir does not remember this sync: %w", err)
+		}
+	}()
+	if _, err := os.Lstat(filepath.Join(o.Topdir, filepath.Dir(syncRecordFile))); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	top, err := volumes.OpenTopdir(o.Topdir, "")
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	top.SetAttributes(o.Attributes)
+	if err := top.Mkdir(filepath.Dir(syncRecordFile)); err != nil { // it is no symlink
+		return err
+	}
+	body, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(top.Join(syncRecordFile), func(w io.Writer) error {
+		_, err := w.Write(append(body, '\n'))
+		if f, ok := w.(*os.File); ok && err == nil {
+			err = top.Own(f)
+		}
+		return err
+	})
+}
+
+// ReadSyncReport is what a database remembers of a sync's steps and checks.
+func ReadSyncReport(run dbsync.SyncRun) (r SyncReport, err error) {
+	err = json.Unmarshal(run.Report, &r)
+	return r, err
+}
+
+// cut keeps a text for people to a length that fits into a table.
+func cut(s string) string {
+	if runes := []rune(s); len(runes) > 1000 {
+		return string(runes[:1000]) + "…"
+	}
+	return s
+}
