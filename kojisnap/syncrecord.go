@@ -51,7 +51,7 @@ func (r *SyncResult) step(name string, run func() error) error {
 	err := run()
 	s := SyncStep{Name: name, Seconds: time.Since(began).Round(time.Millisecond).Seconds()}
 	if err != nil {
-		s.Error = cut(oneLine{err}.Error())
+		s.Error = shorten(oneLine{err}.Error())
 	}
 	r.Steps = append(r.Steps, s)
 	return err
@@ -134,7 +134,7 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	case trouble != "":
 		run.Error = trouble
 	case err != nil:
-		run.Error = cut(oneLine{err}.Error())
+		run.Error = shorten(oneLine{err}.Error())
 	}
 	body, e := json.Marshal(report)
 	if e != nil {
@@ -197,8 +197,8 @@ func ReadSyncReport(run dbsync.SyncRun) (r SyncReport, err error) {
 	return r, err
 }
 
-// cut keeps a text for people to a length that fits into a table.
-func cut(s string) string {
+// shorten keeps a text for people to a length that fits into a table.
+func shorten(s string) string {
 	if runes := []rune(s); len(runes) > 1000 {
 		return string(runes[:1000]) + "…"
 	}

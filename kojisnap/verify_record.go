@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Record is what a staging database says of itself: where staging decided otherwise than production,
@@ -44,10 +45,14 @@ func (r Record) of(production []*taggedBuild) decided {
 // about says what is on record about an rpm or its build, empty if nothing. Of a build that is not
 // what it is in production, another of the package may be staging's latest.
 func (d decided) about(r *taggedRPM) string {
-	if why := d.RPMs[r.id]; why != "" {
-		return r.nvra() + ": " + why
+	if why := d.aboutBuild(r.build); why != "" {
+		return why
 	}
-	return d.aboutBuild(r.build)
+	why := d.RPMs[r.id]
+	if why == "" || strings.HasPrefix(why, r.nvra()) {
+		return why
+	}
+	return r.nvra() + ": " + why
 }
 
 func (d decided) aboutBuild(b *taggedBuild) string {
