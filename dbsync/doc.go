@@ -43,6 +43,28 @@
 // tells, as when a build comes back into the scope, makes the load begin again with all of
 // them. An audit reads all: it finds nothing to change after any load, which the tests hold to.
 //
+// # One odd row
+//
+// What is wrong with one row keeps back that row and what refers to it, is named with its reason
+// (LoadReport.Bad), and is tried again by each load. Only what makes the whole wrong ends a load, and
+// then nothing has changed.
+//
+//	a NULL, a CHECK, a length, a UNIQUE that the tables refuse   the row
+//	a reference to what neither snapshot nor database has        the row
+//	a build on a volume that the snapshot does not have          the build
+//	a name, an NVR or an NVRA that staging holds                 the row, as --on-conflict says
+//	what an older schema cannot hold                             the row, noted
+//	a snapshot in between that cannot be read                    its revocations get this load's event, noted
+//	values that are no numbers, times or UTF-8; wrong columns    the load: pull writes none, the snapshot is forged or damaged
+//	ids below 0, at or above the floor; a key twice; not in the view at E
+//	                                                             the load: they would be staging's, or are no snapshot
+//	a segment that is gone or damaged                            the load
+//	another database, floor, hub's time; older than what it holds the load
+//	a constraint that no row is found for (a trigger, a UNIQUE of the site's own)
+//	                                                             the load, with PostgreSQL's words
+//	row level security, a replica identity that is missing       the load, with the cure
+//	no room, no right, no server                                 the load
+//
 // # Who waits
 //
 // A load takes no lock on a table but those of any INSERT or UPDATE, so nobody who reads waits
