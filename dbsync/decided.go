@@ -3,8 +3,6 @@ package dbsync
 import (
 	"context"
 
-	"github.com/jackc/pgx/v5"
-
 	"kojisnap/kojisnap/relation"
 )
 
@@ -24,17 +22,12 @@ func subject(r *relation.Relation) []string {
 // staging has undone by a row of its own.
 func (m *merger) readDecided(ctx context.Context) error {
 	m.decided = map[string]bool{}
-	rows, err := m.tx.Query(ctx, "SELECT DISTINCT relation FROM kojisnap.decided ORDER BY 1", pgx.QueryExecModeExec)
+	noted, err := m.notedIn(ctx, "kojisnap.decided")
 	if err != nil {
 		return err
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		r := relation.Get(name)
-		m.decided[name] = true
+	for _, r := range noted {
+		m.decided[r.Name] = true
 		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.decided d USING {t} h WHERE d.relation = {r} AND d.subject = {subject} AND {own}`,
 			"subject", keyArray("h", subject(r)), "own", m.x(r, ownActive)); err != nil {
 			return err

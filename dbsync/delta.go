@@ -199,16 +199,11 @@ func keyArray(alias string, cols []string) string {
 // bookAside records which rows did not go in as production has them, by production's ids, so
 // that the next load looks at them again.
 func (m *merger) bookAside(ctx context.Context, load int64) error {
-	rows, err := m.tx.Query(ctx, "SELECT DISTINCT relation FROM ks_aside", pgx.QueryExecModeExec)
+	noted, err := m.notedIn(ctx, "ks_aside")
 	if err != nil {
 		return err
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		r := relation.Get(name)
+	for _, r := range noted {
 		key := make([]string, len(r.Key))
 		for i, k := range r.Key {
 			key[i] = fmt.Sprintf("key[%d]", i+1)

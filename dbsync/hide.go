@@ -101,16 +101,11 @@ func free(r *relation.Relation) string {
 // was staging's, where that is so no more. A subject that staging has decided on since is that
 // decision's.
 func (m *merger) show(ctx context.Context) error {
-	rows, err := m.tx.Query(ctx, "SELECT DISTINCT relation FROM kojisnap.hidden ORDER BY 1", pgx.QueryExecModeExec)
+	noted, err := m.notedIn(ctx, "kojisnap.hidden")
 	if err != nil {
 		return err
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		r := relation.Get(name)
+	for _, r := range noted {
 		pairs := []string{"is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
 			"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
 		if r.Index("build_id") >= 0 {
@@ -125,7 +120,7 @@ func (m *merger) show(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.counts.of(name).Unrevoked += n
+		m.counts.of(r.Name).Unrevoked += n
 		if n > 0 {
 			if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...); err != nil {
 				return err

@@ -108,6 +108,19 @@ func (m *merger) exec(ctx context.Context, r *relation.Relation, sql string, pai
 	return tag.RowsAffected(), err
 }
 
+// notedIn are the relations that a table of notes has rows of, by name.
+func (m *merger) notedIn(ctx context.Context, table string) ([]*relation.Relation, error) {
+	rows, err := m.tx.Query(ctx, "SELECT DISTINCT relation FROM "+table+" ORDER BY 1", pgx.QueryExecModeExec)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*relation.Relation, error) {
+		var name string
+		err := row.Scan(&name)
+		return relation.Get(name), err
+	})
+}
+
 // usable are the columns of a relation that are written: the table has them, and they do not
 // hold ids of tables that no snapshot has.
 func (m *merger) usable(r *relation.Relation) []string {
