@@ -43,6 +43,7 @@ func TestHeals(t *testing.T) {
 			SELECT 1, tag_id, create_event, revoke_event, creator_id, revoker_id, NULL FROM tag_inheritance WHERE tag_id = parent_id;
 		DELETE FROM tag_inheritance WHERE tag_id = parent_id;
 		DROP TABLE kojisnap.decided, kojisnap.hidden;
+		ALTER TABLE kojisnap.left_out DROP bad;
 		UPDATE kojisnap.mark SET format = 4;
 		UPDATE kojisnap.load SET columns = 'of an earlier kojisnap'`, before, dbsync.DefaultFloor, held))
 

@@ -33,22 +33,24 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	}
 	const open = ` AND NOT EXISTS (SELECT FROM {hide} x WHERE {xkey}) AND NOT EXISTS (SELECT FROM {t} t WHERE {key} AND (t.active OR t.revoke_event >= {floor}))`
 	if own {
-		// A row of the same subject first: that is a decision, any other one only takes the place.
+		// A decision on the subject first: a row of another one only takes the place.
 		if _, err := run(`INSERT INTO {hide} SELECT {keys}, h.create_event, h.creator_id, 'own' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
 			"same", equal("h", "s", subject(r))); err != nil {
 			return false, err
-		}
-		for _, u := range r.Unique {
-			if _, err := run(`INSERT INTO {hide} SELECT DISTINCT ON ({keys}) {keys}, h.create_event, h.creator_id, 'place' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
-				"same", equal("h", "s", without(u, "active"))); err != nil {
-				return false, err
-			}
 		}
 	}
 	if m.decided[r.Name] {
 		if _, err := run(`INSERT INTO {hide} SELECT {keys}, d.event, d.user_id, 'removed' FROM {s} s
 			JOIN kojisnap.decided d ON d.relation = {r} AND d.subject = {subject} WHERE true`+open, "subject", keyArray("s", subject(r))); err != nil {
 			return false, err
+		}
+	}
+	if own {
+		for _, u := range r.Unique {
+			if _, err := run(`INSERT INTO {hide} SELECT DISTINCT ON ({keys}) {keys}, h.create_event, h.creator_id, 'place' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
+				"same", equal("h", "s", without(u, "active"))); err != nil {
+				return false, err
+			}
 		}
 	}
 	if held {
@@ -139,7 +141,7 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 	case "build_target_config":
 		inScope = "(t.build_tag IN (SELECT tag_id FROM ks_scope) OR t.dest_tag IN (SELECT tag_id FROM ks_scope))"
 	case "external_repo_config":
-		inScope = "t.external_repo_id IN (SELECT id FROM ks_external_repo)"
+		inScope = "t.external_repo_id IN (SELECT id FROM ks_scope_repo)"
 	}
 	pairs := []string{"back", q("ks_back_" + r.Name), "own", m.x(r, ownActive), "places", list("", columnsOf(r.Unique)), "splaces", list("s", columnsOf(r.Unique)),
 		"tplaces", list("t", columnsOf(r.Unique)), "hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope}

@@ -24,6 +24,10 @@ func (m *merger) events(ctx context.Context) error {
 // names brings in the relations whose rows are known by name. Afterwards kojisnap.idmap has
 // an entry for each of production's ids that is not staging's own, or whose row is staging's.
 func (m *merger) names(ctx context.Context) error {
+	// Those that staging edited, or has itself, are taken out of the snapshot's rows, not of the scope.
+	if _, err := m.tx.Exec(ctx, "INSERT INTO ks_scope_repo SELECT id FROM ks_external_repo"); err != nil {
+		return err
+	}
 	for _, r := range relation.All() {
 		if !r.Named() || r.Name == "volume" {
 			continue
@@ -128,5 +132,9 @@ func (m *merger) rewrite(ctx context.Context) error {
 	}
 	_, err := m.tx.Exec(ctx, `INSERT INTO ks_scope SELECT coalesce(i.staging_id, s.id) FROM unnest($1::integer[]) AS s(id)
 		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.prod_id = s.id`, m.scope())
+	if err != nil {
+		return err
+	}
+	_, err = m.tx.Exec(ctx, `UPDATE ks_scope_repo s SET id = i.staging_id FROM kojisnap.idmap i WHERE i.relation = 'external_repo' AND i.prod_id = s.id`)
 	return err
 }

@@ -89,7 +89,7 @@ func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	if r.Name == "external_repo_config" && !m.partial(r) {
-		stays = append(stays, "t.external_repo_id NOT IN (SELECT id FROM ks_external_repo)")
+		stays = append(stays, "t.external_repo_id NOT IN (SELECT id FROM ks_scope_repo)")
 	}
 	// Since the base they are those that went, and those whose place a row takes that changed.
 	from := []string{"{t} t"}
@@ -153,7 +153,7 @@ func (m *merger) history(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	n, err := m.exec(ctx, r, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s
-			WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key}) AND {there} RETURNING *)`+touches(r),
+			WHERE s.ks_new AND NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key}) AND {there} RETURNING *)`+touches(r),
 		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "there", strings.Join(there, " AND "))
 	m.counts.of(r.Name).Inserted += n
 	return err

@@ -19,6 +19,10 @@ import (
 // those of the snapshots between the event that the database holds and this one, which may never
 // have been loaded. A snapshot has only the revocations since the one that it goes on from.
 func (m *merger) stageRevoked(ctx context.Context) error {
+	held, between, err := m.between(ctx)
+	if err != nil {
+		return err
+	}
 	for _, r := range relation.All() {
 		if !r.Versioned || len(m.snap.Relation(r.Name).Revoked) == 0 {
 			continue
@@ -28,13 +32,12 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 		if _, err := m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked); err != nil {
 			return err
 		}
-	}
-	between, err := m.between(ctx)
-	if err != nil {
-		return err
+		if _, err := m.exec(ctx, r, "UPDATE {left} SET ks_new = {new}", "new", fmt.Sprint(m.snap.Manifest.Event > held)); err != nil {
+			return err
+		}
 	}
 	for _, s := range between {
-		if err := m.stageRevokedOf(ctx, s); err != nil {
+		if err := m.stageRevokedOf(ctx, s, held > 0 && s.Manifest.Event > held); err != nil {
 			return err
 		}
 	}
@@ -44,40 +47,37 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 	return m.stageEvents(ctx, between)
 }
 
-// between opens the snapshots of the same hub after the event that the database holds and before
-// this one, oldest first. Where every row is compared they are all that there are, so that what an
-// earlier load had to guess is put right.
-func (m *merger) between(ctx context.Context) ([]*snapfile.Snapshot, error) {
-	if m.opt.Between == nil {
-		return nil, nil
+// between returns the event that the database holds, 0 before the first load, and opens the
+// snapshots of the same hub between it and this one, oldest first. Where every row is compared they
+// are all that there are, so that what an earlier load had to guess is put right.
+func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
+	err = m.tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope()).Scan(&held)
+	if err != nil || held == 0 || m.opt.Between == nil {
+		return held, nil, err // of a new scope nothing can be revoked
 	}
-	var held *int64
-	err := m.tx.QueryRow(ctx, "SELECT min(event) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope()).Scan(&held)
-	if err != nil || held == nil {
-		return nil, err // nothing of this scope can be revoked
-	}
+	after := held
 	if m.base == nil {
-		*held = 0
+		after = 0
 	}
-	if *held >= m.snap.Manifest.Event-1 {
-		return nil, nil
+	if after >= m.snap.Manifest.Event-1 {
+		return held, nil, nil
 	}
-	all, err := m.opt.Between(ctx, *held, m.snap.Manifest.Event)
+	all, err := m.opt.Between(ctx, after, m.snap.Manifest.Event)
 	if err != nil {
-		return nil, fmt.Errorf("the snapshots since event %d: %w", *held, err)
+		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
 	}
-	var out []*snapfile.Snapshot
 	for _, s := range all {
 		if s.Manifest.Hub == m.snap.Manifest.Hub && s.ID != m.snap.ID {
 			out = append(out, s)
 		}
 	}
-	return out, nil
+	return held, out, nil
 }
 
 // stageRevokedOf adds the revoked rows of another snapshot. One that cannot be read is passed
-// over: what only it knows gets this load's event.
-func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot) error {
+// over: what only it knows gets this load's event. Of one that is newer than what the database holds,
+// rows may go in that it does not have.
+func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) error {
 	for _, r := range relation.All() {
 		of := s.Relation(r.Name)
 		if !r.Versioned || of == nil || len(of.Revoked) == 0 {
@@ -99,6 +99,9 @@ func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot) error
 			return fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
 		m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
+		if _, err := m.exec(ctx, r, "UPDATE {left} SET ks_new = {new} WHERE ks_new IS NULL", "new", fmt.Sprint(newer)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -126,7 +129,7 @@ func (m *merger) checkRevoked(ctx context.Context) error {
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		if _, err := m.exec(ctx, r, `DELETE FROM {left} l USING {left} o WHERE {same} AND l.ctid > o.ctid`, "same", equal("l", "o", r.Key)); err != nil {
+		if _, err := m.exec(ctx, r, `DELETE FROM {left} l USING {left} o WHERE {same} AND (o.ks_new, l.ctid) > (l.ks_new, o.ctid)`, "same", equal("l", "o", r.Key)); err != nil {
 			return err
 		}
 	}
@@ -139,7 +142,9 @@ func (m *merger) stageEvents(ctx context.Context, between []*snapfile.Snapshot) 
 	var of []string
 	for _, r := range relation.All() {
 		if r.Versioned && m.filled[left(r)] {
-			of = append(of, "SELECT create_event AS id FROM "+left(r), "SELECT revoke_event FROM "+left(r))
+			// Those of rows that may go in, and of those that are there and may have a guessed revocation.
+			of = append(of, m.x(r, "SELECT create_event AS id FROM {left} WHERE ks_new"),
+				m.x(r, "SELECT s.revoke_event FROM {left} s WHERE ks_new OR EXISTS (SELECT FROM {t} t WHERE {key})"))
 		}
 	}
 	if len(of) == 0 {

@@ -28,6 +28,7 @@ const scratch = `
 	CREATE TEMP TABLE ks_held (id integer, reason text, hides boolean) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_new (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_scope (tag_id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_scope_repo (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_covered (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_staged (name text, version text, release text) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_volumes (production text, id integer) ON COMMIT DROP;
@@ -86,7 +87,7 @@ func (m *merger) createStaged(ctx context.Context) error {
 		extra := map[string]string{"build": ", ks_production text"}[r.Name]
 		table(r, staged(r), extra, r.ColumnNames())
 		if r.Versioned {
-			table(r, left(r), "", r.ColumnNames())
+			table(r, left(r), ", ks_new boolean", r.ColumnNames())
 		}
 		if m.delta(r) {
 			table(r, went(r), "", r.Key)

@@ -104,6 +104,31 @@ var twoViews = map[string][]round{
 		{staging: atEvent + gone("tag_config", "tag_id = (SELECT id FROM tag WHERE name = 'f44')"), change: func(w *world) { again("tag_config", "tag_id", w.find("tag", "name", "f44").get("id"))(w) },
 			now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f44' AND active", 0)},
 	},
+	"staging puts another parent in the place of one, production edits that": {
+		{change: func(w *world) {
+			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
+		}, now: "true"},
+		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 20") + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 24, 77, false, false, ''"),
+			change: again("tag_inheritance", "tag_id", 1, "parent_id", 20), now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active", 0)},
+		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 24"), now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active", 0)},
+	},
+	"both make an external repo": {
+		{staging: `INSERT INTO external_repo (name) VALUES ('extra');` + atEvent + made("external_repo_config", "external_repo_id, url", "(SELECT id FROM external_repo WHERE name = 'extra'), 'http://stg/'"),
+			change: func(w *world) {
+				id := w.next("external_repo")
+				w.add("external_repo", "id", id, "name", "extra")
+				w.add("external_repo_config", "external_repo_id", id, "url", "http://prod/", "create_event", w.event(), "creator_id", 1, "active", "t")
+			}, now: rows("external_repo_config", "active AND url = 'http://stg/'", 1) + " AND " + rows("external_repo_config", "active AND url = 'http://prod/'", 0)},
+		{change: func(w *world) {
+			ends("external_repo_config", "external_repo_id", w.find("external_repo", "name", "extra").get("id"))(w)
+		},
+			now: rows("external_repo_config", "active AND url = 'http://stg/'", 1)},
+	},
+	"staging renames an external repo and drops its url, production drops the repo": {
+		{staging: `UPDATE external_repo SET name = 'renamed' WHERE id = 1;` + atEvent + gone("external_repo_config", "external_repo_id = 1"),
+			now: rows("external_repo_config", "active AND external_repo_id = 1", 0)},
+		{change: ends("external_repo_config", "external_repo_id", 1), now: rows("external_repo_config", "active AND external_repo_id = 1", 0)},
+	},
 	"a priority is taken": {
 		{staging: atEvent + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 24, 77, false, false, ''"), change: func(w *world) {
 			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
