@@ -130,6 +130,9 @@ func (m *merger) rewrite(ctx context.Context) error {
 			}
 		}
 	}
+	if err := m.rewriteSideTags(ctx); err != nil {
+		return fmt.Errorf("tag_extra: %w", err)
+	}
 	_, err := m.tx.Exec(ctx, `INSERT INTO ks_scope SELECT coalesce(i.staging_id, s.id) FROM unnest($1::integer[]) AS s(id)
 		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.prod_id = s.id`, m.scope())
 	if err != nil {
@@ -137,4 +140,20 @@ func (m *merger) rewrite(ctx context.Context) error {
 	}
 	_, err = m.tx.Exec(ctx, `UPDATE ks_scope_repo s SET id = i.staging_id FROM kojisnap.idmap i WHERE i.relation = 'external_repo' AND i.prod_id = s.id`)
 	return err
+}
+
+// rewriteSideTags does so with the owners of side tags. Koji's plugin sidetag_hub keeps a user's id in
+// the extra "sidetag_user_id" of the tag, as JSON, and lets only that user edit or remove the tag.
+func (m *merger) rewriteSideTags(ctx context.Context) error {
+	r := relation.Get("tag_extra")
+	for _, table := range []string{staged(r), left(r)} {
+		if !m.mapped["users"] || !m.filled[table] {
+			continue
+		}
+		if _, err := m.exec(ctx, r, `UPDATE {table} s SET value = i.staging_id::text FROM kojisnap.idmap i
+			WHERE i.relation = 'users' AND s.key = 'sidetag_user_id' AND s.value = i.prod_id::text AND i.staging_id <> i.prod_id`, "table", table); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package dbsync_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"kojisnap/dbsync"
@@ -57,12 +58,21 @@ func TestNamesOfStaging(t *testing.T) {
 	if got := s.one(`SELECT count(*) FROM tag_config c JOIN tag t ON t.id = tag_id WHERE t.name = 'f42-infra' AND active`); got != "1" {
 		t.Errorf("f42-infra has %s configs", got)
 	}
+	// The owner of a side tag is a user's id, too, though it is in a value.
+	const owner = `SELECT count(*) FROM tag_extra x JOIN users u ON u.id::text = x.value WHERE x.active AND x.key = 'sidetag_user_id' AND u.name = 'alice'`
+	if got := s.one(owner); got != "1" {
+		t.Errorf("alice has %s side tags", got)
+	}
 	w.find("users", "name", "alice")["name"] = str("alice.new")
+	again("tag_extra", "tag_id", 24, "key", "sidetag_user_id")(w)
 	w.tag(20, w.find("tag", "name", "f42-infra").int("id"))
 	rep = s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	s.check(w, shot{})
 	same(t, before, s.own())
-	if len(rep.Touched) != 1 || rep.Touched[0] != "f42-infra" {
+	if got := s.one(owner); got != "1" {
+		t.Errorf("alice has %s side tags after production's edit", got)
+	}
+	if strings.Join(rep.Touched, " ") != "f42-build-side-24 f42-infra" {
 		t.Errorf("touched %q", rep.Touched)
 	}
 }

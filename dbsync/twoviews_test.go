@@ -289,7 +289,7 @@ func (s *staging) checkAt(w *world, event int64, what string) {
 				f = append(f, nil)
 				continue
 			}
-			if m, ok := idmap[c.Ref+" "+*v]; ok {
+			if m, ok := idmap[reference(r, c, x)+" "+*v]; ok {
 				v = &m
 			}
 			f = append(f, []byte(*v))
