@@ -64,6 +64,8 @@ type CopyResult struct {
 	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files, of a DryRun that is no Remove
 	Actions  hardlink.Actions  `json:"actions"`
 	Report   hardlink.Report   `json:"report"`
+	// Undecided says which builds stay as they are because it is not known whether they are wanted.
+	Undecided []Undecided `json:"undecided,omitempty"`
 }
 
 // WriteTo prints what a DryRun found: counts for each tag and arch, then a line for each action.
@@ -107,7 +109,7 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 	}
 	defer engine.Close()
 	engine.ReadAhead()
-	plan, err := planFiles(ctx, snap, o.Want)
+	plan, undecided, err := planFiles(ctx, snap, o.Want, o.copied)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 	if o.Remove {
 		diff = engine.DiffRemove
 	}
-	r := &CopyResult{Snapshot: snap.ID}
+	r := &CopyResult{Snapshot: snap.ID, Undecided: undecided}
 	if r.Actions, err = diff(ctx, plan); err != nil {
 		return r, err
 	}

@@ -32,16 +32,18 @@ type Want struct {
 
 func (w Want) mapping() volumes.Mapping { return volumes.Mapping{Prod: w.Volume, Rules: w.Rules} }
 
-// planFiles makes the plan of files from the rows of a snapshot alone.
-func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Plan, error) {
+// planFiles makes the plan of files from the rows of a snapshot alone. Builds that are not known
+// to be wanted are in it if they are among those that are there already, which copied tells.
+func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func() map[string]bool) (volumes.Plan, []Undecided, error) {
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
-		return volumes.Plan{}, err
+		return volumes.Plan{}, nil, err
 	}
-	wanted, err := w.builds(view, snap)
+	wanted, open, err := w.builds(view, snap)
 	if err != nil {
-		return volumes.Plan{}, err
+		return volumes.Plan{}, nil, err
 	}
+	undecided := keepUndecided(wanted, open, copied)
 	var in volumes.Input
 	files := map[int64]*volumes.BuildFiles{}
 	for _, b := range view.All() {
@@ -57,13 +59,13 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Pl
 	}
 	have := newInventory()
 	if err := addRPMs(ctx, snap, files, have); err != nil {
-		return volumes.Plan{}, err
+		return volumes.Plan{}, nil, err
 	}
 	if err := w.check(ctx, snap, have); err != nil {
-		return volumes.Plan{}, err
+		return volumes.Plan{}, nil, err
 	}
 	if err := addArchives(ctx, snap, files); err != nil {
-		return volumes.Plan{}, err
+		return volumes.Plan{}, nil, err
 	}
 	for _, b := range files {
 		in.Builds = append(in.Builds, *b)
@@ -71,38 +73,38 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want) (volumes.Pl
 	var prodVolumes []string
 	err = tagged.Each(ctx, snap, "volume", func(r tagged.Row) { prodVolumes = append(prodVolumes, r.Text("name")) })
 	if err != nil {
-		return volumes.Plan{}, err
+		return volumes.Plan{}, nil, err
 	}
-	return volumes.NewPlan(in, volumes.Want{
+	plan, err := volumes.NewPlan(in, volumes.Want{
 		Arches: w.Arches, SigKeys: w.SigKeys, CopyVolume: w.CopyVolume, Mapping: w.mapping(), ProdVolumes: prodVolumes,
 	})
+	return plan, undecided, err
 }
 
-// builds returns the ids of the builds to copy, each with the tags that have it.
-func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (map[int64][]string, error) {
-	ids := map[int64][]string{}
+// builds returns the ids of the builds to copy, each with the tags that have it, and apart from
+// them those of which it is not known whether a tag has them.
+func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64][]string, open []*tagged.Undecided, err error) {
+	ids = map[int64][]string{}
 	if err := w.checkTags(view, snap); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch w.Builds {
 	case BuildsNone:
-		return ids, nil
+		return ids, nil, nil
 	case "", BuildsLatest, BuildsTagged:
 	default:
-		return nil, fmt.Errorf("builds %q: want latest, tagged or none", w.Builds)
+		return nil, nil, fmt.Errorf("builds %q: want latest, tagged or none", w.Builds)
 	}
 	for _, name := range w.tags(snap) {
-		builds, err := view.Builds(view.Tags[name], true, w.Builds != BuildsTagged)
-		if err != nil {
-			return nil, err
-		}
+		builds, unknown := view.Builds(view.Tags[name], true, w.Builds != BuildsTagged)
+		open = append(open, unknown...)
 		for _, b := range builds {
 			if tags := ids[b.ID]; len(tags) == 0 || tags[len(tags)-1] != name {
 				ids[b.ID] = append(tags, name)
 			}
 		}
 	}
-	return ids, nil
+	return ids, open, nil
 }
 
 func (w Want) tags(snap *snapfile.Snapshot) []string {

@@ -300,9 +300,9 @@ func TestTagged(t *testing.T) {
 					tag, _ := b.Field("tag_id").Int()
 					want = append(want, fmt.Sprint(nvr, " in ", tag))
 				}
-				builds, err := view.Builds(id, inherit, latest)
-				if err != nil {
-					t.Fatal(err)
+				builds, undecided := view.Builds(id, inherit, latest)
+				if len(undecided) > 0 {
+					t.Errorf("%s: %+v", name, undecided)
 				}
 				for _, b := range builds {
 					got = append(got, fmt.Sprint(b.NVR(), " in ", b.TagID))

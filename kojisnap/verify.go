@@ -238,6 +238,7 @@ func (v *verifier) tag(ctx context.Context, name string) error {
 	if err != nil || t == nil {
 		return err
 	}
+	v.checkFilters(t)
 	for _, check := range []func(context.Context, *taggedTag) error{
 		v.checkInheritance, v.checkRPMs, v.checkSignatures, v.checkExternalRepos, v.checkHidden, v.checkModules, v.checkModuleArchives, v.checkContentTags,
 	} {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/tagged"
 )
 
 // expectation says what a compose is to find: production's hub, or a snapshot of it.
@@ -19,6 +20,9 @@ type expectation interface {
 	signatures(ctx context.Context, tag tagRef) (map[int64][]signature, error)
 	// modules are the tagged builds of the type module.
 	modules(ctx context.Context, tag tagRef) ([]*taggedBuild, error)
+	// undecided are builds among those of rpms and modules of which it is not known whether the tag
+	// has them: whatever staging's hub says of them is right.
+	undecided(tag tagRef) []*tagged.Undecided
 	// externalRepos are those of tags themselves. An error of one tag's is in errs.
 	externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error)
 	// config says why a tag's configuration, inherited too, cannot be had, as of a tag that was deleted.
@@ -236,6 +240,9 @@ func (a hubAnswers) modules(ctx context.Context, tag tagRef) ([]*taggedBuild, er
 	err := a.stream(ctx, call, func() { builds = nil }, func(r hub.Row) { builds = append(builds, newTaggedBuild(r)) })
 	return builds, err
 }
+
+// undecided are none: a hub that cannot evaluate a filter answers with a fault.
+func (a hubAnswers) undecided(tagRef) []*tagged.Undecided { return nil }
 
 // arches are those of a tag's configuration, inherited ones too.
 func (a hubAnswers) arches(ctx context.Context, tag tagRef) ([]string, error) {

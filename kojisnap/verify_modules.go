@@ -61,7 +61,7 @@ func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
 		c.Count = len(want)
 		decided := v.Record.of(want)
 		for _, b := range want {
-			if have[b.nvr()] {
+			if have[b.nvr()] || t.undecided[b.id] {
 				continue
 			}
 			if why := decided.aboutModule(b); why != "" {

@@ -40,7 +40,7 @@ func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
 			}
 			v.add(bad, StatusFailed)
 		}
-		t.m = v.match(want, have, v.Record.of(slices.Collect(maps.Values(want.builds))))
+		t.m = v.match(want, have, t.undecided, v.Record.of(slices.Collect(maps.Values(want.builds))))
 		v.reportRPMs(t)
 		return nil
 	})
@@ -57,7 +57,8 @@ type matching struct {
 // pair is the same rpm in production and staging.
 type pair struct{ want, have *taggedRPM }
 
-func (v *verifier) match(want, have *listing, decided decided) *matching {
+// match leaves out of account what staging does not have of undecided builds.
+func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided decided) *matching {
 	m := &matching{known: map[string]int{}, why: map[string]int{}}
 	known := func(r *taggedRPM, why string) {
 		m.known[r.arch]++
@@ -82,7 +83,7 @@ func (v *verifier) match(want, have *listing, decided decided) *matching {
 		} else if why := decided.about(r); why != "" {
 			known(r, why)
 			displaced[r.build.name] = why
-		} else {
+		} else if !undecided[r.buildID] {
 			m.missing = append(m.missing, r)
 		}
 	}

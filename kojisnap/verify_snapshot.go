@@ -14,7 +14,6 @@ type snapshotAnswers struct {
 	view     *tagged.View
 	links    []link
 	builds   map[int64][]int64      // ids of latest builds, by tag
-	errs     map[int64]error        // why a tag's builds are not known
 	byID     map[int64]*taggedBuild // of all tags
 	byBuild  map[int64][]taggedRPM
 	sigs     map[int64][]signature // by rpm
@@ -24,10 +23,9 @@ type snapshotAnswers struct {
 	exists   map[int64]bool // tags
 }
 
-// newSnapshotAnswers reads what the tags hold, each relation once. That the builds of one tag cannot be
-// worked out concerns that tag alone; a snapshot that cannot be read is an error.
+// newSnapshotAnswers reads what the tags hold, each relation once.
 func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want Want) (*snapshotAnswers, error) {
-	a := &snapshotAnswers{snap: snap, builds: map[int64][]int64{}, errs: map[int64]error{}, byID: map[int64]*taggedBuild{},
+	a := &snapshotAnswers{snap: snap, builds: map[int64][]int64{}, byID: map[int64]*taggedBuild{},
 		byBuild: map[int64][]taggedRPM{}, sigs: map[int64][]signature{}, module: map[int64]bool{}, repoName: map[int64]string{}, exists: map[int64]bool{}}
 	var err error
 	if a.view, err = tagged.Read(ctx, snap); err != nil {
@@ -39,12 +37,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want Want)
 	have := newInventory()
 	for _, tag := range want.tags(snap) {
 		id := a.view.Tags[tag]
-		builds, err := a.view.Builds(id, true, true)
-		if err != nil {
-			a.errs[id] = fmt.Errorf("snapshot %s: %w", snap.ID, err)
-			continue
-		}
-		for _, b := range builds {
+		for _, b := range withUndecided(a.view.Builds(id, true, true)) {
 			a.builds[id] = append(a.builds[id], b.ID)
 			a.byID[b.ID] = newSnapshotBuild(b)
 		}
@@ -124,8 +117,7 @@ func (a *snapshotAnswers) tag(_ context.Context, name string) (tagRef, bool, err
 }
 
 func (a *snapshotAnswers) inheritance(_ context.Context, tag tagRef) (*inheritance, error) {
-	order, err := a.view.Inheritance(tag.id)
-	return &inheritance{order: order, links: a.links, names: a.view.Names}, err
+	return &inheritance{order: a.view.Inheritance(tag.id), links: a.links, names: a.view.Names}, nil
 }
 
 func (a *snapshotAnswers) rpms(_ context.Context, tag tagRef) (*listing, error) {
@@ -134,22 +126,33 @@ func (a *snapshotAnswers) rpms(_ context.Context, tag tagRef) (*listing, error) 
 		l.builds[id] = a.byID[id]
 		l.rpms = append(l.rpms, a.byBuild[id]...)
 	}
-	return l, a.errs[tag.id]
+	return l, nil
 }
 
-func (a *snapshotAnswers) signatures(_ context.Context, tag tagRef) (map[int64][]signature, error) {
-	return a.sigs, a.errs[tag.id]
+func (a *snapshotAnswers) signatures(context.Context, tagRef) (map[int64][]signature, error) {
+	return a.sigs, nil
 }
 
 func (a *snapshotAnswers) modules(_ context.Context, tag tagRef) ([]*taggedBuild, error) {
-	builds, err := a.view.Builds(tag.id, true, false)
 	var modules []*taggedBuild
-	for _, b := range builds {
+	for _, b := range withUndecided(a.view.Builds(tag.id, true, false)) {
 		if a.module[b.ID] {
 			modules = append(modules, newSnapshotBuild(b))
 		}
 	}
-	return modules, err
+	return modules, nil
+}
+
+func (a *snapshotAnswers) undecided(tag tagRef) []*tagged.Undecided {
+	_, undecided := a.view.Builds(tag.id, true, false)
+	return undecided
+}
+
+func withUndecided(builds []tagged.Build, undecided []*tagged.Undecided) []tagged.Build {
+	for _, u := range undecided {
+		builds = append(builds, u.Builds...)
+	}
+	return builds
 }
 
 func (a *snapshotAnswers) externalRepos(_ context.Context, tags []tagRef) (repos []externalRepo, _ []error) {
@@ -166,11 +169,7 @@ func (a *snapshotAnswers) externalRepos(_ context.Context, tags []tagRef) (repos
 }
 
 func (a *snapshotAnswers) config(_ context.Context, tag tagRef) error {
-	steps, err := a.view.Inheritance(tag.id)
-	if err != nil {
-		return err
-	}
-	for _, id := range append([]int64{tag.id}, steps...) {
+	for _, id := range append([]int64{tag.id}, a.view.Inheritance(tag.id)...) {
 		if !a.exists[id] {
 			return fmt.Errorf("tag %s does not exist at the event", a.view.Names[id])
 		}

@@ -19,6 +19,8 @@ type taggedTag struct {
 	m        *matching        // of the rpms, nil if one side could not be asked
 	modules  []*moduleBuild   // staging's
 
+	undecided map[int64]bool // production's builds of which it is not known whether the tag has them
+
 	renamed map[string]bool // what staging gave other names, for people
 	known   map[string]bool // staging's decisions on record that differences come from
 	taken   int             // how many differences
@@ -114,6 +116,25 @@ func (v *verifier) checkInheritance(ctx context.Context, t *taggedTag) error {
 		v.add(c, StatusFailed)
 		return nil
 	})
+}
+
+// checkFilters tells which package filters could not be evaluated. The same filters are in staging's
+// database: what its hub answers about the builds decides, here and for a compose.
+func (v *verifier) checkFilters(t *taggedTag) {
+	t.undecided = map[int64]bool{}
+	c := Check{Name: "package filters", Tag: t.name}
+	packages := map[string]bool{}
+	for _, u := range v.expected.undecided(t.tagRef) {
+		for _, b := range u.Builds {
+			t.undecided[b.ID] = true
+			packages[b.Name] = true
+		}
+		c.bad("%s", u.Link()+": "+u.Reason)
+	}
+	if c.Count = c.Bad; c.Bad > 0 {
+		c.Detail = fmt.Sprintf("cannot be evaluated; of %d packages staging's hub decides whether the tag has them", len(packages))
+		v.add(c, StatusWarning)
+	}
 }
 
 // parents are the tags that a tag inherits in production, each once; empty if that is not known.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,6 +49,10 @@ A source s3://BUCKET/PREFIX is production's tree as objects, PREFIX/packages/NAM
 PREFIX/vol/VOLUME/packages/…, with the credentials and the ?endpoint=URL, ?region=NAME and
 ?path-style=false that --store takes. Files get the time that rclone or s3fs noted with the
 object (x-amz-meta-mtime), else that of its upload.
+
+Package filters of inheritance are matched as Koji's hub does, by Python's regular expressions.
+Where one cannot be evaluated, because Python refuses it or a match takes too long, the packages
+that only it could bring stay where they are; that is told, and the exit code is 3.
 
 --dry-run prints for each tag and arch how many files and bytes are planned, are there, and
 would be made in which way, then a line for each thing that would be done. With --json it prints
@@ -199,10 +204,23 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	a.tellCopy(r)
-	if incomplete == nil && a.dryRun && r.Actions.Pending() {
+	err = errors.Join(a.tellLeftOut(incomplete), a.tellUndecided(r))
+	if err == nil && a.dryRun && r.Actions.Pending() {
 		return pending()
 	}
-	return a.tellLeftOut(incomplete)
+	return err
+}
+
+// tellUndecided has a line for each package filter that could not be evaluated, and returns an
+// error if there are any.
+func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
+	if r == nil || len(r.Undecided) == 0 {
+		return nil
+	}
+	for _, u := range r.Undecided {
+		fmt.Fprintln(a.stderr, "kojisnap: "+clean(u.String()))
+	}
+	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
 
 // tellLeftOut has a line for each file that could not be had, and one for what follows. It returns

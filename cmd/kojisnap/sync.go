@@ -131,7 +131,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	if err := errors.Join(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), bad, err); err != nil {
+	if err := errors.Join(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
@@ -176,7 +176,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		showPlanned(w, r.Load)
 	})
 	if err == nil {
-		err = a.tellLeftOut(incomplete)
+		err = errors.Join(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
 	}
 	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
 		return pending()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -14,17 +15,20 @@ import (
 // Regexp is a compiled pattern. It may be used concurrently.
 type Regexp struct {
 	pattern   string
-	engine    *regexp2.Regexp
-	asciiOnly bool // of other texts it is not known
-	stuck     atomic.Int32
+	patient   *regexp2.Regexp
+	hasty     func() *regexp2.Regexp // the same with less time
+	asciiOnly bool                   // of other texts it is not known
+	spent     atomic.Int64           // on matches that were slow, in ns
 }
 
-// The engine notices that a match takes too long within about matchTimeout and a fifth of a
-// second. After maxStuck such matches none is tried any more, lest a tag of many packages take
-// hours.
+// A match may take matchTimeout, which the engine notices about a fifth of a second late. Once a
+// pattern has had patience altogether a match may take hastyTimeout, which is plenty for any that
+// does not explode; after maxSpent none is tried any more. A tag may have 30,000 packages.
 const (
 	matchTimeout = time.Second
-	maxStuck     = 5
+	patience     = 2 * time.Second
+	hastyTimeout = 50 * time.Millisecond
+	maxSpent     = 5 * time.Second
 )
 
 // Compile parses a pattern. Its error is a *SyntaxError if Python refuses the pattern, or an
@@ -41,12 +45,17 @@ func Compile(pattern string) (*Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := regexp2.Compile(text)
+	patient, err := regexp2.Compile(text)
 	if err != nil {
 		return nil, &UnsupportedError{pattern, fmt.Sprintf("the engine refuses %q: %v", text, err)}
 	}
-	engine.MatchTimeout = matchTimeout
-	return &Regexp{pattern: pattern, engine: engine, asciiOnly: folds}, nil
+	patient.MatchTimeout = matchTimeout
+	hasty := sync.OnceValue(func() *regexp2.Regexp {
+		engine := regexp2.MustCompile(text)
+		engine.MatchTimeout = hastyTimeout
+		return engine
+	})
+	return &Regexp{pattern: pattern, patient: patient, hasty: hasty, asciiOnly: folds}, nil
 }
 
 // String returns the pattern as Compile got it.
@@ -58,16 +67,22 @@ func (r *Regexp) MatchStart(text string) (bool, error) {
 	if r.asciiOnly && strings.ContainsFunc(text, func(c rune) bool { return c >= utf8.RuneSelf }) {
 		return false, &UndecidedError{r.pattern, text, "a reference that ignores case, and a character beyond ASCII"}
 	}
-	if r.stuck.Load() >= maxStuck {
-		return false, &UndecidedError{r.pattern, text, fmt.Sprintf("the match was not tried, as %d others took longer than %v", maxStuck, matchTimeout)}
+	engine := r.patient
+	if spent := time.Duration(r.spent.Load()); spent >= maxSpent {
+		return false, &UndecidedError{r.pattern, text, fmt.Sprintf("the match was not tried, as those of other names took %v", spent.Round(time.Second))}
+	} else if spent >= patience {
+		engine = r.hasty()
 	}
-	matches, err := r.engine.MatchString(text)
+	start := time.Now()
+	matches, err := engine.MatchString(text)
+	if took := time.Since(start); took > time.Millisecond {
+		r.spent.Add(int64(took))
+	}
 	switch {
 	case err == nil:
 		return matches, nil
 	case errors.Is(err, regexp2.ErrBacktrackingStackLimit):
 		return false, &UndecidedError{r.pattern, text, "the match takes too much memory"}
 	}
-	r.stuck.Add(1)
-	return false, &UndecidedError{r.pattern, text, fmt.Sprintf("the match took longer than %v", matchTimeout)}
+	return false, &UndecidedError{r.pattern, text, fmt.Sprintf("the match took longer than %v", engine.MatchTimeout)}
 }

@@ -48,7 +48,7 @@ type link struct {
 	maxdepth     int64
 	intransitive bool
 	noconfig     bool
-	filter       string // empty: none
+	filter       *filter // nil: none
 }
 
 type tagging struct{ event, build int64 }
@@ -72,7 +72,8 @@ func Read(ctx context.Context, snap *snapfile.Snapshot) (*View, error) {
 		{"volume", func(r Row) { volumes[r.Int("id")] = r.Text("name") }},
 		{"tag_inheritance", func(r Row) {
 			l := link{parent: r.Int("parent_id"), priority: r.Int("priority"), maxdepth: unlimited,
-				intransitive: r.Bool("intransitive"), noconfig: r.Bool("noconfig"), filter: r.Text("pkg_filter")}
+				intransitive: r.Bool("intransitive"), noconfig: r.Bool("noconfig"),
+				filter: newFilter(r.Int("tag_id"), r.Int("parent_id"), r.Text("pkg_filter"))}
 			if !r.Null("maxdepth") {
 				l.maxdepth = r.Int("maxdepth")
 			}

@@ -91,8 +91,8 @@ var globTerms = strings.NewReplacer(`\`, `\\`, `_`, `\_`, `?`, `_`, `*`, `%`)
 // glob compiles a shell pattern as Koji turns it into ILIKE.
 func glob(pattern string) *regexp.Regexp { return ilike(globTerms.Replace(pattern)) }
 
-// regex compiles a pattern of PostgreSQL or Python. Go's regexp knows neither
-// look-around nor back-references: a pattern with those is refused, not misread.
+// regex compiles a pattern of PostgreSQL. Go's regexp knows neither look-around nor
+// back-references: a pattern with those is refused, not misread.
 func regex(pattern string) *regexp.Regexp {
 	pattern = strings.NewReplacer(`\m`, `\b`, `\M`, `\b`).Replace(pattern)
 	re, err := regexp.Compile(pattern)

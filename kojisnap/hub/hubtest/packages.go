@@ -1,9 +1,6 @@
 package hubtest
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
 func getPackage(c *call) any {
 	return orNil(c.lookupName("package", c.arg("info"), c.flag("strict")))
@@ -176,20 +173,4 @@ func (q *query) owners(alias string, event any) *query {
 	tag, own := q.ref(alias+".tag_id"), q.ref("tag_package_owners.tag_id")
 	q.on(func(t tuple) bool { return tag(t) == own(t) })
 	return q.join("users", "id", "tag_package_owners.owner").at("tag_package_owners", event)
-}
-
-// matchAll is Python's re.match with every pattern.
-func matchAll(patterns []any) func(string) bool {
-	var all []*regexp.Regexp
-	for _, p := range patterns {
-		all = append(all, regex(`\A(?:`+str(p)+`)`))
-	}
-	return func(s string) bool {
-		for _, re := range all {
-			if !re.MatchString(s) {
-				return false
-			}
-		}
-		return true
-	}
 }
