@@ -50,7 +50,7 @@ func (m *merger) remember(ctx context.Context, r *relation.Relation) error {
 		FROM {go} g LEFT JOIN LATERAL (SELECT h.revoke_event, h.revoker_id FROM {t} h
 				WHERE {same} AND h.create_event >= {floor} AND h.active IS NULL AND h.revoke_event > greatest(h.create_event, g.revoke_event)
 				ORDER BY h.revoke_event DESC LIMIT 1) o ON true
-		WHERE g.revoke_event IS NOT NULL
+		WHERE g.revoke_event >= {floor}
 			AND NOT EXISTS (SELECT FROM kojisnap.hidden k WHERE k.relation = {r} AND k.key = {gkey})
 			AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own})
 		ORDER BY 1, 2, 3 DESC

@@ -48,7 +48,8 @@ func (m *merger) findBase(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("what the database holds: %w", err)
 	}
-	if base.Manifest.Hub == m.snap.Manifest.Hub && !base.Manifest.Missing() {
+	// What an older snapshot lacks, the newer one may lack too.
+	if base.Manifest.Event <= m.snap.Manifest.Event && base.Manifest.Hub == m.snap.Manifest.Hub && !base.Manifest.Missing() {
 		m.base, m.rep.Base = base, id
 	}
 	return nil

@@ -55,8 +55,8 @@ func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	if err := m.leaving(ctx, r); err != nil {
 		return err
 	}
-	var active, hidden int64
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT count(*) FILTER (WHERE revoke_event IS NULL), count(revoke_event) FROM {go}", pairs...), pgx.QueryExecModeExec).Scan(&active, &hidden); err != nil {
+	var active, hidden, all int64
+	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT count(*) FILTER (WHERE revoke_event IS NULL), count(*) FILTER (WHERE revoke_event >= {floor}), count(*) FROM {go}", pairs...), pgx.QueryExecModeExec).Scan(&active, &hidden, &all); err != nil {
 		return err
 	}
 	if hidden > 0 {
@@ -64,14 +64,14 @@ func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 	}
-	if active+hidden == 0 {
+	if all == 0 {
 		return nil
 	}
 	_, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
 		FROM {go} s WHERE {key} RETURNING t.*)`+touches(r), pairs...)
 	c := m.counts.of(r.Name)
 	c.Revoked += active
-	c.Updated += hidden
+	c.Updated += all - active
 	return err
 }
 
@@ -102,7 +102,8 @@ func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 	rows := make([]string, len(from))
 	for i, f := range from {
 		rows[i] = m.x(r, "SELECT {data}, NULL::integer AS ks_event, NULL::integer AS ks_user FROM "+f+
-			" WHERE (t.active OR t.revoke_event >= {floor}) AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
+			// A revocation after E that is none of staging's is one of a later load, which knew no better.
+			" WHERE (t.active OR t.revoke_event >= {floor} OR t.revoke_event > {E} AND t.create_event <= {E}) AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
 			"data", list("t", without(m.usable(r), "active")))
 	}
 	sql := `CREATE TEMP TABLE {go} ON COMMIT DROP AS {rows};
