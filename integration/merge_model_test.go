@@ -9,27 +9,24 @@ import (
 // model is what the judge knows of a staging database from having watched it, apart from what
 // kojisnap has on record there.
 type model struct {
-	own    map[string]map[string]bool // rows that staging made
-	placed state                      // production's rows as loads left them
-	stands map[string]standing        // production's builds, by id
-	was    map[string]map[string]bool // rows that some load left out
-	loaded []loaded
+	own     map[string]map[string]bool // rows that staging made
+	placed  state                      // production's unversioned rows as loads left them
+	stands  map[string]standing        // production's builds, by id
+	removed removals                   // what staging removed of production's
+	erased  map[string]map[string]bool // keys of production's versioned rows that staging deleted, with production's ids
+	loaded  []*loaded
+	held    map[string]int // the event that a tag of production's was loaded with last
+	truth   *truth         // the newest that is known of production
 }
 
 // standing is where a load put a build, and in which state; and where production has it.
 type standing struct{ volume, state, production string }
 
-// loaded is a load whose event may be pinned.
-type loaded struct {
-	event int
-	scope map[string]bool // ids of its tags in staging
-	known map[int]bool    // the events of production that were committed when it was pulled
-}
-
 func newModel(fresh state) *model {
-	m := &model{own: map[string]map[string]bool{}, placed: state{}, stands: map[string]standing{}, was: map[string]map[string]bool{}}
+	m := &model{own: map[string]map[string]bool{}, placed: state{}, stands: map[string]standing{}, removed: newRemovals(),
+		erased: map[string]map[string]bool{}, held: map[string]int{}}
 	for _, r := range relation.All() {
-		m.own[r.Name], m.placed[r.Name], m.was[r.Name] = map[string]bool{}, map[string]row{}, map[string]bool{}
+		m.own[r.Name], m.placed[r.Name], m.erased[r.Name] = map[string]bool{}, map[string]row{}, map[string]bool{}
 		for key := range fresh[r.Name] {
 			m.own[r.Name][key] = true
 		}
@@ -37,18 +34,26 @@ func newModel(fresh state) *model {
 	return m
 }
 
-// worked watches what staging did: rows that were not there are its own.
-func (m *model) worked(before, after state) {
+// worked watches what staging did: rows that were not there are its own. It returns what of
+// versioned relations it was about.
+func (m *model) worked(before, after state) []subjectKey {
+	ids := readMapping(before)
 	for _, r := range relation.All() {
-		for key := range after[r.Name] {
+		for key, d := range after[r.Name] {
 			_, was := before[r.Name][key]
 			_, placed := m.placed[r.Name][key]
-			if !was && !placed {
+			if !was && !placed && !(r.Versioned && !isOwn(d)) {
 				m.own[r.Name][key] = true
+			}
+		}
+		for key, b := range before[r.Name] {
+			if _, there := after[r.Name][key]; r.Versioned && !there && !isOwn(b) {
+				m.erased[r.Name][keyOf(r.Name, ids.production(r, b))] = true
 			}
 		}
 	}
 	m.forget(after)
+	return m.removed.watch(before, after)
 }
 
 // forget drops staging's rows that are no more.
@@ -93,7 +98,14 @@ func (m *model) load(j *judge) {
 		}
 		m.stands[b["id"]] = s
 	}
+	m.removed.loaded(j)
+	for tag := range j.want.scopeOf().tags {
+		m.held[tag] = j.want.number()
+	}
 	for _, r := range relation.All() {
+		if r.Versioned {
+			continue
+		}
 		for key, now := range j.after[r.Name] {
 			_, inSnapshot := j.view[r.Name][key]
 			if !m.own[r.Name][key] && (inSnapshot && j.satisfied[r.Name][key] || !inSnapshot && !m.edited(r.Name, key, j.before)) {
@@ -108,9 +120,6 @@ func (m *model) load(j *judge) {
 			if !now && (before || !inSnapshot && j.covered[j.buildOf(r, placed, j.before)]) {
 				delete(m.placed[r.Name], key)
 			}
-		}
-		for key := range j.entries("left_out", r.Name) {
-			m.was[r.Name][key] = true
 		}
 	}
 	m.forget(j.after)

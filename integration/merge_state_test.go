@@ -120,20 +120,26 @@ func (d *database) exec(sql string, args ...any) {
 }
 
 // strings are a query's rows of text.
-func (d *database) strings(sql string, args ...any) [][]string {
+func (d *database) strings(sql string, args ...any) (out [][]string) {
 	d.t.Helper()
-	found, err := d.conn.Query(d.t.Context(), sql, args...)
-	must(d.t, err)
-	out, err := pgx.CollectRows(found, func(r pgx.CollectableRow) ([]string, error) {
-		values, err := r.Values()
+	for _, values := range d.values(sql, args...) {
 		line := make([]string, len(values))
 		for i, v := range values {
 			if v != nil {
 				line[i] = fmt.Sprint(v)
 			}
 		}
-		return line, err
-	})
+		out = append(out, line)
+	}
+	return out
+}
+
+// values are a query's rows.
+func (d *database) values(sql string, args ...any) [][]any {
+	d.t.Helper()
+	found, err := d.conn.Query(d.t.Context(), sql, args...)
+	must(d.t, err)
+	out, err := pgx.CollectRows(found, func(r pgx.CollectableRow) ([]any, error) { return r.Values() })
 	if err != nil {
 		d.t.Fatalf("%s %v: %v", sql, args, err)
 	}
@@ -197,16 +203,21 @@ func differences(before, after state) (out []string) {
 
 // wanted is a snapshot as the judge reads it.
 type wanted struct {
-	id      string
-	event   string
-	view    map[string][]row // with production's ids
-	revoked map[string][]row
-	scope   []string // ids of tags
+	id    string
+	event string
+	view  map[string][]row           // with production's ids
+	gone  map[string]map[string]bool // keys of the rows that it tells were revoked since its base
+	scope []string                   // ids of tags
+	truth *truth
+	snap  *snapfile.Snapshot
 }
 
-func readSnapshot(t testing.TB, snap *snapfile.Snapshot) *wanted {
+// number is the event.
+func (w *wanted) number() int { return row{"event": w.event}.id("event") }
+
+func readSnapshot(t testing.TB, snap *snapfile.Snapshot, h *truth) *wanted {
 	t.Helper()
-	w := &wanted{id: snap.ID, event: fmt.Sprint(snap.Manifest.Event), view: map[string][]row{}, revoked: map[string][]row{}}
+	w := &wanted{id: snap.ID, event: fmt.Sprint(snap.Manifest.Event), view: map[string][]row{}, gone: map[string]map[string]bool{}, truth: h, snap: snap}
 	for _, tag := range snap.Manifest.Scope.All {
 		w.scope = append(w.scope, fmt.Sprint(tag.ID))
 	}
@@ -215,7 +226,10 @@ func readSnapshot(t testing.TB, snap *snapfile.Snapshot) *wanted {
 	}
 	for _, r := range relation.All() {
 		w.view[r.Name] = allRows(t, r, snap.Rows(t.Context(), r.Name))
-		w.revoked[r.Name] = allRows(t, r, snap.Revoked(t.Context(), r.Name))
+		w.gone[r.Name] = map[string]bool{}
+		for _, s := range allRows(t, r, snap.Revoked(t.Context(), r.Name)) {
+			w.gone[r.Name][keyOf(r.Name, s)] = true
+		}
 	}
 	return w
 }

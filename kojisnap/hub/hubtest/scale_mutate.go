@@ -25,8 +25,12 @@ type MutatorOptions struct {
 	// older is rolled back. Default: for ever.
 	Late time.Duration
 	// Rare asks for changes too that hardly ever happen: names that swap or are
-	// handed over, builds made again with the same rpms.
+	// handed over, builds made again with the same rpms, tags made again that
+	// were deleted.
 	Rare bool
+	// Names offers names for what is made; "" and names that are taken are made
+	// up instead. Default: all are made up.
+	Names func() string
 }
 
 // Mutator changes a database as Koji would, at random: with its events, its
@@ -138,18 +142,23 @@ func (m *Mutator) Step() (description string, err error) {
 				break
 			}
 		}
-		err := m.src.Change(func(tx *Tx) (err error) {
-			defer caught(&err)
-			m.tx, m.event = tx, 0
-			description = c.make(m)
-			return nil
-		})
-		m.tx = nil
+		err := m.attempt(func() { description = c.make(m) })
 		if err == nil || !errors.Is(err, errNothing) {
 			return description, err
 		}
 	}
 	return "", errNothing
+}
+
+// attempt makes one change, or none if it panics with a stepFault.
+func (m *Mutator) attempt(change func()) error {
+	defer func() { m.tx = nil }()
+	return m.src.Change(func(tx *Tx) (err error) {
+		defer caught(&err)
+		m.tx, m.event = tx, 0
+		change()
+		return nil
+	})
 }
 
 // id gives the next id of a table, as its sequence does: an id that was given
@@ -307,6 +316,11 @@ func (m *Mutator) digest() string {
 
 // newName is one that no package, tag, user, target, repo or group has.
 func (m *Mutator) newName() string {
+	if m.opts.Names != nil {
+		if name := m.opts.Names(); name != "" && m.names.take(name) {
+			return name
+		}
+	}
 	name := m.names.word()
 	for !m.names.take(name) {
 		name += "-" + m.names.word()

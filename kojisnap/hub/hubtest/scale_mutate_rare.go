@@ -6,6 +6,7 @@ import "fmt"
 var rare = []mutation{
 	{3, (*Mutator).swapNames}, {3, (*Mutator).handName}, {5, (*Mutator).rebuild}, {2, (*Mutator).newTarget},
 	{2, (*Mutator).newExternalRepo}, {1, (*Mutator).newChannel}, {1, (*Mutator).newPermission}, {2, (*Mutator).mavenInfo},
+	{3, (*Mutator).swapPriorities}, {2, (*Mutator).replaceParent}, {2, (*Mutator).newGroup}, {1, (*Mutator).sideTag}, {2, (*Mutator).again},
 }
 
 // two picks two rows of a table whose names may change.

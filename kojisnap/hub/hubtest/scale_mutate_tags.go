@@ -209,6 +209,12 @@ func (m *Mutator) deleteTag() string {
 		// Nobody deletes a release; and its rows would all have to be kept twice.
 		return isActive(c) && !m.keep[c["tag_id"]] && m.tx.tables["tag_packages"].where("tag_id", c["tag_id"]).len() < 1000
 	})["tag_id"]
+	m.dropTag(id)
+	return "deleted tag " + m.nameOf("tag", id)
+}
+
+// dropTag revokes all that a tag has, and what leads to it.
+func (m *Mutator) dropTag(id any) {
 	for _, table := range []string{"tag_config", "tag_extra", "tag_inheritance", "tag_listing", "tag_packages", "tag_package_owners",
 		"tag_external_repos", "group_config", "group_req_listing", "group_package_listing"} {
 		m.revoke(table, Values{"tag_id": id})
@@ -216,5 +222,4 @@ func (m *Mutator) deleteTag() string {
 	m.revoke("tag_inheritance", Values{"parent_id": id})
 	m.revoke("build_target_config", Values{"build_tag": id})
 	m.revoke("build_target_config", Values{"dest_tag": id})
-	return "deleted tag " + m.nameOf("tag", id)
 }

@@ -1,0 +1,206 @@
+package integration_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/relation"
+)
+
+// readBook reads what the load noted, by relation and key.
+func (j *judge) readBook() {
+	last := 0
+	for _, table := range []string{"left_out", "kept"} {
+		for _, r := range j.after["kojisnap."+table] {
+			last = max(last, r.id("load_id"))
+		}
+	}
+	last = max(last, j.load())
+	j.notes = map[string]map[string]map[string]string{"left_out": {}, "kept": {}}
+	n := 0
+	for list := range j.notes {
+		for _, r := range j.after["kojisnap."+list] {
+			if r.id("load_id") != last {
+				continue
+			}
+			n++
+			if j.notes[list][r["relation"]] == nil {
+				j.notes[list][r["relation"]] = map[string]string{}
+			}
+			j.notes[list][r["relation"]][r["key"]] += r["reason"] + "; "
+		}
+	}
+	// The report has the same, but with production's ids. Which versioned rows are hidden the
+	// tables themselves tell.
+	noted := 0
+	j.told = map[string]map[string]map[string]bool{"left_out": {}, "kept": {}}
+	tell := func(list string, entries []dbsync.Entry) {
+		for _, e := range entries {
+			if j.told[list][e.Relation] == nil {
+				j.told[list][e.Relation] = map[string]bool{}
+			}
+			j.told[list][e.Relation][e.Key] = true
+			if list == "kept" && relation.Get(e.Relation).Versioned {
+				continue
+			}
+			noted++
+			if !slices.ContainsFunc(slices.Collect(maps.Values(j.notes[list][e.Relation])), func(why string) bool { return strings.Contains(why, e.What) }) {
+				j.problem("%s %s: the report says %q, kojisnap.%s does not", e.Relation, e.Key, e.What, list)
+			}
+		}
+	}
+	tell("left_out", slices.Concat(j.rep.Conflicts, j.rep.LeftOut))
+	tell("kept", j.rep.Kept)
+	if noted != n {
+		j.problem("the report has %d rows left out or kept, the database %d", noted, n)
+	}
+	for _, e := range j.rep.Conflicts {
+		if relation.Get(e.Relation).Versioned {
+			j.problem("%s %s: a versioned row is no conflict: %s", e.Relation, e.Key, e.What)
+		}
+	}
+}
+
+// load is the number of the last load.
+func (j *judge) load() (last int) {
+	for _, r := range j.after["kojisnap.load"] {
+		last = max(last, r.id("id"))
+	}
+	return last
+}
+
+func (j *judge) entries(list, rel string) map[string]string { return j.notes[list][rel] }
+
+// others demands that tables that no snapshot has are as they were.
+func (j *judge) others() {
+	for _, table := range sorted(j.before) {
+		if relation.Get(table) != nil || strings.HasPrefix(table, "kojisnap.") {
+			continue
+		}
+		for _, key := range sorted(j.before[table]) {
+			if _, there := j.after[table][key]; there || j.mayGo[table][key] {
+				continue
+			}
+			if _, rpm := j.after["rpminfo"]["id="+j.before[table][key]["rpm_id"]]; table == "rpm_checksum" && !rpm {
+				continue // a cache
+			}
+			j.problem("%s %s is gone", table, key)
+		}
+		for _, key := range sorted(j.after[table]) {
+			d := j.after[table][key]
+			if _, was := j.before[table][key]; !was && !(table == "tag_updates" && d["updater_id"] == j.user && d["update_type"] == "2" && d.id("update_event") >= floor) {
+				j.problem("%s %s is new", table, key)
+			}
+		}
+	}
+}
+
+// counted demands that the report has the right numbers.
+func (j *judge) counted() {
+	changed := false
+	for _, r := range relation.All() {
+		n, taken := dbsync.RelationReport{Relation: r.Name}, int64(0)
+		for key, d := range j.after[r.Name] {
+			b, was := j.before[r.Name][key]
+			switch {
+			case !was && r.Name == "tag_listing" && d["create_event"] == d["revoke_event"], !was && r.Name == "events" && d.id("id") >= floor:
+			case !was:
+				n.Inserted++
+			case r.Versioned && b["active"] == "t" && d["active"] == "":
+				n.Revoked++
+			case r.Versioned && b["active"] == "" && d["active"] == "t":
+				n.Unrevoked++
+			case r.Versioned && revoked(b) != revoked(d):
+				taken++ // it was revoked already: what production did is another revocation, or an update
+			case r.Name == "rpminfo" && maps.Equal(b.with("draft", ""), d.with("draft", "")): // it follows the build's
+				changed = changed || !maps.Equal(b, d)
+			case !maps.Equal(b, d):
+				n.Updated++
+			}
+		}
+		for key := range j.before[r.Name] {
+			if _, there := j.after[r.Name][key]; !there {
+				n.Deleted++
+			}
+		}
+		changed = changed || taken > 0 || n != dbsync.RelationReport{Relation: r.Name}
+		told := j.rep.Relation(r.Name)
+		if told.Inserted != n.Inserted || told.Deleted != n.Deleted || told.Revoked < n.Revoked || told.Revoked > n.Revoked+taken ||
+			told.Unrevoked != n.Unrevoked || told.Updated == 0 && n.Updated > 0 || told.Revoked+told.Updated < n.Revoked+taken {
+			j.problem("%s: the report counts %+v, not %+v and %d revoked as in production", r.Name, told, n, taken)
+		}
+	}
+	if changed != j.rep.Changed() {
+		j.problem("the report says changed=%v", j.rep.Changed())
+	}
+}
+
+// touched demands that kojira and Pungi are told of each tag whose content changed.
+func (j *judge) touched() {
+	tell := func(tag, what string) {
+		if name := j.after["tag"]["id="+tag]["name"]; !slices.Contains(j.rep.Touched, name) {
+			j.problem("tag %s was not touched, though this changed: %s", name, what)
+		}
+	}
+	builds := map[string]string{}
+	for _, r := range relation.All() {
+		changed := map[string]row{}
+		for key, d := range j.after[r.Name] {
+			if b, was := j.before[r.Name][key]; !was || !maps.Equal(b, d) {
+				changed[key] = d
+			}
+		}
+		for key, b := range j.before[r.Name] {
+			if _, there := j.after[r.Name][key]; !there {
+				changed[key] = b
+			}
+		}
+		for key, d := range changed {
+			_, was := j.before[r.Name][key]
+			if r.Name == "tag" && was {
+				tell(d["id"], "its name")
+			}
+			passed := !was && d["revoke_event"] != "" && d.id("revoke_event") < floor // it was in no view
+			if r.Versioned && d["create_event"] != d["revoke_event"] && d["tag_id"] != "" && !passed {
+				tell(d["tag_id"], r.Name+" "+key)
+			}
+			build := j.buildOf(r, d, j.before)
+			if build == "" {
+				build = j.buildOf(r, d, j.after)
+			}
+			if build != "" {
+				builds[build] = r.Name + " " + key
+			}
+		}
+	}
+	for _, l := range j.after["tag_listing"] {
+		if what, ok := builds[l["build_id"]]; ok && (l["active"] == "t" || visible(l, j.want.number()) && j.scope[l["tag_id"]]) {
+			tell(l["tag_id"], what)
+		}
+	}
+	j.marked()
+}
+
+// marked demands that each tag that was touched has the rows that kojira and Pungi look for.
+func (j *judge) marked() {
+	updates, listings, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for key, d := range j.after["tag_updates"] {
+		if _, was := j.before["tag_updates"][key]; !was {
+			updates[j.after["tag"]["id="+d["tag_id"]]["name"]] = true
+		}
+	}
+	for key, d := range j.after["tag_listing"] {
+		name := j.after["tag"]["id="+d["tag_id"]]["name"]
+		listed[name] = true
+		if _, was := j.before["tag_listing"][key]; !was && isOwn(d) {
+			listings[name] = true
+		}
+	}
+	for _, name := range j.rep.Touched {
+		if !updates[name] || listed[name] && !listings[name] {
+			j.problem("tag %s was touched, but there is no row of tag_updates (%v) or tag_listing (%v)", name, updates[name], listings[name])
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package integration_test
+
+import (
+	"maps"
+	"slices"
+
+	"kojisnap/kojisnap/relation"
+)
+
+// loaded is an event that was loaded, at which calls may be pinned, and what production had then.
+type loaded struct {
+	event int
+	in    scope // with production's ids
+	// undone are tags and repos that an older snapshot was loaded for since.
+	undone scope
+	known  map[int]bool // the events of production that were committed when it was pulled
+	view   state        // of production's versioned rows, with its ids, those of the scope
+	free   map[string]map[string]bool
+}
+
+// newLoaded is the event that was loaded now.
+func (j *judge) newLoaded() *loaded {
+	l := &loaded{event: j.want.number(), in: j.want.scopeOf(), undone: scope{map[string]bool{}, map[string]bool{}}, known: j.want.truth.events,
+		view: state{}, free: map[string]map[string]bool{}}
+	for _, r := range relation.All() {
+		if !r.Versioned {
+			continue
+		}
+		l.view[r.Name], l.free[r.Name] = map[string]row{}, map[string]bool{}
+		for _, s := range j.want.view[r.Name] {
+			key := keyOf(r.Name, s)
+			if l.in.has(r, s) {
+				l.view[r.Name][key] = s
+			}
+			if j.hangs(r, j.ids.staging(r, s)) != "" {
+				l.free[r.Name][key] = true // it is judged by itself whether that is as it should be
+			}
+		}
+	}
+	return l
+}
+
+// compared reports whether a row, with production's ids, is held to what production had.
+func (l *loaded) compared(r *relation.Relation, d row) bool {
+	return l.in.has(r, d) && !l.undone.has(r, d)
+}
+
+// undo takes note that a snapshot of an earlier event was loaded. What that one has not may
+// change at the events that are later.
+func (l *loaded) undo(event int, of scope) {
+	if l.event > event {
+		maps.Copy(l.undone.tags, of.tags)
+		maps.Copy(l.undone.repos, of.repos)
+	}
+}
+
+// pinned demands that at every event that was loaded staging has what production had: the same
+// rows, column by column. Exceptions are rows that hang on one that could not go in, and what
+// was committed late, or was deleted, which only a reset does.
+func (j *judge) pinned() {
+	event := j.want.number()
+	j.m.loaded = slices.DeleteFunc(j.m.loaded, func(l *loaded) bool {
+		l.undo(event, j.want.scopeOf())
+		return l.event == event && maps.Equal(l.in.tags, j.want.scopeOf().tags)
+	})
+	j.m.loaded = append(j.m.loaded, j.newLoaded())
+	for _, r := range relation.All() {
+		if !r.Versioned {
+			continue
+		}
+		here := map[string]row{} // production's rows, with its ids
+		for _, d := range j.after[r.Name] {
+			if d.id("create_event") < floor {
+				p := j.ids.production(r, d)
+				here[keyOf(r.Name, p)] = p
+			}
+		}
+		for _, l := range j.m.loaded {
+			j.pinnedAt(l, r, here)
+		}
+	}
+}
+
+func (j *judge) pinnedAt(l *loaded, r *relation.Relation, here map[string]row) {
+	for _, key := range sorted(l.view[r.Name]) {
+		s, d := l.view[r.Name][key], here[key]
+		if !l.compared(r, s) {
+			continue
+		}
+		now, still := j.m.truth.rows[r.Name][key]
+		switch {
+		case visible(d, l.event) && !maps.Equal(immutable(s), immutable(d)):
+			j.problem("%s %s: at event %d production has %v, staging %v", r.Name, key, l.event, s, d)
+		case visible(d, l.event), l.free[r.Name][key]:
+		case !still && l.event != j.want.number(): // reset
+		case still && !visible(now, l.event) && !l.known[now.id("revoke_event")]: // committed late
+		case d == nil && j.m.erased[r.Name][key] && l.event != j.want.number(): // staging reset the build
+		default:
+			j.problem("%s %s: production has it at event %d, staging not: %v", r.Name, key, l.event, d)
+		}
+	}
+	for _, key := range sorted(here) {
+		d := here[key]
+		if _, ok := l.view[r.Name][key]; !ok && visible(d, l.event) && l.compared(r, d) && l.known[d.id("create_event")] {
+			j.problem("%s %s: staging has it at event %d, production not: %v", r.Name, key, l.event, d)
+		}
+	}
+}
