@@ -178,9 +178,9 @@ func (m *merge) hiding(s, b row) (why string, ok func(by) bool, unsure bool) {
 	}
 	removed := m.m.removed[m.r.Name][subject(m.r, s)]
 	if removed != nil && !removed.unsure {
-		return fmt.Sprintf("staging removed it: %v", removed.by), func(x by) bool { return removed.by[x] }, false
+		return fmt.Sprintf("staging removed it: %v", removed.by), m.said(s, removed), false
 	}
-	maybe := func(x by) bool { return removed != nil && removed.by[x] }
+	maybe := func(x by) bool { return removed != nil && m.said(s, removed)(x) }
 	for i, u := range m.r.Unique {
 		place, _ := s.values(u)
 		if own := m.places[i][place]; own != nil {
@@ -196,6 +196,21 @@ func (m *merge) hiding(s, b row) (why string, ok func(by) bool, unsure bool) {
 	return "", nil, false
 }
 
+// said are the events and users by which staging revoked what there was of a row's subject.
+func (m *merge) said(s row, removed *removal) func(by) bool {
+	return func(x by) bool {
+		if removed.by[x] {
+			return true
+		}
+		for _, b := range m.before[m.r.Name] {
+			if subject(m.r, b) == subject(m.r, s) && b["active"] == "" && b.id("revoke_event") >= floor && revoked(b) == x {
+				return true
+			}
+		}
+		return false
+	}
+}
+
 // passed looks at a row that is new and not in the snapshot's view: production made and revoked
 // it since what the database held.
 func (m *merge) passed(key string, d row) {
@@ -203,7 +218,7 @@ func (m *merge) passed(key string, d row) {
 	switch {
 	case truth == nil:
 		m.problem("%s %s is new, and production has no such row: %v", m.r.Name, key, d)
-	case truth["revoke_event"] == "" || !maps.Equal(truth, d):
+	case !m.truly(d) || !maps.Equal(immutable(truth), immutable(d)):
 		m.problem("%s %s is new: %v, but production has %v", m.r.Name, key, d, truth)
 	}
 }
@@ -223,15 +238,24 @@ func (m *merge) left(key string, b, d row) {
 		// An older snapshot was loaded: whatever it is, it is later than that.
 	case b["active"] == "t" || isHidden(b):
 		m.ended(key, b, d)
+	case b.id("revoke_event") > m.want.number() && b.id("create_event") <= m.want.number():
+		m.ended(key, b, d) // an older snapshot does not have it either
 	case !maps.Equal(b, d) && !m.truly(d):
 		m.problem("%s %s was revoked already: %v, but is %v", m.r.Name, key, b, d)
 	}
 }
 
-// truly reports whether a revoked row has production's event and user.
+// truly reports whether a revoked row has production's event and user; of a user that could not go
+// in, the user kojisnap.
 func (m *merge) truly(d row) bool {
 	truth := m.truthOf(m.r, d)
-	return truth != nil && truth["revoke_event"] != "" && revoked(truth) == revoked(d)
+	if truth == nil || truth["revoke_event"] == "" {
+		return false
+	}
+	if m.hangs(m.r, row{"revoker_id": truth["revoker_id"]}) != "" {
+		truth = truth.with("revoker_id", m.user)
+	}
+	return revoked(truth) == revoked(d)
 }
 
 // ended demands that a row is revoked as production did it, or, where nothing tells how, by the

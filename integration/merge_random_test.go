@@ -214,12 +214,25 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 	opt.Audit = g.rnd.IntN(6) == 0
 	load("load", opt)
 	g.worker.since = want.number()
+	if round%3 == 2 || round == mergeRounds-1 {
+		g.ask(t, name, before)
+	}
 	if g.rnd.IntN(3) == 0 {
 		opt.Audit = g.rnd.IntN(3) > 0
 		if rep := load("again", opt); rep.Changed() {
 			t.Errorf("%s, again, audit=%v: nothing changed, but: %+v", name, opt.Audit, *rep)
 		}
 	}
+}
+
+// ask compares what both hubs answer.
+func (g *merging) ask(t *testing.T, name string, now state) {
+	found, asked := g.compareAnswers(t, now, g.rnd, 3)
+	g.check(t, name+", answers", found)
+	found, more := g.compareWindows(t, now)
+	g.check(t, name+", answers", found)
+	g.asked += asked + more
+	t.Logf("%s: %d answers are alike", name, asked+more)
 }
 
 func (g *merging) check(t *testing.T, what string, found []string) {
