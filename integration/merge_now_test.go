@@ -3,6 +3,7 @@ package integration_test
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"kojisnap/kojisnap/relation"
 )
@@ -78,7 +79,7 @@ func (m *merge) ownRow(key string, b, d row) {
 			m.problem("%s %s of staging's should have given way: %v", m.r.Name, key, d)
 		}
 	case d == nil && m.mayGo[m.r.Name][key]: // its build gave way
-	case b == nil && m.r.Name == "tag_listing" && d["create_event"] == d["revoke_event"] && d["creator_id"] == m.user && d["revoker_id"] == m.user:
+	case b == nil && m.r.Name == "tag_inheritance" && d["create_event"] == d["revoke_event"] && m.ofLoad(created(d)) && m.ofLoad(revoked(d)):
 		// It tells Pungi that the tag changed.
 	case b != nil && d != nil && m.replaces() && b["active"] == "t" && m.inTheWay(b):
 		if d["active"] != "" || !m.ofLoad(revoked(d)) || !maps.Equal(immutable(b), immutable(d)) {
@@ -223,10 +224,14 @@ func (m *merge) passed(key string, d row) {
 	}
 }
 
-// truthOf is production's row of a key, with staging's ids; nil if it has none.
+// truthOf is production's row of a key, with staging's ids, as it was known last: a reset deletes
+// rows. nil if there never was one.
 func (j *judge) truthOf(r *relation.Relation, d row) row {
-	if s, ok := j.m.truth.rows[r.Name][keyOf(r.Name, j.ids.production(r, d))]; ok {
-		return j.ids.staging(r, s)
+	key := keyOf(r.Name, j.ids.production(r, d))
+	for _, w := range slices.Backward(j.pulled) {
+		if s, ok := w.truth.rows[r.Name][key]; ok {
+			return j.ids.staging(r, s)
+		}
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func (j *judge) counted() {
 		for key, d := range j.after[r.Name] {
 			b, was := j.before[r.Name][key]
 			switch {
-			case !was && r.Name == "tag_listing" && d["create_event"] == d["revoke_event"], !was && r.Name == "events" && d.id("id") >= floor:
+			case !was && r.Name == "tag_inheritance" && d["create_event"] == d["revoke_event"], !was && r.Name == "events" && d.id("id") >= floor:
 			case !was:
 				n.Inserted++
 			case r.Versioned && b["active"] == "t" && d["active"] == "":
@@ -176,7 +176,7 @@ func (j *judge) touched() {
 		}
 	}
 	for _, l := range j.after["tag_listing"] {
-		if what, ok := builds[l["build_id"]]; ok && (l["active"] == "t" || visible(l, j.want.number()) && j.scope[l["tag_id"]]) {
+		if what, ok := builds[l["build_id"]]; ok && l["active"] == "t" {
 			tell(l["tag_id"], what)
 		}
 	}
@@ -185,22 +185,20 @@ func (j *judge) touched() {
 
 // marked demands that each tag that was touched has the rows that kojira and Pungi look for.
 func (j *judge) marked() {
-	updates, listings, listed := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	updates, history := map[string]bool{}, map[string]bool{}
 	for key, d := range j.after["tag_updates"] {
 		if _, was := j.before["tag_updates"][key]; !was {
 			updates[j.after["tag"]["id="+d["tag_id"]]["name"]] = true
 		}
 	}
-	for key, d := range j.after["tag_listing"] {
-		name := j.after["tag"]["id="+d["tag_id"]]["name"]
-		listed[name] = true
-		if _, was := j.before["tag_listing"][key]; !was && isOwn(d) {
-			listings[name] = true
+	for key, d := range j.after["tag_inheritance"] {
+		if _, was := j.before["tag_inheritance"][key]; !was && isOwn(d) {
+			history[j.after["tag"]["id="+d["tag_id"]]["name"]] = true
 		}
 	}
 	for _, name := range j.rep.Touched {
-		if !updates[name] || listed[name] && !listings[name] {
-			j.problem("tag %s was touched, but there is no row of tag_updates (%v) or tag_listing (%v)", name, updates[name], listings[name])
+		if !updates[name] || !history[name] {
+			j.problem("tag %s was touched, but there is no row of tag_updates (%v) or tag_inheritance (%v)", name, updates[name], history[name])
 		}
 	}
 }

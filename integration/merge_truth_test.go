@@ -78,16 +78,20 @@ func visible(d row, event int) bool {
 	return d != nil && d.id("create_event") <= event && (d["revoke_event"] == "" || d.id("revoke_event") > event)
 }
 
-// scope is what a snapshot has all versioned rows of, by ids.
-type scope struct{ tags, repos map[string]bool }
+// scope is what a snapshot has all versioned rows of, by ids: those of tags and external repos. Of
+// targets it has those that a tag of it is in.
+type scope struct{ tags, repos, targets map[string]bool }
 
 func (w *wanted) scopeOf() scope {
-	s := scope{tags: map[string]bool{}, repos: map[string]bool{}}
+	s := scope{map[string]bool{}, map[string]bool{}, map[string]bool{}}
 	for _, id := range w.scope {
 		s.tags[id] = true
 	}
 	for _, r := range w.view["external_repo"] {
 		s.repos[r["id"]] = true
+	}
+	for _, r := range w.view["build_target_config"] {
+		s.targets[r["build_target_id"]] = true
 	}
 	return s
 }
@@ -115,7 +119,7 @@ func (s scope) mapped(ids map[string]map[string]string) scope {
 		}
 		return out
 	}
-	return scope{to("tag", s.tags), to("external_repo", s.repos)}
+	return scope{to("tag", s.tags), to("external_repo", s.repos), to("build_target", s.targets)}
 }
 
 // immutable are the columns that no change of production's touches once the row is there.
