@@ -65,13 +65,7 @@ func newAsking(after state, h *truth) *asking {
 		if !r.Versioned {
 			continue
 		}
-		a.here[r.Name] = map[string]row{}
-		for _, d := range after[r.Name] {
-			if !isOwn(d) {
-				p := a.ids.production(r, d)
-				a.here[r.Name][keyOf(r.Name, p)] = p
-			}
-		}
+		a.here[r.Name] = productionRows(r, after, a.ids)
 	}
 	of := func(table string) map[string]map[string]row {
 		out := map[string]map[string]row{}

@@ -233,6 +233,11 @@ func (j *judge) truthOf(r *relation.Relation, d row) row {
 			return j.ids.staging(r, s)
 		}
 	}
+	for _, w := range j.pulled { // before the test began
+		if s, ok := w.gone[r.Name][key]; ok {
+			return j.ids.staging(r, s)
+		}
+	}
 	return nil
 }
 
@@ -292,7 +297,7 @@ func (j *judge) knownRevoked(r *relation.Relation, d row) bool {
 		return false
 	}
 	for _, w := range j.pulled {
-		if event := w.number(); event > held && event <= j.want.number() && w.gone[r.Name][keyOf(r.Name, p)] {
+		if event := w.number(); event > held && event <= j.want.number() && w.gone[r.Name][keyOf(r.Name, p)] != nil {
 			return true
 		}
 	}

@@ -205,9 +205,9 @@ func differences(before, after state) (out []string) {
 type wanted struct {
 	id    string
 	event string
-	view  map[string][]row           // with production's ids
-	gone  map[string]map[string]bool // keys of the rows that it tells were revoked since its base
-	scope []string                   // ids of tags
+	view  map[string][]row // with production's ids
+	gone  state            // rows that it tells were revoked since its base, likewise
+	scope []string         // ids of tags
 	truth *truth
 	snap  *snapfile.Snapshot
 }
@@ -217,7 +217,7 @@ func (w *wanted) number() int { return row{"event": w.event}.id("event") }
 
 func readSnapshot(t testing.TB, snap *snapfile.Snapshot, h *truth) *wanted {
 	t.Helper()
-	w := &wanted{id: snap.ID, event: fmt.Sprint(snap.Manifest.Event), view: map[string][]row{}, gone: map[string]map[string]bool{}, truth: h, snap: snap}
+	w := &wanted{id: snap.ID, event: fmt.Sprint(snap.Manifest.Event), view: map[string][]row{}, gone: state{}, truth: h, snap: snap}
 	for _, tag := range snap.Manifest.Scope.All {
 		w.scope = append(w.scope, fmt.Sprint(tag.ID))
 	}
@@ -226,9 +226,9 @@ func readSnapshot(t testing.TB, snap *snapfile.Snapshot, h *truth) *wanted {
 	}
 	for _, r := range relation.All() {
 		w.view[r.Name] = allRows(t, r, snap.Rows(t.Context(), r.Name))
-		w.gone[r.Name] = map[string]bool{}
+		w.gone[r.Name] = map[string]row{}
 		for _, s := range allRows(t, r, snap.Revoked(t.Context(), r.Name)) {
-			w.gone[r.Name][keyOf(r.Name, s)] = true
+			w.gone[r.Name][keyOf(r.Name, s)] = s
 		}
 	}
 	return w

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -69,44 +70,56 @@ func (j *judge) pinned() {
 		if !r.Versioned {
 			continue
 		}
-		here := map[string]row{} // production's rows, with its ids
-		for _, d := range j.after[r.Name] {
-			if d.id("create_event") < floor {
-				p := j.ids.production(r, d)
-				here[keyOf(r.Name, p)] = p
-			}
-		}
+		here := productionRows(r, j.after, j.ids)
 		for _, l := range j.m.loaded {
-			j.pinnedAt(l, r, here)
+			wrong := j.pinnedAt(l, r, here)
+			for _, key := range sorted(wrong) {
+				j.problem("%s %s: at event %d %s", r.Name, key, l.event, wrong[key])
+			}
 		}
 	}
 }
 
-func (j *judge) pinnedAt(l *loaded, r *relation.Relation, here map[string]row) {
-	for _, key := range sorted(l.view[r.Name]) {
-		s, d := l.view[r.Name][key], here[key]
+// pinnedAt tells what is wrong with a relation at an event, by key. here are the rows that staging
+// has of production's, with its ids.
+func (j *judge) pinnedAt(l *loaded, r *relation.Relation, here map[string]row) map[string]string {
+	wrong := map[string]string{}
+	for key, s := range l.view[r.Name] {
+		d := here[key]
 		if !l.compared(r, s) {
 			continue
 		}
 		now, still := j.m.truth.rows[r.Name][key]
 		switch {
 		case visible(d, l.event) && !maps.Equal(immutable(s), immutable(d)):
-			j.problem("%s %s: at event %d production has %v, staging %v", r.Name, key, l.event, s, d)
+			wrong[key] = fmt.Sprintf("production has %v, staging %v", s, d)
 		case visible(d, l.event), l.free[r.Name][key]:
 		case !still && l.event != j.want.number(): // reset
 		case still && !visible(now, l.event) && !l.known[now.id("revoke_event")]: // committed late
 		case d == nil && j.m.erased[r.Name][key] && l.event != j.want.number(): // staging reset the build
 		default:
-			j.problem("%s %s: production has it at event %d, staging not: %v", r.Name, key, l.event, d)
+			wrong[key] = fmt.Sprintf("production has it, staging not: %v", d)
 		}
 	}
-	for _, key := range sorted(here) {
-		d := here[key]
+	for key, d := range here {
 		if j.m.truth.rows[r.Name][key] == nil && l.event != j.want.number() {
 			continue // of a build that was reset, which not all snapshots know
 		}
 		if _, ok := l.view[r.Name][key]; !ok && visible(d, l.event) && l.compared(r, d) && l.known[d.id("create_event")] {
-			j.problem("%s %s: staging has it at event %d, production not: %v", r.Name, key, l.event, d)
+			wrong[key] = fmt.Sprintf("staging has it, production not: %v", d)
 		}
 	}
+	return wrong
+}
+
+// productionRows are the rows of production's that staging has, by key, with production's ids.
+func productionRows(r *relation.Relation, s state, ids mapping) map[string]row {
+	out := map[string]row{}
+	for _, d := range s[r.Name] {
+		if !isOwn(d) {
+			p := ids.production(r, d)
+			out[keyOf(r.Name, p)] = p
+		}
+	}
+	return out
 }
