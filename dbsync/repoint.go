@@ -131,17 +131,16 @@ func (m *merger) repoint(ctx context.Context) error {
 	return err
 }
 
-// BuildVolumes tells the volumes on which builds stand as complete ones, by N-V-R. A build that the
-// database does not have, or not as complete, is not among them.
+// BuildVolumes tells the volumes on which builds stand, by N-V-R: "" for a build that the database has,
+// and not as a complete one. One that it does not have is not among them.
 func BuildVolumes(ctx context.Context, conn *pgx.Conn, builds []NVR) (map[string]string, error) {
 	var n, v, r []string
 	for _, b := range builds {
 		n, v, r = append(n, b.Name), append(v, b.Version), append(r, b.Release)
 	}
-	rows, err := conn.Query(ctx, `SELECT p.name || '-' || b.version || '-' || b.release, w.name
+	rows, err := conn.Query(ctx, `SELECT p.name || '-' || b.version || '-' || b.release, CASE WHEN b.state = 1 THEN w.name ELSE '' END
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS z (name, version, release) JOIN package p ON p.name = z.name
-			JOIN build b ON b.pkg_id = p.id AND (b.version, b.release) = (z.version, z.release) JOIN volume w ON w.id = b.volume_id
-		WHERE b.state = 1`, n, v, r)
+			JOIN build b ON b.pkg_id = p.id AND (b.version, b.release) = (z.version, z.release) JOIN volume w ON w.id = b.volume_id`, n, v, r)
 	if err != nil {
 		return nil, fmt.Errorf("volumes of builds: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"kojisnap/volumes"
@@ -30,6 +31,7 @@ type Actions struct {
 	Links       []LinkAction    `json:"links,omitempty"`
 	RemoveLinks []volumes.Link  `json:"remove_links,omitempty"`
 	Remove      []RemoveAction  `json:"remove,omitempty"`
+	Strays      []Stray         `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
 	Kept        []Kept          `json:"kept,omitempty"`     // not ours, so it stays
 	Nowhere     []Nowhere       `json:"nowhere,omitempty"`  // links of volumes that dangle
 	Missing     []*MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
@@ -74,6 +76,10 @@ type LinkAction struct {
 	Switch bool `json:"switch,omitempty"`
 	// Convert: of a volume, whose directory replaces a symlink.
 	Convert bool `json:"convert,omitempty"`
+	// Mend: it was there, and is gone: by a delete or a move in Koji that failed, mostly.
+	Mend bool `json:"mend,omitempty"`
+
+	stray *Stray // that is in its place
 }
 
 // BuildAction makes files of a build on the copy volume. One without files marks a
@@ -118,7 +124,8 @@ type Kept struct {
 
 // Pending tells whether Apply would change anything but what the ledger knows.
 func (a Actions) Pending() bool {
-	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0 || a.instead != nil
+	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0 || a.instead != nil ||
+		slices.ContainsFunc(a.Strays, func(s Stray) bool { return s.Keep == "" })
 }
 
 // Err is a *LeftOutError of the files that no source has, nil if there are none.
@@ -173,6 +180,8 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 			return "switch"
 		case l.Convert:
 			return "convert"
+		case l.Mend:
+			return "mend"
 		}
 		return "link"
 	}
@@ -211,6 +220,13 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, g := range a.Grace {
 		line("keep %s until %s", g.Dir, g.Until.UTC().Format(time.RFC3339))
+	}
+	for _, s := range a.Strays {
+		if s.Keep != "" {
+			line("keep %s: left by a move that failed, it seems, but %s", s.Path, s.Keep)
+		} else {
+			line("remove %s %d files %d bytes: left by a move that failed", s.Path, s.Files, s.Bytes)
+		}
 	}
 	for _, k := range a.Kept {
 		line("keep %s: %s", k.Path, k.Why)

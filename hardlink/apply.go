@@ -139,6 +139,9 @@ func (r *run) run(ctx context.Context, a Actions) error {
 	if err := r.volumes(a.Volumes); err != nil {
 		return err
 	}
+	if err := r.removeStrays(a.Strays); err != nil {
+		return err
+	}
 	copied := progress.BeginFiles(r.opts.Progress, "copy", a.files(), a.Bytes())
 	err := r.builds(ctx, a.Builds, copied)
 	copied.End()

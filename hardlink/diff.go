@@ -18,7 +18,8 @@ import (
 // listed, and if one lacks a package that the ledger has, then something else than
 // kojisnap was at work (a volume that is not mounted, or was emptied), and all is
 // audited. Looked at on the disk is what the plan has and the ledger has not, the links
-// of volumes, and symlinks that are staging's own.
+// of volumes, and each symlink on DEFAULT, since a delete or a move in Koji that fails on the
+// read-only volume takes it away.
 //
 // An audit (Options.Audit) looks at everything: each planned file is as the ledger has it,
 // by size and mtime and with VerifyDigest by its content; the symlinks are there; what
@@ -41,7 +42,11 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if a.Rebuilt != "" {
 		e.opts.Log.WarnContext(ctx, "the ledger is made anew", "topdir", e.top.Path(), "why", a.Rebuilt)
 	}
-	d := &differ{Engine: e, plan: plan, ledger: ledger, audit: e.opts.Audit || e.opts.Verify == VerifyDigest || a.instead != nil}
+	d := newDiffer(e, plan, ledger)
+	d.audit = e.opts.Audit || e.opts.Verify == VerifyDigest || a.instead != nil
+	if err := d.forget(&a); err != nil {
+		return Actions{}, err
+	}
 	if !d.audit {
 		gone, err := d.vanished()
 		if err != nil {
@@ -52,7 +57,19 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 			d.audit = true
 		}
 	}
+	if d.audit {
+		if err := d.decided(ctx); err != nil {
+			return Actions{}, err
+		}
+		if err := d.forget(&a); err != nil {
+			return Actions{}, err
+		}
+		plan = d.plan
+	}
 	if err := d.volumes(&a); err != nil {
+		return Actions{}, err
+	}
+	if err := d.copiesLeft(ctx, &a); err != nil {
 		return Actions{}, err
 	}
 	counter := e.opts.Progress.Begin("compare files", int64(len(plan.Staged)))
@@ -74,7 +91,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := d.retargets(ctx, &a); err != nil {
 		return Actions{}, err
 	}
-	if err := d.links(&a); err != nil {
+	if err := d.links(ctx, &a); err != nil {
 		return Actions{}, err
 	}
 	if d.audit {
@@ -93,9 +110,23 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 // differ is one Diff.
 type differ struct {
 	*Engine
-	plan   volumes.Plan
-	ledger *Ledger
-	audit  bool
+	plan    volumes.Plan
+	ledger  *Ledger
+	audit   bool
+	managed map[string]bool            // the staging volumes that builds of the plan stand on
+	listed  map[string]map[string]bool // names in directories
+	going   map[string]bool            // strays; those that are removed are true
+}
+
+func newDiffer(e *Engine, plan volumes.Plan, ledger *Ledger) *differ {
+	d := &differ{Engine: e, plan: plan, ledger: ledger, managed: map[string]bool{plan.CopyVolume: true, plan.Prod: true},
+		listed: map[string]map[string]bool{}, going: map[string]bool{}}
+	e.volumeDirs = nil
+	for _, v := range plan.Volumes {
+		d.managed[v.Name] = true
+		e.volumeDirs = append(e.volumeDirs, v.Source)
+	}
+	return d
 }
 
 // readLedger reads the ledger. In place of one that is lost, or damaged and to be
@@ -134,21 +165,9 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Ac
 // vanished names a directory of a package that the ledger has something in, and that
 // is not there.
 func (d *differ) vanished() (string, error) {
-	listed := map[string]map[string]bool{}
 	missing := func(packages, name string) (bool, error) {
-		names, ok := listed[packages]
-		if !ok {
-			names = map[string]bool{}
-			list, err := d.top.Names(packages)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return false, err
-			}
-			for _, n := range list {
-				names[n] = true
-			}
-			listed[packages] = names
-		}
-		return !names[name], nil
+		names, err := d.names(packages)
+		return !names[name], err
 	}
 	volume, packages := "", ""
 	for _, b := range d.ledger.Builds {
@@ -179,67 +198,26 @@ func (d *differ) vanished() (string, error) {
 	return "", nil
 }
 
+// names are the names in a directory, as they were when it was first asked for.
+func (d *differ) names(dir string) (map[string]bool, error) {
+	if names, ok := d.listed[dir]; ok {
+		return names, nil
+	}
+	list, err := d.top.Names(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	names := make(map[string]bool, len(list))
+	for _, n := range list {
+		names[n] = true
+	}
+	d.listed[dir] = names
+	return names, nil
+}
+
 // ours tells whether a symlink at path is one that the ledger knows.
 func (l *Ledger) ours(path string) func(string) bool {
 	return func(target string) bool {
 		return slices.Contains(l.Links[path], target)
 	}
-}
-
-// links compares the symlinks on DEFAULT. One that Koji or a tool before this one left
-// for the same build on a volume that this plan manages counts as ours.
-func (d *differ) links(a *Actions) error {
-	managed := map[string]bool{d.plan.CopyVolume: true, d.plan.Prod: true}
-	for _, v := range d.plan.Volumes {
-		managed[v.Name] = true
-	}
-	stays := map[string]string{}
-	for _, b := range a.LeftOut {
-		stays[b.NVR()] = b.Volume
-	}
-	found := 0
-	for _, b := range d.plan.Linked {
-		if len(stays) > 0 {
-			if volume, ok := stays[b.NVR()]; ok {
-				b.Volume = volume
-			}
-		}
-		if b.Volume != d.plan.CopyVolume && d.opts.ReadOnly == "" {
-			continue // it would lead nowhere
-		}
-		link, target, err := b.Link()
-		if err != nil {
-			return err
-		}
-		said := d.ledger.Links[link]
-		known := len(said) > 0 && said[len(said)-1] == target
-		if known && d.ledger.placed[link] && !d.audit {
-			continue
-		}
-		l := volumes.Link{Path: link, Target: target}
-		o, have, err := d.top.Check(l, func(target string) bool {
-			volume, ok := strings.CutSuffix(strings.TrimPrefix(target, "../../../vol/"), "/"+link)
-			return d.ledger.ours(link)(target) || ok && managed[volume] && strings.HasPrefix(target, "../../../vol/")
-		})
-		if err != nil {
-			return err
-		}
-		switch o {
-		case volumes.Make, volumes.Switch:
-			a.Links = append(a.Links, LinkAction{Link: l, Switch: o == volumes.Switch})
-		case volumes.Unchanged:
-			if known && !d.ledger.placed[link] || !known && d.audit {
-				a.notes.line("K", link, target)
-				found++
-			}
-		case volumes.Keep:
-			why := "staging's own"
-			if have != "" {
-				why = fmt.Sprintf("staging's own symlink to %q", have)
-			}
-			a.Kept = append(a.Kept, Kept{Path: link, Why: why})
-		}
-	}
-	a.notes.placed(found)
-	return nil
 }

@@ -98,10 +98,14 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	}
 	st, err := d.top.Lstat(dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), err == nil && d.going[dir]:
 		if known != nil { // also if it cannot be made again
 			a.notes.build(known.Build)
 			a.notes.line("X")
+			if own, err := d.movedAway(s.Build); own || err != nil {
+				a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging moved the build to DEFAULT, it seems"})
+				return err
+			}
 		}
 		known = nil
 	case err != nil:

@@ -123,15 +123,17 @@ func stagedDirs(plan volumes.Plan) (map[string]bool, error) {
 	return dirs, nil
 }
 
-// linkedPaths are a plan's symlinks on DEFAULT.
+// linkedPaths are a plan's symlinks on DEFAULT, and those that it leaves alone.
 func linkedPaths(plan volumes.Plan) (map[string]bool, error) {
-	paths := make(map[string]bool, len(plan.Linked))
-	for _, b := range plan.Linked {
-		path, err := b.Rel()
-		if err != nil {
-			return nil, err
+	paths := make(map[string]bool, len(plan.Linked)+len(plan.Decided))
+	for _, builds := range [][]volumes.Build{plan.Linked, plan.Decided} {
+		for _, b := range builds {
+			path, err := b.Rel()
+			if err != nil {
+				return nil, err
+			}
+			paths[path] = true
 		}
-		paths[path] = true
 	}
 	return paths, nil
 }

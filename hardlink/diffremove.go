@@ -95,7 +95,7 @@ func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, 
 		if planned[link] || !ok {
 			continue
 		}
-		_, named := rows[b.NVR()]
+		named := rows[b.NVR()] != ""
 		dangling := e.opts.ReadOnly == "" && going[link] && leadsInto(ledger, link, plan.CopyVolume)
 		if e.opts.Rows != nil && !named || dangling {
 			said := ledger.Links[link]

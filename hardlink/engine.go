@@ -57,10 +57,11 @@ type Options struct {
 	// is to move them off the copy volume, and after KeepFor DiffRemove removes them.
 	Leave   bool
 	KeepFor time.Duration
-	// Rows asks staging's database for the volumes on which builds stand as complete ones, by
-	// N-V-R; a build without a row, or deleted, is not in it. DiffRemove removes no files of
-	// builds that still stand on the copy volume, and only symlinks of builds that are not in
-	// it. nil: what the database names is not known, and no symlink goes.
+	// Rows asks staging's database for the volumes on which builds stand, by N-V-R: "" if the
+	// database has the build, and not as a complete one. Diff asks about symlinks on DEFAULT that
+	// are gone or have a directory in their place. DiffRemove removes no files of builds that
+	// still stand on the copy volume, and only symlinks of builds that are not complete. nil: what
+	// the database names is not known, no symlink goes, and each directory is staging's own.
 	Rows    func(ctx context.Context, builds []volumes.Build) (map[string]string, error) `json:"-"`
 	Now     func() time.Time                                                             `json:"-"` // nil: time.Now
 	BwLimit int64                                                                        // bytes a second read from all sources together; 0: no limit
@@ -91,7 +92,10 @@ type Engine struct {
 	limits  map[source]*limiter
 	noLink  devices // link(2) said EXDEV
 	noClone devices
-	ahead   atomic.Pointer[ahead]
+	// writableSource: staging's hub could write production's tree, so that moves in Koji succeed.
+	writableSource bool
+	volumeDirs     []string // of production's other volumes that are shown, below its topdir
+	ahead          atomic.Pointer[ahead]
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }

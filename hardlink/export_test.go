@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"kojisnap/volumes"
 )
 
@@ -129,5 +131,17 @@ func (e *Engine) Watch(f func()) {
 	e.top.Hook = func(string, string) error {
 		f()
 		return nil
+	}
+}
+
+// CrashAfterUnless is CrashAfter on a file system that can exchange names, or cannot.
+func (e *Engine) CrashAfterUnless(n int64, exchange bool) {
+	e.CrashAfter(n)
+	crash := e.top.Hook
+	e.top.Hook = func(op, rel string) error {
+		if err := crash(op, rel); err != nil || op != "exchange" || exchange {
+			return err
+		}
+		return unix.EINVAL
 	}
 }

@@ -25,7 +25,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	outcomes := make([]volumes.Outcome, len(links))
 	err := r.parallel(ctx, len(links), func(_ context.Context, i int) error {
 		l := links[i]
-		o, err := r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
+		o, err := r.link(l)
 		if errors.Is(err, fs.ErrExist) {
 			o, err = volumes.Keep, nil
 		}
@@ -54,6 +54,24 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		return err
 	}
 	return r.ledger.append(&done)
+}
+
+// link makes one of them.
+func (r *run) link(l LinkAction) (volumes.Outcome, error) {
+	if l.stray == nil {
+		return r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
+	}
+	s := Stray{Path: l.stray.Path, Build: l.stray.Build}
+	if r.examine(&s, l.stray.Volume != r.volume); s.Keep != "" {
+		return volumes.Keep, nil
+	}
+	if err := r.top.ReplaceDir(l.Link, r.tempName(), r.tempName()); err != nil {
+		return volumes.Switch, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Strays++
+	return volumes.Switch, nil
 }
 
 // leave notes that a build stays where it is: on the read-only volume.

@@ -14,6 +14,7 @@ type Report struct {
 	Bytes        int64  `json:"bytes"` // of files made
 	Builds       int    `json:"builds"`
 	Links        int    `json:"links"`   // of volumes and on DEFAULT
+	Strays       int    `json:"strays"`  // directories removed that failed moves had left
 	Removed      int    `json:"removed"` // builds
 	RemovedFiles int    `json:"removed_files"`
 	RemovedBytes int64  `json:"removed_bytes"`

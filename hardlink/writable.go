@@ -33,6 +33,7 @@ func (e *Engine) refuseWritable(plan volumes.Plan) error {
 	if err != nil || refused == nil {
 		return err
 	}
+	e.writableSource = true
 	if e.opts.WritableSource {
 		e.opts.Log.Info("staging's hub could write production's tree", "path", refused.Path, "user", refused.User)
 		return nil

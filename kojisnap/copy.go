@@ -49,8 +49,9 @@ type CopyOptions struct {
 	// safe only once the database does not name their files.
 	Remove  bool
 	KeepFor time.Duration
-	// Rows asks the database for the volumes of builds: hardlink.Options.
-	Rows func(ctx context.Context, builds []volumes.Build) (map[string]string, error)
+	// Database is asked what staging decided; Remove needs it. nil: what loads noted in the store
+	// counts.
+	Database *StagingDatabase
 	// Attributes are whose the files are, and their mode and label.
 	Attributes volumes.Attributes
 
@@ -101,7 +102,7 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 	}
 	engine, err := hardlink.New(hardlink.Options{
 		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
-		Verify: level, Audit: o.Audit || o.Digest, Saved: o.saved(s), Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.Rows,
+		Verify: level, Audit: o.Audit || o.Digest, Saved: o.saved(s), Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})
 	if err != nil {
@@ -109,7 +110,11 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 	}
 	defer engine.Close()
 	engine.ReadAhead()
-	plan, undecided, err := planFiles(ctx, snap, o.Want, o.copied)
+	decided, err := o.decided(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	plan, undecided, err := planFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
 		return nil, err
 	}
@@ -196,15 +201,15 @@ var envRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 const ledgerPrefix = "ledgers/"
 
-// ledgerObject names a topdir's ledger in a store, by environment.
-func ledgerObject(env string) (string, error) {
+// environmentObject names an object of an environment in a store.
+func environmentObject(prefix, env string) (string, error) {
 	if env == "" {
 		env = DefaultEnv
 	}
 	if !envRE.MatchString(env) {
 		return "", fmt.Errorf("environment %q: want lower case letters, digits, - and _", env)
 	}
-	return ledgerPrefix + env, nil
+	return prefix + env, nil
 }
 
 // DefaultEnv is the name of the environment where none is given.
@@ -213,7 +218,7 @@ const DefaultEnv = "staging"
 // putLedger puts topdir's ledger into the store, if it is not there already. That it is, is told
 // by a note below topdir, which costs less than reading both.
 func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
-	object, err := ledgerObject(env)
+	object, err := environmentObject(ledgerPrefix, env)
 	if err != nil {
 		return err
 	}
@@ -277,7 +282,7 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardli
 		}
 		return hardlink.ReadLedger(topdir)
 	}
-	object, err := ledgerObject(env)
+	object, err := environmentObject(ledgerPrefix, env)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 	must(b, err)
 	snap := pull(b, client(b, hubtest.New(rows, hubtest.Options{})), s, 0, hubtest.ScaleTag)
 	a.Snapshot = snap.ID
-	plan, _, err := kojisnap.PlanFiles(b.Context(), snap, a.options().Want, nil)
+	plan, _, err := kojisnap.PlanFiles(b.Context(), snap, a.options().Want, nil, nil)
 	must(b, err)
 	ledger := &hardlink.Ledger{Builds: map[string]*hardlink.LedgerBuild{}}
 	planned := 0

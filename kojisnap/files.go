@@ -32,9 +32,10 @@ type Want struct {
 
 func (w Want) mapping() volumes.Mapping { return volumes.Mapping{Prod: w.Volume, Rules: w.Rules} }
 
-// planFiles makes the plan of files from the rows of a snapshot alone. Builds that are not known
-// to be wanted are in it if they are among those that are there already, which copied tells.
-func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func() map[string]bool) (volumes.Plan, []Undecided, error) {
+// planFiles makes the plan of files from the rows of a snapshot, and what staging decided of its
+// builds. Builds that are not known to be wanted are in it if they are among those that are there
+// already, which copied tells.
+func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func() map[string]bool, decided map[int64]string) (volumes.Plan, []Undecided, error) {
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
 		return volumes.Plan{}, nil, err
@@ -51,7 +52,9 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 			continue
 		}
 		build := volumes.Build{Name: b.Name, Version: b.Version, Release: b.Release, Volume: b.Volume}
-		if tags, ok := wanted[b.ID]; ok {
+		if _, own := decided[b.ID]; own {
+			in.Decided = append(in.Decided, build)
+		} else if tags, ok := wanted[b.ID]; ok {
 			files[b.ID] = &volumes.BuildFiles{Build: build, Tags: tags}
 		} else {
 			in.Others = append(in.Others, build)

@@ -55,7 +55,22 @@ func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 		dbsync.RecordFailure(ctx, conn, snap, opt, started, err)
 		return nil, err
 	}
-	return dbsync.Load(ctx, conn, snap, opt)
+	r, err := dbsync.Load(ctx, conn, snap, opt)
+	if err == nil && !opt.DryRun && s != nil {
+		o.noteDecided(ctx, conn, s)
+	}
+	return r, err
+}
+
+// noteDecided lets copies know what staging decided. They do without, so that it is no error.
+func (o LoadOptions) noteDecided(ctx context.Context, conn *pgx.Conn, s store.Store) {
+	builds, err := dbsync.DecidedBuilds(ctx, conn)
+	if err == nil {
+		err = putDecided(ctx, s, o.Env, builds)
+	}
+	if err != nil && o.Log != nil {
+		o.Log.WarnContext(ctx, "what staging decided of builds is not noted in the store: a copy may make their files again", "err", err)
+	}
 }
 
 // found adds what the options name: the ledger, the overlay.

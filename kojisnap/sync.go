@@ -7,7 +7,6 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/store"
-	"kojisnap/volumes"
 )
 
 // SyncOptions are the options of the steps that Sync runs. It fills in what follows from the
@@ -64,7 +63,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err := o.checkSnapshot(ctx, snap); err != nil {
 		return r, err
 	}
-	o.Copy.Leave = true
+	o.Copy.Leave, o.Copy.Database = true, &StagingDatabase{DSN: o.Load.DSN}
 	var incomplete error
 	err = r.step("copy", func() (err error) {
 		r.Copy, err = Copy(ctx, snap, s, o.Copy)
@@ -83,7 +82,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
-	o.Copy.Remove, o.Copy.Rows = true, buildVolumes(o.Load.DSN)
+	o.Copy.Remove = true
 	err = r.step("remove", func() (err error) {
 		r.Remove, err = Copy(ctx, snap, s, o.Copy)
 		return err
@@ -111,20 +110,4 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 func (r *SyncResult) Changed() bool {
 	files := func(c *CopyResult) bool { return c != nil && c.Actions.Pending() }
 	return files(r.Copy) || files(r.Remove) || r.Load != nil && r.Load.Changed()
-}
-
-// buildVolumes asks a database on which volumes builds stand.
-func buildVolumes(dsn string) func(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
-	return func(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
-		conn, err := Connect(ctx, dsn)
-		if err != nil {
-			return nil, err
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		nvrs := make([]dbsync.NVR, len(builds))
-		for i, b := range builds {
-			nvrs[i] = dbsync.NVR{Name: b.Name, Version: b.Version, Release: b.Release}
-		}
-		return dbsync.BuildVolumes(ctx, conn, nvrs)
-	}
 }

@@ -80,6 +80,35 @@ func (t *Topdir) EnsureLink(l Link, temp string, ours func(target string) bool) 
 	return o, nil
 }
 
+// LooksLike tells by one look whether a symlink is there that can say what the link says: its
+// length is right.
+func (t *Topdir) LooksLike(l Link) (bool, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(t.fd, l.Path, &st, unix.AT_SYMLINK_NOFOLLOW)
+	switch err {
+	case nil:
+		return st.Mode&unix.S_IFMT == unix.S_IFLNK && st.Size == int64(len(l.Target)), nil
+	case unix.ENOENT, unix.ENOTDIR:
+		return false, nil
+	}
+	return false, t.error("lstat", l.Path, err)
+}
+
+// ReplaceDir puts the symlink in the place of a directory, at once where the file system can, and
+// removes that. temp and old are free names on the same file system, relative to topdir.
+func (t *Topdir) ReplaceDir(l Link, temp, old string) error {
+	if err := t.Symlink(l.Target, temp); err != nil {
+		return err
+	}
+	err := t.Exchange(temp, l.Path)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		if err = t.Rename(l.Path, old); err == nil {
+			err = t.RenameNew(temp, l.Path)
+		}
+	}
+	return errors.Join(err, t.RemoveAll(temp), t.RemoveAll(old))
+}
+
 // EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's
 // addVolume wants it: vol/NAME with packages, and toplink, a symlink to topdir.
 // Koji promotes drafts by toplink: one that leads elsewhere is an error.

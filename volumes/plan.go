@@ -78,6 +78,9 @@ type Plan struct {
 	Volumes    []VolumeLink  `json:"volumes"` // those of production's other volumes
 	Staged     []StagedBuild `json:"staged"`  // on CopyVolume; by name, version, release
 	Linked     []Build       `json:"linked"`  // DEFAULT's symlink leads there; Volume is staging's
+	// Decided are builds of which staging itself has decided (deleted, reset, promoted, moved):
+	// neither files nor a symlink are made of them, and no symlink is changed or removed.
+	Decided []Build `json:"decided,omitempty"`
 }
 
 // Bytes is the size of all planned files as far as the database knows it.
@@ -94,6 +97,8 @@ func (p Plan) Bytes() (n int64) {
 type Input struct {
 	Builds []BuildFiles // builds to copy
 	Others []Build      // all other complete builds: they stay on the read-only volume
+	// Decided are complete builds of production's of which staging itself has decided.
+	Decided []Build
 }
 
 // BuildFiles is a build with all of its files that the database knows.
@@ -201,6 +206,12 @@ func NewPlan(in Input, want Want) (Plan, error) {
 		b.Volume = want.Mapping.Staging(b.Volume)
 		plan.Linked = append(plan.Linked, b)
 	}
+	for _, b := range in.Decided {
+		if err := add(b); err != nil {
+			return Plan{}, err
+		}
+		plan.Decided = append(plan.Decided, b)
+	}
 	slices.Sort(prodVolumes)
 	prodVolumes = slices.Compact(prodVolumes)
 	prodVolumes = slices.DeleteFunc(prodVolumes, func(v string) bool { return v == "" || v == DefaultVolume })
@@ -216,6 +227,7 @@ func NewPlan(in Input, want Want) (Plan, error) {
 	plan.Volumes = links
 	slices.SortFunc(plan.Staged, func(a, b StagedBuild) int { return compareBuilds(a.Build, b.Build) })
 	slices.SortFunc(plan.Linked, compareBuilds)
+	slices.SortFunc(plan.Decided, compareBuilds)
 	return plan, nil
 }
 

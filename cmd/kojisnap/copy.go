@@ -100,7 +100,7 @@ func addHubTopdir(fs *pflag.FlagSet, path *string) {
 type copyFlags struct {
 	wantFlags
 	topdir, snapshot, verify string
-	hubTopdir                string
+	hubTopdir, db            string
 	writableSource           bool
 	owner, mode, selinux     string
 	sources                  []string
@@ -115,6 +115,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	addHubTopdir(fs, &o.hubTopdir)
 	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree: a directory, http(s)://…, s3://BUCKET/PREFIX as --store; repeatable, asked in turn; the first directory is the read-only volume")
 	fs.BoolVar(&o.writableSource, "writable-source", false, "take a tree of production that staging's hub could write, which else is refused")
+	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, which is asked what staging decided of builds (default: the store has what the last load noted)")
 	addSnapshot(fs, &o.snapshot)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
@@ -147,9 +148,16 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if err != nil {
 		return kojisnap.CopyOptions{}, usagef("%w", err)
 	}
+	var database *kojisnap.StagingDatabase
+	if o.db != "" {
+		if err := checkDSN(o.db); err != nil {
+			return kojisnap.CopyOptions{}, err
+		}
+		database = &kojisnap.StagingDatabase{DSN: o.db, Optional: true}
+	}
 	return kojisnap.CopyOptions{
-		Attributes: attributes,
-		Want:       o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
+		Attributes: attributes, Database: database,
+		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
 		Audit: o.audit, Digest: o.verify == "digest", KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -244,6 +252,18 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 			continue
 		}
 		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
+	}
+	for _, l := range r.Actions.Links {
+		if l.Mend {
+			a.log.Warn("DEFAULT's symlink of a build was gone, as a delete or move in Koji leaves it that fails on the read-only volume: it is made again", "path", l.Path)
+		}
+	}
+	for _, s := range r.Actions.Strays {
+		if s.Keep != "" {
+			a.log.Warn("a directory of a build that the database has on another volume, left by a move that failed, it seems; look at it, and remove it if it is", "path", s.Path, "volume", s.Volume, "why", s.Keep)
+		} else {
+			a.log.Warn("a copy of production's files that a move in Koji left when it failed: it is removed", "path", s.Path, "files", s.Files, "bytes", s.Bytes)
+		}
 	}
 	for _, n := range r.Actions.Nowhere {
 		if n.Builds > 0 {

@@ -197,6 +197,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if err = checkDSN(o.load.db); err != nil {
 		return opt, err
 	}
+	opt.Copy.Database = &kojisnap.StagingDatabase{DSN: o.load.db}
 	opt.Load = o.load.options(a)
 	if opt.Load.Topdir == "" {
 		opt.Load.Topdir = opt.Copy.Topdir

@@ -1,0 +1,286 @@
+package hardlink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
+)
+
+// changeBuildVolume copies a build, writes its new volume to the database, and removes the old
+// directory. On a read-only volume that fails, the database rolls back, and the copy stays: a
+// stray, which bars every later move of the build and, on DEFAULT, stands in the place of the
+// symlink that was removed before.
+
+// Stray is such a directory.
+type Stray struct {
+	Path   string        `json:"path"` // below topdir
+	Build  volumes.Build `json:"build"`
+	Volume string        `json:"volume"` // where the database has the build
+	Files  int           `json:"files"`
+	Bytes  int64         `json:"bytes"`
+	// Keep is why it stays. "": all that is in it production has, too, so it goes; on DEFAULT
+	// the build's symlink takes its place.
+	Keep string `json:"keep,omitempty"`
+}
+
+// settling is how long a copy must lie still before it counts as one that nobody works on.
+const settling = time.Hour
+
+// examine finds out whether a stray may go: all that is in it is in production's directory of the
+// build, by name and size, and by mtime or content. A move that is under way looks like that, too:
+// from the read-only volume it is sure to fail once it has copied all; from elsewhere, or before
+// that, the copy is left alone until it has lain still.
+func (e *Engine) examine(s *Stray, readOnly bool) {
+	if err := e.compareStray(s, readOnly); err != nil {
+		s.Keep = "it cannot be compared with production's: " + err.Error()
+	}
+}
+
+func (e *Engine) compareStray(s *Stray, readOnly bool) error {
+	root := ""
+	for _, r := range e.productionDirs(s.Build) {
+		if info, err := os.Stat(r); err == nil && info.IsDir() {
+			root = r
+			break
+		}
+	}
+	if root == "" {
+		s.Keep = "production does not have the build"
+		return nil
+	}
+	var newest time.Time
+	seen := func(st unix.Stat_t) {
+		if t := time.Unix(st.Ctim.Unix()); t.After(newest) {
+			newest = t
+		}
+	}
+	have := map[string]bool{}
+	err := e.walk(s.Path, "", func(p string) error {
+		st, err := e.top.Lstat(s.Path + "/" + p)
+		if err != nil {
+			return err
+		}
+		seen(st)
+		s.Files++
+		s.Bytes += st.Size
+		have[p] = true
+		if s.Keep != "" {
+			return nil
+		}
+		same, err := e.sameFile(s.Path+"/"+p, st, filepath.Join(root, p))
+		if err == nil && !same {
+			s.Keep = fmt.Sprintf("%q in it is not production's", p)
+		}
+		return err
+	})
+	if err != nil || s.Keep != "" {
+		return err
+	}
+	if st, err := e.top.Lstat(s.Path); err == nil {
+		seen(st)
+	}
+	all, err := list(root, nil)
+	if err != nil {
+		return err
+	}
+	whole := !slices.ContainsFunc(all, func(p string) bool { return !have[p] })
+	switch {
+	case e.writableSource:
+		s.Keep = "a move may be under way, since production's tree is writable"
+	case !(whole && readOnly) && e.opts.Now().Sub(newest) < settling:
+		s.Keep = fmt.Sprintf("a move may be under way: something in it changed less than %v ago", settling)
+	}
+	return nil
+}
+
+// productionDirs are where production may have a build: on DEFAULT, where a symlink leads to its
+// volume, or on the volumes that are shown.
+func (e *Engine) productionDirs(b volumes.Build) []string {
+	rel, err := b.Rel()
+	if err != nil {
+		return nil
+	}
+	dirs := []string{filepath.Join(e.opts.ReadOnly, rel)}
+	for _, source := range e.volumeDirs {
+		dirs = append(dirs, filepath.Join(e.opts.ReadOnly, source, rel))
+	}
+	return dirs
+}
+
+// sameFile tells whether what is below topdir is what production has.
+func (e *Engine) sameFile(rel string, st unix.Stat_t, path string) (bool, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		if absent(err) {
+			err = nil
+		}
+		return false, err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
+		target, err := e.top.Readlink(rel)
+		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			return false, err
+		}
+		want, err := os.Readlink(path)
+		return want == target, err
+	case unix.S_IFREG:
+		if !info.Mode().IsRegular() || info.Size() != st.Size {
+			return false, nil
+		}
+		if st.Mtim.Nano() == info.ModTime().UnixNano() {
+			return true, nil
+		}
+		return e.sameContent(rel, path)
+	}
+	return false, nil
+}
+
+func (e *Engine) sameContent(rel, path string) (bool, error) {
+	a, err := e.top.Open(rel)
+	if err != nil {
+		return false, err
+	}
+	defer a.Close()
+	b, err := openFile(path)
+	if err != nil {
+		return false, err
+	}
+	defer b.close()
+	var x, y [64 << 10]byte
+	for {
+		n, err := io.ReadFull(a, x[:])
+		m, berr := io.ReadFull(b, y[:])
+		if n != m || !bytes.Equal(x[:n], y[:m]) {
+			return false, nil
+		}
+		for _, err := range []error{err, berr} {
+			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+				return false, err
+			}
+		}
+		if err != nil {
+			return true, nil
+		}
+	}
+}
+
+// copiesLeft finds directories of builds on the volumes that are not DEFAULT, the copy volume and
+// others of staging's own, where the database does not have the build.
+func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
+	if d.opts.Rows == nil || d.opts.ReadOnly == "" {
+		return nil
+	}
+	own, err := d.ownVolumes()
+	if err != nil {
+		return err
+	}
+	known := slices.Clone(d.plan.Linked)
+	for link := range d.ledger.placed {
+		if b, ok := linkBuild(link); ok {
+			known = append(known, b) // most are there twice
+		}
+	}
+	var found []Stray
+	var builds []volumes.Build
+	seen := map[string]bool{}
+	for _, volume := range own {
+		names, err := d.packages(volume)
+		if err != nil {
+			return err
+		}
+		for _, b := range known {
+			if !names[b.Name] {
+				continue
+			}
+			b.Volume = volume
+			dir, err := b.Dir()
+			if err != nil {
+				return err
+			}
+			if d.ledger.Builds[dir] != nil || seen[dir] {
+				continue
+			}
+			seen[dir] = true
+			if st, err := d.top.Lstat(dir); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+				found = append(found, Stray{Path: dir, Build: b})
+				builds = append(builds, b)
+			}
+		}
+	}
+	rows, err := d.rowsOf(ctx, builds)
+	if err != nil {
+		return err
+	}
+	for _, s := range found {
+		s.Volume = rows[s.Build.NVR()]
+		if s.Volume == s.Build.Volume || !d.managed[s.Volume] {
+			continue // it is there, or nothing is known of it, or staging decided
+		}
+		d.examine(&s, s.Volume != d.plan.CopyVolume)
+		d.going[s.Path] = s.Keep == ""
+		a.Strays = append(a.Strays, s)
+	}
+	return nil
+}
+
+// ownVolumes are the volumes below vol that are directories of staging's.
+func (d *differ) ownVolumes() (own []string, err error) {
+	list, err := d.top.ReadDir("vol")
+	if absent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		if name := e.Name(); e.IsDir() && (name == d.plan.CopyVolume || !d.managed[name]) && volumes.CheckName("volume", name) == nil {
+			own = append(own, name)
+		}
+	}
+	return own, nil
+}
+
+// packages are the names in a volume's packages directory, if that is staging's own.
+func (d *differ) packages(volume string) (map[string]bool, error) {
+	names, err := d.names("vol/" + volume + "/packages")
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EXDEV) { // a symlink, another mount: nothing is changed there
+		return nil, nil
+	}
+	return names, err
+}
+
+// removeStrays takes those away that were found, if they still are what was found.
+func (r *run) removeStrays(strays []Stray) error {
+	for _, s := range strays {
+		if s.Keep != "" || s.Build.Volume == "" { // of one on DEFAULT the symlink takes the place
+			continue
+		}
+		again := Stray{Path: s.Path, Build: s.Build}
+		r.examine(&again, s.Volume != r.volume)
+		if again.Keep != "" {
+			r.report.Kept = append(r.report.Kept, Kept{Path: s.Path, Why: again.Keep})
+			continue
+		}
+		temp := r.tempName()
+		if err := r.top.Rename(s.Path, temp); err != nil {
+			return err
+		}
+		if err := r.top.RemoveAll(temp); err != nil {
+			return err
+		}
+		r.report.Strays++
+	}
+	return nil
+}

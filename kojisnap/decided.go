@@ -1,0 +1,126 @@
+package kojisnap
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/store"
+	"kojisnap/volumes"
+)
+
+// StagingDatabase is staging's database as a copy asks it: which builds staging itself has deleted,
+// reset, built again or promoted, so that nothing is made of them again, and where builds stand whose
+// symlink is gone or has a directory in its place.
+type StagingDatabase struct {
+	DSN string
+	// Optional: a database that cannot be asked is told, and what the last load noted in the store
+	// has to do.
+	Optional bool
+}
+
+// decided returns the builds of production's that staging has made its own, each with how.
+func (o CopyOptions) decided(ctx context.Context, s store.Store) (map[int64]string, error) {
+	if o.Database != nil {
+		builds, err := o.Database.decided(ctx)
+		if err == nil || !o.Database.Optional || ctx.Err() != nil {
+			return builds, err
+		}
+		o.warn(ctx, "staging's database cannot be asked what staging decided of builds: what the last load noted counts", err)
+	}
+	if s == nil {
+		return nil, nil
+	}
+	return readDecided(ctx, s, o.Env)
+}
+
+func (d *StagingDatabase) decided(ctx context.Context) (map[int64]string, error) {
+	conn, err := Connect(ctx, d.DSN)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return dbsync.DecidedBuilds(ctx, conn)
+}
+
+// rows is hardlink.Options.Rows.
+func (o CopyOptions) rows() func(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
+	if o.Database == nil {
+		return nil
+	}
+	return func(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
+		conn, err := Connect(ctx, o.Database.DSN)
+		if err != nil {
+			if o.Database.Optional && ctx.Err() == nil {
+				o.warn(ctx, "staging's database cannot be asked where builds stand", err)
+				return nil, nil
+			}
+			return nil, err
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		nvrs := make([]dbsync.NVR, len(builds))
+		for i, b := range builds {
+			nvrs[i] = dbsync.NVR{Name: b.Name, Version: b.Version, Release: b.Release}
+		}
+		return dbsync.BuildVolumes(ctx, conn, nvrs)
+	}
+}
+
+func (o CopyOptions) warn(ctx context.Context, what string, err error) {
+	if o.Log != nil {
+		o.Log.WarnContext(ctx, what, "err", err)
+	}
+}
+
+const decidedPrefix = "decided/"
+
+// putDecided notes in a store what staging decided, for copies on hosts that do not reach its
+// database.
+func putDecided(ctx context.Context, s store.Store, env string, builds map[int64]string) error {
+	object, err := environmentObject(decidedPrefix, env)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(builds)
+	if err != nil {
+		return err
+	}
+	have, err := read(ctx, s, object)
+	if err != nil || bytes.Equal(have, text) || have == nil && len(builds) == 0 {
+		return err
+	}
+	return s.Put(ctx, object, bytes.NewReader(text))
+}
+
+func readDecided(ctx context.Context, s store.Store, env string) (builds map[int64]string, err error) {
+	object, err := environmentObject(decidedPrefix, env)
+	if err != nil {
+		return nil, err
+	}
+	text, err := read(ctx, s, object)
+	if err != nil || text == nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &builds); err != nil {
+		return nil, fmt.Errorf("%s in %s: %w; remove it, and the next load writes it anew", object, s, err)
+	}
+	return builds, nil
+}
+
+// read reads a small object, nil if there is none.
+func read(ctx context.Context, s store.Store, object string) ([]byte, error) {
+	r, err := s.Get(ctx, object)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
