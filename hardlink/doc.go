@@ -74,7 +74,17 @@
 // the ledger, and on the disk looks at what the ledger does not have. That there is less
 // than the ledger has is noticed by the names of packages on the volumes; then, as when
 // Options.Audit asks for it, all is looked at. What was changed or removed by hand within
-// a package only an audit finds.
+// a package only an audit finds, but for the symlinks on DEFAULT, which are looked at each time:
+//
+//	gone: a delete, reset or move of        made again, unless the database has the build, and
+//	Koji's failed, mostly                   not as complete or on a volume of staging's own
+//	a directory is there, or the build's    removed if production has all that is in it, by name,
+//	on a volume of staging's own, and       size and time or content; else named. Not where a
+//	the database has the build elsewhere    move may be under way, or could succeed
+//	another symlink, or a directory of      staging's own: it stays
+//	which the database says nothing else
+//
+// Of builds of which staging decided (Plan.Decided) nothing is made or removed.
 //
 // # What is not wanted any longer
 //

@@ -39,7 +39,10 @@ which is never changed: a file that is not as these flags say is copied instead.
 
 What was copied is in a ledger below topdir, .kojisnap/ledger, with a copy in the store. A run
 compares it with what the snapshot's tags need and looks at no file that the ledger has, unless
-a package's directory is missing. --audit looks at every file, makes again what is missing, and
+a package's directory is missing. Symlinks on DEFAULT are looked at: what a delete or move of Koji's
+that failed on the read-only volume broke is put right and named, as far as the database (--db)
+says that it is not staging's own. Of builds that staging deleted, reset, promoted or moved nothing
+is made again. --audit looks at every file, makes again what is missing, and
 reports what is not as it was left; --verify digest reads them all, too. An audit also makes a
 damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,
 others stay and are reported. A ledger that is lost is had from the store. Copies of builds
