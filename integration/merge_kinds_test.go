@@ -21,6 +21,6 @@ var mergeKinds = []string{
 	// What loads found, by relation and reason.
 	"^build: .* is staging's id ", "^build: .*staging made the build its own", "^build: .*staging changed it", "^build: .*staging moved it",
 	"^build: .*it is promoted, but ", "^rpminfo: .* is staging's id ", "^rpminfo: .*production deleted it, but ", "^rpmsigs: .*staging deleted it", "^rpmsigs: .*staging has one of its own",
-	"^tag: .*staging changed it", "^tag: .* is staging's id ", "^users: .* is staging's id ", "^channels: .*it is staging's ", "^tag_listing: .*staging revoked it", "^tag_listing: .*staging has an active row",
-	"^tag_config: .*staging has an active row", "^tag_listing: .*its build .* was left out",
+	"^tag: .*staging changed it", "^tag: .* is staging's id ", "^users: .* is staging's id ", "^channels: .*it is staging's ", "^tag_listing: .*staging removed it", "^tag_listing: .*staging has its own",
+	"^tag_config: .*staging has its own", "^tag_listing: .*its build .* was left out",
 }
