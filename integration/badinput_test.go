@@ -102,14 +102,6 @@ func (w *world) update(t testing.TB, table string, where, set hubtest.Values) {
 	}
 }
 
-// hostile is a case in which production has a hostile name.
-func hostile(name, table string, where, set hubtest.Values, says ...string) bad {
-	return bad{name, func(t *testing.T, w *world) []string {
-		w.update(t, table, where, set)
-		return w.pullArgs("--tag", "f42-compose")
-	}, 1, says}
-}
-
 func TestBadHub(t *testing.T) {
 	for _, b := range []bad{
 		{"unknown tag", func(t *testing.T, w *world) []string { return w.pullArgs("--tag", "f42", "--tag", "no-such") }, 1, []string{`"no-such"`, "419"}},
@@ -127,12 +119,8 @@ func TestBadHub(t *testing.T) {
 			return w.tampered(t, "queryHistory", func(b []byte) []byte { return b[:len(b)*2/3] })
 		}, 5, []string{"queryHistory"}},
 		{"ill-formed reply", func(t *testing.T, w *world) []string {
-			return w.tampered(t, "getTag", func(b []byte) []byte { return []byte(strings.Replace(string(b), "</name>", "</nome>", 1)) })
-		}, 1, []string{"getTag", "byte"}},
-		{"control character in a build", func(t *testing.T, w *world) []string {
-			w.update(t, "build", hubtest.Values{"id": 1}, hubtest.Values{"extra": `{"a": "x` + "\\u0001" + `"}`})
-			return w.pullArgs("--tag", "f42")
-		}, 1, []string{"build 1:", "getBuild"}},
+			return w.tampered(t, "listBTypes", func(b []byte) []byte { return []byte(strings.Replace(string(b), "</name>", "</nome>", 1)) })
+		}, 1, []string{"listBTypes", "byte"}},
 		{"offline", func(t *testing.T, w *world) []string {
 			_, w.prodURL = serve(t, w.prodRows, hubtest.Options{Offline: func() string { return "planned outage" }})
 			return w.pullArgs("--tag", "f42")
@@ -147,13 +135,6 @@ func TestBadHub(t *testing.T) {
 			w.prodURL = "http://127.0.0.1:1/kojihub"
 			return w.pullArgs("--tag", "f42")
 		}, 5, []string{"127.0.0.1:1", "refused"}},
-		hostile("package ../", "package", hubtest.Values{"name": "bash"}, hubtest.Values{"name": "../../etc"}, `"../../etc"`),
-		hostile("newline in a version", "build", hubtest.Values{"id": 1}, hubtest.Values{"version": "1\n2"}, "build 1", `"1\n2"`),
-		hostile("slash in a release", "build", hubtest.Values{"id": 1}, hubtest.Values{"release": "1/../../x"}, "build 1", `"1/../../x"`),
-		hostile("arch ..", "rpminfo", hubtest.Values{"id": 53}, hubtest.Values{"arch": ".."}, "rpminfo 53", `".."`),
-		hostile("sigkey", "rpmsigs", hubtest.Values{"rpm_id": 53}, hubtest.Values{"sigkey": "../../../root"}, "rpm 53", `"../../../root"`),
-		hostile("file name", "archiveinfo", hubtest.Values{"id": 1}, hubtest.Values{"filename": "a/../../../b"}, "archiveinfo 1", `"a/../../../b"`),
-		hostile("NUL", "package", hubtest.Values{"name": "bash"}, hubtest.Values{"name": "ba\x00sh"}),
 		{"store is missing", func(t *testing.T, w *world) []string {
 			return []string{"pull", "--hub", w.prodURL, "--tag", "f42", "--event", "419", "--store", filepath.Join(t.TempDir(), "a", "b")}
 		}, 1, []string{"store", "no such file"}},
@@ -161,6 +142,57 @@ func TestBadHub(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel() // those that try again wait most of the time
 			b.check(t, newHubWorld(t))
+		})
+	}
+}
+
+// TestOddRows: one name or value in production that cannot be used keeps back its row, and what hangs
+// on it. It is named in a line, the exit code is 3, and all else is in the snapshot, which loads.
+func TestOddRows(t *testing.T) {
+	for _, c := range []struct {
+		name, table string
+		where, set  hubtest.Values
+		says        []string
+	}{
+		{"package ../", "package", hubtest.Values{"name": "bash"}, hubtest.Values{"name": "../../etc"}, []string{`"../../etc"`}},
+		{"slash in a release", "build", hubtest.Values{"id": 1}, hubtest.Values{"release": "1/../../x"}, []string{"build", `"1/../../x"`}},
+		{"arch ..", "rpminfo", hubtest.Values{"id": 53}, hubtest.Values{"arch": ".."}, []string{"rpminfo", `".."`}},
+		{"sigkey", "rpmsigs", hubtest.Values{"rpm_id": 53}, hubtest.Values{"sigkey": "../../../root"}, []string{"53", `"../../../root"`}},
+		{"file name", "archiveinfo", hubtest.Values{"id": 1}, hubtest.Values{"filename": "a/../../../b"}, []string{"archiveinfo", `"a/../../../b"`}},
+		{"NUL", "package", hubtest.Values{"name": "bash"}, hubtest.Values{"name": "ba\x00sh"}, []string{"package"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newHubWorld(t)
+			w.update(t, c.table, c.where, c.set)
+			w.addDatabase(t)
+			w.init(t)
+			o := kojisnapRun(t, w.pullArgs("--tag", "f42-compose")...)
+			id := strings.TrimSuffix(o.stdout, "\n")
+			if o.code != 3 || !strings.HasPrefix(id, "419-") {
+				t.Fatalf("exit code %d, %q, %s", o.code, o.stdout, o.stderr)
+			}
+			named := 0
+			for line := range strings.Lines(o.stderr) {
+				all := true
+				for _, says := range c.says {
+					all = all && strings.Contains(line, says)
+				}
+				if all {
+					named++
+				}
+			}
+			if named == 0 || strings.ContainsAny(o.stderr, "\x00\x1b") {
+				t.Errorf("nothing names %q: %s", c.says, o.stderr)
+			}
+			if o := kojisnapRun(t, w.loadArgs("--snapshot", id)...); o.code != 0 && o.code != 3 {
+				t.Errorf("load: exit code %d: %s", o.code, o.stderr)
+			}
+			var builds int
+			must(t, dbtest.Connect(t, w.dsn).QueryRow(t.Context(), "SELECT count(*) FROM build WHERE state = 1").Scan(&builds))
+			if builds < 30 {
+				t.Errorf("%d builds were loaded", builds)
+			}
 		})
 	}
 }
