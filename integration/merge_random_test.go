@@ -25,7 +25,7 @@ const mergeRounds = 9
 
 // mergeSeeds are the seeds of TestMerge. Together they do all kinds of change, over a thousand on
 // each side. Many more seeds are run by KOJISNAP_SEED=1-200.
-var mergeSeeds = []uint64{1, 2, 3, 4, 5, 6}
+var mergeSeeds = []uint64{1, 2, 3, 4, 5, 6, 14}
 
 // mergeScopes are the tags that are pulled, by turns.
 var mergeScopes = [][]string{
