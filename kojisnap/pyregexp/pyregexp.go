@@ -3,6 +3,7 @@ package pyregexp
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2/v2"
+	"golang.org/x/sys/unix"
 )
 
 // Regexp is a compiled pattern. It may be used concurrently.
@@ -18,12 +20,13 @@ type Regexp struct {
 	patient   *regexp2.Regexp
 	hasty     func() *regexp2.Regexp // the same with less time
 	asciiOnly bool                   // of other texts it is not known
-	spent     atomic.Int64           // on matches that were slow, in ns
+	spent     atomic.Int64           // on matches that were slow, in ns of CPU time
 }
 
 // A match may take matchTimeout, which the engine notices about a fifth of a second late. Once a
 // pattern has had patience altogether a match may take hastyTimeout, which is plenty for any that
 // does not explode; after maxSpent none is tried any more. A tag may have 30,000 packages.
+// What a pattern has had is CPU time: on a busy machine, waiting for a core is no pattern's fault.
 const (
 	matchTimeout = time.Second
 	patience     = 2 * time.Second
@@ -73,9 +76,12 @@ func (r *Regexp) MatchStart(text string) (bool, error) {
 	} else if spent >= patience {
 		engine = r.hasty()
 	}
-	start := time.Now()
+	runtime.LockOSThread()
+	start := threadTime()
 	matches, err := engine.MatchString(text)
-	if took := time.Since(start); took > time.Millisecond {
+	took := threadTime() - start
+	runtime.UnlockOSThread()
+	if took > time.Millisecond {
 		r.spent.Add(int64(took))
 	}
 	switch {
@@ -85,4 +91,13 @@ func (r *Regexp) MatchStart(text string) (bool, error) {
 		return false, &UndecidedError{r.pattern, text, "the match takes too much memory"}
 	}
 	return false, &UndecidedError{r.pattern, text, fmt.Sprintf("the match took longer than %v", engine.MatchTimeout)}
+}
+
+// threadTime is the CPU time that the calling thread has used.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		panic(fmt.Sprintf("no clock of the thread's CPU time: %v", err)) // Linux has it since 2.6.12
+	}
+	return time.Duration(t.Nano())
 }
