@@ -23,9 +23,9 @@ var errWhole = errors.New("all rows are needed")
 
 // findBase opens the snapshot that the database holds, if what changed since then is all that
 // this load has to look at: the last load brought it, for each tag of the new scope that the
-// database knows, into the columns that the tables have now, and the hub gave all rows of both.
+// database knows, into the columns that the tables have now, and it is known what it lacks.
 func (m *merger) findBase(ctx context.Context) error {
-	if m.opt.Base == nil || m.opt.Audit || m.doubt || m.snap.Manifest.Missing() {
+	if m.opt.Base == nil || m.opt.Audit || m.doubt {
 		return nil
 	}
 	var id, columns string
@@ -48,8 +48,9 @@ func (m *merger) findBase(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("what the database holds: %w", err)
 	}
-	// What an older snapshot lacks, the newer one may lack too.
-	if base.Manifest.Event <= m.snap.Manifest.Event && base.Manifest.Hub == m.snap.Manifest.Hub && !base.Manifest.Missing() {
+	// Of what the base lacks, the difference does not tell; see protect.
+	known := !slices.ContainsFunc(base.Manifest.LeftOut, func(l snapfile.LeftOut) bool { return l.Missing() && !exact(l) })
+	if base.Manifest.Event <= m.snap.Manifest.Event && base.Manifest.Hub == m.snap.Manifest.Hub && known {
 		m.base, m.rep.Base = base, id
 	}
 	return nil

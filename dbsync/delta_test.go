@@ -91,9 +91,21 @@ func TestBase(t *testing.T) {
 			delete(w.store.objects, first.Relation("tag_listing").Segments[0].Object())
 			return shot{}
 		}},
-		{name: "the hub could not give all", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "the hub could not give all", delta: true, change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
 			w.event()
 			return shot{none: []string{"win_archives"}}
+		}},
+		{name: "it could not give all before", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+			w.event()
+			s.load(w.snapshot(shot{none: []string{"win_archives"}}), dbsync.LoadOptions{})
+			w.event()
+			return shot{}
+		}},
+		{name: "it could not give one row before", delta: true, change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+			w.event()
+			s.load(w.snapshot(shot{lost: []snapfile.LeftOut{{Relation: "build", Column: "id", ID: 9}}}), dbsync.LoadOptions{})
+			w.event()
+			return shot{}
 		}},
 		{name: "the tables were upgraded", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
 			s.exec("ALTER TABLE tag_external_repos DROP COLUMN arches")

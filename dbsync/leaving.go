@@ -79,17 +79,20 @@ func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
 // present revocation by staging, if any, and production's (ks_event, ks_user) if it is known. The
 // steps are apart so that each is a join that PostgreSQL can hash.
 func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
-	stays := []string{}
+	var stays, outside []string
 	for _, u := range r.Unique {
 		stays = append(stays, m.x(r, "NOT EXISTS (SELECT FROM {s} s WHERE {same})", "same", equal("t", "s", without(u, "active"))))
 	}
 	for _, c := range r.Columns {
-		if c.Ref == "tag" && !m.partial(r) && (c.Name == "tag_id" || r.Name == "build_target_config") {
-			stays = append(stays, "t."+q(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope)")
+		if c.Ref == "tag" && (c.Name == "tag_id" || r.Name == "build_target_config") {
+			outside = append(outside, "t."+q(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope)")
 		}
 	}
-	if r.Name == "external_repo_config" && !m.partial(r) {
-		stays = append(stays, "t.external_repo_id NOT IN (SELECT id FROM ks_scope_repo)")
+	if r.Name == "external_repo_config" {
+		outside = append(outside, "t.external_repo_id NOT IN (SELECT id FROM ks_scope_repo)")
+	}
+	if !partial(m.snap.Manifest, r) {
+		stays = append(stays, "("+strings.Join(outside, " AND ")+" OR "+m.stays(r, "t")+")")
 	}
 	// Since the base they are those that went, and those whose place a row takes that changed.
 	from := []string{"{t} t"}

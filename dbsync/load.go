@@ -75,6 +75,7 @@ type merger struct {
 	mapped    map[string]bool // relations of which some ids differ from production's
 	gone      map[string]bool // relations of which rows were left out
 	unfit     map[string]bool // relations of which rows were left out as there is something wrong with them
+	lack      *lacks          // what the snapshot does not have though it has not gone
 	unnamed   map[string]bool // tables without a replica identity
 	decided   map[string]bool // relations of which staging's removals are on record
 	oldBuilds bool            // the snapshot has builds that were loaded before
@@ -184,14 +185,14 @@ func (m *merger) merge(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		if m.partial(r) {
-			m.rep.Notes = append(m.rep.Notes, "the hub could not give all rows of "+r.Name+": none is taken for gone")
+		if partial(m.snap.Manifest, r) {
+			m.rep.Notes = append(m.rep.Notes, "which rows of "+r.Name+" the hub could not give is not known: none is taken for gone")
 		}
 	}
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
 	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overruleUsers, m.fitNames, m.findEdits, m.events, m.names, m.rewrite,
-		m.fit, m.overrule, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.reveal, m.remove, m.findNew} {
+		m.fit, m.overrule, m.protect, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.reveal, m.remove, m.findNew} {
 		if err := step(ctx); err != nil {
 			return err
 		}

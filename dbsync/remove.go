@@ -3,12 +3,10 @@ package dbsync
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap/relation"
-	"kojisnap/kojisnap/snapfile"
 )
 
 // remove deletes the unversioned rows that production deleted: a reset build's rpms and
@@ -25,7 +23,7 @@ func (m *merger) remove(ctx context.Context) error {
 		return err
 	}
 	for _, name := range []string{"rpminfo", "archiveinfo"} {
-		if m.partial(relation.Get(name)) {
+		if partial(m.snap.Manifest, relation.Get(name)) {
 			continue
 		}
 		if err := m.doom(ctx, relation.Get(name)); err != nil {
@@ -39,7 +37,7 @@ func (m *merger) remove(ctx context.Context) error {
 		switch {
 		case keyed(r):
 			err = m.removeKeyed(ctx, r)
-		case (r.Name == "maven_builds" || r.Name == "win_builds") && !m.partial(r):
+		case (r.Name == "maven_builds" || r.Name == "win_builds") && !partial(m.snap.Manifest, r):
 			err = m.removePlaced(ctx, r)
 		case r.Name == "rpminfo" || r.Name == "archiveinfo":
 			err = m.removeDoomed(ctx, r)
@@ -49,17 +47,6 @@ func (m *merger) remove(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// partial reports whether the hub could not give all rows of a relation, or of the one that its
-// rows hang on, or rows of them were unfit. What is missing from the snapshot has then not gone from production.
-func (m *merger) partial(r *relation.Relation) bool {
-	if !r.Versioned && (m.unfit[r.Name] || m.unfit[r.Columns[0].Ref]) {
-		return true
-	}
-	return slices.ContainsFunc(m.snap.Manifest.LeftOut, func(l snapfile.LeftOut) bool {
-		return l.Missing() && (l.Relation == r.Name || l.Relation == r.Columns[0].Ref && !r.Versioned)
-	})
 }
 
 // mayGo is the FROM of the rows, alias a, that the snapshot may not have any more: those of
@@ -80,8 +67,8 @@ func (m *merger) mayGo(r *relation.Relation, a string) string {
 // to.
 func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 	n, err := m.exec(ctx, r, `INSERT INTO ks_del SELECT {r}, t.id FROM {from} JOIN ks_covered c ON c.id = t.build_id
-		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})`,
-		"from", m.mayGo(r, "t"))
+		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT ({stays})`,
+		"from", m.mayGo(r, "t"), "stays", m.stays(r, "t"))
 	if err != nil {
 		return err
 	}
@@ -149,7 +136,7 @@ func (m *merger) spare(ctx context.Context, r *relation.Relation, k reference, o
 // hash.
 func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 	sql := `
-		CREATE TEMP TABLE {drop} ON COMMIT DROP AS SELECT {keys} FROM {from} WHERE {whole} AND NOT EXISTS (SELECT FROM {s} s WHERE {skey});
+		CREATE TEMP TABLE {drop} ON COMMIT DROP AS SELECT {keys} FROM {from} WHERE {whole} AND NOT EXISTS (SELECT FROM {s} s WHERE {skey}) AND NOT ({stays});
 		DELETE FROM {drop} p WHERE ({build} IN (SELECT id FROM ks_covered)) IS NOT TRUE;`
 	for _, c := range r.Columns {
 		if c.Ref == "rpminfo" || c.Ref == "archiveinfo" {
@@ -159,7 +146,7 @@ func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 	}
 	pairs := []string{"from", m.mayGo(r, "p"), "drop", q("ks_drop_" + r.Name), "keys", list("p", r.Key), "p", placedKeys(r), "skey", equal("s", "p", r.Key),
 		"build", buildOf(r, "p"), "pkey", equal("t", "p", r.Key),
-		"whole", fmt.Sprint(!m.partial(r))}
+		"whole", fmt.Sprint(!partial(m.snap.Manifest, r)), "stays", m.stays(r, "p")}
 	if len(r.Key) == 1 {
 		// What tables that we do not know refer to stays.
 		keys, err := referencing(ctx, m.tx, r.Name, r.Key[0])
@@ -189,10 +176,10 @@ func (m *merger) removePlaced(ctx context.Context, r *relation.Relation) error {
 		since = m.x(r, " AND EXISTS (SELECT FROM {went} s WHERE {key})")
 	}
 	n, err := m.exec(ctx, r, `WITH u AS (DELETE FROM {t} t USING kojisnap.placed p WHERE p.relation = {r} AND p.id = t.build_id{since}
-			AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND t.build_id IN (SELECT id FROM ks_covered)
+			AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT ({stays}) AND t.build_id IN (SELECT id FROM ks_covered)
 			AND NOT EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = t.build_id) RETURNING t.build_id),
 		p AS (DELETE FROM kojisnap.placed p USING u WHERE p.relation = {r} AND p.id = u.build_id)
-		INSERT INTO ks_touched_build SELECT build_id FROM u`, "since", since)
+		INSERT INTO ks_touched_build SELECT build_id FROM u`, "since", since, "stays", m.stays(r, "t"))
 	m.counts.of(r.Name).Deleted += n
 	return err
 }

@@ -161,7 +161,8 @@ func (w *world) last() int64 { return w.next("events") - 1 }
 type shot struct {
 	event int64 // 0 is the last
 	tags  []int64
-	none  []string // relations that are empty in it, as the hub could not give them
+	none  []string           // relations that are empty in it, as the hub could not give them
+	lost  []snapfile.LeftOut // what else it could not give
 }
 
 // snapshot writes a snapshot as pull would.
@@ -175,6 +176,7 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 	for _, rel := range s.none {
 		leftOut = append(leftOut, snapfile.LeftOut{Relation: rel, Row: "all", Reason: "not well-formed"})
 	}
+	leftOut = append(leftOut, s.lost...)
 	man := &snapfile.Manifest{LeftOut: leftOut, Hub: "https://koji.example.com/kojihub", KojiVersion: cmp.Or(w.version, "1.35.3"), Event: s.event,
 		EventTime: time.Unix(1800000000+s.event, 0).UTC(), Created: time.Unix(1900000000, 0).UTC(), CreatedBy: "test"}
 	for _, t := range view["tag"] {
@@ -351,7 +353,32 @@ func (w *world) view(s shot) map[string][]row {
 	for _, rel := range s.none {
 		view[rel] = nil
 	}
+	loseRows(view, s.lost)
 	return view
+}
+
+// loseRows takes away what the hub could not give, and what refers to it.
+func loseRows(view map[string][]row, lost []snapfile.LeftOut) {
+	gone := map[string]bool{}
+	for _, r := range relation.All() {
+		view[r.Name] = slices.DeleteFunc(slices.Clone(view[r.Name]), func(x row) bool {
+			var key []string
+			for _, k := range r.Key {
+				key = append(key, x.get(k))
+			}
+			out := slices.ContainsFunc(lost, func(l snapfile.LeftOut) bool {
+				return l.Relation == r.Name && (l.Column != "" && x.get(l.Column) == fmt.Sprint(l.ID) || l.Tag != 0 && x.get("tag_id") == fmt.Sprint(l.Tag) ||
+					slices.Equal(l.Key, key) || l.Column == "" && x["build_id"] != nil && slices.Contains(l.Builds, x.int("build_id")))
+			})
+			for _, c := range r.Columns {
+				out = out || c.Ref != "" && x[c.Name] != nil && gone[c.Ref+" "+x.get(c.Name)]
+			}
+			if out && r.Columns[0].Name == "id" {
+				gone[r.Name+" "+x.get("id")] = true
+			}
+			return out
+		})
+	}
 }
 
 // memory is a store in memory.
