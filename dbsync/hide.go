@@ -23,7 +23,8 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 		return false, err
 	}
 	held = held && r.Name == "tag_listing"
-	if !own && !held && !m.decided[r.Name] {
+	tags := m.removed && r.Name != "tag_config"
+	if !own && !held && !tags && !m.decided[r.Name] {
 		return false, nil
 	}
 	pairs := []string{"hide", hides(r), "keys", list("s", r.Key), "xkey", equal("x", "s", r.Key), "own", m.x(r, ownActive)}
@@ -58,6 +59,14 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 			return false, err
 		}
 	}
+	for _, c := range tagColumns(r) {
+		if !tags {
+			break
+		}
+		if _, err := run(`INSERT INTO {hide} SELECT {keys}, g.event, g.user_id, 'tag' FROM {s} s JOIN ks_removed_tag g ON g.tag_id = s.{c} WHERE true`+open, "c", q(c)); err != nil {
+			return false, err
+		}
+	}
 	var some bool
 	err = m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hides(r)+")", pgx.QueryExecModeExec).Scan(&some)
 	return some, err
@@ -76,6 +85,28 @@ func (m *merger) hideHeld(ctx context.Context, r *relation.Relation, run func(st
 	}
 	_, err = run("UPDATE {hide} SET ks_event = {event} WHERE ks_event IS NULL", "event", itoa(event))
 	return err
+}
+
+// findRemovedTags lists the tags that have no config as staging removed it, with the event and the
+// user of the removal. Koji's hub has no such tag: what hangs on it or leads to it must not hold now.
+func (m *merger) findRemovedTags(ctx context.Context) error {
+	config := relation.Get("tag_config")
+	if _, err := m.exec(ctx, config, `DELETE FROM ks_removed_tag;
+		INSERT INTO ks_removed_tag SELECT DISTINCT ON (tag_id) tag_id, revoke_event, revoker_id FROM {t} t
+			WHERE revoke_event >= {floor} AND NOT EXISTS (SELECT FROM {t} o WHERE o.tag_id = t.tag_id AND o.active) ORDER BY tag_id, revoke_event DESC`); err != nil {
+		return err
+	}
+	return m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)", pgx.QueryExecModeExec).Scan(&m.removed)
+}
+
+// tagColumns are the columns of a relation that refer to tags.
+func tagColumns(r *relation.Relation) (out []string) {
+	for _, c := range r.Columns {
+		if c.Ref == "tag" {
+			out = append(out, c.Name)
+		}
+	}
+	return out
 }
 
 // hides names the temporary table of the rows that are to be hidden.
@@ -99,16 +130,27 @@ func free(r *relation.Relation) string {
 	return strings.Join(out, " AND ")
 }
 
-// show makes those rows active again that were hidden for want of a place, or because the build
-// was staging's, where that is so no more. A subject that staging has decided on since is that
+// show makes those rows active again that were hidden for want of a place or of a tag, or because
+// the build was staging's, where that is so no more. A subject that staging has decided on since is that
 // decision's.
 func (m *merger) show(ctx context.Context) error {
 	noted, err := m.notedIn(ctx, "kojisnap.hidden")
 	if err != nil {
 		return err
 	}
+	if len(noted) > 0 {
+		if err := m.findRemovedTags(ctx); err != nil {
+			return err
+		}
+	}
 	for _, r := range noted {
-		pairs := []string{"is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
+		tagged := "true"
+		for _, c := range tagColumns(r) {
+			if r.Name != "tag_config" {
+				tagged += " AND NOT EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + ")"
+			}
+		}
+		pairs := []string{"tagged", tagged, "is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
 			"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
 		if r.Index("build_id") >= 0 {
 			pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held h WHERE h.id = t.build_id AND h.hides)"
@@ -118,7 +160,7 @@ func (m *merger) show(ctx context.Context) error {
 			return err
 		}
 		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
-			WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} RETURNING t.*)`+touches(r), pairs...)
+			WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} AND {tagged} RETURNING t.*)`+touches(r), pairs...)
 		if err != nil {
 			return err
 		}

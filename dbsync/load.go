@@ -78,6 +78,7 @@ type merger struct {
 	lack      *lacks          // what the snapshot does not have though it has not gone
 	unnamed   map[string]bool // tables without a replica identity
 	decided   map[string]bool // relations of which staging's removals are on record
+	removed   bool            // staging removed tags
 	oldBuilds bool            // the snapshot has builds that were loaded before
 	doubt     bool            // an attempt before this one met a constraint
 }
@@ -200,6 +201,11 @@ func (m *merger) merge(ctx context.Context) error {
 	for _, r := range relation.All() {
 		if err := m.relation(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", r.Name, err)
+		}
+		if r.Name == "tag_config" {
+			if err := m.findRemovedTags(ctx); err != nil {
+				return err
+			}
 		}
 		work.Add(1)
 	}

@@ -27,6 +27,7 @@ const scratch = `
 	CREATE TEMP TABLE ks_del (relation text, id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_held (id integer, reason text, hides boolean) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_new (id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_removed_tag (tag_id integer, event integer, user_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_scope (tag_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_scope_repo (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_covered (id integer) ON COMMIT DROP;

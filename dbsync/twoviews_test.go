@@ -112,6 +112,25 @@ var twoViews = map[string][]round{
 			change: again("tag_inheritance", "tag_id", 1, "parent_id", 20), now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active", 0)},
 		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 24"), now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active", 0)},
 	},
+	"staging removes a tag with which production goes on": {
+		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4") + gone("tag_packages", "tag_id = 4") + gone("tag_inheritance", "4 IN (tag_id, parent_id)"),
+			change: func(w *world) {
+				w.tag(20, 4)
+				w.add("tag_inheritance", "tag_id", 24, "parent_id", 4, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
+				again("build_target_config", "build_target_id", 1)(w)
+				target := w.find("build_target_config", "build_target_id", 1, "active", "t")
+				target["dest_tag"] = str(4)
+			}, now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND NOT active IS TRUE AND revoke_event >= 990000000", 1) + " AND " +
+				rows("tag_inheritance", "parent_id = 4 AND active", 0) + " AND " + rows("build_target_config", "build_target_id = 1 AND active", 0)},
+		{change: func(w *world) { w.tag(20, 3) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
+		{staging: atEvent + made("tag_config", "tag_id, arches", "4, 'x86_64'"), now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1) + " AND " +
+			rows("tag_inheritance", "parent_id = 4 AND tag_id = 24 AND active", 1) + " AND " + rows("build_target_config", "build_target_id = 1 AND active AND dest_tag = 4", 1) + " AND " +
+			rows("tag_config", "tag_id = 4 AND active AND create_event >= 990000000", 1)},
+	},
+	"staging removes a tag that production links to, and gives way": {
+		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *world) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
+		{replace: true, now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1)},
+	},
 	"both make an external repo": {
 		{staging: `INSERT INTO external_repo (name) VALUES ('extra');` + atEvent + made("external_repo_config", "external_repo_id, url", "(SELECT id FROM external_repo WHERE name = 'extra'), 'http://stg/'"),
 			change: func(w *world) {

@@ -40,7 +40,7 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 		values = `UPDATE {s} s SET active = NULL, revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x WHERE {xkey};
-			INSERT INTO kojisnap.hidden SELECT {r}, {xarray} FROM {hide} x WHERE x.ks_why IN ('place', 'held') ON CONFLICT DO NOTHING`
+			INSERT INTO kojisnap.hidden SELECT {r}, {xarray} FROM {hide} x WHERE x.ks_why IN ('place', 'held', 'tag') ON CONFLICT DO NOTHING`
 		if _, err := m.exec(ctx, r, values, append([]string{"xarray", keyArray("x", r.Key)}, pairs...)...); err != nil {
 			return err
 		}
@@ -65,11 +65,18 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 
 // tellHidden reports the rows of the snapshot that staging's changes hide.
 func (m *merger) tellHidden(ctx context.Context, r *relation.Relation) error {
-	_, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NULL THEN 'staging removed it'
-			ELSE 'staging has its own, create_event=' || o.create_event END || {by}
+	removed := ""
+	for _, c := range tagColumns(r) {
+		if m.removed && r.Name != "tag_config" {
+			removed += expand(`WHEN EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = s.{c})
+				THEN 'staging removed tag ' || (SELECT v.name FROM tag v WHERE v.id = s.{c}) `, "c", q(c))
+		}
+	}
+	_, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NOT NULL
+				THEN 'staging has its own, create_event=' || o.create_event {removed}ELSE 'staging removed it' END || {by}
 		FROM {s} s JOIN {t} t ON {key} AND t.active IS NULL AND t.revoke_event >= {floor}
 			LEFT JOIN {t} o ON {same} AND o.active AND o.create_event >= {floor}`,
-		"keytext", keyText("s", r.Key), "named", named(r, "s", subject(r)), "same", equal("o", "s", subject(r)),
+		"keytext", keyText("s", r.Key), "named", named(r, "s", subject(r)), "same", equal("o", "s", subject(r)), "removed", removed,
 		"by", `' (event ' || t.revoke_event || ', by ' || coalesce((SELECT v.name FROM users v WHERE v.id = t.revoker_id), t.revoker_id::text) || ')'`)
 	return err
 }

@@ -171,6 +171,39 @@ func (m *merge) present(key string, s, b, d row) {
 // hiding says why a row that production has is not active in staging, and whose event and user
 // may stand on it; "" if it is active. unsure: it may be.
 func (m *merge) hiding(s, b row) (why string, ok func(by) bool, unsure bool) {
+	if why, ok, unsure = m.decidedOn(s, b); why != "" && !unsure || b["active"] == "t" {
+		return why, ok, unsure
+	}
+	if tag, removed := m.removedTag(s); tag != "" {
+		return "staging removed its tag " + tag, func(x by) bool { return x == removed || ok != nil && ok(x) }, false
+	}
+	return why, ok, unsure
+}
+
+// removedTag finds a tag that a row refers to and that has no config any more, as staging removed it.
+func (m *merge) removedTag(s row) (tag string, last by) {
+	for _, c := range m.r.Columns {
+		if c.Ref != "tag" || m.r.Name == "tag_config" {
+			continue
+		}
+		last, active := by{event: "0"}, false
+		for _, d := range m.after["tag_config"] {
+			if d["tag_id"] == s[c.Name] {
+				active = active || d["active"] == "t"
+				if e := d.id("revoke_event"); e >= floor && e > (row{"e": last.event}).id("e") {
+					last = revoked(d)
+				}
+			}
+		}
+		if !active && last.event != "0" {
+			return s[c.Name], last
+		}
+	}
+	return "", by{}
+}
+
+// decidedOn says why of staging's own changes a row is hidden.
+func (m *merge) decidedOn(s, b row) (why string, ok func(by) bool, unsure bool) {
 	if m.replaces() {
 		return "", nil, false
 	}
