@@ -2,6 +2,7 @@ package dbsync
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,26 +31,16 @@ func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
 	if err != nil || !same || len(m.scope()) == 0 {
 		return false, err
 	}
-	news, err := m.newDecisions(ctx)
-	return !news, err
-}
-
-// newDecisions reports whether staging has deleted, reset, resubmitted, promoted or moved a build of
-// production's, and no load has recorded it yet.
-func (m *merger) newDecisions(ctx context.Context) (some bool, err error) {
-	draft := ""
-	if _, ok := m.schema.column("build", "draft"); ok {
-		draft = "OR b.draft <> v.draft"
+	if m.decisions, err = decidedBuilds(ctx, m.tx); err != nil {
+		return false, err
 	}
-	err = m.tx.QueryRow(ctx, m.x(relation.Get("build"), `SELECT EXISTS (SELECT FROM {t} b JOIN kojisnap.placed_volume v ON v.build_id = b.id
-		WHERE b.id < {floor} AND (b.create_event >= {floor} OR b.state <> v.state OR b.volume_id <> v.volume_id {draft})
-			AND NOT EXISTS (SELECT FROM kojisnap.kept k WHERE k.relation = {r} AND k.key = 'id=' || b.id))`, "draft", draft), pgx.QueryExecModeExec).Scan(&some)
-	return some, err
+	return !slices.ContainsFunc(m.decisions, func(d decidedBuild) bool { return !d.Known }), nil
 }
 
 // book records what was loaded.
 func (m *merger) book(ctx context.Context) error {
 	if m.rep.Skipped {
+		m.rep.Decided = ofBuilds(m.decisions)
 		return nil
 	}
 	var load int64
@@ -77,6 +68,11 @@ func (m *merger) book(ctx context.Context) error {
 		WHERE NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = 'tag' AND g.id = s.id)
 		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot`,
 		pgx.QueryExecModeExec, m.scope(), names, m.snap.Manifest.Event, m.snap.ID)
+	if err != nil {
+		return err
+	}
+	m.decisions, err = decidedBuilds(ctx, m.tx)
+	m.rep.Decided = ofBuilds(m.decisions)
 	return err
 }
 

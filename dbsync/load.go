@@ -79,6 +79,7 @@ type merger struct {
 	unnamed   map[string]bool // tables without a replica identity
 	decided   map[string]bool // relations of which staging's removals are on record
 	removed   bool            // staging removed tags
+	decisions []decidedBuild  // of staging's about builds
 	oldBuilds bool            // the snapshot has builds that were loaded before
 	doubt     bool            // an attempt before this one met a constraint
 }

@@ -44,6 +44,9 @@ type LoadReport struct {
 	Kept        []Entry  `json:"kept,omitempty"`
 	Overwritten []Entry  `json:"overwritten,omitempty"` // rows of an adopted database that were not production's
 	Notes       []string `json:"notes,omitempty"`
+
+	// Decided is what DecidedBuilds gives after this load.
+	Decided map[int64]string `json:"-"`
 }
 
 // RelationReport counts the rows of one relation.

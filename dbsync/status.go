@@ -282,29 +282,6 @@ func ReadIDs(ctx context.Context, conn *pgx.Conn) (map[string]map[int64]int64, e
 	return ids, nil
 }
 
-// DecidedBuilds are the builds of production's that staging has made its own since they were loaded,
-// each with how: by what Koji has for it, they were deleted, reset, built again or promoted.
-func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (map[int64]string, error) {
-	rows, err := conn.Query(ctx, `SELECT v.build_id, CASE
-			WHEN b.id IS NULL THEN 'staging removed its row'
-			WHEN b.create_event >= m.floor THEN 'staging built it again'
-			WHEN b.state = 2 THEN 'staging deleted it'
-			WHEN b.state <> v.state THEN 'staging reset it'
-			ELSE 'staging promoted it' END
-		FROM kojisnap.mark m, kojisnap.placed_volume v LEFT JOIN build b ON b.id = v.build_id
-		WHERE b.id IS NULL OR b.state <> v.state OR b.create_event >= m.floor OR v.draft AND to_jsonb(b) -> 'draft' = 'false'`, pgx.QueryExecModeExec)
-	if err != nil {
-		return nil, fmt.Errorf("builds: %w", classify(err))
-	}
-	builds := map[int64]string{}
-	var id int64
-	var how string
-	if _, err = pgx.ForEachRow(rows, []any{&id, &how}, func() error { builds[id] = how; return nil }); err != nil {
-		return nil, fmt.Errorf("builds: %w", classify(err))
-	}
-	return builds, nil
-}
-
 // CompleteBuilds names those of the builds that the database has as complete.
 func CompleteBuilds(ctx context.Context, conn *pgx.Conn, ids []int64) (map[int64]NVR, error) {
 	rows, err := conn.Query(ctx, `SELECT b.id, p.name, b.version, b.release FROM build b JOIN package p ON p.id = b.pkg_id

@@ -57,18 +57,14 @@ func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	}
 	r, err := dbsync.Load(ctx, conn, snap, opt)
 	if err == nil && !opt.DryRun && s != nil {
-		o.noteDecided(ctx, conn, s)
+		o.noteDecided(ctx, s, r.Decided)
 	}
 	return r, err
 }
 
 // noteDecided lets copies know what staging decided. They do without, so that it is no error.
-func (o LoadOptions) noteDecided(ctx context.Context, conn *pgx.Conn, s store.Store) {
-	builds, err := dbsync.DecidedBuilds(ctx, conn)
-	if err == nil {
-		err = putDecided(ctx, s, o.Env, builds)
-	}
-	if err != nil && o.Log != nil {
+func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[int64]string) {
+	if err := putDecided(ctx, s, o.Env, builds); err != nil && o.Log != nil {
 		o.Log.WarnContext(ctx, "what staging decided of builds is not noted in the store: a copy may make their files again", "err", err)
 	}
 }

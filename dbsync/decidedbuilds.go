@@ -1,0 +1,64 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// DecidedBuilds are the builds of production's that staging has made its own since they were loaded,
+// each with how: by what Koji has for it, they were deleted, reset, built again or promoted.
+func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (builds map[int64]string, err error) {
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, settings); err != nil {
+			return err
+		}
+		decided, err := decidedBuilds(ctx, tx)
+		builds = ofBuilds(decided)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("builds: %w", classify(err))
+	}
+	return builds, nil
+}
+
+// decidedBuild is one of them, or one that staging moved to another volume.
+type decidedBuild struct {
+	ID    int64
+	How   string // empty: it was only moved
+	Known bool   // a load has it on record, or it is a removed row, which no load records
+}
+
+// decidedBuilds compares all builds with what loads made of them: nothing in Koji tells which
+// changed.
+func decidedBuilds(ctx context.Context, tx pgx.Tx) ([]decidedBuild, error) {
+	// A schema before 1.34 has no drafts; and only few builds were drafts, whose rows are looked up.
+	const promoted = "(v.draft AND EXISTS (SELECT FROM build d WHERE d.id = v.build_id AND to_jsonb(d) -> 'draft' = 'false'))"
+	rows, err := tx.Query(ctx, expand(`SELECT v.build_id, CASE
+			WHEN b.id IS NULL THEN 'staging removed its row'
+			WHEN b.create_event >= {floor} THEN 'staging built it again'
+			WHEN b.state = 2 AND v.state <> 2 THEN 'staging deleted it'
+			WHEN b.state <> v.state THEN 'staging reset it'
+			WHEN {promoted} THEN 'staging promoted it'
+			ELSE '' END, b.id IS NULL OR EXISTS (SELECT FROM kojisnap.kept k WHERE k.relation = 'build' AND k.key = 'id=' || v.build_id)
+		FROM kojisnap.placed_volume v LEFT JOIN build b ON b.id = v.build_id
+		WHERE b.id IS NULL OR b.state <> v.state OR b.create_event >= {floor} OR b.volume_id <> v.volume_id OR {promoted}`,
+		"floor", "(SELECT floor FROM kojisnap.mark)", "promoted", promoted), pgx.QueryExecModeExec)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[decidedBuild])
+}
+
+// ofBuilds are those that staging did not only move.
+func ofBuilds(decided []decidedBuild) map[int64]string {
+	builds := map[int64]string{}
+	for _, d := range decided {
+		if d.How != "" {
+			builds[d.ID] = d.How
+		}
+	}
+	return builds
+}
