@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"kojisnap/volumes"
@@ -36,6 +37,7 @@ type Actions struct {
 	Nowhere     []Nowhere       `json:"nowhere,omitempty"`  // links of volumes that dangle
 	Missing     []*MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
 	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
+	Held        []*HeldError    `json:"held,omitempty"`     // what else is kept back
 	Present     int             `json:"present"`            // files that are there already
 	Absent      int             `json:"absent"`             // optional files that production does not have
 	Adopted     int             `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
@@ -64,6 +66,7 @@ func (a *Actions) add(r *Actions) {
 	a.Kept = append(a.Kept, r.Kept...)
 	a.Missing = append(a.Missing, r.Missing...)
 	a.LeftOut = append(a.LeftOut, r.LeftOut...)
+	a.Held = append(a.Held, r.Held...)
 	a.Present += r.Present
 	a.Absent += r.Absent
 	a.Adopted += r.Adopted
@@ -91,8 +94,15 @@ type BuildAction struct {
 	Dir    string        `json:"dir"`    // relative to topdir
 	New    bool          `json:"new"`    // the directory is renamed into place at once
 	Files  []FileAction  `json:"files,omitempty"`
+	Dirs   []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
 
 	entries []LedgerEntry // that the ledger is to have beside those of Files
+	again   bool          // something of it was kept back: the next run is to look at it, too
+}
+
+// replaces tells whether a file is in a directory that takes the place of a symlink.
+func (b *BuildAction) replaces(file string) bool {
+	return slices.ContainsFunc(b.Dirs, func(dir string) bool { return strings.HasPrefix(file, dir+"/") })
 }
 
 // FileAction makes a file of a build. Op is what is expected: a hard link that
@@ -128,13 +138,17 @@ func (a Actions) Pending() bool {
 		slices.ContainsFunc(a.Strays, func(s Stray) bool { return s.Keep == "" })
 }
 
-// Err is a *LeftOutError of the files that no source has, nil if there are none.
+// Err is a *LeftOutError of the files that no source has and of what else is kept back, nil if that
+// is nothing.
 func (a Actions) Err() error { return a.leftOut(nil) }
 
 func (a Actions) leftOut(broken []error) error {
 	var errs []error
 	for _, m := range a.Missing {
 		errs = append(errs, m)
+	}
+	for _, h := range a.Held {
+		errs = append(errs, h)
 	}
 	if errs = append(errs, broken...); len(errs) == 0 {
 		return nil
@@ -239,6 +253,9 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, b := range a.LeftOut {
 		line("leave %s on %s", b.NVR(), b.Volume)
+	}
+	for _, h := range a.Held {
+		line("hold %s", h.Error())
 	}
 	return c.n, c.w.Flush()
 }

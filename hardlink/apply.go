@@ -32,9 +32,7 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 		return report, err
 	}
 	if nothing {
-		if err := e.tidy(a.CopyVolume); err != nil {
-			return report, err
-		}
+		e.tidy(a.CopyVolume)
 		return report, a.Err()
 	}
 	need, _ := space(a.Builds)
@@ -65,7 +63,7 @@ type run struct {
 	temp   string // directory of temporary names, relative to topdir
 	volume string
 	report *Report
-	broken []error           // of builds that are left out
+	broken []error           // of builds that are left out, and what else is kept back
 	stay   map[string]string // those builds: DEFAULT's symlink → what it is to say
 	folds  bool              // topdir's file system takes upper case for lower
 
@@ -74,36 +72,21 @@ type run struct {
 	dirs map[string]string // of builds, in lower case → N-V-R; where the file system folds
 }
 
-func tempDir(volume string) string { return "vol/" + volume + "/.kojisnap-tmp" }
-
-// tidy removes what a run left that was killed when all was done but that.
-func (e *Engine) tidy(volume string) error {
-	if _, err := e.top.Lstat(tempDir(volume)); absent(err) {
-		return nil
-	}
-	unlock, err := e.lock()
-	if errors.Is(err, ErrLocked) {
-		return nil // it is in use
-	}
-	if err == nil {
-		defer unlock()
-		err = e.top.RemoveAll(tempDir(volume))
-	}
-	return err
-}
-
 // begin removes what a killed run left.
 func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 	if err := e.top.EnsureCopyVolume(a.CopyVolume); err != nil {
 		return nil, err
 	}
-	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: tempDir(a.CopyVolume)}
+	temp, err := e.clearTemp(a.CopyVolume)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: temp}
 	if err := e.top.UseTemp(r.temp); err != nil {
 		e.top.RemoveAll(r.temp) // one that has not got its owner
 		return nil, err
 	}
 	r.foldsCase()
-	var err error
 	if r.known, r.ledger, err = openLedger(e.top, a.instead); err != nil {
 		e.top.RemoveAll(r.temp)
 		return nil, err
@@ -121,9 +104,7 @@ func (r *run) end() {
 	if r.top.Unlabelled() {
 		r.opts.Log.Info("topdir's file system keeps no SELinux labels: files have the one of its mount", "path", r.top.Path())
 	}
-	if err := r.top.RemoveAll(r.temp); err != nil {
-		r.opts.Log.Warn("temporary files are left; the next run removes them", "path", r.top.Join(r.temp), "err", err)
-	}
+	r.removeTemp(r.temp)
 }
 
 // tempName is a new name below temp.
@@ -171,7 +152,7 @@ func (r *run) builds(ctx context.Context, builds []BuildAction, counter progress
 	making, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
-		c := &committer{run: r, named: &batch{}, durable: &batch{}}
+		c := &committer{run: r, named: &batch{}, durable: &batch{}, all: len(builds)}
 		var err error
 		for ms := range made {
 			if err == nil {

@@ -117,20 +117,20 @@ func (r *reasons) Error() string {
 }
 
 // stat is the size of a file at the first source that has it, -1 if a request would
-// tell, or if a source cannot be asked now.
+// tell. If none has it, the error is that of a source that could not tell, if there is one.
 func (e *Engine) stat(b volumes.Build, path string) (int64, error) {
 	var last error
-	unknown := false
 	for _, s := range e.sources {
 		n, err := s.stat(b, path)
+		if errors.Is(err, syscall.ESTALE) { // NFS: it is looked up anew, once
+			n, err = s.stat(b, path)
+		}
 		if err == nil {
 			return n, nil
 		}
-		unknown = unknown || !absent(err)
-		last = err
-	}
-	if unknown {
-		return -1, nil
+		if last == nil || absent(last) {
+			last = err
+		}
 	}
 	return 0, last
 }

@@ -7,6 +7,8 @@ import (
 	"path"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 )
@@ -21,7 +23,8 @@ type making struct {
 	entries []LedgerEntry
 	made    []FileAction // with what became of Op and Bytes
 	absent  int
-	err     error // why it is left out
+	held    []error // optional files that were kept back
+	err     error   // why it is left out
 }
 
 // makeBatch makes all files of a batch under temporary names.
@@ -40,18 +43,17 @@ type committer struct {
 	*run
 	named   *batch // what has its names, which may not be on the disk yet
 	durable *batch // what has, and of which the ledger does not know
+
+	all, unreadable int // builds: of the run, and those that could not be read
 }
 
 func (c *committer) commit(ms []*making) error {
-	lines, named := c.durable, &batch{}
+	lines := c.durable
 	c.durable = &batch{}
 	for _, m := range ms {
 		if m.err != nil {
-			c.broken = append(c.broken, m.err)
-			if m.New {
-				if err := c.leave(m.Build, m.Behind); err != nil {
-					return err
-				}
+			if err := c.breaks(m); err != nil {
+				return err
 			}
 			continue
 		}
@@ -59,8 +61,6 @@ func (c *committer) commit(ms []*making) error {
 		for _, entry := range append(m.BuildAction.entries, m.entries...) {
 			lines.entry(entry)
 		}
-		named.build(m.staged)
-		named.line("C")
 	}
 	if err := c.ledger.append(lines); err != nil {
 		return err
@@ -68,13 +68,75 @@ func (c *committer) commit(ms []*making) error {
 	if err := c.top.Sync(); err != nil {
 		return err
 	}
-	c.durable, c.named = c.named, named
-	return c.parallel(context.Background(), len(ms), func(_ context.Context, i int) error {
+	c.durable, c.named = c.named, &batch{}
+	failed := make([]error, len(ms))
+	err := c.parallel(context.Background(), len(ms), func(ctx context.Context, i int) error {
 		if ms[i].err != nil {
-			return c.top.RemoveAll(ms[i].temp)
+			c.discard(ms[i].temp)
+			return nil
 		}
-		return c.publish(ms[i])
+		failed[i] = c.publish(ms[i])
+		if failed[i] != nil && !ofOne(ctx, failed[i]) {
+			return failed[i]
+		}
+		return nil
 	})
+	for i, m := range ms {
+		if failed[i] != nil {
+			c.discard(m.temp)
+			m.err = held("build", m.Build.NVR(), "", failed[i], stays)
+			if err := c.breaks(m); err != nil {
+				return err
+			}
+		}
+		if m.err == nil {
+			c.broken = append(c.broken, m.held...)
+			c.named.build(m.staged)
+			c.named.line("C")
+			if m.again {
+				c.named.entry(m.any(c.known))
+			}
+		}
+	}
+	return err
+}
+
+// breaks notes that a build is left out.
+func (c *committer) breaks(m *making) error {
+	c.broken = append(c.broken, m.err)
+	if ofSourceTree(m.err) {
+		c.unreadable++
+		if tooMany(c.unreadable, c.all) {
+			return &manyError{c.unreadable, c.all, "builds could not be read", m.err}
+		}
+	}
+	if !m.New {
+		return nil
+	}
+	return c.leave(m.Build, m.Behind)
+}
+
+// discard removes what is under a temporary name. What cannot be removed is told at the end of the
+// run.
+func (r *run) discard(temp string) {
+	if err := r.top.RemoveAll(temp); err != nil {
+		r.opts.Log.Debug("a temporary directory stays for now", "path", r.top.Join(temp), "err", err)
+	}
+}
+
+// any is an entry of the ledger of a build that is in place. Written after the build was complete it
+// has the next run look at the build again.
+func (m *making) any(known *Ledger) LedgerEntry {
+	entries := append(m.entries, m.BuildAction.entries...)
+	if b := known.Builds[m.Dir]; b != nil {
+		entries = append(entries, b.Entries...)
+	}
+	for _, e := range entries {
+		if e.Target == "" {
+			return e
+		}
+	}
+	return append(entries, LedgerEntry{Path: ".kojisnap-again", Absent: true})[0]
 }
 
 // end makes the last names durable.
@@ -213,6 +275,10 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case f.File.Optional && ofSourceTree(err):
+		m.again = true
+		m.held = append(m.held, held("file", m.Build.NVR(), f.Path, err, noOptional))
+		return nil
 	case ofName(err):
 		if m.err == nil {
 			m.err = leftOut(m.Build, err)
@@ -227,9 +293,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes
 	return fmt.Errorf("build %q: %w", m.Build.NVR(), err)
 }
 
-func leftOut(b volumes.Build, err error) error {
-	return fmt.Errorf("build %q is left out: %w", b.NVR(), err)
-}
+func leftOut(b volumes.Build, err error) error { return held("build", b.NVR(), "", err, stays) }
 
 // ofBuild tells whether an error is about a file at the sources, so that other builds may
 // do better. It names the build.
@@ -262,7 +326,15 @@ func (r *run) publish(m *making) error {
 }
 
 func (r *run) publishFiles(m *making) error {
+	for _, dir := range m.Dirs {
+		if err := r.replaceLink(m.temp+"/"+dir, m.Dir+"/"+dir); err != nil {
+			return err
+		}
+	}
 	for _, f := range m.made {
+		if m.replaces(f.Path) {
+			continue // it is there with its directory
+		}
 		from, to := m.temp+"/"+f.Path, m.Dir+"/"+f.Path
 		if err := r.top.Mkdir(path.Dir(to)); err != nil {
 			return err
@@ -275,5 +347,18 @@ func (r *run) publishFiles(m *making) error {
 			return err
 		}
 	}
-	return r.top.RemoveAll(m.temp)
+	r.discard(m.temp)
+	return nil
+}
+
+// replaceLink puts a directory in the place of a symlink, at once where the file system can.
+func (r *run) replaceLink(dir, link string) error {
+	err := r.top.Exchange(dir, link)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	if err := r.top.Remove(link); err != nil {
+		return err
+	}
+	return r.top.RenameNew(dir, link)
 }

@@ -21,8 +21,9 @@ const (
 
 // Check compares a file that is there, size bytes long (-1: unknown) and read from r, with
 // what the database says of it. It changes nothing. Of an rpm, unless whole, only the
-// signature header is read: it says SIGMD5, the length of the file, and the key. With whole,
-// and of anything else, the content is read to its end and its digest compared. Without
+// signature header is read: it says SIGMD5, the length of the file, and the key; of one without SIGMD5
+// the main header, too. With whole, where the length is another, and of anything else, the content is
+// read to its end and its digest compared. Without
 // SigDigest the key alone tells that a signed copy is one.
 //
 // That the file is another is a *DigestError; name is what it calls the file.
@@ -34,7 +35,7 @@ func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) err
 		return differs("size", fmt.Sprint(f.Size), fmt.Sprint(size))
 	}
 	algorithm, want, _ := strings.Cut(f.Digest, ":")
-	if algorithm != "sigmd5" {
+	if algorithm != "sigmd5" && algorithm != "rpmsha256" {
 		_, err := copyVerified(io.Discard, r, f, name)
 		return err
 	}
@@ -47,25 +48,26 @@ func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) err
 	}
 	content, known := contentSize(sig)
 	length := leadSize + int64(len(sig.raw)) + content
-	switch {
-	case sig.sigMD5 != "" && sig.sigMD5 != want:
+	if algorithm == "sigmd5" && sig.sigMD5 != "" && sig.sigMD5 != want {
 		return differs("sigmd5", want, sig.sigMD5)
-	case known && size >= 0 && size != length:
-		return differs("size by its own header", fmt.Sprint(length), fmt.Sprint(size))
 	}
-	if f.Kind == volumes.KindSigned {
-		if f.SigDigest != "" {
-			err = verifySignature(&sig, f, name)
-		} else if !slices.Contains(sig.keys, f.Key) {
-			err = differs("signing key", f.Key, fmt.Sprintf("%q", sig.keys))
+	// What the header says of the length may be wrong where all else is right: the content decides.
+	whole = whole || known && size >= 0 && size != length
+	if f.Kind == volumes.KindSigned && f.SigDigest == "" {
+		if !slices.Contains(sig.keys, f.Key) {
+			return differs("signing key", f.Key, fmt.Sprintf("%q", sig.keys))
 		}
-		if err != nil {
-			return err
-		}
+		f.Kind = volumes.KindRPM
 	}
-	if whole {
-		f.Kind = volumes.KindRPM // the signature is checked
+	if err := verifyHead(lead, &sig, f, name); err != nil {
+		return err
+	}
+	switch {
+	case whole:
+		f.Kind, f.Headers = volumes.KindRPM, "" // the signature is checked
 		_, err = copyVerified(io.Discard, io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig.raw), r), f, name)
+	case algorithm == "rpmsha256":
+		_, err = readOwn(r, &sig, f, name)
 	}
 	return err
 }

@@ -2,9 +2,14 @@ package hardlink_test
 
 import (
 	"bytes"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"kojisnap/hardlink"
@@ -34,6 +39,15 @@ func TestCheck(t *testing.T) {
 	otherKey := copied
 	otherKey.Key = "ba2992d4"
 	changed := flip(-1)(bytes.Clone(unsigned))
+	small, smallFile := bytes.Clone(signed), hashed
+	setSize(t, small)
+	smallFile.SigDigest = headerDigest(small)
+	unsignedHash := headerDigest(unsigned)
+	headed := func(f volumes.File, headers string) volumes.File { f.Headers = headers; return f }
+	ownFile := func(sum string) volumes.File { f := rpm; f.Digest = "rpmsha256:" + sum; return f }
+	ownHeader := ownSHA256(t, unsigned)
+	renamed := ownFile("")
+	renamed.Path = strings.Replace(renamed.Path, "5.3.0", "5.3.1", 1)
 	for _, test := range []struct {
 		name    string
 		content []byte
@@ -48,10 +62,22 @@ func TestCheck(t *testing.T) {
 		{"size unknown", signed, -1, hashed, "", ""},
 		{"byte changed", changed, 0, rpm, "", "sigmd5"},
 		{"cut", unsigned[:len(unsigned)-1], 0, rpm, "size", "size"},
-		{"cut, size not in the database", signed[:len(signed)-1], 0, copied, "size by its own header", "size by its own header"},
+		{"cut, size not in the database", signed[:len(signed)-1], 0, copied, "sigmd5", "sigmd5"},
 		{"cut, size unknown", unsigned[:len(unsigned)-1], -1, rpm, "", "size"},
 		{"unsigned in place of the signed copy", unsigned, 0, copied, "signing key", "signing key"},
 		{"unsigned, hash known", unsigned, 0, hashed, "signature header", "signature header"},
+		{"size in the header too small, all else right", small, 0, smallFile, "", ""},
+		{"size in the header too small, cut", small[:len(small)-1], 0, smallFile, "sigmd5", "sigmd5"},
+		{"unsigned header", unsigned, 0, headed(rpm, "="+unsignedHash), "", ""},
+		{"unsigned header of another rpm", unsigned, 0, headed(rpm, "="+sighash), "signature header", "signature header"},
+		{"unsigned header, row of a key", unsigned, 0, headed(rpm, "41526f0e="+sighash), "", ""},
+		{"lead", flip(70)(bytes.Clone(unsigned)), 0, rpm, "lead", "lead"},
+		{"own digests", unsigned, 0, ownFile(""), "", ""},
+		{"own digests, header known", unsigned, 0, ownFile(ownHeader), "", ""},
+		{"own digests, another header", unsigned, 0, ownFile(strings.Repeat("0", 64)), "sha256 of the header", "sha256 of the header"},
+		{"own digests, byte changed", changed, 0, ownFile(""), "", "sha256 of the payload"},
+		{"own digests, header changed", flip(5000)(bytes.Clone(unsigned)), 0, ownFile(""), "sha256 of the header", "sha256 of the header"},
+		{"own digests, another rpm", unsigned, 0, renamed, "lead", "lead"},
 		{"another key", signed, 0, otherKey, "signing key", "signing key"},
 		{"no rpm", []byte("no rpm"), -1, rpm, "format", "format"},
 	} {
@@ -69,4 +95,39 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// headerEnd is where the signature header of an rpm ends.
+func headerEnd(rpm []byte) int {
+	entries, size := binary.BigEndian.Uint32(rpm[96+8:]), binary.BigEndian.Uint32(rpm[96+12:])
+	end := 16 + 16*int(entries) + int(size)
+	return 96 + end + -end&7
+}
+
+func headerDigest(rpm []byte) string {
+	sum := md5.Sum(rpm[96:headerEnd(rpm)])
+	return "md5:" + hex.EncodeToString(sum[:])
+}
+
+// setSize lets the signature header of an rpm say that less follows it than does.
+func setSize(t *testing.T, rpm []byte) {
+	t.Helper()
+	entries := int(binary.BigEndian.Uint32(rpm[96+8:]))
+	for i := range entries {
+		if entry := rpm[96+16+16*i:]; binary.BigEndian.Uint32(entry) == 1000 {
+			offset := int(binary.BigEndian.Uint32(entry[8:]))
+			binary.BigEndian.PutUint32(rpm[96+16+16*entries+offset:], 7)
+			return
+		}
+	}
+	t.Fatal("no RPMSIGTAG_SIZE")
+}
+
+// ownSHA256 is the SHA-256 of an rpm's main header.
+func ownSHA256(t *testing.T, rpm []byte) string {
+	t.Helper()
+	at := headerEnd(rpm)
+	entries, size := binary.BigEndian.Uint32(rpm[at+8:]), binary.BigEndian.Uint32(rpm[at+12:])
+	sum := sha256.Sum256(rpm[at:][:16+16*int(entries)+int(size)])
+	return hex.EncodeToString(sum[:])
 }

@@ -92,7 +92,7 @@ func (d *differ) forget(a *Actions) error {
 		}
 		st, err := d.top.Lstat(dir)
 		if err != nil && !absent(err) {
-			return err
+			continue // nothing is known of it
 		}
 		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			continue

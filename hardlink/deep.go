@@ -9,6 +9,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 
 	"kojisnap/volumes"
 )
@@ -35,7 +36,7 @@ func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File
 			continue
 		}
 		if metadata == nil {
-			metadata, listed = d.metadata(ctx, b), d.deepList(b)
+			metadata, listed = d.metadata(ctx, b), d.deepList(b, files)
 		}
 		where, err := d.findOne(ctx, b, &f, known, twice[f.Path], metadata, listed)
 		if err != nil {
@@ -93,7 +94,7 @@ func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File
 			}
 			err := d.askOf(ctx, sources, b, p, &attempts{build: b, path: p}, func(in *input) error {
 				if in.size >= 0 && in.size != f.Size {
-					return &DigestError{in.name, "size", fmt.Sprint(f.Size), fmt.Sprint(in.size)}
+					return &DigestError{in.name, "size", fmt.Sprint(f.Size), fmt.Sprint(in.size), false}
 				}
 				_, err := copyVerified(discard{}, in, *f, p)
 				return err
@@ -154,7 +155,7 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 
 // deepList lists, when asked first, what the first source that is a directory has
 // below a build's files.
-func (d *differ) deepList(b volumes.Build) func() (source, []string, error) {
+func (d *differ) deepList(b volumes.Build, files []volumes.File) func() (source, []string, error) {
 	var from source
 	var paths []string
 	var err error
@@ -170,13 +171,19 @@ func (d *differ) deepList(b volumes.Build) func() (source, []string, error) {
 				continue
 			}
 			for _, root := range dir.buildDirs(b) {
-				if paths, err = list(root, nil); !absent(err) {
-					from = s
+				t := newTree(root)
+				t.above = above(files)
+				if t.list("."); !t.missing() {
+					from, paths = s, t.paths
+					for _, u := range t.unlisted {
+						if err == nil && strings.HasPrefix(u.path+"/", "files/") || u.path == "." {
+							err = u.err // what is wanted may be there
+						}
+					}
 					return from, paths, err
 				}
 			}
 		}
-		paths, err = nil, nil
 		return from, paths, err
 	}
 }

@@ -39,6 +39,9 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 		return Actions{}, err
 	}
 	a.known, a.Nowhere = ledger, nowhere
+	for _, h := range plan.Held {
+		a.Held = append(a.Held, &HeldError{Held: h})
+	}
 	if a.Rebuilt != "" {
 		e.opts.Log.WarnContext(ctx, "the ledger is made anew", "topdir", e.top.Path(), "why", a.Rebuilt)
 	}
@@ -75,9 +78,14 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	counter := e.opts.Progress.Begin("compare files", int64(len(plan.Staged)))
 	defer counter.End()
 	results := make([]Actions, len(plan.Staged))
+	failed := make([]error, len(plan.Staged))
 	err = e.parallel(ctx, len(plan.Staged), func(ctx context.Context, i int) error {
-		if err := d.build(ctx, &results[i], plan.Staged[i]); err != nil {
+		err := d.build(ctx, &results[i], plan.Staged[i])
+		if err != nil && !ofOne(ctx, err) {
 			return fmt.Errorf("build %q: %w", plan.Staged[i].Build.NVR(), err)
+		}
+		if failed[i] = err; err != nil {
+			results[i] = d.holdBuild(plan.Staged[i], err)
 		}
 		counter.Add(1)
 		return nil
@@ -87,6 +95,9 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	}
 	for i := range results {
 		a.add(&results[i])
+	}
+	if first, n := firstOf(failed); tooMany(n, len(failed)) {
+		return Actions{}, &manyError{n, len(failed), "builds cannot be looked at", first}
 	}
 	if err := d.retargets(ctx, &a); err != nil {
 		return Actions{}, err
@@ -105,6 +116,33 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 		}
 	}
 	return a, d.grace(&a)
+}
+
+// holdBuild is what becomes of a build that cannot be looked at: it stays where it is.
+func (d *differ) holdBuild(s volumes.StagedBuild, why error) (a Actions) {
+	staged := s.Build
+	staged.Volume = d.plan.CopyVolume
+	dir, _ := staged.Dir() // was checked
+	if known := d.ledger.Builds[dir]; known != nil && known.Complete {
+		a.Held = append(a.Held, held("build", s.Build.NVR(), "", why, asIs))
+		return a
+	}
+	a.Held = append(a.Held, held("build", s.Build.NVR(), "", why, stays))
+	b := s.Build
+	b.Volume = s.Behind
+	a.LeftOut = append(a.LeftOut, b)
+	return a
+}
+
+func firstOf(errs []error) (first error, n int) {
+	for _, err := range errs {
+		if err != nil {
+			if n++; first == nil {
+				first = err
+			}
+		}
+	}
+	return first, n
 }
 
 // differ is one Diff.

@@ -129,6 +129,9 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 			return err
 		}
 		defer there.Close()
+		if action.Dirs, err = d.linkedDirs(dir, s.Files, known); err != nil {
+			return err
+		}
 	}
 	var lost []volumes.File
 	if s.Files, lost, err = d.find(ctx, s.Build, s.Files, known); err != nil {
@@ -147,7 +150,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	for i := range s.Files {
 		f := &s.Files[i]
 		replace := false
-		if !action.New {
+		if !action.New && !action.replaces(f.Path) {
 			have, entry, err := d.compare(ctx, there, s, dir, f, known)
 			if err != nil {
 				return err
@@ -172,6 +175,12 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		fa, err := d.decide(s.Build, f, listed)
 		if absent(err) && f.Optional {
 			notThere(f)
+			continue
+		}
+		if err != nil && f.Optional && ofOne(ctx, err) {
+			if action.again = true; !listed.hides(f.Path) { // else its directory is named
+				a.Held = append(a.Held, held("file", s.Build.NVR(), f.Path, err, noOptional))
+			}
 			continue
 		}
 		if absent(err) {
@@ -199,7 +208,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		d.note(a, s.Build, adopted, false)
 		return nil
 	}
-	if len(action.Files) > 0 || !known.Complete || d.audit {
+	if len(action.Files) > 0 || !known.Complete || known.pending || d.audit {
 		found, err := d.symlinks(a, &action, s, listed, known)
 		if err != nil {
 			return err
@@ -211,7 +220,15 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		a.Builds = append(a.Builds, action)
 	} else {
 		action.entries = slices.DeleteFunc(action.entries, func(e LedgerEntry) bool { return slices.Contains(known.Entries, e) })
-		d.note(a, s.Build, append(adopted, action.entries...), true)
+		switch entries := append(adopted, action.entries...); {
+		case action.again:
+			d.note(a, s.Build, entries, false)
+		case len(entries) == 0 && known.pending:
+			a.notes.build(known.Build)
+			a.notes.line("C")
+		default:
+			d.note(a, s.Build, entries, true)
+		}
 	}
 	a.Adopted += len(adopted)
 	return nil

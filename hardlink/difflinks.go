@@ -73,10 +73,7 @@ func (d *differ) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLi
 			}
 			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.placed[link]}
 			if !d.audit && w.placed && said[len(said)-1] == target {
-				if same, err := d.top.LooksLike(w.Link); same || err != nil {
-					if err != nil {
-						return err
-					}
+				if same, err := d.top.LooksLike(w.Link); same && err == nil {
 					continue
 				}
 			}
@@ -112,11 +109,7 @@ func (d *differ) otherLinks(known int) (links []wantedLink, err error) {
 			continue
 		}
 		w := wantedLink{volumes.Link{Path: link, Target: target}, b, true}
-		same, err := d.top.LooksLike(w.Link)
-		if err != nil {
-			return nil, err
-		}
-		if !same {
+		if same, err := d.top.LooksLike(w.Link); !same || err != nil {
 			links = append(links, w)
 		}
 	}
@@ -140,14 +133,18 @@ type broken struct {
 // compareLinks looks at symlinks, and returns those of which the database has to say what is to
 // become of them.
 func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (found []broken, err error) {
-	noted := 0
+	noted, bad := 0, 0
 	for _, w := range links {
 		o, have, err := d.top.Check(w.Link, func(target string) bool {
 			volume, ok := linkVolume(w.Path, target)
 			return d.ledger.ours(w.Path)(target) || ok && d.managed[volume]
 		})
 		if err != nil {
-			return nil, err
+			a.Held = append(a.Held, held("symlink", "", w.Path, err, notMade))
+			if bad++; tooMany(bad, len(d.plan.Linked)) {
+				return nil, &manyError{bad, len(d.plan.Linked), "symlinks cannot be looked at", err}
+			}
+			continue
 		}
 		switch o {
 		case volumes.Make:

@@ -30,11 +30,14 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 	if d.opts.ReadOnly == "" {
 		return adopted, nil
 	}
-	if err := listed.read(); err != nil {
-		return nil, err
+	listed.read()
+	for _, u := range listed.unlisted {
+		a.Held = append(a.Held, held("directory", s.Build.NVR(), u.path, u.err, noSymlinks))
+		action.again = true
 	}
+	dirs := above(s.Files)
 	for _, p := range listed.paths {
-		if planned[p] {
+		if planned[p] || dirs[p] {
 			continue
 		}
 		if err := volumes.CheckPath("file name", p); err != nil {
@@ -47,7 +50,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			a.Kept = append(a.Kept, Kept{Path: action.Dir + "/" + p, Why: "no symlink to it: it would say more than a path can have"})
 			continue
 		}
-		if !action.New {
+		if !action.New && !action.replaces(p) {
 			if _, err := d.top.Lstat(action.Dir + "/" + p); err == nil {
 				continue // there: ours, or what staging made of it
 			} else if !absent(err) {
@@ -58,6 +61,29 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 	}
 	slices.SortFunc(action.Files, func(x, y FileAction) int { return strings.Compare(x.Path, y.Path) })
 	return adopted, nil
+}
+
+// linkedDirs are the directories above wanted files in whose place a symlink of ours is: production
+// has one to a directory there. They become real ones.
+func (d *differ) linkedDirs(dir string, files []volumes.File, known *LedgerBuild) (dirs []string, err error) {
+	for _, e := range known.Entries {
+		if e.Target == "" || !slices.ContainsFunc(files, func(f volumes.File) bool { return strings.HasPrefix(f.Path, e.Path+"/") }) {
+			continue
+		}
+		st, err := d.top.Lstat(dir + "/" + e.Path)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, ours, err := d.recorded(dir, e.Path, st, known); err != nil {
+			return nil, err
+		} else if ours && st.Mode&unix.S_IFMT == unix.S_IFLNK && !slices.Contains(dirs, e.Path) {
+			dirs = append(dirs, e.Path)
+		}
+	}
+	return dirs, nil
 }
 
 // strays looks at what is in a build's directory and not planned. Symlinks as kojisnap
@@ -146,12 +172,11 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 			a.notes.build(b.Build)
 			a.notes.line("X")
 			continue
-		} else if err != nil {
-			return err
 		}
 		why, err := d.touched(dir, b)
 		if err != nil {
-			return err
+			a.Held = append(a.Held, held("build", b.Build.NVR(), dir, err, asIs))
+			continue
 		}
 		if why != "" {
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: why})
@@ -170,7 +195,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		case absent(err):
 			a.notes.line("k", link)
 		case err != nil && !errors.Is(err, unix.EINVAL):
-			return err
+			a.Held = append(a.Held, held("symlink", "", link, err, asIs))
 		case err != nil || !d.ledger.ours(link)(have):
 			a.Kept = append(a.Kept, Kept{Path: link, Why: "staging's own"})
 		}
@@ -193,11 +218,8 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 				return err
 			}
 			list, err := d.top.ReadDir(dir)
-			if absent(err) {
-				continue
-			}
-			if err != nil {
-				return err
+			if err != nil && !absent(err) {
+				a.Held = append(a.Held, held("directory", "", dir, err, asIs))
 			}
 			for _, e := range list {
 				p := dir + "/" + e.Name()

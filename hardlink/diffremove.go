@@ -62,7 +62,8 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 		}
 		why, err := e.touched(dir, b)
 		if err != nil {
-			return Actions{}, err
+			a.Held = append(a.Held, held("build", b.Build.NVR(), dir, err, notRemoved))
+			continue
 		}
 		if why != "" {
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: why})

@@ -44,11 +44,43 @@
 // A hard link is production's own inode. Its owner, mode and label are never changed: with
 // Attributes, a file whose inode has others is reflinked or copied instead.
 //
-// # Names
+// # One bad thing
 //
-// A build with a name that the file system cannot have (ENAMETOOLONG), or that it takes for
-// another one's because it ignores case, is left out and named; it stays on the read-only
-// volume. The other builds are made.
+// What is wrong with one build, one file or one directory keeps back that one. It is named once, with
+// its reason and what becomes of it (LeftOutError, and Held of it for results), and the next run tries
+// again. All else is done. Only what makes the whole wrong ends a run; what is in place by then stays.
+//
+//	rows that can have no path, digest or volume (Plan.Held)      the build or the volume: no copy
+//	a wanted file: missing, unreadable, damaged at all sources    the build, on the read-only volume
+//	an optional file: missing                                     nothing, it is noted as absent
+//	an optional file: unreadable                                  that file
+//	  … damaged                                                   the build
+//	a directory of a build that cannot be listed (mode, EIO,      symlinks to what is in it; if wanted
+//	ESTALE, a loop of symlinks)                                   files cannot be reached, the build
+//	a directory symlink above wanted files                        nothing: it becomes a directory
+//	a name that the file system cannot have (ENAMETOOLONG), or
+//	takes for another's because it ignores case                   the build
+//	a symlink to it would say more than a path can have           that symlink (Kept)
+//	a directory below topdir that cannot be looked at             the build, where it is
+//	something in the place of a build, of its files (a symlink,
+//	a file, a mount, no right)                                    the build, on the read-only volume
+//	something in the place of a symlink on DEFAULT, or no right   that symlink
+//	a copy, a stray or a symlink that cannot be removed           that one: it stays
+//	temporary files that cannot be removed                        nothing: told, and tried again
+//	a package filter that cannot be evaluated                     its packages (package kojisnap)
+//
+//	more than 10 of these, and more than 1 of 20 builds or links  the run: it is no matter of single ones
+//	the tree is not that of the snapshot, by a sample             the run
+//	a read-only volume that staging's hub could write             the run, unless WritableSource
+//	vol/NAME leads elsewhere, toplink does, a mount in its place  the run: the hub would look there
+//	a server that is gone, or refuses all (TLS, a login)          builds that need it; error or to be tried again
+//	no room, no inodes; a disk that cannot be written or synced   the run
+//	an owner or a label that cannot be given                      the run
+//	a ledger that is damaged, of a newer format, unreadable       the run, unless Audit makes it anew
+//	the database that is asked, the store that has the ledger     the run
+//	a topdir that is missing, read-only, locked, production's     the run
+//	two of production's volumes under one name by the rules; a
+//	copy volume that is one of production's                       the run: the configuration is wrong
 //
 // # Never in place
 //

@@ -18,9 +18,13 @@ type DigestError struct {
 	What string // size, sigmd5, key, md5, …
 	Want string
 	Have string
+	Own  bool // Want is what the file itself says, or what all of its kind have
 }
 
 func (e *DigestError) Error() string {
+	if e.Own {
+		return fmt.Sprintf("verify %q: %s is %s, want %s", e.Path, e.What, e.Have, e.Want)
+	}
 	return fmt.Sprintf("verify %q: %s is %s, the database says %s", e.Path, e.What, e.Have, e.Want)
 }
 
@@ -58,7 +62,7 @@ type LeftOutError struct{ Errs []error }
 // Error has a line for each of the first ones. Of what a server is to blame for that is not
 // asked any more one is enough, and so it is of what failed before that was clear.
 func (e *LeftOutError) Error() string {
-	const shown = 20
+	const shown = 100
 	var given *goneError // the first that was given up
 	for _, err := range e.Errs {
 		if errors.As(err, &given) {
@@ -89,16 +93,17 @@ func (e *LeftOutError) Error() string {
 func (e *LeftOutError) Unwrap() []error { return e.Errs }
 
 // SourcesAnswered tells whether it is files alone that are at fault: each source said that it has
-// none, or gave one that is not what the database says. Otherwise a source is out of order.
+// none, could not read one, or gave one that is not what the database says. Otherwise a source is out
+// of order.
 func (e *LeftOutError) SourcesAnswered() bool {
 	for _, err := range e.Errs {
 		var source *SourceError
 		if !errors.As(err, &source) {
-			continue // a file that no source has, or a name that topdir cannot have
+			continue // a file that no source has, or something that is kept back by itself
 		}
 		for _, said := range source.Errs {
 			var digest *DigestError
-			if !absent(said) && !errors.As(said, &digest) {
+			if !absent(said) && !errors.As(said, &digest) && !ofFile(said) {
 				return false
 			}
 		}

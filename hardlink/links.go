@@ -23,14 +23,18 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		return err
 	}
 	outcomes := make([]volumes.Outcome, len(links))
-	err := r.parallel(ctx, len(links), func(_ context.Context, i int) error {
+	failed := make([]error, len(links))
+	err := r.parallel(ctx, len(links), func(ctx context.Context, i int) error {
 		l := links[i]
 		o, err := r.link(l)
 		if errors.Is(err, fs.ErrExist) {
 			o, err = volumes.Keep, nil
 		}
-		if err != nil {
+		if err != nil && !ofOne(ctx, err) {
 			return err
+		}
+		if failed[i] = err; err != nil {
+			return nil
 		}
 		outcomes[i] = o
 		counter.Add(1)
@@ -39,6 +43,11 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	var done batch
 	done.placed(len(links))
 	for i, o := range outcomes {
+		if failed[i] != nil {
+			r.broken = append(r.broken, held("symlink", "", links[i].Path, failed[i], notMade))
+			done.line("k", links[i].Path)
+			continue
+		}
 		switch o {
 		case volumes.Make, volumes.Switch:
 			r.report.Links++
@@ -49,6 +58,9 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	}
 	if err != nil {
 		return err
+	}
+	if first, n := firstOf(failed); tooMany(n, len(links)) {
+		return &manyError{n, len(links), "symlinks cannot be made", first}
 	}
 	if err := r.top.Sync(); err != nil {
 		return err

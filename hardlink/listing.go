@@ -1,9 +1,12 @@
 package hardlink
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
+	"syscall"
 
 	"kojisnap/volumes"
 )
@@ -14,64 +17,152 @@ type listing struct {
 	*differ
 	build volumes.StagedBuild
 
-	done    bool
-	err     error
-	paths   []string        // files and symlinks, none if there is no such build
-	regular map[string]bool // those that are files, if the first source is the read-only volume
-	behind  string          // the volume on which it is
+	done     bool
+	paths    []string        // files and symlinks, none if there is no such build
+	unlisted []unlisted      // directories that cannot be read
+	regular  map[string]bool // those that are files, if the first source is the read-only volume
+	behind   string          // the volume on which it is
 }
 
-func (l *listing) read() error {
+func (l *listing) read() {
 	if l.done {
-		return l.err
+		return
 	}
 	l.done, l.behind = true, l.build.Behind
 	if l.opts.ReadOnly == "" {
-		return nil
+		return
 	}
 	production := dirSource(l.opts.ReadOnly)
-	regular := map[string]bool{}
 	roots := production.buildDirs(l.build.Build)
 	for i, root := range roots {
-		l.paths, l.err = list(root, regular)
-		if absent(l.err) && i+1 < len(roots) {
+		t := newTree(root)
+		t.above = above(l.build.Files)
+		t.list(".")
+		if t.missing() && i+1 < len(roots) {
 			continue
 		}
 		if i > 0 { // moved since: production's own symlink leads there
 			l.behind = l.plan.Prod
 		}
+		if t.missing() {
+			break // nothing to lead to
+		}
+		l.paths, l.unlisted = t.paths, t.unlisted
+		if l.sources[0] == source(production) {
+			l.regular = t.regular
+		}
 		break
 	}
-	if absent(l.err) {
-		l.err = nil // nothing to lead to
-	}
-	if l.sources[0] == source(production) {
-		l.regular = regular
-	}
-	return l.err
 }
 
 // has tells that the first source has a file, without another look. Of one that it does not
 // tell nothing is known.
 func (l *listing) has(path string) bool {
-	return l.read() == nil && l.regular[path]
+	l.read()
+	return l.regular[path]
 }
 
-// list names all that is below a directory and is not a directory, sorted. The regular files
-// are put into regular, unless that is nil.
-func list(root string, regular map[string]bool) (paths []string, err error) {
-	err = fs.WalkDir(os.DirFS(root), ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("list %s: %w", root, err)
+// hides tells whether a file may be in a directory that cannot be read.
+func (l *listing) hides(file string) bool {
+	l.read()
+	for _, u := range l.unlisted {
+		for dir := path.Dir(file); ; dir = path.Dir(dir) {
+			if dir == u.path {
+				return true
+			}
+			if dir == "." {
+				break
+			}
 		}
-		if d.IsDir() {
-			return nil
+	}
+	return false
+}
+
+// above are the directories above files.
+func above(files []volumes.File) map[string]bool {
+	dirs := map[string]bool{}
+	for i := range files {
+		for dir := path.Dir(files[i].Path); dir != "." && !dirs[dir]; dir = path.Dir(dir) {
+			dirs[dir] = true
 		}
-		paths = append(paths, p)
-		if regular != nil && d.Type().IsRegular() {
-			regular[p] = true
+	}
+	return dirs
+}
+
+// unlisted is a directory that cannot be read.
+type unlisted struct {
+	path string // below the root; "." is that
+	err  error
+}
+
+// tree is what is below a directory and is no directory.
+type tree struct {
+	root     string
+	above    map[string]bool // symlinks to directories that are taken for the directories
+	paths    []string
+	regular  map[string]bool
+	unlisted []unlisted
+}
+
+func newTree(root string) *tree { return &tree{root: root, regular: map[string]bool{}} }
+
+// list reads a directory and what is below it. What cannot be read is noted, all else is listed.
+func (t *tree) list(dir string) {
+	entries, err := os.ReadDir(path.Join(t.root, dir))
+	if err != nil {
+		t.unlisted = append(t.unlisted, unlisted{dir, fmt.Errorf("list %s: %w", path.Join(t.root, dir), errnoOf(err))})
+	}
+	for _, e := range entries { // those that were read
+		p := path.Join(dir, e.Name())
+		switch {
+		case e.IsDir():
+			t.list(p)
+		case e.Type()&fs.ModeSymlink != 0 && t.above[p] && t.follow(p):
+		default:
+			t.paths = append(t.paths, p)
+			if e.Type().IsRegular() {
+				t.regular[p] = true
+			}
 		}
+	}
+}
+
+// follow lists the directory to which a symlink leads in the symlink's place, and tells whether it is
+// one. One that leads to a directory above itself is noted.
+func (t *tree) follow(p string) bool {
+	info, err := os.Stat(path.Join(t.root, p))
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	for dir := p; dir != "."; {
+		dir = path.Dir(dir)
+		if up, err := os.Stat(path.Join(t.root, dir)); err == nil && os.SameFile(up, info) {
+			t.unlisted = append(t.unlisted, unlisted{p, fmt.Errorf("list %s: %w", path.Join(t.root, p), syscall.ELOOP)})
+			return true
+		}
+	}
+	t.list(p)
+	return true
+}
+
+// missing tells that there is no such directory.
+func (t *tree) missing() bool {
+	return len(t.unlisted) > 0 && t.unlisted[0].path == "." && absent(t.unlisted[0].err)
+}
+
+// err is why not all of it is listed.
+func (t *tree) err() error {
+	if len(t.unlisted) == 0 {
 		return nil
-	})
-	return paths, err
+	}
+	return t.unlisted[0].err
+}
+
+// errnoOf is err without the path that it names.
+func errnoOf(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }

@@ -194,7 +194,7 @@ func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, di
 	err = e.ask(ctx, b, f.Unsigned, tried, func(in *input) error {
 		lead, _, err := readHead(in)
 		if errors.Is(err, errNotRPM) && !isInput(err) {
-			err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err)}
+			err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err), true}
 		}
 		if err != nil {
 			return err
@@ -215,11 +215,11 @@ func signatureOf(in *input, f volumes.File) ([]byte, error) {
 	}
 	sum := md5.Sum(raw)
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
-		return nil, &DigestError{in.name, "md5", f.SigDigest, have}
+		return nil, &DigestError{in.name, "md5", f.SigDigest, have, false}
 	}
 	s, err := readSignature(bytes.NewReader(raw))
 	if err != nil || len(s.raw) != len(raw) {
-		return nil, &DigestError{in.name, "format", "a padded signature header", fmt.Sprintf("%d bytes of another kind", len(raw))}
+		return nil, &DigestError{in.name, "format", "a padded signature header", fmt.Sprintf("%d bytes of another kind", len(raw)), true}
 	}
 	return raw, nil
 }

@@ -153,7 +153,7 @@ func TestFailedDeleteOutOfScope(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
 	options := s.rowsOf(t, nil)
-	s.input.Others = slices.DeleteFunc(s.input.Others, func(b volumes.Build) bool { return b.NVR() == glibc })
+	s.input.Others = slices.DeleteFunc(s.input.Others, func(b volumes.Other) bool { return b.NVR() == glibc })
 	must(t, os.Remove(filepath.Join(s.top, glibcDir)))
 	s.mustCopy(t, options)
 	if _, err := os.Stat(filepath.Join(s.top, glibcDir)); err != nil {
@@ -429,7 +429,7 @@ func TestDecided(t *testing.T) {
 		}
 		for _, b := range in.Others {
 			if b.NVR() == glibc {
-				out.Decided = append(out.Decided, b)
+				out.Decided = append(out.Decided, b.Build)
 			} else {
 				out.Others = append(out.Others, b)
 			}

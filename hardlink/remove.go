@@ -26,12 +26,19 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 		// Its directory stays, even if empty: staging's hub may be about to use it.
 		have, err := r.top.Readlink(l.Path)
 		if err == nil && r.known.ours(l.Path)(have) {
-			if err := r.top.Remove(l.Path); err != nil {
-				return err
+			if err = r.top.Remove(l.Path); err == nil {
+				r.report.RemovedLinks++
 			}
-			r.report.RemovedLinks++
-		} else if err != nil && !absent(err) && !errors.Is(err, unix.EINVAL) {
+		} else if absent(err) || errors.Is(err, unix.EINVAL) {
+			err = nil
+		}
+		if err != nil && !ofOne(ctx, err) {
 			return err
+		}
+		if err != nil {
+			r.broken = append(r.broken, held("symlink", "", l.Path, err, notRemoved))
+			counter.Add(1)
+			continue
 		}
 		gone.line("k", l.Path)
 		counter.Add(1)
@@ -51,7 +58,8 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 		if known := r.known.Builds[b.Dir]; known != nil {
 			why, err := r.touched(b.Dir, known)
 			if err != nil {
-				return err
+				r.broken = append(r.broken, held("build", b.Build.NVR(), b.Dir, err, notRemoved))
+				continue
 			}
 			if why != "" {
 				r.report.Kept = append(r.report.Kept, Kept{Path: b.Dir, Why: why})
@@ -60,13 +68,15 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 		}
 		temp := r.tempName()
 		err := r.top.Rename(b.Dir, temp)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err == nil {
-			if err := r.top.RemoveAll(temp); err != nil {
+		if err != nil && !absent(err) {
+			if !ofOne(ctx, err) {
 				return err
 			}
+			r.broken = append(r.broken, held("build", b.Build.NVR(), b.Dir, err, notRemoved))
+			continue
+		}
+		if err == nil {
+			r.discard(temp)
 			r.report.Removed++
 			r.report.RemovedFiles += b.Files
 			r.report.RemovedBytes += b.Bytes

@@ -36,6 +36,7 @@ var (
 type signature struct {
 	raw    []byte   // as in the file, padding included; what Koji caches as .sig
 	sigMD5 string   // hex; "" if the header has none
+	sha256 string   // of the main header, hex; "" if the header has none
 	keys   []string // key ids of the signatures: 8 hex digits, lower case
 }
 
@@ -66,7 +67,7 @@ func readSignature(r io.Reader) (s signature, err error) {
 
 // read reads another signature header into the memory of the last.
 func (s *signature) read(r io.Reader) error {
-	s.sigMD5, s.keys = "", nil
+	s.sigMD5, s.sha256, s.keys = "", "", nil
 	intro := make([]byte, introSize)
 	if _, err := io.ReadFull(r, intro); err != nil {
 		return fmt.Errorf("%w: signature header: %w", errNotRPM, err)
@@ -89,6 +90,7 @@ func (s *signature) read(r io.Reader) error {
 		return fmt.Errorf("%w: signature header: %w", errNotRPM, err)
 	}
 	s.raw = raw.Bytes()
+	s.sha256 = headerText(s.raw, sigtagSHA256)
 	index, data := s.raw[introSize:][:16*entries], s.raw[introSize+16*entries:][:size]
 	for ; len(index) > 0; index = index[16:] {
 		tag, kind := binary.BigEndian.Uint32(index), binary.BigEndian.Uint32(index[4:])

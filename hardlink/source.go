@@ -111,7 +111,7 @@ func openFile(name string) (*input, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("open %s: is not a regular file but %v", name, info.Mode().Type())
+		err = &notRegularError{name, info.Mode().Type()}
 	}
 	if err != nil {
 		f.Close()
@@ -119,6 +119,16 @@ func openFile(name string) (*input, error) {
 	}
 	return &input{Reader: f, close: f.Close, file: f, name: name, dev: info.Sys().(*syscall.Stat_t).Dev,
 		size: info.Size(), mode: info.Mode().Perm(), mtime: info.ModTime()}, nil
+}
+
+// notRegularError is a directory or a device in the place of a file.
+type notRegularError struct {
+	name string
+	is   fs.FileMode
+}
+
+func (e *notRegularError) Error() string {
+	return fmt.Sprintf("open %s: is not a regular file but %v", e.name, e.is)
 }
 
 func (d dirSource) stat(b volumes.Build, path string) (int64, error) {

@@ -90,11 +90,11 @@ func (e *Engine) compareStray(s *Stray, readOnly bool) error {
 	if st, err := e.top.Lstat(s.Path); err == nil {
 		seen(st)
 	}
-	all, err := list(root, nil)
-	if err != nil {
-		return err
+	all := newTree(root)
+	if all.list("."); all.err() != nil {
+		return all.err()
 	}
-	whole := !slices.ContainsFunc(all, func(p string) bool { return !have[p] })
+	whole := !slices.ContainsFunc(all.paths, func(p string) bool { return !have[p] })
 	switch {
 	case e.writableSource:
 		s.Keep = "a move may be under way, since production's tree is writable"
@@ -197,6 +197,10 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 	seen := map[string]bool{}
 	for _, volume := range own {
 		names, err := d.packages(volume)
+		if err != nil && volume != d.plan.CopyVolume {
+			a.Held = append(a.Held, held("directory", "", "vol/"+volume+"/packages", err, asIs))
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -275,11 +279,13 @@ func (r *run) removeStrays(strays []Stray) error {
 		}
 		temp := r.tempName()
 		if err := r.top.Rename(s.Path, temp); err != nil {
-			return err
+			if !ofOne(context.Background(), err) {
+				return err
+			}
+			r.broken = append(r.broken, held("directory", "", s.Path, err, notRemoved))
+			continue
 		}
-		if err := r.top.RemoveAll(temp); err != nil {
-			return err
-		}
+		r.discard(temp)
 		r.report.Strays++
 	}
 	return nil

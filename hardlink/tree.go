@@ -1,6 +1,7 @@
 package hardlink
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,15 +30,21 @@ func (e *Engine) checkTree(plan volumes.Plan) ([]Nowhere, error) {
 	if e.opts.ReadOnly == "" {
 		return nil, nil
 	}
-	var have, bad int
+	var have, bad, unreadable int
 	var first error
 	check := func(err error) {
-		have++
-		if err != nil {
+		var size *sizeError
+		switch {
+		case err != nil && !absent(err) && !errors.As(err, &size):
+			unreadable++ // which says nothing of whose tree it is
+		case err != nil:
 			bad++
-			if first == nil {
-				first = err
-			}
+			have++
+		default:
+			have++
+		}
+		if err != nil && first == nil {
+			first = err
 		}
 	}
 	for i := range spread(len(plan.Staged)) {
@@ -55,16 +62,16 @@ func (e *Engine) checkTree(plan volumes.Plan) ([]Nowhere, error) {
 	if bad > 1 && bad*10 > have {
 		return nil, e.wrongTree(bad, have, first)
 	}
-	// Of other builds the plan does not know the files, and a few have none.
-	have, bad, first = 0, 0, nil
-	for i := range spread(len(plan.Linked)) {
-		if b := plan.Linked[i]; b.Volume == plan.Prod {
-			b.Volume = ""
-			check(e.look(b, ".", -1))
-		}
+	if have == 0 && unreadable > 1 {
+		return nil, e.wrongTree(unreadable, unreadable, first)
 	}
-	if bad > 1 && bad*2 > have {
-		return nil, e.wrongTree(bad, have, first)
+	// Of other builds the plan does not know the files, but that these have some.
+	have, bad, unreadable, first = 0, 0, 0, nil
+	for _, b := range plan.Sample {
+		check(e.look(b, ".", -1))
+	}
+	if bad > 1 && bad*2 > have || have == 0 && unreadable > 1 {
+		return nil, e.wrongTree(bad+unreadable, have+unreadable, first)
 	}
 	if err := e.refuseWritable(plan); err != nil {
 		return nil, err
@@ -96,7 +103,7 @@ func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
 		info, serr := os.Stat(filepath.Join(dir, path))
 		switch {
 		case serr == nil && size >= 0 && info.Size() != size:
-			return fmt.Errorf("%s has %d bytes, the database says %d", filepath.Join(dir, path), info.Size(), size)
+			return &sizeError{filepath.Join(dir, path), info.Size(), size}
 		case serr == nil:
 			if info.Mode().IsRegular() && !e.top.FitsInfo(info) {
 				e.sameMount = false // links are possible, and not as they are to be
@@ -107,6 +114,16 @@ func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
 		}
 	}
 	return err
+}
+
+// sizeError is a file that has not the size that the database says.
+type sizeError struct {
+	path       string
+	have, want int64
+}
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("%s has %d bytes, the database says %d", e.path, e.have, e.want)
 }
 
 // nowhere finds the links of volumes that lead to nothing.

@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +72,8 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	case f.Kind == volumes.KindSignature:
 		most = maxSignature
 	}
-	if algorithm == "sigmd5" {
+	var own ownDigests
+	if algorithm == "sigmd5" || algorithm == "rpmsha256" {
 		lead, err := sig.readHead(p.r)
 		if err != nil {
 			if isInput(err) || !errors.Is(err, errNotRPM) {
@@ -79,15 +81,19 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 			}
 			return 0, differs("format", "an rpm", fmt.Sprintf("%q", err))
 		}
-		if f.Kind == volumes.KindSigned {
-			if err := verifySignature(sig, f, name); err != nil {
+		if err := verifyHead(lead, sig, f, name); err != nil {
+			return 0, err
+		}
+		if f.Kind == volumes.KindSigned && f.UnsignedSize > 0 { // the database has no size of it
+			most = int64(len(lead)+len(sig.raw)) + f.UnsignedSize
+		}
+		if algorithm == "rpmsha256" {
+			if own, err = readOwn(p.r, sig, f, name); err != nil {
 				return 0, err
 			}
-			if n, known := contentSize(*sig); known { // the database has no size of it, but the header's digest
-				most = int64(len(lead)+len(sig.raw)) + n
-			}
+			want = own.payload
 		}
-		for _, b := range [][]byte{lead, sig.raw} {
+		for _, b := range [][]byte{lead, sig.raw, own.header} {
 			if _, err := p.w.Write(b); err != nil {
 				return 0, err
 			}
@@ -101,10 +107,14 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	}
 	have := hex.EncodeToString(h.Sum(nil))
 	switch {
+	case n > most && f.Size < 0 && f.Kind == volumes.KindSigned:
+		return n, differs("size", fmt.Sprintf("less than %d without signature header", f.UnsignedSize), "more")
 	case n > most:
 		return n, differs("size", fmt.Sprint(most), "more")
 	case f.Size >= 0 && n != f.Size:
 		return n, differs("size", fmt.Sprint(f.Size), fmt.Sprint(n))
+	case have != want && algorithm == "rpmsha256":
+		return n, &DigestError{name, "sha256 of the payload", want, have, true}
 	case have != want:
 		return n, differs(algorithm, want, have)
 	case algorithm == "sigmd5" && sig.sigMD5 != "" && sig.sigMD5 != want:
@@ -113,16 +123,47 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	return n, nil
 }
 
+// verifyHead checks an rpm's lead and signature header, which no digest of its content covers.
+func verifyHead(lead []byte, sig *signature, f volumes.File, name string) error {
+	if problem := leadProblem(lead, path.Base(f.Path)); problem != "" {
+		return &DigestError{name, "lead", "one of an rpm", problem, true}
+	}
+	if f.Kind == volumes.KindSigned {
+		return verifySignature(sig, f, name)
+	}
+	return verifyPrimary(sig, f, name)
+}
+
+// verifyPrimary compares the signature header of a primary copy with the rows of rpmsigs, as far as
+// there is one of its own key: of the empty one if it is not signed.
+func verifyPrimary(sig *signature, f volumes.File, name string) error {
+	sum := md5.Sum(sig.raw)
+	have, want := "md5:"+hex.EncodeToString(sum[:]), ""
+	for row := range strings.FieldsSeq(f.Headers) {
+		key, digest, _ := strings.Cut(row, "=")
+		switch {
+		case digest == have:
+			return nil
+		case key == "" && len(sig.keys) == 0, key != "" && slices.Contains(sig.keys, key):
+			want = digest
+		}
+	}
+	if want == "" {
+		return nil
+	}
+	return &DigestError{name, "signature header", want, have, false}
+}
+
 // verifySignature checks what SIGMD5 does not cover. Koji makes signed copies of the
 // cached signature header alone, so its digest is known: rpmsigs.sighash.
 func verifySignature(sig *signature, f volumes.File, name string) error {
 	// A key that cannot be read (a newer signature format) is left to the digest.
 	if len(sig.keys) > 0 && !slices.Contains(sig.keys, f.Key) {
-		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.keys)}
+		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.keys), false}
 	}
 	sum := md5.Sum(sig.raw)
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
-		return &DigestError{name, "signature header", f.SigDigest, have}
+		return &DigestError{name, "signature header", f.SigDigest, have, false}
 	}
 	return nil
 }
@@ -176,7 +217,7 @@ func newHash(algorithm string) (hash.Hash, error) {
 		return md5.New(), nil
 	case "sha1":
 		return sha1.New(), nil
-	case "sha256":
+	case "sha256", "rpmsha256":
 		return sha256.New(), nil
 	}
 	return nil, fmt.Errorf("unknown digest algorithm %q", algorithm)

@@ -194,7 +194,7 @@ func TestEarlierVersionUnwanted(t *testing.T) {
 	s := newSite(t, "bash", "glibc")
 	s.mustCopy(t)
 	s.makeOld(t, true)
-	s.input = volumes.Input{Others: []volumes.Build{s.input.Builds[0].Build}}
+	s.input = volumes.Input{Others: []volumes.Other{{Build: s.input.Builds[0].Build, Files: true}}}
 	s.mustCopy(t)
 	for _, p := range files(t, filepath.Join(s.top, "vol/staged/packages")) {
 		path := filepath.Join(s.top, "vol/staged/packages", p)

@@ -101,7 +101,7 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" && !strings.HasPrefix(path.Ext(name), ".htm") {
 		d.Close()
-		return nil, &DigestError{d.name, "content", path.Base(name), "a web page, perhaps a login"}
+		return nil, &DigestError{d.name, "content", path.Base(name), "a web page, perhaps a login", true}
 	}
 	d.size, d.validator = resp.ContentLength, validator(resp)
 	mtime, err := http.ParseTime(resp.Header.Get("Last-Modified"))

@@ -73,12 +73,9 @@ func (e *Engine) shown(plan volumes.Plan) []string {
 			dirs = append(dirs, path.Dir(dir), dir)
 		}
 	}
-	for i := range spread(len(plan.Linked)) {
-		if b := plan.Linked[i]; b.Volume == plan.Prod {
-			b.Volume = ""
-			for _, dir := range tree.buildDirs(b) {
-				dirs = append(dirs, path.Dir(dir), dir)
-			}
+	for _, b := range plan.Sample {
+		for _, dir := range tree.buildDirs(b) {
+			dirs = append(dirs, path.Dir(dir), dir)
 		}
 	}
 	return dirs

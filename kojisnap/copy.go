@@ -65,6 +65,8 @@ type CopyResult struct {
 	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files, of a DryRun that is no Remove
 	Actions  hardlink.Actions  `json:"actions"`
 	Report   hardlink.Report   `json:"report"`
+	// Held is what is kept back, each thing once, while all else is done.
+	Held []hardlink.HeldError `json:"held,omitempty"`
 	// Undecided says which builds stay as they are because it is not known whether they are wanted.
 	Undecided []Undecided `json:"undecided,omitempty"`
 }
@@ -80,8 +82,9 @@ func (r *CopyResult) WriteTo(w io.Writer) (n int64, err error) {
 	return n + m, err
 }
 
-// Incomplete tells whether err is a *hardlink.LeftOutError of nothing but files that production has
-// lost or damaged: the rest of a copy is done, and to try again would not help.
+// Incomplete tells whether err is a *hardlink.LeftOutError of nothing but single things: files that
+// production has lost or damaged, rows that are of no use, what stands in the way below topdir. The rest
+// of a copy is done then.
 func Incomplete(err error) bool {
 	left, ok := err.(*hardlink.LeftOutError)
 	return ok && left.SourcesAnswered()
@@ -92,6 +95,15 @@ func Incomplete(err error) bool {
 // of staging's own are never touched. With a store that is not nil the ledger of what is there
 // is put into it.
 func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
+	r, err := o.copy(ctx, snap, s)
+	var left *hardlink.LeftOutError
+	if r != nil && errors.As(err, &left) {
+		r.Held = left.Held()
+	}
+	return r, err
+}
+
+func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store) (*CopyResult, error) {
 	readOnly, err := o.readOnly()
 	if err != nil {
 		return nil, err

@@ -47,6 +47,7 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 	undecided := keepUndecided(wanted, open, copied)
 	var in volumes.Input
 	files := map[int64]*volumes.BuildFiles{}
+	others := map[int64]*volumes.Other{}
 	for _, b := range view.All() {
 		if b.State != tagged.Complete {
 			continue
@@ -57,18 +58,26 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 		} else if tags, ok := wanted[b.ID]; ok {
 			files[b.ID] = &volumes.BuildFiles{Build: build, Tags: tags}
 		} else {
-			in.Others = append(in.Others, build)
+			others[b.ID] = &volumes.Other{Build: build}
+		}
+	}
+	hasFile := func(r tagged.Row) {
+		if o := others[r.Int("build_id")]; o != nil && !r.Null("build_id") && !r.Bool("metadata_only") {
+			o.Files = true
 		}
 	}
 	have := newInventory()
-	if err := addRPMs(ctx, snap, files, have); err != nil {
+	if err := addRPMs(ctx, snap, files, have, hasFile); err != nil {
 		return volumes.Plan{}, nil, err
 	}
 	if err := w.check(ctx, snap, have); err != nil {
 		return volumes.Plan{}, nil, err
 	}
-	if err := addArchives(ctx, snap, files); err != nil {
+	if err := addArchives(ctx, snap, files, hasFile); err != nil {
 		return volumes.Plan{}, nil, err
+	}
+	for _, o := range others {
+		in.Others = append(in.Others, *o)
 	}
 	for _, b := range files {
 		in.Builds = append(in.Builds, *b)
@@ -118,8 +127,9 @@ func (w Want) tags(snap *snapfile.Snapshot) []string {
 }
 
 // addRPMs adds the rpms of builds and their signatures, and takes stock of all that there are. Both
-// relations are in the order of the rpm's id.
-func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles, have *inventory) error {
+// relations are in the order of the rpm's id. other is told of each row of an rpm that is of another
+// build.
+func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles, have *inventory, other func(tagged.Row)) error {
 	type place struct {
 		id    int64
 		build *volumes.BuildFiles
@@ -130,6 +140,7 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 		have.rpm(r)
 		b := builds[r.Int("build_id")]
 		if b == nil || r.Null("build_id") {
+			other(r)
 			return
 		}
 		places = append(places, place{r.Int("id"), b, len(b.RPMs)})
@@ -155,8 +166,9 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	})
 }
 
-// addArchives adds the archives of builds, at the path that their type gives them.
-func addArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles) error {
+// addArchives adds the archives of builds, at the path that their type gives them. other is told of
+// each row of one that is of another build.
+func addArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles, other func(tagged.Row)) error {
 	btypes := map[int64]string{}
 	maven, win := map[int64][3]string{}, map[int64]string{}
 	for name, row := range map[string]func(tagged.Row){
@@ -170,14 +182,15 @@ func addArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]
 			return err
 		}
 	}
-	var bad error
-	err := tagged.Each(ctx, snap, "archiveinfo", func(r tagged.Row) {
+	return tagged.Each(ctx, snap, "archiveinfo", func(r tagged.Row) {
 		b := builds[r.Int("build_id")]
-		if b == nil || bad != nil {
+		if b == nil {
+			other(r)
 			return
 		}
 		id, file, btype := r.Int("id"), r.Text("filename"), btypes[r.Int("btype_id")]
 		var path string
+		var bad error // keeps back its build, if it is wanted
 		switch btype {
 		case "maven":
 			path, bad = volumes.MavenPath(maven[id][0], maven[id][1], maven[id][2], file)
@@ -189,15 +202,11 @@ func addArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]
 			path, bad = volumes.TypePath(btype, file)
 		}
 		if bad != nil {
-			bad = fmt.Errorf("archive %d of build %s: %w", id, b.NVR(), bad)
+			bad = fmt.Errorf("archive %d: %w", id, bad)
 		}
 		b.Archives = append(b.Archives, volumes.ArchiveFile{
 			Path: path, BType: btype, Size: r.Int("size"), Checksum: r.Text("checksum"), ChecksumType: int(r.Int("checksum_type")),
-			MetadataOnly: r.Bool("metadata_only"),
+			MetadataOnly: r.Bool("metadata_only"), Err: bad,
 		})
 	})
-	if err != nil {
-		return err
-	}
-	return bad
 }

@@ -2,9 +2,12 @@ package kojisnap
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"kojisnap/dbsync"
+	"kojisnap/hardlink"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/store"
 )
@@ -40,7 +43,8 @@ type SyncResult struct {
 // What a late step would refuse is refused before the first. It stops at the first error; run again, it
 // continues. Builds of which production has lost or
 // damaged files are no reason to stop: they stay on the read-only volume, all else is done, and
-// the error is a *hardlink.LeftOutError. The result is complete then.
+// the error is a *hardlink.LeftOutError. The result is complete then. So it
+// is with all else that package hardlink keeps back by itself.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
 	if err := o.preflight(ctx); err != nil {
@@ -87,7 +91,9 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		r.Remove, err = Copy(ctx, snap, s, o.Copy)
 		return err
 	})
-	if err != nil {
+	if Incomplete(err) {
+		incomplete = both(incomplete, err)
+	} else if err != nil {
 		return r, fmt.Errorf("copy, removal: %w", err)
 	}
 	if o.NoVerify {
@@ -104,6 +110,16 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, fmt.Errorf("verify: %w", err)
 	}
 	return r, incomplete
+}
+
+// both is one *hardlink.LeftOutError of two, of which the first may be nil.
+func both(first, second error) error {
+	var a, b *hardlink.LeftOutError
+	errors.As(first, &a)
+	if !errors.As(second, &b) || a == nil {
+		return second
+	}
+	return &hardlink.LeftOutError{Errs: slices.Concat(a.Errs, b.Errs)}
 }
 
 // Changed reports whether a step changed the database or a file.

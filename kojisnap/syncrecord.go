@@ -34,6 +34,8 @@ type SyncReport struct {
 	Checks []Check    `json:"checks"` // of verify, those that are not ok
 	// Missing is how many files could not be had that composes need.
 	Missing int `json:"missing,omitempty"`
+	// Held is how many other things a copy kept back.
+	Held int `json:"held,omitempty"`
 }
 
 // SyncRecord is a whole sync as the file beside the ledger has it.
@@ -91,7 +93,13 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 	}
 	var left *hardlink.LeftOutError
 	if errors.As(err, &left) {
-		rep.Missing = len(left.Errs)
+		for _, err := range left.Errs {
+			if errors.As(err, new(*hardlink.HeldError)) {
+				rep.Held++
+			} else {
+				rep.Missing++
+			}
+		}
 	}
 	return rep
 }
@@ -116,6 +124,9 @@ func (r SyncReport) Trouble() string {
 	}
 	if r.Missing > 0 {
 		said = append(said, fmt.Sprintf("%d files could not be had", r.Missing))
+	}
+	if r.Held > 0 {
+		said = append(said, fmt.Sprintf("%d things were kept back by the copy", r.Held))
 	}
 	return strings.Join(said, ", ")
 }

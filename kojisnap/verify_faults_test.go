@@ -246,11 +246,11 @@ warning sources f42-compose: 1 of 43, 0 digests
   bash-5.3.0-2.fc42: has no source rpm
 `},
 		{name: "payloadhash is none", damage: func(t *testing.T, s *staging) {
-			s.update(t, "rpminfo", hubtest.Values{"id": 53}, hubtest.Values{"payloadhash": "(none)"})
+			s.update(t, "rpminfo", hubtest.Values{"id": 53}, hubtest.Values{"payloadhash": "zz"})
 		}, not: `failed rpms f42-compose x86_64: 1 of 109, 0 digests
-  bash-5.3.0-2.fc42.x86_64: epoch none, payloadhash (none), size 6439, build bash-5.3.0-2.fc42; in production epoch none, payloadhash de989233838da9ee326f2977d37cefa5, size 6439, build bash-5.3.0-2.fc42
+  bash-5.3.0-2.fc42.x86_64: epoch none, payloadhash zz, size 6439, build bash-5.3.0-2.fc42; in production epoch none, payloadhash de989233838da9ee326f2977d37cefa5, size 6439, build bash-5.3.0-2.fc42
 failed files f42-compose x86_64: 1 of 109, 0 digests
-  bash-5.3.0-2.fc42.x86_64: the database's payloadhash is "(none)", which is no MD5: what the file holds cannot be checked
+  bash-5.3.0-2.fc42.x86_64: the database's payloadhash: "zz" is not a digest of 32 hex digits: what the file holds cannot be checked
 `},
 		{name: "unknown checksum of a modulemd", damage: func(t *testing.T, s *staging) {
 			s.update(t, "archiveinfo", hubtest.Values{"filename": "modulemd.txt"}, hubtest.Values{"checksum_type": 9})

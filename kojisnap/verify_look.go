@@ -179,10 +179,10 @@ func (v *verifier) copies(r *taggedRPM) ([]candidate, error) {
 		return nil, err
 	}
 	rpm := volumes.RPM{Name: r.name, Version: r.version, Release: r.release, Arch: r.arch}
-	if !isHex(r.payloadHash, md5.Size) {
-		return nil, fmt.Errorf("the database's payloadhash is %q, which is no MD5: what the file holds cannot be checked", r.payloadHash)
+	digest, err := volumes.RPMDigest(r.payloadHash)
+	if err != nil {
+		return nil, fmt.Errorf("the database's payloadhash: %w: what the file holds cannot be checked", err)
 	}
-	digest := "sigmd5:" + strings.ToLower(r.payloadHash)
 	production, told := v.sigs[r.id]
 	if !told {
 		production, told = v.rows[r.id]
@@ -211,7 +211,12 @@ func (v *verifier) copies(r *taggedRPM) ([]candidate, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, candidate{dir: dir, file: volumes.File{Path: path, Kind: volumes.KindRPM, Size: r.size, Digest: digest}, known: true, wanted: !chosen})
+		var headers []volumes.Signature
+		for _, s := range production {
+			headers = append(headers, volumes.Signature{Key: s.key, Hash: s.hash})
+		}
+		f := volumes.File{Path: path, Kind: volumes.KindRPM, Size: r.size, Digest: digest, Headers: volumes.Headers(headers)}
+		list = append(list, candidate{dir: dir, file: f, known: true, wanted: !chosen})
 	}
 	return list, nil
 }

@@ -78,6 +78,39 @@ func (m Mapping) Validate(prodVolumes []string) error {
 	return nil
 }
 
+// usable divides production's volumes into those that can have a link and those that cannot, each
+// with the reason: what their names, which production chose, lead to. What Prod and Rules say is an
+// error.
+func (m Mapping) usable(prodVolumes []string) (usable []string, barred map[string]error, err error) {
+	barred = map[string]error{}
+	from := map[string]string{}
+	for _, v := range prodVolumes {
+		if v == "" || v == DefaultVolume {
+			continue
+		}
+		if err := CheckPath("volume name", v); err != nil {
+			barred[v] = err
+			continue
+		}
+		name := m.Staging(v)
+		other, taken := from[name]
+		_, ruled := m.Rules[v]
+		_, otherRuled := m.Rules[other]
+		switch err := CheckName("staging volume name", name); {
+		case ruled: // Validate judges it
+		case err != nil:
+			barred[v] = fmt.Errorf("%w; give it a name in the table volumes of the configuration", err)
+			continue
+		case taken && name != m.prod() && !otherRuled:
+			barred[v] = fmt.Errorf("staging's name of it, %q, is that of production's volume %q; give it one in the table volumes of the configuration", name, other)
+			continue
+		}
+		from[name] = v
+		usable = append(usable, v)
+	}
+	return usable, barred, m.Validate(usable)
+}
+
 func (m Mapping) prod() string {
 	if m.Prod == "" {
 		return "prod"

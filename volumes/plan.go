@@ -29,13 +29,19 @@ type File struct {
 	Path   string `json:"path"` // below the build's directory
 	Kind   Kind   `json:"kind"`
 	Size   int64  `json:"size"`   // bytes; -1: the database does not know
-	Digest string `json:"digest"` // ALGORITHM:HEX, ALGORITHM one of sigmd5, md5, sha1, sha256
+	Digest string `json:"digest"` // ALGORITHM:HEX, ALGORITHM one of sigmd5, rpmsha256 (see RPMDigest), md5, sha1, sha256
 	// Key is the sigkey of a signed copy; Unsigned and Sig are the files that it
 	// can be made of (koji.splice_rpm_sighdr), SigDigest is that of Sig.
 	Key       string `json:"key,omitempty"`
 	Unsigned  string `json:"unsigned,omitempty"`
 	Sig       string `json:"sig,omitempty"`
 	SigDigest string `json:"sig_digest,omitempty"`
+	// UnsignedSize is the size of Unsigned: the database has none of a signed copy, but what follows
+	// the signature header is the same in both.
+	UnsignedSize int64 `json:"unsigned_size,omitempty"`
+	// Headers are the digests of the signature headers that the primary copy of an rpm may have, by
+	// key: KEY=md5:HEX, separated by blanks. Which one it has, its own header tells.
+	Headers string `json:"headers,omitempty"`
 	// Optional: no compose opens it, so that it may be missing at the source.
 	Optional bool `json:"optional,omitempty"`
 	// Deep: a content generator may have put the archive into a subdirectory, which no
@@ -81,6 +87,12 @@ type Plan struct {
 	// Decided are builds of which staging itself has decided (deleted, reset, promoted, moved):
 	// neither files nor a symlink are made of them, and no symlink is changed or removed.
 	Decided []Build `json:"decided,omitempty"`
+	// Held is what nothing, or less, can be made of for what its rows say: builds that are not
+	// staged although they are wanted, volumes without a link.
+	Held []Held `json:"held,omitempty"`
+	// Sample are some builds of Linked that are not staged, and of which the snapshot has files that
+	// production must have, spread over all.
+	Sample []Build `json:"-"`
 }
 
 // Bytes is the size of all planned files as far as the database knows it.
@@ -96,9 +108,15 @@ func (p Plan) Bytes() (n int64) {
 // Input is what the database says, as far as files go.
 type Input struct {
 	Builds []BuildFiles // builds to copy
-	Others []Build      // all other complete builds: they stay on the read-only volume
+	Others []Other      // all other complete builds: they stay on the read-only volume
 	// Decided are complete builds of production's of which staging itself has decided.
 	Decided []Build
+}
+
+// Other is a complete build that is not copied.
+type Other struct {
+	Build
+	Files bool // the database has files of it
 }
 
 // BuildFiles is a build with all of its files that the database knows.
@@ -128,8 +146,9 @@ type ArchiveFile struct {
 	BType        string
 	Size         int64
 	Checksum     string
-	ChecksumType int  // koji.CHECKSUM_TYPES: 0 md5, 1 sha1, 2 sha256
-	MetadataOnly bool // no file
+	ChecksumType int   // koji.CHECKSUM_TYPES: 0 md5, 1 sha1, 2 sha256
+	MetadataOnly bool  // no file
+	Err          error // why it can have no path
 }
 
 // Want says which files of a copied build must be regular ones. The others are
@@ -161,74 +180,6 @@ var compatible = map[string][]string{
 	"i686":    {"i386", "i486", "i586", "athlon"},
 	"armhfp":  {"armv7hl", "armv7hnl"},
 	"ppc64le": {"ppc64p9le"},
-}
-
-// NewPlan decides which files must be where. An unsafe name or a digest that is
-// none is an error that names it; nothing is left out silently.
-func NewPlan(in Input, want Want) (Plan, error) {
-	w := newWanted(want)
-	if err := CheckName("copy volume name", w.CopyVolume); err != nil {
-		return Plan{}, err
-	}
-	plan := Plan{CopyVolume: w.CopyVolume, Prod: want.Mapping.Staging(DefaultVolume)}
-	seen := map[string]bool{}
-	prodVolumes := slices.Clone(want.ProdVolumes)
-	add := func(b Build) error {
-		rel, err := b.Rel()
-		if err != nil {
-			return err
-		}
-		if seen[rel] {
-			return fmt.Errorf("build %q: in the plan twice", b.NVR())
-		}
-		seen[rel] = true
-		if n := len(prodVolumes); n == 0 || prodVolumes[n-1] != b.Volume {
-			prodVolumes = append(prodVolumes, b.Volume)
-		}
-		return nil
-	}
-	var err error
-	if plan.Staged, err = w.builds(in.Builds); err != nil {
-		return Plan{}, err
-	}
-	for _, b := range in.Builds {
-		if err := add(b.Build); err != nil {
-			return Plan{}, err
-		}
-		linked := b.Build
-		linked.Volume = w.CopyVolume
-		plan.Linked = append(plan.Linked, linked)
-	}
-	for _, b := range in.Others {
-		if err := add(b); err != nil {
-			return Plan{}, err
-		}
-		b.Volume = want.Mapping.Staging(b.Volume)
-		plan.Linked = append(plan.Linked, b)
-	}
-	for _, b := range in.Decided {
-		if err := add(b); err != nil {
-			return Plan{}, err
-		}
-		plan.Decided = append(plan.Decided, b)
-	}
-	slices.Sort(prodVolumes)
-	prodVolumes = slices.Compact(prodVolumes)
-	prodVolumes = slices.DeleteFunc(prodVolumes, func(v string) bool { return v == "" || v == DefaultVolume })
-	links, err := want.Mapping.Links(prodVolumes)
-	if err != nil {
-		return Plan{}, err
-	}
-	for _, name := range append([]string{plan.Prod}, names(links)...) {
-		if name == w.CopyVolume {
-			return Plan{}, fmt.Errorf("the volume %q cannot be both the one to copy to and one of production's", name)
-		}
-	}
-	plan.Volumes = links
-	slices.SortFunc(plan.Staged, func(a, b StagedBuild) int { return compareBuilds(a.Build, b.Build) })
-	slices.SortFunc(plan.Linked, compareBuilds)
-	slices.SortFunc(plan.Decided, compareBuilds)
-	return plan, nil
 }
 
 type wanted struct {
@@ -269,9 +220,9 @@ func newWanted(want Want) wanted {
 	return w
 }
 
-// builds plans all of them, on all processors.
-func (w wanted) builds(builds []BuildFiles) ([]StagedBuild, error) {
-	staged, errs := make([]StagedBuild, len(builds)), make([]error, len(builds))
+// builds plans all of them, on all processors. errs are of the builds of the same index.
+func (w wanted) builds(builds []BuildFiles) (staged []StagedBuild, errs []error) {
+	staged, errs = make([]StagedBuild, len(builds)), make([]error, len(builds))
 	var wg sync.WaitGroup
 	const chunk = 256
 	var next atomic.Int64
@@ -289,12 +240,7 @@ func (w wanted) builds(builds []BuildFiles) ([]StagedBuild, error) {
 		})
 	}
 	wg.Wait()
-	for i, err := range errs {
-		if err != nil {
-			return nil, fmt.Errorf("build %q: %w", builds[i].NVR(), err)
-		}
-	}
-	return staged, nil
+	return staged, errs
 }
 
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
@@ -316,6 +262,9 @@ func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 	for _, a := range b.Archives {
 		if a.MetadataOnly || w.btypes != nil && !w.btypes[a.BType] {
 			continue
+		}
+		if a.Err != nil {
+			return s, a.Err
 		}
 		if err := CheckPath("archive path", a.Path); err != nil {
 			return s, err
@@ -377,7 +326,7 @@ func (w wanted) rpm(files []File, r RPMFile) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	sigmd5, err := digest("sigmd5", r.PayloadHash)
+	content, err := RPMDigest(r.PayloadHash)
 	if err != nil {
 		return nil, fmt.Errorf("rpm %q: payloadhash: %w", r.File(), err)
 	}
@@ -401,45 +350,24 @@ func (w wanted) rpm(files []File, r RPMFile) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, File{Path: signedPath, Kind: KindSigned, Size: -1, Digest: sigmd5,
-			Key: key, Unsigned: path, Sig: sigPath, SigDigest: sighash})
+		files = append(files, File{Path: signedPath, Kind: KindSigned, Size: -1, Digest: content,
+			Key: key, Unsigned: path, Sig: sigPath, SigDigest: sighash, UnsignedSize: max(r.Size, 0)})
 	}
 	if w.unsigned || !signed {
-		files = append(files, File{Path: path, Kind: KindRPM, Size: r.Size, Digest: sigmd5})
+		files = append(files, File{Path: path, Kind: KindRPM, Size: r.Size, Digest: content, Headers: Headers(r.Sigs)})
 	}
 	return files, nil
-}
-
-// digest checks that hex is a digest of the algorithm.
-func digest(algorithm, hex string) (string, error) {
-	size := 32
-	switch algorithm {
-	case "sha1":
-		size = 40
-	case "sha256":
-		size = 64
-	}
-	ok, upper := len(hex) == size, false
-	for i := range len(hex) {
-		c := hex[i]
-		big := c >= 'A' && c <= 'F'
-		upper = upper || big
-		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || big)
-	}
-	if !ok {
-		return "", fmt.Errorf("%q is not a digest of %d hex digits", hex, size)
-	}
-	if upper {
-		hex = strings.ToLower(hex)
-	}
-	return algorithm + ":" + hex, nil
 }
 
 func compareBuilds(a, b Build) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Release, b.Release))
 }
 
-func names(links []VolumeLink) (names []string) {
+func compareHeld(a, b Held) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Reason, b.Reason))
+}
+
+func linkNames(links []VolumeLink) (names []string) {
 	for _, l := range links {
 		names = append(names, l.Name)
 	}

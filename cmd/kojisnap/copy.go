@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/volumes"
 )
@@ -234,8 +235,8 @@ func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
 
-// tellLeftOut has a line for each file that could not be had, and one for what follows. It returns
-// the error as told.
+// tellLeftOut has a line for each thing that is kept back, and one for what follows of files that could
+// not be had. It returns the error as told.
 func (a *app) tellLeftOut(err error) error {
 	if err == nil {
 		return nil
@@ -243,7 +244,9 @@ func (a *app) tellLeftOut(err error) error {
 	for _, line := range messages(err) {
 		fmt.Fprintln(a.stderr, "kojisnap: "+line)
 	}
-	fmt.Fprintln(a.stderr, "kojisnap: builds that lack such a file stay on the read-only volume")
+	if errors.As(err, new(*hardlink.MissingError)) || errors.As(err, new(*hardlink.SourceError)) {
+		fmt.Fprintln(a.stderr, "kojisnap: builds that lack such a file stay on the read-only volume")
+	}
 	return quietError{err}
 }
 

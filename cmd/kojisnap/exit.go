@@ -46,6 +46,7 @@ func exitCode(err error) int {
 		database *dbsync.TemporaryError
 		network  *hardlink.TemporaryError
 		missing  *hardlink.MissingError
+		left     *hardlink.LeftOutError
 		bucket   *s3.Error
 		plugin   nagiosError
 		overlay  *dbsync.OverlayError
@@ -67,7 +68,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), hub.Temporary(err) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.As(err, &left) && left.SourcesAnswered():
 		return exitNotReady
 	}
 	return exitError

@@ -82,7 +82,7 @@ func Split(in volumes.Input, keep func(volumes.BuildFiles) bool) volumes.Input {
 		if keep(b) {
 			out.Builds = append(out.Builds, b)
 		} else {
-			out.Others = append(out.Others, b.Build)
+			out.Others = append(out.Others, volumes.Other{Build: b.Build, Files: len(b.RPMs) > 0})
 		}
 	}
 	return out

@@ -1,0 +1,78 @@
+package hardlink
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// tempDirName is what directories of temporary names are called, on the copy volume. The first has no
+// number; where one cannot be removed (a file that is open on NFS, one that is immutable, a mount)
+// the next run uses another.
+const tempDirName = ".kojisnap-tmp"
+
+// temps are the directories of temporary names that are there.
+func (e *Engine) temps(volume string) []string {
+	names, err := e.top.Names("vol/" + volume)
+	if err != nil {
+		return nil // what is made there will tell
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		number, is := strings.CutPrefix(name, tempDirName)
+		_, err := strconv.Atoi(strings.TrimPrefix(number, "-"))
+		return !is || number != "" && err != nil
+	})
+	slices.Sort(names)
+	for i := range names {
+		names[i] = "vol/" + volume + "/" + names[i]
+	}
+	return names
+}
+
+// clearTemp removes what killed runs left, as far as that can be removed, and returns a name that is
+// free.
+func (e *Engine) clearTemp(volume string) (string, error) {
+	for _, dir := range e.temps(volume) {
+		e.removeTemp(dir)
+	}
+	for n := 0; ; n++ {
+		dir := "vol/" + volume + "/" + tempDirName
+		if n > 0 {
+			dir += "-" + strconv.Itoa(n)
+		}
+		if _, err := e.top.Lstat(dir); absent(err) {
+			return dir, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+}
+
+// removeTemp removes a directory of temporary names. That it cannot is no error: it is in nobody's
+// way.
+func (e *Engine) removeTemp(dir string) {
+	if err := e.top.RemoveAll(dir); err != nil {
+		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(dir), "err", errnoOf(err))
+	}
+}
+
+// tidy removes what a run left that was killed when all was done but that.
+func (e *Engine) tidy(volume string) {
+	left := e.temps(volume)
+	if len(left) == 0 {
+		return
+	}
+	unlock, err := e.lock()
+	if errors.Is(err, ErrLocked) {
+		return // they are in use
+	}
+	if err != nil {
+		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(left[0]), "err", err)
+		return
+	}
+	defer unlock()
+	for _, dir := range left {
+		e.removeTemp(dir)
+	}
+}

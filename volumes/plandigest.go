@@ -1,0 +1,63 @@
+package volumes
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// RPMDigest is the digest by which an rpm is verified, from rpminfo.payloadhash: SIGMD5, mostly. An
+// rpm that has no SIGMD5, as those of rpm 6, has no MD5 there, but nothing, "(none)" or a SHA-256.
+// Then the digest is "rpmsha256:" and that SHA-256, if there is one: the rpm is held to its own SHA-256
+// digests of header and payload, and to the one given, which must be one of the two.
+func RPMDigest(payloadHash string) (string, error) {
+	switch {
+	case payloadHash == "" || payloadHash == "(none)":
+		return "rpmsha256:", nil
+	case len(payloadHash) == 64:
+		sum, err := digest("sha256", payloadHash)
+		if err != nil {
+			return "", err
+		}
+		return "rpm" + sum, nil
+	}
+	return digest("sigmd5", payloadHash)
+}
+
+// Headers makes File.Headers of an rpm's signatures. Rows whose hash is none are not in it.
+func Headers(sigs []Signature) string {
+	sigs = slices.Clone(sigs)
+	slices.SortFunc(sigs, func(a, b Signature) int { return strings.Compare(a.Key+" "+a.Hash, b.Key+" "+b.Hash) })
+	var list []string
+	for _, s := range sigs {
+		if sum, err := digest("md5", s.Hash); err == nil && !strings.ContainsAny(s.Key, " =") {
+			list = append(list, strings.ToLower(s.Key)+"="+sum)
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// digest checks that hex is a digest of the algorithm.
+func digest(algorithm, hex string) (string, error) {
+	size := 32
+	switch algorithm {
+	case "sha1":
+		size = 40
+	case "sha256":
+		size = 64
+	}
+	ok, upper := len(hex) == size, false
+	for i := range len(hex) {
+		c := hex[i]
+		big := c >= 'A' && c <= 'F'
+		upper = upper || big
+		ok = ok && (c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || big)
+	}
+	if !ok {
+		return "", fmt.Errorf("%q is not a digest of %d hex digits", hex, size)
+	}
+	if upper {
+		hex = strings.ToLower(hex)
+	}
+	return algorithm + ":" + hex, nil
+}
