@@ -77,7 +77,7 @@ func TestCheck(t *testing.T) {
 		{"own digests, another header", unsigned, 0, ownFile(strings.Repeat("0", 64)), "sha256 of the header", "sha256 of the header"},
 		{"own digests, byte changed", changed, 0, ownFile(""), "", "sha256 of the payload"},
 		{"own digests, header changed", flip(5000)(bytes.Clone(unsigned)), 0, ownFile(""), "sha256 of the header", "sha256 of the header"},
-		{"own digests, another rpm", unsigned, 0, renamed, "lead", "lead"},
+		{"own digests, another rpm", unsigned, 0, renamed, "name by its own header", "name by its own header"},
 		{"another key", signed, 0, otherKey, "signing key", "signing key"},
 		{"no rpm", []byte("no rpm"), -1, rpm, "format", "format"},
 	} {

@@ -76,7 +76,7 @@ func TestDamagedSource(t *testing.T) {
 		"first byte":          {bashRPM, flip(0), "format"},
 		"sigmd5 itself":       {bashRPM, sigmd5Changed, "signature header"},
 		"unsigned header":     {bashRPM, flip(400), "signature header"},
-		"lead, name":          {bashRPM, flip(12), "lead"},
+		"lead, version":       {bashRPM, func(b []byte) []byte { b[4] = 0; return b }, "lead"},
 		"lead, padding":       {bashRPM, flip(70), "lead"},
 		"lead, signed copy":   {bashSigned, flip(79), "lead"},
 		"cut short":           {bashRPM, func(b []byte) []byte { return b[:len(b)-1] }, "size"},

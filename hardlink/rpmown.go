@@ -114,27 +114,21 @@ func nameOf(raw []byte) string {
 }
 
 // leadProblem says what of a lead is as no rpm has it: "" if all is well. The lead is of no use but
-// to file(1), and rpm refuses a file whose lead is not one.
-func leadProblem(lead []byte, file string) string {
-	file = strings.TrimSuffix(file, ".rpm")
-	dot := strings.LastIndexByte(file, '.') + 1
-	nvr, arch := file[:max(0, dot-1)], file[dot:]
-	nvr = nvr[:min(len(nvr), 65)]
-	kind := uint16(0)
-	if arch == "src" || arch == "nosrc" {
-		kind = 1
-	}
+// to file(1), and rpm refuses a file whose lead is not one. Which name and arch it has is not looked at:
+// not every tool writes them.
+func leadProblem(lead []byte) string {
+	kind := binary.BigEndian.Uint16(lead[6:])
 	name, padding, ended := bytes.Cut(lead[10:76], []byte{0})
 	printable := func(c rune) bool { return c >= ' ' && c <= '~' }
 	rest := bytes.Trim(append(bytes.Clone(padding), lead[80:96]...), "\x00")
 	switch {
 	case lead[4] < 3 || lead[4] > 4:
 		return fmt.Sprintf("of version %d", lead[4])
-	case binary.BigEndian.Uint16(lead[6:]) != kind:
-		return fmt.Sprintf("of an rpm of type %d, which is not that of arch %s", binary.BigEndian.Uint16(lead[6:]), arch)
+	case kind > 1:
+		return fmt.Sprintf("of an rpm of type %d", kind)
 	case binary.BigEndian.Uint16(lead[78:]) != 5:
 		return fmt.Sprintf("of signature type %d", binary.BigEndian.Uint16(lead[78:]))
-	case !ended || strings.TrimFunc(string(name), printable) != "", len(name) == len(nvr) && string(name) != nvr: // not every tool writes N-V-R
+	case !ended || strings.TrimFunc(string(name), printable) != "":
 		return fmt.Sprintf("with the name %.70q", name)
 	case len(rest) > 0:
 		return fmt.Sprintf("with %.32q where nothing is to be", rest)

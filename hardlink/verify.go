@@ -13,7 +13,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -125,7 +124,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 
 // verifyHead checks an rpm's lead and signature header, which no digest of its content covers.
 func verifyHead(lead []byte, sig *signature, f volumes.File, name string) error {
-	if problem := leadProblem(lead, path.Base(f.Path)); problem != "" {
+	if problem := leadProblem(lead); problem != "" {
 		return &DigestError{name, "lead", "one of an rpm", problem, true}
 	}
 	if f.Kind == volumes.KindSigned {
