@@ -92,15 +92,7 @@ func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 			tables = append(tables, "kojisnap.placed", "kojisnap.placed_volume")
 		}
 		for _, table := range tables {
-			var rows float64
-			err := conn.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, table).Scan(&rows)
-			if err == nil && float64(r.changed()) > 50+rows/10 {
-				err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-					_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; ANALYZE "+table)
-					return err
-				})
-			}
-			if err != nil {
+			if err := analyze(ctx, conn, table, float64(r.changed())); err != nil {
 				m.opt.Log.InfoContext(ctx, "the planner's statistics are left to autovacuum", "table", table, "err", err)
 			}
 			if ctx.Err() != nil || conn.IsClosed() {
@@ -108,6 +100,24 @@ func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 			}
 		}
 	}
+}
+
+// analyze renews the statistics of a table of which that many rows changed, if those are many of its.
+func analyze(ctx context.Context, conn *pgx.Conn, table string, changed float64) error {
+	tx, err := begin(ctx, conn, pgx.TxOptions{})
+	if err != nil {
+		return err
+	}
+	defer end(ctx, tx)
+	var rows float64
+	err = tx.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, table).Scan(&rows)
+	if err != nil || changed <= 50+rows/10 {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '500ms'; ANALYZE "+table); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
 }
 
 func versionedNames() (names []string) {

@@ -10,16 +10,13 @@ import (
 // DecidedBuilds are the builds of production's that staging has made its own since they were loaded,
 // each with how: by what Koji has for it, they were deleted, reset, built again or promoted.
 func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (builds map[int64]string, err error) {
-	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, settings); err != nil {
-			return err
-		}
+	err = reading(ctx, conn, func(tx pgx.Tx) error {
 		decided, err := decidedBuilds(ctx, tx)
 		builds = ofBuilds(decided)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("builds: %w", classify(err))
+		return nil, fmt.Errorf("builds: %w", err)
 	}
 	return builds, nil
 }

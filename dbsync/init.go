@@ -111,6 +111,9 @@ func (i *initer) run(ctx context.Context) error {
 	case !errors.Is(err, ErrNotStaging):
 		return err
 	}
+	if err := i.checkEncoding(ctx, here.Database); err != nil {
+		return err
+	}
 	if i.rep.Notes, err = i.schema.checkFits(); err != nil {
 		return err
 	}
@@ -118,6 +121,15 @@ func (i *initer) run(ctx context.Context) error {
 		return err
 	}
 	return i.mark(ctx, here)
+}
+
+// checkEncoding refuses a database that cannot hold all that production has, or takes any bytes for text.
+func (i *initer) checkEncoding(ctx context.Context, database string) error {
+	var encoding string
+	if err := i.tx.QueryRow(ctx, "SHOW server_encoding", pgx.QueryExecModeExec).Scan(&encoding); err != nil || encoding == "UTF8" {
+		return err
+	}
+	return fmt.Errorf("database %q has the encoding %s, which does not hold all that production has: make it anew with ENCODING 'UTF8' (CREATE DATABASE … TEMPLATE template0), then dump and restore", database, encoding)
 }
 
 // adoptable refuses a database that has builds, unless the caller named it.

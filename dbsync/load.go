@@ -28,12 +28,13 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 			return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 		}
 	}
-	// As long as nothing used temporary tables in this session, they may have more memory.
-	_, _ = conn.Exec(ctx, "SET temp_buffers = '64MB'")
 	var m *merger
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
 		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.Tags, DryRun: opt.DryRun},
 			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, filled: map[string]bool{}, mapped: map[string]bool{}, gone: map[string]bool{}, unfit: map[string]bool{}}
+		if err := moreTempBuffers(ctx, tx); err != nil {
+			return false, err
+		}
 		return !opt.DryRun, m.run(ctx)
 	}
 	err := transact(ctx, conn, pgx.RepeatableRead, load)

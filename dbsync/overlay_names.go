@@ -77,28 +77,25 @@ func (o *Overlay) makes(table string) map[string]bool {
 // checkOverlay looks, before the load's transaction, whether all that the new overlay refers to
 // is there: in the database, in the snapshot or in the overlay itself.
 func (m *merger) checkOverlay(ctx context.Context, conn *pgx.Conn) error {
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return classify(err)
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx))
-	m.tx, m.over = tx, m.opt.Overlay
-	if err := m.check(ctx); err != nil {
-		return classify(err)
-	}
-	o := &overlayer{merger: m}
-	for _, table := range []string{"permissions", "content_generator", "channels", "tag"} {
-		if err := o.checkNames(ctx, table); err != nil {
-			return classify(err)
+	return reading(ctx, conn, func(tx pgx.Tx) error {
+		m.tx, m.over = tx, m.opt.Overlay
+		if err := m.check(ctx); err != nil {
+			return err
 		}
-	}
-	if err := o.checkPeople(ctx); err != nil {
-		return classify(err)
-	}
-	if len(o.faults) > 0 {
-		return &OverlayError{Faults: o.faults}
-	}
-	return nil
+		o := &overlayer{merger: m}
+		for _, table := range []string{"permissions", "content_generator", "channels", "tag"} {
+			if err := o.checkNames(ctx, table); err != nil {
+				return err
+			}
+		}
+		if err := o.checkPeople(ctx); err != nil {
+			return err
+		}
+		if len(o.faults) > 0 {
+			return &OverlayError{Faults: o.faults}
+		}
+		return nil
+	})
 }
 
 func (o *overlayer) checkNames(ctx context.Context, table string) error {

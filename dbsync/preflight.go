@@ -2,6 +2,7 @@ package dbsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -16,31 +17,26 @@ const User = userName
 // staging, or as another environment than env if that is not empty (ErrNotStaging). A load of event,
 // unless that is 0, is ErrOlder if one of the tags, given by name, stands at a later one.
 func CheckDatabase(ctx context.Context, conn *pgx.Conn, env string, event int64, tags []string) error {
-	mark, err := readMark(ctx, conn)
-	if err != nil {
-		return classify(err)
-	}
-	if err := mark.checkEnv(env); err != nil {
-		return err
-	}
-	if event == 0 {
-		return nil
-	}
-	rows, err := conn.Query(ctx, "SELECT name, event FROM kojisnap.tag WHERE name = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1",
-		pgx.QueryExecModeExec, tags, event)
-	if err != nil {
-		return classify(err)
-	}
-	var tag string
-	var at int64
-	tagged, err := pgx.ForEachRow(rows, []any{&tag, &at}, func() error { return nil })
-	if err != nil {
-		return classify(err)
-	}
-	if tagged.RowsAffected() > 0 {
+	return reading(ctx, conn, func(tx pgx.Tx) error {
+		mark, err := readMark(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := mark.checkEnv(env); err != nil || event == 0 {
+			return err
+		}
+		var tag string
+		var at int64
+		err = tx.QueryRow(ctx, "SELECT name, event FROM kojisnap.tag WHERE name = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1",
+			pgx.QueryExecModeExec, tags, event).Scan(&tag, &at)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return err
+		}
 		return olderError(tag, at, event)
-	}
-	return nil
+	})
 }
 
 // CheckLoad says why Load would refuse a snapshot before it writes anything.
@@ -48,14 +44,12 @@ func CheckLoad(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt
 	if err := opt.complete(); err != nil {
 		return err
 	}
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	err := reading(ctx, conn, func(tx pgx.Tx) error {
+		m := &merger{tx: tx, snap: snap, opt: opt, rep: &LoadReport{}}
+		return m.check(ctx)
+	})
 	if err != nil {
-		return classify(err)
-	}
-	defer tx.Rollback(ctx)
-	m := &merger{tx: tx, snap: snap, opt: opt, rep: &LoadReport{}}
-	if err := m.check(ctx); err != nil {
-		return fmt.Errorf("snapshot %s: %w", snap.ID, classify(err))
+		return fmt.Errorf("snapshot %s: %w", snap.ID, err)
 	}
 	return nil
 }

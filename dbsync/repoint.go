@@ -138,15 +138,12 @@ func BuildVolumes(ctx context.Context, conn *pgx.Conn, builds []NVR) (map[string
 	for _, b := range builds {
 		n, v, r = append(n, b.Name), append(v, b.Version), append(r, b.Release)
 	}
-	rows, err := conn.Query(ctx, `SELECT p.name || '-' || b.version || '-' || b.release, CASE WHEN b.state = 1 THEN w.name ELSE '' END
-		FROM unnest($1::text[], $2::text[], $3::text[]) AS z (name, version, release) JOIN package p ON p.name = z.name
-			JOIN build b ON b.pkg_id = p.id AND (b.version, b.release) = (z.version, z.release) JOIN volume w ON w.id = b.volume_id`, n, v, r)
-	if err != nil {
-		return nil, fmt.Errorf("volumes of builds: %w", err)
-	}
 	volumes := map[string]string{}
 	var nvr, volume string
-	_, err = pgx.ForEachRow(rows, []any{&nvr, &volume}, func() error { volumes[nvr] = volume; return nil })
+	err := readRows(ctx, conn, []any{&nvr, &volume}, func() { volumes[nvr] = volume },
+		`SELECT p.name || '-' || b.version || '-' || b.release, CASE WHEN b.state = 1 THEN w.name ELSE '' END
+		FROM unnest($1::text[], $2::text[], $3::text[]) AS z (name, version, release) JOIN package p ON p.name = z.name
+			JOIN build b ON b.pkg_id = p.id AND (b.version, b.release) = (z.version, z.release) JOIN volume w ON w.id = b.volume_id`, n, v, r)
 	if err != nil {
 		return nil, fmt.Errorf("volumes of builds: %w", err)
 	}

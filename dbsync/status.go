@@ -91,19 +91,18 @@ func (s *Status) Age() time.Duration {
 // ReadStatus says what the database holds, from one point in time, and writes nothing. A
 // database that is not marked is ErrNotStaging.
 func ReadStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
-	s, err := readStatus(ctx, conn)
+	var s *Status
+	err := reading(ctx, conn, func(tx pgx.Tx) (err error) {
+		s, err = readStatus(ctx, tx)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("status: %w", classify(err))
+		return nil, fmt.Errorf("status: %w", err)
 	}
 	return s, nil
 }
 
-func readStatus(ctx context.Context, conn *pgx.Conn) (*Status, error) {
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return nil, err
-	}
-	defer tx.Rollback(ctx)
+func readStatus(ctx context.Context, tx pgx.Tx) (*Status, error) {
 	mark, err := readMark(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -262,41 +261,44 @@ func scanRun(row pgx.CollectableRow) (r Run, err error) {
 // ReadIDs returns staging's ids by production's, of each relation those that differ: of a name that
 // staging made first, and where another name held production's id.
 func ReadIDs(ctx context.Context, conn *pgx.Conn) (map[string]map[int64]int64, error) {
-	rows, err := conn.Query(ctx, "SELECT relation, prod_id, staging_id FROM kojisnap.idmap WHERE staging_id <> prod_id", pgx.QueryExecModeExec)
-	if err != nil {
-		return nil, fmt.Errorf("ids: %w", classify(err))
-	}
 	ids := map[string]map[int64]int64{}
 	var name string
 	var production, staging int64
-	_, err = pgx.ForEachRow(rows, []any{&name, &production, &staging}, func() error {
+	err := readRows(ctx, conn, []any{&name, &production, &staging}, func() {
 		if ids[name] == nil {
 			ids[name] = map[int64]int64{}
 		}
 		ids[name][production] = staging
-		return nil
-	})
+	}, "SELECT relation, prod_id, staging_id FROM kojisnap.idmap WHERE staging_id <> prod_id")
 	if err != nil {
-		return nil, fmt.Errorf("ids: %w", classify(err))
+		return nil, fmt.Errorf("ids: %w", err)
 	}
 	return ids, nil
 }
 
 // CompleteBuilds names those of the builds that the database has as complete.
 func CompleteBuilds(ctx context.Context, conn *pgx.Conn, ids []int64) (map[int64]NVR, error) {
-	rows, err := conn.Query(ctx, `SELECT b.id, p.name, b.version, b.release FROM build b JOIN package p ON p.id = b.pkg_id
-		WHERE b.state = 1 AND b.id = ANY($1)`, pgx.QueryExecModeExec, ids)
-	if err != nil {
-		return nil, fmt.Errorf("builds: %w", classify(err))
-	}
 	builds := map[int64]NVR{}
 	var id int64
 	var b NVR
-	_, err = pgx.ForEachRow(rows, []any{&id, &b.Name, &b.Version, &b.Release}, func() error { builds[id] = b; return nil })
+	err := readRows(ctx, conn, []any{&id, &b.Name, &b.Version, &b.Release}, func() { builds[id] = b },
+		`SELECT b.id, p.name, b.version, b.release FROM build b JOIN package p ON p.id = b.pkg_id WHERE b.state = 1 AND b.id = ANY($1)`, ids)
 	if err != nil {
-		return nil, fmt.Errorf("builds: %w", classify(err))
+		return nil, fmt.Errorf("builds: %w", err)
 	}
 	return builds, nil
+}
+
+// readRows calls each for the rows of a query, scanned into the variables.
+func readRows(ctx context.Context, conn *pgx.Conn, into []any, each func(), sql string, args ...any) error {
+	return reading(ctx, conn, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sql, execMode(args)...)
+		if err != nil {
+			return err
+		}
+		_, err = pgx.ForEachRow(rows, into, func() error { each(); return nil })
+		return err
+	})
 }
 
 // readHidden compares, by the times of their events, staging's latest tagging of a package in

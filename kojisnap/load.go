@@ -115,6 +115,10 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "kojisnap"
 	}
+	config.RuntimeParams["client_encoding"] = "UTF8" // what pgx reads and writes, whatever was asked for
+	// Behind a pooler the next transaction may have another session of PostgreSQL's, which knows none of
+	// the statements that were prepared.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err == nil {
 		return conn, nil

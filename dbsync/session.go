@@ -1,0 +1,74 @@
+package dbsync
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// settings are the first statements of every transaction here, and reads outside of one do not happen:
+// what a role, a database or a DSN sets changes what a session reads and writes, and behind a pooler
+// each transaction may have another session of PostgreSQL's.
+//
+// Those about text forms make the hashes of rows the same everywhere, and hand over bytes as UTF-8,
+// whatever PostgreSQL stores. Koji's schema is searched first, as a role may have a schema of its own
+// name before it: that of the role "kojisnap" is our books, which have a table "tag" too.
+//
+// PostgreSQL looks for a deadlock when someone has waited for deadlock_timeout, and ends the one
+// that looks. That must not be the hub, so we never wait that long; and as the hub may wait for us
+// already when we begin to wait for it, we wait for no more than a twentieth of it. Little is lost:
+// at REPEATABLE READ a row that the hub changed meanwhile makes us begin again anyway.
+//
+// A load of what changed finds few rows in large tables, most of which are cached: with the default
+// random_page_cost PostgreSQL reads those tables whole, in several times the time.
+const settings = `SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on;
+	SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY';
+	SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
+	SET LOCAL transform_null_equals = off; SET LOCAL array_nulls = on;
+	SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+	SET LOCAL jit = off; SET LOCAL random_page_cost = 1.1; SET LOCAL work_mem = '64MB'; SET LOCAL client_min_messages = warning;
+	SELECT set_config('lock_timeout', greatest(least(setting::integer / 20, 500), 1)::text, true) FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout';
+	SELECT set_config('search_path', concat_ws(', ', min(quote_ident(n.nspname)), nullif(current_setting('search_path'), '')), true)
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relname = 'rpminfo' AND c.relkind IN ('r', 'p') AND c.oid = coalesce(to_regclass('rpminfo'), c.oid)
+		HAVING count(*) = 1`
+
+// begin starts a transaction with our settings.
+func begin(ctx context.Context, conn *pgx.Conn, opt pgx.TxOptions) (pgx.Tx, error) {
+	tx, err := conn.BeginTx(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, settings); err != nil {
+		end(ctx, tx)
+		return nil, err
+	}
+	return tx, nil
+}
+
+// end undoes a transaction that wrote nothing.
+func end(ctx context.Context, tx pgx.Tx) { _ = tx.Rollback(context.WithoutCancel(ctx)) }
+
+// reading runs fn in a transaction that sees one state of the database and cannot change it. Its errors are
+// classified.
+func reading(ctx context.Context, conn *pgx.Conn, fn func(tx pgx.Tx) error) error {
+	tx, err := begin(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err == nil {
+		defer end(ctx, tx)
+		err = fn(tx)
+	}
+	return classify(err)
+}
+
+// moreTempBuffers gives temporary tables more memory for this transaction. PostgreSQL allows that only
+// where nothing used temporary tables in its session before, so that it may fail.
+func moreTempBuffers(ctx context.Context, tx pgx.Tx) error {
+	try, err := tx.Begin(ctx) // a savepoint
+	if err != nil {
+		return err
+	}
+	if _, err := try.Exec(ctx, "SET LOCAL temp_buffers = '64MB'"); err != nil {
+		return try.Rollback(ctx)
+	}
+	return try.Commit(ctx)
+}
