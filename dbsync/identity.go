@@ -78,11 +78,15 @@ func (m *merger) identify(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 	}
+	next, err := m.nextID(ctx, r)
+	if err != nil {
+		return err
+	}
 	if _, err := m.exec(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
-		SELECT {r}, s.id, nextval(pg_get_serial_sequence({table}, 'id')), true FROM {s} s
+		SELECT {r}, s.id, {next}, true FROM {s} s
 			JOIN kojisnap.seed d ON d.relation = {r} AND d.id = s.id
 		WHERE NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = s.id)
-		ORDER BY s.id`, "table", lit(q(r.Name))); err != nil {
+		ORDER BY s.id`, "next", next); err != nil {
 		return err
 	}
 	n, err = m.exec(ctx, r, `UPDATE {s} s SET id = i.staging_id FROM kojisnap.idmap i
