@@ -87,10 +87,10 @@ type attempts struct {
 	errs  []error
 }
 
-// err is a MissingError if no source has the file, else a SourceError.
+// err is a MissingError if no source has the file, as far as those who deny it tell, else a SourceError.
 func (a *attempts) err() error {
 	for _, err := range a.errs {
-		if !absent(err) {
+		if !absent(err) && !denied(err) {
 			return &SourceError{a.build.NVR(), a.path, a.errs}
 		}
 	}

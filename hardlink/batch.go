@@ -23,8 +23,9 @@ type making struct {
 	entries []LedgerEntry
 	made    []FileAction // with what became of Op and Bytes
 	absent  int
-	held    []error // optional files that were kept back
-	err     error   // why it is left out
+	missing []*MissingError // of optional files
+	held    []error         // optional files that were kept back
+	err     error           // why it is left out
 }
 
 // makeBatch makes all files of a batch under temporary names.
@@ -51,6 +52,11 @@ func (c *committer) commit(ms []*making) error {
 	lines := c.durable
 	c.durable = &batch{}
 	for _, m := range ms {
+		for _, missing := range m.missing {
+			if m.err == nil && deniedByAll(missing.Err) { // it may be there, as all else
+				m.err = fmt.Errorf("left out: %w", missing)
+			}
+		}
 		if m.err != nil {
 			if err := c.breaks(m); err != nil {
 				return err
@@ -270,6 +276,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes
 		counter.AddFile(entry.Size)
 		return nil
 	case errors.As(err, &missing) && f.File.Optional:
+		m.missing = append(m.missing, missing)
 		m.absent++
 		m.entries = append(m.entries, LedgerEntry{Path: f.Path, Digest: f.File.Digest, Absent: true})
 		return nil

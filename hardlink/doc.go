@@ -38,8 +38,11 @@
 //
 // What Options.OpenSource opens, a bucket of S3, repeats and resumes by itself. There too
 // three files in a row that could not be had are enough, and one answer that no other file
-// would better: no such bucket, wrong credentials. That access is denied does not count: S3
-// says so of objects that are not there to those who may not list the bucket.
+// would better: no such bucket, wrong credentials.
+//
+// That a server denies a file (403) is taken for a file that is missing there: S3 and CloudFront say so
+// of what is not there to those who may not list the bucket. Only where all sources deny it, and none of
+// them gave any other file in this run, a source is out of order.
 //
 // A hard link is production's own inode. Its owner, mode and label are never changed: with
 // Attributes, a file whose inode has others is reflinked or copied instead.

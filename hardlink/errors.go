@@ -71,8 +71,16 @@ func (e *LeftOutError) Error() string {
 	}
 	var lines []string
 	var blamed []*goneError
-	more := 0
+	more, refused := 0, false
 	for _, err := range e.Errs {
+		var missing *MissingError
+		if errors.As(err, &missing) && deniedByAll(missing.Err) { // so it is with all
+			if refused {
+				more++
+				continue
+			}
+			refused = true
+		}
 		var gone *goneError
 		if !errors.As(err, &gone) && errors.As(err, new(*TemporaryError)) {
 			gone = given
@@ -98,12 +106,16 @@ func (e *LeftOutError) Unwrap() []error { return e.Errs }
 func (e *LeftOutError) SourcesAnswered() bool {
 	for _, err := range e.Errs {
 		var source *SourceError
+		var missing *MissingError
+		if errors.As(err, &missing) && deniedByAll(missing.Err) {
+			return false
+		}
 		if !errors.As(err, &source) {
 			continue // a file that no source has, or something that is kept back by itself
 		}
 		for _, said := range source.Errs {
 			var digest *DigestError
-			if !absent(said) && !errors.As(said, &digest) && !ofFile(said) {
+			if !absent(said) && !denied(said) && !errors.As(said, &digest) && !ofFile(said) {
 				return false
 			}
 		}

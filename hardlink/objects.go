@@ -17,7 +17,7 @@ type ObjectSource interface {
 	// mtime zero where they are not known. What is not there is fs.ErrNotExist; what was
 	// replaced while it is read, syscall.ESTALE. It sends again by itself what may succeed then;
 	// an error with Temporary() true is of a server that may answer later, one with Lasting()
-	// true will be every other object's, too.
+	// true will be every other object's, too, one with Denied() true is access that was denied.
 	Object(ctx context.Context, key string) (r io.ReadCloser, size int64, mtime time.Time, err error)
 	// String names the source for people, without credentials. With a slash and a key it
 	// names an object.
@@ -57,6 +57,7 @@ func (o *objectSource) open(ctx context.Context, b volumes.Build, path string) (
 		cancel(nil)
 		return nil, err
 	}
+	o.given.Store(true)
 	if mtime.IsZero() {
 		mtime = time.Now().Truncate(time.Second)
 	}
@@ -75,7 +76,10 @@ func (*objectSource) stat(volumes.Build, string) (int64, error) { return -1, nil
 // judge finds out which errors are temporary.
 func (o *objectSource) judge(ctx context.Context, err error) error {
 	var says interface{ Temporary() bool }
+	var refuses interface{ Denied() bool }
 	switch {
+	case errors.As(err, &refuses) && refuses.Denied():
+		return &deniedError{err, &o.trust}
 	case err == nil || err == io.EOF:
 		return err
 	case errors.Is(context.Cause(ctx), errWebSilent):

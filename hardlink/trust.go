@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 )
 
 // maxFailures in a row, each after all its tries, and a server is asked no more.
@@ -16,6 +17,8 @@ const maxFailures = 3
 type trust struct {
 	name string // the server's
 	log  *slog.Logger
+
+	given atomic.Bool // it gave a file in this run
 
 	mu     sync.Mutex
 	failed int        // files in a row
@@ -31,6 +34,33 @@ type goneError struct {
 func (e *goneError) Unwrap() error { return e.why }
 func (e *goneError) Error() string {
 	return fmt.Sprintf("source %s is not asked any more: %v", e.name, e.why)
+}
+
+// deniedError is access that a server denies to one file. CloudFront and S3 say so, too, of what is not
+// there to those who may not list the bucket. So it is taken for missing, unless the server denies all.
+type deniedError struct {
+	error
+	from *trust
+}
+
+func (e *deniedError) Unwrap() error { return e.error }
+
+func denied(err error) bool { return errors.As(err, new(*deniedError)) }
+
+// deniedByAll tells that all sources denied a file, of which none gave another one in this run: it is
+// not known to be missing.
+func deniedByAll(err error) bool {
+	var said *reasons
+	if !errors.As(err, &said) {
+		return false
+	}
+	for _, err := range said.errs {
+		var d *deniedError
+		if !errors.As(err, &d) || d.from.given.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // lost is why the server is not to be asked.

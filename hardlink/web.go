@@ -103,6 +103,7 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 		d.Close()
 		return nil, &DigestError{d.name, "content", path.Base(name), "a web page, perhaps a login", true}
 	}
+	w.given.Store(true)
 	d.size, d.validator = resp.ContentLength, validator(resp)
 	mtime, err := http.ParseTime(resp.Header.Get("Last-Modified"))
 	if err != nil {
@@ -226,7 +227,9 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return nil, 0, fmt.Errorf("fetch %s: HTTP %d: %w", d.name, code, fs.ErrNotExist)
-	case code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusProxyAuthRequired:
+	case code == http.StatusForbidden:
+		return nil, 0, &deniedError{fmt.Errorf("%s: it is not there, it wants a login, or the server does not let this machine have it", text), &d.from.trust}
+	case code == http.StatusUnauthorized || code == http.StatusProxyAuthRequired:
 		return nil, 0, fmt.Errorf("%s: it wants a login, or does not let this machine have it", text)
 	case code == http.StatusRequestedRangeNotSatisfiable && d.offset > 0:
 		return nil, 0, fmt.Errorf("fetch %s: %w", d.name, errChanged)

@@ -68,7 +68,9 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), hub.Temporary(err) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
-	case errors.As(err, &missing), errors.As(err, &left) && left.SourcesAnswered():
+	case errors.As(err, &left) && !left.SourcesAnswered(): // a source is out of order
+		return exitError
+	case errors.As(err, &missing), left != nil:
 		return exitNotReady
 	}
 	return exitError

@@ -24,6 +24,7 @@ type Error struct {
 	cause     error
 	temporary bool
 	lasting   bool
+	denied    bool
 }
 
 func (e *Error) Error() string { return e.text }
@@ -39,6 +40,10 @@ func (e *Error) Temporary() bool { return e.temporary }
 // Lasting reports whether no request for another object will do better: the bucket, the
 // credentials or the server is not the right one.
 func (e *Error) Lasting() bool { return e.lasting }
+
+// Denied reports whether the server denies access to the object. It says so, too, of one that is not
+// there to those who may not list the bucket.
+func (e *Error) Denied() bool { return e.denied }
 
 // fail says what went wrong. The SDK's own text names its operations and request ids, which
 // tell an operator nothing.
@@ -104,6 +109,7 @@ func (s *Store) answer(e *Error, api smithy.APIError) string {
 		e.cause = syscall.ENOSPC
 		return "the server has no room: " + strings.TrimRight(said, ".") + ": make room, or remove old snapshots with kojisnap prune"
 	case status == http.StatusForbidden:
+		e.denied = true
 		return "access denied: " + said
 	case status >= 500 && status != http.StatusNotImplemented, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		e.temporary = true
