@@ -25,6 +25,8 @@ type Error struct {
 	temporary bool
 	lasting   bool
 	denied    bool
+	status    int    // of HTTP; 0: there was no answer
+	code      string // of the answer
 }
 
 func (e *Error) Error() string { return e.text }
@@ -74,6 +76,7 @@ func (s *Store) answer(e *Error, api smithy.APIError) string {
 	if errors.As(e.cause, &response) && response.Response != nil {
 		status, header = response.HTTPStatusCode(), response.Response.Header
 	}
+	e.status, e.code = status, api.ErrorCode()
 	said := api.ErrorMessage()
 	if said == "" {
 		said = api.ErrorCode()

@@ -61,7 +61,9 @@ type Options struct {
 // its last byte is there.
 type Store struct {
 	client *s3.Client
-	upload *transfermanager.Client
+	upload [2]*transfermanager.Client // with the SDK's checksums, and where they are not required without
+	learnt learnt
+	log    *slog.Logger
 	creds  aws.CredentialsProvider
 	region string
 	bucket string
@@ -101,14 +103,20 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		c.UsePathStyle = c.BaseEndpoint != nil && !at.VirtualHost
 		c.DisableLogOutputChecksumValidationSkipped = true
 	})
-	s := &Store{client: client, creds: client.Options().Credentials, region: client.Options().Region, bucket: at.bucket, prefix: at.prefix}
-	s.upload = transfermanager.New(client, func(t *transfermanager.Options) {
+	s := &Store{client: client, creds: client.Options().Credentials, region: client.Options().Region, bucket: at.bucket, prefix: at.prefix, log: at.Log}
+	s.upload[0] = uploader(client)
+	s.upload[1] = uploader(s3.New(client.Options(), func(c *s3.Options) { c.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired }))
+	// AWS_REQUEST_CHECKSUM_CALCULATION says so from the beginning.
+	s.learnt.plain = client.Options().RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired
+	return s, nil
+}
+
+func uploader(client *s3.Client) *transfermanager.Client {
+	return transfermanager.New(client, func(t *transfermanager.Options) {
 		t.PartSizeBytes, t.MultipartUploadThreshold, t.Concurrency = partSize, partSize, putParts-1
 		t.FailTimeout = 30 * time.Second // to take back the parts of an upload that was cancelled
-		// AWS_REQUEST_CHECKSUM_CALCULATION is there for servers that know no CRC32.
 		t.RequestChecksumCalculation = client.Options().RequestChecksumCalculation
 	})
-	return s, nil
 }
 
 // String is the store's URL without its query.
@@ -121,8 +129,8 @@ func (s *Store) Put(ctx context.Context, name string, src io.ReadSeeker) error {
 	return s.put(ctx, "put", name, src, nil)
 }
 
-// Create implements store.Creator with If-None-Match. A server that does not know it answers as
-// if the object were not there, unless it was there already when Create began. Where an answer
+// Create implements store.Creator with If-None-Match. A server that does not know it, or refuses it,
+// answers as if the object were not there, unless it was there already when Create began. Where an answer
 // got lost and the request was sent again, fs.ErrExist may mean this very object.
 func (s *Store) Create(ctx context.Context, name string, src io.ReadSeeker) error {
 	start, err := src.Seek(0, io.SeekCurrent)
@@ -169,22 +177,6 @@ func (s *Store) absent(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
-}
-
-func (s *Store) put(ctx context.Context, op, name string, src io.ReadSeeker, ifNoneMatch *string, opts ...func(*transfermanager.Options)) error {
-	key, err := s.key(ctx, op, name)
-	if err != nil {
-		return err
-	}
-	body := &source{ReadSeeker: src, ctx: ctx}
-	out, err := s.upload.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &s.bucket, Key: &key, Body: body, IfNoneMatch: ifNoneMatch}, opts...)
-	if body.err != nil {
-		return fmt.Errorf("%s %s in %s: read: %w", op, name, s, body.err)
-	}
-	if err == nil && aws.ToString(out.ETag) == "" {
-		return fmt.Errorf("%s %s in %s: %w", op, name, s, errNotS3)
-	}
-	return s.fail(ctx, op, name, err)
 }
 
 // Get implements store.Store. Where a connection breaks, the rest is asked for again, as long
