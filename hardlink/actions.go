@@ -95,6 +95,7 @@ type BuildAction struct {
 	New    bool          `json:"new"`    // the directory is renamed into place at once
 	Files  []FileAction  `json:"files,omitempty"`
 	Dirs   []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
+	Stub   bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
 
 	entries []LedgerEntry // that the ledger is to have beside those of Files
 	again   bool          // something of it was kept back: the next run is to look at it, too
@@ -122,6 +123,7 @@ type RemoveAction struct {
 	Dir   string        `json:"dir"`
 	Files int           `json:"files"`
 	Bytes int64         `json:"bytes"`
+	Stub  string        `json:"stub,omitempty"` // what the symlink in its place says; "": there is none
 }
 
 // Kept is something below topdir that is not as the plan has it, and stays.
@@ -228,6 +230,9 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, r := range a.Remove {
 		line("remove %s %d files %d bytes", r.Dir, r.Files, r.Bytes)
+		if r.Stub != "" {
+			line("link %s -> %s", r.Dir, r.Stub)
+		}
 	}
 	for _, b := range a.Leaving {
 		line("unwanted %s", b.NVR())

@@ -99,6 +99,9 @@ func (c *committer) commit(ms []*making) error {
 			c.broken = append(c.broken, m.held...)
 			c.named.build(m.staged)
 			c.named.line("C")
+			if m.Stub {
+				c.named.line("k", m.Dir)
+			}
 			if m.again {
 				c.named.entry(m.any(c.known))
 			}
@@ -316,7 +319,12 @@ func (r *run) publish(m *making) error {
 		if err := r.top.Mkdir(path.Dir(m.Dir)); err != nil {
 			return err
 		}
-		if err := r.top.RenameNew(m.temp, m.Dir); err != nil {
+		if m.Stub {
+			if err := r.replaceLink(m.temp, m.Dir); err != nil {
+				return err
+			}
+			r.discard(m.temp)
+		} else if err := r.top.RenameNew(m.temp, m.Dir); err != nil {
 			return err
 		}
 	} else if err := r.publishFiles(m); err != nil {

@@ -110,6 +110,12 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		known = nil
 	case err != nil:
 		return err
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK && d.isStub(dir):
+		if known != nil {
+			a.notes.build(known.Build)
+			a.notes.line("X")
+		}
+		known, action.Stub = nil, true
 	case known == nil && !d.audit || st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		a.Kept = append(a.Kept, Kept{Path: dir, Why: "not made by kojisnap", Wanted: true})
 		leaveOut()

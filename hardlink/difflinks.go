@@ -91,7 +91,7 @@ func (d *differ) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLi
 // are not as they were made; the database goes on to name such builds. What staging decided is
 // left alone. known is how many of the plan's the ledger has.
 func (d *differ) otherLinks(known int) (links []wantedLink, err error) {
-	if len(d.ledger.Links) == known+len(d.plan.Volumes)+1 && len(d.plan.Decided) == 0 {
+	if len(d.ledger.Links) == known+len(d.plan.Volumes)+1+d.ledger.stubs() && len(d.plan.Decided) == 0 {
 		return nil, nil // beside the plan's and the volumes' there are none
 	}
 	planned, err := linkedPaths(d.plan)

@@ -225,7 +225,7 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 				p := dir + "/" + e.Name()
 				if e.IsDir() {
 					below = append(below, p)
-				} else {
+				} else if !d.isStub(p) {
 					a.Kept = append(a.Kept, Kept{Path: printable(p), Why: "not made by kojisnap"})
 				}
 			}

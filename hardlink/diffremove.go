@@ -60,6 +60,11 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging's database has the build there"})
 			continue
 		}
+		if target, err := e.top.Readlink(dir); err == nil && ledger.ours(dir)(target) {
+			a.notes.build(b.Build) // killed when its symlink was in its place
+			a.notes.line("X")
+			continue
+		}
 		why, err := e.touched(dir, b)
 		if err != nil {
 			a.Held = append(a.Held, held("build", b.Build.NVR(), dir, err, notRemoved))
@@ -69,7 +74,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: why})
 			continue
 		}
-		r := RemoveAction{Build: b.Build, Dir: dir}
+		r := RemoveAction{Build: b.Build, Dir: dir, Stub: e.stub(b.Build, rows[b.Build.NVR()])}
 		for _, entry := range b.Entries {
 			if !entry.Absent {
 				r.Files++
@@ -93,6 +98,13 @@ func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, 
 	settled := maps.Clone(planned)
 	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
 		b, ok := linkBuild(link)
+		if _, stub := stubBuild(link); stub {
+			b, _ = stubBuild(link)
+			if e.opts.Rows != nil && rows[b.NVR()] == "" {
+				a.RemoveLinks = append(a.RemoveLinks, volumes.Link{Path: link, Target: ledger.Links[link][0]})
+			}
+			continue
+		}
 		if planned[link] || !ok {
 			continue
 		}
@@ -120,6 +132,8 @@ func (e *Engine) rows(ctx context.Context, ledger *Ledger, wanted, planned map[s
 	}
 	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
 		if b, ok := linkBuild(link); ok && !planned[link] {
+			builds = append(builds, b)
+		} else if b, ok := stubBuild(link); ok {
 			builds = append(builds, b)
 		}
 	}

@@ -126,5 +126,6 @@
 // With Options.Leave Diff notes builds that the plan does not have. From then on
 // Ledger.Staged does not name them, so that a load leads them back to production's
 // volume, and Diff leads DEFAULT's symlinks there. DiffRemove removes the files later:
-// after KeepFor, if the database has the build elsewhere, and if nobody changed them.
+// after KeepFor, if the database has the build elsewhere, and if nobody changed them. A symlink to
+// production's takes the place of each, see stubs.go.
 package hardlink

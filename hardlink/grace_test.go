@@ -146,12 +146,41 @@ func TestSymlinksOutliveTheScope(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	leads()
-	if a := s.diff(t, now.options(0, rows)); a.Pending() || len(a.Leaving) > 0 {
-		t.Errorf("left to do: %+v", a)
+	// Who has the path of a copy that is gone reads production's file: a compose pinned at an older event.
+	stub := filepath.Join(s.top, "vol/staged", bashDir)
+	reads := func() {
+		t.Helper()
+		if info, err := os.Stat(filepath.Join(stub, bashRPM)); err != nil || !info.Mode().IsRegular() {
+			t.Error(err)
+		}
 	}
-	delete(rows, "bash-5.3.0-2.fc42")
-	if r := s.removeRest(t, now.options(0, rows)); r.RemovedLinks != 1 {
+	reads()
+	for _, options := range []func(*hardlink.Options){func(o *hardlink.Options) {}, audit} {
+		if a := s.diff(t, now.options(0, rows), options); a.Pending() || len(a.Leaving) > 0 || len(a.Kept) > 0 {
+			t.Errorf("left to do: %+v", a)
+		}
+	}
+	// It is wanted again, and not any longer.
+	none := s.input
+	s.input = volumes.Input{Builds: all.Builds}
+	s.mustCopy(t, now.options(0, rows))
+	reads()
+	if info, err := os.Lstat(stub); err != nil || !info.IsDir() {
+		t.Error(info, err)
+	}
+	s.check(t)
+	s.input = none
+	s.mustCopy(t, now.options(0, rows))
+	if r := s.removeRest(t, now.options(0, rows)); r.Removed != len(all.Builds)-1 {
 		t.Errorf("report %+v", r)
+	}
+	reads()
+	delete(rows, "bash-5.3.0-2.fc42")
+	if r := s.removeRest(t, now.options(0, rows)); r.RemovedLinks != 2 {
+		t.Errorf("report %+v", r)
+	}
+	if _, err := os.Lstat(stub); err == nil {
+		t.Error("the symlink in the place of the copy is there")
 	}
 	if _, err := os.Lstat(filepath.Join(s.top, bashDir)); err == nil {
 		t.Error("the symlink of a build that nothing names is there")

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
 )
 
 // remove takes away what DiffRemove found: symlinks first, so that none dangles. A
@@ -41,15 +44,29 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 			continue
 		}
 		gone.line("k", l.Path)
+		if strings.HasPrefix(l.Path, "vol/") {
+			r.prune(path.Dir(l.Path))
+		}
 		counter.Add(1)
 	}
 	var intent batch
+	stubs := 0
 	for _, b := range a.Remove {
 		intent.build(b.Build)
 		intent.line("R")
+		if b.Stub != "" {
+			intent.line("K", b.Dir, b.Stub)
+			stubs++
+		}
 	}
 	if err := r.ledger.append(&intent); err != nil {
 		return err
+	}
+	gone.placed(stubs)
+	stays := func(b RemoveAction) {
+		if b.Stub != "" {
+			gone.line("k", b.Dir)
+		}
 	}
 	for _, b := range a.Remove {
 		if err := ctx.Err(); err != nil {
@@ -59,21 +76,32 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 			why, err := r.touched(b.Dir, known)
 			if err != nil {
 				r.broken = append(r.broken, held("build", b.Build.NVR(), b.Dir, err, notRemoved))
+				stays(b)
 				continue
 			}
 			if why != "" {
 				r.report.Kept = append(r.report.Kept, Kept{Path: b.Dir, Why: why})
+				stays(b)
 				continue
 			}
 		}
 		temp := r.tempName()
-		err := r.top.Rename(b.Dir, temp)
+		var err error
+		if b.Stub != "" {
+			err = r.top.ReplaceDir(volumes.Link{Path: b.Dir, Target: b.Stub}, temp, r.tempName())
+		} else {
+			err = r.top.Rename(b.Dir, temp)
+		}
 		if err != nil && !absent(err) {
 			if !ofOne(ctx, err) {
 				return err
 			}
 			r.broken = append(r.broken, held("build", b.Build.NVR(), b.Dir, err, notRemoved))
+			stays(b)
 			continue
+		}
+		if err != nil {
+			stays(b)
 		}
 		if err == nil {
 			r.discard(temp)

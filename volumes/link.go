@@ -95,7 +95,8 @@ func (t *Topdir) LooksLike(l Link) (bool, error) {
 }
 
 // ReplaceDir puts the symlink in the place of a directory, at once where the file system can, and
-// removes that. temp and old are free names on the same file system, relative to topdir.
+// removes that. temp and old are free names on the same file system, relative to topdir; what cannot be
+// removed of the directory stays under one of them.
 func (t *Topdir) ReplaceDir(l Link, temp, old string) error {
 	if err := t.Symlink(l.Target, temp); err != nil {
 		return err
@@ -106,7 +107,9 @@ func (t *Topdir) ReplaceDir(l Link, temp, old string) error {
 			err = t.RenameNew(temp, l.Path)
 		}
 	}
-	return errors.Join(err, t.RemoveAll(temp), t.RemoveAll(old))
+	t.RemoveAll(temp)
+	t.RemoveAll(old)
+	return err
 }
 
 // EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's
