@@ -142,8 +142,10 @@ func TestMainJob(t *testing.T) {
 		t.Errorf("DEFAULT leads to %q, %v", target, err)
 	}
 	succeed(t, "sync", "-c", c, "--event", "420", "--keep-days", "0")
-	if _, err := os.Lstat(copied); err == nil {
-		t.Errorf("the copy of %s, which no compose needs any longer, is still there", latest)
+	if info, err := os.Lstat(copied); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the copy of %s, which no compose needs any longer, is still there: %v", latest, err)
+	} else if _, err := os.Stat(filepath.Join(copied, "src")); err != nil { // composes pinned at an older event have the path
+		t.Error(err)
 	}
 	if body, err := os.ReadFile(filepath.Join(own, "mine")); err != nil || string(body) != "mine" {
 		t.Errorf("staging's own file: %q, %v", body, err)

@@ -3,6 +3,7 @@ package volumes
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Held is one thing that is kept back, with what hangs on it, while all else is done.
@@ -153,7 +154,8 @@ func (p *planner) link(b Build, volume string) {
 }
 
 func (p *planner) hold(kind, name string, why error, outcome string) {
-	p.plan.Held = append(p.plan.Held, Held{kind, name, why.Error(), outcome})
+	reason := strings.TrimPrefix(why.Error(), fmt.Sprintf("%s %q: ", kind, name))
+	p.plan.Held = append(p.plan.Held, Held{kind, name, reason, outcome})
 }
 
 // volumesHeld names the barred volumes.

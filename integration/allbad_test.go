@@ -1,0 +1,159 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+)
+
+// mannered serves production's hub behind a proxy that refuses large bodies, asks now and then to come
+// again later, and once answers with a web page.
+func (w *world) mannered(t *testing.T) {
+	t.Helper()
+	target, err := url.Parse(w.prodURL)
+	must(t, err)
+	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host }}
+	var asked atomic.Int64
+	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch n := asked.Add(1); {
+		case r.ContentLength > 20<<10:
+			http.Error(rw, "Request Entity Too Large", http.StatusRequestEntityTooLarge)
+		case n == 7:
+			rw.Header().Set("Retry-After", "1")
+			http.Error(rw, "busy", http.StatusServiceUnavailable)
+		case n == 11:
+			rw.Header().Set("Content-Type", "text/html")
+			io.WriteString(rw, "<!DOCTYPE html><html><body>one moment</body></html>")
+		default:
+			through.ServeHTTP(rw, r)
+		}
+	}))
+	t.Cleanup(front.Close)
+	w.prodURL = front.URL + target.Path
+}
+
+// plantRows makes rows of production odd, of each kind one. It returns what each is named by when a
+// sync tells of it, and the builds that are not copied for it.
+func (w *world) plantRows(t *testing.T) (names, held []string) {
+	t.Helper()
+	build := func(name string) int {
+		t.Helper()
+		dirs := glob(t, filepath.Join(w.prodTree, "packages", name, "*/*"))
+		if len(dirs) != 1 {
+			t.Fatalf("%s has %d builds", name, len(dirs))
+		}
+		rel, err := filepath.Rel(filepath.Join(w.prodTree, "packages"), dirs[0])
+		must(t, err)
+		return int(w.buildID(t, rel).(int64))
+	}
+	rpm := func(name string) int64 {
+		t.Helper()
+		rows, err := w.prodRows.Select("rpminfo", hubtest.Values{"build_id": int64(build(name))})
+		must(t, err)
+		return rows[0]["id"].(int64)
+	}
+	// What a pull leaves out, or takes without the value.
+	vim, group := build("cairo"), w.firstActive(t, "group_config", "group_id")
+	repo := w.firstActive(t, "external_repo_config", "external_repo_id")
+	w.update(t, "build", hubtest.Values{"id": vim}, hubtest.Values{"completion_time": "10000-01-01 00:00:00+00"})
+	w.update(t, "build", hubtest.Values{"id": build("ruby")}, hubtest.Values{"extra": "{\"a\": \"\\u0001\"}"})
+	w.update(t, "group_config", hubtest.Values{"group_id": group, "active": true}, hubtest.Values{"description": "\x03"})
+	w.update(t, "external_repo_config", hubtest.Values{"external_repo_id": repo, "active": true}, hubtest.Values{"url": "http://\x04"})
+	w.update(t, "channels", hubtest.Values{"id": 1}, hubtest.Values{"name": "\x05"})
+	w.update(t, "users", hubtest.Values{"id": 3}, hubtest.Values{"name": "\x06"})
+	// What a copy can make nothing of.
+	w.update(t, "rpminfo", hubtest.Values{"id": rpm("curl")}, hubtest.Values{"payloadhash": "zz"})
+	w.update(t, "rpmsigs", hubtest.Values{"rpm_id": rpm("expat")}, hubtest.Values{"sighash": ""})
+	w.update(t, "rpminfo", hubtest.Values{"id": rpm("pango")}, hubtest.Values{"name": "odd/name"})
+	w.update(t, "build", hubtest.Values{"id": build("git")}, hubtest.Values{"release": "1\n2"})
+	// What is odd, and no harm: rpm 6 has no SIGMD5, Python has lookahead.
+	w.update(t, "rpminfo", hubtest.Values{"id": rpm("libxml2")}, hubtest.Values{"payloadhash": "(none)"})
+	w.update(t, "tag_inheritance", hubtest.Values{"active": true}, hubtest.Values{"pkg_filter": "(?!no-such-package)"})
+	// What staging's tables refuse.
+	w.update(t, "build", hubtest.Values{"id": build("setup")}, hubtest.Values{"epoch": 9})
+	dbtest.Exec(t, w.dsn, "ALTER TABLE build ADD CONSTRAINT site_epoch CHECK (epoch IS NULL OR epoch < 9)")
+	return []string{fmt.Sprintf("build %d ", vim), fmt.Sprintf("build %d ", build("ruby")), fmt.Sprintf(" group_id=%d ", group), fmt.Sprintf(" external_repo_id=%d ", repo),
+			"channel 1 ", "user 3 ", `build "curl-`, `build "expat-`, `build "pango-`, `build release "1\n2"`, "site_epoch"},
+		[]string{"cairo", "curl", "expat", "pango", "git"}
+}
+
+// firstActive is a column of the first active row of a versioned relation.
+func (w *world) firstActive(t *testing.T, table, column string) int64 {
+	t.Helper()
+	rows, err := w.prodRows.Select(table, hubtest.Values{"active": true})
+	must(t, err)
+	if len(rows) == 0 {
+		t.Fatal("no active row of ", table)
+	}
+	return rows[0][column].(int64)
+}
+
+// TestEverythingBad: in production, on its way and below topdir is one thing wrong of each kind, all
+// at once. A sync keeps back these things, names each once, and does all else, at every run.
+func TestEverythingBad(t *testing.T) {
+	w := newWorld(t)
+	w.init(t)
+	names, held := w.plantRows(t)
+	moreNames, moreHeld := w.spoil(t)
+	names, held = append(names, moreNames...), append(held, moreHeld...)
+	w.mannered(t)
+	c := w.config(t, "f42-compose", "f42-build")
+	must(t, os.Chmod(c, 0o644))
+	must(t, os.Chmod(filepath.Dir(c), 0o755))
+	must(t, os.Chmod(filepath.Dir(filepath.Dir(c)), 0o755))
+	run := w.nobody(t)
+	must(t, os.Chmod(filepath.Join(w.prodTree, "packages/filesystem"), 0o700))
+	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/logs").Run())
+	must(t, exec.Command("chown", "-R", "root", filepath.Join(w.topdir, "vol/staged/.kojisnap-tmp")).Run())
+
+	for range 2 {
+		o := run("sync", "-c", c)
+		if o.code != 3 || strings.Count(o.stderr, "temporary files are left") == 0 {
+			t.Fatalf("exit code %d: %s", o.code, o.stderr)
+		}
+		namedOnce(t, o.stderr, names...)
+	}
+	var r kojisnap.SyncResult
+	o := run("sync", "-c", c, "--json")
+	must(t, json.Unmarshal([]byte(o.stdout), &r))
+	if o.code != 3 || r.Pull == nil || r.Copy == nil || r.Load == nil || r.Verify == nil {
+		t.Fatalf("exit code %d: %s", o.code, o.stderr)
+	}
+	if n := len(r.Pull.LeftOut) + len(r.Copy.Held) + len(r.Load.Bad); n != len(names) {
+		t.Errorf("%d things are kept back, %d were planted: %+v, %+v, %+v", n, len(names), r.Pull.LeftOut, r.Copy.Held, r.Load.Bad)
+	}
+
+	// All else is there.
+	for _, name := range held {
+		if found := glob(t, filepath.Join(w.topdir, "vol/staged/packages", name, "*/*")); len(found) > 0 {
+			t.Errorf("%s is copied", name)
+		}
+	}
+	for _, name := range []string{"bash", "coreutils", "glibc", "zlib", "ruby", "libxml2", "setup", "httpd", "kernel", "perl"} {
+		found := glob(t, filepath.Join(w.topdir, "vol/staged/packages", name, "*/*"))
+		if len(found) == 0 {
+			t.Errorf("%s is not copied", name)
+		}
+	}
+	staged := len(glob(t, filepath.Join(w.topdir, "vol/staged/packages/*/*/*")))
+	var builds, copied int
+	must(t, dbtest.Connect(t, w.dsn).QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE v.name = 'staged')
+		FROM build b JOIN volume v ON v.id = b.volume_id WHERE state = 1`).Scan(&builds, &copied))
+	if staged < 30 || copied < staged-1 || builds < 50 { // staging refuses one that is copied
+		t.Errorf("%d builds are copied; the database has %d, %d of them as copies", staged, builds, copied)
+	}
+}
