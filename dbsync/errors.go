@@ -111,6 +111,10 @@ func classify(err error) error {
 		return fmt.Errorf("%w: nothing has changed; make room on the database server", err)
 	case code == "55000" && strings.Contains(err.Error(), "replica identity"):
 		return fmt.Errorf("%w: give it one (ALTER TABLE … REPLICA IDENTITY FULL, or USING INDEX), or take it out of the publication", err)
+	case code == "53200":
+		return fmt.Errorf("%w: PostgreSQL's table of locks is full, or its memory is used up: nothing has changed; raise max_locks_per_transaction (or pg_dump and vacuum hold the locks: try again later)", err)
+	case strings.HasPrefix(code, "P0"):
+		return fmt.Errorf("a trigger or function of this database's own refused: %w", refusal(err))
 	case code == "42501":
 		return fmt.Errorf("%w: scripts/grants.sql has what the role needs", err)
 	}

@@ -156,6 +156,9 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if err := m.checkSurroundings(ctx); err != nil {
 		return err
 	}
+	if m.tx, err = newGuard(ctx, m.tx, m.schema.namespace); err != nil {
+		return err
+	}
 	if m.rep.Notes, err = m.schema.checkFits(); err != nil {
 		return err
 	}
