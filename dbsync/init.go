@@ -19,7 +19,12 @@ type InitOptions struct {
 
 	// Adopt takes a database that already has builds: its rows below the floor are taken for
 	// production's. Confirm must then name the database as DBNAME@SYSTEM_IDENTIFIER.
-	Adopt   bool
+	Adopt bool
+	// Moved takes a database that carries the mark of the one that it was before it was moved (by
+	// pg_upgrade, by dump and restore, to another server). The mark is renewed, all else that the schema
+	// kojisnap has on record stays. Confirm must name the database as for Adopt. It is refused if the
+	// original is still there, on the same server.
+	Moved   bool
 	Confirm string
 
 	DryRun bool         // say what would be done, change nothing
@@ -29,7 +34,8 @@ type InitOptions struct {
 // InitReport says what Init did or, in a dry run, would do.
 type InitReport struct {
 	Mark    Mark           `json:"mark"`
-	Already bool           `json:"already"` // the database was marked before: nothing was done
+	Already bool           `json:"already"`           // the database was marked before: nothing was done
+	Renewed bool           `json:"renewed,omitempty"` // it was moved, and its mark is its own again
 	DryRun  bool           `json:"dry_run,omitempty"`
 	Release string         `json:"koji_schema"` // the Koji release whose schema it is, at least
 	Seeds   map[string]int `json:"seeds,omitempty"`
@@ -101,7 +107,16 @@ func (i *initer) run(ctx context.Context) error {
 		return err
 	}
 	i.rep.Release = i.schema.release().String()
+	if i.rep.Notes, err = triggerNotes(ctx, i.tx, i.schema.namespace); err != nil {
+		return err
+	}
+	if i.tx, err = newGuard(ctx, i.tx, i.schema.namespace); err != nil {
+		return err
+	}
 	mark, err := readMark(ctx, i.tx)
+	if i.opt.Moved && errors.Is(err, ErrNotStaging) {
+		return i.renew(ctx, here)
+	}
 	switch {
 	case err == nil && mark.Environment != i.opt.Env:
 		return fmt.Errorf("database %q is marked as environment %q already, not %q", here.Database, mark.Environment, i.opt.Env)
@@ -114,9 +129,11 @@ func (i *initer) run(ctx context.Context) error {
 	if err := i.checkEncoding(ctx, here.Database); err != nil {
 		return err
 	}
-	if i.rep.Notes, err = i.schema.checkFits(); err != nil {
+	notes, err := i.schema.checkFits()
+	if err != nil {
 		return err
 	}
+	i.rep.Notes = append(i.rep.Notes, notes...)
 	if err := i.adoptable(ctx, here); err != nil {
 		return err
 	}

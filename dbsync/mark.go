@@ -46,6 +46,20 @@ func readMark(ctx context.Context, q querier) (*Mark, error) {
 	if err != nil {
 		return nil, err
 	}
+	m, err := foundMark(ctx, q, here)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.Database != here.Database || m.OID != here.OID || m.System != here.System:
+		return nil, fmt.Errorf("database %q (oid %d) of server %s carries the mark of database %q (oid %d) of server %s, so it is a copy, or was moved: "+
+			"for a move (pg_upgrade, dump and restore, another name) there is init --moved, which keeps all that is on record; for a copy that is to be another staging, init --adopt: %w",
+			here.Database, here.OID, here.System, m.Database, m.OID, m.System, ErrNotStaging)
+	}
+	return m, nil
+}
+
+// foundMark returns the mark that is in the database here, also if it is another database's.
+func foundMark(ctx context.Context, q querier, here Mark) (*Mark, error) {
 	var there bool
 	if err := q.QueryRow(ctx, `SELECT to_regclass('kojisnap.mark') IS NOT NULL`, pgx.QueryExecModeExec).Scan(&there); err != nil {
 		return nil, err
@@ -55,7 +69,7 @@ func readMark(ctx context.Context, q querier) (*Mark, error) {
 		return nil, unmarked
 	}
 	var m Mark
-	err = q.QueryRow(ctx, `SELECT format, environment, database, oid, system_identifier, floor, adopted, user_id, marked_at
+	err := q.QueryRow(ctx, `SELECT format, environment, database, oid, system_identifier, floor, adopted, user_id, marked_at
 		FROM kojisnap.mark`, pgx.QueryExecModeExec).Scan(&m.format, &m.Environment, &m.Database, &m.OID, &m.System,
 		&m.Floor, &m.Adopted, &m.user, &m.MarkedAt)
 	switch {
@@ -65,9 +79,6 @@ func readMark(ctx context.Context, q querier) (*Mark, error) {
 		return nil, err
 	case m.format > bookFormat:
 		return nil, fmt.Errorf("database %q was marked by a newer kojisnap (format %d): update kojisnap", here.Database, m.format)
-	case m.Database != here.Database || m.OID != here.OID || m.System != here.System:
-		return nil, fmt.Errorf("database %q (oid %d) of server %s carries the mark of database %q (oid %d) of server %s, so it is a copy: %w",
-			here.Database, here.OID, here.System, m.Database, m.OID, m.System, ErrNotStaging)
 	}
 	m.MarkedAt = m.MarkedAt.UTC()
 	return &m, nil

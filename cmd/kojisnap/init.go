@@ -19,11 +19,18 @@ var initCommand = command{
 database before the first write. Init sets the sequences to a floor, so that staging's ids
 never meet production's, moves rows that were made before (an admin) above it, and creates
 the blocked user "kojisnap". A database that has builds is refused, unless --adopt takes its
-rows below the floor for production's.`,
+rows below the floor for production's.
+
+The mark is of one database of one server. After pg_upgrade, a dump and restore, a new name or
+a move to another server, --moved renews it and keeps all that is on record: what was loaded,
+what staging decided. Whoever confirms it says that the original is out of use; one that is still
+there on the same server is refused. For a copy that is to be another staging, use --adopt, which
+begins a new record.`,
 	examples: `
 kojisnap init --db 'host=db.stg dbname=koji user=koji' --env stg
 kojisnap init --db dbname=koji --dry-run
-kojisnap init --db dbname=koji --adopt --confirm koji@7423150617294840123`,
+kojisnap init --db dbname=koji --adopt --confirm koji@7423150617294840123
+kojisnap init --db dbname=koji --moved --confirm koji@7423150617294840123`,
 	setup: func(f *flags) runner {
 		var o initFlags
 		f.section("init", nil, o.add)
@@ -35,13 +42,15 @@ type initFlags struct {
 	db, confirm string
 	floor       int64
 	adopt       bool
+	moved       bool
 }
 
 func (o *initFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	fs.Int64Var(&o.floor, "sequence-floor", dbsync.DefaultFloor, "where staging's ids begin")
 	fs.BoolVar(&o.adopt, "adopt", false, "take a database that already has builds")
-	fs.StringVar(&o.confirm, "confirm", "", "`DBNAME@SYSTEM_IDENTIFIER` of the database to adopt")
+	fs.BoolVar(&o.moved, "moved", false, "take a staging database that was moved: pg_upgrade, dump and restore, another name or server")
+	fs.StringVar(&o.confirm, "confirm", "", "`DBNAME@SYSTEM_IDENTIFIER` of the database to adopt, or that was moved")
 }
 
 func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
@@ -51,8 +60,11 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkDSN(o.db); err != nil {
 		return err
 	}
-	if o.confirm != "" && !o.adopt {
-		return usagef("--confirm goes with --adopt")
+	if o.confirm != "" && !o.adopt && !o.moved {
+		return usagef("--confirm goes with --adopt or --moved")
+	}
+	if o.adopt && o.moved {
+		return usagef("--adopt begins a new record, --moved keeps what is there: give one of them")
 	}
 	conn, err := kojisnap.Connect(ctx, o.db)
 	if err != nil {
@@ -60,7 +72,7 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	r, err := dbsync.Init(ctx, conn, dbsync.InitOptions{
-		Env: a.env, Floor: o.floor, Adopt: o.adopt, Confirm: o.confirm, DryRun: a.dryRun, Log: a.log,
+		Env: a.env, Floor: o.floor, Adopt: o.adopt, Moved: o.moved, Confirm: o.confirm, DryRun: a.dryRun, Log: a.log,
 	})
 	if err != nil {
 		return err
@@ -83,9 +95,12 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if a.dryRun && !r.Already {
 		return pending()
 	}
-	if r.Already {
+	switch {
+	case r.Renewed:
+		a.tell("database %s (system %s) is %s as it was before it was moved", r.Mark.Database, r.Mark.System, r.Mark.Environment)
+	case r.Already:
 		a.tell("database %s is marked as %s already", r.Mark.Database, r.Mark.Environment)
-	} else {
+	default:
 		a.tell("database %s (system %s) is marked as %s; %d rows moved above %d", r.Mark.Database, r.Mark.System, r.Mark.Environment, len(r.Moved), r.Mark.Floor)
 	}
 	return nil
