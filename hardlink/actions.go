@@ -26,25 +26,27 @@ const (
 // Actions is what is to do, as data: Diff computes it, --dry-run prints it, Apply
 // does it. The zero value is nothing.
 type Actions struct {
-	CopyVolume  string          `json:"copy_volume,omitempty"`
-	Volumes     []LinkAction    `json:"volumes,omitempty"`
-	Builds      []BuildAction   `json:"builds,omitempty"`
-	Links       []LinkAction    `json:"links,omitempty"`
-	RemoveLinks []volumes.Link  `json:"remove_links,omitempty"`
-	Remove      []RemoveAction  `json:"remove,omitempty"`
-	Strays      []Stray         `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
-	Kept        []Kept          `json:"kept,omitempty"`     // not ours, so it stays
-	Nowhere     []Nowhere       `json:"nowhere,omitempty"`  // links of volumes that dangle
-	Missing     []*MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
-	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
-	Held        []*HeldError    `json:"held,omitempty"`     // what else is kept back
-	Present     int             `json:"present"`            // files that are there already
-	Absent      int             `json:"absent"`             // optional files that production does not have
-	Adopted     int             `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
-	Rebuilt     string          `json:"rebuilt,omitempty"`  // why the ledger is made anew
-	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
-	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
+	CopyVolume  string           `json:"copy_volume,omitempty"`
+	Volumes     []LinkAction     `json:"volumes,omitempty"`
+	Builds      []BuildAction    `json:"builds,omitempty"`
+	Links       []LinkAction     `json:"links,omitempty"`
+	RemoveLinks []volumes.Link   `json:"remove_links,omitempty"`
+	Remove      []RemoveAction   `json:"remove,omitempty"`
+	Own         []volumes.Change `json:"own,omitempty"`      // owners and modes that are not as they are to be
+	Strays      []Stray          `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
+	Kept        []Kept           `json:"kept,omitempty"`     // not ours, so it stays
+	Nowhere     []Nowhere        `json:"nowhere,omitempty"`  // links of volumes that dangle
+	Missing     []*MissingError  `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
+	LeftOut     []volumes.Build  `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
+	Held        []*HeldError     `json:"held,omitempty"`     // what else is kept back
+	Present     int              `json:"present"`            // files that are there already
+	Absent      int              `json:"absent"`             // optional files that production does not have
+	Adopted     int              `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
+	Rebuilt     string           `json:"rebuilt,omitempty"`  // why the ledger is made anew
+	Leaving     []volumes.Build  `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
+	Grace       []GraceBuild     `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
+	removal    bool // of DiffRemove
 	retargeted bool // symlinks of builds are moved over to the path that the hub has for topdir
 
 	known   *Ledger // that Diff compared with
@@ -136,7 +138,7 @@ type Kept struct {
 
 // Pending tells whether Apply would change anything but what the ledger knows.
 func (a Actions) Pending() bool {
-	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove) > 0 || a.instead != nil ||
+	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove)+len(a.Own) > 0 || a.instead != nil ||
 		slices.ContainsFunc(a.Strays, func(s Stray) bool { return s.Keep == "" })
 }
 
@@ -224,6 +226,9 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, l := range a.Links {
 		line("%s %s -> %s", verb(l), l.Path, l.Target)
+	}
+	for _, c := range a.Own {
+		line("own %s", c)
 	}
 	for _, l := range a.RemoveLinks {
 		line("unlink %s -> %s", l.Path, l.Target)

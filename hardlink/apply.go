@@ -33,6 +33,11 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	}
 	if nothing {
 		e.tidy(a.CopyVolume)
+		if !a.removal && a.Err() == nil {
+			if err := e.noteAttributes(); err != nil {
+				return report, err
+			}
+		}
 		return report, a.Err()
 	}
 	need, _ := space(a.Builds)
@@ -142,7 +147,13 @@ func (r *run) run(ctx context.Context, a Actions) error {
 	if err != nil {
 		return err
 	}
-	return r.remove(ctx, a)
+	if err := r.own(ctx, a.Own); err != nil {
+		return err
+	}
+	if err := r.remove(ctx, a); err != nil || len(r.broken) > 0 || a.removal {
+		return err
+	}
+	return r.noteAttributes()
 }
 
 // builds makes them batch by batch: the next one is made while one is synced and gets

@@ -105,6 +105,12 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := d.links(ctx, &a); err != nil {
 		return Actions{}, err
 	}
+	if d.audit || e.attributesChanged() {
+		d.auditAttributes()
+		if err := d.attributes(ctx, &a); err != nil {
+			return Actions{}, err
+		}
+	}
 	if d.audit {
 		if err := d.others(ctx, &a); err != nil {
 			return Actions{}, err
@@ -153,6 +159,7 @@ type differ struct {
 	audit   bool
 	managed map[string]bool            // the staging volumes that builds of the plan stand on
 	listed  map[string]map[string]bool // names in directories
+	left    *int                       // the user of what was left without an owner that was given
 	going   map[string]bool            // strays; those that are removed are true
 }
 

@@ -23,7 +23,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	if err != nil {
 		return Actions{}, err
 	}
-	a := Actions{CopyVolume: plan.CopyVolume}
+	a := Actions{CopyVolume: plan.CopyVolume, removal: true}
 	wanted, err := stagedDirs(plan)
 	if err != nil {
 		return Actions{}, err

@@ -104,7 +104,12 @@ func (t *Topdir) newDir(parent int, name, rel string) error {
 			return t.error("mkdir", rel, err)
 		}
 		if t.plainDirs {
-			return nil
+			var st unix.Stat_t
+			err := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			if err != nil || st.Mode&0o777 == t.dirMode() {
+				return t.error("stat", rel, err)
+			}
+			// A default access list of the directory above took something off, as no umask does.
 		}
 		return t.ownDir(parent, name, rel)
 	}

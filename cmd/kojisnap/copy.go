@@ -44,7 +44,9 @@ a package's directory is missing. Symlinks on DEFAULT are looked at: what a dele
 that failed on the read-only volume broke is put right and named, as far as the database (--db)
 says that it is not staging's own. Of builds that staging deleted, reset, promoted or moved nothing
 is made again. --audit looks at every file, makes again what is missing, and
-reports what is not as it was left; --verify digest reads them all, too. An audit also makes a
+reports what is not as it was left; --verify digest reads them all, too. Owners and modes that
+somebody changed are put right and told. An --owner, --mode or --selinux that was another at the run
+before is given to all that is there. An audit also makes a
 damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,
 others stay and are reported. A ledger that is lost is had from the store. Copies of builds
 that are not needed any longer stay; sync removes them after --keep-days.
@@ -53,6 +55,12 @@ A source s3://BUCKET/PREFIX is production's tree as objects, PREFIX/packages/NAM
 PREFIX/vol/VOLUME/packages/…, with the credentials and the ?endpoint=URL, ?region=NAME and
 ?path-style=false that --store takes. Files get the time that rclone or s3fs noted with the
 object (x-amz-meta-mtime), else that of its upload.
+
+What is wrong with one row, file or directory (a name that no path can have, a digest that is none, a
+file that is lost or cannot be read, something in the way) keeps back that build, file or symlink.
+Each is named once, in a line and in --json as "held", all else is done, and the exit code is 3, or 6
+where a digest did not match. The next run tries again. That a server denies a file (403) counts as
+a file that is missing there.
 
 Package filters of inheritance are matched as Koji's hub does, by Python's regular expressions.
 Where one cannot be evaluated, because Python refuses it or a match takes too long, the packages
@@ -283,6 +291,9 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
 	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
 		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
+	if n := len(r.Actions.Own); n > 0 {
+		a.log.Warn("owners and modes were not as they are to be: they are put right", "paths", n, "first", r.Actions.Own[0].String())
+	}
 	if rep.Adopted > 0 {
 		a.tell("%d of the files present were not in the ledger", rep.Adopted)
 	}

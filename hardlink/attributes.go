@@ -1,0 +1,274 @@
+package hardlink
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/kojisnap/durable"
+	"kojisnap/volumes"
+)
+
+// What was made gets its owner and mode when it is made. A note beside the ledger has the attributes of
+// the last run that had any, and its user. If Options.Attributes are others, and in an audit, all is
+// compared: of what is ours on the copy volume files, symlinks and directories, and the directories above.
+// An audit without attributes goes by the note; where that has no mode a file is to have production's. A
+// file whose inode is production's is made anew, as a copy. Symlinks of ours on DEFAULT, and the directories that
+// hold them, are changed where they are this process's user's: others are staging's.
+const attributesNote = ledgerDir + "/attributes"
+
+type noted struct {
+	volumes.Attributes
+	UID int `json:"uid"` // of the process
+}
+
+// noted is the note, nil if there is none.
+func (e *Engine) noted() *noted {
+	text, err := os.ReadFile(e.top.Join(attributesNote))
+	if err != nil {
+		return nil
+	}
+	var n noted
+	if json.Unmarshal(text, &n) != nil {
+		return nil
+	}
+	return &n
+}
+
+// attributesChanged tells whether the run before had other attributes.
+func (e *Engine) attributesChanged() bool {
+	if e.opts.Attributes == (volumes.Attributes{}) {
+		return false
+	}
+	n := e.noted()
+	return n == nil || !sameAttributes(n.Attributes, e.opts.Attributes)
+}
+
+func sameAttributes(a, b volumes.Attributes) bool {
+	same := a.Owner == b.Owner || a.Owner != nil && b.Owner != nil && *a.Owner == *b.Owner
+	return same && a.Mode == b.Mode && a.Context == b.Context
+}
+
+// noteAttributes remembers them once all is as they say.
+func (e *Engine) noteAttributes() error {
+	if e.noted() != nil && !e.attributesChanged() {
+		return nil
+	}
+	if _, err := e.top.Lstat(ledgerFile); err != nil {
+		return nil // nothing was made yet
+	}
+	return durable.WriteFile(e.top.Join(attributesNote), func(w io.Writer) error {
+		err := json.NewEncoder(w).Encode(noted{e.opts.Attributes, os.Geteuid()})
+		if f, ok := w.(*os.File); ok && err == nil {
+			err = e.top.Own(f)
+		}
+		return err
+	})
+}
+
+// auditAttributes lets an audit without attributes go by those of the note.
+func (d *differ) auditAttributes() {
+	n := d.noted()
+	if n == nil || d.opts.Attributes != (volumes.Attributes{}) {
+		return
+	}
+	if n.Owner == nil || n.Owner.CanGive() {
+		d.top.SetAttributes(n.Attributes)
+	}
+	if n.Owner == nil && (n.UID == os.Geteuid() || os.Geteuid() == 0) {
+		d.left = &n.UID
+	}
+}
+
+// attributes compares owners and modes of all that is in place.
+func (d *differ) attributes(ctx context.Context, a *Actions) error {
+	making := map[string]bool{}
+	for _, b := range a.Builds {
+		making[b.Dir] = true
+	}
+	changes, builds := make([][]volumes.Change, len(d.plan.Staged)), make([]*BuildAction, len(d.plan.Staged))
+	failed := make([]*HeldError, len(d.plan.Staged))
+	err := d.parallel(ctx, len(d.plan.Staged), func(ctx context.Context, i int) error {
+		s := d.plan.Staged[i]
+		staged := s.Build
+		staged.Volume = d.plan.CopyVolume
+		dir, err := staged.Dir()
+		if err != nil {
+			return err
+		}
+		known := d.ledger.Builds[dir]
+		if known == nil || !known.Complete || making[dir] {
+			return nil
+		}
+		changes[i], builds[i], err = d.attributesOf(s, dir, known)
+		if err != nil && !ofOne(ctx, err) {
+			return err
+		}
+		if err != nil {
+			failed[i] = held("build", s.Build.NVR(), dir, err, asIs)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for i := range changes {
+		if failed[i] != nil {
+			a.Held = append(a.Held, failed[i])
+		}
+		for _, c := range changes[i] {
+			if !seen[c.Path] {
+				seen[c.Path] = true
+				a.Own = append(a.Own, c)
+			}
+		}
+		if builds[i] != nil {
+			a.Builds = append(a.Builds, *builds[i])
+		}
+	}
+	a.Own = append(a.Own, d.linksAndDirs(seen)...)
+	slices.SortFunc(a.Own, func(x, y volumes.Change) int { return strings.Compare(x.Path, y.Path) })
+	return nil
+}
+
+// attributesOf compares one build. Its files that are production's inodes are to be copied.
+func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *LedgerBuild) (changes []volumes.Change, anew *BuildAction, err error) {
+	planned := map[string]*volumes.File{}
+	for i := range s.Files {
+		planned[s.Files[i].Path] = &s.Files[i]
+	}
+	dirs := map[string]bool{}
+	for p := dir; path.Base(p) != "packages" && p != "."; p = path.Dir(p) {
+		dirs[p] = true
+	}
+	for _, e := range known.Entries {
+		if e.Absent {
+			continue
+		}
+		rel := dir + "/" + e.Path
+		for p := path.Dir(rel); p != dir && p != "." && !dirs[p]; p = path.Dir(p) {
+			dirs[p] = true
+		}
+		st, err := d.top.Lstat(rel)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		_, ours, err := d.recorded(dir, e.Path, st, &LedgerBuild{Entries: []LedgerEntry{e}})
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ours {
+			continue
+		}
+		var mode fs.FileMode
+		isProd := false
+		if st.Mode&unix.S_IFMT == unix.S_IFREG {
+			mode, isProd = d.atProduction(s.Build, e.Path, st)
+		}
+		c := d.top.ChangeOf(rel, st, d.leftBy(st, isProd), mode)
+		switch f := planned[e.Path]; {
+		case c == nil:
+		case isProd && f != nil:
+			if anew == nil {
+				anew = &BuildAction{Build: s.Build, Behind: s.Behind, Dir: dir}
+				anew.Source, _ = s.Build.Dir() // was checked
+			}
+			anew.Files = append(anew.Files, FileAction{Op: OpCopy, Path: f.Path, File: f, Bytes: e.Size, Replace: true})
+		case !isProd:
+			changes = append(changes, *c)
+		}
+	}
+	for p := range dirs {
+		if c := d.dirChange(p); c != nil {
+			changes = append(changes, *c)
+		}
+	}
+	return changes, anew, nil
+}
+
+// dirChange is what a directory needs.
+func (d *differ) dirChange(rel string) *volumes.Change {
+	st, err := d.top.Lstat(rel)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil
+	}
+	return d.top.ChangeOf(rel, st, d.leftBy(st, false), 0)
+}
+
+// leftBy is the owner that something was left with where none was given: the user of the process, and
+// whatever group. nil: that is not known, or it is production's.
+func (d *differ) leftBy(st unix.Stat_t, isProd bool) *volumes.Owner {
+	if d.left == nil || isProd {
+		return nil
+	}
+	return &volumes.Owner{UID: *d.left, GID: int(st.Gid)}
+}
+
+// atProduction is the mode that production's file has, 0 if that is not known, and whether the file is
+// that inode.
+func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
+	for _, s := range d.sources {
+		source, ok := s.(dirSource)
+		if !ok {
+			continue
+		}
+		for _, dir := range source.buildDirs(b) {
+			var prod unix.Stat_t
+			if unix.Stat(dir+"/"+file, &prod) == nil {
+				return fs.FileMode(prod.Mode & 0o777), prod.Dev == st.Dev && prod.Ino == st.Ino
+			}
+		}
+	}
+	return 0, false
+}
+
+// linksAndDirs are the symlinks of ours on DEFAULT and in volumes that show production's, and the
+// directories that hold them, where they are this process's user's.
+func (d *differ) linksAndDirs(seen map[string]bool) (changes []volumes.Change) {
+	for link := range d.ledger.placed {
+		for p := link; p != "." && p != "vol" && !seen[p]; p = path.Dir(p) {
+			seen[p] = true
+			st, err := d.top.Lstat(p)
+			kind := st.Mode & unix.S_IFMT
+			if err != nil || int(st.Uid) != os.Geteuid() || kind != unix.S_IFDIR && (kind != unix.S_IFLNK || p != link) {
+				continue
+			}
+			if c := d.top.ChangeOf(p, st, d.leftBy(st, false), 0); c != nil {
+				changes = append(changes, *c)
+			}
+		}
+	}
+	return changes
+}
+
+// own makes the changes of owners and modes.
+func (r *run) own(ctx context.Context, changes []volumes.Change) error {
+	for _, c := range changes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := r.top.Apply(c)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it went meanwhile
+		case err != nil && !ofOne(ctx, err):
+			return err
+		case err != nil:
+			r.broken = append(r.broken, held("path", "", c.Path, err, asIs))
+		default:
+			r.report.Owned++
+		}
+	}
+	return nil
+}
