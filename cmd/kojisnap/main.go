@@ -20,6 +20,8 @@ var version = "0.1"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A reader who has seen enough is an error of the write, and not our end amid the work.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -43,15 +45,29 @@ func commands() []command {
 
 // run is the whole program but for the process's end: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	a := &app{stdout: stdout, stderr: stderr}
+	out := &output{w: stdout}
+	a := &app{stdout: out, stderr: stderr}
 	err := a.run(ctx, args)
-	if a.nagios || wantsNagios(args) {
+	plugin := a.nagios || wantsNagios(args)
+	if plugin {
 		err = a.unknown(err)
 	}
-	if err == nil {
-		return exitDone
-	}
 	code := exitCode(err)
+	if lost := out.finish(); lost != nil {
+		if code = exitError; plugin {
+			code = int(nagiosUnknown)
+		}
+		trouble := outputError{lost}
+		if !trouble.quiet() {
+			fmt.Fprintln(stderr, "kojisnap: "+message(trouble))
+		}
+		if errors.Is(err, lost) {
+			return code
+		}
+	}
+	if err == nil {
+		return code
+	}
 	var quiet quietError
 	var told nagiosError
 	if !errors.As(err, &quiet) && !errors.As(err, &told) {
