@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -202,13 +201,9 @@ func (e oneLine) Unwrap() error { return e.error }
 // waitFor waits until nobody holds path locked (flock), and holds it until unlock: composes
 // that lock it shared while they run do not meet a load.
 func waitFor(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	unlock, err = lockFile(ctx, path, 0o644, true)
 	if err != nil {
 		return nil, fmt.Errorf("wait for %s: %w", path, err)
 	}
-	if err := flock(ctx, f, syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("wait for %s: %w", path, err)
-	}
-	return func() { f.Close() }, nil
+	return unlock, nil
 }

@@ -1,10 +1,14 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/user"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -15,20 +19,85 @@ var ErrLocked = errors.New("locked by another process")
 // Lock takes a lock file, which is made if it is not there, until unlock is called or the
 // process ends. If another process holds it, Lock waits, or returns ErrLocked if wait is false.
 func Lock(ctx context.Context, path string, wait bool) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	unlock, err = lockFile(ctx, path, 0o644, wait)
 	if err != nil {
-		return nil, fmt.Errorf("lock file: %w", err)
-	}
-	if wait {
-		err = flock(ctx, f, syscall.LOCK_EX)
-	} else if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
-		err = ErrLocked
-	}
-	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("lock file %s: %w", path, err)
 	}
-	return func() { f.Close() }, nil
+	return unlock, nil
+}
+
+// lockFile locks a file that may be another user's: what flock(2) needs is that it can be read. On NFS an
+// exclusive lock needs more, and EBADF says so.
+func lockFile(ctx context.Context, path string, mode fs.FileMode, wait bool) (unlock func(), err error) {
+	for _, how := range []int{os.O_RDONLY, os.O_RDWR} {
+		f, err := openLock(path, how, mode)
+		if err != nil {
+			return nil, err
+		}
+		if wait {
+			err = flock(ctx, f, syscall.LOCK_EX)
+		} else if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		f.Close()
+		if how == os.O_RDWR || !errors.Is(err, syscall.EBADF) {
+			return nil, err
+		}
+	}
+	panic("unreachable")
+}
+
+// openLock opens a lock file, and makes it, readable for all, only if there is none: in a directory that all
+// may write to the kernel may refuse O_CREAT for another user's file even to root (fs.protected_regular).
+func openLock(path string, how int, mode fs.FileMode) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, how|syscall.O_NONBLOCK, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			f, err = os.OpenFile(path, how|os.O_CREATE|os.O_EXCL, mode)
+			if errors.Is(err, fs.ErrExist) {
+				if _, err := os.Stat(path); err != nil {
+					return nil, bare(err) // a symlink that leads nowhere
+				}
+				continue // someone was faster
+			}
+			if err == nil {
+				_ = f.Chmod(mode &^ 0o022) // whatever the umask is
+			}
+		}
+		if err != nil {
+			return nil, lockTrouble(path, err)
+		}
+		if info, err := f.Stat(); err != nil || info.IsDir() {
+			f.Close()
+			return nil, cmp.Or(err, error(syscall.EISDIR))
+		}
+		return f, nil
+	}
+}
+
+// lockTrouble names the owner of a file that cannot be opened.
+func lockTrouble(path string, err error) error {
+	var info syscall.Stat_t
+	if !errors.Is(err, fs.ErrPermission) || syscall.Stat(path, &info) != nil {
+		return bare(err)
+	}
+	owner := fmt.Sprintf("uid %d", info.Uid)
+	if u, err := user.LookupId(strconv.Itoa(int(info.Uid))); err == nil {
+		owner = "the user " + u.Username
+	}
+	return fmt.Errorf("%w: it is of %s, with mode %04o: make it readable (chmod a+r), or give a file in a directory of kojisnap's own", bare(err), owner, info.Mode&0o7777)
+}
+
+// bare is an error without the path, which whoever called tells.
+func bare(err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return file.Err
+	}
+	return err
 }
 
 // flock is flock(2) that a context ends. The kernel has no such call, so it asks again.

@@ -50,7 +50,7 @@ A key at the top level is for every command that has the flag.`,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
-kojisnap sync -c stg.toml --lock-file /run/lock/kojisnap --exit-on-lock`,
+kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 	setup: func(f *flags) runner {
 		var o syncFlags
 		f.section("pull", nil, o.pull.add)
