@@ -83,17 +83,25 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
+// at is the URL of a path below the base. Names are data: whatever is in one, it means nothing in a URL.
+func (w *webSource) at(rel string) *url.URL {
+	components := strings.Split(rel, "/")
+	for i, c := range components {
+		// A + in a path stands for itself, but some servers (S3) read it as a space.
+		components[i] = strings.ReplaceAll(url.PathEscape(c), "+", "%2B")
+	}
+	u := *w.base
+	u.RawPath = strings.TrimSuffix(w.base.EscapedPath(), "/") + "/" + strings.Join(components, "/")
+	u.Path = strings.TrimSuffix(w.base.Path, "/") + "/" + rel
+	return &u
+}
+
 func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*input, error) {
 	dir, err := b.Dir()
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(w.base.JoinPath(dir, name).String()) // escapes what a path needs escaped
-	if err != nil {
-		return nil, err
-	}
-	// A + in a path stands for itself, but some servers (S3) read it as a space.
-	u.RawPath = strings.ReplaceAll(u.EscapedPath(), "+", "%2B")
+	u := w.at(dir + "/" + name)
 	d := &download{ctx: ctx, from: w, url: u, name: u.Redacted(), size: -1}
 	resp, err := d.request()
 	if err != nil {
