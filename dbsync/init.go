@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -65,8 +66,8 @@ func Init(ctx context.Context, conn *pgx.Conn, opt InitOptions) (*InitReport, er
 	if opt.Floor == 0 {
 		opt.Floor = DefaultFloor
 	}
-	if opt.Env == "" || strings.ContainsFunc(opt.Env, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return nil, fmt.Errorf("environment name %q: it must not be empty or hold control characters", opt.Env)
+	if err := CheckEnvironment(opt.Env); err != nil {
+		return nil, err
 	}
 	if opt.Floor < 1000 || opt.Floor >= 1<<31-1_000_000 {
 		return nil, fmt.Errorf("sequence floor %d is not between 1000 and %d (Koji's ids have 31 bits)", opt.Floor, 1<<31-1_000_000)
@@ -86,6 +87,17 @@ func Init(ctx context.Context, conn *pgx.Conn, opt InitOptions) (*InitReport, er
 		opt.Log.InfoContext(ctx, "database is marked as staging", "env", rep.Mark.Environment, "already", rep.Already, "moved", len(rep.Moved))
 	}
 	return rep, nil
+}
+
+var environmentName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// CheckEnvironment refuses a name of an environment that not all of kojisnap's steps can use: it is part
+// of the names of objects in a store.
+func CheckEnvironment(name string) error {
+	if !environmentName.MatchString(name) {
+		return fmt.Errorf("environment %q: want lower case letters, digits, - and _", name)
+	}
+	return nil
 }
 
 type initer struct {

@@ -10,11 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"kojisnap/dbsync"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
@@ -209,8 +209,6 @@ func (o CopyOptions) isVolume(dir, name string) bool {
 	return place(dir) == place(filepath.Join(o.Topdir, "vol", name))
 }
 
-var envRE = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-
 const ledgerPrefix = "ledgers/"
 
 // environmentObject names an object of an environment in a store.
@@ -218,8 +216,8 @@ func environmentObject(prefix, env string) (string, error) {
 	if env == "" {
 		env = DefaultEnv
 	}
-	if !envRE.MatchString(env) {
-		return "", fmt.Errorf("environment %q: want lower case letters, digits, - and _", env)
+	if err := dbsync.CheckEnvironment(env); err != nil {
+		return "", err
 	}
 	return prefix + env, nil
 }

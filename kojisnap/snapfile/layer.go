@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 )
 
@@ -216,7 +215,7 @@ func (o *oldRows) tombstone() []byte {
 // heldSegment is a segment that is not put yet.
 type heldSegment struct {
 	seg  Segment
-	file *os.File
+	file *scratch
 }
 
 // release puts what was held back.

@@ -59,7 +59,7 @@ type segmentWriter struct {
 	hold    bool // keep finished segments back until release
 	held    []heldSegment
 
-	file *os.File // of the segment under way, nil before its first line
+	file *scratch // of the segment under way, nil before its first line
 	enc  *zstd.Encoder
 	sum  hash.Hash
 	cur  Segment
@@ -124,7 +124,7 @@ func (w *segmentWriter) finish(ctx context.Context) error {
 	return w.store(ctx, w.cur, w.file)
 }
 
-func (w *segmentWriter) store(ctx context.Context, seg Segment, file *os.File) error {
+func (w *segmentWriter) store(ctx context.Context, seg Segment, file *scratch) error {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -240,14 +240,33 @@ func (r *segmentReader) close() {
 }
 
 // tempFile returns a file without a name: it is gone when closed, however the process ends.
-func tempFile(dir string) (*os.File, error) {
+func tempFile(dir string) (*scratch, error) {
 	f, err := os.CreateTemp(dir, "kojisnap-sort-")
 	if err != nil {
-		return nil, err
+		return nil, scratchError(dir, err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		f.Close()
-		return nil, err
+		return nil, scratchError(dir, err)
 	}
-	return f, nil
+	return &scratch{f, dir}, nil
+}
+
+// scratch is a file for what does not go into memory.
+type scratch struct {
+	*os.File
+	dir string // empty is the system's
+}
+
+func (s *scratch) Write(b []byte) (int, error) {
+	n, err := s.File.Write(b)
+	return n, scratchError(s.dir, err)
+}
+
+// scratchError says where the directory comes from, as nobody named it.
+func scratchError(dir string, err error) error {
+	if err == nil || dir != "" {
+		return err
+	}
+	return fmt.Errorf("%w: temporary files are in the directory that TMPDIR names, %s", err, os.TempDir())
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"kojisnap/kojisnap/relation"
@@ -28,7 +27,7 @@ type Writer struct {
 
 	buf     []byte // records: key and line of each row, back to back
 	entries []entry
-	runs    []*os.File
+	runs    []*scratch
 	drop    func(row [][]byte) bool
 }
 
