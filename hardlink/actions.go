@@ -38,7 +38,7 @@ type Actions struct {
 	Nowhere     []Nowhere        `json:"nowhere,omitempty"`  // links of volumes that dangle
 	Missing     []*MissingError  `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
 	LeftOut     []volumes.Build  `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
-	Held        []*HeldError     `json:"held,omitempty"`     // what else is kept back
+	Held        []*HeldError     `json:"-"`                  // what else is kept back: results have it in one list with Missing
 	Present     int              `json:"present"`            // files that are there already
 	Absent      int              `json:"absent"`             // optional files that production does not have
 	Adopted     int              `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have

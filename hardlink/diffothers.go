@@ -41,13 +41,14 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			continue
 		}
 		if err := volumes.CheckPath("file name", p); err != nil {
-			rel, _ := s.Build.Rel() // was checked
-			a.Kept = append(a.Kept, Kept{Path: fmt.Sprintf("%q", rel+"/"+p), Why: "no symlink to it: " + err.Error()})
+			a.Held = append(a.Held, held("file", s.Build.NVR(), printable(p), err, noSymlink))
+			action.again = true
 			continue
 		}
 		fa := FileAction{Op: OpSymlink, Path: p, Target: d.target(listed.behind, s.Build, p)}
 		if len(fa.Target) >= unix.PathMax {
-			a.Kept = append(a.Kept, Kept{Path: action.Dir + "/" + p, Why: "no symlink to it: it would say more than a path can have"})
+			a.Held = append(a.Held, held("file", s.Build.NVR(), p, errors.New("a symlink to it would say more than a path can have"), noSymlink))
+			action.again = true
 			continue
 		}
 		if !action.New && !action.replaces(p) {

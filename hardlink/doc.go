@@ -63,7 +63,8 @@
 //	a directory symlink above wanted files                        nothing: it becomes a directory
 //	a name that the file system cannot have (ENAMETOOLONG), or
 //	takes for another's because it ignores case                   the build
-//	a symlink to it would say more than a path can have           that symlink (Kept)
+//	a file of a build, not planned: a name that no ledger can
+//	hold, or a symlink to it would say more than a path can have  that symlink
 //	a directory below topdir that cannot be looked at             the build, where it is
 //	something in the place of a build, of its files (a symlink,
 //	a file, a mount, no right)                                    the build, on the read-only volume

@@ -34,6 +34,7 @@ const (
 	stays      = "it stays on the read-only volume, and the next run tries again"
 	asIs       = "it stays as it is, and the next run tries again"
 	noSymlinks = "no symlinks to what is in it are made; make it readable, and the next run makes them"
+	noSymlink  = "no symlink to it is made; rename it in production, and the next run makes it"
 	noOptional = "no compose opens it, so the build is copied without it; make it readable, and the next run copies it"
 	notMade    = "it is not made; clear the way, and the next run makes it"
 	notRemoved = "it is not removed, and the next run tries again"
