@@ -21,8 +21,8 @@ var syncCommand = command{
 	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that
 no compose has needed for --keep-days, and verifies: in this order the hub never names a file
 that is not there. A build that is not needed any longer is led back to production's volume at
-once. Builds of which production has lost or damaged files stay there, too: that is told, and the
-exit code is 3 or 6, but nothing else waits for it. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
+once. Builds of which production has lost or damaged files, or has rows that are of no use, stay there,
+too: that is told, and the exit code is 3 or 6, but nothing else waits for it. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
 --audit is for copy and load alike.
 Most come from the configuration, where each command has a table:
 
