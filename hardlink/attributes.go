@@ -113,7 +113,7 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 			return err
 		}
 		if err != nil {
-			failed[i] = held("build", s.Build.NVR(), dir, err, asIs)
+			failed[i] = held("build", s.Build.NVR(), "", err, asIs)
 		}
 		return nil
 	})
@@ -123,7 +123,7 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 	seen := map[string]bool{}
 	for i := range changes {
 		if failed[i] != nil {
-			a.Held = append(a.Held, failed[i])
+			a.hold(failed[i])
 		}
 		for _, c := range changes[i] {
 			if !seen[c.Path] {

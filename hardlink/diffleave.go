@@ -91,7 +91,7 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned
 		l := volumes.Link{Path: link, Target: target}
 		o, _, err := e.top.Check(l, ledger.ours(link))
 		if err != nil {
-			a.Held = append(a.Held, held("symlink", "", link, err, asIs))
+			a.hold(held("symlink", "", link, err, asIs))
 			continue
 		}
 		switch o {

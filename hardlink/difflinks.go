@@ -140,7 +140,7 @@ func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (fou
 			return d.ledger.ours(w.Path)(target) || ok && d.managed[volume]
 		})
 		if err != nil {
-			a.Held = append(a.Held, held("symlink", "", w.Path, err, notMade))
+			a.hold(held("symlink", "", w.Path, err, notMade))
 			if bad++; tooMany(bad, len(d.plan.Linked)) {
 				return nil, &manyError{bad, len(d.plan.Linked), "symlinks cannot be looked at", err}
 			}

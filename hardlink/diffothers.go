@@ -32,7 +32,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 	}
 	listed.read()
 	for _, u := range listed.unlisted {
-		a.Held = append(a.Held, held("directory", s.Build.NVR(), u.path, u.err, noSymlinks))
+		a.hold(held("directory", s.Build.NVR(), u.path, u.err, noSymlinks))
 		action.again = true
 	}
 	dirs := above(s.Files)
@@ -41,13 +41,13 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			continue
 		}
 		if err := volumes.CheckPath("file name", p); err != nil {
-			a.Held = append(a.Held, held("file", s.Build.NVR(), printable(p), err, noSymlink))
+			a.hold(held("file", s.Build.NVR(), printable(p), err, noSymlink))
 			action.again = true
 			continue
 		}
 		fa := FileAction{Op: OpSymlink, Path: p, Target: d.target(listed.behind, s.Build, p)}
 		if len(fa.Target) >= unix.PathMax {
-			a.Held = append(a.Held, held("file", s.Build.NVR(), p, errors.New("a symlink to it would say more than a path can have"), noSymlink))
+			a.hold(held("file", s.Build.NVR(), p, errors.New("a symlink to it would say more than a path can have"), noSymlink))
 			action.again = true
 			continue
 		}
@@ -176,7 +176,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		}
 		why, err := d.touched(dir, b)
 		if err != nil {
-			a.Held = append(a.Held, held("build", b.Build.NVR(), dir, err, asIs))
+			a.hold(held("build", b.Build.NVR(), dir, err, asIs))
 			continue
 		}
 		if why != "" {
@@ -196,7 +196,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		case absent(err):
 			a.notes.line("k", link)
 		case err != nil && !errors.Is(err, unix.EINVAL):
-			a.Held = append(a.Held, held("symlink", "", link, err, asIs))
+			a.hold(held("symlink", "", link, err, asIs))
 		case err != nil || !d.ledger.ours(link)(have):
 			a.Kept = append(a.Kept, Kept{Path: link, Why: "staging's own"})
 		}
@@ -220,7 +220,7 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 			}
 			list, err := d.top.ReadDir(dir)
 			if err != nil && !absent(err) {
-				a.Held = append(a.Held, held("directory", "", dir, err, asIs))
+				a.hold(held("directory", "", dir, err, asIs))
 			}
 			for _, e := range list {
 				p := dir + "/" + e.Name()

@@ -67,7 +67,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 		}
 		why, err := e.touched(dir, b)
 		if err != nil {
-			a.Held = append(a.Held, held("build", b.Build.NVR(), dir, err, notRemoved))
+			a.hold(held("build", b.Build.NVR(), dir, err, notRemoved))
 			continue
 		}
 		if why != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"kojisnap/volumes"
@@ -42,6 +43,18 @@ const (
 
 func held(kind, name, path string, err error, outcome string) *HeldError {
 	return &HeldError{volumes.Held{Kind: kind, Name: name, Reason: err.Error(), Outcome: outcome}, path, err}
+}
+
+// hold keeps one thing back. One that is kept back already is not named again.
+func (a *Actions) hold(h *HeldError) {
+	if !slices.ContainsFunc(a.Held, h.Same) {
+		a.Held = append(a.Held, h)
+	}
+}
+
+// Same tells whether another error is about the same thing.
+func (e *HeldError) Same(o *HeldError) bool {
+	return o.Kind == e.Kind && o.Name == e.Name && o.Path == e.Path
 }
 
 // ofOne tells whether an error is about one place below topdir or at a source, so that others may do

@@ -198,7 +198,7 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 	for _, volume := range own {
 		names, err := d.packages(volume)
 		if err != nil && volume != d.plan.CopyVolume {
-			a.Held = append(a.Held, held("directory", "", "vol/"+volume+"/packages", err, asIs))
+			a.hold(held("directory", "", "vol/"+volume+"/packages", err, asIs))
 			continue
 		}
 		if err != nil {

@@ -93,6 +93,9 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	})
 	if Incomplete(err) {
 		incomplete = both(incomplete, err)
+		r.Remove.Held = slices.DeleteFunc(r.Remove.Held, func(h hardlink.HeldError) bool {
+			return slices.ContainsFunc(r.Copy.Held, func(o hardlink.HeldError) bool { return o.Same(&h) })
+		})
 	} else if err != nil {
 		return r, fmt.Errorf("copy, removal: %w", err)
 	}
@@ -112,14 +115,25 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	return r, incomplete
 }
 
-// both is one *hardlink.LeftOutError of two, of which the first may be nil.
+// both is one *hardlink.LeftOutError of two, of which the first may be nil. What both have is in it once.
 func both(first, second error) error {
 	var a, b *hardlink.LeftOutError
 	errors.As(first, &a)
 	if !errors.As(second, &b) || a == nil {
 		return second
 	}
-	return &hardlink.LeftOutError{Errs: slices.Concat(a.Errs, b.Errs)}
+	errs := slices.Clone(a.Errs)
+	for _, err := range b.Errs {
+		var h *hardlink.HeldError
+		told := func(e error) bool {
+			var o *hardlink.HeldError
+			return errors.As(e, &o) && o.Same(h)
+		}
+		if !errors.As(err, &h) || !slices.ContainsFunc(errs, told) {
+			errs = append(errs, err)
+		}
+	}
+	return &hardlink.LeftOutError{Errs: errs}
 }
 
 // Changed reports whether a step changed the database or a file.
