@@ -19,13 +19,17 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 	if r.Name == "build" {
 		label, gone = nvr("s"), ""
 	}
+	held := meets + " AND (" + m.own(r, "h") + m.x(r, ` OR EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = h.id)
+		OR EXISTS (SELECT FROM ks_stuck e WHERE e.relation = {r} AND e.id = h.id))`)
 	// A row that is left out keeps its present name, and so may be in another's way.
 	for before := int64(-1); ; {
 		var n int64
+		if err := m.standIn(ctx, r, held); err != nil {
+			return err
+		}
 		if err := m.leaveOut(ctx, r, leave{
-			using: q(r.Name) + " h",
-			where: meets + " AND (" + m.own(r, "h") + m.x(r, ` OR EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = h.id)
-				OR EXISTS (SELECT FROM ks_stuck e WHERE e.relation = {r} AND e.id = h.id))`),
+			using:    q(r.Name) + " h",
+			where:    held,
 			reason:   label + ` || ' is staging''s id ' || h.id`,
 			conflict: true,
 			goneIf:   gone,
@@ -119,4 +123,20 @@ func named(r *relation.Relation, alias string, cols []string) string {
 // rpm names an rpm for people.
 func rpm(alias string) string {
 	return expand("{a}.name || '-' || {a}.version || '-' || {a}.release || '.' || {a}.arch", "a", alias)
+}
+
+// standIn gives a new row another name where staging holds its own: the rows that hang on it, such as
+// those of a tag, have to be there at E. Once staging's row has another name the next load gives it
+// its own. Only what Koji renames has such a row: of packages and the like a name is all there is.
+func (m *merger) standIn(ctx context.Context, r *relation.Relation, held string) error {
+	if !r.Named() || !r.InPlace {
+		return nil
+	}
+	_, err := m.exec(ctx, r, `WITH x AS (SELECT DISTINCT ON (s.id) s.id, s.name, h.id AS held, left(s.name, 30) || '-production-' || s.id AS other
+				FROM {s} s JOIN {t} h ON {held} WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) ORDER BY s.id, h.id),
+			u AS (UPDATE {s} s SET name = x.other FROM x WHERE s.id = x.id AND s.name <> x.other RETURNING s.id),
+			a AS (INSERT INTO ks_aside SELECT {r}, ARRAY[id::text] FROM u)
+		INSERT INTO ks_out SELECT {r}, 'id=' || x.id, true, x.name || ' is staging''s id ' || x.held || ', so production''s is ' || quote_literal(x.other), false
+			FROM x JOIN u USING (id)`, "held", held)
+	return err
 }

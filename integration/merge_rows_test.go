@@ -84,6 +84,12 @@ func (j *judge) complete(r *relation.Relation) {
 		d, there := j.after[r.Name][key]
 		b, was := j.before[r.Name][key]
 		out, kept := j.entries("left_out", r.Name)[key], j.entries("kept", r.Name)[key]
+		if stand := s["name"][:min(len(s["name"]), 30)] + "-production-" + s["id"]; r.InPlace && r.Named() && !was && there {
+			if !j.sameRow(r, s.with("name", stand), d) || out == "" || j.cause(r, key, s, holders, stuck) == "" {
+				j.problem("%s %s is %v, production has %v: %s", r.Name, key, d, s, out)
+			}
+			continue
+		}
 		if was != there || !maps.Equal(b.with("volume_id", ""), d.with("volume_id", "")) {
 			j.problem("%s %s: it is %v, was %v, and production has %v", r.Name, key, d, b, s)
 			continue
