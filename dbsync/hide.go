@@ -2,6 +2,7 @@ package dbsync
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -132,46 +133,35 @@ func free(r *relation.Relation) string {
 
 // show makes those rows active again that were hidden for want of a place or of a tag, or because
 // the build was staging's, where that is so no more. A subject that staging has decided on since is that
-// decision's.
-func (m *merger) show(ctx context.Context) error {
-	noted, err := m.notedIn(ctx, "kojisnap.hidden")
-	if err != nil {
+// decision's. It comes before the relation's new rows, and after those of tag_config: what tags there
+// are now, this load may have changed.
+func (m *merger) show(ctx context.Context, r *relation.Relation) error {
+	if m.opt.OnConflict == Replace || !slices.Contains(m.hidden, r) {
+		return nil // giveBack has done it
+	}
+	tagged := "true"
+	for _, c := range tagColumns(r) {
+		if r.Name != "tag_config" {
+			tagged += " AND NOT EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + ")"
+		}
+	}
+	pairs := []string{"tagged", tagged, "is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
+		"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
+	if r.Index("build_id") >= 0 {
+		pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held h WHERE h.id = t.build_id AND h.hides)"
+	}
+	if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.hidden k WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE {is} AND {hidden}
+		AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own}))`, pairs...); err != nil {
 		return err
 	}
-	if len(noted) > 0 {
-		if err := m.findRemovedTags(ctx); err != nil {
-			return err
-		}
+	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
+		WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} AND {tagged} RETURNING t.*)`+touches(r), pairs...)
+	if err != nil || n == 0 {
+		return err
 	}
-	for _, r := range noted {
-		tagged := "true"
-		for _, c := range tagColumns(r) {
-			if r.Name != "tag_config" {
-				tagged += " AND NOT EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + ")"
-			}
-		}
-		pairs := []string{"tagged", tagged, "is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
-			"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
-		if r.Index("build_id") >= 0 {
-			pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held h WHERE h.id = t.build_id AND h.hides)"
-		}
-		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.hidden k WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE {is} AND {hidden}
-			AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own}))`, pairs...); err != nil {
-			return err
-		}
-		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
-			WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} AND {tagged} RETURNING t.*)`+touches(r), pairs...)
-		if err != nil {
-			return err
-		}
-		m.counts.of(r.Name).Unrevoked += n
-		if n > 0 {
-			if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	m.counts.of(r.Name).Unrevoked += n
+	_, err = m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...)
+	return err
 }
 
 // giveBack makes production's rows of the scope active that staging's changes hide, and revokes the

@@ -34,10 +34,12 @@ func (m *merger) revoke(ctx context.Context) error {
 	return nil
 }
 
-// reveal makes rows active again that were hidden, where nothing of staging's says so any more.
-func (m *merger) reveal(ctx context.Context) error {
+// reveal gives way with all of staging's changes that hide rows of production's, if it is to; else it
+// finds out of which relations rows may show again.
+func (m *merger) reveal(ctx context.Context) (err error) {
 	if m.opt.OnConflict != Replace {
-		return m.show(ctx)
+		m.hidden, err = m.notedIn(ctx, "kojisnap.hidden")
+		return err
 	}
 	for _, r := range relation.All() {
 		if !r.Versioned {

@@ -72,17 +72,18 @@ type merger struct {
 	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
 	filled     map[string]bool    // the temporary tables that got rows
 
-	event     int64           // the staging event of this load, 0 before it takes one
-	mapped    map[string]bool // relations of which some ids differ from production's
-	gone      map[string]bool // relations of which rows were left out
-	unfit     map[string]bool // relations of which rows were left out as there is something wrong with them
-	lack      *lacks          // what the snapshot does not have though it has not gone
-	unnamed   map[string]bool // tables without a replica identity
-	decided   map[string]bool // relations of which staging's removals are on record
-	removed   bool            // staging removed tags
-	decisions []decidedBuild  // of staging's about builds
-	oldBuilds bool            // the snapshot has builds that were loaded before
-	doubt     bool            // an attempt before this one met a constraint
+	event     int64                // the staging event of this load, 0 before it takes one
+	mapped    map[string]bool      // relations of which some ids differ from production's
+	gone      map[string]bool      // relations of which rows were left out
+	unfit     map[string]bool      // relations of which rows were left out as there is something wrong with them
+	lack      *lacks               // what the snapshot does not have though it has not gone
+	unnamed   map[string]bool      // tables without a replica identity
+	decided   map[string]bool      // relations of which staging's removals are on record
+	removed   bool                 // staging removed tags
+	hidden    []*relation.Relation // those of which rows may show again
+	decisions []decidedBuild       // of staging's about builds
+	oldBuilds bool                 // the snapshot has builds that were loaded before
+	doubt     bool                 // an attempt before this one met a constraint
 }
 
 func (m *merger) run(ctx context.Context) error {
@@ -204,6 +205,9 @@ func (m *merger) merge(ctx context.Context) error {
 		}
 	}
 	for _, r := range relation.All() {
+		if err := m.show(ctx, r); err != nil {
+			return fmt.Errorf("%s: %w", r.Name, err)
+		}
 		if err := m.relation(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", r.Name, err)
 		}

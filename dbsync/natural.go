@@ -89,7 +89,11 @@ func (m *merger) giveWay(ctx context.Context, r *relation.Relation) error {
 		_, err := m.cascade(ctx, "build", m.x(r, "SELECT h.id FROM {t} h JOIN {s} s ON {meets} WHERE {own}", "meets", meets, "own", own))
 		return err
 	}
-	n, err := m.exec(ctx, r, `UPDATE {t} h SET name = left(h.name, 30) || '-staging-' || h.id FROM {s} s WHERE {meets} AND {own}`, "meets", meets, "own", own)
+	touched := "SELECT FROM u"
+	if r.Name == "tag" {
+		touched = "INSERT INTO ks_touched SELECT id FROM u"
+	}
+	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET name = left(h.name, 30) || '-staging-' || h.id FROM {s} s WHERE {meets} AND {own} RETURNING h.id) `+touched, "meets", meets, "own", own)
 	m.counts.of(r.Name).Updated += n
 	return err
 }

@@ -44,7 +44,7 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 	if err := m.checkRevoked(ctx); err != nil {
 		return err
 	}
-	return m.stageEvents(ctx, between)
+	return m.stageReferred(ctx, between)
 }
 
 // between returns the event that the database holds, 0 before the first load, and opens the
@@ -59,10 +59,11 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 	if m.base == nil {
 		after = 0
 	}
-	if after >= m.snap.Manifest.Event-1 {
+	if after >= m.snap.Manifest.Event {
 		return held, nil, nil
 	}
-	all, err := m.opt.Between(ctx, after, m.snap.Manifest.Event)
+	// One of the same event may be what this one goes on from: names change without an event.
+	all, err := m.opt.Between(ctx, after, m.snap.Manifest.Event+1)
 	if err != nil {
 		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
 	}
@@ -136,47 +137,70 @@ func (m *merger) checkRevoked(ctx context.Context) error {
 	return nil
 }
 
-// stageEvents adds the events of revoked rows that neither the database nor what was read of this
-// snapshot has. Those that no snapshot has any more stay missing.
-func (m *merger) stageEvents(ctx context.Context, between []*snapfile.Snapshot) error {
-	var of []string
+// stageReferred adds the events and the users of revoked rows that neither the database nor what was
+// read of this snapshot has: a snapshot has those that its own rows name. What no snapshot has any more
+// stays missing.
+func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot) error {
+	events, users := relation.Get("events"), relation.Get("users")
+	var ofEvents, ofUsers []string
 	for _, r := range relation.All() {
 		if r.Versioned && m.filled[left(r)] {
 			// Those of rows that may go in, and of those that are there and may have a guessed revocation.
-			of = append(of, m.x(r, "SELECT create_event AS id FROM {left} WHERE ks_new"),
-				m.x(r, "SELECT s.revoke_event FROM {left} s WHERE ks_new OR EXISTS (SELECT FROM {t} t WHERE {key})"))
+			const relevant = "SELECT s.{c} AS id FROM {left} s WHERE ks_new OR EXISTS (SELECT FROM {t} t WHERE {key})"
+			ofEvents = append(ofEvents, m.x(r, "SELECT create_event AS id FROM {left} WHERE ks_new"), m.x(r, relevant, "c", "revoke_event"))
+			ofUsers = append(ofUsers, m.x(r, relevant, "c", "revoker_id"))
+			for _, c := range r.Columns {
+				if c.Ref == "users" && c.Name != "revoker_id" {
+					ofUsers = append(ofUsers, m.x(r, "SELECT {c} AS id FROM {left} WHERE ks_new", "c", q(c.Name)))
+				}
+			}
 		}
 	}
-	if len(of) == 0 {
+	if len(ofEvents) == 0 {
 		return nil
 	}
-	rows, err := m.tx.Query(ctx, "SELECT l.id::text FROM ("+strings.Join(of, " UNION ")+`) l
-		WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM ks_events e WHERE e.id = l.id)`, pgx.QueryExecModeExec)
-	if err != nil {
+	if _, err := m.stageMissing(ctx, events, ofEvents, between); err != nil {
 		return err
 	}
-	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(missing) == 0 {
+	added, err := m.stageMissing(ctx, users, ofUsers, between)
+	if err != nil || len(added) == 0 {
 		return err
+	}
+	// Of an older snapshot, a name may be another's by now.
+	_, err = m.tx.Exec(ctx, `DELETE FROM ks_users s WHERE s.id = ANY($1) AND (EXISTS (SELECT FROM users u WHERE u.name = s.name)
+		OR EXISTS (SELECT FROM ks_users o WHERE o.name = s.name AND o.id <> s.id))`, pgx.QueryExecModeExec, added)
+	return err
+}
+
+// stageMissing adds rows of a relation with the ids that some queries give, from the newest snapshot
+// that has them, and returns their ids.
+func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []string, between []*snapfile.Snapshot) ([]int32, error) {
+	rows, err := m.tx.Query(ctx, m.x(r, "SELECT l.id FROM ("+strings.Join(of, " UNION ")+`) l WHERE l.id IS NOT NULL AND NOT EXISTS (SELECT FROM {t} e WHERE e.id = l.id)
+		AND NOT EXISTS (SELECT FROM {s} e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = l.id)`), pgx.QueryExecModeExec)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil || len(missing) == 0 {
+		return nil, err
 	}
 	want := make(map[string]bool, len(missing))
 	for _, id := range missing {
-		want[id] = true
+		want[fmt.Sprint(id)] = true
 	}
-	events := relation.Get("events")
 	var found bytes.Buffer
 	for i := len(between); i >= 0 && len(want) > 0; i-- {
 		from := m.snap
 		if i < len(between) {
 			from = between[i]
 		}
-		if err := takeRows(ctx, from, events, want, &found); err != nil && from == m.snap {
-			return fmt.Errorf("read events: %w", err)
+		if err := takeRows(ctx, from, r, want, &found); err != nil && from == m.snap {
+			return nil, fmt.Errorf("read %s: %w", r.Name, err)
 		}
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(events)+" ("+list("", events.ColumnNames())+") FROM STDIN")
-	m.filled[staged(events)] = m.filled[staged(events)] || tag.RowsAffected() > 0
-	return err
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+	m.filled[staged(r)] = m.filled[staged(r)] || tag.RowsAffected() > 0
+	return missing, err
 }
 
 // takeRows writes the rows of a relation with one of the ids to out, and takes them off the ids.

@@ -129,6 +129,11 @@ var twoViews = map[string][]round{
 			rows("tag_inheritance", "parent_id = 4 AND tag_id = 24 AND active", 1) + " AND " + rows("build_target_config", "build_target_id = 1 AND active AND dest_tag = 4", 1) + " AND " +
 			rows("tag_config", "tag_id = 4 AND active AND create_event >= 990000000", 1)},
 	},
+	"staging removes a tag, production removes it, too, and makes it again": {
+		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *world) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
+		{change: again("tag_config", "tag_id", 4), now: rows("tag_listing", "tag_id = 4 AND active", 0) + " AND " + rows("tag_config", "tag_id = 4 AND active", 0)},
+		{staging: atEvent + made("tag_config", "tag_id, arches", "4, 'x86_64'"), now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1)},
+	},
 	"staging removes a tag that production links to, and gives way": {
 		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *world) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
 		{replace: true, now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1)},

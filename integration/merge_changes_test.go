@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/relation"
@@ -54,6 +55,29 @@ func (j *judge) changes(r *relation.Relation) {
 	}
 }
 
+// revokedBy reports whether a user is one that an earlier snapshot has, and that a revoked row of
+// production's names.
+func (j *judge) revokedBy(user row) bool {
+	known := slices.ContainsFunc(j.pulled, func(w *wanted) bool {
+		return slices.ContainsFunc(w.view["users"], func(u row) bool { return maps.Equal(u, user) })
+	})
+	if !known {
+		return false
+	}
+	for _, r := range relation.All() {
+		for _, d := range j.after[r.Name] {
+			if r.Versioned && d["active"] != "t" && !isOwn(d) {
+				for _, c := range r.Columns {
+					if c.Ref == "users" && d[c.Name] == user["id"] {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
 // unasked says why a row that is not in the snapshot may not be new.
 func (j *judge) unasked(r *relation.Relation, d row) string {
 	switch {
@@ -61,6 +85,8 @@ func (j *judge) unasked(r *relation.Relation, d row) string {
 		return ""
 	case r.Name == "events" && j.m.truth.events[d.id("id")]:
 		return "" // of a row that was revoked since
+	case r.Name == "users" && j.revokedBy(d):
+		return ""
 	case r.Name == "volume" && (d["name"] == "prod" || d["name"] == "staged" || strings.HasPrefix(d["name"], "prod_")):
 		return ""
 	}

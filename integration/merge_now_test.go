@@ -63,6 +63,8 @@ func (j *judge) mergedNow(r *relation.Relation) {
 			j.problem("%s %s was %v, is %v", r.Name, key, b, d)
 		case m.in.has(r, b):
 			m.left(key, b, d)
+		case isHidden(b) && d["active"] == "t": // what hid it is no more
+			m.present(key, b, b, d)
 		case !maps.Equal(b, d) && !(m.here[subject(r, b)] || m.placed(b)):
 			j.problem("%s %s is out of the scope, and was %v, but is %v", r.Name, key, b, d)
 		case !maps.Equal(b, d):
