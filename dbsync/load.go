@@ -51,6 +51,9 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.rep.Changed(),
 		"touched", len(m.rep.Touched), "conflicts", len(m.rep.Conflicts))
 	if !opt.DryRun {
+		if m.gap != "" {
+			opt.Log.WarnContext(ctx, m.gap)
+		}
 		m.analyze(ctx, conn)
 	}
 	return m.rep, nil
@@ -72,6 +75,7 @@ type merger struct {
 	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
 	filled     map[string]bool    // the temporary tables that got rows
 
+	gap       string               // what is not known of revocations, as a snapshot is gone
 	event     int64                // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool      // relations of which some ids differ from production's
 	gone      map[string]bool      // relations of which rows were left out

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -72,7 +74,30 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 			out = append(out, s)
 		}
 	}
+	if lacks := missingParent(m.snap, out, held); lacks != "" {
+		m.gap = fmt.Sprintf("snapshot %s, from which a later one goes on, is not in the store any more: what production revoked after event %d and no other snapshot tells of "+
+			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --full --revoked-since %d, then kojisnap load --audit", lacks, held, m.snap.Manifest.Event, userName, held)
+		m.rep.Notes = append(m.rep.Notes, m.gap)
+	}
 	return held, out, nil
+}
+
+// missingParent follows the parents of a snapshot back to the event that the database holds, and
+// returns the first that is not among the others, oldest first. Where a snapshot has no parent, it
+// tells of what was revoked since the newest one of its time.
+func missingParent(snap *snapfile.Snapshot, others []*snapfile.Snapshot, held int64) string {
+	for snap.Manifest.Parent != "" {
+		event, _, _ := strings.Cut(snap.Manifest.Parent, "-")
+		if at, err := strconv.ParseInt(event, 10, 64); err != nil || at <= held {
+			return ""
+		}
+		i := slices.IndexFunc(others, func(o *snapfile.Snapshot) bool { return o.ID == snap.Manifest.Parent })
+		if i < 0 {
+			return snap.Manifest.Parent
+		}
+		snap = others[i]
+	}
+	return ""
 }
 
 // stageRevokedOf adds the revoked rows of another snapshot. One that cannot be read is passed

@@ -57,6 +57,10 @@ func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	r, err := dbsync.Load(ctx, conn, snap, opt)
 	if err == nil && !opt.DryRun && s != nil {
 		o.noteDecided(ctx, s, r.Decided)
+		if lost := putHeld(ctx, s, o.Env, snap); lost != nil && o.Log != nil {
+			// A store may be for reading alone here. A load that lacks what was pruned says so itself.
+			o.Log.InfoContext(ctx, "what the database holds is not noted in the store: a prune may remove what the next load needs", "err", lost)
+		}
 	}
 	return r, err
 }

@@ -20,6 +20,9 @@ const PruneAge = 24 * time.Hour
 type PruneOptions struct {
 	Keep   int  // snapshots, at least 1: the latest, by event and then by time of making
 	DryRun bool // find what would go, by this machine's clock, and leave it
+	// Forget are environments that are no more, or need nothing of this store: what they held is
+	// kept for them no longer.
+	Forget []string
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -27,11 +30,14 @@ type PruneOptions struct {
 
 // PruneResult is what a prune did, or after a dry run would do.
 type PruneResult struct {
-	Kept     []string `json:"kept"`     // ids of snapshots, the latest first
-	Removed  []string `json:"removed"`  // ids of snapshots, the latest first
-	Segments []string `json:"segments"` // objects that no snapshot needed
-	Bytes    int64    `json:"bytes"`    // of those, in the store
-	Young    int      `json:"young"`    // segments that no snapshot needs, but of the last 24 hours
+	Kept    []string `json:"kept"`    // ids of snapshots, the latest first
+	Removed []string `json:"removed"` // ids of snapshots, the latest first
+	// Needed are those of Kept that are there only because the next load of an environment reads
+	// in them what production revoked since its last one: the environments by the snapshot's id.
+	Needed   map[string][]string `json:"needed,omitempty"`
+	Segments []string            `json:"segments"` // objects that no snapshot needed
+	Bytes    int64               `json:"bytes"`    // of those, in the store
+	Young    int                 `json:"young"`    // segments that no snapshot needs, but of the last 24 hours
 	// Parts are objects of pulls that were cut off and that nobody goes on with.
 	Parts []string `json:"parts,omitempty"`
 	// Unfinished is what is left, besides, of writers that were killed: see store.Cleaner.
@@ -42,7 +48,8 @@ type PruneResult struct {
 
 var segmentRE = regexp.MustCompile(`^segments/[0-9a-f]{64}\.zst$`)
 
-// Prune removes all snapshots but the latest from a store: their manifests first, then the
+// Prune removes all snapshots but the latest, and but those that an environment has yet to pass
+// through by what its last load noted, from a store: their manifests first, then the
 // segments that no manifest names and that are older than PruneAge, so that a prune that was
 // killed leaves only what the next one takes away. It never removes a segment that a snapshot
 // needs which is being written at the same time. A manifest that cannot be read is an error, and
@@ -120,9 +127,26 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 	if err != nil {
 		return nil, err
 	}
+	environments, err := p.held(ctx)
+	if err != nil {
+		return nil, err
+	}
 	named = map[string]bool{}
+	var gone []*snapfile.Snapshot
+	p.result.Needed = nil
 	for i, snap := range all {
-		if i < p.opt.Keep {
+		var needed []string
+		if i >= p.opt.Keep {
+			if needed = neededBy(environments, snap.Manifest); needed == nil {
+				gone = append(gone, snap)
+			} else {
+				if p.result.Needed == nil {
+					p.result.Needed = map[string][]string{}
+				}
+				p.result.Needed[snap.ID] = needed
+			}
+		}
+		if i < p.opt.Keep || needed != nil {
 			p.result.Kept = append(p.result.Kept, snap.ID)
 			for _, r := range snap.Manifest.Relations {
 				for _, seg := range slices.Concat(r.Segments, r.Revoked) {
@@ -131,7 +155,7 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 			}
 		}
 	}
-	for _, snap := range all[len(p.result.Kept):] {
+	for _, snap := range gone {
 		object, err := snapfile.ManifestObject(snap.ID)
 		if err != nil {
 			return nil, err
@@ -142,6 +166,24 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 		p.result.Removed = append(p.result.Removed, snap.ID)
 	}
 	return named, nil
+}
+
+// held returns what the environments hold, but for those to forget.
+func (p *pruner) held(ctx context.Context) (map[string]held, error) {
+	for _, env := range p.opt.Forget {
+		object, err := environmentObject(heldPrefix, env)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.remove(ctx, object); err != nil {
+			return nil, err
+		}
+	}
+	all, err := readHeld(ctx, p.store)
+	for _, env := range p.opt.Forget {
+		delete(all, env) // after a dry run it is there
+	}
+	return all, err
 }
 
 // segments removes those that are not named and not young.

@@ -27,6 +27,7 @@ type PullOptions struct {
 	Event   int64         // E; 0: the last event before the hub's clock less Margin
 	Margin  time.Duration // 0: DefaultMargin; negative: none
 	Full    bool          // pay no regard to earlier snapshots, nor to what a pull that was cut off has left, and leave nothing of the kind
+	Since   int64         // with Full: revocations also since this event; 0: since the newest snapshots of the hub
 	Sweep   int           // over how many pulls a sweep of all builds is spread; 0: DefaultSweep; 1: everything is asked for each time
 	Overlap time.Duration // how far before an earlier snapshot's event events are read again; 0: DefaultOverlap; negative: none
 	DryRun  bool          // find the scope, and what it would hold, but write nothing

@@ -130,6 +130,9 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 		return err
 	}
 	p.since = p.event
+	if p.opt.Since > 0 {
+		p.since = min(p.since, p.opt.Since)
+	}
 	if s == nil {
 		return nil
 	}

@@ -15,7 +15,9 @@ var pruneCommand = command{
 	name:  "prune",
 	short: "remove old snapshots from a store",
 	long: `Prune removes all snapshots but the latest, by event and then by time of making, and the segments
-that no snapshot names any more and that are older than 24 hours by the store's clock. What a
+that no snapshot names any more and that are older than 24 hours by the store's clock. It also keeps
+the snapshots since the one that an environment loaded last: its next load reads in them when, and by
+whom, production revoked what; --forget NAME ends that for an environment that is no more. What a
 snapshot needs that is being written stays. What pulls that were cut off or killed have left goes
 after 24 hours too.`,
 	examples: `
@@ -28,10 +30,14 @@ kojisnap prune --keep 30 --store s3://bucket/koji --dry-run`,
 	},
 }
 
-type pruneFlags struct{ keep int }
+type pruneFlags struct {
+	keep   int
+	forget []string
+}
 
 func (o *pruneFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&o.keep, "keep", 0, "how many snapshots stay, the latest `N`")
+	fs.StringArrayVar(&o.forget, "forget", nil, "keep nothing more for the environment `NAME`; repeatable")
 }
 
 func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
@@ -45,9 +51,14 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Prune(ctx, s, kojisnap.PruneOptions{Keep: o.keep, DryRun: a.dryRun, Log: a.log, Progress: a.progress})
+	r, err := kojisnap.Prune(ctx, s, kojisnap.PruneOptions{Keep: o.keep, Forget: o.forget, DryRun: a.dryRun, Log: a.log, Progress: a.progress})
 	if err != nil {
 		return err
+	}
+	for _, id := range r.Kept {
+		if r.Needed[id] != nil {
+			a.log.Info("kept beyond --keep, as an environment has not loaded past it; if it is no more, give --forget", "snapshot", id, "environments", r.Needed[id])
+		}
 	}
 	var show func(io.Writer)
 	if a.dryRun {

@@ -42,6 +42,7 @@ type pullFlags struct {
 	event        int64
 	margin       time.Duration
 	full         bool
+	revokedSince int64
 	sweep        int
 	maxRate      float64
 	deadline     time.Duration
@@ -55,6 +56,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
 	fs.DurationVar(&o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
+	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: read also what was revoked since event `E`, where a snapshot that told of it is gone")
 	fs.IntVar(&o.sweep, "sweep", kojisnap.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
@@ -103,6 +105,8 @@ func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 		return kojisnap.PullOptions{}, usagef("no tag: give --tag NAME, or tag = [\"NAME\"] in the configuration")
 	case o.event < 0:
 		return kojisnap.PullOptions{}, usagef("--event %d: events count from 1", o.event)
+	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
+		return kojisnap.PullOptions{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
 	case o.sweep < 1:
 		return kojisnap.PullOptions{}, usagef("--sweep %d: one pull at least", o.sweep)
 	case o.deadline < 0:
@@ -115,7 +119,7 @@ func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 		margin = -1 // none, where zero stands for the default
 	}
 	return kojisnap.PullOptions{
-		Tags: o.tags, Event: o.event, Margin: margin, Full: o.full, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Tags: o.tags, Event: o.event, Margin: margin, Full: o.full, Since: o.revokedSince, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
 }
