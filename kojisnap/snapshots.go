@@ -89,7 +89,7 @@ func snapshotsOf(ctx context.Context, s store.Store, wanted func(id string) bool
 	return all, nil
 }
 
-// OpenSnapshot opens the snapshot id of a store, or the latest for "latest" and "".
+// OpenSnapshot opens the snapshot id of a store, or the latest of any scope for "latest" and "".
 func OpenSnapshot(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, error) {
 	if id != "" && id != "latest" {
 		snap, err := snapfile.Open(ctx, s.Get, id)
@@ -98,6 +98,19 @@ func OpenSnapshot(ctx context.Context, s store.Store, id string) (*snapfile.Snap
 		}
 		return snap, err
 	}
+	return LatestSnapshot(ctx, s, Scope{Any: true})
+}
+
+// Scope says which snapshots of a store are meant where others may be in it, too.
+type Scope struct {
+	Hub  string   // URL of production's; empty: not known
+	Tags []string // as asked for of a pull, in any order; empty: not known
+	Any  bool     // what is not known does not matter: else the store must leave no choice
+}
+
+// LatestSnapshot opens the latest snapshot of a scope. If there is none, or it could be of one or
+// another scope, the error is an ErrNoSnapshot that says what there is.
+func LatestSnapshot(ctx context.Context, s store.Store, scope Scope) (*snapfile.Snapshot, error) {
 	all, err := Snapshots(ctx, s)
 	if err != nil {
 		return nil, err
@@ -105,5 +118,49 @@ func OpenSnapshot(ctx context.Context, s store.Store, id string) (*snapfile.Snap
 	if len(all) == 0 {
 		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot; kojisnap pull makes one", s))
 	}
-	return all[0], nil
+	fits := slices.DeleteFunc(slices.Clone(all), func(snap *snapfile.Snapshot) bool { return !scope.Holds(snap.Manifest) })
+	if len(fits) == 0 {
+		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot of %s, but %s: mend hub and tag, pull, or name one by its id", s, scope, scopesOf(all)))
+	}
+	first := fits[0].Manifest
+	if !scope.Any && slices.ContainsFunc(fits, func(snap *snapfile.Snapshot) bool {
+		return snap.Manifest.Hub != first.Hub || !slices.Equal(snap.Manifest.Scope.Tags, first.Scope.Tags)
+	}) {
+		return nil, noSnapshot(fmt.Sprintf("%s holds snapshots of more than one scope: %s: name one by its id, or give hub and tag in [pull] of the configuration", s, scopesOf(fits)))
+	}
+	return fits[0], nil
+}
+
+// Holds reports whether a snapshot is of the scope, as far as that is known.
+func (o Scope) Holds(m *snapfile.Manifest) bool {
+	tags := slices.Compact(slices.Sorted(slices.Values(o.Tags)))
+	return (o.Hub == "" || o.Hub == m.Hub) && (len(tags) == 0 || slices.Equal(tags, m.Scope.Tags))
+}
+
+func (o Scope) String() string {
+	return scopeText(cmp.Or(o.Hub, "any hub"), slices.Sorted(slices.Values(o.Tags)))
+}
+
+func scopeText(hub string, tags []string) string {
+	if len(tags) == 0 {
+		return hub
+	}
+	return fmt.Sprintf("%s with tags %q", hub, tags)
+}
+
+// scopesOf lists the scopes of snapshots, each with its latest, which come first; but the first few.
+func scopesOf(all []*snapfile.Snapshot) string {
+	const most = 5
+	seen := map[string]bool{}
+	var list []string
+	for _, snap := range all {
+		if text := scopeText(snap.Manifest.Hub, snap.Manifest.Scope.Tags); !seen[text] {
+			seen[text] = true
+			list = append(list, snap.ID+" of "+text)
+		}
+	}
+	if more := len(list) - most; more > 0 {
+		list = append(list[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(list, "; ")
 }

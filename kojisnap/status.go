@@ -35,25 +35,18 @@ type Drift struct {
 	RelationsError string         `json:"relations_error,omitempty"`
 }
 
-// ReadDrift compares what a database holds with the newest snapshot of a store; with rows, also
-// row by row. A store that has none of the hub, or cannot be read, is an error.
-func ReadDrift(ctx context.Context, s store.Store, have *dbsync.Status, rows bool) (*Drift, error) {
-	all, err := Snapshots(ctx, s)
+// ReadDrift compares what a database holds with the newest snapshot of a scope in a store; with
+// rows, also row by row. The hub that was loaded from goes before the scope's. A store that has no
+// such snapshot, or cannot be read, is an error.
+func ReadDrift(ctx context.Context, s store.Store, scope Scope, have *dbsync.Status, rows bool) (*Drift, error) {
+	scope.Any = true
+	if have.LastSuccess != nil && have.LastSuccess.Hub != "" {
+		scope.Hub = have.LastSuccess.Hub
+	}
+	newest, err := LatestSnapshot(ctx, s, scope)
 	if err != nil {
 		return nil, err
 	}
-	hub := ""
-	if have.LastSuccess != nil {
-		hub = have.LastSuccess.Hub
-	}
-	i := 0
-	for i < len(all) && hub != "" && all[i].Manifest.Hub != hub {
-		i++
-	}
-	if i == len(all) {
-		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot of the hub %s", s, hub))
-	}
-	newest := all[i]
 	d := &Drift{Snapshot: newest.ID, Event: newest.Manifest.Event}
 	var last *dbsync.TagStatus
 	for _, tag := range newest.Manifest.Scope.All {

@@ -116,14 +116,57 @@ func (a *app) openStore(write bool) (store.Store, error) {
 	return s, err
 }
 
-// openSnapshot opens a snapshot of the flag's store.
+// scope is what the configuration pulls, as far as it says: on a host that only loads it need not.
+func (a *app) scope() (kojisnap.Scope, error) {
+	f := newFlags("pull")
+	var o pullFlags
+	f.section("pull", nil, o.add)
+	if err := f.configure(a.config); err != nil {
+		return kojisnap.Scope{}, err
+	}
+	scope := kojisnap.Scope{Tags: o.tags}
+	if o.hub == "" && o.profile == "" {
+		return scope, nil
+	}
+	c, err := o.client(a)
+	if err != nil {
+		return scope, err
+	}
+	scope.Hub = c.URL()
+	return scope, nil
+}
+
+// latest opens the latest snapshot of what the configuration pulls. Where that is not said, the store
+// must leave no choice, but to who only looks.
+func (a *app) latest(ctx context.Context, s store.Store, look bool) (*snapfile.Snapshot, error) {
+	scope, err := a.scope()
+	if err != nil {
+		return nil, err
+	}
+	scope.Any = look
+	return kojisnap.LatestSnapshot(ctx, s, scope)
+}
+
+// openSnapshot opens a snapshot of the flag's store, as what is to be staged.
 func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfile.Snapshot, error) {
 	s, err := a.openStore(false)
 	if err != nil {
 		return nil, nil, err
 	}
+	if id == "" || id == "latest" {
+		snap, err := a.latest(ctx, s, false)
+		return s, snap, err
+	}
 	snap, err := kojisnap.OpenSnapshot(ctx, s, id)
 	return s, snap, err
+}
+
+// lookAt opens a snapshot only to show it.
+func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, error) {
+	if id == "latest" {
+		return a.latest(ctx, s, true)
+	}
+	return kojisnap.OpenSnapshot(ctx, s, id)
 }
 
 // result shows what a command did: as JSON if asked, else as the text that show writes.

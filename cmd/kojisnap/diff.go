@@ -63,7 +63,7 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	var snaps [2]*snapfile.Snapshot
 	for i, id := range args {
-		if snaps[i], err = kojisnap.OpenSnapshot(ctx, s, id); err != nil {
+		if snaps[i], err = a.lookAt(ctx, s, id); err != nil {
 			return err
 		}
 	}

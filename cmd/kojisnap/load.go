@@ -53,7 +53,7 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 }
 
 func addSnapshot(fs *pflag.FlagSet, id *string) {
-	fs.StringVar(id, "snapshot", "latest", "`ID` of the snapshot")
+	fs.StringVar(id, "snapshot", "latest", "`ID` of the snapshot; latest: of what [pull] of the configuration names by hub and tag")
 }
 
 func addVolumes(fs *pflag.FlagSet, volume, copyVolume *string) {

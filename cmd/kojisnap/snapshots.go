@@ -70,7 +70,11 @@ func runShow(ctx context.Context, a *app, args []string) error {
 	if len(args) != 1 {
 		return usagef("show wants one snapshot's id, or latest")
 	}
-	_, snap, err := a.openSnapshot(ctx, args[0])
+	s, err := a.openStore(false)
+	if err != nil {
+		return err
+	}
+	snap, err := a.lookAt(ctx, s, args[0])
 	if err != nil {
 		return err
 	}

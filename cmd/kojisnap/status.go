@@ -106,8 +106,12 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	if errors.As(err, &usage) {
 		return s, err
 	}
+	scope, wrong := a.scope()
+	if wrong != nil {
+		return s, wrong
+	}
 	if err == nil {
-		s.Drift, err = kojisnap.ReadDrift(ctx, store, s.Status, a.verbose)
+		s.Drift, err = kojisnap.ReadDrift(ctx, store, scope, s.Status, a.verbose)
 	}
 	if err != nil {
 		// The database is what was asked for; that the store is away does not take that away.

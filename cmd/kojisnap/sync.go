@@ -146,7 +146,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	}
 	var snap *snapfile.Snapshot
 	if s != nil {
-		if snap, err = kojisnap.OpenSnapshot(ctx, s, "latest"); err != nil && !errors.Is(err, kojisnap.ErrNoSnapshot) {
+		if snap, err = kojisnap.LatestSnapshot(ctx, s, kojisnap.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); err != nil && !errors.Is(err, kojisnap.ErrNoSnapshot) {
 			return err
 		}
 	}
