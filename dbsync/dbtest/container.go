@@ -148,8 +148,9 @@ func ownImage(ctx context.Context, provider *testcontainers.DockerProvider) (tes
 		Tmpfs:        map[string]string{data: "rw,uid=70,gid=70,mode=0700"},
 		WaitingFor:   wait.ForLog("database system is ready to accept connections"),
 	}
-	// The server's program stands for all that is in the image.
-	repo, tag := "kojisnap-test-postgres", fmt.Sprintf("%d-%d", info.ModTime().Unix(), info.Size())
+	// The server's program stands for all of its package that is in the image; the number in front
+	// changes with imageFiles.
+	repo, tag := "kojisnap-test-postgres", fmt.Sprintf("2-%d-%d", info.ModTime().Unix(), info.Size())
 	if _, err := provider.Client().ImageInspect(ctx, repo+":"+tag); err == nil {
 		req.Image = repo + ":" + tag
 		return req, nil
@@ -239,6 +240,12 @@ func imageFiles(bin string) (map[string]string, error) {
 	for _, name := range []string{"plpgsql.so", "dict_snowball.so"} {
 		programs = append(programs, filepath.Join(lib, name))
 	}
+	// Other encodings of clients and databases.
+	conversions, err := filepath.Glob(filepath.Join(lib, "utf8_and_*.so"))
+	if err != nil {
+		return nil, err
+	}
+	programs = append(programs, conversions...)
 	for _, p := range programs {
 		files[p] = p
 		libs, err := sharedLibraries(p)
@@ -249,7 +256,7 @@ func imageFiles(bin string) (map[string]string, error) {
 			files[l] = l
 		}
 	}
-	for _, dir := range []string{share, "/usr/share/zoneinfo/Etc", "/usr/share/zoneinfo/UTC"} {
+	for _, dir := range []string{share, "/usr/share/zoneinfo/Etc", "/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Asia/Tokyo"} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
