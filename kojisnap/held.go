@@ -26,11 +26,17 @@ type held struct {
 	Loaded time.Time `json:"loaded"`
 }
 
-// putHeld notes what an environment holds now.
+// putHeld notes what an environment holds now, if that is news.
 func putHeld(ctx context.Context, s store.Store, env string, snap *snapfile.Snapshot) error {
 	object, err := environmentObject(heldPrefix, env)
 	if err != nil {
 		return err
+	}
+	if text, err := read(ctx, s, object); err == nil && text != nil {
+		var was held
+		if json.Unmarshal(text, &was) == nil && was.Hub == snap.Manifest.Hub && was.Event == snap.Manifest.Event {
+			return nil
+		}
 	}
 	text, err := json.Marshal(held{snap.Manifest.Hub, snap.Manifest.Event, time.Now().UTC()})
 	if err != nil {
