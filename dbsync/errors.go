@@ -19,6 +19,9 @@ var (
 	// ErrLocked says that another kojisnap works on the database.
 	ErrLocked = errors.New("another kojisnap is at work on this database")
 
+	// ErrOtherHub says that a snapshot is of another production than what the database holds.
+	ErrOtherHub = errors.New("another production")
+
 	// ErrOlder says that a snapshot is older than what the database holds.
 	ErrOlder = errors.New("the snapshot is older than what the database holds")
 )

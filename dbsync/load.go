@@ -14,7 +14,7 @@ import (
 
 // Load merges a snapshot into the staging database. Everything is one transaction: on an
 // error nothing has changed, whenever and however it came, and the load can be repeated.
-// Errors to tell apart: ErrNotStaging, ErrLocked, ErrOlder, *ConflictError, *TemporaryError,
+// Errors to tell apart: ErrNotStaging, ErrOtherHub, ErrLocked, ErrOlder, *ConflictError, *TemporaryError,
 // *OverlayError, and what the snapshot gives (*snapfile.DamagedError).
 func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*LoadReport, error) {
 	if err := opt.complete(); err != nil {
@@ -75,6 +75,7 @@ type merger struct {
 	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
 	filled     map[string]bool    // the temporary tables that got rows
 
+	movedFrom string               // the hub's URL of what the database holds, if that is another now
 	gap       string               // what is not known of revocations, as a snapshot is gone
 	event     int64                // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool      // relations of which some ids differ from production's
@@ -173,6 +174,9 @@ func (m *merger) check(ctx context.Context) (err error) {
 	man := m.snap.Manifest
 	if man.Event >= m.mark.Floor {
 		return fmt.Errorf("event %d is at or above the floor %d, where staging's ids begin", man.Event, m.mark.Floor)
+	}
+	if err := m.checkHub(ctx); err != nil {
+		return err
 	}
 	var tag string
 	var event int64

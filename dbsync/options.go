@@ -45,11 +45,14 @@ type LoadOptions struct {
 	Between func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error)
 
 	OnConflict OnConflict // empty is Keep
-	Rollback   bool       // allow a snapshot older than what the database holds
-	Audit      bool       // compare every row, whatever the database holds
-	DryRun     bool       // do it all, then undo it
-	Overlay    *Overlay   // nil leaves what an earlier overlay put there
-	Version    string     // of the program, for the record
+	// HubMoved is the URL of production's hub where that is not the URL of what the database holds, as
+	// the hub was moved. That it is the same production must show in the events and builds of both.
+	HubMoved string
+	Rollback bool     // allow a snapshot older than what the database holds
+	Audit    bool     // compare every row, whatever the database holds
+	DryRun   bool     // do it all, then undo it
+	Overlay  *Overlay // nil leaves what an earlier overlay put there
+	Version  string   // of the program, for the record
 
 	Log      *slog.Logger      // nil discards
 	Progress progress.Progress // nil is silent

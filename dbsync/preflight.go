@@ -14,16 +14,29 @@ import (
 const User = userName
 
 // CheckDatabase says why Load would refuse the database, whatever the snapshot: it is not marked as
-// staging, or as another environment than env if that is not empty (ErrNotStaging). A load of event,
-// unless that is 0, is ErrOlder if one of the tags, given by name, stands at a later one.
-func CheckDatabase(ctx context.Context, conn *pgx.Conn, env string, event int64, tags []string) error {
+// staging, or as another environment than env if that is not empty (ErrNotStaging), or holds the production
+// of another hub, which was not moved (ErrOtherHub). A load of event, unless that is 0, is ErrOlder if one
+// of the tags, given by name, stands at a later one.
+func CheckDatabase(ctx context.Context, conn *pgx.Conn, env, hub, moved string, event int64, tags []string) error {
 	return reading(ctx, conn, func(tx pgx.Tx) error {
 		mark, err := readMark(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if err := mark.checkEnv(env); err != nil || event == 0 {
+		if err := mark.checkEnv(env); err != nil {
 			return err
+		}
+		was, err := heldHub(ctx, tx, mark)
+		if err != nil {
+			return err
+		}
+		if was != "" && hub != "" && !snapfile.SameHub(was, hub) {
+			if err := otherHub(was, hub, moved); err != nil {
+				return err
+			}
+		}
+		if event == 0 {
+			return nil
 		}
 		var tag string
 		var at int64

@@ -70,7 +70,7 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
 	}
 	for _, s := range all {
-		if s.Manifest.Hub == m.snap.Manifest.Hub && s.ID != m.snap.ID {
+		if h := s.Manifest.Hub; (h == m.snap.Manifest.Hub || m.movedFrom != "" && h == m.movedFrom) && s.ID != m.snap.ID {
 			out = append(out, s)
 		}
 	}
@@ -79,7 +79,17 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --full --revoked-since %d, then kojisnap load --audit", lacks, held, m.snap.Manifest.Event, userName, held)
 		m.rep.Notes = append(m.rep.Notes, m.gap)
 	}
+	if m.movedFrom != "" && held < m.snap.Manifest.Event && !tellsRevoked(m.snap) {
+		m.gap = fmt.Sprintf("a first snapshot of %s does not tell what was revoked before it: what production revoked after event %d is revoked at event %d here, by user %s; "+
+			"to put that right, kojisnap pull --full --revoked-since %d, then kojisnap load --audit", snapfile.WithoutUser(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, userName, held)
+		m.rep.Notes = append(m.rep.Notes, m.gap)
+	}
 	return held, out, nil
+}
+
+// tellsRevoked reports whether a snapshot has rows that were revoked before it.
+func tellsRevoked(s *snapfile.Snapshot) bool {
+	return slices.ContainsFunc(s.Manifest.Relations, func(r snapfile.Relation) bool { return len(r.Revoked) > 0 })
 }
 
 // missingParent follows the parents of a snapshot back to the event that the database holds, and

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"path"
-	"strings"
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/hub"
@@ -21,7 +18,7 @@ var ErrNotStagingHub = errors.New("not staging's hub")
 // of staging's would be found ready at once.
 func checkStagingHub(ctx context.Context, staging *hub.Client, production ...string) error {
 	for _, p := range production {
-		if sameHub(staging.URL(), p) {
+		if snapfile.SameHub(staging.URL(), p) {
 			return fmt.Errorf("hub %s is production's: %w; give the URL of the staging hub", staging.URL(), ErrNotStagingHub)
 		}
 	}
@@ -36,26 +33,9 @@ func checkStagingHub(ctx context.Context, staging *hub.Client, production ...str
 	return nil
 }
 
-// sameHub reports whether two URLs are of one hub: http and https, and a default port or none, lead to
-// the same.
-func sameHub(a, b string) bool {
-	place := func(raw string) string {
-		u, err := url.Parse(raw)
-		if err != nil {
-			return raw
-		}
-		host := strings.ToLower(u.Hostname())
-		if port := u.Port(); port != "" && port != "80" && port != "443" {
-			host += ":" + port
-		}
-		return host + path.Clean("/"+u.Path)
-	}
-	return place(a) == place(b)
-}
-
 // preflight refuses, before the first step, what a later one would after hours of work: a bad overlay, a
 // staging hub that is none or does not answer, a database that is not marked as this environment or that
-// holds a later event.
+// holds another production or a later event.
 func (o SyncOptions) preflight(ctx context.Context) error {
 	if o.Load.Overlay != "" {
 		if _, err := dbsync.ReadOverlay(o.Load.Overlay); err != nil {
@@ -80,7 +60,7 @@ func (o SyncOptions) preflight(ctx context.Context) error {
 	if o.Load.Rollback {
 		event = 0
 	}
-	return dbsync.CheckDatabase(ctx, conn, o.Load.Env, event, o.Pull.Tags)
+	return dbsync.CheckDatabase(ctx, conn, o.Load.Env, o.Hub.URL(), o.Load.HubMoved, event, o.Pull.Tags)
 }
 
 // checkSnapshot refuses, before anything is copied, a snapshot that load would refuse, or that does not

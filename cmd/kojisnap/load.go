@@ -37,6 +37,7 @@ kojisnap load -c stg.toml --on-conflict fail --json`,
 type loadFlags struct {
 	db, snapshot, topdir, volume, copyVolume string
 	overlay, onConflict, waitFor, stamp      string
+	hubMoved                                 string
 	rollback, audit                          bool
 }
 
@@ -48,6 +49,7 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …; see scripts/overlay.example.toml")
 	fs.Var(newChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "where staging holds the place of a row of production")
 	fs.StringVar(&o.waitFor, "wait-for", "", "wait until nobody holds a lock on `FILE` (flock), as running composes do")
+	fs.StringVar(&o.hubMoved, "hub-moved", "", "production's hub has moved to `URL`: take it in the place of the hub that was loaded before, if events and builds prove it to be the same")
 	fs.BoolVar(&o.rollback, "rollback", false, "allow a snapshot that is older than what the database holds")
 	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only what can have changed")
 }
@@ -65,7 +67,7 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	return kojisnap.LoadOptions{
 		LoadOptions: dbsync.LoadOptions{
 			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
-			Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
+			HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
 		},
 		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
 	}
