@@ -53,6 +53,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = a.unknown(err)
 	}
 	code := exitCode(err)
+	if err != nil && !plugin && !out.used && (a.json || wants(args, "--json", "")) {
+		writeFailure(out, err, code)
+	}
 	if lost := out.finish(); lost != nil {
 		if code = exitError; plugin {
 			code = int(nagiosUnknown)
@@ -71,9 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var quiet quietError
 	var told nagiosError
 	if !errors.As(err, &quiet) && !errors.As(err, &told) {
-		for _, line := range messages(err) {
-			fmt.Fprintln(stderr, "kojisnap: "+line)
-		}
+		a.tellError(err, code, args)
 	}
 	return code
 }

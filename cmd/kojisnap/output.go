@@ -12,11 +12,13 @@ import (
 // output is standard output. It keeps the first error of writing there, which whoever writes may pass
 // over: a result that nobody got is none, whatever the command did.
 type output struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	err  error
+	used bool // something was written
 }
 
 func (o *output) Write(b []byte) (int, error) {
+	o.used = o.used || len(b) > 0
 	if file, ok := o.w.(*os.File); ok && o.err == nil && wasClosed(file) {
 		o.err = &os.PathError{Op: "write", Path: file.Name(), Err: syscall.EBADF}
 	}
