@@ -437,10 +437,31 @@ func TestLocked(t *testing.T) {
 	unlock, err := kojisnap.Lock(t.Context(), lock, false)
 	must(t, err)
 	o := kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock")
-	if o.code != 4 || !strings.Contains(o.stderr, lock) {
+	host, err := os.Hostname()
+	must(t, err)
+	says := fmt.Sprintf("kojisnap: lock file %s: locked by another process: pid %d on %s, kojisnap ", lock, os.Getpid(), host)
+	if o.code != 4 || !strings.HasPrefix(o.stderr, says) || !strings.Contains(o.stderr, ", since 20") {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	unlock()
+	// A note of one who was killed is none, and a file that is there for something else stays as it is.
+	for _, text := range []string{fmt.Sprintf(`{"kojisnap": "lock", "pid": %d, "host": %q}`, 1<<22+1, host), "not a lock\n", ""} {
+		must(t, os.WriteFile(lock, []byte(text), 0o644))
+		f, err := os.Open(lock)
+		must(t, err)
+		must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+		if o := kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock"); o.code != 4 || !strings.Contains(o.stderr, "the file does not say which") {
+			t.Errorf("%q: exit code %d: %s", text, o.code, o.stderr)
+		}
+		f.Close()
+	}
+	must(t, os.WriteFile(lock, []byte("not a lock\n"), 0o644))
+	unlock, err = kojisnap.Lock(t.Context(), lock, false)
+	must(t, err)
+	unlock()
+	if body, err := os.ReadFile(lock); err != nil || string(body) != "not a lock\n" {
+		t.Errorf("a file that was no lock: %q, %v", body, err)
+	}
 	s, err := dir.Open(t.TempDir())
 	must(t, err)
 	succeed(t, "snapshots", "--store", s.String(), "--lock-file", lock, "--exit-on-lock")

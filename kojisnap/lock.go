@@ -17,13 +17,18 @@ import (
 var ErrLocked = errors.New("locked by another process")
 
 // Lock takes a lock file, which is made if it is not there, until unlock is called or the
-// process ends. If another process holds it, Lock waits, or returns ErrLocked if wait is false.
+// process ends. If another process holds it, Lock waits, or returns ErrLocked if wait is false. The file
+// tells who holds it, if it is empty before, or has such a note.
 func Lock(ctx context.Context, path string, wait bool) (unlock func(), err error) {
-	unlock, err = lockFile(ctx, path, 0o644, wait)
+	release, err := lockFile(ctx, path, 0o644, wait)
+	if errors.Is(err, ErrLocked) {
+		err = lockedError(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock file %s: %w", path, err)
 	}
-	return unlock, nil
+	remove := noteHolder(path, lockCommand())
+	return func() { remove(); release() }, nil
 }
 
 // lockFile locks a file that may be another user's: what flock(2) needs is that it can be read. On NFS an

@@ -54,7 +54,7 @@ func (a *app) addFlags(f *flags) {
 		fs.Var(newChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how progress is shown; auto: bars on a terminal")
 		fs.BoolVar(&a.json, "json", false, "the result as JSON on standard output; if there is none, the error and the exit code")
 		fs.Var(newChoice(&a.logFormat, "text", "json"), "log-format", "of messages on standard error")
-		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work; in a directory of kojisnap's own")
+		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work, which says who holds it; in a directory of kojisnap's own")
 		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "exit with code 4 if the lock is held, instead of waiting")
 	})
 }

@@ -1,0 +1,85 @@
+package kojisnap
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// holder is what whoever holds a lock file notes in it, for those who meet the lock.
+type holder struct {
+	Kojisnap string    `json:"kojisnap"` // "lock": a file that has anything else is not written
+	PID      int       `json:"pid"`
+	Host     string    `json:"host"`
+	Command  string    `json:"command"`
+	Since    time.Time `json:"since"`
+}
+
+const (
+	holderMark = "lock"
+	maxHolder  = 4096
+)
+
+// noteHolder notes in a lock file, which this process holds, who that is, and returns what removes the
+// note. A lock is as good without: the file may be another user's, or be there for something else.
+func noteHolder(path, command string) (remove func()) {
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return func() {}
+	}
+	var info syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &info); err != nil || info.Mode&syscall.S_IFMT != syscall.S_IFREG || info.Nlink != 1 || info.Size > 0 && readHolder(f) == nil {
+		f.Close()
+		return func() {}
+	}
+	host, _ := os.Hostname()
+	body, err := json.Marshal(holder{holderMark, os.Getpid(), host, command, time.Now().UTC().Truncate(time.Second)})
+	if err == nil && f.Truncate(0) == nil {
+		_, _ = f.WriteAt(append(body, '\n'), 0)
+	}
+	return func() {
+		_ = f.Truncate(0) // not by its name, which may lead elsewhere by now
+		f.Close()
+	}
+}
+
+// readHolder returns what a lock file says of who holds it, nil if that is nothing of ours.
+func readHolder(r io.Reader) *holder {
+	body, err := io.ReadAll(io.LimitReader(r, maxHolder))
+	var h holder
+	if err != nil || json.Unmarshal(body, &h) != nil || h.Kojisnap != holderMark {
+		return nil
+	}
+	return &h
+}
+
+// lockedError is ErrLocked with who holds the file, as far as it tells.
+func lockedError(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return ErrLocked
+	}
+	defer f.Close()
+	h := readHolder(f)
+	host, _ := os.Hostname()
+	if h == nil || h.Host == host && errors.Is(syscall.Kill(h.PID, 0), syscall.ESRCH) { // who was killed left its note
+		return fmt.Errorf("%w (the file does not say which; fuser %s tells)", ErrLocked, path)
+	}
+	return fmt.Errorf("%w: pid %d on %s, kojisnap %s, since %s", ErrLocked, h.PID, h.Host, h.Command, h.Since.Format(time.RFC3339))
+}
+
+// lockCommand is the command of this process, without its flags, which may hold passwords.
+func lockCommand() string {
+	for _, arg := range os.Args[1:] {
+		if !strings.HasPrefix(arg, "-") {
+			return arg
+		}
+	}
+	return filepath.Base(os.Args[0])
+}
