@@ -128,7 +128,7 @@ func (m *merger) correct(ctx context.Context, r *relation.Relation) error {
 		return nil
 	}
 	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {left} s
-			WHERE {key} AND t.revoker_id = {user} AND t.revoke_event < {floor} AND t.revoke_event >= s.revoke_event
+			WHERE {key} AND t.revoker_id = {user} AND t.revoke_event < {floor}
 				AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event) AND EXISTS (SELECT FROM users v WHERE v.id = s.revoker_id)
 				AND ROW(t.revoke_event, t.revoker_id) <> ROW(s.revoke_event, s.revoker_id) RETURNING t.*)`+touches(r))
 	if err != nil {

@@ -91,7 +91,7 @@ func (w *worker) editInheritance() string {
 	if l := w.pick("SELECT tag_id, parent_id, priority FROM tag_inheritance WHERE active ORDER BY 1, 2"); l != nil && w.rnd.IntN(2) == 0 {
 		w.revoke("tag_inheritance", "tag_id = $1 AND parent_id = $2", l[0], l[1])
 		if w.rnd.IntN(2) == 0 {
-			w.create("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", l[0], l[1], w.rnd.IntN(100), false, false, "^stg")
+			w.create("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", l[0], l[1], w.priority("tag_inheritance", l[0]), false, false, "^stg")
 		}
 		return fmt.Sprintf("edited how tag %s inherits from %s", l[0], l[1])
 	}
@@ -99,7 +99,7 @@ func (w *worker) editInheritance() string {
 	if child == parent {
 		return ""
 	}
-	w.create("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", child, parent, w.rnd.IntN(100), false, false, "")
+	w.create("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", child, parent, w.priority("tag_inheritance", child), false, false, "")
 	return fmt.Sprintf("tag %s inherits from %s", child, parent)
 }
 
@@ -142,6 +142,14 @@ func (w *worker) externalRepo() string {
 		return "edited the url of external repo " + repo[0]
 	}
 	w.revoke("tag_external_repos", "external_repo_id = $1 AND tag_id = $2", repo[0], tag)
-	w.create("tag_external_repos", "external_repo_id, tag_id, priority, merge_mode", repo[0], tag, w.rnd.IntN(100), "koji")
+	w.create("tag_external_repos", "external_repo_id, tag_id, priority, merge_mode", repo[0], tag, w.priority("tag_external_repos", tag), "koji")
 	return fmt.Sprintf("tag %s uses external repo %s", tag, repo[0])
+}
+
+// priority is any of a tag, or the first that is free, which production is likely to take next.
+func (w *worker) priority(table, tag string) string {
+	if w.rnd.IntN(2) == 0 {
+		return fmt.Sprint(w.rnd.IntN(100))
+	}
+	return w.get("SELECT min(p) FROM generate_series(0, 100) p WHERE NOT EXISTS (SELECT FROM "+table+" t WHERE t.active AND t.tag_id = $1 AND t.priority = p)", tag)
 }

@@ -267,7 +267,7 @@ func (w *worker) edited(r *relation.Relation, d row) row {
 	case "tag_extra":
 		set("value", null, `"stg"`, "true", "17", `{"stg": [1, null]}`) // NULL blocks it
 	case "tag_inheritance":
-		set("priority", "0", "1", "5", fmt.Sprint(w.rnd.IntN(100)))
+		set("priority", "0", "5", w.priority(r.Name, d["tag_id"]))
 		set("maxdepth", null, "2", "9")
 		set("intransitive", "f", "f", "t")
 		set("noconfig", "f", "f", "t")
@@ -283,7 +283,7 @@ func (w *worker) edited(r *relation.Relation, d row) row {
 	case "external_repo_config":
 		d = d.with("url", "https://stg.example.com/"+w.word()+"/")
 	case "tag_external_repos":
-		set("priority", "0", "1", "5", fmt.Sprint(w.rnd.IntN(100)))
+		set("priority", "0", "5", w.priority(r.Name, d["tag_id"]))
 		set("merge_mode", "koji", "simple", "bare")
 		set("arches", null, "x86_64")
 	case "group_config":

@@ -71,6 +71,41 @@ func (j *judge) mergedNow(r *relation.Relation) {
 			m.ended(key, b, d)
 		}
 	}
+	m.toldOf()
+}
+
+// toldOf demands that what the snapshots since the one that the database held tell of revoked rows is so
+// here: rows that were made and revoked between are there, and none has a guessed revocation any more.
+func (m *merge) toldOf() {
+	held := m.heldEvent()
+	for _, w := range m.pulled {
+		newer := held > 0 && w.number() > held
+		if w.lost || w.number() > m.want.number() || w != m.want && !newer && m.base != nil {
+			continue // a load has no cause to read it
+		}
+		for _, told := range sorted(w.gone[m.r.Name]) {
+			s := m.ids.staging(m.r, w.gone[m.r.Name][told])
+			key := keyOf(m.r.Name, s)
+			_, now := m.view[m.r.Name][key]
+			switch d, there := m.after[m.r.Name][key]; {
+			case !m.in.has(m.r, s) || now || m.hangs(m.r, s) != "":
+			case !there && newer:
+				m.problem("%s %s is missing: production made and revoked it since event %d, says snapshot %s: %v", m.r.Name, key, held, w.id, s)
+			case there && !isOwn(d) && d["revoke_event"] != "" && !isHidden(d) && !m.truly(d):
+				m.problem("%s %s is revoked by %v, but snapshot %s tells who did it when: %v", m.r.Name, key, revoked(d), w.id, s)
+			}
+		}
+	}
+}
+
+// heldEvent is the event that the database held, as far as the scope goes, 0 before the first load of it.
+func (m *merge) heldEvent() (held int) {
+	for tag := range m.want.scopeOf().tags {
+		if event, ok := m.m.held[tag]; ok && (held == 0 || event < held) {
+			held = event
+		}
+	}
+	return held
 }
 
 // ownRow looks at a row that staging made.
@@ -177,7 +212,8 @@ func (m *merge) hiding(s, b row) (why string, ok func(by) bool, unsure bool) {
 		return why, ok, unsure
 	}
 	if tag, removed := m.removedTag(s); tag != "" {
-		return "staging removed its tag " + tag, func(x by) bool { return x == removed || ok != nil && ok(x) }, false
+		of := ok // not the result, which this very function is to be
+		return "staging removed its tag " + tag, func(x by) bool { return x == removed || of != nil && of(x) }, false
 	}
 	return why, ok, unsure
 }
@@ -332,7 +368,7 @@ func (j *judge) knownRevoked(r *relation.Relation, d row) bool {
 		return false
 	}
 	for _, w := range j.pulled {
-		if event := w.number(); event > held && event <= j.want.number() && w.gone[r.Name][keyOf(r.Name, p)] != nil {
+		if event := w.number(); !w.lost && event > held && event <= j.want.number() && w.gone[r.Name][keyOf(r.Name, p)] != nil {
 			return true
 		}
 	}

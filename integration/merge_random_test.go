@@ -142,13 +142,17 @@ func (g *merging) produce(t *testing.T) {
 // find gives the snapshot to load, nil if there is none.
 func (g *merging) find(t *testing.T, name string, round int) *wanted {
 	if round > 2 && g.rnd.IntN(8) == 0 {
-		w := g.pulled[g.rnd.IntN(len(g.pulled))]
-		g.note(t, "an older snapshot: "+w.id)
-		return w
+		if w := g.pulled[g.rnd.IntN(len(g.pulled))]; !w.lost {
+			g.note(t, "an older snapshot: "+w.id)
+			return w
+		}
 	}
 	if g.rnd.IntN(5) == 0 {
 		g.tags = mergeScopes[g.rnd.IntN(len(mergeScopes))]
 		g.note(t, fmt.Sprintf("the scope is %q", g.tags))
+	}
+	if len(g.pulled) > 1 && g.rnd.IntN(6) == 0 {
+		g.lose(t)
 	}
 	// One to five rounds of production's, of which a pull may be made that is not loaded.
 	for n := g.rnd.IntN(5) * g.rnd.IntN(2); n > 0; n-- {
@@ -167,15 +171,10 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 	if want == nil {
 		return
 	}
-	start := g.db.read()
-	if round > 0 {
-		for range 5 + g.rnd.IntN(20) {
-			g.note(t, "staging: "+g.worker.step())
-		}
-	}
 	before := g.db.read()
-	g.worker.ours = append(g.worker.ours, g.model.worked(start, before)...)
-	slices.SortFunc(g.worker.ours, subjectKey.compare)
+	if round > 0 {
+		before = g.work(t, before, 5+g.rnd.IntN(20))
+	}
 
 	load := func(what string, opt dbsync.LoadOptions) *dbsync.LoadReport {
 		t.Helper()
@@ -191,15 +190,17 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 		}
 		after := g.db.read()
 		t.Logf("%s: %s: %+v", name, what, *rep)
-		if !rep.Skipped {
-			for _, e := range slices.Concat(rep.Conflicts, rep.LeftOut, rep.Kept) {
-				g.did = append(g.did, e.Relation+": "+e.What)
-			}
-			j := &judge{m: g.model, before: before, after: after, want: want, base: g.byID(rep.Base), pulled: g.pulled, opt: opt, rep: rep, refs: g.db.refs}
-			g.check(t, name+", "+what, j.judgeLoad())
-			g.model.load(j)
-			before = after
+		j := &judge{m: g.model, before: before, after: after, want: want, base: g.byID(rep.Base), pulled: g.pulled, opt: opt, rep: rep, refs: g.db.refs}
+		if rep.Skipped {
+			g.check(t, name+", "+what, j.skipped())
+			return rep
 		}
+		for _, e := range slices.Concat(rep.Conflicts, rep.LeftOut, rep.Kept) {
+			g.did = append(g.did, e.Relation+": "+e.What)
+		}
+		g.check(t, name+", "+what, j.judgeLoad())
+		g.model.load(j)
+		before = after
 		return rep
 	}
 	opt := dbsync.LoadOptions{Staged: g.staged(), Rollback: true}
@@ -217,6 +218,10 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 	if round%3 == 2 || round == mergeRounds-1 {
 		g.ask(t, name, before)
 	}
+	if g.rnd.IntN(3) == 0 { // staging goes on, and the snapshot is loaded again
+		before = g.work(t, before, 1+g.rnd.IntN(10))
+		load("after more work", opt)
+	}
 	if g.rnd.IntN(3) == 0 {
 		opt.Audit = g.rnd.IntN(3) > 0
 		was := g.db.read()
@@ -224,6 +229,17 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 			t.Errorf("%s, again, audit=%v: nothing changed, but: %q, %+v", name, opt.Audit, differences(was, g.db.read()), *rep)
 		}
 	}
+}
+
+// work is staging at work, from a state to the one that it returns.
+func (g *merging) work(t *testing.T, start state, deeds int) state {
+	for range deeds {
+		g.note(t, "staging: "+g.worker.step())
+	}
+	now := g.db.read()
+	g.worker.ours = append(g.worker.ours, g.model.worked(start, now)...)
+	slices.SortFunc(g.worker.ours, subjectKey.compare)
+	return now
 }
 
 // ask compares what both hubs answer.
@@ -264,6 +280,9 @@ func (g *merging) pullNow(t *testing.T, name string) *wanted {
 	opt := kojisnap.PullOptions{Tags: g.tags, Event: int64(last), Sweep: 3, Overlap: 90 * time.Minute, Program: "test", Full: g.rnd.IntN(6) == 0}
 	if opt.Full {
 		g.note(t, "a full pull")
+		if g.rnd.IntN(2) == 0 { // that tells once more of what was revoked long ago
+			opt.Since = int64(1 + g.rnd.IntN(last))
+		}
 	}
 	r, err := kojisnap.Pull(t.Context(), g.prod, g.store, opt)
 	if err != nil {
@@ -274,9 +293,22 @@ func (g *merging) pullNow(t *testing.T, name string) *wanted {
 	must(t, err)
 	w := readSnapshot(t, snap, h)
 	g.check(t, name+", pull", checkPull(w, h, last))
+	for _, other := range g.pulled {
+		other.lost = other.lost && other.id != w.id // it may be just what there was
+	}
 	g.pulled = append(g.pulled, w)
 	g.model.truth, g.worker.truth = h, h
 	return w
+}
+
+// lose deletes a snapshot from the store: what only that one tells is told no more.
+func (g *merging) lose(t *testing.T) {
+	w := g.pulled[g.rnd.IntN(len(g.pulled))]
+	object, err := snapfile.ManifestObject(w.id)
+	must(t, err)
+	must(t, g.store.Delete(t.Context(), object))
+	w.lost = true
+	g.note(t, "the store loses snapshot "+w.id)
 }
 
 // loadIt is how every load of the test is made.

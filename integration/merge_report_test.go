@@ -9,29 +9,9 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// readBook reads what the load noted, by relation and key.
+// readBook reads what the load noted, by relation and key, and compares it with the report.
 func (j *judge) readBook() {
-	last := 0
-	for _, table := range []string{"left_out", "kept"} {
-		for _, r := range j.after["kojisnap."+table] {
-			last = max(last, r.id("load_id"))
-		}
-	}
-	last = max(last, j.load())
-	j.notes = map[string]map[string]map[string]string{"left_out": {}, "kept": {}}
-	n := 0
-	for list := range j.notes {
-		for _, r := range j.after["kojisnap."+list] {
-			if r.id("load_id") != last {
-				continue
-			}
-			n++
-			if j.notes[list][r["relation"]] == nil {
-				j.notes[list][r["relation"]] = map[string]string{}
-			}
-			j.notes[list][r["relation"]][r["key"]] += r["reason"] + "; "
-		}
-	}
+	n := j.readNotes()
 	// The report has the same, but with production's ids. Which versioned rows are hidden the
 	// tables themselves tell.
 	noted := 0
@@ -61,6 +41,44 @@ func (j *judge) readBook() {
 			j.problem("%s %s: a versioned row is no conflict: %s", e.Relation, e.Key, e.What)
 		}
 	}
+}
+
+// readNotes reads what the last load that did anything noted, and returns how many rows that are.
+func (j *judge) readNotes() (n int) {
+	last := 0
+	for _, table := range []string{"left_out", "kept"} {
+		for _, r := range j.after["kojisnap."+table] {
+			last = max(last, r.id("load_id"))
+		}
+	}
+	last = max(last, j.load())
+	j.notes = map[string]map[string]map[string]string{"left_out": {}, "kept": {}}
+	for list := range j.notes {
+		for _, r := range j.after["kojisnap."+list] {
+			if r.id("load_id") != last {
+				continue
+			}
+			n++
+			if j.notes[list][r["relation"]] == nil {
+				j.notes[list][r["relation"]] = map[string]string{}
+			}
+			j.notes[list][r["relation"]][r["key"]] += r["reason"] + "; "
+		}
+	}
+	return n
+}
+
+// skipped judges a load that passed the snapshot over, as the database held it already: of each of
+// production's builds that staging has made its own since, it must be on record.
+func (j *judge) skipped() []string {
+	j.readNotes()
+	j.mapView()
+	for _, key := range sorted(j.view["build"]) {
+		if j.held(key) && j.entries("kept", "build")[key] == "" {
+			j.problem("build %s: staging made it its own, %v, and a load passed over it", key, j.after["build"][key])
+		}
+	}
+	return j.problems
 }
 
 // load is the number of the last load.

@@ -210,6 +210,7 @@ type wanted struct {
 	scope []string         // ids of tags
 	truth *truth
 	snap  *snapfile.Snapshot
+	lost  bool // the store has it no more
 }
 
 // number is the event.

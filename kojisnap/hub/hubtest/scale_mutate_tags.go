@@ -158,10 +158,13 @@ func (m *Mutator) editInheritance() string {
 	return fmt.Sprintf("edited how %s inherits from %s", m.nameOf("tag", link["tag_id"]), m.nameOf("tag", link["parent_id"]))
 }
 
-// freePriority is one that no active row of the tag has.
+// freePriority is one that no active row of the tag has, often the first.
 func (m *Mutator) freePriority(table string, tag any) int64 {
-	for {
-		p := m.rnd.Int64N(100)
+	random := m.rnd.IntN(2) == 0
+	for p := int64(0); ; p++ {
+		if random {
+			p = m.rnd.Int64N(100)
+		}
 		if len(m.all(table, Values{"tag_id": tag, "priority": p, "active": true})) == 0 {
 			return p
 		}
