@@ -2,6 +2,7 @@ package hardlink
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -151,13 +152,40 @@ func (a Actions) leftOut(broken []error) error {
 	for _, m := range a.Missing {
 		errs = append(errs, m)
 	}
+	out := map[string]bool{} // builds, as a whole
+	for _, err := range slices.Concat(errs, broken) {
+		out[ofWhole(err)] = true
+	}
 	for _, h := range a.Held {
-		errs = append(errs, h)
+		out[ofWhole(h)] = true
+	}
+	for _, h := range a.Held {
+		if h.Kind == "build" || h.Name == "" || !out[h.Name] {
+			errs = append(errs, h)
+		} // what its copy would lack beside is no news
 	}
 	if errs = append(errs, broken...); len(errs) == 0 {
 		return nil
 	}
 	return &LeftOutError{errs}
+}
+
+// ofWhole is the build that an error keeps back as a whole, "" if it is about something else.
+func ofWhole(err error) string {
+	var (
+		missing *MissingError
+		source  *SourceError
+		one     *HeldError
+	)
+	switch {
+	case errors.As(err, &missing):
+		return missing.Build
+	case errors.As(err, &source):
+		return source.Build
+	case errors.As(err, &one) && one.Kind == "build":
+		return one.Name
+	}
+	return ""
 }
 
 // Bytes is how many bytes Apply will read to make files, as far as is known.

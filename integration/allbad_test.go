@@ -6,48 +6,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
 )
-
-// mannered serves production's hub behind a proxy that refuses large bodies, asks now and then to come
-// again later, and once answers with a web page.
-func (w *world) mannered(t *testing.T) {
-	t.Helper()
-	target, err := url.Parse(w.prodURL)
-	must(t, err)
-	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host }}
-	var asked atomic.Int64
-	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		switch n := asked.Add(1); {
-		case r.ContentLength > 20<<10:
-			http.Error(rw, "Request Entity Too Large", http.StatusRequestEntityTooLarge)
-		case n == 7:
-			rw.Header().Set("Retry-After", "1")
-			http.Error(rw, "busy", http.StatusServiceUnavailable)
-		case n == 11:
-			rw.Header().Set("Content-Type", "text/html")
-			io.WriteString(rw, "<!DOCTYPE html><html><body>one moment</body></html>")
-		default:
-			through.ServeHTTP(rw, r)
-		}
-	}))
-	t.Cleanup(front.Close)
-	w.prodURL = front.URL + target.Path
-}
 
 // plantRows makes rows of production odd, of each kind one. It returns what each is named by when a
 // sync tells of it, and the builds that are not copied for it.
@@ -143,16 +111,22 @@ func (w *world) firstActive(t *testing.T, table, column string) int64 {
 // at once. A sync keeps back these things, names each once, and does all else, at every run.
 func TestEverythingBad(t *testing.T) {
 	w := newWorld(t)
+	store := strictStore(t)
 	w.init(t)
 	names, held := w.plantRows(t)
 	moreNames, moreHeld := w.spoil(t)
 	names, held = append(names, moreNames...), append(held, moreHeld...)
-	w.mannered(t)
+	w.surroundings(t)
+	ca := w.mannered(t)
 	c := w.config(t, "f42-compose", "f42-build")
-	must(t, os.Chmod(c, 0o644))
+	body, err := os.ReadFile(c)
+	must(t, err)
+	set := strings.NewReplacer(fmt.Sprintf("store  = %q", w.store), fmt.Sprintf("store  = %q", store), "[pull]\n", fmt.Sprintf("[pull]\nserverca = %q\n", ca),
+		fmt.Sprintf("source = [%q]", w.prodTree), fmt.Sprintf("source = [%q, %q]\nmode = \"0664\"", w.prodTree, w.denying(t)))
+	must(t, os.WriteFile(c, []byte(set.Replace(string(body))), 0o644))
 	must(t, os.Chmod(filepath.Dir(c), 0o755))
 	must(t, os.Chmod(filepath.Dir(filepath.Dir(c)), 0o755))
-	run := w.nobody(t)
+	run := w.nobody(t, os.Environ()...)
 	must(t, os.Chmod(filepath.Join(w.prodTree, "packages/filesystem"), 0o700))
 	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/logs").Run())
 	must(t, exec.Command("chown", "-R", "root", filepath.Join(w.topdir, "vol/staged/.kojisnap-tmp")).Run())
@@ -193,4 +167,5 @@ func TestEverythingBad(t *testing.T) {
 	if staged < 30 || copied < staged-1 || builds < 50 { // staging refuses one that is copied
 		t.Errorf("%d builds are copied; the database has %d, %d of them as copies", staged, builds, copied)
 	}
+	w.afterwards(t, func(args ...string) outcome { return run(append(args, "-c", c)...) }, names)
 }

@@ -17,7 +17,7 @@ import (
 
 // nobody runs kojisnap as a user whom modes mean something to. It gives that user topdir, the store
 // and the right to read production's tree.
-func (w *world) nobody(t testing.TB) func(args ...string) outcome {
+func (w *world) nobody(t testing.TB, env ...string) func(args ...string) outcome {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs kojisnap as another user")
@@ -40,7 +40,7 @@ func (w *world) nobody(t testing.TB) func(args ...string) outcome {
 		cmd := exec.CommandContext(t.Context(), program, args...)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}
+		cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "HOME=/nonexistent")
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		var exit *exec.ExitError

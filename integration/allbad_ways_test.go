@@ -1,0 +1,146 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/store/s3/s3test"
+)
+
+// What is on a sync's way to production, to the store and to staging's database, for TestEverythingBad.
+
+// mannered serves production's hub by a certificate of the site's own authority, behind a proxy that
+// refuses large bodies, asks now and then to come again later, and once answers with a web page. It
+// returns the authority's file.
+func (w *world) mannered(t *testing.T) (ca string) {
+	t.Helper()
+	target, err := url.Parse(w.prodURL)
+	must(t, err)
+	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host }}
+	var asked atomic.Int64
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch n := asked.Add(1); {
+		case r.ContentLength > 20<<10:
+			http.Error(rw, "Request Entity Too Large", http.StatusRequestEntityTooLarge)
+		case n == 7:
+			rw.Header().Set("Retry-After", "1")
+			http.Error(rw, "busy", http.StatusServiceUnavailable)
+		case n == 11:
+			rw.Header().Set("Content-Type", "text/html")
+			io.WriteString(rw, "<!DOCTYPE html><html><body>one moment</body></html>")
+		default:
+			through.ServeHTTP(rw, r)
+		}
+	}))
+	front.Config.ErrorLog = log.New(io.Discard, "", 0)
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	w.prodURL = front.URL + target.Path
+	ca = filepath.Join(w.prodTree, "site-ca.pem")
+	must(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o644))
+	return ca
+}
+
+// strictStore is the URL of an S3 store that knows neither If-None-Match nor the SDK's checksums.
+func strictStore(t *testing.T) string {
+	t.Helper()
+	srv := s3test.Start(t)
+	if srv.Endpoint == "" {
+		return srv.URL(t) // the user's own
+	}
+	target, err := url.Parse(srv.Endpoint)
+	must(t, err)
+	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // it is signed
+	}}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" || r.Header.Get("X-Amz-Checksum-Crc32") != "" || r.Header.Get("X-Amz-Trailer") != "" {
+			http.Error(w, "<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented</Message></Error>", http.StatusNotImplemented)
+			return
+		}
+		through.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	return srv.URL(t) + "?endpoint=" + front.URL
+}
+
+// denying is a source that has nothing and says 403, as S3 does to those who may not list a bucket.
+func (w *world) denying(t *testing.T) string {
+	t.Helper()
+	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if name := strings.TrimPrefix(r.URL.Path, "/"); !strings.HasPrefix(name, "packages/tzdata/") {
+			http.Error(rw, "Access Denied", http.StatusForbidden)
+			return
+		}
+		http.ServeFile(rw, r, filepath.Join(w.prodTree, filepath.FromSlash(r.URL.Path)))
+	}))
+	t.Cleanup(front.Close)
+	return front.URL
+}
+
+// surroundings makes staging's database one that sites have: ids that PostgreSQL alone gives, and all
+// tables published.
+func (w *world) surroundings(t *testing.T) {
+	t.Helper()
+	dbtest.Exec(t, w.dsn, `ALTER TABLE archiveinfo ALTER id DROP DEFAULT; ALTER TABLE archiveinfo ALTER id ADD GENERATED ALWAYS AS IDENTITY (START 990000001);
+		CREATE PUBLICATION everything FOR ALL TABLES`)
+}
+
+// afterwards is what goes wrong once such a staging stands.
+func (w *world) afterwards(t *testing.T, run func(...string) outcome, names []string) {
+	// Somebody changes the mode of a copy, and another damages one: an audit tells, and mends.
+	copies := glob(t, filepath.Join(w.topdir, "vol/staged/packages/zlib/*/*/x86_64/*.rpm"))
+	must(t, os.Chmod(copies[0], 0o600))
+	o := run("copy", "--audit")
+	if o.code != 3 || strings.Count(o.stderr, "0600 -> 0664") != 1 {
+		t.Errorf("a changed mode: exit code %d, %s", o.code, o.stderr)
+	}
+	if info, err := os.Stat(copies[0]); err != nil || info.Mode().Perm() != 0o664 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+
+	// An older event than the database's: nothing is pulled or copied.
+	before := w.files(t)
+	if o := run("sync", "--event", "400"); o.code != 1 || !strings.Contains(o.stderr, "--rollback goes back") {
+		t.Errorf("an older event: exit code %d, %s", o.code, o.stderr)
+	}
+	if now := w.files(t); now != before {
+		t.Errorf("an older event: files changed: %s", firstDifference(before, now))
+	}
+
+	// Production untags a build; a compose that is pinned where it had it still finds it.
+	must(t, w.prodRows.Insert("events", hubtest.Values{"id": 420, "time": "2026-11-21 01:00:00+00"}))
+	latest := w.untagLatest(t, 420, "filesystem", "cairo", "curl", "expat", "pango", "git", "systemd", "nginx", "gcc", "zlib", "coreutils", "setup")
+	o = run("sync", "--event", "420", "--keep-days", "0")
+	if o.code != 3 {
+		t.Errorf("a sync of production's next event: exit code %d, %s", o.code, o.stderr)
+	}
+	namedOnce(t, o.stderr, names...)
+	copied := filepath.Join(w.topdir, "vol/staged/packages", latest)
+	if info, err := os.Lstat(copied); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the copy of %s: %v", latest, err)
+	}
+	if _, err := os.Stat(filepath.Join(copied, "src")); err != nil {
+		t.Error(err)
+	}
+	var s kojisnap.StagingStatus
+	must(t, json.Unmarshal([]byte(run("status", "--json").stdout), &s))
+	if len(s.Events) != 2 || s.Events[0].Event != 420 || s.Events[1].Event != lastEvent {
+		t.Errorf("the events that are safe to pin: %+v", s.Events)
+	}
+}
