@@ -101,6 +101,22 @@ func (w *world) surroundings(t *testing.T) {
 		CREATE PUBLICATION everything FOR ALL TABLES`)
 }
 
+// unsigned is a copied rpm of a build that has no signed copies, below topdir.
+func (w *world) unsigned(t *testing.T) string {
+	t.Helper()
+	for _, path := range glob(t, filepath.Join(w.topdir, "vol/staged/packages/*/*/*/x86_64/*.rpm")) {
+		build := filepath.Dir(filepath.Dir(path))
+		rel, err := filepath.Rel(filepath.Join(w.topdir, "vol/staged"), path)
+		must(t, err)
+		_, signed := os.Stat(filepath.Join(w.prodTree, strings.TrimPrefix(build, filepath.Join(w.topdir, "vol/staged")), "data/signed"))
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && signed != nil {
+			return rel
+		}
+	}
+	t.Fatal("every build has signed copies")
+	return ""
+}
+
 // afterwards is what goes wrong once such a staging stands.
 func (w *world) afterwards(t *testing.T, run func(...string) outcome, names []string) {
 	// Somebody changes the mode of a copy, and another damages one: an audit tells, and mends.
@@ -113,6 +129,21 @@ func (w *world) afterwards(t *testing.T, run func(...string) outcome, names []st
 	if info, err := os.Stat(copies[0]); err != nil || info.Mode().Perm() != 0o664 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
+
+	// A copy is gone, and production's file damaged in its signature header, where SIGMD5 does not look.
+	file := w.unsigned(t)
+	must(t, os.Remove(filepath.Join(w.topdir, "vol/staged", file)))
+	whole := w.read(t, filepath.Join(w.prodTree, file))
+	must(t, os.Remove(filepath.Join(w.prodTree, file)))
+	must(t, os.WriteFile(filepath.Join(w.prodTree, file), []byte(whole[:130]+"damage"+whole[136:]), 0o644))
+	o = run("copy", "--audit")
+	if o.code != 6 || strings.Count(o.stderr, filepath.Base(file)) == 0 {
+		t.Errorf("a damaged signature header: exit code %d, %s", o.code, o.stderr)
+	}
+	if _, err := os.Lstat(filepath.Join(w.topdir, "vol/staged", file)); err == nil {
+		t.Error("it is copied: " + file)
+	}
+	must(t, os.WriteFile(filepath.Join(w.prodTree, file), []byte(whole), 0o644))
 
 	// An older event than the database's: nothing is pulled or copied.
 	before := w.files(t)
