@@ -78,7 +78,7 @@ func (m *merger) identify(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 	}
-	next, err := m.nextID(ctx, r)
+	next, err := m.nextID(r)
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,7 @@ type merger struct {
 	filled     map[string]bool    // the temporary tables that got rows
 
 	movedFrom string               // the hub's URL of what the database holds, if that is another now
+	idColumns []idColumn           // what gives out ids
 	gap       string               // what is not known of revocations, as a snapshot is gone
 	event     int64                // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool      // relations of which some ids differ from production's
@@ -168,7 +169,10 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if m.rep.Notes, err = m.schema.checkFits(); err != nil {
 		return err
 	}
-	if err := checkSequences(ctx, m.tx, m.mark.Floor); err != nil {
+	if m.idColumns, err = idColumns(ctx, m.tx); err != nil {
+		return err
+	}
+	if err := checkSequences(ctx, m.tx, m.idColumns, m.mark.Floor); err != nil {
 		return err
 	}
 	man := m.snap.Manifest

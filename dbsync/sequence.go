@@ -105,11 +105,7 @@ func (c *idColumn) prove(ctx context.Context, db querier, next string, lowest in
 // checkSequences refuses a database whose sequences would give ids of production's. Those of
 // tables that came with an upgrade after init begin at 1, and may: no snapshot has such rows.
 // A default that names no sequence is asked for an id, if the transaction may write.
-func checkSequences(ctx context.Context, db querier, floor int64) error {
-	all, err := idColumns(ctx, db)
-	if err != nil {
-		return err
-	}
+func checkSequences(ctx context.Context, db querier, all []idColumn, floor int64) error {
 	var readOnly bool
 	if err := db.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean", pgx.QueryExecModeExec).Scan(&readOnly); err != nil {
 		return err
@@ -139,12 +135,8 @@ func checkSequences(ctx context.Context, db querier, floor int64) error {
 }
 
 // nextID is the expression that gives a new id of a relation.
-func (m *merger) nextID(ctx context.Context, r *relation.Relation) (string, error) {
-	all, err := idColumns(ctx, m.tx)
-	if err != nil {
-		return "", err
-	}
-	for _, c := range all {
+func (m *merger) nextID(r *relation.Relation) (string, error) {
+	for _, c := range m.idColumns {
 		if c.table == r.Name && c.column == "id" {
 			return c.next, nil
 		}

@@ -27,7 +27,7 @@ const settings = `SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conform
 	SET LOCAL transform_null_equals = off; SET LOCAL array_nulls = on;
 	SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
 	SET LOCAL jit = off; SET LOCAL random_page_cost = 1.1; SET LOCAL work_mem = '64MB'; SET LOCAL client_min_messages = warning;
-	SELECT set_config('lock_timeout', greatest(least(setting::integer / 20, 500), 1)::text, true) FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout';
+	SELECT set_config('lock_timeout', greatest(least((extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000 / 20)::integer, 500), 1)::text, true);
 	SELECT set_config('search_path', concat_ws(', ', min(quote_ident(n.nspname)), nullif(current_setting('search_path'), '')), true)
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relname = 'rpminfo' AND c.relkind IN ('r', 'p') AND c.oid = coalesce(to_regclass('rpminfo'), c.oid)
