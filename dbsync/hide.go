@@ -175,8 +175,22 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 	case "external_repo_config":
 		inScope = "t.external_repo_id IN (SELECT id FROM ks_scope_repo)"
 	}
+	// A tag that staging removed, and that is out of the scope, stays so, and what leads to it hidden.
+	removed := "false"
+	for _, c := range tagColumns(r) {
+		if r.Name != "tag_config" {
+			removed += " OR EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + " AND g.tag_id NOT IN (SELECT tag_id FROM ks_scope))"
+		}
+	}
+	all := m.x(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
+	if removed != "false" && m.removed {
+		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND ({removed}) ON CONFLICT DO NOTHING",
+			"array", keyArray("t", r.Key), "all", all, "removed", removed); err != nil {
+			return err
+		}
+	}
 	pairs := []string{"back", q("ks_back_" + r.Name), "own", m.x(r, ownActive), "places", list("", columnsOf(r.Unique)), "splaces", list("s", columnsOf(r.Unique)),
-		"tplaces", list("t", columnsOf(r.Unique)), "hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope}
+		"tplaces", list("t", columnsOf(r.Unique)), "hidden", all + " AND NOT (" + removed + ")"}
 	if _, err := m.exec(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
 		return err
 	}

@@ -41,6 +41,9 @@ func (m *merger) reveal(ctx context.Context) (err error) {
 		m.hidden, err = m.notedIn(ctx, "kojisnap.hidden")
 		return err
 	}
+	if err := m.findRemovedTags(ctx); err != nil {
+		return err
+	}
 	for _, r := range relation.All() {
 		if !r.Versioned {
 			continue
