@@ -81,8 +81,11 @@ func (m *merger) giveWay(ctx context.Context, r *relation.Relation) error {
 		return nil
 	}
 	meets := meeting(r) + m.x(r, " AND NOT EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = s.id)")
-	if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING {s} s, {t} h WHERE {meets} AND e.relation = {r} AND e.id = h.id`, "meets", meets); err != nil {
-		return err
+	for n := int64(1); n > 0; { // a row that gets its name back may need one that another gives up
+		var err error
+		if n, err = m.exec(ctx, r, `DELETE FROM ks_edit e USING {s} s, {t} h WHERE {meets} AND e.relation = {r} AND e.id = h.id`, "meets", meets); err != nil {
+			return err
+		}
 	}
 	own := m.own(r, "h")
 	if r.Name == "build" {

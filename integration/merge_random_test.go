@@ -189,7 +189,7 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 			t.Fatalf("%s, %s: %v", name, what, err)
 		}
 		after := g.db.read()
-		t.Logf("%s: %s: %+v", name, what, *rep)
+		t.Logf("%s: %s: on conflict %q, audit=%v: %+v", name, what, opt.OnConflict, opt.Audit, *rep)
 		j := &judge{m: g.model, before: before, after: after, want: want, base: g.byID(rep.Base), pulled: g.pulled, opt: opt, rep: rep, refs: g.db.refs}
 		if rep.Skipped {
 			g.check(t, name+", "+what, j.skipped())

@@ -73,6 +73,7 @@ func (j *judge) readNotes() (n int) {
 func (j *judge) skipped() []string {
 	j.readNotes()
 	j.mapView()
+	j.problems = nil // of names the next load that does anything tells
 	for _, key := range sorted(j.view["build"]) {
 		if j.held(key) && j.entries("kept", "build")[key] == "" {
 			j.problem("build %s: staging made it its own, %v, and a load passed over it", key, j.after["build"][key])
