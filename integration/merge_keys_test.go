@@ -52,8 +52,17 @@ func (w *worker) changeAgain() string {
 	if len(w.ours) == 0 {
 		return ""
 	}
-	k := w.ours[w.rnd.IntN(len(w.ours))]
+	k := w.oneOfOurs()
 	return w.change(k.rel, k.key, nil)
+}
+
+// oneOfOurs is something that staging changed before, often lately: both sides go to and fro about it.
+func (w *worker) oneOfOurs() subjectKey {
+	n := len(w.ours)
+	if w.rnd.IntN(2) == 0 {
+		n = min(n, 12)
+	}
+	return w.ours[len(w.ours)-1-w.rnd.IntN(n)]
 }
 
 // changeAny changes what is there.

@@ -9,7 +9,7 @@ var mergeKinds = []string{
 	"^production: tag .* swap names", "^production: users .* swap names", "^production: .* takes its name", "^production: tag .* is renamed", "^production: deleted tag ",
 	"^production: new target ", "^production: new external repo ", "^production: new channel ", "^production: new permission ", "^production: maven info ",
 	"^production: edited tag ", "^production: edited group ", "^production: edited how ", "^production: changed the owner of build ",
-	"^the scope is .*f42-compose\"\\]", "^the scope is .*f43-build\"\\]", "^an older snapshot: ", "^a pull that is not loaded", "^refused for conflicts",
+	"^the scope is .*f42-compose\"\\]", "^the scope is .*f43-build\"\\]", "^an older snapshot: ", "^the store loses snapshot ", "^a full pull", "^a pull that is not loaded", "^refused for conflicts",
 	// Staging.
 	"^staging: new build of ", "^staging: imported .*production's build ", "^staging: imported production's rpm ", "^staging: tagged build .* as production did", "^staging: tagged build \\d+ into \\d+$",
 	"^staging: untagged ", "^staging: new tag ", "^staging: deleted tag ", "^staging: renamed tag ", "^staging: renamed users ", "^staging: swapped the names of ",

@@ -120,8 +120,8 @@ func (g *merging) produce(t *testing.T) {
 	for range 3 + g.rnd.IntN(12) {
 		var did string
 		var err error
-		if ours := g.worker.ours; len(ours) > 0 && g.rnd.IntN(2) == 0 {
-			k, of := ours[g.rnd.IntN(len(ours))], hubtest.Values{}
+		if len(g.worker.ours) > 0 && g.rnd.IntN(2) == 0 {
+			k, of := g.worker.oneOfOurs(), hubtest.Values{}
 			for c, v := range ids.production(k.rel, k.key) {
 				of[c] = v
 				if n, err := strconv.Atoi(v); err == nil && k.rel.Columns[k.rel.Index(c)].Type != relation.Text {
@@ -237,8 +237,7 @@ func (g *merging) work(t *testing.T, start state, deeds int) state {
 		g.note(t, "staging: "+g.worker.step())
 	}
 	now := g.db.read()
-	g.worker.ours = append(g.worker.ours, g.model.worked(start, now)...)
-	slices.SortFunc(g.worker.ours, subjectKey.compare)
+	g.worker.ours = append(g.worker.ours, slices.SortedFunc(slices.Values(g.model.worked(start, now)), subjectKey.compare)...)
 	return now
 }
 
