@@ -22,7 +22,7 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 	held := meets + " AND (" + m.own(r, "h") + m.x(r, ` OR EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = h.id)
 		OR EXISTS (SELECT FROM ks_stuck e WHERE e.relation = {r} AND e.id = h.id))`)
 	// A row that is left out keeps its present name, and so may be in another's way.
-	for before := int64(-1); ; {
+	for before := int64(0); ; {
 		var n int64
 		if err := m.standIn(ctx, r, held); err != nil {
 			return err

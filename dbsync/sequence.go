@@ -27,6 +27,7 @@ func idColumns(ctx context.Context, db querier) ([]idColumn, error) {
 		WITH col AS (
 			SELECT c.oid, c.relname, c.relnamespace, a.attname, a.attnum, a.attidentity, d.oid AS def, pg_get_expr(d.adbin, d.adrelid) AS expr
 			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+					AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 				LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 			WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'rpminfo'::regclass)),
 		gives AS (
