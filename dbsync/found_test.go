@@ -92,7 +92,7 @@ func TestNameGivenAwayIsTold(t *testing.T) {
 	if got := rep.Relation("tag"); got.Inserted != 1 || got.Updated != 1 || len(rep.Notes) != 1 {
 		t.Errorf("report: %+v", rep)
 	}
-	if want := []string{"kojisnap-parked-20", "old-product-renamed"}; !slices.Equal(rep.Touched, want) && !slices.Equal(rep.Touched, want[:1]) {
+	if want := []string{"old-product-renamed-production-20", "old-product-renamed"}; !slices.Equal(rep.Touched, want) && !slices.Equal(rep.Touched, want[:1]) {
 		t.Errorf("touched %q", rep.Touched)
 	}
 }

@@ -130,7 +130,7 @@ func TestNameGivenAway(t *testing.T) {
 	old := w.all("package", "id", 1)[0]
 	w.drop("package", "id", 1)
 	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
-	if got := fmt.Sprint(s.dump("SELECT name FROM package WHERE id IN (1, 500)")); got != "[bash kojisnap-parked-1]" || len(rep.Notes) != 1 {
+	if got := fmt.Sprint(s.dump("SELECT name FROM package WHERE id IN (1, 500)")); got != "[bash bash-production-1]" || len(rep.Notes) != 1 {
 		t.Errorf("packages: %s, notes: %q", got, rep.Notes)
 	}
 	w.rows["package"] = append(w.rows["package"], old)

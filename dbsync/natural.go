@@ -44,7 +44,9 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 		}
 		before = n
 	}
-	park := "name = 'kojisnap-parked-' || h.id"
+	// One whose new name the snapshot does not say keeps what it was called, marked as production's.
+	park := m.x(r, `name = CASE WHEN EXISTS (SELECT FROM {s} x WHERE x.id = h.id) OR EXISTS (SELECT FROM {t} o WHERE o.name = left(h.name, 30) || '-production-' || h.id)
+		THEN 'kojisnap-parked-' || h.id ELSE left(h.name, 30) || '-production-' || h.id END`)
 	if r.Name == "build" {
 		park = "release = 'kojisnap,draft_' || h.id" // what the check on drafts asks of a release
 	}
@@ -62,7 +64,7 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 	}
 	m.counts.of(r.Name).Updated += int64(len(stale))
 	for _, id := range stale {
-		m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("production gave the name of %s %d to another; what this one is called now, the snapshot does not say", r.Name, id))
+		m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("production gave the name of %s %d to another; what this one is called now, the snapshot does not say: it has a name of kojisnap's until one does", r.Name, id))
 	}
 	if touched := map[string]string{"tag": "ks_touched", "build": "ks_touched_build"}[r.Name]; touched != "" {
 		_, err = m.tx.Exec(ctx, "INSERT INTO "+touched+" SELECT unnest($1::integer[])", pgx.QueryExecModeExec, stale)

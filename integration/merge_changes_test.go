@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func (j *judge) changes(r *relation.Relation) {
 			if why := j.mayDelete(r, key, b); why != "" && !j.mayGo[r.Name][key] {
 				j.problem("%s %s was deleted: %s", r.Name, key, why)
 			}
-		case r.Named() && d["name"] == "kojisnap-parked-"+d["id"] && maps.Equal(b.with("name", ""), d.with("name", "")),
+		case r.Named() && d["name"] == fmt.Sprintf("%.30s-production-%s", b["name"], d["id"]) && maps.Equal(b.with("name", ""), d.with("name", "")),
 			r.Name == "build" && d["release"] == "kojisnap,draft_"+d["id"] && maps.Equal(b.with("release", "").with("volume_id", ""), d.with("release", "").with("volume_id", "")):
 			if !j.given(r, key, b) {
 				j.problem("%s %s is called %v, but nothing took its name", r.Name, key, d)
