@@ -74,6 +74,7 @@ type merging struct {
 	old     []*snapfile.Snapshot
 	pulled  []*wanted
 	did     []string
+	story   story
 	asked   int // calls that were compared
 }
 
@@ -121,14 +122,7 @@ func (g *merging) produce(t *testing.T) {
 		var did string
 		var err error
 		if len(g.worker.ours) > 0 && g.rnd.IntN(2) == 0 {
-			k, of := g.worker.oneOfOurs(), hubtest.Values{}
-			for c, v := range ids.production(k.rel, k.key) {
-				of[c] = v
-				if n, err := strconv.Atoi(v); err == nil && k.rel.Columns[k.rel.Index(c)].Type != relation.Text {
-					of[c] = int64(n)
-				}
-			}
-			did, err = g.mutator.Change(k.rel.Name, of)
+			did, err = g.change(ids, g.worker.oneOfOurs())
 		} else {
 			did, err = g.mutator.Step()
 		}
@@ -137,6 +131,18 @@ func (g *merging) produce(t *testing.T) {
 			g.note(t, "production: "+did)
 		}
 	}
+}
+
+// change lets production change a key of staging's somehow.
+func (g *merging) change(ids mapping, k subjectKey) (string, error) {
+	of := hubtest.Values{}
+	for c, v := range ids.production(k.rel, k.key) {
+		of[c] = v
+		if n, err := strconv.Atoi(v); err == nil && k.rel.Columns[k.rel.Index(c)].Type != relation.Text {
+			of[c] = int64(n)
+		}
+	}
+	return g.mutator.Change(k.rel.Name, of)
 }
 
 // find gives the snapshot to load, nil if there is none.
@@ -167,6 +173,7 @@ func (g *merging) find(t *testing.T, name string, round int) *wanted {
 
 // round is some work on both sides, a pull, and loads of what it gave.
 func (g *merging) round(t *testing.T, name string, round int, replace bool) {
+	g.story.produce(t, g)
 	want := g.find(t, name, round)
 	if want == nil {
 		return
@@ -236,6 +243,7 @@ func (g *merging) work(t *testing.T, start state, deeds int) state {
 	for range deeds {
 		g.note(t, "staging: "+g.worker.step())
 	}
+	g.story.stage(t, g)
 	now := g.db.read()
 	g.worker.ours = append(g.worker.ours, slices.SortedFunc(slices.Values(g.model.worked(start, now)), subjectKey.compare)...)
 	return now

@@ -55,26 +55,34 @@ func (w *worker) step() string {
 			if at -= d.weight; at >= 0 {
 				continue
 			}
-			w.event = ""
-			w.user = w.someone()
-			w.exec("BEGIN")
-			did, err := w.try(d)
-			var pg *pgconn.PgError
-			if errors.As(err, &pg) && pg.Code == "23505" { // the hub would refuse it
-				did = ""
-			} else if err != nil {
-				w.t.Fatal(err)
+			if did := w.once(d); did != "" {
+				return did
 			}
-			if did == "" {
-				w.exec("ROLLBACK")
-				break
-			}
-			w.exec("COMMIT")
-			return did
+			break
 		}
 	}
 	w.t.Fatal("staging has nothing to do")
 	return ""
+}
+
+// once does one thing as one of the hub's calls, and says what, "" if it comes to nothing.
+func (w *worker) once(d deed) string {
+	w.event = ""
+	w.user = w.someone()
+	w.exec("BEGIN")
+	did, err := w.try(d)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "23505" { // the hub would refuse it
+		did = ""
+	} else if err != nil {
+		w.t.Fatal(err)
+	}
+	if did == "" {
+		w.exec("ROLLBACK")
+		return ""
+	}
+	w.exec("COMMIT")
+	return did
 }
 
 // someone is who does a deed: one of staging's own people, or one of production's.
