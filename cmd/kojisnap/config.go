@@ -83,18 +83,24 @@ func known(key string, table map[string]any, isTable bool) error {
 		return nil
 	}
 	topLevel := false
+	var keys []string
 	for _, cmd := range commands() {
 		f := newFlags(cmd.name)
 		new(app).addFlags(f)
 		cmd.setup(f)
 		for section, part := range f.parts {
 			topLevel = topLevel || !isTable && part.Lookup(key) != nil
+			keys = append(keys, flagNames("", part)...)
 			if section != key || !isTable {
 				continue
 			}
 			for _, k := range sortedKeys(table) {
 				if part.Lookup(k) == nil {
-					return fmt.Errorf("[%s] has no key %q", key, k)
+					hint := suggest(k, flagNames("", part))
+					if others := sectionsWith(k); others != "" {
+						hint = fmt.Sprintf(" (it belongs %s)", others)
+					}
+					return fmt.Errorf("[%s] has no key %q%s", key, k, hint)
 				}
 			}
 			return nil
@@ -102,9 +108,10 @@ func known(key string, table map[string]any, isTable bool) error {
 	}
 	switch {
 	case isTable:
-		return fmt.Errorf("no command [%s]", key)
+		return fmt.Errorf("no command [%s]%s", key, suggest(key, append(commandNames(), "volumes")))
 	case !topLevel:
-		return fmt.Errorf("no flag %q", key)
+		slices.Sort(keys)
+		return fmt.Errorf("no flag %q%s", key, suggest(key, keys))
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		if strings.HasPrefix(args[0], "-") {
 			return usagef("the command comes first: kojisnap COMMAND %s …; kojisnap --help lists them", args[0])
 		}
-		return usagef("no command %q; kojisnap --help lists them", args[0])
+		return usagef("no command %q%s; kojisnap --help lists them", args[0], suggest(args[0], commandNames()))
 	}
 	cmd := all[at]
 	f := newFlags(cmd.name)
@@ -117,13 +117,38 @@ func (a *app) run(ctx context.Context, args []string) error {
 		fmt.Fprint(a.stdout, cmd.help(f))
 		return nil
 	} else if err != nil {
-		return usagef("%s: %v; kojisnap %s --help", cmd.name, err, cmd.name)
+		hint := ""
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			hint = suggest("--"+unknown.GetSpecifiedName(), flagNames("--", f.set))
+		}
+		return usagef("%s: %v%s; kojisnap %s --help", cmd.name, err, hint, cmd.name)
 	}
 	if err := a.begin(ctx, cmd.name, f); err != nil {
 		return err
 	}
 	defer a.end()
 	return runCommand(ctx, a, f.set.Args())
+}
+
+func commandNames() []string {
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// flagNames are the names of the flags that are shown, each with what is put before it.
+func flagNames(before string, sets ...*pflag.FlagSet) (names []string) {
+	for _, set := range sets {
+		set.VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, before+f.Name)
+			}
+		})
+	}
+	return names
 }
 
 func usage() string {
