@@ -3,6 +3,8 @@ package dbsync
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"kojisnap/kojisnap/relation"
 )
 
@@ -21,13 +23,12 @@ func (m *merger) findHeld(ctx context.Context) error {
 		"draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
 		return err
 	}
+	if err := m.heldNoMore(ctx); err != nil {
+		return err
+	}
 	if m.opt.OnConflict == Replace {
-		n, err := m.exec(ctx, r, `DELETE FROM ks_held h WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = h.id)`)
-		if err != nil {
+		if _, err := m.exec(ctx, r, `DELETE FROM ks_held h WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = h.id)`); err != nil {
 			return err
-		}
-		if n > 0 && m.base != nil {
-			return errWhole
 		}
 		if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING ks_held h WHERE e.relation = 'build' AND e.id = h.id`); err != nil {
 			return err
@@ -40,12 +41,30 @@ func (m *merger) findHeld(ctx context.Context) error {
 		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.placed_volume v USING ks_held h WHERE v.build_id = h.id`); err != nil {
 			return err
 		}
-		_, err = m.tx.Exec(ctx, "DELETE FROM ks_held")
+		_, err := m.tx.Exec(ctx, "DELETE FROM ks_held")
 		return err
 	}
 	n, err := m.exec(ctx, r, `INSERT INTO ks_gone SELECT {r}, h.id FROM ks_held h WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = h.id)`)
 	m.gone[r.Name] = m.gone[r.Name] || n > 0
 	return err
+}
+
+// heldNoMore asks for all rows where a build that staging had made its own is production's again: what
+// changed below it meanwhile was passed over, and is not among what changed since the base.
+func (m *merger) heldNoMore(ctx context.Context) error {
+	if m.base == nil {
+		return nil
+	}
+	var held, ended bool
+	if err := m.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ks_held), EXISTS (SELECT FROM kojisnap.kept k JOIN kojisnap.load l ON l.id = k.load_id AND l.tags <@ $1
+		WHERE k.relation = 'build' AND k.reason LIKE 'staging made the build its own%' AND NOT EXISTS (SELECT FROM ks_held h WHERE k.key = 'id=' || h.id))`,
+		pgx.QueryExecModeExec, m.scope()).Scan(&held, &ended); err != nil {
+		return err
+	}
+	if ended || held && m.opt.OnConflict == Replace {
+		return errWhole
+	}
+	return nil
 }
 
 // draftHeld adds the drafts that staging promoted.

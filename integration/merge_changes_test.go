@@ -9,6 +9,10 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
+// standIn is what a load calls a row of production's whose name it cannot have, or whose new name it does
+// not know.
+func standIn(d row) string { return fmt.Sprintf("%.30s-production-%s", d["name"], d["id"]) }
+
 // changes demands of each row that changed that it was production's and that production
 // changed it so.
 func (j *judge) changes(r *relation.Relation) {
@@ -29,6 +33,9 @@ func (j *judge) changes(r *relation.Relation) {
 		moves := r.Name == "build" && was && there && maps.Equal(b.with("volume_id", ""), d.with("volume_id", "")) // judged apart
 		switch {
 		case j.own(r, key):
+			if follows := r.Name == "rpminfo" && there && maps.Equal(b.with("draft", ""), d.with("draft", "")); follows && d["draft"] == j.after["build"]["id="+d["build_id"]]["draft"] {
+				continue // whether it is a draft's is its build's
+			}
 			if !j.mayGo[r.Name][key] {
 				j.problem("%s %s is staging's, and was %v, but is %v", r.Name, key, b, d)
 			}
@@ -44,7 +51,7 @@ func (j *judge) changes(r *relation.Relation) {
 			if why := j.mayDelete(r, key, b); why != "" && !j.mayGo[r.Name][key] {
 				j.problem("%s %s was deleted: %s", r.Name, key, why)
 			}
-		case r.Named() && d["name"] == fmt.Sprintf("%.30s-production-%s", b["name"], d["id"]) && maps.Equal(b.with("name", ""), d.with("name", "")),
+		case r.Named() && d["name"] == standIn(b) && maps.Equal(b.with("name", ""), d.with("name", "")),
 			r.Name == "build" && d["release"] == "kojisnap,draft_"+d["id"] && maps.Equal(b.with("release", "").with("volume_id", ""), d.with("release", "").with("volume_id", "")):
 			if !j.given(r, key, b) {
 				j.problem("%s %s is called %v, but nothing took its name", r.Name, key, d)

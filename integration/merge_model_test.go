@@ -79,8 +79,8 @@ func (m *model) edited(rel, key string, now state) bool {
 	return ok && there && !maps.Equal(placed.with(apart, ""), r.with(apart, ""))
 }
 
-// load watches what a load did.
-func (m *model) load(j *judge) {
+// stood notes where a load put builds: one that passes the snapshot over does that, too.
+func (m *model) stood(j *judge) {
 	for key, b := range j.after["build"] {
 		if m.own["build"][key] {
 			continue
@@ -98,6 +98,11 @@ func (m *model) load(j *judge) {
 		}
 		m.stands[b["id"]] = s
 	}
+}
+
+// load watches what a load did.
+func (m *model) load(j *judge) {
+	m.stood(j)
 	m.removed.loaded(j)
 	for tag := range j.want.scopeOf().tags {
 		m.held[tag] = j.want.number()
@@ -108,7 +113,9 @@ func (m *model) load(j *judge) {
 		}
 		for key, now := range j.after[r.Name] {
 			_, inSnapshot := j.view[r.Name][key]
-			if !m.own[r.Name][key] && (inSnapshot && j.satisfied[r.Name][key] || !inSnapshot && !m.edited(r.Name, key, j.before)) {
+			// With replace the load gave even a name of staging's another.
+			renamed := r.Named() && j.before[r.Name][key] != nil && now["name"] == standIn(j.before[r.Name][key])
+			if !m.own[r.Name][key] && (inSnapshot && j.satisfied[r.Name][key] || !inSnapshot && (renamed || !m.edited(r.Name, key, j.before))) {
 				m.placed[r.Name][key] = now
 			}
 		}
