@@ -86,7 +86,7 @@ func testMerge(t *testing.T, seed uint64) []string {
 	g.model = newModel(g.db.read())
 	g.worker = &worker{database: g.db, rnd: g.rnd, prod: g.prodRows, model: g.model, admin: g.db.strings("SELECT id FROM users WHERE name = 'stgadmin'")[0][0]}
 	var err error
-	g.mutator, err = hubtest.NewMutator(g.prodRows, hubtest.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Names: g.name})
+	g.mutator, err = hubtest.NewMutator(g.prodRows, hubtest.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
 	must(t, err)
 	replaces := seed%3 == 0
 	for round := range mergeRounds {

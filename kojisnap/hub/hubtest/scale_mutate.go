@@ -28,6 +28,8 @@ type MutatorOptions struct {
 	// handed over, builds made again with the same rpms, tags made again that
 	// were deleted.
 	Rare bool
+	// Meet lets production often take the first free priority, as staging's people do.
+	Meet bool
 	// Names offers names for what is made; "" and names that are taken are made
 	// up instead. Default: all are made up.
 	Names func() string

@@ -158,9 +158,9 @@ func (m *Mutator) editInheritance() string {
 	return fmt.Sprintf("edited how %s inherits from %s", m.nameOf("tag", link["tag_id"]), m.nameOf("tag", link["parent_id"]))
 }
 
-// freePriority is one that no active row of the tag has, often the first.
+// freePriority is one that no active row of the tag has, often the first where it is to meet staging's.
 func (m *Mutator) freePriority(table string, tag any) int64 {
-	random := m.rnd.IntN(2) == 0
+	random := !m.opts.Meet || m.rnd.IntN(2) == 0
 	for p := int64(0); ; p++ {
 		if random {
 			p = m.rnd.Int64N(100)
