@@ -16,11 +16,11 @@ func (m *merger) findHeld(ctx context.Context) error {
 	// They may be out of the snapshot: rows may move to them or from them, and since the base, rows
 	// below builds that did not change themselves may have changed.
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_held
-		SELECT t.id, 'staging made the build its own (state ' || t.state || ', create_event ' || t.create_event || ')',
+		SELECT t.id, {own} || ' (state ' || t.state || ', create_event ' || t.create_event || ')',
 			t.create_event >= {floor} OR coalesce(t.state <> v.state, false)
 		FROM {t} t LEFT JOIN {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
 		WHERE t.id < {floor} AND (t.create_event >= {floor} OR t.state <> v.state {draft}) AND {differ}`,
-		"draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
+		"own", lit(madeOwn), "draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
 		return err
 	}
 	if err := m.heldNoMore(ctx); err != nil {
@@ -49,6 +49,9 @@ func (m *merger) findHeld(ctx context.Context) error {
 	return err
 }
 
+// madeOwn begins what is noted of such a build.
+const madeOwn = "staging made the build its own"
+
 // heldNoMore asks for all rows where a build that staging had made its own is production's again: what
 // changed below it meanwhile was passed over, and is not among what changed since the base.
 func (m *merger) heldNoMore(ctx context.Context) error {
@@ -56,9 +59,12 @@ func (m *merger) heldNoMore(ctx context.Context) error {
 		return nil
 	}
 	var held, ended bool
-	if err := m.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ks_held), EXISTS (SELECT FROM kojisnap.kept k JOIN kojisnap.load l ON l.id = k.load_id AND l.tags <@ $1
-		WHERE k.relation = 'build' AND k.reason LIKE 'staging made the build its own%' AND NOT EXISTS (SELECT FROM ks_held h WHERE k.key = 'id=' || h.id))`,
-		pgx.QueryExecModeExec, m.scope()).Scan(&held, &ended); err != nil {
+	// The last loads noted those that production changed since as conflicts, the others as kept.
+	if err := m.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ks_held), EXISTS (
+			SELECT FROM (SELECT load_id, relation, key, reason FROM kojisnap.kept UNION ALL SELECT load_id, relation, key, reason FROM kojisnap.left_out) k
+				JOIN kojisnap.load l ON l.id = k.load_id AND l.tags <@ $1
+			WHERE k.relation = 'build' AND starts_with(k.reason, $2) AND NOT EXISTS (SELECT FROM ks_held h WHERE k.key = 'id=' || h.id))`,
+		pgx.QueryExecModeExec, m.scope(), madeOwn).Scan(&held, &ended); err != nil {
 		return err
 	}
 	if ended || held && m.opt.OnConflict == Replace {

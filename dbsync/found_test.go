@@ -149,3 +149,40 @@ func TestRPMMadeAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestNoLongerStagings: production removes a signature below a build while staging has made that its own.
+// Once it is production's again, so are its rows, though no load since looked at them; whether production
+// changed the build itself meanwhile, so that it was a conflict, or not.
+func TestNoLongerStagings(t *testing.T) {
+	for _, how := range []string{"undone", "undone after a conflict", "given back"} {
+		t.Run(how, func(t *testing.T) {
+			w := newWorld(t)
+			s := newStaging(t, admin)
+			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			s.exec("UPDATE build SET state = 2 WHERE id = 10")
+			s.load(w.snapshot(shot{}), dbsync.LoadOptions{}) // on record
+			rpm := w.all("rpminfo", "build_id", 10)[0].get("id")
+			w.drop("rpmsigs", "rpm_id", rpm)
+			if how == "undone after a conflict" {
+				w.find("build", "id", 10)["extra"] = str(`{"news": 1}`)
+			}
+			w.event()
+			rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			if n := s.one("SELECT count(*) FROM rpmsigs WHERE rpm_id = " + rpm); n == "0" || rep.Base == "" {
+				t.Errorf("%s signatures, base %q: below a build of staging's own nothing goes", n, rep.Base)
+			}
+			var opt dbsync.LoadOptions
+			if how == "given back" {
+				opt.OnConflict = dbsync.Replace
+			} else {
+				s.exec("UPDATE build SET state = 1 WHERE id = 10")
+			}
+			w.event()
+			s.load(w.snapshot(shot{}), opt)
+			if n := s.one("SELECT count(*) FROM rpmsigs WHERE rpm_id = " + rpm); n != "0" {
+				t.Errorf("%s signatures of production's are left that it removed", n)
+			}
+			s.check(w, shot{})
+		})
+	}
+}
