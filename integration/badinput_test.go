@@ -445,7 +445,9 @@ func TestLocked(t *testing.T) {
 	}
 	unlock()
 	// A note of one who was killed is none, and a file that is there for something else stays as it is.
-	for _, text := range []string{fmt.Sprintf(`{"kojisnap": "lock", "pid": %d, "host": %q}`, 1<<22+1, host), "not a lock\n", ""} {
+	for _, text := range []string{fmt.Sprintf(`{"kojisnap": "lock", "pid": %d, "host": %q}`, 1<<22+1, host),
+		`{"kojisnap": "lock", "pid": 1, "host": "a\nkojisnap: done", "command": "sync"}`, `{"kojisnap": "lock", "pid": 1, "host": "a", "command": "\u001b[2J"}`, `{"kojisnap": "lock", "pid": -1, "host": "a"}`,
+		"not a lock\n", ""} {
 		must(t, os.WriteFile(lock, []byte(text), 0o644))
 		f, err := os.Open(lock)
 		must(t, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // holder is what whoever holds a lock file notes in it, for those who meet the lock.
@@ -55,6 +56,9 @@ func readHolder(r io.Reader) *holder {
 	var h holder
 	if err != nil || json.Unmarshal(body, &h) != nil || h.Kojisnap != holderMark {
 		return nil
+	}
+	if odd := func(r rune) bool { return !unicode.IsPrint(r) }; h.PID <= 0 || strings.ContainsFunc(h.Host+h.Command, odd) {
+		return nil // nobody of ours: anyone who may write the file may have put it there
 	}
 	return &h
 }
