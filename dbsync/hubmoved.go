@@ -22,10 +22,11 @@ const runFormat = 3
 func (m *merger) checkHub(ctx context.Context) error {
 	hub := m.snap.Manifest.Hub
 	was, err := heldHub(ctx, m.tx, m.mark)
-	if err != nil || was == "" || snapfile.SameHub(was, hub) {
+	if err != nil {
 		return err
 	}
-	if err := otherHub(was, hub, m.opt.HubMoved); err != nil {
+	other, err := otherHub(was, hub, m.opt.HubMoved)
+	if err != nil || !other {
 		return err
 	}
 	events, err := m.commonEvents(ctx)
@@ -51,16 +52,19 @@ func heldHub(ctx context.Context, tx pgx.Tx, mark *Mark) (hub string, err error)
 	return hub, err
 }
 
-// otherHub is nil if moved says that the hub which was at one URL is at the other now.
-func otherHub(was, hub, moved string) error {
+// otherHub reports whether a hub is at another URL than the one that is on record, if any. It must be
+// where moved says that the hub is now.
+func otherHub(was, hub, moved string) (other bool, err error) {
 	switch {
+	case was == "" || snapfile.SameHub(was, hub):
+		return false, nil
 	case moved == "":
-		return fmt.Errorf("the database holds the production of %s, and this is one of %s: %w; mend hub in [pull] or choose another snapshot; if it is the same production under a new address, --hub-moved %s",
+		return true, fmt.Errorf("the database holds the production of %s, and this is one of %s: %w; mend hub in [pull] or choose another snapshot; if it is the same production under a new address, --hub-moved %s",
 			snapfile.WithoutUser(was), snapfile.WithoutUser(hub), ErrOtherHub, snapfile.WithoutUser(hub))
 	case !snapfile.SameHub(moved, hub):
-		return fmt.Errorf("--hub-moved says %s, and the snapshot is of %s, the database of %s: %w", snapfile.WithoutUser(moved), snapfile.WithoutUser(hub), snapfile.WithoutUser(was), ErrOtherHub)
+		return true, fmt.Errorf("--hub-moved says %s, and the snapshot is of %s, the database of %s: %w", snapfile.WithoutUser(moved), snapfile.WithoutUser(hub), snapfile.WithoutUser(was), ErrOtherHub)
 	}
-	return nil
+	return true, nil
 }
 
 // commonRows compares rows of a relation of the snapshot with the database's of the same ids, some

@@ -30,13 +30,8 @@ func CheckDatabase(ctx context.Context, conn *pgx.Conn, env, hub, moved string, 
 		if err != nil {
 			return err
 		}
-		if was != "" && hub != "" && !snapfile.SameHub(was, hub) {
-			if err := otherHub(was, hub, moved); err != nil {
-				return err
-			}
-		}
-		if event == 0 {
-			return nil
+		if _, err := otherHub(was, hub, moved); err != nil || event == 0 {
+			return err
 		}
 		var tag string
 		var at int64

@@ -70,7 +70,8 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
 	}
 	for _, s := range all {
-		if h := s.Manifest.Hub; (h == m.snap.Manifest.Hub || m.movedFrom != "" && h == m.movedFrom) && s.ID != m.snap.ID {
+		h := s.Manifest.Hub
+		if (snapfile.SameHub(h, m.snap.Manifest.Hub) || m.movedFrom != "" && snapfile.SameHub(h, m.movedFrom)) && s.ID != m.snap.ID {
 			out = append(out, s)
 		}
 	}

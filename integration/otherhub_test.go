@@ -18,6 +18,7 @@ func TestOtherHub(t *testing.T) {
 	here := w.config(t, "f42-compose")
 	succeed(t, "pull", "-c", here)
 	succeed(t, "load", "-c", here)
+	before := w.dsn
 
 	// production serves the same rows at another address, changed.
 	production := func(change func(m *hubtest.Memory)) (url, config string) {
@@ -92,6 +93,24 @@ func TestOtherHub(t *testing.T) {
 	must(t, err)
 	must(t, os.WriteFile(c, []byte(strings.Replace(string(body), "[pull]", "[load]\nhub-moved = \""+other+"\"\n[pull]", 1)), 0o644))
 	succeed(t, "load", "-c", c, "--snapshot", moved)
+
+	// The next event, of which the first snapshot of an address does not tell what was revoked.
+	next, c2 := production(func(m *hubtest.Memory) {
+		must(t, m.Insert("events", hubtest.Values{"id": 420, "time": "2026-11-21 01:00:00+00"}))
+	})
+	succeed(t, "pull", "-c", c2, "--event", "420")
+	if o := kojisnapRun(t, "load", "-c", c2, "--hub-moved", next, "--dry-run"); o.code != 3 || !strings.Contains(o.stdout+o.stderr, "does not tell what was revoked before it") ||
+		!strings.Contains(o.stdout+o.stderr, "kojisnap pull --full --revoked-since 419") {
+		t.Errorf("exit code %d: %q, %q", o.code, o.stdout, o.stderr)
+	}
+
+	// A database with nothing that proves anything.
+	w.dsn = dbtest.Fresh(t)
+	dbtest.Exec(t, w.dsn, admin)
+	w.init(t)
+	dbtest.Exec(t, w.dsn, `INSERT INTO kojisnap.run SELECT 1, now(), now(), '1-0123456789ab', 1, 'https://koji.example.com/kojihub', 'full', 'changed', '', '', '', NULL`)
+	refused("nothing proves them to be of the same production", "load", "-c", c, "--db", w.dsn, "--snapshot", moved, "--hub-moved", other)
+	w.dsn = before
 
 	// A database of an earlier kojisnap has no hub on record.
 	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.run SET hub = ''")
