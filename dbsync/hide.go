@@ -24,7 +24,7 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 		return false, err
 	}
 	held = held && r.Name == "tag_listing"
-	tags := m.removed && r.Name != "tag_config"
+	tags := m.removed && len(tagColumns(r)) > 0
 	if !own && !held && !tags && !m.decided[r.Name] {
 		return false, nil
 	}
@@ -100,14 +100,24 @@ func (m *merger) findRemovedTags(ctx context.Context) error {
 	return m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)", pgx.QueryExecModeExec).Scan(&m.removed)
 }
 
-// tagColumns are the columns of a relation that refer to tags.
+// tagColumns are the columns by which a row leads to tags. A tag's config is the tag itself.
 func tagColumns(r *relation.Relation) (out []string) {
 	for _, c := range r.Columns {
-		if c.Ref == "tag" {
+		if c.Ref == "tag" && r.Name != "tag_config" {
 			out = append(out, c.Name)
 		}
 	}
 	return out
+}
+
+// leadsToRemoved is the condition that a row t leads to a tag that staging removed, of which more may be
+// asked.
+func leadsToRemoved(r *relation.Relation, more string) string {
+	out := "(false"
+	for _, c := range tagColumns(r) {
+		out += " OR EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + more + ")"
+	}
+	return out + ")"
 }
 
 // hides names the temporary table of the rows that are to be hidden.
@@ -139,13 +149,7 @@ func (m *merger) show(ctx context.Context, r *relation.Relation) error {
 	if m.opt.OnConflict == Replace || !slices.Contains(m.hidden, r) {
 		return nil // giveBack has done it
 	}
-	tagged := "true"
-	for _, c := range tagColumns(r) {
-		if r.Name != "tag_config" {
-			tagged += " AND NOT EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + ")"
-		}
-	}
-	pairs := []string{"tagged", tagged, "is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
+	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
 		"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
 	if r.Index("build_id") >= 0 {
 		pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held h WHERE h.id = t.build_id AND h.hides)"
@@ -176,21 +180,16 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 		inScope = "t.external_repo_id IN (SELECT id FROM ks_scope_repo)"
 	}
 	// A tag that staging removed, and that is out of the scope, stays so, and what leads to it hidden.
-	removed := "false"
-	for _, c := range tagColumns(r) {
-		if r.Name != "tag_config" {
-			removed += " OR EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + " AND g.tag_id NOT IN (SELECT tag_id FROM ks_scope))"
-		}
-	}
+	removed := leadsToRemoved(r, " AND g.tag_id NOT IN (SELECT tag_id FROM ks_scope)")
 	all := m.x(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
-	if removed != "false" && m.removed {
-		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND ({removed}) ON CONFLICT DO NOTHING",
+	if m.removed {
+		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND {removed} ON CONFLICT DO NOTHING",
 			"array", keyArray("t", r.Key), "all", all, "removed", removed); err != nil {
 			return err
 		}
 	}
 	pairs := []string{"back", q("ks_back_" + r.Name), "own", m.x(r, ownActive), "places", list("", columnsOf(r.Unique)), "splaces", list("s", columnsOf(r.Unique)),
-		"tplaces", list("t", columnsOf(r.Unique)), "hidden", all + " AND NOT (" + removed + ")"}
+		"tplaces", list("t", columnsOf(r.Unique)), "hidden", all + " AND NOT " + removed}
 	if _, err := m.exec(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
 		return err
 	}

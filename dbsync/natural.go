@@ -45,8 +45,8 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 		before = n
 	}
 	// One whose new name the snapshot does not say keeps what it was called, marked as production's.
-	park := m.x(r, `name = CASE WHEN EXISTS (SELECT FROM {s} x WHERE x.id = h.id) OR EXISTS (SELECT FROM {t} o WHERE o.name = left(h.name, 30) || '-production-' || h.id)
-		THEN 'kojisnap-parked-' || h.id ELSE left(h.name, 30) || '-production-' || h.id END`)
+	park := m.x(r, `name = CASE WHEN EXISTS (SELECT FROM {s} x WHERE x.id = h.id) OR EXISTS (SELECT FROM {t} o WHERE o.name = {other})
+		THEN 'kojisnap-parked-' || h.id ELSE {other} END`, "other", otherName("h"))
 	if r.Name == "build" {
 		park = "release = 'kojisnap,draft_' || h.id" // what the check on drafts asks of a release
 	}
@@ -70,6 +70,11 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 		_, err = m.tx.Exec(ctx, "INSERT INTO "+touched+" SELECT unnest($1::integer[])", pgx.QueryExecModeExec, stale)
 	}
 	return err
+}
+
+// otherName is what a row of production's is called that cannot have its name, or whose name is not known.
+func otherName(alias string) string {
+	return expand("left({a}.name, 30) || '-production-' || {a}.id", "a", alias)
 }
 
 // meeting is the condition that a row h of staging has the name that s will take.
@@ -141,11 +146,11 @@ func (m *merger) standIn(ctx context.Context, r *relation.Relation, held string)
 	if !r.Named() || !r.InPlace {
 		return nil
 	}
-	_, err := m.exec(ctx, r, `WITH x AS (SELECT DISTINCT ON (s.id) s.id, s.name, h.id AS held, left(s.name, 30) || '-production-' || s.id AS other
+	_, err := m.exec(ctx, r, `WITH x AS (SELECT DISTINCT ON (s.id) s.id, s.name, h.id AS held, {other} AS other
 				FROM {s} s JOIN {t} h ON {held} WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) ORDER BY s.id, h.id),
 			u AS (UPDATE {s} s SET name = x.other FROM x WHERE s.id = x.id AND s.name <> x.other RETURNING s.id),
 			a AS (INSERT INTO ks_aside SELECT {r}, ARRAY[id::text] FROM u)
 		INSERT INTO ks_out SELECT {r}, 'id=' || x.id, true, x.name || ' is staging''s id ' || x.held || ', so production''s is ' || quote_literal(x.other), false
-			FROM x JOIN u USING (id)`, "held", held)
+			FROM x JOIN u USING (id)`, "held", held, "other", otherName("s"))
 	return err
 }

@@ -67,7 +67,7 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 func (m *merger) tellHidden(ctx context.Context, r *relation.Relation) error {
 	removed := ""
 	for _, c := range tagColumns(r) {
-		if m.removed && r.Name != "tag_config" {
+		if m.removed {
 			removed += expand(`WHEN EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = s.{c})
 				THEN 'staging removed tag ' || (SELECT v.name FROM tag v WHERE v.id = s.{c}) `, "c", q(c))
 		}

@@ -2,7 +2,6 @@ package hardlink
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -148,44 +147,26 @@ func (a Actions) Pending() bool {
 func (a Actions) Err() error { return a.leftOut(nil) }
 
 func (a Actions) leftOut(broken []error) error {
-	var errs []error
+	var all []error
 	for _, m := range a.Missing {
-		errs = append(errs, m)
-	}
-	out := map[string]bool{} // builds, as a whole
-	for _, err := range slices.Concat(errs, broken) {
-		out[ofWhole(err)] = true
+		all = append(all, m)
 	}
 	for _, h := range a.Held {
-		out[ofWhole(h)] = true
+		all = append(all, h)
 	}
-	for _, h := range a.Held {
-		if h.Kind == "build" || h.Name == "" || !out[h.Name] {
-			errs = append(errs, h)
-		} // what its copy would lack beside is no news
+	all = append(all, broken...)
+	whole := map[string]bool{} // builds that get no copy at all
+	for _, err := range all {
+		if h := heldBy(err); h.Kind == "build" && h.Name != "" {
+			whole[h.Name] = true
+		}
 	}
-	if errs = append(errs, broken...); len(errs) == 0 {
+	// What the copy of one of these would lack is no news.
+	all = slices.DeleteFunc(all, func(err error) bool { h := heldBy(err); return h.Kind != "build" && whole[h.Name] })
+	if len(all) == 0 {
 		return nil
 	}
-	return &LeftOutError{errs}
-}
-
-// ofWhole is the build that an error keeps back as a whole, "" if it is about something else.
-func ofWhole(err error) string {
-	var (
-		missing *MissingError
-		source  *SourceError
-		one     *HeldError
-	)
-	switch {
-	case errors.As(err, &missing):
-		return missing.Build
-	case errors.As(err, &source):
-		return source.Build
-	case errors.As(err, &one) && one.Kind == "build":
-		return one.Name
-	}
-	return ""
+	return &LeftOutError{all}
 }
 
 // Bytes is how many bytes Apply will read to make files, as far as is known.

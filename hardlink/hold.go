@@ -119,23 +119,27 @@ func (e *LeftOutError) Held() []HeldError {
 	if e == nil {
 		return nil
 	}
-	list := make([]HeldError, 0, len(e.Errs))
-	for _, err := range e.Errs {
-		var (
-			one     *HeldError
-			missing *MissingError
-			source  *SourceError
-		)
-		switch {
-		case errors.As(err, &one):
-			list = append(list, *one)
-		case errors.As(err, &missing):
-			list = append(list, *held("build", missing.Build, missing.Path, err, stays))
-		case errors.As(err, &source):
-			list = append(list, *held("build", source.Build, source.Path, err, stays))
-		default:
-			list = append(list, *held("", "", "", err, asIs))
-		}
+	list := make([]HeldError, len(e.Errs))
+	for i, err := range e.Errs {
+		list[i] = *heldBy(err)
 	}
 	return list
+}
+
+// heldBy says what an error keeps back.
+func heldBy(err error) *HeldError {
+	var (
+		one     *HeldError
+		missing *MissingError
+		source  *SourceError
+	)
+	switch {
+	case errors.As(err, &one):
+		return one
+	case errors.As(err, &missing):
+		return held("build", missing.Build, missing.Path, err, stays)
+	case errors.As(err, &source):
+		return held("build", source.Build, source.Path, err, stays)
+	}
+	return held("", "", "", err, asIs)
 }

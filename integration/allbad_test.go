@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"crypto/md5"
 	bigendian "encoding/binary"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/store/s3/s3test"
 )
 
 // plantRows makes rows of production odd, of each kind one. It returns what each is named by when a
@@ -111,7 +113,12 @@ func (w *world) firstActive(t *testing.T, table, column string) int64 {
 // at once. A sync keeps back these things, names each once, and does all else, at every run.
 func TestEverythingBad(t *testing.T) {
 	w := newWorld(t)
-	store := strictStore(t)
+	s3 := s3test.Start(t)
+	if s3.Endpoint == "" {
+		t.Skip("KOJISNAP_TEST_S3 is given: nothing can be put before its server")
+	}
+	store, refused := s3.Strict(t)
+	source, denied := denying(t)
 	w.init(t)
 	names, held := w.plantRows(t)
 	moreNames, moreHeld := w.spoil(t)
@@ -121,9 +128,16 @@ func TestEverythingBad(t *testing.T) {
 	c := w.config(t, "f42-compose", "f42-build")
 	body, err := os.ReadFile(c)
 	must(t, err)
-	set := strings.NewReplacer(fmt.Sprintf("store  = %q", w.store), fmt.Sprintf("store  = %q", store), "[pull]\n", fmt.Sprintf("[pull]\nserverca = %q\n", ca),
-		fmt.Sprintf("source = [%q]", w.prodTree), fmt.Sprintf("source = [%q, %q]\nmode = \"0664\"", w.prodTree, w.denying(t)))
-	must(t, os.WriteFile(c, []byte(set.Replace(string(body))), 0o644))
+	for _, set := range [][2]string{
+		{fmt.Sprintf("store  = %q", w.store), fmt.Sprintf("store  = %q", store)}, {"[pull]\n", fmt.Sprintf("[pull]\nserverca = %q\n", ca)},
+		{fmt.Sprintf("source = [%q]", w.prodTree), fmt.Sprintf("source = [%q, %q]\nmode = \"0664\"", w.prodTree, source)},
+	} {
+		if bytes.Count(body, []byte(set[0])) != 1 {
+			t.Fatalf("the configuration has no %q: %s", set[0], body)
+		}
+		body = bytes.Replace(body, []byte(set[0]), []byte(set[1]), 1)
+	}
+	must(t, os.WriteFile(c, body, 0o644))
 	must(t, os.Chmod(filepath.Dir(c), 0o755))
 	must(t, os.Chmod(filepath.Dir(filepath.Dir(c)), 0o755))
 	run := w.nobody(t, os.Environ()...)
@@ -137,6 +151,9 @@ func TestEverythingBad(t *testing.T) {
 			t.Fatalf("exit code %d: %s", o.code, o.stderr)
 		}
 		namedOnce(t, o.stderr, names...)
+	}
+	if refused.Load() == 0 || denied.Load() == 0 {
+		t.Errorf("the store refused %d requests, the second source denied %d", refused.Load(), denied.Load())
 	}
 	var r kojisnap.SyncResult
 	o := run("sync", "-c", c, "--json")

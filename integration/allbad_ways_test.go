@@ -18,7 +18,6 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/store/s3/s3test"
 )
 
 // What is on a sync's way to production, to the store and to staging's database, for TestEverythingBad.
@@ -55,42 +54,17 @@ func (w *world) mannered(t *testing.T) (ca string) {
 	return ca
 }
 
-// strictStore is the URL of an S3 store that knows neither If-None-Match nor the SDK's checksums.
-func strictStore(t *testing.T) string {
+// denying is a source that has nothing and says 403, as S3 does to those who may not list a bucket. It
+// counts what it is asked for.
+func denying(t *testing.T) (source string, asked *atomic.Int64) {
 	t.Helper()
-	srv := s3test.Start(t)
-	if srv.Endpoint == "" {
-		return srv.URL(t) // the user's own
-	}
-	target, err := url.Parse(srv.Endpoint)
-	must(t, err)
-	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // it is signed
-	}}
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("If-None-Match") != "" || r.Header.Get("X-Amz-Checksum-Crc32") != "" || r.Header.Get("X-Amz-Trailer") != "" {
-			http.Error(w, "<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented</Message></Error>", http.StatusNotImplemented)
-			return
-		}
-		through.ServeHTTP(w, r)
-	}))
-	t.Cleanup(front.Close)
-	return srv.URL(t) + "?endpoint=" + front.URL
-}
-
-// denying is a source that has nothing and says 403, as S3 does to those who may not list a bucket.
-func (w *world) denying(t *testing.T) string {
-	t.Helper()
+	asked = new(atomic.Int64)
 	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if name := strings.TrimPrefix(r.URL.Path, "/"); !strings.HasPrefix(name, "packages/tzdata/") {
-			http.Error(rw, "Access Denied", http.StatusForbidden)
-			return
-		}
-		http.ServeFile(rw, r, filepath.Join(w.prodTree, filepath.FromSlash(r.URL.Path)))
+		asked.Add(1)
+		http.Error(rw, "Access Denied", http.StatusForbidden)
 	}))
 	t.Cleanup(front.Close)
-	return front.URL
+	return front.URL, asked
 }
 
 // surroundings makes staging's database one that sites have: ids that PostgreSQL alone gives, and all
@@ -126,8 +100,10 @@ func (w *world) afterwards(t *testing.T, run func(...string) outcome, names []st
 	if o.code != 3 || strings.Count(o.stderr, "0600 -> 0664") != 1 {
 		t.Errorf("a changed mode: exit code %d, %s", o.code, o.stderr)
 	}
-	if info, err := os.Stat(copies[0]); err != nil || info.Mode().Perm() != 0o664 {
-		t.Errorf("%v, %v", info.Mode(), err)
+	info, err := os.Stat(copies[0])
+	must(t, err)
+	if info.Mode().Perm() != 0o664 {
+		t.Errorf("mode %v", info.Mode())
 	}
 
 	// A copy is gone, and production's file damaged in its signature header, where SIGMD5 does not look.
@@ -170,7 +146,8 @@ func (w *world) afterwards(t *testing.T, run func(...string) outcome, names []st
 		t.Error(err)
 	}
 	var s kojisnap.StagingStatus
-	must(t, json.Unmarshal([]byte(run("status", "--json").stdout), &s))
+	o = run("status", "--json")
+	must(t, json.Unmarshal([]byte(o.stdout), &s))
 	if len(s.Events) != 2 || s.Events[0].Event != 420 || s.Events[1].Event != lastEvent {
 		t.Errorf("the events that are safe to pin: %+v", s.Events)
 	}

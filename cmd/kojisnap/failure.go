@@ -44,7 +44,9 @@ func (a *app) tellError(err error, code int, args []string) {
 // wants reports whether a command line has a flag, with a value if that is not empty, though the command
 // line may be wrong and was not parsed to its end.
 func wants(args []string, flag, value string) bool {
-	args = args[:max(0, slices.Index(append(slices.Clone(args), "--"), "--"))]
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
 	if value == "" {
 		return slices.Contains(args, flag) || slices.Contains(args, flag+"=true")
 	}

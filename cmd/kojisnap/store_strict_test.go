@@ -1,10 +1,7 @@
 package main
 
 import (
-	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -25,23 +22,7 @@ func TestStrictStore(t *testing.T) {
 	if srv.Endpoint == "" {
 		t.Skip("KOJISNAP_TEST_S3 is given: nothing can be put before its server")
 	}
-	target, err := url.Parse(srv.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // it is signed
-	}}
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("If-None-Match") != "" || r.Header.Get("X-Amz-Checksum-Crc32") != "" || r.Header.Get("X-Amz-Trailer") != "" {
-			http.Error(w, "<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented</Message></Error>", http.StatusNotImplemented)
-			return
-		}
-		through.ServeHTTP(w, r)
-	}))
-	defer front.Close()
-	store := srv.URL(t) + "?endpoint=" + front.URL
+	store, refused := srv.Strict(t)
 	var ids []string
 	for _, event := range []string{"400", "419"} {
 		out := kojisnapOK(t, "pull", "--hub", hub.URL+"/kojihub", "--tag", "f42-compose", "--event", event, "--store", store)
@@ -52,5 +33,8 @@ func TestStrictStore(t *testing.T) {
 		if !strings.Contains(list, id) {
 			t.Errorf("%s is not in %q", id, list)
 		}
+	}
+	if refused.Load() == 0 {
+		t.Error("the store was never asked for what it refuses")
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"strings"
@@ -179,4 +181,30 @@ func answering(ctx context.Context, candidates []string) (string, error) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// Strict serves the same objects behind a server that knows neither If-None-Match nor the SDK's
+// checksums, and answers 501 to them. It returns the URL of an empty place of a store there, and how often it
+// refused. The server has to be ours: see Endpoint.
+func (s *Server) Strict(t testing.TB) (store string, refused *atomic.Int64) {
+	t.Helper()
+	target, err := url.Parse(s.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused = new(atomic.Int64)
+	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // it is signed
+	}}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" || r.Header.Get("X-Amz-Checksum-Crc32") != "" || r.Header.Get("X-Amz-Trailer") != "" {
+			refused.Add(1)
+			http.Error(w, "<Error><Code>NotImplemented</Code><Message>A header you provided is not implemented</Message></Error>", http.StatusNotImplemented)
+			return
+		}
+		through.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	return s.URL(t) + "?endpoint=" + front.URL, refused
 }
