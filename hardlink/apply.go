@@ -31,13 +31,15 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	if err := volumes.CheckName("copy volume name", a.CopyVolume); err != nil {
 		return report, err
 	}
-	if nothing {
+	if nothing && !a.removal { // what goes before a removal has done this
 		e.tidy(a.CopyVolume)
-		if !a.removal && a.Err() == nil {
+		if a.Err() == nil {
 			if err := e.noteAttributes(); err != nil {
 				return report, err
 			}
 		}
+	}
+	if nothing {
 		return report, a.Err()
 	}
 	need, _ := space(a.Builds)
@@ -82,7 +84,10 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 	if err := e.top.EnsureCopyVolume(a.CopyVolume); err != nil {
 		return nil, err
 	}
-	temp, err := e.clearTemp(a.CopyVolume)
+	if !a.removal {
+		e.clearTemp(a.CopyVolume)
+	}
+	temp, err := e.freeTemp(a.CopyVolume)
 	if err != nil {
 		return nil, err
 	}

@@ -30,12 +30,15 @@ func (e *Engine) temps(volume string) []string {
 	return names
 }
 
-// clearTemp removes what killed runs left, as far as that can be removed, and returns a name that is
-// free.
-func (e *Engine) clearTemp(volume string) (string, error) {
+// clearTemp removes what killed runs left, as far as that can be removed.
+func (e *Engine) clearTemp(volume string) {
 	for _, dir := range e.temps(volume) {
 		e.removeTemp(dir)
 	}
+}
+
+// freeTemp is a name of a directory of temporary names that is free.
+func (e *Engine) freeTemp(volume string) (string, error) {
 	for n := 0; ; n++ {
 		dir := "vol/" + volume + "/" + tempDirName
 		if n > 0 {
@@ -72,7 +75,5 @@ func (e *Engine) tidy(volume string) {
 		return
 	}
 	defer unlock()
-	for _, dir := range left {
-		e.removeTemp(dir)
-	}
+	e.clearTemp(volume)
 }

@@ -138,7 +138,7 @@ func TestBadDirectories(t *testing.T) {
 	args := w.copyArgs("--tag", "f42-compose", "--sigkey", "41526f0e", "--sigkey", "")
 	for range 2 {
 		o := run(args...)
-		if o.code != 3 || strings.Count(o.stderr, "temporary files are left") == 0 {
+		if o.code != 3 || strings.Count(o.stderr, "temporary files are left") != 1 {
 			t.Errorf("exit code %d: %s", o.code, o.stderr)
 		}
 		namedOnce(t, o.stderr, names...)
