@@ -21,6 +21,20 @@ func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (builds map[int64]string
 	return builds, nil
 }
 
+// CopiedBuilds is how many builds the last load left on a volume.
+func CopiedBuilds(ctx context.Context, conn *pgx.Conn, volume string) (n int, err error) {
+	err = reading(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := readMark(ctx, tx); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, "SELECT count(*) FROM kojisnap.placed_volume v JOIN volume w ON w.id = v.volume_id WHERE w.name = $1", volume).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("builds on volume %s: %w", volume, err)
+	}
+	return n, nil
+}
+
 // decidedBuild is one of them, or one that staging moved to another volume.
 type decidedBuild struct {
 	ID    int64

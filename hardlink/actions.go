@@ -41,6 +41,7 @@ type Actions struct {
 	Held        []*HeldError     `json:"-"`                  // what else is kept back: results have it in one list with Missing
 	Present     int              `json:"present"`            // files that are there already
 	Absent      int              `json:"absent"`             // optional files that production does not have
+	Damaged     []Damaged        `json:"damaged,omitempty"`  // files that were put there, are damaged since, and are made again
 	Adopted     int              `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
 	Rebuilt     string           `json:"rebuilt,omitempty"`  // why the ledger is made anew
 	Leaving     []volumes.Build  `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
@@ -69,6 +70,7 @@ func (a *Actions) add(r *Actions) {
 	a.Missing = append(a.Missing, r.Missing...)
 	a.LeftOut = append(a.LeftOut, r.LeftOut...)
 	a.Held = append(a.Held, r.Held...)
+	a.Damaged = append(a.Damaged, r.Damaged...)
 	a.Present += r.Present
 	a.Absent += r.Absent
 	a.Adopted += r.Adopted

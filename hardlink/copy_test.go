@@ -360,8 +360,8 @@ func stat(t *testing.T, path string) fs.FileInfo {
 	return info
 }
 
-// A file on topdir rots: only VerifyDigest sees it, and makes it anew.
-func TestVerifyDigestRepairs(t *testing.T) {
+// A file on topdir rots: only VerifyDigest sees it, and Repair makes it anew.
+func TestRepair(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
 	path := filepath.Join(s.top, "vol/staged", bashDir, bashRPM)
@@ -369,7 +369,12 @@ func TestVerifyDigestRepairs(t *testing.T) {
 	if r := s.mustCopy(t); r.Builds != 0 {
 		t.Errorf("seen by size: %+v", r)
 	}
-	r := s.mustCopy(t, func(o *hardlink.Options) { o.Verify = hardlink.VerifyDigest })
+	digest := func(o *hardlink.Options) { o.Verify = hardlink.VerifyDigest }
+	var damaged *hardlink.DigestError
+	if r, err := s.copy(t, digest); !errors.As(err, &damaged) || r.Builds != 0 {
+		t.Errorf("report %+v, %v", r, err)
+	}
+	r := s.mustCopy(t, digest, func(o *hardlink.Options) { o.Repair = true })
 	if r.Builds != 1 || r.Linked != 1 {
 		t.Errorf("report %+v, want one file", r)
 	}
@@ -405,7 +410,8 @@ func TestStagingsOwnStays(t *testing.T) {
 	s.staysOnProd(t, "packages/glibc/2.41/5.fc42")
 	// A file of ours that staging changed, and one that it put into our build.
 	changed := filepath.Join(s.top, "vol/staged", bashDir, bashRPM)
-	damage(t, changed, func([]byte) []byte { return []byte("signed by staging") })
+	other := mustRead(t, filepath.Join(s.top, "vol/staged/packages/nginx/1.28.0/1.fc42/x86_64/nginx-1.28.0-1.fc42.x86_64.rpm"))
+	damage(t, changed, func([]byte) []byte { return other })
 	r = s.mustCopy(t, func(o *hardlink.Options) { o.Audit = true })
 	if !slices.Contains(r.Kept, hardlink.Kept{Path: "vol/staged/" + bashDir + "/" + bashRPM, Why: "not as kojisnap left it", Wanted: true}) || r.Builds != 0 {
 		t.Errorf("report %+v", r)

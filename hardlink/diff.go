@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -159,13 +160,19 @@ type differ struct {
 	audit   bool
 	managed map[string]bool            // the staging volumes that builds of the plan stand on
 	listed  map[string]map[string]bool // names in directories
+	suspect map[string]bool            // Options.Suspects, and the directories of their builds
 	left    *int                       // the user of what was left without an owner that was given
 	going   map[string]bool            // strays; those that are removed are true
 }
 
 func newDiffer(e *Engine, plan volumes.Plan, ledger *Ledger) *differ {
 	d := &differ{Engine: e, plan: plan, ledger: ledger, managed: map[string]bool{plan.CopyVolume: true, plan.Prod: true},
-		listed: map[string]map[string]bool{}, going: map[string]bool{}}
+		listed: map[string]map[string]bool{}, going: map[string]bool{}, suspect: map[string]bool{}}
+	for _, file := range e.opts.Suspects {
+		for p := path.Clean(file); p != "." && p != "/"; p = path.Dir(p) {
+			d.suspect[p] = true
+		}
+	}
 	e.volumeDirs = nil
 	for _, v := range plan.Volumes {
 		d.managed[v.Name] = true

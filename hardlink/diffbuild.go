@@ -26,7 +26,7 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 		a.notes.build(staged)
 		a.notes.line("W")
 	}
-	if !d.audit && known != nil && known.Complete && !known.pending {
+	if !d.audit && !d.suspect[dir] && known != nil && known.Complete && !known.pending {
 		if present, absent, ok := known.has(s.Files); ok {
 			a.Present += present
 			a.Absent += absent
@@ -158,7 +158,8 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		replace := false
 		if !action.New && !action.replaces(f.Path) {
 			have, entry, err := d.compare(ctx, there, s, dir, f, known)
-			if err != nil {
+			var damaged *DigestError
+			if err != nil && !(have == fileDamaged && errors.As(err, &damaged)) {
 				return err
 			}
 			switch have {
@@ -174,8 +175,15 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 				a.Kept = append(a.Kept, Kept{Path: dir + "/" + f.Path, Why: "not as kojisnap left it", Wanted: true})
 				foreign++
 				continue
+			case fileDamaged:
+				if !d.repairs(dir + "/" + f.Path) {
+					a.Held = append(a.Held, d.unrepaired(dir+"/"+f.Path, damaged))
+					foreign++
+					continue
+				}
+				a.Damaged = append(a.Damaged, Damaged{Path: dir + "/" + f.Path, Why: damaged.Says()})
 			}
-			replace = have == fileReplace
+			replace = have == fileReplace || have == fileDamaged
 			attributed = attributed || replace
 		}
 		fa, err := d.decide(s.Build, f, listed)
@@ -263,11 +271,14 @@ const (
 	fileReplace           // ours, and not what is wanted
 	fileAdopted           // not known, and what is wanted
 	fileForeign           // not ours
+	fileDamaged           // ours, and not what was put there
 )
 
 // compare looks at a file that is to be there. In an audit one that the ledger does
-// not have as it is counts by its digest; entry is what the ledger is to have of it.
+// not have as it is counts by its digest; entry is what the ledger is to have of it. With
+// fileDamaged the error is a *DigestError.
 func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.StagedBuild, dir string, f *volumes.File, known *LedgerBuild) (have fileState, entry LedgerEntry, err error) {
+	rel := dir + "/" + f.Path
 	st, err := there.Lstat(f.Path)
 	if absent(err) {
 		return fileAbsent, entry, nil
@@ -279,14 +290,14 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	if err != nil {
 		return 0, entry, err
 	}
-	if ours && (entry.Target != "" || entry.Digest != f.Digest) {
+	looks := d.audit || d.suspect[rel]
+	switch {
+	case ours && (entry.Target != "" || entry.Digest != f.Digest):
 		return fileReplace, entry, nil // a symlink so far, or another file
-	}
-	if ours && d.opts.Verify != VerifyDigest {
+	case ours && d.opts.Verify != VerifyDigest && !d.suspect[rel]:
 		return filePresent, entry, nil
-	}
-	if !ours && d.audit && st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		target, err := d.top.Readlink(dir + "/" + f.Path)
+	case !ours && looks && st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		target, err := d.top.Readlink(rel)
 		if err != nil {
 			return 0, entry, err
 		}
@@ -294,17 +305,18 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 			return fileReplace, entry, nil
 		}
 		return fileForeign, entry, nil
-	}
-	if !ours && (!d.audit || st.Mode&unix.S_IFMT != unix.S_IFREG) {
+	case !ours && (!looks || st.Mode&unix.S_IFMT != unix.S_IFREG):
 		return fileForeign, entry, nil
 	}
-	err = d.reread(ctx, dir+"/"+f.Path, *f)
-	damaged := (*DigestError)(nil)
+	err = d.reread(ctx, rel, *f)
 	switch {
-	case errors.As(err, &damaged) && ours:
-		d.opts.Log.WarnContext(ctx, "a file is not what it was when it was copied", "path", damaged.Path, "err", err)
-		return fileReplace, entry, nil
-	case errors.As(err, &damaged):
+	case errors.As(err, new(*DigestError)) && (ours || known.placed(f)):
+		// A whole rpm in the place of ours was put there by somebody.
+		if other, readErr := d.isWholeRPM(ctx, rel); !ours && (other || readErr != nil) {
+			return fileForeign, entry, readErr
+		}
+		return fileDamaged, entry, err
+	case errors.As(err, new(*DigestError)):
 		return fileForeign, entry, nil
 	case err != nil:
 		return 0, entry, err
@@ -342,22 +354,6 @@ func (l LedgerEntry) is(st unix.Stat_t, target string) bool {
 	}
 	return false
 }
-
-// reread checks the digest of a file below topdir.
-func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
-	file, err := e.top.Open(rel)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = copyVerified(discard{}, e.limit.reader(ctx, file), f, file.Name())
-	return err
-}
-
-// discard is io.Discard without its ReadFrom.
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // decide predicts how a file will be made. An error that absent knows: it cannot be.
 func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (FileAction, error) {

@@ -50,6 +50,13 @@ type Options struct {
 	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
 	// looks at all, too.
 	Audit bool
+	// Repair makes again, from the sources, what an audit finds that was put there and is damaged
+	// since; else it is told, and stays.
+	Repair bool
+	// Suspects are files below Topdir that were found missing or damaged: Diff looks at their
+	// builds, reads them to their end, and makes them again if they were put there. What is in the
+	// place of one and not ours stays.
+	Suspects []string
 	// Saved reads a copy of the ledger from elsewhere, nil if there is none, for a topdir
 	// that has lost its own, or of which it is damaged and audited.
 	Saved func(ctx context.Context) (*Ledger, error) `json:"-"`

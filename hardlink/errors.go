@@ -21,11 +21,15 @@ type DigestError struct {
 	Own  bool // Want is what the file itself says, or what all of its kind have
 }
 
-func (e *DigestError) Error() string {
+func (e *DigestError) Error() string { return fmt.Sprintf("verify %q: %s", e.Path, e.Says()) }
+
+// Says is the error without the path.
+func (e *DigestError) Says() string {
+	says := "the database says"
 	if e.Own {
-		return fmt.Sprintf("verify %q: %s is %s, want %s", e.Path, e.What, e.Have, e.Want)
+		says = "want"
 	}
-	return fmt.Sprintf("verify %q: %s is %s, the database says %s", e.Path, e.What, e.Have, e.Want)
+	return fmt.Sprintf("%s is %s, %s %s", e.What, e.Have, says, e.Want)
 }
 
 // MissingError is a wanted file that no source has.

@@ -41,7 +41,13 @@ type CopyOptions struct {
 	SourceLimits map[string]int64
 	Audit        bool // look at all files, not only at what the ledger does not have; make a damaged ledger anew
 	Digest       bool // read files that are there already, too; implies Audit
-	DryRun       bool
+	Repair       bool // make again what Audit or Digest find that was put there and is damaged since
+	// Suspects are files below Topdir that Verify found missing or damaged: they are made again.
+	Suspects []string
+	// NewTopdir says that a topdir in which nothing is, where copies were made, is meant; else it is
+	// refused, as one that is not mounted.
+	NewTopdir bool
+	DryRun    bool
 	// Leave notes in the ledger which builds are not wanted any longer, so that a load moves them
 	// off the copy volume.
 	Leave bool
@@ -108,13 +114,22 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if err != nil {
 		return nil, err
 	}
+	saved := o.saved(s)
+	if !o.NewTopdir {
+		err = checkTopdir(ctx, o.Topdir, o.Env, o.CopyVolume, s, o.Database)
+	} else if anew, newErr := isNewTopdir(o.Topdir); anew || newErr != nil {
+		saved, err = nil, newErr // nothing of it is there
+	}
+	if err != nil {
+		return nil, err
+	}
 	level := hardlink.VerifySize
 	if o.Digest {
 		level = hardlink.VerifyDigest
 	}
 	engine, err := hardlink.New(hardlink.Options{
 		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
-		Verify: level, Audit: o.Audit || o.Digest, Saved: o.saved(s), Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
+		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})
 	if err != nil {

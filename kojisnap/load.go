@@ -26,12 +26,14 @@ import (
 // dbsync.LoadOptions has are used as they are; Staged, VolumeFor and Overlay are found here.
 type LoadOptions struct {
 	dbsync.LoadOptions
-	DSN     string            // of the staging database; empty: libpq's environment variables
-	Topdir  string            // where the ledger says what was copied; empty: the store's copy of it
-	Rules   map[string]string // staging's names of production's volumes, where the default will not do
-	Overlay string            // file; empty: none
-	Leaving []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger has as unwanted
-	WaitFor string            // a file that running composes hold locked; empty: none
+	DSN string // of the staging database; empty: libpq's environment variables
+	// NewTopdir says that Topdir, in which nothing is, is not one that was forgotten to be mounted.
+	NewTopdir bool
+	Topdir    string            // where the ledger says what was copied; empty: the store's copy of it
+	Rules     map[string]string // staging's names of production's volumes, where the default will not do
+	Overlay   string            // file; empty: none
+	Leaving   []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger has as unwanted
+	WaitFor   string            // a file that running composes hold locked; empty: none
 }
 
 // Load loads a snapshot into the staging database. Errors are those of package dbsync.
@@ -80,6 +82,11 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 		return opt, err
 	}
 	opt.VolumeFor = mapping.Staging
+	if o.Topdir != "" && !o.NewTopdir {
+		if err := checkTopdir(ctx, o.Topdir, opt.Env, opt.CopyVolume, s, &StagingDatabase{DSN: o.DSN}); err != nil {
+			return opt, err
+		}
+	}
 	ledger, err := readLedger(ctx, s, opt.Env, o.Topdir)
 	if err != nil {
 		return opt, err

@@ -8,6 +8,7 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
 )
 
 // ErrNotStagingHub says that a hub which was given as staging's is not.
@@ -35,8 +36,8 @@ func checkStagingHub(ctx context.Context, staging *hub.Client, production ...str
 
 // preflight refuses, before the first step, what a later one would after hours of work: a bad overlay, a
 // staging hub that is none or does not answer, a database that is not marked as this environment or that
-// holds another production or a later event.
-func (o SyncOptions) preflight(ctx context.Context) error {
+// holds another production or a later event, a topdir that is not mounted.
+func (o SyncOptions) preflight(ctx context.Context, s store.Store) error {
 	if o.Load.Overlay != "" {
 		if _, err := dbsync.ReadOverlay(o.Load.Overlay); err != nil {
 			return err
@@ -49,6 +50,11 @@ func (o SyncOptions) preflight(ctx context.Context) error {
 		}
 		if err := checkStagingHub(ctx, o.Verify.Hub, production...); err != nil {
 			return fmt.Errorf("%w (verify asks it at the end; --no-verify leaves that out)", err)
+		}
+	}
+	if !o.Copy.NewTopdir {
+		if err := checkTopdir(ctx, o.Copy.Topdir, o.Copy.Env, o.Copy.CopyVolume, s, &StagingDatabase{DSN: o.Load.DSN}); err != nil {
+			return err
 		}
 	}
 	conn, err := Connect(ctx, o.Load.DSN)

@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type SyncResult struct {
 	Copy   *CopyResult        `json:"copy,omitempty"`
 	Load   *dbsync.LoadReport `json:"load,omitempty"`
 	Remove *CopyResult        `json:"remove,omitempty"`
+	Repair *CopyResult        `json:"repair,omitempty"` // of files that verify found missing or damaged
 	Verify *VerifyResult      `json:"verify,omitempty"`
 	Steps  []SyncStep         `json:"steps"` // those that were reached
 }
@@ -39,6 +41,7 @@ type SyncResult struct {
 // Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order:
 // the hub never names a file that is not there. A build that no compose needs any longer is led
 // back to production's volume at once; its copy stays for Copy.KeepFor, for composes that run.
+// Copies that verify finds missing or damaged are made again, and verified once more.
 //
 // What a late step would refuse is refused before the first. It stops at the first error; run again, it
 // continues. Builds of which production has lost or
@@ -47,7 +50,7 @@ type SyncResult struct {
 // is with all else that package hardlink keeps back by itself.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
-	if err := o.preflight(ctx); err != nil {
+	if err := o.preflight(ctx, s); err != nil {
 		return r, err
 	}
 	err := r.step("pull", func() (err error) {
@@ -67,7 +70,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err := o.checkSnapshot(ctx, snap); err != nil {
 		return r, err
 	}
-	o.Copy.Leave, o.Copy.Database = true, &StagingDatabase{DSN: o.Load.DSN}
+	o.Copy.Leave, o.Copy.Repair, o.Copy.Database = true, true, &StagingDatabase{DSN: o.Load.DSN}
 	var incomplete error
 	err = r.step("copy", func() (err error) {
 		r.Copy, err = Copy(ctx, snap, s, o.Copy)
@@ -102,17 +105,40 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if o.NoVerify {
 		return r, incomplete
 	}
-	err = r.step("verify", func() (err error) {
-		o.Verify.Snapshot = snap
-		if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, snap); err == nil {
+	o.Verify.Snapshot = snap
+	if err := r.verify(ctx, o); err != nil {
+		return r, err
+	}
+	if len(r.Verify.Suspects()) == 0 {
+		return r, incomplete
+	}
+	o.Copy.Remove, o.Copy.Suspects = false, r.Verify.Suspects()
+	err = r.step("repair", func() (err error) {
+		r.Repair, err = Copy(ctx, snap, s, o.Copy)
+		return err
+	})
+	if Incomplete(err) {
+		incomplete = both(incomplete, err)
+	} else if err != nil {
+		return r, fmt.Errorf("copy, repair: %w", err)
+	}
+	if len(r.Repair.Actions.Builds) > 0 {
+		err = r.verify(ctx, o)
+	}
+	return r, cmp.Or(err, incomplete)
+}
+
+// verify verifies, and puts the result in the place of an earlier one.
+func (r *SyncResult) verify(ctx context.Context, o SyncOptions) error {
+	return r.step("verify", func() (err error) {
+		if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, o.Verify.Snapshot); err == nil {
 			r.Verify, err = Verify(ctx, o.Verify)
+		}
+		if err != nil {
+			err = fmt.Errorf("verify: %w", err)
 		}
 		return err
 	})
-	if err != nil {
-		return r, fmt.Errorf("verify: %w", err)
-	}
-	return r, incomplete
 }
 
 // both is one *hardlink.LeftOutError of two, of which the first may be nil. What both have is in it once.
@@ -139,5 +165,5 @@ func both(first, second error) error {
 // Changed reports whether a step changed the database or a file.
 func (r *SyncResult) Changed() bool {
 	files := func(c *CopyResult) bool { return c != nil && c.Actions.Pending() }
-	return files(r.Copy) || files(r.Remove) || r.Load != nil && r.Load.Changed()
+	return files(r.Copy) || files(r.Remove) || files(r.Repair) || r.Load != nil && r.Load.Changed()
 }

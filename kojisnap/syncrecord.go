@@ -66,7 +66,7 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 	if p := r.Pull; p != nil {
 		counts["pull"] = map[string]int64{"rows": p.Totals.Rows, "left_out": int64(len(p.LeftOut))}
 	}
-	for name, c := range map[string]*CopyResult{"copy": r.Copy, "remove": r.Remove} {
+	for name, c := range map[string]*CopyResult{"copy": r.Copy, "remove": r.Remove, "repair": r.Repair} {
 		if c != nil {
 			made := c.Report.Linked + c.Report.Reflinked + c.Report.Copied + c.Report.Spliced + c.Report.Fetched
 			counts[name] = map[string]int64{"present": int64(c.Report.Present), "made": int64(made), "bytes": c.Report.Bytes,

@@ -26,9 +26,10 @@ type fileState struct {
 	rel    string // below topdir
 	size   int64  // bytes
 	class  fileClass
-	err    error // why it will not do
-	digest bool  // the error is that its content is another
-	none   bool  // the error is that production has no copy that a compose may take
+	err    error  // why it will not do
+	digest bool   // the error is that its content is another
+	wanted string // below topdir: the file that it is to be, where its build is on the copy volume
+	none   bool   // the error is that production has no copy that a compose may take
 }
 
 // fileClass is what decides whether a file can be linked: of each class one is tried.
@@ -84,7 +85,10 @@ func (v *verifier) readFiles(ctx context.Context) error {
 		return err
 	}
 	for _, r := range rpms {
-		if s := v.states[r.id]; s.path != "" && s.err == nil {
+		switch s := v.states[r.id]; {
+		case s.err != nil && s.wanted != "":
+			v.result.suspects = append(v.result.suspects, s.wanted)
+		case s.err == nil && s.path != "":
 			v.class(s)
 		}
 	}
@@ -96,27 +100,37 @@ func (v *verifier) readFiles(ctx context.Context) error {
 // unsigned rpm. It has to be the very copy that production's signatures give, which is the one that was
 // copied.
 func (v *verifier) look(r *taggedRPM) fileState {
+	s, wanted := v.find(r)
+	if wanted != nil && r.build.volume == v.CopyVolume {
+		s.wanted = wanted.dir + "/" + wanted.file.Path
+	}
+	return s
+}
+
+// find also returns the copy that is expected, nil if there is none.
+func (v *verifier) find(r *taggedRPM) (s fileState, expected *candidate) {
 	copies, err := v.copies(r)
 	if err != nil {
-		return fileState{err: err}
+		return fileState{err: err}, nil
 	}
 	wanted := slices.IndexFunc(copies, func(c candidate) bool { return c.wanted })
 	if wanted < 0 {
-		return fileState{err: v.errUnsigned(), none: true}
+		return fileState{err: v.errUnsigned(), none: true}, nil
 	}
+	expected = &copies[wanted]
 	var missing error
 	for i, c := range copies {
 		path := filepath.Join(v.Topdir, c.dir, c.file.Path)
 		err := v.exists(path)
 		switch {
 		case err == nil && missing != nil && !c.wanted:
-			return fileState{err: fmt.Errorf("%w; a compose takes %s instead", missing, c.what())}
+			return fileState{err: fmt.Errorf("%w; a compose takes %s instead", missing, c.what())}, expected
 		case err == nil && !c.known:
-			return fileState{err: fmt.Errorf("%s is there, and a compose takes it, but nobody has a signature row of key %s", path, c.file.Key)}
+			return fileState{err: fmt.Errorf("%s is there, and a compose takes it, but nobody has a signature row of key %s", path, c.file.Key)}, expected
 		case err == nil:
-			return v.examine(path, c, r.build.volume)
+			return v.examine(path, c, r.build.volume), expected
 		case isSymlink(path):
-			return fileState{err: fmt.Errorf("%s is a symlink that leads nowhere", path)}
+			return fileState{err: fmt.Errorf("%s is a symlink that leads nowhere", path)}, expected
 		case i < wanted || missing != nil:
 		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
 			missing = fmt.Errorf("%s is not there", path)
@@ -124,7 +138,7 @@ func (v *verifier) look(r *taggedRPM) fileState {
 			missing = err
 		}
 	}
-	return fileState{err: missing}
+	return fileState{err: missing}, expected
 }
 
 // exists is nil if a path leads to a file, as it does for the hub: what is below its topdir is

@@ -237,6 +237,9 @@ func (v *verifier) checkModuleFiles(ctx context.Context) error {
 			}
 			if err != nil {
 				c.bad("%s: %v", m.nvr(), err)
+				if m.volume == v.CopyVolume {
+					v.result.suspects = append(v.result.suspects, dir+"/"+f.Path)
+				}
 			}
 		}
 	}

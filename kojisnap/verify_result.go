@@ -15,7 +15,13 @@ type VerifyResult struct {
 	Hub     string  `json:"hub"`     // staging's
 	Against string  `json:"against"` // what it was compared with
 	Checks  []Check `json:"checks"`
+
+	suspects []string
 }
+
+// Suspects are the files below topdir, of builds on the copy volume, that are missing or that are not
+// what they are to be: a copy with CopyOptions.Suspects makes again those that are ours.
+func (r *VerifyResult) Suspects() []string { return r.suspects }
 
 // Status is the outcome of a check.
 type Status string

@@ -44,7 +44,10 @@ a package's directory is missing. Symlinks on DEFAULT are looked at: what a dele
 that failed on the read-only volume broke is put right and named, as far as the database (--db)
 says that it is not staging's own. Of builds that staging deleted, reset, promoted or moved nothing
 is made again. --audit looks at every file, makes again what is missing, and
-reports what is not as it was left; --verify digest reads them all, too. Owners and modes that
+reports what is not as it was left; --verify digest reads them all, too. A copy that is damaged is
+named, and the exit code is 6, until --repair or a sync makes it again, as a new file: what composes
+have linked stays as it was. --repair reads all that was copied. An rpm that is whole, in the place of
+a copy, somebody put there: it stays. Owners and modes that
 somebody changed are put right and told. An --owner, --mode or --selinux that was another at the run
 before is given to all that is there. An audit also makes a
 damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,
@@ -75,7 +78,8 @@ kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /va
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
 kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
 kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
-kojisnap copy -c stg.toml --audit --verify digest`,
+kojisnap copy -c stg.toml --audit --verify digest
+kojisnap copy -c stg.toml --repair`,
 	setup: func(f *flags) runner {
 		var o copyFlags
 		f.section("copy", nil, o.add)
@@ -118,7 +122,7 @@ type copyFlags struct {
 	sources                  []string
 	jobs                     int
 	keepDays                 int
-	audit                    bool
+	audit, repair, newTopdir bool
 	bwlimit                  limits
 }
 
@@ -137,6 +141,8 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.mode, "mode", "", "octal `MODE` of files that are made; directories are passable where files are readable (default: production's; 0755)")
 	fs.StringVar(&o.selinux, "selinux", "", "`TYPE|CONTEXT` of what is made, as httpd_sys_rw_content_t, where SELinux is enabled")
 	fs.BoolVar(&o.audit, "audit", false, "look at every file, not only at what the ledger does not have")
+	fs.BoolVar(&o.repair, "repair", false, "read every copied file, and make again those that are damaged")
+	fs.BoolVar(&o.newTopdir, "new-topdir", false, "take a topdir in which nothing is, though copies were made there, which else is refused as one that is not mounted")
 	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how an audit looks at files that are there; digest is always an audit. New files: always by digest")
 	fs.IntVar(&o.keepDays, "keep-days", 7, "`DAYS` that sync keeps copies that no compose needs any longer")
 }
@@ -170,7 +176,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	return kojisnap.CopyOptions{
 		Attributes: attributes, Database: database,
 		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
-		Audit: o.audit, Digest: o.verify == "digest", KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
+		Audit: o.audit, Digest: o.verify == "digest" || o.repair, Repair: o.repair, NewTopdir: o.newTopdir, KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
 
@@ -266,6 +272,9 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 			continue
 		}
 		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
+	}
+	for _, d := range r.Actions.Damaged {
+		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
 	}
 	for _, l := range r.Actions.Links {
 		if l.Mend {

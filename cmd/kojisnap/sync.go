@@ -22,7 +22,8 @@ var syncCommand = command{
 no compose has needed for --keep-days, and verifies: in this order the hub never names a file
 that is not there. A build that is not needed any longer is led back to production's volume at
 once. Builds of which production has lost or damaged files, or has rows that are of no use, stay there,
-too: that is told, and the exit code is 3 or 6, but nothing else waits for it. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
+too: that is told, and the exit code is 3 or 6, but nothing else waits for it. Copies that verify finds missing or damaged are made again,
+and verified once more. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
 --audit is for copy and load alike.
 Most come from the configuration, where each command has a table:
 
@@ -128,6 +129,9 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	bad := a.tellLoad(r.Load)
 	a.tellCopy(r.Copy)
 	a.tellRemoval(r.Remove)
+	if r.Repair != nil {
+		a.tellCopy(r.Repair)
+	}
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
@@ -199,6 +203,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	}
 	opt.Copy.Database = &kojisnap.StagingDatabase{DSN: o.load.db}
 	opt.Load = o.load.options(a)
+	opt.Load.NewTopdir = opt.Copy.NewTopdir
 	if opt.Load.Topdir == "" {
 		opt.Load.Topdir = opt.Copy.Topdir
 	}

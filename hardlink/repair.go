@@ -1,0 +1,76 @@
+package hardlink
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"io"
+
+	"kojisnap/volumes"
+)
+
+// Damaged is a file that was put there, is not what it was, and is made again.
+type Damaged struct {
+	Path string `json:"path"` // below topdir
+	Why  string `json:"why"`
+}
+
+// unrepaired names a damaged file that stays for want of Options.Repair, with the cure.
+func (d *differ) unrepaired(rel string, damage *DigestError) *HeldError {
+	h := held("file", "", rel, damage, "it stays as it is; kojisnap copy --repair makes it again")
+	h.Reason = damage.Says()
+	return h
+}
+
+// repairs tells whether a file below topdir is made again where it is damaged.
+func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.suspect[rel] }
+
+// placed tells whether a file of a plan was put there, whatever is in its place now.
+func (b *LedgerBuild) placed(f *volumes.File) bool {
+	for i := range b.Entries {
+		if e := &b.Entries[i]; e.Path == f.Path && e.Target == "" && !e.Absent && e.Digest == f.Digest {
+			return true
+		}
+	}
+	return false
+}
+
+// reread compares the content of a file below topdir with what is planned.
+func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
+	file, err := e.top.Open(rel)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = copyVerified(discard{}, e.limit.reader(ctx, file), f, file.Name())
+	return err
+}
+
+// isWholeRPM tells whether a file below topdir is an rpm whose content is what its own signature
+// header says.
+func (e *Engine) isWholeRPM(ctx context.Context, rel string) (bool, error) {
+	file, err := e.top.Open(rel)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	from := e.limit.reader(ctx, file)
+	_, sig, err := readHead(from)
+	if errors.Is(err, errNotRPM) && !isInput(err) {
+		return false, nil
+	}
+	if err != nil || sig.sigMD5 == "" {
+		return false, err
+	}
+	h := md5.New()
+	if _, err := io.Copy(h, from); err != nil {
+		return false, err
+	}
+	return hex.EncodeToString(h.Sum(nil)) == sig.sigMD5, nil
+}
+
+// discard is io.Discard without its ReadFrom.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -1,0 +1,77 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"kojisnap/dbsync"
+	"kojisnap/hardlink"
+	"kojisnap/kojisnap/store"
+	"kojisnap/volumes"
+)
+
+// isNewTopdir tells whether a topdir has neither a ledger nor packages, as the directory on which it is
+// to be mounted has none.
+func isNewTopdir(topdir string) (bool, error) {
+	state, err := hardlink.LedgerState(topdir)
+	if err != nil || state != "" {
+		return false, err
+	}
+	if _, err = os.Lstat(filepath.Join(topdir, "packages")); errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+// checkTopdir refuses a new topdir where the store or the database knows that copies were made. Else all
+// of them would be made again, below the place of the mount.
+func checkTopdir(ctx context.Context, topdir, env, copyVolume string, s store.Store, db *StagingDatabase) error {
+	if anew, err := isNewTopdir(topdir); err != nil || !anew {
+		return err
+	}
+	refuse := func(who string, builds int) error {
+		return fmt.Errorf("topdir %s has neither packages nor a ledger of copies, but by %s %d builds were copied there: is it mounted? "+
+			"If it is a new one, run kojisnap copy or sync with --new-topdir once", topdir, who, builds)
+	}
+	if s != nil {
+		ledger, err := readLedger(ctx, s, env, "")
+		if err != nil && !errors.Is(err, hardlink.ErrLedgerDamaged) {
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("topdir %s has neither packages nor a ledger of copies, and the store's ledger cannot be read: is it mounted? "+
+				"If it is a new one, run kojisnap copy or sync with --new-topdir once: %w", topdir, err)
+		}
+		if ledger != nil && len(ledger.Staged()) > 0 {
+			return refuse("the ledger in store "+s.String(), len(ledger.Staged()))
+		}
+	}
+	if db == nil {
+		return nil
+	}
+	n, err := db.copied(ctx, copyVolume)
+	if err != nil && !(db.Optional && ctx.Err() == nil) {
+		return err
+	}
+	if n > 0 {
+		return refuse("the database", n)
+	}
+	return nil
+}
+
+// copied is how many of production's builds the database has on the copy volume.
+func (d *StagingDatabase) copied(ctx context.Context, volume string) (int, error) {
+	if volume == "" {
+		volume = volumes.CopyVolume
+	}
+	conn, err := Connect(ctx, d.DSN)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return dbsync.CopiedBuilds(ctx, conn, volume)
+}
