@@ -137,7 +137,15 @@ func (m *merger) run(ctx context.Context) error {
 }
 
 // check refuses the wrong database and the wrong snapshot before anything is written.
-func (m *merger) check(ctx context.Context) (err error) {
+func (m *merger) check(ctx context.Context) error {
+	if err := m.checkDatabase(ctx); err != nil {
+		return err
+	}
+	return m.checkSnapshot(ctx)
+}
+
+// checkDatabase refuses a database that no snapshot can be loaded into.
+func (m *merger) checkDatabase(ctx context.Context) error {
 	here, err := identity(ctx, m.tx)
 	if err != nil {
 		return err
@@ -172,9 +180,11 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if m.idColumns, err = idColumns(ctx, m.tx); err != nil {
 		return err
 	}
-	if err := checkSequences(ctx, m.tx, m.idColumns, m.mark.Floor); err != nil {
-		return err
-	}
+	return checkSequences(ctx, m.tx, m.idColumns, m.mark.Floor)
+}
+
+// checkSnapshot refuses a snapshot that cannot be loaded here.
+func (m *merger) checkSnapshot(ctx context.Context) error {
 	man := m.snap.Manifest
 	if man.Event >= m.mark.Floor {
 		return fmt.Errorf("event %d is at or above the floor %d, where staging's ids begin", man.Event, m.mark.Floor)
@@ -184,7 +194,7 @@ func (m *merger) check(ctx context.Context) (err error) {
 	}
 	var tag string
 	var event int64
-	err = m.tx.QueryRow(ctx, `SELECT name, event FROM kojisnap.tag WHERE tag_id = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1`,
+	err := m.tx.QueryRow(ctx, `SELECT name, event FROM kojisnap.tag WHERE tag_id = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1`,
 		pgx.QueryExecModeExec, m.scope(), man.Event).Scan(&tag, &event)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil

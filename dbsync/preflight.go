@@ -13,37 +13,48 @@ import (
 // User is the name of the user that init makes in every staging database, blocked. Production has none.
 const User = userName
 
-// CheckDatabase says why Load would refuse the database, whatever the snapshot: it is not marked as
-// staging, or as another environment than env if that is not empty (ErrNotStaging), or holds the production
-// of another hub, which was not moved (ErrOtherHub). A load of event, unless that is 0, is ErrOlder if one
-// of the tags, given by name, stands at a later one.
-func CheckDatabase(ctx context.Context, conn *pgx.Conn, env, hub, moved string, event int64, tags []string) error {
+// Preflight is what is known of a load before there is a snapshot.
+type Preflight struct {
+	Env      string   // the environment that is meant; empty: any
+	Hub      string   // production's; empty: not known
+	HubMoved string   // LoadOptions.HubMoved
+	Event    int64    // that is loaded; 0: a new one, or one that goes back
+	Tags     []string // by name, to be loaded
+	Overlay  bool     // there is one
+	Replace  bool     // staging's changes are to give way
+}
+
+// CheckDatabase says why Load would refuse the database, whatever the snapshot: it is not Koji's, or one
+// that is too old; it is not marked as staging, or as another environment (ErrNotStaging); rows would not
+// go in as they are; the role lacks privileges; it holds the production of another hub, which was not moved
+// (ErrOtherHub), or a tag at a later event than Event (ErrOlder).
+func CheckDatabase(ctx context.Context, conn *pgx.Conn, p Preflight) error {
 	return reading(ctx, conn, func(tx pgx.Tx) error {
-		mark, err := readMark(ctx, tx)
+		m := &merger{tx: tx, opt: LoadOptions{Env: p.Env}, rep: &LoadReport{}}
+		if err := m.checkDatabase(ctx); err != nil {
+			return err
+		}
+		if err := checkPrivileges(ctx, tx, m.schema, p); err != nil || p.Hub == "" {
+			return err
+		}
+		was, err := heldHub(ctx, tx, m.mark)
 		if err != nil {
 			return err
 		}
-		if err := mark.checkEnv(env); err != nil {
-			return err
-		}
-		was, err := heldHub(ctx, tx, mark)
-		if err != nil {
-			return err
-		}
-		if _, err := otherHub(was, hub, moved); err != nil || event == 0 {
+		if _, err := otherHub(was, p.Hub, p.HubMoved); err != nil || p.Event == 0 {
 			return err
 		}
 		var tag string
 		var at int64
 		err = tx.QueryRow(ctx, "SELECT name, event FROM kojisnap.tag WHERE name = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1",
-			pgx.QueryExecModeExec, tags, event).Scan(&tag, &at)
+			pgx.QueryExecModeExec, p.Tags, p.Event).Scan(&tag, &at)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return nil
 		case err != nil:
 			return err
 		}
-		return olderError(tag, at, event)
+		return olderError(tag, at, p.Event)
 	})
 }
 

@@ -204,7 +204,7 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Ac
 		return l, a, err
 	}
 	if !e.opts.Audit {
-		return nil, a, fmt.Errorf("%w; an audit (copy --audit) makes it anew", err)
+		return nil, a, cureLedger(err)
 	}
 	a.Rebuilt = err.Error()
 	if l, err = saved(); err == nil && l == nil {
@@ -212,6 +212,14 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Ac
 	}
 	a.instead = l
 	return l, a, err
+}
+
+// cureLedger adds what to do about a ledger that is damaged.
+func cureLedger(err error) error {
+	if !errors.Is(err, ErrLedgerDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w; an audit (copy --audit) makes it anew", err)
 }
 
 // vanished names a directory of a package that the ledger has something in, and that

@@ -110,11 +110,8 @@ func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOpt
 }
 
 func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store) (*CopyResult, error) {
-	readOnly, err := o.readOnly()
-	if err != nil {
-		return nil, err
-	}
 	saved := o.saved(s)
+	var err error
 	if !o.NewTopdir {
 		err = checkTopdir(ctx, o.Topdir, o.Env, o.CopyVolume, s, o.Database)
 	} else if anew, newErr := isNewTopdir(o.Topdir); anew || newErr != nil {
@@ -123,15 +120,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if err != nil {
 		return nil, err
 	}
-	level := hardlink.VerifySize
-	if o.Digest {
-		level = hardlink.VerifyDigest
-	}
-	engine, err := hardlink.New(hardlink.Options{
-		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
-		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
-		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
-	})
+	engine, err := o.engine(ctx, saved)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +157,23 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 		}
 	}
 	return r, err
+}
+
+// engine opens topdir and the sources. saved is hardlink.Options.Saved.
+func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*hardlink.Ledger, error)) (*hardlink.Engine, error) {
+	readOnly, err := o.readOnly()
+	if err != nil {
+		return nil, err
+	}
+	level := hardlink.VerifySize
+	if o.Digest {
+		level = hardlink.VerifyDigest
+	}
+	return hardlink.New(hardlink.Options{
+		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
+		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
+		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
+	})
 }
 
 // openSource opens production's tree in a bucket, with the settings of a store.

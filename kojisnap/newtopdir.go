@@ -17,6 +17,9 @@ import (
 // isNewTopdir tells whether a topdir has neither a ledger nor packages, as the directory on which it is
 // to be mounted has none.
 func isNewTopdir(topdir string) (bool, error) {
+	if _, err := os.Stat(topdir); err != nil {
+		return false, fmt.Errorf("topdir: %w", err)
+	}
 	state, err := hardlink.LedgerState(topdir)
 	if err != nil || state != "" {
 		return false, err

@@ -8,7 +8,6 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/snapfile"
-	"kojisnap/kojisnap/store"
 )
 
 // ErrNotStagingHub says that a hub which was given as staging's is not.
@@ -32,41 +31,6 @@ func checkStagingHub(ctx context.Context, staging *hub.Client, production ...str
 			staging.URL(), dbsync.User, ErrNotStagingHub)
 	}
 	return nil
-}
-
-// preflight refuses, before the first step, what a later one would after hours of work: a bad overlay, a
-// staging hub that is none or does not answer, a database that is not marked as this environment or that
-// holds another production or a later event, a topdir that is not mounted.
-func (o SyncOptions) preflight(ctx context.Context, s store.Store) error {
-	if o.Load.Overlay != "" {
-		if _, err := dbsync.ReadOverlay(o.Load.Overlay); err != nil {
-			return err
-		}
-	}
-	if !o.NoVerify {
-		production := []string{o.Hub.URL()}
-		if o.Verify.Against != nil {
-			production = append(production, o.Verify.Against.URL())
-		}
-		if err := checkStagingHub(ctx, o.Verify.Hub, production...); err != nil {
-			return fmt.Errorf("%w (verify asks it at the end; --no-verify leaves that out)", err)
-		}
-	}
-	if !o.Copy.NewTopdir {
-		if err := checkTopdir(ctx, o.Copy.Topdir, o.Copy.Env, o.Copy.CopyVolume, s, &StagingDatabase{DSN: o.Load.DSN}); err != nil {
-			return err
-		}
-	}
-	conn, err := Connect(ctx, o.Load.DSN)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	event := o.Pull.Event
-	if o.Load.Rollback {
-		event = 0
-	}
-	return dbsync.CheckDatabase(ctx, conn, o.Load.Env, o.Hub.URL(), o.Load.HubMoved, event, o.Pull.Tags)
 }
 
 // checkSnapshot refuses, before anything is copied, a snapshot that load would refuse, or that does not

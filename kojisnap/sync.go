@@ -50,7 +50,7 @@ type SyncResult struct {
 // is with all else that package hardlink keeps back by itself.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
-	if err := o.preflight(ctx, s); err != nil {
+	if err := o.Preflight(ctx, s); err != nil {
 		return r, err
 	}
 	err := r.step("pull", func() (err error) {

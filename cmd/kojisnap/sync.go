@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -54,14 +52,7 @@ kojisnap sync -c stg.toml -v
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 	setup: func(f *flags) runner {
 		var o syncFlags
-		f.section("pull", nil, o.pull.add)
-		f.section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
-		f.section("load", nil, o.load.add)
-		f.section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
-		f.section("sync", nil, func(fs *pflag.FlagSet) {
-			fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
-			addStamp(fs, &o.stamp)
-		})
+		o.add(f)
 		f.set.Lookup("snapshot").Hidden = true // it is the one that was pulled
 		return o.run
 	},
@@ -145,6 +136,9 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
 	r := &kojisnap.SyncResult{}
 	var err, incomplete error
+	if err = opt.Preflight(ctx, s); err != nil {
+		return err
+	}
 	if r.Pull, err = kojisnap.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
 		return err
 	}

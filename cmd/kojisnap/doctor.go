@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+)
+
+var doctorCommand = command{
+	name:  "doctor",
+	short: "check all that the other commands depend on",
+	long: `Doctor checks each part of a site by itself, and says in one line what it found, of a failure with
+what to do: the overlay, the store (it writes, reads and removes an object), production's hub and the
+tags that are pulled, staging's hub, topdir with the volumes that are mounted, the sources of files,
+the database with its mark, its schema, triggers and rules, and the privileges of the role. It changes
+nothing else. What the configuration does not name is skipped, so that it is of use on hosts that only
+pull or only load. Its flags are sync's, which makes the same checks before its first step.
+
+Exit code 3: a check failed.`,
+	examples: `
+kojisnap doctor
+kojisnap doctor -c stg.toml --json`,
+	setup: func(f *flags) runner {
+		var o syncFlags
+		o.add(f)
+		for _, name := range []string{"snapshot", "stamp"} {
+			f.set.Lookup(name).Hidden = true
+		}
+		return o.doctor
+	},
+}
+
+// add adds the flags of all commands that a sync runs.
+func (o *syncFlags) add(f *flags) {
+	f.section("pull", nil, o.pull.add)
+	f.section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
+	f.section("load", nil, o.load.add)
+	f.section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
+	f.section("sync", nil, func(fs *pflag.FlagSet) {
+		fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
+		addStamp(fs, &o.stamp)
+	})
+}
+
+// diagnosis is doctor's result.
+type diagnosis struct {
+	OK     bool               `json:"ok"`
+	Checks []kojisnap.Finding `json:"checks"`
+}
+
+func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	var opt kojisnap.SyncOptions
+	var err error
+	missing := map[string]error{} // nil: not configured
+	if o.pull.hub == "" && o.pull.profile == "" {
+		missing[kojisnap.CheckProductionHub] = nil
+	} else if opt.Hub, err = o.pull.client(a); err != nil {
+		missing[kojisnap.CheckProductionHub] = err
+	} else if len(o.pull.tags) > 0 {
+		if opt.Pull, err = o.pull.options(a); err != nil {
+			missing[kojisnap.CheckProductionHub] = err
+		}
+	}
+	if opt.NoVerify = o.noVerify; o.verify.hub == "" {
+		missing[kojisnap.CheckStagingHub] = nil
+	} else if opt.Verify, err = o.verify.options(a); err != nil {
+		missing[kojisnap.CheckStagingHub] = err
+	}
+	if o.copy.topdir == "" {
+		missing[kojisnap.CheckTopdir], missing[kojisnap.CheckSources] = nil, nil
+	} else if opt.Copy, err = o.copy.options(a); err != nil {
+		missing[kojisnap.CheckTopdir], missing[kojisnap.CheckSources] = err, err
+	}
+	opt.Load = o.load.options(a)
+	if err := checkDSN(o.load.db); err != nil {
+		missing[kojisnap.CheckDatabase] = nil
+	}
+	a.dryRun = true // a directory that is to be the store is not made
+	s, err := a.openStore(false)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		missing[kojisnap.CheckStore] = fmt.Errorf("%w; the first pull makes it, if this is where it is to be", err)
+	case err != nil:
+		missing[kojisnap.CheckStore] = err
+	}
+	r := diagnosis{Checks: kojisnap.Doctor(ctx, s, opt, missing)}
+	r.OK = !slices.ContainsFunc(r.Checks, func(f kojisnap.Finding) bool { return f.Status == kojisnap.StatusFailed })
+	if err := a.result(r, func(w io.Writer) {
+		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		for _, f := range r.Checks {
+			if f.Status == kojisnap.StatusFailed || !a.quiet {
+				fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Status, f.Check, clean(f.Detail))
+			}
+		}
+		tw.Flush()
+	}); err != nil {
+		return err
+	}
+	if !r.OK {
+		return notReadyError{quietError{errors.New("a check failed")}}
+	}
+	return ctx.Err()
+}

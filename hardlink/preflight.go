@@ -1,0 +1,76 @@
+package hardlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
+)
+
+// Check says why no copy can be made, as far as that shows without a plan: a directory of topdir cannot
+// be written, the ledger is of no use, the hub could write production's tree, there is no room left. It
+// writes nothing.
+func (e *Engine) Check(copyVolume string) error {
+	for _, dir := range []string{".", ledgerDir, "packages", "vol", "vol/" + copyVolume} {
+		path := e.top.Join(dir)
+		if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("topdir %s: this process (uid %d) cannot write %s: %w", e.top.Path(), os.Geteuid(), path, err)
+		}
+	}
+	if err := e.top.CheckCopyVolume(copyVolume); err != nil {
+		return err
+	}
+	if _, err := ReadLedger(e.top.Path()); err != nil && !(errors.Is(err, ErrLedgerDamaged) && e.opts.Audit) {
+		return cureLedger(err)
+	}
+	if e.opts.ReadOnly != "" {
+		if err := e.refuseWritable(volumes.Plan{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckRoom is a *SpaceError if topdir has no room for what is copied beside what stays free for staging's hub.
+func (e *Engine) CheckRoom() error {
+	room, err := e.top.Room()
+	if err != nil {
+		return err
+	}
+	if keep := reserve(room); room.Bytes <= keep {
+		return &SpaceError{Topdir: e.top.Path(), Need: 1, Free: room.Bytes, Reserve: keep}
+	}
+	if room.Inodes < 1 {
+		return &SpaceError{Topdir: e.top.Path(), Need: 1, Inodes: true}
+	}
+	return nil
+}
+
+// CheckSources says of each source, by its name, why no file can be had from it, nil if it answers.
+// A directory must have packages; a server is asked for a file that no Koji has.
+func (e *Engine) CheckSources(ctx context.Context) map[string]error {
+	none := volumes.Build{Name: "kojisnap-asks-whether-this-answers", Version: "0", Release: "0"}
+	answers := map[string]error{}
+	for i, s := range e.sources {
+		name := e.opts.Sources[i]
+		if dir, ok := s.(dirSource); ok {
+			_, err := os.ReadDir(filepath.Join(string(dir), "packages"))
+			answers[name] = err
+			continue
+		}
+		in, err := s.open(ctx, none, "none")
+		if err == nil {
+			err = in.close()
+		}
+		if absent(err) || denied(err) {
+			err = nil
+		}
+		answers[name] = err
+	}
+	return answers
+}

@@ -1,0 +1,258 @@
+package kojisnap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/store"
+	"kojisnap/volumes"
+)
+
+// Finding is what a preflight found of one part of a site.
+type Finding struct {
+	Check  string `json:"check"` // production's hub, staging's hub, database, …
+	Status Status `json:"status"`
+	Detail string `json:"detail"` // one line; of what is not ok with what to do
+	Err    error  `json:"-"`
+}
+
+// Doctor checks all that commands depend on, each part by itself, and changes nothing but for an object
+// that it puts into the store and removes again. A part whose options are nil or empty is skipped, with
+// the reason in missing, by the name of the check.
+func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[string]error) []Finding {
+	var found []Finding
+	for _, c := range o.preflights(s) {
+		f := Finding{Check: c.name, Status: StatusOK}
+		err, left := missing[c.name]
+		switch {
+		case left && err == nil:
+			f.Status, f.Detail = StatusSkipped, "not configured"
+		case left:
+			f.Err = err
+		default:
+			f.Detail, f.Err = c.run(ctx)
+		}
+		if f.Err != nil {
+			f.Status, f.Detail = StatusFailed, oneLine{f.Err}.Error()
+		}
+		if errors.As(f.Err, new(*notYetError)) {
+			f.Status, f.Err = StatusWarning, nil
+		}
+		if i := len(found) - 1; i >= 0 && f.Err != nil && f.Detail == found[i].Detail { // of topdir and sources alike
+			f = Finding{Check: f.Check, Status: StatusSkipped, Detail: "see " + found[i].Check}
+		}
+		found = append(found, f)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return found
+}
+
+// preflight is one check before anything is done. It says what it found.
+type preflight struct {
+	name string
+	sync bool // Sync makes it, too, before its first step
+	run  func(ctx context.Context) (string, error)
+}
+
+// notYetError is what is no fault by itself.
+type notYetError struct{ error }
+
+func (e *notYetError) Unwrap() error { return e.error }
+
+// The names of the checks.
+const (
+	CheckStore         = "store"
+	CheckOverlay       = "overlay"
+	CheckProductionHub = "production's hub"
+	CheckStagingHub    = "staging's hub"
+	CheckTopdir        = "topdir"
+	CheckSources       = "sources"
+	CheckDatabase      = "database"
+)
+
+// preflights are the checks in the order of their cost.
+func (o SyncOptions) preflights(s store.Store) []preflight {
+	return []preflight{
+		{CheckOverlay, true, func(context.Context) (string, error) { return o.checkOverlay() }},
+		{CheckStore, false, func(ctx context.Context) (string, error) { return checkStore(ctx, s) }},
+		{CheckProductionHub, false, o.checkProductionHub},
+		{CheckStagingHub, !o.NoVerify, o.checkStagingHub},
+		{CheckTopdir, true, func(ctx context.Context) (string, error) { return o.checkTopdir(ctx, s) }},
+		{CheckSources, true, o.checkSources},
+		{CheckDatabase, true, o.checkDatabase},
+	}
+}
+
+func (o SyncOptions) checkOverlay() (string, error) {
+	if o.Load.Overlay == "" {
+		return "none", nil
+	}
+	_, err := dbsync.ReadOverlay(o.Load.Overlay)
+	return o.Load.Overlay, err
+}
+
+// checkStore writes, reads and removes an object.
+func checkStore(ctx context.Context, s store.Store) (string, error) {
+	all, err := Snapshots(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	const name = "doctor/probe"
+	content := []byte("kojisnap doctor\n")
+	if err := s.Put(ctx, name, bytes.NewReader(content)); err != nil {
+		return "", fmt.Errorf("store %s: no object can be written: %w", s, err)
+	}
+	r, err := s.Get(ctx, name)
+	if err != nil {
+		return "", fmt.Errorf("store %s: what was written cannot be read: %w", s, err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(io.LimitReader(r, 1<<10)); err != nil || !bytes.Equal(got, content) {
+		return "", fmt.Errorf("store %s: what is read is not what was written: %q, %v", s, got, err)
+	}
+	if err := s.Delete(ctx, name); err != nil {
+		return "", fmt.Errorf("store %s: no object can be removed: %w", s, err)
+	}
+	return fmt.Sprintf("%s: %d snapshots", s, len(all)), nil
+}
+
+func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
+	version, err := o.Hub.AskVersion(ctx)
+	if err != nil {
+		return "", fmt.Errorf("production's hub: %w", err)
+	}
+	last, err := o.Hub.Call(ctx, hub.Call{Method: "getLastEvent"})
+	if err != nil {
+		return "", fmt.Errorf("production's hub: %w", err)
+	}
+	var lacks []string
+	for _, tag := range o.Pull.Tags {
+		t, err := o.Hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{tag}})
+		if err != nil {
+			return "", fmt.Errorf("production's hub: tag %q: %w", tag, err)
+		}
+		if t.IsNil() {
+			lacks = append(lacks, fmt.Sprintf("%q", tag))
+		}
+	}
+	if len(lacks) > 0 {
+		return "", fmt.Errorf("hub %s has no tag %s: correct the names of the tags that are pulled", o.Hub.URL(), strings.Join(lacks, ", "))
+	}
+	id, _ := last.Field("id").Int()
+	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, len(o.Pull.Tags)), nil
+}
+
+func (o SyncOptions) checkStagingHub(ctx context.Context) (string, error) {
+	var production []string
+	for _, c := range []*hub.Client{o.Hub, o.Verify.Against} {
+		if c != nil {
+			production = append(production, c.URL())
+		}
+	}
+	if err := checkStagingHub(ctx, o.Verify.Hub, production...); err != nil {
+		return "", fmt.Errorf("%w (verify asks it at the end; --no-verify leaves that out)", err)
+	}
+	version, err := o.Verify.Hub.AskVersion(ctx)
+	return fmt.Sprintf("%s: Koji %s", o.Verify.Hub.URL(), version), err
+}
+
+func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, error) {
+	if !o.Copy.NewTopdir {
+		if err := checkTopdir(ctx, o.Copy.Topdir, o.Copy.Env, o.Copy.CopyVolume, s, &StagingDatabase{DSN: o.Load.DSN, Optional: true}); err != nil {
+			return "", err
+		}
+	}
+	engine, err := o.Copy.engine(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	defer engine.Close()
+	volume := o.Copy.CopyVolume
+	if volume == "" {
+		volume = volumes.CopyVolume
+	}
+	if err := engine.Check(volume); err != nil {
+		return "", err
+	}
+	if err := engine.CheckRoom(); err != nil {
+		return "", &notYetError{err} // there may be nothing to copy
+	}
+	return o.Copy.Topdir, nil
+}
+
+func (o SyncOptions) checkSources(ctx context.Context) (string, error) {
+	engine, err := o.Copy.engine(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	defer engine.Close()
+	answers := engine.CheckSources(ctx)
+	var bad []string
+	var first error
+	for _, name := range slices.Sorted(maps.Keys(answers)) {
+		if err := answers[name]; err != nil {
+			bad = append(bad, fmt.Sprintf("source %s: %v", name, err))
+			first = err
+		}
+	}
+	switch {
+	case first == nil:
+		return strings.Join(slices.Sorted(maps.Keys(answers)), ", "), nil
+	case len(bad) < len(answers): // the others may have what one lacks
+		return "", &notYetError{errors.New(strings.Join(bad, "; "))}
+	}
+	return "", &sourcesError{strings.Join(bad, "; "), first}
+}
+
+// sourcesError says why no source answers. Its kind is that of the last one's error.
+type sourcesError struct {
+	says string
+	last error
+}
+
+func (e *sourcesError) Error() string { return e.says }
+func (e *sourcesError) Unwrap() error { return e.last }
+
+func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
+	conn, err := Connect(ctx, o.Load.DSN)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	p := dbsync.Preflight{Env: o.Load.Env, HubMoved: o.Load.HubMoved, Event: o.Pull.Event, Tags: o.Pull.Tags,
+		Overlay: o.Load.Overlay != "", Replace: o.Load.OnConflict == dbsync.Replace}
+	if o.Hub != nil {
+		p.Hub = o.Hub.URL()
+	}
+	if o.Load.Rollback {
+		p.Event = 0
+	}
+	if err := dbsync.CheckDatabase(ctx, conn, p); err != nil {
+		return "", err
+	}
+	c := conn.Config()
+	return fmt.Sprintf("%s on %s, environment %s", c.Database, c.Host, o.Load.Env), nil
+}
+
+// Preflight refuses, before the first step of a sync, what a later one would after hours of work.
+func (o SyncOptions) Preflight(ctx context.Context, s store.Store) error {
+	for _, c := range o.preflights(s) {
+		if !c.sync {
+			continue
+		}
+		if _, err := c.run(ctx); err != nil && !errors.As(err, new(*notYetError)) {
+			return err
+		}
+	}
+	return nil
+}
