@@ -51,25 +51,31 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 
 // between returns the event that the database holds, 0 before the first load, and opens the
 // snapshots of the same hub between it and this one, oldest first. Where every row is compared they
-// are all that there are, so that what an earlier load had to guess is put right.
+// are all that there are, so that what an earlier load had to guess is put right; and where the config of an
+// external repo goes: the repo may be back in the scope after a time for which nothing is held of it.
 func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
 	err = m.tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope()).Scan(&held)
 	if err != nil || held == 0 || m.opt.Between == nil {
 		return held, nil, err // of a new scope nothing can be revoked
 	}
-	after := held
-	if m.base == nil {
+	after, all := held, m.base == nil
+	if !all {
+		if all, err = m.repoLeaves(ctx); err != nil {
+			return held, nil, err
+		}
+	}
+	if all {
 		after = 0
 	}
 	if after >= m.snap.Manifest.Event {
 		return held, nil, nil
 	}
 	// One of the same event may be what this one goes on from: names change without an event.
-	all, err := m.opt.Between(ctx, after, m.snap.Manifest.Event+1)
+	snaps, err := m.opt.Between(ctx, after, m.snap.Manifest.Event+1)
 	if err != nil {
 		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
 	}
-	for _, s := range all {
+	for _, s := range snaps {
 		h := s.Manifest.Hub
 		if (snapfile.SameHub(h, m.snap.Manifest.Hub) || m.movedFrom != "" && snapfile.SameHub(h, m.movedFrom)) && s.ID != m.snap.ID {
 			out = append(out, s)
@@ -86,6 +92,17 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 		m.rep.Notes = append(m.rep.Notes, m.gap)
 	}
 	return held, out, nil
+}
+
+// repoLeaves reports whether a config of an external repo of the scope is to be revoked.
+func (m *merger) repoLeaves(ctx context.Context) (leaves bool, err error) {
+	r := relation.Get("external_repo_config")
+	err = m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} t
+		JOIN (SELECT x.id, coalesce(i.staging_id, x.id) AS here FROM ks_external_repo x LEFT JOIN kojisnap.idmap i ON i.relation = 'external_repo' AND i.prod_id = x.id) x
+			ON t.external_repo_id = x.here
+		WHERE (t.active OR t.revoke_event >= {floor}) AND t.create_event < {floor}
+			AND NOT EXISTS (SELECT FROM {s} s WHERE s.create_event = t.create_event AND s.external_repo_id = x.id))`), pgx.QueryExecModeExec).Scan(&leaves)
+	return leaves, err
 }
 
 // tellsRevoked reports whether a snapshot has rows that were revoked before it.
