@@ -2,10 +2,12 @@ package dbsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // lockKey is the advisory lock that keeps a second kojisnap out: "kojisnap" in ASCII.
@@ -19,11 +21,14 @@ const attempts = 16
 // failure. It commits only if fn says so. After an attempt that met a constraint, doubt is set:
 // fn then finds out whether its own rows were at fault.
 func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, doubt bool) (commit bool, err error)) error {
-	doubt := false
+	doubt, met := false, ""
 	for try := 1; ; try++ {
 		err := once(ctx, conn, level, func(tx pgx.Tx) (bool, error) { return fn(tx, doubt) })
+		before := met
+		met = metKey(err)
 		switch code := sqlState(err); {
-		case constraint(code) && (!doubt || retryable(code) && try < 3):
+		// A key that was not met before is one that somebody in staging has made in the meantime.
+		case constraint(code) && (!doubt || retryable(code) && (try < 3 || met != before && try < attempts)):
 			doubt = true
 		case constraint(code):
 			return refusal(err)
@@ -38,6 +43,15 @@ func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func
 		case <-time.After(time.Duration(try) * 100 * time.Millisecond):
 		}
 	}
+}
+
+// metKey names the constraint and the key of which PostgreSQL has another row already.
+func metKey(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return ""
+	}
+	return pg.ConstraintName + " " + pg.Detail
 }
 
 func once(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx.Tx) (bool, error)) error {
