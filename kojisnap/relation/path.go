@@ -1,0 +1,32 @@
+package relation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Climbs tells whether a text that becomes a part of a path would lead out of the directory that it is
+// to be a name in: no production means anything good by it, so that neither pull nor load takes a row
+// with one. Whatever else a path cannot have is data: copy leaves such a file out.
+func Climbs(text string) bool {
+	return strings.HasPrefix(text, "/") || slices.Contains(strings.Split(text, "/"), "..")
+}
+
+// ClimbsSQL is Climbs as a condition of PostgreSQL's on an expression.
+func ClimbsSQL(text string) string {
+	return fmt.Sprintf(`(%[1]s LIKE '/%%' OR %[1]s LIKE '%%..%%' AND %[1]s ~ '(^|/)[.][.](/|$)')`, text)
+}
+
+// ClimbsReason says of a text that climbs what is wrong, for people.
+const ClimbsReason = "would lead out of its directory"
+
+// Climbing returns the first column of a row whose text climbs, and whether there is one.
+func (r *Relation) Climbing(row [][]byte) (c Column, climbs bool) {
+	for i, c := range r.Columns {
+		if c.Path && Climbs(string(row[i])) {
+			return c, true
+		}
+	}
+	return Column{}, false
+}
