@@ -46,6 +46,8 @@ type pullFlags struct {
 	sweep        int
 	maxRate      float64
 	deadline     time.Duration
+	signKey      string
+	verifyKeys   []string
 }
 
 func (o *pullFlags) add(fs *pflag.FlagSet) {
@@ -61,6 +63,8 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
 	fs.DurationVar(&o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
+	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, which kojisnap keygen makes, and go on only from snapshots that it has signed")
+	addVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
 }
 
@@ -134,6 +138,9 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	c, err := o.client(a)
 	if err != nil {
+		return err
+	}
+	if err := a.usePullKeys(o.signKey, o.verifyKeys); err != nil {
 		return err
 	}
 	defer limitMemory()()

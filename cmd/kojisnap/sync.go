@@ -60,6 +60,7 @@ kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 		f.section("sync", nil, func(fs *pflag.FlagSet) {
 			fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
 			addStamp(fs, &o.stamp)
+			addVerifyKey(fs, &o.verifyKeys)
 		})
 		f.set.Lookup("snapshot").Hidden = true // it is the one that was pulled
 		return o.run
@@ -73,6 +74,8 @@ type syncFlags struct {
 	verify   verifyFlags
 	noVerify bool
 	stamp    string
+
+	verifyKeys []string
 }
 
 func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
@@ -82,6 +85,9 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	// Wrong options of a late step must not show after hours of work.
 	opt, err := o.options(a)
 	if err != nil {
+		return err
+	}
+	if err := a.usePullKeys(o.pull.signKey, o.pull.verifyKeys, o.copy.verifyKeys, o.load.verifyKeys, o.verify.verifyKeys, o.verifyKeys); err != nil {
 		return err
 	}
 	s, err := a.openStore(true)
