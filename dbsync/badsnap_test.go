@@ -2,60 +2,21 @@ package dbsync_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/progress"
-	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapfile/forgetest"
 )
 
 // rewritten gives a snapshot in which one relation's lines are others, as no writer of ours would
 // write them.
 func (w *world) rewritten(snap *snapfile.Snapshot, name string, change func(lines []string) []string) *snapfile.Snapshot {
 	w.t.Helper()
-	ctx := context.Background()
-	man := *snap.Manifest
-	man.Relations = slices.Clone(man.Relations)
-	for i := range man.Relations {
-		rel := &man.Relations[i]
-		if rel.Name != name {
-			continue
-		}
-		rows := snap.Rows(ctx, name)
-		var lines []string
-		for rows.Next() {
-			lines = append(lines, string(rows.Line()))
-		}
-		if err := rows.Err(); err != nil {
-			w.t.Fatal(err)
-		}
-		lines = change(lines)
-		body := []byte(strings.Join(lines, ""))
-		sum := sha256.Sum256(body)
-		enc, err := zstd.NewWriter(nil)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		s := snapfile.Segment{SHA256: hex.EncodeToString(sum[:]), Rows: int64(len(lines)), Bytes: int64(len(body))}
-		w.store.objects[s.Object()] = enc.EncodeAll(body, nil)
-		rel.Rows, rel.Segments = s.Rows, []snapfile.Segment{s}
-	}
-	return w.open(ctx, man)
-}
-
-// set writes a field of a line.
-func set(name, line, column, value string) string {
-	fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-	fields[relation.Get(name).Index(column)] = value
-	return strings.Join(fields, "\t") + "\n"
+	return w.open(context.Background(), forgetest.Rewritten(w.t, snap, name, change, w.store.put))
 }
 
 // TestBadRows: snapshots with rows that may not be, alone or as part of a snapshot that is none. Those
@@ -157,7 +118,7 @@ func TestBadRows(t *testing.T) {
 					if first, _, _ := strings.Cut(l, "\t"); !found && (c.row == "" || first == c.row) {
 						found = true
 						for column, value := range c.change {
-							l = set(c.relation, l, column, value)
+							l = forgetest.Set(c.relation, l, column, value)
 						}
 						if c.line != "" {
 							l = c.line

@@ -36,21 +36,23 @@ func runKeygen(_ context.Context, a *app, args []string) error {
 		return usagef("keygen wants one FILE for the private key")
 	}
 	file := args[0]
+	result := struct {
+		ID      string `json:"id,omitempty"` // of a dry run: none
+		Private string `json:"private"`
+		Public  string `json:"public"`
+	}{Private: file, Public: signed.PublicFile(file)}
 	if a.dryRun {
 		if err := signed.CheckNew(file); err != nil {
 			return keygenError(err)
 		}
-		return pending()
+		show := func(w io.Writer) { fmt.Fprintf(w, "write %s\nwrite %s\n", clean(result.Private), clean(result.Public)) }
+		return errors.Join(a.result(result, show), pending())
 	}
 	key, err := signed.Generate(file)
 	if err != nil {
 		return keygenError(err)
 	}
-	result := struct {
-		ID      string `json:"id"`
-		Private string `json:"private"`
-		Public  string `json:"public"`
-	}{key.ID(), file, signed.PublicFile(file)}
+	result.ID = key.ID()
 	return a.result(result, func(w io.Writer) { fmt.Fprintln(w, result.ID) })
 }
 
