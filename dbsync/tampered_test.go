@@ -2,10 +2,12 @@ package dbsync_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapfile/forgetest"
 )
@@ -43,5 +45,19 @@ func TestTamperedBetween(t *testing.T) {
 				t.Errorf("the user is %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// TestClimbs: PostgreSQL finds the same names as Go.
+func TestClimbs(t *testing.T) {
+	s := newStaging(t, admin)
+	for text, want := range map[string]bool{"": false, "a": false, ".": false, "..": true, "...": false, "a..b": false, "../a": true, "a/..": true, "a/../b": true, "a/..b": false, "a../b": false,
+		"/a": true, "/": true, "a/b": false, "..\n": false, "a\n../b": false, "\n/..": true, "a//..": true, "/..": true, "x64/bin": false} {
+		if got := relation.Climbs(text); got != want {
+			t.Errorf("%q climbs: %v", text, got)
+		}
+		if got := s.one("SELECT " + relation.ClimbsSQL("'"+text+"'")); got != fmt.Sprint(want) {
+			t.Errorf("%q climbs for PostgreSQL: %s, want %v", text, got, want)
+		}
 	}
 }

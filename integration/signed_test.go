@@ -209,6 +209,15 @@ func TestForgedNames(t *testing.T) {
 		if there != 0 || rows == 0 && f.relation != "volume" {
 			t.Errorf("%s: %d rows with the name, of %d", f.relation, there, rows)
 		}
+		// Copy and verify make no path of it.
+		for _, command := range []string{"copy", "verify"} {
+			if o := kojisnapRun(t, command, "-c", c, "--snapshot", forged); o.code != 0 && o.code != 3 {
+				t.Errorf("%s: %s: exit code %d, %q, %q", f.relation, command, o.code, o.stdout, o.stderr)
+			}
+		}
+		if entries, err := os.ReadDir(filepath.Dir(w.topdir)); err != nil || len(entries) != 1 {
+			t.Errorf("%s: beside topdir there is %v, %v", f.relation, entries, err)
+		}
 		// No pull carries them on either.
 		o = kojisnapRun(t, "pull", "-c", c)
 		if o.code != 0 || !strings.Contains(o.stderr, forged) || !strings.Contains(o.stderr, "forged, or of an earlier kojisnap") {

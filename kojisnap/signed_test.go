@@ -36,7 +36,9 @@ func TestPruneSigned(t *testing.T) {
 		s := &tampered{Store: open(t)}
 		withKey := keyed.New(s, signingKey(t))
 		ids := []string{pullTo(t, withKey, 390, nil), pullTo(t, withKey, 400, nil), pullTo(t, withKey, lastEvent, nil)}
-		pair := func(i int) []string { return []string{"snapshots/" + ids[i] + ".json", "snapshots/" + ids[i] + ".json.sig"} }
+		pair := func(i int) []string {
+			return []string{"snapshots/" + ids[i] + ".json", "snapshots/" + ids[i] + ".json.sig"}
+		}
 		const orphan = "snapshots/7-0123456789ab.json.sig"
 		if err := s.Put(t.Context(), orphan, strings.NewReader("of a writer")); err != nil {
 			t.Fatal(err)

@@ -19,7 +19,10 @@ var pullCommand = command{
 	short: "read a hub's relations for some tags into a snapshot",
 	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of
 some tags need, all at one event, and writes them to a store as a snapshot. It follows
-inheritance. It prints the snapshot's id, alone, on standard output.`,
+inheritance. It prints the snapshot's id, alone, on standard output.
+
+With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
+or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v

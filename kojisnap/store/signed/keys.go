@@ -115,10 +115,10 @@ func ReadPrivate(file string) (PrivateKey, error) {
 	switch {
 	case err != nil:
 		return PrivateKey{}, err
-	case mode&0o007 != 0:
-		return PrivateKey{}, fmt.Errorf("%s has mode %04o, so that everybody on this machine can sign: chmod o= %s, and make another key if somebody may have read it", file, mode, file)
 	case len(blocks) != 1 || blocks[0].Type != privateBlock:
 		return PrivateKey{}, fmt.Errorf("%s holds %s, and not one %s without a password; kojisnap keygen makes one", file, blockTypes(blocks), privateBlock)
+	case mode&0o007 != 0:
+		return PrivateKey{}, fmt.Errorf("%s has mode %04o, so that everybody on this machine can sign: chmod o= %s, and make another key if somebody may have read it", file, mode, file)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(blocks[0].Bytes)
 	if err != nil {
