@@ -127,8 +127,8 @@ func btoi(b bool) int {
 
 // climbs returns the column of a row whose text would lead out of its directory.
 func climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
-	if c, climbs := rel.Climbing(row); climbs {
-		return c.Name, badValue("%q %s", row[rel.Index(c.Name)], relation.ClimbsReason)
+	if i, climbs := rel.Climbing(row); climbs {
+		return rel.Columns[i].Name, badValue("%q %s", row[i], relation.ClimbsReason)
 	}
 	return "", nil
 }
