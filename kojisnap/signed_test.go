@@ -10,7 +10,6 @@ import (
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	keyed "kojisnap/kojisnap/store/signed"
@@ -96,17 +95,8 @@ func TestPullSignedResumes(t *testing.T) {
 		"another":  func(below store.Store) store.Store { return keyed.New(below, signingKey(t)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			rows, err := hubtest.Rows(kojiprod.Rows())
-			if err != nil {
-				t.Fatal(err)
-			}
 			broken := true
-			server := hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
-				if broken && strings.Contains(string(body), "sighash") {
-					return body[:len(body)/2]
-				}
-				return body
-			}})
+			server := breaking(t, &broken)
 			c := client(t, server)
 			below := newStore(t)
 			opt := kojisnap.PullOptions{Tags: wayTags, Event: 400, Program: "test"}
