@@ -81,7 +81,7 @@ func TestSigned(t *testing.T) {
 			other := forged("name", "evil4")
 			must(t, os.WriteFile(manifest(other)+".sig", []byte("ed25519\n\x00\xff"), 0o644))
 			return other
-		}, []string{"its signature is none"}},
+		}, []string{"its signature cannot be read"}},
 		{"under another name", func() string {
 			other := strings.Replace(id, "419-", "420-", 1)
 			copyFile(t, manifest(id), manifest(other))

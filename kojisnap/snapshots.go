@@ -68,7 +68,7 @@ func (u untrusted) after(event int64) error {
 	if latest == nil {
 		return nil
 	}
-	return latest
+	return fmt.Errorf("snapshot %s: %w", latest.ID, latest)
 }
 
 // eventOf is the event in a snapshot's id; -1 if it has none.
@@ -173,7 +173,7 @@ func LatestSnapshot(ctx context.Context, s store.Store, scope Scope) (*snapfile.
 		newest = all[0].Manifest.Event
 	}
 	if err := bad.after(newest); err != nil {
-		return nil, fmt.Errorf("the latest snapshot: %w", err)
+		return nil, fmt.Errorf("latest: %w", err)
 	}
 	if len(all) == 0 {
 		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot; kojisnap pull makes one", s))

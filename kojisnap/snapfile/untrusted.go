@@ -26,7 +26,7 @@ type UntrustedError struct {
 }
 
 func (e *UntrustedError) Error() string {
-	return fmt.Sprintf("%s in %s is not trusted: %s", e.ID, e.Store, e.Why)
+	return fmt.Sprintf("not trusted, in %s: %s", e.Store, e.Why)
 }
 
 func (e *UntrustedError) Unwrap() error {

@@ -186,7 +186,7 @@ func (s *Store) distrust(body []byte, signatures string) string {
 	case other != "":
 		return fmt.Sprintf("it is signed by key %.50q, and %s; give that key as another --verify-key if it is yours, else remove the snapshot", other, s.trusted())
 	}
-	return "its signature is none; remove it, and pull with --sign-key"
+	return "its signature cannot be read; remove it, and pull with --sign-key"
 }
 
 func (s *Store) trusted() string {
