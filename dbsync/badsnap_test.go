@@ -2,60 +2,21 @@ package dbsync_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/progress"
-	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapfile/forgetest"
 )
 
 // rewritten gives a snapshot in which one relation's lines are others, as no writer of ours would
 // write them.
 func (w *world) rewritten(snap *snapfile.Snapshot, name string, change func(lines []string) []string) *snapfile.Snapshot {
 	w.t.Helper()
-	ctx := context.Background()
-	man := *snap.Manifest
-	man.Relations = slices.Clone(man.Relations)
-	for i := range man.Relations {
-		rel := &man.Relations[i]
-		if rel.Name != name {
-			continue
-		}
-		rows := snap.Rows(ctx, name)
-		var lines []string
-		for rows.Next() {
-			lines = append(lines, string(rows.Line()))
-		}
-		if err := rows.Err(); err != nil {
-			w.t.Fatal(err)
-		}
-		lines = change(lines)
-		body := []byte(strings.Join(lines, ""))
-		sum := sha256.Sum256(body)
-		enc, err := zstd.NewWriter(nil)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		s := snapfile.Segment{SHA256: hex.EncodeToString(sum[:]), Rows: int64(len(lines)), Bytes: int64(len(body))}
-		w.store.objects[s.Object()] = enc.EncodeAll(body, nil)
-		rel.Rows, rel.Segments = s.Rows, []snapfile.Segment{s}
-	}
-	return w.open(ctx, man)
-}
-
-// set writes a field of a line.
-func set(name, line, column, value string) string {
-	fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-	fields[relation.Get(name).Index(column)] = value
-	return strings.Join(fields, "\t") + "\n"
+	return w.open(context.Background(), forgetest.Rewritten(w.t, snap, name, change, w.store.put))
 }
 
 // TestBadRows: snapshots with rows that may not be, alone or as part of a snapshot that is none. Those
@@ -103,6 +64,17 @@ func TestBadRows(t *testing.T) {
 		{name: "a draft with a release of no draft", leaves: true, relation: "build", row: "7", change: change{"draft": "t"}, says: []string{"build id=7: it does not meet the check draft_release_sane"}},
 		{name: "an rpm of nowhere", leaves: true, relation: "rpminfo", row: "7", change: change{"build_id": `\N`}, says: []string{"rpminfo id=7: it does not meet the check build_id_draft_external_repo_id_sane"}},
 
+		{name: "a package that climbs", leaves: true, relation: "package", row: "7", change: change{"name": "../../../etc"}, says: []string{`package id=7: its name "../../../etc" would lead out of its directory`}},
+		{name: "a build type that climbs", leaves: true, relation: "btype", row: "1", change: change{"name": ".."}, says: []string{`btype id=1: its name ".." would lead out`}},
+		{name: "a version that climbs", leaves: true, relation: "build", row: "7", change: change{"version": "1/.."}, says: []string{`build id=7: its version "1/.." would lead out`}},
+		{name: "a release that climbs", leaves: true, relation: "build", row: "7", change: change{"release": "/etc"}, says: []string{`build id=7: its release "/etc" would lead out`}},
+		{name: "an rpm that climbs", leaves: true, relation: "rpminfo", row: "7", change: change{"name": "../x", "version": ".."}, says: []string{`rpminfo id=7: its name "../x" would lead out`}},
+		{name: "an arch that climbs", leaves: true, relation: "rpminfo", row: "7", change: change{"arch": "x86 64/.."}, says: []string{`rpminfo id=7: its arch "x86 64/.." would lead out`}},
+		{name: "a sigkey that climbs", leaves: true, relation: "rpmsigs", row: "1", change: change{"sigkey": "../../../../../../tmp"}, says: []string{`rpmsigs rpm_id=1 sigkey=../../../../../../tmp: its sigkey "../../../../../../tmp" would lead out`}},
+		{name: "an archive that climbs", leaves: true, relation: "archiveinfo", row: "1", change: change{"filename": "../../etc/passwd"}, says: []string{`archiveinfo id=1: its filename "../../etc/passwd" would lead out`}},
+		{name: "a group of maven's that climbs", leaves: true, relation: "maven_archives", row: "", change: change{"group_id": "org/../.."}, says: []string{`its group_id "org/../.." would lead out`}},
+		{name: "a directory of Windows files that climbs", leaves: true, relation: "win_archives", row: "", change: change{"relpath": "../../x"}, says: []string{`its relpath "../../x" would lead out`}},
+
 		{name: "no such package", leaves: true, relation: "build", row: "7", change: change{"pkg_id": "7777"}, says: []string{"build id=7: it refers by pkg_id to package 7777"}},
 		{name: "no such owner", leaves: true, relation: "build", row: "7", change: change{"owner": "7777"}, says: []string{"build id=7: it refers by owner to users 7777"}},
 		{name: "no such event", leaves: true, relation: "build", row: "7", change: change{"create_event": "7777"}, says: []string{"build id=7: it refers by create_event to events 7777"}},
@@ -146,7 +118,7 @@ func TestBadRows(t *testing.T) {
 					if first, _, _ := strings.Cut(l, "\t"); !found && (c.row == "" || first == c.row) {
 						found = true
 						for column, value := range c.change {
-							l = set(c.relation, l, column, value)
+							l = forgetest.Set(c.relation, l, column, value)
 						}
 						if c.line != "" {
 							l = c.line

@@ -256,16 +256,26 @@ func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []st
 	return missing, err
 }
 
-// takeRows writes the rows of a relation with one of the ids to out, and takes them off the ids.
+// takeRows writes the rows of a relation with one of the ids to out, and takes them off the ids. It
+// does so only once it has read all, as no row is known to be the snapshot's before.
 func takeRows(ctx context.Context, from *snapfile.Snapshot, r *relation.Relation, ids map[string]bool, out *bytes.Buffer) error {
 	rows := from.Rows(ctx, r.Name)
 	defer rows.Close()
-	for len(ids) > 0 && rows.Next() {
+	var found bytes.Buffer
+	var taken []string
+	for rows.Next() {
 		id, _, _ := bytes.Cut(rows.Line(), []byte("\t"))
 		if ids[string(id)] {
-			out.Write(rows.Line())
-			delete(ids, string(id))
+			found.Write(rows.Line())
+			taken = append(taken, string(id))
 		}
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, id := range taken {
+		delete(ids, id)
+	}
+	_, err := found.WriteTo(out)
+	return err
 }

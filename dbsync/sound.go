@@ -23,32 +23,41 @@ type flaw struct {
 	reason string // an expression
 }
 
-// sound leaves out the rows of the snapshot that a constraint of the tables refuses, each with what
-// hangs on it: after an attempt that met one, and as long as an earlier load had left out such rows.
-// So one odd row keeps back no other, and is named where PostgreSQL names at best the value. If it
-// finds nothing, the hub was in the way, and the load goes on.
+// sound leaves out the rows of the snapshot whose names lead out of their directory, and those that a
+// constraint of the tables refuses, each with what hangs on it: the latter after an attempt that met one,
+// and as long as an earlier load had left out such rows. So one odd row keeps back no other, and is named
+// where PostgreSQL names at best the value. If it finds nothing, the hub was in the way, and the load
+// goes on.
 func (m *merger) sound(ctx context.Context) error {
-	if !m.doubt {
-		var before bool
-		err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)", pgx.QueryExecModeExec).Scan(&before)
-		if err != nil || !before {
+	looks := []func(context.Context, *relation.Relation) ([]flaw, error){m.climbing}
+	all := m.doubt
+	if !all {
+		if err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)", pgx.QueryExecModeExec).Scan(&all); err != nil {
 			return err
 		}
+	}
+	if all {
+		looks = append(looks, m.nulls, m.repeated, m.dangling, m.unchecked, m.tooLong)
 	}
 	for _, r := range relation.All() {
 		if m.rows[r.Name] == 0 {
 			continue
 		}
-		for _, look := range []func(context.Context, *relation.Relation) ([]flaw, error){m.nulls, m.repeated, m.dangling, m.unchecked, m.tooLong} {
+		looked := false
+		for _, look := range looks {
 			flaws, err := look(ctx, r)
 			if err != nil {
 				return fmt.Errorf("look at %s: %w", r.Name, err)
 			}
 			for _, f := range flaws {
+				looked = true
 				if err := m.leaveOut(ctx, r, leave{where: f.where, reason: f.reason, key: anyKeyText(r), bad: true}); err != nil {
 					return fmt.Errorf("look at %s: %w", r.Name, err)
 				}
 			}
+		}
+		if !looked {
+			continue
 		}
 		var some bool
 		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_out WHERE relation = {r} AND bad)"), pgx.QueryExecModeExec).Scan(&some); err != nil {
@@ -57,6 +66,23 @@ func (m *merger) sound(ctx context.Context) error {
 		m.unfit[r.Name] = some
 	}
 	return nil
+}
+
+// climbing finds names that lead out of their directory. Pull takes none: the snapshot is forged, or of an
+// earlier kojisnap. A hub that had them would make paths of them.
+func (m *merger) climbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
+	var where, reason []string
+	for _, c := range r.Columns {
+		if c.Path {
+			climbs := relation.ClimbsSQL("s." + q(c.Name))
+			where = append(where, climbs)
+			reason = append(reason, "WHEN "+climbs+" THEN "+lit("its "+c.Name+" ")+" || to_json(s."+q(c.Name)+") || "+lit(" "+relation.ClimbsReason))
+		}
+	}
+	if len(where) == 0 {
+		return nil, nil
+	}
+	return []flaw{{strings.Join(where, " OR "), "CASE " + strings.Join(reason, " ") + " END"}}, nil
 }
 
 // anyKeyText is keyText, also where a part of the key is NULL.

@@ -12,7 +12,7 @@ import (
 var layers = [][]string{
 	{"kojisnap/cmd/kojisnap"},
 	{"kojisnap/kojisnap"},
-	{"kojisnap/dbsync", "kojisnap/hardlink", "kojisnap/kojisnap/hub", "kojisnap/kojisnap/store/dir", "kojisnap/kojisnap/store/s3",
+	{"kojisnap/dbsync", "kojisnap/hardlink", "kojisnap/kojisnap/hub", "kojisnap/kojisnap/store/dir", "kojisnap/kojisnap/store/s3", "kojisnap/kojisnap/store/signed",
 		"kojisnap/kojisnap/tagged", "kojisnap/kojisnap/trial"},
 	{"kojisnap/volumes"},
 	{"kojisnap/kojisnap/store", "kojisnap/kojisnap/snapfile"},

@@ -148,7 +148,7 @@ func putNamed(ctx context.Context, s store.Store, name string, body []byte) erro
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	r, err := s.Get(ctx, name)
+	r, err := unchecked(s).Get(ctx, name)
 	if err != nil {
 		return err
 	}

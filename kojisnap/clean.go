@@ -15,7 +15,7 @@ func clean(ctx context.Context, s store.Store, before time.Time, remove bool) (l
 	if !ok {
 		return nil, nil
 	}
-	for _, prefix := range []string{claimPrefix, decidedPrefix, heldPrefix, ledgerPrefix, pullPrefix, "segments/", snapfile.ManifestPrefix} {
+	for _, prefix := range []string{claimPrefix, decidedPrefix, heldPrefix, ledgerPrefix, snapfile.PullPrefix, "segments/", snapfile.ManifestPrefix} {
 		names, err := c.Clean(ctx, prefix, before, remove)
 		left = append(left, names...)
 		if err != nil {

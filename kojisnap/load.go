@@ -102,7 +102,7 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {
-		return snapshotsBetween(ctx, s, after, before)
+		return snapshotsBetween(ctx, s, after, before) // of a store with keys those that are trusted
 	}
 	if o.Overlay != "" {
 		opt.Overlay, err = dbsync.ReadOverlay(o.Overlay)

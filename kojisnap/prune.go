@@ -38,7 +38,8 @@ type PruneResult struct {
 	Segments []string            `json:"segments"` // objects that no snapshot needed
 	Bytes    int64               `json:"bytes"`    // of those, in the store
 	Young    int                 `json:"young"`    // segments that no snapshot needs, but of the last 24 hours
-	// Parts are objects of pulls that were cut off and that nobody goes on with.
+	// Parts are objects of pulls that were cut off and that nobody goes on with: signatures of what
+	// never became a snapshot, too.
 	Parts []string `json:"parts,omitempty"`
 	// Unfinished is what is left, besides, of writers that were killed: see store.Cleaner.
 	Unfinished []string `json:"unfinished,omitempty"`
@@ -90,8 +91,10 @@ func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, er
 	} else if err := p.segments(ctx, named); err != nil {
 		return nil, err
 	}
-	if err := p.cutOff(ctx); err != nil {
-		return nil, err
+	for _, step := range []func(context.Context) error{p.cutOff, p.signatures} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if p.result.Unfinished, err = clean(ctx, s, p.now.Add(-PruneAge), !o.DryRun); err != nil {
 		if ctx.Err() != nil {
@@ -160,12 +163,39 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 		if err != nil {
 			return nil, err
 		}
-		if err := p.remove(ctx, object); err != nil {
-			return nil, err
+		// Without its manifest a signature is one of nothing.
+		for _, name := range []string{object, snapfile.SignatureObject(object)} {
+			if err := p.remove(ctx, name); err != nil {
+				return nil, err
+			}
 		}
 		p.result.Removed = append(p.result.Removed, snap.ID)
 	}
 	return named, nil
+}
+
+// signatures removes those of manifests that are not there: a writer was killed before he wrote one, or a
+// prune after it removed one.
+func (p *pruner) signatures(ctx context.Context) error {
+	entries, err := p.store.List(ctx, snapfile.ManifestPrefix)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, e := range entries {
+		there[e.Name] = true
+	}
+	for _, e := range entries {
+		manifest, ok := snapfile.ManifestOfSignature(e.Name)
+		if !ok || there[manifest] || p.now.Sub(e.ModTime) < PruneAge {
+			continue
+		}
+		if err := p.remove(ctx, e.Name); err != nil {
+			return err
+		}
+		p.result.Parts = append(p.result.Parts, e.Name)
+	}
+	return nil
 }
 
 // held returns what the environments hold, but for those to forget.
@@ -219,7 +249,7 @@ func (p *pruner) segments(ctx context.Context, named map[string]bool) error {
 
 // cutOff removes what pulls that were cut off have left, and that is too old to be gone on with.
 func (p *pruner) cutOff(ctx context.Context) error {
-	entries, err := p.store.List(ctx, pullPrefix)
+	entries, err := p.store.List(ctx, snapfile.PullPrefix)
 	if err != nil {
 		return err
 	}

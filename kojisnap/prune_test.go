@@ -27,7 +27,7 @@ import (
 // tampered is a store whose clock and operations a test decides.
 type tampered struct {
 	store.Store
-	age    time.Duration               // by which segments, and what is left of pulls, look older
+	age    time.Duration               // by which segments, signatures, and what is left of pulls, look older
 	before func(op, name string) error // called first; its error is the operation's
 }
 
@@ -70,7 +70,7 @@ func (s *tampered) Clean(ctx context.Context, prefix string, before time.Time, r
 func (s *tampered) List(ctx context.Context, prefix string) ([]store.Entry, error) {
 	entries, err := s.Store.List(ctx, prefix)
 	for i := range entries {
-		if strings.HasPrefix(entries[i].Name, "segments/") || strings.HasPrefix(entries[i].Name, "pulls/") {
+		if strings.HasPrefix(entries[i].Name, "segments/") || strings.HasPrefix(entries[i].Name, "pulls/") || strings.HasSuffix(entries[i].Name, ".sig") {
 			entries[i].ModTime = entries[i].ModTime.Add(-s.age)
 		}
 	}

@@ -17,13 +17,26 @@ import (
 // that is whole, and of the history that the hub has. One that will not do is warned of and
 // passed over: a pull under cron costs more then, but goes on to make good snapshots.
 func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
+	var bad untrusted
 	all, err := snapshots(ctx, s, func(err error) error {
-		p.passOver(ctx, err)
+		if !bad.add(err) {
+			p.passOver(ctx, err)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	defer func() {
+		// Those of before there were keys are no news once there are later ones.
+		var at int64
+		if p.base != nil {
+			at = p.base.Manifest.Event
+		}
+		if err := bad.after(at); err != nil {
+			p.passOver(ctx, err)
+		}
+	}()
 	for _, snap := range all {
 		m := snap.Manifest
 		if m.Hub != p.hub.URL() || !slices.Equal(m.Scope.Tags, p.scope.Tags) {
@@ -46,7 +59,7 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 		case err == nil:
 			p.base = snap
 			return nil
-		case errors.As(err, &damaged), errors.Is(err, fs.ErrNotExist), errors.Is(err, errOtherHistory):
+		case errors.As(err, &damaged), errors.Is(err, fs.ErrNotExist), errors.Is(err, errOtherHistory), errors.Is(err, errForeign):
 			p.passOver(ctx, fmt.Errorf("snapshot %s: %w", snap.ID, err))
 		default:
 			return err
@@ -89,10 +102,21 @@ func (p *puller) sameHistory(ctx context.Context, m *snapfile.Manifest) error {
 	return nil
 }
 
+// errForeign says that a row is none that a pull takes.
+var errForeign = errors.New("no pull writes such a row now: it is forged, or of an earlier kojisnap")
+
+// takes refuses a row, of a store, that this pull would not have taken from the hub.
+func takes(rel *relation.Relation, row [][]byte) error {
+	if column, err := climbs(rel, row); err != nil {
+		return fmt.Errorf("%s.%s: %w: %w", rel.Name, column, err, errForeign)
+	}
+	return nil
+}
+
 // whole reads all that a later snapshot may take over, and compares the digests.
 func whole(ctx context.Context, s *snapfile.Snapshot) error {
 	for _, rel := range relation.All() {
-		if err := eachRow(ctx, s, rel, func([][]byte) error { return nil }); err != nil {
+		if err := eachRow(ctx, s, rel, func(row [][]byte) error { return takes(rel, row) }); err != nil {
 			return err
 		}
 	}

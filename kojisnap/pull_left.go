@@ -133,7 +133,7 @@ func describeLeftOut(rel *relation.Relation, row [][]byte, why error) snapfile.L
 	case rel.Versioned:
 		x.Row = describeKey(rel, row)
 		x.Tag, _ = number("tag_id")
-	case known && first == "id":
+	case known && (first == "id" || first == "archive_id" && len(rel.Key) == 1):
 		x.Column, x.ID = first, id
 		x.Row = rowName(rel.Name, first, id)
 	case known:

@@ -255,7 +255,14 @@ func oddities(t testing.TB, good rowsByRelation) []oddity {
 			[]string{"external_repo_config create_event=" + repo[relation.Get("external_repo_config").Index("create_event")] + " external_repo_id=" + repo[0] + " "}, "U+0004"},
 		{"channel with a control character", "channels", hubtest.Values{"id": 1}, hubtest.Values{"name": "def\x05ault"}, gone("channels", "1"), []string{"channels channel 1 "}, "U+0005"},
 		{"volume that climbs", "volume", hubtest.Values{"id": 1}, hubtest.Values{"name": "a/../../b"}, gone("volume", "1"), []string{"volume volume 1 "}, `"a/../../b"`},
+		{"maven's group that climbs", "maven_archives", hubtest.Values{"archive_id": 9}, hubtest.Values{"group_id": "org/../../.."},
+			func(good rowsByRelation) rowsByRelation { return good.drop("maven_archives", "archive_id", "9") },
+			[]string{"maven_archives archive 9 "}, `"org/../../.."`},
 		// What so much hangs on that it gets another name.
+		{"type of builds that climbs", "btype", hubtest.Values{"id": 5}, hubtest.Values{"name": "../module"},
+			func(good rowsByRelation) rowsByRelation {
+				return good.set("btype", "id", "5", "name", "unreadable-btype-5")
+			}, []string{"btype type of build 5 under another name"}, `"../module"`},
 		{"user with a control character", "users", hubtest.Values{"id": id(user)}, hubtest.Values{"name": "al\x06ice"},
 			func(good rowsByRelation) rowsByRelation {
 				return good.set("users", "id", user, "name", "unreadable-users-"+user)

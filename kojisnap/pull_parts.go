@@ -173,6 +173,9 @@ func (p *puller) addAgain(name string, row [][]byte, kind rowKind) error {
 	if len(row) != len(rel.Columns) {
 		return fmt.Errorf("%s: a row of %d fields", name, len(row))
 	}
+	if err := takes(rel, row); err != nil {
+		return err
+	}
 	if draft := rel.Index("draft"); draft >= 0 {
 		of, note := rel.Index("build_id"), p.drafts.rpm
 		if name == "build" {

@@ -103,19 +103,25 @@ func testPullResumes(t *testing.T, seed uint64) {
 	t.Logf("%d failures", failed)
 }
 
-// TestPullResumesNot begins anew where what is there is of another pull.
-func TestPullResumesNot(t *testing.T) {
+// breaking is a hub that sends half of each reply with signatures while broken is set.
+func breaking(t *testing.T, broken *bool) *hubtest.Server {
+	t.Helper()
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken := true
-	server := hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
-		if broken && strings.Contains(string(body), "sighash") {
+	return hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
+		if *broken && strings.Contains(string(body), "sighash") {
 			return body[:len(body)/2]
 		}
 		return body
 	}})
+}
+
+// TestPullResumesNot begins anew where what is there is of another pull.
+func TestPullResumesNot(t *testing.T) {
+	broken := true
+	server := breaking(t, &broken)
 	c := client(t, server)
 	s := newStore(t)
 	opt := kojisnap.PullOptions{Tags: wayTags, Event: 400, Program: "test"}

@@ -227,8 +227,10 @@ func (p *puller) tryConvert(name string, r hub.Value, assume map[string][]byte) 
 		}
 	}
 	if fault == nil {
-		column, err := climbs(t.rel, row)
-		if err != nil {
+		switch column, err := climbs(t.rel, row); {
+		case err != nil && spare(t.rel, column):
+			lacks = append(lacks, lack{column, err})
+		case err != nil:
 			fault = fmt.Errorf("%s.%s: %w", name, column, err)
 		}
 	}

@@ -3,9 +3,7 @@ package kojisnap
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"kojisnap/kojisnap/hub"
@@ -127,25 +125,10 @@ func btoi(b bool) int {
 	return 0
 }
 
-// pathColumns are the columns whose text becomes a part of paths below topdir.
-var pathColumns = map[string][]string{
-	"package":     {"name"},
-	"volume":      {"name"},
-	"build":       {"version", "release"},
-	"rpminfo":     {"name", "version", "release", "arch"},
-	"rpmsigs":     {"sigkey"},
-	"archiveinfo": {"filename"},
-}
-
-// climbs returns the column of a row whose text would lead out of the directory that it is to be a
-// name in: nothing good is meant by it. All else that a path cannot have is data. Copy leaves such
-// a file out.
+// climbs returns the column of a row whose text would lead out of its directory.
 func climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
-	for _, column := range pathColumns[rel.Name] {
-		name := string(row[rel.Index(column)])
-		if strings.HasPrefix(name, "/") || slices.Contains(strings.Split(name, "/"), "..") {
-			return column, badValue("%q would lead out of its directory", name)
-		}
+	if i, climbs := rel.Climbing(row); climbs {
+		return rel.Columns[i].Name, badValue("%q %s", row[i], relation.ClimbsReason)
 	}
 	return "", nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/store/signed"
 )
 
 // ErrNoSnapshot says that a store holds no snapshot that fits what was asked for.
@@ -26,12 +27,58 @@ func (n noSnapshot) Is(target error) bool { return target == ErrNoSnapshot }
 // Snapshots returns the snapshots of a store, the latest first: by event, then by time of
 // making. One that cannot be read is an error, unless it vanished meanwhile.
 func Snapshots(ctx context.Context, s store.Store) ([]*snapfile.Snapshot, error) {
-	return snapshots(ctx, s, func(err error) error {
-		if errors.Is(err, snapfile.ErrNewer) {
-			return fmt.Errorf("%s: %w", s, err)
+	return snapshots(ctx, s, func(err error) error { return unreadable(s, err) })
+}
+
+func unreadable(s store.Store, err error) error {
+	if errors.Is(err, snapfile.ErrNewer) {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return fmt.Errorf("%s: %w: remove it to go on without it", s, err)
+}
+
+// unchecked is a store without its keys, where it does not matter who wrote what is read.
+func unchecked(s store.Store) store.Store {
+	if keyed, ok := s.(*signed.Store); ok {
+		return keyed.Below()
+	}
+	return s
+}
+
+// untrusted collects the snapshots of a store that none of its keys has signed.
+type untrusted []*snapfile.UntrustedError
+
+// add takes an error if it is one of these.
+func (u *untrusted) add(err error) bool {
+	var e *snapfile.UntrustedError
+	if errors.As(err, &e) {
+		*u = append(*u, e)
+	}
+	return e != nil
+}
+
+// after returns the latest of them if it is of a later event than a trusted one; 0: any is.
+func (u untrusted) after(event int64) error {
+	var latest *snapfile.UntrustedError
+	for _, e := range u {
+		if at := eventOf(e.ID); at > event {
+			latest, event = e, at
 		}
-		return fmt.Errorf("%s: %w: remove it to go on without it", s, err)
-	})
+	}
+	if latest == nil {
+		return nil
+	}
+	return fmt.Errorf("snapshot %s: %w", latest.ID, latest)
+}
+
+// eventOf is the event in a snapshot's id; -1 if it has none.
+func eventOf(id string) int64 {
+	event, _, _ := strings.Cut(id, "-")
+	e, err := strconv.ParseInt(event, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return e
 }
 
 // snapshots is Snapshots, but asks onBad about a manifest that is damaged or newer than this
@@ -44,9 +91,8 @@ func snapshots(ctx context.Context, s store.Store, onBad func(error) error) ([]*
 // Those that cannot be read are passed over: they are another's to complain of.
 func snapshotsBetween(ctx context.Context, s store.Store, after, before int64) ([]*snapfile.Snapshot, error) {
 	all, err := snapshotsOf(ctx, s, func(id string) bool {
-		event, _, _ := strings.Cut(id, "-")
-		e, err := strconv.ParseInt(event, 10, 64)
-		return err == nil && e > after && e < before
+		e := eventOf(id)
+		return e > after && e < before
 	}, func(error) error { return nil })
 	slices.Reverse(all)
 	return all, err
@@ -109,11 +155,25 @@ type Scope struct {
 }
 
 // LatestSnapshot opens the latest snapshot of a scope. If there is none, or it could be of one or
-// another scope, the error is an ErrNoSnapshot that says what there is.
+// another scope, the error is an ErrNoSnapshot that says what there is. Of a store with keys it must be
+// trusted, and there must be none of a later event that is not, whatever scope that is said to be of.
 func LatestSnapshot(ctx context.Context, s store.Store, scope Scope) (*snapfile.Snapshot, error) {
-	all, err := Snapshots(ctx, s)
+	var bad untrusted
+	all, err := snapshots(ctx, s, func(err error) error {
+		if bad.add(err) {
+			return nil
+		}
+		return unreadable(s, err)
+	})
 	if err != nil {
 		return nil, err
+	}
+	var newest int64
+	if len(all) > 0 {
+		newest = all[0].Manifest.Event
+	}
+	if err := bad.after(newest); err != nil {
+		return nil, fmt.Errorf("latest: %w", err)
 	}
 	if len(all) == 0 {
 		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot; kojisnap pull makes one", s))

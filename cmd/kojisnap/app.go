@@ -19,6 +19,7 @@ import (
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/dir"
 	"kojisnap/kojisnap/store/s3"
+	"kojisnap/kojisnap/store/signed"
 )
 
 // app is what every command has: the common flags and what follows from them.
@@ -33,6 +34,7 @@ type app struct {
 
 	config   *config
 	volumes  map[string]string // production's volumes by name: staging's
+	keys     signed.Options    // of the store
 	log      *slog.Logger
 	progress progress.Progress
 	terminal bool // standard error is one
@@ -92,8 +94,16 @@ func (a *app) end() {
 	}
 }
 
-// openStore opens the store of the flag. One that is only read must exist.
+// openStore opens the store of the flag, with the keys that are in use. One that is only read must exist.
 func (a *app) openStore(write bool) (store.Store, error) {
+	s, err := a.plainStore(write)
+	if err != nil {
+		return nil, err
+	}
+	return a.withKeys(s), nil
+}
+
+func (a *app) plainStore(write bool) (store.Store, error) {
 	switch {
 	case a.store == "":
 		return nil, usagef("no store: give --store DIR or s3://BUCKET/PREFIX, or store = \"…\" in the configuration")

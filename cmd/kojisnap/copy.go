@@ -119,7 +119,7 @@ type copyFlags struct {
 	hubTopdir, db            string
 	writableSource           bool
 	owner, mode, selinux     string
-	sources                  []string
+	sources, verifyKeys      []string
 	jobs                     int
 	keepDays                 int
 	audit, repair, newTopdir bool
@@ -133,6 +133,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.writableSource, "writable-source", false, "take a tree of production that staging's hub could write, which else is refused")
 	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, which is asked what staging decided of builds (default: the store has what the last load noted)")
 	addSnapshot(fs, &o.snapshot)
+	addVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
 	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4, and 8 if the first source is a URL)")
@@ -209,6 +210,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	opt, err := o.options(a)
 	if err != nil {
+		return err
+	}
+	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
 	s, snap, err := a.openSnapshot(ctx, o.snapshot)

@@ -41,12 +41,14 @@ kojisnap diff 390-0123456789ab latest -c stg.toml --json`,
 }
 
 type diffFlags struct {
-	rows bool
-	db   string
+	rows       bool
+	db         string
+	verifyKeys []string
 }
 
 func (o *diffFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
+	addVerifyKey(fs, &o.verifyKeys)
 	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not their numbers")
 }
 
@@ -56,6 +58,9 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	if len(args) != 2 {
 		return usagef("diff wants the ids of two snapshots, or latest for one of them; or staging alone, without --rows")
+	}
+	if err := a.useKeys("", o.verifyKeys); err != nil {
+		return err
 	}
 	s, err := a.openStore(false)
 	if err != nil {

@@ -47,7 +47,13 @@ func (o *syncFlags) add(f *flags) {
 	f.section("sync", nil, func(fs *pflag.FlagSet) {
 		fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
 		addStamp(fs, &o.stamp)
+		addVerifyKey(fs, &o.verifyKeys)
 	})
+}
+
+// useKeys takes the keys of all commands together: what one of them demands holds for the whole.
+func (o *syncFlags) useKeys(a *app) error {
+	return a.usePullKeys(o.pull.signKey, o.pull.verifyKeys, o.copy.verifyKeys, o.load.verifyKeys, o.verify.verifyKeys, o.verifyKeys)
 }
 
 // diagnosis is doctor's result.
@@ -87,8 +93,11 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckDatabase] = nil
 	}
 	a.dryRun = true // a directory that is to be the store is not made
+	unusable := o.useKeys(a)
 	s, err := a.openStore(false)
 	switch {
+	case unusable != nil:
+		missing[kojisnap.CheckStore] = unusable
 	case errors.Is(err, os.ErrNotExist):
 		missing[kojisnap.CheckStore] = fmt.Errorf("%w; the first pull makes it, if this is where it is to be", err)
 	case err != nil:

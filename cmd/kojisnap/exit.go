@@ -32,7 +32,7 @@ const exitCodes = `  0  done
   3  not compose-ready, something was kept back; with --dry-run: changes are pending
   4  locked by another kojisnap
   5  try again later: hub offline or upgraded, network, database restarting
-  6  a digest or a checksum did not match
+  6  a digest, a checksum or a signature did not match
 `
 
 // exitCode says which kind of trouble err is.

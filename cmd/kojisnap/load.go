@@ -39,11 +39,13 @@ type loadFlags struct {
 	overlay, onConflict, waitFor, stamp      string
 	hubMoved                                 string
 	rollback, audit                          bool
+	verifyKeys                               []string
 }
 
 func (o *loadFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addSnapshot(fs, &o.snapshot)
+	addVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, to read what was copied (default: the store tells)")
 	addVolumes(fs, &o.volume, &o.copyVolume)
 	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …; see scripts/overlay.example.toml")
@@ -84,6 +86,9 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		if err := checkStamp(o.stamp); err != nil {
 			return err
 		}
+	}
+	if err := a.useKeys("", o.verifyKeys); err != nil {
+		return err
 	}
 	s, snap, err := a.openSnapshot(ctx, o.snapshot)
 	if err != nil {

@@ -40,7 +40,7 @@ type command struct {
 type runner func(ctx context.Context, a *app, args []string) error
 
 func commands() []command {
-	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand}
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand, keygenCommand}
 }
 
 // run is the whole program but for the process's end: it returns the exit code.

@@ -19,7 +19,10 @@ var pullCommand = command{
 	short: "read a hub's relations for some tags into a snapshot",
 	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of
 some tags need, all at one event, and writes them to a store as a snapshot. It follows
-inheritance. It prints the snapshot's id, alone, on standard output.`,
+inheritance. It prints the snapshot's id, alone, on standard output.
+
+With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
+or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
@@ -46,6 +49,8 @@ type pullFlags struct {
 	sweep        int
 	maxRate      float64
 	deadline     time.Duration
+	signKey      string
+	verifyKeys   []string
 }
 
 func (o *pullFlags) add(fs *pflag.FlagSet) {
@@ -61,6 +66,8 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
 	fs.DurationVar(&o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
+	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, which kojisnap keygen makes, and go on only from snapshots that it has signed")
+	addVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
 }
 
@@ -134,6 +141,9 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	c, err := o.client(a)
 	if err != nil {
+		return err
+	}
+	if err := a.usePullKeys(o.signKey, o.verifyKeys); err != nil {
 		return err
 	}
 	defer limitMemory()()

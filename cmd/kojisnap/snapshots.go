@@ -7,6 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -28,7 +30,16 @@ var showCommand = command{
 	examples: `
 kojisnap show latest --store /var/lib/kojisnap
 kojisnap show 419-0123456789ab -c stg.toml --json`,
-	setup: func(*flags) runner { return runShow },
+	setup: func(f *flags) runner {
+		var verifyKeys []string
+		f.section("show", nil, func(fs *pflag.FlagSet) { addVerifyKey(fs, &verifyKeys) })
+		return func(ctx context.Context, a *app, args []string) error {
+			if err := a.useKeys("", verifyKeys); err != nil {
+				return err
+			}
+			return runShow(ctx, a, args)
+		}
+	},
 }
 
 func runSnapshots(ctx context.Context, a *app, args []string) error {

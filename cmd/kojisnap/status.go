@@ -48,6 +48,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 		var o statusFlags
 		f.section("status", nil, func(fs *pflag.FlagSet) {
 			addDB(fs, &o.db)
+			addVerifyKey(fs, &o.verifyKeys)
 			fs.BoolVar(&o.nagios, "nagios", false, "one line, and exit codes, as monitoring plugins have them")
 			fs.DurationVar(&o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
 			fs.DurationVar(&o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
@@ -58,6 +59,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 
 type statusFlags struct {
 	db                string
+	verifyKeys        []string
 	nagios            bool
 	warning, critical time.Duration
 }
@@ -80,6 +82,9 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
 	case o.nagios && a.json:
 		return usagef("--nagios and --json: choose one")
+	}
+	if err := a.useKeys("", o.verifyKeys); err != nil {
+		return err
 	}
 	s, err := o.read(ctx, a)
 	if err != nil {

@@ -65,6 +65,8 @@ type syncFlags struct {
 	verify   verifyFlags
 	noVerify bool
 	stamp    string
+
+	verifyKeys []string
 }
 
 func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
@@ -74,6 +76,9 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	// Wrong options of a late step must not show after hours of work.
 	opt, err := o.options(a)
 	if err != nil {
+		return err
+	}
+	if err := o.useKeys(a); err != nil {
 		return err
 	}
 	s, err := a.openStore(true)

@@ -46,6 +46,7 @@ type verifyFlags struct {
 	snapshot, compose, composeUser              string
 	digest                                      bool
 	jobs                                        int
+	verifyKeys                                  []string
 }
 
 func (o *verifyFlags) add(fs *pflag.FlagSet) {
@@ -55,6 +56,7 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	addHubTopdir(fs, &o.hubTopdir)
 	fs.StringVar(&o.topurl, "topurl", "", "`URL` that serves topdir (default: not looked at)")
 	addSnapshot(fs, &o.snapshot)
+	addVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
 	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags were copied")
 	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, for its ids and staging's decisions on record (default: neither is known)")
@@ -111,6 +113,9 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	opt, err := o.options(a)
 	if err != nil {
+		return err
+	}
+	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
 	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot); err != nil {

@@ -29,26 +29,33 @@ const tempMark = ".tmp-kojisnap-"
 // On return without error content and name are on the disk. If write or anything
 // else fails, path is as it was and nothing is left beside it.
 func WriteFile(path string, write func(io.Writer) error) error {
-	return writeFile(path, write, Rename)
+	return writeFile(path, 0o644, write, Rename)
 }
 
 // CreateFile is WriteFile for a path that must not exist yet: if it does, the
 // error is fs.ErrExist and the file there stays. Of several concurrent calls one
 // succeeds.
 func CreateFile(path string, write func(io.Writer) error) error {
-	return writeFile(path, write, func(temp, path string) error {
-		// link, unlike rename, never replaces.
-		if err := os.Link(temp, path); err != nil {
-			return err
-		}
-		if err := os.Remove(temp); err != nil {
-			return err
-		}
-		return SyncDir(filepath.Dir(path))
-	})
+	return writeFile(path, 0o644, write, link)
 }
 
-func writeFile(path string, write func(io.Writer) error, publish func(temp, path string) error) (err error) {
+// CreateSecret is CreateFile with mode 0600, from the first byte on.
+func CreateSecret(path string, write func(io.Writer) error) error {
+	return writeFile(path, 0o600, write, link)
+}
+
+// link publishes a file if there is none: link, unlike rename, never replaces.
+func link(temp, path string) error {
+	if err := os.Link(temp, path); err != nil {
+		return err
+	}
+	if err := os.Remove(temp); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+func writeFile(path string, mode fs.FileMode, write func(io.Writer) error, publish func(temp, path string) error) (err error) {
 	f, err := createTemp(path)
 	if err != nil {
 		return err
@@ -62,7 +69,7 @@ func writeFile(path string, write func(io.Writer) error, publish func(temp, path
 	if err := write(f); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := f.Chmod(0o644); err != nil { // whatever the umask is
+	if err := f.Chmod(mode); err != nil { // whatever the umask is
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -12,13 +12,13 @@ var all = []*Relation{
 	{Name: "channels", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{
 		key("id"), text("name"), null(text("description")).since(26, `\N`),
 		flag("enabled").since(26, "t"), null(text("comment")).since(26, `\N`)}},
-	{Name: "volume", Key: id, Unique: uniqueName, Columns: []Column{key("id"), text("name")}},
+	{Name: "volume", Key: id, Unique: uniqueName, Columns: []Column{key("id"), part("name")}},
 	{Name: "content_generator", Key: id, Unique: uniqueName, Columns: []Column{key("id"), text("name")}},
-	{Name: "btype", Key: id, Unique: uniqueName, Columns: []Column{key("id"), text("name")}},
+	{Name: "btype", Key: id, Unique: uniqueName, Columns: []Column{key("id"), part("name")}},
 	{Name: "archivetypes", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{
 		key("id"), text("name"), text("description"), text("extensions"),
 		null(text("compression_type")).since(30, `\N`).of(compressionTypes)}},
-	{Name: "package", Key: id, Unique: uniqueName, Columns: []Column{key("id"), text("name")}},
+	{Name: "package", Key: id, Unique: uniqueName, Columns: []Column{key("id"), part("name")}},
 	{Name: "tag", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{key("id"), text("name")}},
 	{Name: "build_target", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{key("id"), text("name")}},
 	{Name: "external_repo", Key: id, Unique: uniqueName, InPlace: true, Columns: []Column{key("id"), text("name")}},
@@ -57,7 +57,7 @@ var all = []*Relation{
 
 	// Builds.
 	{Name: "build", Key: id, Unique: [][]string{{"pkg_id", "version", "release"}}, InPlace: true, Columns: []Column{
-		key("id"), ref("volume_id", "volume"), ref("pkg_id", "package"), text("version"), text("release"),
+		key("id"), ref("volume_id", "volume"), ref("pkg_id", "package"), part("version"), part("release"),
 		null(num("epoch")), flag("draft").since(34, "f"), null(text("source")), ref("create_event", "events"),
 		null(stamp("start_time")), null(stamp("completion_time")), null(stamp("promotion_time")).since(34, `\N`),
 		num("state"), external("task_id"), ref("owner", "users"), null(ref("promoter", "users")).since(34, `\N`),
@@ -72,22 +72,22 @@ var all = []*Relation{
 	versioned("tag_listing", []string{"build_id", "tag_id"}, nil,
 		ref("build_id", "build"), ref("tag_id", "tag")),
 	{Name: "rpminfo", Key: id, Columns: []Column{
-		key("id"), null(ref("build_id", "build")), external("buildroot_id"), text("name"), text("version"),
-		text("release"), null(num("epoch")), text("arch"), null(flag("draft")).since(34, "f"),
+		key("id"), null(ref("build_id", "build")), external("buildroot_id"), part("name"), part("version"),
+		part("release"), null(num("epoch")), part("arch"), null(flag("draft")).since(34, "f"),
 		ref("external_repo_id", "external_repo"), text("payloadhash"), big("size"), big("buildtime"),
 		flag("metadata_only"), null(text("extra"))}},
 	{Name: "rpmsigs", Key: []string{"rpm_id", "sigkey"}, Columns: []Column{
-		ref("rpm_id", "rpminfo"), text("sigkey"), text("sighash")}},
+		ref("rpm_id", "rpminfo"), part("sigkey"), text("sighash")}},
 
 	// Archives.
 	{Name: "archiveinfo", Key: id, Columns: []Column{
 		key("id"), ref("type_id", "archivetypes"), null(ref("btype_id", "btype")), ref("build_id", "build"),
-		external("buildroot_id"), text("filename"), big("size"), text("checksum"), num("checksum_type"),
+		external("buildroot_id"), part("filename"), big("size"), text("checksum"), num("checksum_type"),
 		flag("metadata_only"), null(text("extra"))}},
 	{Name: "maven_archives", Key: []string{"archive_id"}, Columns: []Column{
-		ref("archive_id", "archiveinfo"), text("group_id"), text("artifact_id"), text("version")}},
+		ref("archive_id", "archiveinfo"), part("group_id"), part("artifact_id"), part("version")}},
 	{Name: "win_archives", Key: []string{"archive_id"}, Columns: []Column{
-		ref("archive_id", "archiveinfo"), text("relpath"), text("platforms"), null(text("flags"))}},
+		ref("archive_id", "archiveinfo"), part("relpath"), text("platforms"), null(text("flags"))}},
 	{Name: "image_archives", Key: []string{"archive_id"}, Columns: []Column{
 		ref("archive_id", "archiveinfo"), text("arch")}},
 	{Name: "archive_rpm_components", Key: []string{"archive_id", "rpm_id"}, Columns: []Column{
@@ -122,6 +122,7 @@ func num(name string) Column      { return Column{Name: name} }
 func big(name string) Column      { return Column{Name: name, Type: Int8} }
 func flag(name string) Column     { return Column{Name: name, Type: Bool} }
 func text(name string) Column     { return Column{Name: name, Type: Text} }
+func part(name string) Column     { return Column{Name: name, Type: Text, Path: true} }
 func stamp(name string) Column    { return Column{Name: name, Type: Time} }
 func ref(name, to string) Column  { return Column{Name: name, Ref: to} }
 func external(name string) Column { return Column{Name: name, Null: true, External: true} }

@@ -32,6 +32,9 @@ type Column struct {
 	Ref      string
 	External bool
 
+	// Path: the text becomes a part of paths below topdir.
+	Path bool
+
 	// Since is the Koji release that brought the column, zero for before 1.21.
 	// Missing is the COPY text that stands for it where a hub or a database is older,
 	// MissingOf, if not nil, another one for rows of those names.

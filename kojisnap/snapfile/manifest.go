@@ -21,8 +21,8 @@ const (
 	formatName    = "kojisnap-snapshot"
 	formatVersion = 1
 
-	// maxManifest bounds what a damaged store can make a reader hold.
-	maxManifest = 64 << 20
+	// MaxManifest bounds what a damaged store can make a reader hold.
+	MaxManifest = 64 << 20
 )
 
 // Manifest describes one snapshot. It is written last: without it a snapshot does not exist.
@@ -100,8 +100,11 @@ func ID(event int64, manifest []byte) string {
 
 var idRE = regexp.MustCompile(`^[0-9]{1,19}-[0-9a-f]{12}$`)
 
-// ManifestPrefix is what the objects of manifests begin with.
-const ManifestPrefix = "snapshots/"
+// What the objects of a store begin with.
+const (
+	ManifestPrefix = "snapshots/" // manifests and their signatures
+	PullPrefix     = "pulls/"     // what a pull that was cut off has
+)
 
 // ManifestObject names the object that holds a snapshot's manifest.
 func ManifestObject(id string) (string, error) {
@@ -210,7 +213,7 @@ func Open(ctx context.Context, get GetFunc, id string) (*Snapshot, error) {
 		return nil, fmt.Errorf("snapshot %s: %w", id, err)
 	}
 	defer r.Close()
-	body, err := io.ReadAll(io.LimitReader(r, maxManifest))
+	body, err := io.ReadAll(io.LimitReader(r, MaxManifest))
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", id, err)
 	}

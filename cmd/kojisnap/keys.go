@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/store/signed"
+)
+
+var keygenCommand = command{
+	name: "keygen", args: "FILE",
+	short: "make a key that signs snapshots",
+	long: `Keygen makes an ed25519 key: the private half in FILE, which only its owner may read, and the public
+one in FILE.pub. It prints the id of the key, by which messages name it. Files that are there already
+stay: the exit code is 2.
+
+The private half is for --sign-key of pull alone, on the host that pulls; the public one for --verify-key
+wherever snapshots are read. Both are PEM (PKCS #8 and PKIX), as openssl makes and reads them:
+
+    openssl genpkey -algorithm ed25519 -out FILE; openssl pkey -in FILE -pubout -out FILE.pub`,
+	examples: `
+kojisnap keygen /etc/kojisnap/sign.key
+kojisnap pull -c stg.toml --sign-key /etc/kojisnap/sign.key
+kojisnap load -c stg.toml --verify-key /etc/kojisnap/sign.key.pub`,
+	setup: func(*flags) runner { return runKeygen },
+}
+
+func runKeygen(_ context.Context, a *app, args []string) error {
+	if len(args) != 1 {
+		return usagef("keygen wants one FILE for the private key")
+	}
+	file := args[0]
+	result := struct {
+		ID      string `json:"id,omitempty"` // of a dry run: none
+		Private string `json:"private"`
+		Public  string `json:"public"`
+	}{Private: file, Public: signed.PublicFile(file)}
+	if a.dryRun {
+		if err := signed.CheckNew(file); err != nil {
+			return keygenError(err)
+		}
+		show := func(w io.Writer) { fmt.Fprintf(w, "write %s\nwrite %s\n", clean(result.Private), clean(result.Public)) }
+		return errors.Join(a.result(result, show), pending())
+	}
+	key, err := signed.Generate(file)
+	if err != nil {
+		return keygenError(err)
+	}
+	result.ID = key.ID()
+	return a.result(result, func(w io.Writer) { fmt.Fprintln(w, result.ID) })
+}
+
+func keygenError(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return usagef("keygen: %w; it stays as it is: choose another name, or move it away", err)
+	}
+	return fmt.Errorf("keygen: %w", err)
+}
+
+// addVerifyKey adds the flag of all that reads snapshots to act on them or to show them.
+func addVerifyKey(fs *pflag.FlagSet, files *[]string) {
+	fs.StringArrayVar(files, "verify-key", nil, "take snapshots only if they are signed by a key whose public half is in `FILE`; repeatable, and one of them is enough")
+}
+
+// useKeys makes openStore check signatures by the public keys in some files, and sign with the private
+// key in another one, if it is given.
+func (a *app) useKeys(sign string, verify ...[]string) error {
+	var o signed.Options
+	for _, files := range verify {
+		for _, file := range files {
+			keys, err := signed.ReadPublic(file)
+			if err != nil {
+				return usagef("verify-key: %w", err)
+			}
+			o.Trust = append(o.Trust, keys...)
+		}
+	}
+	if sign != "" {
+		key, err := signed.ReadPrivate(sign)
+		if err != nil {
+			return usagef("sign-key: %w", err)
+		}
+		o.Sign = &key
+	}
+	a.keys = o
+	return nil
+}
+
+// usePullKeys is useKeys for what writes snapshots: these would be none to who has the key.
+func (a *app) usePullKeys(sign string, verify ...[]string) error {
+	if err := a.useKeys(sign, verify...); err != nil {
+		return err
+	}
+	if sign == "" && len(a.keys.Trust) > 0 {
+		return usagef("--verify-key without --sign-key: the snapshot that is pulled would have no signature, and be refused; give the private key, or leave the public one to who reads")
+	}
+	return nil
+}
+
+// withKeys puts the keys before a store.
+func (a *app) withKeys(s store.Store) store.Store {
+	if s == nil || a.keys.Sign == nil && len(a.keys.Trust) == 0 {
+		return s
+	}
+	return signed.New(s, a.keys)
+}
