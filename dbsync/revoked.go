@@ -26,7 +26,7 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !r.Versioned || len(m.snap.Relation(r.Name).Revoked) == 0 {
+		if !tellsLeft(r) || len(m.snap.Relation(r.Name).Revoked) == 0 {
 			continue
 		}
 		revoked := m.snap.Revoked(ctx, r.Name)
@@ -46,6 +46,9 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 	if err := m.checkRevoked(ctx); err != nil {
 		return err
 	}
+	if err := m.stageReset(ctx); err != nil {
+		return err
+	}
 	return m.stageReferred(ctx, between)
 }
 
@@ -58,7 +61,8 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 	if err != nil || held == 0 || m.opt.Between == nil {
 		return held, nil, err // of a new scope nothing can be revoked
 	}
-	after, all := held, m.base == nil
+	// What left no event is told by a snapshot of an event that is held, too.
+	after, all := held-1, m.base == nil
 	if !all {
 		if all, err = m.repoLeaves(ctx); err != nil {
 			return held, nil, err
@@ -77,7 +81,7 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 	}
 	for _, s := range snaps {
 		h := s.Manifest.Hub
-		if (snapfile.SameHub(h, m.snap.Manifest.Hub) || m.movedFrom != "" && snapfile.SameHub(h, m.movedFrom)) && s.ID != m.snap.ID {
+		if (snapfile.SameHub(h, m.snap.Manifest.Hub) || m.movedFrom != "" && snapfile.SameHub(h, m.movedFrom)) && s.ID != m.snap.ID && (m.base == nil || s.ID != m.base.ID) {
 			out = append(out, s)
 		}
 	}
@@ -134,7 +138,7 @@ func missingParent(snap *snapfile.Snapshot, others []*snapfile.Snapshot, held in
 func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) error {
 	for _, r := range relation.All() {
 		of := s.Relation(r.Name)
-		if !r.Versioned || of == nil || len(of.Revoked) == 0 {
+		if !tellsLeft(r) || of == nil || len(of.Revoked) == 0 {
 			continue
 		}
 		var rows bytes.Buffer // the revocations of one pull: few
@@ -209,7 +213,14 @@ func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot
 			}
 		}
 	}
-	if len(ofEvents) == 0 {
+	if builds := relation.Get("build"); m.filled[left(builds)] {
+		for _, c := range builds.Columns {
+			if c.Ref == "users" {
+				ofUsers = append(ofUsers, m.x(builds, "SELECT s.{c} AS id FROM {left} s WHERE EXISTS (SELECT FROM {t} t WHERE {key})", "c", q(c.Name)))
+			}
+		}
+	}
+	if len(ofUsers) == 0 {
 		return nil
 	}
 	if _, err := m.stageMissing(ctx, events, ofEvents, between); err != nil {
@@ -228,6 +239,9 @@ func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot
 // stageMissing adds rows of a relation with the ids that some queries give, from the newest snapshot
 // that has them, and returns their ids.
 func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []string, between []*snapfile.Snapshot) ([]int32, error) {
+	if len(of) == 0 {
+		return nil, nil
+	}
 	rows, err := m.tx.Query(ctx, m.x(r, "SELECT l.id FROM ("+strings.Join(of, " UNION ")+`) l WHERE l.id IS NOT NULL AND NOT EXISTS (SELECT FROM {t} e WHERE e.id = l.id)
 		AND NOT EXISTS (SELECT FROM {s} e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = l.id)`), pgx.QueryExecModeExec)
 	if err != nil {

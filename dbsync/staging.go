@@ -87,7 +87,7 @@ func (m *merger) createStaged(ctx context.Context) error {
 	for _, r := range relation.All() {
 		extra := map[string]string{"build": ", ks_production text"}[r.Name]
 		table(r, staged(r), extra, r.ColumnNames())
-		if r.Versioned {
+		if tellsLeft(r) {
 			table(r, left(r), ", ks_new boolean", r.ColumnNames())
 		}
 		if m.delta(r) {

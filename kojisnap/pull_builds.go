@@ -59,6 +59,15 @@ func (p *puller) readBuilds(ctx context.Context) error {
 		ids = slices.Collect(tagged.each())
 		steps = append(steps, func(ctx context.Context) error { return p.getBuilds(ctx, "builds", ids, false) })
 	}
+	now := setOf(ids)
+	if p.carry != nil {
+		now = &p.carry.tagged
+	}
+	left, err := p.leftBuilds(ctx, now)
+	if err != nil {
+		return err
+	}
+	steps = append(steps, func(ctx context.Context) error { return p.readLeft(ctx, left) })
 	steps = append(steps, func(ctx context.Context) error {
 		if err := p.listRPMs(ctx, "rpms", ids); err != nil {
 			return err
@@ -153,7 +162,7 @@ func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) err
 				p.doubt(id)
 				return nil
 			}
-			return p.putBuild(id, r.Value)
+			return p.putBuild(id, r.Value, false)
 		}, bad)
 		var late []hub.Call // builds that were found only when they were asked for once more
 		var of []int
@@ -200,7 +209,7 @@ func (p *puller) newFailing() *failing {
 	return f
 }
 
-func (p *puller) putBuild(id int64, r hub.Value) error {
+func (p *puller) putBuild(id int64, r hub.Value, left bool) error {
 	if got, _ := r.Field("build_id").Int(); got != id {
 		return fmt.Errorf("getBuild of %d answered build %d", id, got)
 	}
@@ -212,6 +221,9 @@ func (p *puller) putBuild(id int64, r hub.Value) error {
 	row, fault, err := p.tryConvert("build", r, nil)
 	if err != nil {
 		return err
+	}
+	if fault != nil && left {
+		return nil // it stays what it was
 	}
 	if fault != nil { // as one that the hub cannot send, and with its id, whatever else is wrong
 		p.leaveBuild("build", id, fault)
@@ -229,9 +241,11 @@ func (p *puller) putBuild(id int64, r hub.Value) error {
 			return err
 		}
 	}
-	draft, _ := r.Field("draft").Bool()
-	p.drafts.build(id, draft)
-	return p.addRow("build", row, false)
+	if !left {
+		draft, _ := r.Field("draft").Bool()
+		p.drafts.build(id, draft)
+	}
+	return p.addRow("build", row, left)
 }
 
 // putTypes takes a reply of getBuildType: what each type of the build adds to it.

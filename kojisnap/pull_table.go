@@ -97,7 +97,7 @@ func (t *table) add(row [][]byte, revoked bool) error {
 		return err
 	}
 	t.seen++
-	if t.rel.Key[0] == "id" {
+	if t.rel.Key[0] == "id" && !revoked {
 		id, err := idOf(row[0])
 		if err != nil {
 			return fmt.Errorf("%s.id: %w", t.rel.Name, err)

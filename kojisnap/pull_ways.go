@@ -233,7 +233,7 @@ func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) 
 			p.doubt(id)
 			return nil
 		}
-		if err := p.putBuild(id, r); err != nil {
+		if err := p.putBuild(id, r, false); err != nil {
 			return err
 		}
 		return p.addRow("build_types", [][]byte{fmt.Append(nil, id), rpm}, false)

@@ -76,7 +76,9 @@ type Relation struct {
 	Rows     int64     `json:"rows"` // in the view at E
 	Segments []Segment `json:"segments,omitempty"`
 	// Revoked are the rows of a versioned relation that were revoked after the event of an
-	// earlier snapshot of the same hub and not after E, with their true revoke_event.
+	// earlier snapshot of the same hub and not after E, with their true revoke_event. Of the
+	// relation build they are the builds that an earlier snapshot had as complete ones and that are
+	// not complete any more, nor in the view: reset or deleted since.
 	Revoked []Segment `json:"revoked,omitempty"`
 }
 
