@@ -48,6 +48,7 @@ func (j *judge) problem(format string, args ...any) {
 func (j *judge) judgeLoad() []string {
 	j.readBook()
 	j.mapView()
+	j.mapReset()
 	j.cover()
 	for _, r := range relation.All() {
 		if !r.Versioned && r.Name != "volume" {
@@ -126,6 +127,36 @@ func (j *judge) mapView() {
 	for _, u := range j.after["users"] {
 		if u["name"] == "kojisnap" {
 			j.user = u["id"]
+		}
+	}
+}
+
+// heldEvent is the event that the database held, as far as the scope goes, 0 before the first load of it.
+func (j *judge) heldEvent() (held int) {
+	for tag := range j.want.scopeOf().tags {
+		if event, ok := j.m.held[tag]; ok && (held == 0 || event < held) {
+			held = event
+		}
+	}
+	return held
+}
+
+// mapReset adds to the view the builds of which a snapshot since the one that the database held tells that
+// production reset or deleted them.
+func (j *judge) mapReset() {
+	r := relation.Get("build")
+	held := j.heldEvent()
+	for _, w := range j.pulled {
+		if w.lost || w.number() > j.want.number() || w != j.want && (held == 0 || w.number() < held && j.base != nil) {
+			continue
+		}
+		for _, s := range w.gone[r.Name] {
+			v := j.ids.staging(r, s)
+			key := keyOf(r.Name, v)
+			b, there := j.before[r.Name][key]
+			if _, in := j.view[r.Name][key]; !in && there && b["create_event"] == v["create_event"] {
+				j.view[r.Name][key] = v
+			}
 		}
 	}
 }

@@ -98,16 +98,6 @@ func (m *merge) toldOf() {
 	}
 }
 
-// heldEvent is the event that the database held, as far as the scope goes, 0 before the first load of it.
-func (m *merge) heldEvent() (held int) {
-	for tag := range m.want.scopeOf().tags {
-		if event, ok := m.m.held[tag]; ok && (held == 0 || event < held) {
-			held = event
-		}
-	}
-	return held
-}
-
 // ownRow looks at a row that staging made.
 func (m *merge) ownRow(key string, b, d row) {
 	switch {
