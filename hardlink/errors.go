@@ -30,9 +30,9 @@ func (e *DigestError) Error() string {
 
 // MissingError is a wanted file that no source has.
 type MissingError struct {
-	Build string // N-V-R
-	Path  string // below the build's directory
-	Err   error  // what the sources said
+	Build string `json:"build"` // N-V-R
+	Path  string `json:"path"`  // below the build's directory
+	Err   error  `json:"-"`     // what the sources said
 }
 
 func (e *MissingError) Error() string {

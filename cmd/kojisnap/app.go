@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +35,7 @@ type app struct {
 	log      *slog.Logger
 	progress progress.Progress
 	terminal bool // standard error is one
+	document bool // the JSON document has been begun
 	nagios   bool // the caller wants a monitoring plugin's line and codes, also for errors
 	unlock   func()
 }
@@ -52,7 +52,7 @@ func (a *app) addFlags(f *flags) {
 		fs.BoolVarP(&a.verbose, "verbose", "v", false, "say what is done")
 		fs.BoolVar(&a.debug, "debug", false, "say everything")
 		fs.Var(newChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how progress is shown; auto: bars on a terminal")
-		fs.BoolVar(&a.json, "json", false, "the result as JSON on standard output; if there is none, the error and the exit code")
+		fs.BoolVar(&a.json, "json", false, "one JSON document on standard output: the result, the error, the exit code")
 		fs.Var(newChoice(&a.logFormat, "text", "json"), "log-format", "of messages on standard error")
 		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work, which says who holds it; in a directory of kojisnap's own")
 		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "exit with code 4 if the lock is held, instead of waiting")
@@ -177,15 +177,12 @@ func (a *app) result(v any, show func(w io.Writer)) error {
 		}
 		return nil
 	}
-	enc := json.NewEncoder(a.stdout)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	return a.openDocument(v)
 }
 
 // tell writes a line for a person who watches; cron and pipes get none.
 func (a *app) tell(format string, args ...any) {
-	if a.terminal && !a.quiet && !a.json {
+	if a.terminal && !a.quiet && !a.json && a.logFormat == "text" {
 		fmt.Fprintf(a.stderr, format+"\n", args...)
 	}
 }

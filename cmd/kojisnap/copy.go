@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -211,6 +210,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	r, incomplete := kojisnap.Copy(ctx, snap, s, opt)
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
+		if r != nil {
+			a.partial(r)
+		}
 		return incomplete
 	}
 	var show func(io.Writer)
@@ -224,7 +226,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	a.tellCopy(r)
-	err = errors.Join(a.tellLeftOut(incomplete), a.tellUndecided(r))
+	err = together(a.tellLeftOut(incomplete), a.tellUndecided(r))
 	if err == nil && a.dryRun && r.Actions.Pending() {
 		return pending()
 	}
@@ -238,7 +240,7 @@ func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 		return nil
 	}
 	for _, u := range r.Undecided {
-		fmt.Fprintln(a.stderr, "kojisnap: "+clean(u.String()))
+		a.complain(u.String())
 	}
 	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
@@ -250,10 +252,10 @@ func (a *app) tellLeftOut(err error) error {
 		return nil
 	}
 	for _, line := range messages(err) {
-		fmt.Fprintln(a.stderr, "kojisnap: "+line)
+		a.complain(line)
 	}
 	if errors.As(err, new(*hardlink.MissingError)) || errors.As(err, new(*hardlink.SourceError)) {
-		fmt.Fprintln(a.stderr, "kojisnap: builds that lack such a file stay on the read-only volume")
+		a.complain("builds that lack such a file stay on the read-only volume")
 	}
 	return quietError{err}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -98,6 +99,18 @@ type mismatchError struct{ error }
 
 func (e mismatchError) Unwrap() error { return e.error }
 
+// together is all of some errors that are not nil, or nil.
+func together(errs ...error) error {
+	all := errorList(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return all
+}
+
 // errorList are several faults, a line for each.
 type errorList []error
 
@@ -109,7 +122,7 @@ func pending() error { return notReadyError{quietError{errors.New("changes are p
 // messages are err in one line, or one for each fault of a file, or for each file that is at
 // fault.
 func messages(err error) []string {
-	if left, ok := err.(*hardlink.LeftOutError); ok {
+	if left := (*hardlink.LeftOutError)(nil); errors.As(err, &left) && left.Error() == err.Error() {
 		return cleanLines(left.Error())
 	}
 	var overlay *dbsync.OverlayError
@@ -124,7 +137,11 @@ func messages(err error) []string {
 	}
 	var lines []string
 	for _, fault := range list {
-		lines = append(lines, message(fault))
+		if list.Error() == fault.Error() { // all that there is
+			lines = append(lines, message(fault))
+		} else {
+			lines = append(lines, messages(fault)...)
+		}
 	}
 	return lines
 }

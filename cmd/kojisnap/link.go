@@ -28,6 +28,11 @@ kojisnap link -q $(cat rpms.txt) compose/Packages`,
 	setup: func(f *flags) runner { return runLink },
 }
 
+// linkResult is what became of the files that could be had.
+type linkResult struct {
+	Files []linked `json:"files"`
+}
+
 // linked is what became of a file.
 type linked struct {
 	Source string      `json:"source"`
@@ -59,7 +64,7 @@ func runLink(ctx context.Context, a *app, args []string) error {
 			break
 		}
 	}
-	err := a.result(done, func(w io.Writer) {
+	err := a.result(linkResult{done}, func(w io.Writer) {
 		for _, l := range done {
 			if !a.quiet {
 				fmt.Fprintln(w, clean(fmt.Sprintf("%s %s", l.How, l.Source)))

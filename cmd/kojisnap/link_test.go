@@ -31,8 +31,8 @@ func TestLinkCommand(t *testing.T) {
 	if got := kojisnapOK(t, "link", "-q", src, to); got != "" {
 		t.Errorf("-q prints %q", got)
 	}
-	var done []linked
-	if err := json.Unmarshal([]byte(kojisnapOK(t, "link", "--json", src, to)), &done); err != nil || !slices.Equal(done, []linked{{src, "present"}}) {
+	var done linkResult
+	if err := json.Unmarshal([]byte(kojisnapOK(t, "link", "--json", src, to)), &done); err != nil || !slices.Equal(done.Files, []linked{{src, "present"}}) {
 		t.Errorf("%v, %v", done, err)
 	}
 }

@@ -139,9 +139,9 @@ func (a *app) tellLoad(r *dbsync.LoadReport) error {
 		return nil
 	}
 	for _, e := range r.Bad {
-		fmt.Fprintln(a.stderr, "kojisnap: "+clean(fmt.Sprintf("left out: %s %s: %s", e.Relation, e.Key, e.What)))
+		a.complain(fmt.Sprintf("left out: %s %s: %s", e.Relation, e.Key, e.What))
 	}
-	fmt.Fprintln(a.stderr, "kojisnap: rows as these, and what hangs on them, are tried again by each load; mend them in production, or staging's tables")
+	a.complain("rows as these, and what hangs on them, are tried again by each load; mend them in production, or staging's tables")
 	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
 }
 

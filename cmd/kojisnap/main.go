@@ -53,8 +53,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = a.unknown(err)
 	}
 	code := exitCode(err)
-	if err != nil && !plugin && !out.used && (a.json || wants(args, "--json", "")) {
-		writeFailure(out, err, code)
+	if a.document || err != nil && !plugin && !out.used && (a.json || wants(args, "--json", "")) {
+		a.closeDocument(err, code)
 	}
 	if lost := out.finish(); lost != nil {
 		if code = exitError; plugin {
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		trouble := outputError{lost}
 		if !trouble.quiet() {
-			fmt.Fprintln(stderr, "kojisnap: "+message(trouble))
+			a.tellError(trouble, code, args)
 		}
 		if errors.Is(err, lost) {
 			return code

@@ -173,7 +173,7 @@ func (a *app) tellMissing(r *kojisnap.PullResult) error {
 	}
 	err := fmt.Errorf("the snapshot is without %d things of production's, or has them otherwise; all else is in it: "+
 		"mend them in production, and the next pull takes them up", len(r.LeftOut))
-	fmt.Fprintln(a.stderr, "kojisnap: "+message(err))
+	a.complain(message(err))
 	return notReadyError{quietError{err}}
 }
 

@@ -114,6 +114,9 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 // tell says what a sync did, and returns what the exit code is of.
 func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error {
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
+		if len(r.Steps) > 0 {
+			a.partial(r)
+		}
 		return incomplete
 	}
 	err := a.result(r, func(w io.Writer) {
@@ -131,7 +134,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	if err := errors.Join(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
+	if err := together(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
@@ -176,7 +179,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		showPlanned(w, r.Load)
 	})
 	if err == nil {
-		err = errors.Join(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
+		err = together(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
 	}
 	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
 		return pending()
