@@ -157,7 +157,7 @@ func (m *merger) check(ctx context.Context) (err error) {
 	if m.mark, err = readMark(ctx, m.tx); err != nil {
 		return err
 	}
-	if err := m.mark.checkEnv(m.opt.Env); err != nil {
+	if err := m.mark.CheckEnv(m.opt.Env); err != nil {
 		return err
 	}
 	if err := m.checkSurroundings(ctx); err != nil {

@@ -102,6 +102,14 @@ func TestStatus(t *testing.T) {
 		t.Errorf("status: %q", out)
 	}
 
+	// Another environment than the database's is not meant.
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"diff", "staging"}, {"verify"}} {
+		if o := kojisnapRun(t, append(args, "-c", c, "--env", "other", "--db", w.dsn)...); o.code != 1 || !strings.Contains(o.stderr, `is marked as environment "stg", not "other"`) {
+			t.Errorf("%v of another environment: exit code %d: %s", args, o.code, o.stderr)
+		}
+	}
+	plugin(t, 3, `not "other"`, "-c", c, "--env", "other")
+
 	// What cannot be found out is UNKNOWN, in one line on standard output.
 	plugin(t, 3, "--bogus", "-c", c, "--bogus")
 	plugin(t, 3, `"extra"`, "-c", c, "extra")

@@ -142,10 +142,13 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.topdir == "" {
-		return kojisnap.CopyOptions{}, usagef("no topdir: give --topdir DIR")
+		return kojisnap.CopyOptions{}, a.missing("topdir", "--topdir DIR, or topdir = \"…\" in the configuration")
 	}
 	if o.keepDays < 0 {
 		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 or more", o.keepDays)
+	}
+	if o.jobs < 0 {
+		return kojisnap.CopyOptions{}, usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
 	}
 	if err := o.bwlimit.check(o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
@@ -161,7 +164,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	}
 	var database *kojisnap.StagingDatabase
 	if o.db != "" {
-		if err := checkDSN(o.db); err != nil {
+		if err := a.checkDSN(o.db); err != nil {
 			return kojisnap.CopyOptions{}, err
 		}
 		database = &kojisnap.StagingDatabase{DSN: o.db, Optional: true}

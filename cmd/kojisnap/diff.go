@@ -121,7 +121,7 @@ type stagingDiff struct {
 }
 
 func (o *diffFlags) staging(ctx context.Context, a *app) error {
-	if err := checkDSN(o.db); err != nil {
+	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
 	conn, err := kojisnap.Connect(ctx, o.db)
@@ -130,6 +130,9 @@ func (o *diffFlags) staging(ctx context.Context, a *app) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	s, err := dbsync.ReadStatus(ctx, conn)
+	if err == nil {
+		err = a.checkEnv(s.Mark)
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,13 +54,14 @@ func exitCode(err error) int {
 		overlay  *dbsync.OverlayError
 		source   *hardlink.BadSourceError
 		unknown  *kojisnap.UnknownError
+		dsn      *kojisnap.DSNError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.Is(err, kojisnap.ErrNotStagingHub), errors.Is(err, dbsync.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, kojisnap.ErrNotStagingHub), errors.Is(err, dbsync.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest
@@ -149,17 +151,35 @@ func messages(err error) []string {
 func cleanLines(s string) []string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
-		lines[i] = clean(lines[i])
+		lines[i] = steady(clean(lines[i]))
 	}
 	return lines
 }
 
 // message is err in one line.
 func message(err error) string {
+	text := steady(clean(err.Error()))
 	if errors.Is(err, context.Canceled) {
-		return "interrupted: " + clean(err.Error())
+		return "interrupted: " + text
 	}
-	return clean(err.Error())
+	return text
+}
+
+// atRandom is what differs each time in the text of the same error: the port that the system gave this side
+// of a connection, and the names of temporary files and of claims on
+// the store.
+var atRandom = regexp.MustCompile(`(\b(?:read|write) (?:tcp|udp)[46]?) \S+->|(\.tmp-kojisnap-|\.kojisnap-(?:link-|verify-)?|kojisnap-sort-|/(?:write|prune)-)[0-9A-Za-z]+`)
+
+// steady is a text without what differs each time, so that who mails or watches it can tell the old from the
+// new.
+func steady(s string) string {
+	return atRandom.ReplaceAllStringFunc(s, func(m string) string {
+		parts := atRandom.FindStringSubmatch(m)
+		if parts[1] != "" {
+			return parts[1] + " "
+		}
+		return parts[2] + "…"
+	})
 }
 
 // clean keeps a hub's or a file's text from breaking the line or driving the terminal.

@@ -57,7 +57,7 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := checkDSN(o.db); err != nil {
+	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
 	if o.confirm != "" && !o.adopt && !o.moved {
@@ -107,9 +107,9 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 }
 
 // checkDSN wants a database named: libpq's defaults alone are nobody's staging.
-func checkDSN(dsn string) error {
+func (a *app) checkDSN(dsn string) error {
 	if dsn == "" && os.Getenv("PGDATABASE") == "" && os.Getenv("PGSERVICE") == "" {
-		return usagef("no database: give --db DSN, or set PGDATABASE")
+		return a.missing("database", "--db DSN, or db = \"…\" in the configuration, or set PGDATABASE")
 	}
-	return nil
+	return kojisnap.CheckDSN(dsn)
 }

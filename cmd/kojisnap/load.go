@@ -77,7 +77,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := checkDSN(o.db); err != nil {
+	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
 	if !a.dryRun {

@@ -54,13 +54,13 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.serverCA, "serverca", "", "`FILE` of the certificate authorities that the production hub's certificate may be signed by (default: the profile's, else the system's)")
 	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read; repeatable, and what it inherits comes along")
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
-	fs.DurationVar(&o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
+	durationVar(fs, &o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
 	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: read also what was revoked since event `E`, where a snapshot that told of it is gone")
 	fs.IntVar(&o.sweep, "sweep", kojisnap.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
-	fs.DurationVar(&o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
+	durationVar(fs, &o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
 	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
 }
 
@@ -89,7 +89,7 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 			a.log.Warn("the Koji profile says no_ssl_verify: whoever is between here and the hub can read and change what it answers", "profile", profile)
 		}
 	case url == "":
-		return nil, usagef("no hub: give --hub URL or --profile NAME")
+		return nil, a.missing("hub", "--hub URL or --profile NAME, or one of them in [pull] of the configuration")
 	}
 	o.UserAgent, o.Log = "kojisnap/"+version, a.log
 	c, err := hub.New(url, o)
@@ -102,13 +102,15 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 	switch {
 	case len(o.tags) == 0:
-		return kojisnap.PullOptions{}, usagef("no tag: give --tag NAME, or tag = [\"NAME\"] in the configuration")
+		return kojisnap.PullOptions{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")
 	case o.event < 0:
 		return kojisnap.PullOptions{}, usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
 		return kojisnap.PullOptions{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
 	case o.sweep < 1:
 		return kojisnap.PullOptions{}, usagef("--sweep %d: one pull at least", o.sweep)
+	case o.jobs < 1:
+		return kojisnap.PullOptions{}, usagef("--jobs %d: one request at least", o.jobs)
 	case o.deadline < 0:
 		return kojisnap.PullOptions{}, usagef("--deadline %s: it cannot be negative", o.deadline)
 	case o.margin < 0:

@@ -197,7 +197,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if opt.Copy, err = o.copy.options(a); err != nil {
 		return opt, err
 	}
-	if err = checkDSN(o.load.db); err != nil {
+	if err = a.checkDSN(o.load.db); err != nil {
 		return opt, err
 	}
 	opt.Copy.Database = &kojisnap.StagingDatabase{DSN: o.load.db}
@@ -209,7 +209,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 		return opt, nil
 	}
 	if o.verify.hub == "" {
-		return opt, usagef("no staging hub: give --staging-hub URL, or hub in [verify] of the configuration; --no-verify leaves verify out")
+		return opt, a.missing("staging hub", "--staging-hub URL, or hub = \"…\" in [verify] of the configuration, or --no-verify")
 	}
 	o.verify.follow(&o.copy)
 	opt.Verify, err = o.verify.options(a)
