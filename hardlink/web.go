@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/retry"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/volumes"
 )
 
@@ -44,10 +45,10 @@ type webSource struct {
 
 func newWebSource(base string, o Options) (*webSource, error) {
 	u, err := url.Parse(base)
-	if err != nil {
-		return nil, &BadSourceError{errors.New("is not a URL")} // the error of package url may show a password
+	if err != nil || u.Hostname() == "" {
+		return nil, &BadSourceError{fmt.Errorf("%q: want http://HOST/PATH or https://HOST/PATH, production's topurl", snapfile.ShownURL(base))}
 	}
-	if u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+	if u.RawQuery != "" || u.Fragment != "" {
 		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", u.Redacted())}
 	}
 	var client http.Client

@@ -46,6 +46,9 @@ func TestStatus(t *testing.T) {
 		t.Errorf("%q", out) // the store has no snapshot
 	}
 	old := w.pull(t, 300, "f42-compose")
+	if out := succeed(t, "status", "-c", c); !strings.Contains(out, "the store's newest snapshot "+old.ID+" is not loaded; ") || strings.Contains(out, "0 events") {
+		t.Errorf("before the first load: %q", out)
+	}
 	if out := plugin(t, 0, "tags never loaded", "-c", c); !strings.Contains(out, "drift=U;") || strings.Contains(out, "event_age") {
 		t.Errorf("before the first load: %q", out)
 	}

@@ -156,6 +156,10 @@ func refused(err error) error {
 			tried = append(tried, line)
 		}
 	}
+	// With sslmode=prefer, which is the default, that is a try that may fail.
+	if answers := slices.DeleteFunc(slices.Clone(tried), func(s string) bool { return strings.HasSuffix(s, "server refused TLS connection") }); len(answers) > 0 {
+		tried = answers
+	}
 	return reworded{strings.Join(tried, "; ") + advice(err), err}
 }
 
@@ -175,6 +179,9 @@ func advice(err error) string {
 		return ": is host right in the DSN?"
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return ": is PostgreSQL running there, and are host and port of the DSN right?"
+	}
+	if strings.HasSuffix(err.Error(), "server refused TLS connection") {
+		return ": the server has no TLS, and the DSN (sslmode) or PGSSLMODE wants it"
 	}
 	return ""
 }

@@ -110,6 +110,9 @@ func (a *app) settle(set *pflag.FlagSet) error {
 			a.verbose, a.debug = false, false
 		}
 	}
+	if err := dbsync.CheckEnvironment(a.env); err != nil {
+		return usageError{err}
+	}
 	if a.exitOnLock && a.lockFile == "" {
 		return usagef("--exit-on-lock has no effect without --lock-file FILE, the lock that it is about")
 	}
@@ -187,8 +190,15 @@ func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfi
 		snap, err := a.latest(ctx, s, false)
 		return s, snap, err
 	}
-	snap, err := kojisnap.OpenSnapshot(ctx, s, id)
+	snap, err := openID(ctx, s, id)
 	return s, snap, err
+}
+
+func openID(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, error) {
+	if _, err := snapfile.ManifestObject(id); err != nil {
+		return nil, usageError{err}
+	}
+	return kojisnap.OpenSnapshot(ctx, s, id)
 }
 
 // lookAt opens a snapshot only to show it.
@@ -196,7 +206,7 @@ func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.S
 	if id == "latest" {
 		return a.latest(ctx, s, true)
 	}
-	return kojisnap.OpenSnapshot(ctx, s, id)
+	return openID(ctx, s, id)
 }
 
 // result shows what a command did: as JSON if asked, else as the text that show writes.

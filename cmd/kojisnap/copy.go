@@ -95,6 +95,19 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 	addVolumes(fs, &o.volume, &o.copyVolume)
 }
 
+// checkWant refuses names that cannot be any.
+func (o *wantFlags) checkWant() error {
+	for _, volume := range []struct{ flag, name string }{{"volume", o.volume}, {"copy-volume", o.copyVolume}} {
+		if err := volumes.CheckName("volume name", volume.name); err != nil {
+			return usagef("--%s: %w", volume.flag, err)
+		}
+	}
+	if err := checkNames("tag", o.tags); err != nil {
+		return err
+	}
+	return checkNames("arch", o.arches)
+}
+
 func (o *wantFlags) want(a *app) kojisnap.Want {
 	return kojisnap.Want{
 		Tags: o.tags, Arches: o.arches, SigKeys: o.sigkeys, Builds: kojisnap.Builds(o.builds),
@@ -144,8 +157,12 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.topdir == "" {
 		return kojisnap.CopyOptions{}, a.missing("topdir", "--topdir DIR, or topdir = \"…\" in the configuration")
 	}
-	if o.keepDays < 0 {
-		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 or more", o.keepDays)
+	const century = 36525 // more than that is no time.Duration some day
+	if o.keepDays < 0 || o.keepDays > century {
+		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 to %d", o.keepDays, century)
+	}
+	if err := o.checkWant(); err != nil {
+		return kojisnap.CopyOptions{}, err
 	}
 	if o.jobs < 0 {
 		return kojisnap.CopyOptions{}, usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)

@@ -60,6 +60,9 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
+	if o.floor < 1 {
+		return usagef("--sequence-floor %d: ids count from 1", o.floor)
+	}
 	if o.confirm != "" && !o.adopt && !o.moved {
 		return usagef("--confirm goes with --adopt or --moved")
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"kojisnap/hardlink"
@@ -45,7 +47,11 @@ func runLink(ctx context.Context, a *app, args []string) error {
 	}
 	sources, dir := args[:len(args)-1], args[len(args)-1]
 	if info, err := os.Stat(dir); err != nil {
-		return err
+		var file *fs.PathError
+		if errors.As(err, &file) {
+			err = file.Err
+		}
+		return fmt.Errorf("link: directory %s: %w", dir, err)
 	} else if !info.IsDir() {
 		return usagef("link: %s is not a directory", dir)
 	}

@@ -112,7 +112,7 @@ func TestLinkBadTarget(t *testing.T) {
 			t.Errorf("%q: %d, %q, %q, want %d, %q, %q", args, got, gotOut, gotErrs, code, out, errs)
 		}
 	}
-	check(exitError, "", "kojisnap: stat TMP/absent: no such file or directory\n", a, filepath.Join(dir, "absent"))
+	check(exitError, "", "kojisnap: link: directory TMP/absent: no such file or directory\n", a, filepath.Join(dir, "absent"))
 	check(exitUsage, "", "kojisnap: link: TMP/b.rpm is not a directory\n", a, b)
 	check(exitUsage, "", "kojisnap: link: want SRC… DIR\n", a)
 	if os.Geteuid() != 0 {

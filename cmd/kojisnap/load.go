@@ -73,11 +73,19 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	}
 }
 
+// check refuses what cannot be meant, before anything is done.
+func (o *loadFlags) check(a *app) error {
+	if err := a.checkDSN(o.db); err != nil {
+		return err
+	}
+	return checkURL("hub-moved", o.hubMoved)
+}
+
 func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := a.checkDSN(o.db); err != nil {
+	if err := o.check(a); err != nil {
 		return err
 	}
 	if !a.dryRun {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime/debug"
 	"time"
@@ -66,8 +67,8 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 
 // client returns the hub's client.
 func (o *pullFlags) client(a *app) (*hub.Client, error) {
-	if o.maxRate < 0 {
-		return nil, usagef("--max-rate %g: it cannot be negative", o.maxRate)
+	if !(o.maxRate >= 0) || math.IsInf(o.maxRate, 1) {
+		return nil, usagef("--max-rate %g: want a number of requests a second, or 0 for no limit", o.maxRate)
 	}
 	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
@@ -100,6 +101,9 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 }
 
 func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
+	if err := checkNames("tag", o.tags); err != nil {
+		return kojisnap.PullOptions{}, err
+	}
 	switch {
 	case len(o.tags) == 0:
 		return kojisnap.PullOptions{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")

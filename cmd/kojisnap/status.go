@@ -288,6 +288,10 @@ func driftText(d *kojisnap.Drift) string {
 		return "unknown: " + d.Error
 	case d.Loaded:
 		return "none: the store's newest snapshot is loaded"
+	case d.Events == 0 && len(d.Missing) > 0:
+		return fmt.Sprintf("the store's newest snapshot %s is not loaded", d.Snapshot) + missing
+	case d.Events == 0:
+		return fmt.Sprintf("the store's newest snapshot %s is not loaded, but one of the same event", d.Snapshot)
 	case d.Events < 0:
 		return fmt.Sprintf("%d events, %s, ahead of the store's newest snapshot %s", -d.Events, ago(-time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
 	}

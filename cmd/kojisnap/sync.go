@@ -197,7 +197,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if opt.Copy, err = o.copy.options(a); err != nil {
 		return opt, err
 	}
-	if err = a.checkDSN(o.load.db); err != nil {
+	if err = o.load.check(a); err != nil {
 		return opt, err
 	}
 	opt.Copy.Database = &kojisnap.StagingDatabase{DSN: o.load.db}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap/snapfile"
 )
 
 // fits reports whether a value of the configuration is of a flag's type, or of that of its elements.
@@ -135,6 +137,23 @@ func (r *rate) Set(s string) error {
 		return fmt.Errorf("%q is not a number of bytes a second, such as 500k or 20M", s)
 	}
 	*r = rate(int64(n) * unit)
+	return nil
+}
+
+// checkURL refuses what a flag cannot take for the URL of a server.
+func checkURL(flag, value string) error {
+	u, err := url.Parse(value)
+	if value == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
+		return nil
+	}
+	return usagef("--%s %q: want http://HOST/PATH or https://HOST/PATH", flag, snapfile.ShownURL(value))
+}
+
+// checkNames refuses an empty text in a list of names.
+func checkNames(flag string, names []string) error {
+	if slices.Contains(names, "") {
+		return usagef("--%s \"\": a name is wanted", flag)
+	}
 	return nil
 }
 

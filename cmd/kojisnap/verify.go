@@ -91,6 +91,12 @@ func (o *verifyFlags) options(a *app) (kojisnap.VerifyOptions, error) {
 		Digest: o.digest, Jobs: o.jobs, Log: a.log, Progress: a.progress,
 	}
 	var err error
+	if err := checkURL("topurl", o.topurl); err != nil {
+		return opt, err
+	}
+	if err := o.checkWant(); err != nil {
+		return opt, err
+	}
 	if o.jobs < 1 {
 		return opt, usagef("--jobs %d: one request at least", o.jobs)
 	}
