@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"kojisnap/volumes"
@@ -82,6 +83,8 @@ func (o *objectSource) judge(ctx context.Context, err error) error {
 		return &deniedError{err, &o.trust}
 	case err == nil || err == io.EOF:
 		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return &absentError{err, &o.trust}
 	case errors.Is(context.Cause(ctx), errWebSilent):
 		return &TemporaryError{fmt.Errorf("fetch from %s: %w", o, errWebSilent)}
 	case ctx.Err() == nil && errors.As(err, &says) && says.Temporary():

@@ -45,6 +45,30 @@ type deniedError struct {
 
 func (e *deniedError) Unwrap() error { return e.error }
 
+// absentError is a file that a server does not have.
+type absentError struct {
+	error
+	from *trust
+}
+
+func (e *absentError) Unwrap() error { return e.error }
+
+// nothingGiven tells that no source has a file, and that none of them gave any other in this run: they may not
+// be production's tree.
+func nothingGiven(err error) bool {
+	var said *reasons
+	if !errors.As(err, &said) || len(said.errs) == 0 {
+		return false
+	}
+	for _, err := range said.errs {
+		var a *absentError
+		if !errors.As(err, &a) || a.from.given.Load() {
+			return false
+		}
+	}
+	return true
+}
+
 func denied(err error) bool { return errors.As(err, new(*deniedError)) }
 
 // deniedByAll tells that all sources denied a file, of which none gave another one in this run: it is

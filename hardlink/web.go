@@ -235,7 +235,7 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 	text := fmt.Sprintf("fetch %s: the server answered %q", d.name, resp.Status)
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound || code == http.StatusGone:
-		return nil, 0, fmt.Errorf("fetch %s: HTTP %d: %w", d.name, code, fs.ErrNotExist)
+		return nil, 0, &absentError{fmt.Errorf("fetch %s: HTTP %d: %w", d.name, code, fs.ErrNotExist), &d.from.trust}
 	case code == http.StatusForbidden:
 		return nil, 0, &deniedError{fmt.Errorf("%s: it is not there, it wants a login, or the server does not let this machine have it", text), &d.from.trust}
 	case code == http.StatusUnauthorized || code == http.StatusProxyAuthRequired:
