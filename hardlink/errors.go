@@ -99,6 +99,9 @@ func (e *LeftOutError) Error() string {
 			more++
 			continue
 		}
+		if gone != nil && !errors.As(err, new(*DigestError)) { // which file it was found at differs each time
+			err = fmt.Errorf("left out: builds with files that no other source has: %w", gone)
+		}
 		lines, blamed = append(lines, err.Error()), append(blamed, gone)
 	}
 	if more > 0 {

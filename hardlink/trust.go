@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -106,8 +107,22 @@ func (t *trust) lose(why error) {
 	}
 }
 
-// note counts failures. forGood: no other file will be had either.
-func (t *trust) note(ctx context.Context, err error, forGood bool) {
+// withoutFile is an error with the source in the place of the file that was asked for: which one of those
+// that are asked for at a time it was differs from run to run.
+func (t *trust) withoutFile(err error, file string) error {
+	return &filelessError{err, strings.ReplaceAll(err.Error(), file, t.name)}
+}
+
+type filelessError struct {
+	error
+	text string
+}
+
+func (e *filelessError) Error() string { return e.text }
+func (e *filelessError) Unwrap() error { return e.error }
+
+// note counts failures, of a file as the error names it. forGood: no other file will be had either.
+func (t *trust) note(ctx context.Context, err error, file string, forGood bool) {
 	var temporary *TemporaryError
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,7 +135,7 @@ func (t *trust) note(ctx context.Context, err error, forGood bool) {
 	}
 	t.failed++
 	if t.gone == nil && (t.failed >= maxFailures || forGood) {
-		t.gone = &goneError{t.name, err}
-		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", err)
+		t.gone = &goneError{t.name, t.withoutFile(err, file)}
+		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", t.gone.why)
 	}
 }

@@ -159,9 +159,9 @@ func (w *webSource) wait(after time.Duration, why error) {
 	}
 }
 
-func (w *webSource) noteError(ctx context.Context, err error) {
+func (w *webSource) noteError(ctx context.Context, err error, file string) {
 	var forGood *tlsError
-	w.note(ctx, err, errors.As(err, &forGood))
+	w.note(ctx, err, file, errors.As(err, &forGood))
 }
 
 // download is a file that is being fetched. Where the connection breaks the rest is asked
@@ -186,7 +186,7 @@ var errWebSilent = fmt.Errorf("the server sent nothing for %v", webSilence)
 
 // request asks for the file from offset on, again where that may help.
 func (d *download) request() (resp *http.Response, err error) {
-	defer func() { d.from.noteError(d.ctx, err) }()
+	defer func() { d.from.noteError(d.ctx, err, d.name) }()
 	for try := 0; ; try++ {
 		if err := d.from.ready(d.ctx); err != nil {
 			return nil, err
@@ -247,7 +247,7 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 		if after > maxRetryAfter {
 			text += fmt.Sprintf(" and asks to wait %v", after.Round(time.Second))
 		}
-		d.from.wait(after, &TemporaryError{errors.New(text)})
+		d.from.wait(after, d.from.withoutFile(&TemporaryError{errors.New(text)}, d.name))
 		return nil, after, &TemporaryError{errors.New(text)}
 	}
 	return nil, 0, errors.New(text)
@@ -322,7 +322,7 @@ func (d *download) resume(broke error) error {
 	d.vain++
 	if d.vain >= webTries {
 		err := &TemporaryError{fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
-		d.from.noteError(d.ctx, err)
+		d.from.noteError(d.ctx, err, d.name)
 		return err
 	}
 	if err := retry.Sleep(d.ctx, retry.Pause(d.from.pause, maxPause, d.vain-1)); err != nil {

@@ -1,12 +1,29 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
 )
+
+// TestCopyNoServer: a source that does not answer is told by the same text each time, though another file is
+// the first to learn it.
+func TestCopyNoServer(t *testing.T) {
+	s := newCopySite(t)
+	var first string
+	for run := range 2 {
+		_, errs, code := kojisnapRun(t, "copy", "--store", s.store, "--topdir", t.TempDir(), "--source", "http://127.0.0.1:1/tree", "--tag", "f42-compose", "--env", fmt.Sprint("run", run))
+		if run == 0 {
+			first = errs
+		}
+		if code != exitLater || errs != first || strings.Contains(errs, "/packages/") || !strings.Contains(errs, "connection refused") {
+			t.Errorf("exit code %d: %s\nand before: %s", code, errs, first)
+		}
+	}
+}
 
 // TestCopyWrongSource: a server that has none of the files is told in one line with what to look at, and not
 // in one for each file. One that lacks a few names them: see TestCopyDenied.
