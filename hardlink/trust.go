@@ -54,34 +54,29 @@ type absentError struct {
 
 func (e *absentError) Unwrap() error { return e.error }
 
-// nothingGiven tells that no source has a file, and that none of them gave any other in this run: they may not
-// be production's tree.
-func nothingGiven(err error) bool {
-	var said *reasons
-	if !errors.As(err, &said) || len(said.errs) == 0 {
-		return false
-	}
-	for _, err := range said.errs {
-		var a *absentError
-		if !errors.As(err, &a) || a.from.given.Load() {
-			return false
-		}
-	}
-	return true
-}
-
 func denied(err error) bool { return errors.As(err, new(*deniedError)) }
 
 // deniedByAll tells that all sources denied a file, of which none gave another one in this run: it is
 // not known to be missing.
 func deniedByAll(err error) bool {
+	return allSay(err, func(e *deniedError) *trust { return e.from })
+}
+
+// nothingGiven tells that no source has a file, and that none of them gave any other in this run: they may not
+// be production's tree.
+func nothingGiven(err error) bool {
+	return allSay(err, func(e *absentError) *trust { return e.from })
+}
+
+// allSay tells that each source answered with an E, and none of them gave a file in this run.
+func allSay[E error](err error, from func(E) *trust) bool {
 	var said *reasons
 	if !errors.As(err, &said) {
 		return false
 	}
 	for _, err := range said.errs {
-		var d *deniedError
-		if !errors.As(err, &d) || d.from.given.Load() {
+		var e E
+		if !errors.As(err, &e) || from(e).given.Load() {
 			return false
 		}
 	}

@@ -260,7 +260,7 @@ func TestBadSnapshot(t *testing.T) {
 	for _, b := range []bad{
 		{"empty store", func(t *testing.T, w *world) []string { return w.loadArgs() }, 1, []string{"kojisnap pull"}},
 		{"no such snapshot", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "7-0123456789ab") }, 1, []string{"7-0123456789ab"}},
-		{"hostile id", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 1, []string{`"../../etc/passwd"`}},
+		{"hostile id", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 2, []string{`"../../etc/passwd"`}},
 		{"segment is missing", func(t *testing.T, w *world) []string {
 			w.init(t)
 			must(t, os.Remove(segment(t, w, "rpmsigs")))
