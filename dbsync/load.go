@@ -165,7 +165,7 @@ func (m *merger) checkDatabase(ctx context.Context) error {
 	if m.mark, err = readMark(ctx, m.tx); err != nil {
 		return err
 	}
-	if err := m.mark.checkEnv(m.opt.Env); err != nil {
+	if err := m.mark.CheckEnv(m.opt.Env); err != nil {
 		return err
 	}
 	if err := m.checkSurroundings(ctx); err != nil {

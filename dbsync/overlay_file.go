@@ -202,6 +202,28 @@ func wellFormed(text string) bool {
 
 var tomlPlace = regexp.MustCompile(`^toml: (?:line \d+:? ?)?(?:\(last key (".*?")\): )?`)
 
+// tomlType is how the library tells of a value of the wrong type.
+var tomlType = regexp.MustCompile(`^(.*?)incompatible types: TOML value has type (\S+); destination has type (\S+)$`)
+
+// kindOf is a type of the library's message in words.
+func kindOf(t string) string {
+	switch t {
+	case "string", "String":
+		return "a text in quotes"
+	case "int64", "integer", "Integer":
+		return "a whole number"
+	case "float64", "float", "Float":
+		return "a number"
+	case "bool", "Bool":
+		return "true or false"
+	case "slice", "[]interface", "[]interface{}", "[]any":
+		return "a list"
+	case "map", "map[string]interface", "map[string]interface{}", "map[string]any", "struct":
+		return "a table"
+	}
+	return t
+}
+
 // tomlMessage is the library's message without the line, which may be that of another entry
 // with the same key.
 func tomlMessage(err error) string {
@@ -211,6 +233,9 @@ func tomlMessage(err error) string {
 		return text
 	}
 	text = text[len(place[0]):]
+	if wrong := tomlType.FindStringSubmatch(text); wrong != nil {
+		text = fmt.Sprintf("%swant %s, not %s", wrong[1], kindOf(wrong[3]), kindOf(wrong[2]))
+	}
 	if place[1] != "" {
 		text = place[1] + ": " + text
 	}

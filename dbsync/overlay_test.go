@@ -193,11 +193,11 @@ func TestOverlayRefused(t *testing.T) {
 		"not TOML":          {"# a\n\n[[user", []string{`3: expected '.' or ']' to end table name`}},
 		"not TOML, in text": {"[[user]]\nname = \"a\"\n\nname = \"b\"\n", []string{`4: "user.name": Key 'user.name' has already been defined`}},
 		"types": {"block_users = [1]\n[[host]]\nname = 3\ncapacity = \"2\"\n[[host]]\nname = \"a\"\narches = \"x86_64\"\n[[user.x]]\nname = \"b\"", []string{
-			`1: "block_users": incompatible types: TOML value has type int64; destination has type string`,
-			`3: "host.name": incompatible types: TOML value has type int64; destination has type string`,
-			`4: "host.capacity": incompatible types: TOML value has type string; destination has type float`,
-			`7: "host.arches": incompatible types: TOML value has type string; destination has type slice`,
-			`8: "user": incompatible types: TOML value has type map[string]any; destination has type slice`}},
+			`1: "block_users": want a text in quotes, not a whole number`,
+			`3: "host.name": want a text in quotes, not a whole number`,
+			`4: "host.capacity": want a number, not a text in quotes`,
+			`7: "host.arches": want a list, not a text in quotes`,
+			`8: "user": want a list, not a table`}},
 		"twice": {"[[user]]\nnames = [\"a\", \"c\"]\n" + host + host + "[[user]]\nname = \"c\"\npermissions = [\"admin\", \"admin\"]", []string{
 			`8: user "h" is there twice; first at overlay.toml:4`, `12: user "c" is there twice; first at overlay.toml:2`, `13: permission "admin" is there twice`}},
 		"principal twice": {"[[user]]\nname = \"a\"\nprincipals = [\"p@A\"]\n[[user]]\nnames = [\"b\", \"c\"]\nprincipals = [\"p@A\", \"{nom}@A\", \"{name}@A\"]\n[[user]]\nname = \"d\"\nprincipals = [\"c@A\", \"{name}{\"]", []string{

@@ -73,12 +73,12 @@ func CheckLoad(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt
 	return nil
 }
 
-// checkEnv refuses another environment than the one that is meant, if one is.
-func (m *Mark) checkEnv(env string) error {
+// CheckEnv refuses another environment than the one that is meant, if one is (ErrNotStaging).
+func (m *Mark) CheckEnv(env string) error {
 	if env == "" || env == m.Environment {
 		return nil
 	}
-	return fmt.Errorf("database %q is marked as environment %q, not %q: %w", m.Database, m.Environment, env, ErrNotStaging)
+	return fmt.Errorf("database %q is marked as environment %q, not %q (give --env %s, or another database): %w", m.Database, m.Environment, env, m.Environment, ErrNotStaging)
 }
 
 // olderError is ErrOlder with what to do.

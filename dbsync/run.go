@@ -103,7 +103,7 @@ func note(ctx context.Context, conn *pgx.Conn, env string, write func(pgx.Tx) er
 		err := transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx, _ bool) (bool, error) {
 			mark, err := readMark(ctx, tx)
 			if err == nil {
-				err = mark.checkEnv(env)
+				err = mark.CheckEnv(env)
 			}
 			if err != nil {
 				return false, err

@@ -2,6 +2,7 @@ package hardlink
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -149,6 +150,8 @@ func (a Actions) Pending() bool {
 func (a Actions) Err() error { return a.leftOut(nil) }
 
 func (a Actions) leftOut(broken []error) error {
+	// In what order they failed differs from run to run.
+	slices.SortStableFunc(broken, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	var all []error
 	for _, m := range a.Missing {
 		all = append(all, m)

@@ -137,8 +137,8 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 			}
 			return nil
 		})
-		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) {
-			return subdirs // a source that is gone is told of once
+		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) || errors.As(err, new(*TemporaryError)) {
+			return subdirs // the files of the build will tell, and a source that is gone is told of once
 		}
 		if err != nil {
 			d.opts.Log.WarnContext(ctx, "a build's metadata.json cannot be read", "build", b.NVR(), "err", err)

@@ -34,9 +34,9 @@ func (e *DigestError) Says() string {
 
 // MissingError is a wanted file that no source has.
 type MissingError struct {
-	Build string // N-V-R
-	Path  string // below the build's directory
-	Err   error  // what the sources said
+	Build string `json:"build"` // N-V-R
+	Path  string `json:"path"`  // below the build's directory
+	Err   error  `json:"-"`     // what the sources said
 }
 
 func (e *MissingError) Error() string {
@@ -63,7 +63,7 @@ func (e *SourceError) Unwrap() []error { return e.Errs }
 // builds that it is about are whole on the read-only volume, and no symlink leads elsewhere.
 type LeftOutError struct{ Errs []error }
 
-// Error has a line for each of the first ones. Of what a server is to blame for that is not
+// Error has a line for each of the first ones, but one of all where no source gave any. Of what a server is to blame for that is not
 // asked any more one is enough, and so it is of what failed before that was clear.
 func (e *LeftOutError) Error() string {
 	const shown = 100
@@ -76,8 +76,17 @@ func (e *LeftOutError) Error() string {
 	var lines []string
 	var blamed []*goneError
 	more, refused := 0, false
+	nothing, told := e.nothing(), false
 	for _, err := range e.Errs {
 		var missing *MissingError
+		if errors.As(err, &missing) && nothing > few && nothingGiven(missing.Err) {
+			if told {
+				more++
+				continue
+			}
+			told = true
+			err = fmt.Errorf("%w: no source gave anything, and %d files are missing: is --source production's topdir, where Koji's topurl leads, with the directory packages in it?", err, nothing)
+		}
 		if errors.As(err, &missing) && deniedByAll(missing.Err) { // so it is with all
 			if refused {
 				more++
@@ -94,12 +103,29 @@ func (e *LeftOutError) Error() string {
 			more++
 			continue
 		}
+		if gone != nil && !errors.As(err, new(*DigestError)) { // which file it was found at differs each time
+			err = fmt.Errorf("left out: builds with files that no other source has: %w", gone)
+		}
 		lines, blamed = append(lines, err.Error()), append(blamed, gone)
 	}
 	if more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// few files that are nowhere may be those that production lost, though no other was wanted.
+const few = 10
+
+// nothing counts the files that are nowhere, while no source has given another.
+func (e *LeftOutError) nothing() (n int) {
+	for _, err := range e.Errs {
+		var missing *MissingError
+		if errors.As(err, &missing) && nothingGiven(missing.Err) {
+			n++
+		}
+	}
+	return n
 }
 
 func (e *LeftOutError) Unwrap() []error { return e.Errs }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"kojisnap/volumes"
@@ -52,7 +53,7 @@ func (o *objectSource) open(ctx context.Context, b volumes.Build, path string) (
 	request, cancel := context.WithCancelCause(ctx)
 	r, size, mtime, err := o.Object(request, key)
 	err = o.judge(request, err)
-	o.noteError(ctx, err)
+	o.noteError(ctx, err, key)
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -61,7 +62,7 @@ func (o *objectSource) open(ctx context.Context, b volumes.Build, path string) (
 	if mtime.IsZero() {
 		mtime = time.Now().Truncate(time.Second)
 	}
-	in := &objectReader{ctx: ctx, request: request, from: o, r: r}
+	in := &objectReader{ctx: ctx, request: request, from: o, key: key, r: r}
 	in.watch = time.AfterFunc(webSilence, func() { cancel(errWebSilent) })
 	in.watch.Stop()
 	closed := func() error {
@@ -82,6 +83,8 @@ func (o *objectSource) judge(ctx context.Context, err error) error {
 		return &deniedError{err, &o.trust}
 	case err == nil || err == io.EOF:
 		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return &absentError{err, &o.trust}
 	case errors.Is(context.Cause(ctx), errWebSilent):
 		return &TemporaryError{fmt.Errorf("fetch from %s: %w", o, errWebSilent)}
 	case ctx.Err() == nil && errors.As(err, &says) && says.Temporary():
@@ -90,9 +93,9 @@ func (o *objectSource) judge(ctx context.Context, err error) error {
 	return err
 }
 
-func (o *objectSource) noteError(ctx context.Context, err error) {
+func (o *objectSource) noteError(ctx context.Context, err error, key string) {
 	var says interface{ Lasting() bool }
-	o.note(ctx, err, errors.As(err, &says) && says.Lasting())
+	o.note(ctx, err, key, errors.As(err, &says) && says.Lasting())
 }
 
 // objectReader does not wait for ever for a server that sends nothing.
@@ -100,6 +103,7 @@ type objectReader struct {
 	ctx     context.Context
 	request context.Context
 	from    *objectSource
+	key     string
 	r       io.Reader
 	watch   *time.Timer
 }
@@ -109,7 +113,7 @@ func (r *objectReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	r.watch.Stop()
 	if err = r.from.judge(r.request, err); err != nil && err != io.EOF {
-		r.from.noteError(r.ctx, err)
+		r.from.noteError(r.ctx, err, r.key)
 	}
 	return n, err
 }

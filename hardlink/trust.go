@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -45,18 +46,37 @@ type deniedError struct {
 
 func (e *deniedError) Unwrap() error { return e.error }
 
+// absentError is a file that a server does not have.
+type absentError struct {
+	error
+	from *trust
+}
+
+func (e *absentError) Unwrap() error { return e.error }
+
 func denied(err error) bool { return errors.As(err, new(*deniedError)) }
 
 // deniedByAll tells that all sources denied a file, of which none gave another one in this run: it is
 // not known to be missing.
 func deniedByAll(err error) bool {
+	return allSay(err, func(e *deniedError) *trust { return e.from })
+}
+
+// nothingGiven tells that no source has a file, and that none of them gave any other in this run: they may not
+// be production's tree.
+func nothingGiven(err error) bool {
+	return allSay(err, func(e *absentError) *trust { return e.from })
+}
+
+// allSay tells that each source answered with an E, and none of them gave a file in this run.
+func allSay[E error](err error, from func(E) *trust) bool {
 	var said *reasons
 	if !errors.As(err, &said) {
 		return false
 	}
 	for _, err := range said.errs {
-		var d *deniedError
-		if !errors.As(err, &d) || d.from.given.Load() {
+		var e E
+		if !errors.As(err, &e) || from(e).given.Load() {
 			return false
 		}
 	}
@@ -82,8 +102,22 @@ func (t *trust) lose(why error) {
 	}
 }
 
-// note counts failures. forGood: no other file will be had either.
-func (t *trust) note(ctx context.Context, err error, forGood bool) {
+// withoutFile is an error with the source in the place of the file that was asked for: which one of those
+// that are asked for at a time it was differs from run to run.
+func (t *trust) withoutFile(err error, file string) error {
+	return &filelessError{err, strings.ReplaceAll(err.Error(), file, t.name)}
+}
+
+type filelessError struct {
+	error
+	text string
+}
+
+func (e *filelessError) Error() string { return e.text }
+func (e *filelessError) Unwrap() error { return e.error }
+
+// note counts failures, of a file as the error names it. forGood: no other file will be had either.
+func (t *trust) note(ctx context.Context, err error, file string, forGood bool) {
 	var temporary *TemporaryError
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -96,7 +130,7 @@ func (t *trust) note(ctx context.Context, err error, forGood bool) {
 	}
 	t.failed++
 	if t.gone == nil && (t.failed >= maxFailures || forGood) {
-		t.gone = &goneError{t.name, err}
-		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", err)
+		t.gone = &goneError{t.name, t.withoutFile(err, file)}
+		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", t.gone.why)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/retry"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/volumes"
 )
 
@@ -44,10 +45,10 @@ type webSource struct {
 
 func newWebSource(base string, o Options) (*webSource, error) {
 	u, err := url.Parse(base)
-	if err != nil {
-		return nil, &BadSourceError{errors.New("is not a URL")} // the error of package url may show a password
+	if err != nil || u.Hostname() == "" {
+		return nil, &BadSourceError{fmt.Errorf("%q: want http://HOST/PATH or https://HOST/PATH, production's topurl", snapfile.ShownURL(base))}
 	}
-	if u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+	if u.RawQuery != "" || u.Fragment != "" {
 		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", u.Redacted())}
 	}
 	var client http.Client
@@ -158,9 +159,9 @@ func (w *webSource) wait(after time.Duration, why error) {
 	}
 }
 
-func (w *webSource) noteError(ctx context.Context, err error) {
+func (w *webSource) noteError(ctx context.Context, err error, file string) {
 	var forGood *tlsError
-	w.note(ctx, err, errors.As(err, &forGood))
+	w.note(ctx, err, file, errors.As(err, &forGood))
 }
 
 // download is a file that is being fetched. Where the connection breaks the rest is asked
@@ -185,7 +186,7 @@ var errWebSilent = fmt.Errorf("the server sent nothing for %v", webSilence)
 
 // request asks for the file from offset on, again where that may help.
 func (d *download) request() (resp *http.Response, err error) {
-	defer func() { d.from.noteError(d.ctx, err) }()
+	defer func() { d.from.noteError(d.ctx, err, d.name) }()
 	for try := 0; ; try++ {
 		if err := d.from.ready(d.ctx); err != nil {
 			return nil, err
@@ -234,7 +235,7 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 	text := fmt.Sprintf("fetch %s: the server answered %q", d.name, resp.Status)
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound || code == http.StatusGone:
-		return nil, 0, fmt.Errorf("fetch %s: HTTP %d: %w", d.name, code, fs.ErrNotExist)
+		return nil, 0, &absentError{fmt.Errorf("fetch %s: HTTP %d: %w", d.name, code, fs.ErrNotExist), &d.from.trust}
 	case code == http.StatusForbidden:
 		return nil, 0, &deniedError{fmt.Errorf("%s: it is not there, it wants a login, or the server does not let this machine have it", text), &d.from.trust}
 	case code == http.StatusUnauthorized || code == http.StatusProxyAuthRequired:
@@ -246,7 +247,7 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 		if after > maxRetryAfter {
 			text += fmt.Sprintf(" and asks to wait %v", after.Round(time.Second))
 		}
-		d.from.wait(after, &TemporaryError{errors.New(text)})
+		d.from.wait(after, d.from.withoutFile(&TemporaryError{errors.New(text)}, d.name))
 		return nil, after, &TemporaryError{errors.New(text)}
 	}
 	return nil, 0, errors.New(text)
@@ -321,7 +322,7 @@ func (d *download) resume(broke error) error {
 	d.vain++
 	if d.vain >= webTries {
 		err := &TemporaryError{fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
-		d.from.noteError(d.ctx, err)
+		d.from.noteError(d.ctx, err, d.name)
 		return err
 	}
 	if err := retry.Sleep(d.ctx, retry.Pause(d.from.pause, maxPause, d.vain-1)); err != nil {

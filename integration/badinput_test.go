@@ -260,7 +260,7 @@ func TestBadSnapshot(t *testing.T) {
 	for _, b := range []bad{
 		{"empty store", func(t *testing.T, w *world) []string { return w.loadArgs() }, 1, []string{"kojisnap pull"}},
 		{"no such snapshot", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "7-0123456789ab") }, 1, []string{"7-0123456789ab"}},
-		{"hostile id", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 1, []string{`"../../etc/passwd"`}},
+		{"hostile id", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 2, []string{`"../../etc/passwd"`}},
 		{"segment is missing", func(t *testing.T, w *world) []string {
 			w.init(t)
 			must(t, os.Remove(segment(t, w, "rpmsigs")))
@@ -437,6 +437,10 @@ func TestLocked(t *testing.T) {
 	unlock, err := kojisnap.Lock(t.Context(), lock, false)
 	must(t, err)
 	o := kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock")
+	if o.code != 4 || o.stdout+o.stderr != "" {
+		t.Errorf("exit code %d, and not silent: %q", o.code, o.stdout+o.stderr)
+	}
+	o = kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock", "-v")
 	host, err := os.Hostname()
 	must(t, err)
 	says := fmt.Sprintf("kojisnap: lock file %s: locked by another process: pid %d on %s, kojisnap ", lock, os.Getpid(), host)
@@ -452,7 +456,7 @@ func TestLocked(t *testing.T) {
 		f, err := os.Open(lock)
 		must(t, err)
 		must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
-		if o := kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock"); o.code != 4 || !strings.Contains(o.stderr, "the file does not say which") {
+		if o := kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock", "-v"); o.code != 4 || !strings.Contains(o.stderr, "the file does not say which") {
 			t.Errorf("%q: exit code %d: %s", text, o.code, o.stderr)
 		}
 		f.Close()

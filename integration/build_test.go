@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/jsondoc"
 )
 
 // built is kojisnap, built once.
@@ -53,7 +55,15 @@ func kojisnapRun(t testing.TB, args ...string) outcome {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	o := outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	if section := jsondoc.Section(args); section != "" && t.Context().Err() == nil {
+		doc, err := jsondoc.Read("../cmd/kojisnap/JSON.md")
+		must(t, err)
+		if err := doc.Check(section, o.stdout, o.code); err != nil {
+			t.Errorf("%q: %v: %s", args, err, o.stdout)
+		}
+	}
+	return o
 }
 
 // succeed runs kojisnap and wants silence on standard error: without a terminal only trouble is told.

@@ -106,18 +106,18 @@ func TestConnect(t *testing.T) {
 		{name: "no such role", db: "host=" + dir + " port=" + port + " dbname=stg user=nobody-here", code: 1, says: []string{`"nobody-here" does not exist`}},
 		{name: "no room for the role", db: "host=" + dir + " port=" + port + " dbname=stg user=limited", code: 5, says: []string{`too many connections for role "limited"`}},
 		{name: "no TLS", db: keywords + "sslmode=disable", env: []string{"PGPASSWORD=" + secret}, code: 1, says: []string{"no pg_hba.conf entry", "no encryption"}},
-		{name: "another CA", db: keywords + "sslmode=verify-full sslrootcert=" + otherCA, env: []string{"PGPASSWORD=" + secret}, code: 1, says: []string{"certificate signed by unknown authority"}},
+		{name: "another CA", db: keywords + "sslmode=verify-full sslrootcert=" + otherCA, env: []string{"PGPASSWORD=" + secret}, code: 1, says: []string{"certificate signed by unknown authority", "sslrootcert"}},
 		{name: "another name", db: strings.Replace(keywords, "localhost", "db.example.com hostaddr=127.0.0.1", 1) + full, env: []string{"PGPASSWORD=" + secret}, code: 1, says: []string{"certificate is valid for localhost, not db.example.com"}},
-		{name: "no CA file", db: keywords + "sslmode=verify-full sslrootcert=/no/such.pem", code: 1, says: []string{"/no/such.pem"}},
-		{name: "nobody listens", db: "host=127.0.0.1 port=1 dbname=stg user=koji password=" + quoted, code: 5, says: []string{"127.0.0.1", "connection refused"}},
+		{name: "no CA file", db: keywords + "sslmode=verify-full sslrootcert=/no/such.pem", code: 2, says: []string{"/no/such.pem"}},
+		{name: "nobody listens", db: "host=127.0.0.1 port=1 dbname=stg user=koji password=" + quoted, code: 5, says: []string{"127.0.0.1", "connection refused: is PostgreSQL running there"}},
 		{name: "no socket", db: "host=/no/such/dir dbname=stg user=koji", code: 5, says: []string{"/no/such/dir", "no such file"}},
 		{name: "no such host", db: "host=no-such-host.invalid dbname=stg user=koji", code: 5, says: []string{"no-such-host.invalid"}},
-		{name: "no such service", db: "service=prod", env: []string{"PGSERVICEFILE=" + service}, code: 1, says: []string{"prod"}},
-		{name: "no such service file", db: "service=stg", env: []string{"PGSERVICEFILE=/no/such.conf"}, code: 1, says: []string{"/no/such.conf"}},
-		{name: "a port that is none", db: "postgres://koji:" + escaped + "@localhost:port/stg", code: 1, says: []string{"port"}},
-		{name: "keywords without a value", db: "host=localhost password=" + quoted + " dbname", code: 1, says: []string{"neither keywords"}},
-		{name: "an unescaped password", db: "postgres://koji:" + secret + "@localhost:" + port + "/stg", code: 1, says: []string{"neither keywords", "%XX"}},
-		{name: "what cannot be kept", db: keywords + full + " requirepeer=postgres", env: []string{pass}, code: 1, says: []string{"requirepeer"}},
+		{name: "no such service", db: "service=prod", env: []string{"PGSERVICEFILE=" + service}, code: 2, says: []string{"prod"}},
+		{name: "no such service file", db: "service=stg", env: []string{"PGSERVICEFILE=/no/such.conf"}, code: 2, says: []string{"/no/such.conf"}},
+		{name: "a port that is none", db: "postgres://koji:" + escaped + "@localhost:port/stg", code: 2, says: []string{"port"}},
+		{name: "keywords without a value", db: "host=localhost password=" + quoted + " dbname", code: 2, says: []string{"neither keywords"}},
+		{name: "an unescaped password", db: "postgres://koji:" + secret + "@localhost:" + port + "/stg", code: 2, says: []string{"neither keywords", "%XX"}},
+		{name: "what cannot be kept", db: keywords + full + " requirepeer=postgres", env: []string{pass}, code: 2, says: []string{"requirepeer"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := []string{"init", "--env", "stg"}
@@ -136,6 +136,11 @@ func TestConnect(t *testing.T) {
 			for _, password := range []string{secret, escaped, quoted[1 : len(quoted)-1], "hunter2", `w\o`, "d%41", "#"} {
 				if strings.Contains(o.stderr, password) {
 					t.Errorf("it tells the password: %q", o.stderr)
+				}
+			}
+			for reason := range strings.SplitSeq(o.stderr, ": ") {
+				if len(reason) > 30 && strings.Count(o.stderr, reason) > 1 {
+					t.Errorf("the same twice: %q", o.stderr)
 				}
 			}
 			if strings.Count(o.stderr, "\n") > 1 {

@@ -46,6 +46,9 @@ func TestStatus(t *testing.T) {
 		t.Errorf("%q", out) // the store has no snapshot
 	}
 	old := w.pull(t, 300, "f42-compose")
+	if out := succeed(t, "status", "-c", c); !strings.Contains(out, "the store's newest snapshot "+old.ID+" is not loaded; ") || strings.Contains(out, "0 events") {
+		t.Errorf("before the first load: %q", out)
+	}
 	if out := plugin(t, 0, "tags never loaded", "-c", c); !strings.Contains(out, "drift=U;") || strings.Contains(out, "event_age") {
 		t.Errorf("before the first load: %q", out)
 	}
@@ -101,6 +104,14 @@ func TestStatus(t *testing.T) {
 	if out := succeed(t, "status", "-c", c); !strings.Contains(out, "last failure") {
 		t.Errorf("status: %q", out)
 	}
+
+	// Another environment than the database's is not meant.
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"diff", "staging"}, {"verify"}} {
+		if o := kojisnapRun(t, append(args, "-c", c, "--env", "other", "--db", w.dsn)...); o.code != 1 || !strings.Contains(o.stderr, `is marked as environment "stg", not "other"`) {
+			t.Errorf("%v of another environment: exit code %d: %s", args, o.code, o.stderr)
+		}
+	}
+	plugin(t, 3, `not "other"`, "-c", c, "--env", "other")
 
 	// What cannot be found out is UNKNOWN, in one line on standard output.
 	plugin(t, 3, "--bogus", "-c", c, "--bogus")

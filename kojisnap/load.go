@@ -3,18 +3,10 @@ package kojisnap
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/snapfile"
@@ -108,99 +100,6 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 		opt.Overlay, err = dbsync.ReadOverlay(o.Overlay)
 	}
 	return opt, err
-}
-
-// Connect opens a connection to the staging database, named as libpq's programs have it: by a URL
-// or keywords, a service file, the environment, ~/.pgpass. That a server is not there, or not
-// yet, is a *dbsync.TemporaryError; that it refuses us, or we its certificate, is not. Messages
-// never hold the password.
-func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("database: %w", withoutDSN(dsn, err))
-	}
-	if err := libpqOnly(config); err != nil {
-		return nil, fmt.Errorf("database: %w", err)
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "kojisnap"
-	}
-	config.RuntimeParams["client_encoding"] = "UTF8" // what pgx reads and writes, whatever was asked for
-	// Behind a pooler the next transaction may have another session of PostgreSQL's, which knows none of
-	// the statements that were prepared.
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err == nil {
-		return conn, nil
-	}
-	// As for libpq, a database that is not named is the user's.
-	err = fmt.Errorf("database %s on %s: %w", cmp.Or(config.Database, config.User), config.Host, oneLine{err})
-	var pg *pgconn.PgError
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case ctx.Err() != nil, errors.As(err, &certificate), strings.Contains(err.Error(), "server refused TLS connection"):
-		return nil, err
-	case errors.As(err, &pg) && !slices.Contains([]string{"57P01", "57P02", "57P03", "53300"}, pg.Code):
-		// Other answers of a server than that it starts, ends or is full are final.
-		return nil, err
-	}
-	return nil, &dbsync.TemporaryError{Err: err}
-}
-
-// withoutDSN says why a DSN could not be parsed. What pgx says shows the DSN, with the password
-// crossed out as far as it understands the DSN, which is not far where the password is what it
-// stumbled upon.
-func withoutDSN(dsn string, err error) error {
-	var file *fs.PathError
-	switch {
-	case errors.As(err, &file):
-		return file
-	case !strings.Contains(dsn, "@") && !strings.Contains(dsn, "pass"):
-		return oneLine{err}
-	}
-	for _, reason := range []string{"invalid port", "invalid connect_timeout", "failed to configure TLS", "failed to read service"} {
-		if strings.Contains(err.Error(), "`: "+reason) {
-			return fmt.Errorf("cannot parse the DSN: %s", reason)
-		}
-	}
-	return errors.New("the DSN is neither keywords (host=… dbname=…; values with spaces in quotes) nor a URL (postgres://USER:PASSWORD@HOST/DBNAME; special characters as %XX)")
-}
-
-// libpqOnly sees to the keywords that libpq knows and pgx does not, which it would hand to the
-// server as settings.
-func libpqOnly(config *pgx.ConnConfig) error {
-	take := func(keyword string) string {
-		v := config.RuntimeParams[keyword]
-		delete(config.RuntimeParams, keyword)
-		return v
-	}
-	// What tunes the connection, and is PostgreSQL's or the system's to choose here.
-	for _, k := range []string{"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-		"gssencmode", "gssdelegation", "gsslib", "sslcompression", "load_balance_hosts"} {
-		take(k)
-	}
-	if name := take("fallback_application_name"); config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = name
-	}
-	for _, k := range []string{"requirepeer", "requiressl", "sslcrl", "sslcrldir", "ssl_min_protocol_version", "ssl_max_protocol_version"} {
-		if take(k) != "" {
-			return fmt.Errorf("the keyword %s is not supported", k) // to pass it over would be less safe than was asked for
-		}
-	}
-	address := take("hostaddr")
-	if address == "" {
-		address = os.Getenv("PGHOSTADDR")
-	}
-	switch {
-	case address == "":
-	case net.ParseIP(address) == nil:
-		return fmt.Errorf("hostaddr %q is not one IP address", address)
-	case strings.HasPrefix(config.Host, "/"):
-		return fmt.Errorf("hostaddr %s: give host too, the name to check the server's certificate against", address)
-	default:
-		config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{address}, nil }
-	}
-	return nil
 }
 
 // oneLine shows an error of several lines, as pgconn has for several addresses, in one.

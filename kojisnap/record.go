@@ -26,7 +26,7 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Recor
 	if err != nil {
 		return Record{}, err
 	}
-	r := Record{RPMs: map[int64]string{}, Signatures: map[SignatureRow]string{}, Types: map[int64]string{}}
+	r := Record{Mark: status.Mark, RPMs: map[int64]string{}, Signatures: map[SignatureRow]string{}, Types: map[int64]string{}}
 	if r.IDs, err = dbsync.ReadIDs(ctx, conn); err != nil {
 		return Record{}, err
 	}

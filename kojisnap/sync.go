@@ -29,7 +29,7 @@ type SyncOptions struct {
 
 // SyncResult is what the steps did, nil for one that was not reached or left out.
 type SyncResult struct {
-	Pull   *PullResult        `json:"pull"`
+	Pull   *PullResult        `json:"pull,omitempty"`
 	Copy   *CopyResult        `json:"copy,omitempty"`
 	Load   *dbsync.LoadReport `json:"load,omitempty"`
 	Remove *CopyResult        `json:"remove,omitempty"`

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"kojisnap/dbsync"
 )
 
 // Record is what a staging database says of itself: where staging decided otherwise than production,
@@ -14,6 +16,7 @@ import (
 //
 // Ids are production's.
 type Record struct {
+	Mark       dbsync.Mark
 	Builds     map[int64]string        // builds that staging deleted, reset, promoted or edited, or whose place it holds
 	RPMs       map[int64]string        // rpms likewise
 	Signatures map[SignatureRow]string // rows of rpmsigs that staging deleted

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // samples is how many files are fetched from topurl, and at least one of each volume.
@@ -25,8 +26,8 @@ func (v *verifier) parseTopURL() error {
 		return nil
 	}
 	base, err := url.Parse(v.TopURL)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return fmt.Errorf("topurl %q: want http://HOST/PATH or https://HOST/PATH", v.TopURL)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" {
+		return fmt.Errorf("topurl %q: want http://HOST/PATH or https://HOST/PATH", snapfile.ShownURL(v.TopURL))
 	}
 	v.topurl = base
 	return nil

@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -35,6 +36,14 @@ type Owner struct {
 
 func (o Owner) String() string { return fmt.Sprintf("%d:%d", o.UID, o.GID) }
 
+// noAccount is an error of package user in words.
+func noAccount(kind, name string, err error) error {
+	if errors.As(err, new(user.UnknownUserError)) || errors.As(err, new(user.UnknownGroupError)) {
+		return fmt.Errorf("this machine has no %s %q", kind, name)
+	}
+	return err
+}
+
 // ParseOwner finds USER, USER:GROUP or numbers as chown(1) takes them. Without a group it is
 // the user's own one.
 func ParseOwner(s string) (Owner, error) {
@@ -46,7 +55,7 @@ func ParseOwner(s string) (Owner, error) {
 		}
 	}
 	if err != nil {
-		return Owner{}, fmt.Errorf("owner %q: %w", s, err)
+		return Owner{}, fmt.Errorf("owner %q: %w", s, noAccount("user", name, err))
 	}
 	gid := u.Gid
 	if hasGroup {
@@ -55,7 +64,7 @@ func ParseOwner(s string) (Owner, error) {
 			g, err = &user.Group{Gid: group}, nil
 		}
 		if err != nil {
-			return Owner{}, fmt.Errorf("owner %q: %w", s, err)
+			return Owner{}, fmt.Errorf("owner %q: %w", s, noAccount("group", group, err))
 		}
 		gid = g.Gid
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
@@ -26,7 +26,9 @@ import (
 type app struct {
 	stdout, stderr io.Writer
 
+	configDir                string // where it is looked for without configFile
 	configFile, env, store   string
+	envSet                   bool // env is not the default
 	dryRun, json, exitOnLock bool
 	quiet, verbose, debug    bool
 	progressMode, logFormat  string
@@ -38,6 +40,7 @@ type app struct {
 	log      *slog.Logger
 	progress progress.Progress
 	terminal bool // standard error is one
+	document bool // the JSON document has been begun
 	nagios   bool // the caller wants a monitoring plugin's line and codes, also for errors
 	unlock   func()
 }
@@ -45,7 +48,7 @@ type app struct {
 // addFlags adds the common flags.
 func (a *app) addFlags(f *flags) {
 	f.section(commonSection, nil, func(fs *pflag.FlagSet) {
-		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+configFile+" and conf.d")
+		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+configDir+"/"+configName+" and conf.d/*.toml")
 		fs.StringVar(&a.env, "env", kojisnap.DefaultEnv, "`NAME` of the staging environment")
 		fs.StringVar(&a.store, "store", "", "where snapshots are: a `DIR`ectory, or s3://BUCKET/PREFIX[?endpoint=URL&region=NAME]")
 		fs.BoolVarP(&a.dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
@@ -54,20 +57,23 @@ func (a *app) addFlags(f *flags) {
 		fs.BoolVarP(&a.verbose, "verbose", "v", false, "say what is done")
 		fs.BoolVar(&a.debug, "debug", false, "say everything")
 		fs.Var(newChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how progress is shown; auto: bars on a terminal")
-		fs.BoolVar(&a.json, "json", false, "the result as JSON on standard output; if there is none, the error and the exit code")
+		fs.BoolVar(&a.json, "json", false, "one JSON document on standard output: the result, the error, the exit code")
 		fs.Var(newChoice(&a.logFormat, "text", "json"), "log-format", "of messages on standard error")
 		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work, which says who holds it; in a directory of kojisnap's own")
-		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "exit with code 4 if the lock is held, instead of waiting")
+		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "exit with code 4 if the lock is held, instead of waiting, and without a word unless -v is given")
 	})
 }
 
 // begin reads the configuration, and takes the lock.
 func (a *app) begin(ctx context.Context, command string, f *flags) error {
 	var err error
-	if a.config, err = readConfig(a.configFile); err != nil {
+	if a.config, err = readConfig(a.configFile, a.configDir); err != nil {
 		return err
 	}
 	if err := f.configure(a.config); err != nil {
+		return err
+	}
+	if err := a.settle(f.set); err != nil {
 		return err
 	}
 	if a.volumes, err = a.config.volumes(); err != nil {
@@ -78,6 +84,9 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 	}
 	a.progress = a.newProgress()
 	a.log = a.newLog()
+	for _, name := range a.config.unread {
+		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
+	}
 	// Who asks how things stand does not wait for a sync that is at work.
 	if a.lockFile != "" && command != statusCommand.name {
 		if a.unlock, err = kojisnap.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
@@ -85,6 +94,30 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 		}
 	}
 	a.log.DebugContext(ctx, "kojisnap", "version", version, "command", command)
+	return nil
+}
+
+// settle decides between flags that exclude each other: what the command line says goes before the
+// configuration, and one of them alone can be said there.
+func (a *app) settle(set *pflag.FlagSet) error {
+	_, _, configured := a.config.lookup(commonSection, "env")
+	a.envSet = configured || set.Changed("env")
+	if louder := a.verbose || a.debug; a.quiet && louder {
+		switch said := set.Changed("verbose") || set.Changed("debug"); {
+		case said == set.Changed("quiet"):
+			return usagef("-q and -v (or --debug) exclude each other: give one of them")
+		case said:
+			a.quiet = false
+		default:
+			a.verbose, a.debug = false, false
+		}
+	}
+	if err := dbsync.CheckEnvironment(a.env); err != nil {
+		return usageError{err}
+	}
+	if a.exitOnLock && a.lockFile == "" {
+		return usagef("--exit-on-lock has no effect without --lock-file FILE, the lock that it is about")
+	}
 	return nil
 }
 
@@ -106,7 +139,7 @@ func (a *app) openStore(write bool) (store.Store, error) {
 func (a *app) plainStore(write bool) (store.Store, error) {
 	switch {
 	case a.store == "":
-		return nil, usagef("no store: give --store DIR or s3://BUCKET/PREFIX, or store = \"…\" in the configuration")
+		return nil, a.missing("store", "--store DIR or s3://BUCKET/PREFIX, or store = \"…\" in the configuration")
 	case strings.HasPrefix(a.store, "s3:"):
 		// This reads the AWS configuration and asks no server: there is nothing to cancel.
 		s, err := s3.Open(context.Background(), a.store, s3.Options{Log: a.log})
@@ -167,8 +200,15 @@ func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfi
 		snap, err := a.latest(ctx, s, false)
 		return s, snap, err
 	}
-	snap, err := kojisnap.OpenSnapshot(ctx, s, id)
+	snap, err := openID(ctx, s, id)
 	return s, snap, err
+}
+
+func openID(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, error) {
+	if _, err := snapfile.ManifestObject(id); err != nil {
+		return nil, usageError{err}
+	}
+	return kojisnap.OpenSnapshot(ctx, s, id)
 }
 
 // lookAt opens a snapshot only to show it.
@@ -176,7 +216,7 @@ func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.S
 	if id == "latest" {
 		return a.latest(ctx, s, true)
 	}
-	return kojisnap.OpenSnapshot(ctx, s, id)
+	return openID(ctx, s, id)
 }
 
 // result shows what a command did: as JSON if asked, else as the text that show writes.
@@ -187,17 +227,28 @@ func (a *app) result(v any, show func(w io.Writer)) error {
 		}
 		return nil
 	}
-	enc := json.NewEncoder(a.stdout)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	return a.openDocument(v)
 }
 
 // tell writes a line for a person who watches; cron and pipes get none.
 func (a *app) tell(format string, args ...any) {
-	if a.terminal && !a.quiet && !a.json {
+	if a.terminal && !a.quiet && !a.json && a.logFormat == "text" {
 		fmt.Fprintf(a.stderr, format+"\n", args...)
 	}
+}
+
+// missing is the error of something that neither the command line nor the configuration names, with how to
+// give it.
+func (a *app) missing(what, how string) error {
+	return usagef("no %s: give %s (%s)", what, how, a.config.sources())
+}
+
+// checkEnv refuses a database of another environment than the one that was named, if one was.
+func (a *app) checkEnv(m dbsync.Mark) error {
+	if !a.envSet {
+		return nil
+	}
+	return m.CheckEnv(a.env)
 }
 
 func noArgs(args []string) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -100,6 +99,19 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 	addVolumes(fs, &o.volume, &o.copyVolume)
 }
 
+// checkWant refuses names that cannot be any.
+func (o *wantFlags) checkWant() error {
+	for _, volume := range []struct{ flag, name string }{{"volume", o.volume}, {"copy-volume", o.copyVolume}} {
+		if err := volumes.CheckName("volume name", volume.name); err != nil {
+			return usagef("--%s: %w", volume.flag, err)
+		}
+	}
+	if err := checkNames("tag", o.tags); err != nil {
+		return err
+	}
+	return checkNames("arch", o.arches)
+}
+
 func (o *wantFlags) want(a *app) kojisnap.Want {
 	return kojisnap.Want{
 		Tags: o.tags, Arches: o.arches, SigKeys: o.sigkeys, Builds: kojisnap.Builds(o.builds),
@@ -150,10 +162,17 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.topdir == "" {
-		return kojisnap.CopyOptions{}, usagef("no topdir: give --topdir DIR")
+		return kojisnap.CopyOptions{}, a.missing("topdir", "--topdir DIR, or topdir = \"…\" in the configuration")
 	}
-	if o.keepDays < 0 {
-		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 or more", o.keepDays)
+	const century = 36525 // more than that is no time.Duration some day
+	if o.keepDays < 0 || o.keepDays > century {
+		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 to %d", o.keepDays, century)
+	}
+	if err := o.checkWant(); err != nil {
+		return kojisnap.CopyOptions{}, err
+	}
+	if o.jobs < 0 {
+		return kojisnap.CopyOptions{}, usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
 	}
 	if err := o.bwlimit.check(o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
@@ -169,7 +188,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	}
 	var database *kojisnap.StagingDatabase
 	if o.db != "" {
-		if err := checkDSN(o.db); err != nil {
+		if err := a.checkDSN(o.db); err != nil {
 			return kojisnap.CopyOptions{}, err
 		}
 		database = &kojisnap.StagingDatabase{DSN: o.db, Optional: true}
@@ -221,6 +240,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	r, incomplete := kojisnap.Copy(ctx, snap, s, opt)
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
+		if r != nil {
+			a.partial(r)
+		}
 		return incomplete
 	}
 	var show func(io.Writer)
@@ -234,7 +256,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	a.tellCopy(r)
-	err = errors.Join(a.tellLeftOut(incomplete), a.tellUndecided(r))
+	err = together(a.tellLeftOut(incomplete), a.tellUndecided(r))
 	if err == nil && a.dryRun && r.Actions.Pending() {
 		return pending()
 	}
@@ -248,7 +270,7 @@ func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 		return nil
 	}
 	for _, u := range r.Undecided {
-		fmt.Fprintln(a.stderr, "kojisnap: "+clean(u.String()))
+		a.complain(u.String())
 	}
 	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
@@ -260,10 +282,10 @@ func (a *app) tellLeftOut(err error) error {
 		return nil
 	}
 	for _, line := range messages(err) {
-		fmt.Fprintln(a.stderr, "kojisnap: "+line)
+		a.complain(line)
 	}
 	if errors.As(err, new(*hardlink.MissingError)) || errors.As(err, new(*hardlink.SourceError)) {
-		fmt.Fprintln(a.stderr, "kojisnap: builds that lack such a file stay on the read-only volume")
+		a.complain("builds that lack such a file stay on the read-only volume")
 	}
 	return quietError{err}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,7 +24,7 @@ var diffCommand = command{
 that A alone has (removed), and those that both have and that are not equal (changed). Rows are
 identified by their relation's key. With --rows it prints the rows themselves, in the order of
 their keys: + added, - removed, and for those changed the columns that differ.
-With --rows --json each row is a JSON object on a line of its own.
+With --rows --json each row is an object, on a line of its own within the document.
 
 "kojisnap diff staging" asks the staging database instead: for each tagging, tag, target, owner, group
 and so on where staging's own change overrules production's, it prints what production has, what
@@ -79,15 +81,41 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		return a.result(r, func(w io.Writer) { showDiff(w, r) })
 	}
+	return a.showRows(func(each func(kojisnap.RowDiff) error) error {
+		_, err := kojisnap.Diff(ctx, snaps[0], snaps[1], each)
+		return err
+	})
+}
+
+// showRows writes rows as they come: there may be more than memory holds.
+func (a *app) showRows(rows func(each func(kojisnap.RowDiff) error) error) error {
 	out := bufio.NewWriter(a.stdout)
-	show := rowText
-	if a.json {
-		show = rowJSON
+	if !a.json {
+		err := rows(func(d kojisnap.RowDiff) error { return rowText(out, d) })
+		return cmp.Or(out.Flush(), err)
 	}
-	if _, err := kojisnap.Diff(ctx, snaps[0], snaps[1], func(d kojisnap.RowDiff) error { return show(out, d) }); err != nil {
+	if err := a.openDocument(struct{}{}); err != nil {
 		return err
 	}
-	return out.Flush()
+	const none = ",\n  \"rows\": ["
+	before := none
+	var row bytes.Buffer
+	enc := json.NewEncoder(&row)
+	enc.SetEscapeHTML(false)
+	err := rows(func(d kojisnap.RowDiff) error {
+		row.Reset()
+		if err := enc.Encode(rowOf(d)); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(out, "%s\n    %s", before, bytes.TrimSpace(row.Bytes()))
+		before = ","
+		return err
+	})
+	if before == none {
+		fmt.Fprint(out, none)
+	}
+	fmt.Fprint(out, "\n  ]")
+	return cmp.Or(out.Flush(), err)
 }
 
 // stagingDiff is where staging overrules production.
@@ -98,7 +126,7 @@ type stagingDiff struct {
 }
 
 func (o *diffFlags) staging(ctx context.Context, a *app) error {
-	if err := checkDSN(o.db); err != nil {
+	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
 	conn, err := kojisnap.Connect(ctx, o.db)
@@ -107,6 +135,9 @@ func (o *diffFlags) staging(ctx context.Context, a *app) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	s, err := dbsync.ReadStatus(ctx, conn)
+	if err == nil {
+		err = a.checkEnv(s.Mark)
+	}
 	if err != nil {
 		return err
 	}
@@ -149,19 +180,27 @@ func rowText(w *bufio.Writer, d kojisnap.RowDiff) error {
 	return w.WriteByte('\n')
 }
 
-// rowJSON writes a row as an object: its key, and of every column that differs what A and B have.
-func rowJSON(w *bufio.Writer, d kojisnap.RowDiff) error {
-	type values struct {
-		A *string `json:"a"`
-		B *string `json:"b"`
-	}
-	line := struct {
-		Relation string             `json:"relation"`
-		Change   string             `json:"change"`
-		Key      map[string]string  `json:"key"`
-		Columns  map[string]*string `json:"columns,omitempty"`
-		Changed  map[string]values  `json:"changed,omitempty"`
-	}{Relation: d.Relation.Name, Key: map[string]string{}, Columns: map[string]*string{}, Changed: map[string]values{}}
+// rowsResult is the form of a document of rows, which is written row by row.
+type rowsResult struct {
+	Rows []differentRow `json:"rows"`
+}
+
+// differentRow is a row that A and B do not both have, or not alike. Values are as PostgreSQL writes them.
+type differentRow struct {
+	Relation string               `json:"relation"`
+	Change   string               `json:"change"` // added, removed, changed
+	Key      map[string]string    `json:"key"`
+	Columns  map[string]*string   `json:"columns,omitempty"` // the others of a row that one of them has
+	Changed  map[string]twoValues `json:"changed,omitempty"` // those that differ in a row that both have
+}
+
+type twoValues struct {
+	A *string `json:"a"`
+	B *string `json:"b"`
+}
+
+func rowOf(d kojisnap.RowDiff) differentRow {
+	line := differentRow{Relation: d.Relation.Name, Key: map[string]string{}, Columns: map[string]*string{}, Changed: map[string]twoValues{}}
 	row := d.B
 	switch {
 	case d.A == nil:
@@ -179,12 +218,10 @@ func rowJSON(w *bufio.Writer, d kojisnap.RowDiff) error {
 		case line.Change != "changed":
 			line.Columns[name] = text(row[i])
 		case !sameField(d.A[i], d.B[i]):
-			line.Changed[name] = values{text(d.A[i]), text(d.B[i])}
+			line.Changed[name] = twoValues{text(d.A[i]), text(d.B[i])}
 		}
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(line)
+	return line
 }
 
 func isKey(rel *relation.Relation, column int) bool {

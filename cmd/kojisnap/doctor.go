@@ -89,8 +89,10 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckTopdir], missing[kojisnap.CheckSources] = err, err
 	}
 	opt.Load = o.load.options(a)
-	if err := checkDSN(o.load.db); err != nil {
+	if !namesDatabase(o.load.db) {
 		missing[kojisnap.CheckDatabase] = nil
+	} else if err := a.checkDSN(o.load.db); err != nil {
+		missing[kojisnap.CheckDatabase] = err
 	}
 	a.dryRun = true // a directory that is to be the store is not made
 	unusable := o.useKeys(a)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -52,13 +54,14 @@ func exitCode(err error) int {
 		overlay  *dbsync.OverlayError
 		source   *hardlink.BadSourceError
 		unknown  *kojisnap.UnknownError
+		dsn      *kojisnap.DSNError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.Is(err, kojisnap.ErrNotStagingHub), errors.Is(err, dbsync.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, kojisnap.ErrNotStagingHub), errors.Is(err, dbsync.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest
@@ -98,6 +101,18 @@ type mismatchError struct{ error }
 
 func (e mismatchError) Unwrap() error { return e.error }
 
+// together is all of some errors that are not nil, or nil.
+func together(errs ...error) error {
+	all := errorList(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return all
+}
+
 // errorList are several faults, a line for each.
 type errorList []error
 
@@ -109,7 +124,7 @@ func pending() error { return notReadyError{quietError{errors.New("changes are p
 // messages are err in one line, or one for each fault of a file, or for each file that is at
 // fault.
 func messages(err error) []string {
-	if left, ok := err.(*hardlink.LeftOutError); ok {
+	if left := (*hardlink.LeftOutError)(nil); errors.As(err, &left) && left.Error() == err.Error() {
 		return cleanLines(left.Error())
 	}
 	var overlay *dbsync.OverlayError
@@ -124,7 +139,11 @@ func messages(err error) []string {
 	}
 	var lines []string
 	for _, fault := range list {
-		lines = append(lines, message(fault))
+		if list.Error() == fault.Error() { // all that there is
+			lines = append(lines, message(fault))
+		} else {
+			lines = append(lines, messages(fault)...)
+		}
 	}
 	return lines
 }
@@ -132,17 +151,35 @@ func messages(err error) []string {
 func cleanLines(s string) []string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
-		lines[i] = clean(lines[i])
+		lines[i] = steady(clean(lines[i]))
 	}
 	return lines
 }
 
 // message is err in one line.
 func message(err error) string {
+	text := steady(clean(err.Error()))
 	if errors.Is(err, context.Canceled) {
-		return "interrupted: " + clean(err.Error())
+		return "interrupted: " + text
 	}
-	return clean(err.Error())
+	return text
+}
+
+// atRandom is what differs each time in the text of the same error: the port that the system gave this side
+// of a connection, and the names of temporary files and of claims on
+// the store.
+var atRandom = regexp.MustCompile(`(\b(?:read|write) (?:tcp|udp)[46]?) \S+->|(\.tmp-kojisnap-|\.kojisnap-(?:link-|verify-)?|kojisnap-sort-|/(?:write|prune)-)[0-9A-Za-z]+`)
+
+// steady is a text without what differs each time, so that who mails or watches it can tell the old from the
+// new.
+func steady(s string) string {
+	return atRandom.ReplaceAllStringFunc(s, func(m string) string {
+		parts := atRandom.FindStringSubmatch(m)
+		if parts[1] != "" {
+			return parts[1] + " "
+		}
+		return parts[2] + "…"
+	})
 }
 
 // clean keeps a hub's or a file's text from breaking the line or driving the terminal.

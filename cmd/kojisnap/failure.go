@@ -1,44 +1,29 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 )
 
-// jsonFormat is the version of the document of a failure.
-const jsonFormat = 1
-
-// failure is the document of a command that has no result.
-type failure struct {
-	Format int    `json:"format"`
-	Error  string `json:"error"` // all messages, a line for each
-	Exit   int    `json:"exit"`  // the exit code
-}
-
-// writeFailure leaves trouble with the output to who finishes it.
-func writeFailure(w *output, err error, code int) {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(failure{jsonFormat, strings.Join(messages(err), "\n"), code})
-}
-
-// tellError says on standard error why a command failed: a line for each message, in the format of the
-// log where the caller asked for JSON.
+// tellError says on standard error why a command failed: a line for each message.
 func (a *app) tellError(err error, code int, args []string) {
-	if a.logFormat == "json" || wants(args, "--log-format", "json") {
-		log := slog.New(slog.NewJSONHandler(a.stderr, nil))
-		for _, line := range messages(err) {
-			log.Error(line, "exit", code)
-		}
-		return
+	if wants(args, "--log-format", "json") { // the command line may be wrong, and not have been parsed to its end
+		a.logFormat = "json"
 	}
 	for _, line := range messages(err) {
-		fmt.Fprintln(a.stderr, "kojisnap: "+line)
+		a.complain(line, "exit", code)
 	}
+}
+
+// complain writes a line of an error to standard error. Its attributes are for programs.
+func (a *app) complain(line string, attrs ...any) {
+	if a.logFormat == "json" {
+		slog.New(slog.NewJSONHandler(a.stderr, nil)).Error(line, attrs...)
+		return
+	}
+	fmt.Fprintln(a.stderr, "kojisnap: "+clean(line))
 }
 
 // wants reports whether a command line has a flag, with a value if that is not empty, though the command
@@ -56,4 +41,14 @@ func wants(args []string, flag, value string) bool {
 		}
 	}
 	return false
+}
+
+// jsonLines makes records of a JSON log of lines of text.
+type jsonLines struct{ log *slog.Logger }
+
+func (w jsonLines) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		w.log.Info(strings.TrimSpace(strings.TrimPrefix(line, "kojisnap: ")))
+	}
+	return len(b), nil
 }

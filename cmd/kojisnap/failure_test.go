@@ -40,7 +40,7 @@ func TestFailureJSON(t *testing.T) {
 		{"a key that is none", exitUsage, "hubb", []string{"pull", "-c", bad, "--json", "--log-format", "json"}},
 		{"by the configuration", exitUsage, "no store", []string{"snapshots", "-c", inConfig}},
 		{"no snapshot", exitError, "holds no snapshot", []string{"show", "latest", "--store", store, "--json", "--log-format", "json"}},
-		{"locked", exitLocked, lock, []string{"snapshots", "--store", store, "--json", "--log-format", "json", "--lock-file", lock, "--exit-on-lock"}},
+		{"locked", exitLocked, lock, []string{"snapshots", "--store", store, "--json", "--log-format", "json", "--lock-file", lock, "--exit-on-lock", "-v"}},
 		{"no hub", exitLater, "not done within 1s", []string{"pull", "--hub", "http://127.0.0.1:1/kojihub", "--deadline", "1s", "--tag", "x", "--store", store, "--json", "--log-format", "json"}},
 		{"no database", exitLater, "database", []string{"status", "--db", "host=127.0.0.1 port=1 dbname=koji", "--json", "--log-format", "json"}},
 	} {

@@ -1,10 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -62,6 +61,21 @@ func (f fanout) Set(s string) error {
 	return f.other.Set(s)
 }
 
+// usage is an error of the command line in words.
+func (f *flags) usage(err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	text := err.Error()
+	switch {
+	case errors.As(err, &unknown):
+		text += suggest("--"+unknown.GetSpecifiedName(), flagNames("--", f.set))
+	case errors.As(err, &invalid):
+		flag := invalid.GetFlag()
+		text = fmt.Sprintf("--%s: %v", flag.Name, valueError(flag.Value, invalid.GetValue(), invalid.Unwrap()))
+	}
+	return usagef("%s: %s; kojisnap %s --help", f.command, text, f.command)
+}
+
 const commonSection = "common"
 
 func (f *flags) own() string {
@@ -96,7 +110,7 @@ func (f *flags) configure(c *config) error {
 			}
 			if v, where, ok := c.lookup(section, flag.Name); ok {
 				if e := assign(flag.Value, v); e != nil {
-					err = usagef("%s: %s: %v", where, flag.Name, e)
+					err = usagef("configuration %s: %s: %w", where, flag.Name, e)
 				}
 			}
 		})
@@ -107,7 +121,7 @@ func (f *flags) configure(c *config) error {
 	return nil
 }
 
-// assign gives a flag a value of the configuration.
+// assign gives a flag a value of the configuration, which must be of its type.
 func assign(flag pflag.Value, v any) error {
 	list, isList := v.([]any)
 	if s, ok := flag.(pflag.SliceValue); ok {
@@ -116,14 +130,20 @@ func assign(flag pflag.Value, v any) error {
 		}
 		texts := make([]string, len(list))
 		for i, e := range list {
+			if !fits(flag, e) {
+				return fmt.Errorf("%s, not %s", wanted(flag), shown(v))
+			}
 			texts[i] = fmt.Sprint(e)
 		}
 		return s.Replace(texts)
 	}
-	if isList {
-		return fmt.Errorf("one value wanted, not a list")
+	if !fits(flag, v) {
+		return fmt.Errorf("%s, not %s", wanted(flag), shown(v))
 	}
-	return flag.Set(fmt.Sprint(v))
+	if err := flag.Set(fmt.Sprint(v)); err != nil {
+		return valueError(flag, fmt.Sprint(v), err)
+	}
+	return nil
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -133,127 +153,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// rate is a flag of bytes a second, with k, M or G.
-type rate int64
-
-func (r *rate) String() string { return fmt.Sprint(int64(*r)) }
-func (r *rate) Type() string   { return "RATE" }
-func (r *rate) Set(s string) error {
-	unit := int64(1)
-	for suffix, n := range map[string]int64{"k": 1 << 10, "M": 1 << 20, "G": 1 << 30} {
-		if t, ok := strings.CutSuffix(s, suffix); ok {
-			s, unit = t, n
-			break
-		}
-	}
-	var n int64
-	if _, err := fmt.Sscanf(s+"\n", "%d\n", &n); err != nil || n < 0 {
-		return fmt.Errorf("%q is not a number of bytes a second, such as 500k or 20M", s)
-	}
-	*r = rate(n * unit)
-	return nil
-}
-
-// limits is a flag of rates, RATE for all sources or SOURCE=RATE for one. The configuration may
-// have a list of them.
-type limits struct {
-	all   rate
-	of    map[string]int64 // bytes a second, by source
-	texts []string
-}
-
-func (l *limits) String() string     { return strings.Join(l.texts, ",") }
-func (l *limits) Type() string       { return "[SOURCE=]RATE" }
-func (l *limits) GetSlice() []string { return l.texts }
-func (l *limits) Set(s string) error { return l.Append(s) }
-
-func (l *limits) Append(s string) error {
-	r, of, rest := &l.all, strings.LastIndexByte(s, '='), s
-	if of >= 0 { // the last one: a URL may have others
-		r, rest = new(rate), s[of+1:]
-	}
-	if err := r.Set(rest); err != nil {
-		return err
-	}
-	if of >= 0 {
-		if l.of == nil {
-			l.of = map[string]int64{}
-		}
-		l.of[s[:of]] = int64(*r)
-	}
-	l.texts = append(l.texts, s)
-	return nil
-}
-
-func (l *limits) Replace(list []string) error {
-	*l = limits{}
-	for _, s := range list {
-		if err := l.Append(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// check refuses limits of what is no source.
-func (l *limits) check(sources []string) error {
-	for _, s := range sortedKeys(l.of) {
-		if slices.Contains(sources, s) {
-			continue
-		}
-		if len(sources) == 0 {
-			return usagef("--bwlimit %s=RATE: no --source is given", withoutPassword(s))
-		}
-		var have []string
-		for _, s := range sources {
-			have = append(have, withoutPassword(s))
-		}
-		return usagef("--bwlimit %s=RATE: is no source; there are %s", withoutPassword(s), strings.Join(have, ", "))
-	}
-	return nil
-}
-
-// withoutPassword is a source for people.
-func withoutPassword(source string) string {
-	if !strings.Contains(source, "://") {
-		return source
-	}
-	u, err := url.Parse(source)
-	if err != nil {
-		return "a URL that is none"
-	}
-	if u.User == nil {
-		return source
-	}
-	return u.Redacted()
-}
-
-// choice is a flag that takes one of some words.
-type choice struct {
-	value *string
-	words []string
-}
-
-func newChoice(value *string, words ...string) *choice {
-	*value = words[0]
-	return &choice{value, words}
-}
-
-func (c *choice) String() string {
-	if c.value == nil {
-		return ""
-	}
-	return *c.value
-}
-func (c *choice) Type() string { return strings.Join(c.words, "|") }
-func (c *choice) Set(s string) error {
-	if !slices.Contains(c.words, s) {
-		return fmt.Errorf("want one of %s", strings.Join(c.words, ", "))
-	}
-	*c.value = s
-	return nil
 }
 
 // addDB adds the flag that names the staging database.

@@ -28,7 +28,7 @@ func TestLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "c.toml")
 			write(t, file, "[copy]\n"+test.toml+"\n")
-			c, err := readConfig(file)
+			c, err := readConfig(file, "")
 			if err != nil {
 				t.Fatal(err)
 			}

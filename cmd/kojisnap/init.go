@@ -57,8 +57,11 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := checkDSN(o.db); err != nil {
+	if err := a.checkDSN(o.db); err != nil {
 		return err
+	}
+	if o.floor < 1 {
+		return usagef("--sequence-floor %d: ids count from 1", o.floor)
 	}
 	if o.confirm != "" && !o.adopt && !o.moved {
 		return usagef("--confirm goes with --adopt or --moved")
@@ -106,10 +109,14 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	return nil
 }
 
+func namesDatabase(dsn string) bool {
+	return dsn != "" || os.Getenv("PGDATABASE") != "" || os.Getenv("PGSERVICE") != ""
+}
+
 // checkDSN wants a database named: libpq's defaults alone are nobody's staging.
-func checkDSN(dsn string) error {
-	if dsn == "" && os.Getenv("PGDATABASE") == "" && os.Getenv("PGSERVICE") == "" {
-		return usagef("no database: give --db DSN, or set PGDATABASE")
+func (a *app) checkDSN(dsn string) error {
+	if !namesDatabase(dsn) {
+		return a.missing("database", "--db DSN, or db = \"…\" in the configuration, or set PGDATABASE")
 	}
-	return nil
+	return kojisnap.CheckDSN(dsn)
 }

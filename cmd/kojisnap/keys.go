@@ -31,16 +31,19 @@ kojisnap load -c stg.toml --verify-key /etc/kojisnap/sign.key.pub`,
 	setup: func(*flags) runner { return runKeygen },
 }
 
+// keyFiles is keygen's result.
+type keyFiles struct {
+	ID      string `json:"id,omitempty"` // of a dry run: none
+	Private string `json:"private"`
+	Public  string `json:"public"`
+}
+
 func runKeygen(_ context.Context, a *app, args []string) error {
 	if len(args) != 1 {
 		return usagef("keygen wants one FILE for the private key")
 	}
 	file := args[0]
-	result := struct {
-		ID      string `json:"id,omitempty"` // of a dry run: none
-		Private string `json:"private"`
-		Public  string `json:"public"`
-	}{Private: file, Public: signed.PublicFile(file)}
+	result := keyFiles{Private: file, Public: signed.PublicFile(file)}
 	if a.dryRun {
 		if err := signed.CheckNew(file); err != nil {
 			return keygenError(err)

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"kojisnap/hardlink"
@@ -28,6 +30,11 @@ kojisnap link -q $(cat rpms.txt) compose/Packages`,
 	setup: func(f *flags) runner { return runLink },
 }
 
+// linkResult is what became of the files that could be had.
+type linkResult struct {
+	Files []linked `json:"files"`
+}
+
 // linked is what became of a file.
 type linked struct {
 	Source string      `json:"source"`
@@ -40,7 +47,11 @@ func runLink(ctx context.Context, a *app, args []string) error {
 	}
 	sources, dir := args[:len(args)-1], args[len(args)-1]
 	if info, err := os.Stat(dir); err != nil {
-		return err
+		var file *fs.PathError
+		if errors.As(err, &file) {
+			err = file.Err
+		}
+		return fmt.Errorf("link: directory %s: %w", dir, err)
 	} else if !info.IsDir() {
 		return usagef("link: %s is not a directory", dir)
 	}
@@ -59,7 +70,7 @@ func runLink(ctx context.Context, a *app, args []string) error {
 			break
 		}
 	}
-	err := a.result(done, func(w io.Writer) {
+	err := a.result(linkResult{done}, func(w io.Writer) {
 		for _, l := range done {
 			if !a.quiet {
 				fmt.Fprintln(w, clean(fmt.Sprintf("%s %s", l.How, l.Source)))

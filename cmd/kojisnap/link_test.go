@@ -31,8 +31,8 @@ func TestLinkCommand(t *testing.T) {
 	if got := kojisnapOK(t, "link", "-q", src, to); got != "" {
 		t.Errorf("-q prints %q", got)
 	}
-	var done []linked
-	if err := json.Unmarshal([]byte(kojisnapOK(t, "link", "--json", src, to)), &done); err != nil || !slices.Equal(done, []linked{{src, "present"}}) {
+	var done linkResult
+	if err := json.Unmarshal([]byte(kojisnapOK(t, "link", "--json", src, to)), &done); err != nil || !slices.Equal(done.Files, []linked{{src, "present"}}) {
 		t.Errorf("%v, %v", done, err)
 	}
 }
@@ -112,7 +112,7 @@ func TestLinkBadTarget(t *testing.T) {
 			t.Errorf("%q: %d, %q, %q, want %d, %q, %q", args, got, gotOut, gotErrs, code, out, errs)
 		}
 	}
-	check(exitError, "", "kojisnap: stat TMP/absent: no such file or directory\n", a, filepath.Join(dir, "absent"))
+	check(exitError, "", "kojisnap: link: directory TMP/absent: no such file or directory\n", a, filepath.Join(dir, "absent"))
 	check(exitUsage, "", "kojisnap: link: TMP/b.rpm is not a directory\n", a, b)
 	check(exitUsage, "", "kojisnap: link: want SRC… DIR\n", a)
 	if os.Geteuid() != 0 {

@@ -75,11 +75,19 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	}
 }
 
+// check refuses what cannot be meant, before anything is done.
+func (o *loadFlags) check(a *app) error {
+	if err := a.checkDSN(o.db); err != nil {
+		return err
+	}
+	return checkURL("hub-moved", o.hubMoved)
+}
+
 func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := checkDSN(o.db); err != nil {
+	if err := o.check(a); err != nil {
 		return err
 	}
 	if !a.dryRun {
@@ -144,9 +152,9 @@ func (a *app) tellLoad(r *dbsync.LoadReport) error {
 		return nil
 	}
 	for _, e := range r.Bad {
-		fmt.Fprintln(a.stderr, "kojisnap: "+clean(fmt.Sprintf("left out: %s %s: %s", e.Relation, e.Key, e.What)))
+		a.complain(fmt.Sprintf("left out: %s %s: %s", e.Relation, e.Key, e.What))
 	}
-	fmt.Fprintln(a.stderr, "kojisnap: rows as these, and what hangs on them, are tried again by each load; mend them in production, or staging's tables")
+	a.complain("rows as these, and what hangs on them, are tried again by each load; mend them in production, or staging's tables")
 	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
 }
 

@@ -50,7 +50,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := fmt.Fprintln(h.out, clean(b.String()))
+	_, err := fmt.Fprintln(h.out, steady(clean(b.String())))
 	return err
 }
 

@@ -46,15 +46,15 @@ func commands() []command {
 // run is the whole program but for the process's end: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
-	a := &app{stdout: out, stderr: stderr}
+	a := &app{stdout: out, stderr: stderr, configDir: configDir}
 	err := a.run(ctx, args)
 	plugin := a.nagios || wantsNagios(args)
 	if plugin {
 		err = a.unknown(err)
 	}
 	code := exitCode(err)
-	if err != nil && !plugin && !out.used && (a.json || wants(args, "--json", "")) {
-		writeFailure(out, err, code)
+	if a.document || err != nil && !plugin && !out.used && (a.json || wants(args, "--json", "")) {
+		a.closeDocument(err, code)
 	}
 	if lost := out.finish(); lost != nil {
 		if code = exitError; plugin {
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		trouble := outputError{lost}
 		if !trouble.quiet() {
-			fmt.Fprintln(stderr, "kojisnap: "+message(trouble))
+			a.tellError(trouble, code, args)
 		}
 		if errors.Is(err, lost) {
 			return code
@@ -73,7 +73,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var quiet quietError
 	var told nagiosError
-	if !errors.As(err, &quiet) && !errors.As(err, &told) {
+	// Who wants to leave when it is locked knows by the exit code: cron need not mail it every half hour.
+	left := code == exitLocked && a.exitOnLock && !a.verbose && !a.debug
+	if !left && !errors.As(err, &quiet) && !errors.As(err, &told) {
 		a.tellError(err, code, args)
 	}
 	return code
@@ -117,12 +119,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		fmt.Fprint(a.stdout, cmd.help(f))
 		return nil
 	} else if err != nil {
-		hint := ""
-		var unknown *pflag.NotExistError
-		if errors.As(err, &unknown) {
-			hint = suggest("--"+unknown.GetSpecifiedName(), flagNames("--", f.set))
-		}
-		return usagef("%s: %v%s; kojisnap %s --help", cmd.name, err, hint, cmd.name)
+		return f.usage(err)
 	}
 	if err := a.begin(ctx, cmd.name, f); err != nil {
 		return err

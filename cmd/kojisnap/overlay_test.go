@@ -37,7 +37,7 @@ func TestOverlayFile(t *testing.T) {
 			t.Errorf("code %d, %q, %q, want %d, %q", got, out, errs, code, want)
 		}
 	}
-	malformed := "kojisnap: FILE:2: \"user.name\": incompatible types: TOML value has type int64; destination has type string\nkojisnap: FILE:3: unknown key \"hosts\"\n"
+	malformed := "kojisnap: FILE:2: \"user.name\": want a text in quotes, not a whole number\nkojisnap: FILE:3: unknown key \"hosts\"\n"
 	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exitUsage, load...)
 	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exitUsage, append([]string{"sync", "--db", db, "--env", "stg", "--overlay", file, "--topdir", t.TempDir(), "--no-verify"}, pull...)...)
 	faults("[[user]]\nname = \"a\"\npermissions = [\"nix\", \"nox\"]\n", "kojisnap: FILE:3: user \"a\": there is no permission \"nix\"\nkojisnap: FILE:3: user \"a\": there is no permission \"nox\"\n", exitError, load...)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +17,11 @@ import (
 func (a *app) newProgress() progress.Progress {
 	switch {
 	case a.progressMode == "plain":
-		return &plain{out: a.stderr}
+		out := a.stderr
+		if a.logFormat == "json" {
+			out = jsonLines{slog.New(slog.NewJSONHandler(a.stderr, nil))}
+		}
+		return &plain{out: out}
 	case a.progressMode == "bar", a.progressMode == "auto" && a.terminal && !a.quiet && a.logFormat == "text":
 		return &bars{out: a.stderr, every: 100 * time.Millisecond}
 	}

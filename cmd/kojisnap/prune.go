@@ -53,6 +53,9 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	r, err := kojisnap.Prune(ctx, s, kojisnap.PruneOptions{Keep: o.keep, Forget: o.forget, DryRun: a.dryRun, Log: a.log, Progress: a.progress})
 	if err != nil {
+		if r != nil {
+			a.partial(r)
+		}
 		return err
 	}
 	for _, id := range r.Kept {

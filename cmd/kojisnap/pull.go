@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime/debug"
 	"time"
@@ -59,13 +60,13 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.serverCA, "serverca", "", "`FILE` of the certificate authorities that the production hub's certificate may be signed by (default: the profile's, else the system's)")
 	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read; repeatable, and what it inherits comes along")
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
-	fs.DurationVar(&o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
+	durationVar(fs, &o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
 	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: read also what was revoked since event `E`, where a snapshot that told of it is gone")
 	fs.IntVar(&o.sweep, "sweep", kojisnap.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
-	fs.DurationVar(&o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
+	durationVar(fs, &o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
 	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, which kojisnap keygen makes, and go on only from snapshots that it has signed")
 	addVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
@@ -73,8 +74,8 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 
 // client returns the hub's client.
 func (o *pullFlags) client(a *app) (*hub.Client, error) {
-	if o.maxRate < 0 {
-		return nil, usagef("--max-rate %g: it cannot be negative", o.maxRate)
+	if !(o.maxRate >= 0) || math.IsInf(o.maxRate, 1) {
+		return nil, usagef("--max-rate %g: want a number of requests a second, or 0 for no limit", o.maxRate)
 	}
 	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
@@ -96,7 +97,7 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 			a.log.Warn("the Koji profile says no_ssl_verify: whoever is between here and the hub can read and change what it answers", "profile", profile)
 		}
 	case url == "":
-		return nil, usagef("no hub: give --hub URL or --profile NAME")
+		return nil, a.missing("hub", "--hub URL or --profile NAME, or one of them in [pull] of the configuration")
 	}
 	o.UserAgent, o.Log = "kojisnap/"+version, a.log
 	c, err := hub.New(url, o)
@@ -107,15 +108,20 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 }
 
 func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
+	if err := checkNames("tag", o.tags); err != nil {
+		return kojisnap.PullOptions{}, err
+	}
 	switch {
 	case len(o.tags) == 0:
-		return kojisnap.PullOptions{}, usagef("no tag: give --tag NAME, or tag = [\"NAME\"] in the configuration")
+		return kojisnap.PullOptions{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")
 	case o.event < 0:
 		return kojisnap.PullOptions{}, usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
 		return kojisnap.PullOptions{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
 	case o.sweep < 1:
 		return kojisnap.PullOptions{}, usagef("--sweep %d: one pull at least", o.sweep)
+	case o.jobs < 1:
+		return kojisnap.PullOptions{}, usagef("--jobs %d: one request at least", o.jobs)
 	case o.deadline < 0:
 		return kojisnap.PullOptions{}, usagef("--deadline %s: it cannot be negative", o.deadline)
 	case o.margin < 0:
@@ -183,7 +189,7 @@ func (a *app) tellMissing(r *kojisnap.PullResult) error {
 	}
 	err := fmt.Errorf("the snapshot is without %d things of production's, or has them otherwise; all else is in it: "+
 		"mend them in production, and the next pull takes them up", len(r.LeftOut))
-	fmt.Fprintln(a.stderr, "kojisnap: "+message(err))
+	a.complain(message(err))
 	return notReadyError{quietError{err}}
 }
 

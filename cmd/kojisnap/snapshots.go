@@ -42,6 +42,33 @@ kojisnap show 419-0123456789ab -c stg.toml --json`,
 	},
 }
 
+// snapshotsResult is what a store has, the latest first.
+type snapshotsResult struct {
+	Snapshots []snapshotLine `json:"snapshots"`
+}
+
+// snapshotLine is what a snapshot is, in short.
+type snapshotLine struct {
+	ID      string          `json:"id"`
+	Event   int64           `json:"event"`
+	Time    time.Time       `json:"event_time"`
+	Created time.Time       `json:"created"`
+	Hub     string          `json:"hub"`
+	Tags    []string        `json:"tags"` // as asked for
+	Totals  snapfile.Totals `json:"totals"`
+}
+
+func lineOf(snap *snapfile.Snapshot) snapshotLine {
+	m := snap.Manifest
+	return snapshotLine{snap.ID, m.Event, m.EventTime, m.Created, m.Hub, m.Scope.Tags, m.Totals}
+}
+
+// showResult is a snapshot, with its manifest as it is in the store.
+type showResult struct {
+	snapshotLine
+	Manifest *snapfile.Manifest `json:"manifest"`
+}
+
 func runSnapshots(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
@@ -54,21 +81,11 @@ func runSnapshots(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	type line struct {
-		ID      string          `json:"id"`
-		Event   int64           `json:"event"`
-		Time    time.Time       `json:"event_time"`
-		Created time.Time       `json:"created"`
-		Hub     string          `json:"hub"`
-		Tags    []string        `json:"tags"`
-		Totals  snapfile.Totals `json:"totals"`
-	}
-	lines := make([]line, len(all))
+	lines := make([]snapshotLine, len(all))
 	for i, snap := range all {
-		m := snap.Manifest
-		lines[i] = line{snap.ID, m.Event, m.EventTime, m.Created, m.Hub, m.Scope.Tags, m.Totals}
+		lines[i] = lineOf(snap)
 	}
-	return a.result(lines, func(w io.Writer) {
+	return a.result(snapshotsResult{lines}, func(w io.Writer) {
 		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		defer tw.Flush()
 		for _, l := range lines {
@@ -90,7 +107,7 @@ func runShow(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	m := snap.Manifest
-	return a.result(m, func(w io.Writer) {
+	return a.result(showResult{lineOf(snap), m}, func(w io.Writer) {
 		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), m.Event,
 			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), clean(m.CreatedBy))
 		for _, t := range m.Scope.All {

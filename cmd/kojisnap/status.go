@@ -25,6 +25,8 @@ and packages of which production tagged a build after staging tagged one in the 
 staging's stays the latest. With a store it also says how far the database is behind the store's
 newest snapshot of the same hub (with -v, in rows). Nothing is written, and no lock is waited for.
 
+It is an error if --env or the configuration names another environment than the database is marked as.
+
 With -v, and with --json, it lists the events that were loaded. A call that is pinned at one of them
 answers as production did then, for the tags that were pulled and what those inherit; staging's own
 builds and tags are not in it. Pinned at other events, calls do not answer as production did.
@@ -50,8 +52,8 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 			addDB(fs, &o.db)
 			addVerifyKey(fs, &o.verifyKeys)
 			fs.BoolVar(&o.nagios, "nagios", false, "one line, and exit codes, as monitoring plugins have them")
-			fs.DurationVar(&o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
-			fs.DurationVar(&o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
+			durationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
+			durationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
 		})
 		return o.run
 	},
@@ -74,7 +76,7 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := checkDSN(o.db); err != nil {
+	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
 	switch {
@@ -103,7 +105,10 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	s := &kojisnap.StagingStatus{}
-	if s.Status, err = dbsync.ReadStatus(ctx, conn); err != nil || a.store == "" {
+	if s.Status, err = dbsync.ReadStatus(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := a.checkEnv(s.Mark); err != nil || a.store == "" {
 		return s, err
 	}
 	store, err := a.openStore(false)
@@ -288,6 +293,10 @@ func driftText(d *kojisnap.Drift) string {
 		return "unknown: " + d.Error
 	case d.Loaded:
 		return "none: the store's newest snapshot is loaded"
+	case d.Events == 0 && len(d.Missing) > 0:
+		return fmt.Sprintf("the store's newest snapshot %s is not loaded", d.Snapshot) + missing
+	case d.Events == 0:
+		return fmt.Sprintf("the store's newest snapshot %s is not loaded, but one of the same event", d.Snapshot)
 	case d.Events < 0:
 		return fmt.Sprintf("%d events, %s, ahead of the store's newest snapshot %s", -d.Events, ago(-time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/cmd/kojisnap/jsondoc"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
@@ -69,11 +70,11 @@ func TestStoreCommands(t *testing.T) {
 			for _, l := range lines(kojisnapOK(t, "diff", early, late, "--store", at, "--rows")) {
 				asText[strings.Join(strings.Fields(l)[:2], " ")]++
 			}
-			for _, l := range lines(kojisnapOK(t, "diff", early, late, "--store", at, "--rows", "--json")) {
-				var row struct{ Relation, Change string }
-				if err := json.Unmarshal([]byte(l), &row); err != nil {
-					t.Fatal(err)
-				}
+			var rows rowsResult
+			if err := json.Unmarshal([]byte(kojisnapOK(t, "diff", early, late, "--store", at, "--rows", "--json")), &rows); err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range rows.Rows {
 				asJSON[map[string]string{"added": "+ ", "removed": "- ", "changed": "~ "}[row.Change]+row.Relation]++
 			}
 			if len(want) == 0 || !maps.Equal(asText, want) || !maps.Equal(asJSON, want) {
@@ -204,6 +205,15 @@ func kojisnapRun(t *testing.T, args ...string) (stdout, stderr string, code int)
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), args, &out, &errs)
+	if section := jsondoc.Section(args); section != "" {
+		doc, err := jsondoc.Read("JSON.md")
+		if err == nil {
+			err = doc.Check(section, out.String(), code)
+		}
+		if err != nil {
+			t.Errorf("%q: %v: %s", args, err, &out)
+		}
+	}
 	return out.String(), errs.String(), code
 }
 

@@ -111,6 +111,9 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 // tell says what a sync did, and returns what the exit code is of.
 func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error {
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
+		if len(r.Steps) > 0 {
+			a.partial(r)
+		}
 		return incomplete
 	}
 	err := a.result(r, func(w io.Writer) {
@@ -131,7 +134,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	if err := errors.Join(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
+	if err := together(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
@@ -179,7 +182,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		showPlanned(w, r.Load)
 	})
 	if err == nil {
-		err = errors.Join(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
+		err = together(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
 	}
 	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
 		return pending()
@@ -197,7 +200,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if opt.Copy, err = o.copy.options(a); err != nil {
 		return opt, err
 	}
-	if err = checkDSN(o.load.db); err != nil {
+	if err = o.load.check(a); err != nil {
 		return opt, err
 	}
 	opt.Copy.Database = &kojisnap.StagingDatabase{DSN: o.load.db}
@@ -210,7 +213,7 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 		return opt, nil
 	}
 	if o.verify.hub == "" {
-		return opt, usagef("no staging hub: give --staging-hub URL, or hub in [verify] of the configuration; --no-verify leaves verify out")
+		return opt, a.missing("staging hub", "--staging-hub URL, or hub = \"…\" in [verify] of the configuration, or --no-verify")
 	}
 	o.verify.follow(&o.copy)
 	opt.Verify, err = o.verify.options(a)

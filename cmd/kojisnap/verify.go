@@ -93,8 +93,17 @@ func (o *verifyFlags) options(a *app) (kojisnap.VerifyOptions, error) {
 		Digest: o.digest, Jobs: o.jobs, Log: a.log, Progress: a.progress,
 	}
 	var err error
+	if err := checkURL("topurl", o.topurl); err != nil {
+		return opt, err
+	}
+	if err := o.checkWant(); err != nil {
+		return opt, err
+	}
+	if o.jobs < 1 {
+		return opt, usagef("--jobs %d: one request at least", o.jobs)
+	}
 	if o.hub == "" {
-		return opt, usagef("no staging hub: give --hub URL, or hub in [verify] of the configuration")
+		return opt, a.missing("staging hub", "--hub URL, or hub = \"…\" in [verify] of the configuration")
 	}
 	if opt.Hub, err = a.client(o.hub, "", hub.Options{Jobs: o.jobs}); err != nil {
 		return opt, err
@@ -118,11 +127,19 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
+	if o.db != "" {
+		if err := a.checkDSN(o.db); err != nil {
+			return err
+		}
+	}
 	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot); err != nil {
 		return err
 	}
 	if o.db != "" {
 		if opt.Record, err = kojisnap.ReadRecord(ctx, o.db, opt.Snapshot); err != nil {
+			return err
+		}
+		if err := a.checkEnv(opt.Record.Mark); err != nil {
 			return err
 		}
 	}

@@ -180,7 +180,7 @@ func Temporary(err error) bool {
 	case errors.As(err, &status):
 		return status.Status >= 500 || status.Status == http.StatusRequestTimeout || status.Status == http.StatusTooManyRequests
 	}
-	return errors.As(err, &read) || errors.As(err, &send) || errors.As(err, new(*passingError)) || errors.Is(err, errSilent) ||
+	return errors.As(err, &read) || errors.As(err, &send) || errors.As(err, new(*sendError)) || errors.As(err, new(*passingError)) || errors.Is(err, errSilent) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 

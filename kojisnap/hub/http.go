@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +28,7 @@ const maxTold = time.Hour
 // repetition is not counted.
 func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error) error {
 	var told time.Duration
+	var last error
 	for try := 0; ; try++ {
 		started := time.Now()
 		d, err := c.once(ctx, r, decode)
@@ -37,8 +38,9 @@ func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error)
 			return err
 		}
 		if cause := context.Cause(ctx); cause != nil {
-			return fmt.Errorf("call %s: %w", r.method, cause)
+			return r.ended(cause, last)
 		}
+		last = err
 		wait := retryAfter(err)
 		if d.settled || d.delivered && r.again == nil || wait == 0 && try >= c.retries(err) || !Temporary(err) {
 			return fmt.Errorf("call %s: %w", r.method, adviseTLS(err, c.opts.ServerCA))
@@ -52,19 +54,30 @@ func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error)
 			pause = wait
 			try--
 		}
-		level := slog.LevelWarn
-		if isInternal(err) { // of the hub's, or of what was asked for: nobody knows yet
-			level = slog.LevelInfo
-		}
-		c.log.Log(ctx, level, "hub call to be repeated", "method", r.method, "pause", pause, "err", err)
+		// No warning: what goes well in the end, cron mails nothing of, and what does not is an error then.
+		c.log.InfoContext(ctx, "hub call to be repeated", "method", r.method, "pause", pause, "err", err)
 		if err := retry.Sleep(ctx, pause); err != nil {
-			return fmt.Errorf("call %s: %w", r.method, err)
+			return r.ended(err, last)
 		}
 		if d.delivered {
 			r.again()
 		}
 	}
 }
+
+// ended is the error of a call that a context ended, with what went wrong before.
+func (r request) ended(cause, last error) error {
+	if last == nil {
+		return fmt.Errorf("call %s: %w", r.method, cause)
+	}
+	return fmt.Errorf("call %s: %w (tried before: %v)", r.method, cause, last)
+}
+
+// sendError is an error of sending a request or of waiting for its reply.
+type sendError struct{ err error }
+
+func (e *sendError) Error() string { return e.err.Error() }
+func (e *sendError) Unwrap() error { return e.err }
 
 // retryAfter returns how long an answer says to wait, 0 if it does not say.
 func retryAfter(err error) time.Duration {
@@ -138,6 +151,10 @@ func (c *Client) once(ctx context.Context, r request, decode func(*decoder) erro
 	notice.Stop()
 	w.stop()
 	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = &sendError{u.Err} // the URL is the client's, which its errors name
+		}
 		return none, w.explain(err)
 	}
 	defer resp.Body.Close()

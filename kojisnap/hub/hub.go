@@ -13,7 +13,6 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -22,6 +21,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kojisnap/kojisnap/snapfile"
 )
 
 // Options of a Client. The zero value works.
@@ -111,14 +112,11 @@ type Result struct {
 // string (a hub takes that for a login), a fragment, or a user and password.
 func New(rawURL string, o Options) (*Client, error) {
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, fmt.Errorf("hub URL: %w", errors.Unwrap(err)) // the outer error holds what may be a password
-	}
 	switch {
+	case err != nil || u.User == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == ""):
+		return nil, fmt.Errorf("hub URL %q: want http://HOST/PATH or https://HOST/PATH", snapfile.ShownURL(rawURL))
 	case u.User != nil:
 		return nil, fmt.Errorf("hub URL %q: remove the user and password: the hub is only read, without a login", u.Redacted())
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("hub URL %q: want http://HOST/PATH or https://HOST/PATH", rawURL)
 	case u.RawQuery != "" || u.ForceQuery:
 		return nil, fmt.Errorf("hub URL %q: remove the query string: a hub takes it for a login", rawURL)
 	case u.Fragment != "":

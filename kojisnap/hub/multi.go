@@ -182,7 +182,7 @@ func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, bo
 		}
 		again()
 	}
-	c.log.WarnContext(ctx, "multicall cut off: asking for the rest", "answered", answered, "calls", n, "err", err)
+	c.log.InfoContext(ctx, "multicall cut off: asking for the rest", "answered", answered, "calls", n, "err", err)
 	return answered, nil
 }
 

@@ -59,6 +59,10 @@ func adviseTLS(err error, ca string) error {
 		unknown x509.UnknownAuthorityError
 		verify  *tls.CertificateVerificationError
 	)
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) {
+		return fmt.Errorf("%w: the server speaks no TLS at that port: is it http:// instead of https://, or another port?", err)
+	}
 	const name = "name the file of the authority that signed it: serverca in the Koji profile or in [pull] (--serverca FILE), or for any hub the environment variable SSL_CERT_FILE"
 	switch {
 	case errors.As(err, &host):

@@ -27,6 +27,9 @@ var ErrNotRoot = errors.New("only root can work as another user")
 // that one.
 func LookupUser(name string) (*User, error) {
 	found, err := user.Lookup(name)
+	if errors.As(err, new(user.UnknownUserError)) {
+		return nil, fmt.Errorf("this machine has no user %q", name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("user %q: %w", name, err)
 	}

@@ -46,11 +46,21 @@ func Open(dir string) (*Store, error) {
 
 // OpenExisting is Open for readers: a store that is not there is fs.ErrNotExist.
 func OpenExisting(dir string) (*Store, error) {
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, &missingError{dir}
+	} else if err != nil {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
 	return Open(dir)
 }
+
+// missingError is a store that is to be read, and is not there.
+type missingError struct{ dir string }
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("store %s: there is no such directory; kojisnap pull makes it, if its parent is there", e.dir)
+}
+func (e *missingError) Unwrap() error { return fs.ErrNotExist }
 
 func (s *Store) String() string { return s.dir }
 

@@ -155,7 +155,7 @@ func (s *Store) noCredentials(ctx context.Context, op, name string, err error) e
 	if cause := ctx.Err(); cause != nil {
 		return fmt.Errorf("%s: %w", what, cause)
 	}
-	return &Error{text: what + ": no credentials: " + strings.Join(strings.Fields(err.Error()), " "), lasting: true}
+	return &Error{text: what + ": no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to one of ~/.aws (" + strings.Join(strings.Fields(err.Error()), " ") + ")", lasting: true}
 }
 
 // isConflict: another conditional write of the same name was under way.

@@ -200,7 +200,7 @@ func TestRefused(t *testing.T) {
 		{name: "no bucket", url: "s3://no-such-bucket/p", want: "list snapshots/ in s3://no-such-bucket/p: the bucket no-such-bucket does not exist"},
 		{name: "unknown key", url: url, env: map[string]string{"AWS_ACCESS_KEY_ID": "somebody"}, want: "the server does not accept the credentials: The AWS Access Key Id"},
 		{name: "wrong secret", url: url, env: map[string]string{"AWS_SECRET_ACCESS_KEY": "wrong"}, want: "the server does not accept the credentials: "},
-		{name: "no credentials", url: url, env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: "no credentials: "},
+		{name: "no credentials", url: url, env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: "no credentials: set AWS_ACCESS_KEY_ID"},
 		{name: "wrong region", url: url + "?region=eu-north-1", want: "the region eu-north-1 is not the bucket's"},
 		{name: "not S3", url: "s3://bucket/p?endpoint=" + page.URL, want: "is not S3"},
 		{name: "nobody there", url: "s3://bucket/p?endpoint=" + gone.URL, want: "the server cannot be reached: ", temporary: true},
