@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/retry"
+	"kojisnap/kojisnap/slow"
 	"kojisnap/volumes"
 )
 
@@ -60,6 +61,11 @@ func newWebSource(base string, o Options) (*webSource, error) {
 		client.Transport = transport
 	}
 	client.CheckRedirect = checkRedirect
+	transport := client.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	client.Transport = slow.Client{Send: transport.RoundTrip, Silence: -1, Window: o.SlowAfter} // download sees to silence
 	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: u.Redacted(), log: o.Log}}, nil
 }
 
@@ -178,6 +184,7 @@ type download struct {
 	size      int64 // -1: not known
 	validator string
 	vain      int
+	tooSlow   int // answers that were
 	err       error
 }
 
@@ -319,7 +326,10 @@ func (d *download) resume(broke error) error {
 		return context.Cause(d.ctx)
 	}
 	d.vain++
-	if d.vain >= webTries {
+	if errors.Is(broke, slow.Err) { // each brought something
+		d.tooSlow++
+	}
+	if d.vain >= webTries || d.tooSlow >= webTries {
 		err := &TemporaryError{fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
 		d.from.noteError(d.ctx, err)
 		return err

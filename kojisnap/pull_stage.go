@@ -195,6 +195,9 @@ func (b *batch) row(name string, row [][]byte, kind rowKind) {
 // pack compresses what was noted, so that a batch takes little memory.
 func (b *batch) pack() {
 	b.packed = b.parts.enc.EncodeAll(b.buf, b.packed)
+	if cap(b.buf) > 4*frameBytes { // a row was far larger than others
+		b.buf = nil
+	}
 	b.buf = b.buf[:0]
 }
 

@@ -144,7 +144,7 @@ func climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
 	for _, column := range pathColumns[rel.Name] {
 		name := string(row[rel.Index(column)])
 		if strings.HasPrefix(name, "/") || slices.Contains(strings.Split(name, "/"), "..") {
-			return column, badValue("%q would lead out of its directory", name)
+			return column, badValue("%.200q would lead out of its directory", name)
 		}
 	}
 	return "", nil
