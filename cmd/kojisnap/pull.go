@@ -72,6 +72,9 @@ func (o *pullFlags) client(a *app) (*hub.Client, error) {
 	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
 
+// hubPatience is of the clients of hubs. Tests have less.
+var hubPatience hub.Options
+
 func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 	switch {
 	case url != "" && profile != "":
@@ -92,6 +95,7 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 		return nil, usagef("no hub: give --hub URL or --profile NAME")
 	}
 	o.UserAgent, o.Log = "kojisnap/"+version, a.log
+	o.SlowAfter, o.RetryInterval = hubPatience.SlowAfter, hubPatience.RetryInterval
 	c, err := hub.New(url, o)
 	if err != nil {
 		return nil, usageError{err}
