@@ -24,7 +24,10 @@ func (l *leftOuts) add(x snapfile.LeftOut) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := identity(&x)
-	if _, known := l.at[key]; known {
+	if at, known := l.at[key]; known {
+		if l.rows[at].Stripped() { // the less
+			l.rows[at] = x
+		}
 		return
 	}
 	if l.at == nil {

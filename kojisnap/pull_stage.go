@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -249,6 +250,9 @@ func (p *puller) touch(build int64) {
 func (p *puller) gone(rel *relation.Relation, row [][]byte) {
 	p.carry.revoke(rel, row)
 	if p.batch != nil {
+		for _, i := range snapfile.Secretive(rel) { // what is kept of a pull is in the store
+			row[i], _ = secret.Strip(row[i])
+		}
 		p.batch.row(rel.Name, row, rowGone)
 	}
 }

@@ -266,6 +266,7 @@ func (p *puller) addRow(name string, row [][]byte, revoked bool) error {
 	if err := p.refer(t.rel, row); err != nil {
 		return err
 	}
+	p.strip(t.rel, row)
 	if p.batch != nil {
 		kind := rowInView
 		if revoked {

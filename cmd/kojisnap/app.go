@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -71,7 +72,7 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 	if a.volumes, err = a.config.volumes(); err != nil {
 		return err
 	}
-	if file, ok := a.stderr.(*os.File); ok {
+	if file, ok := unhidden(a.stderr).(*os.File); ok {
 		a.terminal = term.IsTerminal(int(file.Fd()))
 	}
 	a.progress = a.newProgress()
@@ -92,6 +93,9 @@ func (a *app) end() {
 	}
 }
 
+// urlRE finds what is a URL, or was meant for one, and would be a strange directory.
+var urlRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:/`)
+
 // openStore opens the store of the flag. One that is only read must exist.
 func (a *app) openStore(write bool) (store.Store, error) {
 	switch {
@@ -104,7 +108,7 @@ func (a *app) openStore(write bool) (store.Store, error) {
 			return nil, usageError{err}
 		}
 		return s, nil
-	case strings.Contains(a.store, "://"):
+	case urlRE.MatchString(a.store):
 		return nil, usagef("store %q: want a directory or s3://BUCKET/PREFIX", a.store)
 	case write && !a.dryRun:
 		return dir.Open(a.store)

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap/secret"
 )
 
 // flags is a command's flags. Each belongs to a section, the name of a command, whose table of
@@ -217,17 +219,10 @@ func (l *limits) check(sources []string) error {
 
 // withoutPassword is a source for people.
 func withoutPassword(source string) string {
-	if !strings.Contains(source, "://") {
-		return source
-	}
-	u, err := url.Parse(source)
-	if err != nil {
+	if _, err := url.Parse(source); err != nil && strings.Contains(source, "://") {
 		return "a URL that is none"
 	}
-	if u.User == nil {
-		return source
-	}
-	return u.Redacted()
+	return secret.Hide(source)
 }
 
 // choice is a flag that takes one of some words.

@@ -46,7 +46,7 @@ func commands() []command {
 // run is the whole program but for the process's end: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
-	a := &app{stdout: out, stderr: stderr}
+	a := &app{stdout: out, stderr: hiding{stderr}}
 	err := a.run(ctx, args)
 	plugin := a.nagios || wantsNagios(args)
 	if plugin {
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		trouble := outputError{lost}
 		if !trouble.quiet() {
-			fmt.Fprintln(stderr, "kojisnap: "+message(trouble))
+			fmt.Fprintln(a.stderr, "kojisnap: "+message(trouble))
 		}
 		if errors.Is(err, lost) {
 			return code

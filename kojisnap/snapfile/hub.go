@@ -21,13 +21,3 @@ func hubPlace(raw string) string {
 	}
 	return host + path.Clean("/"+u.Path)
 }
-
-// WithoutUser is a URL without the user's name and password that it may hold.
-func WithoutUser(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.User == nil {
-		return raw
-	}
-	u.User = nil
-	return u.String()
-}

@@ -196,6 +196,7 @@ type Snapshot struct {
 	ID       string
 	Manifest *Manifest
 	get      GetFunc
+	unclean  unclean
 }
 
 // Open reads the manifest of the snapshot id. A snapshot that is not there is fs.ErrNotExist; a
@@ -252,7 +253,7 @@ func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
 		return &Rows{err: fmt.Errorf("snapshot %s: no relation %q", s.ID, name)}
 	}
 	if revoked {
-		return openRows(ctx, s.get, relation.Get(name), rel.Revoked)
+		return s.noting(openRows(ctx, s.get, relation.Get(name), rel.Revoked), name)
 	}
-	return openRows(ctx, s.get, relation.Get(name), rel.Segments)
+	return s.noting(openRows(ctx, s.get, relation.Get(name), rel.Segments), name)
 }
