@@ -261,6 +261,7 @@ func TestSecretsHidden(t *testing.T) {
 		{"snapshots", "--store", "https:/me:" + password + "@example.org/x"},
 		{"pull", "--hub", "http://127.0.0.1:1/kojihub", "--tag", "f42", "--store", "https:/me:" + password + "@example.org/x"},
 		{"snapshots", "--store", "s3://KEY:" + password + "@bucket/prefix"},
+		{"snapshots", "--store", `https://me:"quoted" and \` + password + "@example.org/x"},
 		{"snapshots", "--store", "s3:KEY:" + password + "@bucket/prefix"},
 		{"snapshots", "--store", "s3://bucket/prefix?endpoint=http://KEY:" + password + "@127.0.0.1:1/"},
 		{"load", "--db", "postgres://me:" + password + "@127.0.0.1:1/koji", "--env", "stg", "--store", store},

@@ -49,7 +49,7 @@ func replace(text []byte, typed bool, with func(user []byte) string) (out []byte
 			break
 		}
 		at = start
-		n := userInfo(text[start:])
+		n := userInfo(text[start:], typed)
 		if n <= 0 || !isSecret(scheme, text[start:start+n], text[start+n+1:]) {
 			continue
 		}
@@ -100,12 +100,13 @@ func isScheme(c byte) bool {
 }
 
 // userInfo returns how many bytes stand before the @ of an authority, -1 if there is none. The last @
-// counts. What follows a name and a colon and is no port is a password, whatever it holds.
-func userInfo(s []byte) int {
+// counts. What follows a name and a colon and is no port is a password, whatever it holds: of what was
+// typed also spaces, and quotes that are escaped.
+func userInfo(s []byte, typed bool) int {
 	at, end := -1, false
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
-		case c <= ' ' || c == '"' || c == '<' || c == '>' || c == 0x7f:
+		case c < ' ' || c == '"' || c == 0x7f || !typed && (c == ' ' || c == '<' || c == '>'):
 			return at
 		case c == '\\':
 			// JSON, perhaps in COPY text: what is escaped is a character of another alphabet, or the end.
@@ -113,11 +114,11 @@ func userInfo(s []byte) int {
 			for n < len(s) && s[n] == '\\' {
 				n++
 			}
-			if n == len(s) || s[n] != 'u' {
+			if n == len(s) || s[n] != 'u' && !typed {
 				return at
 			}
 			i = n
-		case c == '/' || c == '?' || c == '#':
+		case c == '/' || c == '?' || c == '#' || c == ' ' || c == '<' || c == '>':
 			if at >= 0 || isHost(s[:i]) {
 				return at
 			}
@@ -137,7 +138,7 @@ func isHost(s []byte) bool {
 		return true
 	}
 	_, port, ok := cutColon(s)
-	return !ok || len(bytes.Trim(port, "0123456789")) == 0
+	return !ok || len(bytes.Trim(bytes.TrimRight(port, ":,;.)'"), "0123456789")) == 0 // with what a sentence has after it
 }
 
 // cutColon cuts at the first colon, which may be written as %3A.

@@ -37,14 +37,20 @@ func TestStripAndHide(t *testing.T) {
 		"docker://registry:5000/fedora:latest@sha256:0123":  {},
 		"https://me:xxxxx@example.org":                      {},
 		`"https://h\nmail: a:b@c"`:                          {},
+		`{"a": "docker://fedora:latest", "b": "me@h"}`:      {},
+		"hub https://h:80: sent by me@h":                    {},
+		"at http://h:80, says me@h":                         {},
+		"hub https://h: sent by me@h":                       {},
 		"mail me@example.org: https://example.org":          {},
 		"a://b://c@": {},
 		"":           {},
 		"://a:b@c":   {},
 		// What is typed wrong.
-		"https:/me:pass@example.org/x": {"https:/me:pass@example.org/x", "https:/me:xxxxx@example.org/x"},
-		"s3:KEY:secret@bucket":         {"s3:KEY:secret@bucket", "s3:KEY:xxxxx@bucket"},
-		"rate s3:12 me@example.org":    {},
+		"https:/me:pass@example.org/x":   {"https:/me:pass@example.org/x", "https:/me:xxxxx@example.org/x"},
+		`store "https://me:p\"w@h/": no`: {`store "https://me:p\"w@h/": no`, `store "https://me:xxxxx@h/": no`},
+		"https://me:p w@h/":              {"https://me:p w@h/", "https://me:xxxxx@h/"},
+		"s3:KEY:secret@bucket":           {"s3:KEY:secret@bucket", "s3:KEY:xxxxx@bucket"},
+		"rate s3:12 me@example.org":      {},
 	} {
 		if want.stripped == "" {
 			want.stripped, want.hidden = text, text
