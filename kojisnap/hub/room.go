@@ -19,6 +19,8 @@ const (
 	// maxTotal is how many bytes a reply may have. A hub makes it in memory as a whole; of the
 	// largest tags, with every signature, listTaggedRPMS has some hundred MB.
 	maxTotal = 1 << 30
+	// maxKept is how many bytes the results of Multi may take together: tens of thousands of rows.
+	maxKept = 64 << 20
 	// maxHeader is how many bytes the head of a reply may have.
 	maxHeader = 256 << 10
 	// maxFloods is how many replies may be too large until the hub counts as out of order. One row
@@ -82,8 +84,8 @@ func (r *room) leave() {
 
 // charge says whether there is room for what is on the tape and n bytes more. It waits for it.
 func (d *decoder) charge(n int) error {
-	t, r := d.tape, &d.room
-	n += len(t.text) + len(t.nodes)*int(unsafe.Sizeof(node{})) + t.owned + len(t.bad)*badCost
+	r := &d.room
+	n += d.tape.size()
 	switch {
 	case n > r.limit:
 		return &LimitError{What: fmt.Sprintf("a value of more than %d bytes", r.limit)}
@@ -97,6 +99,11 @@ func (d *decoder) charge(n int) error {
 	case <-r.done.Done():
 		return &readError{context.Cause(r.done)}
 	}
+}
+
+// size is about how many bytes a tape takes.
+func (t *tape) size() int {
+	return len(t.text) + len(t.nodes)*int(unsafe.Sizeof(node{})) + t.owned + len(t.bad)*badCost
 }
 
 // reset begins a new Value or Row, and keeps no room that a large one had.
