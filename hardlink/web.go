@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/retry"
+	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/slow"
 	"kojisnap/volumes"
 )
@@ -49,7 +50,7 @@ func newWebSource(base string, o Options) (*webSource, error) {
 		return nil, &BadSourceError{errors.New("is not a URL")} // the error of package url may show a password
 	}
 	if u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", u.Redacted())}
+		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", secret.Hide(u.String()))}
 	}
 	var client http.Client
 	if o.Client != nil {
@@ -66,7 +67,7 @@ func newWebSource(base string, o Options) (*webSource, error) {
 		transport = http.DefaultTransport
 	}
 	client.Transport = slow.Client{Send: transport.RoundTrip, Silence: -1, Window: o.SlowAfter} // download sees to silence
-	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: u.Redacted(), log: o.Log}}, nil
+	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: secret.Hide(u.String()), log: o.Log}}, nil
 }
 
 // at is the URL of a path below the base. Names are data: whatever is in one, it means nothing in a URL.
@@ -88,7 +89,7 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 		return nil, err
 	}
 	u := w.at(dir + "/" + name)
-	d := &download{ctx: ctx, from: w, url: u, name: u.Redacted(), size: -1}
+	d := &download{ctx: ctx, from: w, url: u, name: secret.Hide(u.String()), size: -1}
 	resp, err := d.request()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/secret"
 )
 
 // samples is how many files are fetched from topurl, and at least one of each volume.
@@ -38,7 +39,7 @@ func (v *verifier) checkTopURL(ctx context.Context) error {
 	if base == nil {
 		return nil
 	}
-	c := Check{Name: "topurl", Detail: "rpms fetched from " + base.Redacted()}
+	c := Check{Name: "topurl", Detail: "rpms fetched from " + secret.Hide(base.String())}
 	for _, r := range v.sample() {
 		c.Count++
 		if err := v.fetch(ctx, base, r); err != nil {

@@ -22,6 +22,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kojisnap/kojisnap/secret"
 )
 
 // Options of a Client. The zero value works.
@@ -120,13 +122,13 @@ func New(rawURL string, o Options) (*Client, error) {
 	}
 	switch {
 	case u.User != nil:
-		return nil, fmt.Errorf("hub URL %q: remove the user and password: the hub is only read, without a login", u.Redacted())
+		return nil, fmt.Errorf("hub URL %q: remove the user and password: the hub is only read, without a login", secret.Hide(u.String()))
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("hub URL %q: want http://HOST/PATH or https://HOST/PATH", rawURL)
+		return nil, fmt.Errorf("hub URL %q: want http://HOST/PATH or https://HOST/PATH", secret.Hide(rawURL))
 	case u.RawQuery != "" || u.ForceQuery:
-		return nil, fmt.Errorf("hub URL %q: remove the query string: a hub takes it for a login", rawURL)
+		return nil, fmt.Errorf("hub URL %q: remove the query string: a hub takes it for a login", secret.Hide(rawURL))
 	case u.Fragment != "":
-		return nil, fmt.Errorf("hub URL %q: remove the fragment", rawURL)
+		return nil, fmt.Errorf("hub URL %q: remove the fragment", secret.Hide(rawURL))
 	}
 	if strings.ContainsFunc(o.UserAgent+o.Contact, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return nil, fmt.Errorf("user agent %q, contact %q: want printable ASCII", o.UserAgent, o.Contact)
