@@ -302,7 +302,7 @@ func describeRow(r hub.Value) string {
 	var b strings.Builder
 	for name, v := range r.Members() {
 		if k := v.Kind(); (k == hub.Int || k == hub.String) && (strings.HasSuffix(name, "id") || strings.HasSuffix(name, "name")) && b.Len() < 160 {
-			fmt.Fprintf(&b, " %.100q=%.100q", name, v.Text())
+			fmt.Fprintf(&b, " %.100s=%.100q", name, v.Text())
 		}
 	}
 	return strings.TrimSpace(b.String())
