@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -60,9 +61,9 @@ func otherHub(was, hub, moved string) (other bool, err error) {
 		return false, nil
 	case moved == "":
 		return true, fmt.Errorf("the database holds the production of %s, and this is one of %s: %w; mend hub in [pull] or choose another snapshot; if it is the same production under a new address, --hub-moved %s",
-			snapfile.WithoutUser(was), snapfile.WithoutUser(hub), ErrOtherHub, snapfile.WithoutUser(hub))
+			secret.Hide(was), secret.Hide(hub), ErrOtherHub, secret.Hide(hub))
 	case !snapfile.SameHub(moved, hub):
-		return true, fmt.Errorf("--hub-moved says %s, and the snapshot is of %s, the database of %s: %w", snapfile.WithoutUser(moved), snapfile.WithoutUser(hub), snapfile.WithoutUser(was), ErrOtherHub)
+		return true, fmt.Errorf("--hub-moved says %s, and the snapshot is of %s, the database of %s: %w", secret.Hide(moved), secret.Hide(hub), secret.Hide(was), ErrOtherHub)
 	}
 	return true, nil
 }
@@ -173,6 +174,6 @@ func (m *merger) commonBuilds(ctx context.Context, events int) error {
 	case differ*100 > both:
 		return fmt.Errorf("--hub-moved: of %d builds that the snapshot and the database have, %d are others (%s): %w", both, differ, first, ErrOtherHub)
 	}
-	m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("production's hub is at %s now: %d events and %d builds are in the snapshot and in the database, and %d of those builds differ", snapfile.WithoutUser(m.snap.Manifest.Hub), events, both, differ))
+	m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("production's hub is at %s now: %d events and %d builds are in the snapshot and in the database, and %d of those builds differ", secret.Hide(m.snap.Manifest.Hub), events, both, differ))
 	return nil
 }

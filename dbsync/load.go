@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -212,6 +213,12 @@ func (m *merger) checkSnapshot(ctx context.Context) error {
 func (m *merger) merge(ctx context.Context) error {
 	if err := m.stage(ctx); err != nil {
 		return err
+	}
+	if unclean := m.snap.Unclean(); len(unclean) > 0 {
+		note := fmt.Sprintf("the snapshot has passwords or tokens in URLs of %s, from an earlier kojisnap: they are not loaded; the store is rid of them "+
+			"by kojisnap pull, if need be --full, and prune of the earlier snapshots", strings.Join(unclean, ", "))
+		m.rep.Notes = append(m.rep.Notes, note)
+		m.opt.Log.WarnContext(ctx, note)
 	}
 	for _, r := range relation.All() {
 		if partial(m.snap.Manifest, r) {

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -92,7 +93,7 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 	}
 	if m.movedFrom != "" && held < m.snap.Manifest.Event && !tellsRevoked(m.snap) {
 		m.gap = fmt.Sprintf("a first snapshot of %s does not tell what was revoked before it: what production revoked after event %d is revoked at event %d here, by user %s; "+
-			"to put that right, kojisnap pull --full --revoked-since %d, then kojisnap load --audit", snapfile.WithoutUser(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, userName, held)
+			"to put that right, kojisnap pull --full --revoked-since %d, then kojisnap load --audit", secret.Hide(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, userName, held)
 		m.rep.Notes = append(m.rep.Notes, m.gap)
 	}
 	return held, out, nil

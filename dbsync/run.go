@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -153,7 +154,7 @@ func (r *Run) insert(ctx context.Context, tx pgx.Tx, started time.Time) error {
 		if err != nil {
 			return err
 		}
-		text := string(body)
+		text := secret.Hide(string(body))
 		report = &text
 	}
 	err := tx.QueryRow(ctx, `INSERT INTO kojisnap.run (id, started, finished, snapshot, event, hub, mode, result, error, version, who, report)
@@ -183,7 +184,7 @@ func (r *LoadReport) brief() *LoadReport {
 }
 
 // errorLine is an error in one line that a table can hold.
-func errorLine(err error) string { return cutLine(err.Error()) }
+func errorLine(err error) string { return cutLine(secret.Hide(err.Error())) }
 
 func cutLine(s string) string {
 	line := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {

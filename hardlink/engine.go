@@ -85,8 +85,11 @@ type Options struct {
 	// RetryInterval is the pause before a request is sent again, doubled for each further
 	// time, with jitter. Default 1 s.
 	RetryInterval time.Duration
-	Log           *slog.Logger
-	Progress      progress.Progress
+	// SlowAfter is over how long the rate of a server's answer is measured, see package slow;
+	// default a minute.
+	SlowAfter time.Duration
+	Log       *slog.Logger
+	Progress  progress.Progress
 }
 
 // Engine makes the files of plans exist below one topdir.

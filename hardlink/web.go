@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/retry"
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/secret"
+	"kojisnap/kojisnap/slow"
 	"kojisnap/volumes"
 )
 
@@ -46,10 +47,10 @@ type webSource struct {
 func newWebSource(base string, o Options) (*webSource, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Hostname() == "" {
-		return nil, &BadSourceError{fmt.Errorf("%q: want http://HOST/PATH or https://HOST/PATH, production's topurl", snapfile.ShownURL(base))}
+		return nil, &BadSourceError{fmt.Errorf("%q: want http://HOST/PATH or https://HOST/PATH, production's topurl", secret.HideURL(base))}
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
-		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", u.Redacted())}
+		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", secret.Hide(u.String()))}
 	}
 	var client http.Client
 	if o.Client != nil {
@@ -61,27 +62,12 @@ func newWebSource(base string, o Options) (*webSource, error) {
 		client.Transport = transport
 	}
 	client.CheckRedirect = checkRedirect
-	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: u.Redacted(), log: o.Log}}, nil
-}
-
-// redirectError is a redirect that is not followed.
-type redirectError struct{ to string }
-
-func (e *redirectError) Error() string {
-	return fmt.Sprintf("the server redirects to %s, which is not followed: give the right URL as --source", e.to)
-}
-
-// checkRedirect follows redirects on the same server, and from http to https there. Where
-// else it leads is for the operator to decide: a login, a mirror that is not production's.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	from, to := via[0].URL, req.URL
-	same := to.Scheme == from.Scheme && to.Host == from.Host
-	upgrade := from.Scheme == "http" && to.Scheme == "https" && to.Hostname() == from.Hostname()
-	if !same && !upgrade || len(via) > 5 {
-		shown := url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path} // no query: it may hold a token
-		return &redirectError{shown.String()}
+	transport := client.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
 	}
-	return nil
+	client.Transport = slow.Client{Send: transport.RoundTrip, Silence: -1, Window: o.SlowAfter} // download sees to silence
+	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: secret.Hide(u.String()), log: o.Log}}, nil
 }
 
 // at is the URL of a path below the base. Names are data: whatever is in one, it means nothing in a URL.
@@ -103,7 +89,7 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 		return nil, err
 	}
 	u := w.at(dir + "/" + name)
-	d := &download{ctx: ctx, from: w, url: u, name: u.Redacted(), size: -1}
+	d := &download{ctx: ctx, from: w, url: u, name: secret.Hide(u.String()), size: -1}
 	resp, err := d.request()
 	if err != nil {
 		return nil, err
@@ -179,6 +165,7 @@ type download struct {
 	size      int64 // -1: not known
 	validator string
 	vain      int
+	tooSlow   int // answers that were
 	err       error
 }
 
@@ -320,7 +307,10 @@ func (d *download) resume(broke error) error {
 		return context.Cause(d.ctx)
 	}
 	d.vain++
-	if d.vain >= webTries {
+	if errors.Is(broke, slow.Err) { // each brought something
+		d.tooSlow++
+	}
+	if d.vain >= webTries || d.tooSlow >= webTries {
 		err := &TemporaryError{fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
 		d.from.noteError(d.ctx, err, d.name)
 		return err

@@ -180,3 +180,52 @@ func (s *site) ended(t *testing.T, err error, says string) bool {
 	}
 	return false
 }
+
+// A server that sends a byte now and then is given up, though it is never silent and each answer
+// brings something; one that gets better is not.
+func TestWebSlow(t *testing.T) {
+	for _, forGood := range []bool{false, true} {
+		s := onlyBash(t)
+		web := counted(t, func(w http.ResponseWriter, r *http.Request, n int) {
+			if n > 2 && !forGood {
+				http.FileServer(http.Dir(s.prod)).ServeHTTP(w, r)
+				return
+			}
+			w = &drip{w, r}
+			http.FileServer(http.Dir(s.prod)).ServeHTTP(w, r)
+		})
+		r, err := s.copy(t, func(o *hardlink.Options) {
+			o.Sources, o.RetryInterval, o.SlowAfter = []string{web.URL}, time.Millisecond, 50*time.Millisecond
+		})
+		if !forGood {
+			if err != nil || r.Fetched != s.check(t) {
+				t.Errorf("fetched %d: %v", r.Fetched, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), "the answer comes too slowly: less than 1024 bytes a second") {
+			t.Errorf("for good: %v", err)
+		}
+	}
+}
+
+// drip sends a byte every millisecond.
+type drip struct {
+	http.ResponseWriter
+	r *http.Request
+}
+
+func (d *drip) Write(p []byte) (int, error) {
+	for i := range p {
+		if _, err := d.ResponseWriter.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+		d.ResponseWriter.(http.Flusher).Flush()
+		select {
+		case <-d.r.Context().Done():
+			return i, d.r.Context().Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return len(p), nil
+}

@@ -58,8 +58,10 @@ type PullResult struct {
 	Rows      map[string]int64   `json:"rows"`           // of each relation; of a dry run, of those counted
 	Totals    snapfile.Totals    `json:"totals"`
 	LeftOut   []snapfile.LeftOut `json:"left_out,omitempty"`
-	Plan      []Estimate         `json:"plan,omitempty"` // of a dry run
-	Asked     hub.Stats          `json:"asked"`          // what it took of the hub
+	Stripped  []snapfile.LeftOut `json:"stripped,omitempty"` // rows that are without the credentials that their URLs have in production
+	Plan      []Estimate         `json:"plan,omitempty"`     // of a dry run
+	Asked     hub.Stats          `json:"asked"`              // what it took of the hub
+	News      bool               `json:"-"`                  // some of Stripped are not in the snapshot before
 	manifest  *snapfile.Manifest
 }
 
@@ -305,7 +307,16 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 func (p *puller) result(m *snapfile.Manifest) *PullResult {
 	r := &PullResult{
 		Hub: m.Hub, Koji: m.KojiVersion, Event: m.Event, EventTime: m.EventTime, Scope: m.Scope,
-		Rows: map[string]int64{}, LeftOut: m.LeftOut, Totals: m.Totals, manifest: m,
+		Rows: map[string]int64{}, Totals: m.Totals, manifest: m,
+	}
+	for _, x := range m.LeftOut {
+		if !x.Stripped() {
+			r.LeftOut = append(r.LeftOut, x)
+			continue
+		}
+		r.Stripped = append(r.Stripped, x)
+		known := func(y snapfile.LeftOut) bool { return y.Stripped() && identity(&x) == identity(&y) }
+		r.News = r.News || p.base == nil || !slices.ContainsFunc(p.base.Manifest.LeftOut, known)
 	}
 	if p.base != nil {
 		r.Base = p.base.ID

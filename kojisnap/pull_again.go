@@ -15,6 +15,9 @@ import (
 // findLost notes what the base lacks, or has otherwise, because the hub could not give it.
 func (c *carry) findLost() {
 	for _, l := range c.base.Manifest.LeftOut {
+		if l.Stripped() {
+			continue
+		}
 		for _, id := range l.Builds {
 			c.again.add(id)
 			if l.Relation == "build" && l.Missing() {
@@ -51,6 +54,7 @@ func (p *puller) findAgain(ctx context.Context) error {
 	var archives, rpms, drafts idSet
 	for _, l := range c.base.Manifest.LeftOut {
 		switch {
+		case l.Stripped():
 		case l.Column == "archive_id" || l.Relation == "archiveinfo" && l.Column == "id":
 			archives.add(l.ID)
 		case l.Column == "rpm_id" || l.Relation == "rpminfo" && l.Column == "id":

@@ -233,7 +233,7 @@ func TestPullNeverEnds(t *testing.T) {
 		"spaces": {head, "      ", false, limit},
 		"text":   {head + "<struct><member><name>TABLE</name><value><array><data><value><string>", "more and ", false, limit},
 		"values": {head + "<struct><member><name>TABLE</name><value><array><data><value><array><data>", "<value/>", false, limit},
-		"name":   {head + "<struct><member><name>", "tag_config", false, limit},
+		"name":   {head + "<struct><member><name>", "tag_config", false, "of more than 65536 bytes"},
 		"tag":    {head + "<", "string", false, "reply of queryHistory"},
 	} {
 		t.Run(name, func(t *testing.T) {

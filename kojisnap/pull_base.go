@@ -90,7 +90,7 @@ func (p *puller) sameHistory(ctx context.Context, m *snapfile.Manifest) error {
 		}
 		ts, ok := v.Field("ts").Float()
 		if !ok {
-			return fmt.Errorf("hub %s: %s is not an event", p.hub.URL(), v)
+			return fmt.Errorf("hub %s: %.200s is not an event", p.hub.URL(), v)
 		}
 		if at, err = unixTime(ts); err != nil {
 			return fmt.Errorf("event %d: %w", m.Event, err)

@@ -29,6 +29,9 @@ func (p *puller) closeUp(ctx context.Context) error {
 	if err := p.noteKept(ctx); err != nil {
 		return err
 	}
+	if err := p.carryStripped(ctx); err != nil {
+		return err
+	}
 	if err := p.noteMissing(); err != nil {
 		return err
 	}

@@ -24,7 +24,10 @@ func (l *leftOuts) add(x snapfile.LeftOut) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := identity(&x)
-	if _, known := l.at[key]; known {
+	if at, known := l.at[key]; known {
+		if l.rows[at].Stripped() { // the less
+			l.rows[at] = x
+		}
 		return
 	}
 	if l.at == nil {
@@ -96,9 +99,17 @@ func (p *puller) goWithout(rel *relation.Relation, row [][]byte, lacks []lack) {
 	}
 }
 
+// maxKey is how long a text may be that identifies a row that is left out.
+const maxKey = 4096
+
 // leaveRow notes that a row is left out. Its columns are there as far as they are right. A tag
 // without its config is none, and so the pull ends there.
 func (p *puller) leaveRow(rel *relation.Relation, row [][]byte, why error) error {
+	for _, i := range rel.KeyIndexes() {
+		if len(row[i]) > maxKey { // what is left out is kept in mind by its key
+			return fmt.Errorf("%w, in a row of %s whose %s has %d bytes: mend it in production", why, rel.Name, rel.Columns[i].Name, len(row[i]))
+		}
+	}
 	x := describeLeftOut(rel, row, why)
 	if rel.Name == "tag_config" {
 		return fmt.Errorf("%w, in the row %s: a tag is nothing without its config: mend it in production", why, x.Row)

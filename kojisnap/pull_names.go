@@ -26,7 +26,7 @@ func (p *puller) askBTypes(ctx context.Context) (map[string][]byte, error) {
 		case named && ok:
 			ids[name] = appendInt(id)
 		case !ok || r.Field("name").Kind() != hub.Bad:
-			return false, fmt.Errorf("a build type without id and name: %s", r)
+			return false, fmt.Errorf("a build type without id and name: %.200s", r)
 		}
 		return true, nil
 	})

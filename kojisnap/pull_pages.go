@@ -2,6 +2,7 @@ package kojisnap
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -139,12 +140,12 @@ func (t *paging) ask(ctx context.Context, p *puller, offset int64) (e page, err 
 	err = p.hub.Stream(ctx, hub.Call{Method: t.call.Method, Kwargs: kwargs, Again: again, KeepBad: true}, func(r hub.Row) error {
 		row, ok := r.Named(t.names)
 		if !ok {
-			return fmt.Errorf("a row of %d values, the first one had %d: %s", r.Len(), len(t.names), r)
+			return fmt.Errorf("a row of %d values, the first one had %d: %.200s", r.Len(), len(t.names), r)
 		}
 		before := e.Last
 		e.Last = ""
 		for _, k := range keys {
-			e.Last += string(row.Field(k).Text()) + "\x00"
+			e.Last += short(row.Field(k).Text()) + "\x00"
 		}
 		e.Twice = e.Twice || e.Last == before
 		if e.Rows++; e.Rows == 1 {
@@ -169,6 +170,15 @@ func (t *paging) ask(ctx context.Context, p *puller, offset int64) (e page, err 
 	return e, err
 }
 
+// short is a key, or what stands for one that is too long to be remembered of each page.
+func short(key []byte) string {
+	if len(key) > 200 {
+		sum := sha256.Sum256(key)
+		key = sum[:]
+	}
+	return string(key)
+}
+
 // memberNames returns the names of the values of a call's rows when they are asked for as lists:
 // sorted, as Koji sorts them. Without a row they are nil.
 func (p *puller) memberNames(ctx context.Context, call hub.Call) ([]string, error) {
@@ -181,7 +191,7 @@ func (p *puller) memberNames(ctx context.Context, call hub.Call) ([]string, erro
 			return nil, err
 		}
 		if v.Kind() != hub.Array || v.Len() > 0 && v.Index(0).Kind() != hub.Struct {
-			return nil, fmt.Errorf("the first row: %s is not an array of structs", v)
+			return nil, fmt.Errorf("the first row: %.200s is not an array of structs", v)
 		}
 		for name := range v.Index(0).Members() {
 			names = append(names, name)

@@ -73,7 +73,7 @@ func (p *puller) setEvent(v hub.Value) error {
 	id, ok := v.Field("id").Int()
 	ts, isTime := v.Field("ts").Float()
 	if !ok || !isTime || id <= 0 {
-		return fmt.Errorf("hub %s: %s is not an event", p.hub.URL(), v)
+		return fmt.Errorf("hub %s: %.200s is not an event", p.hub.URL(), v)
 	}
 	t, err := unixTime(ts)
 	if err != nil {

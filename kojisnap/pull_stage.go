@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -195,6 +196,9 @@ func (b *batch) row(name string, row [][]byte, kind rowKind) {
 // pack compresses what was noted, so that a batch takes little memory.
 func (b *batch) pack() {
 	b.packed = b.parts.enc.EncodeAll(b.buf, b.packed)
+	if cap(b.buf) > 4*frameBytes { // a row was far larger than others
+		b.buf = nil
+	}
 	b.buf = b.buf[:0]
 }
 
@@ -246,6 +250,9 @@ func (p *puller) touch(build int64) {
 func (p *puller) gone(rel *relation.Relation, row [][]byte) {
 	p.carry.revoke(rel, row)
 	if p.batch != nil {
+		for _, i := range snapfile.Secretive(rel) { // what is kept of a pull is in the store
+			row[i], _ = secret.Strip(row[i])
+		}
 		p.batch.row(rel.Name, row, rowGone)
 	}
 }

@@ -178,6 +178,10 @@ func (p *puller) convert(name string, r hub.Value) ([][]byte, error) {
 	return nil, p.leaveRow(p.tables[name].rel, row, fault)
 }
 
+// maxRow is how many bytes the text of a row may have. JSON may be three times what the hub sent, and
+// COPY text twice that: the row is in memory in several forms at once, see package hub.
+const maxRow = 16 << 20
+
 // tryConvert converts a row, and says what keeps it from being had. Columns that are right are
 // there all the same. What it can go without it goes without, and notes that. assume has the text of
 // columns that the call does not tell, nil for NULL.
@@ -226,6 +230,9 @@ func (p *puller) tryConvert(name string, r hub.Value, assume map[string][]byte) 
 			row[i] = buf[start:len(buf):len(buf)]
 		}
 	}
+	if len(buf) > maxRow {
+		return nil, badValue("%d bytes in one row, more than kojisnap takes (%d)", len(buf), maxRow), nil
+	}
 	if fault == nil {
 		switch column, err := climbs(t.rel, row); {
 		case err != nil && spare(t.rel, column):
@@ -261,6 +268,7 @@ func (p *puller) addRow(name string, row [][]byte, revoked bool) error {
 	if err := p.refer(t.rel, row); err != nil {
 		return err
 	}
+	p.strip(t.rel, row)
 	if p.batch != nil {
 		kind := rowInView
 		if revoked {
@@ -296,7 +304,7 @@ func describeRow(r hub.Value) string {
 	var b strings.Builder
 	for name, v := range r.Members() {
 		if k := v.Kind(); (k == hub.Int || k == hub.String) && (strings.HasSuffix(name, "id") || strings.HasSuffix(name, "name")) && b.Len() < 160 {
-			fmt.Fprintf(&b, " %s=%q", name, v.Text())
+			fmt.Fprintf(&b, " %.100s=%.100q", name, v.Text())
 		}
 	}
 	return strings.TrimSpace(b.String())

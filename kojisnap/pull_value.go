@@ -128,7 +128,7 @@ func btoi(b bool) int {
 // climbs returns the column of a row whose text would lead out of its directory.
 func climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
 	if i, climbs := rel.Climbing(row); climbs {
-		return rel.Columns[i].Name, badValue("%q %s", row[i], relation.ClimbsReason)
+		return rel.Columns[i].Name, badValue("%.200q %s", row[i], relation.ClimbsReason)
 	}
 	return "", nil
 }

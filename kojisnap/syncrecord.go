@@ -16,6 +16,7 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/durable"
+	"kojisnap/kojisnap/secret"
 	"kojisnap/volumes"
 )
 
@@ -135,7 +136,7 @@ func (r SyncReport) Trouble() string {
 // of what verify found: in the schema kojisnap of the database, and beside the ledger where there is
 // one. r may be of a sync that did not come far. What cannot be written is an error; all else is.
 func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
-	report := r.report(store, err)
+	report := r.report(secret.Hide(store), err)
 	run := dbsync.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: dbsync.Who()}
 	if r.Pull != nil {
 		run.Snapshot, run.Event = r.Pull.Snapshot, r.Pull.Event
@@ -147,10 +148,12 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	case err != nil:
 		run.Error = shorten(oneLine{err}.Error())
 	}
+	run.Error = secret.Hide(run.Error)
 	body, e := json.Marshal(report)
 	if e != nil {
 		return e
 	}
+	body = []byte(secret.Hide(string(body)))
 	run.Report = bytes.ReplaceAll(body, []byte(`\u0000`), []byte(`\ufffd`)) // which no database holds
 	return errors.Join(recordInDatabase(ctx, o, started, run), recordInTopdir(o.Copy, SyncRecord{run, report}))
 }
@@ -193,6 +196,7 @@ func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
 	if err != nil {
 		return err
 	}
+	body = []byte(secret.Hide(string(body)))
 	return durable.WriteFile(top.Join(syncRecordFile), func(w io.Writer) error {
 		_, err := w.Write(append(body, '\n'))
 		if f, ok := w.(*os.File); ok && err == nil {

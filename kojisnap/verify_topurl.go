@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/secret"
 )
 
 // samples is how many files are fetched from topurl, and at least one of each volume.
@@ -27,7 +27,7 @@ func (v *verifier) parseTopURL() error {
 	}
 	base, err := url.Parse(v.TopURL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" {
-		return fmt.Errorf("topurl %q: want http://HOST/PATH or https://HOST/PATH", snapfile.ShownURL(v.TopURL))
+		return fmt.Errorf("topurl %q: want http://HOST/PATH or https://HOST/PATH", secret.HideURL(v.TopURL))
 	}
 	v.topurl = base
 	return nil
@@ -39,7 +39,7 @@ func (v *verifier) checkTopURL(ctx context.Context) error {
 	if base == nil {
 		return nil
 	}
-	c := Check{Name: "topurl", Detail: "rpms fetched from " + base.Redacted()}
+	c := Check{Name: "topurl", Detail: "rpms fetched from " + secret.Hide(base.String())}
 	for _, r := range v.sample() {
 		c.Count++
 		if err := v.fetch(ctx, base, r); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -79,7 +80,7 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 	if a.volumes, err = a.config.volumes(); err != nil {
 		return err
 	}
-	if file, ok := a.stderr.(*os.File); ok {
+	if file, ok := unhidden(a.stderr).(*os.File); ok {
 		a.terminal = term.IsTerminal(int(file.Fd()))
 	}
 	a.progress = a.newProgress()
@@ -127,6 +128,9 @@ func (a *app) end() {
 	}
 }
 
+// urlRE finds what is a URL, or was meant for one, and would be a strange directory.
+var urlRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:/`)
+
 // openStore opens the store of the flag, with the keys that are in use. One that is only read must exist.
 func (a *app) openStore(write bool) (store.Store, error) {
 	s, err := a.plainStore(write)
@@ -147,7 +151,7 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 			return nil, usageError{err}
 		}
 		return s, nil
-	case strings.Contains(a.store, "://"):
+	case urlRE.MatchString(a.store):
 		return nil, usagef("store %q: want a directory or s3://BUCKET/PREFIX", a.store)
 	case write && !a.dryRun:
 		return dir.Open(a.store)

@@ -33,7 +33,7 @@ const exitCodes = `  0  done
   2  wrong usage
   3  not compose-ready, something was kept back; with --dry-run: changes are pending
   4  locked by another kojisnap
-  5  try again later: hub offline or upgraded, network, database restarting
+  5  try again later: hub offline, upgraded or out of order, network, database restarting
   6  a digest, a checksum or a signature did not match
 `
 
@@ -69,7 +69,7 @@ func exitCode(err error) int {
 		return exitNotReady
 	case errors.Is(err, kojisnap.ErrLocked), errors.Is(err, dbsync.ErrLocked), errors.Is(err, hardlink.ErrLocked):
 		return exitLocked
-	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), hub.Temporary(err) && !errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
 	case errors.As(err, &left) && !left.SourcesAnswered(): // a source is out of order
 		return exitError

@@ -46,7 +46,7 @@ func commands() []command {
 // run is the whole program but for the process's end: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
-	a := &app{stdout: out, stderr: stderr, configDir: configDir}
+	a := &app{stdout: out, stderr: hiding{stderr}, configDir: configDir}
 	err := a.run(ctx, args)
 	plugin := a.nagios || wantsNagios(args)
 	if plugin {

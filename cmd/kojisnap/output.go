@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/kojisnap/secret"
 )
 
 // output is standard output. It keeps the first error of writing there, which whoever writes may pass
@@ -25,9 +27,32 @@ func (o *output) Write(b []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
 	}
-	n, err := o.w.Write(b)
+	n, err := hiding{o.w}.Write(b)
 	o.err = err
 	return n, err
+}
+
+// hiding is a writer for people and programs: credentials in URLs do not get through, wherever they
+// come from, a flag or an error. What is written at once is looked at as a whole.
+type hiding struct{ w io.Writer }
+
+func (h hiding) Write(b []byte) (int, error) {
+	hidden := secret.Hide(string(b))
+	if hidden == string(b) {
+		return h.w.Write(b)
+	}
+	if _, err := io.WriteString(h.w, hidden); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// unhidden is the writer behind.
+func unhidden(w io.Writer) io.Writer {
+	if h, ok := w.(hiding); ok {
+		return h.w
+	}
+	return w
 }
 
 // finish waits until a file has what was written to it: some file systems tell of errors only then.

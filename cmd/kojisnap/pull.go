@@ -4,15 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
 )
 
 var pullCommand = command{
@@ -80,6 +83,9 @@ func (o *pullFlags) client(a *app) (*hub.Client, error) {
 	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
 
+// hubPatience is of the clients of hubs. Tests have less.
+var hubPatience hub.Options
+
 func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 	switch {
 	case url != "" && profile != "":
@@ -100,6 +106,7 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 		return nil, a.missing("hub", "--hub URL or --profile NAME, or one of them in [pull] of the configuration")
 	}
 	o.UserAgent, o.Log = "kojisnap/"+version, a.log
+	o.SlowAfter, o.RetryInterval = hubPatience.SlowAfter, hubPatience.RetryInterval
 	c, err := hub.New(url, o)
 	if err != nil {
 		return nil, usageError{err}
@@ -175,7 +182,35 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
 			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
 	}
+	a.tellStripped(r)
 	return a.tellMissing(r)
+}
+
+// maxStripped is how many rows are named that had credentials: show names all.
+const maxStripped = 10
+
+// tellStripped says in one line which rows are without the credentials that their URLs have in
+// production: a warning when there are others than in the snapshot before.
+func (a *app) tellStripped(r *kojisnap.PullResult) {
+	if len(r.Stripped) == 0 {
+		return
+	}
+	var rows []string
+	for _, x := range r.Stripped[:min(len(r.Stripped), maxStripped)] {
+		row := x.Row
+		if noun := snapfile.Noun(x.Relation); !strings.HasPrefix(row, noun+" ") {
+			row = noun + " of " + row
+		}
+		rows = append(rows, row)
+	}
+	if more := len(r.Stripped) - len(rows); more > 0 {
+		rows = append(rows, fmt.Sprintf("and %d more", more))
+	}
+	level := slog.LevelInfo
+	if r.News {
+		level = slog.LevelWarn
+	}
+	a.log.Log(context.Background(), level, fmt.Sprintf("%d rows of production's have passwords or tokens in URLs, which are not in the snapshot: %s", len(r.Stripped), strings.Join(rows, "; ")))
 }
 
 // tellMissing has a line for each thing of production's that its hub could not give as it is, and

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/secret"
 )
 
 // fits reports whether a value of the configuration is of a flag's type, or of that of its elements.
@@ -146,7 +146,7 @@ func checkURL(flag, value string) error {
 	if value == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
 		return nil
 	}
-	return usagef("--%s %q: want http://HOST/PATH or https://HOST/PATH", flag, snapfile.ShownURL(value))
+	return usagef("--%s %q: want http://HOST/PATH or https://HOST/PATH", flag, secret.HideURL(value))
 }
 
 // checkNames refuses an empty text in a list of names.
@@ -218,17 +218,10 @@ func (l *limits) check(sources []string) error {
 
 // withoutPassword is a source for people.
 func withoutPassword(source string) string {
-	if !strings.Contains(source, "://") {
-		return source
-	}
-	u, err := url.Parse(source)
-	if err != nil {
+	if _, err := url.Parse(source); err != nil && strings.Contains(source, "://") {
 		return "a URL that is none"
 	}
-	if u.User == nil {
-		return source
-	}
-	return u.Redacted()
+	return secret.Hide(source)
 }
 
 // choice is a flag that takes one of some words.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"unsafe"
 )
 
 // maxDepth is how deep values may be nested. Koji's own are 5 deep, and what
@@ -31,11 +30,16 @@ type decoder struct {
 	rowsGiven int64
 	inFn      bool // the error came from the function that got the row
 	began     bool // it is XML-RPC: there was a methodResponse
+
+	room room
 }
 
 func newDecoder(method string, r io.Reader, limit int64) *decoder {
 	l := int(min(limit, math.MaxInt/2))
-	return &decoder{scanner: scanner{r: r, limit: l}, method: method, tape: &tape{}, names: make(map[string]string), row: -1}
+	d := &decoder{scanner: scanner{r: r, limit: l}, method: method, tape: &tape{}, names: make(map[string]string), row: -1}
+	d.room.limit = l
+	d.ask = d.charge
+	return d
 }
 
 // whole returns the reply as one Value.
@@ -103,8 +107,8 @@ func (d *decoder) typed(name string, el element, start int) error {
 	if d.depth++; d.depth > maxDepth {
 		return d.tooDeep(name, el, start)
 	}
-	if start > d.limit || at > d.limit/int(unsafe.Sizeof(node{})) {
-		return fmt.Errorf("a value of more than %d bytes", d.limit)
+	if err := d.charge(0); err != nil {
+		return err
 	}
 	d.tape.nodes = append(d.tape.nodes, node{name: name, start: start, end: start})
 	var count int
@@ -221,7 +225,7 @@ func (d *decoder) members(each func(name string) error) error {
 		}
 		var err error
 		d.badChar = nil
-		if d.name, err = d.text(d.name[:0]); err != nil {
+		if err = d.memberName(); err != nil {
 			return err
 		}
 		badName := d.badChar
@@ -253,13 +257,25 @@ func (d *decoder) intern(name []byte) string {
 		}
 	}
 	s, ok := d.names[string(name)]
-	if !ok {
+	switch {
+	case ok:
+	case len(d.names) < 1000 && len(name) <= maxTag: // a struct may have any names, such as all tags'
 		s = string(name)
-		if len(d.names) < 1000 { // a struct may have any names, such as all tags'
-			d.names[s] = s
-		}
+		d.names[s] = s
+	default:
+		s = string(name)
+		d.tape.owned += len(s)
 	}
 	return s
+}
+
+// memberName reads the name of a member.
+func (d *decoder) memberName() (err error) {
+	limit := d.limit
+	d.limit = min(limit, maxName)
+	d.name, err = d.text(d.name[:0])
+	d.limit = limit
+	return err
 }
 
 // open reads the start tag of el.
@@ -287,6 +303,10 @@ func (d *decoder) close(el element) error {
 }
 
 func (t *tape) reset() {
+	if t.owned > 0 { // intern looks at nodes that were: they must not hold all names that ever were
+		clear(t.nodes[:cap(t.nodes)])
+		t.owned = 0
+	}
 	t.nodes = t.nodes[:0]
 	t.text = t.text[:0]
 	t.bad = t.bad[:0]

@@ -155,7 +155,7 @@ func (d *decoder) fault() (*Fault, error) {
 	if err := d.open(elValue); err != nil {
 		return nil, err
 	}
-	d.tape.reset()
+	d.reset()
 	if err := d.value(""); err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (d *decoder) fault() (*Fault, error) {
 
 func toFault(v Value) (*Fault, error) {
 	code, ok := v.Field("faultCode").Int()
-	text, ok2 := v.Field("faultString").Str()
+	text, ok2 := clipFault(v.Field("faultString"))
 	if why := v.Field("faultString").Bad(); why != nil { // it quotes what cannot be sent
 		text, ok2 = fmt.Sprintf("what it says cannot be read: %s", why), true
 	}
@@ -172,4 +172,16 @@ func toFault(v Value) (*Fault, error) {
 		return nil, errors.New("a fault without faultCode and faultString")
 	}
 	return &Fault{Code: int(code), String: text}, nil
+}
+
+// maxFault is how many bytes of a fault's text are kept: a Python traceback has some thousand.
+const maxFault = 16 << 10
+
+// clipFault keeps the beginning and the end, where a traceback has its exception.
+func clipFault(v Value) (string, bool) {
+	b := v.Text()
+	if len(b) <= maxFault || v.Kind() != String {
+		return v.Str()
+	}
+	return strings.ToValidUTF8(string(b[:maxFault/2])+"…"+string(b[len(b)-maxFault/2:]), ""), true
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/kolo/xmlrpc"
+
+	"kojisnap/kojisnap/slow"
 )
 
 // Errors that a caller may ask for with errors.Is.
@@ -180,7 +182,7 @@ func Temporary(err error) bool {
 	case errors.As(err, &status):
 		return status.Status >= 500 || status.Status == http.StatusRequestTimeout || status.Status == http.StatusTooManyRequests
 	}
-	return errors.As(err, &read) || errors.As(err, &send) || errors.As(err, new(*sendError)) || errors.As(err, new(*passingError)) || errors.Is(err, errSilent) ||
+	return errors.As(err, &read) || errors.As(err, &send) || errors.As(err, new(*sendError)) || errors.As(err, new(*passingError)) || errors.Is(err, errSilent) || errors.Is(err, slow.Err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
@@ -199,6 +201,10 @@ func Splittable(err error) bool {
 		return fault.Code == FaultOther || fault.Code == FaultGeneric
 	case errors.As(err, &status):
 		return status.Status == http.StatusInternalServerError
+	}
+	var limit *LimitError
+	if errors.As(err, &limit) && limit.final {
+		return false
 	}
 	return errors.As(err, &reply) && !Temporary(err)
 }
@@ -239,6 +245,7 @@ var errSilent = errors.New("the hub has been silent too long")
 // oneLine makes text of a hub fit for a message: one line without control
 // characters, not longer than 300 bytes.
 func oneLine(s string) string {
+	s = s[:min(len(s), 4096)] // it may be any size
 	s = strings.Join(strings.Fields(s), " ")
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {

@@ -213,3 +213,21 @@ func TestCancelled(t *testing.T) {
 		}
 	}
 }
+
+// The results of many multicalls are kept until the last is there: they have a limit together.
+func TestMultiKeeps(t *testing.T) {
+	text := one("<string>" + strings.Repeat("x", 6<<20) + "</string>")
+	requests := 0
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		io.WriteString(w, "<methodResponse><params><param><value><array><data>"+text+"</data></array></value></param></params></methodResponse>")
+	}, Options{BatchSize: 1, Jobs: 1})
+	if results, err := c.Multi(t.Context(), calls(10)); err != nil || len(results) != 10 {
+		t.Fatalf("10 results: %v", err)
+	}
+	requests = 0
+	_, err := c.Multi(t.Context(), calls(100))
+	if !Flooded(err) || Splittable(err) || Temporary(err) || !strings.Contains(err.Error(), "hub "+c.URL()+" sends results of more than 67108864 bytes in all") || requests > 12 {
+		t.Errorf("%d requests: %v", requests, err)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/retry"
+	"kojisnap/kojisnap/slow"
 )
 
 // maxTold is how long a request waits in all because the hub says so, unless its context has a
@@ -128,7 +129,7 @@ func (c *Client) once(ctx context.Context, r request, decode func(*decoder) erro
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := &watch{timeout: c.opts.RequestTimeout, cancel: cancel, ctx: ctx}
+	w := &watch{timeout: c.opts.RequestTimeout, cancel: cancel, ctx: ctx, meter: slow.Meter{Window: c.opts.SlowAfter}}
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(r.body))
 	if err != nil {
@@ -172,8 +173,10 @@ func (c *Client) once(ctx context.Context, r request, decode func(*decoder) erro
 		return none, err
 	}
 	d := newDecoder(r.method, plain, c.opts.MaxReply)
-	d.keep = r.keepBad
-	err = decode(d)
+	d.keep, d.total = r.keepBad, maxTotal
+	d.room.large, d.room.done = c.large, ctx
+	defer d.room.leave()
+	err = c.flooded(decode(d))
 	if d.began {
 		c.good.Store(true)
 	} else {
@@ -210,22 +213,25 @@ func (c *Client) passing(err error) error {
 }
 
 // watch reads a reply's body and cancels the request if the hub is silent for
-// too long. Time that the reader takes between two reads does not count.
+// too long, or its reply too slow once it has begun. Time that the reader takes
+// between two reads does not count.
 type watch struct {
 	r       io.Reader
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	timeout time.Duration
 	timer   *time.Timer
+	meter   slow.Meter
 }
 
+// start begins to wait for the hub.
 func (w *watch) start() {
-	switch {
-	case w.timeout < 0:
-	case w.timer == nil:
-		w.timer = time.AfterFunc(w.timeout, func() { w.cancel(errSilent) })
-	default:
-		w.timer.Reset(w.timeout)
+	limit, why := w.meter.Wait(w.timeout)
+	if why == nil {
+		why = errSilent
+	}
+	if limit > 0 {
+		w.timer = time.AfterFunc(limit, func() { w.cancel(why) })
 	}
 }
 
@@ -238,7 +244,7 @@ func (w *watch) stop() {
 func (w *watch) Read(p []byte) (int, error) {
 	w.start()
 	defer w.stop()
-	n, err := w.r.Read(p)
+	n, err := w.meter.Reads(w.r, p)
 	if err != nil && err != io.EOF {
 		err = w.explain(err)
 	}
@@ -248,6 +254,9 @@ func (w *watch) Read(p []byte) (int, error) {
 func (w *watch) explain(err error) error {
 	if errors.Is(context.Cause(w.ctx), errSilent) {
 		return fmt.Errorf("%w (%s)", errSilent, w.timeout)
+	}
+	if errors.Is(context.Cause(w.ctx), slow.Err) {
+		return fmt.Errorf("%w: less than %d bytes a second over %s", slow.Err, slow.Rate, w.meter.Span())
 	}
 	return err
 }
@@ -303,6 +312,7 @@ func newHTTPClient(o Options) (*http.Client, error) {
 	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		t = t.Clone()
 		t.MaxIdleConnsPerHost = o.Jobs
+		t.MaxResponseHeaderBytes = maxHeader
 		var err error
 		if t.TLSClientConfig, err = tlsConfig(o); err != nil {
 			return nil, err

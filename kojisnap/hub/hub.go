@@ -22,7 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/secret"
 )
 
 // Options of a Client. The zero value works.
@@ -39,7 +39,8 @@ type Options struct {
 	MaxRate        float64       // requests that may begin in a second, over all calls of the Client; default no limit
 	BatchSize      int           // calls in one multicall; default 1,000
 	MaxRequest     int           // bytes of a request; default 4,194,304, a hub's own default limit
-	MaxReply       int64         // bytes of text that one Value or Row may hold; default 256 MiB
+	MaxReply       int64         // bytes of memory that one Value or Row may take; default 16 MiB
+	SlowAfter      time.Duration // over how long the rate of a reply that has begun is measured, see package slow; default 1 min
 	Log            *slog.Logger  // debug: every request; warn: repetitions. nil discards
 }
 
@@ -51,7 +52,7 @@ const (
 	defaultJobs           = 4
 	defaultBatchSize      = 1000
 	defaultMaxRequest     = 4 << 20
-	defaultMaxReply       = 256 << 20
+	defaultMaxReply       = 16 << 20
 )
 
 // Client calls one hub. Its methods may be called concurrently.
@@ -64,6 +65,9 @@ type Client struct {
 	pace *pace
 
 	stats stats
+
+	large  chan struct{} // held by the one request whose Value or Row is large
+	floods atomic.Int64  // replies that had a Value or Row beyond Options.MaxReply
 
 	good       atomic.Bool  // there was an answer of a hub
 	maxRequest atomic.Int64 // bytes of a multicall: Options.MaxRequest, or what a proxy takes
@@ -114,13 +118,13 @@ func New(rawURL string, o Options) (*Client, error) {
 	u, err := url.Parse(rawURL)
 	switch {
 	case err != nil || u.User == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == ""):
-		return nil, fmt.Errorf("hub URL %q: want http://HOST/PATH or https://HOST/PATH", snapfile.ShownURL(rawURL))
+		return nil, fmt.Errorf("hub URL %q: want http://HOST/PATH or https://HOST/PATH", secret.HideURL(rawURL))
 	case u.User != nil:
-		return nil, fmt.Errorf("hub URL %q: remove the user and password: the hub is only read, without a login", u.Redacted())
+		return nil, fmt.Errorf("hub URL %q: remove the user and password: the hub is only read, without a login", secret.Hide(u.String()))
 	case u.RawQuery != "" || u.ForceQuery:
-		return nil, fmt.Errorf("hub URL %q: remove the query string: a hub takes it for a login", rawURL)
+		return nil, fmt.Errorf("hub URL %q: remove the query string: a hub takes it for a login", secret.Hide(rawURL))
 	case u.Fragment != "":
-		return nil, fmt.Errorf("hub URL %q: remove the fragment", rawURL)
+		return nil, fmt.Errorf("hub URL %q: remove the fragment", secret.Hide(rawURL))
 	}
 	if strings.ContainsFunc(o.UserAgent+o.Contact, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return nil, fmt.Errorf("user agent %q, contact %q: want printable ASCII", o.UserAgent, o.Contact)
@@ -140,7 +144,7 @@ func New(rawURL string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{url: u.String(), http: client, opts: o, log: o.Log, jobs: make(chan struct{}, o.Jobs), pace: newPace(o.MaxRate)}
+	c := &Client{url: u.String(), http: client, opts: o, log: o.Log, jobs: make(chan struct{}, o.Jobs), pace: newPace(o.MaxRate), large: make(chan struct{}, 1)}
 	c.maxRequest.Store(int64(o.MaxRequest))
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -22,7 +23,7 @@ func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
 	if err := checkAll(calls); err != nil {
 		return nil, err
 	}
-	results := make([]Result, len(calls))
+	results := kept{results: make([]Result, len(calls))}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.opts.Jobs)
 	for from := 0; from < len(calls) && gctx.Err() == nil; {
@@ -32,17 +33,23 @@ func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
 			break
 		}
 		first := from
-		g.Go(func() error { return c.multi(gctx, calls, results, first, n) })
+		g.Go(func() error { return c.multi(gctx, calls, &results, first, n) })
 		from += n
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return results, ctx.Err()
+	return results.results, ctx.Err()
+}
+
+// kept are the results of calls, which are all in memory in the end.
+type kept struct {
+	results []Result
+	bytes   atomic.Int64
 }
 
 // multi fetches the results of n calls from first, in halves if they are too many for a request.
-func (c *Client) multi(ctx context.Context, calls []Call, results []Result, first, n int) error {
+func (c *Client) multi(ctx context.Context, calls []Call, results *kept, first, n int) error {
 	body, err := c.encodeMulti(calls[first:first+n], c.limit(n))
 	if err == nil {
 		err = c.multiOnce(ctx, calls, results, first, n, body)
@@ -56,11 +63,14 @@ func (c *Client) multi(ctx context.Context, calls []Call, results []Result, firs
 	return c.multi(ctx, calls, results, first+n/2, n-n/2)
 }
 
-func (c *Client) multiOnce(ctx context.Context, calls []Call, results []Result, first, n int, body []byte) error {
+func (c *Client) multiOnce(ctx context.Context, calls []Call, results *kept, first, n int, body []byte) error {
 	return c.do(ctx, request{method: describe(calls[first : first+n]), body: body, keepBad: calls[first].KeepBad}, func(d *decoder) error {
 		v, err := d.whole()
 		if err != nil {
 			return err
+		}
+		if results.bytes.Add(int64(v.t.size())) > maxKept {
+			return &LimitError{What: fmt.Sprintf("results of more than %d bytes in all", int64(maxKept)), final: true}
 		}
 		if v.Kind() != Array || v.Len() != n {
 			return fmt.Errorf("%s of %d results for %d calls", v.Kind(), v.Len(), n)
@@ -69,7 +79,7 @@ func (c *Client) multiOnce(ctx context.Context, calls []Call, results []Result, 
 			at := first + i
 			switch {
 			case e.Kind() == Array && e.Len() == 1:
-				results[at] = Result{Value: e.Index(0)}
+				results.results[at] = Result{Value: e.Index(0)}
 			case e.Kind() == Struct:
 				fault, err := toFault(e)
 				if err != nil {
@@ -78,7 +88,7 @@ func (c *Client) multiOnce(ctx context.Context, calls []Call, results []Result, 
 				if Temporary(fault) {
 					return fault
 				}
-				results[at] = Result{Err: &CallError{at, calls[at], fault}}
+				results.results[at] = Result{Err: &CallError{at, calls[at], fault}}
 			default:
 				return &CallError{at, calls[at], errors.New("neither a result nor a fault")}
 			}

@@ -3,8 +3,8 @@ package hub
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 )
 
 // scalar reads a value that is neither array nor struct after its tag, to its
@@ -19,6 +19,9 @@ func (d *decoder) scalar(n *node, el element) (wrong, err error) {
 		if err := d.close(el); err != nil {
 			return nil, err
 		}
+	}
+	if err := d.charge(0); err != nil {
+		return nil, err
 	}
 	n.end = len(d.tape.text)
 	if d.badChar != nil {
@@ -49,11 +52,12 @@ func (d *decoder) scalar(n *node, el element) (wrong, err error) {
 		}
 	case elBase64:
 		n.kind = Bytes
-		raw, wrong := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+		digits := slices.DeleteFunc(text, isSpace)
+		raw, wrong := base64.StdEncoding.AppendDecode(d.tape.text, digits) // behind them, so as not to overwrite any
 		if wrong != nil {
 			return wrong, nil
 		}
-		d.tape.text = append(d.tape.text[:n.start], raw...)
+		d.tape.text = append(raw[:n.start], raw[n.end:]...)
 		n.end = len(d.tape.text)
 	case elDateTime:
 		n.kind = DateTime

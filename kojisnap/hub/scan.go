@@ -17,10 +17,12 @@ import (
 type scanner struct {
 	r        io.Reader
 	buf      []byte
-	pos, end int     // the bytes not yet used are buf[pos:end]
-	base     int64   // offset of buf[0] in the document
-	limit    int     // bytes that text may give in one piece
-	empty    element // of the empty-element tag just read: its end tag is to come
+	pos, end int               // the bytes not yet used are buf[pos:end]
+	base     int64             // offset of buf[0] in the document
+	limit    int               // bytes that text may give in one piece
+	total    int64             // bytes that the document may have; 0: any number
+	ask      func(n int) error // whether text may give n bytes, asked for each window of it; nil: it may
+	empty    element           // of the empty-element tag just read: its end tag is to come
 
 	keep    bool  // of text that XML does not allow note the first error, and read on
 	badChar error // that error
@@ -29,6 +31,8 @@ type scanner struct {
 const (
 	window = 64 << 10
 	maxTag = 256 // bytes; the longest of XML-RPC's has 19
+	// maxName is how many bytes a member's name may have: the longest are tags', which have 256.
+	maxName = 64 << 10
 )
 
 // element is one of XML-RPC's elements.
@@ -289,6 +293,8 @@ func (s *scanner) need(n int) error {
 		got, err := s.r.Read(s.buf[s.end:])
 		s.end += got
 		switch {
+		case s.total > 0 && s.base+int64(s.end) > s.total:
+			return &LimitError{What: fmt.Sprintf("a reply of more than %d bytes", s.total), final: true}
 		case s.end >= n:
 			return nil // err, if any, comes again
 		case err == io.EOF:

@@ -98,7 +98,7 @@ func (d *decoder) result(fn func(Row) error) (*Fault, error) {
 		return nil, err
 	}
 	if el == elStruct {
-		d.tape.reset()
+		d.reset()
 		if err := d.typed("", el, 0); err != nil {
 			return nil, err
 		}
@@ -112,7 +112,7 @@ func (d *decoder) result(fn func(Row) error) (*Fault, error) {
 		if results++; results > 1 {
 			return fmt.Errorf("two results of one call in a multicall")
 		}
-		d.tape.reset()
+		d.reset()
 		if el, start, err = d.valueType(); err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func (d *decoder) begin(el element, what string) error {
 // rows gives each element of an array to fn, after the array's tag, to </array>.
 func (d *decoder) rows(table string, fn func(Row) error) error {
 	d.table, d.row = table, 0
-	d.tape.reset()
+	d.reset()
 	err := d.elements(func() error {
 		if err := d.value(""); err != nil {
 			return err
@@ -159,7 +159,7 @@ func (d *decoder) rows(table string, fn func(Row) error) error {
 			return err
 		}
 		d.row++
-		d.tape.reset() // now, so that a fault between rows names no row's members
+		d.reset() // now, so that a fault between rows names no row's members
 		return nil
 	})
 	if err == nil {

@@ -27,6 +27,7 @@ func (s *scanner) text(dst []byte) ([]byte, error) {
 		return dst, nil
 	}
 	had := len(dst)
+	asked := 0
 	brackets := 0 // how many ] were directly before
 	cdata := false
 	for {
@@ -40,8 +41,13 @@ func (s *scanner) text(dst []byte) ([]byte, error) {
 			dst = append(dst, b[:n]...)
 			s.pos += n
 		}
-		if len(dst)-had > s.limit {
-			return dst, fmt.Errorf("text of more than %d bytes", s.limit)
+		if n := len(dst) - had; n > s.limit {
+			return dst, &LimitError{What: fmt.Sprintf("text of more than %d bytes", s.limit)}
+		} else if s.ask != nil && n-asked > window {
+			if err := s.ask(n); err != nil {
+				return dst, err
+			}
+			asked = n
 		}
 		if n == len(b) {
 			if err := s.need(1); err != nil {
@@ -113,6 +119,8 @@ func (s *scanner) text(dst []byte) ([]byte, error) {
 	}
 }
 
+var references = map[string]rune{"amp": '&', "lt": '<', "gt": '>', "quot": '"', "apos": '\''}
+
 // reference appends what the reference at pos stands for.
 func (s *scanner) reference(dst []byte) ([]byte, error) {
 	const longest = len("&#x0010FFFF;")
@@ -129,7 +137,7 @@ func (s *scanner) reference(dst []byte) ([]byte, error) {
 		}
 	}
 	name := string(s.buf[s.pos+1 : s.pos+semi])
-	r, ok := map[string]rune{"amp": '&', "lt": '<', "gt": '>', "quot": '"', "apos": '\''}[name]
+	r, ok := references[name]
 	if digits, isNumber := strings.CutPrefix(name, "#"); isNumber {
 		base := 10
 		if hex, isHex := strings.CutPrefix(digits, "x"); isHex {
@@ -159,7 +167,7 @@ func (s *scanner) noteBad(err error) {
 // keepOn says what to take for a character that XML does not allow, and how many bytes that is: 0
 // if it is an error.
 func (s *scanner) keepOn(err error) (rune, int) {
-	if !s.keep || isRead(err) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if !s.keep || isRead(err) || Flooded(err) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, 0
 	}
 	s.noteBad(err)

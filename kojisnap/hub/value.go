@@ -300,6 +300,7 @@ type tape struct {
 	nodes []node
 	text  []byte
 	bad   []error // of Bad nodes
+	owned int     // bytes of names that it alone has
 }
 
 type node struct {

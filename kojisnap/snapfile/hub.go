@@ -21,29 +21,3 @@ func hubPlace(raw string) string {
 	}
 	return host + path.Clean("/"+u.Path)
 }
-
-// WithoutUser is a URL without the user's name and password that it may hold.
-func WithoutUser(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.User == nil {
-		return raw
-	}
-	u.User = nil
-	return u.String()
-}
-
-// ShownURL is what was given as a URL, for people: what may be a user's name and password is left out, even
-// where it is no URL.
-func ShownURL(raw string) string {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		scheme, rest = "", raw
-	}
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		rest = "…" + rest[at:]
-	}
-	if ok {
-		return scheme + "://" + rest
-	}
-	return rest
-}

@@ -29,7 +29,7 @@ func (w *Writer) Remove(row [][]byte) error {
 //
 // What it returns are base's segments with, if anything differs, one more layer that holds what
 // differs; or the segments of the whole relation anew, if the later layers have outgrown a
-// quarter of the first. rows is how many rows they come to. The writer is spent after, whatever
+// quarter of the first, or base has credentials in it. rows is how many rows they come to. The writer is spent after, whatever
 // the outcome.
 func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [][]byte) (bool, error), put PutFunc) (segments []Segment, rows int64, err error) {
 	defer w.Close()
@@ -55,6 +55,7 @@ func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [
 	defer changed.abort()
 	defer gone.abort()
 	added := later
+	stripped := false
 	rows, err = w.over(ctx, base, keep, func(line []byte, c change, was int) error {
 		switch c {
 		case same:
@@ -65,14 +66,14 @@ func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [
 		}
 		added += int64(len(line))
 		return changed.line(ctx, line)
-	})
+	}, &stripped)
 	if err != nil {
 		return nil, 0, fmt.Errorf("write %s: %w", w.rel.Name, err)
 	}
 	switch {
-	case added == later:
+	case added == later && !stripped:
 		return was.Segments, rows, nil
-	case added > first/outgrown:
+	case added > first/outgrown || stripped: // no segment with credentials goes on
 		segments, err = w.anew(ctx, base, keep, put)
 	default:
 		segments = slices.Clone(was.Segments)
@@ -98,7 +99,7 @@ func (w *Writer) anew(ctx context.Context, base *Snapshot, keep func([][]byte) (
 			return nil
 		}
 		return out.line(ctx, line)
-	})
+	}, new(bool))
 	if err == nil {
 		err = out.finish(ctx)
 	}
@@ -115,8 +116,8 @@ const (
 )
 
 // over merges base with what was added and removed, and counts the rows. was is the length of
-// base's line, of a removed row.
-func (w *Writer) over(ctx context.Context, base *Snapshot, keep func([][]byte) (bool, error), emit func(line []byte, c change, was int) error) (int64, error) {
+// base's line, of a removed row. It sets stripped if base has rows with credentials.
+func (w *Writer) over(ctx context.Context, base *Snapshot, keep func([][]byte) (bool, error), emit func(line []byte, c change, was int) error, stripped *bool) (int64, error) {
 	old := &oldRows{w: w, rows: base.Rows(ctx, w.rel.Name)}
 	defer old.rows.Close()
 	if err := old.next(); err != nil {
@@ -177,6 +178,7 @@ func (w *Writer) over(ctx context.Context, base *Snapshot, keep func([][]byte) (
 	for err == nil && old.more {
 		err = pass()
 	}
+	*stripped = old.rows.stripped
 	return rows, err
 }
 

@@ -33,6 +33,9 @@ const (
 	KeptLast    = "last known"         // the rows that the snapshot before had
 	KeptName    = "under another name" // with a name that is made up
 	KeptWithout = "without "           // and the name of a column, which is NULL
+	// KeptStripped: the row is there, but for the credentials that its URLs had. That is not for
+	// want of anything, and stays so.
+	KeptStripped = "without the credentials in its URL"
 )
 
 // Hanging are rows that are left out because of what they refer to.
@@ -46,6 +49,9 @@ type Hanging struct {
 
 // Missing reports whether rows are missing from the snapshot for it.
 func (l LeftOut) Missing() bool { return l.Kept == "" }
+
+// Stripped reports whether it is nothing but credentials that the row is without.
+func (l LeftOut) Stripped() bool { return l.Kept == KeptStripped }
 
 // Missing reports whether rows are missing from the snapshot that the hub could not give.
 func (m *Manifest) Missing() bool { return slices.ContainsFunc(m.LeftOut, LeftOut.Missing) }

@@ -201,6 +201,7 @@ type Snapshot struct {
 	ID       string
 	Manifest *Manifest
 	get      GetFunc
+	unclean  unclean
 }
 
 // Open reads the manifest of the snapshot id. A snapshot that is not there is fs.ErrNotExist; a
@@ -257,7 +258,7 @@ func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
 		return &Rows{err: fmt.Errorf("snapshot %s: no relation %q", s.ID, name)}
 	}
 	if revoked {
-		return openRows(ctx, s.get, relation.Get(name), rel.Revoked)
+		return s.noting(openRows(ctx, s.get, relation.Get(name), rel.Revoked), name)
 	}
-	return openRows(ctx, s.get, relation.Get(name), rel.Segments)
+	return s.noting(openRows(ctx, s.get, relation.Get(name), rel.Segments), name)
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // Rows is a relation's rows in the order of its key: its segments merged, a later layer's row
-// or tombstone in the place of an earlier one's. It is for one goroutine.
+// or tombstone in the place of an earlier one's. They are without the credentials that URLs in them
+// may have: an earlier kojisnap left those in. It is for one goroutine.
 //
 //	for rows.Next() {
 //		use(rows.Line())
@@ -23,10 +24,14 @@ type Rows struct {
 	keyed  bool     // at is wanted
 	gone   bool     // the tombstones are wanted, not the rows
 	line   []byte
+	own    []byte // what line is in, if there are several layers
 	at     []byte // the key of line, if there are several layers or keyed is set
 	from   *layer // that line is of
 	err    error
 	buf    []byte // of Read
+
+	secret   secretRows
+	stripped bool // a row had credentials
 }
 
 // openRows opens the segments of one relation; it reads nothing before Next.
@@ -53,14 +58,15 @@ func (r *Rows) Next() bool {
 		l := r.layers[0]
 		ok := l.next(r.keyed)
 		r.line, r.at, r.from, r.err = l.line, l.at, l, l.err
-		return ok
+		return ok && r.strip()
 	}
 	for {
 		newest := r.smallest()
 		if r.err != nil || newest == nil {
 			return false
 		}
-		r.line, r.at, r.from = append(r.line[:0], newest.line...), append(r.at[:0], newest.at...), newest
+		r.own = append(r.own[:0], newest.line...)
+		r.line, r.at, r.from = r.own, append(r.at[:0], newest.at...), newest
 		for _, l := range r.layers {
 			if l != newest && l.state == pending && bytes.Equal(l.at, newest.at) {
 				l.state = idle
@@ -68,7 +74,7 @@ func (r *Rows) Next() bool {
 		}
 		newest.state = idle
 		if newest.keys == r.gone {
-			return true
+			return r.gone || r.strip()
 		}
 	}
 }

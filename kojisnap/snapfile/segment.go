@@ -168,6 +168,7 @@ type segmentReader struct {
 	br   *bufio.Reader
 	sum  hash.Hash
 	rows int64
+	left int64 // bytes that may still come
 	long []byte
 }
 
@@ -182,7 +183,7 @@ func openSegment(ctx context.Context, get GetFunc, seg Segment) (*segmentReader,
 		body.Close()
 		return nil, err
 	}
-	return &segmentReader{seg: seg, src: src, dec: dec, br: bufio.NewReaderSize(dec, 64<<10), sum: sha256.New()}, nil
+	return &segmentReader{seg: seg, src: src, dec: dec, br: bufio.NewReaderSize(dec, 64<<10), sum: sha256.New(), left: seg.Bytes}, nil
 }
 
 // next returns a line with its newline, valid until the next call, or io.EOF.
@@ -190,13 +191,19 @@ func (r *segmentReader) next() ([]byte, error) {
 	line, err := r.br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		r.long = append(r.long[:0], line...)
-		for errors.Is(err, bufio.ErrBufferFull) && len(r.long) <= MaxSegment {
+		for errors.Is(err, bufio.ErrBufferFull) && int64(len(r.long)) <= min(r.left, MaxSegment) {
 			line, err = r.br.ReadSlice('\n')
 			r.long = append(r.long, line...)
 		}
 		line = r.long
 	}
+	// Its digest is known at its end alone, and what was damaged may decompress without end.
+	if r.left -= int64(len(line)); r.left < 0 {
+		return nil, r.damaged(fmt.Sprintf("more than %d bytes of rows, which the manifest says", r.seg.Bytes))
+	}
 	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, r.damaged(fmt.Sprintf("a row of more than %d bytes", MaxSegment))
 	case err == nil:
 		r.sum.Write(line)
 		r.rows++

@@ -34,7 +34,7 @@ func (s *Snapshot) Gone(ctx context.Context, base *Snapshot, name string) *Chang
 func (s *Snapshot) since(ctx context.Context, base *Snapshot, name string, gone bool) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
 	if now != nil && was != nil && len(was.Segments) <= len(now.Segments) && slices.Equal(was.Segments, now.Segments[:len(was.Segments)]) {
-		tail := openRows(ctx, s.get, relation.Get(name), now.Segments[len(was.Segments):])
+		tail := s.noting(openRows(ctx, s.get, relation.Get(name), now.Segments[len(was.Segments):]), name)
 		tail.gone = gone
 		return &Changes{tail: tail}
 	}

@@ -185,6 +185,9 @@ func (w *Writer) spill() error {
 			return err
 		}
 	}
+	if cap(w.buf) > 2*sortBuffer { // a row was far larger than others
+		w.buf = nil
+	}
 	w.buf, w.entries = w.buf[:0], w.entries[:0]
 	return bw.Flush()
 }
@@ -219,12 +222,16 @@ func (w *Writer) sorted(fn func(key, line []byte) error) error {
 		}
 	}
 	heap.Init(&h)
-	var last []byte
+	var last, line []byte
 	for first := true; len(h) > 0; first = false {
 		r := h[0]
 		// Of equal keys the newest run comes first, and the others are passed over.
 		if first || !bytes.Equal(r.key, last) {
-			if err := fn(r.key, r.line); err != nil {
+			var err error
+			if line, err = r.line(line); err != nil {
+				return err
+			}
+			if err := fn(r.key, line); err != nil {
 				return err
 			}
 			last = append(last[:0], r.key...)
@@ -240,14 +247,28 @@ func (w *Writer) sorted(fn func(key, line []byte) error) error {
 	return nil
 }
 
-// run is a spilled run being read back.
+// run is a spilled run being read back. A line is read when it is its turn, so that one is in memory,
+// not one of each run.
 type run struct {
-	age       int
-	br        *bufio.Reader
-	key, line []byte
+	age  int
+	br   *bufio.Reader
+	key  []byte
+	left int // bytes of the key's line that were not read
 }
 
+// line reads the line of the key, into buf if it fits.
+func (r *run) line(buf []byte) ([]byte, error) {
+	buf = slices.Grow(buf[:0], r.left)[:r.left]
+	r.left = 0
+	_, err := io.ReadFull(r.br, buf)
+	return buf, err
+}
+
+// next goes on to the next key.
 func (r *run) next() (bool, error) {
+	if _, err := r.br.Discard(r.left); err != nil {
+		return false, err
+	}
 	k, err := binary.ReadUvarint(r.br)
 	if errors.Is(err, io.EOF) {
 		return false, nil
@@ -260,11 +281,8 @@ func (r *run) next() (bool, error) {
 		return false, err
 	}
 	r.key = slices.Grow(r.key[:0], int(k))[:k]
-	r.line = slices.Grow(r.line[:0], int(l))[:l]
-	if _, err := io.ReadFull(r.br, r.key); err != nil {
-		return false, err
-	}
-	_, err = io.ReadFull(r.br, r.line)
+	r.left = int(l)
+	_, err = io.ReadFull(r.br, r.key)
 	return err == nil, err
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"kojisnap/kojisnap/slow"
 )
 
 // resumes is how often a download is taken up again without a single byte between.
@@ -29,6 +31,7 @@ type body struct {
 	from   io.ReadCloser
 	offset int64
 	vain   int   // breaks since the last byte
+	slow   int   // breaks because it came too slowly
 	broke  error // of from
 	err    error // for good
 }
@@ -77,7 +80,10 @@ func (b *body) resume(broke error) error {
 	if b.offset == b.size { // all bytes came, and their checksum is wrong
 		return fmt.Errorf("%s: %w", what, broke)
 	}
-	if b.vain++; b.vain > resumes || b.size < 0 {
+	if errors.Is(broke, slow.Err) {
+		b.slow++
+	}
+	if b.vain++; b.vain > resumes || b.slow > resumes || b.size < 0 {
 		return &Error{text: fmt.Sprintf("%s: broken off after %d of %d bytes: %v", what, b.offset, b.size, broke), cause: broke, temporary: true}
 	}
 	b.from.Close()

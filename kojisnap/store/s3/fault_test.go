@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/store/s3/s3test"
@@ -231,4 +232,45 @@ type htmlPage struct{}
 func (htmlPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
 	io.WriteString(w, "<html><body>Welcome to <b>nginx</body>")
+}
+
+// A server that sends a byte now and then is given up, though each answer brings something.
+func TestSlow(t *testing.T) {
+	const body = 10_000
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		from := 0
+		w.Header().Set("ETag", `"x"`)
+		if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from); err == nil {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, body-1, body))
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(body-from))
+		if from > 0 {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		for n := from; n < body; n++ {
+			if _, err := io.WriteString(w, "x"); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	t.Setenv("AWS_ACCESS_KEY_ID", "x")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
+	s, err := s3.Open(t.Context(), "s3://bucket/prefix?endpoint="+srv.URL, s3.Options{SlowAfter: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = get(t.Context(), s, "segments/x")
+	var failed *s3.Error
+	if !errors.As(err, &failed) || !failed.Temporary() || !strings.Contains(err.Error(), "the answer comes too slowly") || asked < 2 || asked > 10 {
+		t.Errorf("%d requests: %v", asked, err)
+	}
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"kojisnap/kojisnap/retry"
+	"kojisnap/kojisnap/slow"
 	"kojisnap/kojisnap/store"
 )
 
@@ -45,7 +46,7 @@ const (
 // there already.
 const maxCreate = 64 << 20
 
-// silence is how long a server may take to begin its answer.
+// silence is how long a server may take to begin its answer, and between its bytes.
 const silence = 3 * time.Minute
 
 // Options say what the environment does not.
@@ -54,7 +55,8 @@ type Options struct {
 	Region      string // empty: AWS_REGION, the profile's; us-east-1 where there is none
 	VirtualHost bool   // the bucket is a part of an endpoint's host name, not of the path
 
-	Log *slog.Logger // what the SDK has to say, at level debug; nil discards
+	Log       *slog.Logger  // what the SDK has to say, at level debug; nil discards
+	SlowAfter time.Duration // over how long the rate of an answer is measured, see package slow; default a minute
 }
 
 // Store is a bucket, or what has a prefix in one. Objects appear whole: S3 shows an object when
@@ -89,6 +91,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: the AWS configuration: %w", at.name(), err)
 	}
+	cfg.HTTPClient = slow.Client{Send: cfg.HTTPClient.Do, Silence: silence, Window: o.SlowAfter}
 	client := s3.NewFromConfig(cfg, func(c *s3.Options) {
 		if at.Endpoint != "" {
 			c.BaseEndpoint = aws.String(at.Endpoint)

@@ -1,0 +1,177 @@
+// Package secret finds the credentials that URLs hold, wherever a text has URLs.
+//
+// A credential is what stands between :// and @ if it has a colon (user:password@, token:@,
+// token:x-oauth-basic@, :password@), or if it alone looks like a token in a URL of http or https:
+// GitHub's, GitLab's and the like are taken for a user's name there. A user's name alone is none, as in
+// ssh://git@HOST/ or git+https://me@HOST/: it says whom to be, and proves nothing.
+package secret
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Mask is what a password is shown as, as package net/url does.
+const Mask = "xxxxx"
+
+// Strip takes the credentials out of the URLs in a text, with the user's name before a password: the
+// rest is what the URL is for somebody without an account. It reports whether there were any; a text
+// without comes back as it is.
+func Strip(text []byte) (stripped []byte, found bool) {
+	return replace(text, false, func([]byte) string { return "" })
+}
+
+// Hide masks the credentials in the URLs in a text for people. It leaves a user's name, unless that is
+// the secret. It takes for URLs also what may have been meant for one: https:/me:password@HOST.
+func Hide(text string) string {
+	if !strings.Contains(text, "@") {
+		return text
+	}
+	hidden, _ := replace([]byte(text), true, func(user []byte) string {
+		name, password, _ := cutColon(user)
+		if len(name) == 0 || len(password) == 0 || string(password) == "x-oauth-basic" || isToken(name) {
+			return Mask + "@"
+		}
+		return string(name) + ":" + Mask + "@"
+	})
+	return string(hidden)
+}
+
+// replace replaces each credential and its @. What a person typed may lack slashes.
+func replace(text []byte, typed bool, with func(user []byte) string) (out []byte, found bool) {
+	if bytes.IndexByte(text, '@') < 0 {
+		return text, false
+	}
+	done := 0
+	for at := 0; ; {
+		scheme, start := nextURL(text, at, typed)
+		if start < 0 {
+			break
+		}
+		at = start
+		n := userInfo(text[start:], typed)
+		if n <= 0 || !isSecret(scheme, text[start:start+n], text[start+n+1:]) {
+			continue
+		}
+		out = append(append(out, text[done:start]...), with(text[start:start+n])...)
+		done, at, found = start+n+1, start+n+1, true
+	}
+	if !found {
+		return text, false
+	}
+	return append(out, text[done:]...), true
+}
+
+// nextURL finds the next scheme from a place on, and where its authority begins; JSON may have its
+// slashes behind a backslash.
+func nextURL(text []byte, from int, typed bool) (scheme []byte, start int) {
+	for i := from; ; i++ {
+		n := bytes.IndexByte(text[i:], ':')
+		if n < 0 {
+			return nil, -1
+		}
+		i += n
+		rest := text[i+1:]
+		slashes, length := 0, 0
+		for length < len(rest) && (rest[length] == '/' || rest[length] == '\\') {
+			if rest[length] == '/' {
+				slashes++
+			}
+			length++
+			if slashes == 2 {
+				break
+			}
+		}
+		begin := i
+		for begin > from && isScheme(text[begin-1]) {
+			begin--
+		}
+		if begin < i && (slashes == 2 || typed && usual[strings.ToLower(string(text[begin:i]))]) {
+			return text[begin:i], i + 1 + length
+		}
+	}
+}
+
+// usual are the schemes of what kojisnap is given.
+var usual = map[string]bool{"http": true, "https": true, "s3": true, "ssh": true, "postgres": true, "postgresql": true}
+
+func isScheme(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.'
+}
+
+// userInfo returns how many bytes stand before the @ of an authority, -1 if there is none. The last @
+// counts. What follows a name and a colon and is no port is a password, whatever it holds: of what was
+// typed also spaces, and quotes that are escaped.
+func userInfo(s []byte, typed bool) int {
+	at, end := -1, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < ' ' || c == '"' || c == 0x7f || !typed && (c == ' ' || c == '<' || c == '>'):
+			return at
+		case c == '\\':
+			// JSON, perhaps in COPY text: what is escaped is a character of another alphabet, or the end.
+			n := i
+			for n < len(s) && s[n] == '\\' {
+				n++
+			}
+			if n == len(s) || s[n] != 'u' && !typed {
+				return at
+			}
+			i = n
+		case c == '/' || c == '?' || c == '#' || c == ' ' || c == '<' || c == '>':
+			if at >= 0 || isHost(s[:i]) {
+				return at
+			}
+			end = true
+		case c == '@':
+			if at = i; end {
+				return at
+			}
+		}
+	}
+	return at
+}
+
+// isHost reports whether s may be a host, with a port or without: not a name with a password.
+func isHost(s []byte) bool {
+	if len(s) > 0 && s[0] == '[' {
+		return true
+	}
+	_, port, ok := cutColon(s)
+	return !ok || len(bytes.Trim(bytes.TrimRight(port, ":,;.)'"), "0123456789")) == 0 // with what a sentence has after it
+}
+
+// cutColon cuts at the first colon, which may be written as %3A.
+func cutColon(s []byte) (before, after []byte, ok bool) {
+	for i := range s {
+		if s[i] == ':' {
+			return s[:i], s[i+1:], true
+		}
+		if s[i] == '%' && len(s) >= i+3 && s[i+1] == '3' && (s[i+2] == 'a' || s[i+2] == 'A') {
+			return s[:i], s[i+3:], true
+		}
+	}
+	return s, nil, false
+}
+
+func isSecret(scheme, user, host []byte) bool {
+	_, password, colon := cutColon(user)
+	switch {
+	case colon && string(password) == Mask:
+		return false // it is hidden already
+	case colon: // but the name and tag of a container image, as docker://NAME:TAG@sha256:DIGEST
+		return !bytes.HasPrefix(host, []byte("sha256:")) && !bytes.HasPrefix(host, []byte("sha512:"))
+	}
+	s := strings.ToLower(string(scheme))
+	return (strings.HasSuffix(s, "http") || strings.HasSuffix(s, "https")) && isToken(user)
+}
+
+// isToken reports whether a user's name is more likely a token.
+func isToken(name []byte) bool {
+	for _, begin := range []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "gldt-", "hf_", "npm_", "pypi-"} {
+		if bytes.HasPrefix(name, []byte(begin)) {
+			return true
+		}
+	}
+	return len(name) >= 20 && bytes.ContainsAny(name, "0123456789")
+}

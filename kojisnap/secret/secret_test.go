@@ -1,0 +1,72 @@
+package secret_test
+
+import (
+	"testing"
+
+	"kojisnap/kojisnap/secret"
+)
+
+func TestStripAndHide(t *testing.T) {
+	const token = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
+	for text, want := range map[string]struct{ stripped, hidden string }{
+		// Credentials.
+		"https://me:pass@example.org/repo/":               {"https://example.org/repo/", "https://me:xxxxx@example.org/repo/"},
+		"git+https://me:p@ss@example.org/x#abc":           {"git+https://example.org/x#abc", "git+https://me:xxxxx@example.org/x#abc"},
+		"https://" + token + "@github.com/x.git":          {"https://github.com/x.git", "https://xxxxx@github.com/x.git"},
+		"https://" + token + ":@github.com/x.git":         {"https://github.com/x.git", "https://xxxxx@github.com/x.git"},
+		"https://t:x-oauth-basic@github.com/x.git":        {"https://github.com/x.git", "https://xxxxx@github.com/x.git"},
+		"https://:pass@example.org":                       {"https://example.org", "https://xxxxx@example.org"},
+		"HTTPS://me%3Apass@example.org":                   {"HTTPS://example.org", "HTTPS://me:xxxxx@example.org"},
+		"ssh://git:pass@example.org:22/x":                 {"ssh://example.org:22/x", "ssh://git:xxxxx@example.org:22/x"},
+		"s3://KEY:secret@bucket/p?endpoint=http://a:b@h/": {"s3://bucket/p?endpoint=http://h/", "s3://KEY:xxxxx@bucket/p?endpoint=http://a:xxxxx@h/"},
+		"https://me:p/w@example.org/x":                    {"https://example.org/x", "https://me:xxxxx@example.org/x"},
+		"https://me:p#?w@[::1]:80/x":                      {"https://[::1]:80/x", "https://me:xxxxx@[::1]:80/x"},
+		`{"a": "https://a:b@h/", "b": ["http://c:d@i"]}`:  {`{"a": "https://h/", "b": ["http://i"]}`, `{"a": "https://a:xxxxx@h/", "b": ["http://c:xxxxx@i"]}`},
+		`"https:\/\/a:b@h\/"`:                             {`"https:\/\/h\/"`, `"https:\/\/a:xxxxx@h\/"`},
+		`"https://a:p\u00e4ss@h/"`:                        {`"https://h/"`, `"https://a:xxxxx@h/"`},
+		`https://a:p\\u00e4ss@h/`:                         {`https://h/`, `https://a:xxxxx@h/`},
+		"see http://a:b@h and http://c:d@i, too":          {"see http://h and http://i, too", "see http://a:xxxxx@h and http://c:xxxxx@i, too"},
+		// None.
+		"https://example.org/a:b@c":                         {},
+		"https://example.org:8080/a@b":                      {},
+		"https://[::1]:8080/a@b":                            {},
+		"git+ssh://git@example.org/x":                       {},
+		"git+https://me@example.org/x#0123456789abcdef":     {},
+		"ssh://a-robot-with-a-very-long-name-2@example.org": {},
+		"docker://fedora:latest@sha256:0123":                {},
+		"docker://registry:5000/fedora:latest@sha256:0123":  {},
+		"https://me:xxxxx@example.org":                      {},
+		`"https://h\nmail: a:b@c"`:                          {},
+		`{"a": "docker://fedora:latest", "b": "me@h"}`:      {},
+		"hub https://h:80: sent by me@h":                    {},
+		"at http://h:80, says me@h":                         {},
+		"hub https://h: sent by me@h":                       {},
+		"mail me@example.org: https://example.org":          {},
+		"a://b://c@": {},
+		"":           {},
+		"://a:b@c":   {},
+		// What is typed wrong.
+		"https:/me:pass@example.org/x":   {"https:/me:pass@example.org/x", "https:/me:xxxxx@example.org/x"},
+		`store "https://me:p\"w@h/": no`: {`store "https://me:p\"w@h/": no`, `store "https://me:xxxxx@h/": no`},
+		"https://me:p w@h/":              {"https://me:p w@h/", "https://me:xxxxx@h/"},
+		"s3:KEY:secret@bucket":           {"s3:KEY:secret@bucket", "s3:KEY:xxxxx@bucket"},
+		"rate s3:12 me@example.org":      {},
+	} {
+		if want.stripped == "" {
+			want.stripped, want.hidden = text, text
+		}
+		got, found := secret.Strip([]byte(text))
+		if string(got) != want.stripped || found != (want.stripped != text) {
+			t.Errorf("%q stripped is %q, %v; want %q", text, got, found, want.stripped)
+		}
+		if got := secret.Hide(text); got != want.hidden {
+			t.Errorf("%q hidden is %q, want %q", text, got, want.hidden)
+		}
+		if again, found := secret.Strip(got); found {
+			t.Errorf("%q stripped twice is %q", text, again)
+		}
+		if hidden := secret.Hide(text); secret.Hide(hidden) != hidden {
+			t.Errorf("%q hidden twice is %q", text, secret.Hide(hidden))
+		}
+	}
+}
