@@ -41,7 +41,7 @@ func TestCopyFromS3(t *testing.T) {
 		{[]string{"--source", "s3://bucket/p?endpoint=" + gone.URL}, exitLater, "cannot be reached"},
 		{[]string{"--source", "s3://bucket/p?what=ever"}, exitUsage, "no option"},
 		{[]string{"--source", "gs://bucket/p"}, exitUsage, "no way to read from gs://"},
-		{[]string{"--source", "http://"}, exitUsage, "is not the URL of a topdir"},
+		{[]string{"--source", "http://"}, exitUsage, "want http://HOST/PATH"},
 	} {
 		topdir := t.TempDir()
 		link := filepath.Join(topdir, "vol/prod")

@@ -66,7 +66,7 @@ func TestSlowHub(t *testing.T) {
 				production.ServeHTTP(w, r)
 			}))
 			t.Cleanup(srv.Close)
-			out, errs, code := kojisnapRun(t, "pull", "--hub", srv.URL+"/kojihub", "--tag", "f42-infra", "--event", "419", "--store", t.TempDir())
+			out, errs, code := kojisnapRun(t, "pull", "--hub", srv.URL+"/kojihub", "--tag", "f42-infra", "--event", "419", "--store", t.TempDir(), "-v")
 			told := strings.Count(errs, "the answer comes too slowly: less than 1024 bytes a second")
 			if code != test.code || (out != "") != (code == exitDone) || (told > 0) != (test.slow > 0) {
 				t.Errorf("%d, %q, %q", code, out, errs)
