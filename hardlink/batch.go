@@ -281,7 +281,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes
 	case errors.As(err, &missing) && f.File.Optional:
 		m.missing = append(m.missing, missing)
 		m.absent++
-		m.entries = append(m.entries, LedgerEntry{Path: f.Path, Digest: f.File.Digest, Absent: true})
+		m.entries = append(m.entries, LedgerEntry{Path: f.Path, Digest: content(f.File), Absent: true})
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -61,7 +61,7 @@ func (b *LedgerBuild) has(files []volumes.File) (present, absent int, ok bool) {
 		}
 		e := &entries[0]
 		switch {
-		case e.Path != f.Path || e.Digest != f.Digest || e.Target != "":
+		case e.Path != f.Path || !e.madeOf(f) || e.Target != "":
 			return 0, 0, false
 		case !e.Absent:
 			present++
@@ -77,7 +77,7 @@ func (b *LedgerBuild) has(files []volumes.File) (present, absent int, ok bool) {
 // deep finds the entry of a file of which the plan does not know the directory.
 func (b *LedgerBuild) deep(f *volumes.File) *LedgerEntry {
 	for i := range b.Entries {
-		if e := &b.Entries[i]; e.Target == "" && e.Digest == f.Digest && f.Sits(e.Path) {
+		if e := &b.Entries[i]; e.Target == "" && e.madeOf(f) && f.Sits(e.Path) {
 			return e
 		}
 	}
@@ -145,7 +145,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	}
 	notThere := func(f *volumes.File) {
 		a.Absent++
-		action.entries = append(action.entries, LedgerEntry{Path: f.Path, Digest: f.Digest, Absent: true})
+		action.entries = append(action.entries, LedgerEntry{Path: f.Path, Digest: content(f), Absent: true})
 	}
 	for i := range lost {
 		notThere(&lost[i])
@@ -292,7 +292,7 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	}
 	looks := d.audit || d.suspect[rel]
 	switch {
-	case ours && (entry.Target != "" || entry.Digest != f.Digest):
+	case ours && (entry.Target != "" || !entry.madeOf(f)):
 		return fileReplace, entry, nil // a symlink so far, or another file
 	case ours && d.opts.Verify != VerifyDigest && !d.suspect[rel]:
 		return filePresent, entry, nil
@@ -323,7 +323,7 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	case ours:
 		return filePresent, entry, nil
 	}
-	return fileAdopted, LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: f.Digest}, nil
+	return fileAdopted, LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: content(f)}, nil
 }
 
 // recorded finds what the ledger has of a file that is there; ours if it is still

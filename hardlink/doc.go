@@ -122,6 +122,9 @@
 //
 // Of builds of which staging decided (Plan.Decided) nothing is made or removed.
 //
+// Content that production changed under one name (it signed anew with the same key, or made a build anew)
+// is another digest in the plan than in the ledger: the file is made again, as a new one.
+//
 // # What is not wanted any longer
 //
 // With Options.Leave Diff notes builds that the plan does not have. From then on

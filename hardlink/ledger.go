@@ -78,7 +78,7 @@ type LedgerEntry struct {
 	Path   string
 	Size   int64
 	MTime  int64 // ns since 1970
-	Digest string
+	Digest string // as planned; of a signed copy with that of its signature header behind a "+"
 	Target string
 	Absent bool
 }

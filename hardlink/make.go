@@ -63,7 +63,7 @@ func (e *Engine) take(in *input, f volumes.File, dir *volumes.Dir) (Op, LedgerEn
 			return "", LedgerEntry{}, err
 		}
 		if how == OpLink {
-			return how, LedgerEntry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: f.Digest}, nil
+			return how, LedgerEntry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: content(&f)}, nil
 		}
 	}
 	return e.write(in, in.mode, in.mtime, f, dir)
@@ -151,7 +151,7 @@ func finish(out *os.File, size int64, mode os.FileMode, mtime time.Time, f volum
 	if err := out.Close(); err != nil { // NFS tells of a full disk here
 		return LedgerEntry{}, err
 	}
-	return LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: f.Digest}, nil
+	return LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: content(&f)}, nil
 }
 
 // setTime is futimens(3).

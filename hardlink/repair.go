@@ -29,7 +29,7 @@ func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.suspect[re
 // placed tells whether a file of a plan was put there, whatever is in its place now.
 func (b *LedgerBuild) placed(f *volumes.File) bool {
 	for i := range b.Entries {
-		if e := &b.Entries[i]; e.Path == f.Path && e.Target == "" && !e.Absent && e.Digest == f.Digest {
+		if e := &b.Entries[i]; e.Path == f.Path && e.Target == "" && !e.Absent && e.madeOf(f) {
 			return true
 		}
 	}
