@@ -77,7 +77,7 @@ type LedgerBuild struct {
 type LedgerEntry struct {
 	Path   string
 	Size   int64
-	MTime  int64 // ns since 1970
+	MTime  int64  // ns since 1970
 	Digest string // as planned; of a signed copy with that of its signature header behind a "+"
 	Target string
 	Absent bool
