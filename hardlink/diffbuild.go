@@ -311,8 +311,8 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	err = d.reread(ctx, rel, *f)
 	switch {
 	case errors.As(err, new(*DigestError)) && (ours || known.placed(f)):
-		// A whole rpm in the place of ours was put there by somebody.
-		if other, readErr := d.isWholeRPM(ctx, rel); !ours && (other || readErr != nil) {
+		// Another rpm in the place of ours was put there by somebody.
+		if other, readErr := d.isOtherRPM(ctx, rel, f); !ours && (other || readErr != nil) {
 			return fileForeign, entry, readErr
 		}
 		return fileDamaged, entry, err

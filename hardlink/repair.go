@@ -47,9 +47,9 @@ func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
 	return err
 }
 
-// isWholeRPM tells whether a file below topdir is an rpm whose content is what its own signature
-// header says.
-func (e *Engine) isWholeRPM(ctx context.Context, rel string) (bool, error) {
+// isOtherRPM tells whether a file below topdir is an rpm whose content is what its own signature
+// header says, and another than what is planned, however that is signed.
+func (e *Engine) isOtherRPM(ctx context.Context, rel string, f *volumes.File) (bool, error) {
 	file, err := e.top.Open(rel)
 	if err != nil {
 		return false, err
@@ -60,7 +60,7 @@ func (e *Engine) isWholeRPM(ctx context.Context, rel string) (bool, error) {
 	if errors.Is(err, errNotRPM) && !isInput(err) {
 		return false, nil
 	}
-	if err != nil || sig.sigMD5 == "" {
+	if err != nil || sig.sigMD5 == "" || f.Digest == "sigmd5:"+sig.sigMD5 {
 		return false, err
 	}
 	h := md5.New()

@@ -58,7 +58,7 @@ func TestDamagedCopies(t *testing.T) {
 		{name: "its directory gone", damage: func() { must(t, os.RemoveAll(filepath.Dir(filepath.Dir(signed)))) }, gone: true},
 		{name: "its build gone", damage: func() { must(t, os.RemoveAll(filepath.Join(filepath.Dir(signed), "../../../.."))) }, gone: true},
 		{name: "another rpm that is whole", damage: put(content(other), false), stays: true},
-		{name: "the unsigned rpm", damage: put(content(plain), false), stays: true},
+		{name: "the unsigned rpm", damage: put(content(plain), false)},
 	}
 	for _, s := range cases {
 		t.Run(s.name, func(t *testing.T) {

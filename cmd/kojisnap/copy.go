@@ -45,8 +45,8 @@ says that it is not staging's own. Of builds that staging deleted, reset, promot
 is made again. --audit looks at every file, makes again what is missing, and
 reports what is not as it was left; --verify digest reads them all, too. A copy that is damaged is
 named, and the exit code is 6, until --repair or a sync makes it again, as a new file: what composes
-have linked stays as it was. --repair reads all that was copied. An rpm that is whole, in the place of
-a copy, somebody put there: it stays. Owners and modes that
+have linked stays as it was. --repair reads all that was copied. Another rpm in the place of a copy,
+whole in itself, somebody put there: it stays. Owners and modes that
 somebody changed are put right and told. An --owner, --mode or --selinux that was another at the run
 before is given to all that is there. An audit also makes a
 damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,

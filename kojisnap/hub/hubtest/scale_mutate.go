@@ -85,7 +85,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 			}
 			m.keep[tags[0]["id"]] = true
 		}
-		for _, name := range []string{"package", "tag", "users", "external_repo", "build_target", "groups", "channels", "permissions"} {
+		for _, name := range []string{"package", "tag", "users", "external_repo", "build_target", "groups", "channels"} {
 			t := tx.tables[name]
 			get := t.get(t.at("name"))
 			for n := range t.size() {
