@@ -123,6 +123,10 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	default:
 		action.New = false
 	}
+	if d.isAway(s.Build) {
+		d.leaveAway(a, s, known, leaveOut)
+		return nil
+	}
 	attributed := known != nil // it is ours
 	whole := known != nil && known.Complete
 	foreign := 0
@@ -246,6 +250,20 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	}
 	a.Adopted += len(adopted)
 	return nil
+}
+
+// leaveAway leaves a build as it is, because production's volume with it is not here.
+func (d *differ) leaveAway(a *Actions, s volumes.StagedBuild, known *LedgerBuild, leaveOut func()) {
+	if known != nil && known.Complete {
+		if present, absent, ok := known.has(s.Files); ok {
+			a.Present += present
+			a.Absent += absent
+			return
+		}
+	} else {
+		leaveOut()
+	}
+	a.away = append(a.away, s.Build.Volume)
 }
 
 // note lets the ledger learn of entries of a build.

@@ -40,6 +40,9 @@ type Options struct {
 	// WritableSource says that staging's hub may be able to write ReadOnly, which else is refused:
 	// a build that is deleted or moved in staging would go in production.
 	WritableSource bool
+	// Unmounted are production's volumes that this site never has, by production's names: their builds
+	// are left out, which is nothing to report.
+	Unmounted []string
 	// Sources are directories that hold production's tree, or URLs of it, asked in turn.
 	// Empty: ReadOnly.
 	Sources []string
@@ -101,7 +104,8 @@ type Engine struct {
 	noClone devices
 	// writableSource: staging's hub could write production's tree, so that moves in Koji succeed.
 	writableSource bool
-	volumeDirs     []string // of production's other volumes that are shown, below its topdir
+	away           map[string]*away // production's volumes that are not here; of the last plan
+	volumeDirs     []string         // of production's other volumes that are shown, below its topdir
 	ahead          atomic.Pointer[ahead]
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool

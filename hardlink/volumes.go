@@ -22,6 +22,9 @@ func (d *differ) volumes(a *Actions) error {
 			l = v.Link(d.opts.ReadOnly)
 		}
 		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.ours(path)(target) })
+		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.away[volume] != nil {
+			continue // what is there cannot be judged
+		}
 		if err != nil {
 			return err
 		}
