@@ -160,7 +160,7 @@ func New(opts Options) (*Engine, error) {
 	top.SetAttributes(opts.Attributes)
 	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
 	if dir, ok := sources[0].(dirSource); ok {
-		e.sameMount = sameMount(string(dir), top.Path())
+		e.sameMount = volumes.SameMount(string(dir), top.Path())
 	}
 	return e, nil
 }
@@ -173,20 +173,6 @@ func defaultJobs(first string) int {
 		least = 8
 	}
 	return max(least, runtime.GOMAXPROCS(0))
-}
-
-// sameMount tells whether link(2) can work between two directories. The kernel
-// refuses links between mounts, even of one file system.
-func sameMount(a, b string) bool {
-	var sa, sb unix.Statx_t
-	if unix.Statx(unix.AT_FDCWD, a, 0, unix.STATX_MNT_ID, &sa) != nil || unix.Statx(unix.AT_FDCWD, b, 0, unix.STATX_MNT_ID, &sb) != nil {
-		return false
-	}
-	if sa.Dev_major != sb.Dev_major || sa.Dev_minor != sb.Dev_minor {
-		return false
-	}
-	// Linux before 5.8 does not tell the mount.
-	return sa.Mask&sb.Mask&unix.STATX_MNT_ID == 0 || sa.Mnt_id == sb.Mnt_id
 }
 
 // Close releases what New opened.
