@@ -104,6 +104,21 @@ func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, 
 			going[link] = true
 		}
 	}
+	if e.opts.Rows != nil {
+		on := map[string]bool{}
+		for _, volume := range rows {
+			on[volume] = true
+		}
+		for _, name := range e.leadNowhere(plan, ledger) {
+			l := volumes.Link{Path: "vol/" + name + "/packages", Target: ledger.Links["vol/"+name+"/packages"][0]}
+			if on[name] {
+				e.opts.Log.Warn("a volume on which staging's database has builds leads nowhere: production has no such volume any longer", "path", e.top.Join(l.Path), "target", l.Target)
+				continue
+			}
+			e.opts.Log.Warn("a volume that production does not have any longer, and on which no build is, leads nowhere: its symlink is removed", "path", e.top.Join(l.Path), "target", l.Target)
+			a.RemoveLinks = append(a.RemoveLinks, l)
+		}
+	}
 	settled := maps.Clone(planned)
 	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
 		b, ok := linkBuild(link)
