@@ -147,6 +147,20 @@ func (d *differ) nowhere(a *Actions) {
 	}
 }
 
+// leaveAway leaves a build as it is, because production's volume with it is not here.
+func (d *differ) leaveAway(a *Actions, s volumes.StagedBuild, known *LedgerBuild, leaveOut func()) {
+	if known != nil && known.Complete {
+		if present, absent, ok := known.has(s.Files); ok {
+			a.Present += present
+			a.Absent += absent
+			return
+		}
+	} else {
+		leaveOut()
+	}
+	a.away = append(a.away, s.Build.Volume)
+}
+
 // awayBehind are staging's volumes that lead to volumes which should be here, and are not.
 func (e *Engine) awayBehind(plan volumes.Plan) map[string]bool {
 	behind := map[string]bool{}

@@ -252,20 +252,6 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	return nil
 }
 
-// leaveAway leaves a build as it is, because production's volume with it is not here.
-func (d *differ) leaveAway(a *Actions, s volumes.StagedBuild, known *LedgerBuild, leaveOut func()) {
-	if known != nil && known.Complete {
-		if present, absent, ok := known.has(s.Files); ok {
-			a.Present += present
-			a.Absent += absent
-			return
-		}
-	} else {
-		leaveOut()
-	}
-	a.away = append(a.away, s.Build.Volume)
-}
-
 // note lets the ledger learn of entries of a build.
 func (d *differ) note(a *Actions, b volumes.Build, entries []LedgerEntry, complete bool) {
 	if len(entries) == 0 {

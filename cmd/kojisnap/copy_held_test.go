@@ -158,7 +158,7 @@ func TestCopyOddRows(t *testing.T) {
 	}
 	// The others are there; a fresh topdir has no copy of the odd ones.
 	s.topdir = t.TempDir()
-	if _, errs, code := kojisnapRun(t, s.copy()...); code != exitNotReady {
+	if _, errs, code := kojisnapRun(t, s.copy("--new-topdir")...); code != exitNotReady {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 	now := s.staged()
