@@ -36,7 +36,7 @@ type Actions struct {
 	Own         []volumes.Change `json:"own,omitempty"`      // owners and modes that are not as they are to be
 	Strays      []Stray          `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
 	Kept        []Kept           `json:"kept,omitempty"`     // not ours, so it stays
-	Nowhere     []Nowhere        `json:"nowhere,omitempty"`  // links of volumes that dangle
+	Nowhere     []Nowhere        `json:"nowhere,omitempty"`  // production's volumes that are not here
 	Missing     []*MissingError  `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
 	LeftOut     []volumes.Build  `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
 	Held        []*HeldError     `json:"-"`                  // what else is kept back: results have it in one list with Missing
@@ -48,8 +48,9 @@ type Actions struct {
 	Leaving     []volumes.Build  `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
 	Grace       []GraceBuild     `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
-	removal    bool // of DiffRemove
-	retargeted bool // symlinks of builds are moved over to the path that the hub has for topdir
+	away       []string // of each build that is left out because its volume is not here, production's volume
+	removal    bool     // of DiffRemove
+	retargeted bool     // symlinks of builds are moved over to the path that the hub has for topdir
 
 	known   *Ledger // that Diff compared with
 	instead *Ledger // the ledger from now on, if it is made anew
@@ -71,6 +72,7 @@ func (a *Actions) add(r *Actions) {
 	a.Missing = append(a.Missing, r.Missing...)
 	a.LeftOut = append(a.LeftOut, r.LeftOut...)
 	a.Held = append(a.Held, r.Held...)
+	a.away = append(a.away, r.away...)
 	a.Damaged = append(a.Damaged, r.Damaged...)
 	a.Present += r.Present
 	a.Absent += r.Absent
@@ -270,7 +272,7 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 		line("keep %s: %s", k.Path, k.Why)
 	}
 	for _, n := range a.Nowhere {
-		line("nowhere %s -> %s %d builds", n.Path, n.Target, n.Builds)
+		line("nowhere volume %s: %d builds, %d left out: %s", n.Volume, n.Builds, n.Wanted, n.Why)
 	}
 	for _, m := range a.Missing {
 		line("missing %s %s", m.Build, m.Path)

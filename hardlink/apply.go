@@ -86,9 +86,14 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 	}
 	if !a.removal {
 		e.clearTemp(a.CopyVolume)
+	} else if dir := e.top.PackagesTemp(); dir != "" {
+		e.removeTemp(dir)
 	}
 	temp, err := e.freeTemp(a.CopyVolume)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.top.NotePackages(); err != nil {
 		return nil, err
 	}
 	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: temp}
@@ -115,6 +120,9 @@ func (r *run) end() {
 		r.opts.Log.Info("topdir's file system keeps no SELinux labels: files have the one of its mount", "path", r.top.Path())
 	}
 	r.removeTemp(r.temp)
+	if dir := r.top.PackagesTemp(); dir != "" {
+		r.removeTemp(dir)
+	}
 }
 
 // tempName is a new name below temp.

@@ -28,8 +28,7 @@ import (
 // what the plan wants, is taken into it again: so an audit makes a ledger anew that is
 // damaged or lost.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	nowhere, err := e.checkTree(plan)
-	if err != nil {
+	if err := e.checkTree(plan); err != nil {
 		return Actions{}, err
 	}
 	if err := e.top.CheckCopyVolume(plan.CopyVolume); err != nil {
@@ -39,7 +38,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err != nil {
 		return Actions{}, err
 	}
-	a.known, a.Nowhere = ledger, nowhere
+	a.known = ledger
 	for _, h := range plan.Held {
 		a.Held = append(a.Held, &HeldError{Held: h})
 	}
@@ -97,6 +96,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	for i := range results {
 		a.add(&results[i])
 	}
+	d.nowhere(&a)
 	if first, n := firstOf(failed); tooMany(n, len(failed)) {
 		return Actions{}, &manyError{n, len(failed), "builds cannot be looked at", first}
 	}

@@ -123,6 +123,10 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	default:
 		action.New = false
 	}
+	if d.isAway(s.Build) {
+		d.leaveAway(a, s, known, leaveOut)
+		return nil
+	}
 	attributed := known != nil // it is ours
 	whole := known != nil && known.Complete
 	foreign := 0

@@ -16,7 +16,7 @@ import (
 // not name any longer. Of a build that staging has changed a file of, or put one into,
 // nothing goes.
 func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	if _, err := e.checkTree(plan); err != nil { // what goes must be there on the read-only volume
+	if err := e.checkTree(plan); err != nil { // what goes must be there on the read-only volume
 		return Actions{}, err
 	}
 	ledger, err := e.ledger()
@@ -35,6 +35,11 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	rows, err := e.rows(ctx, ledger, wanted, planned)
 	if err != nil {
 		return Actions{}, err
+	}
+	behind := e.awayBehind(plan)
+	away := map[string]bool{}
+	for _, b := range plan.Linked {
+		away[b.NVR()] = behind[b.Volume]
 	}
 	now := e.opts.Now()
 	for _, dir := range slices.Sorted(maps.Keys(ledger.Builds)) {
@@ -58,6 +63,10 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 		}
 		if rows[b.Build.NVR()] == b.Build.Volume {
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging's database has the build there"})
+			continue
+		}
+		if away[b.Build.NVR()] || behind[rows[b.Build.NVR()]] {
+			a.Kept = append(a.Kept, Kept{Path: dir, Why: "production's volume with the build is not mounted here"})
 			continue
 		}
 		if target, err := e.top.Readlink(dir); err == nil && ledger.ours(dir)(target) {
@@ -93,6 +102,21 @@ func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, 
 	for _, r := range a.Remove {
 		if link, err := r.Build.Rel(); err == nil {
 			going[link] = true
+		}
+	}
+	if e.opts.Rows != nil {
+		on := map[string]bool{}
+		for _, volume := range rows {
+			on[volume] = true
+		}
+		for _, name := range e.leadNowhere(plan, ledger) {
+			l := volumes.Link{Path: "vol/" + name + "/packages", Target: ledger.Links["vol/"+name+"/packages"][0]}
+			if on[name] {
+				e.opts.Log.Warn("a volume on which staging's database has builds leads nowhere: production has no such volume any longer", "path", e.top.Join(l.Path), "target", l.Target)
+				continue
+			}
+			e.opts.Log.Warn("a volume that production does not have any longer, and on which no build is, leads nowhere: its symlink is removed", "path", e.top.Join(l.Path), "target", l.Target)
+			a.RemoveLinks = append(a.RemoveLinks, l)
 		}
 	}
 	settled := maps.Clone(planned)

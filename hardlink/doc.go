@@ -71,10 +71,12 @@
 //	something in the place of a symlink on DEFAULT, or no right   that symlink
 //	a copy, a stray or a symlink that cannot be removed           that one: it stays
 //	temporary files that cannot be removed                        nothing: told, and tried again
+//	one of production's volumes, not DEFAULT: its packages are    the builds on it: copies that are there
+//	not there, or empty, or not its builds, by a sample           stay; nothing is told if Unmounted names it
 //	a package filter that cannot be evaluated                     its packages (package kojisnap)
 //
 //	more than 10 of these, and more than 1 of 20 builds or links  the run: it is no matter of single ones
-//	the tree is not that of the snapshot, by a sample             the run
+//	the tree is not that of the snapshot, by a sample of DEFAULT  the run
 //	a read-only volume that staging's hub could write             the run, unless WritableSource
 //	vol/NAME leads elsewhere, toplink does, a mount in its place  the run: the hub would look there
 //	a server that is gone, or refuses all (TLS, a login)          builds that need it; error or to be tried again

@@ -40,6 +40,9 @@ type Options struct {
 	// WritableSource says that staging's hub may be able to write ReadOnly, which else is refused:
 	// a build that is deleted or moved in staging would go in production.
 	WritableSource bool
+	// Unmounted are production's volumes that this site never has, by production's names: their builds
+	// are left out, which is nothing to report.
+	Unmounted []string
 	// Sources are directories that hold production's tree, or URLs of it, asked in turn.
 	// Empty: ReadOnly.
 	Sources []string
@@ -104,7 +107,8 @@ type Engine struct {
 	noClone devices
 	// writableSource: staging's hub could write production's tree, so that moves in Koji succeed.
 	writableSource bool
-	volumeDirs     []string // of production's other volumes that are shown, below its topdir
+	away           map[string]*away // production's volumes that are not here; of the last plan
+	volumeDirs     []string         // of production's other volumes that are shown, below its topdir
 	ahead          atomic.Pointer[ahead]
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
@@ -159,7 +163,7 @@ func New(opts Options) (*Engine, error) {
 	top.SetAttributes(opts.Attributes)
 	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
 	if dir, ok := sources[0].(dirSource); ok {
-		e.sameMount = sameMount(string(dir), top.Path())
+		e.sameMount = volumes.SameMount(string(dir), top.Path())
 	}
 	return e, nil
 }
@@ -172,20 +176,6 @@ func defaultJobs(first string) int {
 		least = 8
 	}
 	return max(least, runtime.GOMAXPROCS(0))
-}
-
-// sameMount tells whether link(2) can work between two directories. The kernel
-// refuses links between mounts, even of one file system.
-func sameMount(a, b string) bool {
-	var sa, sb unix.Statx_t
-	if unix.Statx(unix.AT_FDCWD, a, 0, unix.STATX_MNT_ID, &sa) != nil || unix.Statx(unix.AT_FDCWD, b, 0, unix.STATX_MNT_ID, &sb) != nil {
-		return false
-	}
-	if sa.Dev_major != sb.Dev_major || sa.Dev_minor != sb.Dev_minor {
-		return false
-	}
-	// Linux before 5.8 does not tell the mount.
-	return sa.Mask&sb.Mask&unix.STATX_MNT_ID == 0 || sa.Mnt_id == sb.Mnt_id
 }
 
 // Close releases what New opened.

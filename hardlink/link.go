@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
 )
 
 // OpPresent is a file that is there already.
@@ -79,7 +81,7 @@ func (l *Linker) predict(ctx context.Context, in *input, to string) (Op, error) 
 		l.planned = map[string]string{}
 	}
 	l.planned[to] = in.name
-	if sameMount(in.name, l.Dir) {
+	if volumes.SameMount(in.name, l.Dir) {
 		return OpLink, nil
 	}
 	var st unix.Stat_t

@@ -27,6 +27,11 @@ func (e *Engine) temps(volume string) []string {
 	for i := range names {
 		names[i] = "vol/" + volume + "/" + names[i]
 	}
+	if dir := e.top.PackagesTemp(); dir != "" {
+		if _, err := e.top.Lstat(dir); err == nil {
+			names = append(names, dir)
+		}
+	}
 	return names
 }
 

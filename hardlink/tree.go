@@ -3,80 +3,120 @@ package hardlink
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"kojisnap/volumes"
 )
 
-// Nowhere is a volume's symlink that leads to what production's tree does not have here.
-type Nowhere struct {
-	volumes.Link
-	Builds int `json:"builds"` // that are on it
-}
-
-func (n Nowhere) String() string {
-	return fmt.Sprintf("%s -> %s leads nowhere, and %d builds are on that volume: production has it on a mount that is not here", n.Path, n.Target, n.Builds)
-}
-
 // A sample that is large enough to tell a tree of half the builds, and costs no time on NFS.
 const sampleBuilds = 40
 
-// checkTree looks whether the read-only volume is the tree of which the database tells: some
-// builds, spread over the plan and always the same, must be there, with rpms of the right size.
-// A build or two may be gone since: their files will be reported. It returns the volumes that
-// lead nowhere.
-func (e *Engine) checkTree(plan volumes.Plan) ([]Nowhere, error) {
+// checkTree looks whether the read-only volume is the tree of which the database tells: of each of
+// production's volumes some builds, spread over the plan and always the same, must be there, with rpms
+// of the right size. A build or two may be gone since: their files will be reported. It notes the
+// volumes that are not here; without DEFAULT's builds it is another tree, or none.
+func (e *Engine) checkTree(plan volumes.Plan) error {
+	samples := sampleBuildsOf(plan)
+	e.away = e.findAway(plan, samples)
 	if e.opts.ReadOnly == "" {
-		return nil, nil
+		return nil
 	}
-	var have, bad, unreadable int
-	var first error
-	check := func(err error) {
-		var size *sizeError
-		switch {
-		case err != nil && !absent(err) && !errors.As(err, &size):
-			unreadable++ // which says nothing of whose tree it is
-		case err != nil:
-			bad++
-			have++
-		default:
-			have++
-		}
-		if err != nil && first == nil {
-			first = err
-		}
+	s := samples[""]
+	if s == nil {
+		s = &sample{}
 	}
-	for i := range spread(len(plan.Staged)) {
-		s := plan.Staged[i]
+	staged := e.lookForStaged(plan, s.staged)
+	if staged.bad > 1 && staged.bad*10 > staged.have {
+		return e.wrongTree(staged.bad, staged.have, staged.first)
+	}
+	if staged.have == 0 && staged.unreadable > 1 {
+		return e.wrongTree(staged.unreadable, staged.unreadable, staged.first)
+	}
+	other := e.lookFor(s.others)
+	if other.bad > 1 && other.bad*2 > other.have || other.have == 0 && other.unreadable > 1 {
+		return e.wrongTree(other.bad+other.unreadable, other.have+other.unreadable, other.first)
+	}
+	return e.refuseWritable(plan)
+}
+
+// sample are builds of one of production's volumes that are looked for.
+type sample struct {
+	staged []int           // indexes of Plan.Staged
+	others []volumes.Build // of Plan.Sample
+}
+
+// sampleBuildsOf are the samples of production's volumes by name, "" for DEFAULT.
+func sampleBuildsOf(plan volumes.Plan) map[string]*sample {
+	samples := map[string]*sample{}
+	of := func(b volumes.Build) *sample {
+		volume := b.Volume
+		if volume == volumes.DefaultVolume {
+			volume = ""
+		}
+		if samples[volume] == nil {
+			samples[volume] = &sample{}
+		}
+		return samples[volume]
+	}
+	for i := range plan.Staged {
+		s := of(plan.Staged[i].Build)
+		s.staged = append(s.staged, i)
+	}
+	for _, b := range plan.Sample {
+		s := of(b)
+		s.others = append(s.others, b)
+	}
+	return samples
+}
+
+// looked is what became of looking for some builds.
+type looked struct {
+	have, bad  int // that tell something; those that are not there as the database says
+	unreadable int // which says nothing of whose tree it is
+	first      error
+}
+
+func (l *looked) add(err error) {
+	switch {
+	case err != nil && (errors.As(err, new(*danglingError)) || !absent(err) && !errors.As(err, new(*sizeError))):
+		l.unreadable++
+	case err != nil:
+		l.bad++
+		l.have++
+	default:
+		l.have++
+	}
+	if err != nil && l.first == nil {
+		l.first = err
+	}
+}
+
+// lookForStaged looks for a file of some of the builds.
+func (e *Engine) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
+	for i := range spread(len(indexes)) {
+		s := &plan.Staged[indexes[i]]
 		for _, f := range s.Files {
 			if f.Kind == volumes.KindRPM && f.Size >= 0 {
-				check(e.look(s.Build, f.Path, f.Size))
+				l.add(e.look(s.Build, f.Path, f.Size))
 				break
 			} else if f.Kind == volumes.KindSigned {
-				check(e.look(s.Build, f.Unsigned, -1)) // which production never prunes
+				l.add(e.look(s.Build, f.Unsigned, -1)) // which production never prunes
 				break
 			}
 		}
 	}
-	if bad > 1 && bad*10 > have {
-		return nil, e.wrongTree(bad, have, first)
+	return l
+}
+
+// lookFor looks for builds of which the plan does not know the files, but that these have some.
+func (e *Engine) lookFor(builds []volumes.Build) (l looked) {
+	for _, b := range builds {
+		l.add(e.look(b, ".", -1))
 	}
-	if have == 0 && unreadable > 1 {
-		return nil, e.wrongTree(unreadable, unreadable, first)
-	}
-	// Of other builds the plan does not know the files, but that these have some.
-	have, bad, unreadable, first = 0, 0, 0, nil
-	for _, b := range plan.Sample {
-		check(e.look(b, ".", -1))
-	}
-	if bad > 1 && bad*2 > have || have == 0 && unreadable > 1 {
-		return nil, e.wrongTree(bad+unreadable, have+unreadable, first)
-	}
-	if err := e.refuseWritable(plan); err != nil {
-		return nil, err
-	}
-	return e.nowhere(plan), nil
+	return l
 }
 
 func (e *Engine) wrongTree(bad, have int, first error) error {
@@ -112,9 +152,45 @@ func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
 		case err == nil:
 			err = serr
 		}
+		if err != nil && absent(err) {
+			if link := e.dangling(filepath.Join(dir, path)); link != "" {
+				err = &danglingError{link, err}
+			}
+		}
 	}
 	return err
 }
+
+// dangling is the symlink, at a build's directory or below packages above it, by which a path leads
+// nowhere; "": there is none. Such a tree is production's, and lacks a mount.
+func (e *Engine) dangling(path string) string {
+	below := 0
+	if rel, err := filepath.Rel(e.opts.ReadOnly, path); err == nil {
+		below = strings.Count(rel, "/")
+	}
+	for ; below > 0 && filepath.Base(path) != "packages"; below-- {
+		info, err := os.Lstat(path)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			if _, err := os.Stat(path); absent(err) {
+				return path
+			}
+		}
+		path = filepath.Dir(path)
+	}
+	return ""
+}
+
+// danglingError is a file that is behind a symlink to what is not here.
+type danglingError struct {
+	link string
+	err  error
+}
+
+func (e *danglingError) Error() string {
+	return fmt.Sprintf("%v: %s leads to what is not mounted here", e.err, e.link)
+}
+
+func (e *danglingError) Unwrap() error { return e.err }
 
 // sizeError is a file that has not the size that the database says.
 type sizeError struct {
@@ -124,26 +200,4 @@ type sizeError struct {
 
 func (e *sizeError) Error() string {
 	return fmt.Sprintf("%s has %d bytes, the database says %d", e.path, e.have, e.want)
-}
-
-// nowhere finds the links of volumes that lead to nothing.
-func (e *Engine) nowhere(plan volumes.Plan) (list []Nowhere) {
-	for _, v := range plan.Volumes {
-		if _, err := os.Stat(filepath.Join(e.opts.ReadOnly, v.Source)); !absent(err) {
-			continue
-		}
-		n := Nowhere{Link: v.Link(e.treeFromVolume())}
-		for _, b := range plan.Linked {
-			if b.Volume == v.Name {
-				n.Builds++
-			}
-		}
-		for _, s := range plan.Staged {
-			if s.Behind == v.Name {
-				n.Builds++
-			}
-		}
-		list = append(list, n)
-	}
-	return list
 }

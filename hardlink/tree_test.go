@@ -85,7 +85,8 @@ func TestVolumeThatLeadsNowhere(t *testing.T) {
 	must(t, os.RemoveAll(filepath.Join(s.prod, "vol/archive01")))
 	a, err := s.engine(t).Diff(t.Context(), s.plan(t))
 	must(t, err)
-	want := hardlink.Nowhere{Link: volumes.Link{Path: "vol/prod_archive01/packages", Target: s.prod + "/vol/archive01/packages"}, Builds: on}
+	want := hardlink.Nowhere{Link: volumes.Link{Path: "vol/prod_archive01/packages", Target: s.prod + "/vol/archive01/packages"},
+		Volume: "archive01", Why: s.prod + "/vol/archive01/packages is not there", Builds: on}
 	if len(a.Nowhere) != 1 || a.Nowhere[0] != want || on == 0 {
 		t.Errorf("%+v, want %+v", a.Nowhere, want)
 	}

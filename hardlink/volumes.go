@@ -1,6 +1,8 @@
 package hardlink
 
 import (
+	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -22,6 +24,9 @@ func (d *differ) volumes(a *Actions) error {
 			l = v.Link(d.opts.ReadOnly)
 		}
 		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.ours(path)(target) })
+		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.away[volume] != nil {
+			continue // what is there cannot be judged
+		}
 		if err != nil {
 			return err
 		}
@@ -32,7 +37,73 @@ func (d *differ) volumes(a *Actions) error {
 			a.Volumes = append(a.Volumes, LinkAction{Link: l, Switch: s.Outcome == volumes.Switch, Convert: s.Outcome == volumes.Convert})
 		}
 	}
+	d.renamed(a, tree)
 	return nil
+}
+
+// renamed finds volumes that were made for one that production has by another name now, and leads them
+// there: symlinks in copied builds, and rows of builds that left the scope, go on to lead through them.
+func (d *differ) renamed(a *Actions, tree string) {
+	for _, name := range d.leadNowhere(d.plan, d.ledger) {
+		now := d.nameNow(name)
+		i := slices.IndexFunc(d.plan.Volumes, func(v volumes.VolumeLink) bool { return v.Name == now })
+		if i < 0 {
+			continue // DiffRemove knows whether it is needed
+		}
+		link := "vol/" + name + "/packages"
+		l := volumes.Link{Path: link, Target: d.plan.Volumes[i].Link(tree).Target}
+		d.opts.Log.Warn("production renamed a volume: staging's volume with the old name leads to it, too, from now on", "path", d.top.Join(link), "target", l.Target)
+		a.Volumes = append(a.Volumes, LinkAction{Link: l, Switch: true})
+	}
+}
+
+// leadNowhere are staging's volumes that were made for one of production's, lead nowhere, and are none of
+// the plan's any longer.
+func (e *Engine) leadNowhere(plan volumes.Plan, ledger *Ledger) (names []string) {
+	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
+		below, ok := strings.CutPrefix(link, "vol/")
+		name, is := strings.CutSuffix(below, "/packages")
+		if !ok || !is || strings.Contains(name, "/") || name == plan.Prod || name == plan.CopyVolume ||
+			slices.ContainsFunc(plan.Volumes, func(v volumes.VolumeLink) bool { return v.Name == name }) {
+			continue
+		}
+		have, err := e.top.Readlink(link)
+		if err != nil || !ledger.ours(link)(have) {
+			continue
+		}
+		if _, err := os.Stat(e.top.Join(link)); absent(err) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// nameNow is the volume on which the plan has builds that led through another one; "": there are none.
+func (d *differ) nameNow(old string) string {
+	for _, b := range d.plan.Linked {
+		rel, err := b.Rel()
+		said := d.ledger.Links[rel]
+		if err != nil || len(said) == 0 || b.Volume == d.plan.CopyVolume {
+			continue
+		}
+		if volume, ok := linkVolume(rel, said[len(said)-1]); ok && volume == old {
+			return b.Volume
+		}
+	}
+	for _, s := range d.plan.Staged {
+		b := s.Build
+		b.Volume = d.plan.CopyVolume
+		dir, err := b.Dir()
+		if err != nil || d.ledger.Builds[dir] == nil {
+			continue
+		}
+		for _, e := range d.ledger.Builds[dir].Entries {
+			if strings.Contains(e.Target, "/vol/"+old+"/packages/") {
+				return s.Behind
+			}
+		}
+	}
+	return ""
 }
 
 // treeFromVolume is production's tree as links of volumes name it: if it is mounted below topdir

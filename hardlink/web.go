@@ -70,16 +70,16 @@ func newWebSource(base string, o Options) (*webSource, error) {
 	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: secret.Hide(u.String()), log: o.Log}}, nil
 }
 
-// at is the URL of a path below the base. Names are data: whatever is in one, it means nothing in a URL.
-func (w *webSource) at(rel string) *url.URL {
+// Below is the URL of a path below a base. Names are data: whatever is in one, it means nothing in a URL.
+func Below(base *url.URL, rel string) *url.URL {
 	components := strings.Split(rel, "/")
 	for i, c := range components {
 		// A + in a path stands for itself, but some servers (S3) read it as a space.
 		components[i] = strings.ReplaceAll(url.PathEscape(c), "+", "%2B")
 	}
-	u := *w.base
-	u.RawPath = strings.TrimSuffix(w.base.EscapedPath(), "/") + "/" + strings.Join(components, "/")
-	u.Path = strings.TrimSuffix(w.base.Path, "/") + "/" + rel
+	u := *base
+	u.RawPath = strings.TrimSuffix(base.EscapedPath(), "/") + "/" + strings.Join(components, "/")
+	u.Path = strings.TrimSuffix(base.Path, "/") + "/" + rel
 	return &u
 }
 
@@ -88,7 +88,7 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 	if err != nil {
 		return nil, err
 	}
-	u := w.at(dir + "/" + name)
+	u := Below(w.base, dir+"/"+name)
 	d := &download{ctx: ctx, from: w, url: u, name: secret.Hide(u.String()), size: -1}
 	resp, err := d.request()
 	if err != nil {

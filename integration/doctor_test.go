@@ -91,7 +91,7 @@ func TestDoctor(t *testing.T) {
 	}{
 		{name: "a store that is a file", check: "store", says: "not a directory", args: []string{"--store", file}, sync: 1},
 		{name: "no store yet", check: "store", says: "the first pull makes it", args: []string{"--store", empty + "/none"}},
-		{name: "a hub that is not there", check: "production's hub", says: "call getKojiVersion: Post", args: []string{"--hub", "http://127.0.0.1:1/kojihub", "--hub-moved", "http://127.0.0.1:1/kojihub"}, sync: 5},
+		{name: "a hub that is not there", check: "production's hub", says: "call getKojiVersion: dial tcp 127.0.0.1:1", args: []string{"--hub", "http://127.0.0.1:1/kojihub", "--hub-moved", "http://127.0.0.1:1/kojihub"}, sync: 5},
 		{name: "a tag that is not there", check: "production's hub", says: `has no tag "f24-compose"`, args: []string{"--tag", "f24-compose"}, sync: 1},
 		{name: "a staging hub that is production's", check: "staging's hub", says: "is production's", args: []string{"--staging-hub", w.prodURL}, sync: 2},
 		{name: "a staging hub that is not there", check: "staging's hub", says: "127.0.0.1:1", args: []string{"--staging-hub", "http://127.0.0.1:1/kojihub"}, sync: 5},

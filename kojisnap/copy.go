@@ -170,7 +170,7 @@ func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*h
 		level = hardlink.VerifyDigest
 	}
 	return hardlink.New(hardlink.Options{
-		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
+		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, Unmounted: o.Unmounted, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
 		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})

@@ -28,6 +28,7 @@ type Want struct {
 	Volume     string   // staging's name of production's topdir; empty: prod
 	CopyVolume string   // empty: staged
 	Rules      map[string]string
+	Unmounted  []string // production's volumes that this site never has
 }
 
 func (w Want) mapping() volumes.Mapping { return volumes.Mapping{Prod: w.Volume, Rules: w.Rules} }

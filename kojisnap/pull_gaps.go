@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
@@ -189,6 +190,7 @@ func (p *puller) lastSnapshot(ctx context.Context) (*snapfile.Snapshot, error) {
 	}
 	p.before.sought = true
 	q := *p
+	q.log = slog.New(slog.DiscardHandler) // what is no base was told, or is not asked for
 	if err := q.chooseBase(ctx, p.store); err != nil {
 		if ctx.Err() != nil {
 			return nil, err

@@ -96,9 +96,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	})
 	if Incomplete(err) {
 		incomplete = both(incomplete, err)
-		r.Remove.Held = slices.DeleteFunc(r.Remove.Held, func(h hardlink.HeldError) bool {
-			return slices.ContainsFunc(r.Copy.Held, func(o hardlink.HeldError) bool { return o.Same(&h) })
-		})
+		r.Remove.Held = without(r.Remove.Held, r.Copy.Held)
 	} else if err != nil {
 		return r, fmt.Errorf("copy, removal: %w", err)
 	}
@@ -113,12 +111,14 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, incomplete
 	}
 	o.Copy.Remove, o.Copy.Suspects = false, r.Verify.Suspects()
+	o.Copy.Log = nil // what it could tell beside the result was told by the first copy
 	err = r.step("repair", func() (err error) {
 		r.Repair, err = Copy(ctx, snap, s, o.Copy)
 		return err
 	})
 	if Incomplete(err) {
 		incomplete = both(incomplete, err)
+		r.Repair.Held = without(r.Repair.Held, r.Copy.Held)
 	} else if err != nil {
 		return r, fmt.Errorf("copy, repair: %w", err)
 	}
@@ -138,6 +138,13 @@ func (r *SyncResult) verify(ctx context.Context, o SyncOptions) error {
 			err = fmt.Errorf("verify: %w", err)
 		}
 		return err
+	})
+}
+
+// without is what is kept back, less what was told before.
+func without(held, told []hardlink.HeldError) []hardlink.HeldError {
+	return slices.DeleteFunc(held, func(h hardlink.HeldError) bool {
+		return slices.ContainsFunc(told, func(o hardlink.HeldError) bool { return o.Same(&h) })
 	})
 }
 

@@ -28,6 +28,7 @@ reason. What hangs on it is left out, all else is looked at:
 	payloadhash or a checksum is no digest, or of an unknown type      files, module files
 	an archive's row cannot be read                                    module archives
 	a file is missing, or a lower copy stands in its place             files
+	  … and this site never has its volume (Want.Unmounted)            unmounted volumes: a warning
 	a file is a symlink, a directory, a device; cannot be read         files
 	size, digest, signature, key are others                            files: Digests, exit code 6
 	production has not signed an rpm by the wanted keys                signed copies

@@ -58,7 +58,7 @@ func (v *verifier) eachTag(check func(tag string, l *listing)) {
 // no copy that a compose may take.
 func (v *verifier) checkFiles(tag string, l *listing) {
 	checks := map[string]*Check{}
-	none := Check{Name: "signed copies", Tag: tag}
+	none, away := Check{Name: "signed copies", Tag: tag}, Check{Name: "unmounted volumes", Tag: tag}
 	for i := range l.rpms {
 		r := &l.rpms[i]
 		s := v.states[r.id]
@@ -66,6 +66,12 @@ func (v *verifier) checkFiles(tag string, l *listing) {
 			continue
 		}
 		none.Count++
+		away.Count++
+		if s.away {
+			away.Detail = "rpms that a compose cannot take: this site does not have their volume, as unmounted says"
+			away.bad("%s: on volume %s", r.nvra(), r.build.volume)
+			continue
+		}
 		if s.none {
 			none.Detail = "rpms: " + s.err.Error()
 			none.bad("%s", r.nvra())
@@ -90,6 +96,9 @@ func (v *verifier) checkFiles(tag string, l *listing) {
 	if none.Bad > 0 {
 		v.add(none, StatusFailed)
 	}
+	if away.Bad > 0 {
+		v.add(away, StatusWarning)
+	}
 }
 
 // checkSources looks for the source rpm of each build: composes take from it for which arches
@@ -110,7 +119,7 @@ func (v *verifier) checkSources(tag string, l *listing) {
 	status := StatusWarning
 	for b := range builds {
 		switch s := sources[b]; {
-		case s != nil && s.none: // told of already
+		case s != nil && (s.none || s.away): // told of already
 		case s == nil:
 			c.bad("%s: has no source rpm", b.nvr())
 		case s.err != nil:

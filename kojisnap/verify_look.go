@@ -30,6 +30,7 @@ type fileState struct {
 	digest bool   // the error is that its content is another
 	wanted string // below topdir: the file that it is to be, where its build is on the copy volume
 	none   bool   // the error is that production has no copy that a compose may take
+	away   bool   // the error is that this site does not have the volume, as Want.Unmounted says
 }
 
 // fileClass is what decides whether a file can be linked: of each class one is tried.
@@ -104,7 +105,13 @@ func (v *verifier) look(r *taggedRPM) fileState {
 	if wanted != nil && r.build.volume == v.CopyVolume {
 		s.wanted = wanted.dir + "/" + wanted.file.Path
 	}
+	s.away = s.err != nil && !s.none && v.unmounted(r.build.volume)
 	return s
+}
+
+// unmounted tells whether a volume of staging's leads to one of production's that this site never has.
+func (v *verifier) unmounted(volume string) bool {
+	return slices.ContainsFunc(v.Unmounted, func(name string) bool { return v.mapping().Staging(name) == volume })
 }
 
 // find also returns the copy that is expected, nil if there is none.

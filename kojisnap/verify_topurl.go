@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"kojisnap/hardlink"
@@ -95,8 +94,7 @@ func (v *verifier) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error
 	for _, c := range copies {
 		path := c.dir + "/" + c.file.Path
 		if s := v.states[r.id]; c.wanted && (s == nil || s.rel == path) {
-			u := base.JoinPath(strings.Split(url.PathEscape(path), "%2F")...)
-			return v.fetchHead(ctx, u.String(), c)
+			return v.fetchHead(ctx, hardlink.Below(base, path).String(), c)
 		}
 	}
 	return v.errUnsigned()

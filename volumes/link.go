@@ -65,6 +65,9 @@ func (t *Topdir) EnsureLink(l Link, temp string, ours func(target string) bool) 
 	if o == Make && t.plainLinks() {
 		return o, t.Symlink(l.Target, l.Path)
 	}
+	if temp, err = t.tempFor(l.Path, temp); err != nil {
+		return o, err
+	}
 	if err := t.Symlink(l.Target, temp); err != nil {
 		return o, err
 	}
@@ -98,10 +101,17 @@ func (t *Topdir) LooksLike(l Link) (bool, error) {
 // removes that. temp and old are free names on the same file system, relative to topdir; what cannot be
 // removed of the directory stays under one of them.
 func (t *Topdir) ReplaceDir(l Link, temp, old string) error {
+	temp, err := t.tempFor(l.Path, temp)
+	if err != nil {
+		return err
+	}
+	if old, err = t.tempFor(l.Path, old); err != nil {
+		return err
+	}
 	if err := t.Symlink(l.Target, temp); err != nil {
 		return err
 	}
-	err := t.Exchange(temp, l.Path)
+	err = t.Exchange(temp, l.Path)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		if err = t.Rename(l.Path, old); err == nil {
 			err = t.RenameNew(temp, l.Path)
@@ -138,8 +148,13 @@ func (t *Topdir) EnsureCopyVolume(name string) error {
 	return nil
 }
 
-// CheckCopyVolume reports a toplink on the copy volume that does not lead to topdir.
+// CheckCopyVolume reports a copy volume that is apart from topdir, or whose toplink does not lead there.
 func (t *Topdir) CheckCopyVolume(name string) error {
+	for _, dir := range []string{"vol/" + name, "vol/" + name + "/packages"} {
+		if err := t.notApart(dir); err != nil {
+			return err
+		}
+	}
 	toplink := t.Join("vol/" + name + "/toplink")
 	if _, err := os.Lstat(toplink); err != nil {
 		return nil // it will be made, or what is in the way named

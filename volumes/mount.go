@@ -17,6 +17,8 @@ import (
 // Mount is a line of the mount table.
 type Mount struct {
 	ID     int
+	Device string // of the file system: MAJOR:MINOR
+	Root   string // the directory of the file system that is mounted
 	Point  string // where it is mounted
 	Type   string // of the file system
 	Source string // device or SERVER:/EXPORT
@@ -56,6 +58,11 @@ func MountOf(path string) (Mount, error) {
 	return found, nil
 }
 
+// inside is where a path on the mount is in its file system.
+func (m Mount) inside(path string) string {
+	return filepath.Join(m.Root, strings.TrimPrefix(path, m.Point))
+}
+
 func beneath(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
@@ -75,7 +82,7 @@ func parseMounts(r io.Reader) (mounts []Mount, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %q", lines.Text())
 		}
-		m := Mount{ID: id, Point: unescape(f[4]), Type: g[0], Source: unescape(g[1])}
+		m := Mount{ID: id, Device: f[2], Root: unescape(f[3]), Point: unescape(f[4]), Type: g[0], Source: unescape(g[1])}
 		for _, options := range append(f[5:6], g[2:]...) {
 			m.ReadOnly = m.ReadOnly || strings.HasPrefix(options, "ro,") || options == "ro"
 		}

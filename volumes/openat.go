@@ -28,27 +28,29 @@ func (t *Topdir) at(op, rel string, f func(dir int, name string) error) error {
 	return t.error(op, rel, err)
 }
 
-// openDir opens a directory without following a symlink or entering a mount.
+// openDir opens a directory without following a symlink or entering a mount, on the way from
+// topdir, or from packages where that is apart.
 func (t *Topdir) openDir(rel string, flags int) (int, error) {
 	if rel == "" {
 		rel = "."
 	}
 	flags |= unix.O_DIRECTORY | unix.O_CLOEXEC
-	fd, err := unix.Openat2(t.fd, rel, &unix.OpenHow{Flags: uint64(flags),
+	root, below := t.rooted(rel)
+	fd, err := unix.Openat2(root, below, &unix.OpenHow{Flags: uint64(flags),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV})
 	if err == unix.ENOSYS || err == unix.EPERM { // Linux before 5.6; a seccomp filter
-		fd, err = t.walk(rel, flags)
+		fd, err = walk(root, below, flags)
 	}
 	return fd, t.error("open", rel, err)
 }
 
 // walk is openDir for kernels without openat2: component by component.
-func (t *Topdir) walk(rel string, flags int) (int, error) {
+func walk(root int, rel string, flags int) (int, error) {
 	var top, st unix.Stat_t
-	if err := unix.Fstat(t.fd, &top); err != nil {
+	if err := unix.Fstat(root, &top); err != nil {
 		return -1, err
 	}
-	fd, err := unix.Openat(t.fd, ".", flags, 0)
+	fd, err := unix.Openat(root, ".", flags, 0)
 	if err != nil || rel == "." {
 		return fd, err
 	}
@@ -99,7 +101,7 @@ func (t *Topdir) makeDir(rel string) (int, error) {
 // newDir makes a directory. Where mkdir(2) alone would not do, it is made complete under a
 // temporary name: a kill must not leave one that staging's hub cannot write into.
 func (t *Topdir) newDir(parent int, name, rel string) error {
-	if t.plainDirs || t.temp == "" || strings.HasPrefix(rel, t.temp+"/") {
+	if t.plainDirs || t.temp == "" || strings.HasPrefix(rel, t.temp+"/") || strings.HasPrefix(rel, packagesDir+"/.kojisnap-tmp/") {
 		if err := unix.Mkdirat(parent, name, t.dirMode()); err != nil {
 			return t.error("mkdir", rel, err)
 		}
@@ -113,11 +115,14 @@ func (t *Topdir) newDir(parent int, name, rel string) error {
 		}
 		return t.ownDir(parent, name, rel)
 	}
-	temp := fmt.Sprintf("%s/dir%d", t.temp, t.made.Add(1))
+	temp, err := t.tempFor(rel, fmt.Sprintf("%s/dir%d", t.temp, t.made.Add(1)))
+	if err != nil {
+		return err
+	}
 	if err := t.Mkdir(temp); err != nil {
 		return err
 	}
-	err := t.RenameNew(temp, rel)
+	err = t.RenameNew(temp, rel)
 	if err != nil {
 		t.Rmdir(temp)
 	}

@@ -90,9 +90,11 @@ type Plan struct {
 	// Held is what nothing, or less, can be made of for what its rows say: builds that are not
 	// staged although they are wanted, volumes without a link.
 	Held []Held `json:"held,omitempty"`
-	// Sample are some builds of Linked that are not staged, and of which the snapshot has files that
-	// production must have, spread over all.
+	// Sample are some builds of each of production's volumes that are not staged, and of which the
+	// snapshot has files that production must have, spread over all; Volume is production's.
 	Sample []Build `json:"-"`
+	// Production are the names of production's volumes.
+	Production []string `json:"-"`
 }
 
 // Bytes is the size of all planned files as far as the database knows it.

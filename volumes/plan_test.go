@@ -76,7 +76,8 @@ func TestNewPlan(t *testing.T) {
 			{Name: "a", Version: "1", Release: "1", Volume: "prod_ssd"},
 			{Name: "a", Version: "1", Release: "2", Volume: "staged"},
 		},
-		Sample: []volumes.Build{{Name: "Z", Version: "1", Release: "1"}},
+		Sample:     []volumes.Build{{Name: "Z", Version: "1", Release: "1"}},
+		Production: []string{"", "archive01", "ssd"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		g, _ := json.MarshalIndent(got, "", " ")

@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -50,14 +51,13 @@ func NewPlan(in Input, want Want) (Plan, error) {
 			p.link(b.Build, w.CopyVolume)
 		}
 	}
-	var sure []Build // at production, with files
+	sure := map[string][]Build{} // at production, with files, by its volume
 	for _, o := range in.Others {
 		if !p.add(o.Build) {
 			continue
 		}
-		volume := want.Mapping.Staging(o.Volume)
-		if p.link(o.Build, volume); o.Files && volume == p.plan.Prod {
-			sure = append(sure, o.Build)
+		if p.link(o.Build, want.Mapping.Staging(o.Volume)); o.Files {
+			sure[o.Volume] = append(sure[o.Volume], o.Build)
 		}
 	}
 	for _, b := range in.Decided {
@@ -70,10 +70,13 @@ func NewPlan(in Input, want Want) (Plan, error) {
 	slices.SortFunc(p.plan.Linked, compareBuilds)
 	slices.SortFunc(p.plan.Decided, compareBuilds)
 	slices.SortFunc(p.plan.Held, func(a, b Held) int { return compareHeld(a, b) })
-	slices.SortFunc(sure, compareBuilds)
 	const sample = 40
-	for i := range min(sample, len(sure)) {
-		p.plan.Sample = append(p.plan.Sample, sure[i*len(sure)/min(sample, len(sure))])
+	for _, volume := range slices.Sorted(maps.Keys(sure)) {
+		builds := sure[volume]
+		slices.SortFunc(builds, compareBuilds)
+		for i := range min(sample, len(builds)) {
+			p.plan.Sample = append(p.plan.Sample, builds[i*len(builds)/min(sample, len(builds))])
+		}
 	}
 	return p.plan, nil
 }
@@ -111,6 +114,7 @@ func (p *planner) volumes(in Input) error {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
+	p.plan.Production = names
 	usable, barred, err := p.Mapping.usable(names)
 	if err != nil {
 		return err

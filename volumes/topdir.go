@@ -14,15 +14,17 @@ import (
 
 // Topdir is staging's topdir, opened for writing. Paths are relative to it. No
 // method follows a symlink or enters another mount on the way to what it changes,
-// so that nothing in topdir can lead a write into the read-only volume. Methods
-// may be called concurrently.
+// so that nothing in topdir can lead a write into the read-only volume. Only the directory
+// packages may be a mount or a symlink itself, which OpenTopdir judges. Methods may be
+// called concurrently.
 type Topdir struct {
 	// Hook, if set, is called before each operation that Topdir does, but for looking,
 	// and can make it fail: for tests of what a crash leaves.
 	Hook func(op, rel string) error
 
-	path string
-	fd   int
+	path     string
+	fd       int
+	packages int // of the directory packages, where it is apart; -1: it is not
 
 	attr       Attributes
 	plainDirs  bool // mkdir(2) alone gives directories all that they are to have
@@ -41,7 +43,8 @@ func (t *Topdir) hook(op, rel string) error {
 // OpenTopdir opens staging's topdir for writing. readOnly is the directory of the
 // read-only volume (production's topdir as mounted here); "" if there is none. It
 // is refused if topdir is missing, is on a read-only mount, or is or is below
-// readOnly, by path or by device and inode.
+// readOnly, by path or by device and inode; and if its vol is apart from it, or its packages
+// such that Koji's symlinks in it would lead astray.
 func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
 	if topdir == "" {
 		return nil, errors.New("no topdir given")
@@ -66,13 +69,22 @@ func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("topdir %s: %w", topdir, err)
 	}
-	t := &Topdir{path: resolved, fd: fd}
+	t := &Topdir{path: resolved, fd: fd, packages: -1}
 	t.SetAttributes(Attributes{})
+	if err := t.openPackages(readOnly); err != nil {
+		t.Close()
+		return nil, err
+	}
 	return t, nil
 }
 
 // Close releases the directory.
-func (t *Topdir) Close() error { return unix.Close(t.fd) }
+func (t *Topdir) Close() error {
+	if t.packages >= 0 {
+		unix.Close(t.packages)
+	}
+	return unix.Close(t.fd)
+}
 
 // Path is topdir's absolute path, without symlinks.
 func (t *Topdir) Path() string { return t.path }
@@ -100,18 +112,25 @@ func (t *Topdir) Room() (Room, error) {
 	return r, nil
 }
 
-// Sync writes all of topdir's file system to the disk (syncfs): content and names.
+// Sync writes all of topdir's file system, and that of packages, to the disk (syncfs): content and names.
 func (t *Topdir) Sync() error {
 	if err := t.hook("syncfs", "."); err != nil {
 		return err
 	}
-	f, err := os.Open(t.path) // syncfs refuses an O_PATH descriptor
-	if err != nil {
-		return err
+	dirs := []string{t.path}
+	if t.packages >= 0 {
+		dirs = append(dirs, t.Join(packagesDir))
 	}
-	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("topdir %s: syncfs: %w", t.path, err)
+	for _, dir := range dirs {
+		f, err := os.Open(dir) // syncfs refuses an O_PATH descriptor
+		if err != nil {
+			return err
+		}
+		err = unix.Syncfs(int(f.Fd()))
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("topdir %s: syncfs of %s: %w", t.path, dir, err)
+		}
 	}
 	return nil
 }

@@ -64,6 +64,12 @@ Each is named once, in a line and in --json as "held", all else is done, and the
 where a digest did not match. The next run tries again. That a server denies a file (403) counts as
 a file that is missing there.
 
+One of production's volumes that is not here, as an archive whose mount is missing, keeps back its builds
+alone: copies that are there stay, others stay on the read-only volume, the volume is named with the
+directory that was looked for, and the exit code is 3. A site that never mounts it says so once,
+--unmounted VOLUME or unmounted = ["archive"] in the configuration: its builds are left out without that,
+verify counts their rpms in a warning, and -v tells of them.
+
 Package filters of inheritance are matched as Koji's hub does, by Python's regular expressions.
 Where one cannot be evaluated, because Python refuses it or a match takes too long, the packages
 that only it could bring stay where they are; that is told, and the exit code is 3.
@@ -89,6 +95,7 @@ kojisnap copy -c stg.toml --repair`,
 // wantFlags say which files composes need; copy and verify share them.
 type wantFlags struct {
 	tags, arches, sigkeys      []string
+	unmounted                  []string
 	builds, volume, copyVolume string
 }
 
@@ -97,6 +104,7 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.arches, "arch", nil, "an `ARCH` that is composed; repeatable (default: all)")
 	fs.StringArrayVar(&o.sigkeys, "sigkey", nil, "a `KEY` whose signed copies are wanted, in order; repeatable; empty: unsigned")
 	addVolumes(fs, &o.volume, &o.copyVolume)
+	fs.StringArrayVar(&o.unmounted, "unmounted", nil, "a `VOLUME` of production that this site never has, by production's name: its builds are left out; repeatable")
 }
 
 // checkWant refuses names that cannot be any.
@@ -115,7 +123,7 @@ func (o *wantFlags) checkWant() error {
 func (o *wantFlags) want(a *app) kojisnap.Want {
 	return kojisnap.Want{
 		Tags: o.tags, Arches: o.arches, SigKeys: o.sigkeys, Builds: kojisnap.Builds(o.builds),
-		Volume: o.volume, CopyVolume: o.copyVolume, Rules: a.volumes,
+		Volume: o.volume, CopyVolume: o.copyVolume, Rules: a.volumes, Unmounted: o.unmounted,
 	}
 }
 
@@ -293,15 +301,9 @@ func (a *app) tellLeftOut(err error) error {
 // tellCopy says what a copy did, or would do.
 func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	for _, k := range r.Actions.Kept {
-		if k.Wanted {
-			a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
-			continue
-		}
-		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
+		a.tellKept(k)
 	}
-	for _, d := range r.Actions.Damaged {
-		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
-	}
+	a.tellDamaged(r)
 	for _, l := range r.Actions.Links {
 		if l.Mend {
 			a.log.Warn("DEFAULT's symlink of a build was gone, as a delete or move in Koji leaves it that fails on the read-only volume: it is made again", "path", l.Path)
@@ -315,7 +317,11 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 		}
 	}
 	for _, n := range r.Actions.Nowhere {
-		if n.Builds > 0 {
+		switch {
+		case n.Builds == 0:
+		case n.Said:
+			a.log.Info(n.String())
+		case n.Wanted == 0: // else it is told with what is kept back
 			a.log.Warn(n.String())
 		}
 	}
@@ -334,6 +340,22 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	}
 	if n := rep.Leaving + rep.Grace; n > 0 {
 		a.tell("%d builds that nothing needs any longer are kept for now", n)
+	}
+}
+
+// tellKept says what stays that is not as planned.
+func (a *app) tellKept(k hardlink.Kept) {
+	if k.Wanted {
+		a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
+	} else {
+		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
+	}
+}
+
+// tellDamaged says which copies are damaged, and made again.
+func (a *app) tellDamaged(r *kojisnap.CopyResult) {
+	for _, d := range r.Actions.Damaged {
+		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"kojisnap/kojisnap"
@@ -128,9 +129,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	bad := a.tellLoad(r.Load)
 	a.tellCopy(r.Copy)
 	a.tellRemoval(r.Remove)
-	if r.Repair != nil {
-		a.tellCopy(r.Repair)
-	}
+	a.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
@@ -141,13 +140,23 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	return writeStamp(o.stamp)
 }
 
+// tellRepair says what the copy that followed verify found, beside what the first one did.
+func (a *app) tellRepair(r *kojisnap.SyncResult) {
+	if r.Repair == nil {
+		return
+	}
+	a.tellDamaged(r.Repair)
+	for _, k := range r.Repair.Actions.Kept {
+		if !slices.Contains(r.Copy.Actions.Kept, k) {
+			a.tellKept(k)
+		}
+	}
+}
+
 // dryRun says what a sync would do: the pull's plan, and what the latest snapshot still brings.
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
 	r := &kojisnap.SyncResult{}
 	var err, incomplete error
-	if err = opt.Preflight(ctx, s); err != nil {
-		return err
-	}
 	if r.Pull, err = kojisnap.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func (o *verifyFlags) follow(c *copyFlags) {
 			*name.to = *name.from
 		}
 	}
-	for _, list := range []struct{ to, from *[]string }{{&o.tags, &c.tags}, {&o.arches, &c.arches}, {&o.sigkeys, &c.sigkeys}} {
+	for _, list := range []struct{ to, from *[]string }{{&o.tags, &c.tags}, {&o.arches, &c.arches}, {&o.sigkeys, &c.sigkeys}, {&o.unmounted, &c.unmounted}} {
 		if len(*list.to) == 0 {
 			*list.to = *list.from
 		}

@@ -54,7 +54,9 @@ func (c *Client) multi(ctx context.Context, calls []Call, results *kept, first, 
 	if err == nil {
 		err = c.multiOnce(ctx, calls, results, first, n, body)
 	}
-	if n == 1 || !errors.Is(err, errTooLong) && !c.tooLarge(ctx, err, len(body)) {
+	var limit *LimitError
+	large := errors.As(err, &limit) && !limit.final // fewer results at a time may do
+	if n == 1 || !large && !errors.Is(err, errTooLong) && !c.tooLarge(ctx, err, len(body)) {
 		return err
 	}
 	if err := c.multi(ctx, calls, results, first, n/2); err != nil {

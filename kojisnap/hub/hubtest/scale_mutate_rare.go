@@ -80,6 +80,9 @@ func (m *Mutator) newChannel() string {
 // newPermission makes a permission that a tag asks for.
 func (m *Mutator) newPermission() string {
 	id, name := m.id("permissions"), m.newName()
+	for len(m.all("permissions", Values{"name": name})) > 0 { // what it is not checked for
+		name = m.newName()
+	}
 	m.insert("permissions", Values{"id": id, "name": name})
 	config := m.need("tag_config", Values{"tag_id": m.tag()}, isActive)
 	m.revoke("tag_config", Values{"tag_id": config["tag_id"]})
