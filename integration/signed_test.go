@@ -96,7 +96,7 @@ func TestSigned(t *testing.T) {
 	other := w.object(w.snapshot(t, forged("name", "evil5")).Relation("package").Segments[0].Object())
 	copyFile(t, segment, kept)
 	copyFile(t, other, segment)
-	w.refuses(t, "with another segment", id, with, c, []string{"is damaged: its SHA-256 is "})
+	w.refuses(t, "with another segment", id, with, c, []string{"is damaged: "})
 	copyFile(t, kept, segment)
 	// What is refused has harmed nobody, and what is signed is taken by all.
 	for _, command := range []string{"copy", "load", "verify"} {

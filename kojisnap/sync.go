@@ -155,15 +155,10 @@ func both(first, second error) error {
 	if !errors.As(second, &b) || a == nil {
 		return second
 	}
-	errs := slices.Clone(a.Errs)
-	for _, err := range b.Errs {
-		var h *hardlink.HeldError
-		told := func(e error) bool {
-			var o *hardlink.HeldError
-			return errors.As(e, &o) && o.Same(h)
-		}
-		if !errors.As(err, &h) || !slices.ContainsFunc(errs, told) {
-			errs = append(errs, err)
+	errs, told := slices.Clone(a.Errs), a.Held()
+	for i, h := range b.Held() {
+		if !slices.ContainsFunc(told, func(o hardlink.HeldError) bool { return o.Same(&h) }) {
+			errs = append(errs, b.Errs[i])
 		}
 	}
 	return &hardlink.LeftOutError{Errs: errs}
