@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bytes"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -109,4 +110,108 @@ func signedAgain(t *testing.T, rpm []byte) []byte {
 	signed := bytes.Clone(rpm)
 	signed[data+spare+16] = 1
 	return signed
+}
+
+// TestRebuiltUnderOneName: production resets a build that is staged and makes it anew under its NVR, and
+// replaces an archive of another one. The next sync has the new content, as production's hub says it.
+func TestRebuiltUnderOneName(t *testing.T) {
+	w := newWorld(t)
+	w.init(t)
+	config := w.config(t, "f42-compose")
+	succeed(t, "sync", "-c", config)
+	staged := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/x86_64/bash-5*.rpm"))
+	archive := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/postgresql-stream/*/*/files/module/modulemd.x86_64.txt"))
+	production := func(path string) string {
+		return strings.Replace(path, filepath.Join(w.topdir, "vol/staged"), w.prodTree, 1)
+	}
+	// The rpm gets another payload, and SIGMD5 of it in both copies' signature headers.
+	signed, err := os.ReadFile(staged)
+	must(t, err)
+	plain := strings.Replace(production(staged), "data/signed/41526f0e/", "", 1)
+	unsigned, err := os.ReadFile(plain)
+	must(t, err)
+	cached := onlyPath(t, filepath.Join(w.prodTree, "packages/bash/*/*/data/sigcache/41526f0e/x86_64", filepath.Base(staged)+".sig"))
+	info, err := os.Stat(cached)
+	must(t, err)
+	content := bytes.Clone(signed[96+info.Size():])
+	old := md5.Sum(content)
+	content[len(content)-1] ^= 1
+	sum := md5.Sum(content)
+	again := func(rpm []byte) []byte {
+		head := bytes.Replace(rpm[:len(rpm)-len(content)], old[:], sum[:], 1)
+		return append(head, content...)
+	}
+	signed, unsigned = again(signed), again(unsigned)
+	anew(t, production(staged), signed)
+	anew(t, plain, unsigned)
+	header := signed[96:][:info.Size()]
+	anew(t, cached, header)
+	sighash := md5.Sum(header)
+	text, err := os.ReadFile(archive)
+	must(t, err)
+	text = append(text, "# made again\n"...)
+	anew(t, production(archive), text)
+	digest := sha256.Sum256(text)
+
+	must(t, w.prodRows.Change(func(tx *hubtest.Tx) error {
+		builds, err := tx.Select("rpminfo", hubtest.Values{"name": "bash", "version": "5.3.0", "arch": "x86_64"})
+		if err != nil || len(builds) != 1 {
+			return fmt.Errorf("%d rpms: %w", len(builds), err)
+		}
+		build := builds[0]["build_id"]
+		rpms, err := tx.Select("rpminfo", hubtest.Values{"build_id": build})
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Delete("rpminfo", hubtest.Values{"build_id": build}); err != nil {
+			return err
+		}
+		for _, r := range rpms {
+			was := r["id"].(int64)
+			sigs, err := tx.Select("rpmsigs", hubtest.Values{"rpm_id": was})
+			if err != nil {
+				return err
+			}
+			for _, table := range []string{"rpmsigs", "rpm_checksum", "buildroot_listing", "archive_rpm_components"} {
+				if _, err := tx.Delete(table, hubtest.Values{"rpm_id": was}); err != nil {
+					return err
+				}
+			}
+			chosen := r["name"] == "bash" && r["arch"] == "x86_64"
+			if r["id"] = was + 100000; chosen {
+				r["payloadhash"] = hex.EncodeToString(sum[:])
+			}
+			if err := tx.Insert("rpminfo", r); err != nil {
+				return err
+			}
+			for _, s := range sigs {
+				if s["rpm_id"] = was + 100000; chosen && s["sigkey"] == "41526f0e" {
+					s["sighash"] = hex.EncodeToString(sighash[:])
+				} else if chosen {
+					continue // of no interest here
+				}
+				if err := tx.Insert("rpmsigs", s); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := tx.Update("build", hubtest.Values{"id": build}, hubtest.Values{"create_event": int64(lastEvent)}); err != nil {
+			return err
+		}
+		n, err := tx.Update("archiveinfo", hubtest.Values{"filename": "modulemd.x86_64.txt"}, hubtest.Values{"size": int64(len(text)), "checksum_type": int64(2), "checksum": hex.EncodeToString(digest[:])})
+		if err != nil || n != 1 {
+			return fmt.Errorf("%d archives: %w", n, err)
+		}
+		return nil
+	}))
+	o := kojisnapRun(t, "sync", "-c", config, "--sweep", "1")
+	if o.code != 0 {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+	for path, want := range map[string][]byte{staged: signed, strings.Replace(plain, w.prodTree, filepath.Join(w.topdir, "vol/staged"), 1): unsigned, archive: text} {
+		if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, want) {
+			t.Errorf("%s is not what production has now: %v", path, err)
+		}
+	}
+	succeed(t, "verify", "-c", config)
 }
