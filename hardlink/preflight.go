@@ -13,8 +13,7 @@ import (
 )
 
 // Check says why no copy can be made, as far as that shows without a plan: a directory of topdir cannot
-// be written, the ledger is of no use, the hub could write production's tree, there is no room left. It
-// writes nothing.
+// be written, the ledger is of no use, the hub could write production's tree. It writes nothing.
 func (e *Engine) Check(copyVolume string) error {
 	for _, dir := range []string{".", ledgerDir, "packages", "vol", "vol/" + copyVolume} {
 		path := e.top.Join(dir)

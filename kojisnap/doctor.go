@@ -129,17 +129,17 @@ func checkStore(ctx context.Context, s store.Store) (string, error) {
 func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 	version, err := o.Hub.AskVersion(ctx)
 	if err != nil {
-		return "", fmt.Errorf("production's hub: %w", err)
+		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)
 	}
 	last, err := o.Hub.Call(ctx, hub.Call{Method: "getLastEvent"})
 	if err != nil {
-		return "", fmt.Errorf("production's hub: %w", err)
+		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)
 	}
 	var lacks []string
 	for _, tag := range o.Pull.Tags {
 		t, err := o.Hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{tag}})
 		if err != nil {
-			return "", fmt.Errorf("production's hub: tag %q: %w", tag, err)
+			return "", fmt.Errorf("hub %s: tag %q: %w", o.Hub.URL(), tag, err)
 		}
 		if t.IsNil() {
 			lacks = append(lacks, fmt.Sprintf("%q", tag))
