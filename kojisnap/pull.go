@@ -264,7 +264,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 	}
 	m := &snapfile.Manifest{
 		Hub: p.hub.URL(), KojiVersion: p.version.String(), Event: p.event, EventTime: p.eventTime,
-		Created: p.opt.Now().UTC().Truncate(time.Second), CreatedBy: p.opt.Program, Scope: p.scope, LeftOut: p.leftOut.sorted(),
+		Created: p.opt.Now().UTC().Truncate(time.Millisecond), CreatedBy: p.opt.Program, Scope: p.scope, LeftOut: p.leftOut.sorted(),
 	}
 	bar := p.opt.Progress.Begin("write", int64(len(relation.All())))
 	defer bar.End()

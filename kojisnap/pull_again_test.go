@@ -59,6 +59,9 @@ type world struct {
 	base, last *snapfile.Snapshot // of the last pulls, going on and whole; nil: none yet
 	pulls      int
 	asked      [2]int // calls of getBuild
+	// resets are the builds of which one of the pulls alone told that they were reset: one that went on, one
+	// that asked for everything.
+	resets map[string][2]bool
 }
 
 // event is the last event of the hub.
@@ -215,6 +218,7 @@ func testPullAgain(t *testing.T, seed uint64) (changes []string) {
 		}
 		w.compare()
 	}
+	w.checkResets()
 	if len(w.dirty) > 0 {
 		t.Fatalf("not swept: %v", w.dirty)
 	}

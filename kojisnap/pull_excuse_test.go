@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"kojisnap/kojisnap/hub/hubtest"
@@ -210,7 +211,7 @@ func (w *world) unexcused(again, all *snapfile.Snapshot) []*deviation {
 	w.t.Helper()
 	ds := w.deviations(again, all)
 	for _, d := range ds {
-		d.excused = w.isDirty(d)
+		d.excused = w.isDirty(d) || w.isReset(d)
 	}
 	// What only excused rows brought along.
 	for changed := true; changed; {
@@ -223,6 +224,37 @@ func (w *world) unexcused(again, all *snapfile.Snapshot) []*deviation {
 		}
 	}
 	return slices.DeleteFunc(ds, func(d *deviation) bool { return d.excused })
+}
+
+// isReset reports whether a row tells that a build left which production reset or deleted, and notes who
+// tells it: a pull that goes on may do so later, when it sweeps the build.
+func (w *world) isReset(d *deviation) bool {
+	if d.rel.Name != "build" || !d.revoked {
+		return false
+	}
+	if w.resets == nil {
+		w.resets = map[string][2]bool{}
+	}
+	told := w.resets[d.fields[0]]
+	told[map[bool]int{true: 1, false: 0}[d.missing]] = true
+	w.resets[d.fields[0]] = told
+	return true
+}
+
+// checkResets demands, after a whole sweep, that pulls which go on have told of each build that is still
+// reset or deleted and of which those that ask for everything told.
+func (w *world) checkResets() {
+	w.t.Helper()
+	for id, told := range w.resets {
+		n, err := strconv.ParseInt(id, 10, 64)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		state := w.find("build", hubtest.Values{"id": n})[0]["state"]
+		if told[1] && !told[0] && state != int64(1) && state != int64(0) && state != int64(3) {
+			w.t.Errorf("build %d has the state %v, of which only a pull that asks for everything tells", n, state)
+		}
+	}
 }
 
 // isDirty reports whether a row differs in what a change without a trace may have changed.
