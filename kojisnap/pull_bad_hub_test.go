@@ -198,16 +198,16 @@ func (r *restarting) noteRefused(enough int) {
 	}
 }
 
-// onWarning calls a function for each warning.
-type onWarning struct {
+// onRecord calls a function for each record that -v tells.
+type onRecord struct {
 	slog.Handler
 	do func(slog.Record)
 }
 
-func (h onWarning) Enabled(context.Context, slog.Level) bool { return true }
+func (h onRecord) Enabled(context.Context, slog.Level) bool { return true }
 
-func (h onWarning) Handle(_ context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelWarn {
+func (h onRecord) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelInfo {
 		h.do(r)
 	}
 	return nil
@@ -253,7 +253,7 @@ func TestPullRestart(t *testing.T) {
 				}
 				o := eager
 				o.Retries = 40 // requests wait for each other's third
-				o.Log = slog.New(onWarning{slog.DiscardHandler, warned})
+				o.Log = slog.New(onRecord{slog.DiscardHandler, warned})
 				o.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, "unix", r.address)
 				}}}
