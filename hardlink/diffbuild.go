@@ -315,9 +315,10 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	err = d.reread(ctx, rel, *f)
 	switch {
 	case errors.As(err, new(*DigestError)) && (ours || known.placed(f)):
-		// Another rpm in the place of ours was put there by somebody.
-		if other, readErr := d.isOtherRPM(ctx, rel, f); !ours && (other || readErr != nil) {
-			return fileForeign, entry, readErr
+		if !ours { // another rpm in the place of ours was put there by somebody
+			if other, readErr := d.isOtherRPM(ctx, rel, f); other || readErr != nil {
+				return fileForeign, entry, readErr
+			}
 		}
 		return fileDamaged, entry, err
 	case errors.As(err, new(*DigestError)):
