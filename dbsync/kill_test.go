@@ -116,7 +116,7 @@ func TestKilledAnywhere(t *testing.T) {
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 	s.exec(admin)
 	other := dbtest.Connect(t, dsn)
-	overlay := parse(t, overlay)
+	over := parse(t, exampleOverlay)
 	first := w.snapshot(shot{})
 	for _, c := range changes {
 		c.change(w)
@@ -142,7 +142,7 @@ func TestKilledAnywhere(t *testing.T) {
 		}},
 		{"first load", load(first, dbsync.LoadOptions{}), load(first, dbsync.LoadOptions{DryRun: true})},
 		{"second load", load(second, dbsync.LoadOptions{}), load(second, dbsync.LoadOptions{DryRun: true})},
-		{"overlay", load(second, dbsync.LoadOptions{Overlay: overlay}), load(second, dbsync.LoadOptions{Overlay: overlay, DryRun: true})},
+		{"overlay", load(second, dbsync.LoadOptions{Overlay: over}), load(second, dbsync.LoadOptions{Overlay: over, DryRun: true})},
 	} {
 		whole := s.whole()
 		counter := &killer{t: t, other: other}

@@ -7,6 +7,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/overlay"
 )
 
 // leftovers are tables that Koji gave up long ago and old databases still have.
@@ -201,7 +202,7 @@ func TestNewerSchema(t *testing.T) {
 	if got := s.one("SELECT name || epoch FROM tag, build WHERE tag.id = 3 AND build.id = 1"); got != "f42-better9" {
 		t.Errorf("production's changes: %s", got)
 	}
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: &dbsync.Overlay{Hosts: []dbsync.OverlayHost{{Name: "builder1", Arches: []string{"x86_64"}, Channels: []string{"default"}}}}})
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: &overlay.Overlay{Hosts: []overlay.Host{{Name: "builder1", Arches: []string{"x86_64"}, Channels: []string{"default"}}}}})
 	if got := s.one("SELECT weight FROM host_config WHERE active"); got != "7" {
 		t.Errorf("the host's weight is %s", got)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -16,7 +17,7 @@ import (
 // Load merges a snapshot into the staging database. Everything is one transaction: on an
 // error nothing has changed, whenever and however it came, and the load can be repeated.
 // Errors to tell apart: ErrNotStaging, ErrOtherHub, ErrLocked, ErrOlder, *ConflictError, *TemporaryError,
-// *OverlayError, and what the snapshot gives (*snapfile.DamagedError).
+// *overlay.Error, and what the snapshot gives (*snapfile.DamagedError).
 func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*LoadReport, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ type merger struct {
 	opt     LoadOptions
 	mark    *Mark
 	schema  *schema
-	over    *Overlay // what this load applies, the last one if opt has none
+	over    *overlay.Overlay // what this load applies, the last one if opt has none
 	rep     *LoadReport
 	counts  counts
 	started time.Time // the first attempt

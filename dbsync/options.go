@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -48,11 +49,11 @@ type LoadOptions struct {
 	// HubMoved is the URL of production's hub where that is not the URL of what the database holds, as
 	// the hub was moved. That it is the same production must show in the events and builds of both.
 	HubMoved string
-	Rollback bool     // allow a snapshot older than what the database holds
-	Audit    bool     // compare every row, whatever the database holds
-	DryRun   bool     // do it all, then undo it
-	Overlay  *Overlay // nil leaves what an earlier overlay put there
-	Version  string   // of the program, for the record
+	Rollback bool             // allow a snapshot older than what the database holds
+	Audit    bool             // compare every row, whatever the database holds
+	DryRun   bool             // do it all, then undo it
+	Overlay  *overlay.Overlay // nil leaves what an earlier overlay put there
+	Version  string           // of the program, for the record
 
 	Log      *slog.Logger      // nil discards
 	Progress progress.Progress // nil is silent

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"kojisnap/dbsync/overlay"
 )
 
 // overlayTables are the tables outside the catalogue that an overlay writes.
@@ -49,13 +51,13 @@ func (m *merger) overlay(ctx context.Context) error {
 		}
 	}
 	if len(o.faults) > 0 {
-		return &OverlayError{Faults: o.faults}
+		return &overlay.Error{Faults: o.faults}
 	}
 	if err := o.principals(ctx); err != nil {
 		return fmt.Errorf("overlay: principals: %w", err)
 	}
 	if len(o.faults) > 0 {
-		return &OverlayError{Faults: o.faults}
+		return &overlay.Error{Faults: o.faults}
 	}
 	for _, t := range overlayVersioned {
 		if err := m.ensure(ctx, t, o.wishes[t.name]); err != nil {
@@ -75,8 +77,8 @@ func (m *merger) overlay(ctx context.Context) error {
 	return nil
 }
 
-func (o *overlayer) fault(s source, key, format string, args ...any) {
-	o.faults = append(o.faults, fmt.Errorf("%s: %s", s.at(key), fmt.Sprintf(format, args...)))
+func (o *overlayer) fault(s overlay.Place, key, format string, args ...any) {
+	o.faults = append(o.faults, fmt.Errorf("%s: %s", s.At(key), fmt.Sprintf(format, args...)))
 }
 
 func (o *overlayer) wish(table, entry string, row fields) {
@@ -85,7 +87,7 @@ func (o *overlayer) wish(table, entry string, row fields) {
 
 // names makes the channels, permissions and content generators that are not there.
 func (o *overlayer) names(ctx context.Context) error {
-	described := func(table string, names []OverlayName) error {
+	described := func(table string, names []overlay.Name) error {
 		var rows []fields
 		for _, n := range names {
 			row := fields{"name": n.Name}
@@ -199,7 +201,7 @@ func (o *overlayer) insert(ctx context.Context, table string, row fields) (id in
 
 // people finds the users, hosts and groups, and makes those that are not there.
 func (o *overlayer) people(ctx context.Context) error {
-	wanted := o.over.people()
+	wanted := o.over.People()
 	have, err := o.usersNamed(ctx, slices.Sorted(maps.Keys(wanted)))
 	if err != nil {
 		return err
@@ -207,61 +209,22 @@ func (o *overlayer) people(ctx context.Context) error {
 	byType := map[int][]fields{}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		w := wanted[name]
-		if h, ok := have[name]; ok && h.usertype != w.usertype {
-			o.fault(w.source, w.key, "%s", w.isAnother(name, h.usertype))
+		if h, ok := have[name]; ok && h.usertype != w.UserType {
+			o.fault(w.Place, w.Key, "%s", w.OtherType(name, h.usertype))
 			continue
 		} else if ok && h.status != 0 && !h.made {
-			o.rep.Notes = append(o.rep.Notes, fmt.Sprintf("overlay: %s %s is blocked, and not by the overlay: it stays so", userTypes[w.usertype], name))
+			o.rep.Notes = append(o.rep.Notes, fmt.Sprintf("overlay: %s %s is blocked, and not by the overlay: it stays so", overlay.UserTypes[w.UserType], name))
 		}
-		byType[w.usertype] = append(byType[w.usertype], fields{"name": name, "status": 0, "usertype": w.usertype})
+		byType[w.UserType] = append(byType[w.UserType], fields{"name": name, "status": 0, "usertype": w.UserType})
 	}
 	for _, t := range slices.Sorted(maps.Keys(byType)) {
-		ids, err := o.made(ctx, "users", userTypes[t], byType[t], "status = 0")
+		ids, err := o.made(ctx, "users", overlay.UserTypes[t], byType[t], "status = 0")
 		if err != nil {
 			return err
 		}
 		maps.Copy(o.users, ids)
 	}
 	return nil
-}
-
-// userTypes are what Koji's types of users are.
-var userTypes = []string{"user", "host", "group"}
-
-// person is a user of one type or other whom an entry names.
-type person struct {
-	source
-	key      string
-	usertype int
-}
-
-func (p person) isAnother(name string, usertype int) string {
-	have := strconv.Itoa(usertype)
-	if usertype >= 0 && usertype < len(userTypes) {
-		have = userTypes[usertype]
-	}
-	return fmt.Sprintf("%s %q: there is a user of that name whose type is %s", userTypes[p.usertype], name, have)
-}
-
-// people are all that stand in Koji's table of users.
-func (o *Overlay) people() map[string]person {
-	out := map[string]person{}
-	for _, u := range o.Users {
-		for _, g := range u.Groups {
-			out[g] = person{u.source, "groups", 2}
-		}
-	}
-	for _, u := range o.Users {
-		for _, n := range u.names() {
-			out[n] = person{u.source, nameKey(n, u.Name), 0}
-		}
-	}
-	for _, h := range o.Hosts {
-		for _, n := range h.names() {
-			out[n] = person{h.source, nameKey(n, h.Name), 1}
-		}
-	}
-	return out
 }
 
 type kojiUser struct {
@@ -328,15 +291,15 @@ func (m *merger) ids(ctx context.Context, table string, names []string) (map[str
 
 // known looks up the names of a table that entries refer to; those that are not there are faults.
 func (o *overlayer) known(ctx context.Context, table string) (map[string]int32, error) {
-	refs := o.over.references(table)
+	refs := o.over.References(table)
 	var names []string
 	for _, r := range refs {
-		names = append(names, r.name)
+		names = append(names, r.Name)
 	}
 	ids, err := o.ids(ctx, table, names)
 	for _, r := range refs {
-		if _, ok := ids[r.name]; !ok && err == nil {
-			o.faults = append(o.faults, r.missing(table))
+		if _, ok := ids[r.Name]; !ok && err == nil {
+			o.faults = append(o.faults, r.Missing(table))
 		}
 	}
 	return ids, err
@@ -352,7 +315,7 @@ func (o *overlayer) grants(ctx context.Context) error {
 		return err
 	}
 	for _, u := range o.over.Users {
-		for _, name := range u.names() {
+		for _, name := range u.All() {
 			id := o.users[name]
 			for _, p := range u.Permissions {
 				o.wish("user_perms", "user "+name+": permission "+p, fields{"user_id": id, "perm_id": perms[p]})
@@ -374,7 +337,7 @@ func (o *overlayer) hosts(ctx context.Context) error {
 		return err
 	}
 	for _, h := range o.over.Hosts {
-		names := h.names()
+		names := h.All()
 		hosts, err := o.hostsNamed(ctx, names)
 		if err != nil {
 			return err
@@ -402,7 +365,7 @@ func (o *overlayer) hosts(ctx context.Context) error {
 					return fmt.Errorf("host %q: %w", name, err)
 				}
 			case host.user != user:
-				o.fault(h.source, nameKey(name, h.Name), "host %q: there is one, of another user (id %d)", name, host.user)
+				o.fault(h.Place, h.KeyOf(name), "host %q: there is one, of another user (id %d)", name, host.user)
 			}
 			o.wish("host_config", "host "+name+": "+config,
 				fields{"host_id": host.id, "arches": arches, "capacity": capacity, "description": description})

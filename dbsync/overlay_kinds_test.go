@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -48,7 +49,7 @@ func (s *staging) state() map[string][]string {
 }
 
 // still looks at every row once more and expects that nothing changes, not even an event.
-func (s *staging) still(snap *snapfile.Snapshot, o *dbsync.Overlay) {
+func (s *staging) still(snap *snapfile.Snapshot, o *overlay.Overlay) {
 	s.t.Helper()
 	whole := s.whole()
 	if rep := s.only(snap, dbsync.LoadOptions{Overlay: o, Audit: true}); rep.Changed() || len(rep.Overlay) > 0 {
@@ -176,7 +177,7 @@ func TestOverlayKinds(t *testing.T) {
 	shared := newStaging(t, admin)
 	snap := w.snapshot(shot{})
 	shared.load(snap, dbsync.LoadOptions{})
-	none := new(dbsync.Overlay)
+	none := new(overlay.Overlay)
 	for _, k := range overlayKinds {
 		t.Run(k.name, func(t *testing.T) {
 			s := *shared
@@ -255,7 +256,7 @@ func TestOverlayExample(t *testing.T) {
 	snap := w.snapshot(shot{})
 	s.load(snap, dbsync.LoadOptions{})
 	plain := s.state()
-	o, err := dbsync.ReadOverlay("../scripts/overlay.example.toml")
+	o, err := overlay.Read("../scripts/overlay.example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +308,7 @@ func TestOverlayExample(t *testing.T) {
 		}
 	}
 
-	s.load(snap, dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	s.load(snap, dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
 	same(t, plain, s.state())
 	if text, err := os.ReadFile("../scripts/overlay.example.toml"); err != nil || !strings.Contains(string(text), "[[target]]") {
 		t.Errorf("%v: the example lacks targets", err)

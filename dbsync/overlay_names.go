@@ -5,74 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/relation"
 )
-
-// nameRef is a name by which an entry refers to something that must be there.
-type nameRef struct {
-	source
-	key, entry, name string
-}
-
-func (r nameRef) missing(table string) error {
-	return fmt.Errorf("%s: %s: there is no %s %q", r.at(r.key), r.entry, strings.ReplaceAll(strings.TrimSuffix(table, "s"), "_", " "), r.name)
-}
-
-// references are the names of a table's rows that entries refer to.
-func (o *Overlay) references(table string) (out []nameRef) {
-	add := func(s source, key, entry string, names ...string) {
-		for _, n := range names {
-			out = append(out, nameRef{s, key, entry, n})
-		}
-	}
-	switch table {
-	case "permissions":
-		for _, u := range o.Users {
-			add(u.source, "permissions", "user "+quoted(u.names()), u.Permissions...)
-		}
-	case "content_generator":
-		for _, u := range o.Users {
-			add(u.source, "content_generators", "user "+quoted(u.names()), u.ContentGenerators...)
-		}
-	case "channels":
-		for _, h := range o.Hosts {
-			add(h.source, "channels", "host "+quoted(h.names()), h.Channels...)
-		}
-	case "tag":
-		for _, t := range o.Targets {
-			add(t.source, "build_tag", fmt.Sprintf("target %q", t.Name), t.BuildTag)
-			add(t.source, "dest_tag", fmt.Sprintf("target %q", t.Name), t.DestTag)
-		}
-		for _, x := range o.TagExtras {
-			add(x.source, "tag", fmt.Sprintf("tag_extra %q", x.Key), x.Tag)
-		}
-	}
-	return out
-}
-
-// makes are the names in a table that the overlay itself makes.
-func (o *Overlay) makes(table string) map[string]bool {
-	out := map[string]bool{}
-	switch table {
-	case "permissions":
-		for _, n := range o.Permissions {
-			out[n.Name] = true
-		}
-	case "channels":
-		for _, n := range o.Channels {
-			out[n.Name] = true
-		}
-	case "content_generator":
-		for _, n := range o.ContentGenerators {
-			out[n.Name] = true
-		}
-	}
-	return out
-}
 
 // checkOverlay looks, before the load's transaction, whether all that the new overlay refers to
 // is there: in the database, in the snapshot or in the overlay itself.
@@ -92,26 +30,26 @@ func (m *merger) checkOverlay(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 		if len(o.faults) > 0 {
-			return &OverlayError{Faults: o.faults}
+			return &overlay.Error{Faults: o.faults}
 		}
 		return nil
 	})
 }
 
 func (o *overlayer) checkNames(ctx context.Context, table string) error {
-	refs := o.over.references(table)
+	refs := o.over.References(table)
 	names := make([]string, len(refs))
 	for i, r := range refs {
-		names[i] = r.name
+		names[i] = r.Name
 	}
 	have, err := o.ids(ctx, table, names)
 	if err != nil {
 		return err
 	}
-	made := o.over.makes(table)
-	var missing []nameRef
+	made := o.over.Makes(table)
+	var missing []overlay.Ref
 	for _, r := range refs {
-		if _, ok := have[r.name]; !ok && !made[r.name] {
+		if _, ok := have[r.Name]; !ok && !made[r.Name] {
 			missing = append(missing, r)
 		}
 	}
@@ -120,12 +58,12 @@ func (o *overlayer) checkNames(ctx context.Context, table string) error {
 	}
 	names = names[:0]
 	for _, r := range missing {
-		names = append(names, r.name)
+		names = append(names, r.Name)
 	}
 	comes, err := o.inSnapshot(ctx, relation.Get(table), names)
 	for _, r := range missing {
-		if _, ok := comes[r.name]; !ok && err == nil {
-			o.faults = append(o.faults, r.missing(table))
+		if _, ok := comes[r.Name]; !ok && err == nil {
+			o.faults = append(o.faults, r.Missing(table))
 		}
 	}
 	return err
@@ -163,7 +101,7 @@ func (o *overlayer) inSnapshot(ctx context.Context, r *relation.Relation, names 
 // checkPeople looks whether users, hosts and groups are what entries take them for, and
 // whether their principals are free.
 func (o *overlayer) checkPeople(ctx context.Context) error {
-	people := o.over.people()
+	people := o.over.People()
 	if len(people) == 0 {
 		return nil
 	}
@@ -186,7 +124,7 @@ func (o *overlayer) checkPeople(ctx context.Context) error {
 	}
 	for _, n := range names {
 		p := people[n]
-		usertype := p.usertype
+		usertype := p.UserType
 		if t, ok := have[n]; ok {
 			usertype = t
 		} else if row, ok := comes[n]; ok {
@@ -194,15 +132,15 @@ func (o *overlayer) checkPeople(ctx context.Context) error {
 				return fmt.Errorf("user %q of the snapshot: %w", n, err)
 			}
 		}
-		if usertype != p.usertype {
-			o.fault(p.source, p.key, "%s", p.isAnother(n, usertype))
+		if usertype != p.UserType {
+			o.fault(p.Place, p.Key, "%s", p.OtherType(n, usertype))
 		}
 	}
-	list := o.over.principals()
+	list := o.over.Principals()
 	held, err := o.holders(ctx, list)
 	for _, p := range list {
-		if h, taken := held[p.name]; taken && !h.ours && h.name != p.user {
-			o.faults = append(o.faults, p.isOf(h))
+		if h, taken := held[p.Name]; taken && !h.ours && h.name != p.User {
+			o.faults = append(o.faults, p.Taken(h.name))
 		}
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/overlay"
 )
 
 // TestOverlayAdmins: what staging's admins do with the overlay's rows afterwards.
@@ -57,7 +58,7 @@ dest_tag = "f42"
 	if got := s.one("SELECT comment FROM host_config WHERE active"); got != "broken" {
 		t.Errorf("comment %s", got)
 	}
-	s.load(snap, dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	s.load(snap, dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
 	// Without the entry the admin's config is back, and the channel that the admin added.
 	if got := s.seen()["hosts"]; !slices.Equal(got, []string{"h1\th1\tx86_64\t2\tf\tvm"}) {
 		t.Errorf("%q", got)
@@ -103,7 +104,7 @@ func TestOverlayScope(t *testing.T) {
 	all := w.snapshot(shot{})
 	s.load(all, dbsync.LoadOptions{})
 	plain := s.state()
-	rules := func(url, tag, value string) *dbsync.Overlay {
+	rules := func(url, tag, value string) *overlay.Overlay {
 		return parse(t, "[[external_repo_url]]\nfrom = \"http\"\nto = \""+url+"\"\n[[target]]\nname = \"f43\"\nbuild_tag = \""+tag+"\"\ndest_tag = \"f42\"\n"+
 			"[[tag_extra]]\ntag = \"f42-build-side-22\"\nkey = \"sidetag_user\"\nvalue = '"+value+"'\n")
 	}
@@ -120,7 +121,7 @@ func TestOverlayScope(t *testing.T) {
 	s.load(small, dbsync.LoadOptions{Overlay: first})
 	s.still(small, first)
 	same(t, one, s.state())
-	s.load(small, dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	s.load(small, dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
 	same(t, plain, s.state())
 	if n := s.one("SELECT count(*) FROM kojisnap.overruled"); n != "0" {
 		t.Errorf("%s rows are on record as overruled", n)
@@ -143,7 +144,7 @@ func TestOverlayScope(t *testing.T) {
 	if got := s.one("SELECT url FROM external_repo_config WHERE external_repo_id = 2 AND active"); got != "gophers://new.example.com/" {
 		t.Errorf("url: %s", got)
 	}
-	s.load(snap, dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	s.load(snap, dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
 	s.check(w, shot{})
 	if got := s.one("SELECT count(*) FROM tag_extra WHERE tag_id = 22 AND key = 'sidetag_user' AND active"); got != "0" {
 		t.Errorf("%s extras that production does not have", got)
@@ -164,6 +165,6 @@ func TestOverlayUpgrade(t *testing.T) {
 	s.exec("UPDATE kojisnap.overlay SET relation = 'users' WHERE relation = 'block_users'")
 	s.load(snap, dbsync.LoadOptions{Overlay: o})
 	same(t, with, s.state())
-	s.load(snap, dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	s.load(snap, dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
 	same(t, plain, s.state())
 }

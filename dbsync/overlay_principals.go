@@ -7,32 +7,9 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"kojisnap/dbsync/overlay"
 )
-
-// principal is one that an entry gives to a user.
-type principal struct {
-	source
-	user, name, entry string
-}
-
-// principals are those that entries name. Those of everyone are not among them.
-func (o *Overlay) principals() (out []principal) {
-	give := func(kind string, s source, names, patterns []string) {
-		for _, n := range names {
-			for _, p := range patterns {
-				p = forName(p, n)
-				out = append(out, principal{s, n, p, kind + " " + n + ": principal " + p})
-			}
-		}
-	}
-	for _, u := range o.Users {
-		give("user", u.source, u.names(), u.Principals)
-	}
-	for _, h := range o.Hosts {
-		give("host", h.source, h.names(), h.Principals)
-	}
-	return out
-}
 
 // holder is who has a principal.
 type holder struct {
@@ -41,10 +18,10 @@ type holder struct {
 	ours bool // the overlay gave it
 }
 
-func (m *merger) holders(ctx context.Context, list []principal) (map[string]holder, error) {
+func (m *merger) holders(ctx context.Context, list []overlay.Principal) (map[string]holder, error) {
 	names := make([]string, len(list))
 	for i, p := range list {
-		names[i] = p.name
+		names[i] = p.Name
 	}
 	rows, err := m.tx.Query(ctx, `SELECT k.krb_principal, k.user_id, u.name, EXISTS (SELECT FROM kojisnap.overlay v WHERE v.relation = 'user_krb_principals'
 			AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal))
@@ -59,13 +36,9 @@ func (m *merger) holders(ctx context.Context, list []principal) (map[string]hold
 	return out, err
 }
 
-func (p principal) isOf(h holder) error {
-	return fmt.Errorf("%s: %s: it is user %q's in staging already", p.at("principals"), p.entry, h.name)
-}
-
 // principals gives users the principals that entries name, then everyone those of the rule.
 func (o *overlayer) principals(ctx context.Context) error {
-	list := o.over.principals()
+	list := o.over.Principals()
 	if len(list)+len(o.over.Everyone.Principals) == 0 {
 		return nil
 	}
@@ -75,10 +48,10 @@ func (o *overlayer) principals(ctx context.Context) error {
 	}
 	rows := []fields{}
 	for _, p := range list {
-		if h, taken := held[p.name]; taken && h.id != o.users[p.user] && !h.ours {
-			o.faults = append(o.faults, p.isOf(h))
+		if h, taken := held[p.Name]; taken && h.id != o.users[p.User] && !h.ours {
+			o.faults = append(o.faults, p.Taken(h.name))
 		}
-		rows = append(rows, fields{"user_id": o.users[p.user], "krb_principal": p.name, "entry": p.entry})
+		rows = append(rows, fields{"user_id": o.users[p.User], "krb_principal": p.Name, "entry": p.Entry})
 	}
 	body, err := json.Marshal(rows)
 	if err != nil || len(o.faults) > 0 {
@@ -131,7 +104,7 @@ func (o *overlayer) everyone(ctx context.Context) error {
 	named := []string{}
 	for _, u := range o.over.Users {
 		if len(u.Principals) > 0 {
-			named = append(named, u.names()...)
+			named = append(named, u.All()...)
 		}
 	}
 	_, err := o.tx.Exec(ctx, expand(`INSERT INTO ks_principal
@@ -140,7 +113,7 @@ func (o *overlayer) everyone(ctx context.Context) error {
 		WHERE u.usertype = 0 AND u.status = 0 AND u.name <> ALL($2)
 			AND (u.id < {floor} OR EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = 'users' AND i.staging_id = u.id))
 			AND length(p.name) <= {limit} AND NOT EXISTS (SELECT FROM ks_principal k WHERE k.krb_principal = p.name)
-		ORDER BY p.name, u.id`, "placeholder", lit(placeholder), "floor", itoa(o.mark.Floor), "limit", itoa(int64(overlayLimits["principal"]))),
+		ORDER BY p.name, u.id`, "placeholder", lit(overlay.Placeholder), "floor", itoa(o.mark.Floor), "limit", itoa(int64(overlay.MaxPrincipal))),
 		pgx.QueryExecModeExec, o.over.Everyone.Principals, named)
 	return err
 }

@@ -11,9 +11,10 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/overlay"
 )
 
-const overlay = `
+const exampleOverlay = `
 block_users = ["autosign", "nobody-here", "stg-bot"]
 
 [[user]]
@@ -59,13 +60,13 @@ key = "sidetag_user"
 value = '"stgadmin"'
 `
 
-func parse(t *testing.T, text string) *dbsync.Overlay {
+func parse(t *testing.T, text string) *overlay.Overlay {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "overlay.toml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	o, err := dbsync.ReadOverlay(file)
+	o, err := overlay.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestOverlay(t *testing.T) {
 	before := s.seen()
 	own := s.own()
 
-	o := parse(t, overlay)
+	o := parse(t, exampleOverlay)
 	dry := s.load(snap, dbsync.LoadOptions{Overlay: o, DryRun: true})
 	same(t, before, s.seen())
 	rep := s.load(snap, dbsync.LoadOptions{Overlay: o})
@@ -125,7 +126,7 @@ func TestOverlay(t *testing.T) {
 
 	// Again, with the overlay and without one, and with the next snapshot: nothing to do.
 	whole := s.whole()
-	for _, opt := range []dbsync.LoadOptions{{Overlay: o}, {}, {Audit: true}, {Audit: true, Overlay: parse(t, overlay)}} {
+	for _, opt := range []dbsync.LoadOptions{{Overlay: o}, {}, {Audit: true}, {Audit: true, Overlay: parse(t, exampleOverlay)}} {
 		if again := s.load(snap, opt); again.Changed() {
 			t.Errorf("again: %+v", again.Relations)
 		}
@@ -153,7 +154,7 @@ func TestOverlay(t *testing.T) {
 	same(t, want, s.seen())
 
 	// All of it goes, and what was before, or is production's now, is back.
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
 	back := before
 	back["urls"] = replace(back["urls"], "https://ext.example.com/epel10/$arch/os?x=1&y=2/", "https://ext.example.com/new/")
 	back["extras"] = append(back["extras"], "f43\tstg.note\t\"from production\"")
@@ -169,7 +170,7 @@ func TestOverlay(t *testing.T) {
 			}
 		}
 	}
-	if again := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: new(dbsync.Overlay), Audit: true}); again.Changed() {
+	if again := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: new(overlay.Overlay), Audit: true}); again.Changed() {
 		t.Errorf("again: %+v", again.Relations)
 	}
 	// And comes back.
@@ -217,8 +218,8 @@ func TestOverlayRefused(t *testing.T) {
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := dbsync.ParseOverlay("overlay.toml", []byte(c.text))
-			var bad *dbsync.OverlayError
+			_, err := overlay.Parse("overlay.toml", []byte(c.text))
+			var bad *overlay.Error
 			if !errors.As(err, &bad) || !bad.Malformed || len(bad.Faults) != len(c.errs) {
 				t.Fatalf("%v, want %d faults", err, len(c.errs))
 			}
@@ -229,7 +230,7 @@ func TestOverlayRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := dbsync.ReadOverlay(filepath.Join(t.TempDir(), "none.toml")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := overlay.Read(filepath.Join(t.TempDir(), "none.toml")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -244,13 +245,13 @@ func TestOverlayLines(t *testing.T) {
 		`[[tag_extra]]`, `tag="t"`, `key = """\`, `   k"""`, `value = '''[`, `[[user]]`, `'''`, // 16
 		`[ everyone ]`, ` principals=[]`, `[["user"]]`, `names = ["c",`, `""]`, // 23
 	}, "\n")
-	_, err := dbsync.ParseOverlay("o", []byte(text))
+	_, err := overlay.Parse("o", []byte(text))
 	want := "o:8: user \"[[user]]\\nb\" holds control characters\no:20: tag_extra \"t\" \"k\": its value \"[\\n[[user]]\\n\" is not JSON\no:26: its user is empty"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v\nwant\n%s", err, want)
 	}
 	inline := "user = [\n {name=\"a\"},\n {name=\"a\"}]\n"
-	if _, err := dbsync.ParseOverlay("o", []byte(inline)); err == nil || err.Error() != `o:1: user "a" is there twice; first at o:1` {
+	if _, err := overlay.Parse("o", []byte(inline)); err == nil || err.Error() != `o:1: user "a" is there twice; first at o:1` {
 		t.Errorf("inline: %v", err)
 	}
 }
@@ -293,12 +294,12 @@ value = "1"
 				`6: user "builder01.lab.example.com": there is a user of that name whose type is host`, `9: user "team": there is a user of that name whose type is group`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, err := dbsync.ParseOverlay("overlay.toml", []byte(c.text))
+			o, err := overlay.Parse("overlay.toml", []byte(c.text))
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, err = dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{Overlay: o})
-			var bad *dbsync.OverlayError
+			var bad *overlay.Error
 			if !errors.As(err, &bad) || bad.Malformed {
 				t.Fatalf("%v", err)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -22,7 +23,7 @@ func (m *merger) readOverlay(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	if m.opt.Overlay == nil {
-		m.over = new(Overlay)
+		m.over = new(overlay.Overlay)
 		if last != nil {
 			err = json.Unmarshal(last, m.over)
 		} else {
@@ -31,13 +32,13 @@ func (m *merger) readOverlay(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	m.over = m.opt.Overlay
-	before := new(Overlay)
+	before := new(overlay.Overlay)
 	if last != nil {
 		if err := json.Unmarshal(last, before); err != nil {
 			return false, err
 		}
 	}
-	m.tellRules(before.rules(), m.over.rules())
+	m.tellRules(before.Rules(), m.over.Rules())
 	body, err := json.Marshal(m.over)
 	if err != nil || string(body) == string(last) {
 		return false, err

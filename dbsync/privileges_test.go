@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/overlay"
 )
 
 // role makes a role that is no superuser, called after the database, for the time of a test.
@@ -73,7 +74,7 @@ func (s *staging) everything(w *world, conn *pgx.Conn) {
 	admin := s.conn
 	defer func() { s.conn = admin }()
 	s.conn = conn
-	over, err := dbsync.ParseOverlay("overlay.toml", []byte(overlay))
+	over, err := overlay.Parse("overlay.toml", []byte(exampleOverlay))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func (s *staging) everything(w *world, conn *pgx.Conn) {
 	w.event()
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: over})
 	w.event()
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: new(dbsync.Overlay)})
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
 	if _, err := dbsync.ReadStatus(s.t.Context(), conn); err != nil {
 		s.t.Error(err)
 	}

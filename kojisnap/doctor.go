@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
@@ -97,7 +98,7 @@ func (o SyncOptions) checkOverlay() (string, error) {
 	if o.Load.Overlay == "" {
 		return "none", nil
 	}
-	_, err := dbsync.ReadOverlay(o.Load.Overlay)
+	_, err := overlay.Read(o.Load.Overlay)
 	return o.Load.Overlay, err
 }
 

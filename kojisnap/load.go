@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
@@ -97,7 +98,7 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 		return snapshotsBetween(ctx, s, after, before) // of a store with keys those that are trusted
 	}
 	if o.Overlay != "" {
-		opt.Overlay, err = dbsync.ReadOverlay(o.Overlay)
+		opt.Overlay, err = overlay.Read(o.Overlay)
 	}
 	return opt, err
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/overlay"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
@@ -51,7 +52,7 @@ func exitCode(err error) int {
 		left     *hardlink.LeftOutError
 		bucket   *s3.Error
 		plugin   nagiosError
-		overlay  *dbsync.OverlayError
+		overlay  *overlay.Error
 		source   *hardlink.BadSourceError
 		unknown  *kojisnap.UnknownError
 		dsn      *kojisnap.DSNError
@@ -127,7 +128,7 @@ func messages(err error) []string {
 	if left := (*hardlink.LeftOutError)(nil); errors.As(err, &left) && left.Error() == err.Error() {
 		return cleanLines(left.Error())
 	}
-	var overlay *dbsync.OverlayError
+	var overlay *overlay.Error
 	var unknown *kojisnap.UnknownError
 	var list errorList
 	if errors.As(err, &overlay) {

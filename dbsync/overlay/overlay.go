@@ -1,4 +1,6 @@
-package dbsync
+// Package overlay reads and checks the file in which an operator says what staging has beyond or
+// instead of production's. It knows no database: package dbsync applies an overlay.
+package overlay
 
 import (
 	"slices"
@@ -14,31 +16,31 @@ import (
 // that goes is blocked, a channel disabled; permissions, content generators and targets stay as
 // names that mean nothing.
 type Overlay struct {
-	Everyone          OverlayEveryone           `toml:"everyone" json:"everyone"`
-	Users             []OverlayUser             `toml:"user" json:"user,omitempty"`
-	Hosts             []OverlayHost             `toml:"host" json:"host,omitempty"`
-	Channels          []OverlayName             `toml:"channel" json:"channel,omitempty"`
-	Permissions       []OverlayName             `toml:"permission" json:"permission,omitempty"`
-	ContentGenerators []OverlayContentGenerator `toml:"content_generator" json:"content_generator,omitempty"`
-	ExternalRepoURL   []OverlayURL              `toml:"external_repo_url" json:"external_repo_url,omitempty"`
-	Targets           []OverlayTarget           `toml:"target" json:"target,omitempty"`
-	TagExtras         []OverlayExtra            `toml:"tag_extra" json:"tag_extra,omitempty"`
-	BlockUsers        []string                  `toml:"block_users" json:"block_users,omitempty"`
+	Everyone          Everyone           `toml:"everyone" json:"everyone"`
+	Users             []User             `toml:"user" json:"user,omitempty"`
+	Hosts             []Host             `toml:"host" json:"host,omitempty"`
+	Channels          []Name             `toml:"channel" json:"channel,omitempty"`
+	Permissions       []Name             `toml:"permission" json:"permission,omitempty"`
+	ContentGenerators []ContentGenerator `toml:"content_generator" json:"content_generator,omitempty"`
+	ExternalRepoURL   []URL              `toml:"external_repo_url" json:"external_repo_url,omitempty"`
+	Targets           []Target           `toml:"target" json:"target,omitempty"`
+	TagExtras         []Extra            `toml:"tag_extra" json:"tag_extra,omitempty"`
+	BlockUsers        []string           `toml:"block_users" json:"block_users,omitempty"`
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayEveryone is for all people of production's who are not blocked.
-type OverlayEveryone struct {
+// Everyone is for all people of production's who are not blocked.
+type Everyone struct {
 	// Principals are patterns with {name}. Users to whom an entry gives principals get those instead.
 	Principals []string `toml:"principals" json:"principals,omitempty"`
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayUser is a person or a program, or several, who are made if need be, with what is
+// User is a person or a program, or several, who are made if need be, with what is
 // granted to each.
-type OverlayUser struct {
+type User struct {
 	Name              string   `toml:"name" json:"name,omitempty"`
 	Names             []string `toml:"names" json:"names,omitempty"`
 	Principals        []string `toml:"principals" json:"principals,omitempty"` // {name} is the user's
@@ -46,12 +48,12 @@ type OverlayUser struct {
 	ContentGenerators []string `toml:"content_generators" json:"content_generators,omitempty"`
 	Groups            []string `toml:"groups" json:"groups,omitempty"` // made if need be
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayHost is a builder, or a group of builders that are alike. They are made enabled; what
+// Host is a builder, or a group of builders that are alike. They are made enabled; what
 // becomes of that afterwards is left to staging's admins, and so are comments.
-type OverlayHost struct {
+type Host struct {
 	Name        string   `toml:"name" json:"name,omitempty"`
 	Names       []string `toml:"names" json:"names,omitempty"`
 	Principals  []string `toml:"principals" json:"principals,omitempty"` // {name} is the host's
@@ -60,53 +62,56 @@ type OverlayHost struct {
 	Capacity    float64  `toml:"capacity" json:"capacity,omitempty"` // above 1; 0 is 2
 	Description string   `toml:"description" json:"description,omitempty"`
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayName is a channel or a permission, which is made if there is none of that name.
-type OverlayName struct {
+// Name is a channel or a permission, which is made if there is none of that name.
+type Name struct {
 	Name        string `toml:"name" json:"name"`
 	Description string `toml:"description" json:"description,omitempty"` // where it is made
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayContentGenerator is one that is made if there is none of that name.
-type OverlayContentGenerator struct {
+// ContentGenerator is one that is made if there is none of that name.
+type ContentGenerator struct {
 	Name string `toml:"name" json:"name"`
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayURL rewrites the beginning of the URLs of production's external repositories; the
+// URL rewrites the beginning of the URLs of production's external repositories; the
 // first that fits counts.
-type OverlayURL struct {
+type URL struct {
 	From string `toml:"from" json:"from"`
 	To   string `toml:"to" json:"to"`
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayTarget is a build target, staging's own or with other tags than production's.
-type OverlayTarget struct {
+// Target is a build target, staging's own or with other tags than production's.
+type Target struct {
 	Name     string `toml:"name" json:"name"`
 	BuildTag string `toml:"build_tag" json:"build_tag"`
 	DestTag  string `toml:"dest_tag" json:"dest_tag"`
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-// OverlayExtra is a tag's extra setting, as JSON text.
-type OverlayExtra struct {
+// Extra is a tag's extra setting, as JSON text.
+type Extra struct {
 	Tag   string `toml:"tag" json:"tag"`
 	Key   string `toml:"key" json:"key"`
 	Value string `toml:"value" json:"value"`
 
-	source
+	Place `toml:"-" json:"-"`
 }
 
-func (u *OverlayUser) names() []string { return oneOrMore(u.Name, u.Names) }
-func (h *OverlayHost) names() []string { return oneOrMore(h.Name, h.Names) }
+// All are the names that the entry is for.
+func (u *User) All() []string { return oneOrMore(u.Name, u.Names) }
+
+// All are the names that the entry is for.
+func (h *Host) All() []string { return oneOrMore(h.Name, h.Names) }
 
 func oneOrMore(name string, more []string) []string {
 	if name == "" {
@@ -115,21 +120,23 @@ func oneOrMore(name string, more []string) []string {
 	return append([]string{name}, more...)
 }
 
-// nameKey is the key that one of an entry's names stands at.
-func nameKey(name, first string) string {
+// KeyOf is the key at which one of the entry's names stands.
+func (h *Host) KeyOf(name string) string { return keyOf(name, h.Name) }
+
+func keyOf(name, first string) string {
 	if name == first {
 		return "name"
 	}
 	return "names"
 }
 
-// placeholder is what stands in patterns for the name of whom they are for.
-const placeholder = "{name}"
+// Placeholder stands in patterns for the name of the user or host.
+const Placeholder = "{name}"
 
-func forName(pattern, name string) string { return strings.ReplaceAll(pattern, placeholder, name) }
+func forName(pattern, name string) string { return strings.ReplaceAll(pattern, Placeholder, name) }
 
-// rules are the entries that change production's rows on their way in, as lines for people.
-func (o *Overlay) rules() (out []string) {
+// Rules are the entries that change production's rows on their way in, as lines for people.
+func (o *Overlay) Rules() (out []string) {
 	for _, p := range o.Everyone.Principals {
 		out = append(out, "everyone: principal "+p)
 	}

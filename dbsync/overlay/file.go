@@ -1,4 +1,4 @@
-package dbsync
+package overlay
 
 import (
 	"errors"
@@ -11,51 +11,51 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// OverlayError lists what is wrong with an overlay. Each fault begins with file and line.
-type OverlayError struct {
+// Error lists what is wrong with an overlay. Each fault begins with file and line.
+type Error struct {
 	Faults    []error
 	Malformed bool // the file itself is wrong, whatever the database and the snapshot hold
 }
 
-func (e *OverlayError) Error() string   { return errors.Join(e.Faults...).Error() }
-func (e *OverlayError) Unwrap() []error { return e.Faults }
+func (e *Error) Error() string   { return errors.Join(e.Faults...).Error() }
+func (e *Error) Unwrap() []error { return e.Faults }
 
-// source is where an entry stands in its file.
-type source struct {
+// Place is where an entry stands in its file.
+type Place struct {
 	file string
 	line int            // of its header
 	keys map[string]int // the lines of its keys
 }
 
-func (s *source) origin() *source { return s }
+func (s *Place) origin() *Place { return s }
 
-// at is the place of one of an entry's keys, "overlay.toml:17".
-func (s source) at(key string) string {
+// At is the place of one of an entry's keys, "overlay.toml:17".
+func (s Place) At(key string) string {
 	if s.file == "" {
 		return "the overlay of the last load"
 	}
 	return fmt.Sprintf("%s:%d", s.file, s.lineOf(key))
 }
 
-func (s source) lineOf(key string) int {
+func (s Place) lineOf(key string) int {
 	if line, ok := s.keys[key]; ok {
 		return line
 	}
 	return s.line
 }
 
-// ReadOverlay reads a file. What is wrong with its content is an *OverlayError.
-func ReadOverlay(file string) (*Overlay, error) {
+// Read reads a file. What is wrong with its content is an *Error.
+func Read(file string) (*Overlay, error) {
 	body, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("overlay: %w", err)
 	}
-	return ParseOverlay(file, body)
+	return Parse(file, body)
 }
 
-// ParseOverlay reads TOML. Unknown keys, values of the wrong type, missing and doubled entries
-// are all reported together, in an *OverlayError, with the file's name and their lines.
-func ParseOverlay(file string, body []byte) (*Overlay, error) {
+// Parse reads TOML. Unknown keys, values of the wrong type, missing and doubled entries
+// are all reported together, in an *Error, with the file's name and their lines.
+func Parse(file string, body []byte) (*Overlay, error) {
 	text := strings.TrimPrefix(string(body), "\ufeff")
 	if _, err := toml.Decode(text, new(map[string]any)); err != nil {
 		line := 1
@@ -63,31 +63,31 @@ func ParseOverlay(file string, body []byte) (*Overlay, error) {
 		if errors.As(err, &syntax) {
 			line = syntax.Position.Line
 		}
-		return nil, &OverlayError{[]error{fmt.Errorf("%s:%d: %s", file, line, tomlMessage(err))}, true}
+		return nil, &Error{[]error{fmt.Errorf("%s:%d: %s", file, line, tomlMessage(err))}, true}
 	}
 	sources, faults := locate(file, text)
 	if len(faults) > 0 {
-		return nil, &OverlayError{faults, true}
+		return nil, &Error{faults, true}
 	}
 	o := new(Overlay)
 	if _, err := toml.Decode(text, o); err != nil {
-		return nil, &OverlayError{[]error{fmt.Errorf("%s: %w", file, err)}, true}
+		return nil, &Error{[]error{fmt.Errorf("%s: %w", file, err)}, true}
 	}
 	for kind, entries := range o.sources() {
 		for i, s := range entries {
 			*s = *sources[kind][i]
 		}
 	}
-	o.source = source{file: file, line: 1, keys: sources[""][0].keys}
+	o.Place = Place{file: file, line: 1, keys: sources[""][0].keys}
 	if faults := o.validate(); len(faults) > 0 {
-		return nil, &OverlayError{faults, true}
+		return nil, &Error{faults, true}
 	}
 	return o, nil
 }
 
 // sources are those of the entries, by what they are called in the file, of kinds that it has.
-func (o *Overlay) sources() map[string][]*source {
-	all := map[string][]*source{}
+func (o *Overlay) sources() map[string][]*Place {
+	all := map[string][]*Place{}
 	all["user"] = sourcesOf(o.Users)
 	all["host"] = sourcesOf(o.Hosts)
 	all["channel"] = sourcesOf(o.Channels)
@@ -97,16 +97,16 @@ func (o *Overlay) sources() map[string][]*source {
 	all["target"] = sourcesOf(o.Targets)
 	all["tag_extra"] = sourcesOf(o.TagExtras)
 	if o.Everyone.Principals != nil {
-		all["everyone"] = []*source{&o.Everyone.source}
+		all["everyone"] = []*Place{&o.Everyone.Place}
 	}
-	maps.DeleteFunc(all, func(_ string, entries []*source) bool { return len(entries) == 0 })
+	maps.DeleteFunc(all, func(_ string, entries []*Place) bool { return len(entries) == 0 })
 	return all
 }
 
 func sourcesOf[E any, P interface {
 	*E
-	origin() *source
-}](entries []E) (all []*source) {
+	origin() *Place
+}](entries []E) (all []*Place) {
 	for i := range entries {
 		all = append(all, P(&entries[i]).origin())
 	}
@@ -116,8 +116,8 @@ func sourcesOf[E any, P interface {
 // locate finds the lines of entries and keys, which the TOML library does not tell: it decodes
 // each statement by itself, below the header that it stands under, and so also finds what it
 // does not like of each.
-func locate(file, text string) (sources map[string][]*source, faults []error) {
-	sources = map[string][]*source{"": {{file: file, keys: map[string]int{}}}}
+func locate(file, text string) (sources map[string][]*Place, faults []error) {
+	sources = map[string][]*Place{"": {{file: file, keys: map[string]int{}}}}
 	header, known := "", true
 	for _, st := range statements(text) {
 		fault := func(format string, args ...any) {
@@ -149,7 +149,7 @@ func locate(file, text string) (sources map[string][]*source, faults []error) {
 		for kind, entries := range part.sources() {
 			if st.header || header == "" || len(sources[kind]) == 0 {
 				for range entries {
-					sources[kind] = append(sources[kind], &source{file: file, line: st.line, keys: map[string]int{}})
+					sources[kind] = append(sources[kind], &Place{file: file, line: st.line, keys: map[string]int{}})
 				}
 			}
 			if !st.header && header != "" && len(key) > 1 {
