@@ -144,7 +144,11 @@ func (c *callers) start() {
 					}
 				}
 				for _, table := range []string{"tag_packages", "tag_package_owners"} {
-					if c.call(conn, table, l, n) != nil && c.call(conn, table, l, n) != nil {
+					err := c.call(conn, table, l, n)
+					if err != nil {
+						err = c.call(conn, table, l, n)
+					}
+					if err != nil {
 						c.mu.Lock()
 						c.stuck++
 						c.mu.Unlock()

@@ -97,7 +97,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 		a.add(&results[i])
 	}
 	d.nowhere(&a)
-	if first, n := firstOf(failed); tooMany(n, len(failed)) {
+	if n, first := firstOf(failed); tooMany(n, len(failed)) {
 		return Actions{}, &manyError{n, len(failed), "builds cannot be looked at", first}
 	}
 	if err := d.retargets(ctx, &a); err != nil {
@@ -141,7 +141,7 @@ func (d *differ) holdBuild(s volumes.StagedBuild, why error) (a Actions) {
 	return a
 }
 
-func firstOf(errs []error) (first error, n int) {
+func firstOf(errs []error) (n int, first error) {
 	for _, err := range errs {
 		if err != nil {
 			if n++; first == nil {
@@ -149,7 +149,7 @@ func firstOf(errs []error) (first error, n int) {
 			}
 		}
 	}
-	return first, n
+	return n, first
 }
 
 // differ is one Diff.

@@ -59,7 +59,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	if err != nil {
 		return err
 	}
-	if first, n := firstOf(failed); tooMany(n, len(links)) {
+	if n, first := firstOf(failed); tooMany(n, len(links)) {
 		return &manyError{n, len(links), "symlinks cannot be made", first}
 	}
 	if err := r.top.Sync(); err != nil {

@@ -71,7 +71,6 @@ type merging struct {
 	mutator *hubtest.Mutator
 	worker  *worker
 	tags    []string
-	old     []*snapfile.Snapshot
 	pulled  []*wanted
 	did     []string
 	story   story

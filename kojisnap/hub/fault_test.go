@@ -51,7 +51,9 @@ func TestErrors(t *testing.T) {
 		{"500", html(500, "text/html", "<html>"), "HTTP 500 Internal Server Error", nil, true, true, 2},
 		{"502", html(502, "text/html", "<html>"), "HTTP 502 Bad Gateway", nil, true, false, 5},
 		{"503", html(503, "text/plain", "a\x1b[1m\nb"), "HTTP 503 Service Unavailable: a\uFFFD[1m b", nil, true, false, 5},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://other.example.org/x", 302) }, `HTTP 302 Found: it redirects to "https://other.example.org/x"`, nil, false, false, 1},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://other.example.org/x", http.StatusFound)
+		}, `HTTP 302 Found: it redirects to "https://other.example.org/x"`, nil, false, false, 1},
 		{"offline", recorded("getKojiVersion.server-offline"), "call getTag: the hub is offline: fault 1014: údržba / planned outage", nil, true, false, 5},
 		{"generic fault", recorded("getTag.strict-unknown"), "fault 1000: ", nil, false, true, 1},
 		{"traceback", recorded("listBuilds.bad-order"), "call getTag: fault 1: Exception: Invalid order: nope", nil, false, true, 1},

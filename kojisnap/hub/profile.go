@@ -33,15 +33,6 @@ type ProfileConfig struct {
 	Timeout  time.Duration // longest silence of the hub; 0: not set
 }
 
-// Profile returns the server, topurl and topdir of ReadProfile.
-func Profile(name string, files ...string) (server, topurl, topdir string, err error) {
-	p, err := ReadProfile(name, files...)
-	if err != nil {
-		return "", "", "", err
-	}
-	return p.Server, p.TopURL, p.Topdir, nil
-}
-
 // ReadProfile reads a Koji profile, such as "koji" or "stg", from the files and
 // directories given, or those of ProfileFiles. What a profile does not set has
 // Koji's default, serverca ~/.koji/serverca.crt if there is such a file; only a

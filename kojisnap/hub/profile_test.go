@@ -34,9 +34,9 @@ func TestProfile(t *testing.T) {
 		{"stg", "https://stg.example.org/kojihub", "", "/mnt/stg"},
 		{"mine", "https://user.example.org:443/100%\n/kojihub", "", "/mnt/koji"},
 	} {
-		server, topurl, topdir, err := Profile(want.name, files...)
-		if err != nil || server != want.server || topurl != want.topurl || topdir != want.topdir {
-			t.Errorf("%s: %q %q %q, %v", want.name, server, topurl, topdir, err)
+		p, err := ReadProfile(want.name, files...)
+		if err != nil || p.Server != want.server || p.TopURL != want.topurl || p.Topdir != want.topdir {
+			t.Errorf("%s: %+v, %v", want.name, p, err)
 		}
 	}
 	bad := map[string]string{ // text of the user's file: what the error must say
@@ -53,11 +53,11 @@ func TestProfile(t *testing.T) {
 	}
 	for text, say := range bad {
 		write(t, dir, "config", text)
-		if _, _, _, err := Profile("mine", files...); err == nil || !strings.Contains(err.Error(), say) {
+		if _, err := ReadProfile("mine", files...); err == nil || !strings.Contains(err.Error(), say) {
 			t.Errorf("%.40q: got error %v, want %q", text, err, say)
 		}
 	}
-	if _, _, _, err := Profile("DEFAULT", files...); err == nil {
+	if _, err := ReadProfile("DEFAULT", files...); err == nil {
 		t.Error("DEFAULT is a profile")
 	}
 }

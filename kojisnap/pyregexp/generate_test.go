@@ -10,8 +10,7 @@ import (
 // come close to matching.
 type generator struct {
 	*rand.Rand
-	groups int // that are closed
-	open   int
+	groups int  // that are closed
 	plain  bool // no references: their matches differ in no version
 	depth  int
 }
