@@ -6,6 +6,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -48,7 +49,7 @@ func TestProtect(t *testing.T) {
 			return []snapfile.LeftOut{{Relation: "rpminfo", Builds: []int64{lost}}, {Relation: "tag_listing", Builds: []int64{lost}}}
 		}},
 	} {
-		for _, audit := range []bool{false, true} {
+		for _, audit := range seedtest.Some([]bool{false, true}, 1) {
 			t.Run(fmt.Sprintf("%s, audit %v", test.name, audit), func(t *testing.T) {
 				w := newWorld(t)
 				w.tag(lost, 2)

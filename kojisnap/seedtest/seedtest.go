@@ -1,5 +1,6 @@
-// Package seedtest runs randomised tests: the same way every time, unless one asks for other
-// seeds.
+// Package seedtest says how much of a long test runs. There are two forms: the short one, for
+// which people wait, and the long one. Randomised tests have fixed seeds; other ones can be asked
+// for.
 package seedtest
 
 import (
@@ -14,10 +15,40 @@ import (
 // number, or the first and the last of a range, as in KOJISNAP_SEED=100-299.
 const Env = "KOJISNAP_SEED"
 
-// Each runs a test for each of its fixed seeds, or for those that Env names, as subtests that are
-// called after the seed. A seed that once failed belongs to the fixed ones.
+// EnvLong names the variable of the environment that, if it is not empty, has the long form run:
+// scripts/test --long sets it.
+const EnvLong = "KOJISNAP_TEST_LONG"
+
+// Long reports whether the long form runs.
+func Long() bool { return os.Getenv(EnvLong) != "" }
+
+// Some returns the cases of a test that run: all of them in the long form, in the short form n that
+// are spread evenly, with the first and the last among them.
+func Some[T any](cases []T, n int) []T {
+	if Long() || n >= len(cases) {
+		return cases
+	}
+	if n < 2 {
+		return cases[:n]
+	}
+	some := make([]T, n)
+	for i := range some {
+		some[i] = cases[i*(len(cases)-1)/(n-1)]
+	}
+	return some
+}
+
+// shortSeeds is how many of a test's fixed seeds the short form runs.
+const shortSeeds = 2
+
+// Each runs a test for each of its fixed seeds (in the short form the first two), or for those that
+// Env names, as subtests that are called after the seed. A seed that once failed belongs to the
+// fixed ones.
 func Each(t *testing.T, fixed []uint64, test func(t *testing.T, seed uint64)) {
 	t.Helper()
+	if !Long() {
+		fixed = fixed[:min(shortSeeds, len(fixed))]
+	}
 	seeds, err := parse(os.Getenv(Env), fixed)
 	if err != nil {
 		t.Fatal(err)
