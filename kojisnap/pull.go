@@ -58,8 +58,10 @@ type PullResult struct {
 	EventTime time.Time      `json:"event_time"`
 	Scope     snapfile.Scope `json:"scope"`
 	Base      string         `json:"base,omitempty"` // the earlier snapshot of the same hub and scope
-	// Content is how many content tags of how many module builds are in the scope.
-	Content ContentCount `json:"content"`
+	// ContentTags are how many tags of the scope are content tags, ModuleBuilds how many module builds it
+	// has, of which each names one.
+	ContentTags  int `json:"content_tags"`
+	ModuleBuilds int `json:"module_builds"`
 	// Unmatched are the patterns of Tags that choose no tag of production's at E.
 	Unmatched []string `json:"unmatched,omitempty"`
 	// Came and Went are the names of the tags that are in the scope and not in that of Base, and the

@@ -23,12 +23,6 @@ import (
 //
 // Whatever such a name is, it stops no pull: production's own composes do without the tag, too.
 
-// ContentCount counts what was found of modules.
-type ContentCount struct {
-	Tags   int `json:"tags"`   // content tags in the scope
-	Builds int `json:"builds"` // module builds
-}
-
 // contentTags are what a pull knows of them.
 type contentTags struct {
 	p      *puller

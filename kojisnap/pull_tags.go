@@ -123,7 +123,7 @@ func asOf(ctx context.Context, h *hub.Client, event int64, there map[int64]strin
 // tellScope says in a result what became of the scope.
 func (p *puller) tellScope(r *PullResult) {
 	r.Unmatched = p.unmatched
-	r.Content = ContentCount{Tags: len(p.scope.ContentTags()), Builds: len(p.scope.Content)}
+	r.ContentTags, r.ModuleBuilds = len(p.scope.ContentTags()), len(p.scope.Content)
 	var before snapfile.Scope
 	if p.base != nil {
 		before = p.base.Manifest.Scope

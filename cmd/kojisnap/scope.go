@@ -76,8 +76,8 @@ func showScope(w io.Writer, r *kojisnap.PullResult) {
 	for _, t := range r.Scope.All {
 		fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
 	}
-	if r.Content.Builds > 0 {
-		fmt.Fprintf(w, "of these %d are content tags of %d module builds\n", r.Content.Tags, r.Content.Builds)
+	if r.ModuleBuilds > 0 {
+		fmt.Fprintf(w, "of these %d are content tags of %d module builds\n", r.ContentTags, r.ModuleBuilds)
 	}
 	for _, c := range r.Scope.Content {
 		if !c.Follows() {
