@@ -8,6 +8,7 @@
 package tagglob
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -32,8 +33,10 @@ func Parse(list []string) (Set, error) {
 	for _, entry := range s.list {
 		text, out := strings.CutPrefix(entry, "!")
 		switch {
+		case entry == "":
+			return Set{}, errors.New(`"": a name is wanted`)
 		case text == "":
-			return Set{}, fmt.Errorf("%q: a name or a pattern is wanted", entry)
+			return Set{}, fmt.Errorf("%q: a name or a pattern is wanted after it", entry)
 		case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
 			return Set{}, fmt.Errorf("%q: no tag has control characters in its name, or what is no UTF-8", entry)
 		case out:
