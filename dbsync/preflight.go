@@ -1,13 +1,14 @@
 package dbsync
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagglob"
 )
 
 // User is the name of the user that init makes in every staging database, blocked. Production has none.
@@ -19,7 +20,7 @@ type Preflight struct {
 	Hub      string   // production's; empty: not known
 	HubMoved string   // LoadOptions.HubMoved
 	Event    int64    // that is loaded; 0: a new one, or one that goes back
-	Tags     []string // by name, to be loaded
+	Tags     []string // to be loaded, names and patterns as package tagglob has them
 	Overlay  bool     // there is one
 	Replace  bool     // staging's changes are to give way
 }
@@ -44,18 +45,30 @@ func CheckDatabase(ctx context.Context, conn *pgx.Conn, p Preflight) error {
 		if _, err := otherHub(was, p.Hub, p.HubMoved); err != nil || p.Event == 0 {
 			return err
 		}
-		var tag string
-		var at int64
-		err = tx.QueryRow(ctx, "SELECT name, event FROM kojisnap.tag WHERE name = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1",
-			pgx.QueryExecModeExec, p.Tags, p.Event).Scan(&tag, &at)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return nil
-		case err != nil:
-			return err
-		}
-		return olderError(tag, at, p.Event)
+		return checkOlder(ctx, tx, p)
 	})
+}
+
+// checkOlder refuses an event before that of a tag that is to be loaded.
+func checkOlder(ctx context.Context, tx pgx.Tx, p Preflight) error {
+	set, err := tagglob.Parse(p.Tags)
+	if err != nil {
+		return err
+	}
+	var tag string
+	var at int64
+	rows, err := tx.Query(ctx, "SELECT name, event FROM kojisnap.tag WHERE event > $1 ORDER BY event DESC, name", pgx.QueryExecModeExec, p.Event)
+	if err != nil {
+		return err
+	}
+	var older error
+	_, err = pgx.ForEachRow(rows, []any{&tag, &at}, func() error {
+		if older == nil && set.Has(tag) {
+			older = olderError(tag, at, p.Event)
+		}
+		return nil
+	})
+	return cmp.Or(err, older)
 }
 
 // CheckLoad says why Load would refuse a snapshot before it writes anything.

@@ -71,6 +71,7 @@ func newHubWorld(t testing.TB) *world {
 	var err error
 	w.prodRows, err = hubtest.Rows(kojiprod.Rows())
 	must(t, err)
+	must(t, hubtest.AddContentTag(w.prodRows)) // else no compose of the module is ready
 	w.prod, w.prodURL = serve(t, w.prodRows, hubtest.Options{Topdir: w.prodTree})
 	w.store, err = dir.Open(filepath.Join(t.TempDir(), "store"))
 	must(t, err)

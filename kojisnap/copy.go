@@ -130,6 +130,9 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if err != nil {
 		return nil, err
 	}
+	if none := o.Want.unmatched(snap); len(none) > 0 && o.Log != nil && !o.Remove {
+		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+quotedPatterns(none), "snapshot", snap.ID)
+	}
 	plan, undecided, err := planFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func Diff(ctx context.Context, a, b *snapfile.Snapshot, each func(RowDiff) error
 }
 
 func diffSide(s *snapfile.Snapshot) DiffSide {
-	return DiffSide{s.ID, s.Manifest.Hub, s.Manifest.Event, s.Manifest.EventTime, s.Manifest.Scope.Tags}
+	return DiffSide{s.ID, s.Manifest.Hub, s.Manifest.Event, s.Manifest.EventTime, s.Manifest.Scope.AskedFor()}
 }
 
 func diffRelation(ctx context.Context, rel *relation.Relation, a, b *snapfile.Snapshot, each func(RowDiff) error) (RelationDiff, error) {

@@ -14,6 +14,7 @@ import (
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/tagglob"
 	"kojisnap/volumes"
 )
 
@@ -137,7 +138,21 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)
 	}
 	var lacks []string
-	for _, tag := range o.Pull.Tags {
+	set, err := tagglob.Parse(o.Pull.Tags)
+	if err != nil {
+		return "", err
+	}
+	chosen, unmatched, err := chooseTags(ctx, o.Hub, version, set, 0)
+	if err != nil {
+		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)
+	}
+	tags := len(set.Names())
+	for _, name := range chosen {
+		if !slices.Contains(set.Names(), name) {
+			tags++
+		}
+	}
+	for _, tag := range set.Names() {
 		t, err := o.Hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{tag}})
 		if err != nil {
 			return "", fmt.Errorf("hub %s: tag %q: %w", o.Hub.URL(), tag, err)
@@ -149,8 +164,14 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 	if len(lacks) > 0 {
 		return "", fmt.Errorf("hub %s has no tag %s: correct the names of the tags that are pulled", o.Hub.URL(), strings.Join(lacks, ", "))
 	}
+	if len(set.List()) > 0 && tags == 0 {
+		return "", &noTagsError{o.Hub.URL(), set.List(), 0}
+	}
+	if len(unmatched) > 0 {
+		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), quotedPatterns(unmatched))}
+	}
 	id, _ := last.Field("id").Int()
-	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, len(o.Pull.Tags)), nil
+	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, tags), nil
 }
 
 func (o SyncOptions) checkStagingHub(ctx context.Context) (string, error) {

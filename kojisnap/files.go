@@ -21,7 +21,7 @@ const (
 
 // Want says which files composes need as regular files.
 type Want struct {
-	Tags       []string // empty: those that the snapshot was asked for
+	Tags       []string // names and patterns, as package tagglob has them; empty: those that the snapshot was asked for. Content tags of their modules come along
 	Arches     []string // empty: all
 	SigKeys    []string // of signed copies; with "" among them the unsigned rpms too
 	Builds     Builds   // empty: latest
@@ -98,7 +98,8 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 // them those of which it is not known whether a tag has them.
 func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64][]string, open []*tagged.Undecided, err error) {
 	ids = map[int64][]string{}
-	if err := w.checkTags(view, snap); err != nil {
+	names, err := w.checkTags(view, snap)
+	if err != nil {
 		return nil, nil, err
 	}
 	switch w.Builds {
@@ -108,7 +109,7 @@ func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64]
 	default:
 		return nil, nil, fmt.Errorf("builds %q: want latest, tagged or none", w.Builds)
 	}
-	for _, name := range w.tags(snap) {
+	for _, name := range names {
 		builds, unknown := view.Builds(view.Tags[name], true, w.Builds != BuildsTagged)
 		open = append(open, unknown...)
 		for _, b := range builds {
@@ -118,13 +119,6 @@ func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64]
 		}
 	}
 	return ids, open, nil
-}
-
-func (w Want) tags(snap *snapfile.Snapshot) []string {
-	if len(w.Tags) > 0 {
-		return w.Tags
-	}
-	return snap.Manifest.Scope.Tags
 }
 
 // addRPMs adds the rpms of builds and their signatures, and takes stock of all that there are. Both

@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/tagglob"
 )
 
 // DefaultMargin is how far behind the hub's clock the event of a snapshot lies: longer than
@@ -23,7 +24,7 @@ const DefaultMargin = 15 * time.Minute
 
 // PullOptions say what to pull.
 type PullOptions struct {
-	Tags    []string      // names of tags; all that they inherit comes along
+	Tags    []string      // names and patterns of tags, as package tagglob has them; all that they inherit comes along
 	Event   int64         // E; 0: the last event before the hub's clock less Margin
 	Margin  time.Duration // 0: DefaultMargin; negative: none
 	Full    bool          // pay no regard to earlier snapshots, nor to what a pull that was cut off has left, and leave nothing of the kind
@@ -31,9 +32,11 @@ type PullOptions struct {
 	Sweep   int           // over how many pulls a sweep of all builds is spread; 0: DefaultSweep; 1: everything is asked for each time
 	Overlap time.Duration // how far before an earlier snapshot's event events are read again; 0: DefaultOverlap; negative: none
 	DryRun  bool          // find the scope, and what it would hold, but write nothing
-	TempDir string        // of sorting; empty: the system's
-	Program string        // what manifests name as their maker
-	Now     func() time.Time
+	// NoContentTags leaves out the tags that hold the rpms of the scope's module builds.
+	NoContentTags bool
+	TempDir       string // of sorting; empty: the system's
+	Program       string // what manifests name as their maker
+	Now           func() time.Time
 	// Deadline is how long the whole pull may take; 0: for ever. The error is then a
 	// context.DeadlineExceeded.
 	Deadline time.Duration
@@ -47,22 +50,35 @@ type PullOptions struct {
 
 // PullResult is what a pull did.
 type PullResult struct {
-	Snapshot  string             `json:"snapshot,omitempty"` // its id; empty after a dry run
-	Existing  bool               `json:"existing,omitempty"` // the store had just that snapshot
-	Hub       string             `json:"hub"`
-	Koji      string             `json:"koji_version"`
-	Event     int64              `json:"event"`
-	EventTime time.Time          `json:"event_time"`
-	Scope     snapfile.Scope     `json:"scope"`
-	Base      string             `json:"base,omitempty"` // the earlier snapshot of the same hub and scope
-	Rows      map[string]int64   `json:"rows"`           // of each relation; of a dry run, of those counted
-	Totals    snapfile.Totals    `json:"totals"`
-	LeftOut   []snapfile.LeftOut `json:"left_out,omitempty"`
-	Stripped  []snapfile.LeftOut `json:"stripped,omitempty"` // rows that are without the credentials that their URLs have in production
-	Plan      []Estimate         `json:"plan,omitempty"`     // of a dry run
-	Asked     hub.Stats          `json:"asked"`              // what it took of the hub
-	News      bool               `json:"-"`                  // some of Stripped are not in the snapshot before
-	manifest  *snapfile.Manifest
+	Snapshot  string         `json:"snapshot,omitempty"` // its id; empty after a dry run
+	Existing  bool           `json:"existing,omitempty"` // the store had just that snapshot
+	Hub       string         `json:"hub"`
+	Koji      string         `json:"koji_version"`
+	Event     int64          `json:"event"`
+	EventTime time.Time      `json:"event_time"`
+	Scope     snapfile.Scope `json:"scope"`
+	Base      string         `json:"base,omitempty"` // the earlier snapshot of the same hub and scope
+	// ContentTags are how many tags of the scope are content tags, ModuleBuilds how many module builds it
+	// has, of which each names one.
+	ContentTags  int `json:"content_tags"`
+	ModuleBuilds int `json:"module_builds"`
+	// Unmatched are the patterns of Tags that choose no tag of production's at E.
+	Unmatched []string `json:"unmatched,omitempty"`
+	// Came and Went are the names of the tags that are in the scope and not in that of Base, and the
+	// other way round.
+	Came     []string           `json:"came,omitempty"`
+	Went     []string           `json:"went,omitempty"`
+	Rows     map[string]int64   `json:"rows"` // of each relation; of a dry run, of those counted
+	Totals   snapfile.Totals    `json:"totals"`
+	LeftOut  []snapfile.LeftOut `json:"left_out,omitempty"`
+	Stripped []snapfile.LeftOut `json:"stripped,omitempty"` // rows that are without the credentials that their URLs have in production
+	Plan     []Estimate         `json:"plan,omitempty"`     // of a dry run
+	Asked    hub.Stats          `json:"asked"`              // what it took of the hub
+	News     bool               `json:"-"`                  // some of Stripped are not in the snapshot before
+	manifest *snapfile.Manifest
+	// ContentNews are the module builds of which the content tag is missing now, and was not, or was not
+	// looked for, in Base.
+	ContentNews []snapfile.Content `json:"-"`
 }
 
 // ErrUpgraded says that a hub changed to another version of Koji while it was pulled from: what
@@ -151,6 +167,9 @@ type puller struct {
 	event     int64
 	eventTime time.Time
 	scope     snapfile.Scope
+	set       tagglob.Set        // opt.Tags
+	asked     map[int64]string   // names of the tags that set has, by id
+	unmatched []string           // patterns of set
 	inScope   map[int64]bool     // tags by id
 	since     int64              // the rows revoked after this event are wanted with their revocations
 	base      *snapfile.Snapshot // nil: none, or not to be regarded
@@ -200,8 +219,12 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Progress = progress.OrDiscard(o.Progress)
-	o.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
-	p := &puller{hub: h, opt: o, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
+	set, err := tagglob.Parse(o.Tags)
+	if err != nil {
+		return nil, fmt.Errorf("pull: tag %w", err)
+	}
+	o.Tags = set.List()
+	p := &puller{hub: h, opt: o, set: set, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
 		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects),
 		leftOut: new(leftOuts), tried: map[string]bool{}, before: new(earlier)}
 	for _, r := range relation.All() {
@@ -322,6 +345,7 @@ func (p *puller) result(m *snapfile.Manifest) *PullResult {
 		r.Base = p.base.ID
 		r.Totals = p.base.Manifest.Totals
 	}
+	p.tellScope(r)
 	for _, rel := range m.Relations {
 		r.Rows[rel.Name] = rel.Rows
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
@@ -39,7 +38,7 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 	}()
 	for _, snap := range all {
 		m := snap.Manifest
-		if m.Hub != p.hub.URL() || !slices.Equal(m.Scope.Tags, p.scope.Tags) {
+		if m.Hub != p.hub.URL() || !m.Scope.SameAsked(p.scope) {
 			continue
 		}
 		if m.Event > p.event {

@@ -10,7 +10,6 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
-	"kojisnap/kojisnap/store"
 )
 
 // DefaultSweep is over how many pulls a sweep of all builds is spread.
@@ -75,14 +74,6 @@ func rowKey(rel *relation.Relation, row [][]byte) string {
 		key = append(append(key, 0), row[i]...)
 	}
 	return string(key)
-}
-
-// findBase finds the snapshot to go on from, if there is one, and what can be carried over from it.
-func (p *puller) findBase(ctx context.Context, s store.Store) error {
-	if err := p.chooseBase(ctx, s); err != nil || p.base == nil {
-		return err
-	}
-	return p.carryFrom(ctx)
 }
 
 // carryFrom settles what can be carried over from the base.

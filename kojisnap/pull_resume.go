@@ -123,6 +123,14 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 	if err := p.findEvent(ctx); err != nil {
 		return err
 	}
+	if err := p.findAsked(ctx); err != nil {
+		return err
+	}
+	if s != nil && !p.opt.Full {
+		if err := p.chooseBase(ctx, s); err != nil {
+			return err
+		}
+	}
 	if err := p.findScope(ctx); err != nil {
 		return err
 	}
@@ -133,14 +141,9 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 	if s == nil {
 		return nil
 	}
-	if !p.opt.Full {
-		if err := p.findBase(ctx, s); err != nil {
-			return err
-		}
-	}
 	if p.base != nil {
 		p.since = min(p.since, p.base.Manifest.Event)
-		return nil
+		return p.carryFrom(ctx)
 	}
 	return p.findSince(ctx, s)
 }
@@ -157,7 +160,7 @@ func (p *puller) findSince(ctx context.Context, s store.Store) error {
 	seen := map[string]bool{}
 	for _, snap := range all {
 		m := snap.Manifest
-		scope := strings.Join(m.Scope.Tags, "\x00")
+		scope := strings.Join(m.Scope.AskedFor(), "\x00")
 		if m.Hub == p.hub.URL() && m.Event <= p.event && !seen[scope] {
 			seen[scope] = true
 			p.since = min(p.since, m.Event)
@@ -174,9 +177,10 @@ func (p *puller) goOn(ctx context.Context, s store.Store, was *unfinished) (bool
 	var why string
 	var noEvent *noEventError
 	var noTag *UnknownTagError
+	var noTags *noTagsError
 	err := p.find(ctx, s)
 	switch {
-	case errors.As(err, &noEvent), errors.As(err, &noTag):
+	case errors.As(err, &noEvent), errors.As(err, &noTag), errors.As(err, &noTags):
 		why = err.Error()
 	case err != nil:
 		return false, err

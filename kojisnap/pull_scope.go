@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -84,48 +85,65 @@ func (p *puller) setEvent(v hub.Value) error {
 	return p.addEvent(id, ts)
 }
 
-// findScope finds the tags asked for and, link by link, all that they inherit at E. Links are
-// followed without regard to depth limits and filters: every tag of the scope must itself
-// answer as in production.
+// findScope finds, from the tags asked for, all that they inherit at E, link by link, and, of the module
+// builds in those, the content tags with what they inherit. Links are followed without regard to depth
+// limits and filters: every tag of the scope must itself answer as in production.
 func (p *puller) findScope(ctx context.Context) error {
-	p.scope.Tags = p.opt.Tags
-	names := map[int64]string{}
-	var level []int64
-	for _, name := range p.opt.Tags {
-		id, now, err := p.findTag(ctx, name)
+	names := maps.Clone(p.asked)
+	heads := slices.Sorted(maps.Keys(p.asked))
+	content := newContentTags(p)
+	for len(heads) > 0 {
+		all, err := p.inherited(ctx, heads, names)
 		if err != nil {
 			return err
 		}
-		if _, known := names[id]; !known {
-			names[id] = now
-			level = append(level, id)
+		if heads, err = content.follow(ctx, heads, all, names); err != nil {
+			return err
 		}
 	}
-	for len(level) > 0 {
+	p.scope.Content = content.list()
+	for id, name := range names {
+		p.inScope[id] = true
+		p.scope.All = append(p.scope.All, snapfile.Tag{ID: id, Name: name})
+	}
+	slices.SortFunc(p.scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
+	p.log.InfoContext(ctx, "scope", "event", p.event, "tags", len(p.scope.All), "content", len(p.scope.ContentTags()), "asked", strings.Join(p.scope.Tags, ","))
+	for _, t := range p.scope.All {
+		if err := p.addName("tag", t.ID, t.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inherited adds to names what tags inherit that is not in it, and returns those and the tags.
+func (p *puller) inherited(ctx context.Context, heads []int64, names map[int64]string) (all []int64, err error) {
+	all = slices.Clone(heads)
+	for level := heads; len(level) > 0; {
 		calls := make([]hub.Call, len(level))
 		for i, id := range level {
 			calls[i] = hub.Call{Method: "getInheritanceData", Args: []any{id, p.event}, KeepBad: true}
 		}
 		results, err := p.hub.Multi(ctx, calls)
 		if err != nil {
-			return fmt.Errorf("inheritance: %w", err)
+			return nil, fmt.Errorf("inheritance: %w", err)
 		}
-		level = level[:0]
+		level = nil
 		for i, r := range results {
 			if r.Err != nil {
-				return fmt.Errorf("inheritance of tag %d: %w", calls[i].Args[0], r.Err)
+				return nil, fmt.Errorf("inheritance of tag %d: %w", calls[i].Args[0], r.Err)
 			}
 			if r.Value.Kind() != hub.Array {
-				return fmt.Errorf("inheritance of tag %d: the hub answered %s, not a list", calls[i].Args[0], r.Value.Kind())
+				return nil, fmt.Errorf("inheritance of tag %d: the hub answered %s, not a list", calls[i].Args[0], r.Value.Kind())
 			}
 			for _, link := range r.Value.Items() {
 				id, ok := link.Field("parent_id").Int()
 				name, named := link.Field("name").Str()
 				if why := link.Field("name").Bad(); ok && why != nil {
-					return fmt.Errorf("inheritance of tag %d: the name of tag %d: %w: rename it in production", calls[i].Args[0], id, why)
+					return nil, fmt.Errorf("inheritance of tag %d: the name of tag %d: %w: rename it in production", calls[i].Args[0], id, why)
 				}
 				if !ok || !named {
-					return fmt.Errorf("inheritance of tag %d: no parent in %s", calls[i].Args[0], link)
+					return nil, fmt.Errorf("inheritance of tag %d: no parent in %s", calls[i].Args[0], link)
 				}
 				if _, known := names[id]; !known {
 					names[id] = name
@@ -133,19 +151,9 @@ func (p *puller) findScope(ctx context.Context) error {
 				}
 			}
 		}
+		all = append(all, level...)
 	}
-	for id, name := range names {
-		p.inScope[id] = true
-		p.scope.All = append(p.scope.All, snapfile.Tag{ID: id, Name: name})
-	}
-	slices.SortFunc(p.scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
-	p.log.InfoContext(ctx, "scope", "event", p.event, "tags", len(p.scope.All), "asked", strings.Join(p.scope.Tags, ","))
-	for _, t := range p.scope.All {
-		if err := p.addName("tag", t.ID, t.Name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return all, nil
 }
 
 // findTag returns the id and the name of a tag at E.
@@ -157,6 +165,11 @@ func (p *puller) findTag(ctx context.Context, name string) (id int64, now string
 	if err != nil {
 		return 0, "", fmt.Errorf("tag %q: %w", name, err)
 	}
+	return p.tagOf(name, v)
+}
+
+// tagOf takes getTag's answer about a name.
+func (p *puller) tagOf(name string, v hub.Value) (id int64, now string, err error) {
 	if v.IsNil() {
 		return 0, "", &UnknownTagError{p.hub.URL(), name, p.event}
 	}

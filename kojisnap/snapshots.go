@@ -150,7 +150,7 @@ func OpenSnapshot(ctx context.Context, s store.Store, id string) (*snapfile.Snap
 // Scope says which snapshots of a store are meant where others may be in it, too.
 type Scope struct {
 	Hub  string   // URL of production's; empty: not known
-	Tags []string // as asked for of a pull, in any order; empty: not known
+	Tags []string // names and patterns as asked for of a pull, in any order; empty: not known
 	Any  bool     // what is not known does not matter: else the store must leave no choice
 }
 
@@ -184,7 +184,7 @@ func LatestSnapshot(ctx context.Context, s store.Store, scope Scope) (*snapfile.
 	}
 	first := fits[0].Manifest
 	if !scope.Any && slices.ContainsFunc(fits, func(snap *snapfile.Snapshot) bool {
-		return snap.Manifest.Hub != first.Hub || !slices.Equal(snap.Manifest.Scope.Tags, first.Scope.Tags)
+		return snap.Manifest.Hub != first.Hub || !snap.Manifest.Scope.SameAsked(first.Scope)
 	}) {
 		return nil, noSnapshot(fmt.Sprintf("%s holds snapshots of more than one scope: %s: name one by its id, or give hub and tag in [pull] of the configuration", s, scopesOf(fits)))
 	}
@@ -194,7 +194,7 @@ func LatestSnapshot(ctx context.Context, s store.Store, scope Scope) (*snapfile.
 // Holds reports whether a snapshot is of the scope, as far as that is known.
 func (o Scope) Holds(m *snapfile.Manifest) bool {
 	tags := slices.Compact(slices.Sorted(slices.Values(o.Tags)))
-	return (o.Hub == "" || o.Hub == m.Hub) && (len(tags) == 0 || slices.Equal(tags, m.Scope.Tags))
+	return (o.Hub == "" || o.Hub == m.Hub) && (len(tags) == 0 || slices.Equal(tags, m.Scope.AskedFor()))
 }
 
 func (o Scope) String() string {
@@ -214,7 +214,7 @@ func scopesOf(all []*snapfile.Snapshot) string {
 	seen := map[string]bool{}
 	var list []string
 	for _, snap := range all {
-		if text := scopeText(snap.Manifest.Hub, snap.Manifest.Scope.Tags); !seen[text] {
+		if text := scopeText(snap.Manifest.Hub, snap.Manifest.Scope.AskedFor()); !seen[text] {
 			seen[text] = true
 			list = append(list, snap.ID+" of "+text)
 		}

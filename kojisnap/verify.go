@@ -9,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagglob"
 	"kojisnap/kojisnap/trial"
 	"kojisnap/volumes"
 )
@@ -54,7 +57,7 @@ func Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{v.checkHub, v.eachWanted, v.tasks, v.files} {
+	for _, step := range []func(context.Context) error{v.checkHub, v.reportUnmatched, v.eachWanted, v.tasks, v.files} {
 		if err := step(ctx); err != nil {
 			return v.result, fmt.Errorf("verify: %w", err)
 		}
@@ -83,13 +86,16 @@ type verifier struct {
 	states   map[int64]*fileState    // by rpm id
 	classes  map[fileClass]*linkable // of files that are there
 	arches   map[string][]string     // of a tag's configuration
+	content  map[string]bool         // wanted tags that are nothing but content tags
+
+	unmatched []string // patterns of Want.Tags
 }
 
 func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 	v := &verifier{VerifyOptions: o, log: o.Log, progress: progress.OrDiscard(o.Progress),
 		here: map[int64]*stagingTag{}, tagNames: newNames(nil), orders: map[string]*inheritance{}, listings: map[string]*listing{},
 		sigs: map[int64][]signature{}, rows: map[int64][]signature{}, modules: map[int64]*moduleBuild{}, states: map[int64]*fileState{},
-		classes: map[fileClass]*linkable{}, arches: map[string][]string{}}
+		classes: map[fileClass]*linkable{}, arches: map[string][]string{}, content: map[string]bool{}}
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
@@ -100,7 +106,14 @@ func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 		v.CopyVolume = volumes.CopyVolume
 	}
 	if v.Snapshot != nil {
-		v.Want.Tags = v.tags(v.Snapshot)
+		v.unmatched = v.Want.unmatched(v.Snapshot)
+		var err error
+		if v.Want, err = v.Want.chosen(ctx, v.Snapshot); err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+		for _, tag := range v.Snapshot.Manifest.Scope.ContentTags() {
+			v.content[tag] = !slices.Contains(v.Snapshot.Manifest.Scope.Tags, tag)
+		}
 		if v.Event == 0 {
 			v.Event = v.Snapshot.Manifest.Event
 		}
@@ -112,8 +125,10 @@ func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 		return nil, errors.New("verify: neither a snapshot nor a hub to compare with")
 	case v.Event <= 0:
 		return nil, errors.New("verify: no event given; kojisnap status prints the one that is loaded")
-	case len(v.Want.Tags) == 0:
+	case len(v.Want.Tags) == 0 && v.Snapshot == nil:
 		return nil, errors.New("verify: no tags given")
+	case v.Snapshot == nil && slices.ContainsFunc(v.Want.Tags, func(tag string) bool { return strings.HasPrefix(tag, "!") || tagglob.IsPattern(tag) }):
+		return nil, errors.New("verify: patterns of tags need a snapshot to be told by")
 	case v.ComposeDir != "" && v.Topdir == "":
 		return nil, errors.New("verify: a trial repository needs staging's topdir")
 	}
@@ -217,6 +232,14 @@ func (v *verifier) checkDirs() error {
 		}
 	}
 	return trial.CheckDir(v.ComposeDir, taken...)
+}
+
+// reportUnmatched tells of patterns that choose no tag.
+func (v *verifier) reportUnmatched(context.Context) error {
+	if len(v.unmatched) > 0 {
+		v.add(Check{Name: "tags", Count: len(v.unmatched), Bad: len(v.unmatched), Detail: "no tag of the snapshot matches " + quotedPatterns(v.unmatched)}, StatusWarning)
+	}
+	return nil
 }
 
 func (v *verifier) eachWanted(ctx context.Context) error {

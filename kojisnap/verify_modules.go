@@ -120,60 +120,6 @@ func (v *verifier) checkModuleArchives(ctx context.Context, t *taggedTag) error 
 	})
 }
 
-// checkContentTags looks for the tags that hold the rpms of modules. Nothing inherits them, so
-// a pull does not find them by itself.
-func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
-	if len(t.modules) == 0 {
-		return nil
-	}
-	c := Check{Name: "content tags", Tag: t.name}
-	return v.attempt(ctx, c, func() error {
-		calls := make([]hub.Call, len(t.modules))
-		for i, b := range t.modules {
-			calls[i] = hub.Call{Method: "getBuild", Args: []any{b.id}}
-		}
-		infos, err := v.staging.multi(ctx, calls)
-		if err != nil {
-			return err
-		}
-		var named []string
-		status := StatusWarning
-		for i, info := range infos {
-			if info.Err != nil {
-				c.bad("%s: %v", t.modules[i].nvr(), oneLine{v.staging.failed(info.Err)})
-				status = StatusFailed
-				continue
-			}
-			module := info.Value.Field("extra").Field("typeinfo").Field("module")
-			if name := text(module.Field("content_koji_tag")); name != "" {
-				named = append(named, name)
-			}
-		}
-		slices.Sort(named)
-		named = slices.Compact(named)
-		calls = calls[:0]
-		for _, name := range named {
-			calls = append(calls, hub.Call{Method: "getTag", Args: []any{name}, Kwargs: v.staging.at(map[string]any{})})
-		}
-		tags, err := v.staging.multi(ctx, calls)
-		if err != nil {
-			return err
-		}
-		c.Count = len(named) + c.Bad
-		for i, name := range named {
-			if tags[i].Err != nil {
-				c.bad("%s: %v", name, oneLine{v.staging.failed(tags[i].Err)})
-				status = StatusFailed
-			} else if _, there := tags[i].Value.Field("id").Int(); !there {
-				// Composes ask for it by this name, as the module has it.
-				c.bad("%s: staging does not have it: pull it, too", name)
-			}
-		}
-		v.add(c, status)
-		return nil
-	})
-}
-
 // addArchive notes a modulemd file: modulemd.txt, or modulemd.ARCH.txt, which Pungi reads.
 func (b *moduleBuild) addArchive(r hub.Value) {
 	name := text(r.Field("filename"))

@@ -112,8 +112,8 @@ warning unsigned f42-compose: 1 of 212, 0 digests
   postgresql-stream-16-4220250401.abcdef12: only in production
 `},
 		{name: "module's content tag", damage: func(t *testing.T, s *staging) { s.delete(t, "tag_config", hubtest.Values{"tag_id": floor}) },
-			not: `warning content tags f42-compose: 1 of 1, 0 digests
-  module-postgresql-16: staging does not have it: pull it, too
+			not: `failed content tags f42-compose: 1 of 1, 0 digests
+  module-postgresql-16 of module postgresql-stream-16-4220250401.abcdef12: production does not have it at the event, so that a compose of the module fails there, too
 `},
 		{name: "staging's own tagging", damage: func(t *testing.T, s *staging) {
 			// Staging tags the older bash again: a compose at the event does not see it.

@@ -31,11 +31,12 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want Want)
 	if a.view, err = tagged.Read(ctx, snap); err != nil {
 		return nil, err
 	}
-	if err := want.checkTags(a.view, snap); err != nil {
+	names, err := want.checkTags(a.view, snap)
+	if err != nil {
 		return nil, err
 	}
 	have := newInventory()
-	for _, tag := range want.tags(snap) {
+	for _, tag := range names {
 		id := a.view.Tags[tag]
 		for _, b := range withUndecided(a.view.Builds(id, true, true)) {
 			a.builds[id] = append(a.builds[id], b.ID)

@@ -45,18 +45,23 @@ func (i *inventory) signature(r tagged.Row) {
 	}
 }
 
-// checkTags returns an *UnknownError if a wanted tag is not in the snapshot.
-func (w Want) checkTags(view *tagged.View, snap *snapfile.Snapshot) error {
+// checkTags returns the names of the wanted tags, or an *UnknownError if one is not in the snapshot, or
+// there is none.
+func (w Want) checkTags(view *tagged.View, snap *snapfile.Snapshot) ([]string, error) {
+	names, err := w.tags(view, snap)
+	if err != nil {
+		return nil, err
+	}
 	var faults []error
-	for _, tag := range w.tags(snap) {
+	for _, tag := range names {
 		if _, ok := view.Tags[tag]; !ok {
 			faults = append(faults, fmt.Errorf("snapshot %s has no tag %s; it has %s", snap.ID, tag, some(maps.Keys(view.Tags))))
 		}
 	}
 	if len(faults) > 0 {
-		return &UnknownError{faults}
+		return nil, &UnknownError{faults}
 	}
-	return nil
+	return names, nil
 }
 
 // check returns an *UnknownError if the snapshot has no rpm of a wanted arch, and no tag that is of it,
@@ -124,7 +129,7 @@ func checkWant(ctx context.Context, snap *snapfile.Snapshot, w Want) error {
 	if err != nil {
 		return err
 	}
-	if err := w.checkTags(view, snap); err != nil {
+	if _, err := w.checkTags(view, snap); err != nil {
 		return err
 	}
 	have := newInventory()

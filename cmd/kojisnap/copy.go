@@ -100,7 +100,7 @@ type wantFlags struct {
 }
 
 func (o *wantFlags) add(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` that is composed; repeatable (default: those that were pulled)")
+	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` that is composed, or a pattern, or !TAG to leave out, as of pull; with the content tags of its modules; repeatable (default: those that were pulled)")
 	fs.StringArrayVar(&o.arches, "arch", nil, "an `ARCH` that is composed; repeatable (default: all)")
 	fs.StringArrayVar(&o.sigkeys, "sigkey", nil, "a `KEY` whose signed copies are wanted, in order; repeatable; empty: unsigned")
 	addVolumes(fs, &o.volume, &o.copyVolume)
@@ -114,7 +114,7 @@ func (o *wantFlags) checkWant() error {
 			return usagef("--%s: %w", volume.flag, err)
 		}
 	}
-	if err := checkNames("tag", o.tags); err != nil {
+	if err := checkTags(o.tags); err != nil {
 		return err
 	}
 	return checkNames("arch", o.arches)

@@ -23,13 +23,15 @@ var pullCommand = command{
 	short: "read a hub's relations for some tags into a snapshot",
 	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of
 some tags need, all at one event, and writes them to a store as a snapshot. It follows
-inheritance. It prints the snapshot's id, alone, on standard output.
-
+inheritance, and of the module builds that it finds in them the content tags, which hold their rpms
+(--content-tags=false leaves those out). It prints the snapshot's id, alone, on standard output.
+` + tagsHelp + `
 With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
 or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
+kojisnap pull --profile koji --tag 'f42*' --tag '!f42-infra*' --store /var/lib/kojisnap
 kojisnap pull -c stg.toml --dry-run
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
 	setup: func(f *flags) runner {
@@ -46,6 +48,7 @@ type pullFlags struct {
 	contact      string
 	jobs         int
 	tags         []string
+	contentTags  bool
 	event        int64
 	margin       time.Duration
 	full         bool
@@ -61,7 +64,8 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.hub, "hub", "", "`URL` of the production hub")
 	fs.StringVar(&o.profile, "profile", "", "the hub of Koji's profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
 	fs.StringVar(&o.serverCA, "serverca", "", "`FILE` of the certificate authorities that the production hub's certificate may be signed by (default: the profile's, else the system's)")
-	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read; repeatable, and what it inherits comes along")
+	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read, or a pattern as 'f42*', or !TAG to leave out; repeatable, and what it inherits comes along")
+	fs.BoolVar(&o.contentTags, "content-tags", true, "read also the tags that hold the rpms of module builds in these tags")
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
 	durationVar(fs, &o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
@@ -115,7 +119,7 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 }
 
 func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
-	if err := checkNames("tag", o.tags); err != nil {
+	if err := checkTags(o.tags); err != nil {
 		return kojisnap.PullOptions{}, err
 	}
 	switch {
@@ -139,7 +143,7 @@ func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 		margin = -1 // none, where zero stands for the default
 	}
 	return kojisnap.PullOptions{
-		Tags: o.tags, Event: o.event, Margin: margin, Full: o.full, Since: o.revokedSince, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Tags: o.tags, NoContentTags: !o.contentTags, Event: o.event, Margin: margin, Full: o.full, Since: o.revokedSince, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -182,6 +186,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
 			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
 	}
+	a.tellScope(r)
 	a.tellStripped(r)
 	return a.tellMissing(r)
 }
@@ -241,9 +246,7 @@ func limitMemory() (restore func()) {
 
 func showPlan(w io.Writer, r *kojisnap.PullResult) {
 	fmt.Fprintf(w, "hub %s (Koji %s)\nevent %d of %s\n", r.Hub, r.Koji, r.Event, r.EventTime.Format(time.RFC3339))
-	for _, t := range r.Scope.All {
-		fmt.Fprintf(w, "tag %s (%d)\n", t.Name, t.ID)
-	}
+	showScope(w, r)
 	for _, name := range sortedKeys(r.Rows) {
 		if r.Rows[name] > 0 {
 			fmt.Fprintf(w, "about %d rows of %s, and what they refer to\n", r.Rows[name], name)

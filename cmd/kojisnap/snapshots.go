@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -60,7 +61,7 @@ type snapshotLine struct {
 
 func lineOf(snap *snapfile.Snapshot) snapshotLine {
 	m := snap.Manifest
-	return snapshotLine{snap.ID, m.Event, m.EventTime, m.Created, m.Hub, m.Scope.Tags, m.Totals}
+	return snapshotLine{snap.ID, m.Event, m.EventTime, m.Created, m.Hub, m.Scope.AskedFor(), m.Totals}
 }
 
 // showResult is a snapshot, with its manifest as it is in the store.
@@ -110,8 +111,14 @@ func runShow(ctx context.Context, a *app, args []string) error {
 	return a.result(showResult{lineOf(snap), m}, func(w io.Writer) {
 		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), m.Event,
 			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), clean(m.CreatedBy))
+		if len(m.Scope.Asked) > 0 {
+			fmt.Fprintf(w, "asked for %s\n", clean(strings.Join(m.Scope.Asked, " ")))
+		}
 		for _, t := range m.Scope.All {
 			fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
+		}
+		for _, c := range m.Scope.Content {
+			fmt.Fprintln(w, clean(contentLine(c)))
 		}
 		for _, r := range m.Relations {
 			if r.Rows > 0 {

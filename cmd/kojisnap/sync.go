@@ -133,6 +133,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
+	a.tellScope(r.Pull)
 	a.tellStripped(r.Pull)
 	if err := together(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
 		return err

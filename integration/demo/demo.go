@@ -76,6 +76,9 @@ func (d *demo) fromData(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := hubtest.AddContentTag(rows); err != nil {
+		return err
+	}
 	production, err := serve(ctx, rows, d.path("production"))
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ func sameLeftOut(a, b []LeftOut) bool {
 
 // SameRows reports whether two manifests describe the same rows of the same event.
 func (m *Manifest) SameRows(o *Manifest) bool {
-	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && slices.Equal(m.Scope.All, o.Scope.All) && sameLeftOut(m.LeftOut, o.LeftOut)
+	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && m.Scope.same(o.Scope) && sameLeftOut(m.LeftOut, o.LeftOut)
 	return same && slices.EqualFunc(m.Relations, o.Relations, func(a, b Relation) bool {
 		return slices.EqualFunc(a.Segments, b.Segments, func(s, t Segment) bool { return s.SHA256 == t.SHA256 && s.Layer == t.Layer })
 	})

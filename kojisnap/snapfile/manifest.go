@@ -58,8 +58,12 @@ func (m *Manifest) Has(c relation.Column) bool {
 
 // Scope says what was asked for, and what that came to.
 type Scope struct {
-	Tags []string `json:"tags"` // as asked for, sorted
-	All  []Tag    `json:"all"`  // with all that they inherit at E, sorted by id
+	Tags []string `json:"tags"` // that were asked for, sorted; of patterns those that they chose at E
+	// Asked are the names and patterns as asked for, sorted, where they are not Tags themselves.
+	Asked []string `json:"asked,omitempty"`
+	All   []Tag    `json:"all"` // with all that they inherit at E, and with content tags, sorted by id
+	// Content are the content tags of module builds; nil: they were not looked for, or there is no module.
+	Content []Content `json:"content,omitempty"`
 }
 
 // Tag is a tag of the scope.

@@ -1,0 +1,32 @@
+package hubtest
+
+// ContentTag is the name of the content tag of the recorded module build,
+// postgresql-stream-16-4220250401.abcdef12, which the recorded hub does not have.
+const ContentTag = "module-postgresql-16"
+
+// AddContentTag adds ContentTag to recorded rows, with the module's rpms in it: from
+// event 378 on, before the module was tagged. Composes of the module can be made then.
+func AddContentTag(m *Memory) error {
+	const tag, pkg, build, event = 25, 35, 42, 378
+	row := func(v Values) Values {
+		v["create_event"], v["creator_id"], v["active"], v["tag_id"] = event, 1, true, tag
+		return v
+	}
+	return m.Change(func(tx *Tx) error {
+		for _, r := range []struct {
+			table string
+			row   Values
+		}{
+			{"tag", Values{"id": tag, "name": ContentTag}},
+			{"tag_config", row(Values{"arches": "x86_64", "locked": false, "maven_support": false, "maven_include_all": false})},
+			{"tag_packages", row(Values{"package_id": pkg, "blocked": false})},
+			{"tag_package_owners", row(Values{"package_id": pkg, "owner": 1})},
+			{"tag_listing", row(Values{"build_id": build})},
+		} {
+			if err := tx.Insert(r.table, r.row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

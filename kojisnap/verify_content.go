@@ -1,0 +1,118 @@
+package kojisnap
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// checkContentTags looks for the tags that hold the rpms of modules, as a compose does: by the name that
+// the module build has. Without one a compose of the module fails. A build that names none that could be
+// a tag is no different in production, and a warning.
+func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
+	if len(t.modules) == 0 {
+		return nil
+	}
+	c := Check{Name: "content tags", Tag: t.name}
+	return v.attempt(ctx, c, func() error {
+		nameless := Check{Name: "content tags", Tag: t.name, Detail: "module builds that a compose cannot take, in production either"}
+		named, err := v.namedContent(ctx, t, &c, &nameless)
+		if err != nil {
+			return err
+		}
+		names := slices.Sorted(maps.Keys(named))
+		calls := make([]hub.Call, len(names))
+		for i, name := range names {
+			calls[i] = hub.Call{Method: "getTag", Args: []any{name}, Kwargs: v.staging.at(map[string]any{})}
+		}
+		tags, err := v.staging.multi(ctx, calls)
+		if err != nil {
+			return err
+		}
+		c.Count = len(names) + c.Bad
+		for i, name := range names {
+			why := ""
+			if tags[i].Err != nil {
+				why = oneLine{v.staging.failed(tags[i].Err)}.Error()
+			} else if _, there := tags[i].Value.Field("id").Int(); !there {
+				if why, err = v.noContentTag(ctx, named[name], name); err != nil {
+					return err
+				}
+			}
+			if why != "" {
+				// The tag is one thing, however many builds name it.
+				c.bad("%s of module %s: %s", name, list(named[name]), why)
+			}
+		}
+		if c.Count > 0 {
+			v.add(c, StatusFailed)
+		}
+		if nameless.Count = nameless.Bad; nameless.Bad > 0 {
+			v.add(nameless, StatusWarning)
+		}
+		return nil
+	})
+}
+
+// namedContent returns which content tags the modules of a tag name, each with the module builds by name.
+// What cannot be asked goes to c, what names none to nameless.
+func (v *verifier) namedContent(ctx context.Context, t *taggedTag, c, nameless *Check) (map[string][]string, error) {
+	calls := make([]hub.Call, len(t.modules))
+	for i, b := range t.modules {
+		calls[i] = hub.Call{Method: "getBuild", Args: []any{b.id}}
+	}
+	infos, err := v.staging.multi(ctx, calls)
+	if err != nil {
+		return nil, err
+	}
+	named := map[string][]string{}
+	for i, info := range infos {
+		nvr := t.modules[i].identity()
+		if info.Err != nil {
+			c.bad("%s: %v", nvr, oneLine{v.staging.failed(info.Err)})
+			continue
+		}
+		extra := info.Value.Field("extra")
+		content := extra.Field("typeinfo").Field("module").Field("content_koji_tag")
+		name, err := contentName(content.Any())
+		if err = cmp.Or(extra.Bad(), content.Bad(), err); err != nil {
+			nameless.bad("%s: %v", nvr, err)
+			continue
+		}
+		named[name] = append(named[name], nvr)
+	}
+	for _, nvrs := range named {
+		slices.Sort(nvrs)
+	}
+	return named, nil
+}
+
+// noContentTag says why staging does not have a content tag that module builds name.
+func (v *verifier) noContentTag(ctx context.Context, nvrs []string, name string) (string, error) {
+	const notPulled = "it was not pulled: pull it, with --content-tags, or by its name"
+	if v.Snapshot != nil {
+		content := v.Snapshot.Manifest.Scope.Content
+		i := slices.IndexFunc(content, func(m snapfile.Content) bool { return m.Tag == name && slices.Contains(nvrs, m.NVR) })
+		if i >= 0 && !content[i].Follows() {
+			return content[i].Missing + " at the event, so that a compose of the module fails there, too", nil
+		}
+		if slices.ContainsFunc(v.Snapshot.Manifest.Scope.All, func(t snapfile.Tag) bool { return t.Name == name }) {
+			return "staging does not have it: load the snapshot", nil
+		}
+		if v.Against == nil {
+			return notPulled, nil
+		}
+	}
+	a := hubAnswers{hub: v.Against, side: "production's", event: v.Event}
+	switch _, there, err := a.tag(ctx, name); {
+	case err != nil:
+		return "", err
+	case there:
+		return notPulled, nil
+	}
+	return "production does not have it at the event, so that a compose of the module fails there, too", nil
+}
