@@ -24,6 +24,7 @@ const DefaultMargin = 15 * time.Minute
 // PullOptions say what to pull.
 type PullOptions struct {
 	Tags    []string      // names of tags; all that they inherit comes along
+	Builds  []string      // builds beside the tags, by NVR or, in digits, by id
 	Event   int64         // E; 0: the last event before the hub's clock less Margin
 	Margin  time.Duration // 0: DefaultMargin; negative: none
 	Full    bool          // pay no regard to earlier snapshots, nor to what a pull that was cut off has left, and leave nothing of the kind
@@ -61,8 +62,10 @@ type PullResult struct {
 	Stripped  []snapfile.LeftOut `json:"stripped,omitempty"` // rows that are without the credentials that their URLs have in production
 	Plan      []Estimate         `json:"plan,omitempty"`     // of a dry run
 	Asked     hub.Stats          `json:"asked"`              // what it took of the hub
-	News      bool               `json:"-"`                  // some of Stripped are not in the snapshot before
-	manifest  *snapfile.Manifest
+	// Incomplete are the builds asked for by name that are not complete in production.
+	Incomplete []IncompleteBuild `json:"incomplete,omitempty"`
+	News       bool              `json:"-"` // some of Stripped are not in the snapshot before
+	manifest   *snapfile.Manifest
 }
 
 // ErrUpgraded says that a hub changed to another version of Koji while it was pulled from: what
@@ -148,13 +151,15 @@ type puller struct {
 	version  hub.Version
 	versions int // that the hub had by then
 
-	event     int64
-	eventTime time.Time
-	scope     snapfile.Scope
-	inScope   map[int64]bool     // tags by id
-	since     int64              // the rows revoked after this event are wanted with their revocations
-	base      *snapfile.Snapshot // nil: none, or not to be regarded
-	carry     *carry             // nil: everything is asked for
+	event      int64
+	eventTime  time.Time
+	scope      snapfile.Scope
+	inScope    map[int64]bool     // tags by id
+	named      idSet              // builds of the scope
+	incomplete []IncompleteBuild  // of those
+	since      int64              // the rows revoked after this event are wanted with their revocations
+	base       *snapfile.Snapshot // nil: none, or not to be regarded
+	carry      *carry             // nil: everything is asked for
 
 	outdated bool // the store has a snapshot of the same hub and scope at a later event
 
@@ -201,6 +206,7 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 	}
 	o.Progress = progress.OrDiscard(o.Progress)
 	o.Tags = slices.Compact(slices.Sorted(slices.Values(o.Tags)))
+	o.Builds = slices.Compact(slices.Sorted(slices.Values(o.Builds)))
 	p := &puller{hub: h, opt: o, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
 		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects),
 		leftOut: new(leftOuts), tried: map[string]bool{}, before: new(earlier)}
@@ -307,7 +313,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 func (p *puller) result(m *snapfile.Manifest) *PullResult {
 	r := &PullResult{
 		Hub: m.Hub, Koji: m.KojiVersion, Event: m.Event, EventTime: m.EventTime, Scope: m.Scope,
-		Rows: map[string]int64{}, Totals: m.Totals, manifest: m,
+		Rows: map[string]int64{}, Totals: m.Totals, Incomplete: p.incomplete, manifest: m,
 	}
 	for _, x := range m.LeftOut {
 		if !x.Stripped() {

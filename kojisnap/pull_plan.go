@@ -62,7 +62,7 @@ func (p *puller) plan(ctx context.Context) (*PullResult, error) {
 	}
 	history.Bytes = history.Rows * historyBytes
 	history.Seconds = (time.Duration(history.Rows)*historyRow + time.Duration(history.Requests)*priceRequest).Seconds()
-	r.Plan, err = p.planBuilds(ctx, builds)
+	r.Plan, err = p.planBuilds(ctx, builds+int64(len(p.scope.Builds)))
 	r.Plan = append([]Estimate{history}, r.Plan...)
 	return r, err
 }

@@ -113,6 +113,7 @@ func runShow(ctx context.Context, a *app, args []string) error {
 		for _, t := range m.Scope.All {
 			fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
 		}
+		showBuilds(w, m.Scope.Builds)
 		for _, r := range m.Relations {
 			if r.Rows > 0 {
 				fmt.Fprintf(w, "%d rows of %s\n", r.Rows, r.Name)

@@ -60,6 +60,8 @@ func (m *Manifest) Has(c relation.Column) bool {
 type Scope struct {
 	Tags []string `json:"tags"` // as asked for, sorted
 	All  []Tag    `json:"all"`  // with all that they inherit at E, sorted by id
+	// Builds were asked for by name, beside the tags; sorted by id.
+	Builds []NamedBuild `json:"builds,omitempty"`
 }
 
 // Tag is a tag of the scope.
@@ -177,6 +179,14 @@ var shaRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (m *Manifest) validate() error {
 	if m.Version < 1 || m.Event <= 0 {
 		return fmt.Errorf("version %d, event %d", m.Version, m.Event)
+	}
+	for i, b := range m.Scope.Builds {
+		if err := b.validate(); err != nil {
+			return err
+		}
+		if i > 0 && m.Scope.Builds[i-1].ID >= b.ID {
+			return fmt.Errorf("scope: builds are not sorted by id, or build %d is there twice", b.ID)
+		}
 	}
 	all := relation.All()
 	if len(m.Relations) != len(all) {
