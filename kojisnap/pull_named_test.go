@@ -184,3 +184,24 @@ func TestPullNamedUnknown(t *testing.T) {
 		t.Errorf("%d snapshots, %v", len(all), err)
 	}
 }
+
+// TestPullNamedAlone: a snapshot that differs from the one before in what was asked for alone is another, for
+// copy and verify go by it; one that does not is the same.
+func TestPullNamedAlone(t *testing.T) {
+	c, _ := production(t, hubtest.Options{})
+	s := newStore(t)
+	o := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: lastEvent, Program: "test"}
+	pullWith(t, c, s, o)
+	o.Builds = []string{"bash-5.2.37-1.fc42"} // that f42 has: no row comes with it
+	for _, existing := range []bool{false, true} {
+		o.DryRun = true
+		if plan, err := kojisnap.Pull(t.Context(), c, s, o); err != nil || plan.Existing != existing || len(plan.Scope.Builds) != 1 {
+			t.Errorf("plan: %+v, %v", plan, err)
+		}
+		o.DryRun = false
+		r, snap := pullWith(t, c, s, o)
+		if r.Existing != existing || !snap.Manifest.NamedBuild(7) {
+			t.Errorf("existing %v, builds %+v", r.Existing, snap.Manifest.Scope.Builds)
+		}
+	}
+}

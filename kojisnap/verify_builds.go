@@ -3,6 +3,7 @@ package kojisnap
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,6 +31,11 @@ type namedBuild struct {
 	rpms         []taggedRPM
 	sigs         map[int64][]signature // by rpm
 	archives     []string              // what must be equal in production and staging
+}
+
+// whole reports whether it is a build that a compose can take, and all of it is known.
+func (b namedBuild) whole() bool {
+	return b.err == nil && b.taggedBuild != nil && b.state == buildComplete
 }
 
 // archiveText is what must be equal of an archive.
@@ -75,7 +81,7 @@ func (v *verifier) checkNamed(ctx context.Context) error {
 			case why != nil:
 				c.bad("%s: %v", b.Name(), oneLine{why})
 			}
-			if want[i].taggedBuild != nil && have[i].taggedBuild != nil && want[i].state == buildComplete && have[i].state == buildComplete {
+			if want[i].whole() && have[i].whole() {
 				wanted.add(want[i])
 				there.add(have[i])
 			}
@@ -92,10 +98,10 @@ func (l *listing) add(b namedBuild) {
 	l.rpms = append(l.rpms, b.rpms...)
 }
 
-// compareNamed says what is wrong with a build in staging, or with asking for it. named is the id that staging
-// has for its NVR, 0 for none.
-func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, named int64) error {
-	switch {
+// compareNamed says what is wrong with a build in staging, or with asking for it. byNVR is the id that
+// staging has for its NVR.
+func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, byNVR hub.Result) error {
+	switch named, found := byNVR.Value.Int(); {
 	case want.err != nil:
 		return want.err
 	case want.taggedBuild == nil:
@@ -110,7 +116,9 @@ func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, na
 		return fmt.Errorf("it is %s in staging, %s in production", buildState(have.state), buildState(want.state))
 	case have.nvr() != want.nvr():
 		return fmt.Errorf("staging has it as %s, production as %s: what asks for it by name does not find it", have.nvr(), want.nvr())
-	case named == 0:
+	case byNVR.Err != nil:
+		return v.staging.failed(byNVR.Err)
+	case !found:
 		return fmt.Errorf("staging has it as id %d, but does not find it by its name", b.ID)
 	case named != b.ID:
 		return fmt.Errorf("staging has id %d by this name, production %d", named, b.ID)
@@ -118,9 +126,9 @@ func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, na
 	return nil
 }
 
-// findByName asks staging for the builds by production's names, as composes do. It returns the ids.
-func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]int64, error) {
-	ids := make([]int64, len(want))
+// findByName asks staging for the ids of builds by production's names, as composes do.
+func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]hub.Result, error) {
+	ids := make([]hub.Result, len(want))
 	var calls []hub.Call
 	var of []int
 	for i, b := range want {
@@ -133,7 +141,7 @@ func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]int64, 
 		return nil, err
 	}
 	for n, i := range of {
-		ids[i] = number(results[n].Value) // a fault: none
+		ids[i] = results[n]
 	}
 	return ids, nil
 }
@@ -145,9 +153,7 @@ func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, ha
 	var builds []*taggedBuild
 	sigs, rows := map[int64][]signature{}, map[int64][]signature{}
 	for i := range want {
-		for id, s := range want[i].sigs {
-			sigs[id] = s
-		}
+		maps.Copy(sigs, want[i].sigs)
 		for id, s := range have[i].sigs {
 			rows[id], v.rows[id] = s, s
 		}

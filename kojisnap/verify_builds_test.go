@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,5 +164,33 @@ func TestVerifyNamedIncomplete(t *testing.T) {
 	}
 	if c := check(t, r, "build on record", "", ""); c.Count != 1 || len(c.Examples) != 1 || c.Examples[0] != namedKernel+": staging deleted it" {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestVerifyNamedCalls: a call that does not work is a failed check, with the reason, and all that it does not
+// tell of is looked at.
+func TestVerifyNamedCalls(t *testing.T) {
+	s := newStaging(t, newNamedSource(t, namedKernel, namedImage), signed)
+	sound := verdicts(s.verify(t, func(o *kojisnap.VerifyOptions) { o.Want = signed }))
+	for _, method := range []string{"findBuildID", "listBuildRPMs", "listArchives", "queryRPMSigs"} {
+		t.Run(method, func(t *testing.T) {
+			broken := client(t, hubtest.New(s.rows, failings[0].opts(method)))
+			r := s.verify(t, func(o *kojisnap.VerifyOptions) { o.Want, o.Hub = signed, broken })
+			c := check(t, r, "builds", "", "")
+			if c.Status != kojisnap.StatusFailed || c.Bad == 0 || !strings.Contains(c.Examples[0], namedKernel+": staging's hub: ") || !strings.Contains(c.Examples[0], failings[0].says) {
+				t.Errorf("%+v", c)
+			}
+			now := verdicts(r)
+			for _, line := range now {
+				if strings.HasPrefix(line, "failed build ") {
+					t.Errorf("%s: what is not known is told twice", line)
+				}
+			}
+			for _, line := range sound {
+				if strings.HasPrefix(line, "ok files") && !slices.Contains(now, line) {
+					t.Errorf("no %q", line)
+				}
+			}
+		})
 	}
 }

@@ -112,9 +112,10 @@ func sameLeftOut(a, b []LeftOut) bool {
 	})
 }
 
-// SameRows reports whether two manifests describe the same rows of the same event.
+// SameRows reports whether two manifests describe the same rows of the same event, for what was asked for.
 func (m *Manifest) SameRows(o *Manifest) bool {
-	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && slices.Equal(m.Scope.All, o.Scope.All) && sameLeftOut(m.LeftOut, o.LeftOut)
+	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && slices.Equal(m.Scope.All, o.Scope.All) &&
+		slices.Equal(m.Scope.Builds, o.Scope.Builds) && sameLeftOut(m.LeftOut, o.LeftOut)
 	return same && slices.EqualFunc(m.Relations, o.Relations, func(a, b Relation) bool {
 		return slices.EqualFunc(a.Segments, b.Segments, func(s, t Segment) bool { return s.SHA256 == t.SHA256 && s.Layer == t.Layer })
 	})
