@@ -2,6 +2,7 @@ package dbsync
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -226,11 +227,14 @@ func (m *merger) bookAside(ctx context.Context, load int64) error {
 }
 
 // checkChanges finds the cases in which rows that the base did not have either may have to go:
-// a build that comes back into the scope, or was reset. These are rare, and all rows are looked
-// at then.
+// a build that comes back into the scope or is asked for by name, or was reset. These are rare, and all
+// rows are looked at then.
 func (m *merger) checkChanges(ctx context.Context) error {
 	if m.base == nil {
 		return nil
+	}
+	if asked, err := m.namedAnew(ctx); err != nil || asked {
+		return cmp.Or(err, errWhole)
 	}
 	var back bool
 	err := m.tx.QueryRow(ctx, m.x(relation.Get("tag_listing"), `SELECT EXISTS (SELECT FROM {s} s JOIN build b ON b.id = s.build_id AND b.id < {floor}
@@ -281,7 +285,8 @@ func (m *merger) coverChanges(ctx context.Context) error {
 	_, err := m.exec(ctx, listing, `DELETE FROM ks_lost l WHERE id IS NULL OR id >= {floor}
 			OR EXISTS (SELECT FROM ks_held h WHERE h.id = l.id) OR EXISTS (SELECT FROM ks_went_build g WHERE g.id = l.id);
 		INSERT INTO ks_covered SELECT DISTINCT l.id FROM ks_lost l
-		WHERE EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope))
+		WHERE l.id IN (SELECT id FROM ks_named)
+			OR EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope))
 			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND t.create_event < {floor}
 				AND (t.active OR t.revoke_event >= {floor}))
 			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`)

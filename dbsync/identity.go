@@ -142,6 +142,9 @@ func (m *merger) rewrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := m.tx.Exec(ctx, "INSERT INTO ks_named SELECT * FROM unnest($1::integer[])", m.named()); err != nil {
+		return err
+	}
 	_, err = m.tx.Exec(ctx, `UPDATE ks_scope_repo s SET id = i.staging_id FROM kojisnap.idmap i WHERE i.relation = 'external_repo' AND i.prod_id = s.id`)
 	return err
 }

@@ -11,14 +11,14 @@ import (
 
 // remove deletes the unversioned rows that production deleted: a reset build's rpms and
 // archives, removed signatures. It looks only below builds of which the snapshot has all rows:
-// those tagged in the scope, and those that are not complete and so have no others.
+// those tagged in the scope, those asked for by name, and those that are not complete and so have no others.
 func (m *merger) remove(ctx context.Context) error {
 	if m.base != nil {
 		if err := m.coverChanges(ctx); err != nil {
 			return err
 		}
 	} else if _, err := m.tx.Exec(ctx, `INSERT INTO ks_covered
-		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope) UNION SELECT id FROM ks_build WHERE state IN (0, 3, 4))
+		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope) UNION SELECT id FROM ks_named UNION SELECT id FROM ks_build WHERE state IN (0, 3, 4))
 		EXCEPT SELECT id FROM ks_held; ANALYZE ks_covered`); err != nil {
 		return err
 	}

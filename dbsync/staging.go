@@ -30,6 +30,7 @@ const scratch = `
 	CREATE TEMP TABLE ks_removed_tag (tag_id integer, event integer, user_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_scope (tag_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_scope_repo (id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_named (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_covered (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_staged (name text, version text, release text) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_volumes (production text, id integer) ON COMMIT DROP;

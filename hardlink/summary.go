@@ -15,11 +15,11 @@ import (
 // Summary counts the files of a plan by what is to be done with them.
 type Summary struct {
 	Total Sums      `json:"total"` // each build once
-	Tags  []TagArch `json:"tags"`  // by tag and arch; a build counts for each of its tags
+	Tags  []TagArch `json:"tags"`  // by tag and arch; a build counts for each of its tags, or for the tag ""
 }
 
-// TagArch is the files of one arch that the builds of one tag have. Archives have no
-// arch.
+// TagArch is the files of one arch that the builds of one tag have, or with no tag those that are wanted
+// for themselves. Archives have no arch.
 type TagArch struct {
 	Tag  string `json:"tag"`
 	Arch string `json:"arch"`
@@ -77,10 +77,14 @@ func (a *Actions) Summary(plan volumes.Plan) Summary {
 			}
 		}
 		known := a.known.Builds[dir]
+		tags := b.Tags
+		if len(tags) == 0 {
+			tags = []string{""}
+		}
 		for j := range b.Files {
 			f := &b.Files[j]
 			sums := []*Sums{&s.Total}
-			for _, tag := range b.Tags {
+			for _, tag := range tags {
 				key := [2]string{tag, f.Arch()}
 				if rows[key] == nil {
 					rows[key] = &TagArch{tag, f.Arch(), newSums()}
@@ -151,7 +155,11 @@ func (b *LedgerBuild) find(f *volumes.File) *LedgerEntry {
 func (s Summary) WriteTo(w io.Writer) (int64, error) {
 	c := &counting{w: bufio.NewWriter(w)}
 	for _, t := range s.Tags {
-		fmt.Fprintf(c, "tag %s %s: %s\n", t.Tag, cmp.Or(t.Arch, "archives"), t.Sums)
+		of := "tag " + t.Tag
+		if t.Tag == "" {
+			of = "builds by name"
+		}
+		fmt.Fprintf(c, "%s %s: %s\n", of, cmp.Or(t.Arch, "archives"), t.Sums)
 	}
 	fmt.Fprintf(c, "all: %s\n", s.Total)
 	return c.n, c.w.Flush()

@@ -14,8 +14,8 @@ type Builds string
 
 // The choices of Want.Builds.
 const (
-	BuildsLatest Builds = "latest" // of each package the latest, inherited ones too: what composes take
-	BuildsTagged Builds = "tagged" // all that are tagged
+	BuildsLatest Builds = "latest" // of each package the latest, inherited ones too: what composes take; and those asked for by name
+	BuildsTagged Builds = "tagged" // all that are tagged, and those asked for by name
 	BuildsNone   Builds = "none"   // none: composes copy from the read-only volume
 )
 
@@ -94,8 +94,8 @@ func planFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 	return plan, undecided, err
 }
 
-// builds returns the ids of the builds to copy, each with the tags that have it, and apart from
-// them those of which it is not known whether a tag has them.
+// builds returns the ids of the builds to copy, each with the tags that have it, none for one that was
+// asked for by name alone, and apart from them those of which it is not known whether a tag has them.
 func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64][]string, open []*tagged.Undecided, err error) {
 	ids = map[int64][]string{}
 	names, err := w.checkTags(view, snap)
@@ -108,6 +108,9 @@ func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64]
 	case "", BuildsLatest, BuildsTagged:
 	default:
 		return nil, nil, fmt.Errorf("builds %q: want latest, tagged or none", w.Builds)
+	}
+	for _, b := range snap.Manifest.Scope.Builds {
+		ids[b.ID] = []string{}
 	}
 	for _, name := range names {
 		builds, unknown := view.Builds(view.Tags[name], true, w.Builds != BuildsTagged)

@@ -25,6 +25,7 @@ const DefaultMargin = 15 * time.Minute
 // PullOptions say what to pull.
 type PullOptions struct {
 	Tags    []string      // names and patterns of tags, as package tagglob has them; all that they inherit comes along
+	Builds  []string      // builds beside the tags, by NVR or, in digits, by id
 	Event   int64         // E; 0: the last event before the hub's clock less Margin
 	Margin  time.Duration // 0: DefaultMargin; negative: none
 	Full    bool          // pay no regard to earlier snapshots, nor to what a pull that was cut off has left, and leave nothing of the kind
@@ -74,8 +75,10 @@ type PullResult struct {
 	Stripped []snapfile.LeftOut `json:"stripped,omitempty"` // rows that are without the credentials that their URLs have in production
 	Plan     []Estimate         `json:"plan,omitempty"`     // of a dry run
 	Asked    hub.Stats          `json:"asked"`              // what it took of the hub
-	News     bool               `json:"-"`                  // some of Stripped are not in the snapshot before
-	manifest *snapfile.Manifest
+	// Incomplete are the builds asked for by name that are not complete in production.
+	Incomplete []IncompleteBuild `json:"incomplete,omitempty"`
+	News       bool              `json:"-"` // some of Stripped are not in the snapshot before
+	manifest   *snapfile.Manifest
 	// ContentNews are the module builds of which the content tag is missing now, and was not, or was not
 	// looked for, in Base.
 	ContentNews []snapfile.Content `json:"-"`
@@ -164,16 +167,18 @@ type puller struct {
 	version  hub.Version
 	versions int // that the hub had by then
 
-	event     int64
-	eventTime time.Time
-	scope     snapfile.Scope
-	set       tagglob.Set        // opt.Tags
-	asked     map[int64]string   // names of the tags that set has, by id
-	unmatched []string           // patterns of set
-	inScope   map[int64]bool     // tags by id
-	since     int64              // the rows revoked after this event are wanted with their revocations
-	base      *snapfile.Snapshot // nil: none, or not to be regarded
-	carry     *carry             // nil: everything is asked for
+	event      int64
+	eventTime  time.Time
+	scope      snapfile.Scope
+	set        tagglob.Set        // opt.Tags
+	asked      map[int64]string   // names of the tags that set has, by id
+	unmatched  []string           // patterns of set
+	inScope    map[int64]bool     // tags by id
+	named      idSet              // builds of the scope
+	incomplete []IncompleteBuild  // of those
+	since      int64              // the rows revoked after this event are wanted with their revocations
+	base       *snapfile.Snapshot // nil: none, or not to be regarded
+	carry      *carry             // nil: everything is asked for
 
 	outdated bool // the store has a snapshot of the same hub and scope at a later event
 
@@ -224,6 +229,7 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 		return nil, fmt.Errorf("pull: tag %w", err)
 	}
 	o.Tags = set.List()
+	o.Builds = slices.Compact(slices.Sorted(slices.Values(o.Builds)))
 	p := &puller{hub: h, opt: o, set: set, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
 		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects),
 		leftOut: new(leftOuts), tried: map[string]bool{}, before: new(earlier)}
@@ -330,7 +336,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 func (p *puller) result(m *snapfile.Manifest) *PullResult {
 	r := &PullResult{
 		Hub: m.Hub, Koji: m.KojiVersion, Event: m.Event, EventTime: m.EventTime, Scope: m.Scope,
-		Rows: map[string]int64{}, Totals: m.Totals, manifest: m,
+		Rows: map[string]int64{}, Totals: m.Totals, Incomplete: p.incomplete, manifest: m,
 	}
 	for _, x := range m.LeftOut {
 		if !x.Stripped() {

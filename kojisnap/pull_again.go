@@ -125,7 +125,7 @@ func (p *puller) findAgain(ctx context.Context) error {
 }
 
 // recheckTagging asks for the taggings of suspect builds and returns those that are still
-// tagged. The others leave the scope.
+// tagged, or asked for by name. The others leave the scope.
 func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -142,7 +142,7 @@ func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, erro
 		if still[i] != taggingUnknown {
 			p.carry.recheck.add(id)
 		}
-		if still[i] != taggingGone {
+		if still[i] != taggingGone || p.named.has(id) {
 			tagged = append(tagged, id)
 			continue
 		}

@@ -170,7 +170,7 @@ func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) err
 			switch {
 			case err != nil:
 			case !found[i] && !skip[i]:
-				err = bad(2*i, errNoBuild)
+				err = bad(2*i, p.noBuild(ids[i]))
 			case found[i]:
 				f.succeeded()
 				if !skip[i] && !typed[i] {

@@ -121,7 +121,7 @@ func (p *puller) swept(id int64) bool { return id%int64(p.opt.Sweep) == p.carry.
 // chooseBuilds settles, after the history, which builds are tagged and which of them are asked for.
 func (p *puller) chooseBuilds(ctx context.Context) error {
 	c := p.carry
-	c.tagged = p.tables["build"].wantedSet()
+	c.tagged = p.tables["build"].wantedSet() // with those that were asked for by name
 	rel := relation.Get("tag_listing")
 	keep := p.keeps(rel)
 	build := rel.Index("build_id")
@@ -154,7 +154,7 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 		if string(row[state]) != "1" || string(row[draft]) == "t" {
 			c.unsettled.add(id)
 		}
-		if c.tagged.has(id) && (c.touched.has(id) || c.unsettled.has(id) || c.again.has(id) || p.swept(id)) {
+		if c.tagged.has(id) && (c.touched.has(id) || p.named.has(id) || c.unsettled.has(id) || c.again.has(id) || p.swept(id)) {
 			c.ask.add(id)
 			c.created[id], err = idOf(row[created])
 		}

@@ -3,6 +3,7 @@ package kojisnap
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"kojisnap/kojisnap/hub"
@@ -33,7 +34,7 @@ func (p *puller) plan(ctx context.Context) (*PullResult, error) {
 	var builds int64
 	m := &snapfile.Manifest{Hub: p.hub.URL(), KojiVersion: p.version.String(), Event: p.event, EventTime: p.eventTime, Scope: p.scope}
 	r := p.result(m)
-	r.Existing = p.base != nil && p.base.Manifest.Event == p.event
+	r.Existing = p.base != nil && p.base.Manifest.Event == p.event && slices.Equal(p.base.Manifest.Scope.Builds, p.scope.Builds)
 	for i, res := range results {
 		if res.Err != nil {
 			return nil, fmt.Errorf("counts of tag %v: %w", calls[i].Kwargs["tag"], res.Err)
@@ -62,7 +63,7 @@ func (p *puller) plan(ctx context.Context) (*PullResult, error) {
 	}
 	history.Bytes = history.Rows * historyBytes
 	history.Seconds = (time.Duration(history.Rows)*historyRow + time.Duration(history.Requests)*priceRequest).Seconds()
-	r.Plan, err = p.planBuilds(ctx, builds)
+	r.Plan, err = p.planBuilds(ctx, builds+int64(len(p.scope.Builds)))
 	r.Plan = append([]Estimate{history}, r.Plan...)
 	return r, err
 }

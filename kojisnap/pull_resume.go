@@ -134,6 +134,9 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 	if err := p.findScope(ctx); err != nil {
 		return err
 	}
+	if err := p.findNamed(ctx, s); err != nil {
+		return err
+	}
 	p.since = p.event
 	if p.opt.Since > 0 {
 		p.since = min(p.since, p.opt.Since)

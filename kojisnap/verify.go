@@ -57,7 +57,7 @@ func Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{v.checkHub, v.reportUnmatched, v.eachWanted, v.tasks, v.files} {
+	for _, step := range []func(context.Context) error{v.checkHub, v.reportUnmatched, v.eachWanted, v.checkNamed, v.tasks, v.files} {
 		if err := step(ctx); err != nil {
 			return v.result, fmt.Errorf("verify: %w", err)
 		}
@@ -79,7 +79,7 @@ type verifier struct {
 	here     map[int64]*stagingTag   // tags, by production's ids
 	tagNames *names                  // of those
 	orders   map[string]*inheritance // production's, by wanted tag
-	listings map[string]*listing     // what staging holds, by wanted tag
+	listings map[string]*listing     // what staging holds, by wanted tag or byName
 	sigs     map[int64][]signature   // production's, by staging's id of the rpm
 	rows     map[int64][]signature   // staging's
 	modules  map[int64]*moduleBuild  // of all tags, by id

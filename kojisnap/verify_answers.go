@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 )
 
@@ -27,6 +28,8 @@ type expectation interface {
 	externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error)
 	// config says why a tag's configuration, inherited too, cannot be had, as of a tag that was deleted.
 	config(ctx context.Context, tag tagRef) error
+	// named are builds that were asked for by name, in the same order.
+	named(ctx context.Context, builds []snapfile.NamedBuild) ([]namedBuild, error)
 	String() string
 }
 
@@ -187,14 +190,7 @@ func (a hubAnswers) rpms(ctx context.Context, tag tagRef) (*listing, error) {
 			l.builds[b.id] = b
 			return nil
 		}
-		rpm := taggedRPM{id: number(r.Get("id")), buildID: number(r.Get("build_id")), name: text(r.Get("name")),
-			version: shared.text(r.Get("version")), release: shared.text(r.Get("release")), arch: shared.text(r.Get("arch")),
-			payloadHash: text(r.Get("payloadhash")), size: number(r.Get("size"))}
-		if epoch, ok := r.Get("epoch").Int(); ok {
-			rpm.epoch = fmt.Sprint(epoch)
-		}
-		rpm.metadataOnly, _ = r.Get("metadata_only").Bool()
-		l.rpms = append(l.rpms, rpm)
+		l.rpms = append(l.rpms, newTaggedRPM(r, shared))
 		return nil
 	})
 	if err != nil {
@@ -212,7 +208,19 @@ func (a hubAnswers) rpms(ctx context.Context, tag tagRef) (*listing, error) {
 	return l, nil
 }
 
-// newTaggedBuild reads what listTagged and listTaggedRPMS say of a build.
+// newTaggedRPM reads what listTaggedRPMS and listBuildRPMs say of an rpm.
+func newTaggedRPM(r hub.Row, shared interned) taggedRPM {
+	rpm := taggedRPM{id: number(r.Get("id")), buildID: number(r.Get("build_id")), name: text(r.Get("name")),
+		version: shared.text(r.Get("version")), release: shared.text(r.Get("release")), arch: shared.text(r.Get("arch")),
+		payloadHash: text(r.Get("payloadhash")), size: number(r.Get("size"))}
+	if epoch, ok := r.Get("epoch").Int(); ok {
+		rpm.epoch = fmt.Sprint(epoch)
+	}
+	rpm.metadataOnly, _ = r.Get("metadata_only").Bool()
+	return rpm
+}
+
+// newTaggedBuild reads what listTagged, listTaggedRPMS and getBuild say of a build.
 func newTaggedBuild(r hub.Row) *taggedBuild {
 	return &taggedBuild{id: number(r.Get("build_id")), packageID: number(r.Get("package_id")), name: text(r.Get("package_name")),
 		version: text(r.Get("version")), release: text(r.Get("release")), volume: text(r.Get("volume_name"))}

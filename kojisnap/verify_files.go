@@ -32,6 +32,9 @@ func (v *verifier) belowTopdir(ctx context.Context) error {
 	if err := v.checkModuleFiles(ctx); err != nil {
 		return err
 	}
+	if err := v.checkNamedArchives(ctx); err != nil {
+		return err
+	}
 	dir, linkable, remove := v.checkLinks()
 	defer remove()
 	v.eachTag(v.checkPlacement)
@@ -45,9 +48,9 @@ func (v *verifier) belowTopdir(ctx context.Context) error {
 	return v.checkTrial(ctx, linkable, full)
 }
 
-// eachTag calls check for the tags that staging has.
+// eachTag calls check for the tags that staging has, and for the builds that were asked for by name.
 func (v *verifier) eachTag(check func(tag string, l *listing)) {
-	for _, tag := range v.Want.Tags {
+	for _, tag := range append(slices.Clone(v.Want.Tags), byName) {
 		if l := v.listings[tag]; l != nil {
 			check(tag, l)
 		}
@@ -58,7 +61,7 @@ func (v *verifier) eachTag(check func(tag string, l *listing)) {
 // no copy that a compose may take.
 func (v *verifier) checkFiles(tag string, l *listing) {
 	checks := map[string]*Check{}
-	none, away := Check{Name: "signed copies", Tag: tag}, Check{Name: "unmounted volumes", Tag: tag}
+	none, away := checkOf("signed copies", tag), checkOf("unmounted volumes", tag)
 	for i := range l.rpms {
 		r := &l.rpms[i]
 		s := v.states[r.id]
@@ -79,7 +82,8 @@ func (v *verifier) checkFiles(tag string, l *listing) {
 		}
 		c := checks[r.arch]
 		if c == nil {
-			c = &Check{Name: "files", Tag: tag, Arch: r.arch}
+			of := checkOf("files", tag)
+			of.Arch, c = r.arch, &of
 			checks[r.arch] = c
 		}
 		c.Count++
@@ -115,7 +119,8 @@ func (v *verifier) checkSources(tag string, l *listing) {
 			builds[r.build] = true
 		}
 	}
-	c := Check{Name: "sources", Tag: tag, Count: len(builds)}
+	c := checkOf("sources", tag)
+	c.Count = len(builds)
 	status := StatusWarning
 	for b := range builds {
 		switch s := sources[b]; {
@@ -133,7 +138,7 @@ func (v *verifier) checkSources(tag string, l *listing) {
 // checkPlacement counts the rpms that a compose has to copy because they lie on production's
 // volume.
 func (v *verifier) checkPlacement(tag string, l *listing) {
-	c := Check{Name: "placement", Tag: tag}
+	c := checkOf("placement", tag)
 	var bytes int64
 	for i := range l.rpms {
 		r := &l.rpms[i]

@@ -49,11 +49,7 @@ func (v *verifier) local(volume string) bool {
 // readFiles looks at the file of every rpm, once, as the compose user.
 func (v *verifier) readFiles(ctx context.Context) error {
 	var rpms []*taggedRPM
-	for _, tag := range v.Want.Tags {
-		l := v.listings[tag]
-		if l == nil {
-			continue
-		}
+	v.eachTag(func(_ string, l *listing) {
 		for i := range l.rpms {
 			r := &l.rpms[i]
 			if v.states[r.id] == nil && v.takes(r.arch) && !r.metadataOnly {
@@ -61,7 +57,7 @@ func (v *verifier) readFiles(ctx context.Context) error {
 				rpms = append(rpms, r)
 			}
 		}
-	}
+	})
 	counter := v.progress.Begin("verify files", int64(len(rpms)))
 	defer counter.End()
 	// The goroutines fill states that are there already: the map is only read.

@@ -84,8 +84,9 @@ func (v *verifier) reportRecord(t *taggedTag) {
 	if t.taken == 0 {
 		return
 	}
-	c := Check{Name: "on record", Tag: t.name, Status: StatusOK, Count: t.taken,
-		Detail: fmt.Sprintf("differences left out of account: they follow from what staging itself decided, in %d cases; kojisnap status lists them", len(t.known))}
+	c := checkOf("on record", t.name)
+	c.Status, c.Count = StatusOK, t.taken
+	c.Detail = fmt.Sprintf("differences left out of account: they follow from what staging itself decided, in %d cases; kojisnap status lists them", len(t.known))
 	for _, why := range slices.Sorted(maps.Keys(t.known)) {
 		c.bad("%s", why)
 	}

@@ -24,15 +24,7 @@ func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
 		if err != nil {
 			return err
 		}
-		packages := newNames(v.Record.IDs["package"])
-		for _, b := range want.builds {
-			packages.production[b.packageID] = b.name
-		}
-		for _, b := range have.builds {
-			if b.as = packages.of(b.packageID, b.name); b.as != b.name {
-				t.renamed[fmt.Sprintf("package %s is %q in staging", b.as, b.name)] = true
-			}
-		}
+		v.nameBuilds(t, want, have)
 		if odd := append(want.odd, have.odd...); len(odd) > 0 {
 			bad := Check{Name: "rpms", Tag: t.name, Count: len(odd), Detail: "rpms that a hub lists without their builds"}
 			for _, line := range odd {
@@ -44,6 +36,19 @@ func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
 		v.reportRPMs(t)
 		return nil
 	})
+}
+
+// nameBuilds gives staging's builds the names that their packages have in production.
+func (v *verifier) nameBuilds(t *taggedTag, want, have *listing) {
+	packages := newNames(v.Record.IDs["package"])
+	for _, b := range want.builds {
+		packages.production[b.packageID] = b.name
+	}
+	for _, b := range have.builds {
+		if b.as = packages.of(b.packageID, b.name); b.as != b.name {
+			t.renamed[fmt.Sprintf("package %s is %q in staging", b.as, b.name)] = true
+		}
+	}
 }
 
 // matching says which rpms of production are equal to which of staging.
@@ -105,7 +110,8 @@ func (v *verifier) reportRPMs(t *taggedTag) {
 	checks := map[string]*Check{}
 	of := func(arch string) *Check {
 		if checks[arch] == nil {
-			checks[arch] = &Check{Name: "rpms", Tag: tag, Arch: arch}
+			c := checkOf("rpms", tag)
+			c.Arch, checks[arch] = arch, &c
 		}
 		return checks[arch]
 	}
@@ -137,7 +143,7 @@ func (v *verifier) reportRPMs(t *taggedTag) {
 	for why, n := range m.why {
 		t.subtract(why, n)
 	}
-	if len(checks) == 0 {
+	if len(checks) == 0 && tag != byName {
 		v.add(Check{Name: "rpms", Tag: tag, Detail: "production's tag holds none"}, StatusFailed)
 	}
 	for _, arch := range slices.Sorted(maps.Keys(checks)) {
@@ -178,44 +184,49 @@ func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
 
 // compareSignatures also notes production's rows: files are checked by them.
 func (v *verifier) compareSignatures(ctx context.Context, t *taggedTag, rows map[int64][]signature) error {
-	c := Check{Name: "signatures", Tag: t.name, Count: len(t.m.equal)}
-	return v.attempt(ctx, c, func() error {
+	return v.attempt(ctx, Check{Name: "signatures", Tag: t.name}, func() error {
 		want, err := v.expected.signatures(ctx, t.tagRef)
-		if err != nil {
-			return err
+		if err == nil {
+			v.reportSignatures(t, want, rows)
 		}
-		for _, p := range t.m.equal {
-			v.sigs[p.have.id] = want[p.want.id]
-		}
-		if rows == nil {
-			return nil // that they are not known was told
-		}
-		for _, p := range t.m.equal {
-			var lacks []string
-			for _, sig := range want[p.want.id] {
-				if slices.ContainsFunc(rows[p.have.id], func(s signature) bool { return s.key == sig.key }) {
-					continue
-				}
-				if why := v.Record.Signatures[SignatureRow{p.want.id, sig.key}]; why != "" {
-					t.subtract(fmt.Sprintf("%s, signature %q: %s", p.want.nvra(), sig.key, why), 1)
-				} else {
-					lacks = append(lacks, sig.key)
-				}
-			}
-			if len(lacks) > 0 {
-				slices.Sort(lacks)
-				c.bad("%s: staging has no row of key %q", p.have.nvra(), lacks)
-			}
-		}
-		v.add(c, StatusFailed)
-		return nil
+		return err
 	})
+}
+
+// reportSignatures compares production's rows with staging's, nil if these are not known.
+func (v *verifier) reportSignatures(t *taggedTag, want, rows map[int64][]signature) {
+	for _, p := range t.m.equal {
+		v.sigs[p.have.id] = want[p.want.id]
+	}
+	if rows == nil {
+		return // that they are not known was told
+	}
+	c := checkOf("signatures", t.name)
+	c.Count = len(t.m.equal)
+	for _, p := range t.m.equal {
+		var lacks []string
+		for _, sig := range want[p.want.id] {
+			if slices.ContainsFunc(rows[p.have.id], func(s signature) bool { return s.key == sig.key }) {
+				continue
+			}
+			if why := v.Record.Signatures[SignatureRow{p.want.id, sig.key}]; why != "" {
+				t.subtract(fmt.Sprintf("%s, signature %q: %s", p.want.nvra(), sig.key, why), 1)
+			} else {
+				lacks = append(lacks, sig.key)
+			}
+		}
+		if len(lacks) > 0 {
+			slices.Sort(lacks)
+			c.bad("%s: staging has no row of key %q", p.have.nvra(), lacks)
+		}
+	}
+	v.add(c, StatusFailed)
 }
 
 // checkUnsigned looks for rpms without any signature row, those that production has not signed
 // either and staging's own among them.
 func (v *verifier) checkUnsigned(t *taggedTag, have *listing, rows map[int64][]signature) {
-	c := Check{Name: "unsigned", Tag: t.name}
+	c := checkOf("unsigned", t.name)
 	for i := range have.rpms {
 		r := &have.rpms[i]
 		if !v.takes(r.arch) {

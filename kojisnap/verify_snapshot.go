@@ -14,7 +14,8 @@ type snapshotAnswers struct {
 	view     *tagged.View
 	links    []link
 	builds   map[int64][]int64      // ids of latest builds, by tag
-	byID     map[int64]*taggedBuild // of all tags
+	byID     map[int64]*taggedBuild // of all tags, and those asked for by name
+	state    map[int64]int64        // of those asked for by name
 	byBuild  map[int64][]taggedRPM
 	sigs     map[int64][]signature // by rpm
 	module   map[int64]bool        // builds of that type
@@ -26,7 +27,7 @@ type snapshotAnswers struct {
 // newSnapshotAnswers reads what the tags hold, each relation once.
 func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want Want) (*snapshotAnswers, error) {
 	a := &snapshotAnswers{snap: snap, builds: map[int64][]int64{}, byID: map[int64]*taggedBuild{},
-		byBuild: map[int64][]taggedRPM{}, sigs: map[int64][]signature{}, module: map[int64]bool{}, repoName: map[int64]string{}, exists: map[int64]bool{}}
+		state: map[int64]int64{}, byBuild: map[int64][]taggedRPM{}, sigs: map[int64][]signature{}, module: map[int64]bool{}, repoName: map[int64]string{}, exists: map[int64]bool{}}
 	var err error
 	if a.view, err = tagged.Read(ctx, snap); err != nil {
 		return nil, err
@@ -43,6 +44,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want Want)
 			a.byID[b.ID] = newSnapshotBuild(b)
 		}
 	}
+	a.addNamed()
 	moduleType := int64(-1)
 	rpms, shared := map[int64]bool{}, map[string]string{}
 	intern := func(s string) string {

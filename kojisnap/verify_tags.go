@@ -167,7 +167,8 @@ func (v *verifier) reportNames(t *taggedTag) {
 	if len(t.renamed) == 0 {
 		return
 	}
-	c := Check{Name: "names", Tag: t.name, Count: len(t.renamed), Detail: "names that staging has changed: what asks for production's does not find them"}
+	c := checkOf("names", t.name)
+	c.Count, c.Detail = len(t.renamed), "names that staging has changed: what asks for production's does not find them"
 	for _, line := range slices.Sorted(maps.Keys(t.renamed)) {
 		c.bad("%s", line)
 	}

@@ -26,12 +26,17 @@ some tags need, all at one event, and writes them to a store as a snapshot. It f
 inheritance, and of the module builds that it finds in them the content tags, which hold their rpms
 (--content-tags=false leaves those out). It prints the snapshot's id, alone, on standard output.
 ` + tagsHelp + `
+Builds that composes name themselves (Pungi's pkgset_koji_builds), and that no such tag has, are asked for
+by --build: they are pulled with all that belongs to them, copied and verified as the tags' latest builds
+are. What production does to them is followed while they are asked for; after that staging keeps what it has.
+
 With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
 or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
 kojisnap pull --profile koji --tag 'f42*' --tag '!f42-infra*' --store /var/lib/kojisnap
+kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
 kojisnap pull -c stg.toml --dry-run
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
 	setup: func(f *flags) runner {
@@ -49,6 +54,7 @@ type pullFlags struct {
 	jobs         int
 	tags         []string
 	contentTags  bool
+	builds       buildNames
 	event        int64
 	margin       time.Duration
 	full         bool
@@ -66,6 +72,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.serverCA, "serverca", "", "`FILE` of the certificate authorities that the production hub's certificate may be signed by (default: the profile's, else the system's)")
 	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read, or a pattern as 'f42*', or !TAG to leave out; repeatable, and what it inherits comes along")
 	fs.BoolVar(&o.contentTags, "content-tags", true, "read also the tags that hold the rpms of module builds in these tags")
+	fs.Var(&o.builds, "build", "a build to read beside the tags, by its `NVR|ID`; repeatable")
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
 	durationVar(fs, &o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
@@ -122,7 +129,12 @@ func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 	if err := checkTags(o.tags); err != nil {
 		return kojisnap.PullOptions{}, err
 	}
+	if err := o.builds.check(); err != nil {
+		return kojisnap.PullOptions{}, err
+	}
 	switch {
+	case len(o.tags) == 0 && len(o.builds) > 0:
+		return kojisnap.PullOptions{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration: --build adds builds to those of tags")
 	case len(o.tags) == 0:
 		return kojisnap.PullOptions{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")
 	case o.event < 0:
@@ -143,7 +155,7 @@ func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 		margin = -1 // none, where zero stands for the default
 	}
 	return kojisnap.PullOptions{
-		Tags: o.tags, NoContentTags: !o.contentTags, Event: o.event, Margin: margin, Full: o.full, Since: o.revokedSince, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: o.revokedSince, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -188,6 +200,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	a.tellScope(r)
 	a.tellStripped(r)
+	a.tellIncomplete(r)
 	return a.tellMissing(r)
 }
 
@@ -247,6 +260,7 @@ func limitMemory() (restore func()) {
 func showPlan(w io.Writer, r *kojisnap.PullResult) {
 	fmt.Fprintf(w, "hub %s (Koji %s)\nevent %d of %s\n", r.Hub, r.Koji, r.Event, r.EventTime.Format(time.RFC3339))
 	showScope(w, r)
+	showBuilds(w, r.Scope.Builds)
 	for _, name := range sortedKeys(r.Rows) {
 		if r.Rows[name] > 0 {
 			fmt.Fprintf(w, "about %d rows of %s, and what they refer to\n", r.Rows[name], name)

@@ -120,6 +120,7 @@ func runShow(ctx context.Context, a *app, args []string) error {
 		for _, c := range m.Scope.Content {
 			fmt.Fprintln(w, clean(contentLine(c)))
 		}
+		showBuilds(w, m.Scope.Builds)
 		for _, r := range m.Relations {
 			if r.Rows > 0 {
 				fmt.Fprintf(w, "%d rows of %s\n", r.Rows, r.Name)

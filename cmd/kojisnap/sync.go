@@ -135,6 +135,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	}
 	a.tellScope(r.Pull)
 	a.tellStripped(r.Pull)
+	a.tellIncomplete(r.Pull)
 	if err := together(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
 		return err
 	}

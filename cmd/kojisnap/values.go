@@ -28,7 +28,7 @@ func fits(flag pflag.Value, v any) bool {
 	case "float64":
 		_, ok := v.(float64)
 		return ok || isInteger
-	case new(rate).Type(), new(limits).Type():
+	case new(rate).Type(), new(limits).Type(), new(buildNames).Type():
 		return isText || isInteger
 	}
 	return isText
@@ -47,6 +47,8 @@ func wanted(flag pflag.Value) string {
 		return "want a text in quotes, or a list of them"
 	case new(duration).Type():
 		return "want a time in quotes, such as 15m, 2h or 2d"
+	case new(buildNames).Type():
+		return "want NAME-VERSION-RELEASE in quotes or an id, or a list of them"
 	case new(limits).Type():
 		return "want a rate such as 20M in quotes, or a list of them"
 	}

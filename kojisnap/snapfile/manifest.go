@@ -64,6 +64,8 @@ type Scope struct {
 	All   []Tag    `json:"all"` // with all that they inherit at E, and with content tags, sorted by id
 	// Content are the content tags of module builds; nil: they were not looked for, or there is no module.
 	Content []Content `json:"content,omitempty"`
+	// Builds were asked for by name, beside the tags; sorted by id.
+	Builds []NamedBuild `json:"builds,omitempty"`
 }
 
 // Tag is a tag of the scope.
@@ -181,6 +183,14 @@ var shaRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (m *Manifest) validate() error {
 	if m.Version < 1 || m.Event <= 0 {
 		return fmt.Errorf("version %d, event %d", m.Version, m.Event)
+	}
+	for i, b := range m.Scope.Builds {
+		if err := b.validate(); err != nil {
+			return err
+		}
+		if i > 0 && m.Scope.Builds[i-1].ID >= b.ID {
+			return fmt.Errorf("scope: builds are not sorted by id, or build %d is there twice", b.ID)
+		}
 	}
 	all := relation.All()
 	if len(m.Relations) != len(all) {

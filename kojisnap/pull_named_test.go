@@ -1,0 +1,207 @@
+package kojisnap_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// Builds of production's that no tag of f42-compose's scope has.
+const (
+	namedKernel  = "kernel-6.14.5-300.fc42"     // id 36; signed, on DEFAULT
+	namedImage   = "layered-image-1-1"          // id 61; an archive that has rpms and archives in it
+	namedDraft   = "draftpkg-1-1.fc42,draft_72" // id 72
+	namedGone    = "caret-snap-1.0^20250401gitabcdef0-0.1.fc42"
+	namedFailed  = "failed-build-1-1"
+	namedRunning = "reserved-build-1-1"
+)
+
+// TestPullNamed: a build that is asked for by its NVR or its id has in the snapshot all rows that one in a
+// tag has, whatever its state, and whatever it is asked for by twice.
+func TestPullNamed(t *testing.T) {
+	c, _ := production(t, hubtest.Options{})
+	for _, test := range []struct {
+		event      int64
+		builds     []string
+		ids        []int64 // as the manifest has them
+		incomplete []kojisnap.IncompleteBuild
+	}{
+		{lastEvent, []string{namedKernel}, []int64{36}, nil},
+		{lastEvent, []string{"61", namedDraft, "legacy-empty-0-1"}, []int64{61, 69, 72}, nil},
+		{lastEvent, []string{namedKernel, "36", namedKernel}, []int64{36}, nil},
+		{lastEvent, []string{"0:" + namedKernel}, []int64{36}, nil}, // parse_NVR takes the epoch off
+		{lastEvent, []string{"7"}, []int64{7}, nil},                 // that f42 has, too
+		{300, []string{namedImage}, []int64{61}, nil},               // it was made later
+		{lastEvent, []string{namedGone, namedFailed, namedRunning, "68"}, []int64{53, 66, 67, 68}, []kojisnap.IncompleteBuild{
+			{ID: 53, Build: namedGone, State: "DELETED"}, {ID: 66, Build: namedRunning, State: "BUILDING"},
+			{ID: 67, Build: namedFailed, State: "FAILED"}, {ID: 68, Build: "canceled-build-1-1", State: "CANCELED"}}},
+	} {
+		t.Run(strings.Join(test.builds, " "), func(t *testing.T) {
+			s := newStore(t)
+			r, snap := pullWith(t, c, s, kojisnap.PullOptions{Tags: []string{"f42-compose"}, Builds: test.builds, Event: test.event, Program: "test"})
+			var ids []int64
+			var named []string
+			for _, b := range snap.Manifest.Scope.Builds {
+				ids, named = append(ids, b.ID), append(named, fmt.Sprint(b.ID))
+				if b.NVR == "" || !slices.Contains(test.builds, b.Asked) || !snap.Manifest.NamedBuild(b.ID) {
+					t.Errorf("%+v", b)
+				}
+			}
+			if !slices.Equal(ids, test.ids) || snap.Manifest.NamedBuild(1) || !reflect.DeepEqual(r.Incomplete, test.incomplete) {
+				t.Errorf("builds %d, want %d; incomplete %+v", ids, test.ids, r.Incomplete)
+			}
+			holdsRows(t, snap, expected(t, test.event, []string{"f42-compose"}, named...))
+		})
+	}
+}
+
+// TestPullNamedFollowed: pulls that go on know of a named build what one that asks for everything does:
+// that it came to the list, what production did to it without an event, and that it left the list.
+func TestPullNamedFollowed(t *testing.T) {
+	c, rows := production(t, hubtest.Options{})
+	again, all := newStore(t), newStore(t)
+	e := edits{t, rows}
+	event := int64(lastEvent)
+	// A part of the sweep is never that of the builds in question, and what completed lately is long ago.
+	o := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: event, Sweep: 1 << 20, Program: "test"}
+	both := func(t *testing.T, builds ...string) (*kojisnap.PullResult, *snapfile.Snapshot) {
+		t.Helper()
+		event++
+		e.event(event, days*time.Duration(event-lastEvent))
+		o.Event, o.Builds, o.Sweep, o.Full = event, builds, 1<<20, false
+		r, got := pullWith(t, c, again, o)
+		o.Sweep = 1
+		_, want := pullWith(t, c, all, o)
+		sameRows(t, got, want)
+		if r.Base == "" {
+			t.Error("the pull did not go on from a snapshot")
+		}
+		return r, got
+	}
+	update := func(t *testing.T, table string, where, set hubtest.Values) {
+		t.Helper()
+		if n, err := rows.Update(table, where, set); err != nil || n == 0 {
+			t.Fatal(table, n, err)
+		}
+	}
+	pullWith(t, c, again, o)
+	pullWith(t, c, all, o)
+	list := []string{namedDraft, namedKernel, namedImage, "fedora-container-42-20250401.0"}
+	_, first := both(t, list...)
+	count := func(snap *snapfile.Snapshot, name string) int { return len(snapshotRows(t, snap, name)) }
+
+	t.Run("signed, moved, promoted, with other rpms", func(t *testing.T) {
+		var rpm int64
+		for _, r := range e.find("rpminfo", hubtest.Values{"build_id": 36, "arch": "src"}) {
+			rpm = r["id"].(int64)
+		}
+		must(t, rows.Insert("rpmsigs", hubtest.Values{"rpm_id": rpm, "sigkey": "deadbeef", "sighash": strings.Repeat("0", 32)}))
+		update(t, "build", hubtest.Values{"id": 36}, hubtest.Values{"volume_id": 1})
+		update(t, "build", hubtest.Values{"id": 72}, hubtest.Values{"draft": false, "release": "1.fc42", "promoter": 1})
+		update(t, "rpminfo", hubtest.Values{"build_id": 72}, hubtest.Values{"draft": false})
+		r, snap := both(t, list...)
+		if count(snap, "rpmsigs") != count(first, "rpmsigs")+1 {
+			t.Error("the new signature is not there")
+		}
+		at := slices.IndexFunc(r.Scope.Builds, func(b snapfile.NamedBuild) bool { return b.ID == 72 })
+		if at < 0 || r.Scope.Builds[at].NVR != "draftpkg-1-1.fc42" || r.Scope.Builds[at].Asked != namedDraft {
+			t.Errorf("the promoted draft: %+v", r.Scope.Builds)
+		}
+		both(t, list...) // now its name is known from the snapshot before alone
+	})
+	t.Run("deleted, reset", func(t *testing.T) {
+		update(t, "build", hubtest.Values{"id": 36}, hubtest.Values{"state": 2})
+		for _, r := range e.find("rpminfo", hubtest.Values{"build_id": 36}) {
+			if _, err := rows.Delete("rpmsigs", hubtest.Values{"rpm_id": r["id"]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, r := range e.find("rpminfo", hubtest.Values{"build_id": 72}) {
+			for _, table := range []string{"rpmsigs", "rpm_checksum", "archive_rpm_components"} {
+				if _, err := rows.Delete(table, hubtest.Values{"rpm_id": r["id"]}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, table := range []string{"rpminfo", "build_types"} {
+			if _, err := rows.Delete(table, hubtest.Values{"build_id": 72}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		update(t, "build", hubtest.Values{"id": 72}, hubtest.Values{"state": 4})
+		r, _ := both(t, list...)
+		want := []kojisnap.IncompleteBuild{{ID: 36, Build: namedKernel, State: "DELETED"}, {ID: 72, Build: "draftpkg-1-1.fc42", State: "CANCELED"}}
+		if !slices.Equal(r.Incomplete, want) {
+			t.Errorf("incomplete: %+v", r.Incomplete)
+		}
+	})
+	t.Run("tagged, and off the list", func(t *testing.T) {
+		update(t, "build", hubtest.Values{"id": 36}, hubtest.Values{"state": 1})
+		both(t, list...)
+		event++
+		e.event(event, days*time.Duration(event-lastEvent))
+		e.create("tag_listing", event, hubtest.Values{"build_id": 36, "tag_id": e.tag("f42")})
+		_, tagged := both(t, list...)
+		_, off := both(t)
+		if count(off, "archiveinfo") >= count(tagged, "archiveinfo") || len(off.Manifest.Scope.Builds) > 0 {
+			t.Error("nothing left with the list")
+		}
+		if !slices.ContainsFunc(snapshotRows(t, off, "rpminfo"), func(l string) bool { return strings.Contains(l, "\tkernel\t6.14.5\t") }) {
+			t.Error("what is tagged by now went with the list")
+		}
+	})
+}
+
+// TestPullNamedUnknown: builds that the hub does not have end the pull, all named, with what to do. What can
+// name no build is refused before anything is asked.
+func TestPullNamedUnknown(t *testing.T) {
+	c, _ := production(t, hubtest.Options{})
+	s := newStore(t)
+	_, err := kojisnap.Pull(t.Context(), c, s, kojisnap.PullOptions{Tags: []string{"f42-compose"}, Builds: []string{"nope-1-1", namedKernel, "999", "kernel-6.14.5-301.fc42"}, Event: lastEvent})
+	var unknown *kojisnap.UnknownBuildError
+	if !errors.As(err, &unknown) || unknown.Hub != c.URL() || !slices.Equal(unknown.Builds, []string{"999", "kernel-6.14.5-301.fc42", "nope-1-1"}) {
+		t.Fatalf("%v", err)
+	}
+	if want := fmt.Sprintf(`hub %s has no builds "999", "kernel-6.14.5-301.fc42", "nope-1-1": correct the name in --build, or in build of [pull], or take it off the list`, c.URL()); err.Error() != want {
+		t.Errorf("%v", err)
+	}
+	for _, name := range []string{"", "0", "4294967296", "99999999999999999999", "-5", "kernel", "kernel-1", "-1-1", "a--1", "a-1-", "--",
+		"../x-1-1", "x-..-1", "x-1-..", "a/b-1-1", "a\n-1-1", "a-1-1\x00", "a\x1b[31m-1-1", "a-1-1\xff", strings.Repeat("a", 256) + "-1-1"} {
+		_, err := kojisnap.Pull(t.Context(), c, s, kojisnap.PullOptions{Tags: []string{"f42-compose"}, Builds: []string{name}, Event: lastEvent})
+		if check := kojisnap.CheckBuildName(name); check == nil || err == nil || errors.As(err, &unknown) || strings.ContainsAny(err.Error(), "\n\x00\x1b\xff") {
+			t.Errorf("%q: %v, %v", name, check, err)
+		}
+	}
+	if all, err := kojisnap.Snapshots(t.Context(), s); err != nil || len(all) > 0 {
+		t.Errorf("%d snapshots, %v", len(all), err)
+	}
+}
+
+// TestPullNamedAlone: a snapshot that differs from the one before in what was asked for alone is another, for
+// copy and verify go by it; one that does not is the same.
+func TestPullNamedAlone(t *testing.T) {
+	c, _ := production(t, hubtest.Options{})
+	s := newStore(t)
+	o := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: lastEvent, Program: "test"}
+	pullWith(t, c, s, o)
+	o.Builds = []string{"bash-5.2.37-1.fc42"} // that f42 has: no row comes with it
+	for _, existing := range []bool{false, true} {
+		o.DryRun = true
+		if plan, err := kojisnap.Pull(t.Context(), c, s, o); err != nil || plan.Existing != existing || len(plan.Scope.Builds) != 1 {
+			t.Errorf("plan: %+v, %v", plan, err)
+		}
+		o.DryRun = false
+		r, snap := pullWith(t, c, s, o)
+		if r.Existing != existing || !snap.Manifest.NamedBuild(7) {
+			t.Errorf("existing %v, builds %+v", r.Existing, snap.Manifest.Scope.Builds)
+		}
+	}
+}
