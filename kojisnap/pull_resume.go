@@ -123,22 +123,28 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 	if err := p.findEvent(ctx); err != nil {
 		return err
 	}
+	if err := p.settleHistory(ctx); err != nil {
+		return err
+	}
 	if err := p.findScope(ctx); err != nil {
 		return err
 	}
-	p.since = p.event
-	if p.opt.Since > 0 {
-		p.since = min(p.since, p.opt.Since)
-	}
-	if s == nil {
-		return nil
-	}
-	if !p.opt.Full {
+	if s != nil && !p.opt.Full {
 		if err := p.findBase(ctx, s); err != nil {
 			return err
 		}
 	}
-	if p.base != nil {
+	if err := p.followHistory(ctx); err != nil {
+		return err
+	}
+	p.since = p.event
+	if p.start > 0 {
+		p.since = p.start
+	}
+	switch {
+	case s == nil:
+		return nil
+	case p.base != nil:
 		p.since = min(p.since, p.base.Manifest.Event)
 		return nil
 	}

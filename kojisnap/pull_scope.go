@@ -101,6 +101,14 @@ func (p *puller) findScope(ctx context.Context) error {
 			level = append(level, id)
 		}
 	}
+	if err := p.inherited(ctx, names, level); err != nil {
+		return err
+	}
+	return p.setScope(names)
+}
+
+// inherited adds to names all that some tags inherit at E.
+func (p *puller) inherited(ctx context.Context, names map[int64]string, level []int64) error {
 	for len(level) > 0 {
 		calls := make([]hub.Call, len(level))
 		for i, id := range level {
@@ -134,12 +142,18 @@ func (p *puller) findScope(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
+}
+
+// setScope settles the tags of the scope.
+func (p *puller) setScope(names map[int64]string) error {
+	p.scope.All = nil
 	for id, name := range names {
 		p.inScope[id] = true
 		p.scope.All = append(p.scope.All, snapfile.Tag{ID: id, Name: name})
 	}
 	slices.SortFunc(p.scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
-	p.log.InfoContext(ctx, "scope", "event", p.event, "tags", len(p.scope.All), "asked", strings.Join(p.scope.Tags, ","))
+	p.log.Info("scope", "event", p.event, "tags", len(p.scope.All), "asked", strings.Join(p.scope.Tags, ","))
 	for _, t := range p.scope.All {
 		if err := p.addName("tag", t.ID, t.Name); err != nil {
 			return err

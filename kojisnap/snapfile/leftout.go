@@ -112,9 +112,10 @@ func sameLeftOut(a, b []LeftOut) bool {
 	})
 }
 
-// SameRows reports whether two manifests describe the same rows of the same event.
+// SameRows reports whether two manifests describe the same view of the same event. What they tell of
+// history may differ.
 func (m *Manifest) SameRows(o *Manifest) bool {
-	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && slices.Equal(m.Scope.All, o.Scope.All) && sameLeftOut(m.LeftOut, o.LeftOut)
+	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && slices.EqualFunc(m.Scope.All, o.Scope.All, sameTag) && sameLeftOut(m.LeftOut, o.LeftOut)
 	return same && slices.EqualFunc(m.Relations, o.Relations, func(a, b Relation) bool {
 		return slices.EqualFunc(a.Segments, b.Segments, func(s, t Segment) bool { return s.SHA256 == t.SHA256 && s.Layer == t.Layer })
 	})
