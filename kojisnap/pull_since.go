@@ -36,7 +36,7 @@ func (p *puller) settleHistory(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("history since event %d: %w", o.Since, err)
 		}
-		return p.startHistory(v)
+		return p.startHistory(v, fmt.Sprint("event ", o.Since))
 	case o.SinceTime.IsZero():
 		return nil
 	}
@@ -50,19 +50,19 @@ func (p *puller) settleHistory(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("history since %s: %w", before.Format(time.RFC3339), err)
 	}
-	return p.startHistory(v)
+	return p.startHistory(v, before.Format(time.RFC3339))
 }
 
 // startHistory takes a reply for the event that history begins with. The snapshot has it, so that
 // calls can be pinned at it.
-func (p *puller) startHistory(v hub.Value) error {
+func (p *puller) startHistory(v hub.Value, asked string) error {
 	id, ok := v.Field("id").Int()
 	ts, isTime := v.Field("ts").Float()
 	if !ok || !isTime || id <= 0 {
 		return fmt.Errorf("hub %s: %.200s is not an event", p.hub.URL(), v)
 	}
 	if id > p.event {
-		return fmt.Errorf("history since event %d: that is later than event %d, which the pull is of: give --since an earlier one", id, p.event)
+		return fmt.Errorf("history since %s: that is event %d, later than event %d, which the pull is of: give an earlier one (--since)", asked, id, p.event)
 	}
 	p.start = id
 	p.tables["events"].refer(id)

@@ -30,6 +30,9 @@ func fits(flag pflag.Value, v any) bool {
 		return ok || isInteger
 	case new(rate).Type(), new(limits).Type():
 		return isText || isInteger
+	case new(moment).Type():
+		_, isTime := v.(time.Time)
+		return isText || isInteger || isTime
 	}
 	return isText
 }
@@ -47,6 +50,8 @@ func wanted(flag pflag.Value) string {
 		return "want a text in quotes, or a list of them"
 	case new(duration).Type():
 		return "want a time in quotes, such as 15m, 2h or 2d"
+	case new(moment).Type():
+		return "want " + momentForms
 	case new(limits).Type():
 		return "want a rate such as 20M in quotes, or a list of them"
 	}
