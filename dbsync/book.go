@@ -2,6 +2,7 @@ package dbsync
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -64,10 +65,14 @@ func (m *merger) book(ctx context.Context) error {
 	for i, t := range m.snap.Manifest.Scope.All {
 		names[i] = t.Name
 	}
-	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.tag SELECT id, name, $3, $4 FROM unnest($1::integer[], $2::text[]) AS s(id, name)
+	if err := m.bookHistory(ctx); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.tag (tag_id, name, event, snapshot, history) SELECT id, name, $3, $4, history
+			FROM unnest($1::integer[], $2::text[], $5::integer[]) AS s(id, name, history)
 		WHERE NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = 'tag' AND g.id = s.id)
-		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot`,
-		pgx.QueryExecModeExec, m.scope(), names, m.snap.Manifest.Event, m.snap.ID)
+		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot, history = excluded.history`,
+		pgx.QueryExecModeExec, m.scope(), names, m.snap.Manifest.Event, m.snap.ID, m.wholeFrom)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ var bookSteps = []func() string{
 	func() string { return decidedTables },
 	func() string { return badRows },
 	func() string { return syncTable },
+	func() string { return historyColumn },
 }
 
 // syncFormat is the first format with the table of syncs.
@@ -106,6 +107,16 @@ ALTER TABLE kojisnap.left_out REPLICA IDENTITY FULL;
 ALTER TABLE kojisnap.kept REPLICA IDENTITY FULL;
 ALTER TABLE kojisnap.aside REPLICA IDENTITY FULL;
 `
+
+// historyColumn is for the history that snapshots have. What was loaded before is known at the events that
+// were loaded.
+const historyColumn = `
+ALTER TABLE kojisnap.tag ADD history integer;
+COMMENT ON COLUMN kojisnap.tag.history IS 'the event of production from which on the rows of the tag itself are whole; NULL: its event';
+`
+
+// historyFormat is the first format with that column.
+const historyFormat = 8
 
 // bookSQL leads from a format to the present one, 0 being a database without the schema.
 func bookSQL(from int) string {

@@ -110,47 +110,17 @@ func (m *merger) stageChanges(ctx context.Context, r *relation.Relation) error {
 // stageAside adds the rows of the snapshot that an earlier load put aside, the taggings of builds
 // that staging reset, which may be deleted, and the keys of those that it did not delete.
 func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
-	rows, err := m.tx.Query(ctx, m.x(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {s} s WHERE {array} = a.key)",
-		"array", keyArray("s", r.Key)), pgx.QueryExecModeExec)
-	if err != nil {
-		return err
-	}
-	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
-	if err != nil {
-		return err
-	}
-	want := make(map[string]bool, len(keys))
-	for _, k := range keys {
-		want[strings.Join(k, "\x00")] = true
-	}
-	reset, have, err := m.resetBuilds(ctx, r)
+	want, reset, have, err := m.readAside(ctx, r, staged(r))
 	if err != nil || len(want)+len(reset) == 0 {
 		return err
 	}
 	all := m.snap.Rows(ctx, r.Name)
 	defer all.Close()
-	var found bytes.Buffer
-	var row [][]byte
-	key, index, build := []byte{}, r.KeyIndexes(), r.Index("build_id")
-	for all.Next() {
-		if row, err = all.Fields(row); err != nil {
-			return err
-		}
-		key = key[:0]
-		for n, i := range index {
-			if n > 0 {
-				key = append(key, 0)
-			}
-			key = append(key, row[i]...)
-		}
-		if want[string(key)] || build >= 0 && reset[string(row[build])] && !have[string(key)] {
-			found.Write(all.Line())
-		}
-	}
-	if err := all.Err(); err != nil {
+	found, err := asideOf(r, all, want, reset, have)
+	if err != nil {
 		return fmt.Errorf("read %s: %w", r.Name, err)
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
 	m.rows[r.Name] += tag.RowsAffected()
 	m.filled[staged(r)] = m.rows[r.Name] > 0
 	if err != nil || r.Name != "rpminfo" && r.Name != "archiveinfo" {
@@ -163,14 +133,58 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
+// readAside returns the keys that an earlier load put aside, of rows that are not in a temporary table yet;
+// the builds that staging reset; and the keys of those that the table has of them.
+func (m *merger) readAside(ctx context.Context, r *relation.Relation, table string) (want, reset, have map[string]bool, err error) {
+	rows, err := m.tx.Query(ctx, m.x(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {table} s WHERE {array} = a.key)",
+		"table", table, "array", keyArray("s", r.Key)), pgx.QueryExecModeExec)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]string])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	want = make(map[string]bool, len(keys))
+	for _, k := range keys {
+		want[strings.Join(k, "\x00")] = true
+	}
+	reset, have, err = m.resetBuilds(ctx, r, table)
+	return want, reset, have, err
+}
+
+// asideOf returns the rows that are wanted by key, and those of builds that staging reset, as COPY text.
+func asideOf(r *relation.Relation, all *snapfile.Rows, want, reset, have map[string]bool) (*bytes.Buffer, error) {
+	found := new(bytes.Buffer)
+	var row [][]byte
+	var err error
+	key, index, build := []byte{}, r.KeyIndexes(), r.Index("build_id")
+	for all.Next() {
+		if row, err = all.Fields(row); err != nil {
+			return nil, err
+		}
+		key = key[:0]
+		for n, i := range index {
+			if n > 0 {
+				key = append(key, 0)
+			}
+			key = append(key, row[i]...)
+		}
+		if want[string(key)] || build >= 0 && reset[string(row[build])] && !have[string(key)] {
+			found.Write(all.Line())
+		}
+	}
+	return found, all.Err()
+}
+
 // resetBuilds are, for taggings, the builds of production's that staging reset: its hub deleted their
 // taggings. have are the keys of those that are among the snapshot's rows already.
-func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation) (reset, have map[string]bool, err error) {
+func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation, table string) (reset, have map[string]bool, err error) {
 	if r.Name != "tag_listing" {
 		return nil, nil, nil
 	}
 	read := func(sql string) (map[string]bool, error) {
-		rows, err := m.tx.Query(ctx, m.x(r, sql), pgx.QueryExecModeExec)
+		rows, err := m.tx.Query(ctx, m.x(r, sql, "table", table), pgx.QueryExecModeExec)
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +200,7 @@ func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation) (reset, 
 	if reset, err = read("SELECT ARRAY[id::text] FROM (" + builds + ") r"); err != nil || len(reset) == 0 {
 		return nil, nil, err
 	}
-	have, err = read("SELECT " + keyArray("s", r.Key) + " FROM {s} s WHERE s.build_id IN (" + builds + ")")
+	have, err = read("SELECT " + keyArray("s", r.Key) + " FROM {table} s WHERE s.build_id IN (" + builds + ")")
 	return reset, have, err
 }
 

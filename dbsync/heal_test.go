@@ -44,6 +44,7 @@ func TestHeals(t *testing.T) {
 		DELETE FROM tag_inheritance WHERE tag_id = parent_id;
 		DROP TABLE kojisnap.decided, kojisnap.hidden, kojisnap.sync;
 		ALTER TABLE kojisnap.left_out DROP bad;
+		ALTER TABLE kojisnap.tag DROP history;
 		UPDATE kojisnap.mark SET format = 4;
 		UPDATE kojisnap.load SET columns = 'of an earlier kojisnap'`, before, dbsync.DefaultFloor, held))
 

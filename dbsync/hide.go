@@ -207,7 +207,7 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 		if err != nil {
 			return err
 		}
-		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+touches(r),
+		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+touchesOf(r, "true"),
 			append(pairs, "same", same, "event", itoa(event))...)
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func (m *merger) keyed(ctx context.Context, r *relation.Relation) error {
 			c.Updated += n
 		}
 	}
-	if err := m.touchInserts(ctx, r); err != nil {
+	if err := m.touchInserts(ctx, r, "NOT "+m.x(r, known, pairs...)); err != nil { // what staging deleted does not come
 		return err
 	}
 	n, err := run(`WITH n AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s WHERE ` + missing + ` AND NOT ` + known + ` RETURNING {names})

@@ -73,7 +73,7 @@ func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
 		return nil
 	}
 	_, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
-		FROM {go} s WHERE {key} RETURNING t.*)`+touches(r), pairs...)
+		FROM {go} s WHERE {key} RETURNING t.*, s.revoke_event IS NULL AS ks_shown)`+touchesOf(r, "ks_shown"), pairs...)
 	c := m.counts.of(r.Name)
 	c.Revoked += active
 	c.Updated += all - active
@@ -130,40 +130,13 @@ func (m *merger) correct(ctx context.Context, r *relation.Relation) error {
 	if !m.filled[left(r)] {
 		return nil
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {left} s
+	n, err := m.exec(ctx, r, `UPDATE {t} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {left} s
 			WHERE {key} AND t.revoker_id = {user} AND t.revoke_event < {floor}
 				AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event) AND EXISTS (SELECT FROM users v WHERE v.id = s.revoker_id)
-				AND ROW(t.revoke_event, t.revoker_id) <> ROW(s.revoke_event, s.revoker_id) RETURNING t.*)`+touches(r))
+				AND ROW(t.revoke_event, t.revoker_id) <> ROW(s.revoke_event, s.revoker_id)`)
 	if err != nil {
 		return err
 	}
 	m.counts.of(r.Name).Updated += n
 	return nil
-}
-
-// history puts in the rows that production made and revoked between two loads, and those that
-// staging's reset of a build deleted, where all that they refer to is there.
-func (m *merger) history(ctx context.Context, r *relation.Relation) error {
-	if !m.filled[left(r)] {
-		return nil
-	}
-	var there []string
-	for _, c := range r.Columns {
-		if c.Ref != "" {
-			there = append(there, expand("EXISTS (SELECT FROM {ref} p WHERE p.id = s.{c})", "ref", q(c.Ref), "c", q(c.Name)))
-			if c.Null {
-				there[len(there)-1] = "(s." + q(c.Name) + " IS NULL OR " + there[len(there)-1] + ")"
-			}
-		}
-	}
-	for _, c := range m.schema.columns(r) {
-		if have, _ := m.schema.column(r.Name, c.Name); have.notNull && c.Null {
-			there = append(there, "s."+q(c.Name)+" IS NOT NULL")
-		}
-	}
-	n, err := m.exec(ctx, r, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s
-			WHERE s.ks_new AND NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key}) AND {there} RETURNING *)`+touches(r),
-		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "there", strings.Join(there, " AND "))
-	m.counts.of(r.Name).Inserted += n
-	return err
 }

@@ -80,6 +80,8 @@ type merger struct {
 	movedFrom string               // the hub's URL of what the database holds, if that is another now
 	idColumns []idColumn           // what gives out ids
 	gap       string               // what is not known of revocations, as a snapshot is gone
+	bridges   []*snapfile.Manifest // of snapshots between what the database holds and this one, whose revoked rows went in
+	wholeFrom []int64              // of each tag of the scope, the event from which on its history is whole
 	event     int64                // the staging event of this load, 0 before it takes one
 	mapped    map[string]bool      // relations of which some ids differ from production's
 	gone      map[string]bool      // relations of which rows were left out

@@ -125,7 +125,7 @@ func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	c := m.counts.of(r.Name)
-	if err := m.touchInserts(ctx, r); err != nil {
+	if err := m.touchInserts(ctx, r, "true"); err != nil {
 		return err
 	}
 	n, err := m.exec(ctx, r, `INSERT INTO {t} ({cols}) OVERRIDING SYSTEM VALUE SELECT {scols} FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`,
@@ -151,6 +151,10 @@ func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
 func (m *merger) update(ctx context.Context, r *relation.Relation, set []string, where string) (n int64, err error) {
 	into := "SELECT"
 	switch {
+	case r.Name == "build":
+		if err := m.touchBuilds(ctx, r, set, where); err != nil {
+			return 0, err
+		}
 	case r.Name == "tag":
 		into = "INSERT INTO ks_touched SELECT id"
 	case buildOf(r, "s") != "":

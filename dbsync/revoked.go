@@ -30,18 +30,18 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 		if !tellsLeft(r) || len(m.snap.Relation(r.Name).Revoked) == 0 {
 			continue
 		}
-		revoked := m.snap.Revoked(ctx, r.Name)
-		defer revoked.Close()
-		if _, err := m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked); err != nil {
-			return err
-		}
-		if _, err := m.exec(ctx, r, "UPDATE {left} SET ks_new = {new}", "new", fmt.Sprint(m.snap.Manifest.Event > held)); err != nil {
+		if err := m.stageOwnRevoked(ctx, r); err != nil {
 			return err
 		}
 	}
 	for _, s := range between {
-		if err := m.stageRevokedOf(ctx, s, held > 0 && s.Manifest.Event > held); err != nil {
+		newer := held > 0 && s.Manifest.Event > held
+		read, err := m.stageRevokedOf(ctx, s, newer)
+		if err != nil {
 			return err
+		}
+		if read && newer {
+			m.bridges = append(m.bridges, s.Manifest)
 		}
 	}
 	if err := m.checkRevoked(ctx); err != nil {
@@ -133,36 +133,66 @@ func missingParent(snap *snapfile.Snapshot, others []*snapfile.Snapshot, held in
 	return ""
 }
 
-// stageRevokedOf adds the revoked rows of another snapshot. One that cannot be read is passed
-// over: what only it knows gets this load's event. Of one that is newer than what the database holds,
-// rows may go in that it does not have.
-func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) error {
+// stageOwnRevoked adds the revoked rows of this snapshot: those that the base does not tell of, and
+// those that did not go in by then. All of them may go in, also before an event that the database holds:
+// the snapshot may have more history.
+func (m *merger) stageOwnRevoked(ctx context.Context, r *relation.Relation) error {
+	var err error
+	if m.base != nil && r.Versioned {
+		changed := m.snap.ChangedRevoked(ctx, m.base, r.Name)
+		defer changed.Close()
+		_, err = m.copyIn(ctx, r, left(r), r.ColumnNames(), changed)
+		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
+			return errWhole // it may be the base alone
+		}
+		if err == nil {
+			err = m.stageRevokedAside(ctx, r)
+		}
+	} else {
+		revoked := m.snap.Revoked(ctx, r.Name)
+		defer revoked.Close()
+		_, err = m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked)
+	}
+	if err == nil {
+		_, err = m.exec(ctx, r, "UPDATE {left} SET ks_new = true")
+	}
+	return err
+}
+
+// stageRevokedOf adds the revoked rows of another snapshot, of those that this one does not tell of
+// itself, and reports whether it could read them. One that cannot be read is passed over: what only it
+// knows gets this load's event. Of one that is newer than what the database holds, rows may go in that it
+// does not have.
+func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) (read bool, err error) {
+	read = true
+	told := m.snap.Manifest.TellsAll(s.Manifest)
 	for _, r := range relation.All() {
 		of := s.Relation(r.Name)
-		if !tellsLeft(r) || of == nil || len(of.Revoked) == 0 {
+		if !tellsLeft(r) || of == nil || len(of.Revoked) == 0 || told && r.Versioned {
 			continue
 		}
-		var rows bytes.Buffer // the revocations of one pull: few
+		var rows bytes.Buffer // mostly the revocations of one pull: few
 		from := s.Revoked(ctx, r.Name)
 		_, err := io.Copy(&rows, from)
 		from.Close()
 		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
 			m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("rows of %s that production revoked before event %d may get this load's event: %v", r.Name, s.Manifest.Event, err))
+			read = false
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
+			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
 		tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+left(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
 		if err != nil {
-			return fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
+			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
 		m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
 		if _, err := m.exec(ctx, r, "UPDATE {left} SET ks_new = {new} WHERE ks_new IS NULL", "new", fmt.Sprint(newer)); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return read, nil
 }
 
 // checkRevoked refuses revoked rows that are none of production's before E, as limits does with

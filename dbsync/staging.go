@@ -34,6 +34,7 @@ const scratch = `
 	CREATE TEMP TABLE ks_covered (id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_staged (name text, version text, release text) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_volumes (production text, id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_hole (tag_id integer, event integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_touched (tag_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_touched_build (id integer) ON COMMIT DROP;
 `

@@ -18,11 +18,14 @@ type Status struct {
 	Now  time.Time `json:"now"` // by the database's clock, as all times of runs
 	// Event is the event to pin calls at: the lowest that one of the tags of the newest scope holds, 0
 	// before the first load. EventTime is production's.
-	Event     int64       `json:"event"`
-	EventTime time.Time   `json:"event_time,omitzero"`
-	Tags      []TagStatus `json:"tags"`
+	Event     int64     `json:"event"`
+	EventTime time.Time `json:"event_time,omitzero"`
+	// History is the event from which on all calls that are pinned answer as production does, up to
+	// Event, for the tags of the newest scope: the highest of theirs. 0 before the first load.
+	History int64       `json:"history"`
+	Tags    []TagStatus `json:"tags"`
 	// Events are those that were loaded, the latest load first: calls pinned at them answer as
-	// production did, for the tags of the load and what those inherit. At others they do not.
+	// production did, for the tags of the load and what those inherit. So they do at events from History on.
 	Events []LoadedEvent `json:"events"`
 	// Runs are the last ten loads, the latest first. LastSuccess is the last that was no
 	// failure, nil before the first.
@@ -45,12 +48,15 @@ type Status struct {
 // TagStatus says what a tag holds. One that is not in the scope of the last load is not kept up any
 // longer: it stays as it is.
 type TagStatus struct {
-	ID         int64     `json:"id"` // production's
-	Name       string    `json:"name"`
-	Event      int64     `json:"event"`
-	EventTime  time.Time `json:"event_time,omitzero"`
-	Snapshot   string    `json:"snapshot"`
-	OutOfScope bool      `json:"out_of_scope,omitempty"`
+	ID        int64     `json:"id"` // production's
+	Name      string    `json:"name"`
+	Event     int64     `json:"event"`
+	EventTime time.Time `json:"event_time,omitzero"`
+	Snapshot  string    `json:"snapshot"`
+	// History is the event from which on, up to Event, calls about the tag and what it inherits answer as
+	// production's do, at each event.
+	History    int64 `json:"history"`
+	OutOfScope bool  `json:"out_of_scope,omitempty"`
 }
 
 // LoadedEvent is an event of production that was loaded, and that no load went back behind since.
@@ -112,7 +118,7 @@ func readStatus(ctx context.Context, tx pgx.Tx) (*Status, error) {
 		return nil, err
 	}
 	s.Now = s.Now.UTC()
-	for _, read := range []func(context.Context, pgx.Tx) error{s.readRuns, s.readSyncs, s.readEvents, s.readTags, s.readHidden} {
+	for _, read := range []func(context.Context, pgx.Tx) error{s.readRuns, s.readSyncs, s.readEvents, s.readTags, s.readHistory, s.readHidden} {
 		if err := read(ctx, tx); err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package dbsync
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,15 +26,27 @@ func buildOf(r *relation.Relation, alias string) string {
 	return ""
 }
 
-// touchInserts notes the builds, loaded before, that are about to get rows.
-func (m *merger) touchInserts(ctx context.Context, r *relation.Relation) error {
+// shownOfBuild are the columns of a build that what is in its tags depends on. Who owns a build, or when it
+// was made, is another in each view alike, and Koji marks no tag as changed for it.
+var shownOfBuild = []string{"pkg_id", "version", "release", "epoch", "draft", "state", "extra"}
+
+// touchBuilds notes the builds of which an update will change what is in their tags.
+func (m *merger) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
+	shown := slices.DeleteFunc(slices.Clone(set), func(c string) bool { return !slices.Contains(shownOfBuild, c) })
+	_, err := m.exec(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
+		"differ", differ("t", "s", shown), "where", where)
+	return err
+}
+
+// touchInserts notes the builds, loaded before, that are about to get those rows that meet a condition.
+func (m *merger) touchInserts(ctx context.Context, r *relation.Relation, where string) error {
 	build := buildOf(r, "s")
 	if build == "" || r.Name == "build" || !m.oldBuilds {
 		return nil
 	}
 	_, err := m.exec(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
-		FROM (SELECT {build} AS id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})) x
-		WHERE NOT EXISTS (SELECT FROM ks_new n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build)
+		FROM (SELECT {build} AS id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND {where}) x
+		WHERE NOT EXISTS (SELECT FROM ks_new n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build, "where", where)
 	return err
 }
 

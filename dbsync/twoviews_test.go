@@ -204,18 +204,27 @@ var twoViews = map[string][]round{
 	},
 }
 
-// TestTwoViews: whatever staging did, at every loaded event it has production's rows; now it has
-// production's with its own changes over them.
-func TestTwoViews(t *testing.T) {
+// TestTwoViews: whatever staging did, at every event since the first that was loaded it has production's
+// rows; now it has production's with its own changes over them.
+func TestTwoViews(t *testing.T) { testTwoViews(t, 0) }
+
+// TestTwoViewsOfHistory is the same with history from long before the first load.
+func TestTwoViewsOfHistory(t *testing.T) { testTwoViews(t, 410) }
+
+func testTwoViews(t *testing.T, since int64) {
 	for name, rounds := range twoViews {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			s := newStaging(t, admin)
-			snap := w.snapshot(shot{})
+			snap := w.snapshot(shot{since: since})
 			taken := []*snapfile.Snapshot{snap}
 			s.load(snap, dbsync.LoadOptions{})
-			events := []int64{w.last()}
+			first := w.last()
+			events := []int64{first}
+			if since > 0 {
+				first = since
+			}
 			for i, r := range rounds {
 				what := fmt.Sprintf("round %d", i+1)
 				if r.staging != "" {
@@ -226,7 +235,7 @@ func TestTwoViews(t *testing.T) {
 				} else {
 					w.event()
 				}
-				snap = w.snapshot(shot{})
+				snap = w.snapshot(shot{since: since})
 				taken = append(taken, snap)
 				if r.skipped {
 					continue
@@ -244,8 +253,17 @@ func TestTwoViews(t *testing.T) {
 					same(t, own, s.own())
 				}
 				events = append(events, w.last())
+				if i == len(rounds)-1 { // and all in between
+					events = nil
+					for e := first; e <= w.last(); e++ {
+						events = append(events, e)
+					}
+				}
 				for _, e := range events {
 					s.checkAt(w, e, what)
+				}
+				if got := s.status().History; since > 0 && got != since {
+					t.Errorf("%s: history is whole from event %d on, the status says %d", what, since, got)
 				}
 				if s.one("SELECT "+r.now) != "true" {
 					t.Errorf("%s: now it is not so that %s", what, r.now)

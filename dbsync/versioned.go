@@ -35,8 +35,8 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 	shown, values := "", ""
 	if some {
 		shown = " AND NOT EXISTS (SELECT FROM {hide} x WHERE {xkey})"
-		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x
-			WHERE {tkey} AND t.active IS NULL AND t.revoke_event < {floor} RETURNING t.*)`+touches(r)); err != nil {
+		if err := run(&c.Updated, `UPDATE {t} t SET revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x
+			WHERE {tkey} AND t.active IS NULL AND t.revoke_event < {floor}`); err != nil {
 			return err
 		}
 		values = `UPDATE {s} s SET active = NULL, revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x WHERE {xkey};
@@ -81,13 +81,18 @@ func (m *merger) tellHidden(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// touches ends a statement whose changed rows are u by noting their tags.
-func touches(r *relation.Relation) string {
+// touches ends a statement whose changed rows are u by noting their tags: of the rows that are active
+// now. What changes about others no view shows but those of production's events.
+func touches(r *relation.Relation) string { return touchesOf(r, "u.active") }
+
+// touchesOf is touches of the rows that shown tells.
+func touchesOf(r *relation.Relation, shown string) string {
 	switch {
+	case r.Name == "tag_package_owners": // Koji itself takes no tag for changed then
 	case r.Index("tag_id") >= 0:
-		return " INSERT INTO ks_touched SELECT tag_id FROM u"
+		return " INSERT INTO ks_touched SELECT tag_id FROM u WHERE " + shown
 	case r.Name == "external_repo_config":
-		return ` , g AS (INSERT INTO ks_touched SELECT x.tag_id FROM u JOIN tag_external_repos x USING (external_repo_id) WHERE x.active)
+		return ` , g AS (INSERT INTO ks_touched SELECT x.tag_id FROM u JOIN tag_external_repos x USING (external_repo_id) WHERE x.active AND ` + shown + `)
 			SELECT FROM u`
 	}
 	return " SELECT FROM u"
@@ -117,7 +122,7 @@ func (m *merger) overlaid(ctx context.Context, r *relation.Relation) error {
 	if err != nil {
 		return err
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+touches(r),
+	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+touchesOf(r, "true"),
 		"event", itoa(event), "rows", rows)
 	if err != nil {
 		return fmt.Errorf("what the overlay put there: %w", err)

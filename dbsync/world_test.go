@@ -160,6 +160,7 @@ func (w *world) last() int64 { return w.next("events") - 1 }
 // shot says what a snapshot holds: tags nil is all tags and all builds.
 type shot struct {
 	event int64 // 0 is the last
+	since int64 // history from this event on; 0: what was revoked since the snapshot before
 	tags  []int64
 	none  []string           // relations that are empty in it, as the hub could not give them
 	lost  []snapfile.LeftOut // what else it could not give
@@ -180,8 +181,8 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 	man := &snapfile.Manifest{LeftOut: leftOut, Hub: "https://koji.example.com/kojihub", KojiVersion: cmp.Or(w.version, "1.35.3"), Event: s.event,
 		EventTime: time.Unix(1800000000+s.event, 0).UTC(), Created: time.Unix(1900000000, 0).UTC(), CreatedBy: "test"}
 	for _, t := range view["tag"] {
-		if s.tags == nil && len(w.activeAt("tag_config", s.event, "tag_id", t.get("id"))) > 0 || slices.Contains(s.tags, t.int("id")) {
-			man.Scope.All = append(man.Scope.All, snapfile.Tag{ID: t.int("id"), Name: t.get("name")})
+		if s.tags == nil && (s.since > 0 || len(w.activeAt("tag_config", s.event, "tag_id", t.get("id"))) > 0) || slices.Contains(s.tags, t.int("id")) {
+			man.Scope.All = append(man.Scope.All, snapfile.Tag{ID: t.int("id"), Name: t.get("name"), History: s.since})
 			man.Scope.Tags = append(man.Scope.Tags, t.get("name"))
 		}
 	}
@@ -191,10 +192,10 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 	for _, r := range relation.All() {
 		mr := snapfile.Relation{Name: r.Name, Columns: r.ColumnNames(), Key: r.Key, Rows: int64(len(view[r.Name]))}
 		mr.Segments = w.segments(ctx, r, view[r.Name])
-		if r.Versioned && w.parent > 0 {
+		if r.Versioned && (w.parent > 0 || s.since > 0) {
 			var gone []row
 			for _, x := range w.rows[r.Name] {
-				if x["revoke_event"] != nil && x.int("revoke_event") > w.parent && x.int("revoke_event") <= s.event {
+				if x["revoke_event"] != nil && x.int("revoke_event") > cmp.Or(s.since, w.parent) && x.int("revoke_event") <= s.event {
 					gone = append(gone, x)
 				}
 			}

@@ -181,9 +181,14 @@ func (j *judge) touched() {
 			if r.Name == "tag" && was {
 				tell(d["id"], "its name")
 			}
-			passed := !was && d["revoke_event"] != "" && d.id("revoke_event") < floor // it was in no view
-			if r.Versioned && d["create_event"] != d["revoke_event"] && d["tag_id"] != "" && !passed {
+			// What is in neither view as of now, before and after, is in one of production's events alone. Who
+			// has a package is nothing that Koji takes a tag for changed for.
+			shown := j.before[r.Name][key]["active"] == "t" || d["active"] == "t"
+			if r.Versioned && r.Name != "tag_package_owners" && d["tag_id"] != "" && shown {
 				tell(d["tag_id"], r.Name+" "+key)
+			}
+			if r.Name == "build" && was && !shownChange(j.before[r.Name][key], j.after[r.Name][key]) {
+				continue
 			}
 			build := j.buildOf(r, d, j.before)
 			if build == "" {
@@ -200,6 +205,16 @@ func (j *judge) touched() {
 		}
 	}
 	j.marked()
+}
+
+// shownChange reports whether a build's row changed in what its tags show of it.
+func shownChange(before, after row) bool {
+	for _, c := range []string{"pkg_id", "version", "release", "epoch", "draft", "state", "volume_id", "extra"} {
+		if before[c] != after[c] {
+			return true
+		}
+	}
+	return false
 }
 
 // marked demands that each tag that was touched has the rows that kojira and Pungi look for.

@@ -24,12 +24,17 @@ const DefaultMargin = 15 * time.Minute
 
 // PullOptions say what to pull.
 type PullOptions struct {
-	Tags    []string      // names and patterns of tags, as package tagglob has them; all that they inherit comes along
-	Builds  []string      // builds beside the tags, by NVR or, in digits, by id
-	Event   int64         // E; 0: the last event before the hub's clock less Margin
-	Margin  time.Duration // 0: DefaultMargin; negative: none
-	Full    bool          // pay no regard to earlier snapshots, nor to what a pull that was cut off has left, and leave nothing of the kind
-	Since   int64         // with Full: revocations also since this event; 0: since the newest snapshots of the hub
+	Tags   []string      // names and patterns of tags, as package tagglob has them; all that they inherit comes along
+	Builds []string      // builds beside the tags, by NVR or, in digits, by id
+	Event  int64         // E; 0: the last event before the hub's clock less Margin
+	Margin time.Duration // 0: DefaultMargin; negative: none
+	Full   bool          // pay no regard to earlier snapshots, nor to what a pull that was cut off has left, and leave nothing of the kind
+	// Since asks for the history of the scope from this event on: so that it can be asked at each event
+	// from there to E. SinceTime does so from the last event before that time, if Since is 0. With neither
+	// the snapshot has what was revoked since its base or, without one, since the newest snapshots of the hub.
+	Since     int64
+	SinceTime time.Time
+
 	Sweep   int           // over how many pulls a sweep of all builds is spread; 0: DefaultSweep; 1: everything is asked for each time
 	Overlap time.Duration // how far before an earlier snapshot's event events are read again; 0: DefaultOverlap; negative: none
 	DryRun  bool          // find the scope, and what it would hold, but write nothing
@@ -176,6 +181,7 @@ type puller struct {
 	inScope    map[int64]bool     // tags by id
 	named      idSet              // builds of the scope
 	incomplete []IncompleteBuild  // of those
+	start      int64              // the event from which on history was asked for; 0: it was not
 	since      int64              // the rows revoked after this event are wanted with their revocations
 	base       *snapfile.Snapshot // nil: none, or not to be regarded
 	carry      *carry             // nil: everything is asked for
@@ -193,6 +199,7 @@ type puller struct {
 	repoArches map[string][]byte
 	drafts     *drafts
 	suspects   *suspects
+	holes      *holes
 
 	leftOut *leftOuts
 	tried   map[string]bool // what of it was looked for in lastSnapshot
@@ -231,7 +238,7 @@ func newPuller(ctx context.Context, h *hub.Client, o PullOptions) (*puller, erro
 	o.Tags = set.List()
 	o.Builds = slices.Compact(slices.Sorted(slices.Values(o.Builds)))
 	p := &puller{hub: h, opt: o, set: set, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
-		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects),
+		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects), holes: new(holes),
 		leftOut: new(leftOuts), tried: map[string]bool{}, before: new(earlier)}
 	for _, r := range relation.All() {
 		p.tables[r.Name] = newTable(r, o.TempDir)
@@ -293,7 +300,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 	}
 	m := &snapfile.Manifest{
 		Hub: p.hub.URL(), KojiVersion: p.version.String(), Event: p.event, EventTime: p.eventTime,
-		Created: p.opt.Now().UTC().Truncate(time.Millisecond), CreatedBy: p.opt.Program, Scope: p.scope, LeftOut: p.leftOut.sorted(),
+		Created: p.opt.Now().UTC().Truncate(time.Millisecond), CreatedBy: p.opt.Program, Scope: p.recorded(), LeftOut: p.leftOut.sorted(),
 	}
 	bar := p.opt.Progress.Begin("write", int64(len(relation.All())))
 	defer bar.End()
@@ -302,7 +309,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 	g.SetLimit(2) // each compresses, which takes memory
 	for i, rel := range relation.All() {
 		g.Go(func() (err error) {
-			m.Relations[i], err = p.tables[rel.Name].finish(gctx, p.base, p.keeps(rel), p.cut, put)
+			m.Relations[i], err = p.finish(gctx, rel, put)
 			bar.Add(1)
 			return err
 		})
@@ -314,7 +321,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*PullResult, error) 
 		m.Parent, m.Chain = p.base.ID, p.base.Manifest.Chain+1
 	}
 	result := p.result(m)
-	if p.base != nil && p.base.Manifest.SameRows(m) {
+	if p.sameBase(m) {
 		result.Snapshot, result.Existing = p.base.ID, true
 		return result, nil
 	}

@@ -59,6 +59,7 @@ type world struct {
 	base, last *snapfile.Snapshot // of the last pulls, going on and whole; nil: none yet
 	pulls      int
 	asked      [2]int // calls of getBuild
+	since      int64  // from which event on history is pulled, too; 0: it is not
 	// resets are the builds of which one of the pulls alone told that they were reset: one that went on, one
 	// that asked for everything.
 	resets map[string][2]bool
@@ -96,7 +97,7 @@ func (w *world) find(table string, where hubtest.Values) []hubtest.Values {
 
 func (w *world) pull(s *dir.Store, sweep int) *snapfile.Snapshot {
 	w.t.Helper()
-	r, err := kojisnap.Pull(w.t.Context(), w.client, s, kojisnap.PullOptions{Tags: w.tags, Event: w.event(), Sweep: sweep, Overlap: againOverlap, Program: "test"})
+	r, err := kojisnap.Pull(w.t.Context(), w.client, s, kojisnap.PullOptions{Tags: w.tags, Event: w.event(), Sweep: sweep, Overlap: againOverlap, Program: "test", Since: w.since})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func TestPullAgain(t *testing.T) {
 	var did []string
 	var ran []uint64
 	seedtest.Each(t, againSeeds, func(t *testing.T, seed uint64) {
-		did = append(did, testPullAgain(t, seed)...)
+		did = append(did, testPullAgain(t, seed, 0)...)
 		ran = append(ran, seed)
 	})
 	if t.Failed() || !slices.Equal(ran, againSeeds) {
@@ -183,14 +184,14 @@ func TestPullAgain(t *testing.T) {
 	}
 }
 
-func testPullAgain(t *testing.T, seed uint64) (changes []string) {
+func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := hubtest.New(rows, hubtest.Options{Released: true}) // it offers less
 	w := &world{t: t, rows: rows, server: server, client: client(t, server), again: newStore(t), all: newStore(t),
-		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, dirty: dirt{}}
+		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, dirty: dirt{}, since: since}
 	w.compare()
 	// All so far is older than the overlap; what comes now is not.
 	w.wait(10 * 24 * time.Hour)

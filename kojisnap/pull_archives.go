@@ -260,6 +260,9 @@ func (p *puller) componentBuilds(ctx context.Context) error {
 	if err == nil {
 		err = p.fold(ctx, "archive_components", "archive_rpm_components", "archiveinfo", "rpminfo", "tag_listing")
 	}
+	if err == nil {
+		err = p.foldRevoked(ctx, "tag_listing")
+	}
 	if err != nil {
 		return err
 	}
@@ -278,5 +281,8 @@ func (p *puller) componentBuilds(ctx context.Context) error {
 			rest = append(rest, rel.Name)
 		}
 	}
-	return p.fold(ctx, rest...)
+	if err := p.fold(ctx, rest...); err != nil {
+		return err
+	}
+	return p.foldRevoked(ctx, rest...)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
@@ -51,7 +52,7 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 		}
 		err := p.sameHistory(ctx, m)
 		if err == nil {
-			err = whole(ctx, snap)
+			err = whole(ctx, snap, p.start > 0)
 		}
 		var damaged *snapfile.DamagedError
 		switch {
@@ -113,10 +114,16 @@ func takes(rel *relation.Relation, row [][]byte) error {
 }
 
 // whole reads all that a later snapshot may take over, and compares the digests.
-func whole(ctx context.Context, s *snapfile.Snapshot) error {
+func whole(ctx context.Context, s *snapfile.Snapshot, history bool) error {
 	for _, rel := range relation.All() {
-		if err := eachRow(ctx, s, rel, func(row [][]byte) error { return takes(rel, row) }); err != nil {
+		take := func(row [][]byte) error { return takes(rel, row) }
+		if err := eachRow(ctx, s, rel, take); err != nil {
 			return err
+		}
+		if history && rel.Versioned {
+			if err := eachRevoked(ctx, s, rel, take); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -127,7 +134,11 @@ func (p *puller) inBase() map[string]bool {
 	objects := map[string]bool{}
 	if p.base != nil {
 		for _, r := range p.base.Manifest.Relations {
-			for _, seg := range r.Segments {
+			segments := r.Segments
+			if p.start > 0 && relation.Get(r.Name).Versioned {
+				segments = slices.Concat(segments, r.Revoked)
+			}
+			for _, seg := range segments {
 				objects[seg.Object()] = true
 			}
 		}

@@ -48,7 +48,8 @@ type carry struct {
 	whole map[string]map[int64]bool // relations of tags of which it could not
 
 	known     idSet // builds of the base
-	unsettled idSet // of those, drafts and those that are not complete
+	unsettled idSet // of those, drafts and those that are not complete, nor deleted
+	deleted   idSet // of those, the deleted ones: history has their taggings
 	rpms      idSet // carried over, of tagged builds
 	archives  idSet // carried over, of tagged builds
 }
@@ -137,6 +138,14 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = p.eachKeptRevoked(ctx, rel, func(row [][]byte) error {
+		id, err := idOf(row[build])
+		c.tagged.add(id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	if err := p.inStage(ctx, "completed", func(p *puller) error { return p.askCompleted(ctx) }); err != nil {
 		return err
 	}
@@ -151,7 +160,10 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 			return err
 		}
 		c.known.add(id)
-		if string(row[state]) != "1" || string(row[draft]) == "t" {
+		switch {
+		case string(row[state]) == "2": // it does not come back, but for a reset, which leaves no tagging
+			c.deleted.add(id)
+		case string(row[state]) != "1" || string(row[draft]) == "t":
 			c.unsettled.add(id)
 		}
 		if c.tagged.has(id) && (c.touched.has(id) || p.named.has(id) || c.unsettled.has(id) || c.again.has(id) || p.swept(id)) {
@@ -212,5 +224,6 @@ func (p *puller) suspect(id int64, r hub.Value) bool {
 	}
 	state, _ := r.Field("state").Int()
 	created, _ := r.Field("creation_event_id").Int()
-	return state != 1 || created != was || was > p.base.Manifest.Event
+	settled := state == 1 || state == 2 && p.carry.deleted.has(id)
+	return !settled || created != was || was > p.base.Manifest.Event
 }

@@ -134,11 +134,11 @@ func (w *world) forget(all *snapfile.Snapshot) {
 	for _, tag := range all.Manifest.Scope.All {
 		scope[tag.ID] = true
 	}
-	known := map[string]bool{} // to the base, complete and no draft
+	known := map[string]bool{} // to the base, complete or deleted, and no draft
 	rel := relation.Get("build")
 	for _, row := range snapshotRows(w.t, w.base, "build") {
 		f := strings.Split(row, "\t")
-		known[f[0]] = f[rel.Index("state")] == "1" && f[rel.Index("draft")] == "f"
+		known[f[0]] = (f[rel.Index("state")] == "1" || f[rel.Index("state")] == "2") && f[rel.Index("draft")] == "f"
 	}
 	stands := func(b hubtest.Values) bool {
 		at, ok := b["completion_time"].(hubtest.Time)
@@ -260,7 +260,7 @@ func (w *world) checkResets() {
 // isDirty reports whether a row differs in what a change without a trace may have changed.
 func (w *world) isDirty(d *deviation) bool {
 	switch {
-	case d.build == "" || d.revoked:
+	case d.build == "" || d.revoked && (w.since == 0 || d.rel.Name != "tag_listing"): // history is carried over until the build is swept
 		return false
 	case w.dirty.has(d.build, "all", d.rel.Name):
 		return true

@@ -50,6 +50,15 @@ func (p *puller) askHistory(ctx context.Context) error {
 				bar.Add(int64(len(tagHistory)))
 				return nil
 			})
+			if from := p.missingHistory(tag.ID); from > 0 {
+				g.Go(func() error {
+					err := onceOnly(gctx, p, fmt.Sprint("earlier ", tag.ID), func(p *puller) error { return p.earlierHistory(gctx, tag, from) })
+					if err != nil {
+						return fmt.Errorf("history of tag %s: %w", tag.Name, err)
+					}
+					return nil
+				})
+			}
 		}
 		for _, name := range tagHistory {
 			if p.carry != nil && p.carry.tags[tag.ID] && !p.carry.whole[name][tag.ID] {
@@ -77,7 +86,11 @@ func (p *puller) askHistory(ctx context.Context) error {
 
 // laterHistory reads what changed in a tag of the base's scope.
 func (p *puller) laterHistory(ctx context.Context, tag snapfile.Tag) error {
-	kwargs := map[string]any{"tables": toAny(tagHistory), "tag": tag.ID, "afterEvent": p.carry.after}
+	return p.tagRows(ctx, tag, map[string]any{"tables": toAny(tagHistory), "tag": tag.ID, "afterEvent": p.carry.after})
+}
+
+// tagRows adds the rows of a tag's history that a query gives.
+func (p *puller) tagRows(ctx context.Context, tag snapfile.Tag, kwargs map[string]any) error {
 	var ours error
 	put := func(table string, r hub.Row) error {
 		ours = p.putLater(tag.ID, table, r)
@@ -134,7 +147,8 @@ func (p *puller) historyApart(ctx context.Context, name string, kwargs map[strin
 
 // loadRepoArches reads the arches of external repos, which Koji has since 1.24, but which the
 // queryHistory of no released version up to 1.35.3 shows. Later ones may or may not: the
-// version does not tell, so the rows decide. Of rows that are revoked they are lost.
+// version does not tell, so the rows decide. Of rows that are revoked they are read where history is
+// asked for, and lost otherwise.
 func (p *puller) loadRepoArches(ctx context.Context) error {
 	if !p.version.AtLeast(1, 24) {
 		return nil
@@ -150,13 +164,22 @@ func (p *puller) askRepoArches(ctx context.Context) (map[string][]byte, error) {
 	for i, tag := range p.scope.All {
 		calls[i] = rowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": p.event}})
 	}
-	err := p.hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
+	past, err := p.pastRepos(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("external repos: %w", err)
+	}
+	calls = append(calls, past...)
+	err = p.hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
+		key := repoArchesKey(r.Value)
+		if i >= len(p.scope.All) {
+			key += fmt.Sprint(" at ", calls[i].Kwargs["event"])
+		}
 		switch arches := r.Get("arches"); arches.Kind() {
 		case hub.String:
-			all[repoArchesKey(r.Value)] = bytes.Clone(arches.Text())
+			all[key] = bytes.Clone(arches.Text())
 		case hub.Nil:
 		case hub.Bad:
-			all[repoArchesKey(r.Value)] = badArches
+			all[key] = badArches
 		default:
 			return fmt.Errorf("tag %d: arches: %s, not text, in the row %s", calls[i].Kwargs["tag_info"], arches.Kind(), describeRow(r.Value))
 		}
@@ -189,6 +212,12 @@ func (p *puller) pullTargets(ctx context.Context) error {
 // snapshot before. keep chooses among them, and keeps what it cannot tell: that is no row of the
 // relation, and an error. In a stage, key stands for all that it depends on.
 func (p *puller) history(ctx context.Context, key, name string, filter map[string]any, keep func(hub.Value) bool) error {
+	after, err := p.since, error(nil)
+	if filter == nil {
+		if after, err = p.revokedAfter(ctx, relation.Get(name)); err != nil {
+			return err
+		}
+	}
 	// In this order: a row that is revoked between the two calls is in both.
 	for _, active := range []bool{true, false} {
 		kwargs := map[string]any{"tables": []any{name}, "active": active}
@@ -196,7 +225,7 @@ func (p *puller) history(ctx context.Context, key, name string, filter map[strin
 			kwargs[k] = v
 		}
 		if !active {
-			kwargs["afterEvent"] = p.since
+			kwargs["afterEvent"] = after
 		}
 		err := onceOnly(ctx, p, fmt.Sprint(key, ", active ", active), func(p *puller) error {
 			var ours error
@@ -251,7 +280,7 @@ func (p *puller) putVersioned(name string, r hub.Value) (bool, error) {
 		return false, err
 	}
 	if name == "tag_external_repos" && fault == nil && r.Field("arches").Kind() == hub.Missing {
-		if row[rel.Index("arches")] = p.repoArches[repoArchesKey(r)]; inView && bytes.Equal(row[rel.Index("arches")], badArches) {
+		if row[rel.Index("arches")] = p.archesOf(r, inView); inView && bytes.Equal(row[rel.Index("arches")], badArches) {
 			fault = errors.New("arches: the hub cannot send them")
 		}
 	}
@@ -261,8 +290,11 @@ func (p *puller) putVersioned(name string, r hub.Value) (bool, error) {
 	switch {
 	case fault != nil && inView:
 		return false, p.leaveRow(rel, row, fault)
+	case fault != nil && since:
+		p.hole(r, revoked) // what was revoked is not in the view, whatever it was
+		return false, nil
 	case fault != nil, !inView && !since:
-		return false, nil // what was revoked is not in the view, whatever it was
+		return false, nil
 	}
 	return true, p.addVersioned(rel, row, r, inView)
 }

@@ -125,7 +125,15 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 
 // eachRow gives the rows of a relation of a snapshot; a row is valid during the call.
 func eachRow(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, fn func(row [][]byte) error) error {
-	rows := s.Rows(ctx, rel.Name)
+	return each(s, rel, s.Rows(ctx, rel.Name), fn)
+}
+
+// eachRevoked gives the rows of a relation that a snapshot has as revoked.
+func eachRevoked(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, fn func(row [][]byte) error) error {
+	return each(s, rel, s.Revoked(ctx, rel.Name), fn)
+}
+
+func each(s *snapfile.Snapshot, rel *relation.Relation, rows *snapfile.Rows, fn func(row [][]byte) error) error {
 	defer rows.Close()
 	var row [][]byte
 	for rows.Next() {

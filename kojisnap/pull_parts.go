@@ -164,6 +164,9 @@ func (p *puller) takeEnd(body []byte, s *stage) error {
 	for _, id := range end.Suspects {
 		p.suspects.add(id)
 	}
+	for tag, event := range end.Holes {
+		p.holes.add(tag, event)
+	}
 	return nil
 }
 

@@ -123,12 +123,20 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 	if err := p.findEvent(ctx); err != nil {
 		return err
 	}
+	if err := p.settleHistory(ctx); err != nil {
+		return err
+	}
 	if err := p.findAsked(ctx); err != nil {
 		return err
 	}
 	if s != nil && !p.opt.Full {
 		if err := p.chooseBase(ctx, s); err != nil {
 			return err
+		}
+		if p.base != nil {
+			if err := p.carryFrom(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if err := p.findScope(ctx); err != nil {
@@ -137,16 +145,19 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 	if err := p.findNamed(ctx, s); err != nil {
 		return err
 	}
+	if err := p.followHistory(ctx); err != nil {
+		return err
+	}
 	p.since = p.event
-	if p.opt.Since > 0 {
-		p.since = min(p.since, p.opt.Since)
+	if p.start > 0 {
+		p.since = p.start
 	}
-	if s == nil {
+	switch {
+	case s == nil:
 		return nil
-	}
-	if p.base != nil {
+	case p.base != nil:
 		p.since = min(p.since, p.base.Manifest.Event)
-		return p.carryFrom(ctx)
+		return nil
 	}
 	return p.findSince(ctx, s)
 }

@@ -102,18 +102,7 @@ func (p *puller) findScope(ctx context.Context) error {
 		}
 	}
 	p.scope.Content = content.list()
-	for id, name := range names {
-		p.inScope[id] = true
-		p.scope.All = append(p.scope.All, snapfile.Tag{ID: id, Name: name})
-	}
-	slices.SortFunc(p.scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
-	p.log.InfoContext(ctx, "scope", "event", p.event, "tags", len(p.scope.All), "content", len(p.scope.ContentTags()), "asked", strings.Join(p.scope.Tags, ","))
-	for _, t := range p.scope.All {
-		if err := p.addName("tag", t.ID, t.Name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.setScope(ctx, names)
 }
 
 // inherited adds to names what tags inherit that is not in it, and returns those and the tags.
@@ -154,6 +143,23 @@ func (p *puller) inherited(ctx context.Context, heads []int64, names map[int64]s
 		all = append(all, level...)
 	}
 	return all, nil
+}
+
+// setScope settles the tags of the scope.
+func (p *puller) setScope(ctx context.Context, names map[int64]string) error {
+	p.scope.All = nil
+	for id, name := range names {
+		p.inScope[id] = true
+		p.scope.All = append(p.scope.All, snapfile.Tag{ID: id, Name: name})
+	}
+	slices.SortFunc(p.scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
+	p.log.InfoContext(ctx, "scope", "event", p.event, "tags", len(p.scope.All), "content", len(p.scope.ContentTags()), "asked", strings.Join(p.scope.Tags, ","))
+	for _, t := range p.scope.All {
+		if err := p.addName("tag", t.ID, t.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // findTag returns the id and the name of a tag at E.

@@ -137,6 +137,7 @@ type batchEnd struct {
 	Left     []snapfile.LeftOut `json:"left,omitempty"`
 	Touched  []int64            `json:"touched,omitempty"`
 	Suspects []int64            `json:"suspects,omitempty"`
+	Holes    map[int64]int64    `json:"holes,omitempty"`
 }
 
 // rowKind says where a row of a batch belongs.
@@ -158,7 +159,7 @@ func (p *puller) begin() (*puller, func(ctx context.Context, end batchEnd) error
 	b := &batch{parts: s.parts, brought: map[string]*idSet{}}
 	q.batch = b
 	return &q, func(ctx context.Context, end batchEnd) error {
-		end.Left, end.Touched, end.Suspects = b.end.Left, b.end.Touched, b.end.Suspects
+		end.Left, end.Touched, end.Suspects, end.Holes = b.end.Left, b.end.Touched, b.end.Suspects, b.end.Holes
 		body, err := json.Marshal(end)
 		if err != nil || b.huge {
 			return err

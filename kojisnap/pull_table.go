@@ -107,33 +107,40 @@ func (t *table) add(row [][]byte, revoked bool) error {
 	return nil
 }
 
-// finish writes the relation: over base, if there is one, of whose rows keep says which stay, and
-// without what c says.
-func (t *table) finish(ctx context.Context, base *snapfile.Snapshot, keep func([][]byte) (bool, error), c *cut, put snapfile.PutFunc) (snapfile.Relation, error) {
-	r := snapfile.Relation{Name: t.rel.Name, Columns: t.rel.ColumnNames(), Key: t.rel.Key}
-	if c != nil {
-		dropped := func(row [][]byte) bool { _, dropped := c.drops(t.rel, row); return dropped }
+// finish writes a relation: over the base, if there is one, with what is carried over from it, and
+// without what is cut.
+func (p *puller) finish(ctx context.Context, rel *relation.Relation, put snapfile.PutFunc) (snapfile.Relation, error) {
+	t, keep, keepRevoked := p.tables[rel.Name], p.keeps(rel), p.keepsRevoked(rel)
+	r := snapfile.Relation{Name: rel.Name, Columns: rel.ColumnNames(), Key: rel.Key}
+	if p.cut != nil {
+		dropped := func(row [][]byte) bool { _, dropped := p.cut.drops(rel, row); return dropped }
 		t.view.Drop(dropped)
 		t.revoked.Drop(dropped)
-		all := keep
-		keep = func(row [][]byte) (bool, error) {
-			kept, err := all(row)
-			return kept && !dropped(row), err
+		without := func(keep func([][]byte) (bool, error)) func([][]byte) (bool, error) {
+			return func(row [][]byte) (bool, error) {
+				kept, err := keep(row)
+				return kept && !dropped(row), err
+			}
 		}
+		keep, keepRevoked = without(keep), without(keepRevoked)
 	}
 	var err error
-	if base == nil {
+	if p.base == nil {
 		r.Segments, err = t.view.Finish(ctx, 0, put)
 		for _, s := range r.Segments {
 			r.Rows += s.Rows
 		}
 	} else {
-		r.Segments, r.Rows, err = t.view.FinishOver(ctx, base, keep, put)
+		r.Segments, r.Rows, err = t.view.FinishOver(ctx, p.base, keep, put)
 	}
 	if err != nil {
 		return r, err
 	}
-	r.Revoked, err = t.revoked.Finish(ctx, 0, put)
+	if p.base == nil || p.start == 0 || !rel.Versioned {
+		r.Revoked, err = t.revoked.Finish(ctx, 0, put)
+	} else {
+		r.Revoked, err = t.revoked.FinishRevokedOver(ctx, p.base, keepRevoked, put)
+	}
 	return r, err
 }
 

@@ -140,6 +140,9 @@ func assign(flag pflag.Value, v any) error {
 	if !fits(flag, v) {
 		return fmt.Errorf("%s, not %s", wanted(flag), shown(v))
 	}
+	if m, ok := flag.(*moment); ok {
+		v = m.ofTOML(v)
+	}
 	if err := flag.Set(fmt.Sprint(v)); err != nil {
 		return valueError(flag, fmt.Sprint(v), err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -30,6 +31,11 @@ Builds that composes name themselves (Pungi's pkgset_koji_builds), and that no s
 by --build: they are pulled with all that belongs to them, copied and verified as the tags' latest builds
 are. What production does to them is followed while they are asked for; after that staging keeps what it has.
 
+A snapshot has the tags as they were at its event. With --since it has what they were at every event from
+the given one on, too, so that a compose of last month can be made again: what was untagged, revoked or
+inherited since, with the builds, rpms and signatures of that. The first such pull asks for all of it;
+later ones go on from there, with the same --since at no extra cost, so it can stay in the configuration.
+
 With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
 or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
 	examples: `
@@ -38,6 +44,7 @@ kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisn
 kojisnap pull --profile koji --tag 'f42*' --tag '!f42-infra*' --store /var/lib/kojisnap
 kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
 kojisnap pull -c stg.toml --dry-run
+kojisnap pull -c stg.toml --since 2026-11-01
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
 	setup: func(f *flags) runner {
 		var o pullFlags
@@ -58,6 +65,7 @@ type pullFlags struct {
 	event        int64
 	margin       time.Duration
 	full         bool
+	since        moment
 	revokedSince int64
 	sweep        int
 	maxRate      float64
@@ -76,7 +84,9 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
 	durationVar(fs, &o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
-	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: read also what was revoked since event `E`, where a snapshot that told of it is gone")
+	fs.Var(&o.since, "since", "read also what the tags were at every event from this one on, or from the last one before that day or time (2026-11-01, 2026-11-01T12:00:00Z)")
+	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `E`")
+	fs.MarkHidden("revoked-since") // there is such a flag
 	fs.IntVar(&o.sweep, "sweep", kojisnap.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
@@ -141,6 +151,8 @@ func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 		return kojisnap.PullOptions{}, usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
 		return kojisnap.PullOptions{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
+	case o.revokedSince > 0 && o.since != moment{}:
+		return kojisnap.PullOptions{}, usagef("--revoked-since %d and --since %s: choose --since", o.revokedSince, &o.since)
 	case o.sweep < 1:
 		return kojisnap.PullOptions{}, usagef("--sweep %d: one pull at least", o.sweep)
 	case o.jobs < 1:
@@ -155,7 +167,7 @@ func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
 		margin = -1 // none, where zero stands for the default
 	}
 	return kojisnap.PullOptions{
-		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: o.revokedSince, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.event, o.revokedSince), SinceTime: o.since.time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
 }

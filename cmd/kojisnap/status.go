@@ -27,9 +27,11 @@ newest snapshot of the same hub (with -v, in rows). Nothing is written, and no l
 
 It is an error if --env or the configuration names another environment than the database is marked as.
 
-With -v, and with --json, it lists the events that were loaded. A call that is pinned at one of them
-answers as production did then, for the tags that were pulled and what those inherit; staging's own
-builds and tags are not in it. Pinned at other events, calls do not answer as production did.
+History says from which event of production on, up to the event above, each event may be pinned: a call
+answers as production's does, for the tags that were pulled and what those inherit; staging's own builds and
+tags are not in it. With -v, and with --json, it says so of each tag, and lists the events that were loaded,
+which may be pinned as well. At other events calls do not answer as production does: kojisnap pull --since
+reads what it takes.
 
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
@@ -140,6 +142,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 		fmt.Fprintf(tw, "event\tnone: nothing was loaded yet\n")
 	} else {
 		fmt.Fprintf(tw, "event\t%d of %s: pin composes at it\n", s.Event, day(s.EventTime))
+		fmt.Fprintf(tw, "history\t%s\n", historyText(s.History, s.Event))
 	}
 	switch run, good := s.LastSuccess, s.LastGoodSync; {
 	case s.Whole() && good != nil:
@@ -203,9 +206,9 @@ func showTags(w io.Writer, tags []dbsync.TagStatus, event int64, all bool) {
 		case t.OutOfScope && !all:
 			out++
 		case t.OutOfScope:
-			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\tnot in the newest scope: not kept up\n", clean(t.Name), t.Event, clean(t.Snapshot))
+			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\t%s\tnot in the newest scope: not kept up\n", clean(t.Name), t.Event, clean(t.Snapshot), historyText(t.History, t.Event))
 		case t.Event != event || all:
-			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\n", clean(t.Name), t.Event, clean(t.Snapshot))
+			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\t%s\n", clean(t.Name), t.Event, clean(t.Snapshot), historyText(t.History, t.Event))
 		default:
 			level++
 		}
@@ -216,6 +219,14 @@ func showTags(w io.Writer, tags []dbsync.TagStatus, event int64, all bool) {
 	if out > 0 {
 		fmt.Fprintf(tw, "%d tags\tnot in the newest scope: not kept up; -v lists them\n", out)
 	}
+}
+
+// historyText says from which event on calls may be pinned.
+func historyText(from, event int64) string {
+	if from >= event {
+		return "none before the event: pull --since reads it"
+	}
+	return fmt.Sprintf("whole from event %d on: each event since may be pinned", from)
 }
 
 // showSyncs lists the last syncs, and what the last one's verify found.

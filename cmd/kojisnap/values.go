@@ -30,6 +30,9 @@ func fits(flag pflag.Value, v any) bool {
 		return ok || isInteger
 	case new(rate).Type(), new(limits).Type(), new(buildNames).Type():
 		return isText || isInteger
+	case new(moment).Type():
+		_, isTime := v.(time.Time)
+		return isText || isInteger || isTime
 	}
 	return isText
 }
@@ -49,6 +52,8 @@ func wanted(flag pflag.Value) string {
 		return "want a time in quotes, such as 15m, 2h or 2d"
 	case new(buildNames).Type():
 		return "want NAME-VERSION-RELEASE in quotes or an id, or a list of them"
+	case new(moment).Type():
+		return "want " + momentForms
 	case new(limits).Type():
 		return "want a rate such as 20M in quotes, or a list of them"
 	}

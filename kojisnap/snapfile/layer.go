@@ -32,9 +32,35 @@ func (w *Writer) Remove(row [][]byte) error {
 // quarter of the first, or base has credentials in it. rows is how many rows they come to. The writer is spent after, whatever
 // the outcome.
 func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [][]byte) (bool, error), put PutFunc) (segments []Segment, rows int64, err error) {
+	var was []Segment
+	if of := base.Relation(w.rel.Name); of != nil {
+		was = of.Segments
+	}
+	return w.finishOver(ctx, below{was, func() *Rows { return base.Rows(ctx, w.rel.Name) }}, keep, put)
+}
+
+// FinishRevokedOver is FinishOver for the rows that were revoked: it goes on from those of base.
+func (w *Writer) FinishRevokedOver(ctx context.Context, base *Snapshot, keep func(row [][]byte) (bool, error), put PutFunc) ([]Segment, error) {
+	var was []Segment
+	if of := base.Relation(w.rel.Name); of != nil {
+		was = of.Revoked
+	}
+	segments, rows, err := w.finishOver(ctx, below{was, func() *Rows { return base.Revoked(ctx, w.rel.Name) }}, keep, put)
+	if rows == 0 {
+		segments = nil // rows and their tombstones
+	}
+	return segments, err
+}
+
+// below is what a relation goes on from.
+type below struct {
+	segments []Segment
+	open     func() *Rows
+}
+
+func (w *Writer) finishOver(ctx context.Context, base below, keep func(row [][]byte) (bool, error), put PutFunc) (segments []Segment, rows int64, err error) {
 	defer w.Close()
-	was := base.Relation(w.rel.Name)
-	if was == nil || len(was.Segments) == 0 {
+	if len(base.segments) == 0 {
 		segments, err = w.Finish(ctx, 0, put)
 		for _, s := range segments {
 			rows += s.Rows
@@ -42,7 +68,7 @@ func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [
 		return segments, rows, err
 	}
 	first, later, top := int64(0), int64(0), 0
-	for _, s := range was.Segments {
+	for _, s := range base.segments {
 		if s.Layer == 0 {
 			first += s.Bytes
 		} else {
@@ -72,11 +98,11 @@ func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [
 	}
 	switch {
 	case added == later && !stripped:
-		return was.Segments, rows, nil
+		return base.segments, rows, nil
 	case added > first/outgrown || stripped: // no segment with credentials goes on
 		segments, err = w.anew(ctx, base, keep, put)
 	default:
-		segments = slices.Clone(was.Segments)
+		segments = slices.Clone(base.segments)
 		for _, out := range []*segmentWriter{changed, gone} {
 			if err = out.release(ctx, put); err != nil {
 				break
@@ -91,7 +117,7 @@ func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [
 }
 
 // anew writes all rows as the first layer.
-func (w *Writer) anew(ctx context.Context, base *Snapshot, keep func([][]byte) (bool, error), put PutFunc) ([]Segment, error) {
+func (w *Writer) anew(ctx context.Context, base below, keep func([][]byte) (bool, error), put PutFunc) ([]Segment, error) {
 	out := &segmentWriter{tempDir: w.tempDir, put: put}
 	defer out.abort()
 	_, err := w.over(ctx, base, keep, func(line []byte, c change, _ int) error {
@@ -117,8 +143,8 @@ const (
 
 // over merges base with what was added and removed, and counts the rows. was is the length of
 // base's line, of a removed row. It sets stripped if base has rows with credentials.
-func (w *Writer) over(ctx context.Context, base *Snapshot, keep func([][]byte) (bool, error), emit func(line []byte, c change, was int) error, stripped *bool) (int64, error) {
-	old := &oldRows{w: w, rows: base.Rows(ctx, w.rel.Name)}
+func (w *Writer) over(ctx context.Context, base below, keep func([][]byte) (bool, error), emit func(line []byte, c change, was int) error, stripped *bool) (int64, error) {
+	old := &oldRows{w: w, rows: base.open()}
 	defer old.rows.Close()
 	if err := old.next(); err != nil {
 		return 0, err

@@ -112,7 +112,8 @@ func sameLeftOut(a, b []LeftOut) bool {
 	})
 }
 
-// SameRows reports whether two manifests describe the same rows of the same event, for what was asked for.
+// SameRows reports whether two manifests describe the same view of the same event, for what was asked
+// for. What they tell of history may differ.
 func (m *Manifest) SameRows(o *Manifest) bool {
 	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && m.Scope.same(o.Scope) && sameLeftOut(m.LeftOut, o.LeftOut)
 	return same && slices.EqualFunc(m.Relations, o.Relations, func(a, b Relation) bool {

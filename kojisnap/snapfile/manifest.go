@@ -72,6 +72,10 @@ type Scope struct {
 type Tag struct {
 	ID   int64  `json:"id"`
 	Name string `json:"name"`
+	// History is the event from which on the snapshot has all that the tag had: the view at E, and each
+	// row that was revoked after this event. 0: not recorded, as in snapshots of earlier versions;
+	// see Manifest.HistoryFrom.
+	History int64 `json:"history,omitempty"`
 }
 
 // Relation is one relation of a snapshot.
@@ -82,8 +86,8 @@ type Relation struct {
 	Rows     int64     `json:"rows"` // in the view at E
 	Segments []Segment `json:"segments,omitempty"`
 	// Revoked are the rows of a versioned relation that were revoked after the event of an
-	// earlier snapshot of the same hub and not after E, with their true revoke_event. Of the
-	// relation build they are the builds that an earlier snapshot had as complete ones and that are
+	// earlier snapshot of the same hub, or since which history was asked for, and not after E, with
+	// their true revoke_event. They may have layers, as Segments. Of the relation build they are the builds that an earlier snapshot had as complete ones and that are
 	// not complete any more, nor in the view: reset or deleted since.
 	Revoked []Segment `json:"revoked,omitempty"`
 }
@@ -190,6 +194,11 @@ func (m *Manifest) validate() error {
 		}
 		if i > 0 && m.Scope.Builds[i-1].ID >= b.ID {
 			return fmt.Errorf("scope: builds are not sorted by id, or build %d is there twice", b.ID)
+		}
+	}
+	for _, t := range m.Scope.All {
+		if t.History < 0 || t.History > m.Event {
+			return fmt.Errorf("tag %d: history from event %d, the snapshot is of event %d", t.ID, t.History, m.Event)
 		}
 	}
 	all := relation.All()

@@ -49,7 +49,7 @@ func (s Scope) Composed() []string {
 
 // same reports whether two scopes came to the same, but for the reasons of what is missing.
 func (s Scope) same(o Scope) bool {
-	return slices.Equal(s.Tags, o.Tags) && slices.Equal(s.Asked, o.Asked) && slices.Equal(s.All, o.All) &&
+	return slices.Equal(s.Tags, o.Tags) && slices.Equal(s.Asked, o.Asked) && slices.EqualFunc(s.All, o.All, sameTag) &&
 		slices.EqualFunc(s.Content, o.Content, Content.Same) && slices.Equal(s.Builds, o.Builds)
 }
 

@@ -25,6 +25,20 @@ func (s *Snapshot) Changed(ctx context.Context, base *Snapshot, name string) *Ch
 	return s.since(ctx, base, name, false)
 }
 
+// ChangedRevoked opens the revoked rows of a relation that base has not among its own, or not so.
+func (s *Snapshot) ChangedRevoked(ctx context.Context, base *Snapshot, name string) *Changes {
+	now, was := s.Relation(name), base.Relation(name)
+	if now != nil && was != nil && goesOn(now.Revoked, was.Revoked) {
+		return &Changes{tail: s.noting(openRows(ctx, s.get, relation.Get(name), now.Revoked[len(was.Revoked):]), name)}
+	}
+	return &Changes{both: compare(base.Revoked(ctx, name), s.Revoked(ctx, name))}
+}
+
+// goesOn reports whether segments are those of an earlier snapshot, and perhaps more.
+func goesOn(now, was []Segment) bool {
+	return len(was) <= len(now) && slices.Equal(was, now[:len(was)])
+}
+
 // Gone opens the keys of a relation, the key's columns alone, that base has rows of and this
 // snapshot has none. Keys that neither has may be among them.
 func (s *Snapshot) Gone(ctx context.Context, base *Snapshot, name string) *Changes {
@@ -33,7 +47,7 @@ func (s *Snapshot) Gone(ctx context.Context, base *Snapshot, name string) *Chang
 
 func (s *Snapshot) since(ctx context.Context, base *Snapshot, name string, gone bool) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
-	if now != nil && was != nil && len(was.Segments) <= len(now.Segments) && slices.Equal(was.Segments, now.Segments[:len(was.Segments)]) {
+	if now != nil && was != nil && goesOn(now.Segments, was.Segments) {
 		tail := s.noting(openRows(ctx, s.get, relation.Get(name), now.Segments[len(was.Segments):]), name)
 		tail.gone = gone
 		return &Changes{tail: tail}
@@ -112,7 +126,11 @@ type Comparison struct {
 
 // Compare opens a comparison. The caller closes it.
 func Compare(ctx context.Context, a, b *Snapshot, name string) *Comparison {
-	c := &Comparison{a: a.Rows(ctx, name), b: b.Rows(ctx, name), aNext: true, bNext: true}
+	return compare(a.Rows(ctx, name), b.Rows(ctx, name))
+}
+
+func compare(a, b *Rows) *Comparison {
+	c := &Comparison{a: a, b: b, aNext: true, bNext: true}
 	c.a.keyed, c.b.keyed = true, true
 	return c
 }

@@ -1,0 +1,191 @@
+package kojisnap_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// pastScope are the tags that some tags inherit at one event from since to E at least, or that those do.
+func pastScope(t *testing.T, rows *hubtest.Memory, since, event int64, names ...string) map[int64]bool {
+	t.Helper()
+	e := edits{t, rows}
+	scope := map[int64]bool{}
+	for _, name := range names {
+		scope[e.tag(name)] = true
+	}
+	for grew := true; grew; {
+		grew = false
+		for _, l := range e.find("tag_inheritance", nil) {
+			revoked, isRevoked := l["revoke_event"].(int64)
+			if l["create_event"].(int64) > event || isRevoked && (revoked <= since || revoked <= l["create_event"].(int64)) {
+				continue
+			}
+			if child, parent := l["tag_id"].(int64), l["parent_id"].(int64); scope[child] && !scope[parent] {
+				scope[parent], grew = true, true
+			}
+		}
+	}
+	return scope
+}
+
+// checkHistory compares the rows of a snapshot that tags have with the hub's: as they are at each event
+// from since to E.
+func checkHistory(t *testing.T, rows *hubtest.Memory, snap *snapfile.Snapshot, since int64) (revoked int) {
+	t.Helper()
+	event := snap.Manifest.Event
+	scope := pastScope(t, rows, since, event, snap.Manifest.Scope.Tags...)
+	var all []int64
+	for _, tag := range snap.Manifest.Scope.All {
+		all = append(all, tag.ID)
+		if tag.History != since {
+			t.Errorf("tag %s: history from %d, not %d", tag.Name, tag.History, since)
+		}
+		delete(scope, tag.ID)
+	}
+	if len(scope) > 0 {
+		t.Errorf("tags %v were inherited at an event from %d to %d, but are not in the scope", scope, since, event)
+	}
+	have := func(table string, id any) bool {
+		return slices.ContainsFunc(snapshotRows(t, snap, table), func(row string) bool { return strings.HasPrefix(row, fmt.Sprint(id, "\t")) })
+	}
+	for _, rel := range relation.All() {
+		if !rel.Versioned || rel.Index("tag_id") < 0 {
+			continue
+		}
+		var want []string
+		found, err := rows.Select(rel.Name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range found {
+			at, isRevoked := r["revoke_event"].(int64)
+			created := r["create_event"].(int64)
+			if !slices.Contains(all, r["tag_id"].(int64)) || created > event || isRevoked && (at <= since || at <= created) {
+				continue
+			}
+			var key []string
+			for _, c := range rel.Key {
+				key = append(key, fmt.Sprint(r[c]))
+			}
+			line := strings.Join(key, " ")
+			if isRevoked && at <= event {
+				line += fmt.Sprintf(" until %d by %v", at, r["revoker_id"])
+				revoked++
+			}
+			want = append(want, line)
+		}
+		var got []string
+		for _, over := range []bool{false, true} {
+			for _, row := range rowsOf(t, snap, rel.Name, over) {
+				f := strings.Split(row, "\t")
+				var key []string
+				for _, i := range rel.KeyIndexes() {
+					key = append(key, f[i])
+				}
+				line := strings.Join(key, " ")
+				if over {
+					line += fmt.Sprintf(" until %s by %s", f[rel.Index("revoke_event")], f[rel.Index("revoker_id")])
+				}
+				got = append(got, line)
+				for i, c := range rel.Columns {
+					if c.Ref != "" && f[i] != `\N` && !have(c.Ref, f[i]) {
+						t.Errorf("%s %s: the snapshot has no %s %s", rel.Name, line, c.Ref, f[i])
+					}
+				}
+			}
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: too many %q, missing %q", rel.Name, difference(got, want), difference(want, got))
+		}
+	}
+	return revoked
+}
+
+// TestPullHistory pulls with the history since an event. The real data has tags that were inherited
+// once, builds that were untagged, and deleted tags.
+func TestPullHistory(t *testing.T) {
+	c, rows := production(t, hubtest.Options{})
+	tags := []string{"f42-compose", "f42-updates-testing"}
+	for _, since := range []int64{1, 150, 300, 360, lastEvent} {
+		_, snap := pullWith(t, c, newStore(t), kojisnap.PullOptions{Tags: tags, Event: lastEvent, Since: since, Program: "test"})
+		n := checkHistory(t, rows, snap, since)
+		t.Logf("since %d: %d revoked rows, %d tags", since, n, len(snap.Manifest.Scope.All))
+		if n == 0 && since < 360 {
+			t.Errorf("since %d: nothing was revoked: the test compares nothing", since)
+		}
+		if event := fmt.Sprint(since, "\t"); since > 1 && !slices.ContainsFunc(snapshotRows(t, snap, "events"), func(row string) bool { return strings.HasPrefix(row, event) }) {
+			t.Errorf("since %d: the snapshot does not have the event itself", since)
+		}
+	}
+}
+
+// TestPullHistoryGoesOn has pulls with the same since, with an earlier and a later one, and with more
+// tags go on from one another. Each comes to what one does that asks for everything, and asks only for
+// what the base has not.
+func TestPullHistoryGoesOn(t *testing.T) {
+	c, rows := production(t, hubtest.Options{})
+	again := newStore(t)
+	o := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Program: "test", Sweep: 1000, Overlap: -1}
+	var base string
+	for i, step := range []struct{ since, event int64 }{{300, 350}, {300, 380}, {300, lastEvent}, {200, lastEvent}, {200, lastEvent}, {250, lastEvent}, {0, lastEvent}} {
+		o.Since, o.Event = step.since, step.event
+		r, got := pullWith(t, c, again, o)
+		whole := o
+		whole.Full = true
+		f, want := pullWith(t, c, newStore(t), whole)
+		if r.Base != base && i != 5 {
+			t.Errorf("step %d: goes on from %q, not %s", i, r.Base, base)
+		}
+		base = r.Snapshot
+		if step.since > 0 {
+			sameRows(t, got, want)
+			checkHistory(t, rows, got, step.since)
+		}
+		t.Logf("step %d: %d of %d rows asked for, existing %v", i, r.Asked.Rows, f.Asked.Rows, r.Existing)
+		if i > 0 && r.Asked.Rows*2 > f.Asked.Rows {
+			t.Errorf("step %d: %d of %d rows asked for", i, r.Asked.Rows, f.Asked.Rows)
+		}
+		if want := i == 4; r.Existing != want {
+			t.Errorf("step %d: existing %v", i, r.Existing)
+		}
+	}
+}
+
+// TestPullHistoryByDate has since as a time: as the hub's getLastEvent resolves it.
+func TestPullHistoryByDate(t *testing.T) {
+	c, rows := production(t, hubtest.Options{})
+	o := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: lastEvent, Program: "test"}
+	at := edits{t, rows}.find("events", hubtest.Values{"id": int64(300)})[0]["time"].(hubtest.Time)
+	o.SinceTime = time.UnixMicro(int64(at)) // before it
+	_, snap := pullWith(t, c, newStore(t), o)
+	checkHistory(t, rows, snap, 299)
+	o.SinceTime = time.Unix(1, 0)
+	_, snap = pullWith(t, c, newStore(t), o)
+	checkHistory(t, rows, snap, 1)
+	for since, want := range map[int64]string{lastEvent + 1: "has no event 420", 500: "has no event 500"} {
+		o.Since = since
+		if _, err := kojisnap.Pull(t.Context(), c, newStore(t), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("since %d: %v", since, err)
+		}
+	}
+	o.Event, o.Since = 300, 310
+	if _, err := kojisnap.Pull(t.Context(), c, newStore(t), o); err == nil || !strings.Contains(err.Error(), "later than event 300") {
+		t.Errorf("since after the event: %v", err)
+	}
+}
+
+// TestPullHistoryAgain is TestPullAgain with history.
+func TestPullHistoryAgain(t *testing.T) {
+	seedtest.Each(t, []uint64{55, 58}, func(t *testing.T, seed uint64) { testPullAgain(t, seed, 200+int64(seed)) })
+}
