@@ -60,7 +60,7 @@ func waitFor(ctx context.Context, path string, log *slog.Logger) (*waiting, erro
 		}
 		w.Seconds = time.Since(began).Round(time.Millisecond).Seconds()
 		if err != nil {
-			return &waiting{waited: w}, fmt.Errorf("%s: %w", w, err)
+			return &waiting{waited: w}, fmt.Errorf("wait for %s: %s: %w", path, w, err)
 		}
 		log.InfoContext(ctx, "nobody holds the lock any longer", "file", path, "seconds", w.Seconds)
 		return &waiting{unlock, w}, nil
