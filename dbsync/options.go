@@ -55,6 +55,8 @@ type LoadOptions struct {
 	Overlay  *overlay.Overlay // nil leaves what an earlier overlay put there
 	Version  string           // of the program, for the record
 
+	Waited *Waited // before this load, for the record; nil: it was not kept waiting
+
 	Log      *slog.Logger      // nil discards
 	Progress progress.Progress // nil is silent
 }

@@ -31,6 +31,8 @@ type LoadReport struct {
 	Mode string `json:"mode,omitempty"`
 	// Base is the snapshot that the database held, where only what changed since was read.
 	Base string `json:"base,omitempty"`
+	// Waited is nil if the load could begin at once.
+	Waited *Waited `json:"waited,omitempty"`
 	// Skipped: the database holds this very snapshot and nothing was left out of it, so its rows were not read.
 	Skipped bool `json:"skipped,omitempty"`
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -48,9 +49,10 @@ type Actions struct {
 	Leaving     []volumes.Build  `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
 	Grace       []GraceBuild     `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
-	away       []string // of each build that is left out because its volume is not here, production's volume
-	removal    bool     // of DiffRemove
-	retargeted bool     // symlinks of builds are moved over to the path that the hub has for topdir
+	logs       map[string]*LedgerBuild // by directory: see seenLogs
+	away       []string                // of each build that is left out because its volume is not here, production's volume
+	removal    bool                    // of DiffRemove
+	retargeted bool                    // symlinks of builds are moved over to the path that the hub has for topdir
 
 	known   *Ledger // that Diff compared with
 	instead *Ledger // the ledger from now on, if it is made anew
@@ -73,6 +75,7 @@ func (a *Actions) add(r *Actions) {
 	a.LeftOut = append(a.LeftOut, r.LeftOut...)
 	a.Held = append(a.Held, r.Held...)
 	a.away = append(a.away, r.away...)
+	maps.Copy(a.logs, r.logs)
 	a.Damaged = append(a.Damaged, r.Damaged...)
 	a.Present += r.Present
 	a.Absent += r.Absent
@@ -104,6 +107,7 @@ type BuildAction struct {
 	Dirs   []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
 	Stub   bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
 
+	single  *LedgerBuild  // has the symlinks whose directory a FileAction with Dir replaces
 	entries []LedgerEntry // that the ledger is to have beside those of Files
 	again   bool          // something of it was kept back: the next run is to look at it, too
 }
@@ -121,6 +125,7 @@ type FileAction struct {
 	Bytes   int64         `json:"bytes,omitempty"` // -1: not known
 	Target  string        `json:"target,omitempty"`
 	Replace bool          `json:"replace,omitempty"` // ours is there, and damaged or a symlink
+	Dir     bool          `json:"dir,omitempty"`     // a symlink that takes the place of a directory of symlinks of ours
 	File    *volumes.File `json:"file,omitempty"`    // what is planned, with size and digest; of a symlink nothing
 }
 

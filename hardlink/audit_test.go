@@ -231,7 +231,7 @@ func TestFormat1IsRead(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	s.check(t)
-	if !bytes.HasPrefix(mustRead(t, path), []byte("kojisnap-ledger\t3\n")) {
+	if !bytes.HasPrefix(mustRead(t, path), []byte("kojisnap-ledger\t4\n")) {
 		t.Error("it is still format 1")
 	}
 	if a := s.diff(t); a.Pending() {

@@ -22,6 +22,7 @@ type making struct {
 	mu      sync.Mutex
 	entries []LedgerEntry
 	made    []FileAction // with what became of Op and Bytes
+	linked  []string     // directories that are a symlink now
 	absent  int
 	missing []*MissingError // of optional files
 	held    []error         // optional files that were kept back
@@ -98,6 +99,9 @@ func (c *committer) commit(ms []*making) error {
 		if m.err == nil {
 			c.broken = append(c.broken, m.held...)
 			c.named.build(m.staged)
+			for _, dir := range m.linked {
+				c.named.line("D", dir)
+			}
 			c.named.line("C")
 			if m.Stub {
 				c.named.line("k", m.Dir)
@@ -256,8 +260,10 @@ func (r *run) makeFrame(m *making) error {
 			}
 		}
 		if f.Op == OpSymlink {
-			if err := r.top.Symlink(f.Target, m.temp+"/"+f.Path); err != nil {
-				return err
+			if !f.Dir { // else it is made when the directory is replaced
+				if err := r.top.Symlink(f.Target, m.temp+"/"+f.Path); err != nil {
+					return err
+				}
 			}
 			m.entries = append(m.entries, LedgerEntry{Path: f.Path, Target: f.Target})
 			m.made = append(m.made, f)
@@ -349,6 +355,16 @@ func (r *run) publishFiles(m *making) error {
 	for _, f := range m.made {
 		if m.replaces(f.Path) {
 			continue // it is there with its directory
+		}
+		if f.Dir {
+			done, err := r.publishLogs(m, f)
+			if err != nil {
+				return err
+			}
+			if done {
+				m.linked = append(m.linked, f.Path)
+			}
+			continue
 		}
 		from, to := m.temp+"/"+f.Path, m.Dir+"/"+f.Path
 		if err := r.top.Mkdir(path.Dir(to)); err != nil {

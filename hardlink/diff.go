@@ -38,7 +38,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err != nil {
 		return Actions{}, err
 	}
-	a.known = ledger
+	a.known, a.logs = ledger, map[string]*LedgerBuild{}
 	for _, h := range plan.Held {
 		a.Held = append(a.Held, &HeldError{Held: h})
 	}
@@ -101,6 +101,9 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 		return Actions{}, &manyError{n, len(failed), "builds cannot be looked at", first}
 	}
 	if err := d.retargets(ctx, &a); err != nil {
+		return Actions{}, err
+	}
+	if err := d.logs(ctx, &a); err != nil {
 		return Actions{}, err
 	}
 	if err := d.links(ctx, &a); err != nil {

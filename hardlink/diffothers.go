@@ -109,7 +109,11 @@ func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, 
 			if err != nil {
 				return err
 			}
-			switch now, ok := d.leadsTo(s, p, target); {
+			now, ok := d.leadsTo(s, p, target)
+			if ok {
+				a.seenLogs(dir, s.Build, LedgerEntry{Path: p, Target: target})
+			}
+			switch {
 			case ok && now == target:
 				adopted = append(adopted, LedgerEntry{Path: p, Target: target})
 				return nil

@@ -1,7 +1,8 @@
 // Package hardlink makes files exist below staging's topdir: the files of a
 // volumes.Plan as regular ones, everything else of their builds as symlinks into
 // the read-only volume, by the absolute path that staging's hub has for topdir: Koji
-// hard-links symlinks into dist repos and moves them with their builds.
+// hard-links symlinks into dist repos and moves them with their builds. A build's logs are one
+// symlink to production's directory of them, see logs.go.
 //
 // # How a file comes to be
 //

@@ -108,7 +108,7 @@ func LedgerText(lines string) string {
 
 // OldFormat is a ledger as it was written in an earlier format, with its lines as change has them.
 func OldFormat(format int, text string, change func(fields []string)) string {
-	lacked := map[int]string{1: "kL=NUWT", 2: "=T"}[format]
+	lacked := map[int]string{1: "kL=NUWTD", 2: "=TD", 3: "=D"}[format]
 	var b batch
 	for line := range strings.Lines(text) {
 		if strings.Contains(lacked, line[:1]) || strings.HasPrefix(line, ledgerMagic) {
@@ -144,4 +144,13 @@ func (e *Engine) CrashAfterUnless(n int64, exchange bool) {
 		}
 		return unix.EINVAL
 	}
+}
+
+// LedgerOf is a ledger of a format with these lines and the right digest.
+func LedgerOf(format int, lines []string) string {
+	var b batch
+	for _, l := range lines {
+		b.text = append(b.text, l+"\n"...)
+	}
+	return fmt.Sprintf("%s\t%d\n", ledgerMagic, format) + b.String()
 }

@@ -14,7 +14,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// The ledger is a text file: a line "kojisnap-ledger TAB 3", then batches. A batch
+// The ledger is a text file: a line "kojisnap-ledger TAB 4", then batches. A batch
 // is lines of fields separated by tabs, and a line "= TAB count TAB digest" with the
 // number of its lines and the first 16 hex digits of their SHA-256. It is only
 // appended to (or rewritten beside and renamed), one fsync a batch, and a batch is on
@@ -24,6 +24,8 @@ import (
 //	B volume name version release   the build that the next lines are about
 //	F path size mtime digest        its regular file; mtime in ns since 1970
 //	S path target                   its symlink
+//	D path                          a symlink is in the place of its directory of that path:
+//	                                what was below is gone
 //	N path digest                   wanted if production has it, which it had not
 //	C                               all of that is in place
 //	U time                          no plan has wanted the build since then; s since 1970
@@ -37,12 +39,13 @@ import (
 //	                                has it, which is that; "": some say another
 //
 // Fields hold no control characters: the names were checked. Formats 1, which had no N, U, W
-// and L, and 2, which had no T, are read too; they are written anew before anything is appended.
+// and L, 2, which had no T, and 3, which had no D, are read too; they are written anew before anything is
+// appended.
 const (
 	ledgerDir    = ".kojisnap"
 	ledgerFile   = ledgerDir + "/ledger"
 	ledgerMagic  = "kojisnap-ledger"
-	ledgerFormat = 3
+	ledgerFormat = 4
 )
 
 // ErrLedgerDamaged is a ledger that is not as it was written. Nothing is done with

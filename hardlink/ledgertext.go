@@ -75,7 +75,7 @@ type ledgerParser struct {
 }
 
 // fieldsOf says how many fields a line has, by its first.
-var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2, 'T': 2}
+var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'D': 2, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2, 'T': 2}
 
 func (p *ledgerParser) apply(lines string) error {
 	var build *LedgerBuild
@@ -96,11 +96,11 @@ func (p *ledgerParser) apply(lines string) error {
 			return fmt.Errorf("line %.80q has %d fields", line, n)
 		}
 		kind := fields[0][0]
-		if build == nil && strings.IndexByte("FSNCUWRX", kind) >= 0 {
+		if build == nil && strings.IndexByte("FSDNCUWRX", kind) >= 0 {
 			return fmt.Errorf("line %.80q belongs to no build", line)
 		}
 		switch kind {
-		case 'F', 'S', 'N', 'K':
+		case 'F', 'S', 'D', 'N', 'K':
 			if err := volumes.CheckPath("path", fields[1]); err != nil {
 				return err
 			}
@@ -127,6 +127,9 @@ func (p *ledgerParser) apply(lines string) error {
 			p.add(build, LedgerEntry{Path: fields[1], Target: fields[2]})
 		case 'N':
 			p.add(build, LedgerEntry{Path: fields[1], Digest: fields[2], Absent: true})
+		case 'D':
+			below := fields[1] + "/"
+			build.Entries = slices.DeleteFunc(build.Entries, func(e LedgerEntry) bool { return strings.HasPrefix(e.Path, below) })
 		case 'C':
 			build.Complete, build.pending = true, false
 		case 'U':
@@ -190,7 +193,6 @@ func (p *ledgerParser) add(b *LedgerBuild, e LedgerEntry) {
 // sorted puts each build's entries in order. Of two for one path the later counts
 // once the build is complete.
 func (p *ledgerParser) sorted() *Ledger {
-	byPath := func(a, b LedgerEntry) int { return cmp.Compare(a.Path, b.Path) }
 	for _, b := range p.Builds {
 		double := false
 		for i := 1; i < len(b.Entries); i++ {
@@ -218,6 +220,8 @@ func (p *ledgerParser) sorted() *Ledger {
 	}
 	return p.Ledger
 }
+
+func byPath(a, b LedgerEntry) int { return cmp.Compare(a.Path, b.Path) }
 
 // batch collects lines that are appended together.
 type batch struct{ text []byte }

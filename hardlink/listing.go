@@ -36,7 +36,7 @@ func (l *listing) read() {
 	roots := production.buildDirs(l.build.Build)
 	for i, root := range roots {
 		t := newTree(root)
-		t.above = above(l.build.Files)
+		t.above, t.whole = above(l.build.Files), logsDir
 		t.list(".")
 		if t.missing() && i+1 < len(roots) {
 			continue
@@ -95,10 +95,11 @@ type unlisted struct {
 	err  error
 }
 
-// tree is what is below a directory and is no directory.
+// tree is what is below a directory and is no directory, and one directory that is as good as a file.
 type tree struct {
 	root     string
 	above    map[string]bool // symlinks to directories that are taken for the directories
+	whole    string          // a directory that counts as a file, unless it is above something wanted; "": none
 	paths    []string
 	regular  map[string]bool
 	unlisted []unlisted
@@ -115,7 +116,7 @@ func (t *tree) list(dir string) {
 	for _, e := range entries { // those that were read
 		p := path.Join(dir, e.Name())
 		switch {
-		case e.IsDir():
+		case e.IsDir() && (p != t.whole || t.above[p]):
 			t.list(p)
 		case e.Type()&fs.ModeSymlink != 0 && t.above[p] && t.follow(p):
 		default:

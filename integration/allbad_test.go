@@ -142,7 +142,7 @@ func TestEverythingBad(t *testing.T) {
 	must(t, os.Chmod(filepath.Dir(filepath.Dir(c)), 0o755))
 	run := w.nobody(t, os.Environ()...)
 	must(t, os.Chmod(filepath.Join(w.prodTree, "packages/filesystem"), 0o700))
-	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/logs").Run())
+	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/extra").Run())
 	must(t, exec.Command("chown", "-R", "root", filepath.Join(w.topdir, "vol/staged/.kojisnap-tmp")).Run())
 
 	for range 2 {

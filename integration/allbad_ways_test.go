@@ -133,7 +133,7 @@ func (w *world) afterwards(t *testing.T, run func(...string) outcome, names []st
 	// Production untags a build; a compose that is pinned where it had it still finds it.
 	must(t, w.prodRows.Insert("events", hubtest.Values{"id": 420, "time": "2026-11-21 01:00:00+00"}))
 	latest := w.untagLatest(t, 420, "filesystem", "cairo", "curl", "expat", "pango", "git", "systemd", "nginx", "gcc", "zlib", "coreutils", "setup")
-	o = run("sync", "--event", "420", "--keep-days", "0")
+	o = run(removing(t, "sync", "--event", "420")...)
 	if o.code != 3 {
 		t.Errorf("a sync of production's next event: exit code %d, %s", o.code, o.stderr)
 	}

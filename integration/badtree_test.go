@@ -79,7 +79,7 @@ func (w *world) spoil(t *testing.T) (names, held []string) {
 		}
 		return found[len(found)-1]
 	}
-	logs := filepath.Join(dir("coreutils"), "data/logs")
+	logs := filepath.Join(dir("coreutils"), "data/extra")
 	must(t, os.MkdirAll(filepath.Join(logs, "x86_64"), 0o755))
 	must(t, os.WriteFile(filepath.Join(logs, "x86_64/build.log"), nil, 0o644))
 	must(t, os.Chmod(logs, 0o700))
@@ -111,7 +111,7 @@ func (w *world) spoil(t *testing.T) (names, held []string) {
 	// What an earlier run left, and that cannot be removed.
 	left := filepath.Join(w.topdir, "vol/staged/.kojisnap-tmp")
 	must(t, os.MkdirAll(filepath.Join(left, "17/x86_64"), 0o755))
-	return []string{"data/logs", "packages/filesystem", "systemd-", "nginx-", "gcc-", "packages/zlib/"}, []string{"filesystem", "systemd", "nginx", "gcc"}
+	return []string{"data/extra", "packages/filesystem", "systemd-", "nginx-", "gcc-", "packages/zlib/"}, []string{"filesystem", "systemd", "nginx", "gcc"}
 }
 
 func glob(t testing.TB, patterns ...string) (paths []string) {
@@ -133,7 +133,7 @@ func TestBadDirectories(t *testing.T) {
 	names, heldBuilds := w.spoil(t)
 	run := w.nobody(t)
 	must(t, os.Chmod(filepath.Join(w.prodTree, "packages/filesystem"), 0o700))
-	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/logs").Run())
+	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/extra").Run())
 	must(t, exec.Command("chown", "-R", "root", filepath.Join(w.topdir, "vol/staged/.kojisnap-tmp")).Run())
 	args := w.copyArgs("--tag", "f42-compose", "--sigkey", "41526f0e", "--sigkey", "")
 	for range 2 {
@@ -187,7 +187,7 @@ func TestBadDirectories(t *testing.T) {
 	}
 
 	// All is mended.
-	must(t, exec.Command("sh", "-c", "chmod 755 "+w.prodTree+"/packages/filesystem "+w.prodTree+"/packages/coreutils/*/*/data/logs").Run())
+	must(t, exec.Command("sh", "-c", "chmod 755 "+w.prodTree+"/packages/filesystem "+w.prodTree+"/packages/coreutils/*/*/data/extra").Run())
 	for _, loop := range glob(t, filepath.Join(w.prodTree, "packages/systemd/*/*/x86_64.away")) {
 		must(t, os.Remove(strings.TrimSuffix(loop, ".away")))
 		must(t, os.Rename(loop, strings.TrimSuffix(loop, ".away")))
@@ -204,7 +204,7 @@ func TestBadDirectories(t *testing.T) {
 			t.Errorf("%s is not copied", name)
 		}
 	}
-	log := glob(t, filepath.Join(w.topdir, "vol/staged/packages/coreutils/*/*/data/logs/x86_64/build.log"))
+	log := glob(t, filepath.Join(w.topdir, "vol/staged/packages/coreutils/*/*/data/extra/x86_64/build.log"))
 	if len(log) != 1 {
 		t.Errorf("log %q", log)
 	}

@@ -142,7 +142,7 @@ func TestMainJob(t *testing.T) {
 	if target, err := os.Readlink(filepath.Join(w.topdir, "packages", latest)); err != nil || strings.Contains(target, "staged") {
 		t.Errorf("DEFAULT leads to %q, %v", target, err)
 	}
-	succeed(t, "sync", "-c", c, "--event", "420", "--keep-days", "0")
+	succeed(t, removing(t, "sync", "-c", c, "--event", "420")...)
 	if info, err := os.Lstat(copied); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		t.Errorf("the copy of %s, which no compose needs any longer, is still there: %v", latest, err)
 	} else if _, err := os.Stat(filepath.Join(copied, "src")); err != nil { // composes pinned at an older event have the path

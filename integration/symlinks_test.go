@@ -31,7 +31,7 @@ func TestSymlinks(t *testing.T) {
 		must(t, err)
 		must(t, os.WriteFile(c, []byte(strings.Replace(string(body), all, fmt.Sprintf("event = %d", event), 1)), 0o644))
 		all = fmt.Sprintf("event = %d", event)
-		if o := kojisnapRun(t, "sync", "-c", c, "--no-verify", "--keep-days", "0"); o.code != 0 {
+		if o := kojisnapRun(t, removing(t, "sync", "-c", c, "--no-verify")...); o.code != 0 {
 			t.Fatalf("exit code %d: %s", o.code, o.stderr)
 		}
 	}

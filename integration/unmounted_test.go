@@ -137,7 +137,7 @@ func TestUnmountedLater(t *testing.T) {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	// None is wanted any longer, and the time to keep them is over: what is away stays.
-	if o := kojisnapRun(t, "sync", "-c", c, "--no-verify", "--builds", "none", "--keep-days", "0"); o.code != 0 {
+	if o := kojisnapRun(t, removing(t, "sync", "-c", c, "--no-verify", "--builds", "none")...); o.code != 0 {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	kept := 0

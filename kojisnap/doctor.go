@@ -209,7 +209,7 @@ func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, er
 	if err := engine.CheckRoom(); err != nil {
 		return "", &notYetError{err} // there may be nothing to copy
 	}
-	return o.Copy.Topdir, nil
+	return o.Copy.Topdir, o.Load.EventFile.check()
 }
 
 func (o SyncOptions) checkSources(ctx context.Context) (string, error) {

@@ -3,7 +3,6 @@ package kojisnap
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -26,38 +25,56 @@ type LoadOptions struct {
 	Rules     map[string]string // staging's names of production's volumes, where the default will not do
 	Overlay   string            // file; empty: none
 	Leaving   []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger has as unwanted
-	WaitFor   string            // a file that running composes hold locked; empty: none
+	WaitFor   string            // a file that running composes hold locked; empty: none. A dry run does not wait
+	EventFile EventFile         // gets the event to pin; a dry run does not write it
 }
 
 // Load loads a snapshot into the staging database. Errors are those of package dbsync.
 func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*dbsync.LoadReport, error) {
+	r, lock, err := load(ctx, snap, s, o)
+	lock.release()
+	return r, err
+}
+
+// load is Load that goes on to hold the lock on WaitFor, also with an error.
+func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (_ *dbsync.LoadReport, lock *waiting, _ error) {
 	started := time.Now()
 	opt, err := o.found(ctx, s)
-	if err == nil && o.WaitFor != "" {
-		var unlock func()
-		if unlock, err = waitFor(ctx, o.WaitFor); err == nil {
-			defer unlock()
+	if err == nil && !opt.DryRun {
+		if err = o.EventFile.check(); err == nil {
+			lock, err = waitFor(ctx, o.WaitFor, o.Log)
 		}
+	}
+	if lock != nil {
+		opt.Waited = lock.waited
 	}
 	// The database remembers failures too, as far as it can.
 	conn, lost := Connect(ctx, o.DSN)
 	if lost != nil {
-		return nil, cmp.Or(err, lost)
+		return nil, lock, cmp.Or(err, lost)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	if err != nil {
 		dbsync.RecordFailure(ctx, conn, snap, opt, started, err)
-		return nil, err
+		return nil, lock, err
+	}
+	if opt.Rollback && !opt.DryRun {
+		if err := o.EventFile.withdraw(snap.Manifest.Event); err != nil {
+			return nil, lock, err
+		}
 	}
 	r, err := dbsync.Load(ctx, conn, snap, opt)
-	if err == nil && !opt.DryRun && s != nil {
+	if opt.DryRun {
+		return r, lock, err
+	}
+	if err == nil && s != nil {
 		o.noteDecided(ctx, s, r.Decided)
 		if lost := putHeld(ctx, s, o.Env, snap); lost != nil && o.Log != nil {
 			// A store may be for reading alone here. A load that lacks what was pruned says so itself.
 			o.Log.InfoContext(ctx, "what the database holds is not noted in the store: a prune may remove what the next load needs", "err", lost)
 		}
 	}
-	return r, err
+	return r, lock, cmp.Or(err, o.EventFile.write(ctx, conn, o.Log))
 }
 
 // noteDecided lets copies know what staging decided. They do without, so that it is no error.
@@ -108,13 +125,3 @@ type oneLine struct{ error }
 
 func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
 func (e oneLine) Unwrap() error { return e.error }
-
-// waitFor waits until nobody holds path locked (flock), and holds it until unlock: composes
-// that lock it shared while they run do not meet a load.
-func waitFor(ctx context.Context, path string) (unlock func(), err error) {
-	unlock, err = lockFile(ctx, path, 0o644, true)
-	if err != nil {
-		return nil, fmt.Errorf("wait for %s: %w", path, err)
-	}
-	return unlock, nil
-}

@@ -63,6 +63,16 @@ func readHolder(r io.Reader) *holder {
 	return &h
 }
 
+// liveHolder is readHolder, nil also if it is of one who was killed and left its note.
+func liveHolder(r io.Reader) *holder {
+	h := readHolder(r)
+	host, _ := os.Hostname()
+	if h == nil || h.Host == host && errors.Is(syscall.Kill(h.PID, 0), syscall.ESRCH) {
+		return nil
+	}
+	return h
+}
+
 // lockedError is ErrLocked with who holds the file, as far as it tells.
 func lockedError(path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -70,9 +80,8 @@ func lockedError(path string) error {
 		return ErrLocked
 	}
 	defer f.Close()
-	h := readHolder(f)
-	host, _ := os.Hostname()
-	if h == nil || h.Host == host && errors.Is(syscall.Kill(h.PID, 0), syscall.ESRCH) { // who was killed left its note
+	h := liveHolder(f)
+	if h == nil {
 		return fmt.Errorf("%w (the file does not say which; fuser %s tells)", ErrLocked, path)
 	}
 	return fmt.Errorf("%w: pid %d on %s, kojisnap %s, since %s", ErrLocked, h.PID, h.Host, h.Command, h.Since.Format(time.RFC3339))

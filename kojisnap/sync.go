@@ -82,10 +82,13 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, fmt.Errorf("copy: %w", err)
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
+	var lock *waiting // composes do not begin before what they could miss is removed
+	defer func() { lock.release() }()
 	err = r.step("load", func() (err error) {
-		r.Load, err = Load(ctx, snap, s, o.Load)
+		r.Load, lock, err = load(ctx, snap, s, o.Load)
 		return err
 	})
+	r.noteWait(lock)
 	if err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
@@ -94,6 +97,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		r.Remove, err = Copy(ctx, snap, s, o.Copy)
 		return err
 	})
+	lock.release()
 	if Incomplete(err) {
 		incomplete = both(incomplete, err)
 		r.Remove.Held = without(r.Remove.Held, r.Copy.Held)

@@ -26,6 +26,7 @@ type SyncStep struct {
 	Seconds float64          `json:"seconds"`
 	Error   string           `json:"error,omitempty"`
 	Counts  map[string]int64 `json:"counts,omitempty"`
+	Waited  *dbsync.Waited   `json:"waited,omitempty"` // of load: for composes
 }
 
 // SyncReport is what is remembered of a sync beside its times and exit code.
@@ -33,6 +34,8 @@ type SyncReport struct {
 	Store  string     `json:"store"`
 	Steps  []SyncStep `json:"steps"`  // those that were reached, in order
 	Checks []Check    `json:"checks"` // of verify, those that are not ok
+	// Pin is the event to pin composes at after the sync, whatever became of it; 0 if that is not known.
+	Pin int64 `json:"pin,omitempty"`
 	// Missing is how many files could not be had that composes need.
 	Missing int `json:"missing,omitempty"`
 	// Held is how many other things a copy kept back.
@@ -58,6 +61,13 @@ func (r *SyncResult) step(name string, run func() error) error {
 	}
 	r.Steps = append(r.Steps, s)
 	return err
+}
+
+// noteWait notes for whom the last step waited.
+func (r *SyncResult) noteWait(lock *waiting) {
+	if lock != nil {
+		r.Steps[len(r.Steps)-1].Waited = lock.waited
+	}
 }
 
 // report puts together what is remembered of a sync that ended with err.
@@ -149,27 +159,28 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 		run.Error = shorten(oneLine{err}.Error())
 	}
 	run.Error = secret.Hide(run.Error)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	conn, lost := Connect(ctx, o.Load.DSN)
+	if lost == nil {
+		defer conn.Close(context.WithoutCancel(ctx))
+		if pin, err := dbsync.ReadPin(ctx, conn); err == nil {
+			report.Pin = pin.Event
+		}
+	}
 	body, e := json.Marshal(report)
 	if e != nil {
 		return e
 	}
 	body = []byte(secret.Hide(string(body)))
 	run.Report = bytes.ReplaceAll(body, []byte(`\u0000`), []byte(`\ufffd`)) // which no database holds
-	return errors.Join(recordInDatabase(ctx, o, started, run), recordInTopdir(o.Copy, SyncRecord{run, report}))
-}
-
-func recordInDatabase(ctx context.Context, o SyncOptions, started time.Time, run dbsync.SyncRun) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	conn, err := Connect(ctx, o.Load.DSN)
-	if err == nil {
-		defer conn.Close(context.WithoutCancel(ctx))
-		err = dbsync.RecordSync(ctx, conn, o.Load.Env, started, &run)
+	if lost == nil {
+		lost = dbsync.RecordSync(ctx, conn, o.Load.Env, started, &run)
 	}
-	if err != nil {
-		return fmt.Errorf("the database does not remember this sync: %w", err)
+	if lost != nil {
+		lost = fmt.Errorf("the database does not remember this sync: %w", lost)
 	}
-	return nil
+	return errors.Join(lost, recordInTopdir(o.Copy, SyncRecord{run, report}))
 }
 
 // recordInTopdir writes the record beside the ledger. Where there is none nothing was copied yet, or the

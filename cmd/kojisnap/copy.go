@@ -165,16 +165,12 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.repair, "repair", false, "read every copied file, and make again those that are damaged")
 	fs.BoolVar(&o.newTopdir, "new-topdir", false, "take a topdir in which nothing is, though copies were made there, which else is refused as one that is not mounted")
 	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how an audit looks at files that are there; digest is always an audit. New files: always by digest")
-	fs.IntVar(&o.keepDays, "keep-days", 7, "`DAYS` that sync keeps copies that no compose needs any longer")
+	addKeepDays(fs, &o.keepDays)
 }
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.topdir == "" {
 		return kojisnap.CopyOptions{}, a.missing("topdir", "--topdir DIR, or topdir = \"…\" in the configuration")
-	}
-	const century = 36525 // more than that is no time.Duration some day
-	if o.keepDays < 0 || o.keepDays > century {
-		return kojisnap.CopyOptions{}, usagef("--keep-days %d: want 0 to %d", o.keepDays, century)
 	}
 	if err := o.checkWant(); err != nil {
 		return kojisnap.CopyOptions{}, err
@@ -236,6 +232,13 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	opt, err := o.options(a)
+	if err != nil {
+		return err
+	}
+	waitFor, err := a.waitsFor() // copy removes nothing, but shares keep-days with sync
+	if err == nil {
+		err = checkKeepDays(o.keepDays, waitFor)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,8 +88,13 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckTopdir], missing[kojisnap.CheckSources] = nil, nil
 	} else if opt.Copy, err = o.copy.options(a); err != nil {
 		missing[kojisnap.CheckTopdir], missing[kojisnap.CheckSources] = err, err
+	} else if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+		missing[kojisnap.CheckTopdir] = err
 	}
 	opt.Load = o.load.options(a)
+	if opt.Load.EventFile, err = eventFile(o.load.eventFile, cmp.Or(o.load.topdir, o.copy.topdir), opt.Copy.Attributes.Owner); err != nil {
+		missing[kojisnap.CheckTopdir] = err
+	}
 	if !namesDatabase(o.load.db) {
 		missing[kojisnap.CheckDatabase] = nil
 	} else if err := a.checkDSN(o.load.db); err != nil {

@@ -37,7 +37,7 @@ kojisnap load -c stg.toml --on-conflict fail --json`,
 type loadFlags struct {
 	db, snapshot, topdir, volume, copyVolume string
 	overlay, onConflict, waitFor, stamp      string
-	hubMoved                                 string
+	hubMoved, eventFile                      string
 	rollback, audit                          bool
 	verifyKeys                               []string
 }
@@ -50,7 +50,8 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	addVolumes(fs, &o.volume, &o.copyVolume)
 	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …; see scripts/overlay.example.toml")
 	fs.Var(newChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "where staging holds the place of a row of production")
-	fs.StringVar(&o.waitFor, "wait-for", "", "wait until nobody holds a lock on `FILE` (flock), as running composes do")
+	addWaitFor(fs, &o.waitFor)
+	addEventFile(fs, &o.eventFile)
 	fs.StringVar(&o.hubMoved, "hub-moved", "", "production's hub has moved to `URL`: take it in the place of the hub that was loaded before, if events and builds prove it to be the same")
 	fs.BoolVar(&o.rollback, "rollback", false, "allow a snapshot that is older than what the database holds")
 	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only what can have changed")
@@ -102,7 +103,11 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Load(ctx, snap, s, o.options(a))
+	opt := o.options(a)
+	if opt.EventFile, err = eventFile(o.eventFile, o.topdir, nil); err != nil {
+		return err
+	}
+	r, err := kojisnap.Load(ctx, snap, s, opt)
 	if err != nil {
 		return err
 	}

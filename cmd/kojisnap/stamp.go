@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -25,13 +24,10 @@ func checkStamp(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("stamp %s: is there, and no regular file", path)
 	}
-	// Whether a file can be made there, only making one tells.
-	f, err := os.CreateTemp(filepath.Dir(path), ".kojisnap-")
-	if err != nil {
+	if err := durable.CheckWritable(path); err != nil {
 		return fmt.Errorf("stamp %s cannot be written: %w", path, err)
 	}
-	f.Close()
-	return os.Remove(f.Name())
+	return nil
 }
 
 // writeStamp replaces the stamp at once: who reads it finds the old time or the new.

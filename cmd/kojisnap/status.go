@@ -33,6 +33,9 @@ tags are not in it. With -v, and with --json, it says so of each tag, and lists 
 which may be pinned as well. At other events calls do not answer as production does: kojisnap pull --since
 reads what it takes.
 
+With --event it prints the event to pin, and nothing else: pungi-koji --koji-event "$(kojisnap status --event)".
+Before the first load there is none: it prints nothing on standard output, and the exit code is 3.
+
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
   0  OK
@@ -46,6 +49,7 @@ A success is a whole sync with exit code 0, verify too; where no sync has been r
 it is a load that did not fail. Before the first, age counts from kojisnap init.`,
 	examples: `
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
+kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
 kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 	setup: func(f *flags) runner {
@@ -54,6 +58,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 			addDB(fs, &o.db)
 			addVerifyKey(fs, &o.verifyKeys)
 			fs.BoolVar(&o.nagios, "nagios", false, "one line, and exit codes, as monitoring plugins have them")
+			fs.BoolVar(&o.event, "event", false, "the event to pin composes at, alone on standard output; exit code 3 before the first load")
 			durationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
 			durationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
 		})
@@ -64,7 +69,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 type statusFlags struct {
 	db                string
 	verifyKeys        []string
-	nagios            bool
+	nagios, event     bool
 	warning, critical time.Duration
 }
 
@@ -86,6 +91,10 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
 	case o.nagios && a.json:
 		return usagef("--nagios and --json: choose one")
+	case o.event && (o.nagios || a.json):
+		return usagef("--event prints the event alone: give it without --nagios and --json, of which the document has it, too, as event")
+	case o.event:
+		return o.tellEvent(ctx, a)
 	}
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
@@ -248,7 +257,11 @@ func showSyncs(w io.Writer, syncs []dbsync.SyncRun) {
 		return
 	}
 	for _, step := range report.Steps {
-		fmt.Fprintf(tw, "step %s\t%.1f s\t%s\n", clean(step.Name), step.Seconds, clean(step.Error))
+		text := clean(step.Error)
+		if step.Waited != nil && text == "" {
+			text = clean(step.Waited.String())
+		}
+		fmt.Fprintf(tw, "step %s\t%.1f s\t%s\n", clean(step.Name), step.Seconds, text)
 	}
 	for _, c := range report.Checks {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, clean(c.Name), clean(c.Tag), clean(c.Arch), clean(c.Detail))
@@ -275,6 +288,9 @@ func showRuns(w io.Writer, runs []dbsync.Run) {
 		if r.Report != nil && r.Result == dbsync.ResultChanged {
 			in, up, gone := r.Report.Totals()
 			result = fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+		}
+		if r.Report != nil && r.Report.Waited != nil {
+			result += "; " + clean(r.Report.Waited.String())
 		}
 		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\n", r.ID, day(r.Started), r.Finished.Sub(r.Started).Round(100*time.Millisecond),
 			clean(r.Snapshot), clean(r.Mode), result)

@@ -221,6 +221,12 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	if opt.Load.Topdir == "" {
 		opt.Load.Topdir = opt.Copy.Topdir
 	}
+	if opt.Load.EventFile, err = eventFile(o.load.eventFile, opt.Load.Topdir, opt.Copy.Attributes.Owner); err != nil {
+		return opt, err
+	}
+	if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+		return opt, err
+	}
 	if opt.NoVerify = o.noVerify; opt.NoVerify {
 		return opt, nil
 	}

@@ -155,6 +155,16 @@ func IsTemp(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, tempMark)
 }
 
+// CheckWritable tells whether WriteFile could make path. Whether a file can be made in a directory, only
+// making one tells; nothing is left of it.
+func CheckWritable(path string) error {
+	f, err := createTemp(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 func createTemp(path string) (*os.File, error) {
 	dir, base := filepath.Split(path)
 	if base == "" || base == "." || base == ".." {

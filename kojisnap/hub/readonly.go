@@ -82,6 +82,7 @@ var readOnly = map[string]func(Call) error{
 	// Builds.
 	"findBuildID":            nil,
 	"getBuild":               nil,
+	"getBuildLogs":           nil,
 	"getBuildType":           nil,
 	"getImageBuild":          nil,
 	"getMavenBuild":          nil,

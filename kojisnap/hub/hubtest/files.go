@@ -1,10 +1,11 @@
 package hubtest
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path"
-	"strings"
+	"path/filepath"
 )
 
 // buildDir is a build's directory below topdir.
@@ -16,30 +17,38 @@ func buildDir(build *Struct) string {
 	return dir
 }
 
-// getBuildLogs lists the files below a build's data/logs in Options.Topdir;
-// without one it lists nothing.
+// getBuildLogs lists the regular files below a build's data/logs in Options.Topdir, each directory's
+// sorted; without a topdir it lists nothing. data/logs may be a symlink to a directory; as with Koji's
+// os.walk, no other symlink is followed or listed.
 func getBuildLogs(c *call) any {
 	build := c.build(c.arg("build"), true)
 	logs := []any{}
 	if c.srv.opts.Topdir == "" {
 		return logs
 	}
-	root, err := os.OpenRoot(c.srv.opts.Topdir)
-	if err != nil {
-		exception("OSError", "%v", err)
+	rel := path.Join(buildDir(build), "data/logs")
+	top := filepath.Join(c.srv.opts.Topdir, rel)
+	switch info, err := os.Stat(top); {
+	case errors.Is(err, fs.ErrNotExist):
+		return logs
+	case err == nil && !info.IsDir():
+		generic("Not a directory: %s", top)
 	}
-	defer root.Close()
-	top := path.Join(buildDir(build), "data/logs")
-	fs.WalkDir(root.FS(), top, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil // Koji's os.walk passes over what it cannot read
+	var walk func(dir string)
+	walk = func(dir string) {
+		entries, _ := os.ReadDir(filepath.Join(top, dir)) // what cannot be read is passed over
+		for _, e := range entries {
+			if e.Type().IsRegular() {
+				// Koji joins them so: of what is in data/logs itself the path has a component ".".
+				logs = append(logs, NewStruct("name", e.Name(), "dir", dir, "path", rel+"/"+dir+"/"+e.Name()))
+			}
 		}
-		dir := strings.TrimPrefix(strings.TrimPrefix(path.Dir(name), top), "/")
-		if dir == "" {
-			dir = "."
+		for _, e := range entries {
+			if e.IsDir() {
+				walk(path.Join(dir, e.Name()))
+			}
 		}
-		logs = append(logs, NewStruct("name", d.Name(), "dir", dir, "path", name))
-		return nil
-	})
+	}
+	walk(".")
 	return logs
 }

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+	"kojisnap/volumes"
+)
+
+// What composes have to do with: the lock that they hold, the event that they pin, the copies that they link.
+
+func addWaitFor(fs *pflag.FlagSet, path *string) {
+	fs.StringVar(path, "wait-for", "", "wait until nobody holds a lock on `FILE`, as composes do that run under flock -s FILE; -v says who, and the record how long")
+}
+
+func addEventFile(fs *pflag.FlagSet, name *string) {
+	fs.StringVar(name, "event-file", kojisnap.EventFileName, "`FILE` that is given the event to pin composes at, alone on a line: a path below topdir, whose web server serves it, or an absolute one; empty: none")
+}
+
+// eventFile is the file of a flag. One that was not asked for is written where that can be.
+func eventFile(name, topdir string, owner *volumes.Owner) (kojisnap.EventFile, error) {
+	asked := name != kojisnap.EventFileName
+	if asked && name != "" && topdir == "" && !filepath.IsAbs(name) {
+		return kojisnap.EventFile{}, usagef("--event-file %q is a path below topdir: give --topdir DIR, or an absolute path", name)
+	}
+	path, err := kojisnap.EventFileIn(topdir, name)
+	if err != nil {
+		return kojisnap.EventFile{}, usagef("--event-file: %w", err)
+	}
+	return kojisnap.EventFile{Path: path, Asked: asked, Owner: owner}, nil
+}
+
+func addKeepDays(fs *pflag.FlagSet, days *int) {
+	fs.IntVar(days, "keep-days", 7, "`DAYS` that sync keeps copies that no compose needs any longer: longer than the longest compose; 0 only with --wait-for")
+}
+
+// checkKeepDays refuses to take copies away from under composes that run.
+func checkKeepDays(days int, waitFor string) error {
+	const century = 36525 // more than that is no time.Duration some day
+	switch {
+	case days < 0 || days > century:
+		return usagef("--keep-days %d: want 0 to %d", days, century)
+	case days == 0 && waitFor == "":
+		return usagef("--keep-days 0 takes copies from under composes that run: give more days than the longest compose takes, or --wait-for FILE (wait-for in [load] of the configuration), on which composes hold a lock")
+	}
+	return nil
+}
+
+// waitsFor is the file of --wait-for that the configuration gives to load.
+func (a *app) waitsFor() (string, error) {
+	f := newFlags("load")
+	var o loadFlags
+	f.section("load", nil, o.add)
+	err := f.configure(a.config)
+	return o.waitFor, err
+}

@@ -1,0 +1,190 @@
+package hardlink
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
+)
+
+// logsDir of a staged build is one symlink to production's directory, and its logs are not symlinks one
+// by one: getBuildLogs walks it (os.walk, which follows the directory that it begins at), and passes over
+// every symlink that it meets below. Earlier versions made those; a copy moves them over.
+const logsDir = "data/logs"
+
+// below are the entries below a directory. Entries are sorted by path.
+func (b *LedgerBuild) below(dir string) []LedgerEntry {
+	dir += "/"
+	from, _ := slices.BinarySearchFunc(b.Entries, dir, func(e LedgerEntry, p string) int { return cmp.Compare(e.Path, p) })
+	to := from
+	for to < len(b.Entries) && strings.HasPrefix(b.Entries[to].Path, dir) {
+		to++
+	}
+	return b.Entries[from:to]
+}
+
+// logs moves builds over of which logs are symlinks one by one. Where something else is among them they
+// stay as they are.
+func (d *differ) logs(ctx context.Context, a *Actions) error {
+	if d.opts.ReadOnly == "" {
+		return nil
+	}
+	actions := map[string]int{} // of builds that have one already
+	for i, b := range a.Builds {
+		actions[b.Dir] = i
+	}
+	single := a.logs
+	for dir, b := range d.ledger.Builds {
+		switch seen := single[dir]; {
+		case seen != nil:
+			seen.Entries = append(seen.Entries, b.Entries...)
+		case len(b.below(logsDir)) > 0:
+			single[dir] = b
+		}
+	}
+	for _, b := range single {
+		if !slices.IsSortedFunc(b.Entries, byPath) {
+			slices.SortStableFunc(b.Entries, byPath)
+		}
+	}
+	dirs := slices.DeleteFunc(slices.Sorted(maps.Keys(single)), func(dir string) bool {
+		i, has := actions[dir]
+		return has && a.Builds[i].New
+	})
+	found, errs := make([]logsFound, len(dirs)), make([]error, len(dirs))
+	err := d.parallel(ctx, len(dirs), func(ctx context.Context, i int) error {
+		found[i], errs[i] = d.logsOf(dirs[i], single[dirs[i]])
+		if errs[i] != nil && !ofOne(ctx, errs[i]) {
+			return errs[i]
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, dir := range dirs {
+		b := single[dir]
+		switch f := found[i]; {
+		case errs[i] != nil:
+			a.hold(held("directory", b.Build.NVR(), logsDir, errs[i], asIs))
+		case f.kept != "":
+			a.Kept = append(a.Kept, Kept{Path: dir + "/" + logsDir, Why: f.kept})
+		case f.done:
+			staged := b.Build
+			staged.Volume = d.plan.CopyVolume
+			a.notes.build(staged)
+			a.notes.line("D", logsDir)
+		case f.target != "":
+			at, has := actions[dir]
+			if !has {
+				at = len(a.Builds)
+				a.Builds = append(a.Builds, BuildAction{Build: b.Build, Dir: dir})
+			}
+			a.Builds[at].linkLogs(f.target, b)
+		}
+	}
+	return nil
+}
+
+// seenLogs notes symlinks of ours that an audit found among a build's logs, and that the ledger does not
+// have.
+func (a *Actions) seenLogs(dir string, b volumes.Build, e LedgerEntry) {
+	if !strings.HasPrefix(e.Path, logsDir+"/") {
+		return
+	}
+	if a.logs == nil {
+		a.logs = map[string]*LedgerBuild{}
+	}
+	if a.logs[dir] == nil {
+		a.logs[dir] = &LedgerBuild{Build: b}
+	}
+	a.logs[dir].Entries = append(a.logs[dir].Entries, e)
+}
+
+// logsFound is what is to become of a build's logs; the zero value: nothing yet.
+type logsFound struct {
+	target string // what the symlink in their place is to say
+	done   bool   // it is there, which the ledger is to learn: a run was killed
+	kept   string // why they stay as they are
+}
+
+func (d *differ) logsOf(dir string, b *LedgerBuild) (f logsFound, err error) {
+	here := dir + "/" + logsDir
+	st, err := d.top.Lstat(here)
+	if absent(err) {
+		return f, nil // an audit makes it anew
+	}
+	if err != nil {
+		return f, err
+	}
+	if _, ours, err := d.recorded(dir, logsDir, st, b); ours || err != nil {
+		return logsFound{done: ours}, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return logsFound{kept: "staging's own"}, nil
+	}
+	if f.kept, err = d.logsTouched(dir, b); f.kept != "" || err != nil {
+		return f, err
+	}
+	for _, e := range b.below(logsDir) {
+		volume, _, ok := d.retarget(b.Build, e.Path, e.Target)
+		if !ok {
+			continue
+		}
+		target := d.target(volume, b.Build, logsDir)
+		rel, _ := b.Build.Rel() // was checked
+		if info, err := os.Stat(d.top.Join("vol/" + volume + "/" + rel + "/" + logsDir)); err == nil && info.IsDir() {
+			return logsFound{target: target}, nil
+		}
+	}
+	return f, nil // production's are not here: a symlink would lead nowhere
+}
+
+// logsTouched says what keeps a directory of logs from becoming one symlink: "" if all in it are
+// symlinks as this tool left them.
+func (e *Engine) logsTouched(dir string, b *LedgerBuild) (why string, err error) {
+	err = e.walk(dir, logsDir, func(p string) error {
+		st, err := e.top.Lstat(dir + "/" + p)
+		if err != nil || why != "" {
+			return err
+		}
+		_, ours, err := e.recorded(dir, p, st, b)
+		if err == nil && (!ours || st.Mode&unix.S_IFMT != unix.S_IFLNK) {
+			why = fmt.Sprintf("%q in it is staging's own, or was changed: the logs stay symlinks one by one, which getBuildLogs does not list", p)
+		}
+		return err
+	})
+	return why, err
+}
+
+// linkLogs lets the action put one symlink in the place of the symlinks that known has.
+func (b *BuildAction) linkLogs(target string, known *LedgerBuild) {
+	b.single = known
+	below := func(p string) bool { return strings.HasPrefix(p, logsDir+"/") }
+	b.Files = slices.DeleteFunc(b.Files, func(f FileAction) bool { return below(f.Path) })
+	b.entries = slices.DeleteFunc(b.entries, func(e LedgerEntry) bool { return below(e.Path) })
+	b.Files = append(b.Files, FileAction{Op: OpSymlink, Path: logsDir, Target: target, Replace: true, Dir: true})
+	slices.SortFunc(b.Files, func(x, y FileAction) int { return strings.Compare(x.Path, y.Path) })
+}
+
+// publishLogs puts one symlink in the place of those in the logs' directory, if nothing else is there.
+func (r *run) publishLogs(m *making, f FileAction) (done bool, err error) {
+	why, err := r.logsTouched(m.Dir, m.single)
+	if err != nil {
+		return false, err
+	}
+	if why != "" {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.report.Kept = append(r.report.Kept, Kept{Path: m.Dir + "/" + f.Path, Why: why})
+		return false, nil
+	}
+	return true, r.top.ReplaceDir(volumes.Link{Path: m.Dir + "/" + f.Path, Target: f.Target}, r.tempName(), r.tempName())
+}

@@ -1,0 +1,310 @@
+package hardlink_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"kojisnap/hardlink"
+	"kojisnap/volumes"
+	"kojisnap/volumes/volumestest"
+)
+
+const logsDir = "data/logs"
+
+// addLogs gives a build of production's logs as kojid leaves them, and one beside the arches.
+func (s *site) addLogs(t testing.TB, build string) {
+	t.Helper()
+	for _, p := range []string{"cg_import.log", "x86_64/build.log", "x86_64/root.log", "noarch/state.log"} {
+		path := filepath.Join(s.prod, build, logsDir, p)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte(build+" "+p), 0o644))
+	}
+}
+
+// logsByKoji lists logs by the rule of Koji's get_build_logs: os.walk, which follows the directory that it
+// begins at and no symlink below, less what is no regular file by itself.
+func logsByKoji(t testing.TB, build string) string {
+	t.Helper()
+	top, err := filepath.EvalSymlinks(filepath.Join(build, logsDir))
+	if os.IsNotExist(err) {
+		return ""
+	}
+	must(t, err)
+	var list []string
+	must(t, filepath.WalkDir(top, func(p string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			rel, _ := filepath.Rel(top, p)
+			list = append(list, rel)
+		}
+		return err
+	}))
+	return strings.Join(list, " ")
+}
+
+// logsOneByOne makes of the logs of staged builds what versions before ledgers of format 4 made: a
+// symlink for each.
+func (s *site) logsOneByOne(t testing.TB) {
+	t.Helper()
+	entries := map[string]string{}
+	matches, err := filepath.Glob(filepath.Join(s.top, "vol/staged/packages/*/*/*", logsDir))
+	must(t, err)
+	for _, at := range matches {
+		whole, err := os.Readlink(at)
+		must(t, err)
+		logs := files(t, whole)
+		if len(logs) == 0 {
+			t.Fatalf("no logs behind %s", at)
+		}
+		must(t, os.Remove(at))
+		lines := []string{}
+		for _, p := range logs {
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(at, p)), 0o755))
+			must(t, os.Symlink(whole+"/"+p, filepath.Join(at, p)))
+			lines = append(lines, "S\t"+logsDir+"/"+p+"\t"+whole+"/"+p)
+		}
+		entries["S\t"+logsDir+"\t"+whole] = strings.Join(lines, "\n")
+	}
+	path := filepath.Join(s.top, ".kojisnap/ledger")
+	text := hardlink.OldFormat(3, string(mustRead(t, path)), nil)
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i, l := range lines {
+		if many, ok := entries[l]; ok {
+			lines[i] = many
+			delete(entries, l)
+		}
+	}
+	if len(entries) > 0 {
+		t.Fatalf("the ledger does not have %q", entries)
+	}
+	must(t, os.WriteFile(path, []byte(hardlink.LedgerOf(3, lines[1:len(lines)-1])), 0o644))
+}
+
+// sameLogs checks that getBuildLogs answers for all staged builds, and for all that are on the read-only
+// volume, as at production.
+func (s *site) sameLogs(t testing.TB, least int) {
+	t.Helper()
+	some := 0
+	for _, b := range s.plan(t).Staged {
+		want := logsByKoji(t, s.prodDir(t, b.Build))
+		for _, volume := range []string{"staged", b.Behind} {
+			b.Build.Volume = volume
+			if have := logsByKoji(t, filepath.Join(s.top, dir(t, b.Build))); have != want {
+				t.Errorf("%s on %s: logs %q, production has %q", b.Build.NVR(), volume, have, want)
+			}
+		}
+		if want != "" {
+			some++
+		}
+	}
+	if some < least {
+		t.Errorf("only %d builds have logs", some)
+	}
+}
+
+// movedOver checks that nothing is left of logs one by one, in ledger and topdir.
+func (s *site) movedOver(t testing.TB) {
+	t.Helper()
+	s.checkNew(t)
+	l, err := hardlink.ReadLedger(s.top)
+	must(t, err)
+	for dir, b := range l.Builds {
+		for _, e := range b.Entries {
+			if strings.HasPrefix(e.Path, logsDir+"/") {
+				t.Errorf("the ledger has %s of %s", e.Path, dir)
+			}
+		}
+	}
+}
+
+func TestLogsAreListed(t *testing.T) {
+	s := newSite(t)
+	s.addLogs(t, bashDir)
+	s.mustCopy(t)
+	s.check(t)
+	s.sameLogs(t, 3)
+	if a := s.diff(t); a.Pending() {
+		t.Errorf("something is left to do: %+v", a)
+	}
+	// What production adds later shows at once.
+	must(t, os.WriteFile(filepath.Join(s.prod, bashDir, logsDir, "x86_64/hw_info.log"), nil, 0o644))
+	s.sameLogs(t, 3)
+}
+
+// The symlinks one by one of earlier versions are moved over by a plain copy, of builds that are wanted
+// and of others, whatever the ledger's format.
+func TestLogsOneByOne(t *testing.T) {
+	for name, makeOld := range map[string]func(s *site){
+		"format 3":            func(s *site) { s.logsOneByOne(t) },
+		"relative":            func(s *site) { s.makeOld(t, true) },
+		"relative, no ledger": func(s *site) { s.makeOld(t, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.input.Builds = without(s.input.Builds, "legacy-empty") // of which nothing tells whose its directory is
+			s.addLogs(t, bashDir)
+			s.mustCopy(t)
+			makeOld(s)
+			if have := logsByKoji(t, filepath.Join(s.top, "vol/staged", bashDir)); have != "" {
+				t.Fatalf("logs one by one are listed: %q", have)
+			}
+			s.mustCopy(t, func(o *hardlink.Options) { o.Audit = strings.Contains(name, "no ledger") })
+			s.sameLogs(t, 3)
+			s.movedOver(t)
+		})
+	}
+}
+
+func without(builds []volumes.BuildFiles, name string) (rest []volumes.BuildFiles) {
+	for _, b := range builds {
+		if b.Name != name {
+			rest = append(rest, b)
+		}
+	}
+	return rest
+}
+
+// A build that is not wanted any longer is moved over while it is kept, and then removed: production's logs
+// are not touched.
+func TestLogsOfUnwanted(t *testing.T) {
+	s := newSite(t, "bash", "win-tool")
+	s.addLogs(t, bashDir)
+	now := &clock{time.Unix(1_800_000_000, 0)}
+	week := now.options(7*24*time.Hour, nil)
+	s.mustCopy(t, week)
+	s.logsOneByOne(t)
+	prod := snapshot(t, s.prod)
+	s.input = volumestest.Split(s.input, func(b volumes.BuildFiles) bool { return b.Name != "bash" })
+	s.mustCopy(t, week)
+	if have := logsByKoji(t, filepath.Join(s.top, "vol/staged", bashDir)); !strings.Contains(have, "x86_64/build.log") {
+		t.Errorf("logs %q", have)
+	}
+	now.Time = now.Add(8 * 24 * time.Hour)
+	if r := s.removeRest(t, week); r.Removed == 0 || len(r.Kept) > 0 {
+		t.Errorf("report %+v", r)
+	}
+	if _, err := os.Lstat(filepath.Join(s.top, "vol/staged", bashDir)); !os.IsNotExist(err) {
+		t.Errorf("the copy is there: %v", err)
+	}
+	if snapshot(t, s.prod) != prod {
+		t.Error("production's tree changed")
+	}
+}
+
+// Something of staging's own among the logs keeps them as they are, and is named.
+func TestLogsOfStagings(t *testing.T) {
+	s := newSite(t, "bash")
+	s.addLogs(t, bashDir)
+	s.mustCopy(t)
+	s.logsOneByOne(t)
+	own := filepath.Join(s.top, "vol/staged", bashDir, logsDir, "x86_64/mine.log")
+	must(t, os.WriteFile(own, []byte("mine"), 0o644))
+	for range 2 {
+		a := s.diff(t)
+		if a.Pending() || len(a.Kept) != 1 || !strings.Contains(a.Kept[0].Why, `"data/logs/x86_64/mine.log" in it is staging's own`) {
+			t.Errorf("kept %+v, pending %v", a.Kept, a.Pending())
+		}
+		s.mustCopy(t)
+	}
+	if string(mustRead(t, own)) != "mine" {
+		t.Error("staging's log changed")
+	}
+	// One that comes between the look and the rename, too.
+	must(t, os.Remove(own))
+	e := s.engine(t)
+	a, err := e.Diff(t.Context(), s.plan(t))
+	must(t, err)
+	must(t, os.WriteFile(own, []byte("mine"), 0o644))
+	r, err := e.Apply(t.Context(), a)
+	must(t, err)
+	if string(mustRead(t, own)) != "mine" || len(r.Kept) != 1 {
+		t.Errorf("kept %+v", r.Kept)
+	}
+	must(t, os.Remove(own))
+	s.mustCopy(t)
+	s.mustCopy(t) // the ledger learns of what was made after a run that was in between
+	s.sameLogs(t, 1)
+	s.movedOver(t)
+}
+
+// Where production's logs are not here, no symlink is made that leads nowhere.
+func TestLogsNotHere(t *testing.T) {
+	s := newSite(t, "bash")
+	s.addLogs(t, bashDir)
+	s.mustCopy(t)
+	s.logsOneByOne(t)
+	here, away := filepath.Join(s.prod, bashDir, logsDir), filepath.Join(t.TempDir(), "logs")
+	must(t, os.Rename(here, away))
+	if a := s.diff(t); a.Pending() || len(a.Held) > 0 {
+		t.Errorf("%+v", a)
+	}
+	must(t, os.Rename(away, here))
+	s.mustCopy(t)
+	s.movedOver(t)
+}
+
+// Killed at whatever moment of the move, the next run goes on; meanwhile each log can be read.
+func TestKilledWhileMovingLogs(t *testing.T) {
+	for _, exchange := range []bool{true, false} {
+		for n := int64(0); ; n++ {
+			s := newSite(t, "bash")
+			s.addLogs(t, bashDir)
+			s.mustCopy(t)
+			s.logsOneByOne(t)
+			e := s.engine(t)
+			a, err := e.Diff(t.Context(), s.plan(t))
+			must(t, err)
+			if !a.Pending() {
+				t.Fatal("there is nothing to do")
+			}
+			e.CrashAfterUnless(n, exchange)
+			_, err = e.Apply(t.Context(), a)
+			log := filepath.Join(s.top, "vol/staged", bashDir, logsDir, "x86_64/build.log")
+			if _, gone := os.Stat(log); exchange && gone != nil {
+				t.Errorf("after %d operations: %v", n, gone)
+			}
+			s.mustCopy(t)
+			s.mustCopy(t)
+			s.sameLogs(t, 1)
+			s.movedOver(t)
+			if t.Failed() {
+				t.Fatalf("crash after %d operations, exchange %v", n, exchange)
+			}
+			if err == nil {
+				if n < 10 {
+					t.Errorf("only %d operations", n)
+				}
+				break
+			}
+		}
+	}
+}
+
+// A ledger has no line of what a directory held before it became a symlink; without the line that says so it
+// is another ledger.
+func TestLedgerOfLinkedDirectory(t *testing.T) {
+	lines := []string{"B\tstaged\tbash\t1\t1", "F\tx\t1\t1\td", "S\tdata/logs/a\t/a", "S\tdata/logs.old\t/b", "C", "S\tdata/logs\t/c"}
+	for d, want := range map[string]int{"": 4, "D\tdata/logs": 3} {
+		all := append(lines, "C")
+		if d != "" {
+			all = append(lines, d, "C")
+		}
+		text := hardlink.LedgerOf(4, all)
+		l, err := hardlink.ParseLedger(strings.NewReader(text))
+		must(t, err)
+		for _, b := range l.Builds {
+			if len(b.Entries) != want || !b.Complete {
+				t.Errorf("%q: %+v", d, b.Entries)
+			}
+		}
+		var b bytes.Buffer
+		_, err = l.WriteTo(&b)
+		must(t, err)
+		if again, err := hardlink.ParseLedger(&b); err != nil || len(again.Builds) != 1 {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package kojisnap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"kojisnap/dbsync"
+)
+
+// waiting is a lock on a file on which composes hold a shared one while they run. It is held from before a
+// load until the copies that the load lets go of are removed: composes that begin meanwhile wait.
+type waiting struct {
+	unlock func()
+	waited *dbsync.Waited // nil: nobody held it
+}
+
+// release lets go of the lock, once; of nil it does nothing.
+func (w *waiting) release() {
+	if w != nil && w.unlock != nil {
+		w.unlock()
+		w.unlock = nil
+	}
+}
+
+// lookAgain is how often it is looked who holds a lock that is waited for.
+const lookAgain = time.Minute
+
+// waitFor waits until nobody holds path locked (flock), and holds it then. It tells who holds it, and how
+// long the wait was. Without a path there is nothing to wait for.
+func waitFor(ctx context.Context, path string, log *slog.Logger) (*waiting, error) {
+	if path == "" {
+		return nil, nil
+	}
+	unlock, err := lockFile(ctx, path, 0o644, false)
+	if err == nil {
+		return &waiting{unlock: unlock}, nil
+	}
+	if !errors.Is(err, ErrLocked) {
+		return nil, fmt.Errorf("wait for %s: %w", path, err)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	w := &dbsync.Waited{File: path, Holders: []string{}}
+	for began, first := time.Now(), true; ; first = false {
+		holders := lockHolders(path)
+		news := slices.DeleteFunc(slices.Clone(holders), func(h string) bool { return slices.Contains(w.Holders, h) })
+		if w.Holders = append(w.Holders, news...); first || len(news) > 0 {
+			log.InfoContext(ctx, "waiting until nobody holds the lock that composes hold", "file", path, "holders", holders)
+		}
+		look, cancel := context.WithTimeout(ctx, lookAgain)
+		unlock, err := lockFile(look, path, 0o644, true)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			continue
+		}
+		w.Seconds = time.Since(began).Round(time.Millisecond).Seconds()
+		if err != nil {
+			return &waiting{waited: w}, fmt.Errorf("wait for %s: %s: %w", path, w, err)
+		}
+		log.InfoContext(ctx, "nobody holds the lock any longer", "file", path, "seconds", w.Seconds)
+		return &waiting{unlock, w}, nil
+	}
+}
