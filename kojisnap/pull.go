@@ -170,6 +170,7 @@ type puller struct {
 	set       tagglob.Set        // opt.Tags
 	asked     map[int64]string   // names of the tags that set has, by id
 	unmatched []string           // patterns of set
+	cutOff    []snapfile.Content // of a pull that was cut off, which may be gone on with
 	inScope   map[int64]bool     // tags by id
 	since     int64              // the rows revoked after this event are wanted with their revocations
 	base      *snapfile.Snapshot // nil: none, or not to be regarded
