@@ -247,7 +247,7 @@ func TestStatusScope(t *testing.T) {
 	if out == 0 || out == len(s.Tags) {
 		t.Errorf("%d of %d tags are out of scope", out, len(s.Tags))
 	}
-	if text := succeed(t, "status", "-c", c); !strings.Contains(text, fmt.Sprintf("%d tags  not in the newest scope", out)) || !strings.Contains(text, fmt.Sprintf("event         %d of", lastEvent)) {
+	if text := succeed(t, "status", "-c", c); !regexp.MustCompile(fmt.Sprintf(`(?m)^%d tags +not in the newest scope`, out)).MatchString(text) || !strings.Contains(text, fmt.Sprintf("event         %d of", lastEvent)) {
 		t.Errorf("status: %s", text)
 	}
 	if text := succeed(t, "status", "-c", c, "-v"); strings.Count(text, "not in the newest scope") != out || !regexp.MustCompile("tag f43-build +event 400 ").MatchString(text) {

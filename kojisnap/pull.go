@@ -178,6 +178,7 @@ type puller struct {
 	set        tagglob.Set        // opt.Tags
 	asked      map[int64]string   // names of the tags that set has, by id
 	unmatched  []string           // patterns of set
+	cutOff     []snapfile.Content // of a pull that was cut off, which may be gone on with
 	inScope    map[int64]bool     // tags by id
 	named      idSet              // builds of the scope
 	incomplete []IncompleteBuild  // of those

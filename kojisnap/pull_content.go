@@ -102,8 +102,9 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 		}
 		return checkID(id)
 	}, func(i int, err error) error {
-		// As with a package filter that no hub can evaluate: production lists nothing of it to a compose either.
-		c.p.log.WarnContext(ctx, "content tags of a tag's modules are not followed: the hub does not list them", "tag", tags[i], "err", err)
+		// As with a package filter that no hub can evaluate: production lists nothing of it to a compose either,
+		// and verify tells of that.
+		c.p.log.InfoContext(ctx, "content tags of a tag's modules are not followed: the hub does not list them", "tag", tags[i], "err", err)
 		return nil
 	})
 	if err != nil {
@@ -118,6 +119,12 @@ func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 	rest := map[int64]bool{}
 	for _, id := range builds {
 		rest[id] = true
+	}
+	for _, m := range c.p.cutOff { // of what a pull that was cut off has asked
+		if rest[m.Build] && m.Tag != "" {
+			c.found[m.Build].Tag = m.Tag
+			delete(rest, m.Build)
+		}
 	}
 	if c.p.base != nil {
 		rel := relation.Get("build")

@@ -187,7 +187,7 @@ func (p *puller) findSince(ctx context.Context, s store.Store) error {
 // says why: hub or store are not what they were, or have what makes it useless.
 func (p *puller) goOn(ctx context.Context, s store.Store, was *unfinished) (bool, error) {
 	pinned := p.opt.Event != 0
-	p.opt.Event = was.Event
+	p.opt.Event, p.cutOff = was.Event, was.Scope.Content
 	var why string
 	var noEvent *noEventError
 	var noTag *UnknownTagError

@@ -38,8 +38,9 @@ func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
 			why := ""
 			if tags[i].Err != nil {
 				why = oneLine{v.staging.failed(tags[i].Err)}.Error()
-			} else if _, there := tags[i].Value.Field("id").Int(); !there {
-				if why, err = v.noContentTag(ctx, named[name], name); err != nil {
+			} else {
+				_, there := tags[i].Value.Field("id").Int()
+				if why, err = v.noContentTag(ctx, named[name], name, there); err != nil {
 					return err
 				}
 			}
@@ -91,28 +92,36 @@ func (v *verifier) namedContent(ctx context.Context, t *taggedTag, c, nameless *
 	return named, nil
 }
 
-// noContentTag says why staging does not have a content tag that module builds name.
-func (v *verifier) noContentTag(ctx context.Context, nvrs []string, name string) (string, error) {
-	const notPulled = "it was not pulled: pull it, with --content-tags, or by its name"
-	if v.Snapshot != nil {
-		content := v.Snapshot.Manifest.Scope.Content
-		i := slices.IndexFunc(content, func(m snapfile.Content) bool { return m.Tag == name && slices.Contains(nvrs, m.NVR) })
-		if i >= 0 && !content[i].Follows() {
-			return content[i].Missing + " at the event, so that a compose of the module fails there, too", nil
-		}
-		if slices.ContainsFunc(v.Snapshot.Manifest.Scope.All, func(t snapfile.Tag) bool { return t.Name == name }) {
-			return "staging does not have it: load the snapshot", nil
-		}
-		if v.Against == nil {
+// noContentTag says why a compose of module builds cannot take what their content tag is to hold; empty: it
+// can. That staging has a tag of that name, there, is not enough: one that is not in the scope of the snapshot
+// is a rest of earlier loads, and is not kept up.
+func (v *verifier) noContentTag(ctx context.Context, nvrs []string, name string, there bool) (string, error) {
+	const (
+		notPulled = "it was not pulled: pull it, with --content-tags, or by its name"
+		notLoaded = "staging does not have it: load the snapshot"
+		notThere  = " at the event, so that a compose of the module fails there, too"
+	)
+	if v.Snapshot == nil {
+		_, inProduction, err := hubAnswers{hub: v.Against, side: "production's", event: v.Event}.tag(ctx, name)
+		switch {
+		case err != nil:
+			return "", err
+		case !inProduction:
+			return "production does not have it" + notThere, nil
+		case !there:
 			return notPulled, nil
 		}
+		return "", nil
 	}
-	a := hubAnswers{hub: v.Against, side: "production's", event: v.Event}
-	switch _, there, err := a.tag(ctx, name); {
-	case err != nil:
-		return "", err
-	case there:
+	scope := v.Snapshot.Manifest.Scope
+	i := slices.IndexFunc(scope.Content, func(m snapfile.Content) bool { return m.Tag == name && slices.Contains(nvrs, m.NVR) })
+	switch {
+	case i >= 0 && !scope.Content[i].Follows():
+		return scope.Content[i].Missing + notThere, nil
+	case !slices.ContainsFunc(scope.All, func(t snapfile.Tag) bool { return t.Name == name }):
 		return notPulled, nil
+	case !there:
+		return notLoaded, nil
 	}
-	return "production does not have it at the event, so that a compose of the module fails there, too", nil
+	return "", nil
 }

@@ -111,7 +111,7 @@ func TestVerifyFaults(t *testing.T) {
 				})
 				want := map[string]bool{}
 				for _, line := range test.fail {
-					for _, tag := range tags {
+					for _, tag := range append(tags, hubtest.ContentTag) {
 						want["failed "+strings.Replace(line, "%", tag, 1)] = true
 					}
 				}

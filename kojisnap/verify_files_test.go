@@ -28,6 +28,11 @@ const unsigned = `failed signed copies f42-compose: 97 of 212, 0 digests
   cairo-1.18.2-3.fc42.src
   cairo-1.18.2-3.fc42.x86_64
   conflicted-1.0-2.fc42.src
+failed signed copies module-postgresql-16: 4 of 4, 0 digests
+  postgresql-16.8-3.module_f42+21000+1c2d3e4f.src
+  postgresql-16.8-3.module_f42+21000+1c2d3e4f.x86_64
+  postgresql-contrib-16.8-3.module_f42+21000+1c2d3e4f.x86_64
+  postgresql-server-16.8-3.module_f42+21000+1c2d3e4f.x86_64
 `
 
 func (s *staging) remove(t testing.TB, path string) {

@@ -33,7 +33,7 @@ failed rpms f42-compose x86_64: 8 of 109, 0 digests
   bash-debugsource-5.2.37-1.fc42.x86_64: only in staging
 `
 	s := newStaging(t, newSource(t, "f42-compose"), kojisnap.Want{})
-	against, _ := production(t, hubtest.Options{})
+	against, _, _ := modularProduction(t)
 	for _, test := range []struct {
 		name   string
 		damage func(t *testing.T, s *staging)
@@ -111,9 +111,10 @@ warning unsigned f42-compose: 1 of 212, 0 digests
 		{name: "module", damage: func(t *testing.T, s *staging) { s.delete(t, "build_types", hubtest.Values{"build_id": 60}) }, not: `failed modules f42-compose: 1 of 1, 0 digests
   postgresql-stream-16-4220250401.abcdef12: only in production
 `},
-		{name: "module's content tag", damage: func(t *testing.T, s *staging) { s.delete(t, "tag_config", hubtest.Values{"tag_id": floor}) },
+		{name: "module's content tag", damage: func(t *testing.T, s *staging) { s.delete(t, "tag_config", hubtest.Values{"tag_id": 25}) },
 			not: `failed content tags f42-compose: 1 of 1, 0 digests
-  module-postgresql-16 of module postgresql-stream-16-4220250401.abcdef12: production does not have it at the event, so that a compose of the module fails there, too
+  module-postgresql-16 of module postgresql-stream-16-4220250401.abcdef12: staging does not have it: load the snapshot
+failed tag module-postgresql-16: 1 of 1, 0 digests
 `},
 		{name: "staging's own tagging", damage: func(t *testing.T, s *staging) {
 			// Staging tags the older bash again: a compose at the event does not see it.

@@ -44,7 +44,7 @@ type source struct {
 
 func newSource(t testing.TB, tags ...string) source {
 	t.Helper()
-	c, _ := production(t, hubtest.Options{})
+	c, _, _ := modularProduction(t)
 	dir := filepath.Join(t.TempDir(), "prod")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -112,10 +112,7 @@ func (s *staging) repoint(t testing.TB) {
 		must(t, s.rows.Insert("volume", hubtest.Values{"id": id, "name": name}))
 	}
 	must(t, s.rows.Insert("users", hubtest.Values{"id": floor, "name": "kojisnap", "status": 1, "usertype": 0}))
-	// The tag with the module's rpms, which the recorded hub does not have.
-	must(t, s.rows.Insert("tag", hubtest.Values{"id": floor, "name": "module-postgresql-16"}))
-	must(t, s.rows.Insert("tag_config", hubtest.Values{"tag_id": floor, "arches": "", "locked": false, "maven_support": false,
-		"maven_include_all": false, "create_event": 30, "creator_id": 1, "active": true}))
+	must(t, hubtest.AddContentTag(s.rows))
 	packages, volumeNames := names(t, s.rows, "package"), names(t, s.rows, "volume")
 	builds, err := s.rows.Select("build", hubtest.Values{"state": 1})
 	must(t, err)
@@ -215,9 +212,9 @@ func TestVerifyReady(t *testing.T) {
 	}{
 		{"snapshot", func(*kojisnap.VerifyOptions) {}},
 		{"digest", func(o *kojisnap.VerifyOptions) { o.Digest = true }},
-		{"hub", func(o *kojisnap.VerifyOptions) { o.Against, _ = production(t, hubtest.Options{}) }},
+		{"hub", func(o *kojisnap.VerifyOptions) { o.Against, _, _ = modularProduction(t) }},
 		{"hub alone", func(o *kojisnap.VerifyOptions) {
-			o.Against, _ = production(t, hubtest.Options{})
+			o.Against, _, _ = modularProduction(t)
 			o.Snapshot, o.Event, o.Tags = nil, lastEvent, []string{"f42-compose", "f43-build"}
 		}},
 	} {
@@ -236,8 +233,13 @@ func TestVerifyReady(t *testing.T) {
 			for _, c := range r.Checks {
 				counts[c.Name] += c.Count
 			}
-			want := map[string]int{"tag": 2, "inheritance": 17, "rpms": 424, "signatures": 424, "unsigned": 424, "hidden": 101, "modules": 1, "content tags": 1, "external repos": 4,
-				"channel createrepo": 1, "targets": 1, "repo": 1, "files": 424, "sources": 86, "module files": 2, "links": 262, "room": 0, "placement": 424}
+			want := map[string]int{"tag": 3, "inheritance": 17, "rpms": 428, "signatures": 428, "unsigned": 428, "hidden": 102, "modules": 1, "content tags": 1, "external repos": 4,
+				"channel createrepo": 1, "targets": 1, "repo": 1, "files": 428, "sources": 87, "module files": 2, "links": 262, "room": 0, "placement": 428}
+			if test.name == "hub alone" { // it names no content tag
+				for name, n := range map[string]int{"tag": 1, "rpms": 4, "signatures": 4, "unsigned": 4, "hidden": 1, "files": 4, "sources": 1, "placement": 4} {
+					want[name] -= n
+				}
+			}
 			if !maps.Equal(counts, want) {
 				t.Errorf("checked %v, want %v", counts, want)
 			}
