@@ -47,7 +47,8 @@ What ends a pull, as it is wrong for all rows:
 	network, offline, HTTP 5xx for good,       to be tried again (5)
 	no room in the hub's memory or database
 	the hub was upgraded meanwhile             to be tried again (5)
-	an unknown tag or event                    error
+	an unknown tag, event, build asked for     error
+	by name
 	a reply of another shape: a member that    error: no row can make a hub send that
 	is missing, text for a number
 	a fault for every one of three or more     error: it is the hub that is wrong

@@ -3,6 +3,7 @@ package kojisnap_test
 import (
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,8 +11,11 @@ import (
 	"time"
 
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store/dir"
 )
 
 // Builds of production's that no tag of f42-compose's scope has.
@@ -202,6 +206,67 @@ func TestPullNamedAlone(t *testing.T) {
 		r, snap := pullWith(t, c, s, o)
 		if r.Existing != existing || !snap.Manifest.NamedBuild(7) {
 			t.Errorf("existing %v, builds %+v", r.Existing, snap.Manifest.Scope.Builds)
+		}
+	}
+}
+
+// TestPullNamedOdd: a build of which the hub cannot send the row is known by its id all the same, and left out
+// like one that is tagged; a hub that answers with what is no build ends the pull.
+func TestPullNamedOdd(t *testing.T) {
+	for _, asked := range []string{namedKernel, "36"} {
+		c, rows := production(t, hubtest.Options{})
+		if n, err := rows.Update("build", hubtest.Values{"id": 36}, hubtest.Values{"extra": `{"a": "x\ud800y"}`}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		r, snap := pullWith(t, c, newStore(t), kojisnap.PullOptions{Tags: []string{"f42-compose"}, Builds: []string{asked, namedImage}, Event: lastEvent})
+		if left := r.LeftOut; len(left) != 1 || left[0].Row != "build 36" || !left[0].Missing() {
+			t.Errorf("left out: %+v", left)
+		}
+		if !snap.Manifest.NamedBuild(36) || !snap.Manifest.NamedBuild(61) || snap.Manifest.Scope.Builds[0].Name() != asked {
+			t.Errorf("%+v", snap.Manifest.Scope.Builds)
+		}
+	}
+	c, _ := production(t, hubtest.Options{Tamper: func(method string, body []byte) []byte {
+		return []byte(strings.Replace(string(body), "<name>build_id</name>", "<name>bild_id</name>", 1))
+	}})
+	_, err := kojisnap.Pull(t.Context(), c, newStore(t), kojisnap.PullOptions{Tags: []string{"f42-compose"}, Builds: []string{namedKernel}, Event: lastEvent})
+	if err == nil || !strings.Contains(err.Error(), `build "`+namedKernel+`": getBuild of hub `+c.URL()+" answered struct, which is not a build") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestPullNamedCutOff: a pull that was cut off is gone on with only for the same builds.
+func TestPullNamedCutOff(t *testing.T) {
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	must(t, err)
+	g := &gate{hub: hubtest.New(rows, hubtest.Options{}), after: -1}
+	srv := httptest.NewServer(g)
+	t.Cleanup(srv.Close)
+	c, err := hub.New(srv.URL+"/kojihub", hub.Options{Retries: -1, Jobs: 1})
+	must(t, err)
+	o := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Builds: []string{namedKernel}, Event: lastEvent, Program: "test"}
+	whole := func(s *dir.Store, builds ...string) int {
+		t.Helper()
+		o.Builds = builds
+		g.set(-1, nil)
+		_, snap := pullWith(t, c, s, o)
+		var ids []string
+		for _, b := range snap.Manifest.Scope.Builds {
+			ids = append(ids, fmt.Sprint(b.ID))
+		}
+		holdsRows(t, snap, expected(t, lastEvent, o.Tags, ids...))
+		return len(g.methods())
+	}
+	all := whole(newStore(t), namedKernel)
+	for _, builds := range [][]string{{namedKernel}, {namedKernel, namedImage}, nil} {
+		s := newStore(t)
+		o.Builds = []string{namedKernel}
+		g.set(all-4, func() bool { return true })
+		if _, err := kojisnap.Pull(t.Context(), c, s, o); err == nil {
+			t.Fatal("it was not cut off")
+		}
+		if requests := whole(s, builds...); (requests < all/2) != (len(builds) == 1) {
+			t.Errorf("%q: %d requests after a pull that was cut off, %d of a whole one", builds, requests, all)
 		}
 	}
 }

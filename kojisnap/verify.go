@@ -80,6 +80,7 @@ type verifier struct {
 	tagNames *names                  // of those
 	orders   map[string]*inheritance // production's, by wanted tag
 	listings map[string]*listing     // what staging holds, by wanted tag or byName
+	named    *listing                // the builds that were asked for by name; nil: none
 	sigs     map[int64][]signature   // production's, by staging's id of the rpm
 	rows     map[int64][]signature   // staging's
 	modules  map[int64]*moduleBuild  // of all tags, by id

@@ -19,11 +19,10 @@ import (
 // that the plan of files has, a regular one, so that it can be linked. Their rpms are looked at with
 // the tags'.
 func (v *verifier) checkNamedArchives(ctx context.Context) error {
-	there := v.listings[byName]
-	if there == nil || len(there.builds) == 0 {
+	if v.named == nil || len(v.named.builds) == 0 {
 		return nil
 	}
-	planned, err := v.planNamed(ctx, there)
+	planned, err := v.planNamed(ctx, v.named)
 	if err != nil {
 		return err
 	}

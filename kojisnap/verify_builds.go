@@ -148,57 +148,57 @@ func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]hub.Res
 
 // compareContent compares the rpms, signatures and archives of builds that both sides have.
 func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, have []namedBuild) {
-	v.listings[byName] = there
+	v.named = there
 	v.nameBuilds(t, wanted, there)
 	var builds []*taggedBuild
 	sigs, rows := map[int64][]signature{}, map[int64][]signature{}
 	for i := range want {
 		maps.Copy(sigs, want[i].sigs)
-		for id, s := range have[i].sigs {
-			rows[id], v.rows[id] = s, s
-		}
+		maps.Copy(rows, have[i].sigs)
 		if want[i].taggedBuild != nil {
 			builds = append(builds, want[i].taggedBuild)
 		}
 	}
+	maps.Copy(v.rows, rows)
 	decided := v.Record.of(builds)
-	t.m = v.match(wanted, there, nil, decided)
-	v.reportRPMs(t)
-	v.reportSignatures(t, sigs, rows)
-	v.checkUnsigned(t, there, rows)
+	if len(wanted.rpms)+len(there.rpms) > 0 {
+		v.listings[byName] = there
+		t.m = v.match(wanted, there, nil, decided)
+		v.reportRPMs(t)
+		v.reportSignatures(t, sigs, rows)
+		v.checkUnsigned(t, there, rows)
+	}
+	v.compareArchives(t, decided, want, have)
+	v.reportNames(t)
+	v.reportRecord(t)
+}
+
+// compareArchives compares the archives of builds that both sides have.
+func (v *verifier) compareArchives(t *taggedTag, decided decided, want, have []namedBuild) {
 	c := checkOf("archives", byName)
-	for i := range want {
-		if there.builds[idOfNamed(want[i])] == nil {
+	for i, b := range want {
+		if b.taggedBuild == nil || v.named.builds[b.id] == nil {
 			continue
 		}
-		c.Count += len(want[i].archives)
+		c.Count += len(b.archives)
 		var lines []string
-		for _, a := range lacking(want[i].archives, have[i].archives) {
+		for _, a := range lacking(b.archives, have[i].archives) {
 			lines = append(lines, a+": only in production")
 		}
-		for _, a := range lacking(have[i].archives, want[i].archives) {
+		for _, a := range lacking(have[i].archives, b.archives) {
 			lines = append(lines, a+": only in staging")
 		}
-		if why := decided.aboutBuild(want[i].taggedBuild); why != "" && len(lines) > 0 {
+		if why := decided.aboutBuild(b.taggedBuild); why != "" && len(lines) > 0 {
 			t.subtract(why, len(lines))
 			continue
 		}
 		for _, line := range lines {
-			c.bad("%s: %s", want[i].nvr(), line)
+			c.bad("%s: %s", b.nvr(), line)
 		}
 	}
 	if c.Count+c.Bad > 0 {
 		v.add(c, StatusFailed)
 	}
-	v.reportNames(t)
-	v.reportRecord(t)
-}
-
-func idOfNamed(b namedBuild) int64 {
-	if b.taggedBuild == nil {
-		return 0
-	}
-	return b.id
 }
 
 // lacking are those of a list that another does not have.

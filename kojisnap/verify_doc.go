@@ -22,6 +22,8 @@ reason. What hangs on it is left out, all else is looked at:
 	a package filter that cannot be understood                         inheritance, rpms, modules, of that tag
 	a tag inherits a deleted one, so that getBuildConfig faults        arches: a warning if it does in production
 	an rpm is listed without its build                                 rpms
+	a build asked for by name is not there, is not complete in         builds; its rows and files: build rpms, build
+	production, is called otherwise, cannot be asked for               signatures, build archives, build files, …
 	rows differ from production's                                      rpms, signatures, modules, …
 	  … by staging's own decision, on record                           on record: no failure
 	an rpm, a build, an archive with an unsafe name                    files, module files
