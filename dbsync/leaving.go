@@ -74,6 +74,9 @@ func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	}
 	_, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
 		FROM {go} s WHERE {key} RETURNING t.*, s.revoke_event IS NULL AS ks_shown)`+touchesOf(r, "ks_shown"), pairs...)
+	if err == nil && r.Index("tag_id") >= 0 { // until E the row is there, though it had gone before
+		_, err = m.exec(ctx, r, "INSERT INTO ks_hole SELECT DISTINCT tag_id, {E} FROM {go} WHERE ks_event IS NULL", pairs...)
+	}
 	c := m.counts.of(r.Name)
 	c.Revoked += active
 	c.Updated += all - active

@@ -261,7 +261,7 @@ func (p *puller) close() {
 // pullAll reads everything.
 func (p *puller) pullAll(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.loadBTypes, p.pullHistory, p.pullBuilds, p.fillGaps, p.pullComponents, p.pullRest, p.fillGaps, p.closeUp,
+		p.loadBTypes, p.pullHistory, p.pastEvents, p.pullBuilds, p.fillGaps, p.pullComponents, p.pullRest, p.fillGaps, p.closeUp,
 	} {
 		err := step(ctx)
 		// First: what fails on an upgraded hub fails because of that.

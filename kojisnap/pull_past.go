@@ -2,7 +2,9 @@ package kojisnap
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"kojisnap/kojisnap/hub"
@@ -88,4 +90,77 @@ func (p *puller) pastRepos(ctx context.Context) ([]hub.Call, error) {
 		}
 	}
 	return calls, nil
+}
+
+// maxEvents is how many events a pull asks for that no row names. A month of a middling hub has as many.
+const maxEvents = 20_000
+
+// pastEvents reads all events since S, so that each can be pinned by name: Pungi asks for the event itself.
+// Where there are too many the snapshot has those that rows name; at another one calls answer as they
+// do at the last of these before it.
+func (p *puller) pastEvents(ctx context.Context) error {
+	if p.start == 0 {
+		return nil
+	}
+	events, from := p.tables["events"], p.start
+	if p.carry != nil {
+		err := eachRow(ctx, p.base, events.rel, func(row [][]byte) error {
+			id, err := idOf(row[0])
+			if err == nil && id >= p.start && id <= p.event {
+				events.refer(id)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if p.sameStart() {
+			from = max(from, min(p.carry.after, p.base.Manifest.Event))
+		}
+	}
+	if p.event-from > maxEvents {
+		p.log.InfoContext(ctx, "only events that rows name are read", "since", from, "events", p.event-from, "most", maxEvents)
+		return nil
+	}
+	var ids []int64
+	for id := from + 1; id < p.event; id++ {
+		if !events.has(id) {
+			ids = append(ids, id)
+		}
+	}
+	return p.inStage(ctx, "events", func(p *puller) error {
+		for some := range slices.Chunk(ids, 1000) {
+			if err := onceOnly(ctx, p, digest(some), func(p *puller) error { return p.askEvents(ctx, some) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// askEvents reads events, those that there are: transactions that were rolled back leave gaps.
+func (p *puller) askEvents(ctx context.Context, ids []int64) error {
+	calls := make([]hub.Call, len(ids))
+	for i, id := range ids {
+		calls[i] = hub.Call{Method: "getEvent", Args: []any{id}}
+	}
+	results, err := p.hub.Multi(ctx, calls)
+	if err != nil {
+		return fmt.Errorf("events since %d: %w", p.start, err)
+	}
+	for i, r := range results {
+		var fault *hub.Fault
+		switch {
+		case errors.As(r.Err, &fault) && fault.Code == hub.FaultGeneric:
+			continue
+		case r.Err != nil:
+			return fmt.Errorf("event %d: %w", ids[i], r.Err)
+		}
+		if ts, ok := r.Value.Field("ts").Float(); ok {
+			if err := p.addEvent(ids[i], ts); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

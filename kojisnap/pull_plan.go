@@ -14,7 +14,7 @@ import (
 // scope's versioned relations. Of builds and what belongs to them it estimates from those what
 // would be asked, and how.
 func (p *puller) plan(ctx context.Context) (*PullResult, error) {
-	var calls []hub.Call
+	var calls, past []hub.Call
 	for _, tag := range p.scope.All {
 		count := func(name string, v any) {
 			calls = append(calls, hub.Call{Method: "queryHistory", Kwargs: map[string]any{
@@ -25,6 +25,11 @@ func (p *puller) plan(ctx context.Context) (*PullResult, error) {
 		if p.carry != nil && p.carry.tags[tag.ID] {
 			count("afterEvent", p.carry.after)
 		}
+		if p.start > 0 && (p.carry == nil || !p.carry.tags[tag.ID] || p.missingHistory(tag.ID) > 0) {
+			past = append(past, hub.Call{Method: "queryHistory", Kwargs: map[string]any{
+				"tables": toAny(tagHistory), "tag": tag.ID, "active": false, "afterEvent": p.start, "queryOpts": map[string]any{"countOnly": true},
+			}})
+		}
 	}
 	results, err := p.hub.Multi(ctx, calls)
 	if err != nil {
@@ -34,7 +39,7 @@ func (p *puller) plan(ctx context.Context) (*PullResult, error) {
 	var builds int64
 	m := &snapfile.Manifest{Hub: p.hub.URL(), KojiVersion: p.version.String(), Event: p.event, EventTime: p.eventTime, Scope: p.scope}
 	r := p.result(m)
-	r.Existing = p.base != nil && p.base.Manifest.Event == p.event && slices.Equal(p.base.Manifest.Scope.Builds, p.scope.Builds)
+	r.Existing = p.base != nil && p.base.Manifest.Event == p.event && slices.Equal(p.base.Manifest.Scope.Builds, p.scope.Builds) && len(past) == 0
 	for i, res := range results {
 		if res.Err != nil {
 			return nil, fmt.Errorf("counts of tag %v: %w", calls[i].Kwargs["tag"], res.Err)
@@ -59,6 +64,23 @@ func (p *puller) plan(ctx context.Context) (*PullResult, error) {
 		}
 		if later || !carried {
 			history.Requests += 1
+		}
+	}
+	revoked, err := p.hub.Multi(ctx, past)
+	if err != nil {
+		return nil, fmt.Errorf("counts of history: %w", err)
+	}
+	for i, res := range revoked {
+		if res.Err != nil {
+			return nil, fmt.Errorf("counts of history of tag %v: %w", past[i].Kwargs["tag"], res.Err)
+		}
+		history.Requests++
+		for name, n := range res.Value.Members() {
+			count, _ := n.Int()
+			history.Rows += count
+			if name == "tag_listing" {
+				builds += count
+			}
 		}
 	}
 	history.Bytes = history.Rows * historyBytes

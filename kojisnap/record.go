@@ -27,6 +27,10 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Recor
 		return Record{}, err
 	}
 	r := Record{Mark: status.Mark, RPMs: map[int64]string{}, Signatures: map[SignatureRow]string{}, Types: map[int64]string{}}
+	r.History = map[int64]int64{}
+	for _, t := range status.Tags {
+		r.History[t.ID] = t.History
+	}
 	if r.IDs, err = dbsync.ReadIDs(ctx, conn); err != nil {
 		return Record{}, err
 	}

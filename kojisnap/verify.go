@@ -26,7 +26,7 @@ type VerifyOptions struct {
 	Hub      *hub.Client        // staging's
 	Against  *hub.Client        // production's; nil: the snapshot says what is expected
 	Snapshot *snapfile.Snapshot // may be nil if Against, Event and Tags are given
-	Event    int64              // at which both are asked; 0: the snapshot's
+	Event    int64              // at which both are asked; 0: the snapshot's. Files are looked at for that of the snapshot alone
 	Topdir   string             // staging's; empty: files are not checked
 	// HubTopdir is topdir's path as staging's hub has it, where that is another: symlinks say it.
 	HubTopdir string
@@ -57,7 +57,7 @@ func Verify(ctx context.Context, o VerifyOptions) (*VerifyResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{v.checkHub, v.reportUnmatched, v.eachWanted, v.checkNamed, v.tasks, v.files} {
+	for _, step := range []func(context.Context) error{v.checkHub, v.checkEvent, v.reportUnmatched, v.eachWanted, v.checkNamed, v.tasks, v.files} {
 		if err := step(ctx); err != nil {
 			return v.result, fmt.Errorf("verify: %w", err)
 		}
@@ -75,6 +75,7 @@ type verifier struct {
 	result   *VerifyResult
 	log      *slog.Logger
 	progress progress.Progress
+	back     *lookback // nil: the event is the snapshot's
 
 	here     map[int64]*stagingTag   // tags, by production's ids
 	tagNames *names                  // of those
@@ -134,6 +135,9 @@ func newVerifier(ctx context.Context, o VerifyOptions) (*verifier, error) {
 		return nil, errors.New("verify: a trial repository needs staging's topdir")
 	}
 	if err := v.parseTopURL(); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	if err := v.lookBack(ctx); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	v.takes = volumes.Want{Arches: v.Arches}.TakesArch()
@@ -258,6 +262,9 @@ func (v *verifier) eachWanted(ctx context.Context) error {
 // tag makes the checks that ask the hubs about one tag.
 func (v *verifier) tag(ctx context.Context, name string) error {
 	v.log.DebugContext(ctx, "verify tag", "tag", name, "event", v.Event)
+	if !v.hasHistory(name) {
+		return nil
+	}
 	t, err := v.checkTag(ctx, name)
 	if err != nil || t == nil {
 		return err

@@ -12,9 +12,12 @@ import (
 // files makes the checks that look at files.
 func (v *verifier) files(ctx context.Context) error {
 	var err error
-	if v.Topdir == "" {
+	switch {
+	case v.back != nil:
+		v.add(Check{Name: "files", Status: StatusSkipped, Detail: fmt.Sprintf("those that are copied are for event %d", v.back.latest)}, StatusFailed)
+	case v.Topdir == "":
 		v.add(Check{Name: "files", Status: StatusSkipped, Detail: "no topdir given"}, StatusFailed)
-	} else {
+	default:
 		err = v.belowTopdir(ctx)
 	}
 	if err == nil {

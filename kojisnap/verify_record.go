@@ -22,6 +22,9 @@ type Record struct {
 	Signatures map[SignatureRow]string // rows of rpmsigs that staging deleted
 	Types      map[int64]string        // builds of which staging deleted a row of build_types
 
+	// History are the events from which on staging answers as production does, for calls about a tag.
+	History map[int64]int64
+
 	IDs map[string]map[int64]int64 // staging's ids by production's, of each relation those that differ
 }
 

@@ -24,6 +24,10 @@ with code 3; code 6 if a file's digest did not match. A call that fails, or a ta
 asked for, is one failed check, and all others are made; only a hub that does not answer at all
 ends the run, with code 5.
 
+With --event it asks at an event before the snapshot's, as one to which a compose is to be pinned: against
+what the snapshot has of history (pull --since), or with --against what production answers. With --db it is
+one failed check where staging does not have the tag's history from then on. Files are not looked at then.
+
 Staging's rows are asked for by id, so that tags, external repos and packages that staging renamed
 are found; they are told. With --db it also knows which rows staging made first, under ids of its own,
 and leaves out of account what follows from staging's own decisions on record, such as an imported
@@ -31,10 +35,14 @@ build that was deleted there: the check "on record" counts that.`,
 	examples: `
 kojisnap verify --hub https://koji.stg.example.com/kojihub --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap verify -c stg.toml --against https://koji.fedoraproject.org/kojihub
+kojisnap verify -c stg.toml --event 412345
 kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --compose-user apache`,
 	setup: func(f *flags) runner {
 		var o verifyFlags
-		f.section("verify", nil, o.add)
+		f.section("verify", nil, func(fs *pflag.FlagSet) {
+			o.add(fs)
+			fs.Int64Var(&o.event, "event", 0, "the event of production to verify, not after the snapshot's (default: the snapshot's)")
+		})
 		return o.run
 	},
 }
@@ -44,6 +52,7 @@ type verifyFlags struct {
 	wantFlags
 	hub, against, db, topdir, topurl, hubTopdir string
 	snapshot, compose, composeUser              string
+	event                                       int64
 	digest                                      bool
 	jobs                                        int
 	verifyKeys                                  []string
@@ -89,7 +98,7 @@ func (o *verifyFlags) follow(c *copyFlags) {
 // options makes the options, but for the snapshot.
 func (o *verifyFlags) options(a *app) (kojisnap.VerifyOptions, error) {
 	opt := kojisnap.VerifyOptions{
-		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
+		Want: o.want(a), Event: o.event, Topdir: o.topdir, HubTopdir: o.hubTopdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
 		Digest: o.digest, Jobs: o.jobs, Log: a.log, Progress: a.progress,
 	}
 	var err error
@@ -98,6 +107,12 @@ func (o *verifyFlags) options(a *app) (kojisnap.VerifyOptions, error) {
 	}
 	if err := o.checkWant(); err != nil {
 		return opt, err
+	}
+	if o.event < 0 {
+		return opt, usagef("--event %d: events count from 1", o.event)
+	}
+	if o.event > 0 && o.compose != "" {
+		return opt, usagef("--event and --compose: a trial repository is made of what is copied, which is for the snapshot's event")
 	}
 	if o.jobs < 1 {
 		return opt, usagef("--jobs %d: one request at least", o.jobs)

@@ -224,6 +224,7 @@ type Snapshot struct {
 	ID       string
 	Manifest *Manifest
 	get      GetFunc
+	at       int64 // the event that it is looked at as of; 0: its own
 	unclean  unclean
 }
 
@@ -279,6 +280,12 @@ func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
 	rel := s.Relation(name)
 	if rel == nil {
 		return &Rows{err: fmt.Errorf("snapshot %s: no relation %q", s.ID, name)}
+	}
+	of := relation.Get(name)
+	if s.at > 0 && of.Versioned {
+		rows := openRows(ctx, s.get, of, rel.everything())
+		rows.past = &past{event: s.at, created: of.Index("create_event"), revoked: of.Index("revoke_event"), revoker: of.Index("revoker_id"), active: of.Index("active")}
+		return s.noting(rows, name)
 	}
 	if revoked {
 		return s.noting(openRows(ctx, s.get, relation.Get(name), rel.Revoked), name)

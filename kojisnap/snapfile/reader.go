@@ -30,6 +30,7 @@ type Rows struct {
 	err    error
 	buf    []byte // of Read
 
+	past     *past // only rows of the view at an event; nil: all
 	secret   secretRows
 	stripped bool // a row had credentials
 }
@@ -51,6 +52,15 @@ func openRows(ctx context.Context, get GetFunc, rel *relation.Relation, segments
 // Next advances to the next row. It returns false at the end and on an error, which Err tells
 // apart; before the end it has checked every segment's digest.
 func (r *Rows) Next() bool {
+	for r.next() {
+		if r.past == nil || r.past.shows(r) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Rows) next() bool {
 	if r.err != nil {
 		return false
 	}

@@ -1,0 +1,155 @@
+package dbsync_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"kojisnap/dbsync"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// histories are the events from which on the history of tags is whole, by tag.
+func (s *staging) histories(tags ...int64) (out []int64) {
+	s.t.Helper()
+	st := s.status()
+	for _, id := range tags {
+		i := slices.IndexFunc(st.Tags, func(t dbsync.TagStatus) bool { return t.ID == id })
+		if i < 0 {
+			s.t.Fatalf("no tag %d", id)
+		}
+		out = append(out, st.Tags[i].History)
+	}
+	return out
+}
+
+// TestHistoryOnRecord follows from which event on history is whole over a chain of loads: the earliest
+// that joins on stays, what a load brings of earlier times goes in at the same event as well, and where
+// revocations were skipped it begins anew.
+func TestHistoryOnRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	first := w.last()
+	snap := w.snapshot(shot{})
+	taken := []*snapfile.Snapshot{snap}
+	load := func(what string, snap *snapfile.Snapshot, want int64) *dbsync.LoadReport {
+		t.Helper()
+		taken = append(taken, snap)
+		rep := s.load(snap, dbsync.LoadOptions{Between: between(taken)})
+		if got := s.status().History; got != want {
+			t.Errorf("%s: history is whole from event %d on, not %d", what, got, want)
+		}
+		for e := max(want, w.last()-4); e <= w.last(); e++ {
+			s.checkAt(w, e, what)
+		}
+		return rep
+	}
+	load("first", snap, first)
+
+	// Of earlier times, at the same event: nothing that any tag shows now.
+	const before = 250
+	rep := load("history of before", w.snapshot(shot{since: before}), before)
+	for e := int64(before); e <= first; e += 9 {
+		s.checkAt(w, e, "history of before")
+	}
+	if in, _, _ := rep.Totals(); in == 0 || rep.Mode != "delta" {
+		t.Errorf("mode %s, %d rows inserted", rep.Mode, in)
+	}
+	if len(rep.Touched) > 0 {
+		t.Errorf("touched %q, of which nothing is another now", rep.Touched)
+	}
+
+	// One with what was revoked since the last joins on.
+	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
+	load("a later one", w.snapshot(shot{since: first}), before)
+
+	// So do two of which the first was not loaded.
+	w.tag(9, 4)
+	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
+	at := w.last()
+	taken = append(taken, w.snapshot(shot{since: first + 1}))
+	w.tag(20, 3)
+	w.event()
+	load("one in between was not loaded", w.snapshot(shot{since: at}), before)
+
+	// A row that was revoked and that no snapshot tells of any more.
+	w.revoke(w.find("tag_listing", "build_id", 20, "tag_id", 3, "active", "t"))
+	w.event()
+	at = w.event()
+	w.event()
+	load("a gap", w.snapshot(shot{since: at}), w.last()) // until then the row is there
+
+	// It is put right.
+	w.event()
+	load("no more", w.snapshot(shot{since: 200}), 200)
+	for e := int64(200); e <= w.last(); e += 13 {
+		s.checkAt(w, e, "no more")
+	}
+	if rep := load("again", w.snapshot(shot{since: 200}), 200); rep.Changed() {
+		t.Errorf("the same again changed %+v", rep.Relations)
+	}
+}
+
+// TestHistoryOfTags: what a tag inherits counts, while it does.
+func TestHistoryOfTags(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	link := w.add("tag_inheritance", "tag_id", 2, "parent_id", 16, "priority", 77, "create_event", w.event(), "creator_id", 1, "active", "t",
+		"intransitive", "f", "noconfig", "f", "pkg_filter", "")
+	linked := w.last()
+	unlinked := w.revoke(link)
+	w.event()
+	// Neither tag is asked for with the history of the other.
+	snap := w.snapshot(shot{since: 400, tags: w.inheritedBy(2)})
+	if slices.Contains(w.inheritedBy(2), 16) {
+		t.Fatal("tag 2 inherits tag 16 by another link")
+	}
+	s.load(snap, dbsync.LoadOptions{})
+	if got := s.histories(2)[0]; got != unlinked {
+		t.Errorf("tag 2 inherited tag 16, which is not there, from event %d to %d: its history is whole from %d on", linked, unlinked, got)
+	}
+}
+
+// inheritedBy are a tag and all that it inherits now.
+func (w *world) inheritedBy(tag int64) (all []int64) {
+	all = []int64{tag}
+	for i := 0; i < len(all); i++ {
+		for _, l := range w.all("tag_inheritance", "tag_id", fmt.Sprint(all[i]), "active", "t") {
+			if id := l.int("parent_id"); !slices.Contains(all, id) {
+				all = append(all, id)
+			}
+		}
+	}
+	return all
+}
+
+// TestHistoryKeptBack: history that hangs on a build of which staging has the name waits for it, as the
+// view does, and goes in when it can.
+func TestHistoryKeptBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	e := w.event()
+	w.add("build", "id", 100, "volume_id", 0, "pkg_id", 1, "version", "5.3", "release", "9", "draft", "f", "create_event", e,
+		"completion_time", "2026-11-21 01:00:00+00", "state", 1, "owner", 1)
+	tagged := w.tag(100, 4)
+	was := w.last()
+	w.revoke(tagged)
+	s.exec(`INSERT INTO build (id, pkg_id, version, release, state, owner, volume_id, completion_time) VALUES (990000500, 1, '5.3', '9', 1, 990000000, 0, now())`)
+	count := func() string {
+		return s.one("SELECT count(*) FROM tag_listing WHERE build_id = 100 AND create_event = $1", was)
+	}
+	s.load(w.snapshot(shot{since: 420}), dbsync.LoadOptions{})
+	if count() != "0" || s.status().History > 420 {
+		t.Errorf("%s rows of a build that is left out; history from event %d on", count(), s.status().History)
+	}
+	s.exec(`DELETE FROM build WHERE id = 990000500`)
+	w.event()
+	if rep := s.load(w.snapshot(shot{since: 420}), dbsync.LoadOptions{}); rep.Mode != "delta" || count() != "1" {
+		t.Errorf("mode %s, %s rows of a build that is there now", rep.Mode, count())
+	}
+	s.checkAt(w, was, "at last")
+}
