@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
@@ -118,6 +120,23 @@ func TestEventToPin(t *testing.T) {
 			older = strings.Fields(line)[0]
 		}
 	}
+	// While it goes back, and whatever becomes of it, the later event is not offered any longer.
+	conn, err := pgx.Connect(t.Context(), w.dsn)
+	must(t, err)
+	_, err = conn.Exec(t.Context(), "BEGIN; LOCK TABLE tag_listing IN EXCLUSIVE MODE")
+	must(t, err)
+	r := start(t, "load", "-c", c, "--snapshot", older, "--rollback")
+	r.until("the file was gone", func() bool { _, err := os.Lstat(file); return os.IsNotExist(err) })
+	if code, _ := w.served(t, "kojisnap-event"); code != 404 {
+		t.Errorf("served: %d", code)
+	}
+	r.end(syscall.SIGKILL)
+	must(t, conn.Close(t.Context()))
+	if _, err := os.Lstat(file); !os.IsNotExist(err) {
+		t.Errorf("after a kill: %v", err)
+	}
+	succeed(t, "sync", "-c", c, "--event", "420")
+	check(420)
 	succeed(t, "load", "-c", c, "--snapshot", older, "--rollback", "--topdir", w.topdir)
 	check(lastEvent)
 

@@ -18,7 +18,10 @@ var loadCommand = command{
 	long: `Load merges a snapshot into a staging database that kojisnap init has marked, in one
 transaction. Builds go to the read-only volume, or to the copy volume if their files were
 copied. What staging made stays. The hub stays up; no reader waits for the load. Where the
-database holds an earlier snapshot of the store, only what changed since is read and compared.`,
+database holds an earlier snapshot of the store, only what changed since is read and compared.
+
+Composes are to be pinned at an event that was loaded: a load between two calls tears one that is not. The
+event that the database holds is in --event-file once the load is done, and kojisnap status --event prints it.`,
 	examples: `
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run

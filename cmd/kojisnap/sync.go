@@ -45,6 +45,9 @@ Most come from the configuration, where each command has a table:
     [sync]
     stamp = "/var/lib/kojisnap/last-success"
 
+Each sync keeps the event to pin composes at in --event-file, kojisnap-event below topdir. With --wait-for composes
+that hold a lock on that file are waited for, and begin again when what no compose needs any longer is removed.
+
 The stamp is for checks of age: it gets the time once all of it, verify too, has succeeded.
 A key at the top level is for every command that has the flag.`,
 	examples: `
