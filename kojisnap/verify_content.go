@@ -120,6 +120,11 @@ func (v *verifier) noContentTag(ctx context.Context, nvrs []string, name string,
 		return scope.Content[i].Missing + notThere, nil
 	case !slices.ContainsFunc(scope.All, func(t snapfile.Tag) bool { return t.Name == name }):
 		return notPulled, nil
+	case !there && v.back != nil: // before it was made both are without it
+		if _, inProduction, err := v.expected.tag(ctx, name); err != nil || !inProduction {
+			return "", err
+		}
+		return notLoaded, nil
 	case !there:
 		return notLoaded, nil
 	}

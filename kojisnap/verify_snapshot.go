@@ -115,8 +115,8 @@ func newSnapshotBuild(b tagged.Build) *taggedBuild {
 }
 
 func (a *snapshotAnswers) tag(_ context.Context, name string) (tagRef, bool, error) {
-	id, there := a.view.Tags[name]
-	return tagRef{id, name}, there, nil
+	id := a.view.Tags[name]
+	return tagRef{id, name}, a.exists[id], nil // as getTag: at an earlier event it may not have been made yet
 }
 
 func (a *snapshotAnswers) inheritance(_ context.Context, tag tagRef) (*inheritance, error) {
