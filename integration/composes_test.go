@@ -325,8 +325,13 @@ func TestComposesWaitForRemoval(t *testing.T) {
 	if free, ok := seen.free["remove"]; !ok || free {
 		t.Errorf("composes could begin during the removal: %v", seen.free)
 	}
-	if !seen.free["compare files"] {
-		t.Errorf("composes had to wait for the copy: %v", seen.free)
+	if free, ok := seen.free["merge"]; !ok || free {
+		t.Errorf("composes could begin during the load: %v", seen.free)
+	}
+	for _, step := range []string{"compare files", "verify files"} {
+		if !seen.free[step] {
+			t.Errorf("composes had to wait for %q: %v", step, seen.free)
+		}
 	}
 	unlock, err := kojisnap.Lock(t.Context(), seen.lock, false)
 	must(t, err) // it was let go of
