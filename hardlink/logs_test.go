@@ -246,6 +246,25 @@ func TestLogsNotHere(t *testing.T) {
 	s.movedOver(t)
 }
 
+// Where the hub has topdir by another path since, one run moves both over.
+func TestLogsOfAnotherTopdir(t *testing.T) {
+	s := newSite(t, "bash")
+	s.addLogs(t, bashDir)
+	s.mustCopy(t)
+	s.logsOneByOne(t)
+	link := filepath.Join(s.top, "vol/staged", bashDir, logsDir)
+	for _, hub := range []string{"/mnt/koji", "/srv/koji"} {
+		as := func(o *hardlink.Options) { o.HubTopdir = hub }
+		s.mustCopy(t, as)
+		if target, err := os.Readlink(link); target != hub+"/vol/prod/"+bashDir+"/"+logsDir {
+			t.Errorf("%s -> %q, %v", link, target, err)
+		}
+		if a := s.diff(t, as); a.Pending() {
+			t.Errorf("%s: something is left to do: %+v", hub, a)
+		}
+	}
+}
+
 // Killed at whatever moment of the move, the next run goes on; meanwhile each log can be read.
 func TestKilledWhileMovingLogs(t *testing.T) {
 	for _, exchange := range []bool{true, false} {

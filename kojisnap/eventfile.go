@@ -86,12 +86,18 @@ func (f EventFile) check() error {
 	return nil
 }
 
-// withdraw takes the file away before a load goes back behind the event that it has: that one is not to be
-// pinned any longer once the load is done.
-func (f EventFile) withdraw(event int64) error {
-	have, err := f.read()
-	if f.Path == "" || err != nil || have <= event {
-		return nil // write will tell
+// withdraw takes the file away before a load goes back behind the event that the database holds: that one is
+// not to be pinned any longer once the load is done. write gives it back.
+func (f EventFile) withdraw(ctx context.Context, conn *pgx.Conn, env string, event int64) error {
+	if f.Path == "" {
+		return nil
+	}
+	pin, err := dbsync.ReadPin(ctx, conn)
+	if err != nil || pin.Mark.CheckEnv(env) != nil || pin.Event <= event {
+		return nil // the load says what is wrong
+	}
+	if have, err := f.read(); err != nil || have == 0 {
+		return nil // write says what is wrong
 	}
 	if err := os.Remove(f.Path); err != nil && f.Asked {
 		return fmt.Errorf("event file: %w", err)
@@ -99,9 +105,9 @@ func (f EventFile) withdraw(event int64) error {
 	return nil
 }
 
-// write gives the file the event to pin by the database. It looks once more: another load may have come and
-// gone meanwhile.
-func (f EventFile) write(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {
+// write gives the file the event to pin by the database, if that is the environment's. It looks once more:
+// another load may have come and gone meanwhile.
+func (f EventFile) write(ctx context.Context, conn *pgx.Conn, env string) error {
 	if f.Path == "" {
 		return nil
 	}
@@ -109,28 +115,33 @@ func (f EventFile) write(ctx context.Context, conn *pgx.Conn, log *slog.Logger) 
 	defer cancel()
 	for written := int64(-1); ; {
 		pin, err := dbsync.ReadPin(ctx, conn)
-		if err == nil && pin.Event == written {
-			return nil
-		}
 		if err == nil {
-			written = pin.Event
-			err = f.put(written)
+			err = pin.Mark.CheckEnv(env)
 		}
-		if err == nil {
-			continue
+		if err != nil || pin.Event == written {
+			return err
 		}
-		if f.Asked {
-			return fmt.Errorf("all is done but for the event file: %w", err)
+		if err := f.put(pin.Event); err != nil {
+			return err
 		}
-		if log != nil {
-			level := slog.LevelWarn
-			if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-				level = slog.LevelInfo // a host that only reads topdir
-			}
-			log.Log(ctx, level, "the event to pin is not kept in a file that composes can read", "err", err)
-		}
-		return nil
+		written = pin.Event
 	}
+}
+
+// unwritten is what follows of a file that could not be written after a load that went well.
+func (f EventFile) unwritten(ctx context.Context, err error, log *slog.Logger) error {
+	switch {
+	case err == nil:
+		return nil
+	case f.Asked:
+		return fmt.Errorf("all is done but for the event file: %w", err)
+	case log == nil:
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS): // a host that only reads topdir
+		log.InfoContext(ctx, "the event to pin is not kept in a file that composes can read", "err", err)
+	default:
+		log.WarnContext(ctx, "the event to pin is not kept in a file that composes can read", "err", err)
+	}
+	return nil
 }
 
 // put replaces the file, if it says another event.

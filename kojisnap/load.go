@@ -59,7 +59,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 		return nil, lock, err
 	}
 	if opt.Rollback && !opt.DryRun {
-		if err := o.EventFile.withdraw(snap.Manifest.Event); err != nil {
+		if err := o.EventFile.withdraw(ctx, conn, opt.Env, snap.Manifest.Event); err != nil {
 			return nil, lock, err
 		}
 	}
@@ -74,7 +74,11 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 			o.Log.InfoContext(ctx, "what the database holds is not noted in the store: a prune may remove what the next load needs", "err", lost)
 		}
 	}
-	return r, lock, cmp.Or(err, o.EventFile.write(ctx, conn, o.Log))
+	lost = o.EventFile.write(ctx, conn, opt.Env) // after an error, too: it may mend what a kill left
+	if err == nil {
+		err = o.EventFile.unwritten(ctx, lost, o.Log)
+	}
+	return r, lock, err
 }
 
 // noteDecided lets copies know what staging decided. They do without, so that it is no error.

@@ -35,6 +35,8 @@ What becomes of it:
 	content generator, type
 	channel; URL of an external repo           left out
 	name of a package or volume, version, ...  left out if it would lead out of a directory (../)
+	module build: the name of its content tag, that the tag is not in the scope; told when it is new
+	or getTag of it
 	all else that a path cannot hold (a slash, data: stored as it is; copy judges it for that file
 	a tab), payload hashes, checksums, names
 	of tags, targets, channels, permissions

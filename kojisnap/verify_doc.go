@@ -19,6 +19,9 @@ reason. What hangs on it is left out, all else is looked at:
 	a tag is not there, or cannot be asked for                         tag; what else asks for it
 	a tag, repo or package has another name in staging                 tag, names: warnings
 	staging deleted the tag, after the event                           hidden: a warning
+	a module's content tag was not pulled, or production lacks it      content tags
+	a module build names no content tag                                content tags: a warning
+	a pattern matches no tag of the snapshot                           tags: a warning
 	a package filter that cannot be understood                         inheritance, rpms, modules, of that tag
 	a tag inherits a deleted one, so that getBuildConfig faults        arches: a warning if it does in production
 	an rpm is listed without its build                                 rpms

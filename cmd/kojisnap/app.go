@@ -171,6 +171,9 @@ func (a *app) scope() (kojisnap.Scope, error) {
 	if err := f.configure(a.config); err != nil {
 		return kojisnap.Scope{}, err
 	}
+	if err := checkTags(o.tags); err != nil {
+		return kojisnap.Scope{}, err
+	}
 	scope := kojisnap.Scope{Tags: o.tags}
 	if o.hub == "" && o.profile == "" {
 		return scope, nil
