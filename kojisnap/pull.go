@@ -175,17 +175,18 @@ type puller struct {
 	event      int64
 	eventTime  time.Time
 	scope      snapfile.Scope
-	set        tagglob.Set        // opt.Tags
-	asked      map[int64]string   // names of the tags that set has, by id
-	unmatched  []string           // patterns of set
-	cutOff     []snapfile.Content // of a pull that was cut off, which may be gone on with
-	inScope    map[int64]bool     // tags by id
-	named      idSet              // builds of the scope
-	incomplete []IncompleteBuild  // of those
-	start      int64              // the event from which on history was asked for; 0: it was not
-	since      int64              // the rows revoked after this event are wanted with their revocations
-	base       *snapfile.Snapshot // nil: none, or not to be regarded
-	carry      *carry             // nil: everything is asked for
+	set        tagglob.Set           // opt.Tags
+	asked      map[int64]string      // names of the tags that set has, by id
+	unmatched  []string              // patterns of set
+	cutOff     []snapfile.Content    // of a pull that was cut off, which may be gone on with
+	inScope    map[int64]bool        // tags by id
+	named      idSet                 // builds of the scope
+	modules    []snapfile.NamedBuild // of those, module builds
+	incomplete []IncompleteBuild     // of those
+	start      int64                 // the event from which on history was asked for; 0: it was not
+	since      int64                 // the rows revoked after this event are wanted with their revocations
+	base       *snapfile.Snapshot    // nil: none, or not to be regarded
+	carry      *carry                // nil: everything is asked for
 
 	outdated bool // the store has a snapshot of the same hub and scope at a later event
 

@@ -29,10 +29,11 @@ type contentTags struct {
 	found  map[int64]*snapfile.Content // by module build
 	looked map[string]string           // names that were looked up, with what was amiss
 	none   bool                        // there can be no module
+	event  any                         // as getTag takes it: when the tags that are named must be there
 }
 
 func newContentTags(p *puller) *contentTags {
-	return &contentTags{p: p, found: map[int64]*snapfile.Content{}, looked: map[string]string{}, none: p.opt.NoContentTags}
+	return &contentTags{p: p, found: map[int64]*snapfile.Content{}, looked: map[string]string{}, none: p.opt.NoContentTags, event: p.event}
 }
 
 // list is what was found, by build.
@@ -52,8 +53,29 @@ func (c *contentTags) follow(ctx context.Context, heads, tags []int64, names map
 		return nil, err
 	}
 	builds, err := c.modules(ctx, heads, tags)
-	if err != nil || len(builds) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	return c.add(ctx, builds, names)
+}
+
+// followNamed does so for module builds that were asked for by name.
+func (c *contentTags) followNamed(ctx context.Context, builds []snapfile.NamedBuild, names map[int64]string) (more []int64, err error) {
+	if c.none {
+		return nil, nil
+	}
+	var ids []int64
+	for _, b := range builds {
+		c.found[b.ID] = &snapfile.Content{Build: b.ID, NVR: b.Name()}
+		ids = append(ids, b.ID)
+	}
+	return c.add(ctx, ids, names)
+}
+
+// add adds to names the content tags of builds, which are in found, and returns those that were not there.
+func (c *contentTags) add(ctx context.Context, builds []int64, names map[int64]string) (more []int64, err error) {
+	if len(builds) == 0 {
+		return nil, nil
 	}
 	if err := c.readExtra(ctx, builds); err != nil {
 		return nil, err
@@ -185,7 +207,7 @@ func (c *contentTags) lookUp(ctx context.Context, builds []int64, names map[int6
 	}
 	calls := make([]hub.Call, len(wanted))
 	for i, name := range wanted {
-		calls[i] = hub.Call{Method: "getTag", Args: []any{name}, Kwargs: map[string]any{"event": c.p.event}, KeepBad: true}
+		calls[i] = hub.Call{Method: "getTag", Args: []any{name}, Kwargs: map[string]any{"event": c.event}, KeepBad: true}
 	}
 	results, err := c.p.hub.Multi(ctx, calls)
 	if err != nil && !broken(ctx, err, nil) {

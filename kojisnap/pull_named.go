@@ -88,34 +88,46 @@ func (p *puller) findNamed(ctx context.Context, s store.Store) error {
 		}
 		calls[i] = hub.Call{Method: "getBuild", Args: []any{info}}
 	}
-	builds, states := map[int64]snapfile.NamedBuild{}, map[int64]int64{}
-	unknown, err := p.askNamed(ctx, p.opt.Builds, calls, builds, states)
+	builds, rows := map[int64]snapfile.NamedBuild{}, map[int64]namedRow{}
+	unknown, err := p.askNamed(ctx, p.opt.Builds, calls, builds, rows)
 	if err != nil {
 		return err
 	}
-	if unknown, err = p.findRenamed(ctx, s, unknown, builds, states); err != nil {
+	if unknown, err = p.findRenamed(ctx, s, unknown, builds, rows); err != nil {
 		return err
 	}
 	if len(unknown) > 0 {
 		return &UnknownBuildError{p.hub.URL(), unknown}
 	}
-	p.scope.Builds, p.incomplete = nil, nil
+	p.scope.Builds, p.incomplete, p.modules = nil, nil, nil
 	for id, b := range builds {
 		p.scope.Builds = append(p.scope.Builds, b)
 		p.named.add(id)
 		p.tables["build"].refer(id)
-		if state, told := states[id]; told && state != buildComplete {
-			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), buildState(state)})
+		row, told := rows[id]
+		if told && row.state != buildComplete {
+			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), buildState(row.state)})
+		}
+		if told && row.module {
+			p.modules = append(p.modules, b)
 		}
 	}
-	slices.SortFunc(p.scope.Builds, func(a, b snapfile.NamedBuild) int { return cmp.Compare(a.ID, b.ID) })
+	byID := func(a, b snapfile.NamedBuild) int { return cmp.Compare(a.ID, b.ID) }
+	slices.SortFunc(p.scope.Builds, byID)
+	slices.SortFunc(p.modules, byID)
 	slices.SortFunc(p.incomplete, func(a, b IncompleteBuild) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
 }
 
+// namedRow is what matters of a build's row before all of it is read.
+type namedRow struct {
+	state  int64
+	module bool // its extra says so
+}
+
 // askNamed asks for builds, each by a call of getBuild, and adds those that there are. It returns the names of
 // the others.
-func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call, builds map[int64]snapfile.NamedBuild, states map[int64]int64) (unknown []string, err error) {
+func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
 	add := func(name string, id int64, nvr string) {
 		if _, twice := builds[id]; !twice { // it may be asked for by its id, too
 			builds[id] = snapfile.NamedBuild{ID: id, NVR: nvr, Asked: name}
@@ -135,7 +147,8 @@ func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call,
 		}
 		nvr, _ := r.Get("nvr").Str()
 		add(asked[i], id, nvr)
-		states[id], _ = r.Get("state").Int()
+		state, _ := r.Get("state").Int()
+		rows[id] = namedRow{state, r.Get("extra").Field("typeinfo").Field("module").Kind() == hub.Struct}
 		return nil
 	}, func(i int, why error) error {
 		// What the hub cannot send of it is judged when its rows are read.
@@ -157,7 +170,7 @@ func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call,
 
 // findRenamed asks by their ids for builds that the hub does not have by these names any more, and that an
 // earlier pull found by them. It returns the names of those that it does not have at all.
-func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string, builds map[int64]snapfile.NamedBuild, states map[int64]int64) (unknown []string, err error) {
+func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
 	if len(names) == 0 || s == nil {
 		return names, nil
 	}
@@ -183,7 +196,7 @@ func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string,
 		asked = append(asked, name)
 		calls = append(calls, hub.Call{Method: "getBuild", Args: []any{id}})
 	}
-	gone, err := p.askNamed(ctx, asked, calls, builds, states)
+	gone, err := p.askNamed(ctx, asked, calls, builds, rows)
 	return slices.Concat(unknown, gone), err
 }
 

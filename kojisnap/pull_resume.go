@@ -139,10 +139,10 @@ func (p *puller) find(ctx context.Context, s store.Store) error {
 			}
 		}
 	}
-	if err := p.findScope(ctx); err != nil {
+	if err := p.findNamed(ctx, s); err != nil {
 		return err
 	}
-	if err := p.findNamed(ctx, s); err != nil {
+	if err := p.findScope(ctx); err != nil {
 		return err
 	}
 	if err := p.followHistory(ctx); err != nil {

@@ -86,13 +86,17 @@ func (p *puller) setEvent(v hub.Value) error {
 }
 
 // findScope finds, from the tags asked for, all that they inherit at E, link by link, and, of the module
-// builds in those, the content tags with what they inherit. Links are followed without regard to depth
+// builds in those and of those asked for by name, the content tags with what they inherit. Links are followed without regard to depth
 // limits and filters: every tag of the scope must itself answer as in production.
 func (p *puller) findScope(ctx context.Context) error {
 	names := maps.Clone(p.asked)
 	heads := slices.Sorted(maps.Keys(p.asked))
 	content := newContentTags(p)
-	for len(heads) > 0 {
+	more, err := content.followNamed(ctx, p.modules, names)
+	if err != nil {
+		return err
+	}
+	for heads = append(heads, more...); len(heads) > 0; {
 		all, err := p.inherited(ctx, heads, names)
 		if err != nil {
 			return err

@@ -16,7 +16,8 @@ import (
 // was revoked after S, with all that it refers to. queryHistory gives both, so the view at any event
 // N from S to E is the rows with create_event ≤ N < revoke_event.
 //
-// A tag that was inherited at some event since S, but is not at E, is a tag of the scope like any other.
+// A tag that was inherited at some event since S, but is not at E, is a tag of the scope like any other, and
+// so is the content tag of a module that was tagged at some event since S.
 //
 // A pull that goes on takes the base's revoked rows over. It asks for those revoked since, as any pull
 // does, and for the history of tags that the base has not, or not from S on.
@@ -69,7 +70,8 @@ func (p *puller) startHistory(v hub.Value, asked string) error {
 	return p.addEvent(id, ts)
 }
 
-// followHistory adds to the scope the tags that were inherited since S, and what those inherited.
+// followHistory adds to the scope the tags that were inherited since S, those that hold the rpms of modules
+// that were tagged since S, and what all these inherited.
 func (p *puller) followHistory(ctx context.Context) error {
 	if p.start == 0 {
 		return nil
@@ -91,12 +93,18 @@ func (p *puller) followHistory(ctx context.Context) error {
 	for id := range names {
 		level = append(level, id)
 	}
+	content := newPastContent(p)
 	for len(level) > 0 {
 		slices.Sort(level)
 		found, err := p.pastParents(ctx, level, after, names)
 		if err != nil {
 			return fmt.Errorf("inheritance since event %d: %w", p.start, err)
 		}
+		modules, err := content.followPast(ctx, level, after, names)
+		if err != nil {
+			return err
+		}
+		found = append(found, modules...)
 		known := len(names)
 		if _, err := p.inherited(ctx, slices.Clone(found), names); err != nil {
 			return err

@@ -31,6 +31,7 @@ type namedBuild struct {
 	rpms         []taggedRPM
 	sigs         map[int64][]signature // by rpm
 	archives     []string              // what must be equal in production and staging
+	module       bool                  // of staging's, by its extra
 }
 
 // whole reports whether it is a build that a compose can take, and all of it is known.
@@ -88,7 +89,12 @@ func (v *verifier) checkNamed(ctx context.Context) error {
 		}
 		v.add(c, StatusFailed)
 		v.compareContent(t, wanted, there, want, have)
-		return nil
+		for _, b := range have {
+			if b.module && b.whole() {
+				t.modules = append(t.modules, &moduleBuild{taggedBuild: b.taggedBuild})
+			}
+		}
+		return v.checkContentTags(ctx, t)
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 func newNamedSource(t testing.TB, builds ...string) source {
 	t.Helper()
 	from := newSource(t, "f42-compose")
-	c, _ := production(t, hubtest.Options{})
+	c, _, _ := modularProduction(t)
 	s := newStore(t)
 	r, err := kojisnap.Pull(t.Context(), c, s, kojisnap.PullOptions{Tags: []string{"f42-compose"}, Builds: builds, Event: lastEvent, Program: "test"})
 	must(t, err)
@@ -34,7 +34,7 @@ func TestVerifyNamed(t *testing.T) {
 		r := s.verify(t, func(o *kojisnap.VerifyOptions) {
 			o.Want, o.Digest = signed, true
 			if against {
-				o.Against, _ = production(t, hubtest.Options{})
+				o.Against, _, _ = modularProduction(t)
 			}
 		})
 		if got := s.notOK(r); got != "" || !r.Ready() {

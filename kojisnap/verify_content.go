@@ -17,9 +17,10 @@ func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
 	if len(t.modules) == 0 {
 		return nil
 	}
-	c := Check{Name: "content tags", Tag: t.name}
+	c := checkOf("content tags", t.name)
 	return v.attempt(ctx, c, func() error {
-		nameless := Check{Name: "content tags", Tag: t.name, Detail: "module builds that a compose cannot take, in production either"}
+		nameless := checkOf("content tags", t.name)
+		nameless.Detail = "module builds that a compose cannot take, in production either"
 		named, err := v.namedContent(ctx, t, &c, &nameless)
 		if err != nil {
 			return err

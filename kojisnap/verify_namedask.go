@@ -35,6 +35,7 @@ func (a hubAnswers) named(ctx context.Context, builds []snapfile.NamedBuild) ([]
 			continue
 		}
 		all[i].taggedBuild, all[i].state = newTaggedBuild(hub.Row{Value: of[0].Value}), number(of[0].Value.Field("state"))
+		all[i].module = of[0].Value.Field("extra").Field("typeinfo").Field("module").Kind() == hub.Struct
 		for _, r := range of[1].Value.Items() {
 			rpm := newTaggedRPM(hub.Row{Value: r}, shared)
 			rpm.build = all[i].taggedBuild

@@ -1,0 +1,104 @@
+package kojisnap_test
+
+import (
+	"slices"
+	"testing"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// TestPullPastModules: with the history come the content tags of modules that were tagged since, also
+// if the tag was deleted, and what these inherit. A compose at E takes none of them: nothing of them is to be copied.
+func TestPullPastModules(t *testing.T) {
+	c, rows, _ := modularProduction(t)
+	e := edits{t, rows}
+	e.aTag(bigFloor, "module-old", 280, oldBash, bashPackage)
+	e.aTag(bigFloor+1, "module-deleted", 280, oldBash, bashPackage)
+	e.aTag(bigFloor+2, "module-platform", 280, oldBash, bashPackage)
+	e.create("tag_inheritance", 301, hubtest.Values{"tag_id": bigFloor, "parent_id": bigFloor + 2, "priority": 0, "intransitive": false, "noconfig": false, "pkg_filter": ""})
+	e.revoke("tag_config", 370, hubtest.Values{"tag_id": bigFloor + 1})
+	e.aTag(bigFloor+3, "module-long-gone", 280, oldBash, bashPackage)
+	gone := func(build int64, version, content string, from, to int64) {
+		e.module(build, version, contentExtra(`"`+content+`"`), modular, from)
+		e.revoke("tag_listing", to, hubtest.Values{"build_id": build, "tag_id": modular})
+	}
+	gone(bigFloor, "15", "module-old", 300, 360)
+	gone(bigFloor+1, "14", "module-deleted", 330, 340) // between two of the pulls
+	gone(bigFloor+2, "13", "module-long-gone", 281, 285)
+	gone(bigFloor+3, "12", "module-of-nobody", 300, 360)
+
+	again := newStore(t)
+	o := kojisnap.PullOptions{Tags: []string{"f42-modular"}, Since: 290, Sweep: 1000, Overlap: -1, Program: "test"}
+	var snap *snapfile.Snapshot
+	for _, event := range []int64{320, lastEvent} {
+		o.Event, o.Full = event, false
+		r, got := pullWith(t, c, again, o)
+		o.Full = true
+		_, want := pullWith(t, c, newStore(t), o)
+		sameRows(t, got, want)
+		if !slices.Equal(got.Manifest.Scope.All, want.Manifest.Scope.All) || event == lastEvent && r.Base == "" {
+			t.Errorf("event %d, base %q: scope %+v, want %+v", event, r.Base, got.Manifest.Scope.All, want.Manifest.Scope.All)
+		}
+		snap = got
+	}
+	if got, want := scopeNames(snap.Manifest.Scope), []string{"f42-modular", "module-deleted", "module-old", "module-platform", hubtest.ContentTag}; !isSubset(want, got) ||
+		slices.Contains(got, "module-long-gone") || slices.Contains(got, "module-of-nobody") {
+		t.Errorf("scope %q, want %q", got, want)
+	}
+	if got := snap.Manifest.Scope.ContentTags(); !slices.Equal(got, []string{hubtest.ContentTag}) {
+		t.Errorf("composes at E want the content tags %q", got)
+	}
+	for _, tag := range []int64{bigFloor, bigFloor + 1, bigFloor + 2} {
+		if !isTagged(t, snap, oldBash, tag) {
+			t.Errorf("tag %d has no build", tag)
+		}
+	}
+	o.Since = 365
+	if _, later := pullWith(t, c, newStore(t), o); slices.Contains(scopeNames(later.Manifest.Scope), "module-old") {
+		t.Errorf("since %d the scope is %q", o.Since, scopeNames(later.Manifest.Scope))
+	}
+	o.Since, o.NoContentTags = 290, true
+	if _, off := pullWith(t, c, newStore(t), o); !slices.Equal(scopeNames(off.Manifest.Scope), []string{"f42-modular"}) {
+		t.Errorf("without content tags the scope is %q", scopeNames(off.Manifest.Scope))
+	}
+}
+
+func isSubset(some, of []string) bool {
+	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(of, s) })
+}
+
+// TestPullNamedModule: a module build that was asked for by name brings its content tag, as one that is
+// tagged does (Pungi's pkgset_koji_module_builds).
+func TestPullNamedModule(t *testing.T) {
+	c, _, _ := modularProduction(t)
+	o := kojisnap.PullOptions{Tags: []string{"f43"}, Builds: []string{"postgresql-stream-16-4220250401.abcdef12"}, Event: lastEvent, Program: "test"}
+	_, snap := pullWith(t, c, newStore(t), o)
+	scope := snap.Manifest.Scope
+	if !slices.Equal(scope.ContentTags(), []string{hubtest.ContentTag}) || len(scope.Content) != 1 || scope.Content[0].Build != 60 {
+		t.Errorf("scope %+v", scope)
+	}
+	o.NoContentTags = true
+	if _, snap = pullWith(t, c, newStore(t), o); len(snap.Manifest.Scope.Content) != 0 {
+		t.Errorf("without content tags: %+v", snap.Manifest.Scope)
+	}
+	o.NoContentTags, o.Builds = false, []string{namedKernel}
+	if _, snap = pullWith(t, c, newStore(t), o); len(snap.Manifest.Scope.Content) != 0 {
+		t.Errorf("of a build that is no module: %+v", snap.Manifest.Scope)
+	}
+}
+
+// TestVerifyNamedModule: without its content tag such a build is of no use to a compose.
+func TestVerifyNamedModule(t *testing.T) {
+	const build = "postgresql-stream-16-4220250401.abcdef12"
+	from := newSource(t, "f42-compose")
+	c, _ := production(t, hubtest.Options{}) // it has no such tag
+	_, from.snap = pullWith(t, c, newStore(t), kojisnap.PullOptions{Tags: []string{"f43"}, Builds: []string{build}, Event: lastEvent, Program: "test"})
+	s := newStaging(t, from, signed)
+	r := s.verify(t, func(o *kojisnap.VerifyOptions) { o.Want = signed })
+	i := slices.IndexFunc(r.Checks, func(c kojisnap.Check) bool { return c.Name == "build content tags" })
+	if i < 0 || r.Checks[i].Status != kojisnap.StatusFailed || r.Checks[i].Bad != 1 || r.Ready() {
+		t.Errorf("ready %v:\n%s", r.Ready(), s.notOK(r))
+	}
+}
