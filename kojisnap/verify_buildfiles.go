@@ -87,7 +87,7 @@ func (v *verifier) checkNamedArchives(ctx context.Context) error {
 func (v *verifier) planNamed(ctx context.Context, there *listing) (volumes.Plan, error) {
 	builds := map[int64]*volumes.BuildFiles{}
 	for id, b := range there.builds {
-		builds[id] = &volumes.BuildFiles{Build: volumes.Build{Name: or(b.as, b.name), Version: b.version, Release: b.release, Volume: b.volume}}
+		builds[id] = &volumes.BuildFiles{Build: volumes.Build{Name: b.name, Version: b.version, Release: b.release, Volume: b.volume}}
 	}
 	if err := addArchives(ctx, v.Snapshot, builds, func(tagged.Row) {}); err != nil {
 		return volumes.Plan{}, err

@@ -52,10 +52,18 @@ func TestVerifyNamed(t *testing.T) {
 			t.Errorf("against %v: %v, want %v", against, counts, want)
 		}
 	}
-	// A copy of other tags, or of none of their builds, has them all the same; one of no builds has not.
-	other := newStaging(t, source{s.snap, s.prod}, kojisnap.Want{Tags: []string{"f42-addons"}, Builds: kojisnap.BuildsTagged})
-	if _, err := os.Lstat(filepath.Join(other.top, kernelRPM)); err != nil {
-		t.Error(err)
+	// A copy of other tags has them all the same, and counts by themselves those that no such tag has; one of no
+	// builds has none.
+	other := filepath.Join(t.TempDir(), "koji")
+	must(t, os.Mkdir(other, 0o755))
+	for builds, want := range map[kojisnap.Builds]string{kojisnap.BuildsTagged: "builds by name archives: 1 files ", kojisnap.BuildsNone: "all: 0 files "} {
+		o := kojisnap.CopyOptions{Want: kojisnap.Want{Tags: []string{"f42-addons"}, Builds: builds}, Topdir: other, Sources: []string{s.prod}, WritableSource: true, DryRun: true}
+		r, err := kojisnap.Copy(t.Context(), s.snap, nil, o)
+		must(t, err)
+		var text strings.Builder
+		if _, err := r.WriteTo(&text); err != nil || !strings.Contains(text.String(), want) || strings.Contains(text.String(), kernelRPM) != (builds == kojisnap.BuildsTagged) {
+			t.Errorf("copy of %s builds: %v, %.1000s", builds, err, text.String())
+		}
 	}
 }
 
