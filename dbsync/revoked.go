@@ -88,12 +88,12 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 	}
 	if lacks := missingParent(m.snap, out, held); lacks != "" {
 		m.gap = fmt.Sprintf("snapshot %s, from which a later one goes on, is not in the store any more: what production revoked after event %d and no other snapshot tells of "+
-			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --full --revoked-since %d, then kojisnap load --audit", lacks, held, m.snap.Manifest.Event, userName, held)
+			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --since %d, then kojisnap load", lacks, held, m.snap.Manifest.Event, userName, held)
 		m.rep.Notes = append(m.rep.Notes, m.gap)
 	}
 	if m.movedFrom != "" && held < m.snap.Manifest.Event && !tellsRevoked(m.snap) {
 		m.gap = fmt.Sprintf("a first snapshot of %s does not tell what was revoked before it: what production revoked after event %d is revoked at event %d here, by user %s; "+
-			"to put that right, kojisnap pull --full --revoked-since %d, then kojisnap load --audit", secret.Hide(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, userName, held)
+			"to put that right, kojisnap pull --since %d, then kojisnap load", secret.Hide(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, userName, held)
 		m.rep.Notes = append(m.rep.Notes, m.gap)
 	}
 	return held, out, nil

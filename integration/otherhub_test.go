@@ -100,7 +100,7 @@ func TestOtherHub(t *testing.T) {
 	})
 	succeed(t, "pull", "-c", c2, "--event", "420")
 	if o := kojisnapRun(t, "load", "-c", c2, "--hub-moved", next, "--dry-run"); o.code != 3 || !strings.Contains(o.stdout+o.stderr, "does not tell what was revoked before it") ||
-		!strings.Contains(o.stdout+o.stderr, "kojisnap pull --full --revoked-since 419") {
+		!strings.Contains(o.stdout+o.stderr, "kojisnap pull --since 419, then kojisnap load") {
 		t.Errorf("exit code %d: %q, %q", o.code, o.stdout, o.stderr)
 	}
 

@@ -41,15 +41,15 @@ func TestPrunedBeforeLoad(t *testing.T) {
 				t.Errorf("after %q the snapshot in between is there: %v", prune, there)
 			}
 			o := kojisnapRun(t, "load", "-c", c)
-			if o.code != 0 || strings.Contains(o.stderr, "pull --full --revoked-since 300") != forget {
+			if o.code != 0 || strings.Contains(o.stderr, "kojisnap pull --since 300, then kojisnap load") != forget {
 				t.Errorf("load: exit code %d, %q", o.code, o.stderr)
 			}
 			if n := guessed(w); n > 0 != forget {
 				t.Errorf("%d revocations were guessed", n)
 			}
 			if forget {
-				succeed(t, "pull", "-c", c, "--event", fmt.Sprint(lastEvent), "--full", "--revoked-since", "300")
-				succeed(t, "load", "-c", c, "--audit")
+				succeed(t, "pull", "-c", c, "--event", fmt.Sprint(lastEvent), "--since", "300")
+				succeed(t, "load", "-c", c)
 				if n := guessed(w); n > 0 {
 					t.Errorf("%d revocations are guessed after what the load said", n)
 				}

@@ -252,11 +252,18 @@ func (k *keepRequests) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // benchPull pulls into a store and prints what it did. With a third argument it writes down its
-// requests there.
+// requests there; a fourth is the event since which history is pulled, too.
 func benchPull(args []string) error {
 	debug.SetMemoryLimit(150 << 20) // as the command does
 	opt := hub.Options{}
-	if len(args) > 2 {
+	var since int64
+	if len(args) > 3 {
+		var err error
+		if since, err = strconv.ParseInt(args[3], 10, 64); err != nil {
+			return err
+		}
+	}
+	if len(args) > 2 && args[2] != "" {
 		f, err := os.Create(args[2])
 		if err != nil {
 			return err
@@ -274,7 +281,7 @@ func benchPull(args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Pull(context.Background(), c, s, kojisnap.PullOptions{Tags: []string{hubtest.ScaleTag}, Margin: -1, Program: "bench"})
+	r, err := kojisnap.Pull(context.Background(), c, s, kojisnap.PullOptions{Tags: []string{hubtest.ScaleTag}, Margin: -1, Since: since, Program: "bench"})
 	if err != nil {
 		return err
 	}

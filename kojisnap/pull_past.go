@@ -103,11 +103,13 @@ func (p *puller) pastEvents(ctx context.Context) error {
 		return nil
 	}
 	events, from := p.tables["events"], p.start
+	var had idSet
 	if p.carry != nil {
 		err := eachRow(ctx, p.base, events.rel, func(row [][]byte) error {
 			id, err := idOf(row[0])
 			if err == nil && id >= p.start && id <= p.event {
 				events.refer(id)
+				had.add(id)
 			}
 			return err
 		})
@@ -124,7 +126,7 @@ func (p *puller) pastEvents(ctx context.Context) error {
 	}
 	var ids []int64
 	for id := from + 1; id < p.event; id++ {
-		if !events.has(id) {
+		if !events.has(id) && !had.has(id) {
 			ids = append(ids, id)
 		}
 	}

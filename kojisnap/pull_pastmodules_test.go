@@ -18,11 +18,11 @@ func TestPullPastModules(t *testing.T) {
 	e.aTag(bigFloor+1, "module-deleted", 280, oldBash, bashPackage)
 	e.aTag(bigFloor+2, "module-platform", 280, oldBash, bashPackage)
 	e.create("tag_inheritance", 301, hubtest.Values{"tag_id": bigFloor, "parent_id": bigFloor + 2, "priority": 0, "intransitive": false, "noconfig": false, "pkg_filter": ""})
-	e.revoke("tag_config", 370, hubtest.Values{"tag_id": bigFloor + 1})
+	e.revoke("tag_config", 370, hubtest.Values{"tag_id": int64(bigFloor + 1)})
 	e.aTag(bigFloor+3, "module-long-gone", 280, oldBash, bashPackage)
 	gone := func(build int64, version, content string, from, to int64) {
 		e.module(build, version, contentExtra(`"`+content+`"`), modular, from)
-		e.revoke("tag_listing", to, hubtest.Values{"build_id": build, "tag_id": modular})
+		e.revoke("tag_listing", to, hubtest.Values{"build_id": build, "tag_id": int64(modular)})
 	}
 	gone(bigFloor, "15", "module-old", 300, 360)
 	gone(bigFloor+1, "14", "module-deleted", 330, 340) // between two of the pulls

@@ -156,7 +156,7 @@ func TestVerifyNamedIncomplete(t *testing.T) {
 	want := "failed builds: 2 of 3, 0 digests\n" +
 		"  " + namedGone + ": it is DELETED in production: no compose can take it; take it off build of [pull], or --build\n" +
 		"  " + namedRunning + ": it is BUILDING in production: no compose can take it; take it off build of [pull], or --build\n"
-	against, _ := production(t, hubtest.Options{})
+	against, _, _ := modularProduction(t)
 	for _, o := range []kojisnap.VerifyOptions{{Want: signed}, {Want: signed, Against: against}} {
 		r := s.verify(t, func(v *kojisnap.VerifyOptions) { v.Want, v.Against = o.Want, o.Against })
 		if got := s.notOK(r); got != want {
