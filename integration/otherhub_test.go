@@ -25,6 +25,7 @@ func TestOtherHub(t *testing.T) {
 		t.Helper()
 		rows, err := hubtest.Rows(kojiprod.Rows())
 		must(t, err)
+		must(t, hubtest.AddContentTag(rows))
 		change(rows)
 		_, url = serve(t, rows, hubtest.Options{})
 		body, err := os.ReadFile(here)

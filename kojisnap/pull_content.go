@@ -92,6 +92,7 @@ func (c *contentTags) look(ctx context.Context) error {
 	var fault *hub.Fault
 	switch {
 	case errors.As(err, &fault) && fault.Code == hub.FaultGeneric: // no such type of builds
+		c.p.log.DebugContext(ctx, "the hub has no modules", "err", err)
 		c.none = true
 	case err != nil:
 		return fmt.Errorf("module builds: %w", err)
