@@ -129,6 +129,24 @@ func TestLogsAreListed(t *testing.T) {
 	if a := s.diff(t); a.Pending() {
 		t.Errorf("something is left to do: %+v", a)
 	}
+	// An audit makes it again, and leaves what is in its place.
+	link, audit := filepath.Join(s.top, "vol/staged", bashDir, logsDir), func(o *hardlink.Options) { o.Audit = true }
+	must(t, os.Remove(link))
+	if a := s.diff(t, audit); len(a.Builds) != 1 || len(a.Kept) > 0 {
+		t.Errorf("builds %+v, kept %+v", a.Builds, a.Kept)
+	}
+	s.mustCopy(t, audit)
+	s.sameLogs(t, 3)
+	target, err := os.Readlink(link)
+	must(t, err)
+	must(t, os.Remove(link))
+	must(t, os.MkdirAll(filepath.Join(link, "x86_64"), 0o755))
+	must(t, os.WriteFile(filepath.Join(link, "x86_64/build.log"), []byte("mine"), 0o644))
+	if a := s.diff(t, audit); a.Pending() || len(a.Kept) == 0 {
+		t.Errorf("of staging's own: pending %v, kept %+v", a.Pending(), a.Kept)
+	}
+	must(t, os.RemoveAll(link))
+	must(t, os.Symlink(target, link))
 	// What production adds later shows at once.
 	must(t, os.WriteFile(filepath.Join(s.prod, bashDir, logsDir, "x86_64/hw_info.log"), nil, 0o644))
 	s.sameLogs(t, 3)

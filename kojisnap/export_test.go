@@ -38,3 +38,6 @@ func BatchSizes(took []time.Duration) (sizes []int) {
 
 // PlanFiles is the plan of a copy.
 var PlanFiles = planFiles
+
+// LockHolders tells who holds a lock file.
+var LockHolders = lockHolders
