@@ -18,11 +18,11 @@ func TestPullPastModules(t *testing.T) {
 	e.aTag(bigFloor+1, "module-deleted", 280, oldBash, bashPackage)
 	e.aTag(bigFloor+2, "module-platform", 280, oldBash, bashPackage)
 	e.create("tag_inheritance", 301, hubtest.Values{"tag_id": bigFloor, "parent_id": bigFloor + 2, "priority": 0, "intransitive": false, "noconfig": false, "pkg_filter": ""})
-	e.revoke("tag_config", 370, hubtest.Values{"tag_id": int64(bigFloor + 1)})
+	e.revoke("tag_config", 370, hubtest.Values{"tag_id": int64(bigFloor + 1), "create_event": int64(280)})
 	e.aTag(bigFloor+3, "module-long-gone", 280, oldBash, bashPackage)
 	gone := func(build int64, version, content string, from, to int64) {
 		e.module(build, version, contentExtra(`"`+content+`"`), modular, from)
-		e.revoke("tag_listing", to, hubtest.Values{"build_id": build, "tag_id": int64(modular)})
+		e.revoke("tag_listing", to, hubtest.Values{"build_id": build, "tag_id": int64(modular), "create_event": from})
 	}
 	gone(bigFloor, "15", "module-old", 300, 360)
 	gone(bigFloor+1, "14", "module-deleted", 330, 340) // between two of the pulls
@@ -60,7 +60,7 @@ func TestPullPastModules(t *testing.T) {
 		t.Errorf("since %d the scope is %q", o.Since, scopeNames(later.Manifest.Scope))
 	}
 	o.Since, o.NoContentTags = 290, true
-	if _, off := pullWith(t, c, newStore(t), o); !slices.Equal(scopeNames(off.Manifest.Scope), []string{"f42-modular"}) {
+	if _, off := pullWith(t, c, newStore(t), o); !slices.Equal(scopeNames(off.Manifest.Scope), []string{"f42-infra", "f42-modular"}) {
 		t.Errorf("without content tags the scope is %q", scopeNames(off.Manifest.Scope))
 	}
 }
