@@ -14,10 +14,7 @@ import (
 
 // TestCopyFromS3: a bucket is a source like others, and its trouble has its exit code and a line.
 func TestCopyFromS3(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	hub := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	defer hub.Close()
 	gone := httptest.NewServer(nil)

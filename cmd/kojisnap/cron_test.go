@@ -12,15 +12,11 @@ import (
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // TestSteady: what cron mails of the same trouble is the same each time, and of trouble that passed nothing.
 func TestSteady(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	// A listener that ends each connection as soon as it has a request, so that errors name both ends.
 	broken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,15 +11,11 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // TestOverlayFile: a line for each fault of an overlay, and its effect in a dry run.
 func TestOverlayFile(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	defer srv.Close()
 	store, db := t.TempDir(), dbtest.Fresh(t)

@@ -15,17 +15,13 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // TestPullManners pulls through something that stands before the hub: it takes small requests
 // alone, shows a page in between, and asks to be left alone for a second. The pull puts up with all
 // of it; a page for good is exit code 5.
 func TestPullManners(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	hub := hubtest.New(rows, hubtest.Options{})
 	var refused, served, pages atomic.Int64
 	down := false
@@ -71,10 +67,7 @@ func TestPullManners(t *testing.T) {
 // TestPullProfile pulls by a Koji profile from a hub whose certificate is of the site's own
 // authority.
 func TestPullProfile(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewUnstartedServer(hubtest.New(rows, hubtest.Options{}))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()

@@ -14,7 +14,6 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // oddHub is production with a database beside it that holds what was pulled when nothing was odd.
@@ -29,10 +28,7 @@ type oddHub struct {
 
 func newOddHub(t *testing.T) *oddHub {
 	t.Helper()
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	t.Cleanup(srv.Close)
 	h := &oddHub{t: t, rows: rows, url: srv.URL + "/kojihub", store: t.TempDir(), db: dbtest.Fresh(t)}

@@ -8,16 +8,12 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // TestPullTrouble: what a hub may do in the middle of a pull has its exit code and one line, and
 // makes no snapshot.
 func TestPullTrouble(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	fault := func(code int64, text string) hubtest.Options {
 		return hubtest.Options{Fault: func(method string, _ []any) *hubtest.Fault {
 			if method == "getBuild" {

@@ -16,13 +16,7 @@ import (
 
 // TestPullTagsAndContent is what people are told of a pull's tags.
 func TestPullTagsAndContent(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := hubtest.AddContentTag(rows); err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	t.Cleanup(srv.Close)
 	store := t.TempDir()
@@ -115,4 +109,17 @@ func TestPullTagsAndContent(t *testing.T) {
 			t.Errorf("%s: %s", tags, errs)
 		}
 	}
+}
+
+// modularRows are the rows of the recorded hub, with the content tag of its module.
+func modularRows(t testing.TB) *hubtest.Memory {
+	t.Helper()
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err == nil {
+		err = hubtest.AddContentTag(rows)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }

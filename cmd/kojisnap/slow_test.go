@@ -16,7 +16,6 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // TestSlowHub: a reply that comes a byte now and then is given up, and asked for again; for good it
@@ -24,10 +23,7 @@ import (
 func TestSlowHub(t *testing.T) {
 	hubPatience = hub.Options{SlowAfter: 300 * time.Millisecond, RetryInterval: 1}
 	t.Cleanup(func() { hubPatience = hub.Options{} })
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	production := hubtest.New(rows, hubtest.Options{})
 	for what, test := range map[string]struct {
 		slow  int64 // how many replies are
@@ -81,10 +77,7 @@ func TestSlowHub(t *testing.T) {
 // TestEndlessSegment: a segment that decompresses without end is damaged, and read no further than
 // the manifest says.
 func TestEndlessSegment(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	t.Cleanup(srv.Close)
 	for what, content := range map[string]string{"rows": "1\tx\n", "a row": "x"} {

@@ -9,15 +9,11 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // TestStoreFIFO: what is no regular file in a store is named, and holds nobody.
 func TestStoreFIFO(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	t.Cleanup(srv.Close)
 	at, topdir, tree := t.TempDir(), t.TempDir(), t.TempDir()

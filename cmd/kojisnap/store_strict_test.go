@@ -6,16 +6,12 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
 // TestStrictStore: a store that refuses If-None-Match and the SDK's checksums takes snapshots.
 func TestStrictStore(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	hub := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	defer hub.Close()
 	srv := s3test.Start(t)

@@ -18,16 +18,12 @@ import (
 	"kojisnap/cmd/kojisnap/jsondoc"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
 // TestStoreCommands runs what works on a store, on a directory and on S3.
 func TestStoreCommands(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	t.Cleanup(srv.Close)
 	for name, place := range map[string]func(t *testing.T) string{
@@ -137,10 +133,7 @@ func TestStoreTrouble(t *testing.T) {
 
 // TestBadStore: a store that is damaged, or takes nothing, has its exit code and one line too.
 func TestBadStore(t *testing.T) {
-	rows, err := hubtest.Rows(kojiprod.Rows())
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := modularRows(t)
 	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
 	t.Cleanup(srv.Close)
 	pull := []string{"pull", "--hub", srv.URL + "/kojihub", "--tag", "f42-compose", "--event", "419"}
