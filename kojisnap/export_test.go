@@ -41,3 +41,6 @@ var PlanFiles = planFiles
 
 // LockHolders tells who holds a lock file.
 var LockHolders = lockHolders
+
+// ManyBuilds is from how many builds on modules are found by a list of all of the hub's.
+var ManyBuilds = &manyBuilds

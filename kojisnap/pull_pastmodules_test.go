@@ -1,6 +1,7 @@
 package kojisnap_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -12,6 +13,17 @@ import (
 // TestPullPastModules: with the history come the content tags of modules that were tagged since, also
 // if the tag was deleted, and what these inherit. A compose at E takes none of them: nothing of them is to be copied.
 func TestPullPastModules(t *testing.T) {
+	for _, many := range []int{0, *kojisnap.ManyBuilds} { // by the hub's list, and by asking for each
+		t.Run(fmt.Sprint(many), func(t *testing.T) {
+			was := *kojisnap.ManyBuilds
+			*kojisnap.ManyBuilds = many
+			defer func() { *kojisnap.ManyBuilds = was }()
+			testPullPastModules(t)
+		})
+	}
+}
+
+func testPullPastModules(t *testing.T) {
 	c, rows, _ := modularProduction(t)
 	e := edits{t, rows}
 	e.aTag(bigFloor, "module-old", 280, oldBash, bashPackage)
