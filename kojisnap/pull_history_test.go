@@ -186,6 +186,10 @@ func TestPullHistoryByDate(t *testing.T) {
 	if _, err := kojisnap.Pull(t.Context(), c, newStore(t), o); err == nil || !strings.Contains(err.Error(), "later than event 300") {
 		t.Errorf("since after the event: %v", err)
 	}
+	o.Event, o.Since, o.SinceTime = lastEvent, 0, time.Now().Add(48*time.Hour)
+	if _, err := kojisnap.Pull(t.Context(), c, newStore(t), o); err == nil || !strings.Contains(err.Error(), "by the hub's clock it is") {
+		t.Errorf("since a day to come: %v", err)
+	}
 }
 
 // TestPullHistoryAgain is TestPullAgain with history.

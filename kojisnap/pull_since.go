@@ -42,6 +42,13 @@ func (p *puller) settleHistory(ctx context.Context) error {
 		return nil
 	}
 	before := o.SinceTime.UTC()
+	now, err := p.hub.Clock(ctx)
+	if err != nil {
+		return fmt.Errorf("hub %s: %w", p.hub.URL(), err)
+	}
+	if before.After(now) {
+		return fmt.Errorf("history since %s: by the hub's clock it is %s: give an earlier time (--since)", before.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
 	v, err := p.hub.Call(ctx, hub.Call{Method: "getLastEvent", Kwargs: map[string]any{"before": float64(before.UnixMicro()) / 1e6}})
 	var fault *hub.Fault
 	switch {
