@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"kojisnap/kojisnap/lockfile"
 )
 
 var (
@@ -16,8 +18,7 @@ var (
 	// another database's (a restored copy).
 	ErrNotStaging = errors.New("not a staging database")
 
-	// ErrLocked says that another kojisnap works on the database.
-	ErrLocked = errors.New("another kojisnap is at work on this database")
+	errLocked = lockfile.Locked("another kojisnap is at work on this database")
 
 	// ErrOtherHub says that a snapshot is of another production than what the database holds.
 	ErrOtherHub = errors.New("another production")

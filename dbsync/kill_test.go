@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
@@ -179,7 +180,7 @@ func TestLocks(t *testing.T) {
 	s.load(first, dbsync.LoadOptions{Progress: &at{stage: "merge", n: 5, do: func() {
 		_, inner = dbsync.Load(t.Context(), conn, first, dbsync.LoadOptions{})
 	}}})
-	if !errors.Is(inner, dbsync.ErrLocked) {
+	if !errors.Is(inner, lockfile.ErrLocked) {
 		t.Errorf("a second load: %v", inner)
 	}
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -73,7 +74,7 @@ func RecordFailure(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot,
 }
 
 func (r *Run) fail(ctx context.Context, conn *pgx.Conn, opt LoadOptions, started time.Time, cause error) {
-	if opt.DryRun || errors.Is(cause, ErrNotStaging) || errors.Is(cause, ErrLocked) {
+	if opt.DryRun || errors.Is(cause, ErrNotStaging) || errors.Is(cause, lockfile.ErrLocked) {
 		return
 	}
 	r.Result, r.Error = ResultFailed, errorLine(cause)
@@ -114,7 +115,7 @@ func note(ctx context.Context, conn *pgx.Conn, env string, write func(pgx.Tx) er
 			}
 			return true, write(tx)
 		})
-		if !errors.Is(err, ErrLocked) {
+		if !errors.Is(err, lockfile.ErrLocked) {
 			return err
 		}
 		// A connection that was cut off lets go of its lock once the server has noticed.

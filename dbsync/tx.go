@@ -74,7 +74,7 @@ func once(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx
 	return err
 }
 
-// lock takes kojisnap's lock for the rest of the transaction, or returns ErrLocked. The transaction may
+// lock takes kojisnap's lock for the rest of the transaction, or returns lockfile.ErrLocked. The transaction may
 // not see what the lock's last holder committed a moment before: both take the next id of
 // kojisnap.run or kojisnap.sync, so that one of them begins again.
 func lock(ctx context.Context, tx pgx.Tx) error {
@@ -90,7 +90,7 @@ func lock(ctx context.Context, tx pgx.Tx) error {
 	case readOnly:
 		return fmt.Errorf("database %q is read-only for us: default_transaction_read_only is on", database)
 	case !got:
-		return ErrLocked
+		return errLocked
 	}
 	return nil
 }

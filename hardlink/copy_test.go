@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -550,8 +551,8 @@ func TestLocked(t *testing.T) {
 		o.Jobs = 1
 		o.Progress = &canceller{after: 2, cancel: func() { _, inner = s.copy(t) }}
 	})
-	if !errors.Is(inner, hardlink.ErrLocked) {
-		t.Errorf("error %v, want %v", inner, hardlink.ErrLocked)
+	if !errors.Is(inner, lockfile.ErrLocked) {
+		t.Errorf("error %v, want %v", inner, lockfile.ErrLocked)
 	}
 }
 

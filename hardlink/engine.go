@@ -197,7 +197,7 @@ func (e *Engine) lock() (unlock func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if err == unix.EWOULDBLOCK {
-			return nil, fmt.Errorf("topdir %s: %w", e.top.Path(), ErrLocked)
+			return nil, fmt.Errorf("topdir %s: %w", e.top.Path(), errLocked)
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

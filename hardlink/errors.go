@@ -6,10 +6,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"kojisnap/kojisnap/lockfile"
 )
 
-// ErrLocked is returned while another process works on the same topdir.
-var ErrLocked = errors.New("another kojisnap works on this topdir")
+var errLocked = lockfile.Locked("another kojisnap works on this topdir")
 
 // DigestError is a file whose content is not what the database says. It is not
 // made visible.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"kojisnap/kojisnap/lockfile"
 )
 
 // tempDirName is what directories of temporary names are called, on the copy volume. The first has no
@@ -72,7 +74,7 @@ func (e *Engine) tidy(volume string) {
 		return
 	}
 	unlock, err := e.lock()
-	if errors.Is(err, ErrLocked) {
+	if errors.Is(err, lockfile.ErrLocked) {
 		return // they are in use
 	}
 	if err != nil {

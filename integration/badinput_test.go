@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -434,7 +434,7 @@ func TestWrongUsage(t *testing.T) {
 
 func TestLocked(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "lock")
-	unlock, err := kojisnap.Lock(t.Context(), lock, false)
+	unlock, err := lockfile.Lock(t.Context(), lock, false)
 	must(t, err)
 	o := kojisnapRun(t, "snapshots", "--store", "/tmp", "--lock-file", lock, "--exit-on-lock")
 	if o.code != 4 || o.stdout+o.stderr != "" {
@@ -462,7 +462,7 @@ func TestLocked(t *testing.T) {
 		f.Close()
 	}
 	must(t, os.WriteFile(lock, []byte("not a lock\n"), 0o644))
-	unlock, err = kojisnap.Lock(t.Context(), lock, false)
+	unlock, err = lockfile.Lock(t.Context(), lock, false)
 	must(t, err)
 	unlock()
 	if body, err := os.ReadFile(lock); err != nil || string(body) != "not a lock\n" {

@@ -13,6 +13,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 )
@@ -109,7 +110,7 @@ type lockSeen struct {
 }
 
 func (l *lockSeen) Begin(name string, total int64) progress.Counter {
-	unlock, err := kojisnap.Lock(l.t.Context(), l.lock, false)
+	unlock, err := lockfile.Lock(l.t.Context(), l.lock, false)
 	if l.free[name] = err == nil; err == nil {
 		unlock()
 	}
@@ -149,7 +150,7 @@ func TestComposesWaitForRemoval(t *testing.T) {
 			t.Errorf("composes had to wait for %q: %v", step, seen.free)
 		}
 	}
-	unlock, err := kojisnap.Lock(t.Context(), seen.lock, false)
+	unlock, err := lockfile.Lock(t.Context(), seen.lock, false)
 	must(t, err) // it was let go of
 	unlock()
 }

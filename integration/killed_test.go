@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/lockfile"
 )
 
 // running is a kojisnap that was started.
@@ -172,6 +172,6 @@ func TestWaitFor(t *testing.T) {
 			t.Errorf("--wait-for %s: exit code %d, %q", bad, o.code, o.stderr)
 		}
 	}
-	_, err = kojisnap.Lock(t.Context(), lock, false)
+	_, err = lockfile.Lock(t.Context(), lock, false)
 	must(t, err) // nobody holds it any longer
 }

@@ -16,6 +16,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -131,7 +132,7 @@ func TestStatus(t *testing.T) {
 	}
 	// Nobody waits for the lock of a sync.
 	lock := filepath.Join(t.TempDir(), "lock")
-	unlock, err := kojisnap.Lock(t.Context(), lock, false)
+	unlock, err := lockfile.Lock(t.Context(), lock, false)
 	must(t, err)
 	defer unlock()
 	succeed(t, "status", "-c", c, "--lock-file", lock)

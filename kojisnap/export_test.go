@@ -39,8 +39,5 @@ func BatchSizes(took []time.Duration) (sizes []int) {
 // PlanFiles is the plan of a copy.
 var PlanFiles = planFiles
 
-// LockHolders tells who holds a lock file.
-var LockHolders = lockHolders
-
 // ManyBuilds is from how many builds on modules are found by a list of all of the hub's.
 var ManyBuilds = &manyBuilds

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kojisnap/dbsync"
+	"kojisnap/kojisnap/lockfile"
 )
 
 // waiting is a lock on a file on which composes hold a shared one while they run. It is held from before a
@@ -35,11 +36,11 @@ func waitFor(ctx context.Context, path string, log *slog.Logger) (*waiting, erro
 	if path == "" {
 		return nil, nil
 	}
-	unlock, err := lockFile(ctx, path, 0o644, false)
+	unlock, err := lockfile.Flock(ctx, path, 0o644, false)
 	if err == nil {
 		return &waiting{unlock: unlock}, nil
 	}
-	if !errors.Is(err, ErrLocked) {
+	if !errors.Is(err, lockfile.ErrLocked) {
 		return nil, fmt.Errorf("wait for %s: %w", path, err)
 	}
 	if log == nil {
@@ -47,13 +48,13 @@ func waitFor(ctx context.Context, path string, log *slog.Logger) (*waiting, erro
 	}
 	w := &dbsync.Waited{File: path, Holders: []string{}}
 	for began, first := time.Now(), true; ; first = false {
-		holders := lockHolders(path)
+		holders := lockfile.Holders(path)
 		news := slices.DeleteFunc(slices.Clone(holders), func(h string) bool { return slices.Contains(w.Holders, h) })
 		if w.Holders = append(w.Holders, news...); first || len(news) > 0 {
 			log.InfoContext(ctx, "waiting until nobody holds the lock that composes hold", "file", path, "holders", holders)
 		}
 		look, cancel := context.WithTimeout(ctx, lookAgain)
-		unlock, err := lockFile(look, path, 0o644, true)
+		unlock, err := lockfile.Flock(look, path, 0o644, true)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			continue

@@ -15,6 +15,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -90,7 +91,7 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 	}
 	// Who asks how things stand does not wait for a sync that is at work.
 	if a.lockFile != "" && command != statusCommand.name {
-		if a.unlock, err = kojisnap.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
+		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/lockfile"
 )
 
 // TestSteady: what cron mails of the same trouble is the same each time, and of trouble that passed nothing.
@@ -70,7 +70,7 @@ func TestSteady(t *testing.T) {
 // TestLockSilent: who leaves when it is locked does so without a word, but for -v and for programs.
 func TestLockSilent(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "lock")
-	unlock, err := kojisnap.Lock(t.Context(), lock, false)
+	unlock, err := lockfile.Lock(t.Context(), lock, false)
 	if err != nil {
 		t.Fatal(err)
 	}

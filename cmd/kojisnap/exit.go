@@ -14,6 +14,7 @@ import (
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/s3"
 )
@@ -68,7 +69,7 @@ func exitCode(err error) int {
 		return exitDigest
 	case errors.As(err, &notReady):
 		return exitNotReady
-	case errors.Is(err, kojisnap.ErrLocked), errors.Is(err, dbsync.ErrLocked), errors.Is(err, hardlink.ErrLocked):
+	case errors.Is(err, lockfile.ErrLocked):
 		return exitLocked
 	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/lockfile"
 )
 
 // TestFailureJSON: with --json there is one document also where a command fails, wherever it does, and with
@@ -23,7 +23,7 @@ func TestFailureJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock := filepath.Join(t.TempDir(), "lock")
-	unlock, err := kojisnap.Lock(t.Context(), lock, false)
+	unlock, err := lockfile.Lock(t.Context(), lock, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package kojisnap
+package lockfile
 
 import (
 	"bufio"
@@ -19,9 +19,9 @@ import (
 // maxHolders is how many processes are named that hold a lock.
 const maxHolders = 5
 
-// lockHolders tells who holds a file locked (flock), as "pid 4711 (flock pungi-koji)", as far as this host and
+// Holders tells who holds a file locked (flock), as "pid 4711 (flock pungi-koji)", as far as this host and
 // process can see: not what other hosts hold on NFS, nor processes of other pid namespaces.
-func lockHolders(path string) (holders []string) {
+func Holders(path string) (holders []string) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil

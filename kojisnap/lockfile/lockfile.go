@@ -1,4 +1,5 @@
-package kojisnap
+// Package lockfile has locks between processes, by flock(2) on a file.
+package lockfile
 
 import (
 	"cmp"
@@ -13,27 +14,35 @@ import (
 	"time"
 )
 
-// ErrLocked says that another process holds a lock file.
+// ErrLocked says that another process holds a lock: of a file, or whatever else this program locks.
 var ErrLocked = errors.New("locked by another process")
+
+// Locked is ErrLocked in other words.
+func Locked(words string) error { return reworded(words) }
+
+type reworded string
+
+func (e reworded) Error() string        { return string(e) }
+func (e reworded) Is(target error) bool { return target == ErrLocked }
 
 // Lock takes a lock file, which is made if it is not there, until unlock is called or the
 // process ends. If another process holds it, Lock waits, or returns ErrLocked if wait is false. The file
 // tells who holds it, if it is empty before, or has such a note.
 func Lock(ctx context.Context, path string, wait bool) (unlock func(), err error) {
-	release, err := lockFile(ctx, path, 0o644, wait)
+	release, err := Flock(ctx, path, 0o644, wait)
 	if errors.Is(err, ErrLocked) {
-		err = lockedError(path)
+		err = heldError(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock file %s: %w", path, err)
 	}
-	remove := noteHolder(path, lockCommand())
+	remove := noteHolder(path, command())
 	return func() { remove(); release() }, nil
 }
 
-// lockFile locks a file that may be another user's: what flock(2) needs is that it can be read. On NFS an
+// Flock locks a file that may be another user's: what flock(2) needs is that it can be read. On NFS an
 // exclusive lock needs more, and EBADF says so.
-func lockFile(ctx context.Context, path string, mode fs.FileMode, wait bool) (unlock func(), err error) {
+func Flock(ctx context.Context, path string, mode fs.FileMode, wait bool) (unlock func(), err error) {
 	for _, how := range []int{os.O_RDONLY, os.O_RDWR} {
 		f, err := openLock(path, how, mode)
 		if err != nil {
@@ -73,7 +82,7 @@ func openLock(path string, how int, mode fs.FileMode) (*os.File, error) {
 			}
 		}
 		if err != nil {
-			return nil, lockTrouble(path, err)
+			return nil, openTrouble(path, err)
 		}
 		if info, err := f.Stat(); err != nil || info.IsDir() {
 			f.Close()
@@ -83,8 +92,8 @@ func openLock(path string, how int, mode fs.FileMode) (*os.File, error) {
 	}
 }
 
-// lockTrouble names the owner of a file that cannot be opened.
-func lockTrouble(path string, err error) error {
+// openTrouble names the owner of a file that cannot be opened.
+func openTrouble(path string, err error) error {
 	var info syscall.Stat_t
 	if !errors.Is(err, fs.ErrPermission) || syscall.Stat(path, &info) != nil {
 		return bare(err)

@@ -1,4 +1,4 @@
-package kojisnap_test
+package lockfile_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/lockfile"
 )
 
 // TestLockHolders: who holds a lock is told, however it was taken.
@@ -20,7 +20,7 @@ func TestLockHolders(t *testing.T) {
 	if err := os.WriteFile(lock, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got := kojisnap.LockHolders(lock); len(got) != 0 {
+	if got := lockfile.Holders(lock); len(got) != 0 {
 		t.Errorf("nobody holds it: %q", got)
 	}
 	// hold starts a command that holds the lock, and says so on its standard output.
@@ -52,7 +52,7 @@ func TestLockHolders(t *testing.T) {
 	if first > second {
 		slices.Reverse(want)
 	}
-	if got := kojisnap.LockHolders(lock); !slices.Equal(got, want) {
+	if got := lockfile.Holders(lock); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	endFirst()
@@ -63,24 +63,24 @@ func TestLockHolders(t *testing.T) {
 	for comm(pid) != "sleep" {
 		time.Sleep(time.Millisecond)
 	}
-	if got, want := kojisnap.LockHolders(lock), []string{fmt.Sprintf("pid %d (sleep)", pid)}; !slices.Equal(got, want) {
+	if got, want := lockfile.Holders(lock), []string{fmt.Sprintf("pid %d (sleep)", pid)}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	end()
 
 	// Another kojisnap.
-	unlock, err := kojisnap.Lock(t.Context(), lock, false)
+	unlock, err := lockfile.Lock(t.Context(), lock, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := kojisnap.LockHolders(lock); len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprintf("pid %d on ", os.Getpid())) || !strings.Contains(got[0], "(kojisnap ") {
+	if got := lockfile.Holders(lock); len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprintf("pid %d on ", os.Getpid())) || !strings.Contains(got[0], "(kojisnap ") {
 		t.Errorf("%q", got)
 	}
 	unlock()
-	if got := kojisnap.LockHolders(lock); len(got) != 0 {
+	if got := lockfile.Holders(lock); len(got) != 0 {
 		t.Errorf("nobody holds it any longer: %q", got)
 	}
-	if got := kojisnap.LockHolders(lock + ".none"); len(got) != 0 {
+	if got := lockfile.Holders(lock + ".none"); len(got) != 0 {
 		t.Errorf("no such file: %q", got)
 	}
 }

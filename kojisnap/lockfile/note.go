@@ -1,4 +1,4 @@
-package kojisnap
+package lockfile
 
 import (
 	"encoding/json"
@@ -73,8 +73,8 @@ func liveHolder(r io.Reader) *holder {
 	return h
 }
 
-// lockedError is ErrLocked with who holds the file, as far as it tells.
-func lockedError(path string) error {
+// heldError is ErrLocked with who holds the file, as far as it tells.
+func heldError(path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return ErrLocked
@@ -87,8 +87,8 @@ func lockedError(path string) error {
 	return fmt.Errorf("%w: pid %d on %s, kojisnap %s, since %s", ErrLocked, h.PID, h.Host, h.Command, h.Since.Format(time.RFC3339))
 }
 
-// lockCommand is the command of this process, without its flags, which may hold passwords.
-func lockCommand() string {
+// command is the command of this process, without its flags, which may hold passwords.
+func command() string {
 	for _, arg := range os.Args[1:] {
 		if !strings.HasPrefix(arg, "-") {
 			return arg
