@@ -122,6 +122,9 @@ func TestFlood(t *testing.T) {
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	must(t, err)
 	for what, f := range map[string]flood{
+		"modules": {"listTagged", false, multi + "<array><data>", func(i int) string {
+			return fmt.Sprintf("<value><struct><member><name>build_id</name><value><int>%d</int></value></member><member><name>nvr</name><value><string>%s</string></value></member></struct></value>", i, strings.Repeat("n", 900))
+		}},
 		"text":                {"queryHistory", false, table + "<string>", repeat("more and ")},
 		"text in gzip":        {"queryHistory", true, table + "<string>", repeat("more and ")},
 		"spaces in base64":    {"queryHistory", true, table + "<base64>", repeat("a ")},

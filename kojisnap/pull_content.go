@@ -117,8 +117,11 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 		}
 		if c.found[id] == nil {
 			nvr, ok := r.Get("nvr").Str()
-			if !ok {
+			if !ok || len(nvr) > maxTagName {
 				nvr = fmt.Sprint("build ", id)
+			}
+			if len(c.found) == maxModules {
+				return &hub.LimitError{Hub: c.p.hub.URL(), What: fmt.Sprintf("over %d module builds", maxModules)}
 			}
 			c.found[id] = &snapfile.Content{Build: id, NVR: nvr}
 			builds = append(builds, id)
@@ -281,11 +284,16 @@ func contentName(v any) (string, error) {
 		return "", fmt.Errorf("its content tag is %.40q, which is no text", fmt.Sprint(v))
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
 		return "", fmt.Errorf("its content tag is %.40q, which no tag can be called", name)
-	case utf8.RuneCountInString(name) > maxTagName:
+	case !isTagName(name):
 		return "", fmt.Errorf("its content tag is %.40q…, of %d characters, which is longer than any tag's name", name, utf8.RuneCountInString(name))
 	}
 	return name, nil
 }
 
 // maxTagName is more characters than a tag's name has: hubs permit 256, unless MaxNameLengthInternal says more.
-const maxTagName = 1000
+const maxTagName = 300
+
+func isTagName(name string) bool { return name != "" && utf8.RuneCountInString(name) <= maxTagName }
+
+// maxModules is more module builds than a scope has, and than there is room for.
+const maxModules = 100000

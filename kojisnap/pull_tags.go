@@ -59,7 +59,7 @@ func (p *puller) findAsked(ctx context.Context) error {
 // match none. The hub has no list of the tags of another time: it is made of today's, less what became
 // of them since.
 func chooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tagglob.Set, event int64) (chosen map[int64]string, unmatched []string, err error) {
-	there := map[int64]string{}
+	there := map[int64]string{} // that the patterns match
 	if len(set.Patterns()) == 0 {
 		return there, nil, nil
 	}
@@ -75,8 +75,11 @@ func chooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 		if !ok {
 			return fmt.Errorf("hub %s: %.200s is not a tag", h.URL(), r.Value)
 		}
-		if name, ok := r.Get("name").Str(); ok { // no pattern chooses what is no text
+		if name, ok := r.Get("name").Str(); ok && isTagName(name) && set.Matches(name) { // no pattern chooses what is no text
 			there[id] = name
+		}
+		if len(there) > maxTags {
+			return &hub.LimitError{Hub: h.URL(), What: fmt.Sprintf("over %d tags", maxTags)}
 		}
 		return checkID(id)
 	})
@@ -84,7 +87,7 @@ func chooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 		return nil, nil, fmt.Errorf("tags: %w", err)
 	}
 	if event > 0 {
-		if err := asOf(ctx, h, event, there); err != nil {
+		if err := asOf(ctx, h, set, event, there); err != nil {
 			return nil, nil, fmt.Errorf("tags that changed after event %d: %w", event, err)
 		}
 	}
@@ -95,30 +98,40 @@ func chooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 
 // asOf makes of the tags that there are those that there were at an event. It is called after they were
 // listed: what changes in between is among the changes.
-func asOf(ctx context.Context, h *hub.Client, event int64, there map[int64]string) error {
+func asOf(ctx context.Context, h *hub.Client, set tagglob.Set, event int64, there map[int64]string) error {
 	call := rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_config"}, "afterEvent": event}})
 	was := map[int64]string{}
-	changed := map[int64]bool{}
+	var changed idSet
 	err := h.StreamTables(ctx, call, func(_ string, r hub.Row) error {
 		id, ok := r.Get("tag_id").Int()
 		created, ok2 := r.Get("create_event").Int()
 		if !ok || !ok2 {
 			return fmt.Errorf("hub %s: %.200s is not a tag's configuration", h.URL(), r.Value)
 		}
-		changed[id] = true
+		if err := checkID(id); err != nil {
+			return err
+		}
+		changed.add(id)
 		revoked, isRevoked := r.Get("revoke_event").Int()
-		if name, ok := r.Get("tag.name").Str(); ok && created <= event && (!isRevoked || revoked > event) {
+		name, ok := r.Get("tag.name").Str()
+		if ok && isTagName(name) && set.Matches(name) && created <= event && (!isRevoked || revoked > event) {
 			was[id] = name
 		}
-		return checkID(id)
+		if len(was) > maxTags {
+			return &hub.LimitError{Hub: h.URL(), What: fmt.Sprintf("over %d tags", maxTags)}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(there, func(id int64, _ string) bool { return changed[id] })
+	maps.DeleteFunc(there, func(id int64, _ string) bool { return changed.has(id) })
 	maps.Copy(there, was)
 	return nil
 }
+
+// maxTags is more tags than a hub has, and than there is room for.
+const maxTags = 200000
 
 // tellScope says in a result what became of the scope.
 func (p *puller) tellScope(r *PullResult) {

@@ -19,7 +19,7 @@ import (
 
 const (
 	formatName    = "kojisnap-snapshot"
-	formatVersion = 1
+	formatVersion = 2 // the newest that is read
 
 	// MaxManifest bounds what a damaged store can make a reader hold.
 	MaxManifest = 64 << 20
@@ -134,7 +134,7 @@ func IDOfObject(name string) (string, bool) {
 
 // Encode completes the manifest (format, version, totals, order) and returns its bytes and id.
 func (m *Manifest) Encode() (body []byte, id string, err error) {
-	m.Format, m.Version = formatName, formatVersion
+	m.Format, m.Version = formatName, m.needs()
 	m.Totals = Totals{}
 	for _, r := range m.Relations {
 		m.Totals.Rows += r.Rows
@@ -153,6 +153,15 @@ func (m *Manifest) Encode() (body []byte, id string, err error) {
 	}
 	body = append(body, '\n')
 	return body, ID(m.Event, body), nil
+}
+
+// needs is the version that a reader must know. What is not of the newest can be read by earlier
+// programs, which refuse others with the right words.
+func (m *Manifest) needs() int {
+	if len(m.Scope.Asked)+len(m.Scope.Content) > 0 {
+		return 2
+	}
+	return 1
 }
 
 // Decode reads a manifest. Unknown fields are an error, and so is a newer version (ErrNewer).

@@ -299,7 +299,7 @@ func TestManifest(t *testing.T) {
 	if id, ok := snapfile.IDOfObject(object); !ok || id != snap.ID {
 		t.Errorf("id of %s: %q", object, id)
 	}
-	if _, err := snapfile.Decode(bytes.Replace(body, []byte(`"version": 1`), []byte(`"version": 2, "new": true`), 1)); !errors.Is(err, snapfile.ErrNewer) {
+	if _, err := snapfile.Decode(bytes.Replace(body, []byte(`"version": 1`), []byte(`"version": 3, "new": true`), 1)); !errors.Is(err, snapfile.ErrNewer) {
 		t.Errorf("newer version: %v", err)
 	}
 	for what, bad := range map[string][]byte{

@@ -85,8 +85,11 @@ func (s Set) Has(name string) bool {
 		return false
 	}
 	_, named := slices.BinarySearch(s.names, name)
-	return named || s.choose != nil && s.choose.MatchString(name)
+	return named || s.Matches(name)
 }
+
+// Matches reports whether a pattern chooses a tag, which may be left out all the same.
+func (s Set) Matches(name string) bool { return s.choose != nil && s.choose.MatchString(name) }
 
 func (s Set) leavesOut(name string) bool { return s.leaveOut != nil && s.leaveOut.MatchString(name) }
 

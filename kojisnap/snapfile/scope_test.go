@@ -1,0 +1,67 @@
+package snapfile_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// scoped is a manifest of nothing but a scope.
+func scoped(s snapfile.Scope) *snapfile.Manifest {
+	m := &snapfile.Manifest{Event: 7, KojiVersion: "1.35.3", Scope: s}
+	for _, r := range relation.All() {
+		m.Relations = append(m.Relations, snapfile.Relation{Name: r.Name, Columns: r.ColumnNames(), Key: r.Key})
+	}
+	return m
+}
+
+// TestScope: what was asked for identifies a scope, and what it came to makes a snapshot another one.
+func TestScope(t *testing.T) {
+	all := []snapfile.Tag{{ID: 1, Name: "f42"}, {ID: 2, Name: "module-x"}}
+	there := snapfile.Content{Build: 60, NVR: "x-1-1", Tag: "module-x"}
+	gone := snapfile.Content{Build: 60, NVR: "x-1-1", Tag: "module-x", Missing: "production does not have it"}
+	named := snapfile.Scope{Tags: []string{"f42"}, All: all}
+	asked := snapfile.Scope{Tags: []string{"f42"}, Asked: []string{"f4*"}, All: all}
+	other := snapfile.Scope{Tags: []string{"f42", "f43"}, Asked: []string{"f4*"}, All: all}
+	content := snapfile.Scope{Tags: []string{"f42"}, All: all, Content: []snapfile.Content{there, {Build: 61, NVR: "x-2-1", Tag: "module-x"}, {Build: 62, NVR: "y-1-1", Missing: "it names no content tag"}}}
+	missing := snapfile.Scope{Tags: []string{"f42"}, All: all, Content: []snapfile.Content{gone}}
+
+	if named.SameAsked(asked) || !asked.SameAsked(other) || !named.SameAsked(content) {
+		t.Error("SameAsked")
+	}
+	if got := content.Composed(); !slices.Equal(got, []string{"f42", "module-x"}) || !slices.Equal(missing.Composed(), named.Tags) {
+		t.Errorf("composed %q", got)
+	}
+	scopes := []snapfile.Scope{named, asked, other, content, missing}
+	for i, a := range scopes {
+		for j, b := range scopes {
+			if scoped(a).SameRows(scoped(b)) != (i == j) {
+				t.Errorf("scopes %d and %d: SameRows is %v", i, j, i != j)
+			}
+		}
+	}
+	reworded := missing
+	reworded.Content = slices.Clone(missing.Content)
+	reworded.Content[0].Missing = "gone"
+	if !scoped(missing).SameRows(scoped(reworded)) {
+		t.Error("a reason makes another snapshot")
+	}
+
+	for i, s := range scopes {
+		body, _, err := scoped(s).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := snapfile.Decode(body)
+		if err != nil || !m.SameRows(scoped(s)) {
+			t.Errorf("scope %d: %+v, %v", i, m.Scope, err)
+		}
+		// Earlier versions read what has nothing new in it, and know that they cannot read the rest.
+		if fresh := strings.Contains(string(body), `"asked"`) || strings.Contains(string(body), `"content"`); fresh != (i > 0) || fresh != strings.Contains(string(body), `"version": 2,`) {
+			t.Errorf("scope %d: %s", i, body)
+		}
+	}
+}
