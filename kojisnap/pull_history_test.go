@@ -202,3 +202,23 @@ func (e edits) some(table string, where hubtest.Values) []hubtest.Values {
 	}
 	return found
 }
+
+// TestPullHistoryRepoArches: released hubs do not show in the history for which arches a tag had an external
+// repo. It is asked for at the event at which the tag got it.
+func TestPullHistoryRepoArches(t *testing.T) {
+	for _, released := range []bool{false, true} {
+		c, rows := production(t, hubtest.Options{Released: released})
+		name := edits{t, rows}.find("tag", hubtest.Values{"id": int64(7)})[0]["name"].(string)
+		_, snap := pullWith(t, c, newStore(t), kojisnap.PullOptions{Tags: []string{name}, Event: lastEvent, Since: 50, Program: "test"})
+		rel := relation.Get("tag_external_repos")
+		var got []string
+		for _, row := range rowsOf(t, snap, rel.Name, true) {
+			if f := strings.Split(row, "\t"); f[rel.Index("tag_id")] == "7" {
+				got = append(got, f[rel.Index("external_repo_id")]+" for "+f[rel.Index("arches")])
+			}
+		}
+		if !slices.Equal(got, []string{"2 for x86_64 aarch64"}) {
+			t.Errorf("released %v: external repos that tag %s had: %q", released, name, got)
+		}
+	}
+}
