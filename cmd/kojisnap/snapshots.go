@@ -111,7 +111,11 @@ func runShow(ctx context.Context, a *app, args []string) error {
 		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), m.Event,
 			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), clean(m.CreatedBy))
 		for _, t := range m.Scope.All {
-			fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
+			history := ""
+			if from := m.HistoryFrom(t.ID); from < m.Event {
+				history = fmt.Sprintf(", history from event %d on", from)
+			}
+			fmt.Fprintf(w, "tag %s (%d)%s\n", clean(t.Name), t.ID, history)
 		}
 		for _, r := range m.Relations {
 			if r.Rows > 0 {
