@@ -104,7 +104,7 @@ func (p *puller) findScope(ctx context.Context) error {
 	if err := p.inherited(ctx, names, level); err != nil {
 		return err
 	}
-	return p.setScope(names)
+	return p.setScope(ctx, names)
 }
 
 // inherited adds to names all that some tags inherit at E.
@@ -146,14 +146,14 @@ func (p *puller) inherited(ctx context.Context, names map[int64]string, level []
 }
 
 // setScope settles the tags of the scope.
-func (p *puller) setScope(names map[int64]string) error {
+func (p *puller) setScope(ctx context.Context, names map[int64]string) error {
 	p.scope.All = nil
 	for id, name := range names {
 		p.inScope[id] = true
 		p.scope.All = append(p.scope.All, snapfile.Tag{ID: id, Name: name})
 	}
 	slices.SortFunc(p.scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
-	p.log.Info("scope", "event", p.event, "tags", len(p.scope.All), "asked", strings.Join(p.scope.Tags, ","))
+	p.log.InfoContext(ctx, "scope", "event", p.event, "tags", len(p.scope.All), "asked", strings.Join(p.scope.Tags, ","))
 	for _, t := range p.scope.All {
 		if err := p.addName("tag", t.ID, t.Name); err != nil {
 			return err

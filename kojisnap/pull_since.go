@@ -117,7 +117,7 @@ func (p *puller) followHistory(ctx context.Context) error {
 		}
 		after = p.start // of tags that the base may not have
 	}
-	return p.setScope(names)
+	return p.setScope(ctx, names)
 }
 
 // sameStart reports whether the base has the history of just the tags that it should have.

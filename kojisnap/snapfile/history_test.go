@@ -130,3 +130,19 @@ func TestHistory(t *testing.T) {
 		t.Error("a snapshot of event 600 tells of event 601")
 	}
 }
+
+// TestHistoryFrom: what manifests of earlier versions do not record is worked out as far as it is known.
+func TestHistoryFrom(t *testing.T) {
+	for _, c := range []struct {
+		parent        string
+		history, want int64
+	}{{"", 0, 419}, {"", 300, 300}, {"380-0123456789ab", 0, 380}, {"380-0123456789ab", 200, 200}, {"419-0123456789ab", 0, 419}, {"x", 0, 419}} {
+		m := &snapfile.Manifest{Event: 419, Parent: c.parent, Scope: snapfile.Scope{All: []snapfile.Tag{{ID: 1, Name: "f41", History: c.history}}}}
+		if got := m.HistoryFrom(1); got != c.want {
+			t.Errorf("parent %q, history %d: from %d on, not %d", c.parent, c.history, got, c.want)
+		}
+		if got := m.HistoryFrom(2); got != 419 {
+			t.Errorf("a tag that is not in the scope: from %d on", got)
+		}
+	}
+}
