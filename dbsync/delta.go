@@ -195,8 +195,12 @@ func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation, table st
 		}
 		return set, err
 	}
-	const builds = `SELECT b.id FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id
-		WHERE b.id < {floor} AND v.state = 1 AND (b.state = 4 OR b.create_event >= {floor})`
+	state := "v.state = 1"
+	if table == left(r) { // what is deleted in production was tagged once
+		state = "(v.state <> 4 OR b.create_event >= {floor})"
+	}
+	builds := `SELECT b.id FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id
+		WHERE b.id < {floor} AND ` + state + ` AND (b.state = 4 OR b.create_event >= {floor})`
 	if reset, err = read("SELECT ARRAY[id::text] FROM (" + builds + ") r"); err != nil || len(reset) == 0 {
 		return nil, nil, err
 	}

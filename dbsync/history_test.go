@@ -153,3 +153,26 @@ func TestHistoryKeptBack(t *testing.T) {
 	}
 	s.checkAt(w, was, "at last")
 }
+
+// TestHistoryOfResetBuild: when staging resets a build of production's Koji deletes all its taggings. At
+// production's events it has them all the same, after the next load.
+func TestHistoryOfResetBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := newStaging(t, admin)
+	w.revoke(w.find("tag_listing", "build_id", 20, "active", "t"))
+	was := w.last() - 1
+	s.load(w.snapshot(shot{since: 300}), dbsync.LoadOptions{})
+	s.checkAt(w, was, "before")
+	w.find("build", "id", 20)["state"] = str(2) // as koji-gc does then
+	w.event()
+	s.load(w.snapshot(shot{since: 300}), dbsync.LoadOptions{})
+	for _, change := range []string{"", atEvent + "UPDATE build SET create_event = (SELECT max(id) FROM events), state = 0, completion_time = NULL WHERE id = 20"} {
+		s.exec("DELETE FROM tag_listing WHERE build_id = 20; UPDATE build SET state = 4, volume_id = 0 WHERE id = 20;" + change)
+		w.event()
+		if rep := s.load(w.snapshot(shot{since: 300}), dbsync.LoadOptions{}); rep.Mode != "delta" {
+			t.Errorf("mode %s", rep.Mode)
+		}
+		s.checkAt(w, was, "after")
+	}
+}

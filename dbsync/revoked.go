@@ -120,8 +120,7 @@ func tellsRevoked(s *snapfile.Snapshot) bool {
 // tells of what was revoked since the newest one of its time.
 func missingParent(snap *snapfile.Snapshot, others []*snapfile.Snapshot, held int64) string {
 	for snap.Manifest.Parent != "" {
-		event, _, _ := strings.Cut(snap.Manifest.Parent, "-")
-		if at, err := strconv.ParseInt(event, 10, 64); err != nil || at <= held {
+		if snap.Manifest.ParentEvent() <= held || tellsSince(snap.Manifest, held) {
 			return ""
 		}
 		i := slices.IndexFunc(others, func(o *snapfile.Snapshot) bool { return o.ID == snap.Manifest.Parent })
@@ -131,6 +130,11 @@ func missingParent(snap *snapfile.Snapshot, others []*snapfile.Snapshot, held in
 		snap = others[i]
 	}
 	return ""
+}
+
+// tellsSince reports whether a snapshot has the history of all its tags since an event.
+func tellsSince(m *snapfile.Manifest, event int64) bool {
+	return !slices.ContainsFunc(m.Scope.All, func(t snapfile.Tag) bool { return m.HistoryFrom(t.ID) > event })
 }
 
 // stageOwnRevoked adds the revoked rows of this snapshot: those that the base does not tell of, and
@@ -159,21 +163,25 @@ func (m *merger) stageOwnRevoked(ctx context.Context, r *relation.Relation) erro
 	return err
 }
 
-// stageRevokedOf adds the revoked rows of another snapshot, of those that this one does not tell of
-// itself, and reports whether it could read them. One that cannot be read is passed over: what only it
+// stageRevokedOf adds the revoked rows of another snapshot, and reports whether it could read them. Where this
+// one tells of all that the other does, those that the other's parent had are not needed: only rows that
+// a reset of a build has deleted since are the other's alone. One that cannot be read is passed over: what only it
 // knows gets this load's event. Of one that is newer than what the database holds, rows may go in that it
 // does not have.
 func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) (read bool, err error) {
 	read = true
-	told := m.snap.Manifest.TellsAll(s.Manifest)
+	after := int64(0)
+	if m.snap.Manifest.TellsAll(s.Manifest) {
+		after = s.Manifest.ParentEvent()
+	}
 	for _, r := range relation.All() {
 		of := s.Relation(r.Name)
-		if !tellsLeft(r) || of == nil || len(of.Revoked) == 0 || told && r.Versioned {
+		if !tellsLeft(r) || of == nil || len(of.Revoked) == 0 {
 			continue
 		}
 		var rows bytes.Buffer // mostly the revocations of one pull: few
 		from := s.Revoked(ctx, r.Name)
-		_, err := io.Copy(&rows, from)
+		err := revokedAfter(r, from, after, &rows)
 		from.Close()
 		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
 			m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("rows of %s that production revoked before event %d may get this load's event: %v", r.Name, s.Manifest.Event, err))
@@ -193,6 +201,26 @@ func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer
 		}
 	}
 	return read, nil
+}
+
+// revokedAfter writes the rows that were revoked after an event. It reads all.
+func revokedAfter(r *relation.Relation, from *snapfile.Rows, event int64, out *bytes.Buffer) error {
+	if event == 0 || !r.Versioned {
+		_, err := io.Copy(out, from)
+		return err
+	}
+	var row [][]byte
+	var err error
+	at := r.Index("revoke_event")
+	for from.Next() {
+		if row, err = from.Fields(row); err != nil {
+			return err
+		}
+		if revoked, err := strconv.ParseInt(string(row[at]), 10, 64); err != nil || revoked > event {
+			out.Write(from.Line())
+		}
+	}
+	return from.Err()
 }
 
 // checkRevoked refuses revoked rows that are none of production's before E, as limits does with

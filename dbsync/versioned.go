@@ -90,7 +90,7 @@ func touchesOf(r *relation.Relation, shown string) string {
 	switch {
 	case r.Name == "tag_package_owners": // Koji itself takes no tag for changed then
 	case r.Index("tag_id") >= 0:
-		return " INSERT INTO ks_touched SELECT tag_id FROM u WHERE " + shown
+		return ", g AS (INSERT INTO ks_touched SELECT tag_id FROM u WHERE " + shown + ") SELECT FROM u" // which counts all of them
 	case r.Name == "external_repo_config":
 		return ` , g AS (INSERT INTO ks_touched SELECT x.tag_id FROM u JOIN tag_external_repos x USING (external_repo_id) WHERE x.active AND ` + shown + `)
 			SELECT FROM u`

@@ -40,8 +40,8 @@ func TestHistory(t *testing.T) {
 	w.init(t)
 	tags := []string{"f42-compose", "f42-updates-testing", "f42"}
 
-	// Without it history begins with the first snapshot, but for what a tag inherited for a time in between,
-	// until event 349.
+	// Without it history begins with the first snapshot, but for builds that were tagged and untagged in between,
+	// until event 349: only the snapshot of event 350 has them, which was not loaded.
 	succeed(t, "pull", "-c", c, "--event", "300")
 	succeed(t, "load", "-c", c)
 	dbtest.Exec(t, w.dsn, `INSERT INTO events (time) VALUES (now());
@@ -111,5 +111,10 @@ func TestHistory(t *testing.T) {
 	}
 	if o := kojisnapRun(t, "pull", "-c", c, "--event", "300", "--since", "310"); o.code != 1 || !strings.Contains(o.stderr, "later than event 300") {
 		t.Errorf("--since after the event: exit code %d, %s", o.code, o.stderr)
+	}
+	// The earlier name.
+	id := strings.TrimSpace(succeed(t, "pull", "-c", c, "--event", "300", "--full", "--revoked-since", "250"))
+	if got := succeed(t, "show", "-c", c, id); !strings.Contains(got, "history from event 250 on") {
+		t.Errorf("pull --full --revoked-since 250:\n%s", got)
 	}
 }

@@ -72,6 +72,7 @@ func (j *judge) judgeLoad() []string {
 	j.counted()
 	j.touched()
 	j.pinned()
+	j.pastViews()
 	return j.problems
 }
 

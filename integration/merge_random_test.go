@@ -36,8 +36,8 @@ var mergeScopes = [][]string{
 }
 
 // TestMerge changes production and staging at random, often the same keys, pulls and loads, and
-// judges each load: at every event that was loaded staging is production, now it is production
-// with staging's changes over it, and nothing of staging's own changed.
+// judges each load: at every event that was loaded, and at any since history is whole, staging is production,
+// now it is production with staging's changes over it, and nothing of staging's own changed.
 func TestMerge(t *testing.T) {
 	var mu sync.Mutex
 	var did []string
@@ -74,11 +74,14 @@ type merging struct {
 	pulled  []*wanted
 	did     []string
 	story   story
-	asked   int // calls that were compared
+	asked   int   // calls that were compared
+	since   int64 // from which event on history is pulled; 0: it is not
 }
 
 func testMerge(t *testing.T, seed uint64) []string {
 	g := &merging{world: newHubWorld(t), rnd: rand.New(rand.NewPCG(seed, 0x6d65726765)), tags: mergeScopes[0]}
+	g.since = historySince(seed)
+	g.note(t, g.tellHistory())
 	g.addDatabase(t)
 	g.init(t)
 	g.db = openDatabase(t, g.dsn)
@@ -285,7 +288,7 @@ func (g *merging) byID(id string) *wanted {
 func (g *merging) pullNow(t *testing.T, name string) *wanted {
 	h := readTruth(t, g.prodRows)
 	last := slices.Max(slices.Collect(maps.Keys(h.events)))
-	opt := kojisnap.PullOptions{Tags: g.tags, Event: int64(last), Sweep: 3, Overlap: 90 * time.Minute, Program: "test", Full: g.rnd.IntN(6) == 0}
+	opt := kojisnap.PullOptions{Tags: g.tags, Event: int64(last), Sweep: 3, Overlap: 90 * time.Minute, Program: "test", Full: g.rnd.IntN(6) == 0, Since: g.since}
 	if opt.Full {
 		g.note(t, "a full pull")
 		if g.rnd.IntN(2) == 0 { // that tells once more of what was revoked long ago

@@ -261,12 +261,16 @@ func TestPullCutOff(t *testing.T) {
 	opt := kojisnap.PullOptions{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}
 	again := opt
 	again.Tags = wayTags // where there is all that can happen
+	past, pastAgain := opt, again
+	past.Since, pastAgain.Since = 300, 300
 	for _, test := range []struct {
 		name  string
 		opt   kojisnap.PullOptions
 		again bool
 		some  int // places
 	}{
+		{"history", past.WithBatch(10), false, 4},
+		{"history again", pastAgain.WithBatch(5), true, 5},
 		{"ids", opt.WithBatch(10), false, 3},
 		{"pages", opt.WithBatch(25).WithWays(pages), false, 2},
 		{"again", again.WithBatch(5), true, 5},

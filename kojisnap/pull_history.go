@@ -201,11 +201,15 @@ func repoArchesKey(r hub.Value) string {
 // pullTargets reads the build targets that have a tag of the scope on either side. The hub's
 // own filter knows only the destination.
 func (p *puller) pullTargets(ctx context.Context) error {
-	return p.history(ctx, "targets", "build_target_config", nil, func(r hub.Value) bool {
+	err := p.history(ctx, "targets", "build_target_config", nil, func(r hub.Value) bool {
 		build, ok := r.Field("build_tag").Int()
 		dest, ok2 := r.Field("dest_tag").Int()
 		return p.inScope[build] || p.inScope[dest] || !ok || !ok2
 	})
+	if err != nil {
+		return err
+	}
+	return p.nameCarried(ctx, "build_target_config", "build_target", "build_target_id")
 }
 
 // history reads a versioned relation: the rows of the view at E and those revoked since the
@@ -364,6 +368,9 @@ func (p *puller) pullExternalRepos(ctx context.Context) error {
 		return repos.wants(id) || !ok
 	})
 	if err != nil {
+		return err
+	}
+	if err := p.nameCarried(ctx, "external_repo_config", "external_repo", "external_repo_id"); err != nil {
 		return err
 	}
 	// A repo that was deleted before E, but that rpms in images still name.

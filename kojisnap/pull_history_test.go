@@ -117,14 +117,24 @@ func checkHistory(t *testing.T, rows *hubtest.Memory, snap *snapfile.Snapshot, s
 func TestPullHistory(t *testing.T) {
 	c, rows := production(t, hubtest.Options{})
 	tags := []string{"f42-compose", "f42-updates-testing"}
-	for _, since := range []int64{1, 150, 300, 360, lastEvent} {
-		_, snap := pullWith(t, c, newStore(t), kojisnap.PullOptions{Tags: tags, Event: lastEvent, Since: since, Program: "test"})
+	once := []string{edits{t, rows}.find("tag", hubtest.Values{"id": int64(6)})[0]["name"].(string)} // it inherited tag 11, from event 79 to 80
+	for _, at := range []struct {
+		tags         []string
+		since, event int64
+		past         int // tags that are inherited no more
+	}{{tags, 1, lastEvent, 0}, {tags, 150, lastEvent, 0}, {tags, 300, 380, 0}, {tags, 360, lastEvent, 0}, {tags, lastEvent, lastEvent, 0},
+		{once, 70, lastEvent, 2}, {once, 79, 400, 2}, {once, 80, lastEvent, 0}} {
+		tags, since, event := at.tags, at.since, at.event
+		_, snap := pullWith(t, c, newStore(t), kojisnap.PullOptions{Tags: tags, Event: event, Since: since, Program: "test"})
+		if plain := pull(t, c, newStore(t), event, tags...); len(snap.Manifest.Scope.All)-len(plain.Manifest.Scope.All) != at.past {
+			t.Errorf("since %d: %d tags, at event %d there are %d", since, len(snap.Manifest.Scope.All), event, len(plain.Manifest.Scope.All))
+		}
 		n := checkHistory(t, rows, snap, since)
 		t.Logf("since %d: %d revoked rows, %d tags", since, n, len(snap.Manifest.Scope.All))
-		if n == 0 && since < 360 {
+		if n == 0 && since < 360 && len(tags) > 1 {
 			t.Errorf("since %d: nothing was revoked: the test compares nothing", since)
 		}
-		for id := since; id <= lastEvent; id++ {
+		for id := since; id <= event; id++ {
 			is := len(edits{t, rows}.some("events", hubtest.Values{"id": id})) > 0
 			if has := slices.ContainsFunc(snapshotRows(t, snap, "events"), func(row string) bool { return strings.HasPrefix(row, fmt.Sprint(id, "\t")) }); has != is {
 				t.Errorf("since %d: event %d is there %v, in the snapshot %v", since, id, is, has)
@@ -205,4 +215,24 @@ func (e edits) some(table string, where hubtest.Values) []hubtest.Values {
 		e.t.Fatal(err)
 	}
 	return found
+}
+
+// TestPullHistoryRepoArches: released hubs do not show in the history for which arches a tag had an external
+// repo. It is asked for at the event at which the tag got it.
+func TestPullHistoryRepoArches(t *testing.T) {
+	for _, released := range []bool{false, true} {
+		c, rows := production(t, hubtest.Options{Released: released})
+		name := edits{t, rows}.find("tag", hubtest.Values{"id": int64(7)})[0]["name"].(string)
+		_, snap := pullWith(t, c, newStore(t), kojisnap.PullOptions{Tags: []string{name}, Event: lastEvent, Since: 50, Program: "test"})
+		rel := relation.Get("tag_external_repos")
+		var got []string
+		for _, row := range rowsOf(t, snap, rel.Name, true) {
+			if f := strings.Split(row, "\t"); f[rel.Index("tag_id")] == "7" {
+				got = append(got, f[rel.Index("external_repo_id")]+" for "+f[rel.Index("arches")])
+			}
+		}
+		if !slices.Equal(got, []string{"2 for x86_64 aarch64"}) {
+			t.Errorf("released %v: external repos that tag %s had: %q", released, name, got)
+		}
+	}
 }

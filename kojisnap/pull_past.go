@@ -66,28 +66,31 @@ func (p *puller) pastRepos(ctx context.Context) ([]hub.Call, error) {
 	if p.start == 0 {
 		return nil, nil
 	}
-	type at struct{ tag, event int64 }
-	asked := map[at]bool{}
-	var calls []hub.Call
-	for _, tag := range p.scope.All {
+	past := make([]hub.Call, len(p.scope.All))
+	for i, tag := range p.scope.All {
 		after := p.since
 		if p.carry != nil && p.carry.tags[tag.ID] && p.missingHistory(tag.ID) == 0 {
 			after = max(after, min(p.carry.after, p.base.Manifest.Event))
 		}
-		call := rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_external_repos"}, "tag": tag.ID, "active": false, "afterEvent": after}})
-		err := p.hub.StreamTables(ctx, call, func(_ string, r hub.Row) error {
-			created, _ := r.Get("create_event").Int()
-			key := at{tag.ID, created}
-			if r.Get("arches").Kind() != hub.Missing || created <= 0 || created > p.event || asked[key] {
-				return nil
+		past[i] = rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_external_repos"}, "tag": tag.ID, "active": false, "afterEvent": after}})
+	}
+	type at struct{ tag, event int64 }
+	asked := map[at]bool{}
+	var calls []hub.Call
+	err := p.hub.StreamMulti(ctx, past, func(i int, r hub.Row) error {
+		for _, link := range r.Get("tag_external_repos").Items() {
+			created, _ := link.Field("create_event").Int()
+			key := at{p.scope.All[i].ID, created}
+			if link.Field("arches").Kind() != hub.Missing || created <= 0 || created > p.event || asked[key] {
+				continue
 			}
 			asked[key] = true
-			calls = append(calls, rowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": created}}))
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("those that tag %s had: %w", tag.Name, err)
+			calls = append(calls, rowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": key.tag, "event": created}}))
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("those that tags had: %w", err)
 	}
 	return calls, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -89,11 +90,17 @@ func (p *puller) followHistory(ctx context.Context) error {
 	}
 	after := p.start
 	if p.sameStart() {
-		for _, t := range p.base.Manifest.Scope.All { // they were inherited since S, whatever is now
+		were := map[int64]string{} // inherited since S, whatever is now
+		for _, t := range p.base.Manifest.Scope.All {
 			if _, known := names[t.ID]; !known {
-				names[t.ID] = t.Name
+				were[t.ID] = t.Name
 			}
 		}
+		now, err := p.pastNames(ctx, were)
+		if err != nil {
+			return err
+		}
+		maps.Copy(names, now)
 		after = min(p.carry.after, p.base.Manifest.Event)
 	}
 	var level []int64

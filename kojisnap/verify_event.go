@@ -66,10 +66,16 @@ func (v *verifier) lookBack(ctx context.Context) error {
 		}
 		for _, id := range append([]int64{tag}, view.Inheritance(tag)...) {
 			// Of a tag that is not in the scope the snapshot has nothing.
-			if from := all.Manifest.HistoryFrom(id); v.Event < from {
-				return fmt.Errorf("event %d: snapshot %s has what tag %s was only from event %d on, because of tag %s: "+
-					"compare with production (--against URL), or kojisnap pull --since %d", v.Event, all.ID, name, from, or(view.Names[id], fmt.Sprint(id)), v.Event)
+			from := all.Manifest.HistoryFrom(id)
+			if v.Event >= from {
+				continue
 			}
+			what := "tag " + name
+			if id != tag {
+				what += ", which inherits tag " + or(view.Names[id], fmt.Sprint(id)) + ","
+			}
+			return fmt.Errorf("event %d: snapshot %s has what %s was only from event %d on: compare with production (--against URL), or kojisnap pull --since %d",
+				v.Event, all.ID, what, from, v.Event)
 		}
 	}
 	return nil

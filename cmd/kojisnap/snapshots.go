@@ -115,7 +115,11 @@ func runShow(ctx context.Context, a *app, args []string) error {
 			fmt.Fprintf(w, "asked for %s\n", clean(strings.Join(m.Scope.Asked, " ")))
 		}
 		for _, t := range m.Scope.All {
-			fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
+			history := ""
+			if from := m.HistoryFrom(t.ID); from < m.Event {
+				history = fmt.Sprintf(", history from event %d on", from)
+			}
+			fmt.Fprintf(w, "tag %s (%d)%s\n", clean(t.Name), t.ID, history)
 		}
 		for _, c := range m.Scope.Content {
 			fmt.Fprintln(w, clean(contentLine(c)))

@@ -17,12 +17,21 @@ func (m *Manifest) HistoryFrom(tag int64) int64 {
 			return t.History
 		}
 		// Earlier versions recorded none, but had what was revoked since the parent, of each tag.
-		event, _, _ := strings.Cut(m.Parent, "-")
-		if at, err := strconv.ParseInt(event, 10, 64); err == nil && at > 0 && at < m.Event {
+		if at := m.ParentEvent(); at > 0 && at < m.Event {
 			return at
 		}
 	}
 	return m.Event
+}
+
+// ParentEvent is the event of the parent, 0 if there is none.
+func (m *Manifest) ParentEvent() int64 {
+	event, _, _ := strings.Cut(m.Parent, "-")
+	at, err := strconv.ParseInt(event, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return at
 }
 
 // TellsAll reports whether a snapshot tells of all revocations that another one tells of, of the tags

@@ -71,12 +71,18 @@ func snapshot(t testing.TB, m memory, name string, layers ...[][][]byte) *snapfi
 
 func open(t testing.TB, m memory, name string, segments []snapfile.Segment) *snapfile.Snapshot {
 	t.Helper()
-	man := &snapfile.Manifest{Hub: "https://koji.example.com/kojihub", KojiVersion: "1.35.3", Event: 419,
+	return openAt(t, m, 419, name, segments, nil)
+}
+
+// openAt writes and opens a snapshot of an event whose only rows are those of one relation.
+func openAt(t testing.TB, m memory, event int64, name string, segments, revoked []snapfile.Segment) *snapfile.Snapshot {
+	t.Helper()
+	man := &snapfile.Manifest{Hub: "https://koji.example.com/kojihub", KojiVersion: "1.35.3", Event: event,
 		EventTime: time.Unix(1795222000, 0).UTC(), Created: time.Unix(1795223000, 0).UTC(), CreatedBy: "test"}
 	for _, r := range relation.All() {
 		rel := snapfile.Relation{Name: r.Name, Columns: r.ColumnNames(), Key: r.Key}
 		if r.Name == name {
-			rel.Segments = segments
+			rel.Segments, rel.Revoked = segments, revoked
 			for _, s := range segments {
 				rel.Rows += s.Rows
 			}
