@@ -158,7 +158,8 @@ func (m *Manifest) Encode() (body []byte, id string, err error) {
 // needs is the version that a reader must know. What is not of the newest can be read by earlier
 // programs, which refuse others with the right words.
 func (m *Manifest) needs() int {
-	if len(m.Scope.Asked)+len(m.Scope.Content) > 0 {
+	s := &m.Scope
+	if len(s.Asked)+len(s.Content)+len(s.Builds) > 0 || slices.ContainsFunc(s.All, func(t Tag) bool { return t.History > 0 }) {
 		return 2
 	}
 	return 1

@@ -1,6 +1,7 @@
 package snapfile_test
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,8 @@ func TestScope(t *testing.T) {
 	if got := content.Composed(); !slices.Equal(got, []string{"f42", "module-x"}) || !slices.Equal(missing.Composed(), named.Tags) {
 		t.Errorf("composed %q", got)
 	}
-	scopes := []snapfile.Scope{named, asked, other, content, missing}
+	builds := snapfile.Scope{Tags: []string{"f42"}, All: all, Builds: []snapfile.NamedBuild{{ID: 1, NVR: "a-1-1", Asked: "a-1-1"}}}
+	scopes := []snapfile.Scope{named, asked, other, content, missing, builds}
 	for i, a := range scopes {
 		for j, b := range scopes {
 			if scoped(a).SameRows(scoped(b)) != (i == j) {
@@ -60,8 +62,16 @@ func TestScope(t *testing.T) {
 			t.Errorf("scope %d: %+v, %v", i, m.Scope, err)
 		}
 		// Earlier versions read what has nothing new in it, and know that they cannot read the rest.
-		if fresh := strings.Contains(string(body), `"asked"`) || strings.Contains(string(body), `"content"`); fresh != (i > 0) || fresh != strings.Contains(string(body), `"version": 2,`) {
+		if fresh := regexp.MustCompile(`"(asked|content|builds)"`).Match(body); fresh != (i > 0) || fresh != strings.Contains(string(body), `"version": 2,`) {
 			t.Errorf("scope %d: %s", i, body)
 		}
+	}
+}
+
+// A snapshot that says from when on its history is whole is refused by earlier versions with the right words, too.
+func TestHistoryNeedsAVersion(t *testing.T) {
+	body, _, err := scoped(snapfile.Scope{Tags: []string{"f42"}, All: []snapfile.Tag{{ID: 1, Name: "f42", History: 1}}}).Encode()
+	if err != nil || !strings.Contains(string(body), `"version": 2,`) {
+		t.Errorf("%s, %v", body, err)
 	}
 }
