@@ -83,12 +83,15 @@ func TestPullContentTags(t *testing.T) {
 	e.create("tag_packages", 300, hubtest.Values{"tag_id": bigFloor + 1, "package_id": 50, "blocked": false})
 	e.create("tag_package_owners", 300, hubtest.Values{"tag_id": bigFloor + 1, "package_id": 50, "owner": 1})
 	e.module(bigFloor+1, "14", contentExtra(`"module-in-platform"`), bigFloor+1, 378)
+	// One that f42 itself does not list, as the package is not in its list: f42-compose does, by f42-modular's.
+	e.aTag(bigFloor+4, "module-by-child", 300, oldBash, bashPackage)
+	e.module(bigFloor+2, "13", contentExtra(`"module-by-child"`), 2, 378)
 
 	o := kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: lastEvent, Program: "test"}
 	s := newStore(t)
 	r, snap := pullWith(t, c, s, o)
 	named := o
-	content := []string{"module-in-platform", "module-old", hubtest.ContentTag}
+	content := []string{"module-by-child", "module-in-platform", "module-old", hubtest.ContentTag}
 	named.Tags = append([]string{"f42-compose"}, content...)
 	named.NoContentTags = true
 	_, want := pullWith(t, c, newStore(t), named)
@@ -99,7 +102,7 @@ func TestPullContentTags(t *testing.T) {
 	if got := snap.Manifest.Scope; !slices.Equal(got.ContentTags(), content) || !slices.Equal(got.Tags, o.Tags) || len(got.Asked) != 0 {
 		t.Errorf("scope %+v", got)
 	}
-	if r.ContentTags != 3 || r.ModuleBuilds != 3 || len(r.ContentNews) != 0 {
+	if r.ContentTags != 4 || r.ModuleBuilds != 4 || len(r.ContentNews) != 0 {
 		t.Errorf("%d content tags, %d modules, news %v", r.ContentTags, r.ModuleBuilds, r.ContentNews)
 	}
 	for _, row := range []string{fmt.Sprint(oldBash, "\t", bigFloor, "\t"), fmt.Sprint("42\t25\t")} {
@@ -113,13 +116,13 @@ func TestPullContentTags(t *testing.T) {
 	before := server.Calls()["getBuild"]
 	plan, err := kojisnap.Pull(t.Context(), c, s, o)
 	must(t, err)
-	if plan.ContentTags != 3 || plan.ModuleBuilds != 3 || !plan.Existing || server.Calls()["getBuild"] != before {
+	if plan.ContentTags != 4 || plan.ModuleBuilds != 4 || !plan.Existing || server.Calls()["getBuild"] != before {
 		t.Errorf("plan %+v; getBuild %d times", plan, server.Calls()["getBuild"]-before)
 	}
 	// What was turned off is not looked for.
 	o.NoContentTags = true
 	calls := server.Calls()
-	if plan, err = kojisnap.Pull(t.Context(), c, nil, o); err != nil || plan.ModuleBuilds != 0 || len(plan.Scope.All) != len(scopeNames(snap.Manifest.Scope))-4 {
+	if plan, err = kojisnap.Pull(t.Context(), c, nil, o); err != nil || plan.ModuleBuilds != 0 || len(plan.Scope.All) != len(scopeNames(snap.Manifest.Scope))-5 {
 		t.Errorf("without: %+v, %v", plan, err)
 	}
 	if after := server.Calls(); after["listTagged"] != calls["listTagged"] {
