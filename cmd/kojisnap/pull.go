@@ -29,12 +29,13 @@ inheritance, and of the module builds that it finds in them the content tags, wh
 ` + tagsHelp + `
 Builds that composes name themselves (Pungi's pkgset_koji_builds), and that no such tag has, are asked for
 by --build: they are pulled with all that belongs to them, copied and verified as the tags' latest builds
-are. What production does to them is followed while they are asked for; after that staging keeps what it has.
+are; a module build brings its content tag. What production does to them is followed while they are asked
+for; after that staging keeps what it has.
 
 A snapshot has the tags as they were at its event. With --since it has what they were at every event from
 the given one on, too, so that a compose of last month can be made again: what was untagged, revoked or
 inherited since, with the builds, rpms and signatures of that. The first such pull asks for all of it;
-later ones go on from there, with the same --since at no extra cost, so it can stay in the configuration.
+later ones with the same --since ask only for what is new, so it can stay in the configuration.
 
 With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
 or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
