@@ -25,9 +25,11 @@ func TestNamedBuilds(t *testing.T) {
 	w := newWorld(t)
 	w.init(t)
 	plain := w.config(t, "f42-compose")
+	lock := filepath.Join(t.TempDir(), "composes") // nobody holds it
+	must(t, os.WriteFile(lock, nil, 0o644))
 	config := func(builds string) string {
 		path := filepath.Join(t.TempDir(), "kojisnap.toml")
-		text := strings.Replace(w.read(t, plain), "[copy]\n", "build = ["+builds+"]\n[copy]\nkeep-days = 0\n", 1)
+		text := strings.Replace(w.read(t, plain), "[copy]\n", "build = ["+builds+"]\n[load]\nwait-for = \""+lock+"\"\n[copy]\nkeep-days = 0\n", 1)
 		must(t, os.WriteFile(path, []byte(text), 0o644))
 		return path
 	}

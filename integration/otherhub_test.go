@@ -110,7 +110,7 @@ func TestOtherHub(t *testing.T) {
 	dbtest.Exec(t, w.dsn, admin)
 	w.init(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO kojisnap.run SELECT 1, now(), now(), '1-0123456789ab', 1, 'https://koji.example.com/kojihub', 'full', 'changed', '', '', '', NULL`)
-	refused("nothing proves them to be of the same production", "load", "-c", c, "--db", w.dsn, "--snapshot", moved, "--hub-moved", other)
+	refused("nothing proves them to be of the same production", "load", "-c", c, "--db", w.dsn, "--snapshot", moved, "--hub-moved", other, "--event-file", "")
 	w.dsn = before
 
 	// A database of an earlier kojisnap has no hub on record.
