@@ -105,7 +105,7 @@ func TestPullContentTags(t *testing.T) {
 	if r.ContentTags != 4 || r.ModuleBuilds != 4 || len(r.ContentNews) != 0 {
 		t.Errorf("%d content tags, %d modules, news %v", r.ContentTags, r.ModuleBuilds, r.ContentNews)
 	}
-	for _, row := range []string{fmt.Sprint(oldBash, "\t", bigFloor, "\t"), fmt.Sprint("42\t25\t")} {
+	for _, row := range []string{fmt.Sprint(oldBash, "\t", bigFloor, "\t"), "42\t25\t"} {
 		if !slices.ContainsFunc(snapshotRows(t, snap, "tag_listing"), func(line string) bool { return strings.HasPrefix(line, row) }) {
 			t.Errorf("no tagging %q", row)
 		}

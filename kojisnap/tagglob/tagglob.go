@@ -48,7 +48,7 @@ func Parse(list []string) (Set, error) {
 		}
 	}
 	if len(not) > 0 && len(s.names)+len(s.patterns) == 0 {
-		return Set{}, fmt.Errorf("%s: all of them leave out, and none chooses a tag: add a name or a pattern without !", strings.Join(s.list, " "))
+		return Set{}, fmt.Errorf("%s: all of them leave out, and none chooses a tag: without ! add a name or a pattern", strings.Join(s.list, " "))
 	}
 	if len(not) > 0 {
 		s.leaveOut = compile(not)
