@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,8 +23,26 @@ import (
 type running struct {
 	t              *testing.T
 	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer
+	stdout, stderr output
 	ended          chan error
+}
+
+// output is what a process says, while it runs, too.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 func start(t *testing.T, args ...string) *running {
@@ -161,7 +180,7 @@ func TestWaitFor(t *testing.T) {
 	r := start(t, w.loadArgs("--wait-for", lock)...)
 	r.until("it waited", waits(r))
 	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_UN))
-	if err := <-r.ended; err != nil || r.stderr.Len() > 0 {
+	if err := <-r.ended; err != nil || len(r.stderr.String()) > 0 {
 		t.Errorf("after the compose: %v, %s", err, r.stderr.String())
 	}
 	if after := w.database(t, ""); after == before {
