@@ -25,7 +25,7 @@ const mergeRounds = 9
 
 // mergeSeeds are the seeds of TestMerge. Together they do all kinds of change, over a thousand on
 // each side, and meet what the long run found. Many more seeds are run by KOJISNAP_SEED=1-200.
-var mergeSeeds = []uint64{1, 2, 3, 7, 11, 13, 14, 16, 17, 19, 20, 21, 39, 71}
+var mergeSeeds = []uint64{1, 2, 3, 7, 11, 13, 14, 16, 17, 19, 20, 21, 39, 61, 71}
 
 // mergeScopes are the tags that are pulled, by turns.
 var mergeScopes = [][]string{
