@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"kojisnap/kojisnap"
@@ -106,10 +107,14 @@ type lockSeen struct {
 	progress.Progress
 	t    *testing.T
 	lock string
+
+	mu   sync.Mutex // parts of a pull begin together
 	free map[string]bool
 }
 
 func (l *lockSeen) Begin(name string, total int64) progress.Counter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	unlock, err := lockfile.Lock(l.t.Context(), l.lock, false)
 	if l.free[name] = err == nil; err == nil {
 		unlock()
@@ -126,7 +131,7 @@ func TestComposesWaitForRemoval(t *testing.T) {
 	w.copy(t, snap, kojisnap.Want{})
 	w.load(t, snap)
 	w.nextEvent(t, 420)
-	seen := &lockSeen{progress.OrDiscard(nil), t, filepath.Join(t.TempDir(), "composes"), map[string]bool{}}
+	seen := &lockSeen{Progress: progress.OrDiscard(nil), t: t, lock: filepath.Join(t.TempDir(), "composes"), free: map[string]bool{}}
 	o := kojisnap.SyncOptions{Hub: w.prod,
 		Pull:   kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: 420, Program: "test", Progress: seen},
 		Copy:   kojisnap.CopyOptions{Topdir: w.topdir, Sources: []string{w.prodTree}, WritableSource: true, Progress: seen},
