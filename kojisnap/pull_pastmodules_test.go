@@ -72,6 +72,11 @@ func testPullPastModules(t *testing.T) {
 		t.Errorf("since %d the scope is %q", o.Since, scopeNames(later.Manifest.Scope))
 	}
 	o.Since, o.NoContentTags = 290, true
+	o.Full = false // going on from a base that has them
+	if _, off := pullWith(t, c, again, o); !slices.Equal(scopeNames(off.Manifest.Scope), []string{"f42-infra", "f42-modular"}) {
+		t.Errorf("content tags turned off: the scope is %q", scopeNames(off.Manifest.Scope))
+	}
+	o.Full = true
 	if _, off := pullWith(t, c, newStore(t), o); !slices.Equal(scopeNames(off.Manifest.Scope), []string{"f42-infra", "f42-modular"}) {
 		t.Errorf("without content tags the scope is %q", scopeNames(off.Manifest.Scope))
 	}

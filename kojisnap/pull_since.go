@@ -89,7 +89,7 @@ func (p *puller) followHistory(ctx context.Context) error {
 		names[t.ID] = t.Name
 	}
 	after := p.start
-	if p.sameStart() {
+	if p.sameStart() && !p.opt.NoContentTags { // the base's content tags may be wanted no longer
 		were := map[int64]string{} // inherited since S, whatever is now
 		for _, t := range p.base.Manifest.Scope.All {
 			if _, known := names[t.ID]; !known {
