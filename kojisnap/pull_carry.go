@@ -2,7 +2,6 @@ package kojisnap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -85,13 +84,11 @@ func (p *puller) carryFrom(ctx context.Context) error {
 	}
 	c := &carry{base: p.base, tags: map[int64]bool{}, revoked: map[string]bool{}, whole: map[string]map[int64]bool{}, created: map[int64]int64{}}
 	before := m.EventTime.Add(-max(p.opt.Overlap, 0))
-	v, err := p.hub.Call(ctx, hub.Call{Method: "getLastEvent", Kwargs: map[string]any{"before": float64(before.UnixMicro()) / 1e6}})
-	var fault *hub.Fault
-	switch {
-	case errors.As(err, &fault) && fault.Code == hub.FaultGeneric:
-	case err != nil:
+	v, there, err := p.lastEvent(ctx, before)
+	if err != nil {
 		return fmt.Errorf("last event before %s: %w", before.UTC().Format(time.RFC3339), err)
-	default:
+	}
+	if there {
 		c.after, _ = v.Field("id").Int()
 	}
 	// Times tell how far back to read only if they go with the ids, but for transactions at the same time.

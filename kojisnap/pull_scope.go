@@ -55,12 +55,8 @@ func (p *puller) findEvent(ctx context.Context) error {
 		return fmt.Errorf("hub %s: %w", p.hub.URL(), err)
 	}
 	before := now.Add(-max(p.opt.Margin, 0))
-	v, err := p.hub.Call(ctx, hub.Call{Method: "getLastEvent", Kwargs: map[string]any{"before": float64(before.UnixMicro()) / 1e6}})
-	if err == nil && v.Kind() == hub.Nil {
-		err = errors.New("none")
-	}
-	var fault *hub.Fault
-	if errors.As(err, &fault) && fault.Code == hub.FaultGeneric || err != nil && err.Error() == "none" {
+	v, there, err := p.lastEvent(ctx, before)
+	if err == nil && !there {
 		return fmt.Errorf("hub %s has no event older than %s (the margin of %s before its clock)",
 			p.hub.URL(), before.UTC().Format(time.RFC3339), p.opt.Margin)
 	}
@@ -68,6 +64,16 @@ func (p *puller) findEvent(ctx context.Context) error {
 		return fmt.Errorf("last event before %s: %w", before.UTC().Format(time.RFC3339), err)
 	}
 	return p.setEvent(v)
+}
+
+// lastEvent asks for the last event before a time, and reports whether there is one.
+func (p *puller) lastEvent(ctx context.Context, before time.Time) (v hub.Value, there bool, err error) {
+	v, err = p.hub.Call(ctx, hub.Call{Method: "getLastEvent", Kwargs: map[string]any{"before": float64(before.UnixMicro()) / 1e6}})
+	var fault *hub.Fault
+	if errors.As(err, &fault) && fault.Code == hub.FaultGeneric {
+		return v, false, nil
+	}
+	return v, err == nil && v.Kind() != hub.Nil, err
 }
 
 func (p *puller) setEvent(v hub.Value) error {

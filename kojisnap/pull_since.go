@@ -50,14 +50,13 @@ func (p *puller) settleHistory(ctx context.Context) error {
 	if before.After(now) {
 		return fmt.Errorf("history since %s: by the hub's clock it is %s: give an earlier time (--since)", before.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	v, err := p.hub.Call(ctx, hub.Call{Method: "getLastEvent", Kwargs: map[string]any{"before": float64(before.UnixMicro()) / 1e6}})
-	var fault *hub.Fault
+	v, there, err := p.lastEvent(ctx, before)
 	switch {
-	case errors.As(err, &fault) && fault.Code == hub.FaultGeneric, err == nil && v.Kind() == hub.Nil:
-		p.start = 1 // older than all events: nothing was revoked by the first
-		return nil
 	case err != nil:
 		return fmt.Errorf("history since %s: %w", before.Format(time.RFC3339), err)
+	case !there:
+		p.start = 1 // older than all events: nothing was revoked by the first
+		return nil
 	}
 	return p.startHistory(v, before.Format(time.RFC3339))
 }
