@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"kojisnap/kojisnap/oneline"
 	"net"
 	"os"
 	"regexp"
@@ -97,7 +98,7 @@ func withoutDSN(err error) error {
 			continue
 		}
 		if cause := cmp.Or(errors.Unwrap(err), err); strings.Contains(r.says, "%v") {
-			return fmt.Errorf(r.says, oneLine{cause})
+			return fmt.Errorf(r.says, oneline.Of(cause))
 		}
 		return errors.New(r.says)
 	}
@@ -146,7 +147,7 @@ func libpqOnly(config *pgx.ConnConfig) error {
 func refused(err error) error {
 	var connect *pgconn.ConnectError
 	if !errors.As(err, &connect) {
-		return oneLine{err}
+		return oneline.Of(err)
 	}
 	var tried []string
 	for line := range strings.Lines(connect.Unwrap().Error()) {

@@ -16,7 +16,9 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -28,7 +30,7 @@ func benchLoad(args []string) error {
 	if err != nil {
 		return err
 	}
-	snap, err := kojisnap.OpenSnapshot(ctx, s, args[2])
+	snap, err := repository.Open(ctx, s, args[2])
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func benchLoadScale(b *testing.B, factor int) {
 			change(builds * factor)
 		}
 		out, _, _ := timed(b, benchCommand(b, "pull", url, path))
-		var r kojisnap.PullResult
+		var r pull.Result
 		if err := json.Unmarshal(out, &r); err != nil {
 			b.Fatal(err)
 		}

@@ -12,27 +12,28 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
+	"kojisnap/kojisnap/verify"
 )
 
 // ReadRecord asks the staging database where it differs from a snapshot because of what staging itself
 // decided, and which of its ids are not production's.
-func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Record, error) {
+func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (verify.Record, error) {
 	conn, err := Connect(ctx, dsn)
 	if err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	status, err := dbsync.ReadStatus(ctx, conn)
 	if err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
-	r := Record{Mark: status.Mark, RPMs: map[int64]string{}, Signatures: map[SignatureRow]string{}, Types: map[int64]string{}}
+	r := verify.Record{Mark: status.Mark, RPMs: map[int64]string{}, Signatures: map[verify.SignatureRow]string{}, Types: map[int64]string{}}
 	r.History = map[int64]int64{}
 	for _, t := range status.Tags {
 		r.History[t.ID] = t.History
 	}
 	if r.IDs, err = dbsync.ReadIDs(ctx, conn); err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
 	entries := slices.Concat(status.Conflicts, status.LeftOut, status.Kept)
 	builds, err := dbsync.DecidedBuilds(ctx, conn) // also since the last load
@@ -41,7 +42,7 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Recor
 	}
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
 	for _, e := range entries {
 		key, why := e.Keys(), strings.Join(strings.Fields(e.What), " ")
@@ -51,7 +52,7 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Recor
 		case "rpminfo":
 			r.RPMs[key["id"]] = why
 		case "rpmsigs":
-			r.Signatures[SignatureRow{key["rpm_id"], e.Text("sigkey")}] = why
+			r.Signatures[verify.SignatureRow{RPM: key["rpm_id"], Key: e.Text("sigkey")}] = why
 		case "build_types":
 			r.Types[key["build_id"]] = why
 		}
