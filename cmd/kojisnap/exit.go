@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/s3"
 )
@@ -48,7 +49,7 @@ func exitCode(err error) int {
 		damaged  *snapfile.DamagedError
 		digest   *hardlink.DigestError
 		database *dbsync.TemporaryError
-		network  *hardlink.TemporaryError
+		network  *retry.TemporaryError
 		missing  *hardlink.MissingError
 		left     *hardlink.LeftOutError
 		bucket   *s3.Error
