@@ -48,8 +48,7 @@ func exitCode(err error) int {
 		mismatch mismatchError
 		damaged  *snapfile.DamagedError
 		digest   *hardlink.DigestError
-		database *dbsync.TemporaryError
-		network  *retry.TemporaryError
+		later    *retry.TemporaryError
 		missing  *hardlink.MissingError
 		left     *hardlink.LeftOutError
 		bucket   *s3.Error
@@ -72,7 +71,7 @@ func exitCode(err error) int {
 		return exitNotReady
 	case errors.Is(err, lockfile.ErrLocked):
 		return exitLocked
-	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &later), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
 	case errors.As(err, &left) && !left.SourcesAnswered(): // a source is out of order
 		return exitError
