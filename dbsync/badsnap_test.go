@@ -8,6 +8,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapfile/forgetest"
@@ -160,7 +161,7 @@ func TestBadRows(t *testing.T) {
 						t.Errorf("%s: %v; it does not say %q", kind, err, says)
 					}
 				}
-				var temporary *dbsync.TemporaryError
+				var temporary *retry.TemporaryError
 				if errors.As(err, &temporary) || attempts > 2 || strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
 					t.Errorf("%s: %d attempts, %v", kind, attempts, err)
 				}

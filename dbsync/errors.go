@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/retry"
 )
 
 var (
@@ -43,14 +44,6 @@ func (e *ConflictError) Error() string {
 	}
 	return b.String()
 }
-
-// TemporaryError says that trying again later may help: the database restarts, the
-// connection broke, or locks could not be had.
-type TemporaryError struct{ Err error }
-
-func (e *TemporaryError) Error() string   { return e.Err.Error() }
-func (e *TemporaryError) Unwrap() error   { return e.Err }
-func (e *TemporaryError) Temporary() bool { return true }
 
 // sqlState returns PostgreSQL's error code, or "".
 func sqlState(err error) string {
@@ -110,7 +103,7 @@ func classify(err error) error {
 			strings.Contains(err.Error(), "conn closed"))
 	switch {
 	case lost:
-		return &TemporaryError{err}
+		return &retry.TemporaryError{Err: err}
 	case code == "53100":
 		return fmt.Errorf("%w: nothing has changed; make room on the database server", err)
 	case code == "55000" && strings.Contains(err.Error(), "replica identity"):

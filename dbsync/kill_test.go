@@ -13,6 +13,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -58,7 +59,7 @@ func TestKilled(t *testing.T) {
 				}
 			}
 			_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{Progress: &point})
-			var temporary *dbsync.TemporaryError
+			var temporary *retry.TemporaryError
 			if !errors.As(err, &temporary) {
 				t.Errorf("load: %v", err)
 			}
@@ -158,7 +159,7 @@ func TestKilledAnywhere(t *testing.T) {
 		for i := range points {
 			k := &killer{t: t, other: other, n: 2 + (counter.count-3)*i/(points-1)} // the first and the last are kojisnap's lock
 			err := job.run(k.connect(dsn))
-			var temporary *dbsync.TemporaryError
+			var temporary *retry.TemporaryError
 			if !errors.As(err, &temporary) {
 				t.Errorf("%s, killed at statement %d of %d: %v", job.name, k.n, counter.count, err)
 			}

@@ -16,7 +16,7 @@ import (
 
 // Load merges a snapshot into the staging database. Everything is one transaction: on an
 // error nothing has changed, whenever and however it came, and the load can be repeated.
-// Errors to tell apart: ErrNotStaging, ErrOtherHub, lockfile.ErrLocked, ErrOlder, *ConflictError, *TemporaryError,
+// Errors to tell apart: ErrNotStaging, ErrOtherHub, lockfile.ErrLocked, ErrOlder, *ConflictError, *retry.TemporaryError,
 // *overlay.Error, and what the snapshot gives (*snapfile.DamagedError).
 func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*LoadReport, error) {
 	if err := opt.complete(); err != nil {

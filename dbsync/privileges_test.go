@@ -12,6 +12,7 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/kojisnap/retry"
 )
 
 // role makes a role that is no superuser, called after the database, for the time of a test.
@@ -135,7 +136,7 @@ func TestGrants(t *testing.T) {
 	} {
 		s.exec(fmt.Sprintf("REVOKE %s ON %s FROM %s", c.grant, c.on, role))
 		_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{})
-		var temporary *dbsync.TemporaryError
+		var temporary *retry.TemporaryError
 		if err == nil || !strings.Contains(err.Error(), "permission denied for "+c.says) || !strings.Contains(err.Error(), "grants.sql") || errors.As(err, &temporary) {
 			t.Errorf("without %s on %s: %v", c.grant, c.on, err)
 		}

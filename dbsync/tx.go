@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"kojisnap/kojisnap/retry"
 )
 
 // lockKey is the advisory lock that keeps a second kojisnap out: "kojisnap" in ASCII.
@@ -35,7 +37,7 @@ func transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func
 		case !retryable(code):
 			return classify(err)
 		case try == attempts:
-			return &TemporaryError{fmt.Errorf("after %d attempts: %w", try, refusal(err))}
+			return &retry.TemporaryError{Err: fmt.Errorf("after %d attempts: %w", try, refusal(err))}
 		}
 		select {
 		case <-ctx.Done():

@@ -18,12 +18,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"kojisnap/dbsync"
+	"kojisnap/kojisnap/retry"
 )
 
 // Connect opens a connection to the staging database, named as libpq's programs have it: by a URL
 // or keywords, a service file, the environment, ~/.pgpass. That a server is not there, or not
-// yet, is a *dbsync.TemporaryError; that it refuses us, or we its certificate, is not. Messages
+// yet, is a *retry.TemporaryError; that it refuses us, or we its certificate, is not. Messages
 // never hold the password.
 func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	config, err := parseDSN(dsn)
@@ -52,7 +52,7 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 		// Other answers of a server than that it starts, ends or is full are final.
 		return nil, err
 	}
-	return nil, &dbsync.TemporaryError{Err: err}
+	return nil, &retry.TemporaryError{Err: err}
 }
 
 // DSNError says what is wrong with a DSN, or with the settings of the environment and of files that it

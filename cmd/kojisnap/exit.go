@@ -17,6 +17,7 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/verify"
@@ -50,8 +51,7 @@ func exitCode(err error) int {
 		mismatch mismatchError
 		damaged  *snapfile.DamagedError
 		digest   *hardlink.DigestError
-		database *dbsync.TemporaryError
-		network  *hardlink.TemporaryError
+		later    *retry.TemporaryError
 		missing  *hardlink.MissingError
 		left     *hardlink.LeftOutError
 		bucket   *s3.Error
@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return exitNotReady
 	case errors.Is(err, lockfile.ErrLocked):
 		return exitLocked
-	case errors.Is(err, pull.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, pull.ErrUpgraded), errors.As(err, &later), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
 	case errors.As(err, &left) && !left.SourcesAnswered(): // a source is out of order
 		return exitError
