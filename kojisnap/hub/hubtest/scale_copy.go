@@ -61,7 +61,7 @@ func copyField(v any, isJSON bool) (string, error) {
 	case string:
 		return copyEscaper.Replace(v), nil
 	case Time:
-		return v.copyText(), nil
+		return timeText(v), nil
 	}
 	return "", fmt.Errorf("no column holds a %T", v)
 }
