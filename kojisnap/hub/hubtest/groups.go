@@ -70,7 +70,7 @@ func addGroupMembers(c *call, groups *groupSet, member, key string, tags []any, 
 	seen := map[place]bool{}
 	for _, tag := range tags {
 		q := listing()
-		for _, row := range q.eq(q.rels[0].alias+".tag_id", tag).rows() {
+		for _, row := range q.eq(q.first()+".tag_id", tag).rows() {
 			g := groups.byID[row.Val("group_id")]
 			at := place{row.Val("group_id"), row.Val(key)}
 			if g == nil || truth(g.Val("blocked")) || seen[at] || !wanted(row) {

@@ -71,9 +71,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 	m.names = &nameMaker{rnd: m.rnd, used: map[string]bool{}}
 	err := src.Change(func(tx *Tx) error {
 		for _, name := range kojiprod.Tables() {
-			if tx.tables[name] == nil {
-				tx.tables[name] = newTable(name, freshTables()[name].columns, nil)
-			}
+			tx.ensure(name)
 		}
 		for _, name := range opts.Tags {
 			tags, err := tx.Select("tag", Values{"name": name})
@@ -86,7 +84,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 			m.keep[tags[0]["id"]] = true
 		}
 		for _, name := range []string{"package", "tag", "users", "external_repo", "build_target", "groups", "channels"} {
-			t := tx.tables[name]
+			t := tx.find(name)
 			get := t.get(t.at("name"))
 			for n := range t.size() {
 				if t.has(n) {
@@ -94,7 +92,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 				}
 			}
 		}
-		events := tx.tables["events"]
+		events := tx.find("events")
 		at := events.get(events.at("time"))
 		for n := range events.size() {
 			if t, ok := at(n).(Time); events.has(n) && ok {
@@ -167,7 +165,7 @@ func (m *Mutator) attempt(change func()) error {
 // and not used does not come again.
 func (m *Mutator) id(table string) int64 {
 	if _, ok := m.last[table]; !ok {
-		t := m.tx.tables[table]
+		t := m.tx.find(table)
 		id := t.get(t.at("id"))
 		for n := range t.size() {
 			if t.has(n) {
@@ -229,7 +227,7 @@ func (m *Mutator) revoke(table string, where Values) int {
 
 // pick returns a row at random, nil if none matches where and is wanted.
 func (m *Mutator) pick(table string, where Values, wanted func(Values) bool) Values {
-	t := m.tx.tables[table]
+	t := m.tx.find(table)
 	rows := hits{high: t.size()}
 	if len(where) > 0 {
 		rows = hits{list: must(t.matching(where))}

@@ -210,7 +210,7 @@ func deleteTag(m *Mutator) string {
 	}
 	id := m.need("tag_config", nil, func(c Values) bool {
 		// Nobody deletes a release; and its rows would all have to be kept twice.
-		return isActive(c) && !m.keep[c["tag_id"]] && m.tx.tables["tag_packages"].where("tag_id", c["tag_id"]).len() < 1000
+		return isActive(c) && !m.keep[c["tag_id"]] && m.tx.find("tag_packages").where("tag_id", c["tag_id"]).len() < 1000
 	})["tag_id"]
 	dropTag(m, id)
 	return "deleted tag " + m.nameOf("tag", id)

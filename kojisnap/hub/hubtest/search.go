@@ -46,7 +46,7 @@ func search(c *call) any {
 
 // searchArchives looks at the file's name and at what the type calls it.
 func searchArchives(c *call, q *query, kind any, match func(string) bool) any {
-	q.join("archiveinfo", "id", q.rels[0].alias+".archive_id").fieldList("id archiveinfo.id")
+	q.join("archiveinfo", "id", q.first()+".archive_id").fieldList("id archiveinfo.id")
 	file := q.ref("archiveinfo.filename")
 	var other, name func(tuple) any
 	if kind == "maven" {

@@ -48,10 +48,10 @@ func listTasks(c *call) any {
 	}
 	o := queryOptions(c.arg("queryOpts"))
 	if truth(opts.Val("decode")) && !o.countOnly && !o.asList {
-		q.change = func(s *Struct) {
+		q.changing(func(s *Struct) {
 			s.Set("request", decodeTask(s.Val("request")))
 			s.Set("result", decodeTask(s.Val("result")))
-		}
+		})
 	}
 	return q.iterate(c.arg("queryOpts"))
 }
@@ -192,7 +192,7 @@ func taskChildren(c *call, id any, request bool) []*Struct {
 	q := c.tasks().eq("task.parent", id)
 	if request {
 		q.fieldList("request task.request")
-		q.change = func(s *Struct) { s.Set("request", decodeTask(s.Val("request"))) }
+		q.changing(func(s *Struct) { s.Set("request", decodeTask(s.Val("request"))) })
 	}
 	return q.rows()
 }
