@@ -4,20 +4,21 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // scope is production's ids of the tags of the snapshot.
-func (m *merger) scope() []int32 {
-	ids := make([]int32, len(m.snap.Manifest.Scope.All))
-	for i, t := range m.snap.Manifest.Scope.All {
-		ids[i] = int32(t.ID)
-	}
-	return ids
-}
+func (m *merger) scope() []int32 { return book.TagIDs(m.snap.Manifest) }
 
 // holdsSnapshot reports whether this very snapshot was the last one loaded for each of its
 // tags, with nothing put aside and into the columns that the tables have now.
@@ -27,21 +28,20 @@ func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
 	}
 	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside) AND NOT EXISTS (SELECT FROM kojisnap.hidden)
 			AND EXISTS (SELECT FROM kojisnap.load WHERE snapshot = $3 AND columns = $4)
-		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`,
-		pgx.QueryExecModeExec, m.scope(), len(m.scope()), m.snap.ID, m.columns()).Scan(&same)
+		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`, m.scope(), len(m.scope()), m.snap.ID, m.columns()).Scan(&same)
 	if err != nil || !same || len(m.scope()) == 0 {
 		return false, err
 	}
-	if m.decisions, err = decidedBuilds(ctx, m.tx); err != nil {
+	if m.decisions, err = status.ReadDecidedBuilds(ctx, m.tx); err != nil {
 		return false, err
 	}
-	return !slices.ContainsFunc(m.decisions, func(d decidedBuild) bool { return !d.Known }), nil
+	return !slices.ContainsFunc(m.decisions, func(d status.DecidedBuild) bool { return !d.Known }), nil
 }
 
 // book records what was loaded.
 func (m *merger) book(ctx context.Context) error {
 	if m.rep.Skipped {
-		m.rep.Decided = ofBuilds(m.decisions)
+		m.rep.Decided = status.HowDecided(m.decisions)
 		return nil
 	}
 	var load int64
@@ -54,7 +54,7 @@ func (m *merger) book(ctx context.Context) error {
 			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason, bad FROM ks_out, new),
 			newkept AS (INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new WHERE relation <> ALL ($5))
 		SELECT id FROM new`, // what hides a versioned row, the row itself tells
-		pgx.QueryExecModeExec, m.snap.ID, m.snap.Manifest.Event, m.scope(), m.columns(), versionedNames()).Scan(&load)
+		m.snap.ID, m.snap.Manifest.Event, m.scope(), m.columns(), kojidb.VersionedNames()).Scan(&load)
 	if err != nil {
 		return err
 	}
@@ -71,13 +71,12 @@ func (m *merger) book(ctx context.Context) error {
 	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.tag (tag_id, name, event, snapshot, history) SELECT id, name, $3, $4, history
 			FROM unnest($1::integer[], $2::text[], $5::integer[]) AS s(id, name, history)
 		WHERE NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = 'tag' AND g.id = s.id)
-		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot, history = excluded.history`,
-		pgx.QueryExecModeExec, m.scope(), names, m.snap.Manifest.Event, m.snap.ID, m.wholeFrom)
+		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot, history = excluded.history`, m.scope(), names, m.snap.Manifest.Event, m.snap.ID, m.wholeFrom)
 	if err != nil {
 		return err
 	}
-	m.decisions, err = decidedBuilds(ctx, m.tx)
-	m.rep.Decided = ofBuilds(m.decisions)
+	m.decisions, err = status.ReadDecidedBuilds(ctx, m.tx)
+	m.rep.Decided = status.HowDecided(m.decisions)
 	return err
 }
 
@@ -86,18 +85,18 @@ func (m *merger) book(ctx context.Context) error {
 // load is done without it, so it does not wait long for a VACUUM, which may take hours.
 func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 	for _, r := range m.rep.Relations {
-		if r.changed() <= 50 {
+		if r.Changed() <= 50 {
 			continue
 		}
-		tables := []string{q(r.Relation)}
+		tables := []string{sqltext.QuoteIdent(r.Relation)}
 		switch known := relation.Get(r.Relation); {
-		case known != nil && keyed(known):
-			tables = append(tables, placedKeys(known))
+		case known != nil && kojidb.Keyed(known):
+			tables = append(tables, book.PlacedKeys(known))
 		case r.Relation == "build":
 			tables = append(tables, "kojisnap.placed", "kojisnap.placed_volume")
 		}
 		for _, table := range tables {
-			if err := analyze(ctx, conn, table, float64(r.changed())); err != nil {
+			if err := analyze(ctx, conn, table, float64(r.Changed())); err != nil {
 				m.opt.Log.InfoContext(ctx, "the planner's statistics are left to autovacuum", "table", table, "err", err)
 			}
 			if ctx.Err() != nil || conn.IsClosed() {
@@ -109,13 +108,13 @@ func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
 
 // analyze renews the statistics of a table of which that many rows changed, if those are many of its.
 func analyze(ctx context.Context, conn *pgx.Conn, table string, changed float64) error {
-	tx, err := begin(ctx, conn, pgx.TxOptions{})
+	tx, err := dbconn.Begin(ctx, conn, pgx.TxOptions{})
 	if err != nil {
 		return err
 	}
-	defer end(ctx, tx)
+	defer dbconn.End(ctx, tx)
 	var rows float64
-	err = tx.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", pgx.QueryExecModeExec, table).Scan(&rows)
+	err = tx.QueryRow(ctx, "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass($1)", table).Scan(&rows)
 	if err != nil || changed <= 50+rows/10 {
 		return err
 	}
@@ -125,11 +124,82 @@ func analyze(ctx context.Context, conn *pgx.Conn, table string, changed float64)
 	return tx.Commit(ctx)
 }
 
-func versionedNames() (names []string) {
-	for _, r := range relation.All() {
-		if r.Versioned {
-			names = append(names, r.Name)
+// recordRun puts this load, which is about to be committed, among the runs.
+func (m *merger) recordRun(ctx context.Context) error {
+	m.rep.Mode = m.mode()
+	if m.opt.DryRun {
+		m.rep.Started, m.rep.Finished = m.started.UTC(), time.Now().UTC()
+		return nil
+	}
+	run := book.NewRun(m.snap, m.opt.Version)
+	run.Mode, run.Result, run.Report = m.rep.Mode, book.ResultUnchanged, m.rep.Brief()
+	if m.rep.Changed() {
+		run.Result = book.ResultChanged
+	}
+	err := run.Insert(ctx, m.tx, m.started)
+	m.rep.Run, m.rep.Started, m.rep.Finished = run.ID, run.Started, run.Finished
+	return err
+}
+
+// mode is LoadReport's, empty as long as it is not clear.
+func (m *merger) mode() string {
+	switch {
+	case m == nil:
+		return ""
+	case m.rep.Skipped:
+		return "skipped"
+	case m.rep.Base != "":
+		return "delta"
+	case len(m.rows) > 0:
+		return "full"
+	}
+	return ""
+}
+
+// finishReport fills the lists from the temporary tables.
+func (m *merger) finishReport(ctx context.Context) error {
+	for _, l := range []struct {
+		into  *[]book.Entry
+		table string
+		count func(*book.RelationReport, int64)
+	}{
+		{&m.rep.Conflicts, "ks_out WHERE conflict", func(r *book.RelationReport, n int64) { r.Conflicts, r.LeftOut = n, r.LeftOut+n }},
+		{&m.rep.LeftOut, "ks_out WHERE NOT conflict", func(r *book.RelationReport, n int64) { r.LeftOut += n }},
+		{&m.rep.Bad, "ks_out WHERE bad", func(*book.RelationReport, int64) {}},
+		{&m.rep.Kept, "ks_kept", func(r *book.RelationReport, n int64) { r.Kept = n }},
+		{&m.rep.Overwritten, "ks_over", func(r *book.RelationReport, n int64) { r.Overwritten = n }},
+	} {
+		entries, err := book.ReadEntries(ctx, m.tx, l.table, book.MaxEntries)
+		if err != nil {
+			return err
+		}
+		*l.into = entries
+		rows, err := m.tx.Query(ctx, "SELECT relation, count(*) FROM "+l.table+" GROUP BY 1")
+		if err != nil {
+			return err
+		}
+		var name string
+		var n int64
+		if _, err := pgx.ForEachRow(rows, []any{&name, &n}, func() error { l.count(m.counts.of(name), n); return nil }); err != nil {
+			return err
 		}
 	}
-	return names
+	for name, n := range m.rows {
+		m.counts.of(name).Read = n
+	}
+	m.rep.Relations = m.counts.sorted()
+	return nil
+}
+
+// RecordFailure puts a load that came to nothing among the runs, as Load itself does, for those
+// who find out before they call it: an overlay that cannot be read. It does so if the database
+// can be written and is the one that was meant; that it could not is no error on top of cause.
+func RecordFailure(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions, started time.Time, cause error) {
+	recordFailure(ctx, conn, book.NewRun(snap, opt.Version), opt, started, cause)
+}
+
+func recordFailure(ctx context.Context, conn *pgx.Conn, run *book.Run, opt LoadOptions, started time.Time, cause error) {
+	if !opt.DryRun {
+		run.Fail(ctx, conn, opt.Env, opt.Log, started, cause)
+	}
 }

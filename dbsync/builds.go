@@ -3,8 +3,8 @@ package dbsync
 import (
 	"context"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -20,7 +20,7 @@ func (m *merger) findHeld(ctx context.Context) error {
 			t.create_event >= {floor} OR coalesce(t.state <> v.state, false)
 		FROM {t} t LEFT JOIN {s} s ON {key} LEFT JOIN kojisnap.placed_volume v ON v.build_id = t.id
 		WHERE t.id < {floor} AND (t.create_event >= {floor} OR t.state <> v.state {draft}) AND {differ}`,
-		"own", lit(madeOwn), "draft", m.draftHeld(), "differ", differ("t", "s", without(m.usable(r), "volume_id"))); err != nil {
+		"own", sqltext.QuoteLiteral(madeOwn), "draft", m.draftHeld(), "differ", sqltext.Differ("t", "s", sqltext.Without(m.usable(r), "volume_id"))); err != nil {
 		return err
 	}
 	if err := m.heldNoMore(ctx); err != nil {
@@ -63,8 +63,7 @@ func (m *merger) heldNoMore(ctx context.Context) error {
 	if err := m.tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ks_held), EXISTS (
 			SELECT FROM (SELECT load_id, relation, key, reason FROM kojisnap.kept UNION ALL SELECT load_id, relation, key, reason FROM kojisnap.left_out) k
 				JOIN kojisnap.load l ON l.id = k.load_id AND l.tags <@ $1
-			WHERE k.relation = 'build' AND starts_with(k.reason, $2) AND NOT EXISTS (SELECT FROM ks_held h WHERE k.key = 'id=' || h.id))`,
-		pgx.QueryExecModeExec, m.scope(), madeOwn).Scan(&held, &ended); err != nil {
+			WHERE k.relation = 'build' AND starts_with(k.reason, $2) AND NOT EXISTS (SELECT FROM ks_held h WHERE k.key = 'id=' || h.id))`, m.scope(), madeOwn).Scan(&held, &ended); err != nil {
 		return err
 	}
 	if ended || held && m.opt.OnConflict == Replace {
@@ -75,7 +74,7 @@ func (m *merger) heldNoMore(ctx context.Context) error {
 
 // draftHeld adds the drafts that staging promoted.
 func (m *merger) draftHeld() string {
-	if _, ok := m.schema.column("build", "draft"); !ok {
+	if _, ok := m.schema.Column("build", "draft"); !ok {
 		return ""
 	}
 	return "OR t.draft <> coalesce(s.draft, v.draft) AND EXISTS (SELECT FROM ks_edit e WHERE e.relation = 'build' AND e.id = t.id)"
@@ -90,11 +89,11 @@ func (m *merger) tellEdits(ctx context.Context) error {
 		if !r.InPlace || r.Named() {
 			continue
 		}
-		id, what := q(r.Columns[0].Name), "''"
-		if build := buildOf(r, "t"); build != "" {
-			what = expand("(SELECT ': ' || {nvr} FROM build n WHERE n.id = {build})", "nvr", nvr("n"), "build", build)
+		id, what := sqltext.QuoteIdent(r.Columns[0].Name), "''"
+		if build := kojidb.BuildOf(r, "t"); build != "" {
+			what = sqltext.Expand("(SELECT ': ' || {nvr} FROM build n WHERE n.id = {build})", "nvr", kojidb.NVRText("n"), "build", build)
 		}
-		pairs := []string{"id", id, "keytext", keyText("t", r.Key), "what", what}
+		pairs := []string{"id", id, "keytext", sqltext.KeyText("t", r.Key), "what", what}
 		if r.Name == "build" {
 			if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, h.reason || {what} FROM ks_held h JOIN {t} t ON t.id = h.id WHERE true`+untold, pairs...); err != nil {
 				return err
@@ -164,10 +163,10 @@ func (m *merger) held(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, h.reason || ': ' || {nvr}
-		FROM {s} s JOIN ks_held h ON h.id = s.id WHERE NOT ({news})`, "keytext", keyText("s", r.Key), "nvr", nvr("s"), "news", news); err != nil {
+		FROM {s} s JOIN ks_held h ON h.id = s.id WHERE NOT ({news})`, "keytext", sqltext.KeyText("s", r.Key), "nvr", kojidb.NVRText("s"), "news", news); err != nil {
 		return err
 	}
-	if err := m.leaveOut(ctx, r, leave{using: "ks_held h", where: "h.id = s.id AND " + news, conflict: true, reason: "h.reason || ': ' || " + nvr("s")}); err != nil {
+	if err := m.leaveOut(ctx, r, leave{using: "ks_held h", where: "h.id = s.id AND " + news, conflict: true, reason: "h.reason || ': ' || " + kojidb.NVRText("s")}); err != nil {
 		return err
 	}
 	return m.leaveOut(ctx, r, leave{using: "ks_held h", where: "h.id = s.id", reason: "h.reason", noteIf: "false"})
@@ -176,7 +175,7 @@ func (m *merger) held(ctx context.Context, r *relation.Relation) error {
 // promotions leaves out the promotion of a draft whose rpms staging has under the same names,
 // unless those are to give way.
 func (m *merger) promotions(ctx context.Context, r *relation.Relation) error {
-	if _, ok := m.schema.column("build", "draft"); !ok {
+	if _, ok := m.schema.Column("build", "draft"); !ok {
 		return nil
 	}
 	meets := `t.id = s.id AND t.draft AND NOT s.draft AND p.build_id = t.id AND h.id <> p.id AND h.draft IS NOT TRUE
@@ -188,18 +187,18 @@ func (m *merger) promotions(ctx context.Context, r *relation.Relation) error {
 	return m.leaveOut(ctx, r, leave{
 		using:  "build t, rpminfo p, rpminfo h",
 		where:  meets,
-		reason: nvr("s") + " || ': it is promoted, but its rpm ' || " + rpm("h") + " || ' is staging''s id ' || h.id", conflict: true})
+		reason: kojidb.NVRText("s") + " || ': it is promoted, but its rpm ' || " + kojidb.RPMText("h") + " || ' is staging''s id ' || h.id", conflict: true})
 }
 
 // rpms merges the rpms: a name, version, release and arch is unique among those of a
 // repository that are no drafts.
 func (m *merger) rpms(ctx context.Context, r *relation.Relation) error {
 	nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
-	meets := equal("h", "s", nvra) + " AND h.id <> s.id" + m.notDraft("h") + m.notDraft("s")
+	meets := sqltext.Equal("h", "s", nvra) + " AND h.id <> s.id" + m.notDraft("h") + m.notDraft("s")
 	// A pull that has not swept an image yet may still have an rpm that was made again since.
-	again := equal("x", "s", nvra) + " AND x.id > s.id" + m.notDraft("x") + m.notDraft("s") + m.x(r, " AND NOT EXISTS (SELECT FROM {t} t WHERE {key})")
+	again := sqltext.Equal("x", "s", nvra) + " AND x.id > s.id" + m.notDraft("x") + m.notDraft("s") + m.x(r, " AND NOT EXISTS (SELECT FROM {t} t WHERE {key})")
 	if err := m.leaveOut(ctx, r, leave{using: staged(r) + " x", where: again, conflict: true,
-		reason: rpm("s") + " || ' is id ' || x.id || ' by now'"}); err != nil {
+		reason: kojidb.RPMText("s") + " || ' is id ' || x.id || ' by now'"}); err != nil {
 		return err
 	}
 	if m.opt.OnConflict == Replace {
@@ -212,14 +211,14 @@ func (m *merger) rpms(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	if err := m.leaveOut(ctx, r, leave{using: "rpminfo h", where: meets, conflict: true,
-		reason: rpm("s") + " || ' is staging''s id ' || h.id"}); err != nil {
+		reason: kojidb.RPMText("s") + " || ' is staging''s id ' || h.id"}); err != nil {
 		return err
 	}
 	return m.upsert(ctx, r)
 }
 
 func (m *merger) notDraft(alias string) string {
-	if _, ok := m.schema.column("rpminfo", "draft"); !ok {
+	if _, ok := m.schema.Column("rpminfo", "draft"); !ok {
 		return ""
 	}
 	return " AND " + alias + ".draft IS NOT TRUE"

@@ -14,6 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -32,7 +34,7 @@ func (m *merger) findBase(ctx context.Context) error {
 	var id, columns string
 	var held bool
 	err := m.tx.QueryRow(ctx, `SELECT l.snapshot, l.columns, NOT EXISTS (SELECT FROM kojisnap.tag t WHERE t.tag_id = ANY($1) AND t.snapshot <> l.snapshot)
-		FROM kojisnap.load l ORDER BY l.id DESC LIMIT 1`, pgx.QueryExecModeExec, m.scope()).Scan(&id, &columns, &held)
+		FROM kojisnap.load l ORDER BY l.id DESC LIMIT 1`, m.scope()).Scan(&id, &columns, &held)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
@@ -64,8 +66,8 @@ func (m *merger) columns() string {
 	h := sha256.New()
 	for _, r := range relation.All() {
 		for _, name := range m.given(r) {
-			c, _ := m.schema.column(r.Name, name)
-			fmt.Fprintln(h, r.Name, name, c.notNull)
+			c, _ := m.schema.Column(r.Name, name)
+			fmt.Fprintln(h, r.Name, name, c.NotNull)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
@@ -120,7 +122,7 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.Name, err)
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
 	m.rows[r.Name] += tag.RowsAffected()
 	m.filled[staged(r)] = m.rows[r.Name] > 0
 	if err != nil || r.Name != "rpminfo" && r.Name != "archiveinfo" {
@@ -137,7 +139,7 @@ func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
 // the builds that staging reset; and the keys of those that the table has of them.
 func (m *merger) readAside(ctx context.Context, r *relation.Relation, table string) (want, reset, have map[string]bool, err error) {
 	rows, err := m.tx.Query(ctx, m.x(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {table} s WHERE {array} = a.key)",
-		"table", table, "array", keyArray("s", r.Key)), pgx.QueryExecModeExec)
+		"table", table, "array", sqltext.KeyArray("s", r.Key)))
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -184,7 +186,7 @@ func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation, table st
 		return nil, nil, nil
 	}
 	read := func(sql string) (map[string]bool, error) {
-		rows, err := m.tx.Query(ctx, m.x(r, sql, "table", table), pgx.QueryExecModeExec)
+		rows, err := m.tx.Query(ctx, m.x(r, sql, "table", table))
 		if err != nil {
 			return nil, err
 		}
@@ -204,17 +206,8 @@ func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation, table st
 	if reset, err = read("SELECT ARRAY[id::text] FROM (" + builds + ") r"); err != nil || len(reset) == 0 {
 		return nil, nil, err
 	}
-	have, err = read("SELECT " + keyArray("s", r.Key) + " FROM {table} s WHERE s.build_id IN (" + builds + ")")
+	have, err = read("SELECT " + sqltext.KeyArray("s", r.Key) + " FROM {table} s WHERE s.build_id IN (" + builds + ")")
 	return reset, have, err
-}
-
-// keyArray is a row's key as an array of text.
-func keyArray(alias string, cols []string) string {
-	out := make([]string, len(cols))
-	for i, c := range cols {
-		out[i] = alias + "." + q(c) + "::text"
-	}
-	return "ARRAY[" + join(out) + "]"
 }
 
 // bookAside records which rows did not go in as production has them, by production's ids, so
@@ -233,11 +226,11 @@ func (m *merger) bookAside(ctx context.Context, load int64) error {
 				ref = r.Name
 			}
 			if m.mapped[ref] {
-				key[i] = expand("coalesce((SELECT i.prod_id::text FROM kojisnap.idmap i WHERE i.relation = {ref} AND i.staging_id::text = {k}), {k})", "ref", lit(ref), "k", key[i])
+				key[i] = sqltext.Expand("coalesce((SELECT i.prod_id::text FROM kojisnap.idmap i WHERE i.relation = {ref} AND i.staging_id::text = {k}), {k})", "ref", sqltext.QuoteLiteral(ref), "k", key[i])
 			}
 		}
 		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.aside SELECT DISTINCT {load}::integer, relation, ARRAY[{ids}] FROM ks_aside WHERE relation = {r}",
-			"load", itoa(load), "ids", join(key)); err != nil {
+			"load", sqltext.Int(load), "ids", sqltext.Join(key)); err != nil {
 			return err
 		}
 	}
@@ -261,7 +254,7 @@ func (m *merger) checkChanges(ctx context.Context) error {
 				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope)
 					AND t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})))
 		OR EXISTS (SELECT FROM ks_build s JOIN kojisnap.placed_volume v ON v.build_id = s.id
-			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`), pgx.QueryExecModeExec).Scan(&back)
+			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`)).Scan(&back)
 	if err == nil && back {
 		return errWhole
 	}
@@ -277,7 +270,7 @@ func (m *merger) checkNames(ctx context.Context, r *relation.Relation) error {
 	var both bool
 	err := m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} t JOIN {s} s ON {nvra} AND t.id <> s.id`+m.notDraft("t")+m.notDraft("s")+`
 		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM {went} w WHERE w.id = t.id))`,
-		"nvra", equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"})), pgx.QueryExecModeExec).Scan(&both)
+		"nvra", sqltext.Equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"}))).Scan(&both)
 	if err == nil && both {
 		return errWhole
 	}
@@ -288,7 +281,7 @@ func (m *merger) checkNames(ctx context.Context, r *relation.Relation) error {
 // has all rows of.
 func (m *merger) coverChanges(ctx context.Context) error {
 	for _, r := range relation.All() {
-		build := buildOf(r, "g")
+		build := kojidb.BuildOf(r, "g")
 		switch {
 		case !m.delta(r) || m.lost[r.Name] == 0 || build == "" || r.Name == "build":
 			continue

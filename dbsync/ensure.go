@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -58,10 +60,10 @@ func (m *merger) ensure(ctx context.Context, t versionedTable, wishes []wish) er
 	columns := slices.Concat(t.subject, t.data)
 	var defs, key []string
 	for _, c := range columns {
-		defs = append(defs, q(c)+" "+wishType(c))
+		defs = append(defs, sqltext.QuoteIdent(c)+" "+wishType(c))
 	}
 	for _, c := range t.subject {
-		key = append(key, lit(c)+", x."+q(c))
+		key = append(key, sqltext.QuoteLiteral(c)+", x."+sqltext.QuoteIdent(c))
 	}
 	touch := ""
 	if r := relation.Get(t.name); r != nil && r.Index("tag_id") >= 0 {
@@ -69,22 +71,22 @@ func (m *merger) ensure(ctx context.Context, t versionedTable, wishes []wish) er
 	}
 	into, from := "", ""
 	for column, value := range t.carry {
-		into, from = into+", "+q(column), from+", "+value+" AS "+q(column)
+		into, from = into+", "+sqltext.QuoteIdent(column), from+", "+value+" AS "+sqltext.QuoteIdent(column)
 	}
 	x := func(sql string) string {
-		return expand(expand(sql, "same", "t.active AND {about} AND NOT ({differ})", "keyof", "jsonb_build_object('create_event', {event}, "+join(key)+")"),
-			"t", q(t.name), "r", lit(t.name), "w", q("ks_wish_"+t.name), "old", q("ks_old_"+t.name), "defs", join(append(defs, "ks_entry text")),
-			"about", equal("t", "x", t.subject), "oldabout", equal("o", "x", t.subject), "differ", differ("t", "x", t.data),
-			"cols", list("", columns), "xcols", list("x", columns), "event", "{event}", "user", itoa(m.mark.user),
+		return sqltext.Expand(sqltext.Expand(sql, "same", "t.active AND {about} AND NOT ({differ})", "keyof", "jsonb_build_object('create_event', {event}, "+sqltext.Join(key)+")"),
+			"t", sqltext.QuoteIdent(t.name), "r", sqltext.QuoteLiteral(t.name), "w", sqltext.QuoteIdent("ks_wish_"+t.name), "old", sqltext.QuoteIdent("ks_old_"+t.name), "defs", sqltext.Join(append(defs, "ks_entry text")),
+			"about", sqltext.Equal("t", "x", t.subject), "oldabout", sqltext.Equal("o", "x", t.subject), "differ", sqltext.Differ("t", "x", t.data),
+			"cols", sqltext.Columns("", columns), "xcols", sqltext.Columns("x", columns), "event", "{event}", "user", sqltext.Int(m.mark.User),
 			"into", into, "from", from, "carry", into, "touch", touch)
 	}
 	if _, err := m.tx.Exec(ctx, x("CREATE TEMP TABLE {w} ({defs}) ON COMMIT DROP")); err != nil {
 		return err
 	}
-	if _, err := m.tx.Exec(ctx, x("INSERT INTO {w} SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x({defs})"), pgx.QueryExecModeExec, string(body)); err != nil {
+	if _, err := m.tx.Exec(ctx, x("INSERT INTO {w} SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x({defs})"), string(body)); err != nil {
 		return err
 	}
-	tag, err := m.tx.Exec(ctx, expand(x("INSERT INTO ks_wanted SELECT {r}, {keyof} FROM {w} x JOIN {t} t ON {same}"), "event", "t.create_event"))
+	tag, err := m.tx.Exec(ctx, sqltext.Expand(x("INSERT INTO ks_wanted SELECT {r}, {keyof} FROM {w} x JOIN {t} t ON {same}"), "event", "t.create_event"))
 	if err != nil || tag.RowsAffected() == int64(len(wishes)) {
 		return err
 	}
@@ -93,13 +95,13 @@ func (m *merger) ensure(ctx context.Context, t versionedTable, wishes []wish) er
 	if err != nil {
 		return err
 	}
-	if _, err := m.tx.Exec(ctx, expand(x(`CREATE TEMP TABLE {old} ON COMMIT DROP AS
+	if _, err := m.tx.Exec(ctx, sqltext.Expand(x(`CREATE TEMP TABLE {old} ON COMMIT DROP AS
 		SELECT t.*, k.key AS ks_key, CASE WHEN v.key IS NULL THEN to_jsonb(t.create_event) ELSE v.before END AS ks_before
 		FROM {w} x JOIN {t} t ON t.active AND {about} AND {differ} CROSS JOIN LATERAL (SELECT {keyof} AS key) k
 			LEFT JOIN kojisnap.overlay v ON v.relation = {r} AND v.key = k.key`), "event", "t.create_event")); err != nil {
 		return err
 	}
-	tag, err = m.tx.Exec(ctx, expand(x("UPDATE {t} t SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {old} x WHERE t.create_event = x.create_event AND {about}"), "event", itoa(now)))
+	tag, err = m.tx.Exec(ctx, sqltext.Expand(x("UPDATE {t} t SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {old} x WHERE t.create_event = x.create_event AND {about}"), "event", sqltext.Int(now)))
 	if err != nil {
 		return err
 	}
@@ -109,12 +111,12 @@ func (m *merger) ensure(ctx context.Context, t versionedTable, wishes []wish) er
 		return err
 	}
 	before := c.Inserted
-	err = m.tell(ctx, "add", expand(x(`
+	err = m.tell(ctx, "add", sqltext.Expand(x(`
 		WITH n AS (SELECT x.*, o.ks_before {from} FROM {w} x LEFT JOIN {old} o ON {oldabout} WHERE NOT EXISTS (SELECT FROM {t} t WHERE t.active AND {about})),
 			i AS (INSERT INTO {t} (create_event, creator_id, {cols} {into}) SELECT {event}, {user}, {cols} {carry} FROM n),
 			v AS (INSERT INTO kojisnap.overlay (relation, key, entry, before) SELECT {r}, {keyof}, x.ks_entry, x.ks_before FROM n x),
 			k AS (INSERT INTO ks_wanted SELECT {r}, {keyof} FROM n x) {touch}
-		SELECT ks_entry FROM n`), "event", itoa(now)), &c.Inserted)
+		SELECT ks_entry FROM n`), "event", sqltext.Int(now)), &c.Inserted)
 	if err == nil && c.Inserted == before {
 		err = fmt.Errorf("%s: nothing was written", t.name)
 	}
@@ -123,7 +125,7 @@ func (m *merger) ensure(ctx context.Context, t versionedTable, wishes []wish) er
 
 // tell runs a statement that returns entries of the overlay, and reports them.
 func (m *merger) tell(ctx context.Context, action, sql string, count ...*int64) error {
-	rows, err := m.tx.Query(ctx, sql, pgx.QueryExecModeExec)
+	rows, err := m.tx.Query(ctx, sql)
 	if err != nil {
 		return err
 	}
@@ -140,8 +142,8 @@ func (m *merger) tell(ctx context.Context, action, sql string, count ...*int64) 
 
 // report notes what the overlay did.
 func (m *merger) report(action, entry string) {
-	if len(m.rep.Overlay) < maxEntries {
-		m.rep.Overlay = append(m.rep.Overlay, OverlayChange{action, entry})
+	if len(m.rep.Overlay) < book.MaxEntries {
+		m.rep.Overlay = append(m.rep.Overlay, book.OverlayChange{Action: action, Entry: entry})
 	}
 }
 
@@ -158,8 +160,7 @@ func (m *merger) record(ctx context.Context, table string, key fields, entry str
 	if err := m.want(ctx, table, key); err != nil {
 		return err
 	}
-	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.overlay VALUES ($1, $2::text::jsonb, $3, $4::text::jsonb) ON CONFLICT (relation, key) DO NOTHING`,
-		pgx.QueryExecModeExec, table, string(k), entry, string(b))
+	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.overlay VALUES ($1, $2::text::jsonb, $3, $4::text::jsonb) ON CONFLICT (relation, key) DO NOTHING`, table, string(k), entry, string(b))
 	return err
 }
 
@@ -169,6 +170,6 @@ func (m *merger) want(ctx context.Context, table string, key fields) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.tx.Exec(ctx, `INSERT INTO ks_wanted VALUES ($1, $2::text::jsonb)`, pgx.QueryExecModeExec, table, string(k))
+	_, err = m.tx.Exec(ctx, `INSERT INTO ks_wanted VALUES ($1, $2::text::jsonb)`, table, string(k))
 	return err
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -18,17 +18,16 @@ import (
 // the user of the change of staging's that overrules them, and reports whether there are any.
 func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	var own, held bool
-	err := m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held WHERE hides)`, "own", m.x(r, ownActive)),
-		pgx.QueryExecModeExec).Scan(&own, &held)
+	err := m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held WHERE hides)`, "own", m.x(r, ownActive))).Scan(&own, &held)
 	if err != nil {
 		return false, err
 	}
 	held = held && r.Name == "tag_listing"
-	tags := m.removed && len(tagColumns(r)) > 0
+	tags := m.removed && len(kojidb.TagColumns(r)) > 0
 	if !own && !held && !tags && !m.decided[r.Name] {
 		return false, nil
 	}
-	pairs := []string{"hide", hides(r), "keys", list("s", r.Key), "xkey", equal("x", "s", r.Key), "own", m.x(r, ownActive)}
+	pairs := []string{"hide", hides(r), "keys", sqltext.Columns("s", r.Key), "xkey", sqltext.Equal("x", "s", r.Key), "own", m.x(r, ownActive)}
 	run := func(sql string, more ...string) (int64, error) { return m.exec(ctx, r, sql, append(more, pairs...)...) }
 	if _, err := run(`CREATE TEMP TABLE {hide} ON COMMIT DROP AS SELECT {keys}, NULL::integer AS ks_event, NULL::integer AS ks_user, NULL::text AS ks_why FROM {s} s LIMIT 0`); err != nil {
 		return false, err
@@ -37,20 +36,20 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	if own {
 		// A decision on the subject first: a row of another one only takes the place.
 		if _, err := run(`INSERT INTO {hide} SELECT {keys}, h.create_event, h.creator_id, 'own' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
-			"same", equal("h", "s", subject(r))); err != nil {
+			"same", sqltext.Equal("h", "s", kojidb.Subject(r))); err != nil {
 			return false, err
 		}
 	}
 	if m.decided[r.Name] {
 		if _, err := run(`INSERT INTO {hide} SELECT {keys}, d.event, d.user_id, 'removed' FROM {s} s
-			JOIN kojisnap.decided d ON d.relation = {r} AND d.subject = {subject} WHERE true`+open, "subject", keyArray("s", subject(r))); err != nil {
+			JOIN kojisnap.decided d ON d.relation = {r} AND d.subject = {subject} WHERE true`+open, "subject", sqltext.KeyArray("s", kojidb.Subject(r))); err != nil {
 			return false, err
 		}
 	}
 	if own {
 		for _, u := range r.Unique {
 			if _, err := run(`INSERT INTO {hide} SELECT DISTINCT ON ({keys}) {keys}, h.create_event, h.creator_id, 'place' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
-				"same", equal("h", "s", without(u, "active"))); err != nil {
+				"same", sqltext.Equal("h", "s", sqltext.Without(u, "active"))); err != nil {
 				return false, err
 			}
 		}
@@ -60,16 +59,16 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 			return false, err
 		}
 	}
-	for _, c := range tagColumns(r) {
+	for _, c := range kojidb.TagColumns(r) {
 		if !tags {
 			break
 		}
-		if _, err := run(`INSERT INTO {hide} SELECT {keys}, g.event, g.user_id, 'tag' FROM {s} s JOIN ks_removed_tag g ON g.tag_id = s.{c} WHERE true`+open, "c", q(c)); err != nil {
+		if _, err := run(`INSERT INTO {hide} SELECT {keys}, g.event, g.user_id, 'tag' FROM {s} s JOIN ks_removed_tag g ON g.tag_id = s.{c} WHERE true`+open, "c", sqltext.QuoteIdent(c)); err != nil {
 			return false, err
 		}
 	}
 	var some bool
-	err = m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hides(r)+")", pgx.QueryExecModeExec).Scan(&some)
+	err = m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hides(r)+")").Scan(&some)
 	return some, err
 }
 
@@ -84,7 +83,7 @@ func (m *merger) hideHeld(ctx context.Context, r *relation.Relation, run func(st
 	if err != nil {
 		return err
 	}
-	_, err = run("UPDATE {hide} SET ks_event = {event} WHERE ks_event IS NULL", "event", itoa(event))
+	_, err = run("UPDATE {hide} SET ks_event = {event} WHERE ks_event IS NULL", "event", sqltext.Int(event))
 	return err
 }
 
@@ -97,37 +96,27 @@ func (m *merger) findRemovedTags(ctx context.Context) error {
 			WHERE revoke_event >= {floor} AND NOT EXISTS (SELECT FROM {t} o WHERE o.tag_id = t.tag_id AND o.active) ORDER BY tag_id, revoke_event DESC`); err != nil {
 		return err
 	}
-	return m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)", pgx.QueryExecModeExec).Scan(&m.removed)
-}
-
-// tagColumns are the columns by which a row leads to tags. A tag's config is the tag itself.
-func tagColumns(r *relation.Relation) (out []string) {
-	for _, c := range r.Columns {
-		if c.Ref == "tag" && r.Name != "tag_config" {
-			out = append(out, c.Name)
-		}
-	}
-	return out
+	return m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)").Scan(&m.removed)
 }
 
 // leadsToRemoved is the condition that a row t leads to a tag that staging removed, of which more may be
 // asked.
 func leadsToRemoved(r *relation.Relation, more string) string {
 	out := "(false"
-	for _, c := range tagColumns(r) {
-		out += " OR EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + q(c) + more + ")"
+	for _, c := range kojidb.TagColumns(r) {
+		out += " OR EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = t." + sqltext.QuoteIdent(c) + more + ")"
 	}
 	return out + ")"
 }
 
 // hides names the temporary table of the rows that are to be hidden.
-func hides(r *relation.Relation) string { return q("ks_hide_" + r.Name) }
+func hides(r *relation.Relation) string { return sqltext.QuoteIdent("ks_hide_" + r.Name) }
 
 // keyOf is the condition that a row of Koji's table has the key that an array of texts holds.
 func keyOf(alias, array string, r *relation.Relation) string {
 	out := make([]string, len(r.Key))
 	for i, k := range r.Key {
-		out[i] = expand("{a}.{c} = {k}[{n}]::{type}", "a", alias, "c", q(k), "k", array, "n", itoa(int64(i+1)), "type", sqlType(r.Columns[r.Index(k)].Type))
+		out[i] = sqltext.Expand("{a}.{c} = {k}[{n}]::{type}", "a", alias, "c", sqltext.QuoteIdent(k), "k", array, "n", sqltext.Int(int64(i+1)), "type", kojidb.SQLType(r.Columns[r.Index(k)].Type))
 	}
 	return strings.Join(out, " AND ")
 }
@@ -136,7 +125,7 @@ func keyOf(alias, array string, r *relation.Relation) string {
 func free(r *relation.Relation) string {
 	out := make([]string, len(r.Unique))
 	for i, u := range r.Unique {
-		out[i] = expand("NOT EXISTS (SELECT FROM {t} h WHERE h.active AND {same})", "t", q(r.Name), "same", equal("h", "t", without(u, "active")))
+		out[i] = sqltext.Expand("NOT EXISTS (SELECT FROM {t} h WHERE h.active AND {same})", "t", sqltext.QuoteIdent(r.Name), "same", sqltext.Equal("h", "t", sqltext.Without(u, "active")))
 	}
 	return strings.Join(out, " AND ")
 }
@@ -149,7 +138,7 @@ func (m *merger) show(ctx context.Context, r *relation.Relation) error {
 	if m.opt.OnConflict == Replace || !slices.Contains(m.hidden, r) {
 		return nil // giveBack has done it
 	}
-	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", equal("h", "t", subject(r)), "own", m.x(r, ownActive),
+	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", sqltext.Equal("h", "t", kojidb.Subject(r)), "own", m.x(r, ownActive),
 		"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
 	if r.Index("build_id") >= 0 {
 		pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held h WHERE h.id = t.build_id AND h.hides)"
@@ -184,20 +173,20 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 	all := m.x(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
 	if m.removed {
 		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND {removed} ON CONFLICT DO NOTHING",
-			"array", keyArray("t", r.Key), "all", all, "removed", removed); err != nil {
+			"array", sqltext.KeyArray("t", r.Key), "all", all, "removed", removed); err != nil {
 			return err
 		}
 	}
-	pairs := []string{"back", q("ks_back_" + r.Name), "own", m.x(r, ownActive), "places", list("", columnsOf(r.Unique)), "splaces", list("s", columnsOf(r.Unique)),
-		"tplaces", list("t", columnsOf(r.Unique)), "hidden", all + " AND NOT " + removed}
+	pairs := []string{"back", sqltext.QuoteIdent("ks_back_" + r.Name), "own", m.x(r, ownActive), "places", sqltext.Columns("", columnsOf(r.Unique)), "splaces", sqltext.Columns("s", columnsOf(r.Unique)),
+		"tplaces", sqltext.Columns("t", columnsOf(r.Unique)), "hidden", all + " AND NOT " + removed}
 	if _, err := m.exec(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
 		return err
 	}
 	c := m.counts.of(r.Name)
 	for _, u := range r.Unique {
-		same := equal("h", "b", without(u, "active"))
+		same := sqltext.Equal("h", "b", sqltext.Without(u, "active"))
 		var some bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {back} b JOIN {t} h ON {same} AND {own})", append(pairs, "same", same)...), pgx.QueryExecModeExec).Scan(&some); err != nil {
+		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {back} b JOIN {t} h ON {same} AND {own})", append(pairs, "same", same)...)).Scan(&some); err != nil {
 			return err
 		}
 		if !some {
@@ -208,7 +197,7 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+touchesOf(r, "true"),
-			append(pairs, "same", same, "event", itoa(event))...)
+			append(pairs, "same", same, "event", sqltext.Int(event))...)
 		if err != nil {
 			return err
 		}
@@ -221,7 +210,7 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 	c.Unrevoked += n
 	_, err = m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active;
 		DELETE FROM kojisnap.decided d USING {t} t WHERE d.relation = {r} AND d.subject = {subject} AND t.create_event < {floor} AND {inScope}`,
-		"is", keyOf("t", "k.key", r), "subject", keyArray("t", subject(r)), "inScope", inScope)
+		"is", keyOf("t", "k.key", r), "subject", sqltext.KeyArray("t", kojidb.Subject(r)), "inScope", inScope)
 	m.decided[r.Name] = false
 	return err
 }
@@ -229,7 +218,7 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 // columnsOf are the columns of unique sets, each once, without active.
 func columnsOf(sets [][]string) (out []string) {
 	for _, u := range sets {
-		out = append(out, without(u, append(out, "active")...)...)
+		out = append(out, sqltext.Without(u, append(out, "active")...)...)
 	}
 	return out
 }

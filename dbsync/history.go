@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -24,7 +25,7 @@ func (m *merger) history(ctx context.Context, r *relation.Relation) error {
 	there := m.referredThere(r)
 	const missing = "s.ks_new AND NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key})"
 	n, err := m.exec(ctx, r, "INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s WHERE "+m.x(r, missing)+" AND {there}",
-		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "there", strings.Join(there, " AND "))
+		"cols", sqltext.Columns("", m.usable(r)), "scols", sqltext.Columns("s", m.usable(r)), "there", strings.Join(there, " AND "))
 	if err != nil {
 		return err
 	}
@@ -34,7 +35,7 @@ func (m *merger) history(ctx context.Context, r *relation.Relation) error {
 		inScope = "s.tag_id IN (SELECT tag_id FROM ks_scope)"
 	}
 	n, err = m.exec(ctx, r, "INSERT INTO ks_aside SELECT DISTINCT {r}, {array} FROM {left} s WHERE "+m.x(r, missing)+" AND {scope}",
-		"array", keyArray("s", r.Key), "scope", inScope)
+		"array", sqltext.KeyArray("s", r.Key), "scope", inScope)
 	if err != nil || n == 0 || r.Index("tag_id") < 0 {
 		return err
 	}
@@ -42,7 +43,7 @@ func (m *merger) history(ctx context.Context, r *relation.Relation) error {
 	var known []string
 	for _, c := range r.Columns {
 		if c.Ref != "" {
-			known = append(known, expand("EXISTS (SELECT FROM ks_gone g WHERE g.relation = {ref} AND g.id = s.{c})", "ref", lit(c.Ref), "c", q(c.Name)))
+			known = append(known, sqltext.Expand("EXISTS (SELECT FROM ks_gone g WHERE g.relation = {ref} AND g.id = s.{c})", "ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name)))
 		}
 	}
 	_, err = m.exec(ctx, r, "INSERT INTO ks_hole SELECT s.tag_id, max(s.revoke_event) FROM {left} s WHERE "+m.x(r, missing)+" AND {scope} AND NOT ({known}) GROUP BY s.tag_id",
@@ -55,15 +56,15 @@ func (m *merger) history(ctx context.Context, r *relation.Relation) error {
 func (m *merger) referredThere(r *relation.Relation) (there []string) {
 	for _, c := range r.Columns {
 		if c.Ref != "" {
-			there = append(there, expand("EXISTS (SELECT FROM {ref} p WHERE p.id = s.{c})", "ref", q(c.Ref), "c", q(c.Name)))
+			there = append(there, sqltext.Expand("EXISTS (SELECT FROM {ref} p WHERE p.id = s.{c})", "ref", sqltext.QuoteIdent(c.Ref), "c", sqltext.QuoteIdent(c.Name)))
 			if c.Null {
-				there[len(there)-1] = "(s." + q(c.Name) + " IS NULL OR " + there[len(there)-1] + ")"
+				there[len(there)-1] = "(s." + sqltext.QuoteIdent(c.Name) + " IS NULL OR " + there[len(there)-1] + ")"
 			}
 		}
 	}
-	for _, c := range m.schema.columns(r) {
-		if have, _ := m.schema.column(r.Name, c.Name); have.notNull && c.Null {
-			there = append(there, "s."+q(c.Name)+" IS NOT NULL")
+	for _, c := range m.schema.Columns(r) {
+		if have, _ := m.schema.Column(r.Name, c.Name); have.NotNull && c.Null {
+			there = append(there, "s."+sqltext.QuoteIdent(c.Name)+" IS NOT NULL")
 		}
 	}
 	return there
@@ -82,7 +83,7 @@ func (m *merger) stageRevokedAside(ctx context.Context, r *relation.Relation) er
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.Name, err)
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+left(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+left(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
 	m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
 	return err
 }
@@ -93,7 +94,7 @@ func (m *merger) stageRevokedAside(ctx context.Context, r *relation.Relation) er
 func (m *merger) bookHistory(ctx context.Context) error {
 	type held struct{ event, history int64 }
 	before := map[int64]held{}
-	rows, err := m.tx.Query(ctx, "SELECT tag_id, event, coalesce(history, event) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope())
+	rows, err := m.tx.Query(ctx, "SELECT tag_id, event, coalesce(history, event) FROM kojisnap.tag WHERE tag_id = ANY($1)", m.scope())
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (m *merger) bookHistory(ctx context.Context) error {
 	}
 	holes := map[int64]int64{}
 	rows, err = m.tx.Query(ctx, `SELECT coalesce(i.prod_id, h.tag_id), max(h.event) FROM ks_hole h
-		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.staging_id = h.tag_id GROUP BY 1`, pgx.QueryExecModeExec)
+		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.staging_id = h.tag_id GROUP BY 1`)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -128,7 +129,7 @@ func (m *merger) rewrite(ctx context.Context) error {
 				}
 				if _, err := m.exec(ctx, r, `UPDATE {table} s SET {c} = i.staging_id FROM kojisnap.idmap i
 					WHERE i.relation = {ref} AND i.prod_id = s.{c} AND i.staging_id <> i.prod_id`,
-					"table", table, "c", q(c.Name), "ref", lit(c.Ref)); err != nil {
+					"table", table, "c", sqltext.QuoteIdent(c.Name), "ref", sqltext.QuoteLiteral(c.Ref)); err != nil {
 					return fmt.Errorf("%s.%s: %w", r.Name, c.Name, err)
 				}
 			}
@@ -163,4 +164,14 @@ func (m *merger) rewriteSideTags(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// nextID is the expression that gives a new id of a relation.
+func (m *merger) nextID(r *relation.Relation) (string, error) {
+	for _, c := range m.idColumns {
+		if c.Table == r.Name && c.Column == "id" {
+			return c.Next, nil
+		}
+	}
+	return "", fmt.Errorf("no sequence gives ids of %s", r.Name)
 }

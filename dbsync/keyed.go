@@ -3,6 +3,8 @@ package dbsync
 import (
 	"context"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -10,18 +12,18 @@ import (
 // what was placed tells a row that staging deleted (it stays deleted) from a new one, and a row
 // that staging made (it stays as it is) from production's.
 func (m *merger) keyed(ctx context.Context, r *relation.Relation) error {
-	pairs := []string{"p", placedKeys(r), "keys", list("s", r.Key), "pkey", equal("p", "s", r.Key), "keytext", keyText("s", r.Key),
-		"array", keyArray("s", r.Key), "cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "names", list("", r.Key)}
+	pairs := []string{"p", book.PlacedKeys(r), "keys", sqltext.Columns("s", r.Key), "pkey", sqltext.Equal("p", "s", r.Key), "keytext", sqltext.KeyText("s", r.Key),
+		"array", sqltext.KeyArray("s", r.Key), "cols", sqltext.Columns("", m.usable(r)), "scols", sqltext.Columns("s", m.usable(r)), "names", sqltext.Columns("", r.Key)}
 	run := func(sql string) (int64, error) { return m.exec(ctx, r, sql, pairs...) }
 	missing := "NOT EXISTS (SELECT FROM {t} t WHERE {key})"
 	known := "EXISTS (SELECT FROM {p} p WHERE {pkey})"
-	data := without(m.usable(r), r.Key...)
+	data := sqltext.Without(m.usable(r), r.Key...)
 	c := m.counts.of(r.Name)
 
 	// keep notes the rows where staging's decision stands, and puts production's aside.
 	keep := func(what, where string) error {
 		_, err := run(`WITH s AS (SELECT s.* FROM {s} s WHERE ` + where + `), a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s RETURNING 1)
-			INSERT INTO ks_kept SELECT {r}, {keytext}, ` + lit(what) + ` FROM s`)
+			INSERT INTO ks_kept SELECT {r}, {keytext}, ` + sqltext.QuoteLiteral(what) + ` FROM s`)
 		return err
 	}
 	if err := keep("staging deleted it", missing+" AND "+known); err != nil {
@@ -33,10 +35,10 @@ func (m *merger) keyed(ctx context.Context, r *relation.Relation) error {
 		}
 	}
 	if len(data) > 0 {
-		if err := keep("staging has one of its own", "EXISTS (SELECT FROM {t} t WHERE {key} AND "+differ("t", "s", data)+") AND NOT "+known); err != nil {
+		if err := keep("staging has one of its own", "EXISTS (SELECT FROM {t} t WHERE {key} AND "+sqltext.Differ("t", "s", data)+") AND NOT "+known); err != nil {
 			return err
 		}
-		some, err := m.some(ctx, r, "{t} t JOIN {s} s ON {key} WHERE {differ}", "differ", differ("t", "s", data))
+		some, err := m.some(ctx, r, "{t} t JOIN {s} s ON {key} WHERE {differ}", "differ", sqltext.Differ("t", "s", data))
 		if err != nil {
 			return err
 		}

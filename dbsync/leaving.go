@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -56,12 +55,12 @@ func (m *merger) reveal(ctx context.Context) (err error) {
 }
 
 func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
-	pairs := []string{"go", q("ks_go_" + r.Name)}
+	pairs := []string{"go", sqltext.QuoteIdent("ks_go_" + r.Name)}
 	if err := m.leaving(ctx, r); err != nil {
 		return err
 	}
 	var active, hidden, all int64
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT count(*) FILTER (WHERE revoke_event IS NULL), count(*) FILTER (WHERE revoke_event >= {floor}), count(*) FROM {go}", pairs...), pgx.QueryExecModeExec).Scan(&active, &hidden, &all); err != nil {
+	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT count(*) FILTER (WHERE revoke_event IS NULL), count(*) FILTER (WHERE revoke_event >= {floor}), count(*) FROM {go}", pairs...)).Scan(&active, &hidden, &all); err != nil {
 		return err
 	}
 	if hidden > 0 {
@@ -89,11 +88,11 @@ func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
 func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 	var stays, outside []string
 	for _, u := range r.Unique {
-		stays = append(stays, m.x(r, "NOT EXISTS (SELECT FROM {s} s WHERE {same})", "same", equal("t", "s", without(u, "active"))))
+		stays = append(stays, m.x(r, "NOT EXISTS (SELECT FROM {s} s WHERE {same})", "same", sqltext.Equal("t", "s", sqltext.Without(u, "active"))))
 	}
 	for _, c := range r.Columns {
 		if c.Ref == "tag" && (c.Name == "tag_id" || r.Name == "build_target_config") {
-			outside = append(outside, "t."+q(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope)")
+			outside = append(outside, "t."+sqltext.QuoteIdent(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope)")
 		}
 	}
 	if r.Name == "external_repo_config" {
@@ -107,7 +106,7 @@ func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 	if m.delta(r) {
 		from = []string{"{t} t JOIN {went} s ON {key}"}
 		for _, u := range r.Unique {
-			from = append(from, "{t} t JOIN {s} s ON "+equal("t", "s", without(u, "active")))
+			from = append(from, "{t} t JOIN {s} s ON "+sqltext.Equal("t", "s", sqltext.Without(u, "active")))
 		}
 	}
 	rows := make([]string, len(from))
@@ -115,7 +114,7 @@ func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 		rows[i] = m.x(r, "SELECT {data}, NULL::integer AS ks_event, NULL::integer AS ks_user FROM "+f+
 			// A revocation after E that is none of staging's is one of a later load, which knew no better.
 			" WHERE (t.active OR t.revoke_event >= {floor} OR t.revoke_event > {E} AND t.create_event <= {E}) AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
-			"data", list("t", without(m.usable(r), "active")))
+			"data", sqltext.Columns("t", sqltext.Without(m.usable(r), "active")))
 	}
 	sql := `CREATE TEMP TABLE {go} ON COMMIT DROP AS {rows};
 		DELETE FROM {go} t WHERE {stays};`
@@ -123,7 +122,7 @@ func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
 		sql += `UPDATE {go} t SET ks_event = s.revoke_event, ks_user = (SELECT v.id FROM users v WHERE v.id = s.revoker_id) FROM {left} s
 			WHERE {key} AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event);`
 	}
-	_, err := m.exec(ctx, r, sql, "go", q("ks_go_"+r.Name), "rows", strings.Join(rows, " UNION "), "stays", strings.Join(stays, " AND "))
+	_, err := m.exec(ctx, r, sql, "go", sqltext.QuoteIdent("ks_go_"+r.Name), "rows", strings.Join(rows, " UNION "), "stays", strings.Join(stays, " AND "))
 	return err
 }
 

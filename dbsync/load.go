@@ -9,7 +9,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/preflight"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -18,36 +23,36 @@ import (
 // error nothing has changed, whenever and however it came, and the load can be repeated.
 // Errors to tell apart: ErrNotStaging, ErrOtherHub, lockfile.ErrLocked, ErrOlder, *ConflictError, *TemporaryError,
 // *overlay.Error, and what the snapshot gives (*snapfile.DamagedError).
-func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*LoadReport, error) {
+func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*book.LoadReport, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
 	}
 	started := time.Now()
 	if opt.Overlay != nil {
-		m := &merger{snap: snap, opt: opt, rep: &LoadReport{}, started: started}
+		m := &merger{snap: snap, opt: opt, rep: &book.LoadReport{}, started: started}
 		if err := m.checkOverlay(ctx, conn); err != nil {
-			newRun(snap, opt).fail(ctx, conn, opt, started, err)
+			recordFailure(ctx, conn, book.NewRun(snap, opt.Version), opt, started, err)
 			return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 		}
 	}
 	var m *merger
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
-		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), DryRun: opt.DryRun, Waited: opt.Waited},
+		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), DryRun: opt.DryRun, Waited: opt.Waited},
 			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, filled: map[string]bool{}, mapped: map[string]bool{}, gone: map[string]bool{}, unfit: map[string]bool{}}
 		if err := moreTempBuffers(ctx, tx); err != nil {
 			return false, err
 		}
 		return !opt.DryRun, m.run(ctx)
 	}
-	err := transact(ctx, conn, pgx.RepeatableRead, load)
+	err := dbconn.Transact(ctx, conn, pgx.RepeatableRead, load)
 	if errors.Is(err, errWhole) {
 		opt.Base = nil
-		err = transact(ctx, conn, pgx.RepeatableRead, load)
+		err = dbconn.Transact(ctx, conn, pgx.RepeatableRead, load)
 	}
 	if err != nil {
-		run := newRun(snap, opt)
+		run := book.NewRun(snap, opt.Version)
 		run.Mode = m.mode()
-		run.fail(ctx, conn, opt, started, err)
+		recordFailure(ctx, conn, run, opt, started, err)
 		return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 	}
 	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.rep.Changed(),
@@ -66,10 +71,10 @@ type merger struct {
 	tx      pgx.Tx
 	snap    *snapfile.Snapshot
 	opt     LoadOptions
-	mark    *Mark
-	schema  *schema
+	mark    *book.Mark
+	schema  *kojidb.Schema
 	over    *overlay.Overlay // what this load applies, the last one if opt has none
-	rep     *LoadReport
+	rep     *book.LoadReport
 	counts  counts
 	started time.Time // the first attempt
 
@@ -77,30 +82,30 @@ type merger struct {
 	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
 	filled     map[string]bool    // the temporary tables that got rows
 
-	movedFrom string               // the hub's URL of what the database holds, if that is another now
-	idColumns []idColumn           // what gives out ids
-	gap       string               // what is not known of revocations, as a snapshot is gone
-	bridges   []*snapfile.Manifest // of snapshots between what the database holds and this one, whose revoked rows went in
-	wholeFrom []int64              // of each tag of the scope, the event from which on its history is whole
-	event     int64                // the staging event of this load, 0 before it takes one
-	mapped    map[string]bool      // relations of which some ids differ from production's
-	gone      map[string]bool      // relations of which rows were left out
-	unfit     map[string]bool      // relations of which rows were left out as there is something wrong with them
-	lack      *lacks               // what the snapshot does not have though it has not gone
-	unnamed   map[string]bool      // tables without a replica identity
-	decided   map[string]bool      // relations of which staging's removals are on record
-	removed   bool                 // staging removed tags
-	hidden    []*relation.Relation // those of which rows may show again
-	decisions []decidedBuild       // of staging's about builds
-	oldBuilds bool                 // the snapshot has builds that were loaded before
-	doubt     bool                 // an attempt before this one met a constraint
+	movedFrom string                // the hub's URL of what the database holds, if that is another now
+	idColumns []kojidb.IDColumn     // what gives out ids
+	gap       string                // what is not known of revocations, as a snapshot is gone
+	bridges   []*snapfile.Manifest  // of snapshots between what the database holds and this one, whose revoked rows went in
+	wholeFrom []int64               // of each tag of the scope, the event from which on its history is whole
+	event     int64                 // the staging event of this load, 0 before it takes one
+	mapped    map[string]bool       // relations of which some ids differ from production's
+	gone      map[string]bool       // relations of which rows were left out
+	unfit     map[string]bool       // relations of which rows were left out as there is something wrong with them
+	lack      *lacks                // what the snapshot does not have though it has not gone
+	unnamed   map[string]bool       // tables without a replica identity
+	decided   map[string]bool       // relations of which staging's removals are on record
+	removed   bool                  // staging removed tags
+	hidden    []*relation.Relation  // those of which rows may show again
+	decisions []status.DecidedBuild // of staging's about builds
+	oldBuilds bool                  // the snapshot has builds that were loaded before
+	doubt     bool                  // an attempt before this one met a constraint
 }
 
 func (m *merger) run(ctx context.Context) error {
 	if err := m.check(ctx); err != nil {
 		return err
 	}
-	if err := upgradeBook(ctx, m.tx, m.mark); err != nil {
+	if err := book.Upgrade(ctx, m.tx, m.mark); err != nil {
 		return err
 	}
 	if _, err := m.tx.Exec(ctx, scratch); err != nil {
@@ -142,74 +147,17 @@ func (m *merger) run(ctx context.Context) error {
 
 // check refuses the wrong database and the wrong snapshot before anything is written.
 func (m *merger) check(ctx context.Context) error {
-	if err := m.checkDatabase(ctx); err != nil {
-		return err
-	}
-	return m.checkSnapshot(ctx)
-}
-
-// checkDatabase refuses a database that no snapshot can be loaded into.
-func (m *merger) checkDatabase(ctx context.Context) error {
-	here, err := identity(ctx, m.tx)
+	db, err := preflight.Check(ctx, m.tx, m.opt.Env)
 	if err != nil {
 		return err
 	}
-	if m.schema, err = readSchema(ctx, m.tx); err != nil {
-		return err
-	}
-	if err := m.schema.checkKoji(here.Database); err != nil {
-		return err
-	}
-	if m.schema.localTimes() {
-		// They are what the hub, whose sessions have the database's own time zone, takes for the time.
-		if _, err := m.tx.Exec(ctx, "SET LOCAL TimeZone TO DEFAULT"); err != nil {
-			return err
-		}
-	}
-	if m.mark, err = readMark(ctx, m.tx); err != nil {
-		return err
-	}
-	if err := m.mark.CheckEnv(m.opt.Env); err != nil {
-		return err
-	}
-	if err := m.checkSurroundings(ctx); err != nil {
-		return err
-	}
-	if m.tx, err = newGuard(ctx, m.tx, m.schema.namespace); err != nil {
-		return err
-	}
-	if m.rep.Notes, err = m.schema.checkFits(); err != nil {
-		return err
-	}
-	if m.idColumns, err = idColumns(ctx, m.tx); err != nil {
-		return err
-	}
-	return checkSequences(ctx, m.tx, m.idColumns, m.mark.Floor)
-}
-
-// checkSnapshot refuses a snapshot that cannot be loaded here.
-func (m *merger) checkSnapshot(ctx context.Context) error {
-	man := m.snap.Manifest
-	if man.Event >= m.mark.Floor {
-		return fmt.Errorf("event %d is at or above the floor %d, where staging's ids begin", man.Event, m.mark.Floor)
-	}
-	if err := m.checkHub(ctx); err != nil {
-		return err
-	}
-	var tag string
-	var event int64
-	err := m.tx.QueryRow(ctx, `SELECT name, event FROM kojisnap.tag WHERE tag_id = ANY($1) AND event > $2 ORDER BY event DESC, name LIMIT 1`,
-		pgx.QueryExecModeExec, m.scope(), man.Event).Scan(&tag, &event)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
+	m.tx, m.mark, m.schema, m.idColumns, m.unnamed = db.Tx, db.Mark, db.Schema, db.IDs, db.Unnamed
+	v, err := db.CheckSnapshot(ctx, m.snap, m.opt.HubMoved, m.opt.Rollback)
 	if err != nil {
 		return err
 	}
-	if m.rep.Rollback = m.opt.Rollback; m.rep.Rollback {
-		return nil
-	}
-	return olderError(tag, event, man.Event)
+	m.rep.Notes, m.rep.Rollback, m.movedFrom = append(db.Notes, v.Notes...), v.Rollback, v.MovedFrom
+	return nil
 }
 
 // merge brings the snapshot's rows in.
@@ -278,8 +226,36 @@ func (m *merger) relation(ctx context.Context, r *relation.Relation) error {
 		return m.builds(ctx, r)
 	case r.Name == "rpminfo":
 		return m.rpms(ctx, r)
-	case keyed(r):
+	case kojidb.Keyed(r):
 		return m.keyed(ctx, r)
 	}
 	return m.upsert(ctx, r)
+}
+
+// moreTempBuffers gives temporary tables more memory for this transaction. PostgreSQL allows that only
+// where nothing used temporary tables in its session before, so that it may fail.
+func moreTempBuffers(ctx context.Context, tx pgx.Tx) error {
+	try, err := tx.Begin(ctx) // a savepoint
+	if err != nil {
+		return err
+	}
+	if _, err := try.Exec(ctx, "SET LOCAL temp_buffers = '64MB'"); err != nil {
+		return try.Rollback(ctx)
+	}
+	return try.Commit(ctx)
+}
+
+// CheckLoad says why Load would refuse a snapshot before it writes anything.
+func CheckLoad(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) error {
+	if err := opt.complete(); err != nil {
+		return err
+	}
+	err := dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
+		m := &merger{tx: tx, snap: snap, opt: opt, rep: &book.LoadReport{}}
+		return m.check(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("snapshot %s: %w", snap.ID, err)
+	}
+	return nil
 }

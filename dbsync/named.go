@@ -3,8 +3,6 @@ package dbsync
 import (
 	"context"
 	"slices"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Builds that were asked for by name, beside the tags, are in the snapshot with all of their rows, like those
@@ -26,6 +24,6 @@ func (m *merger) namedAnew(ctx context.Context) (anew bool, err error) {
 	if len(ids) == 0 {
 		return false, nil
 	}
-	err = m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM build WHERE id = ANY($1))", pgx.QueryExecModeExec, ids).Scan(&anew)
+	err = m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM build WHERE id = ANY($1))", ids).Scan(&anew)
 	return anew, err
 }

@@ -3,10 +3,11 @@ package dbsync
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -17,7 +18,7 @@ import (
 func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 	label, gone, meets := "s.name", m.x(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"), meeting(r)
 	if r.Name == "build" {
-		label, gone = nvr("s"), ""
+		label, gone = kojidb.NVRText("s"), ""
 	}
 	held := meets + " AND (" + m.own(r, "h") + m.x(r, ` OR EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = h.id)
 		OR EXISTS (SELECT FROM ks_stuck e WHERE e.relation = {r} AND e.id = h.id))`)
@@ -28,7 +29,7 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 		if err := m.leaveOut(ctx, r, leave{
-			using:    q(r.Name) + " h",
+			using:    sqltext.QuoteIdent(r.Name) + " h",
 			where:    held,
 			reason:   label + ` || ' is staging''s id ' || h.id`,
 			conflict: true,
@@ -54,7 +55,7 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 		INSERT INTO ks_parked SELECT {r}, id FROM p`, "park", park, "meets", meets); err != nil {
 		return err
 	}
-	rows, err := m.tx.Query(ctx, m.x(r, `SELECT id FROM ks_parked p WHERE relation = {r} AND NOT EXISTS (SELECT FROM {s} s WHERE s.id = p.id) ORDER BY id`), pgx.QueryExecModeExec)
+	rows, err := m.tx.Query(ctx, m.x(r, `SELECT id FROM ks_parked p WHERE relation = {r} AND NOT EXISTS (SELECT FROM {s} s WHERE s.id = p.id) ORDER BY id`))
 	if err != nil {
 		return err
 	}
@@ -67,19 +68,19 @@ func (m *merger) natural(ctx context.Context, r *relation.Relation) error {
 		m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("production gave the name of %s %d to another; what this one is called now, the snapshot does not say: it has a name of kojisnap's until one does", r.Name, id))
 	}
 	if touched := map[string]string{"tag": "ks_touched", "build": "ks_touched_build"}[r.Name]; touched != "" {
-		_, err = m.tx.Exec(ctx, "INSERT INTO "+touched+" SELECT unnest($1::integer[])", pgx.QueryExecModeExec, stale)
+		_, err = m.tx.Exec(ctx, "INSERT INTO "+touched+" SELECT unnest($1::integer[])", stale)
 	}
 	return err
 }
 
 // otherName is what a row of production's is called that cannot have its name, or whose name is not known.
 func otherName(alias string) string {
-	return expand("left({a}.name, 30) || '-production-' || {a}.id", "a", alias)
+	return sqltext.Expand("left({a}.name, 30) || '-production-' || {a}.id", "a", alias)
 }
 
 // meeting is the condition that a row h of staging has the name that s will take.
 func meeting(r *relation.Relation) string {
-	return equal("h", "s", r.Unique[0]) + " AND h.id <> s.id"
+	return sqltext.Equal("h", "s", r.Unique[0]) + " AND h.id <> s.id"
 }
 
 // giveWay makes staging's rows give up what production's need, if that is asked for.
@@ -106,37 +107,6 @@ func (m *merger) giveWay(ctx context.Context, r *relation.Relation) error {
 	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET name = left(h.name, 30) || '-staging-' || h.id FROM {s} s WHERE {meets} AND {own} RETURNING h.id) `+touched, "meets", meets, "own", own)
 	m.counts.of(r.Name).Updated += n
 	return err
-}
-
-// nvr names a build for people.
-func nvr(alias string) string {
-	return expand("(SELECT p.name FROM package p WHERE p.id = {a}.pkg_id) || '-' || {a}.version || '-' || {a}.release", "a", alias)
-}
-
-// named names for people what columns of a row refer to: "bash-5.2-1, tag f42".
-func named(r *relation.Relation, alias string, cols []string) string {
-	var parts []string
-	for _, c := range cols {
-		value, ref := alias+"."+q(c), relation.Get(r.Columns[r.Index(c)].Ref)
-		name := value + "::text"
-		switch {
-		case ref == nil:
-			name = lit(c+" ") + " || " + name
-		case ref.Named():
-			name = lit(ref.Name+" ") + " || " + expand("coalesce((SELECT n.name FROM {ref} n WHERE n.id = {v}), {v}::text)", "ref", q(ref.Name), "v", value)
-		case ref.Name == "build":
-			name = expand("coalesce((SELECT "+nvr("n")+" FROM build n WHERE n.id = {v}), 'build ' || {v})", "v", value)
-		default:
-			name = lit(ref.Name+" ") + " || " + name
-		}
-		parts = append(parts, name)
-	}
-	return strings.Join(parts, " || ', ' || ")
-}
-
-// rpm names an rpm for people.
-func rpm(alias string) string {
-	return expand("{a}.name || '-' || {a}.version || '-' || {a}.release || '.' || {a}.arch", "a", alias)
 }
 
 // standIn gives a new row another name where staging holds its own: the rows that hang on it, such as

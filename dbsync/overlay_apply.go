@@ -11,14 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/sqltext"
 )
-
-// overlayTables are the tables outside the catalogue that an overlay writes.
-var overlayTables = []string{"user_krb_principals", "user_perms", "cg_users", "user_groups", "host", "host_config", "host_channels"}
-
-// blocking is what kojisnap.overlay calls the blocking of a user: users has those that it made.
-const blocking = "block_users"
 
 // overlayVersioned are the versioned tables that an overlay writes.
 var overlayVersioned = []versionedTable{
@@ -70,7 +66,7 @@ func (m *merger) overlay(ctx context.Context) error {
 	if err := m.withdraw(ctx); err != nil {
 		return fmt.Errorf("overlay: %w", err)
 	}
-	slices.SortFunc(m.rep.Overlay, func(a, b OverlayChange) int {
+	slices.SortFunc(m.rep.Overlay, func(a, b book.OverlayChange) int {
 		return cmp.Or(strings.Compare(a.Entry, b.Entry), strings.Compare(a.Action, b.Action))
 	})
 	m.rep.Overlay = slices.Compact(m.rep.Overlay) // a rule may have made a row too
@@ -91,13 +87,13 @@ func (o *overlayer) names(ctx context.Context) error {
 		var rows []fields
 		for _, n := range names {
 			row := fields{"name": n.Name}
-			if _, ok := o.schema.column(table, "description"); ok && n.Description != "" {
+			if _, ok := o.schema.Column(table, "description"); ok && n.Description != "" {
 				row["description"] = n.Description
 			}
 			rows = append(rows, row)
 		}
 		revive := ""
-		if _, ok := o.schema.column(table, "enabled"); ok {
+		if _, ok := o.schema.Column(table, "enabled"); ok {
 			revive = "enabled = true"
 		}
 		_, err := o.made(ctx, table, strings.TrimSuffix(table, "s"), rows, revive)
@@ -133,9 +129,9 @@ func (o *overlayer) made(ctx context.Context, table, kind string, rows []fields,
 		ID         int32
 		Made, Held bool
 	}
-	found, err := o.tx.Query(ctx, expand(`SELECT t.name, t.id, EXISTS (SELECT FROM kojisnap.overlay_made d WHERE d.relation = {r} AND d.id = t.id),
+	found, err := o.tx.Query(ctx, sqltext.Expand(`SELECT t.name, t.id, EXISTS (SELECT FROM kojisnap.overlay_made d WHERE d.relation = {r} AND d.id = t.id),
 			EXISTS (SELECT FROM kojisnap.overlay v WHERE v.relation = {r} AND v.key = jsonb_build_object('id', t.id))
-		FROM {t} t WHERE name = ANY($1)`, "t", q(table), "r", lit(table)), pgx.QueryExecModeExec, names)
+		FROM {t} t WHERE name = ANY($1)`, "t", sqltext.QuoteIdent(table), "r", sqltext.QuoteLiteral(table)), names)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +147,7 @@ func (o *overlayer) made(ctx context.Context, table, kind string, rows []fields,
 			err = o.want(ctx, table, fields{"id": r.ID})
 		case r.Made:
 			if revive != "" {
-				tag, err := o.tx.Exec(ctx, "UPDATE "+q(table)+" SET "+revive+" WHERE id = $1 AND NOT ("+revive+")", pgx.QueryExecModeExec, r.ID)
+				tag, err := o.tx.Exec(ctx, "UPDATE "+sqltext.QuoteIdent(table)+" SET "+revive+" WHERE id = $1 AND NOT ("+revive+")", r.ID)
 				if err != nil {
 					return nil, err
 				}
@@ -174,7 +170,7 @@ func (o *overlayer) made(ctx context.Context, table, kind string, rows []fields,
 			return nil, fmt.Errorf("%s %q: %w", kind, name, err)
 		}
 		ids[name] = id
-		if _, err := o.tx.Exec(ctx, "INSERT INTO kojisnap.overlay_made (relation, id) VALUES ($1, $2)", pgx.QueryExecModeExec, table, id); err != nil {
+		if _, err := o.tx.Exec(ctx, "INSERT INTO kojisnap.overlay_made (relation, id) VALUES ($1, $2)", table, id); err != nil {
 			return nil, err
 		}
 		o.report("add", kind+" "+name)
@@ -194,7 +190,7 @@ func (o *overlayer) insert(ctx context.Context, table string, row fields) (id in
 		args = append(args, row[c])
 		holes = append(holes, fmt.Sprintf("$%d", i+1))
 	}
-	err = o.tx.QueryRow(ctx, "INSERT INTO "+q(table)+" ("+list("", columns)+") VALUES ("+join(holes)+") RETURNING id", execMode(args)...).Scan(&id)
+	err = o.tx.QueryRow(ctx, "INSERT INTO "+sqltext.QuoteIdent(table)+" ("+sqltext.Columns("", columns)+") VALUES ("+sqltext.Join(holes)+") RETURNING id", args...).Scan(&id)
 	o.counts.of(table).Inserted++
 	return id, err
 }
@@ -236,7 +232,7 @@ type kojiUser struct {
 func (m *merger) usersNamed(ctx context.Context, names []string) (map[string]kojiUser, error) {
 	out := map[string]kojiUser{}
 	rows, err := m.tx.Query(ctx, `SELECT name, id, status, usertype, EXISTS (SELECT FROM kojisnap.overlay_made d WHERE d.relation = 'users' AND d.id = t.id)
-		FROM users t WHERE name = ANY($1)`, pgx.QueryExecModeExec, names)
+		FROM users t WHERE name = ANY($1)`, names)
 	if err != nil {
 		return nil, err
 	}
@@ -258,13 +254,13 @@ func (o *overlayer) block(ctx context.Context) error {
 		switch {
 		case !ok: // who is not there can do nothing
 		case u.status == 1:
-			err = o.want(ctx, blocking, key)
+			err = o.want(ctx, book.BlockUsers, key)
 		default:
-			if _, err := o.tx.Exec(ctx, "UPDATE users SET status = 1 WHERE id = $1", pgx.QueryExecModeExec, u.id); err != nil {
+			if _, err := o.tx.Exec(ctx, "UPDATE users SET status = 1 WHERE id = $1", u.id); err != nil {
 				return err
 			}
 			o.counts.of("users").Updated++
-			err = o.record(ctx, blocking, key, "user "+name+": blocked", u.status)
+			err = o.record(ctx, book.BlockUsers, key, "user "+name+": blocked", u.status)
 		}
 		if err != nil {
 			return err
@@ -279,7 +275,7 @@ func (m *merger) ids(ctx context.Context, table string, names []string) (map[str
 	if len(names) == 0 {
 		return out, nil
 	}
-	rows, err := m.tx.Query(ctx, "SELECT name, id FROM "+q(table)+" WHERE name = ANY($1)", pgx.QueryExecModeExec, names)
+	rows, err := m.tx.Query(ctx, "SELECT name, id FROM "+sqltext.QuoteIdent(table)+" WHERE name = ANY($1)", names)
 	if err != nil {
 		return nil, err
 	}
@@ -381,7 +377,7 @@ type hostRow struct{ id, user int32 }
 
 func (m *merger) hostsNamed(ctx context.Context, names []string) (map[string]hostRow, error) {
 	out := map[string]hostRow{}
-	rows, err := m.tx.Query(ctx, "SELECT name, id, user_id FROM host WHERE name = ANY($1)", pgx.QueryExecModeExec, names)
+	rows, err := m.tx.Query(ctx, "SELECT name, id, user_id FROM host WHERE name = ANY($1)", names)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/relation"
 )
@@ -15,7 +16,7 @@ import (
 // checkOverlay looks, before the load's transaction, whether all that the new overlay refers to
 // is there: in the database, in the snapshot or in the overlay itself.
 func (m *merger) checkOverlay(ctx context.Context, conn *pgx.Conn) error {
-	return reading(ctx, conn, func(tx pgx.Tx) error {
+	return dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
 		m.tx, m.over = tx, m.opt.Overlay
 		if err := m.check(ctx); err != nil {
 			return err
@@ -108,7 +109,7 @@ func (o *overlayer) checkPeople(ctx context.Context) error {
 	names := slices.Sorted(maps.Keys(people))
 	// The schema kojisnap may be of an earlier format yet.
 	have := map[string]int{}
-	rows, err := o.tx.Query(ctx, "SELECT name, usertype FROM users WHERE name = ANY($1)", pgx.QueryExecModeExec, names)
+	rows, err := o.tx.Query(ctx, "SELECT name, usertype FROM users WHERE name = ANY($1)", names)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/sqltext"
 )
 
 // holder is who has a principal.
@@ -25,7 +26,7 @@ func (m *merger) holders(ctx context.Context, list []overlay.Principal) (map[str
 	}
 	rows, err := m.tx.Query(ctx, `SELECT k.krb_principal, k.user_id, u.name, EXISTS (SELECT FROM kojisnap.overlay v WHERE v.relation = 'user_krb_principals'
 			AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal))
-		FROM user_krb_principals k JOIN users u ON u.id = k.user_id WHERE k.krb_principal = ANY($1)`, pgx.QueryExecModeExec, names)
+		FROM user_krb_principals k JOIN users u ON u.id = k.user_id WHERE k.krb_principal = ANY($1)`, names)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +61,7 @@ func (o *overlayer) principals(ctx context.Context) error {
 	if _, err := o.tx.Exec(ctx, "CREATE TEMP TABLE ks_principal (user_id integer, krb_principal text, entry text) ON COMMIT DROP"); err != nil {
 		return err
 	}
-	if _, err := o.tx.Exec(ctx, `INSERT INTO ks_principal SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x(user_id integer, krb_principal text, entry text)`,
-		pgx.QueryExecModeExec, string(body)); err != nil {
+	if _, err := o.tx.Exec(ctx, `INSERT INTO ks_principal SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x(user_id integer, krb_principal text, entry text)`, string(body)); err != nil {
 		return err
 	}
 	if err := o.everyone(ctx); err != nil {
@@ -69,7 +69,7 @@ func (o *overlayer) principals(ctx context.Context) error {
 	}
 	c := o.counts.of("user_krb_principals")
 	x := func(sql string) string {
-		return expand(sql, "other", "k.krb_principal = p.krb_principal AND k.user_id <> p.user_id",
+		return sqltext.Expand(sql, "other", "k.krb_principal = p.krb_principal AND k.user_id <> p.user_id",
 			"ours", "v.relation = 'user_krb_principals' AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal)",
 			"key", "jsonb_build_object('user_id', p.user_id, 'krb_principal', p.krb_principal)")
 	}
@@ -78,7 +78,7 @@ func (o *overlayer) principals(ctx context.Context) error {
 		DELETE FROM kojisnap.overlay v USING d WHERE v.relation = 'user_krb_principals' AND v.key = d.key RETURNING v.entry`), &c.Deleted); err != nil {
 		return err
 	}
-	kept, err := o.tx.Query(ctx, x("DELETE FROM ks_principal p USING user_krb_principals k WHERE {other} RETURNING p.entry"), pgx.QueryExecModeExec)
+	kept, err := o.tx.Query(ctx, x("DELETE FROM ks_principal p USING user_krb_principals k WHERE {other} RETURNING p.entry"))
 	if err != nil {
 		return err
 	}
@@ -107,13 +107,12 @@ func (o *overlayer) everyone(ctx context.Context) error {
 			named = append(named, u.All()...)
 		}
 	}
-	_, err := o.tx.Exec(ctx, expand(`INSERT INTO ks_principal
+	_, err := o.tx.Exec(ctx, sqltext.Expand(`INSERT INTO ks_principal
 		SELECT DISTINCT ON (p.name) u.id, p.name, 'user ' || u.name || ': principal ' || p.name
 		FROM users u CROSS JOIN LATERAL (SELECT replace(n, {placeholder}, u.name) AS name FROM unnest($1::text[]) AS n) p
 		WHERE u.usertype = 0 AND u.status = 0 AND u.name <> ALL($2)
 			AND (u.id < {floor} OR EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = 'users' AND i.staging_id = u.id))
 			AND length(p.name) <= {limit} AND NOT EXISTS (SELECT FROM ks_principal k WHERE k.krb_principal = p.name)
-		ORDER BY p.name, u.id`, "placeholder", lit(overlay.Placeholder), "floor", itoa(o.mark.Floor), "limit", itoa(int64(overlay.MaxPrincipal))),
-		pgx.QueryExecModeExec, o.over.Everyone.Principals, named)
+		ORDER BY p.name, u.id`, "placeholder", sqltext.QuoteLiteral(overlay.Placeholder), "floor", sqltext.Int(o.mark.Floor), "limit", sqltext.Int(int64(overlay.MaxPrincipal))), o.over.Everyone.Principals, named)
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -18,7 +19,7 @@ import (
 // reports whether it is another than before.
 func (m *merger) readOverlay(ctx context.Context) (changed bool, err error) {
 	var last []byte
-	err = m.tx.QueryRow(ctx, "SELECT body FROM kojisnap.overlay_file", pgx.QueryExecModeExec).Scan(&last)
+	err = m.tx.QueryRow(ctx, "SELECT body FROM kojisnap.overlay_file").Scan(&last)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return false, err
 	}
@@ -43,8 +44,7 @@ func (m *merger) readOverlay(ctx context.Context) (changed bool, err error) {
 	if err != nil || string(body) == string(last) {
 		return false, err
 	}
-	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.overlay_file (body) VALUES ($1) ON CONFLICT (one) DO UPDATE SET body = excluded.body`,
-		pgx.QueryExecModeExec, string(body))
+	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.overlay_file (body) VALUES ($1) ON CONFLICT (one) DO UPDATE SET body = excluded.body`, string(body))
 	return true, err
 }
 
@@ -66,7 +66,7 @@ func (m *merger) tellRules(before, after []string) {
 // they are merged: so a load changes nothing where nothing changed, and what an overlay no
 // longer names is production's again by itself.
 func (m *merger) overruleUsers(ctx context.Context) error {
-	_, err := m.tx.Exec(ctx, `UPDATE ks_users SET status = 1 WHERE name = ANY($1)`, pgx.QueryExecModeExec, m.over.BlockUsers)
+	_, err := m.tx.Exec(ctx, `UPDATE ks_users SET status = 1 WHERE name = ANY($1)`, m.over.BlockUsers)
 	return err
 }
 
@@ -98,12 +98,12 @@ func (o overruled) of(m *merger, sql string, pairs ...string) string {
 	object := func(alias string, columns []string) string {
 		var parts []string
 		for _, c := range columns {
-			parts = append(parts, lit(c)+", "+alias+"."+q(c))
+			parts = append(parts, sqltext.QuoteLiteral(c)+", "+alias+"."+sqltext.QuoteIdent(c))
 		}
-		return "jsonb_build_object(" + join(parts) + ")"
+		return "jsonb_build_object(" + sqltext.Join(parts) + ")"
 	}
-	return m.x(r, strings.ReplaceAll(sql, "{fits}", o.fits), append(pairs, "rules", q("ks_rules_"+o.name), "ruled", q("ks_ruled_"+o.name), "skey", object("s", r.Key),
-		"keys", list("s", r.Key), "was", object("s", o.data), "data", list("u", o.data), "set", assign("n", o.data), "same", equal("s", "n", r.Key))...)
+	return m.x(r, strings.ReplaceAll(sql, "{fits}", o.fits), append(pairs, "rules", sqltext.QuoteIdent("ks_rules_"+o.name), "ruled", sqltext.QuoteIdent("ks_ruled_"+o.name), "skey", object("s", r.Key),
+		"keys", sqltext.Columns("s", r.Key), "was", object("s", o.data), "data", sqltext.Columns("u", o.data), "set", sqltext.Assign("n", o.data), "same", sqltext.Equal("s", "n", r.Key))...)
 }
 
 // overrule does so with the rows that production does not edit in place, once ids are staging's,
@@ -114,7 +114,7 @@ func (m *merger) overrule(ctx context.Context) error {
 		return err
 	}
 	for _, o := range overruling {
-		if _, err := m.tx.Exec(ctx, o.of(m, "CREATE TEMP TABLE {rules} ON COMMIT DROP AS "+o.rules), pgx.QueryExecModeExec, string(body)); err != nil {
+		if _, err := m.tx.Exec(ctx, o.of(m, "CREATE TEMP TABLE {rules} ON COMMIT DROP AS "+o.rules), string(body)); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
 		if _, err := m.tx.Exec(ctx, o.of(m, `
@@ -136,15 +136,15 @@ func (m *merger) settle(ctx context.Context) error {
 		r := relation.Get(o.name)
 		var on, had, now []string
 		for _, k := range r.Key {
-			on = append(on, fmt.Sprintf("t.%s = (v.key->>%s)::%s", q(k), lit(k), wishType(k)))
+			on = append(on, fmt.Sprintf("t.%s = (v.key->>%s)::%s", sqltext.QuoteIdent(k), sqltext.QuoteLiteral(k), wishType(k)))
 		}
 		for _, c := range o.data {
-			had = append(had, fmt.Sprintf("%s = (ks_was->>%s)::%s", q(c), lit(c), wishType(c)))
-			now = append(now, fmt.Sprintf("coalesce(u.%s, s.%[1]s) AS %[1]s", q(c)))
+			had = append(had, fmt.Sprintf("%s = (ks_was->>%s)::%s", sqltext.QuoteIdent(c), sqltext.QuoteLiteral(c), wishType(c)))
+			now = append(now, fmt.Sprintf("coalesce(u.%s, s.%[1]s) AS %[1]s", sqltext.QuoteIdent(c)))
 		}
 		run := func(sql string) (int64, error) {
-			tag, err := m.tx.Exec(ctx, o.of(m, sql, "old", q("ks_overruled_"+o.name), "settled", q("ks_settled_"+o.name), "had", join(had), "now", join(now),
-				"on", strings.Join(on, " AND "), "setnow", assign("s", o.data), "differ", differ("t", "s", o.data)))
+			tag, err := m.tx.Exec(ctx, o.of(m, sql, "old", sqltext.QuoteIdent("ks_overruled_"+o.name), "settled", sqltext.QuoteIdent("ks_settled_"+o.name), "had", sqltext.Join(had), "now", sqltext.Join(now),
+				"on", strings.Join(on, " AND "), "setnow", sqltext.Assign("s", o.data), "differ", sqltext.Differ("t", "s", o.data)))
 			return tag.RowsAffected(), err
 		}
 		if _, err := run("DELETE FROM kojisnap.overruled v WHERE v.relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.active AND {on})"); err != nil {

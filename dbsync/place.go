@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -15,7 +17,7 @@ import (
 // A build's volume is judged apart from it (kojisnap.placed_volume).
 func (m *merger) hashed(r *relation.Relation) []string {
 	var out []string
-	for _, c := range m.schema.columns(r)[1:] {
+	for _, c := range m.schema.Columns(r)[1:] {
 		if c.Name != "volume_id" {
 			out = append(out, c.Name)
 		}
@@ -26,7 +28,7 @@ func (m *merger) hashed(r *relation.Relation) []string {
 // placedColumns are the columns that the hashes of a relation were made of: the staging
 // schema may have been upgraded since.
 func (m *merger) placedColumns(ctx context.Context, r *relation.Relation) (cols []string, err error) {
-	err = m.tx.QueryRow(ctx, "SELECT columns FROM kojisnap.placed_columns WHERE relation = $1", pgx.QueryExecModeExec, r.Name).Scan(&cols)
+	err = m.tx.QueryRow(ctx, "SELECT columns FROM kojisnap.placed_columns WHERE relation = $1", r.Name).Scan(&cols)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return m.hashed(r), nil
 	}
@@ -43,7 +45,7 @@ func (m *merger) findEdits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		id := q(r.Columns[0].Name)
+		id := sqltext.QuoteIdent(r.Columns[0].Name)
 		// What no load placed below one of production's builds, staging did.
 		own := !r.Named() && r.Name != "build" && !m.mark.Adopted
 		if _, err := m.exec(ctx, r, `INSERT INTO ks_edit SELECT {r}, t.{id} FROM {t} t
@@ -60,8 +62,7 @@ func (m *merger) findEdits(ctx context.Context) error {
 			}
 		}
 		if _, err := m.tx.Exec(ctx, `INSERT INTO kojisnap.placed_columns VALUES ($1, $2)
-			ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns WHERE placed_columns.columns <> excluded.columns`,
-			pgx.QueryExecModeExec, r.Name, now); err != nil {
+			ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns WHERE placed_columns.columns <> excluded.columns`, r.Name, now); err != nil {
 			return err
 		}
 	}
@@ -75,26 +76,26 @@ func (m *merger) standing(ctx context.Context, r *relation.Relation) error {
 		return nil
 	}
 	// Where production came to the same, the row is production's again.
-	all := without(m.usable(r), "volume_id")
+	all := sqltext.Without(m.usable(r), "volume_id")
 	if _, err := m.exec(ctx, r, `DELETE FROM ks_edit e USING {s} s, {t} t WHERE {key} AND e.relation = {r} AND e.id = s.{id} AND NOT ({differ})`,
-		"id", q(r.Columns[0].Name), "differ", differ("t", "s", all)); err != nil {
+		"id", sqltext.QuoteIdent(r.Columns[0].Name), "differ", sqltext.Differ("t", "s", all)); err != nil {
 		return err
 	}
-	edited := m.x(r, "EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = s.{id})", "id", q(r.Columns[0].Name))
+	edited := m.x(r, "EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = s.{id})", "id", sqltext.QuoteIdent(r.Columns[0].Name))
 	what := "'staging changed it'"
 	if r.Named() {
 		what = "'staging changed it: ' || quote_literal(t.name) || ', production''s is ' || quote_literal(s.name)"
 	}
 	if r.Name == "build" {
-		what = "'staging changed it: ' || " + nvr("t")
+		what = "'staging changed it: ' || " + kojidb.NVRText("t")
 	}
 	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {what} FROM {s} s JOIN {t} t ON {key} WHERE {edited} AND {differ}`,
-		"keytext", keyText("s", r.Key), "what", what, "edited", edited,
-		"differ", differ("t", "s", all)); err != nil {
+		"keytext", sqltext.KeyText("s", r.Key), "what", what, "edited", edited,
+		"differ", sqltext.Differ("t", "s", all)); err != nil {
 		return err
 	}
 	_, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s USING {t} t WHERE {key} AND {edited} RETURNING {cols})
-		INSERT INTO ks_aside SELECT {r}, {array} FROM s`, "edited", edited, "cols", list("s", r.Key), "array", keyArray("s", r.Key))
+		INSERT INTO ks_aside SELECT {r}, {array} FROM s`, "edited", edited, "cols", sqltext.Columns("s", r.Key), "array", sqltext.KeyArray("s", r.Key))
 	return err
 }
 
@@ -106,21 +107,21 @@ func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
 			return err
 		}
 	}
-	set := without(m.given(r), r.Key...)
+	set := sqltext.Without(m.given(r), r.Key...)
 	switch r.Name {
 	case "build":
-		set = without(set, "volume_id") // repoint decides
+		set = sqltext.Without(set, "volume_id") // repoint decides
 	case "rpminfo":
-		set = without(set, "draft") // follows the build's, by its foreign key
+		set = sqltext.Without(set, "draft") // follows the build's, by its foreign key
 	}
 	if m.mark.Adopted {
 		placed := "true"
 		if r.InPlace {
-			placed = m.x(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = t.{id})", "id", q(r.Columns[0].Name))
+			placed = m.x(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = t.{id})", "id", sqltext.QuoteIdent(r.Columns[0].Name))
 		}
 		if _, err := m.exec(ctx, r, `INSERT INTO ks_over SELECT {r}, {keytext}, 'it was ' || ROW({tcols})::text FROM {s} s JOIN {t} t ON {key}
 			WHERE {differ} AND {placed}`,
-			"keytext", keyText("s", r.Key), "tcols", list("t", m.usable(r)), "differ", differ("t", "s", set), "placed", placed); err != nil {
+			"keytext", sqltext.KeyText("s", r.Key), "tcols", sqltext.Columns("t", m.usable(r)), "differ", sqltext.Differ("t", "s", set), "placed", placed); err != nil {
 			return err
 		}
 	}
@@ -129,7 +130,7 @@ func (m *merger) upsert(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	n, err := m.exec(ctx, r, `INSERT INTO {t} ({cols}) OVERRIDING SYSTEM VALUE SELECT {scols} FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`,
-		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)))
+		"cols", sqltext.Columns("", m.usable(r)), "scols", sqltext.Columns("s", m.usable(r)))
 	if err != nil {
 		return err
 	}
@@ -157,15 +158,15 @@ func (m *merger) update(ctx context.Context, r *relation.Relation, set []string,
 		}
 	case r.Name == "tag":
 		into = "INSERT INTO ks_touched SELECT id"
-	case buildOf(r, "s") != "":
-		into = "INSERT INTO ks_touched_build SELECT " + buildOf(r, "u")
+	case kojidb.BuildOf(r, "s") != "":
+		into = "INSERT INTO ks_touched_build SELECT " + kojidb.BuildOf(r, "u")
 	}
 	if into == "SELECT" {
 		return m.exec(ctx, r, `UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} AND {where}`,
-			"set", assign("s", set), "differ", differ("t", "s", set), "where", where)
+			"set", sqltext.Assign("s", set), "differ", sqltext.Differ("t", "s", set), "where", where)
 	}
 	return m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} AND {where} RETURNING t.*) `+into+` FROM u`,
-		"set", assign("s", set), "differ", differ("t", "s", set), "where", where)
+		"set", sqltext.Assign("s", set), "differ", sqltext.Differ("t", "s", set), "where", where)
 }
 
 // place records the hashes of the rows that stand as production has them.
@@ -173,6 +174,6 @@ func (m *merger) place(ctx context.Context, r *relation.Relation) error {
 	_, err := m.exec(ctx, r, `INSERT INTO kojisnap.placed AS p (relation, id, hash)
 		SELECT {r}, t.{id}, {hash} FROM {t} t WHERE t.{id} IN (SELECT {id} FROM {s} UNION ALL SELECT id FROM ks_parked WHERE relation = {r})
 		ON CONFLICT (relation, id) DO UPDATE SET hash = excluded.hash WHERE p.hash <> excluded.hash`,
-		"id", q(r.Columns[0].Name), "hash", hashOf("t", m.hashed(r)))
+		"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", hashOf("t", m.hashed(r)))
 	return err
 }

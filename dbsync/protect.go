@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -58,12 +58,12 @@ func (m *merger) protect(ctx context.Context) (err error) {
 		own := "true"
 		if r.Versioned {
 			own = m.x(r, "t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})")
-		} else if hasID(r) {
+		} else if kojidb.HasID(r) {
 			own = m.x(r, "t.id < {floor}")
 		}
 		n, err := m.exec(ctx, r, `INSERT INTO {went} SELECT {keys} FROM {t} t WHERE {was} AND {own} AND NOT ({still})
 				AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT EXISTS (SELECT FROM {went} s WHERE {key})`,
-			"keys", list("t", r.Key), "was", was, "own", own, "still", m.stays(r, "t"))
+			"keys", sqltext.Columns("t", r.Key), "was", was, "own", own, "still", m.stays(r, "t"))
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (m *merger) stays(r *relation.Relation, alias string) string {
 		return "false"
 	}
 	if r.Versioned && m.filled[left(r)] {
-		lacks += " AND NOT EXISTS (SELECT FROM " + left(r) + " l WHERE " + equal("l", alias, r.Key) + ")"
+		lacks += " AND NOT EXISTS (SELECT FROM " + left(r) + " l WHERE " + sqltext.Equal("l", alias, r.Key) + ")"
 	}
 	return lacks
 }
@@ -100,13 +100,13 @@ func (l *lacks) of(r *relation.Relation, alias string, columns []string) string 
 		}
 		for _, in := range [][2]string{{r.Name, c.Name}, {c.Ref, "id"}} {
 			if l.ids[in[0]+"."+in[1]] {
-				out = append(out, expand("EXISTS (SELECT FROM {l} l WHERE l.relation = {r} AND l.col = {c} AND l.id = {a}.{qc})",
-					"l", l.table, "r", lit(in[0]), "c", lit(in[1]), "a", alias, "qc", q(c.Name)))
+				out = append(out, sqltext.Expand("EXISTS (SELECT FROM {l} l WHERE l.relation = {r} AND l.col = {c} AND l.id = {a}.{qc})",
+					"l", l.table, "r", sqltext.QuoteLiteral(in[0]), "c", sqltext.QuoteLiteral(in[1]), "a", alias, "qc", sqltext.QuoteIdent(c.Name)))
 			}
 		}
 	}
 	if l.keys[r.Name] {
-		out = append(out, expand("EXISTS (SELECT FROM {l}_key l WHERE l.relation = {r} AND l.key = {key})", "l", l.table, "r", lit(r.Name), "key", keyArray(alias, r.Key)))
+		out = append(out, sqltext.Expand("EXISTS (SELECT FROM {l}_key l WHERE l.relation = {r} AND l.key = {key})", "l", l.table, "r", sqltext.QuoteLiteral(r.Name), "key", sqltext.KeyArray(alias, r.Key)))
 	}
 	if len(out) == 0 {
 		return ""
@@ -159,23 +159,22 @@ func (m *merger) findLacks(ctx context.Context, table string, man *snapfile.Mani
 	some := false
 	for name, is := range unfit {
 		if r := relation.Get(name); is && !r.Versioned {
-			l.keys[name], l.ids[name+".id"] = true, l.ids[name+".id"] || hasID(r)
+			l.keys[name], l.ids[name+".id"] = true, l.ids[name+".id"] || kojidb.HasID(r)
 			some = true
 		}
 	}
 	if len(in)+len(keys) == 0 && !some {
 		return l, nil
 	}
-	if _, err := m.tx.Exec(ctx, expand(`CREATE TEMP TABLE {l} (relation text, col text, ref text, id integer) ON COMMIT DROP;
+	if _, err := m.tx.Exec(ctx, sqltext.Expand(`CREATE TEMP TABLE {l} (relation text, col text, ref text, id integer) ON COMMIT DROP;
 		CREATE TEMP TABLE {l}_key (relation text, key text[]) ON COMMIT DROP`, "l", table)); err != nil {
 		return nil, err
 	}
-	if _, err := m.tx.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])",
-		pgx.QueryExecModeExec, in, column, of, ids); err != nil {
+	if _, err := m.tx.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])", in, column, of, ids); err != nil {
 		return nil, err
 	}
 	if _, err := m.tx.Exec(ctx, "INSERT INTO "+table+`_key SELECT r, ARRAY(SELECT jsonb_array_elements_text(k::jsonb))
-		FROM unnest($1::text[], $2::text[]) AS x(r, k)`, pgx.QueryExecModeExec, keyed, keys); err != nil {
+		FROM unnest($1::text[], $2::text[]) AS x(r, k)`, keyed, keys); err != nil {
 		return nil, err
 	}
 	return l, m.completeLacks(ctx, l, unfit)
@@ -189,22 +188,22 @@ func (m *merger) completeLacks(ctx context.Context, l *lacks, unfit map[string]b
 		r := relation.Get(name)
 		for n, k := range r.Key {
 			if ref := r.Columns[r.Index(k)].Ref; m.mapped[ref] {
-				sql += expand("UPDATE {l}_key l SET key[{n}] = i.staging_id::text FROM kojisnap.idmap i WHERE l.relation = {r} AND i.relation = {ref} AND i.prod_id::text = l.key[{n}];",
-					"n", itoa(int64(n+1)), "r", lit(name), "ref", lit(ref), "l", "{l}")
+				sql += sqltext.Expand("UPDATE {l}_key l SET key[{n}] = i.staging_id::text FROM kojisnap.idmap i WHERE l.relation = {r} AND i.relation = {ref} AND i.prod_id::text = l.key[{n}];",
+					"n", sqltext.Int(int64(n+1)), "r", sqltext.QuoteLiteral(name), "ref", sqltext.QuoteLiteral(ref), "l", "{l}")
 			}
 		}
 	}
 	for name, is := range unfit {
 		if is && !relation.Get(name).Versioned {
-			sql += expand(`INSERT INTO {l}_key SELECT relation, key FROM ks_aside WHERE relation = {r};
-				INSERT INTO {l} SELECT relation, 'id', relation, id FROM ks_gone WHERE relation = {r};`, "r", lit(name), "l", "{l}")
+			sql += sqltext.Expand(`INSERT INTO {l}_key SELECT relation, key FROM ks_aside WHERE relation = {r};
+				INSERT INTO {l} SELECT relation, 'id', relation, id FROM ks_gone WHERE relation = {r};`, "r", sqltext.QuoteLiteral(name), "l", "{l}")
 		}
 	}
-	if _, err := m.tx.Exec(ctx, expand(sql+"ANALYZE {l}", "l", l.table)); err != nil {
+	if _, err := m.tx.Exec(ctx, sqltext.Expand(sql+"ANALYZE {l}", "l", l.table)); err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !hasID(r) || r.Named() || r.Name == "events" {
+		if !kojidb.HasID(r) || r.Named() || r.Name == "events" {
 			continue
 		}
 		// A union of joins, so that each can use an index.

@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -35,7 +36,7 @@ func (m *merger) remove(ctx context.Context) error {
 		r := all[i]
 		var err error
 		switch {
-		case keyed(r):
+		case kojidb.Keyed(r):
 			err = m.removeKeyed(ctx, r)
 		case (r.Name == "maven_builds" || r.Name == "win_builds") && !partial(m.snap.Manifest, r):
 			err = m.removePlaced(ctx, r)
@@ -52,13 +53,13 @@ func (m *merger) remove(ctx context.Context) error {
 // mayGo is the FROM of the rows, alias a, that the snapshot may not have any more: those of
 // Koji's table (t), or those that are known as placed (p). Since the base they are those that went.
 func (m *merger) mayGo(r *relation.Relation, a string) string {
-	from := q(r.Name)
+	from := sqltext.QuoteIdent(r.Name)
 	if a == "p" {
-		from = placedKeys(r)
+		from = book.PlacedKeys(r)
 	}
 	from += " " + a
 	if m.delta(r) {
-		from = went(r) + " w JOIN " + from + " ON " + equal("w", a, r.Key)
+		from = went(r) + " w JOIN " + from + " ON " + sqltext.Equal("w", a, r.Key)
 	}
 	return from
 }
@@ -81,7 +82,7 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 			JOIN {s} s ON {nvra} AND t.id <> s.id`+m.notDraft("t")+m.notDraft("s")+`
 			WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM ks_del d WHERE d.relation = {r} AND d.id = t.id)
 				AND NOT EXISTS (SELECT FROM ks_held h WHERE h.id IN (t.build_id, s.build_id))`,
-			"nvra", equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"}))
+			"nvra", sqltext.Equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"}))
 		if err != nil {
 			return err
 		}
@@ -90,15 +91,15 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 	if n == 0 {
 		return nil
 	}
-	keys, err := referencing(ctx, m.tx, r.Name, "id")
+	keys, err := kojidb.Referencing(ctx, m.tx, r.Name, "id")
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
 		own := ""
-		if child := relation.Get(k.name); child != nil {
+		if child := relation.Get(k.Name); child != nil {
 			// Old leftovers (image_listing) refer to the children.
-			further, err := referencing(ctx, m.tx, k.name, k.column)
+			further, err := kojidb.Referencing(ctx, m.tx, k.Name, k.Column)
 			if err != nil {
 				return err
 			}
@@ -110,8 +111,8 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 			if m.mark.Adopted {
 				continue // they are all taken for production's
 			}
-			own = " AND NOT EXISTS (SELECT FROM " + placedKeys(child) + " p WHERE " + equal("p", "c", child.Key) + ")"
-		} else if k.name == "rpm_checksum" {
+			own = " AND NOT EXISTS (SELECT FROM " + book.PlacedKeys(child) + " p WHERE " + sqltext.Equal("p", "c", child.Key) + ")"
+		} else if k.Name == "rpm_checksum" {
 			continue // a cache, which goes along
 		}
 		if err := m.spare(ctx, r, k, own); err != nil {
@@ -123,11 +124,11 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 }
 
 // spare keeps those rows in spite of their doom to which a column refers in rows that meet own.
-func (m *merger) spare(ctx context.Context, r *relation.Relation, k reference, own string) error {
+func (m *merger) spare(ctx context.Context, r *relation.Relation, k kojidb.Reference, own string) error {
 	_, err := m.exec(ctx, r, `WITH d AS (DELETE FROM ks_del d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id),
 			a AS (INSERT INTO ks_aside SELECT DISTINCT {r}, ARRAY[id::text] FROM d)
 		INSERT INTO ks_kept SELECT DISTINCT {r}, 'id=' || id, {what} FROM d`,
-		"c", k.table, "col", q(k.column), "what", lit("production deleted it, but staging's "+k.name+" refers to it"))
+		"c", k.Table, "col", sqltext.QuoteIdent(k.Column), "what", sqltext.QuoteLiteral("production deleted it, but staging's "+k.Name+" refers to it"))
 	return err
 }
 
@@ -140,21 +141,21 @@ func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 		DELETE FROM {drop} p WHERE ({build} IN (SELECT id FROM ks_covered)) IS NOT TRUE;`
 	for _, c := range r.Columns {
 		if c.Ref == "rpminfo" || c.Ref == "archiveinfo" {
-			sql += expand(`INSERT INTO {drop} SELECT {keys} FROM ks_del d JOIN {p} p ON d.relation = {ref} AND d.id = p.{c};`,
-				"ref", lit(c.Ref), "c", q(c.Name), "drop", "{drop}", "keys", "{keys}", "p", "{p}")
+			sql += sqltext.Expand(`INSERT INTO {drop} SELECT {keys} FROM ks_del d JOIN {p} p ON d.relation = {ref} AND d.id = p.{c};`,
+				"ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name), "drop", "{drop}", "keys", "{keys}", "p", "{p}")
 		}
 	}
-	pairs := []string{"from", m.mayGo(r, "p"), "drop", q("ks_drop_" + r.Name), "keys", list("p", r.Key), "p", placedKeys(r), "skey", equal("s", "p", r.Key),
-		"build", buildOf(r, "p"), "pkey", equal("t", "p", r.Key),
+	pairs := []string{"from", m.mayGo(r, "p"), "drop", sqltext.QuoteIdent("ks_drop_" + r.Name), "keys", sqltext.Columns("p", r.Key), "p", book.PlacedKeys(r), "skey", sqltext.Equal("s", "p", r.Key),
+		"build", kojidb.BuildOf(r, "p"), "pkey", sqltext.Equal("t", "p", r.Key),
 		"whole", fmt.Sprint(!partial(m.snap.Manifest, r)), "stays", m.stays(r, "p")}
 	if len(r.Key) == 1 {
 		// What tables that we do not know refer to stays.
-		keys, err := referencing(ctx, m.tx, r.Name, r.Key[0])
+		keys, err := kojidb.Referencing(ctx, m.tx, r.Name, r.Key[0])
 		if err != nil {
 			return err
 		}
 		for _, k := range keys {
-			sql += expand("DELETE FROM {drop} p USING {c} c WHERE c.{col} = p.{key};", "c", k.table, "col", q(k.column), "key", q(r.Key[0]), "drop", "{drop}")
+			sql += sqltext.Expand("DELETE FROM {drop} p USING {c} c WHERE c.{col} = p.{key};", "c", k.Table, "col", sqltext.QuoteIdent(k.Column), "key", sqltext.QuoteIdent(r.Key[0]), "drop", "{drop}")
 		}
 	}
 	if _, err := m.exec(ctx, r, sql+`DELETE FROM {p} t USING {drop} p WHERE {pkey}`, pairs...); err != nil {
@@ -164,7 +165,7 @@ func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	n, err := m.exec(ctx, r, `WITH u AS (DELETE FROM {t} t USING {drop} p WHERE {pkey} RETURNING t.*)
-		INSERT INTO ks_touched_build SELECT {ubuild} FROM u`, append(pairs, "ubuild", buildOf(r, "u"))...)
+		INSERT INTO ks_touched_build SELECT {ubuild} FROM u`, append(pairs, "ubuild", kojidb.BuildOf(r, "u"))...)
 	m.counts.of(r.Name).Deleted += n
 	return err
 }
@@ -186,10 +187,10 @@ func (m *merger) removePlaced(ctx context.Context, r *relation.Relation) error {
 
 func (m *merger) removeDoomed(ctx context.Context, r *relation.Relation) error {
 	var some bool
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_del WHERE relation = {r})"), pgx.QueryExecModeExec).Scan(&some); err != nil || !some {
+	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_del WHERE relation = {r})")).Scan(&some); err != nil || !some {
 		return err
 	}
-	if _, ok := m.schema.tables["rpm_checksum"]; ok && r.Name == "rpminfo" {
+	if _, ok := m.schema.Tables["rpm_checksum"]; ok && r.Name == "rpminfo" {
 		if _, err := m.tx.Exec(ctx, `DELETE FROM rpm_checksum c USING ks_del d WHERE d.relation = 'rpminfo' AND d.id = c.rpm_id`); err != nil {
 			return err
 		}
@@ -198,8 +199,8 @@ func (m *merger) removeDoomed(ctx context.Context, r *relation.Relation) error {
 		// Rows of an adopted database may not be on the lists of what was placed.
 		for _, child := range relation.All() {
 			for _, c := range child.Columns {
-				if keyed(child) && c.Ref == r.Name {
-					if _, err := m.exec(ctx, child, `DELETE FROM {t} t USING ks_del d WHERE d.relation = {ref} AND d.id = t.{c}`, "ref", lit(r.Name), "c", q(c.Name)); err != nil {
+				if kojidb.Keyed(child) && c.Ref == r.Name {
+					if _, err := m.exec(ctx, child, `DELETE FROM {t} t USING ks_del d WHERE d.relation = {ref} AND d.id = t.{c}`, "ref", sqltext.QuoteLiteral(r.Name), "c", sqltext.QuoteIdent(c.Name)); err != nil {
 						return err
 					}
 				}

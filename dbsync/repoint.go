@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -26,17 +27,17 @@ func (m *merger) placeVolumes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.tx.Exec(ctx, expand(`UPDATE ks_build s SET volume_id = CASE
+	_, err = m.tx.Exec(ctx, sqltext.Expand(`UPDATE ks_build s SET volume_id = CASE
 			WHEN state <> 1 THEN 0
 			WHEN EXISTS (SELECT FROM ks_staged z JOIN package p ON p.name = z.name WHERE p.id = s.pkg_id AND (z.version, z.release) = (s.version, s.release)) THEN {copied}
-			ELSE (SELECT k.id FROM ks_volumes k WHERE k.production = s.ks_production) END`, "copied", itoa(copied)))
+			ELSE (SELECT k.id FROM ks_volumes k WHERE k.production = s.ks_production) END`, "copied", sqltext.Int(copied)))
 	return err
 }
 
 // mapVolumes fills ks_volumes for the names of production's volumes that a query gives. The
 // rows of staging's volumes are made by SQL: Koji's addVolume would write below them.
 func (m *merger) mapVolumes(ctx context.Context, query string) error {
-	rows, err := m.tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volumes ORDER BY 1", pgx.QueryExecModeExec)
+	rows, err := m.tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volumes ORDER BY 1")
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (m *merger) mapVolumes(ctx context.Context, query string) error {
 		if err != nil {
 			return fmt.Errorf("volume for production's %q: %w", production, err)
 		}
-		if _, err := m.tx.Exec(ctx, "INSERT INTO ks_volumes VALUES ($1, $2)", pgx.QueryExecModeExec, production, id); err != nil {
+		if _, err := m.tx.Exec(ctx, "INSERT INTO ks_volumes VALUES ($1, $2)", production, id); err != nil {
 			return err
 		}
 	}
@@ -58,12 +59,12 @@ func (m *merger) mapVolumes(ctx context.Context, query string) error {
 
 // volume returns the id of a volume of staging's, which it makes if need be.
 func (m *merger) volume(ctx context.Context, name string) (id int32, err error) {
-	err = m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", pgx.QueryExecModeExec, name).Scan(&id)
+	err = m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", name).Scan(&id)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return id, err
 	}
 	m.counts.of("volume").Inserted++
-	err = m.tx.QueryRow(ctx, "INSERT INTO volume (name) VALUES ($1) RETURNING id", pgx.QueryExecModeExec, name).Scan(&id)
+	err = m.tx.QueryRow(ctx, "INSERT INTO volume (name) VALUES ($1) RETURNING id", name).Scan(&id)
 	return id, err
 }
 
@@ -72,7 +73,7 @@ func (m *merger) volume(ctx context.Context, name string) (id int32, err error) 
 func (m *merger) copyVolume(ctx context.Context) (int64, error) {
 	if len(m.opt.Staged) == 0 {
 		id := int64(-1)
-		err := m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", pgx.QueryExecModeExec, m.opt.CopyVolume).Scan(&id)
+		err := m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", m.opt.CopyVolume).Scan(&id)
 		if errors.Is(err, pgx.ErrNoRows) {
 			err = nil
 		}
@@ -85,8 +86,7 @@ func (m *merger) copyVolume(ctx context.Context) (int64, error) {
 	if _, err := m.tx.Exec(ctx, `DELETE FROM ks_staged`); err != nil {
 		return 0, err
 	}
-	if _, err := m.tx.Exec(ctx, `INSERT INTO ks_staged SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])`,
-		pgx.QueryExecModeExec, n, v, r); err != nil {
+	if _, err := m.tx.Exec(ctx, `INSERT INTO ks_staged SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])`, n, v, r); err != nil {
 		return 0, err
 	}
 	id, err := m.volume(ctx, m.opt.CopyVolume)
@@ -106,9 +106,9 @@ func (m *merger) repoint(ctx context.Context) error {
 	}
 	stays := "false"
 	if m.opt.Staged == nil {
-		stays = "v.volume_id = " + itoa(copied)
+		stays = "v.volume_id = " + sqltext.Int(copied)
 	}
-	tag, err := m.tx.Exec(ctx, expand(`
+	tag, err := m.tx.Exec(ctx, sqltext.Expand(`
 		WITH w AS (
 			SELECT b.id, CASE WHEN b.state <> 1 THEN 0 WHEN z.name IS NOT NULL OR {stays} THEN {copied} ELSE k.id END AS want
 			FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN package p ON p.id = b.pkg_id
@@ -118,7 +118,7 @@ func (m *merger) repoint(ctx context.Context) error {
 		u AS (UPDATE build b SET volume_id = w.want FROM w WHERE w.id = b.id AND w.want <> b.volume_id RETURNING b.id, b.volume_id),
 		v AS (UPDATE kojisnap.placed_volume v SET volume_id = u.volume_id FROM u WHERE u.id = v.build_id)
 		INSERT INTO ks_touched_build SELECT id FROM u`,
-		"stays", stays, "copied", itoa(copied), "floor", itoa(m.mark.Floor)))
+		"stays", stays, "copied", sqltext.Int(copied), "floor", sqltext.Int(m.mark.Floor)))
 	if err != nil {
 		return fmt.Errorf("repoint: %w", err)
 	}
@@ -129,23 +129,4 @@ func (m *merger) repoint(ctx context.Context) error {
 	_, err = m.tx.Exec(ctx, `INSERT INTO ks_kept SELECT 'build', 'id=' || b.id, 'staging moved it to volume ' || quote_literal(w.name)
 		FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN volume w ON w.id = b.volume_id WHERE b.volume_id <> v.volume_id`)
 	return err
-}
-
-// BuildVolumes tells the volumes on which builds stand, by N-V-R: "" for a build that the database has,
-// and not as a complete one. One that it does not have is not among them.
-func BuildVolumes(ctx context.Context, conn *pgx.Conn, builds []NVR) (map[string]string, error) {
-	var n, v, r []string
-	for _, b := range builds {
-		n, v, r = append(n, b.Name), append(v, b.Version), append(r, b.Release)
-	}
-	volumes := map[string]string{}
-	var nvr, volume string
-	err := readRows(ctx, conn, []any{&nvr, &volume}, func() { volumes[nvr] = volume },
-		`SELECT p.name || '-' || b.version || '-' || b.release, CASE WHEN b.state = 1 THEN w.name ELSE '' END
-		FROM unnest($1::text[], $2::text[], $3::text[]) AS z (name, version, release) JOIN package p ON p.name = z.name
-			JOIN build b ON b.pkg_id = p.id AND (b.version, b.release) = (z.version, z.release) JOIN volume w ON w.id = b.volume_id`, n, v, r)
-	if err != nil {
-		return nil, fmt.Errorf("volumes of builds: %w", err)
-	}
-	return volumes, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -21,7 +22,7 @@ func (m *merger) stageReset(ctx context.Context) error {
 	}
 	n, err := m.exec(ctx, r, `INSERT INTO {s} ({cols}) SELECT DISTINCT ON (l.id) {lcols} FROM {left} l JOIN {t} b ON b.id = l.id AND b.create_event = l.create_event
 		WHERE l.id < {floor} AND l.state <> 1 AND l.pkg_id = b.pkg_id AND NOT EXISTS (SELECT FROM {s} s WHERE s.id = l.id) ORDER BY l.id, l.ctid DESC`,
-		"cols", list("", r.ColumnNames()), "lcols", list("l", r.ColumnNames()))
+		"cols", sqltext.Columns("", r.ColumnNames()), "lcols", sqltext.Columns("l", r.ColumnNames()))
 	if err != nil {
 		return fmt.Errorf("builds that were reset: %w", err)
 	}

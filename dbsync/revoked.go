@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
@@ -58,7 +60,7 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 // are all that there are, so that what an earlier load had to guess is put right; and where the config of an
 // external repo goes: the repo may be back in the scope after a time for which nothing is held of it.
 func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
-	err = m.tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope()).Scan(&held)
+	err = m.tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", m.scope()).Scan(&held)
 	if err != nil || held == 0 || m.opt.Between == nil {
 		return held, nil, err // of a new scope nothing can be revoked
 	}
@@ -88,12 +90,12 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 	}
 	if lacks := missingParent(m.snap, out, held); lacks != "" {
 		m.gap = fmt.Sprintf("snapshot %s, from which a later one goes on, is not in the store any more: what production revoked after event %d and no other snapshot tells of "+
-			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --since %d, then kojisnap load", lacks, held, m.snap.Manifest.Event, userName, held)
+			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --since %d, then kojisnap load", lacks, held, m.snap.Manifest.Event, book.User, held)
 		m.rep.Notes = append(m.rep.Notes, m.gap)
 	}
 	if m.movedFrom != "" && held < m.snap.Manifest.Event && !tellsRevoked(m.snap) {
 		m.gap = fmt.Sprintf("a first snapshot of %s does not tell what was revoked before it: what production revoked after event %d is revoked at event %d here, by user %s; "+
-			"to put that right, kojisnap pull --since %d, then kojisnap load", secret.Hide(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, userName, held)
+			"to put that right, kojisnap pull --since %d, then kojisnap load", secret.Hide(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, book.User, held)
 		m.rep.Notes = append(m.rep.Notes, m.gap)
 	}
 	return held, out, nil
@@ -106,7 +108,7 @@ func (m *merger) repoLeaves(ctx context.Context) (leaves bool, err error) {
 		JOIN (SELECT x.id, coalesce(i.staging_id, x.id) AS here FROM ks_external_repo x LEFT JOIN kojisnap.idmap i ON i.relation = 'external_repo' AND i.prod_id = x.id) x
 			ON t.external_repo_id = x.here
 		WHERE (t.active OR t.revoke_event >= {floor}) AND t.create_event < {floor}
-			AND NOT EXISTS (SELECT FROM {s} s WHERE s.create_event = t.create_event AND s.external_repo_id = x.id))`), pgx.QueryExecModeExec).Scan(&leaves)
+			AND NOT EXISTS (SELECT FROM {s} s WHERE s.create_event = t.create_event AND s.external_repo_id = x.id))`)).Scan(&leaves)
 	return leaves, err
 }
 
@@ -191,7 +193,7 @@ func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
-		tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+left(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+		tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+left(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
@@ -233,20 +235,20 @@ func (m *merger) checkRevoked(ctx context.Context) error {
 		var low, high []string
 		for _, c := range r.Columns {
 			if c.Ref != "" {
-				low, high = append(low, "l."+q(c.Name)), append(high, "l."+q(c.Name))
+				low, high = append(low, "l."+sqltext.QuoteIdent(c.Name)), append(high, "l."+sqltext.QuoteIdent(c.Name))
 			}
 		}
 		var key string
 		err := m.tx.QueryRow(ctx, m.x(r, `SELECT {keytext} FROM {left} l WHERE (least({low}) >= 0 AND greatest({high}) < {floor}
 				AND l.active IS NOT TRUE AND l.create_event < l.revoke_event AND l.revoke_event <= {E} AND l.revoker_id IS NOT NULL) IS NOT TRUE
-			ORDER BY {keys} LIMIT 1`, "keytext", keyText("l", r.Key), "low", join(low), "high", join(high), "keys", list("l", r.Key)), pgx.QueryExecModeExec).Scan(&key)
+			ORDER BY {keys} LIMIT 1`, "keytext", sqltext.KeyText("l", r.Key), "low", sqltext.Join(low), "high", sqltext.Join(high), "keys", sqltext.Columns("l", r.Key))).Scan(&key)
 		if err == nil {
 			return fmt.Errorf("the snapshot's revoked %s %s is no row that production revoked by event %d", r.Name, key, m.snap.Manifest.Event)
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		if _, err := m.exec(ctx, r, `DELETE FROM {left} l USING {left} o WHERE {same} AND (o.ks_new, l.ctid) > (l.ks_new, o.ctid)`, "same", equal("l", "o", r.Key)); err != nil {
+		if _, err := m.exec(ctx, r, `DELETE FROM {left} l USING {left} o WHERE {same} AND (o.ks_new, l.ctid) > (l.ks_new, o.ctid)`, "same", sqltext.Equal("l", "o", r.Key)); err != nil {
 			return err
 		}
 	}
@@ -267,7 +269,7 @@ func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot
 			ofUsers = append(ofUsers, m.x(r, relevant, "c", "revoker_id"))
 			for _, c := range r.Columns {
 				if c.Ref == "users" && c.Name != "revoker_id" {
-					ofUsers = append(ofUsers, m.x(r, "SELECT {c} AS id FROM {left} WHERE ks_new", "c", q(c.Name)))
+					ofUsers = append(ofUsers, m.x(r, "SELECT {c} AS id FROM {left} WHERE ks_new", "c", sqltext.QuoteIdent(c.Name)))
 				}
 			}
 		}
@@ -275,7 +277,7 @@ func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot
 	if builds := relation.Get("build"); m.filled[left(builds)] {
 		for _, c := range builds.Columns {
 			if c.Ref == "users" {
-				ofUsers = append(ofUsers, m.x(builds, "SELECT s.{c} AS id FROM {left} s WHERE EXISTS (SELECT FROM {t} t WHERE {key})", "c", q(c.Name)))
+				ofUsers = append(ofUsers, m.x(builds, "SELECT s.{c} AS id FROM {left} s WHERE EXISTS (SELECT FROM {t} t WHERE {key})", "c", sqltext.QuoteIdent(c.Name)))
 			}
 		}
 	}
@@ -291,7 +293,7 @@ func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot
 	}
 	// Of an older snapshot, a name may be another's by now.
 	_, err = m.tx.Exec(ctx, `DELETE FROM ks_users s WHERE s.id = ANY($1) AND (EXISTS (SELECT FROM users u WHERE u.name = s.name)
-		OR EXISTS (SELECT FROM ks_users o WHERE o.name = s.name AND o.id <> s.id))`, pgx.QueryExecModeExec, added)
+		OR EXISTS (SELECT FROM ks_users o WHERE o.name = s.name AND o.id <> s.id))`, added)
 	return err
 }
 
@@ -302,7 +304,7 @@ func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []st
 		return nil, nil
 	}
 	rows, err := m.tx.Query(ctx, m.x(r, "SELECT l.id FROM ("+strings.Join(of, " UNION ")+`) l WHERE l.id IS NOT NULL AND NOT EXISTS (SELECT FROM {t} e WHERE e.id = l.id)
-		AND NOT EXISTS (SELECT FROM {s} e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = l.id)`), pgx.QueryExecModeExec)
+		AND NOT EXISTS (SELECT FROM {s} e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = l.id)`))
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +326,7 @@ func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []st
 			return nil, fmt.Errorf("read %s: %w", r.Name, err)
 		}
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
 	m.filled[staged(r)] = m.filled[staged(r)] || tag.RowsAffected() > 0
 	return missing, err
 }

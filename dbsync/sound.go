@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -32,7 +34,7 @@ func (m *merger) sound(ctx context.Context) error {
 	looks := []func(context.Context, *relation.Relation) ([]flaw, error){m.climbing}
 	all := m.doubt
 	if !all {
-		if err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)", pgx.QueryExecModeExec).Scan(&all); err != nil {
+		if err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)").Scan(&all); err != nil {
 			return err
 		}
 	}
@@ -60,7 +62,7 @@ func (m *merger) sound(ctx context.Context) error {
 			continue
 		}
 		var some bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_out WHERE relation = {r} AND bad)"), pgx.QueryExecModeExec).Scan(&some); err != nil {
+		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_out WHERE relation = {r} AND bad)")).Scan(&some); err != nil {
 			return err
 		}
 		m.unfit[r.Name] = some
@@ -74,9 +76,9 @@ func (m *merger) climbing(_ context.Context, r *relation.Relation) ([]flaw, erro
 	var where, reason []string
 	for _, c := range r.Columns {
 		if c.Path {
-			climbs := relation.ClimbsSQL("s." + q(c.Name))
+			climbs := relation.ClimbsSQL("s." + sqltext.QuoteIdent(c.Name))
 			where = append(where, climbs)
-			reason = append(reason, "WHEN "+climbs+" THEN "+lit("its "+c.Name+" ")+" || to_json(s."+q(c.Name)+") || "+lit(" "+relation.ClimbsReason))
+			reason = append(reason, "WHEN "+climbs+" THEN "+sqltext.QuoteLiteral("its "+c.Name+" ")+" || to_json(s."+sqltext.QuoteIdent(c.Name)+") || "+sqltext.QuoteLiteral(" "+relation.ClimbsReason))
 		}
 	}
 	if len(where) == 0 {
@@ -89,7 +91,7 @@ func (m *merger) climbing(_ context.Context, r *relation.Relation) ([]flaw, erro
 func anyKeyText(r *relation.Relation) string {
 	out := make([]string, len(r.Key))
 	for i, k := range r.Key {
-		out[i] = lit(k+"=") + " || coalesce(s." + q(k) + "::text, 'NULL')"
+		out[i] = sqltext.QuoteLiteral(k+"=") + " || coalesce(s." + sqltext.QuoteIdent(k) + "::text, 'NULL')"
 	}
 	return strings.Join(out, " || ' ' || ")
 }
@@ -97,8 +99,8 @@ func anyKeyText(r *relation.Relation) string {
 // first returns what an expression says of the first row, by key, where a condition holds.
 func (m *merger) first(ctx context.Context, r *relation.Relation, what, where string, pairs ...string) (said string, err error) {
 	sql := m.x(r, "SELECT {keytext} || {what} FROM {s} s WHERE {where} ORDER BY {keys} LIMIT 1",
-		append([]string{"keytext", keyText("s", r.Key), "what", m.x(r, what, pairs...), "where", m.x(r, where, pairs...), "keys", list("s", r.Key)}, pairs...)...)
-	err = m.tx.QueryRow(ctx, sql, pgx.QueryExecModeExec).Scan(&said)
+		append([]string{"keytext", sqltext.KeyText("s", r.Key), "what", m.x(r, what, pairs...), "where", m.x(r, where, pairs...), "keys", sqltext.Columns("s", r.Key)}, pairs...)...)
+	err = m.tx.QueryRow(ctx, sql).Scan(&said)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = nil
 	}
@@ -108,7 +110,7 @@ func (m *merger) first(ctx context.Context, r *relation.Relation, what, where st
 func (m *merger) nulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if !c.Null {
-			out = append(out, flaw{"s." + q(c.Name) + " IS NULL", lit(c.Name + " must not be NULL")})
+			out = append(out, flaw{"s." + sqltext.QuoteIdent(c.Name) + " IS NULL", sqltext.QuoteLiteral(c.Name + " must not be NULL")})
 		}
 	}
 	return out, nil
@@ -118,8 +120,8 @@ func (m *merger) nulls(_ context.Context, r *relation.Relation) (out []flaw, err
 // one does not go in.
 func (m *merger) repeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	set := func(cols []string, what, and string) {
-		out = append(out, flaw{m.x(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", equal("x", "s", cols), "and", and),
-			lit("it is there twice: an earlier row has the same " + what)})
+		out = append(out, flaw{m.x(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
+			sqltext.QuoteLiteral("it is there twice: an earlier row has the same " + what)})
 	}
 	set(r.Key, strings.Join(r.Key, ", "), "")
 	for _, u := range r.Unique {
@@ -140,7 +142,7 @@ func (m *merger) dangling(_ context.Context, r *relation.Relation) (out []flaw, 
 			continue
 		}
 		p := relation.Get(c.Ref)
-		pairs := []string{"c", c.Name, "qc", q(c.Name), "ref", c.Ref, "lref", lit(c.Ref), "ps", staged(p), "pt", q(c.Ref)}
+		pairs := []string{"c", c.Name, "qc", sqltext.QuoteIdent(c.Name), "ref", c.Ref, "lref", sqltext.QuoteLiteral(c.Ref), "ps", staged(p), "pt", sqltext.QuoteIdent(c.Ref)}
 		out = append(out, flaw{m.x(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
 				AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {lref} AND i.prod_id = s.{qc})
 				AND NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = {lref} AND g.id = s.{qc})`, pairs...),
@@ -152,13 +154,13 @@ func (m *merger) dangling(_ context.Context, r *relation.Relation) (out []flaw, 
 // unchecked finds rows that a CHECK of the table's refuses.
 func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := m.tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
-		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, pgx.QueryExecModeExec, q(r.Name))
+		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, sqltext.QuoteIdent(r.Name))
 	if err != nil {
 		return nil, err
 	}
 	checks, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Name, Expr string }])
 	for _, c := range checks {
-		out = append(out, flaw{"NOT (" + c.Expr + ")", lit("it does not meet the check " + c.Name)})
+		out = append(out, flaw{"NOT (" + c.Expr + ")", sqltext.QuoteLiteral("it does not meet the check " + c.Name)})
 	}
 	return out, err
 }
@@ -166,8 +168,7 @@ func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (out []fla
 // tooLong finds texts that are longer than their columns.
 func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := m.tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
-		WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND atttypid = 'varchar'::regtype AND atttypmod > 4 ORDER BY attnum`,
-		pgx.QueryExecModeExec, q(r.Name))
+		WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND atttypid = 'varchar'::regtype AND atttypmod > 4 ORDER BY attnum`, sqltext.QuoteIdent(r.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -177,9 +178,9 @@ func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (out []flaw,
 	}])
 	for _, l := range limits {
 		if r.Index(l.Column) >= 0 {
-			pairs := []string{"c", l.Column, "qc", q(l.Column), "n", itoa(l.Length)}
-			out = append(out, flaw{expand("length(s.{qc}) > {n}", slices.Clone(pairs)...),
-				expand("'its {c} has ' || length(s.{qc}) || ' characters, of {n} that it may have'", pairs...)})
+			pairs := []string{"c", l.Column, "qc", sqltext.QuoteIdent(l.Column), "n", sqltext.Int(l.Length)}
+			out = append(out, flaw{sqltext.Expand("length(s.{qc}) > {n}", slices.Clone(pairs)...),
+				sqltext.Expand("'its {c} has ' || length(s.{qc}) || ' characters, of {n} that it may have'", pairs...)})
 		}
 	}
 	return out, err
@@ -191,7 +192,7 @@ var copyLine = regexp.MustCompile(`, line (\d+)(?:, column (\S+))?`)
 // snapshot's: trying again does not help.
 func (m *merger) unreadable(ctx context.Context, r *relation.Relation, table string, err error) error {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || !constraint(pg.Code) {
+	if !errors.As(err, &pg) || !dbconn.IsConstraint(pg.Code) {
 		return err
 	}
 	at := copyLine.FindStringSubmatch(pg.Where)

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -82,9 +82,9 @@ func (m *merger) createStaged(ctx context.Context) error {
 	table := func(r *relation.Relation, name, extra string, columns []string) {
 		defs := make([]string, len(columns))
 		for i, c := range columns {
-			defs[i] = q(c) + " " + sqlType(r.Columns[r.Index(c)].Type)
+			defs[i] = sqltext.QuoteIdent(c) + " " + kojidb.SQLType(r.Columns[r.Index(c)].Type)
 		}
-		sql.WriteString("CREATE TEMP TABLE " + name + " (" + join(defs) + extra + ") ON COMMIT DROP;\n")
+		sql.WriteString("CREATE TEMP TABLE " + name + " (" + sqltext.Join(defs) + extra + ") ON COMMIT DROP;\n")
 	}
 	for _, r := range relation.All() {
 		extra := map[string]string{"build": ", ks_production text"}[r.Name]
@@ -104,7 +104,7 @@ func (m *merger) createStaged(ctx context.Context) error {
 func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
 	// pgx may still read when a cut connection has made it return.
 	from := &stoppable{from: rows}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+list("", columns)+") FROM STDIN")
+	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
 	from.stop()
 	// What the snapshot says of itself is the cause of what PostgreSQL says then.
 	if cause := rows.Err(); cause != nil {
@@ -158,18 +158,18 @@ func (m *merger) limits(ctx context.Context) error {
 		var low, high []string
 		for _, c := range r.Columns {
 			if c.Name == "id" || c.Ref != "" {
-				low, high = append(low, "min("+q(c.Name)+")"), append(high, "max("+q(c.Name)+")")
+				low, high = append(low, "min("+sqltext.QuoteIdent(c.Name)+")"), append(high, "max("+sqltext.QuoteIdent(c.Name)+")")
 			}
 		}
-		fit := []string{m.x(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", join(low), "high", join(high))}
+		fit := []string{m.x(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", sqltext.Join(low), "high", sqltext.Join(high))}
 		if r.Versioned {
 			fit = append(fit, m.x(r, "coalesce(bool_and({inView}), true)", "inView", m.x(r, inView)))
 		}
-		if !keyed(r) { // of those the tables' own constraints are enough
-			fit = append(fit, m.x(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", list("", r.Key)))
+		if !kojidb.Keyed(r) { // of those the tables' own constraints are enough
+			fit = append(fit, m.x(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", sqltext.Columns("", r.Key)))
 		}
 		var fine bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND ")), pgx.QueryExecModeExec).Scan(&fine); err != nil {
+		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND "))).Scan(&fine); err != nil {
 			return err
 		}
 		if !fine {
@@ -188,7 +188,7 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 		if c.Name != "id" && c.Ref == "" {
 			continue
 		}
-		said, err := m.first(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", q(c.Name))
+		said, err := m.first(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", sqltext.QuoteIdent(c.Name))
 		if err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 			return fmt.Errorf("the snapshot's %s %s", r.Name, said)
 		}
 	}
-	said, err := m.first(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", list("s", r.Key), "xkeys", list("x", r.Key))
+	said, err := m.first(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", sqltext.Columns("s", r.Key), "xkeys", sqltext.Columns("x", r.Key))
 	if said == "" && err == nil {
 		said, err = m.first(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
 	}
@@ -208,7 +208,7 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 
 // fitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
 func (m *merger) fitNames(ctx context.Context) error {
-	if m.schema.release() >= 34 {
+	if m.schema.Release() >= 34 {
 		return nil
 	}
 	return m.leaveOut(ctx, relation.Get("permissions"), leave{
@@ -223,15 +223,15 @@ func (m *merger) fitNames(ctx context.Context) error {
 func (m *merger) fit(ctx context.Context) error {
 	for _, r := range relation.All() {
 		for _, c := range r.Columns {
-			have, ok := m.schema.column(r.Name, c.Name)
+			have, ok := m.schema.Column(r.Name, c.Name)
 			var err error
 			switch {
 			case !ok && c.Name == "draft":
 				// Also the rpms at once: their names may be those of rpms that are no drafts.
 				err = m.leaveOut(ctx, r, leave{where: "s.draft", reason: `'of a draft build: the tables are older than Koji 1.34'`})
-			case ok && have.notNull && c.Null:
-				err = m.leaveOut(ctx, r, leave{where: "s." + q(c.Name) + " IS NULL",
-					reason: lit("column " + c.Name + " cannot be NULL here: the tables are older than production's")})
+			case ok && have.NotNull && c.Null:
+				err = m.leaveOut(ctx, r, leave{where: "s." + sqltext.QuoteIdent(c.Name) + " IS NULL",
+					reason: sqltext.QuoteLiteral("column " + c.Name + " cannot be NULL here: the tables are older than production's")})
 			}
 			if err != nil {
 				return err
@@ -267,23 +267,23 @@ func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) er
 		}
 	}
 	if l.key == "" {
-		l.key = keyText("s", r.Key)
+		l.key = sqltext.KeyText("s", r.Key)
 	}
 	ids := ""
-	if hasID(r) {
+	if kojidb.HasID(r) {
 		ids = `, g AS (INSERT INTO ks_gone SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
 			k AS (INSERT INTO ks_stuck SELECT {r}, s.id FROM s RETURNING 1)`
 	}
 	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason, {keytext} AS ks_key),
 			a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s WHERE array_position({array}, NULL) IS NULL RETURNING 1)`+ids+`
 		INSERT INTO ks_out SELECT {r}, ks_key, {conflict}, ks_reason, {bad} FROM s WHERE {noteIf}`,
-		"using", l.using, "where", l.where, "cols", list("s", r.Key), "array", keyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
+		"using", l.using, "where", l.where, "cols", sqltext.Columns("s", r.Key), "array", sqltext.KeyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
 		"conflict", fmt.Sprint(l.conflict), "bad", fmt.Sprint(l.bad), "goneIf", l.goneIf, "noteIf", l.noteIf)
-	if err != nil || n == 0 && l.noteIf == "true" || !hasID(r) {
+	if err != nil || n == 0 && l.noteIf == "true" || !kojidb.HasID(r) {
 		return err
 	}
 	var some bool
-	err = m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_gone WHERE relation = {r})"), pgx.QueryExecModeExec).Scan(&some)
+	err = m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_gone WHERE relation = {r})")).Scan(&some)
 	m.gone[r.Name] = some
 	return err
 }
@@ -298,18 +298,18 @@ func (m *merger) hanging(ctx context.Context, r *relation.Relation) error {
 		}
 		absent := ""
 		if r.Versioned {
-			absent = expand(" AND NOT EXISTS (SELECT FROM {ref} p WHERE p.id = g.id)", "ref", q(c.Ref))
+			absent = sqltext.Expand(" AND NOT EXISTS (SELECT FROM {ref} p WHERE p.id = g.id)", "ref", sqltext.QuoteIdent(c.Ref))
 		}
 		name := "''"
 		if r.Name == "rpminfo" {
-			name = rpm("s") + " || ': '"
-		} else if rest := without(r.Key, "create_event", "id", c.Name); len(rest) > 0 {
-			name = named(r, "s", rest) + " || ': '"
+			name = kojidb.RPMText("s") + " || ': '"
+		} else if rest := sqltext.Without(r.Key, "create_event", "id", c.Name); len(rest) > 0 {
+			name = kojidb.RefText(r, "s", rest) + " || ': '"
 		}
 		err := m.leaveOut(ctx, r, leave{
 			using:  "ks_gone g",
-			where:  expand("g.relation = {ref} AND g.id = s.{c}", "ref", lit(c.Ref), "c", q(c.Name)) + absent,
-			reason: expand("{name} || {what} || g.id || ' was left out'", "name", name, "what", lit("its "+c.Ref+" ")),
+			where:  sqltext.Expand("g.relation = {ref} AND g.id = s.{c}", "ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name)) + absent,
+			reason: sqltext.Expand("{name} || {what} || g.id || ' was left out'", "name", name, "what", sqltext.QuoteLiteral("its "+c.Ref+" ")),
 			noteIf: m.x(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"),
 		})
 		if err != nil {

@@ -7,24 +7,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
-
-// buildOf is the expression for the build that a row hangs on, or "".
-func buildOf(r *relation.Relation, alias string) string {
-	first := r.Columns[0]
-	switch {
-	case r.Name == "build":
-		return alias + ".id"
-	case r.Versioned:
-		return ""
-	case r.Index("build_id") >= 0:
-		return alias + ".build_id"
-	case first.Ref == "rpminfo" || first.Ref == "archiveinfo":
-		return expand("(SELECT o.build_id FROM {p} o WHERE o.id = {a}.{c})", "p", first.Ref, "a", alias, "c", q(first.Name))
-	}
-	return ""
-}
 
 // shownOfBuild are the columns of a build that what is in its tags depends on. Who owns a build, or when it
 // was made, is another in each view alike, and Koji marks no tag as changed for it.
@@ -34,13 +21,13 @@ var shownOfBuild = []string{"pkg_id", "version", "release", "epoch", "draft", "s
 func (m *merger) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
 	shown := slices.DeleteFunc(slices.Clone(set), func(c string) bool { return !slices.Contains(shownOfBuild, c) })
 	_, err := m.exec(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
-		"differ", differ("t", "s", shown), "where", where)
+		"differ", sqltext.Differ("t", "s", shown), "where", where)
 	return err
 }
 
 // touchInserts notes the builds, loaded before, that are about to get those rows that meet a condition.
 func (m *merger) touchInserts(ctx context.Context, r *relation.Relation, where string) error {
-	build := buildOf(r, "s")
+	build := kojidb.BuildOf(r, "s")
 	if build == "" || r.Name == "build" || !m.oldBuilds {
 		return nil
 	}
@@ -56,7 +43,7 @@ func (m *merger) stagingEvent(ctx context.Context) (int64, error) {
 	if m.event != 0 {
 		return m.event, nil
 	}
-	err := m.tx.QueryRow(ctx, "INSERT INTO events (time) VALUES (clock_timestamp()) RETURNING id", pgx.QueryExecModeExec).Scan(&m.event)
+	err := m.tx.QueryRow(ctx, "INSERT INTO events (time) VALUES (clock_timestamp()) RETURNING id").Scan(&m.event)
 	if err == nil && m.event < m.mark.Floor {
 		err = fmt.Errorf("the sequence of events gave %d, below the floor %d", m.event, m.mark.Floor)
 	}
@@ -70,7 +57,7 @@ func (m *merger) stagingEvent(ctx context.Context) (int64, error) {
 // koji prune-signed-copies, which takes revocations before creations at one event, would count that
 // build as tagged after the latest one.
 func (m *merger) touch(ctx context.Context) error {
-	if changed := (&LoadReport{Relations: m.counts.sorted()}).Changed(); !changed {
+	if changed := (&book.LoadReport{Relations: m.counts.sorted()}).Changed(); !changed {
 		return nil
 	}
 	event, err := m.stagingEvent(ctx)
@@ -83,14 +70,14 @@ func (m *merger) touch(ctx context.Context) error {
 		return fmt.Errorf("touch: %w", err)
 	}
 	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
-		SELECT tag_id, $1, $2, 2 FROM ks_touch ORDER BY tag_id`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
+		SELECT tag_id, $1, $2, 2 FROM ks_touch ORDER BY tag_id`, event, m.mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
 	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
-		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_touch`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
+		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_touch`, event, m.mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	rows, err := m.tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_touch) ORDER BY name", pgx.QueryExecModeExec)
+	rows, err := m.tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_touch) ORDER BY name")
 	if err != nil {
 		return err
 	}

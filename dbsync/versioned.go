@@ -6,14 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
-
-// versionColumns are those that say since when and until when a row of a versioned relation
-// holds, and by whom.
-var versionColumns = []string{"create_event", "revoke_event", "creator_id", "revoker_id", "active"}
 
 // versioned brings in the rows of a versioned relation that are in the view at E, each of them:
 // active, or hidden where staging's own changes say otherwise.
@@ -21,7 +17,7 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 	if err := m.overlaid(ctx, r); err != nil {
 		return err
 	}
-	pairs := []string{"hide", hides(r), "xkey", equal("x", "s", r.Key), "tkey", equal("t", "x", r.Key), "cols", list("", m.usable(r)), "scols", list("s", m.usable(r))}
+	pairs := []string{"hide", hides(r), "xkey", sqltext.Equal("x", "s", r.Key), "tkey", sqltext.Equal("t", "x", r.Key), "cols", sqltext.Columns("", m.usable(r)), "scols", sqltext.Columns("s", m.usable(r))}
 	run := func(count *int64, sql string, more ...string) error {
 		n, err := m.exec(ctx, r, sql, append(more, pairs...)...)
 		*count += n
@@ -41,7 +37,7 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 		}
 		values = `UPDATE {s} s SET active = NULL, revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x WHERE {xkey};
 			INSERT INTO kojisnap.hidden SELECT {r}, {xarray} FROM {hide} x WHERE x.ks_why IN ('place', 'held', 'tag') ON CONFLICT DO NOTHING`
-		if _, err := m.exec(ctx, r, values, append([]string{"xarray", keyArray("x", r.Key)}, pairs...)...); err != nil {
+		if _, err := m.exec(ctx, r, values, append([]string{"xarray", sqltext.KeyArray("x", r.Key)}, pairs...)...); err != nil {
 			return err
 		}
 	}
@@ -50,9 +46,9 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	// An older hub or schema may have kept a column from an earlier load.
-	if payload := without(m.given(r), slices.Concat(r.Key, versionColumns)...); len(payload) > 0 {
+	if payload := sqltext.Without(m.given(r), slices.Concat(r.Key, kojidb.VersionColumns)...); len(payload) > 0 {
 		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+touches(r),
-			"set", assign("s", payload), "differ", differ("t", "s", payload)); err != nil {
+			"set", sqltext.Assign("s", payload), "differ", sqltext.Differ("t", "s", payload)); err != nil {
 			return err
 		}
 	}
@@ -66,17 +62,17 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 // tellHidden reports the rows of the snapshot that staging's changes hide.
 func (m *merger) tellHidden(ctx context.Context, r *relation.Relation) error {
 	removed := ""
-	for _, c := range tagColumns(r) {
+	for _, c := range kojidb.TagColumns(r) {
 		if m.removed {
-			removed += expand(`WHEN EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = s.{c})
-				THEN 'staging removed tag ' || (SELECT v.name FROM tag v WHERE v.id = s.{c}) `, "c", q(c))
+			removed += sqltext.Expand(`WHEN EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = s.{c})
+				THEN 'staging removed tag ' || (SELECT v.name FROM tag v WHERE v.id = s.{c}) `, "c", sqltext.QuoteIdent(c))
 		}
 	}
 	_, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NOT NULL
 				THEN 'staging has its own, create_event=' || o.create_event {removed}ELSE 'staging removed it' END || {by}
 		FROM {s} s JOIN {t} t ON {key} AND t.active IS NULL AND t.revoke_event >= {floor}
 			LEFT JOIN {t} o ON {same} AND o.active AND o.create_event >= {floor}`,
-		"keytext", keyText("s", r.Key), "named", named(r, "s", subject(r)), "same", equal("o", "s", subject(r)), "removed", removed,
+		"keytext", sqltext.KeyText("s", r.Key), "named", kojidb.RefText(r, "s", kojidb.Subject(r)), "same", sqltext.Equal("o", "s", kojidb.Subject(r)), "removed", removed,
 		"by", `' (event ' || t.revoke_event || ', by ' || coalesce((SELECT v.name FROM users v WHERE v.id = t.revoker_id), t.revoker_id::text) || ')'`)
 	return err
 }
@@ -106,16 +102,16 @@ func (m *merger) overlaid(ctx context.Context, r *relation.Relation) error {
 	}
 	var key []string
 	for _, k := range r.Key {
-		key = append(key, lit(k)+", h."+q(k))
+		key = append(key, sqltext.QuoteLiteral(k)+", h."+sqltext.QuoteIdent(k))
 	}
 	meets := make([]string, len(r.Unique))
 	for i, u := range r.Unique {
-		meets[i] = equal("h", "s", without(u, "active"))
+		meets[i] = sqltext.Equal("h", "s", sqltext.Without(u, "active"))
 	}
 	rows := m.x(r, `h.active AND ({meets}) AND NOT ({hkey}) AND EXISTS (SELECT FROM kojisnap.overlay o WHERE o.relation = {r} AND o.key = jsonb_build_object({k}))`,
-		"meets", strings.Join(meets, " OR "), "hkey", equal("h", "s", r.Key), "k", join(key))
+		"meets", strings.Join(meets, " OR "), "hkey", sqltext.Equal("h", "s", r.Key), "k", sqltext.Join(key))
 	var some bool
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows), pgx.QueryExecModeExec).Scan(&some); err != nil || !some {
+	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows)).Scan(&some); err != nil || !some {
 		return err
 	}
 	event, err := m.stagingEvent(ctx)
@@ -123,7 +119,7 @@ func (m *merger) overlaid(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+touchesOf(r, "true"),
-		"event", itoa(event), "rows", rows)
+		"event", sqltext.Int(event), "rows", rows)
 	if err != nil {
 		return fmt.Errorf("what the overlay put there: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -18,7 +20,7 @@ func (m *merger) withdraw(ctx context.Context) error {
 	rows, err := m.tx.Query(ctx, `WITH gone AS (DELETE FROM kojisnap.overlay o
 			WHERE NOT EXISTS (SELECT FROM ks_wanted w WHERE w.relation = o.relation AND w.key = o.key) RETURNING *)
 		SELECT relation, key::text, entry, coalesce(before, 'null')::text FROM gone
-		ORDER BY relation = 'users', relation = 'channels', entry, key`, pgx.QueryExecModeExec)
+		ORDER BY relation = 'users', relation = 'channels', entry, key`)
 	if err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 		return 0, err
 	}
 	run := func(count *int64, sql string, args ...any) (int64, error) {
-		tag, err := m.tx.Exec(ctx, sql, execMode(args)...)
+		tag, err := m.tx.Exec(ctx, sql, args...)
 		*count += tag.RowsAffected()
 		return tag.RowsAffected(), err
 	}
@@ -77,13 +79,13 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 		// Users are never deleted: what they did refers to them. One that production has by now stays.
 		return run(&c.Updated, `UPDATE users SET status = 1 WHERE id = $1 AND status <> 1
 			AND NOT EXISTS (SELECT FROM kojisnap.idmap WHERE relation = 'users' AND staging_id = $1)`, key["id"])
-	case blocking:
+	case book.BlockUsers:
 		// One that an overlay made and none names stays blocked.
 		return run(&m.counts.of("users").Updated, `UPDATE users SET status = $2 WHERE id = $1 AND status <> $2 AND (
 			NOT EXISTS (SELECT FROM kojisnap.overlay_made WHERE relation = 'users' AND id = $1)
 			OR EXISTS (SELECT FROM ks_wanted WHERE relation = 'users' AND key = jsonb_build_object('id', $1)))`, key["id"], before)
 	case "channels":
-		if _, ok := m.schema.column("channels", "enabled"); !ok {
+		if _, ok := m.schema.Column("channels", "enabled"); !ok {
 			return 0, nil
 		}
 		return run(&c.Updated, `UPDATE channels SET enabled = false WHERE id = $1 AND enabled
@@ -95,8 +97,8 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 	delete(key, "create_event")
 	cond, args := key.where("t", 2)
 	var stands bool
-	err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+q(w.Table)+" t WHERE active AND create_event = $1 AND "+cond+")",
-		execMode(append([]any{created}, args...))...).Scan(&stands)
+	err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+sqltext.QuoteIdent(w.Table)+" t WHERE active AND create_event = $1 AND "+cond+")",
+		append([]any{created}, args...)...).Scan(&stands)
 	if err != nil || !stands {
 		return 0, err
 	}
@@ -105,13 +107,13 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 		return 0, err
 	}
 	cond, args = key.where("t", 4)
-	n, err := run(&c.Revoked, "UPDATE "+q(w.Table)+" t SET active = NULL, revoke_event = $1, revoker_id = $2 WHERE active AND create_event = $3 AND "+cond,
-		append([]any{now, m.mark.user, created}, args...)...)
+	n, err := run(&c.Revoked, "UPDATE "+sqltext.QuoteIdent(w.Table)+" t SET active = NULL, revoke_event = $1, revoker_id = $2 WHERE active AND create_event = $3 AND "+cond,
+		append([]any{now, m.mark.User, created}, args...)...)
 	if err != nil {
 		return n, err
 	}
 	if r := relation.Get(w.Table); r != nil && r.Index("tag_id") >= 0 {
-		if _, err := m.tx.Exec(ctx, "INSERT INTO ks_touched VALUES ($1)", pgx.QueryExecModeExec, key["tag_id"]); err != nil {
+		if _, err := m.tx.Exec(ctx, "INSERT INTO ks_touched VALUES ($1)", key["tag_id"]); err != nil {
 			return n, err
 		}
 	}
@@ -119,8 +121,8 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 		return n, nil
 	}
 	cond, args = key.where("t", 3)
-	_, err = run(&c.Unrevoked, "UPDATE "+q(w.Table)+" t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE create_event = $1 AND revoker_id = $2 AND "+cond,
-		append([]any{*before, m.mark.user}, args...)...)
+	_, err = run(&c.Unrevoked, "UPDATE "+sqltext.QuoteIdent(w.Table)+" t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE create_event = $1 AND revoker_id = $2 AND "+cond,
+		append([]any{*before, m.mark.User}, args...)...)
 	return n, err
 }
 
@@ -129,12 +131,8 @@ func (f fields) where(alias string, n int) (string, []any) {
 	var cond []string
 	var args []any
 	for _, k := range slices.Sorted(maps.Keys(f)) {
-		cond = append(cond, fmt.Sprintf("%s.%s = $%d", alias, q(k), n+len(args)))
+		cond = append(cond, fmt.Sprintf("%s.%s = $%d", alias, sqltext.QuoteIdent(k), n+len(args)))
 		args = append(args, f[k])
 	}
 	return strings.Join(cond, " AND "), args
 }
-
-// execMode puts the mode before a query's arguments, without which temporary tables of an
-// earlier load would be in a cached plan.
-func execMode(args []any) []any { return append([]any{pgx.QueryExecModeExec}, args...) }

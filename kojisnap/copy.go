@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/setup"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
@@ -240,7 +240,7 @@ func environmentObject(prefix, env string) (string, error) {
 	if env == "" {
 		env = DefaultEnv
 	}
-	if err := dbsync.CheckEnvironment(env); err != nil {
+	if err := setup.CheckEnvironment(env); err != nil {
 		return "", err
 	}
 	return prefix + env, nil

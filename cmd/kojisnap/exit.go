@@ -9,8 +9,9 @@ import (
 	"strings"
 	"syscall"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/preflight"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
@@ -47,7 +48,7 @@ func exitCode(err error) int {
 		mismatch mismatchError
 		damaged  *snapfile.DamagedError
 		digest   *hardlink.DigestError
-		database *dbsync.TemporaryError
+		database *dbconn.TemporaryError
 		network  *hardlink.TemporaryError
 		missing  *hardlink.MissingError
 		left     *hardlink.LeftOutError
@@ -56,14 +57,14 @@ func exitCode(err error) int {
 		overlay  *overlay.Error
 		source   *hardlink.BadSourceError
 		unknown  *kojisnap.UnknownError
-		dsn      *kojisnap.DSNError
+		dsn      *dbconn.DSNError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, kojisnap.ErrNotStagingHub), errors.Is(err, dbsync.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, kojisnap.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest

@@ -41,10 +41,16 @@ func Production(t testing.TB) string { return clone(t, "production") }
 // Empty makes a database without any table.
 func Empty(t testing.TB) string { return clone(t, "") }
 
-// Connect opens a connection that is closed when the test ends.
+// Connect opens a connection that is closed when the test ends. Like dbconn.Connect, it prepares no
+// statements.
 func Connect(t testing.TB, dsn string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,30 @@
+package dbsync
+
+import (
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+)
+
+// counts collects a report's numbers by relation.
+type counts map[string]*book.RelationReport
+
+func (c counts) of(name string) *book.RelationReport {
+	if c[name] == nil {
+		c[name] = &book.RelationReport{Relation: name}
+	}
+	return c[name]
+}
+
+// sorted returns what is not zero, in the catalogue's order, other tables behind it.
+func (c counts) sorted() []book.RelationReport {
+	out := []book.RelationReport{}
+	for _, name := range append(kojidb.RelationNames(), overlayTables...) {
+		if x := c[name]; x != nil && *x != (book.RelationReport{Relation: name}) {
+			out = append(out, *x)
+		}
+	}
+	return out
+}
+
+// overlayTables are the tables outside the catalogue that an overlay writes.
+var overlayTables = []string{"user_krb_principals", "user_perms", "cg_users", "user_groups", "host", "host_config", "host_channels"}
