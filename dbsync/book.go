@@ -18,7 +18,7 @@ import (
 )
 
 // scope is production's ids of the tags of the snapshot.
-func (m *merger) scope() []int32 { return book.TagIDs(m.snap.Manifest) }
+func (m *merger) scope() []int32 { return book.TagIDs(m.Snap.Manifest) }
 
 // holdsSnapshot reports whether this very snapshot was the last one loaded for each of its
 // tags, with nothing put aside and into the columns that the tables have now.
@@ -26,57 +26,57 @@ func (m *merger) holdsSnapshot(ctx context.Context) (same bool, err error) {
 	if m.opt.OnConflict == Replace {
 		return false, nil // what staging changed since gives way
 	}
-	err = m.tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside) AND NOT EXISTS (SELECT FROM kojisnap.hidden)
+	err = m.Tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside) AND NOT EXISTS (SELECT FROM kojisnap.hidden)
 			AND EXISTS (SELECT FROM kojisnap.load WHERE snapshot = $3 AND columns = $4)
-		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`, m.scope(), len(m.scope()), m.snap.ID, m.columns()).Scan(&same)
+		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`, m.scope(), len(m.scope()), m.Snap.ID, m.columns()).Scan(&same)
 	if err != nil || !same || len(m.scope()) == 0 {
 		return false, err
 	}
-	if m.decisions, err = status.ReadDecidedBuilds(ctx, m.tx); err != nil {
+	if m.decisions, err = status.ReadDecidedBuilds(ctx, m.Tx); err != nil {
 		return false, err
 	}
 	return !slices.ContainsFunc(m.decisions, func(d status.DecidedBuild) bool { return !d.Known }), nil
 }
 
-// book records what was loaded.
-func (m *merger) book(ctx context.Context) error {
-	if m.rep.Skipped {
-		m.rep.Decided = status.HowDecided(m.decisions)
+// recordLoad records what was loaded.
+func (m *merger) recordLoad(ctx context.Context) error {
+	if m.Report.Skipped {
+		m.Report.Decided = status.HowDecided(m.decisions)
 		return nil
 	}
 	var load int64
-	err := m.tx.QueryRow(ctx, `
+	err := m.Tx.QueryRow(ctx, `
 		WITH gone AS (DELETE FROM kojisnap.load l WHERE l.tags <@ $3 RETURNING id),
 			out AS (DELETE FROM kojisnap.left_out o USING gone WHERE o.load_id = gone.id),
 			kept AS (DELETE FROM kojisnap.kept k USING gone WHERE k.load_id = gone.id),
 			aside AS (DELETE FROM kojisnap.aside a USING gone WHERE a.load_id = gone.id),
 			new AS (INSERT INTO kojisnap.load (snapshot, event, tags, columns) VALUES ($1, $2, $3, $4) RETURNING id),
-			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason, bad FROM ks_out, new),
+			newout AS (INSERT INTO kojisnap.left_out SELECT id, relation, key, conflict, reason, bad FROM ks_left_out, new),
 			newkept AS (INSERT INTO kojisnap.kept SELECT id, relation, key, reason FROM ks_kept, new WHERE relation <> ALL ($5))
 		SELECT id FROM new`, // what hides a versioned row, the row itself tells
-		m.snap.ID, m.snap.Manifest.Event, m.scope(), m.columns(), kojidb.VersionedNames()).Scan(&load)
+		m.Snap.ID, m.Snap.Manifest.Event, m.scope(), m.columns(), kojidb.VersionedNames()).Scan(&load)
 	if err != nil {
 		return err
 	}
-	if err := m.bookAside(ctx, load); err != nil {
+	if err := m.recordDeferred(ctx, load); err != nil {
 		return err
 	}
-	names := make([]string, len(m.snap.Manifest.Scope.All))
-	for i, t := range m.snap.Manifest.Scope.All {
+	names := make([]string, len(m.Snap.Manifest.Scope.All))
+	for i, t := range m.Snap.Manifest.Scope.All {
 		names[i] = t.Name
 	}
-	if err := m.bookHistory(ctx); err != nil {
+	if err := m.recordHistory(ctx); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
-	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.tag (tag_id, name, event, snapshot, history) SELECT id, name, $3, $4, history
+	_, err = m.Tx.Exec(ctx, `INSERT INTO kojisnap.tag (tag_id, name, event, snapshot, history) SELECT id, name, $3, $4, history
 			FROM unnest($1::integer[], $2::text[], $5::integer[]) AS s(id, name, history)
-		WHERE NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = 'tag' AND g.id = s.id)
-		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot, history = excluded.history`, m.scope(), names, m.snap.Manifest.Event, m.snap.ID, m.wholeFrom)
+		WHERE NOT EXISTS (SELECT FROM ks_skipped g WHERE g.relation = 'tag' AND g.id = s.id)
+		ON CONFLICT (tag_id) DO UPDATE SET name = excluded.name, event = excluded.event, snapshot = excluded.snapshot, history = excluded.history`, m.scope(), names, m.Snap.Manifest.Event, m.Snap.ID, m.wholeFrom)
 	if err != nil {
 		return err
 	}
-	m.decisions, err = status.ReadDecidedBuilds(ctx, m.tx)
-	m.rep.Decided = status.HowDecided(m.decisions)
+	m.decisions, err = status.ReadDecidedBuilds(ctx, m.Tx)
+	m.Report.Decided = status.HowDecided(m.decisions)
 	return err
 }
 
@@ -84,7 +84,7 @@ func (m *merger) book(ctx context.Context) error {
 // lists of what was placed there, as autovacuum would, but before the hub or the next load asks. A
 // load is done without it, so it does not wait long for a VACUUM, which may take hours.
 func (m *merger) analyze(ctx context.Context, conn *pgx.Conn) {
-	for _, r := range m.rep.Relations {
+	for _, r := range m.Report.Relations {
 		if r.Changed() <= 50 {
 			continue
 		}
@@ -126,18 +126,18 @@ func analyze(ctx context.Context, conn *pgx.Conn, table string, changed float64)
 
 // recordRun puts this load, which is about to be committed, among the runs.
 func (m *merger) recordRun(ctx context.Context) error {
-	m.rep.Mode = m.mode()
+	m.Report.Mode = m.mode()
 	if m.opt.DryRun {
-		m.rep.Started, m.rep.Finished = m.started.UTC(), time.Now().UTC()
+		m.Report.Started, m.Report.Finished = m.started.UTC(), time.Now().UTC()
 		return nil
 	}
-	run := book.NewRun(m.snap, m.opt.Version)
-	run.Mode, run.Result, run.Report = m.rep.Mode, book.ResultUnchanged, m.rep.Brief()
-	if m.rep.Changed() {
+	run := book.NewRun(m.Snap, m.opt.Version)
+	run.Mode, run.Result, run.Report = m.Report.Mode, book.ResultUnchanged, m.Report.Brief()
+	if m.Report.Changed() {
 		run.Result = book.ResultChanged
 	}
-	err := run.Insert(ctx, m.tx, m.started)
-	m.rep.Run, m.rep.Started, m.rep.Finished = run.ID, run.Started, run.Finished
+	err := run.Insert(ctx, m.Tx, m.started)
+	m.Report.Run, m.Report.Started, m.Report.Finished = run.ID, run.Started, run.Finished
 	return err
 }
 
@@ -146,11 +146,11 @@ func (m *merger) mode() string {
 	switch {
 	case m == nil:
 		return ""
-	case m.rep.Skipped:
+	case m.Report.Skipped:
 		return "skipped"
-	case m.rep.Base != "":
+	case m.Report.Base != "":
 		return "delta"
-	case len(m.rows) > 0:
+	case len(m.Rows) > 0:
 		return "full"
 	}
 	return ""
@@ -163,31 +163,31 @@ func (m *merger) finishReport(ctx context.Context) error {
 		table string
 		count func(*book.RelationReport, int64)
 	}{
-		{&m.rep.Conflicts, "ks_out WHERE conflict", func(r *book.RelationReport, n int64) { r.Conflicts, r.LeftOut = n, r.LeftOut+n }},
-		{&m.rep.LeftOut, "ks_out WHERE NOT conflict", func(r *book.RelationReport, n int64) { r.LeftOut += n }},
-		{&m.rep.Bad, "ks_out WHERE bad", func(*book.RelationReport, int64) {}},
-		{&m.rep.Kept, "ks_kept", func(r *book.RelationReport, n int64) { r.Kept = n }},
-		{&m.rep.Overwritten, "ks_over", func(r *book.RelationReport, n int64) { r.Overwritten = n }},
+		{&m.Report.Conflicts, "ks_left_out WHERE conflict", func(r *book.RelationReport, n int64) { r.Conflicts, r.LeftOut = n, r.LeftOut+n }},
+		{&m.Report.LeftOut, "ks_left_out WHERE NOT conflict", func(r *book.RelationReport, n int64) { r.LeftOut += n }},
+		{&m.Report.Bad, "ks_left_out WHERE bad", func(*book.RelationReport, int64) {}},
+		{&m.Report.Kept, "ks_kept", func(r *book.RelationReport, n int64) { r.Kept = n }},
+		{&m.Report.Overwritten, "ks_overwritten", func(r *book.RelationReport, n int64) { r.Overwritten = n }},
 	} {
-		entries, err := book.ReadEntries(ctx, m.tx, l.table, book.MaxEntries)
+		entries, err := book.ReadEntries(ctx, m.Tx, l.table, book.MaxEntries)
 		if err != nil {
 			return err
 		}
 		*l.into = entries
-		rows, err := m.tx.Query(ctx, "SELECT relation, count(*) FROM "+l.table+" GROUP BY 1")
+		rows, err := m.Tx.Query(ctx, "SELECT relation, count(*) FROM "+l.table+" GROUP BY 1")
 		if err != nil {
 			return err
 		}
 		var name string
 		var n int64
-		if _, err := pgx.ForEachRow(rows, []any{&name, &n}, func() error { l.count(m.counts.of(name), n); return nil }); err != nil {
+		if _, err := pgx.ForEachRow(rows, []any{&name, &n}, func() error { l.count(m.Counts.Of(name), n); return nil }); err != nil {
 			return err
 		}
 	}
-	for name, n := range m.rows {
-		m.counts.of(name).Read = n
+	for name, n := range m.Rows {
+		m.Counts.Of(name).Read = n
 	}
-	m.rep.Relations = m.counts.sorted()
+	m.Report.Relations = m.Counts.Sorted()
 	return nil
 }
 

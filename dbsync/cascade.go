@@ -14,7 +14,7 @@ import (
 // cascade deletes rows of staging's, named by a query for their ids, and all that refers to
 // them, as foreign keys say. Only Replace asks for it.
 func (m *merger) cascade(ctx context.Context, table, ids string) (int64, error) {
-	rows, err := m.tx.Query(ctx, ids)
+	rows, err := m.Tx.Query(ctx, ids)
 	if err != nil {
 		return 0, err
 	}
@@ -29,8 +29,8 @@ func (m *merger) cascade(ctx context.Context, table, ids string) (int64, error) 
 // id of their own, their children refer to them by what they refer to.
 func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int32) (int64, error) {
 	own, key := ids, column
-	if _, ok := m.schema.Column(table, "id"); ok {
-		rows, err := m.tx.Query(ctx, sqltext.Expand("SELECT id FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
+	if _, ok := m.Schema.Column(table, "id"); ok {
+		rows, err := m.Tx.Query(ctx, sqltext.Expand("SELECT id FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
 		if err != nil {
 			return 0, err
 		}
@@ -39,7 +39,7 @@ func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int
 			return 0, err
 		}
 	}
-	keys, err := kojidb.Referencing(ctx, m.tx, table, key)
+	keys, err := kojidb.Referencing(ctx, m.Tx, table, key)
 	if err != nil {
 		return 0, err
 	}
@@ -49,22 +49,22 @@ func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int
 		}
 	}
 	if table == "tag_listing" {
-		if _, err := m.tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched SELECT tag_id FROM tag_listing WHERE {c} = ANY($1)", "c", sqltext.QuoteIdent(column)), ids); err != nil {
+		if _, err := m.Tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched_tag SELECT tag_id FROM tag_listing WHERE {c} = ANY($1)", "c", sqltext.QuoteIdent(column)), ids); err != nil {
 			return 0, err
 		}
 	}
 	r := relation.Get(table)
 	if r != nil && kojidb.BuildOf(r, "x") != "" {
-		if _, err := m.tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched_build SELECT DISTINCT {build} FROM {t} x WHERE {c} = ANY($1)", "build", kojidb.BuildOf(r, "x"), "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids); err != nil {
+		if _, err := m.Tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched_build SELECT DISTINCT {build} FROM {t} x WHERE {c} = ANY($1)", "build", kojidb.BuildOf(r, "x"), "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids); err != nil {
 			return 0, err
 		}
 	}
 	if r != nil && kojidb.Keyed(r) {
-		if _, err := m.tx.Exec(ctx, sqltext.Expand("DELETE FROM {p} WHERE {c} = ANY($1)", "p", book.PlacedKeys(r), "c", sqltext.QuoteIdent(column)), ids); err != nil {
+		if _, err := m.Tx.Exec(ctx, sqltext.Expand("DELETE FROM {p} WHERE {c} = ANY($1)", "p", book.PlacedKeys(r), "c", sqltext.QuoteIdent(column)), ids); err != nil {
 			return 0, err
 		}
 	}
-	tag, err := m.tx.Exec(ctx, sqltext.Expand("DELETE FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
-	m.counts.of(table).Deleted += tag.RowsAffected()
+	tag, err := m.Tx.Exec(ctx, sqltext.Expand("DELETE FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
+	m.Counts.Of(table).Deleted += tag.RowsAffected()
 	return tag.RowsAffected(), err
 }

@@ -15,25 +15,26 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
 
-// errWhole says that what changed between two snapshots is not enough to know: all rows must be
+// errNeedAllRows says that what changed between two snapshots is not enough to know: all rows must be
 // looked at.
-var errWhole = errors.New("all rows are needed")
+var errNeedAllRows = errors.New("all rows are needed")
 
 // findBase opens the snapshot that the database holds, if what changed since then is all that
 // this load has to look at: the last load brought it, for each tag of the new scope that the
 // database knows, into the columns that the tables have now, and it is known what it lacks.
 func (m *merger) findBase(ctx context.Context) error {
-	if m.opt.Base == nil || m.opt.Audit || m.doubt {
+	if m.opt.Base == nil || m.opt.Audit || m.metConstraint {
 		return nil
 	}
 	var id, columns string
 	var held bool
-	err := m.tx.QueryRow(ctx, `SELECT l.snapshot, l.columns, NOT EXISTS (SELECT FROM kojisnap.tag t WHERE t.tag_id = ANY($1) AND t.snapshot <> l.snapshot)
+	err := m.Tx.QueryRow(ctx, `SELECT l.snapshot, l.columns, NOT EXISTS (SELECT FROM kojisnap.tag t WHERE t.tag_id = ANY($1) AND t.snapshot <> l.snapshot)
 		FROM kojisnap.load l ORDER BY l.id DESC LIMIT 1`, m.scope()).Scan(&id, &columns, &held)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
@@ -46,15 +47,15 @@ func (m *merger) findBase(ctx context.Context) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.As(err, new(*snapfile.DamagedError)):
-		m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("every row is compared, as what the database holds cannot be read: %v", err))
+		m.Report.Notes = append(m.Report.Notes, fmt.Sprintf("every row is compared, as what the database holds cannot be read: %v", err))
 		return nil
 	case err != nil:
 		return fmt.Errorf("what the database holds: %w", err)
 	}
 	// Of what the base lacks, the difference does not tell; see protect.
 	known := !slices.ContainsFunc(base.Manifest.LeftOut, func(l snapfile.LeftOut) bool { return l.Missing() && !exact(l) })
-	if base.Manifest.Event <= m.snap.Manifest.Event && base.Manifest.Hub == m.snap.Manifest.Hub && known {
-		m.base, m.rep.Base = base, id
+	if base.Manifest.Event <= m.Snap.Manifest.Event && base.Manifest.Hub == m.Snap.Manifest.Hub && known {
+		m.Base, m.Report.Base = base, id
 	}
 	return nil
 }
@@ -65,80 +66,70 @@ func (m *merger) findBase(ctx context.Context) error {
 func (m *merger) columns() string {
 	h := sha256.New()
 	for _, r := range relation.All() {
-		for _, name := range m.given(r) {
-			c, _ := m.schema.Column(r.Name, name)
+		for _, name := range m.Given(r) {
+			c, _ := m.Schema.Column(r.Name, name)
 			fmt.Fprintln(h, r.Name, name, c.NotNull)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// delta reports whether only what changed of a relation is in its temporary table. Names are
-// few, and other rows are judged by them; so are the configs that are in scope not by their own
-// tag alone.
-func (m *merger) delta(r *relation.Relation) bool {
-	if m.base == nil || r.Named() && r.Name != "package" {
-		return false
-	}
-	return r.Name != "build_target_config" && r.Name != "external_repo_config"
-}
-
 // stageChanges fills the temporary tables of a relation with what changed since the base, with
 // the keys of what is gone, and with the rows that could not go in before.
 func (m *merger) stageChanges(ctx context.Context, r *relation.Relation) error {
-	if slices.Equal(m.snap.Relation(r.Name).Segments, m.base.Relation(r.Name).Segments) {
-		return m.stageAside(ctx, r)
+	if slices.Equal(m.Snap.Relation(r.Name).Segments, m.Base.Relation(r.Name).Segments) {
+		return m.stageDeferred(ctx, r)
 	}
-	changed := m.snap.Changed(ctx, m.base, r.Name)
+	changed := m.Snap.Changed(ctx, m.Base, r.Name)
 	defer changed.Close()
-	n, err := m.copyIn(ctx, r, staged(r), r.ColumnNames(), changed)
+	n, err := m.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), changed)
 	if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
-		return errWhole // it may be the base alone; if not, all rows meet it again
+		return errNeedAllRows // it may be the base alone; if not, all rows meet it again
 	}
 	if err != nil {
 		return err
 	}
-	m.rows[r.Name] = n
-	keys := m.snap.Gone(ctx, m.base, r.Name)
+	m.Rows[r.Name] = n
+	keys := m.Snap.Gone(ctx, m.Base, r.Name)
 	defer keys.Close()
-	n, err = m.copyIn(ctx, r, went(r), r.Key, keys)
+	n, err = m.copyIn(ctx, r, loadtx.Deleted(r), r.Key, keys)
 	if err != nil {
 		return err
 	}
-	m.lost[r.Name] = n
-	return m.stageAside(ctx, r)
+	m.Deleted[r.Name] = n
+	return m.stageDeferred(ctx, r)
 }
 
-// stageAside adds the rows of the snapshot that an earlier load put aside, the taggings of builds
+// stageDeferred adds the rows of the snapshot that an earlier load put aside, the taggings of builds
 // that staging reset, which may be deleted, and the keys of those that it did not delete.
-func (m *merger) stageAside(ctx context.Context, r *relation.Relation) error {
-	want, reset, have, err := m.readAside(ctx, r, staged(r))
+func (m *merger) stageDeferred(ctx context.Context, r *relation.Relation) error {
+	want, reset, have, err := m.readDeferred(ctx, r, loadtx.Staged(r))
 	if err != nil || len(want)+len(reset) == 0 {
 		return err
 	}
-	all := m.snap.Rows(ctx, r.Name)
+	all := m.Snap.Rows(ctx, r.Name)
 	defer all.Close()
-	found, err := asideOf(r, all, want, reset, have)
+	found, err := deferredRows(r, all, want, reset, have)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.Name, err)
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
-	m.rows[r.Name] += tag.RowsAffected()
-	m.filled[staged(r)] = m.rows[r.Name] > 0
+	tag, err := m.Tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+loadtx.Staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+	m.Rows[r.Name] += tag.RowsAffected()
+	m.Filled[loadtx.Staged(r)] = m.Rows[r.Name] > 0
 	if err != nil || r.Name != "rpminfo" && r.Name != "archiveinfo" {
 		return err
 	}
 	// What the snapshot does not have was spared when production deleted it.
-	n, err := m.exec(ctx, r, `INSERT INTO {went} SELECT a.id FROM (SELECT DISTINCT key[1]::integer AS id FROM kojisnap.aside WHERE relation = {r}) a
-		WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = a.id) AND NOT EXISTS (SELECT FROM {went} w WHERE w.id = a.id)`)
-	m.lost[r.Name] += n
+	n, err := m.ExecSQL(ctx, r, `INSERT INTO {deleted} SELECT a.id FROM (SELECT DISTINCT key[1]::integer AS id FROM kojisnap.aside WHERE relation = {r}) a
+		WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = a.id) AND NOT EXISTS (SELECT FROM {deleted} w WHERE w.id = a.id)`)
+	m.Deleted[r.Name] += n
 	return err
 }
 
-// readAside returns the keys that an earlier load put aside, of rows that are not in a temporary table yet;
+// readDeferred returns the keys that an earlier load put aside, of rows that are not in a temporary table yet;
 // the builds that staging reset; and the keys of those that the table has of them.
-func (m *merger) readAside(ctx context.Context, r *relation.Relation, table string) (want, reset, have map[string]bool, err error) {
-	rows, err := m.tx.Query(ctx, m.x(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {table} s WHERE {array} = a.key)",
+func (m *merger) readDeferred(ctx context.Context, r *relation.Relation, table string) (want, reset, have map[string]bool, err error) {
+	rows, err := m.Tx.Query(ctx, m.ExpandSQL(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {table} s WHERE {array} = a.key)",
 		"table", table, "array", sqltext.KeyArray("s", r.Key)))
 	if err != nil {
 		return nil, nil, nil, err
@@ -155,8 +146,8 @@ func (m *merger) readAside(ctx context.Context, r *relation.Relation, table stri
 	return want, reset, have, err
 }
 
-// asideOf returns the rows that are wanted by key, and those of builds that staging reset, as COPY text.
-func asideOf(r *relation.Relation, all *snapfile.Rows, want, reset, have map[string]bool) (*bytes.Buffer, error) {
+// deferredRows returns the rows that are wanted by key, and those of builds that staging reset, as COPY text.
+func deferredRows(r *relation.Relation, all *snapfile.Rows, want, reset, have map[string]bool) (*bytes.Buffer, error) {
 	found := new(bytes.Buffer)
 	var row [][]byte
 	var err error
@@ -186,7 +177,7 @@ func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation, table st
 		return nil, nil, nil
 	}
 	read := func(sql string) (map[string]bool, error) {
-		rows, err := m.tx.Query(ctx, m.x(r, sql, "table", table))
+		rows, err := m.Tx.Query(ctx, m.ExpandSQL(r, sql, "table", table))
 		if err != nil {
 			return nil, err
 		}
@@ -198,7 +189,7 @@ func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation, table st
 		return set, err
 	}
 	state := "v.state = 1"
-	if table == left(r) { // what is deleted in production was tagged once
+	if table == loadtx.Revoked(r) { // what is deleted in production was tagged once
 		state = "(v.state <> 4 OR b.create_event >= {floor})"
 	}
 	builds := `SELECT b.id FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id
@@ -210,10 +201,10 @@ func (m *merger) resetBuilds(ctx context.Context, r *relation.Relation, table st
 	return reset, have, err
 }
 
-// bookAside records which rows did not go in as production has them, by production's ids, so
+// recordDeferred records which rows did not go in as production has them, by production's ids, so
 // that the next load looks at them again.
-func (m *merger) bookAside(ctx context.Context, load int64) error {
-	noted, err := m.notedIn(ctx, "ks_aside")
+func (m *merger) recordDeferred(ctx context.Context, load int64) error {
+	noted, err := m.RelationsIn(ctx, "ks_deferred")
 	if err != nil {
 		return err
 	}
@@ -229,7 +220,7 @@ func (m *merger) bookAside(ctx context.Context, load int64) error {
 				key[i] = sqltext.Expand("coalesce((SELECT i.prod_id::text FROM kojisnap.idmap i WHERE i.relation = {ref} AND i.staging_id::text = {k}), {k})", "ref", sqltext.QuoteLiteral(ref), "k", key[i])
 			}
 		}
-		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.aside SELECT DISTINCT {load}::integer, relation, ARRAY[{ids}] FROM ks_aside WHERE relation = {r}",
+		if _, err := m.ExecSQL(ctx, r, "INSERT INTO kojisnap.aside SELECT DISTINCT {load}::integer, relation, ARRAY[{ids}] FROM ks_deferred WHERE relation = {r}",
 			"load", sqltext.Int(load), "ids", sqltext.Join(key)); err != nil {
 			return err
 		}
@@ -241,22 +232,22 @@ func (m *merger) bookAside(ctx context.Context, load int64) error {
 // a build that comes back into the scope or is asked for by name, or was reset. These are rare, and all
 // rows are looked at then.
 func (m *merger) checkChanges(ctx context.Context) error {
-	if m.base == nil {
+	if m.Base == nil {
 		return nil
 	}
 	if asked, err := m.namedAnew(ctx); err != nil || asked {
-		return cmp.Or(err, errWhole)
+		return cmp.Or(err, errNeedAllRows)
 	}
 	var back bool
-	err := m.tx.QueryRow(ctx, m.x(relation.Get("tag_listing"), `SELECT EXISTS (SELECT FROM {s} s JOIN build b ON b.id = s.build_id AND b.id < {floor}
-			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope)
+	err := m.Tx.QueryRow(ctx, m.ExpandSQL(relation.Get("tag_listing"), `SELECT EXISTS (SELECT FROM {s} s JOIN build b ON b.id = s.build_id AND b.id < {floor}
+			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope_tag)
 				AND NOT EXISTS (SELECT FROM kojisnap.aside a WHERE a.relation = {r} AND a.key[1] = s.create_event::text AND a.key[2] = s.build_id::text)
-				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope)
+				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope_tag)
 					AND t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})))
 		OR EXISTS (SELECT FROM ks_build s JOIN kojisnap.placed_volume v ON v.build_id = s.id
 			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`)).Scan(&back)
 	if err == nil && back {
-		return errWhole
+		return errNeedAllRows
 	}
 	return err
 }
@@ -264,41 +255,41 @@ func (m *merger) checkChanges(ctx context.Context) error {
 // checkNames asks for all rows where an rpm has the name of another of production's that did not go
 // since the base: the snapshot may have both.
 func (m *merger) checkNames(ctx context.Context, r *relation.Relation) error {
-	if m.base == nil {
+	if m.Base == nil {
 		return nil
 	}
 	var both bool
-	err := m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} t JOIN {s} s ON {nvra} AND t.id <> s.id`+m.notDraft("t")+m.notDraft("s")+`
-		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM {went} w WHERE w.id = t.id))`,
+	err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} t JOIN {s} s ON {nvra} AND t.id <> s.id`+m.notDraft("t")+m.notDraft("s")+`
+		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM {deleted} w WHERE w.id = t.id))`,
 		"nvra", sqltext.Equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"}))).Scan(&both)
 	if err == nil && both {
-		return errWhole
+		return errNeedAllRows
 	}
 	return err
 }
 
-// coverChanges fills ks_covered with those builds below which rows are gone that the snapshot
+// coverChanges fills ks_covered_build with those builds below which rows are gone that the snapshot
 // has all rows of.
 func (m *merger) coverChanges(ctx context.Context) error {
 	for _, r := range relation.All() {
 		build := kojidb.BuildOf(r, "g")
 		switch {
-		case !m.delta(r) || m.lost[r.Name] == 0 || build == "" || r.Name == "build":
+		case !m.Delta(r) || m.Deleted[r.Name] == 0 || build == "" || r.Name == "build":
 			continue
 		case r.Name == "rpminfo" || r.Name == "archiveinfo":
-			build = m.x(r, "(SELECT t.build_id FROM {t} t WHERE t.id = g.id)")
+			build = m.ExpandSQL(r, "(SELECT t.build_id FROM {t} t WHERE t.id = g.id)")
 		}
-		if _, err := m.exec(ctx, r, "INSERT INTO ks_lost SELECT DISTINCT {build} FROM {went} g", "build", build); err != nil {
+		if _, err := m.ExecSQL(ctx, r, "INSERT INTO ks_shrunk_build SELECT DISTINCT {build} FROM {deleted} g", "build", build); err != nil {
 			return err
 		}
 	}
 	listing := relation.Get("tag_listing")
-	_, err := m.exec(ctx, listing, `DELETE FROM ks_lost l WHERE id IS NULL OR id >= {floor}
-			OR EXISTS (SELECT FROM ks_held h WHERE h.id = l.id) OR EXISTS (SELECT FROM ks_went_build g WHERE g.id = l.id);
-		INSERT INTO ks_covered SELECT DISTINCT l.id FROM ks_lost l
-		WHERE l.id IN (SELECT id FROM ks_named)
-			OR EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope))
-			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope) AND t.create_event < {floor}
+	_, err := m.ExecSQL(ctx, listing, `DELETE FROM ks_shrunk_build l WHERE id IS NULL OR id >= {floor}
+			OR EXISTS (SELECT FROM ks_held_build h WHERE h.id = l.id) OR EXISTS (SELECT FROM ks_deleted_build g WHERE g.id = l.id);
+		INSERT INTO ks_covered_build SELECT DISTINCT l.id FROM ks_shrunk_build l
+		WHERE l.id IN (SELECT id FROM ks_named_build)
+			OR EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope_tag))
+			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope_tag) AND t.create_event < {floor}
 				AND (t.active OR t.revoke_event >= {floor}))
 			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`)
 	return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -14,11 +15,11 @@ import (
 // hidden: it goes in revoked by a staging event. Such an event is above the floor, so after every E,
 // and Koji's unique constraints bind active rows alone. So at E the row is there, and now it is not.
 
-// hide lists in ks_hide_RELATION the rows of the snapshot that are to be hidden, with the event and
+// hide lists in ks_hidden_RELATION the rows of the snapshot that are to be hidden, with the event and
 // the user of the change of staging's that overrules them, and reports whether there are any.
 func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	var own, held bool
-	err := m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held WHERE hides)`, "own", m.x(r, ownActive))).Scan(&own, &held)
+	err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held_build WHERE hides)`, "own", m.ExpandSQL(r, ownActive))).Scan(&own, &held)
 	if err != nil {
 		return false, err
 	}
@@ -27,8 +28,10 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	if !own && !held && !tags && !m.decided[r.Name] {
 		return false, nil
 	}
-	pairs := []string{"hide", hides(r), "keys", sqltext.Columns("s", r.Key), "xkey", sqltext.Equal("x", "s", r.Key), "own", m.x(r, ownActive)}
-	run := func(sql string, more ...string) (int64, error) { return m.exec(ctx, r, sql, append(more, pairs...)...) }
+	pairs := []string{"hide", hiddenTable(r), "keys", sqltext.Columns("s", r.Key), "xkey", sqltext.Equal("x", "s", r.Key), "own", m.ExpandSQL(r, ownActive)}
+	run := func(sql string, more ...string) (int64, error) {
+		return m.ExecSQL(ctx, r, sql, append(more, pairs...)...)
+	}
 	if _, err := run(`CREATE TEMP TABLE {hide} ON COMMIT DROP AS SELECT {keys}, NULL::integer AS ks_event, NULL::integer AS ks_user, NULL::text AS ks_why FROM {s} s LIMIT 0`); err != nil {
 		return false, err
 	}
@@ -68,18 +71,18 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 		}
 	}
 	var some bool
-	err = m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hides(r)+")").Scan(&some)
+	err = m.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hiddenTable(r)+")").Scan(&some)
 	return some, err
 }
 
 // hideHeld hides the taggings of builds that staging made its own: what is tagged there now is
 // not what production tagged. A reset had deleted the rows; nothing tells when.
 func (m *merger) hideHeld(ctx context.Context, r *relation.Relation, run func(string, ...string) (int64, error), open string) error {
-	n, err := run(`INSERT INTO {hide} SELECT {keys}, NULL, {user}, 'held' FROM {s} s JOIN ks_held h ON h.id = s.build_id AND h.hides WHERE true` + open)
+	n, err := run(`INSERT INTO {hide} SELECT {keys}, NULL, {user}, 'held' FROM {s} s JOIN ks_held_build h ON h.id = s.build_id AND h.hides WHERE true` + open)
 	if err != nil || n == 0 {
 		return err
 	}
-	event, err := m.stagingEvent(ctx)
+	event, err := m.StagingEvent(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,12 +94,12 @@ func (m *merger) hideHeld(ctx context.Context, r *relation.Relation, run func(st
 // user of the removal. Koji's hub has no such tag: what hangs on it or leads to it must not hold now.
 func (m *merger) findRemovedTags(ctx context.Context) error {
 	config := relation.Get("tag_config")
-	if _, err := m.exec(ctx, config, `DELETE FROM ks_removed_tag;
+	if _, err := m.ExecSQL(ctx, config, `DELETE FROM ks_removed_tag;
 		INSERT INTO ks_removed_tag SELECT DISTINCT ON (tag_id) tag_id, revoke_event, revoker_id FROM {t} t
 			WHERE revoke_event >= {floor} AND NOT EXISTS (SELECT FROM {t} o WHERE o.tag_id = t.tag_id AND o.active) ORDER BY tag_id, revoke_event DESC`); err != nil {
 		return err
 	}
-	return m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)").Scan(&m.removed)
+	return m.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)").Scan(&m.removed)
 }
 
 // leadsToRemoved is the condition that a row t leads to a tag that staging removed, of which more may be
@@ -109,8 +112,8 @@ func leadsToRemoved(r *relation.Relation, more string) string {
 	return out + ")"
 }
 
-// hides names the temporary table of the rows that are to be hidden.
-func hides(r *relation.Relation) string { return sqltext.QuoteIdent("ks_hide_" + r.Name) }
+// hiddenTable names the temporary table of the rows that are to be hidden.
+func hiddenTable(r *relation.Relation) string { return sqltext.QuoteIdent("ks_hidden_" + r.Name) }
 
 // keyOf is the condition that a row of Koji's table has the key that an array of texts holds.
 func keyOf(alias, array string, r *relation.Relation) string {
@@ -130,30 +133,30 @@ func free(r *relation.Relation) string {
 	return strings.Join(out, " AND ")
 }
 
-// show makes those rows active again that were hidden for want of a place or of a tag, or because
+// showAgain makes those rows active again that were hidden for want of a place or of a tag, or because
 // the build was staging's, where that is so no more. A subject that staging has decided on since is that
 // decision's. It comes before the relation's new rows, and after those of tag_config: what tags there
 // are now, this load may have changed.
-func (m *merger) show(ctx context.Context, r *relation.Relation) error {
+func (m *merger) showAgain(ctx context.Context, r *relation.Relation) error {
 	if m.opt.OnConflict == Replace || !slices.Contains(m.hidden, r) {
 		return nil // giveBack has done it
 	}
-	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", sqltext.Equal("h", "t", kojidb.Subject(r)), "own", m.x(r, ownActive),
-		"hidden", m.x(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
+	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", sqltext.Equal("h", "t", kojidb.Subject(r)), "own", m.ExpandSQL(r, ownActive),
+		"hidden", m.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
 	if r.Index("build_id") >= 0 {
-		pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held h WHERE h.id = t.build_id AND h.hides)"
+		pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held_build h WHERE h.id = t.build_id AND h.hides)"
 	}
-	if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.hidden k WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE {is} AND {hidden}
+	if _, err := m.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE {is} AND {hidden}
 		AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own}))`, pairs...); err != nil {
 		return err
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
-		WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} AND {tagged} RETURNING t.*)`+touches(r), pairs...)
+	n, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
+		WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} AND {tagged} RETURNING t.*)`+loadtx.NoteTags(r), pairs...)
 	if err != nil || n == 0 {
 		return err
 	}
-	m.counts.of(r.Name).Unrevoked += n
-	_, err = m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...)
+	m.Counts.Of(r.Name).Unrevoked += n
+	_, err = m.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...)
 	return err
 }
 
@@ -161,54 +164,54 @@ func (m *merger) show(ctx context.Context, r *relation.Relation) error {
 // rows of staging's own that are in the way of them or of the snapshot's: the two views are one
 // again, for all keys that production has. Only Replace asks for it.
 func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
-	inScope := "t.tag_id IN (SELECT tag_id FROM ks_scope)"
+	inScope := "t.tag_id IN (SELECT tag_id FROM ks_scope_tag)"
 	switch r.Name {
 	case "build_target_config":
-		inScope = "(t.build_tag IN (SELECT tag_id FROM ks_scope) OR t.dest_tag IN (SELECT tag_id FROM ks_scope))"
+		inScope = "(t.build_tag IN (SELECT tag_id FROM ks_scope_tag) OR t.dest_tag IN (SELECT tag_id FROM ks_scope_tag))"
 	case "external_repo_config":
 		inScope = "t.external_repo_id IN (SELECT id FROM ks_scope_repo)"
 	}
 	// A tag that staging removed, and that is out of the scope, stays so, and what leads to it hidden.
-	removed := leadsToRemoved(r, " AND g.tag_id NOT IN (SELECT tag_id FROM ks_scope)")
-	all := m.x(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
+	removed := leadsToRemoved(r, " AND g.tag_id NOT IN (SELECT tag_id FROM ks_scope_tag)")
+	all := m.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
 	if m.removed {
-		if _, err := m.exec(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND {removed} ON CONFLICT DO NOTHING",
+		if _, err := m.ExecSQL(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND {removed} ON CONFLICT DO NOTHING",
 			"array", sqltext.KeyArray("t", r.Key), "all", all, "removed", removed); err != nil {
 			return err
 		}
 	}
-	pairs := []string{"back", sqltext.QuoteIdent("ks_back_" + r.Name), "own", m.x(r, ownActive), "places", sqltext.Columns("", columnsOf(r.Unique)), "splaces", sqltext.Columns("s", columnsOf(r.Unique)),
+	pairs := []string{"back", sqltext.QuoteIdent("ks_place_" + r.Name), "own", m.ExpandSQL(r, ownActive), "places", sqltext.Columns("", columnsOf(r.Unique)), "splaces", sqltext.Columns("s", columnsOf(r.Unique)),
 		"tplaces", sqltext.Columns("t", columnsOf(r.Unique)), "hidden", all + " AND NOT " + removed}
-	if _, err := m.exec(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
+	if _, err := m.ExecSQL(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
 		return err
 	}
-	c := m.counts.of(r.Name)
+	c := m.Counts.Of(r.Name)
 	for _, u := range r.Unique {
 		same := sqltext.Equal("h", "b", sqltext.Without(u, "active"))
 		var some bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {back} b JOIN {t} h ON {same} AND {own})", append(pairs, "same", same)...)).Scan(&some); err != nil {
+		if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT EXISTS (SELECT FROM {back} b JOIN {t} h ON {same} AND {own})", append(pairs, "same", same)...)).Scan(&some); err != nil {
 			return err
 		}
 		if !some {
 			continue
 		}
-		event, err := m.stagingEvent(ctx)
+		event, err := m.StagingEvent(ctx)
 		if err != nil {
 			return err
 		}
-		n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+touchesOf(r, "true"),
+		n, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+loadtx.NoteTagsWhere(r, "true"),
 			append(pairs, "same", same, "event", sqltext.Int(event))...)
 		if err != nil {
 			return err
 		}
 		c.Revoked += n
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE {hidden} RETURNING t.*)`+touches(r), pairs...)
+	n, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE {hidden} RETURNING t.*)`+loadtx.NoteTags(r), pairs...)
 	if err != nil {
 		return err
 	}
 	c.Unrevoked += n
-	_, err = m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active;
+	_, err = m.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active;
 		DELETE FROM kojisnap.decided d USING {t} t WHERE d.relation = {r} AND d.subject = {subject} AND t.create_event < {floor} AND {inScope}`,
 		"is", keyOf("t", "k.key", r), "subject", sqltext.KeyArray("t", kojidb.Subject(r)), "inScope", inScope)
 	m.decided[r.Name] = false

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
@@ -19,22 +20,22 @@ import (
 // are in no view but those of the events in between, so no tag is touched. What cannot go in is put
 // aside, and tried again by the next load.
 func (m *merger) history(ctx context.Context, r *relation.Relation) error {
-	if !m.filled[left(r)] {
+	if !m.Filled[loadtx.Revoked(r)] {
 		return nil
 	}
 	there := m.referredThere(r)
-	const missing = "s.ks_new AND NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key})"
-	n, err := m.exec(ctx, r, "INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s WHERE "+m.x(r, missing)+" AND {there}",
-		"cols", sqltext.Columns("", m.usable(r)), "scols", sqltext.Columns("s", m.usable(r)), "there", strings.Join(there, " AND "))
+	const missing = "s.ks_may_insert AND NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key})"
+	n, err := m.ExecSQL(ctx, r, "INSERT INTO {t} ({cols}) SELECT {scols} FROM {revoked} s WHERE "+m.ExpandSQL(r, missing)+" AND {there}",
+		"cols", sqltext.Columns("", m.Usable(r)), "scols", sqltext.Columns("s", m.Usable(r)), "there", strings.Join(there, " AND "))
 	if err != nil {
 		return err
 	}
-	m.counts.of(r.Name).Inserted += n
+	m.Counts.Of(r.Name).Inserted += n
 	inScope := "true"
 	if r.Index("tag_id") >= 0 {
-		inScope = "s.tag_id IN (SELECT tag_id FROM ks_scope)"
+		inScope = "s.tag_id IN (SELECT tag_id FROM ks_scope_tag)"
 	}
-	n, err = m.exec(ctx, r, "INSERT INTO ks_aside SELECT DISTINCT {r}, {array} FROM {left} s WHERE "+m.x(r, missing)+" AND {scope}",
+	n, err = m.ExecSQL(ctx, r, "INSERT INTO ks_deferred SELECT DISTINCT {r}, {array} FROM {revoked} s WHERE "+m.ExpandSQL(r, missing)+" AND {scope}",
 		"array", sqltext.KeyArray("s", r.Key), "scope", inScope)
 	if err != nil || n == 0 || r.Index("tag_id") < 0 {
 		return err
@@ -43,10 +44,10 @@ func (m *merger) history(ctx context.Context, r *relation.Relation) error {
 	var known []string
 	for _, c := range r.Columns {
 		if c.Ref != "" {
-			known = append(known, sqltext.Expand("EXISTS (SELECT FROM ks_gone g WHERE g.relation = {ref} AND g.id = s.{c})", "ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name)))
+			known = append(known, sqltext.Expand("EXISTS (SELECT FROM ks_skipped g WHERE g.relation = {ref} AND g.id = s.{c})", "ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name)))
 		}
 	}
-	_, err = m.exec(ctx, r, "INSERT INTO ks_hole SELECT s.tag_id, max(s.revoke_event) FROM {left} s WHERE "+m.x(r, missing)+" AND {scope} AND NOT ({known}) GROUP BY s.tag_id",
+	_, err = m.ExecSQL(ctx, r, "INSERT INTO ks_history_hole SELECT s.tag_id, max(s.revoke_event) FROM {revoked} s WHERE "+m.ExpandSQL(r, missing)+" AND {scope} AND NOT ({known}) GROUP BY s.tag_id",
 		"scope", inScope, "known", strings.Join(known, " OR "))
 	return err
 }
@@ -62,39 +63,39 @@ func (m *merger) referredThere(r *relation.Relation) (there []string) {
 			}
 		}
 	}
-	for _, c := range m.schema.Columns(r) {
-		if have, _ := m.schema.Column(r.Name, c.Name); have.NotNull && c.Null {
+	for _, c := range m.Schema.Columns(r) {
+		if have, _ := m.Schema.Column(r.Name, c.Name); have.NotNull && c.Null {
 			there = append(there, "s."+sqltext.QuoteIdent(c.Name)+" IS NOT NULL")
 		}
 	}
 	return there
 }
 
-// stageRevokedAside adds the revoked rows of the snapshot that an earlier load put aside, or that staging's
+// stageRevokedDeferred adds the revoked rows of the snapshot that an earlier load put aside, or that staging's
 // reset of a build deleted.
-func (m *merger) stageRevokedAside(ctx context.Context, r *relation.Relation) error {
-	want, reset, have, err := m.readAside(ctx, r, left(r))
+func (m *merger) stageRevokedDeferred(ctx context.Context, r *relation.Relation) error {
+	want, reset, have, err := m.readDeferred(ctx, r, loadtx.Revoked(r))
 	if err != nil || len(want)+len(reset) == 0 {
 		return err
 	}
-	all := m.snap.Revoked(ctx, r.Name)
+	all := m.Snap.Revoked(ctx, r.Name)
 	defer all.Close()
-	found, err := asideOf(r, all, want, reset, have)
+	found, err := deferredRows(r, all, want, reset, have)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.Name, err)
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+left(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
-	m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
+	tag, err := m.Tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+loadtx.Revoked(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+	m.Filled[loadtx.Revoked(r)] = m.Filled[loadtx.Revoked(r)] || tag.RowsAffected() > 0
 	return err
 }
 
-// bookHistory records of each tag of the scope from which event on its history is whole. A snapshot
+// recordHistory records of each tag of the scope from which event on its history is whole. A snapshot
 // has it from some event to its own. That joins on to what the database has, if this reaches up to where
 // that begins; snapshots that were not loaded may fill what is between.
-func (m *merger) bookHistory(ctx context.Context) error {
+func (m *merger) recordHistory(ctx context.Context) error {
 	type held struct{ event, history int64 }
 	before := map[int64]held{}
-	rows, err := m.tx.Query(ctx, "SELECT tag_id, event, coalesce(history, event) FROM kojisnap.tag WHERE tag_id = ANY($1)", m.scope())
+	rows, err := m.Tx.Query(ctx, "SELECT tag_id, event, coalesce(history, event) FROM kojisnap.tag WHERE tag_id = ANY($1)", m.scope())
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (m *merger) bookHistory(ctx context.Context) error {
 		return err
 	}
 	holes := map[int64]int64{}
-	rows, err = m.tx.Query(ctx, `SELECT coalesce(i.prod_id, h.tag_id), max(h.event) FROM ks_hole h
+	rows, err = m.Tx.Query(ctx, `SELECT coalesce(i.prod_id, h.tag_id), max(h.event) FROM ks_history_hole h
 		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.staging_id = h.tag_id GROUP BY 1`)
 	if err != nil {
 		return err
@@ -113,10 +114,10 @@ func (m *merger) bookHistory(ctx context.Context) error {
 		return err
 	}
 	slices.SortFunc(m.bridges, func(a, b *snapfile.Manifest) int { return cmp.Compare(b.Event, a.Event) })
-	event := m.snap.Manifest.Event
-	m.wholeFrom = make([]int64, len(m.snap.Manifest.Scope.All))
-	for i, t := range m.snap.Manifest.Scope.All {
-		from := m.snap.Manifest.HistoryFrom(t.ID)
+	event := m.Snap.Manifest.Event
+	m.wholeFrom = make([]int64, len(m.Snap.Manifest.Scope.All))
+	for i, t := range m.Snap.Manifest.Scope.All {
+		from := m.Snap.Manifest.HistoryFrom(t.ID)
 		for _, b := range m.bridges {
 			if b.Event >= from && b.Event <= event {
 				from = min(from, b.HistoryFrom(t.ID))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -21,7 +22,7 @@ func (m *merger) revoke(ctx context.Context) error {
 		if !r.Versioned {
 			continue
 		}
-		if !m.delta(r) || m.rows[r.Name]+m.lost[r.Name] > 0 {
+		if !m.Delta(r) || m.Rows[r.Name]+m.Deleted[r.Name] > 0 {
 			if err := m.revokeLeft(ctx, r); err != nil {
 				return fmt.Errorf("revoke %s: %w", r.Name, err)
 			}
@@ -37,7 +38,7 @@ func (m *merger) revoke(ctx context.Context) error {
 // finds out of which relations rows may show again.
 func (m *merger) reveal(ctx context.Context) (err error) {
 	if m.opt.OnConflict != Replace {
-		m.hidden, err = m.notedIn(ctx, "kojisnap.hidden")
+		m.hidden, err = m.RelationsIn(ctx, "kojisnap.hidden")
 		return err
 	}
 	if err := m.findRemovedTags(ctx); err != nil {
@@ -55,12 +56,12 @@ func (m *merger) reveal(ctx context.Context) (err error) {
 }
 
 func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
-	pairs := []string{"go", sqltext.QuoteIdent("ks_go_" + r.Name)}
-	if err := m.leaving(ctx, r); err != nil {
+	pairs := []string{"leaving", sqltext.QuoteIdent("ks_leaving_" + r.Name)}
+	if err := m.listLeaving(ctx, r); err != nil {
 		return err
 	}
 	var active, hidden, all int64
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT count(*) FILTER (WHERE revoke_event IS NULL), count(*) FILTER (WHERE revoke_event >= {floor}), count(*) FROM {go}", pairs...)).Scan(&active, &hidden, &all); err != nil {
+	if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT count(*) FILTER (WHERE revoke_event IS NULL), count(*) FILTER (WHERE revoke_event >= {floor}), count(*) FROM {leaving}", pairs...)).Scan(&active, &hidden, &all); err != nil {
 		return err
 	}
 	if hidden > 0 {
@@ -71,74 +72,74 @@ func (m *merger) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	if all == 0 {
 		return nil
 	}
-	_, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
-		FROM {go} s WHERE {key} RETURNING t.*, s.revoke_event IS NULL AS ks_shown)`+touchesOf(r, "ks_shown"), pairs...)
+	_, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
+		FROM {leaving} s WHERE {key} RETURNING t.*, s.revoke_event IS NULL AS ks_shown)`+loadtx.NoteTagsWhere(r, "ks_shown"), pairs...)
 	if err == nil && r.Index("tag_id") >= 0 { // until E the row is there, though it had gone before
-		_, err = m.exec(ctx, r, "INSERT INTO ks_hole SELECT DISTINCT tag_id, {E} FROM {go} WHERE ks_event IS NULL", pairs...)
+		_, err = m.ExecSQL(ctx, r, "INSERT INTO ks_history_hole SELECT DISTINCT tag_id, {E} FROM {leaving} WHERE ks_event IS NULL", pairs...)
 	}
-	c := m.counts.of(r.Name)
+	c := m.Counts.Of(r.Name)
 	c.Revoked += active
 	c.Updated += all - active
 	return err
 }
 
-// leaving lists in ks_go_RELATION the rows of one relation that production has no more, with their
+// listLeaving lists in ks_leaving_RELATION the rows of one relation that production has no more, with their
 // present revocation by staging, if any, and production's (ks_event, ks_user) if it is known. The
 // steps are apart so that each is a join that PostgreSQL can hash.
-func (m *merger) leaving(ctx context.Context, r *relation.Relation) error {
+func (m *merger) listLeaving(ctx context.Context, r *relation.Relation) error {
 	var stays, outside []string
 	for _, u := range r.Unique {
-		stays = append(stays, m.x(r, "NOT EXISTS (SELECT FROM {s} s WHERE {same})", "same", sqltext.Equal("t", "s", sqltext.Without(u, "active"))))
+		stays = append(stays, m.ExpandSQL(r, "NOT EXISTS (SELECT FROM {s} s WHERE {same})", "same", sqltext.Equal("t", "s", sqltext.Without(u, "active"))))
 	}
 	for _, c := range r.Columns {
 		if c.Ref == "tag" && (c.Name == "tag_id" || r.Name == "build_target_config") {
-			outside = append(outside, "t."+sqltext.QuoteIdent(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope)")
+			outside = append(outside, "t."+sqltext.QuoteIdent(c.Name)+" NOT IN (SELECT tag_id FROM ks_scope_tag)")
 		}
 	}
 	if r.Name == "external_repo_config" {
 		outside = append(outside, "t.external_repo_id NOT IN (SELECT id FROM ks_scope_repo)")
 	}
-	if !partial(m.snap.Manifest, r) {
+	if !partial(m.Snap.Manifest, r) {
 		stays = append(stays, "("+strings.Join(outside, " AND ")+" OR "+m.stays(r, "t")+")")
 	}
 	// Since the base they are those that went, and those whose place a row takes that changed.
 	from := []string{"{t} t"}
-	if m.delta(r) {
-		from = []string{"{t} t JOIN {went} s ON {key}"}
+	if m.Delta(r) {
+		from = []string{"{t} t JOIN {deleted} s ON {key}"}
 		for _, u := range r.Unique {
 			from = append(from, "{t} t JOIN {s} s ON "+sqltext.Equal("t", "s", sqltext.Without(u, "active")))
 		}
 	}
 	rows := make([]string, len(from))
 	for i, f := range from {
-		rows[i] = m.x(r, "SELECT {data}, NULL::integer AS ks_event, NULL::integer AS ks_user FROM "+f+
+		rows[i] = m.ExpandSQL(r, "SELECT {data}, NULL::integer AS ks_event, NULL::integer AS ks_user FROM "+f+
 			// A revocation after E that is none of staging's is one of a later load, which knew no better.
 			" WHERE (t.active OR t.revoke_event >= {floor} OR t.revoke_event > {E} AND t.create_event <= {E}) AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
-			"data", sqltext.Columns("t", sqltext.Without(m.usable(r), "active")))
+			"data", sqltext.Columns("t", sqltext.Without(m.Usable(r), "active")))
 	}
-	sql := `CREATE TEMP TABLE {go} ON COMMIT DROP AS {rows};
-		DELETE FROM {go} t WHERE {stays};`
-	if m.filled[left(r)] {
-		sql += `UPDATE {go} t SET ks_event = s.revoke_event, ks_user = (SELECT v.id FROM users v WHERE v.id = s.revoker_id) FROM {left} s
+	sql := `CREATE TEMP TABLE {leaving} ON COMMIT DROP AS {rows};
+		DELETE FROM {leaving} t WHERE {stays};`
+	if m.Filled[loadtx.Revoked(r)] {
+		sql += `UPDATE {leaving} t SET ks_event = s.revoke_event, ks_user = (SELECT v.id FROM users v WHERE v.id = s.revoker_id) FROM {revoked} s
 			WHERE {key} AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event);`
 	}
-	_, err := m.exec(ctx, r, sql, "go", sqltext.QuoteIdent("ks_go_"+r.Name), "rows", strings.Join(rows, " UNION "), "stays", strings.Join(stays, " AND "))
+	_, err := m.ExecSQL(ctx, r, sql, "leaving", sqltext.QuoteIdent("ks_leaving_"+r.Name), "rows", strings.Join(rows, " UNION "), "stays", strings.Join(stays, " AND "))
 	return err
 }
 
 // correct puts in production's own event and user where an earlier load knew only that a row had
 // gone.
 func (m *merger) correct(ctx context.Context, r *relation.Relation) error {
-	if !m.filled[left(r)] {
+	if !m.Filled[loadtx.Revoked(r)] {
 		return nil
 	}
-	n, err := m.exec(ctx, r, `UPDATE {t} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {left} s
+	n, err := m.ExecSQL(ctx, r, `UPDATE {t} t SET revoke_event = s.revoke_event, revoker_id = s.revoker_id FROM {revoked} s
 			WHERE {key} AND t.revoker_id = {user} AND t.revoke_event < {floor}
 				AND EXISTS (SELECT FROM events e WHERE e.id = s.revoke_event) AND EXISTS (SELECT FROM users v WHERE v.id = s.revoker_id)
 				AND ROW(t.revoke_event, t.revoker_id) <> ROW(s.revoke_event, s.revoker_id)`)
 	if err != nil {
 		return err
 	}
-	m.counts.of(r.Name).Updated += n
+	m.Counts.Of(r.Name).Updated += n
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/kojidb"
-	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/overlay/apply"
 	"kojisnap/dbsync/preflight"
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/relation"
@@ -29,23 +30,29 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	}
 	started := time.Now()
 	if opt.Overlay != nil {
-		m := &merger{snap: snap, opt: opt, rep: &book.LoadReport{}, started: started}
-		if err := m.checkOverlay(ctx, conn); err != nil {
+		err := dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
+			m := newMerger(tx, snap, opt)
+			if err := m.check(ctx); err != nil {
+				return err
+			}
+			return apply.Check(ctx, m.Load, opt.Overlay)
+		})
+		if err != nil {
 			recordFailure(ctx, conn, book.NewRun(snap, opt.Version), opt, started, err)
 			return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 		}
 	}
 	var m *merger
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
-		m = &merger{tx: tx, doubt: doubt, snap: snap, opt: opt, rep: &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), DryRun: opt.DryRun, Waited: opt.Waited},
-			started: started, counts: counts{}, rows: map[string]int64{}, lost: map[string]int64{}, filled: map[string]bool{}, mapped: map[string]bool{}, gone: map[string]bool{}, unfit: map[string]bool{}}
+		m = newMerger(tx, snap, opt)
+		m.metConstraint, m.started = doubt, started
 		if err := moreTempBuffers(ctx, tx); err != nil {
 			return false, err
 		}
 		return !opt.DryRun, m.run(ctx)
 	}
 	err := dbconn.Transact(ctx, conn, pgx.RepeatableRead, load)
-	if errors.Is(err, errWhole) {
+	if errors.Is(err, errNeedAllRows) {
 		opt.Base = nil
 		err = dbconn.Transact(ctx, conn, pgx.RepeatableRead, load)
 	}
@@ -55,64 +62,52 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 		recordFailure(ctx, conn, run, opt, started, err)
 		return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 	}
-	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.rep.Changed(),
-		"touched", len(m.rep.Touched), "conflicts", len(m.rep.Conflicts))
+	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.Report.Changed(),
+		"touched", len(m.Report.Touched), "conflicts", len(m.Report.Conflicts))
 	if !opt.DryRun {
 		if m.gap != "" {
 			opt.Log.WarnContext(ctx, m.gap)
 		}
 		m.analyze(ctx, conn)
 	}
-	return m.rep, nil
+	return m.Report, nil
 }
 
 // merger is one attempt at a load.
 type merger struct {
-	tx      pgx.Tx
-	snap    *snapfile.Snapshot
+	*loadtx.Load
 	opt     LoadOptions
-	mark    *book.Mark
-	schema  *kojidb.Schema
-	over    *overlay.Overlay // what this load applies, the last one if opt has none
-	rep     *book.LoadReport
-	counts  counts
-	started time.Time // the first attempt
+	overlay *apply.Applier // of the overlay of this load
+	started time.Time      // the first attempt
 
-	base       *snapfile.Snapshot // what the database holds, where only what changed since is read; nil: all is
-	rows, lost map[string]int64   // how many rows of a relation were read, and how many keys that went
-	filled     map[string]bool    // the temporary tables that got rows
-
-	movedFrom string                // the hub's URL of what the database holds, if that is another now
-	idColumns []kojidb.IDColumn     // what gives out ids
-	gap       string                // what is not known of revocations, as a snapshot is gone
-	bridges   []*snapfile.Manifest  // of snapshots between what the database holds and this one, whose revoked rows went in
-	wholeFrom []int64               // of each tag of the scope, the event from which on its history is whole
-	event     int64                 // the staging event of this load, 0 before it takes one
-	mapped    map[string]bool       // relations of which some ids differ from production's
-	gone      map[string]bool       // relations of which rows were left out
-	unfit     map[string]bool       // relations of which rows were left out as there is something wrong with them
-	lack      *lacks                // what the snapshot does not have though it has not gone
-	unnamed   map[string]bool       // tables without a replica identity
-	decided   map[string]bool       // relations of which staging's removals are on record
-	removed   bool                  // staging removed tags
-	hidden    []*relation.Relation  // those of which rows may show again
-	decisions []status.DecidedBuild // of staging's about builds
-	oldBuilds bool                  // the snapshot has builds that were loaded before
-	doubt     bool                  // an attempt before this one met a constraint
+	movedFrom     string                // the hub's URL of what the database holds, if that is another now
+	gap           string                // what is not known of revocations, as a snapshot is gone
+	bridges       []*snapfile.Manifest  // of snapshots between what the database holds and this one, whose revoked rows went in
+	wholeFrom     []int64               // of each tag of the scope, the event from which on its history is whole
+	mapped        map[string]bool       // relations of which some ids differ from production's
+	skipped       map[string]bool       // relations of which rows were left out
+	bad           map[string]bool       // relations of which rows were left out as there is something wrong with them
+	lack          *lacks                // what the snapshot does not have though it has not gone
+	decided       map[string]bool       // relations of which staging's removals are on record
+	removed       bool                  // staging removed tags
+	hidden        []*relation.Relation  // those of which rows may show again
+	decisions     []status.DecidedBuild // of staging's about builds
+	oldBuilds     bool                  // the snapshot has builds that were loaded before
+	metConstraint bool                  // an attempt before this one met a constraint
 }
 
-func (m *merger) run(ctx context.Context) error {
+func (m *merger) run(ctx context.Context) (err error) {
 	if err := m.check(ctx); err != nil {
 		return err
 	}
-	if err := book.Upgrade(ctx, m.tx, m.mark); err != nil {
+	if err := book.Upgrade(ctx, m.Tx, m.Mark); err != nil {
 		return err
 	}
-	if _, err := m.tx.Exec(ctx, scratch); err != nil {
+	if _, err := m.Tx.Exec(ctx, loadtx.TempTables); err != nil {
 		return err
 	}
-	other, err := m.readOverlay(ctx)
-	if err != nil {
+	other := false
+	if m.overlay, other, err = apply.NewApplier(ctx, m.Load, m.opt.Overlay); err != nil {
 		return fmt.Errorf("overlay: %w", err)
 	}
 	same, err := m.holdsSnapshot(ctx)
@@ -120,7 +115,7 @@ func (m *merger) run(ctx context.Context) error {
 		return err
 	}
 	if same && !other && !m.opt.Audit {
-		m.rep.Skipped = true
+		m.Report.Skipped = true
 	} else {
 		if !other {
 			if err := m.findBase(ctx); err != nil {
@@ -131,15 +126,15 @@ func (m *merger) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context) error{m.repoint, m.overlay, m.touch, m.finishReport} {
+	for _, step := range []func(context.Context) error{m.repoint, m.overlay.Apply, m.touch, m.finishReport} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if m.opt.OnConflict == Fail && len(m.rep.Conflicts) > 0 {
-		return &ConflictError{m.rep.Conflicts}
+	if m.opt.OnConflict == Fail && len(m.Report.Conflicts) > 0 {
+		return &ConflictError{m.Report.Conflicts}
 	}
-	if err := m.book(ctx); err != nil {
+	if err := m.recordLoad(ctx); err != nil {
 		return err
 	}
 	return m.recordRun(ctx)
@@ -147,16 +142,16 @@ func (m *merger) run(ctx context.Context) error {
 
 // check refuses the wrong database and the wrong snapshot before anything is written.
 func (m *merger) check(ctx context.Context) error {
-	db, err := preflight.Check(ctx, m.tx, m.opt.Env)
+	db, err := preflight.Check(ctx, m.Tx, m.opt.Env)
 	if err != nil {
 		return err
 	}
-	m.tx, m.mark, m.schema, m.idColumns, m.unnamed = db.Tx, db.Mark, db.Schema, db.IDs, db.Unnamed
-	v, err := db.CheckSnapshot(ctx, m.snap, m.opt.HubMoved, m.opt.Rollback)
+	m.Tx, m.Mark, m.Schema, m.IDColumns, m.NoIdentity = db.Tx, db.Mark, db.Schema, db.IDs, db.Unnamed
+	v, err := db.CheckSnapshot(ctx, m.Snap, m.opt.HubMoved, m.opt.Rollback)
 	if err != nil {
 		return err
 	}
-	m.rep.Notes, m.rep.Rollback, m.movedFrom = append(db.Notes, v.Notes...), v.Rollback, v.MovedFrom
+	m.Report.Notes, m.Report.Rollback, m.movedFrom = append(db.Notes, v.Notes...), v.Rollback, v.MovedFrom
 	return nil
 }
 
@@ -165,27 +160,27 @@ func (m *merger) merge(ctx context.Context) error {
 	if err := m.stage(ctx); err != nil {
 		return err
 	}
-	if unclean := m.snap.Unclean(); len(unclean) > 0 {
+	if unclean := m.Snap.Unclean(); len(unclean) > 0 {
 		note := fmt.Sprintf("the snapshot has passwords or tokens in URLs of %s, from an earlier kojisnap: they are not loaded; the store is rid of them "+
 			"by kojisnap pull, if need be --full, and prune of the earlier snapshots", strings.Join(unclean, ", "))
-		m.rep.Notes = append(m.rep.Notes, note)
+		m.Report.Notes = append(m.Report.Notes, note)
 		m.opt.Log.WarnContext(ctx, note)
 	}
 	for _, r := range relation.All() {
-		if partial(m.snap.Manifest, r) {
-			m.rep.Notes = append(m.rep.Notes, "which rows of "+r.Name+" the hub could not give is not known: none is taken for gone")
+		if partial(m.Snap.Manifest, r) {
+			m.Report.Notes = append(m.Report.Notes, "which rows of "+r.Name+" the hub could not give is not known: none is taken for gone")
 		}
 	}
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
-	for _, step := range []func(context.Context) error{m.limits, m.sound, m.overruleUsers, m.fitNames, m.findEdits, m.events, m.names, m.rewrite,
-		m.fit, m.overrule, m.protect, m.checkChanges, m.placeVolumes, m.findHeld, m.revoke, m.reveal, m.remove, m.findNew} {
+	for _, step := range []func(context.Context) error{m.checkRanges, m.diagnoseRows, m.overlay.BlockUsers, m.fitNames, m.findEdits, m.events, m.names, m.rewrite,
+		m.fit, m.overlay.ApplyRules, m.protect, m.checkChanges, m.chooseVolumes, m.findHeld, m.revoke, m.reveal, m.remove, m.findNew} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	for _, r := range relation.All() {
-		if err := m.show(ctx, r); err != nil {
+		if err := m.showAgain(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", r.Name, err)
 		}
 		if err := m.relation(ctx, r); err != nil {
@@ -205,7 +200,7 @@ func (m *merger) merge(ctx context.Context) error {
 			}
 		}
 	}
-	if err := m.settle(ctx); err != nil {
+	if err := m.overlay.SettleOutside(ctx); err != nil {
 		return fmt.Errorf("overlay: %w", err)
 	}
 	return m.tellEdits(ctx)
@@ -213,10 +208,10 @@ func (m *merger) merge(ctx context.Context) error {
 
 // relation merges one relation whose parents are there.
 func (m *merger) relation(ctx context.Context, r *relation.Relation) error {
-	if r.Name == "events" || r.Named() || m.rows[r.Name] == 0 {
+	if r.Name == "events" || r.Named() || m.Rows[r.Name] == 0 {
 		return nil
 	}
-	if err := m.hanging(ctx, r); err != nil {
+	if err := m.skipDependents(ctx, r); err != nil {
 		return err
 	}
 	switch {
@@ -251,11 +246,18 @@ func CheckLoad(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt
 		return err
 	}
 	err := dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
-		m := &merger{tx: tx, snap: snap, opt: opt, rep: &book.LoadReport{}}
+		m := newMerger(tx, snap, opt)
 		return m.check(ctx)
 	})
 	if err != nil {
 		return fmt.Errorf("snapshot %s: %w", snap.ID, err)
 	}
 	return nil
+}
+
+// newMerger is an attempt at a load that has done nothing yet.
+func newMerger(tx pgx.Tx, snap *snapfile.Snapshot, opt LoadOptions) *merger {
+	l := &loadtx.Load{Tx: tx, Snap: snap, Counts: loadtx.Counts{}, Rows: map[string]int64{}, Deleted: map[string]int64{}, Filled: map[string]bool{}}
+	l.Report = &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), DryRun: opt.DryRun, Waited: opt.Waited}
+	return &merger{Load: l, opt: opt, mapped: map[string]bool{}, skipped: map[string]bool{}, bad: map[string]bool{}}
 }

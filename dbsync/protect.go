@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
@@ -43,31 +44,31 @@ func bounded(l snapfile.LeftOut) bool {
 // protect finds what the snapshot lacks. To what went since the base it adds what the base lacked and
 // this snapshot knows to have gone: the difference of the two does not tell.
 func (m *merger) protect(ctx context.Context) (err error) {
-	if m.lack, err = m.findLacks(ctx, "ks_lack", m.snap.Manifest, m.unfit); err != nil || m.base == nil {
+	if m.lack, err = m.findLacks(ctx, "ks_lack", m.Snap.Manifest, m.bad); err != nil || m.Base == nil {
 		return err
 	}
-	before, err := m.findLacks(ctx, "ks_lack_base", m.base.Manifest, nil)
+	before, err := m.findLacks(ctx, "ks_lack_base", m.Base.Manifest, nil)
 	if err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
 		was := before.of(r, "t", r.ColumnNames())
-		if !m.delta(r) || r.Named() || was == "" {
+		if !m.Delta(r) || r.Named() || was == "" {
 			continue
 		}
 		own := "true"
 		if r.Versioned {
-			own = m.x(r, "t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})")
+			own = m.ExpandSQL(r, "t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})")
 		} else if kojidb.HasID(r) {
-			own = m.x(r, "t.id < {floor}")
+			own = m.ExpandSQL(r, "t.id < {floor}")
 		}
-		n, err := m.exec(ctx, r, `INSERT INTO {went} SELECT {keys} FROM {t} t WHERE {was} AND {own} AND NOT ({still})
-				AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT EXISTS (SELECT FROM {went} s WHERE {key})`,
+		n, err := m.ExecSQL(ctx, r, `INSERT INTO {deleted} SELECT {keys} FROM {t} t WHERE {was} AND {own} AND NOT ({still})
+				AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT EXISTS (SELECT FROM {deleted} s WHERE {key})`,
 			"keys", sqltext.Columns("t", r.Key), "was", was, "own", own, "still", m.stays(r, "t"))
 		if err != nil {
 			return err
 		}
-		m.lost[r.Name] += n
+		m.Deleted[r.Name] += n
 	}
 	return nil
 }
@@ -84,8 +85,8 @@ func (m *merger) stays(r *relation.Relation, alias string) string {
 	if lacks == "" {
 		return "false"
 	}
-	if r.Versioned && m.filled[left(r)] {
-		lacks += " AND NOT EXISTS (SELECT FROM " + left(r) + " l WHERE " + sqltext.Equal("l", alias, r.Key) + ")"
+	if r.Versioned && m.Filled[loadtx.Revoked(r)] {
+		lacks += " AND NOT EXISTS (SELECT FROM " + loadtx.Revoked(r) + " l WHERE " + sqltext.Equal("l", alias, r.Key) + ")"
 	}
 	return lacks
 }
@@ -166,14 +167,14 @@ func (m *merger) findLacks(ctx context.Context, table string, man *snapfile.Mani
 	if len(in)+len(keys) == 0 && !some {
 		return l, nil
 	}
-	if _, err := m.tx.Exec(ctx, sqltext.Expand(`CREATE TEMP TABLE {l} (relation text, col text, ref text, id integer) ON COMMIT DROP;
+	if _, err := m.Tx.Exec(ctx, sqltext.Expand(`CREATE TEMP TABLE {l} (relation text, col text, ref text, id integer) ON COMMIT DROP;
 		CREATE TEMP TABLE {l}_key (relation text, key text[]) ON COMMIT DROP`, "l", table)); err != nil {
 		return nil, err
 	}
-	if _, err := m.tx.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])", in, column, of, ids); err != nil {
+	if _, err := m.Tx.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])", in, column, of, ids); err != nil {
 		return nil, err
 	}
-	if _, err := m.tx.Exec(ctx, "INSERT INTO "+table+`_key SELECT r, ARRAY(SELECT jsonb_array_elements_text(k::jsonb))
+	if _, err := m.Tx.Exec(ctx, "INSERT INTO "+table+`_key SELECT r, ARRAY(SELECT jsonb_array_elements_text(k::jsonb))
 		FROM unnest($1::text[], $2::text[]) AS x(r, k)`, keyed, keys); err != nil {
 		return nil, err
 	}
@@ -195,11 +196,11 @@ func (m *merger) completeLacks(ctx context.Context, l *lacks, unfit map[string]b
 	}
 	for name, is := range unfit {
 		if is && !relation.Get(name).Versioned {
-			sql += sqltext.Expand(`INSERT INTO {l}_key SELECT relation, key FROM ks_aside WHERE relation = {r};
-				INSERT INTO {l} SELECT relation, 'id', relation, id FROM ks_gone WHERE relation = {r};`, "r", sqltext.QuoteLiteral(name), "l", "{l}")
+			sql += sqltext.Expand(`INSERT INTO {l}_key SELECT relation, key FROM ks_deferred WHERE relation = {r};
+				INSERT INTO {l} SELECT relation, 'id', relation, id FROM ks_skipped WHERE relation = {r};`, "r", sqltext.QuoteLiteral(name), "l", "{l}")
 		}
 	}
-	if _, err := m.tx.Exec(ctx, sqltext.Expand(sql+"ANALYZE {l}", "l", l.table)); err != nil {
+	if _, err := m.Tx.Exec(ctx, sqltext.Expand(sql+"ANALYZE {l}", "l", l.table)); err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
@@ -210,17 +211,17 @@ func (m *merger) completeLacks(ctx context.Context, l *lacks, unfit map[string]b
 		var from []string
 		for _, c := range r.Columns {
 			if one := l.of(r, "t", []string{c.Name}); one != "" && c.Name != "id" {
-				from = append(from, m.x(r, "SELECT t.id FROM {t} t WHERE {one}", "one", one))
+				from = append(from, m.ExpandSQL(r, "SELECT t.id FROM {t} t WHERE {one}", "one", one))
 			}
 		}
 		if len(from) == 0 {
 			continue
 		}
-		n, err := m.exec(ctx, r, "INSERT INTO {l} SELECT {r}, 'id', {r}, t.id FROM ({from}) t WHERE t.id < {floor}", "l", l.table, "from", strings.Join(from, " UNION "))
+		n, err := m.ExecSQL(ctx, r, "INSERT INTO {l} SELECT {r}, 'id', {r}, t.id FROM ({from}) t WHERE t.id < {floor}", "l", l.table, "from", strings.Join(from, " UNION "))
 		if err != nil {
 			return err
 		}
-		if _, err := m.tx.Exec(ctx, "ANALYZE "+l.table); err != nil {
+		if _, err := m.Tx.Exec(ctx, "ANALYZE "+l.table); err != nil {
 			return err
 		}
 		l.ids[r.Name+".id"] = l.ids[r.Name+".id"] || n > 0

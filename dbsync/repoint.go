@@ -11,12 +11,12 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// placeVolumes decides on which volume the snapshot's builds are to stand when they are new.
-func (m *merger) placeVolumes(ctx context.Context) error {
-	if _, err := m.tx.Exec(ctx, `UPDATE ks_build s SET ks_production = v.name FROM ks_volume v WHERE v.id = s.volume_id`); err != nil {
+// chooseVolumes decides on which volume the snapshot's builds are to stand when they are new.
+func (m *merger) chooseVolumes(ctx context.Context) error {
+	if _, err := m.Tx.Exec(ctx, `UPDATE ks_build s SET ks_production = v.name FROM ks_volume v WHERE v.id = s.volume_id`); err != nil {
 		return err
 	}
-	if err := m.leaveOut(ctx, relation.Get("build"), leave{where: "s.ks_production IS NULL", bad: true,
+	if err := m.leaveOut(ctx, relation.Get("build"), leaveOutRule{where: "s.ks_production IS NULL", bad: true,
 		reason: "'it stands on volume ' || s.volume_id || ', which the snapshot does not have'"}); err != nil {
 		return err
 	}
@@ -27,17 +27,17 @@ func (m *merger) placeVolumes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.tx.Exec(ctx, sqltext.Expand(`UPDATE ks_build s SET volume_id = CASE
+	_, err = m.Tx.Exec(ctx, sqltext.Expand(`UPDATE ks_build s SET volume_id = CASE
 			WHEN state <> 1 THEN 0
-			WHEN EXISTS (SELECT FROM ks_staged z JOIN package p ON p.name = z.name WHERE p.id = s.pkg_id AND (z.version, z.release) = (s.version, s.release)) THEN {copied}
-			ELSE (SELECT k.id FROM ks_volumes k WHERE k.production = s.ks_production) END`, "copied", sqltext.Int(copied)))
+			WHEN EXISTS (SELECT FROM ks_copied_build z JOIN package p ON p.name = z.name WHERE p.id = s.pkg_id AND (z.version, z.release) = (s.version, s.release)) THEN {copied}
+			ELSE (SELECT k.id FROM ks_volume_map k WHERE k.production = s.ks_production) END`, "copied", sqltext.Int(copied)))
 	return err
 }
 
-// mapVolumes fills ks_volumes for the names of production's volumes that a query gives. The
+// mapVolumes fills ks_volume_map for the names of production's volumes that a query gives. The
 // rows of staging's volumes are made by SQL: Koji's addVolume would write below them.
 func (m *merger) mapVolumes(ctx context.Context, query string) error {
-	rows, err := m.tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volumes ORDER BY 1")
+	rows, err := m.Tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volume_map ORDER BY 1")
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (m *merger) mapVolumes(ctx context.Context, query string) error {
 		if err != nil {
 			return fmt.Errorf("volume for production's %q: %w", production, err)
 		}
-		if _, err := m.tx.Exec(ctx, "INSERT INTO ks_volumes VALUES ($1, $2)", production, id); err != nil {
+		if _, err := m.Tx.Exec(ctx, "INSERT INTO ks_volume_map VALUES ($1, $2)", production, id); err != nil {
 			return err
 		}
 	}
@@ -59,21 +59,21 @@ func (m *merger) mapVolumes(ctx context.Context, query string) error {
 
 // volume returns the id of a volume of staging's, which it makes if need be.
 func (m *merger) volume(ctx context.Context, name string) (id int32, err error) {
-	err = m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", name).Scan(&id)
+	err = m.Tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", name).Scan(&id)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return id, err
 	}
-	m.counts.of("volume").Inserted++
-	err = m.tx.QueryRow(ctx, "INSERT INTO volume (name) VALUES ($1) RETURNING id", name).Scan(&id)
+	m.Counts.Of("volume").Inserted++
+	err = m.Tx.QueryRow(ctx, "INSERT INTO volume (name) VALUES ($1) RETURNING id", name).Scan(&id)
 	return id, err
 }
 
-// copyVolume fills ks_staged and returns the id of the volume of copied builds, -1 if there is
+// copyVolume fills ks_copied_build and returns the id of the volume of copied builds, -1 if there is
 // none and none is needed.
 func (m *merger) copyVolume(ctx context.Context) (int64, error) {
 	if len(m.opt.Staged) == 0 {
 		id := int64(-1)
-		err := m.tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", m.opt.CopyVolume).Scan(&id)
+		err := m.Tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", m.opt.CopyVolume).Scan(&id)
 		if errors.Is(err, pgx.ErrNoRows) {
 			err = nil
 		}
@@ -83,10 +83,10 @@ func (m *merger) copyVolume(ctx context.Context) (int64, error) {
 	for _, b := range m.opt.Staged {
 		n, v, r = append(n, b.Name), append(v, b.Version), append(r, b.Release)
 	}
-	if _, err := m.tx.Exec(ctx, `DELETE FROM ks_staged`); err != nil {
+	if _, err := m.Tx.Exec(ctx, `DELETE FROM ks_copied_build`); err != nil {
 		return 0, err
 	}
-	if _, err := m.tx.Exec(ctx, `INSERT INTO ks_staged SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])`, n, v, r); err != nil {
+	if _, err := m.Tx.Exec(ctx, `INSERT INTO ks_copied_build SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[])`, n, v, r); err != nil {
 		return 0, err
 	}
 	id, err := m.volume(ctx, m.opt.CopyVolume)
@@ -108,25 +108,25 @@ func (m *merger) repoint(ctx context.Context) error {
 	if m.opt.Staged == nil {
 		stays = "v.volume_id = " + sqltext.Int(copied)
 	}
-	tag, err := m.tx.Exec(ctx, sqltext.Expand(`
+	tag, err := m.Tx.Exec(ctx, sqltext.Expand(`
 		WITH w AS (
 			SELECT b.id, CASE WHEN b.state <> 1 THEN 0 WHEN z.name IS NOT NULL OR {stays} THEN {copied} ELSE k.id END AS want
 			FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN package p ON p.id = b.pkg_id
-				LEFT JOIN ks_volumes k ON k.production = v.production
-				LEFT JOIN ks_staged z ON (z.name, z.version, z.release) = (p.name, b.version, b.release)
+				LEFT JOIN ks_volume_map k ON k.production = v.production
+				LEFT JOIN ks_copied_build z ON (z.name, z.version, z.release) = (p.name, b.version, b.release)
 			WHERE b.volume_id = v.volume_id AND b.state = v.state AND b.create_event < {floor}),
 		u AS (UPDATE build b SET volume_id = w.want FROM w WHERE w.id = b.id AND w.want <> b.volume_id RETURNING b.id, b.volume_id),
 		v AS (UPDATE kojisnap.placed_volume v SET volume_id = u.volume_id FROM u WHERE u.id = v.build_id)
 		INSERT INTO ks_touched_build SELECT id FROM u`,
-		"stays", stays, "copied", sqltext.Int(copied), "floor", sqltext.Int(m.mark.Floor)))
+		"stays", stays, "copied", sqltext.Int(copied), "floor", sqltext.Int(m.Mark.Floor)))
 	if err != nil {
 		return fmt.Errorf("repoint: %w", err)
 	}
-	m.counts.of("build").Updated += tag.RowsAffected()
-	if m.rep.Skipped {
+	m.Counts.Of("build").Updated += tag.RowsAffected()
+	if m.Report.Skipped {
 		return nil // there is none that is not on record
 	}
-	_, err = m.tx.Exec(ctx, `INSERT INTO ks_kept SELECT 'build', 'id=' || b.id, 'staging moved it to volume ' || quote_literal(w.name)
+	_, err = m.Tx.Exec(ctx, `INSERT INTO ks_kept SELECT 'build', 'id=' || b.id, 'staging moved it to volume ' || quote_literal(w.name)
 		FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN volume w ON w.id = b.volume_id WHERE b.volume_id <> v.volume_id`)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -17,16 +18,16 @@ func tellsLeft(r *relation.Relation) bool { return r.Versioned || r.Name == "bui
 // that was made anew since has another create_event: of that one they tell nothing.
 func (m *merger) stageReset(ctx context.Context) error {
 	r := relation.Get("build")
-	if !m.filled[left(r)] {
+	if !m.Filled[loadtx.Revoked(r)] {
 		return nil
 	}
-	n, err := m.exec(ctx, r, `INSERT INTO {s} ({cols}) SELECT DISTINCT ON (l.id) {lcols} FROM {left} l JOIN {t} b ON b.id = l.id AND b.create_event = l.create_event
+	n, err := m.ExecSQL(ctx, r, `INSERT INTO {s} ({cols}) SELECT DISTINCT ON (l.id) {lcols} FROM {revoked} l JOIN {t} b ON b.id = l.id AND b.create_event = l.create_event
 		WHERE l.id < {floor} AND l.state <> 1 AND l.pkg_id = b.pkg_id AND NOT EXISTS (SELECT FROM {s} s WHERE s.id = l.id) ORDER BY l.id, l.ctid DESC`,
 		"cols", sqltext.Columns("", r.ColumnNames()), "lcols", sqltext.Columns("l", r.ColumnNames()))
 	if err != nil {
 		return fmt.Errorf("builds that were reset: %w", err)
 	}
-	m.rows[r.Name] += n
-	m.filled[staged(r)] = m.filled[staged(r)] || n > 0
+	m.Rows[r.Name] += n
+	m.Filled[loadtx.Staged(r)] = m.Filled[loadtx.Staged(r)] || n > 0
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/secret"
@@ -29,7 +30,7 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !tellsLeft(r) || len(m.snap.Relation(r.Name).Revoked) == 0 {
+		if !tellsLeft(r) || len(m.Snap.Relation(r.Name).Revoked) == 0 {
 			continue
 		}
 		if err := m.stageOwnRevoked(ctx, r); err != nil {
@@ -60,12 +61,12 @@ func (m *merger) stageRevoked(ctx context.Context) error {
 // are all that there are, so that what an earlier load had to guess is put right; and where the config of an
 // external repo goes: the repo may be back in the scope after a time for which nothing is held of it.
 func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
-	err = m.tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", m.scope()).Scan(&held)
+	err = m.Tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", m.scope()).Scan(&held)
 	if err != nil || held == 0 || m.opt.Between == nil {
 		return held, nil, err // of a new scope nothing can be revoked
 	}
 	// What left no event is told by a snapshot of an event that is held, too.
-	after, all := held-1, m.base == nil
+	after, all := held-1, m.Base == nil
 	if !all {
 		if all, err = m.repoLeaves(ctx); err != nil {
 			return held, nil, err
@@ -74,29 +75,29 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 	if all {
 		after = 0
 	}
-	if after >= m.snap.Manifest.Event {
+	if after >= m.Snap.Manifest.Event {
 		return held, nil, nil
 	}
 	// One of the same event may be what this one goes on from: names change without an event.
-	snaps, err := m.opt.Between(ctx, after, m.snap.Manifest.Event+1)
+	snaps, err := m.opt.Between(ctx, after, m.Snap.Manifest.Event+1)
 	if err != nil {
 		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
 	}
 	for _, s := range snaps {
 		h := s.Manifest.Hub
-		if (snapfile.SameHub(h, m.snap.Manifest.Hub) || m.movedFrom != "" && snapfile.SameHub(h, m.movedFrom)) && s.ID != m.snap.ID && (m.base == nil || s.ID != m.base.ID) {
+		if (snapfile.SameHub(h, m.Snap.Manifest.Hub) || m.movedFrom != "" && snapfile.SameHub(h, m.movedFrom)) && s.ID != m.Snap.ID && (m.Base == nil || s.ID != m.Base.ID) {
 			out = append(out, s)
 		}
 	}
-	if lacks := missingParent(m.snap, out, held); lacks != "" {
+	if lacks := missingParent(m.Snap, out, held); lacks != "" {
 		m.gap = fmt.Sprintf("snapshot %s, from which a later one goes on, is not in the store any more: what production revoked after event %d and no other snapshot tells of "+
-			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --since %d, then kojisnap load", lacks, held, m.snap.Manifest.Event, book.User, held)
-		m.rep.Notes = append(m.rep.Notes, m.gap)
+			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --since %d, then kojisnap load", lacks, held, m.Snap.Manifest.Event, book.User, held)
+		m.Report.Notes = append(m.Report.Notes, m.gap)
 	}
-	if m.movedFrom != "" && held < m.snap.Manifest.Event && !tellsRevoked(m.snap) {
+	if m.movedFrom != "" && held < m.Snap.Manifest.Event && !tellsRevoked(m.Snap) {
 		m.gap = fmt.Sprintf("a first snapshot of %s does not tell what was revoked before it: what production revoked after event %d is revoked at event %d here, by user %s; "+
-			"to put that right, kojisnap pull --since %d, then kojisnap load", secret.Hide(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, book.User, held)
-		m.rep.Notes = append(m.rep.Notes, m.gap)
+			"to put that right, kojisnap pull --since %d, then kojisnap load", secret.Hide(m.Snap.Manifest.Hub), held, m.Snap.Manifest.Event, book.User, held)
+		m.Report.Notes = append(m.Report.Notes, m.gap)
 	}
 	return held, out, nil
 }
@@ -104,7 +105,7 @@ func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snaps
 // repoLeaves reports whether a config of an external repo of the scope is to be revoked.
 func (m *merger) repoLeaves(ctx context.Context) (leaves bool, err error) {
 	r := relation.Get("external_repo_config")
-	err = m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} t
+	err = m.Tx.QueryRow(ctx, m.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} t
 		JOIN (SELECT x.id, coalesce(i.staging_id, x.id) AS here FROM ks_external_repo x LEFT JOIN kojisnap.idmap i ON i.relation = 'external_repo' AND i.prod_id = x.id) x
 			ON t.external_repo_id = x.here
 		WHERE (t.active OR t.revoke_event >= {floor}) AND t.create_event < {floor}
@@ -144,23 +145,23 @@ func tellsSince(m *snapfile.Manifest, event int64) bool {
 // the snapshot may have more history.
 func (m *merger) stageOwnRevoked(ctx context.Context, r *relation.Relation) error {
 	var err error
-	if m.base != nil && r.Versioned {
-		changed := m.snap.ChangedRevoked(ctx, m.base, r.Name)
+	if m.Base != nil && r.Versioned {
+		changed := m.Snap.ChangedRevoked(ctx, m.Base, r.Name)
 		defer changed.Close()
-		_, err = m.copyIn(ctx, r, left(r), r.ColumnNames(), changed)
+		_, err = m.copyIn(ctx, r, loadtx.Revoked(r), r.ColumnNames(), changed)
 		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
-			return errWhole // it may be the base alone
+			return errNeedAllRows // it may be the base alone
 		}
 		if err == nil {
-			err = m.stageRevokedAside(ctx, r)
+			err = m.stageRevokedDeferred(ctx, r)
 		}
 	} else {
-		revoked := m.snap.Revoked(ctx, r.Name)
+		revoked := m.Snap.Revoked(ctx, r.Name)
 		defer revoked.Close()
-		_, err = m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked)
+		_, err = m.copyIn(ctx, r, loadtx.Revoked(r), r.ColumnNames(), revoked)
 	}
 	if err == nil {
-		_, err = m.exec(ctx, r, "UPDATE {left} SET ks_new = true")
+		_, err = m.ExecSQL(ctx, r, "UPDATE {revoked} SET ks_may_insert = true")
 	}
 	return err
 }
@@ -173,7 +174,7 @@ func (m *merger) stageOwnRevoked(ctx context.Context, r *relation.Relation) erro
 func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) (read bool, err error) {
 	read = true
 	after := int64(0)
-	if m.snap.Manifest.TellsAll(s.Manifest) {
+	if m.Snap.Manifest.TellsAll(s.Manifest) {
 		after = s.Manifest.ParentEvent()
 	}
 	for _, r := range relation.All() {
@@ -186,19 +187,19 @@ func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer
 		err := revokedAfter(r, from, after, &rows)
 		from.Close()
 		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
-			m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("rows of %s that production revoked before event %d may get this load's event: %v", r.Name, s.Manifest.Event, err))
+			m.Report.Notes = append(m.Report.Notes, fmt.Sprintf("rows of %s that production revoked before event %d may get this load's event: %v", r.Name, s.Manifest.Event, err))
 			read = false
 			continue
 		}
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
-		tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+left(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+		tag, err := m.Tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+loadtx.Revoked(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
-		m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
-		if _, err := m.exec(ctx, r, "UPDATE {left} SET ks_new = {new} WHERE ks_new IS NULL", "new", fmt.Sprint(newer)); err != nil {
+		m.Filled[loadtx.Revoked(r)] = m.Filled[loadtx.Revoked(r)] || tag.RowsAffected() > 0
+		if _, err := m.ExecSQL(ctx, r, "UPDATE {revoked} SET ks_may_insert = {new} WHERE ks_may_insert IS NULL", "new", fmt.Sprint(newer)); err != nil {
 			return false, err
 		}
 	}
@@ -229,7 +230,7 @@ func revokedAfter(r *relation.Relation, from *snapfile.Rows, event int64, out *b
 // those of the view, and leaves one of each key: two snapshots may tell of the same.
 func (m *merger) checkRevoked(ctx context.Context) error {
 	for _, r := range relation.All() {
-		if !r.Versioned || !m.filled[left(r)] {
+		if !r.Versioned || !m.Filled[loadtx.Revoked(r)] {
 			continue
 		}
 		var low, high []string
@@ -239,16 +240,16 @@ func (m *merger) checkRevoked(ctx context.Context) error {
 			}
 		}
 		var key string
-		err := m.tx.QueryRow(ctx, m.x(r, `SELECT {keytext} FROM {left} l WHERE (least({low}) >= 0 AND greatest({high}) < {floor}
+		err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, `SELECT {keytext} FROM {revoked} l WHERE (least({low}) >= 0 AND greatest({high}) < {floor}
 				AND l.active IS NOT TRUE AND l.create_event < l.revoke_event AND l.revoke_event <= {E} AND l.revoker_id IS NOT NULL) IS NOT TRUE
 			ORDER BY {keys} LIMIT 1`, "keytext", sqltext.KeyText("l", r.Key), "low", sqltext.Join(low), "high", sqltext.Join(high), "keys", sqltext.Columns("l", r.Key))).Scan(&key)
 		if err == nil {
-			return fmt.Errorf("the snapshot's revoked %s %s is no row that production revoked by event %d", r.Name, key, m.snap.Manifest.Event)
+			return fmt.Errorf("the snapshot's revoked %s %s is no row that production revoked by event %d", r.Name, key, m.Snap.Manifest.Event)
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		if _, err := m.exec(ctx, r, `DELETE FROM {left} l USING {left} o WHERE {same} AND (o.ks_new, l.ctid) > (l.ks_new, o.ctid)`, "same", sqltext.Equal("l", "o", r.Key)); err != nil {
+		if _, err := m.ExecSQL(ctx, r, `DELETE FROM {revoked} l USING {revoked} o WHERE {same} AND (o.ks_may_insert, l.ctid) > (l.ks_may_insert, o.ctid)`, "same", sqltext.Equal("l", "o", r.Key)); err != nil {
 			return err
 		}
 	}
@@ -262,22 +263,22 @@ func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot
 	events, users := relation.Get("events"), relation.Get("users")
 	var ofEvents, ofUsers []string
 	for _, r := range relation.All() {
-		if r.Versioned && m.filled[left(r)] {
+		if r.Versioned && m.Filled[loadtx.Revoked(r)] {
 			// Those of rows that may go in, and of those that are there and may have a guessed revocation.
-			const relevant = "SELECT s.{c} AS id FROM {left} s WHERE ks_new OR EXISTS (SELECT FROM {t} t WHERE {key})"
-			ofEvents = append(ofEvents, m.x(r, "SELECT create_event AS id FROM {left} WHERE ks_new"), m.x(r, relevant, "c", "revoke_event"))
-			ofUsers = append(ofUsers, m.x(r, relevant, "c", "revoker_id"))
+			const relevant = "SELECT s.{c} AS id FROM {revoked} s WHERE ks_may_insert OR EXISTS (SELECT FROM {t} t WHERE {key})"
+			ofEvents = append(ofEvents, m.ExpandSQL(r, "SELECT create_event AS id FROM {revoked} WHERE ks_may_insert"), m.ExpandSQL(r, relevant, "c", "revoke_event"))
+			ofUsers = append(ofUsers, m.ExpandSQL(r, relevant, "c", "revoker_id"))
 			for _, c := range r.Columns {
 				if c.Ref == "users" && c.Name != "revoker_id" {
-					ofUsers = append(ofUsers, m.x(r, "SELECT {c} AS id FROM {left} WHERE ks_new", "c", sqltext.QuoteIdent(c.Name)))
+					ofUsers = append(ofUsers, m.ExpandSQL(r, "SELECT {c} AS id FROM {revoked} WHERE ks_may_insert", "c", sqltext.QuoteIdent(c.Name)))
 				}
 			}
 		}
 	}
-	if builds := relation.Get("build"); m.filled[left(builds)] {
+	if builds := relation.Get("build"); m.Filled[loadtx.Revoked(builds)] {
 		for _, c := range builds.Columns {
 			if c.Ref == "users" {
-				ofUsers = append(ofUsers, m.x(builds, "SELECT s.{c} AS id FROM {left} s WHERE EXISTS (SELECT FROM {t} t WHERE {key})", "c", sqltext.QuoteIdent(c.Name)))
+				ofUsers = append(ofUsers, m.ExpandSQL(builds, "SELECT s.{c} AS id FROM {revoked} s WHERE EXISTS (SELECT FROM {t} t WHERE {key})", "c", sqltext.QuoteIdent(c.Name)))
 			}
 		}
 	}
@@ -292,7 +293,7 @@ func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot
 		return err
 	}
 	// Of an older snapshot, a name may be another's by now.
-	_, err = m.tx.Exec(ctx, `DELETE FROM ks_users s WHERE s.id = ANY($1) AND (EXISTS (SELECT FROM users u WHERE u.name = s.name)
+	_, err = m.Tx.Exec(ctx, `DELETE FROM ks_users s WHERE s.id = ANY($1) AND (EXISTS (SELECT FROM users u WHERE u.name = s.name)
 		OR EXISTS (SELECT FROM ks_users o WHERE o.name = s.name AND o.id <> s.id))`, added)
 	return err
 }
@@ -303,7 +304,7 @@ func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []st
 	if len(of) == 0 {
 		return nil, nil
 	}
-	rows, err := m.tx.Query(ctx, m.x(r, "SELECT l.id FROM ("+strings.Join(of, " UNION ")+`) l WHERE l.id IS NOT NULL AND NOT EXISTS (SELECT FROM {t} e WHERE e.id = l.id)
+	rows, err := m.Tx.Query(ctx, m.ExpandSQL(r, "SELECT l.id FROM ("+strings.Join(of, " UNION ")+`) l WHERE l.id IS NOT NULL AND NOT EXISTS (SELECT FROM {t} e WHERE e.id = l.id)
 		AND NOT EXISTS (SELECT FROM {s} e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = l.id)`))
 	if err != nil {
 		return nil, err
@@ -318,16 +319,16 @@ func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []st
 	}
 	var found bytes.Buffer
 	for i := len(between); i >= 0 && len(want) > 0; i-- {
-		from := m.snap
+		from := m.Snap
 		if i < len(between) {
 			from = between[i]
 		}
-		if err := takeRows(ctx, from, r, want, &found); err != nil && from == m.snap {
+		if err := takeRows(ctx, from, r, want, &found); err != nil && from == m.Snap {
 			return nil, fmt.Errorf("read %s: %w", r.Name, err)
 		}
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
-	m.filled[staged(r)] = m.filled[staged(r)] || tag.RowsAffected() > 0
+	tag, err := m.Tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+loadtx.Staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+	m.Filled[loadtx.Staged(r)] = m.Filled[loadtx.Staged(r)] || tag.RowsAffected() > 0
 	return missing, err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
@@ -25,16 +26,16 @@ type flaw struct {
 	reason string // an expression
 }
 
-// sound leaves out the rows of the snapshot whose names lead out of their directory, and those that a
+// diagnoseRows leaves out the rows of the snapshot whose names lead out of their directory, and those that a
 // constraint of the tables refuses, each with what hangs on it: the latter after an attempt that met one,
 // and as long as an earlier load had left out such rows. So one odd row keeps back no other, and is named
 // where PostgreSQL names at best the value. If it finds nothing, the hub was in the way, and the load
 // goes on.
-func (m *merger) sound(ctx context.Context) error {
+func (m *merger) diagnoseRows(ctx context.Context) error {
 	looks := []func(context.Context, *relation.Relation) ([]flaw, error){m.climbing}
-	all := m.doubt
+	all := m.metConstraint
 	if !all {
-		if err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)").Scan(&all); err != nil {
+		if err := m.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)").Scan(&all); err != nil {
 			return err
 		}
 	}
@@ -42,7 +43,7 @@ func (m *merger) sound(ctx context.Context) error {
 		looks = append(looks, m.nulls, m.repeated, m.dangling, m.unchecked, m.tooLong)
 	}
 	for _, r := range relation.All() {
-		if m.rows[r.Name] == 0 {
+		if m.Rows[r.Name] == 0 {
 			continue
 		}
 		looked := false
@@ -53,7 +54,7 @@ func (m *merger) sound(ctx context.Context) error {
 			}
 			for _, f := range flaws {
 				looked = true
-				if err := m.leaveOut(ctx, r, leave{where: f.where, reason: f.reason, key: anyKeyText(r), bad: true}); err != nil {
+				if err := m.leaveOut(ctx, r, leaveOutRule{where: f.where, reason: f.reason, key: anyKeyText(r), bad: true}); err != nil {
 					return fmt.Errorf("look at %s: %w", r.Name, err)
 				}
 			}
@@ -62,10 +63,10 @@ func (m *merger) sound(ctx context.Context) error {
 			continue
 		}
 		var some bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_out WHERE relation = {r} AND bad)")).Scan(&some); err != nil {
+		if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_left_out WHERE relation = {r} AND bad)")).Scan(&some); err != nil {
 			return err
 		}
-		m.unfit[r.Name] = some
+		m.bad[r.Name] = some
 	}
 	return nil
 }
@@ -96,11 +97,11 @@ func anyKeyText(r *relation.Relation) string {
 	return strings.Join(out, " || ' ' || ")
 }
 
-// first returns what an expression says of the first row, by key, where a condition holds.
-func (m *merger) first(ctx context.Context, r *relation.Relation, what, where string, pairs ...string) (said string, err error) {
-	sql := m.x(r, "SELECT {keytext} || {what} FROM {s} s WHERE {where} ORDER BY {keys} LIMIT 1",
-		append([]string{"keytext", sqltext.KeyText("s", r.Key), "what", m.x(r, what, pairs...), "where", m.x(r, where, pairs...), "keys", sqltext.Columns("s", r.Key)}, pairs...)...)
-	err = m.tx.QueryRow(ctx, sql).Scan(&said)
+// firstRow returns what an expression says of the first row, by key, where a condition holds.
+func (m *merger) firstRow(ctx context.Context, r *relation.Relation, what, where string, pairs ...string) (said string, err error) {
+	sql := m.ExpandSQL(r, "SELECT {keytext} || {what} FROM {s} s WHERE {where} ORDER BY {keys} LIMIT 1",
+		append([]string{"keytext", sqltext.KeyText("s", r.Key), "what", m.ExpandSQL(r, what, pairs...), "where", m.ExpandSQL(r, where, pairs...), "keys", sqltext.Columns("s", r.Key)}, pairs...)...)
+	err = m.Tx.QueryRow(ctx, sql).Scan(&said)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = nil
 	}
@@ -120,7 +121,7 @@ func (m *merger) nulls(_ context.Context, r *relation.Relation) (out []flaw, err
 // one does not go in.
 func (m *merger) repeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	set := func(cols []string, what, and string) {
-		out = append(out, flaw{m.x(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
+		out = append(out, flaw{m.ExpandSQL(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
 			sqltext.QuoteLiteral("it is there twice: an earlier row has the same " + what)})
 	}
 	set(r.Key, strings.Join(r.Key, ", "), "")
@@ -142,18 +143,18 @@ func (m *merger) dangling(_ context.Context, r *relation.Relation) (out []flaw, 
 			continue
 		}
 		p := relation.Get(c.Ref)
-		pairs := []string{"c", c.Name, "qc", sqltext.QuoteIdent(c.Name), "ref", c.Ref, "lref", sqltext.QuoteLiteral(c.Ref), "ps", staged(p), "pt", sqltext.QuoteIdent(c.Ref)}
-		out = append(out, flaw{m.x(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
+		pairs := []string{"c", c.Name, "qc", sqltext.QuoteIdent(c.Name), "ref", c.Ref, "lref", sqltext.QuoteLiteral(c.Ref), "ps", loadtx.Staged(p), "pt", sqltext.QuoteIdent(c.Ref)}
+		out = append(out, flaw{m.ExpandSQL(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
 				AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {lref} AND i.prod_id = s.{qc})
-				AND NOT EXISTS (SELECT FROM ks_gone g WHERE g.relation = {lref} AND g.id = s.{qc})`, pairs...),
-			m.x(r, "'it refers by {c} to {ref} ' || s.{qc} || ', which is neither in the snapshot nor here'", pairs...)})
+				AND NOT EXISTS (SELECT FROM ks_skipped g WHERE g.relation = {lref} AND g.id = s.{qc})`, pairs...),
+			m.ExpandSQL(r, "'it refers by {c} to {ref} ' || s.{qc} || ', which is neither in the snapshot nor here'", pairs...)})
 	}
 	return out, nil
 }
 
 // unchecked finds rows that a CHECK of the table's refuses.
 func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
-	rows, err := m.tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
+	rows, err := m.Tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
 		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, sqltext.QuoteIdent(r.Name))
 	if err != nil {
 		return nil, err
@@ -167,7 +168,7 @@ func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (out []fla
 
 // tooLong finds texts that are longer than their columns.
 func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
-	rows, err := m.tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
+	rows, err := m.Tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
 		WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND atttypid = 'varchar'::regtype AND atttypmod > 4 ORDER BY attnum`, sqltext.QuoteIdent(r.Name))
 	if err != nil {
 		return nil, err
@@ -188,9 +189,9 @@ func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (out []flaw,
 
 var copyLine = regexp.MustCompile(`, line (\d+)(?:, column (\S+))?`)
 
-// unreadable names the row whose values COPY refused, instead of the line. Such an error is the
+// copyError names the row whose values COPY refused, instead of the line. Such an error is the
 // snapshot's: trying again does not help.
-func (m *merger) unreadable(ctx context.Context, r *relation.Relation, table string, err error) error {
+func (m *merger) copyError(ctx context.Context, r *relation.Relation, table string, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || !dbconn.IsConstraint(pg.Code) {
 		return err
@@ -215,12 +216,12 @@ func (m *merger) rowAt(ctx context.Context, r *relation.Relation, table string, 
 		Close() error
 	}
 	switch {
-	case table == left(r):
-		rows = m.snap.Revoked(ctx, r.Name)
-	case m.delta(r):
-		rows = m.snap.Changed(ctx, m.base, r.Name)
+	case table == loadtx.Revoked(r):
+		rows = m.Snap.Revoked(ctx, r.Name)
+	case m.Delta(r):
+		rows = m.Snap.Changed(ctx, m.Base, r.Name)
 	default:
-		rows = m.snap.Rows(ctx, r.Name)
+		rows = m.Snap.Rows(ctx, r.Name)
 	}
 	defer rows.Close()
 	for i := 0; rows.Next(); {

@@ -8,43 +8,17 @@ import (
 	"sync"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
-
-// scratch are the temporary tables that a load keeps its findings in. ks_gone are rows of
-// production's that do not go in, and so neither does what refers to them.
-const scratch = `
-	CREATE TEMP TABLE ks_out (relation text, key text, conflict boolean, reason text, bad boolean) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_kept (relation text, key text, reason text) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_aside (relation text, key text[]) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_lost (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_over (relation text, key text, reason text) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_gone (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_stuck (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_edit (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_parked (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_del (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_held (id integer, reason text, hides boolean) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_new (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_removed_tag (tag_id integer, event integer, user_id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_scope (tag_id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_scope_repo (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_named (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_covered (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_staged (name text, version text, release text) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_volumes (production text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_hole (tag_id integer, event integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_touched (tag_id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_touched_build (id integer) ON COMMIT DROP;
-`
 
 // stage fills one temporary table a relation, and one of the revoked rows of each versioned
 // one, by COPY.
 func (m *merger) stage(ctx context.Context) error {
 	var total int64
-	for _, r := range m.snap.Manifest.Relations {
-		if !m.delta(relation.Get(r.Name)) {
+	for _, r := range m.Snap.Manifest.Relations {
+		if !m.Delta(relation.Get(r.Name)) {
 			total += r.Rows
 		}
 	}
@@ -54,8 +28,8 @@ func (m *merger) stage(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		of := m.snap.Relation(r.Name)
-		if m.delta(r) {
+		of := m.Snap.Relation(r.Name)
+		if m.Delta(r) {
 			if err := m.stageChanges(ctx, r); err != nil {
 				return err
 			}
@@ -64,13 +38,13 @@ func (m *merger) stage(ctx context.Context) error {
 		if of.Rows == 0 {
 			continue
 		}
-		rows := m.snap.Rows(ctx, r.Name)
+		rows := m.Snap.Rows(ctx, r.Name)
 		defer rows.Close()
-		n, err := m.copyIn(ctx, r, staged(r), r.ColumnNames(), rows)
+		n, err := m.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), rows)
 		if err != nil {
 			return err
 		}
-		m.rows[r.Name] = n
+		m.Rows[r.Name] = n
 		work.Add(n)
 	}
 	return m.stageRevoked(ctx)
@@ -88,15 +62,15 @@ func (m *merger) createStaged(ctx context.Context) error {
 	}
 	for _, r := range relation.All() {
 		extra := map[string]string{"build": ", ks_production text"}[r.Name]
-		table(r, staged(r), extra, r.ColumnNames())
+		table(r, loadtx.Staged(r), extra, r.ColumnNames())
 		if tellsLeft(r) {
-			table(r, left(r), ", ks_new boolean", r.ColumnNames())
+			table(r, loadtx.Revoked(r), ", ks_may_insert boolean", r.ColumnNames())
 		}
-		if m.delta(r) {
-			table(r, went(r), "", r.Key)
+		if m.Delta(r) {
+			table(r, loadtx.Deleted(r), "", r.Key)
 		}
 	}
-	_, err := m.tx.Exec(ctx, sql.String())
+	_, err := m.Tx.Exec(ctx, sql.String())
 	return err
 }
 
@@ -104,19 +78,19 @@ func (m *merger) createStaged(ctx context.Context) error {
 func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
 	// pgx may still read when a cut connection has made it return.
 	from := &stoppable{from: rows}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
+	tag, err := m.Tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
 	from.stop()
 	// What the snapshot says of itself is the cause of what PostgreSQL says then.
 	if cause := rows.Err(); cause != nil {
 		err = cause
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", r.Name, m.unreadable(ctx, r, table, err))
+		return 0, fmt.Errorf("read %s: %w", r.Name, m.copyError(ctx, r, table, err))
 	}
 	if tag.RowsAffected() > 0 {
-		_, err = m.tx.Exec(ctx, "ANALYZE "+table)
+		_, err = m.Tx.Exec(ctx, "ANALYZE "+table)
 	}
-	m.filled[table] = tag.RowsAffected() > 0
+	m.Filled[table] = tag.RowsAffected() > 0
 	return tag.RowsAffected(), err
 }
 
@@ -147,12 +121,12 @@ type lines interface {
 	Err() error
 }
 
-// limits refuses a snapshot that is none, which no constraint of the tables would: ids at or above the
+// checkRanges refuses a snapshot that is none, which no constraint of the tables would: ids at or above the
 // floor, wherever they stand (they would be staging's), ids below 0, keys that are there twice, and
 // versioned rows that are not in the view at E.
-func (m *merger) limits(ctx context.Context) error {
+func (m *merger) checkRanges(ctx context.Context) error {
 	for _, r := range relation.All() {
-		if m.rows[r.Name] == 0 {
+		if m.Rows[r.Name] == 0 {
 			continue
 		}
 		var low, high []string
@@ -161,19 +135,19 @@ func (m *merger) limits(ctx context.Context) error {
 				low, high = append(low, "min("+sqltext.QuoteIdent(c.Name)+")"), append(high, "max("+sqltext.QuoteIdent(c.Name)+")")
 			}
 		}
-		fit := []string{m.x(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", sqltext.Join(low), "high", sqltext.Join(high))}
+		fit := []string{m.ExpandSQL(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", sqltext.Join(low), "high", sqltext.Join(high))}
 		if r.Versioned {
-			fit = append(fit, m.x(r, "coalesce(bool_and({inView}), true)", "inView", m.x(r, inView)))
+			fit = append(fit, m.ExpandSQL(r, "coalesce(bool_and({inView}), true)", "inView", m.ExpandSQL(r, inView)))
 		}
 		if !kojidb.Keyed(r) { // of those the tables' own constraints are enough
-			fit = append(fit, m.x(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", sqltext.Columns("", r.Key)))
+			fit = append(fit, m.ExpandSQL(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", sqltext.Columns("", r.Key)))
 		}
 		var fine bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND "))).Scan(&fine); err != nil {
+		if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND "))).Scan(&fine); err != nil {
 			return err
 		}
 		if !fine {
-			return m.beyond(ctx, r)
+			return m.rangeError(ctx, r)
 		}
 	}
 	return nil
@@ -182,13 +156,13 @@ func (m *merger) limits(ctx context.Context) error {
 // inView is what the rows s of a versioned relation have in common.
 const inView = "s.active IS TRUE AND s.revoke_event IS NULL AND s.revoker_id IS NULL AND s.create_event <= {E}"
 
-// beyond is the error of a relation that limits refuses.
-func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
+// rangeError is the error of a relation that limits refuses.
+func (m *merger) rangeError(ctx context.Context, r *relation.Relation) error {
 	for _, c := range r.Columns {
 		if c.Name != "id" && c.Ref == "" {
 			continue
 		}
-		said, err := m.first(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", sqltext.QuoteIdent(c.Name))
+		said, err := m.firstRow(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", sqltext.QuoteIdent(c.Name))
 		if err != nil {
 			return err
 		}
@@ -196,9 +170,9 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 			return fmt.Errorf("the snapshot's %s %s", r.Name, said)
 		}
 	}
-	said, err := m.first(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", sqltext.Columns("s", r.Key), "xkeys", sqltext.Columns("x", r.Key))
+	said, err := m.firstRow(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", sqltext.Columns("s", r.Key), "xkeys", sqltext.Columns("x", r.Key))
 	if said == "" && err == nil {
-		said, err = m.first(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
+		said, err = m.firstRow(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
 	}
 	if err != nil {
 		return err
@@ -208,10 +182,10 @@ func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
 
 // fitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
 func (m *merger) fitNames(ctx context.Context) error {
-	if m.schema.Release() >= 34 {
+	if m.Schema.Release() >= 34 {
 		return nil
 	}
-	return m.leaveOut(ctx, relation.Get("permissions"), leave{
+	return m.leaveOut(ctx, relation.Get("permissions"), leaveOutRule{
 		where: `s.name = 'draft-promoter' AND NOT EXISTS (SELECT FROM permissions t WHERE t.name = s.name)
 			AND NOT EXISTS (SELECT FROM ks_tag_config c WHERE c.perm_id = s.id)`,
 		key:    `'name=draft-promoter'`, // its id is not mapped to one of staging's
@@ -223,14 +197,14 @@ func (m *merger) fitNames(ctx context.Context) error {
 func (m *merger) fit(ctx context.Context) error {
 	for _, r := range relation.All() {
 		for _, c := range r.Columns {
-			have, ok := m.schema.Column(r.Name, c.Name)
+			have, ok := m.Schema.Column(r.Name, c.Name)
 			var err error
 			switch {
 			case !ok && c.Name == "draft":
 				// Also the rpms at once: their names may be those of rpms that are no drafts.
-				err = m.leaveOut(ctx, r, leave{where: "s.draft", reason: `'of a draft build: the tables are older than Koji 1.34'`})
+				err = m.leaveOut(ctx, r, leaveOutRule{where: "s.draft", reason: `'of a draft build: the tables are older than Koji 1.34'`})
 			case ok && have.NotNull && c.Null:
-				err = m.leaveOut(ctx, r, leave{where: "s." + sqltext.QuoteIdent(c.Name) + " IS NULL",
+				err = m.leaveOut(ctx, r, leaveOutRule{where: "s." + sqltext.QuoteIdent(c.Name) + " IS NULL",
 					reason: sqltext.QuoteLiteral("column " + c.Name + " cannot be NULL here: the tables are older than production's")})
 			}
 			if err != nil {
@@ -241,9 +215,9 @@ func (m *merger) fit(ctx context.Context) error {
 	return nil
 }
 
-// leave says which rows of a snapshot do not go in: those where holds, with the tables of
+// leaveOutRule says which rows of a snapshot do not go in: those where holds, with the tables of
 // using at hand.
-type leave struct {
+type leaveOutRule struct {
 	using    string // "build AS h"
 	where    string
 	reason   string // an expression
@@ -257,7 +231,7 @@ type leave struct {
 }
 
 // leaveOut takes rows out of a snapshot's temporary table and notes them.
-func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) error {
+func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leaveOutRule) error {
 	if l.using != "" {
 		l.using = "USING " + l.using
 	}
@@ -271,29 +245,29 @@ func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) er
 	}
 	ids := ""
 	if kojidb.HasID(r) {
-		ids = `, g AS (INSERT INTO ks_gone SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
-			k AS (INSERT INTO ks_stuck SELECT {r}, s.id FROM s RETURNING 1)`
+		ids = `, g AS (INSERT INTO ks_skipped SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
+			k AS (INSERT INTO ks_not_written SELECT {r}, s.id FROM s RETURNING 1)`
 	}
-	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason, {keytext} AS ks_key),
-			a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s WHERE array_position({array}, NULL) IS NULL RETURNING 1)`+ids+`
-		INSERT INTO ks_out SELECT {r}, ks_key, {conflict}, ks_reason, {bad} FROM s WHERE {noteIf}`,
+	n, err := m.ExecSQL(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason, {keytext} AS ks_key),
+			a AS (INSERT INTO ks_deferred SELECT {r}, {array} FROM s WHERE array_position({array}, NULL) IS NULL RETURNING 1)`+ids+`
+		INSERT INTO ks_left_out SELECT {r}, ks_key, {conflict}, ks_reason, {bad} FROM s WHERE {noteIf}`,
 		"using", l.using, "where", l.where, "cols", sqltext.Columns("s", r.Key), "array", sqltext.KeyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
 		"conflict", fmt.Sprint(l.conflict), "bad", fmt.Sprint(l.bad), "goneIf", l.goneIf, "noteIf", l.noteIf)
 	if err != nil || n == 0 && l.noteIf == "true" || !kojidb.HasID(r) {
 		return err
 	}
 	var some bool
-	err = m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_gone WHERE relation = {r})")).Scan(&some)
-	m.gone[r.Name] = some
+	err = m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_skipped WHERE relation = {r})")).Scan(&some)
+	m.skipped[r.Name] = some
 	return err
 }
 
-// hanging leaves out the rows that refer to rows which were left out. Those that the table
+// skipDependents leaves out the rows that refer to rows which were left out. Those that the table
 // holds already stay there as they are, without a note. A versioned row needs no more than that
 // the row is there which it refers to, be it as staging has made it.
-func (m *merger) hanging(ctx context.Context, r *relation.Relation) error {
+func (m *merger) skipDependents(ctx context.Context, r *relation.Relation) error {
 	for _, c := range r.Columns {
-		if c.Ref == "" || !m.gone[c.Ref] {
+		if c.Ref == "" || !m.skipped[c.Ref] {
 			continue
 		}
 		absent := ""
@@ -306,11 +280,11 @@ func (m *merger) hanging(ctx context.Context, r *relation.Relation) error {
 		} else if rest := sqltext.Without(r.Key, "create_event", "id", c.Name); len(rest) > 0 {
 			name = kojidb.RefText(r, "s", rest) + " || ': '"
 		}
-		err := m.leaveOut(ctx, r, leave{
-			using:  "ks_gone g",
+		err := m.leaveOut(ctx, r, leaveOutRule{
+			using:  "ks_skipped g",
 			where:  sqltext.Expand("g.relation = {ref} AND g.id = s.{c}", "ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name)) + absent,
 			reason: sqltext.Expand("{name} || {what} || g.id || ' was left out'", "name", name, "what", sqltext.QuoteLiteral("its "+c.Ref+" ")),
-			noteIf: m.x(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"),
+			noteIf: m.ExpandSQL(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"),
 		})
 		if err != nil {
 			return err

@@ -20,7 +20,7 @@ var shownOfBuild = []string{"pkg_id", "version", "release", "epoch", "draft", "s
 // touchBuilds notes the builds of which an update will change what is in their tags.
 func (m *merger) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
 	shown := slices.DeleteFunc(slices.Clone(set), func(c string) bool { return !slices.Contains(shownOfBuild, c) })
-	_, err := m.exec(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
+	_, err := m.ExecSQL(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
 		"differ", sqltext.Differ("t", "s", shown), "where", where)
 	return err
 }
@@ -31,23 +31,10 @@ func (m *merger) touchInserts(ctx context.Context, r *relation.Relation, where s
 	if build == "" || r.Name == "build" || !m.oldBuilds {
 		return nil
 	}
-	_, err := m.exec(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
+	_, err := m.ExecSQL(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
 		FROM (SELECT {build} AS id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND {where}) x
-		WHERE NOT EXISTS (SELECT FROM ks_new n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build, "where", where)
+		WHERE NOT EXISTS (SELECT FROM ks_new_build n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build, "where", where)
 	return err
-}
-
-// stagingEvent returns the event of this load, which it takes from staging's sequence at the
-// first call.
-func (m *merger) stagingEvent(ctx context.Context) (int64, error) {
-	if m.event != 0 {
-		return m.event, nil
-	}
-	err := m.tx.QueryRow(ctx, "INSERT INTO events (time) VALUES (clock_timestamp()) RETURNING id").Scan(&m.event)
-	if err == nil && m.event < m.mark.Floor {
-		err = fmt.Errorf("the sequence of events gave %d, below the floor %d", m.event, m.mark.Floor)
-	}
-	return m.event, err
 }
 
 // touch tells those who ask staging what changed about the tags whose content did: kojira by
@@ -57,30 +44,30 @@ func (m *merger) stagingEvent(ctx context.Context) (int64, error) {
 // koji prune-signed-copies, which takes revocations before creations at one event, would count that
 // build as tagged after the latest one.
 func (m *merger) touch(ctx context.Context) error {
-	if changed := (&book.LoadReport{Relations: m.counts.sorted()}).Changed(); !changed {
+	if changed := (&book.LoadReport{Relations: m.Counts.Sorted()}).Changed(); !changed {
 		return nil
 	}
-	event, err := m.stagingEvent(ctx)
+	event, err := m.StagingEvent(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := m.tx.Exec(ctx, `
-		INSERT INTO ks_touched SELECT l.tag_id FROM tag_listing l JOIN ks_touched_build b ON b.id = l.build_id WHERE l.active;
-		CREATE TEMP TABLE ks_touch ON COMMIT DROP AS SELECT DISTINCT tag_id FROM ks_touched`); err != nil {
+	if _, err := m.Tx.Exec(ctx, `
+		INSERT INTO ks_touched_tag SELECT l.tag_id FROM tag_listing l JOIN ks_touched_build b ON b.id = l.build_id WHERE l.active;
+		CREATE TEMP TABLE ks_tag_to_touch ON COMMIT DROP AS SELECT DISTINCT tag_id FROM ks_touched_tag`); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
-		SELECT tag_id, $1, $2, 2 FROM ks_touch ORDER BY tag_id`, event, m.mark.User); err != nil {
+	if _, err := m.Tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
+		SELECT tag_id, $1, $2, 2 FROM ks_tag_to_touch ORDER BY tag_id`, event, m.Mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
-		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_touch`, event, m.mark.User); err != nil {
+	if _, err := m.Tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
+		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_tag_to_touch`, event, m.Mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	rows, err := m.tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_touch) ORDER BY name")
+	rows, err := m.Tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_tag_to_touch) ORDER BY name")
 	if err != nil {
 		return err
 	}
-	m.rep.Touched, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	m.Report.Touched, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -17,9 +18,9 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 	if err := m.overlaid(ctx, r); err != nil {
 		return err
 	}
-	pairs := []string{"hide", hides(r), "xkey", sqltext.Equal("x", "s", r.Key), "tkey", sqltext.Equal("t", "x", r.Key), "cols", sqltext.Columns("", m.usable(r)), "scols", sqltext.Columns("s", m.usable(r))}
+	pairs := []string{"hide", hiddenTable(r), "xkey", sqltext.Equal("x", "s", r.Key), "tkey", sqltext.Equal("t", "x", r.Key), "cols", sqltext.Columns("", m.Usable(r)), "scols", sqltext.Columns("s", m.Usable(r))}
 	run := func(count *int64, sql string, more ...string) error {
-		n, err := m.exec(ctx, r, sql, append(more, pairs...)...)
+		n, err := m.ExecSQL(ctx, r, sql, append(more, pairs...)...)
 		*count += n
 		return err
 	}
@@ -27,7 +28,7 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 	if err != nil {
 		return err
 	}
-	c := m.counts.of(r.Name)
+	c := m.Counts.Of(r.Name)
 	shown, values := "", ""
 	if some {
 		shown = " AND NOT EXISTS (SELECT FROM {hide} x WHERE {xkey})"
@@ -37,23 +38,23 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 		}
 		values = `UPDATE {s} s SET active = NULL, revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x WHERE {xkey};
 			INSERT INTO kojisnap.hidden SELECT {r}, {xarray} FROM {hide} x WHERE x.ks_why IN ('place', 'held', 'tag') ON CONFLICT DO NOTHING`
-		if _, err := m.exec(ctx, r, values, append([]string{"xarray", sqltext.KeyArray("x", r.Key)}, pairs...)...); err != nil {
+		if _, err := m.ExecSQL(ctx, r, values, append([]string{"xarray", sqltext.KeyArray("x", r.Key)}, pairs...)...); err != nil {
 			return err
 		}
 	}
 	if err := run(&c.Unrevoked, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM {s} s
-		WHERE {key} AND t.active IS NULL AND t.revoke_event < {floor}`+shown+` RETURNING t.*)`+touches(r)); err != nil {
+		WHERE {key} AND t.active IS NULL AND t.revoke_event < {floor}`+shown+` RETURNING t.*)`+loadtx.NoteTags(r)); err != nil {
 		return err
 	}
 	// An older hub or schema may have kept a column from an earlier load.
-	if payload := sqltext.Without(m.given(r), slices.Concat(r.Key, kojidb.VersionColumns)...); len(payload) > 0 {
-		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+touches(r),
+	if payload := sqltext.Without(m.Given(r), slices.Concat(r.Key, kojidb.VersionColumns)...); len(payload) > 0 {
+		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+loadtx.NoteTags(r),
 			"set", sqltext.Assign("s", payload), "differ", sqltext.Differ("t", "s", payload)); err != nil {
 			return err
 		}
 	}
 	if err := run(&c.Inserted, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s
-		WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) RETURNING *)`+touches(r)); err != nil {
+		WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) RETURNING *)`+loadtx.NoteTags(r)); err != nil {
 		return err
 	}
 	return m.tellHidden(ctx, r)
@@ -68,30 +69,13 @@ func (m *merger) tellHidden(ctx context.Context, r *relation.Relation) error {
 				THEN 'staging removed tag ' || (SELECT v.name FROM tag v WHERE v.id = s.{c}) `, "c", sqltext.QuoteIdent(c))
 		}
 	}
-	_, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NOT NULL
+	_, err := m.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NOT NULL
 				THEN 'staging has its own, create_event=' || o.create_event {removed}ELSE 'staging removed it' END || {by}
 		FROM {s} s JOIN {t} t ON {key} AND t.active IS NULL AND t.revoke_event >= {floor}
 			LEFT JOIN {t} o ON {same} AND o.active AND o.create_event >= {floor}`,
 		"keytext", sqltext.KeyText("s", r.Key), "named", kojidb.RefText(r, "s", kojidb.Subject(r)), "same", sqltext.Equal("o", "s", kojidb.Subject(r)), "removed", removed,
 		"by", `' (event ' || t.revoke_event || ', by ' || coalesce((SELECT v.name FROM users v WHERE v.id = t.revoker_id), t.revoker_id::text) || ')'`)
 	return err
-}
-
-// touches ends a statement whose changed rows are u by noting their tags: of the rows that are active
-// now. What changes about others no view shows but those of production's events.
-func touches(r *relation.Relation) string { return touchesOf(r, "u.active") }
-
-// touchesOf is touches of the rows that shown tells.
-func touchesOf(r *relation.Relation, shown string) string {
-	switch {
-	case r.Name == "tag_package_owners": // Koji itself takes no tag for changed then
-	case r.Index("tag_id") >= 0:
-		return ", g AS (INSERT INTO ks_touched SELECT tag_id FROM u WHERE " + shown + ") SELECT FROM u" // which counts all of them
-	case r.Name == "external_repo_config":
-		return ` , g AS (INSERT INTO ks_touched SELECT x.tag_id FROM u JOIN tag_external_repos x USING (external_repo_id) WHERE x.active AND ` + shown + `)
-			SELECT FROM u`
-	}
-	return " SELECT FROM u"
 }
 
 // overlaid revokes rows of the overlay's where production has one by now, which the overlay
@@ -108,21 +92,21 @@ func (m *merger) overlaid(ctx context.Context, r *relation.Relation) error {
 	for i, u := range r.Unique {
 		meets[i] = sqltext.Equal("h", "s", sqltext.Without(u, "active"))
 	}
-	rows := m.x(r, `h.active AND ({meets}) AND NOT ({hkey}) AND EXISTS (SELECT FROM kojisnap.overlay o WHERE o.relation = {r} AND o.key = jsonb_build_object({k}))`,
+	rows := m.ExpandSQL(r, `h.active AND ({meets}) AND NOT ({hkey}) AND EXISTS (SELECT FROM kojisnap.overlay o WHERE o.relation = {r} AND o.key = jsonb_build_object({k}))`,
 		"meets", strings.Join(meets, " OR "), "hkey", sqltext.Equal("h", "s", r.Key), "k", sqltext.Join(key))
 	var some bool
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows)).Scan(&some); err != nil || !some {
+	if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows)).Scan(&some); err != nil || !some {
 		return err
 	}
-	event, err := m.stagingEvent(ctx)
+	event, err := m.StagingEvent(ctx)
 	if err != nil {
 		return err
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+touchesOf(r, "true"),
+	n, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+loadtx.NoteTagsWhere(r, "true"),
 		"event", sqltext.Int(event), "rows", rows)
 	if err != nil {
 		return fmt.Errorf("what the overlay put there: %w", err)
 	}
-	m.counts.of(r.Name).Revoked += n
+	m.Counts.Of(r.Name).Revoked += n
 	return nil
 }

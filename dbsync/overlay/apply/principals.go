@@ -1,4 +1,4 @@
-package dbsync
+package apply
 
 import (
 	"context"
@@ -12,38 +12,13 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
-// holder is who has a principal.
-type holder struct {
-	id   int32
-	name string
-	ours bool // the overlay gave it
-}
-
-func (m *merger) holders(ctx context.Context, list []overlay.Principal) (map[string]holder, error) {
-	names := make([]string, len(list))
-	for i, p := range list {
-		names[i] = p.Name
-	}
-	rows, err := m.tx.Query(ctx, `SELECT k.krb_principal, k.user_id, u.name, EXISTS (SELECT FROM kojisnap.overlay v WHERE v.relation = 'user_krb_principals'
-			AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal))
-		FROM user_krb_principals k JOIN users u ON u.id = k.user_id WHERE k.krb_principal = ANY($1)`, names)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]holder{}
-	var name string
-	var h holder
-	_, err = pgx.ForEachRow(rows, []any{&name, &h.id, &h.name, &h.ours}, func() error { out[name] = h; return nil })
-	return out, err
-}
-
 // principals gives users the principals that entries name, then everyone those of the rule.
-func (o *overlayer) principals(ctx context.Context) error {
+func (o *planner) principals(ctx context.Context) error {
 	list := o.over.Principals()
 	if len(list)+len(o.over.Everyone.Principals) == 0 {
 		return nil
 	}
-	held, err := o.holders(ctx, list)
+	held, err := holders(ctx, o.Tx, list)
 	if err != nil {
 		return err
 	}
@@ -58,16 +33,16 @@ func (o *overlayer) principals(ctx context.Context) error {
 	if err != nil || len(o.faults) > 0 {
 		return err
 	}
-	if _, err := o.tx.Exec(ctx, "CREATE TEMP TABLE ks_principal (user_id integer, krb_principal text, entry text) ON COMMIT DROP"); err != nil {
+	if _, err := o.Tx.Exec(ctx, "CREATE TEMP TABLE ks_principal (user_id integer, krb_principal text, entry text) ON COMMIT DROP"); err != nil {
 		return err
 	}
-	if _, err := o.tx.Exec(ctx, `INSERT INTO ks_principal SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x(user_id integer, krb_principal text, entry text)`, string(body)); err != nil {
+	if _, err := o.Tx.Exec(ctx, `INSERT INTO ks_principal SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS x(user_id integer, krb_principal text, entry text)`, string(body)); err != nil {
 		return err
 	}
 	if err := o.everyone(ctx); err != nil {
 		return err
 	}
-	c := o.counts.of("user_krb_principals")
+	c := o.Counts.Of("user_krb_principals")
 	x := func(sql string) string {
 		return sqltext.Expand(sql, "other", "k.krb_principal = p.krb_principal AND k.user_id <> p.user_id",
 			"ours", "v.relation = 'user_krb_principals' AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal)",
@@ -78,7 +53,7 @@ func (o *overlayer) principals(ctx context.Context) error {
 		DELETE FROM kojisnap.overlay v USING d WHERE v.relation = 'user_krb_principals' AND v.key = d.key RETURNING v.entry`), &c.Deleted); err != nil {
 		return err
 	}
-	kept, err := o.tx.Query(ctx, x("DELETE FROM ks_principal p USING user_krb_principals k WHERE {other} RETURNING p.entry"))
+	kept, err := o.Tx.Query(ctx, x("DELETE FROM ks_principal p USING user_krb_principals k WHERE {other} RETURNING p.entry"))
 	if err != nil {
 		return err
 	}
@@ -87,9 +62,9 @@ func (o *overlayer) principals(ctx context.Context) error {
 		return err
 	}
 	if len(others) > 0 {
-		o.rep.Notes = append(o.rep.Notes, fmt.Sprintf("overlay: %d principals for everyone are other users' in staging already, and stay so; one of them: %s", len(others), slices.Min(others)))
+		o.Report.Notes = append(o.Report.Notes, fmt.Sprintf("overlay: %d principals for everyone are other users' in staging already, and stay so; one of them: %s", len(others), slices.Min(others)))
 	}
-	if _, err := o.tx.Exec(ctx, x("INSERT INTO ks_wanted SELECT 'user_krb_principals', {key} FROM ks_principal p")); err != nil {
+	if _, err := o.Tx.Exec(ctx, x("INSERT INTO ks_desired_key SELECT 'user_krb_principals', {key} FROM ks_principal p")); err != nil {
 		return err
 	}
 	return o.tell(ctx, "add", x(`WITH i AS (INSERT INTO user_krb_principals (user_id, krb_principal) SELECT user_id, krb_principal FROM ks_principal p
@@ -100,19 +75,19 @@ func (o *overlayer) principals(ctx context.Context) error {
 
 // everyone adds the principals of production's people to those wanted. What staging's admins
 // gave to somebody is left to them.
-func (o *overlayer) everyone(ctx context.Context) error {
+func (o *planner) everyone(ctx context.Context) error {
 	named := []string{}
 	for _, u := range o.over.Users {
 		if len(u.Principals) > 0 {
 			named = append(named, u.All()...)
 		}
 	}
-	_, err := o.tx.Exec(ctx, sqltext.Expand(`INSERT INTO ks_principal
+	_, err := o.Tx.Exec(ctx, sqltext.Expand(`INSERT INTO ks_principal
 		SELECT DISTINCT ON (p.name) u.id, p.name, 'user ' || u.name || ': principal ' || p.name
 		FROM users u CROSS JOIN LATERAL (SELECT replace(n, {placeholder}, u.name) AS name FROM unnest($1::text[]) AS n) p
 		WHERE u.usertype = 0 AND u.status = 0 AND u.name <> ALL($2)
 			AND (u.id < {floor} OR EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = 'users' AND i.staging_id = u.id))
 			AND length(p.name) <= {limit} AND NOT EXISTS (SELECT FROM ks_principal k WHERE k.krb_principal = p.name)
-		ORDER BY p.name, u.id`, "placeholder", sqltext.QuoteLiteral(overlay.Placeholder), "floor", sqltext.Int(o.mark.Floor), "limit", sqltext.Int(int64(overlay.MaxPrincipal))), o.over.Everyone.Principals, named)
+		ORDER BY p.name, u.id`, "placeholder", sqltext.QuoteLiteral(overlay.Placeholder), "floor", sqltext.Int(o.Mark.Floor), "limit", sqltext.Int(int64(overlay.MaxPrincipal))), o.over.Everyone.Principals, named)
 	return err
 }

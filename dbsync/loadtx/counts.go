@@ -1,22 +1,22 @@
-package dbsync
+package loadtx
 
 import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/kojidb"
 )
 
-// counts collects a report's numbers by relation.
-type counts map[string]*book.RelationReport
+// Counts collects a report's numbers by relation.
+type Counts map[string]*book.RelationReport
 
-func (c counts) of(name string) *book.RelationReport {
+func (c Counts) Of(name string) *book.RelationReport {
 	if c[name] == nil {
 		c[name] = &book.RelationReport{Relation: name}
 	}
 	return c[name]
 }
 
-// sorted returns what is not zero, in the catalogue's order, other tables behind it.
-func (c counts) sorted() []book.RelationReport {
+// Sorted returns what is not zero, in the catalogue's order, other tables behind it.
+func (c Counts) Sorted() []book.RelationReport {
 	out := []book.RelationReport{}
 	for _, name := range append(kojidb.RelationNames(), overlayTables...) {
 		if x := c[name]; x != nil && *x != (book.RelationReport{Relation: name}) {

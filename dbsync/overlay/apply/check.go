@@ -1,4 +1,4 @@
-package dbsync
+package apply
 
 import (
 	"context"
@@ -8,46 +8,47 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/relation"
 )
 
-// checkOverlay looks, before the load's transaction, whether all that the new overlay refers to
-// is there: in the database, in the snapshot or in the overlay itself.
-func (m *merger) checkOverlay(ctx context.Context, conn *pgx.Conn) error {
-	return dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
-		m.tx, m.over = tx, m.opt.Overlay
-		if err := m.check(ctx); err != nil {
-			return err
-		}
-		o := &overlayer{merger: m}
-		for _, table := range []string{"permissions", "content_generator", "channels", "tag"} {
-			if err := o.checkNames(ctx, table); err != nil {
-				return err
-			}
-		}
-		if err := o.checkPeople(ctx); err != nil {
-			return err
-		}
-		if len(o.faults) > 0 {
-			return &overlay.Error{Faults: o.faults}
-		}
-		return nil
-	})
+// checker looks for what an overlay refers to and that is not there.
+type checker struct {
+	*loadtx.Load
+	over   *overlay.Overlay
+	faults []error
 }
 
-func (o *overlayer) checkNames(ctx context.Context, table string) error {
-	refs := o.over.References(table)
+// Check looks, before the load's transaction, whether all that an overlay refers to is there: in the database,
+// in the snapshot or in the overlay itself. What is missing makes an *overlay.Error.
+func Check(ctx context.Context, l *loadtx.Load, over *overlay.Overlay) error {
+	c := &checker{Load: l, over: over}
+	for _, table := range []string{"permissions", "content_generator", "channels", "tag"} {
+		if err := c.checkNames(ctx, table); err != nil {
+			return err
+		}
+	}
+	if err := c.checkPeople(ctx); err != nil {
+		return err
+	}
+	if len(c.faults) > 0 {
+		return &overlay.Error{Faults: c.faults}
+	}
+	return nil
+}
+
+func (c *checker) checkNames(ctx context.Context, table string) error {
+	refs := c.over.References(table)
 	names := make([]string, len(refs))
 	for i, r := range refs {
 		names[i] = r.Name
 	}
-	have, err := o.ids(ctx, table, names)
+	have, err := idsNamed(ctx, c.Tx, table, names)
 	if err != nil {
 		return err
 	}
-	made := o.over.Makes(table)
+	made := c.over.Makes(table)
 	var missing []overlay.Ref
 	for _, r := range refs {
 		if _, ok := have[r.Name]; !ok && !made[r.Name] {
@@ -61,23 +62,23 @@ func (o *overlayer) checkNames(ctx context.Context, table string) error {
 	for _, r := range missing {
 		names = append(names, r.Name)
 	}
-	comes, err := o.inSnapshot(ctx, relation.Get(table), names)
+	comes, err := c.inSnapshot(ctx, relation.Get(table), names)
 	for _, r := range missing {
 		if _, ok := comes[r.Name]; !ok && err == nil {
-			o.faults = append(o.faults, r.Missing(table))
+			c.faults = append(c.faults, r.Missing(table))
 		}
 	}
 	return err
 }
 
 // inSnapshot finds the snapshot's rows of these names.
-func (o *overlayer) inSnapshot(ctx context.Context, r *relation.Relation, names []string) (map[string][]string, error) {
+func (c *checker) inSnapshot(ctx context.Context, r *relation.Relation, names []string) (map[string][]string, error) {
 	wanted := map[string]bool{}
 	for _, n := range names {
 		wanted[n] = true
 	}
 	found := map[string][]string{}
-	rows := o.snap.Rows(ctx, r.Name)
+	rows := c.Snap.Rows(ctx, r.Name)
 	defer rows.Close()
 	var fields [][]byte
 	for rows.Next() {
@@ -101,15 +102,15 @@ func (o *overlayer) inSnapshot(ctx context.Context, r *relation.Relation, names 
 
 // checkPeople looks whether users, hosts and groups are what entries take them for, and
 // whether their principals are free.
-func (o *overlayer) checkPeople(ctx context.Context) error {
-	people := o.over.People()
+func (c *checker) checkPeople(ctx context.Context) error {
+	people := c.over.People()
 	if len(people) == 0 {
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(people))
 	// The schema kojisnap may be of an earlier format yet.
 	have := map[string]int{}
-	rows, err := o.tx.Query(ctx, "SELECT name, usertype FROM users WHERE name = ANY($1)", names)
+	rows, err := c.Tx.Query(ctx, "SELECT name, usertype FROM users WHERE name = ANY($1)", names)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (o *overlayer) checkPeople(ctx context.Context) error {
 		return err
 	}
 	users := relation.Get("users")
-	comes, err := o.inSnapshot(ctx, users, names)
+	comes, err := c.inSnapshot(ctx, users, names)
 	if err != nil {
 		return err
 	}
@@ -134,14 +135,14 @@ func (o *overlayer) checkPeople(ctx context.Context) error {
 			}
 		}
 		if usertype != p.UserType {
-			o.fault(p.Place, p.Key, "%s", p.OtherType(n, usertype))
+			c.faults = append(c.faults, faultAt(p.Place, p.Key, "%s", p.OtherType(n, usertype)))
 		}
 	}
-	list := o.over.Principals()
-	held, err := o.holders(ctx, list)
+	list := c.over.Principals()
+	held, err := holders(ctx, c.Tx, list)
 	for _, p := range list {
 		if h, taken := held[p.Name]; taken && !h.ours && h.name != p.User {
-			o.faults = append(o.faults, p.Taken(h.name))
+			c.faults = append(c.faults, p.Taken(h.name))
 		}
 	}
 	return err

@@ -1,84 +1,33 @@
-package dbsync
+package apply
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
-	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
-// readOverlay settles on the overlay of this load, the last one if there is no new one, and
-// reports whether it is another than before.
-func (m *merger) readOverlay(ctx context.Context) (changed bool, err error) {
-	var last []byte
-	err = m.tx.QueryRow(ctx, "SELECT body FROM kojisnap.overlay_file").Scan(&last)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return false, err
-	}
-	if m.opt.Overlay == nil {
-		m.over = new(overlay.Overlay)
-		if last != nil {
-			err = json.Unmarshal(last, m.over)
-		} else {
-			err = nil
-		}
-		return false, err
-	}
-	m.over = m.opt.Overlay
-	before := new(overlay.Overlay)
-	if last != nil {
-		if err := json.Unmarshal(last, before); err != nil {
-			return false, err
-		}
-	}
-	m.tellRules(before.Rules(), m.over.Rules())
-	body, err := json.Marshal(m.over)
-	if err != nil || string(body) == string(last) {
-		return false, err
-	}
-	_, err = m.tx.Exec(ctx, `INSERT INTO kojisnap.overlay_file (body) VALUES ($1) ON CONFLICT (one) DO UPDATE SET body = excluded.body`, string(body))
-	return true, err
-}
-
-// tellRules reports the rules that go and those that come.
-func (m *merger) tellRules(before, after []string) {
-	for _, r := range before {
-		if !slices.Contains(after, r) {
-			m.report("remove", r)
-		}
-	}
-	for _, r := range after {
-		if !slices.Contains(before, r) {
-			m.report("add", r)
-		}
-	}
-}
-
-// overruleUsers writes what the overlay wants otherwise of users into the snapshot's rows, before
+// BlockUsers writes what the overlay wants otherwise of users into the snapshot's rows, before
 // they are merged: so a load changes nothing where nothing changed, and what an overlay no
 // longer names is production's again by itself.
-func (m *merger) overruleUsers(ctx context.Context) error {
-	_, err := m.tx.Exec(ctx, `UPDATE ks_users SET status = 1 WHERE name = ANY($1)`, m.over.BlockUsers)
+func (a *Applier) BlockUsers(ctx context.Context) error {
+	_, err := a.Tx.Exec(ctx, `UPDATE ks_users SET status = 1 WHERE name = ANY($1)`, a.over.BlockUsers)
 	return err
 }
 
-// overruled is a relation of which the overlay wants rows otherwise than production.
-type overruled struct {
+// ruledRelation is a relation of which the overlay wants rows otherwise than production.
+type ruledRelation struct {
 	name  string
 	data  []string
 	rules string // what the rules are, of the overlay's JSON $1
 	fits  string // what a rule makes of the row s
 }
 
-var overruling = []overruled{
+var ruledRelations = []ruledRelation{
 	{"external_repo_config", []string{"url"},
 		`SELECT n, u->>'from' AS a, u->>'to' AS b FROM jsonb_array_elements($1::text::jsonb->'external_repo_url') WITH ORDINALITY AS x(u, n)`,
 		// The first that fits counts.
@@ -93,7 +42,7 @@ var overruling = []overruled{
 }
 
 // of expands SQL about an overruled relation.
-func (o overruled) of(m *merger, sql string, pairs ...string) string {
+func (o ruledRelation) of(l *loadtx.Load, sql string, pairs ...string) string {
 	r := relation.Get(o.name)
 	object := func(alias string, columns []string) string {
 		var parts []string
@@ -102,22 +51,22 @@ func (o overruled) of(m *merger, sql string, pairs ...string) string {
 		}
 		return "jsonb_build_object(" + sqltext.Join(parts) + ")"
 	}
-	return m.x(r, strings.ReplaceAll(sql, "{fits}", o.fits), append(pairs, "rules", sqltext.QuoteIdent("ks_rules_"+o.name), "ruled", sqltext.QuoteIdent("ks_ruled_"+o.name), "skey", object("s", r.Key),
+	return l.ExpandSQL(r, strings.ReplaceAll(sql, "{fits}", o.fits), append(pairs, "rules", sqltext.QuoteIdent("ks_rules_"+o.name), "ruled", sqltext.QuoteIdent("ks_ruled_"+o.name), "skey", object("s", r.Key),
 		"keys", sqltext.Columns("s", r.Key), "was", object("s", o.data), "data", sqltext.Columns("u", o.data), "set", sqltext.Assign("n", o.data), "same", sqltext.Equal("s", "n", r.Key))...)
 }
 
-// overrule does so with the rows that production does not edit in place, once ids are staging's,
+// ApplyRules does so with the rows that production does not edit in place, once ids are staging's,
 // and remembers what production had.
-func (m *merger) overrule(ctx context.Context) error {
-	body, err := json.Marshal(m.over)
+func (a *Applier) ApplyRules(ctx context.Context) error {
+	body, err := json.Marshal(a.over)
 	if err != nil {
 		return err
 	}
-	for _, o := range overruling {
-		if _, err := m.tx.Exec(ctx, o.of(m, "CREATE TEMP TABLE {rules} ON COMMIT DROP AS "+o.rules), string(body)); err != nil {
+	for _, o := range ruledRelations {
+		if _, err := a.Tx.Exec(ctx, o.of(a.Load, "CREATE TEMP TABLE {rules} ON COMMIT DROP AS "+o.rules), string(body)); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
-		if _, err := m.tx.Exec(ctx, o.of(m, `
+		if _, err := a.Tx.Exec(ctx, o.of(a.Load, `
 			CREATE TEMP TABLE {ruled} ON COMMIT DROP AS SELECT {keys}, {was} AS was, {data} FROM {s} s CROSS JOIN LATERAL ({fits}) u;
 			INSERT INTO kojisnap.overruled AS o SELECT {r}, {skey}, was FROM {ruled} s
 				ON CONFLICT (relation, key) DO UPDATE SET was = excluded.was WHERE o.was <> excluded.was;
@@ -129,28 +78,28 @@ func (m *merger) overrule(ctx context.Context) error {
 	return nil
 }
 
-// settle does so with rows that an earlier load overruled and that are not in the scope of this
+// SettleOutside does so with rows that an earlier load overruled and that are not in the scope of this
 // one: they become what this overlay wants of them, or what production had.
-func (m *merger) settle(ctx context.Context) error {
-	for _, o := range overruling {
+func (a *Applier) SettleOutside(ctx context.Context) error {
+	for _, o := range ruledRelations {
 		r := relation.Get(o.name)
 		var on, had, now []string
 		for _, k := range r.Key {
-			on = append(on, fmt.Sprintf("t.%s = (v.key->>%s)::%s", sqltext.QuoteIdent(k), sqltext.QuoteLiteral(k), wishType(k)))
+			on = append(on, fmt.Sprintf("t.%s = (v.key->>%s)::%s", sqltext.QuoteIdent(k), sqltext.QuoteLiteral(k), columnType(k)))
 		}
 		for _, c := range o.data {
-			had = append(had, fmt.Sprintf("%s = (ks_was->>%s)::%s", sqltext.QuoteIdent(c), sqltext.QuoteLiteral(c), wishType(c)))
+			had = append(had, fmt.Sprintf("%s = (ks_was->>%s)::%s", sqltext.QuoteIdent(c), sqltext.QuoteLiteral(c), columnType(c)))
 			now = append(now, fmt.Sprintf("coalesce(u.%s, s.%[1]s) AS %[1]s", sqltext.QuoteIdent(c)))
 		}
 		run := func(sql string) (int64, error) {
-			tag, err := m.tx.Exec(ctx, o.of(m, sql, "old", sqltext.QuoteIdent("ks_overruled_"+o.name), "settled", sqltext.QuoteIdent("ks_settled_"+o.name), "had", sqltext.Join(had), "now", sqltext.Join(now),
+			tag, err := a.Tx.Exec(ctx, o.of(a.Load, sql, "old", sqltext.QuoteIdent("ks_outside_"+o.name), "settled", sqltext.QuoteIdent("ks_settled_"+o.name), "had", sqltext.Join(had), "now", sqltext.Join(now),
 				"on", strings.Join(on, " AND "), "setnow", sqltext.Assign("s", o.data), "differ", sqltext.Differ("t", "s", o.data)))
 			return tag.RowsAffected(), err
 		}
 		if _, err := run("DELETE FROM kojisnap.overruled v WHERE v.relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.active AND {on})"); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
-		if m.base != nil {
+		if a.Base != nil {
 			continue // the overlay is the one of the last load
 		}
 		if _, err := run(`
@@ -162,11 +111,11 @@ func (m *merger) settle(ctx context.Context) error {
 			DELETE FROM kojisnap.overruled v USING {settled} s WHERE v.relation = {r} AND v.key = s.ks_key AND s.ks_fits IS NULL`); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
-		n, err := run("WITH u AS (UPDATE {t} t SET {setnow} FROM {settled} s WHERE {key} AND {differ} RETURNING t.*)" + touches(r))
+		n, err := run("WITH u AS (UPDATE {t} t SET {setnow} FROM {settled} s WHERE {key} AND {differ} RETURNING t.*)" + loadtx.NoteTags(r))
 		if err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
-		m.counts.of(o.name).Updated += n
+		a.Counts.Of(o.name).Updated += n
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package dbsync
+package apply
 
 import (
 	"context"
@@ -15,39 +15,39 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// withdraw takes back what an earlier overlay put there and this one does not name, names last.
-func (m *merger) withdraw(ctx context.Context) error {
-	rows, err := m.tx.Query(ctx, `WITH gone AS (DELETE FROM kojisnap.overlay o
-			WHERE NOT EXISTS (SELECT FROM ks_wanted w WHERE w.relation = o.relation AND w.key = o.key) RETURNING *)
+// revertOverlay takes back what an earlier overlay put there and this one does not name, names last.
+func (w *rowWriter) revertOverlay(ctx context.Context) error {
+	rows, err := w.Tx.Query(ctx, `WITH gone AS (DELETE FROM kojisnap.overlay o
+			WHERE NOT EXISTS (SELECT FROM ks_desired_key w WHERE w.relation = o.relation AND w.key = o.key) RETURNING *)
 		SELECT relation, key::text, entry, coalesce(before, 'null')::text FROM gone
 		ORDER BY relation = 'users', relation = 'channels', entry, key`)
 	if err != nil {
 		return err
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[withdrawn])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[overlayRow])
 	if err != nil {
 		return err
 	}
-	for _, w := range list {
-		n, err := m.undo(ctx, w)
+	for _, was := range list {
+		n, err := w.revertRow(ctx, was)
 		if err != nil {
-			return fmt.Errorf("take back %s (%s %s): %w", w.Entry, w.Table, w.Key, err)
+			return fmt.Errorf("take back %s (%s %s): %w", was.Entry, was.Table, was.Key, err)
 		}
 		if n > 0 {
-			m.report("remove", w.Entry)
+			w.report("remove", was.Entry)
 		}
 	}
 	return nil
 }
 
-// withdrawn is a row of kojisnap.overlay.
-type withdrawn struct{ Table, Key, Entry, Before string }
+// overlayRow is a row of kojisnap.overlay.
+type overlayRow struct{ Table, Key, Entry, Before string }
 
-// undo takes one row back and returns how many rows that changed: none, if staging's admins
+// revertRow takes one row back and returns how many rows that changed: none, if staging's admins
 // have done something else with it since.
-func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
+func (w *rowWriter) revertRow(ctx context.Context, was overlayRow) (int64, error) {
 	key := fields{}
-	dec := json.NewDecoder(strings.NewReader(w.Key))
+	dec := json.NewDecoder(strings.NewReader(was.Key))
 	dec.UseNumber()
 	if err := dec.Decode(&key); err != nil {
 		return 0, err
@@ -62,16 +62,16 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 		}
 	}
 	var before *int64
-	if err := json.Unmarshal([]byte(w.Before), &before); err != nil {
+	if err := json.Unmarshal([]byte(was.Before), &before); err != nil {
 		return 0, err
 	}
 	run := func(count *int64, sql string, args ...any) (int64, error) {
-		tag, err := m.tx.Exec(ctx, sql, args...)
+		tag, err := w.Tx.Exec(ctx, sql, args...)
 		*count += tag.RowsAffected()
 		return tag.RowsAffected(), err
 	}
-	c := m.counts.of(w.Table)
-	switch w.Table {
+	c := w.Counts.Of(was.Table)
+	switch was.Table {
 	case "user_krb_principals":
 		cond, args := key.where("t", 1)
 		return run(&c.Deleted, "DELETE FROM user_krb_principals t WHERE "+cond, args...)
@@ -81,11 +81,11 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 			AND NOT EXISTS (SELECT FROM kojisnap.idmap WHERE relation = 'users' AND staging_id = $1)`, key["id"])
 	case book.BlockUsers:
 		// One that an overlay made and none names stays blocked.
-		return run(&m.counts.of("users").Updated, `UPDATE users SET status = $2 WHERE id = $1 AND status <> $2 AND (
+		return run(&w.Counts.Of("users").Updated, `UPDATE users SET status = $2 WHERE id = $1 AND status <> $2 AND (
 			NOT EXISTS (SELECT FROM kojisnap.overlay_made WHERE relation = 'users' AND id = $1)
-			OR EXISTS (SELECT FROM ks_wanted WHERE relation = 'users' AND key = jsonb_build_object('id', $1)))`, key["id"], before)
+			OR EXISTS (SELECT FROM ks_desired_key WHERE relation = 'users' AND key = jsonb_build_object('id', $1)))`, key["id"], before)
 	case "channels":
-		if _, ok := m.schema.Column("channels", "enabled"); !ok {
+		if _, ok := w.Schema.Column("channels", "enabled"); !ok {
 			return 0, nil
 		}
 		return run(&c.Updated, `UPDATE channels SET enabled = false WHERE id = $1 AND enabled
@@ -97,23 +97,23 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 	delete(key, "create_event")
 	cond, args := key.where("t", 2)
 	var stands bool
-	err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+sqltext.QuoteIdent(w.Table)+" t WHERE active AND create_event = $1 AND "+cond+")",
+	err := w.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+sqltext.QuoteIdent(was.Table)+" t WHERE active AND create_event = $1 AND "+cond+")",
 		append([]any{created}, args...)...).Scan(&stands)
 	if err != nil || !stands {
 		return 0, err
 	}
-	now, err := m.stagingEvent(ctx)
+	now, err := w.StagingEvent(ctx)
 	if err != nil {
 		return 0, err
 	}
 	cond, args = key.where("t", 4)
-	n, err := run(&c.Revoked, "UPDATE "+sqltext.QuoteIdent(w.Table)+" t SET active = NULL, revoke_event = $1, revoker_id = $2 WHERE active AND create_event = $3 AND "+cond,
-		append([]any{now, m.mark.User, created}, args...)...)
+	n, err := run(&c.Revoked, "UPDATE "+sqltext.QuoteIdent(was.Table)+" t SET active = NULL, revoke_event = $1, revoker_id = $2 WHERE active AND create_event = $3 AND "+cond,
+		append([]any{now, w.Mark.User, created}, args...)...)
 	if err != nil {
 		return n, err
 	}
-	if r := relation.Get(w.Table); r != nil && r.Index("tag_id") >= 0 {
-		if _, err := m.tx.Exec(ctx, "INSERT INTO ks_touched VALUES ($1)", key["tag_id"]); err != nil {
+	if r := relation.Get(was.Table); r != nil && r.Index("tag_id") >= 0 {
+		if _, err := w.Tx.Exec(ctx, "INSERT INTO ks_touched_tag VALUES ($1)", key["tag_id"]); err != nil {
 			return n, err
 		}
 	}
@@ -121,8 +121,8 @@ func (m *merger) undo(ctx context.Context, w withdrawn) (int64, error) {
 		return n, nil
 	}
 	cond, args = key.where("t", 3)
-	_, err = run(&c.Unrevoked, "UPDATE "+sqltext.QuoteIdent(w.Table)+" t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE create_event = $1 AND revoker_id = $2 AND "+cond,
-		append([]any{*before, m.mark.User}, args...)...)
+	_, err = run(&c.Unrevoked, "UPDATE "+sqltext.QuoteIdent(was.Table)+" t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE create_event = $1 AND revoker_id = $2 AND "+cond,
+		append([]any{*before, w.Mark.User}, args...)...)
 	return n, err
 }
 
