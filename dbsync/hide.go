@@ -11,26 +11,41 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
+// views writes the versioned relations, so that a loaded event shows production's rows, and now shows staging's
+// changes over them.
+//
+// It reads ks_RELATION, ks_revoked_RELATION, ks_deleted_RELATION, ks_scope_tag, ks_scope_repo and ks_held_build,
+// and writes Koji's versioned tables, kojisnap.decided, kojisnap.hidden, ks_removed_tag, ks_kept,
+// ks_history_hole and ks_touched_tag. It makes ks_leaving_RELATION, ks_hidden_RELATION and ks_place_RELATION
+// for itself.
+type views struct {
+	*attempt
+	missing *missingRows
+	decided map[string]bool      // relations of which staging's removals are on record
+	removed bool                 // staging removed tags
+	hidden  []*relation.Relation // those of which rows may show again
+}
+
 // A row of production's that is in the view at E but that staging's own changes overrule now is
 // hidden: it goes in revoked by a staging event. Such an event is above the floor, so after every E,
 // and Koji's unique constraints bind active rows alone. So at E the row is there, and now it is not.
 
 // hide lists in ks_hidden_RELATION the rows of the snapshot that are to be hidden, with the event and
 // the user of the change of staging's that overrules them, and reports whether there are any.
-func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
+func (v *views) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	var own, held bool
-	err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held_build WHERE hides)`, "own", m.ExpandSQL(r, ownActive))).Scan(&own, &held)
+	err := v.Tx.QueryRow(ctx, v.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held_build WHERE hides)`, "own", v.ExpandSQL(r, ownActive))).Scan(&own, &held)
 	if err != nil {
 		return false, err
 	}
 	held = held && r.Name == "tag_listing"
-	tags := m.removed && len(kojidb.TagColumns(r)) > 0
-	if !own && !held && !tags && !m.decided[r.Name] {
+	tags := v.removed && len(kojidb.TagColumns(r)) > 0
+	if !own && !held && !tags && !v.decided[r.Name] {
 		return false, nil
 	}
-	pairs := []string{"hide", hiddenTable(r), "keys", sqltext.Columns("s", r.Key), "xkey", sqltext.Equal("x", "s", r.Key), "own", m.ExpandSQL(r, ownActive)}
+	pairs := []string{"hide", hiddenTable(r), "keys", sqltext.Columns("s", r.Key), "xkey", sqltext.Equal("x", "s", r.Key), "own", v.ExpandSQL(r, ownActive)}
 	run := func(sql string, more ...string) (int64, error) {
-		return m.ExecSQL(ctx, r, sql, append(more, pairs...)...)
+		return v.ExecSQL(ctx, r, sql, append(more, pairs...)...)
 	}
 	if _, err := run(`CREATE TEMP TABLE {hide} ON COMMIT DROP AS SELECT {keys}, NULL::integer AS ks_event, NULL::integer AS ks_user, NULL::text AS ks_why FROM {s} s LIMIT 0`); err != nil {
 		return false, err
@@ -43,7 +58,7 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 			return false, err
 		}
 	}
-	if m.decided[r.Name] {
+	if v.decided[r.Name] {
 		if _, err := run(`INSERT INTO {hide} SELECT {keys}, d.event, d.user_id, 'removed' FROM {s} s
 			JOIN kojisnap.decided d ON d.relation = {r} AND d.subject = {subject} WHERE true`+open, "subject", sqltext.KeyArray("s", kojidb.Subject(r))); err != nil {
 			return false, err
@@ -58,7 +73,7 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 		}
 	}
 	if held {
-		if err := m.hideHeld(ctx, r, run, open); err != nil {
+		if err := v.hideHeld(ctx, r, run, open); err != nil {
 			return false, err
 		}
 	}
@@ -71,18 +86,18 @@ func (m *merger) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 		}
 	}
 	var some bool
-	err = m.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hiddenTable(r)+")").Scan(&some)
+	err = v.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+hiddenTable(r)+")").Scan(&some)
 	return some, err
 }
 
 // hideHeld hides the taggings of builds that staging made its own: what is tagged there now is
 // not what production tagged. A reset had deleted the rows; nothing tells when.
-func (m *merger) hideHeld(ctx context.Context, r *relation.Relation, run func(string, ...string) (int64, error), open string) error {
+func (v *views) hideHeld(ctx context.Context, r *relation.Relation, run func(string, ...string) (int64, error), open string) error {
 	n, err := run(`INSERT INTO {hide} SELECT {keys}, NULL, {user}, 'held' FROM {s} s JOIN ks_held_build h ON h.id = s.build_id AND h.hides WHERE true` + open)
 	if err != nil || n == 0 {
 		return err
 	}
-	event, err := m.StagingEvent(ctx)
+	event, err := v.StagingEvent(ctx)
 	if err != nil {
 		return err
 	}
@@ -92,14 +107,14 @@ func (m *merger) hideHeld(ctx context.Context, r *relation.Relation, run func(st
 
 // findRemovedTags lists the tags that have no config as staging removed it, with the event and the
 // user of the removal. Koji's hub has no such tag: what hangs on it or leads to it must not hold now.
-func (m *merger) findRemovedTags(ctx context.Context) error {
+func (v *views) findRemovedTags(ctx context.Context) error {
 	config := relation.Get("tag_config")
-	if _, err := m.ExecSQL(ctx, config, `DELETE FROM ks_removed_tag;
+	if _, err := v.ExecSQL(ctx, config, `DELETE FROM ks_removed_tag;
 		INSERT INTO ks_removed_tag SELECT DISTINCT ON (tag_id) tag_id, revoke_event, revoker_id FROM {t} t
 			WHERE revoke_event >= {floor} AND NOT EXISTS (SELECT FROM {t} o WHERE o.tag_id = t.tag_id AND o.active) ORDER BY tag_id, revoke_event DESC`); err != nil {
 		return err
 	}
-	return m.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)").Scan(&m.removed)
+	return v.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)").Scan(&v.removed)
 }
 
 // leadsToRemoved is the condition that a row t leads to a tag that staging removed, of which more may be
@@ -137,33 +152,33 @@ func free(r *relation.Relation) string {
 // the build was staging's, where that is so no more. A subject that staging has decided on since is that
 // decision's. It comes before the relation's new rows, and after those of tag_config: what tags there
 // are now, this load may have changed.
-func (m *merger) showAgain(ctx context.Context, r *relation.Relation) error {
-	if m.opt.OnConflict == Replace || !slices.Contains(m.hidden, r) {
+func (v *views) showAgain(ctx context.Context, r *relation.Relation) error {
+	if v.opt.OnConflict == Replace || !slices.Contains(v.hidden, r) {
 		return nil // giveBack has done it
 	}
-	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", sqltext.Equal("h", "t", kojidb.Subject(r)), "own", m.ExpandSQL(r, ownActive),
-		"hidden", m.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
+	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", sqltext.Equal("h", "t", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive),
+		"hidden", v.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
 	if r.Index("build_id") >= 0 {
 		pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held_build h WHERE h.id = t.build_id AND h.hides)"
 	}
-	if _, err := m.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE {is} AND {hidden}
+	if _, err := v.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE {is} AND {hidden}
 		AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own}))`, pairs...); err != nil {
 		return err
 	}
-	n, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
+	n, err := v.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM kojisnap.hidden k
 		WHERE k.relation = {r} AND {is} AND {hidden} AND {free} AND {held} AND {tagged} RETURNING t.*)`+loadtx.NoteTags(r), pairs...)
 	if err != nil || n == 0 {
 		return err
 	}
-	m.Counts.Of(r.Name).Unrevoked += n
-	_, err = m.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...)
+	v.Counts.Of(r.Name).Unrevoked += n
+	_, err = v.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active`, pairs...)
 	return err
 }
 
 // giveBack makes production's rows of the scope active that staging's changes hide, and revokes the
 // rows of staging's own that are in the way of them or of the snapshot's: the two views are one
 // again, for all keys that production has. Only Replace asks for it.
-func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
+func (v *views) giveBack(ctx context.Context, r *relation.Relation) error {
 	inScope := "t.tag_id IN (SELECT tag_id FROM ks_scope_tag)"
 	switch r.Name {
 	case "build_target_config":
@@ -173,48 +188,48 @@ func (m *merger) giveBack(ctx context.Context, r *relation.Relation) error {
 	}
 	// A tag that staging removed, and that is out of the scope, stays so, and what leads to it hidden.
 	removed := leadsToRemoved(r, " AND g.tag_id NOT IN (SELECT tag_id FROM ks_scope_tag)")
-	all := m.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
-	if m.removed {
-		if _, err := m.ExecSQL(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND {removed} ON CONFLICT DO NOTHING",
+	all := v.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
+	if v.removed {
+		if _, err := v.ExecSQL(ctx, r, "INSERT INTO kojisnap.hidden SELECT {r}, {array} FROM {t} t WHERE {all} AND {removed} ON CONFLICT DO NOTHING",
 			"array", sqltext.KeyArray("t", r.Key), "all", all, "removed", removed); err != nil {
 			return err
 		}
 	}
-	pairs := []string{"back", sqltext.QuoteIdent("ks_place_" + r.Name), "own", m.ExpandSQL(r, ownActive), "places", sqltext.Columns("", columnsOf(r.Unique)), "splaces", sqltext.Columns("s", columnsOf(r.Unique)),
+	pairs := []string{"back", sqltext.QuoteIdent("ks_place_" + r.Name), "own", v.ExpandSQL(r, ownActive), "places", sqltext.Columns("", columnsOf(r.Unique)), "splaces", sqltext.Columns("s", columnsOf(r.Unique)),
 		"tplaces", sqltext.Columns("t", columnsOf(r.Unique)), "hidden", all + " AND NOT " + removed}
-	if _, err := m.ExecSQL(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
+	if _, err := v.ExecSQL(ctx, r, `CREATE TEMP TABLE {back} ON COMMIT DROP AS SELECT {splaces} FROM {s} s UNION SELECT {tplaces} FROM {t} t WHERE {hidden}`, pairs...); err != nil {
 		return err
 	}
-	c := m.Counts.Of(r.Name)
+	c := v.Counts.Of(r.Name)
 	for _, u := range r.Unique {
 		same := sqltext.Equal("h", "b", sqltext.Without(u, "active"))
 		var some bool
-		if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT EXISTS (SELECT FROM {back} b JOIN {t} h ON {same} AND {own})", append(pairs, "same", same)...)).Scan(&some); err != nil {
+		if err := v.Tx.QueryRow(ctx, v.ExpandSQL(r, "SELECT EXISTS (SELECT FROM {back} b JOIN {t} h ON {same} AND {own})", append(pairs, "same", same)...)).Scan(&some); err != nil {
 			return err
 		}
 		if !some {
 			continue
 		}
-		event, err := m.StagingEvent(ctx)
+		event, err := v.StagingEvent(ctx)
 		if err != nil {
 			return err
 		}
-		n, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+loadtx.NoteTagsWhere(r, "true"),
+		n, err := v.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {back} b WHERE {same} AND {own} RETURNING h.*)`+loadtx.NoteTagsWhere(r, "true"),
 			append(pairs, "same", same, "event", sqltext.Int(event))...)
 		if err != nil {
 			return err
 		}
 		c.Revoked += n
 	}
-	n, err := m.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE {hidden} RETURNING t.*)`+loadtx.NoteTags(r), pairs...)
+	n, err := v.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL WHERE {hidden} RETURNING t.*)`+loadtx.NoteTags(r), pairs...)
 	if err != nil {
 		return err
 	}
 	c.Unrevoked += n
-	_, err = m.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active;
+	_, err = v.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active;
 		DELETE FROM kojisnap.decided d USING {t} t WHERE d.relation = {r} AND d.subject = {subject} AND t.create_event < {floor} AND {inScope}`,
 		"is", keyOf("t", "k.key", r), "subject", sqltext.KeyArray("t", kojidb.Subject(r)), "inScope", inScope)
-	m.decided[r.Name] = false
+	v.decided[r.Name] = false
 	return err
 }
 

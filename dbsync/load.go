@@ -15,7 +15,6 @@ import (
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/overlay/apply"
 	"kojisnap/dbsync/preflight"
-	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -45,7 +44,7 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	var m *merger
 	load := func(tx pgx.Tx, doubt bool) (bool, error) {
 		m = newMerger(tx, snap, opt)
-		m.metConstraint, m.started = doubt, started
+		m.metConstraint, m.record.started = doubt, started
 		if err := moreTempBuffers(ctx, tx); err != nil {
 			return false, err
 		}
@@ -58,42 +57,48 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 	}
 	if err != nil {
 		run := book.NewRun(snap, opt.Version)
-		run.Mode = m.mode()
+		run.Mode = m.record.mode()
 		recordFailure(ctx, conn, run, opt, started, err)
 		return nil, fmt.Errorf("load snapshot %s: %w", snap.ID, err)
 	}
 	opt.Log.InfoContext(ctx, "snapshot loaded", "snapshot", snap.ID, "dry_run", opt.DryRun, "changed", m.Report.Changed(),
 		"touched", len(m.Report.Touched), "conflicts", len(m.Report.Conflicts))
 	if !opt.DryRun {
-		if m.gap != "" {
-			opt.Log.WarnContext(ctx, m.gap)
+		if m.staging.gap != "" {
+			opt.Log.WarnContext(ctx, m.staging.gap)
 		}
-		m.analyze(ctx, conn)
+		m.record.analyze(ctx, conn)
 	}
 	return m.Report, nil
 }
 
-// merger is one attempt at a load.
-type merger struct {
+// attempt is one attempt at a load, as far as all of its steps share it.
+type attempt struct {
 	*loadtx.Load
-	opt     LoadOptions
-	overlay *apply.Applier // of the overlay of this load
-	started time.Time      // the first attempt
+	opt           LoadOptions
+	metConstraint bool   // an attempt before this one met a constraint
+	movedFrom     string // the hub's URL of what the database holds, if that is another now
+}
 
-	movedFrom     string                // the hub's URL of what the database holds, if that is another now
-	gap           string                // what is not known of revocations, as a snapshot is gone
-	bridges       []*snapfile.Manifest  // of snapshots between what the database holds and this one, whose revoked rows went in
-	wholeFrom     []int64               // of each tag of the scope, the event from which on its history is whole
-	mapped        map[string]bool       // relations of which some ids differ from production's
-	skipped       map[string]bool       // relations of which rows were left out
-	bad           map[string]bool       // relations of which rows were left out as there is something wrong with them
-	lack          *lacks                // what the snapshot does not have though it has not gone
-	decided       map[string]bool       // relations of which staging's removals are on record
-	removed       bool                  // staging removed tags
-	hidden        []*relation.Relation  // those of which rows may show again
-	decisions     []status.DecidedBuild // of staging's about builds
-	oldBuilds     bool                  // the snapshot has builds that were loaded before
-	metConstraint bool                  // an attempt before this one met a constraint
+// merger takes the steps of one attempt in their order.
+type merger struct {
+	*attempt
+	overlay   *apply.Applier // of the overlay of this load
+	staging   *stager
+	base      *baseline
+	out       *exclusions
+	diagnosis *diagnosis
+	ids       *identities
+	edits     *edits
+	held      *heldBuilds
+	touches   *touches
+	write     *writer
+	missing   *missingRows
+	views     *views
+	removal   *remover
+	history   *historian
+	volumes   *volumes
+	record    *recorder
 }
 
 func (m *merger) run(ctx context.Context) (err error) {
@@ -110,7 +115,7 @@ func (m *merger) run(ctx context.Context) (err error) {
 	if m.overlay, other, err = apply.NewApplier(ctx, m.Load, m.opt.Overlay); err != nil {
 		return fmt.Errorf("overlay: %w", err)
 	}
-	same, err := m.holdsSnapshot(ctx)
+	same, err := m.record.holdsSnapshot(ctx)
 	if err != nil {
 		return err
 	}
@@ -118,7 +123,7 @@ func (m *merger) run(ctx context.Context) (err error) {
 		m.Report.Skipped = true
 	} else {
 		if !other {
-			if err := m.findBase(ctx); err != nil {
+			if err := m.base.findBase(ctx); err != nil {
 				return err
 			}
 		}
@@ -126,7 +131,7 @@ func (m *merger) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context) error{m.repoint, m.overlay.Apply, m.touch, m.finishReport} {
+	for _, step := range []func(context.Context) error{m.volumes.repoint, m.overlay.Apply, m.touches.touch, m.record.finishReport} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -134,10 +139,10 @@ func (m *merger) run(ctx context.Context) (err error) {
 	if m.opt.OnConflict == Fail && len(m.Report.Conflicts) > 0 {
 		return &ConflictError{m.Report.Conflicts}
 	}
-	if err := m.recordLoad(ctx); err != nil {
+	if err := m.record.recordLoad(ctx); err != nil {
 		return err
 	}
-	return m.recordRun(ctx)
+	return m.record.recordRun(ctx)
 }
 
 // check refuses the wrong database and the wrong snapshot before anything is written.
@@ -157,7 +162,7 @@ func (m *merger) check(ctx context.Context) error {
 
 // merge brings the snapshot's rows in.
 func (m *merger) merge(ctx context.Context) error {
-	if err := m.stage(ctx); err != nil {
+	if err := m.staging.stage(ctx); err != nil {
 		return err
 	}
 	if unclean := m.Snap.Unclean(); len(unclean) > 0 {
@@ -173,21 +178,21 @@ func (m *merger) merge(ctx context.Context) error {
 	}
 	work := m.opt.Progress.Begin("merge", int64(len(relation.All())))
 	defer work.End()
-	for _, step := range []func(context.Context) error{m.checkRanges, m.diagnoseRows, m.overlay.BlockUsers, m.fitNames, m.findEdits, m.events, m.names, m.rewrite,
-		m.fit, m.overlay.ApplyRules, m.protect, m.checkChanges, m.chooseVolumes, m.findHeld, m.revoke, m.reveal, m.remove, m.findNew} {
+	for _, step := range []func(context.Context) error{m.diagnosis.checkRanges, m.diagnosis.diagnoseRows, m.overlay.BlockUsers, m.out.fitNames, m.edits.findEdits, m.ids.events, m.ids.names, m.ids.rewrite,
+		m.out.fit, m.overlay.ApplyRules, m.missing.protect, m.base.checkChanges, m.volumes.chooseVolumes, m.held.findHeld, m.views.revoke, m.views.reveal, m.removal.remove, m.touches.findNew} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	for _, r := range relation.All() {
-		if err := m.showAgain(ctx, r); err != nil {
+		if err := m.views.showAgain(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", r.Name, err)
 		}
 		if err := m.relation(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", r.Name, err)
 		}
 		if r.Name == "tag_config" {
-			if err := m.findRemovedTags(ctx); err != nil {
+			if err := m.views.findRemovedTags(ctx); err != nil {
 				return err
 			}
 		}
@@ -195,7 +200,7 @@ func (m *merger) merge(ctx context.Context) error {
 	}
 	for _, r := range relation.All() {
 		if r.Versioned {
-			if err := m.history(ctx, r); err != nil {
+			if err := m.history.history(ctx, r); err != nil {
 				return fmt.Errorf("%s: %w", r.Name, err)
 			}
 		}
@@ -203,7 +208,7 @@ func (m *merger) merge(ctx context.Context) error {
 	if err := m.overlay.SettleOutside(ctx); err != nil {
 		return fmt.Errorf("overlay: %w", err)
 	}
-	return m.tellEdits(ctx)
+	return m.edits.tellEdits(ctx)
 }
 
 // relation merges one relation whose parents are there.
@@ -211,20 +216,20 @@ func (m *merger) relation(ctx context.Context, r *relation.Relation) error {
 	if r.Name == "events" || r.Named() || m.Rows[r.Name] == 0 {
 		return nil
 	}
-	if err := m.skipDependents(ctx, r); err != nil {
+	if err := m.out.skipDependents(ctx, r); err != nil {
 		return err
 	}
 	switch {
 	case r.Versioned:
-		return m.versioned(ctx, r)
+		return m.views.versioned(ctx, r)
 	case r.Name == "build":
-		return m.builds(ctx, r)
+		return m.write.builds(ctx, r)
 	case r.Name == "rpminfo":
-		return m.rpms(ctx, r)
+		return m.write.rpms(ctx, r)
 	case kojidb.Keyed(r):
-		return m.keyed(ctx, r)
+		return m.write.keyed(ctx, r)
 	}
-	return m.upsert(ctx, r)
+	return m.write.upsert(ctx, r)
 }
 
 // moreTempBuffers gives temporary tables more memory for this transaction. PostgreSQL allows that only
@@ -259,5 +264,15 @@ func CheckLoad(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt
 func newMerger(tx pgx.Tx, snap *snapfile.Snapshot, opt LoadOptions) *merger {
 	l := &loadtx.Load{Tx: tx, Snap: snap, Counts: loadtx.Counts{}, Rows: map[string]int64{}, Deleted: map[string]int64{}, Filled: map[string]bool{}}
 	l.Report = &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), DryRun: opt.DryRun, Waited: opt.Waited}
-	return &merger{Load: l, opt: opt, mapped: map[string]bool{}, skipped: map[string]bool{}, bad: map[string]bool{}}
+	a := &attempt{Load: l, opt: opt}
+	out := &exclusions{attempt: a, skipped: map[string]bool{}, bad: map[string]bool{}}
+	edits, names, held, touches := &edits{a}, &nameConflicts{a, out}, &heldBuilds{a, out}, &touches{attempt: a}
+	write := &writer{a, out, edits, names, held, touches}
+	ids := &identities{attempt: a, edits: edits, conflicts: names, write: write, mapped: map[string]bool{}}
+	missing := &missingRows{attempt: a, out: out, ids: ids}
+	staging := &stager{attempt: a}
+	history := &historian{attempt: a, staging: staging}
+	return &merger{attempt: a, staging: staging, base: &baseline{a}, out: out, diagnosis: &diagnosis{a, out}, ids: ids, edits: edits,
+		held: held, touches: touches, write: write, missing: missing, views: &views{attempt: a, missing: missing},
+		removal: &remover{a, missing}, history: history, volumes: &volumes{a, out}, record: &recorder{attempt: a, ids: ids, history: history}}
 }

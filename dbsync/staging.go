@@ -1,36 +1,54 @@
 package dbsync
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
 )
+
+// stager fills the temporary tables of the snapshot's rows.
+//
+// It reads the snapshot, the base, the snapshots between, and kojisnap.aside. It writes ks_RELATION,
+// ks_revoked_RELATION and ks_deleted_RELATION, and says in Rows, Deleted and Filled what they got.
+type stager struct {
+	*attempt
+	gap     string               // what is not known of revocations, as a snapshot is gone
+	bridges []*snapfile.Manifest // of snapshots between what the database holds and this one, whose revoked rows went in
+}
 
 // stage fills one temporary table a relation, and one of the revoked rows of each versioned
 // one, by COPY.
-func (m *merger) stage(ctx context.Context) error {
+func (st *stager) stage(ctx context.Context) error {
 	var total int64
-	for _, r := range m.Snap.Manifest.Relations {
-		if !m.Delta(relation.Get(r.Name)) {
+	for _, r := range st.Snap.Manifest.Relations {
+		if !st.Delta(relation.Get(r.Name)) {
 			total += r.Rows
 		}
 	}
-	work := m.opt.Progress.Begin("read", total)
+	work := st.opt.Progress.Begin("read", total)
 	defer work.End()
-	if err := m.createStaged(ctx); err != nil {
+	if err := st.createStaged(ctx); err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
-		of := m.Snap.Relation(r.Name)
-		if m.Delta(r) {
-			if err := m.stageChanges(ctx, r); err != nil {
+		of := st.Snap.Relation(r.Name)
+		if st.Delta(r) {
+			if err := st.stageChanges(ctx, r); err != nil {
 				return err
 			}
 			continue
@@ -38,20 +56,20 @@ func (m *merger) stage(ctx context.Context) error {
 		if of.Rows == 0 {
 			continue
 		}
-		rows := m.Snap.Rows(ctx, r.Name)
+		rows := st.Snap.Rows(ctx, r.Name)
 		defer rows.Close()
-		n, err := m.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), rows)
+		n, err := st.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), rows)
 		if err != nil {
 			return err
 		}
-		m.Rows[r.Name] = n
+		st.Rows[r.Name] = n
 		work.Add(n)
 	}
-	return m.stageRevoked(ctx)
+	return st.stageRevoked(ctx)
 }
 
 // createStaged makes the temporary tables of all relations.
-func (m *merger) createStaged(ctx context.Context) error {
+func (st *stager) createStaged(ctx context.Context) error {
 	var sql strings.Builder
 	table := func(r *relation.Relation, name, extra string, columns []string) {
 		defs := make([]string, len(columns))
@@ -66,31 +84,31 @@ func (m *merger) createStaged(ctx context.Context) error {
 		if tellsLeft(r) {
 			table(r, loadtx.Revoked(r), ", ks_may_insert boolean", r.ColumnNames())
 		}
-		if m.Delta(r) {
+		if st.Delta(r) {
 			table(r, loadtx.Deleted(r), "", r.Key)
 		}
 	}
-	_, err := m.Tx.Exec(ctx, sql.String())
+	_, err := st.Tx.Exec(ctx, sql.String())
 	return err
 }
 
 // copyIn fills a temporary table and returns how many rows it got.
-func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
+func (st *stager) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
 	// pgx may still read when a cut connection has made it return.
 	from := &stoppable{from: rows}
-	tag, err := m.Tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
+	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
 	from.stop()
 	// What the snapshot says of itself is the cause of what PostgreSQL says then.
 	if cause := rows.Err(); cause != nil {
 		err = cause
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", r.Name, m.copyError(ctx, r, table, err))
+		return 0, fmt.Errorf("read %s: %w", r.Name, st.copyError(ctx, r, table, err))
 	}
 	if tag.RowsAffected() > 0 {
-		_, err = m.Tx.Exec(ctx, "ANALYZE "+table)
+		_, err = st.Tx.Exec(ctx, "ANALYZE "+table)
 	}
-	m.Filled[table] = tag.RowsAffected() > 0
+	st.Filled[table] = tag.RowsAffected() > 0
 	return tag.RowsAffected(), err
 }
 
@@ -121,174 +139,56 @@ type lines interface {
 	Err() error
 }
 
-// checkRanges refuses a snapshot that is none, which no constraint of the tables would: ids at or above the
-// floor, wherever they stand (they would be staging's), ids below 0, keys that are there twice, and
-// versioned rows that are not in the view at E.
-func (m *merger) checkRanges(ctx context.Context) error {
-	for _, r := range relation.All() {
-		if m.Rows[r.Name] == 0 {
-			continue
-		}
-		var low, high []string
-		for _, c := range r.Columns {
-			if c.Name == "id" || c.Ref != "" {
-				low, high = append(low, "min("+sqltext.QuoteIdent(c.Name)+")"), append(high, "max("+sqltext.QuoteIdent(c.Name)+")")
-			}
-		}
-		fit := []string{m.ExpandSQL(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", sqltext.Join(low), "high", sqltext.Join(high))}
-		if r.Versioned {
-			fit = append(fit, m.ExpandSQL(r, "coalesce(bool_and({inView}), true)", "inView", m.ExpandSQL(r, inView)))
-		}
-		if !kojidb.Keyed(r) { // of those the tables' own constraints are enough
-			fit = append(fit, m.ExpandSQL(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", sqltext.Columns("", r.Key)))
-		}
-		var fine bool
-		if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND "))).Scan(&fine); err != nil {
-			return err
-		}
-		if !fine {
-			return m.rangeError(ctx, r)
-		}
-	}
-	return nil
-}
+var copyLine = regexp.MustCompile(`, line (\d+)(?:, column (\S+))?`)
 
-// inView is what the rows s of a versioned relation have in common.
-const inView = "s.active IS TRUE AND s.revoke_event IS NULL AND s.revoker_id IS NULL AND s.create_event <= {E}"
-
-// rangeError is the error of a relation that limits refuses.
-func (m *merger) rangeError(ctx context.Context, r *relation.Relation) error {
-	for _, c := range r.Columns {
-		if c.Name != "id" && c.Ref == "" {
-			continue
-		}
-		said, err := m.firstRow(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", sqltext.QuoteIdent(c.Name))
-		if err != nil {
-			return err
-		}
-		if said != "" {
-			return fmt.Errorf("the snapshot's %s %s", r.Name, said)
-		}
-	}
-	said, err := m.firstRow(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", sqltext.Columns("s", r.Key), "xkeys", sqltext.Columns("x", r.Key))
-	if said == "" && err == nil {
-		said, err = m.firstRow(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
-	}
-	if err != nil {
+// copyError names the row whose values COPY refused, instead of the line. Such an error is the
+// snapshot's: trying again does not help.
+func (st *stager) copyError(ctx context.Context, r *relation.Relation, table string, err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || !dbconn.IsConstraint(pg.Code) {
 		return err
 	}
-	return fmt.Errorf("the snapshot's %s %s", r.Name, said)
-}
-
-// fitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
-func (m *merger) fitNames(ctx context.Context) error {
-	if m.Schema.Release() >= 34 {
-		return nil
-	}
-	return m.leaveOut(ctx, relation.Get("permissions"), leaveOutRule{
-		where: `s.name = 'draft-promoter' AND NOT EXISTS (SELECT FROM permissions t WHERE t.name = s.name)
-			AND NOT EXISTS (SELECT FROM ks_tag_config c WHERE c.perm_id = s.id)`,
-		key:    `'name=draft-promoter'`, // its id is not mapped to one of staging's
-		goneIf: "false",
-		reason: `'the upgrade to Koji 1.34 makes it'`})
-}
-
-// fit leaves out rows that the tables cannot hold, as they are of an older Koji.
-func (m *merger) fit(ctx context.Context) error {
-	for _, r := range relation.All() {
-		for _, c := range r.Columns {
-			have, ok := m.Schema.Column(r.Name, c.Name)
-			var err error
-			switch {
-			case !ok && c.Name == "draft":
-				// Also the rpms at once: their names may be those of rpms that are no drafts.
-				err = m.leaveOut(ctx, r, leaveOutRule{where: "s.draft", reason: `'of a draft build: the tables are older than Koji 1.34'`})
-			case ok && have.NotNull && c.Null:
-				err = m.leaveOut(ctx, r, leaveOutRule{where: "s." + sqltext.QuoteIdent(c.Name) + " IS NULL",
-					reason: sqltext.QuoteLiteral("column " + c.Name + " cannot be NULL here: the tables are older than production's")})
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// leaveOutRule says which rows of a snapshot do not go in: those where holds, with the tables of
-// using at hand.
-type leaveOutRule struct {
-	using    string // "build AS h"
-	where    string
-	reason   string // an expression
-	key      string // an expression for people; empty is the key of the row
-	conflict bool
-	bad      bool // there is something wrong with the row itself
-	// goneIf says which of them take along what hangs on them; empty means all.
-	goneIf string
-	// noteIf says which of them are noted; empty means all.
-	noteIf string
-}
-
-// leaveOut takes rows out of a snapshot's temporary table and notes them.
-func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leaveOutRule) error {
-	if l.using != "" {
-		l.using = "USING " + l.using
-	}
-	for _, cond := range []*string{&l.goneIf, &l.noteIf} {
-		if *cond == "" {
-			*cond = "true"
-		}
-	}
-	if l.key == "" {
-		l.key = sqltext.KeyText("s", r.Key)
-	}
-	ids := ""
-	if kojidb.HasID(r) {
-		ids = `, g AS (INSERT INTO ks_skipped SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
-			k AS (INSERT INTO ks_not_written SELECT {r}, s.id FROM s RETURNING 1)`
-	}
-	n, err := m.ExecSQL(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason, {keytext} AS ks_key),
-			a AS (INSERT INTO ks_deferred SELECT {r}, {array} FROM s WHERE array_position({array}, NULL) IS NULL RETURNING 1)`+ids+`
-		INSERT INTO ks_left_out SELECT {r}, ks_key, {conflict}, ks_reason, {bad} FROM s WHERE {noteIf}`,
-		"using", l.using, "where", l.where, "cols", sqltext.Columns("s", r.Key), "array", sqltext.KeyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
-		"conflict", fmt.Sprint(l.conflict), "bad", fmt.Sprint(l.bad), "goneIf", l.goneIf, "noteIf", l.noteIf)
-	if err != nil || n == 0 && l.noteIf == "true" || !kojidb.HasID(r) {
+	at := copyLine.FindStringSubmatch(pg.Where)
+	if at == nil {
 		return err
 	}
-	var some bool
-	err = m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_skipped WHERE relation = {r})")).Scan(&some)
-	m.skipped[r.Name] = some
-	return err
+	n, _ := strconv.Atoi(at[1])
+	what := ""
+	if at[2] != "" {
+		what = strings.TrimSuffix(at[2], ":") + ": "
+	}
+	return fmt.Errorf("%s: %s%s (SQLSTATE %s)", st.rowAt(ctx, r, table, n), what, pg.Message, pg.Code)
 }
 
-// skipDependents leaves out the rows that refer to rows which were left out. Those that the table
-// holds already stay there as they are, without a note. A versioned row needs no more than that
-// the row is there which it refers to, be it as staging has made it.
-func (m *merger) skipDependents(ctx context.Context, r *relation.Relation) error {
-	for _, c := range r.Columns {
-		if c.Ref == "" || !m.skipped[c.Ref] {
+// rowAt says which row is the n-th that was copied into a temporary table.
+func (st *stager) rowAt(ctx context.Context, r *relation.Relation, table string, n int) string {
+	var rows interface {
+		Next() bool
+		Line() []byte
+		Close() error
+	}
+	switch {
+	case table == loadtx.Revoked(r):
+		rows = st.Snap.Revoked(ctx, r.Name)
+	case st.Delta(r):
+		rows = st.Snap.Changed(ctx, st.Base, r.Name)
+	default:
+		rows = st.Snap.Rows(ctx, r.Name)
+	}
+	defer rows.Close()
+	for i := 0; rows.Next(); {
+		if i++; i < n {
 			continue
 		}
-		absent := ""
-		if r.Versioned {
-			absent = sqltext.Expand(" AND NOT EXISTS (SELECT FROM {ref} p WHERE p.id = g.id)", "ref", sqltext.QuoteIdent(c.Ref))
+		fields, err := snapfile.ParseLine(bytes.TrimSuffix(rows.Line(), []byte("\n")), nil)
+		if err != nil || len(fields) != len(r.Columns) {
+			break
 		}
-		name := "''"
-		if r.Name == "rpminfo" {
-			name = kojidb.RPMText("s") + " || ': '"
-		} else if rest := sqltext.Without(r.Key, "create_event", "id", c.Name); len(rest) > 0 {
-			name = kojidb.RefText(r, "s", rest) + " || ': '"
+		var key []string
+		for _, k := range r.KeyIndexes() {
+			key = append(key, fmt.Sprintf("%s=%.100q", r.Columns[k].Name, fields[k]))
 		}
-		err := m.leaveOut(ctx, r, leaveOutRule{
-			using:  "ks_skipped g",
-			where:  sqltext.Expand("g.relation = {ref} AND g.id = s.{c}", "ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name)) + absent,
-			reason: sqltext.Expand("{name} || {what} || g.id || ' was left out'", "name", name, "what", sqltext.QuoteLiteral("its "+c.Ref+" ")),
-			noteIf: m.ExpandSQL(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"),
-		})
-		if err != nil {
-			return err
-		}
+		return strings.Join(key, " ")
 	}
-	return nil
+	return fmt.Sprintf("row %d", n)
 }

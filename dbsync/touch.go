@@ -13,25 +13,34 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
+// touches notes the tags and builds of which something changed, and tells those who ask staging for it.
+//
+// It reads ks_RELATION, and fills ks_new_build, ks_touched_tag and ks_touched_build; at the end, from those,
+// ks_tag_to_touch, tag_updates and tag_inheritance.
+type touches struct {
+	*attempt
+	oldBuilds bool // the snapshot has builds that were loaded before
+}
+
 // shownOfBuild are the columns of a build that what is in its tags depends on. Who owns a build, or when it
 // was made, is another in each view alike, and Koji marks no tag as changed for it.
 var shownOfBuild = []string{"pkg_id", "version", "release", "epoch", "draft", "state", "extra"}
 
 // touchBuilds notes the builds of which an update will change what is in their tags.
-func (m *merger) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
+func (t *touches) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
 	shown := slices.DeleteFunc(slices.Clone(set), func(c string) bool { return !slices.Contains(shownOfBuild, c) })
-	_, err := m.ExecSQL(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
+	_, err := t.ExecSQL(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
 		"differ", sqltext.Differ("t", "s", shown), "where", where)
 	return err
 }
 
 // touchInserts notes the builds, loaded before, that are about to get those rows that meet a condition.
-func (m *merger) touchInserts(ctx context.Context, r *relation.Relation, where string) error {
+func (t *touches) touchInserts(ctx context.Context, r *relation.Relation, where string) error {
 	build := kojidb.BuildOf(r, "s")
-	if build == "" || r.Name == "build" || !m.oldBuilds {
+	if build == "" || r.Name == "build" || !t.oldBuilds {
 		return nil
 	}
-	_, err := m.ExecSQL(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
+	_, err := t.ExecSQL(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
 		FROM (SELECT {build} AS id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND {where}) x
 		WHERE NOT EXISTS (SELECT FROM ks_new_build n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build, "where", where)
 	return err
@@ -43,31 +52,44 @@ func (m *merger) touchInserts(ctx context.Context, r *relation.Relation, where s
 // tag_inheritance as it does for that of tag_listing. A row there would be one of some build's, and
 // koji prune-signed-copies, which takes revocations before creations at one event, would count that
 // build as tagged after the latest one.
-func (m *merger) touch(ctx context.Context) error {
-	if changed := (&book.LoadReport{Relations: m.Counts.Sorted()}).Changed(); !changed {
+func (t *touches) touch(ctx context.Context) error {
+	if changed := (&book.LoadReport{Relations: t.Counts.Sorted()}).Changed(); !changed {
 		return nil
 	}
-	event, err := m.StagingEvent(ctx)
+	event, err := t.StagingEvent(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := m.Tx.Exec(ctx, `
+	if _, err := t.Tx.Exec(ctx, `
 		INSERT INTO ks_touched_tag SELECT l.tag_id FROM tag_listing l JOIN ks_touched_build b ON b.id = l.build_id WHERE l.active;
 		CREATE TEMP TABLE ks_tag_to_touch ON COMMIT DROP AS SELECT DISTINCT tag_id FROM ks_touched_tag`); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	if _, err := m.Tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
-		SELECT tag_id, $1, $2, 2 FROM ks_tag_to_touch ORDER BY tag_id`, event, m.Mark.User); err != nil {
+	if _, err := t.Tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
+		SELECT tag_id, $1, $2, 2 FROM ks_tag_to_touch ORDER BY tag_id`, event, t.Mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	if _, err := m.Tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
-		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_tag_to_touch`, event, m.Mark.User); err != nil {
+	if _, err := t.Tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
+		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_tag_to_touch`, event, t.Mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	rows, err := m.Tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_tag_to_touch) ORDER BY name")
+	rows, err := t.Tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_tag_to_touch) ORDER BY name")
 	if err != nil {
 		return err
 	}
-	m.Report.Touched, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	t.Report.Touched, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return err
+}
+
+// findNew lists the builds that this load will insert, so that others are known as touched.
+func (t *touches) findNew(ctx context.Context) error {
+	r := relation.Get("build")
+	if _, err := t.ExecSQL(ctx, r, `INSERT INTO ks_new_build SELECT id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`); err != nil {
+		return err
+	}
+	if t.Base != nil {
+		t.oldBuilds = true
+		return nil
+	}
+	return t.Tx.QueryRow(ctx, t.ExpandSQL(r, "SELECT (SELECT count(*) FROM {s}) > (SELECT count(*) FROM ks_new_build)")).Scan(&t.oldBuilds)
 }

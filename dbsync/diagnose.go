@@ -1,24 +1,25 @@
 package dbsync
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
-	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
-	"kojisnap/kojisnap/snapfile"
 )
+
+// diagnosis finds rows of the snapshot that are wrong themselves.
+//
+// It reads ks_RELATION and the catalogue of PostgreSQL. What it finds goes to exclusions.
+type diagnosis struct {
+	*attempt
+	out *exclusions
+}
 
 // flaw is something that rows of a snapshot have and the tables refuse.
 type flaw struct {
@@ -31,19 +32,19 @@ type flaw struct {
 // and as long as an earlier load had left out such rows. So one odd row keeps back no other, and is named
 // where PostgreSQL names at best the value. If it finds nothing, the hub was in the way, and the load
 // goes on.
-func (m *merger) diagnoseRows(ctx context.Context) error {
-	looks := []func(context.Context, *relation.Relation) ([]flaw, error){m.climbing}
-	all := m.metConstraint
+func (d *diagnosis) diagnoseRows(ctx context.Context) error {
+	looks := []func(context.Context, *relation.Relation) ([]flaw, error){d.climbing}
+	all := d.metConstraint
 	if !all {
-		if err := m.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)").Scan(&all); err != nil {
+		if err := d.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)").Scan(&all); err != nil {
 			return err
 		}
 	}
 	if all {
-		looks = append(looks, m.nulls, m.repeated, m.dangling, m.unchecked, m.tooLong)
+		looks = append(looks, d.nulls, d.repeated, d.dangling, d.unchecked, d.tooLong)
 	}
 	for _, r := range relation.All() {
-		if m.Rows[r.Name] == 0 {
+		if d.Rows[r.Name] == 0 {
 			continue
 		}
 		looked := false
@@ -54,7 +55,7 @@ func (m *merger) diagnoseRows(ctx context.Context) error {
 			}
 			for _, f := range flaws {
 				looked = true
-				if err := m.leaveOut(ctx, r, leaveOutRule{where: f.where, reason: f.reason, key: anyKeyText(r), bad: true}); err != nil {
+				if err := d.out.leaveOut(ctx, r, leaveOutRule{where: f.where, reason: f.reason, key: anyKeyText(r), bad: true}); err != nil {
 					return fmt.Errorf("look at %s: %w", r.Name, err)
 				}
 			}
@@ -63,17 +64,17 @@ func (m *merger) diagnoseRows(ctx context.Context) error {
 			continue
 		}
 		var some bool
-		if err := m.Tx.QueryRow(ctx, m.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_left_out WHERE relation = {r} AND bad)")).Scan(&some); err != nil {
+		if err := d.Tx.QueryRow(ctx, d.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_left_out WHERE relation = {r} AND bad)")).Scan(&some); err != nil {
 			return err
 		}
-		m.bad[r.Name] = some
+		d.out.bad[r.Name] = some
 	}
 	return nil
 }
 
 // climbing finds names that lead out of their directory. Pull takes none: the snapshot is forged, or of an
 // earlier kojisnap. A hub that had them would make paths of them.
-func (m *merger) climbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
+func (d *diagnosis) climbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
 	var where, reason []string
 	for _, c := range r.Columns {
 		if c.Path {
@@ -97,18 +98,7 @@ func anyKeyText(r *relation.Relation) string {
 	return strings.Join(out, " || ' ' || ")
 }
 
-// firstRow returns what an expression says of the first row, by key, where a condition holds.
-func (m *merger) firstRow(ctx context.Context, r *relation.Relation, what, where string, pairs ...string) (said string, err error) {
-	sql := m.ExpandSQL(r, "SELECT {keytext} || {what} FROM {s} s WHERE {where} ORDER BY {keys} LIMIT 1",
-		append([]string{"keytext", sqltext.KeyText("s", r.Key), "what", m.ExpandSQL(r, what, pairs...), "where", m.ExpandSQL(r, where, pairs...), "keys", sqltext.Columns("s", r.Key)}, pairs...)...)
-	err = m.Tx.QueryRow(ctx, sql).Scan(&said)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil
-	}
-	return said, err
-}
-
-func (m *merger) nulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+func (d *diagnosis) nulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if !c.Null {
 			out = append(out, flaw{"s." + sqltext.QuoteIdent(c.Name) + " IS NULL", sqltext.QuoteLiteral(c.Name + " must not be NULL")})
@@ -119,9 +109,9 @@ func (m *merger) nulls(_ context.Context, r *relation.Relation) (out []flaw, err
 
 // repeated finds names and the like that the tables keep unique and that two rows have: the later
 // one does not go in.
-func (m *merger) repeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+func (d *diagnosis) repeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	set := func(cols []string, what, and string) {
-		out = append(out, flaw{m.ExpandSQL(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
+		out = append(out, flaw{d.ExpandSQL(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
 			sqltext.QuoteLiteral("it is there twice: an earlier row has the same " + what)})
 	}
 	set(r.Key, strings.Join(r.Key, ", "), "")
@@ -137,24 +127,24 @@ func (m *merger) repeated(_ context.Context, r *relation.Relation) (out []flaw, 
 
 // dangling finds references to rows that neither the snapshot nor the database has, but for those
 // that were left out: what refers to these is left out with them.
-func (m *merger) dangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+func (d *diagnosis) dangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if c.Ref == "" {
 			continue
 		}
 		p := relation.Get(c.Ref)
 		pairs := []string{"c", c.Name, "qc", sqltext.QuoteIdent(c.Name), "ref", c.Ref, "lref", sqltext.QuoteLiteral(c.Ref), "ps", loadtx.Staged(p), "pt", sqltext.QuoteIdent(c.Ref)}
-		out = append(out, flaw{m.ExpandSQL(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
+		out = append(out, flaw{d.ExpandSQL(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
 				AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {lref} AND i.prod_id = s.{qc})
 				AND NOT EXISTS (SELECT FROM ks_skipped g WHERE g.relation = {lref} AND g.id = s.{qc})`, pairs...),
-			m.ExpandSQL(r, "'it refers by {c} to {ref} ' || s.{qc} || ', which is neither in the snapshot nor here'", pairs...)})
+			d.ExpandSQL(r, "'it refers by {c} to {ref} ' || s.{qc} || ', which is neither in the snapshot nor here'", pairs...)})
 	}
 	return out, nil
 }
 
 // unchecked finds rows that a CHECK of the table's refuses.
-func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
-	rows, err := m.Tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
+func (d *diagnosis) unchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
+	rows, err := d.Tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
 		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, sqltext.QuoteIdent(r.Name))
 	if err != nil {
 		return nil, err
@@ -167,8 +157,8 @@ func (m *merger) unchecked(ctx context.Context, r *relation.Relation) (out []fla
 }
 
 // tooLong finds texts that are longer than their columns.
-func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
-	rows, err := m.Tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
+func (d *diagnosis) tooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
+	rows, err := d.Tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
 		WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND atttypid = 'varchar'::regtype AND atttypmod > 4 ORDER BY attnum`, sqltext.QuoteIdent(r.Name))
 	if err != nil {
 		return nil, err
@@ -185,58 +175,4 @@ func (m *merger) tooLong(ctx context.Context, r *relation.Relation) (out []flaw,
 		}
 	}
 	return out, err
-}
-
-var copyLine = regexp.MustCompile(`, line (\d+)(?:, column (\S+))?`)
-
-// copyError names the row whose values COPY refused, instead of the line. Such an error is the
-// snapshot's: trying again does not help.
-func (m *merger) copyError(ctx context.Context, r *relation.Relation, table string, err error) error {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || !dbconn.IsConstraint(pg.Code) {
-		return err
-	}
-	at := copyLine.FindStringSubmatch(pg.Where)
-	if at == nil {
-		return err
-	}
-	n, _ := strconv.Atoi(at[1])
-	what := ""
-	if at[2] != "" {
-		what = strings.TrimSuffix(at[2], ":") + ": "
-	}
-	return fmt.Errorf("%s: %s%s (SQLSTATE %s)", m.rowAt(ctx, r, table, n), what, pg.Message, pg.Code)
-}
-
-// rowAt says which row is the n-th that was copied into a temporary table.
-func (m *merger) rowAt(ctx context.Context, r *relation.Relation, table string, n int) string {
-	var rows interface {
-		Next() bool
-		Line() []byte
-		Close() error
-	}
-	switch {
-	case table == loadtx.Revoked(r):
-		rows = m.Snap.Revoked(ctx, r.Name)
-	case m.Delta(r):
-		rows = m.Snap.Changed(ctx, m.Base, r.Name)
-	default:
-		rows = m.Snap.Rows(ctx, r.Name)
-	}
-	defer rows.Close()
-	for i := 0; rows.Next(); {
-		if i++; i < n {
-			continue
-		}
-		fields, err := snapfile.ParseLine(bytes.TrimSuffix(rows.Line(), []byte("\n")), nil)
-		if err != nil || len(fields) != len(r.Columns) {
-			break
-		}
-		var key []string
-		for _, k := range r.KeyIndexes() {
-			key = append(key, fmt.Sprintf("%s=%.100q", r.Columns[k].Name, fields[k]))
-		}
-		return strings.Join(key, " ")
-	}
-	return fmt.Sprintf("row %d", n)
 }

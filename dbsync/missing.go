@@ -13,6 +13,17 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
+// missingRows knows what the snapshot lacks though production has it.
+//
+// It reads the manifests, ks_deferred and ks_skipped, and writes ks_lack, ks_lack_base, each with its _key, and
+// ks_deleted_RELATION.
+type missingRows struct {
+	*attempt
+	out  *exclusions
+	ids  *identities
+	lack *lacks // nil until protect has run
+}
+
 // What a snapshot lacks because the hub could not give it, or because the tables refuse it, has not
 // gone from production. Such a row stays here as it is, and so does what hangs on it; all other rows
 // are revoked and deleted as production did.
@@ -43,32 +54,32 @@ func bounded(l snapfile.LeftOut) bool {
 
 // protect finds what the snapshot lacks. To what went since the base it adds what the base lacked and
 // this snapshot knows to have gone: the difference of the two does not tell.
-func (m *merger) protect(ctx context.Context) (err error) {
-	if m.lack, err = m.findLacks(ctx, "ks_lack", m.Snap.Manifest, m.bad); err != nil || m.Base == nil {
+func (mi *missingRows) protect(ctx context.Context) (err error) {
+	if mi.lack, err = mi.findLacks(ctx, "ks_lack", mi.Snap.Manifest, mi.out.bad); err != nil || mi.Base == nil {
 		return err
 	}
-	before, err := m.findLacks(ctx, "ks_lack_base", m.Base.Manifest, nil)
+	before, err := mi.findLacks(ctx, "ks_lack_base", mi.Base.Manifest, nil)
 	if err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
 		was := before.of(r, "t", r.ColumnNames())
-		if !m.Delta(r) || r.Named() || was == "" {
+		if !mi.Delta(r) || r.Named() || was == "" {
 			continue
 		}
 		own := "true"
 		if r.Versioned {
-			own = m.ExpandSQL(r, "t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})")
+			own = mi.ExpandSQL(r, "t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})")
 		} else if kojidb.HasID(r) {
-			own = m.ExpandSQL(r, "t.id < {floor}")
+			own = mi.ExpandSQL(r, "t.id < {floor}")
 		}
-		n, err := m.ExecSQL(ctx, r, `INSERT INTO {deleted} SELECT {keys} FROM {t} t WHERE {was} AND {own} AND NOT ({still})
+		n, err := mi.ExecSQL(ctx, r, `INSERT INTO {deleted} SELECT {keys} FROM {t} t WHERE {was} AND {own} AND NOT ({still})
 				AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT EXISTS (SELECT FROM {deleted} s WHERE {key})`,
-			"keys", sqltext.Columns("t", r.Key), "was", was, "own", own, "still", m.stays(r, "t"))
+			"keys", sqltext.Columns("t", r.Key), "was", was, "own", own, "still", mi.stays(r, "t"))
 		if err != nil {
 			return err
 		}
-		m.Deleted[r.Name] += n
+		mi.Deleted[r.Name] += n
 	}
 	return nil
 }
@@ -76,16 +87,16 @@ func (m *merger) protect(ctx context.Context) (err error) {
 // stays is the condition that the row of a relation's table, or its entry (alias p) on the list of
 // what was placed, stays although the snapshot does not have it. Production's own revocation of a
 // row is the better word.
-func (m *merger) stays(r *relation.Relation, alias string) string {
+func (mi *missingRows) stays(r *relation.Relation, alias string) string {
 	columns := r.ColumnNames()
 	if alias == "p" {
 		columns = r.Key
 	}
-	lacks := m.lack.of(r, alias, columns)
+	lacks := mi.lack.of(r, alias, columns)
 	if lacks == "" {
 		return "false"
 	}
-	if r.Versioned && m.Filled[loadtx.Revoked(r)] {
+	if r.Versioned && mi.Filled[loadtx.Revoked(r)] {
 		lacks += " AND NOT EXISTS (SELECT FROM " + loadtx.Revoked(r) + " l WHERE " + sqltext.Equal("l", alias, r.Key) + ")"
 	}
 	return lacks
@@ -118,7 +129,7 @@ func (l *lacks) of(r *relation.Relation, alias string, columns []string) string 
 // findLacks lists what a manifest says to be left out, with staging's ids, and the rows of this
 // database that hang on it and that others hang on: the rpms of a build. unfit are relations of
 // which this load left rows out.
-func (m *merger) findLacks(ctx context.Context, table string, man *snapfile.Manifest, unfit map[string]bool) (*lacks, error) {
+func (mi *missingRows) findLacks(ctx context.Context, table string, man *snapfile.Manifest, unfit map[string]bool) (*lacks, error) {
 	l := &lacks{table: table, ids: map[string]bool{}, keys: map[string]bool{}}
 	var in, column, of, keyed, keys []string
 	var ids []int32
@@ -167,28 +178,28 @@ func (m *merger) findLacks(ctx context.Context, table string, man *snapfile.Mani
 	if len(in)+len(keys) == 0 && !some {
 		return l, nil
 	}
-	if _, err := m.Tx.Exec(ctx, sqltext.Expand(`CREATE TEMP TABLE {l} (relation text, col text, ref text, id integer) ON COMMIT DROP;
+	if _, err := mi.Tx.Exec(ctx, sqltext.Expand(`CREATE TEMP TABLE {l} (relation text, col text, ref text, id integer) ON COMMIT DROP;
 		CREATE TEMP TABLE {l}_key (relation text, key text[]) ON COMMIT DROP`, "l", table)); err != nil {
 		return nil, err
 	}
-	if _, err := m.Tx.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])", in, column, of, ids); err != nil {
+	if _, err := mi.Tx.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[])", in, column, of, ids); err != nil {
 		return nil, err
 	}
-	if _, err := m.Tx.Exec(ctx, "INSERT INTO "+table+`_key SELECT r, ARRAY(SELECT jsonb_array_elements_text(k::jsonb))
+	if _, err := mi.Tx.Exec(ctx, "INSERT INTO "+table+`_key SELECT r, ARRAY(SELECT jsonb_array_elements_text(k::jsonb))
 		FROM unnest($1::text[], $2::text[]) AS x(r, k)`, keyed, keys); err != nil {
 		return nil, err
 	}
-	return l, m.completeLacks(ctx, l, unfit)
+	return l, mi.completeLacks(ctx, l, unfit)
 }
 
 // completeLacks maps the ids to staging's, adds what this load left out, and goes down from builds
 // to rpms and archives.
-func (m *merger) completeLacks(ctx context.Context, l *lacks, unfit map[string]bool) error {
+func (mi *missingRows) completeLacks(ctx context.Context, l *lacks, unfit map[string]bool) error {
 	sql := "UPDATE {l} l SET id = i.staging_id FROM kojisnap.idmap i WHERE i.relation = l.ref AND i.prod_id = l.id;"
 	for name := range l.keys {
 		r := relation.Get(name)
 		for n, k := range r.Key {
-			if ref := r.Columns[r.Index(k)].Ref; m.mapped[ref] {
+			if ref := r.Columns[r.Index(k)].Ref; mi.ids.mapped[ref] {
 				sql += sqltext.Expand("UPDATE {l}_key l SET key[{n}] = i.staging_id::text FROM kojisnap.idmap i WHERE l.relation = {r} AND i.relation = {ref} AND i.prod_id::text = l.key[{n}];",
 					"n", sqltext.Int(int64(n+1)), "r", sqltext.QuoteLiteral(name), "ref", sqltext.QuoteLiteral(ref), "l", "{l}")
 			}
@@ -200,7 +211,7 @@ func (m *merger) completeLacks(ctx context.Context, l *lacks, unfit map[string]b
 				INSERT INTO {l} SELECT relation, 'id', relation, id FROM ks_skipped WHERE relation = {r};`, "r", sqltext.QuoteLiteral(name), "l", "{l}")
 		}
 	}
-	if _, err := m.Tx.Exec(ctx, sqltext.Expand(sql+"ANALYZE {l}", "l", l.table)); err != nil {
+	if _, err := mi.Tx.Exec(ctx, sqltext.Expand(sql+"ANALYZE {l}", "l", l.table)); err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
@@ -211,17 +222,17 @@ func (m *merger) completeLacks(ctx context.Context, l *lacks, unfit map[string]b
 		var from []string
 		for _, c := range r.Columns {
 			if one := l.of(r, "t", []string{c.Name}); one != "" && c.Name != "id" {
-				from = append(from, m.ExpandSQL(r, "SELECT t.id FROM {t} t WHERE {one}", "one", one))
+				from = append(from, mi.ExpandSQL(r, "SELECT t.id FROM {t} t WHERE {one}", "one", one))
 			}
 		}
 		if len(from) == 0 {
 			continue
 		}
-		n, err := m.ExecSQL(ctx, r, "INSERT INTO {l} SELECT {r}, 'id', {r}, t.id FROM ({from}) t WHERE t.id < {floor}", "l", l.table, "from", strings.Join(from, " UNION "))
+		n, err := mi.ExecSQL(ctx, r, "INSERT INTO {l} SELECT {r}, 'id', {r}, t.id FROM ({from}) t WHERE t.id < {floor}", "l", l.table, "from", strings.Join(from, " UNION "))
 		if err != nil {
 			return err
 		}
-		if _, err := m.Tx.Exec(ctx, "ANALYZE "+l.table); err != nil {
+		if _, err := mi.Tx.Exec(ctx, "ANALYZE "+l.table); err != nil {
 			return err
 		}
 		l.ids[r.Name+".id"] = l.ids[r.Name+".id"] || n > 0
