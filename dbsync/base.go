@@ -53,7 +53,7 @@ func (b *baseline) findBase(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("what the database holds: %w", err)
 	}
-	// Of what the base lacks, the difference does not tell; see protect.
+	// Of what the base lacks, the difference does not tell; see missingRows.
 	known := !slices.ContainsFunc(base.Manifest.LeftOut, func(l snapfile.LeftOut) bool { return l.Missing() && !exact(l) })
 	if base.Manifest.Event <= b.Snap.Manifest.Event && base.Manifest.Hub == b.Snap.Manifest.Hub && known {
 		b.Base, b.Report.Base = base, id

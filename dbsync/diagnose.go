@@ -33,7 +33,7 @@ type flaw struct {
 // where PostgreSQL names at best the value. If it finds nothing, the hub was in the way, and the load
 // goes on.
 func (d *diagnosis) diagnoseRows(ctx context.Context) error {
-	looks := []func(context.Context, *relation.Relation) ([]flaw, error){d.climbing}
+	looks := []func(context.Context, *relation.Relation) ([]flaw, error){d.findClimbing}
 	all := d.metConstraint
 	if !all {
 		if err := d.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)").Scan(&all); err != nil {
@@ -41,7 +41,7 @@ func (d *diagnosis) diagnoseRows(ctx context.Context) error {
 		}
 	}
 	if all {
-		looks = append(looks, d.nulls, d.repeated, d.dangling, d.unchecked, d.tooLong)
+		looks = append(looks, d.findNulls, d.findRepeated, d.findDangling, d.findUnchecked, d.findTooLong)
 	}
 	for _, r := range relation.All() {
 		if d.Rows[r.Name] == 0 {
@@ -72,9 +72,9 @@ func (d *diagnosis) diagnoseRows(ctx context.Context) error {
 	return nil
 }
 
-// climbing finds names that lead out of their directory. Pull takes none: the snapshot is forged, or of an
+// findClimbing finds names that lead out of their directory. Pull takes none: the snapshot is forged, or of an
 // earlier kojisnap. A hub that had them would make paths of them.
-func (d *diagnosis) climbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
+func (d *diagnosis) findClimbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
 	var where, reason []string
 	for _, c := range r.Columns {
 		if c.Path {
@@ -98,7 +98,7 @@ func anyKeyText(r *relation.Relation) string {
 	return strings.Join(out, " || ' ' || ")
 }
 
-func (d *diagnosis) nulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+func (d *diagnosis) findNulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if !c.Null {
 			out = append(out, flaw{"s." + sqltext.QuoteIdent(c.Name) + " IS NULL", sqltext.QuoteLiteral(c.Name + " must not be NULL")})
@@ -107,9 +107,9 @@ func (d *diagnosis) nulls(_ context.Context, r *relation.Relation) (out []flaw, 
 	return out, nil
 }
 
-// repeated finds names and the like that the tables keep unique and that two rows have: the later
+// findRepeated finds names and the like that the tables keep unique and that two rows have: the later
 // one does not go in.
-func (d *diagnosis) repeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+func (d *diagnosis) findRepeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	set := func(cols []string, what, and string) {
 		out = append(out, flaw{d.ExpandSQL(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
 			sqltext.QuoteLiteral("it is there twice: an earlier row has the same " + what)})
@@ -125,9 +125,9 @@ func (d *diagnosis) repeated(_ context.Context, r *relation.Relation) (out []fla
 	return out, nil
 }
 
-// dangling finds references to rows that neither the snapshot nor the database has, but for those
+// findDangling finds references to rows that neither the snapshot nor the database has, but for those
 // that were left out: what refers to these is left out with them.
-func (d *diagnosis) dangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+func (d *diagnosis) findDangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if c.Ref == "" {
 			continue
@@ -142,8 +142,8 @@ func (d *diagnosis) dangling(_ context.Context, r *relation.Relation) (out []fla
 	return out, nil
 }
 
-// unchecked finds rows that a CHECK of the table's refuses.
-func (d *diagnosis) unchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
+// findUnchecked finds rows that a CHECK of the table's refuses.
+func (d *diagnosis) findUnchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := d.Tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
 		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, sqltext.QuoteIdent(r.Name))
 	if err != nil {
@@ -156,8 +156,8 @@ func (d *diagnosis) unchecked(ctx context.Context, r *relation.Relation) (out []
 	return out, err
 }
 
-// tooLong finds texts that are longer than their columns.
-func (d *diagnosis) tooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
+// findTooLong finds texts that are longer than their columns.
+func (d *diagnosis) findTooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := d.Tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
 		WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND atttypid = 'varchar'::regtype AND atttypmod > 4 ORDER BY attnum`, sqltext.QuoteIdent(r.Name))
 	if err != nil {

@@ -96,8 +96,8 @@ func (x *exclusions) skipDependents(ctx context.Context, r *relation.Relation) e
 	return nil
 }
 
-// fitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
-func (x *exclusions) fitNames(ctx context.Context) error {
+// leaveOutUnfitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
+func (x *exclusions) leaveOutUnfitNames(ctx context.Context) error {
 	if x.Schema.Release() >= 34 {
 		return nil
 	}
@@ -109,8 +109,8 @@ func (x *exclusions) fitNames(ctx context.Context) error {
 		reason: `'the upgrade to Koji 1.34 makes it'`})
 }
 
-// fit leaves out rows that the tables cannot hold, as they are of an older Koji.
-func (x *exclusions) fit(ctx context.Context) error {
+// leaveOutUnfit leaves out rows that the tables cannot hold, as they are of an older Koji.
+func (x *exclusions) leaveOutUnfit(ctx context.Context) error {
 	for _, r := range relation.All() {
 		for _, c := range r.Columns {
 			have, ok := x.Schema.Column(r.Name, c.Name)

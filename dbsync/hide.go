@@ -130,8 +130,8 @@ func leadsToRemoved(r *relation.Relation, more string) string {
 // hiddenTable names the temporary table of the rows that are to be hidden.
 func hiddenTable(r *relation.Relation) string { return sqltext.QuoteIdent("ks_hidden_" + r.Name) }
 
-// keyOf is the condition that a row of Koji's table has the key that an array of texts holds.
-func keyOf(alias, array string, r *relation.Relation) string {
+// hasKey is the condition that a row of Koji's table has the key that an array of texts holds.
+func hasKey(alias, array string, r *relation.Relation) string {
 	out := make([]string, len(r.Key))
 	for i, k := range r.Key {
 		out[i] = sqltext.Expand("{a}.{c} = {k}[{n}]::{type}", "a", alias, "c", sqltext.QuoteIdent(k), "k", array, "n", sqltext.Int(int64(i+1)), "type", kojidb.SQLType(r.Columns[r.Index(k)].Type))
@@ -139,8 +139,8 @@ func keyOf(alias, array string, r *relation.Relation) string {
 	return strings.Join(out, " AND ")
 }
 
-// free is the condition that no active row holds a place that the row t needs.
-func free(r *relation.Relation) string {
+// placesFree is the condition that no active row holds a place that the row t needs.
+func placesFree(r *relation.Relation) string {
 	out := make([]string, len(r.Unique))
 	for i, u := range r.Unique {
 		out[i] = sqltext.Expand("NOT EXISTS (SELECT FROM {t} h WHERE h.active AND {same})", "t", sqltext.QuoteIdent(r.Name), "same", sqltext.Equal("h", "t", sqltext.Without(u, "active")))
@@ -156,7 +156,7 @@ func (v *views) showAgain(ctx context.Context, r *relation.Relation) error {
 	if v.opt.OnConflict == Replace || !slices.Contains(v.hidden, r) {
 		return nil // giveBack has done it
 	}
-	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", keyOf("t", "k.key", r), "free", free(r), "same", sqltext.Equal("h", "t", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive),
+	pairs := []string{"tagged", "NOT " + leadsToRemoved(r, ""), "is", hasKey("t", "k.key", r), "free", placesFree(r), "same", sqltext.Equal("h", "t", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive),
 		"hidden", v.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor}"), "held", "true"}
 	if r.Index("build_id") >= 0 {
 		pairs[len(pairs)-1] = "NOT EXISTS (SELECT FROM ks_held_build h WHERE h.id = t.build_id AND h.hides)"
@@ -228,7 +228,7 @@ func (v *views) giveBack(ctx context.Context, r *relation.Relation) error {
 	c.Unrevoked += n
 	_, err = v.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {t} t WHERE k.relation = {r} AND {is} AND t.active;
 		DELETE FROM kojisnap.decided d USING {t} t WHERE d.relation = {r} AND d.subject = {subject} AND t.create_event < {floor} AND {inScope}`,
-		"is", keyOf("t", "k.key", r), "subject", sqltext.KeyArray("t", kojidb.Subject(r)), "inScope", inScope)
+		"is", hasKey("t", "k.key", r), "subject", sqltext.KeyArray("t", kojidb.Subject(r)), "inScope", inScope)
 	v.decided[r.Name] = false
 	return err
 }

@@ -24,11 +24,11 @@ type historian struct {
 	wholeFrom []int64 // of each tag of the scope, the event from which on its history is whole
 }
 
-// history puts in the rows that production made and revoked before E, where all that they refer to is
+// insertPast puts in the rows that production made and revoked before E, where all that they refer to is
 // there: since the last load, before the first one, and those that staging's reset of a build deleted. They
 // are in no view but those of the events in between, so no tag is touched. What cannot go in is put
 // aside, and tried again by the next load.
-func (hi *historian) history(ctx context.Context, r *relation.Relation) error {
+func (hi *historian) insertPast(ctx context.Context, r *relation.Relation) error {
 	if !hi.Filled[loadtx.Revoked(r)] {
 		return nil
 	}

@@ -22,8 +22,8 @@ type identities struct {
 	mapped    map[string]bool // relations of which some ids differ from production's
 }
 
-// events puts in the events that the snapshot's rows refer to, and E itself.
-func (i *identities) events(ctx context.Context) error {
+// insertEvents puts in the events that the snapshot's rows refer to, and E itself.
+func (i *identities) insertEvents(ctx context.Context) error {
 	r := relation.Get("events")
 	n, err := i.ExecSQL(ctx, r, `INSERT INTO {t} (id, time) OVERRIDING SYSTEM VALUE SELECT id, time FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`)
 	if err != nil {
@@ -35,9 +35,9 @@ func (i *identities) events(ctx context.Context) error {
 	return err
 }
 
-// names brings in the relations whose rows are known by name. Afterwards kojisnap.idmap has
+// mergeNames brings in the relations whose rows are known by name. Afterwards kojisnap.idmap has
 // an entry for each of production's ids that is not staging's own, or whose row is staging's.
-func (i *identities) names(ctx context.Context) error {
+func (i *identities) mergeNames(ctx context.Context) error {
 	// Those that staging edited, or has itself, are taken out of the snapshot's rows, not of the scope.
 	if _, err := i.Tx.Exec(ctx, "INSERT INTO ks_scope_repo SELECT id FROM ks_external_repo"); err != nil {
 		return err

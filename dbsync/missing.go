@@ -21,7 +21,7 @@ type missingRows struct {
 	*attempt
 	out  *exclusions
 	ids  *identities
-	lack *lacks // nil until protect has run
+	lack *lacks // nil until findMissing has run
 }
 
 // What a snapshot lacks because the hub could not give it, or because the tables refuse it, has not
@@ -52,9 +52,9 @@ func bounded(l snapfile.LeftOut) bool {
 	return exact(l) || r != nil && (l.Tag != 0 && r.Index("tag_id") >= 0 || len(l.Builds) > 0 && r.Index("build_id") >= 0)
 }
 
-// protect finds what the snapshot lacks. To what went since the base it adds what the base lacked and
+// findMissing finds what the snapshot lacks. To what went since the base it adds what the base lacked and
 // this snapshot knows to have gone: the difference of the two does not tell.
-func (mi *missingRows) protect(ctx context.Context) (err error) {
+func (mi *missingRows) findMissing(ctx context.Context) (err error) {
 	if mi.lack, err = mi.findLacks(ctx, "ks_lack", mi.Snap.Manifest, mi.out.bad); err != nil || mi.Base == nil {
 		return err
 	}

@@ -156,8 +156,6 @@ func (rec *recorder) recordRun(ctx context.Context) error {
 // mode is LoadReport's, empty as long as it is not clear.
 func (rec *recorder) mode() string {
 	switch {
-	case rec == nil:
-		return ""
 	case rec.Report.Skipped:
 		return "skipped"
 	case rec.Report.Base != "":

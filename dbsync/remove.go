@@ -85,7 +85,7 @@ func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	if r.Name == "rpminfo" {
-		if err := d.checkNames(ctx, r); err != nil {
+		if err := d.checkReusedNames(ctx, r); err != nil {
 			return err
 		}
 		// Production has given the name to another rpm: its old row is gone, wherever it was.
@@ -223,9 +223,9 @@ func (d *remover) removeDoomed(ctx context.Context, r *relation.Relation) error 
 	return err
 }
 
-// checkNames asks for all rows where an rpm has the name of another of production's that did not go
+// checkReusedNames asks for all rows where an rpm has the name of another of production's that did not go
 // since the base: the snapshot may have both.
-func (d *remover) checkNames(ctx context.Context, r *relation.Relation) error {
+func (d *remover) checkReusedNames(ctx context.Context, r *relation.Relation) error {
 	if d.Base == nil {
 		return nil
 	}

@@ -27,7 +27,7 @@ func (v *views) revoke(ctx context.Context) error {
 				return fmt.Errorf("revoke %s: %w", r.Name, err)
 			}
 		}
-		if err := v.correct(ctx, r); err != nil {
+		if err := v.correctRevocations(ctx, r); err != nil {
 			return fmt.Errorf("correct %s: %w", r.Name, err)
 		}
 	}
@@ -127,9 +127,9 @@ func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// correct puts in production's own event and user where an earlier load knew only that a row had
+// correctRevocations puts in production's own event and user where an earlier load knew only that a row had
 // gone.
-func (v *views) correct(ctx context.Context, r *relation.Relation) error {
+func (v *views) correctRevocations(ctx context.Context, r *relation.Relation) error {
 	if !v.Filled[loadtx.Revoked(r)] {
 		return nil
 	}

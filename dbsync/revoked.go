@@ -25,12 +25,12 @@ import (
 // those of the snapshots between the event that the database holds and this one, which may never
 // have been loaded. A snapshot has only the revocations since the one that it goes on from.
 func (st *stager) stageRevoked(ctx context.Context) error {
-	held, between, err := st.between(ctx)
+	held, between, err := st.openBetween(ctx)
 	if err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !tellsLeft(r) || len(st.Snap.Relation(r.Name).Revoked) == 0 {
+		if !hasRevoked(r) || len(st.Snap.Relation(r.Name).Revoked) == 0 {
 			continue
 		}
 		if err := st.stageOwnRevoked(ctx, r); err != nil {
@@ -56,11 +56,11 @@ func (st *stager) stageRevoked(ctx context.Context) error {
 	return st.stageReferred(ctx, between)
 }
 
-// between returns the event that the database holds, 0 before the first load, and opens the
+// openBetween returns the event that the database holds, 0 before the first load, and opens the
 // snapshots of the same hub between it and this one, oldest first. Where every row is compared they
 // are all that there are, so that what an earlier load had to guess is put right; and where the config of an
 // external repo goes: the repo may be back in the scope after a time for which nothing is held of it.
-func (st *stager) between(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
+func (st *stager) openBetween(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
 	err = st.Tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", st.scope()).Scan(&held)
 	if err != nil || held == 0 || st.opt.Between == nil {
 		return held, nil, err // of a new scope nothing can be revoked
@@ -179,7 +179,7 @@ func (st *stager) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newe
 	}
 	for _, r := range relation.All() {
 		of := s.Relation(r.Name)
-		if !tellsLeft(r) || of == nil || len(of.Revoked) == 0 {
+		if !hasRevoked(r) || of == nil || len(of.Revoked) == 0 {
 			continue
 		}
 		var rows bytes.Buffer // mostly the revocations of one pull: few
@@ -356,9 +356,9 @@ func takeRows(ctx context.Context, from *snapfile.Snapshot, r *relation.Relation
 	return err
 }
 
-// tellsLeft reports whether snapshots have rows of a relation that left the view: the revoked ones of
+// hasRevoked reports whether snapshots have rows of a relation that left the view: the revoked ones of
 // versioned relations, and builds that were reset or deleted.
-func tellsLeft(r *relation.Relation) bool { return r.Versioned || r.Name == "build" }
+func hasRevoked(r *relation.Relation) bool { return r.Versioned || r.Name == "build" }
 
 // stageReset takes builds that production reset or deleted, and that the view has no more, for builds
 // of this snapshot, so that what is done about a build that is not complete is done about them. A build

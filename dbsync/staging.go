@@ -81,7 +81,7 @@ func (st *stager) createStaged(ctx context.Context) error {
 	for _, r := range relation.All() {
 		extra := map[string]string{"build": ", ks_production text"}[r.Name]
 		table(r, loadtx.Staged(r), extra, r.ColumnNames())
-		if tellsLeft(r) {
+		if hasRevoked(r) {
 			table(r, loadtx.Revoked(r), ", ks_may_insert boolean", r.ColumnNames())
 		}
 		if st.Delta(r) {

@@ -46,13 +46,13 @@ func (t *touches) touchInserts(ctx context.Context, r *relation.Relation, where 
 	return err
 }
 
-// touch tells those who ask staging what changed about the tags whose content did: kojira by
+// announce tells those who ask staging what changed about the tags whose content did: kojira by
 // a row of tag_updates, Pungi's reuse check by a row of tag_inheritance, from the tag to itself, that is
 // created and revoked at the load's event and so is in no view. Pungi asks for the history of
 // tag_inheritance as it does for that of tag_listing. A row there would be one of some build's, and
 // koji prune-signed-copies, which takes revocations before creations at one event, would count that
 // build as tagged after the latest one.
-func (t *touches) touch(ctx context.Context) error {
+func (t *touches) announce(ctx context.Context) error {
 	if changed := (&book.LoadReport{Relations: t.Counts.Sorted()}).Changed(); !changed {
 		return nil
 	}

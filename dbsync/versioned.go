@@ -12,10 +12,10 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// versioned brings in the rows of a versioned relation that are in the view at E, each of them:
+// writeVersioned brings in the rows of a versioned relation that are in the view at E, each of them:
 // active, or hidden where staging's own changes say otherwise.
-func (v *views) versioned(ctx context.Context, r *relation.Relation) error {
-	if err := v.overlaid(ctx, r); err != nil {
+func (v *views) writeVersioned(ctx context.Context, r *relation.Relation) error {
+	if err := v.revokeOverlaid(ctx, r); err != nil {
 		return err
 	}
 	pairs := []string{"hide", hiddenTable(r), "xkey", sqltext.Equal("x", "s", r.Key), "tkey", sqltext.Equal("t", "x", r.Key), "cols", sqltext.Columns("", v.Usable(r)), "scols", sqltext.Columns("s", v.Usable(r))}
@@ -78,9 +78,9 @@ func (v *views) tellHidden(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// overlaid revokes rows of the overlay's where production has one by now, which the overlay
+// revokeOverlaid revokes rows of the overlay's where production has one by now, which the overlay
 // has overruled.
-func (v *views) overlaid(ctx context.Context, r *relation.Relation) error {
+func (v *views) revokeOverlaid(ctx context.Context, r *relation.Relation) error {
 	if r.Name != "tag_extra" && r.Name != "build_target_config" {
 		return nil
 	}

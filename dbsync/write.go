@@ -94,8 +94,8 @@ func (w *writer) update(ctx context.Context, r *relation.Relation, set []string,
 		"set", sqltext.Assign("s", set), "differ", sqltext.Differ("t", "s", set), "where", where)
 }
 
-// builds merges the builds.
-func (w *writer) builds(ctx context.Context, r *relation.Relation) error {
+// writeBuilds merges the builds.
+func (w *writer) writeBuilds(ctx context.Context, r *relation.Relation) error {
 	if err := w.held.leaveOutHeld(ctx, r); err != nil {
 		return err
 	}
@@ -144,9 +144,9 @@ func (w *writer) promotions(ctx context.Context, r *relation.Relation) error {
 		reason: kojidb.NVRText("s") + " || ': it is promoted, but its rpm ' || " + kojidb.RPMText("h") + " || ' is staging''s id ' || h.id", conflict: true})
 }
 
-// rpms merges the rpms: a name, version, release and arch is unique among those of a
+// writeRPMs merges the rpms: a name, version, release and arch is unique among those of a
 // repository that are no drafts.
-func (w *writer) rpms(ctx context.Context, r *relation.Relation) error {
+func (w *writer) writeRPMs(ctx context.Context, r *relation.Relation) error {
 	nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
 	meets := sqltext.Equal("h", "s", nvra) + " AND h.id <> s.id" + w.notDraft("h") + w.notDraft("s")
 	// A pull that has not swept an image yet may still have an rpm that was made again since.
@@ -171,10 +171,10 @@ func (w *writer) rpms(ctx context.Context, r *relation.Relation) error {
 	return w.upsert(ctx, r)
 }
 
-// keyed merges a relation whose rows have neither an id nor an event of their own. The list of
+// writeKeyed merges a relation whose rows have neither an id nor an event of their own. The list of
 // what was placed tells a row that staging deleted (it stays deleted) from a new one, and a row
 // that staging made (it stays as it is) from production's.
-func (w *writer) keyed(ctx context.Context, r *relation.Relation) error {
+func (w *writer) writeKeyed(ctx context.Context, r *relation.Relation) error {
 	pairs := []string{"p", book.PlacedKeys(r), "keys", sqltext.Columns("s", r.Key), "pkey", sqltext.Equal("p", "s", r.Key), "keytext", sqltext.KeyText("s", r.Key),
 		"array", sqltext.KeyArray("s", r.Key), "cols", sqltext.Columns("", w.Usable(r)), "scols", sqltext.Columns("s", w.Usable(r)), "names", sqltext.Columns("", r.Key)}
 	run := func(sql string) (int64, error) { return w.ExecSQL(ctx, r, sql, pairs...) }

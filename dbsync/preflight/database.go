@@ -19,7 +19,7 @@ type Database struct {
 	Mark    *book.Mark
 	Schema  *kojidb.Schema
 	IDs     []kojidb.IDColumn // what gives out ids
-	Unnamed map[string]bool   // tables without a replica identity
+	NoIdentity map[string]bool   // tables without a replica identity
 	Notes   []string
 }
 

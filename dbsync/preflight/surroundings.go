@@ -19,7 +19,7 @@ func (db *Database) checkSurroundings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db.Unnamed = map[string]bool{}
+	db.NoIdentity = map[string]bool{}
 	var hidden []string
 	var table string
 	var secured, unnamed bool
@@ -27,7 +27,7 @@ func (db *Database) checkSurroundings(ctx context.Context) error {
 		if secured {
 			hidden = append(hidden, table)
 		}
-		db.Unnamed[table] = unnamed
+		db.NoIdentity[table] = unnamed
 		return nil
 	})
 	if err == nil && len(hidden) > 0 {
