@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/seedtest"
@@ -179,7 +180,7 @@ func TestBadRows(t *testing.T) {
 
 // checkLeft demands of a dry run that one row is bad and named with its reason, that only what hangs
 // on it is left out besides, and that all else goes in.
-func (s *staging) checkLeft(rep *dbsync.LoadReport, err error, relation string, says []string, wanted []dbsync.RelationReport) {
+func (s *staging) checkLeft(rep *book.LoadReport, err error, relation string, says []string, wanted []book.RelationReport) {
 	s.t.Helper()
 	if err != nil {
 		s.t.Errorf("all was refused: %v", err)

@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/retry"
@@ -102,7 +103,7 @@ func (k *killer) connect(dsn string) *pgx.Conn {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	config.Tracer = k
+	config.Tracer, config.DefaultQueryExecMode = k, pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(k.t.Context(), config)
 	if err != nil {
 		k.t.Fatal(err)
@@ -137,10 +138,10 @@ func TestKilledAnywhere(t *testing.T) {
 		dry  func(*pgx.Conn) error
 	}{
 		{"init", func(conn *pgx.Conn) error {
-			_, err := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+			_, err := setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
 			return err
 		}, func(conn *pgx.Conn) error {
-			_, err := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg", DryRun: true})
+			_, err := setup.Init(t.Context(), conn, setup.Options{Env: "stg", DryRun: true})
 			return err
 		}},
 		{"first load", load(first, dbsync.LoadOptions{}), load(first, dbsync.LoadOptions{DryRun: true})},

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
@@ -106,10 +108,10 @@ func serve(t testing.TB, src hubtest.Source, o hubtest.Options) (*hub.Client, st
 
 func (w *world) init(t testing.TB) {
 	t.Helper()
-	conn, err := kojisnap.Connect(t.Context(), w.dsn)
+	conn, err := dbconn.Connect(t.Context(), w.dsn)
 	must(t, err)
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	_, err = dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+	_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
 	must(t, err)
 }
 
@@ -129,7 +131,7 @@ func (w *world) copy(t testing.TB, snap *snapfile.Snapshot, want compose.Want) *
 	return r
 }
 
-func (w *world) load(t testing.TB, snap *snapfile.Snapshot) *dbsync.LoadReport {
+func (w *world) load(t testing.TB, snap *snapfile.Snapshot) *book.LoadReport {
 	t.Helper()
 	r, err := kojisnap.Load(t.Context(), snap, w.store, kojisnap.LoadOptions{DSN: w.dsn, Topdir: w.topdir})
 	must(t, err)

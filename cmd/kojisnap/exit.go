@@ -9,10 +9,10 @@ import (
 	"strings"
 	"syscall"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/preflight"
 	"kojisnap/hardlink"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/lockfile"
@@ -59,14 +59,14 @@ func exitCode(err error) int {
 		overlay  *overlay.Error
 		source   *hardlink.BadSourceError
 		unknown  *compose.UnknownError
-		dsn      *kojisnap.DSNError
+		dsn      *dbconn.DSNError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, dbsync.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest

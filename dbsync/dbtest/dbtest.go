@@ -54,10 +54,16 @@ func Template(t testing.TB, kind string, fill func(dsn string) error) string {
 // custom has the fill function of each kind that Template was called with.
 var custom sync.Map
 
-// Connect opens a connection that is closed when the test ends.
+// Connect opens a connection that is closed when the test ends. Like dbconn.Connect, it prepares no
+// statements.
 func Connect(t testing.TB, dsn string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
