@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -71,7 +72,7 @@ func newHubWorld(t testing.TB) *world {
 	var err error
 	w.prodRows, err = hubtest.Rows(kojiprod.Rows())
 	must(t, err)
-	must(t, hubtest.AddContentTag(w.prodRows)) // else no compose of the module is ready
+	must(t, generate.AddContentTag(w.prodRows)) // else no compose of the module is ready
 	w.prod, w.prodURL = serve(t, w.prodRows, hubtest.Options{Topdir: w.prodTree})
 	w.store, err = dir.Open(filepath.Join(t.TempDir(), "store"))
 	must(t, err)

@@ -15,6 +15,7 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
@@ -68,7 +69,7 @@ type merging struct {
 	rnd     *rand.Rand
 	db      *database
 	model   *model
-	mutator *hubtest.Mutator
+	mutator *generate.Mutator
 	worker  *worker
 	tags    []string
 	pulled  []*wanted
@@ -88,7 +89,7 @@ func testMerge(t *testing.T, seed uint64) []string {
 	g.model = newModel(g.db.read())
 	g.worker = &worker{database: g.db, rnd: g.rnd, prod: g.prodRows, model: g.model, admin: g.db.strings("SELECT id FROM users WHERE name = 'stgadmin'")[0][0]}
 	var err error
-	g.mutator, err = hubtest.NewMutator(g.prodRows, hubtest.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
+	g.mutator, err = generate.NewMutator(g.prodRows, generate.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
 	must(t, err)
 	replaces := seed%3 == 0
 	for round := range mergeRounds {

@@ -16,6 +16,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/benchtest"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/store/dir"
 	"kojisnap/volumes"
 )
@@ -25,7 +26,7 @@ type copyArgs struct{ Store, Snapshot, Topdir, Source string }
 
 func (a copyArgs) options() kojisnap.CopyOptions {
 	return kojisnap.CopyOptions{
-		Want:    kojisnap.Want{Builds: kojisnap.BuildsTagged, SigKeys: []string{hubtest.ScaleKey}},
+		Want:    kojisnap.Want{Builds: kojisnap.BuildsTagged, SigKeys: []string{generate.Key}},
 		Topdir:  a.Topdir,
 		Sources: []string{a.Source}, WritableSource: true,
 	}
@@ -78,12 +79,12 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	rows, err := hubtest.Generate(hubtest.ScaleOptions{Seed: 1, Builds: builds, Outside: -1})
+	rows, err := generate.Hub(generate.Options{Seed: 1, Builds: builds, Outside: -1})
 	must(b, err)
 	a := copyArgs{Store: filepath.Join(b.TempDir(), "store"), Topdir: filepath.Join(b.TempDir(), "koji"), Source: filepath.Join(b.TempDir(), "prod")}
 	s, err := dir.Open(a.Store)
 	must(b, err)
-	snap := pull(b, client(b, hubtest.New(rows, hubtest.Options{})), s, 0, hubtest.ScaleTag)
+	snap := pull(b, client(b, hubtest.New(rows, hubtest.Options{})), s, 0, generate.Tag)
 	a.Snapshot = snap.ID
 	plan, _, err := kojisnap.PlanFiles(b.Context(), snap, a.options().Want, nil, nil)
 	must(b, err)

@@ -14,6 +14,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -21,7 +22,7 @@ import (
 func modularProduction(t testing.TB) (*hub.Client, *hubtest.Memory, *hubtest.Server) {
 	t.Helper()
 	_, rows := production(t, hubtest.Options{})
-	must(t, hubtest.AddContentTag(rows))
+	must(t, generate.AddContentTag(rows))
 	server := hubtest.New(rows, hubtest.Options{})
 	return client(t, server), rows, server
 }
@@ -91,7 +92,7 @@ func TestPullContentTags(t *testing.T) {
 	s := newStore(t)
 	r, snap := pullWith(t, c, s, o)
 	named := o
-	content := []string{"module-by-child", "module-in-platform", "module-old", hubtest.ContentTag}
+	content := []string{"module-by-child", "module-in-platform", "module-old", generate.ContentTag}
 	named.Tags = append([]string{"f42-compose"}, content...)
 	named.NoContentTags = true
 	_, want := pullWith(t, c, newStore(t), named)
@@ -174,10 +175,10 @@ func TestPullContentTagsAgain(t *testing.T) {
 	if !isTagged(t, got, oldBash, bigFloor) {
 		t.Error("the new content tag has no build")
 	}
-	step(lastEvent+2, true, nil, []string{"module-new", hubtest.ContentTag})
-	step(lastEvent+3, false, []string{"module-new", hubtest.ContentTag}, nil)
+	step(lastEvent+2, true, nil, []string{"module-new", generate.ContentTag})
+	step(lastEvent+3, false, []string{"module-new", generate.ContentTag}, nil)
 	// At the same event, too.
-	step(lastEvent+3, true, nil, []string{"module-new", hubtest.ContentTag})
+	step(lastEvent+3, true, nil, []string{"module-new", generate.ContentTag})
 	// The build is not tagged any more.
 	e.event(lastEvent+4, 4*days)
 	e.revoke("tag_listing", lastEvent+4, hubtest.Values{"build_id": 60, "tag_id": modular, "create_event": 379})
@@ -211,7 +212,7 @@ func TestPullOddContentTags(t *testing.T) {
 		{contentExtra(`"no-such-tag"`), "no-such-tag", "production does not have it"},
 		{contentExtra(`"module-gone"`), "module-gone", "production does not have it"},
 		{contentExtra(`"25"`), "25", "production does not have it"}, // a name, not an id
-		{`{"typeinfo": {"module": {"content_koji_tag": "module-postgresql-16"}}, "odd": NaN}`, hubtest.ContentTag, ""},
+		{`{"typeinfo": {"module": {"content_koji_tag": "module-postgresql-16"}}, "odd": NaN}`, generate.ContentTag, ""},
 	}
 	for i, o := range odd {
 		e.module(bigFloor+int64(i), fmt.Sprint("odd", i), o.extra, modular, 379)
@@ -226,7 +227,7 @@ func TestPullOddContentTags(t *testing.T) {
 	missing := 0
 	for i, o := range odd {
 		m := found[bigFloor+int64(i)]
-		if m.Tag != o.tag || !strings.Contains(m.Missing, o.why) || (m.Missing == "") != (o.tag == hubtest.ContentTag) {
+		if m.Tag != o.tag || !strings.Contains(m.Missing, o.why) || (m.Missing == "") != (o.tag == generate.ContentTag) {
 			t.Errorf("%.60s: %+v", o.extra, m)
 		}
 		if strings.ContainsAny(m.Missing, "\x01\x1b\x7f") {
@@ -236,7 +237,7 @@ func TestPullOddContentTags(t *testing.T) {
 			missing++
 		}
 	}
-	if !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{hubtest.ContentTag}) || len(r.ContentNews) != missing {
+	if !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{generate.ContentTag}) || len(r.ContentNews) != missing {
 		t.Errorf("content tags %q, %d news of %d", snap.Manifest.Scope.ContentTags(), len(r.ContentNews), missing)
 	}
 	if r, _ = pullWith(t, c, s, o); len(r.ContentNews) != 0 {
@@ -246,7 +247,7 @@ func TestPullOddContentTags(t *testing.T) {
 	e.event(lastEvent+1, days)
 	e.aTag(bigFloor+1, "no-such-tag", lastEvent+1, oldBash, bashPackage)
 	o.Event = lastEvent + 1
-	if _, snap = pullWith(t, c, s, o); !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{hubtest.ContentTag, "no-such-tag"}) {
+	if _, snap = pullWith(t, c, s, o); !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{generate.ContentTag, "no-such-tag"}) {
 		t.Errorf("content tags %q", snap.Manifest.Scope.ContentTags())
 	}
 }
@@ -273,7 +274,7 @@ func TestPullContentFaults(t *testing.T) {
 		{"listTagged", is("listTagged"), other, 0, false},
 		{"listTagged of no such type", is("listTagged"), generic, 0, false},
 		{"no such type", is("listBuilds"), generic, 0, false},
-		{"getTag of the content tag", about(hubtest.ContentTag), other, 1, false}, // by its history
+		{"getTag of the content tag", about(generate.ContentTag), other, 1, false}, // by its history
 		{"offline", is("listTagged"), &hubtest.Fault{Code: 1014, Text: "database outage"}, 0, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -327,13 +328,13 @@ func TestCopyContentTags(t *testing.T) {
 		want []string // tags of the plan
 		old  bool
 	}{
-		{nil, []string{"f42-compose", "f42-extras", hubtest.ContentTag}, true},
-		{[]string{"f42-extras", "f42-compose"}, []string{"f42-compose", "f42-extras", hubtest.ContentTag}, true},
-		{[]string{"f42-modular"}, []string{"f42-modular", hubtest.ContentTag}, true},
-		{[]string{"f42-mod*"}, []string{"f42-modular", hubtest.ContentTag}, true},
+		{nil, []string{"f42-compose", "f42-extras", generate.ContentTag}, true},
+		{[]string{"f42-extras", "f42-compose"}, []string{"f42-compose", "f42-extras", generate.ContentTag}, true},
+		{[]string{"f42-modular"}, []string{"f42-modular", generate.ContentTag}, true},
+		{[]string{"f42-mod*"}, []string{"f42-modular", generate.ContentTag}, true},
 		{[]string{"f42-extras"}, []string{"f42-extras"}, false},
 		{[]string{"F42-?xtras", "f42-comp*", "!*compose"}, []string{"f42-extras"}, false},
-		{[]string{hubtest.ContentTag}, []string{hubtest.ContentTag}, true},
+		{[]string{generate.ContentTag}, []string{generate.ContentTag}, true},
 		{[]string{"zz*", "f42-compose", "!f42*"}, nil, false}, // nothing at all
 	} {
 		plan, err := kojisnap.Copy(t.Context(), from.snap, nil, kojisnap.CopyOptions{Want: kojisnap.Want{Tags: test.tags}, Topdir: t.TempDir(), Sources: []string{from.prod}, WritableSource: true, DryRun: true})

@@ -7,6 +7,7 @@ import (
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -55,11 +56,11 @@ func testPullPastModules(t *testing.T) {
 		}
 		snap = got
 	}
-	if got, want := scopeNames(snap.Manifest.Scope), []string{"f42-modular", "module-deleted", "module-old", "module-platform", hubtest.ContentTag}; !isSubset(want, got) ||
+	if got, want := scopeNames(snap.Manifest.Scope), []string{"f42-modular", "module-deleted", "module-old", "module-platform", generate.ContentTag}; !isSubset(want, got) ||
 		slices.Contains(got, "module-long-gone") || slices.Contains(got, "module-of-nobody") {
 		t.Errorf("scope %q, want %q", got, want)
 	}
-	if got := snap.Manifest.Scope.ContentTags(); !slices.Equal(got, []string{hubtest.ContentTag}) {
+	if got := snap.Manifest.Scope.ContentTags(); !slices.Equal(got, []string{generate.ContentTag}) {
 		t.Errorf("composes at E want the content tags %q", got)
 	}
 	for _, tag := range []int64{bigFloor, bigFloor + 1, bigFloor + 2} {
@@ -93,7 +94,7 @@ func TestPullNamedModule(t *testing.T) {
 	o := kojisnap.PullOptions{Tags: []string{"f43"}, Builds: []string{"postgresql-stream-16-4220250401.abcdef12"}, Event: lastEvent, Program: "test"}
 	_, snap := pullWith(t, c, newStore(t), o)
 	scope := snap.Manifest.Scope
-	if !slices.Equal(scope.ContentTags(), []string{hubtest.ContentTag}) || len(scope.Content) != 1 || scope.Content[0].Build != 60 {
+	if !slices.Equal(scope.ContentTags(), []string{generate.ContentTag}) || len(scope.Content) != 1 || scope.Content[0].Build != 60 {
 		t.Errorf("scope %+v", scope)
 	}
 	o.NoContentTags = true

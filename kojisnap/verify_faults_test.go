@@ -12,6 +12,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 )
 
 // verdicts are the checks of a result, without how many things were looked at.
@@ -111,7 +112,7 @@ func TestVerifyFaults(t *testing.T) {
 				})
 				want := map[string]bool{}
 				for _, line := range test.fail {
-					for _, tag := range append(tags, hubtest.ContentTag) {
+					for _, tag := range append(tags, generate.ContentTag) {
 						want["failed "+strings.Replace(line, "%", tag, 1)] = true
 					}
 				}

@@ -18,6 +18,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/volumes"
@@ -112,7 +113,7 @@ func (s *staging) repoint(t testing.TB) {
 		must(t, s.rows.Insert("volume", hubtest.Values{"id": id, "name": name}))
 	}
 	must(t, s.rows.Insert("users", hubtest.Values{"id": floor, "name": "kojisnap", "status": 1, "usertype": 0}))
-	must(t, hubtest.AddContentTag(s.rows))
+	must(t, generate.AddContentTag(s.rows))
 	packages, volumeNames := names(t, s.rows, "package"), names(t, s.rows, "volume")
 	builds, err := s.rows.Select("build", hubtest.Values{"state": 1})
 	must(t, err)
