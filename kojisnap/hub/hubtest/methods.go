@@ -64,7 +64,7 @@ func init() { // not a literal: count and filterResults look methods up
 		"getTaskRequest":             getTaskRequest,
 		"getTaskResult":              getTaskResult,
 		"getUser":                    getUser,
-		"getuserGroups":              getuserGroups,
+		"getUserGroups":              getUserGroups,
 		"getUserPerms":               getUserPerms,
 		"getUserPermsInheritance":    getUserPermsInheritance,
 		"getVolume":                  getVolume,

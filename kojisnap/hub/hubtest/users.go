@@ -180,7 +180,7 @@ func groupsOfUser(c *call, user any) []*python.Struct {
 		Eq("users.usertype", userGroup).Is("user_groups.active").FieldList("id user_groups.group_id, name users.name").Rows()
 }
 
-func getuserGroups(c *call) any {
+func getUserGroups(c *call) any {
 	return query.AnyList(groupsOfUser(c, c.user(c.arg("user"), true).Val("id")))
 }
 
