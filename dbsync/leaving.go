@@ -19,7 +19,7 @@ func (m *merger) revoke(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !r.Versioned {
+		if !r.Versioned || !m.snap.Manifest.HasRelation(r) {
 			continue
 		}
 		if !m.delta(r) || m.rows[r.Name]+m.lost[r.Name] > 0 {

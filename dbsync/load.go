@@ -224,7 +224,10 @@ func (m *merger) merge(ctx context.Context) error {
 		m.opt.Log.WarnContext(ctx, note)
 	}
 	for _, r := range relation.All() {
-		if partial(m.snap.Manifest, r) {
+		switch {
+		case !m.snap.Manifest.HasRelation(r):
+			m.rep.Notes = append(m.rep.Notes, "the snapshot is of a format that has no "+r.Name+": its rows stay as they are")
+		case partial(m.snap.Manifest, r):
 			m.rep.Notes = append(m.rep.Notes, "which rows of "+r.Name+" the hub could not give is not known: none is taken for gone")
 		}
 	}

@@ -35,6 +35,7 @@ func (m *merger) remove(ctx context.Context) error {
 		r := all[i]
 		var err error
 		switch {
+		case !m.snap.Manifest.HasRelation(r): // that no row of it is there says nothing
 		case keyed(r):
 			err = m.removeKeyed(ctx, r)
 		case (r.Name == "maven_builds" || r.Name == "win_builds") && !partial(m.snap.Manifest, r):
