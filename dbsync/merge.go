@@ -217,7 +217,10 @@ func (m *merger) noteFaults(ctx context.Context) {
 		m.opt.Log.WarnContext(ctx, note)
 	}
 	for _, r := range relation.All() {
-		if partial(m.Snap.Manifest, r) {
+		switch {
+		case !m.Snap.Manifest.HasRelation(r):
+			m.Report.Notes = append(m.Report.Notes, "the snapshot is of a format that has no "+r.Name+": its rows stay as they are")
+		case partial(m.Snap.Manifest, r):
 			m.Report.Notes = append(m.Report.Notes, "which rows of "+r.Name+" the hub could not give is not known: none is taken for gone")
 		}
 	}

@@ -38,7 +38,7 @@ type lacks struct {
 // partial reports whether it is not known which rows of a relation a snapshot lacks, or of the
 // relation that its rows hang on: any of them may be missing.
 func partial(man *snapfile.Manifest, r *relation.Relation) bool {
-	return slices.ContainsFunc(man.LeftOut, func(l snapfile.LeftOut) bool {
+	return !man.HasRelation(r) || slices.ContainsFunc(man.LeftOut, func(l snapfile.LeftOut) bool {
 		return l.Missing() && !bounded(l) && (l.Relation == r.Name || l.Relation == r.Columns[0].Ref && !r.Versioned)
 	})
 }

@@ -47,6 +47,7 @@ func (d *remover) remove(ctx context.Context) error {
 		r := all[i]
 		var err error
 		switch {
+		case !d.Snap.Manifest.HasRelation(r): // that no row of it is there says nothing
 		case kojidb.Keyed(r):
 			err = d.removeKeyed(ctx, r)
 		case (r.Name == "maven_builds" || r.Name == "win_builds") && !partial(d.Snap.Manifest, r):

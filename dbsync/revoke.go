@@ -19,7 +19,7 @@ func (v *views) revoke(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !r.Versioned {
+		if !r.Versioned || !v.Snap.Manifest.HasRelation(r) {
 			continue
 		}
 		if !v.Delta(r) || v.Rows[r.Name]+v.Deleted[r.Name] > 0 {

@@ -18,6 +18,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
@@ -76,7 +77,7 @@ func newHubWorld(t testing.TB) *world {
 	var err error
 	w.prodRows, err = hubtest.Rows(kojiprod.Rows())
 	must(t, err)
-	must(t, hubtest.AddContentTag(w.prodRows)) // else no compose of the module is ready
+	must(t, generate.AddContentTag(w.prodRows)) // else no compose of the module is ready
 	w.prod, w.prodURL = serve(t, w.prodRows, hubtest.Options{Topdir: w.prodTree})
 	w.store, err = dir.Open(filepath.Join(t.TempDir(), "store"))
 	must(t, err)

@@ -3,6 +3,7 @@ package integration_test
 import (
 	"errors"
 	"fmt"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"maps"
 	"math/rand/v2"
 	"regexp"
@@ -72,7 +73,7 @@ type merging struct {
 	rnd     *rand.Rand
 	db      *database
 	model   *model
-	mutator *hubtest.Mutator
+	mutator *generate.Mutator
 	worker  *worker
 	tags    []string
 	pulled  []*wanted
@@ -92,7 +93,7 @@ func testMerge(t *testing.T, seed uint64) []string {
 	g.model = newModel(g.db.read())
 	g.worker = &worker{database: g.db, rnd: g.rnd, prod: g.prodRows, model: g.model, admin: g.db.strings("SELECT id FROM users WHERE name = 'stgadmin'")[0][0]}
 	var err error
-	g.mutator, err = hubtest.NewMutator(g.prodRows, hubtest.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
+	g.mutator, err = generate.NewMutator(g.prodRows, generate.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
 	must(t, err)
 	replaces := seed%3 == 0
 	for round := range mergeRounds {

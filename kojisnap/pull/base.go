@@ -53,6 +53,10 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 			}
 			continue
 		}
+		if !m.Current() { // of what it lacks all rows have to be asked for, and not only those that changed since
+			p.log.InfoContext(ctx, "not going on from a snapshot of an earlier format, which lacks relations or columns: asking for everything", "snapshot", snap.ID)
+			continue
+		}
 		err := p.sameHistory(ctx, m)
 		if err == nil {
 			err = whole(ctx, snap, p.start > 0)
