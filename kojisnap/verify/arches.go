@@ -8,7 +8,7 @@ import (
 
 // treeArches are the arches of the repositories of a tag: those wanted, else those of its
 // configuration, else those that its rpms have; and "source".
-func (v *verifier) treeArches(tag string, l *listing) []string {
+func (v linkChecks) treeArches(tag string, l *listing) []string {
 	arches := slices.Clone(v.Arches)
 	if len(arches) == 0 {
 		arches = slices.Clone(v.arches[tag])

@@ -3,10 +3,11 @@ package verify
 import (
 	"cmp"
 	"context"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/tagged"
 	"maps"
 	"slices"
+
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/tagged"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/snapfile"
@@ -15,7 +16,7 @@ import (
 // checkContentTags looks for the tags that hold the rpms of modules, as a compose does: by the name that
 // the module build has. Without one a compose of the module fails. A build that names none that could be
 // a tag is no different in production, and a warning.
-func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
+func (v moduleChecks) checkContentTags(ctx context.Context, t *taggedTag) error {
 	if len(t.modules) == 0 {
 		return nil
 	}
@@ -64,7 +65,7 @@ func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
 
 // namedContent returns which content tags the modules of a tag name, each with the module builds by name.
 // What cannot be asked goes to c, what names none to nameless.
-func (v *verifier) namedContent(ctx context.Context, t *taggedTag, c, nameless *Check) (map[string][]string, error) {
+func (v moduleChecks) namedContent(ctx context.Context, t *taggedTag, c, nameless *Check) (map[string][]string, error) {
 	calls := make([]hub.Call, len(t.modules))
 	for i, b := range t.modules {
 		calls[i] = hub.Call{Method: "getBuild", Args: []any{b.id}}
@@ -98,7 +99,7 @@ func (v *verifier) namedContent(ctx context.Context, t *taggedTag, c, nameless *
 // noContentTag says why a compose of module builds cannot take what their content tag is to hold; empty: it
 // can. That staging has a tag of that name, there, is not enough: one that is not in the scope of the snapshot
 // is a rest of earlier loads, and is not kept up.
-func (v *verifier) noContentTag(ctx context.Context, nvrs []string, name string, there bool) (string, error) {
+func (v moduleChecks) noContentTag(ctx context.Context, nvrs []string, name string, there bool) (string, error) {
 	const (
 		notPulled = "it was not pulled: pull it, with --content-tags, or by its name"
 		notLoaded = "staging does not have it: load the snapshot"

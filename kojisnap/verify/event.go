@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func (v *verifier) lookBack(ctx context.Context) error {
 			}
 			what := "tag " + name
 			if id != tag {
-				what += ", which inherits tag " + or(view.Names[id], fmt.Sprint(id)) + ","
+				what += ", which inherits tag " + cmp.Or(view.Names[id], fmt.Sprint(id)) + ","
 			}
 			return fmt.Errorf("event %d: snapshot %s has what %s was only from event %d on: compare with production (--against URL), or kojisnap pull --since %d",
 				v.Event, all.ID, what, from, v.Event)
@@ -99,7 +100,7 @@ func (v *verifier) checkEvent(ctx context.Context) error {
 
 // hasHistory reports whether staging has what a tag was at the event: what it is not known to lack is
 // asked for. If it has not, that is one failed check, and the tag's others are of no use.
-func (v *verifier) hasHistory(tag string) bool {
+func (v tagChecks) hasHistory(tag string) bool {
 	if v.back == nil {
 		return true
 	}

@@ -5,13 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+
+	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/oneline"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +28,8 @@ type linkable struct {
 	err    error // of link(2), nil if that was not tried
 }
 
-func (v *verifier) class(s *fileState) {
+// count notes a file that is there for the checks of links.
+func (v *fileChecks) count(s *fileState) {
 	l := v.classes[s.class]
 	if l == nil {
 		l = &linkable{sample: s.path}
@@ -37,9 +40,12 @@ func (v *verifier) class(s *fileState) {
 	l.bytes += s.size
 }
 
+// linkChecks try what a compose does with the files: it links them, or copies them, into a repository.
+type linkChecks struct{ *fileChecks }
+
 // checkLinks tries whether a compose can link the files, and makes the directory where it
 // does: dir is empty if there is none. Call remove when done with it.
-func (v *verifier) checkLinks() (dir string, ok bool, remove func()) {
+func (v linkChecks) checkLinks() (dir string, ok bool, remove func()) {
 	c := Check{Name: "links"}
 	if len(v.classes) == 0 {
 		c.Status, c.Detail = StatusSkipped, "no file to link"
@@ -80,7 +86,7 @@ func (v *verifier) checkLinks() (dir string, ok bool, remove func()) {
 	return dir, c.Bad == 0 || status == StatusWarning, remove
 }
 
-func (v *verifier) linkDetail(copies int) string {
+func (v linkChecks) linkDetail(copies int) string {
 	who := "this process's user"
 	if v.user != nil {
 		who = "user " + v.user.Name
@@ -105,9 +111,9 @@ func whyNot(err error) string {
 	return err.Error()
 }
 
-func (v *verifier) volumeName(c fileClass) string { return "volume " + or(c.volume, "DEFAULT") }
+func (v linkChecks) volumeName(c fileClass) string { return "volume " + cmp.Or(c.volume, "DEFAULT") }
 
-func (v *verifier) sortedClasses() []fileClass {
+func (v linkChecks) sortedClasses() []fileClass {
 	return slices.SortedFunc(maps.Keys(v.classes), func(a, b fileClass) int {
 		return cmp.Or(cmp.Compare(a.volume, b.volume), cmp.Compare(v.classes[a].sample, v.classes[b].sample))
 	})
@@ -115,7 +121,7 @@ func (v *verifier) sortedClasses() []fileClass {
 
 // linkDir is where links are tried: the compose directory, which is made as the compose user
 // would make it, or else a directory in topdir for a moment.
-func (v *verifier) linkDir() (dir string, remove func(), err error) {
+func (v linkChecks) linkDir() (dir string, remove func(), err error) {
 	if v.ComposeDir != "" {
 		err := v.user.Do(func() error { return os.MkdirAll(v.ComposeDir, 0o755) })
 		return v.ComposeDir, func() {}, err
@@ -134,7 +140,7 @@ func (v *verifier) linkDir() (dir string, remove func(), err error) {
 }
 
 // checkRoom compares what is copied with what is free for a user that is not root.
-func (v *verifier) checkRoom(dir string) (full bool) {
+func (v linkChecks) checkRoom(dir string) (full bool) {
 	c := Check{Name: "room"}
 	var bytes int64
 	for _, l := range v.classes {
@@ -160,7 +166,7 @@ func (v *verifier) checkRoom(dir string) (full bool) {
 }
 
 // checkTrial makes a repository for each tag and arch in the compose directory.
-func (v *verifier) checkTrial(ctx context.Context, linkable, full bool) error {
+func (v linkChecks) checkTrial(ctx context.Context, linkable, full bool) error {
 	trees := v.trees()
 	c, status := Check{Name: "trial", Count: len(trees)}, StatusFailed
 	switch {
@@ -192,7 +198,7 @@ func (v *verifier) checkTrial(ctx context.Context, linkable, full bool) error {
 // trees are the repositories of a compose: of a tag one for each arch, with the rpms of that
 // arch, of compatible arches and noarch, and one of the sources. Of files that will not do
 // the checks before told; they are left out.
-func (v *verifier) trees() []trial.Tree {
+func (v linkChecks) trees() []trial.Tree {
 	var trees []trial.Tree
 	for _, tag := range v.Want.Tags {
 		l := v.listings[tag]
@@ -213,4 +219,32 @@ func (v *verifier) trees() []trial.Tree {
 		}
 	}
 	return trees
+}
+
+// checkPlacement counts the rpms that a compose has to copy because they lie on production's
+// volume.
+func (v linkChecks) checkPlacement(tag string, l *listing) {
+	c := checkOf("placement", tag)
+	var bytes int64
+	for i := range l.rpms {
+		r := &l.rpms[i]
+		s := v.states[r.id]
+		if s == nil || s.err != nil {
+			continue
+		}
+		c.Count++
+		// Where production's tree is on the same mount, links work.
+		if !v.local(s.class.volume) && errors.Is(v.classes[s.class].err, syscall.EXDEV) {
+			bytes += s.size
+			c.bad("%s: on volume %s", r.nvra(), s.class.volume)
+		}
+	}
+	if c.Bad > 0 {
+		c.Detail = fmt.Sprintf("rpms (%d bytes) are readable on production's volume, which is another mount: a compose copies them", bytes)
+	}
+	status := StatusWarning
+	if v.Builds == compose.BuildsNone {
+		status = StatusOK // as wanted
+	}
+	v.add(c, status)
 }

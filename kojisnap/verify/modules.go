@@ -5,17 +5,12 @@ import (
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
-	"maps"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 
-	"kojisnap/hardlink"
+	"kojisnap/kojisnap/oneline"
+
 	"kojisnap/kojisnap/hub"
 	"kojisnap/volumes"
 )
@@ -30,8 +25,11 @@ type moduleBuild struct {
 	unknown bool     // the hub did not say which archives it has
 }
 
+// moduleChecks compare modules, and look for the content tags that hold their rpms.
+type moduleChecks struct{ *verifier }
+
 // checkModules compares the modules of a tag with production.
-func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
+func (v moduleChecks) checkModules(ctx context.Context, t *taggedTag) error {
 	c := Check{Name: "modules", Tag: t.name}
 	return v.attempt(ctx, c, func() error {
 		builds, err := v.staging.modules(ctx, t.here)
@@ -89,7 +87,7 @@ func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
 }
 
 // checkModuleArchives collects the files of the modules.
-func (v *verifier) checkModuleArchives(ctx context.Context, t *taggedTag) error {
+func (v moduleChecks) checkModuleArchives(ctx context.Context, t *taggedTag) error {
 	if len(t.modules) == 0 {
 		return nil
 	}
@@ -143,72 +141,4 @@ func (b *moduleBuild) addArchive(r hub.Value) {
 		b.files = append(b.files, volumes.File{Path: path, Kind: volumes.KindArchive, Size: number(r.Field("size")),
 			Digest: algorithms[kind] + ":" + strings.ToLower(sum)})
 	}
-}
-
-// checkModuleFiles reads the modulemd files, whole: they are small.
-func (v *verifier) checkModuleFiles(ctx context.Context) error {
-	if len(v.modules) == 0 {
-		return nil
-	}
-	checks := map[string]*Check{}
-	for _, id := range slices.Sorted(maps.Keys(v.modules)) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		m := v.modules[id]
-		c := checks[m.tag]
-		if c == nil {
-			c = &Check{Name: "module files", Tag: m.tag}
-			checks[m.tag] = c
-		}
-		dir, err := volumes.Build{Name: m.name, Version: m.version, Release: m.release, Volume: m.volume}.Dir()
-		if err != nil {
-			c.Count++
-			c.bad("%s: %v", m.nvr(), err)
-			continue
-		}
-		for _, bad := range m.bad {
-			c.Count++
-			c.bad("%s: %s", m.nvr(), bad)
-		}
-		if len(m.files)+len(m.bad) == 0 && !m.unknown {
-			c.Count++
-			c.bad("%s: has no modulemd file", m.nvr())
-		}
-		for _, f := range m.files {
-			c.Count++
-			err := v.user.Do(func() error { return readModule(filepath.Join(v.Topdir, dir, f.Path), f) })
-			var digest *hardlink.DigestError
-			if errors.As(err, &digest) {
-				c.Digests++
-			}
-			if err != nil {
-				c.bad("%s: %v", m.nvr(), err)
-				if m.volume == v.CopyVolume {
-					v.result.suspects = append(v.result.suspects, dir+"/"+f.Path)
-				}
-			}
-		}
-	}
-	for _, tag := range slices.Sorted(maps.Keys(checks)) {
-		v.add(*checks[tag], StatusFailed)
-	}
-	return nil
-}
-
-// readModule may follow a symlink: a compose reads modulemd files, and links none.
-func readModule(path string, f volumes.File) error {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file but %s", path, kindOf(info.Mode()))
-	}
-	return hardlink.Check(file, info.Size(), f, path, true)
 }

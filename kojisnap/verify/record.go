@@ -1,9 +1,7 @@
 package verify
 
 import (
-	"fmt"
-	"maps"
-	"slices"
+	"cmp"
 	"strings"
 
 	"kojisnap/dbsync"
@@ -63,7 +61,7 @@ func (d decided) about(r *taggedRPM) string {
 
 func (d decided) aboutBuild(b *taggedBuild) string {
 	if why := d.Builds[b.id]; why != "" {
-		return or(d.names[b.id], b.nvr()) + ": " + why
+		return cmp.Or(d.names[b.id], b.nvr()) + ": " + why
 	}
 	return ""
 }
@@ -80,19 +78,4 @@ func (d decided) aboutModule(b *taggedBuild) string {
 func (t *taggedTag) subtract(why string, n int) {
 	t.known[why] = true
 	t.taken += n
-}
-
-// reportRecord tells how many differences were not held against staging, and what they come from.
-func (v *verifier) reportRecord(t *taggedTag) {
-	if t.taken == 0 {
-		return
-	}
-	c := checkOf("on record", t.name)
-	c.Status, c.Count = StatusOK, t.taken
-	c.Detail = fmt.Sprintf("differences left out of account: they follow from what staging itself decided, in %d cases; kojisnap status lists them", len(t.known))
-	for _, why := range slices.Sorted(maps.Keys(t.known)) {
-		c.bad("%s", why)
-	}
-	c.Bad = 0
-	v.add(c, StatusOK)
 }

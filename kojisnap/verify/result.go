@@ -84,13 +84,6 @@ func (c Check) summary() string {
 	return strings.Join(parts, ": ")
 }
 
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
 // bad notes something that is not as it should be.
 func (c *Check) bad(format string, args ...any) {
 	c.Bad++
@@ -107,17 +100,4 @@ func (c *Check) bad(format string, args ...any) {
 func (c *Check) trim() {
 	slices.Sort(c.Examples)
 	c.Examples = slices.Clip(c.Examples[:min(maxExamples, len(c.Examples))])
-}
-
-// add puts a check into the result: with the status given if something is bad, else ok.
-func (v *verifier) add(c Check, whenBad Status) {
-	if c.Status == "" {
-		c.Status = StatusOK
-		if c.Bad > 0 {
-			c.Status = whenBad
-		}
-	}
-	c.trim()
-	c.Detail = c.summary()
-	v.result.Checks = append(v.result.Checks, c)
 }

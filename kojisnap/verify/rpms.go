@@ -1,14 +1,18 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 )
 
+// rpmChecks compare rpms and their signatures, as listTaggedRPMS answers them.
+type rpmChecks struct{ *verifier }
+
 // checkRPMs compares what listTaggedRPMS answers with production, arch by arch.
-func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
+func (v rpmChecks) checkRPMs(ctx context.Context, t *taggedTag) error {
 	var have *listing
 	c := Check{Name: "rpms", Tag: t.name}
 	err := v.attempt(ctx, c, func() (err error) {
@@ -39,7 +43,7 @@ func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
 }
 
 // nameBuilds gives staging's builds the names that their packages have in production.
-func (v *verifier) nameBuilds(t *taggedTag, want, have *listing) {
+func (v rpmChecks) nameBuilds(t *taggedTag, want, have *listing) {
 	packages := newNames(v.Record.IDs["package"])
 	for _, b := range want.builds {
 		packages.production[b.packageID] = b.name
@@ -63,7 +67,7 @@ type matching struct {
 type pair struct{ want, have *taggedRPM }
 
 // match leaves out of account what staging does not have of undecided builds.
-func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided decided) *matching {
+func (v rpmChecks) match(want, have *listing, undecided map[int64]bool, decided decided) *matching {
 	m := &matching{known: map[string]int{}, why: map[string]int{}}
 	known := func(r *taggedRPM, why string) {
 		m.known[r.arch]++
@@ -94,7 +98,7 @@ func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided 
 	}
 	for _, rest := range staging {
 		for _, r := range rest {
-			if why := or(decided.about(r), displaced[or(r.build.as, r.build.name)]); why != "" {
+			if why := cmp.Or(decided.about(r), displaced[cmp.Or(r.build.as, r.build.name)]); why != "" {
 				known(r, why)
 			} else {
 				m.extra = append(m.extra, r)
@@ -105,7 +109,7 @@ func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided 
 }
 
 // reportRPMs adds a check for each arch.
-func (v *verifier) reportRPMs(t *taggedTag) {
+func (v rpmChecks) reportRPMs(t *taggedTag) {
 	tag, m := t.name, t.m
 	checks := map[string]*Check{}
 	of := func(arch string) *Check {
@@ -152,7 +156,7 @@ func (v *verifier) reportRPMs(t *taggedTag) {
 }
 
 // checkSignatures compares the rows of rpmsigs. Of an rpm without any, dist-repos fail.
-func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
+func (v rpmChecks) checkSignatures(ctx context.Context, t *taggedTag) error {
 	have := v.listings[t.name]
 	if have == nil {
 		return nil
@@ -183,7 +187,7 @@ func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
 }
 
 // compareSignatures also notes production's rows: files are checked by them.
-func (v *verifier) compareSignatures(ctx context.Context, t *taggedTag, rows map[int64][]signature) error {
+func (v rpmChecks) compareSignatures(ctx context.Context, t *taggedTag, rows map[int64][]signature) error {
 	return v.attempt(ctx, Check{Name: "signatures", Tag: t.name}, func() error {
 		want, err := v.expected.signatures(ctx, t.tagRef)
 		if err == nil {
@@ -194,7 +198,7 @@ func (v *verifier) compareSignatures(ctx context.Context, t *taggedTag, rows map
 }
 
 // reportSignatures compares production's rows with staging's, nil if these are not known.
-func (v *verifier) reportSignatures(t *taggedTag, want, rows map[int64][]signature) {
+func (v rpmChecks) reportSignatures(t *taggedTag, want, rows map[int64][]signature) {
 	for _, p := range t.m.equal {
 		v.sigs[p.have.id] = want[p.want.id]
 	}
@@ -225,7 +229,7 @@ func (v *verifier) reportSignatures(t *taggedTag, want, rows map[int64][]signatu
 
 // checkUnsigned looks for rpms without any signature row, those that production has not signed
 // either and staging's own among them.
-func (v *verifier) checkUnsigned(t *taggedTag, have *listing, rows map[int64][]signature) {
+func (v rpmChecks) checkUnsigned(t *taggedTag, have *listing, rows map[int64][]signature) {
 	c := checkOf("unsigned", t.name)
 	for i := range have.rpms {
 		r := &have.rpms[i]

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
+
+	"kojisnap/kojisnap/oneline"
 
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/secret"
@@ -33,8 +34,11 @@ func (v *verifier) parseTopURL() error {
 	return nil
 }
 
+// topURLChecks fetch files from the URL that serves topdir.
+type topURLChecks struct{ *fileChecks }
+
 // checkTopURL fetches the heads of some rpms and compares them with what the database says.
-func (v *verifier) checkTopURL(ctx context.Context) error {
+func (v topURLChecks) checkTopURL(ctx context.Context) error {
 	base := v.topurl
 	if base == nil {
 		return nil
@@ -58,7 +62,7 @@ func (v *verifier) checkTopURL(ctx context.Context) error {
 }
 
 // sample chooses rpms: of each volume the first by name, then evenly among the rest.
-func (v *verifier) sample() []*taggedRPM {
+func (v topURLChecks) sample() []*taggedRPM {
 	byName := map[string]*taggedRPM{}
 	for _, l := range v.listings {
 		for i := range l.rpms {
@@ -87,7 +91,7 @@ func (v *verifier) sample() []*taggedRPM {
 }
 
 // fetch reads the head of the copy of an rpm that a compose is to take.
-func (v *verifier) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error {
+func (v topURLChecks) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error {
 	copies, err := v.copies(r)
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func (v *verifier) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error
 	return v.errUnsigned()
 }
 
-func (v *verifier) fetchHead(ctx context.Context, u string, c candidate) error {
+func (v topURLChecks) fetchHead(ctx context.Context, u string, c candidate) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)

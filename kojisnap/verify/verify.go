@@ -60,7 +60,10 @@ func Verify(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{v.checkHub, v.checkEvent, v.reportUnmatched, v.eachWanted, v.checkNamed, v.tasks, v.files} {
+	files := newFileChecks(v)
+	for _, step := range []func(context.Context) error{
+		v.checkHub, v.checkEvent, v.reportUnmatched, v.checkTags, namedChecks{v}.checkNamed, taskChecks{v}.checkTasks, files.checkTopdir, topURLChecks{files}.checkTopURL,
+	} {
 		if err := step(ctx); err != nil {
 			return v.result, fmt.Errorf("verify: %w", err)
 		}
@@ -68,39 +71,38 @@ func Verify(ctx context.Context, o Options) (*Result, error) {
 	return v.result, ctx.Err()
 }
 
+// verifier is what all checks share: what is compared, who answers, what earlier checks found, and the
+// report. The checks themselves are methods of tagChecks, rpmChecks, moduleChecks, namedChecks, taskChecks,
+// fileChecks, linkChecks and topURLChecks.
 type verifier struct {
 	Options
-	expected expectation
+	report
+	expected expectation // what production answers
 	staging  hubAnswers
+	takes    func(arch string) bool // whether composes take rpms of an arch
 	user     *trial.User
-	takes    func(arch string) bool
 	topurl   *url.URL // nil: not checked
-	result   *Result
 	log      *slog.Logger
 	progress progress.Progress
 	back     *lookback // nil: the event is the snapshot's
+	tags     *tagFinder
 
-	here     map[int64]*stagingTag   // tags, by production's ids
-	tagNames *names                  // of those
-	orders   map[string]*inheritance // production's, by wanted tag
-	listings map[string]*listing     // what staging holds, by wanted tag or byName
-	named    *listing                // the builds that were asked for by name; nil: none
-	sigs     map[int64][]signature   // production's, by staging's id of the rpm
-	rows     map[int64][]signature   // staging's
-	modules  map[int64]*moduleBuild  // of all tags, by id
-	states   map[int64]*fileState    // by rpm id
-	classes  map[fileClass]*linkable // of files that are there
-	arches   map[string][]string     // of a tag's configuration
-	content  map[string]bool         // wanted tags that are nothing but content tags
+	// What checks of the hubs find, for later ones.
+	listings map[string]*listing    // what staging holds, by wanted tag or byName
+	named    *listing               // the builds that were asked for by name; nil: none
+	sigs     map[int64][]signature  // production's, by staging's id of the rpm
+	rows     map[int64][]signature  // staging's
+	modules  map[int64]*moduleBuild // of all tags, by id
+	arches   map[string][]string    // of a tag's configuration
 
-	unmatched []string // patterns of Want.Tags
+	content   map[string]bool // wanted tags that are nothing but content tags
+	unmatched []string        // patterns of Want.Tags that no tag matches
 }
 
 func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 	v := &verifier{Options: o, log: o.Log, progress: progress.OrDiscard(o.Progress),
-		here: map[int64]*stagingTag{}, tagNames: newNames(nil), orders: map[string]*inheritance{}, listings: map[string]*listing{},
-		sigs: map[int64][]signature{}, rows: map[int64][]signature{}, modules: map[int64]*moduleBuild{}, states: map[int64]*fileState{},
-		classes: map[fileClass]*linkable{}, arches: map[string][]string{}, content: map[string]bool{}}
+		listings: map[string]*listing{}, sigs: map[int64][]signature{}, rows: map[int64][]signature{},
+		modules: map[int64]*moduleBuild{}, arches: map[string][]string{}, content: map[string]bool{}}
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
@@ -157,6 +159,11 @@ func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 	if v.staging, err = newHubAnswers(ctx, v.Hub, "staging's", v.Event); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
+	var scope []snapfile.Tag
+	if v.Snapshot != nil {
+		scope = v.Snapshot.Manifest.Scope.All
+	}
+	v.tags = newTagFinder(v.staging, v.Record.IDs["tag"], scope)
 	if v.expected, err = v.expectation(ctx); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
@@ -250,11 +257,11 @@ func (v *verifier) reportUnmatched(context.Context) error {
 	return nil
 }
 
-func (v *verifier) eachWanted(ctx context.Context) error {
+func (v *verifier) checkTags(ctx context.Context) error {
 	counter := v.progress.Begin("verify tags", int64(len(v.Want.Tags)))
 	defer counter.End()
 	for _, tag := range v.Want.Tags {
-		if err := v.tag(ctx, tag); err != nil {
+		if err := v.checkTag(ctx, tag); err != nil {
 			return fmt.Errorf("tag %q: %w", tag, err)
 		}
 		counter.Add(1)
@@ -262,19 +269,21 @@ func (v *verifier) eachWanted(ctx context.Context) error {
 	return nil
 }
 
-// tag makes the checks that ask the hubs about one tag.
-func (v *verifier) tag(ctx context.Context, name string) error {
+// checkTag makes the checks that ask the hubs about one tag.
+func (v *verifier) checkTag(ctx context.Context, name string) error {
 	v.log.DebugContext(ctx, "verify tag", "tag", name, "event", v.Event)
-	if !v.hasHistory(name) {
+	tags, rpms, modules := tagChecks{v}, rpmChecks{v}, moduleChecks{v}
+	if !tags.hasHistory(name) {
 		return nil
 	}
-	t, err := v.checkTag(ctx, name)
+	t, err := tags.checkExists(ctx, name)
 	if err != nil || t == nil {
 		return err
 	}
-	v.checkFilters(t)
+	tags.checkFilters(t)
 	for _, check := range []func(context.Context, *taggedTag) error{
-		v.checkInheritance, v.checkRPMs, v.checkSignatures, v.checkExternalRepos, v.checkHidden, v.checkModules, v.checkModuleArchives, v.checkContentTags,
+		tags.checkInheritance, rpms.checkRPMs, rpms.checkSignatures, tags.checkExternalRepos, tags.checkHidden,
+		modules.checkModules, modules.checkModuleArchives, modules.checkContentTags,
 	} {
 		if err := check(ctx, t); err != nil {
 			return err
@@ -283,4 +292,18 @@ func (v *verifier) tag(ctx context.Context, name string) error {
 	v.reportNames(t)
 	v.reportRecord(t)
 	return nil
+}
+
+// eachListing calls check for the tags that staging has, and for the builds that were asked for by name.
+func (v *verifier) eachListing(check func(tag string, l *listing)) {
+	for _, tag := range append(slices.Clone(v.Want.Tags), byName) {
+		if l := v.listings[tag]; l != nil {
+			check(tag, l)
+		}
+	}
+}
+
+// local reports whether files on a volume are staging's own, which a compose links.
+func (v *verifier) local(volume string) bool {
+	return volume == "" || volume == volumes.DefaultVolume || volume == v.CopyVolume
 }

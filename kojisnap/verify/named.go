@@ -3,11 +3,12 @@ package verify
 import (
 	"context"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/tagged"
 	"maps"
 	"slices"
 	"strings"
+
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/tagged"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/snapfile"
@@ -46,8 +47,11 @@ func archiveText(filename string, size, kind int64, checksum string) string {
 	return fmt.Sprintf("%s: size %d, checksum %d:%s", filename, size, kind, strings.ToLower(checksum))
 }
 
+// namedChecks compare the builds that were asked for by name.
+type namedChecks struct{ *verifier }
+
 // namedBuilds are those that the snapshot was asked for.
-func (v *verifier) namedBuilds() []snapfile.NamedBuild {
+func (v namedChecks) namedBuilds() []snapfile.NamedBuild {
 	if v.Snapshot == nil {
 		return nil
 	}
@@ -55,7 +59,7 @@ func (v *verifier) namedBuilds() []snapfile.NamedBuild {
 }
 
 // checkNamed compares the builds that were asked for by name with production, as compose tools ask for them.
-func (v *verifier) checkNamed(ctx context.Context) error {
+func (v namedChecks) checkNamed(ctx context.Context) error {
 	named := v.namedBuilds()
 	if len(named) == 0 {
 		return nil
@@ -96,7 +100,7 @@ func (v *verifier) checkNamed(ctx context.Context) error {
 				t.modules = append(t.modules, &moduleBuild{taggedBuild: b.taggedBuild})
 			}
 		}
-		return v.checkContentTags(ctx, t)
+		return moduleChecks(v).checkContentTags(ctx, t)
 	})
 }
 
@@ -108,7 +112,7 @@ func (l *listing) add(b namedBuild) {
 
 // compareNamed says what is wrong with a build in staging, or with asking for it. byNVR is the id that
 // staging has for its NVR.
-func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, byNVR hub.Result) error {
+func (v namedChecks) compareNamed(b snapfile.NamedBuild, want, have namedBuild, byNVR hub.Result) error {
 	switch named, found := byNVR.Value.Int(); {
 	case want.err != nil:
 		return want.err
@@ -135,7 +139,7 @@ func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, by
 }
 
 // findByName asks staging for the ids of builds by production's names, as composes do.
-func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]hub.Result, error) {
+func (v namedChecks) findByName(ctx context.Context, want []namedBuild) ([]hub.Result, error) {
 	ids := make([]hub.Result, len(want))
 	var calls []hub.Call
 	var of []int
@@ -155,9 +159,10 @@ func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]hub.Res
 }
 
 // compareContent compares the rpms, signatures and archives of builds that both sides have.
-func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, have []namedBuild) {
+func (v namedChecks) compareContent(t *taggedTag, wanted, there *listing, want, have []namedBuild) {
 	v.named = there
-	v.nameBuilds(t, wanted, there)
+	rpms := rpmChecks(v)
+	rpms.nameBuilds(t, wanted, there)
 	var builds []*taggedBuild
 	sigs, rows := map[int64][]signature{}, map[int64][]signature{}
 	for i := range want {
@@ -171,10 +176,10 @@ func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, ha
 	decided := v.Record.of(builds)
 	if len(wanted.rpms)+len(there.rpms) > 0 {
 		v.listings[byName] = there
-		t.m = v.match(wanted, there, nil, decided)
-		v.reportRPMs(t)
-		v.reportSignatures(t, sigs, rows)
-		v.checkUnsigned(t, there, rows)
+		t.m = rpms.match(wanted, there, nil, decided)
+		rpms.reportRPMs(t)
+		rpms.reportSignatures(t, sigs, rows)
+		rpms.checkUnsigned(t, there, rows)
 	}
 	v.compareArchives(t, decided, want, have)
 	v.reportNames(t)
@@ -182,7 +187,7 @@ func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, ha
 }
 
 // compareArchives compares the archives of builds that both sides have.
-func (v *verifier) compareArchives(t *taggedTag, decided decided, want, have []namedBuild) {
+func (v namedChecks) compareArchives(t *taggedTag, decided decided, want, have []namedBuild) {
 	c := checkOf("archives", byName)
 	for i, b := range want {
 		if b.taggedBuild == nil || v.named.builds[b.id] == nil {

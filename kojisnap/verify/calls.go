@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 
 	"kojisnap/kojisnap/hub"
 )
@@ -46,22 +45,6 @@ func gone(ctx context.Context, err error) error {
 	if _, probe := ask.hub.Call(ctx, hub.Call{Method: "getAPIVersion"}); probe != nil {
 		return &askError{ask.hub, ask.side, fmt.Errorf("it does not answer (%s): %w", ask.hub.URL(), probe)}
 	}
-	return nil
-}
-
-// attempt runs make, which adds the check c or leaves it out. If make cannot find out what it has
-// to, that is one failed check, c, with the reason, and all other checks are made; only a hub that is
-// gone, or an end of ctx, is an error.
-func (v *verifier) attempt(ctx context.Context, c Check, make func() error) error {
-	err := make()
-	if err == nil {
-		return nil
-	}
-	if err := gone(ctx, err); err != nil {
-		return err
-	}
-	c.Count, c.Bad, c.Detail = 1, 1, oneline.Of(err).Error()
-	v.add(c, StatusFailed)
 	return nil
 }
 

@@ -173,3 +173,47 @@ func (a *snapshotAnswers) config(_ context.Context, tag tagRef) error {
 	}
 	return nil
 }
+
+// addNamed adds the builds that were asked for by name to those of which rows are read.
+func (a *snapshotAnswers) addNamed() {
+	if len(a.snap.Manifest.Scope.Builds) == 0 {
+		return
+	}
+	for _, b := range a.view.All() {
+		if !a.snap.Manifest.NamedBuild(b.ID) {
+			continue
+		}
+		a.state[b.ID] = b.State
+		if a.byID[b.ID] == nil {
+			a.byID[b.ID] = newSnapshotBuild(b)
+		}
+	}
+}
+
+// named is what the snapshot has of builds.
+func (a *snapshotAnswers) named(ctx context.Context, builds []snapfile.NamedBuild) ([]namedBuild, error) {
+	archives := map[int64][]string{}
+	for _, b := range builds {
+		archives[b.ID] = nil
+	}
+	err := tagged.Each(ctx, a.snap, "archiveinfo", func(r tagged.Row) {
+		if list, wanted := archives[r.Int("build_id")]; wanted {
+			archives[r.Int("build_id")] = append(list, archiveText(r.Text("filename"), r.Int("size"), r.Int("checksum_type"), r.Text("checksum")))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]namedBuild, len(builds))
+	for i, b := range builds {
+		build := a.byID[b.ID]
+		if build == nil {
+			continue
+		}
+		all[i] = namedBuild{taggedBuild: build, state: a.state[b.ID], rpms: a.byBuild[b.ID], sigs: map[int64][]signature{}, archives: archives[b.ID]}
+		for _, r := range all[i].rpms {
+			all[i].sigs[r.id] = a.sigs[r.id]
+		}
+	}
+	return all, nil
+}

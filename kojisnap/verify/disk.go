@@ -2,8 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kojisnap/hardlink"
-	"kojisnap/volumes"
 )
 
 // fileState is the file that a compose takes for an rpm.
@@ -41,15 +38,10 @@ type fileClass struct {
 	mode     fs.FileMode
 }
 
-// local reports whether files on a volume are staging's own, which a compose links.
-func (v *verifier) local(volume string) bool {
-	return volume == "" || volume == volumes.DefaultVolume || volume == v.CopyVolume
-}
-
 // readFiles looks at the file of every rpm, once, as the compose user.
-func (v *verifier) readFiles(ctx context.Context) error {
+func (v *fileChecks) readFiles(ctx context.Context) error {
 	var rpms []*taggedRPM
-	v.eachTag(func(_ string, l *listing) {
+	v.eachListing(func(_ string, l *listing) {
 		for i := range l.rpms {
 			r := &l.rpms[i]
 			if v.states[r.id] == nil && v.takes(r.arch) && !r.metadataOnly {
@@ -84,9 +76,9 @@ func (v *verifier) readFiles(ctx context.Context) error {
 	for _, r := range rpms {
 		switch s := v.states[r.id]; {
 		case s.err != nil && s.wanted != "":
-			v.result.suspects = append(v.result.suspects, s.wanted)
+			v.suspect(s.wanted)
 		case s.err == nil && s.path != "":
-			v.class(s)
+			v.count(s)
 		}
 	}
 	return nil
@@ -96,7 +88,7 @@ func (v *verifier) readFiles(ctx context.Context) error {
 // signed copies in the order of the keys, then, if "" is among the keys or there are none, of the
 // unsigned rpm. It has to be the very copy that production's signatures give, which is the one that was
 // copied.
-func (v *verifier) look(r *taggedRPM) fileState {
+func (v *fileChecks) look(r *taggedRPM) fileState {
 	s, wanted := v.find(r)
 	if wanted != nil && r.build.volume == v.CopyVolume {
 		s.wanted = wanted.dir + "/" + wanted.file.Path
@@ -106,12 +98,12 @@ func (v *verifier) look(r *taggedRPM) fileState {
 }
 
 // unmounted tells whether a volume of staging's leads to one of production's that this site never has.
-func (v *verifier) unmounted(volume string) bool {
+func (v *fileChecks) unmounted(volume string) bool {
 	return slices.ContainsFunc(v.Unmounted, func(name string) bool { return v.Mapping().Staging(name) == volume })
 }
 
 // find also returns the copy that is expected, nil if there is none.
-func (v *verifier) find(r *taggedRPM) (s fileState, expected *candidate) {
+func (v *fileChecks) find(r *taggedRPM) (s fileState, expected *candidate) {
 	copies, err := v.copies(r)
 	if err != nil {
 		return fileState{err: err}, nil
@@ -146,7 +138,7 @@ func (v *verifier) find(r *taggedRPM) (s fileState, expected *candidate) {
 
 // exists is nil if a path leads to a file, as it does for the hub: what is below its topdir is
 // here below ours.
-func (v *verifier) exists(path string) error {
+func (v *fileChecks) exists(path string) error {
 	if v.HubTopdir != "" {
 		target, err := os.Readlink(path)
 		if below, ok := strings.CutPrefix(target, v.HubTopdir+"/"); err == nil && ok {
@@ -162,90 +154,8 @@ func isSymlink(path string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-// errUnsigned says that of an rpm there is no copy that a compose may take.
-func (v *verifier) errUnsigned() error {
-	return fmt.Errorf("production has no copy signed by these keys (%s); --sigkey '' allows unsigned ones", strings.Join(v.keys(), ", "))
-}
-
-// keys are the wanted keys without "".
-func (v *verifier) keys() []string {
-	return slices.DeleteFunc(slices.Clone(v.SigKeys), func(key string) bool { return key == "" })
-}
-
-// candidate is a copy of an rpm that a compose may take.
-type candidate struct {
-	dir    string // of the build, below topdir
-	file   volumes.File
-	known  bool // there is a signature row of the key, or it is the unsigned rpm
-	wanted bool // the one that the plan of files chose; all, if no hub said which signatures there are
-}
-
-func (c candidate) what() string {
-	if c.file.Kind == volumes.KindRPM {
-		return "the unsigned rpm"
-	}
-	return "the copy signed by " + c.file.Key
-}
-
-// copies are what a compose looks for, in order. Of an rpm that production does not have, staging's
-// signatures count.
-func (v *verifier) copies(r *taggedRPM) ([]candidate, error) {
-	b := volumes.Build{Name: r.build.name, Version: r.build.version, Release: r.build.release, Volume: r.build.volume}
-	dir, err := b.Dir()
-	if err != nil {
-		return nil, err
-	}
-	rpm := volumes.RPM{Name: r.name, Version: r.version, Release: r.release, Arch: r.arch}
-	digest, err := volumes.RPMDigest(r.payloadHash)
-	if err != nil {
-		return nil, fmt.Errorf("the database's payloadhash: %w: what the file holds cannot be checked", err)
-	}
-	production, told := v.sigs[r.id]
-	if !told {
-		production, told = v.rows[r.id]
-	}
-	chosen := false
-	var list []candidate
-	for _, key := range v.keys() {
-		path, err := rpm.SignedPath(key)
-		if err != nil {
-			return nil, err
-		}
-		c := candidate{dir: dir, file: volumes.File{Path: path, Kind: volumes.KindSigned, Size: -1, Digest: digest, Key: strings.ToLower(key)}}
-		of := func(s signature) bool { return strings.EqualFold(s.key, key) }
-		if i := slices.IndexFunc(production, of); i >= 0 {
-			c.known, c.wanted, chosen = true, !chosen, true
-			if hash := production[i].hash; isHex(hash, md5.Size) { // a hub does not tell it
-				c.file.SigDigest = "md5:" + strings.ToLower(hash)
-			}
-		}
-		c.known = c.known || !told || slices.ContainsFunc(v.rows[r.id], of)
-		c.wanted = c.wanted || !told
-		list = append(list, c)
-	}
-	if len(list) == 0 || slices.Contains(v.SigKeys, "") {
-		path, err := rpm.Path()
-		if err != nil {
-			return nil, err
-		}
-		var headers []volumes.Signature
-		for _, s := range production {
-			headers = append(headers, volumes.Signature{Key: s.key, Hash: s.hash})
-		}
-		f := volumes.File{Path: path, Kind: volumes.KindRPM, Size: r.size, Digest: digest, Headers: volumes.Headers(headers)}
-		list = append(list, candidate{dir: dir, file: f, known: true, wanted: !chosen})
-	}
-	return list, nil
-}
-
-// isHex reports whether s is so many bytes in hex.
-func isHex(s string, bytes int) bool {
-	b, err := hex.DecodeString(s)
-	return err == nil && len(b) == bytes
-}
-
 // examine checks a file that exists.
-func (v *verifier) examine(path string, c candidate, volume string) fileState {
+func (v *fileChecks) examine(path string, c candidate, volume string) fileState {
 	s := fileState{path: path, rel: c.dir + "/" + c.file.Path}
 	fail := func(err error) fileState {
 		s.err = err
