@@ -237,7 +237,7 @@ func (o CopyOptions) isVolume(dir, name string) bool {
 // putLedger puts topdir's ledger into the store, if it is not there already. That it is, is told
 // by a note below topdir, which costs less than reading both.
 func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
-	object, err := repository.EnvironmentObject(repository.LedgerPrefix, env)
+	object, err := repository.LedgerObject(env)
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardli
 		}
 		return hardlink.ReadLedger(topdir)
 	}
-	object, err := repository.EnvironmentObject(repository.LedgerPrefix, env)
+	object, err := repository.LedgerObject(env)
 	if err != nil {
 		return nil, err
 	}

@@ -171,7 +171,7 @@ func message(err error) string {
 }
 
 // atRandom is what differs each time in the text of the same error: the port that the system gave this side
-// of a connection, and the names of temporary files and of claims on
+// of a connection, and the names of temporary files and of leases on
 // the store.
 var atRandom = regexp.MustCompile(`(\b(?:read|write) (?:tcp|udp)[46]?) \S+->|(\.tmp-kojisnap-|\.kojisnap-(?:link-|verify-)?|kojisnap-sort-|/(?:write|prune)-)[0-9A-Za-z]+`)
 

@@ -176,7 +176,7 @@ func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string,
 	if len(names) == 0 || s == nil {
 		return names, nil
 	}
-	all, err := repository.List(ctx, s, func(error) error { return nil }) // those that will do
+	all, err := repository.SnapshotsFunc(ctx, s, func(error) error { return nil }) // those that will do
 	if err != nil {
 		return nil, err
 	}

@@ -121,7 +121,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result
 	}
 	if !o.DryRun {
 		// Until it is taken back no prune takes away what the pull counts on.
-		release, now, err := repository.BeginWriting(ctx, s, p.log)
+		release, now, err := repository.WriteLease(ctx, s, p.log)
 		if err != nil {
 			return nil, err
 		}
@@ -336,7 +336,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := repository.PutNamed(ctx, s, object, body); err != nil {
+	if err := repository.PutImmutable(ctx, s, object, body); err != nil {
 		return nil, err
 	}
 	result.Snapshot, result.Totals = id, m.Totals
