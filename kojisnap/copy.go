@@ -22,6 +22,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/s3"
+	"kojisnap/kojisnap/tagglob"
 	"kojisnap/volumes"
 )
 
@@ -75,7 +76,7 @@ type CopyResult struct {
 	// Held is what is kept back, each thing once, while all else is done.
 	Held []hardlink.HeldError `json:"held,omitempty"`
 	// Undecided says which builds stay as they are because it is not known whether they are wanted.
-	Undecided []compose.Undecided `json:"undecided,omitempty"`
+	Undecided []compose.UndecidedFilter `json:"undecided,omitempty"`
 }
 
 // WriteTo prints what a DryRun found: counts for each tag and arch, then a line for each action.
@@ -131,8 +132,8 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if err != nil {
 		return nil, err
 	}
-	if none := o.Want.Unmatched(snap); len(none) > 0 && o.Log != nil && !o.Remove {
-		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+compose.QuotedPatterns(none), "snapshot", snap.ID)
+	if none := o.Want.UnmatchedPatterns(snap); len(none) > 0 && o.Log != nil && !o.Remove {
+		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+tagglob.Quote(none), "snapshot", snap.ID)
 	}
 	plan, undecided, err := compose.PlanFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {

@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"kojisnap/kojisnap/compose"
+	"maps"
+	"slices"
+	"strings"
+
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/verify"
-	"maps"
-	"slices"
-	"strings"
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/overlay"
@@ -173,7 +173,7 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 		return "", &pull.NoTagsError{Hub: o.Hub.URL(), Tags: set.List()}
 	}
 	if len(unmatched) > 0 {
-		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), compose.QuotedPatterns(unmatched))}
+		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), tagglob.Quote(unmatched))}
 	}
 	id, _ := last.Field("id").Int()
 	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, tags), nil

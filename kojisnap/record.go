@@ -70,7 +70,7 @@ func decidedBuilds(ctx context.Context, conn *pgx.Conn, builds map[int64]string,
 		return nil, err
 	}
 	decided := map[int64]string{}
-	for _, b := range view.All() {
+	for _, b := range view.AllBuilds() {
 		if why, ok := builds[b.ID]; ok && here[b.ID] != (dbsync.NVR{Name: b.Name, Version: b.Version, Release: b.Release}) {
 			decided[b.ID] = why
 		}

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/repository"
-	"slices"
 
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/store"

@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/verify"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/verify"
 
 	"kojisnap/dbsync"
 	"kojisnap/hardlink"

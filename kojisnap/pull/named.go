@@ -108,7 +108,7 @@ func (p *puller) findNamed(ctx context.Context, s store.Store) error {
 		p.tables["build"].refer(id)
 		row, told := rows[id]
 		if told && row.state != tagged.Complete {
-			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), tagged.BuildState(row.state)})
+			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), tagged.StateName(row.state)})
 		}
 		if told && row.module {
 			p.modules = append(p.modules, b)

@@ -83,7 +83,7 @@ func (v moduleChecks) namedContent(ctx context.Context, t *taggedTag, c, nameles
 		}
 		extra := info.Value.Field("extra")
 		content := extra.Field("typeinfo").Field("module").Field("content_koji_tag")
-		name, err := tagged.ContentTagName(content.Any())
+		name, err := tagged.CheckContentTag(content.Any())
 		if err = cmp.Or(extra.Bad(), content.Bad(), err); err != nil {
 			nameless.bad("%s: %v", nvr, err)
 			continue

@@ -119,13 +119,13 @@ func (v namedChecks) compareNamed(b snapfile.NamedBuild, want, have namedBuild, 
 	case want.taggedBuild == nil:
 		return fmt.Errorf("%s does not have it", v.expected)
 	case want.state != tagged.Complete:
-		return fmt.Errorf("it is %s in production: no compose can take it; take it off build of [pull], or --build", tagged.BuildState(want.state))
+		return fmt.Errorf("it is %s in production: no compose can take it; take it off build of [pull], or --build", tagged.StateName(want.state))
 	case have.err != nil:
 		return have.err
 	case have.taggedBuild == nil:
 		return fmt.Errorf("staging does not have it, as id %d", b.ID)
 	case have.state != want.state:
-		return fmt.Errorf("it is %s in staging, %s in production", tagged.BuildState(have.state), tagged.BuildState(want.state))
+		return fmt.Errorf("it is %s in staging, %s in production", tagged.StateName(have.state), tagged.StateName(want.state))
 	case have.nvr() != want.nvr():
 		return fmt.Errorf("staging has it as %s, production as %s: what asks for it by name does not find it", have.nvr(), want.nvr())
 	case byNVR.Err != nil:

@@ -1,9 +1,10 @@
 package verify_test
 
 import (
-	"kojisnap/kojisnap/compose"
 	"strings"
 	"testing"
+
+	"kojisnap/kojisnap/compose"
 
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull/pulltest"

@@ -33,14 +33,14 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 	if a.view, err = tagged.Read(ctx, snap); err != nil {
 		return nil, err
 	}
-	names, err := want.CheckTags(a.view, snap)
+	names, err := want.ResolveTags(a.view, snap)
 	if err != nil {
 		return nil, err
 	}
 	have := compose.NewInventory()
 	for _, tag := range names {
 		id := a.view.Tags[tag]
-		for _, b := range compose.WithUndecided(a.view.Builds(id, true, true)) {
+		for _, b := range a.view.PossibleBuilds(id, true, true) {
 			a.builds[id] = append(a.builds[id], b.ID)
 			a.byID[b.ID] = newSnapshotBuild(b)
 		}
@@ -68,7 +68,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 			a.links = append(a.links, l)
 		}},
 		{"rpminfo", func(r tagged.Row) {
-			have.Rpm(r)
+			have.AddRPM(r)
 			build := a.byID[r.Int("build_id")]
 			if build == nil || r.Null("build_id") {
 				return
@@ -80,7 +80,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 				payloadHash: r.Text("payloadhash"), size: r.Int("size"), metadataOnly: r.Bool("metadata_only")})
 		}},
 		{"rpmsigs", func(r tagged.Row) {
-			have.Signature(r)
+			have.AddSignature(r)
 			if id := r.Int("rpm_id"); rpms[id] {
 				a.sigs[id] = append(a.sigs[id], signature{intern(r.Text("sigkey")), r.Text("sighash")})
 			}
@@ -106,7 +106,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 			return nil, err
 		}
 	}
-	return a, want.Check(ctx, snap, have)
+	return a, want.CheckInventory(ctx, snap, have)
 }
 
 func (a *snapshotAnswers) String() string { return "snapshot " + a.snap.ID }
@@ -139,7 +139,7 @@ func (a *snapshotAnswers) signatures(context.Context, tagRef) (map[int64][]signa
 
 func (a *snapshotAnswers) modules(_ context.Context, tag tagRef) ([]*taggedBuild, error) {
 	var modules []*taggedBuild
-	for _, b := range compose.WithUndecided(a.view.Builds(tag.id, true, false)) {
+	for _, b := range a.view.PossibleBuilds(tag.id, true, false) {
 		if a.module[b.ID] {
 			modules = append(modules, newSnapshotBuild(b))
 		}
@@ -179,7 +179,7 @@ func (a *snapshotAnswers) addNamed() {
 	if len(a.snap.Manifest.Scope.Builds) == 0 {
 		return
 	}
-	for _, b := range a.view.All() {
+	for _, b := range a.view.AllBuilds() {
 		if !a.snap.Manifest.NamedBuild(b.ID) {
 			continue
 		}

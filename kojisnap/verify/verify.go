@@ -113,9 +113,9 @@ func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 		v.CopyVolume = volumes.CopyVolume
 	}
 	if v.Snapshot != nil {
-		v.unmatched = v.Want.Unmatched(v.Snapshot)
+		v.unmatched = v.Want.UnmatchedPatterns(v.Snapshot)
 		var err error
-		if v.Want, err = v.Want.Chosen(ctx, v.Snapshot); err != nil {
+		if v.Want, err = v.Want.Resolve(ctx, v.Snapshot); err != nil {
 			return nil, fmt.Errorf("verify: %w", err)
 		}
 		for _, tag := range v.Snapshot.Manifest.Scope.ContentTags() {
@@ -181,7 +181,7 @@ func (v *verifier) expectation(ctx context.Context) (expectation, error) {
 		return nil, err
 	}
 	if v.Snapshot != nil {
-		if err := compose.CheckSnapshot(ctx, v.Snapshot, v.Want); err != nil {
+		if err := v.Want.Check(ctx, v.Snapshot); err != nil {
 			return nil, err
 		}
 		a.ids = map[string]int64{}
@@ -252,7 +252,7 @@ func (v *verifier) checkDirs() error {
 // reportUnmatched tells of patterns that choose no tag.
 func (v *verifier) reportUnmatched(context.Context) error {
 	if len(v.unmatched) > 0 {
-		v.add(Check{Name: "tags", Count: len(v.unmatched), Bad: len(v.unmatched), Detail: "no tag of the snapshot matches " + compose.QuotedPatterns(v.unmatched)}, StatusWarning)
+		v.add(Check{Name: "tags", Count: len(v.unmatched), Bad: len(v.unmatched), Detail: "no tag of the snapshot matches " + tagglob.Quote(v.unmatched)}, StatusWarning)
 	}
 	return nil
 }
