@@ -10,30 +10,29 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/pull"
-	"kojisnap/kojisnap/repository"
-	"kojisnap/kojisnap/verify"
-
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/tagglob"
+	"kojisnap/kojisnap/verify"
 	"kojisnap/volumes"
 )
 
-// Finding is what a preflight found of one part of a site.
+// Finding is the outcome of one check of Doctor.
 type Finding struct {
 	Check  string        `json:"check"` // production's hub, staging's hub, database, …
 	Status verify.Status `json:"status"`
-	Detail string        `json:"detail"` // one line; of what is not ok with what to do
+	Detail string        `json:"detail"` // one line; if not ok, it says what to do
 	Err    error         `json:"-"`
 }
 
-// Doctor checks all that commands depend on, each part by itself, and changes nothing but for an object
-// that it puts into the store and removes again. A part whose options are nil or empty is skipped, with
-// the reason in missing, by the name of the check.
+// Doctor checks everything that commands depend on, each part by itself. It changes nothing except that it puts
+// an object into the store and removes it again. missing has, by name, the checks that cannot be made: nil for
+// what is not configured, which is skipped, or the error of its options, which fails the check.
 func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[string]error) []Finding {
 	var found []Finding
 	for _, c := range o.preflights(s) {
@@ -64,14 +63,14 @@ func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[strin
 	return found
 }
 
-// preflight is one check before anything is done. It says what it found.
+// preflight is one check. run returns what it found.
 type preflight struct {
 	name string
-	sync bool // Sync makes it, too, before its first step
+	sync bool // Sync also makes it, before its first step
 	run  func(ctx context.Context) (string, error)
 }
 
-// notYetError is what is no fault by itself.
+// notYetError is a finding that is no fault by itself.
 type notYetError struct{ error }
 
 func (e *notYetError) Unwrap() error { return e.error }
@@ -87,7 +86,7 @@ const (
 	CheckDatabase      = "database"
 )
 
-// preflights are the checks in the order of their cost.
+// preflights returns the checks, the cheapest first.
 func (o SyncOptions) preflights(s store.Store) []preflight {
 	return []preflight{
 		{CheckOverlay, true, func(context.Context) (string, error) { return o.checkOverlay() }},
@@ -241,14 +240,14 @@ func (o SyncOptions) checkSources(ctx context.Context) (string, error) {
 	return "", &sourcesError{strings.Join(bad, "; "), first}
 }
 
-// sourcesError says why no source answers. Its kind is that of the last one's error.
+// sourcesError says why no source answers. It wraps the first source's error.
 type sourcesError struct {
-	says string
-	last error
+	text  string
+	first error
 }
 
-func (e *sourcesError) Error() string { return e.says }
-func (e *sourcesError) Unwrap() error { return e.last }
+func (e *sourcesError) Error() string { return e.text }
+func (e *sourcesError) Unwrap() error { return e.first }
 
 func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	conn, err := Connect(ctx, o.Load.DSN)
@@ -271,7 +270,7 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s on %s, environment %s", c.Database, c.Host, o.Load.Env), nil
 }
 
-// Preflight refuses, before the first step of a sync, what a later one would after hours of work.
+// Preflight refuses, before the first step of a sync, what a later step would refuse after hours of work.
 func (o SyncOptions) Preflight(ctx context.Context, s store.Store) error {
 	for _, c := range o.preflights(s) {
 		if !c.sync {

@@ -6,10 +6,10 @@ import (
 	"io"
 	"os"
 
+	"github.com/spf13/pflag"
+
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
-
-	"github.com/spf13/pflag"
 )
 
 var initCommand = command{

@@ -6,11 +6,10 @@ import (
 	"maps"
 	"slices"
 
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/tagged"
-
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagged"
 )
 
 // checkContentTags looks for the tags that hold the rpms of modules, as a compose does: by the name that

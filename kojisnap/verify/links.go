@@ -12,11 +12,10 @@ import (
 	"strings"
 	"syscall"
 
-	"kojisnap/kojisnap/compose"
-	"kojisnap/kojisnap/oneline"
-
 	"golang.org/x/sys/unix"
 
+	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/trial"
 )
 

@@ -9,9 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"kojisnap/kojisnap/oneline"
-
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/volumes"
 )
 

@@ -7,11 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/tagged"
-
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagged"
 )
 
 // byName stands in the place of a tag for the builds that were asked for by name: their checks are those of a

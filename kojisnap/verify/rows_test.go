@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/compose"
-
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/verify"

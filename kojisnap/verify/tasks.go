@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/kojisnap/oneline"
-
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/tagged"
 )
 

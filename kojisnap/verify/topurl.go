@@ -9,9 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"kojisnap/kojisnap/oneline"
-
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
 )
 
