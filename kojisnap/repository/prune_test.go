@@ -69,7 +69,7 @@ func (s *tampered) Clean(ctx context.Context, prefix string, before time.Time, r
 }
 
 // List shows objects as old as the test wants them.
-func (s *tampered) SnapshotsFunc(ctx context.Context, prefix string) ([]store.Entry, error) {
+func (s *tampered) List(ctx context.Context, prefix string) ([]store.Entry, error) {
 	entries, err := s.Store.List(ctx, prefix)
 	for i := range entries {
 		if strings.HasPrefix(entries[i].Name, "segments/") || strings.HasPrefix(entries[i].Name, "pulls/") || strings.HasSuffix(entries[i].Name, ".sig") {

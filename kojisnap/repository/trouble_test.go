@@ -115,7 +115,7 @@ func (s *troubled) Get(ctx context.Context, name string) (io.ReadCloser, error) 
 	}{io.MultiReader(io.LimitReader(r, 10), iotest.ErrReader(trouble)), r}, nil
 }
 
-func (s *troubled) SnapshotsFunc(ctx context.Context, prefix string) (list []store.Entry, err error) {
+func (s *troubled) List(ctx context.Context, prefix string) (list []store.Entry, err error) {
 	err = s.meet("list", prefix, func() error {
 		list, err = s.Store.List(ctx, prefix)
 		return err
