@@ -74,7 +74,7 @@ type CopyResult struct {
 	// Held is what was kept back, each thing once. All else was done.
 	Held []hardlink.HeldError `json:"held,omitempty"`
 	// Undecided are the package filters that could not be evaluated. Their builds stay as they are.
-	Undecided []compose.UndecidedFilter `json:"undecided,omitempty"`
+	Undecided []compose.Undecided `json:"undecided,omitempty"`
 }
 
 // WriteTo writes what a DryRun found: counts for each tag and arch, then a line for each action.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/volumes"
 )
@@ -50,9 +51,11 @@ func checkKeepDays(days int, waitFor string) error {
 
 // waitsFor is the file of --wait-for that the configuration gives to load.
 func (a *app) waitsFor() (string, error) {
-	f := newFlags("load")
+	f := config.New("load")
 	var o loadFlags
-	f.section("load", nil, o.add)
-	err := f.configure(a.config)
-	return o.waitFor, err
+	f.Section("load", nil, o.add)
+	if err := f.Configure(a.config); err != nil {
+		return "", usageError{err}
+	}
+	return o.waitFor, nil
 }

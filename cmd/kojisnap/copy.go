@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
@@ -86,9 +87,9 @@ kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koj
 kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest
 kojisnap copy -c stg.toml --repair`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o copyFlags
-		f.section("copy", nil, o.add)
+		f.Section("copy", nil, o.add)
 		return o.run
 	},
 }
@@ -144,7 +145,7 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit, repair, newTopdir bool
-	bwlimit                  limits
+	bwlimit                  config.Limits
 }
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
@@ -156,7 +157,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	addSnapshot(fs, &o.snapshot)
 	addVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
-	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
+	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
 	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4, and 8 if the first source is a URL)")
 	fs.Var(&o.bwlimit, "bwlimit", "`[SOURCE=]RATE`: bytes a second to read, as 20M, of all sources together or of one, as --source names it; repeatable (default: no limit)")
 	fs.StringVar(&o.owner, "owner", "", "`USER[:GROUP]` whose what is made below topdir is, as apache:apache (default: the process's)")
@@ -165,7 +166,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.audit, "audit", false, "look at every file, not only at what the ledger does not have")
 	fs.BoolVar(&o.repair, "repair", false, "read every copied file, and make again those that are damaged")
 	fs.BoolVar(&o.newTopdir, "new-topdir", false, "take a topdir in which nothing is, though copies were made there, which else is refused as one that is not mounted")
-	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how an audit looks at files that are there; digest is always an audit. New files: always by digest")
+	fs.Var(config.NewChoice(&o.verify, "size", "digest"), "verify", "how an audit looks at files that are there; digest is always an audit. New files: always by digest")
 	addKeepDays(fs, &o.keepDays)
 }
 
@@ -179,7 +180,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.jobs < 0 {
 		return kojisnap.CopyOptions{}, usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
 	}
-	if err := o.bwlimit.check(o.sources); err != nil {
+	if err := checkLimits(&o.bwlimit, o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
 	}
 	if o.hubTopdir != "" {
@@ -200,7 +201,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	}
 	return kojisnap.CopyOptions{
 		Attributes: attributes, Database: database,
-		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
+		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.All), SourceLimits: o.bwlimit.Of,
 		Audit: o.audit, Digest: o.verify == "digest" || o.repair, Repair: o.repair, NewTopdir: o.newTopdir, KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }

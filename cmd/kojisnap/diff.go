@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/relation"
@@ -36,9 +37,9 @@ kojisnap diff staging -c stg.toml
 kojisnap diff 390-0123456789ab latest --store /var/lib/kojisnap
 kojisnap diff 390-0123456789ab 419-0123456789ab -c stg.toml --rows
 kojisnap diff 390-0123456789ab latest -c stg.toml --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o diffFlags
-		f.section("diff", nil, o.add)
+		f.Section("diff", nil, o.add)
 		return o.run
 	},
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/verify"
 )
@@ -30,23 +31,23 @@ Exit code 3: a check failed.`,
 	examples: `
 kojisnap doctor
 kojisnap doctor -c stg.toml --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
 		for _, name := range []string{"snapshot", "stamp"} {
-			f.set.Lookup(name).Hidden = true
+			f.Set.Lookup(name).Hidden = true
 		}
 		return o.doctor
 	},
 }
 
 // add adds the flags of all commands that a sync runs.
-func (o *syncFlags) add(f *flags) {
-	f.section("pull", nil, o.pull.add)
-	f.section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
-	f.section("load", nil, o.load.add)
-	f.section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
-	f.section("sync", nil, func(fs *pflag.FlagSet) {
+func (o *syncFlags) add(f *config.Flags) {
+	f.Section("pull", nil, o.pull.add)
+	f.Section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
+	f.Section("load", nil, o.load.add)
+	f.Section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
+	f.Section("sync", nil, func(fs *pflag.FlagSet) {
 		fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
 		addStamp(fs, &o.stamp)
 		addVerifyKey(fs, &o.verifyKeys)

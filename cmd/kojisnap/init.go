@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
 )
@@ -31,9 +32,9 @@ kojisnap init --db 'host=db.stg dbname=koji user=koji' --env stg
 kojisnap init --db dbname=koji --dry-run
 kojisnap init --db dbname=koji --adopt --confirm koji@7423150617294840123
 kojisnap init --db dbname=koji --moved --confirm koji@7423150617294840123`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o initFlags
-		f.section("init", nil, o.add)
+		f.Section("init", nil, o.add)
 		return o.run
 	},
 }

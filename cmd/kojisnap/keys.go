@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/signed"
 )
@@ -28,7 +29,7 @@ wherever snapshots are read. Both are PEM (PKCS #8 and PKIX), as openssl makes a
 kojisnap keygen /etc/kojisnap/sign.key
 kojisnap pull -c stg.toml --sign-key /etc/kojisnap/sign.key
 kojisnap load -c stg.toml --verify-key /etc/kojisnap/sign.key.pub`,
-	setup: func(*flags) runner { return runKeygen },
+	setup: func(*config.Flags) runner { return runKeygen },
 }
 
 // keyFiles is keygen's result.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/hardlink"
 )
 
@@ -27,7 +28,7 @@ kind that has them.`,
 	examples: `
 kojisnap link /mnt/koji/packages/bash/5.3.0/2.fc42/x86_64/*.rpm compose/Packages/b
 kojisnap link -q $(cat rpms.txt) compose/Packages`,
-	setup: func(f *flags) runner { return runLink },
+	setup: func(f *config.Flags) runner { return runLink },
 }
 
 // linkResult is what became of the files that could be had.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
 )
@@ -26,9 +27,9 @@ event that the database holds is in --event-file once the load is done, and koji
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
 kojisnap load -c stg.toml --on-conflict fail --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o loadFlags
-		f.section("load", nil, func(fs *pflag.FlagSet) {
+		f.Section("load", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
 			addStamp(fs, &o.stamp) // sync has its own
 		})
@@ -52,7 +53,7 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, to read what was copied (default: the store tells)")
 	addVolumes(fs, &o.volume, &o.copyVolume)
 	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …; see scripts/overlay.example.toml")
-	fs.Var(newChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "where staging holds the place of a row of production")
+	fs.Var(config.NewChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "where staging holds the place of a row of production")
 	addWaitFor(fs, &o.waitFor)
 	addEventFile(fs, &o.eventFile)
 	fs.StringVar(&o.hubMoved, "hub-moved", "", "production's hub has moved to `URL`: take it in the place of the hub that was loaded before, if events and builds prove it to be the same")
@@ -226,4 +227,9 @@ func showPlanned(w io.Writer, r *dbsync.LoadReport) {
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, "note: "+clean(n))
 	}
+}
+
+// addDB adds the flag that names the staging database.
+func addDB(fs *pflag.FlagSet, db *string) {
+	fs.StringVar(db, "db", "", "`DSN` of the staging database (default: PGHOST, PGDATABASE, … of the environment)")
 }

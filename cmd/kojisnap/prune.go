@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/repository"
 )
 
@@ -23,9 +24,9 @@ after 24 hours too.`,
 	examples: `
 kojisnap prune --keep 10 --store /var/lib/kojisnap
 kojisnap prune --keep 30 --store s3://bucket/koji --dry-run`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o pruneFlags
-		f.section("prune", nil, o.add)
+		f.Section("prune", nil, o.add)
 		return o.run
 	},
 }

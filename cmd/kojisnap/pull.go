@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/snapfile"
@@ -47,9 +50,9 @@ kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
 kojisnap pull -c stg.toml --dry-run
 kojisnap pull -c stg.toml --since 2026-11-01
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o pullFlags
-		f.section("pull", nil, o.add)
+		f.Section("pull", nil, o.add)
 		return o.run
 	},
 }
@@ -62,11 +65,11 @@ type pullFlags struct {
 	jobs         int
 	tags         []string
 	contentTags  bool
-	builds       buildNames
+	builds       config.BuildNames
 	event        int64
 	margin       time.Duration
 	full         bool
-	since        moment
+	since        config.Moment
 	revokedSince int64
 	sweep        int
 	maxRate      float64
@@ -83,7 +86,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.contentTags, "content-tags", true, "read also the tags that hold the rpms of module builds in these tags")
 	fs.Var(&o.builds, "build", "a build to read beside the tags, by its `NVR|ID`; repeatable")
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
-	durationVar(fs, &o.margin, "margin", pull.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
+	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
 	fs.Var(&o.since, "since", "read also what the tags were at every event from this one on, or from the last one before that day or time (2026-11-01, 2026-11-01T12:00:00Z)")
 	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `E`")
@@ -91,7 +94,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&o.sweep, "sweep", pull.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
-	durationVar(fs, &o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
+	config.DurationVar(fs, &o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
 	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, which kojisnap keygen makes, and go on only from snapshots that it has signed")
 	addVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
@@ -140,7 +143,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 	if err := checkTags(o.tags); err != nil {
 		return pull.Options{}, err
 	}
-	if err := o.builds.check(); err != nil {
+	if err := checkBuilds(o.builds); err != nil {
 		return pull.Options{}, err
 	}
 	switch {
@@ -152,7 +155,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 		return pull.Options{}, usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
 		return pull.Options{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
-	case o.revokedSince > 0 && o.since != moment{}:
+	case o.revokedSince > 0 && o.since != config.Moment{}:
 		return pull.Options{}, usagef("--revoked-since %d and --since %s: choose --since", o.revokedSince, &o.since)
 	case o.sweep < 1:
 		return pull.Options{}, usagef("--sweep %d: one pull at least", o.sweep)
@@ -168,7 +171,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 		margin = -1 // none, where zero stands for the default
 	}
 	return pull.Options{
-		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.event, o.revokedSince), SinceTime: o.since.time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -274,7 +277,7 @@ func showPlan(w io.Writer, r *pull.Result) {
 	fmt.Fprintf(w, "hub %s (Koji %s)\nevent %d of %s\n", r.Hub, r.Koji, r.Event, r.EventTime.Format(time.RFC3339))
 	showScope(w, r)
 	showBuilds(w, r.Scope.Builds)
-	for _, name := range sortedKeys(r.Rows) {
+	for _, name := range slices.Sorted(maps.Keys(r.Rows)) {
 		if r.Rows[name] > 0 {
 			fmt.Fprintf(w, "about %d rows of %s, and what they refer to\n", r.Rows[name], name)
 		}

@@ -94,3 +94,31 @@ func showScope(w io.Writer, r *pull.Result) {
 		fmt.Fprintf(w, "gone: tag %s\n", clean(t))
 	}
 }
+
+// showBuilds writes a line for each build that was asked for beside the tags.
+func showBuilds(w io.Writer, builds []snapfile.NamedBuild) {
+	for _, b := range builds {
+		fmt.Fprintf(w, "build %s (%d)%s\n", clean(b.Name()), b.ID, askedAs(b))
+	}
+}
+
+// askedAs tells by which name a build was asked for that has another.
+func askedAs(b snapfile.NamedBuild) string {
+	if b.Asked == b.Name() || b.Asked == fmt.Sprint(b.ID) {
+		return ""
+	}
+	return ", asked for as " + clean(b.Asked)
+}
+
+// tellIncomplete has a line for each build asked for by name that no compose can take, and one for each that
+// has another name by now.
+func (a *app) tellIncomplete(r *pull.Result) {
+	for _, b := range r.Incomplete {
+		a.log.Warn(fmt.Sprintf("build %s, which --build asks for, is %s in production: no compose can take it; take it off the list", clean(b.Build), b.State))
+	}
+	for _, b := range r.Scope.Builds {
+		if as := askedAs(b); as != "" {
+			a.log.Warn(fmt.Sprintf("build %s (%d)%s: production has given it this name; change build in [pull], or --build", clean(b.Name()), b.ID, as))
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/repository"
@@ -53,15 +54,15 @@ kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
 kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o statusFlags
-		f.section("status", nil, func(fs *pflag.FlagSet) {
+		f.Section("status", nil, func(fs *pflag.FlagSet) {
 			addDB(fs, &o.db)
 			addVerifyKey(fs, &o.verifyKeys)
 			fs.BoolVar(&o.nagios, "nagios", false, "one line, and exit codes, as monitoring plugins have them")
 			fs.BoolVar(&o.event, "event", false, "the event to pin composes at, alone on standard output; exit code 3 before the first load")
-			durationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
-			durationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
+			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
+			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
 		})
 		return o.run
 	},
@@ -344,4 +345,25 @@ func ago(d time.Duration) string {
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// tellEvent prints the event to pin, for scripts: no more of the database is read, and no store.
+func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {
+	conn, err := kojisnap.Connect(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	pin, err := dbsync.ReadPin(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := a.checkEnv(pin.Mark); err != nil {
+		return err
+	}
+	if pin.Event == 0 {
+		return notReadyError{errors.New("nothing was loaded yet, so there is no event to pin: run kojisnap sync, or load")}
+	}
+	_, err = fmt.Fprintln(a.stdout, pin.Event)
+	return err
 }

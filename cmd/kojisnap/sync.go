@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
@@ -56,10 +57,10 @@ A key at the top level is for every command that has the flag.`,
 kojisnap sync
 kojisnap sync -c stg.toml -v
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		f.set.Lookup("snapshot").Hidden = true // it is the one that was pulled
+		f.Set.Lookup("snapshot").Hidden = true // it is the one that was pulled
 		return o.run
 	},
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/verify"
@@ -38,9 +39,9 @@ kojisnap verify --hub https://koji.stg.example.com/kojihub --topdir /mnt/koji --
 kojisnap verify -c stg.toml --against https://koji.fedoraproject.org/kojihub
 kojisnap verify -c stg.toml --event 412345
 kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --compose-user apache`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o verifyFlags
-		f.section("verify", nil, func(fs *pflag.FlagSet) {
+		f.Section("verify", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
 			fs.Int64Var(&o.event, "event", 0, "the event of production to verify, not after the snapshot's (default: the snapshot's)")
 		})
@@ -68,7 +69,7 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	addSnapshot(fs, &o.snapshot)
 	addVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
-	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags were copied")
+	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags were copied")
 	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, for its ids and staging's decisions on record (default: neither is known)")
 	fs.StringVar(&o.compose, "compose", "", "make a trial repository in `DIR`, which must be empty or not there")
 	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
@@ -79,13 +80,13 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 // follow takes what is not set from copy: verify is to look for what was copied.
 func (o *verifyFlags) follow(c *copyFlags) {
 	o.topdir, o.hubTopdir = cmp.Or(o.topdir, c.topdir), cmp.Or(o.hubTopdir, c.hubTopdir)
-	fresh := newFlags(verifyCommand.name)
-	new(verifyFlags).add(fresh.set)
+	fresh := config.New(verifyCommand.name)
+	new(verifyFlags).add(fresh.Set)
 	for _, name := range []struct {
 		flag     string
 		to, from *string
 	}{{"builds", &o.builds, &c.builds}, {"volume", &o.volume, &c.volume}, {"copy-volume", &o.copyVolume, &c.copyVolume}} {
-		if *name.to == fresh.set.Lookup(name.flag).DefValue {
+		if *name.to == fresh.Set.Lookup(name.flag).DefValue {
 			*name.to = *name.from
 		}
 	}

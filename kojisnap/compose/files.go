@@ -45,7 +45,7 @@ func (w Want) Mapping() volumes.Mapping { return volumes.Mapping{Prod: w.Volume,
 // have been copied stay in the plan, others are not added; the filters are returned. copied tells the names of
 // the builds that have been copied. It is called at most once, and only if there is such a filter. Tags, arches
 // and keys that the snapshot does not have are an *UnknownError.
-func PlanFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func() map[string]bool, decided map[int64]string) (volumes.Plan, []UndecidedFilter, error) {
+func PlanFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func() map[string]bool, decided map[int64]string) (volumes.Plan, []Undecided, error) {
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
 		return volumes.Plan{}, nil, err

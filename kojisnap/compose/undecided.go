@@ -9,9 +9,9 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// UndecidedFilter is a package filter that could not be evaluated, with the builds that the wanted tags have
+// Undecided is a package filter that could not be evaluated, with the builds that the wanted tags have
 // or do not have, depending on it.
-type UndecidedFilter struct {
+type Undecided struct {
 	Tags     []string `json:"tags"` // wanted ones
 	Child    string   `json:"child"`
 	Parent   string   `json:"parent"` // that the child inherits, through the filter
@@ -24,7 +24,7 @@ type UndecidedFilter struct {
 }
 
 // String explains the filter and its consequences in one line, and says what to do.
-func (u UndecidedFilter) String() string {
+func (u Undecided) String() string {
 	names := strings.Join(u.Packages[:min(5, len(u.Packages))], ", ")
 	if n := len(u.Packages) - 5; n > 0 {
 		names += fmt.Sprintf(" and %d more", n)
@@ -45,13 +45,13 @@ func (u UndecidedFilter) String() string {
 // keepUndecided adds to the wanted builds those that may be wanted and have been copied: what cannot be
 // decided stays as it is. Each filter is returned once, whatever the number of tags, and not at all if all of
 // its builds are wanted anyway.
-func keepUndecided(wanted map[int64][]string, open []*tagged.Undecided, copied func() map[string]bool) []UndecidedFilter {
+func keepUndecided(wanted map[int64][]string, open []*tagged.Undecided, copied func() map[string]bool) []Undecided {
 	if len(open) == 0 {
 		return nil
 	}
 	type link struct{ child, parent, filter string }
 	certain, there := maps.Clone(wanted), copied()
-	var all []UndecidedFilter
+	var all []Undecided
 	index, builds := map[link]int{}, map[link]map[int64]bool{}
 	for _, o := range open {
 		l := link{o.Child, o.Parent, o.Filter}
@@ -64,7 +64,7 @@ func keepUndecided(wanted map[int64][]string, open []*tagged.Undecided, copied f
 			}
 			if builds[l] == nil {
 				index[l], builds[l] = len(all), map[int64]bool{}
-				all = append(all, UndecidedFilter{Child: o.Child, Parent: o.Parent, Filter: o.Filter, Reason: o.Reason, Refused: o.Refused})
+				all = append(all, Undecided{Child: o.Child, Parent: o.Parent, Filter: o.Filter, Reason: o.Reason, Refused: o.Refused})
 			}
 			u := &all[index[l]]
 			u.Tags = append(u.Tags, o.Tag)
