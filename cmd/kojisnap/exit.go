@@ -37,7 +37,7 @@ const (
 const exitCodes = `  0  done
   1  error
   2  wrong usage
-  3  not compose-ready, something was kept back; with --dry-run: changes are pending
+  3  not compose-ready, or something was kept back; with --dry-run: changes are pending
   4  locked by another kojisnap
   5  try again later: hub offline, upgraded or out of order, network, database restarting
   6  a digest, a checksum or a signature did not match

@@ -152,11 +152,11 @@ func commandNames() []string {
 
 func usage() string {
 	var b strings.Builder
-	b.WriteString("kojisnap keeps a staging Koji compose-ready: it reads the production hub, loads the\nstaging database, copies the files that composes hardlink, and proves that they can run.\n\nUsage: kojisnap COMMAND [flags]\n\n")
+	b.WriteString("kojisnap keeps a staging Koji compose-ready: it reads the production hub, loads the\nstaging database, copies the files that composes hard-link, and checks that they can run.\n\nUsage: kojisnap COMMAND [flags]\n\n")
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
 	}
-	b.WriteString("\nkojisnap COMMAND --help tells more.\n")
+	b.WriteString("\nkojisnap COMMAND --help says more.\n")
 	return b.String()
 }
 

@@ -25,23 +25,23 @@ import (
 var pullCommand = command{
 	name:  "pull",
 	short: "read a hub's relations for some tags into a snapshot",
-	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of
-some tags need, all at one event, and writes them to a store as a snapshot. It follows
-inheritance, and of the module builds that it finds in them the content tags, which hold their rpms
-(--content-tags=false leaves those out). It prints the snapshot's id, alone, on standard output.
+	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of some tags
+need, all at one event, and writes them to a store as a snapshot. It follows inheritance, and the content
+tags of module builds, which have the modules' rpms (--content-tags=false leaves those out). It prints the
+snapshot's id, and nothing else, on standard output.
 ` + tagsHelp + `
-Builds that composes name themselves (Pungi's pkgset_koji_builds), and that no such tag has, are asked for
-by --build: they are pulled with all that belongs to them, copied and verified as the tags' latest builds
-are; a module build brings its content tag. What production does to them is followed while they are asked
-for; after that staging keeps what it has.
+Use --build for builds that composes name themselves (Pungi's pkgset_koji_builds) and that none of the tags
+has. They are pulled with all that belongs to them, and copied and verified like the tags' latest builds; a
+module build brings its content tag. Each pull follows what production does to them. When --build no longer
+names a build, staging keeps what it has of it.
 
-A snapshot has the tags as they were at its event. With --since it has what they were at every event from
-the given one on, too, so that a compose of last month can be made again: what was untagged, revoked or
-inherited since, with the builds, rpms and signatures of that. The first such pull asks for all of it;
-later ones with the same --since ask only for what is new, so it can stay in the configuration.
+A snapshot has the tags as they were at its event. With --since it also has the tags as they were at every
+event since then, so that a compose of last month can be repeated: what has been untagged, revoked or inherited
+since, with the builds, rpms and signatures. The first such pull reads all of that; later ones with the same
+--since read only what is new, so it can stay in the configuration.
 
-With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
-or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
+With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
+--verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
@@ -79,25 +79,25 @@ type pullFlags struct {
 }
 
 func (o *pullFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&o.hub, "hub", "", "`URL` of the production hub")
-	fs.StringVar(&o.profile, "profile", "", "the hub of Koji's profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
-	fs.StringVar(&o.serverCA, "serverca", "", "`FILE` of the certificate authorities that the production hub's certificate may be signed by (default: the profile's, else the system's)")
-	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read, or a pattern as 'f42*', or !TAG to leave out; repeatable, and what it inherits comes along")
-	fs.BoolVar(&o.contentTags, "content-tags", true, "read also the tags that hold the rpms of module builds in these tags")
-	fs.Var(&o.builds, "build", "a build to read beside the tags, by its `NVR|ID`; repeatable")
-	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
-	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
-	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
-	fs.Var(&o.since, "since", "read also what the tags were at every event from this one on, or from the last one before that day or time (2026-11-01, 2026-11-01T12:00:00Z)")
-	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `E`")
-	fs.MarkHidden("revoked-since") // there is such a flag
-	fs.IntVar(&o.sweep, "sweep", pull.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
-	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
-	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
-	config.DurationVar(fs, &o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
-	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, which kojisnap keygen makes, and go on only from snapshots that it has signed")
+	fs.StringVar(&o.hub, "hub", "", "read from the production hub at `URL`")
+	fs.StringVar(&o.profile, "profile", "", "read from the hub of the Koji profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
+	fs.StringVar(&o.serverCA, "serverca", "", "accept certificates of the production hub that an authority in `FILE` has signed (default: the profile's file, or else the system's)")
+	fs.StringArrayVar(&o.tags, "tag", nil, "read `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable")
+	fs.BoolVar(&o.contentTags, "content-tags", true, "also read the tags that have the rpms of module builds in these tags")
+	fs.Var(&o.builds, "build", "read the build `NVR|ID`, too; repeatable")
+	fs.Int64Var(&o.event, "event", 0, "read at `EVENT` (default: the last one before the margin)")
+	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "read at an event this `TIME` before the hub's clock: longer than the longest import")
+	fs.BoolVar(&o.full, "full", false, "ignore earlier snapshots")
+	fs.Var(&o.since, "since", "also read what the tags were at each event since `EVENT|DATE`: an event, or the last one before a day or time (2026-11-01, 2026-11-01T12:00:00Z)")
+	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `EVENT`")
+	fs.MarkHidden("revoked-since")
+	fs.IntVar(&o.sweep, "sweep", pull.DefaultSweep, "look at all builds once in `N` pulls, a part in each, for changes without an event; 1: at all builds each time")
+	fs.IntVar(&o.jobs, "jobs", 4, "send at most `N` requests at once")
+	fs.Float64Var(&o.maxRate, "max-rate", 0, "send at most `N` requests a second (default: no limit)")
+	config.DurationVar(fs, &o.deadline, "deadline", 0, "end the pull after `TIME` (default: no limit)")
+	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, made by kojisnap keygen, and build only on snapshots signed by it")
 	addVerifyKey(fs, &o.verifyKeys)
-	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
+	fs.StringVar(&o.contact, "contact", "", "tell the hub's administrators that they may write to the mail `ADDRESS`")
 }
 
 // client returns the hub's client.

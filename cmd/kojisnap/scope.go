@@ -12,12 +12,12 @@ import (
 	"kojisnap/kojisnap/tagglob"
 )
 
-// tagsHelp says how --tag chooses.
+// tagsHelp is the part of the help about --tag.
 const tagsHelp = `
---tag takes names, and patterns by the rules of Koji's hub: * is any text, ? one character, case does not
-matter, [ stands for itself. !NAME and !PATTERN leave out what another --tag chooses, in any order; what is
-left out comes along all the same where a tag inherits it. A name that is not there is an error, a pattern
-that matches nothing a warning, unless nothing is chosen at all.
+--tag takes names, and patterns by the rules of Koji's hub: * is any text, ? is one character, case does not
+matter, [ stands for itself. !NAME and !PATTERN leave out tags that another --tag chooses, in any order. A tag
+that is left out is still read if a chosen tag inherits it. A name that does not exist is an error; a pattern
+that matches nothing is a warning, or an error if nothing is chosen at all.
 `
 
 // checkTags refuses what cannot be a list of names and patterns of tags.
