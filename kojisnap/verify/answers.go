@@ -9,25 +9,25 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// expectation says what a compose is to find: production's hub, or a snapshot of it.
+// expectation answers what a compose must find: production's hub, or a snapshot of it.
 type expectation interface {
-	// tag finds a tag by its name; there is false if it does not exist at the event.
+	// tag finds a tag by its name. there is false if it does not exist at the event.
 	tag(ctx context.Context, name string) (t tagRef, there bool, err error)
 	inheritance(ctx context.Context, tag tagRef) (*inheritance, error)
-	// rpms are those of the latest builds, inherited ones too.
+	// rpms returns the rpms of the latest builds, inherited ones included.
 	rpms(ctx context.Context, tag tagRef) (*listing, error)
-	// signatures are those rpms' rows of rpmsigs, by rpm id.
+	// signatures returns the rows of rpmsigs of these rpms, by the rpm's id.
 	signatures(ctx context.Context, tag tagRef) (map[int64][]signature, error)
-	// modules are the tagged builds of the type module.
+	// modules returns the tagged builds of the type module.
 	modules(ctx context.Context, tag tagRef) ([]*taggedBuild, error)
-	// undecided are builds among those of rpms and modules of which it is not known whether the tag
-	// has them: whatever staging's hub says of them is right.
+	// undecided returns the builds among those of rpms and modules of which it is not known whether the tag
+	// has them. Whatever staging's hub answers about them is right.
 	undecided(tag tagRef) []*tagged.Undecided
-	// externalRepos are those of tags themselves. An error of one tag's is in errs.
+	// externalRepos returns the external repos of the tags themselves. errs has the errors of single tags.
 	externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error)
-	// config says why a tag's configuration, inherited too, cannot be had, as of a tag that was deleted.
+	// config returns an error if a tag has no configuration, for example because it inherits a deleted tag.
 	config(ctx context.Context, tag tagRef) error
-	// named are builds that were asked for by name, in the same order.
+	// named returns the builds that were asked for by name, in the same order.
 	named(ctx context.Context, builds []snapfile.NamedBuild) ([]namedBuild, error)
 	String() string
 }
@@ -37,18 +37,18 @@ type listing struct {
 	tag    tagRef
 	builds map[int64]*taggedBuild
 	rpms   []taggedRPM
-	odd    []string // rpms that could not be taken, and why
+	odd    []string // rpms that cannot be compared, and why
 }
 
 type taggedBuild struct {
 	id, packageID                  int64
 	name, version, release, volume string
-	as                             string // production's name of the package; empty: name
+	as                             string // production's name of the package, if staging calls it otherwise
 }
 
 func (b *taggedBuild) nvr() string { return b.name + "-" + b.version + "-" + b.release }
 
-// identity is what must be equal in production and staging.
+// identity returns what must be equal in production and staging.
 func (b *taggedBuild) identity() string {
 	return cmp.Or(b.as, b.name) + "-" + b.version + "-" + b.release
 }
@@ -65,7 +65,7 @@ type taggedRPM struct {
 
 func (r *taggedRPM) nvra() string { return r.name + "-" + r.version + "-" + r.release + "." + r.arch }
 
-// identity is what must be equal in production and staging.
+// identity returns what must be equal in production and staging.
 func (r *taggedRPM) identity() string { return r.nvra() + " " + r.rest() }
 
 func (r *taggedRPM) rest() string {
@@ -74,13 +74,13 @@ func (r *taggedRPM) rest() string {
 
 func (r *taggedRPM) source() bool { return r.arch == "src" || r.arch == "nosrc" }
 
-// signature is a row of rpmsigs. A hub does not tell the hash along: empty.
+// signature is a row of rpmsigs. hash is empty if a hub did not tell it.
 type signature struct{ key, hash string }
 
 // inheritance is what a tag inherits.
 type inheritance struct {
 	order []int64 // the tags in the order searched
-	links []link  // a snapshot has others than the tag's among them
+	links []link  // in a snapshot's answer also those of other tags
 	names map[int64]string
 }
 

@@ -20,9 +20,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// checkNamedArchives looks at the archives of the builds that were asked for by name: of those there is the file
-// that the plan of files has, a regular one, so that it can be linked. Their rpms are looked at with
-// the tags'.
+// checkNamedArchives looks at the archives of the builds that were asked for by name: each must be the file that
+// the plan of files has, and a regular one, so that it can be linked. Their rpms are checked with the tags'.
 func (v *fileChecks) checkNamedArchives(ctx context.Context) error {
 	if v.named == nil || len(v.named.builds) == 0 {
 		return nil
@@ -88,7 +87,7 @@ func (v *fileChecks) checkNamedArchives(ctx context.Context) error {
 	return nil
 }
 
-// planNamed plans the archives of builds; their volumes are staging's.
+// planNamed plans the archives of builds on staging's volumes.
 func (v *fileChecks) planNamed(ctx context.Context, there *listing) (volumes.Plan, error) {
 	builds := map[int64]*volumes.BuildFiles{}
 	for id, b := range there.builds {
@@ -104,8 +103,8 @@ func (v *fileChecks) planNamed(ctx context.Context, there *listing) (volumes.Pla
 	return volumes.NewPlan(in, volumes.Want{CopyVolume: v.CopyVolume})
 }
 
-// lookArchive looks at a build's archive. One that a content generator put into a subdirectory, which no
-// database names, is the one there that is as it is to be.
+// lookArchive looks at a build's archive. Content generators may put it into a subdirectory, which no database
+// names: then lookArchive takes the file below there that is as the database says.
 func (v *fileChecks) lookArchive(b volumes.Build, f volumes.File) fileState {
 	dir, err := b.Dir()
 	if err != nil {
@@ -133,10 +132,10 @@ func (v *fileChecks) lookArchive(b volumes.Build, f volumes.File) fileState {
 	return first
 }
 
-// below are the places below a build's directory where a file can be.
+// below returns the paths below a build's directory at which a file can be.
 func below(dir string, f volumes.File) (places []string) {
 	top := filepath.Join(dir, filepath.Dir(f.Path))
-	// What cannot be read is not there: that is told of the file.
+	// What cannot be read is missing: that is then reported of the file.
 	_ = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil
@@ -150,7 +149,7 @@ func below(dir string, f volumes.File) (places []string) {
 	return places
 }
 
-// checkModuleFiles reads the modulemd files, whole: they are small.
+// checkModuleFiles reads the modulemd files as a whole, because they are small.
 func (v *fileChecks) checkModuleFiles(ctx context.Context) error {
 	if len(v.modules) == 0 {
 		return nil
@@ -201,7 +200,7 @@ func (v *fileChecks) checkModuleFiles(ctx context.Context) error {
 	return nil
 }
 
-// readModule may follow a symlink: a compose reads modulemd files, and links none.
+// readModule checks a modulemd file. It follows symlinks: a compose reads these files and does not link them.
 func readModule(path string, f volumes.File) error {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

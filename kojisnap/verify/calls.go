@@ -18,7 +18,7 @@ type askError struct {
 func (e *askError) Error() string { return e.side + " hub: " + e.err.Error() }
 func (e *askError) Unwrap() error { return e.err }
 
-// failed makes err, if it is one, an error of this hub.
+// failed makes err, unless it is nil, an error of this hub.
 func (a hubAnswers) failed(err error) error {
 	if err == nil {
 		return nil
@@ -26,10 +26,9 @@ func (a hubAnswers) failed(err error) error {
 	return &askError{a.hub, a.side, err}
 }
 
-// gone returns an error if the hub that err came from does not answer at all: then nothing can be
-// found out. A fault is the hub's answer, and so is a reply that is not well-formed. After any
-// other error the hub is asked for next to nothing, to tell one call that is cut off or takes too
-// long from a hub that is away.
+// gone returns an error if the hub that err came from does not answer at all: then nothing can be found out. A
+// fault is an answer, and so is a malformed reply. After any other error gone makes a cheap call, to tell a
+// single call that was cut off or took too long from a hub that is offline.
 func gone(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -48,8 +47,8 @@ func gone(ctx context.Context, err error) error {
 	return nil
 }
 
-// multi makes calls by multicalls. What the hub cannot encode of one of them, such as a control
-// character, spoils the reply of the whole multicall: then each call is made alone.
+// multi makes calls by multicalls. If the hub cannot encode the result of one of them, for example because of a
+// control character, it spoils the whole reply: then multi makes each call alone.
 func (a hubAnswers) multi(ctx context.Context, calls []hub.Call) ([]hub.Result, error) {
 	results, err := a.hub.Multi(ctx, calls)
 	if err == nil || !hub.Splittable(err) || ctx.Err() != nil {

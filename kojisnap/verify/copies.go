@@ -14,8 +14,8 @@ import (
 type candidate struct {
 	dir    string // of the build, below topdir
 	file   volumes.File
-	known  bool // there is a signature row of the key, or it is the unsigned rpm
-	wanted bool // the one that the plan of files chose; all, if no hub said which signatures there are
+	known  bool // there is a signature row of the key, or this is the unsigned rpm
+	wanted bool // the plan of files chose it; true for all if no hub said which signatures there are
 }
 
 func (c candidate) what() string {
@@ -28,8 +28,8 @@ func (c candidate) what() string {
 // copyFinder finds the copies of rpms that a compose may take.
 type copyFinder struct{ *verifier }
 
-// copies are what a compose looks for, in order. Of an rpm that production does not have, staging's
-// signatures count.
+// copies returns the copies that a compose looks for, in its order. For an rpm that production does not have,
+// staging's signatures count.
 func (v copyFinder) copies(r *taggedRPM) ([]candidate, error) {
 	b := volumes.Build{Name: r.build.name, Version: r.build.version, Release: r.build.release, Volume: r.build.volume}
 	dir, err := b.Dir()
@@ -79,17 +79,17 @@ func (v copyFinder) copies(r *taggedRPM) ([]candidate, error) {
 	return list, nil
 }
 
-// errUnsigned says that of an rpm there is no copy that a compose may take.
+// errUnsigned says that an rpm has no copy that a compose may take.
 func (v copyFinder) errUnsigned() error {
 	return fmt.Errorf("production has no copy signed by these keys (%s); --sigkey '' allows unsigned ones", strings.Join(v.keys(), ", "))
 }
 
-// keys are the wanted keys without "".
+// keys returns the wanted keys without "".
 func (v copyFinder) keys() []string {
 	return slices.DeleteFunc(slices.Clone(v.SigKeys), func(key string) bool { return key == "" })
 }
 
-// isHex reports whether s is so many bytes in hex.
+// isHex reports whether s is hex of that many bytes.
 func isHex(s string, bytes int) bool {
 	b, err := hex.DecodeString(s)
 	return err == nil && len(b) == bytes

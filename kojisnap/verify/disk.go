@@ -23,14 +23,14 @@ type fileState struct {
 	rel    string // below topdir
 	size   int64  // bytes
 	class  fileClass
-	err    error  // why it will not do
-	digest bool   // the error is that its content is another
-	wanted string // below topdir: the file that it is to be, where its build is on the copy volume
-	none   bool   // the error is that production has no copy that a compose may take
-	away   bool   // the error is that this site does not have the volume, as Want.Unmounted says
+	err    error  // why a compose cannot take it
+	digest bool   // err says that its content is not as the database says
+	wanted string // below topdir: the file that should be there, if its build is on the copy volume
+	none   bool   // err says that production has no copy that a compose may take
+	away   bool   // err says that this site does not have the volume, as Want.Unmounted says
 }
 
-// fileClass is what decides whether a file can be linked: of each class one is tried.
+// fileClass is what decides whether a file can be linked. Of each class one file is tried.
 type fileClass struct {
 	volume   string
 	dev      uint64
@@ -52,7 +52,7 @@ func (v *fileChecks) readFiles(ctx context.Context) error {
 	})
 	counter := v.progress.Begin("verify files", int64(len(rpms)))
 	defer counter.End()
-	// The goroutines fill states that are there already: the map is only read.
+	// The goroutines fill states that exist already, and only read the map.
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	for range v.Jobs {
@@ -84,10 +84,9 @@ func (v *fileChecks) readFiles(ctx context.Context) error {
 	return nil
 }
 
-// look finds the file that a compose takes for an rpm, as Pungi does: the first that exists of the
-// signed copies in the order of the keys, then, if "" is among the keys or there are none, of the
-// unsigned rpm. It has to be the very copy that production's signatures give, which is the one that was
-// copied.
+// look finds the file that a compose takes for an rpm, as Pungi does: the first that exists of the signed
+// copies, in the order of the keys, and of the unsigned rpm if "" is among the keys or there are none. It must
+// be the copy that production's signatures give, because that is the one that was copied.
 func (v *fileChecks) look(r *taggedRPM) fileState {
 	s, wanted := v.find(r)
 	if wanted != nil && r.build.volume == v.CopyVolume {
@@ -97,12 +96,12 @@ func (v *fileChecks) look(r *taggedRPM) fileState {
 	return s
 }
 
-// unmounted tells whether a volume of staging's leads to one of production's that this site never has.
+// unmounted reports whether a volume of staging's stands for one of production's that this site never mounts.
 func (v *fileChecks) unmounted(volume string) bool {
 	return slices.ContainsFunc(v.Unmounted, func(name string) bool { return v.Mapping().Staging(name) == volume })
 }
 
-// find also returns the copy that is expected, nil if there is none.
+// find is look without what the volume adds. It also returns the copy that is expected, nil if there is none.
 func (v *fileChecks) find(r *taggedRPM) (s fileState, expected *candidate) {
 	copies, err := v.copies(r)
 	if err != nil {
@@ -136,8 +135,8 @@ func (v *fileChecks) find(r *taggedRPM) (s fileState, expected *candidate) {
 	return fileState{err: missing}, expected
 }
 
-// exists is nil if a path leads to a file, as it does for the hub: what is below its topdir is
-// here below ours.
+// exists returns nil if a path leads to a file. A symlink to a path below the hub's topdir is followed below
+// topdir here.
 func (v *fileChecks) exists(path string) error {
 	if v.HubTopdir != "" {
 		target, err := os.Readlink(path)
@@ -168,7 +167,7 @@ func (v *fileChecks) examine(path string, c candidate, volume string) fileState 
 		return fail(err)
 	}
 	if !info.Mode().IsRegular() {
-		// link(2) does not follow it: the repository would hold a symlink, or nothing.
+		// link(2) does not follow a symlink: the repository would have a symlink, or nothing.
 		return fail(fmt.Errorf("%s is not a regular file but %s", path, kindOf(info.Mode())))
 	}
 	st := info.Sys().(*syscall.Stat_t)

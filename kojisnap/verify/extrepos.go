@@ -8,8 +8,7 @@ import (
 	"kojisnap/kojisnap/oneline"
 )
 
-// externalRepo is a row of tag_external_repos. Their URLs may be staging's own, so they are not
-// looked at.
+// externalRepo is a row of tag_external_repos, without the URL: staging may have URLs of its own.
 type externalRepo struct {
 	tag, id, priority       int64
 	name, mergeMode, arches string
@@ -31,7 +30,7 @@ func (v tagChecks) checkExternalRepos(ctx context.Context, t *taggedTag) error {
 			if h == nil {
 				continue
 			}
-			// One that is inherited though it was deleted is asked for, too.
+			// A deleted tag that is still inherited is asked for, too.
 			if _, inherited := t.inherits[h.id]; inherited || h.there || h.err != nil {
 				here = append(here, h.tagRef)
 			}

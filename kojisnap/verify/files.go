@@ -53,8 +53,8 @@ func (v *fileChecks) checkTopdir(ctx context.Context) error {
 	return links.checkTrial(ctx, linkable, full)
 }
 
-// checkFiles reports the files of a tag by arch, and apart from them the rpms of which production has
-// no copy that a compose may take.
+// checkFiles reports the files of a tag by arch, and apart from these the rpms without a copy in production that a
+// compose may take, and those on volumes that this site never mounts.
 func (v *fileChecks) checkFiles(tag string, l *listing) {
 	checks := map[string]*Check{}
 	none, away := checkOf("signed copies", tag), checkOf("unmounted volumes", tag)
@@ -101,8 +101,8 @@ func (v *fileChecks) checkFiles(tag string, l *listing) {
 	}
 }
 
-// checkSources looks for the source rpm of each build: composes take from it for which arches
-// a noarch rpm is, and put it into the source repository. Pungi only warns where there is none.
+// checkSources looks for the source rpm of each build. Composes put it into the source repository, and read in it
+// for which arches a noarch rpm is. Pungi only warns if there is none.
 func (v *fileChecks) checkSources(tag string, l *listing) {
 	builds, sources := map[*taggedBuild]bool{}, map[*taggedBuild]*fileState{}
 	for i := range l.rpms {
@@ -120,7 +120,7 @@ func (v *fileChecks) checkSources(tag string, l *listing) {
 	status := StatusWarning
 	for b := range builds {
 		switch s := sources[b]; {
-		case s != nil && (s.none || s.away): // told of already
+		case s != nil && (s.none || s.away): // reported by checkFiles
 		case s == nil:
 			c.bad("%s: has no source rpm", b.nvr())
 		case s.err != nil:

@@ -11,13 +11,13 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// hubAnswers asks a hub at an event.
+// hubAnswers asks a hub at an event, as compose tools do.
 type hubAnswers struct {
 	hub   *hub.Client
 	side  string // for messages: production's or staging's
 	event int64
 	extra bool             // the hub knows the argument extra
-	ids   map[string]int64 // of tags that were given other names since, by the names that are meant
+	ids   map[string]int64 // of tags, by the names that they had at the snapshot's event; they may have others by now
 }
 
 func newHubAnswers(ctx context.Context, c *hub.Client, side string, event int64) (hubAnswers, error) {
@@ -36,8 +36,8 @@ func (a hubAnswers) at(kwargs map[string]any) map[string]any {
 	return kwargs
 }
 
-// stream calls fn for each row of a reply. A reply that is cut off is asked for again; before its
-// rows come anew, reset is called.
+// stream calls fn for each row of a reply. If the reply is cut off, the call is repeated: reset is called, and
+// then fn with all rows again.
 func (a hubAnswers) stream(ctx context.Context, call hub.Call, reset func(), fn func(hub.Row)) error {
 	call.Again = reset
 	return a.failed(a.hub.Stream(ctx, call, func(r hub.Row) error { fn(r); return nil }))
@@ -76,7 +76,7 @@ func (a hubAnswers) inheritance(ctx context.Context, tag tagRef) (*inheritance, 
 	return in, err
 }
 
-// taggedRPMS is the call that compose tools make.
+// taggedRPMS returns the call that compose tools make.
 func (a hubAnswers) taggedRPMS(tag tagRef, sigs bool) hub.Call {
 	kwargs := a.at(map[string]any{"inherit": true, "latest": true})
 	if sigs {
@@ -142,7 +142,7 @@ func (a hubAnswers) signatures(ctx context.Context, tag tagRef) (map[int64][]sig
 	call := a.taggedRPMS(tag, true)
 	call.Again = func() { clear(rows) }
 	err := a.hub.StreamTables(ctx, call, func(table string, r hub.Row) error {
-		// An rpm without any has one row, of a nil key.
+		// An rpm without signatures has one row, with a nil key.
 		if table == "0" && r.Get("sigkey").Kind() == hub.String {
 			id := number(r.Get("id"))
 			rows[id] = append(rows[id], signature{key: shared.text(r.Get("sigkey"))})
@@ -152,7 +152,7 @@ func (a hubAnswers) signatures(ctx context.Context, tag tagRef) (map[int64][]sig
 	return rows, a.failed(err)
 }
 
-// modules asks as Pungi does: not only for the latest.
+// modules asks as Pungi does: not only for the latest builds.
 func (a hubAnswers) modules(ctx context.Context, tag tagRef) ([]*taggedBuild, error) {
 	var builds []*taggedBuild
 	call := hub.Call{Method: "listTagged", Args: []any{tag.id}, Kwargs: a.at(map[string]any{"inherit": true, "type": "module"})}
@@ -160,10 +160,10 @@ func (a hubAnswers) modules(ctx context.Context, tag tagRef) ([]*taggedBuild, er
 	return builds, err
 }
 
-// undecided are none: a hub that cannot evaluate a filter answers with a fault.
+// undecided returns nil: a hub that cannot evaluate a filter answers with a fault.
 func (a hubAnswers) undecided(tagRef) []*tagged.Undecided { return nil }
 
-// arches are those of a tag's configuration, inherited ones too.
+// arches returns the arches of a tag's configuration, inherited ones included.
 func (a hubAnswers) arches(ctx context.Context, tag tagRef) ([]string, error) {
 	config, err := a.hub.Call(ctx, hub.Call{Method: "getBuildConfig", Args: []any{tag.id}, Kwargs: a.at(map[string]any{})})
 	return strings.Fields(text(config.Field("arches"))), a.failed(err)
@@ -174,7 +174,7 @@ func (a hubAnswers) config(ctx context.Context, tag tagRef) error {
 	return err
 }
 
-// interned keeps one copy of texts that come often.
+// interned keeps one copy of each text that comes often.
 type interned map[string]string
 
 func (in interned) text(v hub.Value) string {
@@ -221,7 +221,7 @@ func (a hubAnswers) named(ctx context.Context, builds []snapfile.NamedBuild) ([]
 		}
 		if _, there := of[0].Value.Field("build_id").Int(); !there {
 			if of[0].Err == nil {
-				all[i].err = nil // there is none, whatever else was answered
+				all[i].err = nil // there is no such build, whatever the other calls answered
 			}
 			continue
 		}
@@ -266,8 +266,8 @@ func (a hubAnswers) namedSignatures(ctx context.Context, builds []namedBuild) er
 	return nil
 }
 
-// externalRepos asks for each tag's own: the whole list would show of two of one repo the
-// first only.
+// externalRepos asks for each tag's own repos: if two tags have the same repo, the whole list shows only the
+// first.
 func (a hubAnswers) externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error) {
 	calls := make([]hub.Call, len(tags))
 	for i, tag := range tags {

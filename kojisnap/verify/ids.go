@@ -8,8 +8,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// tagRef is a tag as production knows it. Calls name it by its id: staging may have given it
-// another name, and production may have by now.
+// tagRef is a tag. Calls name it by its id, because staging may have renamed it, and production may have by now.
 type tagRef struct {
 	id   int64
 	name string
@@ -19,11 +18,11 @@ type tagRef struct {
 type stagingTag struct {
 	tagRef
 	there bool  // at the event
-	err   error // of the hub that was asked for it; id and name are then what is likely
+	err   error // of the call that asked for it; id and name are then guesses
 }
 
-// names tells the rows of production's from staging's, of a relation whose rows are known by name:
-// where staging gave a row another name, and where it has another id.
+// names finds production's names of staging's rows, of a relation whose rows have names: staging may have
+// given a row another name or another id.
 type names struct {
 	production map[int64]string // names by production's ids
 	ids        map[int64]int64  // production's ids by staging's, where they differ
@@ -37,8 +36,8 @@ func newNames(ids map[int64]int64) *names {
 	return n
 }
 
-// of returns production's name of a row that is called name in staging; name itself if production
-// is not known to have the row.
+// of returns production's name of a row that staging calls name, or name itself if production is not known to
+// have the row.
 func (n *names) of(id int64, name string) string {
 	if production, ok := n.ids[id]; ok {
 		id = production
@@ -62,9 +61,8 @@ func newTagFinder(staging hubAnswers, ids map[int64]int64, scope []snapfile.Tag)
 	return &tagFinder{staging: staging, ids: ids, scope: scope, here: map[int64]*stagingTag{}, names: newNames(nil)}
 }
 
-// find asks staging's hub for its rows of tags of production's: by the id, which is
-// production's own unless the database has another on record, and if there is no such tag by the
-// name. Afterwards f.here has each of them.
+// find asks staging's hub for its rows of production's tags: by the id that the database has on record, or else
+// by production's; and if there is no such tag, by the name. Afterwards f.here has each of them.
 func (f *tagFinder) find(ctx context.Context, tags []tagRef) error {
 	var missing []tagRef
 	var infos []any
@@ -93,7 +91,7 @@ func (f *tagFinder) find(ctx context.Context, tags []tagRef) error {
 	return err
 }
 
-// ask asks for tags by ids or names, and returns those that staging does not have so.
+// ask asks for tags by ids or names, and returns those that it does not find.
 func (f *tagFinder) ask(ctx context.Context, tags []tagRef, infos []any) (missing []tagRef, err error) {
 	calls := make([]hub.Call, len(infos))
 	for i, info := range infos {
@@ -122,8 +120,8 @@ func (f *tagFinder) ask(ctx context.Context, tags []tagRef, infos []any) (missin
 	return missing, nil
 }
 
-// isAnother reports whether the id that was found for a tag is that of another tag of production's:
-// staging gave that one this name.
+// isAnother reports whether the id that was found for a tag belongs to another tag of production's, to which
+// staging has given this name.
 func (f *tagFinder) isAnother(t tagRef, id int64) bool {
 	if id == t.id || f.ids[t.id] == id {
 		return false

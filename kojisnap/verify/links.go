@@ -27,7 +27,7 @@ type linkable struct {
 	err    error // of link(2), nil if that was not tried
 }
 
-// count notes a file that is there for the checks of links.
+// count adds a file that exists to its class.
 func (v *fileChecks) count(s *fileState) {
 	l := v.classes[s.class]
 	if l == nil {
@@ -42,8 +42,8 @@ func (v *fileChecks) count(s *fileState) {
 // linkChecks try what a compose does with the files: it links them, or copies them, into a repository.
 type linkChecks struct{ *fileChecks }
 
-// checkLinks tries whether a compose can link the files, and makes the directory where it
-// does: dir is empty if there is none. Call remove when done with it.
+// checkLinks tries whether a compose can link the files. dir is the directory in which it tried that, empty if
+// there is none, and ok says that links work. Call remove when done with dir.
 func (v linkChecks) checkLinks() (dir string, ok bool, remove func()) {
 	c := Check{Name: "links"}
 	if len(v.classes) == 0 {
@@ -55,7 +55,7 @@ func (v linkChecks) checkLinks() (dir string, ok bool, remove func()) {
 	if err != nil {
 		c.Bad, c.Count, c.Detail = 1, 1, oneline.Of(err).Error()
 		if v.ComposeDir == "" {
-			c.Status = StatusSkipped // not where composes are made, perhaps
+			c.Status = StatusSkipped // composes may be made on another host
 		}
 		v.add(c, StatusFailed)
 		return "", false, func() {}
@@ -71,7 +71,7 @@ func (v linkChecks) checkLinks() (dir string, ok bool, remove func()) {
 		case errors.Is(l.err, syscall.EXDEV):
 			copies += l.files
 			if !v.local(class.volume) {
-				continue // checkPlacement tells
+				continue // checkPlacement reports it
 			}
 			c.bad("%s: %d files on another mount than the compose directory: a compose copies them", v.volumeName(class), l.files)
 		default:
@@ -97,11 +97,11 @@ func (v linkChecks) linkDetail(copies int) string {
 	return s
 }
 
-// whyNot is the errno of a link that failed, explained where the kernel forbids it.
+// whyNot returns the errno of a link that failed, with an explanation if a setting of the kernel forbids it.
 func whyNot(err error) string {
 	var link *os.LinkError
 	if errors.As(err, &link) {
-		err = link.Err // which files it was about depends on the class
+		err = link.Err // the class says which files
 	}
 	setting, _ := os.ReadFile("/proc/sys/fs/protected_hardlinks")
 	if errors.Is(err, syscall.EPERM) && strings.TrimSpace(string(setting)) == "1" {
@@ -118,8 +118,8 @@ func (v linkChecks) sortedClasses() []fileClass {
 	})
 }
 
-// linkDir is where links are tried: the compose directory, which is made as the compose user
-// would make it, or else a directory in topdir for a moment.
+// linkDir makes the directory in which links are tried: the compose directory, as the compose user would make
+// it, or else a temporary one in topdir.
 func (v linkChecks) linkDir() (dir string, remove func(), err error) {
 	if v.ComposeDir != "" {
 		err := v.user.Do(func() error { return os.MkdirAll(v.ComposeDir, 0o755) })
@@ -138,7 +138,7 @@ func (v linkChecks) linkDir() (dir string, remove func(), err error) {
 	return dir, remove, nil
 }
 
-// checkRoom compares what is copied with what is free for a user that is not root.
+// checkRoom compares what a compose has to copy with the room that is free for users other than root.
 func (v linkChecks) checkRoom(dir string) (full bool) {
 	c := Check{Name: "room"}
 	var bytes int64
@@ -194,9 +194,9 @@ func (v linkChecks) checkTrial(ctx context.Context, linkable, full bool) error {
 	return nil
 }
 
-// trees are the repositories of a compose: of a tag one for each arch, with the rpms of that
-// arch, of compatible arches and noarch, and one of the sources. Of files that will not do
-// the checks before told; they are left out.
+// trees returns the repositories of a compose: for each tag one for each arch, with the rpms of that arch, of
+// compatible arches and noarch, and one of the sources. It leaves out unusable files, which earlier checks have
+// reported.
 func (v linkChecks) trees() []trial.Tree {
 	var trees []trial.Tree
 	for _, tag := range v.Want.Tags {
@@ -220,8 +220,7 @@ func (v linkChecks) trees() []trial.Tree {
 	return trees
 }
 
-// checkPlacement counts the rpms that a compose has to copy because they lie on production's
-// volume.
+// checkPlacement counts the rpms that a compose has to copy because they are on production's volume.
 func (v linkChecks) checkPlacement(tag string, l *listing) {
 	c := checkOf("placement", tag)
 	var bytes int64

@@ -12,7 +12,7 @@ import (
 // report collects checks into the result. It is for one goroutine.
 type report struct{ result *Result }
 
-// add puts a check into the result: with the status given if something is bad, else ok.
+// add adds a check to the result. Unless it has a status, that is ok, or whenBad if something is bad.
 func (r *report) add(c Check, whenBad Status) {
 	if c.Status == "" {
 		c.Status = StatusOK
@@ -25,12 +25,11 @@ func (r *report) add(c Check, whenBad Status) {
 	r.result.Checks = append(r.result.Checks, c)
 }
 
-// suspect notes a file below topdir that is to be copied again.
+// suspect adds a file below topdir that has to be copied again.
 func (r *report) suspect(path string) { r.result.suspects = append(r.result.suspects, path) }
 
-// attempt runs make, which adds the check c or leaves it out. If make cannot find out what it has
-// to, that is one failed check, c, with the reason, and all other checks are made; only a hub that is
-// gone, or an end of ctx, is an error.
+// attempt runs make, which adds the check c or leaves it out. If make fails, c is a failed check with the reason,
+// and verification goes on; attempt returns an error only if a hub does not answer at all, or ctx has ended.
 func (r *report) attempt(ctx context.Context, c Check, make func() error) error {
 	err := make()
 	if err == nil {
@@ -44,9 +43,8 @@ func (r *report) attempt(ctx context.Context, c Check, make func() error) error 
 	return nil
 }
 
-// reportNames tells what staging calls otherwise than production. It is no difference: kojisnap asks
-// by ids, and staging's name of a row that it renamed is there to stay. But who asks for production's
-// name does not find it.
+// reportNames adds a warning about what staging has renamed. That is no difference: kojisnap asks by ids, and
+// a load keeps staging's names. But composes that ask for production's name do not find it.
 func (r *report) reportNames(t *taggedTag) {
 	if len(t.renamed) == 0 {
 		return
@@ -59,7 +57,7 @@ func (r *report) reportNames(t *taggedTag) {
 	r.add(c, StatusWarning)
 }
 
-// reportRecord tells how many differences were not held against staging, and what they come from.
+// reportRecord adds how many differences were not counted, because staging's own decisions explain them.
 func (r *report) reportRecord(t *taggedTag) {
 	if t.taken == 0 {
 		return

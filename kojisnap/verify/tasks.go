@@ -15,9 +15,9 @@ import (
 // taskChecks look for what composes need that run tasks in staging.
 type taskChecks struct{ *verifier }
 
-// checkTasks checks what composes need that run tasks in staging: channels with builders for the
-// tags' arches, targets, repositories. A compose that only reads runs without, so what lacks
-// is a warning. All of it is as of now: it is staging's own.
+// checkTasks checks what composes need that run tasks in staging: channels with builders for the tags' arches,
+// targets, repositories. A compose that only reads does not need them, so what is missing is a warning. All
+// of this is staging's own, and checked as it is now.
 func (v taskChecks) checkTasks(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{v.readArches, v.checkChannels, v.checkTargets} {
 		if err := step(ctx); err != nil {
@@ -27,7 +27,7 @@ func (v taskChecks) checkTasks(ctx context.Context) error {
 	return nil
 }
 
-// readArches asks for the arches of each tag's configuration, inherited ones too.
+// readArches asks for the arches of each tag's configuration, inherited ones included.
 func (v taskChecks) readArches(ctx context.Context) error {
 	for _, tag := range v.Want.Tags {
 		if v.listings[tag] == nil {
@@ -57,8 +57,8 @@ func (v taskChecks) readArches(ctx context.Context) error {
 	return nil
 }
 
-// checkChannels checks the channel createrepo, where repositories are made, and compose, which
-// sites make for what composes run, where staging or production has it.
+// checkChannels checks the channel createrepo, in which repositories are made, and, if staging or production has
+// it, the channel compose, which sites make for the tasks of composes.
 func (v taskChecks) checkChannels(ctx context.Context) error {
 	production := map[string]bool{}
 	if v.Snapshot != nil {
@@ -70,7 +70,7 @@ func (v taskChecks) checkChannels(ctx context.Context) error {
 	for _, name := range []string{"createrepo", "compose"} {
 		c := Check{Name: "channel " + name, Count: 1}
 		err := v.attempt(ctx, c, func() error {
-			// By the name: so does Koji when it makes a task.
+			// By name, as Koji does when it makes a task.
 			channel, err := v.Hub.Call(ctx, hub.Call{Method: "getChannel", Args: []any{name}})
 			if err != nil {
 				return v.staging.failed(err)
@@ -138,8 +138,8 @@ type target struct {
 	buildName   string
 }
 
-// checkTargets looks for targets that build from the tags or for them, and for a ready repository of
-// each tag that those build from.
+// checkTargets looks for targets that build from the tags or for them, and for a ready repository of each tag
+// from which those targets build.
 func (v taskChecks) checkTargets(ctx context.Context) error {
 	return v.attempt(ctx, Check{Name: "targets"}, func() error {
 		var targets []target
@@ -152,7 +152,7 @@ func (v taskChecks) checkTargets(ctx context.Context) error {
 		needed := map[string]int64{}
 		for _, tag := range v.Want.Tags {
 			l := v.listings[tag]
-			if l == nil || v.content[tag] { // nobody but the module build system builds from or for those
+			if l == nil || v.content[tag] { // only the module build system builds from or for those
 				continue
 			}
 			c := Check{Name: "targets", Tag: tag}

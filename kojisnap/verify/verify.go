@@ -1,5 +1,5 @@
-// Package verify tells whether composes can run in staging: it asks staging's hub what compose tools ask,
-// compares the answers with a snapshot's or production's, and looks for the files that the answers name.
+// Package verify finds out whether composes can run in staging: it asks staging's hub what compose tools ask,
+// compares the answers with a snapshot or with production's hub, and looks at the files that the answers name.
 package verify
 
 import (
@@ -27,34 +27,33 @@ import (
 type Options struct {
 	compose.Want
 	Hub      *hub.Client        // staging's
-	Against  *hub.Client        // production's; nil: the snapshot says what is expected
+	Against  *hub.Client        // production's, to compare with; nil: compare with the snapshot
 	Snapshot *snapfile.Snapshot // may be nil if Against, Event and Tags are given
-	Event    int64              // at which both are asked; 0: the snapshot's. Files are looked at for that of the snapshot alone
+	Event    int64              // to verify; 0: the snapshot's. At an earlier event files are not checked
 	Topdir   string             // staging's; empty: files are not checked
-	// HubTopdir is topdir's path as staging's hub has it, where that is another: symlinks say it.
+	// HubTopdir is the path that staging's hub has for topdir, if that is another: symlinks begin with it.
 	HubTopdir string
-	TopURL    string // that composes fetch files from; empty: not checked
+	TopURL    string // from which composes fetch files; empty: not checked
 
-	ComposeDir  string // where a trial repository is made; empty: none
-	ComposeUser string // who makes composes; empty: the process's own user. Another needs root.
+	ComposeDir  string // where a trial repository is made; empty: none is made
+	ComposeUser string // who makes composes; empty: the process's user. Another user needs root
 
-	Record Record // what staging's database says of itself; the zero value: nothing is known
+	Record Record // what staging's database knows of itself; the zero value: nothing is known
 
-	Digest bool // read every file to its end; otherwise of rpms the signature header
+	Digest bool // read every file to its end; otherwise only the signature headers of rpms
 	Jobs   int  // files read at once; 0: one for each CPU
 
 	Log      *slog.Logger
 	Progress progress.Progress
 }
 
-// Verify finds out whether staging is compose-ready: whether a compose of the wanted tags gets
-// from staging's hub and topdir what it would get from production's. It asks as compose tools
-// do. What is not ready is in the result, and so is a call that failed and a tag or a file that could
-// not be looked at: each is a failed check with the reason, and all others are made. The error says
-// why nothing can be found out: options that will not do, a hub that is offline (hub.Temporary), a
-// snapshot that is damaged.
+// Verify finds out whether staging is compose-ready: whether a compose of the wanted tags gets from staging's
+// hub and topdir what it would get from production's. It asks as compose tools do. Whatever is not ready is a
+// failed check in the result, with the reason; so is a call that fails, and a tag or a file that cannot be
+// looked at, and all other checks are made. An error says why nothing can be found out: wrong options, a hub
+// that is offline (hub.Temporary), a damaged snapshot; see the table in the package's documentation.
 //
-// Staging is only read, but for a hard link that is made and removed again, and ComposeDir.
+// Verify only reads, except that it makes a hard link and removes it again, and makes ComposeDir.
 func Verify(ctx context.Context, o Options) (*Result, error) {
 	v, err := newVerifier(ctx, o)
 	if err != nil {
@@ -171,7 +170,7 @@ func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 	return v, nil
 }
 
-// expectation is production's hub if one is given, else the snapshot.
+// expectation returns what staging is compared with: production's hub if one is given, or else the snapshot.
 func (v *verifier) expectation(ctx context.Context) (expectation, error) {
 	if v.Against == nil {
 		return newSnapshotAnswers(ctx, v.Snapshot, v.Want)
@@ -216,7 +215,7 @@ func (v *verifier) checkHub(ctx context.Context) error {
 	return err
 }
 
-// checkDirs refuses directories that will not do, before anything is asked.
+// checkDirs refuses unusable directories, before anything is asked.
 func (v *verifier) checkDirs() error {
 	if v.Topdir == "" {
 		return nil
@@ -234,7 +233,7 @@ func (v *verifier) checkDirs() error {
 	if v.ComposeDir, err = filepath.Abs(v.ComposeDir); err != nil {
 		return err
 	}
-	// What vol/NAME leads to is production's tree, or another mount of Koji's.
+	// vol/NAME leads to production's tree, or to another mount of Koji's.
 	taken := []string{filepath.Join(v.Topdir, "packages"), filepath.Join(v.Topdir, "vol")}
 	list, err := os.ReadDir(filepath.Join(v.Topdir, "vol"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -249,7 +248,7 @@ func (v *verifier) checkDirs() error {
 	return trial.CheckDir(v.ComposeDir, taken...)
 }
 
-// reportUnmatched tells of patterns that choose no tag.
+// reportUnmatched reports patterns that choose no tag.
 func (v *verifier) reportUnmatched(context.Context) error {
 	if len(v.unmatched) > 0 {
 		v.add(Check{Name: "tags", Count: len(v.unmatched), Bad: len(v.unmatched), Detail: "no tag of the snapshot matches " + tagglob.Quote(v.unmatched)}, StatusWarning)
@@ -294,7 +293,8 @@ func (v *verifier) checkTag(ctx context.Context, name string) error {
 	return nil
 }
 
-// eachListing calls check for the tags that staging has, and for the builds that were asked for by name.
+// eachListing calls check with what the wanted tags hold that staging has, then with the builds that were asked
+// for by name.
 func (v *verifier) eachListing(check func(tag string, l *listing)) {
 	for _, tag := range append(slices.Clone(v.Want.Tags), byName) {
 		if l := v.listings[tag]; l != nil {
@@ -303,7 +303,7 @@ func (v *verifier) eachListing(check func(tag string, l *listing)) {
 	}
 }
 
-// local reports whether files on a volume are staging's own, which a compose links.
+// local reports whether the files on a volume are in staging's own topdir, where a compose can link them.
 func (v *verifier) local(volume string) bool {
 	return volume == "" || volume == volumes.DefaultVolume || volume == v.CopyVolume
 }
