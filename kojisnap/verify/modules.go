@@ -14,13 +14,12 @@ import (
 	"kojisnap/volumes"
 )
 
-// moduleBuild is a build of type module, with the files of which a compose takes what is in
-// the module.
+// moduleBuild is a build of type module, with the modulemd files in which a compose reads what the module has.
 type moduleBuild struct {
 	*taggedBuild
 	tag     string
 	files   []volumes.File
-	bad     []string // what is wrong with rows of its archives
+	bad     []string // what is wrong with the rows of its archives
 	unknown bool     // the hub did not say which archives it has
 }
 
@@ -63,7 +62,7 @@ func (v moduleChecks) checkModules(ctx context.Context, t *taggedTag) error {
 				continue
 			}
 			if why := decided.aboutModule(b); why != "" {
-				t.subtract(why, 1)
+				t.explain(why, 1)
 			} else {
 				c.bad("%s: only in production", b.nvr())
 			}
@@ -73,7 +72,7 @@ func (v moduleChecks) checkModules(ctx context.Context, t *taggedTag) error {
 				continue
 			}
 			if why := decided.aboutBuild(b); why != "" {
-				t.subtract(why, 1)
+				t.explain(why, 1)
 			} else {
 				c.bad("%s: only in staging", b.nvr())
 			}
@@ -85,7 +84,7 @@ func (v moduleChecks) checkModules(ctx context.Context, t *taggedTag) error {
 	})
 }
 
-// checkModuleArchives collects the files of the modules.
+// checkModuleArchives collects the modulemd files of the modules.
 func (v moduleChecks) checkModuleArchives(ctx context.Context, t *taggedTag) error {
 	if len(t.modules) == 0 {
 		return nil
@@ -118,7 +117,7 @@ func (v moduleChecks) checkModuleArchives(ctx context.Context, t *taggedTag) err
 	})
 }
 
-// addArchive notes a modulemd file: modulemd.txt, or modulemd.ARCH.txt, which Pungi reads.
+// addArchive adds an archive if Pungi reads it: modulemd.txt, or modulemd.ARCH.txt.
 func (b *moduleBuild) addArchive(r hub.Value) {
 	name := text(r.Field("filename"))
 	if only, _ := r.Field("metadata_only").Bool(); only || !strings.HasPrefix(name, "modulemd.") || filepath.Ext(name) != ".txt" {

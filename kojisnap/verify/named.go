@@ -13,11 +13,11 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// byName stands in the place of a tag for the builds that were asked for by name: their checks are those of a
-// tag's builds, and have no tag.
+// byName stands for a tag in the checks of the builds that were asked for by name: they are the checks of a tag's
+// builds, but have no tag.
 const byName = ""
 
-// checkOf is a check of a tag's, or of the builds that were asked for by name.
+// checkOf returns a check of a tag, or of the builds that were asked for by name.
 func checkOf(name, tag string) Check {
 	if tag == byName {
 		name = "build " + name
@@ -27,21 +27,21 @@ func checkOf(name, tag string) Check {
 
 // namedBuild is what a hub, or the snapshot, has of a build that was asked for by name.
 type namedBuild struct {
-	*taggedBuild       // nil: nothing
-	err          error // why that is not known
+	*taggedBuild       // nil: there is no such build
+	err          error // why the build, or a part of it, is not known
 	state        int64
 	rpms         []taggedRPM
 	sigs         map[int64][]signature // by rpm
 	archives     []string              // what must be equal in production and staging
-	module       bool                  // of staging's, by its extra
+	module       bool                  // only of staging's: its extra says that it is a module
 }
 
-// whole reports whether it is a build that a compose can take, and all of it is known.
+// whole reports whether all of the build is known, and a compose can take it.
 func (b namedBuild) whole() bool {
 	return b.err == nil && b.taggedBuild != nil && b.state == tagged.Complete
 }
 
-// archiveText is what must be equal of an archive.
+// archiveText returns what must be equal of an archive.
 func archiveText(filename string, size, kind int64, checksum string) string {
 	return fmt.Sprintf("%s: size %d, checksum %d:%s", filename, size, kind, strings.ToLower(checksum))
 }
@@ -49,7 +49,7 @@ func archiveText(filename string, size, kind int64, checksum string) string {
 // namedChecks compare the builds that were asked for by name.
 type namedChecks struct{ *verifier }
 
-// namedBuilds are those that the snapshot was asked for.
+// namedBuilds returns the builds that the snapshot was asked for.
 func (v namedChecks) namedBuilds() []snapfile.NamedBuild {
 	if v.Snapshot == nil {
 		return nil
@@ -73,7 +73,7 @@ func (v namedChecks) checkNamed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t := &taggedTag{renamed: map[string]bool{}, known: map[string]bool{}}
+		t := &taggedTag{renamed: map[string]bool{}, reasons: map[string]bool{}}
 		names, err := v.findByName(ctx, want)
 		if err != nil {
 			return err
@@ -83,7 +83,7 @@ func (v namedChecks) checkNamed(ctx context.Context) error {
 			why := v.compareNamed(b, want[i], have[i], names[i])
 			switch known := v.Record.Builds[b.ID]; {
 			case why != nil && known != "" && want[i].state == tagged.Complete:
-				t.subtract(b.Name()+": "+known, 1)
+				t.explain(b.Name()+": "+known, 1)
 			case why != nil:
 				c.bad("%s: %v", b.Name(), oneline.Of(why))
 			}
@@ -109,8 +109,8 @@ func (l *listing) add(b namedBuild) {
 	l.rpms = append(l.rpms, b.rpms...)
 }
 
-// compareNamed says what is wrong with a build in staging, or with asking for it. byNVR is the id that
-// staging has for its NVR.
+// compareNamed returns what is wrong with a build in staging, or with asking for it. byNVR is staging's answer for
+// the id of its NVR.
 func (v namedChecks) compareNamed(b snapfile.NamedBuild, want, have namedBuild, byNVR hub.Result) error {
 	switch named, found := byNVR.Value.Int(); {
 	case want.err != nil:
@@ -175,7 +175,7 @@ func (v namedChecks) compareContent(t *taggedTag, wanted, there *listing, want, 
 	decided := v.Record.of(builds)
 	if len(wanted.rpms)+len(there.rpms) > 0 {
 		v.listings[byName] = there
-		t.m = rpms.match(wanted, there, nil, decided)
+		t.matching = rpms.match(wanted, there, nil, decided)
 		rpms.reportRPMs(t)
 		rpms.reportSignatures(t, sigs, rows)
 		rpms.checkUnsigned(t, there, rows)
@@ -201,7 +201,7 @@ func (v namedChecks) compareArchives(t *taggedTag, decided decided, want, have [
 			lines = append(lines, a+": only in staging")
 		}
 		if why := decided.aboutBuild(b.taggedBuild); why != "" && len(lines) > 0 {
-			t.subtract(why, len(lines))
+			t.explain(why, len(lines))
 			continue
 		}
 		for _, line := range lines {
@@ -213,7 +213,7 @@ func (v namedChecks) compareArchives(t *taggedTag, decided decided, want, have [
 	}
 }
 
-// lacking are those of a list that another does not have.
+// lacking returns the elements of a list that another list does not have.
 func lacking(list, other []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
 }

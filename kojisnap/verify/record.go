@@ -73,8 +73,8 @@ func (d decided) aboutModule(b *taggedBuild) string {
 	return d.aboutBuild(b)
 }
 
-// subtract counts n differences of a tag that staging's own decision explains.
-func (t *taggedTag) subtract(why string, n int) {
-	t.known[why] = true
-	t.taken += n
+// explain counts n differences of a tag that staging's own decision explains.
+func (t *taggedTag) explain(why string, n int) {
+	t.reasons[why] = true
+	t.explained += n
 }

@@ -59,13 +59,13 @@ func (r *report) reportNames(t *taggedTag) {
 
 // reportRecord adds how many differences were not counted, because staging's own decisions explain them.
 func (r *report) reportRecord(t *taggedTag) {
-	if t.taken == 0 {
+	if t.explained == 0 {
 		return
 	}
 	c := checkOf("on record", t.name)
-	c.Status, c.Count = StatusOK, t.taken
-	c.Detail = fmt.Sprintf("differences left out of account: they follow from what staging itself decided, in %d cases; kojisnap status lists them", len(t.known))
-	for _, why := range slices.Sorted(maps.Keys(t.known)) {
+	c.Status, c.Count = StatusOK, t.explained
+	c.Detail = fmt.Sprintf("differences left out of account: they follow from what staging itself decided, in %d cases; kojisnap status lists them", len(t.reasons))
+	for _, why := range slices.Sorted(maps.Keys(t.reasons)) {
 		c.bad("%s", why)
 	}
 	c.Bad = 0

@@ -9,14 +9,14 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// snapshotAnswers works out of a snapshot's rows what production's hub answers.
+// snapshotAnswers works out from a snapshot's rows what production's hub answers.
 type snapshotAnswers struct {
 	snap     *snapfile.Snapshot
 	view     *tagged.View
 	links    []link
 	builds   map[int64][]int64      // ids of latest builds, by tag
-	byID     map[int64]*taggedBuild // of all tags, and those asked for by name
-	state    map[int64]int64        // of those asked for by name
+	byID     map[int64]*taggedBuild // builds of all tags, and those asked for by name
+	state    map[int64]int64        // of the builds asked for by name
 	byBuild  map[int64][]taggedRPM
 	sigs     map[int64][]signature // by rpm
 	module   map[int64]bool        // builds of that type
@@ -117,7 +117,7 @@ func newSnapshotBuild(b tagged.Build) *taggedBuild {
 
 func (a *snapshotAnswers) tag(_ context.Context, name string) (tagRef, bool, error) {
 	id := a.view.Tags[name]
-	return tagRef{id, name}, a.exists[id], nil // as getTag: at an earlier event it may not have been made yet
+	return tagRef{id, name}, a.exists[id], nil // like getTag: at an earlier event the tag may not exist yet
 }
 
 func (a *snapshotAnswers) inheritance(_ context.Context, tag tagRef) (*inheritance, error) {
@@ -174,7 +174,7 @@ func (a *snapshotAnswers) config(_ context.Context, tag tagRef) error {
 	return nil
 }
 
-// addNamed adds the builds that were asked for by name to those of which rows are read.
+// addNamed adds the builds that were asked for by name to those whose rows are read.
 func (a *snapshotAnswers) addNamed() {
 	if len(a.snap.Manifest.Scope.Builds) == 0 {
 		return
@@ -190,7 +190,7 @@ func (a *snapshotAnswers) addNamed() {
 	}
 }
 
-// named is what the snapshot has of builds.
+// named returns what the snapshot has of builds.
 func (a *snapshotAnswers) named(ctx context.Context, builds []snapfile.NamedBuild) ([]namedBuild, error) {
 	archives := map[int64][]string{}
 	for _, b := range builds {

@@ -9,20 +9,20 @@ import (
 	"kojisnap/kojisnap/hub"
 )
 
-// taggedTag is a wanted tag that both sides have, and what is found out about it.
+// taggedTag is a wanted tag that both sides have, and what the checks find out about it.
 type taggedTag struct {
 	tagRef                    // production's
 	here     tagRef           // staging's
-	order    *inheritance     // production's, nil if it could not be asked
-	inherits map[int64]string // staging's tags that it inherits there
-	m        *matching        // of the rpms, nil if one side could not be asked
+	order    *inheritance     // production's; nil if production could not be asked
+	inherits map[int64]string // the tags that it inherits in staging
+	matching *matching        // of the rpms; nil if one side could not be asked
 	modules  []*moduleBuild   // staging's
 
-	undecided map[int64]bool // production's builds of which it is not known whether the tag has them
+	undecided map[int64]bool  // production's builds of which it is not known whether the tag has them
+	renamed   map[string]bool // what staging renamed, for people
 
-	renamed map[string]bool // what staging gave other names, for people
-	known   map[string]bool // staging's decisions on record that differences come from
-	taken   int             // how many differences
+	explained int             // how many differences staging's own decisions explain
+	reasons   map[string]bool // these decisions
 }
 
 // tagChecks compare what a tag is: whether it is there, what it inherits, which external repos it has.
@@ -31,7 +31,7 @@ type tagChecks struct{ *verifier }
 // checkExists checks that both sides have a tag at the event; nil if not.
 func (v tagChecks) checkExists(ctx context.Context, name string) (*taggedTag, error) {
 	c := Check{Name: "tag", Tag: name, Count: 1}
-	t := &taggedTag{renamed: map[string]bool{}, known: map[string]bool{}}
+	t := &taggedTag{renamed: map[string]bool{}, reasons: map[string]bool{}}
 	err := v.attempt(ctx, c, func() error {
 		var there bool
 		var err error
@@ -41,7 +41,7 @@ func (v tagChecks) checkExists(ctx context.Context, name string) (*taggedTag, er
 		if !there {
 			c.Bad, c.Detail = 1, "production does not have it at the event"
 			status := StatusFailed
-			if v.back != nil { // before it was made both are without it
+			if v.back != nil { // before the tag was made both are without it
 				_, here, err := v.staging.tag(ctx, name)
 				switch {
 				case err != nil:
@@ -132,8 +132,8 @@ func (v tagChecks) checkInheritance(ctx context.Context, t *taggedTag) error {
 	})
 }
 
-// checkFilters tells which package filters could not be evaluated. The same filters are in staging's
-// database: what its hub answers about the builds decides, here and for a compose.
+// checkFilters reports package filters that could not be evaluated. Staging's database has the same filters. So
+// what its hub answers about the builds counts, here and for a compose.
 func (v tagChecks) checkFilters(t *taggedTag) {
 	t.undecided = map[int64]bool{}
 	c := Check{Name: "package filters", Tag: t.name}
@@ -151,7 +151,7 @@ func (v tagChecks) checkFilters(t *taggedTag) {
 	}
 }
 
-// parents are the tags that a tag inherits in production, each once; empty if that is not known.
+// parents returns the tags that a tag inherits in production, each once; none if that is not known.
 func (t *taggedTag) parents() []tagRef {
 	var refs []tagRef
 	if t.order == nil {
@@ -174,11 +174,11 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// checkHidden lists the packages where what staging has tagged itself, after the event, takes
-// the place of what production has: a compose that is not pinned at the event takes that.
+// checkHidden lists the packages of which a compose that is not pinned at the event takes staging's own build,
+// because staging tagged it after the event.
 func (v tagChecks) checkHidden(ctx context.Context, t *taggedTag) error {
 	if v.back != nil {
-		return nil // of an earlier event most is hidden by what production has now
+		return nil // what production has now hides most of an earlier event
 	}
 	latest := func(kwargs map[string]any) (map[string]string, error) {
 		kwargs["inherit"], kwargs["latest"] = true, true

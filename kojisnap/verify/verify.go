@@ -1,5 +1,3 @@
-// Package verify finds out whether composes can run in staging: it asks staging's hub what compose tools ask,
-// compares the answers with a snapshot or with production's hub, and looks at the files that the answers name.
 package verify
 
 import (
