@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
@@ -37,7 +38,7 @@ type app struct {
 	progressMode, logFormat  string
 	lockFile                 string
 
-	config   *config
+	config   *config.Config
 	volumes  map[string]string // production's volumes by name: staging's
 	keys     signed.Options    // of the store
 	log      *slog.Logger
@@ -49,45 +50,45 @@ type app struct {
 }
 
 // addFlags adds the common flags.
-func (a *app) addFlags(f *flags) {
-	f.section(commonSection, nil, func(fs *pflag.FlagSet) {
-		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+configDir+"/"+configName+" and conf.d/*.toml")
-		fs.StringVar(&a.env, "env", repository.DefaultEnv, "`NAME` of the staging environment")
-		fs.StringVar(&a.store, "store", "", "where snapshots are: a `DIR`ectory, or s3://BUCKET/PREFIX[?endpoint=URL&region=NAME]")
-		fs.BoolVarP(&a.dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
+func (a *app) addFlags(f *config.Flags) {
+	f.Section(config.Common, nil, func(fs *pflag.FlagSet) {
+		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+config.Dir+"/"+config.Name+" and conf.d/*.toml")
+		fs.StringVar(&a.env, "env", repository.DefaultEnv, "work for the staging environment `NAME`")
+		fs.StringVar(&a.store, "store", "", "keep snapshots in the directory `DIR`, or in s3://BUCKET/PREFIX[?endpoint=URL&region=NAME]")
+		fs.BoolVarP(&a.dryRun, "dry-run", "n", false, "print what would be done, and change nothing")
 		fs.BoolVar(&a.dryRun, "test", false, "the same as --dry-run")
-		fs.BoolVarP(&a.quiet, "quiet", "q", false, "errors only")
-		fs.BoolVarP(&a.verbose, "verbose", "v", false, "say what is done")
-		fs.BoolVar(&a.debug, "debug", false, "say everything")
-		fs.Var(newChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how progress is shown; auto: bars on a terminal")
-		fs.BoolVar(&a.json, "json", false, "one JSON document on standard output: the result, the error, the exit code")
-		fs.Var(newChoice(&a.logFormat, "text", "json"), "log-format", "of messages on standard error")
-		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work, which says who holds it; in a directory of kojisnap's own")
-		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "exit with code 4 if the lock is held, instead of waiting, and without a word unless -v is given")
+		fs.BoolVarP(&a.quiet, "quiet", "q", false, "print errors only")
+		fs.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done")
+		fs.BoolVar(&a.debug, "debug", false, "log everything")
+		fs.Var(config.NewChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how to show progress; auto: bars on a terminal")
+		fs.BoolVar(&a.json, "json", false, "print one JSON document: the result, the error, the exit code")
+		fs.Var(config.NewChoice(&a.logFormat, "text", "json"), "log-format", "format of messages on standard error")
+		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work; the file says who holds it, and belongs in a directory of kojisnap's own")
+		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "if the lock is held, do not wait but exit with code 4, without a message unless -v is given")
 	})
 }
 
 // begin reads the configuration, and takes the lock.
-func (a *app) begin(ctx context.Context, command string, f *flags) error {
+func (a *app) begin(ctx context.Context, command string, f *config.Flags) error {
 	var err error
-	if a.config, err = readConfig(a.configFile, a.configDir); err != nil {
+	if a.config, err = config.Read(a.configFile, a.configDir, schema()); err != nil {
+		return usageError{err}
+	}
+	if err := f.Configure(a.config); err != nil {
+		return usageError{err}
+	}
+	if err := a.settle(f.Set); err != nil {
 		return err
 	}
-	if err := f.configure(a.config); err != nil {
-		return err
-	}
-	if err := a.settle(f.set); err != nil {
-		return err
-	}
-	if a.volumes, err = a.config.volumes(); err != nil {
-		return err
+	if a.volumes, err = a.config.Volumes(); err != nil {
+		return usageError{err}
 	}
 	if file, ok := unhidden(a.stderr).(*os.File); ok {
 		a.terminal = term.IsTerminal(int(file.Fd()))
 	}
 	a.progress = a.newProgress()
 	a.log = a.newLog()
-	for _, name := range a.config.unread {
+	for _, name := range a.config.Unread {
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
 	// Who asks how things stand does not wait for a sync that is at work.
@@ -103,7 +104,7 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 // settle decides between flags that exclude each other: what the command line says goes before the
 // configuration, and one of them alone can be said there.
 func (a *app) settle(set *pflag.FlagSet) error {
-	_, _, configured := a.config.lookup(commonSection, "env")
+	_, _, configured := a.config.Lookup(config.Common, "env")
 	a.envSet = configured || set.Changed("env")
 	if louder := a.verbose || a.debug; a.quiet && louder {
 		switch said := set.Changed("verbose") || set.Changed("debug"); {
@@ -167,11 +168,11 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 
 // scope is what the configuration pulls, as far as it says: on a host that only loads it need not.
 func (a *app) scope() (repository.Scope, error) {
-	f := newFlags("pull")
+	f := config.New("pull")
 	var o pullFlags
-	f.section("pull", nil, o.add)
-	if err := f.configure(a.config); err != nil {
-		return repository.Scope{}, err
+	f.Section("pull", nil, o.add)
+	if err := f.Configure(a.config); err != nil {
+		return repository.Scope{}, usageError{err}
 	}
 	if err := checkTags(o.tags); err != nil {
 		return repository.Scope{}, err
@@ -249,7 +250,7 @@ func (a *app) tell(format string, args ...any) {
 // missing is the error of something that neither the command line nor the configuration names, with how to
 // give it.
 func (a *app) missing(what, how string) error {
-	return usagef("no %s: give %s (%s)", what, how, a.config.sources())
+	return usagef("no %s: give %s (%s)", what, how, a.config.Sources())
 }
 
 // checkEnv refuses a database of another environment than the one that was named, if one was.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/volumes"
 )
@@ -12,11 +13,11 @@ import (
 // What composes have to do with: the lock that they hold, the event that they pin, the copies that they link.
 
 func addWaitFor(fs *pflag.FlagSet, path *string) {
-	fs.StringVar(path, "wait-for", "", "wait until nobody holds a lock on `FILE`, as composes do that run under flock -s FILE; -v says who, and the record how long")
+	fs.StringVar(path, "wait-for", "", "before loading wait until nobody holds a lock on `FILE`, as composes do that run under flock -s FILE")
 }
 
 func addEventFile(fs *pflag.FlagSet, name *string) {
-	fs.StringVar(name, "event-file", kojisnap.EventFileName, "`FILE` that is given the event to pin composes at, alone on a line: a path below topdir, whose web server serves it, or an absolute one; empty: none")
+	fs.StringVar(name, "event-file", kojisnap.EventFileName, "write the event to pin composes at to `FILE`: a path below topdir, whose web server serves it, or an absolute one; empty: no file")
 }
 
 // eventFile is the file of a flag. One that was not asked for is written where that can be.
@@ -33,7 +34,7 @@ func eventFile(name, topdir string, owner *volumes.Owner) (kojisnap.EventFile, e
 }
 
 func addKeepDays(fs *pflag.FlagSet, days *int) {
-	fs.IntVar(days, "keep-days", 7, "`DAYS` that sync keeps copies that no compose needs any longer: longer than the longest compose; 0 only with --wait-for")
+	fs.IntVar(days, "keep-days", 7, "keep copies for `DAYS` after no compose needs them: longer than the longest compose; 0 only with --wait-for")
 }
 
 // checkKeepDays refuses to take copies away from under composes that run.
@@ -50,9 +51,11 @@ func checkKeepDays(days int, waitFor string) error {
 
 // waitsFor is the file of --wait-for that the configuration gives to load.
 func (a *app) waitsFor() (string, error) {
-	f := newFlags("load")
+	f := config.New("load")
 	var o loadFlags
-	f.section("load", nil, o.add)
-	err := f.configure(a.config)
-	return o.waitFor, err
+	f.Section("load", nil, o.add)
+	if err := f.Configure(a.config); err != nil {
+		return "", usageError{err}
+	}
+	return o.waitFor, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
@@ -21,25 +22,25 @@ import (
 
 var diffCommand = command{
 	name: "diff", args: "A B|staging",
-	short: "compare two snapshots, or production with what staging made of it",
-	long: `Diff counts, relation by relation, the rows of snapshot B that snapshot A has not (added), those
-that A alone has (removed), and those that both have and that are not equal (changed). Rows are
-identified by their relation's key. With --rows it prints the rows themselves, in the order of
-their keys: + added, - removed, and for those changed the columns that differ.
-With --rows --json each row is an object, on a line of its own within the document.
+	short: "compare two snapshots, or staging with production",
+	long: `Diff counts, relation by relation, the rows that only snapshot B has (added), those that only snapshot A has
+(removed), and those that both have but that are not equal (changed). It identifies rows by their relation's
+key. With --rows it prints the rows themselves, in the order of their keys: + added, - removed, and for
+changed rows the columns that differ. With --rows --json each row is an object, on a line of its own within the
+document.
 
-"kojisnap diff staging" asks the staging database instead: for each tagging, tag, target, owner, group
-and so on where staging's own change overrules production's, it prints what production has, what
-staging has, and who changed it when; then the builds and other rows that staging changed in place.
-Calls pinned at a loaded event answer as production does in spite of all of these.`,
+"kojisnap diff staging" asks the staging database instead. Wherever staging's own change overrules production's,
+for each tagging, tag, target, owner, group and so on, it prints what production has, what staging has, and who
+changed it when; then the builds and other rows that staging changed in place. Calls that are pinned at a loaded
+event answer as production does, regardless of all these.`,
 	examples: `
 kojisnap diff staging -c stg.toml
 kojisnap diff 390-0123456789ab latest --store /var/lib/kojisnap
 kojisnap diff 390-0123456789ab 419-0123456789ab -c stg.toml --rows
 kojisnap diff 390-0123456789ab latest -c stg.toml --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o diffFlags
-		f.section("diff", nil, o.add)
+		f.Section("diff", nil, o.add)
 		return o.run
 	},
 }
@@ -53,7 +54,7 @@ type diffFlags struct {
 func (o *diffFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addVerifyKey(fs, &o.verifyKeys)
-	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not their numbers")
+	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not only their numbers")
 }
 
 func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {

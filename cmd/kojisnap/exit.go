@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ const (
 const exitCodes = `  0  done
   1  error
   2  wrong usage
-  3  not compose-ready, something was kept back; with --dry-run: changes are pending
+  3  not compose-ready, or something was kept back; with --dry-run: changes are pending
   4  locked by another kojisnap
   5  try again later: hub offline, upgraded or out of order, network, database restarting
   6  a digest, a checksum or a signature did not match
@@ -171,7 +172,7 @@ func message(err error) string {
 }
 
 // atRandom is what differs each time in the text of the same error: the port that the system gave this side
-// of a connection, and the names of temporary files and of claims on
+// of a connection, and the names of temporary files and of leases on
 // the store.
 var atRandom = regexp.MustCompile(`(\b(?:read|write) (?:tcp|udp)[46]?) \S+->|(\.tmp-kojisnap-|\.kojisnap-(?:link-|verify-)?|kojisnap-sort-|/(?:write|prune)-)[0-9A-Za-z]+`)
 
@@ -198,4 +199,50 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// tellError says on standard error why a command failed: a line for each message.
+func (a *app) tellError(err error, code int, args []string) {
+	if wants(args, "--log-format", "json") { // the command line may be wrong, and not have been parsed to its end
+		a.logFormat = "json"
+	}
+	for _, line := range messages(err) {
+		a.complain(line, "exit", code)
+	}
+}
+
+// complain writes a line of an error to standard error. Its attributes are for programs.
+func (a *app) complain(line string, attrs ...any) {
+	if a.logFormat == "json" {
+		slog.New(slog.NewJSONHandler(a.stderr, nil)).Error(line, attrs...)
+		return
+	}
+	fmt.Fprintln(a.stderr, "kojisnap: "+clean(line))
+}
+
+// wants reports whether a command line has a flag, with a value if that is not empty, though the command
+// line may be wrong and was not parsed to its end.
+func wants(args []string, flag, value string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	if value == "" {
+		return slices.Contains(args, flag) || slices.Contains(args, flag+"=true")
+	}
+	for i, arg := range args {
+		if arg == flag+"="+value || arg == flag && i+1 < len(args) && args[i+1] == value {
+			return true
+		}
+	}
+	return false
+}
+
+// jsonLines makes records of a JSON log of lines of text.
+type jsonLines struct{ log *slog.Logger }
+
+func (w jsonLines) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		w.log.Info(strings.TrimSpace(strings.TrimPrefix(line, "kojisnap: ")))
+	}
+	return len(b), nil
 }

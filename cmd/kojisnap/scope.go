@@ -12,12 +12,12 @@ import (
 	"kojisnap/kojisnap/tagglob"
 )
 
-// tagsHelp says how --tag chooses.
+// tagsHelp is the part of the help about --tag.
 const tagsHelp = `
---tag takes names, and patterns by the rules of Koji's hub: * is any text, ? one character, case does not
-matter, [ stands for itself. !NAME and !PATTERN leave out what another --tag chooses, in any order; what is
-left out comes along all the same where a tag inherits it. A name that is not there is an error, a pattern
-that matches nothing a warning, unless nothing is chosen at all.
+--tag takes names, and patterns by the rules of Koji's hub: * is any text, ? is one character, case does not
+matter, [ stands for itself. !NAME and !PATTERN leave out tags that another --tag chooses, in any order. A tag
+that is left out is still read if a chosen tag inherits it. A name that does not exist is an error; a pattern
+that matches nothing is a warning, or an error if nothing is chosen at all.
 `
 
 // checkTags refuses what cannot be a list of names and patterns of tags.
@@ -92,5 +92,33 @@ func showScope(w io.Writer, r *pull.Result) {
 	}
 	for _, t := range r.Went {
 		fmt.Fprintf(w, "gone: tag %s\n", clean(t))
+	}
+}
+
+// showBuilds writes a line for each build that was asked for beside the tags.
+func showBuilds(w io.Writer, builds []snapfile.NamedBuild) {
+	for _, b := range builds {
+		fmt.Fprintf(w, "build %s (%d)%s\n", clean(b.Name()), b.ID, askedAs(b))
+	}
+}
+
+// askedAs tells by which name a build was asked for that has another.
+func askedAs(b snapfile.NamedBuild) string {
+	if b.Asked == b.Name() || b.Asked == fmt.Sprint(b.ID) {
+		return ""
+	}
+	return ", asked for as " + clean(b.Asked)
+}
+
+// tellIncomplete has a line for each build asked for by name that no compose can take, and one for each that
+// has another name by now.
+func (a *app) tellIncomplete(r *pull.Result) {
+	for _, b := range r.Incomplete {
+		a.log.Warn(fmt.Sprintf("build %s, which --build asks for, is %s in production: no compose can take it; take it off the list", clean(b.Build), b.State))
+	}
+	for _, b := range r.Scope.Builds {
+		if as := askedAs(b); as != "" {
+			a.log.Warn(fmt.Sprintf("build %s (%d)%s: production has given it this name; change build in [pull], or --build", clean(b.Name()), b.ID, as))
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -21,7 +22,7 @@ var snapshotsCommand = command{
 	examples: `
 kojisnap snapshots --store /var/lib/kojisnap
 kojisnap snapshots -c stg.toml --json`,
-	setup: func(*flags) runner { return runSnapshots },
+	setup: func(*config.Flags) runner { return runSnapshots },
 }
 
 var showCommand = command{
@@ -31,9 +32,9 @@ var showCommand = command{
 	examples: `
 kojisnap show latest --store /var/lib/kojisnap
 kojisnap show 419-0123456789ab -c stg.toml --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var verifyKeys []string
-		f.section("show", nil, func(fs *pflag.FlagSet) { addVerifyKey(fs, &verifyKeys) })
+		f.Section("show", nil, func(fs *pflag.FlagSet) { addVerifyKey(fs, &verifyKeys) })
 		return func(ctx context.Context, a *app, args []string) error {
 			if err := a.useKeys("", verifyKeys); err != nil {
 				return err

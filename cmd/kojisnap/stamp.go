@@ -13,7 +13,7 @@ import (
 
 // addStamp adds the flag that names the file for checks of age.
 func addStamp(fs *pflag.FlagSet, path *string) {
-	fs.StringVar(path, "stamp", "", "after success, write the time to `FILE`: the seconds since 1970, alone on a line")
+	fs.StringVar(path, "stamp", "", "after success write the time to `FILE`, as seconds since 1970 alone on a line")
 }
 
 // checkStamp refuses, before the work, a stamp that could not be written after it.

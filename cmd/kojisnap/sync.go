@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
@@ -18,15 +19,15 @@ import (
 
 var syncCommand = command{
 	name:  "sync",
-	short: "pull, copy, load, verify: all that a schedule runs",
-	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that
-no compose has needed for --keep-days, and verifies: in this order the hub never names a file
-that is not there. A build that is not needed any longer is led back to production's volume at
-once. Builds of which production has lost or damaged files, or has rows that are of no use, stay there,
-too: that is told, and the exit code is 3 or 6, but nothing else waits for it. Copies that verify finds missing or damaged are made again,
-and verified once more. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
---audit is for copy and load alike.
-Most come from the configuration, where each command has a table:
+	short: "pull, copy, load and verify: what a schedule runs",
+	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
+needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
+is no longer needed is led back to production's volume at once. Builds whose files production has lost or
+damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
+3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
+
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, and --audit is for copy and
+load alike. Most of them come from the configuration, where each command has a table:
 
     store = "/var/lib/kojisnap"
     env   = "stg"
@@ -47,19 +48,21 @@ Most come from the configuration, where each command has a table:
     [sync]
     stamp = "/var/lib/kojisnap/last-success"
 
-Each sync keeps the event to pin composes at in --event-file, kojisnap-event below topdir. With --wait-for composes
-that hold a lock on that file are waited for, and begin again when what no compose needs any longer is removed.
+A key at the top level is for every command that has the flag.
 
-The stamp is for checks of age: it gets the time once all of it, verify too, has succeeded.
-A key at the top level is for every command that has the flag.`,
+Each sync writes the event to pin composes at to --event-file, kojisnap-event below topdir. With --wait-for it
+waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
+longer are removed.
+
+The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.`,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		f.set.Lookup("snapshot").Hidden = true // it is the one that was pulled
+		f.Set.Lookup("snapshot").Hidden = true // it is the one that was pulled
 		return o.run
 	},
 }

@@ -20,8 +20,8 @@ import (
 // that is whole, and of the history that the hub has. One that will not do is warned of and
 // passed over: a pull under cron costs more then, but goes on to make good snapshots.
 func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
-	var bad repository.Untrusted
-	all, err := repository.List(ctx, s, func(err error) error {
+	var bad repository.UntrustedSnapshots
+	all, err := repository.SnapshotsFunc(ctx, s, func(err error) error {
 		if !bad.Add(err) {
 			p.passOver(ctx, err)
 		}
@@ -36,7 +36,7 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 		if p.base != nil {
 			at = p.base.Manifest.Event
 		}
-		if err := bad.After(at); err != nil {
+		if err := bad.LaterThan(at); err != nil {
 			p.passOver(ctx, err)
 		}
 	}()

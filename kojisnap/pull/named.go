@@ -109,7 +109,7 @@ func (p *puller) findNamed(ctx context.Context, s store.Store) error {
 		p.builder.Refer("build", id)
 		row, told := rows[id]
 		if told && row.state != tagged.Complete {
-			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), tagged.BuildState(row.state)})
+			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), tagged.StateName(row.state)})
 		}
 		if told && row.module {
 			p.modules = append(p.modules, b)
@@ -177,7 +177,7 @@ func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string,
 	if len(names) == 0 || s == nil {
 		return names, nil
 	}
-	all, err := repository.List(ctx, s, func(error) error { return nil }) // those that will do
+	all, err := repository.SnapshotsFunc(ctx, s, func(error) error { return nil }) // those that will do
 	if err != nil {
 		return nil, err
 	}

@@ -121,7 +121,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result
 	}
 	if !o.DryRun {
 		// Until it is taken back no prune takes away what the pull counts on.
-		release, now, err := repository.BeginWriting(ctx, s, p.log)
+		release, now, err := repository.WriteLease(ctx, s, p.log)
 		if err != nil {
 			return nil, err
 		}
@@ -295,7 +295,7 @@ func (p *puller) write(ctx context.Context, s store.Store) (*Result, error) {
 		Created: p.opt.Now().UTC().Truncate(time.Millisecond), CreatedBy: p.opt.Program, Scope: p.recorded(),
 	}
 	to := snapshot.Target{Put: s.Put, PutManifest: func(ctx context.Context, name string, body []byte) error {
-		return repository.PutNamed(ctx, s, name, body)
+		return repository.PutImmutable(ctx, s, name, body)
 	}}
 	id, existing, err := p.builder.Commit(ctx, to, m)
 	if err != nil {

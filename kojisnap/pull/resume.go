@@ -183,7 +183,7 @@ func (p *puller) findAll(ctx context.Context, s store.Store) error {
 // whom its rows were revoked.
 func (p *puller) findSince(ctx context.Context, s store.Store) error {
 	// Who forged an event can only make this pull ask for more.
-	all, err := repository.List(ctx, repository.Unchecked(s), func(error) error { return nil })
+	all, err := repository.SnapshotsFunc(ctx, repository.WithoutSignatures(s), func(error) error { return nil })
 	if err != nil {
 		return err
 	}

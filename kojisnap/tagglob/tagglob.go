@@ -115,3 +115,16 @@ func source(text string) string {
 func compile(sources []string) *regexp.Regexp {
 	return regexp.MustCompile(`(?is)\A(?:` + strings.Join(sources, "|") + `)\z`)
 }
+
+// Quote shows patterns to people. If one has a [, it says that Koji's hub takes that as it is.
+func Quote(patterns []string) string {
+	quoted := make([]string, len(patterns))
+	for i, p := range patterns {
+		quoted[i] = fmt.Sprintf("%q", p)
+	}
+	text := strings.Join(quoted, ", ")
+	if strings.Contains(text, "[") {
+		text += " (of patterns Koji's hub knows * and ?; [ stands for itself)"
+	}
+	return text
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 
 	"kojisnap/kojisnap/hub"
 )
@@ -19,7 +18,7 @@ type askError struct {
 func (e *askError) Error() string { return e.side + " hub: " + e.err.Error() }
 func (e *askError) Unwrap() error { return e.err }
 
-// failed makes err, if it is one, an error of this hub.
+// failed makes err, unless it is nil, an error of this hub.
 func (a hubAnswers) failed(err error) error {
 	if err == nil {
 		return nil
@@ -27,10 +26,9 @@ func (a hubAnswers) failed(err error) error {
 	return &askError{a.hub, a.side, err}
 }
 
-// gone returns an error if the hub that err came from does not answer at all: then nothing can be
-// found out. A fault is the hub's answer, and so is a reply that is not well-formed. After any
-// other error the hub is asked for next to nothing, to tell one call that is cut off or takes too
-// long from a hub that is away.
+// gone returns an error if the hub that err came from does not answer at all: then nothing can be found out. A
+// fault is an answer, and so is a malformed reply. After any other error gone makes a cheap call, to tell a
+// single call that was cut off or took too long from a hub that is offline.
 func gone(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -49,24 +47,8 @@ func gone(ctx context.Context, err error) error {
 	return nil
 }
 
-// attempt runs make, which adds the check c or leaves it out. If make cannot find out what it has
-// to, that is one failed check, c, with the reason, and all other checks are made; only a hub that is
-// gone, or an end of ctx, is an error.
-func (v *verifier) attempt(ctx context.Context, c Check, make func() error) error {
-	err := make()
-	if err == nil {
-		return nil
-	}
-	if err := gone(ctx, err); err != nil {
-		return err
-	}
-	c.Count, c.Bad, c.Detail = 1, 1, oneline.Of(err).Error()
-	v.add(c, StatusFailed)
-	return nil
-}
-
-// multi makes calls by multicalls. What the hub cannot encode of one of them, such as a control
-// character, spoils the reply of the whole multicall: then each call is made alone.
+// multi makes calls by multicalls. If the hub cannot encode the result of one of them, for example because of a
+// control character, it spoils the whole reply: then multi makes each call alone.
 func (a hubAnswers) multi(ctx context.Context, calls []hub.Call) ([]hub.Result, error) {
 	results, err := a.hub.Multi(ctx, calls)
 	if err == nil || !hub.Splittable(err) || ctx.Err() != nil {

@@ -9,14 +9,14 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// snapshotAnswers works out of a snapshot's rows what production's hub answers.
+// snapshotAnswers works out from a snapshot's rows what production's hub answers.
 type snapshotAnswers struct {
 	snap     *snapfile.Snapshot
 	view     *tagged.View
 	links    []link
 	builds   map[int64][]int64      // ids of latest builds, by tag
-	byID     map[int64]*taggedBuild // of all tags, and those asked for by name
-	state    map[int64]int64        // of those asked for by name
+	byID     map[int64]*taggedBuild // builds of all tags, and those asked for by name
+	state    map[int64]int64        // of the builds asked for by name
 	byBuild  map[int64][]taggedRPM
 	sigs     map[int64][]signature // by rpm
 	module   map[int64]bool        // builds of that type
@@ -33,14 +33,14 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 	if a.view, err = tagged.Read(ctx, snap); err != nil {
 		return nil, err
 	}
-	names, err := want.CheckTags(a.view, snap)
+	names, err := want.ResolveTags(a.view, snap)
 	if err != nil {
 		return nil, err
 	}
 	have := compose.NewInventory()
 	for _, tag := range names {
 		id := a.view.Tags[tag]
-		for _, b := range compose.WithUndecided(a.view.Builds(id, true, true)) {
+		for _, b := range a.view.PossibleBuilds(id, true, true) {
 			a.builds[id] = append(a.builds[id], b.ID)
 			a.byID[b.ID] = newSnapshotBuild(b)
 		}
@@ -68,7 +68,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 			a.links = append(a.links, l)
 		}},
 		{"rpminfo", func(r tagged.Row) {
-			have.Rpm(r)
+			have.AddRPM(r)
 			build := a.byID[r.Int("build_id")]
 			if build == nil || r.Null("build_id") {
 				return
@@ -80,7 +80,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 				payloadHash: r.Text("payloadhash"), size: r.Int("size"), metadataOnly: r.Bool("metadata_only")})
 		}},
 		{"rpmsigs", func(r tagged.Row) {
-			have.Signature(r)
+			have.AddSignature(r)
 			if id := r.Int("rpm_id"); rpms[id] {
 				a.sigs[id] = append(a.sigs[id], signature{intern(r.Text("sigkey")), r.Text("sighash")})
 			}
@@ -106,7 +106,7 @@ func newSnapshotAnswers(ctx context.Context, snap *snapfile.Snapshot, want compo
 			return nil, err
 		}
 	}
-	return a, want.Check(ctx, snap, have)
+	return a, want.CheckInventory(ctx, snap, have)
 }
 
 func (a *snapshotAnswers) String() string { return "snapshot " + a.snap.ID }
@@ -117,7 +117,7 @@ func newSnapshotBuild(b tagged.Build) *taggedBuild {
 
 func (a *snapshotAnswers) tag(_ context.Context, name string) (tagRef, bool, error) {
 	id := a.view.Tags[name]
-	return tagRef{id, name}, a.exists[id], nil // as getTag: at an earlier event it may not have been made yet
+	return tagRef{id, name}, a.exists[id], nil // like getTag: at an earlier event the tag may not exist yet
 }
 
 func (a *snapshotAnswers) inheritance(_ context.Context, tag tagRef) (*inheritance, error) {
@@ -139,7 +139,7 @@ func (a *snapshotAnswers) signatures(context.Context, tagRef) (map[int64][]signa
 
 func (a *snapshotAnswers) modules(_ context.Context, tag tagRef) ([]*taggedBuild, error) {
 	var modules []*taggedBuild
-	for _, b := range compose.WithUndecided(a.view.Builds(tag.id, true, false)) {
+	for _, b := range a.view.PossibleBuilds(tag.id, true, false) {
 		if a.module[b.ID] {
 			modules = append(modules, newSnapshotBuild(b))
 		}
@@ -172,4 +172,48 @@ func (a *snapshotAnswers) config(_ context.Context, tag tagRef) error {
 		}
 	}
 	return nil
+}
+
+// addNamed adds the builds that were asked for by name to those whose rows are read.
+func (a *snapshotAnswers) addNamed() {
+	if len(a.snap.Manifest.Scope.Builds) == 0 {
+		return
+	}
+	for _, b := range a.view.AllBuilds() {
+		if !a.snap.Manifest.NamedBuild(b.ID) {
+			continue
+		}
+		a.state[b.ID] = b.State
+		if a.byID[b.ID] == nil {
+			a.byID[b.ID] = newSnapshotBuild(b)
+		}
+	}
+}
+
+// named returns what the snapshot has of builds.
+func (a *snapshotAnswers) named(ctx context.Context, builds []snapfile.NamedBuild) ([]namedBuild, error) {
+	archives := map[int64][]string{}
+	for _, b := range builds {
+		archives[b.ID] = nil
+	}
+	err := tagged.Each(ctx, a.snap, "archiveinfo", func(r tagged.Row) {
+		if list, wanted := archives[r.Int("build_id")]; wanted {
+			archives[r.Int("build_id")] = append(list, archiveText(r.Text("filename"), r.Int("size"), r.Int("checksum_type"), r.Text("checksum")))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]namedBuild, len(builds))
+	for i, b := range builds {
+		build := a.byID[b.ID]
+		if build == nil {
+			continue
+		}
+		all[i] = namedBuild{taggedBuild: build, state: a.state[b.ID], rpms: a.byBuild[b.ID], sigs: map[int64][]signature{}, archives: archives[b.ID]}
+		for _, r := range all[i].rpms {
+			all[i].sigs[r.id] = a.sigs[r.id]
+		}
+	}
+	return all, nil
 }

@@ -3,21 +3,21 @@ package verify
 import (
 	"context"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/tagged"
 	"maps"
 	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagged"
 )
 
-// byName stands in the place of a tag for the builds that were asked for by name: their checks are those of a
-// tag's builds, and have no tag.
+// byName stands for a tag in the checks of the builds that were asked for by name: they are the checks of a tag's
+// builds, but have no tag.
 const byName = ""
 
-// checkOf is a check of a tag's, or of the builds that were asked for by name.
+// checkOf returns a check of a tag, or of the builds that were asked for by name.
 func checkOf(name, tag string) Check {
 	if tag == byName {
 		name = "build " + name
@@ -27,27 +27,30 @@ func checkOf(name, tag string) Check {
 
 // namedBuild is what a hub, or the snapshot, has of a build that was asked for by name.
 type namedBuild struct {
-	*taggedBuild       // nil: nothing
-	err          error // why that is not known
+	*taggedBuild       // nil: there is no such build
+	err          error // why the build, or a part of it, is not known
 	state        int64
 	rpms         []taggedRPM
 	sigs         map[int64][]signature // by rpm
 	archives     []string              // what must be equal in production and staging
-	module       bool                  // of staging's, by its extra
+	module       bool                  // only of staging's: its extra says that it is a module
 }
 
-// whole reports whether it is a build that a compose can take, and all of it is known.
+// whole reports whether all of the build is known, and a compose can take it.
 func (b namedBuild) whole() bool {
 	return b.err == nil && b.taggedBuild != nil && b.state == tagged.Complete
 }
 
-// archiveText is what must be equal of an archive.
+// archiveText returns what must be equal of an archive.
 func archiveText(filename string, size, kind int64, checksum string) string {
 	return fmt.Sprintf("%s: size %d, checksum %d:%s", filename, size, kind, strings.ToLower(checksum))
 }
 
-// namedBuilds are those that the snapshot was asked for.
-func (v *verifier) namedBuilds() []snapfile.NamedBuild {
+// namedChecks compare the builds that were asked for by name.
+type namedChecks struct{ *verifier }
+
+// namedBuilds returns the builds that the snapshot was asked for.
+func (v namedChecks) namedBuilds() []snapfile.NamedBuild {
 	if v.Snapshot == nil {
 		return nil
 	}
@@ -55,7 +58,7 @@ func (v *verifier) namedBuilds() []snapfile.NamedBuild {
 }
 
 // checkNamed compares the builds that were asked for by name with production, as compose tools ask for them.
-func (v *verifier) checkNamed(ctx context.Context) error {
+func (v namedChecks) checkNamed(ctx context.Context) error {
 	named := v.namedBuilds()
 	if len(named) == 0 {
 		return nil
@@ -70,7 +73,7 @@ func (v *verifier) checkNamed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t := &taggedTag{renamed: map[string]bool{}, known: map[string]bool{}}
+		t := &taggedTag{renamed: map[string]bool{}, reasons: map[string]bool{}}
 		names, err := v.findByName(ctx, want)
 		if err != nil {
 			return err
@@ -80,7 +83,7 @@ func (v *verifier) checkNamed(ctx context.Context) error {
 			why := v.compareNamed(b, want[i], have[i], names[i])
 			switch known := v.Record.Builds[b.ID]; {
 			case why != nil && known != "" && want[i].state == tagged.Complete:
-				t.subtract(b.Name()+": "+known, 1)
+				t.explain(b.Name()+": "+known, 1)
 			case why != nil:
 				c.bad("%s: %v", b.Name(), oneline.Of(why))
 			}
@@ -96,7 +99,7 @@ func (v *verifier) checkNamed(ctx context.Context) error {
 				t.modules = append(t.modules, &moduleBuild{taggedBuild: b.taggedBuild})
 			}
 		}
-		return v.checkContentTags(ctx, t)
+		return moduleChecks(v).checkContentTags(ctx, t)
 	})
 }
 
@@ -106,22 +109,22 @@ func (l *listing) add(b namedBuild) {
 	l.rpms = append(l.rpms, b.rpms...)
 }
 
-// compareNamed says what is wrong with a build in staging, or with asking for it. byNVR is the id that
-// staging has for its NVR.
-func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, byNVR hub.Result) error {
+// compareNamed returns what is wrong with a build in staging, or with asking for it. byNVR is staging's answer for
+// the id of its NVR.
+func (v namedChecks) compareNamed(b snapfile.NamedBuild, want, have namedBuild, byNVR hub.Result) error {
 	switch named, found := byNVR.Value.Int(); {
 	case want.err != nil:
 		return want.err
 	case want.taggedBuild == nil:
 		return fmt.Errorf("%s does not have it", v.expected)
 	case want.state != tagged.Complete:
-		return fmt.Errorf("it is %s in production: no compose can take it; take it off build of [pull], or --build", tagged.BuildState(want.state))
+		return fmt.Errorf("it is %s in production: no compose can take it; take it off build of [pull], or --build", tagged.StateName(want.state))
 	case have.err != nil:
 		return have.err
 	case have.taggedBuild == nil:
 		return fmt.Errorf("staging does not have it, as id %d", b.ID)
 	case have.state != want.state:
-		return fmt.Errorf("it is %s in staging, %s in production", tagged.BuildState(have.state), tagged.BuildState(want.state))
+		return fmt.Errorf("it is %s in staging, %s in production", tagged.StateName(have.state), tagged.StateName(want.state))
 	case have.nvr() != want.nvr():
 		return fmt.Errorf("staging has it as %s, production as %s: what asks for it by name does not find it", have.nvr(), want.nvr())
 	case byNVR.Err != nil:
@@ -135,7 +138,7 @@ func (v *verifier) compareNamed(b snapfile.NamedBuild, want, have namedBuild, by
 }
 
 // findByName asks staging for the ids of builds by production's names, as composes do.
-func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]hub.Result, error) {
+func (v namedChecks) findByName(ctx context.Context, want []namedBuild) ([]hub.Result, error) {
 	ids := make([]hub.Result, len(want))
 	var calls []hub.Call
 	var of []int
@@ -155,9 +158,10 @@ func (v *verifier) findByName(ctx context.Context, want []namedBuild) ([]hub.Res
 }
 
 // compareContent compares the rpms, signatures and archives of builds that both sides have.
-func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, have []namedBuild) {
+func (v namedChecks) compareContent(t *taggedTag, wanted, there *listing, want, have []namedBuild) {
 	v.named = there
-	v.nameBuilds(t, wanted, there)
+	rpms := rpmChecks(v)
+	rpms.nameBuilds(t, wanted, there)
 	var builds []*taggedBuild
 	sigs, rows := map[int64][]signature{}, map[int64][]signature{}
 	for i := range want {
@@ -171,10 +175,10 @@ func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, ha
 	decided := v.Record.of(builds)
 	if len(wanted.rpms)+len(there.rpms) > 0 {
 		v.listings[byName] = there
-		t.m = v.match(wanted, there, nil, decided)
-		v.reportRPMs(t)
-		v.reportSignatures(t, sigs, rows)
-		v.checkUnsigned(t, there, rows)
+		t.matching = rpms.match(wanted, there, nil, decided)
+		rpms.reportRPMs(t)
+		rpms.reportSignatures(t, sigs, rows)
+		rpms.checkUnsigned(t, there, rows)
 	}
 	v.compareArchives(t, decided, want, have)
 	v.reportNames(t)
@@ -182,7 +186,7 @@ func (v *verifier) compareContent(t *taggedTag, wanted, there *listing, want, ha
 }
 
 // compareArchives compares the archives of builds that both sides have.
-func (v *verifier) compareArchives(t *taggedTag, decided decided, want, have []namedBuild) {
+func (v namedChecks) compareArchives(t *taggedTag, decided decided, want, have []namedBuild) {
 	c := checkOf("archives", byName)
 	for i, b := range want {
 		if b.taggedBuild == nil || v.named.builds[b.id] == nil {
@@ -197,7 +201,7 @@ func (v *verifier) compareArchives(t *taggedTag, decided decided, want, have []n
 			lines = append(lines, a+": only in staging")
 		}
 		if why := decided.aboutBuild(b.taggedBuild); why != "" && len(lines) > 0 {
-			t.subtract(why, len(lines))
+			t.explain(why, len(lines))
 			continue
 		}
 		for _, line := range lines {
@@ -209,7 +213,7 @@ func (v *verifier) compareArchives(t *taggedTag, decided decided, want, have []n
 	}
 }
 
-// lacking are those of a list that another does not have.
+// lacking returns the elements of a list that another list does not have.
 func lacking(list, other []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
 }

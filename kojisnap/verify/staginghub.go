@@ -10,12 +10,11 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// ErrNotStagingHub says that a hub which was given as staging's is not.
+// ErrNotStagingHub says that the given hub is not staging's.
 var ErrNotStagingHub = errors.New("not staging's hub")
 
-// CheckStagingHub refuses, with ErrNotStagingHub, a hub that is at one of the addresses of production's,
-// and one whose database does not have the user that kojisnap init makes. Production's hub in the place
-// of staging's would be found ready at once.
+// CheckStagingHub refuses, with ErrNotStagingHub, a hub at one of production's addresses, and one whose database
+// does not have the user that kojisnap init makes. Verify would find production's hub ready at once.
 func CheckStagingHub(ctx context.Context, staging *hub.Client, production ...string) error {
 	for _, p := range production {
 		if snapfile.SameHub(staging.URL(), p) {

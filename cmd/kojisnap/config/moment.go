@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -7,40 +7,40 @@ import (
 	"time"
 )
 
-// moment is a flag of one of production's events, or of a time that stands for the last event before.
-type moment struct {
-	event int64
-	time  time.Time // zero: an event is given, or nothing
+// Moment is a flag of one of production's events, or of a time that stands for the last event before it.
+type Moment struct {
+	Event int64
+	Time  time.Time // zero: an event is given, or nothing
 }
 
 const momentForms = "an event's number, a day such as 2026-11-01, or a time such as 2026-11-01T12:00:00Z"
 
-func (m *moment) String() string {
+func (m *Moment) String() string {
 	switch {
-	case !m.time.IsZero():
-		return m.time.Format(time.RFC3339)
-	case m.event != 0:
-		return strconv.FormatInt(m.event, 10)
+	case !m.Time.IsZero():
+		return m.Time.Format(time.RFC3339)
+	case m.Event != 0:
+		return strconv.FormatInt(m.Event, 10)
 	}
 	return ""
 }
 
-func (m *moment) Type() string { return "EVENT|DATE" }
+func (m *Moment) Type() string { return "EVENT|DATE" }
 
 // Set takes a number, a day, which begins at midnight UTC, or a time of RFC 3339.
-func (m *moment) Set(s string) error {
-	*m = moment{}
+func (m *Moment) Set(s string) error {
+	*m = Moment{}
 	if strings.Trim(s, "0123456789") == "" {
 		n, err := strconv.ParseInt(s, 10, 32)
 		if err != nil || n == 0 {
 			return fmt.Errorf("%q is no event: they count from 1 to 2147483647", s)
 		}
-		m.event = n
+		m.Event = n
 		return nil
 	}
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
 		if t, err := time.Parse(layout, s); err == nil && t.Unix() > 0 {
-			m.time = t.UTC()
+			m.Time = t.UTC()
 			return nil
 		}
 	}
@@ -48,7 +48,7 @@ func (m *moment) Set(s string) error {
 }
 
 // ofTOML is a value of the configuration as Set takes it: TOML has times of its own.
-func (m *moment) ofTOML(v any) any {
+func (m *Moment) ofTOML(v any) any {
 	t, ok := v.(time.Time)
 	switch {
 	case !ok:

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"strings"
@@ -11,13 +11,13 @@ import (
 // TestMoment: an event or a time, as a flag and in a configuration.
 func TestMoment(t *testing.T) {
 	day := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	for text, want := range map[string]moment{
-		"12345":                     {event: 12345},
-		"2026-11-01":                {time: day},
-		"2026-11-01T12:00:00Z":      {time: day.Add(12 * time.Hour)},
-		"2026-11-01T12:00:00+02:00": {time: day.Add(10 * time.Hour)},
+	for text, want := range map[string]Moment{
+		"12345":                     {Event: 12345},
+		"2026-11-01":                {Time: day},
+		"2026-11-01T12:00:00Z":      {Time: day.Add(12 * time.Hour)},
+		"2026-11-01T12:00:00+02:00": {Time: day.Add(10 * time.Hour)},
 	} {
-		var got moment
+		var got Moment
 		if err := got.Set(text); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
@@ -26,14 +26,14 @@ func TestMoment(t *testing.T) {
 			if _, err := toml.Decode("since = "+value, &table); err != nil {
 				t.Fatal(err)
 			}
-			var got moment
+			var got Moment
 			if err := assign(&got, table["since"]); err != nil || got != want {
 				t.Errorf("since = %s: %+v, %v", value, got, err)
 			}
 		}
 	}
 	for _, text := range []string{"", "0", "-3", "12 ", "1.5", "99999999999", "yesterday", "2026-11", "2026-13-01", "2026-11-01T12:00:00", "1969-01-01", "../x"} {
-		var got moment
+		var got Moment
 		if err := got.Set(text); err == nil || !strings.Contains(err.Error(), `"`) {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
@@ -43,7 +43,7 @@ func TestMoment(t *testing.T) {
 		if _, err := toml.Decode("since = "+value, &table); err != nil {
 			t.Fatal(err)
 		}
-		var got moment
+		var got Moment
 		if err := assign(&got, table["since"]); err == nil {
 			t.Errorf("since = %s: %+v", value, got)
 		}

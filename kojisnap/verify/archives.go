@@ -3,23 +3,26 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
+	"kojisnap/hardlink"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/tagged"
 	"kojisnap/volumes"
 )
 
-// checkNamedArchives looks at the archives of the builds that were asked for by name: of those there is the file
-// that the plan of files has, a regular one, so that it can be linked. Their rpms are looked at with
-// the tags'.
-func (v *verifier) checkNamedArchives(ctx context.Context) error {
+// checkNamedArchives looks at the archives of the builds that were asked for by name: each must be the file that
+// the plan of files has, and a regular one, so that it can be linked. Their rpms are checked with the tags'.
+func (v *fileChecks) checkNamedArchives(ctx context.Context) error {
 	if v.named == nil || len(v.named.builds) == 0 {
 		return nil
 	}
@@ -60,7 +63,7 @@ func (v *verifier) checkNamedArchives(ctx context.Context) error {
 		c.Count++
 		switch s := a.state; {
 		case s.err == nil:
-			v.class(&s)
+			v.count(&s)
 		case v.unmounted(a.build.Build.Volume):
 			c.Count--
 			away.bad("%s: %s, on volume %s", a.build.Build.NVR(), a.file.Path, a.build.Build.Volume)
@@ -70,7 +73,7 @@ func (v *verifier) checkNamedArchives(ctx context.Context) error {
 				c.Digests++
 			}
 			if s.wanted != "" && a.build.Build.Volume == v.CopyVolume {
-				v.result.suspects = append(v.result.suspects, s.wanted)
+				v.suspect(s.wanted)
 			}
 		}
 	}
@@ -84,8 +87,8 @@ func (v *verifier) checkNamedArchives(ctx context.Context) error {
 	return nil
 }
 
-// planNamed plans the archives of builds; their volumes are staging's.
-func (v *verifier) planNamed(ctx context.Context, there *listing) (volumes.Plan, error) {
+// planNamed plans the archives of builds on staging's volumes.
+func (v *fileChecks) planNamed(ctx context.Context, there *listing) (volumes.Plan, error) {
 	builds := map[int64]*volumes.BuildFiles{}
 	for id, b := range there.builds {
 		builds[id] = &volumes.BuildFiles{Build: volumes.Build{Name: b.name, Version: b.version, Release: b.release, Volume: b.volume}}
@@ -100,9 +103,9 @@ func (v *verifier) planNamed(ctx context.Context, there *listing) (volumes.Plan,
 	return volumes.NewPlan(in, volumes.Want{CopyVolume: v.CopyVolume})
 }
 
-// lookArchive looks at a build's archive. One that a content generator put into a subdirectory, which no
-// database names, is the one there that is as it is to be.
-func (v *verifier) lookArchive(b volumes.Build, f volumes.File) fileState {
+// lookArchive looks at a build's archive. Content generators may put it into a subdirectory, which no database
+// names: then lookArchive takes the file below there that is as the database says.
+func (v *fileChecks) lookArchive(b volumes.Build, f volumes.File) fileState {
 	dir, err := b.Dir()
 	if err != nil {
 		return fileState{err: err}
@@ -129,10 +132,10 @@ func (v *verifier) lookArchive(b volumes.Build, f volumes.File) fileState {
 	return first
 }
 
-// below are the places below a build's directory where a file can be.
+// below returns the paths below a build's directory at which a file can be.
 func below(dir string, f volumes.File) (places []string) {
 	top := filepath.Join(dir, filepath.Dir(f.Path))
-	// What cannot be read is not there: that is told of the file.
+	// What cannot be read is missing: that is then reported of the file.
 	_ = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil
@@ -144,4 +147,72 @@ func below(dir string, f volumes.File) (places []string) {
 	})
 	slices.Sort(places)
 	return places
+}
+
+// checkModuleFiles reads the modulemd files as a whole, because they are small.
+func (v *fileChecks) checkModuleFiles(ctx context.Context) error {
+	if len(v.modules) == 0 {
+		return nil
+	}
+	checks := map[string]*Check{}
+	for _, id := range slices.Sorted(maps.Keys(v.modules)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m := v.modules[id]
+		c := checks[m.tag]
+		if c == nil {
+			c = &Check{Name: "module files", Tag: m.tag}
+			checks[m.tag] = c
+		}
+		dir, err := volumes.Build{Name: m.name, Version: m.version, Release: m.release, Volume: m.volume}.Dir()
+		if err != nil {
+			c.Count++
+			c.bad("%s: %v", m.nvr(), err)
+			continue
+		}
+		for _, bad := range m.bad {
+			c.Count++
+			c.bad("%s: %s", m.nvr(), bad)
+		}
+		if len(m.files)+len(m.bad) == 0 && !m.unknown {
+			c.Count++
+			c.bad("%s: has no modulemd file", m.nvr())
+		}
+		for _, f := range m.files {
+			c.Count++
+			err := v.user.Do(func() error { return readModule(filepath.Join(v.Topdir, dir, f.Path), f) })
+			var digest *hardlink.DigestError
+			if errors.As(err, &digest) {
+				c.Digests++
+			}
+			if err != nil {
+				c.bad("%s: %v", m.nvr(), err)
+				if m.volume == v.CopyVolume {
+					v.suspect(dir + "/" + f.Path)
+				}
+			}
+		}
+	}
+	for _, tag := range slices.Sorted(maps.Keys(checks)) {
+		v.add(*checks[tag], StatusFailed)
+	}
+	return nil
+}
+
+// readModule checks a modulemd file. It follows symlinks: a compose reads these files and does not link them.
+func readModule(path string, f volumes.File) error {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file but %s", path, kindOf(info.Mode()))
+	}
+	return hardlink.Check(file, info.Size(), f, path, true)
 }
