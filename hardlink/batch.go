@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // making is a build on its way.
@@ -201,7 +202,7 @@ func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.FileCo
 }
 
 func (r *run) makePiece(ctx context.Context, m *making, files []FileAction, counter progress.FileCounter) error {
-	var dir *volumes.Dir // of the last file
+	var dir *topdir.Subdir // of the last file
 	defer func() {
 		if dir != nil {
 			dir.Close()
@@ -272,7 +273,7 @@ func (r *run) makeFrame(m *making) error {
 	return nil
 }
 
-func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes.Dir, counter progress.FileCounter) error {
+func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *topdir.Subdir, counter progress.FileCounter) error {
 	how, entry, err := r.make(ctx, m.Build, *f.File, dir)
 	m.mu.Lock()
 	defer m.mu.Unlock()

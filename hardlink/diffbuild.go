@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // build compares one build: with the ledger, and only if that does not have it all, or
@@ -133,7 +134,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	if known == nil {
 		known = &LedgerBuild{}
 	}
-	var there *volumes.Dir
+	var there *topdir.Subdir
 	if !action.New {
 		if there, err = d.top.OpenDir(dir); err != nil {
 			return err
@@ -281,7 +282,7 @@ const (
 // compare looks at a file that is to be there. In an audit one that the ledger does
 // not have as it is counts by its digest; entry is what the ledger is to have of it. With
 // fileDamaged the error is a *DigestError.
-func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.StagedBuild, dir string, f *volumes.File, known *LedgerBuild) (have fileState, entry LedgerEntry, err error) {
+func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.StagedBuild, dir string, f *volumes.File, known *LedgerBuild) (have fileState, entry LedgerEntry, err error) {
 	rel := dir + "/" + f.Path
 	st, err := there.Lstat(f.Path)
 	if absent(err) {

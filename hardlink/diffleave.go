@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // leaving notes builds of the ledger that the plan does not have as unwanted, and leads
@@ -95,9 +96,9 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned
 			continue
 		}
 		switch o {
-		case volumes.Switch:
+		case topdir.Switch:
 			a.Links = append(a.Links, LinkAction{Link: l, Switch: true})
-		case volumes.Unchanged: // killed just before this was noted
+		case topdir.Unchanged: // killed just before this was noted
 			a.notes.line("K", link, target)
 			a.notes.placed(1)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // wantedLink is a symlink on DEFAULT.
@@ -147,22 +148,22 @@ func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (fou
 			continue
 		}
 		switch o {
-		case volumes.Make:
+		case topdir.Make:
 			if w.placed {
 				found = append(found, broken{w, true})
 				continue
 			}
 			a.Links = append(a.Links, LinkAction{Link: w.Link})
-		case volumes.Switch:
+		case topdir.Switch:
 			a.Links = append(a.Links, LinkAction{Link: w.Link, Switch: true})
-		case volumes.Unchanged:
+		case topdir.Unchanged:
 			said := d.ledger.Links[w.Path]
 			known := len(said) > 0 && said[len(said)-1] == w.Target
 			if known && !d.ledger.placed[w.Path] || !known && d.audit {
 				a.notes.line("K", w.Path, w.Target)
 				noted++
 			}
-		case volumes.Keep:
+		case topdir.Keep:
 			if have != "" {
 				*kept = append(*kept, Kept{Path: w.Path, Why: fmt.Sprintf("staging's own symlink to %q", have)})
 				continue

@@ -17,6 +17,7 @@ import (
 
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Level is how much Diff looks at a file that is there already. New files have
@@ -83,7 +84,7 @@ type Options struct {
 	BatchFiles int
 	// Attributes are of all that is made. An owner to whom this process cannot give files
 	// (Owner.CanGive) makes each Apply fail.
-	Attributes volumes.Attributes
+	Attributes topdir.Attributes
 	Client     *http.Client // for URLs; nil: a default one
 	// RetryInterval is the pause before a request is sent again, doubled for each further
 	// time, with jitter. Default 1 s.
@@ -99,7 +100,7 @@ type Options struct {
 type Engine struct {
 	hub     string // topdir's path as staging's hub has it
 	opts    Options
-	top     *volumes.Topdir
+	top     *topdir.Dir
 	sources []source
 	limit   *limiter
 	limits  map[source]*limiter
@@ -132,7 +133,7 @@ func New(opts Options) (*Engine, error) {
 		if opts.ReadOnly, err = filepath.Abs(opts.ReadOnly); err != nil {
 			return nil, err
 		}
-		if _, err := volumes.CheckReadOnlyVolume(opts.ReadOnly); err != nil {
+		if _, err := topdir.CheckReadOnlyVolume(opts.ReadOnly); err != nil {
 			return nil, err
 		}
 		if len(opts.Sources) == 0 {
@@ -156,14 +157,14 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	top, err := volumes.OpenTopdir(opts.Topdir, opts.ReadOnly)
+	top, err := topdir.Open(opts.Topdir, opts.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
 	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
 	if dir, ok := sources[0].(dirSource); ok {
-		e.sameMount = volumes.SameMount(string(dir), top.Path())
+		e.sameMount = topdir.SameMount(string(dir), top.Path())
 	}
 	return e, nil
 }

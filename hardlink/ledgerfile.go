@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/kojisnap/durable"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // ledgerFileWriter appends batches to a topdir's ledger. The lock is held.
 type ledgerFileWriter struct {
-	top  *volumes.Topdir
+	top  *topdir.Dir
 	f    *os.File
 	size int64
 }
@@ -23,7 +23,7 @@ type ledgerFileWriter struct {
 // openLedger reads the ledger and opens it for appending. What was never acted on
 // is cut off; one of which most is history, or of an older format, is rewritten.
 // With instead that is the ledger from now on, and what is there is set aside.
-func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWriter, error) {
+func openLedger(top *topdir.Dir, instead *Ledger) (*Ledger, *ledgerFileWriter, error) {
 	if err := top.Mkdir(ledgerDir); err != nil { // also: it is no symlink
 		return nil, nil, err
 	}
@@ -70,7 +70,7 @@ func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWrite
 
 // setAside gives a damaged ledger another name too, the first that is free. Under its
 // own it stays until the new one is renamed over it.
-func setAside(top *volumes.Topdir) error {
+func setAside(top *topdir.Dir) error {
 	f, err := top.Open(ledgerFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // devices are file systems of sources from which something is known not to work.
@@ -43,7 +44,7 @@ func (d *devices) add(dev uint64) {
 // make makes the file in a directory of temporary names, verified, from the first source that
 // gives it as it has to be; a signed copy that none gives is spliced. It says how, and what the
 // ledger has to know. On error there is no such file.
-func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *volumes.Dir) (how Op, entry LedgerEntry, err error) {
+func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry LedgerEntry, err error) {
 	tried := attempts{build: b, path: f.Path}
 	err = e.ask(ctx, b, f.Path, &tried, func(in *input) (err error) {
 		how, entry, err = e.take(in, f, dir)
@@ -56,7 +57,7 @@ func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir 
 }
 
 // take makes the file of one source's.
-func (e *Engine) take(in *input, f volumes.File, dir *volumes.Dir) (Op, LedgerEntry, error) {
+func (e *Engine) take(in *input, f volumes.File, dir *topdir.Subdir) (Op, LedgerEntry, error) {
 	if in.file != nil {
 		how, err := e.share(in, f, dir)
 		if err != nil {
@@ -71,7 +72,7 @@ func (e *Engine) take(in *input, f volumes.File, dir *volumes.Dir) (Op, LedgerEn
 
 // share tries a hard link, if production's inode is as the file is to be: nothing ever changes
 // it.
-func (e *Engine) share(in *input, f volumes.File, dir *volumes.Dir) (Op, error) {
+func (e *Engine) share(in *input, f volumes.File, dir *topdir.Subdir) (Op, error) {
 	if e.noLink.has(in.dev) {
 		return "", nil
 	}
@@ -101,7 +102,7 @@ func (e *Engine) share(in *input, f volumes.File, dir *volumes.Dir) (Op, error) 
 }
 
 // write makes the file by reflink or copy.
-func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, dir *volumes.Dir) (how Op, entry LedgerEntry, err error) {
+func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, dir *topdir.Subdir) (how Op, entry LedgerEntry, err error) {
 	out, err := dir.Create(path.Base(f.Path))
 	if err != nil {
 		return "", entry, err
@@ -182,7 +183,7 @@ func (e *Engine) clone(out *os.File, in *input) bool {
 // splice makes a signed copy of the signature header and the unsigned rpm
 // (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
 // It has the unsigned rpm's mode and time, as Koji's own has.
-func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *volumes.Dir, tried *attempts) (how Op, entry LedgerEntry, err error) {
+func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *attempts) (how Op, entry LedgerEntry, err error) {
 	var sig []byte
 	err = e.ask(ctx, b, f.Sig, tried, func(in *input) (err error) {
 		sig, err = signatureOf(in, f)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // volumes compares the staging volumes that show production's builds. The one of topdir is the
@@ -33,8 +34,8 @@ func (d *differ) volumes(a *Actions) error {
 		if s.Whole {
 			d.opts.Log.Warn("all of production's tree is mounted there, so that Koji's tools go through its repos and dist repos: mount it elsewhere, name that as the source, and a directory with its builds alone is made", "path", d.top.Join(path.Dir(l.Path)))
 		}
-		if s.Outcome != volumes.Unchanged {
-			a.Volumes = append(a.Volumes, LinkAction{Link: l, Switch: s.Outcome == volumes.Switch, Convert: s.Outcome == volumes.Convert})
+		if s.Outcome != topdir.Unchanged {
+			a.Volumes = append(a.Volumes, LinkAction{Link: l, Switch: s.Outcome == topdir.Switch, Convert: s.Outcome == topdir.Convert})
 		}
 	}
 	d.renamed(a, tree)
@@ -137,7 +138,7 @@ func (r *run) volumes(list []LinkAction) error {
 		if err != nil {
 			return err
 		}
-		if o != volumes.Unchanged {
+		if o != topdir.Unchanged {
 			r.report.Links++
 		}
 		if l.Convert {

@@ -22,6 +22,7 @@ import (
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // CopyOptions say which files of a snapshot's builds go below which topdir.
@@ -59,7 +60,7 @@ type CopyOptions struct {
 	// counts.
 	Database *StagingDatabase
 	// Attributes are whose the files are, and their mode and label.
-	Attributes volumes.Attributes
+	Attributes topdir.Attributes
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -209,7 +210,7 @@ func (o CopyOptions) readOnly() (string, error) {
 		}
 		return s, nil
 	}
-	tree, err := volumes.FindTree(o.Topdir, prod)
+	tree, err := topdir.FindTree(o.Topdir, prod)
 	if err == nil && tree == "" && len(o.Sources) == 0 {
 		err = fmt.Errorf("no source of files: %s is not there; give --source, production's tree", filepath.Join(o.Topdir, "vol", prod))
 	}

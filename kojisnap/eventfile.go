@@ -20,6 +20,7 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // EventFileName is where the event to pin is kept below topdir, whose web server serves it, if nothing else
@@ -33,7 +34,7 @@ type EventFile struct {
 	Path string // "": none
 	// Asked says that somebody named the file: that it cannot be written is an error. Else it is told.
 	Asked bool
-	Owner *volumes.Owner // nil: the process's
+	Owner *topdir.Owner // nil: the process's
 }
 
 // eventText is what such a file holds. Anything else is somebody else's.

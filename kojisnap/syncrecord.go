@@ -17,7 +17,7 @@ import (
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/secret"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // SyncStep is one step of a sync, as it is remembered.
@@ -194,7 +194,7 @@ func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
 	if _, err := os.Lstat(filepath.Join(o.Topdir, filepath.Dir(syncRecordFile))); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	top, err := volumes.OpenTopdir(o.Topdir, "")
+	top, err := topdir.Open(o.Topdir, "")
 	if err != nil {
 		return err
 	}

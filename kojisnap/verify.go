@@ -18,6 +18,7 @@ import (
 	"kojisnap/kojisnap/tagglob"
 	"kojisnap/kojisnap/trial"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // VerifyOptions say what a compose needs, and where staging is.
@@ -232,7 +233,7 @@ func (v *verifier) checkDirs() error {
 	}
 	for _, e := range list {
 		taken = append(taken, filepath.Join(v.Topdir, "vol", e.Name()))
-		if tree, err := volumes.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
+		if tree, err := topdir.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
 			taken = append(taken, tree)
 		}
 	}
