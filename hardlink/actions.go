@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -50,14 +51,14 @@ type Actions struct {
 	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
 	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
-	logs       map[string]*LedgerBuild // by directory: see seenLogs
-	away       []string                // of each build that is left out because its volume is not here, production's volume
-	removal    bool                    // of DiffRemove
-	retargeted bool                    // symlinks of builds are moved over to the path that the hub has for topdir
+	logs       map[string]*ledger.Build // by directory: see seenLogs
+	away       []string                 // of each build that is left out because its volume is not here, production's volume
+	removal    bool                     // of DiffRemove
+	retargeted bool                     // symlinks of builds are moved over to the path that the hub has for topdir
 
-	known   *Ledger // that Diff compared with
-	instead *Ledger // the ledger from now on, if it is made anew
-	notes   batch   // what the ledger learns of what is there already
+	known   *ledger.Ledger // that Diff compared with
+	instead *ledger.Ledger // the ledger from now on, if it is made anew
+	notes   ledger.Batch   // what the ledger learns of what is there already
 }
 
 // GraceBuild is a build that no plan has wanted since a time, and that may go later.
@@ -81,7 +82,7 @@ func (a *Actions) add(r *Actions) {
 	a.Present += r.Present
 	a.Absent += r.Absent
 	a.Adopted += r.Adopted
-	a.notes.text = append(a.notes.text, r.notes.text...)
+	a.notes.Add(&r.notes)
 }
 
 // LinkAction makes a symlink, or has it say another thing.
@@ -108,9 +109,9 @@ type BuildAction struct {
 	Dirs   []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
 	Stub   bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
 
-	single  *LedgerBuild  // has the symlinks whose directory a FileAction with Dir replaces
-	entries []LedgerEntry // that the ledger is to have beside those of Files
-	again   bool          // something of it was kept back: the next run is to look at it, too
+	single  *ledger.Build  // has the symlinks whose directory a FileAction with Dir replaces
+	entries []ledger.Entry // that the ledger is to have beside those of Files
+	again   bool           // something of it was kept back: the next run is to look at it, too
 }
 
 // replaces tells whether a file is in a directory that takes the place of a symlink.

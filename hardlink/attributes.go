@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
@@ -24,7 +25,7 @@ import (
 // An audit without attributes goes by the note; where that has no mode a file is to have production's. A
 // file whose inode is production's is made anew, as a copy. Symlinks of ours on DEFAULT, and the directories that
 // hold them, are changed where they are this process's user's: others are staging's.
-const attributesNote = ledgerDir + "/attributes"
+const attributesNote = ledger.Dir + "/attributes"
 
 type noted struct {
 	topdir.Attributes
@@ -63,7 +64,7 @@ func (e *Engine) noteAttributes() error {
 	if e.noted() != nil && !e.attributesChanged() {
 		return nil
 	}
-	if _, err := e.top.Lstat(ledgerFile); err != nil {
+	if _, err := e.top.Lstat(ledger.File); err != nil {
 		return nil // nothing was made yet
 	}
 	return durable.WriteFile(e.top.Join(attributesNote), func(w io.Writer) error {
@@ -142,7 +143,7 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 }
 
 // attributesOf compares one build. Its files that are production's inodes are to be copied.
-func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *LedgerBuild) (changes []topdir.Change, anew *BuildAction, err error) {
+func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.Build) (changes []topdir.Change, anew *BuildAction, err error) {
 	planned := map[string]*volumes.File{}
 	for i := range s.Files {
 		planned[s.Files[i].Path] = &s.Files[i]
@@ -166,7 +167,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *LedgerBu
 		if err != nil {
 			return nil, nil, err
 		}
-		_, ours, err := d.recorded(dir, e.Path, st, &LedgerBuild{Entries: []LedgerEntry{e}})
+		_, ours, err := d.recorded(dir, e.Path, st, &ledger.Build{Entries: []ledger.Entry{e}})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -238,7 +239,7 @@ func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mod
 // linksAndDirs are the symlinks of ours on DEFAULT and in volumes that show production's, and the
 // directories that hold them, where they are this process's user's.
 func (d *differ) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
-	for link := range d.ledger.placed {
+	for link := range d.ledger.Placed {
 		for p := link; p != "." && p != "vol" && !seen[p]; p = path.Dir(p) {
 			seen[p] = true
 			st, err := d.top.Lstat(p)

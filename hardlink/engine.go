@@ -3,18 +3,14 @@ package hardlink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
@@ -63,7 +59,7 @@ type Options struct {
 	Suspects []string
 	// Saved reads a copy of the ledger from elsewhere, nil if there is none, for a topdir
 	// that has lost its own, or of which it is damaged and audited.
-	Saved func(ctx context.Context) (*Ledger, error) `json:"-"`
+	Saved func(ctx context.Context) (*ledger.Ledger, error) `json:"-"`
 	// Leave makes Diff note the builds that the ledger has and the plan has not: the database
 	// is to move them off the copy volume, and after KeepFor DiffRemove removes them.
 	Leave   bool
@@ -110,7 +106,7 @@ type Engine struct {
 	writableSource bool
 	away           map[string]*away // production's volumes that are not here; of the last plan
 	volumeDirs     []string         // of production's other volumes that are shown, below its topdir
-	ahead          atomic.Pointer[ahead]
+	prefetch       ledger.Prefetch
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }
@@ -182,25 +178,5 @@ func defaultJobs(first string) int {
 // Close releases what New opened.
 func (e *Engine) Close() error { return e.top.Close() }
 
-// lock keeps a second process from working on the same topdir, until unlock.
-func (e *Engine) lock() (unlock func(), err error) {
-	if err := e.top.EnsureDir(ledgerDir); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(e.top.Join(ledgerDir+"/lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.top.Own(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if err == unix.EWOULDBLOCK {
-			return nil, fmt.Errorf("topdir %s: %w", e.top.Path(), errLocked)
-		}
-		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-	}
-	return func() { f.Close() }, nil
-}
+// PrefetchLedger begins to read the ledger, which Diff and DiffRemove need, while the caller makes a plan.
+func (e *Engine) PrefetchLedger() { e.prefetch.Begin(e.top.Path()) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
@@ -16,11 +17,11 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	if len(links) == 0 {
 		return nil
 	}
-	var intent batch
+	var intent ledger.Batch
 	for _, l := range links {
-		intent.line("K", l.Path, l.Target)
+		intent.Link(l.Path, l.Target)
 	}
-	if err := r.ledger.append(&intent); err != nil {
+	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
 	outcomes := make([]topdir.Outcome, len(links))
@@ -41,12 +42,12 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		counter.Add(1)
 		return nil
 	})
-	var done batch
-	done.placed(len(links))
+	var done ledger.Batch
+	done.Placed(len(links))
 	for i, o := range outcomes {
 		if failed[i] != nil {
 			r.broken = append(r.broken, held("symlink", "", links[i].Path, failed[i], notMade))
-			done.line("k", links[i].Path)
+			done.Unlink(links[i].Path)
 			continue
 		}
 		switch o {
@@ -54,7 +55,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 			r.report.Links++
 		case topdir.Keep:
 			r.report.Kept = append(r.report.Kept, Kept{Path: links[i].Path, Why: "made by another meanwhile"})
-			done.line("k", links[i].Path)
+			done.Unlink(links[i].Path)
 		}
 	}
 	if err != nil {
@@ -66,7 +67,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	if err := r.top.Sync(); err != nil {
 		return err
 	}
-	return r.ledger.append(&done)
+	return r.ledger.Append(&done)
 }
 
 // link makes one of them.

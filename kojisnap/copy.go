@@ -16,6 +16,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
@@ -126,7 +127,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 		return nil, err
 	}
 	defer engine.Close()
-	engine.ReadAhead()
+	engine.PrefetchLedger()
 	decided, err := o.decided(ctx, s)
 	if err != nil {
 		return nil, err
@@ -164,7 +165,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 }
 
 // engine opens topdir and the sources. saved is hardlink.Options.Saved.
-func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*hardlink.Ledger, error)) (*hardlink.Engine, error) {
+func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (*hardlink.Engine, error) {
 	readOnly, err := o.readOnly()
 	if err != nil {
 		return nil, err
@@ -262,7 +263,7 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 		return err
 	}
 	has := slices.ContainsFunc(there, func(e store.Entry) bool { return e.Name == object })
-	state, err := hardlink.LedgerState(topdir)
+	state, err := ledger.State(topdir)
 	if err != nil {
 		return err
 	}
@@ -274,7 +275,7 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 	if old, err := os.ReadFile(note); has && err == nil && string(old) == noted {
 		return nil
 	}
-	ledger, err := hardlink.ReadLedger(topdir)
+	ledger, err := ledger.Read(topdir)
 	if err != nil {
 		return err
 	}
@@ -292,13 +293,13 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 const ledgerNote = ".kojisnap/stored"
 
 // saved reads the store's copy of the ledger. One that is damaged is none.
-func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*hardlink.Ledger, error) {
+func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*ledger.Ledger, error) {
 	if s == nil {
 		return nil
 	}
-	return func(ctx context.Context) (*hardlink.Ledger, error) {
+	return func(ctx context.Context) (*ledger.Ledger, error) {
 		l, err := readLedger(ctx, s, o.Env, "")
-		if errors.Is(err, hardlink.ErrLedgerDamaged) {
+		if errors.Is(err, ledger.ErrDamaged) {
 			if o.Log != nil {
 				o.Log.WarnContext(ctx, "the ledger in the store is of no use", "err", err)
 			}
@@ -310,12 +311,12 @@ func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*hardlink.L
 
 // readLedger reads what was copied: from topdir if it is given, else from the store. Without
 // either it returns nil: unknown.
-func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardlink.Ledger, error) {
+func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger.Ledger, error) {
 	if topdir != "" {
 		if _, err := os.Stat(topdir); err != nil {
 			return nil, fmt.Errorf("topdir: %w", err)
 		}
-		return hardlink.ReadLedger(topdir)
+		return ledger.Read(topdir)
 	}
 	object, err := environmentObject(ledgerPrefix, env)
 	if err != nil {
@@ -329,7 +330,7 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardli
 		return nil, err
 	}
 	defer r.Close()
-	ledger, err := hardlink.ParseLedger(r)
+	ledger, err := ledger.Parse(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s in %s: %w", object, s, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/tagged"
 )
 
@@ -92,7 +92,7 @@ func keepUndecided(wanted map[int64][]string, open []*tagged.Undecided, copied f
 // read is told by who needs it.
 func (o CopyOptions) copied() map[string]bool {
 	nvrs := map[string]bool{}
-	if ledger, err := hardlink.ReadLedger(o.Topdir); err == nil {
+	if ledger, err := ledger.Read(o.Topdir); err == nil {
 		for _, b := range ledger.Builds {
 			if b.Unwanted == 0 {
 				nvrs[b.Build.NVR()] = true
