@@ -8,8 +8,8 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// readDecided finds the relations of which staging's removals are on record, less those that
-// staging has undone by a row of its own.
+// readDecided finds the relations for which kojisnap.decided has removals by staging, and drops those removals
+// that staging has undone by a new row of its own.
 func (v *views) readDecided(ctx context.Context) error {
 	v.decided = map[string]bool{}
 	noted, err := v.RelationsIn(ctx, "kojisnap.decided")
@@ -26,12 +26,13 @@ func (v *views) readDecided(ctx context.Context) error {
 	return nil
 }
 
-// ownActive is the condition that a row h of a versioned relation is staging's own and holds.
+// ownActive is the condition that a row h of a versioned relation is staging's own and active.
 const ownActive = "h.active AND h.create_event >= {floor}"
 
-// remember keeps what staging removed where production's row, which showed it until now, gets
-// production's revocation: a row by which production brings the same back stays hidden. A removal
-// of staging's own row is the later one. What was hidden for another reason is no decision.
+// remember stores in kojisnap.decided what staging removed, before production's revocation overwrites
+// staging's in the row. If production brings the same subject back, the new row is hidden, too. If staging had
+// a row of its own and removed that as well, the later removal counts. Rows that were hidden for another
+// reason are no decision of staging's.
 func (v *views) remember(ctx context.Context, r *relation.Relation) error {
 	pairs := []string{"leaving", sqltext.QuoteIdent("ks_leaving_" + r.Name), "subject", sqltext.KeyArray("g", kojidb.Subject(r)), "same", sqltext.Equal("h", "g", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive),
 		"gkey", sqltext.KeyArray("g", r.Key)}

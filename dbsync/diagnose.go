@@ -21,17 +21,16 @@ type diagnosis struct {
 	out *exclusions
 }
 
-// flaw is something that rows of a snapshot have and the tables refuse.
+// flaw is a reason for which the tables would refuse rows of a snapshot.
 type flaw struct {
 	where  string // of the row s
 	reason string // an expression
 }
 
-// diagnoseRows leaves out the rows of the snapshot whose names lead out of their directory, and those that a
-// constraint of the tables refuses, each with what hangs on it: the latter after an attempt that met one,
-// and as long as an earlier load had left out such rows. So one odd row keeps back no other, and is named
-// where PostgreSQL names at best the value. If it finds nothing, the hub was in the way, and the load
-// goes on.
+// diagnoseRows leaves out each row that is wrong itself, with all that refers to it, and says why: names that
+// lead out of their directory always; what a constraint of the tables refuses only after an attempt that met a
+// constraint, or while an earlier load's records have such rows. So one odd row keeps back no other. If
+// nothing is found, another writer was in the way, and the load goes on.
 func (d *diagnosis) diagnoseRows(ctx context.Context) error {
 	looks := []func(context.Context, *relation.Relation) ([]flaw, error){d.findClimbing}
 	all := d.metConstraint
@@ -72,8 +71,8 @@ func (d *diagnosis) diagnoseRows(ctx context.Context) error {
 	return nil
 }
 
-// findClimbing finds names that lead out of their directory. Pull takes none: the snapshot is forged, or of an
-// earlier kojisnap. A hub that had them would make paths of them.
+// findClimbing finds names that lead out of their directory. Pull refuses such names, so the snapshot is
+// forged or from an early kojisnap. A hub would make paths of them.
 func (d *diagnosis) findClimbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
 	var where, reason []string
 	for _, c := range r.Columns {
@@ -89,7 +88,7 @@ func (d *diagnosis) findClimbing(_ context.Context, r *relation.Relation) ([]fla
 	return []flaw{{strings.Join(where, " OR "), "CASE " + strings.Join(reason, " ") + " END"}}, nil
 }
 
-// anyKeyText is keyText, also where a part of the key is NULL.
+// anyKeyText is sqltext.KeyText for keys that may have NULLs.
 func anyKeyText(r *relation.Relation) string {
 	out := make([]string, len(r.Key))
 	for i, k := range r.Key {
@@ -98,6 +97,7 @@ func anyKeyText(r *relation.Relation) string {
 	return strings.Join(out, " || ' ' || ")
 }
 
+// findNulls finds NULLs where the catalogue allows none.
 func (d *diagnosis) findNulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if !c.Null {
@@ -107,8 +107,8 @@ func (d *diagnosis) findNulls(_ context.Context, r *relation.Relation) (out []fl
 	return out, nil
 }
 
-// findRepeated finds names and the like that the tables keep unique and that two rows have: the later
-// one does not go in.
+// findRepeated finds rows whose key, name or other unique columns an earlier row of the snapshot has. The
+// later row is left out.
 func (d *diagnosis) findRepeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	set := func(cols []string, what, and string) {
 		out = append(out, flaw{d.ExpandSQL(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
@@ -125,8 +125,8 @@ func (d *diagnosis) findRepeated(_ context.Context, r *relation.Relation) (out [
 	return out, nil
 }
 
-// findDangling finds references to rows that neither the snapshot nor the database has, but for those
-// that were left out: what refers to these is left out with them.
+// findDangling finds references to rows that neither the snapshot nor the database has. Rows that refer to a
+// row which was left out are not among them: skipDependents treats those.
 func (d *diagnosis) findDangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if c.Ref == "" {
@@ -142,7 +142,7 @@ func (d *diagnosis) findDangling(_ context.Context, r *relation.Relation) (out [
 	return out, nil
 }
 
-// findUnchecked finds rows that a CHECK of the table's refuses.
+// findUnchecked finds rows that a CHECK constraint refuses.
 func (d *diagnosis) findUnchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := d.Tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
 		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, sqltext.QuoteIdent(r.Name))

@@ -13,9 +13,9 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// checkRanges refuses a snapshot that is none, which no constraint of the tables would: ids at or above the
-// floor, wherever they stand (they would be staging's), ids below 0, keys that are there twice, and
-// versioned rows that are not in the view at E.
+// checkRanges refuses a snapshot that pull cannot have written, where no constraint would: ids at or above the
+// floor, which would be staging's, ids below 0, a key that is there twice, and versioned rows that are not in
+// the view at E.
 func (d *diagnosis) checkRanges(ctx context.Context) error {
 	for _, r := range relation.All() {
 		if d.Rows[r.Name] == 0 {
@@ -45,10 +45,10 @@ func (d *diagnosis) checkRanges(ctx context.Context) error {
 	return nil
 }
 
-// inView is what the rows s of a versioned relation have in common.
+// inView is the condition that all rows s of a versioned relation meet.
 const inView = "s.active IS TRUE AND s.revoke_event IS NULL AND s.revoker_id IS NULL AND s.create_event <= {E}"
 
-// rangeError is the error of a relation that limits refuses.
+// rangeError names the first row of a relation that checkRanges refuses.
 func (d *diagnosis) rangeError(ctx context.Context, r *relation.Relation) error {
 	for _, c := range r.Columns {
 		if c.Name != "id" && c.Ref == "" {
@@ -72,7 +72,8 @@ func (d *diagnosis) rangeError(ctx context.Context, r *relation.Relation) error 
 	return fmt.Errorf("the snapshot's %s %s", r.Name, said)
 }
 
-// firstRow returns what an expression says of the first row, by key, where a condition holds.
+// firstRow returns the key of the first row that meets a condition, followed by an expression about it; empty
+// if there is none.
 func (d *diagnosis) firstRow(ctx context.Context, r *relation.Relation, what, where string, pairs ...string) (said string, err error) {
 	sql := d.ExpandSQL(r, "SELECT {keytext} || {what} FROM {s} s WHERE {where} ORDER BY {keys} LIMIT 1",
 		append([]string{"keytext", sqltext.KeyText("s", r.Key), "what", d.ExpandSQL(r, what, pairs...), "where", d.ExpandSQL(r, where, pairs...), "keys", sqltext.Columns("s", r.Key)}, pairs...)...)

@@ -10,10 +10,10 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// revoke revokes production's rows that left the view, in the tags of the scope: with
-// production's own event and user where a snapshot has them, else E and the user kojisnap.
-// So it does with rows whose place a row of the snapshot takes, wherever they are, and with those
-// that staging had revoked before production did: at E they are gone, whoever was first.
+// revoke revokes production's rows of the scope's tags that left the view: with production's event and user if
+// a snapshot has them, else with E and the user kojisnap. It does the same with rows of any tag whose unique
+// place a row of the snapshot takes, and with rows that staging had revoked before production did, as they are
+// gone at E, too.
 func (v *views) revoke(ctx context.Context) error {
 	if err := v.readDecided(ctx); err != nil {
 		return err
@@ -34,8 +34,8 @@ func (v *views) revoke(ctx context.Context) error {
 	return nil
 }
 
-// reveal gives way with all of staging's changes that hide rows of production's, if it is to; else it
-// finds out of which relations rows may show again.
+// reveal gives way with all of staging's changes that hide production's rows if Replace asks for it; else it
+// finds the relations that may have rows to show again.
 func (v *views) reveal(ctx context.Context) (err error) {
 	if v.opt.OnConflict != Replace {
 		v.hidden, err = v.RelationsIn(ctx, "kojisnap.hidden")
@@ -55,6 +55,7 @@ func (v *views) reveal(ctx context.Context) (err error) {
 	return nil
 }
 
+// revokeLeft revokes the rows of one relation that left the view.
 func (v *views) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	pairs := []string{"leaving", sqltext.QuoteIdent("ks_leaving_" + r.Name)}
 	if err := v.listLeaving(ctx, r); err != nil {
@@ -74,7 +75,7 @@ func (v *views) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	}
 	_, err := v.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
 		FROM {leaving} s WHERE {key} RETURNING t.*, s.revoke_event IS NULL AS ks_shown)`+loadtx.NoteTagsWhere(r, "ks_shown"), pairs...)
-	if err == nil && r.Index("tag_id") >= 0 { // until E the row is there, though it had gone before
+	if err == nil && r.Index("tag_id") >= 0 { // the row seems to be there until E, though production revoked it before
 		_, err = v.ExecSQL(ctx, r, "INSERT INTO ks_history_hole SELECT DISTINCT tag_id, {E} FROM {leaving} WHERE ks_event IS NULL", pairs...)
 	}
 	c := v.Counts.Of(r.Name)
@@ -83,9 +84,9 @@ func (v *views) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// listLeaving lists in ks_leaving_RELATION the rows of one relation that production has no more, with their
-// present revocation by staging, if any, and production's (ks_event, ks_user) if it is known. The
-// steps are apart so that each is a join that PostgreSQL can hash.
+// listLeaving lists in ks_leaving_RELATION the rows of one relation that production has no more, with
+// staging's revocation, if any, and production's (ks_event, ks_user), if known. It takes several statements,
+// so that each is a join that PostgreSQL can hash.
 func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	var stays, outside []string
 	for _, u := range r.Unique {
@@ -102,7 +103,7 @@ func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	if !partial(v.Snap.Manifest, r) {
 		stays = append(stays, "("+strings.Join(outside, " AND ")+" OR "+v.missing.stays(r, "t")+")")
 	}
-	// Since the base they are those that went, and those whose place a row takes that changed.
+	// Where there is a base: those that production deleted, and those whose place a changed row takes.
 	from := []string{"{t} t"}
 	if v.Delta(r) {
 		from = []string{"{t} t JOIN {deleted} s ON {key}"}
@@ -113,7 +114,7 @@ func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	rows := make([]string, len(from))
 	for i, f := range from {
 		rows[i] = v.ExpandSQL(r, "SELECT {data}, NULL::integer AS ks_event, NULL::integer AS ks_user FROM "+f+
-			// A revocation after E that is none of staging's is one of a later load, which knew no better.
+			// A revocation after E below the floor comes from a load of a later event, which this one goes back behind.
 			" WHERE (t.active OR t.revoke_event >= {floor} OR t.revoke_event > {E} AND t.create_event <= {E}) AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
 			"data", sqltext.Columns("t", sqltext.Without(v.Usable(r), "active")))
 	}
@@ -127,8 +128,7 @@ func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// correctRevocations puts in production's own event and user where an earlier load knew only that a row had
-// gone.
+// correctRevocations writes production's event and user where an earlier load knew only that a row was gone.
 func (v *views) correctRevocations(ctx context.Context, r *relation.Relation) error {
 	if !v.Filled[loadtx.Revoked(r)] {
 		return nil

@@ -15,12 +15,12 @@ import (
 // Database is what Check finds out about a database that snapshots can be loaded into.
 type Database struct {
 	// Tx is the transaction that Check was given. It also watches that no trigger of the site swallows rows.
-	Tx      pgx.Tx
-	Mark    *book.Mark
-	Schema  *kojidb.Schema
-	IDs     []kojidb.IDColumn // what gives out ids
+	Tx         pgx.Tx
+	Mark       *book.Mark
+	Schema     *kojidb.Schema
+	IDs        []kojidb.IDColumn // what gives out ids
 	NoIdentity map[string]bool   // tables without a replica identity
-	Notes   []string
+	Notes      []string
 }
 
 // Check refuses a database that no snapshot can be loaded into. If env is not empty, the database must be
