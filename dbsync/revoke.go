@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
@@ -142,4 +143,50 @@ func (v *views) correctRevocations(ctx context.Context, r *relation.Relation) er
 	}
 	v.Counts.Of(r.Name).Updated += n
 	return nil
+}
+
+// readDecided finds the relations for which kojisnap.decided has removals by staging, and drops those removals
+// that staging has undone by a new row of its own.
+func (v *views) readDecided(ctx context.Context) error {
+	v.decided = map[string]bool{}
+	noted, err := v.RelationsIn(ctx, "kojisnap.decided")
+	if err != nil {
+		return err
+	}
+	for _, r := range noted {
+		v.decided[r.Name] = true
+		if _, err := v.ExecSQL(ctx, r, `DELETE FROM kojisnap.decided d USING {t} h WHERE d.relation = {r} AND d.subject = {subject} AND {own}`,
+			"subject", sqltext.KeyArray("h", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownActive is the condition that a row h of a versioned relation is staging's own and active.
+const ownActive = "h.active AND h.create_event >= {floor}"
+
+// remember stores in kojisnap.decided what staging removed, before production's revocation overwrites
+// staging's in the row. If production brings the same subject back, the new row is hidden, too. If staging had
+// a row of its own and removed that as well, the later removal counts. Rows that were hidden for another
+// reason are no decision of staging's.
+func (v *views) remember(ctx context.Context, r *relation.Relation) error {
+	pairs := []string{"leaving", sqltext.QuoteIdent("ks_leaving_" + r.Name), "subject", sqltext.KeyArray("g", kojidb.Subject(r)), "same", sqltext.Equal("h", "g", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive),
+		"gkey", sqltext.KeyArray("g", r.Key)}
+	n, err := v.ExecSQL(ctx, r, `INSERT INTO kojisnap.decided AS d (relation, subject, event, user_id)
+		SELECT DISTINCT ON (1, 2) {r}, {subject}, coalesce(o.revoke_event, g.revoke_event), coalesce(o.revoker_id, g.revoker_id)
+		FROM {leaving} g LEFT JOIN LATERAL (SELECT h.revoke_event, h.revoker_id FROM {t} h
+				WHERE {same} AND h.create_event >= {floor} AND h.active IS NULL AND h.revoke_event > greatest(h.create_event, g.revoke_event)
+				ORDER BY h.revoke_event DESC LIMIT 1) o ON true
+		WHERE g.revoke_event >= {floor}
+			AND NOT EXISTS (SELECT FROM kojisnap.hidden k WHERE k.relation = {r} AND k.key = {gkey})
+			AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own})
+		ORDER BY 1, 2, 3 DESC
+		ON CONFLICT (relation, subject) DO UPDATE SET event = excluded.event, user_id = excluded.user_id WHERE excluded.event > d.event`, pairs...)
+	if err != nil {
+		return err
+	}
+	v.decided[r.Name] = v.decided[r.Name] || n > 0
+	_, err = v.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {leaving} g WHERE k.relation = {r} AND k.key = {gkey}`, pairs...)
+	return err
 }
