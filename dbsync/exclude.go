@@ -15,7 +15,7 @@ import (
 type exclusions struct {
 	*attempt
 	skipped map[string]bool // relations that ks_skipped has rows of
-	bad     map[string]bool // relations of which rows were left out as they are wrong themselves
+	bad     map[string]bool // relations with rows that were left out as they are wrong themselves
 }
 
 // leaveOutRule says which rows s of a snapshot do not go in, and how that is reported.

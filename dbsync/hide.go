@@ -25,9 +25,9 @@ import (
 type views struct {
 	*attempt
 	missing *missingRows
-	decided map[string]bool      // relations of which staging's removals are on record
+	decided map[string]bool      // relations for which staging's removals are on record
 	removed bool                 // ks_removed_tag has rows
-	hidden  []*relation.Relation // those of which rows may show again
+	hidden  []*relation.Relation // relations with rows that may show again
 }
 
 // hide lists in ks_hidden_RELATION the rows of the snapshot to hide, with the event and the user of staging's

@@ -19,7 +19,7 @@ type identities struct {
 	edits     *edits
 	conflicts *nameConflicts
 	write     *writer
-	mapped    map[string]bool // relations of which some ids differ from production's
+	mapped    map[string]bool // relations where some ids differ from production's
 }
 
 // insertEvents inserts the events that the snapshot's rows refer to, and E itself.

@@ -29,8 +29,8 @@ type missingRows struct {
 // lacks are the rows that one snapshot lacks. They may be in the database all the same.
 type lacks struct {
 	table string          // ks_lack or ks_lack_base: rows of a relation that hold an id in a column
-	ids   map[string]bool // "RELATION.COLUMN" of which there are some
-	keys  map[string]bool // relations of which rows are known by their keys, in table_key
+	ids   map[string]bool // "RELATION.COLUMN" for which table has rows
+	keys  map[string]bool // relations whose rows are known by their keys, in table_key
 }
 
 // partial reports whether a snapshot lacks rows of a relation, or of the relation that its rows belong to,
@@ -124,7 +124,7 @@ func (l *lacks) of(r *relation.Relation, alias string, columns []string) string 
 }
 
 // findLacks lists what a manifest says to be left out, with staging's ids, and the rows of this database that
-// belong to those and have rows of their own, such as the rpms of a build. bad are relations of which this
+// belong to those and have rows of their own, such as the rpms of a build. bad are the relations where this
 // load left out bad rows.
 func (mi *missingRows) findLacks(ctx context.Context, table string, man *snapfile.Manifest, bad map[string]bool) (*lacks, error) {
 	l := &lacks{table: table, ids: map[string]bool{}, keys: map[string]bool{}}

@@ -92,9 +92,9 @@ func (rec *recorder) recordLoad(ctx context.Context) error {
 	return err
 }
 
-// analyze refreshes the planner's statistics of tables of which a tenth changed, so that the hub and the next
-// load have them before autovacuum runs. The load is committed by then, so it does not wait long for a VACUUM,
-// which may take hours.
+// analyze refreshes the planner's statistics of tables where a tenth of the rows changed, so that the hub and
+// the next load have them before autovacuum runs. The load is committed by then, so it does not wait long for
+// a VACUUM, which may take hours.
 func (rec *recorder) analyze(ctx context.Context, conn *pgx.Conn) {
 	for _, r := range rec.Report.Relations {
 		if r.Changed() <= 50 {

@@ -22,7 +22,7 @@ type remover struct {
 }
 
 // remove deletes the unversioned rows that production deleted: rpms and archives of a reset build, removed
-// signatures. It looks only below builds of which the snapshot has all rows: those that are tagged in the
+// signatures. It looks only below builds whose rows the snapshot has completely: those that are tagged in the
 // scope, those that were asked for by name, and those that are not complete and so have no rows.
 func (d *remover) remove(ctx context.Context) error {
 	if d.Base != nil {
@@ -239,8 +239,8 @@ func (d *remover) checkReusedNames(ctx context.Context, r *relation.Relation) er
 	return err
 }
 
-// coverChanges fills ks_covered_build, where there is a base: of the builds below which production deleted
-// rows, those of which the snapshot has all rows.
+// coverChanges fills ks_covered_build, where there is a base: those builds below which production deleted
+// rows, and whose rows the snapshot has completely.
 func (d *remover) coverChanges(ctx context.Context) error {
 	for _, r := range relation.All() {
 		build := kojidb.BuildOf(r, "g")

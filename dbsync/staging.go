@@ -28,7 +28,7 @@ import (
 type stager struct {
 	*attempt
 	gap     string               // what is not known of revocations, as a snapshot is gone
-	bridges []*snapfile.Manifest // of snapshots between what the database holds and this one, whose revoked rows went in
+	bridges []*snapfile.Manifest // of the snapshots between what the database holds and this one whose revoked rows were read
 }
 
 // stage copies the snapshot's rows into one temporary table for each relation, and the revoked rows of each

@@ -48,7 +48,7 @@ const TempTables = `
 	CREATE TEMP TABLE ks_named_build (id integer) ON COMMIT DROP;
 	-- Builds below which production deleted rows since the base.
 	CREATE TEMP TABLE ks_shrunk_build (id integer) ON COMMIT DROP;
-	-- Builds of which the snapshot has all rows: what it does not have below them, production deleted.
+	-- Builds whose rows the snapshot has completely: rows that it does not have, production deleted.
 	CREATE TEMP TABLE ks_covered_build (id integer) ON COMMIT DROP;
 	-- Builds whose files were copied.
 	CREATE TEMP TABLE ks_copied_build (name text, version text, release text) ON COMMIT DROP;
@@ -64,7 +64,7 @@ const TempTables = `
 	CREATE TEMP TABLE ks_removed_tag (tag_id integer, event integer, user_id integer) ON COMMIT DROP;
 	-- Up to which event the history of a tag lacks a row.
 	CREATE TEMP TABLE ks_history_hole (tag_id integer, event integer) ON COMMIT DROP;
-	-- Tags of which something changed, and builds of which something changed that their tags show.
+	-- Tags that changed, and builds that changed in a way that their tags show.
 	CREATE TEMP TABLE ks_touched_tag (tag_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_touched_build (id integer) ON COMMIT DROP;
 `

@@ -47,7 +47,8 @@ type DecidedBuild struct {
 	Known bool   // a load has it on record, or it is a removed row, which no load records
 }
 
-// ReadDecidedBuilds compares all builds with what loads made of them. Koji has no record of which changed.
+// ReadDecidedBuilds compares all builds with what loads made of them. Koji has no record of the builds that
+// changed.
 func ReadDecidedBuilds(ctx context.Context, tx pgx.Tx) ([]DecidedBuild, error) {
 	// A schema before 1.34 has no drafts; and only few builds were drafts, whose rows are looked up.
 	const promoted = "(v.draft AND EXISTS (SELECT FROM build d WHERE d.id = v.build_id AND to_jsonb(d) -> 'draft' = 'false'))"

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Hidden is a package of which production tagged a build after staging did, in the same tag. On one hub
+// Hidden is a package where production tagged a build after staging did, in the same tag. On one hub
 // production's would be the latest. Here staging's is the latest for good, as its events have higher numbers.
 type Hidden struct {
 	Tag        string    `json:"tag"`

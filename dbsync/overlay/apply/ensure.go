@@ -39,12 +39,12 @@ func columnType(column string) string {
 // ensure makes the desired rows the active ones. Other rows of the same subject are revoked, as Koji does to
 // edit them; those that are not the overlay's own become active again once the entry is gone. It makes
 // ks_desired_TABLE and ks_replaced_TABLE for itself.
-func (w *rowWriter) ensure(ctx context.Context, t versionedTable, wishes []desiredRow) error {
-	if len(wishes) == 0 {
+func (w *rowWriter) ensure(ctx context.Context, t versionedTable, desired []desiredRow) error {
+	if len(desired) == 0 {
 		return nil
 	}
-	rows := make([]fields, len(wishes))
-	for i, w := range wishes {
+	rows := make([]fields, len(desired))
+	for i, w := range desired {
 		rows[i] = w.row
 		rows[i]["ks_entry"] = w.entry
 	}
@@ -82,7 +82,7 @@ func (w *rowWriter) ensure(ctx context.Context, t versionedTable, wishes []desir
 		return err
 	}
 	tag, err := w.Tx.Exec(ctx, sqltext.Expand(x("INSERT INTO ks_desired_key SELECT {r}, {keyof} FROM {w} x JOIN {t} t ON {same}"), "event", "t.create_event"))
-	if err != nil || tag.RowsAffected() == int64(len(wishes)) {
+	if err != nil || tag.RowsAffected() == int64(len(desired)) {
 		return err
 	}
 
