@@ -8,8 +8,8 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
-	"kojisnap/dbsync/dbconn"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapfile/forgetest"
@@ -162,7 +162,7 @@ func TestBadRows(t *testing.T) {
 						t.Errorf("%s: %v; it does not say %q", kind, err, says)
 					}
 				}
-				var temporary *dbconn.TemporaryError
+				var temporary *retry.TemporaryError
 				if errors.As(err, &temporary) || attempts > 2 || strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
 					t.Errorf("%s: %d attempts, %v", kind, attempts, err)
 				}

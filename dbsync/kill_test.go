@@ -10,11 +10,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync"
-	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -60,7 +60,7 @@ func TestKilled(t *testing.T) {
 				}
 			}
 			_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{Progress: &point})
-			var temporary *dbconn.TemporaryError
+			var temporary *retry.TemporaryError
 			if !errors.As(err, &temporary) {
 				t.Errorf("load: %v", err)
 			}
@@ -160,7 +160,7 @@ func TestKilledAnywhere(t *testing.T) {
 		for i := range points {
 			k := &killer{t: t, other: other, n: 2 + (counter.count-3)*i/(points-1)} // the first and the last are kojisnap's lock
 			err := job.run(k.connect(dsn))
-			var temporary *dbconn.TemporaryError
+			var temporary *retry.TemporaryError
 			if !errors.As(err, &temporary) {
 				t.Errorf("%s, killed at statement %d of %d: %v", job.name, k.n, counter.count, err)
 			}

@@ -16,7 +16,7 @@ import (
 
 // Load merges a snapshot into the staging database. Everything is one transaction: on any error nothing has
 // changed, and the load can be repeated. Errors to tell apart: book.ErrNotStaging, preflight.ErrOtherHub,
-// preflight.ErrOlder, lockfile.ErrLocked, *ConflictError, *dbconn.TemporaryError, *overlay.Error, and those of
+// preflight.ErrOlder, lockfile.ErrLocked, *ConflictError, *retry.TemporaryError, *overlay.Error, and those of
 // the snapshot (*snapfile.DamagedError).
 //
 // Nothing else may use the connection meanwhile. It comes from dbconn.Connect; package dbconn says how queries

@@ -10,10 +10,11 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/dir"
 )
@@ -125,11 +126,11 @@ func TestOldHubs(t *testing.T) {
 			}
 			pull := func(c *hub.Client) *snapfile.Snapshot {
 				t.Helper()
-				r, err := kojisnap.Pull(t.Context(), c, store, kojisnap.PullOptions{Tags: tags, Event: w.last(), Program: "test"})
+				r, err := pull.Pull(t.Context(), c, store, pull.Options{Tags: tags, Event: w.last(), Program: "test"})
 				if err != nil {
 					t.Fatal(err)
 				}
-				snap, err := kojisnap.OpenSnapshot(t.Context(), store, r.Snapshot)
+				snap, err := repository.Open(t.Context(), store, r.Snapshot)
 				if err != nil {
 					t.Fatal(err)
 				}

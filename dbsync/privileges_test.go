@@ -10,11 +10,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync"
-	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/setup"
 	"kojisnap/dbsync/status"
+	"kojisnap/kojisnap/retry"
 )
 
 // role makes a role that is no superuser, called after the database, for the time of a test.
@@ -139,7 +139,7 @@ func TestGrants(t *testing.T) {
 	} {
 		s.exec(fmt.Sprintf("REVOKE %s ON %s FROM %s", c.grant, c.on, role))
 		_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{})
-		var temporary *dbconn.TemporaryError
+		var temporary *retry.TemporaryError
 		if err == nil || !strings.Contains(err.Error(), "permission denied for "+c.says) || !strings.Contains(err.Error(), "grants.sql") || errors.As(err, &temporary) {
 			t.Errorf("without %s on %s: %v", c.grant, c.on, err)
 		}

@@ -10,11 +10,11 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
-	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/retry"
 )
 
 // private is a staging on a server of its own, which a test may stop.
@@ -63,7 +63,7 @@ func TestRestart(t *testing.T) {
 	for _, point := range []at{{stage: "read", n: 500}, {stage: "merge", n: 20}} {
 		point.do = restart
 		_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{Progress: &point})
-		var temporary *dbconn.TemporaryError
+		var temporary *retry.TemporaryError
 		if !errors.As(err, &temporary) {
 			t.Errorf("restarted at %s %d: %v", point.stage, point.n, err)
 		}

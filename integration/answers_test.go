@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 )
 
@@ -19,7 +19,7 @@ func TestSameAnswers(t *testing.T) {
 	w.init(t)
 	tags := activeTags(t, w.prod)
 	snap := w.pull(t, lastEvent, tags...)
-	w.copy(t, snap, kojisnap.Want{})
+	w.copy(t, snap, compose.Want{})
 	w.load(t, snap)
 
 	for _, event := range []any{nil, lastEvent} {

@@ -4,8 +4,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/store/dir"
+	"kojisnap/kojisnap/verify"
 )
 
 // BenchmarkPull pulls all tags of the recorded production, hub and client in one process.
@@ -16,7 +18,7 @@ func BenchmarkPull(b *testing.B) {
 	for b.Loop() {
 		s, err := dir.Open(filepath.Join(b.TempDir(), "store"))
 		must(b, err)
-		r, err := kojisnap.Pull(b.Context(), w.prod, s, kojisnap.PullOptions{Tags: tags, Event: lastEvent, Full: true})
+		r, err := pull.Pull(b.Context(), w.prod, s, pull.Options{Tags: tags, Event: lastEvent, Full: true})
 		must(b, err)
 		rows += r.Totals.Rows
 	}
@@ -33,9 +35,9 @@ func BenchmarkMainJob(b *testing.B) {
 		tags := activeTags(b, w.prod)
 		b.StartTimer()
 		snap := w.pull(b, lastEvent, tags...)
-		w.copy(b, snap, kojisnap.Want{})
+		w.copy(b, snap, compose.Want{})
 		w.load(b, snap)
-		r, err := kojisnap.Verify(b.Context(), kojisnap.VerifyOptions{Hub: w.staging, Snapshot: snap, Topdir: w.topdir, Digest: true})
+		r, err := verify.Verify(b.Context(), verify.Options{Hub: w.staging, Snapshot: snap, Topdir: w.topdir, Digest: true})
 		must(b, err)
 		if !r.Ready() {
 			b.Fatalf("%+v", r.Checks)

@@ -12,10 +12,13 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/verify"
 	"kojisnap/volumes"
 )
 
@@ -128,15 +131,15 @@ func TestComposesWaitForRemoval(t *testing.T) {
 	w := newWorld(t)
 	w.init(t)
 	snap := w.pull(t, lastEvent, "f42-compose")
-	w.copy(t, snap, kojisnap.Want{})
+	w.copy(t, snap, compose.Want{})
 	w.load(t, snap)
 	w.nextEvent(t, 420)
 	seen := &lockSeen{Progress: progress.OrDiscard(nil), t: t, lock: filepath.Join(t.TempDir(), "composes"), free: map[string]bool{}}
 	o := kojisnap.SyncOptions{Hub: w.prod,
-		Pull:   kojisnap.PullOptions{Tags: []string{"f42-compose"}, Event: 420, Program: "test", Progress: seen},
+		Pull:   pull.Options{Tags: []string{"f42-compose"}, Event: 420, Program: "test", Progress: seen},
 		Copy:   kojisnap.CopyOptions{Topdir: w.topdir, Sources: []string{w.prodTree}, WritableSource: true, Progress: seen},
 		Load:   kojisnap.LoadOptions{DSN: w.dsn, Topdir: w.topdir, WaitFor: seen.lock},
-		Verify: kojisnap.VerifyOptions{Hub: w.staging, Topdir: w.topdir, Progress: seen},
+		Verify: verify.Options{Hub: w.staging, Topdir: w.topdir, Progress: seen},
 	}
 	o.Load.Progress = seen
 	r, err := kojisnap.Sync(t.Context(), w.store, o)

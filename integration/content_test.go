@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/verify"
 )
 
 // aTag makes a tag in production at an event, with bash-5.2.37, which no compose of f42 takes, in it.
@@ -66,15 +66,15 @@ func TestContentTags(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
 	}
-	checks := func(code int, args ...string) map[string]kojisnap.Check {
+	checks := func(code int, args ...string) map[string]verify.Check {
 		t.Helper()
 		o := kojisnapRun(t, append([]string{"verify", "-c", c, "--json"}, args...)...)
-		var r kojisnap.VerifyResult
+		var r verify.Result
 		must(t, json.Unmarshal([]byte(o.stdout), &r))
 		if o.code != code {
 			t.Errorf("verify %q: exit code %d: %s", args, o.code, o.stderr)
 		}
-		all := map[string]kojisnap.Check{}
+		all := map[string]verify.Check{}
 		for _, c := range r.Checks {
 			all[strings.TrimSpace(c.Name+" "+c.Tag+" "+c.Arch)] = c
 		}
@@ -82,7 +82,7 @@ func TestContentTags(t *testing.T) {
 	}
 	all := checks(0)
 	for name, count := range map[string]int{"rpms module-postgresql-16 x86_64": 5, "files module-postgresql-16 x86_64": 5, "content tags f42-compose": 1, "tag module-postgresql-16": 1} {
-		if c := all[name]; c.Status != kojisnap.StatusOK || c.Count < min(count, 1) {
+		if c := all[name]; c.Status != verify.StatusOK || c.Count < min(count, 1) {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
@@ -90,7 +90,7 @@ func TestContentTags(t *testing.T) {
 		t.Error("build targets are looked for that nobody needs")
 	}
 	must(t, os.Remove(rpms[0]))
-	if c := checks(3)["files module-postgresql-16 x86_64"]; c.Status != kojisnap.StatusFailed || c.Bad != 1 {
+	if c := checks(3)["files module-postgresql-16 x86_64"]; c.Status != verify.StatusFailed || c.Bad != 1 {
 		t.Errorf("a file that is missing: %+v", c)
 	}
 	checks(0, "--tag", "f42-extras")
@@ -113,7 +113,7 @@ func TestContentTags(t *testing.T) {
 		strings.Contains(o.stdout, "failed  content tags") {
 		t.Errorf("a new module: exit code %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
-	if c := checks(3)["rpms module-new x86_64"]; c.Status != kojisnap.StatusOK || c.Count == 0 {
+	if c := checks(3)["rpms module-new x86_64"]; c.Status != verify.StatusOK || c.Count == 0 {
 		t.Errorf("the new module's rpms: %+v", c)
 	}
 	w.update(t, "tag_listing", hubtest.Values{"build_id": 1000}, hubtest.Values{"revoke_event": lastEvent + 2, "revoker_id": 1, "active": nil})
@@ -181,7 +181,7 @@ func TestTagPatterns(t *testing.T) {
 	// Of the snapshot's tags.
 	verified := func(args ...string) (tags []string) {
 		t.Helper()
-		var r kojisnap.VerifyResult
+		var r verify.Result
 		must(t, json.Unmarshal([]byte(kojisnapRun(t, append([]string{"verify", "-c", c, "--json"}, args...)...).stdout), &r))
 		for _, c := range r.Checks {
 			if c.Name == "tag" {

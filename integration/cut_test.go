@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"testing"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/dir"
 )
@@ -134,7 +134,7 @@ func manifestOf(t *testing.T, at, id string) *snapfile.Manifest {
 	t.Helper()
 	s, err := dir.Open(at)
 	must(t, err)
-	snap, err := kojisnap.OpenSnapshot(t.Context(), s, strings.TrimSpace(id))
+	snap, err := repository.Open(t.Context(), s, strings.TrimSpace(id))
 	must(t, err)
 	return snap.Manifest
 }

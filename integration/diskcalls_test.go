@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/volumes"
 )
@@ -113,7 +113,7 @@ func TestDiskCalls(t *testing.T) {
 
 	tags := activeTags(t, w.prod)
 	snap := w.pull(t, lastEvent, tags...)
-	w.copy(t, snap, kojisnap.Want{Tags: []string{"f42-compose"}, SigKeys: []string{"41526f0e", ""}})
+	w.copy(t, snap, compose.Want{Tags: []string{"f42-compose"}, SigKeys: []string{"41526f0e", ""}})
 	w.load(t, snap)
 	// A build of staging's own.
 	dbtest.Exec(t, w.dsn, `INSERT INTO package (name) VALUES ('stg-own');

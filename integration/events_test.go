@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/verify"
 )
 
 // TestLoadedEvents: status lists the events at which calls answer as production did, and they do.
@@ -24,7 +26,7 @@ func TestLoadedEvents(t *testing.T) {
 			if e.EventTime.IsZero() || e.Loaded.IsZero() || !strings.HasPrefix(e.Snapshot, "4") && !strings.HasPrefix(e.Snapshot, "3") || len(e.Tags) != 1 {
 				t.Errorf("%+v", e)
 			}
-			r, err := kojisnap.Verify(t.Context(), kojisnap.VerifyOptions{Hub: w.staging, Against: w.prod, Event: e.Event, Want: kojisnap.Want{Tags: e.Tags}})
+			r, err := verify.Verify(t.Context(), verify.Options{Hub: w.staging, Against: w.prod, Event: e.Event, Want: compose.Want{Tags: e.Tags}})
 			must(t, err)
 			if !r.Ready() {
 				t.Errorf("event %d is not as production's: %+v", e.Event, r.Checks)

@@ -15,9 +15,12 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/dir"
@@ -114,14 +117,14 @@ func (w *world) init(t testing.TB) {
 
 func (w *world) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapshot {
 	t.Helper()
-	r, err := kojisnap.Pull(t.Context(), w.prod, w.store, kojisnap.PullOptions{Tags: tags, Event: event, Program: "test"})
+	r, err := pull.Pull(t.Context(), w.prod, w.store, pull.Options{Tags: tags, Event: event, Program: "test"})
 	must(t, err)
-	snap, err := kojisnap.OpenSnapshot(t.Context(), w.store, r.Snapshot)
+	snap, err := repository.Open(t.Context(), w.store, r.Snapshot)
 	must(t, err)
 	return snap
 }
 
-func (w *world) copy(t testing.TB, snap *snapfile.Snapshot, want kojisnap.Want) *kojisnap.CopyResult {
+func (w *world) copy(t testing.TB, snap *snapfile.Snapshot, want compose.Want) *kojisnap.CopyResult {
 	t.Helper()
 	r, err := kojisnap.Copy(t.Context(), snap, w.store, kojisnap.CopyOptions{Want: want, Topdir: w.topdir, Sources: []string{w.prodTree}, WritableSource: true})
 	must(t, err)

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/verify"
 )
 
 // config is the configuration of a sync, as an operator has it.
@@ -94,7 +94,7 @@ func TestMainJob(t *testing.T) {
 	if out := succeed(t, "verify", "-c", c, "--compose", compose); out != "" {
 		t.Errorf("verify of what is ready printed %q", out)
 	}
-	var result kojisnap.VerifyResult
+	var result verify.Result
 	must(t, json.Unmarshal([]byte(succeed(t, "verify", "-c", c, "--json")), &result))
 	if !result.Ready() || len(result.Checks) < 10 || result.Event != lastEvent {
 		t.Errorf("verify --json: %+v", result)

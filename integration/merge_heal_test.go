@@ -17,10 +17,10 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -38,7 +38,7 @@ func TestEarlier(t *testing.T) {
 	g.model.truth = readTruth(t, g.prodRows)
 	ids := readMapping(start)
 	for _, id := range loads {
-		snap, err := kojisnap.OpenSnapshot(t.Context(), g.store, id)
+		snap, err := repository.Open(t.Context(), g.store, id)
 		must(t, err)
 		g.pulled = append(g.pulled, readSnapshot(t, snap, g.model.truth))
 	}

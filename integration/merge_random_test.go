@@ -17,7 +17,9 @@ import (
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -290,19 +292,19 @@ func (g *merging) byID(id string) *wanted {
 func (g *merging) pullNow(t *testing.T, name string) *wanted {
 	h := readTruth(t, g.prodRows)
 	last := slices.Max(slices.Collect(maps.Keys(h.events)))
-	opt := kojisnap.PullOptions{Tags: g.tags, Event: int64(last), Sweep: 3, Overlap: 90 * time.Minute, Program: "test", Full: g.rnd.IntN(6) == 0, Since: g.since}
+	opt := pull.Options{Tags: g.tags, Event: int64(last), Sweep: 3, Overlap: 90 * time.Minute, Program: "test", Full: g.rnd.IntN(6) == 0, Since: g.since}
 	if opt.Full {
 		g.note(t, "a full pull")
 		if g.rnd.IntN(2) == 0 { // that tells once more of what was revoked long ago
 			opt.Since = int64(1 + g.rnd.IntN(last))
 		}
 	}
-	r, err := kojisnap.Pull(t.Context(), g.prod, g.store, opt)
+	r, err := pull.Pull(t.Context(), g.prod, g.store, opt)
 	if err != nil {
 		g.note(t, fmt.Sprintf("the pull failed: %v", err))
 		return nil
 	}
-	snap, err := kojisnap.OpenSnapshot(t.Context(), g.store, r.Snapshot)
+	snap, err := repository.Open(t.Context(), g.store, r.Snapshot)
 	must(t, err)
 	w := readSnapshot(t, snap, h)
 	g.check(t, name+", pull", checkPull(w, h, last))

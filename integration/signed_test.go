@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapfile/forgetest"
 )
@@ -28,7 +28,7 @@ func (w *world) object(name string) string { return filepath.Join(w.store.String
 
 func (w *world) snapshot(t testing.TB, id string) *snapfile.Snapshot {
 	t.Helper()
-	snap, err := kojisnap.OpenSnapshot(t.Context(), w.store, id)
+	snap, err := repository.Open(t.Context(), w.store, id)
 	must(t, err)
 	return snap
 }

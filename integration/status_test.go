@@ -17,7 +17,9 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/verify"
 )
 
 // pluginLine is what the guidelines for monitoring plugins want: a state, a text, and
@@ -68,7 +70,7 @@ func TestStatus(t *testing.T) {
 	}
 	read("-v")
 	seconds := int64(now.Manifest.EventTime.Sub(old.Manifest.EventTime).Seconds())
-	var diff kojisnap.DiffResult
+	var diff repository.DiffResult
 	must(t, json.Unmarshal([]byte(succeed(t, "diff", "-c", c, old.ID, now.ID, "--json")), &diff))
 	missing := len(now.Manifest.Scope.All) - len(old.Manifest.Scope.All)
 	want := kojisnap.Drift{Snapshot: now.ID, Event: lastEvent, Events: lastEvent - 300, Seconds: seconds, Missing: status.Drift.Missing, Relations: diff.Relations}
@@ -353,9 +355,9 @@ func TestReadRecord(t *testing.T) {
 	if len(got.Builds)+len(got.RPMs)+len(got.Signatures)+len(got.Types) > 0 || len(rep.Conflicts)+len(rep.LeftOut) > 0 || len(rep.Kept) < 2 {
 		t.Errorf("on record: %+v\nof %+v", got, rep)
 	}
-	r, err := kojisnap.Verify(t.Context(), kojisnap.VerifyOptions{Hub: w.staging, Snapshot: snap, Record: got})
+	r, err := verify.Verify(t.Context(), verify.Options{Hub: w.staging, Snapshot: snap, Record: got})
 	must(t, err)
-	if !r.Ready() || slices.ContainsFunc(r.Checks, func(c kojisnap.Check) bool { return c.Name == "on record" }) {
+	if !r.Ready() || slices.ContainsFunc(r.Checks, func(c verify.Check) bool { return c.Name == "on record" }) {
 		t.Errorf("verify: %+v", r.Checks)
 	}
 	for name, production := range map[string]any{"tag": tag, "package": bash} {

@@ -7,34 +7,34 @@ import (
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/verify"
 )
 
 // verdict runs verify, or another command whose result has one, and returns its checks by status.
-func verdict(t *testing.T, code int, args ...string) map[kojisnap.Status][]kojisnap.Check {
+func verdict(t *testing.T, code int, args ...string) map[verify.Status][]verify.Check {
 	t.Helper()
 	o := kojisnapRun(t, append(args, "--json")...)
 	if o.code != code || o.stderr != "" {
 		t.Errorf("%v: exit code %d, want %d: %s", args, o.code, code, o.stderr)
 	}
 	var r struct {
-		kojisnap.VerifyResult
-		Verify *kojisnap.VerifyResult
+		verify.Result
+		Verify *verify.Result
 	}
 	must(t, json.Unmarshal([]byte(o.stdout), &r))
 	if r.Verify == nil {
-		r.Verify = &r.VerifyResult
+		r.Verify = &r.Result
 	}
-	by := map[kojisnap.Status][]kojisnap.Check{}
+	by := map[verify.Status][]verify.Check{}
 	for _, c := range r.Verify.Checks {
 		by[c.Status] = append(by[c.Status], c)
 	}
 	return by
 }
 
-func has(checks []kojisnap.Check, name, says string) bool {
-	return slices.ContainsFunc(checks, func(c kojisnap.Check) bool {
+func has(checks []verify.Check, name, says string) bool {
+	return slices.ContainsFunc(checks, func(c verify.Check) bool {
 		return c.Name == name && strings.Contains(c.Detail+" "+strings.Join(c.Examples, "; "), says)
 	})
 }
@@ -48,8 +48,8 @@ func TestStagingsNames(t *testing.T) {
 		INSERT INTO external_repo (name) VALUES ('epel-10')`)
 	w.init(t)
 	c := w.config(t, "f42-compose")
-	if by := verdict(t, 0, "sync", "-c", c); len(by[kojisnap.StatusFailed]) > 0 {
-		t.Errorf("after the first sync: %+v", by[kojisnap.StatusFailed])
+	if by := verdict(t, 0, "sync", "-c", c); len(by[verify.StatusFailed]) > 0 {
+		t.Errorf("after the first sync: %+v", by[verify.StatusFailed])
 	}
 
 	dbtest.Exec(t, w.dsn, `
@@ -69,36 +69,36 @@ func TestStagingsNames(t *testing.T) {
 		{"verify", "-c", c}, {"verify", "-c", c, "--against", w.prodURL}, {"sync", "-c", c},
 	} {
 		by := verdict(t, 0, args...)
-		if failed := by[kojisnap.StatusFailed]; len(failed) > 0 {
+		if failed := by[verify.StatusFailed]; len(failed) > 0 {
 			t.Errorf("%v: %+v", args, failed)
 		}
-		warnings := by[kojisnap.StatusWarning]
+		warnings := by[verify.StatusWarning]
 		for name, says := range map[string]string{"tag": `renamed it to "our-compose"`, "names": `external repo epel-10 is "our \"mirror\"" in staging; tag f41 is "f42" in staging; tag f42 is "f41" in staging`} {
 			if !has(warnings, name, says) {
 				t.Errorf("%v: no warning %s %q in %+v", args, name, says, warnings)
 			}
 		}
 	}
-	if by := verdict(t, 3, "verify", "-c", c, "--db", ""); !has(by[kojisnap.StatusFailed], "tag", "--db") {
-		t.Errorf("without the database: %+v", by[kojisnap.StatusFailed])
+	if by := verdict(t, 3, "verify", "-c", c, "--db", ""); !has(by[verify.StatusFailed], "tag", "--db") {
+		t.Errorf("without the database: %+v", by[verify.StatusFailed])
 	}
 
 	// Production goes on, and renames a tag as well.
 	must(t, w.prodRows.Insert("events", hubtest.Values{"id": 420, "time": "2026-11-21 01:00:00+00"}))
 	w.update(t, "tag", hubtest.Values{"name": "f42-addons"}, hubtest.Values{"name": "f42-more"})
 	w.untagLatest(t, 420)
-	if by := verdict(t, 0, "sync", "-c", c, "--event", "420"); len(by[kojisnap.StatusFailed]) > 0 {
-		t.Errorf("after production went on: %+v", by[kojisnap.StatusFailed])
+	if by := verdict(t, 0, "sync", "-c", c, "--event", "420"); len(by[verify.StatusFailed]) > 0 {
+		t.Errorf("after production went on: %+v", by[verify.StatusFailed])
 	}
-	if by := verdict(t, 0, "sync", "-c", c, "--event", "420"); len(by[kojisnap.StatusFailed]) > 0 {
-		t.Errorf("another time: %+v", by[kojisnap.StatusFailed])
+	if by := verdict(t, 0, "sync", "-c", c, "--event", "420"); len(by[verify.StatusFailed]) > 0 {
+		t.Errorf("another time: %+v", by[verify.StatusFailed])
 	}
 
 	// A tag that staging deleted is there at the event.
 	dbtest.Exec(t, w.dsn, `UPDATE tag_config SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = (SELECT id FROM users WHERE name = 'our-stgadmin')
 		WHERE tag_id = (SELECT id FROM tag WHERE name = 'our-compose') AND active`)
-	if by := verdict(t, 0, "verify", "-c", c); !has(by[kojisnap.StatusWarning], "hidden", "staging has deleted the tag") {
-		t.Errorf("with the tag deleted: %+v", by[kojisnap.StatusWarning])
+	if by := verdict(t, 0, "verify", "-c", c); !has(by[verify.StatusWarning], "hidden", "staging has deleted the tag") {
+		t.Errorf("with the tag deleted: %+v", by[verify.StatusWarning])
 	}
 }
 
@@ -117,11 +117,11 @@ func TestStagingsDecisions(t *testing.T) {
 		UPDATE build SET state = 2 WHERE id = 8`)
 	for _, args := range [][]string{{"verify", "-c", c}, {"sync", "-c", c}, {"verify", "-c", c}} {
 		by := verdict(t, 0, args...)
-		if !has(by[kojisnap.StatusOK], "on record", "bash-5.3.0-2.fc42: staging deleted it") || len(by[kojisnap.StatusFailed]) > 0 {
-			t.Errorf("%v: on record: %+v\nfailed: %+v", args, by[kojisnap.StatusOK], by[kojisnap.StatusFailed])
+		if !has(by[verify.StatusOK], "on record", "bash-5.3.0-2.fc42: staging deleted it") || len(by[verify.StatusFailed]) > 0 {
+			t.Errorf("%v: on record: %+v\nfailed: %+v", args, by[verify.StatusOK], by[verify.StatusFailed])
 		}
 	}
-	if by := verdict(t, 3, "verify", "-c", c, "--db", ""); len(by[kojisnap.StatusFailed]) == 0 {
+	if by := verdict(t, 3, "verify", "-c", c, "--db", ""); len(by[verify.StatusFailed]) == 0 {
 		t.Error("without the database nothing is known of what staging decided")
 	}
 	// As promoteBuild and resetBuild do. Their files are another matter.
@@ -137,7 +137,7 @@ func TestStagingsDecisions(t *testing.T) {
 	for range 2 {
 		by := verdict(t, 0, rows...)
 		for _, says := range []string{"staging promoted it", "staging reset it"} {
-			if !has(by[kojisnap.StatusOK], "on record", says) {
+			if !has(by[verify.StatusOK], "on record", says) {
 				t.Errorf("no %q on record: %+v", says, by)
 			}
 		}
@@ -148,7 +148,7 @@ func TestStagingsDecisions(t *testing.T) {
 	succeed(t, "load", "-c", c, "--audit")
 	verdict(t, 0, rows...)
 	dbtest.Exec(t, w.dsn, `UPDATE rpminfo SET size = size + 1 WHERE id = (SELECT min(id) FROM rpminfo WHERE build_id = 10)`)
-	if by := verdict(t, 3, rows...); !has(by[kojisnap.StatusFailed], "rpms", "coreutils") {
-		t.Errorf("an rpm that was changed: %+v", by[kojisnap.StatusFailed])
+	if by := verdict(t, 3, rows...); !has(by[verify.StatusFailed], "rpms", "coreutils") {
+		t.Errorf("an rpm that was changed: %+v", by[verify.StatusFailed])
 	}
 }

@@ -14,10 +14,11 @@ import (
 	"strings"
 	"time"
 
-	"kojisnap/dbsync/setup"
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/s3"
@@ -26,7 +27,7 @@ import (
 
 // CopyOptions say which files of a snapshot's builds go below which topdir.
 type CopyOptions struct {
-	Want
+	compose.Want
 	Topdir string
 	// HubTopdir is topdir's path as staging's hub has it, if that is another than Topdir.
 	HubTopdir string
@@ -74,7 +75,7 @@ type CopyResult struct {
 	// Held is what is kept back, each thing once, while all else is done.
 	Held []hardlink.HeldError `json:"held,omitempty"`
 	// Undecided says which builds stay as they are because it is not known whether they are wanted.
-	Undecided []Undecided `json:"undecided,omitempty"`
+	Undecided []compose.Undecided `json:"undecided,omitempty"`
 }
 
 // WriteTo prints what a DryRun found: counts for each tag and arch, then a line for each action.
@@ -130,10 +131,10 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if err != nil {
 		return nil, err
 	}
-	if none := o.Want.unmatched(snap); len(none) > 0 && o.Log != nil && !o.Remove {
-		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+quotedPatterns(none), "snapshot", snap.ID)
+	if none := o.Want.Unmatched(snap); len(none) > 0 && o.Log != nil && !o.Remove {
+		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+compose.QuotedPatterns(none), "snapshot", snap.ID)
 	}
-	plan, undecided, err := planFiles(ctx, snap, o.Want, o.copied, decided)
+	plan, undecided, err := compose.PlanFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +197,7 @@ func (o CopyOptions) openSource(ctx context.Context) func(url string) (hardlink.
 // readOnly is production's topdir on this machine: the first source that is a directory, else
 // what vol/NAME leads to already. Where there is neither, files come from URLs alone.
 func (o CopyOptions) readOnly() (string, error) {
-	prod := o.mapping().Staging(volumes.DefaultVolume)
+	prod := o.Mapping().Staging(volumes.DefaultVolume)
 	if _, err := os.Stat(o.Topdir); err != nil {
 		return "", fmt.Errorf("topdir: %w", err)
 	}
@@ -233,26 +234,10 @@ func (o CopyOptions) isVolume(dir, name string) bool {
 	return place(dir) == place(filepath.Join(o.Topdir, "vol", name))
 }
 
-const ledgerPrefix = "ledgers/"
-
-// environmentObject names an object of an environment in a store.
-func environmentObject(prefix, env string) (string, error) {
-	if env == "" {
-		env = DefaultEnv
-	}
-	if err := setup.CheckEnvironment(env); err != nil {
-		return "", err
-	}
-	return prefix + env, nil
-}
-
-// DefaultEnv is the name of the environment where none is given.
-const DefaultEnv = "staging"
-
 // putLedger puts topdir's ledger into the store, if it is not there already. That it is, is told
 // by a note below topdir, which costs less than reading both.
 func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
-	object, err := environmentObject(ledgerPrefix, env)
+	object, err := repository.EnvironmentObject(repository.LedgerPrefix, env)
 	if err != nil {
 		return err
 	}
@@ -316,7 +301,7 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardli
 		}
 		return hardlink.ReadLedger(topdir)
 	}
-	object, err := environmentObject(ledgerPrefix, env)
+	object, err := repository.EnvironmentObject(repository.LedgerPrefix, env)
 	if err != nil {
 		return nil, err
 	}
@@ -333,4 +318,18 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardli
 		return nil, fmt.Errorf("%s in %s: %w", object, s, err)
 	}
 	return ledger, nil
+}
+
+// copied are the names of the builds on the copy volume that are wanted. That the ledger cannot be
+// read is told by who needs it.
+func (o CopyOptions) copied() map[string]bool {
+	nvrs := map[string]bool{}
+	if ledger, err := hardlink.ReadLedger(o.Topdir); err == nil {
+		for _, b := range ledger.Builds {
+			if b.Unwanted == 0 {
+				nvrs[b.Build.NVR()] = true
+			}
+		}
+	}
+	return nvrs
 }

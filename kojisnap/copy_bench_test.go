@@ -15,7 +15,10 @@ import (
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/benchtest"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull/pulltest"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 	"kojisnap/volumes"
 )
@@ -25,7 +28,7 @@ type copyArgs struct{ Store, Snapshot, Topdir, Source string }
 
 func (a copyArgs) options() kojisnap.CopyOptions {
 	return kojisnap.CopyOptions{
-		Want:    kojisnap.Want{Builds: kojisnap.BuildsTagged, SigKeys: []string{hubtest.ScaleKey}},
+		Want:    compose.Want{Builds: compose.BuildsTagged, SigKeys: []string{hubtest.ScaleKey}},
 		Topdir:  a.Topdir,
 		Sources: []string{a.Source}, WritableSource: true,
 	}
@@ -51,7 +54,7 @@ func benchCopy(args []string) error {
 	if err != nil {
 		return err
 	}
-	snap, err := kojisnap.OpenSnapshot(ctx, s, a.Snapshot)
+	snap, err := repository.Open(ctx, s, a.Snapshot)
 	if err != nil {
 		return err
 	}
@@ -79,14 +82,14 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 		}
 	}
 	rows, err := hubtest.Generate(hubtest.ScaleOptions{Seed: 1, Builds: builds, Outside: -1})
-	must(b, err)
+	pulltest.Must(b, err)
 	a := copyArgs{Store: filepath.Join(b.TempDir(), "store"), Topdir: filepath.Join(b.TempDir(), "koji"), Source: filepath.Join(b.TempDir(), "prod")}
 	s, err := dir.Open(a.Store)
-	must(b, err)
-	snap := pull(b, client(b, hubtest.New(rows, hubtest.Options{})), s, 0, hubtest.ScaleTag)
+	pulltest.Must(b, err)
+	snap := pulltest.Pull(b, pulltest.Client(b, hubtest.New(rows, hubtest.Options{})), s, 0, hubtest.ScaleTag)
 	a.Snapshot = snap.ID
-	plan, _, err := kojisnap.PlanFiles(b.Context(), snap, a.options().Want, nil, nil)
-	must(b, err)
+	plan, _, err := compose.PlanFiles(b.Context(), snap, a.options().Want, nil, nil)
+	pulltest.Must(b, err)
 	ledger := &hardlink.Ledger{Builds: map[string]*hardlink.LedgerBuild{}}
 	planned := 0
 	for _, p := range plan.Staged {
@@ -98,21 +101,21 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 		}
 		planned += len(p.Files)
 		dir, err := p.Build.Dir()
-		must(b, err)
-		must(b, os.MkdirAll(filepath.Join(a.Topdir, dir), 0o755))
+		pulltest.Must(b, err)
+		pulltest.Must(b, os.MkdirAll(filepath.Join(a.Topdir, dir), 0o755))
 		ledger.Builds[dir] = build
 	}
-	must(b, os.MkdirAll(filepath.Join(a.Topdir, ".kojisnap"), 0o755))
+	pulltest.Must(b, os.MkdirAll(filepath.Join(a.Topdir, ".kojisnap"), 0o755))
 	f, err := os.Create(filepath.Join(a.Topdir, ".kojisnap/ledger"))
-	must(b, err)
+	pulltest.Must(b, err)
 	_, err = ledger.WriteTo(f)
-	must(b, err)
-	must(b, f.Close())
+	pulltest.Must(b, err)
+	pulltest.Must(b, f.Close())
 	arg, err := json.Marshal(a)
-	must(b, err)
+	pulltest.Must(b, err)
 	run := func() (c copied) {
 		out, _, _ := timed(b, benchCommand(b, "copy", string(arg)))
-		must(b, json.Unmarshal(out, &c))
+		pulltest.Must(b, json.Unmarshal(out, &c))
 		return c
 	}
 	run() // makes the symlinks
@@ -135,7 +138,7 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 func samplePresent(b *testing.B, prod string, s volumes.StagedBuild) {
 	b.Helper()
 	dir, err := s.Build.Dir()
-	must(b, err)
+	pulltest.Must(b, err)
 	for _, f := range s.Files {
 		path, size := f.Path, f.Size
 		if f.Kind == volumes.KindSigned {
@@ -144,9 +147,9 @@ func samplePresent(b *testing.B, prod string, s volumes.StagedBuild) {
 			continue
 		}
 		path = filepath.Join(prod, dir, path)
-		must(b, os.MkdirAll(filepath.Dir(path), 0o755))
-		must(b, os.WriteFile(path, nil, 0o644))
-		must(b, os.Truncate(path, size))
+		pulltest.Must(b, os.MkdirAll(filepath.Dir(path), 0o755))
+		pulltest.Must(b, os.WriteFile(path, nil, 0o644))
+		pulltest.Must(b, os.Truncate(path, size))
 		return
 	}
 }

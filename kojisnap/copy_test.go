@@ -12,6 +12,8 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -19,10 +21,10 @@ import (
 func stored(t testing.TB, s *dir.Store) string {
 	t.Helper()
 	r, err := s.Get(t.Context(), "ledgers/staging")
-	must(t, err)
+	pulltest.Must(t, err)
 	defer r.Close()
 	b, err := io.ReadAll(r)
-	must(t, err)
+	pulltest.Must(t, err)
 	return string(b)
 }
 
@@ -30,7 +32,7 @@ func stored(t testing.TB, s *dir.Store) string {
 func shortLedger(t testing.TB, top string) string {
 	t.Helper()
 	l, err := hardlink.ReadLedger(top)
-	must(t, err)
+	pulltest.Must(t, err)
 	var b strings.Builder
 	l.WriteTo(&b)
 	return b.String()
@@ -39,14 +41,14 @@ func shortLedger(t testing.TB, top string) string {
 // The store has the ledger after each change, and gives it back to a topdir that has lost its
 // own. It is not overwritten by one that is empty or damaged.
 func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
-	from := newSource(t, "f42")
-	s := newStore(t)
-	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.prod}, WritableSource: true}
-	must(t, os.Mkdir(o.Topdir, 0o755))
+	from := pulltest.NewSource(t, "f42")
+	s := pulltest.NewStore(t)
+	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.Prod}, WritableSource: true}
+	pulltest.Must(t, os.Mkdir(o.Topdir, 0o755))
 	cp := func() *kojisnap.CopyResult {
 		t.Helper()
-		r, err := kojisnap.Copy(t.Context(), from.snap, s, o)
-		must(t, err)
+		r, err := kojisnap.Copy(t.Context(), from.Snap, s, o)
+		pulltest.Must(t, err)
 		if stored(t, s) != shortLedger(t, o.Topdir) {
 			t.Error("the store's ledger is another")
 		}
@@ -64,10 +66,10 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 		}
 	}
 	nothing(cp())
-	must(t, s.Delete(t.Context(), "ledgers/staging"))
+	pulltest.Must(t, s.Delete(t.Context(), "ledgers/staging"))
 	nothing(cp()) // it is put there again
 
-	must(t, os.Remove(ledger))
+	pulltest.Must(t, os.Remove(ledger))
 	r := cp()
 	nothing(r)
 	if r.Actions.Rebuilt == "" {
@@ -75,8 +77,8 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	}
 
 	good := stored(t, s)
-	must(t, os.WriteFile(ledger, []byte("rubbish\n"), 0o644))
-	if _, err := kojisnap.Copy(t.Context(), from.snap, s, o); !errors.Is(err, hardlink.ErrLedgerDamaged) || !strings.Contains(err.Error(), "--audit") {
+	pulltest.Must(t, os.WriteFile(ledger, []byte("rubbish\n"), 0o644))
+	if _, err := kojisnap.Copy(t.Context(), from.Snap, s, o); !errors.Is(err, hardlink.ErrLedgerDamaged) || !strings.Contains(err.Error(), "--audit") {
 		t.Errorf("error %v", err)
 	}
 	if stored(t, s) != good {
@@ -87,7 +89,7 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	o.Audit = false
 
 	// Sync's steps: none is wanted any longer.
-	o.Builds, o.Leave, o.KeepFor = kojisnap.BuildsNone, true, time.Hour
+	o.Builds, o.Leave, o.KeepFor = compose.BuildsNone, true, time.Hour
 	r = cp()
 	if len(r.Actions.Leaving) != first.Report.Builds || strings.Count(stored(t, s), "\nU\t") != first.Report.Builds {
 		t.Errorf("%d leave: %s", len(r.Actions.Leaving), stored(t, s))
@@ -107,11 +109,11 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 
 // A dry run writes nothing, and counts every planned file for its tags, content tags among them.
 func TestCopyDryRun(t *testing.T) {
-	from := newSource(t, "f42", "f42-compose")
-	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.prod}, WritableSource: true, DryRun: true}
-	must(t, os.Mkdir(o.Topdir, 0o755))
-	r, err := kojisnap.Copy(t.Context(), from.snap, newStore(t), o)
-	must(t, err)
+	from := pulltest.NewSource(t, "f42", "f42-compose")
+	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.Prod}, WritableSource: true, DryRun: true}
+	pulltest.Must(t, os.Mkdir(o.Topdir, 0o755))
+	r, err := kojisnap.Copy(t.Context(), from.Snap, pulltest.NewStore(t), o)
+	pulltest.Must(t, err)
 	var text strings.Builder
 	n, err := r.WriteTo(&text)
 	if err != nil || n != int64(text.Len()) {

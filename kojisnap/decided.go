@@ -1,17 +1,12 @@
 package kojisnap
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/status"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
 )
@@ -38,7 +33,7 @@ func (o CopyOptions) decided(ctx context.Context, s store.Store) (map[int64]stri
 	if s == nil {
 		return nil, nil
 	}
-	return readDecided(ctx, s, o.Env)
+	return repository.ReadDecided(ctx, s, o.Env)
 }
 
 func (d *StagingDatabase) decided(ctx context.Context) (map[int64]string, error) {
@@ -77,52 +72,4 @@ func (o CopyOptions) warn(ctx context.Context, what string, err error) {
 	if o.Log != nil {
 		o.Log.WarnContext(ctx, what, "err", err)
 	}
-}
-
-const decidedPrefix = "decided/"
-
-// putDecided notes in a store what staging decided, for copies on hosts that do not reach its
-// database.
-func putDecided(ctx context.Context, s store.Store, env string, builds map[int64]string) error {
-	object, err := environmentObject(decidedPrefix, env)
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(builds)
-	if err != nil {
-		return err
-	}
-	have, err := read(ctx, s, object)
-	if err != nil || bytes.Equal(have, text) || have == nil && len(builds) == 0 {
-		return err
-	}
-	return s.Put(ctx, object, bytes.NewReader(text))
-}
-
-func readDecided(ctx context.Context, s store.Store, env string) (builds map[int64]string, err error) {
-	object, err := environmentObject(decidedPrefix, env)
-	if err != nil {
-		return nil, err
-	}
-	text, err := read(ctx, s, object)
-	if err != nil || text == nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(text, &builds); err != nil {
-		return nil, fmt.Errorf("%s in %s: %w; remove it, and the next load writes it anew", object, s, err)
-	}
-	return builds, nil
-}
-
-// read reads a small object, nil if there is none.
-func read(ctx context.Context, s store.Store, object string) ([]byte, error) {
-	r, err := s.Get(ctx, object)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
 }

@@ -6,6 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/verify"
 	"maps"
 	"slices"
 	"strings"
@@ -22,10 +27,10 @@ import (
 
 // Finding is what a preflight found of one part of a site.
 type Finding struct {
-	Check  string `json:"check"` // production's hub, staging's hub, database, …
-	Status Status `json:"status"`
-	Detail string `json:"detail"` // one line; of what is not ok with what to do
-	Err    error  `json:"-"`
+	Check  string        `json:"check"` // production's hub, staging's hub, database, …
+	Status verify.Status `json:"status"`
+	Detail string        `json:"detail"` // one line; of what is not ok with what to do
+	Err    error         `json:"-"`
 }
 
 // Doctor checks all that commands depend on, each part by itself, and changes nothing but for an object
@@ -34,24 +39,24 @@ type Finding struct {
 func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[string]error) []Finding {
 	var found []Finding
 	for _, c := range o.preflights(s) {
-		f := Finding{Check: c.name, Status: StatusOK}
+		f := Finding{Check: c.name, Status: verify.StatusOK}
 		err, left := missing[c.name]
 		switch {
 		case left && err == nil:
-			f.Status, f.Detail = StatusSkipped, "not configured"
+			f.Status, f.Detail = verify.StatusSkipped, "not configured"
 		case left:
 			f.Err = err
 		default:
 			f.Detail, f.Err = c.run(ctx)
 		}
 		if f.Err != nil {
-			f.Status, f.Detail = StatusFailed, oneLine{f.Err}.Error()
+			f.Status, f.Detail = verify.StatusFailed, oneline.Of(f.Err).Error()
 		}
 		if errors.As(f.Err, new(*notYetError)) {
-			f.Status, f.Err = StatusWarning, nil
+			f.Status, f.Err = verify.StatusWarning, nil
 		}
 		if i := len(found) - 1; i >= 0 && f.Err != nil && f.Detail == found[i].Detail { // of topdir and sources alike
-			f = Finding{Check: f.Check, Status: StatusSkipped, Detail: "see " + found[i].Check}
+			f = Finding{Check: f.Check, Status: verify.StatusSkipped, Detail: "see " + found[i].Check}
 		}
 		found = append(found, f)
 		if ctx.Err() != nil {
@@ -107,7 +112,7 @@ func (o SyncOptions) checkOverlay() (string, error) {
 
 // checkStore writes, reads and removes an object.
 func checkStore(ctx context.Context, s store.Store) (string, error) {
-	all, err := Snapshots(ctx, s)
+	all, err := repository.Snapshots(ctx, s)
 	if err != nil {
 		return "", err
 	}
@@ -144,7 +149,7 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	chosen, unmatched, err := chooseTags(ctx, o.Hub, version, set, 0)
+	chosen, unmatched, err := pull.ChooseTags(ctx, o.Hub, version, set, 0)
 	if err != nil {
 		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)
 	}
@@ -167,10 +172,10 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("hub %s has no tag %s: correct the names of the tags that are pulled", o.Hub.URL(), strings.Join(lacks, ", "))
 	}
 	if len(set.List()) > 0 && tags == 0 {
-		return "", &noTagsError{o.Hub.URL(), set.List(), 0}
+		return "", &pull.NoTagsError{Hub: o.Hub.URL(), Tags: set.List()}
 	}
 	if len(unmatched) > 0 {
-		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), quotedPatterns(unmatched))}
+		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), compose.QuotedPatterns(unmatched))}
 	}
 	id, _ := last.Field("id").Int()
 	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, tags), nil
@@ -183,7 +188,7 @@ func (o SyncOptions) checkStagingHub(ctx context.Context) (string, error) {
 			production = append(production, c.URL())
 		}
 	}
-	if err := checkStagingHub(ctx, o.Verify.Hub, production...); err != nil {
+	if err := verify.CheckStagingHub(ctx, o.Verify.Hub, production...); err != nil {
 		return "", fmt.Errorf("%w (verify asks it at the end; --no-verify leaves that out)", err)
 	}
 	version, err := o.Verify.Hub.AskVersion(ctx)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"kojisnap/dbsync"
@@ -12,6 +11,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
@@ -72,7 +72,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	}
 	if err == nil && s != nil {
 		o.noteDecided(ctx, s, r.Decided)
-		if lost := putHeld(ctx, s, o.Env, snap); lost != nil && o.Log != nil {
+		if lost := repository.PutHeld(ctx, s, o.Env, snap); lost != nil && o.Log != nil {
 			// A store may be for reading alone here. A load that lacks what was pruned says so itself.
 			o.Log.InfoContext(ctx, "what the database holds is not noted in the store: a prune may remove what the next load needs", "err", lost)
 		}
@@ -86,7 +86,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 
 // noteDecided lets copies know what staging decided. They do without, so that it is no error.
 func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[int64]string) {
-	if err := putDecided(ctx, s, o.Env, builds); err != nil && o.Log != nil {
+	if err := repository.PutDecided(ctx, s, o.Env, builds); err != nil && o.Log != nil {
 		o.Log.WarnContext(ctx, "what staging decided of builds is not noted in the store: a copy may make their files again", "err", err)
 	}
 }
@@ -119,16 +119,10 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {
-		return snapshotsBetween(ctx, s, after, before) // of a store with keys those that are trusted
+		return repository.SnapshotsBetween(ctx, s, after, before) // of a store with keys those that are trusted
 	}
 	if o.Overlay != "" {
 		opt.Overlay, err = overlay.Read(o.Overlay)
 	}
 	return opt, err
 }
-
-// oneLine shows an error of several lines, as pgconn has for several addresses, in one.
-type oneLine struct{ error }
-
-func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
-func (e oneLine) Unwrap() error { return e.error }

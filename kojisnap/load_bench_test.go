@@ -17,7 +17,9 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -29,7 +31,7 @@ func benchLoad(args []string) error {
 	if err != nil {
 		return err
 	}
-	snap, err := kojisnap.OpenSnapshot(ctx, s, args[2])
+	snap, err := repository.Open(ctx, s, args[2])
 	if err != nil {
 		return err
 	}
@@ -59,7 +61,7 @@ func benchLoadScale(b *testing.B, factor int) {
 			change(builds * factor)
 		}
 		out, _, _ := timed(b, benchCommand(b, "pull", url, path))
-		var r kojisnap.PullResult
+		var r pull.Result
 		if err := json.Unmarshal(out, &r); err != nil {
 			b.Fatal(err)
 		}

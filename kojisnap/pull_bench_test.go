@@ -26,9 +26,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -281,7 +281,7 @@ func benchPull(args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Pull(context.Background(), c, s, kojisnap.PullOptions{Tags: []string{hubtest.ScaleTag}, Margin: -1, Since: since, Program: "bench"})
+	r, err := pull.Pull(context.Background(), c, s, pull.Options{Tags: []string{hubtest.ScaleTag}, Margin: -1, Since: since, Program: "bench"})
 	if err != nil {
 		return err
 	}
@@ -418,7 +418,7 @@ func benchScale(b *testing.B, factor int, kind string) {
 	url, change := startHub(b, factor, kind)
 	scratch := b.TempDir()
 	requests, path := filepath.Join(scratch, "requests"), filepath.Join(scratch, "store")
-	var whole kojisnap.PullResult
+	var whole pull.Result
 	// report takes medians, where there are several.
 	report := func(b *testing.B, what map[string][]float64) {
 		for unit, values := range what {
@@ -426,7 +426,7 @@ func benchScale(b *testing.B, factor int, kind string) {
 			b.ReportMetric(values[len(values)/2], unit)
 		}
 	}
-	note := func(what map[string][]float64, r kojisnap.PullResult, took time.Duration, rss float64) {
+	note := func(what map[string][]float64, r pull.Result, took time.Duration, rss float64) {
 		for unit, v := range map[string]float64{"s": took.Seconds(), "MiB-peak": rss, "rows": float64(r.Asked.Rows),
 			"MB": float64(r.Asked.Received) / 1e6, "requests": float64(r.Asked.Requests)} {
 			what[unit] = append(what[unit], v)
@@ -467,7 +467,7 @@ func benchScale(b *testing.B, factor int, kind string) {
 			before := size(b, path)
 			b.StartTimer()
 			out, took, rss := timed(b, benchCommand(b, "pull", url, path))
-			var r kojisnap.PullResult
+			var r pull.Result
 			if err := json.Unmarshal(out, &r); err != nil {
 				b.Fatal(err)
 			}

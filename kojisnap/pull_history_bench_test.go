@@ -6,9 +6,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -32,10 +33,10 @@ func BenchmarkPullHistory(b *testing.B) {
 	change(1) // a day later, so that the overlap does not reach the last of these
 	for b.Loop() {
 		top := b.TempDir()
-		pull := func(since int64) (kojisnap.PullResult, float64, float64) {
+		pull := func(since int64) (pull.Result, float64, float64) {
 			args := []string{url, filepath.Join(top, fmt.Sprint(since)), "", fmt.Sprint(since)}
 			out, took, peak := timed(b, benchCommand(b, "pull", args...))
-			var r kojisnap.PullResult
+			var r pull.Result
 			if err := json.Unmarshal(out, &r); err != nil {
 				b.Fatal(err)
 			}
@@ -48,7 +49,7 @@ func BenchmarkPullHistory(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		snap, err := kojisnap.OpenSnapshot(b.Context(), s, with.Snapshot)
+		snap, err := repository.Open(b.Context(), s, with.Snapshot)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -14,27 +14,28 @@ import (
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
+	"kojisnap/kojisnap/verify"
 )
 
 // ReadRecord asks the staging database where it differs from a snapshot because of what staging itself
 // decided, and which of its ids are not production's.
-func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Record, error) {
+func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (verify.Record, error) {
 	conn, err := dbconn.Connect(ctx, dsn)
 	if err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	held, err := status.Read(ctx, conn)
 	if err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
-	r := Record{Mark: held.Mark, RPMs: map[int64]string{}, Signatures: map[SignatureRow]string{}, Types: map[int64]string{}}
+	r := verify.Record{Mark: held.Mark, RPMs: map[int64]string{}, Signatures: map[verify.SignatureRow]string{}, Types: map[int64]string{}}
 	r.History = map[int64]int64{}
 	for _, t := range held.Tags {
 		r.History[t.ID] = t.History
 	}
 	if r.IDs, err = status.ReadIDs(ctx, conn); err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
 	entries := slices.Concat(held.Conflicts, held.LeftOut, held.Kept)
 	builds, err := status.DecidedBuilds(ctx, conn) // also since the last load
@@ -43,7 +44,7 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Recor
 	}
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
-		return Record{}, err
+		return verify.Record{}, err
 	}
 	for _, e := range entries {
 		key, why := e.Keys(), strings.Join(strings.Fields(e.What), " ")
@@ -53,7 +54,7 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (Recor
 		case "rpminfo":
 			r.RPMs[key["id"]] = why
 		case "rpmsigs":
-			r.Signatures[SignatureRow{key["rpm_id"], e.Text("sigkey")}] = why
+			r.Signatures[verify.SignatureRow{RPM: key["rpm_id"], Key: e.Text("sigkey")}] = why
 		case "build_types":
 			r.Types[key["build_id"]] = why
 		}

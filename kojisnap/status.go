@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/repository"
 	"slices"
 
 	"kojisnap/dbsync/status"
@@ -31,19 +33,19 @@ type Drift struct {
 	Missing []string `json:"missing,omitempty"`
 	// Relations say how the newest snapshot differs from the one that the tag stands at, if that
 	// was asked for; RelationsError says why they do not.
-	Relations      []RelationDiff `json:"relations,omitempty"`
-	RelationsError string         `json:"relations_error,omitempty"`
+	Relations      []repository.RelationDiff `json:"relations,omitempty"`
+	RelationsError string                    `json:"relations_error,omitempty"`
 }
 
 // ReadDrift compares what a database holds with the newest snapshot of a scope in a store; with
 // rows, also row by row. The hub that was loaded from goes before the scope's. A store that has no
 // such snapshot, or cannot be read, is an error.
-func ReadDrift(ctx context.Context, s store.Store, scope Scope, have *status.Status, rows bool) (*Drift, error) {
+func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have *status.Status, rows bool) (*Drift, error) {
 	scope.Any = true
 	if have.LastSuccess != nil && have.LastSuccess.Hub != "" {
 		scope.Hub = have.LastSuccess.Hub
 	}
-	newest, err := LatestSnapshot(ctx, s, scope)
+	newest, err := repository.Latest(ctx, s, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -71,25 +73,25 @@ func ReadDrift(ctx context.Context, s store.Store, scope Scope, have *status.Sta
 	}
 	if rows && !d.Loaded {
 		if d.Relations, err = driftRows(ctx, s, last.Snapshot, newest.ID); err != nil {
-			d.RelationsError = oneLine{err}.Error()
+			d.RelationsError = oneline.Of(err).Error()
 		}
 	}
 	return d, nil
 }
 
-func driftRows(ctx context.Context, s store.Store, from, to string) ([]RelationDiff, error) {
-	a, err := OpenSnapshot(ctx, s, from)
-	if errors.Is(err, ErrNoSnapshot) {
+func driftRows(ctx context.Context, s store.Store, from, to string) ([]repository.RelationDiff, error) {
+	a, err := repository.Open(ctx, s, from)
+	if errors.Is(err, repository.ErrNoSnapshot) {
 		return nil, fmt.Errorf("%s, which the database holds, is not in the store any longer", from)
 	}
 	if err != nil {
 		return nil, err
 	}
-	b, err := OpenSnapshot(ctx, s, to)
+	b, err := repository.Open(ctx, s, to)
 	if err != nil {
 		return nil, err
 	}
-	r, err := Diff(ctx, a, b, nil)
+	r, err := repository.Diff(ctx, a, b, nil)
 	if err != nil {
 		return nil, err
 	}

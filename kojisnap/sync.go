@@ -10,17 +10,20 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/verify"
 )
 
 // SyncOptions are the options of the steps that Sync runs. It fills in what follows from the
 // step before: the snapshot, and the plan of files.
 type SyncOptions struct {
 	Hub    *hub.Client // production's
-	Pull   PullOptions
+	Pull   pull.Options
 	Copy   CopyOptions
 	Load   LoadOptions
-	Verify VerifyOptions
+	Verify verify.Options
 	// AfterPull, if set, is called once the hub has been read.
 	AfterPull func()
 	// NoVerify leaves the last step out, for hosts that do not reach staging's hub.
@@ -29,12 +32,12 @@ type SyncOptions struct {
 
 // SyncResult is what the steps did, nil for one that was not reached or left out.
 type SyncResult struct {
-	Pull   *PullResult      `json:"pull,omitempty"`
+	Pull   *pull.Result     `json:"pull,omitempty"`
 	Copy   *CopyResult      `json:"copy,omitempty"`
 	Load   *book.LoadReport `json:"load,omitempty"`
 	Remove *CopyResult      `json:"remove,omitempty"`
 	Repair *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
-	Verify *VerifyResult    `json:"verify,omitempty"`
+	Verify *verify.Result   `json:"verify,omitempty"`
 	Steps  []SyncStep       `json:"steps"` // those that were reached
 }
 
@@ -54,7 +57,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, err
 	}
 	err := r.step("pull", func() (err error) {
-		r.Pull, err = Pull(ctx, o.Hub, s, o.Pull)
+		r.Pull, err = pull.Pull(ctx, o.Hub, s, o.Pull)
 		return err
 	})
 	if err != nil {
@@ -63,7 +66,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if o.AfterPull != nil {
 		o.AfterPull()
 	}
-	snap, err := OpenSnapshot(ctx, s, r.Pull.Snapshot)
+	snap, err := repository.Open(ctx, s, r.Pull.Snapshot)
 	if err != nil {
 		return r, err
 	}
@@ -136,7 +139,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 func (r *SyncResult) verify(ctx context.Context, o SyncOptions) error {
 	return r.step("verify", func() (err error) {
 		if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, o.Verify.Snapshot); err == nil {
-			r.Verify, err = Verify(ctx, o.Verify)
+			r.Verify, err = verify.Verify(ctx, o.Verify)
 		}
 		if err != nil {
 			err = fmt.Errorf("verify: %w", err)

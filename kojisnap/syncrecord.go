@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/verify"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,9 +35,9 @@ type SyncStep struct {
 
 // SyncReport is what is remembered of a sync beside its times and exit code.
 type SyncReport struct {
-	Store  string     `json:"store"`
-	Steps  []SyncStep `json:"steps"`  // those that were reached, in order
-	Checks []Check    `json:"checks"` // of verify, those that are not ok
+	Store  string         `json:"store"`
+	Steps  []SyncStep     `json:"steps"`  // those that were reached, in order
+	Checks []verify.Check `json:"checks"` // of verify, those that are not ok
 	// Pin is the event to pin composes at after the sync, whatever became of it; 0 if that is not known.
 	Pin int64 `json:"pin,omitempty"`
 	// Missing is how many files could not be had that composes need.
@@ -59,7 +61,7 @@ func (r *SyncResult) step(name string, run func() error) error {
 	err := run()
 	s := SyncStep{Name: name, Seconds: time.Since(began).Round(time.Millisecond).Seconds()}
 	if err != nil {
-		s.Error = shorten(oneLine{err}.Error())
+		s.Error = shorten(oneline.Of(err).Error())
 	}
 	r.Steps = append(r.Steps, s)
 	return err
@@ -74,7 +76,7 @@ func (r *SyncResult) noteWait(lock *waiting) {
 
 // report puts together what is remembered of a sync that ended with err.
 func (r *SyncResult) report(store string, err error) SyncReport {
-	rep := SyncReport{Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []Check{}}
+	rep := SyncReport{Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
 	counts := map[string]map[string]int64{}
 	if p := r.Pull; p != nil {
 		counts["pull"] = map[string]int64{"rows": p.Totals.Rows, "left_out": int64(len(p.LeftOut))}
@@ -94,7 +96,7 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 	if v := r.Verify; v != nil {
 		by := map[string]int64{"checks": int64(len(v.Checks))}
 		for _, c := range v.Checks {
-			if c.Status != StatusOK {
+			if c.Status != verify.StatusOK {
 				by[string(c.Status)]++
 				rep.Checks = append(rep.Checks, c)
 			}
@@ -124,7 +126,7 @@ func (r SyncReport) Trouble() string {
 	var said []string
 	failed := 0
 	for _, c := range r.Checks {
-		if c.Status != StatusFailed {
+		if c.Status != verify.StatusFailed {
 			continue
 		}
 		if failed++; failed <= shown {
@@ -158,7 +160,7 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	case trouble != "":
 		run.Error = trouble
 	case err != nil:
-		run.Error = shorten(oneLine{err}.Error())
+		run.Error = shorten(oneline.Of(err).Error())
 	}
 	run.Error = secret.Hide(run.Error)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

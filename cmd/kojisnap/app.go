@@ -15,9 +15,9 @@ import (
 
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/dir"
@@ -52,7 +52,7 @@ type app struct {
 func (a *app) addFlags(f *flags) {
 	f.section(commonSection, nil, func(fs *pflag.FlagSet) {
 		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+configDir+"/"+configName+" and conf.d/*.toml")
-		fs.StringVar(&a.env, "env", kojisnap.DefaultEnv, "`NAME` of the staging environment")
+		fs.StringVar(&a.env, "env", repository.DefaultEnv, "`NAME` of the staging environment")
 		fs.StringVar(&a.store, "store", "", "where snapshots are: a `DIR`ectory, or s3://BUCKET/PREFIX[?endpoint=URL&region=NAME]")
 		fs.BoolVarP(&a.dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
 		fs.BoolVar(&a.dryRun, "test", false, "the same as --dry-run")
@@ -166,17 +166,17 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 }
 
 // scope is what the configuration pulls, as far as it says: on a host that only loads it need not.
-func (a *app) scope() (kojisnap.Scope, error) {
+func (a *app) scope() (repository.Scope, error) {
 	f := newFlags("pull")
 	var o pullFlags
 	f.section("pull", nil, o.add)
 	if err := f.configure(a.config); err != nil {
-		return kojisnap.Scope{}, err
+		return repository.Scope{}, err
 	}
 	if err := checkTags(o.tags); err != nil {
-		return kojisnap.Scope{}, err
+		return repository.Scope{}, err
 	}
-	scope := kojisnap.Scope{Tags: o.tags}
+	scope := repository.Scope{Tags: o.tags}
 	if o.hub == "" && o.profile == "" {
 		return scope, nil
 	}
@@ -196,7 +196,7 @@ func (a *app) latest(ctx context.Context, s store.Store, look bool) (*snapfile.S
 		return nil, err
 	}
 	scope.Any = look
-	return kojisnap.LatestSnapshot(ctx, s, scope)
+	return repository.Latest(ctx, s, scope)
 }
 
 // openSnapshot opens a snapshot of the flag's store, as what is to be staged.
@@ -217,7 +217,7 @@ func openID(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, 
 	if _, err := snapfile.ManifestObject(id); err != nil {
 		return nil, usageError{err}
 	}
-	return kojisnap.OpenSnapshot(ctx, s, id)
+	return repository.Open(ctx, s, id)
 }
 
 // lookAt opens a snapshot only to show it.

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -30,7 +30,7 @@ func (b *buildNames) Replace(list []string) error {
 // check refuses what names no build.
 func (b buildNames) check() error {
 	for _, name := range b {
-		if err := kojisnap.CheckBuildName(name); err != nil {
+		if err := pull.CheckBuildName(name); err != nil {
 			return usagef("--build: %w", err)
 		}
 	}
@@ -54,7 +54,7 @@ func askedAs(b snapfile.NamedBuild) string {
 
 // tellIncomplete has a line for each build asked for by name that no compose can take, and one for each that
 // has another name by now.
-func (a *app) tellIncomplete(r *kojisnap.PullResult) {
+func (a *app) tellIncomplete(r *pull.Result) {
 	for _, b := range r.Incomplete {
 		a.log.Warn(fmt.Sprintf("build %s, which --build asks for, is %s in production: no compose can take it; take it off the list", clean(b.Build), b.State))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/volumes"
 )
 
@@ -120,9 +121,9 @@ func (o *wantFlags) checkWant() error {
 	return checkNames("arch", o.arches)
 }
 
-func (o *wantFlags) want(a *app) kojisnap.Want {
-	return kojisnap.Want{
-		Tags: o.tags, Arches: o.arches, SigKeys: o.sigkeys, Builds: kojisnap.Builds(o.builds),
+func (o *wantFlags) want(a *app) compose.Want {
+	return compose.Want{
+		Tags: o.tags, Arches: o.arches, SigKeys: o.sigkeys, Builds: compose.Builds(o.builds),
 		Volume: o.volume, CopyVolume: o.copyVolume, Rules: a.volumes, Unmounted: o.unmounted,
 	}
 }

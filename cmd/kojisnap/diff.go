@@ -14,8 +14,8 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -77,23 +77,23 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 	}
 	if !o.rows {
-		r, err := kojisnap.Diff(ctx, snaps[0], snaps[1], nil)
+		r, err := repository.Diff(ctx, snaps[0], snaps[1], nil)
 		if err != nil {
 			return err
 		}
 		return a.result(r, func(w io.Writer) { showDiff(w, r) })
 	}
-	return a.showRows(func(each func(kojisnap.RowDiff) error) error {
-		_, err := kojisnap.Diff(ctx, snaps[0], snaps[1], each)
+	return a.showRows(func(each func(repository.RowDiff) error) error {
+		_, err := repository.Diff(ctx, snaps[0], snaps[1], each)
 		return err
 	})
 }
 
 // showRows writes rows as they come: there may be more than memory holds.
-func (a *app) showRows(rows func(each func(kojisnap.RowDiff) error) error) error {
+func (a *app) showRows(rows func(each func(repository.RowDiff) error) error) error {
 	out := bufio.NewWriter(a.stdout)
 	if !a.json {
-		err := rows(func(d kojisnap.RowDiff) error { return rowText(out, d) })
+		err := rows(func(d repository.RowDiff) error { return rowText(out, d) })
 		return cmp.Or(out.Flush(), err)
 	}
 	if err := a.openDocument(struct{}{}); err != nil {
@@ -104,7 +104,7 @@ func (a *app) showRows(rows func(each func(kojisnap.RowDiff) error) error) error
 	var row bytes.Buffer
 	enc := json.NewEncoder(&row)
 	enc.SetEscapeHTML(false)
-	err := rows(func(d kojisnap.RowDiff) error {
+	err := rows(func(d repository.RowDiff) error {
 		row.Reset()
 		if err := enc.Encode(rowOf(d)); err != nil {
 			return err
@@ -153,7 +153,7 @@ func (o *diffFlags) staging(ctx context.Context, a *app) error {
 	})
 }
 
-func showDiff(w io.Writer, r *kojisnap.DiffResult) {
+func showDiff(w io.Writer, r *repository.DiffResult) {
 	for _, d := range r.Relations {
 		fmt.Fprintf(w, "%s: %d added, %d removed, %d changed\n", d.Relation, d.Added, d.Removed, d.Changed)
 	}
@@ -161,7 +161,7 @@ func showDiff(w io.Writer, r *kojisnap.DiffResult) {
 
 // rowText writes a row as a line: all columns of one added or removed, of one changed the key and
 // the columns that differ.
-func rowText(w *bufio.Writer, d kojisnap.RowDiff) error {
+func rowText(w *bufio.Writer, d repository.RowDiff) error {
 	sign, row := "~", d.B
 	switch {
 	case d.A == nil:
@@ -201,7 +201,7 @@ type twoValues struct {
 	B *string `json:"b"`
 }
 
-func rowOf(d kojisnap.RowDiff) differentRow {
+func rowOf(d repository.RowDiff) differentRow {
 	line := differentRow{Relation: d.Relation.Name, Key: map[string]string{}, Columns: map[string]*string{}, Changed: map[string]twoValues{}}
 	row := d.B
 	switch {

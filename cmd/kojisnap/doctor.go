@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/verify"
 )
 
 var doctorCommand = command{
@@ -112,11 +113,11 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckStore] = err
 	}
 	r := diagnosis{Checks: kojisnap.Doctor(ctx, s, opt, missing)}
-	r.OK = !slices.ContainsFunc(r.Checks, func(f kojisnap.Finding) bool { return f.Status == kojisnap.StatusFailed })
+	r.OK = !slices.ContainsFunc(r.Checks, func(f kojisnap.Finding) bool { return f.Status == verify.StatusFailed })
 	if err := a.result(r, func(w io.Writer) {
 		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, f := range r.Checks {
-			if f.Status == kojisnap.StatusFailed || !a.quiet {
+			if f.Status == verify.StatusFailed || !a.quiet {
 				fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Status, f.Check, clean(f.Detail))
 			}
 		}

@@ -13,26 +13,29 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/verify"
 )
 
 // documents is what the commands print, by the headings of JSON.md.
 var documents = map[string]reflect.Type{
-	"pull":         reflect.TypeFor[kojisnap.PullResult](),
+	"pull":         reflect.TypeFor[pull.Result](),
 	"init":         reflect.TypeFor[setup.Report](),
 	"load":         reflect.TypeFor[book.LoadReport](),
 	"copy":         reflect.TypeFor[kojisnap.CopyResult](),
 	"link":         reflect.TypeFor[linkResult](),
-	"verify":       reflect.TypeFor[kojisnap.VerifyResult](),
+	"verify":       reflect.TypeFor[verify.Result](),
 	"sync":         reflect.TypeFor[kojisnap.SyncResult](),
 	"doctor":       reflect.TypeFor[diagnosis](),
 	"keygen":       reflect.TypeFor[keyFiles](),
 	"snapshots":    reflect.TypeFor[snapshotsResult](),
 	"show":         reflect.TypeFor[showResult](),
-	"diff":         reflect.TypeFor[kojisnap.DiffResult](),
+	"diff":         reflect.TypeFor[repository.DiffResult](),
 	"diff staging": reflect.TypeFor[stagingDiff](),
 	"diff --rows":  reflect.TypeFor[rowsResult](),
-	"prune":        reflect.TypeFor[kojisnap.PruneResult](),
+	"prune":        reflect.TypeFor[repository.PruneResult](),
 	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
 }
 
@@ -63,7 +66,7 @@ func fieldsOf(t reflect.Type) (all []field) {
 			all = append(all, field{tag, f.Name, t, f.Type, strings.Contains(options, "omit")})
 		}
 	}
-	if t == reflect.TypeFor[kojisnap.VerifyResult]() { // its MarshalJSON adds these
+	if t == reflect.TypeFor[verify.Result]() { // its MarshalJSON adds these
 		for _, name := range []string{"ready", "digest_mismatch"} {
 			all = append(all, field{name: name, owner: t, typ: reflect.TypeFor[bool]()})
 		}

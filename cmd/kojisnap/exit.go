@@ -13,11 +13,14 @@ import (
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/preflight"
 	"kojisnap/hardlink"
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/s3"
+	"kojisnap/kojisnap/verify"
 )
 
 // The exit codes, as design and help have them.
@@ -48,15 +51,14 @@ func exitCode(err error) int {
 		mismatch mismatchError
 		damaged  *snapfile.DamagedError
 		digest   *hardlink.DigestError
-		database *dbconn.TemporaryError
-		network  *hardlink.TemporaryError
+		later    *retry.TemporaryError
 		missing  *hardlink.MissingError
 		left     *hardlink.LeftOutError
 		bucket   *s3.Error
 		plugin   nagiosError
 		overlay  *overlay.Error
 		source   *hardlink.BadSourceError
-		unknown  *kojisnap.UnknownError
+		unknown  *compose.UnknownError
 		dsn      *dbconn.DSNError
 	)
 	switch {
@@ -64,7 +66,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, kojisnap.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest
@@ -72,7 +74,7 @@ func exitCode(err error) int {
 		return exitNotReady
 	case errors.Is(err, lockfile.ErrLocked):
 		return exitLocked
-	case errors.Is(err, kojisnap.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, pull.ErrUpgraded), errors.As(err, &later), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
 	case errors.As(err, &left) && !left.SourcesAnswered(): // a source is out of order
 		return exitError
@@ -131,7 +133,7 @@ func messages(err error) []string {
 		return cleanLines(left.Error())
 	}
 	var overlay *overlay.Error
-	var unknown *kojisnap.UnknownError
+	var unknown *compose.UnknownError
 	var list errorList
 	if errors.As(err, &overlay) {
 		list = overlay.Faults

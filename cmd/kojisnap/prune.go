@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/repository"
 )
 
 var pruneCommand = command{
@@ -51,7 +51,7 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Prune(ctx, s, kojisnap.PruneOptions{Keep: o.keep, Forget: o.forget, DryRun: a.dryRun, Log: a.log, Progress: a.progress})
+	r, err := repository.Prune(ctx, s, repository.PruneOptions{Keep: o.keep, Forget: o.forget, DryRun: a.dryRun, Log: a.log, Progress: a.progress})
 	if err != nil {
 		if r != nil {
 			a.partial(r)
@@ -79,7 +79,7 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 	return nil
 }
 
-func showPrune(w io.Writer, r *kojisnap.PruneResult) {
+func showPrune(w io.Writer, r *repository.PruneResult) {
 	for _, id := range r.Removed {
 		fmt.Fprintf(w, "remove snapshot %s\n", id)
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -83,12 +83,12 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.contentTags, "content-tags", true, "read also the tags that hold the rpms of module builds in these tags")
 	fs.Var(&o.builds, "build", "a build to read beside the tags, by its `NVR|ID`; repeatable")
 	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
-	durationVar(fs, &o.margin, "margin", kojisnap.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
+	durationVar(fs, &o.margin, "margin", pull.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
 	fs.Var(&o.since, "since", "read also what the tags were at every event from this one on, or from the last one before that day or time (2026-11-01, 2026-11-01T12:00:00Z)")
 	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `E`")
 	fs.MarkHidden("revoked-since") // there is such a flag
-	fs.IntVar(&o.sweep, "sweep", kojisnap.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
+	fs.IntVar(&o.sweep, "sweep", pull.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
 	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
 	durationVar(fs, &o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
@@ -136,38 +136,38 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 	return c, nil
 }
 
-func (o *pullFlags) options(a *app) (kojisnap.PullOptions, error) {
+func (o *pullFlags) options(a *app) (pull.Options, error) {
 	if err := checkTags(o.tags); err != nil {
-		return kojisnap.PullOptions{}, err
+		return pull.Options{}, err
 	}
 	if err := o.builds.check(); err != nil {
-		return kojisnap.PullOptions{}, err
+		return pull.Options{}, err
 	}
 	switch {
 	case len(o.tags) == 0 && len(o.builds) > 0:
-		return kojisnap.PullOptions{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration: --build adds builds to those of tags")
+		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration: --build adds builds to those of tags")
 	case len(o.tags) == 0:
-		return kojisnap.PullOptions{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")
+		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")
 	case o.event < 0:
-		return kojisnap.PullOptions{}, usagef("--event %d: events count from 1", o.event)
+		return pull.Options{}, usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
-		return kojisnap.PullOptions{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
+		return pull.Options{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
 	case o.revokedSince > 0 && o.since != moment{}:
-		return kojisnap.PullOptions{}, usagef("--revoked-since %d and --since %s: choose --since", o.revokedSince, &o.since)
+		return pull.Options{}, usagef("--revoked-since %d and --since %s: choose --since", o.revokedSince, &o.since)
 	case o.sweep < 1:
-		return kojisnap.PullOptions{}, usagef("--sweep %d: one pull at least", o.sweep)
+		return pull.Options{}, usagef("--sweep %d: one pull at least", o.sweep)
 	case o.jobs < 1:
-		return kojisnap.PullOptions{}, usagef("--jobs %d: one request at least", o.jobs)
+		return pull.Options{}, usagef("--jobs %d: one request at least", o.jobs)
 	case o.deadline < 0:
-		return kojisnap.PullOptions{}, usagef("--deadline %s: it cannot be negative", o.deadline)
+		return pull.Options{}, usagef("--deadline %s: it cannot be negative", o.deadline)
 	case o.margin < 0:
-		return kojisnap.PullOptions{}, usagef("--margin %s: it cannot be negative", o.margin)
+		return pull.Options{}, usagef("--margin %s: it cannot be negative", o.margin)
 	}
 	margin := o.margin
 	if margin == 0 {
 		margin = -1 // none, where zero stands for the default
 	}
-	return kojisnap.PullOptions{
+	return pull.Options{
 		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.event, o.revokedSince), SinceTime: o.since.time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
@@ -193,7 +193,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Pull(ctx, c, s, opt)
+	r, err := pull.Pull(ctx, c, s, opt)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ const maxStripped = 10
 
 // tellStripped says in one line which rows are without the credentials that their URLs have in
 // production: a warning when there are others than in the snapshot before.
-func (a *app) tellStripped(r *kojisnap.PullResult) {
+func (a *app) tellStripped(r *pull.Result) {
 	if len(r.Stripped) == 0 {
 		return
 	}
@@ -246,7 +246,7 @@ func (a *app) tellStripped(r *kojisnap.PullResult) {
 
 // tellMissing has a line for each thing of production's that its hub could not give as it is, and
 // returns what that comes to.
-func (a *app) tellMissing(r *kojisnap.PullResult) error {
+func (a *app) tellMissing(r *pull.Result) error {
 	if len(r.LeftOut) == 0 {
 		return nil
 	}
@@ -270,7 +270,7 @@ func limitMemory() (restore func()) {
 	return func() { debug.SetMemoryLimit(before) }
 }
 
-func showPlan(w io.Writer, r *kojisnap.PullResult) {
+func showPlan(w io.Writer, r *pull.Result) {
 	fmt.Fprintf(w, "hub %s (Koji %s)\nevent %d of %s\n", r.Hub, r.Koji, r.Event, r.EventTime.Format(time.RFC3339))
 	showScope(w, r)
 	showBuilds(w, r.Scope.Builds)

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/pull"
 )
 
 // TestPullBuild: builds are asked for by flags and by the configuration, by NVR and by id; what names no build
@@ -61,7 +61,7 @@ func TestPullBuild(t *testing.T) {
 			store := t.TempDir()
 			c := config(store, test.config)
 			out, errs, code := kojisnapRun(t, append([]string{"pull", "-c", c, "--json"}, test.args...)...)
-			var r kojisnap.PullResult
+			var r pull.Result
 			if err := json.Unmarshal([]byte(out), &r); err != nil && out != "" {
 				t.Fatal(err)
 			}

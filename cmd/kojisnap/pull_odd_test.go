@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull"
 )
 
 // oddHub is production with a database beside it that holds what was pulled when nothing was odd.
@@ -152,7 +152,7 @@ func TestOddRows(t *testing.T) {
 	// The same for the first time, and as JSON.
 	store, db := t.TempDir(), dbtest.Fresh(t)
 	out, errs, code = kojisnapRun(t, h.pull(store, "--json")...)
-	var r kojisnap.PullResult
+	var r pull.Result
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitNotReady || len(r.LeftOut) != len(names) {
 		t.Errorf("pull --json: %d, %v, left out %+v", code, err, r.LeftOut)
 	}

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagglob"
 )
@@ -41,7 +41,7 @@ func contentLine(c snapfile.Content) string {
 
 // tellScope says what became of the tags of a pull: what somebody has to look at as warnings, what comes
 // and goes with -v.
-func (a *app) tellScope(r *kojisnap.PullResult) {
+func (a *app) tellScope(r *pull.Result) {
 	for _, p := range r.Unmatched {
 		hint := ""
 		if strings.Contains(p, "[") {
@@ -72,7 +72,7 @@ func (a *app) tellScope(r *kojisnap.PullResult) {
 }
 
 // showScope shows what a pull would do about tags.
-func showScope(w io.Writer, r *kojisnap.PullResult) {
+func showScope(w io.Writer, r *pull.Result) {
 	for _, t := range r.Scope.All {
 		fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
 	}

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/pull"
 )
 
 // TestPullTagsAndContent is what people are told of a pull's tags.
@@ -53,7 +53,7 @@ func TestPullTagsAndContent(t *testing.T) {
 		t.Errorf("dry run: %s", errs)
 	}
 	out, _ = run(3, "pull", "-c", c, "--dry-run", "--json")
-	var plan kojisnap.PullResult
+	var plan pull.Result
 	if err := json.Unmarshal([]byte(out), &plan); err != nil || plan.ContentTags != 1 || plan.ModuleBuilds != 1 || len(plan.Unmatched) != 1 || len(plan.Scope.Asked) != 4 {
 		t.Errorf("dry run: %+v, %v", plan, err)
 	}

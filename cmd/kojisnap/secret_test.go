@@ -16,8 +16,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -140,7 +140,7 @@ func TestSecretsStripped(t *testing.T) {
 		if len(more) < 2 {
 			continue
 		}
-		var r kojisnap.PullResult
+		var r pull.Result
 		if err := json.Unmarshal([]byte(out), &r); err != nil || len(r.Stripped) != len(named) || len(r.LeftOut) != 0 {
 			t.Errorf("--json: %v, %+v", err, r.Stripped)
 		}

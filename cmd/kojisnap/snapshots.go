@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -78,7 +78,7 @@ func runSnapshots(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	all, err := kojisnap.Snapshots(ctx, s)
+	all, err := repository.Snapshots(ctx, s)
 	if err != nil {
 		return err
 	}

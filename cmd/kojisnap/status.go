@@ -15,6 +15,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/repository"
 )
 
 var statusCommand = command{
@@ -175,7 +176,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	}
 	tw.Flush()
 	if s.Drift != nil {
-		showDiff(w, &kojisnap.DiffResult{Relations: s.Drift.Relations})
+		showDiff(w, &repository.DiffResult{Relations: s.Drift.Relations})
 		if s.Drift.RelationsError != "" {
 			fmt.Fprintln(w, "rows: "+clean(s.Drift.RelationsError))
 		}

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/cmd/kojisnap/jsondoc"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
@@ -44,7 +44,7 @@ func TestStoreCommands(t *testing.T) {
 				t.Errorf("show: %q", got)
 			}
 
-			var diff kojisnap.DiffResult
+			var diff repository.DiffResult
 			if err := json.Unmarshal([]byte(kojisnapOK(t, "diff", early, "latest", "--store", at, "--json")), &diff); err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestStoreCommands(t *testing.T) {
 			if out, errs, code := kojisnapRun(t, "prune", "--keep", "1", "--store", at, "--dry-run"); code != exitNotReady || out != "remove snapshot "+early+"\n" || errs != "" {
 				t.Errorf("prune --dry-run: %d, %q, %q", code, out, errs)
 			}
-			var pruned kojisnap.PruneResult
+			var pruned repository.PruneResult
 			if err := json.Unmarshal([]byte(kojisnapOK(t, "prune", "--keep", "1", "--store", at, "--json")), &pruned); err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 )
@@ -162,12 +164,12 @@ func (a *app) tellRepair(r *kojisnap.SyncResult) {
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
 	r := &kojisnap.SyncResult{}
 	var err, incomplete error
-	if r.Pull, err = kojisnap.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
+	if r.Pull, err = pull.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
 		return err
 	}
 	var snap *snapfile.Snapshot
 	if s != nil {
-		if snap, err = kojisnap.LatestSnapshot(ctx, s, kojisnap.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); err != nil && !errors.Is(err, kojisnap.ErrNoSnapshot) {
+		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); err != nil && !errors.Is(err, repository.ErrNoSnapshot) {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/verify"
 )
 
 var verifyCommand = command{
@@ -96,8 +97,8 @@ func (o *verifyFlags) follow(c *copyFlags) {
 }
 
 // options makes the options, but for the snapshot.
-func (o *verifyFlags) options(a *app) (kojisnap.VerifyOptions, error) {
-	opt := kojisnap.VerifyOptions{
+func (o *verifyFlags) options(a *app) (verify.Options, error) {
+	opt := verify.Options{
 		Want: o.want(a), Event: o.event, Topdir: o.topdir, HubTopdir: o.hubTopdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
 		Digest: o.digest, Jobs: o.jobs, Log: a.log, Progress: a.progress,
 	}
@@ -158,7 +159,7 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 			return err
 		}
 	}
-	r, err := kojisnap.Verify(ctx, opt)
+	r, err := verify.Verify(ctx, opt)
 	if err != nil {
 		return err
 	}
@@ -169,11 +170,11 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 }
 
 // showChecks writes the checks that failed, and to a person all.
-func (a *app) showChecks(w io.Writer, r *kojisnap.VerifyResult) {
+func (a *app) showChecks(w io.Writer, r *verify.Result) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
 	for _, c := range r.Checks {
-		if c.Status == kojisnap.StatusFailed || a.terminal || a.verbose {
+		if c.Status == verify.StatusFailed || a.terminal || a.verbose {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, c.Name, c.Tag, c.Arch, clean(c.Detail))
 			for _, e := range c.Examples {
 				fmt.Fprintf(tw, "\t\t\t\t%s\n", clean(e))
@@ -183,7 +184,7 @@ func (a *app) showChecks(w io.Writer, r *kojisnap.VerifyResult) {
 }
 
 // verdict is what the checks come to, for the exit code.
-func (a *app) verdict(r *kojisnap.VerifyResult) error {
+func (a *app) verdict(r *verify.Result) error {
 	switch {
 	case r.DigestMismatch():
 		return mismatchError{quietError{errors.New("a digest did not match")}}

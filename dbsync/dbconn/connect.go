@@ -19,13 +19,16 @@ import (
 	"slices"
 	"strings"
 
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/retry"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Connect opens a connection to the staging database. dsn is what libpq's programs take: a URL or keywords; a
 // service file, the environment and ~/.pgpass supply the rest. If the server is not there, or not yet, the
-// error is a *TemporaryError; if it refuses us, or we its certificate, it is not. A bad DSN is a *DSNError.
+// error is a *retry.TemporaryError; if it refuses us, or we its certificate, it is not. A bad DSN is a *DSNError.
 // Messages never hold the password.
 func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	config, err := parseDSN(dsn)
@@ -53,7 +56,7 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 		// The server answered, and not that it starts, shuts down or is full: that is final.
 		return nil, err
 	}
-	return nil, &TemporaryError{Err: err}
+	return nil, &retry.TemporaryError{Err: err}
 }
 
 // refused says why there is no connection. pgconn lists each address and each way to try it, with and without
@@ -61,7 +64,7 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 func refused(err error) error {
 	var connect *pgconn.ConnectError
 	if !errors.As(err, &connect) {
-		return oneLine{err}
+		return oneline.Of(err)
 	}
 	var tried []string
 	for line := range strings.Lines(connect.Unwrap().Error()) {
@@ -112,9 +115,3 @@ type reworded struct {
 
 func (e reworded) Error() string { return e.text }
 func (e reworded) Unwrap() error { return e.error }
-
-// oneLine shows an error of several lines in one.
-type oneLine struct{ error }
-
-func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
-func (e oneLine) Unwrap() error { return e.error }

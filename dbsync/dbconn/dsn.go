@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"kojisnap/kojisnap/oneline"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -56,7 +58,7 @@ func withoutDSN(err error) error {
 			continue
 		}
 		if cause := cmp.Or(errors.Unwrap(err), err); strings.Contains(r.says, "%v") {
-			return fmt.Errorf(r.says, oneLine{cause})
+			return fmt.Errorf(r.says, oneline.Of(cause))
 		}
 		return errors.New(r.says)
 	}

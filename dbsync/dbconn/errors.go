@@ -11,17 +11,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/retry"
 )
 
 var errLocked = lockfile.Locked("another kojisnap is at work on this database")
-
-// TemporaryError says that trying again later may help: the database restarts, the connection broke, or others
-// held locks for too long.
-type TemporaryError struct{ Err error }
-
-func (e *TemporaryError) Error() string   { return e.Err.Error() }
-func (e *TemporaryError) Unwrap() error   { return e.Err }
-func (e *TemporaryError) Temporary() bool { return true }
 
 // sqlState returns PostgreSQL's error code, or "".
 func sqlState(err error) string {
@@ -68,7 +61,7 @@ func refusal(err error) error {
 	return fmt.Errorf("%w: %s", err, strings.Join(more, "; "))
 }
 
-// classify makes errors of a lost database TemporaryErrors, and adds to others what to do.
+// classify makes errors of a lost database retry.TemporaryErrors, and adds to others what to do.
 func classify(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -81,7 +74,7 @@ func classify(err error) error {
 			strings.Contains(err.Error(), "conn closed"))
 	switch {
 	case lost:
-		return &TemporaryError{err}
+		return &retry.TemporaryError{Err: err}
 	case code == "53100":
 		return fmt.Errorf("%w: nothing has changed; make room on the database server", err)
 	case code == "55000" && strings.Contains(err.Error(), "replica identity"):

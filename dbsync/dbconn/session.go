@@ -50,7 +50,7 @@ func Begin(ctx context.Context, conn *pgx.Conn, opt pgx.TxOptions) (pgx.Tx, erro
 func End(ctx context.Context, tx pgx.Tx) { _ = tx.Rollback(context.WithoutCancel(ctx)) }
 
 // Read runs fn in a transaction that sees one state of the database and cannot change it. If the database is
-// lost, the error is a *TemporaryError.
+// lost, the error is a *retry.TemporaryError.
 func Read(ctx context.Context, conn *pgx.Conn, fn func(tx pgx.Tx) error) error {
 	tx, err := Begin(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err == nil {

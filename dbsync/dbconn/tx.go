@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"kojisnap/kojisnap/retry"
 )
 
 // lockKey is the advisory lock that keeps a second kojisnap out: "kojisnap" in ASCII.
@@ -21,7 +23,7 @@ const attempts = 16
 // failure. After an attempt that met a constraint, doubt is true: fn then finds out whether its own rows are
 // wrong.
 //
-// Another kojisnap at work is lockfile.ErrLocked. A lost database, or locks that stay, are a *TemporaryError.
+// Another kojisnap at work is lockfile.ErrLocked. A lost database, or locks that stay, are a *retry.TemporaryError.
 func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, doubt bool) (commit bool, err error)) error {
 	doubt, met := false, ""
 	for try := 1; ; try++ {
@@ -37,7 +39,7 @@ func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func
 		case !retryable(code):
 			return classify(err)
 		case try == attempts:
-			return &TemporaryError{fmt.Errorf("after %d attempts: %w", try, refusal(err))}
+			return &retry.TemporaryError{Err: fmt.Errorf("after %d attempts: %w", try, refusal(err))}
 		}
 		select {
 		case <-ctx.Done():

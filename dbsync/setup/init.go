@@ -67,7 +67,7 @@ var occupied = []string{"build", "rpminfo", "archiveinfo", "task", "repo", "buil
 // Init marks the database as staging: it writes the mark, raises the sequences to the floor, moves earlier
 // rows above the floor, and inserts the user kojisnap. All of it is one transaction. A database that is marked
 // already is left as it is. Errors to tell apart: book.ErrNotStaging, lockfile.ErrLocked,
-// *dbconn.TemporaryError.
+// *retry.TemporaryError.
 func Init(ctx context.Context, conn *pgx.Conn, opt Options) (*Report, error) {
 	if opt.Floor == 0 {
 		opt.Floor = book.DefaultFloor

@@ -84,7 +84,7 @@ func (s *Status) Age() time.Duration {
 }
 
 // Read returns what the database holds, at one point in time, and writes nothing. A database that is not
-// marked is book.ErrNotStaging, a lost one a *dbconn.TemporaryError.
+// marked is book.ErrNotStaging, a lost one a *retry.TemporaryError.
 func Read(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 	var s *Status
 	err := dbconn.Read(ctx, conn, func(tx pgx.Tx) (err error) {

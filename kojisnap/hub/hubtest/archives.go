@@ -7,7 +7,7 @@ const archiveFields = `id archiveinfo.id, type_id archiveinfo.type_id, btype_id 
 
 // listArchives leaves out archives without a btype, as Koji's join does.
 func listArchives(c *call) any {
-	q := c.archives(c.arg("archiveID"))
+	q := selectArchives(c, c.arg("archiveID"))
 	for arg, column := range map[string]string{"buildID": "build_id", "buildrootID": "buildroot_id", "filename": "filename",
 		"size": "size", "checksum": "checksum", "checksum_type": "checksum_type"} {
 		if v := c.arg(arg); v != nil {
@@ -26,7 +26,7 @@ func listArchives(c *call) any {
 			fieldList("host_id standard_buildroot.host_id")
 	}
 	info, _ := c.arg("typeInfo").(*Struct)
-	c.archiveType(q, c.arg("type"), info)
+	joinArchiveType(c, q, c.arg("type"), info)
 	rows := q.execute(c.arg("queryOpts"))
 	if c.flag("strict") && !truth(rows) {
 		generic("No archives found.")
@@ -34,7 +34,7 @@ func listArchives(c *call) any {
 	return rows
 }
 
-func (c *call) archives(id any) *query {
+func selectArchives(c *call, id any) *query {
 	q := c.from("archiveinfo").join("archivetypes", "id", "archiveinfo.type_id").join("btype", "id", "archiveinfo.btype_id").
 		fieldList(archiveFields + `, extra archiveinfo.extra, type_name archivetypes.name
 			type_description archivetypes.description, type_extensions archivetypes.extensions
@@ -45,7 +45,7 @@ func (c *call) archives(id any) *query {
 	return q
 }
 
-func (c *call) archiveType(q *query, kind any, info *Struct) {
+func joinArchiveType(c *call, q *query, kind any, info *Struct) {
 	if info == nil {
 		info = &Struct{}
 	}
@@ -73,7 +73,7 @@ func (c *call) archiveType(q *query, kind any, info *Struct) {
 					list = []any{v}
 				}
 				for _, word := range list {
-					q.anyWord("win_archives."+key, word)
+					whereAnyWord(q, "win_archives."+key, word)
 				}
 			}
 		}
@@ -94,9 +94,9 @@ func (c *call) archiveType(q *query, kind any, info *Struct) {
 	}
 }
 
-func getMavenArchive(c *call) any { return c.oldArchive("maven_archives") }
-func getWinArchive(c *call) any   { return c.oldArchive("win_archives") }
-func getImageArchive(c *call) any { return c.oldArchive("image_archives") }
+func getMavenArchive(c *call) any { return oldArchive(c, "maven_archives") }
+func getWinArchive(c *call) any   { return oldArchive(c, "win_archives") }
+func getImageArchive(c *call) any { return oldArchive(c, "image_archives") }
 
 // oldArchiveFields are the columns that the old types add to an archive.
 var oldArchiveFields = map[string]string{
@@ -105,8 +105,8 @@ var oldArchiveFields = map[string]string{
 	"image_archives": "arch",
 }
 
-func (c *call) oldArchive(table string) any {
-	row := c.archiveRow(table, c.arg("archive_id"))
+func oldArchive(c *call, table string) any {
+	row := archiveRow(c, table, c.arg("archive_id"))
 	if row == nil {
 		if c.flag("strict") {
 			generic("query returned no rows")
@@ -117,7 +117,7 @@ func (c *call) oldArchive(table string) any {
 	return row
 }
 
-func (c *call) archiveRow(table string, id any) *Struct {
+func archiveRow(c *call, table string, id any) *Struct {
 	row := c.from(table).eq(table+".archive_id", id).fieldList(oldArchiveFields[table]).one()
 	if row != nil && table == "image_archives" {
 		components := c.from("archive_rpm_components").eq("archive_rpm_components.archive_id", id).fieldList("rpm_id")
@@ -129,7 +129,7 @@ func (c *call) archiveRow(table string, id any) *Struct {
 // getArchive adds what the old types know about the archive.
 func getArchive(c *call) any {
 	id := c.arg("archive_id")
-	archive := c.archives(id).one()
+	archive := selectArchives(c, id).one()
 	if archive == nil {
 		if c.flag("strict") {
 			generic("No such archive: %s", str(id))
@@ -137,7 +137,7 @@ func getArchive(c *call) any {
 		return nil
 	}
 	for _, table := range []string{"maven_archives", "win_archives", "image_archives"} {
-		if row := c.archiveRow(table, id); row != nil {
+		if row := archiveRow(c, table, id); row != nil {
 			for i, key := range row.Keys {
 				archive.Set(key, row.Vals[i])
 			}

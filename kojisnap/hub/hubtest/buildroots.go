@@ -1,7 +1,7 @@
 package hubtest
 
 func listBuildroots(c *call) any {
-	q := c.buildroots()
+	q := selectBuildroots(c)
 	for arg, ref := range map[string]string{"hostID": "standard_buildroot.host_id", "tagID": "repo.tag_id", "taskID": "standard_buildroot.task_id"} {
 		if v := c.arg(arg); v != nil {
 			q.eq(ref, v)
@@ -31,7 +31,7 @@ func listBuildroots(c *call) any {
 	return q.execute(c.arg("queryOpts"))
 }
 
-func (c *call) buildroots() *query {
+func selectBuildroots(c *call) *query {
 	q := c.from("buildroot").left("standard_buildroot", "buildroot_id", "buildroot.id").
 		left("content_generator", "id", "buildroot.cg_id").left("host", "id", "standard_buildroot.host_id").
 		left("repo", "id", "standard_buildroot.repo_id").left("tag", "id", "repo.tag_id").
@@ -49,7 +49,7 @@ func (c *call) buildroots() *query {
 
 func getBuildroot(c *call) any {
 	id, _ := toInt(c.arg("buildrootID"), false)
-	found := c.buildroots().eq("buildroot.id", id).one()
+	found := selectBuildroots(c).eq("buildroot.id", id).one()
 	if found == nil && c.flag("strict") {
 		generic("No such buildroot: %d", id)
 	}

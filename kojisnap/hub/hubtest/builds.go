@@ -49,7 +49,7 @@ func (c *call) build(info any, strict bool) *Struct {
 		join("volume", "id", "build.volume_id").join("users", "id", "build.owner").
 		left("users AS promoter", "id", "build.promoter").eq("build.id", id).
 		fieldList("id, cg_id")
-	build := q.buildFields().one()
+	build := withBuildFields(q).one()
 	if build == nil {
 		if strict {
 			generic("No such build: %s", str(info))
@@ -63,8 +63,8 @@ func (c *call) build(info any, strict bool) *Struct {
 	return build
 }
 
-// buildFields are those that getBuild and listBuilds share.
-func (q *query) buildFields() *query {
+// withBuildFields are those that getBuild and listBuilds share.
+func withBuildFields(q *query) *query {
 	q.fieldList(`build_id build.id, version build.version, release build.release, epoch build.epoch
 		draft build.draft, state build.state, completion_time build.completion_time
 		promotion_time build.promotion_time, start_time build.start_time, source build.source, extra build.extra
@@ -77,9 +77,9 @@ func (q *query) buildFields() *query {
 }
 
 func listBuilds(c *call) any {
-	q := c.from("build").left("events", "id", "build.create_event").left("package", "id", "build.pkg_id").
+	q := withBuildFields(c.from("build").left("events", "id", "build.create_event").left("package", "id", "build.pkg_id").
 		left("volume", "id", "build.volume_id").left("users", "id", "build.owner").
-		left("users AS promoter", "id", "build.promoter").buildFields()
+		left("users AS promoter", "id", "build.promoter"))
 	if pkg := c.arg("packageID"); pkg != nil {
 		id := c.getID("package", pkg, false)
 		if id == nil {
@@ -107,10 +107,10 @@ func listBuilds(c *call) any {
 	} else if task != nil {
 		q.eq("build.task_id", task)
 	}
-	c.buildTexts(q)
-	c.times(q, "created", "events.time")
-	c.times(q, "complete", "build.completion_time")
-	c.times(q, "promoted", "build.promotion_time")
+	whereBuildTexts(c, q)
+	whereTimes(c, q, "created", "events.time")
+	whereTimes(c, q, "complete", "build.completion_time")
+	whereTimes(c, q, "promoted", "build.promotion_time")
 	if cg := c.arg("cgID"); truth(cg) {
 		found := c.lookupName("content_generator", cg, false)
 		if found == nil {
@@ -134,7 +134,7 @@ func listBuilds(c *call) any {
 	return q.draft("build", c.arg("draft")).iterate(c.arg("queryOpts"))
 }
 
-func (c *call) buildTexts(q *query) {
+func whereBuildTexts(c *call, q *query) {
 	if source := c.arg("source"); source != nil {
 		like, value := glob(str(source)), q.ref("build.source")
 		q.where(func(t tuple) bool { s, ok := value(t).(string); return ok && like.MatchString(s) })
@@ -149,8 +149,8 @@ func (c *call) buildTexts(q *query) {
 	}
 }
 
-// times adds the conditions of the arguments NAMEBefore and NAMEAfter.
-func (c *call) times(q *query, name, ref string) {
+// whereTimes adds the conditions of the arguments NAMEBefore and NAMEAfter.
+func whereTimes(c *call, q *query, name, ref string) {
 	value := q.ref(ref)
 	if limit := c.arg(name + "Before"); truth(limit) {
 		at := moment(limit)
@@ -208,9 +208,9 @@ func getBuildType(c *call) any {
 		name string
 		info *Struct
 	}{
-		{"maven", c.buildRow("maven_builds", build.Val("id"), "build_id, group_id, artifact_id, version")},
-		{"win", c.buildRow("win_builds", build.Val("id"), "build_id, platform")},
-		{"image", c.buildRow("image_builds", build.Val("id"), "build_id")},
+		{"maven", buildRow(c, "maven_builds", build.Val("id"), "build_id, group_id, artifact_id, version")},
+		{"win", buildRow(c, "win_builds", build.Val("id"), "build_id, platform")},
+		{"image", buildRow(c, "image_builds", build.Val("id"), "build_id")},
 	} {
 		if old.info != nil {
 			types.Set(old.name, old.info)
@@ -219,22 +219,22 @@ func getBuildType(c *call) any {
 	return types
 }
 
-func (c *call) buildRow(table string, build any, fields string) *Struct {
+func buildRow(c *call, table string, build any, fields string) *Struct {
 	return c.from(table).eq(table+".build_id", build).fieldList(fields).one()
 }
 
 func getMavenBuild(c *call) any {
-	return c.oldType("maven_builds", "build_id, group_id, artifact_id, version", "maven")
+	return oldBuildType(c, "maven_builds", "build_id, group_id, artifact_id, version", "maven")
 }
-func getWinBuild(c *call) any   { return c.oldType("win_builds", "build_id, platform", "Windows") }
-func getImageBuild(c *call) any { return c.oldType("image_builds", "build_id", "image") }
+func getWinBuild(c *call) any   { return oldBuildType(c, "win_builds", "build_id, platform", "Windows") }
+func getImageBuild(c *call) any { return oldBuildType(c, "image_builds", "build_id", "image") }
 
-func (c *call) oldType(table, fields, kind string) any {
+func oldBuildType(c *call, table, fields, kind string) any {
 	id := c.buildID(c.arg("buildInfo"), c.flag("strict"))
 	if !truth(id) {
 		return nil
 	}
-	row := c.buildRow(table, id, fields)
+	row := buildRow(c, table, id, fields)
 	if row == nil && c.flag("strict") {
 		generic("no such %s build: %s", kind, str(c.arg("buildInfo")))
 	}

@@ -15,19 +15,19 @@ func tagChangedSinceEvent(c *call) any {
 		exception("psycopg2.errors.SyntaxError", "syntax error at or near \"%s\"", str(c.arg("taglist")))
 	}
 	changed := false
-	c.eachChange(tags, func(e int64) { changed = changed || e > event })
+	eachChange(c, tags, func(e int64) { changed = changed || e > event })
 	return changed
 }
 
 // eachChange calls f with every event at which one of the tags changed.
-func (c *call) eachChange(tags []any, f func(event int64)) {
-	c.eachEvent("tag_updates", "tag_id", tags, f, "update_event")
+func eachChange(c *call, tags []any, f func(event int64)) {
+	eachEvent(c, "tag_updates", "tag_id", tags, f, "update_event")
 	for _, table := range tagTables {
-		c.eachEvent(table, "tag_id", tags, f, "create_event", "revoke_event")
+		eachEvent(c, table, "tag_id", tags, f, "create_event", "revoke_event")
 	}
 }
 
-func (c *call) eachEvent(table, key string, ids []any, f func(int64), columns ...string) {
+func eachEvent(c *call, table, key string, ids []any, f func(int64), columns ...string) {
 	t := c.table(table)
 	for _, id := range ids {
 		rows := t.where(key, id)
@@ -59,7 +59,7 @@ func tagLastChangeEvent(c *call) any {
 		at = limit
 	}
 	last := int64(0)
-	c.eachTagChange(tag.Val("id"), at, c.flag("inherit"), func(e int64) {
+	eachTagChange(c, tag.Val("id"), at, c.flag("inherit"), func(e int64) {
 		if !limited || e < limit {
 			last = max(last, e)
 		}
@@ -77,7 +77,7 @@ func tagFirstChangeEvent(c *call) any {
 	tag := c.getID("tag", c.arg("tag"), true)
 	limit, limited := toInt(c.arg("after"), true)
 	var created any
-	c.eachEvent("tag_config", "tag_id", []any{tag}, func(e int64) {
+	eachEvent(c, "tag_config", "tag_id", []any{tag}, func(e int64) {
 		if created == nil || e < created.(int64) {
 			created = e
 		}
@@ -86,7 +86,7 @@ func tagFirstChangeEvent(c *call) any {
 		return created
 	}
 	var first any
-	c.eachTagChange(tag, limit, c.flag("inherit"), func(e int64) {
+	eachTagChange(c, tag, limit, c.flag("inherit"), func(e int64) {
 		if e > limit && (first == nil || e < first.(int64)) {
 			first = e
 		}
@@ -97,16 +97,16 @@ func tagFirstChangeEvent(c *call) any {
 	return max(first.(int64), created.(int64))
 }
 
-func (c *call) eachTagChange(tag, event any, inherit bool, f func(int64)) {
+func eachTagChange(c *call, tag, event any, inherit bool, f func(int64)) {
 	tags := c.lineage(tag, event, inherit)
-	c.eachChange(tags, f)
+	eachChange(c, tags, f)
 	var repos []any
 	for _, t := range tags {
-		for _, r := range c.tagExternalRepos(t, nil, event) {
+		for _, r := range tagExternalRepos(c, t, nil, event) {
 			repos = append(repos, r.Val("external_repo_id"))
 		}
 	}
 	for _, table := range []string{"external_repo_config", "external_repo_data"} {
-		c.eachEvent(table, "external_repo_id", repos, f, "create_event", "revoke_event")
+		eachEvent(c, table, "external_repo_id", repos, f, "create_event", "revoke_event")
 	}
 }

@@ -131,8 +131,8 @@ func parseTime(s string) (any, error) {
 	return nil, fmt.Errorf("invalid timestamp %q", s)
 }
 
-// copyText is the time as PostgreSQL prints it in UTC.
-func (t Time) copyText() string {
+// timeText is the time as PostgreSQL prints it in UTC.
+func timeText(t Time) string {
 	u := time.UnixMicro(int64(t)).UTC()
 	year, era := u.Year(), ""
 	switch {

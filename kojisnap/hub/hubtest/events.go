@@ -1,13 +1,13 @@
 package hubtest
 
-func (c *call) events() *query {
+func selectEvents(c *call) *query {
 	q := c.from("events").fieldList("id")
 	return q.epoch("ts", "events.time")
 }
 
 func getEvent(c *call) any {
 	id, _ := toInt(c.arg("id"), false)
-	found := c.events().eq("events.id", id).one()
+	found := selectEvents(c).eq("events.id", id).one()
 	if found == nil && c.flag("strict") {
 		generic("query returned no rows")
 	}
@@ -17,7 +17,7 @@ func getEvent(c *call) any {
 // getLastEvent is the event of the highest id that is older than before: ids,
 // not times, decide.
 func getLastEvent(c *call) any {
-	q := c.events()
+	q := selectEvents(c)
 	if before := c.arg("before"); before != nil {
 		limit, ok := before.(float64)
 		if n, isInt := integer(before); isInt {

@@ -6,15 +6,15 @@ func getTagGroups(c *call) any {
 	event := c.arg("event")
 	tag := c.getID("tag", c.arg("tag"), true)
 	tags := c.lineage(tag, event, c.flag("inherit"))
-	groups := c.groups(tags, event)
+	groups := groupsOfTags(c, tags, event)
 	if c.flag("incl_pkgs") {
-		c.groupMembers(groups, "packagelist", "package", tags, func() *query {
+		addGroupMembers(c, groups, "packagelist", "package", tags, func() *query {
 			return c.from("group_package_listing").
 				fieldList("group_id, tag_id, package, blocked, type, basearchonly, requires").at("group_package_listing", event)
 		}, func(*Struct) bool { return true })
 	}
 	if c.flag("incl_reqs") {
-		c.groupMembers(groups, "grouplist", "req_id", tags, func() *query {
+		addGroupMembers(c, groups, "grouplist", "req_id", tags, func() *query {
 			return c.from("group_req_listing").join("groups", "id", "group_req_listing.req_id").
 				fieldList("group_id, tag_id, req_id, blocked, type, is_metapkg, name groups.name").at("group_req_listing", event)
 		}, func(row *Struct) bool {
@@ -45,7 +45,7 @@ type groupSet struct {
 	byID  map[any]*Struct
 }
 
-func (c *call) groups(tags []any, event any) *groupSet {
+func groupsOfTags(c *call, tags []any, event any) *groupSet {
 	set := &groupSet{byID: map[any]*Struct{}}
 	for _, tag := range tags {
 		for _, g := range c.from("group_config").join("groups", "id", "group_config.group_id").at("group_config", event).
@@ -60,9 +60,9 @@ func (c *call) groups(tags []any, event any) *groupSet {
 	return set
 }
 
-// groupMembers collects the rows of a listing into a member of their groups,
+// addGroupMembers collects the rows of a listing into a member of their groups,
 // each key once. Those of unknown and blocked groups are dropped.
-func (c *call) groupMembers(groups *groupSet, member, key string, tags []any, listing func() *query, wanted func(*Struct) bool) {
+func addGroupMembers(c *call, groups *groupSet, member, key string, tags []any, listing func() *query, wanted func(*Struct) bool) {
 	for _, g := range groups.order {
 		g.Set(member, []any{})
 	}
@@ -70,7 +70,7 @@ func (c *call) groupMembers(groups *groupSet, member, key string, tags []any, li
 	seen := map[place]bool{}
 	for _, tag := range tags {
 		q := listing()
-		for _, row := range q.eq(q.rels[0].alias+".tag_id", tag).rows() {
+		for _, row := range q.eq(q.first()+".tag_id", tag).rows() {
 			g := groups.byID[row.Val("group_id")]
 			at := place{row.Val("group_id"), row.Val(key)}
 			if g == nil || truth(g.Val("blocked")) || seen[at] || !wanted(row) {

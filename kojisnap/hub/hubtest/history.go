@@ -139,7 +139,7 @@ func (h *history) filter(name string, v any) bool {
 	case "tag":
 		if h.table != "tag_inheritance" {
 			if _, ok := h.joined["tag"]; ok && slices.Contains(h.columns, "tag_id") {
-				h.base = append(h.base, equality{"tag_id", c.getID("tag", v, true)})
+				h.narrowBy("tag_id", c.getID("tag", v, true))
 			}
 			return byID("tag", func() any { return c.getID("tag", v, true) })
 		}

@@ -22,7 +22,7 @@ func getHost(c *call) any {
 }
 
 func (c *call) host(info, event any) *Struct {
-	return c.hosts().at("host_config", event).nameOrID("host", info).one()
+	return whereNameOrID(c.hosts().at("host_config", event), "host", info).one()
 }
 
 // listHosts takes queryOpts and ignores them, as Koji does.
@@ -32,7 +32,7 @@ func listHosts(c *call) any {
 		if !truth(arches) {
 			generic("arches option cannot be empty")
 		}
-		q.anyWord("host_config.arches", arches)
+		whereAnyWord(q, "host_config.arches", arches)
 	}
 	if channel := c.arg("channelID"); channel != nil {
 		q.join("host_channels", "host_id", "host.id").is("host_channels.active").
@@ -52,8 +52,8 @@ func listHosts(c *call) any {
 	return q.execute(nil)
 }
 
-// anyWord demands that a text holds one of the words.
-func (q *query) anyWord(ref string, words any) {
+// whereAnyWord demands that a text holds one of the words.
+func whereAnyWord(q *query, ref string, words any) {
 	list, ok := words.([]any)
 	if !ok {
 		list = []any{words}
@@ -76,7 +76,7 @@ func (c *call) channels(table string) *query {
 }
 
 func getChannel(c *call) any {
-	channel := c.channels("channels").nameOrID("channels", c.arg("channelInfo")).one()
+	channel := whereNameOrID(c.channels("channels"), "channels", c.arg("channelInfo")).one()
 	if channel == nil && c.flag("strict") {
 		generic("query returned no rows")
 	}

@@ -29,8 +29,8 @@ const linkFields = "name tag.name, parent_id, priority, maxdepth, intransitive, 
 
 // parents are the direct links of a tag, by priority.
 func (c *call) parents(tag, event any) []*Struct {
-	links := c.from("tag_inheritance").join("tag", "id", "tag_inheritance.parent_id").fieldList(linkFields).
-		at("tag_inheritance", event).eq("tag_inheritance.tag_id", tag).ordered("priority")
+	links := rowsInOrder(c.from("tag_inheritance").join("tag", "id", "tag_inheritance.parent_id").fieldList(linkFields).
+		at("tag_inheritance", event).eq("tag_inheritance.tag_id", tag), "priority")
 	for _, link := range links {
 		link.Set("child_id", tag)
 	}
@@ -39,8 +39,8 @@ func (c *call) parents(tag, event any) []*Struct {
 
 // children are the links of which a tag is the parent.
 func (c *call) children(tag, event any) []*Struct {
-	return c.from("tag_inheritance").join("tag", "id", "tag_inheritance.tag_id").fieldList(linkFields+", tag_id").
-		at("tag_inheritance", event).eq("tag_inheritance.parent_id", tag).ordered("priority")
+	return rowsInOrder(c.from("tag_inheritance").join("tag", "id", "tag_inheritance.tag_id").fieldList(linkFields+", tag_id").
+		at("tag_inheritance", event).eq("tag_inheritance.parent_id", tag), "priority")
 }
 
 // lineage is a tag and, if inherit, all that it inherits from, in the order in

@@ -1,8 +1,8 @@
 package hubtest
 
-// nameOrID adds Koji's condition on an object that is given by its id, its
+// whereNameOrID adds Koji's condition on an object that is given by its id, its
 // name or a struct with one of them.
-func (q *query) nameOrID(alias string, info any) *query {
+func whereNameOrID(q *query, alias string, info any) *query {
 	given := info
 	if s, ok := info.(*Struct); ok {
 		if id, ok := s.Get("id"); ok {
@@ -29,7 +29,7 @@ func (q *query) nameOrID(alias string, info any) *query {
 
 // lookupName is Koji's lookup_name: a struct of id and name, or nil.
 func (c *call) lookupName(table string, info any, strict bool) *Struct {
-	found := c.from(table).nameOrID(table, info).fieldList("id, name").one()
+	found := whereNameOrID(c.from(table), table, info).fieldList("id, name").one()
 	if found == nil && strict {
 		generic("No such entry in table %s: %s", table, str(info))
 	}

@@ -18,10 +18,10 @@ func getPackageID(c *call) any {
 }
 
 func listPackagesSimple(c *call) any {
-	return c.packagesSimple(c.arg("prefix"), c.arg("queryOpts"))
+	return packagesSimple(c, c.arg("prefix"), c.arg("queryOpts"))
 }
 
-func (c *call) packagesSimple(prefix, queryOpts any) any {
+func packagesSimple(c *call, prefix, queryOpts any) any {
 	q := c.from("package").fieldList("package_id package.id, package_name package.name")
 	if prefix != nil {
 		like, name := ilike(str(prefix)+"%"), q.ref("package.name")
@@ -34,7 +34,7 @@ func listPackages(c *call) any {
 	w := packageWish{tag: c.arg("tagID"), user: c.arg("userID"), pkg: c.arg("pkgID"), event: c.arg("event"),
 		inherit: c.flag("inherited"), dups: c.flag("with_dups"), owners: c.flag("with_owners"), blocked: c.flag("with_blocked")}
 	if w.tag == nil && w.user == nil && w.pkg == nil {
-		return c.packagesSimple(c.arg("prefix"), c.arg("queryOpts"))
+		return packagesSimple(c, c.arg("prefix"), c.arg("queryOpts"))
 	}
 	if w.tag != nil {
 		w.tag = c.getID("tag", w.tag, true)
@@ -47,7 +47,7 @@ func listPackages(c *call) any {
 	}
 	prefix := strings.ToLower(str(orEmpty(c.arg("prefix"))))
 	rows := []any{}
-	for _, row := range c.packageList(w).rows() {
+	for _, row := range packagesOf(c, w).rows() {
 		if prefix == "" || strings.HasPrefix(strings.ToLower(asString(row.Val("package_name"))), prefix) {
 			rows = append(rows, row)
 		}
@@ -67,7 +67,7 @@ func getPackageConfig(c *call) any {
 	if tag == nil || pkg == nil {
 		return nil
 	}
-	return orNil(c.packageList(packageWish{tag: tag, pkg: pkg, event: c.arg("event"), inherit: true, owners: true, blocked: true}).get(pkg))
+	return orNil(packagesOf(c, packageWish{tag: tag, pkg: pkg, event: c.arg("event"), inherit: true, owners: true, blocked: true}).get(pkg))
 }
 
 func checkTagPackage(c *call) any {
@@ -75,7 +75,7 @@ func checkTagPackage(c *call) any {
 	if tag == nil || pkg == nil {
 		return false
 	}
-	row := c.packageList(packageWish{tag: tag, pkg: pkg, inherit: true, blocked: true}).get(pkg)
+	row := packagesOf(c, packageWish{tag: tag, pkg: pkg, inherit: true, blocked: true}).get(pkg)
 	return row != nil && !truth(row.Val("blocked"))
 }
 
@@ -121,11 +121,11 @@ func (p *packages) put(row *Struct, dups, replace bool) {
 	}
 }
 
-// packageList is Koji's readPackageList: a tag's own entries come before what
+// packagesOf is Koji's readPackageList: a tag's own entries come before what
 // it inherits through its links' package filters.
-func (c *call) packageList(w packageWish) *packages {
+func packagesOf(c *call, w packageWish) *packages {
 	list := &packages{byID: map[any][]*Struct{}}
-	for _, row := range c.packageRows(w, w.tag) {
+	for _, row := range packageRows(c, w, w.tag) {
 		list.put(row, w.dups, true)
 	}
 	if w.tag == nil || !w.inherit {
@@ -133,7 +133,7 @@ func (c *call) packageList(w packageWish) *packages {
 	}
 	for _, link := range c.fullInheritance(w.tag, w.event, false) {
 		filters := matchAll(link.Val("filter").([]any))
-		for _, row := range c.packageRows(w, link.Val("parent_id")) {
+		for _, row := range packageRows(c, w, link.Val("parent_id")) {
 			if filters(asString(row.Val("package_name"))) {
 				list.put(row, w.dups, false)
 			}
@@ -142,7 +142,7 @@ func (c *call) packageList(w packageWish) *packages {
 	return list
 }
 
-func (c *call) packageRows(w packageWish, tag any) []*Struct {
+func packageRows(c *call, w packageWish, tag any) []*Struct {
 	q := c.from("tag_packages").join("tag", "id", "tag_packages.tag_id").join("package", "id", "tag_packages.package_id").
 		fieldList(`package_id package.id, package_name package.name, tag_id tag.id, tag_name tag.name
 			extra_arches, blocked`).at("tag_packages", w.event)
@@ -155,7 +155,7 @@ func (c *call) packageRows(w packageWish, tag any) []*Struct {
 		q.eq("tag_packages.package_id", w.pkg)
 	}
 	if w.owners {
-		q.owners("tag_packages", w.event).fieldList("owner_id users.id, owner_name users.name")
+		joinOwners(q, "tag_packages", w.event).fieldList("owner_id users.id, owner_name users.name")
 	}
 	if w.user != nil {
 		q.eq("users.id", w.user)
@@ -167,8 +167,8 @@ func (c *call) packageRows(w packageWish, tag any) []*Struct {
 	return q.rows()
 }
 
-// owners joins the owner of a package in a tag: entries without one fall out.
-func (q *query) owners(alias string, event any) *query {
+// joinOwners joins the owner of a package in a tag: entries without one fall out.
+func joinOwners(q *query, alias string, event any) *query {
 	q.join("tag_package_owners", "package_id", alias+".package_id")
 	tag, own := q.ref(alias+".tag_id"), q.ref("tag_package_owners.tag_id")
 	q.on(func(t tuple) bool { return tag(t) == own(t) })

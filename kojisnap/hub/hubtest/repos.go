@@ -31,7 +31,7 @@ var repoFields = newFieldMap(`id=repo.id tag_id=repo.tag_id creation_time=repo.c
 
 var repoDefault = []any{"id", "tag_id", "create_event", "state", "dist", "task_id", "opts", "custom_opts"}
 
-func (c *call) repos() *query {
+func selectRepos(c *call) *query {
 	return c.from("repo").join("tag", "id", "repo.tag_id").join("events AS create_ev", "id", "repo.create_event").
 		left("events AS begin_ev", "id", "repo.begin_event").left("events AS end_ev", "id", "repo.end_event").
 		left("task", "id", "repo.task_id")
@@ -46,7 +46,7 @@ var queueFields = newFieldMap(`id=repo_queue.id create_time=repo_queue.create_ti
 var queueDefault = []any{"id", "tag_id", "at_event", "min_event", "create_ts", "task_id", "tries", "repo_id", "opts", "active", "update_ts"}
 
 func repoQuery(c *call) any {
-	return repoFields.query(c.repos(), c.arg("clauses"), c.arg("fields"), repoDefault, c.arg("opts"))
+	return repoFields.query(selectRepos(c), c.arg("clauses"), c.arg("fields"), repoDefault, c.arg("opts"))
 }
 
 func repoQueueQuery(c *call) any {
@@ -231,7 +231,7 @@ func repoInfo(c *call) any {
 	if n, ok := toInt(c.arg("repo_id"), true); ok {
 		id = n
 	}
-	q := c.repos().eq("repo.id", id)
+	q := selectRepos(c).eq("repo.id", id)
 	repoFields.add(q, repoFields.names)
 	repo := q.one()
 	if repo == nil && c.flag("strict") {
@@ -241,13 +241,13 @@ func repoInfo(c *call) any {
 }
 
 func getActiveRepos(c *call) any {
-	return repoFields.query(c.repos(), []any{[]any{"state", "!=", repoDeleted}}, []any{"id", "tag_id", "create_event", "create_ts",
+	return repoFields.query(selectRepos(c), []any{[]any{"state", "!=", repoDeleted}}, []any{"id", "tag_id", "create_event", "create_ts",
 		"state", "dist", "task_id", "tag_name", "creation_ts", "state_ts", "end_event", "opts"}, nil, nil)
 }
 
 // getRepo is the newest repo of a tag. With an event its state does not matter.
 func getRepo(c *call) any {
-	q := c.repos().eq("repo.tag_id", c.getID("tag", c.arg("tag"), true))
+	q := selectRepos(c).eq("repo.tag_id", c.getID("tag", c.arg("tag"), true))
 	state, hasState := toInt(c.arg("state"), true)
 	event, _ := toInt(c.arg("event"), true)
 	least, hasLeast := toInt(c.arg("min_event"), true)

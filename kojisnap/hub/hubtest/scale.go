@@ -133,18 +133,18 @@ func (g *generation) digest(width int) []byte {
 
 // memory puts the tables together.
 func (g *generation) memory() (*Memory, error) {
-	m := &Memory{tables: map[string]*Table{}}
+	tables := map[string]*Table{}
 	for _, name := range kojiprod.Tables() {
 		t, err := tableOfRows(name, g.rows[name])
 		if err != nil {
 			return nil, fmt.Errorf("generate table %s: %w", name, err)
 		}
-		m.tables[name] = t
+		tables[name] = t
 	}
 	columns := g.big.columns()
 	columns["events"] = map[string]column{"id": &g.event.id, "time": &g.event.time}
 	for name, c := range columns {
-		m.tables[name] = tableOfNamed(name, c)
+		tables[name] = tableOfNamed(name, c)
 	}
-	return m, nil
+	return newMemory(tables), nil
 }

@@ -71,9 +71,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 	m.names = &nameMaker{rnd: m.rnd, used: map[string]bool{}}
 	err := src.Change(func(tx *Tx) error {
 		for _, name := range kojiprod.Tables() {
-			if tx.tables[name] == nil {
-				tx.tables[name] = newTable(name, freshTables()[name].columns, nil)
-			}
+			tx.ensure(name)
 		}
 		for _, name := range opts.Tags {
 			tags, err := tx.Select("tag", Values{"name": name})
@@ -86,7 +84,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 			m.keep[tags[0]["id"]] = true
 		}
 		for _, name := range []string{"package", "tag", "users", "external_repo", "build_target", "groups", "channels"} {
-			t := tx.tables[name]
+			t := tx.find(name)
 			get := t.get(t.at("name"))
 			for n := range t.size() {
 				if t.has(n) {
@@ -94,7 +92,7 @@ func NewMutator(src *Memory, opts MutatorOptions) (*Mutator, error) {
 				}
 			}
 		}
-		events := tx.tables["events"]
+		events := tx.find("events")
 		at := events.get(events.at("time"))
 		for n := range events.size() {
 			if t, ok := at(n).(Time); events.has(n) && ok {
@@ -112,18 +110,18 @@ type mutation struct {
 }
 
 var mutations = []mutation{
-	{10, (*Mutator).tagBuild}, {6, (*Mutator).untagBuild}, {4, (*Mutator).moveBuild}, {3, (*Mutator).retagBuild},
-	{4, (*Mutator).blockPackage}, {2, (*Mutator).addPackage}, {1, (*Mutator).removePackage}, {3, (*Mutator).ownPackage},
-	{8, (*Mutator).newBuild}, {3, (*Mutator).startBuild}, {3, (*Mutator).endBuild}, {3, (*Mutator).deleteBuild},
-	{2, (*Mutator).resetBuild}, {1, (*Mutator).recycleBuild}, {2, (*Mutator).ownBuild}, {3, (*Mutator).moveVolume}, {3, (*Mutator).draftBuild},
-	{3, (*Mutator).promoteBuild}, {6, (*Mutator).signBuild}, {3, (*Mutator).removeSignature}, {2, (*Mutator).addRPM},
-	{1, (*Mutator).renameTag}, {1, (*Mutator).renameUser}, {1, (*Mutator).renameTarget}, {1, (*Mutator).renameExternalRepo},
-	{3, (*Mutator).editTag}, {2, (*Mutator).editExtra}, {3, (*Mutator).editInheritance}, {1, (*Mutator).addInheritance},
-	{1, (*Mutator).removeInheritance}, {1, (*Mutator).newTag}, {1, (*Mutator).deleteTag},
-	{1, (*Mutator).renameChannel}, {2, (*Mutator).groupPackage}, {1, (*Mutator).groupConfig}, {1, (*Mutator).groupNeeds},
-	{1, (*Mutator).editExternalRepo}, {1, (*Mutator).useExternalRepo},
-	{1, (*Mutator).editTarget}, {1, (*Mutator).newUser}, {1, (*Mutator).blockUser}, {1, (*Mutator).grant},
-	{3, (*Mutator).begin}, {4, (*Mutator).commit},
+	{10, tagBuild}, {6, untagBuild}, {4, moveBuild}, {3, retagBuild},
+	{4, blockPackage}, {2, addPackage}, {1, removePackage}, {3, ownPackage},
+	{8, newBuild}, {3, startBuild}, {3, endBuild}, {3, deleteBuild},
+	{2, resetBuild}, {1, recycleBuild}, {2, ownBuild}, {3, moveVolume}, {3, draftBuild},
+	{3, promoteBuild}, {6, signBuild}, {3, removeSignature}, {2, addRPM},
+	{1, renameTag}, {1, renameUser}, {1, renameTarget}, {1, renameExternalRepo},
+	{3, editTag}, {2, editExtra}, {3, editInheritance}, {1, addInheritance},
+	{1, removeInheritance}, {1, newTag}, {1, deleteTag},
+	{1, renameChannel}, {2, groupPackage}, {1, groupConfig}, {1, groupNeeds},
+	{1, editExternalRepo}, {1, useExternalRepo},
+	{1, editTarget}, {1, newUser}, {1, blockUser}, {1, grant},
+	{3, begin}, {4, commit},
 }
 
 // Step makes one change and says which.
@@ -167,7 +165,7 @@ func (m *Mutator) attempt(change func()) error {
 // and not used does not come again.
 func (m *Mutator) id(table string) int64 {
 	if _, ok := m.last[table]; !ok {
-		t := m.tx.tables[table]
+		t := m.tx.find(table)
 		id := t.get(t.at("id"))
 		for n := range t.size() {
 			if t.has(n) {
@@ -229,7 +227,7 @@ func (m *Mutator) revoke(table string, where Values) int {
 
 // pick returns a row at random, nil if none matches where and is wanted.
 func (m *Mutator) pick(table string, where Values, wanted func(Values) bool) Values {
-	t := m.tx.tables[table]
+	t := m.tx.find(table)
 	rows := hits{high: t.size()}
 	if len(where) > 0 {
 		rows = hits{list: must(t.matching(where))}

@@ -92,7 +92,7 @@ func (m *Mutator) insertRPM(b Values, name, arch string) int64 {
 	return id
 }
 
-func (m *Mutator) newBuild() string {
+func newBuild(m *Mutator) string {
 	event := m.newEvent()
 	b := m.insertBuild(m.id("build"), event, m.now, stateComplete, false)
 	m.fill(b)
@@ -103,13 +103,13 @@ func (m *Mutator) newBuild() string {
 	return "new build " + m.nvr(b)
 }
 
-func (m *Mutator) startBuild() string {
+func startBuild(m *Mutator) string {
 	event := m.newEvent()
 	b := m.insertBuild(m.id("build"), event, m.now, stateBuilding, false)
 	return "started build " + m.nvr(b)
 }
 
-func (m *Mutator) endBuild() string {
+func endBuild(m *Mutator) string {
 	b := m.need("build", Values{"state": stateBuilding}, nil)
 	state := []int64{stateComplete, stateComplete, stateFailed, stateCanceled}[m.rnd.IntN(4)]
 	m.now += 1e5
@@ -122,7 +122,7 @@ func (m *Mutator) endBuild() string {
 
 // begin is a transaction that takes its event and the id of a build, and
 // commits later.
-func (m *Mutator) begin() string {
+func begin(m *Mutator) string {
 	event, at := m.takeEvent()
 	t := transaction{event: event, build: m.id("build"), at: at}
 	m.open = append(m.open, t)
@@ -131,7 +131,7 @@ func (m *Mutator) begin() string {
 
 // commit ends such a transaction: rows with ids below those that were seen. One
 // in three untags a build, the others import theirs.
-func (m *Mutator) commit() string {
+func commit(m *Mutator) string {
 	if late := Time(m.opts.Late.Microseconds()); late > 0 {
 		m.open = slices.DeleteFunc(m.open, func(t transaction) bool { return m.now-t.at > late })
 	}
@@ -160,7 +160,7 @@ func (m *Mutator) commit() string {
 	return fmt.Sprintf("the import of event %d committed: build %s", t.event, m.nvr(b))
 }
 
-func (m *Mutator) deleteBuild() string {
+func deleteBuild(m *Mutator) string {
 	b := m.build(isRegular)
 	if len(m.all("tag_listing", Values{"build_id": b["id"], "active": true})) > 0 {
 		m.revoke("tag_listing", Values{"build_id": b["id"]})
@@ -175,7 +175,7 @@ func (m *Mutator) deleteBuild() string {
 	return "deleted build " + m.nvr(b)
 }
 
-func (m *Mutator) resetBuild() string {
+func resetBuild(m *Mutator) string {
 	b := m.build(func(b Values) bool { return b["state"] != stateBuilding && b["draft"] != true })
 	m.reset(b)
 	return "reset build " + m.nvr(b)
@@ -202,7 +202,7 @@ func (m *Mutator) reset(b Values) {
 }
 
 // recycleBuild begins a build anew that failed, was canceled or reset.
-func (m *Mutator) recycleBuild() string {
+func recycleBuild(m *Mutator) string {
 	b := m.need("build", nil, func(b Values) bool {
 		if b["state"] != stateFailed && b["state"] != stateCanceled {
 			return false
@@ -223,7 +223,7 @@ func (m *Mutator) recycleBuild() string {
 	return "recycled build " + m.nvr(b)
 }
 
-func (m *Mutator) ownBuild() string {
+func ownBuild(m *Mutator) string {
 	b := m.build(nil)
 	if b["state"] != stateBuilding && m.rnd.IntN(3) == 0 {
 		m.update("build", Values{"id": b["id"]}, Values{"completion_time": b["completion_time"].(Time) + 1e6})
@@ -242,7 +242,7 @@ func (m *Mutator) updated(build any, kind int64) {
 	}
 }
 
-func (m *Mutator) moveVolume() string {
+func moveVolume(m *Mutator) string {
 	b := m.build(isComplete)
 	volume := m.need("volume", nil, func(v Values) bool { return v["id"] != b["volume_id"] })
 	m.update("build", Values{"id": b["id"]}, Values{"volume_id": volume["id"]})
@@ -250,7 +250,7 @@ func (m *Mutator) moveVolume() string {
 	return fmt.Sprintf("moved build %s to volume %s", m.nvr(b), volume["name"])
 }
 
-func (m *Mutator) draftBuild() string {
+func draftBuild(m *Mutator) string {
 	event := m.newEvent()
 	b := m.insertBuild(m.id("build"), event, m.now, stateComplete, true)
 	m.fill(b)
@@ -261,7 +261,7 @@ func (m *Mutator) draftBuild() string {
 	return "new draft build " + m.nvr(b)
 }
 
-func (m *Mutator) promoteBuild() string {
+func promoteBuild(m *Mutator) string {
 	b := m.need("build", nil, func(b Values) bool {
 		if !isComplete(b) || b["draft"] != true {
 			return false
@@ -284,7 +284,7 @@ func (m *Mutator) promoteBuild() string {
 	return fmt.Sprintf("promoted draft build %s to %s", was, m.nvr(b))
 }
 
-func (m *Mutator) signBuild() string {
+func signBuild(m *Mutator) string {
 	b := m.build(isComplete)
 	key := []string{ScaleKey, secondKey, "41526f0e"}[m.rnd.IntN(3)]
 	signed := 0
@@ -302,7 +302,7 @@ func (m *Mutator) signBuild() string {
 	return fmt.Sprintf("signed %d rpms of build %s with key %s", signed, m.nvr(b), key)
 }
 
-func (m *Mutator) removeSignature() string {
+func removeSignature(m *Mutator) string {
 	b := m.build(isComplete)
 	rpm := m.need("rpminfo", Values{"build_id": b["id"]}, nil)
 	sig := m.need("rpmsigs", Values{"rpm_id": rpm["id"]}, nil)
@@ -312,7 +312,7 @@ func (m *Mutator) removeSignature() string {
 	return fmt.Sprintf("removed the signature %q of rpm %d of build %s", sig["sigkey"], rpm["id"], m.nvr(b))
 }
 
-func (m *Mutator) addRPM() string {
+func addRPM(m *Mutator) string {
 	b := m.build(isRegular)
 	id := m.insertRPM(b, m.newName(), "x86_64")
 	m.updated(b["id"], updateImport)

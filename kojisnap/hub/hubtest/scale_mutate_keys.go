@@ -117,7 +117,7 @@ func (m *Mutator) drop(table string, of Values) {
 	switch table {
 	case "tag_config":
 		m.refuseUnless(!m.keep[of["tag_id"]])
-		m.dropTag(of["tag_id"])
+		dropTag(m, of["tag_id"])
 	case "external_repo_config":
 		m.revoke("tag_external_repos", without(of))
 		m.revoke(table, without(of))
@@ -177,7 +177,7 @@ func (m *Mutator) edited(table string, row Values) Values {
 }
 
 // swapPriorities lets two of a tag's parents, or of its external repos, change places.
-func (m *Mutator) swapPriorities() string {
+func swapPriorities(m *Mutator) string {
 	table, other := "tag_inheritance", "parent_id"
 	if m.rnd.IntN(2) == 0 {
 		table, other = "tag_external_repos", "external_repo_id"
@@ -194,7 +194,7 @@ func (m *Mutator) swapPriorities() string {
 }
 
 // replaceParent gives the priority that a parent has to another one.
-func (m *Mutator) replaceParent() string {
+func replaceParent(m *Mutator) string {
 	link := m.need("tag_inheritance", nil, isActive)
 	child := link["tag_id"].(int64)
 	parent := m.need("tag_config", nil, func(c Values) bool {
@@ -208,7 +208,7 @@ func (m *Mutator) replaceParent() string {
 }
 
 // newGroup makes a group, or takes one into another tag.
-func (m *Mutator) newGroup() string {
+func newGroup(m *Mutator) string {
 	tag, name := m.tag(), m.newName()
 	id := m.id("groups")
 	m.insert("groups", Values{"id": id, "name": name})
@@ -217,7 +217,7 @@ func (m *Mutator) newGroup() string {
 }
 
 // sideTag makes a side tag as the plugin sidetag does, with its target.
-func (m *Mutator) sideTag() string {
+func sideTag(m *Mutator) string {
 	base, user := m.tag(), m.editor()
 	id, target := m.id("tag"), m.id("build_target")
 	name := fmt.Sprintf("%s-side-%d", m.nameOf("tag", base), id)
@@ -234,7 +234,7 @@ func (m *Mutator) sideTag() string {
 
 // again makes a tag, a target or an external repo again that was deleted: Koji takes the id that its
 // name had.
-func (m *Mutator) again() string {
+func again(m *Mutator) string {
 	table := []string{"tag_config", "build_target_config", "external_repo_config"}[m.rnd.IntN(3)]
 	column := keyColumns[table][0]
 	gone := m.need(table, nil, func(c Values) bool { return !isActive(c) && !m.isActive(table, Values{column: c[column]}) })

@@ -2,44 +2,44 @@ package hubtest
 
 import "fmt"
 
-// rename changes a name in place, as Koji does: without an event.
-func (m *Mutator) rename(table string, wanted func(Values) bool) string {
+// renameRow changes a name in place, as Koji does: without an event.
+func renameRow(m *Mutator, table string, wanted func(Values) bool) string {
 	row := m.need(table, nil, wanted)
 	name := m.newName()
 	m.update(table, Values{"id": row["id"]}, Values{"name": name})
 	return fmt.Sprintf("%s %s is renamed to %s", table, row["name"], name)
 }
 
-func (m *Mutator) renameTag() string {
-	return m.rename("tag", func(t Values) bool { return !m.keep[t["id"]] })
+func renameTag(m *Mutator) string {
+	return renameRow(m, "tag", func(t Values) bool { return !m.keep[t["id"]] })
 }
 
-func (m *Mutator) renameUser() string {
-	return m.rename("users", func(u Values) bool { return u["usertype"] == userNormal })
+func renameUser(m *Mutator) string {
+	return renameRow(m, "users", func(u Values) bool { return u["usertype"] == userNormal })
 }
 
-func (m *Mutator) renameTarget() string { return m.rename("build_target", nil) }
+func renameTarget(m *Mutator) string { return renameRow(m, "build_target", nil) }
 
-func (m *Mutator) renameExternalRepo() string {
-	return m.rename("external_repo", func(r Values) bool { return r["id"] != int64(0) })
+func renameExternalRepo(m *Mutator) string {
+	return renameRow(m, "external_repo", func(r Values) bool { return r["id"] != int64(0) })
 }
 
-func (m *Mutator) renameChannel() string { return m.rename("channels", nil) }
+func renameChannel(m *Mutator) string { return renameRow(m, "channels", nil) }
 
-func (m *Mutator) newUser() string {
+func newUser(m *Mutator) string {
 	id, name := m.id("users"), m.newName()
 	m.insert("users", Values{"id": id, "name": name, "status": int64(0), "usertype": userNormal})
 	m.insert("user_krb_principals", Values{"user_id": id, "krb_principal": fmt.Sprintf("%s-%d@EXAMPLE.ORG", name, id)})
 	return "new user " + name
 }
 
-func (m *Mutator) blockUser() string {
+func blockUser(m *Mutator) string {
 	u := m.need("users", nil, nil)
 	m.update("users", Values{"id": u["id"]}, Values{"status": 1 - u["status"].(int64)})
 	return fmt.Sprintf("user %s has the status %d", u["name"], 1-u["status"].(int64))
 }
 
-func (m *Mutator) grant() string {
+func grant(m *Mutator) string {
 	user, perm := m.editor(), m.need("permissions", nil, nil)
 	of := Values{"user_id": user, "perm_id": perm["id"]}
 	if m.revoke("user_perms", without(of)) > 0 {
@@ -49,7 +49,7 @@ func (m *Mutator) grant() string {
 	return fmt.Sprintf("user %d has the permission %s", user, perm["name"])
 }
 
-func (m *Mutator) groupPackage() string {
+func groupPackage(m *Mutator) string {
 	group := m.need("group_config", nil, isActive)
 	of := Values{"group_id": group["group_id"], "tag_id": group["tag_id"]}
 	if row := m.pick("group_package_listing", of, isActive); row != nil && m.rnd.IntN(2) == 0 {
@@ -68,7 +68,7 @@ func (m *Mutator) groupPackage() string {
 }
 
 // groupNeeds edits which other group a group brings along.
-func (m *Mutator) groupNeeds() string {
+func groupNeeds(m *Mutator) string {
 	group := m.need("group_config", nil, isActive)
 	other := m.need("group_config", Values{"tag_id": group["tag_id"]}, func(g Values) bool { return isActive(g) && g["group_id"] != group["group_id"] })
 	of := Values{"group_id": group["group_id"], "tag_id": group["tag_id"], "req_id": other["group_id"]}
@@ -80,7 +80,7 @@ func (m *Mutator) groupNeeds() string {
 	return fmt.Sprintf("group %d needs group %d", of["group_id"], of["req_id"])
 }
 
-func (m *Mutator) groupConfig() string {
+func groupConfig(m *Mutator) string {
 	row := m.need("group_config", nil, isActive)
 	m.revoke("group_config", Values{"group_id": row["group_id"], "tag_id": row["tag_id"]})
 	row["display_name"], row["uservisible"] = m.newName(), row["uservisible"] != true
@@ -88,7 +88,7 @@ func (m *Mutator) groupConfig() string {
 	return fmt.Sprintf("edited group %d in %s", row["group_id"], m.nameOf("tag", row["tag_id"]))
 }
 
-func (m *Mutator) editExternalRepo() string {
+func editExternalRepo(m *Mutator) string {
 	row := m.need("external_repo_config", nil, isActive)
 	m.revoke("external_repo_config", Values{"external_repo_id": row["external_repo_id"]})
 	row["url"] = "https://dl.example.org/" + m.newName() + "/$arch/"
@@ -96,7 +96,7 @@ func (m *Mutator) editExternalRepo() string {
 	return fmt.Sprintf("external repo %s is at %s", m.nameOf("external_repo", row["external_repo_id"]), row["url"])
 }
 
-func (m *Mutator) useExternalRepo() string {
+func useExternalRepo(m *Mutator) string {
 	tag, repo := m.tag(), m.need("external_repo_config", nil, isActive)["external_repo_id"]
 	of := Values{"tag_id": tag, "external_repo_id": repo}
 	if m.revoke("tag_external_repos", without(of)) > 0 {
@@ -107,7 +107,7 @@ func (m *Mutator) useExternalRepo() string {
 	return fmt.Sprintf("%s uses external repo %d", m.nameOf("tag", tag), repo)
 }
 
-func (m *Mutator) editTarget() string {
+func editTarget(m *Mutator) string {
 	row := m.need("build_target_config", nil, isActive)
 	m.revoke("build_target_config", Values{"build_target_id": row["build_target_id"]})
 	row["dest_tag"] = m.tag()

@@ -4,9 +4,9 @@ import "fmt"
 
 // rare are the changes that a Mutator makes only if it is asked for them.
 var rare = []mutation{
-	{3, (*Mutator).swapNames}, {3, (*Mutator).handName}, {5, (*Mutator).rebuild}, {2, (*Mutator).newTarget},
-	{2, (*Mutator).newExternalRepo}, {1, (*Mutator).newChannel}, {1, (*Mutator).newPermission}, {2, (*Mutator).mavenInfo},
-	{3, (*Mutator).swapPriorities}, {2, (*Mutator).replaceParent}, {2, (*Mutator).newGroup}, {1, (*Mutator).sideTag}, {2, (*Mutator).again},
+	{3, swapNames}, {3, handName}, {5, rebuild}, {2, newTarget},
+	{2, newExternalRepo}, {1, newChannel}, {1, newPermission}, {2, mavenInfo},
+	{3, swapPriorities}, {2, replaceParent}, {2, newGroup}, {1, sideTag}, {2, again},
 }
 
 // two picks two rows of a table whose names may change.
@@ -20,7 +20,7 @@ func (m *Mutator) two() (table string, a, b Values) {
 }
 
 // swapNames renames two rows, by way of a third name.
-func (m *Mutator) swapNames() string {
+func swapNames(m *Mutator) string {
 	table, a, b := m.two()
 	m.update(table, Values{"id": a["id"]}, Values{"name": m.newName()})
 	m.update(table, Values{"id": b["id"]}, Values{"name": a["name"]})
@@ -29,7 +29,7 @@ func (m *Mutator) swapNames() string {
 }
 
 // handName renames a row, and another to its old name.
-func (m *Mutator) handName() string {
+func handName(m *Mutator) string {
 	table, a, b := m.two()
 	name := m.newName()
 	m.update(table, Values{"id": a["id"]}, Values{"name": name})
@@ -38,7 +38,7 @@ func (m *Mutator) handName() string {
 }
 
 // rebuild makes a build again that was reset: the same rpms under new ids.
-func (m *Mutator) rebuild() string {
+func rebuild(m *Mutator) string {
 	b := m.build(func(b Values) bool {
 		return isRegular(b) && len(m.all("rpminfo", Values{"build_id": b["id"]})) > 0 && len(m.all("archiveinfo", Values{"build_id": b["id"]})) == 0
 	})
@@ -56,14 +56,14 @@ func (m *Mutator) rebuild() string {
 	return "rebuilt " + m.nvr(b)
 }
 
-func (m *Mutator) newTarget() string {
+func newTarget(m *Mutator) string {
 	id, name := m.id("build_target"), m.newName()
 	m.insert("build_target", Values{"id": id, "name": name})
 	m.create("build_target_config", Values{"build_target_id": id, "build_tag": m.tag(), "dest_tag": m.tag()})
 	return "new target " + name
 }
 
-func (m *Mutator) newExternalRepo() string {
+func newExternalRepo(m *Mutator) string {
 	id, name, tag := m.id("external_repo"), m.newName(), m.tag()
 	m.insert("external_repo", Values{"id": id, "name": name})
 	m.create("external_repo_config", Values{"external_repo_id": id, "url": "https://dl.example.org/" + name + "/$arch/"})
@@ -71,14 +71,14 @@ func (m *Mutator) newExternalRepo() string {
 	return "new external repo " + name
 }
 
-func (m *Mutator) newChannel() string {
+func newChannel(m *Mutator) string {
 	name := m.newName()
 	m.insert("channels", Values{"id": m.id("channels"), "name": name, "enabled": true})
 	return "new channel " + name
 }
 
 // newPermission makes a permission that a tag asks for.
-func (m *Mutator) newPermission() string {
+func newPermission(m *Mutator) string {
 	id, name := m.id("permissions"), m.newName()
 	for len(m.all("permissions", Values{"name": name})) > 0 { // what it is not checked for
 		name = m.newName()
@@ -92,7 +92,7 @@ func (m *Mutator) newPermission() string {
 }
 
 // mavenInfo makes a maven build of one that was none, or edits it.
-func (m *Mutator) mavenInfo() string {
+func mavenInfo(m *Mutator) string {
 	b := m.build(isRegular)
 	of := Values{"build_id": b["id"]}
 	info := Values{"group_id": "org." + m.names.word(), "artifact_id": m.names.word(), "version": "1"}

@@ -41,7 +41,7 @@ func (m *Mutator) isIn(build any, tag int64) bool {
 	return len(m.all("tag_listing", Values{"build_id": build, "tag_id": tag, "active": true})) > 0
 }
 
-func (m *Mutator) tagBuild() string {
+func tagBuild(m *Mutator) string {
 	tag := m.tag()
 	b := m.need("build", nil, func(b Values) bool { return isComplete(b) && !m.isIn(b["id"], tag) })
 	m.putInto(b, tag)
@@ -54,13 +54,13 @@ func (m *Mutator) listing() (row, build Values) {
 	return row, m.all("build", Values{"id": row["build_id"]})[0]
 }
 
-func (m *Mutator) untagBuild() string {
+func untagBuild(m *Mutator) string {
 	row, b := m.listing()
 	m.revoke("tag_listing", Values{"build_id": b["id"], "tag_id": row["tag_id"]})
 	return fmt.Sprintf("untagged %s from %s", m.nvr(b), m.nameOf("tag", row["tag_id"]))
 }
 
-func (m *Mutator) moveBuild() string {
+func moveBuild(m *Mutator) string {
 	row, b := m.listing()
 	to := m.tag()
 	if m.isIn(b["id"], to) {
@@ -72,7 +72,7 @@ func (m *Mutator) moveBuild() string {
 }
 
 // retagBuild makes a build the latest of its tag.
-func (m *Mutator) retagBuild() string {
+func retagBuild(m *Mutator) string {
 	row, b := m.listing()
 	m.revoke("tag_listing", Values{"build_id": b["id"], "tag_id": row["tag_id"]})
 	m.event = 0
@@ -80,7 +80,7 @@ func (m *Mutator) retagBuild() string {
 	return fmt.Sprintf("retagged %s in %s", m.nvr(b), m.nameOf("tag", row["tag_id"]))
 }
 
-func (m *Mutator) blockPackage() string {
+func blockPackage(m *Mutator) string {
 	row := m.need("tag_packages", Values{"tag_id": m.tag()}, isActive)
 	m.revoke("tag_packages", Values{"package_id": row["package_id"], "tag_id": row["tag_id"]})
 	row["blocked"] = row["blocked"] != true
@@ -88,7 +88,7 @@ func (m *Mutator) blockPackage() string {
 	return fmt.Sprintf("package %s in %s: blocked is %v", m.nameOf("package", row["package_id"]), m.nameOf("tag", row["tag_id"]), row["blocked"])
 }
 
-func (m *Mutator) addPackage() string {
+func addPackage(m *Mutator) string {
 	tag := m.tag()
 	pkg := m.need("package", nil, func(p Values) bool {
 		return len(m.all("tag_packages", Values{"package_id": p["id"], "tag_id": tag, "active": true})) == 0 &&
@@ -99,7 +99,7 @@ func (m *Mutator) addPackage() string {
 	return fmt.Sprintf("added package %s to %s", pkg["name"], m.nameOf("tag", tag))
 }
 
-func (m *Mutator) removePackage() string {
+func removePackage(m *Mutator) string {
 	row := m.need("tag_packages", Values{"tag_id": m.tag()}, isActive)
 	of := func() Values { return Values{"package_id": row["package_id"], "tag_id": row["tag_id"]} }
 	m.revoke("tag_packages", of())
@@ -107,7 +107,7 @@ func (m *Mutator) removePackage() string {
 	return fmt.Sprintf("removed package %s from %s", m.nameOf("package", row["package_id"]), m.nameOf("tag", row["tag_id"]))
 }
 
-func (m *Mutator) ownPackage() string {
+func ownPackage(m *Mutator) string {
 	row := m.need("tag_package_owners", Values{"tag_id": m.tag()}, isActive)
 	owner := m.need("users", nil, func(u Values) bool { return u["usertype"] == userNormal && u["id"] != row["owner"] })
 	m.revoke("tag_package_owners", Values{"package_id": row["package_id"], "tag_id": row["tag_id"]})
@@ -116,7 +116,7 @@ func (m *Mutator) ownPackage() string {
 	return fmt.Sprintf("package %s in %s is %s's", m.nameOf("package", row["package_id"]), m.nameOf("tag", row["tag_id"]), owner["name"])
 }
 
-func (m *Mutator) editTag() string {
+func editTag(m *Mutator) string {
 	config := m.need("tag_config", Values{"tag_id": m.tag()}, isActive)
 	m.revoke("tag_config", Values{"tag_id": config["tag_id"]})
 	if m.rnd.IntN(2) == 0 {
@@ -128,7 +128,7 @@ func (m *Mutator) editTag() string {
 	return "edited tag " + m.nameOf("tag", config["tag_id"])
 }
 
-func (m *Mutator) editExtra() string {
+func editExtra(m *Mutator) string {
 	tag := m.tag()
 	key := []string{"mock.package_manager", "rpm.macro.dist", "repo.auto"}[m.rnd.IntN(3)]
 	of := Values{"tag_id": tag, "key": key}
@@ -143,7 +143,7 @@ func (m *Mutator) editExtra() string {
 	return fmt.Sprintf("extra %s of %s is %v", key, m.nameOf("tag", tag), of["value"])
 }
 
-func (m *Mutator) editInheritance() string {
+func editInheritance(m *Mutator) string {
 	link := m.need("tag_inheritance", nil, isActive)
 	m.revoke("tag_inheritance", Values{"tag_id": link["tag_id"], "parent_id": link["parent_id"]})
 	switch m.rnd.IntN(3) {
@@ -171,7 +171,7 @@ func (m *Mutator) freePriority(table string, tag any) int64 {
 	}
 }
 
-func (m *Mutator) addInheritance() string {
+func addInheritance(m *Mutator) string {
 	child := m.tag()
 	parent := m.need("tag_config", nil, func(v Values) bool {
 		if !isActive(v) || len(m.all("tag_inheritance", Values{"tag_id": child, "parent_id": v["tag_id"], "active": true})) > 0 {
@@ -189,13 +189,13 @@ func (m *Mutator) addInheritance() string {
 	return fmt.Sprintf("%s inherits from %s", m.nameOf("tag", child), m.nameOf("tag", parent))
 }
 
-func (m *Mutator) removeInheritance() string {
+func removeInheritance(m *Mutator) string {
 	link := m.need("tag_inheritance", nil, func(l Values) bool { return isActive(l) && !m.keep[l["tag_id"]] })
 	m.revoke("tag_inheritance", Values{"tag_id": link["tag_id"], "parent_id": link["parent_id"]})
 	return fmt.Sprintf("%s no longer inherits from %s", m.nameOf("tag", link["tag_id"]), m.nameOf("tag", link["parent_id"]))
 }
 
-func (m *Mutator) newTag() string {
+func newTag(m *Mutator) string {
 	id, name := m.id("tag"), m.newName()
 	parent := m.tag()
 	m.insert("tag", Values{"id": id, "name": name})
@@ -204,20 +204,20 @@ func (m *Mutator) newTag() string {
 	return "new tag " + name
 }
 
-func (m *Mutator) deleteTag() string {
+func deleteTag(m *Mutator) string {
 	if len(m.all("tag_config", Values{"active": true})) < 4 {
 		panic(stepFault{errNothing}) // leave some for the other changes
 	}
 	id := m.need("tag_config", nil, func(c Values) bool {
 		// Nobody deletes a release; and its rows would all have to be kept twice.
-		return isActive(c) && !m.keep[c["tag_id"]] && m.tx.tables["tag_packages"].where("tag_id", c["tag_id"]).len() < 1000
+		return isActive(c) && !m.keep[c["tag_id"]] && m.tx.find("tag_packages").where("tag_id", c["tag_id"]).len() < 1000
 	})["tag_id"]
-	m.dropTag(id)
+	dropTag(m, id)
 	return "deleted tag " + m.nameOf("tag", id)
 }
 
 // dropTag revokes all that a tag has, and what leads to it.
-func (m *Mutator) dropTag(id any) {
+func dropTag(m *Mutator, id any) {
 	for _, table := range []string{"tag_config", "tag_extra", "tag_inheritance", "tag_listing", "tag_packages", "tag_package_owners",
 		"tag_external_repos", "group_config", "group_req_listing", "group_package_listing"} {
 		m.revoke(table, Values{"tag_id": id})

@@ -35,7 +35,7 @@ func search(c *call) any {
 		q.join("build_target", "id", "build_target_config.build_target_id").is("build_target_config.active").fieldList("id build_target.id")
 		name = q.ref("build_target.name")
 	case "maven", "win":
-		return c.searchArchives(q, kind, match)
+		return searchArchives(c, q, kind, match)
 	default:
 		q.fieldList("id")
 		name = q.ref(table + ".name")
@@ -45,8 +45,8 @@ func search(c *call) any {
 }
 
 // searchArchives looks at the file's name and at what the type calls it.
-func (c *call) searchArchives(q *query, kind any, match func(string) bool) any {
-	q.join("archiveinfo", "id", q.rels[0].alias+".archive_id").fieldList("id archiveinfo.id")
+func searchArchives(c *call, q *query, kind any, match func(string) bool) any {
+	q.join("archiveinfo", "id", q.first()+".archive_id").fieldList("id archiveinfo.id")
 	file := q.ref("archiveinfo.filename")
 	var other, name func(tuple) any
 	if kind == "maven" {

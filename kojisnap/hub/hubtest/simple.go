@@ -60,10 +60,10 @@ func listBTypes(c *call) any {
 }
 
 func getArchiveTypes(c *call) any {
-	return c.archiveTypes().execute(NewStruct("order", "id"))
+	return selectArchiveTypes(c).execute(NewStruct("order", "id"))
 }
 
-func (c *call) archiveTypes() *query {
+func selectArchiveTypes(c *call) *query {
 	return c.from("archivetypes").fieldList("id, name, description, extensions, compression_type")
 }
 
@@ -71,9 +71,9 @@ func getArchiveType(c *call) any {
 	var found *Struct
 	switch {
 	case c.flag("type_id"):
-		found = c.archiveTypes().eq("archivetypes.id", c.arg("type_id")).one()
+		found = selectArchiveTypes(c).eq("archivetypes.id", c.arg("type_id")).one()
 	case c.flag("type_name"):
-		found = c.archiveTypes().eq("archivetypes.name", c.arg("type_name")).one()
+		found = selectArchiveTypes(c).eq("archivetypes.name", c.arg("type_name")).one()
 	default:
 		generic("one of filename, type_name, or type_id must be specified")
 	}

@@ -81,7 +81,7 @@ func (c *call) tagOrID() any {
 // in each tag of the inheritance.
 func (c *call) taggedBuilds(w taggedWish) []*Struct {
 	tags := c.lineage(w.tag, w.event, w.inherit)
-	list := c.packageList(packageWish{tag: w.tag, pkg: w.pkg, event: w.event, inherit: true, blocked: true})
+	list := packagesOf(c, packageWish{tag: w.tag, pkg: w.pkg, event: w.event, inherit: true, blocked: true})
 	builds := []*Struct{}
 	seen := map[any]int64{}
 	for _, tag := range tags {
@@ -128,7 +128,7 @@ func (c *call) buildsIn(tag any, w taggedWish) []*Struct {
 	if w.buildExtra {
 		q.fieldList("extra build.extra").extraJSON("Invalid extra data")
 	}
-	return q.ordered("-create_event,-id")
+	return rowsInOrder(q, "-create_event,-id")
 }
 
 // buildType restricts a query over build to a type, and adds what the old

@@ -9,9 +9,9 @@ func getTagID(c *call) any { return c.getID("tag", c.arg("info"), c.flag("strict
 // tag is a tag's configuration now, at an event, or, with the event "auto", as
 // it was last.
 func (c *call) tag(info any, strict bool, event any, blocked bool) *Struct {
-	q := c.from("tag_config").join("tag", "id", "tag_config.tag_id").left("permissions", "id", "tag_config.perm_id").
+	q := whereNameOrID(c.from("tag_config").join("tag", "id", "tag_config.tag_id").left("permissions", "id", "tag_config.perm_id").
 		fieldList(`id tag.id, name tag.name, perm_id, perm permissions.name, arches, locked
-			maven_support, maven_include_all`).nameOrID("tag", info)
+			maven_support, maven_include_all`), "tag", info)
 	if event == "auto" {
 		if event = c.revoked(info); event != nil {
 			event = event.(int64) - 1
@@ -35,8 +35,8 @@ func (c *call) tag(info any, strict bool, event any, blocked bool) *Struct {
 // revoked is when the last configuration of a tag was revoked, nil if it is
 // active.
 func (c *call) revoked(info any) any {
-	rows := c.from("tag_config").join("tag", "id", "tag_config.tag_id").nameOrID("tag", info).
-		fieldList("create_event, revoke_event").ordered("-create_event")
+	rows := rowsInOrder(whereNameOrID(c.from("tag_config").join("tag", "id", "tag_config.tag_id"), "tag", info).
+		fieldList("create_event, revoke_event"), "-create_event")
 	if len(rows) == 0 {
 		return nil
 	}
@@ -119,8 +119,8 @@ func listTags(c *call) any {
 		if info == nil {
 			generic("No such package: %s", str(pkg))
 		}
-		q.join("tag_packages", "tag_id", "tag.id").is("tag_packages.active").
-			eq("tag_packages.package_id", info.Val("id")).owners("tag_packages", nil).
+		joinOwners(q.join("tag_packages", "tag_id", "tag.id").is("tag_packages.active").
+			eq("tag_packages.package_id", info.Val("id")), "tag_packages", nil).
 			fieldList(`owner_id users.id, owner_name users.name, blocked tag_packages.blocked
 				extra_arches tag_packages.extra_arches`)
 	}

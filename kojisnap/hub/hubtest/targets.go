@@ -21,7 +21,7 @@ func (c *call) buildTargets(info, event, buildTag, destTag any) *query {
 		fieldList(`id build_target.id, name build_target.name, build_tag, dest_tag
 			build_tag_name tag1.name, dest_tag_name tag2.name`).at("build_target_config", event)
 	if truth(info) {
-		q.nameOrID("build_target", info)
+		whereNameOrID(q, "build_target", info)
 	}
 	for column, tag := range map[string]any{"build_tag": buildTag, "dest_tag": destTag} {
 		switch tag.(type) {

@@ -29,10 +29,10 @@ func listTasks(c *call) any {
 		fieldList("request task.request, result task.result, owner_name users.name, owner_type users.usertype")
 	for _, column := range []string{"arch", "state", "owner", "host_id", "channel_id", "parent"} {
 		if v, ok := opts.Get(column); ok {
-			q.oneOf("task."+column, v, true)
+			whereOneOf(q, "task."+column, v, true)
 		}
 		if v, ok := opts.Get("not_" + column); ok {
-			q.oneOf("task."+column, v, false)
+			whereOneOf(q, "task."+column, v, false)
 		}
 	}
 	if method, ok := opts.Get("method"); ok {
@@ -44,20 +44,20 @@ func listTasks(c *call) any {
 			column = "completion_time"
 		}
 		limits := &call{args: map[string]any{name + "Before": opts.Val(name + "Before"), name + "After": opts.Val(name + "After")}}
-		limits.times(q, name, "task."+column)
+		whereTimes(limits, q, name, "task."+column)
 	}
 	o := queryOptions(c.arg("queryOpts"))
 	if truth(opts.Val("decode")) && !o.countOnly && !o.asList {
-		q.change = func(s *Struct) {
+		q.changing(func(s *Struct) {
 			s.Set("request", decodeTask(s.Val("request")))
 			s.Set("result", decodeTask(s.Val("result")))
-		}
+		})
 	}
 	return q.iterate(c.arg("queryOpts"))
 }
 
-// oneOf is column = v or IN v, or not; None means NULL.
-func (q *query) oneOf(ref string, v any, want bool) {
+// whereOneOf is column = v or IN v, or not; None means NULL.
+func whereOneOf(q *query, ref string, v any, want bool) {
 	value := q.ref(ref)
 	list, ok := v.([]any)
 	if !ok {
@@ -118,12 +118,12 @@ func (c *call) task(id any, strict, request bool) *Struct {
 		return nil
 	}
 	if request {
-		task.Set("request", decodeTask(c.taskColumn(id, "request")))
+		task.Set("request", decodeTask(taskColumn(c, id, "request")))
 	}
 	return task
 }
 
-func (c *call) taskColumn(id any, column string) any {
+func taskColumn(c *call, id any, column string) any {
 	row := c.from("task").eq("task.id", id).fieldList(column).one()
 	if row == nil {
 		generic("query returned no rows")
@@ -147,10 +147,10 @@ func getTaskInfo(c *call) any {
 	return out[0]
 }
 
-func getTaskRequest(c *call) any { return decodeTask(c.taskColumn(c.taskID("taskId"), "request")) }
+func getTaskRequest(c *call) any { return decodeTask(taskColumn(c, c.taskID("taskId"), "request")) }
 
 func taskFinished(c *call) any {
-	state := c.taskColumn(c.taskID("taskId"), "state")
+	state := taskColumn(c, c.taskID("taskId"), "state")
 	return state == taskClosed || state == taskCanceled || state == taskFailed
 }
 
@@ -185,14 +185,14 @@ func getTaskChildren(c *call) any {
 	if c.flag("strict") {
 		c.task(id, true, false)
 	}
-	return anyList(c.taskChildren(id, c.flag("request")))
+	return anyList(taskChildren(c, id, c.flag("request")))
 }
 
-func (c *call) taskChildren(id any, request bool) []*Struct {
+func taskChildren(c *call, id any, request bool) []*Struct {
 	q := c.tasks().eq("task.parent", id)
 	if request {
 		q.fieldList("request task.request")
-		q.change = func(s *Struct) { s.Set("request", decodeTask(s.Val("request"))) }
+		q.changing(func(s *Struct) { s.Set("request", decodeTask(s.Val("request"))) })
 	}
 	return q.rows()
 }
@@ -202,7 +202,7 @@ func getTaskDescendents(c *call) any {
 	tree := &Struct{}
 	var visit func(id int64)
 	visit = func(id int64) {
-		children := c.taskChildren(id, c.flag("request"))
+		children := taskChildren(c, id, c.flag("request"))
 		slices.SortFunc(children, func(a, b *Struct) int { return compareSQL(a.Val("id"), b.Val("id")) })
 		tree.Set(strconv.FormatInt(id, 10), anyList(children))
 		for _, child := range children {

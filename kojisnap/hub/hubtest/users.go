@@ -11,11 +11,11 @@ func getUser(c *call) any {
 		return nil
 	}
 	if c.flag("krb_princs") {
-		user.Set("krb_principals", c.principals(user.Val("id")))
+		user.Set("krb_principals", principalsOf(c, user.Val("id")))
 	}
 	if c.flag("groups") {
 		groups := []any{}
-		for _, g := range c.userGroups(user.Val("id")) {
+		for _, g := range groupsOfUser(c, user.Val("id")) {
 			groups = append(groups, g.Val("name"))
 		}
 		user.Set("groups", groups)
@@ -30,9 +30,9 @@ func (c *call) user(info any, strict bool) *Struct {
 	case nil:
 		generic("No user provided")
 	case string:
-		q.identity(func(name, principal any) bool { return name == info || principal == info })
+		whereIdentity(q, func(name, principal any) bool { return name == info || principal == info })
 	case *Struct:
-		q.userStruct(info)
+		whereUserStruct(q, info)
 	default:
 		id, ok := integer(info)
 		if !ok {
@@ -47,15 +47,15 @@ func (c *call) user(info any, strict bool) *Struct {
 	return user
 }
 
-func (q *query) identity(match func(name, principal any) bool) {
+func whereIdentity(q *query, match func(name, principal any) bool) {
 	q.left("user_krb_principals", "user_id", "users.id")
 	name, principal := q.ref("users.name"), q.ref("user_krb_principals.krb_principal")
 	q.where(func(t tuple) bool { return match(name(t), principal(t)) })
 }
 
-func (q *query) userStruct(info *Struct) {
+func whereUserStruct(q *query, info *Struct) {
 	if text := info.Val("info"); truth(text) {
-		q.identity(func(name, principal any) bool { return true })
+		whereIdentity(q, func(name, principal any) bool { return true })
 		return
 	}
 	if id := info.Val("id"); id != nil {
@@ -75,11 +75,11 @@ func (q *query) userStruct(info *Struct) {
 		if _, ok := want.(string); !ok {
 			generic("Invalid type for krb_principal: %s", typeName(want))
 		}
-		q.identity(func(_, principal any) bool { return principal == want })
+		whereIdentity(q, func(_, principal any) bool { return principal == want })
 	}
 }
 
-func (c *call) principals(user any) []any {
+func principalsOf(c *call, user any) []any {
 	list := []any{}
 	for _, row := range c.from("user_krb_principals").eq("user_krb_principals.user_id", user).fieldList("krb_principal").rows() {
 		list = append(list, row.Val("krb_principal"))
@@ -104,7 +104,7 @@ func listUsers(c *call) any {
 		q.eq("users.usertype", n)
 	}
 	if perm := c.arg("perm"); truth(perm) {
-		holders := c.permHolders(c.getID("permissions", perm, true), c.flag("inherited_perm"))
+		holders := permHolders(c, c.getID("permissions", perm, true), c.flag("inherited_perm"))
 		id := q.ref("users.id")
 		q.where(func(t tuple) bool { return slices.Contains(holders, id(t)) })
 	}
@@ -116,13 +116,13 @@ func listUsers(c *call) any {
 		generic("queryOpts.group is not available for this API")
 	}
 	id := q.ref("users.id")
-	q.field("krb_principals", func(t tuple) any { return c.principals(id(t)) })
+	q.field("krb_principals", func(t tuple) any { return principalsOf(c, id(t)) })
 	return q.execute(c.arg("queryOpts"))
 }
 
 // permHolders lists the users who hold a permission themselves, or also
 // through their groups.
-func (c *call) permHolders(perm any, inherited bool) []any {
+func permHolders(c *call, perm any, inherited bool) []any {
 	var users []any
 	for _, row := range c.from("user_perms").eq("user_perms.perm_id", perm).is("user_perms.active").fieldList("user_id").rows() {
 		holder := row.Val("user_id")
@@ -139,7 +139,7 @@ func (c *call) permHolders(perm any, inherited bool) []any {
 
 func getUserPerms(c *call) any {
 	names := []any{}
-	for _, name := range c.userPerms(c.flag("with_groups")).Keys {
+	for _, name := range userPerms(c, c.flag("with_groups")).Keys {
 		names = append(names, name)
 	}
 	return names
@@ -147,9 +147,9 @@ func getUserPerms(c *call) any {
 
 // getUserPermsInheritance is a struct by permission of the groups that it
 // comes from; None stands for the user.
-func getUserPermsInheritance(c *call) any { return c.userPerms(true) }
+func getUserPermsInheritance(c *call) any { return userPerms(c, true) }
 
-func (c *call) userPerms(withGroups bool) *Struct {
+func userPerms(c *call, withGroups bool) *Struct {
 	id := c.user(c.arg("userID"), true).Val("id")
 	perms := &Struct{}
 	add := func(q *query) {
@@ -170,13 +170,13 @@ func (c *call) userPerms(withGroups bool) *Struct {
 	return perms
 }
 
-func (c *call) userGroups(user any) []*Struct {
+func groupsOfUser(c *call, user any) []*Struct {
 	return c.from("user_groups").join("users", "id", "user_groups.group_id").eq("user_groups.user_id", user).
 		eq("users.usertype", userGroup).is("user_groups.active").fieldList("id user_groups.group_id, name users.name").rows()
 }
 
 func getUserGroups(c *call) any {
-	return anyList(c.userGroups(c.user(c.arg("user"), true).Val("id")))
+	return anyList(groupsOfUser(c, c.user(c.arg("user"), true).Val("id")))
 }
 
 func getGroupMembers(c *call) any {
@@ -187,6 +187,6 @@ func getGroupMembers(c *call) any {
 	q := c.from("user_groups").join("users", "id", "user_groups.user_id").eq("user_groups.group_id", group.Val("id")).
 		is("user_groups.active").fieldList("id users.id, name users.name, usertype users.usertype")
 	id := q.ref("users.id")
-	q.field("krb_principals", func(t tuple) any { return c.principals(id(t)) })
+	q.field("krb_principals", func(t tuple) any { return principalsOf(c, id(t)) })
 	return q.iterate(nil)
 }

@@ -1,0 +1,232 @@
+package pull_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pulltest"
+	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/seedtest"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store/dir"
+)
+
+const (
+	againPulls = 6  // while the hub changes
+	againSteps = 18 // changes before each
+	againSweep = 3  // pulls of a whole sweep
+	// What commits late does so within the overlap, and the changes go on for longer than that.
+	againPace    = 5 * time.Minute
+	againLate    = time.Hour
+	againOverlap = 90 * time.Minute
+)
+
+// againSeeds are the seeds of TestPullAgain. Together they make changes of all kinds.
+var againSeeds = []uint64{55, 56, 58}
+
+// againKinds are the kinds of change that must all have happened, by what the Mutator says.
+var againKinds = map[string]string{
+	"tag": `^tagged `, "untag": `^untagged `, "move": `^moved \S+ from `, "retag": `^retagged `,
+	"block": `: blocked is true$`, "unblock": `: blocked is false$`,
+	"new build": `^new build `, "a build's end": `^build \S+ ended in state 1`, "deletion": `^deleted build `,
+	"reset": `^reset build `, "made anew": `^recycled build `, "import of an rpm": `^imported rpm `,
+	"signing": `^signed `, "removal of signatures": `^removed the signature `, "volume move": `^moved build \S+ to volume `,
+	"draft": `^new draft build `, "draft promotion": `^promoted draft build `,
+	"rename of a tag": `^tag \S+ is renamed`, "rename of a user": `^users \S+ is renamed`, "rename of a target": `^build_target \S+ is renamed`,
+	"rename of an external repo": `^external_repo \S+ is renamed`, "rename of a channel": `^channels \S+ is renamed`,
+	"owner of a package": `'s$`, "owner of a build": `^changed the owner of build `, "completion time": `^changed the completion time of build `,
+	"package of a group": `in group|(from|to) group`, "group": `^edited group `, "need of a group": `needs group`,
+	"inheritance": `^edited how \S+ inherits from `, "new inheritance": `^\S+ inherits from `, "no more inheritance": `no longer inherits from `,
+	"late import": `^the import of event .* committed`, "late revocation": `^the untagging of event .* committed`,
+	"tag's config": `^edited tag `, "tag's extra": `extra .* of `, "external repo of a tag": `uses external repo `, "target": `^target \S+ leads to `,
+}
+
+// world is a hub whose rows change, and two stores: one where each pull goes on from the last, one
+// where each asks for everything.
+type world struct {
+	t          *testing.T
+	rows       *hubtest.Memory
+	server     *hubtest.Server
+	client     *hub.Client
+	again, all *dir.Store
+	tags       []string
+	dirty      dirt
+	base, last *snapfile.Snapshot // of the last pulls, going on and whole; nil: none yet
+	pulls      int
+	asked      [2]int // calls of getBuild
+	since      int64  // from which event on history is pulled, too; 0: it is not
+	// resets are the builds of which one of the pulls alone told that they were reset: one that went on, one
+	// that asked for everything.
+	resets map[string][2]bool
+}
+
+// event is the last event of the hub.
+func (w *world) event() int64 {
+	w.t.Helper()
+	last := int64(0)
+	for _, e := range w.find("events", nil) {
+		last = max(last, e["id"].(int64))
+	}
+	return last
+}
+
+// wait inserts an event some time after the last.
+func (w *world) wait(d time.Duration) {
+	w.t.Helper()
+	id := w.event()
+	at := w.find("events", hubtest.Values{"id": id})[0]["time"].(hubtest.Time) + hubtest.Time(d.Microseconds())
+	if err := w.rows.Insert("events", hubtest.Values{"id": id + 1, "time": at}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// find returns rows of the hub.
+func (w *world) find(table string, where hubtest.Values) []hubtest.Values {
+	w.t.Helper()
+	rows, err := w.rows.Select(table, where)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return rows
+}
+
+func (w *world) pull(s *dir.Store, sweep int) *snapfile.Snapshot {
+	w.t.Helper()
+	r, err := pull.Pull(w.t.Context(), w.client, s, pull.Options{Tags: w.tags, Event: w.event(), Sweep: sweep, Overlap: againOverlap, Program: "test", Since: w.since})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	snap, err := repository.Open(w.t.Context(), s, r.Snapshot)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return snap
+}
+
+// compare pulls both ways. What differs must be what nobody told of, of a build that was not
+// swept since.
+func (w *world) compare() {
+	w.t.Helper()
+	before := w.server.Calls()["getBuild"]
+	again := w.pull(w.again, againSweep)
+	between := w.server.Calls()["getBuild"]
+	all := w.pull(w.all, 1)
+	w.asked[0] += between - before
+	w.asked[1] += w.server.Calls()["getBuild"] - between
+	w.forget(all)
+	w.pulls++
+	for _, d := range w.unexcused(again, all) {
+		w.t.Errorf("pull %d: %s", w.pulls, d)
+	}
+	if w.t.Failed() {
+		w.t.FailNow()
+	}
+	if w.base != nil {
+		// Each pull would read what all snapshots say of themselves.
+		w.remove(w.again, w.base)
+		w.remove(w.all, w.last)
+	}
+	w.base, w.last = again, all
+}
+
+func (w *world) remove(s *dir.Store, snap *snapfile.Snapshot) {
+	w.t.Helper()
+	object, err := snapfile.ManifestObject(snap.ID)
+	if err == nil {
+		err = s.Delete(w.t.Context(), object)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func rowsOf(t testing.TB, snap *snapfile.Snapshot, name string, revoked bool) []string {
+	t.Helper()
+	if !revoked {
+		return pulltest.SnapshotRows(t, snap, name)
+	}
+	var lines []string
+	rows := snap.Revoked(t.Context(), name)
+	defer rows.Close()
+	for rows.Next() {
+		lines = append(lines, strings.TrimSuffix(string(rows.Line()), "\n"))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// TestPullAgain applies random changes to a hub and compares, after some at a time, a pull that
+// goes on from the last with one that asks for everything, at the same event.
+func TestPullAgain(t *testing.T) {
+	var did []string
+	var ran []uint64
+	seedtest.Each(t, againSeeds, func(t *testing.T, seed uint64) {
+		did = append(did, testPullAgain(t, seed, 0)...)
+		ran = append(ran, seed)
+	})
+	if t.Failed() || !slices.Equal(ran, againSeeds) {
+		return // somebody looks for something else
+	}
+	if len(did) < 300 {
+		t.Errorf("only %d changes", len(did))
+	}
+	for kind, like := range againKinds {
+		if !slices.ContainsFunc(did, regexp.MustCompile(like).MatchString) {
+			t.Errorf("no change of %d was of the kind %s", len(did), kind)
+		}
+	}
+}
+
+func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := hubtest.New(rows, hubtest.Options{Released: true}) // it offers less
+	w := &world{t: t, rows: rows, server: server, client: pulltest.Client(t, server), again: pulltest.NewStore(t), all: pulltest.NewStore(t),
+		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, dirty: dirt{}, since: since}
+	w.compare()
+	// All so far is older than the overlap; what comes now is not.
+	w.wait(10 * 24 * time.Hour)
+	m, err := hubtest.NewMutator(rows, hubtest.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range againPulls {
+		for n, last := 0, w.event(); n < againSteps || w.event() == last; n++ {
+			did, err := m.Step()
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.note(did)
+			t.Log(did)
+			changes = append(changes, did)
+		}
+		w.compare()
+	}
+	// After a whole sweep nothing may differ, and where nothing happens a pull asks for little.
+	for n := range againSweep {
+		w.wait(10 * 24 * time.Hour)
+		if n == 1 {
+			w.asked = [2]int{}
+		}
+		w.compare()
+	}
+	w.checkResets()
+	if len(w.dirty) > 0 {
+		t.Fatalf("not swept: %v", w.dirty)
+	}
+	if w.asked[0]*2 > w.asked[1] {
+		t.Errorf("nothing changed, but %d builds asked for going on, %d by asking for everything", w.asked[0], w.asked[1])
+	}
+	return changes
+}

@@ -1,0 +1,212 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"kojisnap/kojisnap/hub"
+)
+
+// What the hub cannot send, because a row breaks its encoding or its query, is taken apart until the
+// row is alone. Rows that it can send, and that hold a value that is none, are not met here: they
+// arrive (hub.Call's KeepBad), and convert judges them.
+
+// each makes calls and gives their rows to fn. A reply that the hub cannot encode, or that is
+// ill-formed, is bisected until one call is left, which onBad judges: nil passes it over.
+func (p *puller) each(ctx context.Context, calls []hub.Call, fn func(i int, r hub.Row) error, onBad func(i int, err error) error) error {
+	for i := range calls {
+		calls[i] = rowsOf(calls[i])
+	}
+	return p.eachFrom(ctx, calls, 0, fn, onBad)
+}
+
+func (p *puller) eachFrom(ctx context.Context, calls []hub.Call, first int, fn func(i int, r hub.Row) error, onBad func(i int, err error) error) error {
+	var ours error
+	faulty := map[int]error{}
+	err := p.hub.StreamMultiFaults(ctx, calls, func(i int, r hub.Row) error {
+		ours = fn(first+i, r)
+		return ours
+	}, func(e *hub.CallError) error {
+		if !hub.Splittable(e) {
+			return e
+		}
+		faulty[e.Index] = e
+		return nil
+	})
+	switch {
+	case err == nil:
+		return p.eachFaulty(ctx, calls, first, faulty, fn, onBad)
+	case ours != nil || !hub.Splittable(err) || ctx.Err() != nil:
+		return err
+	case len(calls) == 1:
+		if err = p.lasting(ctx, err); hub.Temporary(err) {
+			return err
+		}
+		return onBad(first, err)
+	}
+	// Rows that came before are added again.
+	half := len(calls) / 2
+	if err := p.eachFrom(ctx, calls[:half], first, fn, onBad); err != nil {
+		return err
+	}
+	return p.eachFrom(ctx, calls[half:], first+half, fn, onBad)
+}
+
+// eachFaulty sees to the calls of a multicall that had faults: each once more, alone, as another
+// call may have been in its way.
+func (p *puller) eachFaulty(ctx context.Context, calls []hub.Call, first int, faulty map[int]error, fn func(i int, r hub.Row) error, onBad func(i int, err error) error) error {
+	for i := range calls {
+		err, isFaulty := faulty[i]
+		switch {
+		case !isFaulty:
+		case len(calls) > 1:
+			err = p.eachFrom(ctx, calls[i:i+1], first+i, fn, onBad)
+		default:
+			err = onBad(first, err)
+		}
+		if isFaulty && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lasting tells whether a hub that answered HTTP 500, or that its database is in trouble, is in
+// trouble, or cannot answer this one call: then it answers others, and trying again will not help.
+func (p *puller) lasting(ctx context.Context, err error) error {
+	if !hub.Temporary(err) {
+		return err
+	}
+	if _, probe := p.hub.Call(ctx, hub.Call{Method: "getAPIVersion"}); probe != nil {
+		return err
+	}
+	return fmt.Errorf("the hub answers others, but not this call: %s", err)
+}
+
+// stream makes a call and gives its rows to fn.
+type stream func(ctx context.Context, call hub.Call, fn func(r hub.Row) error) error
+
+// apart makes a call that the hub cannot answer whole by fewer and fewer rows, in an order that has no
+// two alike, and gives fn those that it can send. It returns how many it cannot, with the reason of
+// the first: of them all, whole is the reason. lost is -1 if the hub cannot even count them.
+func (p *puller) apart(ctx context.Context, ask stream, call hub.Call, order string, whole error, fn func(r hub.Row) error) (lost int64, why, err error) {
+	with := func(opts map[string]any) hub.Call {
+		kwargs := map[string]any{"queryOpts": opts}
+		maps.Copy(kwargs, call.Kwargs)
+		return rowsOf(hub.Call{Method: call.Method, Args: call.Args, Kwargs: kwargs})
+	}
+	n, err := p.countRows(ctx, with(map[string]any{"countOnly": true}))
+	switch {
+	case broken(ctx, err, nil):
+		return -1, whole, nil
+	case err != nil:
+		return 0, nil, err
+	case n < 0:
+		return -1, whole, nil
+	}
+	var ours error
+	noting := func(r hub.Row) error {
+		ours = fn(r)
+		return ours
+	}
+	var part func(offset, limit int64) error
+	part = func(offset, limit int64) error {
+		err := ask(ctx, with(map[string]any{"order": order, "offset": offset, "limit": limit}), noting)
+		switch {
+		case err == nil:
+			return nil
+		case ours != nil || !hub.Splittable(err) || ctx.Err() != nil:
+			return err
+		case limit == 1:
+			if err = p.lasting(ctx, err); hub.Temporary(err) {
+				return err
+			}
+			if lost++; why == nil {
+				why = err
+			}
+			return nil
+		}
+		if err := part(offset, limit/2); err != nil {
+			return err
+		}
+		return part(offset+limit/2, limit-limit/2)
+	}
+	if n > 0 {
+		err = part(0, n)
+	}
+	return lost, why, err
+}
+
+// countRows asks how many rows a call has, of one table or of the only one of queryHistory. What is no
+// number is -1.
+func (p *puller) countRows(ctx context.Context, call hub.Call) (int64, error) {
+	v, err := p.hub.Call(ctx, call)
+	if err != nil {
+		return 0, err
+	}
+	for _, table := range v.Members() {
+		v = table
+	}
+	n, ok := v.Int()
+	if !ok {
+		return -1, nil
+	}
+	return n, nil
+}
+
+// broken reports whether a call failed for what the hub cannot send, and not for what was done with
+// its rows: ours.
+func broken(ctx context.Context, err, ours error) bool {
+	return err != nil && ours == nil && hub.Splittable(err) && ctx.Err() == nil
+}
+
+// tagged finds a tag of the scope that a build is tagged in at E, and the name of its package.
+func (p *puller) taggedIn(ctx context.Context, build int64) (tag int64, name string, err error) {
+	call := hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "build": build}}
+	err = p.hub.StreamTables(ctx, rowsOf(call), func(_ string, r hub.Row) error {
+		id, _ := r.Get("tag_id").Int()
+		created, _ := r.Get("create_event").Int()
+		revoked, isRevoked := r.Get("revoke_event").Int()
+		if p.inScope[id] && created <= p.event && (!isRevoked || revoked > p.event) {
+			tag = id
+			name, _ = r.Get("name").Str()
+		}
+		return nil
+	})
+	return tag, name, err
+}
+
+// withoutExtra has rows of a build's without their extra, which is what a hub usually cannot send: by
+// a call that lists what is tagged. fn is given those of the build. Nothing found is no error.
+func (p *puller) withoutExtra(ctx context.Context, method string, build int64, fn func(r hub.Row) error) error {
+	if !p.version.AtLeast(1, 29) { // it knows no extra=False
+		return nil
+	}
+	tag, name, err := p.taggedIn(ctx, build)
+	if err != nil && !hub.Splittable(err) {
+		return err
+	}
+	if err != nil || tag == 0 || name == "" {
+		return nil
+	}
+	kwargs := map[string]any{"tag": tag, "package": name, "extra": false}
+	if method == "listTaggedRPMS" { // of archives, with a package, no hub can tell for an event
+		kwargs["event"] = p.event
+	}
+	var ours error
+	err = p.hub.StreamTables(ctx, rowsOf(hub.Call{Method: method, Kwargs: kwargs}), func(table string, r hub.Row) error {
+		if id, _ := r.Get("build_id").Int(); table == "0" && id == build {
+			ours = fn(r)
+		}
+		return ours
+	})
+	if broken(ctx, err, ours) {
+		p.log.InfoContext(ctx, "not to be had without extra either", "build", build, "method", method, "err", err)
+		return nil
+	}
+	return err
+}
+
+var errNoBuild = errors.New("it is tagged in the scope, but the hub has no such build")

@@ -1,0 +1,446 @@
+package pull_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pulltest"
+	"kojisnap/kojisnap/repository"
+)
+
+// TestPullUpgrade upgrades the hub at a request in the middle: of the history, of builds, of users,
+// and at the last. The pull fails with one line, keeps nothing, and the next one is of the new
+// version. So it is where two hubs of different versions answer by turns, and with one that says its
+// version only if it is asked.
+func TestPullUpgrade(t *testing.T) {
+	t.Parallel()
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, from, to string
+		last           bool                   // only the hub's last reply is of the other version
+		when           func(x *exchange) bool // from this request on
+	}{
+		{name: "history", from: "1.35.3", to: "1.36.0", when: func(x *exchange) bool { return x.calls("queryHistory") }},
+		{name: "builds", from: "1.35.3", to: "1.36.0", when: func(x *exchange) bool { return x.calls("getBuild") }},
+		{name: "users", from: "1.35.3", to: "1.36.0", when: func(x *exchange) bool { return x.calls("listUsers") }},
+		{name: "there and back", from: "1.35.3", to: "1.36.0", last: true, when: func(x *exchange) bool { return x.calls("getBuild") }},
+		{name: "without a header", from: "1.33.0", to: "1.34.1", when: func(x *exchange) bool { return x.calls("listUsers") }},
+		{name: "down", from: "1.35.3", to: "1.34.0", when: func(x *exchange) bool { return x.calls("queryRPMSigs") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			old, other := hubtest.New(rows, hubtest.Options{KojiVersion: test.from}), hubtest.New(rows, hubtest.Options{KojiVersion: test.to})
+			p := &proxy{hub: old}
+			p.before = func(x *exchange) {
+				if test.when(x) {
+					p.hub = other
+				} else if test.last {
+					p.hub = old
+				}
+			}
+			p.after = func(x *exchange) {
+				if hub, _ := hub.ParseVersion(x.header.Get("Koji-Version")); !hub.AtLeast(1, 35) {
+					x.header.Del("Koji-Version") // older ones do not tell
+				}
+			}
+			c := through(t, p, eager)
+			b := badPull{client: c, store: pulltest.NewStore(t)}
+			err := b.bad(t, fmt.Sprintf("hub %s changed from Koji %s to %s while it was read: pull again", c.URL(), test.from, test.to))
+			if !errors.Is(err, pull.ErrUpgraded) {
+				t.Errorf("not ErrUpgraded: %v", err)
+			}
+			if left, err := b.store.List(t.Context(), ""); err != nil || len(left) > 0 {
+				t.Errorf("the store holds %v, %v", left, err)
+			}
+			p.between(func() { p.before, p.hub = nil, other })
+			b.good(t)
+			if snap, err := repository.Open(t.Context(), b.store, "latest"); err != nil || snap.Manifest.KojiVersion != test.to {
+				t.Errorf("after the upgrade: %v", err)
+			}
+		})
+	}
+}
+
+// TestPullUpgradeFails has the upgraded hub know a method no more: that the hub was upgraded is
+// what the error says.
+func TestPullUpgradeFails(t *testing.T) {
+	t.Parallel()
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{hub: hubtest.New(rows, hubtest.Options{})}
+	upgraded := hubtest.New(rows, hubtest.Options{KojiVersion: "2.0.0", Fault: func(method string, _ []any) *hubtest.Fault {
+		if method == "listArchives" {
+			return &hubtest.Fault{Code: 1000, Class: "koji.GenericError", Text: "Invalid method: listArchives"}
+		}
+		return nil
+	}})
+	p.before = func(x *exchange) {
+		if x.calls("listArchives") {
+			p.hub = upgraded
+		}
+	}
+	badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}.bad(t, "changed from Koji 1.35.3 to 2.0.0 while it was read: pull again")
+}
+
+// TestPullTagGoes has a tag of the scope deleted or renamed in the middle, after the scope was
+// found. The pull is of one event, at which the tag was there, and of the name that it had.
+func TestPullTagGoes(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(rows *hubtest.Memory, tag int64) (int, error){
+		"deleted": func(rows *hubtest.Memory, tag int64) (int, error) {
+			err := rows.Insert("events", hubtest.Values{"id": pulltest.LastEvent + 1, "time": hubtest.Time(2e15)})
+			if err != nil {
+				return 0, err
+			}
+			// As Koji's deleteTag does.
+			n := 0
+			for _, table := range []string{"tag_config", "tag_inheritance", "tag_packages", "tag_listing", "tag_extra"} {
+				m, err := rows.Update(table, hubtest.Values{"tag_id": tag, "active": true},
+					hubtest.Values{"active": nil, "revoke_event": pulltest.LastEvent + 1, "revoker_id": 1})
+				if n += m; err != nil {
+					return n, err
+				}
+			}
+			return n, nil
+		},
+		"renamed": func(rows *hubtest.Memory, tag int64) (int, error) {
+			return rows.Update("tag", hubtest.Values{"id": tag}, hubtest.Values{"name": "f42-other"})
+		},
+	} {
+		for asked, goes := range map[string]string{badTag: badTag, "f42-compose": "f42"} { // the other inherits it
+			t.Run(name+" "+goes, func(t *testing.T) {
+				p, rows := badHub(t, hubtest.Options{})
+				tag, err := rows.Select("tag", hubtest.Values{"name": goes})
+				if err != nil || len(tag) != 1 {
+					t.Fatal(tag, err)
+				}
+				changed := 0
+				p.before = func(x *exchange) {
+					if x.method == "queryHistory" && changed == 0 {
+						if changed, err = change(rows, tag[0]["id"].(int64)); err != nil || changed == 0 {
+							t.Errorf("%d rows, %v", changed, err)
+						}
+					}
+				}
+				b := badPull{client: through(t, p, eager), store: pulltest.NewStore(t), opt: pull.Options{Tags: []string{asked}}}
+				b.good(t)
+				if changed == 0 {
+					t.Error("nothing was changed")
+				}
+				if name == "renamed" && goes == asked { // next time it is not there under that name
+					b.bad(t, fmt.Sprintf("has no tag %q at event %d", badTag, pulltest.LastEvent))
+				}
+			})
+		}
+	}
+}
+
+// restarting is a hub's server at an address that it can leave and come back to.
+type restarting struct {
+	t       *testing.T
+	address string
+	handler http.Handler
+
+	mu      sync.Mutex
+	server  *http.Server
+	refused int // connections
+}
+
+// stop ends the server: connections are refused from then on.
+func (r *restarting) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.server.Close()
+}
+
+func (r *restarting) start() {
+	os.Remove(r.address)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: r.address, Net: "unix"})
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	l.SetUnlinkOnClose(false) // what is there refuses
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	server := &http.Server{Handler: r.handler}
+	r.server = server
+	go server.Serve(l)
+}
+
+// noteRefused starts the server again when it was refused so often.
+func (r *restarting) noteRefused(enough int) {
+	r.mu.Lock()
+	r.refused++
+	now := r.refused
+	r.mu.Unlock()
+	if now == enough {
+		r.start()
+	}
+}
+
+// onRecord calls a function for each record that -v tells.
+type onRecord struct {
+	slog.Handler
+	do func(slog.Record)
+}
+
+func (h onRecord) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h onRecord) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelInfo {
+		h.do(r)
+	}
+	return nil
+}
+
+// TestPullRestart stops the hub's server in the middle, before it takes a request or while it
+// answers one, and starts it again when connections were refused three times.
+func TestPullRestart(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int{12, 30} {
+		for _, answering := range []bool{false, true} {
+			t.Run(fmt.Sprint("request ", at, " answering ", answering), func(t *testing.T) {
+				p, _ := badHub(t, hubtest.Options{})
+				short, err := os.MkdirTemp("", "hub-*") // a socket's path must be
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer os.RemoveAll(short)
+				r := &restarting{t: t, address: filepath.Join(short, "hub"), handler: p}
+				r.start()
+				defer func() { r.stop() }()
+				stop := func(x *exchange) {
+					if x.n == at {
+						r.stop()
+					}
+				}
+				if answering {
+					p.after = func(x *exchange) {
+						if stop(x); x.n == at {
+							x.cut = len(x.body) / 2
+						}
+					}
+				} else {
+					p.before = stop
+				}
+				warned := func(w slog.Record) {
+					w.Attrs(func(a slog.Attr) bool {
+						if err, ok := a.Value.Any().(error); ok && errors.Is(err, syscall.ECONNREFUSED) {
+							r.noteRefused(3)
+						}
+						return true
+					})
+				}
+				o := eager
+				o.Retries = 40 // requests wait for each other's third
+				o.Log = slog.New(onRecord{slog.DiscardHandler, warned})
+				o.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, "unix", r.address)
+				}}}
+				c, err := hub.New("http://hub.example.org/kojihub", o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := badPull{client: c, store: pulltest.NewStore(t)}.relations()
+				if err != nil || r.refused < 3 {
+					t.Fatalf("refused %d times: %v", r.refused, err)
+				}
+				want, err := goodRelations(badTag)
+				if err != nil {
+					t.Fatal(err)
+				}
+				differ(t, got, want)
+			})
+		}
+	}
+}
+
+// TestPullTableMoves changes a table while it is read by pages, in ways that move the offsets of
+// others: rows come before those read already, go from among them, come and go at once.
+func TestPullTableMoves(t *testing.T) {
+	const size = 40
+	defer pull.SetPages(size)()
+	want, err := goodRelations(badTag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outside []int64 // ids of rpms that are not in the scope, ascending
+	c, _ := pulltest.Production(t, hubtest.Options{})
+	snap := pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, badTag)
+	var in []int64
+	for _, row := range pulltest.SnapshotRows(t, snap, "rpminfo") {
+		in = append(in, number(strings.Split(row, "\t")[0]))
+	}
+	for _, row := range readTSV(t, "rpminfo") {
+		if id := number(row["id"]); !slices.Contains(in, id) {
+			outside = append(outside, id)
+		}
+	}
+	slices.Sort(outside)
+	comes := func(t *testing.T, rows *hubtest.Memory, n int64) {
+		if err := rows.Insert("rpmsigs", hubtest.Values{"rpm_id": outside[0], "sigkey": fmt.Sprintf("%08x", n), "sighash": "0"}); err != nil {
+			t.Error(err)
+		}
+	}
+	goes := func(t *testing.T, rows *hubtest.Memory, at int) {
+		if n, err := rows.Delete("rpmsigs", hubtest.Values{"rpm_id": outside[at]}); n == 0 || err != nil {
+			t.Error(n, err)
+		}
+	}
+	for name, change := range map[string]func(t *testing.T, rows *hubtest.Memory, page int64){
+		"come": func(t *testing.T, rows *hubtest.Memory, page int64) { comes(t, rows, page) },
+		"go":   func(t *testing.T, rows *hubtest.Memory, page int64) { goes(t, rows, int(page)) },
+		"come for one": func(t *testing.T, rows *hubtest.Memory, page int64) {
+			comes(t, rows, page)
+			comes(t, rows, page+1000)
+			goes(t, rows, 1+int(page))
+		},
+	} {
+		for jobs, lasting := range map[int]bool{1: true, 4: false} {
+			t.Run(fmt.Sprint(name, " jobs ", jobs, " lasting ", lasting), func(t *testing.T) {
+				p, rows := badHub(t, hubtest.Options{})
+				pages := int64(0)
+				p.before = func(x *exchange) {
+					if x.method == "queryRPMSigs" && bytes.Contains(x.asked, []byte("<name>asList</name>")) {
+						if pages++; pages > 1 && (lasting || pages < 5) && pages < 100 {
+							change(t, rows, pages)
+						}
+					}
+				}
+				o := eager
+				o.Jobs = jobs
+				opt := pull.Options{}.WithWays(map[string]string{"rpmsigs": "table"})
+				got, err := badPull{through(t, p, o), pulltest.NewStore(t), opt}.relations()
+				if err != nil {
+					t.Fatal(err)
+				}
+				differ(t, got, want)
+				if pages < 20 {
+					t.Errorf("only %d pages", pages)
+				}
+			})
+		}
+	}
+}
+
+// TestPullPagesLie has a hub whose pages are wrong: short, or beginning a row too early, so that it
+// comes twice, or too late, so that it is missing. Once, it is read again; always, the rows are had
+// one by one. The tag is one whose rows are the table's last.
+func TestPullPagesLie(t *testing.T) {
+	defer pull.SetPages(40)()
+	option := func(name string) *regexp.Regexp {
+		return regexp.MustCompile(`<name>` + name + `</name>\s*<value>\s*<int>(\d+)</int>`)
+	}
+	type when func(page, offset int) bool
+	once := func(page, _ int) bool { return page == 6 }
+	last := func(_, offset int) bool { return offset >= 14*39 }
+	always := func(_, offset int) bool { return offset > 0 }
+	for name, lie := range map[string]struct {
+		option string
+		by     int
+		when   map[string]when
+	}{
+		"short":   {"limit", -3, map[string]when{"once": once, "always": always}},
+		"twice":   {"offset", -1, map[string]when{"once": once, "last": last}},
+		"missing": {"offset", 1, map[string]when{"once": once, "always": always}},
+		"capped":  {"limit", -36, map[string]when{"last": last, "always": always}},
+	} {
+		for which, when := range lie.when {
+			t.Run(fmt.Sprint(name, " ", which), func(t *testing.T) {
+				p, _ := badHub(t, hubtest.Options{})
+				pages, lies := 0, 0
+				p.before = func(x *exchange) {
+					at := option("offset").FindSubmatch(x.asked)
+					if x.method != "queryRPMSigs" || at == nil {
+						return
+					}
+					if pages++; !when(pages, int(number(string(at[1])))) {
+						return
+					}
+					lies++
+					what := option(lie.option)
+					was := string(what.FindSubmatch(x.asked)[1])
+					x.asked = what.ReplaceAll(x.asked, fmt.Appendf(nil, "<name>%s</name><value><int>%d</int>", lie.option, int(number(was))+lie.by))
+				}
+				opt := pull.Options{Tags: []string{"f42"}}.WithWays(map[string]string{"rpmsigs": "table"})
+				badPull{through(t, p, eager), pulltest.NewStore(t), opt}.good(t)
+				if lies == 0 || pages < 6 {
+					t.Errorf("%d of %d pages were wrong", lies, pages)
+				}
+			})
+		}
+	}
+}
+
+// TestPullPagesTwice has a page with a row twice in the place of the next, so that it begins and ends
+// as it should.
+func TestPullPagesTwice(t *testing.T) {
+	defer pull.SetPages(40)()
+	row := regexp.MustCompile(`(?s)<value>\s*<array>\s*<data>\s*<value>.*?</data>\s*</array>\s*</value>`)
+	for name, until := range map[string]int{"once": 1, "always": 1000} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := badHub(t, hubtest.Options{})
+			lies := 0
+			p.after = func(x *exchange) {
+				if x.method != "queryRPMSigs" || !bytes.Contains(x.asked, []byte("<name>asList</name>")) || lies == until {
+					return
+				}
+				// The outer array's beginning goes with its first row: that one stays.
+				if at := row.FindAllIndex(x.body, 4); len(at) == 4 {
+					lies++
+					x.body = slices.Concat(x.body[:at[2][0]], x.body[at[1][0]:at[1][1]], x.body[at[2][1]:])
+				}
+			}
+			opt := pull.Options{Tags: []string{"f42"}}.WithWays(map[string]string{"rpmsigs": "table"})
+			badPull{through(t, p, eager), pulltest.NewStore(t), opt}.good(t)
+			if lies == 0 {
+				t.Error("no row came twice")
+			}
+		})
+	}
+}
+
+// TestPullNoFirstRow has a hub that answers something else than a row where the names of a table's
+// columns are learned from one. No rows are not to be taken for that.
+func TestPullNoFirstRow(t *testing.T) {
+	limit1 := regexp.MustCompile(`<name>limit</name>\s*<value>\s*<int>1</int>`)
+	for name, value := range map[string]string{"nil": "<nil/>", "text": "<string>text</string>", "a row of text": "<array><data><value>text</value></data></array>"} {
+		t.Run(name, func(t *testing.T) {
+			p, _ := badHub(t, hubtest.Options{})
+			lies := 0
+			p.after = func(x *exchange) {
+				if x.method == "queryRPMSigs" && limit1.Match(x.asked) {
+					lies++
+					x.body = reply(value)
+				}
+			}
+			opt := pull.Options{Tags: []string{"f42"}}.WithWays(map[string]string{"rpmsigs": "table"})
+			badPull{through(t, p, eager), pulltest.NewStore(t), opt}.bad(t, "queryRPMSigs", "the first row", "not an array of structs")
+			if lies == 0 {
+				t.Error("the hub did not lie")
+			}
+		})
+	}
+}

@@ -1,0 +1,82 @@
+package pull
+
+import (
+	"context"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapshot"
+)
+
+// A reset of a build (Koji's resetBuild) deletes its taggings, and no event tells; and a build is deleted
+// when no tag has it any more. So what the last snapshot has of a build is the last that is known of it,
+// unless it is asked for once more when it leaves: its row, as it is then, is among the revoked rows of
+// the relation build, if it is not complete any more.
+
+// leftBuilds are the builds that the last snapshot has as complete ones, in tags of the scope, and that
+// are not among those of this pull.
+func (p *puller) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error) {
+	last, err := p.lastSnapshot(ctx)
+	if err != nil || last == nil {
+		return nil, err
+	}
+	var inScope, outside, left idset.Set
+	listing := relation.Get("tag_listing")
+	build, tag := listing.Index("build_id"), listing.Index("tag_id")
+	err = snapshot.EachRow(ctx, last, listing, func(row [][]byte) error {
+		id, err := idset.Parse(row[build])
+		if err != nil {
+			return err
+		}
+		of, err := idset.Parse(row[tag])
+		if p.inScope[of] {
+			inScope.Add(id)
+		} else {
+			outside.Add(id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	rel := relation.Get("build")
+	state := rel.Index("state")
+	err = snapshot.EachRow(ctx, last, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		if err == nil && string(row[state]) == "1" && !now.Has(id) && (inScope.Has(id) || !outside.Has(id)) {
+			left.Add(id)
+		}
+		return err
+	})
+	return left.List(), err
+}
+
+// readLeft asks for builds that left.
+func (p *puller) readLeft(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return p.inStage(ctx, "left-builds", func(p *puller) error { return p.askLeft(ctx, p.stage.rest(ids)) })
+}
+
+func (p *puller) askLeft(ctx context.Context, ids []int64) error {
+	bar := p.opt.Progress.Begin("builds that left", int64(len(ids)))
+	defer bar.End()
+	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+		calls := make([]hub.Call, len(ids))
+		for i, id := range ids {
+			calls[i] = hub.Call{Method: "getBuild", Args: []any{id}}
+		}
+		return p.each(ctx, calls, func(i int, r hub.Row) error {
+			state, _ := r.Get("state").Int()
+			if r.IsNil() || state == 1 { // a row that is gone is no build's; untagged is not reset
+				return nil
+			}
+			return p.putBuild(ids[i], r.Value, true)
+		}, func(i int, err error) error {
+			p.log.WarnContext(ctx, "what became of a build that left the scope is not known", "build", ids[i], "err", err)
+			return nil
+		})
+	})
+}

@@ -1,0 +1,114 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/tagged"
+)
+
+// An event before the snapshot's can be verified as well: production is asked at it, or what the
+// snapshot has of history says what it was. Files are copied for the snapshot's event; a compose of another
+// one finds those of its builds by the read-only volume.
+
+// lookback is what is known of an event before the snapshot's.
+type lookback struct {
+	latest int64           // the snapshot's
+	from   map[int64]int64 // where the history of tags begins that staging has, of those that are known
+	near   int64           // the last event that the snapshot knows, not after the one that is verified
+}
+
+// lookBack prepares a verification of an event that is not the snapshot's. Without production to
+// compare with, the snapshot must have what its tags were then.
+func (v *verifier) lookBack(ctx context.Context) error {
+	if v.Snapshot == nil || v.Event == v.Snapshot.Manifest.Event {
+		return nil
+	}
+	latest := v.Snapshot.Manifest.Event
+	if v.Event > latest {
+		return fmt.Errorf("event %d: staging has nothing of it, the snapshot %s is of event %d", v.Event, v.Snapshot.ID, latest)
+	}
+	if v.ComposeDir != "" {
+		return fmt.Errorf("event %d: a trial repository is made of what is copied, which is for event %d", v.Event, latest)
+	}
+	v.back = &lookback{latest: latest, from: v.Record.History}
+	all := v.Snapshot
+	snap, err := all.At(v.Event)
+	if err != nil {
+		return err
+	}
+	err = tagged.Each(ctx, all, "events", func(r tagged.Row) {
+		if id := r.Int("id"); id <= v.Event {
+			v.back.near = max(v.back.near, id)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	v.Snapshot, v.Topdir, v.topurl = snap, "", nil
+	if v.Against != nil {
+		return nil
+	}
+	view, err := tagged.Read(ctx, snap)
+	if err != nil {
+		return err
+	}
+	for _, name := range v.Want.Tags {
+		tag, ok := view.Tags[name]
+		if !ok {
+			continue // it is told
+		}
+		for _, id := range append([]int64{tag}, view.Inheritance(tag)...) {
+			// Of a tag that is not in the scope the snapshot has nothing.
+			from := all.Manifest.HistoryFrom(id)
+			if v.Event >= from {
+				continue
+			}
+			what := "tag " + name
+			if id != tag {
+				what += ", which inherits tag " + or(view.Names[id], fmt.Sprint(id)) + ","
+			}
+			return fmt.Errorf("event %d: snapshot %s has what %s was only from event %d on: compare with production (--against URL), or kojisnap pull --since %d",
+				v.Event, all.ID, what, from, v.Event)
+		}
+	}
+	return nil
+}
+
+// checkEvent tells whether composes can name an event before the snapshot's.
+func (v *verifier) checkEvent(ctx context.Context) error {
+	if v.back == nil {
+		return nil
+	}
+	return v.attempt(ctx, Check{Name: "event"}, func() error {
+		_, err := v.Hub.Call(ctx, hub.Call{Method: "getEvent", Args: []any{v.Event}})
+		var fault *hub.Fault
+		if errors.As(err, &fault) && fault.Code == hub.FaultGeneric {
+			v.add(Check{Name: "event", Count: 1, Bad: 1, Detail: fmt.Sprintf("staging has no event %d: calls that are pinned at it are answered, but Pungi asks for the event itself; pin event %d, "+
+				"the last before it of which staging knows: nothing of these tags changed in between", v.Event, v.back.near)}, StatusWarning)
+			return nil
+		}
+		if err == nil {
+			v.add(Check{Name: "event", Count: 1}, StatusOK)
+		}
+		return v.staging.failed(err)
+	})
+}
+
+// hasHistory reports whether staging has what a tag was at the event: what it is not known to lack is
+// asked for. If it has not, that is one failed check, and the tag's others are of no use.
+func (v *verifier) hasHistory(tag string) bool {
+	if v.back == nil {
+		return true
+	}
+	for _, t := range v.Snapshot.Manifest.Scope.All {
+		if from, known := v.back.from[t.ID]; t.Name == tag && known && v.Event < from {
+			v.add(Check{Name: "history", Tag: tag, Count: 1, Bad: 1,
+				Detail: fmt.Sprintf("staging has what the tag was only from event %d on: kojisnap pull --since %d, and load that", from, v.Event)}, StatusFailed)
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,244 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// checkRPMs compares what listTaggedRPMS answers with production, arch by arch.
+func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
+	var have *listing
+	c := Check{Name: "rpms", Tag: t.name}
+	err := v.attempt(ctx, c, func() (err error) {
+		have, err = v.staging.rpms(ctx, t.here)
+		return err
+	})
+	if err != nil || have == nil {
+		return err
+	}
+	v.listings[t.name] = have
+	return v.attempt(ctx, c, func() error {
+		want, err := v.expected.rpms(ctx, t.tagRef)
+		if err != nil {
+			return err
+		}
+		v.nameBuilds(t, want, have)
+		if odd := append(want.odd, have.odd...); len(odd) > 0 {
+			bad := Check{Name: "rpms", Tag: t.name, Count: len(odd), Detail: "rpms that a hub lists without their builds"}
+			for _, line := range odd {
+				bad.bad("%s", line)
+			}
+			v.add(bad, StatusFailed)
+		}
+		t.m = v.match(want, have, t.undecided, v.Record.of(slices.Collect(maps.Values(want.builds))))
+		v.reportRPMs(t)
+		return nil
+	})
+}
+
+// nameBuilds gives staging's builds the names that their packages have in production.
+func (v *verifier) nameBuilds(t *taggedTag, want, have *listing) {
+	packages := newNames(v.Record.IDs["package"])
+	for _, b := range want.builds {
+		packages.production[b.packageID] = b.name
+	}
+	for _, b := range have.builds {
+		if b.as = packages.of(b.packageID, b.name); b.as != b.name {
+			t.renamed[fmt.Sprintf("package %s is %q in staging", b.as, b.name)] = true
+		}
+	}
+}
+
+// matching says which rpms of production are equal to which of staging.
+type matching struct {
+	equal          []pair
+	missing, extra []*taggedRPM   // only production's, only staging's
+	known          map[string]int // differences that are staging's decision, by arch
+	why            map[string]int // those decisions
+}
+
+// pair is the same rpm in production and staging.
+type pair struct{ want, have *taggedRPM }
+
+// match leaves out of account what staging does not have of undecided builds.
+func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided decided) *matching {
+	m := &matching{known: map[string]int{}, why: map[string]int{}}
+	known := func(r *taggedRPM, why string) {
+		m.known[r.arch]++
+		m.why[why]++
+	}
+	staging := map[string][]*taggedRPM{}
+	for i := range have.rpms {
+		if r := &have.rpms[i]; v.takes(r.arch) {
+			staging[r.identity()] = append(staging[r.identity()], r)
+		}
+	}
+	displaced := map[string]string{} // packages where staging may have another build, and why
+	for i := range want.rpms {
+		r := &want.rpms[i]
+		if !v.takes(r.arch) {
+			continue
+		}
+		id := r.identity()
+		if same := staging[id]; len(same) > 0 {
+			m.equal = append(m.equal, pair{r, same[0]})
+			staging[id] = same[1:]
+		} else if why := decided.about(r); why != "" {
+			known(r, why)
+			displaced[r.build.name] = why
+		} else if !undecided[r.buildID] {
+			m.missing = append(m.missing, r)
+		}
+	}
+	for _, rest := range staging {
+		for _, r := range rest {
+			if why := or(decided.about(r), displaced[or(r.build.as, r.build.name)]); why != "" {
+				known(r, why)
+			} else {
+				m.extra = append(m.extra, r)
+			}
+		}
+	}
+	return m
+}
+
+// reportRPMs adds a check for each arch.
+func (v *verifier) reportRPMs(t *taggedTag) {
+	tag, m := t.name, t.m
+	checks := map[string]*Check{}
+	of := func(arch string) *Check {
+		if checks[arch] == nil {
+			c := checkOf("rpms", tag)
+			c.Arch, checks[arch] = arch, &c
+		}
+		return checks[arch]
+	}
+	for _, p := range m.equal {
+		of(p.want.arch).Count++
+	}
+	extra := map[string]*taggedRPM{}
+	for _, r := range m.extra {
+		extra[r.nvra()] = r
+	}
+	for _, r := range m.missing {
+		c := of(r.arch)
+		c.Count++
+		if other := extra[r.nvra()]; other != nil {
+			c.bad("%s: %s; in production %s", r.nvra(), other.rest(), r.rest())
+			delete(extra, r.nvra())
+		} else {
+			c.bad("%s: only in production", r.nvra())
+		}
+	}
+	for _, r := range m.extra {
+		if extra[r.nvra()] == r {
+			of(r.arch).bad("%s: only in staging", r.nvra())
+		}
+	}
+	for arch, n := range m.known {
+		of(arch).Detail = fmt.Sprintf("and %d differences by what staging decided", n)
+	}
+	for why, n := range m.why {
+		t.subtract(why, n)
+	}
+	if len(checks) == 0 && tag != byName {
+		v.add(Check{Name: "rpms", Tag: tag, Detail: "production's tag holds none"}, StatusFailed)
+	}
+	for _, arch := range slices.Sorted(maps.Keys(checks)) {
+		v.add(*checks[arch], StatusFailed)
+	}
+}
+
+// checkSignatures compares the rows of rpmsigs. Of an rpm without any, dist-repos fail.
+func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
+	have := v.listings[t.name]
+	if have == nil {
+		return nil
+	}
+	var rows map[int64][]signature // nil: not known
+	err := v.attempt(ctx, Check{Name: "signatures", Tag: t.name}, func() error {
+		found, err := v.staging.signatures(ctx, t.here)
+		if err == nil {
+			rows = found
+			for i := range have.rpms {
+				v.rows[have.rpms[i].id] = rows[have.rpms[i].id]
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if t.m != nil {
+		if err := v.compareSignatures(ctx, t, rows); err != nil {
+			return err
+		}
+	}
+	if rows != nil {
+		v.checkUnsigned(t, have, rows)
+	}
+	return nil
+}
+
+// compareSignatures also notes production's rows: files are checked by them.
+func (v *verifier) compareSignatures(ctx context.Context, t *taggedTag, rows map[int64][]signature) error {
+	return v.attempt(ctx, Check{Name: "signatures", Tag: t.name}, func() error {
+		want, err := v.expected.signatures(ctx, t.tagRef)
+		if err == nil {
+			v.reportSignatures(t, want, rows)
+		}
+		return err
+	})
+}
+
+// reportSignatures compares production's rows with staging's, nil if these are not known.
+func (v *verifier) reportSignatures(t *taggedTag, want, rows map[int64][]signature) {
+	for _, p := range t.m.equal {
+		v.sigs[p.have.id] = want[p.want.id]
+	}
+	if rows == nil {
+		return // that they are not known was told
+	}
+	c := checkOf("signatures", t.name)
+	c.Count = len(t.m.equal)
+	for _, p := range t.m.equal {
+		var lacks []string
+		for _, sig := range want[p.want.id] {
+			if slices.ContainsFunc(rows[p.have.id], func(s signature) bool { return s.key == sig.key }) {
+				continue
+			}
+			if why := v.Record.Signatures[SignatureRow{p.want.id, sig.key}]; why != "" {
+				t.subtract(fmt.Sprintf("%s, signature %q: %s", p.want.nvra(), sig.key, why), 1)
+			} else {
+				lacks = append(lacks, sig.key)
+			}
+		}
+		if len(lacks) > 0 {
+			slices.Sort(lacks)
+			c.bad("%s: staging has no row of key %q", p.have.nvra(), lacks)
+		}
+	}
+	v.add(c, StatusFailed)
+}
+
+// checkUnsigned looks for rpms without any signature row, those that production has not signed
+// either and staging's own among them.
+func (v *verifier) checkUnsigned(t *taggedTag, have *listing, rows map[int64][]signature) {
+	c := checkOf("unsigned", t.name)
+	for i := range have.rpms {
+		r := &have.rpms[i]
+		if !v.takes(r.arch) {
+			continue
+		}
+		c.Count++
+		if len(rows[r.id]) == 0 {
+			c.bad("%s", r.nvra())
+		}
+	}
+	if c.Bad > 0 {
+		c.Detail = "rpms without any signature row: a dist-repo of them fails"
+	}
+	v.add(c, StatusWarning)
+}
