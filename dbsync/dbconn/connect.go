@@ -19,11 +19,11 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/retry"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/retry"
 )
 
 // Connect opens a connection to the staging database. dsn is what libpq's programs take: a URL or keywords; a

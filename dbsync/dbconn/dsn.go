@@ -10,9 +10,9 @@ import (
 	"os"
 	"strings"
 
-	"kojisnap/kojisnap/oneline"
-
 	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/oneline"
 )
 
 // DSNError says what is wrong with a DSN, or with the settings of the environment and of files that complete
