@@ -11,9 +11,7 @@ import (
 	"kojisnap/kojisnap/secret"
 )
 
-// Checks of flags that only one command, or two, have.
-
-// checkURL refuses what a flag cannot take for the URL of a server.
+// checkURL refuses a flag's value that is not the URL of a server.
 func checkURL(flag, value string) error {
 	u, err := url.Parse(value)
 	if value == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
@@ -22,7 +20,7 @@ func checkURL(flag, value string) error {
 	return usagef("--%s %q: want http://HOST/PATH or https://HOST/PATH", flag, secret.HideURL(value))
 }
 
-// checkNames refuses an empty text in a list of names.
+// checkNames refuses a list with an empty name.
 func checkNames(flag string, names []string) error {
 	if slices.Contains(names, "") {
 		return usagef("--%s \"\": a name is wanted", flag)
@@ -30,7 +28,7 @@ func checkNames(flag string, names []string) error {
 	return nil
 }
 
-// checkLimits refuses limits of what is no source.
+// checkLimits refuses limits of sources that are not given.
 func checkLimits(l *config.Limits, sources []string) error {
 	for _, s := range slices.Sorted(maps.Keys(l.Of)) {
 		if slices.Contains(sources, s) {
@@ -48,7 +46,7 @@ func checkLimits(l *config.Limits, sources []string) error {
 	return nil
 }
 
-// withoutPassword is a source for people.
+// withoutPassword returns a source for messages.
 func withoutPassword(source string) string {
 	if _, err := url.Parse(source); err != nil && strings.Contains(source, "://") {
 		return "a URL that is none"
@@ -56,7 +54,7 @@ func withoutPassword(source string) string {
 	return secret.Hide(source)
 }
 
-// checkBuilds refuses what names no build.
+// checkBuilds refuses texts that cannot name a build.
 func checkBuilds(b config.BuildNames) error {
 	for _, name := range b {
 		if err := pull.CheckBuildName(name); err != nil {

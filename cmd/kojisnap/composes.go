@@ -10,7 +10,7 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// What composes have to do with: the lock that they hold, the event that they pin, the copies that they link.
+// Flags that concern running composes: the lock that they hold, the event that they pin, the copies that they link.
 
 func addWaitFor(fs *pflag.FlagSet, path *string) {
 	fs.StringVar(path, "wait-for", "", "before loading wait until nobody holds a lock on `FILE`, as composes do that run under flock -s FILE")
@@ -20,7 +20,7 @@ func addEventFile(fs *pflag.FlagSet, name *string) {
 	fs.StringVar(name, "event-file", kojisnap.EventFileName, "write the event to pin composes at to `FILE`: a path below topdir, whose web server serves it, or an absolute one; empty: no file")
 }
 
-// eventFile is the file of a flag. One that was not asked for is written where that can be.
+// eventFile returns the file of --event-file. The default one is written only if that is possible.
 func eventFile(name, topdir string, owner *topdir.Owner) (kojisnap.EventFile, error) {
 	asked := name != kojisnap.EventFileName
 	if asked && name != "" && topdir == "" && !filepath.IsAbs(name) {
@@ -37,9 +37,9 @@ func addKeepDays(fs *pflag.FlagSet, days *int) {
 	fs.IntVar(days, "keep-days", 7, "keep copies for `DAYS` after no compose needs them: longer than the longest compose; 0 only with --wait-for")
 }
 
-// checkKeepDays refuses to take copies away from under composes that run.
+// checkKeepDays refuses a time after which copies could be removed while composes still need them.
 func checkKeepDays(days int, waitFor string) error {
-	const century = 36525 // more than that is no time.Duration some day
+	const century = 36525 // a time.Duration must hold it
 	switch {
 	case days < 0 || days > century:
 		return usagef("--keep-days %d: want 0 to %d", days, century)
@@ -49,7 +49,7 @@ func checkKeepDays(days int, waitFor string) error {
 	return nil
 }
 
-// waitsFor is the file of --wait-for that the configuration gives to load.
+// waitsFor returns the file of --wait-for in the configuration of load.
 func (a *app) waitsFor() (string, error) {
 	f := config.New("load")
 	var o loadFlags

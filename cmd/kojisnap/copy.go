@@ -108,7 +108,7 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.unmounted, "unmounted", nil, "leave out the builds on production's `VOLUME`, which this site never mounts; repeatable")
 }
 
-// checkWant refuses names that cannot be any.
+// checkWant refuses names that nothing can have.
 func (o *wantFlags) checkWant() error {
 	for _, volume := range []struct{ flag, name string }{{"volume", o.volume}, {"copy-volume", o.copyVolume}} {
 		if err := volumes.CheckName("volume name", volume.name); err != nil {
@@ -275,8 +275,8 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	return err
 }
 
-// tellUndecided has a line for each package filter that could not be evaluated, and returns an
-// error if there are any.
+// tellUndecided writes a line for each package filter that could not be evaluated, and returns an error if there are
+// any.
 func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 	if r == nil || len(r.Undecided) == 0 {
 		return nil
@@ -287,8 +287,8 @@ func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
 
-// tellLeftOut has a line for each thing that is kept back, and one for what follows of files that could
-// not be had. It returns the error as told.
+// tellLeftOut writes a line for each thing that was kept back, and one about the consequence of missing files. It
+// returns err as one that has been reported.
 func (a *app) tellLeftOut(err error) error {
 	if err == nil {
 		return nil
@@ -302,7 +302,7 @@ func (a *app) tellLeftOut(err error) error {
 	return quietError{err}
 }
 
-// tellCopy says what a copy did, or would do.
+// tellCopy logs what a copy did, or would do.
 func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	for _, k := range r.Actions.Kept {
 		a.tellKept(k)
@@ -325,7 +325,7 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 		case n.Builds == 0:
 		case n.Said:
 			a.log.Info(n.String())
-		case n.Wanted == 0: // else it is told with what is kept back
+		case n.Wanted == 0: // otherwise tellLeftOut reports it
 			a.log.Warn(n.String())
 		}
 	}
@@ -347,7 +347,7 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	}
 }
 
-// tellKept says what stays that is not as planned.
+// tellKept logs a file that is not as planned and stays.
 func (a *app) tellKept(k hardlink.Kept) {
 	if k.Wanted {
 		a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
@@ -356,14 +356,14 @@ func (a *app) tellKept(k hardlink.Kept) {
 	}
 }
 
-// tellDamaged says which copies are damaged, and made again.
+// tellDamaged logs the damaged copies, which are made again.
 func (a *app) tellDamaged(r *kojisnap.CopyResult) {
 	for _, d := range r.Actions.Damaged {
 		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
 	}
 }
 
-// tellRemoval says what became of builds that no compose needs.
+// tellRemoval logs what became of builds that no compose needs.
 func (a *app) tellRemoval(r *kojisnap.CopyResult) {
 	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
 		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)

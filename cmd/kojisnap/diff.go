@@ -90,7 +90,7 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 	})
 }
 
-// showRows writes rows as they come: there may be more than memory holds.
+// showRows writes rows as it reads them: there may be more than memory can hold.
 func (a *app) showRows(rows func(each func(repository.RowDiff) error) error) error {
 	out := bufio.NewWriter(a.stdout)
 	if !a.json {
@@ -121,7 +121,7 @@ func (a *app) showRows(rows func(each func(repository.RowDiff) error) error) err
 	return cmp.Or(out.Flush(), err)
 }
 
-// stagingDiff is where staging overrules production.
+// stagingDiff says where staging overrules production.
 type stagingDiff struct {
 	Event     int64             `json:"event"`     // the event that the database holds
 	Decisions []status.Decision `json:"decisions"` // by subject
@@ -160,8 +160,8 @@ func showDiff(w io.Writer, r *repository.DiffResult) {
 	}
 }
 
-// rowText writes a row as a line: all columns of one added or removed, of one changed the key and
-// the columns that differ.
+// rowText returns a row as a line: all columns of an added or removed row, the key and the columns that differ of a
+// changed one.
 func rowText(w *bufio.Writer, d repository.RowDiff) error {
 	sign, row := "~", d.B
 	switch {
@@ -183,12 +183,12 @@ func rowText(w *bufio.Writer, d repository.RowDiff) error {
 	return w.WriteByte('\n')
 }
 
-// rowsResult is the form of a document of rows, which is written row by row.
+// rowsResult is the form of a document of rows. showRows writes it row by row.
 type rowsResult struct {
 	Rows []differentRow `json:"rows"`
 }
 
-// differentRow is a row that A and B do not both have, or not alike. Values are as PostgreSQL writes them.
+// differentRow is a row that only A or B has, or that differs. Values are as PostgreSQL writes them.
 type differentRow struct {
 	Relation string               `json:"relation"`
 	Change   string               `json:"change"` // added, removed, changed
@@ -238,7 +238,7 @@ func isKey(rel *relation.Relation, column int) bool {
 
 func sameField(a, b []byte) bool { return (a == nil) == (b == nil) && string(a) == string(b) }
 
-// text is a field for JSON, where NULL is null.
+// text returns a field for JSON, where NULL is null.
 func text(field []byte) *string {
 	if field == nil {
 		return nil
@@ -247,7 +247,7 @@ func text(field []byte) *string {
 	return &s
 }
 
-// valueText is a field on a line of words: quoted if it is not plainly one.
+// valueText returns a field for a line of words, quoted unless it is one word.
 func valueText(field []byte) string {
 	if field == nil {
 		return "NULL"

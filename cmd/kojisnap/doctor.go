@@ -54,7 +54,7 @@ func (o *syncFlags) add(f *config.Flags) {
 	})
 }
 
-// useKeys takes the keys of all commands together: what one of them demands holds for the whole.
+// useKeys uses the keys of all commands together: what one of them requires holds for all.
 func (o *syncFlags) useKeys(a *app) error {
 	return a.usePullKeys(o.pull.signKey, o.pull.verifyKeys, o.copy.verifyKeys, o.load.verifyKeys, o.verify.verifyKeys, o.verifyKeys)
 }
@@ -102,7 +102,7 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 	} else if err := a.checkDSN(o.load.db); err != nil {
 		missing[kojisnap.CheckDatabase] = err
 	}
-	a.dryRun = true // a directory that is to be the store is not made
+	a.dryRun = true // do not make the directory of a store
 	unusable := o.useKeys(a)
 	s, err := a.openStore(false)
 	switch {

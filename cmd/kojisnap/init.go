@@ -113,7 +113,7 @@ func namesDatabase(dsn string) bool {
 	return dsn != "" || os.Getenv("PGDATABASE") != "" || os.Getenv("PGSERVICE") != ""
 }
 
-// checkDSN wants a database named: libpq's defaults alone are nobody's staging.
+// checkDSN requires that a database is named: libpq's defaults alone are nobody's staging.
 func (a *app) checkDSN(dsn string) error {
 	if !namesDatabase(dsn) {
 		return a.missing("database", "--db DSN, or db = \"…\" in the configuration, or set PGDATABASE")

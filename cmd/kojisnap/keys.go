@@ -67,13 +67,13 @@ func keygenError(err error) error {
 	return fmt.Errorf("keygen: %w", err)
 }
 
-// addVerifyKey adds the flag of all that reads snapshots to act on them or to show them.
+// addVerifyKey adds --verify-key, for commands that load, copy, check or show snapshots.
 func addVerifyKey(fs *pflag.FlagSet, files *[]string) {
 	fs.StringArrayVar(files, "verify-key", nil, "accept only snapshots signed by a key whose public half is in `FILE`; repeatable, one of the keys is enough")
 }
 
-// useKeys makes openStore check signatures by the public keys in some files, and sign with the private
-// key in another one, if it is given.
+// useKeys makes openStore check signatures by the public keys in the files verify, and sign with the private key in
+// the file sign, unless it is empty.
 func (a *app) useKeys(sign string, verify ...[]string) error {
 	var o signed.Options
 	for _, files := range verify {
@@ -96,7 +96,8 @@ func (a *app) useKeys(sign string, verify ...[]string) error {
 	return nil
 }
 
-// usePullKeys is useKeys for what writes snapshots: these would be none to who has the key.
+// usePullKeys is useKeys for commands that write snapshots. It refuses to write unsigned ones that the public keys
+// would not accept.
 func (a *app) usePullKeys(sign string, verify ...[]string) error {
 	if err := a.useKeys(sign, verify...); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (a *app) usePullKeys(sign string, verify ...[]string) error {
 	return nil
 }
 
-// withKeys puts the keys before a store.
+// withKeys returns the store with the keys in use.
 func (a *app) withKeys(s store.Store) store.Store {
 	if s == nil || a.keys.Sign == nil && len(a.keys.Trust) == 0 {
 		return s

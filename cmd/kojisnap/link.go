@@ -29,12 +29,12 @@ kojisnap link -q $(cat rpms.txt) compose/Packages`,
 	setup: func(f *config.Flags) runner { return runLink },
 }
 
-// linkResult is what became of the files that could be had.
+// linkResult is what became of the files that could be linked or copied.
 type linkResult struct {
 	Files []linked `json:"files"`
 }
 
-// linked is what became of a file.
+// linked says what became of a file.
 type linked struct {
 	Source string      `json:"source"`
 	How    hardlink.Op `json:"how"`

@@ -81,7 +81,7 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	}
 }
 
-// check refuses what cannot be meant, before anything is done.
+// check refuses wrong values, before anything is done.
 func (o *loadFlags) check(a *app) error {
 	if err := a.checkDSN(o.db); err != nil {
 		return err
@@ -131,8 +131,8 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	return writeStamp(o.stamp)
 }
 
-// showLoad shows a report: what a dry run would do in lines to compare, what was done to who
-// watches, as a table.
+// showLoad writes a report: of a dry run in lines that can be compared, of a load as a table, on a terminal or with
+// -v.
 func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 	switch {
 	case a.dryRun:
@@ -142,8 +142,8 @@ func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 	}
 }
 
-// tellLoad has a line for each row that staging's tables refuse, says to who watches what went in,
-// and returns an error as told if there are such rows.
+// tellLoad writes a line for each row that staging's tables refuse, and on a terminal what was loaded. If there are
+// such rows, it returns an error that has been reported.
 func (a *app) tellLoad(r *book.LoadReport) error {
 	for _, e := range r.Conflicts {
 		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
@@ -168,7 +168,7 @@ func (a *app) tellLoad(r *book.LoadReport) error {
 	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
 }
 
-// showTable writes the numbers of a report, with all also of relations that were only read.
+// showTable writes the numbers of a report; with all, also of relations that were only read.
 func showTable(w io.Writer, r *book.LoadReport, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	defer tw.Flush()

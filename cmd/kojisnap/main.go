@@ -22,7 +22,7 @@ var version = "0.1"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A reader who has seen enough is an error of the write, and not our end amid the work.
+	// When a reader closes the pipe, the write fails; the signal must not end the process amid its work.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -45,7 +45,7 @@ func commands() []command {
 	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand, keygenCommand}
 }
 
-// run is the whole program but for the process's end: it returns the exit code.
+// run is the whole program, except that it does not end the process. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
 	a := &app{stdout: out, stderr: hiding{stderr}, configDir: config.Dir}
@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var quiet quietError
 	var told nagiosError
-	// Who wants to leave when it is locked knows by the exit code: cron need not mail it every half hour.
+	// With --exit-on-lock the exit code says enough: cron must not send a mail every half hour.
 	left := code == exitLocked && a.exitOnLock && !a.verbose && !a.debug
 	if !left && !errors.As(err, &quiet) && !errors.As(err, &told) {
 		a.tellError(err, code, args)

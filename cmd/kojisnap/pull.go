@@ -108,7 +108,7 @@ func (o *pullFlags) client(a *app) (*hub.Client, error) {
 	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
 
-// hubPatience is of the clients of hubs. Tests have less.
+// hubPatience has the times of hubs' clients. Tests set shorter ones.
 var hubPatience hub.Options
 
 func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
@@ -168,7 +168,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 	}
 	margin := o.margin
 	if margin == 0 {
-		margin = -1 // none, where zero stands for the default
+		margin = -1 // none: zero stands for the default
 	}
 	return pull.Options{
 		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
@@ -220,11 +220,11 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	return a.tellMissing(r)
 }
 
-// maxStripped is how many rows are named that had credentials: show names all.
+// maxStripped is how many rows with credentials a pull names; show names all.
 const maxStripped = 10
 
-// tellStripped says in one line which rows are without the credentials that their URLs have in
-// production: a warning when there are others than in the snapshot before.
+// tellStripped logs in one line the rows whose URLs have credentials in production, which the snapshot does not
+// have: as a warning if the rows are not those of the snapshot before.
 func (a *app) tellStripped(r *pull.Result) {
 	if len(r.Stripped) == 0 {
 		return
@@ -247,8 +247,7 @@ func (a *app) tellStripped(r *pull.Result) {
 	a.log.Log(context.Background(), level, fmt.Sprintf("%d rows of production's have passwords or tokens in URLs, which are not in the snapshot: %s", len(r.Stripped), strings.Join(rows, "; ")))
 }
 
-// tellMissing has a line for each thing of production's that its hub could not give as it is, and
-// returns what that comes to.
+// tellMissing logs everything that production's hub could not give as it is, and returns an error if there is any.
 func (a *app) tellMissing(r *pull.Result) error {
 	if len(r.LeftOut) == 0 {
 		return nil
@@ -262,9 +261,8 @@ func (a *app) tellMissing(r *pull.Result) error {
 	return notReadyError{quietError{err}}
 }
 
-// limitMemory holds memory down until the function that it returns is called. Rows pass through a
-// pull in a hurry: the collector must not wait until as much again is garbage. What is needed
-// stays far below the limit.
+// limitMemory limits memory until the function that it returns is called. Rows pass quickly through a pull, and the
+// collector must not wait until memory has doubled. What is needed stays far below the limit.
 func limitMemory() (restore func()) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}

@@ -18,7 +18,7 @@ import (
 var snapshotsCommand = command{
 	name:  "snapshots",
 	short: "list the snapshots of a store",
-	long:  "Snapshots lists what is in a store, the latest first.",
+	long:  "Snapshots lists the snapshots of a store, the latest first.",
 	examples: `
 kojisnap snapshots --store /var/lib/kojisnap
 kojisnap snapshots -c stg.toml --json`,
@@ -28,7 +28,7 @@ kojisnap snapshots -c stg.toml --json`,
 var showCommand = command{
 	name: "show", args: "ID",
 	short: "show what a snapshot holds",
-	long:  "Show tells what is in a snapshot: where it comes from, its tags, and the rows of each relation.",
+	long:  "Show prints what is in a snapshot: where it comes from, its tags, and the rows of each relation.",
 	examples: `
 kojisnap show latest --store /var/lib/kojisnap
 kojisnap show 419-0123456789ab -c stg.toml --json`,
@@ -44,12 +44,12 @@ kojisnap show 419-0123456789ab -c stg.toml --json`,
 	},
 }
 
-// snapshotsResult is what a store has, the latest first.
+// snapshotsResult is the list of a store's snapshots, the latest first.
 type snapshotsResult struct {
 	Snapshots []snapshotLine `json:"snapshots"`
 }
 
-// snapshotLine is what a snapshot is, in short.
+// snapshotLine is a snapshot in the list.
 type snapshotLine struct {
 	ID      string          `json:"id"`
 	Event   int64           `json:"event"`

@@ -137,13 +137,13 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 		s.Drift, err = kojisnap.ReadDrift(ctx, store, scope, s.Status, a.verbose)
 	}
 	if err != nil {
-		// The database is what was asked for; that the store is away does not take that away.
+		// The database is what was asked about: the store may fail.
 		s.Drift = &kojisnap.Drift{Error: message(err)}
 	}
 	return s, nil
 }
 
-// How much of each list is shown without -v.
+// How much of each list status shows without -v.
 const shownEntries, shownRuns = 5, 5
 
 func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
@@ -206,8 +206,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	})
 }
 
-// showTags lists the tags, or counts them if they are alike. Those that are not kept up any longer are
-// told apart.
+// showTags lists the tags, or counts them if they are alike. It marks those that loads no longer update.
 func showTags(w io.Writer, tags []status.TagStatus, event int64, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
@@ -232,7 +231,7 @@ func showTags(w io.Writer, tags []status.TagStatus, event int64, all bool) {
 	}
 }
 
-// historyText says from which event on calls may be pinned.
+// historyText says from which event on composes may be pinned.
 func historyText(from, event int64) string {
 	if from >= event {
 		return "none before the event: pull --since reads it"
@@ -334,7 +333,7 @@ func driftText(d *kojisnap.Drift) string {
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// ago is a duration for people.
+// ago returns a duration as people write it.
 func ago(d time.Duration) string {
 	switch {
 	case d < 2*time.Minute:
@@ -347,7 +346,7 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// tellEvent prints the event to pin, for scripts: no more of the database is read, and no store.
+// tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
 func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {
 	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {

@@ -62,7 +62,7 @@ kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		f.Set.Lookup("snapshot").Hidden = true // it is the one that was pulled
+		f.Set.Lookup("snapshot").Hidden = true // sync takes the one that it has pulled
 		return o.run
 	},
 }
@@ -82,7 +82,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	// Wrong options of a late step must not show after hours of work.
+	// Wrong options of a late step must show now, and not after hours of work.
 	opt, err := o.options(a)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	err = o.tell(a, r, err)
 	if code := exitCode(err); code != exitLocked {
 		if lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err); lost != nil {
-			// What failed, failed for the same reason, mostly.
+			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
 			if code != exitDone && code != exitNotReady && code != exitDigest {
 				level = slog.LevelInfo
@@ -117,7 +117,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	return err
 }
 
-// tell says what a sync did, and returns what the exit code is of.
+// tell prints and logs what a sync did, and returns the error that gives the exit code.
 func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error {
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
 		if len(r.Steps) > 0 {
@@ -150,7 +150,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	return writeStamp(o.stamp)
 }
 
-// tellRepair says what the copy that followed verify found, beside what the first one did.
+// tellRepair logs what the copy after verify found that the first one did not.
 func (a *app) tellRepair(r *kojisnap.SyncResult) {
 	if r.Repair == nil {
 		return
@@ -163,7 +163,7 @@ func (a *app) tellRepair(r *kojisnap.SyncResult) {
 	}
 }
 
-// dryRun says what a sync would do: the pull's plan, and what the latest snapshot still brings.
+// dryRun prints what a sync would do: the pull's plan, and what a copy and a load of the latest snapshot would do.
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
 	r := &kojisnap.SyncResult{}
 	var err, incomplete error

@@ -76,7 +76,7 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&o.jobs, "jobs", 4, "send `N` requests, and read N files, at once")
 }
 
-// follow takes what is not set from copy: verify is to look for what was copied.
+// follow takes from copy what is not set here: verify must look for what was copied.
 func (o *verifyFlags) follow(c *copyFlags) {
 	o.topdir, o.hubTopdir = cmp.Or(o.topdir, c.topdir), cmp.Or(o.hubTopdir, c.hubTopdir)
 	fresh := config.New(verifyCommand.name)
@@ -96,7 +96,7 @@ func (o *verifyFlags) follow(c *copyFlags) {
 	}
 }
 
-// options makes the options, but for the snapshot.
+// options returns the options without the snapshot.
 func (o *verifyFlags) options(a *app) (verify.Options, error) {
 	opt := verify.Options{
 		Want: o.want(a), Event: o.event, Topdir: o.topdir, HubTopdir: o.hubTopdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
@@ -169,7 +169,7 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	return a.verdict(r)
 }
 
-// showChecks writes the checks that failed, and to a person all.
+// showChecks writes the failed checks; on a terminal and with -v all of them.
 func (a *app) showChecks(w io.Writer, r *verify.Result) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
@@ -183,7 +183,7 @@ func (a *app) showChecks(w io.Writer, r *verify.Result) {
 	}
 }
 
-// verdict is what the checks come to, for the exit code.
+// verdict returns the error that gives the checks' exit code.
 func (a *app) verdict(r *verify.Result) error {
 	switch {
 	case r.DigestMismatch():

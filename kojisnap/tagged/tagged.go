@@ -69,8 +69,8 @@ type walk struct {
 	visits map[int64][]step
 }
 
-// from visits the parents of a tag, depth first. path is the way from the top, depth what the
-// links on it leave.
+// from visits the parents of a tag, depth first. path is the path from the top, depth how many more links it
+// allows.
 func (w *walk) from(tag int64, path []int64, depth int64, noconfig bool, filters []*filter) {
 	if depth < 1 {
 		return
@@ -83,7 +83,7 @@ func (w *walk) from(tag int64, path []int64, depth int64, noconfig bool, filters
 		if depth != unlimited {
 			next = min(next, depth) - 1
 		}
-		// As in Koji, a link without configuration makes its later siblings count as such too.
+		// As in Koji, a link without configuration makes its later siblings count as such, too.
 		noconfig = noconfig || l.noconfig
 		s := step{tag: l.parent, depth: next, noconfig: l.noconfig, filters: slices.Clone(filters)}
 		if l.filter != nil {
