@@ -1,4 +1,4 @@
-package hardlink
+package rpmfile
 
 import (
 	"bytes"
@@ -34,12 +34,12 @@ func TestReadHeadOfRealRPMs(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			s, err := readSignature(bytes.NewReader(b))
+			s, err := ReadSignature(bytes.NewReader(b))
 			if err != nil {
 				t.Errorf("%s: %v", p, err)
 			}
-			if !bytes.Equal(s.raw, b) {
-				t.Errorf("%s: %d bytes read of %d", p, len(s.raw), len(b))
+			if !bytes.Equal(s.Raw, b) {
+				t.Errorf("%s: %d bytes read of %d", p, len(s.Raw), len(b))
 			}
 			count["sig"]++
 		case ".rpm":
@@ -48,21 +48,21 @@ func TestReadHeadOfRealRPMs(t *testing.T) {
 				return err
 			}
 			r := bytes.NewReader(b)
-			lead, s, err := readHead(r)
+			lead, s, err := ReadHead(r)
 			if err != nil {
 				t.Errorf("%s: %v", p, err)
 			}
-			if !bytes.Equal(append(lead, s.raw...), b[:len(b)-r.Len()]) {
+			if !bytes.Equal(append(lead, s.Raw...), b[:len(b)-r.Len()]) {
 				t.Errorf("%s: lead and signature header are not the file's first bytes", p)
 			}
 			sum := md5.Sum(b[len(b)-r.Len():])
-			if got := hex.EncodeToString(sum[:]); got != s.sigMD5 {
-				t.Errorf("%s: sigmd5 %s, content %s", p, s.sigMD5, got)
+			if got := hex.EncodeToString(sum[:]); got != s.SigMD5 {
+				t.Errorf("%s: sigmd5 %s, content %s", p, s.SigMD5, got)
 			}
 			if _, rest, ok := strings.Cut(p, "/data/signed/"); ok {
 				key, _, _ := strings.Cut(rest, "/")
-				if !slices.Contains(s.keys, key) {
-					t.Errorf("%s: keys %q", p, s.keys)
+				if !slices.Contains(s.Keys, key) {
+					t.Errorf("%s: keys %q", p, s.Keys)
 				}
 				count["signed"]++
 			} else {
@@ -81,7 +81,7 @@ func TestReadHeadOfRealRPMs(t *testing.T) {
 }
 
 func TestReadHeadRefuses(t *testing.T) {
-	lead := append(slices.Clone(leadMagic), make([]byte, leadSize-4)...)
+	lead := append(slices.Clone(leadMagic), make([]byte, LeadSize-4)...)
 	huge := append(slices.Clone(headerMagic), 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
 	short := append(slices.Clone(headerMagic), 0, 0, 0, 0, 0, 0, 0, 1, 0x03, 0, 0, 0)
 	for name, content := range map[string][]byte{
@@ -92,8 +92,8 @@ func TestReadHeadRefuses(t *testing.T) {
 		"counts too large":   append(slices.Clone(lead), huge...),
 		"shorter than it is": append(slices.Clone(lead), short...),
 	} {
-		if _, _, err := readHead(bytes.NewReader(content)); !errors.Is(err, errNotRPM) {
-			t.Errorf("%s: error %v, want %v", name, err, errNotRPM)
+		if _, _, err := ReadHead(bytes.NewReader(content)); !errors.Is(err, ErrNotRPM) {
+			t.Errorf("%s: error %v, want %v", name, err, ErrNotRPM)
 		}
 	}
 }
@@ -101,8 +101,8 @@ func TestReadHeadRefuses(t *testing.T) {
 func FuzzReadSignature(f *testing.F) {
 	f.Add(append(slices.Clone(headerMagic), 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 16))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := readSignature(bytes.NewReader(b))
-		if err == nil && !bytes.HasPrefix(b, s.raw) {
+		s, err := ReadSignature(bytes.NewReader(b))
+		if err == nil && !bytes.HasPrefix(b, s.Raw) {
 			t.Error("what was read is not the input's beginning")
 		}
 	})
