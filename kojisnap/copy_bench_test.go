@@ -3,7 +3,6 @@ package kojisnap_test
 import (
 	"context"
 	"encoding/json"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"kojisnap/kojisnap/benchtest"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"

@@ -6,12 +6,12 @@ import (
 	"io"
 	"os"
 
+	"github.com/spf13/pflag"
+
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/setup"
-
-	"github.com/spf13/pflag"
 )
 
 var initCommand = command{

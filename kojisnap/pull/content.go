@@ -8,14 +8,13 @@ import (
 	"maps"
 	"slices"
 
+	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/snapshot"
-	"kojisnap/kojisnap/tagged"
-
-	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
+	"kojisnap/kojisnap/tagged"
 )
 
 // A compose of modules takes each module build's rpms from a tag of its own, which the build names in its

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/store"
 )
