@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -30,7 +31,7 @@ func (b *buildNames) Replace(list []string) error {
 // check refuses what names no build.
 func (b buildNames) check() error {
 	for _, name := range b {
-		if err := pull.CheckBuildName(name); err != nil {
+		if err := scope.CheckBuildName(name); err != nil {
 			return usagef("--build: %w", err)
 		}
 	}
