@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -30,14 +33,14 @@ type LoadOptions struct {
 }
 
 // Load loads a snapshot into the staging database. Errors are those of package dbsync.
-func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*dbsync.LoadReport, error) {
+func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*book.LoadReport, error) {
 	r, lock, err := load(ctx, snap, s, o)
 	lock.release()
 	return r, err
 }
 
 // load is Load that goes on to hold the lock on WaitFor, also with an error.
-func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (_ *dbsync.LoadReport, lock *waiting, _ error) {
+func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (_ *book.LoadReport, lock *waiting, _ error) {
 	started := time.Now()
 	opt, err := o.found(ctx, s)
 	if err == nil && !opt.DryRun {
@@ -49,7 +52,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 		opt.Waited = lock.waited
 	}
 	// The database remembers failures too, as far as it can.
-	conn, lost := Connect(ctx, o.DSN)
+	conn, lost := dbconn.Connect(ctx, o.DSN)
 	if lost != nil {
 		return nil, lock, cmp.Or(err, lost)
 	}
@@ -106,12 +109,12 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 		return opt, err
 	}
 	if ledger != nil {
-		opt.Staged = []dbsync.NVR{} // known, if only that there is none
+		opt.Staged = []kojidb.NVR{} // known, if only that there is none
 		for _, b := range ledger.Staged() {
 			if slices.ContainsFunc(o.Leaving, func(l volumes.Build) bool { return l.NVR() == b.Build.NVR() }) {
 				continue
 			}
-			opt.Staged = append(opt.Staged, dbsync.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
+			opt.Staged = append(opt.Staged, kojidb.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
 		}
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }

@@ -13,7 +13,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/repository"
@@ -114,7 +115,7 @@ func (a *app) settle(set *pflag.FlagSet) error {
 			a.verbose, a.debug = false, false
 		}
 	}
-	if err := dbsync.CheckEnvironment(a.env); err != nil {
+	if err := setup.CheckEnvironment(a.env); err != nil {
 		return usageError{err}
 	}
 	if a.exitOnLock && a.lockFile == "" {
@@ -252,7 +253,7 @@ func (a *app) missing(what, how string) error {
 }
 
 // checkEnv refuses a database of another environment than the one that was named, if one was.
-func (a *app) checkEnv(m dbsync.Mark) error {
+func (a *app) checkEnv(m book.Mark) error {
 	if !a.envSet {
 		return nil
 	}

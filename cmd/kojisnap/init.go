@@ -6,8 +6,9 @@ import (
 	"io"
 	"os"
 
-	"kojisnap/dbsync"
-	"kojisnap/kojisnap"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/setup"
 
 	"github.com/spf13/pflag"
 )
@@ -47,7 +48,7 @@ type initFlags struct {
 
 func (o *initFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
-	fs.Int64Var(&o.floor, "sequence-floor", dbsync.DefaultFloor, "where staging's ids begin")
+	fs.Int64Var(&o.floor, "sequence-floor", book.DefaultFloor, "where staging's ids begin")
 	fs.BoolVar(&o.adopt, "adopt", false, "take a database that already has builds")
 	fs.BoolVar(&o.moved, "moved", false, "take a staging database that was moved: pg_upgrade, dump and restore, another name or server")
 	fs.StringVar(&o.confirm, "confirm", "", "`DBNAME@SYSTEM_IDENTIFIER` of the database to adopt, or that was moved")
@@ -69,12 +70,12 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.adopt && o.moved {
 		return usagef("--adopt begins a new record, --moved keeps what is there: give one of them")
 	}
-	conn, err := kojisnap.Connect(ctx, o.db)
+	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	r, err := dbsync.Init(ctx, conn, dbsync.InitOptions{
+	r, err := setup.Init(ctx, conn, setup.Options{
 		Env: a.env, Floor: o.floor, Adopt: o.adopt, Moved: o.moved, Confirm: o.confirm, DryRun: a.dryRun, Log: a.log,
 	})
 	if err != nil {
@@ -118,5 +119,5 @@ func (a *app) checkDSN(dsn string) error {
 	if !namesDatabase(dsn) {
 		return a.missing("database", "--db DSN, or db = \"…\" in the configuration, or set PGDATABASE")
 	}
-	return kojisnap.CheckDSN(dsn)
+	return dbconn.CheckDSN(dsn)
 }

@@ -5,18 +5,18 @@ import (
 	"errors"
 	"fmt"
 
-	"kojisnap/dbsync"
-	"kojisnap/kojisnap"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/status"
 )
 
 // tellEvent prints the event to pin, for scripts: no more of the database is read, and no store.
 func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {
-	conn, err := kojisnap.Connect(ctx, o.db)
+	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	pin, err := dbsync.ReadPin(ctx, conn)
+	pin, err := status.ReadPin(ctx, conn)
 	if err != nil {
 		return err
 	}

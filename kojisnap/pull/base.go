@@ -56,6 +56,10 @@ func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Fou
 			}
 			continue
 		}
+		if !m.Current() { // all rows of what it lacks have to be asked for, and not only those that changed since
+			log.InfoContext(ctx, "not going on from a snapshot of an earlier format, which lacks relations or columns: asking for everything", "snapshot", snap.ID)
+			continue
+		}
 		err := r.sameHistory(ctx, found, m)
 		if err == nil {
 			err = whole(ctx, snap, found.Start > 0)

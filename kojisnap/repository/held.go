@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 )
@@ -54,7 +54,7 @@ func readHeld(ctx context.Context, s store.Store) (map[string]held, error) {
 	all := map[string]held{}
 	for _, e := range entries {
 		env := strings.TrimPrefix(e.Name, heldPrefix)
-		if dbsync.CheckEnvironment(env) != nil {
+		if setup.CheckEnvironment(env) != nil {
 			continue
 		}
 		text, err := ReadObject(ctx, s, e.Name)

@@ -1,8 +1,6 @@
 package repository
 
-import (
-	"kojisnap/dbsync"
-)
+import "kojisnap/dbsync/setup"
 
 const LedgerPrefix = "ledgers/"
 
@@ -11,7 +9,7 @@ func EnvironmentObject(prefix, env string) (string, error) {
 	if env == "" {
 		env = DefaultEnv
 	}
-	if err := dbsync.CheckEnvironment(env); err != nil {
+	if err := setup.CheckEnvironment(env); err != nil {
 		return "", err
 	}
 	return prefix + env, nil

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"bytes"
 	"fmt"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -113,7 +114,7 @@ func TestVerifyFaults(t *testing.T) {
 				})
 				want := map[string]bool{}
 				for _, line := range test.fail {
-					for _, tag := range append(tags, hubtest.ContentTag) {
+					for _, tag := range append(tags, generate.ContentTag) {
 						want["failed "+strings.Replace(line, "%", tag, 1)] = true
 					}
 				}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 )
 
 // Record is what a staging database says of itself: where staging decided otherwise than production,
@@ -16,7 +16,7 @@ import (
 //
 // Ids are production's.
 type Record struct {
-	Mark       dbsync.Mark
+	Mark       book.Mark
 	Builds     map[int64]string        // builds that staging deleted, reset, promoted or edited, or whose place it holds
 	RPMs       map[int64]string        // rpms likewise
 	Signatures map[SignatureRow]string // rows of rpmsigs that staging deleted
