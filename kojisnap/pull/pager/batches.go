@@ -1,4 +1,4 @@
-package pull
+package pager
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/pull/checkpoint"
 )
 
 // batchCalls is how many calls go into one multicall at first: a reply stays below some
@@ -37,32 +38,33 @@ func (b *batchSize) answered(n int, took time.Duration) {
 	}
 }
 
-// inBatches calls fn for slices of ids, some at the same time, with the puller that it is to use.
-func (p *puller) inBatches(ctx context.Context, ids []int64, bar progress.Counter, fn func(context.Context, *puller, []int64) error) error {
+// Batches calls fn for slices of ids, some at the same time, each with the batch of the stage that keeps
+// what comes of it.
+func (p *Pager) Batches(ctx context.Context, s *checkpoint.Stage, ids []int64, bar progress.Counter, fn func(context.Context, *checkpoint.Batch, []int64) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.hub.Jobs())
 	var size batchSize
 	size.Store(batchCalls)
 	for len(ids) > 0 {
-		n := min(len(ids), cmp.Or(p.opt.batch, int(size.Load())))
-		batch := ids[:n]
+		n := min(len(ids), cmp.Or(p.test.Batch, int(size.Load())))
+		some := ids[:n]
 		ids = ids[n:]
 		g.Go(func() error {
 			if err := p.takeSlot(gctx); err != nil {
 				return err
 			}
 			start := time.Now() // not before: to wait for a slot is not the hub's time
-			q, end := p.begin()
-			err := fn(gctx, q, batch)
+			batch := s.Begin()
+			err := fn(gctx, batch, some)
 			p.freeSlot()
 			if err != nil {
 				return err
 			}
-			size.answered(len(batch), time.Since(start))
-			if err := end(gctx, batchEnd{IDs: batch}); err != nil {
+			size.answered(len(some), time.Since(start))
+			if err := batch.Finish(gctx, some); err != nil {
 				return err
 			}
-			bar.Add(int64(len(batch)))
+			bar.Add(int64(len(some)))
 			return nil
 		})
 	}
@@ -72,19 +74,9 @@ func (p *puller) inBatches(ctx context.Context, ids []int64, bar progress.Counte
 	return ctx.Err()
 }
 
-// together runs steps that do not need each other, so that the hub has work while one of them
-// comes to its end. They share the slots.
-func together(ctx context.Context, steps ...func(context.Context) error) error {
-	g, gctx := errgroup.WithContext(ctx)
-	for _, step := range steps {
-		g.Go(func() error { return step(gctx) })
-	}
-	return g.Wait()
-}
-
 // takeSlot waits until one of the requests that may be under way is free to be made. What takes a
 // slot calls nothing that takes one.
-func (p *puller) takeSlot(ctx context.Context) error {
+func (p *Pager) takeSlot(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:
 		return nil
@@ -93,4 +85,4 @@ func (p *puller) takeSlot(ctx context.Context) error {
 	}
 }
 
-func (p *puller) freeSlot() { <-p.slots }
+func (p *Pager) freeSlot() { <-p.slots }

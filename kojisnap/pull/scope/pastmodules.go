@@ -1,4 +1,4 @@
-package pull
+package scope
 
 import (
 	"context"
@@ -6,19 +6,16 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 )
 
-// manyBuilds is from how many builds on a list of all modules of the hub costs less than to ask for each
-// build whether it is one. Tests set it.
-var manyBuilds = 2000
-
 // newPastContent is newContentTags for modules that were tagged before E. The tags that they name may have
 // been deleted since.
-func newPastContent(p *puller) *contentTags {
-	c := newContentTags(p)
-	if p.version.AtLeast(1, 26) { // getTag knows it
+func newPastContent(f *Finder) *contentTags {
+	c := newContentTags(f)
+	if f.version.AtLeast(1, 26) { // getTag knows it
 		c.event = "auto"
 	}
 	return c
@@ -33,9 +30,9 @@ func (c *contentTags) followPast(ctx context.Context, tags []int64, after int64,
 	}
 	past, err := c.pastBuilds(ctx, tags, after)
 	if err != nil {
-		return nil, fmt.Errorf("module builds since event %d: %w", c.p.start, err)
+		return nil, fmt.Errorf("module builds since event %d: %w", c.f.Start, err)
 	}
-	if past.Len() > manyBuilds {
+	if c.f.pager.WholeList(past.Len()) {
 		if past, err = c.onlyModules(ctx, past); err != nil {
 			return nil, fmt.Errorf("list of module builds: %w", err)
 		}
@@ -49,20 +46,20 @@ func (c *contentTags) followPast(ctx context.Context, tags []int64, after int64,
 
 // pastBuilds are the builds whose taggings were revoked after S, not after E, and after another event.
 func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64) (past idset.Set, err error) {
-	p := c.p
+	f := c.f
 	for _, tag := range tags {
-		call := rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "tag": tag, "active": false, "afterEvent": after}})
-		err := p.hub.StreamTables(ctx, call, func(_ string, r hub.Row) error {
+		call := pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "tag": tag, "active": false, "afterEvent": after}})
+		err := f.hub.StreamTables(ctx, call, func(_ string, r hub.Row) error {
 			created, _ := r.Get("create_event").Int()
 			revoked, _ := r.Get("revoke_event").Int()
 			id, ok := r.Get("build_id").Int()
-			if !ok || created > p.event || revoked <= max(created, p.start) || c.found[id] != nil {
+			if !ok || created > f.Event || revoked <= max(created, f.Start) || c.found[id] != nil {
 				return nil
 			}
 			past.Add(id)
 			return idset.Check(id)
 		})
-		if broken(ctx, err, nil) {
+		if pager.Broken(ctx, err, nil) {
 			continue // the rows that cannot be sent are told where the history is read
 		}
 		if err != nil {
@@ -74,14 +71,14 @@ func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64)
 
 // onlyModules returns those of builds that are modules.
 func (c *contentTags) onlyModules(ctx context.Context, builds idset.Set) (modules idset.Set, err error) {
-	call := rowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "module", "state": tagged.Complete}})
-	err = c.p.hub.Stream(ctx, call, func(r hub.Row) error {
+	call := pager.RowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "module", "state": tagged.Complete}})
+	err = c.f.hub.Stream(ctx, call, func(r hub.Row) error {
 		if id, ok := r.Get("build_id").Int(); ok && builds.Has(id) {
 			modules.Add(id)
 		}
 		return nil
 	})
-	if broken(ctx, err, nil) { // because of some module's row
+	if pager.Broken(ctx, err, nil) { // because of some module's row
 		return builds, nil
 	}
 	return modules, err

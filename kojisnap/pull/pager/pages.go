@@ -1,4 +1,4 @@
-package pull
+package pager
 
 import (
 	"context"
@@ -13,40 +13,44 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/checkpoint"
 )
 
-// errUnpaged says that a table could not be paged through: the hub cannot encode a row, or rows
-// kept vanishing in between. One by one it still goes.
-var errUnpaged = errors.New("not to be had by pages")
+// ErrUnpaged says that a table could not be read by pages: the hub cannot encode a row, or rows
+// kept vanishing in between. One by one they can be read.
+var ErrUnpaged = errors.New("cannot be read by pages")
 
-// pick says which rows of a table are taken, and how.
-type pick struct {
-	ids    *idset.Set
-	member string                         // the one that must be in ids
-	take   func(*puller, hub.Value) error // nil: nothing; may be called concurrently, and more than once for a row
-	note   bool                           // return the ids
+// RowFilter says which rows of a table are taken, and how.
+type RowFilter struct {
+	IDs    *idset.Set
+	Member string // the one that must be in IDs
+	// Take takes a row, which belongs to a batch. It may be called concurrently, and more than once for a
+	// row. nil: rows are not taken.
+	Take func(*checkpoint.Batch, hub.Value) error
+	Note bool // return the ids
 }
 
-// pages reads all rows of a method, about rows of them, in the order of their keys, and takes those
-// of ids. Each page begins with the last row of the one before: if it does not, rows went meanwhile
-// and others moved up, and all is read again. So it is if a page has a row twice. A short page ends
-// the table only if there is nothing behind its last row. Each page is a batch of its own, and one
-// that an earlier pull has must fit the others like any. With rows below 0 the hub is asked for
-// their number.
-func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, rows int64, of pick) ([]int64, error) {
+// Pages reads all rows of a method, about rows of them, in the order of their keys, and takes those that
+// the filter says. name is the relation. Each page begins with the last row of the one before: if it does
+// not, rows went meanwhile and others moved up, and all is read again. So it is if a page has a row twice.
+// A short page ends the table only if there is nothing behind its last row. Each page is a batch of its
+// own, and one that an earlier pull has must fit the others like any. With rows below 0 the hub is asked
+// for their number. The error is ErrUnpaged if pages will not do.
+func (p *Pager) Pages(ctx context.Context, s *checkpoint.Stage, name string, call hub.Call, order string, rows int64, filter RowFilter) ([]int64, error) {
 	if rows < 0 {
 		var err error
-		if rows, err = p.count(ctx, call); err != nil {
+		if rows, err = p.Count(ctx, s, call); err != nil {
 			return nil, err
 		}
 	}
-	t := &paging{puller: p, call: call, order: order, size: size, of: of}
-	t.key = fmt.Sprintf("pages of %d of %s by %s, %s of %s", size, keyOf(call), order, of.member, digest(of.ids.List()))
+	size := p.pageRows(name)
+	t := &paging{Pager: p, stage: s, call: call, order: order, size: size, filter: filter}
+	t.key = fmt.Sprintf("pages of %d of %s by %s, %s of %s", size, keyOf(call), order, filter.Member, checkpoint.Digest(filter.IDs.List()))
 	for t.round = range 3 {
 		noted, moved, err := t.all(ctx, rows)
 		switch {
 		case err != nil && hub.Splittable(err) && ctx.Err() == nil:
-			return nil, fmt.Errorf("%s: %w: %w", call.Method, errUnpaged, err)
+			return nil, fmt.Errorf("%s: %w: %w", call.Method, ErrUnpaged, err)
 		case err != nil:
 			return nil, fmt.Errorf("pages of %s: %w", call.Method, err)
 		case !moved:
@@ -54,19 +58,20 @@ func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, r
 		}
 		p.log.InfoContext(ctx, "rows moved while they were read", "method", call.Method)
 	}
-	return nil, fmt.Errorf("%s: %w", call.Method, errUnpaged)
+	return nil, fmt.Errorf("%s: %w", call.Method, ErrUnpaged)
 }
 
 // paging reads one table.
 type paging struct {
-	*puller
-	call  hub.Call
-	order string
-	size  int64
-	of    pick
-	names []string // of the members, in order
-	key   string   // all that a page depends on
-	round int
+	*Pager
+	stage  *checkpoint.Stage
+	call   hub.Call
+	order  string
+	size   int64
+	filter RowFilter
+	names  []string // of the members, in order
+	key    string   // all that a page depends on
+	round  int
 }
 
 // page is what is known of a page: the keys of its first and last rows, and the ids noted.
@@ -80,7 +85,7 @@ type page struct {
 
 // all reads all pages once.
 func (t *paging) all(ctx context.Context, rows int64) (noted []int64, moved bool, err error) {
-	if t.names, err = t.memberNames(ctx, t.call); err != nil || t.names == nil {
+	if t.names, err = t.memberNames(ctx); err != nil || t.names == nil {
 		return nil, false, err
 	}
 	pages := make([]page, max(1, rows/(t.size-1)))
@@ -126,19 +131,19 @@ func (t *paging) all(ctx context.Context, rows int64) (noted []int64, moved bool
 // page returns the page from an offset on.
 func (t *paging) page(ctx context.Context, offset int64) (page, error) {
 	key := fmt.Sprintf("%s: round %d, from %d", t.key, t.round, offset)
-	return once(ctx, t.puller, key, func(p *puller) (page, error) { return t.ask(ctx, p, offset) })
+	return checkpoint.Once(ctx, t.stage, key, func(b *checkpoint.Batch) (page, error) { return t.ask(ctx, b, offset) })
 }
 
-func (t *paging) ask(ctx context.Context, p *puller, offset int64) (e page, err error) {
-	if err := p.takeSlot(ctx); err != nil {
+func (t *paging) ask(ctx context.Context, b *checkpoint.Batch, offset int64) (e page, err error) {
+	if err := t.takeSlot(ctx); err != nil {
 		return e, err
 	}
-	defer p.freeSlot()
+	defer t.freeSlot()
 	keys := strings.Split(t.order, ",")
 	kwargs := map[string]any{"queryOpts": map[string]any{"order": t.order, "limit": t.size, "offset": offset, "asList": true}}
 	maps.Copy(kwargs, t.call.Kwargs)
 	again := func() { e = page{} }
-	err = p.hub.Stream(ctx, hub.Call{Method: t.call.Method, Kwargs: kwargs, Again: again, KeepBad: true}, func(r hub.Row) error {
+	err = t.hub.Stream(ctx, hub.Call{Method: t.call.Method, Kwargs: kwargs, Again: again, KeepBad: true}, func(r hub.Row) error {
 		row, ok := r.Named(t.names)
 		if !ok {
 			return fmt.Errorf("a row of %d values, the first one had %d: %.200s", r.Len(), len(t.names), r)
@@ -152,21 +157,21 @@ func (t *paging) ask(ctx context.Context, p *puller, offset int64) (e page, err 
 		if e.Rows++; e.Rows == 1 {
 			e.First = e.Last
 		}
-		member := row.Field(t.of.member)
+		member := row.Field(t.filter.Member)
 		id, ok := member.Int()
 		if !ok && member.Kind() != hub.Nil { // an external rpm is of no build
-			return fmt.Errorf("%s: %s, not an id, in the row %s", t.of.member, member.Kind(), describeRow(row))
+			return fmt.Errorf("%s: %s, not an id, in the row %s", t.filter.Member, member.Kind(), DescribeRow(row))
 		}
-		if !ok || !t.of.ids.Has(id) {
+		if !ok || !t.filter.IDs.Has(id) {
 			return nil
 		}
-		if t.of.note {
+		if t.filter.Note {
 			e.Noted = append(e.Noted, id)
 		}
-		if t.of.take == nil {
+		if t.filter.Take == nil {
 			return nil
 		}
-		return t.of.take(p, row)
+		return t.filter.Take(b, row)
 	})
 	return e, err
 }
@@ -182,12 +187,12 @@ func short(key []byte) string {
 
 // memberNames returns the names of the values of a call's rows when they are asked for as lists:
 // sorted, as Koji sorts them. Without a row they are nil.
-func (p *puller) memberNames(ctx context.Context, call hub.Call) ([]string, error) {
+func (t *paging) memberNames(ctx context.Context) ([]string, error) {
 	kwargs := map[string]any{"queryOpts": map[string]any{"limit": 1}}
-	maps.Copy(kwargs, call.Kwargs)
-	first := hub.Call{Method: call.Method, Kwargs: kwargs, KeepBad: true}
-	return once(ctx, p, keyOf(first), func(p *puller) (names []string, err error) {
-		v, err := p.hub.Call(ctx, first)
+	maps.Copy(kwargs, t.call.Kwargs)
+	first := hub.Call{Method: t.call.Method, Kwargs: kwargs, KeepBad: true}
+	return checkpoint.Once(ctx, t.stage, keyOf(first), func(*checkpoint.Batch) (names []string, err error) {
+		v, err := t.hub.Call(ctx, first)
 		if err != nil {
 			return nil, err
 		}

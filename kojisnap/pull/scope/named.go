@@ -1,9 +1,8 @@
-package pull
+package scope
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -45,7 +44,7 @@ func (e *UnknownBuildError) Error() string {
 }
 
 // CheckBuildName refuses what cannot name a build: a number that is no id, a text that Koji's parse_NVR
-// does not take apart into name, version and release, or of which a part could be no directory.
+// does not take apart into name, version and release, or a part of which could not be a directory.
 func CheckBuildName(name string) error {
 	_, err := buildInfo(name)
 	return err
@@ -81,10 +80,10 @@ func cutLast(s, separator string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// findNamed finds the builds asked for by name, and puts them into the scope.
-func (p *puller) findNamed(ctx context.Context, s store.Store) error {
-	calls := make([]hub.Call, len(p.opt.Builds))
-	for i, name := range p.opt.Builds {
+// FindBuilds finds the builds asked for by name, and puts them into the scope.
+func (f *Finder) FindBuilds(ctx context.Context, s store.Store) error {
+	calls := make([]hub.Call, len(f.opt.Builds))
+	for i, name := range f.opt.Builds {
 		info, err := buildInfo(name)
 		if err != nil {
 			return err
@@ -92,33 +91,32 @@ func (p *puller) findNamed(ctx context.Context, s store.Store) error {
 		calls[i] = hub.Call{Method: "getBuild", Args: []any{info}}
 	}
 	builds, rows := map[int64]snapfile.NamedBuild{}, map[int64]namedRow{}
-	unknown, err := p.askNamed(ctx, p.opt.Builds, calls, builds, rows)
+	unknown, err := f.askNamed(ctx, f.opt.Builds, calls, builds, rows)
 	if err != nil {
 		return err
 	}
-	if unknown, err = p.findRenamed(ctx, s, unknown, builds, rows); err != nil {
+	if unknown, err = f.findRenamed(ctx, s, unknown, builds, rows); err != nil {
 		return err
 	}
 	if len(unknown) > 0 {
-		return &UnknownBuildError{p.hub.URL(), unknown}
+		return &UnknownBuildError{f.hub.URL(), unknown}
 	}
-	p.scope.Builds, p.incomplete, p.modules = nil, nil, nil
+	f.Scope.Builds, f.Incomplete, f.modules = nil, nil, nil
 	for id, b := range builds {
-		p.scope.Builds = append(p.scope.Builds, b)
-		p.named.Add(id)
-		p.builder.Refer("build", id)
+		f.Scope.Builds = append(f.Scope.Builds, b)
+		f.Named.Add(id)
 		row, told := rows[id]
 		if told && row.state != tagged.Complete {
-			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), tagged.StateName(row.state)})
+			f.Incomplete = append(f.Incomplete, IncompleteBuild{id, b.Name(), tagged.StateName(row.state)})
 		}
 		if told && row.module {
-			p.modules = append(p.modules, b)
+			f.modules = append(f.modules, b)
 		}
 	}
 	byID := func(a, b snapfile.NamedBuild) int { return cmp.Compare(a.ID, b.ID) }
-	slices.SortFunc(p.scope.Builds, byID)
-	slices.SortFunc(p.modules, byID)
-	slices.SortFunc(p.incomplete, func(a, b IncompleteBuild) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(f.Scope.Builds, byID)
+	slices.SortFunc(f.modules, byID)
+	slices.SortFunc(f.Incomplete, func(a, b IncompleteBuild) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
 }
 
@@ -130,20 +128,20 @@ type namedRow struct {
 
 // askNamed asks for builds, each by a call of getBuild, and adds those that there are. It returns the names of
 // the others.
-func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
+func (f *Finder) askNamed(ctx context.Context, asked []string, calls []hub.Call, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
 	add := func(name string, id int64, nvr string) {
 		if _, twice := builds[id]; !twice { // it may be asked for by its id, too
 			builds[id] = snapfile.NamedBuild{ID: id, NVR: nvr, Asked: name}
 		}
 	}
-	err = p.each(ctx, calls, func(i int, r hub.Row) error {
+	err = f.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 		if r.IsNil() {
 			unknown = append(unknown, asked[i])
 			return nil
 		}
 		id, ok := r.Get("build_id").Int()
 		if !ok {
-			return fmt.Errorf("build %q: getBuild of hub %s answered %s, which is not a build", asked[i], p.hub.URL(), r.Kind())
+			return fmt.Errorf("build %q: getBuild of hub %s answered %s, which is not a build", asked[i], f.hub.URL(), r.Kind())
 		}
 		if err := idset.Check(id); err != nil {
 			return fmt.Errorf("build %q: id %w", asked[i], err)
@@ -159,7 +157,7 @@ func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call,
 		nvr := ""
 		if !isID {
 			nvr = asked[i]
-			v, err := p.hub.Call(ctx, hub.Call{Method: "findBuildID", Args: []any{nvr}})
+			v, err := f.hub.Call(ctx, hub.Call{Method: "findBuildID", Args: []any{nvr}})
 			if id, isID = v.Int(); err != nil || !isID {
 				return fmt.Errorf("build %q: %w", asked[i], why)
 			}
@@ -173,7 +171,7 @@ func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call,
 
 // findRenamed asks by their ids for builds that the hub does not have by these names any more, and that an
 // earlier pull found by them. It returns the names of those that it does not have at all.
-func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
+func (f *Finder) findRenamed(ctx context.Context, s store.Store, names []string, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
 	if len(names) == 0 || s == nil {
 		return names, nil
 	}
@@ -187,7 +185,7 @@ func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string,
 		id := int64(0)
 		for _, snap := range all { // the latest first
 			at := slices.IndexFunc(snap.Manifest.Scope.Builds, func(b snapfile.NamedBuild) bool { return b.Asked == name })
-			if snap.Manifest.Hub == p.hub.URL() && at >= 0 {
+			if snap.Manifest.Hub == f.hub.URL() && at >= 0 {
 				id = snap.Manifest.Scope.Builds[at].ID
 				break
 			}
@@ -199,7 +197,7 @@ func (p *puller) findRenamed(ctx context.Context, s store.Store, names []string,
 		asked = append(asked, name)
 		calls = append(calls, hub.Call{Method: "getBuild", Args: []any{id}})
 	}
-	gone, err := p.askNamed(ctx, asked, calls, builds, rows)
+	gone, err := f.askNamed(ctx, asked, calls, builds, rows)
 	return slices.Concat(unknown, gone), err
 }
 
@@ -208,12 +206,4 @@ type IncompleteBuild struct {
 	ID    int64  `json:"id"`
 	Build string `json:"build"` // its NVR
 	State string `json:"state"` // Koji's name of it
-}
-
-// noBuild says why a build that the hub does not have is wanted.
-func (p *puller) noBuild(id int64) error {
-	if p.named.Has(id) {
-		return errors.New("it was asked for by name, but the hub has no such build any more")
-	}
-	return errNoBuild
 }

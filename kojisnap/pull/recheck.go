@@ -8,13 +8,14 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/checkpoint"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
 )
 
 // findLost notes what the base lacks, or has otherwise, because the hub could not give it.
-func (c *carry) findLost() {
+func (c *incremental) findLost() {
 	for _, l := range c.base.Manifest.LeftOut {
 		if l.Stripped() {
 			continue
@@ -41,7 +42,7 @@ func (c *carry) findLost() {
 	}
 }
 
-func (c *carry) askWhole(relationName string, tag int64) {
+func (c *incremental) askWhole(relationName string, tag int64) {
 	if c.whole[relationName] == nil {
 		c.whole[relationName] = map[int64]bool{}
 	}
@@ -50,8 +51,7 @@ func (c *carry) askWhole(relationName string, tag int64) {
 
 // findAgain adds to c.again the builds of archives and rpms of which the base lacks rows that the
 // hub could not give, or that have components whose builds were drafts.
-func (p *puller) findAgain(ctx context.Context) error {
-	c := p.carry
+func (c *incremental) findAgain(ctx context.Context) error {
 	var archives, rpms, drafts idset.Set
 	for _, l := range c.base.Manifest.LeftOut {
 		switch {
@@ -125,14 +125,14 @@ func (p *puller) findAgain(ctx context.Context) error {
 	return nil
 }
 
-// recheckTagging asks for the taggings of suspect builds and returns those that are still
+// recheckTagging asks for the taggings of builds that need it and returns those that are still
 // tagged, or asked for by name. The others leave the scope.
-func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, error) {
+func (b buildReader) recheckTagging(ctx context.Context, ids []int64) ([]int64, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	still, err := p.askTagging(ctx, "recheck", ids, func(p *puller, id int64, err error) error {
-		p.leave(snapfile.LeftOut{Relation: "tag_listing", Row: fmt.Sprint("build ", id), Reason: err.Error(), Kept: snapfile.KeptLast, Builds: []int64{id}})
+	still, err := b.askTagging(ctx, "recheck", ids, func(t task, id int64, err error) error {
+		t.skip(snapfile.LeftOut{Relation: "tag_listing", Row: fmt.Sprint("build ", id), Reason: err.Error(), Kept: snapfile.KeptLast, Builds: []int64{id}})
 		return nil
 	})
 	if err != nil {
@@ -141,31 +141,31 @@ func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, erro
 	var tagged []int64
 	for i, id := range ids {
 		if still[i] != taggingUnknown {
-			p.carry.recheck.Add(id)
+			b.inc.recheck.Add(id)
 		}
-		if still[i] != taggingGone || p.named.Has(id) {
+		if still[i] != taggingGone || b.Named.Has(id) {
 			tagged = append(tagged, id)
 			continue
 		}
-		p.carry.tagged.Remove(id)
-		p.carry.ask.Remove(id)
+		b.inc.tagged.Remove(id)
+		b.inc.ask.Remove(id)
 	}
 	return tagged, nil
 }
 
-// recheckLost asks for the taggings of builds that the base is without, as they could not be had:
+// recheckLost asks for the taggings of builds that the base is without, as the hub could not give them:
 // what is known of them since is not enough.
-func (p *puller) recheckLost(ctx context.Context) error {
-	ids := p.carry.lost.List()
-	_, err := p.askTagging(ctx, "lost", ids, func(p *puller, id int64, err error) error {
-		for _, l := range p.carry.base.Manifest.LeftOut {
+func (b buildReader) recheckLost(ctx context.Context) error {
+	ids := b.inc.lost.List()
+	_, err := b.askTagging(ctx, "lost", ids, func(t task, id int64, err error) error {
+		for _, l := range b.inc.base.Manifest.LeftOut {
 			if l.Relation == "build" && l.Missing() && l.ID == id {
-				l.Reason = err.Error() // what hangs on it is as it was, for all that is known
-				p.leave(l)
+				l.Reason = err.Error() // what refers to it is as it was, for all that is known
+				t.skip(l)
 				return nil
 			}
 		}
-		p.leaveBuild("build", id, err)
+		t.skipBuild("build", id, err)
 		return nil
 	})
 	return err
@@ -180,25 +180,26 @@ const (
 	taggingUnknown // the hub cannot tell, for it reads the build first
 )
 
-// askTagging asks for the taggings of builds and adds them. onBad is told of builds of which the hub
-// cannot tell.
-func (p *puller) askTagging(ctx context.Context, stageName string, ids []int64, onBad func(p *puller, id int64, err error) error) (still []tagging, err error) {
+// askTagging asks for the taggings of builds and adds them. onBad is told of builds that
+// the hub cannot tell of.
+func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int64, onBad func(t task, id int64, err error) error) (still []tagging, err error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	err = p.inStage(ctx, stageName, func(p *puller) (err error) {
-		still, err = once(ctx, p, digest(ids), func(p *puller) ([]tagging, error) {
+	err = b.inStage(ctx, stageName, func(t task) (err error) {
+		still, err = checkpoint.Once(ctx, t.stage, checkpoint.Digest(ids), func(batch *checkpoint.Batch) ([]tagging, error) {
+			t := t.in(batch)
 			still := make([]tagging, len(ids))
 			calls := make([]hub.Call, len(ids))
 			for i, id := range ids {
 				calls[i] = hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "build": id}}
 			}
-			return still, p.each(ctx, calls, func(i int, r hub.Row) error {
+			return still, t.each(ctx, calls, func(i int, r hub.Row) error {
 				for _, listing := range r.Get("tag_listing").Items() {
-					if tag, _ := listing.Field("tag_id").Int(); !p.inScope[tag] {
+					if tag, _ := listing.Field("tag_id").Int(); !b.InScope[tag] {
 						continue
 					}
-					in, err := p.putVersioned("tag_listing", listing)
+					in, err := t.putVersioned("tag_listing", listing)
 					if err != nil {
 						return err
 					}
@@ -209,7 +210,7 @@ func (p *puller) askTagging(ctx context.Context, stageName string, ids []int64, 
 				return nil
 			}, func(i int, err error) error {
 				still[i] = taggingUnknown
-				return onBad(p, ids[i], err)
+				return onBad(t, ids[i], err)
 			})
 		})
 		return err

@@ -1,4 +1,4 @@
-package pull
+package scope
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
@@ -25,15 +26,15 @@ import (
 
 // contentTags are what a pull knows of them.
 type contentTags struct {
-	p      *puller
+	f      *Finder
 	found  map[int64]*snapfile.Content // by module build
 	looked map[string]string           // names that were looked up, with what was amiss
 	none   bool                        // there can be no module
 	event  any                         // as getTag takes it: when the tags that are named must be there
 }
 
-func newContentTags(p *puller) *contentTags {
-	return &contentTags{p: p, found: map[int64]*snapfile.Content{}, looked: map[string]string{}, none: p.opt.NoContentTags, event: p.event}
+func newContentTags(f *Finder) *contentTags {
+	return &contentTags{f: f, found: map[int64]*snapfile.Content{}, looked: map[string]string{}, none: f.opt.NoContentTags, event: f.Event}
 }
 
 // list is what was found, by build.
@@ -88,11 +89,11 @@ func (c *contentTags) look(ctx context.Context) error {
 	if c.none || len(c.found) > 0 {
 		return nil
 	}
-	n, err := c.p.count(ctx, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "module", "state": 1}})
+	n, err := c.f.pager.Count(ctx, nil, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "module", "state": 1}})
 	var fault *hub.Fault
 	switch {
 	case errors.As(err, &fault) && fault.Code == hub.FaultGeneric: // no such type of builds
-		c.p.log.DebugContext(ctx, "the hub has no modules", "err", err)
+		c.f.log.DebugContext(ctx, "the hub has no modules", "err", err)
 		c.none = true
 	case err != nil:
 		return fmt.Errorf("module builds: %w", err)
@@ -107,13 +108,13 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 	calls := make([]hub.Call, len(tags))
 	for i, id := range tags {
 		calls[i] = hub.Call{Method: "listTagged", Args: []any{id}, Kwargs: map[string]any{
-			"event": c.p.event, "inherit": slices.Contains(heads, id), "type": "module"}}
+			"event": c.f.Event, "inherit": slices.Contains(heads, id), "type": "module"}}
 	}
 	var builds []int64
-	err := c.p.each(ctx, calls, func(_ int, r hub.Row) error {
+	err := c.f.pager.Each(ctx, calls, func(_ int, r hub.Row) error {
 		id, ok := r.Get("build_id").Int()
 		if !ok {
-			return fmt.Errorf("hub %s: %.200s is not a build", c.p.hub.URL(), r.Value)
+			return fmt.Errorf("hub %s: %.200s is not a build", c.f.hub.URL(), r.Value)
 		}
 		if c.found[id] == nil {
 			nvr, ok := r.Get("nvr").Str()
@@ -121,7 +122,7 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 				nvr = fmt.Sprint("build ", id)
 			}
 			if len(c.found) == maxModules {
-				return &hub.LimitError{Hub: c.p.hub.URL(), What: fmt.Sprintf("over %d module builds", maxModules)}
+				return &hub.LimitError{Hub: c.f.hub.URL(), What: fmt.Sprintf("over %d module builds", maxModules)}
 			}
 			c.found[id] = &snapfile.Content{Build: id, NVR: nvr}
 			builds = append(builds, id)
@@ -130,7 +131,7 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 	}, func(i int, err error) error {
 		// As with a package filter that no hub can evaluate: production lists nothing of it to a compose either,
 		// and verify tells of that.
-		c.p.log.InfoContext(ctx, "content tags of a tag's modules are not followed: the hub does not list them", "tag", tags[i], "err", err)
+		c.f.log.InfoContext(ctx, "content tags of a tag's modules are not followed: the hub does not list them", "tag", tags[i], "err", err)
 		return nil
 	})
 	if err != nil {
@@ -146,16 +147,16 @@ func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 	for _, id := range builds {
 		rest[id] = true
 	}
-	for _, m := range c.p.cutOff { // of what a pull that was cut off has asked
+	for _, m := range c.f.opt.Content { // of what a pull that was cut off has asked
 		if rest[m.Build] && m.Tag != "" {
 			c.found[m.Build].Tag = m.Tag
 			delete(rest, m.Build)
 		}
 	}
-	if c.p.base != nil {
+	if c.f.base != nil {
 		rel := relation.Get("build")
 		extra := rel.Index("extra")
-		err := snapshot.EachRow(ctx, c.p.base, rel, func(row [][]byte) error {
+		err := snapshot.EachRow(ctx, c.f.base, rel, func(row [][]byte) error {
 			id, err := idset.Parse(row[0])
 			if err != nil || !rest[id] || row[extra] == nil {
 				return err
@@ -176,7 +177,7 @@ func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 		calls[i] = hub.Call{Method: "getBuild", Args: []any{id}}
 	}
 	fail := func(id int64, why error) { c.found[id].Tag, c.found[id].Missing = "", oneline.Of(why).Error() }
-	err := c.p.each(ctx, calls, func(i int, r hub.Row) error {
+	err := c.f.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 		m := c.found[ids[i]]
 		m.Missing = ""
 		extra := r.Get("extra")
@@ -213,8 +214,8 @@ func (c *contentTags) lookUp(ctx context.Context, builds []int64, names map[int6
 	for i, name := range wanted {
 		calls[i] = hub.Call{Method: "getTag", Args: []any{name}, Kwargs: map[string]any{"event": c.event}, KeepBad: true}
 	}
-	results, err := c.p.hub.Multi(ctx, calls)
-	if err != nil && !broken(ctx, err, nil) {
+	results, err := c.f.hub.Multi(ctx, calls)
+	if err != nil && !pager.Broken(ctx, err, nil) {
 		return nil, fmt.Errorf("content tags: %w", err)
 	}
 	for i, name := range wanted {
@@ -222,16 +223,16 @@ func (c *contentTags) lookUp(ctx context.Context, builds []int64, names map[int6
 		var now string
 		var why error
 		if err != nil || results[i].Err != nil { // one by one
-			id, now, why = c.p.findTag(ctx, name)
+			id, now, why = c.f.findTag(ctx, name)
 		} else {
-			id, now, why = c.p.tagOf(name, results[i].Value)
+			id, now, why = c.f.tagOf(name, results[i].Value)
 		}
 		var unknown *UnknownTagError
 		switch {
 		case errors.As(why, &unknown):
 			c.looked[name] = "production does not have it"
-		case broken(ctx, why, nil):
-			if why = c.p.lasting(ctx, why); hub.Temporary(why) {
+		case pager.Broken(ctx, why, nil):
+			if why = c.f.pager.Lasting(ctx, why); hub.Temporary(why) {
 				return nil, fmt.Errorf("content %w", why)
 			}
 			c.looked[name] = oneline.Of(why).Error()

@@ -1,12 +1,12 @@
-package pull
+package convert
 
 import (
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -57,7 +57,7 @@ func appendColumn(dst []byte, c *relation.Column, v hub.Value) (out []byte, null
 		if !ok {
 			return dst, false, fmt.Errorf("%s, not seconds since 1970", v.Kind())
 		}
-		out, err := appendTime(dst, ts)
+		out, err := AppendTime(dst, ts)
 		return out, false, err
 	}
 	switch v.Kind() {
@@ -83,9 +83,9 @@ const (
 	endOfTime = 9224318016000
 )
 
-// appendTime writes a time as PostgreSQL writes timestamptz in UTC. Koji sends the seconds
+// AppendTime appends a time as PostgreSQL writes timestamptz in UTC. Koji sends the seconds
 // since 1970 as a double (date_part), whose 53 bits hold microseconds until the year 2255.
-func appendTime(dst []byte, ts float64) ([]byte, error) {
+func AppendTime(dst []byte, ts float64) ([]byte, error) {
 	switch {
 	case math.IsInf(ts, 1):
 		return append(dst, "infinity"...), nil
@@ -94,7 +94,7 @@ func appendTime(dst []byte, ts float64) ([]byte, error) {
 	case math.IsNaN(ts), ts < firstTime, ts >= endOfTime:
 		return dst, badValue("%v is not a time of Koji", ts)
 	}
-	t := toTime(ts)
+	t := scope.ToTime(ts)
 	year, era := t.Year(), ""
 	if year < 1 {
 		year, era = 1-year, " BC" // the year 0 of Go and ISO 8601 is 1 BC
@@ -104,20 +104,6 @@ func appendTime(dst []byte, ts float64) ([]byte, error) {
 	return append(append(dst, "+00"...), era...), nil
 }
 
-// unixTime is for times of events that a manifest names: those that JSON has.
-func unixTime(ts float64) (time.Time, error) {
-	t := toTime(ts)
-	if math.IsNaN(ts) || math.IsInf(ts, 0) || t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, fmt.Errorf("%v is not a time of Koji", ts)
-	}
-	return t, nil
-}
-
-func toTime(ts float64) time.Time {
-	whole, part := math.Modf(ts)
-	return time.Unix(int64(whole), int64(math.Round(part*1e6))*1000).UTC()
-}
-
 func btoi(b bool) int {
 	if b {
 		return 1
@@ -125,8 +111,8 @@ func btoi(b bool) int {
 	return 0
 }
 
-// climbs returns the column of a row whose text would lead out of its directory.
-func climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
+// Climbs returns the column of a row whose text would lead out of its directory.
+func Climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
 	if i, climbs := rel.Climbing(row); climbs {
 		return rel.Columns[i].Name, badValue("%.200q %s", row[i], relation.ClimbsReason)
 	}

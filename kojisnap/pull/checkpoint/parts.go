@@ -1,4 +1,4 @@
-package pull
+package checkpoint
 
 import (
 	"bufio"
@@ -15,17 +15,22 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"kojisnap/kojisnap/idset"
-	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
 
 // A part is an object of finished batches of one stage, each in frames of zstd with checksums. A
 // batch is lines: its rows as COPY text, behind the relation's name and the row's kind; then, with
-// no name, a batchEnd.
+// no name, an end.
+
+// Taker takes over what an earlier pull finished.
+type Taker interface {
+	// TakeRow takes a row, which is valid during the call.
+	TakeRow(relation string, row [][]byte, kind RowKind) error
+	TakeNotes(Notes)
+}
 
 // flush puts what was gathered.
-func (s *stage) flush(ctx context.Context) error {
+func (s *Stage) flush(ctx context.Context) error {
 	s.mu.Lock()
 	body := bytes.Clone(s.buf.Bytes())
 	s.buf.Reset()
@@ -36,10 +41,10 @@ func (s *stage) flush(ctx context.Context) error {
 	}
 	var random [8]byte
 	rand.Read(random[:]) // never fails
-	name := s.parts.own + s.name + "-" + hex.EncodeToString(random[:])
-	if err := s.parts.store.Put(ctx, name, bytes.NewReader(body)); err != nil {
+	name := s.journal.own + s.name + "-" + hex.EncodeToString(random[:])
+	if err := s.journal.store.Put(ctx, name, bytes.NewReader(body)); err != nil {
 		s.mu.Lock()
-		s.buf.Write(body) // who was cancelled tries once more at the end
+		s.buf.Write(body) // after a cancellation Stage tries once more
 		s.mu.Unlock()
 		return fmt.Errorf("keep a part of the pull: %w", err)
 	}
@@ -48,21 +53,21 @@ func (s *stage) flush(ctx context.Context) error {
 
 // takeOver adds what the parts of a stage hold. One that is damaged, or that another pull removed
 // meanwhile, is passed over: what it held is asked for again.
-func (p *puller) takeOver(ctx context.Context, s *stage) error {
-	all, err := s.parts.store.List(ctx, s.parts.own+s.name+"-")
+func (s *Stage) takeOver(ctx context.Context, to Taker) error {
+	all, err := s.journal.store.List(ctx, s.journal.own+s.name+"-")
 	if err != nil {
 		return err
 	}
 	for _, e := range all {
-		body, err := wholePart(ctx, s.parts, e.Name)
+		body, err := s.journal.wholePart(ctx, e.Name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, errDamagedPart):
-			p.log.WarnContext(ctx, "asking again for what a pull that was cut off had", "part", e.Name, "err", err)
+			s.journal.log.WarnContext(ctx, "asking again for what a pull that was cut off had", "part", e.Name, "err", err)
 		case err != nil:
 			return fmt.Errorf("%s: %w", e.Name, err)
 		default:
-			if err := p.takePart(body, s); err != nil {
+			if err := s.takePart(body, to); err != nil {
 				return fmt.Errorf("%s: %w: pull with --full, which pays no regard to it", e.Name, err)
 			}
 		}
@@ -73,8 +78,8 @@ func (p *puller) takeOver(ctx context.Context, s *stage) error {
 var errDamagedPart = errors.New("it is damaged")
 
 // wholePart reads a part and compares its checksums: no row of a damaged one counts.
-func wholePart(ctx context.Context, p *parts, name string) ([]byte, error) {
-	r, err := p.store.Get(ctx, name)
+func (j *Journal) wholePart(ctx context.Context, name string) ([]byte, error) {
+	r, err := j.store.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -126,79 +131,34 @@ func eachLine(body []byte, fn func(line []byte) error) error {
 	}
 }
 
-func (p *puller) takePart(body []byte, s *stage) error {
+func (s *Stage) takePart(body []byte, to Taker) error {
 	var row [][]byte
 	return eachLine(body, func(line []byte) error {
 		name, rest, _ := bytes.Cut(line, []byte{'\t'})
 		if len(name) == 0 {
-			return p.takeEnd(rest, s)
+			return s.takeEnd(rest, to)
 		}
 		kind, rest, _ := bytes.Cut(rest, []byte{'\t'})
-		if relation.Get(string(name)) == nil {
-			return fmt.Errorf("no relation %q", name)
-		}
 		var err error
 		if row, err = snapfile.ParseLine(rest, row); err != nil {
 			return err
 		}
-		return p.addAgain(string(name), row, rowKind(kind))
+		return to.TakeRow(string(name), row, RowKind(kind))
 	})
 }
 
 // takeEnd takes over what a batch was.
-func (p *puller) takeEnd(body []byte, s *stage) error {
-	var end batchEnd
-	if err := json.Unmarshal(body, &end); err != nil {
+func (s *Stage) takeEnd(body []byte, to Taker) error {
+	var e end
+	if err := json.Unmarshal(body, &e); err != nil {
 		return err
 	}
-	for _, id := range end.IDs {
+	for _, id := range e.IDs {
 		s.ids.Add(id)
 	}
-	if end.Key != "" {
-		s.answers[end.Key] = end.Answer
+	if e.Key != "" {
+		s.answers[e.Key] = e.Answer
 	}
-	for _, l := range end.Left {
-		p.builder.Skip(l)
-	}
-	for _, id := range end.Touched {
-		p.carry.touch(id)
-	}
-	for _, id := range end.Suspects {
-		p.suspects.add(id)
-	}
-	for tag, event := range end.Holes {
-		p.holes.add(tag, event)
-	}
+	to.TakeNotes(e.Notes)
 	return nil
-}
-
-// addAgain adds a row of a part, and notes what came with it.
-func (p *puller) addAgain(name string, row [][]byte, kind rowKind) error {
-	rel := relation.Get(name)
-	if len(row) != len(rel.Columns) {
-		return fmt.Errorf("%s: a row of %d fields", name, len(row))
-	}
-	if err := takes(rel, row); err != nil {
-		return err
-	}
-	if draft := rel.Index("draft"); draft >= 0 {
-		of, note := rel.Index("build_id"), p.drafts.rpm
-		if name == "build" {
-			of, note = 0, p.drafts.build
-		}
-		if row[of] != nil {
-			id, err := idset.Parse(row[of])
-			if err != nil {
-				return err
-			}
-			note(id, string(row[draft]) == "t")
-		}
-	}
-	if kind != rowInView && p.carry != nil {
-		p.carry.revoke(rel, row)
-	}
-	if kind == rowGone {
-		return nil
-	}
-	return p.addRow(name, row, kind == rowRevoked)
 }

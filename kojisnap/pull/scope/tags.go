@@ -1,15 +1,14 @@
-package pull
+package scope
 
 import (
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/tagged"
 	"kojisnap/kojisnap/tagglob"
 )
@@ -29,31 +28,31 @@ func (e *NoTagsError) Error() string {
 	return fmt.Sprintf("hub %s has no tag %s that is chosen by %q: correct the patterns of the tags that are pulled", e.Hub, at, e.Tags)
 }
 
-// findAsked finds the tags that are asked for at E: each name must be one, a pattern may choose none.
-func (p *puller) findAsked(ctx context.Context) error {
-	p.asked = map[int64]string{}
-	for _, name := range p.set.Names() {
-		id, now, err := p.findTag(ctx, name)
+// FindAsked finds the tags that are asked for at E: each name must be one, a pattern may choose none.
+func (f *Finder) FindAsked(ctx context.Context) error {
+	f.asked = map[int64]string{}
+	for _, name := range f.opt.Tags.Names() {
+		id, now, err := f.findTag(ctx, name)
 		if err != nil {
 			return err
 		}
-		p.asked[id] = now
+		f.asked[id] = now
 	}
-	if p.set.IsNames() {
-		p.scope.Tags = p.opt.Tags
+	if f.opt.Tags.IsNames() {
+		f.Scope.Tags = f.opt.Asked
 		return nil
 	}
-	chosen, unmatched, err := ChooseTags(ctx, p.hub, p.version, p.set, p.event)
+	chosen, unmatched, err := ChooseTags(ctx, f.hub, f.version, f.opt.Tags, f.Event)
 	if err != nil {
 		return err
 	}
-	maps.Copy(p.asked, chosen)
-	if len(p.asked) == 0 {
-		return &NoTagsError{p.hub.URL(), p.opt.Tags, p.event}
+	maps.Copy(f.asked, chosen)
+	if len(f.asked) == 0 {
+		return &NoTagsError{f.hub.URL(), f.opt.Asked, f.Event}
 	}
-	p.unmatched = unmatched
-	p.scope.Asked = p.opt.Tags
-	p.scope.Tags = slices.Compact(slices.Sorted(maps.Values(p.asked)))
+	f.Unmatched = unmatched
+	f.Scope.Asked = f.opt.Asked
+	f.Scope.Tags = slices.Compact(slices.Sorted(maps.Values(f.asked)))
 	return nil
 }
 
@@ -65,11 +64,11 @@ func ChooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 	if len(set.Patterns()) == 0 {
 		return there, nil, nil
 	}
-	calls := []hub.Call{rowsOf(hub.Call{Method: "listTags"})}
+	calls := []hub.Call{pager.RowsOf(hub.Call{Method: "listTags"})}
 	if version.AtLeast(1, 22) {
 		calls = calls[:0]
 		for _, pattern := range set.Patterns() {
-			calls = append(calls, rowsOf(hub.Call{Method: "listTags", Kwargs: map[string]any{"pattern": pattern}}))
+			calls = append(calls, pager.RowsOf(hub.Call{Method: "listTags", Kwargs: map[string]any{"pattern": pattern}}))
 		}
 	}
 	err = h.StreamMulti(ctx, calls, func(_ int, r hub.Row) error {
@@ -101,7 +100,7 @@ func ChooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 // asOf makes of the tags that there are those that there were at an event. It is called after they were
 // listed: what changes in between is among the changes.
 func asOf(ctx context.Context, h *hub.Client, set tagglob.Set, event int64, there map[int64]string) error {
-	call := rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_config"}, "afterEvent": event}})
+	call := pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_config"}, "afterEvent": event}})
 	was := map[int64]string{}
 	var changed idset.Set
 	err := h.StreamTables(ctx, call, func(_ string, r hub.Row) error {
@@ -134,31 +133,3 @@ func asOf(ctx context.Context, h *hub.Client, set tagglob.Set, event int64, ther
 
 // maxTags is more tags than a hub has, and than there is room for.
 const maxTags = 200000
-
-// tellScope says in a result what became of the scope.
-func (p *puller) tellScope(r *Result) {
-	r.Unmatched = p.unmatched
-	r.ContentTags, r.ModuleBuilds = len(p.scope.ContentTags()), len(p.scope.Content)
-	var before snapfile.Scope
-	if p.base != nil {
-		before = p.base.Manifest.Scope
-		r.Came, r.Went = tagsBeside(p.scope, before), tagsBeside(before, p.scope)
-	}
-	for _, c := range p.scope.Content {
-		if !c.Follows() && !slices.ContainsFunc(before.Content, c.Same) {
-			r.ContentNews = append(r.ContentNews, c)
-		}
-	}
-}
-
-// tagsBeside are the names of the tags of one scope that another has not, by id, sorted.
-func tagsBeside(s, other snapfile.Scope) []string {
-	var names []string
-	for _, t := range s.All {
-		if !slices.ContainsFunc(other.All, func(o snapfile.Tag) bool { return o.ID == t.ID }) {
-			names = append(names, t.Name)
-		}
-	}
-	slices.SortFunc(names, strings.Compare)
-	return names
-}
