@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapfile/forgetest"
@@ -160,7 +162,7 @@ func TestBadRows(t *testing.T) {
 						t.Errorf("%s: %v; it does not say %q", kind, err, says)
 					}
 				}
-				var temporary *dbsync.TemporaryError
+				var temporary *retry.TemporaryError
 				if errors.As(err, &temporary) || attempts > 2 || strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
 					t.Errorf("%s: %d attempts, %v", kind, attempts, err)
 				}
@@ -178,7 +180,7 @@ func TestBadRows(t *testing.T) {
 
 // checkLeft demands of a dry run that one row is bad and named with its reason, that only what hangs
 // on it is left out besides, and that all else goes in.
-func (s *staging) checkLeft(rep *dbsync.LoadReport, err error, relation string, says []string, wanted []dbsync.RelationReport) {
+func (s *staging) checkLeft(rep *book.LoadReport, err error, relation string, says []string, wanted []book.RelationReport) {
 	s.t.Helper()
 	if err != nil {
 		s.t.Errorf("all was refused: %v", err)

@@ -5,13 +5,16 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
 // cascade deletes rows of staging's, named by a query for their ids, and all that refers to
 // them, as foreign keys say. Only Replace asks for it.
-func (m *merger) cascade(ctx context.Context, table, ids string) (int64, error) {
-	rows, err := m.tx.Query(ctx, ids, pgx.QueryExecModeExec)
+func (a *attempt) cascade(ctx context.Context, table, ids string) (int64, error) {
+	rows, err := a.Tx.Query(ctx, ids)
 	if err != nil {
 		return 0, err
 	}
@@ -19,15 +22,15 @@ func (m *merger) cascade(ctx context.Context, table, ids string) (int64, error) 
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
-	return m.deleteRows(ctx, table, "id", list)
+	return a.deleteRows(ctx, table, "id", list)
 }
 
 // deleteRows deletes the rows whose column holds one of the ids, children first. Where rows have no
 // id of their own, their children refer to them by what they refer to.
-func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int32) (int64, error) {
+func (a *attempt) deleteRows(ctx context.Context, table, column string, ids []int32) (int64, error) {
 	own, key := ids, column
-	if _, ok := m.schema.column(table, "id"); ok {
-		rows, err := m.tx.Query(ctx, expand("SELECT id FROM {t} WHERE {c} = ANY($1)", "t", q(table), "c", q(column)), pgx.QueryExecModeExec, ids)
+	if _, ok := a.Schema.Column(table, "id"); ok {
+		rows, err := a.Tx.Query(ctx, sqltext.Expand("SELECT id FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
 		if err != nil {
 			return 0, err
 		}
@@ -36,33 +39,32 @@ func (m *merger) deleteRows(ctx context.Context, table, column string, ids []int
 			return 0, err
 		}
 	}
-	keys, err := referencing(ctx, m.tx, table, key)
+	keys, err := kojidb.Referencing(ctx, a.Tx, table, key)
 	if err != nil {
 		return 0, err
 	}
 	for _, k := range keys {
-		if _, err := m.deleteRows(ctx, k.name, k.column, own); err != nil {
+		if _, err := a.deleteRows(ctx, k.Name, k.Column, own); err != nil {
 			return 0, err
 		}
 	}
 	if table == "tag_listing" {
-		if _, err := m.tx.Exec(ctx, expand("INSERT INTO ks_touched SELECT tag_id FROM tag_listing WHERE {c} = ANY($1)", "c", q(column)), pgx.QueryExecModeExec, ids); err != nil {
+		if _, err := a.Tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched_tag SELECT tag_id FROM tag_listing WHERE {c} = ANY($1)", "c", sqltext.QuoteIdent(column)), ids); err != nil {
 			return 0, err
 		}
 	}
 	r := relation.Get(table)
-	if r != nil && buildOf(r, "x") != "" {
-		if _, err := m.tx.Exec(ctx, expand("INSERT INTO ks_touched_build SELECT DISTINCT {build} FROM {t} x WHERE {c} = ANY($1)", "build", buildOf(r, "x"), "t", q(table), "c", q(column)),
-			pgx.QueryExecModeExec, ids); err != nil {
+	if r != nil && kojidb.BuildOf(r, "x") != "" {
+		if _, err := a.Tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched_build SELECT DISTINCT {build} FROM {t} x WHERE {c} = ANY($1)", "build", kojidb.BuildOf(r, "x"), "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids); err != nil {
 			return 0, err
 		}
 	}
-	if r != nil && keyed(r) {
-		if _, err := m.tx.Exec(ctx, expand("DELETE FROM {p} WHERE {c} = ANY($1)", "p", placedKeys(r), "c", q(column)), pgx.QueryExecModeExec, ids); err != nil {
+	if r != nil && kojidb.Keyed(r) {
+		if _, err := a.Tx.Exec(ctx, sqltext.Expand("DELETE FROM {p} WHERE {c} = ANY($1)", "p", book.PlacedKeys(r), "c", sqltext.QuoteIdent(column)), ids); err != nil {
 			return 0, err
 		}
 	}
-	tag, err := m.tx.Exec(ctx, expand("DELETE FROM {t} WHERE {c} = ANY($1)", "t", q(table), "c", q(column)), pgx.QueryExecModeExec, ids)
-	m.counts.of(table).Deleted += tag.RowsAffected()
+	tag, err := a.Tx.Exec(ctx, sqltext.Expand("DELETE FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
+	a.Counts.Of(table).Deleted += tag.RowsAffected()
 	return tag.RowsAffected(), err
 }

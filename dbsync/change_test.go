@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/preflight"
 )
 
 // changes are what production does between two snapshots.
@@ -13,11 +15,11 @@ var changes = []struct {
 	name    string
 	change  func(w *world)
 	touched []string // nil is not looked at
-	verify  func(t *testing.T, s *staging, w *world, rep *dbsync.LoadReport)
+	verify  func(t *testing.T, s *staging, w *world, rep *book.LoadReport)
 }{
 	{"untag with production's own event", func(w *world) {
 		w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
-	}, []string{"f42-updates-testing"}, func(t *testing.T, s *staging, w *world, rep *dbsync.LoadReport) {
+	}, []string{"f42-updates-testing"}, func(t *testing.T, s *staging, w *world, rep *book.LoadReport) {
 		if got := s.one(`SELECT revoke_event || ' ' || revoker_id FROM tag_listing WHERE build_id = 9 AND tag_id = 4 AND create_event < 990000000`); got != "420 1" {
 			t.Errorf("revoked by %s, not by production's event and user", got)
 		}
@@ -34,7 +36,7 @@ var changes = []struct {
 			"draft", "f", "external_repo_id", 0, "payloadhash", "00", "size", 5_000_000_000, "buildtime", 3, "metadata_only", "f")
 		w.add("rpmsigs", "rpm_id", 1000, "sigkey", "", "sighash", "aa")
 		w.tag(100, 4)
-	}, []string{"f42-updates-testing"}, func(t *testing.T, s *staging, w *world, rep *dbsync.LoadReport) {
+	}, []string{"f42-updates-testing"}, func(t *testing.T, s *staging, w *world, rep *book.LoadReport) {
 		if got := s.one(`SELECT name FROM volume JOIN build ON volume_id = volume.id WHERE build.id = 100`); got != "prod_archive01" {
 			t.Errorf("it stands on %s", got)
 		}
@@ -45,7 +47,7 @@ var changes = []struct {
 	}, []string{"f42"}, nil},
 	{"volume move", func(w *world) {
 		w.find("build", "id", 1)["volume_id"] = str(2)
-	}, []string{"f42"}, func(t *testing.T, s *staging, w *world, rep *dbsync.LoadReport) {
+	}, []string{"f42"}, func(t *testing.T, s *staging, w *world, rep *book.LoadReport) {
 		if got := s.one(`SELECT name FROM volume JOIN build ON volume_id = volume.id WHERE build.id = 1`); got != "prod_ssd02" {
 			t.Errorf("it stands on %s", got)
 		}
@@ -53,7 +55,7 @@ var changes = []struct {
 	{"build completes", func(w *world) {
 		b := w.find("build", "id", 66)
 		b["state"], b["completion_time"] = str(1), str("2026-11-21 02:00:00+00")
-	}, nil, func(t *testing.T, s *staging, w *world, rep *dbsync.LoadReport) {
+	}, nil, func(t *testing.T, s *staging, w *world, rep *book.LoadReport) {
 		if got := s.one(`SELECT name FROM volume JOIN build ON volume_id = volume.id WHERE build.id = 66`); got != "prod" {
 			t.Errorf("it stands on %s", got)
 		}
@@ -70,7 +72,7 @@ var changes = []struct {
 			w.revoke(l)
 		}
 		w.find("build", "id", 10)["state"] = str(2)
-	}, []string{"f42"}, func(t *testing.T, s *staging, w *world, rep *dbsync.LoadReport) {
+	}, []string{"f42"}, func(t *testing.T, s *staging, w *world, rep *book.LoadReport) {
 		if got := s.one(`SELECT volume_id FROM build WHERE id = 10`); got != "0" {
 			t.Errorf("it stands on volume %s", got)
 		}
@@ -131,8 +133,8 @@ var changes = []struct {
 		e = w.revoke(u)
 		w.add("external_repo_config", "external_repo_id", 1, "url", "https://new.example.com/$arch", "create_event", e, "creator_id", 1, "active", "t")
 	}, nil, nil},
-	{"nothing but an event", func(w *world) { w.event() }, nil, func(t *testing.T, s *staging, w *world, rep *dbsync.LoadReport) {
-		if want := (dbsync.RelationReport{Relation: "events", Inserted: 1}); !slices.Equal(done(rep), []dbsync.RelationReport{want}) {
+	{"nothing but an event", func(w *world) { w.event() }, nil, func(t *testing.T, s *staging, w *world, rep *book.LoadReport) {
+		if want := (book.RelationReport{Relation: "events", Inserted: 1}); !slices.Equal(done(rep), []book.RelationReport{want}) {
 			t.Errorf("report: %+v", rep.Relations)
 		}
 	}},
@@ -201,7 +203,7 @@ func TestBackAndForth(t *testing.T) {
 	s.check(w, shot{})
 
 	whole := s.whole()
-	if _, err := dbsync.Load(t.Context(), s.conn, old, dbsync.LoadOptions{}); !errors.Is(err, dbsync.ErrOlder) {
+	if _, err := dbsync.Load(t.Context(), s.conn, old, dbsync.LoadOptions{}); !errors.Is(err, preflight.ErrOlder) {
 		t.Errorf("an older snapshot: %v", err)
 	}
 	same(t, whole, s.whole())
@@ -222,7 +224,7 @@ func TestScopeShrinks(t *testing.T) {
 	tables := s.whole()
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	rep := s.load(w.snapshot(shot{tags: []int64{2}}), dbsync.LoadOptions{})
-	want := []dbsync.RelationReport{{Relation: "events", Inserted: 1}}
+	want := []book.RelationReport{{Relation: "events", Inserted: 1}}
 	if !slices.Equal(done(rep), want) {
 		t.Errorf("report: %+v", rep.Relations)
 	}

@@ -3,33 +3,23 @@ package dbsync
 import (
 	"context"
 
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
-// subject names the columns that say what a row of a versioned relation is about: staging decides
-// on a subject, and production's later rows of the same one follow that decision.
-func subject(r *relation.Relation) []string {
-	switch r.Name {
-	case "tag_inheritance":
-		return []string{"tag_id", "parent_id"} // the priority is no more than where it stands
-	case "tag_external_repos":
-		return []string{"tag_id", "external_repo_id"}
-	}
-	return without(r.Unique[0], "active")
-}
-
 // readDecided finds the relations of which staging's removals are on record, less those that
 // staging has undone by a row of its own.
-func (m *merger) readDecided(ctx context.Context) error {
-	m.decided = map[string]bool{}
-	noted, err := m.notedIn(ctx, "kojisnap.decided")
+func (v *views) readDecided(ctx context.Context) error {
+	v.decided = map[string]bool{}
+	noted, err := v.RelationsIn(ctx, "kojisnap.decided")
 	if err != nil {
 		return err
 	}
 	for _, r := range noted {
-		m.decided[r.Name] = true
-		if _, err := m.exec(ctx, r, `DELETE FROM kojisnap.decided d USING {t} h WHERE d.relation = {r} AND d.subject = {subject} AND {own}`,
-			"subject", keyArray("h", subject(r)), "own", m.x(r, ownActive)); err != nil {
+		v.decided[r.Name] = true
+		if _, err := v.ExecSQL(ctx, r, `DELETE FROM kojisnap.decided d USING {t} h WHERE d.relation = {r} AND d.subject = {subject} AND {own}`,
+			"subject", sqltext.KeyArray("h", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive)); err != nil {
 			return err
 		}
 	}
@@ -42,12 +32,12 @@ const ownActive = "h.active AND h.create_event >= {floor}"
 // remember keeps what staging removed where production's row, which showed it until now, gets
 // production's revocation: a row by which production brings the same back stays hidden. A removal
 // of staging's own row is the later one. What was hidden for another reason is no decision.
-func (m *merger) remember(ctx context.Context, r *relation.Relation) error {
-	pairs := []string{"go", q("ks_go_" + r.Name), "subject", keyArray("g", subject(r)), "same", equal("h", "g", subject(r)), "own", m.x(r, ownActive),
-		"gkey", keyArray("g", r.Key)}
-	n, err := m.exec(ctx, r, `INSERT INTO kojisnap.decided AS d (relation, subject, event, user_id)
+func (v *views) remember(ctx context.Context, r *relation.Relation) error {
+	pairs := []string{"leaving", sqltext.QuoteIdent("ks_leaving_" + r.Name), "subject", sqltext.KeyArray("g", kojidb.Subject(r)), "same", sqltext.Equal("h", "g", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive),
+		"gkey", sqltext.KeyArray("g", r.Key)}
+	n, err := v.ExecSQL(ctx, r, `INSERT INTO kojisnap.decided AS d (relation, subject, event, user_id)
 		SELECT DISTINCT ON (1, 2) {r}, {subject}, coalesce(o.revoke_event, g.revoke_event), coalesce(o.revoker_id, g.revoker_id)
-		FROM {go} g LEFT JOIN LATERAL (SELECT h.revoke_event, h.revoker_id FROM {t} h
+		FROM {leaving} g LEFT JOIN LATERAL (SELECT h.revoke_event, h.revoker_id FROM {t} h
 				WHERE {same} AND h.create_event >= {floor} AND h.active IS NULL AND h.revoke_event > greatest(h.create_event, g.revoke_event)
 				ORDER BY h.revoke_event DESC LIMIT 1) o ON true
 		WHERE g.revoke_event >= {floor}
@@ -58,7 +48,7 @@ func (m *merger) remember(ctx context.Context, r *relation.Relation) error {
 	if err != nil {
 		return err
 	}
-	m.decided[r.Name] = m.decided[r.Name] || n > 0
-	_, err = m.exec(ctx, r, `DELETE FROM kojisnap.hidden k USING {go} g WHERE k.relation = {r} AND k.key = {gkey}`, pairs...)
+	v.decided[r.Name] = v.decided[r.Name] || n > 0
+	_, err = v.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {leaving} g WHERE k.relation = {r} AND k.key = {gkey}`, pairs...)
 	return err
 }

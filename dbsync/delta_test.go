@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -155,7 +156,7 @@ func TestAside(t *testing.T) {
 	if len(rep.Conflicts) != 1 || len(rep.LeftOut) < 4 || len(rep.Kept) != 1 || rep.Base == "" {
 		t.Fatalf("report: %+v", rep)
 	}
-	entries := func(r *dbsync.LoadReport) []string {
+	entries := func(r *book.LoadReport) []string {
 		var out []string
 		for _, e := range slices.Concat(r.Conflicts, r.LeftOut, r.Kept) {
 			out = append(out, e.Relation+" "+e.Key)

@@ -1,6 +1,6 @@
-// Package dbsync owns the staging Koji's PostgreSQL database: it marks it (Init),
-// merges snapshots of production into it (Load), and says what it holds
-// (ReadStatus).
+// Package dbsync merges snapshots of production into the staging Koji's PostgreSQL database (Load). The
+// packages below it mark the database (setup), say what it holds (status), keep kojisnap's records (book),
+// know Koji's tables (kojidb), and connect (dbconn).
 //
 // # The merge
 //

@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -189,7 +191,7 @@ func generation(t *testing.T, production, release relation.Release) {
 	same(t, before, s.own())
 }
 
-func leftOut(rep *dbsync.LoadReport) (keys []string) {
+func leftOut(rep *book.LoadReport) (keys []string) {
 	for _, e := range rep.LeftOut {
 		keys = append(keys, e.Relation+" "+e.Key)
 	}
@@ -204,7 +206,7 @@ func TestReleaseTold(t *testing.T) {
 		if want == 0 {
 			want = release
 		}
-		rep, err := dbsync.Init(t.Context(), dbtest.Connect(t, dbtest.Release(t, release)), dbsync.InitOptions{Env: "stg", DryRun: true})
+		rep, err := setup.Init(t.Context(), dbtest.Connect(t, dbtest.Release(t, release)), setup.Options{Env: "stg", DryRun: true})
 		if err != nil || rep.Release != fmt.Sprintf("1.%d", want) || strings.Contains(fmt.Sprint(rep.Notes), "new") {
 			t.Errorf("1.%d: %+v, %v", release, rep, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -46,7 +47,7 @@ func TestHeals(t *testing.T) {
 		ALTER TABLE kojisnap.left_out DROP bad;
 		ALTER TABLE kojisnap.tag DROP history;
 		UPDATE kojisnap.mark SET format = 4;
-		UPDATE kojisnap.load SET columns = 'of an earlier kojisnap'`, before, dbsync.DefaultFloor, held))
+		UPDATE kojisnap.load SET columns = 'of an earlier kojisnap'`, before, book.DefaultFloor, held))
 
 	w.event()
 	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Between: between([]*snapfile.Snapshot{first, second})})

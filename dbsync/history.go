@@ -3,38 +3,49 @@ package dbsync
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
 
-// history puts in the rows that production made and revoked before E, where all that they refer to is
+// historian puts in the rows that lived only between snapshots.
+//
+// It reads ks_revoked_RELATION, ks_skipped and ks_scope_tag, and writes Koji's versioned tables, ks_deferred and
+// ks_history_hole, from which it tells since which event the history of a tag is whole.
+type historian struct {
+	*attempt
+	staging   *stager
+	wholeFrom []int64 // of each tag of the scope, the event from which on its history is whole
+}
+
+// insertPast puts in the rows that production made and revoked before E, where all that they refer to is
 // there: since the last load, before the first one, and those that staging's reset of a build deleted. They
 // are in no view but those of the events in between, so no tag is touched. What cannot go in is put
 // aside, and tried again by the next load.
-func (m *merger) history(ctx context.Context, r *relation.Relation) error {
-	if !m.filled[left(r)] {
+func (hi *historian) insertPast(ctx context.Context, r *relation.Relation) error {
+	if !hi.Filled[loadtx.Revoked(r)] {
 		return nil
 	}
-	there := m.referredThere(r)
-	const missing = "s.ks_new AND NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key})"
-	n, err := m.exec(ctx, r, "INSERT INTO {t} ({cols}) SELECT {scols} FROM {left} s WHERE "+m.x(r, missing)+" AND {there}",
-		"cols", list("", m.usable(r)), "scols", list("s", m.usable(r)), "there", strings.Join(there, " AND "))
+	there := hi.referredThere(r)
+	const missing = "s.ks_may_insert AND NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND NOT EXISTS (SELECT FROM {s} t WHERE {key})"
+	n, err := hi.ExecSQL(ctx, r, "INSERT INTO {t} ({cols}) SELECT {scols} FROM {revoked} s WHERE "+hi.ExpandSQL(r, missing)+" AND {there}",
+		"cols", sqltext.Columns("", hi.Usable(r)), "scols", sqltext.Columns("s", hi.Usable(r)), "there", strings.Join(there, " AND "))
 	if err != nil {
 		return err
 	}
-	m.counts.of(r.Name).Inserted += n
+	hi.Counts.Of(r.Name).Inserted += n
 	inScope := "true"
 	if r.Index("tag_id") >= 0 {
-		inScope = "s.tag_id IN (SELECT tag_id FROM ks_scope)"
+		inScope = "s.tag_id IN (SELECT tag_id FROM ks_scope_tag)"
 	}
-	n, err = m.exec(ctx, r, "INSERT INTO ks_aside SELECT DISTINCT {r}, {array} FROM {left} s WHERE "+m.x(r, missing)+" AND {scope}",
-		"array", keyArray("s", r.Key), "scope", inScope)
+	n, err = hi.ExecSQL(ctx, r, "INSERT INTO ks_deferred SELECT DISTINCT {r}, {array} FROM {revoked} s WHERE "+hi.ExpandSQL(r, missing)+" AND {scope}",
+		"array", sqltext.KeyArray("s", r.Key), "scope", inScope)
 	if err != nil || n == 0 || r.Index("tag_id") < 0 {
 		return err
 	}
@@ -42,58 +53,40 @@ func (m *merger) history(ctx context.Context, r *relation.Relation) error {
 	var known []string
 	for _, c := range r.Columns {
 		if c.Ref != "" {
-			known = append(known, expand("EXISTS (SELECT FROM ks_gone g WHERE g.relation = {ref} AND g.id = s.{c})", "ref", lit(c.Ref), "c", q(c.Name)))
+			known = append(known, sqltext.Expand("EXISTS (SELECT FROM ks_skipped g WHERE g.relation = {ref} AND g.id = s.{c})", "ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name)))
 		}
 	}
-	_, err = m.exec(ctx, r, "INSERT INTO ks_hole SELECT s.tag_id, max(s.revoke_event) FROM {left} s WHERE "+m.x(r, missing)+" AND {scope} AND NOT ({known}) GROUP BY s.tag_id",
+	_, err = hi.ExecSQL(ctx, r, "INSERT INTO ks_history_hole SELECT s.tag_id, max(s.revoke_event) FROM {revoked} s WHERE "+hi.ExpandSQL(r, missing)+" AND {scope} AND NOT ({known}) GROUP BY s.tag_id",
 		"scope", inScope, "known", strings.Join(known, " OR "))
 	return err
 }
 
 // referredThere are the conditions that all is there that a revoked row s refers to, and that the table
 // takes it.
-func (m *merger) referredThere(r *relation.Relation) (there []string) {
+func (hi *historian) referredThere(r *relation.Relation) (there []string) {
 	for _, c := range r.Columns {
 		if c.Ref != "" {
-			there = append(there, expand("EXISTS (SELECT FROM {ref} p WHERE p.id = s.{c})", "ref", q(c.Ref), "c", q(c.Name)))
+			there = append(there, sqltext.Expand("EXISTS (SELECT FROM {ref} p WHERE p.id = s.{c})", "ref", sqltext.QuoteIdent(c.Ref), "c", sqltext.QuoteIdent(c.Name)))
 			if c.Null {
-				there[len(there)-1] = "(s." + q(c.Name) + " IS NULL OR " + there[len(there)-1] + ")"
+				there[len(there)-1] = "(s." + sqltext.QuoteIdent(c.Name) + " IS NULL OR " + there[len(there)-1] + ")"
 			}
 		}
 	}
-	for _, c := range m.schema.columns(r) {
-		if have, _ := m.schema.column(r.Name, c.Name); have.notNull && c.Null {
-			there = append(there, "s."+q(c.Name)+" IS NOT NULL")
+	for _, c := range hi.Schema.Columns(r) {
+		if have, _ := hi.Schema.Column(r.Name, c.Name); have.NotNull && c.Null {
+			there = append(there, "s."+sqltext.QuoteIdent(c.Name)+" IS NOT NULL")
 		}
 	}
 	return there
 }
 
-// stageRevokedAside adds the revoked rows of the snapshot that an earlier load put aside, or that staging's
-// reset of a build deleted.
-func (m *merger) stageRevokedAside(ctx context.Context, r *relation.Relation) error {
-	want, reset, have, err := m.readAside(ctx, r, left(r))
-	if err != nil || len(want)+len(reset) == 0 {
-		return err
-	}
-	all := m.snap.Revoked(ctx, r.Name)
-	defer all.Close()
-	found, err := asideOf(r, all, want, reset, have)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", r.Name, err)
-	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+left(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
-	m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
-	return err
-}
-
-// bookHistory records of each tag of the scope from which event on its history is whole. A snapshot
+// recordHistory records of each tag of the scope from which event on its history is whole. A snapshot
 // has it from some event to its own. That joins on to what the database has, if this reaches up to where
 // that begins; snapshots that were not loaded may fill what is between.
-func (m *merger) bookHistory(ctx context.Context) error {
+func (hi *historian) recordHistory(ctx context.Context) error {
 	type held struct{ event, history int64 }
 	before := map[int64]held{}
-	rows, err := m.tx.Query(ctx, "SELECT tag_id, event, coalesce(history, event) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope())
+	rows, err := hi.Tx.Query(ctx, "SELECT tag_id, event, coalesce(history, event) FROM kojisnap.tag WHERE tag_id = ANY($1)", hi.scope())
 	if err != nil {
 		return err
 	}
@@ -103,20 +96,20 @@ func (m *merger) bookHistory(ctx context.Context) error {
 		return err
 	}
 	holes := map[int64]int64{}
-	rows, err = m.tx.Query(ctx, `SELECT coalesce(i.prod_id, h.tag_id), max(h.event) FROM ks_hole h
-		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.staging_id = h.tag_id GROUP BY 1`, pgx.QueryExecModeExec)
+	rows, err = hi.Tx.Query(ctx, `SELECT coalesce(i.prod_id, h.tag_id), max(h.event) FROM ks_history_hole h
+		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.staging_id = h.tag_id GROUP BY 1`)
 	if err != nil {
 		return err
 	}
 	if _, err := pgx.ForEachRow(rows, []any{&tag, &h.event}, func() error { holes[tag] = h.event; return nil }); err != nil {
 		return err
 	}
-	slices.SortFunc(m.bridges, func(a, b *snapfile.Manifest) int { return cmp.Compare(b.Event, a.Event) })
-	event := m.snap.Manifest.Event
-	m.wholeFrom = make([]int64, len(m.snap.Manifest.Scope.All))
-	for i, t := range m.snap.Manifest.Scope.All {
-		from := m.snap.Manifest.HistoryFrom(t.ID)
-		for _, b := range m.bridges {
+	slices.SortFunc(hi.staging.bridges, func(a, b *snapfile.Manifest) int { return cmp.Compare(b.Event, a.Event) })
+	event := hi.Snap.Manifest.Event
+	hi.wholeFrom = make([]int64, len(hi.Snap.Manifest.Scope.All))
+	for i, t := range hi.Snap.Manifest.Scope.All {
+		from := hi.Snap.Manifest.HistoryFrom(t.ID)
+		for _, b := range hi.staging.bridges {
 			if b.Event >= from && b.Event <= event {
 				from = min(from, b.HistoryFrom(t.ID))
 			}
@@ -124,7 +117,7 @@ func (m *merger) bookHistory(ctx context.Context) error {
 		if h, ok := before[t.ID]; ok && min(h.event, event) >= from && h.history <= event {
 			from = min(from, h.history)
 		}
-		m.wholeFrom[i] = max(from, holes[t.ID])
+		hi.wholeFrom[i] = max(from, holes[t.ID])
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -14,7 +16,7 @@ func (s *staging) histories(tags ...int64) (out []int64) {
 	s.t.Helper()
 	st := s.status()
 	for _, id := range tags {
-		i := slices.IndexFunc(st.Tags, func(t dbsync.TagStatus) bool { return t.ID == id })
+		i := slices.IndexFunc(st.Tags, func(t status.TagStatus) bool { return t.ID == id })
 		if i < 0 {
 			s.t.Fatalf("no tag %d", id)
 		}
@@ -33,7 +35,7 @@ func TestHistoryOnRecord(t *testing.T) {
 	first := w.last()
 	snap := w.snapshot(shot{})
 	taken := []*snapfile.Snapshot{snap}
-	load := func(what string, snap *snapfile.Snapshot, want int64) *dbsync.LoadReport {
+	load := func(what string, snap *snapfile.Snapshot, want int64) *book.LoadReport {
 		t.Helper()
 		taken = append(taken, snap)
 		rep := s.load(snap, dbsync.LoadOptions{Between: between(taken)})

@@ -5,34 +5,48 @@ import (
 	"fmt"
 	"slices"
 
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
-// events puts in the events that the snapshot's rows refer to, and E itself.
-func (m *merger) events(ctx context.Context) error {
+// identities brings in the relations whose rows are known by name, and maps production's ids to staging's.
+//
+// It reads and writes ks_RELATION, ks_revoked_RELATION and ks_deleted_RELATION, whose ids are staging's
+// afterwards, and kojisnap.idmap. It fills ks_scope_tag, ks_scope_repo and ks_named_build.
+type identities struct {
+	*attempt
+	edits     *edits
+	conflicts *nameConflicts
+	write     *writer
+	mapped    map[string]bool // relations of which some ids differ from production's
+}
+
+// insertEvents puts in the events that the snapshot's rows refer to, and E itself.
+func (i *identities) insertEvents(ctx context.Context) error {
 	r := relation.Get("events")
-	n, err := m.exec(ctx, r, `INSERT INTO {t} (id, time) OVERRIDING SYSTEM VALUE SELECT id, time FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`)
+	n, err := i.ExecSQL(ctx, r, `INSERT INTO {t} (id, time) OVERRIDING SYSTEM VALUE SELECT id, time FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`)
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	tag, err := m.tx.Exec(ctx, `INSERT INTO events (id, time) OVERRIDING SYSTEM VALUE VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-		int32(m.snap.Manifest.Event), m.snap.Manifest.EventTime)
-	m.counts.of("events").Inserted = n + tag.RowsAffected()
+	tag, err := i.Tx.Exec(ctx, `INSERT INTO events (id, time) OVERRIDING SYSTEM VALUE VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+		int32(i.Snap.Manifest.Event), i.Snap.Manifest.EventTime)
+	i.Counts.Of("events").Inserted = n + tag.RowsAffected()
 	return err
 }
 
-// names brings in the relations whose rows are known by name. Afterwards kojisnap.idmap has
+// mergeNames brings in the relations whose rows are known by name. Afterwards kojisnap.idmap has
 // an entry for each of production's ids that is not staging's own, or whose row is staging's.
-func (m *merger) names(ctx context.Context) error {
+func (i *identities) mergeNames(ctx context.Context) error {
 	// Those that staging edited, or has itself, are taken out of the snapshot's rows, not of the scope.
-	if _, err := m.tx.Exec(ctx, "INSERT INTO ks_scope_repo SELECT id FROM ks_external_repo"); err != nil {
+	if _, err := i.Tx.Exec(ctx, "INSERT INTO ks_scope_repo SELECT id FROM ks_external_repo"); err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
 		if !r.Named() || r.Name == "volume" {
 			continue
 		}
-		for _, step := range []func(context.Context, *relation.Relation) error{m.identify, m.giveWay, m.standing, m.natural, m.upsert} {
+		for _, step := range []func(context.Context, *relation.Relation) error{i.identify, i.conflicts.giveWay, i.edits.keepStagingEdits, i.conflicts.resolveNameConflicts, i.write.upsert} {
 			if err := step(ctx, r); err != nil {
 				return fmt.Errorf("%s: %w", r.Name, err)
 			}
@@ -41,126 +55,136 @@ func (m *merger) names(ctx context.Context) error {
 	return nil
 }
 
-// own is the condition that a row of a named relation is staging's: a seed, or at or above the
+// isStagings is the condition that a row of a named relation is staging's: a seed, or at or above the
 // floor and not put there in the place of one of production's.
-func (m *merger) own(r *relation.Relation, alias string) string {
+func (a *attempt) isStagings(r *relation.Relation, alias string) string {
 	if !r.Named() {
-		return m.x(r, "{a}.id >= {floor}", "a", alias)
+		return a.ExpandSQL(r, "{a}.id >= {floor}", "a", alias)
 	}
-	return m.x(r, `(EXISTS (SELECT FROM kojisnap.seed d WHERE d.relation = {r} AND d.id = {a}.id)
+	return a.ExpandSQL(r, `(EXISTS (SELECT FROM kojisnap.seed d WHERE d.relation = {r} AND d.id = {a}.id)
 		OR {a}.id >= {floor} AND NOT EXISTS (SELECT FROM kojisnap.idmap o WHERE o.relation = {r} AND o.staging_id = {a}.id AND o.made))`, "a", alias)
 }
 
 // identify maps production's ids where a row of staging's holds the same name, or another
 // name holds the id, and rewrites the ids of the snapshot's rows.
-func (m *merger) identify(ctx context.Context, r *relation.Relation) error {
+func (i *identities) identify(ctx context.Context, r *relation.Relation) error {
 	// A row that staging has dropped since is no row to map to.
-	n, err := m.exec(ctx, r, `DELETE FROM kojisnap.idmap i WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.id = i.staging_id)`)
+	n, err := i.ExecSQL(ctx, r, `DELETE FROM kojisnap.idmap i WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.id = i.staging_id)`)
 	if err != nil {
 		return err
 	}
-	if n > 0 && m.base != nil {
-		return errWhole // what referred to it may not have changed
+	if n > 0 && i.Base != nil {
+		return errNeedAllRows // what referred to it may not have changed
 	}
 	// The same name, unless the id is loaded already: then production renamed its row, and
 	// the names meet in natural.
-	if _, err := m.exec(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
+	if _, err := i.ExecSQL(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
 		SELECT {r}, s.id, t.id, false FROM {s} s JOIN {t} t ON t.name = s.name
 		WHERE {own}
 			AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND (i.prod_id = s.id OR i.staging_id = t.id))
 			AND NOT EXISTS (SELECT FROM {t} h WHERE h.id = s.id AND NOT {ownh})`,
-		"own", m.own(r, "t"), "ownh", m.own(r, "h")); err != nil {
+		"own", i.isStagings(r, "t"), "ownh", i.isStagings(r, "h")); err != nil {
 		return err
 	}
 	// Koji's code knows the external repo 0 (INTERNAL) by its id.
 	if r.Name == "external_repo" {
-		if _, err := m.exec(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made) VALUES ({r}, 0, 0, false) ON CONFLICT DO NOTHING`); err != nil {
+		if _, err := i.ExecSQL(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made) VALUES ({r}, 0, 0, false) ON CONFLICT DO NOTHING`); err != nil {
 			return err
 		}
 	}
-	next, err := m.nextID(r)
+	next, err := i.nextID(r)
 	if err != nil {
 		return err
 	}
-	if _, err := m.exec(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
+	if _, err := i.ExecSQL(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
 		SELECT {r}, s.id, {next}, true FROM {s} s
 			JOIN kojisnap.seed d ON d.relation = {r} AND d.id = s.id
 		WHERE NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = s.id)
 		ORDER BY s.id`, "next", next); err != nil {
 		return err
 	}
-	n, err = m.exec(ctx, r, `UPDATE {s} s SET id = i.staging_id FROM kojisnap.idmap i
+	n, err = i.ExecSQL(ctx, r, `UPDATE {s} s SET id = i.staging_id FROM kojisnap.idmap i
 		WHERE i.relation = {r} AND i.prod_id = s.id AND i.staging_id <> s.id`)
 	if err != nil {
 		return err
 	}
 	var differs bool
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM kojisnap.idmap WHERE relation = {r} AND staging_id <> prod_id)")).Scan(&differs); err != nil {
+	if err := i.Tx.QueryRow(ctx, i.ExpandSQL(r, "SELECT EXISTS (SELECT FROM kojisnap.idmap WHERE relation = {r} AND staging_id <> prod_id)")).Scan(&differs); err != nil {
 		return err
 	}
-	m.mapped[r.Name] = n > 0 || differs
+	i.mapped[r.Name] = n > 0 || differs
 	// What is mapped to a row of staging's own is not production's to write, nor to rename.
-	if _, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, 'id=' || t.id, 'it is staging''s ' || quote_literal(t.name) || ', production''s is ' || quote_literal(s.name) || ' now'
+	if _, err := i.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, 'id=' || t.id, 'it is staging''s ' || quote_literal(t.name) || ', production''s is ' || quote_literal(s.name) || ' now'
 		FROM {s} s JOIN kojisnap.idmap i ON i.relation = {r} AND i.staging_id = s.id AND NOT i.made JOIN {t} t ON t.id = s.id WHERE t.name <> s.name`); err != nil {
 		return err
 	}
-	_, err = m.exec(ctx, r, `DELETE FROM {s} s USING kojisnap.idmap i WHERE i.relation = {r} AND i.staging_id = s.id AND NOT i.made`)
+	_, err = i.ExecSQL(ctx, r, `DELETE FROM {s} s USING kojisnap.idmap i WHERE i.relation = {r} AND i.staging_id = s.id AND NOT i.made`)
 	return err
 }
 
 // rewrite turns production's ids into staging's in all columns that refer to mapped relations.
-func (m *merger) rewrite(ctx context.Context) error {
+func (i *identities) rewrite(ctx context.Context) error {
 	for _, r := range relation.All() {
 		for _, c := range r.Columns {
-			if !m.mapped[c.Ref] || c.Ref == "volume" {
+			if !i.mapped[c.Ref] || c.Ref == "volume" {
 				continue
 			}
-			tables := []string{staged(r)}
+			tables := []string{loadtx.Staged(r)}
 			if r.Versioned {
-				tables = append(tables, left(r))
+				tables = append(tables, loadtx.Revoked(r))
 			}
-			if m.delta(r) && slices.Contains(r.Key, c.Name) {
-				tables = append(tables, went(r))
+			if i.Delta(r) && slices.Contains(r.Key, c.Name) {
+				tables = append(tables, loadtx.Deleted(r))
 			}
 			for _, table := range tables {
-				if !m.filled[table] {
+				if !i.Filled[table] {
 					continue
 				}
-				if _, err := m.exec(ctx, r, `UPDATE {table} s SET {c} = i.staging_id FROM kojisnap.idmap i
+				if _, err := i.ExecSQL(ctx, r, `UPDATE {table} s SET {c} = i.staging_id FROM kojisnap.idmap i
 					WHERE i.relation = {ref} AND i.prod_id = s.{c} AND i.staging_id <> i.prod_id`,
-					"table", table, "c", q(c.Name), "ref", lit(c.Ref)); err != nil {
+					"table", table, "c", sqltext.QuoteIdent(c.Name), "ref", sqltext.QuoteLiteral(c.Ref)); err != nil {
 					return fmt.Errorf("%s.%s: %w", r.Name, c.Name, err)
 				}
 			}
 		}
 	}
-	if err := m.rewriteSideTags(ctx); err != nil {
+	if err := i.rewriteSideTags(ctx); err != nil {
 		return fmt.Errorf("tag_extra: %w", err)
 	}
-	_, err := m.tx.Exec(ctx, `INSERT INTO ks_scope SELECT coalesce(i.staging_id, s.id) FROM unnest($1::integer[]) AS s(id)
-		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.prod_id = s.id`, m.scope())
+	_, err := i.Tx.Exec(ctx, `INSERT INTO ks_scope_tag SELECT coalesce(i.staging_id, s.id) FROM unnest($1::integer[]) AS s(id)
+		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.prod_id = s.id`, i.scope())
 	if err != nil {
 		return err
 	}
-	if _, err := m.tx.Exec(ctx, "INSERT INTO ks_named SELECT * FROM unnest($1::integer[])", m.named()); err != nil {
+	if _, err := i.Tx.Exec(ctx, "INSERT INTO ks_named_build SELECT * FROM unnest($1::integer[])", i.namedBuilds()); err != nil {
 		return err
 	}
-	_, err = m.tx.Exec(ctx, `UPDATE ks_scope_repo s SET id = i.staging_id FROM kojisnap.idmap i WHERE i.relation = 'external_repo' AND i.prod_id = s.id`)
+	_, err = i.Tx.Exec(ctx, `UPDATE ks_scope_repo s SET id = i.staging_id FROM kojisnap.idmap i WHERE i.relation = 'external_repo' AND i.prod_id = s.id`)
 	return err
 }
 
 // rewriteSideTags does so with the owners of side tags. Koji's plugin sidetag_hub keeps a user's id in
 // the extra "sidetag_user_id" of the tag, as JSON, and lets only that user edit or remove the tag.
-func (m *merger) rewriteSideTags(ctx context.Context) error {
+func (i *identities) rewriteSideTags(ctx context.Context) error {
 	r := relation.Get("tag_extra")
-	for _, table := range []string{staged(r), left(r)} {
-		if !m.mapped["users"] || !m.filled[table] {
+	for _, table := range []string{loadtx.Staged(r), loadtx.Revoked(r)} {
+		if !i.mapped["users"] || !i.Filled[table] {
 			continue
 		}
-		if _, err := m.exec(ctx, r, `UPDATE {table} s SET value = i.staging_id::text FROM kojisnap.idmap i
+		if _, err := i.ExecSQL(ctx, r, `UPDATE {table} s SET value = i.staging_id::text FROM kojisnap.idmap i
 			WHERE i.relation = 'users' AND s.key = 'sidetag_user_id' AND s.value = i.prod_id::text AND i.staging_id <> i.prod_id`, "table", table); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// nextID is the expression that gives a new id of a relation.
+func (i *identities) nextID(r *relation.Relation) (string, error) {
+	for _, c := range i.IDColumns {
+		if c.Table == r.Name && c.Column == "id" {
+			return c.Next, nil
+		}
+	}
+	return "", fmt.Errorf("no sequence gives ids of %s", r.Name)
 }

@@ -9,7 +9,10 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
+	"kojisnap/dbsync/status"
 )
 
 func TestInitMoves(t *testing.T) {
@@ -17,19 +20,19 @@ func TestInitMoves(t *testing.T) {
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 	s.exec(admin)
 	whole := s.whole()
-	dry, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg", DryRun: true})
+	dry, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg", DryRun: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	same(t, whole, s.whole())
 
-	rep, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg"})
+	rep, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const f = dbsync.DefaultFloor
-	want := []dbsync.Move{{"events", 1, f, ""}, {"events", 2, f + 1, ""}, {"events", 3, f + 2, ""},
-		{"users", 1, f, "stgadmin"}, {"users", 2, f + 1, "kojira"}, {"tag", 1, f, "stg-sandbox"}}
+	const f = book.DefaultFloor
+	want := []setup.Move{{Relation: "events", From: 1, To: f}, {Relation: "events", From: 2, To: f + 1}, {Relation: "events", From: 3, To: f + 2},
+		{Relation: "users", From: 1, To: f, Name: "stgadmin"}, {Relation: "users", From: 2, To: f + 1, Name: "kojira"}, {Relation: "tag", From: 1, To: f, Name: "stg-sandbox"}}
 	if !reflect.DeepEqual(rep.Moved, want) || rep.Mark.Environment != "stg" || rep.Release != "1.35" ||
 		fmt.Sprint(rep.Seeds) != "map[archivetypes:76 btype:4 channels:8 external_repo:1 permissions:15 volume:1]" {
 		t.Errorf("report: %+v", rep)
@@ -63,15 +66,15 @@ func TestInitMoves(t *testing.T) {
 	}
 
 	whole = s.whole()
-	again, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg"})
+	again, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg"})
 	if err != nil || !again.Already || again.Mark != rep.Mark {
 		t.Errorf("init again: %+v, %v", again, err)
 	}
-	if _, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "other"}); err == nil || !strings.Contains(err.Error(), `"stg" already, not "other"`) {
+	if _, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "other"}); err == nil || !strings.Contains(err.Error(), `"stg" already, not "other"`) {
 		t.Errorf("init as another environment: %v", err)
 	}
 	same(t, whole, s.whole())
-	st, err := dbsync.ReadStatus(t.Context(), s.conn)
+	st, err := status.Read(t.Context(), s.conn)
 	if err != nil || st.Mark != rep.Mark || len(st.Tags) != 0 {
 		t.Errorf("status: %+v, %v", st, err)
 	}
@@ -85,32 +88,32 @@ func TestRefused(t *testing.T) {
 		name   string
 		dsn    func(t *testing.T) string
 		sql    string
-		opt    dbsync.InitOptions
+		opt    setup.Options
 		init   string // in the error of Init
 		load   string // in the error of Load
 		staged bool   // init works and the statements come after it
 	}{
 		{name: "not Koji's", dsn: func(t *testing.T) string { return dbtest.Empty(t) }, sql: "CREATE TABLE x (id integer)",
-			opt: dbsync.InitOptions{Env: "stg"}, init: "none of Koji's tables", load: "none of Koji's tables"},
+			opt: setup.Options{Env: "stg"}, init: "none of Koji's tables", load: "none of Koji's tables"},
 		{name: "tables missing", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, sql: "DROP TABLE tag_package_owners, rpmsigs",
-			opt: dbsync.InitOptions{Env: "stg"}, init: "lacks the tables tag_package_owners, rpmsigs", load: "lacks the tables tag_package_owners, rpmsigs"},
+			opt: setup.Options{Env: "stg"}, init: "lacks the tables tag_package_owners, rpmsigs", load: "lacks the tables tag_package_owners, rpmsigs"},
 		{name: "a newer schema", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, sql: "ALTER TABLE build ADD COLUMN flavour text NOT NULL",
-			opt: dbsync.InitOptions{Env: "stg"}, init: "build.flavour is new", load: "not marked as staging"},
+			opt: setup.Options{Env: "stg"}, init: "build.flavour is new", load: "not marked as staging"},
 		{name: "a schema that became newer", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, sql: "ALTER TABLE build ADD COLUMN flavour text NOT NULL",
-			opt: dbsync.InitOptions{Env: "stg"}, load: "build.flavour is new", staged: true},
+			opt: setup.Options{Env: "stg"}, load: "build.flavour is new", staged: true},
 		{name: "production", dsn: func(t *testing.T) string { return dbtest.Production(t) },
-			opt: dbsync.InitOptions{Env: "stg"}, init: "has rows in build, rpminfo, archiveinfo, task, repo, buildroot", load: "not marked as staging"},
+			opt: setup.Options{Env: "stg"}, init: "has rows in build, rpminfo, archiveinfo, task, repo, buildroot", load: "not marked as staging"},
 		{name: "production, adopted by a wrong name", dsn: func(t *testing.T) string { return dbtest.Production(t) },
-			opt: dbsync.InitOptions{Env: "stg", Adopt: true, Confirm: "koji@1"}, init: "needs the confirmation", load: "not marked as staging"},
-		{name: "no name", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, opt: dbsync.InitOptions{Env: "a\nb"}, init: `"a\nb"`, load: "not marked as staging"},
+			opt: setup.Options{Env: "stg", Adopt: true, Confirm: "koji@1"}, init: "needs the confirmation", load: "not marked as staging"},
+		{name: "no name", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, opt: setup.Options{Env: "a\nb"}, init: `"a\nb"`, load: "not marked as staging"},
 		{name: "another database's mark", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, sql: "UPDATE kojisnap.mark SET oid = oid + 1",
-			opt: dbsync.InitOptions{Env: "stg"}, load: "so it is a copy", staged: true},
+			opt: setup.Options{Env: "stg"}, load: "so it is a copy", staged: true},
 		{name: "another server's mark", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, sql: "UPDATE kojisnap.mark SET system_identifier = '1'",
-			opt: dbsync.InitOptions{Env: "stg"}, load: "so it is a copy", staged: true},
+			opt: setup.Options{Env: "stg"}, load: "so it is a copy", staged: true},
 		{name: "a sequence set back", dsn: func(t *testing.T) string { return dbtest.Fresh(t) }, sql: "SELECT setval('tag_id_seq', 5)",
-			opt: dbsync.InitOptions{Env: "stg"}, load: "tag_id_seq would give 6", staged: true},
+			opt: setup.Options{Env: "stg"}, load: "tag_id_seq would give 6", staged: true},
 		{name: "a low floor", dsn: func(t *testing.T) string { return dbtest.Fresh(t) },
-			opt: dbsync.InitOptions{Env: "stg", Floor: 1000}, load: "which is at or above the floor 1000", staged: true},
+			opt: setup.Options{Env: "stg", Floor: 1000}, load: "which is at or above the floor 1000", staged: true},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
@@ -131,7 +134,7 @@ func TestRefused(t *testing.T) {
 				snap = w.snapshot(shot{})
 			}
 			whole := s.whole()
-			_, err := dbsync.Init(t.Context(), s.conn, c.opt)
+			_, err := setup.Init(t.Context(), s.conn, c.opt)
 			if c.init == "" && err != nil || c.init != "" && (err == nil || !strings.Contains(err.Error(), c.init)) {
 				t.Fatalf("init: %v", err)
 			}
@@ -146,7 +149,7 @@ func TestRefused(t *testing.T) {
 				t.Errorf("load: %v", err)
 			}
 			marked := strings.Contains(c.load, "marked") || strings.Contains(c.load, "copy")
-			if errors.Is(err, dbsync.ErrNotStaging) != marked {
+			if errors.Is(err, book.ErrNotStaging) != marked {
 				t.Errorf("load: %v is ErrNotStaging: %v", err, !marked)
 			}
 			same(t, whole, s.whole())
@@ -160,13 +163,13 @@ func TestAdopt(t *testing.T) {
 	dsn := dbtest.Production(t)
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 	s.exec(`UPDATE tag SET name = 'f43-stg' WHERE name = 'f43'; DELETE FROM rpmsigs WHERE rpm_id = 1`)
-	rep, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg", Adopt: true,
+	rep, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg", Adopt: true,
 		Confirm: s.one("SELECT current_database() || '@' || system_identifier FROM pg_control_system()")})
 	if err != nil || !rep.Mark.Adopted || len(rep.Moved) > 0 {
 		t.Fatalf("init: %+v, %v", rep, err)
 	}
 	load := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
-	if len(load.Overwritten) != 1 || load.Overwritten[0] != (dbsync.Entry{Relation: "tag", Key: "id=16", What: "it was (16,f43-stg)"}) {
+	if len(load.Overwritten) != 1 || load.Overwritten[0] != (book.Entry{Relation: "tag", Key: "id=16", What: "it was (16,f43-stg)"}) {
 		t.Errorf("overwritten: %+v", load.Overwritten)
 	}
 	if got := load.Relation("rpmsigs").Inserted; got != 2 {
@@ -179,7 +182,7 @@ func TestAdopt(t *testing.T) {
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	w.drop("rpmsigs", "rpm_id", 1)
 	load = s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
-	want := []dbsync.RelationReport{{Relation: "events", Inserted: 1}, {Relation: "tag_listing", Revoked: 1}, {Relation: "rpmsigs", Deleted: 2}}
+	want := []book.RelationReport{{Relation: "events", Inserted: 1}, {Relation: "tag_listing", Revoked: 1}, {Relation: "rpmsigs", Deleted: 2}}
 	if !slices.Equal(done(load), want) || len(load.Overwritten) > 0 {
 		t.Errorf("report: %+v", load)
 	}

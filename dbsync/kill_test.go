@@ -11,8 +11,10 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -58,7 +60,7 @@ func TestKilled(t *testing.T) {
 				}
 			}
 			_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{Progress: &point})
-			var temporary *dbsync.TemporaryError
+			var temporary *retry.TemporaryError
 			if !errors.As(err, &temporary) {
 				t.Errorf("load: %v", err)
 			}
@@ -101,7 +103,7 @@ func (k *killer) connect(dsn string) *pgx.Conn {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	config.Tracer = k
+	config.Tracer, config.DefaultQueryExecMode = k, pgx.QueryExecModeExec
 	conn, err := pgx.ConnectConfig(k.t.Context(), config)
 	if err != nil {
 		k.t.Fatal(err)
@@ -136,10 +138,10 @@ func TestKilledAnywhere(t *testing.T) {
 		dry  func(*pgx.Conn) error
 	}{
 		{"init", func(conn *pgx.Conn) error {
-			_, err := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+			_, err := setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
 			return err
 		}, func(conn *pgx.Conn) error {
-			_, err := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg", DryRun: true})
+			_, err := setup.Init(t.Context(), conn, setup.Options{Env: "stg", DryRun: true})
 			return err
 		}},
 		{"first load", load(first, dbsync.LoadOptions{}), load(first, dbsync.LoadOptions{DryRun: true})},
@@ -158,7 +160,7 @@ func TestKilledAnywhere(t *testing.T) {
 		for i := range points {
 			k := &killer{t: t, other: other, n: 2 + (counter.count-3)*i/(points-1)} // the first and the last are kojisnap's lock
 			err := job.run(k.connect(dsn))
-			var temporary *dbsync.TemporaryError
+			var temporary *retry.TemporaryError
 			if !errors.As(err, &temporary) {
 				t.Errorf("%s, killed at statement %d of %d: %v", job.name, k.n, counter.count, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/setup"
 )
 
 // leftovers are tables that Koji gave up long ago and old databases still have.
@@ -42,7 +43,7 @@ func TestLeftoversAdopted(t *testing.T) {
 		INSERT INTO image_listing VALUES (1, 36), (3, 282);
 		INSERT INTO image_archive_listing VALUES (7, 1), (7, 2)`)
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
-	if _, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg", Adopt: true,
+	if _, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg", Adopt: true,
 		Confirm: s.one("SELECT current_database() || '@' || system_identifier FROM pg_control_system()")}); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +218,7 @@ func TestColumnsThatCannotBeFilled(t *testing.T) {
 		alter := "ALTER TABLE " + table + " ADD flavour text NOT NULL"
 		dsn := dbtest.Fresh(t)
 		dbtest.Exec(t, dsn, alter)
-		_, err := dbsync.Init(t.Context(), dbtest.Connect(t, dsn), dbsync.InitOptions{Env: "stg"})
+		_, err := setup.Init(t.Context(), dbtest.Connect(t, dsn), setup.Options{Env: "stg"})
 		if err == nil || !strings.Contains(err.Error(), "column "+column+" is new to this kojisnap and has no default") {
 			t.Errorf("init: %v", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
@@ -106,7 +107,7 @@ func state() string {
 		if r.Versioned {
 			first = "create_event"
 		}
-		parts = append(parts, fmt.Sprintf(`SELECT '%s ' || x::text AS x FROM %[1]s x WHERE %s < %d`, r.Name, first, dbsync.DefaultFloor))
+		parts = append(parts, fmt.Sprintf(`SELECT '%s ' || x::text AS x FROM %[1]s x WHERE %s < %d`, r.Name, first, book.DefaultFloor))
 		if r.Name == "rpmsigs" {
 			parts[len(parts)-1] += " AND sigkey <> 'beef'" // a writer's
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/snapfile"
@@ -20,9 +23,6 @@ const (
 	Fail    OnConflict = "fail"    // nothing is loaded, a *ConflictError says why
 )
 
-// NVR names a build.
-type NVR struct{ Name, Version, Release string }
-
 // LoadOptions says how to load. The zero value works.
 type LoadOptions struct {
 	Env string // if not empty, the mark must name this environment
@@ -34,7 +34,7 @@ type LoadOptions struct {
 	VolumeFor func(production string) string
 	// Staged are the builds whose files were copied. nil is unknown: those that stand on
 	// CopyVolume stay there. An empty, non-nil slice says that there are none.
-	Staged []NVR
+	Staged []kojidb.NVR
 
 	// Base opens the snapshot of an id, fs.ErrNotExist if it is not there any more. Where the
 	// database holds it, only what changed since is read and compared. nil compares every row.
@@ -55,7 +55,7 @@ type LoadOptions struct {
 	Overlay  *overlay.Overlay // nil leaves what an earlier overlay put there
 	Version  string           // of the program, for the record
 
-	Waited *Waited // before this load, for the record; nil: it was not kept waiting
+	Waited *book.Waited // before this load, for the record; nil: it was not kept waiting
 
 	Log      *slog.Logger      // nil discards
 	Progress progress.Progress // nil is silent
@@ -93,4 +93,21 @@ func (o *LoadOptions) complete() error {
 	}
 	o.Progress = progress.OrDiscard(o.Progress)
 	return nil
+}
+
+// ConflictError says that production's rows meet rows of staging, where the caller asked to
+// fail then.
+type ConflictError struct{ Conflicts []book.Entry }
+
+func (e *ConflictError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d conflicts with staging's own rows", len(e.Conflicts))
+	for i, c := range e.Conflicts {
+		if i == 3 {
+			b.WriteString("; …")
+			break
+		}
+		fmt.Fprintf(&b, "; %s %s: %s", c.Relation, c.Key, c.What)
+	}
+	return b.String()
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
@@ -28,7 +29,7 @@ func (s *staging) state() map[string][]string {
 			case c == "active":
 				versioned = true
 			case c == "create_event":
-				c = fmt.Sprintf("CASE WHEN create_event < %d THEN create_event END", dbsync.DefaultFloor)
+				c = fmt.Sprintf("CASE WHEN create_event < %d THEN create_event END", book.DefaultFloor)
 			}
 			columns = append(columns, c)
 		}
@@ -64,7 +65,7 @@ func (s *staging) still(snap *snapfile.Snapshot, o *overlay.Overlay) {
 }
 
 // only loads without the audit after it.
-func (s *staging) only(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *dbsync.LoadReport {
+func (s *staging) only(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *book.LoadReport {
 	s.t.Helper()
 	rep, err := dbsync.Load(s.t.Context(), s.conn, snap, opt)
 	if err != nil {
@@ -197,7 +198,7 @@ func TestOverlayKinds(t *testing.T) {
 				if step.text != "" {
 					o = parse(t, step.text)
 				}
-				var dry *dbsync.LoadReport
+				var dry *book.LoadReport
 				if i == 0 || i == 2 {
 					dry = s.only(snap, dbsync.LoadOptions{Overlay: o, DryRun: true})
 				}

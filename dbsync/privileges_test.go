@@ -12,6 +12,9 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/setup"
+	"kojisnap/dbsync/status"
+	"kojisnap/kojisnap/retry"
 )
 
 // role makes a role that is no superuser, called after the database, for the time of a test.
@@ -33,6 +36,7 @@ func (s *staging) as(role string) *pgx.Conn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.User, config.Password = role, "secret"
 	conn, err := pgx.ConnectConfig(s.t.Context(), config)
 	if err != nil {
@@ -62,7 +66,7 @@ func TestOwner(t *testing.T) {
 	w := newWorld(t)
 	s, owner := owned(t)
 	conn := s.as(owner)
-	if _, err := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"}); err != nil {
+	if _, err := setup.Init(t.Context(), conn, setup.Options{Env: "stg"}); err != nil {
 		t.Fatal(err)
 	}
 	s.everything(w, conn)
@@ -90,7 +94,7 @@ func (s *staging) everything(w *world, conn *pgx.Conn) {
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: over})
 	w.event()
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: new(overlay.Overlay)})
-	if _, err := dbsync.ReadStatus(s.t.Context(), conn); err != nil {
+	if _, err := status.Read(s.t.Context(), conn); err != nil {
 		s.t.Error(err)
 	}
 }
@@ -105,7 +109,7 @@ func TestGrants(t *testing.T) {
 	w := newWorld(t)
 	s, owner := owned(t)
 	role := s.role("loader")
-	if _, err := dbsync.Init(t.Context(), s.as(owner), dbsync.InitOptions{Env: "stg"}); err != nil {
+	if _, err := setup.Init(t.Context(), s.as(owner), setup.Options{Env: "stg"}); err != nil {
 		t.Fatal(err)
 	}
 	grants := strings.NewReplacer("TO kojisnap", "TO "+role).Replace(string(body))
@@ -135,7 +139,7 @@ func TestGrants(t *testing.T) {
 	} {
 		s.exec(fmt.Sprintf("REVOKE %s ON %s FROM %s", c.grant, c.on, role))
 		_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{})
-		var temporary *dbsync.TemporaryError
+		var temporary *retry.TemporaryError
 		if err == nil || !strings.Contains(err.Error(), "permission denied for "+c.says) || !strings.Contains(err.Error(), "grants.sql") || errors.As(err, &temporary) {
 			t.Errorf("without %s on %s: %v", c.grant, c.on, err)
 		}
@@ -154,13 +158,13 @@ func TestReadOnly(t *testing.T) {
 	s.exec(fmt.Sprintf("ALTER DATABASE %s SET default_transaction_read_only = on", s.one("SELECT current_database()")))
 	conn := dbtest.Connect(t, s.dsn)
 	_, err := dbsync.Load(t.Context(), conn, snap, dbsync.LoadOptions{})
-	_, initErr := dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+	_, initErr := setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
 	for _, err := range []error{err, initErr} {
 		if err == nil || !strings.Contains(err.Error(), "default_transaction_read_only is on") {
 			t.Errorf("it says %v", err)
 		}
 	}
-	if _, err := dbsync.ReadStatus(t.Context(), conn); err != nil {
+	if _, err := status.Read(t.Context(), conn); err != nil {
 		t.Errorf("status: %v", err)
 	}
 }

@@ -4,29 +4,41 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
+
+// remover deletes the unversioned rows that production deleted.
+//
+// It reads ks_RELATION, ks_deleted_RELATION, ks_held_build, ks_named_build, ks_scope_tag and ks_edited, and
+// writes Koji's tables, what kojisnap has on record of their rows, ks_shrunk_build, ks_covered_build, ks_doomed,
+// ks_deferred, ks_kept and ks_touched_build. It makes ks_dropped_RELATION for itself.
+type remover struct {
+	*attempt
+	missing *missingRows
+}
 
 // remove deletes the unversioned rows that production deleted: a reset build's rpms and
 // archives, removed signatures. It looks only below builds of which the snapshot has all rows:
 // those tagged in the scope, those asked for by name, and those that are not complete and so have no others.
-func (m *merger) remove(ctx context.Context) error {
-	if m.base != nil {
-		if err := m.coverChanges(ctx); err != nil {
+func (d *remover) remove(ctx context.Context) error {
+	if d.Base != nil {
+		if err := d.coverChanges(ctx); err != nil {
 			return err
 		}
-	} else if _, err := m.tx.Exec(ctx, `INSERT INTO ks_covered
-		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope) UNION SELECT id FROM ks_named UNION SELECT id FROM ks_build WHERE state IN (0, 3, 4))
-		EXCEPT SELECT id FROM ks_held; ANALYZE ks_covered`); err != nil {
+	} else if _, err := d.Tx.Exec(ctx, `INSERT INTO ks_covered_build
+		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope_tag) UNION SELECT id FROM ks_named_build UNION SELECT id FROM ks_build WHERE state IN (0, 3, 4))
+		EXCEPT SELECT id FROM ks_held_build; ANALYZE ks_covered_build`); err != nil {
 		return err
 	}
 	for _, name := range []string{"rpminfo", "archiveinfo"} {
-		if partial(m.snap.Manifest, relation.Get(name)) {
+		if partial(d.Snap.Manifest, relation.Get(name)) {
 			continue
 		}
-		if err := m.doom(ctx, relation.Get(name)); err != nil {
+		if err := d.findDoomed(ctx, relation.Get(name)); err != nil {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
@@ -35,12 +47,13 @@ func (m *merger) remove(ctx context.Context) error {
 		r := all[i]
 		var err error
 		switch {
-		case keyed(r):
-			err = m.removeKeyed(ctx, r)
-		case (r.Name == "maven_builds" || r.Name == "win_builds") && !partial(m.snap.Manifest, r):
-			err = m.removePlaced(ctx, r)
+		case !d.Snap.Manifest.HasRelation(r): // that no row of it is there says nothing
+		case kojidb.Keyed(r):
+			err = d.removeKeyed(ctx, r)
+		case (r.Name == "maven_builds" || r.Name == "win_builds") && !partial(d.Snap.Manifest, r):
+			err = d.removeWritten(ctx, r)
 		case r.Name == "rpminfo" || r.Name == "archiveinfo":
-			err = m.removeDoomed(ctx, r)
+			err = d.removeDoomed(ctx, r)
 		}
 		if err != nil {
 			return fmt.Errorf("remove %s: %w", r.Name, err)
@@ -49,39 +62,39 @@ func (m *merger) remove(ctx context.Context) error {
 	return nil
 }
 
-// mayGo is the FROM of the rows, alias a, that the snapshot may not have any more: those of
+// mayBeDeleted is the FROM of the rows, alias a, that the snapshot may not have any more: those of
 // Koji's table (t), or those that are known as placed (p). Since the base they are those that went.
-func (m *merger) mayGo(r *relation.Relation, a string) string {
-	from := q(r.Name)
+func (d *remover) mayBeDeleted(r *relation.Relation, a string) string {
+	from := sqltext.QuoteIdent(r.Name)
 	if a == "p" {
-		from = placedKeys(r)
+		from = book.PlacedKeys(r)
 	}
 	from += " " + a
-	if m.delta(r) {
-		from = went(r) + " w JOIN " + from + " ON " + equal("w", a, r.Key)
+	if d.Delta(r) {
+		from = loadtx.Deleted(r) + " w JOIN " + from + " ON " + sqltext.Equal("w", a, r.Key)
 	}
 	return from
 }
 
-// doom lists in ks_del the rpms or archives that go, less those that rows of staging's refer
+// findDoomed lists in ks_doomed the rpms or archives that go, less those that rows of staging's refer
 // to.
-func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
-	n, err := m.exec(ctx, r, `INSERT INTO ks_del SELECT {r}, t.id FROM {from} JOIN ks_covered c ON c.id = t.build_id
+func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
+	n, err := d.ExecSQL(ctx, r, `INSERT INTO ks_doomed SELECT {r}, t.id FROM {from} JOIN ks_covered_build c ON c.id = t.build_id
 		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT ({stays})`,
-		"from", m.mayGo(r, "t"), "stays", m.stays(r, "t"))
+		"from", d.mayBeDeleted(r, "t"), "stays", d.missing.stays(r, "t"))
 	if err != nil {
 		return err
 	}
 	if r.Name == "rpminfo" {
-		if err := m.checkNames(ctx, r); err != nil {
+		if err := d.checkReusedNames(ctx, r); err != nil {
 			return err
 		}
 		// Production has given the name to another rpm: its old row is gone, wherever it was.
-		more, err := m.exec(ctx, r, `INSERT INTO ks_del SELECT DISTINCT {r}, t.id FROM {t} t
-			JOIN {s} s ON {nvra} AND t.id <> s.id`+m.notDraft("t")+m.notDraft("s")+`
-			WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM ks_del d WHERE d.relation = {r} AND d.id = t.id)
-				AND NOT EXISTS (SELECT FROM ks_held h WHERE h.id IN (t.build_id, s.build_id))`,
-			"nvra", equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"}))
+		more, err := d.ExecSQL(ctx, r, `INSERT INTO ks_doomed SELECT DISTINCT {r}, t.id FROM {t} t
+			JOIN {s} s ON {nvra} AND t.id <> s.id`+d.notDraft("t")+d.notDraft("s")+`
+			WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM ks_doomed d WHERE d.relation = {r} AND d.id = t.id)
+				AND NOT EXISTS (SELECT FROM ks_held_build h WHERE h.id IN (t.build_id, s.build_id))`,
+			"nvra", sqltext.Equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"}))
 		if err != nil {
 			return err
 		}
@@ -90,123 +103,166 @@ func (m *merger) doom(ctx context.Context, r *relation.Relation) error {
 	if n == 0 {
 		return nil
 	}
-	keys, err := referencing(ctx, m.tx, r.Name, "id")
+	keys, err := kojidb.Referencing(ctx, d.Tx, r.Name, "id")
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
 		own := ""
-		if child := relation.Get(k.name); child != nil {
+		if child := relation.Get(k.Name); child != nil {
 			// Old leftovers (image_listing) refer to the children.
-			further, err := referencing(ctx, m.tx, k.name, k.column)
+			further, err := kojidb.Referencing(ctx, d.Tx, k.Name, k.Column)
 			if err != nil {
 				return err
 			}
 			for _, f := range further {
-				if err := m.spare(ctx, r, f, ""); err != nil {
+				if err := d.spareReferred(ctx, r, f, ""); err != nil {
 					return err
 				}
 			}
-			if m.mark.Adopted {
+			if d.Mark.Adopted {
 				continue // they are all taken for production's
 			}
-			own = " AND NOT EXISTS (SELECT FROM " + placedKeys(child) + " p WHERE " + equal("p", "c", child.Key) + ")"
-		} else if k.name == "rpm_checksum" {
+			own = " AND NOT EXISTS (SELECT FROM " + book.PlacedKeys(child) + " p WHERE " + sqltext.Equal("p", "c", child.Key) + ")"
+		} else if k.Name == "rpm_checksum" {
 			continue // a cache, which goes along
 		}
-		if err := m.spare(ctx, r, k, own); err != nil {
+		if err := d.spareReferred(ctx, r, k, own); err != nil {
 			return err
 		}
 	}
-	_, err = m.exec(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT t.build_id FROM {t} t JOIN ks_del d ON d.relation = {r} AND d.id = t.id WHERE t.build_id IS NOT NULL`)
+	_, err = d.ExecSQL(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT t.build_id FROM {t} t JOIN ks_doomed d ON d.relation = {r} AND d.id = t.id WHERE t.build_id IS NOT NULL`)
 	return err
 }
 
-// spare keeps those rows in spite of their doom to which a column refers in rows that meet own.
-func (m *merger) spare(ctx context.Context, r *relation.Relation, k reference, own string) error {
-	_, err := m.exec(ctx, r, `WITH d AS (DELETE FROM ks_del d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id),
-			a AS (INSERT INTO ks_aside SELECT DISTINCT {r}, ARRAY[id::text] FROM d)
+// spareReferred keeps those rows in spite of their doom to which a column refers in rows that meet own.
+func (d *remover) spareReferred(ctx context.Context, r *relation.Relation, k kojidb.Reference, own string) error {
+	_, err := d.ExecSQL(ctx, r, `WITH d AS (DELETE FROM ks_doomed d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id),
+			a AS (INSERT INTO ks_deferred SELECT DISTINCT {r}, ARRAY[id::text] FROM d)
 		INSERT INTO ks_kept SELECT DISTINCT {r}, 'id=' || id, {what} FROM d`,
-		"c", k.table, "col", q(k.column), "what", lit("production deleted it, but staging's "+k.name+" refers to it"))
+		"c", k.Table, "col", sqltext.QuoteIdent(k.Column), "what", sqltext.QuoteLiteral("production deleted it, but staging's "+k.Name+" refers to it"))
 	return err
 }
 
 // removeKeyed deletes a keyed relation's rows that a load placed and production deleted, and
 // those below what is doomed. The steps are apart so that each is a join that PostgreSQL can
 // hash.
-func (m *merger) removeKeyed(ctx context.Context, r *relation.Relation) error {
+func (d *remover) removeKeyed(ctx context.Context, r *relation.Relation) error {
 	sql := `
 		CREATE TEMP TABLE {drop} ON COMMIT DROP AS SELECT {keys} FROM {from} WHERE {whole} AND NOT EXISTS (SELECT FROM {s} s WHERE {skey}) AND NOT ({stays});
-		DELETE FROM {drop} p WHERE ({build} IN (SELECT id FROM ks_covered)) IS NOT TRUE;`
+		DELETE FROM {drop} p WHERE ({build} IN (SELECT id FROM ks_covered_build)) IS NOT TRUE;`
 	for _, c := range r.Columns {
 		if c.Ref == "rpminfo" || c.Ref == "archiveinfo" {
-			sql += expand(`INSERT INTO {drop} SELECT {keys} FROM ks_del d JOIN {p} p ON d.relation = {ref} AND d.id = p.{c};`,
-				"ref", lit(c.Ref), "c", q(c.Name), "drop", "{drop}", "keys", "{keys}", "p", "{p}")
+			sql += sqltext.Expand(`INSERT INTO {drop} SELECT {keys} FROM ks_doomed d JOIN {p} p ON d.relation = {ref} AND d.id = p.{c};`,
+				"ref", sqltext.QuoteLiteral(c.Ref), "c", sqltext.QuoteIdent(c.Name), "drop", "{drop}", "keys", "{keys}", "p", "{p}")
 		}
 	}
-	pairs := []string{"from", m.mayGo(r, "p"), "drop", q("ks_drop_" + r.Name), "keys", list("p", r.Key), "p", placedKeys(r), "skey", equal("s", "p", r.Key),
-		"build", buildOf(r, "p"), "pkey", equal("t", "p", r.Key),
-		"whole", fmt.Sprint(!partial(m.snap.Manifest, r)), "stays", m.stays(r, "p")}
+	pairs := []string{"from", d.mayBeDeleted(r, "p"), "drop", sqltext.QuoteIdent("ks_dropped_" + r.Name), "keys", sqltext.Columns("p", r.Key), "p", book.PlacedKeys(r), "skey", sqltext.Equal("s", "p", r.Key),
+		"build", kojidb.BuildOf(r, "p"), "pkey", sqltext.Equal("t", "p", r.Key),
+		"whole", fmt.Sprint(!partial(d.Snap.Manifest, r)), "stays", d.missing.stays(r, "p")}
 	if len(r.Key) == 1 {
 		// What tables that we do not know refer to stays.
-		keys, err := referencing(ctx, m.tx, r.Name, r.Key[0])
+		keys, err := kojidb.Referencing(ctx, d.Tx, r.Name, r.Key[0])
 		if err != nil {
 			return err
 		}
 		for _, k := range keys {
-			sql += expand("DELETE FROM {drop} p USING {c} c WHERE c.{col} = p.{key};", "c", k.table, "col", q(k.column), "key", q(r.Key[0]), "drop", "{drop}")
+			sql += sqltext.Expand("DELETE FROM {drop} p USING {c} c WHERE c.{col} = p.{key};", "c", k.Table, "col", sqltext.QuoteIdent(k.Column), "key", sqltext.QuoteIdent(r.Key[0]), "drop", "{drop}")
 		}
 	}
-	if _, err := m.exec(ctx, r, sql+`DELETE FROM {p} t USING {drop} p WHERE {pkey}`, pairs...); err != nil {
+	if _, err := d.ExecSQL(ctx, r, sql+`DELETE FROM {p} t USING {drop} p WHERE {pkey}`, pairs...); err != nil {
 		return err
 	}
-	if some, err := m.some(ctx, r, "{drop}", pairs...); err != nil || !some {
+	if some, err := d.HasRows(ctx, r, "{drop}", pairs...); err != nil || !some {
 		return err
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (DELETE FROM {t} t USING {drop} p WHERE {pkey} RETURNING t.*)
-		INSERT INTO ks_touched_build SELECT {ubuild} FROM u`, append(pairs, "ubuild", buildOf(r, "u"))...)
-	m.counts.of(r.Name).Deleted += n
+	n, err := d.ExecSQL(ctx, r, `WITH u AS (DELETE FROM {t} t USING {drop} p WHERE {pkey} RETURNING t.*)
+		INSERT INTO ks_touched_build SELECT {ubuild} FROM u`, append(pairs, "ubuild", kojidb.BuildOf(r, "u"))...)
+	d.Counts.Of(r.Name).Deleted += n
 	return err
 }
 
-// removePlaced does the same where kojisnap.placed knows the rows, unless staging changed them.
-func (m *merger) removePlaced(ctx context.Context, r *relation.Relation) error {
+// removeWritten does the same where kojisnap.placed knows the rows, unless staging changed them.
+func (d *remover) removeWritten(ctx context.Context, r *relation.Relation) error {
 	since := ""
-	if m.delta(r) {
-		since = m.x(r, " AND EXISTS (SELECT FROM {went} s WHERE {key})")
+	if d.Delta(r) {
+		since = d.ExpandSQL(r, " AND EXISTS (SELECT FROM {deleted} s WHERE {key})")
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (DELETE FROM {t} t USING kojisnap.placed p WHERE p.relation = {r} AND p.id = t.build_id{since}
-			AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT ({stays}) AND t.build_id IN (SELECT id FROM ks_covered)
-			AND NOT EXISTS (SELECT FROM ks_edit e WHERE e.relation = {r} AND e.id = t.build_id) RETURNING t.build_id),
+	n, err := d.ExecSQL(ctx, r, `WITH u AS (DELETE FROM {t} t USING kojisnap.placed p WHERE p.relation = {r} AND p.id = t.build_id{since}
+			AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT ({stays}) AND t.build_id IN (SELECT id FROM ks_covered_build)
+			AND NOT EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = t.build_id) RETURNING t.build_id),
 		p AS (DELETE FROM kojisnap.placed p USING u WHERE p.relation = {r} AND p.id = u.build_id)
-		INSERT INTO ks_touched_build SELECT build_id FROM u`, "since", since, "stays", m.stays(r, "t"))
-	m.counts.of(r.Name).Deleted += n
+		INSERT INTO ks_touched_build SELECT build_id FROM u`, "since", since, "stays", d.missing.stays(r, "t"))
+	d.Counts.Of(r.Name).Deleted += n
 	return err
 }
 
-func (m *merger) removeDoomed(ctx context.Context, r *relation.Relation) error {
+func (d *remover) removeDoomed(ctx context.Context, r *relation.Relation) error {
 	var some bool
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_del WHERE relation = {r})"), pgx.QueryExecModeExec).Scan(&some); err != nil || !some {
+	if err := d.Tx.QueryRow(ctx, d.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_doomed WHERE relation = {r})")).Scan(&some); err != nil || !some {
 		return err
 	}
-	if _, ok := m.schema.tables["rpm_checksum"]; ok && r.Name == "rpminfo" {
-		if _, err := m.tx.Exec(ctx, `DELETE FROM rpm_checksum c USING ks_del d WHERE d.relation = 'rpminfo' AND d.id = c.rpm_id`); err != nil {
+	if _, ok := d.Schema.Tables["rpm_checksum"]; ok && r.Name == "rpminfo" {
+		if _, err := d.Tx.Exec(ctx, `DELETE FROM rpm_checksum c USING ks_doomed d WHERE d.relation = 'rpminfo' AND d.id = c.rpm_id`); err != nil {
 			return err
 		}
 	}
-	if m.mark.Adopted {
+	if d.Mark.Adopted {
 		// Rows of an adopted database may not be on the lists of what was placed.
 		for _, child := range relation.All() {
 			for _, c := range child.Columns {
-				if keyed(child) && c.Ref == r.Name {
-					if _, err := m.exec(ctx, child, `DELETE FROM {t} t USING ks_del d WHERE d.relation = {ref} AND d.id = t.{c}`, "ref", lit(r.Name), "c", q(c.Name)); err != nil {
+				if kojidb.Keyed(child) && c.Ref == r.Name {
+					if _, err := d.ExecSQL(ctx, child, `DELETE FROM {t} t USING ks_doomed d WHERE d.relation = {ref} AND d.id = t.{c}`, "ref", sqltext.QuoteLiteral(r.Name), "c", sqltext.QuoteIdent(c.Name)); err != nil {
 						return err
 					}
 				}
 			}
 		}
 	}
-	n, err := m.exec(ctx, r, `DELETE FROM {t} t USING ks_del d WHERE d.relation = {r} AND d.id = t.id`)
-	m.counts.of(r.Name).Deleted += n
+	n, err := d.ExecSQL(ctx, r, `DELETE FROM {t} t USING ks_doomed d WHERE d.relation = {r} AND d.id = t.id`)
+	d.Counts.Of(r.Name).Deleted += n
+	return err
+}
+
+// checkReusedNames asks for all rows where an rpm has the name of another of production's that did not go
+// since the base: the snapshot may have both.
+func (d *remover) checkReusedNames(ctx context.Context, r *relation.Relation) error {
+	if d.Base == nil {
+		return nil
+	}
+	var both bool
+	err := d.Tx.QueryRow(ctx, d.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} t JOIN {s} s ON {nvra} AND t.id <> s.id`+d.notDraft("t")+d.notDraft("s")+`
+		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM {deleted} w WHERE w.id = t.id))`,
+		"nvra", sqltext.Equal("t", "s", []string{"name", "version", "release", "arch", "external_repo_id"}))).Scan(&both)
+	if err == nil && both {
+		return errNeedAllRows
+	}
+	return err
+}
+
+// coverChanges fills ks_covered_build with those builds below which rows are gone that the snapshot
+// has all rows of.
+func (d *remover) coverChanges(ctx context.Context) error {
+	for _, r := range relation.All() {
+		build := kojidb.BuildOf(r, "g")
+		switch {
+		case !d.Delta(r) || d.Deleted[r.Name] == 0 || build == "" || r.Name == "build":
+			continue
+		case r.Name == "rpminfo" || r.Name == "archiveinfo":
+			build = d.ExpandSQL(r, "(SELECT t.build_id FROM {t} t WHERE t.id = g.id)")
+		}
+		if _, err := d.ExecSQL(ctx, r, "INSERT INTO ks_shrunk_build SELECT DISTINCT {build} FROM {deleted} g", "build", build); err != nil {
+			return err
+		}
+	}
+	listing := relation.Get("tag_listing")
+	_, err := d.ExecSQL(ctx, listing, `DELETE FROM ks_shrunk_build l WHERE id IS NULL OR id >= {floor}
+			OR EXISTS (SELECT FROM ks_held_build h WHERE h.id = l.id) OR EXISTS (SELECT FROM ks_deleted_build g WHERE g.id = l.id);
+		INSERT INTO ks_covered_build SELECT DISTINCT l.id FROM ks_shrunk_build l
+		WHERE l.id IN (SELECT id FROM ks_named_build)
+			OR EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope_tag))
+			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope_tag) AND t.create_event < {floor}
+				AND (t.active OR t.revoke_event >= {floor}))
+			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`)
 	return err
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/status"
 )
 
 // volumes says on which volumes production's builds stand, by state.
@@ -18,8 +21,8 @@ func TestVolumes(t *testing.T) {
 	w := newWorld(t)
 	s := newStaging(t)
 	snap := w.snapshot(shot{})
-	bash := dbsync.NVR{Name: "bash", Version: "5.2.37", Release: "1.fc42"}
-	crude := dbsync.NVR{Name: "failed-build", Version: "1", Release: "1"} // not complete
+	bash := kojidb.NVR{Name: "bash", Version: "5.2.37", Release: "1.fc42"}
+	crude := kojidb.NVR{Name: "failed-build", Version: "1", Release: "1"} // not complete
 	steps := []struct {
 		name    string
 		opt     dbsync.LoadOptions
@@ -27,13 +30,13 @@ func TestVolumes(t *testing.T) {
 		changed int64
 		touched []string
 	}{
-		{"first, one build copied", dbsync.LoadOptions{Staged: []dbsync.NVR{bash, crude}},
+		{"first, one build copied", dbsync.LoadOptions{Staged: []kojidb.NVR{bash, crude}},
 			"[0 DEFAULT 2 1 prod 64 1 prod_archive01 3 1 prod_ssd02 1 1 staged 1 2 DEFAULT 2 3 DEFAULT 2 4 DEFAULT 2]", 0, nil},
 		{"it is not known which are copied", dbsync.LoadOptions{},
 			"[0 DEFAULT 2 1 prod 64 1 prod_archive01 3 1 prod_ssd02 1 1 staged 1 2 DEFAULT 2 3 DEFAULT 2 4 DEFAULT 2]", 0, nil},
-		{"another is copied", dbsync.LoadOptions{Staged: []dbsync.NVR{{Name: "coreutils", Version: "9.6", Release: "3.fc42"}}},
+		{"another is copied", dbsync.LoadOptions{Staged: []kojidb.NVR{{Name: "coreutils", Version: "9.6", Release: "3.fc42"}}},
 			"[0 DEFAULT 2 1 prod 63 1 prod_archive01 4 1 prod_ssd02 1 1 staged 1 2 DEFAULT 2 3 DEFAULT 2 4 DEFAULT 2]", 2, []string{"f42"}},
-		{"none is copied", dbsync.LoadOptions{Staged: []dbsync.NVR{}},
+		{"none is copied", dbsync.LoadOptions{Staged: []kojidb.NVR{}},
 			"[0 DEFAULT 2 1 prod 64 1 prod_archive01 4 1 prod_ssd02 1 2 DEFAULT 2 3 DEFAULT 2 4 DEFAULT 2]", 1, []string{"f42"}},
 		{"another rule for volumes", dbsync.LoadOptions{Volume: "ro", CopyVolume: "rw", VolumeFor: func(string) string { return "ro" }},
 			"[0 DEFAULT 2 1 ro 69 2 DEFAULT 2 3 DEFAULT 2 4 DEFAULT 2]", 69, nil},
@@ -118,7 +121,7 @@ func TestScopes(t *testing.T) {
 	s.load(w.snapshot(all), dbsync.LoadOptions{})
 	s.check(w, all)
 
-	st, err := dbsync.ReadStatus(t.Context(), s.conn)
+	st, err := status.Read(t.Context(), s.conn)
 	if err != nil || len(st.Tags) != 3 || st.Event != w.last() || st.Tags[0].Name != "f42" || len(st.Conflicts) > 0 {
 		t.Errorf("status: %+v, %v", st, err)
 	}
@@ -201,8 +204,8 @@ func TestVolumeOf(t *testing.T) {
 	w := newWorld(t)
 	s := newStaging(t)
 	const copied, own, other = 1, 2, 3 // filesystem, and two more
-	staged := []dbsync.NVR{{Name: "filesystem", Version: "3.18", Release: "36.fc42"}}
-	load := func(opt dbsync.LoadOptions) *dbsync.LoadReport {
+	staged := []kojidb.NVR{{Name: "filesystem", Version: "3.18", Release: "36.fc42"}}
+	load := func(opt dbsync.LoadOptions) *book.LoadReport {
 		t.Helper()
 		rep := s.load(w.snapshot(shot{}), opt)
 		s.check(w, shot{})
@@ -236,7 +239,7 @@ func TestVolumeOf(t *testing.T) {
 	each(func(b row) { b["volume_id"] = str(1) })
 	load(dbsync.LoadOptions{Staged: staged})
 	on("staged 1", "mine 1", "prod_archive01 1")
-	load(dbsync.LoadOptions{Staged: []dbsync.NVR{}}) // the copy goes: where production moved it
+	load(dbsync.LoadOptions{Staged: []kojidb.NVR{}}) // the copy goes: where production moved it
 	on("prod_archive01 1", "mine 1", "prod_archive01 1")
 	load(dbsync.LoadOptions{Staged: staged})
 

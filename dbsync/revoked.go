@@ -13,6 +13,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
@@ -21,92 +24,92 @@ import (
 // stageRevoked fills the temporary tables of revoked rows: with those of this snapshot, and with
 // those of the snapshots between the event that the database holds and this one, which may never
 // have been loaded. A snapshot has only the revocations since the one that it goes on from.
-func (m *merger) stageRevoked(ctx context.Context) error {
-	held, between, err := m.between(ctx)
+func (st *stager) stageRevoked(ctx context.Context) error {
+	held, between, err := st.openBetween(ctx)
 	if err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !tellsLeft(r) || len(m.snap.Relation(r.Name).Revoked) == 0 {
+		if !hasRevoked(r) || len(st.Snap.Relation(r.Name).Revoked) == 0 {
 			continue
 		}
-		if err := m.stageOwnRevoked(ctx, r); err != nil {
+		if err := st.stageOwnRevoked(ctx, r); err != nil {
 			return err
 		}
 	}
 	for _, s := range between {
 		newer := held > 0 && s.Manifest.Event > held
-		read, err := m.stageRevokedOf(ctx, s, newer)
+		read, err := st.stageRevokedOf(ctx, s, newer)
 		if err != nil {
 			return err
 		}
 		if read && newer {
-			m.bridges = append(m.bridges, s.Manifest)
+			st.bridges = append(st.bridges, s.Manifest)
 		}
 	}
-	if err := m.checkRevoked(ctx); err != nil {
+	if err := st.checkRevoked(ctx); err != nil {
 		return err
 	}
-	if err := m.stageReset(ctx); err != nil {
+	if err := st.stageReset(ctx); err != nil {
 		return err
 	}
-	return m.stageReferred(ctx, between)
+	return st.stageReferred(ctx, between)
 }
 
-// between returns the event that the database holds, 0 before the first load, and opens the
+// openBetween returns the event that the database holds, 0 before the first load, and opens the
 // snapshots of the same hub between it and this one, oldest first. Where every row is compared they
 // are all that there are, so that what an earlier load had to guess is put right; and where the config of an
 // external repo goes: the repo may be back in the scope after a time for which nothing is held of it.
-func (m *merger) between(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
-	err = m.tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", pgx.QueryExecModeExec, m.scope()).Scan(&held)
-	if err != nil || held == 0 || m.opt.Between == nil {
+func (st *stager) openBetween(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
+	err = st.Tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", st.scope()).Scan(&held)
+	if err != nil || held == 0 || st.opt.Between == nil {
 		return held, nil, err // of a new scope nothing can be revoked
 	}
 	// What left no event is told by a snapshot of an event that is held, too.
-	after, all := held-1, m.base == nil
+	after, all := held-1, st.Base == nil
 	if !all {
-		if all, err = m.repoLeaves(ctx); err != nil {
+		if all, err = st.repoLeaves(ctx); err != nil {
 			return held, nil, err
 		}
 	}
 	if all {
 		after = 0
 	}
-	if after >= m.snap.Manifest.Event {
+	if after >= st.Snap.Manifest.Event {
 		return held, nil, nil
 	}
 	// One of the same event may be what this one goes on from: names change without an event.
-	snaps, err := m.opt.Between(ctx, after, m.snap.Manifest.Event+1)
+	snaps, err := st.opt.Between(ctx, after, st.Snap.Manifest.Event+1)
 	if err != nil {
 		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
 	}
 	for _, s := range snaps {
 		h := s.Manifest.Hub
-		if (snapfile.SameHub(h, m.snap.Manifest.Hub) || m.movedFrom != "" && snapfile.SameHub(h, m.movedFrom)) && s.ID != m.snap.ID && (m.base == nil || s.ID != m.base.ID) {
+		if (snapfile.SameHub(h, st.Snap.Manifest.Hub) || st.movedFrom != "" && snapfile.SameHub(h, st.movedFrom)) && s.ID != st.Snap.ID && (st.Base == nil || s.ID != st.Base.ID) {
 			out = append(out, s)
 		}
 	}
-	if lacks := missingParent(m.snap, out, held); lacks != "" {
-		m.gap = fmt.Sprintf("snapshot %s, from which a later one goes on, is not in the store any more: what production revoked after event %d and no other snapshot tells of "+
-			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --since %d, then kojisnap load", lacks, held, m.snap.Manifest.Event, userName, held)
-		m.rep.Notes = append(m.rep.Notes, m.gap)
+	if lacks := missingParent(st.Snap, out, held); lacks != "" {
+		st.gap = fmt.Sprintf("snapshot %s, from which a later one goes on, is not in the store any more: what production revoked after event %d and no other snapshot tells of "+
+			"is revoked at event %d here, by user %s; to put that right, kojisnap pull --since %d, then kojisnap load", lacks, held, st.Snap.Manifest.Event, book.User, held)
+		st.Report.Notes = append(st.Report.Notes, st.gap)
 	}
-	if m.movedFrom != "" && held < m.snap.Manifest.Event && !tellsRevoked(m.snap) {
-		m.gap = fmt.Sprintf("a first snapshot of %s does not tell what was revoked before it: what production revoked after event %d is revoked at event %d here, by user %s; "+
-			"to put that right, kojisnap pull --since %d, then kojisnap load", secret.Hide(m.snap.Manifest.Hub), held, m.snap.Manifest.Event, userName, held)
-		m.rep.Notes = append(m.rep.Notes, m.gap)
+	if st.movedFrom != "" && held < st.Snap.Manifest.Event && !tellsRevoked(st.Snap) {
+		st.gap = fmt.Sprintf("a first snapshot of %s does not tell what was revoked before it: what production revoked after event %d is revoked at event %d here, by user %s; "+
+			"to put that right, kojisnap pull --since %d, then kojisnap load", secret.Hide(st.Snap.Manifest.Hub), held, st.Snap.Manifest.Event, book.User, held)
+		st.Report.Notes = append(st.Report.Notes, st.gap)
 	}
 	return held, out, nil
 }
 
 // repoLeaves reports whether a config of an external repo of the scope is to be revoked.
-func (m *merger) repoLeaves(ctx context.Context) (leaves bool, err error) {
+func (st *stager) repoLeaves(ctx context.Context) (leaves bool, err error) {
 	r := relation.Get("external_repo_config")
-	err = m.tx.QueryRow(ctx, m.x(r, `SELECT EXISTS (SELECT FROM {t} t
+	err = st.Tx.QueryRow(ctx, st.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} t
 		JOIN (SELECT x.id, coalesce(i.staging_id, x.id) AS here FROM ks_external_repo x LEFT JOIN kojisnap.idmap i ON i.relation = 'external_repo' AND i.prod_id = x.id) x
 			ON t.external_repo_id = x.here
 		WHERE (t.active OR t.revoke_event >= {floor}) AND t.create_event < {floor}
-			AND NOT EXISTS (SELECT FROM {s} s WHERE s.create_event = t.create_event AND s.external_repo_id = x.id))`), pgx.QueryExecModeExec).Scan(&leaves)
+			AND NOT EXISTS (SELECT FROM {s} s WHERE s.create_event = t.create_event AND s.external_repo_id = x.id))`)).Scan(&leaves)
 	return leaves, err
 }
 
@@ -140,25 +143,25 @@ func tellsSince(m *snapfile.Manifest, event int64) bool {
 // stageOwnRevoked adds the revoked rows of this snapshot: those that the base does not tell of, and
 // those that did not go in by then. All of them may go in, also before an event that the database holds:
 // the snapshot may have more history.
-func (m *merger) stageOwnRevoked(ctx context.Context, r *relation.Relation) error {
+func (st *stager) stageOwnRevoked(ctx context.Context, r *relation.Relation) error {
 	var err error
-	if m.base != nil && r.Versioned {
-		changed := m.snap.ChangedRevoked(ctx, m.base, r.Name)
+	if st.Base != nil && r.Versioned {
+		changed := st.Snap.ChangedRevoked(ctx, st.Base, r.Name)
 		defer changed.Close()
-		_, err = m.copyIn(ctx, r, left(r), r.ColumnNames(), changed)
+		_, err = st.copyIn(ctx, r, loadtx.Revoked(r), r.ColumnNames(), changed)
 		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
-			return errWhole // it may be the base alone
+			return errNeedAllRows // it may be the base alone
 		}
 		if err == nil {
-			err = m.stageRevokedAside(ctx, r)
+			err = st.stageRevokedDeferred(ctx, r)
 		}
 	} else {
-		revoked := m.snap.Revoked(ctx, r.Name)
+		revoked := st.Snap.Revoked(ctx, r.Name)
 		defer revoked.Close()
-		_, err = m.copyIn(ctx, r, left(r), r.ColumnNames(), revoked)
+		_, err = st.copyIn(ctx, r, loadtx.Revoked(r), r.ColumnNames(), revoked)
 	}
 	if err == nil {
-		_, err = m.exec(ctx, r, "UPDATE {left} SET ks_new = true")
+		_, err = st.ExecSQL(ctx, r, "UPDATE {revoked} SET ks_may_insert = true")
 	}
 	return err
 }
@@ -168,15 +171,15 @@ func (m *merger) stageOwnRevoked(ctx context.Context, r *relation.Relation) erro
 // a reset of a build has deleted since are the other's alone. One that cannot be read is passed over: what only it
 // knows gets this load's event. Of one that is newer than what the database holds, rows may go in that it
 // does not have.
-func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) (read bool, err error) {
+func (st *stager) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) (read bool, err error) {
 	read = true
 	after := int64(0)
-	if m.snap.Manifest.TellsAll(s.Manifest) {
+	if st.Snap.Manifest.TellsAll(s.Manifest) {
 		after = s.Manifest.ParentEvent()
 	}
 	for _, r := range relation.All() {
 		of := s.Relation(r.Name)
-		if !tellsLeft(r) || of == nil || len(of.Revoked) == 0 {
+		if !hasRevoked(r) || of == nil || len(of.Revoked) == 0 {
 			continue
 		}
 		var rows bytes.Buffer // mostly the revocations of one pull: few
@@ -184,19 +187,19 @@ func (m *merger) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer
 		err := revokedAfter(r, from, after, &rows)
 		from.Close()
 		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
-			m.rep.Notes = append(m.rep.Notes, fmt.Sprintf("rows of %s that production revoked before event %d may get this load's event: %v", r.Name, s.Manifest.Event, err))
+			st.Report.Notes = append(st.Report.Notes, fmt.Sprintf("rows of %s that production revoked before event %d may get this load's event: %v", r.Name, s.Manifest.Event, err))
 			read = false
 			continue
 		}
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
-		tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+left(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
+		tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+loadtx.Revoked(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
-		m.filled[left(r)] = m.filled[left(r)] || tag.RowsAffected() > 0
-		if _, err := m.exec(ctx, r, "UPDATE {left} SET ks_new = {new} WHERE ks_new IS NULL", "new", fmt.Sprint(newer)); err != nil {
+		st.Filled[loadtx.Revoked(r)] = st.Filled[loadtx.Revoked(r)] || tag.RowsAffected() > 0
+		if _, err := st.ExecSQL(ctx, r, "UPDATE {revoked} SET ks_may_insert = {new} WHERE ks_may_insert IS NULL", "new", fmt.Sprint(newer)); err != nil {
 			return false, err
 		}
 	}
@@ -225,28 +228,28 @@ func revokedAfter(r *relation.Relation, from *snapfile.Rows, event int64, out *b
 
 // checkRevoked refuses revoked rows that are none of production's before E, as limits does with
 // those of the view, and leaves one of each key: two snapshots may tell of the same.
-func (m *merger) checkRevoked(ctx context.Context) error {
+func (st *stager) checkRevoked(ctx context.Context) error {
 	for _, r := range relation.All() {
-		if !r.Versioned || !m.filled[left(r)] {
+		if !r.Versioned || !st.Filled[loadtx.Revoked(r)] {
 			continue
 		}
 		var low, high []string
 		for _, c := range r.Columns {
 			if c.Ref != "" {
-				low, high = append(low, "l."+q(c.Name)), append(high, "l."+q(c.Name))
+				low, high = append(low, "l."+sqltext.QuoteIdent(c.Name)), append(high, "l."+sqltext.QuoteIdent(c.Name))
 			}
 		}
 		var key string
-		err := m.tx.QueryRow(ctx, m.x(r, `SELECT {keytext} FROM {left} l WHERE (least({low}) >= 0 AND greatest({high}) < {floor}
+		err := st.Tx.QueryRow(ctx, st.ExpandSQL(r, `SELECT {keytext} FROM {revoked} l WHERE (least({low}) >= 0 AND greatest({high}) < {floor}
 				AND l.active IS NOT TRUE AND l.create_event < l.revoke_event AND l.revoke_event <= {E} AND l.revoker_id IS NOT NULL) IS NOT TRUE
-			ORDER BY {keys} LIMIT 1`, "keytext", keyText("l", r.Key), "low", join(low), "high", join(high), "keys", list("l", r.Key)), pgx.QueryExecModeExec).Scan(&key)
+			ORDER BY {keys} LIMIT 1`, "keytext", sqltext.KeyText("l", r.Key), "low", sqltext.Join(low), "high", sqltext.Join(high), "keys", sqltext.Columns("l", r.Key))).Scan(&key)
 		if err == nil {
-			return fmt.Errorf("the snapshot's revoked %s %s is no row that production revoked by event %d", r.Name, key, m.snap.Manifest.Event)
+			return fmt.Errorf("the snapshot's revoked %s %s is no row that production revoked by event %d", r.Name, key, st.Snap.Manifest.Event)
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		if _, err := m.exec(ctx, r, `DELETE FROM {left} l USING {left} o WHERE {same} AND (o.ks_new, l.ctid) > (l.ks_new, o.ctid)`, "same", equal("l", "o", r.Key)); err != nil {
+		if _, err := st.ExecSQL(ctx, r, `DELETE FROM {revoked} l USING {revoked} o WHERE {same} AND (o.ks_may_insert, l.ctid) > (l.ks_may_insert, o.ctid)`, "same", sqltext.Equal("l", "o", r.Key)); err != nil {
 			return err
 		}
 	}
@@ -256,53 +259,53 @@ func (m *merger) checkRevoked(ctx context.Context) error {
 // stageReferred adds the events and the users of revoked rows that neither the database nor what was
 // read of this snapshot has: a snapshot has those that its own rows name. What no snapshot has any more
 // stays missing.
-func (m *merger) stageReferred(ctx context.Context, between []*snapfile.Snapshot) error {
+func (st *stager) stageReferred(ctx context.Context, between []*snapfile.Snapshot) error {
 	events, users := relation.Get("events"), relation.Get("users")
 	var ofEvents, ofUsers []string
 	for _, r := range relation.All() {
-		if r.Versioned && m.filled[left(r)] {
+		if r.Versioned && st.Filled[loadtx.Revoked(r)] {
 			// Those of rows that may go in, and of those that are there and may have a guessed revocation.
-			const relevant = "SELECT s.{c} AS id FROM {left} s WHERE ks_new OR EXISTS (SELECT FROM {t} t WHERE {key})"
-			ofEvents = append(ofEvents, m.x(r, "SELECT create_event AS id FROM {left} WHERE ks_new"), m.x(r, relevant, "c", "revoke_event"))
-			ofUsers = append(ofUsers, m.x(r, relevant, "c", "revoker_id"))
+			const relevant = "SELECT s.{c} AS id FROM {revoked} s WHERE ks_may_insert OR EXISTS (SELECT FROM {t} t WHERE {key})"
+			ofEvents = append(ofEvents, st.ExpandSQL(r, "SELECT create_event AS id FROM {revoked} WHERE ks_may_insert"), st.ExpandSQL(r, relevant, "c", "revoke_event"))
+			ofUsers = append(ofUsers, st.ExpandSQL(r, relevant, "c", "revoker_id"))
 			for _, c := range r.Columns {
 				if c.Ref == "users" && c.Name != "revoker_id" {
-					ofUsers = append(ofUsers, m.x(r, "SELECT {c} AS id FROM {left} WHERE ks_new", "c", q(c.Name)))
+					ofUsers = append(ofUsers, st.ExpandSQL(r, "SELECT {c} AS id FROM {revoked} WHERE ks_may_insert", "c", sqltext.QuoteIdent(c.Name)))
 				}
 			}
 		}
 	}
-	if builds := relation.Get("build"); m.filled[left(builds)] {
+	if builds := relation.Get("build"); st.Filled[loadtx.Revoked(builds)] {
 		for _, c := range builds.Columns {
 			if c.Ref == "users" {
-				ofUsers = append(ofUsers, m.x(builds, "SELECT s.{c} AS id FROM {left} s WHERE EXISTS (SELECT FROM {t} t WHERE {key})", "c", q(c.Name)))
+				ofUsers = append(ofUsers, st.ExpandSQL(builds, "SELECT s.{c} AS id FROM {revoked} s WHERE EXISTS (SELECT FROM {t} t WHERE {key})", "c", sqltext.QuoteIdent(c.Name)))
 			}
 		}
 	}
 	if len(ofUsers) == 0 {
 		return nil
 	}
-	if _, err := m.stageMissing(ctx, events, ofEvents, between); err != nil {
+	if _, err := st.stageMissing(ctx, events, ofEvents, between); err != nil {
 		return err
 	}
-	added, err := m.stageMissing(ctx, users, ofUsers, between)
+	added, err := st.stageMissing(ctx, users, ofUsers, between)
 	if err != nil || len(added) == 0 {
 		return err
 	}
 	// Of an older snapshot, a name may be another's by now.
-	_, err = m.tx.Exec(ctx, `DELETE FROM ks_users s WHERE s.id = ANY($1) AND (EXISTS (SELECT FROM users u WHERE u.name = s.name)
-		OR EXISTS (SELECT FROM ks_users o WHERE o.name = s.name AND o.id <> s.id))`, pgx.QueryExecModeExec, added)
+	_, err = st.Tx.Exec(ctx, `DELETE FROM ks_users s WHERE s.id = ANY($1) AND (EXISTS (SELECT FROM users u WHERE u.name = s.name)
+		OR EXISTS (SELECT FROM ks_users o WHERE o.name = s.name AND o.id <> s.id))`, added)
 	return err
 }
 
 // stageMissing adds rows of a relation with the ids that some queries give, from the newest snapshot
 // that has them, and returns their ids.
-func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []string, between []*snapfile.Snapshot) ([]int32, error) {
+func (st *stager) stageMissing(ctx context.Context, r *relation.Relation, of []string, between []*snapfile.Snapshot) ([]int32, error) {
 	if len(of) == 0 {
 		return nil, nil
 	}
-	rows, err := m.tx.Query(ctx, m.x(r, "SELECT l.id FROM ("+strings.Join(of, " UNION ")+`) l WHERE l.id IS NOT NULL AND NOT EXISTS (SELECT FROM {t} e WHERE e.id = l.id)
-		AND NOT EXISTS (SELECT FROM {s} e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = l.id)`), pgx.QueryExecModeExec)
+	rows, err := st.Tx.Query(ctx, st.ExpandSQL(r, "SELECT l.id FROM ("+strings.Join(of, " UNION ")+`) l WHERE l.id IS NOT NULL AND NOT EXISTS (SELECT FROM {t} e WHERE e.id = l.id)
+		AND NOT EXISTS (SELECT FROM {s} e WHERE e.id = l.id) AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = l.id)`))
 	if err != nil {
 		return nil, err
 	}
@@ -316,16 +319,16 @@ func (m *merger) stageMissing(ctx context.Context, r *relation.Relation, of []st
 	}
 	var found bytes.Buffer
 	for i := len(between); i >= 0 && len(want) > 0; i-- {
-		from := m.snap
+		from := st.Snap
 		if i < len(between) {
 			from = between[i]
 		}
-		if err := takeRows(ctx, from, r, want, &found); err != nil && from == m.snap {
+		if err := takeRows(ctx, from, r, want, &found); err != nil && from == st.Snap {
 			return nil, fmt.Errorf("read %s: %w", r.Name, err)
 		}
 	}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+staged(r)+" ("+list("", r.ColumnNames())+") FROM STDIN")
-	m.filled[staged(r)] = m.filled[staged(r)] || tag.RowsAffected() > 0
+	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+loadtx.Staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+	st.Filled[loadtx.Staged(r)] = st.Filled[loadtx.Staged(r)] || tag.RowsAffected() > 0
 	return missing, err
 }
 
@@ -351,4 +354,27 @@ func takeRows(ctx context.Context, from *snapfile.Snapshot, r *relation.Relation
 	}
 	_, err := found.WriteTo(out)
 	return err
+}
+
+// hasRevoked reports whether snapshots have rows of a relation that left the view: the revoked ones of
+// versioned relations, and builds that were reset or deleted.
+func hasRevoked(r *relation.Relation) bool { return r.Versioned || r.Name == "build" }
+
+// stageReset takes builds that production reset or deleted, and that the view has no more, for builds
+// of this snapshot, so that what is done about a build that is not complete is done about them. A build
+// that was made anew since has another create_event: of that one they tell nothing.
+func (st *stager) stageReset(ctx context.Context) error {
+	r := relation.Get("build")
+	if !st.Filled[loadtx.Revoked(r)] {
+		return nil
+	}
+	n, err := st.ExecSQL(ctx, r, `INSERT INTO {s} ({cols}) SELECT DISTINCT ON (l.id) {lcols} FROM {revoked} l JOIN {t} b ON b.id = l.id AND b.create_event = l.create_event
+		WHERE l.id < {floor} AND l.state <> 1 AND l.pkg_id = b.pkg_id AND NOT EXISTS (SELECT FROM {s} s WHERE s.id = l.id) ORDER BY l.id, l.ctid DESC`,
+		"cols", sqltext.Columns("", r.ColumnNames()), "lcols", sqltext.Columns("l", r.ColumnNames()))
+	if err != nil {
+		return fmt.Errorf("builds that were reset: %w", err)
+	}
+	st.Rows[r.Name] += n
+	st.Filled[loadtx.Staged(r)] = st.Filled[loadtx.Staged(r)] || n > 0
+	return nil
 }

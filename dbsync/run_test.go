@@ -13,16 +13,19 @@ import (
 	"time"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/preflight"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/relation"
 )
 
 // done is what a report says that a load did, without what it read.
-func done(rep *dbsync.LoadReport) []dbsync.RelationReport {
-	var out []dbsync.RelationReport
+func done(rep *book.LoadReport) []book.RelationReport {
+	var out []book.RelationReport
 	for _, r := range rep.Relations {
 		r.Read = 0
-		if r != (dbsync.RelationReport{Relation: r.Relation}) {
+		if r != (book.RelationReport{Relation: r.Relation}) {
 			out = append(out, r)
 		}
 	}
@@ -30,7 +33,7 @@ func done(rep *dbsync.LoadReport) []dbsync.RelationReport {
 }
 
 // foretold compares the report of a dry run with that of the load which followed.
-func foretold(t *testing.T, dry, rep *dbsync.LoadReport) {
+func foretold(t *testing.T, dry, rep *book.LoadReport) {
 	t.Helper()
 	if !dry.DryRun || dry.Run != 0 {
 		t.Errorf("the report does not say that it was a dry run: %+v", dry)
@@ -42,9 +45,9 @@ func foretold(t *testing.T, dry, rep *dbsync.LoadReport) {
 	}
 }
 
-func (s *staging) status() *dbsync.Status {
+func (s *staging) status() *status.Status {
 	s.t.Helper()
-	st, err := dbsync.ReadStatus(s.t.Context(), s.conn)
+	st, err := status.Read(s.t.Context(), s.conn)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -88,15 +91,15 @@ func TestRuns(t *testing.T) {
 	stored := *rep
 	stored.Run, stored.Started, stored.Finished = 0, time.Time{}, time.Time{}
 	run := st.Runs[1]
-	want := dbsync.Run{ID: 1, Started: rep.Started, Finished: rep.Finished, Snapshot: snap.ID, Event: w.last(), Hub: "https://koji.example.com/kojihub",
-		Mode: "full", Result: dbsync.ResultChanged, Version: "1.2-test", Who: run.Who, Report: &stored}
+	want := book.Run{ID: 1, Started: rep.Started, Finished: rep.Finished, Snapshot: snap.ID, Event: w.last(), Hub: "https://koji.example.com/kojihub",
+		Mode: "full", Result: book.ResultChanged, Version: "1.2-test", Who: run.Who, Report: &stored}
 	if run.Report == nil || asJSON(t, run) != asJSON(t, want) || !strings.Contains(run.Who, "@") || !run.Started.Before(run.Finished) {
 		t.Errorf("the first run is\n%s, want\n%s", asJSON(t, run), asJSON(t, want))
 	}
 	if got, want := rep.Relation("rpminfo").Read, int64(len(w.view(shot{event: w.last()})["rpminfo"])); got != want {
 		t.Errorf("%d rpms read, there are %d", got, want)
 	}
-	if r := st.Runs[0]; r.Mode != "skipped" || r.Result != dbsync.ResultUnchanged || len(r.Report.Relations) > 0 {
+	if r := st.Runs[0]; r.Mode != "skipped" || r.Result != book.ResultUnchanged || len(r.Report.Relations) > 0 {
 		t.Errorf("the second run is %+v", r)
 	}
 
@@ -104,15 +107,15 @@ func TestRuns(t *testing.T) {
 		t.Helper()
 		st := s.status()
 		r := st.Runs[0]
-		if r.ID != id || r.Result != dbsync.ResultFailed || !strings.Contains(r.Error, cause) || strings.Contains(r.Error, "\n") || r.Report != nil ||
+		if r.ID != id || r.Result != book.ResultFailed || !strings.Contains(r.Error, cause) || strings.Contains(r.Error, "\n") || r.Report != nil ||
 			r.Version != "1.2-test" || st.LastSuccess.ID != 2 {
 			t.Errorf("%s: the last run is %+v, the last good one %d", what, r, st.LastSuccess.ID)
 		}
 	}
-	if _, err := dbsync.Load(t.Context(), s.conn, old, opt); !errors.Is(err, dbsync.ErrOlder) {
+	if _, err := dbsync.Load(t.Context(), s.conn, old, opt); !errors.Is(err, preflight.ErrOlder) {
 		t.Fatal(err)
 	}
-	failed("an older snapshot", 3, dbsync.ErrOlder.Error())
+	failed("an older snapshot", 3, preflight.ErrOlder.Error())
 
 	full := opt
 	full.Audit = true
@@ -182,11 +185,11 @@ func TestRuns(t *testing.T) {
 	if _, err := dbsync.Load(t.Context(), s.conn, old, opt); err == nil {
 		t.Fatal("an older snapshot was loaded")
 	}
-	failed("after a row of failures", 1501, dbsync.ErrOlder.Error())
+	failed("after a row of failures", 1501, preflight.ErrOlder.Error())
 	if got := s.one("SELECT count(*) || ' ' || min(id) FROM kojisnap.run WHERE id > 2"); got != "1000 502" {
 		t.Errorf("runs kept: %s", got)
 	}
-	if st = s.status(); len(st.Runs) != 10 || !slices.IsSortedFunc(st.Runs, func(a, b dbsync.Run) int { return int(b.ID - a.ID) }) {
+	if st = s.status(); len(st.Runs) != 10 || !slices.IsSortedFunc(st.Runs, func(a, b book.Run) int { return int(b.ID - a.ID) }) {
 		t.Errorf("runs: %+v", st.Runs)
 	}
 }
@@ -288,7 +291,7 @@ func TestEntryKeys(t *testing.T) {
 	if d := s.status().Decisions; len(d) != len(want) {
 		t.Errorf("status: %d decisions, want those about %q: %v", len(d), want, d)
 	}
-	for what, entries := range map[string][]dbsync.Entry{"report": rep.Kept} {
+	for what, entries := range map[string][]book.Entry{"report": rep.Kept} {
 		var got []string
 		for _, e := range entries {
 			got = append(got, e.Relation+" "+e.Key)
@@ -341,7 +344,7 @@ func TestHidden(t *testing.T) {
 	w.revoke(gone)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	name := s.one("SELECT name FROM package WHERE id = " + pkg(20))
-	want := []dbsync.Hidden{{Tag: w.find("tag", "id", 16).get("name"), Package: name, Staging: name + "-stg-1", Since: time.Date(2027, 1, 15, 8, 0, 0, 0, time.UTC),
+	want := []status.Hidden{{Tag: w.find("tag", "id", 16).get("name"), Package: name, Staging: name + "-stg-1", Since: time.Date(2027, 1, 15, 8, 0, 0, 0, time.UTC),
 		Production: s.one("SELECT $1 || '-' || version || '-' || release FROM build WHERE id = 20", name), Tagged: time.Unix(1800000000+when, 0).UTC()}}
 	if got := s.status().Hidden; !reflect.DeepEqual(got, want) {
 		t.Errorf("hidden: %+v\nwant %+v", got, want)

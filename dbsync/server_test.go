@@ -11,7 +11,10 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/retry"
 )
 
 // private is a staging on a server of its own, which a test may stop.
@@ -40,7 +43,7 @@ func (s *staging) begin(tablespace string) {
 	s.dsn = strings.Replace(s.dsn, "/postgres?", "/stg?", 1)
 	dbtest.Exec(s.t, s.dsn, kojiprod.SchemaSQL(true)+";"+admin)
 	s.conn = dbtest.Connect(s.t, s.dsn)
-	if _, err := dbsync.Init(s.t.Context(), s.conn, dbsync.InitOptions{Env: "stg"}); err != nil {
+	if _, err := setup.Init(s.t.Context(), s.conn, setup.Options{Env: "stg"}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -60,7 +63,7 @@ func TestRestart(t *testing.T) {
 	for _, point := range []at{{stage: "read", n: 500}, {stage: "merge", n: 20}} {
 		point.do = restart
 		_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{Progress: &point})
-		var temporary *dbsync.TemporaryError
+		var temporary *retry.TemporaryError
 		if !errors.As(err, &temporary) {
 			t.Errorf("restarted at %s %d: %v", point.stage, point.n, err)
 		}
@@ -78,7 +81,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("a standby: %v", err)
 		}
 	}
-	if st, err := dbsync.ReadStatus(t.Context(), s.conn); err != nil || st.Mark.Environment != "stg" {
+	if st, err := status.Read(t.Context(), s.conn); err != nil || st.Mark.Environment != "stg" {
 		t.Errorf("a standby's status: %+v, %v", st, err)
 	}
 	same(t, whole, s.whole())

@@ -1,62 +1,54 @@
 package dbsync
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
 )
 
-// scratch are the temporary tables that a load keeps its findings in. ks_gone are rows of
-// production's that do not go in, and so neither does what refers to them.
-const scratch = `
-	CREATE TEMP TABLE ks_out (relation text, key text, conflict boolean, reason text, bad boolean) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_kept (relation text, key text, reason text) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_aside (relation text, key text[]) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_lost (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_over (relation text, key text, reason text) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_gone (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_stuck (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_edit (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_parked (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_del (relation text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_held (id integer, reason text, hides boolean) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_new (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_removed_tag (tag_id integer, event integer, user_id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_scope (tag_id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_scope_repo (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_named (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_covered (id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_staged (name text, version text, release text) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_volumes (production text, id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_hole (tag_id integer, event integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_touched (tag_id integer) ON COMMIT DROP;
-	CREATE TEMP TABLE ks_touched_build (id integer) ON COMMIT DROP;
-`
+// stager fills the temporary tables of the snapshot's rows.
+//
+// It reads the snapshot, the base, the snapshots between, and kojisnap.aside. It writes ks_RELATION,
+// ks_revoked_RELATION and ks_deleted_RELATION, and says in Rows, Deleted and Filled what they got.
+type stager struct {
+	*attempt
+	gap     string               // what is not known of revocations, as a snapshot is gone
+	bridges []*snapfile.Manifest // of snapshots between what the database holds and this one, whose revoked rows went in
+}
 
 // stage fills one temporary table a relation, and one of the revoked rows of each versioned
 // one, by COPY.
-func (m *merger) stage(ctx context.Context) error {
+func (st *stager) stage(ctx context.Context) error {
 	var total int64
-	for _, r := range m.snap.Manifest.Relations {
-		if !m.delta(relation.Get(r.Name)) {
+	for _, r := range st.Snap.Manifest.Relations {
+		if !st.Delta(relation.Get(r.Name)) {
 			total += r.Rows
 		}
 	}
-	work := m.opt.Progress.Begin("read", total)
+	work := st.opt.Progress.Begin("read", total)
 	defer work.End()
-	if err := m.createStaged(ctx); err != nil {
+	if err := st.createStaged(ctx); err != nil {
 		return err
 	}
 	for _, r := range relation.All() {
-		of := m.snap.Relation(r.Name)
-		if m.delta(r) {
-			if err := m.stageChanges(ctx, r); err != nil {
+		of := st.Snap.Relation(r.Name)
+		if st.Delta(r) {
+			if err := st.stageChanges(ctx, r); err != nil {
 				return err
 			}
 			continue
@@ -64,59 +56,59 @@ func (m *merger) stage(ctx context.Context) error {
 		if of.Rows == 0 {
 			continue
 		}
-		rows := m.snap.Rows(ctx, r.Name)
+		rows := st.Snap.Rows(ctx, r.Name)
 		defer rows.Close()
-		n, err := m.copyIn(ctx, r, staged(r), r.ColumnNames(), rows)
+		n, err := st.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), rows)
 		if err != nil {
 			return err
 		}
-		m.rows[r.Name] = n
+		st.Rows[r.Name] = n
 		work.Add(n)
 	}
-	return m.stageRevoked(ctx)
+	return st.stageRevoked(ctx)
 }
 
 // createStaged makes the temporary tables of all relations.
-func (m *merger) createStaged(ctx context.Context) error {
+func (st *stager) createStaged(ctx context.Context) error {
 	var sql strings.Builder
 	table := func(r *relation.Relation, name, extra string, columns []string) {
 		defs := make([]string, len(columns))
 		for i, c := range columns {
-			defs[i] = q(c) + " " + sqlType(r.Columns[r.Index(c)].Type)
+			defs[i] = sqltext.QuoteIdent(c) + " " + kojidb.SQLType(r.Columns[r.Index(c)].Type)
 		}
-		sql.WriteString("CREATE TEMP TABLE " + name + " (" + join(defs) + extra + ") ON COMMIT DROP;\n")
+		sql.WriteString("CREATE TEMP TABLE " + name + " (" + sqltext.Join(defs) + extra + ") ON COMMIT DROP;\n")
 	}
 	for _, r := range relation.All() {
 		extra := map[string]string{"build": ", ks_production text"}[r.Name]
-		table(r, staged(r), extra, r.ColumnNames())
-		if tellsLeft(r) {
-			table(r, left(r), ", ks_new boolean", r.ColumnNames())
+		table(r, loadtx.Staged(r), extra, r.ColumnNames())
+		if hasRevoked(r) {
+			table(r, loadtx.Revoked(r), ", ks_may_insert boolean", r.ColumnNames())
 		}
-		if m.delta(r) {
-			table(r, went(r), "", r.Key)
+		if st.Delta(r) {
+			table(r, loadtx.Deleted(r), "", r.Key)
 		}
 	}
-	_, err := m.tx.Exec(ctx, sql.String())
+	_, err := st.Tx.Exec(ctx, sql.String())
 	return err
 }
 
 // copyIn fills a temporary table and returns how many rows it got.
-func (m *merger) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
+func (st *stager) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
 	// pgx may still read when a cut connection has made it return.
 	from := &stoppable{from: rows}
-	tag, err := m.tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+list("", columns)+") FROM STDIN")
+	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
 	from.stop()
 	// What the snapshot says of itself is the cause of what PostgreSQL says then.
 	if cause := rows.Err(); cause != nil {
 		err = cause
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", r.Name, m.unreadable(ctx, r, table, err))
+		return 0, fmt.Errorf("read %s: %w", r.Name, st.copyError(ctx, r, table, err))
 	}
 	if tag.RowsAffected() > 0 {
-		_, err = m.tx.Exec(ctx, "ANALYZE "+table)
+		_, err = st.Tx.Exec(ctx, "ANALYZE "+table)
 	}
-	m.filled[table] = tag.RowsAffected() > 0
+	st.Filled[table] = tag.RowsAffected() > 0
 	return tag.RowsAffected(), err
 }
 
@@ -147,174 +139,56 @@ type lines interface {
 	Err() error
 }
 
-// limits refuses a snapshot that is none, which no constraint of the tables would: ids at or above the
-// floor, wherever they stand (they would be staging's), ids below 0, keys that are there twice, and
-// versioned rows that are not in the view at E.
-func (m *merger) limits(ctx context.Context) error {
-	for _, r := range relation.All() {
-		if m.rows[r.Name] == 0 {
-			continue
-		}
-		var low, high []string
-		for _, c := range r.Columns {
-			if c.Name == "id" || c.Ref != "" {
-				low, high = append(low, "min("+q(c.Name)+")"), append(high, "max("+q(c.Name)+")")
-			}
-		}
-		fit := []string{m.x(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", join(low), "high", join(high))}
-		if r.Versioned {
-			fit = append(fit, m.x(r, "coalesce(bool_and({inView}), true)", "inView", m.x(r, inView)))
-		}
-		if !keyed(r) { // of those the tables' own constraints are enough
-			fit = append(fit, m.x(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", list("", r.Key)))
-		}
-		var fine bool
-		if err := m.tx.QueryRow(ctx, m.x(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND ")), pgx.QueryExecModeExec).Scan(&fine); err != nil {
-			return err
-		}
-		if !fine {
-			return m.beyond(ctx, r)
-		}
-	}
-	return nil
-}
+var copyLine = regexp.MustCompile(`, line (\d+)(?:, column (\S+))?`)
 
-// inView is what the rows s of a versioned relation have in common.
-const inView = "s.active IS TRUE AND s.revoke_event IS NULL AND s.revoker_id IS NULL AND s.create_event <= {E}"
-
-// beyond is the error of a relation that limits refuses.
-func (m *merger) beyond(ctx context.Context, r *relation.Relation) error {
-	for _, c := range r.Columns {
-		if c.Name != "id" && c.Ref == "" {
-			continue
-		}
-		said, err := m.first(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", q(c.Name))
-		if err != nil {
-			return err
-		}
-		if said != "" {
-			return fmt.Errorf("the snapshot's %s %s", r.Name, said)
-		}
-	}
-	said, err := m.first(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", list("s", r.Key), "xkeys", list("x", r.Key))
-	if said == "" && err == nil {
-		said, err = m.first(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
-	}
-	if err != nil {
+// copyError names the row whose values COPY refused, instead of the line. Such an error is the
+// snapshot's: trying again does not help.
+func (st *stager) copyError(ctx context.Context, r *relation.Relation, table string, err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || !dbconn.IsConstraint(pg.Code) {
 		return err
 	}
-	return fmt.Errorf("the snapshot's %s %s", r.Name, said)
-}
-
-// fitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
-func (m *merger) fitNames(ctx context.Context) error {
-	if m.schema.release() >= 34 {
-		return nil
-	}
-	return m.leaveOut(ctx, relation.Get("permissions"), leave{
-		where: `s.name = 'draft-promoter' AND NOT EXISTS (SELECT FROM permissions t WHERE t.name = s.name)
-			AND NOT EXISTS (SELECT FROM ks_tag_config c WHERE c.perm_id = s.id)`,
-		key:    `'name=draft-promoter'`, // its id is not mapped to one of staging's
-		goneIf: "false",
-		reason: `'the upgrade to Koji 1.34 makes it'`})
-}
-
-// fit leaves out rows that the tables cannot hold, as they are of an older Koji.
-func (m *merger) fit(ctx context.Context) error {
-	for _, r := range relation.All() {
-		for _, c := range r.Columns {
-			have, ok := m.schema.column(r.Name, c.Name)
-			var err error
-			switch {
-			case !ok && c.Name == "draft":
-				// Also the rpms at once: their names may be those of rpms that are no drafts.
-				err = m.leaveOut(ctx, r, leave{where: "s.draft", reason: `'of a draft build: the tables are older than Koji 1.34'`})
-			case ok && have.notNull && c.Null:
-				err = m.leaveOut(ctx, r, leave{where: "s." + q(c.Name) + " IS NULL",
-					reason: lit("column " + c.Name + " cannot be NULL here: the tables are older than production's")})
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// leave says which rows of a snapshot do not go in: those where holds, with the tables of
-// using at hand.
-type leave struct {
-	using    string // "build AS h"
-	where    string
-	reason   string // an expression
-	key      string // an expression for people; empty is the key of the row
-	conflict bool
-	bad      bool // there is something wrong with the row itself
-	// goneIf says which of them take along what hangs on them; empty means all.
-	goneIf string
-	// noteIf says which of them are noted; empty means all.
-	noteIf string
-}
-
-// leaveOut takes rows out of a snapshot's temporary table and notes them.
-func (m *merger) leaveOut(ctx context.Context, r *relation.Relation, l leave) error {
-	if l.using != "" {
-		l.using = "USING " + l.using
-	}
-	for _, cond := range []*string{&l.goneIf, &l.noteIf} {
-		if *cond == "" {
-			*cond = "true"
-		}
-	}
-	if l.key == "" {
-		l.key = keyText("s", r.Key)
-	}
-	ids := ""
-	if hasID(r) {
-		ids = `, g AS (INSERT INTO ks_gone SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
-			k AS (INSERT INTO ks_stuck SELECT {r}, s.id FROM s RETURNING 1)`
-	}
-	n, err := m.exec(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason, {keytext} AS ks_key),
-			a AS (INSERT INTO ks_aside SELECT {r}, {array} FROM s WHERE array_position({array}, NULL) IS NULL RETURNING 1)`+ids+`
-		INSERT INTO ks_out SELECT {r}, ks_key, {conflict}, ks_reason, {bad} FROM s WHERE {noteIf}`,
-		"using", l.using, "where", l.where, "cols", list("s", r.Key), "array", keyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
-		"conflict", fmt.Sprint(l.conflict), "bad", fmt.Sprint(l.bad), "goneIf", l.goneIf, "noteIf", l.noteIf)
-	if err != nil || n == 0 && l.noteIf == "true" || !hasID(r) {
+	at := copyLine.FindStringSubmatch(pg.Where)
+	if at == nil {
 		return err
 	}
-	var some bool
-	err = m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM ks_gone WHERE relation = {r})"), pgx.QueryExecModeExec).Scan(&some)
-	m.gone[r.Name] = some
-	return err
+	n, _ := strconv.Atoi(at[1])
+	what := ""
+	if at[2] != "" {
+		what = strings.TrimSuffix(at[2], ":") + ": "
+	}
+	return fmt.Errorf("%s: %s%s (SQLSTATE %s)", st.rowAt(ctx, r, table, n), what, pg.Message, pg.Code)
 }
 
-// hanging leaves out the rows that refer to rows which were left out. Those that the table
-// holds already stay there as they are, without a note. A versioned row needs no more than that
-// the row is there which it refers to, be it as staging has made it.
-func (m *merger) hanging(ctx context.Context, r *relation.Relation) error {
-	for _, c := range r.Columns {
-		if c.Ref == "" || !m.gone[c.Ref] {
+// rowAt says which row is the n-th that was copied into a temporary table.
+func (st *stager) rowAt(ctx context.Context, r *relation.Relation, table string, n int) string {
+	var rows interface {
+		Next() bool
+		Line() []byte
+		Close() error
+	}
+	switch {
+	case table == loadtx.Revoked(r):
+		rows = st.Snap.Revoked(ctx, r.Name)
+	case st.Delta(r):
+		rows = st.Snap.Changed(ctx, st.Base, r.Name)
+	default:
+		rows = st.Snap.Rows(ctx, r.Name)
+	}
+	defer rows.Close()
+	for i := 0; rows.Next(); {
+		if i++; i < n {
 			continue
 		}
-		absent := ""
-		if r.Versioned {
-			absent = expand(" AND NOT EXISTS (SELECT FROM {ref} p WHERE p.id = g.id)", "ref", q(c.Ref))
+		fields, err := snapfile.ParseLine(bytes.TrimSuffix(rows.Line(), []byte("\n")), nil)
+		if err != nil || len(fields) != len(r.Columns) {
+			break
 		}
-		name := "''"
-		if r.Name == "rpminfo" {
-			name = rpm("s") + " || ': '"
-		} else if rest := without(r.Key, "create_event", "id", c.Name); len(rest) > 0 {
-			name = named(r, "s", rest) + " || ': '"
+		var key []string
+		for _, k := range r.KeyIndexes() {
+			key = append(key, fmt.Sprintf("%s=%.100q", r.Columns[k].Name, fields[k]))
 		}
-		err := m.leaveOut(ctx, r, leave{
-			using:  "ks_gone g",
-			where:  expand("g.relation = {ref} AND g.id = s.{c}", "ref", lit(c.Ref), "c", q(c.Name)) + absent,
-			reason: expand("{name} || {what} || g.id || ' was left out'", "name", name, "what", lit("its "+c.Ref+" ")),
-			noteIf: m.x(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"),
-		})
-		if err != nil {
-			return err
-		}
+		return strings.Join(key, " ")
 	}
-	return nil
+	return fmt.Sprintf("row %d", n)
 }

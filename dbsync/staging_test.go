@@ -14,7 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
@@ -37,7 +39,21 @@ type staging struct {
 // newStaging makes a fresh one, runs statements before it is marked, and marks it.
 func newStaging(t testing.TB, before ...string) *staging {
 	t.Helper()
-	return stagingOn(t, dbtest.Fresh(t), before...)
+	if len(before) > 0 {
+		return stagingOn(t, dbtest.Fresh(t), before...)
+	}
+	dsn := dbtest.Template(t, "marked", func(dsn string) error {
+		conn, err := pgx.Connect(context.Background(), dsn)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.Background())
+		_, err = setup.Init(context.Background(), conn, setup.Options{Env: "stg"})
+		return err
+	})
+	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
+	s.exec("UPDATE kojisnap.mark SET (database, oid) = (SELECT datname, oid FROM pg_database WHERE datname = current_database())")
+	return s
 }
 
 // stagingOn is newStaging with a database that is there.
@@ -47,7 +63,7 @@ func stagingOn(t testing.TB, dsn string, before ...string) *staging {
 	for _, sql := range before {
 		s.exec(sql)
 	}
-	if _, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg"}); err != nil {
+	if _, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg"}); err != nil {
 		t.Fatal(err)
 	}
 	s.events = s.one("SELECT coalesce(max(id), 0) FROM events")
@@ -81,7 +97,7 @@ func (s *staging) base(_ context.Context, id string) (*snapfile.Snapshot, error)
 
 // load loads a snapshot by what changed since the one before. An audit must find nothing then
 // that it would change; in the short form only the second load is audited.
-func (s *staging) load(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *dbsync.LoadReport {
+func (s *staging) load(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *book.LoadReport {
 	s.t.Helper()
 	opt.Base = s.base
 	if s.open != nil {
@@ -148,19 +164,19 @@ func (s *staging) own() map[string][]string {
 		case t == "tag_updates":
 			where = "updater_id <> (SELECT user_id FROM kojisnap.mark)"
 		case t == "events":
-			where = fmt.Sprintf("id >= %d AND id <= "+s.events+" AND NOT EXISTS (SELECT FROM tag_updates u WHERE u.update_event = t.id AND updater_id = (SELECT user_id FROM kojisnap.mark))", dbsync.DefaultFloor)
+			where = fmt.Sprintf("id >= %d AND id <= "+s.events+" AND NOT EXISTS (SELECT FROM tag_updates u WHERE u.update_event = t.id AND updater_id = (SELECT user_id FROM kojisnap.mark))", book.DefaultFloor)
 		case r == nil:
 		case r.Name == "volume":
 			where = "id = 0"
 		case r.Named():
 			where = fmt.Sprintf(`(id >= %d AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = '%s' AND i.staging_id = t.id AND i.made)
-				OR EXISTS (SELECT FROM kojisnap.seed d WHERE d.relation = '%[2]s' AND d.id = t.id))`, dbsync.DefaultFloor, t)
+				OR EXISTS (SELECT FROM kojisnap.seed d WHERE d.relation = '%[2]s' AND d.id = t.id))`, book.DefaultFloor, t)
 		case r.Columns[0].Name == "id":
-			where = fmt.Sprintf("id >= %d", dbsync.DefaultFloor)
+			where = fmt.Sprintf("id >= %d", book.DefaultFloor)
 		case r.Versioned:
-			where = fmt.Sprintf("create_event >= %d AND creator_id <> (SELECT user_id FROM kojisnap.mark)", dbsync.DefaultFloor)
+			where = fmt.Sprintf("create_event >= %d AND creator_id <> (SELECT user_id FROM kojisnap.mark)", book.DefaultFloor)
 		default:
-			where = fmt.Sprintf("%s >= %d", r.Columns[0].Name, dbsync.DefaultFloor)
+			where = fmt.Sprintf("%s >= %d", r.Columns[0].Name, book.DefaultFloor)
 		}
 		if rows := s.dump("SELECT * FROM " + t + " t WHERE " + where); len(rows) > 0 && rows[0] != "" {
 			out[t] = rows
@@ -231,13 +247,13 @@ func (s *staging) checkView(view map[string][]row, release relation.Release) {
 		switch {
 		case r.Named():
 			where = fmt.Sprintf(`NOT EXISTS (SELECT FROM kojisnap.seed d WHERE d.relation = '%s' AND d.id = t.id)
-				AND (id < %d OR EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = '%[1]s' AND i.staging_id = t.id AND i.made))`, r.Name, dbsync.DefaultFloor)
+				AND (id < %d OR EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = '%[1]s' AND i.staging_id = t.id AND i.made))`, r.Name, book.DefaultFloor)
 		case r.Versioned:
-			where = fmt.Sprintf("active AND create_event < %d", dbsync.DefaultFloor)
+			where = fmt.Sprintf("active AND create_event < %d", book.DefaultFloor)
 		case r.Columns[0].Name == "id":
-			where = fmt.Sprintf("id < %d", dbsync.DefaultFloor)
+			where = fmt.Sprintf("id < %d", book.DefaultFloor)
 		default:
-			where = fmt.Sprintf("%s < %d", r.Columns[0].Name, dbsync.DefaultFloor)
+			where = fmt.Sprintf("%s < %d", r.Columns[0].Name, book.DefaultFloor)
 		}
 		got := s.dump("SELECT " + strings.Join(cols, ", ") + " FROM " + `"` + r.Name + `" t WHERE ` + where)
 		if len(want) == 0 {

@@ -7,23 +7,19 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
-// buildOf is the expression for the build that a row hangs on, or "".
-func buildOf(r *relation.Relation, alias string) string {
-	first := r.Columns[0]
-	switch {
-	case r.Name == "build":
-		return alias + ".id"
-	case r.Versioned:
-		return ""
-	case r.Index("build_id") >= 0:
-		return alias + ".build_id"
-	case first.Ref == "rpminfo" || first.Ref == "archiveinfo":
-		return expand("(SELECT o.build_id FROM {p} o WHERE o.id = {a}.{c})", "p", first.Ref, "a", alias, "c", q(first.Name))
-	}
-	return ""
+// touches notes the tags and builds of which something changed, and tells those who ask staging for it.
+//
+// It reads ks_RELATION, and fills ks_new_build, ks_touched_tag and ks_touched_build; at the end, from those,
+// ks_tag_to_touch, tag_updates and tag_inheritance.
+type touches struct {
+	*attempt
+	oldBuilds bool // the snapshot has builds that were loaded before
 }
 
 // shownOfBuild are the columns of a build that what is in its tags depends on. Who owns a build, or when it
@@ -31,69 +27,69 @@ func buildOf(r *relation.Relation, alias string) string {
 var shownOfBuild = []string{"pkg_id", "version", "release", "epoch", "draft", "state", "extra"}
 
 // touchBuilds notes the builds of which an update will change what is in their tags.
-func (m *merger) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
+func (t *touches) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
 	shown := slices.DeleteFunc(slices.Clone(set), func(c string) bool { return !slices.Contains(shownOfBuild, c) })
-	_, err := m.exec(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
-		"differ", differ("t", "s", shown), "where", where)
+	_, err := t.ExecSQL(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
+		"differ", sqltext.Differ("t", "s", shown), "where", where)
 	return err
 }
 
 // touchInserts notes the builds, loaded before, that are about to get those rows that meet a condition.
-func (m *merger) touchInserts(ctx context.Context, r *relation.Relation, where string) error {
-	build := buildOf(r, "s")
-	if build == "" || r.Name == "build" || !m.oldBuilds {
+func (t *touches) touchInserts(ctx context.Context, r *relation.Relation, where string) error {
+	build := kojidb.BuildOf(r, "s")
+	if build == "" || r.Name == "build" || !t.oldBuilds {
 		return nil
 	}
-	_, err := m.exec(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
+	_, err := t.ExecSQL(ctx, r, `INSERT INTO ks_touched_build SELECT DISTINCT x.id
 		FROM (SELECT {build} AS id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) AND {where}) x
-		WHERE NOT EXISTS (SELECT FROM ks_new n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build, "where", where)
+		WHERE NOT EXISTS (SELECT FROM ks_new_build n WHERE n.id = x.id) AND x.id IS NOT NULL`, "build", build, "where", where)
 	return err
 }
 
-// stagingEvent returns the event of this load, which it takes from staging's sequence at the
-// first call.
-func (m *merger) stagingEvent(ctx context.Context) (int64, error) {
-	if m.event != 0 {
-		return m.event, nil
-	}
-	err := m.tx.QueryRow(ctx, "INSERT INTO events (time) VALUES (clock_timestamp()) RETURNING id", pgx.QueryExecModeExec).Scan(&m.event)
-	if err == nil && m.event < m.mark.Floor {
-		err = fmt.Errorf("the sequence of events gave %d, below the floor %d", m.event, m.mark.Floor)
-	}
-	return m.event, err
-}
-
-// touch tells those who ask staging what changed about the tags whose content did: kojira by
+// announce tells those who ask staging what changed about the tags whose content did: kojira by
 // a row of tag_updates, Pungi's reuse check by a row of tag_inheritance, from the tag to itself, that is
 // created and revoked at the load's event and so is in no view. Pungi asks for the history of
 // tag_inheritance as it does for that of tag_listing. A row there would be one of some build's, and
 // koji prune-signed-copies, which takes revocations before creations at one event, would count that
 // build as tagged after the latest one.
-func (m *merger) touch(ctx context.Context) error {
-	if changed := (&LoadReport{Relations: m.counts.sorted()}).Changed(); !changed {
+func (t *touches) announce(ctx context.Context) error {
+	if changed := (&book.LoadReport{Relations: t.Counts.Sorted()}).Changed(); !changed {
 		return nil
 	}
-	event, err := m.stagingEvent(ctx)
+	event, err := t.StagingEvent(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := m.tx.Exec(ctx, `
-		INSERT INTO ks_touched SELECT l.tag_id FROM tag_listing l JOIN ks_touched_build b ON b.id = l.build_id WHERE l.active;
-		CREATE TEMP TABLE ks_touch ON COMMIT DROP AS SELECT DISTINCT tag_id FROM ks_touched`); err != nil {
+	if _, err := t.Tx.Exec(ctx, `
+		INSERT INTO ks_touched_tag SELECT l.tag_id FROM tag_listing l JOIN ks_touched_build b ON b.id = l.build_id WHERE l.active;
+		CREATE TEMP TABLE ks_tag_to_touch ON COMMIT DROP AS SELECT DISTINCT tag_id FROM ks_touched_tag`); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
-		SELECT tag_id, $1, $2, 2 FROM ks_touch ORDER BY tag_id`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
+	if _, err := t.Tx.Exec(ctx, `INSERT INTO tag_updates (tag_id, update_event, updater_id, update_type)
+		SELECT tag_id, $1, $2, 2 FROM ks_tag_to_touch ORDER BY tag_id`, event, t.Mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	if _, err := m.tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
-		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_touch`, pgx.QueryExecModeExec, event, m.mark.user); err != nil {
+	if _, err := t.Tx.Exec(ctx, `INSERT INTO tag_inheritance (tag_id, parent_id, priority, create_event, revoke_event, creator_id, revoker_id, active)
+		SELECT tag_id, tag_id, 0, $1, $1, $2, $2, NULL FROM ks_tag_to_touch`, event, t.Mark.User); err != nil {
 		return fmt.Errorf("touch: %w", err)
 	}
-	rows, err := m.tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_touch) ORDER BY name", pgx.QueryExecModeExec)
+	rows, err := t.Tx.Query(ctx, "SELECT name FROM tag WHERE id IN (SELECT tag_id FROM ks_tag_to_touch) ORDER BY name")
 	if err != nil {
 		return err
 	}
-	m.rep.Touched, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	t.Report.Touched, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return err
+}
+
+// findNew lists the builds that this load will insert, so that others are known as touched.
+func (t *touches) findNew(ctx context.Context) error {
+	r := relation.Get("build")
+	if _, err := t.ExecSQL(ctx, r, `INSERT INTO ks_new_build SELECT id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`); err != nil {
+		return err
+	}
+	if t.Base != nil {
+		t.oldBuilds = true
+		return nil
+	}
+	return t.Tx.QueryRow(ctx, t.ExpandSQL(r, "SELECT (SELECT count(*) FROM {s}) > (SELECT count(*) FROM ks_new_build)")).Scan(&t.oldBuilds)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -368,7 +369,7 @@ func (s *staging) checkAt(w *world, event int64, what string) {
 			switch c.Name {
 			case "active":
 			case "revoke_event", "revoker_id": // a staging event is none of production's
-				cols = append(cols, fmt.Sprintf("CASE WHEN revoke_event < %d THEN %s END", dbsync.DefaultFloor, c.Name))
+				cols = append(cols, fmt.Sprintf("CASE WHEN revoke_event < %d THEN %s END", book.DefaultFloor, c.Name))
 			default:
 				cols = append(cols, `"`+c.Name+`"`)
 			}

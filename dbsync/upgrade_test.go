@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -91,7 +93,7 @@ func TestUpgradedProduction(t *testing.T) {
 	w := newWorld(t)
 	w.cut(21) // so that all of them have the same rows
 	s := newStaging(t)
-	load := func(release relation.Release) *dbsync.LoadReport {
+	load := func(release relation.Release) *book.LoadReport {
 		t.Helper()
 		old := w.as(release)
 		old.parent = w.parent
@@ -127,7 +129,7 @@ func TestOlderHubSaysNothing(t *testing.T) {
 	dsn := dbtest.ProductionOf(t, 22)
 	dbtest.Exec(t, dsn, dbtest.Upgrade(22, 37))
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
-	if _, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg", Adopt: true,
+	if _, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg", Adopt: true,
 		Confirm: s.one("SELECT current_database() || '@' || system_identifier FROM pg_control_system()")}); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +159,7 @@ func TestAdoptOlder(t *testing.T) {
 			w := newWorld(t).as(release)
 			dsn := dbtest.ProductionOf(t, int(release))
 			s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
-			if _, err := dbsync.Init(t.Context(), s.conn, dbsync.InitOptions{Env: "stg", Adopt: true,
+			if _, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg", Adopt: true,
 				Confirm: s.one("SELECT current_database() || '@' || system_identifier FROM pg_control_system()")}); err != nil {
 				t.Fatal(err)
 			}

@@ -6,32 +6,29 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
-// versionColumns are those that say since when and until when a row of a versioned relation
-// holds, and by whom.
-var versionColumns = []string{"create_event", "revoke_event", "creator_id", "revoker_id", "active"}
-
-// versioned brings in the rows of a versioned relation that are in the view at E, each of them:
+// writeVersioned brings in the rows of a versioned relation that are in the view at E, each of them:
 // active, or hidden where staging's own changes say otherwise.
-func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
-	if err := m.overlaid(ctx, r); err != nil {
+func (v *views) writeVersioned(ctx context.Context, r *relation.Relation) error {
+	if err := v.revokeOverlaid(ctx, r); err != nil {
 		return err
 	}
-	pairs := []string{"hide", hides(r), "xkey", equal("x", "s", r.Key), "tkey", equal("t", "x", r.Key), "cols", list("", m.usable(r)), "scols", list("s", m.usable(r))}
+	pairs := []string{"hide", hiddenTable(r), "xkey", sqltext.Equal("x", "s", r.Key), "tkey", sqltext.Equal("t", "x", r.Key), "cols", sqltext.Columns("", v.Usable(r)), "scols", sqltext.Columns("s", v.Usable(r))}
 	run := func(count *int64, sql string, more ...string) error {
-		n, err := m.exec(ctx, r, sql, append(more, pairs...)...)
+		n, err := v.ExecSQL(ctx, r, sql, append(more, pairs...)...)
 		*count += n
 		return err
 	}
-	some, err := m.hide(ctx, r)
+	some, err := v.hide(ctx, r)
 	if err != nil {
 		return err
 	}
-	c := m.counts.of(r.Name)
+	c := v.Counts.Of(r.Name)
 	shown, values := "", ""
 	if some {
 		shown = " AND NOT EXISTS (SELECT FROM {hide} x WHERE {xkey})"
@@ -41,92 +38,75 @@ func (m *merger) versioned(ctx context.Context, r *relation.Relation) error {
 		}
 		values = `UPDATE {s} s SET active = NULL, revoke_event = x.ks_event, revoker_id = x.ks_user FROM {hide} x WHERE {xkey};
 			INSERT INTO kojisnap.hidden SELECT {r}, {xarray} FROM {hide} x WHERE x.ks_why IN ('place', 'held', 'tag') ON CONFLICT DO NOTHING`
-		if _, err := m.exec(ctx, r, values, append([]string{"xarray", keyArray("x", r.Key)}, pairs...)...); err != nil {
+		if _, err := v.ExecSQL(ctx, r, values, append([]string{"xarray", sqltext.KeyArray("x", r.Key)}, pairs...)...); err != nil {
 			return err
 		}
 	}
 	if err := run(&c.Unrevoked, `WITH u AS (UPDATE {t} t SET active = true, revoke_event = NULL, revoker_id = NULL FROM {s} s
-		WHERE {key} AND t.active IS NULL AND t.revoke_event < {floor}`+shown+` RETURNING t.*)`+touches(r)); err != nil {
+		WHERE {key} AND t.active IS NULL AND t.revoke_event < {floor}`+shown+` RETURNING t.*)`+loadtx.NoteTags(r)); err != nil {
 		return err
 	}
 	// An older hub or schema may have kept a column from an earlier load.
-	if payload := without(m.given(r), slices.Concat(r.Key, versionColumns)...); len(payload) > 0 {
-		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+touches(r),
-			"set", assign("s", payload), "differ", differ("t", "s", payload)); err != nil {
+	if payload := sqltext.Without(v.Given(r), slices.Concat(r.Key, kojidb.VersionColumns)...); len(payload) > 0 {
+		if err := run(&c.Updated, `WITH u AS (UPDATE {t} t SET {set} FROM {s} s WHERE {key} AND {differ} RETURNING t.*)`+loadtx.NoteTags(r),
+			"set", sqltext.Assign("s", payload), "differ", sqltext.Differ("t", "s", payload)); err != nil {
 			return err
 		}
 	}
 	if err := run(&c.Inserted, `WITH u AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s
-		WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) RETURNING *)`+touches(r)); err != nil {
+		WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key}) RETURNING *)`+loadtx.NoteTags(r)); err != nil {
 		return err
 	}
-	return m.tellHidden(ctx, r)
+	return v.tellHidden(ctx, r)
 }
 
 // tellHidden reports the rows of the snapshot that staging's changes hide.
-func (m *merger) tellHidden(ctx context.Context, r *relation.Relation) error {
+func (v *views) tellHidden(ctx context.Context, r *relation.Relation) error {
 	removed := ""
-	for _, c := range tagColumns(r) {
-		if m.removed {
-			removed += expand(`WHEN EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = s.{c})
-				THEN 'staging removed tag ' || (SELECT v.name FROM tag v WHERE v.id = s.{c}) `, "c", q(c))
+	for _, c := range kojidb.TagColumns(r) {
+		if v.removed {
+			removed += sqltext.Expand(`WHEN EXISTS (SELECT FROM ks_removed_tag g WHERE g.tag_id = s.{c})
+				THEN 'staging removed tag ' || (SELECT v.name FROM tag v WHERE v.id = s.{c}) `, "c", sqltext.QuoteIdent(c))
 		}
 	}
-	_, err := m.exec(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NOT NULL
+	_, err := v.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {named} || ': ' || CASE WHEN o.create_event IS NOT NULL
 				THEN 'staging has its own, create_event=' || o.create_event {removed}ELSE 'staging removed it' END || {by}
 		FROM {s} s JOIN {t} t ON {key} AND t.active IS NULL AND t.revoke_event >= {floor}
 			LEFT JOIN {t} o ON {same} AND o.active AND o.create_event >= {floor}`,
-		"keytext", keyText("s", r.Key), "named", named(r, "s", subject(r)), "same", equal("o", "s", subject(r)), "removed", removed,
+		"keytext", sqltext.KeyText("s", r.Key), "named", kojidb.RefText(r, "s", kojidb.Subject(r)), "same", sqltext.Equal("o", "s", kojidb.Subject(r)), "removed", removed,
 		"by", `' (event ' || t.revoke_event || ', by ' || coalesce((SELECT v.name FROM users v WHERE v.id = t.revoker_id), t.revoker_id::text) || ')'`)
 	return err
 }
 
-// touches ends a statement whose changed rows are u by noting their tags: of the rows that are active
-// now. What changes about others no view shows but those of production's events.
-func touches(r *relation.Relation) string { return touchesOf(r, "u.active") }
-
-// touchesOf is touches of the rows that shown tells.
-func touchesOf(r *relation.Relation, shown string) string {
-	switch {
-	case r.Name == "tag_package_owners": // Koji itself takes no tag for changed then
-	case r.Index("tag_id") >= 0:
-		return ", g AS (INSERT INTO ks_touched SELECT tag_id FROM u WHERE " + shown + ") SELECT FROM u" // which counts all of them
-	case r.Name == "external_repo_config":
-		return ` , g AS (INSERT INTO ks_touched SELECT x.tag_id FROM u JOIN tag_external_repos x USING (external_repo_id) WHERE x.active AND ` + shown + `)
-			SELECT FROM u`
-	}
-	return " SELECT FROM u"
-}
-
-// overlaid revokes rows of the overlay's where production has one by now, which the overlay
+// revokeOverlaid revokes rows of the overlay's where production has one by now, which the overlay
 // has overruled.
-func (m *merger) overlaid(ctx context.Context, r *relation.Relation) error {
+func (v *views) revokeOverlaid(ctx context.Context, r *relation.Relation) error {
 	if r.Name != "tag_extra" && r.Name != "build_target_config" {
 		return nil
 	}
 	var key []string
 	for _, k := range r.Key {
-		key = append(key, lit(k)+", h."+q(k))
+		key = append(key, sqltext.QuoteLiteral(k)+", h."+sqltext.QuoteIdent(k))
 	}
 	meets := make([]string, len(r.Unique))
 	for i, u := range r.Unique {
-		meets[i] = equal("h", "s", without(u, "active"))
+		meets[i] = sqltext.Equal("h", "s", sqltext.Without(u, "active"))
 	}
-	rows := m.x(r, `h.active AND ({meets}) AND NOT ({hkey}) AND EXISTS (SELECT FROM kojisnap.overlay o WHERE o.relation = {r} AND o.key = jsonb_build_object({k}))`,
-		"meets", strings.Join(meets, " OR "), "hkey", equal("h", "s", r.Key), "k", join(key))
+	rows := v.ExpandSQL(r, `h.active AND ({meets}) AND NOT ({hkey}) AND EXISTS (SELECT FROM kojisnap.overlay o WHERE o.relation = {r} AND o.key = jsonb_build_object({k}))`,
+		"meets", strings.Join(meets, " OR "), "hkey", sqltext.Equal("h", "s", r.Key), "k", sqltext.Join(key))
 	var some bool
-	if err := m.tx.QueryRow(ctx, m.x(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows), pgx.QueryExecModeExec).Scan(&some); err != nil || !some {
+	if err := v.Tx.QueryRow(ctx, v.ExpandSQL(r, "SELECT EXISTS (SELECT FROM {s} s JOIN {t} h ON {rows})", "rows", rows)).Scan(&some); err != nil || !some {
 		return err
 	}
-	event, err := m.stagingEvent(ctx)
+	event, err := v.StagingEvent(ctx)
 	if err != nil {
 		return err
 	}
-	n, err := m.exec(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+touchesOf(r, "true"),
-		"event", itoa(event), "rows", rows)
+	n, err := v.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} h SET active = NULL, revoke_event = {event}, revoker_id = {user} FROM {s} s WHERE {rows} RETURNING h.*)`+loadtx.NoteTagsWhere(r, "true"),
+		"event", sqltext.Int(event), "rows", rows)
 	if err != nil {
 		return fmt.Errorf("what the overlay put there: %w", err)
 	}
-	m.counts.of(r.Name).Revoked += n
+	v.Counts.Of(r.Name).Revoked += n
 	return nil
 }

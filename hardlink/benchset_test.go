@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/volumes"
 )
 
@@ -51,7 +52,7 @@ var benchSets = map[string]func(b *testing.B, dir string) *benchSet{
 	},
 	"mix": func(b *testing.B, dir string) *benchSet { // builds, names and sizes as Fedora has them
 		s := newBenchSet(dir)
-		hub, err := hubtest.Generate(hubtest.ScaleOptions{Seed: 1, Builds: benchNumber(b, "KOJISNAP_BENCH_MIX", 300), Outside: -1})
+		hub, err := generate.Hub(generate.Options{Seed: 1, Builds: benchNumber(b, "KOJISNAP_BENCH_MIX", 300), Outside: -1})
 		if err != nil {
 			b.Fatal(err)
 		}

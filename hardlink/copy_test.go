@@ -18,6 +18,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -531,7 +532,7 @@ func TestWebThatFails(t *testing.T) {
 			web := httptest.NewServer(c.handler)
 			defer web.Close()
 			_, err := s.copy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
-			var temporary *hardlink.TemporaryError
+			var temporary *retry.TemporaryError
 			if err == nil || errors.As(err, &temporary) != c.temporary {
 				t.Errorf("error %v; temporary should be %v", err, c.temporary)
 			}

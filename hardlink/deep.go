@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 )
 
@@ -137,7 +138,7 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 			}
 			return nil
 		})
-		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) || errors.As(err, new(*TemporaryError)) {
+		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) || errors.As(err, new(*retry.TemporaryError)) {
 			return subdirs // the files of the build will tell, and a source that is gone is told of once
 		}
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/retry"
 )
 
 var errLocked = lockfile.Locked("another kojisnap works on this topdir")
@@ -96,7 +97,7 @@ func (e *LeftOutError) Error() string {
 			refused = true
 		}
 		var gone *goneError
-		if !errors.As(err, &gone) && errors.As(err, new(*TemporaryError)) {
+		if !errors.As(err, &gone) && errors.As(err, new(*retry.TemporaryError)) {
 			gone = given
 		}
 		same := gone != nil && !errors.As(err, new(*DigestError)) && slices.Contains(blamed, gone)
@@ -176,13 +177,6 @@ func (e *SpaceError) Error() string {
 
 // Unwrap lets errors.Is find syscall.ENOSPC.
 func (e *SpaceError) Unwrap() error { return syscall.ENOSPC }
-
-// TemporaryError is a source that may answer later: a server that is overloaded or
-// gone.
-type TemporaryError struct{ Err error }
-
-func (e *TemporaryError) Error() string { return e.Err.Error() }
-func (e *TemporaryError) Unwrap() error { return e.Err }
 
 // BadSourceError is a source whose URL cannot be one of production's tree.
 type BadSourceError struct{ Err error }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/retry"
 )
 
 func TestSourcesAnswered(t *testing.T) {
@@ -24,10 +25,10 @@ func TestSourcesAnswered(t *testing.T) {
 		{[]error{missing}, true},
 		{[]error{missing, source(gone, damaged)}, true},
 		{[]error{fmt.Errorf("left out: %w", syscall.ENAMETOOLONG)}, true},
-		{[]error{missing, source(gone, &hardlink.TemporaryError{Err: fmt.Errorf("503")})}, false},
+		{[]error{missing, source(gone, &retry.TemporaryError{Err: fmt.Errorf("503")})}, false},
 		{[]error{source(damaged), source(damaged, syscall.EACCES)}, true}, // of one file
 		{[]error{source(syscall.EIO)}, true},
-		{[]error{source(syscall.EIO, &hardlink.TemporaryError{Err: syscall.ECONNREFUSED})}, false},
+		{[]error{source(syscall.EIO, &retry.TemporaryError{Err: syscall.ECONNREFUSED})}, false},
 	} {
 		if got := (&hardlink.LeftOutError{Errs: c.errs}).SourcesAnswered(); got != c.want {
 			t.Errorf("%v: %v", c.errs, got)

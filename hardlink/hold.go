@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 )
 
@@ -95,7 +96,7 @@ func ofSourceTree(err error) bool {
 // ofFile tells whether a source that is a directory failed for one file.
 func ofFile(said error) bool {
 	var errno syscall.Errno
-	return errors.As(said, new(*notRegularError)) || errors.As(said, &errno) && !errors.As(said, new(*TemporaryError)) && errno != syscall.ENOSPC
+	return errors.As(said, new(*notRegularError)) || errors.As(said, &errno) && !errors.As(said, new(*retry.TemporaryError)) && errno != syscall.ENOSPC
 }
 
 // tooMany tells that so many of so many failed that it is no matter of single ones.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"time"
 
+	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 )
 
@@ -86,9 +87,9 @@ func (o *objectSource) judge(ctx context.Context, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &absentError{err, &o.trust}
 	case errors.Is(context.Cause(ctx), errWebSilent):
-		return &TemporaryError{fmt.Errorf("fetch from %s: %w", o, errWebSilent)}
+		return &retry.TemporaryError{Err: fmt.Errorf("fetch from %s: %w", o, errWebSilent)}
 	case ctx.Err() == nil && errors.As(err, &says) && says.Temporary():
-		return &TemporaryError{err}
+		return &retry.TemporaryError{Err: err}
 	}
 	return err
 }

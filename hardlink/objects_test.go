@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/store/s3/s3test"
 )
@@ -124,7 +125,7 @@ func TestObjectsTrouble(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("error %v, want one line that says %q", err, c.says)
 			}
-			if temporary := (*hardlink.TemporaryError)(nil); errors.As(err, &temporary) != c.temporary {
+			if temporary := (*retry.TemporaryError)(nil); errors.As(err, &temporary) != c.temporary {
 				t.Errorf("temporary is %v: %v", !c.temporary, err)
 			}
 			if n := asked.Load(); c.asked > 0 && n > c.asked {

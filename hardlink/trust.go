@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"kojisnap/kojisnap/retry"
 )
 
 // maxFailures in a row, each after all its tries, and a server is asked no more.
@@ -118,7 +120,7 @@ func (e *filelessError) Unwrap() error { return e.error }
 
 // note counts failures, of a file as the error names it. forGood: no other file will be had either.
 func (t *trust) note(ctx context.Context, err error, file string, forGood bool) {
-	var temporary *TemporaryError
+	var temporary *retry.TemporaryError
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {

@@ -180,7 +180,7 @@ func (d *download) request() (resp *http.Response, err error) {
 		}
 		var after time.Duration
 		resp, after, err = d.once()
-		var temporary *TemporaryError
+		var temporary *retry.TemporaryError
 		if err == nil || d.ctx.Err() != nil || !errors.As(err, &temporary) || try+1 >= webTries || after > maxRetryAfter {
 			return resp, err
 		}
@@ -234,8 +234,8 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 		if after > maxRetryAfter {
 			text += fmt.Sprintf(" and asks to wait %v", after.Round(time.Second))
 		}
-		d.from.wait(after, d.from.withoutFile(&TemporaryError{errors.New(text)}, d.name))
-		return nil, after, &TemporaryError{errors.New(text)}
+		d.from.wait(after, d.from.withoutFile(&retry.TemporaryError{Err: errors.New(text)}, d.name))
+		return nil, after, &retry.TemporaryError{Err: errors.New(text)}
 	}
 	return nil, 0, errors.New(text)
 }
@@ -270,7 +270,7 @@ func (d *download) trouble(ctx context.Context, err error) error {
 	if errors.As(err, &request) {
 		err = request.Err // without the URL, which is said already
 	}
-	return &TemporaryError{fmt.Errorf("fetch %s: %w", d.name, err)}
+	return &retry.TemporaryError{Err: fmt.Errorf("fetch %s: %w", d.name, err)}
 }
 
 func (d *download) Read(p []byte) (int, error) {
@@ -311,7 +311,7 @@ func (d *download) resume(broke error) error {
 		d.tooSlow++
 	}
 	if d.vain >= webTries || d.tooSlow >= webTries {
-		err := &TemporaryError{fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
+		err := &retry.TemporaryError{Err: fmt.Errorf("fetch %s: broken off after %d bytes: %w", d.name, d.offset, broke)}
 		d.from.noteError(d.ctx, err, d.name)
 		return err
 	}

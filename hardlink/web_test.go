@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/retry"
 )
 
 // cut breaks an answer off after so many bytes of its body.
@@ -156,7 +157,7 @@ func TestWebGone(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	web.Close()
 	_, err := s.copy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
-	var temporary *hardlink.TemporaryError
+	var temporary *retry.TemporaryError
 	if !errors.As(err, &temporary) {
 		t.Errorf("error %v, want a TemporaryError", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/seedtest"
 )
 
@@ -29,7 +30,7 @@ func TestAttack(t *testing.T) {
 		a := &attack{world: newWorld(t), rnd: rand.New(rand.NewPCG(seed, 0x61747461))}
 		a.init(t)
 		var err error
-		a.mutator, err = hubtest.NewMutator(a.prodRows, hubtest.MutatorOptions{Seed: seed, Tags: []string{"f42-compose"}, Pace: time.Minute})
+		a.mutator, err = generate.NewMutator(a.prodRows, generate.MutatorOptions{Seed: seed, Tags: []string{"f42-compose"}, Pace: time.Minute})
 		must(t, err)
 		config, err := os.ReadFile(a.world.config(t, "f42-compose"))
 		must(t, err)
@@ -50,7 +51,7 @@ func TestAttack(t *testing.T) {
 type attack struct {
 	*world
 	rnd     *rand.Rand
-	mutator *hubtest.Mutator
+	mutator *generate.Mutator
 	config  string
 }
 

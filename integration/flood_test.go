@@ -17,6 +17,7 @@ import (
 
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // mostMemory is what a pull may take, in KiB.
@@ -121,7 +122,7 @@ func TestFlood(t *testing.T) {
 	name := func(i int) string { return fmt.Sprintf("<member><name>%d%s</name><value/></member>", i, long) }
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	must(t, err)
-	for what, f := range map[string]flood{
+	floods := map[string]flood{
 		"modules": {"listTagged", false, multi + "<array><data>", func(i int) string {
 			return fmt.Sprintf("<value><struct><member><name>build_id</name><value><int>%d</int></value></member><member><name>nvr</name><value><string>%s</string></value></member></struct></value>", i, strings.Repeat("n", 900))
 		}},
@@ -134,7 +135,9 @@ func TestFlood(t *testing.T) {
 		"text in a multicall": {"getBuild", true, multi + "<string>", repeat("x")},
 		"a fault":             {"getBuild", true, head + "<array><data><value><struct><member><name>faultString</name><value>", repeat("x ")},
 		"a comment":           {"getBuild", true, head + "<!--", repeat(" comment")},
-	} {
+	}
+	for _, what := range seedtest.SomeKeys(floods, 4) {
+		f := floods[what]
 		t.Run(what, func(t *testing.T) {
 			url := newFloodHub(t, rows, f)
 			o, peak := peakOf(t, "pull", "--hub", url, "--tag", "f42-compose", "--tag", "f42-build", "--event", "419", "--jobs", "16", "--store", t.TempDir())
@@ -151,12 +154,14 @@ func TestFlood(t *testing.T) {
 
 // TestLargeRows: rows that are large, but not too large, come, as many as there are at once.
 func TestLargeRows(t *testing.T) {
-	for what, extra := range map[string]string{
+	extras := map[string]string{
 		"plain":     `{"a": "` + strings.Repeat("x", 15<<20) + `"}`,
 		"escaped":   `{"a": "` + strings.Repeat(`\\`, 7<<20) + `"}`,
 		"not ASCII": `{"a": "` + strings.Repeat("é", 7<<20) + `"}`,
 		"values":    `{"a": [` + strings.Repeat("1,", 200_000) + `1]}`,
-	} {
+	}
+	for _, what := range seedtest.SomeKeys(extras, 2) {
+		extra := extras[what]
 		t.Run(what, func(t *testing.T) {
 			rows, err := hubtest.Rows(kojiprod.Rows())
 			must(t, err)

@@ -10,12 +10,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
@@ -74,7 +77,7 @@ func newHubWorld(t testing.TB) *world {
 	var err error
 	w.prodRows, err = hubtest.Rows(kojiprod.Rows())
 	must(t, err)
-	must(t, hubtest.AddContentTag(w.prodRows)) // else no compose of the module is ready
+	must(t, generate.AddContentTag(w.prodRows)) // else no compose of the module is ready
 	w.prod, w.prodURL = serve(t, w.prodRows, hubtest.Options{Topdir: w.prodTree})
 	w.store, err = dir.Open(filepath.Join(t.TempDir(), "store"))
 	must(t, err)
@@ -106,10 +109,10 @@ func serve(t testing.TB, src hubtest.Source, o hubtest.Options) (*hub.Client, st
 
 func (w *world) init(t testing.TB) {
 	t.Helper()
-	conn, err := kojisnap.Connect(t.Context(), w.dsn)
+	conn, err := dbconn.Connect(t.Context(), w.dsn)
 	must(t, err)
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	_, err = dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+	_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
 	must(t, err)
 }
 
@@ -129,7 +132,7 @@ func (w *world) copy(t testing.TB, snap *snapfile.Snapshot, want compose.Want) *
 	return r
 }
 
-func (w *world) load(t testing.TB, snap *snapfile.Snapshot) *dbsync.LoadReport {
+func (w *world) load(t testing.TB, snap *snapfile.Snapshot) *book.LoadReport {
 	t.Helper()
 	r, err := kojisnap.Load(t.Context(), snap, w.store, kojisnap.LoadOptions{DSN: w.dsn, Topdir: w.topdir})
 	must(t, err)

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -97,7 +97,7 @@ func (j *judge) volumes() {
 }
 
 func (j *judge) rule(b row, production, before string) string {
-	nvr := dbsync.NVR{Name: j.after["package"]["id="+b["pkg_id"]]["name"], Version: b["version"], Release: b["release"]}
+	nvr := kojidb.NVR{Name: j.after["package"]["id="+b["pkg_id"]]["name"], Version: b["version"], Release: b["release"]}
 	switch {
 	case b["state"] != "1":
 		return "DEFAULT"

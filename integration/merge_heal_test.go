@@ -19,6 +19,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
@@ -139,7 +140,7 @@ func earlier(t *testing.T) (g *merging, loads []string) {
 	g.db = openDatabase(t, g.dsn)
 	g.model = newModel(state{})
 	g.worker = &worker{database: g.db, rnd: g.rnd, prod: g.prodRows, model: g.model, admin: g.db.strings("SELECT id FROM users WHERE name = 'stgadmin'")[0][0]}
-	g.mutator, err = hubtest.NewMutator(g.prodRows, hubtest.MutatorOptions{Seed: 1, Tags: mergeScopes[0], Pace: 5 * time.Minute, Rare: true})
+	g.mutator, err = generate.NewMutator(g.prodRows, generate.MutatorOptions{Seed: 1, Tags: mergeScopes[0], Pace: 5 * time.Minute, Rare: true})
 	must(t, err)
 
 	var told []struct{ Snapshot string }

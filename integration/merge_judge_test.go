@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -17,7 +18,7 @@ type judge struct {
 	want, base    *wanted   // the snapshot, and the one since which the load looked at what changed; nil: at all
 	pulled        []*wanted // all snapshots that there are
 	opt           dbsync.LoadOptions
-	rep           *dbsync.LoadReport
+	rep           *book.LoadReport
 	refs          []reference
 
 	ids        mapping
@@ -36,7 +37,7 @@ type judge struct {
 	problems   []string
 }
 
-const floor = dbsync.DefaultFloor
+const floor = book.DefaultFloor
 
 func (j *judge) replaces() bool { return j.opt.OnConflict == dbsync.Replace }
 

@@ -3,6 +3,7 @@ package integration_test
 import (
 	"errors"
 	"fmt"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"maps"
 	"math/rand/v2"
 	"regexp"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull"
@@ -70,7 +73,7 @@ type merging struct {
 	rnd     *rand.Rand
 	db      *database
 	model   *model
-	mutator *hubtest.Mutator
+	mutator *generate.Mutator
 	worker  *worker
 	tags    []string
 	pulled  []*wanted
@@ -90,7 +93,7 @@ func testMerge(t *testing.T, seed uint64) []string {
 	g.model = newModel(g.db.read())
 	g.worker = &worker{database: g.db, rnd: g.rnd, prod: g.prodRows, model: g.model, admin: g.db.strings("SELECT id FROM users WHERE name = 'stgadmin'")[0][0]}
 	var err error
-	g.mutator, err = hubtest.NewMutator(g.prodRows, hubtest.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
+	g.mutator, err = generate.NewMutator(g.prodRows, generate.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
 	must(t, err)
 	replaces := seed%3 == 0
 	for round := range mergeRounds {
@@ -187,7 +190,7 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 		before = g.work(t, before, 5+g.rnd.IntN(20))
 	}
 
-	load := func(what string, opt dbsync.LoadOptions) *dbsync.LoadReport {
+	load := func(what string, opt dbsync.LoadOptions) *book.LoadReport {
 		t.Helper()
 		rep, err := g.loadIt(t, want.snap, opt)
 		var conflict *dbsync.ConflictError
@@ -325,22 +328,22 @@ func (g *merging) lose(t *testing.T) {
 }
 
 // loadIt is how every load of the test is made.
-func (g *merging) loadIt(t *testing.T, snap *snapfile.Snapshot, opt dbsync.LoadOptions) (*dbsync.LoadReport, error) {
+func (g *merging) loadIt(t *testing.T, snap *snapfile.Snapshot, opt dbsync.LoadOptions) (*book.LoadReport, error) {
 	return kojisnap.Load(t.Context(), snap, g.store, kojisnap.LoadOptions{LoadOptions: opt, DSN: g.dsn})
 }
 
 // staged says which builds were copied: it is not known, or none, or some.
-func (g *merging) staged() []dbsync.NVR {
+func (g *merging) staged() []kojidb.NVR {
 	switch g.rnd.IntN(4) {
 	case 0:
 		return nil
 	case 1:
-		return []dbsync.NVR{}
+		return []kojidb.NVR{}
 	}
-	var out []dbsync.NVR
+	var out []kojidb.NVR
 	for _, f := range g.db.strings("SELECT p.name, b.version, b.release FROM build b JOIN package p ON p.id = b.pkg_id WHERE b.state = 1 ORDER BY b.id") {
 		if g.rnd.IntN(5) == 0 {
-			out = append(out, dbsync.NVR{Name: f[0], Version: f[1], Release: f[2]})
+			out = append(out, kojidb.NVR{Name: f[0], Version: f[1], Release: f[2]})
 		}
 	}
 	return out

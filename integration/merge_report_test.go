@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -16,7 +16,7 @@ func (j *judge) readBook() {
 	// tables themselves tell.
 	noted := 0
 	j.told = map[string]map[string]map[string]bool{"left_out": {}, "kept": {}}
-	tell := func(list string, entries []dbsync.Entry) {
+	tell := func(list string, entries []book.Entry) {
 		for _, e := range entries {
 			if j.told[list][e.Relation] == nil {
 				j.told[list][e.Relation] = map[string]bool{}
@@ -120,7 +120,7 @@ func (j *judge) others() {
 func (j *judge) counted() {
 	changed := false
 	for _, r := range relation.All() {
-		n, taken := dbsync.RelationReport{Relation: r.Name}, int64(0)
+		n, taken := book.RelationReport{Relation: r.Name}, int64(0)
 		for key, d := range j.after[r.Name] {
 			b, was := j.before[r.Name][key]
 			switch {
@@ -144,7 +144,7 @@ func (j *judge) counted() {
 				n.Deleted++
 			}
 		}
-		changed = changed || taken > 0 || n != dbsync.RelationReport{Relation: r.Name}
+		changed = changed || taken > 0 || n != book.RelationReport{Relation: r.Name}
 		told := j.rep.Relation(r.Name)
 		if told.Inserted != n.Inserted || told.Deleted != n.Deleted || told.Revoked < n.Revoked || told.Revoked > n.Revoked+taken ||
 			told.Unrevoked != n.Unrevoked || told.Updated == 0 && n.Updated > 0 || told.Revoked+told.Updated < n.Revoked+taken {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
@@ -70,7 +70,7 @@ func TestNamedBuilds(t *testing.T) {
 		if after := w.state(t); after != before {
 			t.Errorf("a second sync changed something: %s", firstDifference(before, after))
 		}
-		var audit dbsync.LoadReport
+		var audit book.LoadReport
 		must(t, json.Unmarshal([]byte(succeed(t, "load", "-c", config(builds), "--audit", "--json")), &audit))
 		for _, r := range audit.Relations {
 			if r.Inserted+r.Updated+r.Revoked+r.Unrevoked+r.Deleted > 0 {

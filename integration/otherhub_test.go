@@ -7,6 +7,7 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
@@ -25,7 +26,7 @@ func TestOtherHub(t *testing.T) {
 		t.Helper()
 		rows, err := hubtest.Rows(kojiprod.Rows())
 		must(t, err)
-		must(t, hubtest.AddContentTag(rows))
+		must(t, generate.AddContentTag(rows))
 		change(rows)
 		_, url = serve(t, rows, hubtest.Options{})
 		body, err := os.ReadFile(here)

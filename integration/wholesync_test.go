@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
 )
@@ -20,8 +20,8 @@ func TestWholeSync(t *testing.T) {
 	w.init(t)
 	c := w.config(t, "f42-compose")
 	type syncs struct {
-		Syncs        []dbsync.SyncRun
-		LastGoodSync *dbsync.SyncRun `json:"last_good_sync"`
+		Syncs        []book.SyncRun
+		LastGoodSync *book.SyncRun `json:"last_good_sync"`
 	}
 	read := func(exits ...int) syncs {
 		t.Helper()

@@ -17,6 +17,7 @@ import (
 	"kojisnap/kojisnap/benchtest"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
@@ -28,7 +29,7 @@ type copyArgs struct{ Store, Snapshot, Topdir, Source string }
 
 func (a copyArgs) options() kojisnap.CopyOptions {
 	return kojisnap.CopyOptions{
-		Want:    compose.Want{Builds: compose.BuildsTagged, SigKeys: []string{hubtest.ScaleKey}},
+		Want:    compose.Want{Builds: compose.BuildsTagged, SigKeys: []string{generate.Key}},
 		Topdir:  a.Topdir,
 		Sources: []string{a.Source}, WritableSource: true,
 	}
@@ -81,12 +82,12 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	rows, err := hubtest.Generate(hubtest.ScaleOptions{Seed: 1, Builds: builds, Outside: -1})
+	rows, err := generate.Hub(generate.Options{Seed: 1, Builds: builds, Outside: -1})
 	pulltest.Must(b, err)
 	a := copyArgs{Store: filepath.Join(b.TempDir(), "store"), Topdir: filepath.Join(b.TempDir(), "koji"), Source: filepath.Join(b.TempDir(), "prod")}
 	s, err := dir.Open(a.Store)
 	pulltest.Must(b, err)
-	snap := pulltest.Pull(b, pulltest.Client(b, hubtest.New(rows, hubtest.Options{})), s, 0, hubtest.ScaleTag)
+	snap := pulltest.Pull(b, pulltest.Client(b, hubtest.New(rows, hubtest.Options{})), s, 0, generate.Tag)
 	a.Snapshot = snap.ID
 	plan, _, err := compose.PlanFiles(b.Context(), snap, a.options().Want, nil, nil)
 	pulltest.Must(b, err)

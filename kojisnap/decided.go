@@ -3,7 +3,9 @@ package kojisnap
 import (
 	"context"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
@@ -34,12 +36,12 @@ func (o CopyOptions) decided(ctx context.Context, s store.Store) (map[int64]stri
 }
 
 func (d *StagingDatabase) decided(ctx context.Context) (map[int64]string, error) {
-	conn, err := Connect(ctx, d.DSN)
+	conn, err := dbconn.Connect(ctx, d.DSN)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return dbsync.DecidedBuilds(ctx, conn)
+	return status.DecidedBuilds(ctx, conn)
 }
 
 // rows is hardlink.Options.Rows.
@@ -48,7 +50,7 @@ func (o CopyOptions) rows() func(ctx context.Context, builds []volumes.Build) (m
 		return nil
 	}
 	return func(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
-		conn, err := Connect(ctx, o.Database.DSN)
+		conn, err := dbconn.Connect(ctx, o.Database.DSN)
 		if err != nil {
 			if o.Database.Optional && ctx.Err() == nil {
 				o.warn(ctx, "staging's database cannot be asked where builds stand", err)
@@ -57,11 +59,11 @@ func (o CopyOptions) rows() func(ctx context.Context, builds []volumes.Build) (m
 			return nil, err
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
-		nvrs := make([]dbsync.NVR, len(builds))
+		nvrs := make([]kojidb.NVR, len(builds))
 		for i, b := range builds {
-			nvrs[i] = dbsync.NVR{Name: b.Name, Version: b.Version, Release: b.Release}
+			nvrs[i] = kojidb.NVR{Name: b.Name, Version: b.Version, Release: b.Release}
 		}
-		return dbsync.BuildVolumes(ctx, conn, nvrs)
+		return status.BuildVolumes(ctx, conn, nvrs)
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/preflight"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/pull"
@@ -63,8 +65,8 @@ func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[strin
 	return found
 }
 
-// preflight is one check. run returns what it found.
-type preflight struct {
+// precheck is one check. run returns what it found.
+type precheck struct {
 	name string
 	sync bool // Sync also makes it, before its first step
 	run  func(ctx context.Context) (string, error)
@@ -87,8 +89,8 @@ const (
 )
 
 // preflights returns the checks, the cheapest first.
-func (o SyncOptions) preflights(s store.Store) []preflight {
-	return []preflight{
+func (o SyncOptions) preflights(s store.Store) []precheck {
+	return []precheck{
 		{CheckOverlay, true, func(context.Context) (string, error) { return o.checkOverlay() }},
 		{CheckStore, false, func(ctx context.Context) (string, error) { return checkStore(ctx, s) }},
 		{CheckProductionHub, false, o.checkProductionHub},
@@ -250,12 +252,12 @@ func (e *sourcesError) Error() string { return e.text }
 func (e *sourcesError) Unwrap() error { return e.first }
 
 func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
-	conn, err := Connect(ctx, o.Load.DSN)
+	conn, err := dbconn.Connect(ctx, o.Load.DSN)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	p := dbsync.Preflight{Env: o.Load.Env, HubMoved: o.Load.HubMoved, Event: o.Pull.Event, Tags: o.Pull.Tags,
+	p := preflight.Options{Env: o.Load.Env, HubMoved: o.Load.HubMoved, Event: o.Pull.Event, Tags: o.Pull.Tags,
 		Overlay: o.Load.Overlay != "", Replace: o.Load.OnConflict == dbsync.Replace}
 	if o.Hub != nil {
 		p.Hub = o.Hub.URL()
@@ -263,7 +265,7 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	if o.Load.Rollback {
 		p.Event = 0
 	}
-	if err := dbsync.CheckDatabase(ctx, conn, p); err != nil {
+	if err := preflight.CheckDatabase(ctx, conn, p); err != nil {
 		return "", err
 	}
 	c := conn.Config()

@@ -17,7 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
 )
@@ -92,7 +92,7 @@ func (f EventFile) remove(ctx context.Context, conn *pgx.Conn, env string, event
 	if f.Path == "" {
 		return nil
 	}
-	pin, err := dbsync.ReadPin(ctx, conn)
+	pin, err := status.ReadPin(ctx, conn)
 	if err != nil || pin.Mark.CheckEnv(env) != nil || pin.Event <= event {
 		return nil // the load says what is wrong
 	}
@@ -114,7 +114,7 @@ func (f EventFile) write(ctx context.Context, conn *pgx.Conn, env string) error 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	for written := int64(-1); ; {
-		pin, err := dbsync.ReadPin(ctx, conn)
+		pin, err := status.ReadPin(ctx, conn)
 		if err == nil {
 			err = pin.Mark.CheckEnv(env)
 		}

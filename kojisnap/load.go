@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -31,14 +34,14 @@ type LoadOptions struct {
 
 // Load loads a snapshot into the staging database, in one transaction. s is the store that has the snapshot.
 // Errors are those of package dbsync.
-func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*dbsync.LoadReport, error) {
+func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*book.LoadReport, error) {
 	r, lock, err := load(ctx, snap, s, o)
 	lock.release()
 	return r, err
 }
 
 // load is Load that still holds the lock on WaitFor when it returns, also with an error.
-func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (_ *dbsync.LoadReport, lock *waiting, _ error) {
+func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (_ *book.LoadReport, lock *waiting, _ error) {
 	started := time.Now()
 	opt, err := o.found(ctx, s)
 	if err == nil && !opt.DryRun {
@@ -50,7 +53,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 		opt.Waited = lock.waited
 	}
 	// The database also records failures, as far as it can.
-	conn, lost := Connect(ctx, o.DSN)
+	conn, lost := dbconn.Connect(ctx, o.DSN)
 	if lost != nil {
 		return nil, lock, cmp.Or(err, lost)
 	}
@@ -107,12 +110,12 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 		return opt, err
 	}
 	if ledger != nil {
-		opt.Staged = []dbsync.NVR{} // known, even if there are none
+		opt.Staged = []kojidb.NVR{} // known, even if there are none
 		for _, b := range ledger.Staged() {
 			if slices.ContainsFunc(o.Leaving, func(l volumes.Build) bool { return l.NVR() == b.Build.NVR() }) {
 				continue
 			}
-			opt.Staged = append(opt.Staged, dbsync.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
+			opt.Staged = append(opt.Staged, kojidb.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
 		}
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }

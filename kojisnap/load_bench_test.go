@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
@@ -70,13 +71,13 @@ func benchLoadScale(b *testing.B, factor int) {
 	note := func(unit string, v float64) { what[unit] = append(what[unit], v) }
 	for range b.N {
 		dsn := dbtest.Fresh(b)
-		if _, err := dbsync.Init(b.Context(), dbtest.Connect(b, dsn), dbsync.InitOptions{Env: "bench"}); err != nil {
+		if _, err := setup.Init(b.Context(), dbtest.Connect(b, dsn), setup.Options{Env: "bench"}); err != nil {
 			b.Fatal(err)
 		}
 		var first time.Duration
 		for _, load := range []struct{ unit, id string }{{"first", ids[0]}, {"same", ids[0]}, {"1%", ids[1]}, {"10%", ids[2]}} {
 			out, took, rss := timed(b, benchCommand(b, "load", dsn, path, load.id))
-			var r dbsync.LoadReport
+			var r book.LoadReport
 			if err := json.Unmarshal(out, &r); err != nil {
 				b.Fatal(err)
 			}

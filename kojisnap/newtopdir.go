@@ -8,7 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/status"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
@@ -71,10 +72,10 @@ func (d *StagingDatabase) copied(ctx context.Context, volume string) (int, error
 	if volume == "" {
 		volume = volumes.CopyVolume
 	}
-	conn, err := Connect(ctx, d.DSN)
+	conn, err := dbconn.Connect(ctx, d.DSN)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return dbsync.CopiedBuilds(ctx, conn, volume)
+	return status.CopiedBuilds(ctx, conn, volume)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -16,7 +17,7 @@ func (o SyncOptions) checkSnapshot(ctx context.Context, snap *snapfile.Snapshot)
 			return fmt.Errorf("verify: %w", err)
 		}
 	}
-	conn, err := Connect(ctx, o.Load.DSN)
+	conn, err := dbconn.Connect(ctx, o.Load.DSN)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/store/dir"
 )
@@ -61,7 +62,7 @@ func benchHub(args []string) error {
 	if err != nil {
 		return err
 	}
-	rows, err := hubtest.Generate(hubtest.ScaleOptions{Seed: 1, Factor: factor})
+	rows, err := generate.Hub(generate.Options{Seed: 1, Factor: factor})
 	if err != nil {
 		return err
 	}
@@ -165,7 +166,7 @@ func newestIDs(url string) (last map[string]int64, now hubtest.Time, err error) 
 // update does in the tag what a day of updates does: n builds are replaced by newer ones, with as
 // many rpms and signatures. It reads all before it writes, as the hub's indexes live until then.
 func update(tx *hubtest.Tx, n int, last map[string]int64, now *hubtest.Time) error {
-	tags, err := tx.Select("tag", hubtest.Values{"name": hubtest.ScaleTag})
+	tags, err := tx.Select("tag", hubtest.Values{"name": generate.Tag})
 	if err != nil {
 		return err
 	}
@@ -281,7 +282,7 @@ func benchPull(args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := pull.Pull(context.Background(), c, s, pull.Options{Tags: []string{hubtest.ScaleTag}, Margin: -1, Since: since, Program: "bench"})
+	r, err := pull.Pull(context.Background(), c, s, pull.Options{Tags: []string{generate.Tag}, Margin: -1, Since: since, Program: "bench"})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 	"kojisnap/kojisnap/verify"
@@ -18,25 +20,25 @@ import (
 // ReadRecord asks the staging database where it differs from a snapshot by staging's own decisions, and which
 // of its ids are not production's. It only reads.
 func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (verify.Record, error) {
-	conn, err := Connect(ctx, dsn)
+	conn, err := dbconn.Connect(ctx, dsn)
 	if err != nil {
 		return verify.Record{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	status, err := dbsync.ReadStatus(ctx, conn)
+	held, err := status.Read(ctx, conn)
 	if err != nil {
 		return verify.Record{}, err
 	}
-	r := verify.Record{Mark: status.Mark, RPMs: map[int64]string{}, Signatures: map[verify.SignatureRow]string{}, Types: map[int64]string{}}
+	r := verify.Record{Mark: held.Mark, RPMs: map[int64]string{}, Signatures: map[verify.SignatureRow]string{}, Types: map[int64]string{}}
 	r.History = map[int64]int64{}
-	for _, t := range status.Tags {
+	for _, t := range held.Tags {
 		r.History[t.ID] = t.History
 	}
-	if r.IDs, err = dbsync.ReadIDs(ctx, conn); err != nil {
+	if r.IDs, err = status.ReadIDs(ctx, conn); err != nil {
 		return verify.Record{}, err
 	}
-	entries := slices.Concat(status.Conflicts, status.LeftOut, status.Kept)
-	builds, err := dbsync.DecidedBuilds(ctx, conn) // also since the last load
+	entries := slices.Concat(held.Conflicts, held.LeftOut, held.Kept)
+	builds, err := status.DecidedBuilds(ctx, conn) // also since the last load
 	if err != nil || len(entries)+len(builds) == 0 {
 		return r, err
 	}
@@ -64,13 +66,13 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (verif
 // decidedBuilds returns the builds that staging's hub cannot list as production's does: staging does not have
 // them as complete, or not under that name. Another volume or owner explains no missing rpm.
 func decidedBuilds(ctx context.Context, conn *pgx.Conn, builds map[int64]string, view *tagged.View) (map[int64]string, error) {
-	here, err := dbsync.CompleteBuilds(ctx, conn, slices.Collect(maps.Keys(builds)))
+	here, err := status.CompleteBuilds(ctx, conn, slices.Collect(maps.Keys(builds)))
 	if err != nil {
 		return nil, err
 	}
 	decided := map[int64]string{}
 	for _, b := range view.AllBuilds() {
-		if why, ok := builds[b.ID]; ok && here[b.ID] != (dbsync.NVR{Name: b.Name, Version: b.Version, Release: b.Release}) {
+		if why, ok := builds[b.ID]; ok && here[b.ID] != (kojidb.NVR{Name: b.Name, Version: b.Version, Release: b.Release}) {
 			decided[b.ID] = why
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
@@ -14,7 +14,7 @@ import (
 
 // StagingStatus is what a staging database holds, and what it lacks.
 type StagingStatus struct {
-	*dbsync.Status
+	*status.Status
 	Drift *Drift `json:"drift,omitempty"` // nil without a store
 }
 
@@ -40,7 +40,7 @@ type Drift struct {
 // ReadDrift compares what a database holds with the newest snapshot of a scope in a store; with rows, also row
 // by row. If the database says from which hub it was loaded, that counts, and not the scope's. If the store has
 // no such snapshot, or cannot be read, that is an error.
-func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have *dbsync.Status, rows bool) (*Drift, error) {
+func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have *status.Status, rows bool) (*Drift, error) {
 	scope.Any = true
 	if have.LastSuccess != nil && have.LastSuccess.Hub != "" {
 		scope.Hub = have.LastSuccess.Hub
@@ -50,9 +50,9 @@ func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have 
 		return nil, err
 	}
 	d := &Drift{Snapshot: newest.ID, Event: newest.Manifest.Event}
-	var last *dbsync.TagStatus
+	var last *status.TagStatus
 	for _, tag := range newest.Manifest.Scope.All {
-		at := slices.IndexFunc(have.Tags, func(t dbsync.TagStatus) bool { return t.ID == tag.ID })
+		at := slices.IndexFunc(have.Tags, func(t status.TagStatus) bool { return t.ID == tag.ID })
 		if at < 0 {
 			d.Missing = append(d.Missing, tag.Name)
 		} else if t := &have.Tags[at]; last == nil || t.Event < last.Event {

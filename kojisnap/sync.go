@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
@@ -33,13 +33,13 @@ type SyncOptions struct {
 
 // SyncResult is what the steps did, nil for a step that was not reached or was left out.
 type SyncResult struct {
-	Pull   *pull.Result       `json:"pull,omitempty"`
-	Copy   *CopyResult        `json:"copy,omitempty"`
-	Load   *dbsync.LoadReport `json:"load,omitempty"`
-	Remove *CopyResult        `json:"remove,omitempty"`
-	Repair *CopyResult        `json:"repair,omitempty"` // of files that verify found missing or damaged
-	Verify *verify.Result     `json:"verify,omitempty"`
-	Steps  []SyncStep         `json:"steps"` // those that were reached
+	Pull   *pull.Result     `json:"pull,omitempty"`
+	Copy   *CopyResult      `json:"copy,omitempty"`
+	Load   *book.LoadReport `json:"load,omitempty"`
+	Remove *CopyResult      `json:"remove,omitempty"`
+	Repair *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
+	Verify *verify.Result   `json:"verify,omitempty"`
+	Steps  []SyncStep       `json:"steps"` // those that were reached
 }
 
 // Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order: the hub never

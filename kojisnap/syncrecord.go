@@ -13,7 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/status"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/oneline"
@@ -28,7 +30,7 @@ type SyncStep struct {
 	Seconds float64          `json:"seconds"`
 	Error   string           `json:"error,omitempty"`
 	Counts  map[string]int64 `json:"counts,omitempty"`
-	Waited  *dbsync.Waited   `json:"waited,omitempty"` // of load: for composes
+	Waited  *book.Waited     `json:"waited,omitempty"` // of load: for composes
 }
 
 // SyncReport is what the record of a sync has beside its times and exit code.
@@ -46,7 +48,7 @@ type SyncReport struct {
 
 // SyncRecord is the record of a sync, as it is written to a file beside the ledger.
 type SyncRecord struct {
-	dbsync.SyncRun
+	book.SyncRun
 	Report SyncReport `json:"report"`
 }
 
@@ -149,7 +151,7 @@ func (r SyncReport) Trouble() string {
 // sync that ended early. If one of the two cannot be written, that is an error, and the other is still written.
 func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
 	report := r.report(secret.Hide(store), err)
-	run := dbsync.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: dbsync.Who()}
+	run := book.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: book.Who()}
 	if r.Pull != nil {
 		run.Snapshot, run.Event = r.Pull.Snapshot, r.Pull.Event
 	}
@@ -163,10 +165,10 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	run.Error = secret.Hide(run.Error)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	conn, lost := Connect(ctx, o.Load.DSN)
+	conn, lost := dbconn.Connect(ctx, o.Load.DSN)
 	if lost == nil {
 		defer conn.Close(context.WithoutCancel(ctx))
-		if pin, err := dbsync.ReadPin(ctx, conn); err == nil {
+		if pin, err := status.ReadPin(ctx, conn); err == nil {
 			report.Pin = pin.Event
 		}
 	}
@@ -177,7 +179,7 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	body = []byte(secret.Hide(string(body)))
 	run.Report = bytes.ReplaceAll(body, []byte(`\u0000`), []byte(`\ufffd`)) // which no database holds
 	if lost == nil {
-		lost = dbsync.RecordSync(ctx, conn, o.Load.Env, started, &run)
+		lost = book.RecordSync(ctx, conn, o.Load.Env, started, &run)
 	}
 	if lost != nil {
 		lost = fmt.Errorf("the database does not remember this sync: %w", lost)
@@ -220,7 +222,7 @@ func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
 }
 
 // ReadSyncReport reads the report in a database's record of a sync.
-func ReadSyncReport(run dbsync.SyncRun) (r SyncReport, err error) {
+func ReadSyncReport(run book.SyncRun) (r SyncReport, err error) {
 	err = json.Unmarshal(run.Report, &r)
 	return r, err
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/lockfile"
 )
 
@@ -16,7 +16,7 @@ import (
 // the load until the copies that are no longer needed are removed. Composes that begin meanwhile wait.
 type waiting struct {
 	unlock func()
-	waited *dbsync.Waited // for whom load waited; nil: nobody held the lock
+	waited *book.Waited // for whom load waited; nil: nobody held the lock
 }
 
 // release releases the lock. It may be called more than once, and of nil.
@@ -46,7 +46,7 @@ func waitFor(ctx context.Context, path string, log *slog.Logger) (*waiting, erro
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	w := &dbsync.Waited{File: path, Holders: []string{}}
+	w := &book.Waited{File: path, Holders: []string{}}
 	for began, first := time.Now(), true; ; first = false {
 		holders := lockfile.Holders(path)
 		news := slices.DeleteFunc(slices.Clone(holders), func(h string) bool { return slices.Contains(w.Holders, h) })

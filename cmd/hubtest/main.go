@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
@@ -62,7 +63,7 @@ func main() {
 type flags struct {
 	rows, db, listen, topdir, offline, version string
 	demo, verbose, released                    bool
-	scale                                      hubtest.ScaleOptions
+	scale                                      generate.Options
 }
 
 func parse(args []string, stdout io.Writer) (flags, error) {
@@ -164,7 +165,7 @@ func source(ctx context.Context, f flags) (src hubtest.Source, done func(), err 
 		}
 		return rows, done, nil
 	case f.scale.Factor > 0:
-		rows, err := hubtest.Generate(f.scale)
+		rows, err := generate.Hub(f.scale)
 		debug.FreeOSMemory() // what made the rows is garbage
 		return rows, done, err
 	}

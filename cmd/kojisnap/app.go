@@ -14,7 +14,8 @@ import (
 	"golang.org/x/term"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/repository"
@@ -115,7 +116,7 @@ func (a *app) settle(set *pflag.FlagSet) error {
 			a.verbose, a.debug = false, false
 		}
 	}
-	if err := dbsync.CheckEnvironment(a.env); err != nil {
+	if err := setup.CheckEnvironment(a.env); err != nil {
 		return usageError{err}
 	}
 	if a.exitOnLock && a.lockFile == "" {
@@ -253,7 +254,7 @@ func (a *app) missing(what, how string) error {
 }
 
 // checkEnv refuses a database of another environment than --env or the configuration names.
-func (a *app) checkEnv(m dbsync.Mark) error {
+func (a *app) checkEnv(m book.Mark) error {
 	if !a.envSet {
 		return nil
 	}

@@ -12,8 +12,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/dbsync"
-	"kojisnap/kojisnap"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -123,20 +124,20 @@ func (a *app) showRows(rows func(each func(repository.RowDiff) error) error) err
 // stagingDiff says where staging overrules production.
 type stagingDiff struct {
 	Event     int64             `json:"event"`     // the event that the database holds
-	Decisions []dbsync.Decision `json:"decisions"` // by subject
-	Kept      []dbsync.Entry    `json:"kept"`      // rows that Koji edits in place
+	Decisions []status.Decision `json:"decisions"` // by subject
+	Kept      []book.Entry      `json:"kept"`      // rows that Koji edits in place
 }
 
 func (o *diffFlags) staging(ctx context.Context, a *app) error {
 	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
-	conn, err := kojisnap.Connect(ctx, o.db)
+	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	s, err := dbsync.ReadStatus(ctx, conn)
+	s, err := status.Read(ctx, conn)
 	if err == nil {
 		err = a.checkEnv(s.Mark)
 	}

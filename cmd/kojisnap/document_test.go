@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"kojisnap/cmd/kojisnap/jsondoc"
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
@@ -21,8 +22,8 @@ import (
 // documents is what the commands print, by the headings of JSON.md.
 var documents = map[string]reflect.Type{
 	"pull":         reflect.TypeFor[pull.Result](),
-	"init":         reflect.TypeFor[dbsync.InitReport](),
-	"load":         reflect.TypeFor[dbsync.LoadReport](),
+	"init":         reflect.TypeFor[setup.Report](),
+	"load":         reflect.TypeFor[book.LoadReport](),
 	"copy":         reflect.TypeFor[kojisnap.CopyResult](),
 	"link":         reflect.TypeFor[linkResult](),
 	"verify":       reflect.TypeFor[verify.Result](),
@@ -148,7 +149,7 @@ func typeOf(t, owner reflect.Type) (string, reflect.Type) {
 	case reflect.TypeFor[*snapfile.Manifest]():
 		return "object", nil
 	case reflect.TypeFor[json.RawMessage]():
-		if owner == reflect.TypeFor[dbsync.SyncRun]() {
+		if owner == reflect.TypeFor[book.SyncRun]() {
 			t = reflect.TypeFor[kojisnap.SyncReport]()
 		}
 	}

@@ -10,14 +10,15 @@ import (
 	"strings"
 	"syscall"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/dbsync/preflight"
 	"kojisnap/hardlink"
-	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/verify"
@@ -51,8 +52,7 @@ func exitCode(err error) int {
 		mismatch mismatchError
 		damaged  *snapfile.DamagedError
 		digest   *hardlink.DigestError
-		database *dbsync.TemporaryError
-		network  *hardlink.TemporaryError
+		later    *retry.TemporaryError
 		missing  *hardlink.MissingError
 		left     *hardlink.LeftOutError
 		bucket   *s3.Error
@@ -60,14 +60,14 @@ func exitCode(err error) int {
 		overlay  *overlay.Error
 		source   *hardlink.BadSourceError
 		unknown  *compose.UnknownError
-		dsn      *kojisnap.DSNError
+		dsn      *dbconn.DSNError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, dbsync.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest
@@ -75,7 +75,7 @@ func exitCode(err error) int {
 		return exitNotReady
 	case errors.Is(err, lockfile.ErrLocked):
 		return exitLocked
-	case errors.Is(err, pull.ErrUpgraded), errors.As(err, &database), errors.As(err, &network), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, pull.ErrUpgraded), errors.As(err, &later), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
 	case errors.As(err, &left) && !left.SourcesAnswered(): // a source is out of order
 		return exitError

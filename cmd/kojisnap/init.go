@@ -9,8 +9,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/dbsync"
-	"kojisnap/kojisnap"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/setup"
 )
 
 var initCommand = command{
@@ -46,7 +47,7 @@ type initFlags struct {
 
 func (o *initFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
-	fs.Int64Var(&o.floor, "sequence-floor", dbsync.DefaultFloor, "give staging's own rows ids from `ID` on")
+	fs.Int64Var(&o.floor, "sequence-floor", book.DefaultFloor, "give staging's own rows ids from `ID` on")
 	fs.BoolVar(&o.adopt, "adopt", false, "accept a database that already has builds")
 	fs.BoolVar(&o.moved, "moved", false, "accept a staging database that was moved: by pg_upgrade, dump and restore, to another name or server")
 	fs.StringVar(&o.confirm, "confirm", "", "confirm that `DBNAME@SYSTEM_IDENTIFIER` is the database to adopt, or that was moved")
@@ -68,12 +69,12 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.adopt && o.moved {
 		return usagef("--adopt begins a new record, --moved keeps what is there: give one of them")
 	}
-	conn, err := kojisnap.Connect(ctx, o.db)
+	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	r, err := dbsync.Init(ctx, conn, dbsync.InitOptions{
+	r, err := setup.Init(ctx, conn, setup.Options{
 		Env: a.env, Floor: o.floor, Adopt: o.adopt, Moved: o.moved, Confirm: o.confirm, DryRun: a.dryRun, Log: a.log,
 	})
 	if err != nil {
@@ -117,5 +118,5 @@ func (a *app) checkDSN(dsn string) error {
 	if !namesDatabase(dsn) {
 		return a.missing("database", "--db DSN, or db = \"…\" in the configuration, or set PGDATABASE")
 	}
-	return kojisnap.CheckDSN(dsn)
+	return dbconn.CheckDSN(dsn)
 }

@@ -10,6 +10,7 @@ import (
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 )
 
@@ -132,7 +133,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 
 // showLoad writes a report: of a dry run in lines that can be compared, of a load as a table, on a terminal or with
 // -v.
-func (a *app) showLoad(w io.Writer, r *dbsync.LoadReport) {
+func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 	switch {
 	case a.dryRun:
 		showPlanned(w, r)
@@ -143,7 +144,7 @@ func (a *app) showLoad(w io.Writer, r *dbsync.LoadReport) {
 
 // tellLoad writes a line for each row that staging's tables refuse, and on a terminal what was loaded. If there are
 // such rows, it returns an error that has been reported.
-func (a *app) tellLoad(r *dbsync.LoadReport) error {
+func (a *app) tellLoad(r *book.LoadReport) error {
 	for _, e := range r.Conflicts {
 		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
 	}
@@ -168,10 +169,10 @@ func (a *app) tellLoad(r *dbsync.LoadReport) error {
 }
 
 // showTable writes the numbers of a report; with all, also of relations that were only read.
-func showTable(w io.Writer, r *dbsync.LoadReport, all bool) {
+func showTable(w io.Writer, r *book.LoadReport, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	defer tw.Flush()
-	line := func(what string, x dbsync.RelationReport) {
+	line := func(what string, x book.RelationReport) {
 		fmt.Fprint(tw, what)
 		for _, n := range []int64{x.Read, x.Inserted, x.Updated, x.Deleted, x.Revoked, x.Unrevoked, x.Kept, x.LeftOut, x.Conflicts} {
 			fmt.Fprintf(tw, "\t%d", n)
@@ -179,10 +180,10 @@ func showTable(w io.Writer, r *dbsync.LoadReport, all bool) {
 		fmt.Fprint(tw, "\t\n")
 	}
 	lines := 0
-	var sum dbsync.RelationReport
+	var sum book.RelationReport
 	for _, x := range r.Relations {
 		sum.Add(x)
-		if !all && x == (dbsync.RelationReport{Relation: x.Relation, Read: x.Read}) {
+		if !all && x == (book.RelationReport{Relation: x.Relation, Read: x.Read}) {
 			continue
 		}
 		if lines++; lines == 1 {
@@ -196,7 +197,7 @@ func showTable(w io.Writer, r *dbsync.LoadReport, all bool) {
 }
 
 // showPlanned writes a report in stable lines.
-func showPlanned(w io.Writer, r *dbsync.LoadReport) {
+func showPlanned(w io.Writer, r *book.LoadReport) {
 	for _, rel := range r.Relations {
 		for _, c := range []struct {
 			what string
@@ -218,7 +219,7 @@ func showPlanned(w io.Writer, r *dbsync.LoadReport) {
 	}
 	for _, list := range []struct {
 		what    string
-		entries []dbsync.Entry
+		entries []book.Entry
 	}{{"conflict", r.Conflicts}, {"left out", r.LeftOut}, {"kept", r.Kept}, {"overwrite", r.Overwritten}} {
 		for _, e := range list.entries {
 			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s %s: %s", list.what, e.Relation, e.Key, e.What)))

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 )
 
@@ -63,8 +63,8 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		say(nagiosOK, since, ago(age))
 	}
 	inSync := len(s.Runs) > 0 && len(s.Syncs) > 0 && s.Runs[0].ID <= s.Syncs[0].LastLoad // the sync's own error says it
-	if len(s.Runs) > 0 && s.Runs[0].Result == dbsync.ResultFailed && !inSync {
-		failures := slices.IndexFunc(s.Runs, func(r dbsync.Run) bool { return r.Result != dbsync.ResultFailed })
+	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed && !inSync {
+		failures := slices.IndexFunc(s.Runs, func(r book.Run) bool { return r.Result != book.ResultFailed })
 		if failures < 0 {
 			failures = len(s.Runs)
 		}
@@ -105,7 +105,7 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 }
 
 // judgeSync returns the state of the last sync, by its exit code.
-func judgeSync(run dbsync.SyncRun) (nagios, string) {
+func judgeSync(run book.SyncRun) (nagios, string) {
 	switch run.Exit {
 	case exitDone:
 		return nagiosOK, ""

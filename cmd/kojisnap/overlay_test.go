@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
 )
@@ -43,11 +43,11 @@ func TestOverlayFile(t *testing.T) {
 	if code != exitNotReady || errs != "" || !strings.Contains(out, "\ninsert 1 user_perms\n") || !strings.Contains(out, "\noverlay: add user alice: permission admin\n") {
 		t.Errorf("dry run: %d, %q, %q", code, out, errs)
 	}
-	var rep dbsync.LoadReport
+	var rep book.LoadReport
 	if err := json.Unmarshal([]byte(kojisnapOK(t, append(load, "--json")...)), &rep); err != nil {
 		t.Fatal(err)
 	}
-	if want := (dbsync.OverlayChange{Action: "add", Entry: "user alice: permission admin"}); len(rep.Overlay) != 1 || rep.Overlay[0] != want {
+	if want := (book.OverlayChange{Action: "add", Entry: "user alice: permission admin"}); len(rep.Overlay) != 1 || rep.Overlay[0] != want {
 		t.Errorf("report: %+v", rep.Overlay)
 	}
 	if out := kojisnapOK(t, append(load, "--dry-run")...); strings.Contains(out, "overlay") {

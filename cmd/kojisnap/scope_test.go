@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 )
@@ -116,7 +117,7 @@ func modularRows(t testing.TB) *hubtest.Memory {
 	t.Helper()
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err == nil {
-		err = hubtest.AddContentTag(rows)
+		err = generate.AddContentTag(rows)
 	}
 	if err != nil {
 		t.Fatal(err)

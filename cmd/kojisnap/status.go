@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/repository"
 )
@@ -110,13 +112,13 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 }
 
 func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus, error) {
-	conn, err := kojisnap.Connect(ctx, o.db)
+	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	s := &kojisnap.StagingStatus{}
-	if s.Status, err = dbsync.ReadStatus(ctx, conn); err != nil {
+	if s.Status, err = status.Read(ctx, conn); err != nil {
 		return nil, err
 	}
 	if err := a.checkEnv(s.Mark); err != nil || a.store == "" {
@@ -165,7 +167,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 		last := s.Syncs[0]
 		fmt.Fprintf(tw, "last sync\t%s ago: exit code %d: %s\n", ago(s.Now.Sub(last.Finished)), last.Exit, clean(last.Error))
 	}
-	if len(s.Runs) > 0 && s.Runs[0].Result == dbsync.ResultFailed {
+	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed {
 		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
 	}
 	if s.Drift != nil {
@@ -190,7 +192,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	showRuns(w, runs)
 	for _, list := range []struct {
 		what    string
-		entries []dbsync.Entry
+		entries []book.Entry
 	}{{"conflict", s.Conflicts}, {"left out", s.LeftOut}, {"kept", s.Kept}} {
 		showList(w, list.what, len(list.entries), all, func(i int) string {
 			e := list.entries[i]
@@ -205,7 +207,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 }
 
 // showTags lists the tags, or counts them if they are alike. It marks those that loads no longer update.
-func showTags(w io.Writer, tags []dbsync.TagStatus, event int64, all bool) {
+func showTags(w io.Writer, tags []status.TagStatus, event int64, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
 	level, out := 0, 0
@@ -238,7 +240,7 @@ func historyText(from, event int64) string {
 }
 
 // showSyncs lists the last syncs, and what the last one's verify found.
-func showSyncs(w io.Writer, syncs []dbsync.SyncRun) {
+func showSyncs(w io.Writer, syncs []book.SyncRun) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
 	for i, s := range syncs {
@@ -268,7 +270,7 @@ func showSyncs(w io.Writer, syncs []dbsync.SyncRun) {
 }
 
 // showEvents lists the events that are safe to pin.
-func showEvents(w io.Writer, events []dbsync.LoadedEvent) {
+func showEvents(w io.Writer, events []status.LoadedEvent) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
 	for _, e := range events {
@@ -276,7 +278,7 @@ func showEvents(w io.Writer, events []dbsync.LoadedEvent) {
 	}
 }
 
-func showRuns(w io.Writer, runs []dbsync.Run) {
+func showRuns(w io.Writer, runs []book.Run) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
 	for i, r := range runs {
@@ -284,7 +286,7 @@ func showRuns(w io.Writer, runs []dbsync.Run) {
 			fmt.Fprintln(tw, "run\tbegan\ttook\tsnapshot\tmode\tresult")
 		}
 		result := string(r.Result)
-		if r.Report != nil && r.Result == dbsync.ResultChanged {
+		if r.Report != nil && r.Result == book.ResultChanged {
 			in, up, gone := r.Report.Totals()
 			result = fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
 		}
@@ -346,12 +348,12 @@ func ago(d time.Duration) string {
 
 // tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
 func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {
-	conn, err := kojisnap.Connect(ctx, o.db)
+	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	pin, err := dbsync.ReadPin(ctx, conn)
+	pin, err := status.ReadPin(ctx, conn)
 	if err != nil {
 		return err
 	}

@@ -41,10 +41,29 @@ func Production(t testing.TB) string { return clone(t, "production") }
 // Empty makes a database without any table.
 func Empty(t testing.TB) string { return clone(t, "") }
 
-// Connect opens a connection that is closed when the test ends.
+// Template makes a database of a kind of the caller's own: the first in a process is a fresh one that
+// fill changes, which goes by its DSN, and all are copies of that. Errors of fill end the test. What
+// fill leaves of the database's name or oid is the template's, and the copies have others.
+func Template(t testing.TB, kind string, fill func(dsn string) error) string {
+	t.Helper()
+	start(t)
+	custom.Store(kind, fill)
+	return clone(t, kind)
+}
+
+// custom has the fill function of each kind that Template was called with.
+var custom sync.Map
+
+// Connect opens a connection that is closed when the test ends. Like dbconn.Connect, it prepares no
+// statements.
 func Connect(t testing.TB, dsn string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,13 +161,16 @@ func makeTemplate(dsn, name, kind string) error {
 			next()
 		}
 		db := withDatabase(dsn, name)
+		fill, isCustom := custom.Load(kind)
 		if err := execSQL(db, kojiprod.SchemaSQL(kind != "production")); err != nil {
 			return fmt.Errorf("schema of Koji: %w", err)
 		}
 		var release int
 		switch {
+		case isCustom:
+			return fill.(func(string) error)(db)
 		case kind == "production":
-			return fill(db)
+			return fillProduction(db)
 		case kind == "fresh":
 			return nil
 		}
@@ -161,8 +183,8 @@ func makeTemplate(dsn, name, kind string) error {
 	return err
 }
 
-// fill copies the rows of package kojiprod into an empty schema and sets the sequences.
-func fill(dsn string) error {
+// fillProduction copies the rows of package kojiprod into an empty schema and sets the sequences.
+func fillProduction(dsn string) error {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
@@ -76,7 +77,7 @@ func (d *demo) fromData(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := hubtest.AddContentTag(rows); err != nil {
+	if err := generate.AddContentTag(rows); err != nil {
 		return err
 	}
 	production, err := serve(ctx, rows, d.path("production"))

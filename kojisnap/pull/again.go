@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // findLost notes what the base lacks, or has otherwise, because the hub could not give it.
@@ -19,9 +20,9 @@ func (c *carry) findLost() {
 			continue
 		}
 		for _, id := range l.Builds {
-			c.again.add(id)
+			c.again.Add(id)
 			if l.Relation == "build" && l.Missing() {
-				c.lost.add(id)
+				c.lost.Add(id)
 			}
 		}
 		if l.Tag != 0 {
@@ -30,8 +31,8 @@ func (c *carry) findLost() {
 		for _, h := range l.Hanging {
 			for _, id := range h.IDs {
 				if h.Relation == "build" {
-					c.again.add(id)
-					c.lost.add(id)
+					c.again.Add(id)
+					c.lost.Add(id)
 				} else if relation.Get(h.Relation).Versioned {
 					c.askWhole(h.Relation, id)
 				}
@@ -51,54 +52,54 @@ func (c *carry) askWhole(relationName string, tag int64) {
 // hub could not give, or that have components whose builds were drafts.
 func (p *puller) findAgain(ctx context.Context) error {
 	c := p.carry
-	var archives, rpms, drafts idSet
+	var archives, rpms, drafts idset.Set
 	for _, l := range c.base.Manifest.LeftOut {
 		switch {
 		case l.Stripped():
 		case l.Column == "archive_id" || l.Relation == "archiveinfo" && l.Column == "id":
-			archives.add(l.ID)
+			archives.Add(l.ID)
 		case l.Column == "rpm_id" || l.Relation == "rpminfo" && l.Column == "id":
-			rpms.add(l.ID)
+			rpms.Add(l.ID)
 		case l.Relation == "rpmsigs" && len(l.Key) > 0:
-			id, err := idOf([]byte(l.Key[0]))
+			id, err := idset.Parse([]byte(l.Key[0]))
 			if err != nil {
 				return err
 			}
-			rpms.add(id)
+			rpms.Add(id)
 		}
 		for _, h := range l.Hanging {
 			for _, id := range h.IDs {
 				if strings.HasPrefix(h.Relation, "archive") {
-					archives.add(id)
+					archives.Add(id)
 				}
 			}
 		}
 	}
 	rel := relation.Get("rpminfo")
 	build, draft := rel.Index("build_id"), rel.Index("draft")
-	err := eachRow(ctx, c.base, rel, func(row [][]byte) error {
-		id, err := idOf(row[0])
+	err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
 		if err != nil || row[build] == nil {
 			return err
 		}
-		of, err := idOf(row[build])
-		if rpms.has(id) {
-			c.again.add(of)
+		of, err := idset.Parse(row[build])
+		if rpms.Has(id) {
+			c.again.Add(of)
 		}
-		if string(row[draft]) == "t" && !c.tagged.has(of) {
-			drafts.add(id)
+		if string(row[draft]) == "t" && !c.tagged.Has(of) {
+			drafts.Add(id)
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if drafts.len() > 0 {
-		err := eachRow(ctx, c.base, relation.Get("archive_rpm_components"), func(row [][]byte) error {
-			archive, err := idOf(row[0])
-			rpm, err2 := idOf(row[1])
-			if drafts.has(rpm) {
-				archives.add(archive)
+	if drafts.Len() > 0 {
+		err := snapshot.EachRow(ctx, c.base, relation.Get("archive_rpm_components"), func(row [][]byte) error {
+			archive, err := idset.Parse(row[0])
+			rpm, err2 := idset.Parse(row[1])
+			if drafts.Has(rpm) {
+				archives.Add(archive)
 			}
 			return errors.Join(err, err2)
 		})
@@ -106,14 +107,14 @@ func (p *puller) findAgain(ctx context.Context) error {
 			return err
 		}
 	}
-	if archives.len() > 0 {
+	if archives.Len() > 0 {
 		rel := relation.Get("archiveinfo")
 		build := rel.Index("build_id")
-		err := eachRow(ctx, c.base, rel, func(row [][]byte) error {
-			archive, err := idOf(row[0])
-			id, err2 := idOf(row[build])
-			if archives.has(archive) {
-				c.again.add(id)
+		err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+			archive, err := idset.Parse(row[0])
+			id, err2 := idset.Parse(row[build])
+			if archives.Has(archive) {
+				c.again.Add(id)
 			}
 			return errors.Join(err, err2)
 		})
@@ -140,14 +141,14 @@ func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, erro
 	var tagged []int64
 	for i, id := range ids {
 		if still[i] != taggingUnknown {
-			p.carry.recheck.add(id)
+			p.carry.recheck.Add(id)
 		}
-		if still[i] != taggingGone || p.named.has(id) {
+		if still[i] != taggingGone || p.named.Has(id) {
 			tagged = append(tagged, id)
 			continue
 		}
-		p.carry.tagged.remove(id)
-		p.carry.ask.remove(id)
+		p.carry.tagged.Remove(id)
+		p.carry.ask.Remove(id)
 	}
 	return tagged, nil
 }
@@ -155,7 +156,7 @@ func (p *puller) recheckTagging(ctx context.Context, ids []int64) ([]int64, erro
 // recheckLost asks for the taggings of builds that the base is without, as they could not be had:
 // what is known of them since is not enough.
 func (p *puller) recheckLost(ctx context.Context) error {
-	ids := slices.Collect(p.carry.lost.each())
+	ids := p.carry.lost.List()
 	_, err := p.askTagging(ctx, "lost", ids, func(p *puller, id int64, err error) error {
 		for _, l := range p.carry.base.Manifest.LeftOut {
 			if l.Relation == "build" && l.Missing() && l.ID == id {

@@ -9,6 +9,7 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pulltest"
@@ -197,7 +198,7 @@ func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
 	w.compare()
 	// All so far is older than the overlap; what comes now is not.
 	w.wait(10 * 24 * time.Hour)
-	m, err := hubtest.NewMutator(rows, hubtest.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
+	m, err := generate.NewMutator(rows, generate.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,10 @@ import (
 	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // archiveTables are the types of builds whose archives have a table of their own.
@@ -22,7 +24,7 @@ func (p *puller) listArchives(ctx context.Context, ids []int64) error {
 }
 
 func (p *puller) askArchives(ctx context.Context, ids []int64) error {
-	done, err := p.table(ctx, "archiveinfo", ids, func(of *idSet, rows int64) error { return p.archivesByTable(ctx, of, rows) })
+	done, err := p.table(ctx, "archiveinfo", ids, func(of *idset.Set, rows int64) error { return p.archivesByTable(ctx, of, rows) })
 	if done || err != nil {
 		return err
 	}
@@ -61,14 +63,14 @@ func (p *puller) askArchives(ctx context.Context, ids []int64) error {
 
 // archivesApart reads the archives of a build that the hub cannot send all at once.
 func (p *puller) archivesApart(ctx context.Context, call hub.Call, build int64, typed *typedArchives, why error) error {
-	var had idSet
-	rel := p.tables["archiveinfo"].rel
+	var had idset.Set
+	rel := relation.Get("archiveinfo")
 	put := func(r hub.Row, assume map[string][]byte) error {
 		id, _ := r.Get("id").Int()
-		if had.has(id) {
+		if had.Has(id) {
 			return nil
 		}
-		had.add(id)
+		had.Add(id)
 		typed.note(r.Value, false)
 		row, fault, err := p.tryConvert("archiveinfo", r.Value, assume)
 		if err != nil {
@@ -78,7 +80,7 @@ func (p *puller) archivesApart(ctx context.Context, call hub.Call, build int64, 
 			return p.leaveRow(rel, row, fault)
 		}
 		if assume != nil {
-			p.goWithout(rel, row, []lack{{"extra", why}})
+			p.goWithout(rel, row, []snapshot.Lack{{Column: "extra", Why: why}})
 		}
 		return p.addRow("archiveinfo", row, false)
 	}
@@ -89,7 +91,7 @@ func (p *puller) archivesApart(ctx context.Context, call hub.Call, build int64, 
 	why = first
 	found := int64(0)
 	err = p.withoutExtra(ctx, "listTaggedArchives", build, func(r hub.Row) error {
-		if id, _ := r.Get("id").Int(); !had.has(id) {
+		if id, _ := r.Get("id").Int(); !had.Has(id) {
 			found++
 		}
 		return put(r, map[string][]byte{"extra": nil})
@@ -179,10 +181,10 @@ func (p *puller) askTyped(ctx context.Context, t *typedArchives) error {
 // pullComponents reads what the archives of the scope consist of: rpms and archives, and the
 // builds of those, no further.
 func (p *puller) pullComponents(ctx context.Context) error {
-	ids := p.tables["archiveinfo"].all()
+	ids := p.builder.IDs("archiveinfo")
 	err := p.inStage(ctx, "components", func(p *puller) error { return p.askComponents(ctx, ids) })
 	if err == nil {
-		err = p.fillGaps(ctx) // whose builds are asked for, too
+		err = p.fillSkipped(ctx) // whose builds are asked for, too
 	}
 	if err != nil {
 		return err
@@ -229,10 +231,10 @@ func (p *puller) putComponent(archive int64, isRPM bool, r hub.Row, typed *typed
 			return err
 		}
 	}
-	if checkID(id) != nil {
+	if idset.Check(id) != nil {
 		return nil // what came of it is noted
 	}
-	return p.addRow(name, [][]byte{appendInt(archive), appendInt(id)}, false)
+	return p.addRow(name, [][]byte{idset.Text(archive), idset.Text(id)}, false)
 }
 
 // componentsApart reads what an archive consists of, rpms or archives, where the hub cannot send all
@@ -254,7 +256,7 @@ func (p *puller) componentsApart(ctx context.Context, call hub.Call, archive int
 // componentBuilds reads the builds of components, those that are not carried over.
 func (p *puller) componentBuilds(ctx context.Context) error {
 	if p.carry == nil {
-		return p.getBuilds(ctx, "component-builds", p.tables["build"].wanted(), false)
+		return p.getBuilds(ctx, "component-builds", p.builder.Wanted("build"), false)
 	}
 	err := p.carryArchives(ctx)
 	if err == nil {
@@ -267,8 +269,8 @@ func (p *puller) componentBuilds(ctx context.Context) error {
 		return err
 	}
 	var ask []int64
-	for _, id := range p.tables["build"].wanted() {
-		if !p.carry.carriesBuild(id) && (!p.carry.known.has(id) || p.carry.unsettled.has(id) || p.carry.again.has(id) || p.swept(id)) {
+	for _, id := range p.builder.Wanted("build") {
+		if !p.carry.carriesBuild(id) && (!p.carry.known.Has(id) || p.carry.unsettled.Has(id) || p.carry.again.Has(id) || p.swept(id)) {
 			ask = append(ask, id)
 		}
 	}

@@ -1,16 +1,18 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
+	"log/slog"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 	"kojisnap/kojisnap/store"
 )
 
@@ -49,6 +51,10 @@ func (p *puller) chooseBase(ctx context.Context, s store.Store) error {
 				p.passOver(ctx, fmt.Errorf("snapshot %s is of event %d, later than %d, the hub's last one before the margin: "+
 					"was its clock set back, production restored, or the margin made longer?", snap.ID, m.Event, p.event))
 			}
+			continue
+		}
+		if !m.Current() { // of what it lacks all rows have to be asked for, and not only those that changed since
+			p.log.InfoContext(ctx, "not going on from a snapshot of an earlier format, which lacks relations or columns: asking for everything", "snapshot", snap.ID)
 			continue
 		}
 		err := p.sameHistory(ctx, m)
@@ -118,11 +124,11 @@ func takes(rel *relation.Relation, row [][]byte) error {
 func whole(ctx context.Context, s *snapfile.Snapshot, history bool) error {
 	for _, rel := range relation.All() {
 		take := func(row [][]byte) error { return takes(rel, row) }
-		if err := eachRow(ctx, s, rel, take); err != nil {
+		if err := snapshot.EachRow(ctx, s, rel, take); err != nil {
 			return err
 		}
 		if history && rel.Versioned {
-			if err := eachRevoked(ctx, s, rel, take); err != nil {
+			if err := snapshot.EachRevoked(ctx, s, rel, take); err != nil {
 				return err
 			}
 		}
@@ -130,19 +136,31 @@ func whole(ctx context.Context, s *snapfile.Snapshot, history bool) error {
 	return nil
 }
 
-// inBase returns the objects that the base snapshot consists of, which are known to be whole.
-func (p *puller) inBase() map[string]bool {
-	objects := map[string]bool{}
-	if p.base != nil {
-		for _, r := range p.base.Manifest.Relations {
-			segments := r.Segments
-			if p.start > 0 && relation.Get(r.Name).Versioned {
-				segments = slices.Concat(segments, r.Revoked)
-			}
-			for _, seg := range segments {
-				objects[seg.Object()] = true
-			}
-		}
-	}
-	return objects
+// earlier is the snapshot before, once it was looked for; nil if there is none.
+type earlier struct {
+	snap   *snapfile.Snapshot
+	sought bool
 }
+
+// lastSnapshot is the one that this pull goes on from or, if it shall pay no regard to it, would go on
+// from; nil if there is none that can be read.
+func (p *puller) lastSnapshot(ctx context.Context) (*snapfile.Snapshot, error) {
+	if p.base != nil || p.before.sought || p.store == nil {
+		return cmp.Or(p.base, p.before.snap), nil
+	}
+	p.before.sought = true
+	q := *p
+	q.log = slog.New(slog.DiscardHandler) // what is no base was told, or is not asked for
+	if err := q.chooseBase(ctx, p.store); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		p.log.WarnContext(ctx, "what production cannot give cannot be looked for in earlier snapshots", "err", err)
+		return nil, nil
+	}
+	p.before.snap = q.base
+	return q.base, nil
+}
+
+// fillSkipped takes what the hub could not give from the snapshot before, as far as that has it.
+func (p *puller) fillSkipped(ctx context.Context) error { return p.builder.Fill(ctx, p.lastSnapshot) }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -33,11 +33,11 @@ func (p *puller) pullBuilds(ctx context.Context) error {
 		if err := p.getBuilds(ctx, "", promoted, false); err != nil {
 			return err
 		}
-		had := setOf(p.tables["rpminfo"].all())
+		had := idset.Of(p.builder.IDs("rpminfo"))
 		if err := p.listRPMs(ctx, "", promoted); err != nil {
 			return err
 		}
-		if err := p.askSignatures(ctx, setOf(p.tables["rpminfo"].all()).without(had)); err != nil {
+		if err := p.askSignatures(ctx, idset.Of(p.builder.IDs("rpminfo")).Without(had)); err != nil {
 			return err
 		}
 	}
@@ -55,11 +55,11 @@ func (p *puller) readBuilds(ctx context.Context) error {
 			return err
 		}
 	} else {
-		tagged := p.tables["build"].wantedSet()
-		ids = slices.Collect(tagged.each())
+		tagged := p.builder.Referred("build")
+		ids = tagged.List()
 		steps = append(steps, func(ctx context.Context) error { return p.getBuilds(ctx, "builds", ids, false) })
 	}
-	now := setOf(ids)
+	now := idset.Of(ids)
 	if p.carry != nil {
 		now = &p.carry.tagged
 	}
@@ -86,7 +86,7 @@ func (p *puller) buildsToAsk(ctx context.Context) ([]int64, error) {
 	if err := p.chooseBuilds(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.getBuilds(ctx, "builds", slices.Collect(p.carry.ask.each()), true); err != nil {
+	if err := p.getBuilds(ctx, "builds", p.carry.ask.List(), true); err != nil {
 		return nil, err
 	}
 	tagged, err := p.recheckTagging(ctx, p.suspects.sorted())
@@ -96,7 +96,7 @@ func (p *puller) buildsToAsk(ctx context.Context) ([]int64, error) {
 	if err := p.getBuilds(ctx, "tagged-builds", tagged, false); err != nil {
 		return nil, err
 	}
-	return slices.Collect(p.carry.ask.each()), nil
+	return p.carry.ask.List(), nil
 }
 
 // getBuilds reads builds and their types. With suspicion it leaves out those that are suspect,

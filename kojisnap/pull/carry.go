@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // DefaultSweep is over how many pulls a sweep of all builds is spread.
@@ -36,44 +38,35 @@ type carry struct {
 
 	mu      sync.Mutex      // of touched and revoked
 	revoked map[string]bool // keys of versioned rows that the base may have in its view, and that are in it no more
-	touched idSet           // builds with tagging that changed
-	tagged  idSet           // builds tagged in the scope, now or revoked since the base
-	ask     idSet           // of those, the ones asked for
+	touched idset.Set       // builds with tagging that changed
+	tagged  idset.Set       // builds tagged in the scope, now or revoked since the base
+	ask     idset.Set       // of those, the ones asked for
 	created map[int64]int64 // create_event at the base of those asked for
-	recheck idSet           // builds whose tagging was asked for by build
+	recheck idset.Set       // builds whose tagging was asked for by build
 
-	again idSet                     // builds of which the hub could not give all that the base should have
-	lost  idSet                     // of those, the ones that the base is without
+	again idset.Set                 // builds of which the hub could not give all that the base should have
+	lost  idset.Set                 // of those, the ones that the base is without
 	whole map[string]map[int64]bool // relations of tags of which it could not
 
-	known     idSet // builds of the base
-	unsettled idSet // of those, drafts and those that are not complete, nor deleted
-	deleted   idSet // of those, the deleted ones: history has their taggings
-	rpms      idSet // carried over, of tagged builds
-	archives  idSet // carried over, of tagged builds
+	known     idset.Set // builds of the base
+	unsettled idset.Set // of those, drafts and those that are not complete, nor deleted
+	deleted   idset.Set // of those, the deleted ones: history has their taggings
+	rpms      idset.Set // carried over, of tagged builds
+	archives  idset.Set // carried over, of tagged builds
 }
 
 // touch notes that a build's tagging changed, or the build.
 func (c *carry) touch(build int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.touched.add(build)
+	c.touched.Add(build)
 }
 
 // revoke notes that a row is not in the view any more.
 func (c *carry) revoke(rel *relation.Relation, row [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.revoked[rowKey(rel, row)] = true
-}
-
-// rowKey identifies a row among those of all relations.
-func rowKey(rel *relation.Relation, row [][]byte) string {
-	key := []byte(rel.Name)
-	for _, i := range rel.KeyIndexes() {
-		key = append(append(key, 0), row[i]...)
-	}
-	return string(key)
+	c.revoked[snapshot.RowKey(rel, row)] = true
 }
 
 // carryFrom settles what can be carried over from the base.
@@ -119,16 +112,16 @@ func (p *puller) swept(id int64) bool { return id%int64(p.opt.Sweep) == p.carry.
 // chooseBuilds settles, after the history, which builds are tagged and which of them are asked for.
 func (p *puller) chooseBuilds(ctx context.Context) error {
 	c := p.carry
-	c.tagged = p.tables["build"].wantedSet() // with those that were asked for by name
+	c.tagged = *p.builder.Referred("build") // with those that were asked for by name
 	rel := relation.Get("tag_listing")
 	keep := p.keeps(rel)
 	build := rel.Index("build_id")
-	err := eachRow(ctx, c.base, rel, func(row [][]byte) error {
+	err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
 		kept, err := keep(row)
 		if kept {
 			var id int64
-			id, err = idOf(row[build])
-			c.tagged.add(id)
+			id, err = idset.Parse(row[build])
+			c.tagged.Add(id)
 		}
 		return err
 	})
@@ -136,8 +129,8 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 		return err
 	}
 	err = p.eachKeptRevoked(ctx, rel, func(row [][]byte) error {
-		id, err := idOf(row[build])
-		c.tagged.add(id)
+		id, err := idset.Parse(row[build])
+		c.tagged.Add(id)
 		return err
 	})
 	if err != nil {
@@ -151,31 +144,31 @@ func (p *puller) chooseBuilds(ctx context.Context) error {
 	}
 	rel = relation.Get("build")
 	state, draft, created := rel.Index("state"), rel.Index("draft"), rel.Index("create_event")
-	err = eachRow(ctx, c.base, rel, func(row [][]byte) error {
-		id, err := idOf(row[0])
+	err = snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
 		if err != nil {
 			return err
 		}
-		c.known.add(id)
+		c.known.Add(id)
 		switch {
 		case string(row[state]) == "2": // it does not come back, but for a reset, which leaves no tagging
-			c.deleted.add(id)
+			c.deleted.Add(id)
 		case string(row[state]) != "1" || string(row[draft]) == "t":
-			c.unsettled.add(id)
+			c.unsettled.Add(id)
 		}
-		if c.tagged.has(id) && (c.touched.has(id) || p.named.has(id) || c.unsettled.has(id) || c.again.has(id) || p.swept(id)) {
-			c.ask.add(id)
-			c.created[id], err = idOf(row[created])
+		if c.tagged.Has(id) && (c.touched.Has(id) || p.named.Has(id) || c.unsettled.Has(id) || c.again.Has(id) || p.swept(id)) {
+			c.ask.Add(id)
+			c.created[id], err = idset.Parse(row[created])
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for _, id := range c.tagged.without(&c.known) {
-		c.ask.add(id)
+	for _, id := range c.tagged.Without(&c.known) {
+		c.ask.Add(id)
 	}
-	p.log.InfoContext(ctx, "builds", "tagged", c.tagged.len(), "asked", c.ask.len())
+	p.log.InfoContext(ctx, "builds", "tagged", c.tagged.Len(), "asked", c.ask.Len())
 	return nil
 }
 
@@ -189,7 +182,7 @@ func (p *puller) askCompleted(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("builds completed since the base: %w", err)
 	}
-	if n > int64(max(100, p.carry.tagged.len()/50)) {
+	if n > int64(max(100, p.carry.tagged.Len()/50)) {
 		p.log.InfoContext(ctx, "left to the sweep", "completed builds", n)
 		return nil
 	}
@@ -221,6 +214,6 @@ func (p *puller) suspect(id int64, r hub.Value) bool {
 	}
 	state, _ := r.Field("state").Int()
 	created, _ := r.Field("creation_event_id").Int()
-	settled := state == 1 || state == 2 && p.carry.deleted.has(id)
+	settled := state == 1 || state == 2 && p.carry.deleted.Has(id)
 	return !settled || created != was || was > p.base.Manifest.Event
 }

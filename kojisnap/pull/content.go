@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/tagged"
 	"maps"
 	"slices"
+
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/snapshot"
+	"kojisnap/kojisnap/tagged"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
@@ -124,7 +127,7 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 			c.found[id] = &snapfile.Content{Build: id, NVR: nvr}
 			builds = append(builds, id)
 		}
-		return checkID(id)
+		return idset.Check(id)
 	}, func(i int, err error) error {
 		// As with a package filter that no hub can evaluate: production lists nothing of it to a compose either,
 		// and verify tells of that.
@@ -153,8 +156,8 @@ func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 	if c.p.base != nil {
 		rel := relation.Get("build")
 		extra := rel.Index("extra")
-		err := eachRow(ctx, c.p.base, rel, func(row [][]byte) error {
-			id, err := idOf(row[0])
+		err := snapshot.EachRow(ctx, c.p.base, rel, func(row [][]byte) error {
+			id, err := idset.Parse(row[0])
 			if err != nil || !rest[id] || row[extra] == nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package pull_test
 import (
 	"errors"
 	"fmt"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"maps"
 	"net/http/httptest"
 	"slices"
@@ -85,7 +86,7 @@ func TestPullContentTags(t *testing.T) {
 	s := pulltest.NewStore(t)
 	r, snap := pulltest.PullWith(t, c, s, o)
 	named := o
-	content := []string{"module-by-child", "module-in-platform", "module-old", hubtest.ContentTag}
+	content := []string{"module-by-child", "module-in-platform", "module-old", generate.ContentTag}
 	named.Tags = append([]string{"f42-compose"}, content...)
 	named.NoContentTags = true
 	_, want := pulltest.PullWith(t, c, pulltest.NewStore(t), named)
@@ -168,10 +169,10 @@ func TestPullContentTagsAgain(t *testing.T) {
 	if !isTagged(t, got, oldBash, bigFloor) {
 		t.Error("the new content tag has no build")
 	}
-	step(pulltest.LastEvent+2, true, nil, []string{"module-new", hubtest.ContentTag})
-	step(pulltest.LastEvent+3, false, []string{"module-new", hubtest.ContentTag}, nil)
+	step(pulltest.LastEvent+2, true, nil, []string{"module-new", generate.ContentTag})
+	step(pulltest.LastEvent+3, false, []string{"module-new", generate.ContentTag}, nil)
 	// At the same event, too.
-	step(pulltest.LastEvent+3, true, nil, []string{"module-new", hubtest.ContentTag})
+	step(pulltest.LastEvent+3, true, nil, []string{"module-new", generate.ContentTag})
 	// The build is not tagged any more.
 	e.event(pulltest.LastEvent+4, 4*days)
 	e.revoke("tag_listing", pulltest.LastEvent+4, hubtest.Values{"build_id": 60, "tag_id": modular, "create_event": 379})
@@ -205,7 +206,7 @@ func TestPullOddContentTags(t *testing.T) {
 		{contentExtra(`"no-such-tag"`), "no-such-tag", "production does not have it"},
 		{contentExtra(`"module-gone"`), "module-gone", "production does not have it"},
 		{contentExtra(`"25"`), "25", "production does not have it"}, // a name, not an id
-		{`{"typeinfo": {"module": {"content_koji_tag": "module-postgresql-16"}}, "odd": NaN}`, hubtest.ContentTag, ""},
+		{`{"typeinfo": {"module": {"content_koji_tag": "module-postgresql-16"}}, "odd": NaN}`, generate.ContentTag, ""},
 	}
 	for i, o := range odd {
 		e.module(bigFloor+int64(i), fmt.Sprint("odd", i), o.extra, modular, 379)
@@ -220,7 +221,7 @@ func TestPullOddContentTags(t *testing.T) {
 	missing := 0
 	for i, o := range odd {
 		m := found[bigFloor+int64(i)]
-		if m.Tag != o.tag || !strings.Contains(m.Missing, o.why) || (m.Missing == "") != (o.tag == hubtest.ContentTag) {
+		if m.Tag != o.tag || !strings.Contains(m.Missing, o.why) || (m.Missing == "") != (o.tag == generate.ContentTag) {
 			t.Errorf("%.60s: %+v", o.extra, m)
 		}
 		if strings.ContainsAny(m.Missing, "\x01\x1b\x7f") {
@@ -230,7 +231,7 @@ func TestPullOddContentTags(t *testing.T) {
 			missing++
 		}
 	}
-	if !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{hubtest.ContentTag}) || len(r.ContentNews) != missing {
+	if !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{generate.ContentTag}) || len(r.ContentNews) != missing {
 		t.Errorf("content tags %q, %d news of %d", snap.Manifest.Scope.ContentTags(), len(r.ContentNews), missing)
 	}
 	if r, _ = pulltest.PullWith(t, c, s, o); len(r.ContentNews) != 0 {
@@ -240,7 +241,7 @@ func TestPullOddContentTags(t *testing.T) {
 	e.event(pulltest.LastEvent+1, days)
 	e.aTag(bigFloor+1, "no-such-tag", pulltest.LastEvent+1, oldBash, bashPackage)
 	o.Event = pulltest.LastEvent + 1
-	if _, snap = pulltest.PullWith(t, c, s, o); !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{hubtest.ContentTag, "no-such-tag"}) {
+	if _, snap = pulltest.PullWith(t, c, s, o); !slices.Equal(snap.Manifest.Scope.ContentTags(), []string{generate.ContentTag, "no-such-tag"}) {
 		t.Errorf("content tags %q", snap.Manifest.Scope.ContentTags())
 	}
 }
@@ -267,7 +268,7 @@ func TestPullContentFaults(t *testing.T) {
 		{"listTagged", is("listTagged"), other, 0, false},
 		{"listTagged of no such type", is("listTagged"), generic, 0, false},
 		{"no such type", is("listBuilds"), generic, 0, false},
-		{"getTag of the content tag", about(hubtest.ContentTag), other, 1, false}, // by its history
+		{"getTag of the content tag", about(generate.ContentTag), other, 1, false}, // by its history
 		{"offline", is("listTagged"), &hubtest.Fault{Code: 1014, Text: "database outage"}, 0, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -321,13 +322,13 @@ func TestCopyContentTags(t *testing.T) {
 		want []string // tags of the plan
 		old  bool
 	}{
-		{nil, []string{"f42-compose", "f42-extras", hubtest.ContentTag}, true},
-		{[]string{"f42-extras", "f42-compose"}, []string{"f42-compose", "f42-extras", hubtest.ContentTag}, true},
-		{[]string{"f42-modular"}, []string{"f42-modular", hubtest.ContentTag}, true},
-		{[]string{"f42-mod*"}, []string{"f42-modular", hubtest.ContentTag}, true},
+		{nil, []string{"f42-compose", "f42-extras", generate.ContentTag}, true},
+		{[]string{"f42-extras", "f42-compose"}, []string{"f42-compose", "f42-extras", generate.ContentTag}, true},
+		{[]string{"f42-modular"}, []string{"f42-modular", generate.ContentTag}, true},
+		{[]string{"f42-mod*"}, []string{"f42-modular", generate.ContentTag}, true},
 		{[]string{"f42-extras"}, []string{"f42-extras"}, false},
 		{[]string{"F42-?xtras", "f42-comp*", "!*compose"}, []string{"f42-extras"}, false},
-		{[]string{hubtest.ContentTag}, []string{hubtest.ContentTag}, true},
+		{[]string{generate.ContentTag}, []string{generate.ContentTag}, true},
 		{[]string{"zz*", "f42-compose", "!f42*"}, nil, false}, // nothing at all
 	} {
 		plan, err := kojisnap.Copy(t.Context(), from.Snap, nil, kojisnap.CopyOptions{Want: compose.Want{Tags: test.tags}, Topdir: t.TempDir(), Sources: []string{from.Prod}, WritableSource: true, DryRun: true})

@@ -20,6 +20,7 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pulltest"
@@ -116,7 +117,7 @@ func (w *cutWorld) change(t *testing.T, steps int) {
 	t.Helper()
 	at := &world{t: t, rows: w.rows}
 	at.wait(10 * 24 * time.Hour)
-	m, err := hubtest.NewMutator(w.rows, hubtest.MutatorOptions{Seed: 1, Tags: w.opt.Tags})
+	m, err := generate.NewMutator(w.rows, generate.MutatorOptions{Seed: 1, Tags: w.opt.Tags})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,7 +495,7 @@ func testPullHeals(t *testing.T, seed uint64) {
 	w := &world{t: t, rows: rows, server: server, client: c, again: pulltest.NewStore(t), all: pulltest.NewStore(t), tags: pulltest.WayTags, dirty: dirt{}}
 	w.compare()
 	w.wait(10 * 24 * time.Hour)
-	m, err := hubtest.NewMutator(rows, hubtest.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
+	m, err := generate.NewMutator(rows, generate.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -353,19 +353,18 @@ func (p *puller) namesOf(rel *relation.Relation, r hub.Value) error {
 
 // pullExternalRepos reads the URLs of the external repos that are referred to.
 func (p *puller) pullExternalRepos(ctx context.Context) error {
-	repos := p.tables["external_repo"]
 	// Koji's row 0, INTERNAL, stands for "built here". Every schema has it, no call shows it.
-	if repos.wants(0) {
+	if p.builder.Refers("external_repo", 0) {
 		if err := p.addName("external_repo", 0, "INTERNAL"); err != nil {
 			return err
 		}
 	}
 	// Which repos are referred to may be another thing when a pull goes on.
-	wanted := repos.wantedSet()
-	referred := digest(slices.Collect(wanted.each()))
+	wanted := p.builder.Referred("external_repo")
+	referred := digest(wanted.List())
 	err := p.history(ctx, "external repos "+referred, "external_repo_config", nil, func(r hub.Value) bool {
 		id, ok := r.Field("external_repo_id").Int()
-		return repos.wants(id) || !ok
+		return p.builder.Refers("external_repo", id) || !ok
 	})
 	if err != nil {
 		return err
@@ -374,7 +373,7 @@ func (p *puller) pullExternalRepos(ctx context.Context) error {
 		return err
 	}
 	// A repo that was deleted before E, but that rpms in images still name.
-	for _, id := range repos.wanted() {
+	for _, id := range p.builder.Wanted("external_repo") {
 		kwargs := map[string]any{"tables": []any{"external_repo_config"}, "external_repo": id}
 		err := onceOnly(ctx, p, fmt.Sprint("external repo ", id), func(p *puller) error {
 			return p.hub.StreamTables(ctx, rowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), func(_ string, r hub.Row) error {

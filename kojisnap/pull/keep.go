@@ -3,11 +3,10 @@ package pull
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
 
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // fold finds, children first, what the rows that are carried over refer to.
@@ -17,28 +16,28 @@ func (p *puller) fold(ctx context.Context, names ...string) error {
 		rel := relation.Get(name)
 		keep := p.keeps(rel)
 		build := rel.Index("build_id")
-		err := eachRow(ctx, c.base, rel, func(row [][]byte) error {
+		err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
 			kept, err := keep(row)
 			if err != nil || !kept {
 				return err
 			}
 			if name == "rpminfo" && row[build] != nil {
-				rpm, err := idOf(row[0])
-				of, err2 := idOf(row[build])
+				rpm, err := idset.Parse(row[0])
+				of, err2 := idset.Parse(row[build])
 				if err = errors.Join(err, err2); err != nil {
 					return err
 				}
 				if c.carriesBuild(of) {
-					c.rpms.add(rpm)
+					c.rpms.Add(rpm)
 				}
 			}
 			if rel.Key[0] == "id" {
-				id, err := idOf(row[0])
-				if err != nil || p.tables[name].has(id) {
+				id, err := idset.Parse(row[0])
+				if err != nil || p.builder.Has(name, id) {
 					return err // the hub's row takes its place: an owner who was is none
 				}
 			}
-			return p.refer(rel, row)
+			return p.builder.ReferFrom(rel, row)
 		})
 		if err != nil {
 			return err
@@ -51,18 +50,18 @@ func (p *puller) fold(ctx context.Context, names ...string) error {
 func (p *puller) carryArchives(ctx context.Context) error {
 	rel := relation.Get("archiveinfo")
 	build := rel.Index("build_id")
-	return eachRow(ctx, p.carry.base, rel, func(row [][]byte) error {
-		id, err := idOf(row[0])
-		of, err2 := idOf(row[build])
+	return snapshot.EachRow(ctx, p.carry.base, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		of, err2 := idset.Parse(row[build])
 		if p.carry.carriesBuild(of) {
-			p.carry.archives.add(id)
+			p.carry.archives.Add(id)
 		}
 		return errors.Join(err, err2)
 	})
 }
 
 // carriesBuild reports whether a tagged build is carried over with all that belongs to it.
-func (c *carry) carriesBuild(id int64) bool { return c.tagged.has(id) && !c.ask.has(id) }
+func (c *carry) carriesBuild(id int64) bool { return c.tagged.Has(id) && !c.ask.Has(id) }
 
 // keeps returns what says which of the base's rows of a relation are carried over, unless rows
 // of the same key came from the hub.
@@ -71,24 +70,23 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 	if c == nil {
 		return func([][]byte) (bool, error) { return false, nil }
 	}
-	t := p.tables[rel.Name]
 	// by tells by the id in one column.
 	by := func(column string, tell func(id int64) bool) func([][]byte) (bool, error) {
 		at := rel.Index(column)
 		return func(row [][]byte) (bool, error) {
-			id, err := idOf(row[at])
+			id, err := idset.Parse(row[at])
 			return err == nil && tell(id), err
 		}
 	}
-	build, archive := p.tables["build"], p.tables["archiveinfo"]
+	refers := func(id int64) bool { return p.builder.Refers(rel.Name, id) }
 	switch rel.Name {
 	case "events", "package", "tag", "build_target", "external_repo", "groups", "content_generator", "build":
-		return by("id", t.wants)
+		return by("id", refers)
 	case "build_types", "maven_builds", "win_builds", "image_builds":
-		return by("build_id", func(id int64) bool { return build.wants(id) && !build.has(id) })
+		return by("build_id", func(id int64) bool { return p.builder.Refers("build", id) && !p.builder.Has("build", id) })
 	case "rpminfo", "archiveinfo":
 		ofBuild := by("build_id", c.carriesBuild)
-		wanted := by("id", t.wants)
+		wanted := by("id", refers)
 		at := rel.Index("build_id")
 		return func(row [][]byte) (bool, error) {
 			if row[at] != nil {
@@ -99,21 +97,23 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 			return wanted(row)
 		}
 	case "rpmsigs":
-		return by("rpm_id", c.rpms.has)
+		return by("rpm_id", c.rpms.Has)
 	case "maven_archives", "win_archives", "image_archives":
-		return by("archive_id", func(id int64) bool { return !archive.has(id) && (c.archives.has(id) || archive.wants(id)) })
+		return by("archive_id", func(id int64) bool {
+			return !p.builder.Has("archiveinfo", id) && (c.archives.Has(id) || p.builder.Refers("archiveinfo", id))
+		})
 	case "archive_rpm_components", "archive_components":
-		return by("archive_id", c.archives.has)
+		return by("archive_id", c.archives.Has)
 	}
 	if tag := rel.Index("tag_id"); rel.Versioned && tag >= 0 {
 		created, build := rel.Index("create_event"), rel.Index("build_id")
 		return func(row [][]byte) (bool, error) {
-			id, err := idOf(row[tag])
-			event, err2 := idOf(row[created])
-			kept := p.inScope[id] && c.tags[id] && event <= c.after && !c.revoked[rowKey(rel, row)]
+			id, err := idset.Parse(row[tag])
+			event, err2 := idset.Parse(row[created])
+			kept := p.inScope[id] && c.tags[id] && event <= c.after && !c.revoked[snapshot.RowKey(rel, row)]
 			if kept && build >= 0 {
-				of, err := idOf(row[build])
-				if err != nil || c.recheck.has(of) {
+				of, err := idset.Parse(row[build])
+				if err != nil || c.recheck.Has(of) {
 					return false, err
 				}
 			}
@@ -123,46 +123,10 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 	return func([][]byte) (bool, error) { return false, nil } // asked for whole
 }
 
-// eachRow gives the rows of a relation of a snapshot; a row is valid during the call.
-func eachRow(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, fn func(row [][]byte) error) error {
-	return each(s, rel, s.Rows(ctx, rel.Name), fn)
-}
+// Keeps implements snapshot.Keeper.
+func (p *puller) Keeps(rel *relation.Relation) func(row [][]byte) (bool, error) { return p.keeps(rel) }
 
-// eachRevoked gives the rows of a relation that a snapshot has as revoked.
-func eachRevoked(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, fn func(row [][]byte) error) error {
-	return each(s, rel, s.Revoked(ctx, rel.Name), fn)
-}
-
-func each(s *snapfile.Snapshot, rel *relation.Relation, rows *snapfile.Rows, fn func(row [][]byte) error) error {
-	defer rows.Close()
-	var row [][]byte
-	for rows.Next() {
-		var err error
-		if row, err = rows.Fields(row); err != nil {
-			return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)
-		}
-		if err := fn(row); err != nil {
-			return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("snapshot %s, %s: %w", s.ID, rel.Name, err)
-	}
-	return nil
-}
-
-func idOf(field []byte) (int64, error) {
-	id, err := strconv.ParseInt(string(field), 10, 64)
-	if err == nil {
-		err = checkID(id)
-	}
-	return id, err
-}
-
-// checkID refuses what no id of Koji's is: they have 32 bits.
-func checkID(id int64) error {
-	if id != int64(int32(id)) {
-		return fmt.Errorf("%d does not fit an integer", id)
-	}
-	return nil
+// KeepsRevoked implements snapshot.Keeper.
+func (p *puller) KeepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, error) {
+	return p.keepsRevoked(rel)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -104,8 +105,8 @@ func (p *puller) findNamed(ctx context.Context, s store.Store) error {
 	p.scope.Builds, p.incomplete, p.modules = nil, nil, nil
 	for id, b := range builds {
 		p.scope.Builds = append(p.scope.Builds, b)
-		p.named.add(id)
-		p.tables["build"].refer(id)
+		p.named.Add(id)
+		p.builder.Refer("build", id)
 		row, told := rows[id]
 		if told && row.state != tagged.Complete {
 			p.incomplete = append(p.incomplete, IncompleteBuild{id, b.Name(), tagged.StateName(row.state)})
@@ -144,7 +145,7 @@ func (p *puller) askNamed(ctx context.Context, asked []string, calls []hub.Call,
 		if !ok {
 			return fmt.Errorf("build %q: getBuild of hub %s answered %s, which is not a build", asked[i], p.hub.URL(), r.Kind())
 		}
-		if err := checkID(id); err != nil {
+		if err := idset.Check(id); err != nil {
 			return fmt.Errorf("build %q: id %w", asked[i], err)
 		}
 		nvr, _ := r.Get("nvr").Str()
@@ -211,7 +212,7 @@ type IncompleteBuild struct {
 
 // noBuild says why a build that the hub does not have is wanted.
 func (p *puller) noBuild(id int64) error {
-	if p.named.has(id) {
+	if p.named.Has(id) {
 		return errors.New("it was asked for by name, but the hub has no such build any more")
 	}
 	return errNoBuild

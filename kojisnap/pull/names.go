@@ -3,9 +3,9 @@ package pull
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -24,7 +24,7 @@ func (p *puller) askBTypes(ctx context.Context) (map[string][]byte, error) {
 		name, named := r.Field("name").Str()
 		switch {
 		case named && ok:
-			ids[name] = appendInt(id)
+			ids[name] = idset.Text(id)
 		case !ok || r.Field("name").Kind() != hub.Bad:
 			return false, fmt.Errorf("a build type without id and name: %.200s", r)
 		}
@@ -38,7 +38,7 @@ func (p *puller) pullRest(ctx context.Context) error {
 		if err := p.pullExternalRepos(ctx); err != nil {
 			return err
 		}
-		if err := p.fillGaps(ctx); err != nil { // users are asked for after all that refers to them
+		if err := p.fillSkipped(ctx); err != nil { // users are asked for after all that refers to them
 			return err
 		}
 		return p.pullNames(ctx)
@@ -56,16 +56,15 @@ func (p *puller) pullNames(ctx context.Context) error {
 			return err
 		}
 	}
-	users := p.tables["users"]
-	wanted := users.wantedSet()
-	referred := digest(slices.Collect(wanted.each()))
+	wanted := p.builder.Referred("users")
+	referred := digest(wanted.List())
 	// Hubs before 1.35 take one type at a time: people, hosts, groups.
 	for userType := range 3 {
 		call := hub.Call{Method: "listUsers", Kwargs: map[string]any{"userType": userType}}
 		err := onceOnly(ctx, p, fmt.Sprint("users ", userType, " of ", referred), func(p *puller) error {
 			return p.list(ctx, "users", call, func(r hub.Value) (bool, error) {
 				id, ok := r.Field("id").Int()
-				return users.wants(id) || !ok, nil
+				return p.builder.Refers("users", id) || !ok, nil
 			})
 		})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 )
 
 // errUnpaged says that a table could not be paged through: the hub cannot encode a row, or rows
@@ -20,7 +21,7 @@ var errUnpaged = errors.New("not to be had by pages")
 
 // pick says which rows of a table are taken, and how.
 type pick struct {
-	ids    *idSet
+	ids    *idset.Set
 	member string                         // the one that must be in ids
 	take   func(*puller, hub.Value) error // nil: nothing; may be called concurrently, and more than once for a row
 	note   bool                           // return the ids
@@ -40,7 +41,7 @@ func (p *puller) pages(ctx context.Context, call hub.Call, order string, size, r
 		}
 	}
 	t := &paging{puller: p, call: call, order: order, size: size, of: of}
-	t.key = fmt.Sprintf("pages of %d of %s by %s, %s of %s", size, keyOf(call), order, of.member, digest(slices.Collect(of.ids.each())))
+	t.key = fmt.Sprintf("pages of %d of %s by %s, %s of %s", size, keyOf(call), order, of.member, digest(of.ids.List()))
 	for t.round = range 3 {
 		noted, moved, err := t.all(ctx, rows)
 		switch {
@@ -156,7 +157,7 @@ func (t *paging) ask(ctx context.Context, p *puller, offset int64) (e page, err 
 		if !ok && member.Kind() != hub.Nil { // an external rpm is of no build
 			return fmt.Errorf("%s: %s, not an id, in the row %s", t.of.member, member.Kind(), describeRow(row))
 		}
-		if !ok || !t.of.ids.has(id) {
+		if !ok || !t.of.ids.Has(id) {
 			return nil
 		}
 		if t.of.note {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -132,7 +134,7 @@ func (p *puller) takePart(body []byte, s *stage) error {
 			return p.takeEnd(rest, s)
 		}
 		kind, rest, _ := bytes.Cut(rest, []byte{'\t'})
-		if p.tables[string(name)] == nil {
+		if relation.Get(string(name)) == nil {
 			return fmt.Errorf("no relation %q", name)
 		}
 		var err error
@@ -150,13 +152,13 @@ func (p *puller) takeEnd(body []byte, s *stage) error {
 		return err
 	}
 	for _, id := range end.IDs {
-		s.ids.add(id)
+		s.ids.Add(id)
 	}
 	if end.Key != "" {
 		s.answers[end.Key] = end.Answer
 	}
 	for _, l := range end.Left {
-		p.leftOut.add(l)
+		p.builder.Skip(l)
 	}
 	for _, id := range end.Touched {
 		p.carry.touch(id)
@@ -172,7 +174,7 @@ func (p *puller) takeEnd(body []byte, s *stage) error {
 
 // addAgain adds a row of a part, and notes what came with it.
 func (p *puller) addAgain(name string, row [][]byte, kind rowKind) error {
-	rel := p.tables[name].rel
+	rel := relation.Get(name)
 	if len(row) != len(rel.Columns) {
 		return fmt.Errorf("%s: a row of %d fields", name, len(row))
 	}
@@ -185,7 +187,7 @@ func (p *puller) addAgain(name string, row [][]byte, kind rowKind) error {
 			of, note = 0, p.drafts.build
 		}
 		if row[of] != nil {
-			id, err := idOf(row[of])
+			id, err := idset.Parse(row[of])
 			if err != nil {
 				return err
 			}

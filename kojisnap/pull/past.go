@@ -8,6 +8,9 @@ import (
 	"sync"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // What history needs beside the rows of queryHistory.
@@ -105,14 +108,14 @@ func (p *puller) pastEvents(ctx context.Context) error {
 	if p.start == 0 {
 		return nil
 	}
-	events, from := p.tables["events"], p.start
-	var had idSet
+	from := p.start
+	var had idset.Set
 	if p.carry != nil {
-		err := eachRow(ctx, p.base, events.rel, func(row [][]byte) error {
-			id, err := idOf(row[0])
+		err := snapshot.EachRow(ctx, p.base, relation.Get("events"), func(row [][]byte) error {
+			id, err := idset.Parse(row[0])
 			if err == nil && id >= p.start && id <= p.event {
-				events.refer(id)
-				had.add(id)
+				p.builder.Refer("events", id)
+				had.Add(id)
 			}
 			return err
 		})
@@ -129,7 +132,7 @@ func (p *puller) pastEvents(ctx context.Context) error {
 	}
 	var ids []int64
 	for id := from + 1; id < p.event; id++ {
-		if !events.has(id) && !had.has(id) {
+		if !p.builder.Has("events", id) && !had.Has(id) {
 			ids = append(ids, id)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -47,28 +48,28 @@ func (p *puller) pastNames(ctx context.Context, tags map[int64]string) (map[int6
 // has named yet: targets, with their tags, or external repos. filter is the name of queryHistory's filter.
 func (p *puller) nameCarried(ctx context.Context, name, filter, column string) error {
 	rel := relation.Get(name)
-	var ask idSet
+	var ask idset.Set
 	err := p.eachKeptRevoked(ctx, rel, func(row [][]byte) error {
 		for i, c := range rel.Columns {
 			if !slices.Contains(renamed, c.Ref) || row[i] == nil {
 				continue
 			}
-			id, err := idOf(row[i])
+			id, err := idset.Parse(row[i])
 			if err != nil {
 				return err
 			}
-			if !p.tables[c.Ref].has(id) {
-				of, err := idOf(row[rel.Index(column)])
-				ask.add(of)
+			if !p.builder.Has(c.Ref, id) {
+				of, err := idset.Parse(row[rel.Index(column)])
+				ask.Add(of)
 				return err
 			}
 		}
 		return nil
 	})
-	if err != nil || ask.len() == 0 {
+	if err != nil || ask.Len() == 0 {
 		return err
 	}
-	ids := slices.Collect(ask.each())
+	ids := ask.List()
 	return onceOnly(ctx, p, fmt.Sprint("names by ", name, " ", digest(ids)), func(p *puller) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {

@@ -3,9 +3,9 @@ package pull
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 )
@@ -35,12 +35,12 @@ func (c *contentTags) followPast(ctx context.Context, tags []int64, after int64,
 	if err != nil {
 		return nil, fmt.Errorf("module builds since event %d: %w", c.p.start, err)
 	}
-	if past.len() > manyBuilds {
+	if past.Len() > manyBuilds {
 		if past, err = c.onlyModules(ctx, past); err != nil {
 			return nil, fmt.Errorf("list of module builds: %w", err)
 		}
 	}
-	builds := slices.Collect(past.each())
+	builds := past.List()
 	for _, id := range builds {
 		c.found[id] = &snapfile.Content{Build: id, NVR: fmt.Sprint("build ", id)}
 	}
@@ -48,7 +48,7 @@ func (c *contentTags) followPast(ctx context.Context, tags []int64, after int64,
 }
 
 // pastBuilds are the builds whose taggings were revoked after S, not after E, and after another event.
-func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64) (past idSet, err error) {
+func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64) (past idset.Set, err error) {
 	p := c.p
 	for _, tag := range tags {
 		call := rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "tag": tag, "active": false, "afterEvent": after}})
@@ -59,8 +59,8 @@ func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64)
 			if !ok || created > p.event || revoked <= max(created, p.start) || c.found[id] != nil {
 				return nil
 			}
-			past.add(id)
-			return checkID(id)
+			past.Add(id)
+			return idset.Check(id)
 		})
 		if broken(ctx, err, nil) {
 			continue // the rows that cannot be sent are told where the history is read
@@ -73,11 +73,11 @@ func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64)
 }
 
 // onlyModules returns those of builds that are modules.
-func (c *contentTags) onlyModules(ctx context.Context, builds idSet) (modules idSet, err error) {
+func (c *contentTags) onlyModules(ctx context.Context, builds idset.Set) (modules idset.Set, err error) {
 	call := rowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "module", "state": tagged.Complete}})
 	err = c.p.hub.Stream(ctx, call, func(r hub.Row) error {
-		if id, ok := r.Get("build_id").Int(); ok && builds.has(id) {
-			modules.add(id)
+		if id, ok := r.Get("build_id").Int(); ok && builds.Has(id) {
+			modules.Add(id)
 		}
 		return nil
 	})

@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"fmt"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"slices"
 	"testing"
 
@@ -56,11 +57,11 @@ func testPullPastModules(t *testing.T) {
 		}
 		snap = got
 	}
-	if got, want := scopeNames(snap.Manifest.Scope), []string{"f42-modular", "module-deleted", "module-old", "module-platform", hubtest.ContentTag}; !isSubset(want, got) ||
+	if got, want := scopeNames(snap.Manifest.Scope), []string{"f42-modular", "module-deleted", "module-old", "module-platform", generate.ContentTag}; !isSubset(want, got) ||
 		slices.Contains(got, "module-long-gone") || slices.Contains(got, "module-of-nobody") {
 		t.Errorf("scope %q, want %q", got, want)
 	}
-	if got := snap.Manifest.Scope.ContentTags(); !slices.Equal(got, []string{hubtest.ContentTag}) {
+	if got := snap.Manifest.Scope.ContentTags(); !slices.Equal(got, []string{generate.ContentTag}) {
 		t.Errorf("composes at E want the content tags %q", got)
 	}
 	for _, tag := range []int64{bigFloor, bigFloor + 1, bigFloor + 2} {
@@ -94,7 +95,7 @@ func TestPullNamedModule(t *testing.T) {
 	o := pull.Options{Tags: []string{"f43"}, Builds: []string{"postgresql-stream-16-4220250401.abcdef12"}, Event: pulltest.LastEvent, Program: "test"}
 	_, snap := pulltest.PullWith(t, c, pulltest.NewStore(t), o)
 	scope := snap.Manifest.Scope
-	if !slices.Equal(scope.ContentTags(), []string{hubtest.ContentTag}) || len(scope.Content) != 1 || scope.Content[0].Build != 60 {
+	if !slices.Equal(scope.ContentTags(), []string{generate.ContentTag}) || len(scope.Content) != 1 || scope.Content[0].Build != 60 {
 		t.Errorf("scope %+v", scope)
 	}
 	o.NoContentTags = true

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/tagglob"
 )
@@ -138,7 +138,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result
 		return p.plan(ctx)
 	}
 	if err := p.pullAll(ctx); err != nil {
-		if errors.Is(err, ErrUpgraded) || errors.Is(err, errTooMuch) {
+		if errors.Is(err, ErrUpgraded) || errors.Is(err, snapshot.ErrTooMuch) {
 			p.dropParts(ctx)
 		}
 		return nil, err
@@ -181,7 +181,7 @@ type puller struct {
 	unmatched  []string              // patterns of set
 	cutOff     []snapfile.Content    // of a pull that was cut off, which may be gone on with
 	inScope    map[int64]bool        // tags by id
-	named      idSet                 // builds of the scope
+	named      idset.Set             // builds of the scope
 	modules    []snapfile.NamedBuild // of those, module builds
 	incomplete []IncompleteBuild     // of those
 	start      int64                 // the event from which on history was asked for; 0: it was not
@@ -195,20 +195,18 @@ type puller struct {
 	stage *stage // what this copy of the puller works on; nil: nothing that is kept
 	batch *batch // what this copy of the puller notes; nil: nothing
 
-	slots  chan struct{} // for each request of a batch or page that may be under way
-	tables map[string]*table
-	btypes map[string][]byte // ids of build types by name
+	slots   chan struct{} // for each request of a batch or page that may be under way
+	builder *snapshot.Builder
+	members map[string][]string // of each relation: for each column, the member of the hub's rows that holds it
+	btypes  map[string][]byte   // ids of build types by name
 	// arches of external repos, for hubs whose history does not show them
 	repoArches map[string][]byte
 	drafts     *drafts
 	suspects   *suspects
 	holes      *holes
 
-	leftOut *leftOuts
-	tried   map[string]bool // what of it was looked for in lastSnapshot
-	store   store.Store     // nil: a dry run without one
-	before  *earlier        // where it is looked for
-	cut     *cut            // nil: nothing is left out
+	store  store.Store // nil: a dry run without one
+	before *earlier    // where what is skipped is looked for
 }
 
 func newPuller(ctx context.Context, h *hub.Client, o Options) (*puller, error) {
@@ -240,11 +238,13 @@ func newPuller(ctx context.Context, h *hub.Client, o Options) (*puller, error) {
 	}
 	o.Tags = set.List()
 	o.Builds = slices.Compact(slices.Sorted(slices.Values(o.Builds)))
-	p := &puller{hub: h, opt: o, set: set, log: o.Log, tables: map[string]*table{}, inScope: map[int64]bool{},
+	p := &puller{hub: h, opt: o, set: set, log: o.Log, members: map[string][]string{}, inScope: map[int64]bool{},
 		slots: make(chan struct{}, h.Jobs()), drafts: new(drafts), suspects: new(suspects), holes: new(holes),
-		leftOut: new(leftOuts), tried: map[string]bool{}, before: new(earlier)}
+		before: new(earlier)}
+	p.builder = snapshot.New(snapshot.Options{TempDir: o.TempDir, Progress: o.Progress,
+		Unseen: "other rows of the hub's refer to it, and it does not show it: production may have changed meanwhile"})
 	for _, r := range relation.All() {
-		p.tables[r.Name] = newTable(r, o.TempDir)
+		p.members[r.Name] = members(r)
 	}
 	if _, err := h.AskVersion(ctx); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", h.URL(), err)
@@ -255,15 +255,13 @@ func newPuller(ctx context.Context, h *hub.Client, o Options) (*puller, error) {
 }
 
 func (p *puller) close() {
-	for _, t := range p.tables {
-		t.close()
-	}
+	p.builder.Discard()
 }
 
 // pullAll reads everything.
 func (p *puller) pullAll(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.loadBTypes, p.pullHistory, p.pastEvents, p.pullBuilds, p.fillGaps, p.pullComponents, p.pullRest, p.fillGaps, p.closeUp,
+		p.loadBTypes, p.pullHistory, p.pastEvents, p.pullBuilds, p.fillSkipped, p.pullComponents, p.pullRest, p.fillSkipped, p.builder.CloseReferences,
 	} {
 		err := step(ctx)
 		// First: what fails on an upgraded hub fails because of that.
@@ -292,54 +290,19 @@ func (p *puller) checkVersion() error {
 
 // write writes the segments and, last, the manifest.
 func (p *puller) write(ctx context.Context, s store.Store) (*Result, error) {
-	// Whatever else the store has of a segment is written over: what other snapshots name may be
-	// damaged, and a pull with --full heals it.
-	have := p.inBase()
-	put := func(ctx context.Context, name string, src seeker) error {
-		if have[name] {
-			return nil
-		}
-		return s.Put(ctx, name, src)
-	}
 	m := &snapfile.Manifest{
 		Hub: p.hub.URL(), KojiVersion: p.version.String(), Event: p.event, EventTime: p.eventTime,
-		Created: p.opt.Now().UTC().Truncate(time.Millisecond), CreatedBy: p.opt.Program, Scope: p.recorded(), LeftOut: p.leftOut.sorted(),
+		Created: p.opt.Now().UTC().Truncate(time.Millisecond), CreatedBy: p.opt.Program, Scope: p.recorded(),
 	}
-	bar := p.opt.Progress.Begin("write", int64(len(relation.All())))
-	defer bar.End()
-	m.Relations = make([]snapfile.Relation, len(relation.All()))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(2) // each compresses, which takes memory
-	for i, rel := range relation.All() {
-		g.Go(func() (err error) {
-			m.Relations[i], err = p.finish(gctx, rel, put)
-			bar.Add(1)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	to := snapshot.Target{Put: s.Put, PutManifest: func(ctx context.Context, name string, body []byte) error {
+		return repository.PutImmutable(ctx, s, name, body)
+	}}
+	id, existing, err := p.builder.Commit(ctx, to, m)
+	if err != nil {
 		return nil, err
-	}
-	if p.base != nil {
-		m.Parent, m.Chain = p.base.ID, p.base.Manifest.Chain+1
 	}
 	result := p.result(m)
-	if p.sameBase(m) {
-		result.Snapshot, result.Existing = p.base.ID, true
-		return result, nil
-	}
-	body, id, err := m.Encode()
-	if err != nil {
-		return nil, err
-	}
-	object, err := snapfile.ManifestObject(id)
-	if err != nil {
-		return nil, err
-	}
-	if err := repository.PutImmutable(ctx, s, object, body); err != nil {
-		return nil, err
-	}
-	result.Snapshot, result.Totals = id, m.Totals
+	result.Snapshot, result.Existing = id, existing
 	return result, nil
 }
 
@@ -354,12 +317,14 @@ func (p *puller) result(m *snapfile.Manifest) *Result {
 			continue
 		}
 		r.Stripped = append(r.Stripped, x)
-		known := func(y snapfile.LeftOut) bool { return y.Stripped() && identity(&x) == identity(&y) }
+		known := func(y snapfile.LeftOut) bool { return y.Stripped() && snapshot.Identity(&x) == snapshot.Identity(&y) }
 		r.News = r.News || p.base == nil || !slices.ContainsFunc(p.base.Manifest.LeftOut, known)
 	}
 	if p.base != nil {
 		r.Base = p.base.ID
-		r.Totals = p.base.Manifest.Totals
+		if m.Relations == nil { // a dry run
+			r.Totals = p.base.Manifest.Totals
+		}
 	}
 	p.tellScope(r)
 	for _, rel := range m.Relations {

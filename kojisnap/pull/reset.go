@@ -2,10 +2,11 @@ package pull
 
 import (
 	"context"
-	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // A reset of a build (Koji's resetBuild) deletes its taggings, and no event tells; and a build is deleted
@@ -15,24 +16,24 @@ import (
 
 // leftBuilds are the builds that the last snapshot has as complete ones, in tags of the scope, and that
 // are not among those of this pull.
-func (p *puller) leftBuilds(ctx context.Context, now *idSet) ([]int64, error) {
+func (p *puller) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error) {
 	last, err := p.lastSnapshot(ctx)
 	if err != nil || last == nil {
 		return nil, err
 	}
-	var inScope, outside, left idSet
+	var inScope, outside, left idset.Set
 	listing := relation.Get("tag_listing")
 	build, tag := listing.Index("build_id"), listing.Index("tag_id")
-	err = eachRow(ctx, last, listing, func(row [][]byte) error {
-		id, err := idOf(row[build])
+	err = snapshot.EachRow(ctx, last, listing, func(row [][]byte) error {
+		id, err := idset.Parse(row[build])
 		if err != nil {
 			return err
 		}
-		of, err := idOf(row[tag])
+		of, err := idset.Parse(row[tag])
 		if p.inScope[of] {
-			inScope.add(id)
+			inScope.Add(id)
 		} else {
-			outside.add(id)
+			outside.Add(id)
 		}
 		return err
 	})
@@ -41,14 +42,14 @@ func (p *puller) leftBuilds(ctx context.Context, now *idSet) ([]int64, error) {
 	}
 	rel := relation.Get("build")
 	state := rel.Index("state")
-	err = eachRow(ctx, last, rel, func(row [][]byte) error {
-		id, err := idOf(row[0])
-		if err == nil && string(row[state]) == "1" && !now.has(id) && (inScope.has(id) || !outside.has(id)) {
-			left.add(id)
+	err = snapshot.EachRow(ctx, last, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		if err == nil && string(row[state]) == "1" && !now.Has(id) && (inScope.Has(id) || !outside.Has(id)) {
+			left.Add(id)
 		}
 		return err
 	})
-	return slices.Collect(left.each()), err
+	return left.List(), err
 }
 
 // readLeft asks for builds that left.

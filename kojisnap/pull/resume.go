@@ -19,6 +19,7 @@ import (
 
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 	"kojisnap/kojisnap/store"
 )
 
@@ -121,6 +122,20 @@ func settle(ctx context.Context, p *puller, s store.Store, o Options) (*puller, 
 
 // find finds event, scope and base.
 func (p *puller) find(ctx context.Context, s store.Store) error {
+	if err := p.findAll(ctx, s); err != nil {
+		return err
+	}
+	if p.base != nil {
+		var keeper snapshot.Keeper
+		if p.carry != nil {
+			keeper = p
+		}
+		p.builder.SetBase(p.base, keeper, p.start > 0)
+	}
+	return nil
+}
+
+func (p *puller) findAll(ctx context.Context, s store.Store) error {
 	if err := p.findEvent(ctx); err != nil {
 		return err
 	}

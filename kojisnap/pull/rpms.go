@@ -7,7 +7,10 @@ import (
 	"sync"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // listRPMs reads the rpms of builds.
@@ -16,7 +19,7 @@ func (p *puller) listRPMs(ctx context.Context, stageName string, ids []int64) er
 }
 
 func (p *puller) askRPMs(ctx context.Context, ids []int64) error {
-	done, err := p.table(ctx, "rpminfo", ids, func(of *idSet, rows int64) error {
+	done, err := p.table(ctx, "rpminfo", ids, func(of *idset.Set, rows int64) error {
 		_, err := p.pages(ctx, hub.Call{Method: "listRPMs"}, "id", prices["rpminfo"].page, rows, pick{ids: of, member: "build_id", take: (*puller).putRPM})
 		return err
 	})
@@ -51,13 +54,13 @@ func (p *puller) askRPMs(ctx context.Context, ids []int64) error {
 
 // rpmsApart reads the rpms of a build that the hub cannot send all at once.
 func (p *puller) rpmsApart(ctx context.Context, call hub.Call, build int64, why error) error {
-	var had idSet
+	var had idset.Set
 	put := func(r hub.Row, assume map[string][]byte) error {
 		id, _ := r.Get("id").Int()
-		if had.has(id) {
+		if had.Has(id) {
 			return nil
 		}
-		had.add(id)
+		had.Add(id)
 		return p.putRPMAs(r.Value, assume, why)
 	}
 	lost, first, err := p.apart(ctx, p.hub.Stream, call, "id", why, func(r hub.Row) error { return put(r, nil) })
@@ -68,7 +71,7 @@ func (p *puller) rpmsApart(ctx context.Context, call hub.Call, build int64, why 
 	found := int64(0)
 	assume := map[string][]byte{"extra": nil, "external_repo_id": []byte("0")}
 	err = p.withoutExtra(ctx, "listTaggedRPMS", build, func(r hub.Row) error {
-		if id, _ := r.Get("id").Int(); !had.has(id) {
+		if id, _ := r.Get("id").Int(); !had.Has(id) {
 			found++
 		}
 		return put(r, assume)
@@ -85,7 +88,7 @@ func (p *puller) putRPM(r hub.Value) error { return p.putRPMAs(r, nil, nil) }
 
 // putRPMAs is putRPM for rows of a call that does not tell all: for the reason why.
 func (p *puller) putRPMAs(r hub.Value, assume map[string][]byte, why error) error {
-	rel := p.tables["rpminfo"].rel
+	rel := relation.Get("rpminfo")
 	row, fault, err := p.tryConvert("rpminfo", r, assume)
 	if err != nil {
 		return err
@@ -94,7 +97,7 @@ func (p *puller) putRPMAs(r hub.Value, assume map[string][]byte, why error) erro
 		return p.leaveRow(rel, row, fault)
 	}
 	if assume != nil {
-		p.goWithout(rel, row, []lack{{"extra", why}})
+		p.goWithout(rel, row, []snapshot.Lack{{Column: "extra", Why: why}})
 	}
 	if row[rel.Index("build_id")] == nil {
 		row[rel.Index("draft")] = nil // an external rpm is of no build; Koji 1.34's migration made it so
@@ -114,12 +117,12 @@ func (p *puller) putRPMAs(r hub.Value, assume map[string][]byte, why error) erro
 
 // querySignatures reads the signatures of all rpms so far.
 func (p *puller) querySignatures(ctx context.Context) error {
-	ids := p.tables["rpminfo"].all()
+	ids := p.builder.IDs("rpminfo")
 	return p.inStage(ctx, "signatures", func(p *puller) error { return p.askSignatures(ctx, ids) })
 }
 
 func (p *puller) askSignatures(ctx context.Context, ids []int64) error {
-	done, err := p.table(ctx, "rpmsigs", ids, func(of *idSet, rows int64) error {
+	done, err := p.table(ctx, "rpmsigs", ids, func(of *idset.Set, rows int64) error {
 		_, err := p.pages(ctx, hub.Call{Method: "queryRPMSigs"}, "rpm_id,sigkey", prices["rpmsigs"].page, rows, pick{ids: of, member: "rpm_id", take: putInto("rpmsigs")})
 		return err
 	})
@@ -153,18 +156,18 @@ func (p *puller) askSignatures(ctx context.Context, ids []int64) error {
 // drafts remembers which builds and rpms are drafts, to find those that do not agree.
 type drafts struct {
 	mu           sync.Mutex
-	builds, rpms [2]idSet // ids of builds: that are no drafts, or whose rpms are none; that are, or whose are
+	builds, rpms [2]idset.Set // ids of builds: that are no drafts, or whose rpms are none; that are, or whose are
 }
 
 func (d *drafts) build(id int64, draft bool) { d.note(&d.builds, id, draft) }
 
 func (d *drafts) rpm(build int64, draft bool) { d.note(&d.rpms, build, draft) }
 
-func (d *drafts) note(in *[2]idSet, id int64, draft bool) {
+func (d *drafts) note(in *[2]idset.Set, id int64, draft bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	in[btoi(draft)].add(id)
-	in[1-btoi(draft)].remove(id)
+	in[btoi(draft)].Add(id)
+	in[1-btoi(draft)].Remove(id)
 }
 
 func (d *drafts) differ() []int64 {
@@ -172,8 +175,8 @@ func (d *drafts) differ() []int64 {
 	defer d.mu.Unlock()
 	var ids []int64
 	for draft := range 2 {
-		for id := range d.builds[draft].each() {
-			if d.rpms[1-draft].has(id) {
+		for id := range d.builds[draft].All() {
+			if d.rpms[1-draft].Has(id) {
 				ids = append(ids, id)
 			}
 		}
@@ -185,17 +188,17 @@ func (d *drafts) differ() []int64 {
 // suspects collects builds. Its methods may be called concurrently.
 type suspects struct {
 	mu  sync.Mutex
-	ids idSet
+	ids idset.Set
 }
 
 func (s *suspects) add(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ids.add(id)
+	s.ids.Add(id)
 }
 
 func (s *suspects) sorted() []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(s.ids.each())
+	return s.ids.List()
 }

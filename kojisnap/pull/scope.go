@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -87,7 +88,7 @@ func (p *puller) setEvent(v hub.Value) error {
 		return err
 	}
 	p.event, p.eventTime = id, t
-	p.tables["events"].refer(id)
+	p.builder.Refer("events", id)
 	return p.addEvent(id, ts)
 }
 
@@ -193,7 +194,7 @@ func (p *puller) tagOf(name string, v hub.Value) (id int64, now string, err erro
 	if !ok {
 		return 0, "", fmt.Errorf("tag %q: getTag of hub %s answered %s, which is not a tag", name, p.hub.URL(), v.Kind())
 	}
-	if err := checkID(id); err != nil {
+	if err := idset.Check(id); err != nil {
 		return 0, "", fmt.Errorf("tag %q: id %w", name, err)
 	}
 	if now, ok = v.Field("name").Str(); !ok || now == "" {
@@ -220,7 +221,7 @@ func (p *puller) tagByHistory(ctx context.Context, name string, why error) (id i
 		revoked, isRevoked := r.Field("revoke_event").Int()
 		if created <= p.event && (!isRevoked || revoked > p.event) {
 			now, _ = r.Field("tag.name").Str()
-			return id, now, checkID(id)
+			return id, now, idset.Check(id)
 		}
 	}
 	return 0, "", &UnknownTagError{p.hub.URL(), name, p.event}
@@ -233,7 +234,7 @@ func (p *puller) addName(relationName string, id int64, name string) error {
 
 // bring adds a row that others bring along too, once.
 func (p *puller) bring(relationName string, id int64, row [][]byte) error {
-	if !p.tables[relationName].has(id) {
+	if !p.builder.Has(relationName, id) {
 		q := *p
 		q.batch = nil
 		if err := q.addRow(relationName, row, false); err != nil {

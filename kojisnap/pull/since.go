@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // History is what the scope was at the events from some event S on: beside the view at E each row that
@@ -73,7 +75,7 @@ func (p *puller) startHistory(v hub.Value, asked string) error {
 		return fmt.Errorf("history since %s: that is event %d, later than event %d, which the pull is of: give an earlier one (--since)", asked, id, p.event)
 	}
 	p.start = id
-	p.tables["events"].refer(id)
+	p.builder.Refer("events", id)
 	return p.addEvent(id, ts)
 }
 
@@ -165,7 +167,7 @@ func (p *puller) pastParents(ctx context.Context, tags []int64, after int64, nam
 		if !ok || !named {
 			return fmt.Errorf("tag %d: no parent in %s", tag, link)
 		}
-		if err := checkID(id); err != nil {
+		if err := idset.Check(id); err != nil {
 			return fmt.Errorf("tag %d: its parent: id %w", tag, err)
 		}
 		if _, known := names[id]; !known {
@@ -240,14 +242,14 @@ func (p *puller) coversUntagged(ctx context.Context, rel *relation.Relation) (bo
 	if rel.Name != "external_repo_config" {
 		return true, nil
 	}
-	var had idSet
-	err := eachRow(ctx, p.base, relation.Get("external_repo"), func(row [][]byte) error {
-		id, err := idOf(row[0])
-		had.add(id)
+	var had idset.Set
+	err := snapshot.EachRow(ctx, p.base, relation.Get("external_repo"), func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		had.Add(id)
 		return err
 	})
-	wanted := p.tables["external_repo"].wantedSet()
-	return err == nil && len(wanted.without(&had)) == 0, err
+	wanted := p.builder.Referred("external_repo")
+	return err == nil && len(wanted.Without(&had)) == 0, err
 }
 
 // keepsRevoked returns what says which of the base's revoked rows of a relation are carried over,
@@ -264,24 +266,23 @@ func (p *puller) keepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, 
 		}
 	}
 	build, repo := rel.Index("build_id"), rel.Index("external_repo_id")
-	repos := p.tables["external_repo"]
 	return func(row [][]byte) (bool, error) {
-		at, err := idOf(row[revoked])
-		from, err2 := idOf(row[created])
+		at, err := idset.Parse(row[revoked])
+		from, err2 := idset.Parse(row[created])
 		if err = errors.Join(err, err2); err != nil || at <= p.since || at > p.event || from >= at {
 			return false, err
 		}
 		if build >= 0 { // what is left of a build that was reset was asked for
-			if id, err := idOf(row[build]); err != nil || p.carry.recheck.has(id) {
+			if id, err := idset.Parse(row[build]); err != nil || p.carry.recheck.Has(id) {
 				return false, err
 			}
 		}
 		if rel.Name == "external_repo_config" {
-			id, err := idOf(row[repo])
-			return err == nil && repos.wants(id), err
+			id, err := idset.Parse(row[repo])
+			return err == nil && p.builder.Refers("external_repo", id), err
 		}
 		for _, i := range columns {
-			id, err := idOf(row[i])
+			id, err := idset.Parse(row[i])
 			if err != nil || p.inScope[id] {
 				return err == nil, err
 			}
@@ -296,7 +297,7 @@ func (p *puller) eachKeptRevoked(ctx context.Context, rel *relation.Relation, fn
 		return nil
 	}
 	keep := p.keepsRevoked(rel)
-	return eachRevoked(ctx, p.carry.base, rel, func(row [][]byte) error {
+	return snapshot.EachRevoked(ctx, p.carry.base, rel, func(row [][]byte) error {
 		kept, err := keep(row)
 		if err != nil || !kept {
 			return err
@@ -309,7 +310,7 @@ func (p *puller) eachKeptRevoked(ctx context.Context, rel *relation.Relation, fn
 func (p *puller) foldRevoked(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		rel := relation.Get(name)
-		if err := p.eachKeptRevoked(ctx, rel, func(row [][]byte) error { return p.refer(rel, row) }); err != nil {
+		if err := p.eachKeptRevoked(ctx, rel, func(row [][]byte) error { return p.builder.ReferFrom(rel, row) }); err != nil {
 			return err
 		}
 	}
@@ -320,30 +321,15 @@ func (p *puller) foldRevoked(ctx context.Context, names ...string) error {
 func (p *puller) recorded() snapfile.Scope {
 	s := p.scope
 	s.All = slices.Clone(s.All)
+	skipped := p.builder.Skipped()
 	for i := range s.All {
 		t := &s.All[i]
 		t.History = max(p.since, p.holes.last(t.ID))
-		p.leftOut.each(func(x *snapfile.LeftOut) {
+		for _, x := range skipped {
 			if x.Tag == t.ID && x.Missing() { // some of its rows, and nobody knows which
 				t.History = p.event
 			}
-		})
-	}
-	return s
-}
-
-// sameBase reports whether what the pull came to is the base itself.
-func (p *puller) sameBase(m *snapfile.Manifest) bool {
-	if p.base == nil || !p.base.Manifest.SameRows(m) {
-		return false
-	}
-	if p.start == 0 {
-		return true
-	}
-	for i, r := range m.Relations {
-		if relation.Get(r.Name).Versioned && !slices.Equal(r.Revoked, p.base.Manifest.Relations[i].Revoked) {
-			return false
 		}
 	}
-	return slices.Equal(m.Scope.All, p.base.Manifest.Scope.All)
+	return s
 }

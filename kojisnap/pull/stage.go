@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
@@ -39,7 +40,7 @@ type stage struct {
 	name  string
 
 	// What an earlier pull finished.
-	ids     idSet
+	ids     idset.Set
 	answers map[string]json.RawMessage // by keys
 
 	mu   sync.Mutex
@@ -61,7 +62,7 @@ func (p *puller) inStage(ctx context.Context, name string, run func(p *puller) e
 		if err := p.takeOver(ctx, s); err != nil {
 			return fmt.Errorf("what an earlier pull has of the %s: %w", name, err)
 		}
-		p.log.InfoContext(ctx, "taken over from a pull that was cut off", "stage", name, "ids", s.ids.len(), "keys", len(s.answers))
+		p.log.InfoContext(ctx, "taken over from a pull that was cut off", "stage", name, "ids", s.ids.Len(), "keys", len(s.answers))
 	}
 	q.stage = s
 	err := run(&q)
@@ -75,7 +76,7 @@ func (s *stage) rest(ids []int64) []int64 {
 	if s == nil {
 		return ids
 	}
-	return slices.DeleteFunc(slices.Clone(ids), s.ids.has)
+	return slices.DeleteFunc(slices.Clone(ids), s.ids.Has)
 }
 
 // once returns what ask answers, which JSON can hold, and is a batch of the stage: if an earlier
@@ -123,8 +124,8 @@ type batch struct {
 
 	mu      sync.Mutex
 	buf     []byte
-	packed  []byte            // what was in buf before, compressed
-	brought map[string]*idSet // rows of names and events, by relation
+	packed  []byte                // what was in buf before, compressed
+	brought map[string]*idset.Set // rows of names and events, by relation
 	end     batchEnd
 	huge    bool // too large to be kept
 }
@@ -156,7 +157,7 @@ func (p *puller) begin() (*puller, func(ctx context.Context, end batchEnd) error
 		return p, func(context.Context, batchEnd) error { return nil }
 	}
 	q := *p
-	b := &batch{parts: s.parts, brought: map[string]*idSet{}}
+	b := &batch{parts: s.parts, brought: map[string]*idset.Set{}}
 	q.batch = b
 	return &q, func(ctx context.Context, end batchEnd) error {
 		end.Left, end.Touched, end.Suspects, end.Holes = b.end.Left, b.end.Touched, b.end.Suspects, b.end.Holes
@@ -212,11 +213,11 @@ func (b *batch) bring(name string, id int64, row [][]byte) {
 	b.mu.Lock()
 	ids := b.brought[name]
 	if ids == nil {
-		ids = new(idSet)
+		ids = new(idset.Set)
 		b.brought[name] = ids
 	}
-	had := ids.has(id)
-	ids.add(id)
+	had := ids.Has(id)
+	ids.Add(id)
 	b.mu.Unlock()
 	if !had {
 		b.row(name, row, rowInView)
@@ -237,7 +238,7 @@ func (b *batch) note(fn func(end *batchEnd)) {
 
 // leave notes what the hub could not give, or not as it is.
 func (p *puller) leave(x snapfile.LeftOut) {
-	p.leftOut.add(x)
+	p.builder.Skip(x)
 	p.batch.note(func(end *batchEnd) { end.Left = append(end.Left, x) })
 }
 

@@ -1,159 +1,22 @@
 package pull
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
-	"sync"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
-type seeker = io.ReadSeeker
-
-// table collects the rows of one relation, and the ids that other rows refer to in it. Its
-// methods may be called concurrently.
-type table struct {
-	rel  *relation.Relation
-	from []string // for each column, the member of the hub's rows that holds it
-
-	mu      sync.Mutex
-	view    *snapfile.Writer
-	revoked *snapfile.Writer
-	seen    int64 // rows added
-	have    idSet // ids of rows added, of relations with an id
-	kept    idSet // ids of rows carried over from the base
-	want    idSet // ids referred to
-}
-
-func newTable(rel *relation.Relation, tempDir string) *table {
-	return &table{
-		rel: rel, from: members(rel), view: snapfile.NewWriter(rel, tempDir), revoked: snapfile.NewWriter(rel, tempDir),
-	}
-}
-
 // columnName names a column for people, by the hub's name, too, if that is another.
-func (t *table) columnName(i int) string {
-	name := t.rel.Name + "." + t.rel.Columns[i].Name
-	if t.from[i] != t.rel.Columns[i].Name {
-		name += " (" + t.from[i] + ")"
+func (p *puller) columnName(rel *relation.Relation, i int) string {
+	name, from := rel.Name+"."+rel.Columns[i].Name, p.members[rel.Name][i]
+	if from != rel.Columns[i].Name {
+		name += " (" + from + ")"
 	}
 	return name
-}
-
-// refer notes that a row refers to id.
-func (t *table) refer(id int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.want.add(id)
-}
-
-// wanted returns the ids referred to of which there is no row yet, ascending.
-func (t *table) wanted() []int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.want.without(&t.have, &t.kept)
-}
-
-// wantedSet returns the ids referred to.
-func (t *table) wantedSet() idSet {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.want.clone()
-}
-
-// all returns the ids of the rows so far, ascending.
-func (t *table) all() []int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Collect(t.have.each())
-}
-
-func (t *table) wants(id int64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.want.has(id)
-}
-
-func (t *table) has(id int64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.have.has(id)
-}
-
-func (t *table) add(row [][]byte, revoked bool) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	w := t.view
-	if revoked {
-		w = t.revoked
-	}
-	if err := w.Add(row); err != nil {
-		return err
-	}
-	t.seen++
-	if t.rel.Key[0] == "id" && !revoked {
-		id, err := idOf(row[0])
-		if err != nil {
-			return fmt.Errorf("%s.id: %w", t.rel.Name, err)
-		}
-		t.have.add(id)
-	}
-	return nil
-}
-
-// finish writes a relation: over the base, if there is one, with what is carried over from it, and
-// without what is cut.
-func (p *puller) finish(ctx context.Context, rel *relation.Relation, put snapfile.PutFunc) (snapfile.Relation, error) {
-	t, keep, keepRevoked := p.tables[rel.Name], p.keeps(rel), p.keepsRevoked(rel)
-	r := snapfile.Relation{Name: rel.Name, Columns: rel.ColumnNames(), Key: rel.Key}
-	if p.cut != nil {
-		dropped := func(row [][]byte) bool { _, dropped := p.cut.drops(rel, row); return dropped }
-		t.view.Drop(dropped)
-		t.revoked.Drop(dropped)
-		without := func(keep func([][]byte) (bool, error)) func([][]byte) (bool, error) {
-			return func(row [][]byte) (bool, error) {
-				kept, err := keep(row)
-				return kept && !dropped(row), err
-			}
-		}
-		keep, keepRevoked = without(keep), without(keepRevoked)
-	}
-	var err error
-	if p.base == nil {
-		r.Segments, err = t.view.Finish(ctx, 0, put)
-		for _, s := range r.Segments {
-			r.Rows += s.Rows
-		}
-	} else {
-		r.Segments, r.Rows, err = t.view.FinishOver(ctx, p.base, keep, put)
-	}
-	if err != nil {
-		return r, err
-	}
-	if p.base == nil || p.start == 0 || !rel.Versioned {
-		r.Revoked, err = t.revoked.Finish(ctx, 0, put)
-	} else {
-		r.Revoked, err = t.revoked.FinishRevokedOver(ctx, p.base, keepRevoked, put)
-	}
-	return r, err
-}
-
-// keptToo notes the id of a row that is carried over.
-func (t *table) keptToo(id int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.kept.add(id)
-}
-
-func (t *table) close() {
-	t.view.Close()
-	t.revoked.Close()
 }
 
 // put converts a row of the hub and adds it. Whatever it refers to is noted. A row that is wrong in
@@ -182,7 +45,7 @@ func (p *puller) convert(name string, r hub.Value) ([][]byte, error) {
 	if err != nil || fault == nil {
 		return row, err
 	}
-	return nil, p.leaveRow(p.tables[name].rel, row, fault)
+	return nil, p.leaveRow(relation.Get(name), row, fault)
 }
 
 // maxRow is how many bytes the text of a row may have. JSON may be three times what the hub sent, and
@@ -193,15 +56,15 @@ const maxRow = 16 << 20
 // there all the same. What it can go without it goes without, and notes that. assume has the text of
 // columns that the call does not tell, nil for NULL.
 func (p *puller) tryConvert(name string, r hub.Value, assume map[string][]byte) (row [][]byte, fault, err error) {
-	t := p.tables[name]
-	row = make([][]byte, len(t.rel.Columns))
+	rel, from := relation.Get(name), p.members[name]
+	row = make([][]byte, len(rel.Columns))
 	buf := make([]byte, 0, 256)
-	var lacks []lack
-	for i := range t.rel.Columns {
-		c := &t.rel.Columns[i]
+	var lacks []snapshot.Lack
+	for i := range rel.Columns {
+		c := &rel.Columns[i]
 		start := len(buf)
-		v := r.Field(t.from[i])
-		if v.Kind() == hub.Missing && t.from[i] != c.Name {
+		v := r.Field(from[i])
+		if v.Kind() == hub.Missing && from[i] != c.Name {
 			v = r.Field(c.Name) // as other calls name it
 		}
 		if text, ok := assume[c.Name]; ok && v.Kind() == hub.Missing {
@@ -215,18 +78,18 @@ func (p *puller) tryConvert(name string, r hub.Value, assume map[string][]byte) 
 			v = hub.Value{} // an older hub does not have it, whatever it sends
 		}
 		if c.MissingOf != nil {
-			older := c.Older(string(row[t.rel.Index("name")]))
+			older := c.Older(string(row[rel.Index("name")]))
 			c = &older
 		}
 		out, null, err := appendColumn(buf, c, v)
 		var wrong valueError
 		switch {
-		case errors.As(err, &wrong) && spare(t.rel, c.Name):
-			lacks = append(lacks, lack{c.Name, err})
+		case errors.As(err, &wrong) && snapshot.Spare(rel, c.Name):
+			lacks = append(lacks, snapshot.Lack{Column: c.Name, Why: err})
 			continue
 		case errors.As(err, &wrong):
 			if fault == nil {
-				fault = fmt.Errorf("%s: %w", t.columnName(i), err)
+				fault = fmt.Errorf("%s: %w", p.columnName(rel, i), err)
 			}
 			continue
 		case err != nil:
@@ -241,49 +104,35 @@ func (p *puller) tryConvert(name string, r hub.Value, assume map[string][]byte) 
 		return nil, badValue("%d bytes in one row, more than kojisnap takes (%d)", len(buf), maxRow), nil
 	}
 	if fault == nil {
-		switch column, err := climbs(t.rel, row); {
-		case err != nil && spare(t.rel, column):
-			lacks = append(lacks, lack{column, err})
+		switch column, err := climbs(rel, row); {
+		case err != nil && snapshot.Spare(rel, column):
+			lacks = append(lacks, snapshot.Lack{Column: column, Why: err})
 		case err != nil:
 			fault = fmt.Errorf("%s.%s: %w", name, column, err)
 		}
 	}
 	if fault == nil && len(lacks) > 0 {
-		p.goWithout(t.rel, row, lacks)
+		p.goWithout(rel, row, lacks)
 	}
 	return row, fault, nil
 }
 
-// refer notes what a row refers to.
-func (p *puller) refer(rel *relation.Relation, row [][]byte) error {
-	for i := range rel.Columns {
-		ref := rel.Columns[i].Ref
-		if ref == "" || row[i] == nil {
-			continue
-		}
-		id, err := idOf(row[i])
-		if err != nil {
-			return fmt.Errorf("%s.%s: %w", rel.Name, rel.Columns[i].Name, err)
-		}
-		p.tables[ref].refer(id)
-	}
-	return nil
-}
-
 func (p *puller) addRow(name string, row [][]byte, revoked bool) error {
-	t := p.tables[name]
-	if err := p.refer(t.rel, row); err != nil {
+	add, kind := p.builder.Add, rowInView
+	if revoked {
+		add, kind = p.builder.AddRevoked, rowRevoked
+	}
+	notes, err := add(name, row)
+	if err != nil {
 		return err
 	}
-	p.strip(t.rel, row)
+	for _, x := range notes {
+		p.leave(x)
+	}
 	if p.batch != nil {
-		kind := rowInView
-		if revoked {
-			kind = rowRevoked
-		}
 		p.batch.row(name, row, kind)
 	}
-	return t.add(row, revoked)
+	return nil
 }
 
 // members maps columns to the members of the hub's rows: the same names, but for the cases

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 	"kojisnap/kojisnap/tagglob"
@@ -82,7 +83,7 @@ func ChooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 		if len(there) > maxTags {
 			return &hub.LimitError{Hub: h.URL(), What: fmt.Sprintf("over %d tags", maxTags)}
 		}
-		return checkID(id)
+		return idset.Check(id)
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("tags: %w", err)
@@ -102,17 +103,17 @@ func ChooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 func asOf(ctx context.Context, h *hub.Client, set tagglob.Set, event int64, there map[int64]string) error {
 	call := rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_config"}, "afterEvent": event}})
 	was := map[int64]string{}
-	var changed idSet
+	var changed idset.Set
 	err := h.StreamTables(ctx, call, func(_ string, r hub.Row) error {
 		id, ok := r.Get("tag_id").Int()
 		created, ok2 := r.Get("create_event").Int()
 		if !ok || !ok2 {
 			return fmt.Errorf("hub %s: %.200s is not a tag's configuration", h.URL(), r.Value)
 		}
-		if err := checkID(id); err != nil {
+		if err := idset.Check(id); err != nil {
 			return err
 		}
-		changed.add(id)
+		changed.Add(id)
 		revoked, isRevoked := r.Get("revoke_event").Int()
 		name, ok := r.Get("tag.name").Str()
 		if ok && tagged.IsTagName(name) && set.Matches(name) && created <= event && (!isRevoked || revoked > event) {
@@ -126,7 +127,7 @@ func asOf(ctx context.Context, h *hub.Client, set tagglob.Set, event int64, ther
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(there, func(id int64, _ string) bool { return changed.has(id) })
+	maps.DeleteFunc(there, func(id int64, _ string) bool { return changed.Has(id) })
 	maps.Copy(there, was)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 )
 
 // The rows of builds, rpms, signatures and archives can be had one thing at a time, in multicalls,
@@ -175,24 +176,16 @@ func putInto(name string) func(*puller, hub.Value) error {
 	return func(p *puller, r hub.Value) error { return p.put(name, r) }
 }
 
-func setOf(ids []int64) *idSet {
-	var s idSet
-	for _, id := range ids {
-		s.add(id)
-	}
-	return &s
-}
-
 // table has the rows of a relation by pages, if that is the cheaper way. It reports whether it
 // did. ids are all that the stage is about, for of those that an earlier pull finished it has pages.
-func (p *puller) table(ctx context.Context, name string, ids []int64, fn func(ids *idSet, rows int64) error) (bool, error) {
+func (p *puller) table(ctx context.Context, name string, ids []int64, fn func(ids *idset.Set, rows int64) error) (bool, error) {
 	way, err := p.choose(ctx, name, len(p.stage.rest(ids)))
 	if err != nil || way.By != byTable {
 		return false, err
 	}
 	bar := p.opt.Progress.Begin(name, int64(len(ids)))
 	defer bar.End()
-	err = fn(setOf(ids), way.Rows)
+	err = fn(idset.Of(ids), way.Rows)
 	if errors.Is(err, errUnpaged) {
 		p.log.WarnContext(ctx, "asking one by one", "relation", name, "err", err)
 		return false, nil
@@ -207,9 +200,9 @@ func (p *puller) table(ctx context.Context, name string, ids []int64, fn func(id
 // to be had so: builds of no type, or of a type other than rpm, of which more is to be known, and
 // those of content generators, which the lists do not name.
 func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) ([]int64, error) {
-	left := setOf(nil)
+	left := idset.Of(nil)
 	size := prices["build"].page
-	asked := setOf(ids)
+	asked := idset.Of(ids)
 	others, err := p.otherBuilds(ctx)
 	if err != nil {
 		return nil, err
@@ -220,7 +213,7 @@ func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) 
 			return nil, err
 		}
 		for _, id := range noted {
-			left.add(id)
+			left.Add(id)
 		}
 	}
 	rpm, isType := p.btypes["rpm"]
@@ -239,8 +232,8 @@ func (p *puller) buildsByType(ctx context.Context, ids []int64, suspicion bool) 
 		return p.addRow("build_types", [][]byte{fmt.Append(nil, id), rpm}, false)
 	}
 	call := hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "rpm"}}
-	found, err := p.pages(ctx, call, "build_id", size, -1, pick{setOf(asked.without(left)), "build_id", put, true})
-	return asked.without(setOf(found)), err
+	found, err := p.pages(ctx, call, "build_id", size, -1, pick{idset.Of(asked.Without(left)), "build_id", put, true})
+	return asked.Without(idset.Of(found)), err
 }
 
 // otherBuilds returns calls that list all builds of a type other than rpm, or of a content
@@ -272,7 +265,7 @@ func (p *puller) otherBuilds(ctx context.Context) ([]hub.Call, error) {
 }
 
 // archivesByTable reads archives of builds by pages, with what their types add.
-func (p *puller) archivesByTable(ctx context.Context, ids *idSet, rows int64) error {
+func (p *puller) archivesByTable(ctx context.Context, ids *idset.Set, rows int64) error {
 	size := prices["archiveinfo"].page
 	_, err := p.pages(ctx, hub.Call{Method: "listArchives"}, "id", size, rows, pick{ids: ids, member: "build_id", take: putInto("archiveinfo")})
 	for btype, name := range archiveTables {

@@ -41,6 +41,10 @@ type Column struct {
 	Since     Release
 	Missing   string
 	MissingOf map[string]string
+
+	// Format is the format version of snapshots that brought the column; 0 is the first. Rows of
+	// earlier snapshots have Missing in its place.
+	Format int
 }
 
 // Older returns the column as it is to be read for the row of a name that an older hub sent.
@@ -71,6 +75,10 @@ type Relation struct {
 
 	// Versioned: rows carry create_event and revoke_event, and are revoked, never edited.
 	Versioned bool
+
+	// Format is the format version of snapshots that brought the relation; 0 is the first. Earlier
+	// snapshots have no rows of it.
+	Format int
 
 	// InPlace: Koji itself edits rows of this relation (build states, renames, user status).
 	InPlace bool
@@ -110,17 +118,9 @@ func (r *Relation) KeyIndexes() []int {
 	return ix
 }
 
-// All returns the relations, parents first: a relation refers only to itself and to
-// those before it. The slice and what it points to must not be changed.
-func All() []*Relation { return all }
+// All returns the relations of the current catalogue, parents first: a relation refers only to itself
+// and to those before it. The slice and what it points to must not be changed.
+func All() []*Relation { return current.all }
 
-// Get returns the relation of that name, or nil.
-func Get(name string) *Relation { return byName[name] }
-
-var byName = func() map[string]*Relation {
-	m := make(map[string]*Relation, len(all))
-	for _, r := range all {
-		m[r.Name] = r
-	}
-	return m
-}()
+// Get returns the relation of that name of the current catalogue, or nil.
+func Get(name string) *Relation { return current.byName[name] }

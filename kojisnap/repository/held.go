@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 )
@@ -55,7 +55,7 @@ func readHeld(ctx context.Context, s store.Store) (map[string]held, error) {
 	all := map[string]held{}
 	for _, e := range entries {
 		env := strings.TrimPrefix(e.Name, heldPrefix)
-		if dbsync.CheckEnvironment(env) != nil {
+		if setup.CheckEnvironment(env) != nil {
 			continue
 		}
 		text, err := readObject(ctx, s, e.Name)

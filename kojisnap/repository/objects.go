@@ -7,7 +7,7 @@ import (
 	"io"
 	"io/fs"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/store"
 )
 
@@ -25,7 +25,7 @@ func environmentObject(prefix, env string) (string, error) {
 	if env == "" {
 		env = DefaultEnv
 	}
-	if err := dbsync.CheckEnvironment(env); err != nil {
+	if err := setup.CheckEnvironment(env); err != nil {
 		return "", err
 	}
 	return prefix + env, nil

@@ -1,4 +1,4 @@
-// Package retry is how long to wait before a request is sent again.
+// Package retry says which errors trying again may cure, and how long to wait before a request is sent again.
 package retry
 
 import (
@@ -28,3 +28,11 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
+
+// TemporaryError says that trying again later may help: a server is overloaded or gone, a connection broke,
+// the database restarts, or locks could not be had.
+type TemporaryError struct{ Err error }
+
+func (e *TemporaryError) Error() string   { return e.Err.Error() }
+func (e *TemporaryError) Unwrap() error   { return e.Err }
+func (e *TemporaryError) Temporary() bool { return true }

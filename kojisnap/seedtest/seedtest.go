@@ -5,7 +5,9 @@ package seedtest
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,10 +40,15 @@ func Some[T any](cases []T, n int) []T {
 	return some
 }
 
-// shortSeeds is how many of a test's fixed seeds the short form runs.
-const shortSeeds = 2
+// SomeKeys returns the names, sorted, of the cases of a test that run: as Some chooses them.
+func SomeKeys[T any](cases map[string]T, n int) []string {
+	return Some(slices.Sorted(maps.Keys(cases)), n)
+}
 
-// Each runs a test for each of its fixed seeds (in the short form the first two), or for those that
+// shortSeeds is how many of a test's fixed seeds the short form runs.
+const shortSeeds = 1
+
+// Each runs a test for each of its fixed seeds (in the short form the first), or for those that
 // Env names, as subtests that are called after the seed. A seed that once failed belongs to the
 // fixed ones.
 func Each(t *testing.T, fixed []uint64, test func(t *testing.T, seed uint64)) {

@@ -11,21 +11,10 @@ import (
 // is written anew: 1/outgrown.
 const outgrown = 4
 
-// Remove notes that there is no row with the key of this one. It counts where FinishOver is to
-// end the work, and like Add: of several rows and removals with one key the last stays. Columns
-// outside of the key are not looked at.
-func (w *Writer) Remove(row [][]byte) error {
-	if len(row) != len(w.rel.Columns) {
-		return fmt.Errorf("%s: row of %d fields, the relation has %d columns", w.rel.Name, len(row), len(w.rel.Columns))
-	}
-	return w.record(row, false)
-}
-
 // FinishOver ends the work with a relation that goes on from an earlier snapshot's: base's rows
-// of which keep says true, with the rows that were added in the place of those of the same key
-// and without those that were removed. keep is called at least once for every row of base, in the order of
-// keys, that was neither added nor removed, and says the same each time; the row is valid during
-// the call.
+// for which keep says true, with the rows that were added in the place of those of the same key.
+// keep is called at least once for every row of base, in the order of keys, in whose place none was
+// added, and says the same each time; the row is valid during the call.
 //
 // What it returns are base's segments with, if anything differs, one more layer that holds what
 // differs; or the segments of the whole relation anew, if the later layers have outgrown a
@@ -36,7 +25,7 @@ func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [
 	if of := base.Relation(w.rel.Name); of != nil {
 		was = of.Segments
 	}
-	return w.finishOver(ctx, below{was, func() *Rows { return base.Rows(ctx, w.rel.Name) }}, keep, put)
+	return w.finishOver(ctx, below{was, func() *Rows { return base.Rows(ctx, w.rel.Name) }, w.olderIn(base)}, keep, put)
 }
 
 // FinishRevokedOver is FinishOver for the rows that were revoked: it goes on from those of base.
@@ -45,17 +34,23 @@ func (w *Writer) FinishRevokedOver(ctx context.Context, base *Snapshot, keep fun
 	if of := base.Relation(w.rel.Name); of != nil {
 		was = of.Revoked
 	}
-	segments, rows, err := w.finishOver(ctx, below{was, func() *Rows { return base.Revoked(ctx, w.rel.Name) }}, keep, put)
+	segments, rows, err := w.finishOver(ctx, below{was, func() *Rows { return base.Revoked(ctx, w.rel.Name) }, w.olderIn(base)}, keep, put)
 	if rows == 0 {
 		segments = nil // rows and their tombstones
 	}
 	return segments, err
 }
 
+// olderIn reports whether a snapshot lacks columns of the relation.
+func (w *Writer) olderIn(base *Snapshot) bool {
+	return len(base.stored(w.rel).Columns) < len(w.rel.Columns)
+}
+
 // below is what a relation goes on from.
 type below struct {
 	segments []Segment
 	open     func() *Rows
+	older    bool // its rows lack columns: no layer can go on from them
 }
 
 func (w *Writer) finishOver(ctx context.Context, base below, keep func(row [][]byte) (bool, error), put PutFunc) (segments []Segment, rows int64, err error) {
@@ -97,9 +92,9 @@ func (w *Writer) finishOver(ctx context.Context, base below, keep func(row [][]b
 		return nil, 0, fmt.Errorf("write %s: %w", w.rel.Name, err)
 	}
 	switch {
-	case added == later && !stripped:
+	case added == later && !stripped && !base.older:
 		return base.segments, rows, nil
-	case added > first/outgrown || stripped: // no segment with credentials goes on
+	case added > first/outgrown || stripped || base.older: // no segment with credentials goes on, nor one of other columns
 		segments, err = w.anew(ctx, base, keep, put)
 	default:
 		segments = slices.Clone(base.segments)
@@ -141,7 +136,7 @@ const (
 	removed                // the key of a row that base has
 )
 
-// over merges base with what was added and removed, and counts the rows. was is the length of
+// over merges base with what was added, and counts the rows. was is the length of
 // base's line, of a removed row. It sets stripped if base has rows with credentials.
 func (w *Writer) over(ctx context.Context, base below, keep func([][]byte) (bool, error), emit func(line []byte, c change, was int) error, stripped *bool) (int64, error) {
 	old := &oldRows{w: w, rows: base.open()}
@@ -182,18 +177,12 @@ func (w *Writer) over(ctx context.Context, base below, keep func([][]byte) (bool
 			}
 		}
 		if !old.more || !bytes.Equal(old.key, key) {
-			if len(line) == 0 {
-				return nil // removed, and never there
-			}
 			return tell(line, replaced)
 		}
 		var err error
-		switch {
-		case len(line) == 0:
-			err = tell(old.tombstone(), removed)
-		case bytes.Equal(line, old.rows.Line()):
+		if bytes.Equal(line, old.rows.Line()) {
 			err = tell(line, same)
-		default:
+		} else {
 			err = tell(line, replaced)
 		}
 		if err != nil {

@@ -55,18 +55,16 @@ func TestFinishOver(t *testing.T) {
 			m := memory{}
 			old := base(m)
 			w := snapfile.NewWriter(relation.Get("rpmsigs"), t.TempDir())
-			for _, r := range test.remove {
-				if err := w.Remove(r); err != nil {
-					t.Fatal(err)
-				}
-			}
 			for _, r := range test.add {
 				if err := w.Add(r); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if test.keep == nil {
-				test.keep = keepAll
+				test.keep = func(r [][]byte) (bool, error) {
+					removed := slices.ContainsFunc(test.remove, func(key [][]byte) bool { return bytes.Equal(key[0], r[0]) && bytes.Equal(key[1], r[1]) })
+					return !removed, nil
+				}
 			}
 			segments, rows, err := w.FinishOver(t.Context(), old, test.keep, m.put)
 			if err != nil {
@@ -138,19 +136,12 @@ func testLayersOfManySnapshots(t *testing.T, seed uint64) {
 				if err := w.Add(row(id, "k", v)); err != nil {
 					t.Fatal(err)
 				}
-			case 1:
-				delete(want, key)
-				if err := w.Remove(row(id, "k", nil)); err != nil {
-					t.Fatal(err)
-				}
-			case 2:
+			default:
 				delete(want, key)
 				drop[key] = true
-				if err := w.Remove(row(id, "k", nil)); err != nil {
-					t.Fatal(err)
-				}
 			}
 		}
+		w.Drop(func(r [][]byte) bool { return drop[string(r[0])+"\tk"] })
 		keep := func(r [][]byte) (bool, error) { return !drop[string(r[0])+"\tk"], nil }
 		segments, rows, err := w.FinishOver(t.Context(), snap, keep, m.put)
 		if err != nil {

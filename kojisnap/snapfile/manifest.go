@@ -19,7 +19,7 @@ import (
 
 const (
 	formatName    = "kojisnap-snapshot"
-	formatVersion = 2 // the newest that is read
+	formatVersion = 2 // the newest for the fields of a manifest; relations have their own in the catalogue
 
 	// MaxManifest bounds what a damaged store can make a reader hold.
 	MaxManifest = 64 << 20
@@ -46,15 +46,28 @@ type Manifest struct {
 	Totals    Totals     `json:"totals"`
 }
 
-// Has reports whether the hub was of a Koji that has the column. Of one that was older, the
-// snapshot has a default for it.
+// Has reports whether the snapshot's version has the column, and the hub was of a Koji that has it. Where one
+// was older, the snapshot's rows give a default for it.
 func (m *Manifest) Has(c relation.Column) bool {
+	if m.Version > 0 && m.Version < c.Format {
+		return false
+	}
 	var major, minor int
 	if _, err := fmt.Sscanf(m.KojiVersion, "%d.%d", &major, &minor); err != nil {
 		return true
 	}
 	return major > 1 || relation.Release(minor) >= c.Since
 }
+
+// HasRelation reports whether the snapshot's version has the relation. Where it has not, that the
+// snapshot gives no rows of it says nothing of production's.
+func (m *Manifest) HasRelation(r *relation.Relation) bool {
+	return m.Version == 0 || m.Version >= r.Format
+}
+
+// Current reports whether the snapshot's version has all relations and columns of this program's catalogue:
+// no pull goes on from one that has not, as it knows nothing of what that lacks.
+func (m *Manifest) Current() bool { return m.Version >= relation.Current().Newest() || m.Version == 0 }
 
 // Scope says what was asked for, and what that came to.
 type Scope struct {
@@ -134,7 +147,11 @@ func IDOfObject(name string) (string, bool) {
 
 // Encode completes the manifest (format, version, totals, order) and returns its bytes and id.
 func (m *Manifest) Encode() (body []byte, id string, err error) {
-	m.Format, m.Version = formatName, m.needs()
+	return m.encode(relation.Current())
+}
+
+func (m *Manifest) encode(catalogue *relation.Catalogue) (body []byte, id string, err error) {
+	m.Format, m.Version = formatName, max(m.needs(), catalogue.Newest())
 	m.Totals = Totals{}
 	for _, r := range m.Relations {
 		m.Totals.Rows += r.Rows
@@ -144,7 +161,7 @@ func (m *Manifest) Encode() (body []byte, id string, err error) {
 			m.Totals.Segments++
 		}
 	}
-	if err := m.validate(); err != nil {
+	if err := m.validate(catalogue); err != nil {
 		return nil, "", err
 	}
 	body, err = json.MarshalIndent(m, "", "  ")
@@ -155,7 +172,7 @@ func (m *Manifest) Encode() (body []byte, id string, err error) {
 	return body, ID(m.Event, body), nil
 }
 
-// needs is the version that a reader must know. What is not of the newest can be read by earlier
+// needs is the version that a reader must know for the fields beside the relations. What is not of the newest can be read by earlier
 // programs, which refuse others with the right words.
 func (m *Manifest) needs() int {
 	s := &m.Scope
@@ -166,7 +183,9 @@ func (m *Manifest) needs() int {
 }
 
 // Decode reads a manifest. Unknown fields are an error, and so is a newer version (ErrNewer).
-func Decode(body []byte) (*Manifest, error) {
+func Decode(body []byte) (*Manifest, error) { return decode(body, relation.Current()) }
+
+func decode(body []byte, catalogue *relation.Catalogue) (*Manifest, error) {
 	var head struct {
 		Format  string
 		Version int
@@ -177,7 +196,7 @@ func Decode(body []byte) (*Manifest, error) {
 	if head.Format != formatName {
 		return nil, fmt.Errorf("manifest: format is %q, not %q", head.Format, formatName)
 	}
-	if head.Version > formatVersion {
+	if head.Version > max(formatVersion, catalogue.Newest()) {
 		return nil, fmt.Errorf("manifest of version %d: %w", head.Version, ErrNewer)
 	}
 	m := new(Manifest)
@@ -186,7 +205,7 @@ func Decode(body []byte) (*Manifest, error) {
 	if err := dec.Decode(m); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	if err := m.validate(); err != nil {
+	if err := m.validate(catalogue); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	return m, nil
@@ -194,7 +213,8 @@ func Decode(body []byte) (*Manifest, error) {
 
 var shaRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-func (m *Manifest) validate() error {
+// validate compares the manifest with what its version has.
+func (m *Manifest) validate(catalogue *relation.Catalogue) error {
 	if m.Version < 1 || m.Event <= 0 {
 		return fmt.Errorf("version %d, event %d", m.Version, m.Event)
 	}
@@ -211,14 +231,14 @@ func (m *Manifest) validate() error {
 			return fmt.Errorf("tag %d: history from event %d, the snapshot is of event %d", t.ID, t.History, m.Event)
 		}
 	}
-	all := relation.All()
+	all := catalogue.At(m.Version)
 	if len(m.Relations) != len(all) {
-		return fmt.Errorf("%d relations, version %d has %d", len(m.Relations), formatVersion, len(all))
+		return fmt.Errorf("%d relations, version %d has %d", len(m.Relations), m.Version, len(all))
 	}
 	for i, r := range m.Relations {
 		want := all[i]
 		if r.Name != want.Name || !slices.Equal(r.Columns, want.ColumnNames()) || !slices.Equal(r.Key, want.Key) {
-			return fmt.Errorf("relation %q is not version %d's %q", r.Name, formatVersion, want.Name)
+			return fmt.Errorf("relation %q is not version %d's %q", r.Name, m.Version, want.Name)
 		}
 		for _, s := range slices.Concat(r.Segments, r.Revoked) {
 			if !shaRE.MatchString(s.SHA256) || s.Rows <= 0 || s.Bytes <= 0 || s.Layer < 0 {
@@ -231,16 +251,21 @@ func (m *Manifest) validate() error {
 
 // Snapshot is a manifest with the means to read its rows. Its methods may be called concurrently.
 type Snapshot struct {
-	ID       string
-	Manifest *Manifest
-	get      GetFunc
-	at       int64 // the event that it is looked at as of; 0: its own
-	unclean  unclean
+	ID        string
+	Manifest  *Manifest
+	get       GetFunc
+	catalogue *relation.Catalogue
+	at        int64 // the event that it is looked at as of; 0: its own
+	unclean   unclean
 }
 
 // Open reads the manifest of the snapshot id. A snapshot that is not there is fs.ErrNotExist; a
 // manifest whose bytes do not give its id is a *DamagedError.
 func Open(ctx context.Context, get GetFunc, id string) (*Snapshot, error) {
+	return openWith(ctx, get, id, relation.Current())
+}
+
+func openWith(ctx context.Context, get GetFunc, id string, catalogue *relation.Catalogue) (*Snapshot, error) {
 	object, err := ManifestObject(id)
 	if err != nil {
 		return nil, err
@@ -254,7 +279,7 @@ func Open(ctx context.Context, get GetFunc, id string) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", id, err)
 	}
-	m, err := Decode(body)
+	m, err := decode(body, catalogue)
 	if errors.Is(err, ErrNewer) {
 		return nil, fmt.Errorf("snapshot %s: %w", id, err)
 	}
@@ -267,7 +292,7 @@ func Open(ctx context.Context, get GetFunc, id string) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", id, &DamagedError{object, err.Error()})
 	}
-	return &Snapshot{ID: id, Manifest: m, get: get}, nil
+	return &Snapshot{ID: id, Manifest: m, get: get, catalogue: catalogue}, nil
 }
 
 // Rows opens the view at E of a relation of the catalogue. The caller closes it.
@@ -276,12 +301,16 @@ func (s *Snapshot) Rows(ctx context.Context, name string) *Rows { return s.open(
 // Revoked opens a relation's rows that were revoked between an earlier snapshot and E.
 func (s *Snapshot) Revoked(ctx context.Context, name string) *Rows { return s.open(ctx, name, true) }
 
-// Relation returns what the manifest says of a relation of the catalogue.
+// Relation returns what the manifest says of a relation of the catalogue. Of one that the snapshot's version
+// lacks it says that there are no rows. It is nil if the catalogue has none of that name.
 func (s *Snapshot) Relation(name string) *Relation {
 	for i := range s.Manifest.Relations {
 		if r := &s.Manifest.Relations[i]; r.Name == name {
 			return r
 		}
+	}
+	if r := s.catalogue.Get(name); r != nil && !s.Manifest.HasRelation(r) {
+		return &Relation{Name: name, Columns: r.ColumnNames(), Key: r.Key}
 	}
 	return nil
 }
@@ -291,14 +320,29 @@ func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
 	if rel == nil {
 		return &Rows{err: fmt.Errorf("snapshot %s: no relation %q", s.ID, name)}
 	}
-	of := relation.Get(name)
+	of := s.catalogue.Get(name)
 	if s.at > 0 && of.Versioned {
-		rows := openRows(ctx, s.get, of, rel.everything())
+		rows := s.rows(ctx, of, rel.everything())
 		rows.past = &past{event: s.at, created: of.Index("create_event"), revoked: of.Index("revoke_event"), revoker: of.Index("revoker_id"), active: of.Index("active")}
-		return s.noting(rows, name)
+		return rows
 	}
 	if revoked {
-		return s.noting(openRows(ctx, s.get, relation.Get(name), rel.Revoked), name)
+		return s.rows(ctx, of, rel.Revoked)
 	}
-	return s.noting(openRows(ctx, s.get, relation.Get(name), rel.Segments), name)
+	return s.rows(ctx, of, rel.Segments)
+}
+
+// rows opens segments of a relation.
+func (s *Snapshot) rows(ctx context.Context, of *relation.Relation, segments []Segment) *Rows {
+	return s.noting(openRows(ctx, s.get, of, s.stored(of), segments), of.Name)
+}
+
+// stored is a relation as the segments have it: with the columns of the snapshot's version.
+func (s *Snapshot) stored(of *relation.Relation) *relation.Relation {
+	for _, r := range s.catalogue.At(s.Manifest.Version) {
+		if r.Name == of.Name {
+			return r
+		}
+	}
+	return of // there are no segments
 }

@@ -20,9 +20,11 @@ import (
 //	}
 //	return rows.Err()
 type Rows struct {
-	layers []*layer // by age
-	keyed  bool     // at is wanted
-	gone   bool     // the tombstones are wanted, not the rows
+	rel    *relation.Relation // as the catalogue has it
+	stored *relation.Relation // as the segments have it: an earlier version lacked columns
+	layers []*layer           // by age
+	keyed  bool               // at is wanted
+	gone   bool               // the tombstones are wanted, not the rows
 	line   []byte
 	own    []byte // what line is in, if there are several layers
 	at     []byte // the key of line, if there are several layers or keyed is set
@@ -30,18 +32,22 @@ type Rows struct {
 	err    error
 	buf    []byte // of Read
 
+	narrow, wide [][]byte // a row as stored, and with today's columns
+	widened      []byte   // the line of the latter
+
 	past     *past // only rows of the view at an event; nil: all
 	secret   secretRows
 	stripped bool // a row had credentials
 }
 
-// openRows opens the segments of one relation; it reads nothing before Next.
-func openRows(ctx context.Context, get GetFunc, rel *relation.Relation, segments []Segment) *Rows {
-	r := &Rows{}
+// openRows opens the segments of one relation, whose rows have the columns of stored there; it reads
+// nothing before Next.
+func openRows(ctx context.Context, get GetFunc, rel, stored *relation.Relation, segments []Segment) *Rows {
+	r := &Rows{rel: rel, stored: stored}
 	for _, s := range segments {
 		n := len(r.layers)
 		if n == 0 || r.layers[n-1].segments[0].Layer != s.Layer || r.layers[n-1].segments[0].Keys != s.Keys {
-			r.layers = append(r.layers, &layer{ctx: ctx, get: get, key: newSortKey(rel), keys: s.Keys})
+			r.layers = append(r.layers, &layer{ctx: ctx, get: get, key: newSortKey(stored), keys: s.Keys})
 			n++
 		}
 		r.layers[n-1].segments = append(r.layers[n-1].segments, s)
@@ -68,7 +74,7 @@ func (r *Rows) next() bool {
 		l := r.layers[0]
 		ok := l.next(r.keyed)
 		r.line, r.at, r.from, r.err = l.line, l.at, l, l.err
-		return ok && r.strip()
+		return ok && r.widen() && r.strip()
 	}
 	for {
 		newest := r.smallest()
@@ -84,9 +90,28 @@ func (r *Rows) next() bool {
 		}
 		newest.state = idle
 		if newest.keys == r.gone {
-			return r.gone || r.strip()
+			return r.gone || r.widen() && r.strip()
 		}
 	}
+}
+
+// widen gives the row the columns that its snapshot's version lacked. It returns false on an error.
+func (r *Rows) widen() bool {
+	if len(r.stored.Columns) == len(r.rel.Columns) {
+		return true
+	}
+	row, err := ParseLine(r.line[:len(r.line)-1], r.narrow)
+	if r.narrow = row; err == nil && len(row) != len(r.stored.Columns) {
+		err = fmt.Errorf("a row of %d fields", len(row))
+	}
+	if err != nil {
+		r.err = r.Damaged(err.Error())
+		return false
+	}
+	r.wide = r.rel.Widen(r.stored, row, r.wide[:0])
+	r.widened = AppendLine(r.widened[:0], r.wide)
+	r.line = r.widened
+	return true
 }
 
 // smallest returns the newest of the layers that stand at the smallest key, or nil at the end.
@@ -112,7 +137,7 @@ func (r *Rows) Line() []byte { return r.line }
 // until the next Next.
 func (r *Rows) Fields(row [][]byte) ([][]byte, error) {
 	row, err := ParseLine(r.line[:len(r.line)-1], row)
-	if err == nil && len(row) != len(r.from.key.rel.Columns) {
+	if err == nil && len(row) != len(r.rel.Columns) {
 		err = fmt.Errorf("a row of %d fields", len(row))
 	}
 	if err != nil {

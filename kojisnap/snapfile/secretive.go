@@ -11,20 +11,23 @@ import (
 
 // Secretive are the columns of a relation that may hold URLs, and so credentials: its texts, but for
 // those that rows are told apart by.
-func Secretive(rel *relation.Relation) []int { return secretive[rel.Name] }
-
-var secretive = func() map[string][]int {
-	columns := map[string][]int{}
-	for _, rel := range relation.All() {
-		for i, c := range rel.Columns {
-			unique := slices.ContainsFunc(rel.Unique, func(set []string) bool { return slices.Contains(set, c.Name) })
-			if c.Type == relation.Text && !slices.Contains(rel.Key, c.Name) && !unique {
-				columns[rel.Name] = append(columns[rel.Name], i)
-			}
+func Secretive(rel *relation.Relation) []int {
+	if columns, ok := secretive.Load(rel); ok {
+		return columns.([]int)
+	}
+	var columns []int
+	for i, c := range rel.Columns {
+		unique := slices.ContainsFunc(rel.Unique, func(set []string) bool { return slices.Contains(set, c.Name) })
+		if c.Type == relation.Text && !slices.Contains(rel.Key, c.Name) && !unique {
+			columns = append(columns, i)
 		}
 	}
+	secretive.Store(rel, columns)
 	return columns
-}()
+}
+
+// secretive is what Secretive has found.
+var secretive sync.Map
 
 // secretRows takes credentials out of rows that a snapshot has them in.
 type secretRows struct {
@@ -38,7 +41,7 @@ func (r *Rows) strip() bool {
 	if bytes.IndexByte(r.line, '@') < 0 {
 		return true
 	}
-	columns := Secretive(r.from.key.rel)
+	columns := Secretive(r.rel)
 	row, err := r.Fields(r.secret.row)
 	if r.secret.row = row; err != nil {
 		r.err = err

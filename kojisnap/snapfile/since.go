@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-
-	"kojisnap/kojisnap/relation"
 )
 
 // Changes is what an earlier snapshot lacks of a relation, or has too much: whole rows, or the
@@ -29,7 +27,7 @@ func (s *Snapshot) Changed(ctx context.Context, base *Snapshot, name string) *Ch
 func (s *Snapshot) ChangedRevoked(ctx context.Context, base *Snapshot, name string) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
 	if now != nil && was != nil && goesOn(now.Revoked, was.Revoked) {
-		return &Changes{tail: s.noting(openRows(ctx, s.get, relation.Get(name), now.Revoked[len(was.Revoked):]), name)}
+		return &Changes{tail: s.rows(ctx, s.catalogue.Get(name), now.Revoked[len(was.Revoked):])}
 	}
 	return &Changes{both: compare(base.Revoked(ctx, name), s.Revoked(ctx, name))}
 }
@@ -48,7 +46,7 @@ func (s *Snapshot) Gone(ctx context.Context, base *Snapshot, name string) *Chang
 func (s *Snapshot) since(ctx context.Context, base *Snapshot, name string, gone bool) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
 	if now != nil && was != nil && goesOn(now.Segments, was.Segments) {
-		tail := s.noting(openRows(ctx, s.get, relation.Get(name), now.Segments[len(was.Segments):]), name)
+		tail := s.rows(ctx, s.catalogue.Get(name), now.Segments[len(was.Segments):])
 		tail.gone = gone
 		return &Changes{tail: tail}
 	}
@@ -72,7 +70,7 @@ func (c *Changes) Next() bool {
 				return false
 			}
 			var key [][]byte
-			for _, i := range c.both.a.from.key.index {
+			for _, i := range c.both.a.rel.KeyIndexes() {
 				key = append(key, row[i])
 			}
 			c.line = AppendLine(c.line[:0], key)

@@ -44,21 +44,13 @@ func (w *Writer) Add(row [][]byte) error {
 	if err := check(w.rel, row); err != nil {
 		return err
 	}
-	return w.record(row, true)
-}
-
-// record notes a row, or with an empty line that there is none.
-func (w *Writer) record(row [][]byte, there bool) error {
 	at := len(w.buf)
 	buf, err := w.key.append(w.buf, row)
 	if err != nil {
 		return err
 	}
 	klen := len(buf) - at
-	w.buf = buf
-	if there {
-		w.buf = AppendLine(buf, row)
-	}
+	w.buf = AppendLine(buf, row)
 	w.entries = append(w.entries, entry{uint32(at), uint32(klen), uint32(len(w.buf) - at - klen)})
 	if len(w.buf) >= sortBuffer {
 		return w.spill()
@@ -71,9 +63,6 @@ func (w *Writer) record(row [][]byte, there bool) error {
 func (w *Writer) Each(fn func(row [][]byte) error) error {
 	var row [][]byte
 	return w.sorted(func(_, line []byte) error {
-		if len(line) == 0 {
-			return nil
-		}
 		var err error
 		if row, err = ParseLine(line[:len(line)-1], row); err != nil {
 			return err
@@ -93,14 +82,12 @@ func (w *Writer) ending(fn func(key, line []byte) error) error {
 	}
 	var row [][]byte
 	return w.sorted(func(key, line []byte) error {
-		if len(line) > 0 {
-			var err error
-			if row, err = ParseLine(line[:len(line)-1], row); err != nil {
-				return err
-			}
-			if w.drop(row) {
-				return nil
-			}
+		var err error
+		if row, err = ParseLine(line[:len(line)-1], row); err != nil {
+			return err
+		}
+		if w.drop(row) {
+			return nil
 		}
 		return fn(key, line)
 	})
@@ -129,7 +116,7 @@ func (w *Writer) Finish(ctx context.Context, layer int, put PutFunc) ([]Segment,
 	out := &segmentWriter{tempDir: w.tempDir, layer: layer, put: put}
 	defer out.abort()
 	err := w.ending(func(_, line []byte) error {
-		if err := ctx.Err(); err != nil || len(line) == 0 {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		return out.line(ctx, line)
@@ -192,8 +179,7 @@ func (w *Writer) spill() error {
 	return bw.Flush()
 }
 
-// sorted calls fn for every line in the order of keys; the line of a row that was removed is
-// empty. It may be called again.
+// sorted calls fn for every line in the order of keys. It may be called again.
 func (w *Writer) sorted(fn func(key, line []byte) error) error {
 	if len(w.runs) == 0 {
 		w.sortEntries()

@@ -12,6 +12,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/verify"
 )
@@ -113,7 +114,7 @@ func TestVerifyFaults(t *testing.T) {
 				})
 				want := map[string]bool{}
 				for _, line := range test.fail {
-					for _, tag := range append(tags, hubtest.ContentTag) {
+					for _, tag := range append(tags, generate.ContentTag) {
 						want["failed "+strings.Replace(line, "%", tag, 1)] = true
 					}
 				}

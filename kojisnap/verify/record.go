@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"strings"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 )
 
 // Record is what a staging database knows of itself: where staging decided otherwise than production, and why,
@@ -13,7 +13,7 @@ import (
 //
 // Ids are production's, unless a field says otherwise.
 type Record struct {
-	Mark       dbsync.Mark
+	Mark       book.Mark
 	Builds     map[int64]string        // builds that staging deleted, reset, promoted or edited, or whose NVR it took
 	RPMs       map[int64]string        // rpms likewise
 	Signatures map[SignatureRow]string // rows of rpmsigs that staging deleted

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -21,13 +21,13 @@ func CheckStagingHub(ctx context.Context, staging *hub.Client, production ...str
 			return fmt.Errorf("hub %s is production's: %w; give the URL of the staging hub", staging.URL(), ErrNotStagingHub)
 		}
 	}
-	user, err := staging.Call(ctx, hub.Call{Method: "getUser", Args: []any{dbsync.User}})
+	user, err := staging.Call(ctx, hub.Call{Method: "getUser", Args: []any{book.User}})
 	if err != nil {
 		return &askError{staging, "staging's", err}
 	}
 	if user.IsNil() {
 		return fmt.Errorf("hub %s has no user %s, which kojisnap init makes in staging's database: %w; give the URL of the staging hub, or run kojisnap init",
-			staging.URL(), dbsync.User, ErrNotStagingHub)
+			staging.URL(), book.User, ErrNotStagingHub)
 	}
 	return nil
 }

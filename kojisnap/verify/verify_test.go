@@ -19,6 +19,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/verify"
@@ -95,7 +96,7 @@ func (s *staging) repoint(t testing.TB) {
 		pulltest.Must(t, s.rows.Insert("volume", hubtest.Values{"id": id, "name": name}))
 	}
 	pulltest.Must(t, s.rows.Insert("users", hubtest.Values{"id": floor, "name": "kojisnap", "status": 1, "usertype": 0}))
-	pulltest.Must(t, hubtest.AddContentTag(s.rows))
+	pulltest.Must(t, generate.AddContentTag(s.rows))
 	packages, volumeNames := names(t, s.rows, "package"), names(t, s.rows, "volume")
 	builds, err := s.rows.Select("build", hubtest.Values{"state": 1})
 	pulltest.Must(t, err)

@@ -1,56 +1,61 @@
 package hubtest
 
+import (
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+)
+
 func listExternalRepos(c *call) any {
-	return c.externalRepos(c.arg("info"), c.arg("url"), c.arg("event")).execute(c.arg("queryOpts"))
+	return selectExternalRepos(c, c.arg("info"), c.arg("url"), c.arg("event")).Execute(c.arg("queryOpts"))
 }
 
 func getExternalRepo(c *call) any {
-	return orNil(c.externalRepo(c.arg("info"), c.flag("strict"), c.arg("event")))
+	return orNil(findExternalRepo(c, c.arg("info"), c.flag("strict"), c.arg("event")))
 }
 
-func (c *call) externalRepos(info, url, event any) *query {
-	q := c.from("external_repo_config").join("external_repo", "id", "external_repo_config.external_repo_id").
-		fieldList("id external_repo.id, name external_repo.name, url").at("external_repo_config", event)
+func selectExternalRepos(c *call, info, url, event any) *query.Query {
+	q := c.from("external_repo_config").Join("external_repo", "id", "external_repo_config.external_repo_id").
+		FieldList("id external_repo.id, name external_repo.name, url").At("external_repo_config", event)
 	if info != nil {
-		q.nameOrID("external_repo", info)
+		whereNameOrID(q, "external_repo", info)
 	}
-	if truth(url) {
-		q.eq("external_repo_config.url", url)
+	if python.Truth(url) {
+		q.Eq("external_repo_config.url", url)
 	}
 	return q
 }
 
-func (c *call) externalRepo(info any, strict bool, event any) *Struct {
-	repos := c.externalRepos(info, nil, event).rows()
+func findExternalRepo(c *call, info any, strict bool, event any) *python.Struct {
+	repos := selectExternalRepos(c, info, nil, event).Rows()
 	switch {
 	case len(repos) == 1:
 		return repos[0]
 	case len(repos) > 1:
-		generic("More than one repo in the result.")
+		python.Generic("More than one repo in the result.")
 	case strict:
-		generic("No such repo: %s", str(info))
+		python.Generic("No such repo: %s", python.Str(info))
 	}
 	return nil
 }
 
 func getTagExternalRepos(c *call) any {
-	return anyList(c.tagExternalRepos(c.arg("tag_info"), c.arg("repo_info"), c.arg("event")))
+	return query.AnyList(tagExternalRepos(c, c.arg("tag_info"), c.arg("repo_info"), c.arg("event")))
 }
 
-func (c *call) tagExternalRepos(tag, repo, event any) []*Struct {
-	q := c.from("tag_external_repos").join("tag", "id", "tag_external_repos.tag_id").
-		join("external_repo", "id", "tag_external_repos.external_repo_id").
-		join("external_repo_config", "external_repo_id", "external_repo.id").
-		fieldList(`external_repo_id external_repo.id, external_repo_name external_repo.name, priority
+func tagExternalRepos(c *call, tag, repo, event any) []*python.Struct {
+	q := c.from("tag_external_repos").Join("tag", "id", "tag_external_repos.tag_id").
+		Join("external_repo", "id", "tag_external_repos.external_repo_id").
+		Join("external_repo_config", "external_repo_id", "external_repo.id").
+		FieldList(`external_repo_id external_repo.id, external_repo_name external_repo.name, priority
 			tag_id tag.id, tag_name tag.name, url external_repo_config.url, merge_mode, arches`).
-		at("tag_external_repos", event).at("external_repo_config", event)
-	if truth(tag) {
-		q.eq("tag_external_repos.tag_id", c.getID("tag", tag, true))
+		At("tag_external_repos", event).At("external_repo_config", event)
+	if python.Truth(tag) {
+		q.Eq("tag_external_repos.tag_id", c.getID("tag", tag, true))
 	}
-	if truth(repo) {
-		q.eq("tag_external_repos.external_repo_id", c.externalRepo(repo, true, event).Val("id"))
+	if python.Truth(repo) {
+		q.Eq("tag_external_repos.external_repo_id", findExternalRepo(c, repo, true, event).Val("id"))
 	}
-	return q.ordered("priority")
+	return rowsInOrder(q, "priority")
 }
 
 // getExternalRepoList is the external repos of a tag and of all it inherits
@@ -61,7 +66,7 @@ func getExternalRepoList(c *call) any {
 	seen := map[any]bool{}
 	repos := []any{}
 	for _, id := range c.lineage(tag.Val("id"), event, true) {
-		for _, repo := range c.tagExternalRepos(id, nil, event) {
+		for _, repo := range tagExternalRepos(c, id, nil, event) {
 			if key := repo.Val("external_repo_id"); !seen[key] {
 				seen[key] = true
 				repos = append(repos, repo)
@@ -71,12 +76,12 @@ func getExternalRepoList(c *call) any {
 	return repos
 }
 
-// ordered runs the query with an order of Koji's own.
-func (q *query) ordered(order string) []*Struct {
-	list := q.execute(NewStruct("order", order)).([]any)
-	rows := make([]*Struct, len(list))
+// rowsInOrder runs the query with an order of Koji's own.
+func rowsInOrder(q *query.Query, order string) []*python.Struct {
+	list := q.Execute(python.NewStruct("order", order)).([]any)
+	rows := make([]*python.Struct, len(list))
 	for i := range list {
-		rows[i] = list[i].(*Struct)
+		rows[i] = list[i].(*python.Struct)
 	}
 	return rows
 }

@@ -1,14 +1,19 @@
 package hubtest
 
+import (
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+)
+
 func count(c *call) any {
 	switch v := c.inner().(type) {
 	case nil:
 		return int64(0)
 	case []any:
 		return int64(len(v))
-	case *generator:
-		return int64(len(v.run()))
-	case *Struct:
+	case *python.Generator:
+		return int64(len(v.Run()))
+	case *python.Struct:
 		return int64(len(v.Keys))
 	}
 	return int64(1)
@@ -17,9 +22,9 @@ func count(c *call) any {
 // inner calls the method that count and its like are about. Koji calls it
 // without its check of arguments, so what does not fit is a TypeError.
 func (c *call) inner() (v any) {
-	method := asString(c.arg("methodName"))
+	method := python.AsString(c.arg("methodName"))
 	if c.srv.signatures()[method] == nil {
-		generic("method %s doesn't exist", str(c.arg("methodName")))
+		python.Generic("method %s doesn't exist", python.Str(c.arg("methodName")))
 	}
 	return c.srv.invoke(c.view, method, c.rest, c.kwargs, false)
 }
@@ -27,40 +32,40 @@ func (c *call) inner() (v any) {
 func filterResults(c *call) any { return countAndFilterResults(c).([]any)[1] }
 
 func countAndFilterResults(c *call) any {
-	opts, _ := c.kwargs.Val("filterOpts").(*Struct)
+	opts, _ := c.kwargs.Val("filterOpts").(*python.Struct)
 	if opts == nil {
-		opts = &Struct{}
+		opts = &python.Struct{}
 	}
-	c.kwargs = c.kwargs.clone()
+	c.kwargs = c.kwargs.Clone()
 	c.kwargs.Delete("filterOpts")
-	method := asString(c.arg("methodName"))
+	method := python.AsString(c.arg("methodName"))
 	if c.srv.signatures()[method] == nil {
-		generic("method %s doesn't exist", str(c.arg("methodName")))
+		python.Generic("method %s doesn't exist", python.Str(c.arg("methodName")))
 	}
 	var v any
-	if fault := catch(func() { v = c.inner() }); fault != nil {
-		generic("method %s raised an exception (%s)", method, fault.str())
+	if fault := python.Catch(func() { v = c.inner() }); fault != nil {
+		python.Generic("method %s raised an exception (%s)", method, fault.Str())
 	}
-	if g, ok := v.(*generator); ok {
-		v = g.run()
+	if g, ok := v.(*python.Generator); ok {
+		v = g.Run()
 	}
 	if v == nil {
 		return []any{int64(0), nil}
 	}
 	rows, ok := v.([]any)
 	if !ok {
-		generic("%s() did not return a list", method)
+		python.Generic("%s() did not return a list", method)
 	}
 	total := int64(len(rows))
-	if order := asString(opts.Val("order")); order != "" {
+	if order := python.AsString(opts.Val("order")); order != "" {
 		desc := order[0] == '-'
 		if desc {
 			order = order[1:]
 		}
-		if none, ok := opts.Get("noneGreatest"); ok && !truth(none) {
-			exception("TypeError", "'str' object is not callable")
+		if none, ok := opts.Get("noneGreatest"); ok && !python.Truth(none) {
+			python.Exception("TypeError", "'str' object is not callable")
 		}
-		sortBy(rows, order, desc, true)
+		query.SortBy(rows, order, desc, true)
 	}
 	if offset := opts.Val("offset"); offset != nil {
 		rows = rows[slicePoint(offset, len(rows)):]
@@ -73,9 +78,9 @@ func countAndFilterResults(c *call) any {
 
 // slicePoint is where Python's slices cut: negative counts from the end.
 func slicePoint(v any, length int) int {
-	n, ok := integer(v)
+	n, ok := python.Integer(v)
 	if !ok {
-		exception("TypeError", "slice indices must be integers or None or have an __index__ method")
+		python.Exception("TypeError", "slice indices must be integers or None or have an __index__ method")
 	}
 	if n < 0 {
 		n += int64(length)

@@ -1,25 +1,30 @@
 package hubtest
 
+import (
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+)
+
 // getTagGroups walks the inheritance; the first tag wins for each group, each
 // package of a group and each group that a group requires.
 func getTagGroups(c *call) any {
 	event := c.arg("event")
 	tag := c.getID("tag", c.arg("tag"), true)
 	tags := c.lineage(tag, event, c.flag("inherit"))
-	groups := c.groups(tags, event)
+	groups := groupsOfTags(c, tags, event)
 	if c.flag("incl_pkgs") {
-		c.groupMembers(groups, "packagelist", "package", tags, func() *query {
+		addGroupMembers(c, groups, "packagelist", "package", tags, func() *query.Query {
 			return c.from("group_package_listing").
-				fieldList("group_id, tag_id, package, blocked, type, basearchonly, requires").at("group_package_listing", event)
-		}, func(*Struct) bool { return true })
+				FieldList("group_id, tag_id, package, blocked, type, basearchonly, requires").At("group_package_listing", event)
+		}, func(*python.Struct) bool { return true })
 	}
 	if c.flag("incl_reqs") {
-		c.groupMembers(groups, "grouplist", "req_id", tags, func() *query {
-			return c.from("group_req_listing").join("groups", "id", "group_req_listing.req_id").
-				fieldList("group_id, tag_id, req_id, blocked, type, is_metapkg, name groups.name").at("group_req_listing", event)
-		}, func(row *Struct) bool {
+		addGroupMembers(c, groups, "grouplist", "req_id", tags, func() *query.Query {
+			return c.from("group_req_listing").Join("groups", "id", "group_req_listing.req_id").
+				FieldList("group_id, tag_id, req_id, blocked, type, is_metapkg, name groups.name").At("group_req_listing", event)
+		}, func(row *python.Struct) bool {
 			required := groups.byID[row.Val("req_id")]
-			return required != nil && !truth(required.Val("blocked"))
+			return required != nil && !python.Truth(required.Val("blocked"))
 		})
 	}
 	list := []any{}
@@ -33,7 +38,7 @@ func getTagGroups(c *call) any {
 				g.Set(key, unblocked(members))
 			}
 		}
-		if !truth(g.Val("blocked")) {
+		if !python.Truth(g.Val("blocked")) {
 			list = append(list, g)
 		}
 	}
@@ -41,16 +46,16 @@ func getTagGroups(c *call) any {
 }
 
 type groupSet struct {
-	order []*Struct
-	byID  map[any]*Struct
+	order []*python.Struct
+	byID  map[any]*python.Struct
 }
 
-func (c *call) groups(tags []any, event any) *groupSet {
-	set := &groupSet{byID: map[any]*Struct{}}
+func groupsOfTags(c *call, tags []any, event any) *groupSet {
+	set := &groupSet{byID: map[any]*python.Struct{}}
 	for _, tag := range tags {
-		for _, g := range c.from("group_config").join("groups", "id", "group_config.group_id").at("group_config", event).
-			eq("group_config.tag_id", tag).fieldList(`name groups.name, group_id, tag_id, blocked, exported, display_name
-				is_default, uservisible, description, langonly, biarchonly`).rows() {
+		for _, g := range c.from("group_config").Join("groups", "id", "group_config.group_id").At("group_config", event).
+			Eq("group_config.tag_id", tag).FieldList(`name groups.name, group_id, tag_id, blocked, exported, display_name
+				is_default, uservisible, description, langonly, biarchonly`).Rows() {
 			if id := g.Val("group_id"); set.byID[id] == nil {
 				set.byID[id] = g
 				set.order = append(set.order, g)
@@ -60,9 +65,9 @@ func (c *call) groups(tags []any, event any) *groupSet {
 	return set
 }
 
-// groupMembers collects the rows of a listing into a member of their groups,
+// addGroupMembers collects the rows of a listing into a member of their groups,
 // each key once. Those of unknown and blocked groups are dropped.
-func (c *call) groupMembers(groups *groupSet, member, key string, tags []any, listing func() *query, wanted func(*Struct) bool) {
+func addGroupMembers(c *call, groups *groupSet, member, key string, tags []any, listing func() *query.Query, wanted func(*python.Struct) bool) {
 	for _, g := range groups.order {
 		g.Set(member, []any{})
 	}
@@ -70,10 +75,10 @@ func (c *call) groupMembers(groups *groupSet, member, key string, tags []any, li
 	seen := map[place]bool{}
 	for _, tag := range tags {
 		q := listing()
-		for _, row := range q.eq(q.rels[0].alias+".tag_id", tag).rows() {
+		for _, row := range q.Eq(q.First()+".tag_id", tag).Rows() {
 			g := groups.byID[row.Val("group_id")]
 			at := place{row.Val("group_id"), row.Val(key)}
-			if g == nil || truth(g.Val("blocked")) || seen[at] || !wanted(row) {
+			if g == nil || python.Truth(g.Val("blocked")) || seen[at] || !wanted(row) {
 				continue
 			}
 			seen[at] = true
@@ -85,7 +90,7 @@ func (c *call) groupMembers(groups *groupSet, member, key string, tags []any, li
 func unblocked(rows []any) []any {
 	out := []any{}
 	for _, r := range rows {
-		if !truth(r.(*Struct).Val("blocked")) {
+		if !python.Truth(r.(*python.Struct).Val("blocked")) {
 			out = append(out, r)
 		}
 	}

@@ -4,6 +4,10 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"kojisnap/kojisnap/hub/hubtest/kojidb"
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
 )
 
 // versioned are the tables of queryHistory with their data columns.
@@ -54,10 +58,10 @@ func queryHistory(c *call) any {
 	var tables []string
 	if list, ok := c.arg("tables").([]any); ok {
 		for _, t := range list {
-			if _, ok := versioned[asString(t)]; !ok {
-				generic("No such history table: %s", str(t))
+			if _, ok := versioned[python.AsString(t)]; !ok {
+				python.Generic("No such history table: %s", python.Str(t))
 			}
-			tables = append(tables, asString(t))
+			tables = append(tables, python.AsString(t))
 		}
 	} else {
 		for t := range versioned {
@@ -65,7 +69,7 @@ func queryHistory(c *call) any {
 		}
 		sort.Strings(tables)
 	}
-	result := &Struct{}
+	result := &python.Struct{}
 	for _, table := range tables {
 		h := c.history(table)
 		apply := true
@@ -75,7 +79,7 @@ func queryHistory(c *call) any {
 			}
 		}
 		if apply {
-			result.Set(table, h.iterate(c.kwargs.Val("queryOpts")))
+			result.Set(table, h.Iterate(c.kwargs.Val("queryOpts")))
 		}
 	}
 	return result
@@ -83,7 +87,8 @@ func queryHistory(c *call) any {
 
 // history is the query over one table.
 type history struct {
-	*query
+	*query.Query
+	call    *call
 	table   string
 	columns []string
 	joined  map[string]string // alias by the table that a filter asks for
@@ -91,12 +96,12 @@ type history struct {
 
 func (c *call) history(table string) *history {
 	columns := c.srv.historyColumns(table)
-	h := &history{query: c.from(table), table: table, joined: map[string]string{}, columns: strings.Split(columns, ", ")}
-	h.left("events AS ev1", "id", table+".create_event").left("events AS ev2", "id", table+".revoke_event").
-		left("users AS creator", "id", table+".creator_id").left("users AS revoker", "id", table+".revoker_id")
-	h.fieldList(columns + `, active, create_event, revoke_event, creator_id, revoker_id
+	h := &history{Query: c.from(table), call: c, table: table, joined: map[string]string{}, columns: strings.Split(columns, ", ")}
+	h.Left("events AS ev1", "id", table+".create_event").Left("events AS ev2", "id", table+".revoke_event").
+		Left("users AS creator", "id", table+".creator_id").Left("users AS revoker", "id", table+".revoker_id")
+	h.FieldList(columns + `, active, create_event, revoke_event, creator_id, revoker_id
 		creator_name creator.name, revoker_name revoker.name`)
-	h.epoch("create_ts", "ev1.time").epoch("revoke_ts", "ev2.time")
+	h.Epoch("create_ts", "ev1.time").Epoch("revoke_ts", "ev2.time")
 	for _, column := range h.columns {
 		h.name(column)
 	}
@@ -105,20 +110,20 @@ func (c *call) history(table string) *history {
 
 func (h *history) name(column string) {
 	if n, ok := nameOf[column]; ok {
-		h.left(n[0]+" AS "+n[1], "id", h.table+"."+column).fieldList(n[2] + ".name " + n[1] + ".name")
+		h.Left(n[0]+" AS "+n[1], "id", h.table+"."+column).FieldList(n[2] + ".name " + n[1] + ".name")
 		h.joined[n[0]] = n[1]
 		return
 	}
 	switch {
 	case column == "build_id":
-		h.join("build", "id", h.table+".build_id").join("package", "id", "build.pkg_id").fieldList(`name package.name
+		h.Join("build", "id", h.table+".build_id").Join("package", "id", "build.pkg_id").FieldList(`name package.name
 			version build.version, release build.release, epoch build.epoch, build.state build.state`)
 		h.joined["build"], h.joined["package"] = "build", "package"
 	case column == "group_id" && h.table == "user_groups":
-		h.join("users AS usergroup", "id", h.table+".group_id").fieldList("group.name usergroup.name")
+		h.Join("users AS usergroup", "id", h.table+".group_id").FieldList("group.name usergroup.name")
 		h.joined["users"] = "usergroup"
 	case column == "group_id":
-		h.join("groups", "id", h.table+".group_id").fieldList("group.name groups.name")
+		h.Join("groups", "id", h.table+".group_id").FieldList("group.name groups.name")
 		h.joined["groups"] = "groups"
 	}
 }
@@ -132,14 +137,14 @@ func (h *history) filter(name string, v any) bool {
 		if !ok {
 			return false
 		}
-		h.eq(alias+".id", id())
+		h.Eq(alias+".id", id())
 		return true
 	}
 	switch name {
 	case "tag":
 		if h.table != "tag_inheritance" {
 			if _, ok := h.joined["tag"]; ok && slices.Contains(h.columns, "tag_id") {
-				h.base = append(h.base, equality{"tag_id", c.getID("tag", v, true)})
+				h.NarrowBy("tag_id", c.getID("tag", v, true))
 			}
 			return byID("tag", func() any { return c.getID("tag", v, true) })
 		}
@@ -153,7 +158,7 @@ func (h *history) filter(name string, v any) bool {
 		return byID("channels", func() any { return c.getID("channels", v, false) })
 	case "package":
 		if h.table == "group_package_listing" {
-			h.eq(h.table+".package", str(v))
+			h.Eq(h.table+".package", python.Str(v))
 			return true
 		}
 		return byID("package", func() any { return c.getID("package", v, true) })
@@ -173,7 +178,7 @@ func (h *history) filter(name string, v any) bool {
 		if h.table != "tag_extra" {
 			return false
 		}
-		h.eq("tag_extra.key", str(v))
+		h.Eq("tag_extra.key", python.Str(v))
 	default:
 		h.timeFilter(name, v)
 	}
@@ -183,26 +188,26 @@ func (h *history) filter(name string, v any) bool {
 func (h *history) timeFilter(name string, v any) {
 	switch name {
 	case "active":
-		active := h.ref(h.table + ".active")
-		if truth(v) {
-			h.is(h.table + ".active")
+		active := h.Ref(h.table + ".active")
+		if python.Truth(v) {
+			h.Is(h.table + ".active")
 		} else if v != nil {
-			h.whereOf(h.table, func(t tuple) bool { return active(t) == nil })
+			h.WhereOf(h.table, func(t query.Tuple) bool { return active(t) == nil })
 		}
 	case "editor":
 		id := h.call.user(v, true).Val("id")
 		h.tested("creator_id", "revoker_id", "by", func(got any) any { return equalSQL(got, id) })
 	case "after", "before":
 		limit := moment(v)
-		create, revoke := h.ref("ev1.time"), h.ref("ev2.time")
+		create, revoke := h.Ref("ev1.time"), h.Ref("ev2.time")
 		h.marked("_created_"+name, "_revoked_"+name, create, revoke, func(got any) any {
-			return compared(got, sqlValue(limit), name == "after")
+			return compared(got, query.SqlValue(limit), name == "after")
 		})
 	case "afterEvent", "beforeEvent":
-		limit := h.literal(h.table, "create_event", v)
+		limit := h.Literal(h.table, "create_event", v)
 		suffix := strings.TrimSuffix(name, "Event") + "_event"
 		h.tested("create_event", "revoke_event", suffix, func(got any) any {
-			return compared(got, sqlValue(limit), name == "afterEvent")
+			return compared(got, query.SqlValue(limit), name == "afterEvent")
 		})
 	}
 }
@@ -210,21 +215,21 @@ func (h *history) timeFilter(name string, v any) {
 // tested demands that the test holds for one of two columns, and sends both
 // outcomes as the fields _created_… and _revoked_….
 func (h *history) tested(create, revoke, suffix string, test func(any) any) {
-	one, other := h.ref(h.table+"."+create), h.ref(h.table+"."+revoke)
-	h.field("_created_"+suffix, func(t tuple) any { return test(one(t)) })
-	h.field("_revoked_"+suffix, func(t tuple) any { return test(other(t)) })
-	h.whereOf(h.table, func(t tuple) bool { return test(one(t)) == true || test(other(t)) == true })
+	one, other := h.Ref(h.table+"."+create), h.Ref(h.table+"."+revoke)
+	h.Field("_created_"+suffix, func(t query.Tuple) any { return test(one(t)) })
+	h.Field("_revoked_"+suffix, func(t query.Tuple) any { return test(other(t)) })
+	h.WhereOf(h.table, func(t query.Tuple) bool { return test(one(t)) == true || test(other(t)) == true })
 }
 
-func (h *history) marked(created, revoked string, create, revoke func(tuple) any, test func(any) any) {
-	h.field(created, func(t tuple) any { return test(create(t)) })
-	h.field(revoked, func(t tuple) any { return test(revoke(t)) })
-	h.where(func(t tuple) bool { return test(create(t)) == true || test(revoke(t)) == true })
+func (h *history) marked(created, revoked string, create, revoke func(query.Tuple) any, test func(any) any) {
+	h.Field(created, func(t query.Tuple) any { return test(create(t)) })
+	h.Field(revoked, func(t query.Tuple) any { return test(revoke(t)) })
+	h.Where(func(t query.Tuple) bool { return test(create(t)) == true || test(revoke(t)) == true })
 }
 
 func (h *history) either(a, b string, test func(any) any) {
-	one, other := h.ref(h.table+"."+a), h.ref(h.table+"."+b)
-	h.where(func(t tuple) bool { return test(one(t)) == true || test(other(t)) == true })
+	one, other := h.Ref(h.table+"."+a), h.Ref(h.table+"."+b)
+	h.Where(func(t query.Tuple) bool { return test(one(t)) == true || test(other(t)) == true })
 }
 
 func equalSQL(got, want any) any {
@@ -240,7 +245,7 @@ func compared(got, limit any, after bool) any {
 		return nil
 	}
 	if after {
-		return compareSQL(got, limit) > 0
+		return kojidb.CompareSQL(got, limit) > 0
 	}
-	return compareSQL(got, limit) < 0
+	return kojidb.CompareSQL(got, limit) < 0
 }

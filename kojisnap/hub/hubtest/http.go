@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/xmlrpc"
 )
 
 // ServeHTTP answers as Koji's hub does behind Apache: faults have status 200,
@@ -24,7 +27,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.opts.Offline != nil {
 		if text := s.opts.Offline(); text != "" {
-			s.reply(w, "", encodeFault(1014, text))
+			s.reply(w, "", xmlrpc.Fault(1014, text))
 			return
 		}
 	}
@@ -36,7 +39,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body := s.answer(method, params, r)
-	if body.hasSurrogate() {
+	if body.HasSurrogate() {
 		plain(w, http.StatusInternalServerError, "Internal Server Error\n")
 		return
 	}
@@ -49,19 +52,19 @@ func (s *Server) read(r *http.Request) (method string, params []any, err error) 
 	case err != nil:
 		return "", nil, err
 	case int64(len(body)) > s.opts.MaxRequestLength:
-		return "", nil, errDocument("Request too long")
+		return "", nil, xmlrpc.ErrDocument("Request too long")
 	case len(body) == 0:
-		return "", nil, errDocument("Empty request")
+		return "", nil, xmlrpc.ErrDocument("Empty request")
 	}
-	return decodeCall(body)
+	return xmlrpc.Call(body)
 }
 
-func (s *Server) reply(w http.ResponseWriter, method string, whole body) {
-	length, sent := whole.len(), whole
+func (s *Server) reply(w http.ResponseWriter, method string, whole xmlrpc.Body) {
+	length, sent := whole.Len(), whole
 	if s.opts.Tamper != nil {
-		before := whole.join()
+		before := whole.Join()
 		after := s.opts.Tamper(method, before)
-		sent = body{after}
+		sent = xmlrpc.Body{after}
 		if len(after) > len(before) || !bytes.HasPrefix(before, after) {
 			length = len(after)
 		}
@@ -73,7 +76,7 @@ func (s *Server) reply(w http.ResponseWriter, method string, whole body) {
 			break // the client is gone
 		}
 	}
-	whole.free()
+	whole.Free()
 }
 
 func plain(w http.ResponseWriter, status int, text string) {
@@ -86,19 +89,19 @@ func plain(w http.ResponseWriter, status int, text string) {
 // session refuses what a real hub takes for a session: there is none here.
 func session(r *http.Request) {
 	if r.Header.Get("Koji-Session-Id") != "" {
-		panic(&Fault{Code: 1002, Class: "koji.AuthError", Text: "Invalid session or bad credentials"})
+		panic(&python.Fault{Code: 1002, Class: "koji.AuthError", Text: "Invalid session or bad credentials"})
 	}
 	if r.URL.RawQuery == "" {
 		return
 	}
 	args, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || !strings.Contains(r.URL.RawQuery, "=") {
-		exception("ValueError", "bad query field: %s", stringRepr(r.URL.RawQuery))
+		python.Exception("ValueError", "bad query field: %s", python.StringRepr(r.URL.RawQuery))
 	}
 	for _, name := range []string{"session-id", "session-key"} {
 		if args.Get(name) == "" {
-			panic(&Fault{Code: 1002, Class: "koji.AuthError", Text: name + " not specified in session args"})
+			panic(&python.Fault{Code: 1002, Class: "koji.AuthError", Text: name + " not specified in session args"})
 		}
 	}
-	panic(&Fault{Code: 1002, Class: "koji.AuthError", Text: "Invalid session or bad credentials"})
+	panic(&python.Fault{Code: 1002, Class: "koji.AuthError", Text: "Invalid session or bad credentials"})
 }

@@ -3,34 +3,37 @@ package hubtest
 import (
 	"maps"
 	"slices"
+
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
 )
 
 func getInheritanceData(c *call) any {
-	return anyList(c.parents(c.getID("tag", c.arg("tag"), true), c.arg("event")))
+	return query.AnyList(c.parents(c.getID("tag", c.arg("tag"), true), c.arg("event")))
 }
 
 func getFullInheritance(c *call) any {
 	for i, key := range c.kwargs.Keys {
 		if key != "stops" && key != "jumps" {
-			parameter("getFullInheritance() got an unexpected keyword argument '%s'", key)
+			python.Parameter("getFullInheritance() got an unexpected keyword argument '%s'", key)
 		}
-		if truth(c.kwargs.Vals[i]) {
-			parameter("%s option has been removed since 1.26", key)
+		if python.Truth(c.kwargs.Vals[i]) {
+			python.Parameter("%s option has been removed since 1.26", key)
 		}
 	}
 	tag := c.arg("tag")
-	if _, ok := integer(tag); !ok {
+	if _, ok := python.Integer(tag); !ok {
 		tag = c.getID("tag", tag, true)
 	}
-	return anyList(c.fullInheritance(tag, c.arg("event"), c.flag("reverse")))
+	return query.AnyList(c.fullInheritance(tag, c.arg("event"), c.flag("reverse")))
 }
 
 const linkFields = "name tag.name, parent_id, priority, maxdepth, intransitive, noconfig, pkg_filter"
 
 // parents are the direct links of a tag, by priority.
-func (c *call) parents(tag, event any) []*Struct {
-	links := c.from("tag_inheritance").join("tag", "id", "tag_inheritance.parent_id").fieldList(linkFields).
-		at("tag_inheritance", event).eq("tag_inheritance.tag_id", tag).ordered("priority")
+func (c *call) parents(tag, event any) []*python.Struct {
+	links := rowsInOrder(c.from("tag_inheritance").Join("tag", "id", "tag_inheritance.parent_id").FieldList(linkFields).
+		At("tag_inheritance", event).Eq("tag_inheritance.tag_id", tag), "priority")
 	for _, link := range links {
 		link.Set("child_id", tag)
 	}
@@ -38,9 +41,9 @@ func (c *call) parents(tag, event any) []*Struct {
 }
 
 // children are the links of which a tag is the parent.
-func (c *call) children(tag, event any) []*Struct {
-	return c.from("tag_inheritance").join("tag", "id", "tag_inheritance.tag_id").fieldList(linkFields+", tag_id").
-		at("tag_inheritance", event).eq("tag_inheritance.parent_id", tag).ordered("priority")
+func (c *call) children(tag, event any) []*python.Struct {
+	return rowsInOrder(c.from("tag_inheritance").Join("tag", "id", "tag_inheritance.tag_id").FieldList(linkFields+", tag_id").
+		At("tag_inheritance", event).Eq("tag_inheritance.parent_id", tag), "priority")
 }
 
 // lineage is a tag and, if inherit, all that it inherits from, in the order in
@@ -57,8 +60,8 @@ func (c *call) lineage(tag, event any, inherit bool) []any {
 
 // fullInheritance walks the links depth first, each subtree as often as a
 // later visit could add to what an earlier one saw.
-func (c *call) fullInheritance(tag, event any, reverse bool) []*Struct {
-	w := &walk{call: c, event: event, reverse: reverse, seen: map[any][]*Struct{}}
+func (c *call) fullInheritance(tag, event any, reverse bool) []*python.Struct {
+	w := &walk{call: c, event: event, reverse: reverse, seen: map[any][]*python.Struct{}}
 	w.visit(tag, map[any]bool{}, 0, nil, false, nil)
 	return w.order
 }
@@ -67,8 +70,8 @@ type walk struct {
 	call    *call
 	event   any
 	reverse bool
-	order   []*Struct
-	seen    map[any][]*Struct // links by the tag that they lead to
+	order   []*python.Struct
+	seen    map[any][]*python.Struct // links by the tag that they lead to
 }
 
 func (w *walk) visit(tag any, path map[any]bool, depth int64, maxdepth any, noconfig bool, filters []any) {
@@ -87,7 +90,7 @@ func (w *walk) visit(tag any, path map[any]bool, depth int64, maxdepth any, noco
 		if path[next] {
 			continue // a loop
 		}
-		intransitive := truth(link.Val("intransitive"))
+		intransitive := python.Truth(link.Val("intransitive"))
 		if intransitive && len(path) > 1 && !w.reverse {
 			continue
 		}
@@ -103,9 +106,9 @@ func (w *walk) visit(tag any, path map[any]bool, depth int64, maxdepth any, noco
 		link.Set("nextdepth", limit)
 		link.Set("currdepth", depth)
 		// In Koji a noconfig link stays in force for the links after it.
-		noconfig = noconfig || truth(link.Val("noconfig"))
+		noconfig = noconfig || python.Truth(link.Val("noconfig"))
 		filter := slices.Clone(filters)
-		if pattern := link.Val("pkg_filter"); truth(pattern) {
+		if pattern := link.Val("pkg_filter"); python.Truth(pattern) {
 			filter = append(filter, pattern)
 		}
 		link.Set("filter", append([]any{}, filter...))
@@ -137,10 +140,10 @@ func (w *walk) known(tag, limit any, noconfig bool) bool {
 	for _, before := range w.seen[tag] {
 		last := before.Val("nextdepth")
 		enough := last == nil || limit != nil && last.(int64) >= limit.(int64)
-		if truth(before.Val("noconfig")) && !noconfig {
+		if python.Truth(before.Val("noconfig")) && !noconfig {
 			enough = false
 		}
-		if truth(before.Val("filter")) {
+		if python.Truth(before.Val("filter")) {
 			enough = false
 		}
 		if enough {

@@ -1,16 +1,21 @@
 package hubtest
 
-import "strings"
+import (
+	"strings"
+
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+)
 
 func getPackage(c *call) any {
 	return orNil(c.lookupName("package", c.arg("info"), c.flag("strict")))
 }
 
 func getPackageID(c *call) any {
-	found := c.from("package").eq("package.name", c.arg("name")).fieldList("id").one()
+	found := c.from("package").Eq("package.name", c.arg("name")).FieldList("id").One()
 	if found == nil {
 		if c.flag("strict") {
-			generic("No such package name: %s", str(c.arg("name")))
+			python.Generic("No such package name: %s", python.Str(c.arg("name")))
 		}
 		return nil
 	}
@@ -18,23 +23,23 @@ func getPackageID(c *call) any {
 }
 
 func listPackagesSimple(c *call) any {
-	return c.packagesSimple(c.arg("prefix"), c.arg("queryOpts"))
+	return packagesSimple(c, c.arg("prefix"), c.arg("queryOpts"))
 }
 
-func (c *call) packagesSimple(prefix, queryOpts any) any {
-	q := c.from("package").fieldList("package_id package.id, package_name package.name")
+func packagesSimple(c *call, prefix, queryOpts any) any {
+	q := c.from("package").FieldList("package_id package.id, package_name package.name")
 	if prefix != nil {
-		like, name := ilike(str(prefix)+"%"), q.ref("package.name")
-		q.where(func(t tuple) bool { return like.MatchString(asString(name(t))) })
+		like, name := query.Ilike(python.Str(prefix)+"%"), q.Ref("package.name")
+		q.Where(func(t query.Tuple) bool { return like.MatchString(python.AsString(name(t))) })
 	}
-	return q.execute(queryOpts)
+	return q.Execute(queryOpts)
 }
 
 func listPackages(c *call) any {
 	w := packageWish{tag: c.arg("tagID"), user: c.arg("userID"), pkg: c.arg("pkgID"), event: c.arg("event"),
 		inherit: c.flag("inherited"), dups: c.flag("with_dups"), owners: c.flag("with_owners"), blocked: c.flag("with_blocked")}
 	if w.tag == nil && w.user == nil && w.pkg == nil {
-		return c.packagesSimple(c.arg("prefix"), c.arg("queryOpts"))
+		return packagesSimple(c, c.arg("prefix"), c.arg("queryOpts"))
 	}
 	if w.tag != nil {
 		w.tag = c.getID("tag", w.tag, true)
@@ -45,18 +50,18 @@ func listPackages(c *call) any {
 	if w.pkg != nil {
 		w.pkg = c.getID("package", w.pkg, true)
 	}
-	prefix := strings.ToLower(str(orEmpty(c.arg("prefix"))))
+	prefix := strings.ToLower(python.Str(orEmpty(c.arg("prefix"))))
 	rows := []any{}
-	for _, row := range c.packageList(w).rows() {
-		if prefix == "" || strings.HasPrefix(strings.ToLower(asString(row.Val("package_name"))), prefix) {
+	for _, row := range packagesOf(c, w).rows() {
+		if prefix == "" || strings.HasPrefix(strings.ToLower(python.AsString(row.Val("package_name"))), prefix) {
 			rows = append(rows, row)
 		}
 	}
-	return applyOptions(rows, c.arg("queryOpts"))
+	return query.ApplyOptions(rows, c.arg("queryOpts"))
 }
 
 func orEmpty(v any) any {
-	if truth(v) {
+	if python.Truth(v) {
 		return v
 	}
 	return ""
@@ -67,7 +72,7 @@ func getPackageConfig(c *call) any {
 	if tag == nil || pkg == nil {
 		return nil
 	}
-	return orNil(c.packageList(packageWish{tag: tag, pkg: pkg, event: c.arg("event"), inherit: true, owners: true, blocked: true}).get(pkg))
+	return orNil(packagesOf(c, packageWish{tag: tag, pkg: pkg, event: c.arg("event"), inherit: true, owners: true, blocked: true}).get(pkg))
 }
 
 func checkTagPackage(c *call) any {
@@ -75,8 +80,8 @@ func checkTagPackage(c *call) any {
 	if tag == nil || pkg == nil {
 		return false
 	}
-	row := c.packageList(packageWish{tag: tag, pkg: pkg, inherit: true, blocked: true}).get(pkg)
-	return row != nil && !truth(row.Val("blocked"))
+	row := packagesOf(c, packageWish{tag: tag, pkg: pkg, inherit: true, blocked: true}).get(pkg)
+	return row != nil && !python.Truth(row.Val("blocked"))
 }
 
 // packageWish is what packageList is asked for: at least one of tag, user, pkg
@@ -90,51 +95,51 @@ type packageWish struct {
 // packages are rows by package id, in the order in which the ids came.
 type packages struct {
 	order []any
-	byID  map[any][]*Struct
+	byID  map[any][]*python.Struct
 }
 
-func (p *packages) get(id any) *Struct {
+func (p *packages) get(id any) *python.Struct {
 	if rows := p.byID[id]; len(rows) > 0 {
 		return rows[0]
 	}
 	return nil
 }
 
-func (p *packages) rows() (all []*Struct) {
+func (p *packages) rows() (all []*python.Struct) {
 	for _, id := range p.order {
 		all = append(all, p.byID[id]...)
 	}
 	return all
 }
 
-func (p *packages) put(row *Struct, dups, replace bool) {
+func (p *packages) put(row *python.Struct, dups, replace bool) {
 	id := row.Val("package_id")
 	old, known := p.byID[id]
 	switch {
 	case !known:
 		p.order = append(p.order, id)
-		p.byID[id] = []*Struct{row}
+		p.byID[id] = []*python.Struct{row}
 	case dups:
 		p.byID[id] = append(old, row)
 	case replace:
-		p.byID[id] = []*Struct{row}
+		p.byID[id] = []*python.Struct{row}
 	}
 }
 
-// packageList is Koji's readPackageList: a tag's own entries come before what
+// packagesOf is Koji's readPackageList: a tag's own entries come before what
 // it inherits through its links' package filters.
-func (c *call) packageList(w packageWish) *packages {
-	list := &packages{byID: map[any][]*Struct{}}
-	for _, row := range c.packageRows(w, w.tag) {
+func packagesOf(c *call, w packageWish) *packages {
+	list := &packages{byID: map[any][]*python.Struct{}}
+	for _, row := range packageRows(c, w, w.tag) {
 		list.put(row, w.dups, true)
 	}
 	if w.tag == nil || !w.inherit {
 		return list
 	}
 	for _, link := range c.fullInheritance(w.tag, w.event, false) {
-		filters := matchAll(link.Val("filter").([]any))
-		for _, row := range c.packageRows(w, link.Val("parent_id")) {
-			if filters(asString(row.Val("package_name"))) {
+		filters := python.MatchAll(link.Val("filter").([]any))
+		for _, row := range packageRows(c, w, link.Val("parent_id")) {
+			if filters(python.AsString(row.Val("package_name"))) {
 				list.put(row, w.dups, false)
 			}
 		}
@@ -142,35 +147,35 @@ func (c *call) packageList(w packageWish) *packages {
 	return list
 }
 
-func (c *call) packageRows(w packageWish, tag any) []*Struct {
-	q := c.from("tag_packages").join("tag", "id", "tag_packages.tag_id").join("package", "id", "tag_packages.package_id").
-		fieldList(`package_id package.id, package_name package.name, tag_id tag.id, tag_name tag.name
-			extra_arches, blocked`).at("tag_packages", w.event)
+func packageRows(c *call, w packageWish, tag any) []*python.Struct {
+	q := c.from("tag_packages").Join("tag", "id", "tag_packages.tag_id").Join("package", "id", "tag_packages.package_id").
+		FieldList(`package_id package.id, package_name package.name, tag_id tag.id, tag_name tag.name
+			extra_arches, blocked`).At("tag_packages", w.event)
 	if tag != nil {
-		q.eq("tag_packages.tag_id", tag)
+		q.Eq("tag_packages.tag_id", tag)
 	}
 	if name, ok := w.pkg.(string); ok {
-		q.eq("package.name", name)
+		q.Eq("package.name", name)
 	} else if w.pkg != nil {
-		q.eq("tag_packages.package_id", w.pkg)
+		q.Eq("tag_packages.package_id", w.pkg)
 	}
 	if w.owners {
-		q.owners("tag_packages", w.event).fieldList("owner_id users.id, owner_name users.name")
+		joinOwners(q, "tag_packages", w.event).FieldList("owner_id users.id, owner_name users.name")
 	}
 	if w.user != nil {
-		q.eq("users.id", w.user)
+		q.Eq("users.id", w.user)
 	}
 	if !w.blocked {
-		blocked := q.ref("tag_packages.blocked")
-		q.where(func(t tuple) bool { return blocked(t) == false })
+		blocked := q.Ref("tag_packages.blocked")
+		q.Where(func(t query.Tuple) bool { return blocked(t) == false })
 	}
-	return q.rows()
+	return q.Rows()
 }
 
-// owners joins the owner of a package in a tag: entries without one fall out.
-func (q *query) owners(alias string, event any) *query {
-	q.join("tag_package_owners", "package_id", alias+".package_id")
-	tag, own := q.ref(alias+".tag_id"), q.ref("tag_package_owners.tag_id")
-	q.on(func(t tuple) bool { return tag(t) == own(t) })
-	return q.join("users", "id", "tag_package_owners.owner").at("tag_package_owners", event)
+// joinOwners joins the owner of a package in a tag: entries without one fall out.
+func joinOwners(q *query.Query, alias string, event any) *query.Query {
+	q.Join("tag_package_owners", "package_id", alias+".package_id")
+	tag, own := q.Ref(alias+".tag_id"), q.Ref("tag_package_owners.tag_id")
+	q.On(func(t query.Tuple) bool { return tag(t) == own(t) })
+	return q.Join("users", "id", "tag_package_owners.owner").At("tag_package_owners", event)
 }

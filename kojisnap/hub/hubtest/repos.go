@@ -1,6 +1,12 @@
 package hubtest
 
-import "strings"
+import (
+	"strings"
+
+	"kojisnap/kojisnap/hub/hubtest/kojidb"
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+)
 
 // fieldMap is a query whose fields, conditions and order a caller chooses
 // (Koji's QueryView). The order is Koji's: it shows in the field "*".
@@ -31,10 +37,10 @@ var repoFields = newFieldMap(`id=repo.id tag_id=repo.tag_id creation_time=repo.c
 
 var repoDefault = []any{"id", "tag_id", "create_event", "state", "dist", "task_id", "opts", "custom_opts"}
 
-func (c *call) repos() *query {
-	return c.from("repo").join("tag", "id", "repo.tag_id").join("events AS create_ev", "id", "repo.create_event").
-		left("events AS begin_ev", "id", "repo.begin_event").left("events AS end_ev", "id", "repo.end_event").
-		left("task", "id", "repo.task_id")
+func selectRepos(c *call) *query.Query {
+	return c.from("repo").Join("tag", "id", "repo.tag_id").Join("events AS create_ev", "id", "repo.create_event").
+		Left("events AS begin_ev", "id", "repo.begin_event").Left("events AS end_ev", "id", "repo.end_event").
+		Left("task", "id", "repo.task_id")
 }
 
 var queueFields = newFieldMap(`id=repo_queue.id create_time=repo_queue.create_time create_ts=ts:repo_queue.create_time
@@ -46,19 +52,19 @@ var queueFields = newFieldMap(`id=repo_queue.id create_time=repo_queue.create_ti
 var queueDefault = []any{"id", "tag_id", "at_event", "min_event", "create_ts", "task_id", "tries", "repo_id", "opts", "active", "update_ts"}
 
 func repoQuery(c *call) any {
-	return repoFields.query(c.repos(), c.arg("clauses"), c.arg("fields"), repoDefault, c.arg("opts"))
+	return repoFields.query(selectRepos(c), c.arg("clauses"), c.arg("fields"), repoDefault, c.arg("opts"))
 }
 
 func repoQueueQuery(c *call) any {
-	q := c.from("repo_queue").left("tag", "id", "repo_queue.tag_id").left("users", "id", "repo_queue.owner").
-		left("task", "id", "repo_queue.task_id")
+	q := c.from("repo_queue").Left("tag", "id", "repo_queue.tag_id").Left("users", "id", "repo_queue.owner").
+		Left("task", "id", "repo_queue.task_id")
 	return queueFields.query(q, c.arg("clauses"), c.arg("fields"), queueDefault, c.arg("opts"))
 }
 
 // query answers with the fields that the caller names.
-func (m fieldMap) query(q *query, clauses, fields any, byDefault []any, opts any) any {
-	if s, ok := opts.(*Struct); ok && truth(s.Val("order")) {
-		for _, name := range strings.Split(str(s.Val("order")), ",") {
+func (m fieldMap) query(q *query.Query, clauses, fields any, byDefault []any, opts any) any {
+	if s, ok := opts.(*python.Struct); ok && python.Truth(s.Val("order")) {
+		for _, name := range strings.Split(python.Str(s.Val("order")), ",") {
 			m.check(strings.TrimPrefix(name, "-"))
 		}
 	}
@@ -94,8 +100,8 @@ func (m fieldMap) expand(wish []any) []string {
 		case "**":
 			names = append(names, m.names...)
 		default:
-			m.check(str(f))
-			names = append(names, str(f))
+			m.check(python.Str(f))
+			names = append(names, python.Str(f))
 		}
 	}
 	return names
@@ -103,61 +109,61 @@ func (m fieldMap) expand(wish []any) []string {
 
 func (m fieldMap) check(name string) {
 	if _, ok := m.ref[name]; !ok {
-		parameter("Invalid field for query %s", name)
+		python.Parameter("Invalid field for query %s", name)
 	}
 }
 
-func (m fieldMap) add(q *query, names []string) {
+func (m fieldMap) add(q *query.Query, names []string) {
 	seen := map[string]bool{}
 	for _, name := range names {
 		if !seen[name] {
-			q.field(name, m.value(q, name))
+			q.Field(name, m.value(q, name))
 		}
 		seen[name] = true
 	}
 }
 
-func (m fieldMap) value(q *query, name string) func(tuple) any {
+func (m fieldMap) value(q *query.Query, name string) func(query.Tuple) any {
 	ref, seconds := strings.CutPrefix(m.ref[name], "ts:")
-	value := q.ref(ref)
+	value := q.Ref(ref)
 	if seconds {
-		return func(t tuple) any { return epoch(value(t)) }
+		return func(t query.Tuple) any { return query.Epoch(value(t)) }
 	}
 	return value
 }
 
 // execute orders by any field of the map, sent or not.
-func (m fieldMap) execute(q *query, opts any) any {
-	o := queryOptions(opts)
-	var order []term
-	if o.order != "" && !o.countOnly {
-		for _, name := range strings.Split(o.order, ",") {
+func (m fieldMap) execute(q *query.Query, opts any) any {
+	o := query.ReadOptions(opts)
+	var order []query.Term
+	if o.Order != "" && !o.CountOnly {
+		for _, name := range strings.Split(o.Order, ",") {
 			name, desc := strings.CutPrefix(name, "-")
-			order = append(order, term{name, m.value(q, name), desc})
+			order = append(order, query.Term{Alias: name, Value: m.value(q, name), Desc: desc})
 		}
 	}
-	return q.run(o, order)
+	return q.Run(o, order)
 }
 
 // clause adds [field, value] or [field, operator, value].
-func (m fieldMap) clause(q *query, clause any) {
+func (m fieldMap) clause(q *query.Query, clause any) {
 	parts, _ := clause.([]any)
 	var name, op string
 	var v any
 	switch len(parts) {
 	case 2:
-		name, op, v = str(parts[0]), "=", parts[1]
+		name, op, v = python.Str(parts[0]), "=", parts[1]
 		if _, ok := v.([]any); ok {
 			op = "IN"
 		}
 	case 3:
-		name, op, v = str(parts[0]), strings.ToUpper(str(parts[1])), parts[2]
+		name, op, v = python.Str(parts[0]), strings.ToUpper(python.Str(parts[1])), parts[2]
 	default:
-		parameter("Invalid clause: %s", repr(clause))
+		python.Parameter("Invalid clause: %s", python.Repr(clause))
 	}
 	test := operators[op]
 	if test == nil {
-		parameter("Invalid operator: %s", op)
+		python.Parameter("Invalid operator: %s", op)
 	}
 	m.check(name)
 	ref := strings.TrimPrefix(m.ref[name], "ts:")
@@ -165,28 +171,28 @@ func (m fieldMap) clause(q *query, clause any) {
 	if list, ok := v.([]any); ok && op == "IN" {
 		typed := make([]any, len(list))
 		for i := range list {
-			typed[i] = q.literal(alias, column, list[i])
+			typed[i] = q.Literal(alias, column, list[i])
 		}
 		v = typed
 	} else if m.ref[name] == ref && op != "@>" && op != "<@" {
-		v = q.literal(alias, column, v)
+		v = q.Literal(alias, column, v)
 	}
 	value := m.value(q, name)
-	q.where(func(t tuple) bool { return test(value(t), sqlValue(v)) })
+	q.Where(func(t query.Tuple) bool { return test(value(t), query.SqlValue(v)) })
 }
 
 var operators = map[string]func(got, want any) bool{
-	"=":      func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) == 0 },
-	"!=":     func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) != 0 },
-	">":      func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) > 0 },
-	"<":      func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) < 0 },
-	">=":     func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) >= 0 },
-	"<=":     func(a, b any) bool { return a != nil && b != nil && compareSQL(a, b) <= 0 },
+	"=":      func(a, b any) bool { return a != nil && b != nil && kojidb.CompareSQL(a, b) == 0 },
+	"!=":     func(a, b any) bool { return a != nil && b != nil && kojidb.CompareSQL(a, b) != 0 },
+	">":      func(a, b any) bool { return a != nil && b != nil && kojidb.CompareSQL(a, b) > 0 },
+	"<":      func(a, b any) bool { return a != nil && b != nil && kojidb.CompareSQL(a, b) < 0 },
+	">=":     func(a, b any) bool { return a != nil && b != nil && kojidb.CompareSQL(a, b) >= 0 },
+	"<=":     func(a, b any) bool { return a != nil && b != nil && kojidb.CompareSQL(a, b) <= 0 },
 	"IS":     func(a, b any) bool { return a == b },
 	"IS NOT": func(a, b any) bool { return a != b },
 	"IN": func(a, b any) bool {
 		for _, v := range b.([]any) {
-			if a != nil && a == sqlValue(v) {
+			if a != nil && a == query.SqlValue(v) {
 				return true
 			}
 		}
@@ -197,19 +203,19 @@ var operators = map[string]func(got, want any) bool{
 }
 
 func jsonArgument(v any) any {
-	v, err := parseJSON(asString(v))
+	v, err := python.ParseJSON(python.AsString(v))
 	if err != nil {
-		exception("psycopg2.errors.InvalidTextRepresentation", "invalid input syntax for type json")
+		python.Exception("psycopg2.errors.InvalidTextRepresentation", "invalid input syntax for type json")
 	}
 	return v
 }
 
 // containsJSON is jsonb's @> for structs: every member of part is in whole.
 func containsJSON(whole, part any) bool {
-	w, ok1 := whole.(*Struct)
-	p, ok2 := part.(*Struct)
+	w, ok1 := whole.(*python.Struct)
+	p, ok2 := part.(*python.Struct)
 	if !ok1 || !ok2 {
-		return whole != nil && repr(whole) == repr(part)
+		return whole != nil && python.Repr(whole) == python.Repr(part)
 	}
 	for i, key := range p.Keys {
 		v, ok := w.Get(key)
@@ -228,44 +234,44 @@ const (
 
 func repoInfo(c *call) any {
 	var id any
-	if n, ok := toInt(c.arg("repo_id"), true); ok {
+	if n, ok := python.ToInt(c.arg("repo_id"), true); ok {
 		id = n
 	}
-	q := c.repos().eq("repo.id", id)
+	q := selectRepos(c).Eq("repo.id", id)
 	repoFields.add(q, repoFields.names)
-	repo := q.one()
+	repo := q.One()
 	if repo == nil && c.flag("strict") {
-		generic("query returned no rows")
+		python.Generic("query returned no rows")
 	}
 	return orNil(repo)
 }
 
 func getActiveRepos(c *call) any {
-	return repoFields.query(c.repos(), []any{[]any{"state", "!=", repoDeleted}}, []any{"id", "tag_id", "create_event", "create_ts",
+	return repoFields.query(selectRepos(c), []any{[]any{"state", "!=", repoDeleted}}, []any{"id", "tag_id", "create_event", "create_ts",
 		"state", "dist", "task_id", "tag_name", "creation_ts", "state_ts", "end_event", "opts"}, nil, nil)
 }
 
 // getRepo is the newest repo of a tag. With an event its state does not matter.
 func getRepo(c *call) any {
-	q := c.repos().eq("repo.tag_id", c.getID("tag", c.arg("tag"), true))
-	state, hasState := toInt(c.arg("state"), true)
-	event, _ := toInt(c.arg("event"), true)
-	least, hasLeast := toInt(c.arg("min_event"), true)
-	q.eq("repo.dist", c.flag("dist"))
-	created := q.ref("repo.create_event")
+	q := selectRepos(c).Eq("repo.tag_id", c.getID("tag", c.arg("tag"), true))
+	state, hasState := python.ToInt(c.arg("state"), true)
+	event, _ := python.ToInt(c.arg("event"), true)
+	least, hasLeast := python.ToInt(c.arg("min_event"), true)
+	q.Eq("repo.dist", c.flag("dist"))
+	created := q.Ref("repo.create_event")
 	if event != 0 {
-		q.where(func(t tuple) bool { return asInt(created(t)) <= event })
+		q.Where(func(t query.Tuple) bool { return python.AsInt(created(t)) <= event })
 	} else {
 		if !hasState {
 			state = repoReady
 		}
-		q.eq("repo.state", state)
+		q.Eq("repo.state", state)
 	}
 	if hasLeast {
-		q.where(func(t tuple) bool { return asInt(created(t)) >= least })
+		q.Where(func(t query.Tuple) bool { return python.AsInt(created(t)) >= least })
 	}
 	repoFields.add(q, repoFields.names)
-	rows := q.execute(NewStruct("order", "-creation_time", "limit", int64(1))).([]any)
+	rows := q.Execute(python.NewStruct("order", "-creation_time", "limit", int64(1))).([]any)
 	if len(rows) == 0 {
 		return nil
 	}

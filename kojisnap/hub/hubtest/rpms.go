@@ -4,9 +4,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
 )
 
-func hasTaskID(extra any) bool { return strings.Contains(asString(extra), "koji_task_id") }
+func hasTaskID(extra any) bool { return strings.Contains(python.AsString(extra), "koji_task_id") }
 
 const rpmFields = `id rpminfo.id, name rpminfo.name, version rpminfo.version, release rpminfo.release, arch rpminfo.arch
 	epoch rpminfo.epoch, draft rpminfo.draft, payloadhash rpminfo.payloadhash, size rpminfo.size
@@ -17,53 +20,53 @@ const rpmFields = `id rpminfo.id, name rpminfo.name, version rpminfo.version, re
 func listRPMs(c *call) any {
 	w := rpmWish{build: c.arg("buildID"), buildroot: c.arg("buildrootID"), component: c.arg("componentBuildrootID"),
 		image: c.arg("imageID"), host: c.arg("hostID"), arches: c.arg("arches"), draft: c.arg("draft")}
-	return c.rpms(w).reply(c.arg("queryOpts"))
+	return c.rpms(w).Reply(c.arg("queryOpts"))
 }
 
 func listBuildRPMs(c *call) any {
 	build := c.arg("build")
-	if _, ok := integer(build); !ok {
+	if _, ok := python.Integer(build); !ok {
 		build = c.buildID(build, true)
 	}
-	return c.rpms(rpmWish{build: build}).execute(nil)
+	return c.rpms(rpmWish{build: build}).Execute(nil)
 }
 
 // rpmWish restricts a list of rpms by what is not nil.
 type rpmWish struct{ build, buildroot, component, image, host, arches, draft any }
 
-func (c *call) rpms(w rpmWish) *query {
+func (c *call) rpms(w rpmWish) *query.Query {
 	// The relation with the fewest rows comes first: an inner join has no order.
 	q := c.from("rpminfo")
 	switch {
 	case w.component != nil:
-		q = c.from("buildroot_listing").eq("buildroot_listing.buildroot_id", w.component).
-			join("rpminfo", "id", "buildroot_listing.rpm_id").
-			fieldList("component_buildroot_id buildroot_listing.buildroot_id, is_update buildroot_listing.is_update")
+		q = c.from("buildroot_listing").Eq("buildroot_listing.buildroot_id", w.component).
+			Join("rpminfo", "id", "buildroot_listing.rpm_id").
+			FieldList("component_buildroot_id buildroot_listing.buildroot_id, is_update buildroot_listing.is_update")
 		if w.image != nil {
-			q.join("archive_rpm_components", "rpm_id", "rpminfo.id").eq("archive_rpm_components.archive_id", w.image)
+			q.Join("archive_rpm_components", "rpm_id", "rpminfo.id").Eq("archive_rpm_components.archive_id", w.image)
 		}
 	case w.image != nil:
-		q = c.from("archive_rpm_components").eq("archive_rpm_components.archive_id", w.image).
-			join("rpminfo", "id", "archive_rpm_components.rpm_id")
+		q = c.from("archive_rpm_components").Eq("archive_rpm_components.archive_id", w.image).
+			Join("rpminfo", "id", "archive_rpm_components.rpm_id")
 	}
-	q.left("external_repo", "id", "rpminfo.external_repo_id").fieldList(rpmFields).
-		joined("nvr", "rpminfo.name", "rpminfo.version", "rpminfo.release").extraJSON("Invalid json data").
-		draft("rpminfo", w.draft)
+	q.Left("external_repo", "id", "rpminfo.external_repo_id").FieldList(rpmFields).
+		Joined("nvr", "rpminfo.name", "rpminfo.version", "rpminfo.release").ExtraJSON("Invalid json data").
+		Draft("rpminfo", w.draft)
 	if w.build != nil {
-		q.eq("rpminfo.build_id", w.build)
+		q.Eq("rpminfo.build_id", w.build)
 	}
 	if w.buildroot != nil {
-		q.eq("rpminfo.buildroot_id", w.buildroot)
+		q.Eq("rpminfo.buildroot_id", w.buildroot)
 	}
 	if w.host != nil {
-		q.join("standard_buildroot", "buildroot_id", "rpminfo.buildroot_id").eq("standard_buildroot.host_id", w.host)
+		q.Join("standard_buildroot", "buildroot_id", "rpminfo.buildroot_id").Eq("standard_buildroot.host_id", w.host)
 	}
 	switch w.arches.(type) {
 	case nil:
 	case []any, string:
-		q.in("rpminfo.arch", w.arches)
+		q.In("rpminfo.arch", w.arches)
 	default:
-		generic("Invalid type for \"arches\" parameter: %s", typeName(w.arches))
+		python.Generic("Invalid type for \"arches\" parameter: %s", python.TypeName(w.arches))
 	}
 	return q
 }
@@ -71,77 +74,77 @@ func (c *call) rpms(w rpmWish) *query {
 func getRPM(c *call) any {
 	if c.flag("multi") {
 		_, rpms := c.findRPMs(c.arg("rpminfo"))
-		return anyList(rpms)
+		return query.AnyList(rpms)
 	}
 	return orNil(c.rpm(c.arg("rpminfo"), c.flag("strict")))
 }
 
 // rpm is one rpm: internal ones come before external ones, drafts after
 // others, of several the newest.
-func (c *call) rpm(info any, strict bool) *Struct {
+func (c *call) rpm(info any, strict bool) *python.Struct {
 	data, rpms := c.findRPMs(info)
 	if len(rpms) == 0 && strict {
-		generic("No such rpm: %s", repr(data))
+		python.Generic("No such rpm: %s", python.Repr(data))
 	}
-	var best *Struct
-	rank := func(s *Struct) int {
+	var best *python.Struct
+	rank := func(s *python.Struct) int {
 		switch {
-		case truth(s.Val("external_repo_id")):
+		case python.Truth(s.Val("external_repo_id")):
 			return 0
-		case truth(s.Val("draft")):
+		case python.Truth(s.Val("draft")):
 			return 1
 		}
 		return 2
 	}
 	for _, r := range rpms {
-		if best == nil || rank(r) > rank(best) || rank(r) == rank(best) && asInt(r.Val("id")) > asInt(best.Val("id")) {
+		if best == nil || rank(r) > rank(best) || rank(r) == rank(best) && python.AsInt(r.Val("id")) > python.AsInt(best.Val("id")) {
 			best = r
 		}
 	}
 	return best
 }
 
-func (c *call) findRPMs(info any) (data *Struct, rpms []*Struct) {
+func (c *call) findRPMs(info any) (data *python.Struct, rpms []*python.Struct) {
 	switch v := info.(type) {
 	case string:
 		if n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64); err == nil {
-			data = NewStruct("id", n)
+			data = python.NewStruct("id", n)
 		} else {
 			data = parseNVRA(v)
 		}
-	case *Struct:
-		data = v.clone()
+	case *python.Struct:
+		data = v.Clone()
 	default:
-		n, ok := integer(info)
+		n, ok := python.Integer(info)
 		if !ok {
-			generic("Invalid type for rpminfo: %s", typeName(info))
+			python.Generic("Invalid type for rpminfo: %s", python.TypeName(info))
 		}
-		data = NewStruct("id", n)
+		data = python.NewStruct("id", n)
 	}
-	q := c.from("rpminfo").join("external_repo", "id", "rpminfo.external_repo_id").fieldList(rpmFields).extraJSON("Invalid json data")
+	q := c.from("rpminfo").Join("external_repo", "id", "rpminfo.external_repo_id").FieldList(rpmFields).ExtraJSON("Invalid json data")
 	if id, ok := data.Get("id"); ok {
-		q.eq("rpminfo.id", id)
+		q.Eq("rpminfo.id", id)
 	} else {
 		for _, key := range []string{"name", "version", "release", "arch"} {
 			v, ok := data.Get(key)
 			if !ok {
-				exception("KeyError", "%s", key)
+				python.Exception("KeyError", "%s", key)
 			}
-			q.eq("rpminfo."+key, v)
+			q.Eq("rpminfo."+key, v)
 		}
 	}
 	if location, ok := data.Get("location"); ok {
 		id := c.getID("external_repo", location, true)
 		data.Set("external_repo_id", id)
-		q.eq("rpminfo.external_repo_id", id)
+		q.Eq("rpminfo.external_repo_id", id)
 	}
-	return data, q.rows()
+	return data, q.Rows()
 }
 
 func queryRPMSigs(c *call) any {
-	q := c.from("rpmsigs").fieldList("rpm_id, sigkey, sighash")
+	q := c.from("rpmsigs").FieldList("rpm_id, sigkey, sighash")
 	rpm := c.arg("rpm_id")
-	if _, ok := integer(rpm); rpm != nil && !ok {
+	if _, ok := python.Integer(rpm); rpm != nil && !ok {
 		found := c.rpm(rpm, false)
 		if found == nil {
 			return []any{}
@@ -149,16 +152,16 @@ func queryRPMSigs(c *call) any {
 		rpm = found.Val("id")
 	}
 	if rpm != nil {
-		q.eq("rpmsigs.rpm_id", rpm)
+		q.Eq("rpmsigs.rpm_id", rpm)
 	}
 	if key := c.arg("sigkey"); key != nil {
 		s, ok := key.(string)
 		if !ok {
-			exception("AttributeError", "object has no attribute 'lower'")
+			python.Exception("AttributeError", "object has no attribute 'lower'")
 		}
-		q.eq("rpmsigs.sigkey", strings.ToLower(s))
+		q.Eq("rpmsigs.sigkey", strings.ToLower(s))
 	}
-	return q.reply(c.arg("queryOpts"))
+	return q.Reply(c.arg("queryOpts"))
 }
 
 // Koji's CHECKSUM_TYPES.
@@ -169,39 +172,39 @@ var checksumTypes = []string{"md5", "sha1", "sha256"}
 func getRPMChecksums(c *call) any {
 	id, ok := c.arg("rpm_id").(int64)
 	if !ok {
-		generic("rpm_id must be an integer")
+		python.Generic("rpm_id must be an integer")
 	}
 	c.rpm(id, true)
 	types := []any{"md5", "sha256"}
-	if wish := c.arg("checksum_types"); truth(wish) {
+	if wish := c.arg("checksum_types"); python.Truth(wish) {
 		if types, ok = wish.([]any); !ok {
-			generic("checksum_type must be a list")
+			python.Generic("checksum_type must be a list")
 		}
 	}
 	for _, t := range types {
 		if checksumType(t) < 0 {
-			generic("Checksum_type %s isn't supported", str(t))
+			python.Generic("Checksum_type %s isn't supported", python.Str(t))
 		}
 	}
-	sums := &Struct{}
-	for _, row := range c.from("rpmsigs").eq("rpmsigs.rpm_id", id).fieldList("sigkey").rows() {
-		byType := &Struct{}
+	sums := &python.Struct{}
+	for _, row := range c.from("rpmsigs").Eq("rpmsigs.rpm_id", id).FieldList("sigkey").Rows() {
+		byType := &python.Struct{}
 		for _, t := range types {
-			byType.Set(asString(t), nil)
+			byType.Set(python.AsString(t), nil)
 		}
-		sums.Set(asString(row.Val("sigkey")), byType)
+		sums.Set(python.AsString(row.Val("sigkey")), byType)
 	}
 	found := 0
-	for _, row := range c.from("rpm_checksum").eq("rpm_checksum.rpm_id", id).fieldList("sigkey, checksum, checksum_type").rows() {
-		byType, ok := sums.Val(asString(row.Val("sigkey"))).(*Struct)
-		name := checksumTypes[asInt(row.Val("checksum_type"))]
+	for _, row := range c.from("rpm_checksum").Eq("rpm_checksum.rpm_id", id).FieldList("sigkey, checksum, checksum_type").Rows() {
+		byType, ok := sums.Val(python.AsString(row.Val("sigkey"))).(*python.Struct)
+		name := checksumTypes[python.AsInt(row.Val("checksum_type"))]
 		if ok && slices.Contains(types, any(name)) {
 			byType.Set(name, row.Val("checksum"))
 			found++
 		}
 	}
 	if found < len(sums.Keys)*len(types) && !c.flag("cacheonly") {
-		exception("FileNotFoundError", "hubtest computes no checksums: call with cacheonly=True")
+		python.Exception("FileNotFoundError", "hubtest computes no checksums: call with cacheonly=True")
 	}
 	return sums
 }

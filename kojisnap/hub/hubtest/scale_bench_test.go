@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 )
 
 // scaled is a hub for benchmarks: 2,000 builds in the tag and ten times as many
@@ -24,7 +25,7 @@ func scaled(b *testing.B) *hubtest.Memory {
 		}
 		builds = n
 	}
-	return generate(b, hubtest.ScaleOptions{Seed: 1, Builds: builds})
+	return makeHub(b, generate.Options{Seed: 1, Builds: builds})
 }
 
 func BenchmarkScaleAnswers(b *testing.B) {
@@ -44,8 +45,8 @@ func BenchmarkScaleAnswers(b *testing.B) {
 	}{
 		{"listTaggedRPMS", "listTaggedRPMS", []string{f42}},
 		{"queryHistory", "queryHistory", []string{named("tables", "<array><data><value><string>tag_listing</string></value></data></array>", "tag", f42)}},
-		{"queryRPMSigs by key", "queryRPMSigs", []string{named("sigkey", "<string>"+hubtest.ScaleKey+"</string>")}},
-		{"queryRPMSigs by key as lists", "queryRPMSigs", []string{named("sigkey", "<string>"+hubtest.ScaleKey+"</string>",
+		{"queryRPMSigs by key", "queryRPMSigs", []string{named("sigkey", "<string>"+generate.Key+"</string>")}},
+		{"queryRPMSigs by key as lists", "queryRPMSigs", []string{named("sigkey", "<string>"+generate.Key+"</string>",
 			"queryOpts", "<struct>"+asList+"</struct>")}},
 		{"listRPMs page", "listRPMs", []string{named("queryOpts", page)}},
 		{"queryRPMSigs of 1000 rpms", "multiCall", []string{multi(many...)}},

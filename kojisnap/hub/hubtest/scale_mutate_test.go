@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 )
 
-func mutate(t testing.TB, m *hubtest.Memory, opts hubtest.MutatorOptions, steps int) (did []string) {
+func mutate(t testing.TB, m *hubtest.Memory, opts generate.MutatorOptions, steps int) (did []string) {
 	t.Helper()
-	mutator, err := hubtest.NewMutator(m, opts)
+	mutator, err := generate.NewMutator(m, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,11 +29,11 @@ func mutate(t testing.TB, m *hubtest.Memory, opts hubtest.MutatorOptions, steps 
 func TestMutatorKeepsConstraints(t *testing.T) {
 	for name, test := range map[string]struct {
 		src   *hubtest.Memory
-		opts  hubtest.MutatorOptions
+		opts  generate.MutatorOptions
 		steps int
 	}{
-		"production": {rows(t), hubtest.MutatorOptions{Seed: 5}, 700},
-		"generated":  {generate(t, hubtest.ScaleOptions{Seed: 5, Builds: 30, Outside: 2}), hubtest.MutatorOptions{Seed: 6, Tags: []string{"f42", "f42-updates"}}, 700},
+		"production": {rows(t), generate.MutatorOptions{Seed: 5}, 700},
+		"generated":  {makeHub(t, generate.Options{Seed: 5, Builds: 30, Outside: 2}), generate.MutatorOptions{Seed: 6, Tags: []string{"f42", "f42-updates"}}, 700},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before, err := test.src.Select("events", nil)
@@ -84,15 +85,15 @@ func TestMutatorKeepsConstraints(t *testing.T) {
 
 // What the hub answers from changed columns is what PostgreSQL has.
 func TestMutatedAnswers(t *testing.T) {
-	m := generate(t, hubtest.ScaleOptions{Seed: 9, Builds: 40, Outside: 1})
-	mutate(t, m, hubtest.MutatorOptions{Seed: 9, Tags: []string{"f42", "f42-compose"}}, 250)
+	m := makeHub(t, generate.Options{Seed: 9, Builds: 40, Outside: 1})
+	mutate(t, m, generate.MutatorOptions{Seed: 9, Tags: []string{"f42", "f42-compose"}}, 250)
 	compareAnswers(t, m)
 }
 
 func TestMutatorIsItsSeed(t *testing.T) {
 	run := func(seed uint64) ([]string, map[string]string) {
 		m := rows(t)
-		did := mutate(t, m, hubtest.MutatorOptions{Seed: seed}, 60)
+		did := mutate(t, m, generate.MutatorOptions{Seed: seed}, 60)
 		return did, fingerprint(t, m)
 	}
 	did, rows := run(1)
@@ -107,7 +108,7 @@ func TestMutatorIsItsSeed(t *testing.T) {
 // A transaction that commits late brings an event below those that were seen.
 func TestMutatorCommitsLate(t *testing.T) {
 	m := rows(t)
-	mutator, err := hubtest.NewMutator(m, hubtest.MutatorOptions{Seed: 3})
+	mutator, err := generate.NewMutator(m, generate.MutatorOptions{Seed: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func TestMutatorCommitsLate(t *testing.T) {
 func TestMutatorWhileServed(t *testing.T) {
 	m := rows(t)
 	url := serve(t, hubtest.New(m, hubtest.Options{}))
-	mutator, err := hubtest.NewMutator(m, hubtest.MutatorOptions{Seed: 4, Tags: []string{"f42"}})
+	mutator, err := generate.NewMutator(m, generate.MutatorOptions{Seed: 4, Tags: []string{"f42"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,13 +168,13 @@ func TestMutatorWhileServed(t *testing.T) {
 			t.Fatal("a row without its event")
 		}
 	}
-	if _, err := hubtest.NewMutator(m, hubtest.MutatorOptions{Tags: []string{"no such tag"}}); err == nil {
+	if _, err := generate.NewMutator(m, generate.MutatorOptions{Tags: []string{"no such tag"}}); err == nil {
 		t.Error("a tag that is not there is no error")
 	}
 }
 
 func BenchmarkMutator(b *testing.B) {
-	mutator, err := hubtest.NewMutator(scaled(b), hubtest.MutatorOptions{Seed: 1, Tags: []string{"f42"}})
+	mutator, err := generate.NewMutator(scaled(b), generate.MutatorOptions{Seed: 1, Tags: []string{"f42"}})
 	if err != nil {
 		b.Fatal(err)
 	}

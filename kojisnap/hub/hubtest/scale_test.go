@@ -12,12 +12,13 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
-func generate(t testing.TB, opts hubtest.ScaleOptions) *hubtest.Memory {
+func makeHub(t testing.TB, opts generate.Options) *hubtest.Memory {
 	t.Helper()
-	m, err := hubtest.Generate(opts)
+	m, err := generate.Hub(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,11 +77,11 @@ func fingerprint(t testing.TB, m *hubtest.Memory) map[string]string {
 }
 
 func TestScaleIsItsSeed(t *testing.T) {
-	opts := hubtest.ScaleOptions{Seed: 1, Builds: 30, Outside: 2}
-	first := fingerprint(t, generate(t, opts))
-	equal(t, "the same seed", fingerprint(t, generate(t, opts)), first)
+	opts := generate.Options{Seed: 1, Builds: 30, Outside: 2}
+	first := fingerprint(t, makeHub(t, opts))
+	equal(t, "the same seed", fingerprint(t, makeHub(t, opts)), first)
 	opts.Seed = 2
-	other := fingerprint(t, generate(t, opts))
+	other := fingerprint(t, makeHub(t, opts))
 	for _, table := range []string{"package", "build", "rpminfo", "rpmsigs", "tag_listing", "events", "users"} {
 		if other[table] == first[table] {
 			t.Errorf("%s is the same for another seed", table)
@@ -99,7 +100,7 @@ func number(t testing.TB, conn *pgx.Conn, sql string) (n float64) {
 
 func TestScaleHoldsConstraints(t *testing.T) {
 	const builds = 300
-	conn := copyInto(t, generate(t, hubtest.ScaleOptions{Seed: 7, Builds: builds}))
+	conn := copyInto(t, makeHub(t, generate.Options{Seed: 7, Builds: builds}))
 	const inside = ` FROM tag_listing l JOIN tag ON tag.id = l.tag_id JOIN build b ON b.id = l.build_id WHERE l.active AND tag.name = 'f42'`
 	const rpms = ` FROM rpminfo WHERE build_id IN (SELECT build_id` + inside + `)`
 	const sigs = ` FROM rpmsigs WHERE rpm_id IN (SELECT id` + rpms + `)`
@@ -141,7 +142,7 @@ func TestScaleHoldsConstraints(t *testing.T) {
 
 // The hub answers the same from a generated database and from PostgreSQL.
 func TestScaleAnswers(t *testing.T) {
-	compareAnswers(t, generate(t, hubtest.ScaleOptions{Seed: 3, Builds: 40, Outside: 2}))
+	compareAnswers(t, makeHub(t, generate.Options{Seed: 3, Builds: 40, Outside: 2}))
 }
 
 func compareAnswers(t *testing.T, m *hubtest.Memory) {
@@ -171,7 +172,7 @@ func compareAnswers(t *testing.T, m *hubtest.Memory) {
 		{"getBuild", []string{build}},
 		{"listRPMs", []string{build}},
 		{"queryRPMSigs", []string{named("rpm_id", "<int>7</int>")}},
-		{"queryRPMSigs", []string{named("sigkey", "<string>"+hubtest.ScaleKey+"</string>")}},
+		{"queryRPMSigs", []string{named("sigkey", "<string>"+generate.Key+"</string>")}},
 		{"getFullInheritance", []string{"<string>f42-compose</string>"}},
 		{"listBuilds", []string{named("queryOpts", `<struct><member><name>order</name><value><string>-build_id</string></value></member>
 			<member><name>limit</name><value><int>9</int></value></member><member><name>offset</name><value><int>30</int></value></member></struct>`)}},
@@ -212,11 +213,11 @@ func compareAnswers(t *testing.T, m *hubtest.Memory) {
 }
 
 func TestScaleOptions(t *testing.T) {
-	if _, err := hubtest.Generate(hubtest.ScaleOptions{Builds: -1}); err == nil {
+	if _, err := generate.Hub(generate.Options{Builds: -1}); err == nil {
 		t.Error("a negative number of builds is no error")
 	}
-	m := generate(t, hubtest.ScaleOptions{Builds: 10, Factor: 3, Outside: -1})
-	tags, err := m.Select("tag", hubtest.Values{"name": hubtest.ScaleTag})
+	m := makeHub(t, generate.Options{Builds: 10, Factor: 3, Outside: -1})
+	tags, err := m.Select("tag", hubtest.Values{"name": generate.Tag})
 	if err != nil || len(tags) != 1 {
 		t.Fatal(tags, err)
 	}
@@ -240,8 +241,8 @@ func sortAll(n *node) {
 
 // Pages are the same rows as those of the whole list, whichever way they were found.
 func TestPages(t *testing.T) {
-	m := generate(t, hubtest.ScaleOptions{Seed: 4, Builds: 75, Outside: 1})
-	mutate(t, m, hubtest.MutatorOptions{Seed: 4}, 30)
+	m := makeHub(t, generate.Options{Seed: 4, Builds: 75, Outside: 1})
+	mutate(t, m, generate.MutatorOptions{Seed: 4}, 30)
 	url := serve(t, hubtest.New(m, hubtest.Options{}))
 	ids := func(order string, offset, limit int) []string {
 		opts := "<struct><member><name>order</name><value><string>" + order + "</string></value></member>"

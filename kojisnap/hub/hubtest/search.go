@@ -1,62 +1,67 @@
 package hubtest
 
-import "regexp"
+import (
+	"regexp"
+
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+)
 
 // search finds objects by name; each kind has its own idea of a name.
 func search(c *call) any {
 	if !c.flag("terms") {
-		generic("empty search terms")
+		python.Generic("empty search terms")
 	}
 	kind := c.arg("type")
 	if kind == "file" {
-		return applyOptions(nil, c.arg("queryOpts"))
+		return query.ApplyOptions(nil, c.arg("queryOpts"))
 	}
 	table, ok := map[string]string{"package": "package", "build": "build", "tag": "tag_config", "target": "build_target_config",
-		"user": "users", "host": "host", "rpm": "rpminfo", "maven": "maven_archives", "win": "win_archives"}[asString(kind)]
+		"user": "users", "host": "host", "rpm": "rpminfo", "maven": "maven_archives", "win": "win_archives"}[python.AsString(kind)]
 	if !ok {
-		generic("No such search type: %s", str(kind))
+		python.Generic("No such search type: %s", python.Str(kind))
 	}
-	match := matcher(str(c.arg("terms")), c.arg("matchType"))
+	match := matcher(python.Str(c.arg("terms")), c.arg("matchType"))
 	q := c.from(table)
-	var name func(tuple) any
+	var name func(query.Tuple) any
 	switch kind {
 	case "build":
-		q.join("package", "id", "build.pkg_id")
-		q.fieldList("id build.id")
-		name = q.concat("-", "package.name", "build.version", "build.release")
+		q.Join("package", "id", "build.pkg_id")
+		q.FieldList("id build.id")
+		name = q.Concat("-", "package.name", "build.version", "build.release")
 	case "rpm":
-		nvr, arch := q.concat("-", "rpminfo.name", "rpminfo.version", "rpminfo.release"), q.ref("rpminfo.arch")
-		q.fieldList("id")
-		name = func(t tuple) any { return asString(nvr(t)) + "." + asString(arch(t)) + ".rpm" }
+		nvr, arch := q.Concat("-", "rpminfo.name", "rpminfo.version", "rpminfo.release"), q.Ref("rpminfo.arch")
+		q.FieldList("id")
+		name = func(t query.Tuple) any { return python.AsString(nvr(t)) + "." + python.AsString(arch(t)) + ".rpm" }
 	case "tag":
-		q.join("tag", "id", "tag_config.tag_id").is("tag_config.active").fieldList("id tag.id")
-		name = q.ref("tag.name")
+		q.Join("tag", "id", "tag_config.tag_id").Is("tag_config.active").FieldList("id tag.id")
+		name = q.Ref("tag.name")
 	case "target":
-		q.join("build_target", "id", "build_target_config.build_target_id").is("build_target_config.active").fieldList("id build_target.id")
-		name = q.ref("build_target.name")
+		q.Join("build_target", "id", "build_target_config.build_target_id").Is("build_target_config.active").FieldList("id build_target.id")
+		name = q.Ref("build_target.name")
 	case "maven", "win":
-		return c.searchArchives(q, kind, match)
+		return searchArchives(c, q, kind, match)
 	default:
-		q.fieldList("id")
-		name = q.ref(table + ".name")
+		q.FieldList("id")
+		name = q.Ref(table + ".name")
 	}
-	q.field("name", name).where(func(t tuple) bool { return match(asString(name(t))) })
-	return q.iterate(c.arg("queryOpts"))
+	q.Field("name", name).Where(func(t query.Tuple) bool { return match(python.AsString(name(t))) })
+	return q.Iterate(c.arg("queryOpts"))
 }
 
 // searchArchives looks at the file's name and at what the type calls it.
-func (c *call) searchArchives(q *query, kind any, match func(string) bool) any {
-	q.join("archiveinfo", "id", q.rels[0].alias+".archive_id").fieldList("id archiveinfo.id")
-	file := q.ref("archiveinfo.filename")
-	var other, name func(tuple) any
+func searchArchives(c *call, q *query.Query, kind any, match func(string) bool) any {
+	q.Join("archiveinfo", "id", q.First()+".archive_id").FieldList("id archiveinfo.id")
+	file := q.Ref("archiveinfo.filename")
+	var other, name func(query.Tuple) any
 	if kind == "maven" {
-		other, name = q.concat("-", "maven_archives.group_id", "maven_archives.artifact_id", "maven_archives.version"), file
+		other, name = q.Concat("-", "maven_archives.group_id", "maven_archives.artifact_id", "maven_archives.version"), file
 	} else {
-		other = q.concat("/", "win_archives.relpath", "archiveinfo.filename")
-		name = func(t tuple) any { return leadingSlashes.ReplaceAllString(asString(other(t)), "") }
+		other = q.Concat("/", "win_archives.relpath", "archiveinfo.filename")
+		name = func(t query.Tuple) any { return leadingSlashes.ReplaceAllString(python.AsString(other(t)), "") }
 	}
-	q.field("name", name).where(func(t tuple) bool { return match(asString(file(t))) || match(asString(other(t))) })
-	return q.iterate(c.arg("queryOpts"))
+	q.Field("name", name).Where(func(t query.Tuple) bool { return match(python.AsString(file(t))) || match(python.AsString(other(t))) })
+	return q.Iterate(c.arg("queryOpts"))
 }
 
 var leadingSlashes = regexp.MustCompile(`^/+`)
@@ -65,9 +70,9 @@ var leadingSlashes = regexp.MustCompile(`^/+`)
 func matcher(terms string, kind any) func(string) bool {
 	switch kind {
 	case "glob":
-		return glob(terms).MatchString
+		return query.Glob(terms).MatchString
 	case "regexp":
-		return regex("(?i)" + terms).MatchString
+		return query.Regex("(?i)" + terms).MatchString
 	}
 	return func(s string) bool { return s == terms }
 }

@@ -6,6 +6,9 @@ import (
 	"maps"
 	"net/http"
 	"sync"
+
+	"kojisnap/kojisnap/hub/hubtest/kojidb"
+	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
 // Options say how a Server behaves. The zero value is a hub like the recorded
@@ -29,7 +32,7 @@ type Options struct {
 	// Fault, if set, is asked before each call, those in a multicall too, with
 	// its arguments as they came: what it returns is raised. It may be called
 	// concurrently.
-	Fault func(method string, args []any) *Fault
+	Fault func(method string, args []any) *python.Fault
 	// Tamper, if set, changes what goes out for a call. If it returns the
 	// beginning of body, the reply is cut short: Content-Length stays that of
 	// the whole. It may be called concurrently.
@@ -41,7 +44,7 @@ type Options struct {
 // Server is a Koji hub as an http.Handler. Any path but /kojifiles/ is the
 // hub's.
 type Server struct {
-	src   Source
+	src   kojidb.Source
 	opts  Options
 	log   *slog.Logger
 	files http.Handler
@@ -51,7 +54,7 @@ type Server struct {
 }
 
 // New makes a hub that answers from src.
-func New(src Source, opts Options) *Server {
+func New(src kojidb.Source, opts Options) *Server {
 	if opts.KojiVersion == "" {
 		opts.KojiVersion = "1.35.3"
 	}

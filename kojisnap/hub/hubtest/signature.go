@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
 // signaturesJSON is what _listapi of a Koji 1.35.3 hub tells about each method,
@@ -40,15 +42,15 @@ var signatures = sync.OnceValue(func() map[string]*signature { return readSignat
 
 // readSignatures reads the signatures less some last parameters, their number by method.
 func readSignatures(less map[string]int) map[string]*signature {
-	v, err := parseJSON(strings.TrimSpace(signaturesJSON))
+	v, err := python.ParseJSON(strings.TrimSpace(signaturesJSON))
 	if err != nil {
 		panic(err) // embedded
 	}
 	all := map[string]*signature{}
 	for i, v := range v.([]any) {
-		s := v.(*Struct)
-		sig := &signature{name: asString(s.Val("name")), python: asString(s.Val("python")), self: truth(s.Val("self")),
-			args: s.Val("args").([]any), argspec: s.Val("argspec"), argdesc: asString(s.Val("argdesc")), position: i}
+		s := v.(*python.Struct)
+		sig := &signature{name: python.AsString(s.Val("name")), python: python.AsString(s.Val("python")), self: python.Truth(s.Val("self")),
+			args: s.Val("args").([]any), argspec: s.Val("argspec"), argdesc: python.AsString(s.Val("argdesc")), position: i}
 		spec := sig.argspec.([]any)
 		if n := less[sig.name]; n > 0 {
 			sig.shorten(n)
@@ -82,11 +84,11 @@ func (s *signature) shorten(n int) {
 
 // bind assigns the arguments to the parameters. What Python refuses is raised
 // in Python's words.
-func (s *signature) bind(args []any, named *Struct) (values map[string]any, rest []any, extra *Struct) {
-	values, extra = map[string]any{}, &Struct{}
+func (s *signature) bind(args []any, named *python.Struct) (values map[string]any, rest []any, extra *python.Struct) {
+	values, extra = map[string]any{}, &python.Struct{}
 	if len(args) > len(s.params) {
 		if !s.varargs {
-			parameter("%s", s.tooMany(len(args)))
+			python.Parameter("%s", s.tooMany(len(args)))
 		}
 		args, rest = args[:len(s.params)], args[len(s.params):]
 	}
@@ -101,11 +103,11 @@ func (s *signature) bind(args []any, named *Struct) (values map[string]any, rest
 		_, twice := values[key]
 		switch {
 		case !known && !s.varkw:
-			parameter("%s() got an unexpected keyword argument '%s'", s.python, key)
+			python.Parameter("%s() got an unexpected keyword argument '%s'", s.python, key)
 		case !known:
 			extra.Set(key, named.Vals[i])
 		case twice:
-			parameter("%s() got multiple values for argument '%s'", s.python, key)
+			python.Parameter("%s() got multiple values for argument '%s'", s.python, key)
 		default:
 			values[key] = named.Vals[i]
 		}
@@ -121,7 +123,7 @@ func (s *signature) bind(args []any, named *Struct) (values map[string]any, rest
 		values[p.name] = p.value
 	}
 	if len(missing) > 0 {
-		parameter("%s", s.missing(missing))
+		python.Parameter("%s", s.missing(missing))
 	}
 	return values, rest, extra
 }
@@ -166,13 +168,38 @@ func (s *signature) missing(names []string) string {
 
 // decodeArgs divides the params of a call into positional and named arguments:
 // the latter are a last struct with __starstar.
-func decodeArgs(params []any) ([]any, *Struct) {
+func decodeArgs(params []any) ([]any, *python.Struct) {
 	if n := len(params); n > 0 {
-		if last, ok := params[n-1].(*Struct); ok && truth(last.Val("__starstar")) {
-			named := last.clone()
+		if last, ok := params[n-1].(*python.Struct); ok && python.Truth(last.Val("__starstar")) {
+			named := last.Clone()
 			named.Delete("__starstar")
 			return params[:n-1], named
 		}
 	}
-	return params, &Struct{}
+	return params, &python.Struct{}
+}
+
+// The recorded hub calls itself 1.35.3, but was built from later sources. What follows is what
+// the release of that version lacks of it, found by comparing _listapi and the answers to the
+// recorded requests with those of a hub of the release. Besides, the release answers requests
+// that are ill-formed or too long with fault 1, not with HTTP 400, which is not imitated.
+
+// releasedSignatures lack listBuilds(promotedBefore, promotedAfter, promoter).
+var releasedSignatures = sync.OnceValue(func() map[string]*signature { return readSignatures(map[string]int{"listBuilds": 3}) })
+
+func (s *Server) signatures() map[string]*signature {
+	if s.opts.Released {
+		return releasedSignatures()
+	}
+	return signatures()
+}
+
+// historyColumns are the data columns that queryHistory shows of a table: of a release not the
+// arches of external repos.
+func (s *Server) historyColumns(table string) string {
+	columns := versioned[table]
+	if s.opts.Released && table == "tag_external_repos" {
+		return strings.TrimSuffix(columns, ", arches")
+	}
+	return columns
 }

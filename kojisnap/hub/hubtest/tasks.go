@@ -5,6 +5,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"kojisnap/kojisnap/hub/hubtest/kojidb"
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+	"kojisnap/kojisnap/hub/hubtest/xmlrpc"
 )
 
 // Koji's TASK_STATES.
@@ -14,29 +19,29 @@ const (
 	taskFailed   = int64(5)
 )
 
-func (c *call) tasks() *query {
-	return c.from("task").fieldList(`id, state, create_time, start_time, completion_time, channel_id, host_id, parent, label
-		waiting, awaited, owner, method, arch, priority, weight`).epoch("create_ts", "task.create_time").
-		epoch("start_ts", "task.start_time").epoch("completion_ts", "task.completion_time")
+func (c *call) tasks() *query.Query {
+	return c.from("task").FieldList(`id, state, create_time, start_time, completion_time, channel_id, host_id, parent, label
+		waiting, awaited, owner, method, arch, priority, weight`).Epoch("create_ts", "task.create_time").
+		Epoch("start_ts", "task.start_time").Epoch("completion_ts", "task.completion_time")
 }
 
 func listTasks(c *call) any {
-	opts, _ := c.arg("opts").(*Struct)
+	opts, _ := c.arg("opts").(*python.Struct)
 	if opts == nil {
-		opts = &Struct{}
+		opts = &python.Struct{}
 	}
-	q := c.tasks().left("users", "id", "task.owner").
-		fieldList("request task.request, result task.result, owner_name users.name, owner_type users.usertype")
+	q := c.tasks().Left("users", "id", "task.owner").
+		FieldList("request task.request, result task.result, owner_name users.name, owner_type users.usertype")
 	for _, column := range []string{"arch", "state", "owner", "host_id", "channel_id", "parent"} {
 		if v, ok := opts.Get(column); ok {
-			q.oneOf("task."+column, v, true)
+			whereOneOf(q, "task."+column, v, true)
 		}
 		if v, ok := opts.Get("not_" + column); ok {
-			q.oneOf("task."+column, v, false)
+			whereOneOf(q, "task."+column, v, false)
 		}
 	}
 	if method, ok := opts.Get("method"); ok {
-		q.eq("task.method", method)
+		q.Eq("task.method", method)
 	}
 	for _, name := range []string{"created", "started", "complete", "completed"} {
 		column := map[string]string{"created": "create_time", "started": "start_time"}[name]
@@ -44,26 +49,26 @@ func listTasks(c *call) any {
 			column = "completion_time"
 		}
 		limits := &call{args: map[string]any{name + "Before": opts.Val(name + "Before"), name + "After": opts.Val(name + "After")}}
-		limits.times(q, name, "task."+column)
+		whereTimes(limits, q, name, "task."+column)
 	}
-	o := queryOptions(c.arg("queryOpts"))
-	if truth(opts.Val("decode")) && !o.countOnly && !o.asList {
-		q.change = func(s *Struct) {
+	o := query.ReadOptions(c.arg("queryOpts"))
+	if python.Truth(opts.Val("decode")) && !o.CountOnly && !o.AsList {
+		q.Changing(func(s *python.Struct) {
 			s.Set("request", decodeTask(s.Val("request")))
 			s.Set("result", decodeTask(s.Val("result")))
-		}
+		})
 	}
-	return q.iterate(c.arg("queryOpts"))
+	return q.Iterate(c.arg("queryOpts"))
 }
 
-// oneOf is column = v or IN v, or not; None means NULL.
-func (q *query) oneOf(ref string, v any, want bool) {
-	value := q.ref(ref)
+// whereOneOf is column = v or IN v, or not; None means NULL.
+func whereOneOf(q *query.Query, ref string, v any, want bool) {
+	value := q.Ref(ref)
 	list, ok := v.([]any)
 	if !ok {
 		list = []any{v}
 	}
-	q.where(func(t tuple) bool {
+	q.Where(func(t query.Tuple) bool {
 		got := value(t)
 		if got == nil && v != nil {
 			return false
@@ -81,52 +86,52 @@ func decodeTask(v any) any {
 	}
 	params, fault := taskDocument(text)
 	if fault != nil {
-		return NewStruct("faultCode", fault.Code, "faultString", fault.Text)
+		return python.NewStruct("faultCode", fault.Code, "faultString", fault.Text)
 	}
 	return params
 }
 
-func taskDocument(text string) ([]any, *Fault) {
+func taskDocument(text string) ([]any, *python.Fault) {
 	if !strings.Contains(text[:min(10, len(text))], "<?xml") {
 		raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
 		if err != nil {
-			exception("binascii.Error", "%v", err)
+			python.Exception("binascii.Error", "%v", err)
 		}
 		text = string(raw)
 	}
-	_, params, err := decodeCall([]byte(text))
-	if fault, ok := err.(*Fault); ok {
+	_, params, err := xmlrpc.Call([]byte(text))
+	if fault, ok := err.(*python.Fault); ok {
 		return nil, fault
 	}
 	if err != nil {
-		exception("xml.parsers.expat.ExpatError", "%v", err)
+		python.Exception("xml.parsers.expat.ExpatError", "%v", err)
 	}
 	return params, nil
 }
 
 func (c *call) taskID(name string) int64 {
-	id, _ := toInt(c.arg(name), false)
+	id, _ := python.ToInt(c.arg(name), false)
 	return id
 }
 
-func (c *call) task(id any, strict, request bool) *Struct {
-	task := c.tasks().eq("task.id", id).one()
+func (c *call) task(id any, strict, request bool) *python.Struct {
+	task := c.tasks().Eq("task.id", id).One()
 	if task == nil {
 		if strict {
-			generic("query returned no rows")
+			python.Generic("query returned no rows")
 		}
 		return nil
 	}
 	if request {
-		task.Set("request", decodeTask(c.taskColumn(id, "request")))
+		task.Set("request", decodeTask(taskColumn(c, id, "request")))
 	}
 	return task
 }
 
-func (c *call) taskColumn(id any, column string) any {
-	row := c.from("task").eq("task.id", id).fieldList(column).one()
+func taskColumn(c *call, id any, column string) any {
+	row := c.from("task").Eq("task.id", id).FieldList(column).One()
 	if row == nil {
-		generic("query returned no rows")
+		python.Generic("query returned no rows")
 	}
 	return row.Val(column)
 }
@@ -138,7 +143,7 @@ func getTaskInfo(c *call) any {
 	}
 	out := []any{}
 	for _, v := range list {
-		id, _ := toInt(v, false)
+		id, _ := python.ToInt(v, false)
 		out = append(out, orNil(c.task(id, c.flag("strict"), c.flag("request"))))
 	}
 	if many {
@@ -147,35 +152,35 @@ func getTaskInfo(c *call) any {
 	return out[0]
 }
 
-func getTaskRequest(c *call) any { return decodeTask(c.taskColumn(c.taskID("taskId"), "request")) }
+func getTaskRequest(c *call) any { return decodeTask(taskColumn(c, c.taskID("taskId"), "request")) }
 
 func taskFinished(c *call) any {
-	state := c.taskColumn(c.taskID("taskId"), "state")
+	state := taskColumn(c, c.taskID("taskId"), "state")
 	return state == taskClosed || state == taskCanceled || state == taskFailed
 }
 
 func getTaskResult(c *call) any {
 	id := c.taskID("taskId")
-	row := c.from("task").eq("task.id", id).fieldList("state, result").one()
+	row := c.from("task").Eq("task.id", id).FieldList("state, result").One()
 	if row == nil {
-		generic("No such task")
+		python.Generic("No such task")
 	}
 	switch row.Val("state") {
 	case taskCanceled:
-		generic("Task %d is canceled", id)
+		python.Generic("Task %d is canceled", id)
 	case taskClosed, taskFailed:
 	default:
-		generic("Task %d is not finished", id)
+		python.Generic("Task %d is not finished", id)
 	}
-	params, fault := taskDocument(asString(row.Val("result")))
+	params, fault := taskDocument(python.AsString(row.Val("result")))
 	if fault != nil {
 		if c.flag("raise_fault") {
 			panic(fault)
 		}
-		return NewStruct("faultCode", fault.Code, "faultString", fault.Text)
+		return python.NewStruct("faultCode", fault.Code, "faultString", fault.Text)
 	}
 	if len(params) == 0 {
-		exception("IndexError", "tuple index out of range")
+		python.Exception("IndexError", "tuple index out of range")
 	}
 	return params[0]
 }
@@ -185,30 +190,45 @@ func getTaskChildren(c *call) any {
 	if c.flag("strict") {
 		c.task(id, true, false)
 	}
-	return anyList(c.taskChildren(id, c.flag("request")))
+	return query.AnyList(taskChildren(c, id, c.flag("request")))
 }
 
-func (c *call) taskChildren(id any, request bool) []*Struct {
-	q := c.tasks().eq("task.parent", id)
+func taskChildren(c *call, id any, request bool) []*python.Struct {
+	q := c.tasks().Eq("task.parent", id)
 	if request {
-		q.fieldList("request task.request")
-		q.change = func(s *Struct) { s.Set("request", decodeTask(s.Val("request"))) }
+		q.FieldList("request task.request")
+		q.Changing(func(s *python.Struct) { s.Set("request", decodeTask(s.Val("request"))) })
 	}
-	return q.rows()
+	return q.Rows()
 }
 
 // getTaskDescendents is a struct by task id of each task's children.
 func getTaskDescendents(c *call) any {
-	tree := &Struct{}
+	tree := &python.Struct{}
 	var visit func(id int64)
 	visit = func(id int64) {
-		children := c.taskChildren(id, c.flag("request"))
-		slices.SortFunc(children, func(a, b *Struct) int { return compareSQL(a.Val("id"), b.Val("id")) })
-		tree.Set(strconv.FormatInt(id, 10), anyList(children))
+		children := taskChildren(c, id, c.flag("request"))
+		slices.SortFunc(children, func(a, b *python.Struct) int { return kojidb.CompareSQL(a.Val("id"), b.Val("id")) })
+		tree.Set(strconv.FormatInt(id, 10), query.AnyList(children))
 		for _, child := range children {
-			visit(asInt(child.Val("id")))
+			visit(python.AsInt(child.Val("id")))
 		}
 	}
 	visit(c.taskID("task_id"))
 	return tree
+}
+
+var logFields = newFieldMap(`id=scheduler_log_messages.id task_id=scheduler_log_messages.task_id
+	host_id=scheduler_log_messages.host_id msg_ts=ts:scheduler_log_messages.msg_time msg=scheduler_log_messages.msg
+	method=+task.method state=+task.state owner=+task.owner arch=+task.arch channel_id=+task.channel_id
+	host_name=+host.name host_ready=+host.ready`)
+
+func schedulerLogMessages(c *call) any {
+	opts := c.arg("opts")
+	if opts == nil {
+		opts = python.NewStruct("order", "id")
+	}
+	q := c.from("scheduler_log_messages").Left("task", "id", "scheduler_log_messages.task_id").
+		Left("host", "id", "scheduler_log_messages.host_id")
+	return logFields.query(q, c.arg("clauses"), c.arg("fields"), []any{"id", "task_id", "host_id", "msg", "msg_ts"}, opts)
 }

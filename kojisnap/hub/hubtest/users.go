@@ -1,6 +1,11 @@
 package hubtest
 
-import "slices"
+import (
+	"slices"
+
+	"kojisnap/kojisnap/hub/hubtest/python"
+	"kojisnap/kojisnap/hub/hubtest/query"
+)
 
 // Koji's USERTYPES.
 const userGroup = int64(2)
@@ -11,11 +16,11 @@ func getUser(c *call) any {
 		return nil
 	}
 	if c.flag("krb_princs") {
-		user.Set("krb_principals", c.principals(user.Val("id")))
+		user.Set("krb_principals", principalsOf(c, user.Val("id")))
 	}
 	if c.flag("groups") {
 		groups := []any{}
-		for _, g := range c.userGroups(user.Val("id")) {
+		for _, g := range groupsOfUser(c, user.Val("id")) {
 			groups = append(groups, g.Val("name"))
 		}
 		user.Set("groups", groups)
@@ -24,64 +29,64 @@ func getUser(c *call) any {
 }
 
 // user finds a user by id, name, Kerberos principal or a struct of them.
-func (c *call) user(info any, strict bool) *Struct {
-	q := c.from("users").fieldList("id, name, status, usertype")
+func (c *call) user(info any, strict bool) *python.Struct {
+	q := c.from("users").FieldList("id, name, status, usertype")
 	switch info := info.(type) {
 	case nil:
-		generic("No user provided")
+		python.Generic("No user provided")
 	case string:
-		q.identity(func(name, principal any) bool { return name == info || principal == info })
-	case *Struct:
-		q.userStruct(info)
+		whereIdentity(q, func(name, principal any) bool { return name == info || principal == info })
+	case *python.Struct:
+		whereUserStruct(q, info)
 	default:
-		id, ok := integer(info)
+		id, ok := python.Integer(info)
 		if !ok {
-			generic("Invalid type for userInfo: %s", typeName(info))
+			python.Generic("Invalid type for userInfo: %s", python.TypeName(info))
 		}
-		q.eq("users.id", id)
+		q.Eq("users.id", id)
 	}
-	user := q.one()
+	user := q.One()
 	if user == nil && strict {
-		generic("No such user: %s", repr(info))
+		python.Generic("No such user: %s", python.Repr(info))
 	}
 	return user
 }
 
-func (q *query) identity(match func(name, principal any) bool) {
-	q.left("user_krb_principals", "user_id", "users.id")
-	name, principal := q.ref("users.name"), q.ref("user_krb_principals.krb_principal")
-	q.where(func(t tuple) bool { return match(name(t), principal(t)) })
+func whereIdentity(q *query.Query, match func(name, principal any) bool) {
+	q.Left("user_krb_principals", "user_id", "users.id")
+	name, principal := q.Ref("users.name"), q.Ref("user_krb_principals.krb_principal")
+	q.Where(func(t query.Tuple) bool { return match(name(t), principal(t)) })
 }
 
-func (q *query) userStruct(info *Struct) {
-	if text := info.Val("info"); truth(text) {
-		q.identity(func(name, principal any) bool { return true })
+func whereUserStruct(q *query.Query, info *python.Struct) {
+	if text := info.Val("info"); python.Truth(text) {
+		whereIdentity(q, func(name, principal any) bool { return true })
 		return
 	}
 	if id := info.Val("id"); id != nil {
-		n, ok := integer(id)
+		n, ok := python.Integer(id)
 		if !ok {
-			generic("Invalid type for userid: %s", typeName(id))
+			python.Generic("Invalid type for userid: %s", python.TypeName(id))
 		}
-		q.eq("users.id", n)
+		q.Eq("users.id", n)
 	}
-	if name := info.Val("name"); truth(name) {
+	if name := info.Val("name"); python.Truth(name) {
 		if _, ok := name.(string); !ok {
-			generic("Invalid type for username: %s", typeName(name))
+			python.Generic("Invalid type for username: %s", python.TypeName(name))
 		}
-		q.eq("users.name", name)
+		q.Eq("users.name", name)
 	}
-	if want := info.Val("krb_principal"); truth(want) {
+	if want := info.Val("krb_principal"); python.Truth(want) {
 		if _, ok := want.(string); !ok {
-			generic("Invalid type for krb_principal: %s", typeName(want))
+			python.Generic("Invalid type for krb_principal: %s", python.TypeName(want))
 		}
-		q.identity(func(_, principal any) bool { return principal == want })
+		whereIdentity(q, func(_, principal any) bool { return principal == want })
 	}
 }
 
-func (c *call) principals(user any) []any {
+func principalsOf(c *call, user any) []any {
 	list := []any{}
-	for _, row := range c.from("user_krb_principals").eq("user_krb_principals.user_id", user).fieldList("krb_principal").rows() {
+	for _, row := range c.from("user_krb_principals").Eq("user_krb_principals.user_id", user).FieldList("krb_principal").Rows() {
 		list = append(list, row.Val("krb_principal"))
 	}
 	return list
@@ -89,48 +94,48 @@ func (c *call) principals(user any) []any {
 
 func listUsers(c *call) any {
 	if c.flag("inherited_perm") && !c.flag("perm") {
-		generic("inherited_perm option must be used with perm option")
+		python.Generic("inherited_perm option must be used with perm option")
 	}
-	q := c.from("users").fieldList("id, name, status, usertype")
+	q := c.from("users").FieldList("id, name, status, usertype")
 	switch kind := c.arg("userType").(type) {
 	case nil:
 	case []any:
-		q.in("users.usertype", kind)
+		q.In("users.usertype", kind)
 	default:
-		n, ok := integer(kind)
+		n, ok := python.Integer(kind)
 		if !ok {
-			parameter("userType must be integer, list, tuple or None")
+			python.Parameter("userType must be integer, list, tuple or None")
 		}
-		q.eq("users.usertype", n)
+		q.Eq("users.usertype", n)
 	}
-	if perm := c.arg("perm"); truth(perm) {
-		holders := c.permHolders(c.getID("permissions", perm, true), c.flag("inherited_perm"))
-		id := q.ref("users.id")
-		q.where(func(t tuple) bool { return slices.Contains(holders, id(t)) })
+	if perm := c.arg("perm"); python.Truth(perm) {
+		holders := permHolders(c, c.getID("permissions", perm, true), c.flag("inherited_perm"))
+		id := q.Ref("users.id")
+		q.Where(func(t query.Tuple) bool { return slices.Contains(holders, id(t)) })
 	}
-	if prefix := c.arg("prefix"); truth(prefix) {
-		like, name := ilike(str(prefix)+"%"), q.ref("users.name")
-		q.where(func(t tuple) bool { return like.MatchString(asString(name(t))) })
+	if prefix := c.arg("prefix"); python.Truth(prefix) {
+		like, name := query.Ilike(python.Str(prefix)+"%"), q.Ref("users.name")
+		q.Where(func(t query.Tuple) bool { return like.MatchString(python.AsString(name(t))) })
 	}
-	if opts, ok := c.arg("queryOpts").(*Struct); ok && truth(opts.Val("group")) {
-		generic("queryOpts.group is not available for this API")
+	if opts, ok := c.arg("queryOpts").(*python.Struct); ok && python.Truth(opts.Val("group")) {
+		python.Generic("queryOpts.group is not available for this API")
 	}
-	id := q.ref("users.id")
-	q.field("krb_principals", func(t tuple) any { return c.principals(id(t)) })
-	return q.execute(c.arg("queryOpts"))
+	id := q.Ref("users.id")
+	q.Field("krb_principals", func(t query.Tuple) any { return principalsOf(c, id(t)) })
+	return q.Execute(c.arg("queryOpts"))
 }
 
 // permHolders lists the users who hold a permission themselves, or also
 // through their groups.
-func (c *call) permHolders(perm any, inherited bool) []any {
+func permHolders(c *call, perm any, inherited bool) []any {
 	var users []any
-	for _, row := range c.from("user_perms").eq("user_perms.perm_id", perm).is("user_perms.active").fieldList("user_id").rows() {
+	for _, row := range c.from("user_perms").Eq("user_perms.perm_id", perm).Is("user_perms.active").FieldList("user_id").Rows() {
 		holder := row.Val("user_id")
 		users = append(users, holder)
 		if !inherited {
 			continue
 		}
-		for _, m := range c.from("user_groups").eq("user_groups.group_id", holder).is("user_groups.active").fieldList("user_id").rows() {
+		for _, m := range c.from("user_groups").Eq("user_groups.group_id", holder).Is("user_groups.active").FieldList("user_id").Rows() {
 			users = append(users, m.Val("user_id"))
 		}
 	}
@@ -139,7 +144,7 @@ func (c *call) permHolders(perm any, inherited bool) []any {
 
 func getUserPerms(c *call) any {
 	names := []any{}
-	for _, name := range c.userPerms(c.flag("with_groups")).Keys {
+	for _, name := range userPerms(c, c.flag("with_groups")).Keys {
 		names = append(names, name)
 	}
 	return names
@@ -147,46 +152,46 @@ func getUserPerms(c *call) any {
 
 // getUserPermsInheritance is a struct by permission of the groups that it
 // comes from; None stands for the user.
-func getUserPermsInheritance(c *call) any { return c.userPerms(true) }
+func getUserPermsInheritance(c *call) any { return userPerms(c, true) }
 
-func (c *call) userPerms(withGroups bool) *Struct {
+func userPerms(c *call, withGroups bool) *python.Struct {
 	id := c.user(c.arg("userID"), true).Val("id")
-	perms := &Struct{}
-	add := func(q *query) {
-		for _, row := range q.rows() {
-			name := asString(row.Val("name"))
+	perms := &python.Struct{}
+	add := func(q *query.Query) {
+		for _, row := range q.Rows() {
+			name := python.AsString(row.Val("name"))
 			from, _ := perms.Val(name).([]any)
 			perms.Set(name, append(from, row.Val("group")))
 		}
 	}
-	add(c.from("user_perms").join("permissions", "id", "user_perms.perm_id").
-		eq("user_perms.user_id", id).is("user_perms.active").fieldList("name permissions.name"))
+	add(c.from("user_perms").Join("permissions", "id", "user_perms.perm_id").
+		Eq("user_perms.user_id", id).Is("user_perms.active").FieldList("name permissions.name"))
 	if withGroups {
-		add(c.from("user_groups").join("user_perms", "user_id", "user_groups.group_id").
-			join("permissions", "id", "user_perms.perm_id").join("users", "id", "user_groups.group_id").
-			eq("user_groups.user_id", id).is("user_groups.active").is("user_perms.active").
-			fieldList("name permissions.name, group users.name"))
+		add(c.from("user_groups").Join("user_perms", "user_id", "user_groups.group_id").
+			Join("permissions", "id", "user_perms.perm_id").Join("users", "id", "user_groups.group_id").
+			Eq("user_groups.user_id", id).Is("user_groups.active").Is("user_perms.active").
+			FieldList("name permissions.name, group users.name"))
 	}
 	return perms
 }
 
-func (c *call) userGroups(user any) []*Struct {
-	return c.from("user_groups").join("users", "id", "user_groups.group_id").eq("user_groups.user_id", user).
-		eq("users.usertype", userGroup).is("user_groups.active").fieldList("id user_groups.group_id, name users.name").rows()
+func groupsOfUser(c *call, user any) []*python.Struct {
+	return c.from("user_groups").Join("users", "id", "user_groups.group_id").Eq("user_groups.user_id", user).
+		Eq("users.usertype", userGroup).Is("user_groups.active").FieldList("id user_groups.group_id, name users.name").Rows()
 }
 
 func getUserGroups(c *call) any {
-	return anyList(c.userGroups(c.user(c.arg("user"), true).Val("id")))
+	return query.AnyList(groupsOfUser(c, c.user(c.arg("user"), true).Val("id")))
 }
 
 func getGroupMembers(c *call) any {
 	group := c.user(c.arg("group"), false)
 	if group == nil || group.Val("usertype") != userGroup {
-		generic("No such group: %s", str(c.arg("group")))
+		python.Generic("No such group: %s", python.Str(c.arg("group")))
 	}
-	q := c.from("user_groups").join("users", "id", "user_groups.user_id").eq("user_groups.group_id", group.Val("id")).
-		is("user_groups.active").fieldList("id users.id, name users.name, usertype users.usertype")
-	id := q.ref("users.id")
-	q.field("krb_principals", func(t tuple) any { return c.principals(id(t)) })
-	return q.iterate(nil)
+	q := c.from("user_groups").Join("users", "id", "user_groups.user_id").Eq("user_groups.group_id", group.Val("id")).
+		Is("user_groups.active").FieldList("id users.id, name users.name, usertype users.usertype")
+	id := q.Ref("users.id")
+	q.Field("krb_principals", func(t query.Tuple) any { return principalsOf(c, id(t)) })
+	return q.Iterate(nil)
 }

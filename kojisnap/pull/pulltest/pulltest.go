@@ -3,6 +3,7 @@ package pulltest
 
 import (
 	"errors"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -121,7 +122,7 @@ func Breaking(t *testing.T, broken *bool) *hubtest.Server {
 func ModularProduction(t testing.TB) (*hub.Client, *hubtest.Memory, *hubtest.Server) {
 	t.Helper()
 	_, rows := Production(t, hubtest.Options{})
-	Must(t, hubtest.AddContentTag(rows))
+	Must(t, generate.AddContentTag(rows))
 	server := hubtest.New(rows, hubtest.Options{})
 	return Client(t, server), rows, server
 }

@@ -1,0 +1,122 @@
+package dbsync
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// baseline decides whether it is enough to look at what changed since the snapshot that the database holds.
+//
+// It reads kojisnap.load, kojisnap.tag and kojisnap.aside and, once the rows are staged, ks_tag_listing,
+// ks_build and ks_scope_tag. It writes none.
+type baseline struct{ *attempt }
+
+// errNeedAllRows says that what changed between two snapshots is not enough to know: all rows must be
+// looked at.
+var errNeedAllRows = errors.New("all rows are needed")
+
+// findBase opens the snapshot that the database holds, if what changed since then is all that
+// this load has to look at: the last load brought it, for each tag of the new scope that the
+// database knows, into the columns that the tables have now, and it is known what it lacks.
+func (b *baseline) findBase(ctx context.Context) error {
+	if b.opt.Base == nil || b.opt.Audit || b.metConstraint {
+		return nil
+	}
+	var id, columns string
+	var held bool
+	err := b.Tx.QueryRow(ctx, `SELECT l.snapshot, l.columns, NOT EXISTS (SELECT FROM kojisnap.tag t WHERE t.tag_id = ANY($1) AND t.snapshot <> l.snapshot)
+		FROM kojisnap.load l ORDER BY l.id DESC LIMIT 1`, b.scope()).Scan(&id, &columns, &held)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil || !held || columns != b.columns() {
+		return err
+	}
+	base, err := b.opt.Base(ctx, id)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.As(err, new(*snapfile.DamagedError)):
+		b.Report.Notes = append(b.Report.Notes, fmt.Sprintf("every row is compared, as what the database holds cannot be read: %v", err))
+		return nil
+	case err != nil:
+		return fmt.Errorf("what the database holds: %w", err)
+	}
+	// Of what the base lacks, the difference does not tell; see missingRows.
+	known := !slices.ContainsFunc(base.Manifest.LeftOut, func(l snapfile.LeftOut) bool { return l.Missing() && !exact(l) })
+	if base.Manifest.Event <= b.Snap.Manifest.Event && base.Manifest.Hub == b.Snap.Manifest.Hub && known {
+		b.Base, b.Report.Base = base, id
+	}
+	return nil
+}
+
+// columns identifies the columns that this load brings, of all relations, and what they can hold.
+// Rows that were loaded with others have to be looked at again, though production did not change
+// them: staging's tables were upgraded, or production's hub.
+func (a *attempt) columns() string {
+	h := sha256.New()
+	for _, r := range relation.All() {
+		for _, name := range a.Given(r) {
+			c, _ := a.Schema.Column(r.Name, name)
+			fmt.Fprintln(h, r.Name, name, c.NotNull)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// checkChanges finds the cases in which rows that the base did not have either may have to go:
+// a build that comes back into the scope or is asked for by name, or was reset. These are rare, and all
+// rows are looked at then.
+func (b *baseline) checkChanges(ctx context.Context) error {
+	if b.Base == nil {
+		return nil
+	}
+	if asked, err := b.namedAnew(ctx); err != nil || asked {
+		return cmp.Or(err, errNeedAllRows)
+	}
+	var back bool
+	err := b.Tx.QueryRow(ctx, b.ExpandSQL(relation.Get("tag_listing"), `SELECT EXISTS (SELECT FROM {s} s JOIN build b ON b.id = s.build_id AND b.id < {floor}
+			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope_tag)
+				AND NOT EXISTS (SELECT FROM kojisnap.aside a WHERE a.relation = {r} AND a.key[1] = s.create_event::text AND a.key[2] = s.build_id::text)
+				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope_tag)
+					AND t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})))
+		OR EXISTS (SELECT FROM ks_build s JOIN kojisnap.placed_volume v ON v.build_id = s.id
+			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`)).Scan(&back)
+	if err == nil && back {
+		return errNeedAllRows
+	}
+	return err
+}
+
+// namedBuilds is the ids of the builds that the snapshot was asked for by name, beside the tags. They are in it with
+// all of their rows, like those that are tagged in the scope. One that is asked for no longer stays as it is, like
+// one that left the scope.
+func (a *attempt) namedBuilds() []int32 {
+	ids := make([]int32, len(a.Snap.Manifest.Scope.Builds))
+	for i, b := range a.Snap.Manifest.Scope.Builds {
+		ids[i] = int32(b.ID)
+	}
+	return ids
+}
+
+// namedAnew reports whether a build is asked for that the base was not asked for, and the database has: as it
+// was when it was last in the scope, or the part of it that an archive consists of.
+func (b *baseline) namedAnew(ctx context.Context) (anew bool, err error) {
+	ids := slices.DeleteFunc(b.namedBuilds(), func(id int32) bool { return b.Base.Manifest.NamedBuild(int64(id)) })
+	if len(ids) == 0 {
+		return false, nil
+	}
+	err = b.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM build WHERE id = ANY($1))", ids).Scan(&anew)
+	return anew, err
+}

@@ -1,0 +1,97 @@
+package dbconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"kojisnap/kojisnap/retry"
+)
+
+// lockKey is the advisory lock that keeps a second kojisnap out: "kojisnap" in ASCII.
+const lockKey = 0x6b6f6a69736e6170
+
+// attempts is how often a transaction is tried that meets locks of the hub.
+const attempts = 16
+
+// Transact runs fn in a transaction while it holds kojisnap's lock, again if others were in
+// its way: at REPEATABLE READ, a row that the hub changed after we looked is a serialization
+// failure. It commits only if fn says so. After an attempt that met a constraint, doubt is set:
+// fn then finds out whether its own rows were at fault.
+func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, doubt bool) (commit bool, err error)) error {
+	doubt, met := false, ""
+	for try := 1; ; try++ {
+		err := once(ctx, conn, level, func(tx pgx.Tx) (bool, error) { return fn(tx, doubt) })
+		before := met
+		met = metKey(err)
+		switch code := sqlState(err); {
+		// A key that was not met before is one that somebody in staging has made in the meantime.
+		case IsConstraint(code) && (!doubt || retryable(code) && (try < 3 || met != before && try < attempts)):
+			doubt = true
+		case IsConstraint(code):
+			return refusal(err)
+		case !retryable(code):
+			return classify(err)
+		case try == attempts:
+			return &retry.TemporaryError{Err: fmt.Errorf("after %d attempts: %w", try, refusal(err))}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+		}
+	}
+}
+
+// metKey names the constraint and the key of which PostgreSQL has another row already.
+func metKey(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return ""
+	}
+	return pg.ConstraintName + " " + pg.Detail
+}
+
+func once(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx.Tx) (bool, error)) error {
+	tx, err := Begin(ctx, conn, pgx.TxOptions{IsoLevel: level})
+	if err != nil {
+		return err
+	}
+	commit := false
+	if err = lock(ctx, tx); err == nil {
+		commit, err = fn(tx)
+	}
+	if err == nil && commit {
+		return tx.Commit(ctx)
+	}
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if rollback := tx.Rollback(undo); err == nil {
+		err = rollback
+	}
+	return err
+}
+
+// lock takes kojisnap's lock for the rest of the transaction, or returns lockfile.ErrLocked. The transaction may
+// not see what the lock's last holder committed a moment before: both take the next id of
+// kojisnap.run or kojisnap.sync, so that one of them begins again.
+func lock(ctx context.Context, tx pgx.Tx) error {
+	var got, standby, readOnly bool
+	err := tx.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, pg_try_advisory_xact_lock($1)`, int64(lockKey)).Scan(&standby, &readOnly, &got)
+	database := tx.Conn().Config().Database
+	switch {
+	case err != nil:
+		return err
+	case standby:
+		return fmt.Errorf("database %q is a standby's, which cannot be written: name the primary, or several hosts and target_session_attrs=read-write", database)
+	case readOnly:
+		return fmt.Errorf("database %q is read-only for us: default_transaction_read_only is on", database)
+	case !got:
+		return errLocked
+	}
+	return nil
+}

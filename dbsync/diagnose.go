@@ -1,0 +1,178 @@
+package dbsync
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/sqltext"
+	"kojisnap/kojisnap/relation"
+)
+
+// diagnosis finds rows of the snapshot that are wrong themselves.
+//
+// It reads ks_RELATION and the catalogue of PostgreSQL. What it finds goes to exclusions.
+type diagnosis struct {
+	*attempt
+	out *exclusions
+}
+
+// flaw is something that rows of a snapshot have and the tables refuse.
+type flaw struct {
+	where  string // of the row s
+	reason string // an expression
+}
+
+// diagnoseRows leaves out the rows of the snapshot whose names lead out of their directory, and those that a
+// constraint of the tables refuses, each with what hangs on it: the latter after an attempt that met one,
+// and as long as an earlier load had left out such rows. So one odd row keeps back no other, and is named
+// where PostgreSQL names at best the value. If it finds nothing, the hub was in the way, and the load
+// goes on.
+func (d *diagnosis) diagnoseRows(ctx context.Context) error {
+	looks := []func(context.Context, *relation.Relation) ([]flaw, error){d.findClimbing}
+	all := d.metConstraint
+	if !all {
+		if err := d.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM kojisnap.left_out WHERE bad)").Scan(&all); err != nil {
+			return err
+		}
+	}
+	if all {
+		looks = append(looks, d.findNulls, d.findRepeated, d.findDangling, d.findUnchecked, d.findTooLong)
+	}
+	for _, r := range relation.All() {
+		if d.Rows[r.Name] == 0 {
+			continue
+		}
+		looked := false
+		for _, look := range looks {
+			flaws, err := look(ctx, r)
+			if err != nil {
+				return fmt.Errorf("look at %s: %w", r.Name, err)
+			}
+			for _, f := range flaws {
+				looked = true
+				if err := d.out.leaveOut(ctx, r, leaveOutRule{where: f.where, reason: f.reason, key: anyKeyText(r), bad: true}); err != nil {
+					return fmt.Errorf("look at %s: %w", r.Name, err)
+				}
+			}
+		}
+		if !looked {
+			continue
+		}
+		var some bool
+		if err := d.Tx.QueryRow(ctx, d.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_left_out WHERE relation = {r} AND bad)")).Scan(&some); err != nil {
+			return err
+		}
+		d.out.bad[r.Name] = some
+	}
+	return nil
+}
+
+// findClimbing finds names that lead out of their directory. Pull takes none: the snapshot is forged, or of an
+// earlier kojisnap. A hub that had them would make paths of them.
+func (d *diagnosis) findClimbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
+	var where, reason []string
+	for _, c := range r.Columns {
+		if c.Path {
+			climbs := relation.ClimbsSQL("s." + sqltext.QuoteIdent(c.Name))
+			where = append(where, climbs)
+			reason = append(reason, "WHEN "+climbs+" THEN "+sqltext.QuoteLiteral("its "+c.Name+" ")+" || to_json(s."+sqltext.QuoteIdent(c.Name)+") || "+sqltext.QuoteLiteral(" "+relation.ClimbsReason))
+		}
+	}
+	if len(where) == 0 {
+		return nil, nil
+	}
+	return []flaw{{strings.Join(where, " OR "), "CASE " + strings.Join(reason, " ") + " END"}}, nil
+}
+
+// anyKeyText is keyText, also where a part of the key is NULL.
+func anyKeyText(r *relation.Relation) string {
+	out := make([]string, len(r.Key))
+	for i, k := range r.Key {
+		out[i] = sqltext.QuoteLiteral(k+"=") + " || coalesce(s." + sqltext.QuoteIdent(k) + "::text, 'NULL')"
+	}
+	return strings.Join(out, " || ' ' || ")
+}
+
+func (d *diagnosis) findNulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+	for _, c := range r.Columns {
+		if !c.Null {
+			out = append(out, flaw{"s." + sqltext.QuoteIdent(c.Name) + " IS NULL", sqltext.QuoteLiteral(c.Name + " must not be NULL")})
+		}
+	}
+	return out, nil
+}
+
+// findRepeated finds names and the like that the tables keep unique and that two rows have: the later
+// one does not go in.
+func (d *diagnosis) findRepeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+	set := func(cols []string, what, and string) {
+		out = append(out, flaw{d.ExpandSQL(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
+			sqltext.QuoteLiteral("it is there twice: an earlier row has the same " + what)})
+	}
+	set(r.Key, strings.Join(r.Key, ", "), "")
+	for _, u := range r.Unique {
+		set(u, strings.Join(u, ", "), "")
+	}
+	if r.Name == "rpminfo" {
+		nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
+		set(nvra, strings.Join(nvra, ", "), " AND x.draft IS NOT TRUE AND s.draft IS NOT TRUE")
+	}
+	return out, nil
+}
+
+// findDangling finds references to rows that neither the snapshot nor the database has, but for those
+// that were left out: what refers to these is left out with them.
+func (d *diagnosis) findDangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
+	for _, c := range r.Columns {
+		if c.Ref == "" {
+			continue
+		}
+		p := relation.Get(c.Ref)
+		pairs := []string{"c", c.Name, "qc", sqltext.QuoteIdent(c.Name), "ref", c.Ref, "lref", sqltext.QuoteLiteral(c.Ref), "ps", loadtx.Staged(p), "pt", sqltext.QuoteIdent(c.Ref)}
+		out = append(out, flaw{d.ExpandSQL(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
+				AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {lref} AND i.prod_id = s.{qc})
+				AND NOT EXISTS (SELECT FROM ks_skipped g WHERE g.relation = {lref} AND g.id = s.{qc})`, pairs...),
+			d.ExpandSQL(r, "'it refers by {c} to {ref} ' || s.{qc} || ', which is neither in the snapshot nor here'", pairs...)})
+	}
+	return out, nil
+}
+
+// findUnchecked finds rows that a CHECK of the table's refuses.
+func (d *diagnosis) findUnchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
+	rows, err := d.Tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
+		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, sqltext.QuoteIdent(r.Name))
+	if err != nil {
+		return nil, err
+	}
+	checks, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Name, Expr string }])
+	for _, c := range checks {
+		out = append(out, flaw{"NOT (" + c.Expr + ")", sqltext.QuoteLiteral("it does not meet the check " + c.Name)})
+	}
+	return out, err
+}
+
+// findTooLong finds texts that are longer than their columns.
+func (d *diagnosis) findTooLong(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
+	rows, err := d.Tx.Query(ctx, `SELECT attname, atttypmod - 4 FROM pg_attribute
+		WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND atttypid = 'varchar'::regtype AND atttypmod > 4 ORDER BY attnum`, sqltext.QuoteIdent(r.Name))
+	if err != nil {
+		return nil, err
+	}
+	limits, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct {
+		Column string
+		Length int64
+	}])
+	for _, l := range limits {
+		if r.Index(l.Column) >= 0 {
+			pairs := []string{"c", l.Column, "qc", sqltext.QuoteIdent(l.Column), "n", sqltext.Int(l.Length)}
+			out = append(out, flaw{sqltext.Expand("length(s.{qc}) > {n}", slices.Clone(pairs)...),
+				sqltext.Expand("'its {c} has ' || length(s.{qc}) || ' characters, of {n} that it may have'", pairs...)})
+		}
+	}
+	return out, err
+}

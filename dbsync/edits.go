@@ -1,0 +1,158 @@
+package dbsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
+	"kojisnap/kojisnap/relation"
+)
+
+// edits knows which rows staging changed in place since a load wrote them.
+//
+// It reads and writes the hashes of kojisnap.placed (stored as "placed": the rows that loads wrote), and
+// ks_edited. Rows of staging's that stay go from ks_RELATION to ks_kept and ks_deferred.
+type edits struct{ *attempt }
+
+// hashed are the columns of which kojisnap.placed keeps the hash: what staging could edit.
+// A build's volume is judged apart from it (kojisnap.placed_volume).
+func (a *attempt) hashed(r *relation.Relation) []string {
+	var out []string
+	for _, c := range a.Schema.Columns(r)[1:] {
+		if c.Name != "volume_id" {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// writtenColumns are the columns that the hashes of a relation were made of: the staging
+// schema may have been upgraded since.
+func (e *edits) writtenColumns(ctx context.Context, r *relation.Relation) (cols []string, err error) {
+	err = e.Tx.QueryRow(ctx, "SELECT columns FROM kojisnap.placed_columns WHERE relation = $1", r.Name).Scan(&cols)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return e.hashed(r), nil
+	}
+	return cols, err
+}
+
+// findEdits lists the rows that staging changed since a load wrote them.
+func (e *edits) findEdits(ctx context.Context) error {
+	for _, r := range relation.All() {
+		if !r.InPlace {
+			continue
+		}
+		cols, err := e.writtenColumns(ctx, r)
+		if err != nil {
+			return err
+		}
+		id := sqltext.QuoteIdent(r.Columns[0].Name)
+		// What no load placed below one of production's builds, staging did.
+		own := !r.Named() && r.Name != "build" && !e.Mark.Adopted
+		if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_edited SELECT {r}, t.{id} FROM {t} t
+			LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE coalesce({hash} <> p.hash, {own})`,
+			"id", id, "hash", hashOf("t", cols), "own", fmt.Sprint(own)); err != nil {
+			return err
+		}
+		now := e.hashed(r)
+		if !slices.Equal(cols, now) {
+			if _, err := e.ExecSQL(ctx, r, `UPDATE kojisnap.placed p SET hash = {hash} FROM {t} t
+				WHERE p.relation = {r} AND p.id = t.{id} AND NOT EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = p.id)`,
+				"id", id, "hash", hashOf("t", now)); err != nil {
+				return err
+			}
+		}
+		if _, err := e.Tx.Exec(ctx, `INSERT INTO kojisnap.placed_columns VALUES ($1, $2)
+			ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns WHERE placed_columns.columns <> excluded.columns`, r.Name, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepStagingEdits takes those rows out of the snapshot's that staging changed since they were written:
+// staging's stay, and are reported where production has something else.
+func (e *edits) keepStagingEdits(ctx context.Context, r *relation.Relation) error {
+	if !r.InPlace {
+		return nil
+	}
+	// Where production came to the same, the row is production's again.
+	all := sqltext.Without(e.Usable(r), "volume_id")
+	if _, err := e.ExecSQL(ctx, r, `DELETE FROM ks_edited e USING {s} s, {t} t WHERE {key} AND e.relation = {r} AND e.id = s.{id} AND NOT ({differ})`,
+		"id", sqltext.QuoteIdent(r.Columns[0].Name), "differ", sqltext.Differ("t", "s", all)); err != nil {
+		return err
+	}
+	edited := e.ExpandSQL(r, "EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = s.{id})", "id", sqltext.QuoteIdent(r.Columns[0].Name))
+	what := "'staging changed it'"
+	if r.Named() {
+		what = "'staging changed it: ' || quote_literal(t.name) || ', production''s is ' || quote_literal(s.name)"
+	}
+	if r.Name == "build" {
+		what = "'staging changed it: ' || " + kojidb.NVRText("t")
+	}
+	if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, {what} FROM {s} s JOIN {t} t ON {key} WHERE {edited} AND {differ}`,
+		"keytext", sqltext.KeyText("s", r.Key), "what", what, "edited", edited,
+		"differ", sqltext.Differ("t", "s", all)); err != nil {
+		return err
+	}
+	_, err := e.ExecSQL(ctx, r, `WITH s AS (DELETE FROM {s} s USING {t} t WHERE {key} AND {edited} RETURNING {cols})
+		INSERT INTO ks_deferred SELECT {r}, {array} FROM s`, "edited", edited, "cols", sqltext.Columns("s", r.Key), "array", sqltext.KeyArray("s", r.Key))
+	return err
+}
+
+// recordWritten records the hashes of the rows that stand as production has them.
+func (e *edits) recordWritten(ctx context.Context, r *relation.Relation) error {
+	_, err := e.ExecSQL(ctx, r, `INSERT INTO kojisnap.placed AS p (relation, id, hash)
+		SELECT {r}, t.{id}, {hash} FROM {t} t WHERE t.{id} IN (SELECT {id} FROM {s} UNION ALL SELECT id FROM ks_parked WHERE relation = {r})
+		ON CONFLICT (relation, id) DO UPDATE SET hash = excluded.hash WHERE p.hash <> excluded.hash`,
+		"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", hashOf("t", e.hashed(r)))
+	return err
+}
+
+// hashOf is the hash of a row's columns that kojisnap.placed keeps. It depends on the session's
+// DateStyle, which every transaction here sets, but not on whether times have a zone: only
+// since Koji 1.22 they do.
+func hashOf(alias string, cols []string) string {
+	exprs := make([]string, len(cols))
+	build := relation.Get("build") // of the relations that have hashes only this one has times
+	for i, name := range cols {
+		exprs[i] = alias + "." + sqltext.QuoteIdent(name)
+		if at := build.Index(name); at >= 0 && build.Columns[at].Type == relation.Time {
+			exprs[i] += "::timestamptz AT TIME ZONE 'UTC'"
+		}
+	}
+	return "md5(ROW(" + sqltext.Join(exprs) + ")::text)::uuid"
+}
+
+// tellEdits reports also those decisions of staging about rows of production's that the snapshot does
+// not have or, since the base, production has not changed.
+func (e *edits) tellEdits(ctx context.Context) error {
+	const untold = ` AND NOT EXISTS (SELECT FROM ks_kept x WHERE x.relation = {r} AND x.key = {keytext})
+		AND NOT EXISTS (SELECT FROM ks_left_out x WHERE x.relation = {r} AND x.key = {keytext})`
+	for _, r := range relation.All() {
+		if !r.InPlace || r.Named() {
+			continue
+		}
+		id, what := sqltext.QuoteIdent(r.Columns[0].Name), "''"
+		if build := kojidb.BuildOf(r, "t"); build != "" {
+			what = sqltext.Expand("(SELECT ': ' || {nvr} FROM build n WHERE n.id = {build})", "nvr", kojidb.NVRText("n"), "build", build)
+		}
+		pairs := []string{"id", id, "keytext", sqltext.KeyText("t", r.Key), "what", what}
+		if r.Name == "build" {
+			if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, h.reason || {what} FROM ks_held_build h JOIN {t} t ON t.id = h.id WHERE true`+untold, pairs...); err != nil {
+				return err
+			}
+		}
+		if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging changed it' || {what} FROM ks_edited e JOIN {t} t ON t.{id} = e.id
+				JOIN kojisnap.placed p ON p.relation = {r} AND p.id = e.id
+			WHERE e.relation = {r} AND e.id < {floor}`+untold, pairs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package kojidb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/sqltext"
+)
+
+// IDColumn is a column of Koji's whose values a sequence gives, with one such sequence.
+type IDColumn struct {
+	Table, Column string // bare
+	sequence      string // quoted, qualified; empty if only the default's own words tell
+	Next          string // the expression that gives the next value
+}
+
+// IDColumns finds what gives out the ids of Koji's tables. That is what a column's default uses, whether
+// the column owns it or not (a clone of a database may have lost that), what an identity uses, what
+// a column owns, and TABLE_id_seq, which Koji's hub takes ids from by that name.
+func IDColumns(ctx context.Context, db dbconn.Querier) ([]IDColumn, error) {
+	rows, err := db.Query(ctx, `
+		WITH col AS (
+			SELECT c.oid, c.relname, c.relnamespace, a.attname, a.attnum, a.attidentity, d.oid AS def, pg_get_expr(d.adbin, d.adrelid) AS expr
+			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+					AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+				LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+			WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'rpminfo'::regclass)),
+		gives AS (
+			SELECT col.*, p.refobjid AS seq FROM col JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = col.def AND p.refclassid = 'pg_class'::regclass
+			UNION SELECT col.*, p.objid FROM col JOIN pg_depend p ON p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
+				AND p.refobjid = col.oid AND p.refobjsubid = col.attnum AND p.deptype IN ('a', 'i')
+			UNION SELECT col.*, s.oid FROM col JOIN pg_class s ON s.relnamespace = col.relnamespace AND s.relname = col.relname || '_id_seq' WHERE col.attname = 'id')
+		SELECT g.relname, g.attname, s.oid::regclass::text, CASE WHEN attidentity = '' THEN coalesce(expr, '') ELSE '' END
+			FROM gives g JOIN pg_class s ON s.oid = g.seq AND s.relkind = 'S'
+		UNION SELECT relname, attname, '', expr FROM col WHERE attname = 'id' AND expr IS NOT NULL AND attidentity = ''
+			AND NOT EXISTS (SELECT FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+				WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = col.def AND p.refclassid = 'pg_class'::regclass)
+		ORDER BY 1, 2, 3 DESC`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c IDColumn, err error) {
+		if err = row.Scan(&c.Table, &c.Column, &c.sequence, &c.Next); err == nil && c.Next == "" {
+			c.Next = c.sequenceNext()
+		}
+		return c, err
+	})
+}
+
+// RaiseSequences makes every sequence give ids at or above the floor, and above those that
+// its table has there. It never lowers one. That it does is proven by taking an id, the last one before them.
+func RaiseSequences(ctx context.Context, tx pgx.Tx, floor int64) error {
+	all, err := IDColumns(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.sequence == "" {
+			continue
+		}
+		if _, err := tx.Exec(ctx, sqltext.Expand(`SELECT setval({lit}::regclass, greatest({floor} - 1, (SELECT last_value + is_called::integer FROM {s}),
+			(SELECT coalesce(max({c}), 0) FROM {t})), false)`,
+			"lit", sqltext.QuoteLiteral(c.sequence), "s", c.sequence, "floor", sqltext.Int(floor), "c", sqltext.QuoteIdent(c.Column), "t", sqltext.QuoteIdent(c.Table))); err != nil {
+			return fmt.Errorf("sequence %s: %w", c.sequence, err)
+		}
+	}
+	proven := map[string]bool{}
+	for _, c := range all {
+		for _, next := range []string{c.Next, c.sequenceNext()} {
+			if next == "" || proven[next] {
+				continue
+			}
+			proven[next] = true
+			if err := c.prove(ctx, tx, next, floor-1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *IDColumn) sequenceNext() string {
+	if c.sequence == "" {
+		return ""
+	}
+	return "nextval(" + sqltext.QuoteLiteral(c.sequence) + "::regclass)"
+}
+
+// prove takes an id, which must not be below the lowest.
+func (c *IDColumn) prove(ctx context.Context, db dbconn.Querier, next string, lowest int64) error {
+	var id int64
+	if err := db.QueryRow(ctx, "SELECT ("+next+")::bigint").Scan(&id); err != nil {
+		return fmt.Errorf("take an id for %s.%s: %w", c.Table, c.Column, err)
+	}
+	if id < lowest {
+		return fmt.Errorf("%s.%s gets the id %d from %s, below the floor: let its default take ids of a sequence", c.Table, c.Column, id, next)
+	}
+	return nil
+}
+
+// CheckSequences refuses a database whose sequences would give ids of production's. Those of
+// tables that came with an upgrade after init begin at 1, and may: no snapshot has such rows.
+// A default that names no sequence is asked for an id, if the transaction may write.
+func CheckSequences(ctx context.Context, db dbconn.Querier, all []IDColumn, floor int64) error {
+	var readOnly bool
+	if err := db.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly); err != nil {
+		return err
+	}
+	known := append(RelationNames(), OtherTables...)
+	for _, c := range all {
+		if !slices.Contains(known, c.Table) {
+			continue
+		}
+		if c.sequence == "" {
+			if !readOnly {
+				if err := c.prove(ctx, db, c.Next, floor); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		var next int64
+		if err := db.QueryRow(ctx, "SELECT last_value + is_called::integer FROM "+c.sequence).Scan(&next); err != nil {
+			return err
+		}
+		if next < floor {
+			return fmt.Errorf("sequence %s would give %d to %s.%s, below the floor %d: someone set it back, or made it since; set it to the floor or above", c.sequence, next, c.Table, c.Column, floor)
+		}
+	}
+	return nil
+}

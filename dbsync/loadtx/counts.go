@@ -1,0 +1,30 @@
+package loadtx
+
+import (
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+)
+
+// Counts collects a report's numbers by relation.
+type Counts map[string]*book.RelationReport
+
+func (c Counts) Of(name string) *book.RelationReport {
+	if c[name] == nil {
+		c[name] = &book.RelationReport{Relation: name}
+	}
+	return c[name]
+}
+
+// Sorted returns what is not zero, in the catalogue's order, other tables behind it.
+func (c Counts) Sorted() []book.RelationReport {
+	out := []book.RelationReport{}
+	for _, name := range append(kojidb.RelationNames(), overlayTables...) {
+		if x := c[name]; x != nil && *x != (book.RelationReport{Relation: name}) {
+			out = append(out, *x)
+		}
+	}
+	return out
+}
+
+// overlayTables are the tables outside the catalogue that an overlay writes.
+var overlayTables = []string{"user_krb_principals", "user_perms", "cg_users", "user_groups", "host", "host_config", "host_channels"}

@@ -1,0 +1,120 @@
+package loadtx
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/sqltext"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// Load is what all steps of one attempt at a load share: the transaction, what is known of the database and of
+// the snapshot, what the temporary tables hold, and the report.
+type Load struct {
+	Tx         pgx.Tx
+	Mark       *book.Mark
+	Schema     *kojidb.Schema
+	IDColumns  []kojidb.IDColumn // what gives out ids
+	NoIdentity map[string]bool   // tables without a replica identity
+
+	Snap *snapfile.Snapshot
+	Base *snapfile.Snapshot // what the database holds, where only what changed since is read; nil: all is
+
+	Rows    map[string]int64 // of a relation, how many rows of the snapshot were read
+	Deleted map[string]int64 // how many keys of rows that production deleted since the base
+	Filled  map[string]bool  // the temporary tables that got rows
+
+	Report *book.LoadReport
+	Counts Counts
+	event  int64 // of staging's, for this load; 0 before it takes one
+}
+
+// ExpandSQL expands SQL about a relation: {t} is Koji's table, {s} the temporary one with the view at
+// E, {key} the condition that rows of t and s are the same, {r} the relation's name.
+func (l *Load) ExpandSQL(r *relation.Relation, sql string, pairs ...string) string {
+	return sqltext.Expand(sql, append([]string{"t", sqltext.QuoteIdent(r.Name), "s", Staged(r), "revoked", Revoked(r), "deleted", Deleted(r), "r", sqltext.QuoteLiteral(r.Name), "key", sqltext.Equal("t", "s", r.Key),
+		"floor", sqltext.Int(l.Mark.Floor), "E", sqltext.Int(l.Snap.Manifest.Event), "user", sqltext.Int(l.Mark.User)}, pairs...)...)
+}
+
+// ExecSQL runs expanded SQL and returns how many rows it was about.
+func (l *Load) ExecSQL(ctx context.Context, r *relation.Relation, sql string, pairs ...string) (int64, error) {
+	tag, err := l.Tx.Exec(ctx, l.ExpandSQL(r, sql, pairs...))
+	return tag.RowsAffected(), err
+}
+
+// RelationsIn are the relations that a table of notes has rows of, by name.
+func (l *Load) RelationsIn(ctx context.Context, table string) ([]*relation.Relation, error) {
+	rows, err := l.Tx.Query(ctx, "SELECT DISTINCT relation FROM "+table+" ORDER BY 1")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*relation.Relation, error) {
+		var name string
+		err := row.Scan(&name)
+		return relation.Get(name), err
+	})
+}
+
+// Usable are the columns of a relation that are written: the table has them, and they do not
+// hold ids of tables that no snapshot has.
+func (l *Load) Usable(r *relation.Relation) []string {
+	var out []string
+	for _, c := range l.Schema.Columns(r) {
+		if !c.External {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// Given are the usable columns that production's hub has. Those that it was too old for are
+// defaults in the snapshot: a new row gets them, what a row holds stays.
+func (l *Load) Given(r *relation.Relation) []string {
+	var out []string
+	for _, name := range l.Usable(r) {
+		if l.Snap.Manifest.Has(r.Columns[r.Index(name)]) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// HasRows reports whether a change or deletion of rows of a relation, of which from gives the rows, has
+// anything to do, where asking matters: on a published table without a replica identity PostgreSQL
+// refuses the statement itself.
+func (l *Load) HasRows(ctx context.Context, r *relation.Relation, from string, pairs ...string) (bool, error) {
+	if !l.NoIdentity[r.Name] {
+		return true, nil
+	}
+	var some bool
+	err := l.Tx.QueryRow(ctx, l.ExpandSQL(r, "SELECT EXISTS (SELECT FROM "+from+")", pairs...)).Scan(&some)
+	return some, err
+}
+
+// Delta reports whether only what changed of a relation is in its temporary table. Names are
+// few, and other rows are judged by them; so are the configs that are in scope not by their own
+// tag alone.
+func (l *Load) Delta(r *relation.Relation) bool {
+	if l.Base == nil || r.Named() && r.Name != "package" {
+		return false
+	}
+	return r.Name != "build_target_config" && r.Name != "external_repo_config"
+}
+
+// StagingEvent returns the event of this load, which it takes from staging's sequence at the
+// first call.
+func (l *Load) StagingEvent(ctx context.Context) (int64, error) {
+	if l.event != 0 {
+		return l.event, nil
+	}
+	err := l.Tx.QueryRow(ctx, "INSERT INTO events (time) VALUES (clock_timestamp()) RETURNING id").Scan(&l.event)
+	if err == nil && l.event < l.Mark.Floor {
+		err = fmt.Errorf("the sequence of events gave %d, below the floor %d", l.event, l.Mark.Floor)
+	}
+	return l.event, err
+}

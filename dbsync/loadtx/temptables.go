@@ -1,0 +1,79 @@
+package loadtx
+
+import (
+	"kojisnap/dbsync/sqltext"
+	"kojisnap/kojisnap/relation"
+)
+
+// TempTables are the temporary tables that the steps of a load tell each other by. Each lasts as long as the
+// transaction. Ids and keys in them are staging's, once the names are merged.
+//
+// There are further ones of each relation: see staged, left and went, and those that one step makes for
+// itself (ks_leaving_, ks_hidden_, ks_place_, ks_dropped_ and the name of the relation; ks_lack).
+const TempTables = `
+	-- What the report and the bookkeeping tell of rows that did not go in as production has them.
+
+	-- Rows that are left out, with the reason. conflict: staging holds their place; bad: there is something
+	-- wrong with the row itself.
+	CREATE TEMP TABLE ks_left_out (relation text, key text, conflict boolean, reason text, bad boolean) ON COMMIT DROP;
+	-- Rows where staging's own decision stands against production's.
+	CREATE TEMP TABLE ks_kept (relation text, key text, reason text) ON COMMIT DROP;
+	-- Rows of an adopted database that this load overwrites though no load wrote them.
+	CREATE TEMP TABLE ks_overwritten (relation text, key text, reason text) ON COMMIT DROP;
+	-- Keys of rows that the next load looks at again, whether they change or not: kojisnap.aside stores them.
+	CREATE TEMP TABLE ks_deferred (relation text, key text[]) ON COMMIT DROP;
+
+	-- What becomes of rows with an id.
+
+	-- Rows that are left out with all that refers to them.
+	CREATE TEMP TABLE ks_skipped (relation text, id integer) ON COMMIT DROP;
+	-- All rows that are left out: their row in Koji's table, if any, keeps its present name.
+	CREATE TEMP TABLE ks_not_written (relation text, id integer) ON COMMIT DROP;
+	-- Rows that staging changed in place since a load wrote them.
+	CREATE TEMP TABLE ks_edited (relation text, id integer) ON COMMIT DROP;
+	-- Rows of Koji's table that gave up their name to another one of production's.
+	CREATE TEMP TABLE ks_parked (relation text, id integer) ON COMMIT DROP;
+	-- Rpms and archives that production deleted, and that go.
+	CREATE TEMP TABLE ks_doomed (relation text, id integer) ON COMMIT DROP;
+
+	-- Builds.
+
+	-- Builds of production's that staging made its own. hides: what production tagged is not what is there now.
+	CREATE TEMP TABLE ks_held_build (id integer, reason text, hides boolean) ON COMMIT DROP;
+	-- Builds that this load inserts.
+	CREATE TEMP TABLE ks_new_build (id integer) ON COMMIT DROP;
+	-- Builds that the snapshot was asked for by name.
+	CREATE TEMP TABLE ks_named_build (id integer) ON COMMIT DROP;
+	-- Builds below which production deleted rows since the base.
+	CREATE TEMP TABLE ks_shrunk_build (id integer) ON COMMIT DROP;
+	-- Builds of which the snapshot has all rows: what it does not have below them, production deleted.
+	CREATE TEMP TABLE ks_covered_build (id integer) ON COMMIT DROP;
+	-- Builds whose files were copied.
+	CREATE TEMP TABLE ks_copied_build (name text, version text, release text) ON COMMIT DROP;
+	-- Staging's volume for the name of a volume of production's.
+	CREATE TEMP TABLE ks_volume_map (production text, id integer) ON COMMIT DROP;
+
+	-- Tags.
+
+	-- The tags and external repos of the snapshot's scope.
+	CREATE TEMP TABLE ks_scope_tag (tag_id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_scope_repo (id integer) ON COMMIT DROP;
+	-- Tags whose config staging removed, with the event and the user of that.
+	CREATE TEMP TABLE ks_removed_tag (tag_id integer, event integer, user_id integer) ON COMMIT DROP;
+	-- Up to which event the history of a tag lacks a row.
+	CREATE TEMP TABLE ks_history_hole (tag_id integer, event integer) ON COMMIT DROP;
+	-- Tags of which something changed, and builds of which something changed that their tags show.
+	CREATE TEMP TABLE ks_touched_tag (tag_id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_touched_build (id integer) ON COMMIT DROP;
+`
+
+// Staged names the temporary table of a relation's rows in the view at E: all of them or, where there is a
+// base, those that changed since. Steps take rows out of it that must not be written.
+func Staged(r *relation.Relation) string { return sqltext.QuoteIdent("ks_" + r.Name) }
+
+// Revoked names the one of the rows that left the view: revoked ones of a versioned relation, and builds that
+// were reset or deleted. ks_may_insert: the row may go in, as the database may lack it.
+func Revoked(r *relation.Relation) string { return sqltext.QuoteIdent("ks_revoked_" + r.Name) }
+
+// Deleted names the one of the keys of rows that production deleted since the base, if there is one.
+func Deleted(r *relation.Relation) string { return sqltext.QuoteIdent("ks_deleted_" + r.Name) }

@@ -1,0 +1,2 @@
+// Package xmlrpc reads calls and writes replies as Koji's hub does, byte for byte.
+package xmlrpc

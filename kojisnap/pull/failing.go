@@ -1,0 +1,78 @@
+package pull
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/snapshot"
+)
+
+// failing judges the calls of a stage for things by id. That one fails is the thing's trouble; that
+// all do is the hub's. Its methods may be called concurrently.
+type failing struct {
+	mu    sync.Mutex
+	known *idset.Set // that failed in earlier pulls; nil: none
+	good  bool
+	bad   int64
+	first error // of the thing with the lowest id: what, and why
+	id    int64
+}
+
+func (f *failing) succeeded() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.good = true
+}
+
+// passed notes the outcome of a batch: bad says which of its things could not be had.
+func (f *failing) passed(bad []bool) {
+	if slices.Contains(bad, false) {
+		f.succeeded()
+	}
+}
+
+// failed notes that a thing could not be had. It returns an error if nothing at all could.
+func (f *failing) failed(id int64, err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known != nil && f.known.Has(id) {
+		return nil
+	}
+	if f.bad++; f.bad == 1 || id < f.id {
+		f.first, f.id = err, id
+	}
+	if f.bad >= 100 {
+		return f.judge()
+	}
+	return nil
+}
+
+// end is the judgement when all calls were made.
+func (f *failing) end() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bad < 3 {
+		return nil
+	}
+	return f.judge()
+}
+
+func (f *failing) judge() error {
+	if f.good {
+		return nil
+	}
+	return &allFailedError{f.first, f.bad}
+}
+
+// allFailedError says that nothing that was asked for could be had.
+type allFailedError struct {
+	first error
+	asked int64
+}
+
+func (e *allFailedError) Error() string {
+	return fmt.Sprintf("%v: and so it is with all %d that were asked for", e.first, e.asked)
+}
+func (e *allFailedError) Unwrap() []error { return []error{e.first, snapshot.ErrTooMuch} }

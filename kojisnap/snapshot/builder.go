@@ -1,0 +1,243 @@
+/*
+Package snapshot builds snapshots out of rows, wherever the rows come from.
+
+A Builder takes rows as COPY fields (Add), notes what each refers to, so that a source knows what to
+read next (Wanted), and what the source could not give (Skip). It may go on from an earlier snapshot,
+its base, and keep rows of that (SetBase). When all rows are there CloseReferences makes sure that the snapshot
+restores alone: there is a row for everything that a row refers to, or what refers to it is skipped as
+well. Commit writes the segments and, last, the manifest: before that there is no snapshot.
+*/
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+)
+
+// Builder collects the rows of one snapshot. Methods may be called concurrently, except for SetBase,
+// Fill, CloseReferences, Commit and Discard.
+type Builder struct {
+	progress progress.Progress
+	unseen   string
+	tables   map[string]*table
+	skipped  skipped
+	sought   map[string]bool // notes of skipped that Fill has looked for
+
+	base    *snapfile.Snapshot
+	keeper  Keeper // nil: no row of base is kept
+	history bool   // revoked rows of base are kept, too
+	cut     *cut   // nil: nothing is skipped for what it refers to
+}
+
+// Keeper says which rows of a base a snapshot keeps. Both functions that it returns say the same of a
+// row each time; a row is valid during the call. Rows of the same key that are added take the place of
+// those that are kept.
+type Keeper interface {
+	Keeps(rel *relation.Relation) func(row [][]byte) (bool, error)
+	KeepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, error)
+}
+
+// Options of a Builder. The zero value works.
+type Options struct {
+	// TempDir is where rows are sorted, in temporary files that vanish with the process; empty: the
+	// system's directory for them.
+	TempDir string
+	// Unseen is the reason, for people, why a row may not be there that others refer to.
+	Unseen   string
+	Progress progress.Progress // of Commit; may be nil
+}
+
+// New returns a Builder without rows.
+func New(o Options) *Builder {
+	b := &Builder{progress: progress.OrDiscard(o.Progress), unseen: o.Unseen, tables: map[string]*table{}, sought: map[string]bool{}}
+	if b.unseen == "" {
+		b.unseen = "other rows refer to it, and it is not there"
+	}
+	for _, rel := range relation.All() {
+		b.tables[rel.Name] = newTable(rel, o.TempDir)
+	}
+	return b
+}
+
+// SetBase settles which snapshot this one goes on from: it becomes the parent, and segments that stay the
+// same are not written anew. keeper says which of its rows are kept; nil: none. With history, revoked
+// rows of the base are kept as well, as keeper says. It is called once, before rows are added.
+func (b *Builder) SetBase(base *snapfile.Snapshot, keeper Keeper, history bool) {
+	b.base, b.keeper, b.history = base, keeper, history
+}
+
+// Discard gives up the rows and their temporary files. It is harmless after Commit.
+func (b *Builder) Discard() {
+	for _, t := range b.tables {
+		t.view.Close()
+		t.revoked.Close()
+	}
+}
+
+// Add adds a row to the view of a relation, and notes what it refers to. Credentials in its URLs are
+// taken out, in place; Add returns what it noted of that in Skipped. The row may be reused after.
+// Of rows with the same key the one that was added last counts.
+func (b *Builder) Add(name string, row [][]byte) ([]snapfile.LeftOut, error) {
+	return b.add(name, row, false)
+}
+
+// AddRevoked is Add for a row that was revoked by E, which the snapshot holds beside the view.
+func (b *Builder) AddRevoked(name string, row [][]byte) ([]snapfile.LeftOut, error) {
+	return b.add(name, row, true)
+}
+
+func (b *Builder) add(name string, row [][]byte, revoked bool) ([]snapfile.LeftOut, error) {
+	t := b.tables[name]
+	if t == nil {
+		return nil, fmt.Errorf("no relation %q", name)
+	}
+	if err := b.ReferFrom(t.rel, row); err != nil {
+		return nil, err
+	}
+	notes := strip(t.rel, row)
+	for _, x := range notes {
+		b.Skip(x)
+	}
+	return notes, t.add(row, revoked)
+}
+
+// Refer notes that something refers to the row with an id.
+func (b *Builder) Refer(name string, id int64) { b.tables[name].refer(id) }
+
+// ReferFrom notes what a row refers to that is kept from the base, and so is not added.
+func (b *Builder) ReferFrom(rel *relation.Relation, row [][]byte) error {
+	for i := range rel.Columns {
+		ref := rel.Columns[i].Ref
+		if ref == "" || row[i] == nil {
+			continue
+		}
+		id, err := idset.Parse(row[i])
+		if err != nil {
+			return fmt.Errorf("%s.%s: %w", rel.Name, rel.Columns[i].Name, err)
+		}
+		b.tables[ref].refer(id)
+	}
+	return nil
+}
+
+// Has reports whether a row with an id was added to the view.
+func (b *Builder) Has(name string, id int64) bool {
+	t := b.tables[name]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.have.Has(id)
+}
+
+// Refers reports whether a row refers to an id of a relation.
+func (b *Builder) Refers(name string, id int64) bool {
+	t := b.tables[name]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.want.Has(id)
+}
+
+// Referred returns the ids of a relation that rows refer to.
+func (b *Builder) Referred(name string) *idset.Set {
+	t := b.tables[name]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.want.Clone()
+}
+
+// Wanted returns the ids of a relation that rows refer to and of which there is no row yet, ascending.
+func (b *Builder) Wanted(name string) []int64 {
+	t := b.tables[name]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.want.Without(&t.have, &t.kept)
+}
+
+// IDs returns the ids of the rows that were added to a view, ascending.
+func (b *Builder) IDs(name string) []int64 {
+	t := b.tables[name]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.have.List()
+}
+
+// keeps returns what says which rows of the base are kept.
+func (b *Builder) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) {
+	if b.keeper == nil {
+		return keepNone
+	}
+	return b.keeper.Keeps(rel)
+}
+
+func (b *Builder) keepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, error) {
+	if b.keeper == nil {
+		return keepNone
+	}
+	return b.keeper.KeepsRevoked(rel)
+}
+
+func keepNone([][]byte) (bool, error) { return false, nil }
+
+// eachKept gives the rows of the base that are kept.
+func (b *Builder) eachKept(ctx context.Context, rel *relation.Relation, fn func(row [][]byte) error) error {
+	if b.keeper == nil {
+		return nil
+	}
+	keep := b.keeper.Keeps(rel)
+	return EachRow(ctx, b.base, rel, func(row [][]byte) error {
+		kept, err := keep(row)
+		if err != nil || !kept {
+			return err
+		}
+		return fn(row)
+	})
+}
+
+// table collects the rows of one relation, and the ids that other rows refer to in it.
+type table struct {
+	rel *relation.Relation
+
+	mu      sync.Mutex
+	view    *snapfile.Writer
+	revoked *snapfile.Writer
+	seen    int64     // rows added
+	have    idset.Set // ids of rows added to the view, of relations with an id
+	kept    idset.Set // ids of rows that are kept from the base
+	want    idset.Set // ids referred to
+}
+
+func newTable(rel *relation.Relation, tempDir string) *table {
+	return &table{rel: rel, view: snapfile.NewWriter(rel, tempDir), revoked: snapfile.NewWriter(rel, tempDir)}
+}
+
+func (t *table) refer(id int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.want.Add(id)
+}
+
+func (t *table) add(row [][]byte, revoked bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.view
+	if revoked {
+		w = t.revoked
+	}
+	if err := w.Add(row); err != nil {
+		return err
+	}
+	t.seen++
+	if t.rel.Key[0] == "id" && !revoked {
+		id, err := idset.Parse(row[0])
+		if err != nil {
+			return fmt.Errorf("%s.id: %w", t.rel.Name, err)
+		}
+		t.have.Add(id)
+	}
+	return nil
+}
