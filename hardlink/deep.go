@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 )
@@ -19,7 +20,7 @@ import (
 // directory: by the ledger; or just there; or where the content generator's metadata
 // say; or, of those that a listing has, the one with the right digest. lost are those
 // that are nowhere.
-func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File, known *LedgerBuild) (found, lost []volumes.File, err error) {
+func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File, known *ledger.Build) (found, lost []volumes.File, err error) {
 	if !slices.ContainsFunc(files, func(f volumes.File) bool { return f.Deep }) {
 		return files, nil, nil
 	}
@@ -55,8 +56,8 @@ func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File
 	return found, lost, nil
 }
 
-func (d *differ) findOne(ctx context.Context, b volumes.Build, f *volumes.File, known *LedgerBuild, twice bool, metadata func() map[string]string, listed func() (source, []string, error)) (string, error) {
-	if e := known.deep(f); e != nil && !e.Absent {
+func (d *differ) findOne(ctx context.Context, b volumes.Build, f *volumes.File, known *ledger.Build, twice bool, metadata func() map[string]string, listed func() (source, []string, error)) (string, error) {
+	if e := known.Deep(f); e != nil && !e.Absent {
 		return e.Path, nil
 	}
 	size, err := d.stat(b, f.Path)

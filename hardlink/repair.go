@@ -26,16 +26,6 @@ func (d *differ) unrepaired(rel string, damage *DigestError) *HeldError {
 // repairs tells whether a file below topdir is made again where it is damaged.
 func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.suspect[rel] }
 
-// placed tells whether a file of a plan was put there, whatever is in its place now.
-func (b *LedgerBuild) placed(f *volumes.File) bool {
-	for i := range b.Entries {
-		if e := &b.Entries[i]; e.Path == f.Path && e.Target == "" && !e.Absent && e.madeOf(f) {
-			return true
-		}
-	}
-	return false
-}
-
 // reread compares the content of a file below topdir with what is planned.
 func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
 	file, err := e.top.Open(rel)

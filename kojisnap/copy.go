@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
@@ -24,6 +25,7 @@ import (
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/tagglob"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // CopyOptions say which files of a snapshot's builds are copied, from where, and below which topdir.
@@ -59,7 +61,7 @@ type CopyOptions struct {
 	// Database is asked what staging decided. nil: what the last load stored counts.
 	Database *StagingDatabase
 	// Attributes are the owner, mode and label of what is made.
-	Attributes volumes.Attributes
+	Attributes topdir.Attributes
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -125,7 +127,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 		return nil, err
 	}
 	defer engine.Close()
-	engine.ReadAhead()
+	engine.PrefetchLedger()
 	decided, err := o.decided(ctx, s)
 	if err != nil {
 		return nil, err
@@ -163,7 +165,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 }
 
 // engine opens topdir and the sources. saved is hardlink.Options.Saved.
-func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*hardlink.Ledger, error)) (*hardlink.Engine, error) {
+func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (*hardlink.Engine, error) {
 	readOnly, err := o.readOnly()
 	if err != nil {
 		return nil, err
@@ -209,7 +211,7 @@ func (o CopyOptions) readOnly() (string, error) {
 		}
 		return s, nil
 	}
-	tree, err := volumes.FindTree(o.Topdir, prod)
+	tree, err := topdir.FindTree(o.Topdir, prod)
 	if err == nil && tree == "" && len(o.Sources) == 0 {
 		err = fmt.Errorf("no source of files: %s is not there; give --source, production's tree", filepath.Join(o.Topdir, "vol", prod))
 	}
@@ -245,7 +247,7 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 		return err
 	}
 	has := slices.ContainsFunc(there, func(e store.Entry) bool { return e.Name == object })
-	state, err := hardlink.LedgerState(topdir)
+	state, err := ledger.State(topdir)
 	if err != nil {
 		return err
 	}
@@ -257,12 +259,12 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 	if old, err := os.ReadFile(note); has && err == nil && string(old) == noted {
 		return nil
 	}
-	ledger, err := hardlink.ReadLedger(topdir)
+	l, err := ledger.Read(topdir)
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	if _, err := ledger.WriteTo(&b); err != nil {
+	if _, err := l.WriteTo(&b); err != nil {
 		return err
 	}
 	if err := s.Put(ctx, object, bytes.NewReader(b.Bytes())); err != nil || state == "" {
@@ -275,13 +277,13 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 const ledgerNote = ".kojisnap/stored"
 
 // saved returns a function that reads the store's copy of the ledger, nil if there is none or it is damaged.
-func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*hardlink.Ledger, error) {
+func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*ledger.Ledger, error) {
 	if s == nil {
 		return nil
 	}
-	return func(ctx context.Context) (*hardlink.Ledger, error) {
+	return func(ctx context.Context) (*ledger.Ledger, error) {
 		l, err := readLedger(ctx, s, o.Env, "")
-		if errors.Is(err, hardlink.ErrLedgerDamaged) {
+		if errors.Is(err, ledger.ErrDamaged) {
 			if o.Log != nil {
 				o.Log.WarnContext(ctx, "the ledger in the store is of no use", "err", err)
 			}
@@ -293,12 +295,12 @@ func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*hardlink.L
 
 // readLedger reads the ledger from topdir if that is given, or else from the store. Without either it returns
 // nil: it is not known what was copied.
-func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardlink.Ledger, error) {
+func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger.Ledger, error) {
 	if topdir != "" {
 		if _, err := os.Stat(topdir); err != nil {
 			return nil, fmt.Errorf("topdir: %w", err)
 		}
-		return hardlink.ReadLedger(topdir)
+		return ledger.Read(topdir)
 	}
 	object, err := repository.LedgerObject(env)
 	if err != nil {
@@ -312,19 +314,19 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardli
 		return nil, err
 	}
 	defer r.Close()
-	ledger, err := hardlink.ParseLedger(r)
+	l, err := ledger.Parse(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s in %s: %w", object, s, err)
 	}
-	return ledger, nil
+	return l, nil
 }
 
 // copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
 // cannot be read: the engine reports that.
 func (o CopyOptions) copied() map[string]bool {
 	nvrs := map[string]bool{}
-	if ledger, err := hardlink.ReadLedger(o.Topdir); err == nil {
-		for _, b := range ledger.Builds {
+	if l, err := ledger.Read(o.Topdir); err == nil {
+		for _, b := range l.Builds {
 			if b.Unwanted == 0 {
 				nvrs[b.Build.NVR()] = true
 			}

@@ -20,6 +20,7 @@ import (
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // EventFileName is the default name of the file with the event to pin. It is below topdir, so that topdir's web
@@ -34,7 +35,7 @@ type EventFile struct {
 	// Asked says that somebody named the file: if it cannot be written, that is an error, and otherwise only
 	// logged.
 	Asked bool
-	Owner *volumes.Owner // nil: the process's
+	Owner *topdir.Owner // nil: the process's
 }
 
 // eventText matches what such a file holds. A file with anything else is not kojisnap's.

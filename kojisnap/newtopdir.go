@@ -10,7 +10,7 @@ import (
 
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
 )
@@ -21,7 +21,7 @@ func isNewTopdir(topdir string) (bool, error) {
 	if _, err := os.Stat(topdir); err != nil {
 		return false, fmt.Errorf("topdir: %w", err)
 	}
-	state, err := hardlink.LedgerState(topdir)
+	state, err := ledger.State(topdir)
 	if err != nil || state != "" {
 		return false, err
 	}
@@ -42,16 +42,16 @@ func checkTopdir(ctx context.Context, topdir, env, copyVolume string, s store.St
 			"If it is a new one, run kojisnap copy or sync with --new-topdir once", topdir, who, builds)
 	}
 	if s != nil {
-		ledger, err := readLedger(ctx, s, env, "")
-		if err != nil && !errors.Is(err, hardlink.ErrLedgerDamaged) {
+		copied, err := readLedger(ctx, s, env, "")
+		if err != nil && !errors.Is(err, ledger.ErrDamaged) {
 			return err
 		}
 		if err != nil {
 			return fmt.Errorf("topdir %s has neither packages nor a ledger of copies, and the store's ledger cannot be read: is it mounted? "+
 				"If it is a new one, run kojisnap copy or sync with --new-topdir once: %w", topdir, err)
 		}
-		if ledger != nil && len(ledger.Staged()) > 0 {
-			return refuse("the ledger in store "+s.String(), len(ledger.Staged()))
+		if copied != nil && len(copied.Staged()) > 0 {
+			return refuse("the ledger in store "+s.String(), len(copied.Staged()))
 		}
 	}
 	if db == nil {

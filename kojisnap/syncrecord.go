@@ -21,7 +21,7 @@ import (
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/verify"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // SyncStep is one step of a sync, as the record of the sync has it.
@@ -198,7 +198,7 @@ func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
 	if _, err := os.Lstat(filepath.Join(o.Topdir, filepath.Dir(syncRecordFile))); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	top, err := volumes.OpenTopdir(o.Topdir, "")
+	top, err := topdir.Open(o.Topdir, "")
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Flags that concern running composes: the lock that they hold, the event that they pin, the copies that they link.
@@ -21,7 +21,7 @@ func addEventFile(fs *pflag.FlagSet, name *string) {
 }
 
 // eventFile returns the file of --event-file. The default one is written only if that is possible.
-func eventFile(name, topdir string, owner *volumes.Owner) (kojisnap.EventFile, error) {
+func eventFile(name, topdir string, owner *topdir.Owner) (kojisnap.EventFile, error) {
 	asked := name != kojisnap.EventFileName
 	if asked && name != "" && topdir == "" && !filepath.IsAbs(name) {
 		return kojisnap.EventFile{}, usagef("--event-file %q is a path below topdir: give --topdir DIR, or an absolute path", name)

@@ -14,6 +14,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 var copyCommand = command{
@@ -204,9 +205,9 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	}, nil
 }
 
-func (o *copyFlags) attributes(a *app) (attr volumes.Attributes, err error) {
+func (o *copyFlags) attributes(a *app) (attr topdir.Attributes, err error) {
 	if o.owner != "" {
-		owner, err := volumes.ParseOwner(o.owner)
+		owner, err := topdir.ParseOwner(o.owner)
 		if err != nil {
 			return attr, err
 		}
@@ -217,12 +218,12 @@ func (o *copyFlags) attributes(a *app) (attr volumes.Attributes, err error) {
 		}
 	}
 	if o.mode != "" {
-		if attr.Mode, err = volumes.ParseMode(o.mode); err != nil {
+		if attr.Mode, err = topdir.ParseMode(o.mode); err != nil {
 			return attr, err
 		}
 	}
 	if o.selinux != "" {
-		attr.Context, err = volumes.ParseContext(o.selinux)
+		attr.Context, err = topdir.ParseContext(o.selinux)
 	}
 	return attr, err
 }

@@ -19,6 +19,7 @@ import (
 	"kojisnap/kojisnap/tagglob"
 	"kojisnap/kojisnap/trial"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Options say what a compose needs, and where staging is.
@@ -239,7 +240,7 @@ func (v *verifier) checkDirs() error {
 	}
 	for _, e := range list {
 		taken = append(taken, filepath.Join(v.Topdir, "vol", e.Name()))
-		if tree, err := volumes.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
+		if tree, err := topdir.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
 			taken = append(taken, tree)
 		}
 	}

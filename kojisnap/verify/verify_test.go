@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
@@ -82,7 +82,7 @@ func (s *staging) clone(t testing.TB) *staging {
 // repoint does what load does to volumes, and what the overlay does to channels.
 func (s *staging) repoint(t testing.TB) {
 	t.Helper()
-	ledger, err := hardlink.ReadLedger(s.top)
+	ledger, err := ledger.Read(s.top)
 	pulltest.Must(t, err)
 	copied := map[string]bool{}
 	for _, b := range ledger.Staged() {

@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 
 // HubUser is the user as whom staging's hub works, so far as topdir tells: the owner of its
 // directory work, into which every hub writes; where there is none, of topdir itself.
-func (t *Topdir) HubUser() (Owner, error) {
+func (t *Dir) HubUser() (Owner, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(t.fd, "work", &st, 0); err == nil {
 		return Owner{int(st.Uid), int(st.Gid)}, nil

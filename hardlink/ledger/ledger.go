@@ -1,4 +1,7 @@
-package hardlink
+// Package ledger is the list of what kojisnap put below a topdir: only that is ever replaced or removed, and
+// only while it is as it was left. The package reads and writes the file .kojisnap/ledger, locks the topdir,
+// and compares entries with what a plan wants and what is on the disk.
+package ledger
 
 import (
 	"errors"
@@ -42,42 +45,42 @@ import (
 // and L, 2, which had no T, and 3, which had no D, are read too; they are written anew before anything is
 // appended.
 const (
-	ledgerDir    = ".kojisnap"
-	ledgerFile   = ledgerDir + "/ledger"
-	ledgerMagic  = "kojisnap-ledger"
-	ledgerFormat = 4
+	Dir       = ".kojisnap"
+	File      = Dir + "/ledger"
+	magicName = "kojisnap-ledger"
+	Format    = 4
 )
 
-// ErrLedgerDamaged is a ledger that is not as it was written. Nothing is done with
+// ErrDamaged is a ledger that is not as it was written. Nothing is done with
 // such a topdir but by an audit, which makes the ledger anew of what is there.
-var ErrLedgerDamaged = errors.New("ledger is damaged")
+var ErrDamaged = errors.New("ledger is damaged")
 
 // Ledger is what kojisnap put below a topdir.
 type Ledger struct {
-	Builds map[string]*LedgerBuild // by directory relative to topdir
+	Builds map[string]*Build // by directory relative to topdir
 	// Links are symlinks by path relative to topdir: what each says last, and before
 	// that what it said earlier (a kill may have left that).
 	Links map[string][]string
 	// placed are the paths of Links whose symlink was there when it was last made.
-	placed map[string]bool
-	hub    string // the path of topdir that all symlinks of builds say; "": some are relative
+	Placed map[string]bool
+	Hub    string // the path of topdir that all symlinks of builds say; "": some are relative
 	format int    // of the file
 }
 
-// LedgerBuild is a build on the copy volume.
-type LedgerBuild struct {
+// Build is a build on the copy volume.
+type Build struct {
 	Build    volumes.Build // Volume is the copy volume
 	Complete bool          // all of its files are in place
 	Unwanted int64         // no plan has wanted it since then, in s since 1970; 0: it is wanted
 	// Entries are by path. After a kill in the midst of replacing a file there may be
 	// two of a path, before and after.
-	Entries []LedgerEntry
-	pending bool // entries were added since it was complete
+	Entries []Entry
+	Pending bool // entries were added since it was complete
 }
 
-// LedgerEntry is a file or, if Target is not empty, a symlink; or, if Absent, an
+// Entry is a file or, if Target is not empty, a symlink; or, if Absent, an
 // optional file that production does not have.
-type LedgerEntry struct {
+type Entry struct {
 	Path   string
 	Size   int64
 	MTime  int64  // ns since 1970
@@ -86,28 +89,28 @@ type LedgerEntry struct {
 	Absent bool
 }
 
-// ReadLedger reads the ledger of a topdir. Without one it is empty. A newer format
+// Read reads the ledger of a topdir. Without one it is empty. A newer format
 // and a damaged ledger are errors.
-func ReadLedger(topdir string) (*Ledger, error) {
-	path := filepath.Join(topdir, ledgerFile)
+func Read(topdir string) (*Ledger, error) {
+	path := filepath.Join(topdir, File)
 	text, err := readText(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newLedger(), nil
+		return New(), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	l, _, err := parseLedger(text)
+	l, _, err := parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return l, nil
 }
 
-// LedgerState tells one state of a topdir's ledger from another, without reading it;
+// State tells one state of a topdir's ledger from another, without reading it;
 // "" if there is none.
-func LedgerState(topdir string) (string, error) {
-	info, err := os.Lstat(filepath.Join(topdir, ledgerFile))
+func State(topdir string) (string, error) {
+	info, err := os.Lstat(filepath.Join(topdir, File))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -132,20 +135,20 @@ func readText(path string) (string, error) {
 	return text.String(), err
 }
 
-// ParseLedger reads a ledger from elsewhere: a copy of it in a store.
-func ParseLedger(r io.Reader) (*Ledger, error) {
+// Parse reads a ledger from elsewhere: a copy of it in a store.
+func Parse(r io.Reader) (*Ledger, error) {
 	var text strings.Builder
 	if _, err := io.Copy(&text, r); err != nil {
 		return nil, err
 	}
-	l, _, err := parseLedger(text.String())
+	l, _, err := parse(text.String())
 	return l, err
 }
 
 // Staged are the builds that are in place completely and wanted, sorted: those that
 // the database is to have on the copy volume.
-func (l *Ledger) Staged() []LedgerBuild {
-	var builds []LedgerBuild
+func (l *Ledger) Staged() []Build {
+	var builds []Build
 	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
 		if b := l.Builds[dir]; b.Complete && b.Unwanted == 0 {
 			builds = append(builds, *b)
@@ -156,48 +159,48 @@ func (l *Ledger) Staged() []LedgerBuild {
 
 // WriteTo writes the ledger in its shortest form: the same state, the same bytes.
 func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
-	var b batch
+	var b Batch
 	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
 		build := l.Builds[dir]
-		b.build(build.Build)
-		if build.Complete && build.pending {
-			b.line("C")
+		b.Build(build.Build)
+		if build.Complete && build.Pending {
+			b.Complete()
 		}
 		for _, e := range build.Entries {
-			b.entry(e)
+			b.Entry(e)
 		}
-		if build.Complete && !build.pending {
-			b.line("C")
+		if build.Complete && !build.Pending {
+			b.Complete()
 		}
 		if build.Unwanted != 0 {
-			b.unwanted(build.Unwanted)
+			b.Unwanted(build.Unwanted)
 		}
 	}
 	paths := slices.Sorted(maps.Keys(l.Links))
 	for _, placed := range []bool{true, false} {
 		said := 0
 		for _, path := range paths {
-			if l.placed[path] != placed {
+			if l.Placed[path] != placed {
 				continue
 			}
 			for _, target := range l.Links[path] {
-				b.line("K", path, target)
+				b.Link(path, target)
 				said++
 			}
 		}
 		if placed {
-			b.placed(said)
+			b.Placed(said)
 		}
 	}
-	if l.hub != "" {
-		b.line("T", l.hub)
+	if l.Hub != "" {
+		b.Hub(l.Hub)
 	}
-	n, err := io.WriteString(w, ledgerHeader()+b.String())
+	n, err := io.WriteString(w, firstLine()+b.String())
 	return int64(n), err
 }
 
-func newLedger() *Ledger {
-	return &Ledger{Builds: map[string]*LedgerBuild{}, Links: map[string][]string{}, placed: map[string]bool{}, format: ledgerFormat}
+func New() *Ledger {
+	return &Ledger{Builds: map[string]*Build{}, Links: map[string][]string{}, Placed: map[string]bool{}, format: Format}
 }
 
-func ledgerHeader() string { return fmt.Sprintf("%s\t%d\n", ledgerMagic, ledgerFormat) }
+func firstLine() string { return fmt.Sprintf("%s\t%d\n", magicName, Format) }

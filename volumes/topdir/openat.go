@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 )
 
 // at calls f with rel's directory, opened, and rel's last component.
-func (t *Topdir) at(op, rel string, f func(dir int, name string) error) error {
+func (t *Dir) at(op, rel string, f func(dir int, name string) error) error {
 	if err := t.hook(op, rel); err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (t *Topdir) at(op, rel string, f func(dir int, name string) error) error {
 
 // openDir opens a directory without following a symlink or entering a mount, on the way from
 // topdir, or from packages where that is apart.
-func (t *Topdir) openDir(rel string, flags int) (int, error) {
+func (t *Dir) openDir(rel string, flags int) (int, error) {
 	if rel == "" {
 		rel = "."
 	}
@@ -77,7 +77,7 @@ func walk(root int, rel string, flags int) (int, error) {
 	return fd, nil
 }
 
-func (t *Topdir) makeDir(rel string) (int, error) {
+func (t *Dir) makeDir(rel string) (int, error) {
 	fd, err := t.openDir(rel, unix.O_PATH)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fd, err
@@ -100,7 +100,7 @@ func (t *Topdir) makeDir(rel string) (int, error) {
 
 // newDir makes a directory. Where mkdir(2) alone would not do, it is made complete under a
 // temporary name: a kill must not leave one that staging's hub cannot write into.
-func (t *Topdir) newDir(parent int, name, rel string) error {
+func (t *Dir) newDir(parent int, name, rel string) error {
 	if t.plainDirs || t.temp == "" || strings.HasPrefix(rel, t.temp+"/") || strings.HasPrefix(rel, packagesDir+"/.kojisnap-tmp/") {
 		if err := unix.Mkdirat(parent, name, t.dirMode()); err != nil {
 			return t.error("mkdir", rel, err)
@@ -129,7 +129,7 @@ func (t *Topdir) newDir(parent int, name, rel string) error {
 	return err
 }
 
-func (t *Topdir) ownDir(parent int, name, rel string) error {
+func (t *Dir) ownDir(parent int, name, rel string) error {
 	if err := t.hook("chown", rel); err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (t *Topdir) ownDir(parent int, name, rel string) error {
 }
 
 // error explains what the kernel says about a directory that openDir refuses.
-func (t *Topdir) error(op, rel string, err error) error {
+func (t *Dir) error(op, rel string, err error) error {
 	switch err {
 	case nil:
 		return nil

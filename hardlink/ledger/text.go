@@ -1,4 +1,4 @@
-package hardlink
+package ledger
 
 import (
 	"cmp"
@@ -13,20 +13,20 @@ import (
 	"kojisnap/volumes"
 )
 
-// parseLedger also returns up to where the text was acted on. The ledger's strings
+// parse also returns up to where the text was acted on. The ledger's strings
 // are parts of the text.
-func parseLedger(text string) (l *Ledger, good int, err error) {
-	p := ledgerParser{Ledger: newLedger()}
+func parse(text string) (l *Ledger, good int, err error) {
+	p := parser{Ledger: New()}
 	header, rest, ok := strings.Cut(text, "\n")
-	if !ok && strings.HasPrefix(ledgerHeader(), text) {
+	if !ok && strings.HasPrefix(firstLine(), text) {
 		return p.Ledger, 0, nil // killed before the first batch
 	}
 	magic, version, _ := strings.Cut(header, "\t")
-	if magic != ledgerMagic {
-		return nil, 0, fmt.Errorf("%w: begins with %.40q", ErrLedgerDamaged, header)
+	if magic != magicName {
+		return nil, 0, fmt.Errorf("%w: begins with %.40q", ErrDamaged, header)
 	}
-	if p.format, err = strconv.Atoi(version); err != nil || p.format < 1 || p.format > ledgerFormat {
-		return nil, 0, fmt.Errorf("ledger has format %.20q, this kojisnap reads up to %d: a newer one is needed", version, ledgerFormat)
+	if p.format, err = strconv.Atoi(version); err != nil || p.format < 1 || p.format > Format {
+		return nil, 0, fmt.Errorf("ledger has format %.20q, this kojisnap reads up to %d: a newer one is needed", version, Format)
 	}
 	good = len(header) + 1
 	for len(rest) > 0 {
@@ -46,10 +46,10 @@ func parseLedger(text string) (l *Ledger, good int, err error) {
 		go func() { sealed <- seal(lines) }()
 		err := p.apply(lines)
 		if line != <-sealed {
-			return nil, 0, fmt.Errorf("%w: bytes %d to %d do not have the digest %.40q", ErrLedgerDamaged, good, good+end, line)
+			return nil, 0, fmt.Errorf("%w: bytes %d to %d do not have the digest %.40q", ErrDamaged, good, good+end, line)
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("%w: %w", ErrLedgerDamaged, err)
+			return nil, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		good, rest = len(text)-len(after), after
 	}
@@ -68,17 +68,17 @@ func seal(lines string) string {
 	return "=\t" + strconv.Itoa(strings.Count(lines, "\n")) + "\t" + hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-type ledgerParser struct {
+type parser struct {
 	*Ledger
-	pool   []LedgerEntry // what the entries of builds are cut from
-	linked []string      // paths of K lines that no L line counted
+	pool   []Entry  // what the entries of builds are cut from
+	linked []string // paths of K lines that no L line counted
 }
 
 // fieldsOf says how many fields a line has, by its first.
 var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'D': 2, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2, 'T': 2}
 
-func (p *ledgerParser) apply(lines string) error {
-	var build *LedgerBuild
+func (p *parser) apply(lines string) error {
+	var build *Build
 	var dir string
 	var fields [5]string
 	for lines != "" {
@@ -113,7 +113,7 @@ func (p *ledgerParser) apply(lines string) error {
 				return err
 			}
 			if build = p.Builds[dir]; build == nil {
-				build = &LedgerBuild{Build: b}
+				build = &Build{Build: b}
 				p.Builds[dir] = build
 			}
 		case 'F':
@@ -122,16 +122,16 @@ func (p *ledgerParser) apply(lines string) error {
 			if err := errors.Join(err1, err2); err != nil {
 				return err
 			}
-			p.add(build, LedgerEntry{Path: fields[1], Size: size, MTime: mtime, Digest: fields[4]})
+			p.add(build, Entry{Path: fields[1], Size: size, MTime: mtime, Digest: fields[4]})
 		case 'S':
-			p.add(build, LedgerEntry{Path: fields[1], Target: fields[2]})
+			p.add(build, Entry{Path: fields[1], Target: fields[2]})
 		case 'N':
-			p.add(build, LedgerEntry{Path: fields[1], Digest: fields[2], Absent: true})
+			p.add(build, Entry{Path: fields[1], Digest: fields[2], Absent: true})
 		case 'D':
 			below := fields[1] + "/"
-			build.Entries = slices.DeleteFunc(build.Entries, func(e LedgerEntry) bool { return strings.HasPrefix(e.Path, below) })
+			build.Entries = slices.DeleteFunc(build.Entries, func(e Entry) bool { return strings.HasPrefix(e.Path, below) })
 		case 'C':
-			build.Complete, build.pending = true, false
+			build.Complete, build.Pending = true, false
 		case 'U':
 			var err error
 			if build.Unwanted, err = strconv.ParseInt(fields[1], 10, 64); err != nil {
@@ -147,7 +147,7 @@ func (p *ledgerParser) apply(lines string) error {
 		case 'K':
 			said := slices.DeleteFunc(p.Links[fields[1]], func(t string) bool { return t == fields[2] })
 			p.Links[fields[1]] = append(said, fields[2])
-			delete(p.placed, fields[1])
+			delete(p.Placed, fields[1])
 			p.linked = append(p.linked, fields[1])
 		case 'L':
 			n, err := strconv.Atoi(fields[1])
@@ -156,15 +156,15 @@ func (p *ledgerParser) apply(lines string) error {
 			}
 			for _, path := range p.linked[len(p.linked)-n:] {
 				if said := p.Links[path]; len(said) > 0 {
-					p.Links[path], p.placed[path] = said[len(said)-1:], true
+					p.Links[path], p.Placed[path] = said[len(said)-1:], true
 				}
 			}
 			p.linked = p.linked[:len(p.linked)-n]
 		case 'T':
-			p.hub = fields[1]
+			p.Hub = fields[1]
 		case 'k':
 			delete(p.Links, fields[1])
-			delete(p.placed, fields[1])
+			delete(p.Placed, fields[1])
 		}
 	}
 	return nil
@@ -172,8 +172,8 @@ func (p *ledgerParser) apply(lines string) error {
 
 // add appends to a build's entries, which grow where they are as long as no other
 // build's come between.
-func (p *ledgerParser) add(b *LedgerBuild, e LedgerEntry) {
-	b.pending = true
+func (p *parser) add(b *Build, e Entry) {
+	b.Pending = true
 	if n := len(b.Entries); n > 0 {
 		if at := len(p.pool) - n; at < 0 || len(p.pool) == cap(p.pool) || &p.pool[at] != &b.Entries[0] {
 			b.Entries = append(b.Entries, e)
@@ -184,7 +184,7 @@ func (p *ledgerParser) add(b *LedgerBuild, e LedgerEntry) {
 		return
 	}
 	if len(p.pool) == cap(p.pool) {
-		p.pool = make([]LedgerEntry, 0, 4096)
+		p.pool = make([]Entry, 0, 4096)
 	}
 	p.pool = append(p.pool, e)
 	b.Entries = p.pool[len(p.pool)-1 : len(p.pool) : len(p.pool)]
@@ -192,19 +192,19 @@ func (p *ledgerParser) add(b *LedgerBuild, e LedgerEntry) {
 
 // sorted puts each build's entries in order. Of two for one path the later counts
 // once the build is complete.
-func (p *ledgerParser) sorted() *Ledger {
+func (p *parser) sorted() *Ledger {
 	for _, b := range p.Builds {
 		double := false
 		for i := 1; i < len(b.Entries); i++ {
 			c := cmp.Compare(b.Entries[i-1].Path, b.Entries[i].Path)
 			if c > 0 {
-				slices.SortStableFunc(b.Entries, byPath)
+				slices.SortStableFunc(b.Entries, ByPath)
 				double = true // perhaps
 				break
 			}
 			double = double || c == 0
 		}
-		if b.pending || !double {
+		if b.Pending || !double {
 			continue
 		}
 		kept := b.Entries[:0]
@@ -221,47 +221,5 @@ func (p *ledgerParser) sorted() *Ledger {
 	return p.Ledger
 }
 
-func byPath(a, b LedgerEntry) int { return cmp.Compare(a.Path, b.Path) }
-
-// batch collects lines that are appended together.
-type batch struct{ text []byte }
-
-func (b *batch) line(fields ...string) {
-	for i, f := range fields {
-		if i > 0 {
-			b.text = append(b.text, '\t')
-		}
-		b.text = append(b.text, f...)
-	}
-	b.text = append(b.text, '\n')
-}
-
-func (b *batch) build(v volumes.Build) { b.line("B", v.Volume, v.Name, v.Version, v.Release) }
-
-func (b *batch) entry(e LedgerEntry) {
-	switch {
-	case e.Absent:
-		b.line("N", e.Path, e.Digest)
-	case e.Target != "":
-		b.line("S", e.Path, e.Target)
-	default:
-		b.line("F", e.Path, strconv.FormatInt(e.Size, 10), strconv.FormatInt(e.MTime, 10), e.Digest)
-	}
-}
-
-func (b *batch) unwanted(since int64) { b.line("U", strconv.FormatInt(since, 10)) }
-
-// placed says of the last count K lines that their symlinks are in place.
-func (b *batch) placed(count int) {
-	if count > 0 {
-		b.line("L", strconv.Itoa(count))
-	}
-}
-
-func (b *batch) String() string {
-	if len(b.text) == 0 {
-		return ""
-	}
-	lines := string(b.text)
-	return lines + seal(lines) + "\n"
-}
+// ByPath compares entries by their path.
+func ByPath(a, b Entry) int { return cmp.Compare(a.Path, b.Path) }

@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"errors"
@@ -9,22 +9,9 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
 )
-
-// VolumeLink is a staging volume that shows the builds of one of production's volumes and
-// nothing else of its tree: vol/NAME is a directory with one symlink, packages. So no tool of
-// Koji that goes through the volumes (kojira, prune-signed-copies) meets production's repos,
-// dist repos or work there.
-type VolumeLink struct {
-	Name   string `json:"name"`   // of the staging volume
-	Source string `json:"source"` // the volume's directory below production's topdir: "." or vol/X
-}
-
-// Link is the symlink vol/NAME/packages. tree is production's topdir: an absolute path, or a
-// path relative to vol/NAME.
-func (v VolumeLink) Link(tree string) Link {
-	return Link{Path: "vol/" + v.Name + "/packages", Target: filepath.Join(tree, v.Source, "packages")}
-}
 
 // VolumeState is what is below topdir of a volume of production's.
 type VolumeState struct {
@@ -43,10 +30,10 @@ func aside(name string) string { return ".kojisnap/volumes/" + name }
 // this tool put a symlink there that says so. A symlink in the place of the directory, as
 // earlier versions and operators made it, counts as ours too if it leads to the same builds.
 // What leads elsewhere and is not ours is an error: the staging hub would look into it.
-func (t *Topdir) CheckVolume(l Link, ours func(path, target string) bool) (VolumeState, error) {
+func (t *Dir) CheckVolume(l volumes.Link, ours func(path, target string) bool) (VolumeState, error) {
 	dir := path.Dir(l.Path)
 	name := path.Base(dir)
-	if err := CheckName("staging volume name", name); err != nil {
+	if err := volumes.CheckName("staging volume name", name); err != nil {
 		return VolumeState{Outcome: Keep}, err
 	}
 	s, err := t.checkVolume(l, dir, ours)
@@ -57,7 +44,7 @@ func (t *Topdir) CheckVolume(l Link, ours func(path, target string) bool) (Volum
 	return s, nil
 }
 
-func (t *Topdir) checkVolume(l Link, dir string, ours func(path, target string) bool) (s VolumeState, err error) {
+func (t *Dir) checkVolume(l volumes.Link, dir string, ours func(path, target string) bool) (s VolumeState, err error) {
 	st, err := t.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.Outcome = Make
@@ -99,7 +86,7 @@ func (t *Topdir) checkVolume(l Link, dir string, ours func(path, target string) 
 }
 
 // checkConvert is checkVolume where vol/NAME is a symlink itself.
-func (t *Topdir) checkConvert(l Link, dir, have string, ours func(path, target string) bool) (VolumeState, error) {
+func (t *Dir) checkConvert(l volumes.Link, dir, have string, ours func(path, target string) bool) (VolumeState, error) {
 	s := VolumeState{Outcome: Convert, Old: have}
 	if t.throughItself(l, dir) {
 		return s, fmt.Errorf("%s is a symlink to %q, and production's tree is named by way of it: give as --source the directory that it leads to", t.Join(dir), have)
@@ -117,7 +104,7 @@ var errOtherBuilds = errors.New("other builds are there")
 
 // sameBuilds is nil if the path of a volume's link is the directory that it is to lead to, by
 // whatever way.
-func (t *Topdir) sameBuilds(l Link) error {
+func (t *Dir) sameBuilds(l volumes.Link) error {
 	want, err := os.Stat(t.targetOf(l))
 	if err != nil {
 		return err
@@ -128,7 +115,7 @@ func (t *Topdir) sameBuilds(l Link) error {
 	return nil
 }
 
-func (t *Topdir) elsewhere(rel, have, want string, err error) error {
+func (t *Dir) elsewhere(rel, have, want string, err error) error {
 	switch {
 	case err != errOtherBuilds:
 		return err
@@ -138,7 +125,7 @@ func (t *Topdir) elsewhere(rel, have, want string, err error) error {
 	return fmt.Errorf("%s is not a symlink to %q, nor what that leads to", t.Join(rel), want)
 }
 
-func (t *Topdir) targetOf(l Link) string {
+func (t *Dir) targetOf(l volumes.Link) string {
 	if filepath.IsAbs(l.Target) {
 		return l.Target
 	}
@@ -147,14 +134,14 @@ func (t *Topdir) targetOf(l Link) string {
 
 // throughItself tells whether a link's target is named by way of the directory of the link: a
 // symlink that says so would lead to itself.
-func (t *Topdir) throughItself(l Link, dir string) bool {
+func (t *Dir) throughItself(l volumes.Link, dir string) bool {
 	tree := filepath.Dir(t.targetOf(l))
 	parent, err := filepath.EvalSymlinks(filepath.Dir(tree))
 	return err == nil && filepath.Join(parent, filepath.Base(tree)) == t.Join(dir)
 }
 
 // mountPoint tells whether something is mounted at a directory.
-func (t *Topdir) mountPoint(rel string) bool {
+func (t *Dir) mountPoint(rel string) bool {
 	fd, err := t.openDir(rel, unix.O_PATH)
 	if err == nil {
 		unix.Close(fd)
@@ -166,7 +153,7 @@ func (t *Topdir) mountPoint(rel string) bool {
 // at which a build that is seen by way of vol/NAME is not: a directory is made complete under
 // the name temp (relative to topdir, on the same file system, free) and then renamed, or
 // exchanged for the symlink that is there.
-func (t *Topdir) EnsureVolume(l Link, temp string, ours func(path, target string) bool) (Outcome, error) {
+func (t *Dir) EnsureVolume(l volumes.Link, temp string, ours func(path, target string) bool) (Outcome, error) {
 	s, err := t.CheckVolume(l, ours)
 	if err != nil || s.Outcome == Unchanged {
 		return s.Outcome, err
@@ -188,7 +175,7 @@ func (t *Topdir) EnsureVolume(l Link, temp string, ours func(path, target string
 }
 
 // placeVolume gives a volume's directory its name.
-func (t *Topdir) placeVolume(o Outcome, dir, temp string) error {
+func (t *Dir) placeVolume(o Outcome, dir, temp string) error {
 	if o == Make {
 		if err := t.Mkdir(path.Dir(dir)); err != nil {
 			return err
@@ -220,7 +207,7 @@ func (t *Topdir) placeVolume(o Outcome, dir, temp string) error {
 // FindTree is production's tree as the staging volume NAME of a topdir leads to it: "" if there
 // is no such volume. Where the tree is mounted at vol/NAME it is that directory.
 func FindTree(topdir, name string) (string, error) {
-	if err := CheckName("staging volume name", name); err != nil {
+	if err := volumes.CheckName("staging volume name", name); err != nil {
 		return "", err
 	}
 	dir := filepath.Join(topdir, "vol", name)

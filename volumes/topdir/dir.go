@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"errors"
@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Topdir is staging's topdir, opened for writing. Paths are relative to it. No
+// Dir is staging's topdir, opened for writing. Paths are relative to it. No
 // method follows a symlink or enters another mount on the way to what it changes,
 // so that nothing in topdir can lead a write into the read-only volume. Only the directory
-// packages may be a mount or a symlink itself, which OpenTopdir judges. Methods may be
+// packages may be a mount or a symlink itself, which Open judges. Methods may be
 // called concurrently.
-type Topdir struct {
-	// Hook, if set, is called before each operation that Topdir does, but for looking,
+type Dir struct {
+	// Hook, if set, is called before each operation that Dir does, but for looking,
 	// and can make it fail: for tests of what a crash leaves.
 	Hook func(op, rel string) error
 
@@ -33,19 +33,19 @@ type Topdir struct {
 	made       atomic.Int64
 }
 
-func (t *Topdir) hook(op, rel string) error {
+func (t *Dir) hook(op, rel string) error {
 	if t.Hook == nil {
 		return nil
 	}
 	return t.error(op, rel, t.Hook(op, rel))
 }
 
-// OpenTopdir opens staging's topdir for writing. readOnly is the directory of the
+// Open opens staging's topdir for writing. readOnly is the directory of the
 // read-only volume (production's topdir as mounted here); "" if there is none. It
 // is refused if topdir is missing, is on a read-only mount, or is or is below
 // readOnly, by path or by device and inode; and if its vol is apart from it, or its packages
 // such that Koji's symlinks in it would lead astray.
-func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
+func Open(topdir, readOnly string) (*Dir, error) {
 	if topdir == "" {
 		return nil, errors.New("no topdir given")
 	}
@@ -69,7 +69,7 @@ func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("topdir %s: %w", topdir, err)
 	}
-	t := &Topdir{path: resolved, fd: fd, packages: -1}
+	t := &Dir{path: resolved, fd: fd, packages: -1}
 	t.SetAttributes(Attributes{})
 	if err := t.openPackages(readOnly); err != nil {
 		t.Close()
@@ -79,7 +79,7 @@ func OpenTopdir(topdir, readOnly string) (*Topdir, error) {
 }
 
 // Close releases the directory.
-func (t *Topdir) Close() error {
+func (t *Dir) Close() error {
 	if t.packages >= 0 {
 		unix.Close(t.packages)
 	}
@@ -87,10 +87,10 @@ func (t *Topdir) Close() error {
 }
 
 // Path is topdir's absolute path, without symlinks.
-func (t *Topdir) Path() string { return t.path }
+func (t *Dir) Path() string { return t.path }
 
 // Join is a path relative to topdir as an absolute one, for messages and reading.
-func (t *Topdir) Join(rel string) string { return filepath.Join(t.path, rel) }
+func (t *Dir) Join(rel string) string { return filepath.Join(t.path, rel) }
 
 // Room is what topdir's file system has left for an unprivileged user.
 type Room struct {
@@ -100,7 +100,7 @@ type Room struct {
 }
 
 // Room asks the file system.
-func (t *Topdir) Room() (Room, error) {
+func (t *Dir) Room() (Room, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(t.path, &st); err != nil {
 		return Room{}, fmt.Errorf("topdir %s: statfs: %w", t.path, err)
@@ -113,7 +113,7 @@ func (t *Topdir) Room() (Room, error) {
 }
 
 // Sync writes all of topdir's file system, and that of packages, to the disk (syncfs): content and names.
-func (t *Topdir) Sync() error {
+func (t *Dir) Sync() error {
 	if err := t.hook("syncfs", "."); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (t *Topdir) Sync() error {
 }
 
 // Lstat is lstat. Only here symlinks on the way are followed: it changes nothing.
-func (t *Topdir) Lstat(rel string) (unix.Stat_t, error) {
+func (t *Dir) Lstat(rel string) (unix.Stat_t, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(t.fd, rel, &st, unix.AT_SYMLINK_NOFOLLOW)
 	return st, t.error("lstat", rel, err)
@@ -144,7 +144,7 @@ func (t *Topdir) Lstat(rel string) (unix.Stat_t, error) {
 
 // Mkdir makes a directory and those above it that are missing. None is seen that has not its
 // attributes: mode 0755 whatever the umask, if there are no others.
-func (t *Topdir) Mkdir(rel string) error {
+func (t *Dir) Mkdir(rel string) error {
 	fd, err := t.makeDir(rel)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (t *Topdir) Mkdir(rel string) error {
 
 // EnsureDir is Mkdir for a directory that is kojisnap's own: if it is there, it gets the
 // attributes all the same.
-func (t *Topdir) EnsureDir(rel string) error {
+func (t *Dir) EnsureDir(rel string) error {
 	if err := t.Mkdir(rel); err != nil || t.attr == (Attributes{}) {
 		return err
 	}
@@ -174,7 +174,7 @@ func (t *Topdir) EnsureDir(rel string) error {
 }
 
 // UseTemp makes the directory of temporary names anew: what a killed run left in it goes.
-func (t *Topdir) UseTemp(rel string) error {
+func (t *Dir) UseTemp(rel string) error {
 	t.temp = ""
 	if err := t.RemoveAll(rel); err != nil {
 		return err
@@ -187,7 +187,7 @@ func (t *Topdir) UseTemp(rel string) error {
 }
 
 // Open opens a regular file for reading.
-func (t *Topdir) Open(rel string) (*os.File, error) {
+func (t *Dir) Open(rel string) (*os.File, error) {
 	var file *os.File
 	err := t.at("open", rel, func(dir int, name string) error {
 		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -200,7 +200,7 @@ func (t *Topdir) Open(rel string) (*os.File, error) {
 }
 
 // LinkFile makes rel a hard link of an open file.
-func (t *Topdir) LinkFile(f *os.File, rel string) error {
+func (t *Dir) LinkFile(f *os.File, rel string) error {
 	return t.at("link", rel, func(dir int, name string) error { return linkFile(f, dir, name) })
 }
 
@@ -210,7 +210,7 @@ func linkFile(f *os.File, dir int, name string) error {
 }
 
 // Symlink makes a symlink; rel must not exist.
-func (t *Topdir) Symlink(target, rel string) error {
+func (t *Dir) Symlink(target, rel string) error {
 	return t.at("symlink", rel, func(dir int, name string) error {
 		if err := unix.Symlinkat(target, dir, name); err != nil {
 			return err
@@ -224,7 +224,7 @@ func (t *Topdir) Symlink(target, rel string) error {
 }
 
 // Readlink returns what a symlink says.
-func (t *Topdir) Readlink(rel string) (string, error) {
+func (t *Dir) Readlink(rel string) (string, error) {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(t.fd, rel, buf)
 	if err != nil {
@@ -234,7 +234,7 @@ func (t *Topdir) Readlink(rel string) (string, error) {
 }
 
 // Rename renames within topdir. It replaces a file or a symlink, never a directory.
-func (t *Topdir) Rename(from, to string) error {
+func (t *Dir) Rename(from, to string) error {
 	return t.at("rename", from, func(fromDir int, fromName string) error {
 		return t.at("rename", to, func(toDir int, toName string) error {
 			return unix.Renameat(fromDir, fromName, toDir, toName)
@@ -243,7 +243,7 @@ func (t *Topdir) Rename(from, to string) error {
 }
 
 // RenameNew is Rename for a name that must be free (renameat2 RENAME_NOREPLACE).
-func (t *Topdir) RenameNew(from, to string) error {
+func (t *Dir) RenameNew(from, to string) error {
 	return t.at("rename", from, func(fromDir int, fromName string) error {
 		return t.at("rename", to, func(toDir int, toName string) error {
 			err := unix.Renameat2(fromDir, fromName, toDir, toName, unix.RENAME_NOREPLACE)
@@ -265,7 +265,7 @@ func (t *Topdir) RenameNew(from, to string) error {
 
 // Exchange swaps what two names stand for, at once (renameat2 RENAME_EXCHANGE). EINVAL or
 // ENOSYS: the file system or the kernel cannot.
-func (t *Topdir) Exchange(a, b string) error {
+func (t *Dir) Exchange(a, b string) error {
 	return t.at("exchange", a, func(aDir int, aName string) error {
 		return t.at("exchange", b, func(bDir int, bName string) error {
 			return unix.Renameat2(aDir, aName, bDir, bName, unix.RENAME_EXCHANGE)
@@ -274,18 +274,18 @@ func (t *Topdir) Exchange(a, b string) error {
 }
 
 // Remove removes a file or a symlink.
-func (t *Topdir) Remove(rel string) error {
+func (t *Dir) Remove(rel string) error {
 	return t.at("remove", rel, func(dir int, name string) error { return unix.Unlinkat(dir, name, 0) })
 }
 
 // Rmdir removes an empty directory.
-func (t *Topdir) Rmdir(rel string) error {
+func (t *Dir) Rmdir(rel string) error {
 	return t.at("rmdir", rel, func(dir int, name string) error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
 }
 
 // RemoveAll removes a tree of the caller's own; absent is not an error. Symlinks in
 // it are removed, not followed.
-func (t *Topdir) RemoveAll(rel string) error {
+func (t *Dir) RemoveAll(rel string) error {
 	err := t.at("remove", rel, func(dir int, name string) error {
 		// os.Root does not leave its directory, and RemoveAll follows no symlink.
 		root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir))
@@ -302,7 +302,7 @@ func (t *Topdir) RemoveAll(rel string) error {
 }
 
 // ReadDir lists a directory, sorted.
-func (t *Topdir) ReadDir(rel string) ([]fs.DirEntry, error) {
+func (t *Dir) ReadDir(rel string) ([]fs.DirEntry, error) {
 	fd, err := t.openDir(rel, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
@@ -313,7 +313,7 @@ func (t *Topdir) ReadDir(rel string) ([]fs.DirEntry, error) {
 }
 
 // Names are the names in a directory, in no order.
-func (t *Topdir) Names(rel string) ([]string, error) {
+func (t *Dir) Names(rel string) ([]string, error) {
 	fd, err := t.openDir(rel, unix.O_RDONLY)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package hardlink
+package ledger
 
 import (
 	"errors"
@@ -10,24 +10,24 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/kojisnap/durable"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
-// ledgerFileWriter appends batches to a topdir's ledger. The lock is held.
-type ledgerFileWriter struct {
-	top  *volumes.Topdir
+// Writer appends batches to a topdir's ledger. The lock is held.
+type Writer struct {
+	top  *topdir.Dir
 	f    *os.File
 	size int64
 }
 
-// openLedger reads the ledger and opens it for appending. What was never acted on
+// Open reads the ledger and opens it for appending. What was never acted on
 // is cut off; one of which most is history, or of an older format, is rewritten.
 // With instead that is the ledger from now on, and what is there is set aside.
-func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWriter, error) {
-	if err := top.Mkdir(ledgerDir); err != nil { // also: it is no symlink
+func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
+	if err := top.Mkdir(Dir); err != nil { // also: it is no symlink
 		return nil, nil, err
 	}
-	path := top.Join(ledgerFile)
+	path := top.Join(File)
 	l, good := instead, 0
 	if instead != nil {
 		if err := setAside(top); err != nil {
@@ -38,7 +38,7 @@ func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWrite
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, fmt.Errorf("ledger: %w", err)
 		}
-		if l, good, err = parseLedger(text); err != nil {
+		if l, good, err = parse(text); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -46,7 +46,7 @@ func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWrite
 	if good > 1<<20 {
 		short, _ = l.WriteTo(io.Discard)
 	}
-	if good == 0 || l.format < ledgerFormat || short > 0 && short*2 < int64(good) {
+	if good == 0 || l.format < Format || short > 0 && short*2 < int64(good) {
 		err := durable.WriteFile(path, func(w io.Writer) error {
 			n, err := l.WriteTo(w)
 			good = int(n)
@@ -60,7 +60,7 @@ func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWrite
 	if err != nil {
 		return nil, nil, fmt.Errorf("ledger: %w", err)
 	}
-	w := &ledgerFileWriter{top, f, int64(good)}
+	w := &Writer{top, f, int64(good)}
 	if err := errors.Join(top.Own(f), w.cut()); err != nil {
 		f.Close()
 		return nil, nil, err
@@ -70,8 +70,8 @@ func openLedger(top *volumes.Topdir, instead *Ledger) (*Ledger, *ledgerFileWrite
 
 // setAside gives a damaged ledger another name too, the first that is free. Under its
 // own it stays until the new one is renamed over it.
-func setAside(top *volumes.Topdir) error {
-	f, err := top.Open(ledgerFile)
+func setAside(top *topdir.Dir) error {
+	f, err := top.Open(File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -80,10 +80,10 @@ func setAside(top *volumes.Topdir) error {
 	}
 	defer f.Close()
 	for n := 1; ; n++ {
-		name := fmt.Sprintf("%s.damaged-%d", ledgerFile, n)
+		name := fmt.Sprintf("%s.damaged-%d", File, n)
 		err := top.LinkFile(f, name)
 		if err != nil && !errors.Is(err, fs.ErrExist) { // no hard links there
-			err = top.RenameNew(ledgerFile, name)
+			err = top.RenameNew(File, name)
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return err
@@ -91,15 +91,15 @@ func setAside(top *volumes.Topdir) error {
 	}
 }
 
-// append makes the batch durable, or leaves the ledger as it was.
-func (w *ledgerFileWriter) append(b *batch) error {
+// Append makes the batch durable, or leaves the ledger as it was.
+func (w *Writer) Append(b *Batch) error {
 	text := b.String()
 	if text == "" {
 		return nil
 	}
 	var err error
 	if w.top.Hook != nil {
-		err = w.top.Hook("append", ledgerFile)
+		err = w.top.Hook("append", File)
 	}
 	if err == nil {
 		_, err = w.f.WriteAt([]byte(text), w.size)
@@ -114,11 +114,11 @@ func (w *ledgerFileWriter) append(b *batch) error {
 	return nil
 }
 
-func (w *ledgerFileWriter) cut() error {
+func (w *Writer) cut() error {
 	if err := w.f.Truncate(w.size); err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	return nil
 }
 
-func (w *ledgerFileWriter) close() error { return w.f.Close() }
+func (w *Writer) Close() error { return w.f.Close() }

@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ func (c Change) String() string {
 // ChangeOf compares what is there with the attributes: the change that it needs, nil if it needs none.
 // Without an owner or a mode in the attributes those of the arguments count; a nil owner and mode 0 are
 // not looked at. Of directories the bit S_ISGID is their own.
-func (t *Topdir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.FileMode) *Change {
+func (t *Dir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.FileMode) *Change {
 	if t.attr.Owner != nil {
 		owner = t.attr.Owner
 	}
@@ -65,7 +65,7 @@ func (t *Topdir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.File
 }
 
 // labelOf is the SELinux context of a path, "" if it has none.
-func (t *Topdir) labelOf(rel string) string {
+func (t *Dir) labelOf(rel string) string {
 	buf := make([]byte, 4096)
 	n, err := unix.Lgetxattr(t.Join(rel), labelXattr, buf)
 	if err != nil {
@@ -75,7 +75,7 @@ func (t *Topdir) labelOf(rel string) string {
 }
 
 // Apply makes a change.
-func (t *Topdir) Apply(c Change) error {
+func (t *Dir) Apply(c Change) error {
 	if err := t.hook("chown", c.Path); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (t *Topdir) Apply(c Change) error {
 }
 
 // openAny opens a directory or a regular file, whatever its mode lets its owner do: root may.
-func (t *Topdir) openAny(rel string, dir bool) (int, error) {
+func (t *Dir) openAny(rel string, dir bool) (int, error) {
 	if dir {
 		return t.openDir(rel, unix.O_RDONLY)
 	}

@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ const packagesDir = "packages"
 const apartNote = ".kojisnap/packages-apart"
 
 // openPackages opens packages if it is apart from topdir, and refuses what no run could work with.
-func (t *Topdir) openPackages(readOnly string) error {
+func (t *Dir) openPackages(readOnly string) error {
 	if err := t.notApart("vol"); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (t *Topdir) openPackages(readOnly string) error {
 }
 
 // apart says how a directory of topdir's is not in it: a symlink, another mount; "": it is, or is not there.
-func (t *Topdir) apart(rel string) (string, error) {
+func (t *Dir) apart(rel string) (string, error) {
 	st, err := t.Lstat(rel)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -88,7 +88,7 @@ func (t *Topdir) apart(rel string) (string, error) {
 }
 
 // notApart refuses a directory out of which composes make hard links, or that is this tool's own.
-func (t *Topdir) notApart(rel string) error {
+func (t *Dir) notApart(rel string) error {
 	how, err := t.apart(rel)
 	if how == "" {
 		return err
@@ -147,7 +147,7 @@ func outside(place, readOnly string) error {
 }
 
 // rooted is from where a path below topdir is opened, and the path from there.
-func (t *Topdir) rooted(rel string) (fd int, below string) {
+func (t *Dir) rooted(rel string) (fd int, below string) {
 	if t.packages < 0 || rel != packagesDir && !strings.HasPrefix(rel, packagesDir+"/") {
 		return t.fd, rel
 	}
@@ -158,7 +158,7 @@ func (t *Topdir) rooted(rel string) (fd int, below string) {
 }
 
 // PackagesTemp is the directory of temporary names in packages, "" if packages is not apart.
-func (t *Topdir) PackagesTemp() string {
+func (t *Dir) PackagesTemp() string {
 	if t.packages < 0 {
 		return ""
 	}
@@ -166,7 +166,7 @@ func (t *Topdir) PackagesTemp() string {
 }
 
 // NotePackages notes that packages is apart.
-func (t *Topdir) NotePackages() error {
+func (t *Dir) NotePackages() error {
 	if t.packages < 0 {
 		return nil
 	}
@@ -180,7 +180,7 @@ func (t *Topdir) NotePackages() error {
 }
 
 // tempFor is a temporary name on the file system of a path: temp, or one in packages.
-func (t *Topdir) tempFor(rel, temp string) (string, error) {
+func (t *Dir) tempFor(rel, temp string) (string, error) {
 	if fd, _ := t.rooted(rel); fd == t.fd {
 		return temp, nil
 	}

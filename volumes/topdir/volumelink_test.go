@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"errors"
@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
 )
 
 // tree is production's tree with one build.
@@ -24,7 +26,9 @@ func tree(t *testing.T) string {
 	return dir
 }
 
-func prodLink(tree string) Link { return VolumeLink{"prod", "."}.Link(tree) }
+func prodLink(tree string) volumes.Link {
+	return volumes.VolumeLink{Name: "prod", Source: "."}.Link(tree)
+}
 
 func noneOurs(string, string) bool { return false }
 
@@ -111,7 +115,7 @@ func TestVolumes(t *testing.T) {
 }
 
 // checkVolume checks that vol/prod is a directory with production's builds, and, if alone, that it has nothing else.
-func checkVolume(t *testing.T, top *Topdir, prod string, alone bool) {
+func checkVolume(t *testing.T, top *Dir, prod string, alone bool) {
 	t.Helper()
 	list, err := os.ReadDir(top.Join("vol/prod"))
 	if err != nil || alone && len(list) != 1 {
@@ -242,10 +246,10 @@ func TestMountedVolume(t *testing.T) {
 func TestVolumeNames(t *testing.T) {
 	top := openTop(t)
 	for _, name := range []string{"..", "", "a\nb"} {
-		if _, err := top.CheckVolume(Link{"vol/" + name + "/packages", "/x"}, noneOurs); !errors.Is(err, ErrUnsafeName) && !slices.Contains([]string{"..", ""}, name) {
+		if _, err := top.CheckVolume(volumes.Link{Path: "vol/" + name + "/packages", Target: "/x"}, noneOurs); !errors.Is(err, volumes.ErrUnsafeName) && !slices.Contains([]string{"..", ""}, name) {
 			t.Errorf("%q: %v", name, err)
 		}
-		if _, err := FindTree(top.Path(), name); !errors.Is(err, ErrUnsafeName) {
+		if _, err := FindTree(top.Path(), name); !errors.Is(err, volumes.ErrUnsafeName) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package volumes
+package topdir
 
 import (
 	"errors"
@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
 )
 
-func openTop(t *testing.T) *Topdir {
+func openTop(t *testing.T) *Dir {
 	t.Helper()
-	top, err := OpenTopdir(t.TempDir(), "")
+	top, err := Open(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +130,7 @@ func TestEnsureLink(t *testing.T) {
 		"p/right": {Unchanged, "want"}, "p/old": {Switch, "want"}, "p/foreign": {Keep, "theirs"},
 		"p/real": {Keep, ""}, "new/n/v/r": {Make, "want"},
 	} {
-		got, err := top.EnsureLink(Link{path, "want"}, "temp", ours)
+		got, err := top.EnsureLink(volumes.Link{Path: path, Target: "want"}, "temp", ours)
 		if got != want.outcome || err != nil {
 			t.Errorf("%s: %v, %v, want %v", path, got, err, want.outcome)
 		}
