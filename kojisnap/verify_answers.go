@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -50,7 +51,9 @@ type taggedBuild struct {
 func (b *taggedBuild) nvr() string { return b.name + "-" + b.version + "-" + b.release }
 
 // identity is what must be equal in production and staging.
-func (b *taggedBuild) identity() string { return or(b.as, b.name) + "-" + b.version + "-" + b.release }
+func (b *taggedBuild) identity() string {
+	return cmp.Or(b.as, b.name) + "-" + b.version + "-" + b.release
+}
 
 type taggedRPM struct {
 	id, buildID                  int64
@@ -68,7 +71,7 @@ func (r *taggedRPM) nvra() string { return r.name + "-" + r.version + "-" + r.re
 func (r *taggedRPM) identity() string { return r.nvra() + " " + r.rest() }
 
 func (r *taggedRPM) rest() string {
-	return fmt.Sprintf("epoch %s, payloadhash %s, size %d, build %s", or(r.epoch, "none"), or(r.payloadHash, "none"), r.size, r.build.identity())
+	return fmt.Sprintf("epoch %s, payloadhash %s, size %d, build %s", cmp.Or(r.epoch, "none"), cmp.Or(r.payloadHash, "none"), r.size, r.build.identity())
 }
 
 func (r *taggedRPM) source() bool { return r.arch == "src" || r.arch == "nosrc" }

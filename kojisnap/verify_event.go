@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (v *verifier) lookBack(ctx context.Context) error {
 			}
 			what := "tag " + name
 			if id != tag {
-				what += ", which inherits tag " + or(view.Names[id], fmt.Sprint(id)) + ","
+				what += ", which inherits tag " + cmp.Or(view.Names[id], fmt.Sprint(id)) + ","
 			}
 			return fmt.Errorf("event %d: snapshot %s has what %s was only from event %d on: compare with production (--against URL), or kojisnap pull --since %d",
 				v.Event, all.ID, what, from, v.Event)

@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ type externalRepo struct {
 }
 
 func (e externalRepo) line(tag, name string) string {
-	return fmt.Sprintf("%s has external repo %s: priority %d, mode %s, arches %s", tag, name, e.priority, or(e.mergeMode, "koji"), or(e.arches, "all"))
+	return fmt.Sprintf("%s has external repo %s: priority %d, mode %s, arches %s", tag, name, e.priority, cmp.Or(e.mergeMode, "koji"), cmp.Or(e.arches, "all"))
 }
 
 // checkExternalRepos checks that a tag and what it inherits have production's external repos:

@@ -104,7 +104,7 @@ func whyNot(err error) string {
 	return err.Error()
 }
 
-func (v *verifier) volumeName(c fileClass) string { return "volume " + or(c.volume, "DEFAULT") }
+func (v *verifier) volumeName(c fileClass) string { return "volume " + cmp.Or(c.volume, "DEFAULT") }
 
 func (v *verifier) sortedClasses() []fileClass {
 	return slices.SortedFunc(maps.Keys(v.classes), func(a, b fileClass) int {

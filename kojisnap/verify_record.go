@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,7 +64,7 @@ func (d decided) about(r *taggedRPM) string {
 
 func (d decided) aboutBuild(b *taggedBuild) string {
 	if why := d.Builds[b.id]; why != "" {
-		return or(d.names[b.id], b.nvr()) + ": " + why
+		return cmp.Or(d.names[b.id], b.nvr()) + ": " + why
 	}
 	return ""
 }

@@ -84,13 +84,6 @@ func (c Check) summary() string {
 	return strings.Join(parts, ": ")
 }
 
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
 // bad notes something that is not as it should be.
 func (c *Check) bad(format string, args ...any) {
 	c.Bad++

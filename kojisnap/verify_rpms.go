@@ -1,6 +1,7 @@
 package kojisnap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -94,7 +95,7 @@ func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided 
 	}
 	for _, rest := range staging {
 		for _, r := range rest {
-			if why := or(decided.about(r), displaced[or(r.build.as, r.build.name)]); why != "" {
+			if why := cmp.Or(decided.about(r), displaced[cmp.Or(r.build.as, r.build.name)]); why != "" {
 				known(r, why)
 			} else {
 				m.extra = append(m.extra, r)
