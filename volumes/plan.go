@@ -97,16 +97,6 @@ type Plan struct {
 	Production []string `json:"-"`
 }
 
-// Bytes is the size of all planned files as far as the database knows it.
-func (p Plan) Bytes() (n int64) {
-	for _, b := range p.Staged {
-		for _, f := range b.Files {
-			n += max(f.Size, 0)
-		}
-	}
-	return n
-}
-
 // Input is what the database says, as far as files go.
 type Input struct {
 	Builds []BuildFiles // builds to copy
