@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
 )
 
 // world is a production: the rows of the catalogue's relations, which tests change as Koji
@@ -171,12 +172,15 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 		s.event = w.last()
 	}
 	view := w.view(s)
-	var leftOut []snapfile.LeftOut
+	b := snapshot.New(snapshot.Options{TempDir: w.t.TempDir()})
+	defer b.Discard()
 	for _, rel := range s.none {
-		leftOut = append(leftOut, snapfile.LeftOut{Relation: rel, Row: "all", Reason: "not well-formed"})
+		b.Skip(snapfile.LeftOut{Relation: rel, Row: "all", Reason: "not well-formed"})
 	}
-	leftOut = append(leftOut, s.lost...)
-	man := &snapfile.Manifest{LeftOut: leftOut, Hub: "https://koji.example.com/kojihub", KojiVersion: cmp.Or(w.version, "1.35.3"), Event: s.event,
+	for _, x := range s.lost {
+		b.Skip(x)
+	}
+	man := &snapfile.Manifest{Hub: "https://koji.example.com/kojihub", KojiVersion: cmp.Or(w.version, "1.35.3"), Event: s.event,
 		EventTime: time.Unix(1800000000+s.event, 0).UTC(), Created: time.Unix(1900000000, 0).UTC(), CreatedBy: "test"}
 	for _, t := range view["tag"] {
 		if s.tags == nil && (s.since > 0 || len(w.activeAt("tag_config", s.event, "tag_id", t.get("id"))) > 0) || slices.Contains(s.tags, t.int("id")) {
@@ -186,10 +190,8 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 	}
 	slices.SortFunc(man.Scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
 	slices.Sort(man.Scope.Tags)
-	ctx := context.Background()
 	for _, r := range relation.All() {
-		mr := snapfile.Relation{Name: r.Name, Columns: r.ColumnNames(), Key: r.Key, Rows: int64(len(view[r.Name]))}
-		mr.Segments = w.segments(ctx, r, view[r.Name])
+		w.addRows(b.Add, r, view[r.Name])
 		if r.Versioned && (w.parent > 0 || s.since > 0) {
 			var gone []row
 			for _, x := range w.rows[r.Name] {
@@ -197,12 +199,18 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 					gone = append(gone, x)
 				}
 			}
-			mr.Revoked = w.segments(ctx, r, gone)
+			w.addRows(b.AddRevoked, r, gone)
 		}
-		man.Relations = append(man.Relations, mr)
 	}
 	w.parent = s.event
-	return w.open(ctx, *man)
+	ctx := context.Background()
+	id, _, err := b.Commit(ctx, snapshot.Target{Put: w.store.put, PutManifest: func(ctx context.Context, name string, body []byte) error {
+		return w.store.put(ctx, name, bytes.NewReader(body))
+	}}, man)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.opened(ctx, id)
 }
 
 // open puts a manifest into the store and opens the snapshot that it is of.
@@ -217,6 +225,11 @@ func (w *world) open(ctx context.Context, man snapfile.Manifest) *snapfile.Snaps
 		w.t.Fatal(err)
 	}
 	w.store.objects[object] = body
+	return w.opened(ctx, id)
+}
+
+func (w *world) opened(ctx context.Context, id string) *snapfile.Snapshot {
+	w.t.Helper()
 	snap, err := snapfile.Open(ctx, w.store.get, id)
 	if err != nil {
 		w.t.Fatal(err)
@@ -224,9 +237,8 @@ func (w *world) open(ctx context.Context, man snapfile.Manifest) *snapfile.Snaps
 	return snap
 }
 
-func (w *world) segments(ctx context.Context, r *relation.Relation, rows []row) []snapfile.Segment {
+func (w *world) addRows(add func(string, [][]byte) ([]snapfile.LeftOut, error), r *relation.Relation, rows []row) {
 	w.t.Helper()
-	out := snapfile.NewWriter(r, w.t.TempDir())
 	for _, x := range rows {
 		fields := make([][]byte, len(r.Columns))
 		for i, c := range r.Columns {
@@ -234,15 +246,10 @@ func (w *world) segments(ctx context.Context, r *relation.Relation, rows []row) 
 				fields[i] = []byte(*x[c.Name])
 			}
 		}
-		if err := out.Add(fields); err != nil {
+		if _, err := add(r.Name, fields); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	segments, err := out.Finish(ctx, 0, w.store.put)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return segments
 }
 
 // activeAt gives the rows of a versioned relation in the view at an event.

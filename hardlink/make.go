@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/rpmfile"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -194,8 +195,8 @@ func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, di
 		return "", entry, err
 	}
 	err = e.ask(ctx, b, f.Unsigned, tried, func(in *input) error {
-		lead, _, err := readHead(in)
-		if errors.Is(err, errNotRPM) && !isInput(err) {
+		lead, _, err := rpmfile.ReadHead(in)
+		if errors.Is(err, rpmfile.ErrNotRPM) && !isInput(err) {
 			err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err), true}
 		}
 		if err != nil {
@@ -211,7 +212,7 @@ func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, di
 
 // signatureOf reads the cached signature header of a signed copy and checks it.
 func signatureOf(in *input, f volumes.File) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(in, maxSignature))
+	raw, err := io.ReadAll(io.LimitReader(in, rpmfile.MaxSignature))
 	if err != nil {
 		return nil, err
 	}
@@ -219,8 +220,8 @@ func signatureOf(in *input, f volumes.File) ([]byte, error) {
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
 		return nil, &DigestError{in.name, "md5", f.SigDigest, have, false}
 	}
-	s, err := readSignature(bytes.NewReader(raw))
-	if err != nil || len(s.raw) != len(raw) {
+	s, err := rpmfile.ReadSignature(bytes.NewReader(raw))
+	if err != nil || len(s.Raw) != len(raw) {
 		return nil, &DigestError{in.name, "format", "a padded signature header", fmt.Sprintf("%d bytes of another kind", len(raw)), true}
 	}
 	return raw, nil

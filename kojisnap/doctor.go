@@ -16,7 +16,7 @@ import (
 	"kojisnap/dbsync/preflight"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/tagglob"
@@ -148,7 +148,7 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	chosen, unmatched, err := pull.ChooseTags(ctx, o.Hub, version, set, 0)
+	chosen, unmatched, err := scope.ChooseTags(ctx, o.Hub, version, set, 0)
 	if err != nil {
 		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)
 	}
@@ -171,7 +171,7 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("hub %s has no tag %s: correct the names of the tags that are pulled", o.Hub.URL(), strings.Join(lacks, ", "))
 	}
 	if len(set.List()) > 0 && tags == 0 {
-		return "", &pull.NoTagsError{Hub: o.Hub.URL(), Tags: set.List()}
+		return "", &scope.NoTagsError{Hub: o.Hub.URL(), Tags: set.List()}
 	}
 	if len(unmatched) > 0 {
 		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), tagglob.Quote(unmatched))}

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/secret"
 )
 
@@ -57,7 +57,7 @@ func withoutPassword(source string) string {
 // checkBuilds refuses texts that cannot name a build.
 func checkBuilds(b config.BuildNames) error {
 	for _, name := range b {
-		if err := pull.CheckBuildName(name); err != nil {
+		if err := scope.CheckBuildName(name); err != nil {
 			return usagef("--build: %w", err)
 		}
 	}

@@ -7,10 +7,15 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/checkpoint"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
 )
+
+// archiveReader reads archives, and what they consist of.
+type archiveReader struct{ *run }
 
 // archiveTables are the types of builds whose archives have a table of their own.
 var archiveTables = map[string]string{"maven": "maven_archives", "win": "win_archives", "image": "image_archives"}
@@ -18,33 +23,34 @@ var archiveTables = map[string]string{"maven": "maven_archives", "win": "win_arc
 // archiveCalls are the calls that tell what is in those tables for one archive.
 var archiveCalls = map[string]string{"maven": "getMavenArchive", "win": "getWinArchive", "image": "getImageArchive"}
 
-// listArchives reads the archives of builds, with what their type adds.
-func (p *puller) listArchives(ctx context.Context, ids []int64) error {
-	return p.inStage(ctx, "archives", func(p *puller) error { return p.askArchives(ctx, ids) })
+// read reads the archives of builds, with what their type adds.
+func (a archiveReader) read(ctx context.Context, ids []int64) error {
+	return a.inStage(ctx, "archives", func(t task) error { return a.askArchives(ctx, t, ids) })
 }
 
-func (p *puller) askArchives(ctx context.Context, ids []int64) error {
-	done, err := p.table(ctx, "archiveinfo", ids, func(of *idset.Set, rows int64) error { return p.archivesByTable(ctx, of, rows) })
+func (a archiveReader) askArchives(ctx context.Context, t task, ids []int64) error {
+	done, err := a.pager.Table(ctx, t.stage, "archiveinfo", ids, func(of *idset.Set, rows int64) error { return a.archivesByTable(ctx, t, of, rows) })
 	if done || err != nil {
 		return err
 	}
-	ids = p.stage.rest(ids)
-	bar := p.opt.Progress.Begin("archives", int64(len(ids)))
+	ids = t.stage.Rest(ids)
+	bar := a.opt.Progress.Begin("archives", int64(len(ids)))
 	defer bar.End()
-	f := p.newFailing()
-	err = p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	f := a.newFailing()
+	err = a.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, b *checkpoint.Batch, ids []int64) error {
+		t := t.in(b)
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
 			calls[i] = hub.Call{Method: "listArchives", Args: []any{id}}
 		}
 		var typed typedArchives
 		bad := make([]bool, len(ids))
-		err := p.each(ctx, calls, func(i int, r hub.Row) error {
+		err := t.each(ctx, calls, func(i int, r hub.Row) error {
 			typed.note(r.Value, false)
-			return p.put("archiveinfo", r.Value)
+			return t.put("archiveinfo", r.Value)
 		}, func(i int, err error) error {
 			bad[i] = true
-			if err := p.archivesApart(ctx, calls[i], ids[i], &typed, err); err != nil {
+			if err := a.archivesApart(ctx, t, calls[i], ids[i], &typed, err); err != nil {
 				return err
 			}
 			return f.failed(ids[i], fmt.Errorf("archives of build %d: %w", ids[i], err))
@@ -53,7 +59,7 @@ func (p *puller) askArchives(ctx context.Context, ids []int64) error {
 		if err != nil {
 			return err
 		}
-		return p.askTyped(ctx, &typed)
+		return a.askTyped(ctx, t, &typed)
 	})
 	if err != nil {
 		return err
@@ -61,8 +67,21 @@ func (p *puller) askArchives(ctx context.Context, ids []int64) error {
 	return f.end()
 }
 
+// archivesByTable reads archives of builds by pages, with what their types add.
+func (a archiveReader) archivesByTable(ctx context.Context, t task, ids *idset.Set, rows int64) error {
+	_, err := a.pager.Pages(ctx, t.stage, "archiveinfo", hub.Call{Method: "listArchives"}, "id", rows, pager.RowFilter{IDs: ids, Member: "build_id", Take: t.putInto("archiveinfo")})
+	for btype, name := range archiveTables {
+		if err != nil {
+			return err
+		}
+		call := hub.Call{Method: "listArchives", Kwargs: map[string]any{"type": btype}}
+		_, err = a.pager.Pages(ctx, t.stage, "archiveinfo", call, "id", -1, pager.RowFilter{IDs: ids, Member: "build_id", Take: t.putInto(name)})
+	}
+	return err
+}
+
 // archivesApart reads the archives of a build that the hub cannot send all at once.
-func (p *puller) archivesApart(ctx context.Context, call hub.Call, build int64, typed *typedArchives, why error) error {
+func (a archiveReader) archivesApart(ctx context.Context, t task, call hub.Call, build int64, typed *typedArchives, why error) error {
 	var had idset.Set
 	rel := relation.Get("archiveinfo")
 	put := func(r hub.Row, assume map[string][]byte) error {
@@ -72,25 +91,25 @@ func (p *puller) archivesApart(ctx context.Context, call hub.Call, build int64, 
 		}
 		had.Add(id)
 		typed.note(r.Value, false)
-		row, fault, err := p.tryConvert("archiveinfo", r.Value, assume)
+		row, fault, err := t.row("archiveinfo", r.Value, assume)
 		if err != nil {
 			return err
 		}
 		if fault != nil {
-			return p.leaveRow(rel, row, fault)
+			return t.skipRow(rel, row, fault)
 		}
 		if assume != nil {
-			p.goWithout(rel, row, []snapshot.Lack{{Column: "extra", Why: why}})
+			t.goWithout(rel, row, []snapshot.Lack{{Column: "extra", Why: why}})
 		}
-		return p.addRow("archiveinfo", row, false)
+		return t.add("archiveinfo", row)
 	}
-	lost, first, err := p.apart(ctx, p.hub.Stream, call, "id", why, func(r hub.Row) error { return put(r, nil) })
+	lost, first, err := a.pager.Split(ctx, a.hub.Stream, call, "id", why, func(r hub.Row) error { return put(r, nil) })
 	if err != nil || lost == 0 {
 		return err
 	}
 	why = first
 	found := int64(0)
-	err = p.withoutExtra(ctx, "listTaggedArchives", build, func(r hub.Row) error {
+	err = (buildReader{a.run}).withoutExtra(ctx, "listTaggedArchives", build, func(r hub.Row) error {
 		if id, _ := r.Get("id").Int(); !had.Has(id) {
 			found++
 		}
@@ -99,7 +118,7 @@ func (p *puller) archivesApart(ctx context.Context, call hub.Call, build int64, 
 	if err != nil || found >= lost && lost > 0 {
 		return err
 	}
-	p.leaveBuild("archiveinfo", build, why)
+	t.skipBuild("archiveinfo", build, why)
 	return nil
 }
 
@@ -109,10 +128,10 @@ type archivesOf struct {
 	btype          string
 }
 
-func (a archivesOf) call() hub.Call {
-	kwargs := map[string]any{"buildID": a.build, "type": a.btype}
-	if a.archive != 0 {
-		kwargs["archiveID"] = a.archive
+func (of archivesOf) call() hub.Call {
+	kwargs := map[string]any{"buildID": of.build, "type": of.btype}
+	if of.archive != 0 {
+		kwargs["archiveID"] = of.archive
 	}
 	return hub.Call{Method: "listArchives", Kwargs: kwargs}
 }
@@ -147,134 +166,137 @@ func (t *typedArchives) note(r hub.Value, alone bool) {
 // askTyped reads what the types of archives add to them. The call for that brings along all else of
 // those archives: where the hub cannot answer it, they are asked for one by one, by calls that do
 // not.
-func (p *puller) askTyped(ctx context.Context, t *typedArchives) error {
-	calls := make([]hub.Call, len(t.of))
-	for i, of := range t.of {
+func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchives) error {
+	calls := make([]hub.Call, len(typed.of))
+	for i, of := range typed.of {
 		calls[i] = of.call()
 	}
 	var single []hub.Call
 	var names []string
-	err := p.each(ctx, calls, func(i int, r hub.Row) error {
-		return p.put(archiveTables[t.of[i].btype], r.Value)
+	err := t.each(ctx, calls, func(i int, r hub.Row) error {
+		return t.put(archiveTables[typed.of[i].btype], r.Value)
 	}, func(i int, _ error) error {
-		for _, id := range t.ids[t.of[i]] {
-			single = append(single, hub.Call{Method: archiveCalls[t.of[i].btype], Args: []any{id}})
-			names = append(names, archiveTables[t.of[i].btype])
+		for _, id := range typed.ids[typed.of[i]] {
+			single = append(single, hub.Call{Method: archiveCalls[typed.of[i].btype], Args: []any{id}})
+			names = append(names, archiveTables[typed.of[i].btype])
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return p.each(ctx, single, func(i int, r hub.Row) error {
+	return t.each(ctx, single, func(i int, r hub.Row) error {
 		if r.IsNil() {
 			return nil
 		}
-		return p.put(names[i], r.Value)
+		return t.put(names[i], r.Value)
 	}, func(i int, err error) error {
 		id := single[i].Args[0].(int64)
-		p.leave(snapfile.LeftOut{Relation: names[i], Row: fmt.Sprint("archive ", id), Reason: err.Error(), Column: "archive_id", ID: id})
+		t.skip(snapfile.LeftOut{Relation: names[i], Row: fmt.Sprint("archive ", id), Reason: err.Error(), Column: "archive_id", ID: id})
 		return nil
 	})
 }
 
-// pullComponents reads what the archives of the scope consist of: rpms and archives, and the
+// readComponents reads what the archives of the scope consist of: rpms and archives, and the
 // builds of those, no further.
-func (p *puller) pullComponents(ctx context.Context) error {
-	ids := p.builder.IDs("archiveinfo")
-	err := p.inStage(ctx, "components", func(p *puller) error { return p.askComponents(ctx, ids) })
+func (a archiveReader) readComponents(ctx context.Context) error {
+	ids := a.builder.IDs("archiveinfo")
+	err := a.inStage(ctx, "components", func(t task) error { return a.askComponents(ctx, t, ids) })
 	if err == nil {
-		err = p.fillSkipped(ctx) // whose builds are asked for, too
+		err = a.fillSkipped(ctx) // whose builds are asked for, too
 	}
 	if err != nil {
 		return err
 	}
-	return p.componentBuilds(ctx)
+	return a.componentBuilds(ctx)
 }
 
-func (p *puller) askComponents(ctx context.Context, ids []int64) error {
-	ids = p.stage.rest(ids)
-	bar := p.opt.Progress.Begin("components", int64(len(ids)))
+func (a archiveReader) askComponents(ctx context.Context, t task, ids []int64) error {
+	ids = t.stage.Rest(ids)
+	bar := a.opt.Progress.Begin("components", int64(len(ids)))
 	defer bar.End()
-	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	return a.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, b *checkpoint.Batch, ids []int64) error {
+		t := t.in(b)
 		calls := make([]hub.Call, 0, 2*len(ids))
 		for _, id := range ids {
 			of := map[string]any{"imageID": id}
 			calls = append(calls, hub.Call{Method: "listRPMs", Kwargs: of}, hub.Call{Method: "listArchives", Kwargs: of})
 		}
 		var typed typedArchives
-		err := p.each(ctx, calls, func(i int, r hub.Row) error {
-			return p.putComponent(ids[i/2], i%2 == 0, r, &typed)
-		}, func(i int, err error) error { return p.componentsApart(ctx, calls[i], ids[i/2], i%2 == 0, &typed, err) })
+		err := t.each(ctx, calls, func(i int, r hub.Row) error {
+			return t.putComponent(ids[i/2], i%2 == 0, r, &typed)
+		}, func(i int, err error) error {
+			return a.componentsApart(ctx, t, calls[i], ids[i/2], i%2 == 0, &typed, err)
+		})
 		if err != nil {
 			return err
 		}
-		return p.askTyped(ctx, &typed)
+		return a.askTyped(ctx, t, &typed)
 	})
 }
 
 // putComponent adds an rpm or an archive that an archive has in it.
-func (p *puller) putComponent(archive int64, isRPM bool, r hub.Row, typed *typedArchives) error {
+func (t task) putComponent(archive int64, isRPM bool, r hub.Row, typed *typedArchives) error {
 	id, ok := r.Get("id").Int()
 	if !ok {
-		return fmt.Errorf("a component without an id: %s", describeRow(r.Value))
+		return fmt.Errorf("a component without an id: %s", pager.DescribeRow(r.Value))
 	}
 	name := "archive_components"
 	if isRPM {
 		name = "archive_rpm_components"
-		if err := p.putRPM(r.Value); err != nil {
+		if err := t.putRPM(r.Value); err != nil {
 			return err
 		}
 	} else {
 		typed.note(r.Value, true)
-		if err := p.put("archiveinfo", r.Value); err != nil {
+		if err := t.put("archiveinfo", r.Value); err != nil {
 			return err
 		}
 	}
 	if idset.Check(id) != nil {
 		return nil // what came of it is noted
 	}
-	return p.addRow(name, [][]byte{idset.Text(archive), idset.Text(id)}, false)
+	return t.add(name, [][]byte{idset.Text(archive), idset.Text(id)})
 }
 
 // componentsApart reads what an archive consists of, rpms or archives, where the hub cannot send all
 // at once.
-func (p *puller) componentsApart(ctx context.Context, call hub.Call, archive int64, rpms bool, typed *typedArchives, why error) error {
+func (a archiveReader) componentsApart(ctx context.Context, t task, call hub.Call, archive int64, rpms bool, typed *typedArchives, why error) error {
 	name := "archive_components"
 	if rpms {
 		name = "archive_rpm_components"
 	}
-	lost, first, err := p.apart(ctx, p.hub.Stream, call, "id", why, func(r hub.Row) error { return p.putComponent(archive, rpms, r, typed) })
+	lost, first, err := a.pager.Split(ctx, a.hub.Stream, call, "id", why, func(r hub.Row) error { return t.putComponent(archive, rpms, r, typed) })
 	if err != nil || lost == 0 {
 		return err
 	}
 	why = first
-	p.leave(snapfile.LeftOut{Relation: name, Row: fmt.Sprint("archive ", archive), Reason: why.Error(), Column: "archive_id", ID: archive})
+	t.skip(snapfile.LeftOut{Relation: name, Row: fmt.Sprint("archive ", archive), Reason: why.Error(), Column: "archive_id", ID: archive})
 	return nil
 }
 
-// componentBuilds reads the builds of components, those that are not carried over.
-func (p *puller) componentBuilds(ctx context.Context) error {
-	if p.carry == nil {
-		return p.getBuilds(ctx, "component-builds", p.builder.Wanted("build"), false)
+// componentBuilds reads the builds of components, those that are not kept from the base.
+func (a archiveReader) componentBuilds(ctx context.Context) error {
+	if a.inc == nil {
+		return (buildReader{a.run}).getBuilds(ctx, "component-builds", a.builder.Wanted("build"), false)
 	}
-	err := p.carryArchives(ctx)
+	err := a.inc.findArchives(ctx)
 	if err == nil {
-		err = p.fold(ctx, "archive_components", "archive_rpm_components", "archiveinfo", "rpminfo", "tag_listing")
+		err = a.inc.collectRefs(ctx, "archive_components", "archive_rpm_components", "archiveinfo", "rpminfo", "tag_listing")
 	}
 	if err == nil {
-		err = p.foldRevoked(ctx, "tag_listing")
+		err = a.inc.collectRevokedRefs(ctx, "tag_listing")
 	}
 	if err != nil {
 		return err
 	}
 	var ask []int64
-	for _, id := range p.builder.Wanted("build") {
-		if !p.carry.carriesBuild(id) && (!p.carry.known.Has(id) || p.carry.unsettled.Has(id) || p.carry.again.Has(id) || p.swept(id)) {
+	for _, id := range a.builder.Wanted("build") {
+		if !a.inc.keepsBuild(id) && (!a.inc.known.Has(id) || a.inc.unsettled.Has(id) || a.inc.again.Has(id) || a.inc.inSweepSlice(id)) {
 			ask = append(ask, id)
 		}
 	}
-	if err := p.getBuilds(ctx, "component-builds", ask, false); err != nil {
+	if err := (buildReader{a.run}).getBuilds(ctx, "component-builds", ask, false); err != nil {
 		return err
 	}
 	var rest []string
@@ -283,8 +305,8 @@ func (p *puller) componentBuilds(ctx context.Context) error {
 			rest = append(rest, rel.Name)
 		}
 	}
-	if err := p.fold(ctx, rest...); err != nil {
+	if err := a.inc.collectRefs(ctx, rest...); err != nil {
 		return err
 	}
-	return p.foldRevoked(ctx, rest...)
+	return a.inc.collectRevokedRefs(ctx, rest...)
 }

@@ -8,6 +8,7 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 )
 
@@ -49,7 +50,6 @@ func TestPullCutOnce(t *testing.T) {
 // TestPullCutPages cuts the pages of a table, which are counted: rows that come again do not count
 // twice.
 func TestPullCutPages(t *testing.T) {
-	defer pull.SetPages(100)()
 	ways := map[string]string{"build": "table", "rpminfo": "table", "rpmsigs": "table", "archiveinfo": "table"}
 	for _, part := range []int{3, 9} {
 		t.Run(fmt.Sprint(part, " tenths"), func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestPullCutPages(t *testing.T) {
 					}
 				}
 			}
-			o := pull.Options{}.WithWays(ways)
+			o := pull.Options{}.WithPager(pager.Options{Page: 100, Strategies: ways})
 			badPull{through(t, p, eager), pulltest.NewStore(t), o}.good(t)
 			if cut < 10 {
 				t.Errorf("%d pages were cut", cut)

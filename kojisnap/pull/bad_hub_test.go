@@ -21,6 +21,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
 )
@@ -281,7 +282,6 @@ func TestPullRestart(t *testing.T) {
 // others: rows come before those read already, go from among them, come and go at once.
 func TestPullTableMoves(t *testing.T) {
 	const size = 40
-	defer pull.SetPages(size)()
 	want, err := goodRelations(badTag)
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +331,7 @@ func TestPullTableMoves(t *testing.T) {
 				}
 				o := eager
 				o.Jobs = jobs
-				opt := pull.Options{}.WithWays(map[string]string{"rpmsigs": "table"})
+				opt := pull.Options{}.WithPager(pager.Options{Page: 40, Strategies: map[string]string{"rpmsigs": "table"}})
 				got, err := badPull{through(t, p, o), pulltest.NewStore(t), opt}.relations()
 				if err != nil {
 					t.Fatal(err)
@@ -349,7 +349,6 @@ func TestPullTableMoves(t *testing.T) {
 // comes twice, or too late, so that it is missing. Once, it is read again; always, the rows are had
 // one by one. The tag is one whose rows are the table's last.
 func TestPullPagesLie(t *testing.T) {
-	defer pull.SetPages(40)()
 	option := func(name string) *regexp.Regexp {
 		return regexp.MustCompile(`<name>` + name + `</name>\s*<value>\s*<int>(\d+)</int>`)
 	}
@@ -384,7 +383,7 @@ func TestPullPagesLie(t *testing.T) {
 					was := string(what.FindSubmatch(x.asked)[1])
 					x.asked = what.ReplaceAll(x.asked, fmt.Appendf(nil, "<name>%s</name><value><int>%d</int>", lie.option, int(number(was))+lie.by))
 				}
-				opt := pull.Options{Tags: []string{"f42"}}.WithWays(map[string]string{"rpmsigs": "table"})
+				opt := pull.Options{Tags: []string{"f42"}}.WithPager(pager.Options{Page: 40, Strategies: map[string]string{"rpmsigs": "table"}})
 				badPull{through(t, p, eager), pulltest.NewStore(t), opt}.good(t)
 				if lies == 0 || pages < 6 {
 					t.Errorf("%d of %d pages were wrong", lies, pages)
@@ -397,7 +396,6 @@ func TestPullPagesLie(t *testing.T) {
 // TestPullPagesTwice has a page with a row twice in the place of the next, so that it begins and ends
 // as it should.
 func TestPullPagesTwice(t *testing.T) {
-	defer pull.SetPages(40)()
 	row := regexp.MustCompile(`(?s)<value>\s*<array>\s*<data>\s*<value>.*?</data>\s*</array>\s*</value>`)
 	for name, until := range map[string]int{"once": 1, "always": 1000} {
 		t.Run(name, func(t *testing.T) {
@@ -413,7 +411,7 @@ func TestPullPagesTwice(t *testing.T) {
 					x.body = slices.Concat(x.body[:at[2][0]], x.body[at[1][0]:at[1][1]], x.body[at[2][1]:])
 				}
 			}
-			opt := pull.Options{Tags: []string{"f42"}}.WithWays(map[string]string{"rpmsigs": "table"})
+			opt := pull.Options{Tags: []string{"f42"}}.WithPager(pager.Options{Page: 40, Strategies: map[string]string{"rpmsigs": "table"}})
 			badPull{through(t, p, eager), pulltest.NewStore(t), opt}.good(t)
 			if lies == 0 {
 				t.Error("no row came twice")
@@ -436,7 +434,7 @@ func TestPullNoFirstRow(t *testing.T) {
 					x.body = reply(value)
 				}
 			}
-			opt := pull.Options{Tags: []string{"f42"}}.WithWays(map[string]string{"rpmsigs": "table"})
+			opt := pull.Options{Tags: []string{"f42"}}.WithPager(pager.Options{Page: 40, Strategies: map[string]string{"rpmsigs": "table"}})
 			badPull{through(t, p, eager), pulltest.NewStore(t), opt}.bad(t, "queryRPMSigs", "the first row", "not an array of structs")
 			if lies == 0 {
 				t.Error("the hub did not lie")

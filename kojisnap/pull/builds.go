@@ -4,128 +4,133 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
-	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/pull/checkpoint"
+	"kojisnap/kojisnap/pull/pager"
 )
 
-// pullBuilds reads the builds that tagging refers to, with their rpms, signatures, types and
+// buildReader reads builds, and what belongs to them.
+type buildReader struct{ *run }
+
+// read reads the builds that tagging refers to, with their rpms, signatures, types and
 // archives.
-func (p *puller) pullBuilds(ctx context.Context) error {
-	if err := p.readBuilds(ctx); err != nil {
+func (b buildReader) read(ctx context.Context) error {
+	if err := b.readBuilds(ctx); err != nil {
 		return err
 	}
 	// A draft that is promoted between the two calls is one thing in its build and another in
 	// its rpms, which no schema would take: read both again.
 	for round := 0; ; round++ {
-		promoted := p.drafts.differ()
+		promoted := b.drafts.differ()
 		if len(promoted) == 0 {
 			break
 		}
 		if round == 3 {
 			for _, id := range promoted {
-				p.leaveBuild("build", id, errors.New("it is a draft, but its rpms are not, or the other way round"))
+				(task{run: b.run}).skipBuild("build", id, errors.New("it is a draft, but its rpms are not, or the other way round"))
 			}
 			break
 		}
-		if err := p.getBuilds(ctx, "", promoted, false); err != nil {
+		if err := b.getBuilds(ctx, "", promoted, false); err != nil {
 			return err
 		}
-		had := idset.Of(p.builder.IDs("rpminfo"))
-		if err := p.listRPMs(ctx, "", promoted); err != nil {
+		had := idset.Of(b.builder.IDs("rpminfo"))
+		if err := b.listRPMs(ctx, "", promoted); err != nil {
 			return err
 		}
-		if err := p.askSignatures(ctx, idset.Of(p.builder.IDs("rpminfo")).Without(had)); err != nil {
+		if err := b.askSignatures(ctx, task{run: b.run}, idset.Of(b.builder.IDs("rpminfo")).Without(had)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readBuilds reads the tagged builds that are to be asked for, with what belongs to them. Who
-// carries rows over knows which builds those are only when their rows are there.
-func (p *puller) readBuilds(ctx context.Context) error {
+// readBuilds reads the tagged builds that are to be asked for, with what belongs to them. A pull
+// that keeps rows of a base knows which builds those are only when their rows are there.
+func (b buildReader) readBuilds(ctx context.Context) error {
 	var ids []int64
 	var steps []func(context.Context) error
-	if p.carry != nil {
+	if b.inc != nil {
 		var err error
-		if ids, err = p.buildsToAsk(ctx); err != nil {
+		if ids, err = b.buildsToAsk(ctx); err != nil {
 			return err
 		}
 	} else {
-		tagged := p.builder.Referred("build")
+		tagged := b.builder.Referred("build")
 		ids = tagged.List()
-		steps = append(steps, func(ctx context.Context) error { return p.getBuilds(ctx, "builds", ids, false) })
+		steps = append(steps, func(ctx context.Context) error { return b.getBuilds(ctx, "builds", ids, false) })
 	}
 	now := idset.Of(ids)
-	if p.carry != nil {
-		now = &p.carry.tagged
+	if b.inc != nil {
+		now = &b.inc.tagged
 	}
-	left, err := p.leftBuilds(ctx, now)
+	left, err := b.leftBuilds(ctx, now)
 	if err != nil {
 		return err
 	}
-	steps = append(steps, func(ctx context.Context) error { return p.readLeft(ctx, left) })
+	steps = append(steps, func(ctx context.Context) error { return b.readLeft(ctx, left) })
 	steps = append(steps, func(ctx context.Context) error {
-		if err := p.listRPMs(ctx, "rpms", ids); err != nil {
+		if err := b.listRPMs(ctx, "rpms", ids); err != nil {
 			return err
 		}
-		return p.querySignatures(ctx)
-	}, func(ctx context.Context) error { return p.listArchives(ctx, ids) })
+		return b.querySignatures(ctx)
+	}, func(ctx context.Context) error { return (archiveReader{b.run}).read(ctx, ids) })
 	return together(ctx, steps...)
 }
 
 // buildsToAsk reads the rows of builds that may have changed since the base, and returns those
-// of which the rest is to be asked for too.
-func (p *puller) buildsToAsk(ctx context.Context) ([]int64, error) {
-	if err := p.recheckLost(ctx); err != nil {
+// whose other rows are to be asked for, too.
+func (b buildReader) buildsToAsk(ctx context.Context) ([]int64, error) {
+	if err := b.recheckLost(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.chooseBuilds(ctx); err != nil {
+	if err := b.chooseBuilds(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.getBuilds(ctx, "builds", p.carry.ask.List(), true); err != nil {
+	if err := b.getBuilds(ctx, "builds", b.inc.ask.List(), true); err != nil {
 		return nil, err
 	}
-	tagged, err := p.recheckTagging(ctx, p.suspects.sorted())
+	tagged, err := b.recheckTagging(ctx, b.recheck.sorted())
 	if err != nil {
 		return nil, err
 	}
-	if err := p.getBuilds(ctx, "tagged-builds", tagged, false); err != nil {
+	if err := b.getBuilds(ctx, "tagged-builds", tagged, false); err != nil {
 		return nil, err
 	}
-	return p.carry.ask.List(), nil
+	return b.inc.ask.List(), nil
 }
 
-// getBuilds reads builds and their types. With suspicion it leaves out those that are suspect,
+// getBuilds reads builds and their types. With suspicion it leaves out those whose taggings need a recheck,
 // and notes them.
-func (p *puller) getBuilds(ctx context.Context, stageName string, ids []int64, suspicion bool) error {
-	return p.inStage(ctx, stageName, func(p *puller) error { return p.askBuilds(ctx, ids, suspicion) })
+func (b buildReader) getBuilds(ctx context.Context, stageName string, ids []int64, suspicion bool) error {
+	return b.inStage(ctx, stageName, func(t task) error { return b.askBuilds(ctx, t, ids, suspicion) })
 }
 
-func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) error {
-	way, err := p.choose(ctx, "build", len(p.stage.rest(ids)))
+func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspicion bool) error {
+	strategy, err := b.pager.Choose(ctx, t.stage, "build", len(t.stage.Rest(ids)))
 	if err != nil {
 		return err
 	}
-	if way.By == byTable && p.version.AtLeast(1, 27) {
-		rest, err := p.buildsByType(ctx, ids, suspicion)
+	if strategy.By == pager.ByTable && b.version.AtLeast(1, 27) {
+		rest, err := b.buildsByType(ctx, t, ids, suspicion)
 		switch {
-		case errors.Is(err, errUnpaged):
-			p.log.WarnContext(ctx, "asking one by one", "relation", "build", "err", err)
+		case errors.Is(err, pager.ErrUnpaged):
+			b.log.WarnContext(ctx, "asking one by one", "relation", "build", "err", err)
 		case err != nil:
 			return err
 		default:
 			ids = rest
 		}
 	}
-	ids = p.stage.rest(ids)
-	bar := p.opt.Progress.Begin("builds", int64(len(ids)))
+	ids = t.stage.Rest(ids)
+	bar := b.opt.Progress.Begin("builds", int64(len(ids)))
 	defer bar.End()
-	f := p.newFailing()
-	err = p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	f := b.newFailing()
+	err = b.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, batch *checkpoint.Batch, ids []int64) error {
+		t := t.in(batch)
 		calls := make([]hub.Call, 0, 2*len(ids))
 		for _, id := range ids {
 			calls = append(calls, hub.Call{Method: "getBuild", Args: []any{id}}, hub.Call{Method: "getBuildType", Args: []any{id}})
@@ -141,28 +146,28 @@ func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) err
 			} else {
 				skip[i/2] = true
 			}
-			p.leaveBuild(of, id, err)
+			t.skipBuild(of, id, err)
 			return f.failed(id, fmt.Errorf("build %d: %w", id, err))
 		}
-		err := p.each(ctx, calls, func(i int, r hub.Row) error {
+		err := t.each(ctx, calls, func(i int, r hub.Row) error {
 			id := ids[i/2]
 			if i%2 == 1 {
 				if skip[i/2] || !found[i/2] {
 					return nil
 				}
 				typed[i/2] = true
-				return p.putTypes(id, r.Value)
+				return t.putTypes(id, r.Value)
 			}
 			if r.IsNil() {
 				return nil
 			}
 			found[i/2] = true
-			if suspicion && p.suspect(id, r.Value) {
+			if suspicion && b.inc.needsRecheck(id, r.Value) {
 				skip[i/2] = true
-				p.doubt(id)
+				t.needsRecheck(id)
 				return nil
 			}
-			return p.putBuild(id, r.Value, false)
+			return t.putBuild(id, r.Value, false)
 		}, bad)
 		var late []hub.Call // builds that were found only when they were asked for once more
 		var of []int
@@ -170,7 +175,7 @@ func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) err
 			switch {
 			case err != nil:
 			case !found[i] && !skip[i]:
-				err = bad(2*i, p.noBuild(ids[i]))
+				err = bad(2*i, b.noBuild(ids[i]))
 			case found[i]:
 				f.succeeded()
 				if !skip[i] && !typed[i] {
@@ -181,7 +186,7 @@ func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) err
 		if err != nil {
 			return err
 		}
-		return p.each(ctx, late, func(i int, r hub.Row) error { return p.putTypes(ids[of[i]], r.Value) }, func(i int, err error) error { return bad(2*of[i]+1, err) })
+		return t.each(ctx, late, func(i int, r hub.Row) error { return t.putTypes(ids[of[i]], r.Value) }, func(i int, err error) error { return bad(2*of[i]+1, err) })
 	})
 	if err != nil {
 		return err
@@ -189,94 +194,70 @@ func (p *puller) askBuilds(ctx context.Context, ids []int64, suspicion bool) err
 	return f.end()
 }
 
-// leaveBuild notes that the hub cannot give a build's row, or all of its rows in another relation. What
-// belongs to a build of which the row is missing is asked for all the same: the snapshot before may
-// have the row.
-func (p *puller) leaveBuild(relationName string, id int64, why error) {
-	x := snapfile.LeftOut{Relation: relationName, Row: fmt.Sprint("build ", id), Reason: why.Error(), Column: "build_id", ID: id, Builds: []int64{id}}
-	if relationName == "build" {
-		x.Column = "id"
-	}
-	p.leave(x)
-}
-
-// newFailing judges a stage of calls for builds, of which some may have failed before.
-func (p *puller) newFailing() *failing {
-	f := &failing{}
-	if p.carry != nil {
-		f.known = &p.carry.again
-	}
-	return f
-}
-
-func (p *puller) putBuild(id int64, r hub.Value, left bool) error {
-	if got, _ := r.Field("build_id").Int(); got != id {
-		return fmt.Errorf("getBuild of %d answered build %d", id, got)
-	}
-	event, _ := r.Field("creation_event_id").Int()
-	ts, ok := r.Field("creation_ts").Float()
-	if !ok {
-		return fmt.Errorf("build %d: no creation_ts", id)
-	}
-	row, fault, err := p.tryConvert("build", r, nil)
+// buildsByType reads builds by the lists of builds of each type, and returns those that the lists
+// do not tell in full: builds of no type, or of a type other than rpm, which add more rows, and
+// those of content generators, which the lists do not name.
+func (b buildReader) buildsByType(ctx context.Context, t task, ids []int64, suspicion bool) ([]int64, error) {
+	left := idset.Of(nil)
+	asked := idset.Of(ids)
+	others, err := b.otherBuilds(ctx, t)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if fault != nil && left {
-		return nil // it stays what it was
-	}
-	if fault != nil { // as one that the hub cannot send, and with its id, whatever else is wrong
-		p.leaveBuild("build", id, fault)
-		return nil
-	}
-	if err := p.addEvent(event, ts); err != nil {
-		return err
-	}
-	pkg, _ := r.Field("package_id").Int()
-	if err := p.addNamed("package", pkg, r.Field("package_name")); err != nil {
-		return err
-	}
-	if cg, ok := r.Field("cg_id").Int(); ok {
-		if err := p.addNamed("content_generator", cg, r.Field("cg_name")); err != nil {
-			return err
+	for _, call := range others {
+		noted, err := b.pager.Pages(ctx, t.stage, "build", call, "build_id", -1, pager.RowFilter{IDs: asked, Member: "build_id", Note: true})
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range noted {
+			left.Add(id)
 		}
 	}
-	if !left {
-		draft, _ := r.Field("draft").Bool()
-		p.drafts.build(id, draft)
+	rpm, isType := b.btypes["rpm"]
+	if !isType {
+		return ids, nil
 	}
-	return p.addRow("build", row, left)
+	put := func(batch *checkpoint.Batch, r hub.Value) error {
+		t := t.in(batch)
+		id, _ := r.Field("build_id").Int()
+		if suspicion && b.inc.needsRecheck(id, r) {
+			t.needsRecheck(id)
+			return nil
+		}
+		if err := t.putBuild(id, r, false); err != nil {
+			return err
+		}
+		return t.add("build_types", [][]byte{fmt.Append(nil, id), rpm})
+	}
+	call := hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "rpm"}}
+	found, err := b.pager.Pages(ctx, t.stage, "build", call, "build_id", -1, pager.RowFilter{IDs: idset.Of(asked.Without(left)), Member: "build_id", Take: put, Note: true})
+	return asked.Without(idset.Of(found)), err
 }
 
-// putTypes takes a reply of getBuildType: what each type of the build adds to it.
-func (p *puller) putTypes(build int64, r hub.Value) error {
-	id := []byte(strconv.FormatInt(build, 10))
-	if r.Kind() != hub.Struct {
-		return fmt.Errorf("build %d: getBuildType answered %s, not its types", build, r.Kind())
+// otherBuilds returns calls that list all builds of a type other than rpm, or of a content
+// generator.
+func (b buildReader) otherBuilds(ctx context.Context, t task) ([]hub.Call, error) {
+	generators, err := checkpoint.Once(ctx, t.stage, "content generators", func(*checkpoint.Batch) (ids []int64, err error) {
+		call := hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"cg_users"}}}
+		err = b.hub.StreamTables(ctx, pager.RowsOf(call), func(_ string, r hub.Row) error {
+			if id, ok := r.Get("cg_id").Int(); ok && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+			return nil
+		})
+		return ids, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("content generators: %w", err)
 	}
-	for name, info := range r.Members() {
-		if why := info.Bad(); why != nil {
-			p.leaveBuild("build_types", build, fmt.Errorf("a type: %w", why))
-			continue
-		}
-		btype, ok := p.btypes[name]
-		if !ok {
-			p.leaveBuild("build_types", build, fmt.Errorf("build type %q: %w", name, errNoBType))
-			continue
-		}
-		var err error
-		if err := p.addRow("build_types", [][]byte{id, btype}, false); err != nil {
-			return err
-		}
-		switch {
-		case name == "image":
-			err = p.addRow("image_builds", [][]byte{id}, false)
-		case name == "maven" || name == "win":
-			err = p.put(name+"_builds", info)
-		}
-		if err != nil {
-			return err
+	var calls []hub.Call
+	for btype := range b.btypes {
+		if btype != "rpm" {
+			calls = append(calls, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": btype}})
 		}
 	}
-	return nil
+	for _, id := range generators {
+		calls = append(calls, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"cgID": id}})
+	}
+	return calls, nil
 }

@@ -23,6 +23,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/seedtest"
@@ -272,15 +273,14 @@ func TestPullCutOff(t *testing.T) {
 		again bool
 		some  int // places
 	}{
-		{"history", past.WithBatch(10), false, 4},
-		{"history again", pastAgain.WithBatch(5), true, 5},
-		{"ids", opt.WithBatch(10), false, 3},
-		{"pages", opt.WithBatch(25).WithWays(pages), false, 2},
-		{"again", again.WithBatch(5), true, 5},
-		{"again by pages", opt.WithBatch(5).WithWays(pages), true, 2},
+		{"history", past.WithPager(pager.Options{Batch: 10, Page: 120}), false, 4},
+		{"history again", pastAgain.WithPager(pager.Options{Batch: 5, Page: 120}), true, 5},
+		{"ids", opt.WithPager(pager.Options{Batch: 10, Page: 120}), false, 3},
+		{"pages", opt.WithPager(pager.Options{Batch: 25, Page: 120, Strategies: pages}), false, 2},
+		{"again", again.WithPager(pager.Options{Batch: 5, Page: 120}), true, 5},
+		{"again by pages", opt.WithPager(pager.Options{Batch: 5, Page: 120, Strategies: pages}), true, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			defer pull.SetPages(120)()
 			w := newCutWorld(t, test.opt)
 			base := pulltest.NewStore(t)
 			if test.again {
@@ -300,7 +300,7 @@ func TestPullCutOff(t *testing.T) {
 
 // TestPullCutOffS3 does so in S3.
 func TestPullCutOffS3(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithBatch(5))
+	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 5}))
 	base, s := pulltest.NewStore(t), s3test.Start(t).Open(t)
 	w.whole(t, base)
 	w.whole(t, s)
@@ -311,7 +311,7 @@ func TestPullCutOffS3(t *testing.T) {
 
 // TestPullGoesOnOrNot cuts a pull off, changes something, and pulls again: does it go on?
 func TestPullGoesOnOrNot(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithBatch(50))
+	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 50}))
 	base := pulltest.NewStore(t)
 	w.whole(t, base)
 	w.change(t, 20)
@@ -514,7 +514,7 @@ func testPullHeals(t *testing.T, seed uint64) {
 	wentOn := 0
 	for range 2 {
 		change()
-		opt := pull.Options{Tags: w.tags, Event: w.event(), Sweep: againSweep, Overlap: againOverlap, Program: "test"}.WithBatch(5)
+		opt := pull.Options{Tags: w.tags, Event: w.event(), Sweep: againSweep, Overlap: againOverlap, Program: "test"}.WithPager(pager.Options{Batch: 5})
 		begun := opt.Event
 		g.set(20+rnd.IntN(40), func() bool { return true })
 		r, err := pull.Pull(t.Context(), c, w.again, opt)

@@ -13,31 +13,31 @@ How it is met:
 
   - The hub sends a value that XML, XML-RPC or the column does not allow (a control character, no
     UTF-8, a number that is too large, too deep a nesting): the row arrives, the value is judged
-    (hub.Call.KeepBad, tryConvert).
+    (hub.Call.KeepBad, package convert).
   - The hub cannot send it (a number of more than 64 bits, a lone surrogate, JSON that is none, a year
     that Python does not have): faults of code 1 and 1000 and HTTP 500 are bisected to the call, and to
-    the row by queryOpts (each, apart).
-  - It sends nothing where other rows refer to something (noteMissing).
+    the row by queryOpts (pager.Each, pager.Split).
+  - It sends nothing where other rows refer to something (snapshot.Builder).
 
 What becomes of it:
 
 	what is wrong                              what becomes of it
 	-----------------------------------------  -------------------------------------------------------
 	build: extra, source                       it is there without that column
-	build: another column, or getBuild fails   left out, with taggings, types, rpms, signatures, archives
-	build: getBuildType fails, unknown type    left out: its types
+	build: another column, or getBuild fails   skipped, with taggings, types, rpms, signatures, archives
+	build: getBuildType fails, unknown type    skipped: its types
 	rpm, archive: extra                        it is there without extra: by the same call, or for what
 	                                           the hub cannot send by listTaggedRPMS, listTaggedArchives
 	                                           with extra=False
-	rpm, archive: another column               left out, with signatures, and as a part of archives
-	signature, type of an archive, component   left out
-	a row of a tag's history                   left out; a tag's config ends the pull
-	name of a tag of the scope                 ends the pull: all that the tag holds hangs on it
-	name of a package, volume, group, target   left out, with what refers to it
+	rpm, archive: another column               skipped, with signatures, and as a part of archives
+	signature, type of an archive, component   skipped
+	a row of a tag's history                   skipped; a tag's config ends the pull
+	name of a tag of the scope                 ends the pull: all that the tag holds refers to it
+	name of a package, volume, group, target   skipped, with what refers to it
 	name of a user, permission, external repo, another one is made up: too much refers to it
 	content generator, type
-	channel; URL of an external repo           left out
-	name of a package or volume, version, ...  left out if it would lead out of a directory (../)
+	channel; URL of an external repo           skipped
+	name of a package or volume, version, ...  skipped if it would lead out of a directory (../)
 	module build: the name of its content tag, that the tag is not in the scope; told when it is new
 	or getTag of it
 	all else that a path cannot hold (a slash, data: stored as it is; copy judges it for that file
@@ -59,7 +59,7 @@ What ends a pull, as it is wrong for all rows:
 	a fault for every one of three or more     error: it is the hub that is wrong
 	more than 10 rows of a relation and 1 of   error: so much is no matter of single rows; the snapshot
 	20, or all of three or more                before is better
-	the list of types, volumes, channels,      error: they cannot be had by rows
+	the list of types, volumes, channels,      error: they cannot be read row by row
 	permissions as a whole
 	inheritance, a relation of a tag as a      error
 	whole

@@ -26,14 +26,14 @@ func (f *failing) succeeded() {
 	f.good = true
 }
 
-// passed notes the outcome of a batch: bad says which of its things could not be had.
+// passed notes the outcome of a batch: bad says which of its things failed.
 func (f *failing) passed(bad []bool) {
 	if slices.Contains(bad, false) {
 		f.succeeded()
 	}
 }
 
-// failed notes that a thing could not be had. It returns an error if nothing at all could.
+// failed notes that the hub could not send a thing. It returns an error if it could send none at all.
 func (f *failing) failed(id int64, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,7 +66,7 @@ func (f *failing) judge() error {
 	return &allFailedError{f.first, f.bad}
 }
 
-// allFailedError says that nothing that was asked for could be had.
+// allFailedError says that the hub could send nothing of what was asked for.
 type allFailedError struct {
 	first error
 	asked int64
@@ -76,3 +76,12 @@ func (e *allFailedError) Error() string {
 	return fmt.Sprintf("%v: and so it is with all %d that were asked for", e.first, e.asked)
 }
 func (e *allFailedError) Unwrap() []error { return []error{e.first, snapshot.ErrTooMuch} }
+
+// newFailing judges a stage of calls for builds, some of which may have failed before.
+func (r *run) newFailing() *failing {
+	f := &failing{}
+	if r.inc != nil {
+		f.known = &r.inc.again
+	}
+	return f
+}

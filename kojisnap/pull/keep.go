@@ -9,67 +9,12 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// fold finds, children first, what the rows that are carried over refer to.
-func (p *puller) fold(ctx context.Context, names ...string) error {
-	c := p.carry
-	for _, name := range names {
-		rel := relation.Get(name)
-		keep := p.keeps(rel)
-		build := rel.Index("build_id")
-		err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
-			kept, err := keep(row)
-			if err != nil || !kept {
-				return err
-			}
-			if name == "rpminfo" && row[build] != nil {
-				rpm, err := idset.Parse(row[0])
-				of, err2 := idset.Parse(row[build])
-				if err = errors.Join(err, err2); err != nil {
-					return err
-				}
-				if c.carriesBuild(of) {
-					c.rpms.Add(rpm)
-				}
-			}
-			if rel.Key[0] == "id" {
-				id, err := idset.Parse(row[0])
-				if err != nil || p.builder.Has(name, id) {
-					return err // the hub's row takes its place: an owner who was is none
-				}
-			}
-			return p.builder.ReferFrom(rel, row)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// keepsBuild reports whether a tagged build is kept with all that belongs to it.
+func (c *incremental) keepsBuild(id int64) bool { return c.tagged.Has(id) && !c.ask.Has(id) }
 
-// carryArchives finds which archives of tagged builds are carried over.
-func (p *puller) carryArchives(ctx context.Context) error {
-	rel := relation.Get("archiveinfo")
-	build := rel.Index("build_id")
-	return snapshot.EachRow(ctx, p.carry.base, rel, func(row [][]byte) error {
-		id, err := idset.Parse(row[0])
-		of, err2 := idset.Parse(row[build])
-		if p.carry.carriesBuild(of) {
-			p.carry.archives.Add(id)
-		}
-		return errors.Join(err, err2)
-	})
-}
-
-// carriesBuild reports whether a tagged build is carried over with all that belongs to it.
-func (c *carry) carriesBuild(id int64) bool { return c.tagged.Has(id) && !c.ask.Has(id) }
-
-// keeps returns what says which of the base's rows of a relation are carried over, unless rows
-// of the same key came from the hub.
-func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) {
-	c := p.carry
-	if c == nil {
-		return func([][]byte) (bool, error) { return false, nil }
-	}
+// Keeps implements snapshot.Keeper: it says which of the base's rows of a relation are kept, unless rows of
+// the same key came from the hub.
+func (c *incremental) Keeps(rel *relation.Relation) func(row [][]byte) (bool, error) {
 	// by tells by the id in one column.
 	by := func(column string, tell func(id int64) bool) func([][]byte) (bool, error) {
 		at := rel.Index(column)
@@ -78,14 +23,14 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 			return err == nil && tell(id), err
 		}
 	}
-	refers := func(id int64) bool { return p.builder.Refers(rel.Name, id) }
+	refers := func(id int64) bool { return c.builder.Refers(rel.Name, id) }
 	switch rel.Name {
 	case "events", "package", "tag", "build_target", "external_repo", "groups", "content_generator", "build":
 		return by("id", refers)
 	case "build_types", "maven_builds", "win_builds", "image_builds":
-		return by("build_id", func(id int64) bool { return p.builder.Refers("build", id) && !p.builder.Has("build", id) })
+		return by("build_id", func(id int64) bool { return c.builder.Refers("build", id) && !c.builder.Has("build", id) })
 	case "rpminfo", "archiveinfo":
-		ofBuild := by("build_id", c.carriesBuild)
+		ofBuild := by("build_id", c.keepsBuild)
 		wanted := by("id", refers)
 		at := rel.Index("build_id")
 		return func(row [][]byte) (bool, error) {
@@ -100,7 +45,7 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 		return by("rpm_id", c.rpms.Has)
 	case "maven_archives", "win_archives", "image_archives":
 		return by("archive_id", func(id int64) bool {
-			return !p.builder.Has("archiveinfo", id) && (c.archives.Has(id) || p.builder.Refers("archiveinfo", id))
+			return !c.builder.Has("archiveinfo", id) && (c.archives.Has(id) || c.builder.Refers("archiveinfo", id))
 		})
 	case "archive_rpm_components", "archive_components":
 		return by("archive_id", c.archives.Has)
@@ -110,7 +55,7 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 		return func(row [][]byte) (bool, error) {
 			id, err := idset.Parse(row[tag])
 			event, err2 := idset.Parse(row[created])
-			kept := p.inScope[id] && c.tags[id] && event <= c.after && !c.revoked[snapshot.RowKey(rel, row)]
+			kept := c.found.InScope[id] && c.tags[id] && event <= c.after && !c.revoked[snapshot.RowKey(rel, row)]
 			if kept && build >= 0 {
 				of, err := idset.Parse(row[build])
 				if err != nil || c.recheck.Has(of) {
@@ -123,10 +68,117 @@ func (p *puller) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) 
 	return func([][]byte) (bool, error) { return false, nil } // asked for whole
 }
 
-// Keeps implements snapshot.Keeper.
-func (p *puller) Keeps(rel *relation.Relation) func(row [][]byte) (bool, error) { return p.keeps(rel) }
+// KeepsRevoked implements snapshot.Keeper: it says which of the base's revoked rows of a relation are kept,
+// unless rows of the same key came from the hub.
+func (c *incremental) KeepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, error) {
+	if c.found.Start == 0 || !rel.Versioned {
+		return func([][]byte) (bool, error) { return false, nil }
+	}
+	revoked, created := rel.Index("revoke_event"), rel.Index("create_event")
+	var columns []int
+	for i, column := range rel.Columns {
+		if column.Ref == "tag" && (column.Name == "tag_id" || rel.Name == "build_target_config") {
+			columns = append(columns, i)
+		}
+	}
+	build, repo := rel.Index("build_id"), rel.Index("external_repo_id")
+	return func(row [][]byte) (bool, error) {
+		at, err := idset.Parse(row[revoked])
+		from, err2 := idset.Parse(row[created])
+		if err = errors.Join(err, err2); err != nil || at <= c.since || at > c.found.Event || from >= at {
+			return false, err
+		}
+		if build >= 0 { // what is left of a build that was reset was asked for
+			if id, err := idset.Parse(row[build]); err != nil || c.recheck.Has(id) {
+				return false, err
+			}
+		}
+		if rel.Name == "external_repo_config" {
+			id, err := idset.Parse(row[repo])
+			return err == nil && c.builder.Refers("external_repo", id), err
+		}
+		for _, i := range columns {
+			id, err := idset.Parse(row[i])
+			if err != nil || c.found.InScope[id] {
+				return err == nil, err
+			}
+		}
+		return false, nil
+	}
+}
 
-// KeepsRevoked implements snapshot.Keeper.
-func (p *puller) KeepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, error) {
-	return p.keepsRevoked(rel)
+// eachKeptRevoked gives the base's revoked rows of a relation that are kept.
+func (c *incremental) eachKeptRevoked(ctx context.Context, rel *relation.Relation, fn func(row [][]byte) error) error {
+	if c == nil || c.found.Start == 0 || !rel.Versioned {
+		return nil
+	}
+	keep := c.KeepsRevoked(rel)
+	return snapshot.EachRevoked(ctx, c.base, rel, func(row [][]byte) error {
+		kept, err := keep(row)
+		if err != nil || !kept {
+			return err
+		}
+		return fn(row)
+	})
+}
+
+// collectRevokedRefs finds what the revoked rows that are kept refer to.
+func (c *incremental) collectRevokedRefs(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		rel := relation.Get(name)
+		if err := c.eachKeptRevoked(ctx, rel, func(row [][]byte) error { return c.builder.ReferFrom(rel, row) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collectRefs finds, children first, what the rows that are kept refer to.
+func (c *incremental) collectRefs(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		rel := relation.Get(name)
+		keep := c.Keeps(rel)
+		build := rel.Index("build_id")
+		err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+			kept, err := keep(row)
+			if err != nil || !kept {
+				return err
+			}
+			if name == "rpminfo" && row[build] != nil {
+				rpm, err := idset.Parse(row[0])
+				of, err2 := idset.Parse(row[build])
+				if err = errors.Join(err, err2); err != nil {
+					return err
+				}
+				if c.keepsBuild(of) {
+					c.rpms.Add(rpm)
+				}
+			}
+			if rel.Key[0] == "id" {
+				id, err := idset.Parse(row[0])
+				if err != nil || c.builder.Has(name, id) {
+					return err // the hub's row takes its place: a former owner is not referred to
+				}
+			}
+			return c.builder.ReferFrom(rel, row)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findArchives finds which archives of tagged builds are kept.
+func (c *incremental) findArchives(ctx context.Context) error {
+	rel := relation.Get("archiveinfo")
+	build := rel.Index("build_id")
+	return snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		of, err2 := idset.Parse(row[build])
+		if c.keepsBuild(of) {
+			c.archives.Add(id)
+		}
+		return errors.Join(err, err2)
+	})
 }

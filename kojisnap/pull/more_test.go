@@ -20,6 +20,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pulltest"
+	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/tagged"
 )
@@ -271,7 +272,7 @@ func rowsWithout(t *testing.T, each func(func(tagged.Row)) error, rel *relation.
 func TestPullUnknownTag(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	_, err := pull.Pull(t.Context(), c, pulltest.NewStore(t), pull.Options{Tags: []string{"nope"}, Event: pulltest.LastEvent})
-	var unknown *pull.UnknownTagError
+	var unknown *scope.UnknownTagError
 	if !errors.As(err, &unknown) || unknown.Tag != "nope" {
 		t.Errorf("got %v", err)
 	}

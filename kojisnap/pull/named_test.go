@@ -16,6 +16,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pulltest"
+	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/dir"
@@ -29,7 +30,7 @@ func TestPullNamed(t *testing.T) {
 		event      int64
 		builds     []string
 		ids        []int64 // as the manifest has them
-		incomplete []pull.IncompleteBuild
+		incomplete []scope.IncompleteBuild
 	}{
 		{pulltest.LastEvent, []string{pulltest.NamedKernel}, []int64{36}, nil},
 		{pulltest.LastEvent, []string{"61", pulltest.NamedDraft, "legacy-empty-0-1"}, []int64{61, 69, 72}, nil},
@@ -37,7 +38,7 @@ func TestPullNamed(t *testing.T) {
 		{pulltest.LastEvent, []string{"0:" + pulltest.NamedKernel}, []int64{36}, nil}, // parse_NVR takes the epoch off
 		{pulltest.LastEvent, []string{"7"}, []int64{7}, nil},                          // that f42 has, too
 		{300, []string{pulltest.NamedImage}, []int64{61}, nil},                        // it was made later
-		{pulltest.LastEvent, []string{pulltest.NamedGone, pulltest.NamedFailed, pulltest.NamedRunning, "68"}, []int64{53, 66, 67, 68}, []pull.IncompleteBuild{
+		{pulltest.LastEvent, []string{pulltest.NamedGone, pulltest.NamedFailed, pulltest.NamedRunning, "68"}, []int64{53, 66, 67, 68}, []scope.IncompleteBuild{
 			{ID: 53, Build: pulltest.NamedGone, State: "DELETED"}, {ID: 66, Build: pulltest.NamedRunning, State: "BUILDING"},
 			{ID: 67, Build: pulltest.NamedFailed, State: "FAILED"}, {ID: 68, Build: "canceled-build-1-1", State: "CANCELED"}}},
 	} {
@@ -135,7 +136,7 @@ func TestPullNamedFollowed(t *testing.T) {
 		}
 		update(t, "build", hubtest.Values{"id": 72}, hubtest.Values{"state": 4})
 		r, _ := both(t, list...)
-		want := []pull.IncompleteBuild{{ID: 36, Build: pulltest.NamedKernel, State: "DELETED"}, {ID: 72, Build: "draftpkg-1-1.fc42", State: "CANCELED"}}
+		want := []scope.IncompleteBuild{{ID: 36, Build: pulltest.NamedKernel, State: "DELETED"}, {ID: 72, Build: "draftpkg-1-1.fc42", State: "CANCELED"}}
 		if !slices.Equal(r.Incomplete, want) {
 			t.Errorf("incomplete: %+v", r.Incomplete)
 		}
@@ -163,7 +164,7 @@ func TestPullNamedUnknown(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	s := pulltest.NewStore(t)
 	_, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-compose"}, Builds: []string{"nope-1-1", pulltest.NamedKernel, "999", "kernel-6.14.5-301.fc42"}, Event: pulltest.LastEvent})
-	var unknown *pull.UnknownBuildError
+	var unknown *scope.UnknownBuildError
 	if !errors.As(err, &unknown) || unknown.Hub != c.URL() || !slices.Equal(unknown.Builds, []string{"999", "kernel-6.14.5-301.fc42", "nope-1-1"}) {
 		t.Fatalf("%v", err)
 	}
@@ -173,7 +174,7 @@ func TestPullNamedUnknown(t *testing.T) {
 	for _, name := range []string{"", "0", "4294967296", "99999999999999999999", "-5", "kernel", "kernel-1", "-1-1", "a--1", "a-1-", "--",
 		"../x-1-1", "x-..-1", "x-1-..", "a/b-1-1", "a\n-1-1", "a-1-1\x00", "a\x1b[31m-1-1", "a-1-1\xff", strings.Repeat("a", 256) + "-1-1"} {
 		_, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-compose"}, Builds: []string{name}, Event: pulltest.LastEvent})
-		if check := pull.CheckBuildName(name); check == nil || err == nil || errors.As(err, &unknown) || strings.ContainsAny(err.Error(), "\n\x00\x1b") || !utf8.ValidString(err.Error()) {
+		if check := scope.CheckBuildName(name); check == nil || err == nil || errors.As(err, &unknown) || strings.ContainsAny(err.Error(), "\n\x00\x1b") || !utf8.ValidString(err.Error()) {
 			t.Errorf("%q: %v, %v", name, check, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
@@ -347,7 +348,7 @@ func TestPullOdd(t *testing.T) {
 				}
 				client := pulltest.ClientWith(t, hubtest.New(rows, hubtest.Options{}), hub.Options{RetryInterval: 1})
 				s := pulltest.NewStore(t)
-				r, err := pull.Pull(t.Context(), client, s, pull.Options{Tags: oddTags, Event: pulltest.LastEvent}.WithWays(ways))
+				r, err := pull.Pull(t.Context(), client, s, pull.Options{Tags: oddTags, Event: pulltest.LastEvent}.WithPager(pager.Options{Strategies: ways}))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,90 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/checkpoint"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapshot"
 )
 
 // What history needs beside the rows of queryHistory.
 
-// holes are the tags of which revoked rows cannot be had, with the last event that they would be asked
-// for at: their history is whole only after. Its methods may be called concurrently.
-type holes struct {
-	mu sync.Mutex
-	by map[int64]int64
-}
-
-func (h *holes) add(tag, event int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.by == nil {
-		h.by = map[int64]int64{}
-	}
-	h.by[tag] = max(h.by[tag], event)
-}
-
-func (h *holes) last(tag int64) int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.by[tag]
-}
-
-// hole notes that a row that was revoked cannot be had.
-func (p *puller) hole(r hub.Value, revoked int64) {
-	for _, column := range []string{"tag_id", "build_tag", "dest_tag"} {
-		tag, ok := r.Field(column).Int()
-		if !ok || !p.inScope[tag] {
-			continue
-		}
-		p.holes.add(tag, revoked)
-		p.batch.note(func(end *batchEnd) {
-			if end.Holes == nil {
-				end.Holes = map[int64]int64{}
-			}
-			end.Holes[tag] = max(end.Holes[tag], revoked)
-		})
-	}
-}
-
-// archesOf returns the arches of an external repo of a tag, of which the history shows none.
-func (p *puller) archesOf(r hub.Value, inView bool) []byte {
-	key := repoArchesKey(r)
-	if !inView {
-		key += " at " + string(r.Field("create_event").Text())
-	}
-	return p.repoArches[key]
-}
-
 // pastRepos returns the calls for the external repos that tags had at the events at which they got one
 // that was revoked since S. Where the history shows the arches there are none.
-func (p *puller) pastRepos(ctx context.Context) ([]hub.Call, error) {
-	if p.start == 0 {
+func (h historyReader) pastRepos(ctx context.Context) ([]hub.Call, error) {
+	if h.Start == 0 {
 		return nil, nil
 	}
-	past := make([]hub.Call, len(p.scope.All))
-	for i, tag := range p.scope.All {
-		after := p.since
-		if p.carry != nil && p.carry.tags[tag.ID] && p.missingHistory(tag.ID) == 0 {
-			after = max(after, min(p.carry.after, p.base.Manifest.Event))
+	past := make([]hub.Call, len(h.Scope.All))
+	for i, tag := range h.Scope.All {
+		after := h.since
+		if h.inc != nil && h.inc.tags[tag.ID] && h.inc.missingHistory(tag.ID) == 0 {
+			after = max(after, h.inc.covered())
 		}
-		past[i] = rowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_external_repos"}, "tag": tag.ID, "active": false, "afterEvent": after}})
+		past[i] = pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_external_repos"}, "tag": tag.ID, "active": false, "afterEvent": after}})
 	}
 	type at struct{ tag, event int64 }
 	asked := map[at]bool{}
 	var calls []hub.Call
-	err := p.hub.StreamMulti(ctx, past, func(i int, r hub.Row) error {
+	err := h.hub.StreamMulti(ctx, past, func(i int, r hub.Row) error {
 		for _, link := range r.Get("tag_external_repos").Items() {
 			created, _ := link.Field("create_event").Int()
-			key := at{p.scope.All[i].ID, created}
-			if link.Field("arches").Kind() != hub.Missing || created <= 0 || created > p.event || asked[key] {
+			key := at{h.Scope.All[i].ID, created}
+			if link.Field("arches").Kind() != hub.Missing || created <= 0 || created > h.Event || asked[key] {
 				continue
 			}
 			asked[key] = true
-			calls = append(calls, rowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": key.tag, "event": created}}))
+			calls = append(calls, pager.RowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": key.tag, "event": created}}))
 		}
 		return nil
 	})
@@ -101,20 +54,20 @@ func (p *puller) pastRepos(ctx context.Context) ([]hub.Call, error) {
 // maxEvents is how many events a pull asks for that no row names. A month of a middling hub has as many.
 const maxEvents = 20_000
 
-// pastEvents reads all events since S, so that each can be pinned by name: Pungi asks for the event itself.
+// readEvents reads all events since S, so that each can be pinned by name: Pungi asks for the event itself.
 // Where there are too many the snapshot has those that rows name; at another one calls answer as they
 // do at the last of these before it.
-func (p *puller) pastEvents(ctx context.Context) error {
-	if p.start == 0 {
+func (h historyReader) readEvents(ctx context.Context) error {
+	if h.Start == 0 {
 		return nil
 	}
-	from := p.start
+	from := h.Start
 	var had idset.Set
-	if p.carry != nil {
-		err := snapshot.EachRow(ctx, p.base, relation.Get("events"), func(row [][]byte) error {
+	if h.inc != nil {
+		err := snapshot.EachRow(ctx, h.base, relation.Get("events"), func(row [][]byte) error {
 			id, err := idset.Parse(row[0])
-			if err == nil && id >= p.start && id <= p.event {
-				p.builder.Refer("events", id)
+			if err == nil && id >= h.Start && id <= h.Event {
+				h.builder.Refer("events", id)
 				had.Add(id)
 			}
 			return err
@@ -122,23 +75,23 @@ func (p *puller) pastEvents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if p.sameStart() {
-			from = max(from, min(p.carry.after, p.base.Manifest.Event))
+		if h.inc.sameStart() {
+			from = max(from, h.inc.covered())
 		}
 	}
-	if p.event-from > maxEvents {
-		p.log.InfoContext(ctx, "only events that rows name are read", "since", from, "events", p.event-from, "most", maxEvents)
+	if h.Event-from > maxEvents {
+		h.log.InfoContext(ctx, "only events that rows name are read", "since", from, "events", h.Event-from, "most", maxEvents)
 		return nil
 	}
 	var ids []int64
-	for id := from + 1; id < p.event; id++ {
-		if !p.builder.Has("events", id) && !had.Has(id) {
+	for id := from + 1; id < h.Event; id++ {
+		if !h.builder.Has("events", id) && !had.Has(id) {
 			ids = append(ids, id)
 		}
 	}
-	return p.inStage(ctx, "events", func(p *puller) error {
+	return h.inStage(ctx, "events", func(t task) error {
 		for some := range slices.Chunk(ids, 1000) {
-			if err := onceOnly(ctx, p, digest(some), func(p *puller) error { return p.askEvents(ctx, some) }); err != nil {
+			if err := t.do(ctx, checkpoint.Digest(some), func(t task) error { return h.askEvents(ctx, t, some) }); err != nil {
 				return err
 			}
 		}
@@ -147,14 +100,14 @@ func (p *puller) pastEvents(ctx context.Context) error {
 }
 
 // askEvents reads events, those that there are: transactions that were rolled back leave gaps.
-func (p *puller) askEvents(ctx context.Context, ids []int64) error {
+func (h historyReader) askEvents(ctx context.Context, t task, ids []int64) error {
 	calls := make([]hub.Call, len(ids))
 	for i, id := range ids {
 		calls[i] = hub.Call{Method: "getEvent", Args: []any{id}}
 	}
-	results, err := p.hub.Multi(ctx, calls)
+	results, err := h.hub.Multi(ctx, calls)
 	if err != nil {
-		return fmt.Errorf("events since %d: %w", p.start, err)
+		return fmt.Errorf("events since %d: %w", h.Start, err)
 	}
 	for i, r := range results {
 		var fault *hub.Fault
@@ -165,10 +118,98 @@ func (p *puller) askEvents(ctx context.Context, ids []int64) error {
 			return fmt.Errorf("event %d: %w", ids[i], r.Err)
 		}
 		if ts, ok := r.Value.Field("ts").Float(); ok {
-			if err := p.addEvent(ids[i], ts); err != nil {
+			if err := t.addEvent(ids[i], ts); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// readExternalRepos reads the URLs of the external repos that are referred to.
+func (h historyReader) readExternalRepos(ctx context.Context, t task) error {
+	// Koji's row 0, INTERNAL, stands for "built here". Every schema has it, no call shows it.
+	if h.builder.Refers("external_repo", 0) {
+		if err := t.addName("external_repo", 0, "INTERNAL"); err != nil {
+			return err
+		}
+	}
+	// Which repos are referred to may be another thing when a pull is resumed.
+	wanted := h.builder.Referred("external_repo")
+	referred := checkpoint.Digest(wanted.List())
+	err := h.history(ctx, t, "external repos "+referred, "external_repo_config", nil, func(r hub.Value) bool {
+		id, ok := r.Field("external_repo_id").Int()
+		return h.builder.Refers("external_repo", id) || !ok
+	})
+	if err != nil {
+		return err
+	}
+	if err := h.nameKept(ctx, t, "external_repo_config", "external_repo", "external_repo_id"); err != nil {
+		return err
+	}
+	// A repo that was deleted before E, but that rpms in images still name.
+	for _, id := range h.builder.Wanted("external_repo") {
+		kwargs := map[string]any{"tables": []any{"external_repo_config"}, "external_repo": id}
+		err := t.do(ctx, fmt.Sprint("external repo ", id), func(t task) error {
+			return h.hub.StreamTables(ctx, pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), func(_ string, r hub.Row) error {
+				return t.addNamed("external_repo", id, r.Get("external_repo.name"))
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("external repo %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// A rename leaves no event. What the view refers to is named anew by each pull; what only revoked rows refer
+// to that are kept from the base has to be asked for its name, as it may be another's by now.
+
+// renamed are the relations whose rows Koji renames and no list has that are deleted.
+var renamed = []string{"tag", "build_target", "external_repo"}
+
+// nameKept names what the revoked rows of a relation refer to that are kept from the base, and that nothing
+// has named yet: targets, with their tags, or external repos. filter is the name of queryHistory's filter.
+func (h historyReader) nameKept(ctx context.Context, t task, name, filter, column string) error {
+	rel := relation.Get(name)
+	var ask idset.Set
+	err := h.inc.eachKeptRevoked(ctx, rel, func(row [][]byte) error {
+		for i, c := range rel.Columns {
+			if !slices.Contains(renamed, c.Ref) || row[i] == nil {
+				continue
+			}
+			id, err := idset.Parse(row[i])
+			if err != nil {
+				return err
+			}
+			if !h.builder.Has(c.Ref, id) {
+				of, err := idset.Parse(row[rel.Index(column)])
+				ask.Add(of)
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || ask.Len() == 0 {
+		return err
+	}
+	ids := ask.List()
+	return t.do(ctx, fmt.Sprint("names by ", name, " ", checkpoint.Digest(ids)), func(t task) error {
+		calls := make([]hub.Call, len(ids))
+		for i, id := range ids {
+			calls[i] = pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{name}, filter: id}})
+		}
+		err := h.hub.StreamMulti(ctx, calls, func(_ int, r hub.Row) error {
+			for _, config := range r.Get(name).Items() {
+				if err := t.namesOf(rel, config); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("names by %s: %w", name, err)
+		}
+		return nil
+	})
 }

@@ -2,12 +2,13 @@ package pull_test
 
 import (
 	"fmt"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"slices"
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -15,17 +16,14 @@ import (
 // TestPullPastModules: with the history come the content tags of modules that were tagged since, also
 // if the tag was deleted, and what these inherit. A compose at E takes none of them: nothing of them is to be copied.
 func TestPullPastModules(t *testing.T) {
-	for _, many := range []int{0, *pull.ManyBuilds} { // by the hub's list, and by asking for each
+	for _, many := range []int{0, 2000} { // by the hub's list, and by asking for each
 		t.Run(fmt.Sprint(many), func(t *testing.T) {
-			was := *pull.ManyBuilds
-			*pull.ManyBuilds = many
-			defer func() { *pull.ManyBuilds = was }()
-			testPullPastModules(t)
+			testPullPastModules(t, pager.Options{WholeList: &many})
 		})
 	}
 }
 
-func testPullPastModules(t *testing.T) {
+func testPullPastModules(t *testing.T, how pager.Options) {
 	c, rows, _ := pulltest.ModularProduction(t)
 	e := edits{t, rows}
 	e.aTag(bigFloor, "module-old", 280, oldBash, bashPackage)
@@ -44,7 +42,7 @@ func testPullPastModules(t *testing.T) {
 	gone(bigFloor+3, "12", "module-of-nobody", 300, 360)
 
 	again := pulltest.NewStore(t)
-	o := pull.Options{Tags: []string{"f42-modular"}, Since: 290, Sweep: 1000, Overlap: -1, Program: "test"}
+	o := pull.Options{Tags: []string{"f42-modular"}, Since: 290, Sweep: 1000, Overlap: -1, Program: "test"}.WithPager(how)
 	var snap *snapfile.Snapshot
 	for _, event := range []int64{320, pulltest.LastEvent} {
 		o.Event, o.Full = event, false

@@ -7,66 +7,67 @@ import (
 	"time"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/snapfile"
 )
 
 // plan counts, at little cost to the hub, what a pull would begin with: the active rows of the
 // scope's versioned relations. Of builds and what belongs to them it estimates from those what
 // would be asked, and how.
-func (p *puller) plan(ctx context.Context) (*Result, error) {
+func (r *run) plan(ctx context.Context) (*Result, error) {
 	var calls, past []hub.Call
-	for _, tag := range p.scope.All {
+	for _, tag := range r.Scope.All {
 		count := func(name string, v any) {
 			calls = append(calls, hub.Call{Method: "queryHistory", Kwargs: map[string]any{
 				"tables": toAny(tagHistory), "tag": tag.ID, name: v, "queryOpts": map[string]any{"countOnly": true},
 			}})
 		}
 		count("active", true)
-		if p.carry != nil && p.carry.tags[tag.ID] {
-			count("afterEvent", p.carry.after)
+		if r.inc != nil && r.inc.tags[tag.ID] {
+			count("afterEvent", r.inc.after)
 		}
-		if p.start > 0 && (p.carry == nil || !p.carry.tags[tag.ID] || p.missingHistory(tag.ID) > 0) {
+		if r.Start > 0 && (r.inc == nil || !r.inc.tags[tag.ID] || r.inc.missingHistory(tag.ID) > 0) {
 			past = append(past, hub.Call{Method: "queryHistory", Kwargs: map[string]any{
-				"tables": toAny(tagHistory), "tag": tag.ID, "active": false, "afterEvent": p.start, "queryOpts": map[string]any{"countOnly": true},
+				"tables": toAny(tagHistory), "tag": tag.ID, "active": false, "afterEvent": r.Start, "queryOpts": map[string]any{"countOnly": true},
 			}})
 		}
 	}
-	results, err := p.hub.Multi(ctx, calls)
+	results, err := r.hub.Multi(ctx, calls)
 	if err != nil {
 		return nil, fmt.Errorf("counts: %w", err)
 	}
-	history := Estimate{Relation: "history", By: "history"}
+	history := pager.Estimate{Relation: "history", By: "history"}
 	var builds int64
-	m := &snapfile.Manifest{Hub: p.hub.URL(), KojiVersion: p.version.String(), Event: p.event, EventTime: p.eventTime, Scope: p.scope}
-	r := p.result(m)
-	r.Existing = p.base != nil && p.base.Manifest.Event == p.event && slices.Equal(p.base.Manifest.Scope.Builds, p.scope.Builds) && len(past) == 0
+	m := &snapfile.Manifest{Hub: r.hub.URL(), KojiVersion: r.version.String(), Event: r.Event, EventTime: r.EventTime, Scope: r.Scope}
+	result := r.result(m)
+	result.Existing = r.base != nil && r.base.Manifest.Event == r.Event && slices.Equal(r.base.Manifest.Scope.Builds, r.Scope.Builds) && len(past) == 0
 	for i, res := range results {
 		if res.Err != nil {
 			return nil, fmt.Errorf("counts of tag %v: %w", calls[i].Kwargs["tag"], res.Err)
 		}
 		later := calls[i].Kwargs["active"] == nil
-		carried := p.carry != nil && p.carry.tags[calls[i].Kwargs["tag"].(int64)]
+		kept := r.inc != nil && r.inc.tags[calls[i].Kwargs["tag"].(int64)]
 		for name, n := range res.Value.Members() {
 			count, _ := n.Int()
 			if !later {
-				r.Rows[name] += count
+				result.Rows[name] += count
 			}
 			asked := count
-			if !later && carried {
-				asked = count / int64(p.opt.Sweep)
+			if !later && kept {
+				asked = count / int64(r.opt.Sweep)
 			}
 			if name == "tag_listing" {
 				builds += asked
 			}
-			if later || !carried {
+			if later || !kept {
 				history.Rows += count
 			}
 		}
-		if later || !carried {
+		if later || !kept {
 			history.Requests += 1
 		}
 	}
-	revoked, err := p.hub.Multi(ctx, past)
+	revoked, err := r.hub.Multi(ctx, past)
 	if err != nil {
 		return nil, fmt.Errorf("counts of history: %w", err)
 	}
@@ -84,13 +85,13 @@ func (p *puller) plan(ctx context.Context) (*Result, error) {
 		}
 	}
 	history.Bytes = history.Rows * historyBytes
-	history.Seconds = (time.Duration(history.Rows)*historyRow + time.Duration(history.Requests)*priceRequest).Seconds()
-	r.Plan, err = p.planBuilds(ctx, builds+int64(len(p.scope.Builds)))
-	r.Plan = append([]Estimate{history}, r.Plan...)
-	return r, err
+	history.Seconds = (time.Duration(history.Rows)*historyRow + time.Duration(history.Requests)*pager.RequestCost).Seconds()
+	result.Plan, err = r.planBuilds(ctx, builds+int64(len(r.Scope.Builds)))
+	result.Plan = append([]pager.Estimate{history}, result.Plan...)
+	return result, err
 }
 
-// A row of queryHistory, measured as the prices were: 24,000 of tag_listing 0.7 s and 31 MB.
+// A row of queryHistory, measured as the costs of package pager were: 24,000 of tag_listing 0.7 s and 31 MB.
 const (
 	historyRow   = 28 * time.Microsecond
 	historyBytes = 1300
@@ -98,29 +99,29 @@ const (
 
 // planBuilds estimates what builds and all that belongs to them would come to. As many rpms are
 // taken to belong to each as the hub has for its builds in the mean.
-func (p *puller) planBuilds(ctx context.Context, builds int64) ([]Estimate, error) {
-	if err := p.loadBTypes(ctx); err != nil {
+func (r *run) planBuilds(ctx context.Context, builds int64) ([]pager.Estimate, error) {
+	if err := (nameReader{r}).readBuildTypes(ctx); err != nil {
 		return nil, err
 	}
 	newest := map[string]int64{}
 	for method, id := range map[string]string{"listBuilds": "build_id", "listRPMs": "id"} {
-		v, err := p.hub.Call(ctx, hub.Call{Method: method, Kwargs: map[string]any{"queryOpts": map[string]any{"order": "-" + id, "limit": 1}}})
+		v, err := r.hub.Call(ctx, hub.Call{Method: method, Kwargs: map[string]any{"queryOpts": map[string]any{"order": "-" + id, "limit": 1}}})
 		if err != nil {
 			return nil, fmt.Errorf("newest row by %s: %w", method, err)
 		}
 		newest[method], _ = v.Index(0).Field(id).Int()
 	}
 	rpms := builds * newest["listRPMs"] / max(1, newest["listBuilds"])
-	var plan []Estimate
+	var plan []pager.Estimate
 	for _, part := range []struct {
 		name string
 		ids  int64
 	}{{"build", builds}, {"rpminfo", builds}, {"rpmsigs", rpms}, {"archiveinfo", builds}} {
-		way, err := p.choose(ctx, part.name, int(part.ids))
+		strategy, err := r.pager.Choose(ctx, nil, part.name, int(part.ids))
 		if err != nil {
 			return nil, err
 		}
-		plan = append(plan, way)
+		plan = append(plan, strategy)
 	}
 	return plan, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/checkpoint"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapshot"
 )
@@ -16,8 +17,8 @@ import (
 
 // leftBuilds are the builds that the last snapshot has as complete ones, in tags of the scope, and that
 // are not among those of this pull.
-func (p *puller) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error) {
-	last, err := p.lastSnapshot(ctx)
+func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error) {
+	last, err := b.lastSnapshot(ctx)
 	if err != nil || last == nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func (p *puller) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error
 			return err
 		}
 		of, err := idset.Parse(row[tag])
-		if p.inScope[of] {
+		if b.InScope[of] {
 			inScope.Add(id)
 		} else {
 			outside.Add(id)
@@ -53,29 +54,30 @@ func (p *puller) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error
 }
 
 // readLeft asks for builds that left.
-func (p *puller) readLeft(ctx context.Context, ids []int64) error {
+func (b buildReader) readLeft(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return p.inStage(ctx, "left-builds", func(p *puller) error { return p.askLeft(ctx, p.stage.rest(ids)) })
+	return b.inStage(ctx, "left-builds", func(t task) error { return b.askLeft(ctx, t, t.stage.Rest(ids)) })
 }
 
-func (p *puller) askLeft(ctx context.Context, ids []int64) error {
-	bar := p.opt.Progress.Begin("builds that left", int64(len(ids)))
+func (b buildReader) askLeft(ctx context.Context, t task, ids []int64) error {
+	bar := b.opt.Progress.Begin("builds that left", int64(len(ids)))
 	defer bar.End()
-	return p.inBatches(ctx, ids, bar, func(ctx context.Context, p *puller, ids []int64) error {
+	return b.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, batch *checkpoint.Batch, ids []int64) error {
+		t := t.in(batch)
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
 			calls[i] = hub.Call{Method: "getBuild", Args: []any{id}}
 		}
-		return p.each(ctx, calls, func(i int, r hub.Row) error {
+		return t.each(ctx, calls, func(i int, r hub.Row) error {
 			state, _ := r.Get("state").Int()
 			if r.IsNil() || state == 1 { // a row that is gone is no build's; untagged is not reset
 				return nil
 			}
-			return p.putBuild(ids[i], r.Value, true)
+			return t.putBuild(ids[i], r.Value, true)
 		}, func(i int, err error) error {
-			p.log.WarnContext(ctx, "what became of a build that left the scope is not known", "build", ids[i], "err", err)
+			b.log.WarnContext(ctx, "what became of a build that left the scope is not known", "build", ids[i], "err", err)
 			return nil
 		})
 	})

@@ -13,6 +13,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/seedtest"
@@ -45,7 +46,7 @@ func testPullResumes(t *testing.T, seed uint64) {
 		t.Fatal(err)
 	}
 	const batch = 10
-	opt := pull.Options{Tags: pulltest.WayTags, Margin: -1, Program: "test"}.WithBatch(batch)
+	opt := pull.Options{Tags: pulltest.WayTags, Margin: -1, Program: "test"}.WithPager(pager.Options{Batch: batch})
 	left.Store(1 << 40)
 	reference := pulltest.NewStore(t)
 	r, err := pull.Pull(t.Context(), c, reference, opt)

@@ -8,15 +8,16 @@ import (
 
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
 
-func pullBy(t *testing.T, h *hubtest.Server, ways map[string]string) (*snapfile.Snapshot, map[string]int) {
+func pullBy(t *testing.T, h *hubtest.Server, o pager.Options) (*snapfile.Snapshot, map[string]int) {
 	t.Helper()
 	s := pulltest.NewStore(t)
-	opt := pull.Options{Tags: pulltest.WayTags, Event: pulltest.LastEvent, Program: "test"}.WithWays(ways)
+	opt := pull.Options{Tags: pulltest.WayTags, Event: pulltest.LastEvent, Program: "test"}.WithPager(o)
 	r, err := pull.Pull(t.Context(), pulltest.Client(t, h), s, opt)
 	if err != nil {
 		t.Fatal(err)
@@ -30,10 +31,9 @@ func pullBy(t *testing.T, h *hubtest.Server, ways map[string]string) (*snapfile.
 
 // TestPullWays pulls every way that there is and compares the segments, which their digests name.
 func TestPullWays(t *testing.T) {
-	defer pull.SetPages(17)()
 	_, rows := pulltest.Production(t, hubtest.Options{})
 	hub := func() *hubtest.Server { return hubtest.New(rows, hubtest.Options{}) }
-	want, calls := pullBy(t, hub(), nil)
+	want, calls := pullBy(t, hub(), pager.Options{Page: 17})
 	perID := map[string]string{"build": "getBuild", "rpminfo": "listRPMs", "rpmsigs": "queryRPMSigs", "archiveinfo": "listArchives"}
 	for relation, method := range perID {
 		if calls[method] < 30 {
@@ -44,7 +44,7 @@ func TestPullWays(t *testing.T) {
 	for name, method := range perID {
 		all[name] = "table"
 		t.Run(name, func(t *testing.T) {
-			got, fewer := pullBy(t, hub(), map[string]string{name: "table"})
+			got, fewer := pullBy(t, hub(), pager.Options{Page: 17, Strategies: map[string]string{name: "table"}})
 			if !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) {
 				t.Errorf("by pages: not the same as one by one")
 			}
@@ -53,7 +53,7 @@ func TestPullWays(t *testing.T) {
 			}
 		})
 	}
-	got, _ := pullBy(t, hub(), all)
+	got, _ := pullBy(t, hub(), pager.Options{Page: 17, Strategies: all})
 	if !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) {
 		t.Errorf("all by pages: not the same as one by one")
 	}
@@ -62,9 +62,8 @@ func TestPullWays(t *testing.T) {
 // TestPullWaysRowsMove takes a row away while a table is read by pages, so that the ones behind
 // it move up.
 func TestPullWaysRowsMove(t *testing.T) {
-	defer pull.SetPages(40)()
 	_, rows := pulltest.Production(t, hubtest.Options{})
-	want, _ := pullBy(t, hubtest.New(rows, hubtest.Options{}), nil)
+	want, _ := pullBy(t, hubtest.New(rows, hubtest.Options{}), pager.Options{Page: 40})
 	taken := 0
 	h := hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
 		if method == "queryRPMSigs" && taken == 0 && strings.Contains(string(body), "<int>1</int>") {
@@ -76,7 +75,7 @@ func TestPullWaysRowsMove(t *testing.T) {
 		}
 		return body
 	}})
-	got, calls := pullBy(t, h, map[string]string{"rpmsigs": "table"})
+	got, calls := pullBy(t, h, pager.Options{Page: 40, Strategies: map[string]string{"rpmsigs": "table"}})
 	if !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) || taken != 1 {
 		t.Errorf("the rows differ, or none was taken away (%d)", taken)
 	}
@@ -110,8 +109,8 @@ func TestPullWaysUnencodable(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	h := func() *hubtest.Server { return hubtest.New(rows, hubtest.Options{}) }
-	got, _ := pullBy(t, h(), map[string]string{"archiveinfo": "table"})
-	want, _ := pullBy(t, h(), nil)
+	got, _ := pullBy(t, h(), pager.Options{Strategies: map[string]string{"archiveinfo": "table"}})
+	want, _ := pullBy(t, h(), pager.Options{})
 	if !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) || len(got.Manifest.LeftOut) != 1 {
 		t.Errorf("left out: %s", fmt.Sprint(got.Manifest.LeftOut))
 	}

@@ -150,7 +150,7 @@ func (b *Builder) Referred(name string) *idset.Set {
 	return t.want.Clone()
 }
 
-// Wanted returns the ids of a relation that rows refer to and of which there is no row yet, ascending.
+// Wanted returns the ids of a relation that rows refer to and that have no row yet, ascending.
 func (b *Builder) Wanted(name string) []int64 {
 	t := b.tables[name]
 	t.mu.Lock()

@@ -1,0 +1,107 @@
+package pull
+
+import (
+	"context"
+	"fmt"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/pager"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapshot"
+)
+
+// chooseBuilds settles, after the history, which builds are tagged and which of them are asked for.
+func (b buildReader) chooseBuilds(ctx context.Context) error {
+	c := b.inc
+	c.tagged = *b.builder.Referred("build") // with those that were asked for by name
+	rel := relation.Get("tag_listing")
+	keep := c.Keeps(rel)
+	build := rel.Index("build_id")
+	err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+		kept, err := keep(row)
+		if kept {
+			var id int64
+			id, err = idset.Parse(row[build])
+			c.tagged.Add(id)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = b.inc.eachKeptRevoked(ctx, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[build])
+		c.tagged.Add(id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.inStage(ctx, "completed", func(t task) error { return b.askCompleted(ctx, t) }); err != nil {
+		return err
+	}
+	if err := c.findAgain(ctx); err != nil {
+		return err
+	}
+	rel = relation.Get("build")
+	state, draft, created := rel.Index("state"), rel.Index("draft"), rel.Index("create_event")
+	err = snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		if err != nil {
+			return err
+		}
+		c.known.Add(id)
+		switch {
+		case string(row[state]) == "2": // it does not come back, but for a reset, which leaves no tagging
+			c.deleted.Add(id)
+		case string(row[state]) != "1" || string(row[draft]) == "t":
+			c.unsettled.Add(id)
+		}
+		if c.tagged.Has(id) && (c.touched.Has(id) || b.Named.Has(id) || c.unsettled.Has(id) || c.again.Has(id) || c.inSweepSlice(id)) {
+			c.ask.Add(id)
+			c.created[id], err = idset.Parse(row[created])
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range c.tagged.Without(&c.known) {
+		c.ask.Add(id)
+	}
+	b.log.InfoContext(ctx, "builds", "tagged", c.tagged.Len(), "asked", c.ask.Len())
+	return nil
+}
+
+// askCompleted asks which builds were completed lately. On a hub where those are many compared to
+// the scope's it leaves them to the sweep. Promoted drafts need no such question, which no release
+// up to 1.35.3 would answer: what was a draft at the base is asked for anyway.
+func (b buildReader) askCompleted(ctx context.Context, t task) error {
+	since := float64(b.base.Manifest.EventTime.Add(-max(b.opt.Overlap, 0)).UnixMicro()) / 1e6
+	call := pager.RowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}})
+	n, err := b.pager.Count(ctx, t.stage, call)
+	if err != nil {
+		return fmt.Errorf("builds completed since the base: %w", err)
+	}
+	if n > int64(max(100, b.inc.tagged.Len()/50)) {
+		b.log.InfoContext(ctx, "left to the sweep", "completed builds", n)
+		return nil
+	}
+	err = t.do(ctx, "completed", func(t task) error {
+		return b.hub.Stream(ctx, call, func(r hub.Row) error {
+			if id, ok := r.Get("build_id").Int(); ok {
+				t.touch(id)
+			}
+			return nil
+		})
+	})
+	if pager.Broken(ctx, err, nil) { // some row of a build that may not even be of the scope
+		b.log.InfoContext(ctx, "left to the sweep", "completed builds", n, "err", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("builds completed since the base: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package convert
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull/scope"
+	"kojisnap/kojisnap/relation"
+)
+
+// valueError says that a value is none that the column can have, though it came as the hub's
+// method sends it: it is wrong in production, and in this row alone. Any other error of
+// appendColumn is of the hub, whose rows are all like this one.
+type valueError struct{ error }
+
+func badValue(format string, args ...any) error { return valueError{fmt.Errorf(format, args...)} }
+
+// appendColumn appends what COPY text, before escaping, has for a value of the hub.
+func appendColumn(dst []byte, c *relation.Column, v hub.Value) (out []byte, null bool, err error) {
+	switch v.Kind() {
+	case hub.Missing:
+		if c.Since == 0 {
+			return dst, false, fmt.Errorf("the hub's row has no such member")
+		}
+		if c.Missing == `\N` {
+			return dst, true, nil
+		}
+		return append(dst, c.Missing...), false, nil
+	case hub.Nil:
+		if !c.Null {
+			return dst, false, badValue("NULL where Koji's schema has none")
+		}
+		return dst, true, nil
+	case hub.Bad:
+		return dst, false, valueError{v.Bad()}
+	}
+	switch c.Type {
+	case relation.Int4, relation.Int8:
+		n, ok := v.Int()
+		if !ok {
+			return dst, false, fmt.Errorf("%s, not a number", v.Kind())
+		}
+		if c.Type == relation.Int4 && n != int64(int32(n)) {
+			return dst, false, badValue("%d does not fit an integer", n)
+		}
+		return strconv.AppendInt(dst, n, 10), false, nil
+	case relation.Bool:
+		b, ok := v.Bool()
+		if !ok {
+			return dst, false, fmt.Errorf("%s, not a boolean", v.Kind())
+		}
+		return append(dst, "ft"[btoi(b)]), false, nil
+	case relation.Time:
+		ts, ok := v.Float()
+		if !ok {
+			return dst, false, fmt.Errorf("%s, not seconds since 1970", v.Kind())
+		}
+		out, err := AppendTime(dst, ts)
+		return out, false, err
+	}
+	switch v.Kind() {
+	case hub.String:
+		return append(dst, v.Text()...), false, nil
+	case hub.Struct, hub.Array, hub.Int, hub.Double, hub.Bool:
+		// JSON in a text column, which the hub sends parsed.
+		if c.Name == "extra" {
+			out, err := v.JSON(dst)
+			if err != nil {
+				return dst, false, valueError{err}
+			}
+			return out, false, nil
+		}
+	}
+	return dst, false, fmt.Errorf("%s, not text", v.Kind())
+}
+
+// The times that PostgreSQL's timestamptz has, in seconds since 1970: from 4713 before Christ to
+// before 294277 after (datatype/timestamp.h).
+const (
+	firstTime = -210866803200
+	endOfTime = 9224318016000
+)
+
+// AppendTime appends a time as PostgreSQL writes timestamptz in UTC. Koji sends the seconds
+// since 1970 as a double (date_part), whose 53 bits hold microseconds until the year 2255.
+func AppendTime(dst []byte, ts float64) ([]byte, error) {
+	switch {
+	case math.IsInf(ts, 1):
+		return append(dst, "infinity"...), nil
+	case math.IsInf(ts, -1):
+		return append(dst, "-infinity"...), nil
+	case math.IsNaN(ts), ts < firstTime, ts >= endOfTime:
+		return dst, badValue("%v is not a time of Koji", ts)
+	}
+	t := scope.ToTime(ts)
+	year, era := t.Year(), ""
+	if year < 1 {
+		year, era = 1-year, " BC" // the year 0 of Go and ISO 8601 is 1 BC
+	}
+	dst = fmt.Appendf(dst, "%04d", year)
+	dst = t.AppendFormat(dst, "-01-02 15:04:05.999999")
+	return append(append(dst, "+00"...), era...), nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Climbs returns the column of a row whose text would lead out of its directory.
+func Climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
+	if i, climbs := rel.Climbing(row); climbs {
+		return rel.Columns[i].Name, badValue("%.200q %s", row[i], relation.ClimbsReason)
+	}
+	return "", nil
+}

@@ -1,0 +1,179 @@
+package pull
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/scope"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
+)
+
+// incremental is how a pull goes on from its base snapshot: which rows it keeps, in the place of asking the
+// hub, and what it asks for.
+//
+// Versioned rows leave events: all that were created or revoked after an event some time before
+// the base's are asked for, the others are kept. Builds, rpms, signatures and archives
+// are asked for of builds that may differ: tagged or untagged since, not complete yet or drafts
+// at the base, completed since by the hub's list. What leaves no trace (a deletion, a
+// move to another volume, a new owner, a signature that comes or goes without a tag) is found by
+// sweeping: each pull asks for one of sweep parts of the builds as well. What a build's row
+// does not show, that it was reset and lost its tags, is looked up where its row makes it possible.
+// Relations that are small are asked for whole.
+type incremental struct {
+	base    *snapfile.Snapshot
+	found   *scope.Found
+	builder *snapshot.Builder
+	since   int64 // the rows that were revoked after this event are wanted
+	sweep   int64 // over how many pulls a sweep is spread
+
+	after int64          // all that changed after this event is asked for
+	slice int64          // the part of the builds that this pull sweeps
+	tags  map[int64]bool // of the base's scope
+
+	mu      sync.Mutex      // of touched and revoked
+	revoked map[string]bool // keys of versioned rows that the base may have in its view, and that are in it no more
+	touched idset.Set       // builds with tagging that changed
+	tagged  idset.Set       // builds tagged in the scope, now or revoked since the base
+	ask     idset.Set       // of those, the ones asked for
+	created map[int64]int64 // create_event at the base of those asked for
+	recheck idset.Set       // builds whose tagging was asked for by build
+
+	again idset.Set                 // builds that the base lacks rows of, as the hub could not give them
+	lost  idset.Set                 // of those, the ones that the base is without
+	whole map[string]map[int64]bool // relations of tags that the base lacks rows of
+
+	known     idset.Set // builds of the base
+	unsettled idset.Set // of those, drafts and those that are not complete, nor deleted
+	deleted   idset.Set // of those, the deleted ones: history has their taggings
+	rpms      idset.Set // kept, of tagged builds
+	archives  idset.Set // kept, of tagged builds
+}
+
+// touch notes that a build's tagging changed, or the build.
+func (c *incremental) touch(build int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.touched.Add(build)
+}
+
+// revoke notes that a row is not in the view any more.
+func (c *incremental) revoke(rel *relation.Relation, row [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revoked[snapshot.RowKey(rel, row)] = true
+}
+
+// findIncremental settles how the pull goes on from a base; nil: it asks for everything.
+func (r *run) findIncremental(ctx context.Context, f *scope.Finder, base *snapfile.Snapshot) (*incremental, error) {
+	m := base.Manifest
+	if r.opt.Sweep == 1 || m.KojiVersion != r.version.String() {
+		return nil, nil
+	}
+	c := &incremental{base: base, found: &f.Found, builder: r.builder, sweep: int64(r.opt.Sweep), tags: map[int64]bool{}, revoked: map[string]bool{}, whole: map[string]map[int64]bool{}, created: map[int64]int64{}}
+	before := m.EventTime.Add(-max(r.opt.Overlap, 0))
+	v, there, err := f.LastEvent(ctx, before)
+	if err != nil {
+		return nil, fmt.Errorf("last event before %s: %w", before.UTC().Format(time.RFC3339), err)
+	}
+	if there {
+		c.after, _ = v.Field("id").Int()
+	}
+	// Times tell how far back to read only if they go with the ids, but for transactions at the same time.
+	if back := m.EventTime.Sub(f.EventTime); c.after > m.Event || f.Event > m.Event && back > max(r.opt.Overlap, 0)/2 {
+		r.log.WarnContext(ctx, "the hub's clock went back: asking for everything", "base", base.ID, "event", m.Event, "of", m.EventTime)
+		return nil, nil
+	}
+	for _, tag := range m.Scope.All {
+		c.tags[tag.ID] = true
+	}
+	// Parts of the sweep go by with the chain of snapshots. A hub without news makes no snapshot:
+	// there they go by the hour.
+	c.slice = int64(m.Chain)
+	if m.Event == f.Event {
+		c.slice += int64(r.opt.Now().Sub(m.Created) / time.Hour)
+	}
+	c.slice = (c.slice%c.sweep + c.sweep) % c.sweep // not negative: clocks differ
+	c.findLost()
+	r.log.InfoContext(ctx, "going on from a snapshot", "base", base.ID, "after", c.after)
+	return c, nil
+}
+
+// needsRecheck reports whether a build's row shows that the taggings that the base has of it
+// may be gone: it was reset, or made anew, also if that was after the base's event, but
+// before the base's pull came to read it.
+func (c *incremental) needsRecheck(id int64, r hub.Value) bool {
+	was, kept := c.created[id]
+	if !kept {
+		return false
+	}
+	state, _ := r.Field("state").Int()
+	created, _ := r.Field("creation_event_id").Int()
+	settled := state == 1 || state == 2 && c.deleted.Has(id)
+	return !settled || created != was || was > c.base.Manifest.Event
+}
+
+// inSweepSlice reports whether a build is in the part that this pull sweeps.
+func (c *incremental) inSweepSlice(id int64) bool { return id%c.sweep == c.slice }
+
+// covered is the event by which the base has all that changed; 0 without a base.
+func (c *incremental) covered() int64 {
+	if c == nil {
+		return 0
+	}
+	return min(c.after, c.base.Manifest.Event)
+}
+
+// sameStart reports whether the base has the history of just the tags that it should have.
+func (c *incremental) sameStart() bool {
+	if c == nil {
+		return false
+	}
+	for _, t := range c.base.Manifest.Scope.All {
+		if t.History != c.found.Start {
+			return false
+		}
+	}
+	return true
+}
+
+// missingHistory is the event from which on the base has the history of a tag, where that is later
+// than S; 0 if nothing is missing.
+func (c *incremental) missingHistory(tag int64) int64 {
+	if c == nil || c.found.Start == 0 || !c.tags[tag] {
+		return 0
+	}
+	if from := c.base.Manifest.HistoryFrom(tag); from > c.found.Start {
+		return from
+	}
+	return 0
+}
+
+// coversUntagged reports whether the base has the history of all rows of a relation that no tag
+// selects: those that the scope refers to, or that refer to it.
+func (c *incremental) coversUntagged(ctx context.Context, rel *relation.Relation) (bool, error) {
+	if c == nil || c.found.Start == 0 {
+		return false, nil
+	}
+	for _, t := range c.found.Scope.All {
+		if !c.tags[t.ID] || c.missingHistory(t.ID) > 0 {
+			return false, nil
+		}
+	}
+	if rel.Name != "external_repo_config" {
+		return true, nil
+	}
+	var had idset.Set
+	err := snapshot.EachRow(ctx, c.base, relation.Get("external_repo"), func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		had.Add(id)
+		return err
+	})
+	wanted := c.builder.Referred("external_repo")
+	return err == nil && len(wanted.Without(&had)) == 0, err
+}

@@ -1,0 +1,88 @@
+package pager
+
+import (
+	"cmp"
+	"context"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"kojisnap/kojisnap/progress"
+	"kojisnap/kojisnap/pull/checkpoint"
+)
+
+// batchCalls is how many calls go into one multicall at first: a reply stays below some
+// megabytes. The number follows the hub's answers, within bounds.
+const (
+	batchCalls    = 500
+	minBatchCalls = 20
+	maxBatchCalls = 1000
+
+	quickAnswer = time.Second
+	slowAnswer  = 10 * time.Second
+)
+
+// batchSize is how many ids the next multicall is for.
+type batchSize struct{ atomic.Int64 }
+
+// answered takes how long a batch of n took: half as many after a slow answer, twice as many after
+// a quick one to a full batch.
+func (b *batchSize) answered(n int, took time.Duration) {
+	size := b.Load()
+	switch {
+	case took > slowAnswer:
+		b.CompareAndSwap(size, max(minBatchCalls, min(size, int64(n))/2))
+	case took < quickAnswer && int64(n) == size:
+		b.CompareAndSwap(size, min(maxBatchCalls, 2*size))
+	}
+}
+
+// Batches calls fn for slices of ids, some at the same time, each with the batch of the stage that keeps
+// what comes of it.
+func (p *Pager) Batches(ctx context.Context, s *checkpoint.Stage, ids []int64, bar progress.Counter, fn func(context.Context, *checkpoint.Batch, []int64) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.hub.Jobs())
+	var size batchSize
+	size.Store(batchCalls)
+	for len(ids) > 0 {
+		n := min(len(ids), cmp.Or(p.test.Batch, int(size.Load())))
+		some := ids[:n]
+		ids = ids[n:]
+		g.Go(func() error {
+			if err := p.takeSlot(gctx); err != nil {
+				return err
+			}
+			start := time.Now() // not before: to wait for a slot is not the hub's time
+			batch := s.Begin()
+			err := fn(gctx, batch, some)
+			p.freeSlot()
+			if err != nil {
+				return err
+			}
+			size.answered(len(some), time.Since(start))
+			if err := batch.Finish(gctx, some); err != nil {
+				return err
+			}
+			bar.Add(int64(len(some)))
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// takeSlot waits until one of the requests that may be under way is free to be made. What takes a
+// slot calls nothing that takes one.
+func (p *Pager) takeSlot(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *Pager) freeSlot() { <-p.slots }

@@ -1,0 +1,14 @@
+package pager
+
+import "time"
+
+// BatchSizes returns the sizes of batches after answers that took so long, each to a full batch.
+func BatchSizes(took []time.Duration) (sizes []int) {
+	var b batchSize
+	b.Store(batchCalls)
+	for _, d := range took {
+		b.answered(int(b.Load()), d)
+		sizes = append(sizes, int(b.Load()))
+	}
+	return sizes
+}

@@ -1,0 +1,219 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/checkpoint"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
+)
+
+// findLost notes what the base lacks, or has otherwise, because the hub could not give it.
+func (c *incremental) findLost() {
+	for _, l := range c.base.Manifest.LeftOut {
+		if l.Stripped() {
+			continue
+		}
+		for _, id := range l.Builds {
+			c.again.Add(id)
+			if l.Relation == "build" && l.Missing() {
+				c.lost.Add(id)
+			}
+		}
+		if l.Tag != 0 {
+			c.askWhole(l.Relation, l.Tag)
+		}
+		for _, h := range l.Hanging {
+			for _, id := range h.IDs {
+				if h.Relation == "build" {
+					c.again.Add(id)
+					c.lost.Add(id)
+				} else if relation.Get(h.Relation).Versioned {
+					c.askWhole(h.Relation, id)
+				}
+			}
+		}
+	}
+}
+
+func (c *incremental) askWhole(relationName string, tag int64) {
+	if c.whole[relationName] == nil {
+		c.whole[relationName] = map[int64]bool{}
+	}
+	c.whole[relationName][tag] = true
+}
+
+// findAgain adds to c.again the builds of archives and rpms of which the base lacks rows that the
+// hub could not give, or that have components whose builds were drafts.
+func (c *incremental) findAgain(ctx context.Context) error {
+	var archives, rpms, drafts idset.Set
+	for _, l := range c.base.Manifest.LeftOut {
+		switch {
+		case l.Stripped():
+		case l.Column == "archive_id" || l.Relation == "archiveinfo" && l.Column == "id":
+			archives.Add(l.ID)
+		case l.Column == "rpm_id" || l.Relation == "rpminfo" && l.Column == "id":
+			rpms.Add(l.ID)
+		case l.Relation == "rpmsigs" && len(l.Key) > 0:
+			id, err := idset.Parse([]byte(l.Key[0]))
+			if err != nil {
+				return err
+			}
+			rpms.Add(id)
+		}
+		for _, h := range l.Hanging {
+			for _, id := range h.IDs {
+				if strings.HasPrefix(h.Relation, "archive") {
+					archives.Add(id)
+				}
+			}
+		}
+	}
+	rel := relation.Get("rpminfo")
+	build, draft := rel.Index("build_id"), rel.Index("draft")
+	err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		if err != nil || row[build] == nil {
+			return err
+		}
+		of, err := idset.Parse(row[build])
+		if rpms.Has(id) {
+			c.again.Add(of)
+		}
+		if string(row[draft]) == "t" && !c.tagged.Has(of) {
+			drafts.Add(id)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if drafts.Len() > 0 {
+		err := snapshot.EachRow(ctx, c.base, relation.Get("archive_rpm_components"), func(row [][]byte) error {
+			archive, err := idset.Parse(row[0])
+			rpm, err2 := idset.Parse(row[1])
+			if drafts.Has(rpm) {
+				archives.Add(archive)
+			}
+			return errors.Join(err, err2)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if archives.Len() > 0 {
+		rel := relation.Get("archiveinfo")
+		build := rel.Index("build_id")
+		err := snapshot.EachRow(ctx, c.base, rel, func(row [][]byte) error {
+			archive, err := idset.Parse(row[0])
+			id, err2 := idset.Parse(row[build])
+			if archives.Has(archive) {
+				c.again.Add(id)
+			}
+			return errors.Join(err, err2)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recheckTagging asks for the taggings of builds that need it and returns those that are still
+// tagged, or asked for by name. The others leave the scope.
+func (b buildReader) recheckTagging(ctx context.Context, ids []int64) ([]int64, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	still, err := b.askTagging(ctx, "recheck", ids, func(t task, id int64, err error) error {
+		t.skip(snapfile.LeftOut{Relation: "tag_listing", Row: fmt.Sprint("build ", id), Reason: err.Error(), Kept: snapfile.KeptLast, Builds: []int64{id}})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var tagged []int64
+	for i, id := range ids {
+		if still[i] != taggingUnknown {
+			b.inc.recheck.Add(id)
+		}
+		if still[i] != taggingGone || b.Named.Has(id) {
+			tagged = append(tagged, id)
+			continue
+		}
+		b.inc.tagged.Remove(id)
+		b.inc.ask.Remove(id)
+	}
+	return tagged, nil
+}
+
+// recheckLost asks for the taggings of builds that the base is without, as the hub could not give them:
+// what is known of them since is not enough.
+func (b buildReader) recheckLost(ctx context.Context) error {
+	ids := b.inc.lost.List()
+	_, err := b.askTagging(ctx, "lost", ids, func(t task, id int64, err error) error {
+		for _, l := range b.inc.base.Manifest.LeftOut {
+			if l.Relation == "build" && l.Missing() && l.ID == id {
+				l.Reason = err.Error() // what refers to it is as it was, for all that is known
+				t.skip(l)
+				return nil
+			}
+		}
+		t.skipBuild("build", id, err)
+		return nil
+	})
+	return err
+}
+
+// tagging says whether a build is tagged in the scope at E.
+type tagging uint8
+
+const (
+	taggingGone tagging = iota
+	taggingThere
+	taggingUnknown // the hub cannot tell, for it reads the build first
+)
+
+// askTagging asks for the taggings of builds and adds them. onBad is told of builds that
+// the hub cannot tell of.
+func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int64, onBad func(t task, id int64, err error) error) (still []tagging, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	err = b.inStage(ctx, stageName, func(t task) (err error) {
+		still, err = checkpoint.Once(ctx, t.stage, checkpoint.Digest(ids), func(batch *checkpoint.Batch) ([]tagging, error) {
+			t := t.in(batch)
+			still := make([]tagging, len(ids))
+			calls := make([]hub.Call, len(ids))
+			for i, id := range ids {
+				calls[i] = hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "build": id}}
+			}
+			return still, t.each(ctx, calls, func(i int, r hub.Row) error {
+				for _, listing := range r.Get("tag_listing").Items() {
+					if tag, _ := listing.Field("tag_id").Int(); !b.InScope[tag] {
+						continue
+					}
+					in, err := t.putVersioned("tag_listing", listing)
+					if err != nil {
+						return err
+					}
+					if in {
+						still[i] = taggingThere
+					}
+				}
+				return nil
+			}, func(i int, err error) error {
+				still[i] = taggingUnknown
+				return onBad(t, ids[i], err)
+			})
+		})
+		return err
+	})
+	return still, err
+}

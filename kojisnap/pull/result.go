@@ -1,0 +1,104 @@
+package pull
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull/pager"
+	"kojisnap/kojisnap/pull/scope"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
+)
+
+// Result is what a pull did.
+type Result struct {
+	Snapshot  string         `json:"snapshot,omitempty"` // its id; empty after a dry run
+	Existing  bool           `json:"existing,omitempty"` // the store had just that snapshot
+	Hub       string         `json:"hub"`
+	Koji      string         `json:"koji_version"`
+	Event     int64          `json:"event"`
+	EventTime time.Time      `json:"event_time"`
+	Scope     snapfile.Scope `json:"scope"`
+	Base      string         `json:"base,omitempty"` // the earlier snapshot of the same hub and scope
+	// ContentTags are how many tags of the scope are content tags, ModuleBuilds how many module builds it
+	// has, each of which names one.
+	ContentTags  int `json:"content_tags"`
+	ModuleBuilds int `json:"module_builds"`
+	// Unmatched are the patterns of Tags that choose no tag of production's at E.
+	Unmatched []string `json:"unmatched,omitempty"`
+	// Came and Went are the names of the tags that are in the scope and not in that of Base, and the
+	// other way round.
+	Came     []string           `json:"came,omitempty"`
+	Went     []string           `json:"went,omitempty"`
+	Rows     map[string]int64   `json:"rows"` // of each relation; of a dry run, of those counted
+	Totals   snapfile.Totals    `json:"totals"`
+	LeftOut  []snapfile.LeftOut `json:"left_out,omitempty"`
+	Stripped []snapfile.LeftOut `json:"stripped,omitempty"` // rows that are without the credentials that their URLs have in production
+	Plan     []pager.Estimate   `json:"plan,omitempty"`     // of a dry run
+	Asked    hub.Stats          `json:"asked"`              // what it took of the hub
+	// Incomplete are the builds asked for by name that are not complete in production.
+	Incomplete []scope.IncompleteBuild `json:"incomplete,omitempty"`
+	News       bool                    `json:"-"` // some of Stripped are not in the snapshot before
+	manifest   *snapfile.Manifest
+	// ContentNews are the module builds whose content tag is missing now, and was not, or was not
+	// looked for, in Base.
+	ContentNews []snapfile.Content `json:"-"`
+}
+
+// result tells what the pull came to.
+func (r *run) result(m *snapfile.Manifest) *Result {
+	result := &Result{
+		Hub: m.Hub, Koji: m.KojiVersion, Event: m.Event, EventTime: m.EventTime, Scope: m.Scope,
+		Rows: map[string]int64{}, Totals: m.Totals, Incomplete: r.Incomplete, manifest: m,
+	}
+	for _, x := range m.LeftOut {
+		if !x.Stripped() {
+			result.LeftOut = append(result.LeftOut, x)
+			continue
+		}
+		result.Stripped = append(result.Stripped, x)
+		known := func(y snapfile.LeftOut) bool { return y.Stripped() && snapshot.Identity(&x) == snapshot.Identity(&y) }
+		result.News = result.News || r.base == nil || !slices.ContainsFunc(r.base.Manifest.LeftOut, known)
+	}
+	if r.base != nil {
+		result.Base = r.base.ID
+		if m.Relations == nil { // a dry run
+			result.Totals = r.base.Manifest.Totals
+		}
+	}
+	r.tellScope(result)
+	for _, rel := range m.Relations {
+		result.Rows[rel.Name] = rel.Rows
+	}
+	return result
+}
+
+// tellScope says in a result what became of the scope.
+func (r *run) tellScope(result *Result) {
+	result.Unmatched = r.Found.Unmatched
+	result.ContentTags, result.ModuleBuilds = len(r.Scope.ContentTags()), len(r.Scope.Content)
+	var before snapfile.Scope
+	if r.base != nil {
+		before = r.base.Manifest.Scope
+		result.Came, result.Went = tagsBeside(r.Scope, before), tagsBeside(before, r.Scope)
+	}
+	for _, c := range r.Scope.Content {
+		if !c.Follows() && !slices.ContainsFunc(before.Content, c.Same) {
+			result.ContentNews = append(result.ContentNews, c)
+		}
+	}
+}
+
+// tagsBeside are the names of the tags of one scope that another has not, by id, sorted.
+func tagsBeside(s, other snapfile.Scope) []string {
+	var names []string
+	for _, t := range s.All {
+		if !slices.ContainsFunc(other.All, func(o snapfile.Tag) bool { return o.ID == t.ID }) {
+			names = append(names, t.Name)
+		}
+	}
+	slices.SortFunc(names, strings.Compare)
+	return names
+}

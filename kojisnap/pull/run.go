@@ -1,0 +1,91 @@
+package pull
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull/checkpoint"
+	"kojisnap/kojisnap/pull/convert"
+	"kojisnap/kojisnap/pull/pager"
+	"kojisnap/kojisnap/pull/scope"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
+	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/tagglob"
+)
+
+// run is one pull: what it is about, and what its steps share. All of it may be used concurrently once
+// the target is settled.
+type run struct {
+	hub      *hub.Client
+	opt      Options
+	tags     tagglob.Set // opt.Tags
+	log      *slog.Logger
+	version  hub.Version
+	versions int         // that the hub had by then
+	store    store.Store // nil: a dry run without one
+
+	target
+
+	pager   *pager.Pager
+	journal *checkpoint.Journal // nil: a dry run
+	builder *snapshot.Builder
+	convert convert.Converter
+
+	btypes     map[string][]byte // ids of build types by name
+	repoArches map[string][]byte // of external repos, for hubs whose history does not show them
+	drafts     drafts
+	recheck    lockedSet // builds whose taggings may be gone
+	holes      holes
+	before     earlier // where what is skipped is looked for
+}
+
+// target is what a pull is about.
+type target struct {
+	*scope.Found
+	base *snapfile.Snapshot // nil: none, or not to be regarded
+	inc  *incremental       // nil: everything is asked for
+	// since: the rows that were revoked after this event are wanted with their revocations.
+	since    int64
+	outdated bool // the store has a snapshot of the same hub and scope at a later event
+}
+
+func newRun(ctx context.Context, h *hub.Client, o Options) (*run, error) {
+	o, set, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	r := &run{hub: h, opt: o, tags: set, log: o.Log, pager: pager.New(h, o.Log, o.Progress, o.pager)}
+	r.builder = snapshot.New(snapshot.Options{TempDir: o.TempDir, Progress: o.Progress,
+		Unseen: "other rows of the hub's refer to it, and it does not show it: production may have changed meanwhile"})
+	if _, err := h.AskVersion(ctx); err != nil {
+		return nil, fmt.Errorf("hub %s: %w", h.URL(), err)
+	}
+	all := h.Versions()
+	r.version, r.versions = all[len(all)-1], len(all)
+	r.convert = convert.New(r.version)
+	return r, nil
+}
+
+// inStage runs a stage of the pull: what an earlier pull finished of it is taken over first. Without a
+// name nothing is taken over or kept.
+func (r *run) inStage(ctx context.Context, name string, fn func(t task) error) error {
+	return r.journal.Stage(ctx, name, taker{r}, func(s *checkpoint.Stage) error { return fn(task{run: r, stage: s}) })
+}
+
+// fillSkipped takes what the hub could not give from the snapshot before, as far as that has it.
+func (r *run) fillSkipped(ctx context.Context) error { return r.builder.Fill(ctx, r.lastSnapshot) }
+
+// together runs steps that do not need each other, so that the hub has work while one of them
+// comes to its end. They share the slots.
+func together(ctx context.Context, steps ...func(context.Context) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, step := range steps {
+		g.Go(func() error { return step(gctx) })
+	}
+	return g.Wait()
+}
