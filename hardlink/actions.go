@@ -100,14 +100,14 @@ type LinkAction struct {
 // BuildAction makes files of a build on the copy volume. One without files marks a
 // build complete whose making was interrupted at its very end.
 type BuildAction struct {
-	Build  volumes.Build `json:"build"`  // with production's volume
-	Behind string        `json:"behind"` // the staging volume that leads to production's files of it
-	Source string        `json:"source"` // production's directory of it, relative to production's topdir
-	Dir    string        `json:"dir"`    // relative to topdir
-	New    bool          `json:"new"`    // the directory is renamed into place at once
-	Files  []FileAction  `json:"files,omitempty"`
-	Dirs   []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
-	Stub   bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
+	Build        volumes.Build `json:"build"`  // with production's volume
+	SourceVolume string        `json:"behind"` // the staging volume that leads to production's files of it
+	Source       string        `json:"source"` // production's directory of it, relative to production's topdir
+	Dir          string        `json:"dir"`    // relative to topdir
+	New          bool          `json:"new"`    // the directory is renamed into place at once
+	Files        []FileAction  `json:"files,omitempty"`
+	Dirs         []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
+	Stub         bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
 
 	single  *ledger.Build  // has the symlinks whose directory a FileAction with Dir replaces
 	entries []ledger.Entry // that the ledger is to have beside those of Files

@@ -184,7 +184,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.B
 		case c == nil:
 		case isProd && f != nil:
 			if anew == nil {
-				anew = &BuildAction{Build: s.Build, Behind: s.Behind, Dir: dir}
+				anew = &BuildAction{Build: s.Build, SourceVolume: s.SourceVolume, Dir: dir}
 				anew.Source, _ = s.Build.Dir() // was checked
 			}
 			anew.Files = append(anew.Files, FileAction{Op: OpCopy, Path: f.Path, File: f, Bytes: e.Size, Replace: true})

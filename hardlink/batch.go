@@ -128,7 +128,7 @@ func (c *committer) breaks(m *making) error {
 	if !m.New {
 		return nil
 	}
-	return c.leave(m.Build, m.Behind)
+	return c.leave(m.Build, m.SourceVolume)
 }
 
 // discard removes what is under a temporary name. What cannot be removed is told at the end of the

@@ -139,7 +139,7 @@ func (d *differ) holdBuild(s volumes.StagedBuild, why error) (a Actions) {
 	}
 	a.Held = append(a.Held, held("build", s.Build.NVR(), "", why, stays))
 	b := s.Build
-	b.Volume = s.Behind
+	b.Volume = s.SourceVolume
 	a.LeftOut = append(a.LeftOut, b)
 	return a
 }

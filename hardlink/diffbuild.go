@@ -41,13 +41,13 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 // onDisk compares one build with what is on the disk. An action's directory is New
 // where there is none.
 func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build) (err error) {
-	action := BuildAction{Build: s.Build, Behind: s.Behind, Dir: dir, New: true}
+	action := BuildAction{Build: s.Build, SourceVolume: s.SourceVolume, Dir: dir, New: true}
 	if action.Source, err = s.Build.Dir(); err != nil {
 		return err
 	}
 	leaveOut := func() {
 		b := s.Build
-		b.Volume = s.Behind
+		b.Volume = s.SourceVolume
 		a.LeftOut = append(a.LeftOut, b)
 	}
 	st, err := d.top.Lstat(dir)

@@ -89,11 +89,11 @@ func (r *reached) Read([]byte) (int, error) {
 // Limited are the sources whose limit somebody kept to, and "all" if that of all was.
 func (e *Engine) Limited() (asked []string) {
 	for i, s := range e.sources {
-		if l := e.limits[s]; l != nil && !l.free.IsZero() {
+		if l := e.limits[s]; l != nil && l.begun.Load() {
 			asked = append(asked, e.opts.Sources[i])
 		}
 	}
-	if e.limit != nil && !e.limit.free.IsZero() {
+	if e.limit != nil && e.limit.begun.Load() {
 		asked = append(asked, "all")
 	}
 	return asked

@@ -91,7 +91,7 @@ func (s *site) sameLogs(t testing.TB, least int) {
 	some := 0
 	for _, b := range s.plan(t).Staged {
 		want := logsByKoji(t, s.prodDir(t, b.Build))
-		for _, volume := range []string{"staged", b.Behind} {
+		for _, volume := range []string{"staged", b.SourceVolume} {
 			b.Build.Volume = volume
 			if have := logsByKoji(t, filepath.Join(s.top, dir(t, b.Build))); have != want {
 				t.Errorf("%s on %s: logs %q, production has %q", b.Build.NVR(), volume, have, want)

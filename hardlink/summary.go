@@ -134,7 +134,7 @@ func newSums() Sums { return Sums{Make: map[Op]Sum{}} }
 
 // fileKey tells the files of a build apart, also before it is known where they are.
 func fileKey(f *volumes.File) string {
-	if f.Deep {
+	if f.SubdirUnknown {
 		return f.Digest + " " + path.Base(f.Path)
 	}
 	return f.Path

@@ -57,7 +57,7 @@ func (e *Engine) retarget(b volumes.Build, file, target string) (volume, now str
 // it has to say now.
 func (d *differ) leadsTo(s volumes.StagedBuild, file, target string) (now string, ok bool) {
 	volume, now, ok := d.retarget(s.Build, file, target)
-	return now, ok && (volume == s.Behind || volume == d.plan.Prod)
+	return now, ok && (volume == s.SourceVolume || volume == d.plan.Prod)
 }
 
 // retargets moves the symlinks over that the ledger has and that say another path than the hub's

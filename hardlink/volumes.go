@@ -101,7 +101,7 @@ func (d *differ) nameNow(old string) string {
 		}
 		for _, e := range d.ledger.Builds[dir].Entries {
 			if strings.Contains(e.Target, "/vol/"+old+"/packages/") {
-				return s.Behind
+				return s.SourceVolume
 			}
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	"kojisnap/dbsync"
+	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -32,13 +34,13 @@ func TestLoadV1(t *testing.T) {
 	load := func(dsn string, ids ...string) {
 		t.Helper()
 		dbtest.Exec(t, dsn, admin)
-		conn, err := kojisnap.Connect(t.Context(), dsn)
+		conn, err := dbconn.Connect(t.Context(), dsn)
 		must(t, err)
 		defer conn.Close(context.WithoutCancel(t.Context()))
-		_, err = dbsync.Init(t.Context(), conn, dbsync.InitOptions{Env: "stg"})
+		_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
 		must(t, err)
 		for i, id := range ids {
-			snap, err := kojisnap.OpenSnapshot(t.Context(), s, id)
+			snap, err := repository.Open(t.Context(), s, id)
 			must(t, err)
 			r, err := kojisnap.Load(t.Context(), snap, s, kojisnap.LoadOptions{DSN: dsn, Topdir: t.TempDir()})
 			must(t, err)

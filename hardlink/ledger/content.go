@@ -36,8 +36,8 @@ func (b *Build) Has(files []volumes.File) (present, absent int, ok bool) {
 	entries := b.Entries
 	for i := range files {
 		f := &files[i]
-		if f.Deep {
-			e := b.Deep(f)
+		if f.SubdirUnknown {
+			e := b.InSubdir(f)
 			switch {
 			case e == nil:
 				return 0, 0, false
@@ -69,10 +69,10 @@ func (b *Build) Has(files []volumes.File) (present, absent int, ok bool) {
 	return present, absent, true
 }
 
-// Deep finds the entry of a file of which the plan does not know the directory.
-func (b *Build) Deep(f *volumes.File) *Entry {
+// InSubdir finds the entry of a file of which the plan does not know the directory.
+func (b *Build) InSubdir(f *volumes.File) *Entry {
 	for i := range b.Entries {
-		if e := &b.Entries[i]; e.Target == "" && e.MadeOf(f) && f.Sits(e.Path) {
+		if e := &b.Entries[i]; e.Target == "" && e.MadeOf(f) && f.Matches(e.Path) {
 			return e
 		}
 	}
@@ -102,8 +102,8 @@ func (b *Build) Placed(f *volumes.File) bool {
 
 // Find is the entry of a planned file, nil if there is none.
 func (b *Build) Find(f *volumes.File) *Entry {
-	if f.Deep {
-		return b.Deep(f)
+	if f.SubdirUnknown {
+		return b.InSubdir(f)
 	}
 	i, ok := slices.BinarySearchFunc(b.Entries, f.Path, func(e Entry, p string) int { return cmp.Compare(e.Path, p) })
 	if !ok {

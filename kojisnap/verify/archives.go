@@ -113,7 +113,7 @@ func (v *fileChecks) lookArchive(b volumes.Build, f volumes.File) fileState {
 	c := candidate{dir: dir, file: f}
 	first := v.examine(filepath.Join(v.Topdir, dir, f.Path), c, b.Volume)
 	first.wanted = dir + "/" + f.Path
-	if first.err == nil || !f.Deep {
+	if first.err == nil || !f.SubdirUnknown {
 		return first
 	}
 	for _, at := range below(filepath.Join(v.Topdir, dir), f) {
@@ -140,7 +140,7 @@ func below(dir string, f volumes.File) (places []string) {
 		if err != nil || d.IsDir() {
 			return nil
 		}
-		if at := strings.TrimPrefix(path, dir+string(os.PathSeparator)); f.Sits(at) {
+		if at := strings.TrimPrefix(path, dir+string(os.PathSeparator)); f.Matches(at) {
 			places = append(places, at)
 		}
 		return nil

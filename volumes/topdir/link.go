@@ -23,10 +23,6 @@ const (
 	Convert                  // a symlink stands where a volume's directory belongs
 )
 
-func (o Outcome) String() string {
-	return [...]string{"unchanged", "make", "switch", "keep", "convert"}[o]
-}
-
 // Check says what making the link would do. ours tells of what a symlink says
 // whether this tool may change it; a directory or a file is never ours.
 func (t *Dir) Check(l volumes.Link, ours func(target string) bool) (o Outcome, have string, err error) {

@@ -21,26 +21,22 @@ import (
 // say; or, of those that a listing has, the one with the right digest. lost are those
 // that are nowhere.
 func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File, known *ledger.Build) (found, lost []volumes.File, err error) {
-	if !slices.ContainsFunc(files, func(f volumes.File) bool { return f.Deep }) {
+	if !slices.ContainsFunc(files, func(f volumes.File) bool { return f.SubdirUnknown }) {
 		return files, nil, nil
 	}
+	search := subdirSearch{differ: d, build: b, known: known, metadata: d.metadata(ctx, b), listed: d.listSources(b, files)}
 	taken := map[string]bool{}
 	twice := map[string]bool{}
 	for i, f := range files {
 		twice[f.Path] = i > 0 && files[i-1].Path == f.Path
 	}
-	var metadata func() map[string]string
-	var listed func() (source, []string, error)
 	for _, f := range files {
-		if !f.Deep {
+		if !f.SubdirUnknown {
 			taken[f.Path] = true
 			found = append(found, f)
 			continue
 		}
-		if metadata == nil {
-			metadata, listed = d.metadata(ctx, b), d.deepList(b, files)
-		}
-		where, err := d.findOne(ctx, b, &f, known, twice[f.Path], metadata, listed)
+		where, err := search.find(ctx, &f, twice[f.Path])
 		if err != nil {
 			return nil, nil, err
 		}
@@ -56,11 +52,21 @@ func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File
 	return found, lost, nil
 }
 
-func (d *differ) findOne(ctx context.Context, b volumes.Build, f *volumes.File, known *ledger.Build, twice bool, metadata func() map[string]string, listed func() (source, []string, error)) (string, error) {
-	if e := known.Deep(f); e != nil && !e.Absent {
+// subdirSearch looks for files of one build whose subdirectories are unknown.
+type subdirSearch struct {
+	*differ
+	build    volumes.Build
+	known    *ledger.Build
+	metadata func() map[string]string
+	listed   func() (source, []string, error)
+}
+
+// find is the path of a file, "" if it is nowhere. twice: another file of the build has the same path in the plan.
+func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (string, error) {
+	if e := s.known.InSubdir(f); e != nil && !e.Absent {
 		return e.Path, nil
 	}
-	size, err := d.stat(b, f.Path)
+	size, err := s.stat(s.build, f.Path)
 	if err != nil && !absent(err) {
 		return "", err
 	}
@@ -69,14 +75,14 @@ func (d *differ) findOne(ctx context.Context, b volumes.Build, f *volumes.File, 
 		return f.Path, nil
 	}
 	dir, name := path.Split(f.Path)
-	if sub, ok := metadata()[name+" "+f.Digest]; ok {
+	if sub, ok := s.metadata()[name+" "+f.Digest]; ok {
 		return path.Join(dir, sub, name), nil
 	}
-	from, paths, err := listed()
+	from, paths, err := s.listed()
 	if err != nil {
 		return "", err
 	}
-	if p, err := d.candidate(ctx, b, f, from, paths); p != "" || err != nil {
+	if p, err := s.candidate(ctx, s.build, f, from, paths); p != "" || err != nil {
 		return p, err
 	}
 	if flat {
@@ -91,7 +97,7 @@ func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File
 	others := slices.DeleteFunc(slices.Clone(d.sources), func(s source) bool { return s == from })
 	for _, sources := range [][]source{{from}, others} {
 		for _, p := range paths {
-			if len(sources) == 0 || !f.Sits(p) || volumes.CheckPath("file name", p) != nil {
+			if len(sources) == 0 || !f.Matches(p) || volumes.CheckPath("file name", p) != nil {
 				continue
 			}
 			err := d.askOf(ctx, sources, b, p, &attempts{build: b, path: p}, func(in *input) error {
@@ -155,9 +161,9 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 	}
 }
 
-// deepList lists, when asked first, what the first source that is a directory has
+// listSources lists, when asked first, what the first source that is a directory has
 // below a build's files.
-func (d *differ) deepList(b volumes.Build, files []volumes.File) func() (source, []string, error) {
+func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (source, []string, error) {
 	var from source
 	var paths []string
 	var err error
