@@ -15,11 +15,11 @@ import (
 var order = []string{
 	// Programs.
 	"cmd/kojisnap cmd/hubtest integration/demo",
-	"cmd/kojisnap/jsondoc",
+	"cmd/kojisnap/jsondoc cmd/kojisnap/config",
 	// The order of steps, then what one step is.
 	"kojisnap",
 	"kojisnap/pull kojisnap/verify",
-	"kojisnap/trial kojisnap/repository kojisnap/pull/checkpoint kojisnap/pull/pager",
+	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/pull/checkpoint kojisnap/pull/pager",
 	"kojisnap/tagged kojisnap/snapshot",
 	// What staging has, and production's hub.
 	"dbsync hardlink",
@@ -30,7 +30,7 @@ var order = []string{
 	"kojisnap/store/s3 kojisnap/store/dir",
 	"kojisnap/snapfile",
 	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp",
-	"kojisnap/durable kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow",
+	"kojisnap/durable kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
 }
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.

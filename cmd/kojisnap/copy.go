@@ -315,7 +315,7 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	}
 	for _, s := range r.Actions.Strays {
 		if s.Keep != "" {
-			a.log.Warn("a directory of a build that the database has on another volume, left by a move that failed, it seems; look at it, and remove it if it is", "path", s.Path, "volume", s.Volume, "why", s.Keep)
+			a.log.Warn("a directory of a build that the database has on another volume, probably left by a failed move: look at it, and remove it if that is so", "path", s.Path, "volume", s.Volume, "why", s.Keep)
 		} else {
 			a.log.Warn("a copy of production's files that a move in Koji left when it failed: it is removed", "path", s.Path, "files", s.Files, "bytes", s.Bytes)
 		}

@@ -164,7 +164,7 @@ func (a *app) tellLoad(r *book.LoadReport) error {
 	for _, e := range r.Bad {
 		a.complain(fmt.Sprintf("left out: %s %s: %s", e.Relation, e.Key, e.What))
 	}
-	a.complain("rows as these, and what hangs on them, are tried again by each load; mend them in production, or staging's tables")
+	a.complain("each load tries such rows, and what depends on them, again; correct them in production, or change staging's tables")
 	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
 }
 

@@ -256,7 +256,7 @@ func (a *app) tellMissing(r *pull.Result) error {
 		a.log.Warn("production's " + l.String())
 	}
 	err := fmt.Errorf("the snapshot is without %d things of production's, or has them otherwise; all else is in it: "+
-		"mend them in production, and the next pull takes them up", len(r.LeftOut))
+		"correct them in production, and the next pull takes them", len(r.LeftOut))
 	a.complain(message(err))
 	return notReadyError{quietError{err}}
 }

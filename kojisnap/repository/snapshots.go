@@ -188,7 +188,7 @@ func Latest(ctx context.Context, s store.Store, scope Scope) (*snapfile.Snapshot
 	}
 	fits := slices.DeleteFunc(slices.Clone(all), func(snap *snapfile.Snapshot) bool { return !scope.Holds(snap.Manifest) })
 	if len(fits) == 0 {
-		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot of %s, but %s: mend hub and tag, pull, or name one by its id", s, scope, scopesOf(all)))
+		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot of %s, but %s: correct hub and tag, pull, or name one by its id", s, scope, scopesOf(all)))
 	}
 	first := fits[0].Manifest
 	if !scope.Any && slices.ContainsFunc(fits, func(snap *snapfile.Snapshot) bool {

@@ -17,6 +17,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/trial"
+	"kojisnap/volumes"
 )
 
 // linkable is what is known of the files of a class.
@@ -245,4 +246,32 @@ func (v linkChecks) checkPlacement(tag string, l *listing) {
 		status = StatusOK // as wanted
 	}
 	v.add(c, status)
+}
+
+// treeArches returns the arches of the repositories of a tag: the wanted ones, or else those of its
+// configuration, or else those of its rpms; and "source".
+func (v linkChecks) treeArches(tag string, l *listing) []string {
+	arches := slices.Clone(v.Arches)
+	if len(arches) == 0 {
+		arches = slices.Clone(v.arches[tag])
+	}
+	if len(arches) == 0 {
+		for i := range l.rpms {
+			if r := &l.rpms[i]; r.arch != "noarch" && !r.source() {
+				arches = append(arches, r.arch)
+			}
+		}
+	}
+	arches = append(arches, "source")
+	slices.Sort(arches)
+	return slices.Compact(arches)
+}
+
+// composeOf returns a function that reports whether rpms of an arch belong into the repository of arch. It does
+// not tell sources from others.
+func composeOf(arch string) func(arch string) bool {
+	if arch == "source" {
+		return func(arch string) bool { return true }
+	}
+	return volumes.Want{Arches: []string{arch}}.TakesArch()
 }

@@ -199,3 +199,20 @@ func (v taskChecks) checkRepos(ctx context.Context, tags map[string]int64) error
 		return nil
 	})
 }
+
+// canonical returns the arch for which a builder takes tasks of an rpm arch (koji.canonArch).
+func canonical(arch string) string {
+	for canon, arches := range map[string][]string{
+		"i386":   {"i386", "i486", "i586", "i686", "athlon", "geode"},
+		"ppc64":  {"ppc64", "ppc64p7", "ppc64pseries", "ppc64iseries"},
+		"armhfp": {"armhfp", "armv7hl", "armv7hnl"},
+		"arm":    {"arm", "armv3l", "armv4b", "armv4l", "armv4tl", "armv5tel", "armv5tejl", "armv6l", "armv7l"},
+		"sparc":  {"sparc", "sparcv8", "sparcv9", "sparcv9v", "sparcv9v2", "sparcv9m"},
+		"sh4":    {"sh4", "sh4a"},
+	} {
+		if slices.Contains(arches, arch) {
+			return canon
+		}
+	}
+	return arch
+}
