@@ -151,7 +151,7 @@ func TestNewerKojisnap(t *testing.T) {
 			t.Errorf("%s: active rows of tag_package_owners and sources: %s, want %s", when, got, want)
 		}
 	}
-	run("load", earlyID)
+	run("load", "--snapshot", earlyID)
 	holds("of the earlier version", 0, 0)
 
 	run("pull")
@@ -160,7 +160,7 @@ func TestNewerKojisnap(t *testing.T) {
 		t.Fatal(ids)
 	}
 	newID := ids[0]
-	run("load", newID)
+	run("load", "--snapshot", newID)
 	holds("of the new version", extras, sources)
 	if diff := run("diff", earlyID, newID); !strings.Contains(diff, "tag_package_owners") || !strings.Contains(diff, "build") {
 		t.Errorf("diff: %s", diff)
@@ -168,9 +168,9 @@ func TestNewerKojisnap(t *testing.T) {
 
 	// The same production of the earlier version says nothing of what it lacks: staging keeps it.
 	must(t, w.store.Put(t.Context(), lateObject, bytes.NewReader(lateBody)))
-	run("load", lateID)
+	run("load", "--snapshot", lateID)
 	holds("of the earlier version again", extras, sources)
-	run("load", newID)
+	run("load", "--snapshot", newID)
 	holds("of the new version again", extras, sources)
 
 	run("prune", "--keep", "1")
