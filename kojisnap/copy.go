@@ -52,11 +52,8 @@ type CopyOptions struct {
 	DryRun    bool
 	// Leave notes in the ledger which builds are not wanted any longer, so that a load moves them
 	// off the copy volume.
-	Leave bool
-	// Remove takes builds away that have not been wanted for KeepFor, instead of copying. It is
-	// safe only once the database does not name their files.
-	Remove  bool
-	KeepFor time.Duration
+	Leave   bool
+	KeepFor time.Duration // how long Remove leaves builds that are not wanted any longer
 	// Database is asked what staging decided; Remove needs it. nil: what loads noted in the store
 	// counts.
 	Database *StagingDatabase
@@ -70,7 +67,7 @@ type CopyOptions struct {
 // CopyResult is what a copy did, or with DryRun would do.
 type CopyResult struct {
 	Snapshot string            `json:"snapshot"`
-	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files, of a DryRun that is no Remove
+	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files, of a DryRun of Copy
 	Actions  hardlink.Actions  `json:"actions"`
 	Report   hardlink.Report   `json:"report"`
 	// Held is what is kept back, each thing once, while all else is done.
@@ -103,15 +100,29 @@ func Incomplete(err error) bool {
 // of staging's own are never touched. With a store that is not nil the ledger of what is there
 // is put into it.
 func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
-	r, err := o.copy(ctx, snap, s)
-	var left *hardlink.LeftOutError
-	if r != nil && errors.As(err, &left) {
-		r.Held = left.Held()
-	}
-	return r, err
+	return o.onFiles(ctx, snap, s, func(e *hardlink.Engine, plan volumes.Plan, r *CopyResult) (err error) {
+		if none := o.Want.unmatched(snap); len(none) > 0 && o.Log != nil {
+			o.Log.WarnContext(ctx, "no tag of the snapshot matches "+quotedPatterns(none), "snapshot", snap.ID)
+		}
+		if r.Actions, err = e.Diff(ctx, plan); err == nil && o.DryRun {
+			summary := r.Actions.Summary(plan)
+			r.Summary = &summary
+		}
+		return err
+	})
 }
 
-func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store) (*CopyResult, error) {
+// Remove takes builds away that have not been wanted for o.KeepFor, and symlinks that nothing needs. It is
+// safe only once the database does not name their files. Its errors are those of Copy.
+func Remove(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
+	return o.onFiles(ctx, snap, s, func(e *hardlink.Engine, plan volumes.Plan, r *CopyResult) (err error) {
+		r.Actions, err = e.DiffRemove(ctx, plan)
+		return err
+	})
+}
+
+// onFiles does the actions that diff finds for the plan of a snapshot's files.
+func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s store.Store, diff func(*hardlink.Engine, volumes.Plan, *CopyResult) error) (*CopyResult, error) {
 	saved := o.saved(s)
 	var err error
 	if !o.NewTopdir {
@@ -132,27 +143,25 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if err != nil {
 		return nil, err
 	}
-	if none := o.Want.unmatched(snap); len(none) > 0 && o.Log != nil && !o.Remove {
-		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+quotedPatterns(none), "snapshot", snap.ID)
-	}
 	plan, undecided, err := planFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
 		return nil, err
 	}
-	diff := engine.Diff
-	if o.Remove {
-		diff = engine.DiffRemove
-	}
 	r := &CopyResult{Snapshot: snap.ID, Undecided: undecided}
-	if r.Actions, err = diff(ctx, plan); err != nil {
-		return r, err
+	if err = diff(engine, plan, r); err == nil {
+		err = o.apply(ctx, engine, s, r)
 	}
+	var left *hardlink.LeftOutError
+	if errors.As(err, &left) {
+		r.Held = left.Held()
+	}
+	return r, err
+}
+
+// apply does what was found, unless it is a DryRun.
+func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store.Store, r *CopyResult) (err error) {
 	if o.DryRun {
-		if !o.Remove {
-			summary := r.Actions.Summary(plan)
-			r.Summary = &summary
-		}
-		return r, r.Actions.Err()
+		return r.Actions.Err()
 	}
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {
@@ -161,7 +170,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 			err = errors.Join(err, perr)
 		}
 	}
-	return r, err
+	return err
 }
 
 // engine opens topdir and the sources. saved is hardlink.Options.Saved.

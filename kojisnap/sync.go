@@ -92,9 +92,8 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
-	o.Copy.Remove = true
 	err = r.step("remove", func() (err error) {
-		r.Remove, err = Copy(ctx, snap, s, o.Copy)
+		r.Remove, err = Remove(ctx, snap, s, o.Copy)
 		return err
 	})
 	lock.release()
@@ -114,7 +113,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if len(r.Verify.Suspects()) == 0 {
 		return r, incomplete
 	}
-	o.Copy.Remove, o.Copy.Suspects = false, r.Verify.Suspects()
+	o.Copy.Suspects = r.Verify.Suspects()
 	o.Copy.Log = nil // what it could tell beside the result was told by the first copy
 	err = r.step("repair", func() (err error) {
 		r.Repair, err = Copy(ctx, snap, s, o.Copy)
