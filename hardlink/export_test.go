@@ -151,5 +151,5 @@ func LedgerOf(format int, lines []string) string {
 		text = ""
 	}
 	sum := sha256.Sum256([]byte(text))
-	return fmt.Sprintf("%s\t%d\n%s=\t%d\t%x\n", ledgerName, format, text, len(lines), sum[:8])
+	return fmt.Sprintf("%s\t%d\n%s=\t%d\t%x\n", ledgerName, format, text, strings.Count(text, "\n"), sum[:8])
 }

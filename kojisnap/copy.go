@@ -53,12 +53,9 @@ type CopyOptions struct {
 	NewTopdir bool
 	DryRun    bool
 	// Leave marks builds in the ledger that are no longer wanted. A load then moves them off the copy volume.
-	Leave bool
-	// Remove removes builds that have not been wanted for KeepFor, instead of copying. That is safe only after
-	// a load, when the database no longer names their files. It needs Database.
-	Remove  bool
-	KeepFor time.Duration
-	// Database is asked what staging decided. nil: what the last load stored counts.
+	Leave   bool
+	KeepFor time.Duration // how long Remove leaves builds that are no longer wanted
+	// Database is asked what staging decided; Remove needs it. nil: what the last load stored counts.
 	Database *StagingDatabase
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
@@ -70,7 +67,7 @@ type CopyOptions struct {
 // CopyResult is what a copy did, or with DryRun would do.
 type CopyResult struct {
 	Snapshot string            `json:"snapshot"`
-	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files; only of a DryRun without Remove
+	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files; only of a DryRun of Copy
 	Actions  hardlink.Actions  `json:"actions"`
 	Report   hardlink.Report   `json:"report"`
 	// Held is what was kept back, each thing once. All else was done.
@@ -103,15 +100,29 @@ func Incomplete(err error) bool {
 // comes with an error says what was done up to there. For errors see Incomplete and package hardlink; tags,
 // arches and keys that the snapshot does not have are a *compose.UnknownError.
 func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
-	r, err := o.copy(ctx, snap, s)
-	var left *hardlink.LeftOutError
-	if r != nil && errors.As(err, &left) {
-		r.Held = left.Held()
-	}
-	return r, err
+	return o.onFiles(ctx, snap, s, func(e *hardlink.Engine, plan volumes.Plan, r *CopyResult) (err error) {
+		if none := o.Want.UnmatchedPatterns(snap); len(none) > 0 && o.Log != nil {
+			o.Log.WarnContext(ctx, "no tag of the snapshot matches "+tagglob.Quote(none), "snapshot", snap.ID)
+		}
+		if r.Actions, err = e.Diff(ctx, plan); err == nil && o.DryRun {
+			summary := r.Actions.Summary(plan)
+			r.Summary = &summary
+		}
+		return err
+	})
 }
 
-func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store) (*CopyResult, error) {
+// Remove removes builds that have not been wanted for o.KeepFor, and symlinks that nothing needs. That is safe
+// only after a load, when the database no longer names their files. Its errors are those of Copy.
+func Remove(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
+	return o.onFiles(ctx, snap, s, func(e *hardlink.Engine, plan volumes.Plan, r *CopyResult) (err error) {
+		r.Actions, err = e.DiffRemove(ctx, plan)
+		return err
+	})
+}
+
+// onFiles does the actions that diff finds for the plan of a snapshot's files.
+func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s store.Store, diff func(*hardlink.Engine, volumes.Plan, *CopyResult) error) (*CopyResult, error) {
 	saved := o.saved(s)
 	var err error
 	if !o.NewTopdir {
@@ -132,27 +143,25 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if err != nil {
 		return nil, err
 	}
-	if none := o.Want.UnmatchedPatterns(snap); len(none) > 0 && o.Log != nil && !o.Remove {
-		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+tagglob.Quote(none), "snapshot", snap.ID)
-	}
 	plan, undecided, err := compose.PlanFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
 		return nil, err
 	}
-	diff := engine.Diff
-	if o.Remove {
-		diff = engine.DiffRemove
-	}
 	r := &CopyResult{Snapshot: snap.ID, Undecided: undecided}
-	if r.Actions, err = diff(ctx, plan); err != nil {
-		return r, err
+	if err = diff(engine, plan, r); err == nil {
+		err = o.apply(ctx, engine, s, r)
 	}
+	var left *hardlink.LeftOutError
+	if errors.As(err, &left) {
+		r.Held = left.Held()
+	}
+	return r, err
+}
+
+// apply does what was found, unless it is a DryRun.
+func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store.Store, r *CopyResult) (err error) {
 	if o.DryRun {
-		if !o.Remove {
-			summary := r.Actions.Summary(plan)
-			r.Summary = &summary
-		}
-		return r, r.Actions.Err()
+		return r.Actions.Err()
 	}
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {
@@ -161,7 +170,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 			err = errors.Join(err, perr)
 		}
 	}
-	return r, err
+	return err
 }
 
 // engine opens topdir and the sources. saved is hardlink.Options.Saved.

@@ -45,9 +45,10 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	s := pulltest.NewStore(t)
 	o := kojisnap.CopyOptions{Topdir: filepath.Join(t.TempDir(), "koji"), Sources: []string{from.Prod}, WritableSource: true}
 	pulltest.Must(t, os.Mkdir(o.Topdir, 0o755))
+	step := kojisnap.Copy
 	cp := func() *kojisnap.CopyResult {
 		t.Helper()
-		r, err := kojisnap.Copy(t.Context(), from.Snap, s, o)
+		r, err := step(t.Context(), from.Snap, s, o)
 		pulltest.Must(t, err)
 		if stored(t, s) != shortLedger(t, o.Topdir) {
 			t.Error("the store's ledger is another")
@@ -94,7 +95,7 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	if len(r.Actions.Leaving) != first.Report.Builds || strings.Count(stored(t, s), "\nU\t") != first.Report.Builds {
 		t.Errorf("%d leave: %s", len(r.Actions.Leaving), stored(t, s))
 	}
-	o.Remove = true
+	step = kojisnap.Remove
 	if r = cp(); r.Report.Removed != 0 || r.Report.Grace != first.Report.Builds {
 		t.Errorf("%+v", r.Report)
 	}

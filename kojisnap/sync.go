@@ -74,7 +74,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	}
 	o.Copy.Leave, o.Copy.Repair, o.Copy.Database = true, true, &StagingDatabase{DSN: o.Load.DSN}
 	var keptBack error // a *hardlink.LeftOutError
-	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", &r.Copy}, &keptBack); err != nil {
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", Copy, &r.Copy}, &keptBack); err != nil {
 		return r, err
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
@@ -88,8 +88,7 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
-	o.Copy.Remove = true
-	err = r.copy(ctx, snap, s, o.Copy, copyStep{"remove", "copy, removal", &r.Remove}, &keptBack)
+	err = r.copy(ctx, snap, s, o.Copy, copyStep{"remove", "copy, removal", Remove, &r.Remove}, &keptBack)
 	lock.release()
 	if err != nil || o.NoVerify {
 		return r, cmp.Or(err, keptBack)
@@ -101,9 +100,9 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if len(r.Verify.Suspects()) == 0 {
 		return r, keptBack
 	}
-	o.Copy.Remove, o.Copy.Suspects = false, r.Verify.Suspects()
+	o.Copy.Suspects = r.Verify.Suspects()
 	o.Copy.Log = nil // what it could log beside its result the first copy has logged
-	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", &r.Repair}, &keptBack); err != nil {
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", Copy, &r.Repair}, &keptBack); err != nil {
 		return r, err
 	}
 	if len(r.Repair.Actions.Builds) > 0 {
@@ -114,8 +113,9 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 
 // copyStep is what differs between the copies of a sync.
 type copyStep struct {
-	name   string       // of the step
-	prefix string       // of its errors
+	name   string // of the step
+	prefix string // of its errors
+	run    func(context.Context, *snapfile.Snapshot, store.Store, CopyOptions) (*CopyResult, error)
 	result **CopyResult // where its result goes
 }
 
@@ -127,7 +127,7 @@ func (r *SyncResult) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 		told = r.Copy.Held
 	}
 	err := r.step(step.name, func() (err error) {
-		*step.result, err = Copy(ctx, snap, s, o)
+		*step.result, err = step.run(ctx, snap, s, o)
 		return err
 	})
 	if Incomplete(err) {
