@@ -19,23 +19,28 @@ var order = []string{
 	// The order of steps, then what one step is.
 	"kojisnap",
 	"kojisnap/pull kojisnap/verify",
-	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/pull/checkpoint kojisnap/pull/pager",
-	"kojisnap/tagged kojisnap/snapshot",
-	// What staging has, and production's hub.
+	"kojisnap/pull/convert",
+	"kojisnap/pull/scope",
+	"kojisnap/pull/pager kojisnap/trial kojisnap/repository kojisnap/compose",
+	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
+	// What staging has.
 	"dbsync hardlink",
-	"dbsync/overlay hardlink/ledger hardlink/rpmfile volumes/topdir",
-	"volumes kojisnap/hub",
-	// Snapshots and where they are.
-	"kojisnap/store/signed",
+	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status",
+	"dbsync/loadtx",
+	"dbsync/book dbsync/overlay",
+	"dbsync/kojidb hardlink/ledger hardlink/rpmfile",
+	"dbsync/dbconn dbsync/sqltext volumes/topdir",
+	// Production's hub, snapshots and where they are.
+	"volumes kojisnap/hub kojisnap/store/signed",
 	"kojisnap/store/s3 kojisnap/store/dir",
 	"kojisnap/snapfile",
-	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp",
+	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp kojisnap/idset",
 	"kojisnap/durable kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
 }
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
 var testOrder = []string{
-	"integration kojisnap/benchtest kojisnap/seedtest volumes/volumestest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
+	"integration kojisnap/pull/pulltest kojisnap/benchtest kojisnap/seedtest volumes/volumestest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
 	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
 	"kojisnap/hub/hubtest/query",
 	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",
