@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"slices"
@@ -96,7 +97,7 @@ func (s *staging) base(_ context.Context, id string) (*snapfile.Snapshot, error)
 }
 
 // load loads a snapshot by what changed since the one before. An audit must find nothing then
-// that it would change; in the short form only the second load is audited.
+// that it would change; in the short form only the second load is audited, in every third test.
 func (s *staging) load(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *book.LoadReport {
 	s.t.Helper()
 	opt.Base = s.base
@@ -114,7 +115,8 @@ func (s *staging) load(snap *snapfile.Snapshot, opt dbsync.LoadOptions) *book.Lo
 		s.loaded = map[string]*snapfile.Snapshot{}
 	}
 	s.loaded[snap.ID] = snap
-	if s.loads++; s.loads != 2 && !seedtest.Long() {
+	s.loads++
+	if !seedtest.Long() && (s.loads != 2 || crc32.ChecksumIEEE([]byte(s.t.Name()))%3 != 0) {
 		return rep // an audit takes as long as the load
 	}
 	opt.Audit, opt.DryRun, opt.Progress = true, true, nil
