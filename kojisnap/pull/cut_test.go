@@ -83,8 +83,8 @@ func (g *gate) methods() []string {
 	return slices.Clone(g.log)
 }
 
-// cutWorld is a hub behind a gate whose pulls are cut off.
-type cutWorld struct {
+// cutHub is a hub behind a gate whose pulls are cut off.
+type cutHub struct {
 	rows *hubtest.Memory
 	gate *gate
 	url  string
@@ -95,7 +95,7 @@ const cutJobs = 2
 
 var cutTags = []string{"f42-infra"}
 
-func newCutWorld(t *testing.T, opt pull.Options) *cutWorld {
+func newCutHub(t *testing.T, opt pull.Options) *cutHub {
 	t.Helper()
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
@@ -106,7 +106,7 @@ func newCutWorld(t *testing.T, opt pull.Options) *cutWorld {
 	if opt.Tags == nil {
 		opt.Tags = cutTags
 	}
-	w := &cutWorld{rows: rows, gate: &gate{hub: hubtest.New(rows, hubtest.Options{}), after: -1}, opt: opt}
+	w := &cutHub{rows: rows, gate: &gate{hub: hubtest.New(rows, hubtest.Options{}), after: -1}, opt: opt}
 	srv := httptest.NewServer(w.gate)
 	t.Cleanup(srv.Close)
 	w.url = srv.URL + "/kojihub"
@@ -114,9 +114,9 @@ func newCutWorld(t *testing.T, opt pull.Options) *cutWorld {
 }
 
 // change makes some changes of all kinds in the hub, days after what there was.
-func (w *cutWorld) change(t *testing.T, steps int) {
+func (w *cutHub) change(t *testing.T, steps int) {
 	t.Helper()
-	at := &world{t: t, rows: w.rows}
+	at := &changingHub{t: t, rows: w.rows}
 	at.wait(10 * 24 * time.Hour)
 	m, err := generate.NewMutator(w.rows, generate.MutatorOptions{Seed: 1, Tags: w.opt.Tags})
 	if err != nil {
@@ -144,12 +144,12 @@ func (w *cutWorld) change(t *testing.T, steps int) {
 }
 
 // pull pulls as a process of its own would.
-func (w *cutWorld) pull(ctx context.Context, t *testing.T, s store.Store) (*pull.Result, error) {
+func (w *cutHub) pull(ctx context.Context, t *testing.T, s store.Store) (*pull.Result, error) {
 	t.Helper()
 	return pull.Pull(ctx, w.client(t), s, w.opt)
 }
 
-func (w *cutWorld) client(t *testing.T) *hub.Client {
+func (w *cutHub) client(t *testing.T) *hub.Client {
 	t.Helper()
 	c, err := hub.New(w.url, hub.Options{Retries: -1, Jobs: cutJobs})
 	if err != nil {
@@ -159,7 +159,7 @@ func (w *cutWorld) client(t *testing.T) *hub.Client {
 }
 
 // whole pulls without being cut off, and returns the snapshot and the methods of all requests.
-func (w *cutWorld) whole(t *testing.T, s store.Store) (*snapfile.Snapshot, []string) {
+func (w *cutHub) whole(t *testing.T, s store.Store) (*snapfile.Snapshot, []string) {
 	t.Helper()
 	w.gate.set(-1, nil)
 	r, err := w.pull(t.Context(), t, s)
@@ -178,7 +178,7 @@ func opening(methods []string) int { return slices.Index(methods, "listBTypes") 
 
 // cut cuts a pull off after some requests, in the store s, goes on with it and compares what comes
 // out, and what was asked for, with a pull at once.
-func (w *cutWorld) cut(t *testing.T, s store.Store, after int, cancelled bool, want *snapfile.Snapshot, needed []string) {
+func (w *cutHub) cut(t *testing.T, s store.Store, after int, cancelled bool, want *snapfile.Snapshot, needed []string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -195,8 +195,8 @@ func (w *cutWorld) cut(t *testing.T, s store.Store, after int, cancelled bool, w
 	first := w.gate.methods()
 
 	// Later events are of no concern.
-	last := (&world{t: t, rows: w.rows}).event()
-	(&world{t: t, rows: w.rows}).wait(time.Minute)
+	last := (&changingHub{t: t, rows: w.rows}).event()
+	(&changingHub{t: t, rows: w.rows}).wait(time.Minute)
 	got, second := w.whole(t, s)
 	if n, err := w.rows.Delete("events", hubtest.Values{"id": last + 1}); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -281,7 +281,7 @@ func TestPullCutOff(t *testing.T) {
 		{"again by pages", opt.WithPager(pager.Options{Batch: 5, Page: 120, Strategies: pages}), true, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newCutWorld(t, test.opt)
+			w := newCutHub(t, test.opt)
 			base := pulltest.NewStore(t)
 			if test.again {
 				w.whole(t, base)
@@ -300,7 +300,7 @@ func TestPullCutOff(t *testing.T) {
 
 // TestPullCutOffS3 does so in S3.
 func TestPullCutOffS3(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 5}))
+	w := newCutHub(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 5}))
 	base, s := pulltest.NewStore(t), s3test.Start(t).Open(t)
 	w.whole(t, base)
 	w.whole(t, s)
@@ -311,11 +311,11 @@ func TestPullCutOffS3(t *testing.T) {
 
 // TestPullGoesOnOrNot cuts a pull off, changes something, and pulls again: does it go on?
 func TestPullGoesOnOrNot(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 50}))
+	w := newCutHub(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 50}))
 	base := pulltest.NewStore(t)
 	w.whole(t, base)
 	w.change(t, 20)
-	at := &world{t: t, rows: w.rows}
+	at := &changingHub{t: t, rows: w.rows}
 	event := at.event()
 	want, needed := w.whole(t, copyOf(t, base))
 	w.gate.set(len(needed)-1, func() bool { return true })
@@ -337,42 +337,42 @@ func TestPullGoesOnOrNot(t *testing.T) {
 	const no, yes, damaged = "no", "yes", "yes, but parts are damaged"
 	for name, test := range map[string]struct {
 		goesOn string
-		change func(t *testing.T, w *cutWorld, s *dir.Store)
+		change func(t *testing.T, w *cutHub, s *dir.Store)
 	}{
-		"at once":             {yes, func(*testing.T, *cutWorld, *dir.Store) {}},
-		"eleven hours":        {yes, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.later(11 * time.Hour) }},
-		"twelve hours":        {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.later(12 * time.Hour) }},
-		"the clock went back": {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.later(-12 * time.Hour) }},
-		"another sweep":       {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Sweep = 2 }},
-		"another overlap":     {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Overlap = 6 * time.Second }},
-		"full":                {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Full = true }},
-		"another event":       {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Event = event - 1 }},
-		"the same event":      {yes, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Event = event }},
-		"another Koji": {no, func(t *testing.T, w *cutWorld, _ *dir.Store) {
+		"at once":             {yes, func(*testing.T, *cutHub, *dir.Store) {}},
+		"eleven hours":        {yes, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.later(11 * time.Hour) }},
+		"twelve hours":        {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.later(12 * time.Hour) }},
+		"the clock went back": {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.later(-12 * time.Hour) }},
+		"another sweep":       {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Sweep = 2 }},
+		"another overlap":     {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Overlap = 6 * time.Second }},
+		"full":                {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Full = true }},
+		"another event":       {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Event = event - 1 }},
+		"the same event":      {yes, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Event = event }},
+		"another Koji": {no, func(t *testing.T, w *cutHub, _ *dir.Store) {
 			was := w.gate.hub
 			w.gate.hub = hubtest.New(w.rows, hubtest.Options{KojiVersion: "1.35.4"})
 			t.Cleanup(func() { w.gate.hub = was })
 		}},
-		"the base is gone": {no, func(t *testing.T, _ *cutWorld, s *dir.Store) { removeAll(t, s, "snapshots/") }},
-		"a snapshot in between": {no, func(t *testing.T, w *cutWorld, s *dir.Store) {
+		"the base is gone": {no, func(t *testing.T, _ *cutHub, s *dir.Store) { removeAll(t, s, "snapshots/") }},
+		"a snapshot in between": {no, func(t *testing.T, w *cutHub, s *dir.Store) {
 			between := *w
 			between.opt.Event, between.opt.Full = event-1, true
 			putBack := remember(t, s, "pulls/") // Pull takes them away, but one of another version may not
 			between.whole(t, s)
 			putBack()
 		}},
-		"a later snapshot": {no, func(t *testing.T, w *cutWorld, s *dir.Store) {
+		"a later snapshot": {no, func(t *testing.T, w *cutHub, s *dir.Store) {
 			later := *w
 			later.opt.Event, later.opt.Full = event+1, true
 			putBack := remember(t, s, "pulls/")
 			later.whole(t, s)
 			putBack()
 		}},
-		"another history": {no, func(t *testing.T, _ *cutWorld, _ *dir.Store) {
+		"another history": {no, func(t *testing.T, _ *cutHub, _ *dir.Store) {
 			set(t, hubtest.Values{"time": row[0]["time"].(hubtest.Time) + 1})
 			t.Cleanup(func() { set(t, row[0]) })
 		}},
-		"the event is gone": {no, func(t *testing.T, w *cutWorld, _ *dir.Store) {
+		"the event is gone": {no, func(t *testing.T, w *cutHub, _ *dir.Store) {
 			set(t, hubtest.Values{"id": event + 2})
 			t.Cleanup(func() {
 				if n, err := w.rows.Update("events", hubtest.Values{"id": event + 2}, row[0]); n != 1 || err != nil {
@@ -380,14 +380,14 @@ func TestPullGoesOnOrNot(t *testing.T) {
 				}
 			})
 		}},
-		"parts are damaged": {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) {
+		"parts are damaged": {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) {
 			damage(t, s, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 		}},
-		"parts are cut short": {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) {
+		"parts are cut short": {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) {
 			damage(t, s, func(b []byte) []byte { return b[:len(b)-1] })
 		}},
-		"parts are empty": {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) { damage(t, s, func([]byte) []byte { return nil }) }},
-		"parts are gone":  {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) { damage(t, s, nil) }},
+		"parts are empty": {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) { damage(t, s, func([]byte) []byte { return nil }) }},
+		"parts are gone":  {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) { damage(t, s, nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, s := *w, copyOf(t, cutOff)
@@ -431,7 +431,7 @@ func remember(t *testing.T, s *dir.Store, prefix string) func() {
 	}
 }
 
-func (w *cutWorld) later(d time.Duration) {
+func (w *cutHub) later(d time.Duration) {
 	at := w.opt.Now().Add(d)
 	w.opt.Now = func() time.Time { return at }
 }
@@ -492,7 +492,7 @@ func testPullHeals(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, rows: rows, server: server, client: c, again: pulltest.NewStore(t), all: pulltest.NewStore(t), tags: pulltest.WayTags, dirty: dirt{}}
+	w := &changingHub{t: t, rows: rows, server: server, client: c, again: pulltest.NewStore(t), all: pulltest.NewStore(t), tags: pulltest.WayTags, stale: staleRows{}}
 	w.compare()
 	w.wait(10 * 24 * time.Hour)
 	m, err := generate.NewMutator(rows, generate.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
@@ -555,8 +555,8 @@ func testPullHeals(t *testing.T, seed uint64) {
 		w.wait(10 * 24 * time.Hour)
 		w.compare()
 	}
-	if len(w.dirty) > 0 {
-		t.Errorf("not swept: %v", w.dirty)
+	if len(w.stale) > 0 {
+		t.Errorf("not swept: %v", w.stale)
 	}
 	if wentOn == 0 {
 		t.Error("no pull was gone on with")
@@ -567,8 +567,8 @@ func testPullHeals(t *testing.T, seed uint64) {
 // has read its tagging, and before it reads the build. By the build's row nothing tells the next
 // pull, whose base that is, but that it is younger than the base.
 func TestPullHealsRecycled(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Tags: pulltest.WayTags, Margin: -1, Overlap: 5 * time.Second})
-	at := &world{t: t, rows: w.rows}
+	w := newCutHub(t, pull.Options{Tags: pulltest.WayTags, Margin: -1, Overlap: 5 * time.Second})
+	at := &changingHub{t: t, rows: w.rows}
 	_, needed := w.whole(t, pulltest.NewStore(t))
 	history := slices.Index(needed, "queryHistory")
 	builds := history + slices.Index(needed[history:], "multiCall")
