@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Clock returns the time by the clock of the hub's web server, from the Date of its latest
-// reply, to about a second. If there was no reply yet, it asks for one.
+// Clock returns the time of the hub's web server, from the Date header of its latest reply, to about
+// a second. If there was no reply yet, it makes a call.
 func (c *Client) Clock(ctx context.Context) (time.Time, error) {
 	if t, ok := c.clock(); ok {
 		return t, nil
@@ -29,7 +29,7 @@ func (c *Client) clock() (time.Time, bool) {
 	return time.Now().Add(c.skew), c.clocked
 }
 
-// noteClock takes what a reply's Date header says.
+// noteClock remembers a reply's Date header.
 func (c *Client) noteClock(date string) {
 	t, err := http.ParseTime(date)
 	if err != nil {

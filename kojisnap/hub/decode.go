@@ -8,12 +8,12 @@ import (
 	"math"
 )
 
-// maxDepth is how deep values may be nested. Koji's own are 5 deep, and what
-// people put into a build's extra seldom twice that.
+// maxDepth is how deep values may be nested. Koji's own are 5 deep; a build's
+// extra, which users write, is seldom twice as deep.
 const maxDepth = 100
 
 // decoder reads one methodResponse. Its errors are a *Fault, a *ReplyError, or
-// the error of a function that was given a row.
+// the error of a function that got a row.
 type decoder struct {
 	scanner
 	method  string
@@ -26,7 +26,7 @@ type decoder struct {
 	table     string // where a stream is, for messages
 	row       int
 	delivered bool // a row was given away
-	settled   bool // so was all of a call in a multicall, which is not to be asked for again
+	settled   bool // all rows of a call in a multicall were given away: it is not asked for again
 	rowsGiven int64
 	inFn      bool // the error came from the function that got the row
 	began     bool // it is XML-RPC: there was a methodResponse
@@ -77,7 +77,7 @@ func (d *decoder) value(name string) error {
 }
 
 // valueType reads after <value> the tag of the value's type. If there is none,
-// it is untyped, its text is on the tape from start, and </value> was read.
+// the value is untyped: its text is on the tape from start, and </value> was read.
 func (d *decoder) valueType() (el element, start int, err error) {
 	start = len(d.tape.text)
 	d.badChar = nil
@@ -148,8 +148,8 @@ func (d *decoder) typed(name string, el element, start int) error {
 	return d.close(elValue)
 }
 
-// tooDeep meets a value that is nested too deep, after the tag of its type: an error, or a Bad
-// value of which all that is below is passed over.
+// tooDeep handles a value that is nested too deep, after the tag of its type. It returns an error, or
+// skips all that is below and makes the value Bad.
 func (d *decoder) tooDeep(name string, el element, start int) error {
 	deep := fmt.Errorf("values nested more than %d deep", maxDepth)
 	if !d.keep {
@@ -248,8 +248,8 @@ func (d *decoder) members(each func(name string) error) error {
 	}
 }
 
-// intern returns name as a string. Rows are alike: usually the node that was at
-// this place in the row before has it.
+// intern returns name as a string. Rows are alike: usually the node at this place
+// in the previous row has the same name.
 func (d *decoder) intern(name []byte) string {
 	if at := len(d.tape.nodes); at < cap(d.tape.nodes) {
 		if before := d.tape.nodes[: at+1 : cap(d.tape.nodes)][at].name; before == string(name) {
@@ -303,7 +303,7 @@ func (d *decoder) close(el element) error {
 }
 
 func (t *tape) reset() {
-	if t.owned > 0 { // intern looks at nodes that were: they must not hold all names that ever were
+	if t.owned > 0 { // intern looks at old nodes: they must not keep every name ever seen
 		clear(t.nodes[:cap(t.nodes)])
 		t.owned = 0
 	}
@@ -312,7 +312,7 @@ func (t *tape) reset() {
 	t.bad = t.bad[:0]
 }
 
-// spoil makes the node at a place Bad. What is below it stays on the tape, out of reach.
+// spoil makes the node at a place Bad. The nodes below it stay on the tape, but no method reaches them.
 func (t *tape) spoil(at int, why error) {
 	n := &t.nodes[at]
 	n.kind, n.num, n.count = Bad, int64(len(t.bad)), 0

@@ -51,7 +51,7 @@ func (d *decoder) document(content func() error) error {
 	return err
 }
 
-// prolog reads what may stand before <methodResponse>: the XML declaration.
+// prolog reads what may come before <methodResponse>: the XML declaration.
 func (d *decoder) prolog() error {
 	if err := d.need(1); errors.Is(err, io.ErrUnexpectedEOF) && !isRead(err) {
 		return fmt.Errorf("it is empty: %w", io.ErrUnexpectedEOF)
@@ -91,8 +91,8 @@ func (d *decoder) prolog() error {
 	return nil
 }
 
-// declaration reports whether s, what stands between "<?xml" and "?>", says
-// version 1.0 and nothing but UTF-8 (which US-ASCII is).
+// declaration reports whether s, the text between "<?xml" and "?>", declares
+// version 1.0 and no encoding other than UTF-8 or its subset US-ASCII.
 func declaration(s string) bool {
 	want := []struct {
 		name     string
@@ -126,7 +126,7 @@ func declaration(s string) bool {
 	return strings.Trim(s, " \t\r\n") == ""
 }
 
-// epilog reads what may stand after </methodResponse>, to the end.
+// epilog reads what may come after </methodResponse>, to the end.
 func (d *decoder) epilog() error {
 	for {
 		if err := d.space(); err != nil {
@@ -174,7 +174,7 @@ func toFault(v Value) (*Fault, error) {
 	return &Fault{Code: int(code), String: text}, nil
 }
 
-// maxFault is how many bytes of a fault's text are kept: a Python traceback has some thousand.
+// maxFault is how many bytes of a fault's text are kept: a Python traceback has a few thousand.
 const maxFault = 16 << 10
 
 // clipFault keeps the beginning and the end, where a traceback has its exception.

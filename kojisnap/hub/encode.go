@@ -29,8 +29,8 @@ func (c *Client) encode(call Call) ([]byte, error) {
 	return body, nil
 }
 
-// encodeMulti returns the request of a multicall: errTooLong if the calls do not
-// fit in one of limit bytes. The calls were checked.
+// encodeMulti returns the request of a multicall, or errTooLong if it would have more
+// than limit bytes. The caller has checked the calls.
 func (c *Client) encodeMulti(calls []Call, limit int) ([]byte, error) {
 	list := make([]any, len(calls))
 	for i, call := range calls {
@@ -69,12 +69,12 @@ func (call Call) params() ([]any, error) {
 	return params, nil
 }
 
-// encodeRequest encodes a methodCall by kolo/xmlrpc, whose encoder cannot do
+// encodeRequest encodes a methodCall with kolo/xmlrpc, whose encoder cannot do
 // all that Koji needs: it writes nil as an empty <param> or <value/>, which a hub
 // reads as nothing or ”, and integers of any size as <int>. It escapes no
-// member names, and replaces characters that XML lacks. So what it cannot write
-// goes through it as base64, which nothing else is and text cannot look like,
-// and is put in place afterwards; names and characters are checked.
+// member names, and replaces characters that XML lacks. So this function encodes
+// such values as base64, which no other value has and text cannot look like, and
+// replaces that afterwards. It checks names and characters itself.
 func encodeRequest(method string, params []any) ([]byte, error) {
 	prepared := make([]any, len(params))
 	for i, p := range params {
@@ -107,7 +107,7 @@ func encodeRequest(method string, params []any) ([]byte, error) {
 
 const placeNil = "nil"
 
-// prepare returns v as kolo/xmlrpc's encoder can take it.
+// prepare returns v in a form that kolo/xmlrpc's encoder can write.
 func prepare(v any) (any, error) {
 	switch v := v.(type) {
 	case nil:
@@ -176,7 +176,7 @@ func notInName(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`<>&"'`, r)
 }
 
-// String writes the call as Python would, shortened, for messages.
+// String returns the call in Python's syntax, shortened, for messages.
 func (call Call) String() string {
 	var b strings.Builder
 	b.WriteString(call.Method)

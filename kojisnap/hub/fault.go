@@ -18,13 +18,13 @@ import (
 	"kojisnap/kojisnap/slow"
 )
 
-// Errors that a caller may ask for with errors.Is.
+// Errors for errors.Is.
 var (
 	// ErrNotHub: the URL answers, but not as a Koji hub does.
 	ErrNotHub = errors.New("not a Koji hub")
-	// ErrLogin: the hub, or what stands before it, wants a login.
+	// ErrLogin: the hub, or a proxy before it, wants a login.
 	ErrLogin = errors.New("the hub wants a login, and kojisnap reads anonymously")
-	// ErrRefused: the call is not one that only reads. Nothing was sent.
+	// ErrRefused: the call is not on the list of calls that only read. Nothing was sent.
 	ErrRefused = errors.New("refused: not a call that only reads")
 )
 
@@ -40,7 +40,7 @@ const (
 )
 
 // Fault is a fault that the hub answered. It unwraps to kolo/xmlrpc's
-// FaultError, and to ErrLogin if that is what it means.
+// FaultError, and to ErrLogin if the hub wants a login.
 type Fault struct {
 	Code   int
 	String string
@@ -54,7 +54,7 @@ func (f *Fault) Error() string {
 	return s
 }
 
-// exception returns of a Python traceback what was raised: the lines after the
+// exception returns the exception of a Python traceback: the lines after the
 // indented ones.
 func exception(s string) string {
 	rest, ok := strings.CutPrefix(s, "Traceback (most recent call last):\n")
@@ -112,7 +112,7 @@ func (e *HTTPError) Error() string {
 	return s
 }
 
-// tooLarge reports whether the request was too large: for a proxy, or as Koji's own hub says it
+// tooLarge reports whether the request was too large for a proxy, or for Koji's own hub
 // (MaxRequestLength).
 func (e *HTTPError) tooLarge() bool {
 	return e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusBadRequest && strings.Contains(e.Text, "Request too long")
@@ -128,15 +128,14 @@ func (e *HTTPError) Unwrap() error {
 	return nil
 }
 
-// ReplyError says where a reply stopped being well-formed XML-RPC, or was
-// something else than the method's reply. It wraps io.ErrUnexpectedEOF if the
-// reply ended early.
+// ReplyError says where a reply stopped being well-formed XML-RPC, or was not
+// the method's reply. It wraps io.ErrUnexpectedEOF if the reply ended early.
 type ReplyError struct {
 	Method string
-	Offset int64  // bytes of the reply before the fault in it
+	Offset int64  // bytes of the reply before the error
 	Table  string // of a StreamTables, else empty
 	Row    int    // number of the row, from 0; -1 outside rows
-	Seen   string // what was read of that row before, such as `id=7 name="bash"`
+	Seen   string // the part of that row that was read, such as `id=7 name="bash"`
 	Err    error
 }
 
@@ -157,9 +156,9 @@ func (e *ReplyError) Error() string {
 
 func (e *ReplyError) Unwrap() error { return e.Err }
 
-// passes finds, in faults of code 1, the exceptions that come from the state of the hub's database
-// or memory, which passes, and seldom from the rows that were asked for. They are psycopg2's names
-// and PostgreSQL's words: of a call in a multicall a hub sends the words alone.
+// passes matches, in faults of code 1, the exceptions that come from a temporary state of the hub's
+// database or memory, and seldom from the requested rows. They are psycopg2's names and PostgreSQL's
+// words: for a call in a multicall a hub sends only the words.
 var passes = regexp.MustCompile(`(?i)OperationalError|InterfaceError|MemoryError|deadlock detected|out of memory|could not serialize access|` +
 	`server closed the connection|connection already closed|terminating connection|could not connect|connection to server|` +
 	`the database system is|too many (clients|connections)|remaining connection slots`)
@@ -187,9 +186,9 @@ func Temporary(err error) bool {
 }
 
 // Splittable reports whether err may come from a single row that the hub cannot
-// encode, or has in a bad state, so that asking for fewer rows can isolate it:
-// ill-formed replies, faults of code 1 and 1000, and HTTP 500, which is how Koji
-// answers text that has no UTF-8 form.
+// encode, or that is in a bad state, so that smaller requests can isolate it:
+// ill-formed replies, faults of code 1 and 1000, and HTTP 500, which Koji
+// answers if a text has no UTF-8 form.
 func Splittable(err error) bool {
 	var (
 		status *HTTPError
@@ -210,7 +209,7 @@ func Splittable(err error) bool {
 }
 
 // isTLS reports whether err says that the other side's TLS or certificate is
-// wrong, which no repetition cures.
+// wrong. Repeating the request does not help then.
 func isTLS(err error) bool {
 	var (
 		verify *tls.CertificateVerificationError
@@ -225,25 +224,25 @@ func isTLS(err error) bool {
 		errors.As(err, &ca) || errors.As(err, &host) || errors.As(err, &cert) || errors.As(err, &roots)
 }
 
-// passingError is an answer of something else than a hub, at an address where a hub answered
-// before: a page that announces maintenance, a proxy whose backend is gone.
+// passingError is an answer that is not a hub's, at an address where a hub answered
+// before: a maintenance page, or a proxy without its backend.
 type passingError struct{ what error }
 
 func (e *passingError) Error() string {
 	return "what answers is not the hub that answered before, but something in its place: " + e.what.Error()
 }
 
-// readError is an error of reading a reply's bytes, as opposed to what they say.
+// readError is an error of reading a reply's bytes, as opposed to an error in their content.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return "read reply: " + e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-// errSilent is the cause of a request that was given up for Options.RequestTimeout.
+// errSilent is the cause of a request that Options.RequestTimeout ended.
 var errSilent = errors.New("the hub has been silent too long")
 
-// oneLine makes text of a hub fit for a message: one line without control
-// characters, not longer than 300 bytes.
+// oneLine shortens a hub's text for a message: one line without control
+// characters, at most 300 bytes.
 func oneLine(s string) string {
 	s = s[:min(len(s), 4096)] // it may be any size
 	s = strings.Join(strings.Fields(s), " ")

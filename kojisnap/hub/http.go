@@ -18,15 +18,15 @@ import (
 	"kojisnap/kojisnap/slow"
 )
 
-// maxTold is how long a request waits in all because the hub says so, unless its context has a
-// deadline: then it waits up to that.
+// maxTold is how long a request waits in all because the hub asks for it (Retry-After). If its
+// context has a deadline, the request waits up to that instead.
 const maxTold = time.Hour
 
-// do sends a request until decode has read its reply, or an error is not
-// temporary, or Options.Retries are used up, or rows were given away and again,
-// which is called before they are given anew, is nil. Where the hub says how
-// long to wait (Retry-After) all requests of the Client wait, and such a
-// repetition is not counted.
+// do sends a request until decode has read its reply. It gives up after an error that
+// is not temporary, after Options.Retries repetitions, and if rows were given away and
+// again is nil; otherwise it calls again before it gives the rows a second time. If the
+// hub says how long to wait (Retry-After), all requests of the Client wait, and the
+// repetition does not count.
 func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error) error {
 	var told time.Duration
 	var last error
@@ -55,7 +55,7 @@ func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error)
 			pause = wait
 			try--
 		}
-		// No warning: what goes well in the end, cron mails nothing of, and what does not is an error then.
+		// No warning: cron mails nothing about a call that succeeds in the end; one that does not is an error.
 		c.log.InfoContext(ctx, "hub call to be repeated", "method", r.method, "pause", pause, "err", err)
 		if err := retry.Sleep(ctx, pause); err != nil {
 			return r.ended(err, last)
@@ -66,7 +66,7 @@ func (c *Client) do(ctx context.Context, r request, decode func(*decoder) error)
 	}
 }
 
-// ended is the error of a call that a context ended, with what went wrong before.
+// ended is the error of a call that a context ended, with the error before that.
 func (r request) ended(cause, last error) error {
 	if last == nil {
 		return fmt.Errorf("call %s: %w", r.method, cause)
@@ -80,7 +80,7 @@ type sendError struct{ err error }
 func (e *sendError) Error() string { return e.err.Error() }
 func (e *sendError) Unwrap() error { return e.err }
 
-// retryAfter returns how long an answer says to wait, 0 if it does not say.
+// retryAfter returns the wait that an answer asks for, 0 if it does not.
 func retryAfter(err error) time.Duration {
 	var status *HTTPError
 	if errors.As(err, &status) {
@@ -89,7 +89,7 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// mayWait reports whether a pause that makes up told in all fits the time that there is.
+// mayWait reports whether there is time for waits of told in all.
 func mayWait(ctx context.Context, pause, told time.Duration) bool {
 	if end, ok := ctx.Deadline(); ok {
 		return time.Until(end) > pause
@@ -97,8 +97,8 @@ func mayWait(ctx context.Context, pause, told time.Duration) bool {
 	return told <= maxTold
 }
 
-// retries says how often to repeat after err. HTTP 500 once only: a hub sends it
-// for text that it cannot encode as well, for ever.
+// retries says how often to repeat after err. After HTTP 500 only once: a hub also
+// sends it for text that it cannot encode, and then every time.
 func (c *Client) retries(err error) int {
 	if isInternal(err) {
 		return min(1, c.opts.Retries)
@@ -111,8 +111,8 @@ func isInternal(err error) bool {
 	return errors.As(err, &status) && status.Status == http.StatusInternalServerError
 }
 
-// silenceNotice is when a person is told what a request waits for. The largest calls of a busy
-// hub take less.
+// silenceNotice is after which silence the user is told what a request waits for. The largest calls
+// of a busy hub take less.
 const silenceNotice = 2 * time.Minute
 
 // once sends a request and decodes its reply. The decoder says how far it came.
@@ -140,8 +140,8 @@ func (c *Client) once(ctx context.Context, r request, decode func(*decoder) erro
 	if c.opts.Contact != "" {
 		req.Header.Set("From", c.opts.Contact)
 	}
-	// An empty list sends nothing, and tells net/http that the request may be
-	// repeated at once when the hub closed the idle connection that it took.
+	// An empty list sends no header. It tells net/http that it may repeat the
+	// request at once if the hub had closed the idle connection.
 	req.Header["Idempotency-Key"] = []string{}
 
 	w.start()
@@ -185,8 +185,8 @@ func (c *Client) once(ctx context.Context, r request, decode func(*decoder) erro
 	return d, err
 }
 
-// decoded reads a body whose encoding net/http did not see to. It asks for gzip, and takes off
-// what is called so; x-gzip is the same under an older name (RFC 9110, 8.4.1.3).
+// decoded decodes a body that net/http did not: net/http asks for gzip and decodes only what has
+// that name; x-gzip is an older name of the same (RFC 9110, 8.4.1.3).
 func decoded(encoding string, body io.Reader) (io.Reader, error) {
 	switch strings.ToLower(encoding) {
 	case "", "identity":
@@ -201,7 +201,7 @@ func decoded(encoding string, body io.Reader) (io.Reader, error) {
 	return nil, fmt.Errorf("the reply has the Content-Encoding %q, and gzip was asked for", clip([]byte(encoding)))
 }
 
-// passing is the error of an answer that is no XML-RPC: it passes if there was a hub before.
+// passing is the error of an answer that is not XML-RPC: it is temporary if a hub answered before.
 func (c *Client) passing(err error) error {
 	if err == nil || !c.good.Load() || Temporary(err) {
 		return err
@@ -212,9 +212,9 @@ func (c *Client) passing(err error) error {
 	return &passingError{err}
 }
 
-// watch reads a reply's body and cancels the request if the hub is silent for
-// too long, or its reply too slow once it has begun. Time that the reader takes
-// between two reads does not count.
+// watch reads a reply's body. It cancels the request if the hub is silent for too
+// long, or if the reply is too slow once it has begun. The reader's own time between
+// two reads does not count.
 type watch struct {
 	r       io.Reader
 	ctx     context.Context
@@ -275,7 +275,7 @@ func statusError(resp *http.Response, body io.Reader) error {
 	return e
 }
 
-// errHTML is what a web page is told by.
+// errHTML says that the answer is a web page.
 var errHTML error = htmlError{}
 
 type htmlError struct{}
@@ -291,8 +291,8 @@ func isHTML(resp *http.Response) bool {
 	return t == "text/html" || t == "application/xhtml+xml"
 }
 
-// parseRetryAfter reads a header of seconds or of a date (RFC 9110, 10.2.3); 0 for what is neither,
-// or past.
+// parseRetryAfter reads a header that is a number of seconds or a date (RFC 9110, 10.2.3). It returns
+// 0 for anything else, and for a date that is past.
 func parseRetryAfter(header string, now time.Time) time.Duration {
 	var wait time.Duration
 	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {

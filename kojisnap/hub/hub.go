@@ -1,12 +1,12 @@
-// Package hub is the Koji hub as a client: it calls methods of a hub's public,
-// anonymous XML-RPC API, and nothing that could change anything there.
+// Package hub is a client of a Koji hub: it calls methods of the hub's public,
+// anonymous XML-RPC API, and only methods that change nothing there.
 //
 // Replies are decoded as they arrive, a row at a time: the Stream methods need
 // as much memory for a reply of a gigabyte as for one of a megabyte. Decoding is
 // strict: a reply is delivered whole and well-formed, or there is an error. Only
 // single values that are not well-formed may be passed on as such: [Call].KeepBad.
 //
-// Errors fall into classes that a caller can ask for: [Fault], [CallError],
+// A caller can tell these classes of errors: [Fault], [CallError],
 // [ReplyError], [HTTPError], [ErrNotHub], [ErrLogin], [ErrRefused], [Temporary],
 // [Splittable].
 package hub
@@ -32,7 +32,7 @@ type Options struct {
 	ServerCA       string        // file or directory of certificate authorities (PEM) that alone are trusted, as serverca of a Koji profile; default the system's
 	NoVerify       bool          // accept any certificate, as no_ssl_verify of a Koji profile
 	UserAgent      string        // default "kojisnap"
-	Contact        string        // whom the hub's administrators may ask, sent as From and, " (+CONTACT)", in the User-Agent; default none
+	Contact        string        // a person for the hub's administrators to ask, sent as From and, " (+CONTACT)", in the User-Agent; default none
 	Retries        int           // how often a request that met a temporary error is sent again: 0 means 4, negative never
 	RetryInterval  time.Duration // pause before the first repetition, doubled for each further one, with jitter; default 1 s, at most 1 min
 	RequestTimeout time.Duration // longest silence of the hub: until its reply begins, then between its bytes; default 30 min, negative none
@@ -71,10 +71,10 @@ type Client struct {
 	floods atomic.Int64  // replies that had a Value or Row beyond Options.MaxReply
 
 	good       atomic.Bool  // there was an answer of a hub
-	maxRequest atomic.Int64 // bytes of a multicall: Options.MaxRequest, or what a proxy takes
+	maxRequest atomic.Int64 // bytes of a multicall: Options.MaxRequest, or a proxy's limit
 
 	mu       sync.Mutex
-	versions []Version     // that replies told, each time another; empty until known
+	versions []Version     // from replies, one for each change; empty until known
 	skew     time.Duration // of the hub's clock, from its last reply
 	clocked  bool
 }
@@ -88,12 +88,12 @@ type Call struct {
 	Args   []any
 	Kwargs map[string]any
 	// Again, if it is set, lets a Stream method repeat the call after a temporary
-	// error also if rows were given away: it is called first, then the rows come
-	// anew, from the call's first one.
+	// error even if rows were given away: the method calls Again, then gives the rows
+	// again from the call's first one.
 	Again func()
-	// KeepBad lets a method read on where a value is not what XML or XML-RPC
+	// KeepBad lets a method read on after a value that XML or XML-RPC does not
 	// allow: a control character, a number of more than 64 bits, too deep a nesting.
-	// The value comes as [Bad]. Without it such a reply is an error.
+	// The value is then [Bad]. Without KeepBad such a reply is an error.
 	KeepBad bool
 }
 
@@ -113,8 +113,8 @@ type Result struct {
 }
 
 // New returns a client of the hub at rawURL, usually https://HOST/kojihub. It
-// sends nothing. A URL is refused if it is not http or https, has a query
-// string (a hub takes that for a login), a fragment, or a user and password.
+// sends nothing. It refuses a URL that is not http or https, or has a query
+// string (to a hub that is a login), a fragment, or a user and password.
 func New(rawURL string, o Options) (*Client, error) {
 	u, err := url.Parse(rawURL)
 	switch {

@@ -11,7 +11,7 @@ import (
 // escaped (beyond U+FFFF as a surrogate pair), members in the order received.
 // Doubles have the text received, with NaN and Infinity as Python spells them.
 //
-// A Bad value is an error that says where it stands.
+// A Bad value is an error that says where it is.
 //
 // Koji parses the JSON of columns like build.extra before it sends it, and
 // Python keeps the order, so this gives the stored text back. Base64, dates and

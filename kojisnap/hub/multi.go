@@ -14,11 +14,10 @@ import (
 // call in order. The hub runs the calls of a multicall one after another, but not
 // at one point in time.
 //
-// A fault of one call is in its Result. The error is what befell a whole
-// multicall: also a fault that came up while the hub encoded the reply, which
-// takes the results of the other calls along; see [Splittable]. A fault of one
-// call that says that the hub is offline is the whole multicall's as well, and
-// cured like a temporary error.
+// The Result of a call has the fault of that call. Multi returns an error if a whole
+// multicall failed. A fault that arises while the hub encodes the reply loses the
+// results of all its calls; see [Splittable]. If the fault of one call says that the
+// hub is offline, Multi repeats the whole multicall, as after a temporary error.
 func (c *Client) Multi(ctx context.Context, calls []Call) ([]Result, error) {
 	if err := checkAll(calls); err != nil {
 		return nil, err
@@ -55,7 +54,7 @@ func (c *Client) multi(ctx context.Context, calls []Call, results *kept, first, 
 		err = c.multiOnce(ctx, calls, results, first, n, body)
 	}
 	var limit *LimitError
-	large := errors.As(err, &limit) && !limit.final // fewer results at a time may do
+	large := errors.As(err, &limit) && !limit.final // fewer results at a time may fit
 	if n == 1 || !large && !errors.Is(err, errTooLong) && !c.tooLarge(ctx, err, len(body)) {
 		return err
 	}
@@ -107,8 +106,8 @@ func (c *Client) limit(n int) int {
 	return int(c.maxRequest.Load())
 }
 
-// tooLarge reports whether err says that a request is larger than the hub, or what stands before
-// it, takes. Further multicalls are at most half as large.
+// tooLarge reports whether err says that a request is larger than the hub, or a proxy before it,
+// accepts. Later multicalls are at most half as large.
 func (c *Client) tooLarge(ctx context.Context, err error, size int) bool {
 	var status *HTTPError
 	if !errors.As(err, &status) || !status.tooLarge() {
@@ -125,20 +124,20 @@ func (c *Client) tooLarge(ctx context.Context, err error, size int) bool {
 }
 
 // StreamMulti makes many calls by multicalls, one after another, and gives their
-// results to fn in the order of the calls, as they arrive: of a result that is an
-// array each element, of another, nil too, the result itself. The Row is reused.
+// results to fn in the order of the calls, as they arrive. fn gets each element of a
+// result that is an array, and any other result, nil too, as a whole. The Row is reused.
 // fn must not call the Client.
 //
-// A call's fault ends StreamMulti with a *CallError. A temporary error, also a
-// call's fault that says that the hub is offline, is cured by asking again for the
-// calls whose results did not arrive whole, unless fn has seen rows of a result
-// that was cut off and the call has no Again.
+// A call's fault ends StreamMulti with a *CallError. After a temporary error, or a
+// call's fault that says that the hub is offline, StreamMulti repeats the calls whose
+// results did not arrive whole. It does not if fn has seen rows of an incomplete result
+// and the call has no Again.
 func (c *Client) StreamMulti(ctx context.Context, calls []Call, fn func(i int, r Row) error) error {
 	return c.StreamMultiFaults(ctx, calls, fn, func(e *CallError) error { return e })
 }
 
 // StreamMultiFaults is StreamMulti, but gives faults of calls to onFault, in
-// order with the rows; the rest goes on if that returns nil.
+// order with the rows; it goes on if onFault returns nil.
 func (c *Client) StreamMultiFaults(ctx context.Context, calls []Call, fn func(i int, r Row) error, onFault func(*CallError) error) error {
 	if err := checkAll(calls); err != nil {
 		return err
@@ -158,7 +157,7 @@ func (c *Client) StreamMultiFaults(ctx context.Context, calls []Call, fn func(i 
 }
 
 // streamBatch makes one multicall of n calls from first. It returns how many were
-// answered: if fewer than n and no error, the rest has to be asked again.
+// answered: if that is fewer than n without an error, the caller repeats the rest.
 func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, body []byte, fn func(i int, r Row) error, onFault func(*CallError) error) (int, error) {
 	answered, begun, theirs := 0, false, false
 	what := request{describe(calls[first : first+n]), body, calls[first].Again, calls[first].KeepBad}
@@ -198,7 +197,7 @@ func (c *Client) streamBatch(ctx context.Context, calls []Call, first, n int, bo
 	return answered, nil
 }
 
-// batch returns how many of calls go into one multicall, and its request.
+// batch returns how many of the calls fit into one multicall, and its request.
 func (c *Client) batch(calls []Call) (int, []byte, error) {
 	for n := min(len(calls), c.opts.BatchSize); ; n /= 2 {
 		body, err := c.encodeMulti(calls[:n], c.limit(n))

@@ -14,7 +14,7 @@ import (
 )
 
 // ProfileFiles returns where Koji's own client looks for profiles: a later file
-// overrides an earlier one. Of a directory every *.conf counts, by name.
+// overrides an earlier one. In a directory every *.conf is read, sorted by name.
 func ProfileFiles() []string {
 	files := []string{"/etc/koji.conf.d", "/etc/koji.conf"} // koji.read_config
 	if home, err := os.UserHomeDir(); err == nil {
@@ -23,7 +23,7 @@ func ProfileFiles() []string {
 	return files
 }
 
-// ProfileConfig is what matters of a Koji profile to those who read a hub without a login.
+// ProfileConfig has the settings of a Koji profile that matter for reading a hub without a login.
 type ProfileConfig struct {
 	Server   string
 	TopURL   string        // empty: none
@@ -34,9 +34,9 @@ type ProfileConfig struct {
 }
 
 // ReadProfile reads a Koji profile, such as "koji" or "stg", from the files and
-// directories given, or those of ProfileFiles. What a profile does not set has
-// Koji's default, serverca ~/.koji/serverca.crt if there is such a file; only a
-// server must be named. Files that do not exist are passed over.
+// directories given, or those of ProfileFiles. Settings that a profile lacks have
+// Koji's defaults, serverca ~/.koji/serverca.crt if that file exists; only the
+// server is required. Files that do not exist are skipped.
 func ReadProfile(name string, files ...string) (*ProfileConfig, error) {
 	if len(files) == 0 {
 		files = ProfileFiles()
@@ -140,11 +140,11 @@ func (c ini) readAll(path string) error {
 	return nil
 }
 
-// read adds what r holds: [section], "option = value" or "option: value", lines
-// that go on by being indented, comments with # or ;.
+// read adds the options in r: [section], "option = value" or "option: value",
+// indented continuation lines, comments with # or ;.
 func (c ini) read(r io.Reader) error {
 	var section map[string]string
-	option := "" // the one that an indented line goes on with
+	option := "" // an indented line continues this one
 	s := bufio.NewScanner(r)
 	for n := 1; s.Scan(); n++ {
 		line := strings.TrimRight(s.Text(), " \t\r")

@@ -10,12 +10,12 @@ import (
 	"kojisnap/kojisnap/retry"
 )
 
-// pace lets requests begin at a rate: each waits for its turn, the first for none.
+// pace lets requests begin at a rate: each waits for its turn; the first does not wait.
 type pace struct {
 	limit *rate.Limiter // nil: no limit
 
 	mu   sync.Mutex
-	held time.Time // the hub says not to come before
+	held time.Time // the hub asked for no request before this
 }
 
 func newPace(perSecond float64) *pace {
@@ -25,7 +25,7 @@ func newPace(perSecond float64) *pace {
 	return &pace{limit: rate.NewLimiter(rate.Limit(perSecond), 1)}
 }
 
-// wait returns when the next request may begin, or with the reason that ctx ended for.
+// wait returns when the next request may begin, or with the reason why ctx ended.
 func (p *pace) wait(ctx context.Context) error {
 	p.mu.Lock()
 	held := p.held
@@ -45,7 +45,7 @@ func (p *pace) hold(until time.Time) {
 	}
 }
 
-// take returns when a request that comes up now may begin, and reserves that turn.
+// take reserves the next turn and returns when it is.
 func (p *pace) take(now time.Time) time.Time {
 	return now.Add(p.limit.ReserveN(now, 1).DelayFrom(now))
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // readOnly lists every method that may be called: all of Koji's methods that
-// only read and that a pull, a verification or a comparison of two hubs asks. A
+// only read and that a pull, a verification or a comparison of two hubs calls. A
 // method belongs here only if hub/kojihub.py shows that it changes nothing for
 // an anonymous caller. Left out on purpose are
 //
@@ -14,7 +14,7 @@ import (
 //     filterResults, countAndFilterResults, multiCall (see Multi);
 //   - methods that read files on the hub's disk at its cost and say nothing
 //     about rows: listRPMFiles, downloadTaskOutput, listArchiveFiles;
-//   - methods that expose what must not cross: getBuildNotifications (e-mail
+//   - methods that return data that must not leave production: getBuildNotifications (e-mail
 //     addresses), getTaskRequest, showSession.
 var readOnly = map[string]func(Call) error{
 	// The hub itself.
@@ -133,7 +133,7 @@ func checkRead(call Call) error {
 		}
 	}
 	// queryOpts (and repo.query's opts) with rowlock add FOR UPDATE to the
-	// statement, whoever calls (QueryProcessor in kojihub's db.py).
+	// statement, for any caller (QueryProcessor in kojihub's db.py).
 	if hasKey(call.Args, "rowlock") || hasKey(call.Kwargs, "rowlock") {
 		return fmt.Errorf("call %s: %w: rowlock", call.Method, ErrRefused)
 	}
@@ -144,7 +144,7 @@ func checkRead(call Call) error {
 }
 
 // onlyCached: without cacheonly, getRPMChecksums(rpm_id, checksum_types,
-// cacheonly) hashes files on the hub and inserts what it found.
+// cacheonly) hashes files on the hub and inserts the sums.
 func onlyCached(call Call) error {
 	if only, _ := call.Kwargs["cacheonly"].(bool); only && len(call.Args) < 3 {
 		return nil

@@ -7,35 +7,35 @@ import (
 	"unsafe"
 )
 
-// What a hub sends may have any size: an endless text, which gzip makes of nothing. So that a
-// process stays small whatever comes, a Value or Row takes Options.MaxReply at most, and of all
-// requests under way one alone takes more than smallRow at a time: the others wait until its row was
-// given away. What is made of a row (JSON, COPY text, sorted and compressed) takes some times as much
-// again: 16 MiB for the row keeps the process below 200 MiB. Koji's own limit of a request, so of what a client may
-// ever have put into a row, is 4 MiB by default.
+// A hub can send a reply of any size: gzip makes an endless text from a few bytes. To keep the
+// process small, a Value or Row takes at most Options.MaxReply, and only one of all requests under
+// way may take more than smallRow at a time: the others wait until it has given its row away. The
+// data made from a row (JSON, COPY text, sorted and compressed) takes several times as much: with
+// 16 MiB for the row the process stays below 200 MiB. Koji limits a request to 4 MiB by default, so
+// no client can have put more than that into a row.
 const (
-	// smallRow is what nearly every row is below. A page of whole replies may be above.
+	// smallRow is larger than nearly every row. A page of whole replies may be larger.
 	smallRow = 1 << 20
-	// maxTotal is how many bytes a reply may have. A hub makes it in memory as a whole; of the
-	// largest tags, with every signature, listTaggedRPMS has some hundred MB.
+	// maxTotal is how many bytes a reply may have. A hub makes the whole reply in memory;
+	// listTaggedRPMS of the largest tags, with every signature, has a few hundred MB.
 	maxTotal = 1 << 30
 	// maxKept is how many bytes the results of Multi may take together: tens of thousands of rows.
 	maxKept = 64 << 20
 	// maxHeader is how many bytes the head of a reply may have.
 	maxHeader = 256 << 10
 	// maxFloods is how many replies may be too large until the hub counts as out of order. One row
-	// that is too large is met some ten times until it is alone.
+	// that is too large makes about ten replies too large before it is alone.
 	maxFloods = 64
-	// badCost is about what a Bad value's error takes.
+	// badCost is about how many bytes a Bad value's error takes.
 	badCost = 256
 )
 
-// LimitError says that a reply was larger than a hub's can be, or than there is room for. It wraps
+// LimitError says that a reply was larger than any hub's reply, or than there is room for. It wraps
 // nothing, and is within a [ReplyError].
 type LimitError struct {
 	Hub   string // its URL
 	What  string
-	final bool // it is of no use to ask for less
+	final bool // a smaller request would not help
 	often bool
 }
 
@@ -47,8 +47,8 @@ func (e *LimitError) Error() string {
 	return s
 }
 
-// Flooded reports whether err says that a hub sends more than it can be right, so that all that
-// helps is another state of the hub.
+// Flooded reports whether err says that a hub sends more than a working hub can. The same call may
+// succeed only after the hub has been repaired.
 func Flooded(err error) bool {
 	var limit *LimitError
 	return errors.As(err, &limit)
@@ -66,7 +66,7 @@ func (c *Client) flooded(err error) error {
 	return err
 }
 
-// room is what the Value or Row that is being read may take.
+// room limits the memory of the Value or Row that is being read.
 type room struct {
 	limit int
 	large chan struct{} // nil: nobody shares it
@@ -82,7 +82,7 @@ func (r *room) leave() {
 	}
 }
 
-// charge says whether there is room for what is on the tape and n bytes more. It waits for it.
+// charge waits until there is room for the tape and n bytes more, or returns an error.
 func (d *decoder) charge(n int) error {
 	r := &d.room
 	n += d.tape.size()
@@ -106,7 +106,7 @@ func (t *tape) size() int {
 	return len(t.text) + len(t.nodes)*int(unsafe.Sizeof(node{})) + t.owned + len(t.bad)*badCost
 }
 
-// reset begins a new Value or Row, and keeps no room that a large one had.
+// reset begins a new Value or Row, and frees the room of a large one.
 func (d *decoder) reset() {
 	if d.room.taken {
 		*d.tape = tape{}

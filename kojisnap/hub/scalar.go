@@ -8,9 +8,9 @@ import (
 )
 
 // scalar reads a value that is neither array nor struct after its tag, to its
-// end tag. n's text starts where the tape's text ends, or for an untyped value
-// is there already. wrong is what is wrong with the value alone: the reply can
-// be read on.
+// end tag. n's text starts where the tape's text ends; an untyped value's text is
+// there already. wrong is a fault of this value alone: the rest of the reply can
+// be read.
 func (d *decoder) scalar(n *node, el element) (wrong, err error) {
 	if el != untyped {
 		if d.tape.text, err = d.text(d.tape.text); err != nil {
@@ -67,7 +67,7 @@ func (d *decoder) scalar(n *node, el element) (wrong, err error) {
 	return wrong, err
 }
 
-// parseInt reads digits, which strconv would only do for a string.
+// parseInt reads digits without making a string, which strconv needs.
 func parseInt(b []byte) (int64, error) {
 	digits, minus := b, false
 	if len(b) > 0 && b[0] == '-' {
@@ -93,7 +93,7 @@ func parseInt(b []byte) (int64, error) {
 	return n, nil
 }
 
-// isDouble reports whether b is what Python's repr makes of a float.
+// isDouble reports whether b is a float in the form of Python's repr.
 func isDouble(b []byte) bool {
 	if len(b) > 0 && b[0] == '-' {
 		b = b[1:]

@@ -24,7 +24,7 @@ type scanner struct {
 	ask      func(n int) error // whether text may give n bytes, asked for each window of it; nil: it may
 	empty    element           // of the empty-element tag just read: its end tag is to come
 
-	keep    bool  // of text that XML does not allow note the first error, and read on
+	keep    bool  // if XML does not allow a text, note the first error and read on
 	badChar error // that error
 }
 
@@ -180,8 +180,8 @@ func (s *scanner) tag() (tag, error) {
 	}
 }
 
-// skip skips a tag, and a line break before it, if it stands at pos just as the
-// encoders of Koji write it. This, instead of tag, doubles the decoder's speed.
+// skip skips a tag, and a line break before it, if it is at pos exactly as Koji's
+// encoders write it. Using it instead of tag doubles the decoder's speed.
 func (s *scanner) skip(literal string) bool {
 	p := s.pos
 	if p < s.end && s.buf[p] == '\n' {
@@ -296,7 +296,7 @@ func (s *scanner) need(n int) error {
 		case s.total > 0 && s.base+int64(s.end) > s.total:
 			return &LimitError{What: fmt.Sprintf("a reply of more than %d bytes", s.total), final: true}
 		case s.end >= n:
-			return nil // err, if any, comes again
+			return nil // the next read returns err again
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF
 		case err != nil:

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// stream gives each element of a reply that is an array to fn.
+// stream reads a reply that is an array, and gives each element to fn.
 func (d *decoder) stream(fn func(Row) error) error {
 	return d.reply(func() error {
 		if err := d.begin(elArray, "an array"); err != nil {
@@ -19,8 +19,8 @@ func (d *decoder) stream(fn func(Row) error) error {
 	})
 }
 
-// streamTables gives each element of each array to fn, of a reply that is a
-// struct or an array of arrays.
+// streamTables reads a reply that is a struct or an array of arrays, and gives each
+// element of each of these arrays to fn.
 func (d *decoder) streamTables(fn func(table string, r Row) error) error {
 	return d.reply(func() error {
 		table := func(name string) error {
@@ -54,9 +54,9 @@ func (d *decoder) streamTables(fn func(table string, r Row) error) error {
 	})
 }
 
-// streamMulti reads the reply of a multicall of n calls. A result that is an
-// array gives its elements to fn, another, nil too, is itself a row.
-// done is told that call i was answered, with a fault or nil.
+// streamMulti reads the reply of a multicall of n calls. It gives the elements of a
+// result that is an array to fn; any other result, nil too, is itself a row. It calls
+// done when call i was answered, with a fault or nil.
 func (d *decoder) streamMulti(n int, fn func(i int, r Row) error, done func(i int, f *Fault) error) error {
 	return d.reply(func() error {
 		if err := d.begin(elArray, "an array"); err != nil {
@@ -159,7 +159,7 @@ func (d *decoder) rows(table string, fn func(Row) error) error {
 			return err
 		}
 		d.row++
-		d.reset() // now, so that a fault between rows names no row's members
+		d.reset() // now, so that an error between rows names no row's members
 		return nil
 	})
 	if err == nil {
@@ -180,7 +180,7 @@ func (d *decoder) given(err error) error {
 	return err
 }
 
-// seen describes the row that is being read by what names things in it.
+// seen describes the row that is being read by its ids and names.
 func (d *decoder) seen() string {
 	if d.row < 0 || len(d.tape.nodes) == 0 || d.tape.nodes[0].kind != Struct {
 		return ""

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// plain marks the bytes of text that stand for themselves wherever they are.
+// plain marks the bytes of text that stand for themselves in any context.
 var plain = func() (t [256]bool) {
 	for c := ' '; c < utf8.RuneSelf; c++ {
 		t[c] = true
@@ -121,7 +121,7 @@ func (s *scanner) text(dst []byte) ([]byte, error) {
 
 var references = map[string]rune{"amp": '&', "lt": '<', "gt": '>', "quot": '"', "apos": '\''}
 
-// reference appends what the reference at pos stands for.
+// reference appends the character of the reference at pos.
 func (s *scanner) reference(dst []byte) ([]byte, error) {
 	const longest = len("&#x0010FFFF;")
 	semi := -1
@@ -164,8 +164,8 @@ func (s *scanner) noteBad(err error) {
 	}
 }
 
-// keepOn says what to take for a character that XML does not allow, and how many bytes that is: 0
-// if it is an error.
+// keepOn returns the replacement for a character that XML does not allow, and how many bytes the
+// character has: 0 if it is an error.
 func (s *scanner) keepOn(err error) (rune, int) {
 	if !s.keep || isRead(err) || Flooded(err) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, 0

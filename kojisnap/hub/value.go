@@ -40,8 +40,8 @@ func (k Kind) String() string {
 // Value is one XML-RPC value of a reply. The order of struct members is kept.
 //
 // A Value is a view. One that came from [Client.Call] or [Client.Multi] is valid
-// for ever; one that came from a Row is valid until the function that was given
-// the Row returns, unless it is cloned. Values may be read concurrently. Strings
+// for ever; one that came from a Row is valid until the function that got the Row
+// returns, unless it is cloned. Values may be read concurrently. Strings
 // that its methods return are copies.
 type Value struct {
 	t *tape
@@ -52,8 +52,8 @@ type Value struct {
 // [Value] for how long it is valid.
 type Row struct{ Value }
 
-// Get returns the member called name: Missing if the row is not a struct or has
-// none, which is how older hubs leave out columns that they do not know.
+// Get returns the member called name. It is Missing if the row is not a struct or has
+// no such member: older hubs leave out columns that they do not know.
 func (r Row) Get(name string) Value { return r.Field(name) }
 
 // Kind returns the type of v.
@@ -95,7 +95,7 @@ func (v Value) Bool() (value, ok bool) {
 	return v.t.nodes[v.i].num != 0, true
 }
 
-// Float returns the number of a Double or an Int. What lies beyond float64 is
+// Float returns the number of a Double or an Int. A number beyond float64's range is
 // infinite, as in Python.
 func (v Value) Float() (float64, bool) {
 	switch v.Kind() {
@@ -195,9 +195,9 @@ func (v Value) Field(name string) Value {
 	return Value{}
 }
 
-// Named makes a struct of an array, in place: its elements become members with these names, in
-// order. It is for rows that were asked for with asList, and reports whether v is an array of as
-// many elements. The value itself, and other views of it, change.
+// Named turns an array into a struct, in place: its elements become members with these names, in
+// order. It is for replies to calls with asList. It reports whether v is an array of that many
+// elements. Other views of the value change, too.
 func (v Value) Named(names []string) (Value, bool) {
 	if v.Kind() != Array || v.Len() != len(names) {
 		return v, false
@@ -300,7 +300,7 @@ type tape struct {
 	nodes []node
 	text  []byte
 	bad   []error // of Bad nodes
-	owned int     // bytes of names that it alone has
+	owned int     // bytes of names that only this tape has
 }
 
 type node struct {

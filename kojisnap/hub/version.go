@@ -36,8 +36,7 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 	return c.AskVersion(ctx)
 }
 
-// AskVersion is Version, but asks the hub in any case: it may have been upgraded since its last
-// reply.
+// AskVersion is Version, but always asks the hub: it may have been upgraded since its last reply.
 func (c *Client) AskVersion(ctx context.Context) (Version, error) {
 	reply, err := c.Call(ctx, Call{Method: "getKojiVersion"})
 	var fault *Fault
@@ -57,8 +56,8 @@ func (c *Client) AskVersion(ctx context.Context) (Version, error) {
 	return v, nil
 }
 
-// Versions returns the versions that the hub's replies were of so far, in order: a new one for
-// each time that it changed, which it may do to and fro where some servers share an address.
+// Versions returns the versions of the hub's replies so far, in order, one for each change. If
+// several servers share an address, the version may change back and forth.
 func (c *Client) Versions() []Version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +88,7 @@ func ParseVersion(s string) (v Version, ok bool) {
 	return v, true
 }
 
-// noteVersion takes what a reply's Koji-Version header says.
+// noteVersion remembers a reply's Koji-Version header.
 func (c *Client) noteVersion(header string) {
 	if v, ok := ParseVersion(header); ok {
 		c.setVersion(v)
