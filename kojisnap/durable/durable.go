@@ -1,11 +1,11 @@
-// Package durable makes writes survive a crash: what stands under its final
-// name is complete and on the disk, whenever the machine stops.
+// Package durable makes writes survive a crash: a file with its final name is
+// complete and on the disk, whenever the machine stops.
 //
 // The method is always the same: write under a temporary name in the same
 // directory, fsync the file, rename, fsync the directory. The system calls of
 // WriteFile are, in order: openat(O_CREAT|O_EXCL), write…, fchmod, fsync, close,
 // renameat, open(dir), fsync(dir). A crash leaves at most a temporary file,
-// whose name IsTemp recognizes, so that who owns the directory can remove it.
+// whose name IsTemp recognizes, so that the directory's owner can remove it.
 package durable
 
 import (
@@ -24,10 +24,10 @@ import (
 // tempMark is in the name of every temporary file: .NAME.tmp-kojisnap-RANDOM.
 const tempMark = ".tmp-kojisnap-"
 
-// WriteFile makes path hold what write writes, with mode 0644, replacing a file
-// that is there at once: a reader sees the old content or the new, never a part.
-// On return without error content and name are on the disk. If write or anything
-// else fails, path is as it was and nothing is left beside it.
+// WriteFile writes a file at path with the content from write and mode 0644. It
+// replaces an existing file atomically: a reader sees the old content or the new,
+// never a part. On return without error content and name are on the disk. After an
+// error path is unchanged, and no temporary file is left.
 func WriteFile(path string, write func(io.Writer) error) error {
 	return writeFile(path, 0o644, write, Rename)
 }
@@ -97,8 +97,7 @@ func Rename(from, to string) error {
 	return SyncDir(filepath.Dir(from))
 }
 
-// Remove removes a file and makes that durable. A file that is not there is not
-// an error.
+// Remove removes a file and makes that durable. A missing file is not an error.
 func Remove(path string) error {
 	if err := os.Remove(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -149,14 +148,14 @@ func SyncDir(dir string) error {
 	return err
 }
 
-// IsTemp tells whether a file name (without directory) is one that this package
-// writes to before renaming. Readers of a directory skip those.
+// IsTemp reports whether a file name (without directory) is a temporary one of this
+// package. Readers of a directory skip those.
 func IsTemp(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, tempMark)
 }
 
-// CheckWritable tells whether WriteFile could make path. Whether a file can be made in a directory, only
-// making one tells; nothing is left of it.
+// CheckWritable reports whether WriteFile could make path. The only way to find out is to make a file in
+// the directory; it is removed again.
 func CheckWritable(path string) error {
 	f, err := createTemp(path)
 	if err != nil {

@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxHolders is how many processes are named that hold a lock.
+// maxHolders is how many holders of a lock are named.
 const maxHolders = 5
 
-// Holders tells who holds a file locked (flock), as "pid 4711 (flock pungi-koji)", as far as this host and
-// process can see: not what other hosts hold on NFS, nor processes of other pid namespaces.
+// Holders returns the processes that hold a lock on a file (flock), as "pid 4711 (flock pungi-koji)". It
+// sees only processes of this host and of this pid namespace: no locks that other hosts hold on NFS.
 func Holders(path string) (holders []string) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -44,8 +44,9 @@ func Holders(path string) (holders []string) {
 	return holders
 }
 
-// lockedBy are the processes that hold locks on an inode, by /proc/locks. It names those that took them. Where
-// one of those has ended, as flock(1) that was given a descriptor, it is who has the file open.
+// lockedBy returns the processes that hold locks on an inode, from /proc/locks, which names the processes that
+// took them. If one of those has ended, as flock(1) with a descriptor does, the holders are the processes that
+// have the file open.
 func lockedBy(st unix.Stat_t) (pids []int) {
 	locks, err := os.ReadFile("/proc/locks")
 	if err != nil {
@@ -57,7 +58,7 @@ func lockedBy(st unix.Stat_t) (pids []int) {
 	for line := range strings.Lines(string(locks)) {
 		fields := strings.Fields(line)
 		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != inode {
-			continue // of who waits the second field is "->"
+			continue // the second field of a process that waits is "->"
 		}
 		pid, err := strconv.Atoi(fields[4])
 		if err != nil || pid <= 0 || !isProcess(pid) {
@@ -79,8 +80,8 @@ func lockedBy(st unix.Stat_t) (pids []int) {
 
 func isProcess(pid int) bool { _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); return err == nil }
 
-// havingOpen are the processes that hold a lock by a descriptor that they have open, of those that this
-// process may look into.
+// havingOpen returns the processes that hold a lock by an open descriptor. It sees only processes that
+// this one may inspect.
 func havingOpen(st unix.Stat_t) (pids []int) {
 	inode := fmt.Sprintf(":%d ", st.Ino)
 	infos, _ := filepath.Glob("/proc/[0-9]*/fdinfo/*")
@@ -113,8 +114,8 @@ func locksInode(fdinfo []byte, inode string) bool {
 	return false
 }
 
-// processName is what a process is called and, of flock(1), the command that it runs; without other
-// arguments, which may hold passwords.
+// processName returns the name of a process and, for flock(1), the command that it runs. It leaves out other
+// arguments, which may contain passwords.
 func processName(pid int, lock string) string {
 	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err != nil {

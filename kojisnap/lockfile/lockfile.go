@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// ErrLocked says that another process holds a lock: of a file, or whatever else this program locks.
+// ErrLocked says that another process holds a lock: on a file, or on anything else that this program locks.
 var ErrLocked = errors.New("locked by another process")
 
 // Locked is ErrLocked in other words.
@@ -25,9 +25,9 @@ type reworded string
 func (e reworded) Error() string        { return string(e) }
 func (e reworded) Is(target error) bool { return target == ErrLocked }
 
-// Lock takes a lock file, which is made if it is not there, until unlock is called or the
-// process ends. If another process holds it, Lock waits, or returns ErrLocked if wait is false. The file
-// tells who holds it, if it is empty before, or has such a note.
+// Lock locks a file until unlock is called or the process ends. It makes the file if there is none. If
+// another process holds the lock, Lock waits, or returns ErrLocked if wait is false. It writes a note with
+// the holder into the file if the file is empty or has such a note.
 func Lock(ctx context.Context, path string, wait bool) (unlock func(), err error) {
 	release, err := Flock(ctx, path, 0o644, wait)
 	if errors.Is(err, ErrLocked) {
@@ -40,8 +40,8 @@ func Lock(ctx context.Context, path string, wait bool) (unlock func(), err error
 	return func() { remove(); release() }, nil
 }
 
-// Flock locks a file that may be another user's: what flock(2) needs is that it can be read. On NFS an
-// exclusive lock needs more, and EBADF says so.
+// Flock locks a file that may be another user's: flock(2) needs only read access. On NFS an exclusive lock
+// needs write access; EBADF says that it is missing.
 func Flock(ctx context.Context, path string, mode fs.FileMode, wait bool) (unlock func(), err error) {
 	for _, how := range []int{os.O_RDONLY, os.O_RDWR} {
 		f, err := openLock(path, how, mode)
@@ -105,7 +105,7 @@ func openTrouble(path string, err error) error {
 	return fmt.Errorf("%w: it is of %s, with mode %04o: make it readable (chmod a+r), or give a file in a directory of kojisnap's own", bare(err), owner, info.Mode&0o7777)
 }
 
-// bare is an error without the path, which whoever called tells.
+// bare is an error without the path, which the caller adds.
 func bare(err error) error {
 	var file *fs.PathError
 	if errors.As(err, &file) {
@@ -114,7 +114,7 @@ func bare(err error) error {
 	return err
 }
 
-// flock is flock(2) that a context ends. The kernel has no such call, so it asks again.
+// flock is flock(2) that a context can end. The kernel has no such call, so it tries again and again.
 func flock(ctx context.Context, f *os.File, how int) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)

@@ -13,7 +13,7 @@ import (
 	"unicode"
 )
 
-// holder is what whoever holds a lock file notes in it, for those who meet the lock.
+// holder is the note that the holder of a lock file writes into it, for processes that find it locked.
 type holder struct {
 	Kojisnap string    `json:"kojisnap"` // "lock": a file that has anything else is not written
 	PID      int       `json:"pid"`
@@ -27,8 +27,8 @@ const (
 	maxHolder  = 4096
 )
 
-// noteHolder notes in a lock file, which this process holds, who that is, and returns what removes the
-// note. A lock is as good without: the file may be another user's, or be there for something else.
+// noteHolder writes a note about this process into a lock file that it holds, and returns a function that
+// removes the note. The lock works without a note: the file may be another user's, or have other content.
 func noteHolder(path, command string) (remove func()) {
 	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -50,7 +50,7 @@ func noteHolder(path, command string) (remove func()) {
 	}
 }
 
-// readHolder returns what a lock file says of who holds it, nil if that is nothing of ours.
+// readHolder returns the note in a lock file, nil if there is none of kojisnap's.
 func readHolder(r io.Reader) *holder {
 	body, err := io.ReadAll(io.LimitReader(r, maxHolder))
 	var h holder
@@ -58,12 +58,12 @@ func readHolder(r io.Reader) *holder {
 		return nil
 	}
 	if odd := func(r rune) bool { return !unicode.IsPrint(r) }; h.PID <= 0 || strings.ContainsFunc(h.Host+h.Command, odd) {
-		return nil // nobody of ours: anyone who may write the file may have put it there
+		return nil // not a kojisnap's: anyone who may write the file may have put it there
 	}
 	return &h
 }
 
-// liveHolder is readHolder, nil also if it is of one who was killed and left its note.
+// liveHolder is readHolder, but nil if the note is that of a process that was killed.
 func liveHolder(r io.Reader) *holder {
 	h := readHolder(r)
 	host, _ := os.Hostname()
@@ -73,7 +73,7 @@ func liveHolder(r io.Reader) *holder {
 	return h
 }
 
-// heldError is ErrLocked with who holds the file, as far as it tells.
+// heldError is ErrLocked with the holder of the file, if the file has a note.
 func heldError(path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -1,9 +1,8 @@
-// Package progress is how a working package tells about work, so that all of
-// them speak of the same two types. What becomes of it (a bar, log lines, JSON,
-// nothing) is the command's choice.
+// Package progress has the types by which packages report their work. The command
+// chooses how to show it: as a bar, log lines, JSON, or not at all.
 package progress
 
-// Progress is told about work. Methods may be called concurrently.
+// Progress receives reports about work. Methods may be called concurrently.
 type Progress interface {
 	// Begin starts a stage. total < 0: unknown.
 	Begin(stage string, total int64) Counter
@@ -18,8 +17,8 @@ type Counter interface {
 // FileProgress is a Progress that tells files from bytes.
 type FileProgress interface {
 	Progress
-	// BeginFiles starts a stage of so many files, which have so many bytes as far as is
-	// known.
+	// BeginFiles starts a stage of that many files, with that many bytes as far as
+	// is known.
 	BeginFiles(stage string, files, bytes int64) FileCounter
 }
 
@@ -29,8 +28,8 @@ type FileCounter interface {
 	End()                // exactly once, also after failure
 }
 
-// BeginFiles starts a stage of files. A Progress that is none of files sees a stage
-// of bytes.
+// BeginFiles starts a stage of files. A Progress that is not a FileProgress sees a
+// stage of bytes.
 func BeginFiles(p Progress, stage string, files, bytes int64) FileCounter {
 	if p, ok := p.(FileProgress); ok {
 		return p.BeginFiles(stage, files, bytes)
@@ -45,8 +44,8 @@ func (c byteCounter) AddFile(bytes int64) { c.Add(bytes) }
 // Discard is silent.
 var Discard Progress = discard{}
 
-// OrDiscard returns p, or Discard if p is nil, as the zero value of an options
-// struct has it.
+// OrDiscard returns p, or Discard if p is nil, as in the zero value of an options
+// struct.
 func OrDiscard(p Progress) Progress {
 	if p == nil {
 		return Discard

@@ -1,9 +1,9 @@
-// Package secret finds the credentials that URLs hold, wherever a text has URLs.
+// Package secret finds the credentials in URLs, anywhere in a text.
 //
-// A credential is what stands between :// and @ if it has a colon (user:password@, token:@,
-// token:x-oauth-basic@, :password@), or if it alone looks like a token in a URL of http or https:
-// GitHub's, GitLab's and the like are taken for a user's name there. A user's name alone is none, as in
-// ssh://git@HOST/ or git+https://me@HOST/: it says whom to be, and proves nothing.
+// A credential is the text between :// and @ if it has a colon (user:password@, token:@,
+// token:x-oauth-basic@, :password@), or if it looks like a token in a URL of http or https: GitHub, GitLab
+// and others accept a token in the place of a user's name. A user's name alone, as in ssh://git@HOST/ or
+// git+https://me@HOST/, is not a credential: it proves nothing.
 package secret
 
 import (
@@ -11,18 +11,18 @@ import (
 	"strings"
 )
 
-// Mask is what a password is shown as, as package net/url does.
+// Mask replaces a password in output, as in package net/url.
 const Mask = "xxxxx"
 
-// Strip takes the credentials out of the URLs in a text, with the user's name before a password: the
-// rest is what the URL is for somebody without an account. It reports whether there were any; a text
-// without comes back as it is.
+// Strip removes the credentials from the URLs in a text, with the user's name before a password: the rest
+// is the URL for somebody without an account. It reports whether there were any; a text without
+// credentials is returned unchanged.
 func Strip(text []byte) (stripped []byte, found bool) {
 	return replace(text, false, func([]byte) string { return "" })
 }
 
 // Hide masks the credentials in the URLs in a text for people. It leaves a user's name, unless that is
-// the secret. It takes for URLs also what may have been meant for one: https:/me:password@HOST.
+// the secret. It also finds mistyped URLs: https:/me:password@HOST.
 func Hide(text string) string {
 	if !strings.Contains(text, "@") {
 		return text
@@ -37,7 +37,7 @@ func Hide(text string) string {
 	return string(hidden)
 }
 
-// replace replaces each credential and its @. What a person typed may lack slashes.
+// replace replaces each credential and its @. If a person typed the text, slashes may be missing.
 func replace(text []byte, typed bool, with func(user []byte) string) (out []byte, found bool) {
 	if bytes.IndexByte(text, '@') < 0 {
 		return text, false
@@ -92,7 +92,7 @@ func nextURL(text []byte, from int, typed bool) (scheme []byte, start int) {
 	}
 }
 
-// usual are the schemes of what kojisnap is given.
+// usual are the schemes of URLs that users give to kojisnap.
 var usual = map[string]bool{"http": true, "https": true, "s3": true, "ssh": true, "postgres": true, "postgresql": true}
 
 func isScheme(c byte) bool {
@@ -100,8 +100,8 @@ func isScheme(c byte) bool {
 }
 
 // userInfo returns how many bytes stand before the @ of an authority, -1 if there is none. The last @
-// counts. What follows a name and a colon and is no port is a password, whatever it holds: of what was
-// typed also spaces, and quotes that are escaped.
+// counts. Text after a name and a colon that is not a port is a password, with any characters: in typed
+// text also spaces, and quotes that are escaped.
 func userInfo(s []byte, typed bool) int {
 	at, end := -1, false
 	for i := 0; i < len(s); i++ {

@@ -2,8 +2,8 @@ package secret
 
 import "strings"
 
-// HideURL is what was given as a URL, for people: what may be a user's name and password is left out, even
-// where it is no URL.
+// HideURL returns a text that was given as a URL, for people. It leaves out what may be a user's name and
+// password, even if the text is not a URL.
 func HideURL(raw string) string {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {

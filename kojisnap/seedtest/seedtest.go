@@ -1,6 +1,5 @@
-// Package seedtest says how much of a long test runs. There are two forms: the short one, for
-// which people wait, and the long one. Randomised tests have fixed seeds; other ones can be asked
-// for.
+// Package seedtest says how much of a long test runs. There is a short form, for people who wait, and
+// a long form. Randomised tests have fixed seeds; Env chooses others.
 package seedtest
 
 import (
@@ -17,15 +16,15 @@ import (
 // number, or the first and the last of a range, as in KOJISNAP_SEED=100-299.
 const Env = "KOJISNAP_SEED"
 
-// EnvLong names the variable of the environment that, if it is not empty, has the long form run:
+// EnvLong names the variable of the environment that, if it is not empty, selects the long form.
 // scripts/test --long sets it.
 const EnvLong = "KOJISNAP_TEST_LONG"
 
 // Long reports whether the long form runs.
 func Long() bool { return os.Getenv(EnvLong) != "" }
 
-// Some returns the cases of a test that run: all of them in the long form, in the short form n that
-// are spread evenly, with the first and the last among them.
+// Some returns the cases of a test that run: all of them in the long form; in the short form n of
+// them, evenly spread, with the first and the last.
 func Some[T any](cases []T, n int) []T {
 	if Long() || n >= len(cases) {
 		return cases

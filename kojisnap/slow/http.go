@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Err is within the error of reading an answer that was given up for its rate.
+// Err is in the error of reading an answer that was too slow.
 var Err = errors.New("the answer comes too slowly")
 
 // errSilent is the cause of a request whose answer stopped.
 var errSilent = errors.New("the server sends nothing more")
 
-// Client sends requests, and gives up answers that come too slowly, or stop.
+// Client sends requests, and ends answers that are too slow, or stop.
 type Client struct {
 	// Send sends a request, as http.Client's and http.RoundTripper's methods do.
 	Send    func(*http.Request) (*http.Response, error)
-	Silence time.Duration // how long an answer that has begun may stop; 0: as long as Window, negative: see to it otherwise
+	Silence time.Duration // how long an answer that has begun may stop; 0: as long as Window, negative: no limit here
 	Window  time.Duration // see Meter
 }
 

@@ -1,9 +1,9 @@
-// Package slow tells an answer that arrives too slowly from one that arrives.
+// Package slow detects answers that arrive too slowly.
 //
-// A server that sends a byte now and then is never silent, so a limit of its silence does not end
-// what it keeps open. What is legitimately slow is the time until an answer begins: a hub computes
-// for minutes. Once it has begun it is there as a whole (a hub sends it from memory, a web server
-// from a disk), and only the network is between: [Rate] is less than a modem had.
+// A server that sends a byte now and then is never silent, so a limit on silence does not end its
+// answer. It may take long until an answer begins: a hub computes for minutes. But an answer that has
+// begun is complete at the server (a hub sends it from memory, a web server from a disk), and only the
+// network can delay it. [Rate] is less than that of a modem.
 package slow
 
 import (
@@ -14,13 +14,12 @@ import (
 const (
 	// Rate is how many bytes a second an answer brings at least, on average over a Window.
 	Rate = 1 << 10
-	// Window is long enough for a connection that is interrupted for a while, and then brings what
-	// piled up.
+	// Window is long enough for a connection that is interrupted for a while and then catches up.
 	Window = time.Minute
 )
 
-// Meter measures one answer. Only the time that is spent waiting for bytes counts, not what the
-// reader does between; nor does that until the first ones. It is for one goroutine.
+// Meter measures one answer. It counts the time that a reader waits for bytes after the first ones, not
+// the reader's own time. It is for one goroutine.
 type Meter struct {
 	Window time.Duration // 0: the package's; tests have a shorter one, with the same number of bytes
 
@@ -29,8 +28,8 @@ type Meter struct {
 	got    int
 }
 
-// Wait is how long the next read may take, and Err if it is too slow after that; nil if it is
-// silence, which may last so long: 0 for as long as the window, negative for ever.
+// Wait returns how long the next read may take. The error is Err if the answer is too slow after that,
+// and nil if only the limit on silence is reached: 0 means the window, negative no limit.
 func (m *Meter) Wait(silence time.Duration) (time.Duration, error) {
 	if silence == 0 {
 		silence = m.Span()
@@ -56,7 +55,7 @@ func (m *Meter) Reads(r io.Reader, p []byte) (int, error) {
 	return n, err
 }
 
-// Span is the window that it measures by.
+// Span returns the window.
 func (m *Meter) Span() time.Duration {
 	if m.Window > 0 {
 		return m.Window

@@ -20,7 +20,7 @@ import (
 type Store interface {
 	// Put writes an object whole or not at all, replacing an earlier one. It is durable when
 	// Put returns nil. src is read from its current position and may be read again from there.
-	// That there is no room for it is syscall.ENOSPC or, for a quota of files, syscall.EDQUOT.
+	// If there is no room, the error is syscall.ENOSPC or, for a quota of files, syscall.EDQUOT.
 	Put(ctx context.Context, name string, src io.ReadSeeker) error
 
 	// Get opens an object; the caller closes it.
@@ -36,20 +36,20 @@ type Store interface {
 	String() string
 }
 
-// Creator is a Store that can write an object only if there is none of its name: of several
-// writers at once one succeeds. The others, and whoever comes later, get fs.ErrExist, and the
-// object stays as it is. Else Create is like Put.
+// Creator is a Store that can write an object only if none has its name. Of several concurrent
+// writers one succeeds. The others, and all later ones, get fs.ErrExist, and the object stays as it
+// is. Otherwise Create is like Put.
 type Creator interface {
 	Create(ctx context.Context, name string, src io.ReadSeeker) error
 }
 
-// Cleaner is a Store in which a writer that was killed leaves what no listing shows, but takes
-// room: half an object under a temporary name, an upload of which some parts are there.
+// Cleaner is a Store in which a killed writer leaves data that takes room, but that no listing shows:
+// half an object under a temporary name, or an upload with only some of its parts.
 type Cleaner interface {
-	// Clean finds what is left of the writing of objects whose name begins with prefix, and that
-	// nobody went on with since before, by the store's clock. It removes that if remove is set,
-	// and returns what it is, for people, sorted. A before that is later than the start of any
-	// writer that is alive takes its work away: his Put fails.
+	// Clean finds such remains of objects whose name begins with prefix, if no writer has added to
+	// them since before, by the store's clock. It removes them if remove is set, and returns their
+	// descriptions, sorted. If a live writer started earlier than before, Clean may remove its work,
+	// and its Put fails.
 	Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error)
 }
 

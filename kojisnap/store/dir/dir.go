@@ -54,7 +54,7 @@ func OpenExisting(dir string) (*Store, error) {
 	return Open(dir)
 }
 
-// missingError is a store that is to be read, and is not there.
+// missingError says that the store to read does not exist.
 type missingError struct{ dir string }
 
 func (e *missingError) Error() string {
@@ -88,8 +88,8 @@ func (s *Store) write(ctx context.Context, op, name string, src io.Reader, to fu
 	return s.fail(op, name, err)
 }
 
-// fail tells what went wrong in one line. Paths in the store are left out, the more so of temporary
-// files: the object's name tells more.
+// fail says in one line what went wrong. It leaves out paths in the store, which may be those of
+// temporary files: the object's name says more.
 func (s *Store) fail(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -114,7 +114,7 @@ func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A FIFO would hold whoever opens it, and a load's transaction with him, until somebody writes.
+	// Opening a FIFO blocks until somebody writes to it, and would hold up a load's transaction.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]store.Entry, error) 
 	return store.Sort(entries), nil
 }
 
-// Clean implements store.Cleaner: what is left are temporary files.
+// Clean implements store.Cleaner: it finds temporary files.
 func (s *Store) Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error) {
 	var left []string
 	err := s.walk(ctx, prefix, func(name string, info fs.FileInfo) error {

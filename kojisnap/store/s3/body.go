@@ -16,7 +16,7 @@ import (
 	"kojisnap/kojisnap/slow"
 )
 
-// resumes is how often a download is taken up again without a single byte between.
+// resumes is how often in a row a download is resumed without getting a single byte.
 const resumes = 3
 
 // body is an object being read.
@@ -33,7 +33,7 @@ type body struct {
 	vain   int   // breaks since the last byte
 	slow   int   // breaks because it came too slowly
 	broke  error // of from
-	err    error // for good
+	err    error // final
 }
 
 func newBody(ctx context.Context, s *Store, name, key string, out *s3.GetObjectOutput) *body {

@@ -15,10 +15,10 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// errNotS3 is an answer that S3 would not give: a login page, a web server.
+// errNotS3 is an answer that is not S3's: from a login page or a web server.
 var errNotS3 = errors.New("what answers there is not S3")
 
-// Error is a request to the server that failed, told in one line.
+// Error says in one line which request to the server failed, and why.
 type Error struct {
 	text      string
 	cause     error
@@ -31,24 +31,24 @@ type Error struct {
 
 func (e *Error) Error() string { return e.text }
 
-// Unwrap returns fs.ErrNotExist, fs.ErrExist or syscall.ENOSPC where that is what the server said,
-// syscall.ESTALE of an object that was replaced while it was read, else what the SDK said.
+// Unwrap returns fs.ErrNotExist, fs.ErrExist or syscall.ENOSPC if the server said that, syscall.ESTALE
+// if an object was replaced while it was read, else the SDK's error.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Temporary reports whether the same request may succeed later: the network, a server that is
 // busy or has trouble of its own.
 func (e *Error) Temporary() bool { return e.temporary }
 
-// Lasting reports whether no request for another object will do better: the bucket, the
-// credentials or the server is not the right one.
+// Lasting reports whether requests for other objects will fail, too: the bucket, the credentials or the
+// server is wrong.
 func (e *Error) Lasting() bool { return e.lasting }
 
-// Denied reports whether the server denies access to the object. It says so, too, of one that is not
-// there to those who may not list the bucket.
+// Denied reports whether the server denies access to the object. It also does that for a missing object
+// if the user may not list the bucket.
 func (e *Error) Denied() bool { return e.denied }
 
-// fail says what went wrong. The SDK's own text names its operations and request ids, which
-// tell an operator nothing.
+// fail says what went wrong. The SDK's own text names its operations and request ids, which do not help
+// an operator.
 func (s *Store) fail(ctx context.Context, op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -121,7 +121,7 @@ func (s *Store) answer(e *Error, api smithy.APIError) string {
 	return fmt.Sprintf("the server answered HTTP %d: %s: %s", status, api.ErrorCode(), said)
 }
 
-// trouble explains an error without an answer that could be understood.
+// trouble explains an error without an answer, or with one that could not be parsed.
 func (s *Store) trouble(e *Error) string {
 	var (
 		badTLS   *tls.CertificateVerificationError
@@ -148,8 +148,8 @@ func (s *Store) trouble(e *Error) string {
 	return e.cause.Error()
 }
 
-// noCredentials: the last of the chain's places to look at is a service on a cloud's network,
-// and that it cannot be reached elsewhere is no trouble that passes, so the cause is only told.
+// noCredentials: the SDK looks for credentials last at a service on a cloud's network. Elsewhere that
+// service is never reachable, so its error must not count as temporary: the message has only its text.
 func (s *Store) noCredentials(ctx context.Context, op, name string, err error) error {
 	what := strings.TrimRight(op+" "+name, " ") + " in " + s.String()
 	if cause := ctx.Err(); cause != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// Object opens an object that is none of a store's, by its key below the prefix, a path of any
-// letters; the caller closes it. size is -1 and mtime zero where the server does not say them.
-// One that is not there is fs.ErrNotExist. It is read as one of Get is; that it was replaced
-// meanwhile is syscall.ESTALE.
+// Object opens an object that does not belong to a store, by its key below the prefix: a path of any
+// characters. The caller closes it. size is -1 and mtime zero if the server does not send them. A
+// missing object is fs.ErrNotExist. A read is resumed as that of Get; if the object was replaced
+// meanwhile, the error is syscall.ESTALE.
 func (s *Store) Object(ctx context.Context, key string) (r io.ReadCloser, size int64, mtime time.Time, err error) {
 	if !fs.ValidPath(key) || key == "." {
 		return nil, 0, mtime, fmt.Errorf("get %q in %s: this is not a path", key, s)
@@ -31,8 +31,8 @@ func (s *Store) Object(ctx context.Context, key string) (r io.ReadCloser, size i
 	return b, b.size, b.mtime, nil
 }
 
-// mtime is when the object was put there; where rclone or s3fs did it, and noted that, when the
-// file changed of which it is a copy.
+// mtime is when the object was written. If rclone or s3fs wrote it and recorded the modification time
+// of the copied file, it is that time.
 func mtime(out *s3.GetObjectOutput) time.Time {
 	if t, ok := parseTime(out.Metadata["mtime"]); ok {
 		return t

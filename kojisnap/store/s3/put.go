@@ -14,10 +14,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 )
 
-// Not every server takes what the SDK sends with an object: a checksum of a kind of its own (CRC32), in
-// a trailer or a header, and the condition that nothing has the name (If-None-Match). Some pass over
-// what they do not know, others refuse the whole request, with many an answer. Then it is sent again
-// without, and what was learnt of the server is kept to from then on.
+// The SDK sends with an object a CRC32 checksum, in a trailer or a header, and the condition that no
+// object has the name (If-None-Match). Not every server knows these. Some ignore them, others refuse the
+// whole request, with various answers. Then the request is sent again without them, and the Store
+// remembers what the server accepts.
 
 // manner is how an object is sent.
 type manner struct {
@@ -25,7 +25,7 @@ type manner struct {
 	unconditional bool // without If-None-Match
 }
 
-// learnt is the manner that the server took.
+// learnt is the manner that the server accepted.
 type learnt struct {
 	sync.Mutex
 	manner
@@ -50,7 +50,7 @@ func (s *Store) manners(conditional bool) []manner {
 	return list
 }
 
-// learn keeps to a manner that the first one of manners was not.
+// learn remembers a manner that succeeded after the first one failed.
 func (s *Store) learn(ctx context.Context, m manner, conditional bool) {
 	s.learnt.Lock()
 	defer s.learnt.Unlock()
@@ -114,8 +114,9 @@ func (s *Store) send(ctx context.Context, m manner, op, name string, src io.Read
 	return s.fail(ctx, op, name, err)
 }
 
-// refused tells whether a server may not have liked something of a request but the object. It may say
-// that the signature is wrong, of headers that it does not know, or that a header is not implemented.
+// refused reports whether a server may have refused the manner of a request, and not the object. A
+// server that does not know a header may answer that the signature is wrong, or that the header is not
+// implemented.
 func refused(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) || e.temporary || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOSPC) {

@@ -1,14 +1,14 @@
 // Package s3 is a store in a bucket of Amazon S3 or of any server that speaks its protocol: an
 // object is an object, its name the key below the store's prefix.
 //
-// Region, endpoint, proxy and credentials are found as the AWS command line finds them: the
+// The package finds region, endpoint, proxy and credentials as the AWS command line does: in the
 // environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, …), ~/.aws, a
 // container's or a machine's role. Requests that may succeed later are sent again, three times
 // or as AWS_MAX_ATTEMPTS says; what fails even so is an *Error that is Temporary.
 //
-// Large objects go up in parts. A process that is killed meanwhile leaves parts, which no listing
-// shows but which take room: Clean removes them, or a rule of the bucket
-// (AbortIncompleteMultipartUpload).
+// Large objects are uploaded in parts. A process that is killed meanwhile leaves parts, which take room
+// and which no listing shows. Clean, or a rule of the bucket (AbortIncompleteMultipartUpload), removes
+// them.
 package s3
 
 import (
@@ -35,35 +35,34 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// Objects from this size on go up in parts, which are sent again singly when one fails. At most
-// putParts parts are held in memory for each Put.
+// Objects of at least this size are uploaded in parts. A part that fails is sent again alone. Each Put
+// holds at most putParts parts in memory.
 const (
 	partSize = 8 << 20
 	putParts = 3
 )
 
-// maxCreate is from which size on Create uses parts: they are uploaded in vain if the object is
-// there already.
+// maxCreate is the size from which Create uses parts. Their upload is wasted if the object exists.
 const maxCreate = 64 << 20
 
 // silence is how long a server may take to begin its answer, and between its bytes.
 const silence = 3 * time.Minute
 
-// Options say what the environment does not.
+// Options have the settings that the environment lacks.
 type Options struct {
 	Endpoint    string // URL of a server that is not Amazon's; empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL
 	Region      string // empty: AWS_REGION, the profile's; us-east-1 where there is none
 	VirtualHost bool   // the bucket is a part of an endpoint's host name, not of the path
 
-	Log       *slog.Logger  // what the SDK has to say, at level debug; nil discards
+	Log       *slog.Logger  // messages of the SDK, at level debug; nil discards
 	SlowAfter time.Duration // over how long the rate of an answer is measured, see package slow; default a minute
 }
 
-// Store is a bucket, or what has a prefix in one. Objects appear whole: S3 shows an object when
-// its last byte is there.
+// Store is a bucket, or the objects in it whose keys have a prefix. Objects appear whole: S3 shows an
+// object only after its last byte was written.
 type Store struct {
 	client *s3.Client
-	upload [2]*transfermanager.Client // with the SDK's checksums, and where they are not required without
+	upload [2]*transfermanager.Client // with the SDK's checksums; without them, where they are not required
 	learnt learnt
 	log    *slog.Logger
 	creds  aws.CredentialsProvider
@@ -73,8 +72,8 @@ type Store struct {
 }
 
 // Open returns the store at s3://BUCKET/PREFIX. The URL may end in ?endpoint=URL, ?region=NAME
-// and ?path-style=false, which stand before the options. Open reads configuration files but
-// asks no server: what is wrong with the bucket shows at the first use.
+// and ?path-style=false, which override the options. Open reads configuration files but asks no server:
+// a wrong bucket is an error of the first use.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	at, err := parse(url, o)
 	if err != nil {
@@ -100,7 +99,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 			c.Region = at.Region
 		}
 		if c.Region == "" {
-			c.Region = "us-east-1" // S3's own, which other servers take for theirs
+			c.Region = "us-east-1" // S3's default, which other servers accept as theirs
 		}
 		// Servers other than Amazon's rarely have a name in the DNS for every bucket.
 		c.UsePathStyle = c.BaseEndpoint != nil && !at.VirtualHost
@@ -117,7 +116,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 func uploader(client *s3.Client) *transfermanager.Client {
 	return transfermanager.New(client, func(t *transfermanager.Options) {
 		t.PartSizeBytes, t.MultipartUploadThreshold, t.Concurrency = partSize, partSize, putParts-1
-		t.FailTimeout = 30 * time.Second // to take back the parts of an upload that was cancelled
+		t.FailTimeout = 30 * time.Second // to remove the parts of a cancelled upload
 		t.RequestChecksumCalculation = client.Options().RequestChecksumCalculation
 	})
 }
@@ -132,9 +131,9 @@ func (s *Store) Put(ctx context.Context, name string, src io.ReadSeeker) error {
 	return s.put(ctx, "put", name, src, nil)
 }
 
-// Create implements store.Creator with If-None-Match. A server that does not know it, or refuses it,
-// answers as if the object were not there, unless it was there already when Create began. Where an answer
-// got lost and the request was sent again, fs.ErrExist may mean this very object.
+// Create implements store.Creator with If-None-Match. If the server ignores or refuses that header, Create
+// detects only an object that existed when it began. If an answer was lost and the request was sent again,
+// fs.ErrExist may mean this very object.
 func (s *Store) Create(ctx context.Context, name string, src io.ReadSeeker) error {
 	start, err := src.Seek(0, io.SeekCurrent)
 	if err != nil {
@@ -148,12 +147,12 @@ func (s *Store) Create(ctx context.Context, name string, src io.ReadSeeker) erro
 		var failed *Error
 		switch {
 		case try < 5 && isConflict(err):
-			// Another writer of the same name is under way: the next try finds what it left.
+			// Another writer of the same name is under way: the next try finds its result.
 			if err := retry.Sleep(ctx, time.Duration(try)*200*time.Millisecond); err != nil {
 				return fmt.Errorf("create %s in %s: %w", name, s, err)
 			}
 		case try < 2 && errors.As(err, &failed) && failed.Temporary():
-			// Some servers refuse by breaking the connection off while the body is sent.
+			// Some servers refuse by closing the connection while the body is sent.
 		default:
 			return err
 		}
@@ -182,8 +181,8 @@ func (s *Store) absent(ctx context.Context, name string) error {
 	return err
 }
 
-// Get implements store.Store. Where a connection breaks, the rest is asked for again, as long
-// as the object is the same.
+// Get implements store.Store. If a connection breaks, it asks for the rest again, as long as the object
+// is the same.
 func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	key, err := s.key(ctx, "get", name)
 	if err != nil {
@@ -244,8 +243,8 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// Clean implements store.Cleaner: what is left are uploads in parts that were never completed. A
-// server that knows no uploads in parts has none.
+// Clean implements store.Cleaner: it finds uploads in parts that were never completed. A server without
+// such uploads has none.
 func (s *Store) Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error) {
 	const op = "list unfinished uploads of"
 	if err := s.ready(ctx, op, prefix); err != nil {
@@ -287,7 +286,7 @@ func (s *Store) key(ctx context.Context, op, name string) (string, error) {
 	return s.prefix + name, s.ready(ctx, op, name)
 }
 
-// ready finds the credentials, which the SDK keeps, so that their lack is told as such.
+// ready finds the credentials, which the SDK keeps, so that missing credentials have an error of their own.
 func (s *Store) ready(ctx context.Context, op, name string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s %s in %s: %w", op, name, s, err)
@@ -298,7 +297,7 @@ func (s *Store) ready(ctx context.Context, op, name string) error {
 	return nil
 }
 
-// source keeps the error of reading apart from those of sending, and ends with the context.
+// source distinguishes errors of reading from errors of sending, and ends with the context.
 type source struct {
 	io.ReadSeeker
 	ctx context.Context

@@ -40,7 +40,7 @@ type PrivateKey struct{ key ed25519.PrivateKey }
 func (k PrivateKey) Public() PublicKey {
 	public, err := newPublicKey(k.key.Public())
 	if err != nil {
-		panic(err) // of a key that is one
+		panic(err) // it never fails for a valid key
 	}
 	return public
 }
@@ -161,7 +161,7 @@ func ReadPublic(file string) ([]PublicKey, error) {
 	return keys, nil
 }
 
-// readKeys reads the PEM blocks of a file, which must be a regular one: others could keep us waiting.
+// readKeys reads the PEM blocks of a regular file. It refuses other files: reading one could block.
 func readKeys(file string) (blocks []*pem.Block, mode fs.FileMode, err error) {
 	info, err := os.Stat(file)
 	if err != nil {

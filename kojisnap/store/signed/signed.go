@@ -1,21 +1,22 @@
 // Package signed is a store of signed snapshots, over another store.
 //
-// A manifest names its segments by their SHA-256, so that its signature is one of all rows. The
-// signatures are in an object beside it (snapfile.SignatureObject), a line each:
+// A manifest names its segments by their SHA-256, so its signature covers all rows. The signatures
+// are in an object beside it (snapfile.SignatureObject), one a line:
 //
 //	ed25519 KEYID BASE64
 //
-// They are of the manifest's bytes as they are (Ed25519, RFC 8032), so that openssl can tell, too. The
-// name of a manifest has its digest, and snapfile.Open compares it: a manifest under another name is none.
+// Each signs the manifest's bytes unchanged (Ed25519, RFC 8032), so that openssl can verify it, too. The
+// name of a manifest contains its digest, and snapfile.Open compares the two: a manifest under another
+// name is refused.
 //
-// With a private key a manifest that is written gets its signature first: a crash in between leaves a
-// signature of nothing. With keys that are trusted no manifest is read that none of them has signed.
+// With a private key the store writes the signature before the manifest: a crash in between leaves a
+// signature without a manifest. With trusted keys it reads only manifests that one of them has signed.
 //
-// What a pull that was cut off keeps below pulls/ ends up in the next snapshot. So with a private key it
-// is sealed: a signature of its name and its bytes is at its end. What has no good one is not there for
-// readers.
+// Rows that an interrupted pull keeps below pulls/ go into the next snapshot. So with a private key the
+// store seals these objects: each ends with a signature of its name and its bytes. Objects without a
+// valid seal do not exist for readers.
 //
-// All else of a store has no signature: leases, ledgers, and what environments note.
+// Other objects have no signature: leases, ledgers, and the records of environments.
 package signed
 
 import (
@@ -38,7 +39,7 @@ import (
 // Options are the keys of a store. Without any it is like the store below it.
 type Options struct {
 	Sign  *PrivateKey // signs what is written; its public half is trusted
-	Trust []PublicKey // nothing that none of them signed is read; empty, and no Sign: all is
+	Trust []PublicKey // only what one of them, or Sign, signed is read; if there are no keys at all, everything
 }
 
 // Store is a store with keys.
@@ -126,7 +127,7 @@ func (s *Store) signed(ctx context.Context, name string, src io.ReadSeeker) (io.
 		return bytes.NewReader(append(body, ed25519.Sign(s.sign.key, sealed(name, body))...)), nil
 	}
 	line := fmt.Sprintf("%s %s %s\n", algorithm, s.sign.Public().ID(), base64.StdEncoding.EncodeToString(ed25519.Sign(s.sign.key, body)))
-	// First: a manifest without its signature would be a snapshot that nobody takes.
+	// The signature first: readers refuse a manifest without one.
 	if err := s.below.Put(ctx, snapfile.SignatureObject(name), strings.NewReader(line)); err != nil {
 		return nil, err
 	}
@@ -141,7 +142,7 @@ const (
 
 // manifest reads a manifest if it is trusted.
 func (s *Store) manifest(ctx context.Context, name, id string) (io.ReadCloser, error) {
-	// In this order a snapshot that is pruned meanwhile is one that is not there.
+	// In this order a snapshot that is pruned meanwhile is reported as missing.
 	signatures, err := read(ctx, s.below, snapfile.SignatureObject(name), maxSignatures)
 	unsigned := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !unsigned {
@@ -204,7 +205,7 @@ func (s *Store) trusted() string {
 
 func isPart(name string) bool { return strings.HasPrefix(name, snapfile.PullPrefix) }
 
-// sealed is what the signature of a part is of: no manifest begins so.
+// sealed returns the bytes that the signature of a part signs. No manifest begins like them.
 func sealed(name string, body []byte) []byte {
 	return append([]byte("kojisnap part of a pull\n"+name+"\n"), body...)
 }

@@ -131,7 +131,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	})
 }
 
-// RunCreator tests the store.Creator that open's stores have to be.
+// RunCreator tests that open's stores are store.Creators.
 func RunCreator(t *testing.T, open func(t *testing.T) store.Store) {
 	ctx := context.Background()
 	t.Run("create", func(t *testing.T) {
@@ -190,8 +190,8 @@ func RunCreator(t *testing.T, open func(t *testing.T) store.Store) {
 	})
 }
 
-// RunCleaner tests the store.Cleaner that open's stores have to be. leave leaves in one what a
-// writer leaves who is killed in the midst of an object, and returns as what Clean tells it.
+// RunCleaner tests that open's stores are store.Cleaners. leave leaves in a store what a writer leaves
+// that is killed in the middle of an object, and returns Clean's description of it.
 func RunCleaner(t *testing.T, open func(t *testing.T) store.Store, leave func(t *testing.T, s store.Store, name string) string) {
 	ctx := context.Background()
 	s := open(t)

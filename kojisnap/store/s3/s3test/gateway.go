@@ -24,8 +24,8 @@ const (
 	gatewayVersion = "v1.8.0"
 )
 
-// gateway returns the path of the gateway's program, a static one. It is no requirement of our
-// module: the go command builds it by itself.
+// gateway returns the path of the gateway's program, which is statically linked. This module does not
+// require it: the go command builds it separately.
 func gateway(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -100,7 +100,7 @@ func container(ctx context.Context, binary string) (candidates []string, stop fu
 		os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
 	}
 	defer func() {
-		if r := recover(); r != nil { // how testcontainers says that there is no Docker at all
+		if r := recover(); r != nil { // testcontainers panics if there is no Docker at all
 			err = fmt.Errorf("docker: %v", r)
 		}
 	}()
@@ -148,8 +148,8 @@ func container(ctx context.Context, binary string) (candidates []string, stop fu
 		stop()
 		return nil, nil, fmt.Errorf("docker: %w", err)
 	}
-	// What testcontainers says is wrong where this program runs in a container beside an engine
-	// of its own, so others are tried too.
+	// The address from testcontainers is wrong if this program runs in a container with its own engine,
+	// so try others, too.
 	candidates = []string{net.JoinHostPort("127.0.0.1", mapped.Port())}
 	if host, err := c.Host(ctx); err == nil {
 		candidates = append(candidates, net.JoinHostPort(host, mapped.Port()))

@@ -1,9 +1,9 @@
 // Package s3test gives tests a real S3 server.
 //
-// It is, in this order: the bucket that KOJISNAP_TEST_S3 names (an s3:// URL as package s3
-// takes it, with AWS_* of the environment); Versity's S3 gateway in a container that
-// testcontainers-go starts, where a Docker engine runs; the gateway as a process. The gateway is
-// built by the go command at its first use and kept in the user's cache directory.
+// It is the first of these that is available: the bucket that KOJISNAP_TEST_S3 names (an s3:// URL of
+// package s3, with AWS_* of the environment); Versity's S3 gateway in a container that testcontainers-go
+// starts, if a Docker engine runs; the gateway as a process. The go command builds the gateway at its
+// first use and keeps it in the user's cache directory.
 package s3test
 
 import (
@@ -26,7 +26,7 @@ import (
 	kojis3 "kojisnap/kojisnap/store/s3"
 )
 
-// The region of the gateway, and the key of the one who may do all.
+// The region of the gateway, and the key of its administrator.
 const (
 	Region    = "us-east-1"
 	AccessKey = "kojisnap-test"
@@ -35,8 +35,8 @@ const (
 
 // Server is an S3 server for one test and its subtests.
 type Server struct {
-	// Endpoint is the gateway's URL; empty if the user gave a bucket of his own, whose server
-	// is not ours to do everything with.
+	// Endpoint is the gateway's URL. It is empty if the user gave a bucket: tests do not administer that
+	// bucket's server.
 	Endpoint string
 
 	given string // KOJISNAP_TEST_S3
@@ -63,8 +63,7 @@ func Start(t testing.TB) *Server {
 	return serve(ctx, t, candidates, stop)
 }
 
-// StartIn is Start for a gateway that is a process and keeps its data in dir, whatever
-// KOJISNAP_TEST_S3 says.
+// StartIn is Start for a gateway that is a process and keeps its data in dir. It ignores KOJISNAP_TEST_S3.
 func StartIn(t testing.TB, dir string) *Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -131,7 +130,7 @@ func (s *Server) Open(t testing.TB) *kojis3.Store {
 	return st
 }
 
-// Client is a client of the gateway that may do all.
+// Client is a client of the gateway with all rights.
 func (s *Server) Client() *s3.Client {
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(s.Endpoint), Region: Region, UsePathStyle: true,
@@ -183,9 +182,9 @@ func answering(ctx context.Context, candidates []string) (string, error) {
 	}
 }
 
-// Strict serves the same objects behind a server that knows neither If-None-Match nor the SDK's
-// checksums, and answers 501 to them. It returns the URL of an empty place of a store there, and how often it
-// refused. The server has to be ours: see Endpoint.
+// Strict serves the same objects behind a server that supports neither If-None-Match nor the SDK's
+// checksums, and answers 501 to them. It returns the URL of an empty place for a store there, and how often
+// it refused. It needs a gateway: see Endpoint.
 func (s *Server) Strict(t testing.TB) (store string, refused *atomic.Int64) {
 	t.Helper()
 	target, err := url.Parse(s.Endpoint)

@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// Upload puts the regular files of a directory into a new bucket as rclone does, and returns
-// the URL of what is the directory there.
+// Upload puts the regular files of a directory into a new bucket as rclone does, and returns the URL of
+// that directory in the bucket.
 func (s *Server) Upload(t testing.TB, dir string) string {
 	t.Helper()
 	if s.Endpoint == "" {
@@ -48,8 +48,7 @@ func (s *Server) Upload(t testing.TB, dir string) string {
 
 func rcloneTime(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
 
-// Put puts an object, with mtime as its metadata unless that is empty, below a URL of a new
-// bucket's.
+// Put puts an object below the URL of a new bucket, with mtime as its metadata unless that is empty.
 func (s *Server) Put(t testing.TB, at, key string, body []byte, mtime string) {
 	t.Helper()
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(at, "s3://"), "/")

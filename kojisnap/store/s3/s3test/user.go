@@ -12,8 +12,8 @@ import (
 	kojis3 "kojisnap/kojisnap/store/s3"
 )
 
-// OpenAs opens the store at a URL of the gateway as a new user, whom the bucket's policy allows
-// some actions, such as s3:GetObject, and no others. It skips the test if the server is not ours.
+// OpenAs opens the store at a URL of the gateway as a new user. The bucket's policy allows that user only
+// some actions, such as s3:GetObject. OpenAs skips the test if the server is not a gateway of Start.
 func (s *Server) OpenAs(t testing.TB, url string, actions ...string) *kojis3.Store {
 	t.Helper()
 	if s.Endpoint == "" {
