@@ -1,15 +1,15 @@
 // Package volumes knows Koji's file tree: where the files of a build are
 // (koji.PathInfo), which staging volume stands for which of production's, and
-// which files a compose needs. It computes, and neither reads nor writes files;
-// package topdir does.
+// which files a compose needs. It only computes; package topdir reads and writes
+// files.
 //
 // Names come from a hub and are hostile until checked: no function of this
 // package returns a path with a component that was not checked.
 //
 // # One odd row
 //
-// What one row says that no path, digest or volume can come of is no error of NewPlan: it keeps back
-// its build or its volume, which Plan.Held names.
+// A row that gives no valid path, digest or volume is not an error of NewPlan: NewPlan holds back the
+// build or the volume of that row, and names it in Plan.Held.
 //
 //	package, version, release: a slash, a control character, "..", empty, too
 //	long, no UTF-8; a build twice                    the build: neither a copy nor a symlink
@@ -25,6 +25,6 @@
 //	the name of another one                          the volume, with the builds on it
 //	metadata-only rows, arches and build types that are not wanted
 //	                                                 nothing: they are not looked at
-//	names that the configuration gives (Mapping, CopyVolume)
+//	names from the configuration (Mapping, CopyVolume)
 //	                                                 an error
 package volumes

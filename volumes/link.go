@@ -5,13 +5,13 @@ import "path/filepath"
 // Link is a symlink that a plan wants below topdir.
 type Link struct {
 	Path   string `json:"path"`   // relative to topdir
-	Target string `json:"target"` // what it says
+	Target string `json:"target"` // the symlink's content
 }
 
 // VolumeLink is a staging volume that shows the builds of one of production's volumes and
-// nothing else of its tree: vol/NAME is a directory with one symlink, packages. So no tool of
-// Koji that goes through the volumes (kojira, prune-signed-copies) meets production's repos,
-// dist repos or work there.
+// nothing else of its tree: vol/NAME is a directory with one symlink, packages. So Koji's tools
+// that walk the volumes (kojira, prune-signed-copies) do not find production's repos, dist repos
+// or work there.
 type VolumeLink struct {
 	Name   string `json:"name"`   // of the staging volume
 	Source string `json:"source"` // the volume's directory below production's topdir: "." or vol/X

@@ -12,8 +12,8 @@ import (
 type Mapping struct {
 	// Prod is the staging volume that is production's topdir. "" is "prod".
 	Prod string `json:"prod,omitempty"`
-	// Rules name the staging volume for a volume of production, where the
-	// default PROD_X will not do. A volume that is mapped to Prod itself is
+	// Rules name the staging volume for a volume of production, if it is not
+	// the default PROD_X. A volume that is mapped to Prod itself is
 	// reached by production's own symlinks on DEFAULT.
 	Rules map[string]string `json:"rules,omitempty"`
 }
@@ -30,8 +30,8 @@ func (m Mapping) Staging(prodVolume string) string {
 	return m.prod() + "_" + strings.ReplaceAll(prodVolume, "/", "_")
 }
 
-// Links are the staging volumes that show the builds of the given volumes of production, by
-// name. The one of Prod itself is not among them.
+// Links returns the staging volumes that show the builds of the given volumes of production, by
+// name, without that of Prod itself.
 func (m Mapping) Links(prodVolumes []string) ([]VolumeLink, error) {
 	if err := m.Validate(prodVolumes); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (m Mapping) Links(prodVolumes []string) ([]VolumeLink, error) {
 	return links, nil
 }
 
-// Validate reports a mapping that cannot serve these volumes of production: an
+// Validate reports a mapping that is wrong for these volumes of production: an
 // unsafe name, DEFAULT as a target, or two volumes under one name.
 func (m Mapping) Validate(prodVolumes []string) error {
 	if err := CheckName("staging volume name", m.prod()); err != nil {
@@ -78,9 +78,8 @@ func (m Mapping) Validate(prodVolumes []string) error {
 	return nil
 }
 
-// usable divides production's volumes into those that can have a link and those that cannot, each
-// with the reason: what their names, which production chose, lead to. What Prod and Rules say is an
-// error.
+// usable divides production's volumes into those that can have a link and those that cannot because
+// of their names, each with the reason. A fault of Prod or Rules is an error.
 func (m Mapping) usable(prodVolumes []string) (usable []string, barred map[string]error, err error) {
 	barred = map[string]error{}
 	from := map[string]string{}
@@ -97,7 +96,7 @@ func (m Mapping) usable(prodVolumes []string) (usable []string, barred map[strin
 		_, ruled := m.Rules[v]
 		_, otherRuled := m.Rules[other]
 		switch err := CheckName("staging volume name", name); {
-		case ruled: // Validate judges it
+		case ruled: // Validate checks it
 		case err != nil:
 			barred[v] = fmt.Errorf("%w; give it a name in the table volumes of the configuration", err)
 			continue

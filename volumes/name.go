@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// ErrUnsafeName is what errors.Is finds in an UnsafeNameError.
+// ErrUnsafeName is for errors.Is: each UnsafeNameError is one.
 var ErrUnsafeName = errors.New("unsafe name")
 
-// UnsafeNameError is a name of a hub or a file that cannot be part of a path.
+// UnsafeNameError is a name, from a hub or a file, that cannot be part of a path.
 type UnsafeNameError struct {
 	What string // package name, version, sigkey, …
 	Name string
@@ -34,8 +34,8 @@ func CheckName(what, name string) error {
 	return nil
 }
 
-// longest is how long a path below a build's directory can be: PATH_MAX less what may
-// stand before it.
+// longest is how long a path below a build's directory can be: PATH_MAX less the longest
+// prefix.
 const longest = 4096 - 1024
 
 // CheckPath is CheckName for a relative path of one or more components.
@@ -79,7 +79,7 @@ func unsafe(name string) string {
 	return ""
 }
 
-// plain is the quick answer for nearly all names: printable ASCII, no slash.
+// plain is a fast check that accepts nearly all names: printable ASCII, no slash.
 func plain(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; c <= ' ' || c > '~' || c == '/' {

@@ -9,7 +9,7 @@ import (
 // DefaultVolume is the volume whose directory is topdir itself.
 const DefaultVolume = "DEFAULT"
 
-// Build names a build as Koji's path layout needs it. Of a draft, Release has
+// Build names a build as Koji's path layout needs it. The Release of a draft has
 // the suffix ",draft_ID".
 type Build struct {
 	Name    string `json:"name"`
@@ -71,8 +71,8 @@ func (b Build) Dir() (string, error) {
 }
 
 // Link is the symlink that Koji leaves on DEFAULT for a build on another volume
-// (changeBuildVolume): its path relative to topdir, and what it says. For a build
-// on DEFAULT there is none: an error.
+// (changeBuildVolume): its path relative to topdir, and its target. A build on
+// DEFAULT has none: that is an error.
 func (b Build) Link() (path, target string, err error) {
 	path, err = b.Rel()
 	if err != nil {
@@ -178,7 +178,7 @@ func ImagePath(filename string) (string, error) {
 }
 
 // TypePath is where an archive of any other build type is (koji.PathInfo.typedir).
-// A content generator may have put it into a subdirectory, which no database names.
+// A content generator may have put it into a subdirectory, which the database does not name.
 func TypePath(btype, filename string) (string, error) {
 	if err := CheckName("build type", btype); err != nil {
 		return "", err
@@ -189,8 +189,8 @@ func TypePath(btype, filename string) (string, error) {
 	return "files/" + btype + "/" + filename, nil
 }
 
-// CheckHubTopdir reports what cannot be the path that staging's hub has for topdir: one that is
-// not absolute and clean, or is the root.
+// CheckHubTopdir refuses a path that staging's hub cannot have for topdir: one that is not absolute
+// and clean, or is the root.
 func CheckHubTopdir(hub string) error {
 	if !path.IsAbs(hub) || path.Clean(hub) != hub || hub == "/" {
 		return fmt.Errorf("the hub's path of topdir %q: want an absolute path, without . and .. and needless slashes", hub)

@@ -11,10 +11,10 @@ import (
 	"sync/atomic"
 )
 
-// CopyVolume is the default name of the writable volume that copied builds are on.
+// CopyVolume is the default name of the writable volume for copied builds.
 const CopyVolume = "staged"
 
-// Kind says what a planned file is, and so how it is verified.
+// Kind says what a planned file is, and how it is verified.
 type Kind string
 
 const (
@@ -24,28 +24,28 @@ const (
 	KindArchive   Kind = "archive"   // Size and checksum
 )
 
-// File is a file that must be there as a regular file.
+// File is a file that must exist as a regular file.
 type File struct {
 	Path   string `json:"path"` // below the build's directory
 	Kind   Kind   `json:"kind"`
 	Size   int64  `json:"size"`   // bytes; -1: the database does not know
 	Digest string `json:"digest"` // ALGORITHM:HEX, ALGORITHM one of sigmd5, rpmsha256 (see RPMDigest), md5, sha1, sha256
-	// Key is the sigkey of a signed copy; Unsigned and Sig are the files that it
-	// can be made of (koji.splice_rpm_sighdr), SigDigest is that of Sig.
+	// Key is the sigkey of a signed copy. It can be made from the files Unsigned
+	// and Sig (koji.splice_rpm_sighdr); SigDigest is the digest of Sig.
 	Key       string `json:"key,omitempty"`
 	Unsigned  string `json:"unsigned,omitempty"`
 	Sig       string `json:"sig,omitempty"`
 	SigDigest string `json:"sig_digest,omitempty"`
-	// UnsignedSize is the size of Unsigned: the database has none of a signed copy, but what follows
-	// the signature header is the same in both.
+	// UnsignedSize is the size of Unsigned. The database does not have the size of a signed copy, but
+	// both files are the same after the signature header.
 	UnsignedSize int64 `json:"unsigned_size,omitempty"`
 	// Headers are the digests of the signature headers that the primary copy of an rpm may have, by
-	// key: KEY=md5:HEX, separated by blanks. Which one it has, its own header tells.
+	// key: KEY=md5:HEX, separated by blanks. The file's own header tells which one it has.
 	Headers string `json:"headers,omitempty"`
-	// Optional: no compose opens it, so that it may be missing at the source.
+	// Optional: no compose opens the file, so it may be missing at the source.
 	Optional bool `json:"optional,omitempty"`
-	// SubdirUnknown: a content generator may have put the archive into a subdirectory, which no
-	// database names. Path is where it is if not; several may have the same.
+	// SubdirUnknown: a content generator may have put the archive into a subdirectory, which the
+	// database does not name. Path is its path without one; several archives may have the same Path.
 	SubdirUnknown bool `json:"deep,omitempty"`
 }
 
@@ -57,8 +57,8 @@ func (f *File) Arch() string {
 	return path.Base(path.Dir(f.Path))
 }
 
-// Matches tells whether a file there can be this one: it is there, or, if its subdirectory is unknown,
-// in a subdirectory of there.
+// Matches reports whether a file at there can be this one: there is its path or, if its subdirectory is
+// unknown, its path plus a subdirectory.
 func (f *File) Matches(at string) bool {
 	if at == f.Path || !f.SubdirUnknown {
 		return at == f.Path
@@ -67,48 +67,48 @@ func (f *File) Matches(at string) bool {
 	return strings.HasPrefix(at, f.Path[:slash]) && strings.HasSuffix(at, f.Path[slash-1:])
 }
 
-// StagedBuild is a build of which a compose needs files.
+// StagedBuild is a build with files that a compose needs.
 type StagedBuild struct {
 	Build        Build  `json:"build"`  // with production's volume
-	SourceVolume string `json:"behind"` // the staging volume that leads to production's files of it
+	SourceVolume string `json:"behind"` // the staging volume that leads to production's files of the build
 	Files        []File `json:"files"`  // by path
-	// Tags are the wanted tags that have it.
+	// Tags are the wanted tags that have the build.
 	Tags []string `json:"tags,omitempty"`
 }
 
-// Plan is what must be below topdir. It is plain data: sorted, so that two plans
-// of the same rows are equal.
+// Plan lists the files and symlinks that must be below topdir. It is plain data,
+// and sorted, so that two plans of the same rows are equal.
 type Plan struct {
 	CopyVolume string        `json:"copy_volume"`
 	Prod       string        `json:"prod"`    // the staging volume that is production's topdir
 	Volumes    []VolumeLink  `json:"volumes"` // those of production's other volumes
 	Staged     []StagedBuild `json:"staged"`  // on CopyVolume; by name, version, release
 	Linked     []Build       `json:"linked"`  // DEFAULT's symlink leads there; Volume is staging's
-	// Decided are builds of which staging itself has decided (deleted, reset, promoted, moved):
-	// neither files nor a symlink are made of them, and no symlink is changed or removed.
+	// Decided are builds that staging itself deleted, reset, promoted or moved. kojisnap makes no files
+	// and no symlink for them, and changes or removes no symlink of theirs.
 	Decided []Build `json:"decided,omitempty"`
-	// Held is what nothing, or less, can be made of for what its rows say: builds that are not
-	// staged although they are wanted, volumes without a link.
+	// Held are builds and volumes whose rows cannot be used: wanted builds that are not staged, and
+	// volumes without a link.
 	Held []Held `json:"held,omitempty"`
-	// Sample are some builds of each of production's volumes that are not staged, and of which the
-	// snapshot has files that production must have, spread over all; Volume is production's.
+	// Sample has a few builds of each of production's volumes, evenly spread. They are not staged, and
+	// the snapshot knows files of them, so production must have these. Volume is production's.
 	Sample []Build `json:"-"`
 	// Production are the names of production's volumes.
 	Production []string `json:"-"`
 }
 
-// Input is what the database says, as far as files go.
+// Input has the database's facts about files.
 type Input struct {
 	Builds []BuildFiles // builds to copy
 	Others []Other      // all other complete builds: they stay on the read-only volume
-	// Decided are complete builds of production's of which staging itself has decided.
+	// Decided are complete builds of production about which staging itself decided: see Plan.Decided.
 	Decided []Build
 }
 
 // Other is a complete build that is not copied.
 type Other struct {
 	Build
-	Files bool // the database has files of it
+	Files bool // the database has files of the build
 }
 
 // BuildFiles is a build with all of its files that the database knows.
@@ -116,7 +116,7 @@ type BuildFiles struct {
 	Build
 	RPMs     []RPMFile
 	Archives []ArchiveFile
-	Tags     []string // that are wanted and have it
+	Tags     []string // the wanted tags that have the build
 }
 
 // RPMFile is a row of rpminfo, with its rows of rpmsigs.
@@ -140,7 +140,7 @@ type ArchiveFile struct {
 	Checksum     string
 	ChecksumType int   // koji.CHECKSUM_TYPES: 0 md5, 1 sha1, 2 sha256
 	MetadataOnly bool  // no file
-	Err          error // why it can have no path
+	Err          error // why the archive has no valid path
 }
 
 // Want says which files of a copied build must be regular ones. The others are
@@ -149,11 +149,11 @@ type Want struct {
 	// Arches a compose is made for; empty: all. noarch and source rpms, and the
 	// rpms of compatible arches (i686 for x86_64), are always among them.
 	Arches []string
-	// SigKeys of which signed copies are wanted, in any case. "" is the unsigned
-	// rpm. An rpm that has none of these signatures, and all if SigKeys is empty,
-	// is wanted unsigned.
+	// SigKeys are the keys whose signed copies are wanted, in upper or lower case.
+	// "" is the unsigned rpm. An rpm without any of these signatures is wanted
+	// unsigned, and so is every rpm if SigKeys is empty.
 	SigKeys []string
-	// BTypes of which archives are wanted; empty: all.
+	// BTypes are the build types whose archives are wanted; empty: all.
 	BTypes []string
 	// CopyVolume is the writable volume; "" is CopyVolume.
 	CopyVolume string
@@ -164,8 +164,8 @@ type Want struct {
 	ProdVolumes []string
 }
 
-// compatible are the rpm arches that a compose of an arch takes apart from its
-// own (koji.arch, as far as Fedora and EL have built them).
+// compatible are the rpm arches that a compose of an arch takes besides its own
+// (koji.arch, as far as Fedora and EL have built them).
 var compatible = map[string][]string{
 	"x86_64":  {"i386", "i486", "i586", "i686", "athlon", "x86_64_v2", "x86_64_v3", "x86_64_v4", "amd64", "ia32e"},
 	"i386":    {"i486", "i586", "i686", "athlon"},
@@ -212,7 +212,7 @@ func newWanted(want Want) wanted {
 	return w
 }
 
-// builds plans all of them, on all processors. errs are of the builds of the same index.
+// builds plans all builds, on all processors. errs[i] is the error of build i.
 func (w wanted) builds(builds []BuildFiles) (staged []StagedBuild, errs []error) {
 	staged, errs = make([]StagedBuild, len(builds)), make([]error, len(builds))
 	var wg sync.WaitGroup
@@ -237,7 +237,7 @@ func (w wanted) builds(builds []BuildFiles) (staged []StagedBuild, errs []error)
 
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 	s := StagedBuild{Build: b.Build, SourceVolume: w.Mapping.Staging(b.Volume), Tags: b.Tags}
-	most := len(b.Archives) // what is not used of it stays in memory, and there may be half a million
+	most := len(b.Archives) // unused capacity stays in memory, and there may be half a million builds
 	for i := range b.RPMs {
 		most += w.count(&b.RPMs[i])
 	}
@@ -283,8 +283,8 @@ func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 	return s, unique(&s)
 }
 
-// unique drops a file that is named twice alike. Two archives of one name in
-// different subdirectories look like one path with two digests.
+// unique drops equal entries for the same file. Two archives of one name in different
+// subdirectories look like one path with two digests.
 func unique(s *StagedBuild) error {
 	s.Files = slices.Compact(s.Files)
 	for i := 1; i < len(s.Files); i++ {

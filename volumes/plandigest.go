@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// RPMDigest is the digest by which an rpm is verified, from rpminfo.payloadhash: SIGMD5, mostly. An
-// rpm that has no SIGMD5, as those of rpm 6, has no MD5 there, but nothing, "(none)" or a SHA-256.
-// Then the digest is "rpmsha256:" and that SHA-256, if there is one: the rpm is held to its own SHA-256
-// digests of header and payload, and to the one given, which must be one of the two.
+// RPMDigest returns the digest that verifies an rpm, from rpminfo.payloadhash: usually SIGMD5. For an rpm
+// without SIGMD5, as rpm 6 makes them, the column has nothing, "(none)" or a SHA-256. The digest is then
+// "rpmsha256:" and that SHA-256, if there is one. Such an rpm is verified with its own SHA-256 digests of
+// header and payload; the given SHA-256 must be one of the two.
 func RPMDigest(payloadHash string) (string, error) {
 	switch {
 	case payloadHash == "" || payloadHash == "(none)":
@@ -24,7 +24,7 @@ func RPMDigest(payloadHash string) (string, error) {
 	return digest("sigmd5", payloadHash)
 }
 
-// Headers makes File.Headers of an rpm's signatures. Rows whose hash is none are not in it.
+// Headers makes File.Headers from an rpm's signatures. It leaves out rows without a valid hash.
 func Headers(sigs []Signature) string {
 	sigs = slices.Clone(sigs)
 	slices.SortFunc(sigs, func(a, b Signature) int { return strings.Compare(a.Key+" "+a.Hash, b.Key+" "+b.Hash) })

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Held is one thing that is kept back, with what hangs on it, while all else is done.
+// Held is one thing that is held back, with everything that depends on it. The rest is done.
 type Held struct {
 	Kind   string `json:"kind"` // build or volume; package hardlink has more
 	Name   string `json:"name"` // N-V-R of a build, or the name of the volume
@@ -20,16 +20,16 @@ func (h Held) String() string {
 	return fmt.Sprintf("%s %q: %s: %s", h.Kind, h.Name, h.Reason, h.Outcome)
 }
 
-// What becomes of builds and volumes that rows are no use for.
+// Outcomes of builds and volumes whose rows cannot be used.
 const (
 	staysReadOnly = "it stays on the read-only volume until production's row is corrected"
 	notLinked     = "it has neither a copy nor a symlink on DEFAULT until production's row is corrected"
 	noVolume      = "the volume gets no link, and the builds on it stay out"
 )
 
-// NewPlan decides which files must be where. What one row says that no path, digest or volume can
-// come of keeps back its build, or its volume: it is in Plan.Held. An error is what no production,
-// but the Want, is to blame for.
+// NewPlan decides which files must be where. A row that gives no valid path, digest or volume holds
+// back its build or its volume: see Plan.Held. An error is never the fault of production's rows, but
+// of the Want.
 func NewPlan(in Input, want Want) (Plan, error) {
 	w := newWanted(want)
 	if err := CheckName("copy volume name", w.CopyVolume); err != nil {
@@ -81,7 +81,7 @@ func NewPlan(in Input, want Want) (Plan, error) {
 	return p.plan, nil
 }
 
-// planner is one NewPlan.
+// planner is the state of one call of NewPlan.
 type planner struct {
 	wanted
 	plan   Plan
@@ -89,7 +89,7 @@ type planner struct {
 	barred map[string]*barredVolume
 }
 
-// barredVolume is a volume of production's that can have no link.
+// barredVolume is a volume of production that cannot have a link.
 type barredVolume struct {
 	why    error
 	builds int
@@ -134,7 +134,7 @@ func (p *planner) volumes(in Input) error {
 	return nil
 }
 
-// add tells whether a build can be in the plan. If not, it is held, by itself or with its volume.
+// add reports whether a build can be in the plan. If not, it is held, alone or with its volume.
 func (p *planner) add(b Build) bool {
 	rel, err := b.Rel()
 	if v := p.barred[b.Volume]; v != nil && err == nil {
@@ -162,7 +162,7 @@ func (p *planner) hold(kind, name string, why error, outcome string) {
 	p.plan.Held = append(p.plan.Held, Held{kind, name, reason, outcome})
 }
 
-// volumesHeld names the barred volumes.
+// volumesHeld returns the barred volumes as Held.
 func (p *planner) volumesHeld() {
 	for name, v := range p.barred {
 		outcome := noVolume

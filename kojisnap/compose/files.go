@@ -104,7 +104,7 @@ func PlanFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 }
 
 // builds returns the ids of the builds to copy, each with the tags that have it. A build that was only asked
-// for by name has none. open are builds of which it is not known whether a tag has them.
+// for by name has none. open are builds that a tag may or may not have.
 func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64][]string, open []*tagged.Undecided, err error) {
 	ids = map[int64][]string{}
 	names, err := w.ResolveTags(view, snap)
@@ -158,7 +158,7 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	if err != nil {
 		return err
 	}
-	left := places // whose signatures may still come
+	left := places // their signatures may still follow
 	return tagged.Each(ctx, snap, "rpmsigs", func(r tagged.Row) {
 		have.AddSignature(r)
 		id := r.Int("rpm_id")
@@ -197,7 +197,7 @@ func AddArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]
 		}
 		id, file, btype := r.Int("id"), r.Text("filename"), btypes[r.Int("btype_id")]
 		var path string
-		var bad error // its build is not copied then
+		var bad error // if it is set, the build is not copied
 		switch btype {
 		case "maven":
 			path, bad = volumes.MavenPath(maven[id][0], maven[id][1], maven[id][2], file)

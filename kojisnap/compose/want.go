@@ -16,7 +16,7 @@ import (
 )
 
 // UnknownError names tags, arches and keys that a snapshot does not have, each with those that it has. They
-// are probably misspelt, and would choose nothing without a word.
+// are probably misspelt, and would silently choose nothing.
 type UnknownError struct{ Faults []error }
 
 func (e *UnknownError) Error() string { return errors.Join(e.Faults...).Error() }
@@ -106,7 +106,7 @@ func (w Want) CheckInventory(ctx context.Context, snap *snapfile.Snapshot, have 
 	return nil
 }
 
-// SameNames reports whether two name the same tags, arches and keys, so that one Check does for both.
+// SameNames reports whether two name the same tags, arches and keys, so that one Check is enough for both.
 func (w Want) SameNames(o Want) bool {
 	return slices.Equal(w.Tags, o.Tags) && slices.Equal(w.Arches, o.Arches) && slices.Equal(w.SigKeys, o.SigKeys)
 }

@@ -1,12 +1,12 @@
-// Package pyregexp matches with the regular expressions of Python's re module, as far as its
-// re.match on text goes. Koji's hub applies the package filter of an inheritance link
-// (tag_inheritance.pkg_filter) that way to the names of packages (kojihub.readPackageList).
-// Go's regexp refuses many such patterns, and some mean something else there.
+// Package pyregexp matches text with regular expressions as re.match of Python's re module does.
+// Koji's hub applies the package filter of an inheritance link (tag_inheritance.pkg_filter) that
+// way to the names of packages (kojihub.readPackageList). Go's regexp refuses many such patterns,
+// and gives some another meaning.
 //
-// A pattern is parsed as Python parses it, and every item of it is written anew for the
-// backtracking engine regexp2, in the few forms that mean the same there: groups by their
-// number, characters escaped, classes spelled out, flags resolved. The pattern's own text never
-// reaches the engine.
+// The package parses a pattern as Python does, and writes every item of it for the backtracking
+// engine regexp2, in the few forms that have the same meaning there: groups by their number,
+// characters escaped, classes spelled out, flags resolved. The engine never gets the pattern's
+// own text.
 //
 // Python versions differ in which patterns are valid, not in what a valid one means:
 //
@@ -17,9 +17,8 @@
 //	(?t)                                                            until 3.12, refused here
 //	(?(+1)…), (?( 1)…): group numbers with signs, spaces, _         until 3.11, refused here
 //
-// Compile takes what any of 3.6 to 3.13 takes: a hub whose Python refuses a pattern answers
-// nothing about a tag with that filter, so an answer, where there is one, is this package's.
-// Where the bug fixes of those versions changed a match, which takes a reference to a group
-// within a loop, or where one version knows more Unicode than another, see UnsupportedError and
-// UndecidedError.
+// Compile accepts a pattern if any of 3.6 to 3.13 does. A hub whose Python refuses a pattern gives
+// no answer about a tag with that filter; a hub that answers gives the answer of this package.
+// Bug fixes between those versions changed some matches, with references to a group within a loop,
+// and later versions know more of Unicode: see UnsupportedError and UndecidedError.
 package pyregexp

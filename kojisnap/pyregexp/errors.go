@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// SyntaxError says why Python refuses a pattern, in the words of its re.error.
+// SyntaxError says why Python refuses a pattern, with the text of its re.error.
 type SyntaxError struct {
 	Pattern string
 	Msg     string
@@ -32,8 +32,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s (line %d, column %d)", text, line, column)
 }
 
-// UnsupportedError is a pattern that Python may take, and of which this package does not know
-// for certain what it matches.
+// UnsupportedError is a pattern that Python may accept, but for which this package cannot be sure
+// what it matches.
 type UnsupportedError struct {
 	Pattern string
 	Reason  string
@@ -41,7 +41,7 @@ type UnsupportedError struct {
 
 func (e *UnsupportedError) Error() string { return e.Reason }
 
-// UndecidedError is a name of which it could not be found out whether a pattern matches it.
+// UndecidedError says that it is unknown whether a pattern matches a name.
 type UndecidedError struct {
 	Pattern string
 	Name    string

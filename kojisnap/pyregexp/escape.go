@@ -11,7 +11,7 @@ const (
 	hex   = "0123456789abcdefABCDEF"
 )
 
-// plainEscapes are the same within and outside of sets, where \b is a backspace within.
+// plainEscapes have the same meaning inside and outside of sets. \b has not: in a set it is a backspace.
 var plainEscapes = map[rune]rune{'a': '\a', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v', '\\': '\\'}
 
 // escape parses a token with a backslash, outside of sets.
@@ -51,7 +51,7 @@ func (p *parser) reference(t token) item {
 	return item{op: opReference, group: group}
 }
 
-// octal is the character of octal digits, of which there are up to three.
+// octal returns the character of up to three octal digits.
 func (p *parser) octal(text string) rune {
 	n, _ := strconv.ParseUint(text, 8, 32)
 	if n > 0o377 {
@@ -60,7 +60,7 @@ func (p *parser) octal(text string) rune {
 	return rune(n)
 }
 
-// character is what an escape of a single character stands for.
+// character returns the character of an escape.
 func (p *parser) character(t token) rune {
 	c := t.char
 	if plain, ok := plainEscapes[c]; ok {

@@ -5,7 +5,7 @@ import (
 	"unicode"
 )
 
-// flags are those of a pattern, or of a part of it.
+// flags are the flags of a pattern, or of a part of it.
 type flags int
 
 const (
@@ -21,7 +21,7 @@ var flagLetters = map[rune]flags{'i': ignoreCase, 'm': multiline, 's': dotAll, '
 
 const textFlags = ascii | unicodeText
 
-// with is flags within a group that adds and takes some.
+// with returns the flags inside a group that adds and removes some.
 func (f flags) with(add, del flags) flags {
 	if add&textFlags != 0 {
 		f &^= textFlags
@@ -29,8 +29,8 @@ func (f flags) with(add, del flags) flags {
 	return (f | add) &^ del
 }
 
-// flags parses what is behind "(?". Of flags for the whole pattern, which end with a
-// parenthesis, global is true, and they are set.
+// flags parses the flags after "(?". If they end with a parenthesis, they are flags of the whole
+// pattern: flags sets them, and global is true.
 func (p *parser) parseFlags(t token) (add, del flags, global bool) {
 	if !t.is('-') {
 		for {
@@ -80,10 +80,10 @@ func (p *parser) flag(t token) flags {
 	return flagLetters[t.char]
 }
 
-// isFlag reports whether a token is a flag's letter, to any version of Python.
+// isFlag reports whether a token is a flag's letter in any version of Python.
 func (t token) isFlag() bool { return t.isAny("iLmsxaut") }
 
-// checkFlag refuses what is not a flag's letter.
+// checkFlag refuses a token that is not a flag's letter.
 func (p *parser) checkFlag(t token, otherwise string) {
 	switch {
 	case t.char == end:
@@ -96,7 +96,7 @@ func (p *parser) checkFlag(t token, otherwise string) {
 	}
 }
 
-// isIdentifier is Python's str.isidentifier, for what names of groups are made of.
+// isIdentifier is Python's str.isidentifier, for names of groups.
 func isIdentifier(name string) bool {
 	for i, r := range name {
 		switch {

@@ -7,15 +7,15 @@ import (
 	"unicode"
 )
 
-// caseFolding knows the characters that differ by case alone, as Python's re sees them: it
-// compares lower case, and takes lower-case characters with one upper case for the same
+// caseFolding knows the characters that differ only in case, by the rules of Python's re: it
+// compares lower case, and treats lower-case characters with the same upper case as equal
 // (re._casefix).
 type caseFolding struct {
 	same  map[rune][]rune // by lower case: all that match
 	cased []rune          // all of them, sorted
 }
 
-// longUppers are pairs of lower-case characters with an upper case of several characters.
+// longUppers are pairs of lower-case characters whose common upper case has several characters.
 var longUppers = [][]rune{{'\u0390', '\u1fd3'}, {'\u03b0', '\u1fe3'}, {'\ufb05', '\ufb06'}}
 
 var folding = sync.OnceValue(func() caseFolding {
@@ -60,7 +60,7 @@ var folding = sync.OnceValue(func() caseFolding {
 	return f
 })
 
-// folded adds to spans the characters that differ from theirs by case alone.
+// folded adds to spans the characters that differ from theirs only in case.
 func folded(spans []span, asciiOnly bool) []span {
 	all := slices.Clone(spans)
 	if asciiOnly {

@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// group parses what is behind "(". ok is false for what is no item: comments and flags. inX is
-// whether the sequence around it is verbose, which flags may change.
+// group parses a group after its "(". ok is false for comments and flags, which are not items. inX
+// says whether the sequence around it is verbose; flags may change that.
 func (p *parser) group(inX *bool, nested int, first bool) (it item, ok bool) {
 	start := p.tell() - 1
 	if !p.match('?') {
@@ -51,7 +51,7 @@ func (p *parser) group(inX *bool, nested int, first bool) (it item, ok bool) {
 	return it, false
 }
 
-// body parses a group's content and the parenthesis behind it.
+// body parses a group's content and the closing parenthesis.
 func (p *parser) body(inX bool, nested, start int) []*sequence {
 	s := p.alternatives(inX, nested+1)
 	p.close(start)
@@ -79,7 +79,7 @@ func (p *parser) capture(name string, inX bool, nested, start int) item {
 	return item{op: opGroup, group: number, subs: subs}
 }
 
-// named parses what is behind "(?P".
+// named parses a named group, or a reference to one, after its "(?P".
 func (p *parser) named(inX bool, nested, start int) item {
 	if p.match('<') {
 		name := p.until('>', "group name")
@@ -111,7 +111,7 @@ func (p *parser) checkName(name string) {
 	}
 }
 
-// repr is Python's, of a name.
+// repr is Python's repr of a name.
 func repr(name string) string {
 	quote := "'"
 	if strings.Contains(name, "'") && !strings.Contains(name, `"`) {
@@ -127,7 +127,7 @@ func (p *parser) checkOpen(group, offset int) {
 	}
 }
 
-// checkBehind refuses, within a look-behind, a reference to a group of the same.
+// checkBehind refuses, in a look-behind, a reference to a group of the same look-behind.
 func (p *parser) checkBehind(group int) {
 	if p.behindFrom == 0 {
 		return
@@ -149,7 +149,7 @@ func (p *parser) comment(start int) {
 	}
 }
 
-// look parses look-arounds, from their first character on.
+// look parses look-arounds, starting at their first character.
 func (p *parser) look(t token, inX bool, nested, start int) item {
 	it := item{op: opLook}
 	outer := p.behindFrom
@@ -172,7 +172,7 @@ func (p *parser) look(t token, inX bool, nested, start int) item {
 	return it
 }
 
-// condition parses what is behind "(?(".
+// condition parses a condition after its "(?(".
 func (p *parser) condition(inX bool, nested, start int) item {
 	name := p.until(')', "group name")
 	it := item{op: opCondition}
@@ -216,7 +216,7 @@ func (p *parser) condition(inX bool, nested, start int) item {
 // maxGroups is Python's MAXGROUPS.
 const maxGroups = 1<<30 - 1
 
-// isInt reports whether Python's int() takes a text, but for negative numbers.
+// isInt reports whether Python's int() accepts a text, except for negative numbers.
 func isInt(text string) bool {
 	after := '_' // the character before
 	for _, r := range strings.TrimPrefix(strings.TrimSpace(text), "+") {

@@ -33,14 +33,14 @@ type item struct {
 	subs     []*sequence
 }
 
-// sequence is items one after the other.
+// sequence is a list of items, to be matched in this order.
 type sequence struct {
 	items []item
 	known bool
 	width width
 }
 
-// each calls fn for a sequence's items and for what is in them.
+// each calls fn for a sequence's items and for the items in them.
 func (s *sequence) each(fn func(*item)) {
 	for i := range s.items {
 		fn(&s.items[i])
@@ -59,10 +59,10 @@ const (
 	possessive repeatMode = "+"
 )
 
-// unlimited is Python's MAXREPEAT: a count as large is an error there.
+// unlimited is Python's MAXREPEAT: a count that large is an error there.
 const unlimited = math.MaxUint32
 
-// width is how many characters may match. Beyond maxWidth it is not counted.
+// width is how many characters may match, counted up to maxWidth.
 type width struct{ min, max int64 }
 
 const maxWidth = math.MaxInt32
@@ -73,8 +73,8 @@ func (w width) plus(v width) width {
 
 func (w width) or(v width) width { return width{min(w.min, v.min), max(w.max, v.max)} }
 
-// measure finds out a sequence's width, as Python's getwidth does. groups are the widths of
-// groups that are closed.
+// measure returns a sequence's width, as Python's getwidth does. groups are the widths of the
+// closed groups.
 func (s *sequence) measure(groups []*width) width {
 	if s.known {
 		return s.width

@@ -8,15 +8,15 @@ type parser struct {
 	rules
 	flags  flags
 	names  map[string]int
-	groups []*width // by number; nil while a group is open, and of 0
+	groups []*width // by number; nil while a group is open, and for 0
 
-	refs       []forwardRef // conditions, on groups that need not be there yet
+	refs       []forwardRef // conditions, on groups that may come later
 	behindFrom int          // within a look-behind, the first group that is in it; else 0
 }
 
 type forwardRef struct{ group, pos int }
 
-// rules are those of a version of Python.
+// rules are the differences between versions of Python.
 type rules struct {
 	legacy bool // before 3.11
 	inX    bool // the whole pattern is verbose, as a first parse has found out
@@ -32,11 +32,11 @@ type tree struct {
 // maxNesting is how deep groups may be nested. Python stops at a few hundred.
 const maxNesting = 150
 
-// misplacedFlags is the one error where Python before 3.11 went on.
+// misplacedFlags is the only error that was none before Python 3.11.
 const misplacedFlags = "global flags not at the start of the expression"
 
-// parse reads a pattern with the rules of today's Python, and if its only fault are flags in
-// the middle, with those of Python before 3.11.
+// parse reads a pattern with the rules of today's Python. If its only error is flags in the middle,
+// it reads it with the rules of Python before 3.11.
 func parse(pattern string) (*tree, error) {
 	t, err := parseBy(pattern, rules{})
 	var syntax *SyntaxError
@@ -45,7 +45,7 @@ func parse(pattern string) (*tree, error) {
 	}
 	old, oldErr := parseBy(pattern, rules{legacy: true})
 	if errors.As(oldErr, &syntax) {
-		return nil, err // no Python takes it
+		return nil, err // no Python accepts it
 	}
 	return old, oldErr
 }
@@ -94,7 +94,7 @@ func parseBy(pattern string, r rules) (t *tree, err error) {
 	return &tree{root, p.flags, p.groups}, nil
 }
 
-// restart is what an old Python does on finding that the whole pattern is verbose.
+// restart does what an old Python does if it finds late that the whole pattern is verbose.
 type restart struct{}
 
 // alternatives parses a|b|c, up to a parenthesis or the end.

@@ -19,14 +19,14 @@ type Regexp struct {
 	pattern   string
 	patient   *regexp2.Regexp
 	hasty     func() *regexp2.Regexp // the same with less time
-	asciiOnly bool                   // of other texts it is not known
+	asciiOnly bool                   // for other texts the result is unknown
 	spent     atomic.Int64           // on matches that were slow, in ns of CPU time
 }
 
-// A match may take matchTimeout, which the engine notices about a fifth of a second late. Once a
-// pattern has had patience altogether a match may take hastyTimeout, which is plenty for any that
-// does not explode; after maxSpent none is tried any more. A tag may have 30,000 packages.
-// What a pattern has had is CPU time: on a busy machine, waiting for a core is no pattern's fault.
+// A match may take matchTimeout; the engine notices its end about a fifth of a second late. After a
+// pattern has used patience in all, each further match may take hastyTimeout, which is enough for a
+// pattern that does not explode. After maxSpent no match is tried. A tag may have 30,000 packages.
+// The limits count CPU time, so that a pattern is not blamed for a busy machine.
 const (
 	matchTimeout = time.Second
 	patience     = 2 * time.Second
@@ -35,7 +35,7 @@ const (
 )
 
 // Compile parses a pattern. Its error is a *SyntaxError if Python refuses the pattern, or an
-// *UnsupportedError if it may not.
+// *UnsupportedError if Python may accept it.
 func Compile(pattern string) (*Regexp, error) {
 	if !utf8.ValidString(pattern) {
 		return nil, &UnsupportedError{pattern, "it is not UTF-8"}
@@ -93,7 +93,7 @@ func (r *Regexp) MatchStart(text string) (bool, error) {
 	return false, &UndecidedError{r.pattern, text, fmt.Sprintf("the match took longer than %v", engine.MatchTimeout)}
 }
 
-// threadTime is the CPU time that the calling thread has used.
+// threadTime returns the CPU time that the calling thread has used.
 func threadTime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// checkReferences refuses references to groups of which it is not certain what they hold:
-// Python before 3.11 and later ones differ, or Python and the engine.
+// checkReferences refuses references to groups whose content is uncertain, because Python before
+// 3.11 differs from later ones, or Python from the engine.
 func (w *writer) checkReferences() {
 	used := count(w.root, opReference, opCondition)
 	conditions := count(w.root, opCondition)

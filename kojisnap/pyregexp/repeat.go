@@ -2,8 +2,8 @@ package pyregexp
 
 import "strconv"
 
-// repeat parses a quantifier, or the literal text that "{" may be, and applies it to the last
-// item of a sequence.
+// repeat parses a quantifier and applies it to the last item of a sequence. "{" may also be literal
+// text.
 func (p *parser) repeat(s *sequence, t token) {
 	here := p.tell()
 	var low, high int64
@@ -39,8 +39,8 @@ func (p *parser) repeat(s *sequence, t token) {
 	s.items[len(s.items)-1] = item{op: opRepeat, min: low, max: high, mode: mode, subs: []*sequence{body}}
 }
 
-// counts parses {m}, {m,}, {,n}, {m,n}. Anything else is literal: ok is false, and what was
-// read is given back.
+// counts parses {m}, {m,}, {,n}, {m,n}. Anything else is literal: ok is false, and the source is
+// where it was before.
 func (p *parser) counts(here int) (low, high int64, ok bool) {
 	if p.next.is('}') {
 		return 0, 0, false

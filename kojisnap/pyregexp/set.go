@@ -14,7 +14,7 @@ type setItem struct {
 	class     rune
 }
 
-// class parses a set from behind its bracket.
+// class parses a set after its opening bracket.
 func (p *parser) class() item {
 	here := p.tell() - 1
 	s := set{negated: p.match('^')}

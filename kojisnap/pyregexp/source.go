@@ -2,16 +2,16 @@ package pyregexp
 
 import "fmt"
 
-// source hands out a pattern's tokens, one ahead, as Python's Tokenizer does: at which token
-// an error shows follows from that.
+// source returns a pattern's tokens, reading one ahead, as Python's Tokenizer does: the position of
+// an error depends on that.
 type source struct {
 	pattern string
 	text    []rune
-	index   int // behind next
+	index   int // after next
 	next    token
 }
 
-// token is a character, or a backslash with the one behind it.
+// token is a character, or a backslash with the character after it.
 type token struct {
 	escaped bool
 	char    rune // end: there is none left
@@ -93,7 +93,7 @@ func (s *source) while(n int, chars string) string {
 	return string(taken)
 }
 
-// until takes a name, and what ends it.
+// until takes a name and its terminator.
 func (s *source) until(terminator rune, what string) string {
 	name := ""
 	for {
@@ -113,7 +113,7 @@ func (s *source) until(terminator rune, what string) string {
 	}
 }
 
-// tell is the position of the next token.
+// tell returns the position of the next token.
 func (s *source) tell() int { return s.index - s.next.len() }
 
 func (s *source) seek(position int) {

@@ -8,7 +8,7 @@ import (
 // span is a range of characters.
 type span struct{ low, high rune }
 
-// asciiClasses are the classes with flag a, but for spaces.
+// asciiClasses are the classes with flag a, except spaces.
 var asciiClasses = map[rune][]span{
 	'd': {{'0', '9'}},
 	'D': others([]span{{'0', '9'}}),
@@ -31,7 +31,7 @@ func spaces(class rune, f flags) []span {
 	return spans
 }
 
-// normal sorts spans and joins those that touch.
+// normal sorts spans and joins adjacent ones.
 func normal(spans []span) []span {
 	sorted := slices.Clone(spans)
 	slices.SortFunc(sorted, func(a, b span) int { return int(a.low - b.low) })
@@ -46,7 +46,7 @@ func normal(spans []span) []span {
 	return joined
 }
 
-// others are all characters that are not in spans.
+// others returns all characters that are not in spans.
 func others(spans []span) []span {
 	var rest []span
 	next := rune(0)

@@ -16,8 +16,8 @@ type writer struct {
 	folds   bool // a reference ignores case
 }
 
-// write returns a pattern that matches at the start of a text what Python's re.match does.
-// folds tells that this holds for texts of ASCII only.
+// write returns a pattern that matches at the start of a text as Python's re.match does. If folds
+// is true, this holds only for ASCII texts.
 func write(t *tree, pattern string) (text string, folds bool, err error) {
 	defer func() {
 		switch e := recover().(type) {
@@ -115,7 +115,7 @@ func (w *writer) repeat(it *item, f flags) {
 	w.print(`%s`, it.mode)
 }
 
-// at writes what matches between characters.
+// at writes an item that matches between characters.
 func (w *writer) at(char rune, f flags) {
 	switch char {
 	case 'A':
@@ -147,8 +147,8 @@ func (w *writer) at(char rune, f flags) {
 	}
 }
 
-// look writes a look-around. The engine matches what is behind from right to left; as its width
-// is fixed, that makes a difference only to which of a group's matches in a loop is the last.
+// look writes a look-around. The engine matches a look-behind from right to left. Its width is fixed,
+// so this changes only which of a group's matches in a loop is the last.
 func (w *writer) look(it *item, f flags) {
 	if it.behind && it.subs[0].measure(w.groups).min >= maxWidth {
 		w.unsupported("look-behind of %d characters or more", maxWidth)
@@ -164,8 +164,8 @@ func (w *writer) unsupported(format string, args ...any) {
 	panic(&UnsupportedError{w.pattern, fmt.Sprintf(format, args...)})
 }
 
-// set writes a set of characters. The engine errs on sets that hold both a class and the
-// complement of another: of those that are spelled out here the complement stands apart.
+// set writes a set of characters. The engine has a bug in sets that hold both a class and the
+// complement of another: in spelled-out classes the complement is written separately.
 func (w *writer) set(s set, f flags) {
 	var spans []span
 	has := map[rune]bool{} // of Unicode's \w, \W, \d, \D
@@ -220,10 +220,10 @@ func (w *writer) set(s set, f flags) {
 	}
 }
 
-// unicodeWord is Python's \w, to be put into a set: str.isalnum and the underscore.
+// unicodeWord is Python's \w as part of a set: str.isalnum and the underscore.
 const unicodeWord = `\p{L}\p{N}_`
 
-// spansText is what spans are within a set.
+// spansText returns spans as part of a set.
 func spansText(spans []span) string {
 	var b strings.Builder
 	for _, s := range spans {
@@ -235,7 +235,7 @@ func spansText(spans []span) string {
 	return b.String()
 }
 
-// char writes a character so that it stands for itself within and outside of a set.
+// char writes a character so that it is literal inside and outside of a set.
 func char(c rune) string {
 	switch {
 	case c < unicode.MaxASCII && (unicode.IsLetter(c) || unicode.IsDigit(c)):

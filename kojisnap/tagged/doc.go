@@ -1,4 +1,4 @@
-// Package tagged says what a tag holds, as the hub would, from the rows of a snapshot: Koji's
-// rules of inheritance, package lists and "latest" (kojihub: readFullInheritance,
-// readPackageList, readTaggedBuilds), at the snapshot's event.
+// Package tagged finds the builds that a tag holds at a snapshot's event, from the snapshot's rows.
+// It applies the hub's rules of inheritance, package lists and "latest" (kojihub:
+// readFullInheritance, readPackageList, readTaggedBuilds).
 package tagged

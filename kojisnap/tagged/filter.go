@@ -16,7 +16,7 @@ type filter struct {
 	err           error // why the pattern does not compile; re is then nil
 }
 
-// verdict says whether a package passes filters, or is in a list.
+// verdict is the result of a filter or a list for a package: yes, no or unknown.
 type verdict int
 
 const (
@@ -65,15 +65,15 @@ func pass(filters []*filter, name string) (v verdict, by *filter, why error) {
 	return v, by, why
 }
 
-// Undecided are builds of which it is not known whether a tag holds them: the tag can only inherit their packages
-// through a link whose package filter could not be evaluated.
+// Undecided has builds that a tag may or may not hold: the tag can inherit their packages only through a link
+// whose package filter could not be evaluated.
 type Undecided struct {
-	Tag           string // that was asked for
+	Tag           string // the tag that was asked for
 	Child, Parent string // of the link
 	Filter        string
 	Reason        string  // why it could not be evaluated
 	Refused       bool    // Python refuses it: the hub cannot list such a tag either
-	Builds        []Build // the tag's, if it holds the packages
+	Builds        []Build // the tag holds these if it holds their packages
 }
 
 // Link names the filter and the link that has it.

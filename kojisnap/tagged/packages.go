@@ -1,7 +1,7 @@
 package tagged
 
 // membership says whether a package is in a tag's package list and not blocked. If a filter could not be evaluated,
-// both may be so.
+// both answers are possible.
 type membership struct {
 	mayBeIn, mayBeOut bool
 	decided           bool    // no tag that is searched later changes it
@@ -20,7 +20,7 @@ func (m membership) in() verdict {
 	return no
 }
 
-// packageList returns the packages of a tag and of what it inherits. The first tag that lists a
+// packageList returns the packages of a tag and of the tags that it inherits. The first tag that lists a
 // package decides; the filters of the links on the path choose what is inherited
 // (readPackageList). If a filter could not be evaluated, a tag that is searched later may
 // decide.

@@ -9,8 +9,8 @@ import (
 // Builds returns the builds that a tag holds, in the hub's order: with inherit, those of the
 // tags that it inherits after its own; with latest, of each package the most recently tagged
 // of the first tag that has one. Only complete builds of packages that are in the package
-// list and not blocked count (readTaggedBuilds). Builds of which that is not known, because a package
-// filter could not be evaluated, are in unknown instead.
+// list and not blocked count (readTaggedBuilds). If that is not known for a build, because a package
+// filter could not be evaluated, the build is in unknown instead.
 func (v *View) Builds(tag int64, inherit, latest bool) (builds []Build, unknown []*Undecided) {
 	order := v.inheritance(tag)
 	packages := v.packageList(tag, order)
@@ -98,7 +98,7 @@ func (w *walk) from(tag int64, path []int64, depth int64, noconfig bool, filters
 	}
 }
 
-// covers reports whether an earlier visit of a tag makes a later one needless.
+// covers reports whether an earlier visit of a tag makes a later one unnecessary.
 func (s step) covers(later step, noconfig bool) bool {
 	if len(s.filters) > 0 || s.noconfig && !noconfig {
 		return false
@@ -106,7 +106,7 @@ func (s step) covers(later step, noconfig bool) bool {
 	return s.depth >= later.depth
 }
 
-// PossibleBuilds is Builds with those of which it is not known whether the tag holds them.
+// PossibleBuilds is Builds plus the builds that the tag may or may not hold.
 func (v *View) PossibleBuilds(tag int64, inherit, latest bool) []Build {
 	builds, undecided := v.Builds(tag, inherit, latest)
 	for _, u := range undecided {
