@@ -9,13 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// MaxPrincipal is how many characters Koji's column user_krb_principals.krb_principal holds.
+// MaxPrincipal is how many characters fit into Koji's column user_krb_principals.krb_principal.
 const MaxPrincipal = 255
 
-// limits are how many characters Koji's columns hold.
+// limits are how many characters fit into Koji's columns.
 var limits = map[string]int{"user": 255, "host": 128, "channel": 128, "permission": 50, "group": 255, "principal": MaxPrincipal}
 
-// validate finds what is wrong with an overlay by itself.
+// validate finds the faults of an overlay that need no database to find.
 func (o *Overlay) validate() []error {
 	c := &checker{seen: map[string]string{}}
 	for _, u := range o.Users {
@@ -116,7 +116,7 @@ func (c *checker) fault(s Place, key, format string, args ...any) {
 	c.faults = append(c.faults, fault{s.lineOf(key), fmt.Errorf("%s: %s", s.At(key), fmt.Sprintf(format, args...))})
 }
 
-// sorted gives the faults as they stand in the file.
+// sorted returns the faults in the order of the file.
 func (c *checker) sorted() (faults []error) {
 	slices.SortStableFunc(c.faults, func(a, b fault) int { return a.line - b.line })
 	for _, f := range c.faults {
@@ -125,7 +125,7 @@ func (c *checker) sorted() (faults []error) {
 	return faults
 }
 
-// text checks that a text is one that Koji and its database take.
+// text checks that Koji and its database accept a text.
 func (c *checker) text(kind string, s Place, key, v string) bool {
 	n := len(c.faults)
 	limit := limits[kind]
@@ -205,7 +205,7 @@ func (c *checker) principals(kind string, s Place, names, patterns []string) {
 	}
 }
 
-// pattern checks that a principal has no braces but those of the Placeholder.
+// pattern checks that a principal has no braces except those of the Placeholder.
 func (c *checker) pattern(s Place, p string) bool {
 	ok := c.text("principal", s, "principals", p)
 	if ok && strings.ContainsAny(forName(p, ""), "{}") {
@@ -215,7 +215,7 @@ func (c *checker) pattern(s Place, p string) bool {
 	return ok
 }
 
-// quoted gives names for people, not too many.
+// quoted lists a limited number of names for people.
 func quoted(names []string) string {
 	if len(names) == 0 {
 		return `""`

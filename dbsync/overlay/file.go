@@ -14,13 +14,13 @@ import (
 // Error lists what is wrong with an overlay. Each fault begins with file and line.
 type Error struct {
 	Faults    []error
-	Malformed bool // the file itself is wrong, whatever the database and the snapshot hold
+	Malformed bool // the file itself is wrong, independently of the database and the snapshot
 }
 
 func (e *Error) Error() string   { return errors.Join(e.Faults...).Error() }
 func (e *Error) Unwrap() []error { return e.Faults }
 
-// Place is where an entry stands in its file.
+// Place is an entry's place in its file.
 type Place struct {
 	file string
 	line int            // of its header
@@ -29,7 +29,7 @@ type Place struct {
 
 func (s *Place) origin() *Place { return s }
 
-// At is the place of one of an entry's keys, "overlay.toml:17".
+// At returns the place of one of an entry's keys, as "overlay.toml:17".
 func (s Place) At(key string) string {
 	if s.file == "" {
 		return "the overlay of the last load"
@@ -44,7 +44,7 @@ func (s Place) lineOf(key string) int {
 	return s.line
 }
 
-// Read reads a file. What is wrong with its content is an *Error.
+// Read reads a file. Faults of its content are an *Error.
 func Read(file string) (*Overlay, error) {
 	body, err := os.ReadFile(file)
 	if err != nil {
@@ -53,8 +53,8 @@ func Read(file string) (*Overlay, error) {
 	return Parse(file, body)
 }
 
-// Parse reads TOML. Unknown keys, values of the wrong type, missing and doubled entries
-// are all reported together, in an *Error, with the file's name and their lines.
+// Parse reads TOML. It reports all unknown keys, values of the wrong type, missing and duplicate
+// entries together, in one *Error, with the file's name and their lines.
 func Parse(file string, body []byte) (*Overlay, error) {
 	text := strings.TrimPrefix(string(body), "\ufeff")
 	if _, err := toml.Decode(text, new(map[string]any)); err != nil {
@@ -85,7 +85,7 @@ func Parse(file string, body []byte) (*Overlay, error) {
 	return o, nil
 }
 
-// sources are those of the entries, by what they are called in the file, of kinds that it has.
+// sources are the places of the entries, by their names in the file, for the kinds in the file.
 func (o *Overlay) sources() map[string][]*Place {
 	all := map[string][]*Place{}
 	all["user"] = sourcesOf(o.Users)
@@ -113,9 +113,8 @@ func sourcesOf[E any, P interface {
 	return all
 }
 
-// locate finds the lines of entries and keys, which the TOML library does not tell: it decodes
-// each statement by itself, below the header that it stands under, and so also finds what it
-// does not like of each.
+// locate finds the lines of entries and keys, which the TOML library does not report. It decodes
+// each statement alone, below its header, and so also finds the faults of each statement.
 func locate(file, text string) (sources map[string][]*Place, faults []error) {
 	sources = map[string][]*Place{"": {{file: file, keys: map[string]int{}}}}
 	header, known := "", true
@@ -170,8 +169,8 @@ type statement struct {
 	header bool
 }
 
-// statements splits TOML that is known to be well-formed: a statement is as many lines as it
-// takes until they are well-formed by themselves, as no beginning of a string or of a list is.
+// statements splits well-formed TOML. A statement ends at the first line where its lines alone are
+// well-formed: the beginning of a string or a list never is.
 func statements(text string) (out []statement) {
 	lines := strings.SplitAfter(text, "\n")
 	for i := 0; i < len(lines); {
@@ -182,7 +181,7 @@ func statements(text string) (out []statement) {
 			more.WriteString(whole)
 			for ended := false; i < len(lines) && !ended; i++ {
 				more.WriteString(lines[i])
-				ended = strings.ContainsAny(lines[i], `]}"'`) // nothing else ends what goes over lines
+				ended = strings.ContainsAny(lines[i], `]}"'`) // only these end a value of several lines
 			}
 			whole = more.String()
 		}
@@ -202,10 +201,10 @@ func wellFormed(text string) bool {
 
 var tomlPlace = regexp.MustCompile(`^toml: (?:line \d+:? ?)?(?:\(last key (".*?")\): )?`)
 
-// tomlType is how the library tells of a value of the wrong type.
+// tomlType matches the library's message about a value of the wrong type.
 var tomlType = regexp.MustCompile(`^(.*?)incompatible types: TOML value has type (\S+); destination has type (\S+)$`)
 
-// kindOf is a type of the library's message in words.
+// kindOf describes a type in the library's message.
 func kindOf(t string) string {
 	switch t {
 	case "string", "String":

@@ -50,7 +50,7 @@ func (o *Overlay) References(table string) (out []Ref) {
 	return out
 }
 
-// Makes are the names in a table that the overlay itself makes.
+// Makes returns the names in a table that the overlay itself makes.
 func (o *Overlay) Makes(table string) map[string]bool {
 	out := map[string]bool{}
 	switch table {
@@ -73,7 +73,7 @@ func (o *Overlay) Makes(table string) map[string]bool {
 // Person is a row of Koji's table users that an entry names: a user, a host or a group.
 type Person struct {
 	Place
-	Key      string // of the entry, where the name stands
+	Key      string // the entry's key that has the name
 	UserType int    // koji.USERTYPES
 }
 
@@ -117,12 +117,12 @@ type Principal struct {
 	Entry      string // for people: what gives it
 }
 
-// Taken is the fault that another user of staging's has the principal.
+// Taken is the fault that another user of staging has the principal.
 func (p Principal) Taken(by string) error {
 	return fmt.Errorf("%s: %s: it is user %q's in staging already", p.At("principals"), p.Entry, by)
 }
 
-// Principals are those that the entries of users and hosts name. Those of everyone are not among them.
+// Principals returns the principals in the entries of users and hosts, without those of Everyone.
 func (o *Overlay) Principals() (out []Principal) {
 	give := func(kind string, s Place, names, patterns []string) {
 		for _, n := range names {

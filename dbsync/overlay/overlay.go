@@ -1,5 +1,5 @@
-// Package overlay reads and checks the file in which an operator says what staging has beyond or
-// instead of production's. It knows no database: package apply below it applies an overlay.
+// Package overlay reads and checks the operator's file with the rows that staging has in addition
+// to production's, or instead of them. It uses no database: package apply below it applies an overlay.
 package overlay
 
 import (
@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Overlay is what an operator wants in staging beyond or instead of production's. Each load
-// brings the database to it, in the same transaction; what an earlier overlay put there and
-// this one does not name goes again, and what that had taken the place of comes back. Rows that
-// staging's admins made stay. scripts/overlay.example.toml explains all of it.
+// Overlay has the rows that an operator wants in staging in addition to production's, or instead of
+// them. Each load applies it to the database, in its transaction. The load also removes rows that an
+// earlier overlay made and this one does not name, and restores the rows that they had replaced. Rows
+// that staging's admins made stay. scripts/overlay.example.toml explains everything.
 //
-// Names that refer to nothing cannot be deleted, as history refers to them: a user or a host
-// that goes is blocked, a channel disabled; permissions, content generators and targets stay as
-// names that mean nothing.
+// Names cannot be deleted, because history refers to them. A user or a host that the overlay no longer
+// names is blocked, a channel is disabled; permissions, content generators and targets stay as unused
+// names.
 type Overlay struct {
 	Everyone          Everyone           `toml:"everyone" json:"everyone"`
 	Users             []User             `toml:"user" json:"user,omitempty"`
@@ -30,7 +30,7 @@ type Overlay struct {
 	Place `toml:"-" json:"-"`
 }
 
-// Everyone is for all people of production's who are not blocked.
+// Everyone applies to all users of production who are not blocked.
 type Everyone struct {
 	// Principals are patterns with {name}. Users to whom an entry gives principals get those instead.
 	Principals []string `toml:"principals" json:"principals,omitempty"`
@@ -38,21 +38,21 @@ type Everyone struct {
 	Place `toml:"-" json:"-"`
 }
 
-// User is a person or a program, or several, who are made if need be, with what is
-// granted to each.
+// User is one or several people or programs, with the rights that each gets. The load makes
+// missing ones.
 type User struct {
 	Name              string   `toml:"name" json:"name,omitempty"`
 	Names             []string `toml:"names" json:"names,omitempty"`
 	Principals        []string `toml:"principals" json:"principals,omitempty"` // {name} is the user's
 	Permissions       []string `toml:"permissions" json:"permissions,omitempty"`
 	ContentGenerators []string `toml:"content_generators" json:"content_generators,omitempty"`
-	Groups            []string `toml:"groups" json:"groups,omitempty"` // made if need be
+	Groups            []string `toml:"groups" json:"groups,omitempty"` // missing ones are made
 
 	Place `toml:"-" json:"-"`
 }
 
-// Host is a builder, or a group of builders that are alike. They are made enabled; what
-// becomes of that afterwards is left to staging's admins, and so are comments.
+// Host is a builder, or a group of equal builders. The load makes missing ones, enabled. Staging's
+// admins may disable them later, and set comments.
 type Host struct {
 	Name        string   `toml:"name" json:"name,omitempty"`
 	Names       []string `toml:"names" json:"names,omitempty"`
@@ -65,15 +65,15 @@ type Host struct {
 	Place `toml:"-" json:"-"`
 }
 
-// Name is a channel or a permission, which is made if there is none of that name.
+// Name is a channel or a permission. The load makes it if it is missing.
 type Name struct {
 	Name        string `toml:"name" json:"name"`
-	Description string `toml:"description" json:"description,omitempty"` // where it is made
+	Description string `toml:"description" json:"description,omitempty"` // if the load makes it
 
 	Place `toml:"-" json:"-"`
 }
 
-// ContentGenerator is one that is made if there is none of that name.
+// ContentGenerator is a content generator. The load makes it if it is missing.
 type ContentGenerator struct {
 	Name string `toml:"name" json:"name"`
 
@@ -81,7 +81,7 @@ type ContentGenerator struct {
 }
 
 // URL rewrites the beginning of the URLs of production's external repositories; the
-// first that fits counts.
+// first entry that matches applies.
 type URL struct {
 	From string `toml:"from" json:"from"`
 	To   string `toml:"to" json:"to"`
@@ -120,7 +120,7 @@ func oneOrMore(name string, more []string) []string {
 	return append([]string{name}, more...)
 }
 
-// KeyOf is the key at which one of the entry's names stands.
+// KeyOf returns the entry's key that has one of its names.
 func (h *Host) KeyOf(name string) string { return keyOf(name, h.Name) }
 
 func keyOf(name, first string) string {
@@ -130,7 +130,7 @@ func keyOf(name, first string) string {
 	return "names"
 }
 
-// Placeholder stands in patterns for the name of the user or host.
+// Placeholder in a pattern means the name of the user or host.
 const Placeholder = "{name}"
 
 func forName(pattern, name string) string { return strings.ReplaceAll(pattern, Placeholder, name) }

@@ -1,4 +1,4 @@
-// Package apply brings the staging database to what an overlay says, as a part of a load.
+// Package apply applies an overlay to the staging database, as a part of a load.
 package apply
 
 import (
@@ -17,10 +17,9 @@ import (
 	"kojisnap/dbsync/overlay"
 )
 
-// Applier applies one overlay in the course of a load, whose transaction and temporary tables it uses. What an
-// overlay changes of production's rows goes into the snapshot's rows before they are merged (BlockUsers,
-// ApplyRules), so that a load changes nothing where nothing changed. What it adds follows after the merge
-// (SettleOutside, Apply).
+// Applier applies one overlay during a load, and uses the load's transaction and temporary tables. It changes
+// production's rows in the snapshot's rows before the merge (BlockUsers, ApplyRules), so that a load does not
+// write rows that did not change. It adds rows after the merge (SettleOutside, Apply).
 type Applier struct {
 	*rowWriter
 	over *overlay.Overlay

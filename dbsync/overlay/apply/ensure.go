@@ -16,8 +16,8 @@ type desiredRow struct {
 	entry string // for people
 }
 
-// versionedTable is a versioned table that an overlay writes. subject are the columns that say what a row is
-// about, data those that say what holds for it.
+// versionedTable is a versioned table that an overlay writes. subject are the columns that identify the
+// subject of a row, data the columns with its values.
 type versionedTable struct {
 	name    string
 	subject []string

@@ -68,7 +68,7 @@ type holder struct {
 	ours bool // the overlay gave it
 }
 
-// holders returns who has which of the principals.
+// holders returns, by principal, the user who has it.
 func holders(ctx context.Context, tx pgx.Tx, list []overlay.Principal) (map[string]holder, error) {
 	names := make([]string, len(list))
 	for i, p := range list {

@@ -94,7 +94,7 @@ func (o *planner) people(ctx context.Context) error {
 	return nil
 }
 
-// block blocks those users whom BlockUsers did not, as they are not among the snapshot's rows.
+// block blocks the users that BlockUsers did not, because they are not among the snapshot's rows.
 func (o *planner) block(ctx context.Context) error {
 	have, err := usersNamed(ctx, o.Tx, o.over.BlockUsers)
 	if err != nil {

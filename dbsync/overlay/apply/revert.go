@@ -91,7 +91,7 @@ func (w *rowWriter) revertRow(ctx context.Context, was overlayRow) (int64, error
 		return run(&c.Updated, `UPDATE channels SET enabled = false WHERE id = $1 AND enabled
 			AND NOT EXISTS (SELECT FROM host_channels WHERE channel_id = $1 AND active)`, key["id"])
 	case "permissions", "content_generator":
-		return 0, nil // nobody has them any more
+		return 0, nil // no user has them any more
 	}
 	created := key["create_event"].(int64)
 	delete(key, "create_event")

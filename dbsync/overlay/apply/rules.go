@@ -30,7 +30,7 @@ type ruledRelation struct {
 var ruledRelations = []ruledRelation{
 	{"external_repo_config", []string{"url"},
 		`SELECT n, u->>'from' AS a, u->>'to' AS b FROM jsonb_array_elements($1::text::jsonb->'external_repo_url') WITH ORDINALITY AS x(u, n)`,
-		// The first rule that fits counts.
+		// The first rule that matches applies.
 		`SELECT u.b || substr(s.url, length(u.a) + 1) AS url FROM {rules} u WHERE starts_with(s.url, u.a) ORDER BY u.n LIMIT 1`},
 	{"build_target_config", []string{"build_tag", "dest_tag"},
 		`SELECT t.id, b.id AS build_tag, d.id AS dest_tag FROM jsonb_array_elements($1::text::jsonb->'target') AS x(u)
