@@ -9,8 +9,8 @@ import (
 // Batch collects lines that are appended together. The zero value is empty.
 type Batch struct{ text []byte }
 
-// Build begins what is said of a build, whose volume is the copy volume: the lines up to the next Build
-// are about it.
+// Build begins the lines of a build, whose volume is the copy volume: the lines up to the next Build are
+// about it.
 func (b *Batch) Build(v volumes.Build) { b.line("B", v.Volume, v.Name, v.Version, v.Release) }
 
 // Entry is a file or a symlink of the build, or an optional file that it lacks.
@@ -25,13 +25,13 @@ func (b *Batch) Entry(e Entry) {
 	}
 }
 
-// DirLinked says that a symlink is in the place of a directory of the build.
+// DirLinked says that a symlink has replaced a directory of the build.
 func (b *Batch) DirLinked(dir string) { b.line("D", dir) }
 
 // Complete says that all of the build is in place.
 func (b *Batch) Complete() { b.line("C") }
 
-// Unwanted says since when no plan has wanted the build, in s since 1970.
+// Unwanted says that no plan has wanted the build since a time, in s since 1970.
 func (b *Batch) Unwanted(since int64) { b.line("U", strconv.FormatInt(since, 10)) }
 
 // Wanted says that a plan wants the build again.
@@ -46,7 +46,7 @@ func (b *Batch) Gone() { b.line("X") }
 // Link is a symlink below topdir that is about to be made.
 func (b *Batch) Link(path, target string) { b.line("K", path, target) }
 
-// Placed says of the last count Links that they are in place.
+// Placed says that the last count Links are in place.
 func (b *Batch) Placed(count int) {
 	if count > 0 {
 		b.line("L", strconv.Itoa(count))
@@ -56,7 +56,7 @@ func (b *Batch) Placed(count int) {
 // Unlink says that a symlink below topdir is gone.
 func (b *Batch) Unlink(path string) { b.line("k", path) }
 
-// Hub says that all symlinks of builds so far say paths below this path of topdir; "": some say another.
+// Hub says that the targets of all symlinks of builds so far are below this path of topdir; "": some are not.
 func (b *Batch) Hub(path string) { b.line("T", path) }
 
 // Add adds the lines of another batch.
@@ -65,7 +65,7 @@ func (b *Batch) Add(more *Batch) { b.text = append(b.text, more.text...) }
 // Empty tells whether there is nothing to append.
 func (b *Batch) Empty() bool { return len(b.text) == 0 }
 
-// String is the batch as the ledger has it, with its seal; "" if it is empty.
+// String returns the batch in the form of the ledger, with its seal; "" if it is empty.
 func (b *Batch) String() string {
 	if b.Empty() {
 		return ""

@@ -10,9 +10,9 @@ import (
 	"kojisnap/volumes"
 )
 
-// Content is what the ledger has as the digest of a file: the plan's, and for a signed copy behind a "+"
-// that of its signature header, which the first does not cover. Production signs rpms again with the same
-// key, mostly because the first signature was no good.
+// Content returns the ledger's digest of a file: the plan's, and for a signed copy after a "+" the digest of
+// its signature header, which the first does not cover. Production sometimes signs rpms again with the same
+// key, usually because the first signature was bad.
 func Content(f *volumes.File) string {
 	if f.Kind == volumes.KindSigned && f.SigDigest != "" {
 		return f.Digest + "+" + f.SigDigest
@@ -20,8 +20,8 @@ func Content(f *volumes.File) string {
 	return f.Digest
 }
 
-// MadeOf tells whether a file of the ledger has the content that is planned. Of what an earlier version
-// wrote down the signature header is not known: it counts as the planned one, until an audit reads it.
+// MadeOf reports whether a file of the ledger has the planned content. If an earlier version wrote the
+// entry, its signature header is unknown: it counts as the planned one, until an audit reads the file.
 func (e *Entry) MadeOf(f *volumes.File) bool {
 	rest, ok := strings.CutPrefix(e.Digest, f.Digest)
 	if !ok || rest == "" {
@@ -31,7 +31,7 @@ func (e *Entry) MadeOf(f *volumes.File) bool {
 	return ok && (f.SigDigest == "" || sig == f.SigDigest)
 }
 
-// Has tells whether the files of a plan are those of a complete build.
+// Has reports whether the files of a plan are those of a complete build.
 func (b *Build) Has(files []volumes.File) (present, absent int, ok bool) {
 	entries := b.Entries
 	for i := range files {
@@ -69,7 +69,7 @@ func (b *Build) Has(files []volumes.File) (present, absent int, ok bool) {
 	return present, absent, true
 }
 
-// InSubdir finds the entry of a file of which the plan does not know the directory.
+// InSubdir finds the entry of a file whose directory the plan does not know.
 func (b *Build) InSubdir(f *volumes.File) *Entry {
 	for i := range b.Entries {
 		if e := &b.Entries[i]; e.Target == "" && e.MadeOf(f) && f.Matches(e.Path) {
@@ -79,7 +79,7 @@ func (b *Build) InSubdir(f *volumes.File) *Entry {
 	return nil
 }
 
-// Is tells whether what is on the disk is what was put there.
+// Is reports whether the file on the disk is the one that was put there.
 func (e Entry) Is(st unix.Stat_t, target string) bool {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFLNK:
@@ -90,7 +90,7 @@ func (e Entry) Is(st unix.Stat_t, target string) bool {
 	return false
 }
 
-// Placed tells whether a file of a plan was put there, whatever is in its place now.
+// Placed reports whether a file of a plan was put there, even if something else is in its place now.
 func (b *Build) Placed(f *volumes.File) bool {
 	for i := range b.Entries {
 		if e := &b.Entries[i]; e.Path == f.Path && e.Target == "" && !e.Absent && e.MadeOf(f) {
@@ -100,7 +100,7 @@ func (b *Build) Placed(f *volumes.File) bool {
 	return false
 }
 
-// Find is the entry of a planned file, nil if there is none.
+// Find returns the entry of a planned file, nil if there is none.
 func (b *Build) Find(f *volumes.File) *Entry {
 	if f.SubdirUnknown {
 		return b.InSubdir(f)
@@ -112,7 +112,7 @@ func (b *Build) Find(f *volumes.File) *Entry {
 	return &b.Entries[i]
 }
 
-// Below are the entries below a directory. Entries are sorted by path.
+// Below returns the entries below a directory. Entries are sorted by path.
 func (b *Build) Below(dir string) []Entry {
 	dir += "/"
 	from, _ := slices.BinarySearchFunc(b.Entries, dir, func(e Entry, p string) int { return cmp.Compare(e.Path, p) })
@@ -123,7 +123,7 @@ func (b *Build) Below(dir string) []Entry {
 	return b.Entries[from:to]
 }
 
-// Ours tells whether a symlink at path is one that the ledger knows.
+// Ours reports whether the ledger has a symlink at path with this target.
 func (l *Ledger) Ours(path string) func(string) bool {
 	return func(target string) bool {
 		return slices.Contains(l.Links[path], target)

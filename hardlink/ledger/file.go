@@ -20,9 +20,10 @@ type Writer struct {
 	size int64
 }
 
-// Open reads the ledger and opens it for appending. What was never acted on
-// is cut off; one of which most is history, or of an older format, is rewritten.
-// With instead that is the ledger from now on, and what is there is set aside.
+// Open reads the ledger and opens it for appending. It cuts off an incomplete
+// batch at the end. It rewrites a ledger of an older format, and one that is mostly
+// history. If instead is given, that becomes the ledger, and the old file gets
+// another name.
 func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
 	if err := top.Mkdir(Dir); err != nil { // also: it is no symlink
 		return nil, nil, err
@@ -68,8 +69,8 @@ func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
 	return l, w, nil
 }
 
-// setAside gives a damaged ledger another name too, the first that is free. Under its
-// own it stays until the new one is renamed over it.
+// setAside gives a damaged ledger a second name, the first free one. It keeps its own
+// name until the new ledger is renamed over it.
 func setAside(top *topdir.Dir) error {
 	f, err := top.Open(File)
 	if errors.Is(err, fs.ErrNotExist) {

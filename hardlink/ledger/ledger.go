@@ -1,6 +1,6 @@
-// Package ledger is the list of what kojisnap put below a topdir: only that is ever replaced or removed, and
-// only while it is as it was left. The package reads and writes the file .kojisnap/ledger, locks the topdir,
-// and compares entries with what a plan wants and what is on the disk.
+// Package ledger keeps the list of the files and symlinks that kojisnap made below a topdir. kojisnap replaces
+// or removes only these, and only if nobody has changed them. The package reads and writes the file
+// .kojisnap/ledger, locks the topdir, and compares entries with a plan and with the disk.
 package ledger
 
 import (
@@ -20,15 +20,15 @@ import (
 // The ledger is a text file: a line "kojisnap-ledger TAB 4", then batches. A batch
 // is lines of fields separated by tabs, and a line "= TAB count TAB digest" with the
 // number of its lines and the first 16 hex digits of their SHA-256. It is only
-// appended to (or rewritten beside and renamed), one fsync a batch, and a batch is on
-// the disk before anything that it tells of is done, so that what stands after the
-// last "=" line was never acted on.
+// appended to (or a new file is written and renamed), with one fsync a batch. A batch is
+// on the disk before kojisnap does anything that it records, so the actions of lines after
+// the last "=" line were never done.
 //
 //	B volume name version release   the build that the next lines are about
 //	F path size mtime digest        its regular file; mtime in ns since 1970
 //	S path target                   its symlink
-//	D path                          a symlink is in the place of its directory of that path:
-//	                                what was below is gone
+//	D path                          a symlink has replaced its directory of that path:
+//	                                the entries below are gone
 //	N path digest                   wanted if production has it, which it had not
 //	C                               all of that is in place
 //	U time                          no plan has wanted the build since then; s since 1970
@@ -38,12 +38,11 @@ import (
 //	K path target                   a symlink below topdir
 //	L count                         the symlinks of so many K lines before are in place
 //	k path                          that symlink is gone
-//	T path                          all S lines before say paths below topdir as the hub
-//	                                has it, which is that; "": some say another
+//	T path                          the targets of all S lines before are below path, which is
+//	                                the hub's path of topdir; "": some are not
 //
-// Fields hold no control characters: the names were checked. Formats 1, which had no N, U, W
-// and L, 2, which had no T, and 3, which had no D, are read too; they are written anew before anything is
-// appended.
+// Fields hold no control characters: the names were checked. The package also reads formats 1 (without N, U,
+// W and L), 2 (without T) and 3 (without D); it rewrites such a file before it appends anything.
 const (
 	Dir       = ".kojisnap"
 	File      = Dir + "/ledger"
@@ -51,11 +50,11 @@ const (
 	Format    = 4
 )
 
-// ErrDamaged is a ledger that is not as it was written. Nothing is done with
-// such a topdir but by an audit, which makes the ledger anew of what is there.
+// ErrDamaged is a ledger whose text is not as it was written. Only an audit works with
+// such a topdir: it rebuilds the ledger from the files on the disk.
 var ErrDamaged = errors.New("ledger is damaged")
 
-// Ledger is what kojisnap put below a topdir.
+// Ledger has the files and symlinks that kojisnap made below a topdir.
 type Ledger struct {
 	Builds map[string]*Build // by directory relative to topdir
 	// Links are symlinks by path relative to topdir: what each says last, and before
@@ -72,8 +71,8 @@ type Build struct {
 	Build    volumes.Build // Volume is the copy volume
 	Complete bool          // all of its files are in place
 	Unwanted int64         // no plan has wanted it since then, in s since 1970; 0: it is wanted
-	// Entries are by path. After a kill in the midst of replacing a file there may be
-	// two of a path, before and after.
+	// Entries are sorted by path. After a kill during the replacement of a file there may be
+	// two entries of a path, for the old file and the new one.
 	Entries []Entry
 	Pending bool // entries were added since it was complete
 }
@@ -107,8 +106,8 @@ func Read(topdir string) (*Ledger, error) {
 	return l, nil
 }
 
-// State tells one state of a topdir's ledger from another, without reading it;
-// "" if there is none.
+// State returns a text that differs between states of a topdir's ledger, without
+// reading the ledger; "" if there is none.
 func State(topdir string) (string, error) {
 	info, err := os.Lstat(filepath.Join(topdir, File))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -145,8 +144,8 @@ func Parse(r io.Reader) (*Ledger, error) {
 	return l, err
 }
 
-// Staged are the builds that are in place completely and wanted, sorted: those that
-// the database is to have on the copy volume.
+// Staged returns the builds that are complete and wanted, sorted: the database is to
+// have these on the copy volume.
 func (l *Ledger) Staged() []Build {
 	var builds []Build
 	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {

@@ -27,7 +27,7 @@ func (p *Prefetch) Begin(topdir string) {
 	p.reading.Store(r)
 }
 
-// Read is the ledger as it is now: the one that Begin read, unless the file has changed since.
+// Read returns the ledger as it is now: the one that Begin read, unless the file has changed since.
 func (p *Prefetch) Read(topdir string) (*Ledger, error) {
 	if r := p.reading.Swap(nil); r != nil {
 		<-r.done

@@ -13,7 +13,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// parse also returns up to where the text was acted on. The ledger's strings
+// parse also returns the end of the last complete batch. The ledger's strings
 // are parts of the text.
 func parse(text string) (l *Ledger, good int, err error) {
 	p := parser{Ledger: New()}
@@ -35,7 +35,7 @@ func parse(text string) (l *Ledger, good int, err error) {
 		if strings.HasPrefix(rest, "=\t") {
 			end = 0
 		} else if end == 0 {
-			break // the rest was never acted on
+			break // the rest is an incomplete batch
 		}
 		line, after, ok := strings.Cut(rest[end:], "\n")
 		if !ok {
@@ -170,8 +170,8 @@ func (p *parser) apply(lines string) error {
 	return nil
 }
 
-// add appends to a build's entries, which grow where they are as long as no other
-// build's come between.
+// add appends to a build's entries. They grow in place as long as no other build's
+// entries are added.
 func (p *parser) add(b *Build, e Entry) {
 	b.Pending = true
 	if n := len(b.Entries); n > 0 {

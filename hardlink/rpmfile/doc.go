@@ -1,4 +1,4 @@
-// Package rpmfile reads the parts of an rpm that say what it is: the lead, the signature header, which Koji
-// keeps apart from the rpm (.sig) and of which it makes signed copies, and the main header. What the database
-// says of an rpm it does not know.
+// Package rpmfile reads the parts of an rpm that identify it: the lead, the signature header and the main
+// header. Koji also stores the signature header in a separate file (.sig), from which it makes signed copies.
+// The package knows nothing about the database.
 package rpmfile

@@ -45,10 +45,10 @@ func ReadHeader(r io.Reader) ([]byte, error) {
 	return raw.Bytes(), nil
 }
 
-// PayloadSHA256 is the digest of the payload that a main header has, in hex; "" if it has none.
+// PayloadSHA256 returns the payload's digest in a main header, in hex; "" if it has none.
 func PayloadSHA256(header []byte) string { return text(header, tagPayloadSHA256) }
 
-// text is the first string of a tag of a header, "" if there is none.
+// text returns the first string of a tag of a header, "" if there is none.
 func text(raw []byte, wanted uint32) string {
 	entries, size := binary.BigEndian.Uint32(raw[8:]), binary.BigEndian.Uint32(raw[12:])
 	index, data := raw[introSize:][:16*entries], raw[introSize+16*entries:][:size]
@@ -65,7 +65,7 @@ func text(raw []byte, wanted uint32) string {
 	return ""
 }
 
-// FileName is the name of an rpm's file by its header.
+// FileName returns the name of an rpm's file according to its header.
 func FileName(raw []byte) string {
 	arch := text(raw, tagArch)
 	if text(raw, tagSourceRPM) == "" {
@@ -74,9 +74,8 @@ func FileName(raw []byte) string {
 	return text(raw, tagName) + "-" + text(raw, tagVersion) + "-" + text(raw, tagRelease) + "." + arch + ".rpm"
 }
 
-// LeadProblem says what of a lead is as no rpm has it: "" if all is well. The lead is of no use but
-// to file(1), and rpm refuses a file whose lead is not one. Which name and arch it has is not looked at:
-// not every tool writes them.
+// LeadProblem says what is wrong with a lead: "" if nothing is. Only file(1) uses the lead, but rpm refuses
+// a file with an invalid one. LeadProblem ignores its name and arch: not every tool writes them.
 func LeadProblem(lead []byte) string {
 	kind := binary.BigEndian.Uint16(lead[6:])
 	name, padding, ended := bytes.Cut(lead[10:76], []byte{0})

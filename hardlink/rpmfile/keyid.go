@@ -24,7 +24,7 @@ func keyID(packet []byte) string {
 	return ""
 }
 
-// packetBody is the body of a signature packet (tag 2), nil if it is none.
+// packetBody returns the body of a signature packet (tag 2), nil for another packet.
 func packetBody(p []byte) []byte {
 	if len(p) < 2 || p[0]&0x80 == 0 {
 		return nil
@@ -68,7 +68,7 @@ func newLength(p []byte) (length, head int) {
 	return 0, 0
 }
 
-// sized splits off what a length of two bytes counts.
+// sized splits off the bytes that a length of two bytes counts.
 func sized(p []byte) (area, rest []byte) {
 	if len(p) < 2 {
 		return nil, nil

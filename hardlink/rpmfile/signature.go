@@ -36,7 +36,7 @@ var (
 	headerMagic = []byte{0x8e, 0xad, 0xe8, 0x01}
 )
 
-// Signature is what is of interest in an rpm's signature header.
+// Signature has the relevant parts of an rpm's signature header.
 type Signature struct {
 	Raw    []byte   // as in the file, padding included; what Koji caches as .sig
 	SigMD5 string   // hex; "" if the header has none
@@ -44,7 +44,7 @@ type Signature struct {
 	Keys   []string // key ids of the signatures: 8 hex digits, lower case
 }
 
-// ErrNotRPM is what is not laid out as an rpm, or ends too early.
+// ErrNotRPM says that a file does not have the layout of an rpm, or ends too early.
 var ErrNotRPM = errors.New("not an rpm")
 
 // ReadHead reads lead and signature header; r is then at the main header.
@@ -117,7 +117,7 @@ func (s *Signature) read(r io.Reader) error {
 	return nil
 }
 
-// ContentSize is how many bytes follow the signature header in its rpm, if that says so.
+// ContentSize returns how many bytes follow the signature header in its rpm, if the header says so.
 func (s *Signature) ContentSize() (n int64, known bool) {
 	entries, size := binary.BigEndian.Uint32(s.Raw[8:]), binary.BigEndian.Uint32(s.Raw[12:])
 	index, data := s.Raw[introSize:][:16*entries], s.Raw[introSize+16*entries:][:size]

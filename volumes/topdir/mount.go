@@ -58,7 +58,7 @@ func MountOf(path string) (Mount, error) {
 	return found, nil
 }
 
-// inside is where a path on the mount is in its file system.
+// inside returns the place in the file system of a path on the mount.
 func (m Mount) inside(path string) string {
 	return filepath.Join(m.Root, strings.TrimPrefix(path, m.Point))
 }
@@ -91,13 +91,13 @@ func parseMounts(r io.Reader) (mounts []Mount, err error) {
 	return mounts, lines.Err()
 }
 
-// unescape undoes what the kernel makes of blanks and backslashes: octal.
+// unescape decodes the octal escapes with which the kernel writes blanks and backslashes.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`, `\043`, "#").Replace(s)
 }
 
-// CheckReadOnlyVolume reports a read-only volume that is not there: nothing is mounted, or
-// what is mounted is not laid out as Koji's topdir. It returns the mount that it is on, which
+// CheckReadOnlyVolume reports a missing read-only volume: nothing is mounted, or the mounted
+// directory does not have the layout of Koji's topdir. It returns the mount of the volume, which
 // need not be read-only; see Writer.
 func CheckReadOnlyVolume(dir string) (Mount, error) {
 	resolved, err := directory("read-only volume", dir)

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Subdir is a directory below a Dir that is kept open, for much work in it. What is done by it
-// is done in that directory, also after it was renamed. Methods may be called concurrently.
+// Subdir is a directory below a Dir that is kept open, for much work in it. Its methods work in that
+// directory even after it was renamed. They may be called concurrently.
 type Subdir struct {
 	t   *Dir
 	rel string

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HubUser is the user as whom staging's hub works, so far as topdir tells: the owner of its
-// directory work, into which every hub writes; where there is none, of topdir itself.
+// HubUser returns the user of staging's hub, as far as topdir shows it: the owner of its directory work,
+// into which every hub writes, or of topdir itself if there is no work.
 func (t *Dir) HubUser() (Owner, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(t.fd, "work", &st, 0); err == nil {
@@ -24,13 +24,13 @@ func (t *Dir) HubUser() (Owner, error) {
 	return Owner{int(st.Uid), int(st.Gid)}, nil
 }
 
-// Writer is a user of whom it is asked what they could write.
+// Writer is a user whose rights to write are checked.
 type Writer struct {
 	Owner
 	groups []int
 }
 
-// NewWriter finds the groups of a user. One that this machine does not know has their own alone.
+// NewWriter finds the groups of a user. A user that this machine does not know has only the own group.
 func NewWriter(o Owner) *Writer {
 	w := &Writer{Owner: o, groups: []int{o.GID}}
 	u, err := user.LookupId(strconv.Itoa(o.UID))
@@ -46,10 +46,10 @@ func NewWriter(o Owner) *Writer {
 	return w
 }
 
-// Could tells whether the user could make, change or remove names in a directory: it is on no
-// read-only mount, and its mode lets them, or they are root. Of an access list the mode has the
-// most that it gives anybody, so it may say yes where the list says no. The kernel is asked if
-// it is this process's own user: it also knows what a file server refuses.
+// Could reports whether the user could make, change or remove names in a directory: its mount is not
+// read-only, and its mode permits it, or the user is root. If the directory has an access list, its mode
+// shows the most that the list gives to anybody, so Could may say yes where the list says no. For this
+// process's own user it asks the kernel, which also knows what a file server refuses.
 func (w *Writer) Could(dir string) (bool, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
