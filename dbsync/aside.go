@@ -17,8 +17,8 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// stageChanges fills the temporary tables of a relation with what changed since the base, with
-// the keys of what is gone, and with the rows that could not go in before.
+// stageChanges fills the temporary tables of one relation from the difference to the base: changed rows, keys
+// of deleted rows, and the rows that earlier loads deferred.
 func (st *stager) stageChanges(ctx context.Context, r *relation.Relation) error {
 	if slices.Equal(st.Snap.Relation(r.Name).Segments, st.Base.Relation(r.Name).Segments) {
 		return st.stageDeferred(ctx, r)
@@ -43,8 +43,9 @@ func (st *stager) stageChanges(ctx context.Context, r *relation.Relation) error 
 	return st.stageDeferred(ctx, r)
 }
 
-// stageDeferred adds the rows of the snapshot that an earlier load put aside, the taggings of builds
-// that staging reset, which may be deleted, and the keys of those that it did not delete.
+// stageDeferred adds rows that did not change, but that this load must look at: those that an earlier load
+// deferred, and the taggings of builds that staging reset, as the reset may have deleted them here. The key of
+// a deferred row that the snapshot no longer has counts as deleted.
 func (st *stager) stageDeferred(ctx context.Context, r *relation.Relation) error {
 	want, reset, have, err := st.readDeferred(ctx, r, loadtx.Staged(r))
 	if err != nil || len(want)+len(reset) == 0 {
@@ -69,8 +70,9 @@ func (st *stager) stageDeferred(ctx context.Context, r *relation.Relation) error
 	return err
 }
 
-// readDeferred returns the keys that an earlier load put aside, of rows that are not in a temporary table yet;
-// the builds that staging reset; and the keys of those that the table has of them.
+// readDeferred returns what to look for in the snapshot: want are the keys of deferred rows that are not in
+// the temporary table yet, reset the ids of builds that staging reset. have are the keys of rows of those
+// builds that the table already has.
 func (st *stager) readDeferred(ctx context.Context, r *relation.Relation, table string) (want, reset, have map[string]bool, err error) {
 	rows, err := st.Tx.Query(ctx, st.ExpandSQL(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {table} s WHERE {array} = a.key)",
 		"table", table, "array", sqltext.KeyArray("s", r.Key)))
@@ -89,7 +91,8 @@ func (st *stager) readDeferred(ctx context.Context, r *relation.Relation, table 
 	return want, reset, have, err
 }
 
-// deferredRows returns the rows that are wanted by key, and those of builds that staging reset, as COPY text.
+// deferredRows reads all rows and returns, as COPY text, those that want names and those of the builds in
+// reset that are not in have.
 func deferredRows(r *relation.Relation, all *snapfile.Rows, want, reset, have map[string]bool) (*bytes.Buffer, error) {
 	found := new(bytes.Buffer)
 	var row [][]byte
@@ -113,8 +116,8 @@ func deferredRows(r *relation.Relation, all *snapfile.Rows, want, reset, have ma
 	return found, all.Err()
 }
 
-// resetBuilds are, for taggings, the builds of production's that staging reset: its hub deleted their
-// taggings. have are the keys of those that are among the snapshot's rows already.
+// resetBuilds returns, for taggings, the ids of production's builds that staging reset; its hub deleted their
+// taggings. have are the keys of those taggings that the temporary table already has.
 func (st *stager) resetBuilds(ctx context.Context, r *relation.Relation, table string) (reset, have map[string]bool, err error) {
 	if r.Name != "tag_listing" {
 		return nil, nil, nil
@@ -144,8 +147,7 @@ func (st *stager) resetBuilds(ctx context.Context, r *relation.Relation, table s
 	return reset, have, err
 }
 
-// stageRevokedDeferred adds the revoked rows of the snapshot that an earlier load put aside, or that staging's
-// reset of a build deleted.
+// stageRevokedDeferred does the same for revoked rows of the snapshot.
 func (st *stager) stageRevokedDeferred(ctx context.Context, r *relation.Relation) error {
 	want, reset, have, err := st.readDeferred(ctx, r, loadtx.Revoked(r))
 	if err != nil || len(want)+len(reset) == 0 {

@@ -204,7 +204,7 @@ func (s *staging) checkLeft(rep *book.LoadReport, err error, relation string, sa
 		left++
 	}
 	for _, w := range wanted {
-		got := rep.Relation(w.Relation)
+		got := counted(rep, w.Relation)
 		if missing := w.Inserted - got.Inserted; missing > got.LeftOut || missing < 0 || w.Relation == relation && missing > int64(left) {
 			s.t.Errorf("%s: %d inserted of %d, %d left out", w.Relation, got.Inserted, w.Inserted, got.LeftOut)
 		}

@@ -22,13 +22,14 @@ import (
 // ks_build and ks_scope_tag. It writes none.
 type baseline struct{ *attempt }
 
-// errNeedAllRows says that what changed between two snapshots is not enough to know: all rows must be
-// looked at.
+// errNeedAllRows makes the load begin again and read all rows: the difference to the base is not enough to
+// decide.
 var errNeedAllRows = errors.New("all rows are needed")
 
-// findBase opens the snapshot that the database holds, if what changed since then is all that
-// this load has to look at: the last load brought it, for each tag of the new scope that the
-// database knows, into the columns that the tables have now, and it is known what it lacks.
+// findBase opens the snapshot that the database holds, and sets Base if the difference to it is all that this
+// load must look at. That is so if the last load brought that snapshot for each tag of the new scope that the
+// database knows, if the tables still have the same columns, and if it is known which rows that snapshot
+// lacks.
 func (b *baseline) findBase(ctx context.Context) error {
 	if b.opt.Base == nil || b.opt.Audit || b.metConstraint {
 		return nil
@@ -53,7 +54,7 @@ func (b *baseline) findBase(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("what the database holds: %w", err)
 	}
-	// Of what the base lacks, the difference does not tell; see missingRows.
+	// The difference does not tell of what the base lacks; see missingRows.
 	known := !slices.ContainsFunc(base.Manifest.LeftOut, func(l snapfile.LeftOut) bool { return l.Missing() && !exact(l) })
 	if base.Manifest.Event <= b.Snap.Manifest.Event && base.Manifest.Hub == b.Snap.Manifest.Hub && known {
 		b.Base, b.Report.Base = base, id
@@ -61,9 +62,9 @@ func (b *baseline) findBase(ctx context.Context) error {
 	return nil
 }
 
-// columns identifies the columns that this load brings, of all relations, and what they can hold.
-// Rows that were loaded with others have to be looked at again, though production did not change
-// them: staging's tables were upgraded, or production's hub.
+// columns is a hash of the columns that this load writes, and of which of them may be NULL. If it is another
+// than at the last load, staging's tables or production's hub were upgraded, and rows must be looked at again
+// though production did not change them.
 func (a *attempt) columns() string {
 	h := sha256.New()
 	for _, r := range relation.All() {
@@ -75,9 +76,8 @@ func (a *attempt) columns() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// checkChanges finds the cases in which rows that the base did not have either may have to go:
-// a build that comes back into the scope or is asked for by name, or was reset. These are rare, and all
-// rows are looked at then.
+// checkChanges asks for all rows where rows may have to go that the base did not have either: a build comes
+// back into the scope, is newly asked for by name, or was reset. These cases are rare.
 func (b *baseline) checkChanges(ctx context.Context) error {
 	if b.Base == nil {
 		return nil
@@ -99,9 +99,9 @@ func (b *baseline) checkChanges(ctx context.Context) error {
 	return err
 }
 
-// namedBuilds is the ids of the builds that the snapshot was asked for by name, beside the tags. They are in it with
-// all of their rows, like those that are tagged in the scope. One that is asked for no longer stays as it is, like
-// one that left the scope.
+// namedBuilds returns the ids of the builds that the snapshot was asked for by name. The snapshot has all of
+// their rows, as for builds that are tagged in the scope. A build that is no longer asked for stays as it is,
+// like one that left the scope.
 func (a *attempt) namedBuilds() []int32 {
 	ids := make([]int32, len(a.Snap.Manifest.Scope.Builds))
 	for i, b := range a.Snap.Manifest.Scope.Builds {
@@ -110,8 +110,8 @@ func (a *attempt) namedBuilds() []int32 {
 	return ids
 }
 
-// namedAnew reports whether a build is asked for that the base was not asked for, and the database has: as it
-// was when it was last in the scope, or the part of it that an archive consists of.
+// namedAnew reports whether the database has a build that this snapshot was asked for by name and the base was
+// not. Its rows may be old, or only the part that an archive consists of.
 func (b *baseline) namedAnew(ctx context.Context) (anew bool, err error) {
 	ids := slices.DeleteFunc(b.namedBuilds(), func(id int32) bool { return b.Base.Manifest.NamedBuild(int64(id)) })
 	if len(ids) == 0 {

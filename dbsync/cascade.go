@@ -11,8 +11,8 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// cascade deletes rows of staging's, named by a query for their ids, and all that refers to
-// them, as foreign keys say. Only Replace asks for it.
+// cascade deletes rows of staging's and all rows that refer to them by foreign keys. ids is a query for their
+// ids. Only Replace asks for it.
 func (a *attempt) cascade(ctx context.Context, table, ids string) (int64, error) {
 	rows, err := a.Tx.Query(ctx, ids)
 	if err != nil {
@@ -25,8 +25,8 @@ func (a *attempt) cascade(ctx context.Context, table, ids string) (int64, error)
 	return a.deleteRows(ctx, table, "id", list)
 }
 
-// deleteRows deletes the rows whose column holds one of the ids, children first. Where rows have no
-// id of their own, their children refer to them by what they refer to.
+// deleteRows deletes the rows whose column holds one of the ids, children first. The children of a row without
+// an id of its own refer to the same column that the row does.
 func (a *attempt) deleteRows(ctx context.Context, table, column string, ids []int32) (int64, error) {
 	own, key := ids, column
 	if _, ok := a.Schema.Column(table, "id"); ok {

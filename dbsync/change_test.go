@@ -208,7 +208,7 @@ func TestBackAndForth(t *testing.T) {
 	}
 	same(t, whole, s.whole())
 	rep := s.load(old, dbsync.LoadOptions{Rollback: true})
-	if rep.Relation("tag_listing").Unrevoked == 0 {
+	if counted(rep, "tag_listing").Unrevoked == 0 {
 		t.Errorf("report: %+v", rep.Relations)
 	}
 	s.load(now, dbsync.LoadOptions{})

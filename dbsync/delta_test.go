@@ -172,7 +172,7 @@ func TestAside(t *testing.T) {
 	s.exec(`UPDATE build SET owner = ` + w.find("build", "id", 1).get("owner") + ` WHERE id = 1`)
 	last := w.snapshot(shot{})
 	rep = s.load(last, dbsync.LoadOptions{})
-	if rep.Base == "" || len(entries(rep)) > 0 || rep.Relation("rpmsigs").Inserted != 1 || rep.Relation("build").Updated != 1 {
+	if rep.Base == "" || len(entries(rep)) > 0 || counted(rep, "rpmsigs").Inserted != 1 || counted(rep, "build").Updated != 1 {
 		t.Errorf("staging gave way: %+v", rep)
 	}
 	s.check(w, shot{})

@@ -2,12 +2,14 @@ package dbsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
@@ -21,17 +23,16 @@ type diagnosis struct {
 	out *exclusions
 }
 
-// flaw is something that rows of a snapshot have and the tables refuse.
+// flaw is a reason for which the tables would refuse rows of a snapshot.
 type flaw struct {
 	where  string // of the row s
 	reason string // an expression
 }
 
-// diagnoseRows leaves out the rows of the snapshot whose names lead out of their directory, and those that a
-// constraint of the tables refuses, each with what hangs on it: the latter after an attempt that met one,
-// and as long as an earlier load had left out such rows. So one odd row keeps back no other, and is named
-// where PostgreSQL names at best the value. If it finds nothing, the hub was in the way, and the load
-// goes on.
+// diagnoseRows leaves out each row that is wrong itself, with all that refers to it, and says why: names that
+// lead out of their directory always; what a constraint of the tables refuses only after an attempt that met a
+// constraint, or while an earlier load's records have such rows. So one odd row keeps back no other. If
+// nothing is found, another writer was in the way, and the load goes on.
 func (d *diagnosis) diagnoseRows(ctx context.Context) error {
 	looks := []func(context.Context, *relation.Relation) ([]flaw, error){d.findClimbing}
 	all := d.metConstraint
@@ -72,8 +73,8 @@ func (d *diagnosis) diagnoseRows(ctx context.Context) error {
 	return nil
 }
 
-// findClimbing finds names that lead out of their directory. Pull takes none: the snapshot is forged, or of an
-// earlier kojisnap. A hub that had them would make paths of them.
+// findClimbing finds names that lead out of their directory. Pull refuses such names, so the snapshot is
+// forged or from an early kojisnap. A hub would make paths of them.
 func (d *diagnosis) findClimbing(_ context.Context, r *relation.Relation) ([]flaw, error) {
 	var where, reason []string
 	for _, c := range r.Columns {
@@ -89,7 +90,7 @@ func (d *diagnosis) findClimbing(_ context.Context, r *relation.Relation) ([]fla
 	return []flaw{{strings.Join(where, " OR "), "CASE " + strings.Join(reason, " ") + " END"}}, nil
 }
 
-// anyKeyText is keyText, also where a part of the key is NULL.
+// anyKeyText is sqltext.KeyText for keys that may have NULLs.
 func anyKeyText(r *relation.Relation) string {
 	out := make([]string, len(r.Key))
 	for i, k := range r.Key {
@@ -98,6 +99,7 @@ func anyKeyText(r *relation.Relation) string {
 	return strings.Join(out, " || ' ' || ")
 }
 
+// findNulls finds NULLs where the catalogue allows none.
 func (d *diagnosis) findNulls(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if !c.Null {
@@ -107,8 +109,8 @@ func (d *diagnosis) findNulls(_ context.Context, r *relation.Relation) (out []fl
 	return out, nil
 }
 
-// findRepeated finds names and the like that the tables keep unique and that two rows have: the later
-// one does not go in.
+// findRepeated finds rows whose key, name or other unique columns an earlier row of the snapshot has. The
+// later row is left out.
 func (d *diagnosis) findRepeated(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	set := func(cols []string, what, and string) {
 		out = append(out, flaw{d.ExpandSQL(r, "EXISTS (SELECT FROM {s} x WHERE {same} AND x.ctid < s.ctid{and})", "same", sqltext.Equal("x", "s", cols), "and", and),
@@ -125,8 +127,8 @@ func (d *diagnosis) findRepeated(_ context.Context, r *relation.Relation) (out [
 	return out, nil
 }
 
-// findDangling finds references to rows that neither the snapshot nor the database has, but for those
-// that were left out: what refers to these is left out with them.
+// findDangling finds references to rows that neither the snapshot nor the database has. Rows that refer to a
+// row which was left out are not among them: skipDependents treats those.
 func (d *diagnosis) findDangling(_ context.Context, r *relation.Relation) (out []flaw, err error) {
 	for _, c := range r.Columns {
 		if c.Ref == "" {
@@ -142,7 +144,7 @@ func (d *diagnosis) findDangling(_ context.Context, r *relation.Relation) (out [
 	return out, nil
 }
 
-// findUnchecked finds rows that a CHECK of the table's refuses.
+// findUnchecked finds rows that a CHECK constraint refuses.
 func (d *diagnosis) findUnchecked(ctx context.Context, r *relation.Relation) (out []flaw, err error) {
 	rows, err := d.Tx.Query(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
 		WHERE contype = 'c' AND conrelid = $1::text::regclass ORDER BY conname`, sqltext.QuoteIdent(r.Name))
@@ -175,4 +177,75 @@ func (d *diagnosis) findTooLong(ctx context.Context, r *relation.Relation) (out 
 		}
 	}
 	return out, err
+}
+
+// checkRanges refuses a snapshot that pull cannot have written, where no constraint would: ids at or above the
+// floor, which would be staging's, ids below 0, a key that is there twice, and versioned rows that are not in
+// the view at E.
+func (d *diagnosis) checkRanges(ctx context.Context) error {
+	for _, r := range relation.All() {
+		if d.Rows[r.Name] == 0 {
+			continue
+		}
+		var low, high []string
+		for _, c := range r.Columns {
+			if c.Name == "id" || c.Ref != "" {
+				low, high = append(low, "min("+sqltext.QuoteIdent(c.Name)+")"), append(high, "max("+sqltext.QuoteIdent(c.Name)+")")
+			}
+		}
+		fit := []string{d.ExpandSQL(r, "coalesce(least({low}) >= 0 AND greatest({high}) < {floor}, true)", "low", sqltext.Join(low), "high", sqltext.Join(high))}
+		if r.Versioned {
+			fit = append(fit, d.ExpandSQL(r, "coalesce(bool_and({inView}), true)", "inView", d.ExpandSQL(r, inView)))
+		}
+		if !kojidb.Keyed(r) { // of those the tables' own constraints are enough
+			fit = append(fit, d.ExpandSQL(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", sqltext.Columns("", r.Key)))
+		}
+		var fine bool
+		if err := d.Tx.QueryRow(ctx, d.ExpandSQL(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND "))).Scan(&fine); err != nil {
+			return err
+		}
+		if !fine {
+			return d.rangeError(ctx, r)
+		}
+	}
+	return nil
+}
+
+// inView is the condition that all rows s of a versioned relation meet.
+const inView = "s.active IS TRUE AND s.revoke_event IS NULL AND s.revoker_id IS NULL AND s.create_event <= {E}"
+
+// rangeError names the first row of a relation that checkRanges refuses.
+func (d *diagnosis) rangeError(ctx context.Context, r *relation.Relation) error {
+	for _, c := range r.Columns {
+		if c.Name != "id" && c.Ref == "" {
+			continue
+		}
+		said, err := d.firstRow(ctx, r, "': production''s {c} is ' || s.{qc} || CASE WHEN s.{qc} < 0 THEN ', which is below 0' ELSE ', which is at or above the floor {floor}, where staging''s ids begin' END", "s.{qc} < 0 OR s.{qc} >= {floor}", "c", c.Name, "qc", sqltext.QuoteIdent(c.Name))
+		if err != nil {
+			return err
+		}
+		if said != "" {
+			return fmt.Errorf("the snapshot's %s %s", r.Name, said)
+		}
+	}
+	said, err := d.firstRow(ctx, r, "' is there twice'", "({keys}) IN (SELECT {xkeys} FROM {s} x GROUP BY {xkeys} HAVING count(*) > 1)", "keys", sqltext.Columns("s", r.Key), "xkeys", sqltext.Columns("x", r.Key))
+	if said == "" && err == nil {
+		said, err = d.firstRow(ctx, r, "' is not in the view at event {E}'", "("+inView+") IS NOT TRUE")
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the snapshot's %s %s", r.Name, said)
+}
+
+// firstRow returns the key of the first row that meets a condition, followed by an expression about it; empty
+// if there is none.
+func (d *diagnosis) firstRow(ctx context.Context, r *relation.Relation, what, where string, pairs ...string) (said string, err error) {
+	sql := d.ExpandSQL(r, "SELECT {keytext} || {what} FROM {s} s WHERE {where} ORDER BY {keys} LIMIT 1",
+		append([]string{"keytext", sqltext.KeyText("s", r.Key), "what", d.ExpandSQL(r, what, pairs...), "where", d.ExpandSQL(r, where, pairs...), "keys", sqltext.Columns("s", r.Key)}, pairs...)...)
+	err = d.Tx.QueryRow(ctx, sql).Scan(&said)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return said, err
 }

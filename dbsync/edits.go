@@ -15,12 +15,13 @@ import (
 
 // edits knows which rows staging changed in place since a load wrote them.
 //
-// It reads and writes the hashes of kojisnap.placed (stored as "placed": the rows that loads wrote), and
-// ks_edited. Rows of staging's that stay go from ks_RELATION to ks_kept and ks_deferred.
+// It compares rows with the hashes in kojisnap.placed. ("Placed" is the stored word for: written by a load.)
+// It fills ks_edited, and moves production's rows where staging's edit stays from ks_RELATION to ks_kept and
+// ks_deferred.
 type edits struct{ *attempt }
 
-// hashed are the columns of which kojisnap.placed keeps the hash: what staging could edit.
-// A build's volume is judged apart from it (kojisnap.placed_volume).
+// hashed are the columns whose hash kojisnap.placed keeps: those that staging could edit. A build's volume is
+// compared apart, see kojisnap.placed_volume.
 func (a *attempt) hashed(r *relation.Relation) []string {
 	var out []string
 	for _, c := range a.Schema.Columns(r)[1:] {
@@ -31,8 +32,8 @@ func (a *attempt) hashed(r *relation.Relation) []string {
 	return out
 }
 
-// writtenColumns are the columns that the hashes of a relation were made of: the staging
-// schema may have been upgraded since.
+// writtenColumns are the columns that the stored hashes of a relation were made of. They differ from hashed if
+// the schema was upgraded since.
 func (e *edits) writtenColumns(ctx context.Context, r *relation.Relation) (cols []string, err error) {
 	err = e.Tx.QueryRow(ctx, "SELECT columns FROM kojisnap.placed_columns WHERE relation = $1", r.Name).Scan(&cols)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -41,7 +42,7 @@ func (e *edits) writtenColumns(ctx context.Context, r *relation.Relation) (cols 
 	return cols, err
 }
 
-// findEdits lists the rows that staging changed since a load wrote them.
+// findEdits fills ks_edited, and renews the hashes if the schema got other columns.
 func (e *edits) findEdits(ctx context.Context) error {
 	for _, r := range relation.All() {
 		if !r.InPlace {
@@ -52,7 +53,7 @@ func (e *edits) findEdits(ctx context.Context) error {
 			return err
 		}
 		id := sqltext.QuoteIdent(r.Columns[0].Name)
-		// What no load placed below one of production's builds, staging did.
+		// A row below one of production's builds that no load wrote is staging's.
 		own := !r.Named() && r.Name != "build" && !e.Mark.Adopted
 		if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_edited SELECT {r}, t.{id} FROM {t} t
 			LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE coalesce({hash} <> p.hash, {own})`,
@@ -75,13 +76,13 @@ func (e *edits) findEdits(ctx context.Context) error {
 	return nil
 }
 
-// keepStagingEdits takes those rows out of the snapshot's that staging changed since they were written:
-// staging's stay, and are reported where production has something else.
+// keepStagingEdits takes the rows out of the snapshot's that staging edited. Staging's rows stay as they are,
+// and are reported where production's differ.
 func (e *edits) keepStagingEdits(ctx context.Context, r *relation.Relation) error {
 	if !r.InPlace {
 		return nil
 	}
-	// Where production came to the same, the row is production's again.
+	// Where production has the same now, the row is production's again.
 	all := sqltext.Without(e.Usable(r), "volume_id")
 	if _, err := e.ExecSQL(ctx, r, `DELETE FROM ks_edited e USING {s} s, {t} t WHERE {key} AND e.relation = {r} AND e.id = s.{id} AND NOT ({differ})`,
 		"id", sqltext.QuoteIdent(r.Columns[0].Name), "differ", sqltext.Differ("t", "s", all)); err != nil {
@@ -105,7 +106,7 @@ func (e *edits) keepStagingEdits(ctx context.Context, r *relation.Relation) erro
 	return err
 }
 
-// recordWritten records the hashes of the rows that stand as production has them.
+// recordWritten stores the hashes of the rows that are as production has them.
 func (e *edits) recordWritten(ctx context.Context, r *relation.Relation) error {
 	_, err := e.ExecSQL(ctx, r, `INSERT INTO kojisnap.placed AS p (relation, id, hash)
 		SELECT {r}, t.{id}, {hash} FROM {t} t WHERE t.{id} IN (SELECT {id} FROM {s} UNION ALL SELECT id FROM ks_parked WHERE relation = {r})
@@ -114,9 +115,9 @@ func (e *edits) recordWritten(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// hashOf is the hash of a row's columns that kojisnap.placed keeps. It depends on the session's
-// DateStyle, which every transaction here sets, but not on whether times have a zone: only
-// since Koji 1.22 they do.
+// hashOf is the hash that kojisnap.placed keeps of a row's columns. It depends on the DateStyle, which dbconn
+// sets in each transaction. It does not depend on whether columns of times have a time zone, which they have
+// since Koji 1.22.
 func hashOf(alias string, cols []string) string {
 	exprs := make([]string, len(cols))
 	build := relation.Get("build") // of the relations that have hashes only this one has times
@@ -129,8 +130,8 @@ func hashOf(alias string, cols []string) string {
 	return "md5(ROW(" + sqltext.Join(exprs) + ")::text)::uuid"
 }
 
-// tellEdits reports also those decisions of staging about rows of production's that the snapshot does
-// not have or, since the base, production has not changed.
+// tellEdits reports the edits of staging that no other step came across, as the snapshot does not have the row
+// or production has not changed it since the base.
 func (e *edits) tellEdits(ctx context.Context) error {
 	const untold = ` AND NOT EXISTS (SELECT FROM ks_kept x WHERE x.relation = {r} AND x.key = {keytext})
 		AND NOT EXISTS (SELECT FROM ks_left_out x WHERE x.relation = {r} AND x.key = {keytext})`

@@ -15,30 +15,30 @@ import (
 type exclusions struct {
 	*attempt
 	skipped map[string]bool // relations that ks_skipped has rows of
-	bad     map[string]bool // relations of which rows were left out as there is something wrong with them
+	bad     map[string]bool // relations with rows that were left out as they are wrong themselves
 }
 
-// leaveOutRule says which rows of a snapshot do not go in: those where holds, with the tables of
-// using at hand.
+// leaveOutRule says which rows s of a snapshot do not go in, and how that is reported.
 type leaveOutRule struct {
 	using    string // "build AS h"
 	where    string
 	reason   string // an expression
 	key      string // an expression for people; empty is the key of the row
 	conflict bool
-	bad      bool // there is something wrong with the row itself
-	// goneIf says which of them take along what hangs on them; empty means all.
-	goneIf string
-	// noteIf says which of them are noted; empty means all.
+	bad      bool // the row itself is wrong
+	// skipIf says for which of them the rows that refer to them are left out, too; empty means for all.
+	skipIf string
+	// noteIf says which of them are reported; empty means all.
 	noteIf string
 }
 
-// leaveOut takes rows out of a snapshot's temporary table and notes them.
+// leaveOut moves the rows that meet a rule from the snapshot's temporary table to the tables that say what was
+// left out.
 func (x *exclusions) leaveOut(ctx context.Context, r *relation.Relation, l leaveOutRule) error {
 	if l.using != "" {
 		l.using = "USING " + l.using
 	}
-	for _, cond := range []*string{&l.goneIf, &l.noteIf} {
+	for _, cond := range []*string{&l.skipIf, &l.noteIf} {
 		if *cond == "" {
 			*cond = "true"
 		}
@@ -48,14 +48,14 @@ func (x *exclusions) leaveOut(ctx context.Context, r *relation.Relation, l leave
 	}
 	ids := ""
 	if kojidb.HasID(r) {
-		ids = `, g AS (INSERT INTO ks_skipped SELECT {r}, s.id FROM s WHERE {goneIf} RETURNING 1),
+		ids = `, g AS (INSERT INTO ks_skipped SELECT {r}, s.id FROM s WHERE {skipIf} RETURNING 1),
 			k AS (INSERT INTO ks_not_written SELECT {r}, s.id FROM s RETURNING 1)`
 	}
 	n, err := x.ExecSQL(ctx, r, `WITH s AS (DELETE FROM {s} s {using} WHERE {where} RETURNING {cols}, {reason} AS ks_reason, {keytext} AS ks_key),
 			a AS (INSERT INTO ks_deferred SELECT {r}, {array} FROM s WHERE array_position({array}, NULL) IS NULL RETURNING 1)`+ids+`
 		INSERT INTO ks_left_out SELECT {r}, ks_key, {conflict}, ks_reason, {bad} FROM s WHERE {noteIf}`,
 		"using", l.using, "where", l.where, "cols", sqltext.Columns("s", r.Key), "array", sqltext.KeyArray("s", r.Key), "reason", l.reason, "keytext", l.key,
-		"conflict", fmt.Sprint(l.conflict), "bad", fmt.Sprint(l.bad), "goneIf", l.goneIf, "noteIf", l.noteIf)
+		"conflict", fmt.Sprint(l.conflict), "bad", fmt.Sprint(l.bad), "skipIf", l.skipIf, "noteIf", l.noteIf)
 	if err != nil || n == 0 && l.noteIf == "true" || !kojidb.HasID(r) {
 		return err
 	}
@@ -65,9 +65,9 @@ func (x *exclusions) leaveOut(ctx context.Context, r *relation.Relation, l leave
 	return err
 }
 
-// skipDependents leaves out the rows that refer to rows which were left out. Those that the table
-// holds already stay there as they are, without a note. A versioned row needs no more than that
-// the row is there which it refers to, be it as staging has made it.
+// skipDependents leaves out rows that refer to a row which was left out. If Koji's table has such a row
+// already, it stays as it is and nothing is reported. A versioned row goes in as long as Koji's table has the
+// row that it refers to, even if staging has edited that one.
 func (x *exclusions) skipDependents(ctx context.Context, r *relation.Relation) error {
 	for _, c := range r.Columns {
 		if c.Ref == "" || !x.skipped[c.Ref] {
@@ -96,7 +96,8 @@ func (x *exclusions) skipDependents(ctx context.Context, r *relation.Relation) e
 	return nil
 }
 
-// leaveOutUnfitNames leaves a permission to Koji's own upgrade, which makes it and fails if it is there.
+// leaveOutUnfitNames leaves out the permission draft-promoter before Koji 1.34: Koji's own upgrade inserts it,
+// and fails if it is there.
 func (x *exclusions) leaveOutUnfitNames(ctx context.Context) error {
 	if x.Schema.Release() >= 34 {
 		return nil
@@ -105,11 +106,11 @@ func (x *exclusions) leaveOutUnfitNames(ctx context.Context) error {
 		where: `s.name = 'draft-promoter' AND NOT EXISTS (SELECT FROM permissions t WHERE t.name = s.name)
 			AND NOT EXISTS (SELECT FROM ks_tag_config c WHERE c.perm_id = s.id)`,
 		key:    `'name=draft-promoter'`, // its id is not mapped to one of staging's
-		goneIf: "false",
+		skipIf: "false",
 		reason: `'the upgrade to Koji 1.34 makes it'`})
 }
 
-// leaveOutUnfit leaves out rows that the tables cannot hold, as they are of an older Koji.
+// leaveOutUnfit leaves out rows that the tables of an older Koji cannot hold.
 func (x *exclusions) leaveOutUnfit(ctx context.Context) error {
 	for _, r := range relation.All() {
 		for _, c := range r.Columns {
@@ -117,7 +118,7 @@ func (x *exclusions) leaveOutUnfit(ctx context.Context) error {
 			var err error
 			switch {
 			case !ok && c.Name == "draft":
-				// Also the rpms at once: their names may be those of rpms that are no drafts.
+				// The rpms, too, and at once: rpms of other builds may have their names.
 				err = x.leaveOut(ctx, r, leaveOutRule{where: "s.draft", reason: `'of a draft build: the tables are older than Koji 1.34'`})
 			case ok && have.NotNull && c.Null:
 				err = x.leaveOut(ctx, r, leaveOutRule{where: "s." + sqltext.QuoteIdent(c.Name) + " IS NULL",

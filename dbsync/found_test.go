@@ -38,7 +38,7 @@ func TestBothDeleted(t *testing.T) {
 		DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 10);
 		UPDATE build SET state = 2 WHERE id = 10`)
 	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{Audit: true})
-	if len(rep.Conflicts) != 0 || rep.Relation("build").Kept != 1 {
+	if len(rep.Conflicts) != 0 || counted(rep, "build").Kept != 1 {
 		t.Errorf("staging alone: %+v", rep)
 	}
 	for _, l := range w.all("tag_listing", "build_id", 10, "active", "t") {
@@ -89,7 +89,7 @@ func TestNameGivenAwayIsTold(t *testing.T) {
 	w.event()
 	w.add("tag", "id", 60, "name", "old-product-renamed")
 	rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
-	if got := rep.Relation("tag"); got.Inserted != 1 || got.Updated != 1 || len(rep.Notes) != 1 {
+	if got := counted(rep, "tag"); got.Inserted != 1 || got.Updated != 1 || len(rep.Notes) != 1 {
 		t.Errorf("report: %+v", rep)
 	}
 	if want := []string{"old-product-renamed-production-20", "old-product-renamed"}; !slices.Equal(rep.Touched, want) && !slices.Equal(rep.Touched, want[:1]) {

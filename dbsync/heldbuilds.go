@@ -17,13 +17,13 @@ type heldBuilds struct {
 	out *exclusions
 }
 
-// findHeld lists the builds that staging made its own under production's id: it resubmitted
-// a failed one, deleted or reset one, promoted a draft. What production has below them cannot
-// go in. With Replace production's take their place.
+// findHeld fills ks_held_build with the builds that staging made its own under production's id: it resubmitted
+// a failed build, deleted or reset one, or promoted a draft. Production's rows below them do not go in. With
+// Replace, production's builds take their place.
 func (h *heldBuilds) findHeld(ctx context.Context) error {
 	r := relation.Get("build")
-	// They may be out of the snapshot: rows may move to them or from them, and since the base, rows
-	// below builds that did not change themselves may have changed.
+	// Also builds that are not in the snapshot: rows may move to them or from them, and rows below them may
+	// have changed since the base though the build did not.
 	if _, err := h.ExecSQL(ctx, r, `INSERT INTO ks_held_build
 		SELECT t.id, {own} || ' (state ' || t.state || ', create_event ' || t.create_event || ')',
 			t.create_event >= {floor} OR coalesce(t.state <> v.state, false)
@@ -58,17 +58,17 @@ func (h *heldBuilds) findHeld(ctx context.Context) error {
 	return err
 }
 
-// madeOwn begins what is noted of such a build.
+// madeOwn is how the reason for such a build begins, also in kojisnap.kept and kojisnap.left_out.
 const madeOwn = "staging made the build its own"
 
-// heldNoMore asks for all rows where a build that staging had made its own is production's again: what
-// changed below it meanwhile was passed over, and is not among what changed since the base.
+// heldNoMore asks for all rows if a build that staging had made its own is production's again. Loads passed
+// over what production changed below it, so the difference to the base does not have that.
 func (h *heldBuilds) heldNoMore(ctx context.Context) error {
 	if h.Base == nil {
 		return nil
 	}
 	var held, ended bool
-	// The last loads noted those that production changed since as conflicts, the others as kept.
+	// Earlier loads reported such builds as conflicts if production had changed them, else as kept.
 	if err := h.Tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ks_held_build), EXISTS (
 			SELECT FROM (SELECT load_id, relation, key, reason FROM kojisnap.kept UNION ALL SELECT load_id, relation, key, reason FROM kojisnap.left_out) k
 				JOIN kojisnap.load l ON l.id = k.load_id AND l.tags <@ $1
@@ -81,7 +81,7 @@ func (h *heldBuilds) heldNoMore(ctx context.Context) error {
 	return nil
 }
 
-// draftHeld adds the drafts that staging promoted.
+// draftHeld is the condition for drafts that staging promoted, if the tables have drafts.
 func (h *heldBuilds) draftHeld() string {
 	if _, ok := h.Schema.Column("build", "draft"); !ok {
 		return ""
@@ -89,12 +89,12 @@ func (h *heldBuilds) draftHeld() string {
 	return "OR t.draft <> coalesce(s.draft, v.draft) AND EXISTS (SELECT FROM ks_edited e WHERE e.relation = 'build' AND e.id = t.id)"
 }
 
-// leaveOutHeld leaves out the builds that are staging's now, with all that hangs on them. It is a
-// conflict where production has changed its build too.
+// leaveOutHeld leaves out the builds that staging made its own, with all that refers to them. It is a conflict
+// if production has changed the build, too.
 func (h *heldBuilds) leaveOutHeld(ctx context.Context, r *relation.Relation) error {
 	news := h.ExpandSQL(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = s.id AND p.hash = {hash})",
 		"hash", hashOf("s", h.hashed(r)))
-	// Production's task is not loaded: what was placed had none.
+	// Tasks are not loaded, so the hash was made without one.
 	if _, err := h.ExecSQL(ctx, r, "UPDATE {s} s SET task_id = NULL WHERE task_id IS NOT NULL AND s.id IN (SELECT id FROM ks_held_build)"); err != nil {
 		return err
 	}
@@ -108,6 +108,7 @@ func (h *heldBuilds) leaveOutHeld(ctx context.Context, r *relation.Relation) err
 	return h.out.leaveOut(ctx, r, leaveOutRule{using: "ks_held_build h", where: "h.id = s.id", reason: "h.reason", noteIf: "false"})
 }
 
+// notDraft is a condition, with its AND, that an rpm is of no draft build, if the tables have drafts.
 func (a *attempt) notDraft(alias string) string {
 	if _, ok := a.Schema.Column("rpminfo", "draft"); !ok {
 		return ""

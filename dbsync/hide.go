@@ -11,27 +11,27 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// views writes the versioned relations, so that a loaded event shows production's rows, and now shows staging's
-// changes over them.
+// views writes the versioned relations, so that a loaded event shows production's rows, and the present shows
+// staging's changes over them.
 //
-// It reads ks_RELATION, ks_revoked_RELATION, ks_deleted_RELATION, ks_scope_tag, ks_scope_repo and ks_held_build,
-// and writes Koji's versioned tables, kojisnap.decided, kojisnap.hidden, ks_removed_tag, ks_kept,
-// ks_history_hole and ks_touched_tag. It makes ks_leaving_RELATION, ks_hidden_RELATION and ks_place_RELATION
-// for itself.
+// A row of production's that is in the view at E, but that staging's own changes overrule now, is hidden: it
+// goes in as revoked by an event of staging's. Such an event is above the floor, so it is after every E, and
+// Koji's unique constraints bind only active rows. So the row is there at E, and is not there now.
+//
+// It reads ks_RELATION, ks_revoked_RELATION, ks_deleted_RELATION, ks_scope_tag, ks_scope_repo and
+// ks_held_build, and writes Koji's versioned tables, kojisnap.decided, kojisnap.hidden, ks_removed_tag,
+// ks_kept, ks_history_hole and ks_touched_tag. It makes ks_leaving_RELATION, ks_hidden_RELATION and
+// ks_place_RELATION for itself.
 type views struct {
 	*attempt
 	missing *missingRows
-	decided map[string]bool      // relations of which staging's removals are on record
-	removed bool                 // staging removed tags
-	hidden  []*relation.Relation // those of which rows may show again
+	decided map[string]bool      // relations for which staging's removals are on record
+	removed bool                 // ks_removed_tag has rows
+	hidden  []*relation.Relation // relations with rows that may show again
 }
 
-// A row of production's that is in the view at E but that staging's own changes overrule now is
-// hidden: it goes in revoked by a staging event. Such an event is above the floor, so after every E,
-// and Koji's unique constraints bind active rows alone. So at E the row is there, and now it is not.
-
-// hide lists in ks_hidden_RELATION the rows of the snapshot that are to be hidden, with the event and
-// the user of the change of staging's that overrules them, and reports whether there are any.
+// hide lists in ks_hidden_RELATION the rows of the snapshot to hide, with the event and the user of staging's
+// change that overrules them, and why. It reports whether there are any.
 func (v *views) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	var own, held bool
 	err := v.Tx.QueryRow(ctx, v.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} h WHERE {own}), EXISTS (SELECT FROM ks_held_build WHERE hides)`, "own", v.ExpandSQL(r, ownActive))).Scan(&own, &held)
@@ -52,7 +52,7 @@ func (v *views) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	}
 	const open = ` AND NOT EXISTS (SELECT FROM {hide} x WHERE {xkey}) AND NOT EXISTS (SELECT FROM {t} t WHERE {key} AND (t.active OR t.revoke_event >= {floor}))`
 	if own {
-		// A decision on the subject first: a row of another one only takes the place.
+		// A decision on the subject comes first: a row of another subject only takes the place.
 		if _, err := run(`INSERT INTO {hide} SELECT {keys}, h.create_event, h.creator_id, 'own' FROM {s} s JOIN {t} h ON {same} AND {own} WHERE true`+open,
 			"same", sqltext.Equal("h", "s", kojidb.Subject(r))); err != nil {
 			return false, err
@@ -90,8 +90,8 @@ func (v *views) hide(ctx context.Context, r *relation.Relation) (bool, error) {
 	return some, err
 }
 
-// hideHeld hides the taggings of builds that staging made its own: what is tagged there now is
-// not what production tagged. A reset had deleted the rows; nothing tells when.
+// hideHeld hides the taggings of builds that staging made its own: the tags now hold staging's build, not
+// production's. A reset deletes the rows and leaves no time, so the event is this load's.
 func (v *views) hideHeld(ctx context.Context, r *relation.Relation, run func(string, ...string) (int64, error), open string) error {
 	n, err := run(`INSERT INTO {hide} SELECT {keys}, NULL, {user}, 'held' FROM {s} s JOIN ks_held_build h ON h.id = s.build_id AND h.hides WHERE true` + open)
 	if err != nil || n == 0 {
@@ -105,8 +105,8 @@ func (v *views) hideHeld(ctx context.Context, r *relation.Relation, run func(str
 	return err
 }
 
-// findRemovedTags lists the tags that have no config as staging removed it, with the event and the
-// user of the removal. Koji's hub has no such tag: what hangs on it or leads to it must not hold now.
+// findRemovedTags lists the tags whose config staging removed, with the event and the user. To Koji's hub such
+// a tag does not exist, so rows that lead to it must not be active.
 func (v *views) findRemovedTags(ctx context.Context) error {
 	config := relation.Get("tag_config")
 	if _, err := v.ExecSQL(ctx, config, `DELETE FROM ks_removed_tag;
@@ -117,8 +117,8 @@ func (v *views) findRemovedTags(ctx context.Context) error {
 	return v.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_removed_tag)").Scan(&v.removed)
 }
 
-// leadsToRemoved is the condition that a row t leads to a tag that staging removed, of which more may be
-// asked.
+// leadsToRemoved is the condition that a row t leads to a tag that staging removed. more is a further
+// condition on the tag g, with its AND.
 func leadsToRemoved(r *relation.Relation, more string) string {
 	out := "(false"
 	for _, c := range kojidb.TagColumns(r) {
@@ -130,7 +130,7 @@ func leadsToRemoved(r *relation.Relation, more string) string {
 // hiddenTable names the temporary table of the rows that are to be hidden.
 func hiddenTable(r *relation.Relation) string { return sqltext.QuoteIdent("ks_hidden_" + r.Name) }
 
-// hasKey is the condition that a row of Koji's table has the key that an array of texts holds.
+// hasKey is the condition that a row of Koji's table has the key that is in an array of texts.
 func hasKey(alias, array string, r *relation.Relation) string {
 	out := make([]string, len(r.Key))
 	for i, k := range r.Key {
@@ -139,7 +139,7 @@ func hasKey(alias, array string, r *relation.Relation) string {
 	return strings.Join(out, " AND ")
 }
 
-// placesFree is the condition that no active row holds a place that the row t needs.
+// placesFree is the condition that no active row has a unique value that the row t needs.
 func placesFree(r *relation.Relation) string {
 	out := make([]string, len(r.Unique))
 	for i, u := range r.Unique {
@@ -148,10 +148,10 @@ func placesFree(r *relation.Relation) string {
 	return strings.Join(out, " AND ")
 }
 
-// showAgain makes those rows active again that were hidden for want of a place or of a tag, or because
-// the build was staging's, where that is so no more. A subject that staging has decided on since is that
-// decision's. It comes before the relation's new rows, and after those of tag_config: what tags there
-// are now, this load may have changed.
+// showAgain makes hidden rows active again where the reason is gone: the place is free, the tag is back, or
+// the build is production's again. Where staging has decided on the subject since, they stay hidden for that.
+// It runs before the relation's new rows go in and, for other relations, after those of tag_config, which may
+// bring tags back.
 func (v *views) showAgain(ctx context.Context, r *relation.Relation) error {
 	if v.opt.OnConflict == Replace || !slices.Contains(v.hidden, r) {
 		return nil // giveBack has done it
@@ -175,9 +175,9 @@ func (v *views) showAgain(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// giveBack makes production's rows of the scope active that staging's changes hide, and revokes the
-// rows of staging's own that are in the way of them or of the snapshot's: the two views are one
-// again, for all keys that production has. Only Replace asks for it.
+// giveBack makes production's hidden rows of the scope active, and revokes staging's own rows that are in the
+// way of them or of the snapshot's. Afterwards both views are the same for all keys that production has. Only
+// Replace asks for it.
 func (v *views) giveBack(ctx context.Context, r *relation.Relation) error {
 	inScope := "t.tag_id IN (SELECT tag_id FROM ks_scope_tag)"
 	switch r.Name {
@@ -186,7 +186,7 @@ func (v *views) giveBack(ctx context.Context, r *relation.Relation) error {
 	case "external_repo_config":
 		inScope = "t.external_repo_id IN (SELECT id FROM ks_scope_repo)"
 	}
-	// A tag that staging removed, and that is out of the scope, stays so, and what leads to it hidden.
+	// A removed tag that is out of the scope stays removed, and what leads to it stays hidden.
 	removed := leadsToRemoved(r, " AND g.tag_id NOT IN (SELECT tag_id FROM ks_scope_tag)")
 	all := v.ExpandSQL(r, "t.active IS NULL AND t.revoke_event >= {floor} AND t.create_event < {floor} AND ") + inScope
 	if v.removed {
@@ -233,7 +233,7 @@ func (v *views) giveBack(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// columnsOf are the columns of unique sets, each once, without active.
+// columnsOf returns the columns of unique constraints, each once, without active.
 func columnsOf(sets [][]string) (out []string) {
 	for _, u := range sets {
 		out = append(out, sqltext.Without(u, append(out, "active")...)...)

@@ -24,10 +24,10 @@ type historian struct {
 	wholeFrom []int64 // of each tag of the scope, the event from which on its history is whole
 }
 
-// insertPast puts in the rows that production made and revoked before E, where all that they refer to is
-// there: since the last load, before the first one, and those that staging's reset of a build deleted. They
-// are in no view but those of the events in between, so no tag is touched. What cannot go in is put
-// aside, and tried again by the next load.
+// insertPast inserts the rows that production made and revoked before E, if all rows that they refer to are
+// there: rows since the last load, before the first one, and those that staging's reset of a build deleted.
+// Only the events in between show them, so no tag is touched. A row that cannot go in is deferred to the next
+// load.
 func (hi *historian) insertPast(ctx context.Context, r *relation.Relation) error {
 	if !hi.Filled[loadtx.Revoked(r)] {
 		return nil
@@ -49,7 +49,7 @@ func (hi *historian) insertPast(ctx context.Context, r *relation.Relation) error
 	if err != nil || n == 0 || r.Index("tag_id") < 0 {
 		return err
 	}
-	// What hangs on a row that does not go in is on record with that, and missing in each view alike.
+	// A row that refers to one which was left out is no hole: it is reported with that one, and no view has it.
 	var known []string
 	for _, c := range r.Columns {
 		if c.Ref != "" {
@@ -61,8 +61,8 @@ func (hi *historian) insertPast(ctx context.Context, r *relation.Relation) error
 	return err
 }
 
-// referredThere are the conditions that all is there that a revoked row s refers to, and that the table
-// takes it.
+// referredThere returns conditions that all rows are there which a revoked row s refers to, and that the table
+// accepts it.
 func (hi *historian) referredThere(r *relation.Relation) (there []string) {
 	for _, c := range r.Columns {
 		if c.Ref != "" {
@@ -80,9 +80,9 @@ func (hi *historian) referredThere(r *relation.Relation) (there []string) {
 	return there
 }
 
-// recordHistory records of each tag of the scope from which event on its history is whole. A snapshot
-// has it from some event to its own. That joins on to what the database has, if this reaches up to where
-// that begins; snapshots that were not loaded may fill what is between.
+// recordHistory finds for each tag of the scope from which event on its history is whole. A snapshot has the
+// history from some event to its own. This joins on to what the database has if it reaches back to there;
+// snapshots that were not loaded may fill the gap.
 func (hi *historian) recordHistory(ctx context.Context) error {
 	type held struct{ event, history int64 }
 	before := map[int64]held{}

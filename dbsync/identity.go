@@ -19,10 +19,10 @@ type identities struct {
 	edits     *edits
 	conflicts *nameConflicts
 	write     *writer
-	mapped    map[string]bool // relations of which some ids differ from production's
+	mapped    map[string]bool // relations where some ids differ from production's
 }
 
-// insertEvents puts in the events that the snapshot's rows refer to, and E itself.
+// insertEvents inserts the events that the snapshot's rows refer to, and E itself.
 func (i *identities) insertEvents(ctx context.Context) error {
 	r := relation.Get("events")
 	n, err := i.ExecSQL(ctx, r, `INSERT INTO {t} (id, time) OVERRIDING SYSTEM VALUE SELECT id, time FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`)
@@ -35,10 +35,10 @@ func (i *identities) insertEvents(ctx context.Context) error {
 	return err
 }
 
-// mergeNames brings in the relations whose rows are known by name. Afterwards kojisnap.idmap has
-// an entry for each of production's ids that is not staging's own, or whose row is staging's.
+// mergeNames merges the relations whose rows are known by name. Afterwards kojisnap.idmap has an entry for
+// each id of production's whose row has another id here, or whose row is staging's.
 func (i *identities) mergeNames(ctx context.Context) error {
-	// Those that staging edited, or has itself, are taken out of the snapshot's rows, not of the scope.
+	// Before rows that staging edited or has itself are taken out: those are in the scope, too.
 	if _, err := i.Tx.Exec(ctx, "INSERT INTO ks_scope_repo SELECT id FROM ks_external_repo"); err != nil {
 		return err
 	}
@@ -55,8 +55,8 @@ func (i *identities) mergeNames(ctx context.Context) error {
 	return nil
 }
 
-// isStagings is the condition that a row of a named relation is staging's: a seed, or at or above the
-// floor and not put there in the place of one of production's.
+// isStagings is the condition that a row of a relation is staging's: it is at or above the floor and, for
+// named relations, no load made it; or it is a seed.
 func (a *attempt) isStagings(r *relation.Relation, alias string) string {
 	if !r.Named() {
 		return a.ExpandSQL(r, "{a}.id >= {floor}", "a", alias)
@@ -65,10 +65,10 @@ func (a *attempt) isStagings(r *relation.Relation, alias string) string {
 		OR {a}.id >= {floor} AND NOT EXISTS (SELECT FROM kojisnap.idmap o WHERE o.relation = {r} AND o.staging_id = {a}.id AND o.made))`, "a", alias)
 }
 
-// identify maps production's ids where a row of staging's holds the same name, or another
-// name holds the id, and rewrites the ids of the snapshot's rows.
+// identify maps production's id to staging's where staging has a row of the same name, or where a seed has the
+// id. Then it rewrites the ids of the snapshot's rows.
 func (i *identities) identify(ctx context.Context, r *relation.Relation) error {
-	// A row that staging has dropped since is no row to map to.
+	// Staging may have deleted a row since.
 	n, err := i.ExecSQL(ctx, r, `DELETE FROM kojisnap.idmap i WHERE relation = {r} AND NOT EXISTS (SELECT FROM {t} t WHERE t.id = i.staging_id)`)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (i *identities) identify(ctx context.Context, r *relation.Relation) error {
 		return errNeedAllRows // what referred to it may not have changed
 	}
 	// The same name, unless the id is loaded already: then production renamed its row, and
-	// the names meet in natural.
+	// resolveNameConflicts decides.
 	if _, err := i.ExecSQL(ctx, r, `INSERT INTO kojisnap.idmap (relation, prod_id, staging_id, made)
 		SELECT {r}, s.id, t.id, false FROM {s} s JOIN {t} t ON t.name = s.name
 		WHERE {own}
@@ -113,7 +113,7 @@ func (i *identities) identify(ctx context.Context, r *relation.Relation) error {
 		return err
 	}
 	i.mapped[r.Name] = n > 0 || differs
-	// What is mapped to a row of staging's own is not production's to write, nor to rename.
+	// A row of staging's own stays as it is, whatever production does with its row of that name.
 	if _, err := i.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, 'id=' || t.id, 'it is staging''s ' || quote_literal(t.name) || ', production''s is ' || quote_literal(s.name) || ' now'
 		FROM {s} s JOIN kojisnap.idmap i ON i.relation = {r} AND i.staging_id = s.id AND NOT i.made JOIN {t} t ON t.id = s.id WHERE t.name <> s.name`); err != nil {
 		return err
@@ -163,8 +163,8 @@ func (i *identities) rewrite(ctx context.Context) error {
 	return err
 }
 
-// rewriteSideTags does so with the owners of side tags. Koji's plugin sidetag_hub keeps a user's id in
-// the extra "sidetag_user_id" of the tag, as JSON, and lets only that user edit or remove the tag.
+// rewriteSideTags does the same for the owners of side tags. Koji's plugin sidetag_hub keeps a user's id as
+// JSON in the tag's extra "sidetag_user_id", and lets only that user edit or remove the tag.
 func (i *identities) rewriteSideTags(ctx context.Context) error {
 	r := relation.Get("tag_extra")
 	for _, table := range []string{loadtx.Staged(r), loadtx.Revoked(r)} {
@@ -179,7 +179,7 @@ func (i *identities) rewriteSideTags(ctx context.Context) error {
 	return nil
 }
 
-// nextID is the expression that gives a new id of a relation.
+// nextID is the expression that gives a new id for a relation.
 func (i *identities) nextID(r *relation.Relation) (string, error) {
 	for _, c := range i.IDColumns {
 		if c.Table == r.Name && c.Column == "id" {

@@ -172,7 +172,7 @@ func TestAdopt(t *testing.T) {
 	if len(load.Overwritten) != 1 || load.Overwritten[0] != (book.Entry{Relation: "tag", Key: "id=16", What: "it was (16,f43-stg)"}) {
 		t.Errorf("overwritten: %+v", load.Overwritten)
 	}
-	if got := load.Relation("rpmsigs").Inserted; got != 2 {
+	if got := counted(load, "rpmsigs").Inserted; got != 2 {
 		t.Errorf("%d signatures inserted", got)
 	}
 	if got := s.one("SELECT count(*) FROM build WHERE volume_id = 0 AND state = 1"); got != "0" {

@@ -213,7 +213,7 @@ func TestLocks(t *testing.T) {
 			}
 		}
 	})})
-	if merges != 2 || rep.Relation("build").Updated != 1 {
+	if merges != 2 || counted(rep, "build").Updated != 1 {
 		t.Errorf("%d attempts, report: %+v", merges, rep.Relations)
 	}
 	s.check(w, shot{})
@@ -289,7 +289,7 @@ func TestHubWritesMeanwhile(t *testing.T) {
 	if got := s.one("SELECT owner || ' ' || coalesce(epoch, 0) FROM build WHERE id = 1"); got != "990000000 0" || merges != 2 {
 		t.Errorf("build 1: %s, after %d attempts", got, merges)
 	}
-	if len(rep.Kept) != 1 || rep.Kept[0].Key != "id=1" || rep.Relation("tag_listing").Revoked != 1 {
+	if len(rep.Kept) != 1 || rep.Kept[0].Key != "id=1" || counted(rep, "tag_listing").Revoked != 1 {
 		t.Errorf("report: %+v", rep)
 	}
 }

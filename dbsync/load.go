@@ -14,12 +14,13 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// Load merges a snapshot into the staging database. Everything is one transaction: on an
-// error nothing has changed, whenever and however it came, and the load can be repeated.
-// Errors to tell apart: book.ErrNotStaging, preflight.ErrOtherHub, preflight.ErrOlder, lockfile.ErrLocked,
-// *ConflictError, *retry.TemporaryError, *overlay.Error, and what the snapshot gives (*snapfile.DamagedError).
+// Load merges a snapshot into the staging database. Everything is one transaction: on any error nothing has
+// changed, and the load can be repeated. Errors to tell apart: book.ErrNotStaging, preflight.ErrOtherHub,
+// preflight.ErrOlder, lockfile.ErrLocked, *ConflictError, *retry.TemporaryError, *overlay.Error, and those of
+// the snapshot (*snapfile.DamagedError).
 //
-// The connection is used by nobody else meanwhile; see dbconn on how its queries must run.
+// Nothing else may use the connection meanwhile. It comes from dbconn.Connect; package dbconn says how queries
+// must run on one that does not.
 func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions) (*book.LoadReport, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
@@ -86,8 +87,8 @@ func CheckLoad(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt
 	return nil
 }
 
-// moreTempBuffers gives temporary tables more memory for this transaction. PostgreSQL allows that only
-// where nothing used temporary tables in its session before, so that it may fail.
+// moreTempBuffers gives temporary tables more memory for this transaction. PostgreSQL allows that only before
+// the session first uses temporary tables, so a failure is no error.
 func moreTempBuffers(ctx context.Context, tx pgx.Tx) error {
 	try, err := tx.Begin(ctx) // a savepoint
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// merger takes the steps of one attempt in their order.
+// merger runs the steps of one attempt in their order.
 type merger struct {
 	*attempt
 	overlay   *apply.Applier // of the overlay of this load
@@ -187,7 +187,7 @@ func (m *merger) merge(ctx context.Context) error {
 	return m.edits.tellEdits(ctx)
 }
 
-// relation merges one relation whose parents are there.
+// relation merges one relation, after those that its rows refer to.
 func (m *merger) relation(ctx context.Context, r *relation.Relation) error {
 	if r.Name == "events" || r.Named() || m.Rows[r.Name] == 0 {
 		return nil
@@ -208,7 +208,7 @@ func (m *merger) relation(ctx context.Context, r *relation.Relation) error {
 	return m.write.upsert(ctx, r)
 }
 
-// noteFaults notes what is wrong with the snapshot as a whole.
+// noteFaults notes what concerns the snapshot as a whole.
 func (m *merger) noteFaults(ctx context.Context) {
 	if unclean := m.Snap.Unclean(); len(unclean) > 0 {
 		note := fmt.Sprintf("the snapshot has passwords or tokens in URLs of %s, from an earlier kojisnap: they are not loaded; the store is rid of them "+
@@ -226,7 +226,7 @@ func (m *merger) noteFaults(ctx context.Context) {
 	}
 }
 
-// attempt is one attempt at a load, as far as all of its steps share it.
+// attempt is what all steps of one attempt at a load share. A load makes several if others are in its way.
 type attempt struct {
 	*loadtx.Load
 	opt           LoadOptions
@@ -234,7 +234,7 @@ type attempt struct {
 	movedFrom     string // the hub's URL of what the database holds, if that is another now
 }
 
-// newMerger is an attempt at a load that has done nothing yet.
+// newMerger makes an attempt at a load.
 func newMerger(tx pgx.Tx, snap *snapfile.Snapshot, opt LoadOptions) *merger {
 	l := &loadtx.Load{Tx: tx, Snap: snap, Counts: loadtx.Counts{}, Rows: map[string]int64{}, Deleted: map[string]int64{}, Filled: map[string]bool{}}
 	l.Report = &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), DryRun: opt.DryRun, Waited: opt.Waited}

@@ -13,10 +13,12 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// missingRows knows what the snapshot lacks though production has it.
+// missingRows knows which rows the snapshot lacks though production has them: the hub could not give them, or
+// the tables refuse them. Such a row stays here as it is, with all that refers to it; all other rows are
+// revoked and deleted as production did.
 //
-// It reads the manifests, ks_deferred and ks_skipped, and writes ks_lack, ks_lack_base, each with its _key, and
-// ks_deleted_RELATION.
+// It reads the manifests, ks_deferred and ks_skipped, and writes ks_lack, ks_lack_base, each with its _key,
+// and ks_deleted_RELATION.
 type missingRows struct {
 	*attempt
 	out  *exclusions
@@ -24,36 +26,32 @@ type missingRows struct {
 	lack *lacks // nil until findMissing has run
 }
 
-// What a snapshot lacks because the hub could not give it, or because the tables refuse it, has not
-// gone from production. Such a row stays here as it is, and so does what hangs on it; all other rows
-// are revoked and deleted as production did.
-
-// lacks are the rows that a snapshot lacks for such a reason, and may be in the database all the same.
+// lacks are the rows that one snapshot lacks. They may be in the database all the same.
 type lacks struct {
 	table string          // ks_lack or ks_lack_base: rows of a relation that hold an id in a column
-	ids   map[string]bool // "RELATION.COLUMN" of which there are some
-	keys  map[string]bool // relations of which rows are known by their keys, in table_key
+	ids   map[string]bool // "RELATION.COLUMN" for which table has rows
+	keys  map[string]bool // relations whose rows are known by their keys, in table_key
 }
 
-// partial reports whether it is not known which rows of a relation a snapshot lacks, or of the
-// relation that its rows hang on: any of them may be missing.
+// partial reports whether a snapshot lacks rows of a relation, or of the relation that its rows belong to,
+// without saying where: any row may be missing.
 func partial(man *snapfile.Manifest, r *relation.Relation) bool {
 	return !man.HasRelation(r) || slices.ContainsFunc(man.LeftOut, func(l snapfile.LeftOut) bool {
 		return l.Missing() && !bounded(l) && (l.Relation == r.Name || l.Relation == r.Columns[0].Ref && !r.Versioned)
 	})
 }
 
-// exact reports whether it is known which rows are left out, each of them.
+// exact reports whether a manifest names each of the rows.
 func exact(l snapfile.LeftOut) bool { return l.Column != "" || len(l.Key) > 0 }
 
-// bounded reports whether it is known at least where they are.
+// bounded reports whether it names at least the tag or the builds whose rows they are.
 func bounded(l snapfile.LeftOut) bool {
 	r := relation.Get(l.Relation)
 	return exact(l) || r != nil && (l.Tag != 0 && r.Index("tag_id") >= 0 || len(l.Builds) > 0 && r.Index("build_id") >= 0)
 }
 
-// findMissing finds what the snapshot lacks. To what went since the base it adds what the base lacked and
-// this snapshot knows to have gone: the difference of the two does not tell.
+// findMissing finds what the snapshot lacks. Where there is a base, it also adds to ks_deleted_RELATION what
+// the base lacked and this snapshot shows to be deleted, as the difference of the two does not have that.
 func (mi *missingRows) findMissing(ctx context.Context) (err error) {
 	if mi.lack, err = mi.findLacks(ctx, "ks_lack", mi.Snap.Manifest, mi.out.bad); err != nil || mi.Base == nil {
 		return err
@@ -84,9 +82,8 @@ func (mi *missingRows) findMissing(ctx context.Context) (err error) {
 	return nil
 }
 
-// stays is the condition that the row of a relation's table, or its entry (alias p) on the list of
-// what was placed, stays although the snapshot does not have it. Production's own revocation of a
-// row is the better word.
+// stays is the condition that a row stays although the snapshot does not have it. alias is t for a row of
+// Koji's table, p for one of kojisnap.placed_RELATION. Production's own revocation of a row overrules it.
 func (mi *missingRows) stays(r *relation.Relation, alias string) string {
 	columns := r.ColumnNames()
 	if alias == "p" {
@@ -102,8 +99,8 @@ func (mi *missingRows) stays(r *relation.Relation, alias string) string {
 	return lacks
 }
 
-// of is the condition that a row with these columns is among what is lacking, or hangs on it;
-// nothing if no row of the relation can be.
+// of is the condition that a row with these columns is lacking, or belongs to a row that is; empty if no row
+// of the relation can be.
 func (l *lacks) of(r *relation.Relation, alias string, columns []string) string {
 	var out []string
 	for _, c := range r.Columns {
@@ -126,10 +123,10 @@ func (l *lacks) of(r *relation.Relation, alias string, columns []string) string 
 	return "(" + strings.Join(out, " OR ") + ")"
 }
 
-// findLacks lists what a manifest says to be left out, with staging's ids, and the rows of this
-// database that hang on it and that others hang on: the rpms of a build. unfit are relations of
-// which this load left rows out.
-func (mi *missingRows) findLacks(ctx context.Context, table string, man *snapfile.Manifest, unfit map[string]bool) (*lacks, error) {
+// findLacks lists what a manifest says to be left out, with staging's ids, and the rows of this database that
+// belong to those and have rows of their own, such as the rpms of a build. bad are the relations where this
+// load left out bad rows.
+func (mi *missingRows) findLacks(ctx context.Context, table string, man *snapfile.Manifest, bad map[string]bool) (*lacks, error) {
 	l := &lacks{table: table, ids: map[string]bool{}, keys: map[string]bool{}}
 	var in, column, of, keyed, keys []string
 	var ids []int32
@@ -169,7 +166,7 @@ func (mi *missingRows) findLacks(ctx context.Context, table string, man *snapfil
 		}
 	}
 	some := false
-	for name, is := range unfit {
+	for name, is := range bad {
 		if r := relation.Get(name); is && !r.Versioned {
 			l.keys[name], l.ids[name+".id"] = true, l.ids[name+".id"] || kojidb.HasID(r)
 			some = true
@@ -189,12 +186,12 @@ func (mi *missingRows) findLacks(ctx context.Context, table string, man *snapfil
 		FROM unnest($1::text[], $2::text[]) AS x(r, k)`, keyed, keys); err != nil {
 		return nil, err
 	}
-	return l, mi.completeLacks(ctx, l, unfit)
+	return l, mi.completeLacks(ctx, l, bad)
 }
 
-// completeLacks maps the ids to staging's, adds what this load left out, and goes down from builds
-// to rpms and archives.
-func (mi *missingRows) completeLacks(ctx context.Context, l *lacks, unfit map[string]bool) error {
+// completeLacks maps the ids to staging's, adds what this load left out, and goes on from builds to their rpms
+// and archives.
+func (mi *missingRows) completeLacks(ctx context.Context, l *lacks, bad map[string]bool) error {
 	sql := "UPDATE {l} l SET id = i.staging_id FROM kojisnap.idmap i WHERE i.relation = l.ref AND i.prod_id = l.id;"
 	for name := range l.keys {
 		r := relation.Get(name)
@@ -205,7 +202,7 @@ func (mi *missingRows) completeLacks(ctx context.Context, l *lacks, unfit map[st
 			}
 		}
 	}
-	for name, is := range unfit {
+	for name, is := range bad {
 		if is && !relation.Get(name).Versioned {
 			sql += sqltext.Expand(`INSERT INTO {l}_key SELECT relation, key FROM ks_deferred WHERE relation = {r};
 				INSERT INTO {l} SELECT relation, 'id', relation, id FROM ks_skipped WHERE relation = {r};`, "r", sqltext.QuoteLiteral(name), "l", "{l}")

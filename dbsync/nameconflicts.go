@@ -11,8 +11,8 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// nameConflicts decides who has a name that both production and staging use, or two rows of production's in
-// turn.
+// nameConflicts decides who keeps a name that both staging and production use, or that moves from one row of
+// production's to another.
 //
 // It reads ks_RELATION, ks_edited and ks_not_written, and writes Koji's names, ks_parked, ks_deferred,
 // ks_left_out, ks_touched_tag and ks_touched_build.
@@ -21,10 +21,10 @@ type nameConflicts struct {
 	out *exclusions
 }
 
-// resolveNameConflicts makes room for the names (of a build: package, version and release) that the
-// snapshot's rows will take. Where staging holds one, that is a conflict; where another row of
-// production's does, it moves on: it has a new name in the snapshot (they may swap), or
-// production gave its name away outside the scope.
+// resolveNameConflicts makes room for the names that the snapshot's rows will take; the name of a build is its
+// package, version and release. If staging has the name, that is a conflict. If another row of production's
+// has it, that row is renamed: either the snapshot has its new name (two rows may swap), or production renamed
+// it outside the scope.
 func (c *nameConflicts) resolveNameConflicts(ctx context.Context, r *relation.Relation) error {
 	label, gone, meets := "s.name", c.ExpandSQL(r, "NOT EXISTS (SELECT FROM {t} t WHERE {key})"), meeting(r)
 	if r.Name == "build" {
@@ -32,7 +32,7 @@ func (c *nameConflicts) resolveNameConflicts(ctx context.Context, r *relation.Re
 	}
 	held := meets + " AND (" + c.isStagings(r, "h") + c.ExpandSQL(r, ` OR EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = h.id)
 		OR EXISTS (SELECT FROM ks_not_written e WHERE e.relation = {r} AND e.id = h.id))`)
-	// A row that is left out keeps its present name, and so may be in another's way.
+	// A row that is left out keeps its present name, which another row may need: repeat until none is added.
 	for before := int64(0); ; {
 		var n int64
 		if err := c.standIn(ctx, r, held); err != nil {
@@ -43,7 +43,7 @@ func (c *nameConflicts) resolveNameConflicts(ctx context.Context, r *relation.Re
 			where:    held,
 			reason:   label + ` || ' is staging''s id ' || h.id`,
 			conflict: true,
-			goneIf:   gone,
+			skipIf:   gone,
 		}); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (c *nameConflicts) resolveNameConflicts(ctx context.Context, r *relation.Re
 		}
 		before = n
 	}
-	// One whose new name the snapshot does not say keeps what it was called, marked as production's.
+	// If the snapshot does not have the new name of a row, its old name stays as a part of the new one.
 	park := c.ExpandSQL(r, `name = CASE WHEN EXISTS (SELECT FROM {s} x WHERE x.id = h.id) OR EXISTS (SELECT FROM {t} o WHERE o.name = {other})
 		THEN 'kojisnap-parked-' || h.id ELSE {other} END`, "other", otherName("h"))
 	if r.Name == "build" {
@@ -83,23 +83,24 @@ func (c *nameConflicts) resolveNameConflicts(ctx context.Context, r *relation.Re
 	return err
 }
 
-// otherName is what a row of production's is called that cannot have its name, or whose name is not known.
+// otherName is the name of a row of production's that cannot have its own, or whose own is not known.
 func otherName(alias string) string {
 	return sqltext.Expand("left({a}.name, 30) || '-production-' || {a}.id", "a", alias)
 }
 
-// meeting is the condition that a row h of staging has the name that s will take.
+// meeting is the condition that another row h has the name that s will take.
 func meeting(r *relation.Relation) string {
 	return sqltext.Equal("h", "s", r.Unique[0]) + " AND h.id <> s.id"
 }
 
-// giveWay makes staging's rows give up what production's need, if that is asked for.
+// giveWay renames or deletes staging's rows that have a name which production's need. Only Replace asks for
+// it.
 func (c *nameConflicts) giveWay(ctx context.Context, r *relation.Relation) error {
 	if c.opt.OnConflict != Replace {
 		return nil
 	}
 	meets := meeting(r) + c.ExpandSQL(r, " AND NOT EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = s.id)")
-	for n := int64(1); n > 0; { // a row that gets its name back may need one that another gives up
+	for n := int64(1); n > 0; { // a row that gets its name back may need the name of another edited row
 		var err error
 		if n, err = c.ExecSQL(ctx, r, `DELETE FROM ks_edited e USING {s} s, {t} h WHERE {meets} AND e.relation = {r} AND e.id = h.id`, "meets", meets); err != nil {
 			return err
@@ -119,9 +120,9 @@ func (c *nameConflicts) giveWay(ctx context.Context, r *relation.Relation) error
 	return err
 }
 
-// standIn gives a new row another name where staging holds its own: the rows that hang on it, such as
-// those of a tag, have to be there at E. Once staging's row has another name the next load gives it
-// its own. Only what Koji renames has such a row: of packages and the like a name is all there is.
+// standIn gives a new row another name where staging has its name. The rows that refer to it, such as those of
+// a tag, must be there at E. When staging's row is renamed, the next load gives this one its own name. It
+// applies only to what Koji can rename: of a package or the like the name is all there is.
 func (c *nameConflicts) standIn(ctx context.Context, r *relation.Relation, held string) error {
 	if !r.Named() || !r.InPlace {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// OnConflict says what becomes of a row of production's whose place staging holds.
+// OnConflict says what becomes of a row of production's whose place a row of staging's has.
 type OnConflict string
 
 // Keep is the default.
@@ -95,8 +95,7 @@ func (o *LoadOptions) complete() error {
 	return nil
 }
 
-// ConflictError says that production's rows meet rows of staging, where the caller asked to
-// fail then.
+// ConflictError says that rows of production's and staging's conflict, where the caller asked to fail then.
 type ConflictError struct{ Conflicts []book.Entry }
 
 func (e *ConflictError) Error() string {

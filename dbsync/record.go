@@ -29,11 +29,11 @@ type recorder struct {
 	decisions []status.DecidedBuild // of staging's about builds
 }
 
-// scope is production's ids of the tags of the snapshot.
+// scope returns production's ids of the snapshot's tags.
 func (a *attempt) scope() []int32 { return book.TagIDs(a.Snap.Manifest) }
 
-// holdsSnapshot reports whether this very snapshot was the last one loaded for each of its
-// tags, with nothing put aside and into the columns that the tables have now.
+// holdsSnapshot reports whether this very snapshot was the last one loaded for each of its tags, into the same
+// columns, and nothing of it was deferred or hidden.
 func (rec *recorder) holdsSnapshot(ctx context.Context) (same bool, err error) {
 	if rec.opt.OnConflict == Replace {
 		return false, nil // what staging changed since gives way
@@ -50,7 +50,7 @@ func (rec *recorder) holdsSnapshot(ctx context.Context) (same bool, err error) {
 	return !slices.ContainsFunc(rec.decisions, func(d status.DecidedBuild) bool { return !d.Known }), nil
 }
 
-// recordLoad records what was loaded.
+// recordLoad stores what was loaded and what was left out.
 func (rec *recorder) recordLoad(ctx context.Context) error {
 	if rec.Report.Skipped {
 		rec.Report.Decided = status.HowDecided(rec.decisions)
@@ -92,9 +92,9 @@ func (rec *recorder) recordLoad(ctx context.Context) error {
 	return err
 }
 
-// analyze refreshes the planner's statistics of the tables of which a tenth changed, and of the
-// lists of what was placed there, as autovacuum would, but before the hub or the next load asks. A
-// load is done without it, so it does not wait long for a VACUUM, which may take hours.
+// analyze refreshes the planner's statistics of tables where a tenth of the rows changed, so that the hub and
+// the next load have them before autovacuum runs. The load is committed by then, so it does not wait long for
+// a VACUUM, which may take hours.
 func (rec *recorder) analyze(ctx context.Context, conn *pgx.Conn) {
 	for _, r := range rec.Report.Relations {
 		if r.Changed() <= 50 {
@@ -118,7 +118,7 @@ func (rec *recorder) analyze(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
-// analyze renews the statistics of a table of which that many rows changed, if those are many of its.
+// analyze refreshes the statistics of one table if the number of changed rows is large for it.
 func analyze(ctx context.Context, conn *pgx.Conn, table string, changed float64) error {
 	tx, err := dbconn.Begin(ctx, conn, pgx.TxOptions{})
 	if err != nil {
@@ -136,7 +136,7 @@ func analyze(ctx context.Context, conn *pgx.Conn, table string, changed float64)
 	return tx.Commit(ctx)
 }
 
-// recordRun puts this load, which is about to be committed, among the runs.
+// recordRun adds this load, which is about to be committed, to the runs.
 func (rec *recorder) recordRun(ctx context.Context) error {
 	rec.Report.Mode = rec.mode()
 	if rec.opt.DryRun {
@@ -153,7 +153,7 @@ func (rec *recorder) recordRun(ctx context.Context) error {
 	return err
 }
 
-// mode is LoadReport's, empty as long as it is not clear.
+// mode is the mode of the report; empty if it is not known yet.
 func (rec *recorder) mode() string {
 	switch {
 	case rec.Report.Skipped:
@@ -166,7 +166,7 @@ func (rec *recorder) mode() string {
 	return ""
 }
 
-// finishReport fills the lists from the temporary tables.
+// finishReport fills the lists and numbers of the report from the temporary tables.
 func (rec *recorder) finishReport(ctx context.Context) error {
 	for _, l := range []struct {
 		into  *[]book.Entry
@@ -201,9 +201,9 @@ func (rec *recorder) finishReport(ctx context.Context) error {
 	return nil
 }
 
-// RecordFailure puts a load that came to nothing among the runs, as Load itself does, for those
-// who find out before they call it: an overlay that cannot be read. It does so if the database
-// can be written and is the one that was meant; that it could not is no error on top of cause.
+// RecordFailure adds a failed load to the runs, as Load does. It is for callers that fail before they call
+// Load, such as with an overlay that cannot be read. It needs a database that can be written and is marked as
+// opt.Env; otherwise it only logs.
 func RecordFailure(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt LoadOptions, started time.Time, cause error) {
 	recordFailure(ctx, conn, book.NewRun(snap, opt.Version), opt, started, cause)
 }
@@ -214,8 +214,8 @@ func recordFailure(ctx context.Context, conn *pgx.Conn, run *book.Run, opt LoadO
 	}
 }
 
-// recordDeferred records which rows did not go in as production has them, by production's ids, so
-// that the next load looks at them again.
+// recordDeferred stores the keys of the rows that the next load must look at again, with production's ids, in
+// kojisnap.aside (the stored word for deferred).
 func (rec *recorder) recordDeferred(ctx context.Context, load int64) error {
 	noted, err := rec.RelationsIn(ctx, "ks_deferred")
 	if err != nil {

@@ -21,9 +21,9 @@ type remover struct {
 	missing *missingRows
 }
 
-// remove deletes the unversioned rows that production deleted: a reset build's rpms and
-// archives, removed signatures. It looks only below builds of which the snapshot has all rows:
-// those tagged in the scope, those asked for by name, and those that are not complete and so have no others.
+// remove deletes the unversioned rows that production deleted: rpms and archives of a reset build, removed
+// signatures. It looks only below builds whose rows the snapshot has completely: those that are tagged in the
+// scope, those that were asked for by name, and those that are not complete and so have no rows.
 func (d *remover) remove(ctx context.Context) error {
 	if d.Base != nil {
 		if err := d.coverChanges(ctx); err != nil {
@@ -62,8 +62,8 @@ func (d *remover) remove(ctx context.Context) error {
 	return nil
 }
 
-// mayBeDeleted is the FROM of the rows, alias a, that the snapshot may not have any more: those of
-// Koji's table (t), or those that are known as placed (p). Since the base they are those that went.
+// mayBeDeleted is the FROM of rows that the snapshot may lack: of Koji's table (alias t), or of
+// kojisnap.placed_RELATION (alias p). Where there is a base, those are the rows that production deleted since.
 func (d *remover) mayBeDeleted(r *relation.Relation, a string) string {
 	from := sqltext.QuoteIdent(r.Name)
 	if a == "p" {
@@ -76,8 +76,7 @@ func (d *remover) mayBeDeleted(r *relation.Relation, a string) string {
 	return from
 }
 
-// findDoomed lists in ks_doomed the rpms or archives that go, less those that rows of staging's refer
-// to.
+// findDoomed lists in ks_doomed the rpms or archives to delete, except those that staging's rows refer to.
 func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 	n, err := d.ExecSQL(ctx, r, `INSERT INTO ks_doomed SELECT {r}, t.id FROM {from} JOIN ks_covered_build c ON c.id = t.build_id
 		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT ({stays})`,
@@ -89,7 +88,7 @@ func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 		if err := d.checkReusedNames(ctx, r); err != nil {
 			return err
 		}
-		// Production has given the name to another rpm: its old row is gone, wherever it was.
+		// If production gave the name to another rpm, the old one is gone, whatever its build.
 		more, err := d.ExecSQL(ctx, r, `INSERT INTO ks_doomed SELECT DISTINCT {r}, t.id FROM {t} t
 			JOIN {s} s ON {nvra} AND t.id <> s.id`+d.notDraft("t")+d.notDraft("s")+`
 			WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} x WHERE x.id = t.id) AND NOT EXISTS (SELECT FROM ks_doomed d WHERE d.relation = {r} AND d.id = t.id)
@@ -110,7 +109,7 @@ func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 	for _, k := range keys {
 		own := ""
 		if child := relation.Get(k.Name); child != nil {
-			// Old leftovers (image_listing) refer to the children.
+			// Tables of old Koji releases (image_listing) refer to the children.
 			further, err := kojidb.Referencing(ctx, d.Tx, k.Name, k.Column)
 			if err != nil {
 				return err
@@ -121,11 +120,11 @@ func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 				}
 			}
 			if d.Mark.Adopted {
-				continue // they are all taken for production's
+				continue // all of them count as production's
 			}
 			own = " AND NOT EXISTS (SELECT FROM " + book.PlacedKeys(child) + " p WHERE " + sqltext.Equal("p", "c", child.Key) + ")"
 		} else if k.Name == "rpm_checksum" {
-			continue // a cache, which goes along
+			continue // a cache, which is deleted with the rpms
 		}
 		if err := d.spareReferred(ctx, r, k, own); err != nil {
 			return err
@@ -135,7 +134,8 @@ func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// spareReferred keeps those rows in spite of their doom to which a column refers in rows that meet own.
+// spareReferred takes rows off ks_doomed if a column k of another table refers to them, in a row c that meets
+// own.
 func (d *remover) spareReferred(ctx context.Context, r *relation.Relation, k kojidb.Reference, own string) error {
 	_, err := d.ExecSQL(ctx, r, `WITH d AS (DELETE FROM ks_doomed d USING {c} c WHERE d.relation = {r} AND c.{col} = d.id`+own+` RETURNING d.id),
 			a AS (INSERT INTO ks_deferred SELECT DISTINCT {r}, ARRAY[id::text] FROM d)
@@ -144,9 +144,8 @@ func (d *remover) spareReferred(ctx context.Context, r *relation.Relation, k koj
 	return err
 }
 
-// removeKeyed deletes a keyed relation's rows that a load placed and production deleted, and
-// those below what is doomed. The steps are apart so that each is a join that PostgreSQL can
-// hash.
+// removeKeyed deletes rows of a keyed relation that a load wrote and production deleted, and those that belong
+// to doomed rows. It takes several statements, so that each is a join that PostgreSQL can hash.
 func (d *remover) removeKeyed(ctx context.Context, r *relation.Relation) error {
 	sql := `
 		CREATE TEMP TABLE {drop} ON COMMIT DROP AS SELECT {keys} FROM {from} WHERE {whole} AND NOT EXISTS (SELECT FROM {s} s WHERE {skey}) AND NOT ({stays});
@@ -161,7 +160,7 @@ func (d *remover) removeKeyed(ctx context.Context, r *relation.Relation) error {
 		"build", kojidb.BuildOf(r, "p"), "pkey", sqltext.Equal("t", "p", r.Key),
 		"whole", fmt.Sprint(!partial(d.Snap.Manifest, r)), "stays", d.missing.stays(r, "p")}
 	if len(r.Key) == 1 {
-		// What tables that we do not know refer to stays.
+		// Rows that unknown tables refer to stay.
 		keys, err := kojidb.Referencing(ctx, d.Tx, r.Name, r.Key[0])
 		if err != nil {
 			return err
@@ -182,7 +181,7 @@ func (d *remover) removeKeyed(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// removeWritten does the same where kojisnap.placed knows the rows, unless staging changed them.
+// removeWritten does the same for relations whose rows kojisnap.placed knows, unless staging edited them.
 func (d *remover) removeWritten(ctx context.Context, r *relation.Relation) error {
 	since := ""
 	if d.Delta(r) {
@@ -197,6 +196,7 @@ func (d *remover) removeWritten(ctx context.Context, r *relation.Relation) error
 	return err
 }
 
+// removeDoomed deletes the rpms or archives in ks_doomed.
 func (d *remover) removeDoomed(ctx context.Context, r *relation.Relation) error {
 	var some bool
 	if err := d.Tx.QueryRow(ctx, d.ExpandSQL(r, "SELECT EXISTS (SELECT FROM ks_doomed WHERE relation = {r})")).Scan(&some); err != nil || !some {
@@ -224,8 +224,8 @@ func (d *remover) removeDoomed(ctx context.Context, r *relation.Relation) error 
 	return err
 }
 
-// checkReusedNames asks for all rows where an rpm has the name of another of production's that did not go
-// since the base: the snapshot may have both.
+// checkReusedNames asks for all rows if a new rpm has the name of another one of production's that was not
+// deleted since the base: the snapshot may have both.
 func (d *remover) checkReusedNames(ctx context.Context, r *relation.Relation) error {
 	if d.Base == nil {
 		return nil
@@ -240,8 +240,8 @@ func (d *remover) checkReusedNames(ctx context.Context, r *relation.Relation) er
 	return err
 }
 
-// coverChanges fills ks_covered_build with those builds below which rows are gone that the snapshot
-// has all rows of.
+// coverChanges fills ks_covered_build, where there is a base: those builds below which production deleted
+// rows, and whose rows the snapshot has completely.
 func (d *remover) coverChanges(ctx context.Context) error {
 	for _, r := range relation.All() {
 		build := kojidb.BuildOf(r, "g")

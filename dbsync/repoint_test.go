@@ -49,7 +49,7 @@ func TestVolumes(t *testing.T) {
 			if got := s.volumes(); got != c.want {
 				t.Errorf("volumes: %s, want %s", got, c.want)
 			}
-			if i > 0 && (rep.Relation("build").Updated != c.changed || !rep.Skipped) {
+			if i > 0 && (counted(rep, "build").Updated != c.changed || !rep.Skipped) {
 				t.Errorf("report: %+v", rep)
 			}
 			if c.touched != nil && !reflect.DeepEqual(rep.Touched, c.touched) {
@@ -137,7 +137,7 @@ func TestPartialSnapshot(t *testing.T) {
 	w.event()
 	rep := s.load(w.snapshot(shot{none: []string{"rpmsigs", "tag_extra", "archiveinfo", "maven_archives", "win_archives", "image_archives",
 		"archive_rpm_components", "archive_components"}}), dbsync.LoadOptions{})
-	if rep.Relation("rpminfo").Deleted != 3 || len(rep.Notes) == 0 {
+	if counted(rep, "rpminfo").Deleted != 3 || len(rep.Notes) == 0 {
 		t.Errorf("report: %+v", rep)
 	}
 	for _, table := range []string{"tag_extra", "archiveinfo", "maven_archives", "win_archives", "image_archives", "archive_rpm_components", "archive_components"} {

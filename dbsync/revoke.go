@@ -5,15 +5,16 @@ import (
 	"fmt"
 	"strings"
 
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
 
-// revoke revokes production's rows that left the view, in the tags of the scope: with
-// production's own event and user where a snapshot has them, else E and the user kojisnap.
-// So it does with rows whose place a row of the snapshot takes, wherever they are, and with those
-// that staging had revoked before production did: at E they are gone, whoever was first.
+// revoke revokes production's rows of the scope's tags that left the view: with production's event and user if
+// a snapshot has them, else with E and the user kojisnap. It does the same with rows of any tag whose unique
+// place a row of the snapshot takes, and with rows that staging had revoked before production did, as they are
+// gone at E, too.
 func (v *views) revoke(ctx context.Context) error {
 	if err := v.readDecided(ctx); err != nil {
 		return err
@@ -34,8 +35,8 @@ func (v *views) revoke(ctx context.Context) error {
 	return nil
 }
 
-// reveal gives way with all of staging's changes that hide rows of production's, if it is to; else it
-// finds out of which relations rows may show again.
+// reveal gives way with all of staging's changes that hide production's rows if Replace asks for it; else it
+// finds the relations that may have rows to show again.
 func (v *views) reveal(ctx context.Context) (err error) {
 	if v.opt.OnConflict != Replace {
 		v.hidden, err = v.RelationsIn(ctx, "kojisnap.hidden")
@@ -55,6 +56,7 @@ func (v *views) reveal(ctx context.Context) (err error) {
 	return nil
 }
 
+// revokeLeft revokes the rows of one relation that left the view.
 func (v *views) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	pairs := []string{"leaving", sqltext.QuoteIdent("ks_leaving_" + r.Name)}
 	if err := v.listLeaving(ctx, r); err != nil {
@@ -74,7 +76,7 @@ func (v *views) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	}
 	_, err := v.ExecSQL(ctx, r, `WITH u AS (UPDATE {t} t SET active = NULL, revoke_event = coalesce(s.ks_event, {E}), revoker_id = coalesce(s.ks_user, {user})
 		FROM {leaving} s WHERE {key} RETURNING t.*, s.revoke_event IS NULL AS ks_shown)`+loadtx.NoteTagsWhere(r, "ks_shown"), pairs...)
-	if err == nil && r.Index("tag_id") >= 0 { // until E the row is there, though it had gone before
+	if err == nil && r.Index("tag_id") >= 0 { // the row seems to be there until E, though production revoked it before
 		_, err = v.ExecSQL(ctx, r, "INSERT INTO ks_history_hole SELECT DISTINCT tag_id, {E} FROM {leaving} WHERE ks_event IS NULL", pairs...)
 	}
 	c := v.Counts.Of(r.Name)
@@ -83,9 +85,9 @@ func (v *views) revokeLeft(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// listLeaving lists in ks_leaving_RELATION the rows of one relation that production has no more, with their
-// present revocation by staging, if any, and production's (ks_event, ks_user) if it is known. The
-// steps are apart so that each is a join that PostgreSQL can hash.
+// listLeaving lists in ks_leaving_RELATION the rows of one relation that production has no more, with
+// staging's revocation, if any, and production's (ks_event, ks_user), if known. It takes several statements,
+// so that each is a join that PostgreSQL can hash.
 func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	var stays, outside []string
 	for _, u := range r.Unique {
@@ -102,7 +104,7 @@ func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	if !partial(v.Snap.Manifest, r) {
 		stays = append(stays, "("+strings.Join(outside, " AND ")+" OR "+v.missing.stays(r, "t")+")")
 	}
-	// Since the base they are those that went, and those whose place a row takes that changed.
+	// Where there is a base: those that production deleted, and those whose place a changed row takes.
 	from := []string{"{t} t"}
 	if v.Delta(r) {
 		from = []string{"{t} t JOIN {deleted} s ON {key}"}
@@ -113,7 +115,7 @@ func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	rows := make([]string, len(from))
 	for i, f := range from {
 		rows[i] = v.ExpandSQL(r, "SELECT {data}, NULL::integer AS ks_event, NULL::integer AS ks_user FROM "+f+
-			// A revocation after E that is none of staging's is one of a later load, which knew no better.
+			// A revocation after E below the floor comes from a load of a later event, which this one goes back behind.
 			" WHERE (t.active OR t.revoke_event >= {floor} OR t.revoke_event > {E} AND t.create_event <= {E}) AND t.create_event < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key})",
 			"data", sqltext.Columns("t", sqltext.Without(v.Usable(r), "active")))
 	}
@@ -127,8 +129,7 @@ func (v *views) listLeaving(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// correctRevocations puts in production's own event and user where an earlier load knew only that a row had
-// gone.
+// correctRevocations writes production's event and user where an earlier load knew only that a row was gone.
 func (v *views) correctRevocations(ctx context.Context, r *relation.Relation) error {
 	if !v.Filled[loadtx.Revoked(r)] {
 		return nil
@@ -142,4 +143,50 @@ func (v *views) correctRevocations(ctx context.Context, r *relation.Relation) er
 	}
 	v.Counts.Of(r.Name).Updated += n
 	return nil
+}
+
+// readDecided finds the relations for which kojisnap.decided has removals by staging, and drops those removals
+// that staging has undone by a new row of its own.
+func (v *views) readDecided(ctx context.Context) error {
+	v.decided = map[string]bool{}
+	noted, err := v.RelationsIn(ctx, "kojisnap.decided")
+	if err != nil {
+		return err
+	}
+	for _, r := range noted {
+		v.decided[r.Name] = true
+		if _, err := v.ExecSQL(ctx, r, `DELETE FROM kojisnap.decided d USING {t} h WHERE d.relation = {r} AND d.subject = {subject} AND {own}`,
+			"subject", sqltext.KeyArray("h", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownActive is the condition that a row h of a versioned relation is staging's own and active.
+const ownActive = "h.active AND h.create_event >= {floor}"
+
+// remember stores in kojisnap.decided what staging removed, before production's revocation overwrites
+// staging's in the row. If production brings the same subject back, the new row is hidden, too. If staging had
+// a row of its own and removed that as well, the later removal counts. Rows that were hidden for another
+// reason are no decision of staging's.
+func (v *views) remember(ctx context.Context, r *relation.Relation) error {
+	pairs := []string{"leaving", sqltext.QuoteIdent("ks_leaving_" + r.Name), "subject", sqltext.KeyArray("g", kojidb.Subject(r)), "same", sqltext.Equal("h", "g", kojidb.Subject(r)), "own", v.ExpandSQL(r, ownActive),
+		"gkey", sqltext.KeyArray("g", r.Key)}
+	n, err := v.ExecSQL(ctx, r, `INSERT INTO kojisnap.decided AS d (relation, subject, event, user_id)
+		SELECT DISTINCT ON (1, 2) {r}, {subject}, coalesce(o.revoke_event, g.revoke_event), coalesce(o.revoker_id, g.revoker_id)
+		FROM {leaving} g LEFT JOIN LATERAL (SELECT h.revoke_event, h.revoker_id FROM {t} h
+				WHERE {same} AND h.create_event >= {floor} AND h.active IS NULL AND h.revoke_event > greatest(h.create_event, g.revoke_event)
+				ORDER BY h.revoke_event DESC LIMIT 1) o ON true
+		WHERE g.revoke_event >= {floor}
+			AND NOT EXISTS (SELECT FROM kojisnap.hidden k WHERE k.relation = {r} AND k.key = {gkey})
+			AND NOT EXISTS (SELECT FROM {t} h WHERE {same} AND {own})
+		ORDER BY 1, 2, 3 DESC
+		ON CONFLICT (relation, subject) DO UPDATE SET event = excluded.event, user_id = excluded.user_id WHERE excluded.event > d.event`, pairs...)
+	if err != nil {
+		return err
+	}
+	v.decided[r.Name] = v.decided[r.Name] || n > 0
+	_, err = v.ExecSQL(ctx, r, `DELETE FROM kojisnap.hidden k USING {leaving} g WHERE k.relation = {r} AND k.key = {gkey}`, pairs...)
+	return err
 }

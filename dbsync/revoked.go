@@ -21,9 +21,9 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// stageRevoked fills the temporary tables of revoked rows: with those of this snapshot, and with
-// those of the snapshots between the event that the database holds and this one, which may never
-// have been loaded. A snapshot has only the revocations since the one that it goes on from.
+// stageRevoked fills the temporary tables of revoked rows from this snapshot, and from those between the event
+// that the database holds and this one, whether they were loaded or not. A snapshot has only the revocations
+// since the one that it is based on.
 func (st *stager) stageRevoked(ctx context.Context) error {
 	held, between, err := st.openBetween(ctx)
 	if err != nil {
@@ -56,16 +56,16 @@ func (st *stager) stageRevoked(ctx context.Context) error {
 	return st.stageReferred(ctx, between)
 }
 
-// openBetween returns the event that the database holds, 0 before the first load, and opens the
-// snapshots of the same hub between it and this one, oldest first. Where every row is compared they
-// are all that there are, so that what an earlier load had to guess is put right; and where the config of an
-// external repo goes: the repo may be back in the scope after a time for which nothing is held of it.
+// openBetween returns the event that the database holds, 0 before the first load, and opens the snapshots of
+// the same hub between it and this one, oldest first. It opens all snapshots there are where every row is
+// compared, to correct what an earlier load had to guess, and where the config of an external repo is to be
+// revoked, as the repo may come back into the scope after a time of which nothing is known.
 func (st *stager) openBetween(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
 	err = st.Tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", st.scope()).Scan(&held)
 	if err != nil || held == 0 || st.opt.Between == nil {
-		return held, nil, err // of a new scope nothing can be revoked
+		return held, nil, err // nothing of a new scope can be revoked
 	}
-	// What left no event is told by a snapshot of an event that is held, too.
+	// A snapshot of the very event that is held may tell of changes that leave no event.
 	after, all := held-1, st.Base == nil
 	if !all {
 		if all, err = st.repoLeaves(ctx); err != nil {
@@ -78,7 +78,7 @@ func (st *stager) openBetween(ctx context.Context) (held int64, out []*snapfile.
 	if after >= st.Snap.Manifest.Event {
 		return held, nil, nil
 	}
-	// One of the same event may be what this one goes on from: names change without an event.
+	// Including this event: a snapshot of it may be the parent, as names change without an event.
 	snaps, err := st.opt.Between(ctx, after, st.Snap.Manifest.Event+1)
 	if err != nil {
 		return held, nil, fmt.Errorf("the snapshots since event %d: %w", after, err)
@@ -102,7 +102,7 @@ func (st *stager) openBetween(ctx context.Context) (held int64, out []*snapfile.
 	return held, out, nil
 }
 
-// repoLeaves reports whether a config of an external repo of the scope is to be revoked.
+// repoLeaves reports whether the config of an external repo of the scope is to be revoked.
 func (st *stager) repoLeaves(ctx context.Context) (leaves bool, err error) {
 	r := relation.Get("external_repo_config")
 	err = st.Tx.QueryRow(ctx, st.ExpandSQL(r, `SELECT EXISTS (SELECT FROM {t} t
@@ -118,9 +118,9 @@ func tellsRevoked(s *snapfile.Snapshot) bool {
 	return slices.ContainsFunc(s.Manifest.Relations, func(r snapfile.Relation) bool { return len(r.Revoked) > 0 })
 }
 
-// missingParent follows the parents of a snapshot back to the event that the database holds, and
-// returns the first that is not among the others, oldest first. Where a snapshot has no parent, it
-// tells of what was revoked since the newest one of its time.
+// missingParent follows the parents of a snapshot back to the event that the database holds, and returns the
+// first one that is not among the others. A snapshot without a parent has all revocations since the newest
+// snapshot of its time.
 func missingParent(snap *snapfile.Snapshot, others []*snapfile.Snapshot, held int64) string {
 	for snap.Manifest.Parent != "" {
 		if snap.Manifest.ParentEvent() <= held || tellsSince(snap.Manifest, held) {
@@ -140,9 +140,9 @@ func tellsSince(m *snapfile.Manifest, event int64) bool {
 	return !slices.ContainsFunc(m.Scope.All, func(t snapfile.Tag) bool { return m.HistoryFrom(t.ID) > event })
 }
 
-// stageOwnRevoked adds the revoked rows of this snapshot: those that the base does not tell of, and
-// those that did not go in by then. All of them may go in, also before an event that the database holds:
-// the snapshot may have more history.
+// stageOwnRevoked adds the revoked rows of this snapshot: those that the base lacks, and those that earlier
+// loads deferred. All of them may go in, also rows of before the event that the database holds, as the
+// snapshot may have more history.
 func (st *stager) stageOwnRevoked(ctx context.Context, r *relation.Relation) error {
 	var err error
 	if st.Base != nil && r.Versioned {
@@ -166,11 +166,11 @@ func (st *stager) stageOwnRevoked(ctx context.Context, r *relation.Relation) err
 	return err
 }
 
-// stageRevokedOf adds the revoked rows of another snapshot, and reports whether it could read them. Where this
-// one tells of all that the other does, those that the other's parent had are not needed: only rows that
-// a reset of a build has deleted since are the other's alone. One that cannot be read is passed over: what only it
-// knows gets this load's event. Of one that is newer than what the database holds, rows may go in that it
-// does not have.
+// stageRevokedOf adds the revoked rows of another snapshot, and reports whether it could be read. If this
+// snapshot tells all that the other does, only the revocations since the other's parent are needed: no other
+// snapshot has the rows that a reset of a build has deleted since. A snapshot that cannot be read is passed
+// over, with a note: revocations that only it knows get this load's event. newer says that the snapshot is
+// newer than what the database holds, so that its rows may go in.
 func (st *stager) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newer bool) (read bool, err error) {
 	read = true
 	after := int64(0)
@@ -206,7 +206,7 @@ func (st *stager) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newe
 	return read, nil
 }
 
-// revokedAfter writes the rows that were revoked after an event. It reads all.
+// revokedAfter writes the rows that were revoked after an event, all of them for event 0.
 func revokedAfter(r *relation.Relation, from *snapfile.Rows, event int64, out *bytes.Buffer) error {
 	if event == 0 || !r.Versioned {
 		_, err := io.Copy(out, from)
@@ -226,8 +226,8 @@ func revokedAfter(r *relation.Relation, from *snapfile.Rows, event int64, out *b
 	return from.Err()
 }
 
-// checkRevoked refuses revoked rows that are none of production's before E, as limits does with
-// those of the view, and leaves one of each key: two snapshots may tell of the same.
+// checkRevoked refuses revoked rows that production cannot have had before E, as checkRanges does for those in
+// the view, and leaves one row for each key: two snapshots may have the same.
 func (st *stager) checkRevoked(ctx context.Context) error {
 	for _, r := range relation.All() {
 		if !r.Versioned || !st.Filled[loadtx.Revoked(r)] {
@@ -256,15 +256,15 @@ func (st *stager) checkRevoked(ctx context.Context) error {
 	return nil
 }
 
-// stageReferred adds the events and the users of revoked rows that neither the database nor what was
-// read of this snapshot has: a snapshot has those that its own rows name. What no snapshot has any more
-// stays missing.
+// stageReferred adds the events and users that revoked rows name and that neither the database nor the
+// temporary tables have, as each snapshot has only those that its own rows name. What no snapshot has stays
+// missing.
 func (st *stager) stageReferred(ctx context.Context, between []*snapfile.Snapshot) error {
 	events, users := relation.Get("events"), relation.Get("users")
 	var ofEvents, ofUsers []string
 	for _, r := range relation.All() {
 		if r.Versioned && st.Filled[loadtx.Revoked(r)] {
-			// Those of rows that may go in, and of those that are there and may have a guessed revocation.
+			// Of rows that may go in, and of rows that are there, as their revocation may have been guessed.
 			const relevant = "SELECT s.{c} AS id FROM {revoked} s WHERE ks_may_insert OR EXISTS (SELECT FROM {t} t WHERE {key})"
 			ofEvents = append(ofEvents, st.ExpandSQL(r, "SELECT create_event AS id FROM {revoked} WHERE ks_may_insert"), st.ExpandSQL(r, relevant, "c", "revoke_event"))
 			ofUsers = append(ofUsers, st.ExpandSQL(r, relevant, "c", "revoker_id"))
@@ -292,14 +292,14 @@ func (st *stager) stageReferred(ctx context.Context, between []*snapfile.Snapsho
 	if err != nil || len(added) == 0 {
 		return err
 	}
-	// Of an older snapshot, a name may be another's by now.
+	// The name in an older snapshot may be another user's by now.
 	_, err = st.Tx.Exec(ctx, `DELETE FROM ks_users s WHERE s.id = ANY($1) AND (EXISTS (SELECT FROM users u WHERE u.name = s.name)
 		OR EXISTS (SELECT FROM ks_users o WHERE o.name = s.name AND o.id <> s.id))`, added)
 	return err
 }
 
-// stageMissing adds rows of a relation with the ids that some queries give, from the newest snapshot
-// that has them, and returns their ids.
+// stageMissing adds rows of a relation from the newest snapshot that has them. of are queries for the ids. It
+// returns the ids that were missing.
 func (st *stager) stageMissing(ctx context.Context, r *relation.Relation, of []string, between []*snapfile.Snapshot) ([]int32, error) {
 	if len(of) == 0 {
 		return nil, nil
@@ -332,8 +332,8 @@ func (st *stager) stageMissing(ctx context.Context, r *relation.Relation, of []s
 	return missing, err
 }
 
-// takeRows writes the rows of a relation with one of the ids to out, and takes them off the ids. It
-// does so only once it has read all, as no row is known to be the snapshot's before.
+// takeRows writes the rows of a relation that have one of the ids to out, and removes those ids. It does so
+// only after it has read all rows: until then none is verified.
 func takeRows(ctx context.Context, from *snapfile.Snapshot, r *relation.Relation, ids map[string]bool, out *bytes.Buffer) error {
 	rows := from.Rows(ctx, r.Name)
 	defer rows.Close()
@@ -356,13 +356,13 @@ func takeRows(ctx context.Context, from *snapfile.Snapshot, r *relation.Relation
 	return err
 }
 
-// hasRevoked reports whether snapshots have rows of a relation that left the view: the revoked ones of
-// versioned relations, and builds that were reset or deleted.
+// hasRevoked reports whether snapshots have rows of a relation that left the view: revoked ones of versioned
+// relations, and builds that were reset or deleted.
 func hasRevoked(r *relation.Relation) bool { return r.Versioned || r.Name == "build" }
 
-// stageReset takes builds that production reset or deleted, and that the view has no more, for builds
-// of this snapshot, so that what is done about a build that is not complete is done about them. A build
-// that was made anew since has another create_event: of that one they tell nothing.
+// stageReset adds builds that production reset or deleted, and that are no longer in the view, to this
+// snapshot's builds, so that they are treated like others that are not complete. A build that was made anew
+// since has another create_event, and is not touched by that.
 func (st *stager) stageReset(ctx context.Context) error {
 	r := relation.Get("build")
 	if !st.Filled[loadtx.Revoked(r)] {

@@ -28,11 +28,11 @@ import (
 type stager struct {
 	*attempt
 	gap     string               // what is not known of revocations, as a snapshot is gone
-	bridges []*snapfile.Manifest // of snapshots between what the database holds and this one, whose revoked rows went in
+	bridges []*snapfile.Manifest // of the snapshots between what the database holds and this one whose revoked rows were read
 }
 
-// stage fills one temporary table a relation, and one of the revoked rows of each versioned
-// one, by COPY.
+// stage copies the snapshot's rows into one temporary table for each relation, and the revoked rows of each
+// versioned one into another.
 func (st *stager) stage(ctx context.Context) error {
 	var total int64
 	for _, r := range st.Snap.Manifest.Relations {
@@ -92,13 +92,13 @@ func (st *stager) createStaged(ctx context.Context) error {
 	return err
 }
 
-// copyIn fills a temporary table and returns how many rows it got.
+// copyIn fills a temporary table by COPY, and returns how many rows it got.
 func (st *stager) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
-	// pgx may still read when a cut connection has made it return.
+	// After a lost connection pgx may still be reading when it returns.
 	from := &stoppable{from: rows}
 	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
 	from.stop()
-	// What the snapshot says of itself is the cause of what PostgreSQL says then.
+	// If the snapshot cannot be read, PostgreSQL's error is only the consequence.
 	if cause := rows.Err(); cause != nil {
 		err = cause
 	}
@@ -112,7 +112,7 @@ func (st *stager) copyIn(ctx context.Context, r *relation.Relation, table string
 	return tag.RowsAffected(), err
 }
 
-// stoppable is a reader that is not read any more once it was stopped.
+// stoppable is a reader that can be cut off from its source while another goroutine reads.
 type stoppable struct {
 	mu   sync.Mutex
 	from io.Reader // nil: stopped
@@ -141,8 +141,8 @@ type lines interface {
 
 var copyLine = regexp.MustCompile(`, line (\d+)(?:, column (\S+))?`)
 
-// copyError names the row whose values COPY refused, instead of the line. Such an error is the
-// snapshot's: trying again does not help.
+// copyError names the row whose values COPY refused, where PostgreSQL only gives the line. Such an error is
+// the snapshot's, so trying again does not help.
 func (st *stager) copyError(ctx context.Context, r *relation.Relation, table string, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || !dbconn.IsConstraint(pg.Code) {
@@ -160,7 +160,7 @@ func (st *stager) copyError(ctx context.Context, r *relation.Relation, table str
 	return fmt.Errorf("%s: %s%s (SQLSTATE %s)", st.rowAt(ctx, r, table, n), what, pg.Message, pg.Code)
 }
 
-// rowAt says which row is the n-th that was copied into a temporary table.
+// rowAt names the n-th row that was copied into a temporary table.
 func (st *stager) rowAt(ctx context.Context, r *relation.Relation, table string, n int) string {
 	var rows interface {
 		Next() bool

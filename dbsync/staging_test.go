@@ -304,3 +304,13 @@ func same(t testing.TB, want, got map[string][]string) {
 		}
 	}
 }
+
+// counted returns the numbers that a report has of a relation, zeros if it does not mention it.
+func counted(rep *book.LoadReport, name string) book.RelationReport {
+	for _, r := range rep.Relations {
+		if r.Relation == name {
+			return r
+		}
+	}
+	return book.RelationReport{Relation: name}
+}

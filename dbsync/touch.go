@@ -13,20 +13,20 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// touches notes the tags and builds of which something changed, and tells those who ask staging for it.
+// touches notes the tags and builds that changed, and announces the tags to kojira and Pungi.
 //
-// It reads ks_RELATION, and fills ks_new_build, ks_touched_tag and ks_touched_build; at the end, from those,
-// ks_tag_to_touch, tag_updates and tag_inheritance.
+// It reads ks_RELATION, and fills ks_new_build, ks_touched_tag and ks_touched_build. At the end it makes of
+// those ks_tag_to_touch, and rows of tag_updates and tag_inheritance.
 type touches struct {
 	*attempt
 	oldBuilds bool // the snapshot has builds that were loaded before
 }
 
-// shownOfBuild are the columns of a build that what is in its tags depends on. Who owns a build, or when it
-// was made, is another in each view alike, and Koji marks no tag as changed for it.
+// shownOfBuild are the columns of a build that the content of its tags depends on. Koji does not mark a tag as
+// changed for others, such as the owner.
 var shownOfBuild = []string{"pkg_id", "version", "release", "epoch", "draft", "state", "extra"}
 
-// touchBuilds notes the builds of which an update will change what is in their tags.
+// touchBuilds notes the builds that an update changes in a way that their tags show.
 func (t *touches) touchBuilds(ctx context.Context, r *relation.Relation, set []string, where string) error {
 	shown := slices.DeleteFunc(slices.Clone(set), func(c string) bool { return !slices.Contains(shownOfBuild, c) })
 	_, err := t.ExecSQL(ctx, r, "INSERT INTO ks_touched_build SELECT t.id FROM {t} t JOIN {s} s ON {key} WHERE {differ} AND {where}",
@@ -34,7 +34,8 @@ func (t *touches) touchBuilds(ctx context.Context, r *relation.Relation, set []s
 	return err
 }
 
-// touchInserts notes the builds, loaded before, that are about to get those rows that meet a condition.
+// touchInserts notes the builds of earlier loads that are about to get new rows, of those that meet a
+// condition.
 func (t *touches) touchInserts(ctx context.Context, r *relation.Relation, where string) error {
 	build := kojidb.BuildOf(r, "s")
 	if build == "" || r.Name == "build" || !t.oldBuilds {
@@ -46,12 +47,11 @@ func (t *touches) touchInserts(ctx context.Context, r *relation.Relation, where 
 	return err
 }
 
-// announce tells those who ask staging what changed about the tags whose content did: kojira by
-// a row of tag_updates, Pungi's reuse check by a row of tag_inheritance, from the tag to itself, that is
-// created and revoked at the load's event and so is in no view. Pungi asks for the history of
-// tag_inheritance as it does for that of tag_listing. A row there would be one of some build's, and
-// koji prune-signed-copies, which takes revocations before creations at one event, would count that
-// build as tagged after the latest one.
+// announce tells kojira and Pungi which tags changed: kojira by rows of tag_updates, Pungi's reuse check by
+// rows of tag_inheritance. Such a row leads from the tag to itself, and is created and revoked at the load's
+// event, so no view shows it. Pungi reads the history of tag_inheritance as it does that of tag_listing. Rows
+// of tag_listing would not do: koji prune-signed-copies takes revocations before creations at one event, and
+// would count the build of such a row as tagged.
 func (t *touches) announce(ctx context.Context) error {
 	if changed := (&book.LoadReport{Relations: t.Counts.Sorted()}).Changed(); !changed {
 		return nil
@@ -81,7 +81,7 @@ func (t *touches) announce(ctx context.Context) error {
 	return err
 }
 
-// findNew lists the builds that this load will insert, so that others are known as touched.
+// findNew lists the builds that this load will insert, as they need not be noted one by one.
 func (t *touches) findNew(ctx context.Context) error {
 	r := relation.Get("build")
 	if _, err := t.ExecSQL(ctx, r, `INSERT INTO ks_new_build SELECT id FROM {s} s WHERE NOT EXISTS (SELECT FROM {t} t WHERE {key})`); err != nil {

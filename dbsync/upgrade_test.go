@@ -75,7 +75,7 @@ func TestUpgradedTablesFilled(t *testing.T) {
 	dbtest.Exec(t, s.dsn, dbtest.Upgrade(33, 35))
 	rep := s.load(snap, dbsync.LoadOptions{})
 	s.checkView(w.view(shot{event: w.last()}), 35)
-	if rep.Skipped || rep.Relation("build").Updated != 1 {
+	if rep.Skipped || counted(rep, "build").Updated != 1 {
 		t.Errorf("after the upgrade: %+v", rep)
 	}
 	if got := s.one("SELECT count(*) FROM build WHERE promoter IS NOT NULL AND promotion_time IS NOT NULL"); got != "1" {
@@ -169,8 +169,8 @@ func TestAdoptOlder(t *testing.T) {
 					t.Errorf("changed: %+v", r)
 				}
 			}
-			if rep.Relation("build").Updated < 50 {
-				t.Errorf("builds: %+v", rep.Relation("build"))
+			if counted(rep, "build").Updated < 50 {
+				t.Errorf("builds: %+v", counted(rep, "build"))
 			}
 			if len(rep.Overwritten)+len(rep.Conflicts)+len(rep.LeftOut)+len(rep.Kept) > 0 {
 				t.Errorf("report: %+v", rep)

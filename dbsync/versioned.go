@@ -12,8 +12,8 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// writeVersioned brings in the rows of a versioned relation that are in the view at E, each of them:
-// active, or hidden where staging's own changes say otherwise.
+// writeVersioned inserts all rows of a versioned relation that are in the view at E: active, or hidden where
+// staging's own changes overrule them.
 func (v *views) writeVersioned(ctx context.Context, r *relation.Relation) error {
 	if err := v.revokeOverlaid(ctx, r); err != nil {
 		return err
@@ -78,8 +78,8 @@ func (v *views) tellHidden(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// revokeOverlaid revokes rows of the overlay's where production has one by now, which the overlay
-// has overruled.
+// revokeOverlaid revokes rows that the overlay made where production has a row of its own now, which the
+// overlay's rules have changed already.
 func (v *views) revokeOverlaid(ctx context.Context, r *relation.Relation) error {
 	if r.Name != "tag_extra" && r.Name != "build_target_config" {
 		return nil

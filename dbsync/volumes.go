@@ -20,7 +20,7 @@ type volumes struct {
 	out *exclusions
 }
 
-// chooseVolumes decides on which volume the snapshot's builds are to stand when they are new.
+// chooseVolumes decides on which volume the snapshot's builds go in if they are new.
 func (vo *volumes) chooseVolumes(ctx context.Context) error {
 	if _, err := vo.Tx.Exec(ctx, `UPDATE ks_build s SET ks_production = v.name FROM ks_volume v WHERE v.id = s.volume_id`); err != nil {
 		return err
@@ -43,8 +43,8 @@ func (vo *volumes) chooseVolumes(ctx context.Context) error {
 	return err
 }
 
-// mapVolumes fills ks_volume_map for the names of production's volumes that a query gives. The
-// rows of staging's volumes are made by SQL: Koji's addVolume would write below them.
+// mapVolumes fills ks_volume_map for the names of production's volumes that a query gives. It inserts
+// staging's volumes by SQL, as Koji's addVolume would write on the volume.
 func (vo *volumes) mapVolumes(ctx context.Context, query string) error {
 	rows, err := vo.Tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volume_map ORDER BY 1")
 	if err != nil {
@@ -66,7 +66,7 @@ func (vo *volumes) mapVolumes(ctx context.Context, query string) error {
 	return nil
 }
 
-// volume returns the id of a volume of staging's, which it makes if need be.
+// volume returns the id of one of staging's volumes, and inserts it if it is not there.
 func (vo *volumes) volume(ctx context.Context, name string) (id int32, err error) {
 	err = vo.Tx.QueryRow(ctx, "SELECT id FROM volume WHERE name = $1", name).Scan(&id)
 	if !errors.Is(err, pgx.ErrNoRows) {
@@ -77,8 +77,8 @@ func (vo *volumes) volume(ctx context.Context, name string) (id int32, err error
 	return id, err
 }
 
-// copyVolume fills ks_copied_build and returns the id of the volume of copied builds, -1 if there is
-// none and none is needed.
+// copyVolume fills ks_copied_build, and returns the id of the volume of copied builds; -1 if there is none and
+// none is needed.
 func (vo *volumes) copyVolume(ctx context.Context) (int64, error) {
 	if len(vo.opt.Staged) == 0 {
 		id := int64(-1)
@@ -102,9 +102,9 @@ func (vo *volumes) copyVolume(ctx context.Context) (int64, error) {
 	return int64(id), err
 }
 
-// repoint moves production's builds to the volumes where their files are now: complete ones to
-// the read-only volume or, copied, to the copy volume; others to DEFAULT. A build that stands
-// elsewhere than a load put it was moved by staging and stays.
+// repoint moves production's builds to the volumes where their files are: complete builds to the read-only
+// volume or, if copied, to the copy volume; others to DEFAULT. A build that is on another volume than a load
+// gave it was moved by staging, and stays there.
 func (vo *volumes) repoint(ctx context.Context) error {
 	if err := vo.mapVolumes(ctx, "SELECT DISTINCT production FROM kojisnap.placed_volume WHERE state = 1"); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (vo *volumes) repoint(ctx context.Context) error {
 	}
 	vo.Counts.Of("build").Updated += tag.RowsAffected()
 	if vo.Report.Skipped {
-		return nil // there is none that is not on record
+		return nil // all of them are on record already
 	}
 	_, err = vo.Tx.Exec(ctx, `INSERT INTO ks_kept SELECT 'build', 'id=' || b.id, 'staging moved it to volume ' || quote_literal(w.name)
 		FROM build b JOIN kojisnap.placed_volume v ON v.build_id = b.id JOIN volume w ON w.id = b.volume_id WHERE b.volume_id <> v.volume_id`)

@@ -24,8 +24,7 @@ type writer struct {
 	touches   *touches
 }
 
-// upsert inserts the rows of a relation that are missing and updates those that differ. All
-// that must not be written has been taken out of the snapshot's rows before.
+// upsert inserts the rows of a relation that are missing, and updates those that differ.
 func (w *writer) upsert(ctx context.Context, r *relation.Relation) error {
 	if r.InPlace && !r.Named() && r.Name != "build" {
 		if err := w.edits.keepStagingEdits(ctx, r); err != nil {
@@ -73,7 +72,7 @@ func (w *writer) upsert(ctx context.Context, r *relation.Relation) error {
 	return w.edits.recordWritten(ctx, r)
 }
 
-// update writes the columns set of the rows that differ, and notes which tags that touches.
+// update sets columns of the rows that differ, and notes the tags or builds that this changes.
 func (w *writer) update(ctx context.Context, r *relation.Relation, set []string, where string) (n int64, err error) {
 	into := "SELECT"
 	switch {
@@ -99,7 +98,7 @@ func (w *writer) writeBuilds(ctx context.Context, r *relation.Relation) error {
 	if err := w.held.leaveOutHeld(ctx, r); err != nil {
 		return err
 	}
-	// Where production's files are is news also of a build that staging edited.
+	// The volume of production's files is updated also for builds that staging edited.
 	if _, err := w.ExecSQL(ctx, r, `UPDATE kojisnap.placed_volume v SET production = s.ks_production FROM {s} s
 		WHERE v.build_id = s.id AND v.production <> s.ks_production`); err != nil {
 		return err
@@ -126,8 +125,8 @@ func (w *writer) writeBuilds(ctx context.Context, r *relation.Relation) error {
 	return err
 }
 
-// promotions leaves out the promotion of a draft whose rpms staging has under the same names,
-// unless those are to give way.
+// promotions leaves out the promotion of a draft if staging has its rpms under the same names; with Replace it
+// deletes staging's.
 func (w *writer) promotions(ctx context.Context, r *relation.Relation) error {
 	if _, ok := w.Schema.Column("build", "draft"); !ok {
 		return nil
@@ -144,19 +143,19 @@ func (w *writer) promotions(ctx context.Context, r *relation.Relation) error {
 		reason: kojidb.NVRText("s") + " || ': it is promoted, but its rpm ' || " + kojidb.RPMText("h") + " || ' is staging''s id ' || h.id", conflict: true})
 }
 
-// writeRPMs merges the rpms: a name, version, release and arch is unique among those of a
-// repository that are no drafts.
+// writeRPMs merges the rpms. Name, version, release and arch are unique among the rpms of one repository that
+// are of no draft.
 func (w *writer) writeRPMs(ctx context.Context, r *relation.Relation) error {
 	nvra := []string{"name", "version", "release", "arch", "external_repo_id"}
 	meets := sqltext.Equal("h", "s", nvra) + " AND h.id <> s.id" + w.notDraft("h") + w.notDraft("s")
-	// A pull that has not swept an image yet may still have an rpm that was made again since.
+	// Until a pull sweeps an image, it may still list an rpm that was made again since.
 	again := sqltext.Equal("x", "s", nvra) + " AND x.id > s.id" + w.notDraft("x") + w.notDraft("s") + w.ExpandSQL(r, " AND NOT EXISTS (SELECT FROM {t} t WHERE {key})")
 	if err := w.out.leaveOut(ctx, r, leaveOutRule{using: loadtx.Staged(r) + " x", where: again, conflict: true,
 		reason: kojidb.RPMText("s") + " || ' is id ' || x.id || ' by now'"}); err != nil {
 		return err
 	}
 	if w.opt.OnConflict == Replace {
-		// One that production deleted was kept as staging refers to it, but stands in the way.
+		// Such an rpm may be one that production deleted and that stayed as staging refers to it.
 		if _, err := w.ExecSQL(ctx, r, `DELETE FROM ks_kept k USING {s} s, {t} h WHERE {meets} AND k.relation = {r} AND k.key = 'id=' || h.id`, "meets", meets); err != nil {
 			return err
 		}
@@ -171,9 +170,9 @@ func (w *writer) writeRPMs(ctx context.Context, r *relation.Relation) error {
 	return w.upsert(ctx, r)
 }
 
-// writeKeyed merges a relation whose rows have neither an id nor an event of their own. The list of
-// what was placed tells a row that staging deleted (it stays deleted) from a new one, and a row
-// that staging made (it stays as it is) from production's.
+// writeKeyed merges a relation whose rows have neither an id nor an event. The list of what loads wrote,
+// kojisnap.placed_RELATION, tells a row that staging deleted, which stays deleted, from a new one, and a row
+// that staging made, which stays as it is, from production's.
 func (w *writer) writeKeyed(ctx context.Context, r *relation.Relation) error {
 	pairs := []string{"p", book.PlacedKeys(r), "keys", sqltext.Columns("s", r.Key), "pkey", sqltext.Equal("p", "s", r.Key), "keytext", sqltext.KeyText("s", r.Key),
 		"array", sqltext.KeyArray("s", r.Key), "cols", sqltext.Columns("", w.Usable(r)), "scols", sqltext.Columns("s", w.Usable(r)), "names", sqltext.Columns("", r.Key)}
@@ -183,7 +182,7 @@ func (w *writer) writeKeyed(ctx context.Context, r *relation.Relation) error {
 	data := sqltext.Without(w.Usable(r), r.Key...)
 	c := w.Counts.Of(r.Name)
 
-	// keep notes the rows where staging's decision stands, and puts production's aside.
+	// keep reports rows where staging's decision stays, and defers production's.
 	keep := func(what, where string) error {
 		_, err := run(`WITH s AS (SELECT s.* FROM {s} s WHERE ` + where + `), a AS (INSERT INTO ks_deferred SELECT {r}, {array} FROM s RETURNING 1)
 			INSERT INTO ks_kept SELECT {r}, {keytext}, ` + sqltext.QuoteLiteral(what) + ` FROM s`)
@@ -213,7 +212,7 @@ func (w *writer) writeKeyed(ctx context.Context, r *relation.Relation) error {
 			c.Updated += n
 		}
 	}
-	if err := w.touches.touchInserts(ctx, r, "NOT "+w.ExpandSQL(r, known, pairs...)); err != nil { // what staging deleted does not come
+	if err := w.touches.touchInserts(ctx, r, "NOT "+w.ExpandSQL(r, known, pairs...)); err != nil { // what staging deleted stays deleted
 		return err
 	}
 	n, err := run(`WITH n AS (INSERT INTO {t} ({cols}) SELECT {scols} FROM {s} s WHERE ` + missing + ` AND NOT ` + known + ` RETURNING {names})

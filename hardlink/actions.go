@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Op is how a file comes to be, or what becomes of it.
@@ -28,35 +30,35 @@ const (
 // Actions is what is to do, as data: Diff computes it, --dry-run prints it, Apply
 // does it. The zero value is nothing.
 type Actions struct {
-	CopyVolume  string           `json:"copy_volume,omitempty"`
-	Volumes     []LinkAction     `json:"volumes,omitempty"`
-	Builds      []BuildAction    `json:"builds,omitempty"`
-	Links       []LinkAction     `json:"links,omitempty"`
-	RemoveLinks []volumes.Link   `json:"remove_links,omitempty"`
-	Remove      []RemoveAction   `json:"remove,omitempty"`
-	Own         []volumes.Change `json:"own,omitempty"`      // owners and modes that are not as they are to be
-	Strays      []Stray          `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
-	Kept        []Kept           `json:"kept,omitempty"`     // not ours, so it stays
-	Nowhere     []Nowhere        `json:"nowhere,omitempty"`  // production's volumes that are not here
-	Missing     []*MissingError  `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
-	LeftOut     []volumes.Build  `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
-	Held        []*HeldError     `json:"-"`                  // what else is kept back: results have it in one list with Missing
-	Present     int              `json:"present"`            // files that are there already
-	Absent      int              `json:"absent"`             // optional files that production does not have
-	Damaged     []Damaged        `json:"damaged,omitempty"`  // files that were put there, are damaged since, and are made again
-	Adopted     int              `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
-	Rebuilt     string           `json:"rebuilt,omitempty"`  // why the ledger is made anew
-	Leaving     []volumes.Build  `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
-	Grace       []GraceBuild     `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
+	CopyVolume  string          `json:"copy_volume,omitempty"`
+	Volumes     []LinkAction    `json:"volumes,omitempty"`
+	Builds      []BuildAction   `json:"builds,omitempty"`
+	Links       []LinkAction    `json:"links,omitempty"`
+	RemoveLinks []volumes.Link  `json:"remove_links,omitempty"`
+	Remove      []RemoveAction  `json:"remove,omitempty"`
+	Own         []topdir.Change `json:"own,omitempty"`      // owners and modes that are not as they are to be
+	Strays      []Stray         `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
+	Kept        []Kept          `json:"kept,omitempty"`     // not ours, so it stays
+	Nowhere     []Nowhere       `json:"nowhere,omitempty"`  // production's volumes that are not here
+	Missing     []*MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
+	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
+	Held        []*HeldError    `json:"-"`                  // what else is kept back: results have it in one list with Missing
+	Present     int             `json:"present"`            // files that are there already
+	Absent      int             `json:"absent"`             // optional files that production does not have
+	Damaged     []Damaged       `json:"damaged,omitempty"`  // files that were put there, are damaged since, and are made again
+	Adopted     int             `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
+	Rebuilt     string          `json:"rebuilt,omitempty"`  // why the ledger is made anew
+	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
+	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
-	logs       map[string]*LedgerBuild // by directory: see seenLogs
-	away       []string                // of each build that is left out because its volume is not here, production's volume
-	removal    bool                    // of DiffRemove
-	retargeted bool                    // symlinks of builds are moved over to the path that the hub has for topdir
+	logs       map[string]*ledger.Build // by directory: see seenLogs
+	away       []string                 // of each build that is left out because its volume is not here, production's volume
+	removal    bool                     // of DiffRemove
+	retargeted bool                     // symlinks of builds are moved over to the path that the hub has for topdir
 
-	known   *Ledger // that Diff compared with
-	instead *Ledger // the ledger from now on, if it is made anew
-	notes   batch   // what the ledger learns of what is there already
+	known   *ledger.Ledger // that Diff compared with
+	instead *ledger.Ledger // the ledger from now on, if it is made anew
+	notes   ledger.Batch   // what the ledger learns of what is there already
 }
 
 // GraceBuild is a build that no plan has wanted since a time, and that may go later.
@@ -80,7 +82,7 @@ func (a *Actions) add(r *Actions) {
 	a.Present += r.Present
 	a.Absent += r.Absent
 	a.Adopted += r.Adopted
-	a.notes.text = append(a.notes.text, r.notes.text...)
+	a.notes.Add(&r.notes)
 }
 
 // LinkAction makes a symlink, or has it say another thing.
@@ -98,18 +100,18 @@ type LinkAction struct {
 // BuildAction makes files of a build on the copy volume. One without files marks a
 // build complete whose making was interrupted at its very end.
 type BuildAction struct {
-	Build  volumes.Build `json:"build"`  // with production's volume
-	Behind string        `json:"behind"` // the staging volume that leads to production's files of it
-	Source string        `json:"source"` // production's directory of it, relative to production's topdir
-	Dir    string        `json:"dir"`    // relative to topdir
-	New    bool          `json:"new"`    // the directory is renamed into place at once
-	Files  []FileAction  `json:"files,omitempty"`
-	Dirs   []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
-	Stub   bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
+	Build        volumes.Build `json:"build"`  // with production's volume
+	SourceVolume string        `json:"behind"` // the staging volume that leads to production's files of it
+	Source       string        `json:"source"` // production's directory of it, relative to production's topdir
+	Dir          string        `json:"dir"`    // relative to topdir
+	New          bool          `json:"new"`    // the directory is renamed into place at once
+	Files        []FileAction  `json:"files,omitempty"`
+	Dirs         []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
+	Stub         bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
 
-	single  *LedgerBuild  // has the symlinks whose directory a FileAction with Dir replaces
-	entries []LedgerEntry // that the ledger is to have beside those of Files
-	again   bool          // something of it was kept back: the next run is to look at it, too
+	single  *ledger.Build  // has the symlinks whose directory a FileAction with Dir replaces
+	entries []ledger.Entry // that the ledger is to have beside those of Files
+	again   bool           // something of it was kept back: the next run is to look at it, too
 }
 
 // replaces tells whether a file is in a directory that takes the place of a symlink.

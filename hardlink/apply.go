@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 )
@@ -24,7 +25,7 @@ const batchBytes = 256 << 20
 // nothing else is left. The report tells what was done in any case.
 func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	report := Report{Present: a.Present, Absent: a.Absent, Adopted: a.Adopted, Leaving: len(a.Leaving), Grace: len(a.Grace), Kept: a.Kept}
-	nothing := !a.Pending() && len(a.notes.text) == 0
+	nothing := !a.Pending() && a.notes.Empty()
 	if nothing && a.CopyVolume == "" {
 		return report, a.Err()
 	}
@@ -43,7 +44,7 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 		return report, a.Err()
 	}
 	need, _ := space(a.Builds)
-	unlock, err := e.lock()
+	unlock, err := ledger.Lock(e.top)
 	if err != nil {
 		return report, e.full(err, need)
 	}
@@ -65,8 +66,8 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 // run is one Apply.
 type run struct {
 	*Engine
-	ledger *ledgerFileWriter
-	known  *Ledger
+	ledger *ledger.Writer
+	known  *ledger.Ledger
 	temp   string // directory of temporary names, relative to topdir
 	volume string
 	report *Report
@@ -102,12 +103,12 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 		return nil, err
 	}
 	r.foldsCase()
-	if r.known, r.ledger, err = openLedger(e.top, a.instead); err != nil {
+	if r.known, r.ledger, err = ledger.Open(e.top, a.instead); err != nil {
 		e.top.RemoveAll(r.temp)
 		return nil, err
 	}
-	if err := r.ledger.append(&a.notes); err != nil {
-		r.ledger.close()
+	if err := r.ledger.Append(&a.notes); err != nil {
+		r.ledger.Close()
 		e.top.RemoveAll(r.temp)
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 }
 
 func (r *run) end() {
-	r.ledger.close()
+	r.ledger.Close()
 	if r.top.Unlabelled() {
 		r.opts.Log.Info("topdir's file system keeps no SELinux labels: files have the one of its mount", "path", r.top.Path())
 	}
@@ -148,9 +149,9 @@ func (r *run) run(ctx context.Context, a Actions) error {
 		return err
 	}
 	if a.retargeted && len(r.broken) == 0 {
-		var done batch
-		done.line("T", r.hub)
-		if err := r.ledger.append(&done); err != nil {
+		var done ledger.Batch
+		done.Hub(r.hub)
+		if err := r.ledger.Append(&done); err != nil {
 			return err
 		}
 	}
@@ -176,7 +177,7 @@ func (r *run) builds(ctx context.Context, builds []BuildAction, counter progress
 	making, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
-		c := &committer{run: r, named: &batch{}, durable: &batch{}, all: len(builds)}
+		c := &committer{run: r, named: &ledger.Batch{}, durable: &ledger.Batch{}, all: len(builds)}
 		var err error
 		for ms := range made {
 			if err == nil {

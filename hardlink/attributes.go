@@ -13,8 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // What was made gets its owner and mode when it is made. A note beside the ledger has the attributes of
@@ -23,10 +25,10 @@ import (
 // An audit without attributes goes by the note; where that has no mode a file is to have production's. A
 // file whose inode is production's is made anew, as a copy. Symlinks of ours on DEFAULT, and the directories that
 // hold them, are changed where they are this process's user's: others are staging's.
-const attributesNote = ledgerDir + "/attributes"
+const attributesNote = ledger.Dir + "/attributes"
 
 type noted struct {
-	volumes.Attributes
+	topdir.Attributes
 	UID int `json:"uid"` // of the process
 }
 
@@ -45,14 +47,14 @@ func (e *Engine) noted() *noted {
 
 // attributesChanged tells whether the run before had other attributes.
 func (e *Engine) attributesChanged() bool {
-	if e.opts.Attributes == (volumes.Attributes{}) {
+	if e.opts.Attributes == (topdir.Attributes{}) {
 		return false
 	}
 	n := e.noted()
 	return n == nil || !sameAttributes(n.Attributes, e.opts.Attributes)
 }
 
-func sameAttributes(a, b volumes.Attributes) bool {
+func sameAttributes(a, b topdir.Attributes) bool {
 	same := a.Owner == b.Owner || a.Owner != nil && b.Owner != nil && *a.Owner == *b.Owner
 	return same && a.Mode == b.Mode && a.Context == b.Context
 }
@@ -62,7 +64,7 @@ func (e *Engine) noteAttributes() error {
 	if e.noted() != nil && !e.attributesChanged() {
 		return nil
 	}
-	if _, err := e.top.Lstat(ledgerFile); err != nil {
+	if _, err := e.top.Lstat(ledger.File); err != nil {
 		return nil // nothing was made yet
 	}
 	return durable.WriteFile(e.top.Join(attributesNote), func(w io.Writer) error {
@@ -77,7 +79,7 @@ func (e *Engine) noteAttributes() error {
 // auditAttributes lets an audit without attributes go by those of the note.
 func (d *differ) auditAttributes() {
 	n := d.noted()
-	if n == nil || d.opts.Attributes != (volumes.Attributes{}) {
+	if n == nil || d.opts.Attributes != (topdir.Attributes{}) {
 		return
 	}
 	if n.Owner == nil || n.Owner.CanGive() {
@@ -94,7 +96,7 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 	for _, b := range a.Builds {
 		making[b.Dir] = true
 	}
-	changes, builds := make([][]volumes.Change, len(d.plan.Staged)), make([]*BuildAction, len(d.plan.Staged))
+	changes, builds := make([][]topdir.Change, len(d.plan.Staged)), make([]*BuildAction, len(d.plan.Staged))
 	failed := make([]*HeldError, len(d.plan.Staged))
 	err := d.parallel(ctx, len(d.plan.Staged), func(ctx context.Context, i int) error {
 		s := d.plan.Staged[i]
@@ -136,12 +138,12 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 		}
 	}
 	a.Own = append(a.Own, d.linksAndDirs(seen)...)
-	slices.SortFunc(a.Own, func(x, y volumes.Change) int { return strings.Compare(x.Path, y.Path) })
+	slices.SortFunc(a.Own, func(x, y topdir.Change) int { return strings.Compare(x.Path, y.Path) })
 	return nil
 }
 
 // attributesOf compares one build. Its files that are production's inodes are to be copied.
-func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *LedgerBuild) (changes []volumes.Change, anew *BuildAction, err error) {
+func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.Build) (changes []topdir.Change, anew *BuildAction, err error) {
 	planned := map[string]*volumes.File{}
 	for i := range s.Files {
 		planned[s.Files[i].Path] = &s.Files[i]
@@ -165,7 +167,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *LedgerBu
 		if err != nil {
 			return nil, nil, err
 		}
-		_, ours, err := d.recorded(dir, e.Path, st, &LedgerBuild{Entries: []LedgerEntry{e}})
+		_, ours, err := d.recorded(dir, e.Path, st, &ledger.Build{Entries: []ledger.Entry{e}})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -182,7 +184,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *LedgerBu
 		case c == nil:
 		case isProd && f != nil:
 			if anew == nil {
-				anew = &BuildAction{Build: s.Build, Behind: s.Behind, Dir: dir}
+				anew = &BuildAction{Build: s.Build, SourceVolume: s.SourceVolume, Dir: dir}
 				anew.Source, _ = s.Build.Dir() // was checked
 			}
 			anew.Files = append(anew.Files, FileAction{Op: OpCopy, Path: f.Path, File: f, Bytes: e.Size, Replace: true})
@@ -199,7 +201,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *LedgerBu
 }
 
 // dirChange is what a directory needs.
-func (d *differ) dirChange(rel string) *volumes.Change {
+func (d *differ) dirChange(rel string) *topdir.Change {
 	st, err := d.top.Lstat(rel)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
@@ -209,11 +211,11 @@ func (d *differ) dirChange(rel string) *volumes.Change {
 
 // leftBy is the owner that something was left with where none was given: the user of the process, and
 // whatever group. nil: that is not known, or it is production's.
-func (d *differ) leftBy(st unix.Stat_t, isProd bool) *volumes.Owner {
+func (d *differ) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 	if d.left == nil || isProd {
 		return nil
 	}
-	return &volumes.Owner{UID: *d.left, GID: int(st.Gid)}
+	return &topdir.Owner{UID: *d.left, GID: int(st.Gid)}
 }
 
 // atProduction is the mode that production's file has, 0 if that is not known, and whether the file is
@@ -236,8 +238,8 @@ func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mod
 
 // linksAndDirs are the symlinks of ours on DEFAULT and in volumes that show production's, and the
 // directories that hold them, where they are this process's user's.
-func (d *differ) linksAndDirs(seen map[string]bool) (changes []volumes.Change) {
-	for link := range d.ledger.placed {
+func (d *differ) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
+	for link := range d.ledger.Placed {
 		for p := link; p != "." && p != "vol" && !seen[p]; p = path.Dir(p) {
 			seen[p] = true
 			st, err := d.top.Lstat(p)
@@ -254,7 +256,7 @@ func (d *differ) linksAndDirs(seen map[string]bool) (changes []volumes.Change) {
 }
 
 // own makes the changes of owners and modes.
-func (r *run) own(ctx context.Context, changes []volumes.Change) error {
+func (r *run) own(ctx context.Context, changes []topdir.Change) error {
 	for _, c := range changes {
 		if err := ctx.Err(); err != nil {
 			return err

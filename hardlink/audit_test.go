@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 )
 
 func audit(o *hardlink.Options) { o.Audit = true }
@@ -28,7 +29,7 @@ func (s *site) diff(t testing.TB, change ...func(*hardlink.Options)) hardlink.Ac
 // ledger is topdir's ledger in its shortest form.
 func (s *site) ledger(t testing.TB) string {
 	t.Helper()
-	l, err := hardlink.ReadLedger(s.top)
+	l, err := ledger.Read(s.top)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestLedgerMadeAnew(t *testing.T) {
 	good := mustRead(t, path)
 	before, files := s.ledger(t), snapshot(t, filepath.Join(s.top, "vol"))
 	saved := func(o *hardlink.Options) {
-		o.Saved = func(context.Context) (*hardlink.Ledger, error) { return hardlink.ParseLedger(bytes.NewReader(good)) }
+		o.Saved = func(context.Context) (*ledger.Ledger, error) { return ledger.Parse(bytes.NewReader(good)) }
 	}
 	write := func(b []byte) {
 		t.Helper()
@@ -184,7 +185,7 @@ func TestLedgerMadeAnewTakesNothingOfStagings(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.top, ".kojisnap/ledger"), []byte("rubbish\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.copy(t); !errors.Is(err, hardlink.ErrLedgerDamaged) || !strings.Contains(err.Error(), "copy --audit") {
+	if _, err := s.copy(t); !errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "copy --audit") {
 		t.Errorf("error %v", err)
 	}
 	before := snapshot(t, filepath.Join(s.top, "vol/staged"))
@@ -202,7 +203,7 @@ func TestLedgerMadeAnewTakesNothingOfStagings(t *testing.T) {
 	}
 	s.staysOnProd(t, bashDir)
 	s.staysOnProd(t, "packages/win-tool/2.0/1")
-	l, err := hardlink.ReadLedger(s.top)
+	l, err := ledger.Read(s.top)
 	if err != nil {
 		t.Fatal(err)
 	}

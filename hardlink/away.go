@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -148,9 +149,9 @@ func (d *differ) nowhere(a *Actions) {
 }
 
 // leaveAway leaves a build as it is, because production's volume with it is not here.
-func (d *differ) leaveAway(a *Actions, s volumes.StagedBuild, known *LedgerBuild, leaveOut func()) {
+func (d *differ) leaveAway(a *Actions, s volumes.StagedBuild, known *ledger.Build, leaveOut func()) {
 	if known != nil && known.Complete {
-		if present, absent, ok := known.has(s.Files); ok {
+		if present, absent, ok := known.Has(s.Files); ok {
 			a.Present += present
 			a.Absent += absent
 			return

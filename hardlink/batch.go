@@ -9,8 +9,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // making is a build on its way.
@@ -20,7 +22,7 @@ type making struct {
 	temp   string
 
 	mu      sync.Mutex
-	entries []LedgerEntry
+	entries []ledger.Entry
 	made    []FileAction // with what became of Op and Bytes
 	linked  []string     // directories that are a symlink now
 	absent  int
@@ -43,15 +45,15 @@ func (r *run) makeBatch(ctx context.Context, builds []BuildAction, counter progr
 // the names of the batch before.
 type committer struct {
 	*run
-	named   *batch // what has its names, which may not be on the disk yet
-	durable *batch // what has, and of which the ledger does not know
+	named   *ledger.Batch // what has its names, which may not be on the disk yet
+	durable *ledger.Batch // what has, and of which the ledger does not know
 
 	all, unreadable int // builds: of the run, and those that could not be read
 }
 
 func (c *committer) commit(ms []*making) error {
 	lines := c.durable
-	c.durable = &batch{}
+	c.durable = &ledger.Batch{}
 	for _, m := range ms {
 		for _, missing := range m.missing {
 			if m.err == nil && deniedByAll(missing.Err) { // it may be there, as all else
@@ -64,18 +66,18 @@ func (c *committer) commit(ms []*making) error {
 			}
 			continue
 		}
-		lines.build(m.staged)
+		lines.Build(m.staged)
 		for _, entry := range append(m.BuildAction.entries, m.entries...) {
-			lines.entry(entry)
+			lines.Entry(entry)
 		}
 	}
-	if err := c.ledger.append(lines); err != nil {
+	if err := c.ledger.Append(lines); err != nil {
 		return err
 	}
 	if err := c.top.Sync(); err != nil {
 		return err
 	}
-	c.durable, c.named = c.named, &batch{}
+	c.durable, c.named = c.named, &ledger.Batch{}
 	failed := make([]error, len(ms))
 	err := c.parallel(context.Background(), len(ms), func(ctx context.Context, i int) error {
 		if ms[i].err != nil {
@@ -98,16 +100,16 @@ func (c *committer) commit(ms []*making) error {
 		}
 		if m.err == nil {
 			c.broken = append(c.broken, m.held...)
-			c.named.build(m.staged)
+			c.named.Build(m.staged)
 			for _, dir := range m.linked {
-				c.named.line("D", dir)
+				c.named.DirLinked(dir)
 			}
-			c.named.line("C")
+			c.named.Complete()
 			if m.Stub {
-				c.named.line("k", m.Dir)
+				c.named.Unlink(m.Dir)
 			}
 			if m.again {
-				c.named.entry(m.any(c.known))
+				c.named.Entry(m.any(c.known))
 			}
 		}
 	}
@@ -126,7 +128,7 @@ func (c *committer) breaks(m *making) error {
 	if !m.New {
 		return nil
 	}
-	return c.leave(m.Build, m.Behind)
+	return c.leave(m.Build, m.SourceVolume)
 }
 
 // discard removes what is under a temporary name. What cannot be removed is told at the end of the
@@ -139,7 +141,7 @@ func (r *run) discard(temp string) {
 
 // any is an entry of the ledger of a build that is in place. Written after the build was complete it
 // has the next run look at the build again.
-func (m *making) any(known *Ledger) LedgerEntry {
+func (m *making) any(known *ledger.Ledger) ledger.Entry {
 	entries := append(m.entries, m.BuildAction.entries...)
 	if b := known.Builds[m.Dir]; b != nil {
 		entries = append(entries, b.Entries...)
@@ -149,19 +151,19 @@ func (m *making) any(known *Ledger) LedgerEntry {
 			return e
 		}
 	}
-	return append(entries, LedgerEntry{Path: ".kojisnap-again", Absent: true})[0]
+	return append(entries, ledger.Entry{Path: ".kojisnap-again", Absent: true})[0]
 }
 
 // end makes the last names durable.
 func (c *committer) end() error {
-	if len(c.named.text) == 0 {
-		return c.ledger.append(c.durable)
+	if c.named.Empty() {
+		return c.ledger.Append(c.durable)
 	}
 	if err := c.top.Sync(); err != nil {
 		return err
 	}
-	c.durable.text = append(c.durable.text, c.named.text...)
-	return c.ledger.append(c.durable)
+	c.durable.Add(c.named)
+	return c.ledger.Append(c.durable)
 }
 
 // makeAll makes them. What concerns one build is in its err; what is returned
@@ -201,7 +203,7 @@ func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.FileCo
 }
 
 func (r *run) makePiece(ctx context.Context, m *making, files []FileAction, counter progress.FileCounter) error {
-	var dir *volumes.Dir // of the last file
+	var dir *topdir.Subdir // of the last file
 	defer func() {
 		if dir != nil {
 			dir.Close()
@@ -265,14 +267,14 @@ func (r *run) makeFrame(m *making) error {
 					return err
 				}
 			}
-			m.entries = append(m.entries, LedgerEntry{Path: f.Path, Target: f.Target})
+			m.entries = append(m.entries, ledger.Entry{Path: f.Path, Target: f.Target})
 			m.made = append(m.made, f)
 		}
 	}
 	return nil
 }
 
-func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes.Dir, counter progress.FileCounter) error {
+func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *topdir.Subdir, counter progress.FileCounter) error {
 	how, entry, err := r.make(ctx, m.Build, *f.File, dir)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -287,7 +289,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *volumes
 	case errors.As(err, &missing) && f.File.Optional:
 		m.missing = append(m.missing, missing)
 		m.absent++
-		m.entries = append(m.entries, LedgerEntry{Path: f.Path, Digest: content(f.File), Absent: true})
+		m.entries = append(m.entries, ledger.Entry{Path: f.Path, Digest: ledger.Content(f.File), Absent: true})
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 )
 
 // Batches of one build each, which are synced and named while the next one is made: a
@@ -24,7 +25,7 @@ func TestSmallBatches(t *testing.T) {
 		t.Errorf("%d builds are whole, %d reported, want %d", n, r.Builds, want)
 	}
 	s.staysOnProd(t, bashDir)
-	ledger, err := hardlink.ReadLedger(s.top)
+	ledger, err := ledger.Read(s.top)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (d *differ) decided(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if d.ledger.placed[link] || d.ledger.Builds[dir] != nil {
+		if d.ledger.Placed[link] || d.ledger.Builds[dir] != nil {
 			gone[link] = true
 			d.plan.Decided = append(slices.Clip(d.plan.Decided), b)
 		}
@@ -97,8 +97,8 @@ func (d *differ) forget(a *Actions) error {
 		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			continue
 		}
-		a.notes.build(known.Build)
-		a.notes.line("X")
+		a.notes.Build(known.Build)
+		a.notes.Gone()
 		delete(d.ledger.Builds, dir)
 	}
 	return nil

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -34,18 +34,18 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := e.top.CheckCopyVolume(plan.CopyVolume); err != nil {
 		return Actions{}, err
 	}
-	ledger, a, err := e.readLedger(ctx, plan)
+	known, a, err := e.readLedger(ctx, plan)
 	if err != nil {
 		return Actions{}, err
 	}
-	a.known, a.logs = ledger, map[string]*LedgerBuild{}
+	a.known, a.logs = known, map[string]*ledger.Build{}
 	for _, h := range plan.Held {
 		a.Held = append(a.Held, &HeldError{Held: h})
 	}
 	if a.Rebuilt != "" {
 		e.opts.Log.WarnContext(ctx, "the ledger is made anew", "topdir", e.top.Path(), "why", a.Rebuilt)
 	}
-	d := newDiffer(e, plan, ledger)
+	d := newDiffer(e, plan, known)
 	d.audit = e.opts.Audit || e.opts.Verify == VerifyDigest || a.instead != nil
 	if err := d.forget(&a); err != nil {
 		return Actions{}, err
@@ -139,7 +139,7 @@ func (d *differ) holdBuild(s volumes.StagedBuild, why error) (a Actions) {
 	}
 	a.Held = append(a.Held, held("build", s.Build.NVR(), "", why, stays))
 	b := s.Build
-	b.Volume = s.Behind
+	b.Volume = s.SourceVolume
 	a.LeftOut = append(a.LeftOut, b)
 	return a
 }
@@ -159,7 +159,7 @@ func firstOf(errs []error) (n int, first error) {
 type differ struct {
 	*Engine
 	plan    volumes.Plan
-	ledger  *Ledger
+	ledger  *ledger.Ledger
 	audit   bool
 	managed map[string]bool            // the staging volumes that builds of the plan stand on
 	listed  map[string]map[string]bool // names in directories
@@ -168,8 +168,8 @@ type differ struct {
 	going   map[string]bool            // strays; those that are removed are true
 }
 
-func newDiffer(e *Engine, plan volumes.Plan, ledger *Ledger) *differ {
-	d := &differ{Engine: e, plan: plan, ledger: ledger, managed: map[string]bool{plan.CopyVolume: true, plan.Prod: true},
+func newDiffer(e *Engine, plan volumes.Plan, known *ledger.Ledger) *differ {
+	d := &differ{Engine: e, plan: plan, ledger: known, managed: map[string]bool{plan.CopyVolume: true, plan.Prod: true},
 		listed: map[string]map[string]bool{}, going: map[string]bool{}, suspect: map[string]bool{}}
 	for _, file := range e.opts.Suspects {
 		for p := path.Clean(file); p != "." && p != "/"; p = path.Dir(p) {
@@ -186,24 +186,24 @@ func newDiffer(e *Engine, plan volumes.Plan, ledger *Ledger) *differ {
 
 // readLedger reads the ledger. In place of one that is lost, or damaged and to be
 // audited, is the saved one.
-func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Actions, error) {
+func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*ledger.Ledger, Actions, error) {
 	a := Actions{CopyVolume: plan.CopyVolume}
-	saved := func() (*Ledger, error) {
+	saved := func() (*ledger.Ledger, error) {
 		if e.opts.Saved == nil {
 			return nil, nil
 		}
 		return e.opts.Saved(ctx)
 	}
-	if _, err := e.top.Lstat(ledgerFile); errors.Is(err, fs.ErrNotExist) {
+	if _, err := e.top.Lstat(ledger.File); errors.Is(err, fs.ErrNotExist) {
 		l, err := saved()
 		if err != nil || l == nil || len(l.Builds)+len(l.Links) == 0 {
-			return newLedger(), a, err
+			return ledger.New(), a, err
 		}
 		a.instead, a.Rebuilt = l, "there is none"
 		return l, a, nil
 	}
-	l, err := e.ledger()
-	if err == nil || !errors.Is(err, ErrLedgerDamaged) {
+	l, err := e.prefetch.Read(e.top.Path())
+	if err == nil || !errors.Is(err, ledger.ErrDamaged) {
 		return l, a, err
 	}
 	if !e.opts.Audit {
@@ -211,7 +211,7 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Ac
 	}
 	a.Rebuilt = err.Error()
 	if l, err = saved(); err == nil && l == nil {
-		l = newLedger()
+		l = ledger.New()
 	}
 	a.instead = l
 	return l, a, err
@@ -219,7 +219,7 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*Ledger, Ac
 
 // cureLedger adds what to do about a ledger that is damaged.
 func cureLedger(err error) error {
-	if !errors.Is(err, ErrLedgerDamaged) {
+	if !errors.Is(err, ledger.ErrDamaged) {
 		return err
 	}
 	return fmt.Errorf("%w; an audit (copy --audit) makes it anew", err)
@@ -248,7 +248,7 @@ func (d *differ) vanished() (string, error) {
 			return packages + "/" + b.Build.Name, err
 		}
 	}
-	for link := range d.ledger.placed {
+	for link := range d.ledger.Placed {
 		name, ok := strings.CutPrefix(link, "packages/")
 		if !ok {
 			continue
@@ -276,11 +276,4 @@ func (d *differ) names(dir string) (map[string]bool, error) {
 	}
 	d.listed[dir] = names
 	return names, nil
-}
-
-// ours tells whether a symlink at path is one that the ledger knows.
-func (l *Ledger) ours(path string) func(string) bool {
-	return func(target string) bool {
-		return slices.Contains(l.Links[path], target)
-	}
 }

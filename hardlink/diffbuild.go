@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // build compares one build: with the ledger, and only if that does not have it all, or
@@ -23,11 +25,11 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 	}
 	known := d.ledger.Builds[dir]
 	if known != nil && known.Unwanted != 0 {
-		a.notes.build(staged)
-		a.notes.line("W")
+		a.notes.Build(staged)
+		a.notes.Wanted()
 	}
-	if !d.audit && !d.suspect[dir] && known != nil && known.Complete && !known.pending {
-		if present, absent, ok := known.has(s.Files); ok {
+	if !d.audit && !d.suspect[dir] && known != nil && known.Complete && !known.Pending {
+		if present, absent, ok := known.Has(s.Files); ok {
 			a.Present += present
 			a.Absent += absent
 			return nil
@@ -36,72 +38,24 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 	return d.onDisk(ctx, a, s, dir, known)
 }
 
-// has tells whether the files of a plan are those of a complete build.
-func (b *LedgerBuild) has(files []volumes.File) (present, absent int, ok bool) {
-	entries := b.Entries
-	for i := range files {
-		f := &files[i]
-		if f.Deep {
-			e := b.deep(f)
-			switch {
-			case e == nil:
-				return 0, 0, false
-			case e.Absent:
-				absent++
-			default:
-				present++
-			}
-			continue
-		}
-		for len(entries) > 0 && entries[0].Path < f.Path {
-			entries = entries[1:]
-		}
-		if len(entries) == 0 {
-			return 0, 0, false
-		}
-		e := &entries[0]
-		switch {
-		case e.Path != f.Path || !e.madeOf(f) || e.Target != "":
-			return 0, 0, false
-		case !e.Absent:
-			present++
-		case f.Optional:
-			absent++
-		default:
-			return 0, 0, false
-		}
-	}
-	return present, absent, true
-}
-
-// deep finds the entry of a file of which the plan does not know the directory.
-func (b *LedgerBuild) deep(f *volumes.File) *LedgerEntry {
-	for i := range b.Entries {
-		if e := &b.Entries[i]; e.Target == "" && e.madeOf(f) && f.Sits(e.Path) {
-			return e
-		}
-	}
-	return nil
-}
-
 // onDisk compares one build with what is on the disk. An action's directory is New
 // where there is none.
-func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *LedgerBuild) (err error) {
-	action := BuildAction{Build: s.Build, Behind: s.Behind, Dir: dir, New: true}
+func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build) (err error) {
+	action := BuildAction{Build: s.Build, SourceVolume: s.SourceVolume, Dir: dir, New: true}
 	if action.Source, err = s.Build.Dir(); err != nil {
 		return err
 	}
 	leaveOut := func() {
 		b := s.Build
-		b.Volume = s.Behind
+		b.Volume = s.SourceVolume
 		a.LeftOut = append(a.LeftOut, b)
 	}
 	st, err := d.top.Lstat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && d.going[dir]:
 		if known != nil { // also if it cannot be made again
-			a.notes.build(known.Build)
-			a.notes.line("X")
+			a.notes.Build(known.Build)
+			a.notes.Gone()
 			if own, err := d.movedAway(s.Build); own || err != nil {
 				a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging moved the build to DEFAULT, it seems"})
 				return err
@@ -112,8 +66,8 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		return err
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK && d.isStub(dir):
 		if known != nil {
-			a.notes.build(known.Build)
-			a.notes.line("X")
+			a.notes.Build(known.Build)
+			a.notes.Gone()
 		}
 		known, action.Stub = nil, true
 	case known == nil && !d.audit || st.Mode&unix.S_IFMT != unix.S_IFDIR:
@@ -131,9 +85,9 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	whole := known != nil && known.Complete
 	foreign := 0
 	if known == nil {
-		known = &LedgerBuild{}
+		known = &ledger.Build{}
 	}
-	var there *volumes.Dir
+	var there *topdir.Subdir
 	if !action.New {
 		if there, err = d.top.OpenDir(dir); err != nil {
 			return err
@@ -149,14 +103,14 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	}
 	notThere := func(f *volumes.File) {
 		a.Absent++
-		action.entries = append(action.entries, LedgerEntry{Path: f.Path, Digest: content(f), Absent: true})
+		action.entries = append(action.entries, ledger.Entry{Path: f.Path, Digest: ledger.Content(f), Absent: true})
 	}
 	for i := range lost {
 		notThere(&lost[i])
 	}
 	complete := true
 	listed := &listing{differ: d, build: s}
-	var adopted []LedgerEntry
+	var adopted []ledger.Entry
 	for i := range s.Files {
 		f := &s.Files[i]
 		replace := false
@@ -226,7 +180,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		d.note(a, s.Build, adopted, false)
 		return nil
 	}
-	if len(action.Files) > 0 || !known.Complete || known.pending || d.audit {
+	if len(action.Files) > 0 || !known.Complete || known.Pending || d.audit {
 		found, err := d.symlinks(a, &action, s, listed, known)
 		if err != nil {
 			return err
@@ -237,13 +191,13 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		d.note(a, s.Build, adopted, false)
 		a.Builds = append(a.Builds, action)
 	} else {
-		action.entries = slices.DeleteFunc(action.entries, func(e LedgerEntry) bool { return slices.Contains(known.Entries, e) })
+		action.entries = slices.DeleteFunc(action.entries, func(e ledger.Entry) bool { return slices.Contains(known.Entries, e) })
 		switch entries := append(adopted, action.entries...); {
 		case action.again:
 			d.note(a, s.Build, entries, false)
-		case len(entries) == 0 && known.pending:
-			a.notes.build(known.Build)
-			a.notes.line("C")
+		case len(entries) == 0 && known.Pending:
+			a.notes.Build(known.Build)
+			a.notes.Complete()
 		default:
 			d.note(a, s.Build, entries, true)
 		}
@@ -253,17 +207,17 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 }
 
 // note lets the ledger learn of entries of a build.
-func (d *differ) note(a *Actions, b volumes.Build, entries []LedgerEntry, complete bool) {
+func (d *differ) note(a *Actions, b volumes.Build, entries []ledger.Entry, complete bool) {
 	if len(entries) == 0 {
 		return
 	}
 	b.Volume = d.plan.CopyVolume
-	a.notes.build(b)
+	a.notes.Build(b)
 	for _, e := range entries {
-		a.notes.entry(e)
+		a.notes.Entry(e)
 	}
 	if complete {
-		a.notes.line("C")
+		a.notes.Complete()
 	}
 }
 
@@ -281,7 +235,7 @@ const (
 // compare looks at a file that is to be there. In an audit one that the ledger does
 // not have as it is counts by its digest; entry is what the ledger is to have of it. With
 // fileDamaged the error is a *DigestError.
-func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.StagedBuild, dir string, f *volumes.File, known *LedgerBuild) (have fileState, entry LedgerEntry, err error) {
+func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.StagedBuild, dir string, f *volumes.File, known *ledger.Build) (have fileState, entry ledger.Entry, err error) {
 	rel := dir + "/" + f.Path
 	st, err := there.Lstat(f.Path)
 	if absent(err) {
@@ -296,7 +250,7 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	}
 	looks := d.audit || d.suspect[rel]
 	switch {
-	case ours && (entry.Target != "" || !entry.madeOf(f)):
+	case ours && (entry.Target != "" || !entry.MadeOf(f)):
 		return fileReplace, entry, nil // a symlink so far, or another file
 	case ours && d.opts.Verify != VerifyDigest && !d.suspect[rel]:
 		return filePresent, entry, nil
@@ -314,7 +268,7 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	}
 	err = d.reread(ctx, rel, *f)
 	switch {
-	case errors.As(err, new(*DigestError)) && (ours || known.placed(f)):
+	case errors.As(err, new(*DigestError)) && (ours || known.Placed(f)):
 		if !ours { // another rpm in the place of ours was put there by somebody
 			if other, readErr := d.isOtherRPM(ctx, rel, f); other || readErr != nil {
 				return fileForeign, entry, readErr
@@ -328,36 +282,25 @@ func (d *differ) compare(ctx context.Context, there *volumes.Dir, s volumes.Stag
 	case ours:
 		return filePresent, entry, nil
 	}
-	return fileAdopted, LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: content(f)}, nil
+	return fileAdopted, ledger.Entry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: ledger.Content(f)}, nil
 }
 
 // recorded finds what the ledger has of a file that is there; ours if it is still
 // that. After a kill there may be two records of a path: before and after.
-func (e *Engine) recorded(dir, p string, st unix.Stat_t, known *LedgerBuild) (entry LedgerEntry, ours bool, err error) {
+func (e *Engine) recorded(dir, p string, st unix.Stat_t, known *ledger.Build) (entry ledger.Entry, ours bool, err error) {
 	target := ""
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		if target, err = e.top.Readlink(dir + "/" + p); err != nil {
 			return entry, false, err
 		}
 	}
-	i, _ := slices.BinarySearchFunc(known.Entries, p, func(e LedgerEntry, p string) int { return strings.Compare(e.Path, p) })
+	i, _ := slices.BinarySearchFunc(known.Entries, p, func(e ledger.Entry, p string) int { return strings.Compare(e.Path, p) })
 	for ; i < len(known.Entries) && known.Entries[i].Path == p; i++ {
-		if known.Entries[i].is(st, target) {
+		if known.Entries[i].Is(st, target) {
 			return known.Entries[i], true, nil
 		}
 	}
 	return entry, false, nil
-}
-
-// is tells whether what is on the disk is what was put there.
-func (l LedgerEntry) is(st unix.Stat_t, target string) bool {
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFLNK:
-		return l.Target != "" && l.Target == target
-	case unix.S_IFREG:
-		return l.Target == "" && l.Size == st.Size && l.MTime == st.Mtim.Nano()
-	}
-	return false
 }
 
 // decide predicts how a file will be made. An error that absent knows: it cannot be.

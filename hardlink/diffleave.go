@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // leaving notes builds of the ledger that the plan does not have as unwanted, and leads
@@ -23,8 +25,8 @@ func (d *differ) leaving(a *Actions) error {
 		if wanted[dir] || b.Unwanted != 0 && b.Unwanted <= now {
 			continue
 		}
-		a.notes.build(b.Build)
-		a.notes.unwanted(now)
+		a.notes.Build(b.Build)
+		a.notes.Unwanted(now)
 		a.Leaving = append(a.Leaving, b.Build)
 	}
 	links, err := linkedPaths(d.plan)
@@ -63,7 +65,7 @@ func (d *differ) grace(a *Actions) error {
 // the database has the build or, where that is not known, from the copy volume to
 // production's, where production's own symlinks lead on. Without a read-only volume there
 // is nothing to lead to.
-func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned map[string]bool, rows map[string]string) error {
+func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, planned map[string]bool, rows map[string]string) error {
 	if e.opts.ReadOnly == "" {
 		return nil
 	}
@@ -85,29 +87,29 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *Ledger, planned
 		if err != nil {
 			return err
 		}
-		if said := ledger.Links[link]; said[len(said)-1] == target && ledger.placed[link] {
+		if said := ledger.Links[link]; said[len(said)-1] == target && ledger.Placed[link] {
 			continue
 		}
 		l := volumes.Link{Path: link, Target: target}
-		o, _, err := e.top.Check(l, ledger.ours(link))
+		o, _, err := e.top.Check(l, ledger.Ours(link))
 		if err != nil {
 			a.hold(held("symlink", "", link, err, asIs))
 			continue
 		}
 		switch o {
-		case volumes.Switch:
+		case topdir.Switch:
 			a.Links = append(a.Links, LinkAction{Link: l, Switch: true})
-		case volumes.Unchanged: // killed just before this was noted
-			a.notes.line("K", link, target)
-			a.notes.placed(1)
+		case topdir.Unchanged: // killed just before this was noted
+			a.notes.Link(link, target)
+			a.notes.Placed(1)
 		}
 	}
 	return nil
 }
 
 // leadsInto tells whether a symlink on DEFAULT leads into a volume or, after a kill, may.
-func leadsInto(l *Ledger, link, volume string) bool {
-	return strings.HasPrefix(link, "packages/") && l.ours(link)("../../../vol/"+volume+"/"+link)
+func leadsInto(l *ledger.Ledger, link, volume string) bool {
+	return strings.HasPrefix(link, "packages/") && l.Ours(link)("../../../vol/"+volume+"/"+link)
 }
 
 // stagedDirs are the directories of a plan's builds on the copy volume.

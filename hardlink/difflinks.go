@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // wantedLink is a symlink on DEFAULT.
@@ -71,7 +72,7 @@ func (d *differ) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLi
 			if b.Volume != d.plan.CopyVolume && d.opts.ReadOnly == "" {
 				continue // it would lead nowhere
 			}
-			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.placed[link]}
+			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.Placed[link]}
 			if !d.audit && w.placed && said[len(said)-1] == target {
 				if same, err := d.top.LooksLike(w.Link); same && err == nil {
 					continue
@@ -91,7 +92,7 @@ func (d *differ) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLi
 // are not as they were made; the database goes on to name such builds. What staging decided is
 // left alone. known is how many of the plan's the ledger has.
 func (d *differ) otherLinks(known int) (links []wantedLink, err error) {
-	if len(d.ledger.Links) == known+len(d.plan.Volumes)+1+d.ledger.stubs() && len(d.plan.Decided) == 0 {
+	if len(d.ledger.Links) == known+len(d.plan.Volumes)+1+stubs(d.ledger) && len(d.plan.Decided) == 0 {
 		return nil, nil // beside the plan's and the volumes' there are none
 	}
 	planned, err := linkedPaths(d.plan)
@@ -100,7 +101,7 @@ func (d *differ) otherLinks(known int) (links []wantedLink, err error) {
 	}
 	for link, said := range d.ledger.Links {
 		b, ok := linkBuild(link)
-		if !ok || planned[link] || !d.ledger.placed[link] {
+		if !ok || planned[link] || !d.ledger.Placed[link] {
 			continue
 		}
 		target := said[len(said)-1]
@@ -137,7 +138,7 @@ func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (fou
 	for _, w := range links {
 		o, have, err := d.top.Check(w.Link, func(target string) bool {
 			volume, ok := linkVolume(w.Path, target)
-			return d.ledger.ours(w.Path)(target) || ok && d.managed[volume]
+			return d.ledger.Ours(w.Path)(target) || ok && d.managed[volume]
 		})
 		if err != nil {
 			a.hold(held("symlink", "", w.Path, err, notMade))
@@ -147,22 +148,22 @@ func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (fou
 			continue
 		}
 		switch o {
-		case volumes.Make:
+		case topdir.Make:
 			if w.placed {
 				found = append(found, broken{w, true})
 				continue
 			}
 			a.Links = append(a.Links, LinkAction{Link: w.Link})
-		case volumes.Switch:
+		case topdir.Switch:
 			a.Links = append(a.Links, LinkAction{Link: w.Link, Switch: true})
-		case volumes.Unchanged:
+		case topdir.Unchanged:
 			said := d.ledger.Links[w.Path]
 			known := len(said) > 0 && said[len(said)-1] == w.Target
-			if known && !d.ledger.placed[w.Path] || !known && d.audit {
-				a.notes.line("K", w.Path, w.Target)
+			if known && !d.ledger.Placed[w.Path] || !known && d.audit {
+				a.notes.Link(w.Path, w.Target)
 				noted++
 			}
-		case volumes.Keep:
+		case topdir.Keep:
 			if have != "" {
 				*kept = append(*kept, Kept{Path: w.Path, Why: fmt.Sprintf("staging's own symlink to %q", have)})
 				continue
@@ -170,7 +171,7 @@ func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (fou
 			found = append(found, broken{w, false})
 		}
 	}
-	a.notes.placed(noted)
+	a.notes.Placed(noted)
 	return found, nil
 }
 

@@ -11,13 +11,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
 // symlinks adds symlinks for what production has of the build apart from the planned
 // files. In an audit it returns those that are there and not in the ledger, and reports
 // what else is there.
-func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild, listed *listing, known *LedgerBuild) (adopted []LedgerEntry, err error) {
+func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild, listed *listing, known *ledger.Build) (adopted []ledger.Entry, err error) {
 	planned := map[string]bool{}
 	for _, f := range s.Files {
 		planned[f.Path] = true
@@ -66,7 +67,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 
 // linkedDirs are the directories above wanted files in whose place a symlink of ours is: production
 // has one to a directory there. They become real ones.
-func (d *differ) linkedDirs(dir string, files []volumes.File, known *LedgerBuild) (dirs []string, err error) {
+func (d *differ) linkedDirs(dir string, files []volumes.File, known *ledger.Build) (dirs []string, err error) {
 	for _, e := range known.Entries {
 		if e.Target == "" || !slices.ContainsFunc(files, func(f volumes.File) bool { return strings.HasPrefix(f.Path, e.Path+"/") }) {
 			continue
@@ -90,7 +91,7 @@ func (d *differ) linkedDirs(dir string, files []volumes.File, known *LedgerBuild
 // strays looks at what is in a build's directory and not planned. Symlinks as kojisnap
 // makes them are taken into the ledger, those of earlier versions moved over, and what else
 // the ledger does not have is reported.
-func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, planned map[string]bool, known *LedgerBuild) (adopted []LedgerEntry, err error) {
+func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, planned map[string]bool, known *ledger.Build) (adopted []ledger.Entry, err error) {
 	dir := action.Dir
 	err = d.walk(dir, "", func(p string) error {
 		if planned[p] {
@@ -111,11 +112,11 @@ func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, 
 			}
 			now, ok := d.leadsTo(s, p, target)
 			if ok {
-				a.seenLogs(dir, s.Build, LedgerEntry{Path: p, Target: target})
+				a.seenLogs(dir, s.Build, ledger.Entry{Path: p, Target: target})
 			}
 			switch {
 			case ok && now == target:
-				adopted = append(adopted, LedgerEntry{Path: p, Target: target})
+				adopted = append(adopted, ledger.Entry{Path: p, Target: target})
 				return nil
 			case ok:
 				action.Files = append(action.Files, FileAction{Op: OpSymlink, Path: p, Target: now, Replace: true})
@@ -174,8 +175,8 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		planned[dir] = true
 		b := d.ledger.Builds[dir]
 		if _, err := d.top.Lstat(dir); absent(err) {
-			a.notes.build(b.Build)
-			a.notes.line("X")
+			a.notes.Build(b.Build)
+			a.notes.Gone()
 			continue
 		}
 		why, err := d.touched(dir, b)
@@ -198,10 +199,10 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		have, err := d.top.Readlink(link)
 		switch {
 		case absent(err):
-			a.notes.line("k", link)
+			a.notes.Unlink(link)
 		case err != nil && !errors.Is(err, unix.EINVAL):
 			a.hold(held("symlink", "", link, err, asIs))
-		case err != nil || !d.ledger.ours(link)(have):
+		case err != nil || !d.ledger.Ours(link)(have):
 			a.Kept = append(a.Kept, Kept{Path: link, Why: "staging's own"})
 		}
 	}

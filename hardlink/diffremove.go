@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -19,7 +20,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	if err := e.checkTree(plan); err != nil { // what goes must be there on the read-only volume
 		return Actions{}, err
 	}
-	ledger, err := e.ledger()
+	ledger, err := e.prefetch.Read(e.top.Path())
 	if err != nil {
 		return Actions{}, err
 	}
@@ -53,8 +54,8 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 		since := time.Unix(b.Unwanted, 0)
 		if b.Unwanted == 0 || since.After(now) {
 			since = now
-			a.notes.build(b.Build)
-			a.notes.unwanted(now.Unix())
+			a.notes.Build(b.Build)
+			a.notes.Unwanted(now.Unix())
 			a.Leaving = append(a.Leaving, b.Build)
 		}
 		if until := since.Add(e.opts.KeepFor); until.After(now) {
@@ -69,9 +70,9 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: "production's volume with the build is not mounted here"})
 			continue
 		}
-		if target, err := e.top.Readlink(dir); err == nil && ledger.ours(dir)(target) {
-			a.notes.build(b.Build) // killed when its symlink was in its place
-			a.notes.line("X")
+		if target, err := e.top.Readlink(dir); err == nil && ledger.Ours(dir)(target) {
+			a.notes.Build(b.Build) // killed when its symlink was in its place
+			a.notes.Gone()
 			continue
 		}
 		why, err := e.touched(dir, b)
@@ -97,7 +98,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 
 // diffLinksRemove finds symlinks on DEFAULT that nothing needs. The volumes that links of
 // staging's own builds may lead through stay.
-func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, planned map[string]bool, rows map[string]string) error {
+func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, planned map[string]bool, rows map[string]string) error {
 	going := map[string]bool{}
 	for _, r := range a.Remove {
 		if link, err := r.Build.Rel(); err == nil {
@@ -144,7 +145,7 @@ func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *Ledger, 
 }
 
 // rows asks for the builds that may go and those of symlinks that may.
-func (e *Engine) rows(ctx context.Context, ledger *Ledger, wanted, planned map[string]bool) (map[string]string, error) {
+func (e *Engine) rows(ctx context.Context, ledger *ledger.Ledger, wanted, planned map[string]bool) (map[string]string, error) {
 	if e.opts.Rows == nil {
 		return nil, nil
 	}
@@ -178,7 +179,7 @@ func linkBuild(link string) (b volumes.Build, ok bool) {
 
 // touched says what keeps a build that the ledger knows from being removed: "" if
 // everything in it is as this tool left it, or is not there.
-func (e *Engine) touched(dir string, b *LedgerBuild) (why string, err error) {
+func (e *Engine) touched(dir string, b *ledger.Build) (why string, err error) {
 	err = e.walk(dir, "", func(p string) error {
 		st, err := e.top.Lstat(dir + "/" + p)
 		if err != nil || why != "" {

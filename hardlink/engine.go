@@ -3,20 +3,17 @@ package hardlink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Level is how much Diff looks at a file that is there already. New files have
@@ -62,7 +59,7 @@ type Options struct {
 	Suspects []string
 	// Saved reads a copy of the ledger from elsewhere, nil if there is none, for a topdir
 	// that has lost its own, or of which it is damaged and audited.
-	Saved func(ctx context.Context) (*Ledger, error) `json:"-"`
+	Saved func(ctx context.Context) (*ledger.Ledger, error) `json:"-"`
 	// Leave makes Diff note the builds that the ledger has and the plan has not: the database
 	// is to move them off the copy volume, and after KeepFor DiffRemove removes them.
 	Leave   bool
@@ -83,7 +80,7 @@ type Options struct {
 	BatchFiles int
 	// Attributes are of all that is made. An owner to whom this process cannot give files
 	// (Owner.CanGive) makes each Apply fail.
-	Attributes volumes.Attributes
+	Attributes topdir.Attributes
 	Client     *http.Client // for URLs; nil: a default one
 	// RetryInterval is the pause before a request is sent again, doubled for each further
 	// time, with jitter. Default 1 s.
@@ -99,7 +96,7 @@ type Options struct {
 type Engine struct {
 	hub     string // topdir's path as staging's hub has it
 	opts    Options
-	top     *volumes.Topdir
+	top     *topdir.Dir
 	sources []source
 	limit   *limiter
 	limits  map[source]*limiter
@@ -109,7 +106,7 @@ type Engine struct {
 	writableSource bool
 	away           map[string]*away // production's volumes that are not here; of the last plan
 	volumeDirs     []string         // of production's other volumes that are shown, below its topdir
-	ahead          atomic.Pointer[ahead]
+	prefetch       ledger.Prefetch
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }
@@ -132,7 +129,7 @@ func New(opts Options) (*Engine, error) {
 		if opts.ReadOnly, err = filepath.Abs(opts.ReadOnly); err != nil {
 			return nil, err
 		}
-		if _, err := volumes.CheckReadOnlyVolume(opts.ReadOnly); err != nil {
+		if _, err := topdir.CheckReadOnlyVolume(opts.ReadOnly); err != nil {
 			return nil, err
 		}
 		if len(opts.Sources) == 0 {
@@ -156,14 +153,14 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	top, err := volumes.OpenTopdir(opts.Topdir, opts.ReadOnly)
+	top, err := topdir.Open(opts.Topdir, opts.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
 	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
 	if dir, ok := sources[0].(dirSource); ok {
-		e.sameMount = volumes.SameMount(string(dir), top.Path())
+		e.sameMount = topdir.SameMount(string(dir), top.Path())
 	}
 	return e, nil
 }
@@ -181,25 +178,5 @@ func defaultJobs(first string) int {
 // Close releases what New opened.
 func (e *Engine) Close() error { return e.top.Close() }
 
-// lock keeps a second process from working on the same topdir, until unlock.
-func (e *Engine) lock() (unlock func(), err error) {
-	if err := e.top.EnsureDir(ledgerDir); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(e.top.Join(ledgerDir+"/lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.top.Own(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if err == unix.EWOULDBLOCK {
-			return nil, fmt.Errorf("topdir %s: %w", e.top.Path(), errLocked)
-		}
-		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-	}
-	return func() { f.Close() }, nil
-}
+// PrefetchLedger begins to read the ledger, which Diff and DiffRemove need, while the caller makes a plan.
+func (e *Engine) PrefetchLedger() { e.prefetch.Begin(e.top.Path()) }

@@ -7,11 +7,8 @@ import (
 	"strings"
 	"syscall"
 
-	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/retry"
 )
-
-var errLocked = lockfile.Locked("another kojisnap works on this topdir")
 
 // DigestError is a file whose content is not what the database says. It is not
 // made visible.

@@ -2,6 +2,7 @@ package hardlink
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -87,40 +89,34 @@ func (r *reached) Read([]byte) (int, error) {
 // Limited are the sources whose limit somebody kept to, and "all" if that of all was.
 func (e *Engine) Limited() (asked []string) {
 	for i, s := range e.sources {
-		if l := e.limits[s]; l != nil && !l.free.IsZero() {
+		if l := e.limits[s]; l != nil && l.begun.Load() {
 			asked = append(asked, e.opts.Sources[i])
 		}
 	}
-	if e.limit != nil && !e.limit.free.IsZero() {
+	if e.limit != nil && e.limit.begun.Load() {
 		asked = append(asked, "all")
 	}
 	return asked
 }
 
 // LedgerText is a ledger of these lines with the right digest.
-func LedgerText(lines string) string {
-	var b batch
-	for line := range strings.SplitSeq(lines, "\n") {
-		b.line(line)
-	}
-	return ledgerHeader() + b.String()
-}
+func LedgerText(lines string) string { return LedgerOf(ledger.Format, strings.Split(lines, "\n")) }
 
 // OldFormat is a ledger as it was written in an earlier format, with its lines as change has them.
 func OldFormat(format int, text string, change func(fields []string)) string {
 	lacked := map[int]string{1: "kL=NUWTD", 2: "=TD", 3: "=D"}[format]
-	var b batch
+	var lines []string
 	for line := range strings.Lines(text) {
-		if strings.Contains(lacked, line[:1]) || strings.HasPrefix(line, ledgerMagic) {
+		if strings.Contains(lacked, line[:1]) || strings.HasPrefix(line, ledgerName) {
 			continue
 		}
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if change != nil {
 			change(fields)
 		}
-		b.line(fields...)
+		lines = append(lines, strings.Join(fields, "\t"))
 	}
-	return fmt.Sprintf("%s\t%d\n", ledgerMagic, format) + b.String()
+	return LedgerOf(format, lines)
 }
 
 // Named is how Linker makes a file where it needs a name from the first.
@@ -146,11 +142,14 @@ func (e *Engine) CrashAfterUnless(n int64, exchange bool) {
 	}
 }
 
+const ledgerName = "kojisnap-ledger"
+
 // LedgerOf is a ledger of a format with these lines and the right digest.
 func LedgerOf(format int, lines []string) string {
-	var b batch
-	for _, l := range lines {
-		b.text = append(b.text, l+"\n"...)
+	text := strings.Join(lines, "\n") + "\n"
+	if len(lines) == 0 {
+		text = ""
 	}
-	return fmt.Sprintf("%s\t%d\n", ledgerMagic, format) + b.String()
+	sum := sha256.Sum256([]byte(text))
+	return fmt.Sprintf("%s\t%d\n%s=\t%d\t%x\n", ledgerName, format, text, len(lines), sum[:8])
 }

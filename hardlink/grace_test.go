@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -27,7 +28,7 @@ func (c *clock) options(keep time.Duration, rows map[string]string) func(*hardli
 // that are there.
 func (s *site) staged(t testing.TB) (wanted, there int) {
 	t.Helper()
-	l, err := hardlink.ReadLedger(s.top)
+	l, err := ledger.Read(s.top)
 	if err != nil {
 		t.Fatal(err)
 	}

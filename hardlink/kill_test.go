@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
@@ -70,7 +71,7 @@ func TestKilledAndRunAgain(t *testing.T) {
 		if !finished {
 			kills++
 			whole += s.wholeOrTemp(t)
-			ledger, err := hardlink.ReadLedger(s.top)
+			ledger, err := ledger.Read(s.top)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +115,7 @@ func TestKilledWhileRemoving(t *testing.T) {
 	if left := files(t, filepath.Join(s.top, "vol/staged/packages")); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}
-	ledger, err := hardlink.ReadLedger(s.top)
+	ledger, err := ledger.Read(s.top)
 	if err != nil || len(ledger.Builds) != 0 {
 		t.Errorf("the ledger has %d builds, %v", len(ledger.Builds), err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -18,11 +19,11 @@ func TestLedger(t *testing.T) {
 	s.mustCopy(t)
 	path := filepath.Join(s.top, ".kojisnap/ledger")
 	text := mustRead(t, path)
-	ledger, err := hardlink.ReadLedger(s.top)
+	known, err := ledger.Read(s.top)
 	if err != nil {
 		t.Fatal(err)
 	}
-	staged := ledger.Staged()
+	staged := known.Staged()
 	if len(staged) != 3 || staged[2].Build != (volumes.Build{Name: "bash", Version: "5.3.0", Release: "2.fc42", Volume: "staged"}) {
 		t.Errorf("staged %+v", staged)
 	}
@@ -38,20 +39,20 @@ func TestLedger(t *testing.T) {
 			}
 		}
 	}
-	if got := ledger.Links["vol/prod/packages"]; !reflect.DeepEqual(got, []string{s.prod + "/packages"}) {
+	if got := known.Links["vol/prod/packages"]; !reflect.DeepEqual(got, []string{s.prod + "/packages"}) {
 		t.Errorf("vol/prod in the ledger: %q", got)
 	}
 
 	// In its shortest form it says the same, and its shortest form is itself.
 	var short, again bytes.Buffer
-	if _, err := ledger.WriteTo(&short); err != nil {
+	if _, err := known.WriteTo(&short); err != nil {
 		t.Fatal(err)
 	}
-	copied, err := hardlink.ParseLedger(bytes.NewReader(short.Bytes()))
+	copied, err := ledger.Parse(bytes.NewReader(short.Bytes()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(copied, ledger) {
+	if !reflect.DeepEqual(copied, known) {
 		t.Error("the ledger read back is another")
 	}
 	copied.WriteTo(&again)
@@ -62,11 +63,11 @@ func TestLedger(t *testing.T) {
 	// Cut anywhere: what a kill leaves. It reads as what was before the last batch, or
 	// refuses, and never as something else.
 	for cut := 0; cut < len(text); cut += 97 {
-		l, err := hardlink.ParseLedger(bytes.NewReader(text[:cut]))
+		l, err := ledger.Parse(bytes.NewReader(text[:cut]))
 		if err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
-		if len(l.Builds) > len(ledger.Builds) || len(l.Staged()) > 3 {
+		if len(l.Builds) > len(known.Builds) || len(l.Staged()) > 3 {
 			t.Errorf("cut at %d: %+v", cut, l)
 		}
 	}
@@ -88,8 +89,8 @@ func TestLedger(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
-		if name != "newer" && !errors.Is(err, hardlink.ErrLedgerDamaged) {
-			t.Errorf("%s: error %v, want %v", name, err, hardlink.ErrLedgerDamaged)
+		if name != "newer" && !errors.Is(err, ledger.ErrDamaged) {
+			t.Errorf("%s: error %v, want %v", name, err, ledger.ErrDamaged)
 		}
 		if snapshot(t, s.top) != before {
 			t.Errorf("%s: something changed", name)
@@ -132,7 +133,7 @@ func TestLedgerIsNotWrittenThroughASymlink(t *testing.T) {
 }
 
 func TestNoLedgerIsAnEmptyOne(t *testing.T) {
-	l, err := hardlink.ReadLedger(t.TempDir())
+	l, err := ledger.Read(t.TempDir())
 	if err != nil || len(l.Builds)+len(l.Links)+len(l.Staged()) != 0 {
 		t.Errorf("%+v, %v", l, err)
 	}
@@ -145,8 +146,8 @@ func TestLedgerWithHostileNames(t *testing.T) {
 		"B\tstaged\tx\t1\t1\nS\t/etc/passwd\tx", "K\t../x\ty", "B\tstaged\tx\t1\t1\nN\t..\tmd5:00",
 		"K\tx\ty\nL\t2", "L\t1", "L\t-1", "L\tx", "B\tstaged\tx\t1\t1\nU\tsoon", "U\t1", "W", "F\ta\t1\t1\tx", "Q", "B\ta",
 	} {
-		_, err := hardlink.ParseLedger(strings.NewReader(hardlink.LedgerText(line)))
-		if !errors.Is(err, hardlink.ErrLedgerDamaged) {
+		_, err := ledger.Parse(strings.NewReader(hardlink.LedgerText(line)))
+		if !errors.Is(err, ledger.ErrDamaged) {
 			t.Errorf("%q: error %v", line, err)
 		}
 	}
@@ -162,16 +163,16 @@ func FuzzLedger(f *testing.F) {
 		f.Add(lines)
 	}
 	f.Fuzz(func(t *testing.T, lines string) {
-		l, err := hardlink.ParseLedger(strings.NewReader(hardlink.LedgerText(lines)))
+		l, err := ledger.Parse(strings.NewReader(hardlink.LedgerText(lines)))
 		if err != nil {
-			if !errors.Is(err, hardlink.ErrLedgerDamaged) {
+			if !errors.Is(err, ledger.ErrDamaged) {
 				t.Errorf("error %v", err)
 			}
 			return
 		}
 		var short, again strings.Builder
 		l.WriteTo(&short)
-		same, err := hardlink.ParseLedger(strings.NewReader(short.String()))
+		same, err := ledger.Parse(strings.NewReader(short.String()))
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, short.String())
 		}
@@ -183,7 +184,7 @@ func FuzzLedger(f *testing.F) {
 }
 
 // What was read ahead counts only while it is what the topdir has.
-func TestReadAhead(t *testing.T) {
+func TestPrefetchLedger(t *testing.T) {
 	s := onlyBash(t)
 	e := s.engine(t)
 	all := func(what string) {
@@ -194,12 +195,12 @@ func TestReadAhead(t *testing.T) {
 			t.Errorf("%s: %d of %d files are present, pending %v, kept %v", what, a.Present, n, a.Pending(), a.Kept)
 		}
 	}
-	e.ReadAhead() // there is none yet
+	e.PrefetchLedger() // there is none yet
 	s.mustCopy(t)
 	all("a ledger that another run wrote since")
-	e.ReadAhead()
+	e.PrefetchLedger()
 	all("a ledger as it was")
-	e.ReadAhead()
+	e.PrefetchLedger()
 	s.input = newSite(t, "bash").input
 	s.mustCopy(t)
 	all("a ledger that another run has added to since")

@@ -3,23 +3,28 @@ package hardlink
 import (
 	"context"
 	"io"
-	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
+
+	"kojisnap/kojisnap/retry"
 )
 
 // limiter lets through so many bytes a second, all readers together. A nil one
 // lets through everything.
 type limiter struct {
-	rate float64 // bytes a second
-	mu   sync.Mutex
-	free time.Time // when the next byte may pass
+	*rate.Limiter
+	begun atomic.Bool
 }
 
 func newLimiter(bytesPerSecond int64) *limiter {
 	if bytesPerSecond <= 0 {
 		return nil
 	}
-	return &limiter{rate: float64(bytesPerSecond)}
+	// What may pass at once after a pause is little, so that the rate holds for any second.
+	burst := int(max(1, min(bytesPerSecond/100, bufferSize)))
+	return &limiter{Limiter: rate.NewLimiter(rate.Limit(bytesPerSecond), burst)}
 }
 
 // reader also ends with the context's error once ctx is cancelled.
@@ -48,20 +53,18 @@ func (r limitedReader) Read(p []byte) (int, error) {
 
 // wait takes its turn: the n bytes read occupy the line for n/rate.
 func (l *limiter) wait(ctx context.Context, n int) error {
-	l.mu.Lock()
 	now := time.Now()
-	if l.free.Before(now) {
-		l.free = now
+	if !l.begun.Swap(true) {
+		l.AllowN(now, l.Burst()) // the first bytes wait, too
 	}
-	l.free = l.free.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
-	delay := l.free.Sub(now)
-	l.mu.Unlock()
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	var delay time.Duration
+	for n > 0 { // a reservation has at most the burst
+		part := min(n, l.Burst())
+		delay = l.ReserveN(now, part).DelayFrom(now)
+		n -= part
+	}
+	if retry.Sleep(ctx, delay) != nil {
 		return ctx.Err()
 	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // OpPresent is a file that is there already.
@@ -81,7 +81,7 @@ func (l *Linker) predict(ctx context.Context, in *input, to string) (Op, error) 
 		l.planned = map[string]string{}
 	}
 	l.planned[to] = in.name
-	if volumes.SameMount(in.name, l.Dir) {
+	if topdir.SameMount(in.name, l.Dir) {
 		return OpLink, nil
 	}
 	var st unix.Stat_t

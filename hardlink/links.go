@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io/fs"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // links makes symlinks on DEFAULT. Staging's own hub may make one at the same time: its one
@@ -15,20 +17,20 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	if len(links) == 0 {
 		return nil
 	}
-	var intent batch
+	var intent ledger.Batch
 	for _, l := range links {
-		intent.line("K", l.Path, l.Target)
+		intent.Link(l.Path, l.Target)
 	}
-	if err := r.ledger.append(&intent); err != nil {
+	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	outcomes := make([]volumes.Outcome, len(links))
+	outcomes := make([]topdir.Outcome, len(links))
 	failed := make([]error, len(links))
 	err := r.parallel(ctx, len(links), func(ctx context.Context, i int) error {
 		l := links[i]
 		o, err := r.link(l)
 		if errors.Is(err, fs.ErrExist) {
-			o, err = volumes.Keep, nil
+			o, err = topdir.Keep, nil
 		}
 		if err != nil && !ofOne(ctx, err) {
 			return err
@@ -40,20 +42,20 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		counter.Add(1)
 		return nil
 	})
-	var done batch
-	done.placed(len(links))
+	var done ledger.Batch
+	done.Placed(len(links))
 	for i, o := range outcomes {
 		if failed[i] != nil {
 			r.broken = append(r.broken, held("symlink", "", links[i].Path, failed[i], notMade))
-			done.line("k", links[i].Path)
+			done.Unlink(links[i].Path)
 			continue
 		}
 		switch o {
-		case volumes.Make, volumes.Switch:
+		case topdir.Make, topdir.Switch:
 			r.report.Links++
-		case volumes.Keep:
+		case topdir.Keep:
 			r.report.Kept = append(r.report.Kept, Kept{Path: links[i].Path, Why: "made by another meanwhile"})
-			done.line("k", links[i].Path)
+			done.Unlink(links[i].Path)
 		}
 	}
 	if err != nil {
@@ -65,25 +67,25 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	if err := r.top.Sync(); err != nil {
 		return err
 	}
-	return r.ledger.append(&done)
+	return r.ledger.Append(&done)
 }
 
 // link makes one of them.
-func (r *run) link(l LinkAction) (volumes.Outcome, error) {
+func (r *run) link(l LinkAction) (topdir.Outcome, error) {
 	if l.stray == nil {
 		return r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
 	}
 	s := Stray{Path: l.stray.Path, Build: l.stray.Build}
 	if r.examine(&s, l.stray.Volume != r.volume); s.Keep != "" {
-		return volumes.Keep, nil
+		return topdir.Keep, nil
 	}
 	if err := r.top.ReplaceDir(l.Link, r.tempName(), r.tempName()); err != nil {
-		return volumes.Switch, err
+		return topdir.Switch, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.Strays++
-	return volumes.Switch, nil
+	return topdir.Switch, nil
 }
 
 // leave notes that a build stays where it is: on the read-only volume.

@@ -28,7 +28,7 @@ func (l *listing) read() {
 	if l.done {
 		return
 	}
-	l.done, l.behind = true, l.build.Behind
+	l.done, l.behind = true, l.build.SourceVolume
 	if l.opts.ReadOnly == "" {
 		return
 	}

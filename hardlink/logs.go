@@ -1,7 +1,6 @@
 package hardlink
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -18,17 +18,6 @@ import (
 // by one: getBuildLogs walks it (os.walk, which follows the directory that it begins at), and passes over
 // every symlink that it meets below. Earlier versions made those; a copy moves them over.
 const logsDir = "data/logs"
-
-// below are the entries below a directory. Entries are sorted by path.
-func (b *LedgerBuild) below(dir string) []LedgerEntry {
-	dir += "/"
-	from, _ := slices.BinarySearchFunc(b.Entries, dir, func(e LedgerEntry, p string) int { return cmp.Compare(e.Path, p) })
-	to := from
-	for to < len(b.Entries) && strings.HasPrefix(b.Entries[to].Path, dir) {
-		to++
-	}
-	return b.Entries[from:to]
-}
 
 // logs moves builds over of which logs are symlinks one by one. Where something else is among them they
 // stay as they are.
@@ -45,13 +34,13 @@ func (d *differ) logs(ctx context.Context, a *Actions) error {
 		switch seen := single[dir]; {
 		case seen != nil:
 			seen.Entries = append(seen.Entries, b.Entries...)
-		case len(b.below(logsDir)) > 0:
+		case len(b.Below(logsDir)) > 0:
 			single[dir] = b
 		}
 	}
 	for _, b := range single {
-		if !slices.IsSortedFunc(b.Entries, byPath) {
-			slices.SortStableFunc(b.Entries, byPath)
+		if !slices.IsSortedFunc(b.Entries, ledger.ByPath) {
+			slices.SortStableFunc(b.Entries, ledger.ByPath)
 		}
 	}
 	dirs := slices.DeleteFunc(slices.Sorted(maps.Keys(single)), func(dir string) bool {
@@ -79,8 +68,8 @@ func (d *differ) logs(ctx context.Context, a *Actions) error {
 		case f.done:
 			staged := b.Build
 			staged.Volume = d.plan.CopyVolume
-			a.notes.build(staged)
-			a.notes.line("D", logsDir)
+			a.notes.Build(staged)
+			a.notes.DirLinked(logsDir)
 		case f.target != "":
 			at, has := actions[dir]
 			if !has {
@@ -95,15 +84,15 @@ func (d *differ) logs(ctx context.Context, a *Actions) error {
 
 // seenLogs notes symlinks of ours that an audit found among a build's logs, and that the ledger does not
 // have.
-func (a *Actions) seenLogs(dir string, b volumes.Build, e LedgerEntry) {
+func (a *Actions) seenLogs(dir string, b volumes.Build, e ledger.Entry) {
 	if !strings.HasPrefix(e.Path, logsDir+"/") {
 		return
 	}
 	if a.logs == nil {
-		a.logs = map[string]*LedgerBuild{}
+		a.logs = map[string]*ledger.Build{}
 	}
 	if a.logs[dir] == nil {
-		a.logs[dir] = &LedgerBuild{Build: b}
+		a.logs[dir] = &ledger.Build{Build: b}
 	}
 	a.logs[dir].Entries = append(a.logs[dir].Entries, e)
 }
@@ -115,7 +104,7 @@ type logsFound struct {
 	kept   string // why they stay as they are
 }
 
-func (d *differ) logsOf(dir string, b *LedgerBuild) (f logsFound, err error) {
+func (d *differ) logsOf(dir string, b *ledger.Build) (f logsFound, err error) {
 	here := dir + "/" + logsDir
 	st, err := d.top.Lstat(here)
 	if absent(err) {
@@ -133,7 +122,7 @@ func (d *differ) logsOf(dir string, b *LedgerBuild) (f logsFound, err error) {
 	if f.kept, err = d.logsTouched(dir, b); f.kept != "" || err != nil {
 		return f, err
 	}
-	for _, e := range b.below(logsDir) {
+	for _, e := range b.Below(logsDir) {
 		volume, _, ok := d.retarget(b.Build, e.Path, e.Target)
 		if !ok {
 			continue
@@ -149,7 +138,7 @@ func (d *differ) logsOf(dir string, b *LedgerBuild) (f logsFound, err error) {
 
 // logsTouched says what keeps a directory of logs from becoming one symlink: "" if all in it are
 // symlinks as this tool left them.
-func (e *Engine) logsTouched(dir string, b *LedgerBuild) (why string, err error) {
+func (e *Engine) logsTouched(dir string, b *ledger.Build) (why string, err error) {
 	err = e.walk(dir, logsDir, func(p string) error {
 		st, err := e.top.Lstat(dir + "/" + p)
 		if err != nil || why != "" {
@@ -165,11 +154,11 @@ func (e *Engine) logsTouched(dir string, b *LedgerBuild) (why string, err error)
 }
 
 // linkLogs lets the action put one symlink in the place of the symlinks that known has.
-func (b *BuildAction) linkLogs(target string, known *LedgerBuild) {
+func (b *BuildAction) linkLogs(target string, known *ledger.Build) {
 	b.single = known
 	below := func(p string) bool { return strings.HasPrefix(p, logsDir+"/") }
 	b.Files = slices.DeleteFunc(b.Files, func(f FileAction) bool { return below(f.Path) })
-	b.entries = slices.DeleteFunc(b.entries, func(e LedgerEntry) bool { return below(e.Path) })
+	b.entries = slices.DeleteFunc(b.entries, func(e ledger.Entry) bool { return below(e.Path) })
 	b.Files = append(b.Files, FileAction{Op: OpSymlink, Path: logsDir, Target: target, Replace: true, Dir: true})
 	slices.SortFunc(b.Files, func(x, y FileAction) int { return strings.Compare(x.Path, y.Path) })
 }

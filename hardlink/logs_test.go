@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -90,7 +91,7 @@ func (s *site) sameLogs(t testing.TB, least int) {
 	some := 0
 	for _, b := range s.plan(t).Staged {
 		want := logsByKoji(t, s.prodDir(t, b.Build))
-		for _, volume := range []string{"staged", b.Behind} {
+		for _, volume := range []string{"staged", b.SourceVolume} {
 			b.Build.Volume = volume
 			if have := logsByKoji(t, filepath.Join(s.top, dir(t, b.Build))); have != want {
 				t.Errorf("%s on %s: logs %q, production has %q", b.Build.NVR(), volume, have, want)
@@ -109,7 +110,7 @@ func (s *site) sameLogs(t testing.TB, least int) {
 func (s *site) movedOver(t testing.TB) {
 	t.Helper()
 	s.checkNew(t)
-	l, err := hardlink.ReadLedger(s.top)
+	l, err := ledger.Read(s.top)
 	must(t, err)
 	for dir, b := range l.Builds {
 		for _, e := range b.Entries {
@@ -330,7 +331,7 @@ func TestLedgerOfLinkedDirectory(t *testing.T) {
 			all = append(lines, d, "C")
 		}
 		text := hardlink.LedgerOf(4, all)
-		l, err := hardlink.ParseLedger(strings.NewReader(text))
+		l, err := ledger.Parse(strings.NewReader(text))
 		must(t, err)
 		for _, b := range l.Builds {
 			if len(b.Entries) != want || !b.Complete {
@@ -340,7 +341,7 @@ func TestLedgerOfLinkedDirectory(t *testing.T) {
 		var b bytes.Buffer
 		_, err = l.WriteTo(&b)
 		must(t, err)
-		if again, err := hardlink.ParseLedger(&b); err != nil || len(again.Builds) != 1 {
+		if again, err := ledger.Parse(&b); err != nil || len(again.Builds) != 1 {
 			t.Errorf("%v", err)
 		}
 	}

@@ -16,7 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/rpmfile"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // devices are file systems of sources from which something is known not to work.
@@ -43,7 +46,7 @@ func (d *devices) add(dev uint64) {
 // make makes the file in a directory of temporary names, verified, from the first source that
 // gives it as it has to be; a signed copy that none gives is spliced. It says how, and what the
 // ledger has to know. On error there is no such file.
-func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *volumes.Dir) (how Op, entry LedgerEntry, err error) {
+func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
 	tried := attempts{build: b, path: f.Path}
 	err = e.ask(ctx, b, f.Path, &tried, func(in *input) (err error) {
 		how, entry, err = e.take(in, f, dir)
@@ -56,14 +59,14 @@ func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir 
 }
 
 // take makes the file of one source's.
-func (e *Engine) take(in *input, f volumes.File, dir *volumes.Dir) (Op, LedgerEntry, error) {
+func (e *Engine) take(in *input, f volumes.File, dir *topdir.Subdir) (Op, ledger.Entry, error) {
 	if in.file != nil {
 		how, err := e.share(in, f, dir)
 		if err != nil {
-			return "", LedgerEntry{}, err
+			return "", ledger.Entry{}, err
 		}
 		if how == OpLink {
-			return how, LedgerEntry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: content(&f)}, nil
+			return how, ledger.Entry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: ledger.Content(&f)}, nil
 		}
 	}
 	return e.write(in, in.mode, in.mtime, f, dir)
@@ -71,7 +74,7 @@ func (e *Engine) take(in *input, f volumes.File, dir *volumes.Dir) (Op, LedgerEn
 
 // share tries a hard link, if production's inode is as the file is to be: nothing ever changes
 // it.
-func (e *Engine) share(in *input, f volumes.File, dir *volumes.Dir) (Op, error) {
+func (e *Engine) share(in *input, f volumes.File, dir *topdir.Subdir) (Op, error) {
 	if e.noLink.has(in.dev) {
 		return "", nil
 	}
@@ -101,7 +104,7 @@ func (e *Engine) share(in *input, f volumes.File, dir *volumes.Dir) (Op, error) 
 }
 
 // write makes the file by reflink or copy.
-func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, dir *volumes.Dir) (how Op, entry LedgerEntry, err error) {
+func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
 	out, err := dir.Create(path.Base(f.Path))
 	if err != nil {
 		return "", entry, err
@@ -131,27 +134,27 @@ func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.F
 }
 
 // finish gives the written file its mode, and its source's mtime.
-func finish(out *os.File, size int64, mode os.FileMode, mtime time.Time, f volumes.File) (LedgerEntry, error) {
+func finish(out *os.File, size int64, mode os.FileMode, mtime time.Time, f volumes.File) (ledger.Entry, error) {
 	if err := setTime(int(out.Fd()), mtime); err != nil {
-		return LedgerEntry{}, fmt.Errorf("set the time of %s: %w", out.Name(), err)
+		return ledger.Entry{}, fmt.Errorf("set the time of %s: %w", out.Name(), err)
 	}
 	// What the file system made of the time, for it may keep less.
 	var st unix.Stat_t
 	if err := unix.Fstat(int(out.Fd()), &st); err != nil {
-		return LedgerEntry{}, err
+		return ledger.Entry{}, err
 	}
 	if os.FileMode(st.Mode).Perm() != mode {
 		if err := out.Chmod(mode); err != nil {
-			return LedgerEntry{}, err
+			return ledger.Entry{}, err
 		}
 	}
 	if st.Size != size {
-		return LedgerEntry{}, fmt.Errorf("write %s: has %d bytes after %d were written", out.Name(), st.Size, size)
+		return ledger.Entry{}, fmt.Errorf("write %s: has %d bytes after %d were written", out.Name(), st.Size, size)
 	}
 	if err := out.Close(); err != nil { // NFS tells of a full disk here
-		return LedgerEntry{}, err
+		return ledger.Entry{}, err
 	}
-	return LedgerEntry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: content(&f)}, nil
+	return ledger.Entry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: ledger.Content(&f)}, nil
 }
 
 // setTime is futimens(3).
@@ -182,7 +185,7 @@ func (e *Engine) clone(out *os.File, in *input) bool {
 // splice makes a signed copy of the signature header and the unsigned rpm
 // (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
 // It has the unsigned rpm's mode and time, as Koji's own has.
-func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *volumes.Dir, tried *attempts) (how Op, entry LedgerEntry, err error) {
+func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *attempts) (how Op, entry ledger.Entry, err error) {
 	var sig []byte
 	err = e.ask(ctx, b, f.Sig, tried, func(in *input) (err error) {
 		sig, err = signatureOf(in, f)
@@ -192,8 +195,8 @@ func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, di
 		return "", entry, err
 	}
 	err = e.ask(ctx, b, f.Unsigned, tried, func(in *input) error {
-		lead, _, err := readHead(in)
-		if errors.Is(err, errNotRPM) && !isInput(err) {
+		lead, _, err := rpmfile.ReadHead(in)
+		if errors.Is(err, rpmfile.ErrNotRPM) && !isInput(err) {
 			err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err), true}
 		}
 		if err != nil {
@@ -209,7 +212,7 @@ func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, di
 
 // signatureOf reads the cached signature header of a signed copy and checks it.
 func signatureOf(in *input, f volumes.File) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(in, maxSignature))
+	raw, err := io.ReadAll(io.LimitReader(in, rpmfile.MaxSignature))
 	if err != nil {
 		return nil, err
 	}
@@ -217,8 +220,8 @@ func signatureOf(in *input, f volumes.File) ([]byte, error) {
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
 		return nil, &DigestError{in.name, "md5", f.SigDigest, have, false}
 	}
-	s, err := readSignature(bytes.NewReader(raw))
-	if err != nil || len(s.raw) != len(raw) {
+	s, err := rpmfile.ReadSignature(bytes.NewReader(raw))
+	if err != nil || len(s.Raw) != len(raw) {
 		return nil, &DigestError{in.name, "format", "a padded signature header", fmt.Sprintf("%d bytes of another kind", len(raw)), true}
 	}
 	return raw, nil

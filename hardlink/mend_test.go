@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -451,7 +452,7 @@ func TestDecided(t *testing.T) {
 			}
 		}
 	}
-	l, err := hardlink.ReadLedger(s.top)
+	l, err := ledger.Read(s.top)
 	must(t, err)
 	if len(l.Builds) > 0 {
 		t.Errorf("in the ledger: %+v", l.Builds)

@@ -9,10 +9,10 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
-var someone = volumes.Owner{UID: 48, GID: 49}
+var someone = topdir.Owner{UID: 48, GID: 49}
 
 func ofSomeone(o *hardlink.Options) { o.Attributes.Owner = &someone }
 
@@ -36,7 +36,7 @@ func (s *site) owned(t testing.TB, file, dir fs.FileMode) {
 			return err
 		}
 		st := info.Sys().(*syscall.Stat_t)
-		if have := (volumes.Owner{UID: int(st.Uid), GID: int(st.Gid)}); have != someone {
+		if have := (topdir.Owner{UID: int(st.Uid), GID: int(st.Gid)}); have != someone {
 			t.Errorf("%s is %v's", p, have)
 		}
 		seen[d.Type()]++
@@ -76,7 +76,7 @@ func TestOwner(t *testing.T) {
 			ro := filepath.Join(t.TempDir(), "ro")
 			bindReadOnly(t, s.prod, ro)
 			change := func(o *hardlink.Options) {
-				o.ReadOnly, o.Attributes = ro, volumes.Attributes{Owner: &someone, Mode: c.mode}
+				o.ReadOnly, o.Attributes = ro, topdir.Attributes{Owner: &someone, Mode: c.mode}
 			}
 			s.want.SigKeys, s.want.Arches = []string{"41526f0e"}, []string{"aarch64"}
 			s.mustCopy(t, change)
@@ -108,13 +108,13 @@ func TestUmask(t *testing.T) {
 func TestOwnerOfHardLinks(t *testing.T) {
 	needRoot(t)
 	for name, c := range map[string]struct {
-		attributes volumes.Attributes
+		attributes topdir.Attributes
 		links      bool
 	}{
-		"the same owner": {volumes.Attributes{Owner: &volumes.Owner{}}, true},
-		"another owner":  {volumes.Attributes{Owner: &someone}, false},
-		"the same mode":  {volumes.Attributes{Mode: 0o644}, true},
-		"another mode":   {volumes.Attributes{Mode: 0o664}, false},
+		"the same owner": {topdir.Attributes{Owner: &topdir.Owner{}}, true},
+		"another owner":  {topdir.Attributes{Owner: &someone}, false},
+		"the same mode":  {topdir.Attributes{Mode: 0o644}, true},
+		"another mode":   {topdir.Attributes{Mode: 0o664}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := onlyBash(t)

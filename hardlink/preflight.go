@@ -9,13 +9,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
 // Check says why no copy can be made, as far as that shows without a plan: a directory of topdir cannot
 // be written, the ledger is of no use, the hub could write production's tree. It writes nothing.
 func (e *Engine) Check(copyVolume string) error {
-	for _, dir := range []string{".", ledgerDir, "packages", "vol", "vol/" + copyVolume} {
+	for _, dir := range []string{".", ledger.Dir, "packages", "vol", "vol/" + copyVolume} {
 		path := e.top.Join(dir)
 		if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("topdir %s: this process (uid %d) cannot write %s: %w", e.top.Path(), os.Geteuid(), path, err)
@@ -24,7 +25,7 @@ func (e *Engine) Check(copyVolume string) error {
 	if err := e.top.CheckCopyVolume(copyVolume); err != nil {
 		return err
 	}
-	if _, err := ReadLedger(e.top.Path()); err != nil && !(errors.Is(err, ErrLedgerDamaged) && e.opts.Audit) {
+	if _, err := ledger.Read(e.top.Path()); err != nil && !(errors.Is(err, ledger.ErrDamaged) && e.opts.Audit) {
 		return cureLedger(err)
 	}
 	if e.opts.ReadOnly != "" {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -21,14 +22,14 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 	}
 	counter := r.opts.Progress.Begin("remove", int64(len(a.Remove)+len(a.RemoveLinks)))
 	defer counter.End()
-	var gone batch
+	var gone ledger.Batch
 	for _, l := range a.RemoveLinks {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		// Its directory stays, even if empty: staging's hub may be about to use it.
 		have, err := r.top.Readlink(l.Path)
-		if err == nil && r.known.ours(l.Path)(have) {
+		if err == nil && r.known.Ours(l.Path)(have) {
 			if err = r.top.Remove(l.Path); err == nil {
 				r.report.RemovedLinks++
 			}
@@ -43,29 +44,29 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 			counter.Add(1)
 			continue
 		}
-		gone.line("k", l.Path)
+		gone.Unlink(l.Path)
 		if strings.HasPrefix(l.Path, "vol/") {
 			r.prune(path.Dir(l.Path))
 		}
 		counter.Add(1)
 	}
-	var intent batch
+	var intent ledger.Batch
 	stubs := 0
 	for _, b := range a.Remove {
-		intent.build(b.Build)
-		intent.line("R")
+		intent.Build(b.Build)
+		intent.Removing()
 		if b.Stub != "" {
-			intent.line("K", b.Dir, b.Stub)
+			intent.Link(b.Dir, b.Stub)
 			stubs++
 		}
 	}
-	if err := r.ledger.append(&intent); err != nil {
+	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	gone.placed(stubs)
+	gone.Placed(stubs)
 	stays := func(b RemoveAction) {
 		if b.Stub != "" {
-			gone.line("k", b.Dir)
+			gone.Unlink(b.Dir)
 		}
 	}
 	for _, b := range a.Remove {
@@ -109,15 +110,15 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 			r.report.RemovedFiles += b.Files
 			r.report.RemovedBytes += b.Bytes
 		}
-		gone.build(b.Build)
-		gone.line("X")
+		gone.Build(b.Build)
+		gone.Gone()
 		r.prune(path.Dir(b.Dir))
 		counter.Add(1)
 	}
 	if err := r.top.Sync(); err != nil {
 		return err
 	}
-	return r.ledger.append(&gone)
+	return r.ledger.Append(&gone)
 }
 
 // prune removes the directories N/V and N that are empty now.

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // An owner and a mode that are given later are those of all that is there already, too: of files that are
@@ -20,7 +20,7 @@ func TestOwnerLater(t *testing.T) {
 	s := onlyBash(t)
 	before := snapshot(t, s.prod)
 	s.mustCopy(t)
-	attributes := func(o *hardlink.Options) { o.Attributes = volumes.Attributes{Owner: &someone, Mode: 0o664} }
+	attributes := func(o *hardlink.Options) { o.Attributes = topdir.Attributes{Owner: &someone, Mode: 0o664} }
 	for range 2 {
 		s.mustCopy(t, attributes)
 		s.owned(t, 0o664, 0o775)
@@ -38,7 +38,7 @@ func TestOwnerLater(t *testing.T) {
 // What somebody changed of owners and modes is told by an audit, and put right, also where none are given.
 func TestAuditOwners(t *testing.T) {
 	needRoot(t)
-	for name, attributes := range map[string]volumes.Attributes{"none": {}, "given": {Owner: &someone, Mode: 0o640}} {
+	for name, attributes := range map[string]topdir.Attributes{"none": {}, "given": {Owner: &someone, Mode: 0o640}} {
 		t.Run(name, func(t *testing.T) {
 			s := onlyBash(t)
 			ro := filepath.Join(t.TempDir(), "ro") // another mount: nothing is production's inode

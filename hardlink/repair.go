@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 
+	"kojisnap/hardlink/rpmfile"
 	"kojisnap/volumes"
 )
 
@@ -25,16 +26,6 @@ func (d *differ) unrepaired(rel string, damage *DigestError) *HeldError {
 
 // repairs tells whether a file below topdir is made again where it is damaged.
 func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.suspect[rel] }
-
-// placed tells whether a file of a plan was put there, whatever is in its place now.
-func (b *LedgerBuild) placed(f *volumes.File) bool {
-	for i := range b.Entries {
-		if e := &b.Entries[i]; e.Path == f.Path && e.Target == "" && !e.Absent && e.madeOf(f) {
-			return true
-		}
-	}
-	return false
-}
 
 // reread compares the content of a file below topdir with what is planned.
 func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
@@ -56,18 +47,18 @@ func (e *Engine) isOtherRPM(ctx context.Context, rel string, f *volumes.File) (b
 	}
 	defer file.Close()
 	from := e.limit.reader(ctx, file)
-	_, sig, err := readHead(from)
-	if errors.Is(err, errNotRPM) && !isInput(err) {
+	_, sig, err := rpmfile.ReadHead(from)
+	if errors.Is(err, rpmfile.ErrNotRPM) && !isInput(err) {
 		return false, nil
 	}
-	if err != nil || sig.sigMD5 == "" || f.Digest == "sigmd5:"+sig.sigMD5 {
+	if err != nil || sig.SigMD5 == "" || f.Digest == "sigmd5:"+sig.SigMD5 {
 		return false, err
 	}
 	h := md5.New()
 	if _, err := io.Copy(h, from); err != nil {
 		return false, err
 	}
-	return hex.EncodeToString(h.Sum(nil)) == sig.sigMD5, nil
+	return hex.EncodeToString(h.Sum(nil)) == sig.SigMD5, nil
 }
 
 // discard is io.Discard without its ReadFrom.

@@ -6,12 +6,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // reserve is how much of a file system stays free for staging's own hub: it is at
 // work while files are copied.
-func reserve(room volumes.Room) int64 { return min(room.Size/100, 1<<30) }
+func reserve(room topdir.Room) int64 { return min(room.Size/100, 1<<30) }
 
 // checkSpace refuses what cannot fit: all that is to be made before anything is
 // written, and each batch before it is begun, for others write too. Where blocks can

@@ -187,7 +187,7 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 		return err
 	}
 	known := slices.Clone(d.plan.Linked)
-	for link := range d.ledger.placed {
+	for link := range d.ledger.Placed {
 		if b, ok := linkBuild(link); ok {
 			known = append(known, b) // most are there twice
 		}

@@ -3,6 +3,7 @@ package hardlink
 import (
 	"strings"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -42,11 +43,11 @@ func (d *differ) isStub(dir string) bool {
 		return false
 	}
 	target, err := d.top.Readlink(dir)
-	return err == nil && d.ledger.ours(dir)(target)
+	return err == nil && d.ledger.Ours(dir)(target)
 }
 
-// stubs are how many there are.
-func (l *Ledger) stubs() (n int) {
+// stubs are how many a ledger has.
+func stubs(l *ledger.Ledger) (n int) {
 	for link := range l.Links {
 		if strings.HasPrefix(link, "vol/") {
 			if _, ok := stubBuild(link); ok {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -92,9 +93,9 @@ func (a *Actions) Summary(plan volumes.Plan) Summary {
 				sums = append(sums, &rows[key].Sums)
 			}
 			bytes, how := f.Size, func(s *Sums) *Sum { return &s.Present }
-			var entry *LedgerEntry
+			var entry *ledger.Entry
 			if known != nil {
-				entry = known.find(f)
+				entry = known.Find(f)
 			}
 			switch fa := making[fileKey(f)]; {
 			case fa != nil:
@@ -133,22 +134,10 @@ func newSums() Sums { return Sums{Make: map[Op]Sum{}} }
 
 // fileKey tells the files of a build apart, also before it is known where they are.
 func fileKey(f *volumes.File) string {
-	if f.Deep {
+	if f.SubdirUnknown {
 		return f.Digest + " " + path.Base(f.Path)
 	}
 	return f.Path
-}
-
-// find is the entry of a planned file, nil if there is none.
-func (b *LedgerBuild) find(f *volumes.File) *LedgerEntry {
-	if f.Deep {
-		return b.deep(f)
-	}
-	i, ok := slices.BinarySearchFunc(b.Entries, f.Path, func(e LedgerEntry, p string) int { return cmp.Compare(e.Path, p) })
-	if !ok {
-		return nil
-	}
-	return &b.Entries[i]
 }
 
 // WriteTo prints a line for each tag and arch, and one of all.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
 
@@ -56,13 +57,13 @@ func (e *Engine) retarget(b volumes.Build, file, target string) (volume, now str
 // it has to say now.
 func (d *differ) leadsTo(s volumes.StagedBuild, file, target string) (now string, ok bool) {
 	volume, now, ok := d.retarget(s.Build, file, target)
-	return now, ok && (volume == s.Behind || volume == d.plan.Prod)
+	return now, ok && (volume == s.SourceVolume || volume == d.plan.Prod)
 }
 
 // retargets moves the symlinks over that the ledger has and that say another path than the hub's
 // now: once, and then the ledger says that it is done. What staging made of one stays.
 func (d *differ) retargets(ctx context.Context, a *Actions) error {
-	if d.ledger.hub == d.hub {
+	if d.ledger.Hub == d.hub {
 		return nil
 	}
 	actions := map[string]int{} // of builds that have one already
@@ -91,9 +92,9 @@ func (d *differ) retargets(ctx context.Context, a *Actions) error {
 	}
 	switch {
 	case !a.retargeted:
-		a.notes.line("T", d.hub)
-	case d.ledger.hub != "": // a kill may leave some of either path
-		a.notes.line("T", "")
+		a.notes.Hub(d.hub)
+	case d.ledger.Hub != "": // a kill may leave some of either path
+		a.notes.Hub("")
 	}
 	return nil
 }
@@ -106,12 +107,12 @@ func (b *BuildAction) merge(more BuildAction) {
 	}
 	b.Files = append(b.Files, slices.DeleteFunc(more.Files, func(f FileAction) bool { return made[f.Path] })...)
 	slices.SortFunc(b.Files, func(x, y FileAction) int { return strings.Compare(x.Path, y.Path) })
-	b.entries = append(b.entries, slices.DeleteFunc(more.entries, func(e LedgerEntry) bool { return made[e.Path] })...)
+	b.entries = append(b.entries, slices.DeleteFunc(more.entries, func(e ledger.Entry) bool { return made[e.Path] })...)
 }
 
 // retargetBuild finds the symlinks of one build. After a kill the ledger may have several
 // entries of one, of which the last need not be the one that is there.
-func (d *differ) retargetBuild(a *BuildAction, dir string, b *LedgerBuild) error {
+func (d *differ) retargetBuild(a *BuildAction, dir string, b *ledger.Build) error {
 	for from := 0; from < len(b.Entries); {
 		e := b.Entries[from]
 		to := from + 1
@@ -126,12 +127,12 @@ func (d *differ) retargetBuild(a *BuildAction, dir string, b *LedgerBuild) error
 			continue
 		}
 		have, err := d.top.Readlink(dir + "/" + e.Path)
-		ours := err == nil && slices.ContainsFunc(of, func(e LedgerEntry) bool { return e.Target == have })
+		ours := err == nil && slices.ContainsFunc(of, func(e ledger.Entry) bool { return e.Target == have })
 		switch {
 		case ours && have != now:
 			a.Files = append(a.Files, FileAction{Op: OpSymlink, Path: e.Path, Target: now, Replace: true})
 		case ours && have != last:
-			a.entries = append(a.entries, LedgerEntry{Path: e.Path, Target: now})
+			a.entries = append(a.entries, ledger.Entry{Path: e.Path, Target: now})
 		}
 	}
 	return nil

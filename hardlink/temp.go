@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/lockfile"
 )
 
@@ -73,7 +74,7 @@ func (e *Engine) tidy(volume string) {
 	if len(left) == 0 {
 		return
 	}
-	unlock, err := e.lock()
+	unlock, err := ledger.Lock(e.top)
 	if errors.Is(err, lockfile.ErrLocked) {
 		return // they are in use
 	}

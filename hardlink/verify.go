@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 
+	"kojisnap/hardlink/rpmfile"
 	"kojisnap/volumes"
 )
 
@@ -26,7 +27,7 @@ const bufferSize = 64 << 10 // in the cache of a core, with what is hashed
 type pipe struct {
 	r   *bufio.Reader
 	w   *bufio.Writer
-	sig signature
+	sig rpmfile.Signature
 }
 
 var pipes = sync.Pool{New: func() any {
@@ -44,8 +45,8 @@ func copyVerified(dst io.Writer, src io.Reader, f volumes.File, name string) (in
 	defer p.w.Reset(nil)
 	defer p.r.Reset(nil)
 	n, err := p.copy(f, name)
-	if cap(p.sig.raw) > 1<<20 { // rare, and too much to keep
-		p.sig = signature{}
+	if cap(p.sig.Raw) > 1<<20 { // rare, and too much to keep
+		p.sig = rpmfile.Signature{}
 	}
 	if err != nil {
 		return n, err
@@ -69,13 +70,13 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	case f.Size >= 0:
 		most = f.Size
 	case f.Kind == volumes.KindSignature:
-		most = maxSignature
+		most = rpmfile.MaxSignature
 	}
 	var own ownDigests
 	if algorithm == "sigmd5" || algorithm == "rpmsha256" {
-		lead, err := sig.readHead(p.r)
+		lead, err := sig.ReadHead(p.r)
 		if err != nil {
-			if isInput(err) || !errors.Is(err, errNotRPM) {
+			if isInput(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
 				return 0, err
 			}
 			return 0, differs("format", "an rpm", fmt.Sprintf("%q", err))
@@ -84,7 +85,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 			return 0, err
 		}
 		if f.Kind == volumes.KindSigned && f.UnsignedSize > 0 { // the database has no size of it
-			most = int64(len(lead)+len(sig.raw)) + f.UnsignedSize
+			most = int64(len(lead)+len(sig.Raw)) + f.UnsignedSize
 		}
 		if algorithm == "rpmsha256" {
 			if own, err = readOwn(p.r, sig, f, name); err != nil {
@@ -92,7 +93,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 			}
 			want = own.payload
 		}
-		for _, b := range [][]byte{lead, sig.raw, own.header} {
+		for _, b := range [][]byte{lead, sig.Raw, own.header} {
 			if _, err := p.w.Write(b); err != nil {
 				return 0, err
 			}
@@ -116,15 +117,15 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 		return n, &DigestError{name, "sha256 of the payload", want, have, true}
 	case have != want:
 		return n, differs(algorithm, want, have)
-	case algorithm == "sigmd5" && sig.sigMD5 != "" && sig.sigMD5 != want:
-		return n, differs("sigmd5 in the signature header", want, sig.sigMD5)
+	case algorithm == "sigmd5" && sig.SigMD5 != "" && sig.SigMD5 != want:
+		return n, differs("sigmd5 in the signature header", want, sig.SigMD5)
 	}
 	return n, nil
 }
 
 // verifyHead checks an rpm's lead and signature header, which no digest of its content covers.
-func verifyHead(lead []byte, sig *signature, f volumes.File, name string) error {
-	if problem := leadProblem(lead); problem != "" {
+func verifyHead(lead []byte, sig *rpmfile.Signature, f volumes.File, name string) error {
+	if problem := rpmfile.LeadProblem(lead); problem != "" {
 		return &DigestError{name, "lead", "one of an rpm", problem, true}
 	}
 	if f.Kind == volumes.KindSigned {
@@ -135,15 +136,15 @@ func verifyHead(lead []byte, sig *signature, f volumes.File, name string) error 
 
 // verifyPrimary compares the signature header of a primary copy with the rows of rpmsigs, as far as
 // there is one of its own key: of the empty one if it is not signed.
-func verifyPrimary(sig *signature, f volumes.File, name string) error {
-	sum := md5.Sum(sig.raw)
+func verifyPrimary(sig *rpmfile.Signature, f volumes.File, name string) error {
+	sum := md5.Sum(sig.Raw)
 	have, want := "md5:"+hex.EncodeToString(sum[:]), ""
 	for row := range strings.FieldsSeq(f.Headers) {
 		key, digest, _ := strings.Cut(row, "=")
 		switch {
 		case digest == have:
 			return nil
-		case key == "" && len(sig.keys) == 0, key != "" && slices.Contains(sig.keys, key):
+		case key == "" && len(sig.Keys) == 0, key != "" && slices.Contains(sig.Keys, key):
 			want = digest
 		}
 	}
@@ -155,12 +156,12 @@ func verifyPrimary(sig *signature, f volumes.File, name string) error {
 
 // verifySignature checks what SIGMD5 does not cover. Koji makes signed copies of the
 // cached signature header alone, so its digest is known: rpmsigs.sighash.
-func verifySignature(sig *signature, f volumes.File, name string) error {
+func verifySignature(sig *rpmfile.Signature, f volumes.File, name string) error {
 	// A key that cannot be read (a newer signature format) is left to the digest.
-	if len(sig.keys) > 0 && !slices.Contains(sig.keys, f.Key) {
-		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.keys), false}
+	if len(sig.Keys) > 0 && !slices.Contains(sig.Keys, f.Key) {
+		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.Keys), false}
 	}
-	sum := md5.Sum(sig.raw)
+	sum := md5.Sum(sig.Raw)
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
 		return &DigestError{name, "signature header", f.SigDigest, have, false}
 	}

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // volumes compares the staging volumes that show production's builds. The one of topdir is the
@@ -23,7 +25,7 @@ func (d *differ) volumes(a *Actions) error {
 		if v.Name == d.plan.Prod {
 			l = v.Link(d.opts.ReadOnly)
 		}
-		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.ours(path)(target) })
+		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.Ours(path)(target) })
 		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.away[volume] != nil {
 			continue // what is there cannot be judged
 		}
@@ -33,8 +35,8 @@ func (d *differ) volumes(a *Actions) error {
 		if s.Whole {
 			d.opts.Log.Warn("all of production's tree is mounted there, so that Koji's tools go through its repos and dist repos: mount it elsewhere, name that as the source, and a directory with its builds alone is made", "path", d.top.Join(path.Dir(l.Path)))
 		}
-		if s.Outcome != volumes.Unchanged {
-			a.Volumes = append(a.Volumes, LinkAction{Link: l, Switch: s.Outcome == volumes.Switch, Convert: s.Outcome == volumes.Convert})
+		if s.Outcome != topdir.Unchanged {
+			a.Volumes = append(a.Volumes, LinkAction{Link: l, Switch: s.Outcome == topdir.Switch, Convert: s.Outcome == topdir.Convert})
 		}
 	}
 	d.renamed(a, tree)
@@ -59,7 +61,7 @@ func (d *differ) renamed(a *Actions, tree string) {
 
 // leadNowhere are staging's volumes that were made for one of production's, lead nowhere, and are none of
 // the plan's any longer.
-func (e *Engine) leadNowhere(plan volumes.Plan, ledger *Ledger) (names []string) {
+func (e *Engine) leadNowhere(plan volumes.Plan, ledger *ledger.Ledger) (names []string) {
 	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
 		below, ok := strings.CutPrefix(link, "vol/")
 		name, is := strings.CutSuffix(below, "/packages")
@@ -68,7 +70,7 @@ func (e *Engine) leadNowhere(plan volumes.Plan, ledger *Ledger) (names []string)
 			continue
 		}
 		have, err := e.top.Readlink(link)
-		if err != nil || !ledger.ours(link)(have) {
+		if err != nil || !ledger.Ours(link)(have) {
 			continue
 		}
 		if _, err := os.Stat(e.top.Join(link)); absent(err) {
@@ -99,7 +101,7 @@ func (d *differ) nameNow(old string) string {
 		}
 		for _, e := range d.ledger.Builds[dir].Entries {
 			if strings.Contains(e.Target, "/vol/"+old+"/packages/") {
-				return s.Behind
+				return s.SourceVolume
 			}
 		}
 	}
@@ -124,28 +126,28 @@ func (r *run) volumes(list []LinkAction) error {
 	if len(list) == 0 {
 		return nil
 	}
-	var intent, done batch
+	var intent, done ledger.Batch
 	for _, l := range list {
-		intent.line("K", l.Path, l.Target)
+		intent.Link(l.Path, l.Target)
 	}
-	if err := r.ledger.append(&intent); err != nil {
+	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	done.placed(len(list))
+	done.Placed(len(list))
 	for _, l := range list {
-		o, err := r.top.EnsureVolume(l.Link, r.tempName(), func(path, target string) bool { return r.known.ours(path)(target) })
+		o, err := r.top.EnsureVolume(l.Link, r.tempName(), func(path, target string) bool { return r.known.Ours(path)(target) })
 		if err != nil {
 			return err
 		}
-		if o != volumes.Unchanged {
+		if o != topdir.Unchanged {
 			r.report.Links++
 		}
 		if l.Convert {
-			done.line("k", path.Dir(l.Path))
+			done.Unlink(path.Dir(l.Path))
 		}
 	}
 	if err := r.top.Sync(); err != nil {
 		return err
 	}
-	return r.ledger.append(&done)
+	return r.ledger.Append(&done)
 }

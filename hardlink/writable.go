@@ -6,14 +6,15 @@ import (
 	"path/filepath"
 
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // WritableSourceError is production's tree where staging's hub could write it.
 type WritableSourceError struct {
 	Tree  string
-	Path  string        // a directory that could be written
-	User  volumes.Owner // of staging's hub
-	Owner bool          // User is the owner that was given, not one that topdir tells
+	Path  string       // a directory that could be written
+	User  topdir.Owner // of staging's hub
+	Owner bool         // User is the owner that was given, not one that topdir tells
 }
 
 func (e *WritableSourceError) Error() string {
@@ -50,7 +51,7 @@ func (e *Engine) writable(plan volumes.Plan) (*WritableSourceError, error) {
 	} else {
 		refused.User = o
 	}
-	hub := volumes.NewWriter(refused.User)
+	hub := topdir.NewWriter(refused.User)
 	for _, dir := range e.shown(plan) {
 		// What cannot be looked at (a build that is gone, a volume that is not mounted) tells nothing.
 		if could, err := hub.Could(dir); err == nil && could {

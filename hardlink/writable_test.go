@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // A tree of production's that staging's hub could write is refused before anything is made,
@@ -42,7 +42,7 @@ func TestWritableSource(t *testing.T) {
 	for name, c := range map[string]struct {
 		tree    func(*testing.T, *site) string
 		setup   []func(*testing.T, *site)
-		owner   *volumes.Owner
+		owner   *topdir.Owner
 		refused string // the directory that could be written
 	}{
 		"root's hub, a plain directory":     {tree: plain, refused: "packages"},

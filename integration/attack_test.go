@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/seedtest"
@@ -104,7 +104,7 @@ func (a *attack) production(t *testing.T, changes int) {
 // rpm the signed copy if there is one.
 func (a *attack) copies(t *testing.T) (files []string) {
 	t.Helper()
-	ledger, err := hardlink.ReadLedger(a.topdir)
+	ledger, err := ledger.Read(a.topdir)
 	must(t, err)
 	for _, b := range ledger.Staged() {
 		dir, err := b.Build.Rel()

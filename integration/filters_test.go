@@ -92,10 +92,10 @@ func TestPackageFilters(t *testing.T) {
 	}
 }
 
-// TestUndecidedFilters: a filter that cannot be evaluated keeps back the packages that only it could
+// TestUndecideds: a filter that cannot be evaluated keeps back the packages that only it could
 // bring, and those alone: it is told once, in a line; all else is copied, loaded and verified. Which
 // builds were copied before stays copied.
-func TestUndecidedFilters(t *testing.T) {
+func TestUndecideds(t *testing.T) {
 	w := newWorld(t)
 	w.tagFiltered(t, "plain", 1000, `^(bash|vim)$`)
 	w.tagFiltered(t, "named", 1001, `\N{LATIN SMALL LETTER G}(it|cc)`) // Python 3.8 and later

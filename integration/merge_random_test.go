@@ -3,7 +3,6 @@ package integration_test
 import (
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"maps"
 	"math/rand/v2"
 	"regexp"
@@ -18,6 +17,7 @@ import (
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/hub/hubtest"
 )
 
@@ -41,7 +41,7 @@ func TestContentChangedUnderOneName(t *testing.T) {
 			link := filepath.Join(t.TempDir(), "compose.rpm")
 			must(t, os.Link(staged, link))
 			if c.old {
-				ledger, err := hardlink.ReadLedger(w.topdir)
+				ledger, err := ledger.Read(w.topdir)
 				must(t, err)
 				earlier := 0
 				for _, b := range ledger.Builds {

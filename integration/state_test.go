@@ -21,7 +21,7 @@ import (
 func (w *world) state(t testing.TB) string {
 	t.Helper()
 	// What a pull that was cut off keeps to go on with is no snapshot, and the directory where a
-	// writer had his claim is no claim.
+	// writers keep their leases is no lease.
 	kept := regexp.MustCompile(`(?m)^/(pulls(/\S*)?|locks) .*\n`)
 	return w.database(t, "") + w.files(t) + kept.ReplaceAllString(tree(t, w.store.String()), "")
 }

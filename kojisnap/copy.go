@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
@@ -22,45 +23,45 @@ import (
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/s3"
+	"kojisnap/kojisnap/tagglob"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
-// CopyOptions say which files of a snapshot's builds go below which topdir.
+// CopyOptions say which files of a snapshot's builds are copied, from where, and below which topdir.
 type CopyOptions struct {
 	compose.Want
-	Topdir string
-	// HubTopdir is topdir's path as staging's hub has it, if that is another than Topdir.
+	Topdir string // staging's
+	// HubTopdir is the path that staging's hub has for Topdir, if that is another.
 	HubTopdir string
-	// WritableSource says that staging's hub may be able to write production's tree; else such a
-	// tree is refused.
+	// WritableSource accepts a production tree that staging's hub may be able to write; otherwise such a tree
+	// is refused.
 	WritableSource bool
 	Sources        []string // directories, http(s) or s3 URLs that hold production's tree; the first directory is the read-only volume
 	Env            string   // names the ledger in the store
-	Jobs           int
-	BwLimit        int64 // bytes a second of all sources together, 0: no limit
-	// SourceLimits are bytes a second of single sources, as Sources names them.
+	Jobs           int      // files at a time; 0: hardlink's default
+	BwLimit        int64    // bytes a second of all sources together; 0: no limit
+	// SourceLimits are bytes a second of single sources, by their names in Sources.
 	SourceLimits map[string]int64
-	Audit        bool // look at all files, not only at what the ledger does not have; make a damaged ledger anew
-	Digest       bool // read files that are there already, too; implies Audit
-	Repair       bool // make again what Audit or Digest find that was put there and is damaged since
-	// Suspects are files below Topdir that Verify found missing or damaged: they are made again.
+	Audit        bool // look at all files, not only at those that the ledger does not have; rebuild a damaged ledger
+	Digest       bool // also read files that are there already; implies Audit
+	Repair       bool // copy again what Audit or Digest find damaged, if a copy made it
+	// Suspects are files below Topdir that verify found missing or damaged. They are copied again.
 	Suspects []string
-	// NewTopdir says that a topdir in which nothing is, where copies were made, is meant; else it is
-	// refused, as one that is not mounted.
+	// NewTopdir accepts an empty topdir although the store or the database knows of copies; otherwise it is
+	// refused as one that is not mounted.
 	NewTopdir bool
 	DryRun    bool
-	// Leave notes in the ledger which builds are not wanted any longer, so that a load moves them
-	// off the copy volume.
+	// Leave marks builds in the ledger that are no longer wanted. A load then moves them off the copy volume.
 	Leave bool
-	// Remove takes builds away that have not been wanted for KeepFor, instead of copying. It is
-	// safe only once the database does not name their files.
+	// Remove removes builds that have not been wanted for KeepFor, instead of copying. That is safe only after
+	// a load, when the database no longer names their files. It needs Database.
 	Remove  bool
 	KeepFor time.Duration
-	// Database is asked what staging decided; Remove needs it. nil: what loads noted in the store
-	// counts.
+	// Database is asked what staging decided. nil: what the last load stored counts.
 	Database *StagingDatabase
-	// Attributes are whose the files are, and their mode and label.
-	Attributes volumes.Attributes
+	// Attributes are the owner, mode and label of what is made.
+	Attributes topdir.Attributes
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -69,16 +70,16 @@ type CopyOptions struct {
 // CopyResult is what a copy did, or with DryRun would do.
 type CopyResult struct {
 	Snapshot string            `json:"snapshot"`
-	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files, of a DryRun that is no Remove
+	Summary  *hardlink.Summary `json:"summary,omitempty"` // of all planned files; only of a DryRun without Remove
 	Actions  hardlink.Actions  `json:"actions"`
 	Report   hardlink.Report   `json:"report"`
-	// Held is what is kept back, each thing once, while all else is done.
+	// Held is what was kept back, each thing once. All else was done.
 	Held []hardlink.HeldError `json:"held,omitempty"`
-	// Undecided says which builds stay as they are because it is not known whether they are wanted.
+	// Undecided are the package filters that could not be evaluated. Their builds stay as they are.
 	Undecided []compose.Undecided `json:"undecided,omitempty"`
 }
 
-// WriteTo prints what a DryRun found: counts for each tag and arch, then a line for each action.
+// WriteTo writes what a DryRun found: counts for each tag and arch, then a line for each action.
 func (r *CopyResult) WriteTo(w io.Writer) (n int64, err error) {
 	if r.Summary != nil {
 		if n, err = r.Summary.WriteTo(w); err != nil {
@@ -89,18 +90,18 @@ func (r *CopyResult) WriteTo(w io.Writer) (n int64, err error) {
 	return n + m, err
 }
 
-// Incomplete tells whether err is a *hardlink.LeftOutError of nothing but single things: files that
-// production has lost or damaged, rows that are of no use, what stands in the way below topdir. The rest
-// of a copy is done then.
+// Incomplete reports whether err is a *hardlink.LeftOutError of single things only: files that production has
+// lost or damaged, unusable rows, obstacles below topdir. All else of the copy is done then.
 func Incomplete(err error) bool {
 	left, ok := err.(*hardlink.LeftOutError)
 	return ok && left.SourcesAnswered()
 }
 
-// Copy makes the files that composes of a snapshot's tags need exist below a topdir: links of
-// the volumes, a link for every build on DEFAULT, and regular files on the copy volume. Files
-// of staging's own are never touched. With a store that is not nil the ledger of what is there
-// is put into it.
+// Copy makes the files that composes of a snapshot's tags need exist below a topdir: links of the volumes, a
+// link for every build on DEFAULT, and regular files on the copy volume. It never touches staging's own
+// files. If s is not nil, Copy puts the ledger of what is there into it, also after an error. A result that
+// comes with an error says what was done up to there. For errors see Incomplete and package hardlink; tags,
+// arches and keys that the snapshot does not have are a *compose.UnknownError.
 func Copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
 	r, err := o.copy(ctx, snap, s)
 	var left *hardlink.LeftOutError
@@ -116,7 +117,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	if !o.NewTopdir {
 		err = checkTopdir(ctx, o.Topdir, o.Env, o.CopyVolume, s, o.Database)
 	} else if anew, newErr := isNewTopdir(o.Topdir); anew || newErr != nil {
-		saved, err = nil, newErr // nothing of it is there
+		saved, err = nil, newErr // nothing of what the saved ledger names is there
 	}
 	if err != nil {
 		return nil, err
@@ -126,13 +127,13 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 		return nil, err
 	}
 	defer engine.Close()
-	engine.ReadAhead()
+	engine.PrefetchLedger()
 	decided, err := o.decided(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if none := o.Want.Unmatched(snap); len(none) > 0 && o.Log != nil && !o.Remove {
-		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+compose.QuotedPatterns(none), "snapshot", snap.ID)
+	if none := o.Want.UnmatchedPatterns(snap); len(none) > 0 && o.Log != nil && !o.Remove {
+		o.Log.WarnContext(ctx, "no tag of the snapshot matches "+tagglob.Quote(none), "snapshot", snap.ID)
 	}
 	plan, undecided, err := compose.PlanFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
@@ -155,7 +156,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 	}
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {
-		// After an error too: the builds that could be made are there.
+		// Also after an error: the builds that could be made are there.
 		if perr := putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir); perr != nil {
 			err = errors.Join(err, perr)
 		}
@@ -164,7 +165,7 @@ func (o CopyOptions) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 }
 
 // engine opens topdir and the sources. saved is hardlink.Options.Saved.
-func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*hardlink.Ledger, error)) (*hardlink.Engine, error) {
+func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (*hardlink.Engine, error) {
 	readOnly, err := o.readOnly()
 	if err != nil {
 		return nil, err
@@ -180,7 +181,7 @@ func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*h
 	})
 }
 
-// openSource opens production's tree in a bucket, with the settings of a store.
+// openSource opens production's tree in a bucket. URLs have the same form as those of a store.
 func (o CopyOptions) openSource(ctx context.Context) func(url string) (hardlink.ObjectSource, error) {
 	return func(url string) (hardlink.ObjectSource, error) {
 		if scheme, _, _ := strings.Cut(url, "://"); scheme != "s3" {
@@ -194,8 +195,8 @@ func (o CopyOptions) openSource(ctx context.Context) func(url string) (hardlink.
 	}
 }
 
-// readOnly is production's topdir on this machine: the first source that is a directory, else
-// what vol/NAME leads to already. Where there is neither, files come from URLs alone.
+// readOnly returns production's topdir on this machine: the first source that is a directory, or else what
+// vol/NAME leads to already. It is empty if there is neither: all files come from URLs.
 func (o CopyOptions) readOnly() (string, error) {
 	prod := o.Mapping().Staging(volumes.DefaultVolume)
 	if _, err := os.Stat(o.Topdir); err != nil {
@@ -210,15 +211,15 @@ func (o CopyOptions) readOnly() (string, error) {
 		}
 		return s, nil
 	}
-	tree, err := volumes.FindTree(o.Topdir, prod)
+	tree, err := topdir.FindTree(o.Topdir, prod)
 	if err == nil && tree == "" && len(o.Sources) == 0 {
 		err = fmt.Errorf("no source of files: %s is not there; give --source, production's tree", filepath.Join(o.Topdir, "vol", prod))
 	}
 	return tree, err
 }
 
-// isVolume tells whether a directory is vol/NAME of topdir, by whatever path: then it is what
-// that leads to, for vol/NAME itself is made anew.
+// isVolume reports whether a directory is vol/NAME of topdir, by whatever path. Such a source stands for what
+// vol/NAME leads to, because a copy makes vol/NAME itself anew.
 func (o CopyOptions) isVolume(dir, name string) bool {
 	place := func(path string) string {
 		abs, err := filepath.Abs(path)
@@ -234,10 +235,10 @@ func (o CopyOptions) isVolume(dir, name string) bool {
 	return place(dir) == place(filepath.Join(o.Topdir, "vol", name))
 }
 
-// putLedger puts topdir's ledger into the store, if it is not there already. That it is, is told
-// by a note below topdir, which costs less than reading both.
+// putLedger puts topdir's ledger into the store unless it is there already. A note below topdir says which
+// ledger is in which store: reading it is cheaper than comparing both.
 func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
-	object, err := repository.EnvironmentObject(repository.LedgerPrefix, env)
+	object, err := repository.LedgerObject(env)
 	if err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 		return err
 	}
 	has := slices.ContainsFunc(there, func(e store.Entry) bool { return e.Name == object })
-	state, err := hardlink.LedgerState(topdir)
+	state, err := ledger.State(topdir)
 	if err != nil {
 		return err
 	}
@@ -258,12 +259,12 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 	if old, err := os.ReadFile(note); has && err == nil && string(old) == noted {
 		return nil
 	}
-	ledger, err := hardlink.ReadLedger(topdir)
+	l, err := ledger.Read(topdir)
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	if _, err := ledger.WriteTo(&b); err != nil {
+	if _, err := l.WriteTo(&b); err != nil {
 		return err
 	}
 	if err := s.Put(ctx, object, bytes.NewReader(b.Bytes())); err != nil || state == "" {
@@ -272,17 +273,17 @@ func putLedger(ctx context.Context, s store.Store, env, topdir string) error {
 	return durable.WriteFile(note, func(w io.Writer) error { _, err := io.WriteString(w, noted); return err })
 }
 
-// ledgerNote says which state of the ledger is in which store.
+// ledgerNote is the note, below topdir.
 const ledgerNote = ".kojisnap/stored"
 
-// saved reads the store's copy of the ledger. One that is damaged is none.
-func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*hardlink.Ledger, error) {
+// saved returns a function that reads the store's copy of the ledger, nil if there is none or it is damaged.
+func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*ledger.Ledger, error) {
 	if s == nil {
 		return nil
 	}
-	return func(ctx context.Context) (*hardlink.Ledger, error) {
+	return func(ctx context.Context) (*ledger.Ledger, error) {
 		l, err := readLedger(ctx, s, o.Env, "")
-		if errors.Is(err, hardlink.ErrLedgerDamaged) {
+		if errors.Is(err, ledger.ErrDamaged) {
 			if o.Log != nil {
 				o.Log.WarnContext(ctx, "the ledger in the store is of no use", "err", err)
 			}
@@ -292,16 +293,16 @@ func (o CopyOptions) saved(s store.Store) func(ctx context.Context) (*hardlink.L
 	}
 }
 
-// readLedger reads what was copied: from topdir if it is given, else from the store. Without
-// either it returns nil: unknown.
-func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardlink.Ledger, error) {
+// readLedger reads the ledger from topdir if that is given, or else from the store. Without either it returns
+// nil: it is not known what was copied.
+func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger.Ledger, error) {
 	if topdir != "" {
 		if _, err := os.Stat(topdir); err != nil {
 			return nil, fmt.Errorf("topdir: %w", err)
 		}
-		return hardlink.ReadLedger(topdir)
+		return ledger.Read(topdir)
 	}
-	object, err := repository.EnvironmentObject(repository.LedgerPrefix, env)
+	object, err := repository.LedgerObject(env)
 	if err != nil {
 		return nil, err
 	}
@@ -313,19 +314,19 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*hardli
 		return nil, err
 	}
 	defer r.Close()
-	ledger, err := hardlink.ParseLedger(r)
+	l, err := ledger.Parse(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s in %s: %w", object, s, err)
 	}
-	return ledger, nil
+	return l, nil
 }
 
-// copied are the names of the builds on the copy volume that are wanted. That the ledger cannot be
-// read is told by who needs it.
+// copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
+// cannot be read: the engine reports that.
 func (o CopyOptions) copied() map[string]bool {
 	nvrs := map[string]bool{}
-	if ledger, err := hardlink.ReadLedger(o.Topdir); err == nil {
-		for _, b := range ledger.Builds {
+	if l, err := ledger.Read(o.Topdir); err == nil {
+		for _, b := range l.Builds {
 			if b.Unwanted == 0 {
 				nvrs[b.Build.NVR()] = true
 			}

@@ -3,7 +3,6 @@ package kojisnap_test
 import (
 	"context"
 	"encoding/json"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,11 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/benchtest"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
@@ -91,25 +91,25 @@ func BenchmarkCopyNothingToDo(b *testing.B) {
 	a.Snapshot = snap.ID
 	plan, _, err := compose.PlanFiles(b.Context(), snap, a.options().Want, nil, nil)
 	pulltest.Must(b, err)
-	ledger := &hardlink.Ledger{Builds: map[string]*hardlink.LedgerBuild{}}
+	written := &ledger.Ledger{Builds: map[string]*ledger.Build{}}
 	planned := 0
 	for _, p := range plan.Staged {
 		samplePresent(b, a.Source, p)
 		p.Build.Volume = plan.CopyVolume
-		build := &hardlink.LedgerBuild{Build: p.Build, Complete: true}
+		build := &ledger.Build{Build: p.Build, Complete: true}
 		for _, f := range p.Files {
-			build.Entries = append(build.Entries, hardlink.LedgerEntry{Path: f.Path, Size: max(f.Size, 5000), MTime: 1750000000e9, Digest: f.Digest})
+			build.Entries = append(build.Entries, ledger.Entry{Path: f.Path, Size: max(f.Size, 5000), MTime: 1750000000e9, Digest: f.Digest})
 		}
 		planned += len(p.Files)
 		dir, err := p.Build.Dir()
 		pulltest.Must(b, err)
 		pulltest.Must(b, os.MkdirAll(filepath.Join(a.Topdir, dir), 0o755))
-		ledger.Builds[dir] = build
+		written.Builds[dir] = build
 	}
 	pulltest.Must(b, os.MkdirAll(filepath.Join(a.Topdir, ".kojisnap"), 0o755))
 	f, err := os.Create(filepath.Join(a.Topdir, ".kojisnap/ledger"))
 	pulltest.Must(b, err)
-	_, err = ledger.WriteTo(f)
+	_, err = written.WriteTo(f)
 	pulltest.Must(b, err)
 	pulltest.Must(b, f.Close())
 	arg, err := json.Marshal(a)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/pull/pulltest"
@@ -31,7 +31,7 @@ func stored(t testing.TB, s *dir.Store) string {
 // shortLedger is topdir's ledger as the store is to have it.
 func shortLedger(t testing.TB, top string) string {
 	t.Helper()
-	l, err := hardlink.ReadLedger(top)
+	l, err := ledger.Read(top)
 	pulltest.Must(t, err)
 	var b strings.Builder
 	l.WriteTo(&b)
@@ -58,7 +58,7 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	if first.Report.Builds == 0 || strings.Count(stored(t, s), "\nB\t") != first.Report.Builds {
 		t.Errorf("%+v", first.Report)
 	}
-	ledger := filepath.Join(o.Topdir, ".kojisnap/ledger")
+	path := filepath.Join(o.Topdir, ".kojisnap/ledger")
 	nothing := func(r *kojisnap.CopyResult) {
 		t.Helper()
 		if r.Report.Builds+r.Report.Links > 0 || len(r.Actions.Kept) > 0 || r.Report.Present != first.Report.Linked+first.Report.Copied+first.Report.Reflinked {
@@ -69,7 +69,7 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	pulltest.Must(t, s.Delete(t.Context(), "ledgers/staging"))
 	nothing(cp()) // it is put there again
 
-	pulltest.Must(t, os.Remove(ledger))
+	pulltest.Must(t, os.Remove(path))
 	r := cp()
 	nothing(r)
 	if r.Actions.Rebuilt == "" {
@@ -77,8 +77,8 @@ func TestCopyKeepsTheLedgerInTheStore(t *testing.T) {
 	}
 
 	good := stored(t, s)
-	pulltest.Must(t, os.WriteFile(ledger, []byte("rubbish\n"), 0o644))
-	if _, err := kojisnap.Copy(t.Context(), from.Snap, s, o); !errors.Is(err, hardlink.ErrLedgerDamaged) || !strings.Contains(err.Error(), "--audit") {
+	pulltest.Must(t, os.WriteFile(path, []byte("rubbish\n"), 0o644))
+	if _, err := kojisnap.Copy(t.Context(), from.Snap, s, o); !errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "--audit") {
 		t.Errorf("error %v", err)
 	}
 	if stored(t, s) != good {

@@ -11,17 +11,16 @@ import (
 	"kojisnap/volumes"
 )
 
-// StagingDatabase is staging's database as a copy asks it: which builds staging itself has deleted,
-// reset, built again or promoted, so that nothing is made of them again, and where builds stand whose
-// symlink is gone or has a directory in its place.
+// StagingDatabase is staging's database as a copy asks it: which builds staging itself has deleted, reset,
+// built again or promoted, whose files must not be made again; and on which volume builds are whose symlink is
+// gone or has a directory in its place.
 type StagingDatabase struct {
 	DSN string
-	// Optional: a database that cannot be asked is told, and what the last load noted in the store
-	// has to do.
+	// Optional: if the database cannot be asked, that is logged, and what the last load stored counts.
 	Optional bool
 }
 
-// decided returns the builds of production's that staging has made its own, each with how.
+// decided returns production's builds that staging has decided about itself, each with how.
 func (o CopyOptions) decided(ctx context.Context, s store.Store) (map[int64]string, error) {
 	if o.Database != nil {
 		builds, err := o.Database.decided(ctx)

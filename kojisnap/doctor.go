@@ -6,11 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"kojisnap/kojisnap/compose"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/pull/scope"
-	"kojisnap/kojisnap/repository"
-	"kojisnap/kojisnap/verify"
 	"maps"
 	"slices"
 	"strings"
@@ -20,22 +15,26 @@ import (
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/preflight"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/pull/scope"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/tagglob"
+	"kojisnap/kojisnap/verify"
 	"kojisnap/volumes"
 )
 
-// Finding is what a preflight found of one part of a site.
+// Finding is the outcome of one check of Doctor.
 type Finding struct {
 	Check  string        `json:"check"` // production's hub, staging's hub, database, …
 	Status verify.Status `json:"status"`
-	Detail string        `json:"detail"` // one line; of what is not ok with what to do
+	Detail string        `json:"detail"` // one line; if not ok, it says what to do
 	Err    error         `json:"-"`
 }
 
-// Doctor checks all that commands depend on, each part by itself, and changes nothing but for an object
-// that it puts into the store and removes again. A part whose options are nil or empty is skipped, with
-// the reason in missing, by the name of the check.
+// Doctor checks everything that commands depend on, each part by itself. It changes nothing except that it puts
+// an object into the store and removes it again. missing has, by name, the checks that cannot be made: nil for
+// what is not configured, which is skipped, or the error of its options, which fails the check.
 func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[string]error) []Finding {
 	var found []Finding
 	for _, c := range o.preflights(s) {
@@ -66,14 +65,14 @@ func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[strin
 	return found
 }
 
-// precheck is one check before anything is done. It says what it found.
+// precheck is one check. run returns what it found.
 type precheck struct {
 	name string
-	sync bool // Sync makes it, too, before its first step
+	sync bool // Sync also makes it, before its first step
 	run  func(ctx context.Context) (string, error)
 }
 
-// notYetError is what is no fault by itself.
+// notYetError is a finding that is no fault by itself.
 type notYetError struct{ error }
 
 func (e *notYetError) Unwrap() error { return e.error }
@@ -89,7 +88,7 @@ const (
 	CheckDatabase      = "database"
 )
 
-// preflights are the checks in the order of their cost.
+// preflights returns the checks, the cheapest first.
 func (o SyncOptions) preflights(s store.Store) []precheck {
 	return []precheck{
 		{CheckOverlay, true, func(context.Context) (string, error) { return o.checkOverlay() }},
@@ -175,7 +174,7 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 		return "", &scope.NoTagsError{Hub: o.Hub.URL(), Tags: set.List()}
 	}
 	if len(unmatched) > 0 {
-		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), compose.QuotedPatterns(unmatched))}
+		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), tagglob.Quote(unmatched))}
 	}
 	id, _ := last.Field("id").Int()
 	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, tags), nil
@@ -243,14 +242,14 @@ func (o SyncOptions) checkSources(ctx context.Context) (string, error) {
 	return "", &sourcesError{strings.Join(bad, "; "), first}
 }
 
-// sourcesError says why no source answers. Its kind is that of the last one's error.
+// sourcesError says why no source answers. It wraps the first source's error.
 type sourcesError struct {
-	says string
-	last error
+	text  string
+	first error
 }
 
-func (e *sourcesError) Error() string { return e.says }
-func (e *sourcesError) Unwrap() error { return e.last }
+func (e *sourcesError) Error() string { return e.text }
+func (e *sourcesError) Unwrap() error { return e.first }
 
 func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	conn, err := dbconn.Connect(ctx, o.Load.DSN)
@@ -273,7 +272,7 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s on %s, environment %s", c.Database, c.Host, o.Load.Env), nil
 }
 
-// Preflight refuses, before the first step of a sync, what a later one would after hours of work.
+// Preflight refuses, before the first step of a sync, what a later step would refuse after hours of work.
 func (o SyncOptions) Preflight(ctx context.Context, s store.Store) error {
 	for _, c := range o.preflights(s) {
 		if !c.sync {

@@ -20,27 +20,28 @@ import (
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
-// EventFileName is where the event to pin is kept below topdir, whose web server serves it, if nothing else
-// is said.
+// EventFileName is the default name of the file with the event to pin. It is below topdir, so that topdir's web
+// server serves it.
 const EventFileName = "kojisnap-event"
 
 // EventFile is a file with the event to pin composes at: its number and a newline, readable for all. A load
-// writes it after its commit, so that it never names an event that the database does not hold; what a kill
-// kept from being written the next load writes, also one that has nothing else to do.
+// writes it after its commit, so that it never names an event that the database does not hold. If a load is
+// killed in between, the next one writes it, even if it has nothing else to do.
 type EventFile struct {
 	Path string // "": none
-	// Asked says that somebody named the file: that it cannot be written is an error. Else it is told.
+	// Asked says that somebody named the file: if it cannot be written, that is an error, and otherwise only
+	// logged.
 	Asked bool
-	Owner *volumes.Owner // nil: the process's
+	Owner *topdir.Owner // nil: the process's
 }
 
-// eventText is what such a file holds. Anything else is somebody else's.
+// eventText matches what such a file holds. A file with anything else is not kojisnap's.
 var eventText = regexp.MustCompile(`^[0-9]{1,19}\n$`)
 
-// read returns the event that the file has, 0 if there is none. What is there and not such a file is an error
-// that says so.
+// read returns the event in the file, 0 if there is no file. It refuses a file that is not kojisnap's.
 func (f EventFile) read() (event int64, err error) {
 	info, err := os.Lstat(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +73,7 @@ func (f EventFile) foreign(what string) error {
 	return fmt.Errorf("event file %s: what is there is %s, and so not kojisnap's: remove it, or name another file with --event-file (--event-file '': none)", f.Path, what)
 }
 
-// check refuses, before the work, a file that somebody named and that could not be written after it.
+// check refuses, before any work is done, a file that somebody named and that could not be written afterwards.
 func (f EventFile) check() error {
 	if f.Path == "" || !f.Asked {
 		return nil
@@ -86,9 +87,9 @@ func (f EventFile) check() error {
 	return nil
 }
 
-// withdraw takes the file away before a load goes back behind the event that the database holds: that one is
-// not to be pinned any longer once the load is done. write gives it back.
-func (f EventFile) withdraw(ctx context.Context, conn *pgx.Conn, env string, event int64) error {
+// remove removes the file before a load to an earlier event than the database holds: nobody must pin that
+// event once the load is done. write makes the file again.
+func (f EventFile) remove(ctx context.Context, conn *pgx.Conn, env string, event int64) error {
 	if f.Path == "" {
 		return nil
 	}
@@ -105,8 +106,8 @@ func (f EventFile) withdraw(ctx context.Context, conn *pgx.Conn, env string, eve
 	return nil
 }
 
-// write gives the file the event to pin by the database, if that is the environment's. It looks once more:
-// another load may have come and gone meanwhile.
+// write writes the event to pin, if the database is the environment's. Then it asks the database once more,
+// because another load may have committed meanwhile.
 func (f EventFile) write(ctx context.Context, conn *pgx.Conn, env string) error {
 	if f.Path == "" {
 		return nil
@@ -128,7 +129,7 @@ func (f EventFile) write(ctx context.Context, conn *pgx.Conn, env string) error 
 	}
 }
 
-// unwritten is what follows of a file that could not be written after a load that went well.
+// unwritten returns or logs the error of write after a successful load.
 func (f EventFile) unwritten(ctx context.Context, err error, log *slog.Logger) error {
 	switch {
 	case err == nil:
@@ -144,7 +145,7 @@ func (f EventFile) unwritten(ctx context.Context, err error, log *slog.Logger) e
 	return nil
 }
 
-// put replaces the file, if it says another event.
+// put replaces the file if it has another event.
 func (f EventFile) put(event int64) error {
 	have, err := f.read()
 	if err != nil || have == event {
@@ -165,20 +166,20 @@ func (f EventFile) put(event int64) error {
 	})
 }
 
-// tidy removes what kills left.
+// tidy removes temporary files that killed loads left.
 func (f EventFile) tidy() {
 	dir, name := filepath.Split(f.Path)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		info, err := e.Info()
 		if err == nil && durable.IsTemp(e.Name()) && strings.HasPrefix(e.Name(), "."+name+".") && time.Since(info.ModTime()) > time.Hour {
-			_ = os.Remove(filepath.Join(dir, e.Name())) // it is in nobody's way
+			_ = os.Remove(filepath.Join(dir, e.Name())) // if it stays, it does no harm
 		}
 	}
 }
 
-// EventFileIn is the file that a name stands for: below topdir, unless it is an absolute path. Without a topdir
-// there is none.
+// EventFileIn returns the path of an event file: an absolute name as it is, any other below topdir. It is empty
+// if name is, or if a relative name has no topdir.
 func EventFileIn(topdir, name string) (string, error) {
 	switch {
 	case name == "" || filepath.IsAbs(name):

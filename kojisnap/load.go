@@ -17,29 +17,30 @@ import (
 	"kojisnap/volumes"
 )
 
-// LoadOptions say which database to load, and how. Env, Volume, CopyVolume and what else
-// dbsync.LoadOptions has are used as they are; Staged, VolumeFor and Overlay are found here.
+// LoadOptions say which database to load, and how. Of dbsync.LoadOptions, Load itself sets Staged, VolumeFor,
+// Overlay, Base and Between; all others are used as they are.
 type LoadOptions struct {
 	dbsync.LoadOptions
 	DSN string // of the staging database; empty: libpq's environment variables
-	// NewTopdir says that Topdir, in which nothing is, is not one that was forgotten to be mounted.
+	// NewTopdir accepts an empty Topdir although copies are known; see CopyOptions.
 	NewTopdir bool
-	Topdir    string            // where the ledger says what was copied; empty: the store's copy of it
-	Rules     map[string]string // staging's names of production's volumes, where the default will not do
+	Topdir    string            // whose ledger says what was copied; empty: the store's copy of the ledger says it
+	Rules     map[string]string // staging's names of production's volumes where the default will not do
 	Overlay   string            // file; empty: none
-	Leaving   []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger has as unwanted
+	Leaving   []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger marks as unwanted
 	WaitFor   string            // a file that running composes hold locked; empty: none. A dry run does not wait
-	EventFile EventFile         // gets the event to pin; a dry run does not write it
+	EventFile EventFile         // is given the event to pin; a dry run does not write it
 }
 
-// Load loads a snapshot into the staging database. Errors are those of package dbsync.
+// Load loads a snapshot into the staging database, in one transaction. s is the store that has the snapshot.
+// Errors are those of package dbsync.
 func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*book.LoadReport, error) {
 	r, lock, err := load(ctx, snap, s, o)
 	lock.release()
 	return r, err
 }
 
-// load is Load that goes on to hold the lock on WaitFor, also with an error.
+// load is Load that still holds the lock on WaitFor when it returns, also with an error.
 func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (_ *book.LoadReport, lock *waiting, _ error) {
 	started := time.Now()
 	opt, err := o.found(ctx, s)
@@ -51,7 +52,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	if lock != nil {
 		opt.Waited = lock.waited
 	}
-	// The database remembers failures too, as far as it can.
+	// The database also records failures, as far as it can.
 	conn, lost := dbconn.Connect(ctx, o.DSN)
 	if lost != nil {
 		return nil, lock, cmp.Or(err, lost)
@@ -62,7 +63,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 		return nil, lock, err
 	}
 	if opt.Rollback && !opt.DryRun {
-		if err := o.EventFile.withdraw(ctx, conn, opt.Env, snap.Manifest.Event); err != nil {
+		if err := o.EventFile.remove(ctx, conn, opt.Env, snap.Manifest.Event); err != nil {
 			return nil, lock, err
 		}
 	}
@@ -73,25 +74,25 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	if err == nil && s != nil {
 		o.noteDecided(ctx, s, r.Decided)
 		if lost := repository.PutHeld(ctx, s, o.Env, snap); lost != nil && o.Log != nil {
-			// A store may be for reading alone here. A load that lacks what was pruned says so itself.
+			// The store may be read-only here. A load that lacks what was pruned says so itself.
 			o.Log.InfoContext(ctx, "what the database holds is not noted in the store: a prune may remove what the next load needs", "err", lost)
 		}
 	}
-	lost = o.EventFile.write(ctx, conn, opt.Env) // after an error, too: it may mend what a kill left
+	lost = o.EventFile.write(ctx, conn, opt.Env) // also after an error: an earlier load may have been killed before it
 	if err == nil {
 		err = o.EventFile.unwritten(ctx, lost, o.Log)
 	}
 	return r, lock, err
 }
 
-// noteDecided lets copies know what staging decided. They do without, so that it is no error.
+// noteDecided stores what staging decided, for copies. They can do without it, so a failure is no error.
 func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[int64]string) {
 	if err := repository.PutDecided(ctx, s, o.Env, builds); err != nil && o.Log != nil {
 		o.Log.WarnContext(ctx, "what staging decided of builds is not noted in the store: a copy may make their files again", "err", err)
 	}
 }
 
-// found adds what the options name: the ledger, the overlay.
+// found completes the options with what they name: the ledger, the overlay.
 func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptions, error) {
 	opt := o.LoadOptions
 	mapping := volumes.Mapping{Prod: opt.Volume, Rules: o.Rules}
@@ -109,7 +110,7 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 		return opt, err
 	}
 	if ledger != nil {
-		opt.Staged = []kojidb.NVR{} // known, if only that there is none
+		opt.Staged = []kojidb.NVR{} // known, even if there are none
 		for _, b := range ledger.Staged() {
 			if slices.ContainsFunc(o.Leaving, func(l volumes.Build) bool { return l.NVR() == b.Build.NVR() }) {
 				continue
@@ -119,7 +120,7 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {
-		return repository.SnapshotsBetween(ctx, s, after, before) // of a store with keys those that are trusted
+		return repository.SnapshotsBetween(ctx, s, after, before) // if the store has keys, only trusted ones
 	}
 	if o.Overlay != "" {
 		opt.Overlay, err = overlay.Read(o.Overlay)

@@ -10,18 +10,18 @@ import (
 
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
 )
 
-// isNewTopdir tells whether a topdir has neither a ledger nor packages, as the directory on which it is
-// to be mounted has none.
+// isNewTopdir reports whether a topdir has neither a ledger nor packages. The empty directory on which topdir
+// is usually mounted looks the same.
 func isNewTopdir(topdir string) (bool, error) {
 	if _, err := os.Stat(topdir); err != nil {
 		return false, fmt.Errorf("topdir: %w", err)
 	}
-	state, err := hardlink.LedgerState(topdir)
+	state, err := ledger.State(topdir)
 	if err != nil || state != "" {
 		return false, err
 	}
@@ -31,8 +31,8 @@ func isNewTopdir(topdir string) (bool, error) {
 	return false, err
 }
 
-// checkTopdir refuses a new topdir where the store or the database knows that copies were made. Else all
-// of them would be made again, below the place of the mount.
+// checkTopdir refuses a new topdir if the store or the database knows of copies: most likely it is not mounted,
+// and all copies would be made again on the disk below the mount point.
 func checkTopdir(ctx context.Context, topdir, env, copyVolume string, s store.Store, db *StagingDatabase) error {
 	if anew, err := isNewTopdir(topdir); err != nil || !anew {
 		return err
@@ -42,16 +42,16 @@ func checkTopdir(ctx context.Context, topdir, env, copyVolume string, s store.St
 			"If it is a new one, run kojisnap copy or sync with --new-topdir once", topdir, who, builds)
 	}
 	if s != nil {
-		ledger, err := readLedger(ctx, s, env, "")
-		if err != nil && !errors.Is(err, hardlink.ErrLedgerDamaged) {
+		copied, err := readLedger(ctx, s, env, "")
+		if err != nil && !errors.Is(err, ledger.ErrDamaged) {
 			return err
 		}
 		if err != nil {
 			return fmt.Errorf("topdir %s has neither packages nor a ledger of copies, and the store's ledger cannot be read: is it mounted? "+
 				"If it is a new one, run kojisnap copy or sync with --new-topdir once: %w", topdir, err)
 		}
-		if ledger != nil && len(ledger.Staged()) > 0 {
-			return refuse("the ledger in store "+s.String(), len(ledger.Staged()))
+		if copied != nil && len(copied.Staged()) > 0 {
+			return refuse("the ledger in store "+s.String(), len(copied.Staged()))
 		}
 	}
 	if db == nil {
@@ -67,7 +67,7 @@ func checkTopdir(ctx context.Context, topdir, env, copyVolume string, s store.St
 	return nil
 }
 
-// copied is how many of production's builds the database has on the copy volume.
+// copied returns how many of production's builds the database has on the copy volume.
 func (d *StagingDatabase) copied(ctx context.Context, volume string) (int, error) {
 	if volume == "" {
 		volume = volumes.CopyVolume

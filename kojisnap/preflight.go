@@ -6,15 +6,14 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbconn"
-	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/snapfile"
 )
 
-// checkSnapshot refuses, before anything is copied, a snapshot that load would refuse, or that does not
-// know what copy and verify want.
+// checkSnapshot refuses, before anything is copied, a snapshot that load would refuse, or that does not have the
+// tags, arches and keys that verify names.
 func (o SyncOptions) checkSnapshot(ctx context.Context, snap *snapfile.Snapshot) error {
-	if !o.NoVerify && !o.Verify.Want.Same(o.Copy.Want) { // copy checks its own
-		if err := compose.CheckSnapshot(ctx, snap, o.Verify.Want); err != nil {
+	if !o.NoVerify && !o.Verify.Want.SameNames(o.Copy.Want) { // copy checks its own
+		if err := o.Verify.Want.Check(ctx, snap); err != nil {
 			return fmt.Errorf("verify: %w", err)
 		}
 	}

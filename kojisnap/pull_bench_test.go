@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +28,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/store/dir"
 )

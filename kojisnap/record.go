@@ -17,8 +17,8 @@ import (
 	"kojisnap/kojisnap/verify"
 )
 
-// ReadRecord asks the staging database where it differs from a snapshot because of what staging itself
-// decided, and which of its ids are not production's.
+// ReadRecord asks the staging database where it differs from a snapshot by staging's own decisions, and which
+// of its ids are not production's. It only reads.
 func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (verify.Record, error) {
 	conn, err := dbconn.Connect(ctx, dsn)
 	if err != nil {
@@ -63,16 +63,15 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (verif
 	return r, err
 }
 
-// decidedBuilds returns those of the builds which cannot be listed as production lists them: staging
-// does not have them as complete, or not under that name. That one was moved to another volume, or has
-// another owner, is no excuse for what its rpms lack.
+// decidedBuilds returns the builds that staging's hub cannot list as production's does: staging does not have
+// them as complete, or not under that name. Another volume or owner explains no missing rpm.
 func decidedBuilds(ctx context.Context, conn *pgx.Conn, builds map[int64]string, view *tagged.View) (map[int64]string, error) {
 	here, err := status.CompleteBuilds(ctx, conn, slices.Collect(maps.Keys(builds)))
 	if err != nil {
 		return nil, err
 	}
 	decided := map[int64]string{}
-	for _, b := range view.All() {
+	for _, b := range view.AllBuilds() {
 		if why, ok := builds[b.ID]; ok && here[b.ID] != (kojidb.NVR{Name: b.Name, Version: b.Version, Release: b.Release}) {
 			decided[b.ID] = why
 		}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/repository"
 	"slices"
 
 	"kojisnap/dbsync/status"
+	"kojisnap/kojisnap/oneline"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
 )
 
@@ -20,26 +20,26 @@ type StagingStatus struct {
 
 // Drift says what a database lacks of the newest snapshot that a store has of the same hub.
 type Drift struct {
-	Error string `json:"error,omitempty"` // why it could not be found out; then there is no more
+	Error string `json:"error,omitempty"` // why it could not be found out; then all else is empty
 
 	Snapshot string `json:"snapshot,omitempty"` // the newest
 	Event    int64  `json:"event,omitempty"`
 	Loaded   bool   `json:"loaded"`
-	// Events and Seconds are how far the tag that is furthest behind stands behind the snapshot,
-	// in events of production and in their time; below zero it is ahead. Missing are the tags
-	// that the database never had. They are not taken into account.
+	// Events and Seconds say how far the tag that is furthest behind is behind the snapshot, in production's
+	// events and in their time; below zero it is ahead. They do not count Missing, the tags that the database
+	// never had.
 	Events  int64    `json:"events"`
 	Seconds int64    `json:"seconds"`
 	Missing []string `json:"missing,omitempty"`
-	// Relations say how the newest snapshot differs from the one that the tag stands at, if that
-	// was asked for; RelationsError says why they do not.
+	// Relations say how the newest snapshot differs from the one that the tag was loaded from, if that was
+	// asked for; RelationsError says why this could not be found out.
 	Relations      []repository.RelationDiff `json:"relations,omitempty"`
 	RelationsError string                    `json:"relations_error,omitempty"`
 }
 
-// ReadDrift compares what a database holds with the newest snapshot of a scope in a store; with
-// rows, also row by row. The hub that was loaded from goes before the scope's. A store that has no
-// such snapshot, or cannot be read, is an error.
+// ReadDrift compares what a database holds with the newest snapshot of a scope in a store; with rows, also row
+// by row. If the database says from which hub it was loaded, that counts, and not the scope's. If the store has
+// no such snapshot, or cannot be read, that is an error.
 func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have *status.Status, rows bool) (*Drift, error) {
 	scope.Any = true
 	if have.LastSuccess != nil && have.LastSuccess.Hub != "" {
@@ -59,7 +59,7 @@ func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have 
 			last = t
 		}
 	}
-	// A tag whose name staging holds is left out of a load for good.
+	// A load always leaves out a tag whose name staging has taken: it is not missing.
 	if have.LastSuccess != nil && have.LastSuccess.Snapshot == newest.ID {
 		return &Drift{Snapshot: d.Snapshot, Event: d.Event, Loaded: true}, nil
 	}

@@ -12,25 +12,26 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/verify"
 )
 
-// SyncOptions are the options of the steps that Sync runs. It fills in what follows from the
-// step before: the snapshot, and the plan of files.
+// SyncOptions are the options of the steps that Sync runs. Sync itself sets what follows from an earlier step,
+// such as the snapshot.
 type SyncOptions struct {
 	Hub    *hub.Client // production's
 	Pull   pull.Options
 	Copy   CopyOptions
 	Load   LoadOptions
 	Verify verify.Options
-	// AfterPull, if set, is called once the hub has been read.
+	// AfterPull, if not nil, is called after the pull.
 	AfterPull func()
-	// NoVerify leaves the last step out, for hosts that do not reach staging's hub.
+	// NoVerify leaves out the last step, for hosts that cannot reach staging's hub.
 	NoVerify bool
 }
 
-// SyncResult is what the steps did, nil for one that was not reached or left out.
+// SyncResult is what the steps did, nil for a step that was not reached or was left out.
 type SyncResult struct {
 	Pull   *pull.Result     `json:"pull,omitempty"`
 	Copy   *CopyResult      `json:"copy,omitempty"`
@@ -41,16 +42,14 @@ type SyncResult struct {
 	Steps  []SyncStep       `json:"steps"` // those that were reached
 }
 
-// Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order:
-// the hub never names a file that is not there. A build that no compose needs any longer is led
-// back to production's volume at once; its copy stays for Copy.KeepFor, for composes that run.
-// Copies that verify finds missing or damaged are made again, and verified once more.
+// Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order: the hub never
+// names a file that is not there. A load leads builds that no compose needs any longer back to production's
+// volume at once; their copies stay for Copy.KeepFor, for composes that run. Copies that verify finds missing
+// or damaged are made again, and verified once more.
 //
-// What a late step would refuse is refused before the first. It stops at the first error; run again, it
-// continues. Builds of which production has lost or
-// damaged files are no reason to stop: they stay on the read-only volume, all else is done, and
-// the error is a *hardlink.LeftOutError. The result is complete then. So it
-// is with all else that package hardlink keeps back by itself.
+// Sync first refuses what a late step would refuse. It stops at the first error; another run continues.
+// Single files, builds and directories that a copy keeps back do not stop it: their builds stay on the
+// read-only volume, the result is complete, and the error is a *hardlink.LeftOutError, which Incomplete tells.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
 	r := &SyncResult{}
 	if err := o.Preflight(ctx, s); err != nil {
@@ -74,18 +73,12 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, err
 	}
 	o.Copy.Leave, o.Copy.Repair, o.Copy.Database = true, true, &StagingDatabase{DSN: o.Load.DSN}
-	var incomplete error
-	err = r.step("copy", func() (err error) {
-		r.Copy, err = Copy(ctx, snap, s, o.Copy)
-		return err
-	})
-	if Incomplete(err) {
-		incomplete = err
-	} else if err != nil {
-		return r, fmt.Errorf("copy: %w", err)
+	var keptBack error // a *hardlink.LeftOutError
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", &r.Copy}, &keptBack); err != nil {
+		return r, err
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
-	var lock *waiting // composes do not begin before what they could miss is removed
+	var lock *waiting // composes must not begin before what they could miss is removed
 	defer func() { lock.release() }()
 	err = r.step("load", func() (err error) {
 		r.Load, lock, err = load(ctx, snap, s, o.Load)
@@ -96,46 +89,59 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 		return r, fmt.Errorf("load: %w", err)
 	}
 	o.Copy.Remove = true
-	err = r.step("remove", func() (err error) {
-		r.Remove, err = Copy(ctx, snap, s, o.Copy)
-		return err
-	})
+	err = r.copy(ctx, snap, s, o.Copy, copyStep{"remove", "copy, removal", &r.Remove}, &keptBack)
 	lock.release()
-	if Incomplete(err) {
-		incomplete = both(incomplete, err)
-		r.Remove.Held = without(r.Remove.Held, r.Copy.Held)
-	} else if err != nil {
-		return r, fmt.Errorf("copy, removal: %w", err)
-	}
-	if o.NoVerify {
-		return r, incomplete
+	if err != nil || o.NoVerify {
+		return r, cmp.Or(err, keptBack)
 	}
 	o.Verify.Snapshot = snap
 	if err := r.verify(ctx, o); err != nil {
 		return r, err
 	}
 	if len(r.Verify.Suspects()) == 0 {
-		return r, incomplete
+		return r, keptBack
 	}
 	o.Copy.Remove, o.Copy.Suspects = false, r.Verify.Suspects()
-	o.Copy.Log = nil // what it could tell beside the result was told by the first copy
-	err = r.step("repair", func() (err error) {
-		r.Repair, err = Copy(ctx, snap, s, o.Copy)
-		return err
-	})
-	if Incomplete(err) {
-		incomplete = both(incomplete, err)
-		r.Repair.Held = without(r.Repair.Held, r.Copy.Held)
-	} else if err != nil {
-		return r, fmt.Errorf("copy, repair: %w", err)
+	o.Copy.Log = nil // what it could log beside its result the first copy has logged
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", &r.Repair}, &keptBack); err != nil {
+		return r, err
 	}
 	if len(r.Repair.Actions.Builds) > 0 {
 		err = r.verify(ctx, o)
 	}
-	return r, cmp.Or(err, incomplete)
+	return r, cmp.Or(err, keptBack)
 }
 
-// verify verifies, and puts the result in the place of an earlier one.
+// copyStep is what differs between the copies of a sync.
+type copyStep struct {
+	name   string       // of the step
+	prefix string       // of its errors
+	result **CopyResult // where its result goes
+}
+
+// copy runs a copy as a step. What it keeps back is no error: it is added to keptBack, and what the first copy
+// kept back, too, is left out of the result.
+func (r *SyncResult) copy(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions, step copyStep, keptBack *error) error {
+	var told []hardlink.HeldError
+	if r.Copy != nil {
+		told = r.Copy.Held
+	}
+	err := r.step(step.name, func() (err error) {
+		*step.result, err = Copy(ctx, snap, s, o)
+		return err
+	})
+	if Incomplete(err) {
+		*keptBack = both(*keptBack, err)
+		(*step.result).Held = without((*step.result).Held, told)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", step.prefix, err)
+	}
+	return nil
+}
+
+// verify runs verify as a step. Its result replaces an earlier one.
 func (r *SyncResult) verify(ctx context.Context, o SyncOptions) error {
 	return r.step("verify", func() (err error) {
 		if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, o.Verify.Snapshot); err == nil {
@@ -148,14 +154,14 @@ func (r *SyncResult) verify(ctx context.Context, o SyncOptions) error {
 	})
 }
 
-// without is what is kept back, less what was told before.
+// without removes from what a copy kept back what an earlier one has reported.
 func without(held, told []hardlink.HeldError) []hardlink.HeldError {
 	return slices.DeleteFunc(held, func(h hardlink.HeldError) bool {
 		return slices.ContainsFunc(told, func(o hardlink.HeldError) bool { return o.Same(&h) })
 	})
 }
 
-// both is one *hardlink.LeftOutError of two, of which the first may be nil. What both have is in it once.
+// both joins two *hardlink.LeftOutErrors, the first of which may be nil. What is in both comes once.
 func both(first, second error) error {
 	var a, b *hardlink.LeftOutError
 	errors.As(first, &a)

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/verify"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,11 +18,13 @@ import (
 	"kojisnap/dbsync/status"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/durable"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
-	"kojisnap/volumes"
+	"kojisnap/kojisnap/verify"
+	"kojisnap/volumes/topdir"
 )
 
-// SyncStep is one step of a sync, as it is remembered.
+// SyncStep is one step of a sync, as the record of the sync has it.
 type SyncStep struct {
 	Name    string           `json:"name"` // pull, copy, load, remove, verify
 	Seconds float64          `json:"seconds"`
@@ -33,20 +33,20 @@ type SyncStep struct {
 	Waited  *book.Waited     `json:"waited,omitempty"` // of load: for composes
 }
 
-// SyncReport is what is remembered of a sync beside its times and exit code.
+// SyncReport is what the record of a sync has beside its times and exit code.
 type SyncReport struct {
 	Store  string         `json:"store"`
 	Steps  []SyncStep     `json:"steps"`  // those that were reached, in order
 	Checks []verify.Check `json:"checks"` // of verify, those that are not ok
-	// Pin is the event to pin composes at after the sync, whatever became of it; 0 if that is not known.
+	// Pin is the event to pin composes at after the sync, also after a failed one; 0 if it is not known.
 	Pin int64 `json:"pin,omitempty"`
-	// Missing is how many files could not be had that composes need.
+	// Missing is how many files that composes need no source had.
 	Missing int `json:"missing,omitempty"`
 	// Held is how many other things a copy kept back.
 	Held int `json:"held,omitempty"`
 }
 
-// SyncRecord is a whole sync as the file beside the ledger has it.
+// SyncRecord is the record of a sync, as it is written to a file beside the ledger.
 type SyncRecord struct {
 	book.SyncRun
 	Report SyncReport `json:"report"`
@@ -55,7 +55,7 @@ type SyncRecord struct {
 // syncRecordFile is below topdir, beside the ledger.
 const syncRecordFile = ".kojisnap/sync.json"
 
-// step runs one step of a sync and notes how long it took and what came of it.
+// step runs one step of a sync and records how long it took and its error.
 func (r *SyncResult) step(name string, run func() error) error {
 	began := time.Now()
 	err := run()
@@ -67,14 +67,14 @@ func (r *SyncResult) step(name string, run func() error) error {
 	return err
 }
 
-// noteWait notes for whom the last step waited.
+// noteWait records for whom the last step waited.
 func (r *SyncResult) noteWait(lock *waiting) {
 	if lock != nil {
 		r.Steps[len(r.Steps)-1].Waited = lock.waited
 	}
 }
 
-// report puts together what is remembered of a sync that ended with err.
+// report makes the report of a sync that ended with err.
 func (r *SyncResult) report(store string, err error) SyncReport {
 	rep := SyncReport{Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
 	counts := map[string]map[string]int64{}
@@ -119,8 +119,8 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 	return rep
 }
 
-// Trouble says what of staging is not ready by a report: checks and numbers. It is empty if nothing is
-// known to be wrong.
+// Trouble says in one line what is not ready in staging: failed checks with numbers. It is empty if the report
+// knows of no trouble.
 func (r SyncReport) Trouble() string {
 	const shown = 3
 	var said []string
@@ -146,9 +146,9 @@ func (r SyncReport) Trouble() string {
 	return strings.Join(said, ", ")
 }
 
-// RecordSync remembers a sync that began at started and ended with an exit code, and with err or because
-// of what verify found: in the schema kojisnap of the database, and beside the ledger where there is
-// one. r may be of a sync that did not come far. What cannot be written is an error; all else is.
+// RecordSync records a sync that began at started and ended with an exit code, and with err or because of what
+// verify found: in the schema kojisnap of the database, and beside the ledger if there is one. r may be of a
+// sync that ended early. If one of the two cannot be written, that is an error, and the other is still written.
 func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
 	report := r.report(secret.Hide(store), err)
 	run := book.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: book.Who()}
@@ -187,8 +187,8 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	return errors.Join(lost, recordInTopdir(o.Copy, SyncRecord{run, report}))
 }
 
-// recordInTopdir writes the record beside the ledger. Where there is none nothing was copied yet, or the
-// file system that it is on is not mounted.
+// recordInTopdir writes the record beside the ledger. If there is no ledger, it writes nothing: either nothing
+// was copied yet, or topdir is not mounted.
 func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
 	defer func() {
 		if err != nil {
@@ -198,7 +198,7 @@ func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
 	if _, err := os.Lstat(filepath.Join(o.Topdir, filepath.Dir(syncRecordFile))); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	top, err := volumes.OpenTopdir(o.Topdir, "")
+	top, err := topdir.Open(o.Topdir, "")
 	if err != nil {
 		return err
 	}
@@ -221,13 +221,13 @@ func recordInTopdir(o CopyOptions, record SyncRecord) (err error) {
 	})
 }
 
-// ReadSyncReport is what a database remembers of a sync's steps and checks.
+// ReadSyncReport reads the report in a database's record of a sync.
 func ReadSyncReport(run book.SyncRun) (r SyncReport, err error) {
 	err = json.Unmarshal(run.Report, &r)
 	return r, err
 }
 
-// shorten keeps a text for people to a length that fits into a table.
+// shorten cuts a text to a length that fits into a table.
 func shorten(s string) string {
 	if runes := []rune(s); len(runes) > 1000 {
 		return string(runes[:1000]) + "…"

@@ -12,14 +12,14 @@ import (
 	"kojisnap/kojisnap/lockfile"
 )
 
-// waiting is a lock on a file on which composes hold a shared one while they run. It is held from before a
-// load until the copies that the load lets go of are removed: composes that begin meanwhile wait.
+// waiting is a lock on a file on which composes hold a shared lock while they run. A sync holds it from before
+// the load until the copies that are no longer needed are removed. Composes that begin meanwhile wait.
 type waiting struct {
 	unlock func()
-	waited *book.Waited // nil: nobody held it
+	waited *book.Waited // for whom load waited; nil: nobody held the lock
 }
 
-// release lets go of the lock, once; of nil it does nothing.
+// release releases the lock. It may be called more than once, and of nil.
 func (w *waiting) release() {
 	if w != nil && w.unlock != nil {
 		w.unlock()
@@ -27,11 +27,11 @@ func (w *waiting) release() {
 	}
 }
 
-// lookAgain is how often it is looked who holds a lock that is waited for.
+// lookAgain is how often waitFor looks who holds the lock.
 const lookAgain = time.Minute
 
-// waitFor waits until nobody holds path locked (flock), and holds it then. It tells who holds it, and how
-// long the wait was. Without a path there is nothing to wait for.
+// waitFor waits until nobody holds a lock (flock) on path, and takes it. It logs who holds it and how long it
+// waited. With an empty path it returns nil at once.
 func waitFor(ctx context.Context, path string, log *slog.Logger) (*waiting, error) {
 	if path == "" {
 		return nil, nil

@@ -51,7 +51,7 @@ func TestHostileNames(t *testing.T) {
 			"maven version":     path(func() (string, error) { return volumes.MavenPath("g", "a", name, "f") }),
 		}
 		if name != "" { // the unsigned header; DEFAULT; directly below win
-			cases["sigkey "] = path(func() (string, error) { _, err := rpm.SigPath(name); return "", err })
+			cases["sigkey "] = path(func() (string, error) { _, err := volumes.SigPath(rpm, name); return "", err })
 			if name != "a/b" {
 				cases["volume name"] = n(func(b *volumes.Build) { b.Volume = name })
 				cases["win relpath"] = path(func() (string, error) { return volumes.WinPath(name, "f") })

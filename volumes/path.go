@@ -117,16 +117,6 @@ func (r RPM) SignedPath(sigkey string) (string, error) {
 	return signedPath(path, sigkey)
 }
 
-// SigPath is koji.PathInfo.sighdr: the cached signature header. The unsigned
-// header, of the empty key, is directly under sigcache.
-func (r RPM) SigPath(sigkey string) (string, error) {
-	path, err := r.Path()
-	if err != nil {
-		return "", err
-	}
-	return sigPath(path, sigkey)
-}
-
 func signedPath(rpm, sigkey string) (string, error) {
 	if err := CheckName("sigkey", sigkey); err != nil {
 		return "", fmt.Errorf("rpm %q: %w", path.Base(rpm), err)
@@ -134,6 +124,8 @@ func signedPath(rpm, sigkey string) (string, error) {
 	return "data/signed/" + strings.ToLower(sigkey) + "/" + rpm, nil
 }
 
+// sigPath is koji.PathInfo.sighdr: the cached signature header. The unsigned
+// header, of the empty key, is directly under sigcache.
 func sigPath(rpm, sigkey string) (string, error) {
 	if file := path.Base(rpm); len(file)+len(".sig") > 255 {
 		return "", fmt.Errorf("rpm %q: %w", file, CheckName("signature header file name", file+".sig"))

@@ -44,9 +44,9 @@ type File struct {
 	Headers string `json:"headers,omitempty"`
 	// Optional: no compose opens it, so that it may be missing at the source.
 	Optional bool `json:"optional,omitempty"`
-	// Deep: a content generator may have put the archive into a subdirectory, which no
+	// SubdirUnknown: a content generator may have put the archive into a subdirectory, which no
 	// database names. Path is where it is if not; several may have the same.
-	Deep bool `json:"deep,omitempty"`
+	SubdirUnknown bool `json:"deep,omitempty"`
 }
 
 // Arch is the arch of an rpm's file, "" for an archive.
@@ -57,10 +57,10 @@ func (f *File) Arch() string {
 	return path.Base(path.Dir(f.Path))
 }
 
-// Sits tells whether a file there can be this one: it is there, or, if it is Deep,
+// Matches tells whether a file there can be this one: it is there, or, if its subdirectory is unknown,
 // in a subdirectory of there.
-func (f *File) Sits(at string) bool {
-	if at == f.Path || !f.Deep {
+func (f *File) Matches(at string) bool {
+	if at == f.Path || !f.SubdirUnknown {
 		return at == f.Path
 	}
 	slash := strings.LastIndexByte(f.Path, '/') + 1
@@ -69,9 +69,9 @@ func (f *File) Sits(at string) bool {
 
 // StagedBuild is a build of which a compose needs files.
 type StagedBuild struct {
-	Build  Build  `json:"build"`  // with production's volume
-	Behind string `json:"behind"` // the staging volume that leads to production's files of it
-	Files  []File `json:"files"`  // by path
+	Build        Build  `json:"build"`  // with production's volume
+	SourceVolume string `json:"behind"` // the staging volume that leads to production's files of it
+	Files        []File `json:"files"`  // by path
 	// Tags are the wanted tags that have it.
 	Tags []string `json:"tags,omitempty"`
 }
@@ -95,16 +95,6 @@ type Plan struct {
 	Sample []Build `json:"-"`
 	// Production are the names of production's volumes.
 	Production []string `json:"-"`
-}
-
-// Bytes is the size of all planned files as far as the database knows it.
-func (p Plan) Bytes() (n int64) {
-	for _, b := range p.Staged {
-		for _, f := range b.Files {
-			n += max(f.Size, 0)
-		}
-	}
-	return n
 }
 
 // Input is what the database says, as far as files go.
@@ -246,7 +236,7 @@ func (w wanted) builds(builds []BuildFiles) (staged []StagedBuild, errs []error)
 }
 
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
-	s := StagedBuild{Build: b.Build, Behind: w.Mapping.Staging(b.Volume), Tags: b.Tags}
+	s := StagedBuild{Build: b.Build, SourceVolume: w.Mapping.Staging(b.Volume), Tags: b.Tags}
 	most := len(b.Archives) // what is not used of it stays in memory, and there may be half a million
 	for i := range b.RPMs {
 		most += w.count(&b.RPMs[i])
@@ -282,7 +272,7 @@ func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 		// A content generator's subdirectory (koji's import_archive_internal: of other types
 		// than maven, win and image) is not in the database.
 		deep := strings.HasPrefix(a.Path, "files/")
-		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: deep, Deep: deep})
+		s.Files = append(s.Files, File{Path: a.Path, Kind: KindArchive, Size: a.Size, Digest: digest, Optional: deep, SubdirUnknown: deep})
 	}
 	slices.SortFunc(s.Files, func(a, b File) int {
 		if c := strings.Compare(a.Path, b.Path); c != 0 {
@@ -298,7 +288,7 @@ func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 func unique(s *StagedBuild) error {
 	s.Files = slices.Compact(s.Files)
 	for i := 1; i < len(s.Files); i++ {
-		if f := &s.Files[i]; f.Path == s.Files[i-1].Path && !f.Deep {
+		if f := &s.Files[i]; f.Path == s.Files[i-1].Path && !f.SubdirUnknown {
 			return fmt.Errorf("file %q: in the plan twice with different digests", f.Path)
 		}
 	}

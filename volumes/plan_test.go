@@ -57,8 +57,8 @@ func TestNewPlan(t *testing.T) {
 		Prod:       "prod",
 		Volumes:    []volumes.VolumeLink{{Name: "prod_archive01", Source: "vol/archive01"}, {Name: "prod_ssd", Source: "vol/ssd"}},
 		Staged: []volumes.StagedBuild{{
-			Build:  volumes.Build{Name: "a", Version: "1", Release: "2", Volume: "archive01"},
-			Behind: "prod_archive01",
+			Build:        volumes.Build{Name: "a", Version: "1", Release: "2", Volume: "archive01"},
+			SourceVolume: "prod_archive01",
 			Files: []volumes.File{
 				sig("data/sigcache/abcd0123/x86_64/a-1-2.x86_64.rpm.sig"),
 				sig("data/sigcache/src/a-1-2.src.rpm.sig"),
@@ -66,7 +66,7 @@ func TestNewPlan(t *testing.T) {
 				{Path: "data/signed/abcd0123/x86_64/a-1-2.x86_64.rpm", Kind: volumes.KindSigned, Size: -1, Digest: sigmd5,
 					Key: "abcd0123", Unsigned: "x86_64/a-1-2.x86_64.rpm",
 					Sig: "data/sigcache/abcd0123/x86_64/a-1-2.x86_64.rpm.sig", SigDigest: md5, UnsignedSize: 10},
-				{Path: "files/module/m.txt", Kind: volumes.KindArchive, Size: 3, Digest: md5, Optional: true, Deep: true},
+				{Path: "files/module/m.txt", Kind: volumes.KindArchive, Size: 3, Digest: md5, Optional: true, SubdirUnknown: true},
 				{Path: "i686/a-1-2.i686.rpm", Kind: volumes.KindRPM, Size: 10, Digest: sigmd5}, // not signed
 				{Path: "src/a-1-2.src.rpm", Kind: volumes.KindRPM, Size: 10, Digest: sigmd5, Headers: "=" + md5},
 			},
@@ -231,11 +231,11 @@ func TestArchivesInSubdirectories(t *testing.T) {
 	}
 	for path, want := range map[string]bool{same.Path: true, "files/module/a/b/m.txt": true, "files/module/xm.txt": false,
 		"files/m.txt": false, "files/module/m.txt/x": false, "x/files/module/m.txt": false} {
-		if got[0].Sits(path) != want {
+		if got[0].Matches(path) != want {
 			t.Errorf("sits at %q: %v", path, !want)
 		}
 	}
-	if got[2].Sits("images/a/x.raw") {
+	if got[2].Matches("images/a/x.raw") {
 		t.Error("an image in a subdirectory")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
@@ -25,11 +26,11 @@ import (
 	"kojisnap/kojisnap/store/signed"
 )
 
-// app is what every command has: the common flags and what follows from them.
+// app has what every command needs: the common flags, and what follows from them.
 type app struct {
 	stdout, stderr io.Writer
 
-	configDir                string // where it is looked for without configFile
+	configDir                string // of the configuration, if configFile is empty
 	configFile, env, store   string
 	envSet                   bool // env is not the default
 	dryRun, json, exitOnLock bool
@@ -37,7 +38,7 @@ type app struct {
 	progressMode, logFormat  string
 	lockFile                 string
 
-	config   *config
+	config   *config.Config
 	volumes  map[string]string // production's volumes by name: staging's
 	keys     signed.Options    // of the store
 	log      *slog.Logger
@@ -49,48 +50,48 @@ type app struct {
 }
 
 // addFlags adds the common flags.
-func (a *app) addFlags(f *flags) {
-	f.section(commonSection, nil, func(fs *pflag.FlagSet) {
-		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+configDir+"/"+configName+" and conf.d/*.toml")
-		fs.StringVar(&a.env, "env", repository.DefaultEnv, "`NAME` of the staging environment")
-		fs.StringVar(&a.store, "store", "", "where snapshots are: a `DIR`ectory, or s3://BUCKET/PREFIX[?endpoint=URL&region=NAME]")
-		fs.BoolVarP(&a.dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
+func (a *app) addFlags(f *config.Flags) {
+	f.Section(config.Common, nil, func(fs *pflag.FlagSet) {
+		fs.StringVarP(&a.configFile, "config", "c", "", "read `FILE` instead of "+config.Dir+"/"+config.Name+" and conf.d/*.toml")
+		fs.StringVar(&a.env, "env", repository.DefaultEnv, "work for the staging environment `NAME`")
+		fs.StringVar(&a.store, "store", "", "keep snapshots in the directory `DIR`, or in s3://BUCKET/PREFIX[?endpoint=URL&region=NAME]")
+		fs.BoolVarP(&a.dryRun, "dry-run", "n", false, "print what would be done, and change nothing")
 		fs.BoolVar(&a.dryRun, "test", false, "the same as --dry-run")
-		fs.BoolVarP(&a.quiet, "quiet", "q", false, "errors only")
-		fs.BoolVarP(&a.verbose, "verbose", "v", false, "say what is done")
-		fs.BoolVar(&a.debug, "debug", false, "say everything")
-		fs.Var(newChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how progress is shown; auto: bars on a terminal")
-		fs.BoolVar(&a.json, "json", false, "one JSON document on standard output: the result, the error, the exit code")
-		fs.Var(newChoice(&a.logFormat, "text", "json"), "log-format", "of messages on standard error")
-		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work, which says who holds it; in a directory of kojisnap's own")
-		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "exit with code 4 if the lock is held, instead of waiting, and without a word unless -v is given")
+		fs.BoolVarP(&a.quiet, "quiet", "q", false, "print errors only")
+		fs.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done")
+		fs.BoolVar(&a.debug, "debug", false, "log everything")
+		fs.Var(config.NewChoice(&a.progressMode, "auto", "bar", "plain", "none"), "progress", "how to show progress; auto: bars on a terminal")
+		fs.BoolVar(&a.json, "json", false, "print one JSON document: the result, the error, the exit code")
+		fs.Var(config.NewChoice(&a.logFormat, "text", "json"), "log-format", "format of messages on standard error")
+		fs.StringVar(&a.lockFile, "lock-file", "", "hold a lock on `FILE` while at work; the file says who holds it, and belongs in a directory of kojisnap's own")
+		fs.BoolVar(&a.exitOnLock, "exit-on-lock", false, "if the lock is held, do not wait but exit with code 4, without a message unless -v is given")
 	})
 }
 
 // begin reads the configuration, and takes the lock.
-func (a *app) begin(ctx context.Context, command string, f *flags) error {
+func (a *app) begin(ctx context.Context, command string, f *config.Flags) error {
 	var err error
-	if a.config, err = readConfig(a.configFile, a.configDir); err != nil {
+	if a.config, err = config.Read(a.configFile, a.configDir, schema()); err != nil {
+		return usageError{err}
+	}
+	if err := f.Configure(a.config); err != nil {
+		return usageError{err}
+	}
+	if err := a.settle(f.Set); err != nil {
 		return err
 	}
-	if err := f.configure(a.config); err != nil {
-		return err
-	}
-	if err := a.settle(f.set); err != nil {
-		return err
-	}
-	if a.volumes, err = a.config.volumes(); err != nil {
-		return err
+	if a.volumes, err = a.config.Volumes(); err != nil {
+		return usageError{err}
 	}
 	if file, ok := unhidden(a.stderr).(*os.File); ok {
 		a.terminal = term.IsTerminal(int(file.Fd()))
 	}
 	a.progress = a.newProgress()
 	a.log = a.newLog()
-	for _, name := range a.config.unread {
+	for _, name := range a.config.Unread {
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
-	// Who asks how things stand does not wait for a sync that is at work.
+	// Status must not wait for a running sync.
 	if a.lockFile != "" && command != statusCommand.name {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
@@ -100,10 +101,10 @@ func (a *app) begin(ctx context.Context, command string, f *flags) error {
 	return nil
 }
 
-// settle decides between flags that exclude each other: what the command line says goes before the
-// configuration, and one of them alone can be said there.
+// settle decides between flags that exclude each other: the command line goes before the configuration, and must
+// not have both.
 func (a *app) settle(set *pflag.FlagSet) error {
-	_, _, configured := a.config.lookup(commonSection, "env")
+	_, _, configured := a.config.Lookup(config.Common, "env")
 	a.envSet = configured || set.Changed("env")
 	if louder := a.verbose || a.debug; a.quiet && louder {
 		switch said := set.Changed("verbose") || set.Changed("debug"); {
@@ -130,10 +131,10 @@ func (a *app) end() {
 	}
 }
 
-// urlRE finds what is a URL, or was meant for one, and would be a strange directory.
+// urlRE matches a store that is a URL, or was meant as one, and is no directory.
 var urlRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:/`)
 
-// openStore opens the store of the flag, with the keys that are in use. One that is only read must exist.
+// openStore opens the store of --store, with the keys in use. For reading only, it must exist.
 func (a *app) openStore(write bool) (store.Store, error) {
 	s, err := a.plainStore(write)
 	if err != nil {
@@ -147,7 +148,7 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 	case a.store == "":
 		return nil, a.missing("store", "--store DIR or s3://BUCKET/PREFIX, or store = \"…\" in the configuration")
 	case strings.HasPrefix(a.store, "s3:"):
-		// This reads the AWS configuration and asks no server: there is nothing to cancel.
+		// This only reads the AWS configuration, and asks no server: there is nothing to cancel.
 		s, err := s3.Open(context.Background(), a.store, s3.Options{Log: a.log})
 		if err != nil {
 			return nil, usageError{err}
@@ -165,13 +166,13 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 	return s, err
 }
 
-// scope is what the configuration pulls, as far as it says: on a host that only loads it need not.
+// scope returns what the configuration pulls. On a host that only loads, the configuration need not say that.
 func (a *app) scope() (repository.Scope, error) {
-	f := newFlags("pull")
+	f := config.New("pull")
 	var o pullFlags
-	f.section("pull", nil, o.add)
-	if err := f.configure(a.config); err != nil {
-		return repository.Scope{}, err
+	f.Section("pull", nil, o.add)
+	if err := f.Configure(a.config); err != nil {
+		return repository.Scope{}, usageError{err}
 	}
 	if err := checkTags(o.tags); err != nil {
 		return repository.Scope{}, err
@@ -188,8 +189,8 @@ func (a *app) scope() (repository.Scope, error) {
 	return scope, nil
 }
 
-// latest opens the latest snapshot of what the configuration pulls. Where that is not said, the store
-// must leave no choice, but to who only looks.
+// latest opens the latest snapshot of what the configuration pulls. If it does not say that, the store must have
+// snapshots of one scope only, or look must be set, for commands that only show something.
 func (a *app) latest(ctx context.Context, s store.Store, look bool) (*snapfile.Snapshot, error) {
 	scope, err := a.scope()
 	if err != nil {
@@ -199,7 +200,7 @@ func (a *app) latest(ctx context.Context, s store.Store, look bool) (*snapfile.S
 	return repository.Latest(ctx, s, scope)
 }
 
-// openSnapshot opens a snapshot of the flag's store, as what is to be staged.
+// openSnapshot opens the store of --store and a snapshot in it, to load or copy it.
 func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfile.Snapshot, error) {
 	s, err := a.openStore(false)
 	if err != nil {
@@ -220,7 +221,7 @@ func openID(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, 
 	return repository.Open(ctx, s, id)
 }
 
-// lookAt opens a snapshot only to show it.
+// lookAt opens a snapshot to show it.
 func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, error) {
 	if id == "latest" {
 		return a.latest(ctx, s, true)
@@ -228,7 +229,7 @@ func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.S
 	return openID(ctx, s, id)
 }
 
-// result shows what a command did: as JSON if asked, else as the text that show writes.
+// result prints what a command did: as JSON with --json, or else the text that show writes.
 func (a *app) result(v any, show func(w io.Writer)) error {
 	if !a.json {
 		if show != nil {
@@ -239,20 +240,20 @@ func (a *app) result(v any, show func(w io.Writer)) error {
 	return a.openDocument(v)
 }
 
-// tell writes a line for a person who watches; cron and pipes get none.
+// tell writes a line to a terminal. Cron and pipes get none.
 func (a *app) tell(format string, args ...any) {
 	if a.terminal && !a.quiet && !a.json && a.logFormat == "text" {
 		fmt.Fprintf(a.stderr, format+"\n", args...)
 	}
 }
 
-// missing is the error of something that neither the command line nor the configuration names, with how to
-// give it.
+// missing returns the error for something that neither the command line nor the configuration gives. how says
+// how to give it.
 func (a *app) missing(what, how string) error {
-	return usagef("no %s: give %s (%s)", what, how, a.config.sources())
+	return usagef("no %s: give %s (%s)", what, how, a.config.Sources())
 }
 
-// checkEnv refuses a database of another environment than the one that was named, if one was.
+// checkEnv refuses a database of another environment than --env or the configuration names.
 func (a *app) checkEnv(m book.Mark) error {
 	if !a.envSet {
 		return nil

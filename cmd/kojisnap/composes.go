@@ -5,22 +5,23 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
-	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
-// What composes have to do with: the lock that they hold, the event that they pin, the copies that they link.
+// Flags that concern running composes: the lock that they hold, the event that they pin, the copies that they link.
 
 func addWaitFor(fs *pflag.FlagSet, path *string) {
-	fs.StringVar(path, "wait-for", "", "wait until nobody holds a lock on `FILE`, as composes do that run under flock -s FILE; -v says who, and the record how long")
+	fs.StringVar(path, "wait-for", "", "before loading wait until nobody holds a lock on `FILE`, as composes do that run under flock -s FILE")
 }
 
 func addEventFile(fs *pflag.FlagSet, name *string) {
-	fs.StringVar(name, "event-file", kojisnap.EventFileName, "`FILE` that is given the event to pin composes at, alone on a line: a path below topdir, whose web server serves it, or an absolute one; empty: none")
+	fs.StringVar(name, "event-file", kojisnap.EventFileName, "write the event to pin composes at to `FILE`: a path below topdir, whose web server serves it, or an absolute one; empty: no file")
 }
 
-// eventFile is the file of a flag. One that was not asked for is written where that can be.
-func eventFile(name, topdir string, owner *volumes.Owner) (kojisnap.EventFile, error) {
+// eventFile returns the file of --event-file. The default one is written only if that is possible.
+func eventFile(name, topdir string, owner *topdir.Owner) (kojisnap.EventFile, error) {
 	asked := name != kojisnap.EventFileName
 	if asked && name != "" && topdir == "" && !filepath.IsAbs(name) {
 		return kojisnap.EventFile{}, usagef("--event-file %q is a path below topdir: give --topdir DIR, or an absolute path", name)
@@ -33,12 +34,12 @@ func eventFile(name, topdir string, owner *volumes.Owner) (kojisnap.EventFile, e
 }
 
 func addKeepDays(fs *pflag.FlagSet, days *int) {
-	fs.IntVar(days, "keep-days", 7, "`DAYS` that sync keeps copies that no compose needs any longer: longer than the longest compose; 0 only with --wait-for")
+	fs.IntVar(days, "keep-days", 7, "keep copies for `DAYS` after no compose needs them: longer than the longest compose; 0 only with --wait-for")
 }
 
-// checkKeepDays refuses to take copies away from under composes that run.
+// checkKeepDays refuses a time after which copies could be removed while composes still need them.
 func checkKeepDays(days int, waitFor string) error {
-	const century = 36525 // more than that is no time.Duration some day
+	const century = 36525 // a time.Duration must hold it
 	switch {
 	case days < 0 || days > century:
 		return usagef("--keep-days %d: want 0 to %d", days, century)
@@ -48,11 +49,13 @@ func checkKeepDays(days int, waitFor string) error {
 	return nil
 }
 
-// waitsFor is the file of --wait-for that the configuration gives to load.
+// waitsFor returns the file of --wait-for in the configuration of load.
 func (a *app) waitsFor() (string, error) {
-	f := newFlags("load")
+	f := config.New("load")
 	var o loadFlags
-	f.section("load", nil, o.add)
-	err := f.configure(a.config)
-	return o.waitFor, err
+	f.Section("load", nil, o.add)
+	if err := f.Configure(a.config); err != nil {
+		return "", usageError{err}
+	}
+	return o.waitFor, nil
 }

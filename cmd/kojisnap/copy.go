@@ -9,76 +9,76 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 var copyCommand = command{
 	name:  "copy",
-	short: "make the files that composes hardlink exist below topdir",
-	long: `Copy makes a snapshot's builds complete below staging's topdir: Koji's relative symlink for every
-build on DEFAULT, and the latest builds of the tags as regular files on a writable volume, where
-a compose can hard-link them. Every file is verified before it is visible. Nothing is written
-below the read-only volume; staging's own files stay.
+	short: "make the files that composes hard-link exist below topdir",
+	long: `Copy makes a snapshot's builds complete below staging's topdir: Koji's relative symlink for every build
+on DEFAULT, and the latest builds of the tags as regular files on a writable volume, where a compose can
+hard-link them. It verifies every file before the file is visible. It writes nothing below the read-only
+volume, and never touches staging's own files.
 
-Volumes vol/prod and vol/prod_NAME are directories with one symlink, packages, into production's
-tree. A tree that staging's hub could write is refused unless --writable-source says that it is
-meant: a build that is deleted or moved in staging would go in production. The hub's user is
---owner, else the owner of topdir's directory work, else of topdir. Refused is what is on no
-read-only mount and what that user may write by its mode. URLs are not concerned.
+Volumes vol/prod and vol/prod_NAME are directories with one symlink, packages, into production's tree. Copy
+refuses a tree that staging's hub could write, because a build that is deleted or moved in staging would be
+deleted in production; --writable-source accepts it. The hub's user is --owner, or else the owner of topdir's
+directory work, or else of topdir. A tree counts as writable if it is not on a read-only mount and its mode
+lets that user write. This does not concern URLs.
 
-What a copied build has beside the files that are wanted are symlinks to production's, by the
-absolute path that staging's hub has for topdir: --hub-topdir where that is another than --topdir.
-All who read topdir's files must have it there. Symlinks that an earlier version made, and those
-of another path, are moved over by the next run.
+Beside its wanted files a copied build has symlinks to production's other files. They begin with the absolute
+path that staging's hub has for topdir: give --hub-topdir if that differs from --topdir. All who read topdir's
+files must have it at that path. The next run replaces symlinks that an earlier version made, and those with
+another path.
 
-What is made is the process's, with production's mode, unless --owner, --mode or --selinux say
-otherwise; only root can give files to another user. A hard link is production's own inode,
-which is never changed: a file that is not as these flags say is copied instead.
+Files belong to the process's user and have production's mode, unless --owner, --mode or --selinux say
+otherwise; only root can give files to another user. A hard link is production's own inode, and copy never
+changes that: if its owner, mode or label differ, copy copies the file instead.
 
-What was copied is in a ledger below topdir, .kojisnap/ledger, with a copy in the store. A run
-compares it with what the snapshot's tags need and looks at no file that the ledger has, unless
-a package's directory is missing. Symlinks on DEFAULT are looked at: what a delete or move of Koji's
-that failed on the read-only volume broke is put right and named, as far as the database (--db)
-says that it is not staging's own. Of builds that staging deleted, reset, promoted or moved nothing
-is made again. --audit looks at every file, makes again what is missing, and
-reports what is not as it was left; --verify digest reads them all, too. A copy that is damaged is
-named, and the exit code is 6, until --repair or a sync makes it again, as a new file: what composes
-have linked stays as it was. --repair reads all that was copied. Another rpm in the place of a copy,
-whole in itself, somebody put there: it stays. Owners and modes that
-somebody changed are put right and told. An --owner, --mode or --selinux that was another at the run
-before is given to all that is there. An audit also makes a
-damaged ledger anew: files that are what the snapshot says, by their digest, count as copied,
-others stay and are reported. A ledger that is lost is had from the store. Copies of builds
-that are not needed any longer stay; sync removes them after --keep-days.
+A ledger below topdir, .kojisnap/ledger, lists what was copied; the store has a copy of it. A run compares
+the ledger with what the snapshot's tags need, and does not look at files that the ledger has, unless a
+package's directory is missing. It does look at the symlinks on DEFAULT: if a delete or move in Koji failed on
+the read-only volume and removed one, copy restores and names it, as far as the database (--db) does not say
+that staging decided so. It makes no files of builds again that staging deleted, reset, promoted or moved.
+
+--audit looks at every file, makes missing ones again, and reports what has changed; --verify digest reads all
+of them, too. A damaged copy is named, and the exit code is 6, until --repair or a sync makes it again, as a
+new file: composes keep what they have linked. --repair reads all that was copied. Another whole rpm in the
+place of a copy belongs to somebody, and stays. Owners and modes that somebody changed are put right and
+named. If --owner, --mode or --selinux differ from those of the last run, all files get the new ones. An audit
+also rebuilds a damaged ledger: files whose digest is the snapshot's count as copied, others stay and are
+reported. If the ledger is lost, copy takes the one in the store. Copies of builds that are no longer needed
+stay; sync removes them after --keep-days.
 
 A source s3://BUCKET/PREFIX is production's tree as objects, PREFIX/packages/NAME/… and
 PREFIX/vol/VOLUME/packages/…, with the credentials and the ?endpoint=URL, ?region=NAME and
-?path-style=false that --store takes. Files get the time that rclone or s3fs noted with the
-object (x-amz-meta-mtime), else that of its upload.
+?path-style=false that --store takes. Files get the time that rclone or s3fs stored with the object
+(x-amz-meta-mtime), or else the time of its upload.
 
-What is wrong with one row, file or directory (a name that no path can have, a digest that is none, a
-file that is lost or cannot be read, something in the way) keeps back that build, file or symlink.
-Each is named once, in a line and in --json as "held", all else is done, and the exit code is 3, or 6
-where a digest did not match. The next run tries again. That a server denies a file (403) counts as
-a file that is missing there.
+If something is wrong with one row, file or directory (a name that no path can have, a malformed digest, a file
+that is lost or cannot be read, something in the way), that keeps back its build, file or symlink alone. Each
+is named once, in a line and in --json as "held". All else is done, and the exit code is 3, or 6 if a digest did
+not match. The next run tries again. A file that a server denies (403) counts as missing there.
 
-One of production's volumes that is not here, as an archive whose mount is missing, keeps back its builds
-alone: copies that are there stay, others stay on the read-only volume, the volume is named with the
-directory that was looked for, and the exit code is 3. A site that never mounts it says so once,
---unmounted VOLUME or unmounted = ["archive"] in the configuration: its builds are left out without that,
-verify counts their rpms in a warning, and -v tells of them.
+If one of production's volumes is not here, such as an archive whose mount is missing, only its builds are kept
+back: existing copies stay, other builds stay on the read-only volume, copy names the volume and the directory
+that it looked for, and the exit code is 3. A site that never mounts a volume says so with --unmounted VOLUME, or
+unmounted = ["archive"] in the configuration: its builds are then left out without an error, verify counts their
+rpms in a warning, and -v lists them.
 
-Package filters of inheritance are matched as Koji's hub does, by Python's regular expressions.
-Where one cannot be evaluated, because Python refuses it or a match takes too long, the packages
-that only it could bring stay where they are; that is told, and the exit code is 3.
+Copy matches the package filters of inheritance as Koji's hub does, by Python's regular expressions. If one
+cannot be evaluated, because Python refuses it or a match takes too long, packages that depend on it stay where
+they are; copy says so, and the exit code is 3.
 
---dry-run prints for each tag and arch how many files and bytes are planned, are there, and
-would be made in which way, then a line for each thing that would be done. With --json it prints
-the same as "summary" and "actions": of each build the directory at the source and below topdir,
-of each file the path in it, how it would be made, and its size and digest.`,
+--dry-run prints for each tag and arch how many files and bytes are planned, exist already, and would be made in
+which way, then a line for each action. With --json it prints the same as "summary" and "actions": for each
+build the directory at the source and below topdir, for each file its path in it, how it would be made, and its
+size and digest.`,
 	examples: `
 kojisnap copy --source /mnt/fedora_koji_prod/koji --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
@@ -86,9 +86,9 @@ kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koj
 kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest
 kojisnap copy -c stg.toml --repair`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o copyFlags
-		f.section("copy", nil, o.add)
+		f.Section("copy", nil, o.add)
 		return o.run
 	},
 }
@@ -101,14 +101,14 @@ type wantFlags struct {
 }
 
 func (o *wantFlags) add(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` that is composed, or a pattern, or !TAG to leave out, as of pull; with the content tags of its modules; repeatable (default: those that were pulled)")
-	fs.StringArrayVar(&o.arches, "arch", nil, "an `ARCH` that is composed; repeatable (default: all)")
-	fs.StringArrayVar(&o.sigkeys, "sigkey", nil, "a `KEY` whose signed copies are wanted, in order; repeatable; empty: unsigned")
+	fs.StringArrayVar(&o.tags, "tag", nil, "compose `TAG`, with the content tags of its modules: a name, a pattern, or !TAG to leave out, as for pull; repeatable (default: the tags that were pulled)")
+	fs.StringArrayVar(&o.arches, "arch", nil, "compose `ARCH`; repeatable (default: all)")
+	fs.StringArrayVar(&o.sigkeys, "sigkey", nil, "take rpms signed by `KEY`; repeatable, in the order of preference; empty: unsigned rpms")
 	addVolumes(fs, &o.volume, &o.copyVolume)
-	fs.StringArrayVar(&o.unmounted, "unmounted", nil, "a `VOLUME` of production that this site never has, by production's name: its builds are left out; repeatable")
+	fs.StringArrayVar(&o.unmounted, "unmounted", nil, "leave out the builds on production's `VOLUME`, which this site never mounts; repeatable")
 }
 
-// checkWant refuses names that cannot be any.
+// checkWant refuses names that nothing can have.
 func (o *wantFlags) checkWant() error {
 	for _, volume := range []struct{ flag, name string }{{"volume", o.volume}, {"copy-volume", o.copyVolume}} {
 		if err := volumes.CheckName("volume name", volume.name); err != nil {
@@ -130,7 +130,7 @@ func (o *wantFlags) want(a *app) compose.Want {
 
 // addHubTopdir adds the flag that copy and verify share.
 func addHubTopdir(fs *pflag.FlagSet, path *string) {
-	fs.StringVar(path, "hub-topdir", "", "`PATH` that staging's hub, and all who read its files, have for topdir, if it is another here")
+	fs.StringVar(path, "hub-topdir", "", "make symlinks for a hub whose topdir is at `PATH` (default: the path in --topdir)")
 }
 
 // copyFlags are the flags of copy.
@@ -144,28 +144,28 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit, repair, newTopdir bool
-	bwlimit                  limits
+	bwlimit                  config.Limits
 }
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, usually /mnt/koji")
+	fs.StringVar(&o.topdir, "topdir", "", "copy below `DIR`, staging's topdir, usually /mnt/koji")
 	addHubTopdir(fs, &o.hubTopdir)
-	fs.StringArrayVar(&o.sources, "source", nil, "`DIR|URL` of production's tree: a directory, http(s)://…, s3://BUCKET/PREFIX as --store; repeatable, asked in turn; the first directory is the read-only volume")
-	fs.BoolVar(&o.writableSource, "writable-source", false, "take a tree of production that staging's hub could write, which else is refused")
-	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, which is asked what staging decided of builds (default: the store has what the last load noted)")
+	fs.StringArrayVar(&o.sources, "source", nil, "copy from production's tree at `DIR|URL`: a directory, http(s)://… or s3://BUCKET/PREFIX as for --store; repeatable, asked in turn; the first directory is the read-only volume")
+	fs.BoolVar(&o.writableSource, "writable-source", false, "accept a production tree that staging's hub could write (default: refuse it)")
+	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` which builds staging has decided about (default: the store has what the last load knew)")
 	addSnapshot(fs, &o.snapshot)
 	addVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
-	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
-	fs.IntVar(&o.jobs, "jobs", 0, "files at a time (default: one for each CPU, at least 4, and 8 if the first source is a URL)")
-	fs.Var(&o.bwlimit, "bwlimit", "`[SOURCE=]RATE`: bytes a second to read, as 20M, of all sources together or of one, as --source names it; repeatable (default: no limit)")
-	fs.StringVar(&o.owner, "owner", "", "`USER[:GROUP]` whose what is made below topdir is, as apache:apache (default: the process's)")
-	fs.StringVar(&o.mode, "mode", "", "octal `MODE` of files that are made; directories are passable where files are readable (default: production's; 0755)")
-	fs.StringVar(&o.selinux, "selinux", "", "`TYPE|CONTEXT` of what is made, as httpd_sys_rw_content_t, where SELinux is enabled")
-	fs.BoolVar(&o.audit, "audit", false, "look at every file, not only at what the ledger does not have")
-	fs.BoolVar(&o.repair, "repair", false, "read every copied file, and make again those that are damaged")
-	fs.BoolVar(&o.newTopdir, "new-topdir", false, "take a topdir in which nothing is, though copies were made there, which else is refused as one that is not mounted")
-	fs.Var(newChoice(&o.verify, "size", "digest"), "verify", "how an audit looks at files that are there; digest is always an audit. New files: always by digest")
+	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags to copy")
+	fs.IntVar(&o.jobs, "jobs", 0, "copy `N` files at a time (default: one for each CPU, at least 4, or 8 if the first source is a URL)")
+	fs.Var(&o.bwlimit, "bwlimit", "read at most `[SOURCE=]RATE` bytes a second, such as 20M, from all sources together or from one as --source names it; repeatable (default: no limit)")
+	fs.StringVar(&o.owner, "owner", "", "make files and directories of `USER[:GROUP]`, such as apache:apache (default: the process's)")
+	fs.StringVar(&o.mode, "mode", "", "make files with the octal `MODE`, and directories passable for whoever may read the files (default: production's mode; 0755)")
+	fs.StringVar(&o.selinux, "selinux", "", "make files and directories with the SELinux label `TYPE|CONTEXT`, such as httpd_sys_rw_content_t")
+	fs.BoolVar(&o.audit, "audit", false, "look at every file, not only at those that the ledger does not have")
+	fs.BoolVar(&o.repair, "repair", false, "read every copied file, and copy damaged ones again")
+	fs.BoolVar(&o.newTopdir, "new-topdir", false, "accept an empty topdir although copies were made there (default: refuse it as not mounted)")
+	fs.Var(config.NewChoice(&o.verify, "size", "digest"), "verify", "how an audit checks files that are there; digest implies --audit. New files are always checked by digest")
 	addKeepDays(fs, &o.keepDays)
 }
 
@@ -179,7 +179,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if o.jobs < 0 {
 		return kojisnap.CopyOptions{}, usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
 	}
-	if err := o.bwlimit.check(o.sources); err != nil {
+	if err := checkLimits(&o.bwlimit, o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
 	}
 	if o.hubTopdir != "" {
@@ -200,14 +200,14 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	}
 	return kojisnap.CopyOptions{
 		Attributes: attributes, Database: database,
-		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.all), SourceLimits: o.bwlimit.of,
+		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.All), SourceLimits: o.bwlimit.Of,
 		Audit: o.audit, Digest: o.verify == "digest" || o.repair, Repair: o.repair, NewTopdir: o.newTopdir, KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
 
-func (o *copyFlags) attributes(a *app) (attr volumes.Attributes, err error) {
+func (o *copyFlags) attributes(a *app) (attr topdir.Attributes, err error) {
 	if o.owner != "" {
-		owner, err := volumes.ParseOwner(o.owner)
+		owner, err := topdir.ParseOwner(o.owner)
 		if err != nil {
 			return attr, err
 		}
@@ -218,12 +218,12 @@ func (o *copyFlags) attributes(a *app) (attr volumes.Attributes, err error) {
 		}
 	}
 	if o.mode != "" {
-		if attr.Mode, err = volumes.ParseMode(o.mode); err != nil {
+		if attr.Mode, err = topdir.ParseMode(o.mode); err != nil {
 			return attr, err
 		}
 	}
 	if o.selinux != "" {
-		attr.Context, err = volumes.ParseContext(o.selinux)
+		attr.Context, err = topdir.ParseContext(o.selinux)
 	}
 	return attr, err
 }
@@ -275,8 +275,8 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	return err
 }
 
-// tellUndecided has a line for each package filter that could not be evaluated, and returns an
-// error if there are any.
+// tellUndecided writes a line for each package filter that could not be evaluated, and returns an error if there are
+// any.
 func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 	if r == nil || len(r.Undecided) == 0 {
 		return nil
@@ -287,8 +287,8 @@ func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
 
-// tellLeftOut has a line for each thing that is kept back, and one for what follows of files that could
-// not be had. It returns the error as told.
+// tellLeftOut writes a line for each thing that was kept back, and one about the consequence of missing files. It
+// returns err as one that has been reported.
 func (a *app) tellLeftOut(err error) error {
 	if err == nil {
 		return nil
@@ -302,7 +302,7 @@ func (a *app) tellLeftOut(err error) error {
 	return quietError{err}
 }
 
-// tellCopy says what a copy did, or would do.
+// tellCopy logs what a copy did, or would do.
 func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	for _, k := range r.Actions.Kept {
 		a.tellKept(k)
@@ -325,7 +325,7 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 		case n.Builds == 0:
 		case n.Said:
 			a.log.Info(n.String())
-		case n.Wanted == 0: // else it is told with what is kept back
+		case n.Wanted == 0: // otherwise tellLeftOut reports it
 			a.log.Warn(n.String())
 		}
 	}
@@ -347,7 +347,7 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	}
 }
 
-// tellKept says what stays that is not as planned.
+// tellKept logs a file that is not as planned and stays.
 func (a *app) tellKept(k hardlink.Kept) {
 	if k.Wanted {
 		a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
@@ -356,14 +356,14 @@ func (a *app) tellKept(k hardlink.Kept) {
 	}
 }
 
-// tellDamaged says which copies are damaged, and made again.
+// tellDamaged logs the damaged copies, which are made again.
 func (a *app) tellDamaged(r *kojisnap.CopyResult) {
 	for _, d := range r.Actions.Damaged {
 		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
 	}
 }
 
-// tellRemoval says what became of builds that no compose needs.
+// tellRemoval logs what became of builds that no compose needs.
 func (a *app) tellRemoval(r *kojisnap.CopyResult) {
 	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
 		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)

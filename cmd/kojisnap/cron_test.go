@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/lockfile"
 )
@@ -129,20 +130,20 @@ func TestSettle(t *testing.T) {
 
 // TestUnits: sizes and times are taken as people write them.
 func TestUnits(t *testing.T) {
-	for text, want := range map[string]rate{"7": 7, "20k": 20 << 10, "20K": 20 << 10, "3M": 3 << 20, "1G": 1 << 30} {
-		var r rate
+	for text, want := range map[string]config.Rate{"7": 7, "20k": 20 << 10, "20K": 20 << 10, "3M": 3 << 20, "1G": 1 << 30} {
+		var r config.Rate
 		if err := r.Set(text); err != nil || r != want {
 			t.Errorf("%s: %d, %v", text, r, err)
 		}
 	}
 	for text, want := range map[string]string{"90s": "1m30s", "2d": "48h0m0s", "1d12h": "36h0m0s", "15m": "15m0s"} {
-		var d duration
+		var d config.Duration
 		if err := d.Set(text); err != nil || d.String() != want {
 			t.Errorf("%s: %s, %v", text, d.String(), err)
 		}
 	}
 	for _, text := range []string{"", "2", "d", "2x", "-1d", "1d2", "99999d99999999h", "1.5d"} {
-		if err := new(duration).Set(text); err == nil {
+		if err := new(config.Duration).Set(text); err == nil {
 			t.Errorf("%q is taken for a time", text)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
@@ -21,25 +22,25 @@ import (
 
 var diffCommand = command{
 	name: "diff", args: "A B|staging",
-	short: "compare two snapshots, or production with what staging made of it",
-	long: `Diff counts, relation by relation, the rows of snapshot B that snapshot A has not (added), those
-that A alone has (removed), and those that both have and that are not equal (changed). Rows are
-identified by their relation's key. With --rows it prints the rows themselves, in the order of
-their keys: + added, - removed, and for those changed the columns that differ.
-With --rows --json each row is an object, on a line of its own within the document.
+	short: "compare two snapshots, or staging with production",
+	long: `Diff counts, relation by relation, the rows that only snapshot B has (added), those that only snapshot A has
+(removed), and those that both have but that are not equal (changed). It identifies rows by their relation's
+key. With --rows it prints the rows themselves, in the order of their keys: + added, - removed, and for
+changed rows the columns that differ. With --rows --json each row is an object, on a line of its own within the
+document.
 
-"kojisnap diff staging" asks the staging database instead: for each tagging, tag, target, owner, group
-and so on where staging's own change overrules production's, it prints what production has, what
-staging has, and who changed it when; then the builds and other rows that staging changed in place.
-Calls pinned at a loaded event answer as production does in spite of all of these.`,
+"kojisnap diff staging" asks the staging database instead. Wherever staging's own change overrules production's,
+for each tagging, tag, target, owner, group and so on, it prints what production has, what staging has, and who
+changed it when; then the builds and other rows that staging changed in place. Calls that are pinned at a loaded
+event answer as production does, regardless of all these.`,
 	examples: `
 kojisnap diff staging -c stg.toml
 kojisnap diff 390-0123456789ab latest --store /var/lib/kojisnap
 kojisnap diff 390-0123456789ab 419-0123456789ab -c stg.toml --rows
 kojisnap diff 390-0123456789ab latest -c stg.toml --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o diffFlags
-		f.section("diff", nil, o.add)
+		f.Section("diff", nil, o.add)
 		return o.run
 	},
 }
@@ -53,7 +54,7 @@ type diffFlags struct {
 func (o *diffFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addVerifyKey(fs, &o.verifyKeys)
-	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not their numbers")
+	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not only their numbers")
 }
 
 func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
@@ -89,7 +90,7 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 	})
 }
 
-// showRows writes rows as they come: there may be more than memory holds.
+// showRows writes rows as it reads them: there may be more than memory can hold.
 func (a *app) showRows(rows func(each func(repository.RowDiff) error) error) error {
 	out := bufio.NewWriter(a.stdout)
 	if !a.json {
@@ -120,7 +121,7 @@ func (a *app) showRows(rows func(each func(repository.RowDiff) error) error) err
 	return cmp.Or(out.Flush(), err)
 }
 
-// stagingDiff is where staging overrules production.
+// stagingDiff says where staging overrules production.
 type stagingDiff struct {
 	Event     int64             `json:"event"`     // the event that the database holds
 	Decisions []status.Decision `json:"decisions"` // by subject
@@ -159,8 +160,8 @@ func showDiff(w io.Writer, r *repository.DiffResult) {
 	}
 }
 
-// rowText writes a row as a line: all columns of one added or removed, of one changed the key and
-// the columns that differ.
+// rowText returns a row as a line: all columns of an added or removed row, the key and the columns that differ of a
+// changed one.
 func rowText(w *bufio.Writer, d repository.RowDiff) error {
 	sign, row := "~", d.B
 	switch {
@@ -182,12 +183,12 @@ func rowText(w *bufio.Writer, d repository.RowDiff) error {
 	return w.WriteByte('\n')
 }
 
-// rowsResult is the form of a document of rows, which is written row by row.
+// rowsResult is the form of a document of rows. showRows writes it row by row.
 type rowsResult struct {
 	Rows []differentRow `json:"rows"`
 }
 
-// differentRow is a row that A and B do not both have, or not alike. Values are as PostgreSQL writes them.
+// differentRow is a row that only A or B has, or that differs. Values are as PostgreSQL writes them.
 type differentRow struct {
 	Relation string               `json:"relation"`
 	Change   string               `json:"change"` // added, removed, changed
@@ -237,7 +238,7 @@ func isKey(rel *relation.Relation, column int) bool {
 
 func sameField(a, b []byte) bool { return (a == nil) == (b == nil) && string(a) == string(b) }
 
-// text is a field for JSON, where NULL is null.
+// text returns a field for JSON, where NULL is null.
 func text(field []byte) *string {
 	if field == nil {
 		return nil
@@ -246,7 +247,7 @@ func text(field []byte) *string {
 	return &s
 }
 
-// valueText is a field on a line of words: quoted if it is not plainly one.
+// valueText returns a field for a line of words, quoted unless it is one word.
 func valueText(field []byte) string {
 	if field == nil {
 		return "NULL"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/verify"
 )
@@ -19,41 +20,41 @@ import (
 var doctorCommand = command{
 	name:  "doctor",
 	short: "check all that the other commands depend on",
-	long: `Doctor checks each part of a site by itself, and says in one line what it found, of a failure with
-what to do: the overlay, the store (it writes, reads and removes an object), production's hub and the
-tags that are pulled, staging's hub, topdir with the volumes that are mounted, the sources of files,
-the database with its mark, its schema, triggers and rules, and the privileges of the role. It changes
-nothing else. What the configuration does not name is skipped, so that it is of use on hosts that only
-pull or only load. Its flags are sync's, which makes the same checks before its first step.
+	long: `Doctor checks each part of a site by itself, and says in one line what it found and, if something is wrong, what
+to do: the overlay, the store (it writes, reads and removes an object), production's hub and the tags that are
+pulled, staging's hub, topdir with the mounted volumes, the sources of files, the database with its mark,
+schema, triggers and rules, and the privileges of the role. It changes nothing else. It skips what the
+configuration does not name, so it is of use on hosts that only pull or only load. Its flags are those of sync,
+which makes the same checks before its first step.
 
 Exit code 3: a check failed.`,
 	examples: `
 kojisnap doctor
 kojisnap doctor -c stg.toml --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
 		for _, name := range []string{"snapshot", "stamp"} {
-			f.set.Lookup(name).Hidden = true
+			f.Set.Lookup(name).Hidden = true
 		}
 		return o.doctor
 	},
 }
 
 // add adds the flags of all commands that a sync runs.
-func (o *syncFlags) add(f *flags) {
-	f.section("pull", nil, o.pull.add)
-	f.section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
-	f.section("load", nil, o.load.add)
-	f.section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
-	f.section("sync", nil, func(fs *pflag.FlagSet) {
-		fs.BoolVar(&o.noVerify, "no-verify", false, "leave verify out")
+func (o *syncFlags) add(f *config.Flags) {
+	f.Section("pull", nil, o.pull.add)
+	f.Section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
+	f.Section("load", nil, o.load.add)
+	f.Section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
+	f.Section("sync", nil, func(fs *pflag.FlagSet) {
+		fs.BoolVar(&o.noVerify, "no-verify", false, "leave out verify")
 		addStamp(fs, &o.stamp)
 		addVerifyKey(fs, &o.verifyKeys)
 	})
 }
 
-// useKeys takes the keys of all commands together: what one of them demands holds for the whole.
+// useKeys uses the keys of all commands together: what one of them requires holds for all.
 func (o *syncFlags) useKeys(a *app) error {
 	return a.usePullKeys(o.pull.signKey, o.pull.verifyKeys, o.copy.verifyKeys, o.load.verifyKeys, o.verify.verifyKeys, o.verifyKeys)
 }
@@ -101,7 +102,7 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 	} else if err := a.checkDSN(o.load.db); err != nil {
 		missing[kojisnap.CheckDatabase] = err
 	}
-	a.dryRun = true // a directory that is to be the store is not made
+	a.dryRun = true // do not make the directory of a store
 	unusable := o.useKeys(a)
 	s, err := a.openStore(false)
 	switch {

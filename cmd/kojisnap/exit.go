@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ import (
 	"kojisnap/kojisnap/verify"
 )
 
-// The exit codes, as design and help have them.
+// The exit codes; exitCodes is their part of the help.
 const (
 	exitDone     = 0
 	exitError    = 1
@@ -37,13 +38,13 @@ const (
 const exitCodes = `  0  done
   1  error
   2  wrong usage
-  3  not compose-ready, something was kept back; with --dry-run: changes are pending
+  3  not compose-ready, or something was kept back; with --dry-run: changes are pending
   4  locked by another kojisnap
   5  try again later: hub offline, upgraded or out of order, network, database restarting
   6  a digest, a checksum or a signature did not match
 `
 
-// exitCode says which kind of trouble err is.
+// exitCode returns the exit code for an error.
 func exitCode(err error) int {
 	var (
 		usage    usageError
@@ -84,29 +85,29 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// usageError is a command line or a configuration that is wrong.
+// usageError says that the command line or the configuration is wrong.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// quietError has been told already, on standard output.
+// quietError has been reported already.
 type quietError struct{ error }
 
 func (e quietError) Unwrap() error { return e.error }
 
-// notReadyError: staging is not compose-ready, or changes are pending.
+// notReadyError says that staging is not compose-ready, or changes are pending.
 type notReadyError struct{ error }
 
 func (e notReadyError) Unwrap() error { return e.error }
 
-// mismatchError: a check of files found a digest that did not match.
+// mismatchError says that a check of files found a digest that did not match.
 type mismatchError struct{ error }
 
 func (e mismatchError) Unwrap() error { return e.error }
 
-// together is all of some errors that are not nil, or nil.
+// together joins the errors that are not nil. It returns nil if there are none.
 func together(errs ...error) error {
 	all := errorList(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
 	switch len(all) {
@@ -126,8 +127,7 @@ func (e errorList) Unwrap() []error { return e }
 
 func pending() error { return notReadyError{quietError{errors.New("changes are pending")}} }
 
-// messages are err in one line, or one for each fault of a file, or for each file that is at
-// fault.
+// messages returns the lines of an error: one, or one for each fault in a file, or one for each faulty file.
 func messages(err error) []string {
 	if left := (*hardlink.LeftOutError)(nil); errors.As(err, &left) && left.Error() == err.Error() {
 		return cleanLines(left.Error())
@@ -144,7 +144,7 @@ func messages(err error) []string {
 	}
 	var lines []string
 	for _, fault := range list {
-		if list.Error() == fault.Error() { // all that there is
+		if list.Error() == fault.Error() { // the only one
 			lines = append(lines, message(fault))
 		} else {
 			lines = append(lines, messages(fault)...)
@@ -161,7 +161,7 @@ func cleanLines(s string) []string {
 	return lines
 }
 
-// message is err in one line.
+// message returns an error in one line.
 func message(err error) string {
 	text := steady(clean(err.Error()))
 	if errors.Is(err, context.Canceled) {
@@ -170,13 +170,11 @@ func message(err error) string {
 	return text
 }
 
-// atRandom is what differs each time in the text of the same error: the port that the system gave this side
-// of a connection, and the names of temporary files and of claims on
-// the store.
+// atRandom matches what differs each time in the text of the same error: the local port of a connection, and the
+// names of temporary files and of leases on the store.
 var atRandom = regexp.MustCompile(`(\b(?:read|write) (?:tcp|udp)[46]?) \S+->|(\.tmp-kojisnap-|\.kojisnap-(?:link-|verify-)?|kojisnap-sort-|/(?:write|prune)-)[0-9A-Za-z]+`)
 
-// steady is a text without what differs each time, so that who mails or watches it can tell the old from the
-// new.
+// steady returns a text without what differs each time, so that mail and monitoring can recognize a repeated error.
 func steady(s string) string {
 	return atRandom.ReplaceAllStringFunc(s, func(m string) string {
 		parts := atRandom.FindStringSubmatch(m)
@@ -187,7 +185,7 @@ func steady(s string) string {
 	})
 }
 
-// clean keeps a hub's or a file's text from breaking the line or driving the terminal.
+// clean replaces characters with which a text of a hub or a file could break the line or control the terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {
@@ -198,4 +196,50 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// tellError writes to standard error why a command failed: a line for each message.
+func (a *app) tellError(err error, code int, args []string) {
+	if wants(args, "--log-format", "json") { // the command line may be wrong, and not have been parsed to its end
+		a.logFormat = "json"
+	}
+	for _, line := range messages(err) {
+		a.complain(line, "exit", code)
+	}
+}
+
+// complain writes a line of an error to standard error. Its attributes are for programs.
+func (a *app) complain(line string, attrs ...any) {
+	if a.logFormat == "json" {
+		slog.New(slog.NewJSONHandler(a.stderr, nil)).Error(line, attrs...)
+		return
+	}
+	fmt.Fprintln(a.stderr, "kojisnap: "+clean(line))
+}
+
+// wants reports whether a command line has a flag, with a value unless that is empty. The command line may be wrong
+// and not have been parsed to its end.
+func wants(args []string, flag, value string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	if value == "" {
+		return slices.Contains(args, flag) || slices.Contains(args, flag+"=true")
+	}
+	for i, arg := range args {
+		if arg == flag+"="+value || arg == flag && i+1 < len(args) && args[i+1] == value {
+			return true
+		}
+	}
+	return false
+}
+
+// jsonLines makes lines of text records of a JSON log.
+type jsonLines struct{ log *slog.Logger }
+
+func (w jsonLines) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		w.log.Info(strings.TrimSpace(strings.TrimPrefix(line, "kojisnap: ")))
+	}
+	return len(b), nil
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"path/filepath"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/config"
 )
 
 // TestLimits: rates of all sources and of one, from the command line and the configuration.
@@ -12,7 +14,7 @@ func TestLimits(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
 		toml string
-		all  rate
+		all  config.Rate
 		of   map[string]int64
 	}{
 		"none":            {},
@@ -28,20 +30,20 @@ func TestLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "c.toml")
 			write(t, file, "[copy]\n"+test.toml+"\n")
-			c, err := readConfig(file, "")
+			c, err := config.Read(file, "", schema())
 			if err != nil {
 				t.Fatal(err)
 			}
 			var o copyFlags
-			f := newFlags("copy")
-			f.section("copy", nil, o.add)
-			if err := f.set.Parse(test.args); err != nil {
+			f := config.New("copy")
+			f.Section("copy", nil, o.add)
+			if err := f.Set.Parse(test.args); err != nil {
 				t.Fatal(err)
 			}
-			if err := f.configure(c); err != nil {
+			if err := f.Configure(c); err != nil {
 				t.Fatal(err)
 			}
-			if o.bwlimit.all != test.all || !maps.Equal(o.bwlimit.of, test.of) {
+			if o.bwlimit.All != test.all || !maps.Equal(o.bwlimit.Of, test.of) {
 				t.Errorf("%+v", o.bwlimit)
 			}
 		})

@@ -6,35 +6,34 @@ import (
 	"io"
 	"os"
 
+	"github.com/spf13/pflag"
+
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/setup"
-
-	"github.com/spf13/pflag"
 )
 
 var initCommand = command{
 	name:  "init",
 	short: "mark a database as staging",
-	long: `Init marks a Koji database as the staging environment's. Without the mark, load refuses a
-database before the first write. Init sets the sequences to a floor, so that staging's ids
-never meet production's, moves rows that were made before (an admin) above it, and creates
-the blocked user "kojisnap". A database that has builds is refused, unless --adopt takes its
-rows below the floor for production's.
+	long: `Init marks a Koji database as the staging environment's. Load refuses a database without the mark before it
+writes anything. Init sets the sequences to a floor, so that staging's ids never meet production's, moves rows
+that exist already (an admin) above it, and creates the blocked user "kojisnap". It refuses a database that has
+builds, unless --adopt takes its rows below the floor for production's.
 
-The mark is of one database of one server. After pg_upgrade, a dump and restore, a new name or
-a move to another server, --moved renews it and keeps all that is on record: what was loaded,
-what staging decided. Whoever confirms it says that the original is out of use; one that is still
-there on the same server is refused. For a copy that is to be another staging, use --adopt, which
-begins a new record.`,
+The mark is of one database of one server. After pg_upgrade, a dump and restore, a new name or a move to another
+server, --moved renews it and keeps all that is on record: what was loaded, what staging decided. Whoever
+confirms that says that the original is out of use; init refuses if the original still exists on the same server.
+For a copy that is to be another staging use --adopt, which begins a new record.`,
 	examples: `
 kojisnap init --db 'host=db.stg dbname=koji user=koji' --env stg
 kojisnap init --db dbname=koji --dry-run
 kojisnap init --db dbname=koji --adopt --confirm koji@7423150617294840123
 kojisnap init --db dbname=koji --moved --confirm koji@7423150617294840123`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o initFlags
-		f.section("init", nil, o.add)
+		f.Section("init", nil, o.add)
 		return o.run
 	},
 }
@@ -48,10 +47,10 @@ type initFlags struct {
 
 func (o *initFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
-	fs.Int64Var(&o.floor, "sequence-floor", book.DefaultFloor, "where staging's ids begin")
-	fs.BoolVar(&o.adopt, "adopt", false, "take a database that already has builds")
-	fs.BoolVar(&o.moved, "moved", false, "take a staging database that was moved: pg_upgrade, dump and restore, another name or server")
-	fs.StringVar(&o.confirm, "confirm", "", "`DBNAME@SYSTEM_IDENTIFIER` of the database to adopt, or that was moved")
+	fs.Int64Var(&o.floor, "sequence-floor", book.DefaultFloor, "give staging's own rows ids from `ID` on")
+	fs.BoolVar(&o.adopt, "adopt", false, "accept a database that already has builds")
+	fs.BoolVar(&o.moved, "moved", false, "accept a staging database that was moved: by pg_upgrade, dump and restore, to another name or server")
+	fs.StringVar(&o.confirm, "confirm", "", "confirm that `DBNAME@SYSTEM_IDENTIFIER` is the database to adopt, or that was moved")
 }
 
 func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
@@ -114,7 +113,7 @@ func namesDatabase(dsn string) bool {
 	return dsn != "" || os.Getenv("PGDATABASE") != "" || os.Getenv("PGSERVICE") != ""
 }
 
-// checkDSN wants a database named: libpq's defaults alone are nobody's staging.
+// checkDSN requires that a database is named: libpq's defaults alone are nobody's staging.
 func (a *app) checkDSN(dsn string) error {
 	if !namesDatabase(dsn) {
 		return a.missing("database", "--db DSN, or db = \"…\" in the configuration, or set PGDATABASE")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/signed"
 )
@@ -16,11 +17,11 @@ import (
 var keygenCommand = command{
 	name: "keygen", args: "FILE",
 	short: "make a key that signs snapshots",
-	long: `Keygen makes an ed25519 key: the private half in FILE, which only its owner may read, and the public
-one in FILE.pub. It prints the id of the key, by which messages name it. Files that are there already
-stay: the exit code is 2.
+	long: `Keygen makes an ed25519 key: the private half in FILE, which only its owner may read, and the public half in
+FILE.pub. It prints the id of the key, by which messages name it. It never overwrites a file: the exit code is
+then 2.
 
-The private half is for --sign-key of pull alone, on the host that pulls; the public one for --verify-key
+The private half is only for --sign-key of pull, on the host that pulls; the public half is for --verify-key
 wherever snapshots are read. Both are PEM (PKCS #8 and PKIX), as openssl makes and reads them:
 
     openssl genpkey -algorithm ed25519 -out FILE; openssl pkey -in FILE -pubout -out FILE.pub`,
@@ -28,7 +29,7 @@ wherever snapshots are read. Both are PEM (PKCS #8 and PKIX), as openssl makes a
 kojisnap keygen /etc/kojisnap/sign.key
 kojisnap pull -c stg.toml --sign-key /etc/kojisnap/sign.key
 kojisnap load -c stg.toml --verify-key /etc/kojisnap/sign.key.pub`,
-	setup: func(*flags) runner { return runKeygen },
+	setup: func(*config.Flags) runner { return runKeygen },
 }
 
 // keyFiles is keygen's result.
@@ -66,13 +67,13 @@ func keygenError(err error) error {
 	return fmt.Errorf("keygen: %w", err)
 }
 
-// addVerifyKey adds the flag of all that reads snapshots to act on them or to show them.
+// addVerifyKey adds --verify-key, for commands that load, copy, check or show snapshots.
 func addVerifyKey(fs *pflag.FlagSet, files *[]string) {
-	fs.StringArrayVar(files, "verify-key", nil, "take snapshots only if they are signed by a key whose public half is in `FILE`; repeatable, and one of them is enough")
+	fs.StringArrayVar(files, "verify-key", nil, "accept only snapshots signed by a key whose public half is in `FILE`; repeatable, one of the keys is enough")
 }
 
-// useKeys makes openStore check signatures by the public keys in some files, and sign with the private
-// key in another one, if it is given.
+// useKeys makes openStore check signatures by the public keys in the files verify, and sign with the private key in
+// the file sign, unless it is empty.
 func (a *app) useKeys(sign string, verify ...[]string) error {
 	var o signed.Options
 	for _, files := range verify {
@@ -95,7 +96,8 @@ func (a *app) useKeys(sign string, verify ...[]string) error {
 	return nil
 }
 
-// usePullKeys is useKeys for what writes snapshots: these would be none to who has the key.
+// usePullKeys is useKeys for commands that write snapshots. It refuses to write unsigned ones that the public keys
+// would not accept.
 func (a *app) usePullKeys(sign string, verify ...[]string) error {
 	if err := a.useKeys(sign, verify...); err != nil {
 		return err
@@ -106,7 +108,7 @@ func (a *app) usePullKeys(sign string, verify ...[]string) error {
 	return nil
 }
 
-// withKeys puts the keys before a store.
+// withKeys returns the store with the keys in use.
 func (a *app) withKeys(s store.Store) store.Store {
 	if s == nil || a.keys.Sign == nil && len(a.keys.Trust) == 0 {
 		return s

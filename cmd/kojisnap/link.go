@@ -8,34 +8,33 @@ import (
 	"io/fs"
 	"os"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/hardlink"
 )
 
 var linkCommand = command{
 	name:  "link",
 	args:  "SRC… DIR",
-	short: "hard-link files into a directory, or copy where that cannot be",
-	long: `Link makes each file SRC exist in the directory DIR: as a hard link, else as a reflink, else,
-as from a read-only mount, as a copy with its mode and mtime. It prints which, a line for each
-file; "present" is a link of SRC, or a file with its content, that DIR has already. A symlink SRC
-is followed, so that DIR gets the file itself. What else has that name in DIR is never replaced,
-and every file appears whole. Files that cannot be had are a line each on standard error; the
-others are made all the same.
+	short: "hard-link files into a directory, or copy them if they cannot be linked",
+	long: `Link makes each file SRC exist in the directory DIR: as a hard link, or else as a reflink, or else, for example
+from a read-only mount, as a copy with its mode and mtime. It prints a line for each file that says which;
+"present" means that DIR already has a link of SRC, or a file with its content. If SRC is a symlink, DIR gets the
+file that it leads to. Link never replaces anything else of that name in DIR, and every file appears whole.
+Files that cannot be linked or copied are a line each on standard error; all others are made.
 
---dry-run takes it that hard links work within a mount, and reflinks within a file system of a
-kind that has them.`,
+--dry-run assumes that hard links work within a mount, and reflinks within a file system of a kind that has them.`,
 	examples: `
 kojisnap link /mnt/koji/packages/bash/5.3.0/2.fc42/x86_64/*.rpm compose/Packages/b
 kojisnap link -q $(cat rpms.txt) compose/Packages`,
-	setup: func(f *flags) runner { return runLink },
+	setup: func(f *config.Flags) runner { return runLink },
 }
 
-// linkResult is what became of the files that could be had.
+// linkResult is what became of the files that could be linked or copied.
 type linkResult struct {
 	Files []linked `json:"files"`
 }
 
-// linked is what became of a file.
+// linked says what became of a file.
 type linked struct {
 	Source string      `json:"source"`
 	How    hardlink.Op `json:"how"`

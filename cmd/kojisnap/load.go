@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
@@ -16,20 +17,20 @@ import (
 var loadCommand = command{
 	name:  "load",
 	short: "merge a snapshot into the staging database",
-	long: `Load merges a snapshot into a staging database that kojisnap init has marked, in one
-transaction. Builds go to the read-only volume, or to the copy volume if their files were
-copied. What staging made stays. The hub stays up; no reader waits for the load. Where the
-database holds an earlier snapshot of the store, only what changed since is read and compared.
+	long: `Load merges a snapshot into a staging database that kojisnap init has marked, in one transaction. It puts
+builds on the read-only volume, or on the copy volume if their files were copied. What staging made stays.
+The hub stays up, and no reader waits for the load. If the database holds an earlier snapshot of the store,
+load reads and compares only what has changed since.
 
-Composes are to be pinned at an event that was loaded: a load between two calls tears one that is not. The
-event that the database holds is in --event-file once the load is done, and kojisnap status --event prints it.`,
+Pin composes at an event that was loaded: a load between two calls of a compose that is not pinned tears it. When
+the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.`,
 	examples: `
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
 kojisnap load -c stg.toml --on-conflict fail --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o loadFlags
-		f.section("load", nil, func(fs *pflag.FlagSet) {
+		f.Section("load", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
 			addStamp(fs, &o.stamp) // sync has its own
 		})
@@ -50,24 +51,24 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addSnapshot(fs, &o.snapshot)
 	addVerifyKey(fs, &o.verifyKeys)
-	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir, to read what was copied (default: the store tells)")
+	fs.StringVar(&o.topdir, "topdir", "", "read below staging's topdir `DIR` what was copied (default: read it in the store)")
 	addVolumes(fs, &o.volume, &o.copyVolume)
-	fs.StringVar(&o.overlay, "overlay", "", "`FILE` with what staging has of its own: hosts, grants, URLs, …; see scripts/overlay.example.toml")
-	fs.Var(newChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "where staging holds the place of a row of production")
+	fs.StringVar(&o.overlay, "overlay", "", "apply `FILE`, which has staging's own hosts, grants, URLs, …; see scripts/overlay.example.toml")
+	fs.Var(config.NewChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "what to do where staging's row has taken the place of production's")
 	addWaitFor(fs, &o.waitFor)
 	addEventFile(fs, &o.eventFile)
-	fs.StringVar(&o.hubMoved, "hub-moved", "", "production's hub has moved to `URL`: take it in the place of the hub that was loaded before, if events and builds prove it to be the same")
-	fs.BoolVar(&o.rollback, "rollback", false, "allow a snapshot that is older than what the database holds")
-	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only what can have changed")
+	fs.StringVar(&o.hubMoved, "hub-moved", "", "accept a snapshot of production's hub at its new `URL`, if events and builds prove that it is the same hub")
+	fs.BoolVar(&o.rollback, "rollback", false, "accept a snapshot that is older than what the database holds")
+	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only those that can have changed")
 }
 
 func addSnapshot(fs *pflag.FlagSet, id *string) {
-	fs.StringVar(id, "snapshot", "latest", "`ID` of the snapshot; latest: of what [pull] of the configuration names by hub and tag")
+	fs.StringVar(id, "snapshot", "latest", "use the snapshot `ID`; latest: the latest one of the hub and tags in [pull] of the configuration")
 }
 
 func addVolumes(fs *pflag.FlagSet, volume, copyVolume *string) {
-	fs.StringVar(volume, "volume", "prod", "`NAME` of the read-only volume: production's topdir")
-	fs.StringVar(copyVolume, "copy-volume", "staged", "`NAME` of the writable volume of copied builds")
+	fs.StringVar(volume, "volume", "prod", "call production's topdir, the read-only volume, `NAME`")
+	fs.StringVar(copyVolume, "copy-volume", "staged", "call the writable volume of copied builds `NAME`")
 }
 
 func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
@@ -80,7 +81,7 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	}
 }
 
-// check refuses what cannot be meant, before anything is done.
+// check refuses wrong values, before anything is done.
 func (o *loadFlags) check(a *app) error {
 	if err := a.checkDSN(o.db); err != nil {
 		return err
@@ -130,8 +131,8 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	return writeStamp(o.stamp)
 }
 
-// showLoad shows a report: what a dry run would do in lines to compare, what was done to who
-// watches, as a table.
+// showLoad writes a report: of a dry run in lines that can be compared, of a load as a table, on a terminal or with
+// -v.
 func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 	switch {
 	case a.dryRun:
@@ -141,8 +142,8 @@ func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 	}
 }
 
-// tellLoad has a line for each row that staging's tables refuse, says to who watches what went in,
-// and returns an error as told if there are such rows.
+// tellLoad writes a line for each row that staging's tables refuse, and on a terminal what was loaded. If there are
+// such rows, it returns an error that has been reported.
 func (a *app) tellLoad(r *book.LoadReport) error {
 	for _, e := range r.Conflicts {
 		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
@@ -167,7 +168,7 @@ func (a *app) tellLoad(r *book.LoadReport) error {
 	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
 }
 
-// showTable writes the numbers of a report, with all also of relations that were only read.
+// showTable writes the numbers of a report; with all, also of relations that were only read.
 func showTable(w io.Writer, r *book.LoadReport, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	defer tw.Flush()
@@ -227,4 +228,9 @@ func showPlanned(w io.Writer, r *book.LoadReport) {
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, "note: "+clean(n))
 	}
+}
+
+// addDB adds the flag that names the staging database.
+func addDB(fs *pflag.FlagSet, db *string) {
+	fs.StringVar(db, "db", "", "use the staging database `DSN` (default: PGHOST, PGDATABASE, … of the environment)")
 }

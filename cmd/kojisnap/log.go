@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// newLog returns the logger of the flags: warnings and errors, unless asked for more or less.
+// newLog returns the logger that the flags ask for; by default it writes warnings and errors.
 func (a *app) newLog() *slog.Logger {
 	level := slog.LevelWarn
 	switch {
@@ -26,8 +26,8 @@ func (a *app) newLog() *slog.Logger {
 	return slog.New(&lineHandler{out: a.stderr, level: level, mu: new(sync.Mutex)})
 }
 
-// lineHandler writes what people read in a terminal and in cron's mail: no time and level but
-// for what is out of the ordinary, then key=value.
+// lineHandler writes lines for a terminal and for cron's mail: the level from warnings on, the message, key=value. It
+// writes no time.
 type lineHandler struct {
 	out   io.Writer
 	level slog.Level
@@ -70,5 +70,5 @@ func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup does not nest: nothing here logs groups.
+// WithGroup ignores groups: nothing here logs any.
 func (h *lineHandler) WithGroup(string) slog.Handler { return h }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"kojisnap/cmd/kojisnap/config"
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2".
@@ -20,7 +22,7 @@ var version = "0.1"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A reader who has seen enough is an error of the write, and not our end amid the work.
+	// When a reader closes the pipe, the write fails; the signal must not end the process amid its work.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -34,7 +36,7 @@ type command struct {
 	long       string // what it does, for --help
 	examples   string
 	// setup adds the command's own flags and returns what runs it.
-	setup func(f *flags) runner
+	setup func(f *config.Flags) runner
 }
 
 type runner func(ctx context.Context, a *app, args []string) error
@@ -43,10 +45,10 @@ func commands() []command {
 	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand, keygenCommand}
 }
 
-// run is the whole program but for the process's end: it returns the exit code.
+// run is the whole program, except that it does not end the process. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
-	a := &app{stdout: out, stderr: hiding{stderr}, configDir: configDir}
+	a := &app{stdout: out, stderr: hiding{stderr}, configDir: config.Dir}
 	err := a.run(ctx, args)
 	plugin := a.nagios || wantsNagios(args)
 	if plugin {
@@ -73,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var quiet quietError
 	var told nagiosError
-	// Who wants to leave when it is locked knows by the exit code: cron need not mail it every half hour.
+	// With --exit-on-lock the exit code says enough: cron must not send a mail every half hour.
 	left := code == exitLocked && a.exitOnLock && !a.verbose && !a.debug
 	if !left && !errors.As(err, &quiet) && !errors.As(err, &told) {
 		a.tellError(err, code, args)
@@ -106,26 +108,38 @@ func (a *app) run(ctx context.Context, args []string) error {
 		if strings.HasPrefix(args[0], "-") {
 			return usagef("the command comes first: kojisnap COMMAND %s …; kojisnap --help lists them", args[0])
 		}
-		return usagef("no command %q%s; kojisnap --help lists them", args[0], suggest(args[0], commandNames()))
+		return usagef("no command %q%s; kojisnap --help lists them", args[0], config.Suggest(args[0], commandNames()))
 	}
 	cmd := all[at]
-	f := newFlags(cmd.name)
+	f := config.New(cmd.name)
 	a.addFlags(f)
 	runCommand := cmd.setup(f)
-	f.set.SortFlags = false
-	f.set.SetOutput(io.Discard)
-	f.set.Usage = func() {}
-	if err := f.set.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
+	f.Set.SortFlags = false
+	f.Set.SetOutput(io.Discard)
+	f.Set.Usage = func() {}
+	if err := f.Set.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprint(a.stdout, cmd.help(f))
 		return nil
 	} else if err != nil {
-		return f.usage(err)
+		return usageError{f.Explain(err)}
 	}
 	if err := a.begin(ctx, cmd.name, f); err != nil {
 		return err
 	}
 	defer a.end()
-	return runCommand(ctx, a, f.set.Args())
+	return runCommand(ctx, a, f.Set.Args())
+}
+
+// schema returns all keys of the configuration: the flags of all commands.
+func schema() *config.Schema {
+	var all []*config.Flags
+	for _, cmd := range commands() {
+		f := config.New(cmd.name)
+		new(app).addFlags(f)
+		cmd.setup(f)
+		all = append(all, f)
+	}
+	return config.NewSchema(all...)
 }
 
 func commandNames() []string {
@@ -136,32 +150,20 @@ func commandNames() []string {
 	return names
 }
 
-// flagNames are the names of the flags that are shown, each with what is put before it.
-func flagNames(before string, sets ...*pflag.FlagSet) (names []string) {
-	for _, set := range sets {
-		set.VisitAll(func(f *pflag.Flag) {
-			if !f.Hidden {
-				names = append(names, before+f.Name)
-			}
-		})
-	}
-	return names
-}
-
 func usage() string {
 	var b strings.Builder
-	b.WriteString("kojisnap keeps a staging Koji compose-ready: it reads the production hub, loads the\nstaging database, copies the files that composes hardlink, and proves that they can run.\n\nUsage: kojisnap COMMAND [flags]\n\n")
+	b.WriteString("kojisnap keeps a staging Koji compose-ready: it reads the production hub, loads the\nstaging database, copies the files that composes hard-link, and checks that they can run.\n\nUsage: kojisnap COMMAND [flags]\n\n")
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
 	}
-	b.WriteString("\nkojisnap COMMAND --help tells more.\n")
+	b.WriteString("\nkojisnap COMMAND --help says more.\n")
 	return b.String()
 }
 
-func (c command) help(f *flags) string {
+func (c command) help(f *config.Flags) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nUsage: kojisnap %s\n%s\nCommon flags:\n%s\nExamples:\n%s\nExit codes:\n%s",
-		strings.TrimSpace(c.long), strings.TrimSpace(c.name+" [flags] "+c.args), f.own(), f.common(), indent(c.examples), exitCodes)
+		strings.TrimSpace(c.long), strings.TrimSpace(c.name+" [flags] "+c.args), f.Usages(), f.CommonUsages(), indent(c.examples), exitCodes)
 	return b.String()
 }
 

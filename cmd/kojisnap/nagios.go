@@ -24,12 +24,12 @@ const (
 
 func (n nagios) String() string { return [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[n] }
 
-// nagiosError carries a state that is not OK to the process's end. It has been told.
+// nagiosError carries a state other than OK to the end of the process. It has been reported.
 type nagiosError struct{ state nagios }
 
 func (e nagiosError) Error() string { return e.state.String() }
 
-// nagiosOf judges a status. It says why in text, and gives the performance data.
+// nagiosOf returns the state of a status, with the reasons and the performance data.
 func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state nagios, text, perf string) {
 	var said []string
 	say := func(n nagios, format string, args ...any) {
@@ -62,7 +62,7 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 	default:
 		say(nagiosOK, since, ago(age))
 	}
-	inSync := len(s.Runs) > 0 && len(s.Syncs) > 0 && s.Runs[0].ID <= s.Syncs[0].LastLoad // which has told of it
+	inSync := len(s.Runs) > 0 && len(s.Syncs) > 0 && s.Runs[0].ID <= s.Syncs[0].LastLoad // the sync's own error says it
 	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed && !inSync {
 		failures := slices.IndexFunc(s.Runs, func(r book.Run) bool { return r.Result != book.ResultFailed })
 		if failures < 0 {
@@ -104,7 +104,7 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 	return state, strings.Join(said, ", "), strings.Join(parts, " ")
 }
 
-// judgeSync judges the last sync by its exit code.
+// judgeSync returns the state of the last sync, by its exit code.
 func judgeSync(run book.SyncRun) (nagios, string) {
 	switch run.Exit {
 	case exitDone:
@@ -115,7 +115,7 @@ func judgeSync(run book.SyncRun) (nagios, string) {
 	return nagiosWarning, fmt.Sprintf("the last sync failed (exit code %d): %s", run.Exit, run.Error)
 }
 
-// tellNagios prints the plugin's line. Nothing in the text may pass for performance data.
+// tellNagios prints the plugin's line. It makes sure that no text looks like performance data.
 func (a *app) tellNagios(state nagios, text, perf string) error {
 	if runes := []rune(text); len(runes) > 600 { // some agents cut at 1,024 bytes
 		text = string(runes[:600]) + "…"
@@ -131,7 +131,7 @@ func (a *app) tellNagios(state nagios, text, perf string) error {
 	return nagiosError{state}
 }
 
-// unknown tells an error as a plugin does.
+// unknown reports an error as a plugin does.
 func (a *app) unknown(err error) error {
 	var told nagiosError
 	if err == nil || errors.As(err, &told) {
@@ -144,7 +144,7 @@ func (a *app) unknown(err error) error {
 	return a.tellNagios(nagiosUnknown, text, "")
 }
 
-// wantsNagios reports whether a command line asks for plugin's manners, though it may be wrong.
+// wantsNagios reports whether a command line, which may be wrong, has --nagios.
 func wantsNagios(args []string) bool {
 	return len(args) > 0 && args[0] == statusCommand.name && slices.ContainsFunc(args[1:], func(s string) bool {
 		return s == "--nagios" || s == "--nagios=true"

@@ -13,7 +13,7 @@ import (
 	"kojisnap/kojisnap/progress"
 )
 
-// newProgress returns what the flag asks for. auto is bars on a terminal, silence elsewhere.
+// newProgress returns the progress for --progress. auto is bars on a terminal, and otherwise nothing.
 func (a *app) newProgress() progress.Progress {
 	switch {
 	case a.progressMode == "plain":
@@ -28,10 +28,10 @@ func (a *app) newProgress() progress.Progress {
 	return progress.Discard
 }
 
-// bars shows one stage at a time: of those under way the one that began last.
+// bars shows one stage at a time: of the running ones the one that began last.
 type bars struct {
 	out    io.Writer
-	every  time.Duration // not drawn more often
+	every  time.Duration // the shortest time between two drawings
 	mu     sync.Mutex
 	active []*bar // in the order in which they began
 }
@@ -44,7 +44,7 @@ func (p *bars) Begin(stage string, total int64) progress.Counter {
 // time left.
 func (p *bars) BeginFiles(stage string, files, bytes int64) progress.FileCounter {
 	b := &fileBar{stage: stage, files: files}
-	// One more than there are: the bar stays until the last file has its name.
+	// One more than there are, so that the bar stays until the last file has its name.
 	b.bar = p.begin(b.description(), bytes+1, progressbar.OptionShowBytes(true),
 		progressbar.OptionShowTotalBytes(true), progressbar.OptionUseIECUnits(true))
 	return b
@@ -74,7 +74,7 @@ func (p *bars) begin(stage string, total int64, more ...progressbar.Option) *bar
 	return b
 }
 
-// top is the bar that is shown.
+// top returns the bar that is shown.
 func (p *bars) top() *bar {
 	if len(p.active) == 0 {
 		return nil
@@ -82,7 +82,7 @@ func (p *bars) top() *bar {
 	return p.active[len(p.active)-1]
 }
 
-// bar is one stage. Errors of its drawing are the terminal's: work does not end for them.
+// bar is one stage. It ignores errors of drawing: work must not end because of the terminal.
 type bar struct {
 	owner *bars
 	bar   *progressbar.ProgressBar
@@ -151,7 +151,7 @@ func (p *plain) Begin(stage string, total int64) progress.Counter {
 	return &plainCounter{owner: p, stage: stage, total: total, begun: now, said: now}
 }
 
-// BeginFiles says bytes and files, and on the way rate and time left.
+// BeginFiles writes bytes and files, and on the way rate and time left.
 func (p *plain) BeginFiles(stage string, files, bytes int64) progress.FileCounter {
 	now := time.Now()
 	return &plainFiles{owner: p, stage: stage, total: files, totalBytes: bytes, begun: now, said: now}

@@ -8,24 +8,25 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/repository"
 )
 
 var pruneCommand = command{
 	name:  "prune",
 	short: "remove old snapshots from a store",
-	long: `Prune removes all snapshots but the latest, by event and then by time of making, and the segments
-that no snapshot names any more and that are older than 24 hours by the store's clock. It also keeps
-the snapshots since the one that an environment loaded last: its next load reads in them when, and by
-whom, production revoked what; --forget NAME ends that for an environment that is no more. What a
-snapshot needs that is being written stays. What pulls that were cut off or killed have left goes
-after 24 hours too.`,
+	long: `Prune keeps the latest snapshots, by event and then by the time at which they were made, and removes all others.
+It also removes the segments that no snapshot names any longer and that are older than 24 hours by the store's
+clock. It also keeps the snapshots since the one that an environment loaded last: the next load reads in them
+when, and by whom, production revoked what. --forget NAME ends that for an environment that no longer exists. It
+never removes what a snapshot needs that is being written. What interrupted or killed pulls left is removed after
+24 hours, too.`,
 	examples: `
 kojisnap prune --keep 10 --store /var/lib/kojisnap
 kojisnap prune --keep 30 --store s3://bucket/koji --dry-run`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o pruneFlags
-		f.section("prune", nil, o.add)
+		f.Section("prune", nil, o.add)
 		return o.run
 	},
 }
@@ -36,8 +37,8 @@ type pruneFlags struct {
 }
 
 func (o *pruneFlags) add(fs *pflag.FlagSet) {
-	fs.IntVar(&o.keep, "keep", 0, "how many snapshots stay, the latest `N`")
-	fs.StringArrayVar(&o.forget, "forget", nil, "keep nothing more for the environment `NAME`; repeatable")
+	fs.IntVar(&o.keep, "keep", 0, "keep the latest `N` snapshots")
+	fs.StringArrayVar(&o.forget, "forget", nil, "keep no snapshots for the environment `NAME` any longer; repeatable")
 }
 
 func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {

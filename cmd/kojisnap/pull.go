@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/snapfile"
@@ -22,23 +25,23 @@ import (
 var pullCommand = command{
 	name:  "pull",
 	short: "read a hub's relations for some tags into a snapshot",
-	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of
-some tags need, all at one event, and writes them to a store as a snapshot. It follows
-inheritance, and of the module builds that it finds in them the content tags, which hold their rpms
-(--content-tags=false leaves those out). It prints the snapshot's id, alone, on standard output.
+	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of some tags
+need, all at one event, and writes them to a store as a snapshot. It follows inheritance, and the content
+tags of module builds, which have the modules' rpms (--content-tags=false leaves those out). It prints the
+snapshot's id, and nothing else, on standard output.
 ` + tagsHelp + `
-Builds that composes name themselves (Pungi's pkgset_koji_builds), and that no such tag has, are asked for
-by --build: they are pulled with all that belongs to them, copied and verified as the tags' latest builds
-are; a module build brings its content tag. What production does to them is followed while they are asked
-for; after that staging keeps what it has.
+Use --build for builds that composes name themselves (Pungi's pkgset_koji_builds) and that none of the tags
+has. They are pulled with all that belongs to them, and copied and verified like the tags' latest builds; a
+module build brings its content tag. Each pull follows what production does to them. When --build no longer
+names a build, staging keeps what it has of it.
 
-A snapshot has the tags as they were at its event. With --since it has what they were at every event from
-the given one on, too, so that a compose of last month can be made again: what was untagged, revoked or
-inherited since, with the builds, rpms and signatures of that. The first such pull asks for all of it;
-later ones with the same --since ask only for what is new, so it can stay in the configuration.
+A snapshot has the tags as they were at its event. With --since it also has the tags as they were at every
+event since then, so that a compose of last month can be repeated: what has been untagged, revoked or inherited
+since, with the builds, rpms and signatures. The first such pull reads all of that; later ones with the same
+--since read only what is new, so it can stay in the configuration.
 
-With --sign-key the snapshot is signed, and nothing goes into it from what the store has that this key,
-or one of --verify-key, has not signed. With a store of unsigned snapshots all is pulled anew, once.`,
+With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
+--verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
@@ -47,9 +50,9 @@ kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
 kojisnap pull -c stg.toml --dry-run
 kojisnap pull -c stg.toml --since 2026-11-01
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o pullFlags
-		f.section("pull", nil, o.add)
+		f.Section("pull", nil, o.add)
 		return o.run
 	},
 }
@@ -62,11 +65,11 @@ type pullFlags struct {
 	jobs         int
 	tags         []string
 	contentTags  bool
-	builds       buildNames
+	builds       config.BuildNames
 	event        int64
 	margin       time.Duration
 	full         bool
-	since        moment
+	since        config.Moment
 	revokedSince int64
 	sweep        int
 	maxRate      float64
@@ -76,25 +79,25 @@ type pullFlags struct {
 }
 
 func (o *pullFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&o.hub, "hub", "", "`URL` of the production hub")
-	fs.StringVar(&o.profile, "profile", "", "the hub of Koji's profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
-	fs.StringVar(&o.serverCA, "serverca", "", "`FILE` of the certificate authorities that the production hub's certificate may be signed by (default: the profile's, else the system's)")
-	fs.StringArrayVar(&o.tags, "tag", nil, "a `TAG` to read, or a pattern as 'f42*', or !TAG to leave out; repeatable, and what it inherits comes along")
-	fs.BoolVar(&o.contentTags, "content-tags", true, "read also the tags that hold the rpms of module builds in these tags")
-	fs.Var(&o.builds, "build", "a build to read beside the tags, by its `NVR|ID`; repeatable")
-	fs.Int64Var(&o.event, "event", 0, "the event to read at (default: the last one before the margin)")
-	durationVar(fs, &o.margin, "margin", pull.DefaultMargin, "how far behind the hub's clock the event lies: longer than the longest import")
-	fs.BoolVar(&o.full, "full", false, "pay no regard to earlier snapshots")
-	fs.Var(&o.since, "since", "read also what the tags were at every event from this one on, or from the last one before that day or time (2026-11-01, 2026-11-01T12:00:00Z)")
-	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `E`")
-	fs.MarkHidden("revoked-since") // there is such a flag
-	fs.IntVar(&o.sweep, "sweep", pull.DefaultSweep, "pulls over which a look at all builds is spread, for what leaves no event; 1: ask for everything each time")
-	fs.IntVar(&o.jobs, "jobs", 4, "requests under way at once")
-	fs.Float64Var(&o.maxRate, "max-rate", 0, "requests a second at most (default: no limit)")
-	durationVar(fs, &o.deadline, "deadline", 0, "how long the pull may take as a whole (default: no limit)")
-	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, which kojisnap keygen makes, and go on only from snapshots that it has signed")
+	fs.StringVar(&o.hub, "hub", "", "read from the production hub at `URL`")
+	fs.StringVar(&o.profile, "profile", "", "read from the hub of the Koji profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
+	fs.StringVar(&o.serverCA, "serverca", "", "accept certificates of the production hub that an authority in `FILE` has signed (default: the profile's file, or else the system's)")
+	fs.StringArrayVar(&o.tags, "tag", nil, "read `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable")
+	fs.BoolVar(&o.contentTags, "content-tags", true, "also read the tags that have the rpms of module builds in these tags")
+	fs.Var(&o.builds, "build", "read the build `NVR|ID`, too; repeatable")
+	fs.Int64Var(&o.event, "event", 0, "read at `EVENT` (default: the last one before the margin)")
+	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "read at an event this `TIME` before the hub's clock: longer than the longest import")
+	fs.BoolVar(&o.full, "full", false, "ignore earlier snapshots")
+	fs.Var(&o.since, "since", "also read what the tags were at each event since `EVENT|DATE`: an event, or the last one before a day or time (2026-11-01, 2026-11-01T12:00:00Z)")
+	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `EVENT`")
+	fs.MarkHidden("revoked-since")
+	fs.IntVar(&o.sweep, "sweep", pull.DefaultSweep, "look at all builds once in `N` pulls, a part in each, for changes without an event; 1: at all builds each time")
+	fs.IntVar(&o.jobs, "jobs", 4, "send at most `N` requests at once")
+	fs.Float64Var(&o.maxRate, "max-rate", 0, "send at most `N` requests a second (default: no limit)")
+	config.DurationVar(fs, &o.deadline, "deadline", 0, "end the pull after `TIME` (default: no limit)")
+	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, made by kojisnap keygen, and build only on snapshots signed by it")
 	addVerifyKey(fs, &o.verifyKeys)
-	fs.StringVar(&o.contact, "contact", "", "mail `ADDRESS` that the hub's administrators may write to")
+	fs.StringVar(&o.contact, "contact", "", "tell the hub's administrators that they may write to the mail `ADDRESS`")
 }
 
 // client returns the hub's client.
@@ -105,7 +108,7 @@ func (o *pullFlags) client(a *app) (*hub.Client, error) {
 	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
 
-// hubPatience is of the clients of hubs. Tests have less.
+// hubPatience has the times of hubs' clients. Tests set shorter ones.
 var hubPatience hub.Options
 
 func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
@@ -140,7 +143,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 	if err := checkTags(o.tags); err != nil {
 		return pull.Options{}, err
 	}
-	if err := o.builds.check(); err != nil {
+	if err := checkBuilds(o.builds); err != nil {
 		return pull.Options{}, err
 	}
 	switch {
@@ -152,7 +155,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 		return pull.Options{}, usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
 		return pull.Options{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
-	case o.revokedSince > 0 && o.since != moment{}:
+	case o.revokedSince > 0 && o.since != config.Moment{}:
 		return pull.Options{}, usagef("--revoked-since %d and --since %s: choose --since", o.revokedSince, &o.since)
 	case o.sweep < 1:
 		return pull.Options{}, usagef("--sweep %d: one pull at least", o.sweep)
@@ -165,10 +168,10 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 	}
 	margin := o.margin
 	if margin == 0 {
-		margin = -1 // none, where zero stands for the default
+		margin = -1 // none: zero stands for the default
 	}
 	return pull.Options{
-		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.event, o.revokedSince), SinceTime: o.since.time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -217,11 +220,11 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	return a.tellMissing(r)
 }
 
-// maxStripped is how many rows are named that had credentials: show names all.
+// maxStripped is how many rows with credentials a pull names; show names all.
 const maxStripped = 10
 
-// tellStripped says in one line which rows are without the credentials that their URLs have in
-// production: a warning when there are others than in the snapshot before.
+// tellStripped logs in one line the rows whose URLs have credentials in production, which the snapshot does not
+// have: as a warning if the rows are not those of the snapshot before.
 func (a *app) tellStripped(r *pull.Result) {
 	if len(r.Stripped) == 0 {
 		return
@@ -244,8 +247,7 @@ func (a *app) tellStripped(r *pull.Result) {
 	a.log.Log(context.Background(), level, fmt.Sprintf("%d rows of production's have passwords or tokens in URLs, which are not in the snapshot: %s", len(r.Stripped), strings.Join(rows, "; ")))
 }
 
-// tellMissing has a line for each thing of production's that its hub could not give as it is, and
-// returns what that comes to.
+// tellMissing logs everything that production's hub could not give as it is, and returns an error if there is any.
 func (a *app) tellMissing(r *pull.Result) error {
 	if len(r.LeftOut) == 0 {
 		return nil
@@ -259,9 +261,8 @@ func (a *app) tellMissing(r *pull.Result) error {
 	return notReadyError{quietError{err}}
 }
 
-// limitMemory holds memory down until the function that it returns is called. Rows pass through a
-// pull in a hurry: the collector must not wait until as much again is garbage. What is needed
-// stays far below the limit.
+// limitMemory limits memory until the function that it returns is called. Rows pass quickly through a pull, and the
+// collector must not wait until memory has doubled. What is needed stays far below the limit.
 func limitMemory() (restore func()) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
@@ -274,7 +275,7 @@ func showPlan(w io.Writer, r *pull.Result) {
 	fmt.Fprintf(w, "hub %s (Koji %s)\nevent %d of %s\n", r.Hub, r.Koji, r.Event, r.EventTime.Format(time.RFC3339))
 	showScope(w, r)
 	showBuilds(w, r.Scope.Builds)
-	for _, name := range sortedKeys(r.Rows) {
+	for _, name := range slices.Sorted(maps.Keys(r.Rows)) {
 		if r.Rows[name] > 0 {
 			fmt.Fprintf(w, "about %d rows of %s, and what they refer to\n", r.Rows[name], name)
 		}

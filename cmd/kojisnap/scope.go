@@ -12,15 +12,15 @@ import (
 	"kojisnap/kojisnap/tagglob"
 )
 
-// tagsHelp says how --tag chooses.
+// tagsHelp is the part of the help about --tag.
 const tagsHelp = `
---tag takes names, and patterns by the rules of Koji's hub: * is any text, ? one character, case does not
-matter, [ stands for itself. !NAME and !PATTERN leave out what another --tag chooses, in any order; what is
-left out comes along all the same where a tag inherits it. A name that is not there is an error, a pattern
-that matches nothing a warning, unless nothing is chosen at all.
+--tag takes names, and patterns by the rules of Koji's hub: * is any text, ? is one character, case does not
+matter, [ stands for itself. !NAME and !PATTERN leave out tags that another --tag chooses, in any order. A tag
+that is left out is still read if a chosen tag inherits it. A name that does not exist is an error; a pattern
+that matches nothing is a warning, or an error if nothing is chosen at all.
 `
 
-// checkTags refuses what cannot be a list of names and patterns of tags.
+// checkTags refuses a list that is not one of names and patterns of tags.
 func checkTags(tags []string) error {
 	if _, err := tagglob.Parse(tags); err != nil {
 		return usagef("--tag %w", err)
@@ -28,7 +28,7 @@ func checkTags(tags []string) error {
 	return nil
 }
 
-// contentLine is a module build's content tag for people.
+// contentLine describes a module build's content tag in a line.
 func contentLine(c snapfile.Content) string {
 	switch {
 	case c.Follows():
@@ -39,8 +39,8 @@ func contentLine(c snapfile.Content) string {
 	return fmt.Sprintf("no content tag %s of module %s: %s", c.Tag, c.NVR, c.Missing)
 }
 
-// tellScope says what became of the tags of a pull: what somebody has to look at as warnings, what comes
-// and goes with -v.
+// tellScope logs what became of the tags of a pull: warnings for what somebody has to look at, and with -v the
+// tags that came and went.
 func (a *app) tellScope(r *pull.Result) {
 	for _, p := range r.Unmatched {
 		hint := ""
@@ -71,7 +71,7 @@ func (a *app) tellScope(r *pull.Result) {
 	}
 }
 
-// showScope shows what a pull would do about tags.
+// showScope writes what a pull would do about tags.
 func showScope(w io.Writer, r *pull.Result) {
 	for _, t := range r.Scope.All {
 		fmt.Fprintf(w, "tag %s (%d)\n", clean(t.Name), t.ID)
@@ -92,5 +92,32 @@ func showScope(w io.Writer, r *pull.Result) {
 	}
 	for _, t := range r.Went {
 		fmt.Fprintf(w, "gone: tag %s\n", clean(t))
+	}
+}
+
+// showBuilds writes a line for each build that was asked for by name.
+func showBuilds(w io.Writer, builds []snapfile.NamedBuild) {
+	for _, b := range builds {
+		fmt.Fprintf(w, "build %s (%d)%s\n", clean(b.Name()), b.ID, askedAs(b))
+	}
+}
+
+// askedAs says by which name a build was asked for, if it has another.
+func askedAs(b snapfile.NamedBuild) string {
+	if b.Asked == b.Name() || b.Asked == fmt.Sprint(b.ID) {
+		return ""
+	}
+	return ", asked for as " + clean(b.Asked)
+}
+
+// tellIncomplete logs each build asked for by name that no compose can take, and each that has another name by now.
+func (a *app) tellIncomplete(r *pull.Result) {
+	for _, b := range r.Incomplete {
+		a.log.Warn(fmt.Sprintf("build %s, which --build asks for, is %s in production: no compose can take it; take it off the list", clean(b.Build), b.State))
+	}
+	for _, b := range r.Scope.Builds {
+		if as := askedAs(b); as != "" {
+			a.log.Warn(fmt.Sprintf("build %s (%d)%s: production has given it this name; change build in [pull], or --build", clean(b.Name()), b.ID, as))
+		}
 	}
 }

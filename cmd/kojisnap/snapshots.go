@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -17,23 +18,23 @@ import (
 var snapshotsCommand = command{
 	name:  "snapshots",
 	short: "list the snapshots of a store",
-	long:  "Snapshots lists what is in a store, the latest first.",
+	long:  "Snapshots lists the snapshots of a store, the latest first.",
 	examples: `
 kojisnap snapshots --store /var/lib/kojisnap
 kojisnap snapshots -c stg.toml --json`,
-	setup: func(*flags) runner { return runSnapshots },
+	setup: func(*config.Flags) runner { return runSnapshots },
 }
 
 var showCommand = command{
 	name: "show", args: "ID",
 	short: "show what a snapshot holds",
-	long:  "Show tells what is in a snapshot: where it comes from, its tags, and the rows of each relation.",
+	long:  "Show prints what is in a snapshot: where it comes from, its tags, and the rows of each relation.",
 	examples: `
 kojisnap show latest --store /var/lib/kojisnap
 kojisnap show 419-0123456789ab -c stg.toml --json`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var verifyKeys []string
-		f.section("show", nil, func(fs *pflag.FlagSet) { addVerifyKey(fs, &verifyKeys) })
+		f.Section("show", nil, func(fs *pflag.FlagSet) { addVerifyKey(fs, &verifyKeys) })
 		return func(ctx context.Context, a *app, args []string) error {
 			if err := a.useKeys("", verifyKeys); err != nil {
 				return err
@@ -43,12 +44,12 @@ kojisnap show 419-0123456789ab -c stg.toml --json`,
 	},
 }
 
-// snapshotsResult is what a store has, the latest first.
+// snapshotsResult is the list of a store's snapshots, the latest first.
 type snapshotsResult struct {
 	Snapshots []snapshotLine `json:"snapshots"`
 }
 
-// snapshotLine is what a snapshot is, in short.
+// snapshotLine is a snapshot in the list.
 type snapshotLine struct {
 	ID      string          `json:"id"`
 	Event   int64           `json:"event"`

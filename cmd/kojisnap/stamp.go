@@ -13,10 +13,10 @@ import (
 
 // addStamp adds the flag that names the file for checks of age.
 func addStamp(fs *pflag.FlagSet, path *string) {
-	fs.StringVar(path, "stamp", "", "after success, write the time to `FILE`: the seconds since 1970, alone on a line")
+	fs.StringVar(path, "stamp", "", "after success write the time to `FILE`, as seconds since 1970 alone on a line")
 }
 
-// checkStamp refuses, before the work, a stamp that could not be written after it.
+// checkStamp refuses, before any work is done, a stamp that could not be written afterwards.
 func checkStamp(path string) error {
 	if path == "" {
 		return nil
@@ -30,7 +30,7 @@ func checkStamp(path string) error {
 	return nil
 }
 
-// writeStamp replaces the stamp at once: who reads it finds the old time or the new.
+// writeStamp replaces the stamp atomically: a reader finds the old time or the new one.
 func writeStamp(path string) error {
 	if path == "" {
 		return nil

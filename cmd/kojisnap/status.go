@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
@@ -20,24 +21,22 @@ import (
 
 var statusCommand = command{
 	name:  "status",
-	short: "what the staging database holds, how old that is, and what it lacks",
-	long: `Status says which event of production the staging database holds (the one to pin composes
-at: the lowest that a tag of the newest scope holds), the last syncs with what their verify found, the
-last loads, where something of staging's own stands in the place of production's rows,
-and packages of which production tagged a build after staging tagged one in the same tag: there
-staging's stays the latest. With a store it also says how far the database is behind the store's
-newest snapshot of the same hub (with -v, in rows). Nothing is written, and no lock is waited for.
+	short: "show what the staging database holds, how old that is, and what it lacks",
+	long: `Status says which event of production the staging database holds (the one to pin composes at: the lowest that a
+tag of the newest scope holds), the last syncs with what their verify found, the last loads, where staging's own
+rows stand in the place of production's, and in which packages staging's build stays the latest although
+production tagged another one later. With a store it also says how far the database is behind the store's newest
+snapshot of the same hub (with -v, in rows). It writes nothing, and waits for no lock.
 
-It is an error if --env or the configuration names another environment than the database is marked as.
+If --env or the configuration names another environment than the database's mark, that is an error.
 
-History says from which event of production on, up to the event above, each event may be pinned: a call
-answers as production's does, for the tags that were pulled and what those inherit; staging's own builds and
-tags are not in it. With -v, and with --json, it says so of each tag, and lists the events that were loaded,
-which may be pinned as well. At other events calls do not answer as production does: kojisnap pull --since
-reads what it takes.
+"History" is the first event that may be pinned: from there up to the event above, calls answer as production
+does, for the tags that were pulled and what those inherit; staging's own builds and tags are not included. -v and
+--json say so for each tag, and list the events that were loaded, which may be pinned as well. At other events
+calls do not answer as production does; kojisnap pull --since reads what is missing.
 
-With --event it prints the event to pin, and nothing else: pungi-koji --koji-event "$(kojisnap status --event)".
-Before the first load there is none: it prints nothing on standard output, and the exit code is 3.
+With --event it prints only the event to pin: pungi-koji --koji-event "$(kojisnap status --event)". Before the
+first load it prints nothing on standard output, and the exit code is 3.
 
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
@@ -45,25 +44,25 @@ With --nagios it prints one line as monitoring plugins do, with performance data
   1  WARNING   the last sync or load failed, or the last success is older than --warning
   2  CRITICAL  the last sync found staging not compose-ready (exit code 3 or 6), or the last success
                is older than --critical
-  3  UNKNOWN   it could not be found out: the database is gone or not marked, the store cannot
-               be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
+  3  UNKNOWN   it could not be found out: the database does not answer or is not marked, the store
+               cannot be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
-A success is a whole sync with exit code 0, verify too; where no sync has been run since the last load,
-it is a load that did not fail. Before the first, age counts from kojisnap init.`,
+A success is a whole sync with exit code 0, verify included; or, if no sync has run since the last load, a load
+that did not fail. Before the first success the age counts from kojisnap init.`,
 	examples: `
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
 kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o statusFlags
-		f.section("status", nil, func(fs *pflag.FlagSet) {
+		f.Section("status", nil, func(fs *pflag.FlagSet) {
 			addDB(fs, &o.db)
 			addVerifyKey(fs, &o.verifyKeys)
-			fs.BoolVar(&o.nagios, "nagios", false, "one line, and exit codes, as monitoring plugins have them")
-			fs.BoolVar(&o.event, "event", false, "the event to pin composes at, alone on standard output; exit code 3 before the first load")
-			durationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: age of the last success to warn at")
-			durationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: age of the last success that is critical")
+			fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
+			fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
+			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
+			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
 		})
 		return o.run
 	},
@@ -138,13 +137,13 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 		s.Drift, err = kojisnap.ReadDrift(ctx, store, scope, s.Status, a.verbose)
 	}
 	if err != nil {
-		// The database is what was asked for; that the store is away does not take that away.
+		// The database is what was asked about: the store may fail.
 		s.Drift = &kojisnap.Drift{Error: message(err)}
 	}
 	return s, nil
 }
 
-// How much of each list is shown without -v.
+// How much of each list status shows without -v.
 const shownEntries, shownRuns = 5, 5
 
 func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
@@ -207,8 +206,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	})
 }
 
-// showTags lists the tags, or counts them if they are alike. Those that are not kept up any longer are
-// told apart.
+// showTags lists the tags, or counts them if they are alike. It marks those that loads no longer update.
 func showTags(w io.Writer, tags []status.TagStatus, event int64, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
@@ -233,7 +231,7 @@ func showTags(w io.Writer, tags []status.TagStatus, event int64, all bool) {
 	}
 }
 
-// historyText says from which event on calls may be pinned.
+// historyText says from which event on composes may be pinned.
 func historyText(from, event int64) string {
 	if from >= event {
 		return "none before the event: pull --since reads it"
@@ -335,7 +333,7 @@ func driftText(d *kojisnap.Drift) string {
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// ago is a duration for people.
+// ago returns a duration as people write it.
 func ago(d time.Duration) string {
 	switch {
 	case d < 2*time.Minute:
@@ -346,4 +344,25 @@ func ago(d time.Duration) string {
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
+func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {
+	conn, err := dbconn.Connect(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	pin, err := status.ReadPin(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := a.checkEnv(pin.Mark); err != nil {
+		return err
+	}
+	if pin.Event == 0 {
+		return notReadyError{errors.New("nothing was loaded yet, so there is no event to pin: run kojisnap sync, or load")}
+	}
+	_, err = fmt.Fprintln(a.stdout, pin.Event)
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
@@ -18,15 +19,15 @@ import (
 
 var syncCommand = command{
 	name:  "sync",
-	short: "pull, copy, load, verify: all that a schedule runs",
-	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that
-no compose has needed for --keep-days, and verifies: in this order the hub never names a file
-that is not there. A build that is not needed any longer is led back to production's volume at
-once. Builds of which production has lost or damaged files, or has rows that are of no use, stay there,
-too: that is told, and the exit code is 3 or 6, but nothing else waits for it. Copies that verify finds missing or damaged are made again,
-and verified once more. Its flags are those of the commands that it runs; --staging-hub is verify's --hub;
---audit is for copy and load alike.
-Most come from the configuration, where each command has a table:
+	short: "pull, copy, load and verify: what a schedule runs",
+	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
+needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
+is no longer needed is led back to production's volume at once. Builds whose files production has lost or
+damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
+3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
+
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, and --audit is for copy and
+load alike. Most of them come from the configuration, where each command has a table:
 
     store = "/var/lib/kojisnap"
     env   = "stg"
@@ -47,19 +48,21 @@ Most come from the configuration, where each command has a table:
     [sync]
     stamp = "/var/lib/kojisnap/last-success"
 
-Each sync keeps the event to pin composes at in --event-file, kojisnap-event below topdir. With --wait-for composes
-that hold a lock on that file are waited for, and begin again when what no compose needs any longer is removed.
+A key at the top level is for every command that has the flag.
 
-The stamp is for checks of age: it gets the time once all of it, verify too, has succeeded.
-A key at the top level is for every command that has the flag.`,
+Each sync writes the event to pin composes at to --event-file, kojisnap-event below topdir. With --wait-for it
+waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
+longer are removed.
+
+The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.`,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		f.set.Lookup("snapshot").Hidden = true // it is the one that was pulled
+		f.Set.Lookup("snapshot").Hidden = true // sync takes the one that it has pulled
 		return o.run
 	},
 }
@@ -79,7 +82,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	// Wrong options of a late step must not show after hours of work.
+	// Wrong options of a late step must show now, and not after hours of work.
 	opt, err := o.options(a)
 	if err != nil {
 		return err
@@ -103,7 +106,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	err = o.tell(a, r, err)
 	if code := exitCode(err); code != exitLocked {
 		if lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err); lost != nil {
-			// What failed, failed for the same reason, mostly.
+			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
 			if code != exitDone && code != exitNotReady && code != exitDigest {
 				level = slog.LevelInfo
@@ -114,7 +117,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	return err
 }
 
-// tell says what a sync did, and returns what the exit code is of.
+// tell prints and logs what a sync did, and returns the error that gives the exit code.
 func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error {
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
 		if len(r.Steps) > 0 {
@@ -147,7 +150,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	return writeStamp(o.stamp)
 }
 
-// tellRepair says what the copy that followed verify found, beside what the first one did.
+// tellRepair logs what the copy after verify found that the first one did not.
 func (a *app) tellRepair(r *kojisnap.SyncResult) {
 	if r.Repair == nil {
 		return
@@ -160,7 +163,7 @@ func (a *app) tellRepair(r *kojisnap.SyncResult) {
 	}
 }
 
-// dryRun says what a sync would do: the pull's plan, and what the latest snapshot still brings.
+// dryRun prints what a sync would do: the pull's plan, and what a copy and a load of the latest snapshot would do.
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
 	r := &kojisnap.SyncResult{}
 	var err, incomplete error

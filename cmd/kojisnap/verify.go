@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/verify"
@@ -17,32 +18,31 @@ import (
 
 var verifyCommand = command{
 	name:  "verify",
-	short: "is staging compose-ready?",
-	long: `Verify asks the staging hub as a compose tool asks it, pinned at the snapshot's event, and
-looks at the files below topdir that a compose would open and link. With --compose it makes a
-trial repository with hard links and createrepo_c. It prints what is not ready, and exits
-with code 3; code 6 if a file's digest did not match. A call that fails, or a tag that cannot be
-asked for, is one failed check, and all others are made; only a hub that does not answer at all
-ends the run, with code 5.
+	short: "check that staging is compose-ready",
+	long: `Verify asks the staging hub as a compose tool asks it, pinned at the snapshot's event, and looks at the
+files below topdir that a compose would open and link. With --compose it makes a trial repository with
+hard links and createrepo_c. It prints what is not ready, and exits with code 3, or with code 6 if a file's
+digest did not match. A call that fails, or a tag that cannot be asked for, is one failed check, and all other
+checks are made; only a hub that does not answer at all ends the run, with code 5.
 
-With --event it asks at an event before the snapshot's, as one to which a compose is to be pinned: against
-what the snapshot has of history (pull --since), or with --against what production answers. With --db it is
-one failed check where staging does not have the tag's history from then on. Files are not looked at then.
+With --event it verifies an event before the snapshot's, for a compose that is pinned there: against the history
+in the snapshot (pull --since), or with --against against what production answers. With --db there is a failed
+check for each tag whose history in staging does not reach back to the event. It does not look at files then.
 
-Staging's rows are asked for by id, so that tags, external repos and packages that staging renamed
-are found; they are told. With --db it also knows which rows staging made first, under ids of its own,
-and leaves out of account what follows from staging's own decisions on record, such as an imported
-build that was deleted there: the check "on record" counts that.`,
+Verify asks for staging's rows by id. So it finds tags, external repos and packages that staging renamed, and
+names them. With --db it also knows which rows staging made first, under its own ids, and does not count
+differences that follow from staging's own decisions on record, such as an imported build that was deleted
+there: the check "on record" counts those.`,
 	examples: `
 kojisnap verify --hub https://koji.stg.example.com/kojihub --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap verify -c stg.toml --against https://koji.fedoraproject.org/kojihub
 kojisnap verify -c stg.toml --event 412345
 kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --compose-user apache`,
-	setup: func(f *flags) runner {
+	setup: func(f *config.Flags) runner {
 		var o verifyFlags
-		f.section("verify", nil, func(fs *pflag.FlagSet) {
+		f.Section("verify", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
-			fs.Int64Var(&o.event, "event", 0, "the event of production to verify, not after the snapshot's (default: the snapshot's)")
+			fs.Int64Var(&o.event, "event", 0, "verify production's `EVENT`, at the latest the snapshot's (default: the snapshot's)")
 		})
 		return o.run
 	},
@@ -60,32 +60,32 @@ type verifyFlags struct {
 }
 
 func (o *verifyFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&o.hub, "hub", "", "`URL` of the staging hub")
-	fs.StringVar(&o.against, "against", "", "`URL` of the production hub to compare with (default: the snapshot)")
-	fs.StringVar(&o.topdir, "topdir", "", "staging's topdir (default: files are not looked at)")
+	fs.StringVar(&o.hub, "hub", "", "ask the staging hub at `URL`")
+	fs.StringVar(&o.against, "against", "", "compare with the production hub at `URL` (default: with the snapshot)")
+	fs.StringVar(&o.topdir, "topdir", "", "look at the files below `DIR`, staging's topdir (default: do not look at files)")
 	addHubTopdir(fs, &o.hubTopdir)
-	fs.StringVar(&o.topurl, "topurl", "", "`URL` that serves topdir (default: not looked at)")
+	fs.StringVar(&o.topurl, "topurl", "", "fetch some files from `URL`, which serves topdir (default: fetch none)")
 	addSnapshot(fs, &o.snapshot)
 	addVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
-	fs.Var(newChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags were copied")
-	fs.StringVar(&o.db, "db", "", "`DSN` of the staging database, for its ids and staging's decisions on record (default: neither is known)")
-	fs.StringVar(&o.compose, "compose", "", "make a trial repository in `DIR`, which must be empty or not there")
+	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
+	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` for its ids and for staging's own decisions (default: take neither into account)")
+	fs.StringVar(&o.compose, "compose", "", "make a trial repository in `DIR`, which must be empty or missing")
 	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
 	fs.BoolVar(&o.digest, "digest", true, "read every file and check its digest, not only its size")
-	fs.IntVar(&o.jobs, "jobs", 4, "requests and files at once")
+	fs.IntVar(&o.jobs, "jobs", 4, "send `N` requests, and read N files, at once")
 }
 
-// follow takes what is not set from copy: verify is to look for what was copied.
+// follow takes from copy what is not set here: verify must look for what was copied.
 func (o *verifyFlags) follow(c *copyFlags) {
 	o.topdir, o.hubTopdir = cmp.Or(o.topdir, c.topdir), cmp.Or(o.hubTopdir, c.hubTopdir)
-	fresh := newFlags(verifyCommand.name)
-	new(verifyFlags).add(fresh.set)
+	fresh := config.New(verifyCommand.name)
+	new(verifyFlags).add(fresh.Set)
 	for _, name := range []struct {
 		flag     string
 		to, from *string
 	}{{"builds", &o.builds, &c.builds}, {"volume", &o.volume, &c.volume}, {"copy-volume", &o.copyVolume, &c.copyVolume}} {
-		if *name.to == fresh.set.Lookup(name.flag).DefValue {
+		if *name.to == fresh.Set.Lookup(name.flag).DefValue {
 			*name.to = *name.from
 		}
 	}
@@ -96,7 +96,7 @@ func (o *verifyFlags) follow(c *copyFlags) {
 	}
 }
 
-// options makes the options, but for the snapshot.
+// options returns the options without the snapshot.
 func (o *verifyFlags) options(a *app) (verify.Options, error) {
 	opt := verify.Options{
 		Want: o.want(a), Event: o.event, Topdir: o.topdir, HubTopdir: o.hubTopdir, TopURL: o.topurl, ComposeDir: o.compose, ComposeUser: o.composeUser,
@@ -169,7 +169,7 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	return a.verdict(r)
 }
 
-// showChecks writes the checks that failed, and to a person all.
+// showChecks writes the failed checks; on a terminal and with -v all of them.
 func (a *app) showChecks(w io.Writer, r *verify.Result) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
@@ -183,7 +183,7 @@ func (a *app) showChecks(w io.Writer, r *verify.Result) {
 	}
 }
 
-// verdict is what the checks come to, for the exit code.
+// verdict returns the error that gives the checks' exit code.
 func (a *app) verdict(r *verify.Result) error {
 	switch {
 	case r.DigestMismatch():

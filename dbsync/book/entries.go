@@ -15,14 +15,14 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// Entry is one row of production's.
+// Entry is a row of production's that a report or a status mentions.
 type Entry struct {
 	Relation string `json:"relation"`
 	Key      string `json:"key"` // "create_event=420 tag_id=2", in production's ids
 	What     string `json:"what"`
 }
 
-// ReadEntries reads rows with the columns relation, key and reason.
+// ReadEntries reads entries from a table with the columns relation, key and reason, in the catalogue's order.
 func ReadEntries(ctx context.Context, db dbconn.Querier, from string, limit int) ([]Entry, error) {
 	order := "array_position(ARRAY["
 	for i, n := range kojidb.RelationNames() {
@@ -45,7 +45,7 @@ func ReadEntries(ctx context.Context, db dbconn.Querier, from string, limit int)
 	return entries, productionKeys(ctx, db, entries)
 }
 
-// productionKeys puts production's ids into keys that were noted with staging's.
+// productionKeys replaces staging's ids in keys by production's.
 func productionKeys(ctx context.Context, db dbconn.Querier, entries []Entry) error {
 	rows, err := db.Query(ctx, "SELECT relation, staging_id, prod_id FROM kojisnap.idmap WHERE staging_id <> prod_id")
 	if err != nil {
@@ -84,8 +84,8 @@ func productionKeys(ctx context.Context, db dbconn.Querier, entries []Entry) err
 	return nil
 }
 
-// values takes a key apart, in the order of the relation's key. A text, where there is one, is
-// the last, so that nothing in it is taken for another column.
+// values splits a key into the values of the relation's key columns. A text can only be the last, so nothing
+// in it is taken for another column.
 func (e Entry) values(r *relation.Relation) (values []string, ok bool) {
 	if r == nil {
 		return nil, false

@@ -14,11 +14,15 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
+// ErrNotStaging says that a database is not marked as staging, or that its mark is another database's (a
+// restored copy).
+var ErrNotStaging = errors.New("not a staging database")
+
 // DefaultFloor is where staging's ids begin unless init is told otherwise.
 const DefaultFloor = 990_000_000
 
-// User is the blocked user that init makes in every staging database, and that revokes and touches what no
-// user of production did. Production has none of that name.
+// User is the user that init makes in every staging database, blocked. It revokes and touches what no user of
+// production's did. Production has no user of that name.
 const User = "kojisnap"
 
 // Mark says that a database is staging, and which database that was said of.
@@ -35,15 +39,15 @@ type Mark struct {
 	Format int   `json:"-"` // of the tables in the schema kojisnap
 }
 
-// Identity is the database that a connection leads to.
+// Identity returns the database that a connection leads to, as a mark has it.
 func Identity(ctx context.Context, q dbconn.Querier) (m Mark, err error) {
 	err = q.QueryRow(ctx, `SELECT datname, oid, (SELECT system_identifier FROM pg_control_system())::text
 		FROM pg_database WHERE datname = current_database()`).Scan(&m.Database, &m.OID, &m.System)
 	return m, err
 }
 
-// ReadMark returns the database's mark, or ErrNotStaging with the reason: there is none, or it
-// is another database's.
+// ReadMark returns the database's mark, or ErrNotStaging with the reason: there is none, or it is another
+// database's.
 func ReadMark(ctx context.Context, q dbconn.Querier) (*Mark, error) {
 	here, err := Identity(ctx, q)
 	if err != nil {
@@ -61,7 +65,8 @@ func ReadMark(ctx context.Context, q dbconn.Querier) (*Mark, error) {
 	return m, nil
 }
 
-// FoundMark returns the mark that is in the database here, also if it is another database's.
+// FoundMark returns the mark that is in the database, even if it is another database's. here is the result of
+// Identity.
 func FoundMark(ctx context.Context, q dbconn.Querier, here Mark) (*Mark, error) {
 	var there bool
 	if err := q.QueryRow(ctx, `SELECT to_regclass('kojisnap.mark') IS NOT NULL`).Scan(&there); err != nil {
@@ -87,7 +92,7 @@ func FoundMark(ctx context.Context, q dbconn.Querier, here Mark) (*Mark, error) 
 	return &m, nil
 }
 
-// CheckEnv refuses another environment than the one that is meant, if one is (ErrNotStaging).
+// CheckEnv returns ErrNotStaging if env is not empty and the mark has another environment.
 func (m *Mark) CheckEnv(env string) error {
 	if env == "" || env == m.Environment {
 		return nil
@@ -95,11 +100,7 @@ func (m *Mark) CheckEnv(env string) error {
 	return fmt.Errorf("database %q is marked as environment %q, not %q (give --env %s, or another database): %w", m.Database, m.Environment, env, m.Environment, ErrNotStaging)
 }
 
-// ErrNotStaging says that a database is not marked as staging, or that its mark is
-// another database's (a restored copy).
-var ErrNotStaging = errors.New("not a staging database")
-
-// TagIDs is production's ids of the tags of a snapshot's scope, as kojisnap.tag has them.
+// TagIDs returns production's ids of the tags in a snapshot's scope, as kojisnap.tag has them.
 func TagIDs(man *snapfile.Manifest) []int32 {
 	ids := make([]int32, len(man.Scope.All))
 	for i, t := range man.Scope.All {

@@ -12,8 +12,8 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// bookSteps make the tables of the schema kojisnap: each leads from one format to the next, and
-// init takes them all. A step that databases have been through is not changed any more.
+// bookSteps make the tables of the schema kojisnap. Each leads from one format to the next, and init runs them
+// all. A step that databases have been through is never changed.
 var bookSteps = []func() string{
 	bookTables,
 	changesTables,
@@ -31,8 +31,8 @@ const SyncFormat = 7
 // Format is the version of the tables in the schema kojisnap.
 var Format = len(bookSteps)
 
-// changesTables are for loads that read only what changed. What was loaded before is read whole
-// once more: its columns are none of those that are now, and what it left out is aside.
+// changesTables prepares loads that read only what changed. What was loaded before is read whole once more, as
+// its columns are stored as unknown and what it left out as deferred.
 func changesTables() string {
 	var b strings.Builder
 	for _, r := range relation.All() {
@@ -53,8 +53,8 @@ INSERT INTO kojisnap.aside SELECT load_id, relation, ARRAY[key] FROM kojisnap.le
 	return b.String()
 }
 
-// runTable has one row a load, also of one that came to nothing. Its ids are no sequence's, so
-// that a load that is undone leaves no gap; kojisnap's lock keeps them apart.
+// runTable has one row for each load, also for failed ones. Its ids come from no sequence, so that a load that
+// is undone leaves no gap; kojisnap's lock keeps them apart.
 const runTable = `
 CREATE TABLE kojisnap.run (id integer PRIMARY KEY, started timestamptz NOT NULL, finished timestamptz NOT NULL,
 	snapshot text NOT NULL, event integer NOT NULL, hub text NOT NULL, mode text NOT NULL, result text NOT NULL,
@@ -63,13 +63,13 @@ COMMENT ON TABLE kojisnap.run IS 'the last loads';
 INSERT INTO kojisnap.run SELECT * FROM (` + RunsOfLoads + `) r;
 `
 
-// RunsOfLoads are the runs that the tables of earlier formats tell of: the last that changed
-// something, for each set of tags.
+// RunsOfLoads is the query for the runs that the tables before runTable know: for each set of tags, the last
+// load that changed something.
 const RunsOfLoads = `SELECT (row_number() OVER (ORDER BY loaded_at, id))::integer AS id, loaded_at AS started, loaded_at AS finished,
 	snapshot, event, '' AS hub, '' AS mode, 'changed' AS result, '' AS error, '' AS version, '' AS who, NULL::jsonb AS report FROM kojisnap.load`
 
-// overruledTable is for overlays that make other names than users too, and for what production
-// had in rows that the overlay wants otherwise.
+// overruledTable is for overlays that insert other names than users, and for what production had in rows that
+// an overlay's rules changed.
 const overruledTable = `
 ALTER TABLE kojisnap.overlay_made ADD relation text NOT NULL DEFAULT 'users';
 ALTER TABLE kojisnap.overlay_made ALTER relation DROP DEFAULT, DROP CONSTRAINT overlay_made_pkey, ADD PRIMARY KEY (relation, id);
@@ -79,9 +79,9 @@ CREATE TABLE kojisnap.overruled (relation text, key jsonb, was jsonb NOT NULL, P
 COMMENT ON TABLE kojisnap.overruled IS 'what production had in rows that the overlay wants otherwise';
 `
 
-// decidedTables are for views at loaded events that staging's changes do not touch. What was loaded
-// before is read whole once more, as versioned rows of production's may be missing from it. What told
-// Pungi's reuse check of changes moves to where it misleads nobody.
+// decidedTables is for views at loaded events that staging's changes do not touch. What was loaded before is
+// read whole once more, as versioned rows may be missing. The rows that announce changes to Pungi's reuse
+// check move from tag_listing to tag_inheritance.
 const decidedTables = `
 CREATE TABLE kojisnap.decided (relation text, subject text[], event integer NOT NULL, user_id integer NOT NULL, PRIMARY KEY (relation, subject));
 COMMENT ON TABLE kojisnap.decided IS 'what staging removed and production removed too since, by what it is about';
@@ -101,8 +101,8 @@ DO $$ BEGIN -- a role with the least grants may not, and then they stay
 END $$;
 `
 
-// badRows tells rows of production's with which there is something wrong from those that staging is in
-// the way of. A database that publishes all its tables asks what tells their rows apart.
+// badRows tells rows that are wrong themselves from those whose place staging has. A database that publishes
+// all tables needs a replica identity for each.
 const badRows = `
 ALTER TABLE kojisnap.left_out ADD bad boolean NOT NULL DEFAULT false;
 ALTER TABLE kojisnap.left_out REPLICA IDENTITY FULL;
@@ -110,8 +110,8 @@ ALTER TABLE kojisnap.kept REPLICA IDENTITY FULL;
 ALTER TABLE kojisnap.aside REPLICA IDENTITY FULL;
 `
 
-// historyColumn is for the history that snapshots have. What was loaded before is known at the events that
-// were loaded.
+// historyColumn is for the history that snapshots have. For what was loaded before, only the loaded events are
+// known.
 const historyColumn = `
 ALTER TABLE kojisnap.tag ADD history integer;
 COMMENT ON COLUMN kojisnap.tag.history IS 'the event of production from which on the rows of the tag itself are whole; NULL: its event';
@@ -120,7 +120,7 @@ COMMENT ON COLUMN kojisnap.tag.history IS 'the event of production from which on
 // HistoryFormat is the first format with that column.
 const HistoryFormat = 8
 
-// MigrationSQL leads from a format to the present one, 0 being a database without the schema.
+// MigrationSQL leads from a format to the present one. Format 0 is a database without the schema.
 func MigrationSQL(from int) string {
 	var sql strings.Builder
 	for _, step := range bookSteps[from:] {
@@ -141,56 +141,3 @@ func Upgrade(ctx context.Context, tx pgx.Tx, mark *Mark) error {
 	mark.Format = Format
 	return nil
 }
-
-// bookTables makes the schema kojisnap as it was at first; see bookSteps.
-func bookTables() string {
-	var b strings.Builder
-	b.WriteString(`
-CREATE SCHEMA kojisnap;
-CREATE TABLE kojisnap.mark (
-	one boolean PRIMARY KEY DEFAULT true CHECK (one), format integer NOT NULL,
-	environment text NOT NULL, database text NOT NULL, oid bigint NOT NULL, system_identifier text NOT NULL,
-	floor bigint NOT NULL, adopted boolean NOT NULL, user_id integer NOT NULL, marked_at timestamptz NOT NULL);
-CREATE TABLE kojisnap.seed (relation text, id integer, name text NOT NULL, PRIMARY KEY (relation, id));
-CREATE TABLE kojisnap.idmap (relation text, prod_id integer, staging_id integer NOT NULL,
-	made boolean NOT NULL, PRIMARY KEY (relation, prod_id), UNIQUE (relation, staging_id));
-COMMENT ON COLUMN kojisnap.idmap.made IS 'the row was made by a load, as production''s id was taken';
-CREATE TABLE kojisnap.placed (relation text, id integer, hash uuid NOT NULL, PRIMARY KEY (relation, id));
-CREATE TABLE kojisnap.placed_columns (relation text PRIMARY KEY, columns text[] NOT NULL);
-CREATE TABLE kojisnap.placed_volume (build_id integer PRIMARY KEY, production text NOT NULL,
-	volume_id integer NOT NULL, state integer NOT NULL);
-CREATE TABLE kojisnap.load (id serial PRIMARY KEY, snapshot text NOT NULL, event integer NOT NULL,
-	tags integer[] NOT NULL, loaded_at timestamptz NOT NULL DEFAULT clock_timestamp());
-CREATE TABLE kojisnap.tag (tag_id integer PRIMARY KEY, name text NOT NULL, event integer NOT NULL, snapshot text NOT NULL);
-CREATE TABLE kojisnap.left_out (load_id integer NOT NULL, relation text NOT NULL, key text NOT NULL,
-	conflict boolean NOT NULL, reason text NOT NULL);
-CREATE TABLE kojisnap.kept (load_id integer NOT NULL, relation text NOT NULL, key text NOT NULL, reason text NOT NULL);
-CREATE TABLE kojisnap.overlay (relation text NOT NULL, key jsonb NOT NULL, entry text NOT NULL, before jsonb,
-	PRIMARY KEY (relation, key));
-CREATE TABLE kojisnap.overlay_made (id integer PRIMARY KEY);
-COMMENT ON TABLE kojisnap.overlay_made IS 'users that an overlay made';
-CREATE TABLE kojisnap.overlay_file (one boolean PRIMARY KEY DEFAULT true CHECK (one), body text NOT NULL);
-`)
-	for _, r := range relation.All() {
-		if !kojidb.Keyed(r) {
-			continue
-		}
-		fmt.Fprintf(&b, "CREATE TABLE %s (", PlacedKeys(r))
-		for i, k := range r.Key {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			fmt.Fprintf(&b, "%s %s NOT NULL", sqltext.QuoteIdent(k), kojidb.SQLType(r.Columns[r.Index(k)].Type))
-		}
-		b.WriteString(");\n")
-	}
-	return b.String()
-}
-
-// PlacedKeys names the table that lists which rows of a keyed relation a load placed.
-func PlacedKeys(r *relation.Relation) string {
-	return "kojisnap." + sqltext.QuoteIdent("placed_"+r.Name)
-}
-
-// BlockUsers is what kojisnap.overlay calls the blocking of a user: users has those that it made.
-const BlockUsers = "block_users"

@@ -4,10 +4,11 @@ import (
 	"time"
 )
 
-// MaxEntries bounds each list of a report; the schema kojisnap has all of them.
+// MaxEntries limits each list of a report; the schema kojisnap has all entries.
 const MaxEntries = 1000
 
-// LoadReport says what a load did or, in a dry run, would do. Its order is stable.
+// LoadReport says what a load did or, in a dry run, would do. Its order is stable. It is stored as JSON in
+// kojisnap.run.
 type LoadReport struct {
 	Run      int64     `json:"run,omitempty"` // in the database's list of loads, 0 for a dry run
 	Started  time.Time `json:"started,omitzero"`
@@ -27,12 +28,12 @@ type LoadReport struct {
 	// Skipped: the database holds this very snapshot and nothing was left out of it, so its rows were not read.
 	Skipped bool `json:"skipped,omitempty"`
 
-	Relations []RelationReport `json:"relations"` // those with something to tell, in the catalogue's order
+	Relations []RelationReport `json:"relations"` // those that are not all zero, in the catalogue's order
 	Overlay   []OverlayChange  `json:"overlay,omitempty"`
 	Touched   []string         `json:"touched,omitempty"`
 	Conflicts []Entry          `json:"conflicts,omitempty"`
 	LeftOut   []Entry          `json:"left_out,omitempty"`
-	// Bad are those rows of LeftOut with which there is something wrong themselves.
+	// Bad are the rows of LeftOut that are wrong themselves.
 	Bad         []Entry  `json:"bad,omitempty"`
 	Kept        []Entry  `json:"kept,omitempty"`
 	Overwritten []Entry  `json:"overwritten,omitempty"` // rows of an adopted database that were not production's
@@ -51,18 +52,18 @@ type RelationReport struct {
 	Revoked     int64  `json:"revoked,omitempty"`
 	Unrevoked   int64  `json:"unrevoked,omitempty"`
 	Deleted     int64  `json:"deleted,omitempty"`
-	Kept        int64  `json:"kept,omitempty"`        // staging's own decision stood against production's
+	Kept        int64  `json:"kept,omitempty"`        // staging's own decision stays
 	LeftOut     int64  `json:"left_out,omitempty"`    // rows that did not go in, conflicts included
-	Conflicts   int64  `json:"conflicts,omitempty"`   // as staging holds their place
+	Conflicts   int64  `json:"conflicts,omitempty"`   // staging has their place
 	Overwritten int64  `json:"overwritten,omitempty"` // of an adopted database, that were not production's
 }
 
-// Changed is how many rows of Koji's table changed.
+// Changed returns how many rows of Koji's table changed.
 func (r RelationReport) Changed() int64 {
 	return r.Inserted + r.Updated + r.Revoked + r.Unrevoked + r.Deleted
 }
 
-// OverlayChange is what the overlay put there or took away.
+// OverlayChange is a change that the overlay made.
 type OverlayChange struct {
 	Action string `json:"action"` // add or remove
 	Entry  string `json:"entry"`  // such as "user alice: permission admin"
@@ -101,12 +102,14 @@ func (r *LoadReport) Changed() bool {
 	return false
 }
 
-// Relation returns what the report says of a relation, the zero value if nothing.
-func (r *LoadReport) Relation(name string) RelationReport {
-	for _, x := range r.Relations {
-		if x.Relation == name {
-			return x
-		}
+// Brief returns the report as it is stored: the numbers, and the first entries of each list.
+func (r *LoadReport) Brief() *LoadReport {
+	b := *r
+	for _, l := range []*[]Entry{&b.Conflicts, &b.LeftOut, &b.Bad, &b.Kept, &b.Overwritten} {
+		*l = (*l)[:min(len(*l), 10)]
 	}
-	return RelationReport{Relation: name}
+	b.Notes = b.Notes[:min(len(b.Notes), 10)]
+	b.Touched = b.Touched[:min(len(b.Touched), 100)]
+	b.Overlay = b.Overlay[:min(len(b.Overlay), 100)]
+	return &b
 }

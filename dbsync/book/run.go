@@ -19,7 +19,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// keepRuns is how many loads the database remembers: with one each half-hour, three weeks.
+// keepRuns is how many loads and syncs the database remembers: three weeks, with one each half-hour.
 const keepRuns = 1000
 
 // Result is what a load came to.
@@ -32,9 +32,8 @@ const (
 	ResultFailed    Result = "failed"
 )
 
-// Run is one load, as the database remembers it. Dry runs leave no trace, and neither does what
-// was refused because the database is not the one that was meant, or because another kojisnap
-// was at work on it.
+// Run is one load, as the database remembers it. Dry runs leave no trace. Neither do loads that were refused
+// because the database is not the one that was meant, or because another kojisnap was at work on it.
 type Run struct {
 	ID       int64     `json:"id"`
 	Started  time.Time `json:"started"` // by the database's clock
@@ -51,9 +50,8 @@ type Run struct {
 	Report *LoadReport `json:"report,omitempty"`
 }
 
-// Fail puts a load that came to nothing among the runs, if the database can be written and is marked as
-// environment env, or env is empty. That it could not is only logged. What was refused because the database is
-// not the one that was meant, or because another kojisnap was at work on it, leaves no trace.
+// Fail records a failed load, if the database can be written and is marked as environment env, or env is
+// empty. If it cannot, that is only logged. It does nothing if cause is ErrNotStaging or lockfile.ErrLocked.
 func (r *Run) Fail(ctx context.Context, conn *pgx.Conn, env string, log *slog.Logger, started time.Time, cause error) {
 	if errors.Is(cause, ErrNotStaging) || errors.Is(cause, lockfile.ErrLocked) {
 		return
@@ -71,8 +69,8 @@ func (r *Run) insertFailure(ctx context.Context, conn *pgx.Conn, env string, sta
 	return note(ctx, conn, env, func(tx pgx.Tx) error { return r.Insert(ctx, tx, started) })
 }
 
-// note writes into the schema kojisnap of a database that is marked, and as env if that is not empty.
-// It connects again if the connection was cut off.
+// note writes into the schema kojisnap of a database that is marked, as env if that is not empty. If the
+// connection was lost, it connects again.
 func note(ctx context.Context, conn *pgx.Conn, env string, write func(pgx.Tx) error) error {
 	if conn.IsClosed() {
 		again, err := pgx.ConnectConfig(ctx, conn.Config())
@@ -108,13 +106,13 @@ func note(ctx context.Context, conn *pgx.Conn, env string, write func(pgx.Tx) er
 	}
 }
 
-// NewRun is a load of a snapshot that is about to be recorded. version is of kojisnap.
+// NewRun makes the record of a load. version is kojisnap's.
 func NewRun(snap *snapfile.Snapshot, version string) *Run {
 	return &Run{Snapshot: snap.ID, Event: snap.Manifest.Event, Hub: snap.Manifest.Hub, Version: version, Who: Who()}
 }
 
-// Insert gives the run its id and times, and lets go of runs that are long ago. The last that
-// was no failure stays, however long ago.
+// Insert stores the run, sets its id and times, and deletes old runs. The last successful run stays, however
+// old it is.
 func (r *Run) Insert(ctx context.Context, tx pgx.Tx, started time.Time) error {
 	var report *string
 	if r.Report != nil {
@@ -139,21 +137,10 @@ func (r *Run) Insert(ctx context.Context, tx pgx.Tx, started time.Time) error {
 	return err
 }
 
-// Brief is the report for keeping: numbers, and of each list its first entries.
-func (r *LoadReport) Brief() *LoadReport {
-	b := *r
-	for _, l := range []*[]Entry{&b.Conflicts, &b.LeftOut, &b.Bad, &b.Kept, &b.Overwritten} {
-		*l = (*l)[:min(len(*l), 10)]
-	}
-	b.Notes = b.Notes[:min(len(b.Notes), 10)]
-	b.Touched = b.Touched[:min(len(b.Touched), 100)]
-	b.Overlay = b.Overlay[:min(len(b.Overlay), 100)]
-	return &b
-}
-
-// errorLine is an error in one line that a table can hold.
+// errorLine is an error in one line, without secrets.
 func errorLine(err error) string { return cutLine(secret.Hide(err.Error())) }
 
+// cutLine makes a text one line of limited length.
 func cutLine(s string) string {
 	line := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)
@@ -164,7 +151,7 @@ func cutLine(s string) string {
 	return line
 }
 
-// Who is user@host of this process.
+// Who returns user@host of this process.
 func Who() string {
 	name, host := "", ""
 	if u, err := user.Current(); err == nil {
@@ -179,7 +166,7 @@ func Who() string {
 // runFormat is the first format with the table of loads that tells the hub.
 const runFormat = 3
 
-// HeldHub is the URL of the hub of the last good load, empty if none is on record.
+// HeldHub returns the hub's URL of the last successful load; empty if none is on record.
 func HeldHub(ctx context.Context, tx pgx.Tx, mark *Mark) (hub string, err error) {
 	if mark.Format < runFormat {
 		return "", nil

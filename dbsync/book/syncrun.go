@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// syncTable has one row a sync: all of its steps, of which a load is only one.
+// syncTable has one row for each sync. A load is only one of its steps.
 const syncTable = `
 CREATE TABLE kojisnap.sync (id integer PRIMARY KEY, started timestamptz NOT NULL, finished timestamptz NOT NULL,
 	exit integer NOT NULL, error text NOT NULL, snapshot text NOT NULL, event integer NOT NULL, run integer NOT NULL,
@@ -17,8 +17,8 @@ COMMENT ON TABLE kojisnap.sync IS 'the last syncs, verify included';
 COMMENT ON COLUMN kojisnap.sync.run IS 'the newest load at its end';
 `
 
-// SyncRun is one whole sync, as the database remembers it. Dry runs leave no trace, nor do command lines
-// that are wrong, nor what was refused because another kojisnap was at work.
+// SyncRun is one sync, as the database remembers it. Dry runs leave no trace. Neither do wrong command lines,
+// nor syncs that were refused because another kojisnap was at work.
 type SyncRun struct {
 	ID       int64           `json:"id"`
 	Started  time.Time       `json:"started"` // by the database's clock
@@ -33,9 +33,9 @@ type SyncRun struct {
 	LastLoad int64           `json:"last_load,omitempty"` // the newest load at its end, its own if it came to one
 }
 
-// RecordSync puts a sync that began at started among the syncs of the database, if that is marked as
-// environment env. It gives the run its id and times, and Who. It works for a few seconds after ctx has
-// ended, too: that a sync was interrupted is to be remembered.
+// RecordSync stores a sync that began at started, if the database is marked as environment env. It sets the
+// run's id, times and Who. It works for a few seconds after ctx has ended, so that an interrupted sync is
+// recorded, too.
 func RecordSync(ctx context.Context, conn *pgx.Conn, env string, started time.Time, run *SyncRun) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -43,7 +43,7 @@ func RecordSync(ctx context.Context, conn *pgx.Conn, env string, started time.Ti
 	return note(ctx, conn, env, func(tx pgx.Tx) error { return run.insert(ctx, tx, started) })
 }
 
-// insert lets go of syncs that are long ago, but for the last good one.
+// insert stores the sync and deletes old ones, except for the last successful one.
 func (r *SyncRun) insert(ctx context.Context, tx pgx.Tx, started time.Time) error {
 	report := r.Report
 	if report == nil {

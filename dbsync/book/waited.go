@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Waited is for whom a load waited before it began, and how long.
+// Waited says for whom a load waited before it began, and for how long.
 type Waited struct {
 	File    string   `json:"file"`    // on which they held a lock
 	Seconds float64  `json:"seconds"` // until the load had the lock
 	Holders []string `json:"holders"` // such as "pid 4711 (flock pungi-koji)", as far as it could be told
 }
 
-// String is one line without its end: "waited 35m0s for pid 4711 (flock pungi-koji)".
+// String is the text without a subject: "waited 35m0s for pid 4711 (flock pungi-koji)".
 func (w *Waited) String() string {
 	who := "who held " + w.File
 	if len(w.Holders) > 0 {

@@ -25,8 +25,8 @@ func sqlState(err error) string {
 	return ""
 }
 
-// retryable reports whether the same transaction may succeed at once: locks, deadlocks,
-// serialization, and rows that the hub made or deleted between our look and our write.
+// retryable reports whether the same transaction may succeed at once: after lock timeouts, deadlocks,
+// serialization failures, and conflicts with rows that the hub inserted or deleted meanwhile.
 func retryable(code string) bool {
 	switch code {
 	case "55P03", "40P01", "40001", "23505", "23503":
@@ -35,12 +35,12 @@ func retryable(code string) bool {
 	return false
 }
 
-// IsConstraint reports whether a code says that a row or a value may not be.
+// IsConstraint reports whether an SQLSTATE says that a row or a value is not allowed.
 func IsConstraint(code string) bool {
 	return strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23")
 }
 
-// refusal adds to an error of PostgreSQL's what it knows besides: which table, and which row.
+// refusal adds the table and the row to an error of PostgreSQL's, if it knows them.
 func refusal(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -61,7 +61,7 @@ func refusal(err error) error {
 	return fmt.Errorf("%w: %s", err, strings.Join(more, "; "))
 }
 
-// classify makes the errors of a lost database TemporaryErrors, and says of others what to do.
+// classify makes errors of a lost database retry.TemporaryErrors, and adds to others what to do.
 func classify(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err

@@ -6,21 +6,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// settings are the first statements of every transaction here, and reads outside of one do not happen:
-// what a role, a database or a DSN sets changes what a session reads and writes, and behind a pooler
-// each transaction may have another session of PostgreSQL's.
+// settings are the first statements of each transaction. A role, a database or a DSN may have settings that
+// change what a session reads and writes, and behind a pooler each transaction may have another session. For
+// the same reason nothing is read outside of a transaction.
 //
-// Those about text forms make the hashes of rows the same everywhere, and hand over bytes as UTF-8,
-// whatever PostgreSQL stores. Koji's schema is searched first, as a role may have a schema of its own
-// name before it: that of the role "kojisnap" is our books, which have a table "tag" too.
+// Text forms are fixed so that hashes of rows are the same everywhere. Koji's schema comes first in the search
+// path, as a role may have a schema of its own name before it: for the role "kojisnap" that is the
+// bookkeeping, which has a table "tag" too.
 //
-// PostgreSQL looks for a deadlock when someone has waited for deadlock_timeout, and ends the one
-// that looks. That must not be the hub, so we never wait that long; and as the hub may wait for us
-// already when we begin to wait for it, we wait for no more than a twentieth of it. Little is lost:
-// at REPEATABLE READ a row that the hub changed meanwhile makes us begin again anyway.
+// PostgreSQL looks for a deadlock when a session has waited for deadlock_timeout, and ends the session that
+// looks. That must not be the hub's, so we never wait that long. The hub may already wait for us when we begin
+// to wait for it, so we wait only a twentieth of that time. Little is lost: at REPEATABLE READ we must begin
+// again anyway if the hub has changed a row meanwhile.
 //
-// A load of what changed finds few rows in large tables, most of which are cached: with the default
-// random_page_cost PostgreSQL reads those tables whole, in several times the time.
+// A load of what changed finds few rows in large tables, which are mostly cached. With the default
+// random_page_cost PostgreSQL would read the tables whole, which takes several times as long.
 const settings = `SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on;
 	SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY';
 	SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1;
@@ -33,7 +33,7 @@ const settings = `SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conform
 		WHERE c.relname = 'rpminfo' AND c.relkind IN ('r', 'p') AND c.oid = coalesce(to_regclass('rpminfo'), c.oid)
 		HAVING count(*) = 1`
 
-// Begin starts a transaction with our settings.
+// Begin starts a transaction with these settings. The caller commits it or calls End.
 func Begin(ctx context.Context, conn *pgx.Conn, opt pgx.TxOptions) (pgx.Tx, error) {
 	tx, err := conn.BeginTx(ctx, opt)
 	if err != nil {
@@ -46,11 +46,11 @@ func Begin(ctx context.Context, conn *pgx.Conn, opt pgx.TxOptions) (pgx.Tx, erro
 	return tx, nil
 }
 
-// End undoes a transaction that wrote nothing.
+// End rolls back a transaction that wrote nothing, or is undone.
 func End(ctx context.Context, tx pgx.Tx) { _ = tx.Rollback(context.WithoutCancel(ctx)) }
 
-// Read runs fn in a transaction that sees one state of the database and cannot change it. Its errors are
-// classified.
+// Read runs fn in a transaction that sees one state of the database and cannot change it. If the database is
+// lost, the error is a *retry.TemporaryError.
 func Read(ctx context.Context, conn *pgx.Conn, fn func(tx pgx.Tx) error) error {
 	tx, err := Begin(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err == nil {
@@ -60,7 +60,7 @@ func Read(ctx context.Context, conn *pgx.Conn, fn func(tx pgx.Tx) error) error {
 	return classify(err)
 }
 
-// Querier is what pgx connections and transactions have in common here.
+// Querier is a connection or a transaction.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row

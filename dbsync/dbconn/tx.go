@@ -15,13 +15,15 @@ import (
 // lockKey is the advisory lock that keeps a second kojisnap out: "kojisnap" in ASCII.
 const lockKey = 0x6b6f6a69736e6170
 
-// attempts is how often a transaction is tried that meets locks of the hub.
+// attempts is how often a transaction is tried that meets locks or changes of the hub.
 const attempts = 16
 
-// Transact runs fn in a transaction while it holds kojisnap's lock, again if others were in
-// its way: at REPEATABLE READ, a row that the hub changed after we looked is a serialization
-// failure. It commits only if fn says so. After an attempt that met a constraint, doubt is set:
-// fn then finds out whether its own rows were at fault.
+// Transact runs fn in a transaction under kojisnap's lock, and commits it if fn says so. If others are in the
+// way it begins again, with pauses: at REPEATABLE READ a row that the hub changed meanwhile is a serialization
+// failure. After an attempt that met a constraint, doubt is true: fn then finds out whether its own rows are
+// wrong.
+//
+// Another kojisnap at work is lockfile.ErrLocked. A lost database, or locks that stay, are a *retry.TemporaryError.
 func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, doubt bool) (commit bool, err error)) error {
 	doubt, met := false, ""
 	for try := 1; ; try++ {
@@ -29,7 +31,7 @@ func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func
 		before := met
 		met = metKey(err)
 		switch code := sqlState(err); {
-		// A key that was not met before is one that somebody in staging has made in the meantime.
+		// A key that no attempt met before was inserted by somebody in staging meanwhile.
 		case IsConstraint(code) && (!doubt || retryable(code) && (try < 3 || met != before && try < attempts)):
 			doubt = true
 		case IsConstraint(code):
@@ -47,7 +49,7 @@ func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func
 	}
 }
 
-// metKey names the constraint and the key of which PostgreSQL has another row already.
+// metKey names the constraint and the key by which PostgreSQL refused a row.
 func metKey(err error) string {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -76,9 +78,9 @@ func once(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx
 	return err
 }
 
-// lock takes kojisnap's lock for the rest of the transaction, or returns lockfile.ErrLocked. The transaction may
-// not see what the lock's last holder committed a moment before: both take the next id of
-// kojisnap.run or kojisnap.sync, so that one of them begins again.
+// lock takes kojisnap's lock until the transaction ends, or returns lockfile.ErrLocked. The snapshot of the
+// transaction may be older than the last holder's commit. But both take the next id of kojisnap.run or
+// kojisnap.sync, so one of them begins again.
 func lock(ctx context.Context, tx pgx.Tx) error {
 	var got, standby, readOnly bool
 	err := tx.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, pg_try_advisory_xact_lock($1)`, int64(lockKey)).Scan(&standby, &readOnly, &got)

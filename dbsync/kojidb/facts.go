@@ -5,6 +5,7 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
+// RelationNames returns the names of the catalogue's relations, in its order.
 func RelationNames() []string {
 	var names []string
 	for _, r := range relation.All() {
@@ -13,20 +14,21 @@ func RelationNames() []string {
 	return names
 }
 
-// HasID reports whether rows of the relation have an id of their own.
+// HasID reports whether rows of a relation have an id of their own.
 func HasID(r *relation.Relation) bool { return r.Columns[0].Name == "id" }
 
-// Keyed reports whether a relation's rows have no id of their own and no event, so that only
-// a list of what was placed tells production's rows from staging's.
+// Keyed reports whether rows of a relation have neither an id of their own nor an event. Only a list of the
+// rows that loads wrote (book.PlacedKeys) tells production's rows from staging's.
 func Keyed(r *relation.Relation) bool {
 	return !r.Versioned && !r.InPlace && r.Columns[0].Name != "id"
 }
 
+// SQLType is the type of a column in PostgreSQL.
 func SQLType(t relation.Type) string {
 	return [...]string{"integer", "bigint", "boolean", "text", "timestamptz"}[t]
 }
 
-// BuildOf is the expression for the build that a row hangs on, or "".
+// BuildOf is the expression for the build that a row belongs to; empty if there is none.
 func BuildOf(r *relation.Relation, alias string) string {
 	first := r.Columns[0]
 	switch {
@@ -42,22 +44,23 @@ func BuildOf(r *relation.Relation, alias string) string {
 	return ""
 }
 
-// Subject names the columns that say what a row of a versioned relation is about: staging decides
-// on a subject, and production's later rows of the same one follow that decision.
+// Subject returns the columns that say what a row of a versioned relation is about. Staging decides on a
+// subject, and that decision also holds for later rows of production's about it.
 func Subject(r *relation.Relation) []string {
 	switch r.Name {
 	case "tag_inheritance":
-		return []string{"tag_id", "parent_id"} // the priority is no more than where it stands
+		return []string{"tag_id", "parent_id"} // the priority only says in which place
 	case "tag_external_repos":
 		return []string{"tag_id", "external_repo_id"}
 	}
 	return sqltext.Without(r.Unique[0], "active")
 }
 
-// VersionColumns are those that say since when and until when a row of a versioned relation
-// holds, and by whom.
+// VersionColumns are the columns that say since when and until when a row of a versioned relation holds, and
+// by whom.
 var VersionColumns = []string{"create_event", "revoke_event", "creator_id", "revoker_id", "active"}
 
+// VersionedNames returns the names of the versioned relations.
 func VersionedNames() (names []string) {
 	for _, r := range relation.All() {
 		if r.Versioned {
@@ -67,7 +70,8 @@ func VersionedNames() (names []string) {
 	return names
 }
 
-// TagColumns are the columns by which a row leads to tags. A tag's config is the tag itself.
+// TagColumns returns the columns by which a row leads to tags. A tag's config does not count: it is the tag
+// itself.
 func TagColumns(r *relation.Relation) (out []string) {
 	for _, c := range r.Columns {
 		if c.Ref == "tag" && r.Name != "tag_config" {

@@ -14,23 +14,23 @@ import (
 	"kojisnap/dbsync/dbconn"
 )
 
-// A guard sees to it that a database writes the rows that it is told to. A row that a BEFORE trigger
-// swallows is no error to PostgreSQL, and the statement only says how many rows were left. Koji's tables
-// have no triggers, but a site's may: where they do, each statement that writes to them is run as
-// EXPLAIN ANALYZE, which tells how many rows its plan came to, and how many were written.
+// guard is a transaction that makes sure that rows are written. If a BEFORE trigger swallows a row, PostgreSQL
+// reports no error, only a lower count. Koji's tables have no triggers, but a site may add some. Then each
+// statement that writes to such a table runs as EXPLAIN ANALYZE, which tells how many rows were to be written,
+// and how many were.
 type guard struct {
 	pgx.Tx
 	triggers map[string][]trigger // of tables, by their bare names
 }
 
-// trigger is one that runs before each row, or a rule.
+// trigger is a BEFORE ROW trigger.
 type trigger struct {
 	name        string
-	conditional bool // it is not called for every row
+	conditional bool // PostgreSQL does not call it for every row
 }
 
-// WatchTriggers wraps a transaction, if one of Koji's tables has such triggers. A rule that puts something
-// else in place of a statement is refused.
+// WatchTriggers wraps a transaction in such a guard, if one of Koji's tables has BEFORE triggers. It refuses
+// rules with INSTEAD.
 func WatchTriggers(ctx context.Context, tx pgx.Tx, namespace string) (pgx.Tx, error) {
 	g := &guard{tx, map[string][]trigger{}}
 	var table string
@@ -56,7 +56,7 @@ func WatchTriggers(ctx context.Context, tx pgx.Tx, namespace string) (pgx.Tx, er
 	return g, nil
 }
 
-// surroundings finds the triggers on Koji's tables that are at work in our sessions, and the rules with INSTEAD.
+// surroundings finds the enabled triggers on Koji's tables, and the rules with INSTEAD.
 func surroundings(ctx context.Context, db dbconn.Querier, namespace string, into []any, each func()) error {
 	rows, err := db.Query(ctx, `
 		SELECT c.relname, t.tgname, t.tgtype & 3 = 3, t.tgqual IS NOT NULL OR t.tgattr::text <> '', false
@@ -73,7 +73,7 @@ func surroundings(ctx context.Context, db dbconn.Querier, namespace string, into
 	return err
 }
 
-// TriggerNotes names what a site has put on Koji's tables.
+// TriggerNotes names the triggers and rules that a site has added to Koji's tables.
 func TriggerNotes(ctx context.Context, db dbconn.Querier, namespace string) (notes []string, err error) {
 	var table, name string
 	var before, conditional, rule bool
@@ -100,12 +100,12 @@ func (g *guard) watched(sql string) bool {
 	return false
 }
 
-// Exec runs a statement that is no part of several.
+// Exec runs a statement. Several in one string are not watched.
 func (g *guard) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	if !g.watched(sql) || strings.Contains(sql, ";") {
 		return g.Tx.Exec(ctx, sql, args...)
 	}
-	// The tag of a statement that begins with WITH is of its last part, which returns nothing.
+	// The count of a statement that begins with WITH is that of its last part, which returns nothing.
 	if !strings.Contains(sql, "RETURNING") {
 		sql += " RETURNING 1"
 	}
@@ -113,7 +113,7 @@ func (g *guard) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comma
 	return pgconn.NewCommandTag(fmt.Sprintf("INSERT 0 %d", wrote)), err
 }
 
-// Query tries a statement first, as its rows are wanted.
+// Query runs a watched statement first in a savepoint that is undone, as its rows are needed, too.
 func (g *guard) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if err := g.try(ctx, sql, args); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (g *guard) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, e
 	return g.Tx.Query(ctx, sql, args...)
 }
 
-// QueryRow does so for one row.
+// QueryRow does the same for one row.
 func (g *guard) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if err := g.try(ctx, sql, args); err != nil {
 		return errorRow{err}
@@ -161,7 +161,7 @@ type node struct {
 
 func (n node) rows() float64 { return n.Rows * n.Loops }
 
-// explain runs a statement, and returns how many rows its last part wrote.
+// explain runs a statement, and returns how many rows its top level wrote.
 func (g *guard) explain(ctx context.Context, tx pgx.Tx, sql string, args []any) (int64, error) {
 	var body string
 	if err := tx.QueryRow(ctx, "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "+sql, args...).Scan(&body); err != nil {
@@ -191,12 +191,12 @@ func (g *guard) explain(ctx context.Context, tx pgx.Tx, sql string, args []any) 
 	return int64(wrote), g.compare(told[0].Plan, called)
 }
 
-// compare refuses what wrote fewer rows than it was to.
+// compare returns an error if fewer rows were written than planned.
 func (g *guard) compare(n node, called map[string]float64) error {
 	own := g.triggers[n.Relation]
 	if n.Type == "ModifyTable" && len(own) > 0 {
 		planned := called[n.Relation]
-		// A plan of an UPDATE or a DELETE may come upon a row twice, and the triggers are called once.
+		// The plan of an UPDATE or a DELETE may find a row twice, but calls the triggers once.
 		if n.Operation == "Insert" || slices.ContainsFunc(own, func(t trigger) bool { return t.conditional }) {
 			planned = 0
 			for _, from := range n.Plans {

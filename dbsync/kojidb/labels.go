@@ -7,12 +7,12 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// NVRText names a build for people.
+// NVRText is the expression for the name of a build, for people.
 func NVRText(alias string) string {
 	return sqltext.Expand("(SELECT p.name FROM package p WHERE p.id = {a}.pkg_id) || '-' || {a}.version || '-' || {a}.release", "a", alias)
 }
 
-// RefText names for people what columns of a row refer to: "bash-5.2-1, tag f42".
+// RefText is the expression for what columns of a row refer to, for people: "bash-5.2-1, tag f42".
 func RefText(r *relation.Relation, alias string, cols []string) string {
 	var parts []string
 	for _, c := range cols {
@@ -33,7 +33,7 @@ func RefText(r *relation.Relation, alias string, cols []string) string {
 	return strings.Join(parts, " || ', ' || ")
 }
 
-// RPMText names an rpm for people.
+// RPMText is the expression for the name of an rpm, for people.
 func RPMText(alias string) string {
 	return sqltext.Expand("{a}.name || '-' || {a}.version || '-' || {a}.release || '.' || {a}.arch", "a", alias)
 }

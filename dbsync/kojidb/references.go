@@ -9,14 +9,14 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
-// Reference is a column that holds another table's ids.
+// Reference is a column that holds ids of another table.
 type Reference struct {
 	Table  string // quoted
 	Name   string
 	Column string
 }
 
-// Referencing returns the columns that foreign keys, simple and composite, bind to a table's column.
+// Referencing returns the columns that foreign keys, simple or composite, bind to a column of a table.
 func Referencing(ctx context.Context, db dbconn.Querier, table, column string) ([]Reference, error) {
 	rows, err := db.Query(ctx, `
 		SELECT c.conrelid::regclass::text, r.relname, a.attname

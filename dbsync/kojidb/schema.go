@@ -16,7 +16,7 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// Column is a column of the staging database as its catalogue has it.
+// Column is a column of a table, from PostgreSQL's catalogue.
 type Column struct {
 	Name       string
 	NotNull    bool
@@ -24,14 +24,14 @@ type Column struct {
 	local      bool // a timestamp without a time zone, as before Koji 1.22
 }
 
-// Schema is what the staging database's catalogue says of Koji's tables.
+// Schema is what PostgreSQL's catalogue says of Koji's tables.
 type Schema struct {
 	Namespace string
 	Tables    map[string][]Column
 }
 
-// OtherTables are the tables outside the catalogue that every Koji since 1.21 has and this
-// package reads or writes.
+// OtherTables are the tables outside of kojisnap's catalogue that every Koji since 1.21 has and that kojisnap
+// reads or writes.
 var OtherTables = []string{"user_perms", "user_groups", "user_krb_principals", "cg_users", "sessions", "host",
 	"host_config", "host_channels", "task", "repo", "buildroot", "buildroot_listing", "tag_updates"}
 
@@ -87,7 +87,7 @@ func (s *Schema) Column(table, name string) (Column, bool) {
 	return s.Tables[table][i], true
 }
 
-// added are columns by which schemas can be told apart, newest first.
+// added are columns by which releases of the schema can be told apart, newest first.
 var added = []struct {
 	release       relation.Release
 	table, column string
@@ -97,7 +97,7 @@ var added = []struct {
 	{25, "repo", "task_id"}, {24, "tag_external_repos", "arches"}, {23, "proton_queue", "id"},
 }
 
-// Release returns the Koji release whose schema this is at least.
+// Release returns the newest Koji release that the schema is surely at.
 func (s *Schema) Release() relation.Release {
 	for _, a := range added {
 		if _, ok := s.Column(a.table, a.column); ok {
@@ -110,14 +110,14 @@ func (s *Schema) Release() relation.Release {
 	return 22
 }
 
-// LocalTimes reports whether the tables keep times without a time zone, in that of the database.
+// LocalTimes reports whether the tables have times without a time zone, in that of the database.
 func (s *Schema) LocalTimes() bool {
 	c, _ := s.Column("events", "time")
 	return c.local
 }
 
-// CheckFits refuses a schema that rows of the catalogue cannot go into, and returns notes on
-// columns that this program does not know.
+// CheckFits refuses a schema that the catalogue's rows cannot go into, and returns notes on columns that this
+// program does not know.
 func (s *Schema) CheckFits() (notes []string, err error) {
 	for _, r := range relation.All() {
 		for _, c := range r.Columns {
@@ -145,7 +145,7 @@ func (s *Schema) CheckFits() (notes []string, err error) {
 	return notes, nil
 }
 
-// written are the columns of tables outside the catalogue that loads give values to.
+// written are the columns that loads write in tables outside of the catalogue.
 var written = map[string][]string{
 	"tag_updates":         {"tag_id", "update_event", "updater_id", "update_type"},
 	"user_krb_principals": {"user_id", "krb_principal"},
@@ -156,7 +156,7 @@ var written = map[string][]string{
 	"host_channels":       {"host_id", "channel_id", "create_event", "creator_id"},
 }
 
-// Columns returns the catalogue's columns that the staging table has too.
+// Columns returns the catalogue's columns of a relation that the table has.
 func (s *Schema) Columns(r *relation.Relation) []relation.Column {
 	var out []relation.Column
 	for _, c := range r.Columns {
@@ -167,7 +167,7 @@ func (s *Schema) Columns(r *relation.Relation) []relation.Column {
 	return out
 }
 
-// TableColumns are the columns that a table of Koji's has: older schemas lack some.
+// TableColumns returns the columns that a table has; older schemas lack some.
 func TableColumns(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
 	rows, err := tx.Query(ctx, "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped", sqltext.QuoteIdent(table))
 	if err != nil {

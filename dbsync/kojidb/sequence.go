@@ -11,16 +11,16 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
-// IDColumn is a column of Koji's whose values a sequence gives, with one such sequence.
+// IDColumn is a column whose values come from a sequence, with one such sequence.
 type IDColumn struct {
 	Table, Column string // bare
-	sequence      string // quoted, qualified; empty if only the default's own words tell
+	sequence      string // quoted, qualified; empty if the default does not depend on one
 	Next          string // the expression that gives the next value
 }
 
-// IDColumns finds what gives out the ids of Koji's tables. That is what a column's default uses, whether
-// the column owns it or not (a clone of a database may have lost that), what an identity uses, what
-// a column owns, and TABLE_id_seq, which Koji's hub takes ids from by that name.
+// IDColumns finds what gives out the ids of Koji's tables: the sequence that a column's default uses, whether
+// the column owns it or not (a clone of a database may have lost that); that of an identity; that which a
+// column owns; and TABLE_id_seq, from which Koji's hub takes ids by that name.
 func IDColumns(ctx context.Context, db dbconn.Querier) ([]IDColumn, error) {
 	rows, err := db.Query(ctx, `
 		WITH col AS (
@@ -51,8 +51,8 @@ func IDColumns(ctx context.Context, db dbconn.Querier) ([]IDColumn, error) {
 	})
 }
 
-// RaiseSequences makes every sequence give ids at or above the floor, and above those that
-// its table has there. It never lowers one. That it does is proven by taking an id, the last one before them.
+// RaiseSequences makes every sequence give ids at or above the floor, and above those that its table has. It
+// never lowers one. As a proof it takes the last id before them.
 func RaiseSequences(ctx context.Context, tx pgx.Tx, floor int64) error {
 	all, err := IDColumns(ctx, tx)
 	if err != nil {
@@ -90,7 +90,7 @@ func (c *IDColumn) sequenceNext() string {
 	return "nextval(" + sqltext.QuoteLiteral(c.sequence) + "::regclass)"
 }
 
-// prove takes an id, which must not be below the lowest.
+// prove takes an id, and returns an error if it is below the lowest.
 func (c *IDColumn) prove(ctx context.Context, db dbconn.Querier, next string, lowest int64) error {
 	var id int64
 	if err := db.QueryRow(ctx, "SELECT ("+next+")::bigint").Scan(&id); err != nil {
@@ -102,9 +102,9 @@ func (c *IDColumn) prove(ctx context.Context, db dbconn.Querier, next string, lo
 	return nil
 }
 
-// CheckSequences refuses a database whose sequences would give ids of production's. Those of
-// tables that came with an upgrade after init begin at 1, and may: no snapshot has such rows.
-// A default that names no sequence is asked for an id, if the transaction may write.
+// CheckSequences refuses a database whose sequences would give ids of production's. Tables that came with an
+// upgrade after init may begin at 1: no snapshot has their rows. Where a default names no sequence, it takes
+// an id, if the transaction may write.
 func CheckSequences(ctx context.Context, db dbconn.Querier, all []IDColumn, floor int64) error {
 	var readOnly bool
 	if err := db.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly); err != nil {

@@ -5,9 +5,10 @@ import (
 	"kojisnap/dbsync/kojidb"
 )
 
-// Counts collects a report's numbers by relation.
+// Counts collects the numbers of a report by relation.
 type Counts map[string]*book.RelationReport
 
+// Of returns the numbers of a relation, to be added to.
 func (c Counts) Of(name string) *book.RelationReport {
 	if c[name] == nil {
 		c[name] = &book.RelationReport{Relation: name}
@@ -15,7 +16,7 @@ func (c Counts) Of(name string) *book.RelationReport {
 	return c[name]
 }
 
-// Sorted returns what is not zero, in the catalogue's order, other tables behind it.
+// Sorted returns the numbers that are not all zero, in the catalogue's order, with other tables at the end.
 func (c Counts) Sorted() []book.RelationReport {
 	out := []book.RelationReport{}
 	for _, name := range append(kojidb.RelationNames(), overlayTables...) {

@@ -1,3 +1,5 @@
+// Package loadtx is what the steps of a load share: the transaction, the temporary tables, and the report. It knows
+// none of the steps.
 package loadtx
 
 import (
@@ -14,7 +16,7 @@ import (
 )
 
 // Load is what all steps of one attempt at a load share: the transaction, what is known of the database and of
-// the snapshot, what the temporary tables hold, and the report.
+// the snapshot, what the temporary tables hold, and the report. One goroutine uses it.
 type Load struct {
 	Tx         pgx.Tx
 	Mark       *book.Mark
@@ -25,29 +27,31 @@ type Load struct {
 	Snap *snapfile.Snapshot
 	Base *snapfile.Snapshot // what the database holds, where only what changed since is read; nil: all is
 
-	Rows    map[string]int64 // of a relation, how many rows of the snapshot were read
-	Deleted map[string]int64 // how many keys of rows that production deleted since the base
+	Rows    map[string]int64 // by relation: how many rows of the snapshot were read
+	Deleted map[string]int64 // by relation: how many rows production deleted since the base
 	Filled  map[string]bool  // the temporary tables that got rows
 
 	Report *book.LoadReport
 	Counts Counts
-	event  int64 // of staging's, for this load; 0 before it takes one
+	event  int64 // see StagingEvent; 0 before the first call
 }
 
-// ExpandSQL expands SQL about a relation: {t} is Koji's table, {s} the temporary one with the view at
-// E, {key} the condition that rows of t and s are the same, {r} the relation's name.
+// ExpandSQL replaces the placeholders of SQL about a relation. {t} is Koji's table, {r} the relation's name;
+// {s}, {revoked} and {deleted} are its temporary tables, see Staged, Revoked and Deleted. {key} is the
+// condition that rows of t and s are the same. {floor}, {E} and {user} are the floor, the snapshot's event,
+// and the id of the user kojisnap. pairs are further names and values.
 func (l *Load) ExpandSQL(r *relation.Relation, sql string, pairs ...string) string {
 	return sqltext.Expand(sql, append([]string{"t", sqltext.QuoteIdent(r.Name), "s", Staged(r), "revoked", Revoked(r), "deleted", Deleted(r), "r", sqltext.QuoteLiteral(r.Name), "key", sqltext.Equal("t", "s", r.Key),
 		"floor", sqltext.Int(l.Mark.Floor), "E", sqltext.Int(l.Snap.Manifest.Event), "user", sqltext.Int(l.Mark.User)}, pairs...)...)
 }
 
-// ExecSQL runs expanded SQL and returns how many rows it was about.
+// ExecSQL runs expanded SQL and returns the number of rows that its last statement changed.
 func (l *Load) ExecSQL(ctx context.Context, r *relation.Relation, sql string, pairs ...string) (int64, error) {
 	tag, err := l.Tx.Exec(ctx, l.ExpandSQL(r, sql, pairs...))
 	return tag.RowsAffected(), err
 }
 
-// RelationsIn are the relations that a table of notes has rows of, by name.
+// RelationsIn returns the relations that the column relation of a table has, by name.
 func (l *Load) RelationsIn(ctx context.Context, table string) ([]*relation.Relation, error) {
 	rows, err := l.Tx.Query(ctx, "SELECT DISTINCT relation FROM "+table+" ORDER BY 1")
 	if err != nil {
@@ -60,8 +64,8 @@ func (l *Load) RelationsIn(ctx context.Context, table string) ([]*relation.Relat
 	})
 }
 
-// Usable are the columns of a relation that are written: the table has them, and they do not
-// hold ids of tables that no snapshot has.
+// Usable returns the columns of a relation that loads write: those that the table has, except ids of tables
+// that no snapshot has.
 func (l *Load) Usable(r *relation.Relation) []string {
 	var out []string
 	for _, c := range l.Schema.Columns(r) {
@@ -72,8 +76,8 @@ func (l *Load) Usable(r *relation.Relation) []string {
 	return out
 }
 
-// Given are the usable columns that production's hub has. Those that it was too old for are
-// defaults in the snapshot: a new row gets them, what a row holds stays.
+// Given returns the usable columns that production's hub has. For others, which its release lacked, the
+// snapshot has defaults: new rows get those, other rows keep what they have.
 func (l *Load) Given(r *relation.Relation) []string {
 	var out []string
 	for _, name := range l.Usable(r) {
@@ -84,9 +88,8 @@ func (l *Load) Given(r *relation.Relation) []string {
 	return out
 }
 
-// HasRows reports whether a change or deletion of rows of a relation, of which from gives the rows, has
-// anything to do, where asking matters: on a published table without a replica identity PostgreSQL
-// refuses the statement itself.
+// HasRows reports whether there are rows to change or delete; from is their FROM. It asks only where
+// PostgreSQL refuses the statement even for no rows: on a published table without a replica identity.
 func (l *Load) HasRows(ctx context.Context, r *relation.Relation, from string, pairs ...string) (bool, error) {
 	if !l.NoIdentity[r.Name] {
 		return true, nil
@@ -96,9 +99,9 @@ func (l *Load) HasRows(ctx context.Context, r *relation.Relation, from string, p
 	return some, err
 }
 
-// Delta reports whether only what changed of a relation is in its temporary table. Names are
-// few, and other rows are judged by them; so are the configs that are in scope not by their own
-// tag alone.
+// Delta reports whether the temporary table of a relation has only what changed since the base. Names are
+// always read whole, as they are few and other rows are judged by them. So are the configs that are in the
+// scope for more than their own tag.
 func (l *Load) Delta(r *relation.Relation) bool {
 	if l.Base == nil || r.Named() && r.Name != "package" {
 		return false
@@ -106,8 +109,7 @@ func (l *Load) Delta(r *relation.Relation) bool {
 	return r.Name != "build_target_config" && r.Name != "external_repo_config"
 }
 
-// StagingEvent returns the event of this load, which it takes from staging's sequence at the
-// first call.
+// StagingEvent returns the event of this load. The first call takes it from staging's sequence.
 func (l *Load) StagingEvent(ctx context.Context) (int64, error) {
 	if l.event != 0 {
 		return l.event, nil

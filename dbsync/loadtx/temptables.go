@@ -5,11 +5,13 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// TempTables are the temporary tables that the steps of a load tell each other by. Each lasts as long as the
-// transaction. Ids and keys in them are staging's, once the names are merged.
+// TempTables makes the temporary tables by which the steps of a load speak with each other. They last as long
+// as the transaction. Ids and keys in them are staging's, once the names are merged.
 //
-// There are further ones of each relation: see staged, left and went, and those that one step makes for
-// itself (ks_leaving_, ks_hidden_, ks_place_, ks_dropped_ and the name of the relation; ks_lack).
+// Each relation has further ones: see Staged, Revoked and Deleted. Some steps make tables for themselves,
+// named after the relation, too: ks_leaving_, ks_hidden_, ks_place_ and ks_dropped_; and ks_lack. So does
+// package apply: ks_desired_key, and ks_rules_, ks_ruled_, ks_outside_, ks_settled_, ks_desired_ and
+// ks_replaced_ with the name of a table.
 const TempTables = `
 	-- What the report and the bookkeeping tell of rows that did not go in as production has them.
 
@@ -46,7 +48,7 @@ const TempTables = `
 	CREATE TEMP TABLE ks_named_build (id integer) ON COMMIT DROP;
 	-- Builds below which production deleted rows since the base.
 	CREATE TEMP TABLE ks_shrunk_build (id integer) ON COMMIT DROP;
-	-- Builds of which the snapshot has all rows: what it does not have below them, production deleted.
+	-- Builds whose rows the snapshot has completely: rows that it does not have, production deleted.
 	CREATE TEMP TABLE ks_covered_build (id integer) ON COMMIT DROP;
 	-- Builds whose files were copied.
 	CREATE TEMP TABLE ks_copied_build (name text, version text, release text) ON COMMIT DROP;
@@ -62,18 +64,19 @@ const TempTables = `
 	CREATE TEMP TABLE ks_removed_tag (tag_id integer, event integer, user_id integer) ON COMMIT DROP;
 	-- Up to which event the history of a tag lacks a row.
 	CREATE TEMP TABLE ks_history_hole (tag_id integer, event integer) ON COMMIT DROP;
-	-- Tags of which something changed, and builds of which something changed that their tags show.
+	-- Tags that changed, and builds that changed in a way that their tags show.
 	CREATE TEMP TABLE ks_touched_tag (tag_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_touched_build (id integer) ON COMMIT DROP;
 `
 
-// Staged names the temporary table of a relation's rows in the view at E: all of them or, where there is a
-// base, those that changed since. Steps take rows out of it that must not be written.
+// Staged names the temporary table of a relation's rows in the view at E: all rows or, where there is a base,
+// those that changed since. Steps take those rows out of it that must not be written.
 func Staged(r *relation.Relation) string { return sqltext.QuoteIdent("ks_" + r.Name) }
 
-// Revoked names the one of the rows that left the view: revoked ones of a versioned relation, and builds that
-// were reset or deleted. ks_may_insert: the row may go in, as the database may lack it.
+// Revoked names the temporary table of rows that left the view: revoked rows of a versioned relation, and
+// builds that were reset or deleted. Its column ks_may_insert says that the row may go in.
 func Revoked(r *relation.Relation) string { return sqltext.QuoteIdent("ks_revoked_" + r.Name) }
 
-// Deleted names the one of the keys of rows that production deleted since the base, if there is one.
+// Deleted names the temporary table of the keys of rows that production deleted since the base. It is there
+// only where Delta is true.
 func Deleted(r *relation.Relation) string { return sqltext.QuoteIdent("ks_deleted_" + r.Name) }

@@ -2,11 +2,11 @@ package loadtx
 
 import "kojisnap/kojisnap/relation"
 
-// NoteTags ends a statement whose changed rows are u by noting their tags: of the rows that are active
-// now. What changes about others no view shows but those of production's events.
+// NoteTags is the end of a WITH statement whose changed rows are u. It notes the tags of those that are active
+// now, in ks_touched_tag: others are only in views of past events. The statement's count stays that of u.
 func NoteTags(r *relation.Relation) string { return NoteTagsWhere(r, "u.active") }
 
-// NoteTagsWhere is touches of the rows that shown tells.
+// NoteTagsWhere does the same for the rows that meet a condition.
 func NoteTagsWhere(r *relation.Relation, shown string) string {
 	switch {
 	case r.Name == "tag_package_owners": // Koji itself takes no tag for changed then

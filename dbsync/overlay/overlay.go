@@ -1,5 +1,5 @@
 // Package overlay reads and checks the file in which an operator says what staging has beyond or
-// instead of production's. It knows no database: package dbsync applies an overlay.
+// instead of production's. It knows no database: package apply below it applies an overlay.
 package overlay
 
 import (

@@ -38,7 +38,7 @@ func Check(ctx context.Context, tx pgx.Tx, env string) (*Database, error) {
 		return nil, err
 	}
 	if db.Schema.LocalTimes() {
-		// They are what the hub, whose sessions have the database's own time zone, takes for the time.
+		// The hub reads such times in the database's own time zone.
 		if _, err := tx.Exec(ctx, "SET LOCAL TimeZone TO DEFAULT"); err != nil {
 			return nil, err
 		}

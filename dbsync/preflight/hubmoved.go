@@ -22,9 +22,9 @@ type hubCheck struct {
 	verdict *Verdict
 }
 
-// check refuses a snapshot of another hub than that of the last good load: its ids mean other things.
-// With hubMoved, which must name that hub, the rows that both have decide. A database that no load is on
-// record of, or one before hubs were on record, takes any.
+// check refuses a snapshot of another hub than that of the last successful load, as its ids mean other things.
+// If hubMoved names the snapshot's hub, the rows that both have decide. A database without a record of a hub
+// takes any.
 func (h *hubCheck) check(ctx context.Context, hubMoved string) error {
 	hub := h.snap.Manifest.Hub
 	was, err := book.HeldHub(ctx, h.tx, h.mark)
@@ -46,8 +46,8 @@ func (h *hubCheck) check(ctx context.Context, hubMoved string) error {
 	return nil
 }
 
-// otherHub reports whether a hub is at another URL than the one that is on record, if any. It must be
-// where moved says that the hub is now.
+// otherHub reports whether a hub has another URL than the one on record, if there is one. If so, moved must
+// name it.
 func otherHub(was, hub, moved string) (other bool, err error) {
 	switch {
 	case was == "" || snapfile.SameHub(was, hub):
@@ -61,8 +61,9 @@ func otherHub(was, hub, moved string) (other bool, err error) {
 	return true, nil
 }
 
-// commonRows compares rows of a relation of the snapshot with the database's of the same ids, some
-// thousand at a time. compare returns how many there are in both, and how many of those differ.
+// commonRows compares rows of a relation of the snapshot with the database's rows of the same ids, in batches.
+// line takes a row of the snapshot; compare returns for the batch how many rows are in both, and how many of
+// those differ.
 func (h *hubCheck) commonRows(ctx context.Context, name string, line func(fields [][]byte) error, compare func() (both, differ int, err error)) (both, differ int, err error) {
 	const batch = 10000
 	rows := h.snap.Rows(ctx, name)
@@ -93,8 +94,8 @@ func (h *hubCheck) commonRows(ctx context.Context, name string, line func(fields
 	return both, differ, ask()
 }
 
-// commonEvents returns how many events the snapshot shares with the database. All must have the same
-// time: a copy of production that goes on by itself differs in the last ones only.
+// commonEvents returns how many events are both in the snapshot and in the database. All must have the same
+// time: in a copy of production that goes on by itself only the last ones differ.
 func (h *hubCheck) commonEvents(ctx context.Context) (int, error) {
 	r := relation.Get("events")
 	id, time := r.Index("id"), r.Index("time")
@@ -124,8 +125,8 @@ func (h *hubCheck) commonEvents(ctx context.Context) (int, error) {
 
 var draftRE = regexp.MustCompile(`,draft_[0-9]+$`)
 
-// commonBuilds compares the builds of the snapshot with the database's. Some may differ, as what staging
-// edited stays and production renames packages: one of a hundred.
+// commonBuilds compares the builds of the snapshot with the database's. One in a hundred may differ, as
+// staging's edits stay and production renames packages.
 func (h *hubCheck) commonBuilds(ctx context.Context, events int) error {
 	packages := map[string]string{}
 	r := relation.Get("package")

@@ -20,16 +20,16 @@ type Options struct {
 	Env      string   // the environment that is meant; empty: any
 	Hub      string   // production's; empty: not known
 	HubMoved string   // LoadOptions.HubMoved
-	Event    int64    // that is loaded; 0: a new one, or one that goes back
+	Event    int64    // to be loaded; 0: a new one, or one that goes back
 	Tags     []string // to be loaded, names and patterns as package tagglob has them
 	Overlay  bool     // there is one
 	Replace  bool     // staging's changes are to give way
 }
 
-// CheckDatabase says why Load would refuse the database, whatever the snapshot: it is not Koji's, or one
-// that is too old; it is not marked as staging, or as another environment (ErrNotStaging); rows would not
-// go in as they are; the role lacks privileges; it holds the production of another hub, which was not moved
-// (ErrOtherHub), or a tag at a later event than Event (ErrOlder).
+// CheckDatabase returns the error with which Load would refuse the database, whatever the snapshot: it is not
+// Koji's, or of too old a release; it is not marked as staging, or as another environment
+// (book.ErrNotStaging); rows would not go in as they are; the role lacks privileges; it holds the production
+// of another hub, which was not moved (ErrOtherHub), or a tag at a later event than Event (ErrOlder).
 func CheckDatabase(ctx context.Context, conn *pgx.Conn, p Options) error {
 	return dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
 		db, err := Check(ctx, tx, p.Env)
@@ -50,7 +50,7 @@ func CheckDatabase(ctx context.Context, conn *pgx.Conn, p Options) error {
 	})
 }
 
-// checkOlder refuses an event before that of a tag that is to be loaded.
+// checkOlder refuses an event before that of a tag which is to be loaded.
 func checkOlder(ctx context.Context, tx pgx.Tx, p Options) error {
 	set, err := tagglob.Parse(p.Tags)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// privileges are what a load needs, as scripts/grants.sql gives it: the kinds of privileges by table.
+// privileges returns the privileges that a load needs on each table, as in scripts/grants.sql.
 func privileges(p Options) map[string]string {
 	need := map[string]string{"tag_updates": "SELECT,INSERT,UPDATE", "buildroot_listing": "SELECT", "buildroot_archives": "SELECT", "rpm_checksum": "SELECT,DELETE"}
 	for _, r := range relation.All() {
 		need[r.Name] = "SELECT,INSERT,UPDATE"
-		// What production deletes: what hangs on a build that is reset, signatures.
+		// Rows that production deletes: those below a build that is reset, and signatures.
 		if r.Name != "build" && kojidb.BuildOf(r, "t") != "" {
 			need[r.Name] += ",DELETE"
 		}
@@ -35,8 +35,7 @@ func privileges(p Options) map[string]string {
 	return need
 }
 
-// checkPrivileges refuses a role that lacks some of what a load needs. Of a table's columns it is
-// enough to have the privilege on one.
+// checkPrivileges refuses a role that lacks some of them. The privilege on one column of a table is enough.
 func checkPrivileges(ctx context.Context, tx pgx.Tx, s *kojidb.Schema, p Options) error {
 	var tables, kinds []string
 	for t, need := range privileges(p) {

@@ -10,8 +10,8 @@ import (
 	"kojisnap/dbsync/kojidb"
 )
 
-// checkSurroundings refuses a database in which rows would be hidden from a load, and finds the
-// published tables whose rows PostgreSQL does not let anyone change or delete.
+// checkSurroundings refuses a database whose row level security hides rows from the load. It finds the tables
+// without a replica identity: if they are published, PostgreSQL refuses to change or delete their rows.
 func (db *Database) checkSurroundings(ctx context.Context) error {
 	rows, err := db.Tx.Query(ctx, `SELECT c.relname, row_security_active(c.oid),
 			c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)

@@ -57,16 +57,17 @@ type Move struct {
 	Name     string `json:"name,omitempty"`
 }
 
-// seeded are the relations of which a fresh schema brings rows. What they hold at init stays
-// where it is and is known as staging's.
+// seeded are the relations that have rows in a fresh schema. The rows that they have at init stay where they
+// are, and count as staging's.
 var seeded = []string{"permissions", "channels", "volume", "btype", "archivetypes", "external_repo"}
 
-// occupied are the tables whose rows make a database one that has to be adopted.
+// occupied are the tables that must be empty, or else the database must be adopted.
 var occupied = []string{"build", "rpminfo", "archiveinfo", "task", "repo", "buildroot"}
 
-// Init marks the database as staging: it writes the mark, sets the sequences to the floor,
-// moves rows that were made before above the floor, and makes the user kojisnap. All of it is
-// one transaction. A database that is marked already is left as it is.
+// Init marks the database as staging: it writes the mark, raises the sequences to the floor, moves earlier
+// rows above the floor, and inserts the user kojisnap. All of it is one transaction. A database that is marked
+// already is left as it is. Errors to tell apart: book.ErrNotStaging, lockfile.ErrLocked,
+// *retry.TemporaryError.
 func Init(ctx context.Context, conn *pgx.Conn, opt Options) (*Report, error) {
 	if opt.Floor == 0 {
 		opt.Floor = book.DefaultFloor
@@ -96,8 +97,8 @@ func Init(ctx context.Context, conn *pgx.Conn, opt Options) (*Report, error) {
 
 var environmentName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// CheckEnvironment refuses a name of an environment that not all of kojisnap's steps can use: it is part
-// of the names of objects in a store.
+// CheckEnvironment refuses a name that not all of kojisnap's steps can use for an environment: it is part of
+// the names of objects in a store.
 func CheckEnvironment(name string) error {
 	if !environmentName.MatchString(name) {
 		return fmt.Errorf("environment %q: want lower case letters, digits, - and _", name)
@@ -105,6 +106,7 @@ func CheckEnvironment(name string) error {
 	return nil
 }
 
+// initer is one attempt at marking a database.
 type initer struct {
 	tx     pgx.Tx
 	opt    Options
@@ -157,7 +159,7 @@ func (i *initer) run(ctx context.Context) error {
 	return i.mark(ctx, here)
 }
 
-// checkEncoding refuses a database that cannot hold all that production has, or takes any bytes for text.
+// checkEncoding refuses an encoding other than UTF8: production's texts may not fit.
 func (i *initer) checkEncoding(ctx context.Context, database string) error {
 	var encoding string
 	if err := i.tx.QueryRow(ctx, "SHOW server_encoding").Scan(&encoding); err != nil || encoding == "UTF8" {
@@ -166,7 +168,8 @@ func (i *initer) checkEncoding(ctx context.Context, database string) error {
 	return fmt.Errorf("database %q has the encoding %s, which does not hold all that production has: make it anew with ENCODING 'UTF8' (CREATE DATABASE … TEMPLATE template0), then dump and restore", database, encoding)
 }
 
-// adoptable refuses a database that has builds, unless the caller named it.
+// adoptable refuses a database that has builds or another database's mark, unless the caller confirmed it by
+// name.
 func (i *initer) adoptable(ctx context.Context, here book.Mark) error {
 	var copied bool
 	if err := i.tx.QueryRow(ctx, "SELECT to_regnamespace('kojisnap') IS NOT NULL").Scan(&copied); err != nil {
@@ -197,6 +200,7 @@ func (i *initer) adoptable(ctx context.Context, here book.Mark) error {
 	return nil
 }
 
+// mark makes the schema kojisnap and moves rows above the floor.
 func (i *initer) mark(ctx context.Context, here book.Mark) error {
 	if err := i.lock(ctx); err != nil {
 		return err
@@ -234,7 +238,7 @@ func (i *initer) mark(ctx context.Context, here book.Mark) error {
 	return kojidb.RaiseSequences(ctx, i.tx, i.opt.Floor)
 }
 
-// lock keeps the hub from adding rows with low ids while they are moved. Readers go on.
+// lock keeps the hub from inserting rows with low ids meanwhile. Readers do not wait.
 func (i *initer) lock(ctx context.Context) error {
 	tables := []string{sqltext.QuoteIdent("task"), sqltext.QuoteIdent("repo"), sqltext.QuoteIdent("buildroot")}
 	for _, r := range relation.All() {
@@ -246,8 +250,8 @@ func (i *initer) lock(ctx context.Context) error {
 	return err
 }
 
-// seeds records the rows that are staging's though their ids are below the floor. An adopted
-// database has none but the two that Koji's code knows by id 0.
+// seeds records the rows that are staging's though their ids are below the floor. An adopted database has only
+// the two that Koji's code knows by id 0.
 func (i *initer) seeds(ctx context.Context) error {
 	for _, name := range seeded {
 		where := "id < $1"
@@ -265,7 +269,7 @@ func (i *initer) seeds(ctx context.Context) error {
 	return nil
 }
 
-// user makes the user kojisnap, blocked, or takes the one that is there.
+// user returns the id of the user kojisnap, which it inserts if it is not there.
 func (i *initer) user(ctx context.Context) (id int64, err error) {
 	err = i.tx.QueryRow(ctx, "SELECT id FROM users WHERE name = $1", book.User).Scan(&id)
 	if !errors.Is(err, pgx.ErrNoRows) {

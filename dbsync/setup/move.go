@@ -10,9 +10,9 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// move gives the rows of a relation that stand below the floor and are no seeds new ids
-// above it. All foreign keys of Koji's are checked at once, so the old row is renamed, a copy
-// with the new id inserted, every reference repointed, and the old row deleted.
+// move gives the rows of a relation that are below the floor and no seeds new ids above it. Koji's foreign
+// keys are checked at once, so the old row is renamed, a copy with the new id is inserted, every reference is
+// changed, and the old row is deleted.
 func (i *initer) move(ctx context.Context, r *relation.Relation) error {
 	if r.Columns[0].Name != "id" {
 		return nil

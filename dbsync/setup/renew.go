@@ -11,9 +11,9 @@ import (
 	"kojisnap/dbsync/kojidb"
 )
 
-// renew gives a database that was moved a mark of its own, and keeps all else that is on record: what
-// staging decided, what was loaded, whose ids are mapped. A copy of a staging that still works must not
-// be taken for it: both would be written from then on.
+// renew gives a database that was moved a mark of its own, and keeps all other records: what staging decided,
+// what was loaded, which ids are mapped. It refuses a copy of a database that is still there: from then on
+// both would be written.
 func (i *initer) renew(ctx context.Context, here book.Mark) error {
 	mark, err := book.FoundMark(ctx, i.tx, here)
 	if err != nil {

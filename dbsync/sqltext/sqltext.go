@@ -14,7 +14,7 @@ import (
 // QuoteIdent quotes an identifier.
 func QuoteIdent(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// QuoteLiteral quotes a string literal; only for names out of the catalogue.
+// QuoteLiteral quotes a string. It is only for names out of the catalogue.
 func QuoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // Columns gives "a.x, a.y", or "x, y" for an empty alias.
@@ -37,7 +37,7 @@ func Equal(a, b string, cols []string) string {
 	return strings.Join(out, " AND ")
 }
 
-// Differ is true where any of the columns does, NULLs being alike.
+// Differ is true where any of the columns differs. NULLs are equal.
 func Differ(a, b string, cols []string) string {
 	if len(cols) == 0 {
 		return "false"
@@ -54,7 +54,7 @@ func Assign(alias string, cols []string) string {
 	return strings.Join(out, ", ")
 }
 
-// KeyText is a row's key for people: "create_event=7 build_id=3".
+// KeyText is the expression for a row's key, for people: "create_event=7 build_id=3".
 func KeyText(alias string, cols []string) string {
 	out := make([]string, len(cols))
 	for i, c := range cols {
@@ -63,7 +63,7 @@ func KeyText(alias string, cols []string) string {
 	return strings.Join(out, " || ' ' || ")
 }
 
-// Expand replaces {name} by its value, from pairs.
+// Expand replaces each {name} by its value. pairs are names and values in turn.
 func Expand(sql string, pairs ...string) string {
 	for i := 0; i < len(pairs); i += 2 {
 		pairs[i] = "{" + pairs[i] + "}"
@@ -86,11 +86,13 @@ next:
 	return out
 }
 
+// Int is a number in decimal.
 func Int(n int64) string { return strconv.FormatInt(n, 10) }
 
+// Join gives "a, b".
 func Join(parts []string) string { return strings.Join(parts, ", ") }
 
-// KeyArray is a row's key as an array of text.
+// KeyArray is the expression for a row's key as an array of texts.
 func KeyArray(alias string, cols []string) string {
 	out := make([]string, len(cols))
 	for i, c := range cols {

@@ -12,8 +12,8 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
-// DecidedBuilds are the builds of production's that staging has made its own since they were loaded,
-// each with how: by what Koji has for it, they were deleted, reset, built again or promoted.
+// DecidedBuilds returns the builds of production's that staging has made its own since they were loaded, each
+// with how, as far as Koji's tables tell: deleted, reset, built again or promoted.
 func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (builds map[int64]string, err error) {
 	err = dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
 		decided, err := ReadDecidedBuilds(ctx, tx)
@@ -26,7 +26,7 @@ func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (builds map[int64]string
 	return builds, nil
 }
 
-// CopiedBuilds is how many builds the last load left on a volume.
+// CopiedBuilds returns how many builds the last load left on a volume.
 func CopiedBuilds(ctx context.Context, conn *pgx.Conn, volume string) (n int, err error) {
 	err = dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := book.ReadMark(ctx, tx); err != nil {
@@ -40,14 +40,14 @@ func CopiedBuilds(ctx context.Context, conn *pgx.Conn, volume string) (n int, er
 	return n, nil
 }
 
-// DecidedBuild is one of them, or one that staging moved to another volume.
+// DecidedBuild is a build that staging made its own, or only moved to another volume.
 type DecidedBuild struct {
 	ID    int64
 	How   string // empty: it was only moved
 	Known bool   // a load has it on record, or it is a removed row, which no load records
 }
 
-// ReadDecidedBuilds compares all builds with what loads made of them: nothing in Koji tells which
+// ReadDecidedBuilds compares all builds with what loads made of them. Koji has no record of the builds that
 // changed.
 func ReadDecidedBuilds(ctx context.Context, tx pgx.Tx) ([]DecidedBuild, error) {
 	// A schema before 1.34 has no drafts; and only few builds were drafts, whose rows are looked up.
@@ -68,7 +68,7 @@ func ReadDecidedBuilds(ctx context.Context, tx pgx.Tx) ([]DecidedBuild, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[DecidedBuild])
 }
 
-// HowDecided are those that staging did not only move.
+// HowDecided returns the builds that staging did more to than move them.
 func HowDecided(decided []DecidedBuild) map[int64]string {
 	builds := map[int64]string{}
 	for _, d := range decided {
@@ -79,8 +79,8 @@ func HowDecided(decided []DecidedBuild) map[int64]string {
 	return builds
 }
 
-// BuildVolumes tells the volumes on which builds stand, by N-V-R: "" for a build that the database has,
-// and not as a complete one. One that it does not have is not among them.
+// BuildVolumes returns the volumes of builds, by N-V-R: "" if the build is there but not complete. Builds that
+// the database does not have are not in the result.
 func BuildVolumes(ctx context.Context, conn *pgx.Conn, builds []kojidb.NVR) (map[string]string, error) {
 	var n, v, r []string
 	for _, b := range builds {
@@ -96,4 +96,47 @@ func BuildVolumes(ctx context.Context, conn *pgx.Conn, builds []kojidb.NVR) (map
 		return nil, fmt.Errorf("volumes of builds: %w", err)
 	}
 	return volumes, nil
+}
+
+// CompleteBuilds returns those of the builds that are complete in the database.
+func CompleteBuilds(ctx context.Context, conn *pgx.Conn, ids []int64) (map[int64]kojidb.NVR, error) {
+	builds := map[int64]kojidb.NVR{}
+	var id int64
+	var b kojidb.NVR
+	err := readRows(ctx, conn, []any{&id, &b.Name, &b.Version, &b.Release}, func() { builds[id] = b },
+		`SELECT b.id, p.name, b.version, b.release FROM build b JOIN package p ON p.id = b.pkg_id WHERE b.state = 1 AND b.id = ANY($1)`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("builds: %w", err)
+	}
+	return builds, nil
+}
+
+// ReadIDs returns staging's ids by production's, for each relation those that differ: of names that staging
+// made first, and where another name had production's id.
+func ReadIDs(ctx context.Context, conn *pgx.Conn) (map[string]map[int64]int64, error) {
+	ids := map[string]map[int64]int64{}
+	var name string
+	var production, staging int64
+	err := readRows(ctx, conn, []any{&name, &production, &staging}, func() {
+		if ids[name] == nil {
+			ids[name] = map[int64]int64{}
+		}
+		ids[name][production] = staging
+	}, "SELECT relation, prod_id, staging_id FROM kojisnap.idmap WHERE staging_id <> prod_id")
+	if err != nil {
+		return nil, fmt.Errorf("ids: %w", err)
+	}
+	return ids, nil
+}
+
+// readRows scans the rows of a query into the variables, and calls each for every row.
+func readRows(ctx context.Context, conn *pgx.Conn, into []any, each func(), sql string, args ...any) error {
+	return dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		_, err = pgx.ForEachRow(rows, into, func() error { each(); return nil })
+		return err
+	})
 }

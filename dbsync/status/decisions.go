@@ -16,8 +16,7 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// Decision is a subject of a versioned relation on which staging overrules production: at the
-// loaded event production's row is there, now it is hidden.
+// Decision is a subject of a versioned relation for which staging's own change hides production's row now.
 type Decision struct {
 	Relation string `json:"relation"`
 	Subject  string `json:"subject"` // by names: "bash-5.2-1, tag f42"
@@ -33,7 +32,7 @@ type Decision struct {
 	Time  time.Time `json:"time"`
 }
 
-// String says it in a line.
+// String is a line for people.
 func (d Decision) String() string {
 	staging := "staging removed it"
 	if d.Staging != nil {
@@ -61,8 +60,8 @@ func columnsText(columns map[string]*string) string {
 	return strings.Join(out, " ")
 }
 
-// readDecisions finds all rows of production's that staging's changes hide, in the order of the
-// catalogue and of subjects. A table of Koji's is read whole for it.
+// readDecisions finds all rows of production's that staging's changes hide, in the order of the catalogue and
+// of subjects. It reads Koji's versioned tables whole.
 func readDecisions(ctx context.Context, tx pgx.Tx, mark *book.Mark) ([]Decision, error) {
 	all := []Decision{} // for JSON
 	for _, r := range relation.All() {
@@ -103,7 +102,7 @@ func readDecisions(ctx context.Context, tx pgx.Tx, mark *book.Mark) ([]Decision,
 	return all, nil
 }
 
-// payload is a JSON object of what a row has besides its subject and its events.
+// payload is the expression for a JSON object of the columns besides the subject and the events.
 func payload(r *relation.Relation, alias string, there []string) string {
 	var parts []string
 	for _, c := range r.Columns {

@@ -8,8 +8,7 @@ import (
 	"kojisnap/dbsync/book"
 )
 
-// readHistory finds from which event on the history of each tag is whole, with what it inherits: a
-// parent that was linked while the parent's own history is not whole leaves the child's not whole either.
+// readHistory finds for each tag the event from which on its history is whole, with all that it inherits.
 func (s *Status) readHistory(ctx context.Context, tx pgx.Tx) error {
 	own := map[int64]int64{}
 	for _, t := range s.Tags {
@@ -43,14 +42,14 @@ func (s *Status) readHistory(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// pastLink is a row of tag_inheritance of production's, with production's ids.
+// pastLink is a row of production's tag_inheritance, with production's ids.
 type pastLink struct {
 	child, parent, from int64
 	until               int64 // 0: it still holds
 }
 
-// readLinks reads the links of the tags that were loaded. Those of staging's own are in no view of
-// production's events.
+// readLinks reads the inheritance of the tags that were loaded, without staging's own rows: those are in no
+// view of a loaded event.
 func (s *Status) readLinks(ctx context.Context, tx pgx.Tx) (links []pastLink, err error) {
 	rows, err := tx.Query(ctx, `SELECT coalesce(c.prod_id, l.tag_id), coalesce(p.prod_id, l.parent_id), l.create_event, CASE WHEN l.revoke_event < $1 THEN l.revoke_event ELSE 0 END
 		FROM tag_inheritance l LEFT JOIN kojisnap.idmap c ON c.relation = 'tag' AND c.staging_id = l.tag_id
@@ -65,8 +64,8 @@ func (s *Status) readLinks(ctx context.Context, tx pgx.Tx) (links []pastLink, er
 	})
 }
 
-// wholeHistory raises the events from which on the rows of tags are whole to those from which on that is so
-// of all that they inherit, too. events are those that the tags hold.
+// wholeHistory raises the event from which on the rows of a tag are whole, if a parent's were not whole while
+// the link held. whole has those events and is changed; events are those that the tags hold.
 func wholeHistory(whole, events map[int64]int64, links []pastLink) {
 	for changed := true; changed; {
 		changed = false

@@ -11,15 +11,14 @@ import (
 	"kojisnap/dbsync/dbconn"
 )
 
-// Pin is the event to pin calls at, as Status has it.
+// Pin is the event to pin calls at, see Status.
 type Pin struct {
 	Mark      book.Mark
 	Event     int64 // 0: nothing was loaded yet
 	EventTime time.Time
 }
 
-// ReadPin reads no more of the database than that, and writes nothing. A database that is not marked is
-// ErrNotStaging.
+// ReadPin reads only that, and writes nothing. A database that is not marked is book.ErrNotStaging.
 func ReadPin(ctx context.Context, conn *pgx.Conn) (p Pin, err error) {
 	err = dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
 		mark, err := book.ReadMark(ctx, tx)

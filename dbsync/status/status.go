@@ -4,21 +4,17 @@ package status
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
-	"kojisnap/dbsync/kojidb"
 )
 
-// Status is what a staging database holds, and how it came to it.
+// Status is what a staging database holds, and how it got there.
 type Status struct {
 	Mark book.Mark `json:"mark"`
 	Now  time.Time `json:"now"` // by the database's clock, as all times of runs
@@ -43,9 +39,9 @@ type Status struct {
 	Syncs        []book.SyncRun `json:"syncs"`
 	LastGoodSync *book.SyncRun  `json:"last_good_sync"`
 
-	Conflicts []book.Entry `json:"conflicts"` // production's rows whose place staging holds
-	LeftOut   []book.Entry `json:"left_out"`  // what hangs on those, and what the schema cannot hold
-	Kept      []book.Entry `json:"kept"`      // rows where staging's decision stood against production's
+	Conflicts []book.Entry `json:"conflicts"` // production's rows whose place staging has
+	LeftOut   []book.Entry `json:"left_out"`  // what refers to those, and what the schema cannot hold
+	Kept      []book.Entry `json:"kept"`      // rows where staging's decision stays
 	Hidden    []Hidden     `json:"hidden"`
 	// Decisions are where staging's own changes overrule production's rows, as of now.
 	Decisions []Decision `json:"decisions"`
@@ -74,21 +70,8 @@ type LoadedEvent struct {
 	Loaded    time.Time `json:"loaded"` // the last time
 }
 
-// Hidden is a package of which production tagged a build after staging tagged one, in the same
-// tag. On one hub the later one would be the latest. Here it is staging's, for good, because
-// the numbers of its events are above production's.
-type Hidden struct {
-	Tag        string    `json:"tag"`
-	Package    string    `json:"package"`
-	Staging    string    `json:"staging"` // the build that staging tagged
-	Since      time.Time `json:"since"`
-	Production string    `json:"production"` // the build that it hides
-	Tagged     time.Time `json:"tagged"`
-}
-
-// Age is how long ago all was well the last time: a whole sync ended with exit code 0, or, where loads
-// are run by themselves, a load that was no failure. Before the first it is how long ago the database
-// was marked.
+// Age returns how long ago all was well: the last sync with exit code 0 ended or, where loads run by
+// themselves, the last successful load. Before the first it is how long ago the database was marked.
 func (s *Status) Age() time.Duration {
 	last := s.Mark.MarkedAt
 	switch {
@@ -100,8 +83,8 @@ func (s *Status) Age() time.Duration {
 	return max(0, s.Now.Sub(last))
 }
 
-// Read says what the database holds, from one point in time, and writes nothing. A
-// database that is not marked is ErrNotStaging.
+// Read returns what the database holds, at one point in time, and writes nothing. A database that is not
+// marked is book.ErrNotStaging, a lost one a *retry.TemporaryError.
 func Read(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 	var s *Status
 	err := dbconn.Read(ctx, conn, func(tx pgx.Tx) (err error) {
@@ -150,15 +133,14 @@ func readStatus(ctx context.Context, tx pgx.Tx) (*Status, error) {
 	return s, nil
 }
 
-// newestEntries is the FROM of entries, each once: loads of different scopes may each have noted a row
-// that both have, and the last one is right.
+// newestEntries is the FROM of entries, each once. Loads of different scopes may have noted the same row; the
+// last one counts.
 func newestEntries(from string) string {
 	return "(SELECT DISTINCT ON (relation, key) * FROM " + from + " ORDER BY relation, key, load_id DESC) e"
 }
 
-// readTags reads the tags, after the runs: the newest scope is that of the last load that was no
-// failure. One that had nothing to do left no row of its own in kojisnap.load, but that of the load
-// which brought its snapshot.
+// readTags reads the tags, after the runs. The newest scope is that of the last successful load. A load that
+// had nothing to do has no row in kojisnap.load, so the row of its snapshot counts.
 func (s *Status) readTags(ctx context.Context, tx pgx.Tx) error {
 	var newest *string
 	if s.LastSuccess != nil {
@@ -184,194 +166,4 @@ func (s *Status) readTags(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	return err
-}
-
-// statusRuns is how many runs a status tells of.
-const statusRuns = 10
-
-func (s *Status) readRuns(ctx context.Context, tx pgx.Tx) error {
-	from := "kojisnap.run"
-	if s.Mark.Format < 3 {
-		from = "(" + book.RunsOfLoads + ") r"
-	}
-	columns := "SELECT id, started, finished, snapshot, event, hub, mode, result, error, version, who, report FROM " + from
-	rows, err := tx.Query(ctx, columns+" ORDER BY id DESC LIMIT $1", statusRuns)
-	if err != nil {
-		return err
-	}
-	if s.Runs, err = pgx.CollectRows(rows, scanRun); err != nil {
-		return err
-	}
-	for i := range s.Runs {
-		if s.Runs[i].Result != book.ResultFailed {
-			s.LastSuccess = &s.Runs[i]
-			return nil
-		}
-	}
-	rows, err = tx.Query(ctx, columns+" WHERE result <> 'failed' ORDER BY id DESC LIMIT 1")
-	if err != nil {
-		return err
-	}
-	last, err := pgx.CollectExactlyOneRow(rows, scanRun)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err == nil:
-		s.LastSuccess = &last
-	}
-	return err
-}
-
-// readEvents goes through all loads on record. One that goes back leaves the later events as they are
-// seen no more: rows that came after its own are taken back. Loads of earlier versions, which say no
-// tags, do not count: what they left out was put in later at best.
-func (s *Status) readEvents(ctx context.Context, tx pgx.Tx) error {
-	s.Events = []LoadedEvent{} // for JSON
-	if s.Mark.Format < 3 {
-		return nil
-	}
-	rows, err := tx.Query(ctx, `SELECT r.event, e.time, r.snapshot, r.report->'tags', r.finished, coalesce((r.report->>'rollback')::boolean, false)
-		FROM kojisnap.run r LEFT JOIN events e ON e.id = r.event WHERE r.result <> 'failed' AND r.report ? 'tags' ORDER BY r.id`)
-	if err != nil {
-		return err
-	}
-	var l LoadedEvent
-	var at *time.Time
-	var tags []byte
-	var back bool
-	_, err = pgx.ForEachRow(rows, []any{&l.Event, &at, &l.Snapshot, &tags, &l.Loaded, &back}, func() error {
-		l.EventTime, l.Tags, l.Loaded = time.Time{}, nil, l.Loaded.UTC()
-		if at != nil {
-			l.EventTime = at.UTC()
-		}
-		if err := json.Unmarshal(tags, &l.Tags); err != nil {
-			return err
-		}
-		s.Events = slices.DeleteFunc(s.Events, func(e LoadedEvent) bool {
-			return back && e.Event > l.Event || e.Event == l.Event && slices.Equal(e.Tags, l.Tags)
-		})
-		s.Events = append(s.Events, l)
-		return nil
-	})
-	slices.Reverse(s.Events)
-	return err
-}
-
-func scanRun(row pgx.CollectableRow) (r book.Run, err error) {
-	var report []byte
-	if err = row.Scan(&r.ID, &r.Started, &r.Finished, &r.Snapshot, &r.Event, &r.Hub, &r.Mode, &r.Result, &r.Error, &r.Version, &r.Who, &report); err != nil {
-		return r, err
-	}
-	r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
-	if report != nil {
-		r.Report = new(book.LoadReport)
-		err = json.Unmarshal(report, r.Report)
-	}
-	return r, err
-}
-
-// ReadIDs returns staging's ids by production's, of each relation those that differ: of a name that
-// staging made first, and where another name held production's id.
-func ReadIDs(ctx context.Context, conn *pgx.Conn) (map[string]map[int64]int64, error) {
-	ids := map[string]map[int64]int64{}
-	var name string
-	var production, staging int64
-	err := readRows(ctx, conn, []any{&name, &production, &staging}, func() {
-		if ids[name] == nil {
-			ids[name] = map[int64]int64{}
-		}
-		ids[name][production] = staging
-	}, "SELECT relation, prod_id, staging_id FROM kojisnap.idmap WHERE staging_id <> prod_id")
-	if err != nil {
-		return nil, fmt.Errorf("ids: %w", err)
-	}
-	return ids, nil
-}
-
-// CompleteBuilds names those of the builds that the database has as complete.
-func CompleteBuilds(ctx context.Context, conn *pgx.Conn, ids []int64) (map[int64]kojidb.NVR, error) {
-	builds := map[int64]kojidb.NVR{}
-	var id int64
-	var b kojidb.NVR
-	err := readRows(ctx, conn, []any{&id, &b.Name, &b.Version, &b.Release}, func() { builds[id] = b },
-		`SELECT b.id, p.name, b.version, b.release FROM build b JOIN package p ON p.id = b.pkg_id WHERE b.state = 1 AND b.id = ANY($1)`, ids)
-	if err != nil {
-		return nil, fmt.Errorf("builds: %w", err)
-	}
-	return builds, nil
-}
-
-// readRows calls each for the rows of a query, scanned into the variables.
-func readRows(ctx context.Context, conn *pgx.Conn, into []any, each func(), sql string, args ...any) error {
-	return dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		_, err = pgx.ForEachRow(rows, into, func() error { each(); return nil })
-		return err
-	})
-}
-
-// readHidden compares, by the times of their events, staging's latest tagging of a package in
-// a tag with production's. Koji's own order is by the events' numbers, then the builds'.
-func (s *Status) readHidden(ctx context.Context, tx pgx.Tx) error {
-	name := func(alias string) string {
-		return "p.name || '-' || " + alias + ".version || '-' || " + alias + ".release"
-	}
-	// The primary key of tag_listing begins with create_event: what staging tagged is found at once.
-	rows, err := tx.Query(ctx, `
-		WITH own AS (SELECT DISTINCT ON (l.tag_id, b.pkg_id) l.tag_id, b.pkg_id, b.version, b.release, e.time
-			FROM tag_listing l JOIN build b ON b.id = l.build_id JOIN events e ON e.id = l.create_event
-			WHERE l.create_event >= $1 AND l.active AND b.state = 1
-			ORDER BY l.tag_id, b.pkg_id, l.create_event DESC, b.id DESC)
-		SELECT t.name, p.name, `+name("own")+`, own.time, `+name("prod")+`, prod.time
-		FROM own JOIN tag t ON t.id = own.tag_id JOIN package p ON p.id = own.pkg_id CROSS JOIN LATERAL (
-			SELECT b.version, b.release, e.time FROM tag_listing l JOIN build b ON b.id = l.build_id JOIN events e ON e.id = l.create_event
-			WHERE l.tag_id = own.tag_id AND b.pkg_id = own.pkg_id AND l.create_event < $1 AND l.active AND b.state = 1
-			ORDER BY l.create_event DESC, b.id DESC LIMIT 1) prod
-		WHERE prod.time > own.time ORDER BY t.name, p.name`, s.Mark.Floor)
-	if err != nil {
-		return err
-	}
-	s.Hidden, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hidden, err error) {
-		err = row.Scan(&h.Tag, &h.Package, &h.Staging, &h.Since, &h.Production, &h.Tagged)
-		h.Since, h.Tagged = h.Since.UTC(), h.Tagged.UTC()
-		return h, err
-	})
-	return err
-}
-
-// readSyncs reads the last syncs, and the last good one.
-func (s *Status) readSyncs(ctx context.Context, tx pgx.Tx) error {
-	s.Syncs = []book.SyncRun{} // for JSON
-	if s.Mark.Format < book.SyncFormat {
-		return nil
-	}
-	rows, err := tx.Query(ctx, `SELECT id, started, finished, exit, error, snapshot, event, run, version, who, report FROM kojisnap.sync
-		WHERE id > (SELECT max(id) FROM kojisnap.sync) - $1 OR id = (SELECT max(id) FROM kojisnap.sync WHERE exit = 0) ORDER BY id DESC`, statusRuns)
-	if err != nil {
-		return err
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r book.SyncRun, err error) {
-		var report []byte
-		err = row.Scan(&r.ID, &r.Started, &r.Finished, &r.Exit, &r.Error, &r.Snapshot, &r.Event, &r.LastLoad, &r.Version, &r.Who, &report)
-		r.Started, r.Finished, r.Report = r.Started.UTC(), r.Finished.UTC(), report
-		return r, err
-	})
-	for i := range all {
-		if all[i].Exit == 0 && s.LastGoodSync == nil {
-			s.LastGoodSync = &all[i]
-		}
-		if i < statusRuns {
-			s.Syncs = append(s.Syncs, all[i])
-		}
-	}
-	return err
-}
-
-// Whole reports whether the state of staging is that of the last sync: there was one, and no load apart
-// from a sync has succeeded since.
-func (s *Status) Whole() bool {
-	return len(s.Syncs) > 0 && (s.LastSuccess == nil || s.LastSuccess.ID <= s.Syncs[0].LastLoad)
 }

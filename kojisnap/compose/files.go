@@ -9,33 +9,42 @@ import (
 	"kojisnap/volumes"
 )
 
-// Builds says which builds of a tag are copied.
+// Builds says which builds of the tags composes find as regular files.
 type Builds string
 
-// The choices of Want.Builds.
+// The values of Want.Builds.
 const (
-	BuildsLatest Builds = "latest" // of each package the latest, inherited ones too: what composes take; and those asked for by name
+	BuildsLatest Builds = "latest" // the latest of each package, inherited ones included, as composes take them; and those asked for by name
 	BuildsTagged Builds = "tagged" // all that are tagged, and those asked for by name
 	BuildsNone   Builds = "none"   // none: composes copy from the read-only volume
 )
 
-// Want says which files composes need as regular files.
+// Want says which files composes need as regular files. The zero value is all arches of the unsigned rpms of the
+// pull's tags.
 type Want struct {
-	Tags       []string // names and patterns, as package tagglob has them; empty: those that the snapshot was asked for. Content tags of their modules come along
-	Arches     []string // empty: all
-	SigKeys    []string // of signed copies; with "" among them the unsigned rpms too
-	Builds     Builds   // empty: latest
-	Volume     string   // staging's name of production's topdir; empty: prod
-	CopyVolume string   // empty: staged
-	Rules      map[string]string
-	Unmounted  []string // production's volumes that this site never has
+	// Tags are names and patterns as of package tagglob; empty: those of the pull. The content tags of modules
+	// in them are added.
+	Tags       []string
+	Arches     []string          // empty: all
+	SigKeys    []string          // of signed copies, in the order of preference; "" among them: the unsigned rpms, too
+	Builds     Builds            // empty: BuildsLatest
+	Volume     string            // staging's name of the volume that is production's topdir; empty: prod
+	CopyVolume string            // empty: staged
+	Rules      map[string]string // staging's names of production's volumes where the default will not do
+	Unmounted  []string          // production's volumes that this site never mounts, by production's names
 }
 
+// Mapping returns how production's volumes are called in staging.
 func (w Want) Mapping() volumes.Mapping { return volumes.Mapping{Prod: w.Volume, Rules: w.Rules} }
 
-// PlanFiles makes the plan of files from the rows of a snapshot, and what staging decided of its
-// builds. Builds that are not known to be wanted are in it if they are among those that are there
-// already, which copied tells.
+// PlanFiles makes the plan of files from a snapshot: wanted builds with their files, all others as symlinks.
+// decided are the builds, by production's ids, that staging decided about itself; the plan leaves their files
+// alone.
+//
+// If a package filter cannot be evaluated, it is not known whether the builds behind it are wanted. Those that
+// have been copied stay in the plan, others are not added; the filters are returned. copied tells the names of
+// the builds that have been copied. It is called at most once, and only if there is such a filter. Tags, arches
+// and keys that the snapshot does not have are an *UnknownError.
 func PlanFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func() map[string]bool, decided map[int64]string) (volumes.Plan, []Undecided, error) {
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
@@ -49,7 +58,7 @@ func PlanFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 	var in volumes.Input
 	files := map[int64]*volumes.BuildFiles{}
 	others := map[int64]*volumes.Other{}
-	for _, b := range view.All() {
+	for _, b := range view.AllBuilds() {
 		if b.State != tagged.Complete {
 			continue
 		}
@@ -71,7 +80,7 @@ func PlanFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 	if err := addRPMs(ctx, snap, files, have, hasFile); err != nil {
 		return volumes.Plan{}, nil, err
 	}
-	if err := w.Check(ctx, snap, have); err != nil {
+	if err := w.CheckInventory(ctx, snap, have); err != nil {
 		return volumes.Plan{}, nil, err
 	}
 	if err := AddArchives(ctx, snap, files, hasFile); err != nil {
@@ -94,11 +103,11 @@ func PlanFiles(ctx context.Context, snap *snapfile.Snapshot, w Want, copied func
 	return plan, undecided, err
 }
 
-// builds returns the ids of the builds to copy, each with the tags that have it, none for one that was
-// asked for by name alone, and apart from them those of which it is not known whether a tag has them.
+// builds returns the ids of the builds to copy, each with the tags that have it. A build that was only asked
+// for by name has none. open are builds of which it is not known whether a tag has them.
 func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64][]string, open []*tagged.Undecided, err error) {
 	ids = map[int64][]string{}
-	names, err := w.CheckTags(view, snap)
+	names, err := w.ResolveTags(view, snap)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,10 +133,9 @@ func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64]
 	return ids, open, nil
 }
 
-// addRPMs adds the rpms of builds and their signatures, and takes stock of all that there are. Both
-// relations are in the order of the rpm's id. other is told of each row of an rpm that is of another
-// build.
-func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles, have *inventory, other func(tagged.Row)) error {
+// addRPMs adds to builds their rpms with signatures, and to have all rows. Both relations are sorted by the
+// rpm's id. other is called for each rpm of another build.
+func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles, have *Inventory, other func(tagged.Row)) error {
 	type place struct {
 		id    int64
 		build *volumes.BuildFiles
@@ -135,7 +143,7 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	}
 	var places []place
 	err := tagged.Each(ctx, snap, "rpminfo", func(r tagged.Row) {
-		have.Rpm(r)
+		have.AddRPM(r)
 		b := builds[r.Int("build_id")]
 		if b == nil || r.Null("build_id") {
 			other(r)
@@ -150,9 +158,9 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	if err != nil {
 		return err
 	}
-	left := places // those of which the signatures may still come
+	left := places // whose signatures may still come
 	return tagged.Each(ctx, snap, "rpmsigs", func(r tagged.Row) {
-		have.Signature(r)
+		have.AddSignature(r)
 		id := r.Int("rpm_id")
 		for len(left) > 0 && left[0].id < id {
 			left = left[1:]
@@ -164,8 +172,9 @@ func addRPMs(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*vol
 	})
 }
 
-// AddArchives adds the archives of builds, at the path that their type gives them. other is told of
-// each row of one that is of another build.
+// AddArchives adds to builds, which are by id, their archives, with the paths that Koji gives them. An archive
+// whose row does not give a path has an Err. other is called for each archive of another build, and must not
+// keep the row.
 func AddArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]*volumes.BuildFiles, other func(tagged.Row)) error {
 	btypes := map[int64]string{}
 	maven, win := map[int64][3]string{}, map[int64]string{}
@@ -188,7 +197,7 @@ func AddArchives(ctx context.Context, snap *snapfile.Snapshot, builds map[int64]
 		}
 		id, file, btype := r.Int("id"), r.Text("filename"), btypes[r.Int("btype_id")]
 		var path string
-		var bad error // keeps back its build, if it is wanted
+		var bad error // its build is not copied then
 		switch btype {
 		case "maven":
 			path, bad = volumes.MavenPath(maven[id][0], maven[id][1], maven[id][2], file)

@@ -4,17 +4,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 	"kojisnap/kojisnap/tagglob"
 )
 
-// tags are the tags of a snapshot that composes ask for, sorted: without Tags, or with those that the
-// snapshot was asked for, all of these and the content tags; else those that are meant, and the content
-// tags of their modules. A name that the snapshot does not have is among them; that nothing is chosen at all
-// is an *UnknownError. view may be nil where the snapshot has no content tags; needsView tells.
+// tags returns the names of the tags that composes ask for, sorted. If w names no tags, or the same as the
+// pull, these are the pull's tags and all content tags; else the chosen tags, and the content tags of their
+// modules. Names that the snapshot does not have are included. If nothing at all is chosen, that is an
+// *UnknownError. view may be nil unless needsView says otherwise.
 func (w Want) tags(view *tagged.View, snap *snapfile.Snapshot) ([]string, error) {
 	set, err := tagglob.Parse(w.Tags)
 	if err != nil {
@@ -41,18 +40,19 @@ func (w Want) tags(view *tagged.View, snap *snapfile.Snapshot) ([]string, error)
 				}
 			}
 		}
-		return nil, &UnknownError{[]error{fmt.Errorf("snapshot %s has no tag that is chosen by %q; it has %s", snap.ID, w.Tags, some(names))}}
+		return nil, &UnknownError{[]error{fmt.Errorf("snapshot %s has no tag that is chosen by %q; it has %s", snap.ID, w.Tags, someOf(names))}}
 	}
 	slices.Sort(wanted)
 	return slices.Compact(wanted), nil
 }
 
-// needsView reports whether tags need the snapshot's rows to be told.
+// needsView reports whether tags can be told only by the snapshot's rows.
 func (w Want) needsView(snap *snapfile.Snapshot) bool {
 	return len(w.Tags) > 0 && len(snap.Manifest.Scope.ContentTags()) > 0
 }
 
-// withContent adds to tags the content tags of the module builds in them, and of those in these.
+// withContent adds to tags the content tags of the module builds in them, and those of the module builds in
+// these, until none is missing.
 func withContent(view *tagged.View, content []snapfile.Content, tags []string) []string {
 	of := map[int64]string{}
 	for _, c := range content {
@@ -71,7 +71,7 @@ func withContent(view *tagged.View, content []snapfile.Content, tags []string) [
 			if !there {
 				continue
 			}
-			for _, b := range WithUndecided(view.Builds(id, true, false)) {
+			for _, b := range view.PossibleBuilds(id, true, false) {
 				if name, ok := of[b.ID]; ok && !slices.Contains(tags, name) {
 					tags = append(tags, name)
 				}
@@ -83,8 +83,9 @@ func withContent(view *tagged.View, content []snapfile.Content, tags []string) [
 	return tags
 }
 
-// Unmatched are the patterns that choose none of a snapshot's tags. Those of the pull were told by it.
-func (w Want) Unmatched(snap *snapfile.Snapshot) []string {
+// UnmatchedPatterns returns the patterns of Tags that match no tag of a snapshot. If Tags are the pull's, it
+// returns none: the pull reported them.
+func (w Want) UnmatchedPatterns(snap *snapfile.Snapshot) []string {
 	set, err := tagglob.Parse(w.Tags)
 	if err != nil || slices.Equal(set.List(), snap.Manifest.Scope.AskedFor()) {
 		return nil
@@ -96,8 +97,9 @@ func (w Want) Unmatched(snap *snapfile.Snapshot) []string {
 	return set.Unmatched(names)
 }
 
-// Chosen settles Tags as names.
-func (w Want) Chosen(ctx context.Context, snap *snapfile.Snapshot) (Want, error) {
+// Resolve returns w with the names of the tags in Tags that composes of a snapshot ask for, in the place of
+// patterns, or of no tags: content tags are added as Want says. Names are not checked; Check does that.
+func (w Want) Resolve(ctx context.Context, snap *snapfile.Snapshot) (Want, error) {
 	var view *tagged.View
 	var err error
 	if w.needsView(snap) {
@@ -109,24 +111,4 @@ func (w Want) Chosen(ctx context.Context, snap *snapfile.Snapshot) (Want, error)
 		return w, err
 	}
 	return w, nil
-}
-
-// QuotedPatterns are patterns for people.
-func QuotedPatterns(patterns []string) string {
-	quoted := make([]string, len(patterns))
-	for i, p := range patterns {
-		quoted[i] = fmt.Sprintf("%q", p)
-	}
-	text := strings.Join(quoted, ", ")
-	if strings.Contains(text, "[") {
-		text += " (of patterns Koji's hub knows * and ?; [ stands for itself)"
-	}
-	return text
-}
-
-func WithUndecided(builds []tagged.Build, undecided []*tagged.Undecided) []tagged.Build {
-	for _, u := range undecided {
-		builds = append(builds, u.Builds...)
-	}
-	return builds
 }

@@ -9,8 +9,8 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// Undecided is a package filter that could not be evaluated, with the builds of which it is not
-// known for that whether the wanted tags have them.
+// Undecided is a package filter that could not be evaluated, with the builds that the wanted tags have
+// or do not have, depending on it.
 type Undecided struct {
 	Tags     []string `json:"tags"` // wanted ones
 	Child    string   `json:"child"`
@@ -23,7 +23,7 @@ type Undecided struct {
 	Copied   int      `json:"copied"` // builds among these that had been copied, and stay
 }
 
-// String says it in one line, with what to do.
+// String explains the filter and its consequences in one line, and says what to do.
 func (u Undecided) String() string {
 	names := strings.Join(u.Packages[:min(5, len(u.Packages))], ", ")
 	if n := len(u.Packages) - 5; n > 0 {
@@ -42,9 +42,9 @@ func (u Undecided) String() string {
 		len(u.Packages), names, u.Copied, u.Builds-u.Copied)
 }
 
-// keepUndecided adds to the wanted builds those that are not known to be wanted and were copied:
-// what cannot be decided stays as it is. A filter is told once, whatever the number of tags, and
-// not at all if other tags have all of the builds.
+// keepUndecided adds to the wanted builds those that may be wanted and have been copied: what cannot be
+// decided stays as it is. Each filter is returned once, whatever the number of tags, and not at all if all of
+// its builds are wanted anyway.
 func keepUndecided(wanted map[int64][]string, open []*tagged.Undecided, copied func() map[string]bool) []Undecided {
 	if len(open) == 0 {
 		return nil

@@ -1,5 +1,5 @@
-// Package compose says what composes want: tags, arches and keys, checked against what a snapshot has, and
-// the builds and files that these come to.
+// Package compose says what composes want: tags, arches and keys. It checks these against a snapshot, and works
+// out which builds and files they come to.
 package compose
 
 import (
@@ -15,41 +15,43 @@ import (
 	"kojisnap/volumes"
 )
 
-// UnknownError names tags, arches and keys that are wanted and that a snapshot does not know, each with
-// those that it does: most likely they are misspelt. What they choose would be nothing, in silence.
+// UnknownError names tags, arches and keys that a snapshot does not have, each with those that it has. They
+// are probably misspelt, and would choose nothing without a word.
 type UnknownError struct{ Faults []error }
 
 func (e *UnknownError) Error() string { return errors.Join(e.Faults...).Error() }
 
-// inventory is what a snapshot has of what a Want may name.
-type inventory struct {
+// Inventory collects the arches and keys of a snapshot's rows, for Want.CheckInventory: a caller that reads
+// the rows anyway need not read them twice. It is for one goroutine.
+type Inventory struct {
 	rpms   int
 	arches map[string]bool // of rpms
 	keys   map[string]bool // of signatures, in lower case
 }
 
-func NewInventory() *inventory {
-	return &inventory{arches: map[string]bool{}, keys: map[string]bool{}}
+// NewInventory returns an empty inventory.
+func NewInventory() *Inventory {
+	return &Inventory{arches: map[string]bool{}, keys: map[string]bool{}}
 }
 
-// Rpm adds a row of rpminfo.
-func (i *inventory) Rpm(r tagged.Row) {
+// AddRPM adds a row of rpminfo.
+func (i *Inventory) AddRPM(r tagged.Row) {
 	i.rpms++
 	if arch := r.Bytes("arch"); !i.arches[string(arch)] {
 		i.arches[string(arch)] = true
 	}
 }
 
-// Signature adds a row of rpmsigs.
-func (i *inventory) Signature(r tagged.Row) {
+// AddSignature adds a row of rpmsigs.
+func (i *Inventory) AddSignature(r tagged.Row) {
 	if key := r.Bytes("sigkey"); !i.keys[string(key)] {
 		i.keys[strings.ToLower(string(key))] = true
 	}
 }
 
-// CheckTags returns the names of the wanted tags, or an *UnknownError if one is not in the snapshot, or
-// there is none.
-func (w Want) CheckTags(view *tagged.View, snap *snapfile.Snapshot) ([]string, error) {
+// ResolveTags returns the names of the wanted tags, content tags included. If the snapshot does not have one
+// of them, or nothing is chosen, the error is an *UnknownError. view is of the snapshot.
+func (w Want) ResolveTags(view *tagged.View, snap *snapfile.Snapshot) ([]string, error) {
 	names, err := w.tags(view, snap)
 	if err != nil {
 		return nil, err
@@ -57,7 +59,7 @@ func (w Want) CheckTags(view *tagged.View, snap *snapfile.Snapshot) ([]string, e
 	var faults []error
 	for _, tag := range names {
 		if _, ok := view.Tags[tag]; !ok {
-			faults = append(faults, fmt.Errorf("snapshot %s has no tag %s; it has %s", snap.ID, tag, some(maps.Keys(view.Tags))))
+			faults = append(faults, fmt.Errorf("snapshot %s has no tag %s; it has %s", snap.ID, tag, someOf(maps.Keys(view.Tags))))
 		}
 	}
 	if len(faults) > 0 {
@@ -66,9 +68,9 @@ func (w Want) CheckTags(view *tagged.View, snap *snapfile.Snapshot) ([]string, e
 	return names, nil
 }
 
-// Check returns an *UnknownError if the snapshot has no rpm of a wanted arch, and no tag that is of it,
-// or no signature by a wanted key.
-func (w Want) Check(ctx context.Context, snap *snapfile.Snapshot, have *inventory) error {
+// CheckInventory checks arches and keys: it returns an *UnknownError if the snapshot has neither an rpm nor a
+// tag of a wanted arch, or no signature by a wanted key. A snapshot without any rpms has no faults.
+func (w Want) CheckInventory(ctx context.Context, snap *snapfile.Snapshot, have *Inventory) error {
 	if have.rpms == 0 || len(w.Arches)+len(w.SigKeys) == 0 {
 		return nil
 	}
@@ -88,14 +90,14 @@ func (w Want) Check(ctx context.Context, snap *snapfile.Snapshot, have *inventor
 		if !tags[arch] && !slices.ContainsFunc(slices.Collect(maps.Keys(have.arches)), isOwn) {
 			known := maps.Clone(have.arches)
 			maps.DeleteFunc(known, func(a string, _ bool) bool { return everywhere(a) })
-			faults = append(faults, fmt.Errorf("no rpm of arch %s; there are %s", arch, some(maps.Keys(known))))
+			faults = append(faults, fmt.Errorf("no rpm of arch %s; there are %s", arch, someOf(maps.Keys(known))))
 		}
 	}
 	for _, key := range w.SigKeys {
 		if key != "" && !have.keys[strings.ToLower(key)] {
 			used := maps.Clone(have.keys)
 			delete(used, "")
-			faults = append(faults, fmt.Errorf("sigkey %s signs none of %d rpms; production uses %s", key, have.rpms, some(maps.Keys(used))))
+			faults = append(faults, fmt.Errorf("sigkey %s signs none of %d rpms; production uses %s", key, have.rpms, someOf(maps.Keys(used))))
 		}
 	}
 	if len(faults) > 0 {
@@ -104,16 +106,16 @@ func (w Want) Check(ctx context.Context, snap *snapfile.Snapshot, have *inventor
 	return nil
 }
 
-// Same reports whether the check of both is one.
-func (w Want) Same(o Want) bool {
+// SameNames reports whether two name the same tags, arches and keys, so that one Check does for both.
+func (w Want) SameNames(o Want) bool {
 	return slices.Equal(w.Tags, o.Tags) && slices.Equal(w.Arches, o.Arches) && slices.Equal(w.SigKeys, o.SigKeys)
 }
 
 // everywhere reports whether composes of every arch take rpms of this one.
 func everywhere(arch string) bool { return arch == "noarch" || arch == "src" || arch == "nosrc" }
 
-// some lists names for people, not too many.
-func some(names func(yield func(string) bool)) string {
+// someOf lists names for people, at most 20.
+func someOf(names func(yield func(string) bool)) string {
 	const most = 20
 	list := slices.Sorted(names)
 	switch {
@@ -125,21 +127,21 @@ func some(names func(yield func(string) bool)) string {
 	return strings.Join(list, " ")
 }
 
-// CheckSnapshot is Want's whole check, for those who do not read the rows themselves.
-func CheckSnapshot(ctx context.Context, snap *snapfile.Snapshot, w Want) error {
+// Check checks tags, arches and keys against a snapshot. Those that it does not have are an *UnknownError.
+func (w Want) Check(ctx context.Context, snap *snapfile.Snapshot) error {
 	view, err := tagged.Read(ctx, snap)
 	if err != nil {
 		return err
 	}
-	if _, err := w.CheckTags(view, snap); err != nil {
+	if _, err := w.ResolveTags(view, snap); err != nil {
 		return err
 	}
 	have := NewInventory()
-	if err := tagged.Each(ctx, snap, "rpminfo", have.Rpm); err != nil {
+	if err := tagged.Each(ctx, snap, "rpminfo", have.AddRPM); err != nil {
 		return err
 	}
-	if err := tagged.Each(ctx, snap, "rpmsigs", have.Signature); err != nil {
+	if err := tagged.Each(ctx, snap, "rpmsigs", have.AddSignature); err != nil {
 		return err
 	}
-	return w.Check(ctx, snap, have)
+	return w.CheckInventory(ctx, snap, have)
 }

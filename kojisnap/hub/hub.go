@@ -12,6 +12,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -129,17 +130,17 @@ func New(rawURL string, o Options) (*Client, error) {
 	if strings.ContainsFunc(o.UserAgent+o.Contact, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return nil, fmt.Errorf("user agent %q, contact %q: want printable ASCII", o.UserAgent, o.Contact)
 	}
-	o.UserAgent = or(o.UserAgent, "kojisnap")
+	o.UserAgent = cmp.Or(o.UserAgent, "kojisnap")
 	if o.Contact != "" {
 		o.UserAgent += " (+" + o.Contact + ")"
 	}
-	o.Retries = max(or(o.Retries, defaultRetries), 0)
-	o.RetryInterval = or(o.RetryInterval, defaultRetryInterval)
-	o.RequestTimeout = or(o.RequestTimeout, defaultRequestTimeout)
-	o.Jobs = max(or(o.Jobs, defaultJobs), 1)
-	o.BatchSize = max(or(o.BatchSize, defaultBatchSize), 1)
-	o.MaxRequest = or(o.MaxRequest, defaultMaxRequest)
-	o.MaxReply = or(o.MaxReply, defaultMaxReply)
+	o.Retries = max(cmp.Or(o.Retries, defaultRetries), 0)
+	o.RetryInterval = cmp.Or(o.RetryInterval, defaultRetryInterval)
+	o.RequestTimeout = cmp.Or(o.RequestTimeout, defaultRequestTimeout)
+	o.Jobs = max(cmp.Or(o.Jobs, defaultJobs), 1)
+	o.BatchSize = max(cmp.Or(o.BatchSize, defaultBatchSize), 1)
+	o.MaxRequest = cmp.Or(o.MaxRequest, defaultMaxRequest)
+	o.MaxReply = cmp.Or(o.MaxReply, defaultMaxReply)
 	client, err := newHTTPClient(o)
 	if err != nil {
 		return nil, err
@@ -150,14 +151,6 @@ func New(rawURL string, o Options) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Jobs returns how many requests may be under way at once.

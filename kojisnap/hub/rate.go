@@ -5,15 +5,16 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"kojisnap/kojisnap/retry"
 )
 
 // pace lets requests begin at a rate: each waits for its turn, the first for none.
 type pace struct {
-	gap time.Duration // 0: no limit
+	limit *rate.Limiter // nil: no limit
 
 	mu   sync.Mutex
-	next time.Time
 	held time.Time // the hub says not to come before
 }
 
@@ -21,7 +22,7 @@ func newPace(perSecond float64) *pace {
 	if perSecond <= 0 {
 		return &pace{}
 	}
-	return &pace{gap: time.Duration(float64(time.Second) / perSecond)}
+	return &pace{limit: rate.NewLimiter(rate.Limit(perSecond), 1)}
 }
 
 // wait returns when the next request may begin, or with the reason that ctx ended for.
@@ -29,7 +30,7 @@ func (p *pace) wait(ctx context.Context) error {
 	p.mu.Lock()
 	held := p.held
 	p.mu.Unlock()
-	if err := sleepUntil(ctx, held); err != nil || p.gap == 0 {
+	if err := sleepUntil(ctx, held); err != nil || p.limit == nil {
 		return err
 	}
 	return sleepUntil(ctx, p.take(time.Now()))
@@ -46,14 +47,7 @@ func (p *pace) hold(until time.Time) {
 
 // take returns when a request that comes up now may begin, and reserves that turn.
 func (p *pace) take(now time.Time) time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := p.next
-	if at.Before(now) {
-		at = now
-	}
-	p.next = at.Add(p.gap)
-	return at
+	return now.Add(p.limit.ReserveN(now, 1).DelayFrom(now))
 }
 
 func sleepUntil(ctx context.Context, at time.Time) error {

@@ -23,8 +23,8 @@ import (
 // passed over: a pull under cron costs more then, but goes on to make good snapshots.
 func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Found, pinned bool) (base *snapfile.Snapshot, outdated bool, err error) {
 	passOver := func(why error) { log.WarnContext(ctx, "not going on from a snapshot", "err", why) }
-	var bad repository.Untrusted
-	all, err := repository.List(ctx, r.store, func(err error) error {
+	var bad repository.UntrustedSnapshots
+	all, err := repository.SnapshotsFunc(ctx, r.store, func(err error) error {
 		if !bad.Add(err) {
 			passOver(err)
 		}
@@ -39,7 +39,7 @@ func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Fou
 		if base != nil {
 			at = base.Manifest.Event
 		}
-		if err := bad.After(at); err != nil {
+		if err := bad.LaterThan(at); err != nil {
 			passOver(err)
 		}
 	}()
@@ -97,7 +97,7 @@ func (r *run) sameHistory(ctx context.Context, found *scope.Found, m *snapfile.M
 		if !ok {
 			return fmt.Errorf("hub %s: %.200s is not an event", r.hub.URL(), v)
 		}
-		if at, err = scope.EventTime(ts); err != nil {
+		if at, err = convert.EventTime(ts); err != nil {
 			return fmt.Errorf("event %d: %w", m.Event, err)
 		}
 	}

@@ -3,7 +3,6 @@ package pull_test
 import (
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"maps"
 	"net/http/httptest"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/snapfile"

@@ -2,11 +2,11 @@ package pull_test
 
 import (
 	"fmt"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"slices"
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"

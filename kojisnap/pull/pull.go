@@ -45,7 +45,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result
 	}
 	if r.store = s; !o.DryRun {
 		// Until it is taken back no prune takes away what the pull counts on.
-		release, now, err := repository.BeginWriting(ctx, s, r.log)
+		release, now, err := repository.WriteLease(ctx, s, r.log)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func (r *run) write(ctx context.Context) (*Result, error) {
 		Created: r.opt.Now().UTC().Truncate(time.Millisecond), CreatedBy: r.opt.Program, Scope: r.recorded(),
 	}
 	to := snapshot.Target{Put: r.store.Put, PutManifest: func(ctx context.Context, name string, body []byte) error {
-		return repository.PutNamed(ctx, r.store, name, body)
+		return repository.PutImmutable(ctx, r.store, name, body)
 	}}
 	id, existing, err := r.builder.Commit(ctx, to, m)
 	if err != nil {

@@ -129,7 +129,7 @@ func (r *run) findSince(ctx context.Context, found *target) error {
 	// Without a base: since the newest snapshots of the same hub, of whatever scope. A staging that holds one
 	// of them learns when and by whom its rows were revoked. A forged event can only make this pull ask for
 	// more.
-	all, err := repository.List(ctx, repository.Unchecked(r.store), func(error) error { return nil })
+	all, err := repository.SnapshotsFunc(ctx, repository.WithoutSignatures(r.store), func(error) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -131,11 +131,4 @@ func (c Column) since(minor Release, missing string) Column {
 	c.Since, c.Missing = minor, missing
 	return c
 }
-
-// format says that snapshots have the column since a version, and what stands for it in earlier ones.
-func (c Column) format(version int, missing string) Column {
-	c.Format, c.Missing = version, missing
-	return c
-}
-
 func (c Column) of(names map[string]string) Column { c.MissingOf = names; return c }

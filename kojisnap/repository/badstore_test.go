@@ -168,7 +168,7 @@ func TestFullServer(t *testing.T) {
 	checkWhole(t, s)
 }
 
-// TestPruneFull: a prune makes room where there is none, not even for its claim.
+// TestPruneFull: a prune makes room where there is none, not even for its lease.
 func TestPruneFull(t *testing.T) {
 	mount := pulltest.Tmpfs(t, "4m")
 	at, err := dir.Open(mount)
@@ -493,7 +493,7 @@ func TestLeftByOthers(t *testing.T) {
 				t.Errorf("the pull removed %s", name)
 			}
 		}
-		// Who has the claim may write still.
+		// The holder of the lease may still write.
 		r, err := repository.Prune(t.Context(), &tampered{Store: s, age: 48 * time.Hour}, repository.PruneOptions{Keep: 1})
 		if err != nil || !r.Writing || len(r.Segments) > 0 || !slices.Equal(r.Parts, []string{"pulls/0123456789abcdef/state", "pulls/state"}) {
 			t.Errorf("prune: %+v, %v", r, err)
@@ -511,8 +511,8 @@ func TestLeftByOthers(t *testing.T) {
 	})
 }
 
-// TestClaimsOfTheFuture: a host whose clock was wrong hinders nobody.
-func TestClaimsOfTheFuture(t *testing.T) {
+// TestLeasesOfTheFuture: a host whose clock was wrong hinders nobody.
+func TestLeasesOfTheFuture(t *testing.T) {
 	s := pulltest.NewStore(t)
 	pullTo(t, s, 300, nil)
 	for _, name := range []string{"locks/write-future", "locks/prune-future"} {
@@ -526,7 +526,7 @@ func TestClaimsOfTheFuture(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if left := objects(t, s, "locks/"); len(left) > 0 {
-		t.Errorf("claims left: %q", left)
+		t.Errorf("leases left: %q", left)
 	}
 }
 

@@ -8,14 +8,15 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// Clean finds, and removes if told to, what writers that were killed left half-written in a store
-// since before: of our own objects only, for others may share a bucket.
+// Clean finds what killed writers left half-written in a store before a time, and removes it if told to. It
+// looks only below kojisnap's own prefixes, because others may share a bucket. A store that leaves nothing
+// half-written (it is no store.Cleaner) has nothing to clean.
 func Clean(ctx context.Context, s store.Store, before time.Time, remove bool) (left []string, err error) {
 	c, ok := s.(store.Cleaner)
 	if !ok {
 		return nil, nil
 	}
-	for _, prefix := range []string{claimPrefix, decidedPrefix, heldPrefix, LedgerPrefix, snapfile.PullPrefix, "segments/", snapfile.ManifestPrefix} {
+	for _, prefix := range []string{leasePrefix, decidedPrefix, heldPrefix, ledgerPrefix, snapfile.PullPrefix, "segments/", snapfile.ManifestPrefix} {
 		names, err := c.Clean(ctx, prefix, before, remove)
 		left = append(left, names...)
 		if err != nil {

@@ -17,22 +17,23 @@ import (
 
 const heldPrefix = "held/"
 
-// held is what an environment's database holds, as the last load noted in the store. A snapshot has
-// only the revocations since the one before it, so that the next load reads all that came since: prune
-// keeps them.
+// held is what an environment's database holds, as its last load stored it. A snapshot has only the
+// revocations since the snapshot before it. So the next load reads all snapshots since the one that the
+// database holds, and prune keeps these.
 type held struct {
 	Hub    string    `json:"hub"`
 	Event  int64     `json:"event"`
 	Loaded time.Time `json:"loaded"`
 }
 
-// PutHeld notes what an environment holds now, if that is news.
+// PutHeld stores which snapshot an environment's database holds now, if that has changed. Prune keeps this
+// snapshot and later ones of its hub.
 func PutHeld(ctx context.Context, s store.Store, env string, snap *snapfile.Snapshot) error {
-	object, err := EnvironmentObject(heldPrefix, env)
+	object, err := environmentObject(heldPrefix, env)
 	if err != nil {
 		return err
 	}
-	if text, err := ReadObject(ctx, s, object); err == nil && text != nil {
+	if text, err := readObject(ctx, s, object); err == nil && text != nil {
 		var was held
 		if json.Unmarshal(text, &was) == nil && was.Hub == snap.Manifest.Hub && was.Event == snap.Manifest.Event {
 			return nil
@@ -57,7 +58,7 @@ func readHeld(ctx context.Context, s store.Store) (map[string]held, error) {
 		if setup.CheckEnvironment(env) != nil {
 			continue
 		}
-		text, err := ReadObject(ctx, s, e.Name)
+		text, err := readObject(ctx, s, e.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +74,7 @@ func readHeld(ctx context.Context, s store.Store) (map[string]held, error) {
 	return all, nil
 }
 
-// neededBy returns the environments, each with what it holds, of which the next load still needs a snapshot.
+// neededBy returns the environments whose next load still needs a snapshot, of all with what they hold.
 func neededBy(all map[string]held, m *snapfile.Manifest) []string {
 	var envs []string
 	for _, env := range slices.Sorted(maps.Keys(all)) {

@@ -1,14 +1,11 @@
 package repository
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -18,27 +15,26 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// A writer counts on the segments that manifests name, and prune removes manifests, then
-// segments. So that prune never removes what a writer has just counted on, both say in the store
-// that they are there, and then look for the other: a writer waits until no prune is about, and
-// a prune that finds a writer leaves the segments for next time. Of two that begin at once at
-// least one sees the other, for a store shows an object to all as soon as it is put.
+// A writer relies on segments that existing manifests name, and prune removes manifests, then segments.
+// A prune must never remove a segment that a writer relies on. So each of them first puts a lease into the
+// store, and then looks for the other's: a writer waits until no prune is at work; a prune that finds a
+// writer leaves all segments for the next prune. If both begin at once, at least one of them sees the
+// other's lease, because a store shows an object to everybody as soon as it is put.
 //
-// A writer says so before he asks a hub for much, so that a store that takes nothing is found out
-// at once.
+// A writer takes its lease before it asks a hub for much: a store that accepts no objects is found out at once.
 //
-// Who was killed leaves his claim. It lapses by the store's clock: also one that is as far in the
-// future, of a host whose clock was wrong.
+// A process that was killed leaves its lease behind. It expires by the store's clock. A lease whose time is as
+// far in the future has expired, too: its host's clock was wrong.
 const (
-	claimPrefix = "locks/"
-	writeClaim  = claimPrefix + "write-"
-	pruneClaim  = claimPrefix + "prune-"
+	leasePrefix      = "locks/" // stores have had this name since before the leases were called so
+	writeLeasePrefix = leasePrefix + "write-"
+	pruneLeasePrefix = leasePrefix + "prune-"
 
-	writeLapse = 24 * time.Hour // as the segments that no manifest names yet
-	pruneLapse = 10 * time.Minute
+	writeLeaseTime = 24 * time.Hour // as long as segments that no manifest names yet are kept
+	pruneLeaseTime = 10 * time.Minute
 )
 
-// lease is an object that says that a process is at work in a store.
+// lease is an object in a store that says that a process is at work there.
 type lease struct {
 	store store.Store
 	name  string
@@ -48,71 +44,73 @@ type lease struct {
 func newLease(ctx context.Context, s store.Store, prefix string) (*lease, error) {
 	var random [8]byte
 	rand.Read(random[:]) // never fails
-	c := &lease{store: s, name: prefix + hex.EncodeToString(random[:])}
-	if err := c.renew(ctx); err != nil {
-		// It may be there, and only the answer got lost: until it lapsed, no prune would remove segments.
-		c.release(ctx, slog.New(slog.DiscardHandler))
+	l := &lease{store: s, name: prefix + hex.EncodeToString(random[:])}
+	if err := l.renew(ctx); err != nil {
+		// The object may be there although the answer got lost. No prune would remove segments until it expires.
+		l.release(ctx, slog.New(slog.DiscardHandler))
 		return nil, fmt.Errorf("the store takes nothing: %w", err)
 	}
-	return c, nil
+	return l, nil
 }
 
 // noRoom reports whether a store is full.
 func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
-func (c *lease) renew(ctx context.Context) error {
-	c.made = time.Now()
+// renew puts the lease again, so that it expires later.
+func (l *lease) renew(ctx context.Context) error {
+	l.made = time.Now()
 	host, _ := os.Hostname()
-	err := c.store.Put(ctx, c.name, strings.NewReader(fmt.Sprintf("%s %d\n", host, os.Getpid())))
-	if noRoom(err) && strings.HasPrefix(c.name, pruneClaim) {
-		// A prune makes room. Its claim is the name; a full file system takes a file of no bytes.
-		err = c.store.Put(ctx, c.name, strings.NewReader(""))
+	err := l.store.Put(ctx, l.name, strings.NewReader(fmt.Sprintf("%s %d\n", host, os.Getpid())))
+	if noRoom(err) && strings.HasPrefix(l.name, pruneLeasePrefix) {
+		// A prune makes room. The name is all that counts, and a full file system still takes an empty file.
+		err = l.store.Put(ctx, l.name, strings.NewReader(""))
 	}
 	return err
 }
 
-// others returns the claims with a prefix that have not lapsed, and the time by the store's clock
+// others returns the leases with a prefix that have not expired, and the time by the store's clock
 // when this one was put.
-func (c *lease) others(ctx context.Context, prefix string, lapse time.Duration) (names []string, now time.Time, err error) {
-	all, err := c.store.List(ctx, claimPrefix)
+func (l *lease) others(ctx context.Context, prefix string, valid time.Duration) (names []string, now time.Time, err error) {
+	all, err := l.store.List(ctx, leasePrefix)
 	if err != nil {
 		return nil, now, err
 	}
 	for _, e := range all {
-		if e.Name == c.name {
+		if e.Name == l.name {
 			now = e.ModTime
 		}
 	}
 	if now.IsZero() {
-		return nil, now, fmt.Errorf("%s: %s has vanished: somebody removes objects", c.store, c.name)
+		return nil, now, fmt.Errorf("%s: %s has vanished: somebody removes objects", l.store, l.name)
 	}
 	for _, e := range all {
-		if e.Name != c.name && strings.HasPrefix(e.Name, prefix) && now.Sub(e.ModTime).Abs() < lapse {
+		if e.Name != l.name && strings.HasPrefix(e.Name, prefix) && now.Sub(e.ModTime).Abs() < valid {
 			names = append(names, e.Name)
 		}
 	}
 	return names, now, nil
 }
 
-// release takes the claim back, also where the work was cancelled.
-func (c *lease) release(ctx context.Context, log *slog.Logger) {
+// release removes the lease, even if ctx was cancelled.
+func (l *lease) release(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	if err := c.store.Delete(ctx, c.name); err != nil {
-		log.WarnContext(ctx, "the claim on the store stays until it lapses", "claim", c.name, "err", err)
+	if err := l.store.Delete(ctx, l.name); err != nil {
+		log.WarnContext(ctx, "the lease on the store stays until it lapses", "lease", l.name, "err", err)
 	}
 }
 
-// BeginWriting says that a snapshot is being written, until release is called. If a prune is
-// under way it waits for its end. It tells the time by the store's clock.
-func BeginWriting(ctx context.Context, s store.Store, log *slog.Logger) (release func(), now time.Time, err error) {
-	c, err := newLease(ctx, s, writeClaim)
+// WriteLease takes a lease for writing a snapshot. Until release is called, or 24 hours have passed, no prune
+// removes a segment. If a prune is at work, WriteLease waits for its end, and says so to log. now is the time
+// by the store's clock. release may be called after ctx is done; call it once.
+func WriteLease(ctx context.Context, s store.Store, log *slog.Logger) (release func(), now time.Time, err error) {
+	l, err := newLease(ctx, s, writeLeasePrefix)
 	if err != nil {
 		return nil, now, err
 	}
-	release = func() { c.release(ctx, log) }
+	release = func() { l.release(ctx, log) }
 	for told := false; ; {
-		prunes, now, err := c.others(ctx, pruneClaim, pruneLapse)
+		prunes, now, err := l.others(ctx, pruneLeasePrefix, pruneLeaseTime)
 		if err != nil {
 			release()
 			return nil, now, err
@@ -121,7 +119,7 @@ func BeginWriting(ctx context.Context, s store.Store, log *slog.Logger) (release
 			return release, now, nil
 		}
 		if !told {
-			log.InfoContext(ctx, "the store is being pruned: waiting", "store", s.String(), "claim", prunes[0])
+			log.InfoContext(ctx, "the store is being pruned: waiting", "store", s.String(), "lease", prunes[0])
 			told = true
 		}
 		select {
@@ -130,35 +128,9 @@ func BeginWriting(ctx context.Context, s store.Store, log *slog.Logger) (release
 			return nil, now, ctx.Err()
 		case <-time.After(time.Second):
 		}
-		if err := c.renew(ctx); err != nil { // which tells the time
+		if err := l.renew(ctx); err != nil { // which tells the time
 			release()
 			return nil, now, err
 		}
 	}
-}
-
-// PutNamed writes an object whose name has the digest of its bytes, if it is not there. Several
-// writers may do so at once.
-func PutNamed(ctx context.Context, s store.Store, name string, body []byte) error {
-	c, ok := s.(store.Creator)
-	if !ok {
-		return s.Put(ctx, name, bytes.NewReader(body))
-	}
-	err := c.Create(ctx, name, bytes.NewReader(body))
-	if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	r, err := Unchecked(s).Get(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	there, err := io.ReadAll(io.LimitReader(r, int64(len(body))+1))
-	if err != nil {
-		return err
-	}
-	if bytes.Equal(there, body) {
-		return nil
-	}
-	return s.Put(ctx, name, bytes.NewReader(body)) // what is there is damaged
 }

@@ -1,11 +1,27 @@
 package repository
 
-import "kojisnap/dbsync/setup"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
 
-const LedgerPrefix = "ledgers/"
+	"kojisnap/dbsync/setup"
+	"kojisnap/kojisnap/store"
+)
 
-// EnvironmentObject names an object of an environment in a store.
-func EnvironmentObject(prefix, env string) (string, error) {
+// DefaultEnv is the name of the environment if none is given.
+const DefaultEnv = "staging"
+
+// LedgerObject names the object with the copy of an environment's ledger; env "" is DefaultEnv. A name that
+// no environment can have is an error.
+func LedgerObject(env string) (string, error) { return environmentObject(ledgerPrefix, env) }
+
+const ledgerPrefix = "ledgers/"
+
+// environmentObject names an object of an environment.
+func environmentObject(prefix, env string) (string, error) {
 	if env == "" {
 		env = DefaultEnv
 	}
@@ -15,5 +31,41 @@ func EnvironmentObject(prefix, env string) (string, error) {
 	return prefix + env, nil
 }
 
-// DefaultEnv is the name of the environment where none is given.
-const DefaultEnv = "staging"
+// readObject reads a small object, nil if there is none.
+func readObject(ctx context.Context, s store.Store, object string) ([]byte, error) {
+	r, err := s.Get(ctx, object)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// PutImmutable writes an object whose name contains the digest of its content, unless it is there already.
+// If what is there has other content, it is damaged, and is replaced. Several writers may do so at once.
+func PutImmutable(ctx context.Context, s store.Store, name string, body []byte) error {
+	c, ok := s.(store.Creator)
+	if !ok {
+		return s.Put(ctx, name, bytes.NewReader(body))
+	}
+	err := c.Create(ctx, name, bytes.NewReader(body))
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	r, err := WithoutSignatures(s).Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	there, err := io.ReadAll(io.LimitReader(r, int64(len(body))+1))
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(there, body) {
+		return nil
+	}
+	return s.Put(ctx, name, bytes.NewReader(body))
+}

@@ -13,15 +13,15 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// PruneAge is how old, by the store's clock, a segment is at least that Prune removes.
+// PruneAge is how old a segment must be, by the store's clock, before Prune removes it.
 const PruneAge = 24 * time.Hour
 
 // PruneOptions say what to keep.
 type PruneOptions struct {
-	Keep   int  // snapshots, at least 1: the latest, by event and then by time of making
-	DryRun bool // find what would go, by this machine's clock, and leave it
-	// Forget are environments that are no more, or need nothing of this store: what they held is
-	// kept for them no longer.
+	Keep   int  // how many of the latest snapshots, at least 1; by event, then by the time at which they were made
+	DryRun bool // find what would be removed, by this machine's clock, and remove nothing
+	// Forget are environments that no longer exist, or that need nothing of this store: Prune no longer
+	// keeps snapshots for them.
 	Forget []string
 
 	Log      *slog.Logger
@@ -32,16 +32,16 @@ type PruneOptions struct {
 type PruneResult struct {
 	Kept    []string `json:"kept"`    // ids of snapshots, the latest first
 	Removed []string `json:"removed"` // ids of snapshots, the latest first
-	// Needed are those of Kept that are there only because the next load of an environment reads
-	// in them what production revoked since its last one: the environments by the snapshot's id.
+	// Needed are those of Kept that only the next load of an environment needs, which reads in them what
+	// production revoked since its last load: the environments, by the snapshot's id.
 	Needed   map[string][]string `json:"needed,omitempty"`
 	Segments []string            `json:"segments"` // objects that no snapshot needed
 	Bytes    int64               `json:"bytes"`    // of those, in the store
-	Young    int                 `json:"young"`    // segments that no snapshot needs, but of the last 24 hours
-	// Parts are objects of pulls that were cut off and that nobody goes on with: signatures of what
-	// never became a snapshot, too.
+	Young    int                 `json:"young"`    // segments of the last 24 hours that no snapshot needs
+	// Parts are objects of interrupted pulls that no pull resumes any more, and signatures without a
+	// manifest.
 	Parts []string `json:"parts,omitempty"`
-	// Unfinished is what is left, besides, of writers that were killed: see store.Cleaner.
+	// Unfinished is what killed writers left half-written: see store.Cleaner.
 	Unfinished []string `json:"unfinished,omitempty"`
 	// Writing: a snapshot is being written, so that no segment was removed.
 	Writing bool `json:"writing,omitempty"`
@@ -49,13 +49,12 @@ type PruneResult struct {
 
 var segmentRE = regexp.MustCompile(`^segments/[0-9a-f]{64}\.zst$`)
 
-// Prune removes all snapshots but the latest, and but those that an environment has yet to pass
-// through by what its last load noted, from a store: their manifests first, then the
-// segments that no manifest names and that are older than PruneAge, so that a prune that was
-// killed leaves only what the next one takes away. It never removes a segment that a snapshot
-// needs which is being written at the same time. A manifest that cannot be read is an error, and
-// nothing is removed. What is left of pulls that were cut off, and of writers that were killed,
-// goes when it is older than PruneAge.
+// Prune removes snapshots from a store. It keeps the latest ones, and those that the next load of an
+// environment reads (PutHeld). It removes manifests first, then the segments that no manifest names and that
+// are older than PruneAge: the next prune removes what a killed one leaves. It never removes a segment that a
+// snapshot needs that is being written at the same time. If a manifest cannot be read, that is an error, and
+// nothing is removed. It also removes what interrupted pulls and killed writers left, once that is older than
+// PruneAge.
 func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, error) {
 	if o.Keep < 1 {
 		return nil, fmt.Errorf("prune: keep at least one snapshot, not %d", o.Keep)
@@ -66,18 +65,18 @@ func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, er
 	p := pruner{store: s, opt: o, now: time.Now(), result: &PruneResult{Kept: []string{}, Removed: []string{}, Segments: []string{}}}
 	if !o.DryRun {
 		var err error
-		if p.claim, err = newLease(ctx, s, pruneClaim); noRoom(err) {
-			// No writer counts on manifests, so they may go without a claim, and make room for it.
+		if p.lease, err = newLease(ctx, s, pruneLeasePrefix); noRoom(err) {
+			// No writer relies on manifests. So they may go without a lease, and make room for one.
 			if _, err := p.snapshots(ctx); err != nil {
 				return nil, err
 			}
 			p.result.Kept = []string{}
-			p.claim, err = newLease(ctx, s, pruneClaim)
+			p.lease, err = newLease(ctx, s, pruneLeasePrefix)
 		}
 		if err != nil {
 			return nil, err
 		}
-		defer p.claim.release(ctx, o.Log)
+		defer p.lease.release(ctx, o.Log)
 		if err := p.look(ctx); err != nil {
 			return nil, err
 		}
@@ -91,7 +90,7 @@ func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, er
 	} else if err := p.segments(ctx, named); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{p.cutOff, p.signatures} {
+	for _, step := range []func(context.Context) error{p.interrupted, p.signatures} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -103,20 +102,20 @@ func Prune(ctx context.Context, s store.Store, o PruneOptions) (*PruneResult, er
 		// A user may have the right to remove objects, and none to list uploads.
 		o.Log.WarnContext(ctx, "what killed writers left half-written stays", "err", err)
 	}
-	return p.result, p.lapsed(ctx)
+	return p.result, p.expired(ctx)
 }
 
 type pruner struct {
 	store  store.Store
 	opt    PruneOptions
-	claim  *lease // nil: a dry run
+	lease  *lease // nil: a dry run
 	now    time.Time
 	result *PruneResult
 }
 
-// look finds whether somebody writes, and the store's time.
+// look finds out whether a snapshot is being written, and the time by the store's clock.
 func (p *pruner) look(ctx context.Context) error {
-	writers, now, err := p.claim.others(ctx, writeClaim, writeLapse)
+	writers, now, err := p.lease.others(ctx, writeLeasePrefix, writeLeaseTime)
 	if err != nil {
 		return err
 	}
@@ -124,7 +123,7 @@ func (p *pruner) look(ctx context.Context) error {
 	return nil
 }
 
-// snapshots removes manifests and returns what those that stay name.
+// snapshots removes manifests, and returns the segments that the remaining ones name.
 func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err error) {
 	all, err := Snapshots(ctx, p.store)
 	if err != nil {
@@ -163,7 +162,6 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 		if err != nil {
 			return nil, err
 		}
-		// Without its manifest a signature is one of nothing.
 		for _, name := range []string{object, snapfile.SignatureObject(object)} {
 			if err := p.remove(ctx, name); err != nil {
 				return nil, err
@@ -174,8 +172,8 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 	return named, nil
 }
 
-// signatures removes those of manifests that are not there: a writer was killed before he wrote one, or a
-// prune after it removed one.
+// signatures removes signatures without a manifest: a writer was killed before it wrote the manifest, or a
+// prune after it removed it.
 func (p *pruner) signatures(ctx context.Context) error {
 	entries, err := p.store.List(ctx, snapfile.ManifestPrefix)
 	if err != nil {
@@ -198,10 +196,10 @@ func (p *pruner) signatures(ctx context.Context) error {
 	return nil
 }
 
-// held returns what the environments hold, but for those to forget.
+// held returns what the environments hold, without those to forget.
 func (p *pruner) held(ctx context.Context) (map[string]held, error) {
 	for _, env := range p.opt.Forget {
-		object, err := EnvironmentObject(heldPrefix, env)
+		object, err := environmentObject(heldPrefix, env)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +214,7 @@ func (p *pruner) held(ctx context.Context) (map[string]held, error) {
 	return all, err
 }
 
-// segments removes those that are not named and not young.
+// segments removes the segments that no manifest names and that are old enough.
 func (p *pruner) segments(ctx context.Context, named map[string]bool) error {
 	if err := p.renew(ctx); err != nil {
 		return err
@@ -247,8 +245,8 @@ func (p *pruner) segments(ctx context.Context, named map[string]bool) error {
 	return nil
 }
 
-// cutOff removes what pulls that were cut off have left, and that is too old to be gone on with.
-func (p *pruner) cutOff(ctx context.Context) error {
+// interrupted removes what interrupted pulls left and what is too old to be resumed.
+func (p *pruner) interrupted(ctx context.Context) error {
 	entries, err := p.store.List(ctx, snapfile.PullPrefix)
 	if err != nil {
 		return err
@@ -265,39 +263,39 @@ func (p *pruner) cutOff(ctx context.Context) error {
 	return nil
 }
 
-// renew keeps the claim from lapsing: after pruneLapse a writer takes no regard of it, and counts
-// on segments that this prune takes for unneeded.
+// renew keeps the lease from expiring: after pruneLeaseTime a writer ignores it, and relies on segments that
+// this prune takes for unneeded.
 func (p *pruner) renew(ctx context.Context) error {
-	if p.opt.DryRun || time.Since(p.claim.made) < pruneLapse/4 {
+	if p.opt.DryRun || time.Since(p.lease.made) < pruneLeaseTime/4 {
 		return nil
 	}
-	if time.Since(p.claim.made) > pruneLapse/2 {
+	if time.Since(p.lease.made) > pruneLeaseTime/2 {
 		return fmt.Errorf("prune %s: it answers too slowly to be sure that no snapshot needs what is to go", p.store)
 	}
-	return p.claim.renew(ctx)
+	return p.lease.renew(ctx)
 }
 
-// remove removes an object before the claim lapses, or not at all.
+// remove removes an object before the lease expires, or not at all.
 func (p *pruner) remove(ctx context.Context, name string) error {
 	if p.opt.DryRun {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, pruneLapse/4)
+	ctx, cancel := context.WithTimeout(ctx, pruneLeaseTime/4)
 	defer cancel()
 	return p.store.Delete(ctx, name)
 }
 
-// lapsed removes the claims of the dead.
-func (p *pruner) lapsed(ctx context.Context) error {
+// expired removes the leases of processes that were killed.
+func (p *pruner) expired(ctx context.Context) error {
 	if p.opt.DryRun {
 		return nil
 	}
-	all, err := p.store.List(ctx, claimPrefix)
+	all, err := p.store.List(ctx, leasePrefix)
 	if err != nil {
 		return err
 	}
 	for _, e := range all {
-		if p.now.Sub(e.ModTime).Abs() > writeLapse {
+		if p.now.Sub(e.ModTime).Abs() > writeLeaseTime {
 			if err := p.store.Delete(ctx, e.Name); err != nil {
 				return err
 			}

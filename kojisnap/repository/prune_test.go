@@ -361,7 +361,7 @@ func TestPullWhilePruning(t *testing.T) {
 			t.Errorf("snapshots: %q", got)
 		}
 		if left := objects(t, s, "locks/"); len(left) != 0 {
-			t.Errorf("claims left: %q", left)
+			t.Errorf("leases left: %q", left)
 		}
 	})
 }
@@ -382,11 +382,11 @@ func (h onMessage) Handle(_ context.Context, r slog.Record) error {
 func (h onMessage) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h onMessage) WithGroup(string) slog.Handler      { return h }
 
-// TestClaimsOfTheDead: what was killed hinders nobody for ever.
-func TestClaimsOfTheDead(t *testing.T) {
+// TestLeasesOfTheDead: what was killed hinders nobody for ever.
+func TestLeasesOfTheDead(t *testing.T) {
 	s := pulltest.NewStore(t)
 	pullTo(t, s, 300, nil)
-	claim := func(name string, age time.Duration) {
+	lease := func(name string, age time.Duration) {
 		t.Helper()
 		if err := s.Put(t.Context(), name, strings.NewReader("gone 1\n")); err != nil {
 			t.Fatal(err)
@@ -396,7 +396,7 @@ func TestClaimsOfTheDead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	claim("locks/prune-dead", 11*time.Minute)
+	lease("locks/prune-dead", 11*time.Minute)
 	pullTo(t, s, pulltest.LastEvent, nil) // does not wait
 	prune := func() *repository.PruneResult {
 		t.Helper()
@@ -406,16 +406,16 @@ func TestClaimsOfTheDead(t *testing.T) {
 		}
 		return r
 	}
-	claim("locks/write-dead", 23*time.Hour)
+	lease("locks/write-dead", 23*time.Hour)
 	if r := prune(); !r.Writing || len(r.Segments) != 0 {
-		t.Errorf("with a claim of 23 hours: %+v", r)
+		t.Errorf("with a lease of 23 hours: %+v", r)
 	}
-	claim("locks/write-dead", 25*time.Hour)
+	lease("locks/write-dead", 25*time.Hour)
 	if r := prune(); r.Writing || len(r.Segments) == 0 {
-		t.Errorf("with a claim of 25 hours: %+v", r)
+		t.Errorf("with a lease of 25 hours: %+v", r)
 	}
 	if left := objects(t, s, "locks/"); !slices.Equal(left, []string{"locks/prune-dead"}) {
-		t.Errorf("claims left: %q", left)
+		t.Errorf("leases left: %q", left)
 	}
 }
 

@@ -1,5 +1,9 @@
-// Package repository is what a store holds beside single objects: which snapshots there are, which of them
-// can go, what differs between two, who is at work in it, and what each environment left there.
+// Package repository works with the snapshots in a store.
+//
+// A snapshot is a manifest that names segments; the manifest is written last, and snapshots share segments, so
+// a segment is needed as long as any manifest names it. Staging environments store beside them which snapshot
+// their database holds, what they decided themselves, and their ledger of copied files. Writers and prune keep
+// out of each other's way by leases, which are objects of the store, too.
 package repository
 
 import (
@@ -17,19 +21,19 @@ import (
 	"kojisnap/kojisnap/store/signed"
 )
 
-// ErrNoSnapshot says that a store holds no snapshot that fits what was asked for.
+// ErrNoSnapshot says that a store holds no snapshot that was asked for, or that it is not clear which is meant.
 var ErrNoSnapshot = errors.New("no such snapshot")
 
-// noSnapshot is an ErrNoSnapshot that says it in its own words.
+// noSnapshot is an ErrNoSnapshot with a message of its own.
 type noSnapshot string
 
 func (n noSnapshot) Error() string        { return string(n) }
 func (n noSnapshot) Is(target error) bool { return target == ErrNoSnapshot }
 
-// Snapshots returns the snapshots of a store, the latest first: by event, then by time of
-// making. One that cannot be read is an error, unless it vanished meanwhile.
+// Snapshots returns the snapshots of a store, the latest first: by event, then by the time at which they were
+// made. A manifest that cannot be read is an error. One that vanishes meanwhile is left out.
 func Snapshots(ctx context.Context, s store.Store) ([]*snapfile.Snapshot, error) {
-	return List(ctx, s, func(err error) error { return unreadable(s, err) })
+	return SnapshotsFunc(ctx, s, func(err error) error { return unreadable(s, err) })
 }
 
 func unreadable(s store.Store, err error) error {
@@ -39,19 +43,20 @@ func unreadable(s store.Store, err error) error {
 	return fmt.Errorf("%s: %w: remove it to go on without it", s, err)
 }
 
-// Unchecked is a store without its keys, where it does not matter who wrote what is read.
-func Unchecked(s store.Store) store.Store {
+// WithoutSignatures returns the store below one that checks and makes signatures, or else the store itself:
+// for reading where it does not matter who wrote the objects.
+func WithoutSignatures(s store.Store) store.Store {
 	if keyed, ok := s.(*signed.Store); ok {
 		return keyed.Below()
 	}
 	return s
 }
 
-// Untrusted collects the snapshots of a store that none of its keys has signed.
-type Untrusted []*snapfile.UntrustedError
+// UntrustedSnapshots collects the errors of snapshots that no key of the store has signed.
+type UntrustedSnapshots []*snapfile.UntrustedError
 
-// Add takes an error if it is one of these.
-func (u *Untrusted) Add(err error) bool {
+// Add adds an error if it is a *snapfile.UntrustedError, and reports whether it is.
+func (u *UntrustedSnapshots) Add(err error) bool {
 	var e *snapfile.UntrustedError
 	if errors.As(err, &e) {
 		*u = append(*u, e)
@@ -59,8 +64,9 @@ func (u *Untrusted) Add(err error) bool {
 	return e != nil
 }
 
-// After returns the latest of them if it is of a later event than a trusted one; 0: any is.
-func (u Untrusted) After(event int64) error {
+// LaterThan returns the error of the latest of them if its event is later than that of the latest trusted
+// snapshot, 0 for none.
+func (u UntrustedSnapshots) LaterThan(event int64) error {
 	var latest *snapfile.UntrustedError
 	for _, e := range u {
 		if at := eventOf(e.ID); at > event {
@@ -83,14 +89,14 @@ func eventOf(id string) int64 {
 	return e
 }
 
-// List is Snapshots, but asks onBad about a manifest that is damaged or newer than this
-// program: nil passes it over.
-func List(ctx context.Context, s store.Store, onBad func(error) error) ([]*snapfile.Snapshot, error) {
+// SnapshotsFunc is Snapshots, but calls onBad for each manifest that is damaged, untrusted, or of a newer
+// format than this program reads: nil skips it, an error ends the listing.
+func SnapshotsFunc(ctx context.Context, s store.Store, onBad func(error) error) ([]*snapfile.Snapshot, error) {
 	return snapshotsOf(ctx, s, func(string) bool { return true }, onBad)
 }
 
 // SnapshotsBetween returns the snapshots with events after one and before another, oldest first.
-// Those that cannot be read are passed over: they are another's to complain of.
+// It skips those that cannot be read: whoever needs them reports that.
 func SnapshotsBetween(ctx context.Context, s store.Store, after, before int64) ([]*snapfile.Snapshot, error) {
 	all, err := snapshotsOf(ctx, s, func(id string) bool {
 		e := eventOf(id)
@@ -100,7 +106,7 @@ func SnapshotsBetween(ctx context.Context, s store.Store, after, before int64) (
 	return all, err
 }
 
-// snapshotsOf is snapshots for those whose ids are wanted.
+// snapshotsOf is SnapshotsFunc for the ids that are wanted.
 func snapshotsOf(ctx context.Context, s store.Store, wanted func(id string) bool, onBad func(error) error) ([]*snapfile.Snapshot, error) {
 	entries, err := s.List(ctx, snapfile.ManifestPrefix)
 	if err != nil {
@@ -149,19 +155,19 @@ func Open(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, er
 	return Latest(ctx, s, Scope{Any: true})
 }
 
-// Scope says which snapshots of a store are meant where others may be in it, too.
+// Scope says which snapshots of a store are meant; others may be in it, too.
 type Scope struct {
-	Hub  string   // URL of production's; empty: not known
+	Hub  string   // URL of production's hub; empty: not known
 	Tags []string // names and patterns as asked for of a pull, in any order; empty: not known
-	Any  bool     // what is not known does not matter: else the store must leave no choice
+	Any  bool     // what is not known does not matter; else the store must have snapshots of one scope only
 }
 
-// Latest opens the latest snapshot of a scope. If there is none, or it could be of one or
-// another scope, the error is an ErrNoSnapshot that says what there is. Of a store with keys it must be
-// trusted, and there must be none of a later event that is not, whatever scope that is said to be of.
+// Latest opens the latest snapshot of a scope. If there is none, or if several scopes fit, the error is an
+// ErrNoSnapshot that says what there is. In a store with keys the snapshot must be trusted, and no untrusted
+// snapshot may have a later event, whatever scope it names.
 func Latest(ctx context.Context, s store.Store, scope Scope) (*snapfile.Snapshot, error) {
-	var bad Untrusted
-	all, err := List(ctx, s, func(err error) error {
+	var bad UntrustedSnapshots
+	all, err := SnapshotsFunc(ctx, s, func(err error) error {
 		if bad.Add(err) {
 			return nil
 		}
@@ -174,7 +180,7 @@ func Latest(ctx context.Context, s store.Store, scope Scope) (*snapfile.Snapshot
 	if len(all) > 0 {
 		newest = all[0].Manifest.Event
 	}
-	if err := bad.After(newest); err != nil {
+	if err := bad.LaterThan(newest); err != nil {
 		return nil, fmt.Errorf("latest: %w", err)
 	}
 	if len(all) == 0 {
@@ -210,7 +216,7 @@ func scopeText(hub string, tags []string) string {
 	return fmt.Sprintf("%s with tags %q", hub, tags)
 }
 
-// scopesOf lists the scopes of snapshots, each with its latest, which come first; but the first few.
+// scopesOf lists the first few scopes of snapshots, each with its latest one.
 func scopesOf(all []*snapfile.Snapshot) string {
 	const most = 5
 	seen := map[string]bool{}

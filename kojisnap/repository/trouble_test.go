@@ -132,7 +132,7 @@ func (s *troubled) Clean(ctx context.Context, prefix string, before time.Time, r
 }
 
 // TestTroubleAnywhere gives a pull trouble at an operation of each kind that it makes on a store.
-// Whatever comes of it, the snapshots that are listed are whole, no claim stays that could be taken
+// Whatever comes of it, the snapshots that are listed are whole, no lease stays that could be taken
 // back, and the next pull gives what one without trouble gives.
 func TestTroubleAnywhere(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
@@ -296,7 +296,7 @@ func TestEveryBit(t *testing.T) {
 }
 
 // TestPruneOutOfInodes: a file system without room for another file does not even take a prune's
-// claim. What the prune removes first makes room for that.
+// lease. What the prune removes first makes room for that.
 func TestPruneOutOfInodes(t *testing.T) {
 	mount := pulltest.Tmpfs(t, "4m,nr_inodes=300")
 	at, err := dir.Open(filepath.Join(mount, "store"))
@@ -325,7 +325,7 @@ func TestPruneOutOfInodes(t *testing.T) {
 	}
 	checkWhole(t, s)
 	if left := objects(t, s, "locks/"); len(left) > 0 {
-		t.Errorf("claims left: %q", left)
+		t.Errorf("leases left: %q", left)
 	}
 }
 
@@ -351,6 +351,6 @@ func TestPullMayNotDelete(t *testing.T) {
 	}
 	checkWhole(t, admin)
 	if left := objects(t, admin, "locks/"); len(left) != 2 {
-		t.Errorf("claims: %q", left)
+		t.Errorf("leases: %q", left)
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// errNoContentTag says that a module build does not say where its rpms are.
+// errNoContentTag says that a module build does not name the tag that has its rpms.
 var errNoContentTag = errors.New("it names no content tag")
 
-// ContentTagOf reads a module build's extra, which is JSON: the name of its content tag, or why there is
-// none that a tag could have.
-func ContentTagOf(extra []byte) (string, error) {
+// ContentTagInExtra returns the content tag that a module build's extra names. extra is JSON, as the database
+// has it. The error says why there is no name, or none that a tag can have.
+func ContentTagInExtra(extra []byte) (string, error) {
 	at := json.RawMessage(extra)
 	for _, key := range []string{"typeinfo", "module", "content_koji_tag"} {
 		var members map[string]json.RawMessage
@@ -27,11 +27,12 @@ func ContentTagOf(extra []byte) (string, error) {
 	if err := json.Unmarshal(at, &v); err != nil {
 		return "", errNoContentTag
 	}
-	return ContentTagName(v)
+	return CheckContentTag(v)
 }
 
-// ContentTagName is a value as the name of a tag, or why it is none.
-func ContentTagName(v any) (string, error) {
+// CheckContentTag returns the value of content_koji_tag as the name of a tag. The error says why there is no
+// name, or none that a tag can have.
+func CheckContentTag(v any) (string, error) {
 	if v == nil || v == "" {
 		return "", errNoContentTag
 	}
@@ -47,7 +48,11 @@ func ContentTagName(v any) (string, error) {
 	return name, nil
 }
 
-// MaxTagName is more characters than a tag's name has: hubs permit 256, unless MaxNameLengthInternal says more.
-const MaxTagName = 300
+// MaxTagNameLength is how many characters a tag's name has at most. Hubs permit 256, unless their
+// MaxNameLengthInternal says more.
+const MaxTagNameLength = 300
 
-func IsTagName(name string) bool { return name != "" && utf8.RuneCountInString(name) <= MaxTagName }
+// IsTagName reports whether a text has a length that a tag's name can have.
+func IsTagName(name string) bool {
+	return name != "" && utf8.RuneCountInString(name) <= MaxTagNameLength
+}

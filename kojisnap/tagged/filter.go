@@ -13,10 +13,10 @@ type filter struct {
 	child, parent int64
 	pattern       string
 	re            *pyregexp.Regexp
-	err           error // why there is no re
+	err           error // why the pattern does not compile; re is then nil
 }
 
-// verdict is whether a package passes filters, or is in a list.
+// verdict says whether a package passes filters, or is in a list.
 type verdict int
 
 const (
@@ -35,7 +35,7 @@ func newFilter(child, parent int64, pattern string) *filter {
 	return f
 }
 
-// match says whether a name passes, and if that is unknown, why.
+// match returns whether a name passes, and if that is unknown, why.
 func (f *filter) match(name string) (verdict, error) {
 	if f.err != nil {
 		return unknown, f.err
@@ -50,8 +50,8 @@ func (f *filter) match(name string) (verdict, error) {
 	return no, nil
 }
 
-// pass says whether a name passes all filters of a way, and if that is unknown, which filter
-// stands in the way and why.
+// pass says whether a name passes all filters on a path of links, and if that is unknown, because of which filter
+// and why.
 func pass(filters []*filter, name string) (v verdict, by *filter, why error) {
 	v = yes
 	for _, f := range filters {
@@ -65,8 +65,8 @@ func pass(filters []*filter, name string) (v verdict, by *filter, why error) {
 	return v, by, why
 }
 
-// Undecided are builds of which it is not known whether a tag holds them: their packages may
-// come through a link whose package filter could not be evaluated, and through no other.
+// Undecided are builds of which it is not known whether a tag holds them: the tag can only inherit their packages
+// through a link whose package filter could not be evaluated.
 type Undecided struct {
 	Tag           string // that was asked for
 	Child, Parent string // of the link
@@ -81,7 +81,7 @@ func (u *Undecided) Link() string {
 	return fmt.Sprintf("the package filter %#q by which %q inherits from %q", u.Filter, u.Child, u.Parent)
 }
 
-// undecided collects builds by the filter that stands in their way.
+// undecided collects builds by the filter on which they depend.
 type undecided struct {
 	view  *View
 	tag   int64

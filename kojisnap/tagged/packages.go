@@ -1,7 +1,7 @@
 package tagged
 
-// membership is whether a package is in a tag's package list and not blocked. Where a filter
-// could not be evaluated both may be.
+// membership says whether a package is in a tag's package list and not blocked. If a filter could not be evaluated,
+// both may be so.
 type membership struct {
 	mayBeIn, mayBeOut bool
 	decided           bool    // no tag that is searched later changes it
@@ -21,8 +21,8 @@ func (m membership) in() verdict {
 }
 
 // packageList returns the packages of a tag and of what it inherits. The first tag that lists a
-// package decides; the filters of the links on the way choose what is inherited
-// (readPackageList). Where a filter could not be evaluated, a tag that is searched later may
+// package decides; the filters of the links on the path choose what is inherited
+// (readPackageList). If a filter could not be evaluated, a tag that is searched later may
 // decide.
 func (v *View) packageList(tag int64, order []step) map[int64]membership {
 	list := map[int64]membership{}

@@ -21,21 +21,20 @@ type Build struct {
 	Volume    string // production's name of it
 	State     int64  // 1 is COMPLETE
 	Draft     bool
-	TagID     int64 // the tag that the build was found in
+	TagID     int64 // the tag in which the build was found
 }
 
-// NVR is the build's name.
+// NVR returns the build's name, NAME-VERSION-RELEASE.
 func (b *Build) NVR() string { return b.Name + "-" + b.Version + "-" + b.Release }
 
 // Complete is the state of builds that have files (koji.BUILD_STATES).
 const Complete = 1
 
-// View is the tags of a snapshot with their builds. It is read once and then may be used
-// concurrently.
+// View is the tags of a snapshot with their builds. It may be used concurrently.
 type View struct {
 	Tags     map[string]int64 // ids by name
-	Names    map[int64]string // and back
-	Packages map[int64]string // names by id
+	Names    map[int64]string // names of tags by id
+	Packages map[int64]string // names of packages by id
 	links    map[int64][]link // by child, in order of priority
 	packages map[int64]map[int64]bool
 	listing  map[int64][]tagging // by tag, most recent first
@@ -53,13 +52,13 @@ type link struct {
 
 type tagging struct{ event, build int64 }
 
-// Read reads what a View needs: all but rpms and what hangs on them.
+// Read reads the View of a snapshot: everything except rpms and what belongs to them.
 func Read(ctx context.Context, snap *snapfile.Snapshot) (*View, error) {
 	v := &View{
 		Tags: map[string]int64{}, Names: map[int64]string{}, links: map[int64][]link{}, packages: map[int64]map[int64]bool{},
 		listing: map[int64][]tagging{}, builds: map[int64]*Build{}, Packages: map[int64]string{},
 	}
-	// Only tags of the scope have their rows in the snapshot; others are names without content.
+	// The snapshot has only the rows of tags in its scope.
 	for _, t := range snap.Manifest.Scope.All {
 		v.Tags[t.Name], v.Names[t.ID] = t.ID, t.Name
 	}
@@ -114,8 +113,8 @@ func Read(ctx context.Context, snap *snapfile.Snapshot) (*View, error) {
 	return v, nil
 }
 
-// Row is a snapshot's row, its columns by name. A column that the relation does not have is a
-// mistake of the program, and panics.
+// Row is a row of a snapshot, with columns by name. Its methods panic for a column that the relation does not have.
+// It is valid during the call that gets it.
 type Row struct {
 	rel    *relation.Relation
 	fields [][]byte
@@ -139,7 +138,7 @@ func (r Row) Int(column string) int64 {
 	return n
 }
 
-// Each calls fn for every row of a relation's view.
+// Each calls fn for every row of a relation, in the order of its key.
 func Each(ctx context.Context, snap *snapfile.Snapshot, name string, fn func(Row)) error {
 	rows := snap.Rows(ctx, name)
 	defer rows.Close()

@@ -9,8 +9,8 @@ import (
 // Builds returns the builds that a tag holds, in the hub's order: with inherit, those of the
 // tags that it inherits after its own; with latest, of each package the most recently tagged
 // of the first tag that has one. Only complete builds of packages that are in the package
-// list and not blocked count (readTaggedBuilds). Builds of which that is not known are not
-// among them, but in unknown.
+// list and not blocked count (readTaggedBuilds). Builds of which that is not known, because a package
+// filter could not be evaluated, are in unknown instead.
 func (v *View) Builds(tag int64, inherit, latest bool) (builds []Build, unknown []*Undecided) {
 	order := v.inheritance(tag)
 	packages := v.packageList(tag, order)
@@ -69,8 +69,8 @@ type walk struct {
 	visits map[int64][]step
 }
 
-// from visits the parents of a tag, depth first. path is the way from the top, depth what the
-// links on it leave.
+// from visits the parents of a tag, depth first. path is the path from the top, depth how many more links it
+// allows.
 func (w *walk) from(tag int64, path []int64, depth int64, noconfig bool, filters []*filter) {
 	if depth < 1 {
 		return
@@ -83,7 +83,7 @@ func (w *walk) from(tag int64, path []int64, depth int64, noconfig bool, filters
 		if depth != unlimited {
 			next = min(next, depth) - 1
 		}
-		// As in Koji, a link without configuration makes its later siblings count as such too.
+		// As in Koji, a link without configuration makes its later siblings count as such, too.
 		noconfig = noconfig || l.noconfig
 		s := step{tag: l.parent, depth: next, noconfig: l.noconfig, filters: slices.Clone(filters)}
 		if l.filter != nil {
@@ -106,8 +106,17 @@ func (s step) covers(later step, noconfig bool) bool {
 	return s.depth >= later.depth
 }
 
-// All returns every build of the snapshot, by id.
-func (v *View) All() []Build {
+// PossibleBuilds is Builds with those of which it is not known whether the tag holds them.
+func (v *View) PossibleBuilds(tag int64, inherit, latest bool) []Build {
+	builds, undecided := v.Builds(tag, inherit, latest)
+	for _, u := range undecided {
+		builds = append(builds, u.Builds...)
+	}
+	return builds
+}
+
+// AllBuilds returns every build of the snapshot, sorted by id.
+func (v *View) AllBuilds() []Build {
 	all := make([]Build, 0, len(v.builds))
 	for _, id := range slices.Sorted(maps.Keys(v.builds)) {
 		all = append(all, *v.builds[id])

@@ -1,10 +1,10 @@
 // Package tagglob chooses tags by names and patterns, as --tag and the key tag take them.
 //
 // A pattern follows the rules of Koji's hub (listTags(pattern=…), which koji list-tags uses): * is any
-// text, ? is one character, upper and lower case are alike, and all else stands for itself, [ too. What
-// holds neither * nor ? is a name, which is taken as it is. What begins with ! is left out, whether it is a
-// name or a pattern. The list is a set: a tag is chosen if a name or a pattern chooses it and none leaves it
-// out, in whatever order they stand.
+// text, ? is one character, upper and lower case are alike, and all else stands for itself, [ included. An entry
+// with neither * nor ? is a name, which is taken as it is. An entry that begins with ! leaves out a name or a
+// pattern. The list is a set: a tag is chosen if a name or a pattern chooses it and none leaves it out, in
+// whatever order they stand.
 package tagglob
 
 import (
@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// Set is a list of names and patterns that was checked.
+// Set is a checked list of names and patterns. It may be used concurrently.
 type Set struct {
 	list     []string // as given, sorted
 	names    []string // chosen by name, sorted
@@ -67,16 +67,16 @@ func Parse(list []string) (Set, error) {
 // IsPattern reports whether an entry of a list, without its !, is a pattern.
 func IsPattern(text string) bool { return strings.ContainsAny(text, "*?") }
 
-// List is the whole list, sorted: it is what identifies the set.
+// List returns the whole list, sorted. It identifies the set.
 func (s Set) List() []string { return s.list }
 
-// IsNames reports whether the list is of nothing but names that are chosen.
+// IsNames reports whether the list has only names that it chooses.
 func (s Set) IsNames() bool { return len(s.names) == len(s.list) }
 
-// Names are the tags that are chosen by name, and not left out. They are sorted.
+// Names returns the tags that are chosen by name and not left out, sorted.
 func (s Set) Names() []string { return s.names }
 
-// Patterns are those that choose. They are sorted.
+// Patterns returns the patterns that choose tags, sorted.
 func (s Set) Patterns() []string { return s.patterns }
 
 // Has reports whether a tag is chosen.
@@ -88,12 +88,12 @@ func (s Set) Has(name string) bool {
 	return named || s.Matches(name)
 }
 
-// Matches reports whether a pattern chooses a tag, which may be left out all the same.
+// Matches reports whether a pattern chooses a tag, even if another entry leaves it out.
 func (s Set) Matches(name string) bool { return s.choose != nil && s.choose.MatchString(name) }
 
 func (s Set) leavesOut(name string) bool { return s.leaveOut != nil && s.leaveOut.MatchString(name) }
 
-// Unmatched are the patterns that choose none of the names, those of them that are left out included.
+// Unmatched returns the patterns that match none of the names. It does not matter whether a name is left out.
 func (s Set) Unmatched(names []string) []string {
 	var none []string
 	for _, p := range s.patterns {
@@ -104,7 +104,7 @@ func (s Set) Unmatched(names []string) []string {
 	return none
 }
 
-// source is the regular expression of a name or a pattern.
+// source returns the regular expression of a name or a pattern.
 func source(text string) string {
 	if !IsPattern(text) {
 		return `(?-i:` + regexp.QuoteMeta(text) + `)`
@@ -114,4 +114,17 @@ func source(text string) string {
 
 func compile(sources []string) *regexp.Regexp {
 	return regexp.MustCompile(`(?is)\A(?:` + strings.Join(sources, "|") + `)\z`)
+}
+
+// Quote shows patterns to people. If one has a [, it says that Koji's hub takes that as it is.
+func Quote(patterns []string) string {
+	quoted := make([]string, len(patterns))
+	for i, p := range patterns {
+		quoted[i] = fmt.Sprintf("%q", p)
+	}
+	text := strings.Join(quoted, ", ")
+	if strings.Contains(text, "[") {
+		text += " (of patterns Koji's hub knows * and ?; [ stands for itself)"
+	}
+	return text
 }

@@ -22,7 +22,7 @@ func (u *User) TestLink(file, dir string) error {
 	})
 }
 
-// linker links or copies. It remembers copies, so that a file wanted twice is copied once.
+// linker links or copies files. It remembers copies, so that it copies a file only once.
 type linker struct {
 	copies map[string]string // by source
 	linked int
@@ -61,8 +61,7 @@ func (l *linker) put(src, dst string) error {
 	return nil
 }
 
-// same accepts what is there already if it has the same size and the same mtime in seconds, as
-// Pungi does.
+// same accepts an existing file if size and mtime, in seconds, are the same, as Pungi does.
 func same(info fs.FileInfo, dst string) error {
 	have, err := os.Lstat(dst)
 	if err != nil {
@@ -92,7 +91,7 @@ func copyFile(src, dst string, info fs.FileInfo) (err error) {
 		err = os.Chtimes(dst, info.ModTime(), info.ModTime())
 	}
 	if err != nil {
-		os.Remove(dst) // half a file is worse than none
+		os.Remove(dst) // leave no partial file
 		return fmt.Errorf("copy %s: %w", src, err)
 	}
 	return nil

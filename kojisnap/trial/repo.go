@@ -19,12 +19,12 @@ var ErrNoCreaterepo = errors.New("createrepo_c is not in $PATH: install the pack
 // Tree is a repository to make.
 type Tree struct {
 	Dir  string   // relative to Options.Dir, such as f42/x86_64
-	RPMs []string // absolute paths; file names are unique, or the files alike
+	RPMs []string // absolute paths; files of the same name must be equal
 }
 
 // Options of Make.
 type Options struct {
-	Dir   string // is made; if it is there it must be empty
+	Dir   string // is made; if it exists, it must be empty
 	Trees []Tree
 	User  *User
 }
@@ -49,8 +49,8 @@ func Count(repos []Repo) (sum Repo) {
 	return sum
 }
 
-// CheckDir refuses a directory that holds something, and one at or below any of the others,
-// symlinks resolved: a trial must not get among the files that it tries. It changes nothing.
+// CheckDir refuses a directory that is not empty, or that is at or below one of the others after symlinks are
+// resolved: a trial must not write among the files that it tries. It changes nothing.
 func CheckDir(dir string, others ...string) error {
 	resolved, err := resolve(dir)
 	if err != nil {
@@ -80,7 +80,7 @@ func CheckDir(dir string, others ...string) error {
 	return nil
 }
 
-// resolve resolves the symlinks of a path of which the end may not be there yet.
+// resolve resolves the symlinks of a path whose end need not exist yet.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -100,8 +100,8 @@ func resolve(path string) (string, error) {
 // Make makes a repository of each tree, as a compose does: the rpms as hard links in
 // Packages/LETTER/, metadata by createrepo_c, and compares what the metadata names with what
 // was linked. Without createrepo_c the repositories have no metadata, and the error is
-// ErrNoCreaterepo. On another error, what was made up to there remains; the repositories that
-// are complete are returned.
+// ErrNoCreaterepo. After another error, what was made up to there remains, and Make returns the complete
+// repositories.
 func Make(ctx context.Context, o Options) ([]Repo, error) {
 	program, missing := exec.LookPath("createrepo_c")
 	l := &linker{copies: map[string]string{}}
@@ -175,7 +175,7 @@ func (l *linker) tree(ctx context.Context, dir string, rpms []string) ([]string,
 }
 
 func createrepo(ctx context.Context, program, dir string, u *User) error {
-	// gzip is what every version of createrepo_c can write, and Go read.
+	// Every version of createrepo_c can write gzip, and Go can read it.
 	cmd := exec.CommandContext(ctx, program, "--quiet", "--no-database", "--general-compress-type=gz", dir)
 	cmd.SysProcAttr = u.attr()
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// User is somebody as whom files are read and linked. A nil *User is the process's own.
+// User is the user as whom files are read and linked. A nil *User is the process's user.
 type User struct {
 	Name   string
 	UID    int
@@ -23,8 +23,7 @@ type User struct {
 // ErrNotRoot says that only root can work as another user.
 var ErrNotRoot = errors.New("only root can work as another user")
 
-// LookupUser finds a user of this machine. It is ErrNotRoot if the process cannot work as
-// that one.
+// LookupUser finds a user of this machine. The error is ErrNotRoot if the process cannot work as that user.
 func LookupUser(name string) (*User, error) {
 	found, err := user.Lookup(name)
 	if errors.As(err, new(user.UnknownUserError)) {
@@ -57,9 +56,8 @@ func LookupUser(name string) (*User, error) {
 	return u, nil
 }
 
-// Do calls fn with the user's rights to files (setfsuid(2): the kernel takes the capabilities
-// of root over files away with it). That holds for the calls that fn makes itself, not for
-// goroutines that it starts nor for programs.
+// Do calls fn with the user's rights to files. It uses setfsuid(2), with which the kernel also drops root's
+// capabilities over files. Goroutines and programs that fn starts keep the process's rights.
 func (u *User) Do(fn func() error) error {
 	if u.own() {
 		return fn()
@@ -84,7 +82,7 @@ func (u *User) become() error {
 	if err := unix.Setgroups(u.Groups); err != nil {
 		return fmt.Errorf("groups of user %q: %w", u.Name, err)
 	}
-	// Both calls say nothing of failure: they return what was before, asked again what is.
+	// Neither call reports failure: they return the previous id, so a second call returns the present one.
 	unix.SetfsgidRetGid(u.GID)
 	unix.SetfsuidRetUid(u.UID)
 	gid, _ := unix.SetfsgidRetGid(-1)

@@ -6,9 +6,9 @@ import (
 	"kojisnap/volumes"
 )
 
-// treeArches are the arches of the repositories of a tag: those wanted, else those of its
-// configuration, else those that its rpms have; and "source".
-func (v *verifier) treeArches(tag string, l *listing) []string {
+// treeArches returns the arches of the repositories of a tag: the wanted ones, or else those of its
+// configuration, or else those of its rpms; and "source".
+func (v linkChecks) treeArches(tag string, l *listing) []string {
 	arches := slices.Clone(v.Arches)
 	if len(arches) == 0 {
 		arches = slices.Clone(v.arches[tag])
@@ -25,7 +25,8 @@ func (v *verifier) treeArches(tag string, l *listing) []string {
 	return slices.Compact(arches)
 }
 
-// composeOf reports which rpms belong into the repository of an arch, sources apart.
+// composeOf returns a function that reports whether rpms of an arch belong into the repository of arch. It does
+// not tell sources from others.
 func composeOf(arch string) func(arch string) bool {
 	if arch == "source" {
 		return func(arch string) bool { return true }
@@ -33,7 +34,7 @@ func composeOf(arch string) func(arch string) bool {
 	return volumes.Want{Arches: []string{arch}}.TakesArch()
 }
 
-// canonical is the arch for which a builder takes tasks of an rpm arch (koji.canonArch).
+// canonical returns the arch for which a builder takes tasks of an rpm arch (koji.canonArch).
 func canonical(arch string) string {
 	for canon, arches := range map[string][]string{
 		"i386":   {"i386", "i486", "i586", "i686", "athlon", "geode"},

@@ -3,19 +3,19 @@ package verify
 import (
 	"cmp"
 	"context"
-	"kojisnap/kojisnap/oneline"
-	"kojisnap/kojisnap/tagged"
 	"maps"
 	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagged"
 )
 
-// checkContentTags looks for the tags that hold the rpms of modules, as a compose does: by the name that
-// the module build has. Without one a compose of the module fails. A build that names none that could be
-// a tag is no different in production, and a warning.
-func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
+// checkContentTags looks for the tags that have the rpms of modules, as a compose does: by the name in the module
+// build. If a tag is missing, a compose of the module fails. A build that names no possible tag is the same in
+// production, so that is a warning.
+func (v moduleChecks) checkContentTags(ctx context.Context, t *taggedTag) error {
 	if len(t.modules) == 0 {
 		return nil
 	}
@@ -62,9 +62,9 @@ func (v *verifier) checkContentTags(ctx context.Context, t *taggedTag) error {
 	})
 }
 
-// namedContent returns which content tags the modules of a tag name, each with the module builds by name.
-// What cannot be asked goes to c, what names none to nameless.
-func (v *verifier) namedContent(ctx context.Context, t *taggedTag, c, nameless *Check) (map[string][]string, error) {
+// namedContent returns the content tags that the modules of a tag name, each with the names of the module builds.
+// Builds that cannot be asked for go to c, builds that name no tag to nameless.
+func (v moduleChecks) namedContent(ctx context.Context, t *taggedTag, c, nameless *Check) (map[string][]string, error) {
 	calls := make([]hub.Call, len(t.modules))
 	for i, b := range t.modules {
 		calls[i] = hub.Call{Method: "getBuild", Args: []any{b.id}}
@@ -82,7 +82,7 @@ func (v *verifier) namedContent(ctx context.Context, t *taggedTag, c, nameless *
 		}
 		extra := info.Value.Field("extra")
 		content := extra.Field("typeinfo").Field("module").Field("content_koji_tag")
-		name, err := tagged.ContentTagName(content.Any())
+		name, err := tagged.CheckContentTag(content.Any())
 		if err = cmp.Or(extra.Bad(), content.Bad(), err); err != nil {
 			nameless.bad("%s: %v", nvr, err)
 			continue
@@ -95,10 +95,10 @@ func (v *verifier) namedContent(ctx context.Context, t *taggedTag, c, nameless *
 	return named, nil
 }
 
-// noContentTag says why a compose of module builds cannot take what their content tag is to hold; empty: it
-// can. That staging has a tag of that name, there, is not enough: one that is not in the scope of the snapshot
-// is a rest of earlier loads, and is not kept up.
-func (v *verifier) noContentTag(ctx context.Context, nvrs []string, name string, there bool) (string, error) {
+// noContentTag says why a compose cannot take the rpms of module builds from their content tag; empty if it can.
+// there says that staging has a tag of that name. That is not enough: if the tag is not in the snapshot's scope,
+// an earlier load made it, and no load updates it any longer.
+func (v moduleChecks) noContentTag(ctx context.Context, nvrs []string, name string, there bool) (string, error) {
 	const (
 		notPulled = "it was not pulled: pull it, with --content-tags, or by its name"
 		notLoaded = "staging does not have it: load the snapshot"
@@ -123,7 +123,7 @@ func (v *verifier) noContentTag(ctx context.Context, nvrs []string, name string,
 		return scope.Content[i].Missing + notThere, nil
 	case !slices.ContainsFunc(scope.All, func(t snapfile.Tag) bool { return t.Name == name }):
 		return notPulled, nil
-	case !there && v.back != nil: // before it was made both are without it
+	case !there && v.back != nil: // before the tag was made both are without it
 		if _, inProduction, err := v.expected.tag(ctx, name); err != nil || !inProduction {
 			return "", err
 		}

@@ -1,22 +1,24 @@
 /*
+Package verify finds out whether composes can run in staging: it asks staging's hub what compose tools ask,
+compares the answers with a snapshot or with production's hub, and looks at the files that the answers name.
+
 # What ends a verification, and what is one failed check
 
-Verify has found out what it can if one thing after another is wrong. Only what makes the whole wrong is
-an error:
+Verify finds out as much as it can, whatever is wrong. Only what makes the whole impossible is an error:
 
-	options that contradict each other; a directory that will not do   error, wrong usage
-	a tag, arch or key that the snapshot does not know                 [UnknownError], wrong usage
+	options that contradict each other; an unusable directory          error, wrong usage
+	a tag, arch or key that the snapshot does not know                 [compose.UnknownError], wrong usage
 	a hub that is not staging's                                        [ErrNotStagingHub], wrong usage
 	a hub that does not answer at all                                  temporary ([hub.Temporary])
 	a snapshot that is damaged, a store that is gone                   [snapfile.DamagedError], the store's error
 	the compose user cannot be assumed                                 error
 
 Whatever is wrong with one call, one row or one file is one failed check, or one line of one, with the
-reason. What hangs on it is left out, all else is looked at:
+reason. What depends on it is left out; all else is checked:
 
 	a call faults, is cut off, takes too long, is not well-formed      the check, for the tag that it is about
-	a multicall that one row spoils                                    its calls are made one by one; the check
-	a tag is not there, or cannot be asked for                         tag; what else asks for it
+	a multicall that one row spoils                                    its calls are made singly; the check
+	a tag is not there, or cannot be asked for                         tag; what else needs it
 	a tag, repo or package has another name in staging                 tag, names: warnings
 	staging deleted the tag, after the event                           hidden: a warning
 	a module's content tag was not pulled, or production lacks it      content tags

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,14 +10,14 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// An event before the snapshot's can be verified as well: production is asked at it, or what the
-// snapshot has of history says what it was. Files are copied for the snapshot's event; a compose of another
-// one finds those of its builds by the read-only volume.
+// Verify can also look at an event before the snapshot's: it asks production at that event, or uses the history
+// in the snapshot. It does not look at files then: copies are made for the snapshot's event, and a compose at
+// another event finds other builds on the read-only volume.
 
 // lookback is what is known of an event before the snapshot's.
 type lookback struct {
 	latest int64           // the snapshot's
-	from   map[int64]int64 // where the history of tags begins that staging has, of those that are known
+	from   map[int64]int64 // the events at which staging's history of tags begins, as far as known
 	near   int64           // the last event that the snapshot knows, not after the one that is verified
 }
 
@@ -58,7 +59,7 @@ func (v *verifier) lookBack(ctx context.Context) error {
 	for _, name := range v.Want.Tags {
 		tag, ok := view.Tags[name]
 		if !ok {
-			continue // it is told
+			continue // checkExists reports it
 		}
 		for _, id := range append([]int64{tag}, view.Inheritance(tag)...) {
 			// Of a tag that is not in the scope the snapshot has nothing.
@@ -68,7 +69,7 @@ func (v *verifier) lookBack(ctx context.Context) error {
 			}
 			what := "tag " + name
 			if id != tag {
-				what += ", which inherits tag " + or(view.Names[id], fmt.Sprint(id)) + ","
+				what += ", which inherits tag " + cmp.Or(view.Names[id], fmt.Sprint(id)) + ","
 			}
 			return fmt.Errorf("event %d: snapshot %s has what %s was only from event %d on: compare with production (--against URL), or kojisnap pull --since %d",
 				v.Event, all.ID, what, from, v.Event)
@@ -97,9 +98,9 @@ func (v *verifier) checkEvent(ctx context.Context) error {
 	})
 }
 
-// hasHistory reports whether staging has what a tag was at the event: what it is not known to lack is
-// asked for. If it has not, that is one failed check, and the tag's others are of no use.
-func (v *verifier) hasHistory(tag string) bool {
+// hasHistory reports whether staging may have what a tag was at the event. If it is known that it does not,
+// that is one failed check, and the tag's other checks would be of no use.
+func (v tagChecks) hasHistory(tag string) bool {
 	if v.back == nil {
 		return true
 	}

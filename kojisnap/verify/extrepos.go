@@ -1,38 +1,36 @@
 package verify
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 
-	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 )
 
-// externalRepo is a row of tag_external_repos. Their URLs may be staging's own, so they are not
-// looked at.
+// externalRepo is a row of tag_external_repos, without the URL: staging may have URLs of its own.
 type externalRepo struct {
 	tag, id, priority       int64
 	name, mergeMode, arches string
 }
 
 func (e externalRepo) line(tag, name string) string {
-	return fmt.Sprintf("%s has external repo %s: priority %d, mode %s, arches %s", tag, name, e.priority, or(e.mergeMode, "koji"), or(e.arches, "all"))
+	return fmt.Sprintf("%s has external repo %s: priority %d, mode %s, arches %s", tag, name, e.priority, cmp.Or(e.mergeMode, "koji"), cmp.Or(e.arches, "all"))
 }
 
 // checkExternalRepos checks that a tag and what it inherits have production's external repos:
 // newRepo merges them.
-func (v *verifier) checkExternalRepos(ctx context.Context, t *taggedTag) error {
+func (v tagChecks) checkExternalRepos(ctx context.Context, t *taggedTag) error {
 	c := Check{Name: "external repos", Tag: t.name}
 	return v.attempt(ctx, c, func() error {
 		tags := append([]tagRef{t.tagRef}, t.parents()...)
 		var here []tagRef
 		for _, tag := range tags {
-			h := v.here[tag.id]
+			h := v.tags.here[tag.id]
 			if h == nil {
 				continue
 			}
-			// One that is inherited though it was deleted is asked for, too.
+			// A deleted tag that is still inherited is asked for, too.
 			if _, inherited := t.inherits[h.id]; inherited || h.there || h.err != nil {
 				here = append(here, h.tagRef)
 			}
@@ -62,7 +60,7 @@ func (v *verifier) checkExternalRepos(ctx context.Context, t *taggedTag) error {
 			if name != e.name {
 				t.renamed[fmt.Sprintf("external repo %s is %q in staging", name, e.name)] = true
 			}
-			found[e.line(v.tagNames.of(e.tag, ""), name)] = true
+			found[e.line(v.tags.names.of(e.tag, ""), name)] = true
 		}
 		for line := range lines {
 			if !found[line] && len(haveErrs) == 0 {
@@ -77,32 +75,4 @@ func (v *verifier) checkExternalRepos(ctx context.Context, t *taggedTag) error {
 		v.add(c, StatusFailed)
 		return nil
 	})
-}
-
-// externalRepos asks for each tag's own: the whole list would show of two of one repo the
-// first only.
-func (a hubAnswers) externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error) {
-	calls := make([]hub.Call, len(tags))
-	for i, tag := range tags {
-		calls[i] = hub.Call{Method: "getTagExternalRepos", Kwargs: a.at(map[string]any{"tag_info": tag.id})}
-	}
-	results, err := a.multi(ctx, calls)
-	if err != nil {
-		return nil, []error{err}
-	}
-	for i, tag := range tags {
-		if err := results[i].Err; err != nil {
-			var call *hub.CallError
-			if errors.As(err, &call) {
-				err = call.Err
-			}
-			errs = append(errs, a.failed(fmt.Errorf("external repos of tag %s: %w", tag.name, err)))
-			continue
-		}
-		for _, r := range results[i].Value.Items() {
-			repos = append(repos, externalRepo{tag: tag.id, id: number(r.Field("external_repo_id")), name: text(r.Field("external_repo_name")),
-				priority: number(r.Field("priority")), mergeMode: text(r.Field("merge_mode")), arches: text(r.Field("arches"))})
-		}
-	}
-	return repos, errs
 }

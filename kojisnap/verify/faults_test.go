@@ -2,8 +2,8 @@ package verify_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -13,6 +13,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/verify"
 )
@@ -130,7 +131,7 @@ func TestVerifyFaults(t *testing.T) {
 				}
 				for _, c := range r.Checks {
 					if reason := c.Detail + strings.Join(c.Examples, " "); c.Status == verify.StatusFailed &&
-						(!strings.Contains(reason, how.says) || !strings.Contains(reason, or(test.side, "staging's")+" hub: ") || strings.Contains(reason, "\n")) {
+						(!strings.Contains(reason, how.says) || !strings.Contains(reason, cmp.Or(test.side, "staging's")+" hub: ") || strings.Contains(reason, "\n")) {
 						t.Errorf("%s %s says %q", c.Name, c.Tag, reason)
 					}
 				}
@@ -148,13 +149,6 @@ func TestVerifyFaults(t *testing.T) {
 			})
 		}
 	}
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // A tag that cannot be asked leaves the others as they are.

@@ -2,68 +2,60 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"kojisnap/kojisnap/compose"
 	"maps"
 	"slices"
-	"syscall"
 )
 
-// files makes the checks that look at files.
-func (v *verifier) files(ctx context.Context) error {
-	var err error
+// fileChecks look at the files that composes take.
+type fileChecks struct {
+	copyFinder
+	states  map[int64]*fileState    // by rpm id
+	classes map[fileClass]*linkable // of files that are there
+}
+
+func newFileChecks(v *verifier) *fileChecks {
+	return &fileChecks{copyFinder: copyFinder{v}, states: map[int64]*fileState{}, classes: map[fileClass]*linkable{}}
+}
+
+// checkTopdir makes the checks that look at files below topdir.
+func (v *fileChecks) checkTopdir(ctx context.Context) error {
 	switch {
 	case v.back != nil:
 		v.add(Check{Name: "files", Status: StatusSkipped, Detail: fmt.Sprintf("those that are copied are for event %d", v.back.latest)}, StatusFailed)
+		return nil
 	case v.Topdir == "":
 		v.add(Check{Name: "files", Status: StatusSkipped, Detail: "no topdir given"}, StatusFailed)
-	default:
-		err = v.belowTopdir(ctx)
+		return nil
 	}
-	if err == nil {
-		err = v.checkTopURL(ctx)
-	}
-	return err
-}
-
-func (v *verifier) belowTopdir(ctx context.Context) error {
 	if err := v.readFiles(ctx); err != nil {
 		return err
 	}
-	v.eachTag(v.checkFiles)
-	v.eachTag(v.checkSources)
+	v.eachListing(v.checkFiles)
+	v.eachListing(v.checkSources)
 	if err := v.checkModuleFiles(ctx); err != nil {
 		return err
 	}
 	if err := v.checkNamedArchives(ctx); err != nil {
 		return err
 	}
-	dir, linkable, remove := v.checkLinks()
+	links := linkChecks{v}
+	dir, linkable, remove := links.checkLinks()
 	defer remove()
-	v.eachTag(v.checkPlacement)
+	v.eachListing(links.checkPlacement)
 	if dir == "" {
 		return ctx.Err()
 	}
-	full := v.checkRoom(dir)
+	full := links.checkRoom(dir)
 	if v.ComposeDir == "" {
 		return nil
 	}
-	return v.checkTrial(ctx, linkable, full)
+	return links.checkTrial(ctx, linkable, full)
 }
 
-// eachTag calls check for the tags that staging has, and for the builds that were asked for by name.
-func (v *verifier) eachTag(check func(tag string, l *listing)) {
-	for _, tag := range append(slices.Clone(v.Want.Tags), byName) {
-		if l := v.listings[tag]; l != nil {
-			check(tag, l)
-		}
-	}
-}
-
-// checkFiles reports the files of a tag by arch, and apart from them the rpms of which production has
-// no copy that a compose may take.
-func (v *verifier) checkFiles(tag string, l *listing) {
+// checkFiles reports the files of a tag by arch, and apart from these the rpms without a copy in production that a
+// compose may take, and those on volumes that this site never mounts.
+func (v *fileChecks) checkFiles(tag string, l *listing) {
 	checks := map[string]*Check{}
 	none, away := checkOf("signed copies", tag), checkOf("unmounted volumes", tag)
 	for i := range l.rpms {
@@ -109,9 +101,9 @@ func (v *verifier) checkFiles(tag string, l *listing) {
 	}
 }
 
-// checkSources looks for the source rpm of each build: composes take from it for which arches
-// a noarch rpm is, and put it into the source repository. Pungi only warns where there is none.
-func (v *verifier) checkSources(tag string, l *listing) {
+// checkSources looks for the source rpm of each build. Composes put it into the source repository, and read in it
+// for which arches a noarch rpm is. Pungi only warns if there is none.
+func (v *fileChecks) checkSources(tag string, l *listing) {
 	builds, sources := map[*taggedBuild]bool{}, map[*taggedBuild]*fileState{}
 	for i := range l.rpms {
 		r := &l.rpms[i]
@@ -128,41 +120,13 @@ func (v *verifier) checkSources(tag string, l *listing) {
 	status := StatusWarning
 	for b := range builds {
 		switch s := sources[b]; {
-		case s != nil && (s.none || s.away): // told of already
+		case s != nil && (s.none || s.away): // reported by checkFiles
 		case s == nil:
 			c.bad("%s: has no source rpm", b.nvr())
 		case s.err != nil:
 			c.bad("%s: %v", b.nvr(), s.err)
 			status = StatusFailed
 		}
-	}
-	v.add(c, status)
-}
-
-// checkPlacement counts the rpms that a compose has to copy because they lie on production's
-// volume.
-func (v *verifier) checkPlacement(tag string, l *listing) {
-	c := checkOf("placement", tag)
-	var bytes int64
-	for i := range l.rpms {
-		r := &l.rpms[i]
-		s := v.states[r.id]
-		if s == nil || s.err != nil {
-			continue
-		}
-		c.Count++
-		// Where production's tree is on the same mount, links work.
-		if !v.local(s.class.volume) && errors.Is(v.classes[s.class].err, syscall.EXDEV) {
-			bytes += s.size
-			c.bad("%s: on volume %s", r.nvra(), s.class.volume)
-		}
-	}
-	if c.Bad > 0 {
-		c.Detail = fmt.Sprintf("rpms (%d bytes) are readable on production's volume, which is another mount: a compose copies them", bytes)
-	}
-	status := StatusWarning
-	if v.Builds == compose.BuildsNone {
-		status = StatusOK // as wanted
 	}
 	v.add(c, status)
 }

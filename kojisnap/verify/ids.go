@@ -2,12 +2,13 @@ package verify
 
 import (
 	"context"
+	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/snapfile"
 )
 
-// tagRef is a tag as production knows it. Calls name it by its id: staging may have given it
-// another name, and production may have by now.
+// tagRef is a tag. Calls name it by its id, because staging may have renamed it, and production may have by now.
 type tagRef struct {
 	id   int64
 	name string
@@ -17,11 +18,11 @@ type tagRef struct {
 type stagingTag struct {
 	tagRef
 	there bool  // at the event
-	err   error // of the hub that was asked for it; id and name are then what is likely
+	err   error // of the call that asked for it; id and name are then guesses
 }
 
-// names tells the rows of production's from staging's, of a relation whose rows are known by name:
-// where staging gave a row another name, and where it has another id.
+// names finds production's names of staging's rows, of a relation whose rows have names: staging may have
+// given a row another name or another id.
 type names struct {
 	production map[int64]string // names by production's ids
 	ids        map[int64]int64  // production's ids by staging's, where they differ
@@ -35,8 +36,8 @@ func newNames(ids map[int64]int64) *names {
 	return n
 }
 
-// of returns production's name of a row that is called name in staging; name itself if production
-// is not known to have the row.
+// of returns production's name of a row that staging calls name, or name itself if production is not known to
+// have the row.
 func (n *names) of(id int64, name string) string {
 	if production, ok := n.ids[id]; ok {
 		id = production
@@ -47,26 +48,38 @@ func (n *names) of(id int64, name string) string {
 	return name
 }
 
-// findTags asks staging's hub for its rows of tags of production's: by the id, which is
-// production's own unless the database has another on record, and if there is no such tag by the
-// name. Afterwards v.here has each of them.
-func (v *verifier) findTags(ctx context.Context, tags []tagRef) error {
+// tagFinder finds staging's rows of production's tags.
+type tagFinder struct {
+	staging hubAnswers
+	ids     map[int64]int64       // staging's ids by production's, as far as the database says that they differ
+	scope   []snapfile.Tag        // the snapshot's; empty: not known
+	here    map[int64]*stagingTag // those that were looked for, by production's ids
+	names   *names                // of those
+}
+
+func newTagFinder(staging hubAnswers, ids map[int64]int64, scope []snapfile.Tag) *tagFinder {
+	return &tagFinder{staging: staging, ids: ids, scope: scope, here: map[int64]*stagingTag{}, names: newNames(nil)}
+}
+
+// find asks staging's hub for its rows of production's tags: by the id that the database has on record, or else
+// by production's; and if there is no such tag, by the name. Afterwards f.here has each of them.
+func (f *tagFinder) find(ctx context.Context, tags []tagRef) error {
 	var missing []tagRef
 	var infos []any
 	for _, t := range tags {
-		if _, known := v.here[t.id]; known {
+		if _, known := f.here[t.id]; known {
 			continue
 		}
 		id := t.id
-		if other, ok := v.Record.IDs["tag"][t.id]; ok {
+		if other, ok := f.ids[t.id]; ok {
 			id = other
 		}
-		v.here[t.id] = &stagingTag{tagRef: tagRef{id, t.name}}
-		v.tagNames.production[t.id] = t.name
-		v.tagNames.ids[id] = t.id
+		f.here[t.id] = &stagingTag{tagRef: tagRef{id, t.name}}
+		f.names.production[t.id] = t.name
+		f.names.ids[id] = t.id
 		missing, infos = append(missing, t), append(infos, id)
 	}
-	missing, err := v.askTags(ctx, missing, infos)
+	missing, err := f.ask(ctx, missing, infos)
 	if err != nil {
 		return err
 	}
@@ -74,49 +87,44 @@ func (v *verifier) findTags(ctx context.Context, tags []tagRef) error {
 	for _, t := range missing {
 		infos = append(infos, t.name)
 	}
-	_, err = v.askTags(ctx, missing, infos)
+	_, err = f.ask(ctx, missing, infos)
 	return err
 }
 
-// askTags asks for tags by ids or names, and returns those that staging does not have so.
-func (v *verifier) askTags(ctx context.Context, tags []tagRef, infos []any) (missing []tagRef, err error) {
+// ask asks for tags by ids or names, and returns those that it does not find.
+func (f *tagFinder) ask(ctx context.Context, tags []tagRef, infos []any) (missing []tagRef, err error) {
 	calls := make([]hub.Call, len(infos))
 	for i, info := range infos {
-		calls[i] = hub.Call{Method: "getTag", Args: []any{info}, Kwargs: v.staging.at(map[string]any{})}
+		calls[i] = hub.Call{Method: "getTag", Args: []any{info}, Kwargs: f.staging.at(map[string]any{})}
 	}
-	results, err := v.staging.multi(ctx, calls)
+	results, err := f.staging.multi(ctx, calls)
 	if err != nil {
 		for _, t := range tags {
-			v.here[t.id].err = err
+			f.here[t.id].err = err
 		}
 		return nil, gone(ctx, err)
 	}
 	for i, t := range tags {
-		found := v.here[t.id]
+		found := f.here[t.id]
 		id, ok := results[i].Value.Field("id").Int()
 		switch {
 		case results[i].Err != nil:
-			found.err = v.staging.failed(results[i].Err)
-		case !ok || v.isAnother(t, id):
+			found.err = f.staging.failed(results[i].Err)
+		case !ok || f.isAnother(t, id):
 			missing = append(missing, t)
 		default:
 			found.id, found.name, found.there = id, text(results[i].Value.Field("name")), true
-			v.tagNames.ids[id] = t.id
+			f.names.ids[id] = t.id
 		}
 	}
 	return missing, nil
 }
 
-// isAnother reports whether the id that was found for a tag is that of another tag of production's:
-// staging gave that one this name.
-func (v *verifier) isAnother(t tagRef, id int64) bool {
-	if id == t.id || v.Record.IDs["tag"][t.id] == id || v.Snapshot == nil {
+// isAnother reports whether the id that was found for a tag belongs to another tag of production's, to which
+// staging has given this name.
+func (f *tagFinder) isAnother(t tagRef, id int64) bool {
+	if id == t.id || f.ids[t.id] == id {
 		return false
 	}
-	for _, other := range v.Snapshot.Manifest.Scope.All {
-		if other.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.scope, func(other snapfile.Tag) bool { return other.ID == id })
 }

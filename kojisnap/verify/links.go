@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/trial"
 )
 
@@ -26,7 +27,8 @@ type linkable struct {
 	err    error // of link(2), nil if that was not tried
 }
 
-func (v *verifier) class(s *fileState) {
+// count adds a file that exists to its class.
+func (v *fileChecks) count(s *fileState) {
 	l := v.classes[s.class]
 	if l == nil {
 		l = &linkable{sample: s.path}
@@ -37,9 +39,12 @@ func (v *verifier) class(s *fileState) {
 	l.bytes += s.size
 }
 
-// checkLinks tries whether a compose can link the files, and makes the directory where it
-// does: dir is empty if there is none. Call remove when done with it.
-func (v *verifier) checkLinks() (dir string, ok bool, remove func()) {
+// linkChecks try what a compose does with the files: it links them, or copies them, into a repository.
+type linkChecks struct{ *fileChecks }
+
+// checkLinks tries whether a compose can link the files. dir is the directory in which it tried that, empty if
+// there is none, and ok says that links work. Call remove when done with dir.
+func (v linkChecks) checkLinks() (dir string, ok bool, remove func()) {
 	c := Check{Name: "links"}
 	if len(v.classes) == 0 {
 		c.Status, c.Detail = StatusSkipped, "no file to link"
@@ -50,7 +55,7 @@ func (v *verifier) checkLinks() (dir string, ok bool, remove func()) {
 	if err != nil {
 		c.Bad, c.Count, c.Detail = 1, 1, oneline.Of(err).Error()
 		if v.ComposeDir == "" {
-			c.Status = StatusSkipped // not where composes are made, perhaps
+			c.Status = StatusSkipped // composes may be made on another host
 		}
 		v.add(c, StatusFailed)
 		return "", false, func() {}
@@ -66,7 +71,7 @@ func (v *verifier) checkLinks() (dir string, ok bool, remove func()) {
 		case errors.Is(l.err, syscall.EXDEV):
 			copies += l.files
 			if !v.local(class.volume) {
-				continue // checkPlacement tells
+				continue // checkPlacement reports it
 			}
 			c.bad("%s: %d files on another mount than the compose directory: a compose copies them", v.volumeName(class), l.files)
 		default:
@@ -80,7 +85,7 @@ func (v *verifier) checkLinks() (dir string, ok bool, remove func()) {
 	return dir, c.Bad == 0 || status == StatusWarning, remove
 }
 
-func (v *verifier) linkDetail(copies int) string {
+func (v linkChecks) linkDetail(copies int) string {
 	who := "this process's user"
 	if v.user != nil {
 		who = "user " + v.user.Name
@@ -92,11 +97,11 @@ func (v *verifier) linkDetail(copies int) string {
 	return s
 }
 
-// whyNot is the errno of a link that failed, explained where the kernel forbids it.
+// whyNot returns the errno of a link that failed, with an explanation if a setting of the kernel forbids it.
 func whyNot(err error) string {
 	var link *os.LinkError
 	if errors.As(err, &link) {
-		err = link.Err // which files it was about depends on the class
+		err = link.Err // the class says which files
 	}
 	setting, _ := os.ReadFile("/proc/sys/fs/protected_hardlinks")
 	if errors.Is(err, syscall.EPERM) && strings.TrimSpace(string(setting)) == "1" {
@@ -105,17 +110,17 @@ func whyNot(err error) string {
 	return err.Error()
 }
 
-func (v *verifier) volumeName(c fileClass) string { return "volume " + or(c.volume, "DEFAULT") }
+func (v linkChecks) volumeName(c fileClass) string { return "volume " + cmp.Or(c.volume, "DEFAULT") }
 
-func (v *verifier) sortedClasses() []fileClass {
+func (v linkChecks) sortedClasses() []fileClass {
 	return slices.SortedFunc(maps.Keys(v.classes), func(a, b fileClass) int {
 		return cmp.Or(cmp.Compare(a.volume, b.volume), cmp.Compare(v.classes[a].sample, v.classes[b].sample))
 	})
 }
 
-// linkDir is where links are tried: the compose directory, which is made as the compose user
-// would make it, or else a directory in topdir for a moment.
-func (v *verifier) linkDir() (dir string, remove func(), err error) {
+// linkDir makes the directory in which links are tried: the compose directory, as the compose user would make
+// it, or else a temporary one in topdir.
+func (v linkChecks) linkDir() (dir string, remove func(), err error) {
 	if v.ComposeDir != "" {
 		err := v.user.Do(func() error { return os.MkdirAll(v.ComposeDir, 0o755) })
 		return v.ComposeDir, func() {}, err
@@ -133,8 +138,8 @@ func (v *verifier) linkDir() (dir string, remove func(), err error) {
 	return dir, remove, nil
 }
 
-// checkRoom compares what is copied with what is free for a user that is not root.
-func (v *verifier) checkRoom(dir string) (full bool) {
+// checkRoom compares what a compose has to copy with the room that is free for users other than root.
+func (v linkChecks) checkRoom(dir string) (full bool) {
 	c := Check{Name: "room"}
 	var bytes int64
 	for _, l := range v.classes {
@@ -160,7 +165,7 @@ func (v *verifier) checkRoom(dir string) (full bool) {
 }
 
 // checkTrial makes a repository for each tag and arch in the compose directory.
-func (v *verifier) checkTrial(ctx context.Context, linkable, full bool) error {
+func (v linkChecks) checkTrial(ctx context.Context, linkable, full bool) error {
 	trees := v.trees()
 	c, status := Check{Name: "trial", Count: len(trees)}, StatusFailed
 	switch {
@@ -189,10 +194,10 @@ func (v *verifier) checkTrial(ctx context.Context, linkable, full bool) error {
 	return nil
 }
 
-// trees are the repositories of a compose: of a tag one for each arch, with the rpms of that
-// arch, of compatible arches and noarch, and one of the sources. Of files that will not do
-// the checks before told; they are left out.
-func (v *verifier) trees() []trial.Tree {
+// trees returns the repositories of a compose: for each tag one for each arch, with the rpms of that arch, of
+// compatible arches and noarch, and one of the sources. It leaves out unusable files, which earlier checks have
+// reported.
+func (v linkChecks) trees() []trial.Tree {
 	var trees []trial.Tree
 	for _, tag := range v.Want.Tags {
 		l := v.listings[tag]
@@ -213,4 +218,31 @@ func (v *verifier) trees() []trial.Tree {
 		}
 	}
 	return trees
+}
+
+// checkPlacement counts the rpms that a compose has to copy because they are on production's volume.
+func (v linkChecks) checkPlacement(tag string, l *listing) {
+	c := checkOf("placement", tag)
+	var bytes int64
+	for i := range l.rpms {
+		r := &l.rpms[i]
+		s := v.states[r.id]
+		if s == nil || s.err != nil {
+			continue
+		}
+		c.Count++
+		// Where production's tree is on the same mount, links work.
+		if !v.local(s.class.volume) && errors.Is(v.classes[s.class].err, syscall.EXDEV) {
+			bytes += s.size
+			c.bad("%s: on volume %s", r.nvra(), s.class.volume)
+		}
+	}
+	if c.Bad > 0 {
+		c.Detail = fmt.Sprintf("rpms (%d bytes) are readable on production's volume, which is another mount: a compose copies them", bytes)
+	}
+	status := StatusWarning
+	if v.Builds == compose.BuildsNone {
+		status = StatusOK // as wanted
+	}
+	v.add(c, status)
 }

@@ -5,33 +5,29 @@ import (
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
-	"maps"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 
-	"kojisnap/hardlink"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/volumes"
 )
 
-// moduleBuild is a build of type module, with the files of which a compose takes what is in
-// the module.
+// moduleBuild is a build of type module, with the modulemd files in which a compose reads what the module has.
 type moduleBuild struct {
 	*taggedBuild
 	tag     string
 	files   []volumes.File
-	bad     []string // what is wrong with rows of its archives
+	bad     []string // what is wrong with the rows of its archives
 	unknown bool     // the hub did not say which archives it has
 }
 
+// moduleChecks compare modules, and look for the content tags that hold their rpms.
+type moduleChecks struct{ *verifier }
+
 // checkModules compares the modules of a tag with production.
-func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
+func (v moduleChecks) checkModules(ctx context.Context, t *taggedTag) error {
 	c := Check{Name: "modules", Tag: t.name}
 	return v.attempt(ctx, c, func() error {
 		builds, err := v.staging.modules(ctx, t.here)
@@ -66,7 +62,7 @@ func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
 				continue
 			}
 			if why := decided.aboutModule(b); why != "" {
-				t.subtract(why, 1)
+				t.explain(why, 1)
 			} else {
 				c.bad("%s: only in production", b.nvr())
 			}
@@ -76,7 +72,7 @@ func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
 				continue
 			}
 			if why := decided.aboutBuild(b); why != "" {
-				t.subtract(why, 1)
+				t.explain(why, 1)
 			} else {
 				c.bad("%s: only in staging", b.nvr())
 			}
@@ -88,8 +84,8 @@ func (v *verifier) checkModules(ctx context.Context, t *taggedTag) error {
 	})
 }
 
-// checkModuleArchives collects the files of the modules.
-func (v *verifier) checkModuleArchives(ctx context.Context, t *taggedTag) error {
+// checkModuleArchives collects the modulemd files of the modules.
+func (v moduleChecks) checkModuleArchives(ctx context.Context, t *taggedTag) error {
 	if len(t.modules) == 0 {
 		return nil
 	}
@@ -121,7 +117,7 @@ func (v *verifier) checkModuleArchives(ctx context.Context, t *taggedTag) error 
 	})
 }
 
-// addArchive notes a modulemd file: modulemd.txt, or modulemd.ARCH.txt, which Pungi reads.
+// addArchive adds an archive if Pungi reads it: modulemd.txt, or modulemd.ARCH.txt.
 func (b *moduleBuild) addArchive(r hub.Value) {
 	name := text(r.Field("filename"))
 	if only, _ := r.Field("metadata_only").Bool(); only || !strings.HasPrefix(name, "modulemd.") || filepath.Ext(name) != ".txt" {
@@ -143,72 +139,4 @@ func (b *moduleBuild) addArchive(r hub.Value) {
 		b.files = append(b.files, volumes.File{Path: path, Kind: volumes.KindArchive, Size: number(r.Field("size")),
 			Digest: algorithms[kind] + ":" + strings.ToLower(sum)})
 	}
-}
-
-// checkModuleFiles reads the modulemd files, whole: they are small.
-func (v *verifier) checkModuleFiles(ctx context.Context) error {
-	if len(v.modules) == 0 {
-		return nil
-	}
-	checks := map[string]*Check{}
-	for _, id := range slices.Sorted(maps.Keys(v.modules)) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		m := v.modules[id]
-		c := checks[m.tag]
-		if c == nil {
-			c = &Check{Name: "module files", Tag: m.tag}
-			checks[m.tag] = c
-		}
-		dir, err := volumes.Build{Name: m.name, Version: m.version, Release: m.release, Volume: m.volume}.Dir()
-		if err != nil {
-			c.Count++
-			c.bad("%s: %v", m.nvr(), err)
-			continue
-		}
-		for _, bad := range m.bad {
-			c.Count++
-			c.bad("%s: %s", m.nvr(), bad)
-		}
-		if len(m.files)+len(m.bad) == 0 && !m.unknown {
-			c.Count++
-			c.bad("%s: has no modulemd file", m.nvr())
-		}
-		for _, f := range m.files {
-			c.Count++
-			err := v.user.Do(func() error { return readModule(filepath.Join(v.Topdir, dir, f.Path), f) })
-			var digest *hardlink.DigestError
-			if errors.As(err, &digest) {
-				c.Digests++
-			}
-			if err != nil {
-				c.bad("%s: %v", m.nvr(), err)
-				if m.volume == v.CopyVolume {
-					v.result.suspects = append(v.result.suspects, dir+"/"+f.Path)
-				}
-			}
-		}
-	}
-	for _, tag := range slices.Sorted(maps.Keys(checks)) {
-		v.add(*checks[tag], StatusFailed)
-	}
-	return nil
-}
-
-// readModule may follow a symlink: a compose reads modulemd files, and links none.
-func readModule(path string, f volumes.File) error {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file but %s", path, kindOf(info.Mode()))
-	}
-	return hardlink.Check(file, info.Size(), f, path, true)
 }

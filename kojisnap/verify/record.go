@@ -1,31 +1,29 @@
 package verify
 
 import (
-	"fmt"
-	"maps"
-	"slices"
+	"cmp"
 	"strings"
 
 	"kojisnap/dbsync/book"
 )
 
-// Record is what a staging database says of itself: where staging decided otherwise than production,
-// and why, and which of its ids are not production's. Differences that it explains are counted, but
-// not held against staging. What is versioned in production is in staging as it was, at the event,
-// whatever staging decided: of that nothing is on record.
+// Record is what a staging database knows of itself: where staging decided otherwise than production, and why,
+// and which of its ids are not production's. Differences that it explains do not fail a check; they are counted
+// apart. Versioned rows are not in it: at the event they are as in production, whatever staging decided.
 //
-// Ids are production's.
+// Ids are production's, unless a field says otherwise.
 type Record struct {
 	Mark       book.Mark
-	Builds     map[int64]string        // builds that staging deleted, reset, promoted or edited, or whose place it holds
+	Builds     map[int64]string        // builds that staging deleted, reset, promoted or edited, or whose NVR it took
 	RPMs       map[int64]string        // rpms likewise
 	Signatures map[SignatureRow]string // rows of rpmsigs that staging deleted
-	Types      map[int64]string        // builds of which staging deleted a row of build_types
+	Types      map[int64]string        // builds whose row of build_types staging deleted
 
-	// History are the events from which on staging answers as production does, for calls about a tag.
+	// History has for each tag the event from which on staging answers as production does.
 	History map[int64]int64
 
-	IDs map[string]map[int64]int64 // staging's ids by production's, of each relation those that differ
+	// IDs has for each relation staging's ids by production's, where they differ.
+	IDs map[string]map[int64]int64
 }
 
 // SignatureRow is the key of a row of rpmsigs.
@@ -34,7 +32,7 @@ type SignatureRow struct {
 	Key string
 }
 
-// decided is a Record with production's names of builds: a promotion gives another.
+// decided is a Record with production's names of builds: a promotion in staging gives a build another name.
 type decided struct {
 	Record
 	names map[int64]string
@@ -48,8 +46,7 @@ func (r Record) of(production []*taggedBuild) decided {
 	return d
 }
 
-// about says what is on record about an rpm or its build, empty if nothing. Of a build that is not
-// what it is in production, another of the package may be staging's latest.
+// about returns what is on record about an rpm or its build, empty if there is nothing.
 func (d decided) about(r *taggedRPM) string {
 	if why := d.aboutBuild(r.build); why != "" {
 		return why
@@ -63,12 +60,12 @@ func (d decided) about(r *taggedRPM) string {
 
 func (d decided) aboutBuild(b *taggedBuild) string {
 	if why := d.Builds[b.id]; why != "" {
-		return or(d.names[b.id], b.nvr()) + ": " + why
+		return cmp.Or(d.names[b.id], b.nvr()) + ": " + why
 	}
 	return ""
 }
 
-// aboutModule is aboutBuild, also where staging took a type from the build.
+// aboutModule is aboutBuild, and also knows builds whose type staging deleted.
 func (d decided) aboutModule(b *taggedBuild) string {
 	if why := d.Types[b.id]; why != "" {
 		return b.nvr() + ": one of its types: " + why
@@ -76,23 +73,8 @@ func (d decided) aboutModule(b *taggedBuild) string {
 	return d.aboutBuild(b)
 }
 
-// subtract notes that n differences of a tag are not held against staging.
-func (t *taggedTag) subtract(why string, n int) {
-	t.known[why] = true
-	t.taken += n
-}
-
-// reportRecord tells how many differences were not held against staging, and what they come from.
-func (v *verifier) reportRecord(t *taggedTag) {
-	if t.taken == 0 {
-		return
-	}
-	c := checkOf("on record", t.name)
-	c.Status, c.Count = StatusOK, t.taken
-	c.Detail = fmt.Sprintf("differences left out of account: they follow from what staging itself decided, in %d cases; kojisnap status lists them", len(t.known))
-	for _, why := range slices.Sorted(maps.Keys(t.known)) {
-		c.bad("%s", why)
-	}
-	c.Bad = 0
-	v.add(c, StatusOK)
+// explain counts n differences of a tag that staging's own decision explains.
+func (t *taggedTag) explain(why string, n int) {
+	t.reasons[why] = true
+	t.explained += n
 }

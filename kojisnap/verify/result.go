@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// Result is what Verify found.
+// Result is what Verify found out.
 type Result struct {
 	Event   int64   `json:"event"`
 	Hub     string  `json:"hub"`     // staging's
@@ -19,8 +19,8 @@ type Result struct {
 	suspects []string
 }
 
-// Suspects are the files below topdir, of builds on the copy volume, that are missing or that are not
-// what they are to be: a copy with CopyOptions.Suspects makes again those that are ours.
+// Suspects returns the files below topdir, of builds on the copy volume, that are missing or are not as the
+// database says. A copy with CopyOptions.Suspects makes those again that kojisnap copied.
 func (r *Result) Suspects() []string { return r.suspects }
 
 // Status is the outcome of a check.
@@ -29,7 +29,7 @@ type Status string
 // The statuses. Only a failed check makes staging not compose-ready.
 const (
 	StatusOK      Status = "ok"
-	StatusWarning Status = "warning" // a compose runs, but not as in production, or slower
+	StatusWarning Status = "warning" // a compose runs, but not as in production, or more slowly
 	StatusFailed  Status = "failed"
 	StatusSkipped Status = "skipped" // could not be made; Detail says why
 )
@@ -41,10 +41,10 @@ type Check struct {
 	Arch     string   `json:"arch,omitempty"`
 	Status   Status   `json:"status"`
 	Count    int      `json:"count"`              // things looked at
-	Bad      int      `json:"bad"`                // of them not as they should be
-	Digests  int      `json:"digests,omitempty"`  // of the bad those whose content is another: size, digest, key
+	Bad      int      `json:"bad"`                // how many of them are not as they should be
+	Digests  int      `json:"digests,omitempty"`  // how many of the bad ones have other content: size, digest, key
 	Detail   string   `json:"detail,omitempty"`   // one line, with the counts
-	Examples []string `json:"examples,omitempty"` // of what is bad: sorted, at most 5
+	Examples []string `json:"examples,omitempty"` // of the bad ones: sorted, at most 5
 }
 
 const maxExamples = 5
@@ -54,12 +54,12 @@ func (r *Result) Ready() bool {
 	return !slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Status == StatusFailed })
 }
 
-// DigestMismatch reports whether a file has another content than the database says.
+// DigestMismatch reports whether the content of a file is not as the database says.
 func (r *Result) DigestMismatch() bool {
 	return slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Digests > 0 })
 }
 
-// MarshalJSON adds what follows from the checks.
+// MarshalJSON adds Ready and DigestMismatch.
 func (r *Result) MarshalJSON() ([]byte, error) {
 	type plain Result
 	return json.Marshal(struct {
@@ -69,7 +69,7 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 	}{r.Ready(), r.DigestMismatch(), (*plain)(r)})
 }
 
-// summary is the counts and what they mean.
+// summary returns the counts and what they mean.
 func (c Check) summary() string {
 	var parts []string
 	switch {
@@ -84,14 +84,7 @@ func (c Check) summary() string {
 	return strings.Join(parts, ": ")
 }
 
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-// bad notes something that is not as it should be.
+// bad counts something that is not as it should be, and keeps it as an example.
 func (c *Check) bad(format string, args ...any) {
 	c.Bad++
 	example := fmt.Sprintf(format, args...)
@@ -107,17 +100,4 @@ func (c *Check) bad(format string, args ...any) {
 func (c *Check) trim() {
 	slices.Sort(c.Examples)
 	c.Examples = slices.Clip(c.Examples[:min(maxExamples, len(c.Examples))])
-}
-
-// add puts a check into the result: with the status given if something is bad, else ok.
-func (v *verifier) add(c Check, whenBad Status) {
-	if c.Status == "" {
-		c.Status = StatusOK
-		if c.Bad > 0 {
-			c.Status = whenBad
-		}
-	}
-	c.trim()
-	c.Detail = c.summary()
-	v.result.Checks = append(v.result.Checks, c)
 }

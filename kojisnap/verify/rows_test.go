@@ -1,10 +1,10 @@
 package verify_test
 
 import (
-	"kojisnap/kojisnap/compose"
 	"strings"
 	"testing"
 
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/verify"

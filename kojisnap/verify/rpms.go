@@ -1,14 +1,18 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 )
 
+// rpmChecks compare rpms and their signatures, as listTaggedRPMS answers them.
+type rpmChecks struct{ *verifier }
+
 // checkRPMs compares what listTaggedRPMS answers with production, arch by arch.
-func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
+func (v rpmChecks) checkRPMs(ctx context.Context, t *taggedTag) error {
 	var have *listing
 	c := Check{Name: "rpms", Tag: t.name}
 	err := v.attempt(ctx, c, func() (err error) {
@@ -32,14 +36,14 @@ func (v *verifier) checkRPMs(ctx context.Context, t *taggedTag) error {
 			}
 			v.add(bad, StatusFailed)
 		}
-		t.m = v.match(want, have, t.undecided, v.Record.of(slices.Collect(maps.Values(want.builds))))
+		t.matching = v.match(want, have, t.undecided, v.Record.of(slices.Collect(maps.Values(want.builds))))
 		v.reportRPMs(t)
 		return nil
 	})
 }
 
 // nameBuilds gives staging's builds the names that their packages have in production.
-func (v *verifier) nameBuilds(t *taggedTag, want, have *listing) {
+func (v rpmChecks) nameBuilds(t *taggedTag, want, have *listing) {
 	packages := newNames(v.Record.IDs["package"])
 	for _, b := range want.builds {
 		packages.production[b.packageID] = b.name
@@ -51,23 +55,23 @@ func (v *verifier) nameBuilds(t *taggedTag, want, have *listing) {
 	}
 }
 
-// matching says which rpms of production are equal to which of staging.
+// matching says which rpms of production equal which of staging.
 type matching struct {
 	equal          []pair
-	missing, extra []*taggedRPM   // only production's, only staging's
-	known          map[string]int // differences that are staging's decision, by arch
-	why            map[string]int // those decisions
+	missing, extra []*taggedRPM   // only in production, only in staging
+	explained      map[string]int // how many differences staging's own decisions explain, by arch
+	reasons        map[string]int // and by decision
 }
 
 // pair is the same rpm in production and staging.
 type pair struct{ want, have *taggedRPM }
 
-// match leaves out of account what staging does not have of undecided builds.
-func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided decided) *matching {
-	m := &matching{known: map[string]int{}, why: map[string]int{}}
-	known := func(r *taggedRPM, why string) {
-		m.known[r.arch]++
-		m.why[why]++
+// match compares the rpms of both sides. Undecided builds need not be in staging.
+func (v rpmChecks) match(want, have *listing, undecided map[int64]bool, decided decided) *matching {
+	m := &matching{explained: map[string]int{}, reasons: map[string]int{}}
+	explain := func(r *taggedRPM, why string) {
+		m.explained[r.arch]++
+		m.reasons[why]++
 	}
 	staging := map[string][]*taggedRPM{}
 	for i := range have.rpms {
@@ -86,7 +90,7 @@ func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided 
 			m.equal = append(m.equal, pair{r, same[0]})
 			staging[id] = same[1:]
 		} else if why := decided.about(r); why != "" {
-			known(r, why)
+			explain(r, why)
 			displaced[r.build.name] = why
 		} else if !undecided[r.buildID] {
 			m.missing = append(m.missing, r)
@@ -94,8 +98,8 @@ func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided 
 	}
 	for _, rest := range staging {
 		for _, r := range rest {
-			if why := or(decided.about(r), displaced[or(r.build.as, r.build.name)]); why != "" {
-				known(r, why)
+			if why := cmp.Or(decided.about(r), displaced[cmp.Or(r.build.as, r.build.name)]); why != "" {
+				explain(r, why)
 			} else {
 				m.extra = append(m.extra, r)
 			}
@@ -105,8 +109,8 @@ func (v *verifier) match(want, have *listing, undecided map[int64]bool, decided 
 }
 
 // reportRPMs adds a check for each arch.
-func (v *verifier) reportRPMs(t *taggedTag) {
-	tag, m := t.name, t.m
+func (v rpmChecks) reportRPMs(t *taggedTag) {
+	tag, m := t.name, t.matching
 	checks := map[string]*Check{}
 	of := func(arch string) *Check {
 		if checks[arch] == nil {
@@ -137,11 +141,11 @@ func (v *verifier) reportRPMs(t *taggedTag) {
 			of(r.arch).bad("%s: only in staging", r.nvra())
 		}
 	}
-	for arch, n := range m.known {
+	for arch, n := range m.explained {
 		of(arch).Detail = fmt.Sprintf("and %d differences by what staging decided", n)
 	}
-	for why, n := range m.why {
-		t.subtract(why, n)
+	for why, n := range m.reasons {
+		t.explain(why, n)
 	}
 	if len(checks) == 0 && tag != byName {
 		v.add(Check{Name: "rpms", Tag: tag, Detail: "production's tag holds none"}, StatusFailed)
@@ -151,8 +155,8 @@ func (v *verifier) reportRPMs(t *taggedTag) {
 	}
 }
 
-// checkSignatures compares the rows of rpmsigs. Of an rpm without any, dist-repos fail.
-func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
+// checkSignatures compares the rows of rpmsigs. Dist repos fail for an rpm without any.
+func (v rpmChecks) checkSignatures(ctx context.Context, t *taggedTag) error {
 	have := v.listings[t.name]
 	if have == nil {
 		return nil
@@ -171,7 +175,7 @@ func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
 	if err != nil {
 		return err
 	}
-	if t.m != nil {
+	if t.matching != nil {
 		if err := v.compareSignatures(ctx, t, rows); err != nil {
 			return err
 		}
@@ -182,8 +186,8 @@ func (v *verifier) checkSignatures(ctx context.Context, t *taggedTag) error {
 	return nil
 }
 
-// compareSignatures also notes production's rows: files are checked by them.
-func (v *verifier) compareSignatures(ctx context.Context, t *taggedTag, rows map[int64][]signature) error {
+// compareSignatures asks for production's rows, which the checks of files use, too.
+func (v rpmChecks) compareSignatures(ctx context.Context, t *taggedTag, rows map[int64][]signature) error {
 	return v.attempt(ctx, Check{Name: "signatures", Tag: t.name}, func() error {
 		want, err := v.expected.signatures(ctx, t.tagRef)
 		if err == nil {
@@ -193,24 +197,24 @@ func (v *verifier) compareSignatures(ctx context.Context, t *taggedTag, rows map
 	})
 }
 
-// reportSignatures compares production's rows with staging's, nil if these are not known.
-func (v *verifier) reportSignatures(t *taggedTag, want, rows map[int64][]signature) {
-	for _, p := range t.m.equal {
+// reportSignatures compares production's rows with staging's, which are nil if they are not known.
+func (v rpmChecks) reportSignatures(t *taggedTag, want, rows map[int64][]signature) {
+	for _, p := range t.matching.equal {
 		v.sigs[p.have.id] = want[p.want.id]
 	}
 	if rows == nil {
-		return // that they are not known was told
+		return // checkSignatures has reported that
 	}
 	c := checkOf("signatures", t.name)
-	c.Count = len(t.m.equal)
-	for _, p := range t.m.equal {
+	c.Count = len(t.matching.equal)
+	for _, p := range t.matching.equal {
 		var lacks []string
 		for _, sig := range want[p.want.id] {
 			if slices.ContainsFunc(rows[p.have.id], func(s signature) bool { return s.key == sig.key }) {
 				continue
 			}
 			if why := v.Record.Signatures[SignatureRow{p.want.id, sig.key}]; why != "" {
-				t.subtract(fmt.Sprintf("%s, signature %q: %s", p.want.nvra(), sig.key, why), 1)
+				t.explain(fmt.Sprintf("%s, signature %q: %s", p.want.nvra(), sig.key, why), 1)
 			} else {
 				lacks = append(lacks, sig.key)
 			}
@@ -223,9 +227,9 @@ func (v *verifier) reportSignatures(t *taggedTag, want, rows map[int64][]signatu
 	v.add(c, StatusFailed)
 }
 
-// checkUnsigned looks for rpms without any signature row, those that production has not signed
-// either and staging's own among them.
-func (v *verifier) checkUnsigned(t *taggedTag, have *listing, rows map[int64][]signature) {
+// checkUnsigned looks for rpms without any signature row. It includes staging's own, and those that production
+// has not signed either.
+func (v rpmChecks) checkUnsigned(t *taggedTag, have *listing, rows map[int64][]signature) {
 	c := checkOf("unsigned", t.name)
 	for i := range have.rpms {
 		r := &have.rpms[i]

@@ -3,33 +3,35 @@ package verify
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/hub"
 )
 
-// taggedTag is a wanted tag that both sides have, and what is found out about it.
+// taggedTag is a wanted tag that both sides have, and what the checks find out about it.
 type taggedTag struct {
 	tagRef                    // production's
 	here     tagRef           // staging's
-	order    *inheritance     // production's, nil if it could not be asked
-	inherits map[int64]string // staging's tags that it inherits there
-	m        *matching        // of the rpms, nil if one side could not be asked
+	order    *inheritance     // production's; nil if production could not be asked
+	inherits map[int64]string // the tags that it inherits in staging
+	matching *matching        // of the rpms; nil if one side could not be asked
 	modules  []*moduleBuild   // staging's
 
-	undecided map[int64]bool // production's builds of which it is not known whether the tag has them
+	undecided map[int64]bool  // production's builds of which it is not known whether the tag has them
+	renamed   map[string]bool // what staging renamed, for people
 
-	renamed map[string]bool // what staging gave other names, for people
-	known   map[string]bool // staging's decisions on record that differences come from
-	taken   int             // how many differences
+	explained int             // how many differences staging's own decisions explain
+	reasons   map[string]bool // these decisions
 }
 
-// checkTag checks that both sides have a tag at the event; nil if not.
-func (v *verifier) checkTag(ctx context.Context, name string) (*taggedTag, error) {
+// tagChecks compare what a tag is: whether it is there, what it inherits, which external repos it has.
+type tagChecks struct{ *verifier }
+
+// checkExists checks that both sides have a tag at the event; nil if not.
+func (v tagChecks) checkExists(ctx context.Context, name string) (*taggedTag, error) {
 	c := Check{Name: "tag", Tag: name, Count: 1}
-	t := &taggedTag{renamed: map[string]bool{}, known: map[string]bool{}}
+	t := &taggedTag{renamed: map[string]bool{}, reasons: map[string]bool{}}
 	err := v.attempt(ctx, c, func() error {
 		var there bool
 		var err error
@@ -39,7 +41,7 @@ func (v *verifier) checkTag(ctx context.Context, name string) (*taggedTag, error
 		if !there {
 			c.Bad, c.Detail = 1, "production does not have it at the event"
 			status := StatusFailed
-			if v.back != nil { // before it was made both are without it
+			if v.back != nil { // before the tag was made both are without it
 				_, here, err := v.staging.tag(ctx, name)
 				switch {
 				case err != nil:
@@ -54,10 +56,10 @@ func (v *verifier) checkTag(ctx context.Context, name string) (*taggedTag, error
 			t = nil
 			return nil
 		}
-		if err := v.findTags(ctx, []tagRef{t.tagRef}); err != nil {
+		if err := v.tags.find(ctx, []tagRef{t.tagRef}); err != nil {
 			return err
 		}
-		here := v.here[t.id]
+		here := v.tags.here[t.id]
 		t.here = here.tagRef
 		if here.err != nil {
 			return here.err
@@ -84,7 +86,7 @@ func (v *verifier) checkTag(ctx context.Context, name string) (*taggedTag, error
 }
 
 // checkInheritance checks that a tag inherits what it does in production.
-func (v *verifier) checkInheritance(ctx context.Context, t *taggedTag) error {
+func (v tagChecks) checkInheritance(ctx context.Context, t *taggedTag) error {
 	c := Check{Name: "inheritance", Tag: t.name}
 	return v.attempt(ctx, c, func() error {
 		want, err := v.expected.inheritance(ctx, t.tagRef)
@@ -92,7 +94,7 @@ func (v *verifier) checkInheritance(ctx context.Context, t *taggedTag) error {
 			return err
 		}
 		t.order = want
-		if err := v.findTags(ctx, t.parents()); err != nil {
+		if err := v.tags.find(ctx, t.parents()); err != nil {
 			return err
 		}
 		have, err := v.staging.inheritance(ctx, t.here)
@@ -104,7 +106,7 @@ func (v *verifier) checkInheritance(ctx context.Context, t *taggedTag) error {
 		for i, id := range want.order {
 			wantOrder[i] = want.names[id]
 		}
-		name := func(id int64) string { return v.tagNames.of(id, have.names[id]) }
+		name := func(id int64) string { return v.tags.names.of(id, have.names[id]) }
 		for i, id := range have.order {
 			haveOrder[i] = name(id)
 			if haveOrder[i] != have.names[id] {
@@ -130,9 +132,9 @@ func (v *verifier) checkInheritance(ctx context.Context, t *taggedTag) error {
 	})
 }
 
-// checkFilters tells which package filters could not be evaluated. The same filters are in staging's
-// database: what its hub answers about the builds decides, here and for a compose.
-func (v *verifier) checkFilters(t *taggedTag) {
+// checkFilters reports package filters that could not be evaluated. Staging's database has the same filters. So
+// what its hub answers about the builds counts, here and for a compose.
+func (v tagChecks) checkFilters(t *taggedTag) {
 	t.undecided = map[int64]bool{}
 	c := Check{Name: "package filters", Tag: t.name}
 	packages := map[string]bool{}
@@ -149,7 +151,7 @@ func (v *verifier) checkFilters(t *taggedTag) {
 	}
 }
 
-// parents are the tags that a tag inherits in production, each once; empty if that is not known.
+// parents returns the tags that a tag inherits in production, each once; none if that is not known.
 func (t *taggedTag) parents() []tagRef {
 	var refs []tagRef
 	if t.order == nil {
@@ -172,26 +174,11 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// reportNames tells what staging calls otherwise than production. It is no difference: kojisnap asks
-// by ids, and staging's name of a row that it renamed is there to stay. But who asks for production's
-// name does not find it.
-func (v *verifier) reportNames(t *taggedTag) {
-	if len(t.renamed) == 0 {
-		return
-	}
-	c := checkOf("names", t.name)
-	c.Count, c.Detail = len(t.renamed), "names that staging has changed: what asks for production's does not find them"
-	for _, line := range slices.Sorted(maps.Keys(t.renamed)) {
-		c.bad("%s", line)
-	}
-	v.add(c, StatusWarning)
-}
-
-// checkHidden lists the packages where what staging has tagged itself, after the event, takes
-// the place of what production has: a compose that is not pinned at the event takes that.
-func (v *verifier) checkHidden(ctx context.Context, t *taggedTag) error {
+// checkHidden lists the packages of which a compose that is not pinned at the event takes staging's own build,
+// because staging tagged it after the event.
+func (v tagChecks) checkHidden(ctx context.Context, t *taggedTag) error {
 	if v.back != nil {
-		return nil // of an earlier event most is hidden by what production has now
+		return nil // what production has now hides most of an earlier event
 	}
 	latest := func(kwargs map[string]any) (map[string]string, error) {
 		kwargs["inherit"], kwargs["latest"] = true, true

@@ -3,19 +3,22 @@ package verify
 import (
 	"context"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 	"maps"
 	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/tagged"
 )
 
-// tasks checks what composes need that run tasks in staging: channels with builders for the
-// tags' arches, targets, repositories. A compose that only reads runs without, so what lacks
-// is a warning. All of it is as of now: it is staging's own.
-func (v *verifier) tasks(ctx context.Context) error {
+// taskChecks look for what composes need that run tasks in staging.
+type taskChecks struct{ *verifier }
+
+// checkTasks checks what composes need that run tasks in staging: channels with builders for the tags' arches,
+// targets, repositories. A compose that only reads does not need them, so what is missing is a warning. All
+// of this is staging's own, and checked as it is now.
+func (v taskChecks) checkTasks(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{v.readArches, v.checkChannels, v.checkTargets} {
 		if err := step(ctx); err != nil {
 			return err
@@ -24,8 +27,8 @@ func (v *verifier) tasks(ctx context.Context) error {
 	return nil
 }
 
-// readArches asks for the arches of each tag's configuration, inherited ones too.
-func (v *verifier) readArches(ctx context.Context) error {
+// readArches asks for the arches of each tag's configuration, inherited ones included.
+func (v taskChecks) readArches(ctx context.Context) error {
 	for _, tag := range v.Want.Tags {
 		if v.listings[tag] == nil {
 			continue
@@ -54,9 +57,9 @@ func (v *verifier) readArches(ctx context.Context) error {
 	return nil
 }
 
-// checkChannels checks the channel createrepo, where repositories are made, and compose, which
-// sites make for what composes run, where staging or production has it.
-func (v *verifier) checkChannels(ctx context.Context) error {
+// checkChannels checks the channel createrepo, in which repositories are made, and, if staging or production has
+// it, the channel compose, which sites make for the tasks of composes.
+func (v taskChecks) checkChannels(ctx context.Context) error {
 	production := map[string]bool{}
 	if v.Snapshot != nil {
 		err := tagged.Each(ctx, v.Snapshot, "channels", func(r tagged.Row) { production[r.Text("name")] = true })
@@ -67,7 +70,7 @@ func (v *verifier) checkChannels(ctx context.Context) error {
 	for _, name := range []string{"createrepo", "compose"} {
 		c := Check{Name: "channel " + name, Count: 1}
 		err := v.attempt(ctx, c, func() error {
-			// By the name: so does Koji when it makes a task.
+			// By name, as Koji does when it makes a task.
 			channel, err := v.Hub.Call(ctx, hub.Call{Method: "getChannel", Args: []any{name}})
 			if err != nil {
 				return v.staging.failed(err)
@@ -97,7 +100,7 @@ func (v *verifier) checkChannels(ctx context.Context) error {
 }
 
 // checkHosts looks for enabled hosts of a channel for each arch of the tags.
-func (v *verifier) checkHosts(ctx context.Context, c Check, channel int64) (Check, error) {
+func (v taskChecks) checkHosts(ctx context.Context, c Check, channel int64) (Check, error) {
 	var arches []string
 	for _, tag := range v.Want.Tags {
 		arches = append(arches, v.arches[tag]...)
@@ -135,9 +138,9 @@ type target struct {
 	buildName   string
 }
 
-// checkTargets looks for targets that build from the tags or for them, and for a ready repository of
-// each tag that those build from.
-func (v *verifier) checkTargets(ctx context.Context) error {
+// checkTargets looks for targets that build from the tags or for them, and for a ready repository of each tag
+// from which those targets build.
+func (v taskChecks) checkTargets(ctx context.Context) error {
 	return v.attempt(ctx, Check{Name: "targets"}, func() error {
 		var targets []target
 		err := v.staging.stream(ctx, hub.Call{Method: "getBuildTargets"}, func() { targets = nil }, func(r hub.Row) {
@@ -149,7 +152,7 @@ func (v *verifier) checkTargets(ctx context.Context) error {
 		needed := map[string]int64{}
 		for _, tag := range v.Want.Tags {
 			l := v.listings[tag]
-			if l == nil || v.content[tag] { // nobody but the module build system builds from or for those
+			if l == nil || v.content[tag] { // only the module build system builds from or for those
 				continue
 			}
 			c := Check{Name: "targets", Tag: tag}
@@ -169,7 +172,7 @@ func (v *verifier) checkTargets(ctx context.Context) error {
 }
 
 // checkRepos looks for a ready repository of each of the tags.
-func (v *verifier) checkRepos(ctx context.Context, tags map[string]int64) error {
+func (v taskChecks) checkRepos(ctx context.Context, tags map[string]int64) error {
 	if len(tags) == 0 {
 		return nil
 	}

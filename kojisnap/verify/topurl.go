@@ -4,23 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/kojisnap/oneline"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
 )
 
-// samples is how many files are fetched from topurl, and at least one of each volume.
+// samples is about how many files are fetched from topurl. At least one of each volume is.
 const samples = 10
 
-// fetchTimeout is how long a server may take for the head of one rpm.
+// fetchTimeout is how long a server may take for the headers of one rpm.
 const fetchTimeout = time.Minute
 
-// parseTopURL refuses a URL that will not do, before anything is asked.
+// parseTopURL refuses an unusable URL, before anything is asked.
 func (v *verifier) parseTopURL() error {
 	if v.TopURL == "" {
 		return nil
@@ -33,8 +33,11 @@ func (v *verifier) parseTopURL() error {
 	return nil
 }
 
-// checkTopURL fetches the heads of some rpms and compares them with what the database says.
-func (v *verifier) checkTopURL(ctx context.Context) error {
+// topURLChecks fetch files from the URL that serves topdir.
+type topURLChecks struct{ *fileChecks }
+
+// checkTopURL fetches the headers of some rpms, and compares them with what the database says.
+func (v topURLChecks) checkTopURL(ctx context.Context) error {
 	base := v.topurl
 	if base == nil {
 		return nil
@@ -58,12 +61,12 @@ func (v *verifier) checkTopURL(ctx context.Context) error {
 }
 
 // sample chooses rpms: of each volume the first by name, then evenly among the rest.
-func (v *verifier) sample() []*taggedRPM {
+func (v topURLChecks) sample() []*taggedRPM {
 	byName := map[string]*taggedRPM{}
 	for _, l := range v.listings {
 		for i := range l.rpms {
 			r := &l.rpms[i]
-			// Without topdir nothing is known of the files.
+			// Without topdir nothing is known about the files.
 			if s := v.states[r.id]; !r.metadataOnly && v.takes(r.arch) && (v.Topdir == "" || s != nil && s.err == nil) {
 				byName[r.nvra()] = r
 			}
@@ -86,8 +89,8 @@ func (v *verifier) sample() []*taggedRPM {
 	return chosen
 }
 
-// fetch reads the head of the copy of an rpm that a compose is to take.
-func (v *verifier) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error {
+// fetch reads the headers of the copy that a compose takes of an rpm.
+func (v topURLChecks) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error {
 	copies, err := v.copies(r)
 	if err != nil {
 		return err
@@ -101,7 +104,7 @@ func (v *verifier) fetch(ctx context.Context, base *url.URL, r *taggedRPM) error
 	return v.errUnsigned()
 }
 
-func (v *verifier) fetchHead(ctx context.Context, u string, c candidate) error {
+func (v topURLChecks) fetchHead(ctx context.Context, u string, c candidate) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
@@ -113,7 +116,7 @@ func (v *verifier) fetchHead(ctx context.Context, u string, c candidate) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() // long before its end: that closes the connection
+	defer resp.Body.Close() // before the body's end: that closes the connection
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: HTTP %s", u, resp.Status)
 	}

@@ -1,5 +1,3 @@
-// Package verify tells whether composes can run in staging: it asks staging's hub what compose tools ask,
-// compares the answers with a snapshot's or production's, and looks for the files that the answers name.
 package verify
 
 import (
@@ -21,46 +19,49 @@ import (
 	"kojisnap/kojisnap/tagglob"
 	"kojisnap/kojisnap/trial"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Options say what a compose needs, and where staging is.
 type Options struct {
 	compose.Want
 	Hub      *hub.Client        // staging's
-	Against  *hub.Client        // production's; nil: the snapshot says what is expected
+	Against  *hub.Client        // production's, to compare with; nil: compare with the snapshot
 	Snapshot *snapfile.Snapshot // may be nil if Against, Event and Tags are given
-	Event    int64              // at which both are asked; 0: the snapshot's. Files are looked at for that of the snapshot alone
+	Event    int64              // to verify; 0: the snapshot's. At an earlier event files are not checked
 	Topdir   string             // staging's; empty: files are not checked
-	// HubTopdir is topdir's path as staging's hub has it, where that is another: symlinks say it.
+	// HubTopdir is the path that staging's hub has for topdir, if that is another: symlinks begin with it.
 	HubTopdir string
-	TopURL    string // that composes fetch files from; empty: not checked
+	TopURL    string // from which composes fetch files; empty: not checked
 
-	ComposeDir  string // where a trial repository is made; empty: none
-	ComposeUser string // who makes composes; empty: the process's own user. Another needs root.
+	ComposeDir  string // where a trial repository is made; empty: none is made
+	ComposeUser string // who makes composes; empty: the process's user. Another user needs root
 
-	Record Record // what staging's database says of itself; the zero value: nothing is known
+	Record Record // what staging's database knows of itself; the zero value: nothing is known
 
-	Digest bool // read every file to its end; otherwise of rpms the signature header
+	Digest bool // read every file to its end; otherwise only the signature headers of rpms
 	Jobs   int  // files read at once; 0: one for each CPU
 
 	Log      *slog.Logger
 	Progress progress.Progress
 }
 
-// Verify finds out whether staging is compose-ready: whether a compose of the wanted tags gets
-// from staging's hub and topdir what it would get from production's. It asks as compose tools
-// do. What is not ready is in the result, and so is a call that failed and a tag or a file that could
-// not be looked at: each is a failed check with the reason, and all others are made. The error says
-// why nothing can be found out: options that will not do, a hub that is offline (hub.Temporary), a
-// snapshot that is damaged.
+// Verify finds out whether staging is compose-ready: whether a compose of the wanted tags gets from staging's
+// hub and topdir what it would get from production's. It asks as compose tools do. Whatever is not ready is a
+// failed check in the result, with the reason; so is a call that fails, and a tag or a file that cannot be
+// looked at, and all other checks are made. An error says why nothing can be found out: wrong options, a hub
+// that is offline (hub.Temporary), a damaged snapshot; see the table in the package's documentation.
 //
-// Staging is only read, but for a hard link that is made and removed again, and ComposeDir.
+// Verify only reads, except that it makes a hard link and removes it again, and makes ComposeDir.
 func Verify(ctx context.Context, o Options) (*Result, error) {
 	v, err := newVerifier(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{v.checkHub, v.checkEvent, v.reportUnmatched, v.eachWanted, v.checkNamed, v.tasks, v.files} {
+	files := newFileChecks(v)
+	for _, step := range []func(context.Context) error{
+		v.checkHub, v.checkEvent, v.reportUnmatched, v.checkTags, namedChecks{v}.checkNamed, taskChecks{v}.checkTasks, files.checkTopdir, topURLChecks{files}.checkTopURL,
+	} {
 		if err := step(ctx); err != nil {
 			return v.result, fmt.Errorf("verify: %w", err)
 		}
@@ -68,39 +69,38 @@ func Verify(ctx context.Context, o Options) (*Result, error) {
 	return v.result, ctx.Err()
 }
 
+// verifier is what all checks share: what is compared, who answers, what earlier checks found, and the
+// report. The checks themselves are methods of tagChecks, rpmChecks, moduleChecks, namedChecks, taskChecks,
+// fileChecks, linkChecks and topURLChecks.
 type verifier struct {
 	Options
-	expected expectation
+	report
+	expected expectation // what production answers
 	staging  hubAnswers
+	takes    func(arch string) bool // whether composes take rpms of an arch
 	user     *trial.User
-	takes    func(arch string) bool
 	topurl   *url.URL // nil: not checked
-	result   *Result
 	log      *slog.Logger
 	progress progress.Progress
 	back     *lookback // nil: the event is the snapshot's
+	tags     *tagFinder
 
-	here     map[int64]*stagingTag   // tags, by production's ids
-	tagNames *names                  // of those
-	orders   map[string]*inheritance // production's, by wanted tag
-	listings map[string]*listing     // what staging holds, by wanted tag or byName
-	named    *listing                // the builds that were asked for by name; nil: none
-	sigs     map[int64][]signature   // production's, by staging's id of the rpm
-	rows     map[int64][]signature   // staging's
-	modules  map[int64]*moduleBuild  // of all tags, by id
-	states   map[int64]*fileState    // by rpm id
-	classes  map[fileClass]*linkable // of files that are there
-	arches   map[string][]string     // of a tag's configuration
-	content  map[string]bool         // wanted tags that are nothing but content tags
+	// What checks of the hubs find, for later ones.
+	listings map[string]*listing    // what staging holds, by wanted tag or byName
+	named    *listing               // the builds that were asked for by name; nil: none
+	sigs     map[int64][]signature  // production's, by staging's id of the rpm
+	rows     map[int64][]signature  // staging's
+	modules  map[int64]*moduleBuild // of all tags, by id
+	arches   map[string][]string    // of a tag's configuration
 
-	unmatched []string // patterns of Want.Tags
+	content   map[string]bool // wanted tags that are nothing but content tags
+	unmatched []string        // patterns of Want.Tags that no tag matches
 }
 
 func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 	v := &verifier{Options: o, log: o.Log, progress: progress.OrDiscard(o.Progress),
-		here: map[int64]*stagingTag{}, tagNames: newNames(nil), orders: map[string]*inheritance{}, listings: map[string]*listing{},
-		sigs: map[int64][]signature{}, rows: map[int64][]signature{}, modules: map[int64]*moduleBuild{}, states: map[int64]*fileState{},
-		classes: map[fileClass]*linkable{}, arches: map[string][]string{}, content: map[string]bool{}}
+		listings: map[string]*listing{}, sigs: map[int64][]signature{}, rows: map[int64][]signature{},
+		modules: map[int64]*moduleBuild{}, arches: map[string][]string{}, content: map[string]bool{}}
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
@@ -111,9 +111,9 @@ func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 		v.CopyVolume = volumes.CopyVolume
 	}
 	if v.Snapshot != nil {
-		v.unmatched = v.Want.Unmatched(v.Snapshot)
+		v.unmatched = v.Want.UnmatchedPatterns(v.Snapshot)
 		var err error
-		if v.Want, err = v.Want.Chosen(ctx, v.Snapshot); err != nil {
+		if v.Want, err = v.Want.Resolve(ctx, v.Snapshot); err != nil {
 			return nil, fmt.Errorf("verify: %w", err)
 		}
 		for _, tag := range v.Snapshot.Manifest.Scope.ContentTags() {
@@ -157,6 +157,11 @@ func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 	if v.staging, err = newHubAnswers(ctx, v.Hub, "staging's", v.Event); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
+	var scope []snapfile.Tag
+	if v.Snapshot != nil {
+		scope = v.Snapshot.Manifest.Scope.All
+	}
+	v.tags = newTagFinder(v.staging, v.Record.IDs["tag"], scope)
 	if v.expected, err = v.expectation(ctx); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
@@ -164,7 +169,7 @@ func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 	return v, nil
 }
 
-// expectation is production's hub if one is given, else the snapshot.
+// expectation returns what staging is compared with: production's hub if one is given, or else the snapshot.
 func (v *verifier) expectation(ctx context.Context) (expectation, error) {
 	if v.Against == nil {
 		return newSnapshotAnswers(ctx, v.Snapshot, v.Want)
@@ -174,7 +179,7 @@ func (v *verifier) expectation(ctx context.Context) (expectation, error) {
 		return nil, err
 	}
 	if v.Snapshot != nil {
-		if err := compose.CheckSnapshot(ctx, v.Snapshot, v.Want); err != nil {
+		if err := v.Want.Check(ctx, v.Snapshot); err != nil {
 			return nil, err
 		}
 		a.ids = map[string]int64{}
@@ -209,7 +214,7 @@ func (v *verifier) checkHub(ctx context.Context) error {
 	return err
 }
 
-// checkDirs refuses directories that will not do, before anything is asked.
+// checkDirs refuses unusable directories, before anything is asked.
 func (v *verifier) checkDirs() error {
 	if v.Topdir == "" {
 		return nil
@@ -227,7 +232,7 @@ func (v *verifier) checkDirs() error {
 	if v.ComposeDir, err = filepath.Abs(v.ComposeDir); err != nil {
 		return err
 	}
-	// What vol/NAME leads to is production's tree, or another mount of Koji's.
+	// vol/NAME leads to production's tree, or to another mount of Koji's.
 	taken := []string{filepath.Join(v.Topdir, "packages"), filepath.Join(v.Topdir, "vol")}
 	list, err := os.ReadDir(filepath.Join(v.Topdir, "vol"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -235,26 +240,26 @@ func (v *verifier) checkDirs() error {
 	}
 	for _, e := range list {
 		taken = append(taken, filepath.Join(v.Topdir, "vol", e.Name()))
-		if tree, err := volumes.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
+		if tree, err := topdir.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
 			taken = append(taken, tree)
 		}
 	}
 	return trial.CheckDir(v.ComposeDir, taken...)
 }
 
-// reportUnmatched tells of patterns that choose no tag.
+// reportUnmatched reports patterns that choose no tag.
 func (v *verifier) reportUnmatched(context.Context) error {
 	if len(v.unmatched) > 0 {
-		v.add(Check{Name: "tags", Count: len(v.unmatched), Bad: len(v.unmatched), Detail: "no tag of the snapshot matches " + compose.QuotedPatterns(v.unmatched)}, StatusWarning)
+		v.add(Check{Name: "tags", Count: len(v.unmatched), Bad: len(v.unmatched), Detail: "no tag of the snapshot matches " + tagglob.Quote(v.unmatched)}, StatusWarning)
 	}
 	return nil
 }
 
-func (v *verifier) eachWanted(ctx context.Context) error {
+func (v *verifier) checkTags(ctx context.Context) error {
 	counter := v.progress.Begin("verify tags", int64(len(v.Want.Tags)))
 	defer counter.End()
 	for _, tag := range v.Want.Tags {
-		if err := v.tag(ctx, tag); err != nil {
+		if err := v.checkTag(ctx, tag); err != nil {
 			return fmt.Errorf("tag %q: %w", tag, err)
 		}
 		counter.Add(1)
@@ -262,19 +267,21 @@ func (v *verifier) eachWanted(ctx context.Context) error {
 	return nil
 }
 
-// tag makes the checks that ask the hubs about one tag.
-func (v *verifier) tag(ctx context.Context, name string) error {
+// checkTag makes the checks that ask the hubs about one tag.
+func (v *verifier) checkTag(ctx context.Context, name string) error {
 	v.log.DebugContext(ctx, "verify tag", "tag", name, "event", v.Event)
-	if !v.hasHistory(name) {
+	tags, rpms, modules := tagChecks{v}, rpmChecks{v}, moduleChecks{v}
+	if !tags.hasHistory(name) {
 		return nil
 	}
-	t, err := v.checkTag(ctx, name)
+	t, err := tags.checkExists(ctx, name)
 	if err != nil || t == nil {
 		return err
 	}
-	v.checkFilters(t)
+	tags.checkFilters(t)
 	for _, check := range []func(context.Context, *taggedTag) error{
-		v.checkInheritance, v.checkRPMs, v.checkSignatures, v.checkExternalRepos, v.checkHidden, v.checkModules, v.checkModuleArchives, v.checkContentTags,
+		tags.checkInheritance, rpms.checkRPMs, rpms.checkSignatures, tags.checkExternalRepos, tags.checkHidden,
+		modules.checkModules, modules.checkModuleArchives, modules.checkContentTags,
 	} {
 		if err := check(ctx, t); err != nil {
 			return err
@@ -283,4 +290,19 @@ func (v *verifier) tag(ctx context.Context, name string) error {
 	v.reportNames(t)
 	v.reportRecord(t)
 	return nil
+}
+
+// eachListing calls check with what the wanted tags hold that staging has, then with the builds that were asked
+// for by name.
+func (v *verifier) eachListing(check func(tag string, l *listing)) {
+	for _, tag := range append(slices.Clone(v.Want.Tags), byName) {
+		if l := v.listings[tag]; l != nil {
+			check(tag, l)
+		}
+	}
+}
+
+// local reports whether the files on a volume are in staging's own topdir, where a compose can link them.
+func (v *verifier) local(volume string) bool {
+	return volume == "" || volume == volumes.DefaultVolume || volume == v.CopyVolume
 }

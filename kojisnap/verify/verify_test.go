@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -15,11 +14,12 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/verify"
@@ -82,7 +82,7 @@ func (s *staging) clone(t testing.TB) *staging {
 // repoint does what load does to volumes, and what the overlay does to channels.
 func (s *staging) repoint(t testing.TB) {
 	t.Helper()
-	ledger, err := hardlink.ReadLedger(s.top)
+	ledger, err := ledger.Read(s.top)
 	pulltest.Must(t, err)
 	copied := map[string]bool{}
 	for _, b := range ledger.Staged() {

@@ -13,15 +13,15 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// checker looks for what an overlay refers to and that is not there.
+// checker finds references of an overlay to rows that are not there.
 type checker struct {
 	*loadtx.Load
 	over   *overlay.Overlay
 	faults []error
 }
 
-// Check looks, before the load's transaction, whether all that an overlay refers to is there: in the database,
-// in the snapshot or in the overlay itself. What is missing makes an *overlay.Error.
+// Check finds out, before the load's transaction, whether all rows that an overlay refers to are there: in the
+// database, in the snapshot or in the overlay itself. If not, it returns an *overlay.Error.
 func Check(ctx context.Context, l *loadtx.Load, over *overlay.Overlay) error {
 	c := &checker{Load: l, over: over}
 	for _, table := range []string{"permissions", "content_generator", "channels", "tag"} {
@@ -38,6 +38,7 @@ func Check(ctx context.Context, l *loadtx.Load, over *overlay.Overlay) error {
 	return nil
 }
 
+// checkNames checks the names of one table that entries refer to.
 func (c *checker) checkNames(ctx context.Context, table string) error {
 	refs := c.over.References(table)
 	names := make([]string, len(refs))
@@ -71,7 +72,7 @@ func (c *checker) checkNames(ctx context.Context, table string) error {
 	return err
 }
 
-// inSnapshot finds the snapshot's rows of these names.
+// inSnapshot returns the snapshot's rows that have one of the names.
 func (c *checker) inSnapshot(ctx context.Context, r *relation.Relation, names []string) (map[string][]string, error) {
 	wanted := map[string]bool{}
 	for _, n := range names {
@@ -100,8 +101,8 @@ func (c *checker) inSnapshot(ctx context.Context, r *relation.Relation, names []
 	return found, nil
 }
 
-// checkPeople looks whether users, hosts and groups are what entries take them for, and
-// whether their principals are free.
+// checkPeople checks that users, hosts and groups have the type that entries take them for, and that nobody
+// else has their principals.
 func (c *checker) checkPeople(ctx context.Context) error {
 	people := c.over.People()
 	if len(people) == 0 {

@@ -7,6 +7,7 @@ import (
 	"strings"
 )
 
+// grants adds the permissions, content generators and groups of users.
 func (o *planner) grants(ctx context.Context) error {
 	perms, err := o.known(ctx, "permissions")
 	if err != nil {
@@ -33,6 +34,7 @@ func (o *planner) grants(ctx context.Context) error {
 	return nil
 }
 
+// hosts adds the configs and channels of hosts, and inserts hosts that are not there.
 func (o *planner) hosts(ctx context.Context) error {
 	channels, err := o.known(ctx, "channels")
 	if err != nil {
@@ -79,6 +81,7 @@ func (o *planner) hosts(ctx context.Context) error {
 	return nil
 }
 
+// targets adds the configs of build targets, and inserts targets that are not there.
 func (o *planner) targets(ctx context.Context) error {
 	tags, err := o.known(ctx, "tag")
 	if err != nil || len(o.faults) > 0 {
@@ -105,6 +108,7 @@ func (o *planner) targets(ctx context.Context) error {
 	return nil
 }
 
+// extras adds the extra settings of tags.
 func (o *planner) extras(ctx context.Context) error {
 	tags, err := o.known(ctx, "tag")
 	for _, x := range o.over.TagExtras {

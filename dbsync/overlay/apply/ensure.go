@@ -10,22 +10,22 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// desiredRow is a row that the overlay wants.
+// desiredRow is a row that an overlay wants.
 type desiredRow struct {
 	row   fields
 	entry string // for people
 }
 
-// versionedTable is one of those that an overlay has rows of: a row is about the columns of
-// subject, and says those of data.
+// versionedTable is a versioned table that an overlay writes. subject are the columns that say what a row is
+// about, data those that say what holds for it.
 type versionedTable struct {
 	name    string
 	subject []string
 	data    []string
-	carry   map[string]string // columns that a row inherits from the one before it, o
+	carry   map[string]string // columns that a row takes over from the one before it, o
 }
 
-// columnType is the type of a wish's column.
+// columnType is the type of a column in PostgreSQL.
 func columnType(column string) string {
 	switch column {
 	case "arches", "description", "key", "value", "url":
@@ -36,14 +36,15 @@ func columnType(column string) string {
 	return "integer"
 }
 
-// ensure makes rows with the wanted data the active ones. Others about the same are revoked, as
-// Koji edits; if they are not the overlay's own, they are active again when the entry goes.
-func (w *rowWriter) ensure(ctx context.Context, t versionedTable, wishes []desiredRow) error {
-	if len(wishes) == 0 {
+// ensure makes the desired rows the active ones. Other rows of the same subject are revoked, as Koji does to
+// edit them; those that are not the overlay's own become active again once the entry is gone. It makes
+// ks_desired_TABLE and ks_replaced_TABLE for itself.
+func (w *rowWriter) ensure(ctx context.Context, t versionedTable, desired []desiredRow) error {
+	if len(desired) == 0 {
 		return nil
 	}
-	rows := make([]fields, len(wishes))
-	for i, w := range wishes {
+	rows := make([]fields, len(desired))
+	for i, w := range desired {
 		rows[i] = w.row
 		rows[i]["ks_entry"] = w.entry
 	}
@@ -81,7 +82,7 @@ func (w *rowWriter) ensure(ctx context.Context, t versionedTable, wishes []desir
 		return err
 	}
 	tag, err := w.Tx.Exec(ctx, sqltext.Expand(x("INSERT INTO ks_desired_key SELECT {r}, {keyof} FROM {w} x JOIN {t} t ON {same}"), "event", "t.create_event"))
-	if err != nil || tag.RowsAffected() == int64(len(wishes)) {
+	if err != nil || tag.RowsAffected() == int64(len(desired)) {
 		return err
 	}
 

@@ -9,12 +9,14 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
+// kojiUser is a row of users. made: an overlay made it.
 type kojiUser struct {
 	id               int32
 	status, usertype int
 	made             bool
 }
 
+// usersNamed returns the users that have one of the names.
 func usersNamed(ctx context.Context, tx pgx.Tx, names []string) (map[string]kojiUser, error) {
 	out := map[string]kojiUser{}
 	rows, err := tx.Query(ctx, `SELECT name, id, status, usertype, EXISTS (SELECT FROM kojisnap.overlay_made d WHERE d.relation = 'users' AND d.id = t.id)
@@ -28,7 +30,7 @@ func usersNamed(ctx context.Context, tx pgx.Tx, names []string) (map[string]koji
 	return out, err
 }
 
-// ids looks up names in a table.
+// idsNamed returns the ids of the rows of a table that have one of the names.
 func idsNamed(ctx context.Context, tx pgx.Tx, table string, names []string) (map[string]int32, error) {
 	out := map[string]int32{}
 	if len(names) == 0 {
@@ -46,6 +48,7 @@ func idsNamed(ctx context.Context, tx pgx.Tx, table string, names []string) (map
 
 type hostRow struct{ id, user int32 }
 
+// hostsNamed returns the hosts that have one of the names.
 func hostsNamed(ctx context.Context, tx pgx.Tx, names []string) (map[string]hostRow, error) {
 	out := map[string]hostRow{}
 	rows, err := tx.Query(ctx, "SELECT name, id, user_id FROM host WHERE name = ANY($1)", names)
@@ -58,13 +61,14 @@ func hostsNamed(ctx context.Context, tx pgx.Tx, names []string) (map[string]host
 	return out, err
 }
 
-// holder is who has a principal.
+// holder is the user who has a principal.
 type holder struct {
 	id   int32
 	name string
 	ours bool // the overlay gave it
 }
 
+// holders returns who has which of the principals.
 func holders(ctx context.Context, tx pgx.Tx, list []overlay.Principal) (map[string]holder, error) {
 	names := make([]string, len(list))
 	for i, p := range list {

@@ -12,7 +12,8 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
-// principals gives users the principals that entries name, then everyone those of the rule.
+// principals gives users the principals that their entries name, then gives all users those of the rule for
+// everyone.
 func (o *planner) principals(ctx context.Context) error {
 	list := o.over.Principals()
 	if len(list)+len(o.over.Everyone.Principals) == 0 {
@@ -48,7 +49,7 @@ func (o *planner) principals(ctx context.Context) error {
 			"ours", "v.relation = 'user_krb_principals' AND v.key = jsonb_build_object('user_id', k.user_id, 'krb_principal', k.krb_principal)",
 			"key", "jsonb_build_object('user_id', p.user_id, 'krb_principal', p.krb_principal)")
 	}
-	// One that the overlay gave to another before moves on; no entry can have one that staging gave.
+	// A principal that an overlay gave to another user moves. Those that staging's admins gave are faults above.
 	if err := o.tell(ctx, "remove", x(`WITH d AS (DELETE FROM user_krb_principals k USING ks_principal p, kojisnap.overlay v WHERE {other} AND {ours} RETURNING v.key)
 		DELETE FROM kojisnap.overlay v USING d WHERE v.relation = 'user_krb_principals' AND v.key = d.key RETURNING v.entry`), &c.Deleted); err != nil {
 		return err
@@ -73,8 +74,8 @@ func (o *planner) principals(ctx context.Context) error {
 		ON CONFLICT (relation, key) DO UPDATE SET entry = v.entry RETURNING v.entry`), &c.Inserted)
 }
 
-// everyone adds the principals of production's people to those wanted. What staging's admins
-// gave to somebody is left to them.
+// everyone adds the principals of production's users to ks_principal, except those that staging's admins gave
+// to somebody.
 func (o *planner) everyone(ctx context.Context) error {
 	named := []string{}
 	for _, u := range o.over.Users {

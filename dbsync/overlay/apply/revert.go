@@ -15,7 +15,7 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// revertOverlay takes back what an earlier overlay put there and this one does not name, names last.
+// revertOverlay reverts the rows of earlier overlays that this one does not name, names last.
 func (w *rowWriter) revertOverlay(ctx context.Context) error {
 	rows, err := w.Tx.Query(ctx, `WITH gone AS (DELETE FROM kojisnap.overlay o
 			WHERE NOT EXISTS (SELECT FROM ks_desired_key w WHERE w.relation = o.relation AND w.key = o.key) RETURNING *)
@@ -43,8 +43,8 @@ func (w *rowWriter) revertOverlay(ctx context.Context) error {
 // overlayRow is a row of kojisnap.overlay.
 type overlayRow struct{ Table, Key, Entry, Before string }
 
-// revertRow takes one row back and returns how many rows that changed: none, if staging's admins
-// have done something else with it since.
+// revertRow reverts one row and returns how many rows that changed: none, if staging's admins have changed it
+// since.
 func (w *rowWriter) revertRow(ctx context.Context, was overlayRow) (int64, error) {
 	key := fields{}
 	dec := json.NewDecoder(strings.NewReader(was.Key))
@@ -76,11 +76,11 @@ func (w *rowWriter) revertRow(ctx context.Context, was overlayRow) (int64, error
 		cond, args := key.where("t", 1)
 		return run(&c.Deleted, "DELETE FROM user_krb_principals t WHERE "+cond, args...)
 	case "users":
-		// Users are never deleted: what they did refers to them. One that production has by now stays.
+		// Users are never deleted, as history refers to them. One that production has by now stays.
 		return run(&c.Updated, `UPDATE users SET status = 1 WHERE id = $1 AND status <> 1
 			AND NOT EXISTS (SELECT FROM kojisnap.idmap WHERE relation = 'users' AND staging_id = $1)`, key["id"])
 	case book.BlockUsers:
-		// One that an overlay made and none names stays blocked.
+		// A user that an overlay made, and that this one does not name, stays blocked.
 		return run(&w.Counts.Of("users").Updated, `UPDATE users SET status = $2 WHERE id = $1 AND status <> $2 AND (
 			NOT EXISTS (SELECT FROM kojisnap.overlay_made WHERE relation = 'users' AND id = $1)
 			OR EXISTS (SELECT FROM ks_desired_key WHERE relation = 'users' AND key = jsonb_build_object('id', $1)))`, key["id"], before)
@@ -91,7 +91,7 @@ func (w *rowWriter) revertRow(ctx context.Context, was overlayRow) (int64, error
 		return run(&c.Updated, `UPDATE channels SET enabled = false WHERE id = $1 AND enabled
 			AND NOT EXISTS (SELECT FROM host_channels WHERE channel_id = $1 AND active)`, key["id"])
 	case "permissions", "content_generator":
-		return 0, nil // nobody has them
+		return 0, nil // nobody has them any more
 	}
 	created := key["create_event"].(int64)
 	delete(key, "create_event")

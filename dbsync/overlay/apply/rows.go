@@ -14,8 +14,66 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
-// made returns the ids of names. Rows that are not there are made; one that an earlier overlay
-// made, and one between did not name, is revived.
+// rowWriter writes rows of an overlay, and keeps the list of them, kojisnap.overlay.
+type rowWriter struct{ *loadtx.Load }
+
+// fields are columns with their values.
+type fields map[string]any
+
+// tell runs a statement that returns entries of the overlay, and reports them. Their number is added to the
+// counts.
+func (w *rowWriter) tell(ctx context.Context, action, sql string, count ...*int64) error {
+	rows, err := w.Tx.Query(ctx, sql)
+	if err != nil {
+		return err
+	}
+	entries, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	slices.Sort(entries)
+	for _, e := range entries {
+		w.report(action, e)
+	}
+	for _, n := range count {
+		*n += int64(len(entries))
+	}
+	return err
+}
+
+// report adds to the report what the overlay changed.
+func (w *rowWriter) report(action, entry string) {
+	if len(w.Report.Overlay) < book.MaxEntries {
+		w.Report.Overlay = append(w.Report.Overlay, book.OverlayChange{Action: action, Entry: entry})
+	}
+}
+
+// record adds a row to the overlay's list, with what was in its place before.
+func (w *rowWriter) record(ctx context.Context, table string, key fields, entry string, before any) error {
+	k, err := json.Marshal(key)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(before)
+	if err != nil {
+		return err
+	}
+	if err := w.want(ctx, table, key); err != nil {
+		return err
+	}
+	_, err = w.Tx.Exec(ctx, `INSERT INTO kojisnap.overlay VALUES ($1, $2::text::jsonb, $3, $4::text::jsonb) ON CONFLICT (relation, key) DO NOTHING`, table, string(k), entry, string(b))
+	return err
+}
+
+// want notes in ks_desired_key that this overlay names a row.
+func (w *rowWriter) want(ctx context.Context, table string, key fields) error {
+	k, err := json.Marshal(key)
+	if err != nil {
+		return err
+	}
+	_, err = w.Tx.Exec(ctx, `INSERT INTO ks_desired_key VALUES ($1, $2::text::jsonb)`, table, string(k))
+	return err
+}
+
+// made returns the ids of names in a table. It inserts names that are not there. A name that an earlier
+// overlay inserted, and that the last one did not have, is brought back by setting revive.
 func (w *rowWriter) made(ctx context.Context, table, kind string, rows []fields, revive string) (map[string]int32, error) {
 	var names []string
 	for _, r := range rows {
@@ -94,61 +152,4 @@ func (w *rowWriter) insert(ctx context.Context, table string, row fields) (id in
 	err = w.Tx.QueryRow(ctx, "INSERT INTO "+sqltext.QuoteIdent(table)+" ("+sqltext.Columns("", columns)+") VALUES ("+sqltext.Join(holes)+") RETURNING id", args...).Scan(&id)
 	w.Counts.Of(table).Inserted++
 	return id, err
-}
-
-// rowWriter writes rows of the overlay's and keeps kojisnap.overlay, the list of them.
-type rowWriter struct{ *loadtx.Load }
-
-// fields are columns with their values.
-type fields map[string]any
-
-// tell runs a statement that returns entries of the overlay, and reports them.
-func (w *rowWriter) tell(ctx context.Context, action, sql string, count ...*int64) error {
-	rows, err := w.Tx.Query(ctx, sql)
-	if err != nil {
-		return err
-	}
-	entries, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	slices.Sort(entries)
-	for _, e := range entries {
-		w.report(action, e)
-	}
-	for _, n := range count {
-		*n += int64(len(entries))
-	}
-	return err
-}
-
-// report notes what the overlay did.
-func (w *rowWriter) report(action, entry string) {
-	if len(w.Report.Overlay) < book.MaxEntries {
-		w.Report.Overlay = append(w.Report.Overlay, book.OverlayChange{Action: action, Entry: entry})
-	}
-}
-
-// record notes that a row is the overlay's, and what stood in its place.
-func (w *rowWriter) record(ctx context.Context, table string, key fields, entry string, before any) error {
-	k, err := json.Marshal(key)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(before)
-	if err != nil {
-		return err
-	}
-	if err := w.want(ctx, table, key); err != nil {
-		return err
-	}
-	_, err = w.Tx.Exec(ctx, `INSERT INTO kojisnap.overlay VALUES ($1, $2::text::jsonb, $3, $4::text::jsonb) ON CONFLICT (relation, key) DO NOTHING`, table, string(k), entry, string(b))
-	return err
-}
-
-// want notes that the overlay still names a row, whoever made it.
-func (w *rowWriter) want(ctx context.Context, table string, key fields) error {
-	k, err := json.Marshal(key)
-	if err != nil {
-		return err
-	}
-	_, err = w.Tx.Exec(ctx, `INSERT INTO ks_desired_key VALUES ($1, $2::text::jsonb)`, table, string(k))
-	return err
 }

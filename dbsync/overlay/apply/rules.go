@@ -11,26 +11,26 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// BlockUsers writes what the overlay wants otherwise of users into the snapshot's rows, before
-// they are merged: so a load changes nothing where nothing changed, and what an overlay no
-// longer names is production's again by itself.
+// BlockUsers blocks users in the snapshot's rows. A user whom an overlay no longer names is unblocked by
+// production's row.
 func (a *Applier) BlockUsers(ctx context.Context) error {
 	_, err := a.Tx.Exec(ctx, `UPDATE ks_users SET status = 1 WHERE name = ANY($1)`, a.over.BlockUsers)
 	return err
 }
 
-// ruledRelation is a relation of which the overlay wants rows otherwise than production.
+// ruledRelation is a relation whose rows an overlay changes by rules. (kojisnap.overruled is the stored name
+// for the rows that rules changed.)
 type ruledRelation struct {
 	name  string
 	data  []string
-	rules string // what the rules are, of the overlay's JSON $1
-	fits  string // what a rule makes of the row s
+	rules string // the query for the rules; $1 is the overlay as JSON
+	fits  string // the query for what a rule makes of the row s
 }
 
 var ruledRelations = []ruledRelation{
 	{"external_repo_config", []string{"url"},
 		`SELECT n, u->>'from' AS a, u->>'to' AS b FROM jsonb_array_elements($1::text::jsonb->'external_repo_url') WITH ORDINALITY AS x(u, n)`,
-		// The first that fits counts.
+		// The first rule that fits counts.
 		`SELECT u.b || substr(s.url, length(u.a) + 1) AS url FROM {rules} u WHERE starts_with(s.url, u.a) ORDER BY u.n LIMIT 1`},
 	{"build_target_config", []string{"build_tag", "dest_tag"},
 		`SELECT t.id, b.id AS build_tag, d.id AS dest_tag FROM jsonb_array_elements($1::text::jsonb->'target') AS x(u)
@@ -41,7 +41,7 @@ var ruledRelations = []ruledRelation{
 		`SELECT u.value FROM {rules} u WHERE u.id = s.tag_id AND u.key = s.key`},
 }
 
-// of expands SQL about an overruled relation.
+// of expands SQL about the relation and its rules.
 func (o ruledRelation) of(l *loadtx.Load, sql string, pairs ...string) string {
 	r := relation.Get(o.name)
 	object := func(alias string, columns []string) string {
@@ -55,8 +55,8 @@ func (o ruledRelation) of(l *loadtx.Load, sql string, pairs ...string) string {
 		"keys", sqltext.Columns("s", r.Key), "was", object("s", o.data), "data", sqltext.Columns("u", o.data), "set", sqltext.Assign("n", o.data), "same", sqltext.Equal("s", "n", r.Key))...)
 }
 
-// ApplyRules does so with the rows that production does not edit in place, once ids are staging's,
-// and remembers what production had.
+// ApplyRules changes the snapshot's rows of other relations by the overlay's rules, once ids are staging's,
+// and stores what production had. It makes ks_rules_RELATION and ks_ruled_RELATION.
 func (a *Applier) ApplyRules(ctx context.Context) error {
 	body, err := json.Marshal(a.over)
 	if err != nil {
@@ -78,8 +78,9 @@ func (a *Applier) ApplyRules(ctx context.Context) error {
 	return nil
 }
 
-// SettleOutside does so with rows that an earlier load overruled and that are not in the scope of this
-// one: they become what this overlay wants of them, or what production had.
+// SettleOutside changes rows that an earlier load's rules changed and that this snapshot does not have: they
+// become what this overlay's rules make of them, or what production had. It makes ks_outside_RELATION and
+// ks_settled_RELATION.
 func (a *Applier) SettleOutside(ctx context.Context) error {
 	for _, o := range ruledRelations {
 		r := relation.Get(o.name)
@@ -100,7 +101,7 @@ func (a *Applier) SettleOutside(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
 		if a.Base != nil {
-			continue // the overlay is the one of the last load
+			continue // the overlay has not changed since the last load
 		}
 		if _, err := run(`
 			CREATE TEMP TABLE {old} ON COMMIT DROP AS SELECT t.*, v.key AS ks_key, v.was AS ks_was FROM kojisnap.overruled v JOIN {t} t ON {on}

@@ -36,7 +36,7 @@ func packagesSimple(c *call, prefix, queryOpts any) any {
 }
 
 func listPackages(c *call) any {
-	w := packageWish{tag: c.arg("tagID"), user: c.arg("userID"), pkg: c.arg("pkgID"), event: c.arg("event"),
+	w := packageFilter{tag: c.arg("tagID"), user: c.arg("userID"), pkg: c.arg("pkgID"), event: c.arg("event"),
 		inherit: c.flag("inherited"), dups: c.flag("with_dups"), owners: c.flag("with_owners"), blocked: c.flag("with_blocked")}
 	if w.tag == nil && w.user == nil && w.pkg == nil {
 		return packagesSimple(c, c.arg("prefix"), c.arg("queryOpts"))
@@ -72,7 +72,7 @@ func getPackageConfig(c *call) any {
 	if tag == nil || pkg == nil {
 		return nil
 	}
-	return orNil(packagesOf(c, packageWish{tag: tag, pkg: pkg, event: c.arg("event"), inherit: true, owners: true, blocked: true}).get(pkg))
+	return orNil(packagesOf(c, packageFilter{tag: tag, pkg: pkg, event: c.arg("event"), inherit: true, owners: true, blocked: true}).get(pkg))
 }
 
 func checkTagPackage(c *call) any {
@@ -80,13 +80,13 @@ func checkTagPackage(c *call) any {
 	if tag == nil || pkg == nil {
 		return false
 	}
-	row := packagesOf(c, packageWish{tag: tag, pkg: pkg, inherit: true, blocked: true}).get(pkg)
+	row := packagesOf(c, packageFilter{tag: tag, pkg: pkg, inherit: true, blocked: true}).get(pkg)
 	return row != nil && !python.Truth(row.Val("blocked"))
 }
 
-// packageWish is what packageList is asked for: at least one of tag, user, pkg
+// packageFilter is what packageList is asked for: at least one of tag, user, pkg
 // (an id or a name).
-type packageWish struct {
+type packageFilter struct {
 	tag, user, pkg, event any
 	inherit, dups         bool
 	owners, blocked       bool
@@ -128,7 +128,7 @@ func (p *packages) put(row *python.Struct, dups, replace bool) {
 
 // packagesOf is Koji's readPackageList: a tag's own entries come before what
 // it inherits through its links' package filters.
-func packagesOf(c *call, w packageWish) *packages {
+func packagesOf(c *call, w packageFilter) *packages {
 	list := &packages{byID: map[any][]*python.Struct{}}
 	for _, row := range packageRows(c, w, w.tag) {
 		list.put(row, w.dups, true)
@@ -147,7 +147,7 @@ func packagesOf(c *call, w packageWish) *packages {
 	return list
 }
 
-func packageRows(c *call, w packageWish, tag any) []*python.Struct {
+func packageRows(c *call, w packageFilter, tag any) []*python.Struct {
 	q := c.from("tag_packages").Join("tag", "id", "tag_packages.tag_id").Join("package", "id", "tag_packages.package_id").
 		FieldList(`package_id package.id, package_name package.name, tag_id tag.id, tag_name tag.name
 			extra_arches, blocked`).At("tag_packages", w.event)

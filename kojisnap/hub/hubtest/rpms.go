@@ -18,7 +18,7 @@ const rpmFields = `id rpminfo.id, name rpminfo.name, version rpminfo.version, re
 	metadata_only rpminfo.metadata_only, extra rpminfo.extra`
 
 func listRPMs(c *call) any {
-	w := rpmWish{build: c.arg("buildID"), buildroot: c.arg("buildrootID"), component: c.arg("componentBuildrootID"),
+	w := rpmFilter{build: c.arg("buildID"), buildroot: c.arg("buildrootID"), component: c.arg("componentBuildrootID"),
 		image: c.arg("imageID"), host: c.arg("hostID"), arches: c.arg("arches"), draft: c.arg("draft")}
 	return c.rpms(w).Reply(c.arg("queryOpts"))
 }
@@ -28,13 +28,13 @@ func listBuildRPMs(c *call) any {
 	if _, ok := python.Integer(build); !ok {
 		build = c.buildID(build, true)
 	}
-	return c.rpms(rpmWish{build: build}).Execute(nil)
+	return c.rpms(rpmFilter{build: build}).Execute(nil)
 }
 
-// rpmWish restricts a list of rpms by what is not nil.
-type rpmWish struct{ build, buildroot, component, image, host, arches, draft any }
+// rpmFilter restricts a list of rpms by what is not nil.
+type rpmFilter struct{ build, buildroot, component, image, host, arches, draft any }
 
-func (c *call) rpms(w rpmWish) *query.Query {
+func (c *call) rpms(w rpmFilter) *query.Query {
 	// The relation with the fewest rows comes first: an inner join has no order.
 	q := c.from("rpminfo")
 	switch {

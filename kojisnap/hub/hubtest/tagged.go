@@ -10,8 +10,8 @@ import (
 // Koji's BUILD_STATES.
 const stateComplete = int64(1)
 
-// taggedWish is what the calls about tagged builds ask for.
-type taggedWish struct {
+// taggedFilter is what the calls about tagged builds ask for.
+type taggedFilter struct {
 	tag, event        any
 	inherit           bool
 	latest            any // true, or how many a package
@@ -21,8 +21,8 @@ type taggedWish struct {
 	buildExtra        bool
 }
 
-func (c *call) taggedWish(tag any) taggedWish {
-	return taggedWish{tag: tag, event: c.arg("event"), inherit: c.flag("inherit"), latest: c.arg("latest"),
+func (c *call) taggedFilter(tag any) taggedFilter {
+	return taggedFilter{tag: tag, event: c.arg("event"), inherit: c.flag("inherit"), latest: c.arg("latest"),
 		pkg: c.arg("package"), owner: c.arg("owner"), btype: c.arg("type"), arch: c.arg("arch"), draft: c.arg("draft"),
 		extra: c.flag("extra"), rpmsigs: c.flag("rpmsigs")}
 }
@@ -32,7 +32,7 @@ func listTagged(c *call) any {
 	if tag == nil {
 		return []any{}
 	}
-	w := c.taggedWish(tag.Val("id"))
+	w := c.taggedFilter(tag.Val("id"))
 	w.buildExtra = w.extra
 	builds := c.taggedBuilds(w)
 	prefix := strings.ToLower(python.Str(orEmpty(c.arg("prefix"))))
@@ -46,7 +46,7 @@ func listTagged(c *call) any {
 }
 
 func getLatestBuilds(c *call) any {
-	w := c.taggedWish(c.tagOrID())
+	w := c.taggedFilter(c.tagOrID())
 	w.inherit, w.latest = true, true
 	return query.AnyList(c.taggedBuilds(w))
 }
@@ -56,11 +56,11 @@ func listTaggedRPMS(c *call) any {
 	if tag == nil {
 		return []any{}
 	}
-	return c.taggedRPMs(c.taggedWish(tag.Val("id")))
+	return c.taggedRPMs(c.taggedFilter(tag.Val("id")))
 }
 
 func getLatestRPMS(c *call) any {
-	w := c.taggedWish(c.tagOrID())
+	w := c.taggedFilter(c.tagOrID())
 	w.inherit, w.latest, w.extra = true, true, true
 	return c.taggedRPMs(w)
 }
@@ -70,7 +70,7 @@ func listTaggedArchives(c *call) any {
 	if tag == nil {
 		return []any{}
 	}
-	return c.taggedArchives(c.taggedWish(tag.Val("id")))
+	return c.taggedArchives(c.taggedFilter(tag.Val("id")))
 }
 
 // tagOrID takes an id as it is, whether there is such a tag or not.
@@ -84,9 +84,9 @@ func (c *call) tagOrID() any {
 // taggedBuilds is Koji's readTaggedBuilds: complete builds of packages that
 // the tag's package list has and does not block, most recently tagged first
 // in each tag of the inheritance.
-func (c *call) taggedBuilds(w taggedWish) []*python.Struct {
+func (c *call) taggedBuilds(w taggedFilter) []*python.Struct {
 	tags := c.lineage(w.tag, w.event, w.inherit)
-	list := packagesOf(c, packageWish{tag: w.tag, pkg: w.pkg, event: w.event, inherit: true, blocked: true})
+	list := packagesOf(c, packageFilter{tag: w.tag, pkg: w.pkg, event: w.event, inherit: true, blocked: true})
 	builds := []*python.Struct{}
 	seen := map[any]int64{}
 	for _, tag := range tags {
@@ -108,7 +108,7 @@ func (c *call) taggedBuilds(w taggedWish) []*python.Struct {
 	return builds
 }
 
-func (c *call) buildsIn(tag any, w taggedWish) []*python.Struct {
+func (c *call) buildsIn(tag any, w taggedFilter) []*python.Struct {
 	q := c.from("tag_listing").Join("tag", "id", "tag_listing.tag_id").Join("build", "id", "tag_listing.build_id").
 		Join("events", "id", "build.create_event").Join("package", "id", "build.pkg_id").
 		Join("volume", "id", "build.volume_id").Join("users", "id", "build.owner").
@@ -158,7 +158,7 @@ func (c *call) buildType(q *query.Query, btype any) {
 }
 
 // taggedRPMs is [generator of rpms, builds].
-func (c *call) taggedRPMs(w taggedWish) any {
+func (c *call) taggedRPMs(w taggedFilter) any {
 	switch w.arch.(type) {
 	case nil, string, []any:
 	default:
@@ -193,7 +193,7 @@ func (c *call) fromBuilds(tags []any, builds []*python.Struct, in func(tag any) 
 	}
 }
 
-func (w taggedWish) rpmsIn(c *call) func(tag any) *query.Query {
+func (w taggedFilter) rpmsIn(c *call) func(tag any) *query.Query {
 	return func(tag any) *query.Query {
 		q := c.from("tag_listing").Join("rpminfo", "build_id", "tag_listing.build_id").FieldList(`name rpminfo.name
 			version rpminfo.version, release rpminfo.release, arch rpminfo.arch, id rpminfo.id, epoch rpminfo.epoch
@@ -217,8 +217,8 @@ func (w taggedWish) rpmsIn(c *call) func(tag any) *query.Query {
 }
 
 // taggedArchives is [archives, builds].
-func (c *call) taggedArchives(w taggedWish) any {
-	builds := c.taggedBuilds(taggedWish{tag: w.tag, event: w.event, inherit: w.inherit, latest: w.latest, pkg: w.pkg, btype: w.btype})
+func (c *call) taggedArchives(w taggedFilter) any {
+	builds := c.taggedBuilds(taggedFilter{tag: w.tag, event: w.event, inherit: w.inherit, latest: w.latest, pkg: w.pkg, btype: w.btype})
 	tags := c.lineage(w.tag, w.event, w.inherit)
 	if w.event != nil && python.Truth(w.pkg) {
 		// Koji joins a second table with a create_event then.
@@ -228,7 +228,7 @@ func (c *call) taggedArchives(w taggedWish) any {
 	return []any{archives.Run(), query.AnyList(builds)}
 }
 
-func (w taggedWish) archivesIn(c *call) func(tag any) *query.Query {
+func (w taggedFilter) archivesIn(c *call) func(tag any) *query.Query {
 	return func(tag any) *query.Query {
 		q := c.from("tag_listing").Join("archiveinfo", "build_id", "tag_listing.build_id").
 			Join("btype", "id", "archiveinfo.btype_id").FieldList(archiveFields).

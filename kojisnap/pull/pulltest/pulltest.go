@@ -3,7 +3,6 @@ package pulltest
 
 import (
 	"errors"
-	"kojisnap/kojisnap/hub/hubtest/generate"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -11,15 +10,16 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/dir"
-
-	"golang.org/x/sys/unix"
 )
 
 // LastEvent is the newest event of the recorded hub.

@@ -8,15 +8,14 @@ import (
 	"maps"
 	"slices"
 
+	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/pull/pager"
-	"kojisnap/kojisnap/snapshot"
-	"kojisnap/kojisnap/tagged"
-
-	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/snapshot"
+	"kojisnap/kojisnap/tagged"
 )
 
 // A compose of modules takes each module build's rpms from a tag of its own, which the build names in its
@@ -119,7 +118,7 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 		}
 		if c.found[id] == nil {
 			nvr, ok := r.Get("nvr").Str()
-			if !ok || len(nvr) > tagged.MaxTagName {
+			if !ok || len(nvr) > tagged.MaxTagNameLength {
 				nvr = fmt.Sprint("build ", id)
 			}
 			if len(c.found) == maxModules {
@@ -162,7 +161,7 @@ func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 			if err != nil || !rest[id] || row[extra] == nil {
 				return err
 			}
-			if tag, why := tagged.ContentTagOf(row[extra]); why == nil {
+			if tag, why := tagged.ContentTagInExtra(row[extra]); why == nil {
 				c.found[id].Tag = tag
 				delete(rest, id)
 			}
@@ -185,7 +184,7 @@ func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 		v := extra.Field("typeinfo").Field("module").Field("content_koji_tag")
 		why := cmp.Or(extra.Bad(), v.Bad())
 		if why == nil {
-			m.Tag, why = tagged.ContentTagName(v.Any())
+			m.Tag, why = tagged.CheckContentTag(v.Any())
 		}
 		if why != nil {
 			fail(m.Build, why)

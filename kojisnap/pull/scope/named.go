@@ -107,7 +107,7 @@ func (f *Finder) FindBuilds(ctx context.Context, s store.Store) error {
 		f.Named.Add(id)
 		row, told := rows[id]
 		if told && row.state != tagged.Complete {
-			f.Incomplete = append(f.Incomplete, IncompleteBuild{id, b.Name(), tagged.BuildState(row.state)})
+			f.Incomplete = append(f.Incomplete, IncompleteBuild{id, b.Name(), tagged.StateName(row.state)})
 		}
 		if told && row.module {
 			f.modules = append(f.modules, b)
@@ -175,7 +175,7 @@ func (f *Finder) findRenamed(ctx context.Context, s store.Store, names []string,
 	if len(names) == 0 || s == nil {
 		return names, nil
 	}
-	all, err := repository.List(ctx, s, func(error) error { return nil }) // those that will do
+	all, err := repository.SnapshotsFunc(ctx, s, func(error) error { return nil }) // those that will do
 	if err != nil {
 		return nil, err
 	}

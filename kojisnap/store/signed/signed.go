@@ -15,7 +15,7 @@
 // is sealed: a signature of its name and its bytes is at its end. What has no good one is not there for
 // readers.
 //
-// All else of a store has no signature: claims, ledgers, and what environments note.
+// All else of a store has no signature: leases, ledgers, and what environments note.
 package signed
 
 import (

@@ -1,0 +1,124 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/kojisnap/durable"
+	"kojisnap/volumes/topdir"
+)
+
+// Writer appends batches to a topdir's ledger. The lock is held.
+type Writer struct {
+	top  *topdir.Dir
+	f    *os.File
+	size int64
+}
+
+// Open reads the ledger and opens it for appending. What was never acted on
+// is cut off; one of which most is history, or of an older format, is rewritten.
+// With instead that is the ledger from now on, and what is there is set aside.
+func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
+	if err := top.Mkdir(Dir); err != nil { // also: it is no symlink
+		return nil, nil, err
+	}
+	path := top.Join(File)
+	l, good := instead, 0
+	if instead != nil {
+		if err := setAside(top); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		text, err := readText(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("ledger: %w", err)
+		}
+		if l, good, err = parse(text); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	var short int64
+	if good > 1<<20 {
+		short, _ = l.WriteTo(io.Discard)
+	}
+	if good == 0 || l.format < Format || short > 0 && short*2 < int64(good) {
+		err := durable.WriteFile(path, func(w io.Writer) error {
+			n, err := l.WriteTo(w)
+			good = int(n)
+			return err
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("ledger: %w", err)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ledger: %w", err)
+	}
+	w := &Writer{top, f, int64(good)}
+	if err := errors.Join(top.Own(f), w.cut()); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return l, w, nil
+}
+
+// setAside gives a damaged ledger another name too, the first that is free. Under its
+// own it stays until the new one is renamed over it.
+func setAside(top *topdir.Dir) error {
+	f, err := top.Open(File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s.damaged-%d", File, n)
+		err := top.LinkFile(f, name)
+		if err != nil && !errors.Is(err, fs.ErrExist) { // no hard links there
+			err = top.RenameNew(File, name)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+}
+
+// Append makes the batch durable, or leaves the ledger as it was.
+func (w *Writer) Append(b *Batch) error {
+	text := b.String()
+	if text == "" {
+		return nil
+	}
+	var err error
+	if w.top.Hook != nil {
+		err = w.top.Hook("append", File)
+	}
+	if err == nil {
+		_, err = w.f.WriteAt([]byte(text), w.size)
+	}
+	if err == nil {
+		err = w.f.Sync()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("ledger: %w", err), w.cut())
+	}
+	w.size += int64(len(text))
+	return nil
+}
+
+func (w *Writer) cut() error {
+	if err := w.f.Truncate(w.size); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	return nil
+}
+
+func (w *Writer) Close() error { return w.f.Close() }

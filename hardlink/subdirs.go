@@ -1,0 +1,197 @@
+package hardlink
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"kojisnap/hardlink/ledger"
+	"kojisnap/kojisnap/retry"
+	"kojisnap/volumes"
+)
+
+// find says where the files of a build are of which the plan does not know the
+// directory: by the ledger; or just there; or where the content generator's metadata
+// say; or, of those that a listing has, the one with the right digest. lost are those
+// that are nowhere.
+func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File, known *ledger.Build) (found, lost []volumes.File, err error) {
+	if !slices.ContainsFunc(files, func(f volumes.File) bool { return f.SubdirUnknown }) {
+		return files, nil, nil
+	}
+	search := subdirSearch{differ: d, build: b, known: known, metadata: d.metadata(ctx, b), listed: d.listSources(b, files)}
+	taken := map[string]bool{}
+	twice := map[string]bool{}
+	for i, f := range files {
+		twice[f.Path] = i > 0 && files[i-1].Path == f.Path
+	}
+	for _, f := range files {
+		if !f.SubdirUnknown {
+			taken[f.Path] = true
+			found = append(found, f)
+			continue
+		}
+		where, err := search.find(ctx, &f, twice[f.Path])
+		if err != nil {
+			return nil, nil, err
+		}
+		if where == "" || taken[where] {
+			lost = append(lost, f)
+			continue
+		}
+		taken[where] = true
+		f.Path = where
+		found = append(found, f)
+	}
+	slices.SortFunc(found, func(a, b volumes.File) int { return cmp.Compare(a.Path, b.Path) })
+	return found, lost, nil
+}
+
+// subdirSearch looks for files of one build whose subdirectories are unknown.
+type subdirSearch struct {
+	*differ
+	build    volumes.Build
+	known    *ledger.Build
+	metadata func() map[string]string
+	listed   func() (source, []string, error)
+}
+
+// find is the path of a file, "" if it is nowhere. twice: another file of the build has the same path in the plan.
+func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (string, error) {
+	if e := s.known.InSubdir(f); e != nil && !e.Absent {
+		return e.Path, nil
+	}
+	size, err := s.stat(s.build, f.Path)
+	if err != nil && !absent(err) {
+		return "", err
+	}
+	flat := err == nil && (size < 0 || size == f.Size) && !twice
+	if flat && size >= 0 {
+		return f.Path, nil
+	}
+	dir, name := path.Split(f.Path)
+	if sub, ok := s.metadata()[name+" "+f.Digest]; ok {
+		return path.Join(dir, sub, name), nil
+	}
+	from, paths, err := s.listed()
+	if err != nil {
+		return "", err
+	}
+	if p, err := s.candidate(ctx, s.build, f, from, paths); p != "" || err != nil {
+		return p, err
+	}
+	if flat {
+		return f.Path, nil // a request will tell
+	}
+	return "", nil
+}
+
+// candidate is which of the paths that a source listed is the file there, or, if none is, at
+// another source. "": none.
+func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source, paths []string) (string, error) {
+	others := slices.DeleteFunc(slices.Clone(d.sources), func(s source) bool { return s == from })
+	for _, sources := range [][]source{{from}, others} {
+		for _, p := range paths {
+			if len(sources) == 0 || !f.Matches(p) || volumes.CheckPath("file name", p) != nil {
+				continue
+			}
+			err := d.askOf(ctx, sources, b, p, &attempts{build: b, path: p}, func(in *input) error {
+				if in.size >= 0 && in.size != f.Size {
+					return &DigestError{in.name, "size", fmt.Sprint(f.Size), fmt.Sprint(in.size), false}
+				}
+				_, err := copyVerified(discard{}, in, *f, p)
+				return err
+			})
+			if err == nil {
+				return p, nil
+			}
+			var different *DigestError
+			var missing *MissingError
+			if !errors.As(err, &different) && !errors.As(err, &missing) {
+				return "", err
+			}
+		}
+	}
+	return "", nil
+}
+
+// metadata reads, when asked first, where a content generator said that its files go:
+// subdirectories by name and digest. They are in no database. Metadata that cannot be
+// read, or lead elsewhere, say nothing.
+func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[string]string {
+	var subdirs map[string]string
+	return func() map[string]string {
+		if subdirs != nil {
+			return subdirs
+		}
+		subdirs = map[string]string{}
+		const name, limit = "metadata.json", 64 << 20
+		type metadata struct {
+			Output []struct {
+				Filename, Subdir, Checksum string
+				ChecksumType               string `json:"checksum_type"`
+			}
+		}
+		var m metadata
+		err := d.ask(ctx, b, name, &attempts{build: b, path: name}, func(in *input) error {
+			m = metadata{}
+			if err := json.NewDecoder(io.LimitReader(in, limit)).Decode(&m); err != nil {
+				return &sourceError{fmt.Errorf("read %s: %w", in.name, err)}
+			}
+			return nil
+		})
+		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) || errors.As(err, new(*retry.TemporaryError)) {
+			return subdirs // the files of the build will tell, and a source that is gone is told of once
+		}
+		if err != nil {
+			d.opts.Log.WarnContext(ctx, "a build's metadata.json cannot be read", "build", b.NVR(), "err", err)
+			return subdirs
+		}
+		for _, o := range m.Output {
+			if volumes.CheckName("file name", o.Filename) == nil && (o.Subdir == "" || volumes.CheckPath("subdir", o.Subdir) == nil) {
+				subdirs[fmt.Sprintf("%s %s:%s", o.Filename, o.ChecksumType, o.Checksum)] = o.Subdir
+			}
+		}
+		return subdirs
+	}
+}
+
+// listSources lists, when asked first, what the first source that is a directory has
+// below a build's files.
+func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (source, []string, error) {
+	var from source
+	var paths []string
+	var err error
+	done := false
+	return func() (source, []string, error) {
+		if done {
+			return from, paths, err
+		}
+		done = true
+		for _, s := range d.sources {
+			dir, ok := s.(dirSource)
+			if !ok {
+				continue
+			}
+			for _, root := range dir.buildDirs(b) {
+				t := newTree(root)
+				t.above = above(files)
+				if t.list("."); !t.missing() {
+					from, paths = s, t.paths
+					for _, u := range t.unlisted {
+						if err == nil && strings.HasPrefix(u.path+"/", "files/") || u.path == "." {
+							err = u.err // what is wanted may be there
+						}
+					}
+					return from, paths, err
+				}
+			}
+		}
+		return from, paths, err
+	}
+}

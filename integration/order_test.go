@@ -1,0 +1,93 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// order is ARCHITECTURE.md's map: a package imports only packages of later lines, those of its own line
+// not either. A new package goes into the line below all that import it. A line may have packages that
+// do not exist yet.
+var order = []string{
+	// Programs.
+	"cmd/kojisnap cmd/hubtest integration/demo",
+	"cmd/kojisnap/jsondoc",
+	// The order of steps, then what one step is.
+	"kojisnap",
+	"kojisnap/pull kojisnap/verify",
+	"kojisnap/pull/scope",
+	"kojisnap/trial kojisnap/repository kojisnap/pull/convert",
+	"kojisnap/pull/pager",
+	"kojisnap/tagged kojisnap/pull/checkpoint kojisnap/snapshot",
+	// What staging has, and production's hub.
+	"dbsync hardlink",
+	"dbsync/overlay hardlink/ledger hardlink/rpmfile volumes/topdir",
+	"volumes kojisnap/hub",
+	// Snapshots and where they are.
+	"kojisnap/store/signed",
+	"kojisnap/store/s3 kojisnap/store/dir",
+	"kojisnap/snapfile",
+	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp",
+	"kojisnap/durable kojisnap/idset kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow",
+}
+
+// testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
+var testOrder = []string{
+	"integration kojisnap/pull/pulltest kojisnap/benchtest kojisnap/seedtest volumes/volumestest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
+	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
+	"kojisnap/hub/hubtest/query",
+	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",
+	"kojisnap/hub/hubtest/python kojisnap/hub/hubtest/kojiprod",
+}
+
+// programs are the packages of order that serve tests: they may import those of testOrder.
+var programs = []string{"cmd/hubtest", "integration/demo"}
+
+// TestImportOrder holds the packages to the order; imports of tests are free.
+func TestImportOrder(t *testing.T) {
+	level := map[string]int{} // the tests' packages stand above all others
+	for i, line := range slices.Concat(testOrder, order) {
+		for _, name := range strings.Fields(line) {
+			if _, twice := level[name]; twice {
+				t.Errorf("the order has %s twice", name)
+			}
+			level[name] = i
+		}
+	}
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "kojisnap/...").Output()
+	must(t, err)
+	for list := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := list.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, "kojisnap/")
+		at, known := level[name]
+		if !known {
+			t.Errorf("package %s is not in the order: add it to the line below all that import it", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			to, own := strings.CutPrefix(imported, "kojisnap/")
+			if !own {
+				continue
+			}
+			below, known := level[to]
+			switch {
+			case !known: // told above
+			case below < len(testOrder) && slices.Contains(programs, name):
+			case below <= at:
+				t.Errorf("%s imports %s, which is upward: the order has %s in line %d, %s in line %d", name, to, name, at+1, to, below+1)
+			}
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package integration_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/dbsync/setup"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/store/dir"
+)
+
+// storedV1 are the snapshots of kojisnap/snapfile/testdata/v1, as an early kojisnap wrote them.
+var storedV1 = []string{"380-925c87086f09", "419-2e7bcce11d5e"}
+
+// copyStore copies a store of testdata, which nothing may write into.
+func copyStore(t testing.TB, version string) *dir.Store {
+	t.Helper()
+	at := t.TempDir()
+	must(t, os.CopyFS(at, os.DirFS(filepath.Join("..", "kojisnap", "snapfile", "testdata", version))))
+	s, err := dir.Open(at)
+	must(t, err)
+	return s
+}
+
+// TestLoadV1 loads the snapshots of a store of version 1, the second over the first, and compares the
+// database with one that has the second alone.
+func TestLoadV1(t *testing.T) {
+	s := copyStore(t, "v1")
+	load := func(dsn string, ids ...string) {
+		t.Helper()
+		dbtest.Exec(t, dsn, admin)
+		conn, err := dbconn.Connect(t.Context(), dsn)
+		must(t, err)
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
+		must(t, err)
+		for i, id := range ids {
+			snap, err := repository.Open(t.Context(), s, id)
+			must(t, err)
+			r, err := kojisnap.Load(t.Context(), snap, s, kojisnap.LoadOptions{DSN: dsn, Topdir: t.TempDir()})
+			must(t, err)
+			if i > 0 && r.Base != ids[i-1] {
+				t.Errorf("%s was loaded over %q, want %s", id, r.Base, ids[i-1])
+			}
+		}
+	}
+	one, both := dbtest.Fresh(t), dbtest.Fresh(t)
+	load(both, storedV1...)
+	load(one, storedV1[1])
+	for name, query := range map[string]string{
+		"taggings": `SELECT count(*)::text || md5(string_agg(build_id || ' ' || tag_id, ',' ORDER BY build_id, tag_id)) FROM tag_listing WHERE active`,
+		"builds":   `SELECT count(*)::text || md5(string_agg(id || ' ' || version || ' ' || release || ' ' || state, ',' ORDER BY id)) FROM build`,
+		"rpms":     `SELECT count(*)::text || md5(string_agg(id || ' ' || payloadhash, ',' ORDER BY id)) FROM rpminfo`,
+		"tags":     `SELECT count(*)::text || md5(string_agg(name, ',' ORDER BY name)) FROM tag`,
+	} {
+		if got, want := text(t, both, query), text(t, one, query); got != want || len(want) < 33 || want[0] == '0' {
+			t.Errorf("%s: %s, loaded at once %s", name, got, want)
+		}
+	}
+}
+
+func text(t testing.TB, dsn, query string) (s string) {
+	t.Helper()
+	must(t, dbtest.Connect(t, dsn).QueryRow(t.Context(), query).Scan(&s))
+	return s
+}

@@ -1,0 +1,7 @@
+package snapfile
+
+// What a program with another catalogue does.
+var (
+	OpenWith   = openWith
+	EncodeWith = (*Manifest).encode
+)

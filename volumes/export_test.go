@@ -1,0 +1,20 @@
+package volumes
+
+// SigPath is where the cached signature header of an rpm is.
+func SigPath(r RPM, sigkey string) (string, error) {
+	path, err := r.Path()
+	if err != nil {
+		return "", err
+	}
+	return sigPath(path, sigkey)
+}
+
+// Bytes is the size of all planned files as far as the database knows it.
+func (p Plan) Bytes() (n int64) {
+	for _, b := range p.Staged {
+		for _, f := range b.Files {
+			n += max(f.Size, 0)
+		}
+	}
+	return n
+}

@@ -1,0 +1,263 @@
+package topdir
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes are whose the files, directories and symlinks are that are made below topdir.
+// The zero value: the process's, with the mode of the source, and labelled as the kernel does.
+// What is there already keeps its own. A hard link is production's own inode, which is never
+// changed: a file is linked only if it has these attributes already (see Fits).
+type Attributes struct {
+	Owner *Owner      `json:"owner,omitempty"`
+	Mode  fs.FileMode `json:"mode,omitempty"` // of files; directories are passable where files are readable
+	// Context is an SELinux context, user:role:type:level. It is set where SELinux is enabled
+	// and the file system keeps labels.
+	Context string `json:"context,omitempty"`
+}
+
+// Owner is a user and a group by number.
+type Owner struct {
+	UID int `json:"uid"`
+	GID int `json:"gid"`
+}
+
+func (o Owner) String() string { return fmt.Sprintf("%d:%d", o.UID, o.GID) }
+
+// noAccount is an error of package user in words.
+func noAccount(kind, name string, err error) error {
+	if errors.As(err, new(user.UnknownUserError)) || errors.As(err, new(user.UnknownGroupError)) {
+		return fmt.Errorf("this machine has no %s %q", kind, name)
+	}
+	return err
+}
+
+// ParseOwner finds USER, USER:GROUP or numbers as chown(1) takes them. Without a group it is
+// the user's own one.
+func ParseOwner(s string) (Owner, error) {
+	name, group, hasGroup := strings.Cut(s, ":")
+	u, err := user.Lookup(name)
+	if _, numeric := strconv.ParseUint(name, 10, 31); err != nil && numeric == nil {
+		if u, err = user.LookupId(name); err != nil {
+			u, err = &user.User{Uid: name}, nil
+		}
+	}
+	if err != nil {
+		return Owner{}, fmt.Errorf("owner %q: %w", s, noAccount("user", name, err))
+	}
+	gid := u.Gid
+	if hasGroup {
+		g, err := user.LookupGroup(group)
+		if _, numeric := strconv.ParseUint(group, 10, 31); err != nil && numeric == nil {
+			g, err = &user.Group{Gid: group}, nil
+		}
+		if err != nil {
+			return Owner{}, fmt.Errorf("owner %q: %w", s, noAccount("group", group, err))
+		}
+		gid = g.Gid
+	}
+	if gid == "" {
+		return Owner{}, fmt.Errorf("owner %q: no user of this machine has that number: give the group too, as %s:GROUP", s, name)
+	}
+	var o Owner
+	if o.UID, err = strconv.Atoi(u.Uid); err == nil {
+		o.GID, err = strconv.Atoi(gid)
+	}
+	return o, err
+}
+
+// CanGive tells whether this process may make files the owner's: root may, another user gives
+// only to a group of its own.
+func (o Owner) CanGive() bool {
+	if os.Geteuid() == 0 {
+		return true
+	}
+	groups, _ := os.Getgroups()
+	return o.UID == os.Geteuid() && (o.GID == os.Getegid() || slices.Contains(groups, o.GID))
+}
+
+// ParseMode reads the octal mode of files.
+func ParseMode(s string) (fs.FileMode, error) {
+	n, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || n&^0o666 != 0 || n&0o600 != 0o600 {
+		return 0, fmt.Errorf("mode %q: want the octal mode of files, such as 0644, readable and writable for the owner and executable for none", s)
+	}
+	return fs.FileMode(n), nil
+}
+
+var (
+	contextRE = regexp.MustCompile(`^[A-Za-z0-9_.]+:[A-Za-z0-9_.]+:[A-Za-z0-9_.]+(:[A-Za-z0-9_.,:-]+)?$`)
+	typeRE    = regexp.MustCompile(`^[A-Za-z0-9_.]+$`)
+)
+
+// ParseContext reads an SELinux context, or the type alone, which becomes
+// system_u:object_r:TYPE:s0 as file contexts of policies have it.
+func ParseContext(s string) (string, error) {
+	switch {
+	case typeRE.MatchString(s):
+		return "system_u:object_r:" + s + ":s0", nil
+	case contextRE.MatchString(s):
+		return s, nil
+	}
+	return "", fmt.Errorf("SELinux context %q: want a type such as httpd_sys_rw_content_t, or user:role:type:level", s)
+}
+
+// selinuxEnabled is libselinux' is_selinux_enabled.
+func selinuxEnabled() bool {
+	var st unix.Statfs_t
+	return unix.Statfs("/sys/fs/selinux", &st) == nil && st.Type == unix.SELINUX_MAGIC
+}
+
+const (
+	defaultDirMode = 0o755
+	labelXattr     = "security.selinux"
+)
+
+// SetAttributes sets the attributes of what is made from now on. Of a context nothing is left
+// where SELinux is not enabled.
+func (t *Dir) SetAttributes(a Attributes) {
+	if !selinuxEnabled() {
+		a.Context = ""
+	}
+	t.attr = a
+	t.plainDirs = a.Owner == nil && a.Context == "" && umask()&t.dirMode() == 0
+}
+
+// umask is the process's. Where it cannot be known without changing it (Linux before 4.7) it
+// takes all.
+func umask() uint32 {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if s, ok := strings.CutPrefix(line, "Umask:"); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(s), 8, 32)
+			if err == nil {
+				return uint32(n)
+			}
+		}
+	}
+	return 0o777
+}
+
+// Unlabelled tells that topdir's file system refused to keep an SELinux label.
+func (t *Dir) Unlabelled() bool { return t.unlabelled.Load() }
+
+// FileMode is the mode of a file that was made of one of that mode.
+func (t *Dir) FileMode(source fs.FileMode) fs.FileMode { return cmp.Or(t.attr.Mode, source) }
+
+// Fits tells whether an open file of elsewhere has the attributes, so that a hard link of it
+// can be what is wanted.
+func (t *Dir) Fits(f *os.File) (bool, error) {
+	if t.attr == (Attributes{}) {
+		return true, nil
+	}
+	info, err := f.Stat()
+	if err != nil || !t.FitsInfo(info) {
+		return false, err
+	}
+	return t.attr.Context == "" || t.Unlabelled() || label(int(f.Fd())) == t.attr.Context, nil
+}
+
+// FitsInfo is Fits but for the label.
+func (t *Dir) FitsInfo(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	o, mode := t.attr.Owner, uint32(t.attr.Mode)
+	return ok && (o == nil || *o == (Owner{int(st.Uid), int(st.Gid)})) && (mode == 0 || mode == st.Mode&0o7777)
+}
+
+// label is a file's SELinux context, "" if it has none.
+func label(fd int) string {
+	buf := make([]byte, 4096)
+	n, err := unix.Fgetxattr(fd, labelXattr, buf)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(string(buf[:n]), "\x00")
+}
+
+// Own gives a file that the process made its owner and its label.
+func (t *Dir) Own(f *os.File) error { return t.own(int(f.Fd()), f.Name(), 0) }
+
+// own does it by descriptor, so that no symlink can be put in the way. A mode that is not 0 is
+// set, too, whatever the umask took off it.
+func (t *Dir) own(fd int, name string, mode uint32) error {
+	fail := func(op string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
+	var st unix.Stat_t
+	if o := t.attr.Owner; o != nil || mode != 0 {
+		if err := unix.Fstat(fd, &st); err != nil {
+			return fail("stat", err)
+		}
+		if o != nil && *o != (Owner{int(st.Uid), int(st.Gid)}) {
+			if err := unix.Fchown(fd, o.UID, o.GID); err != nil {
+				return fail("chown", chownError(*o, err))
+			}
+		}
+	}
+	setgid := st.Mode & unix.S_ISGID // of a directory in one that is so
+	if mode != 0 && mode|setgid != st.Mode&0o7777 {
+		if err := unix.Fchmod(fd, mode|setgid); err != nil {
+			return fail("chmod", err)
+		}
+	}
+	if t.attr.Context == "" || t.Unlabelled() || label(fd) == t.attr.Context {
+		return nil
+	}
+	return t.labelled(name, unix.Fsetxattr(fd, labelXattr, append([]byte(t.attr.Context), 0), 0))
+}
+
+// plainLinks tells that symlink(2) alone gives a symlink all that it is to have.
+func (t *Dir) plainLinks() bool { return t.attr.Owner == nil && t.attr.Context == "" }
+
+// ownLink is own for a symlink.
+func (t *Dir) ownLink(dir int, name, rel string) error {
+	if o := t.attr.Owner; o != nil {
+		if err := unix.Fchownat(dir, name, o.UID, o.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return &fs.PathError{Op: "chown", Path: t.Join(rel), Err: chownError(*o, err)}
+		}
+	}
+	if t.attr.Context == "" || t.Unlabelled() {
+		return nil
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d/%s", dir, name)
+	return t.labelled(t.Join(rel), unix.Lsetxattr(path, labelXattr, append([]byte(t.attr.Context), 0), 0))
+}
+
+// labelled is what came of setting a label. A file system that keeps none, as NFS mostly, has
+// one for all files, from its mount.
+func (t *Dir) labelled(name string, err error) error {
+	switch err {
+	case nil:
+		return nil
+	case unix.EOPNOTSUPP:
+		t.unlabelled.Store(true)
+		return nil
+	}
+	return &fs.PathError{Op: "set SELinux context " + t.attr.Context, Path: name, Err: err}
+}
+
+func chownError(o Owner, err error) error {
+	if err == unix.EPERM {
+		return fmt.Errorf("to %v: %w (does the file server map root to another user? then run kojisnap as the owner)", o, err)
+	}
+	return fmt.Errorf("to %v: %w", o, err)
+}
+
+// dirMode is that of files, and passable where they are readable.
+func (t *Dir) dirMode() uint32 {
+	if t.attr.Mode == 0 {
+		return defaultDirMode
+	}
+	mode := uint32(t.attr.Mode.Perm())
+	return mode | mode&0o444>>2
+}

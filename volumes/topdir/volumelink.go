@@ -1,0 +1,238 @@
+package topdir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"kojisnap/volumes"
+)
+
+// VolumeState is what is below topdir of a volume of production's.
+type VolumeState struct {
+	Outcome Outcome // what it needs
+	Old     string  // what the symlink vol/NAME says that a directory is to replace (Convert)
+	// Whole: all of production's tree is mounted at vol/NAME, so that Koji's tools see more of
+	// it than builds.
+	Whole bool
+}
+
+// aside is where the directory of a volume is, relative to topdir, on a file system that cannot
+// exchange a symlink for a directory; vol/NAME is a symlink to it there.
+func aside(name string) string { return ".kojisnap/volumes/" + name }
+
+// CheckVolume says what a volume's link, as VolumeLink.Link gives it, needs. ours tells whether
+// this tool put a symlink there that says so. A symlink in the place of the directory, as
+// earlier versions and operators made it, counts as ours too if it leads to the same builds.
+// What leads elsewhere and is not ours is an error: the staging hub would look into it.
+func (t *Dir) CheckVolume(l volumes.Link, ours func(path, target string) bool) (VolumeState, error) {
+	dir := path.Dir(l.Path)
+	name := path.Base(dir)
+	if err := volumes.CheckName("staging volume name", name); err != nil {
+		return VolumeState{Outcome: Keep}, err
+	}
+	s, err := t.checkVolume(l, dir, ours)
+	if err != nil {
+		s.Outcome = Keep
+		return s, fmt.Errorf("volume %s: %w", name, err)
+	}
+	return s, nil
+}
+
+func (t *Dir) checkVolume(l volumes.Link, dir string, ours func(path, target string) bool) (s VolumeState, err error) {
+	st, err := t.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.Outcome = Make
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		have, err := t.Readlink(dir)
+		if err != nil {
+			return s, err
+		}
+		if have != "../"+aside(path.Base(dir)) {
+			return t.checkConvert(l, dir, have, ours)
+		}
+	} else if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return s, fmt.Errorf("%s is no directory: remove it, and it is made anew", t.Join(dir))
+	}
+	o, have, err := t.Check(l, func(target string) bool { return ours(l.Path, target) })
+	if err != nil {
+		return s, err
+	}
+	mounted := t.mountPoint(dir)
+	if s.Outcome = o; o == Keep || o != Unchanged && (mounted || t.throughItself(l, dir)) {
+		if err := t.sameBuilds(l); err != nil {
+			return s, t.elsewhere(l.Path, have, l.Target, err)
+		}
+		s.Outcome = Unchanged
+	}
+	if mounted {
+		names, err := os.ReadDir(t.Join(dir))
+		if err != nil {
+			return s, err
+		}
+		s.Whole = len(names) > 1
+	}
+	return s, nil
+}
+
+// checkConvert is checkVolume where vol/NAME is a symlink itself.
+func (t *Dir) checkConvert(l volumes.Link, dir, have string, ours func(path, target string) bool) (VolumeState, error) {
+	s := VolumeState{Outcome: Convert, Old: have}
+	if t.throughItself(l, dir) {
+		return s, fmt.Errorf("%s is a symlink to %q, and production's tree is named by way of it: give as --source the directory that it leads to", t.Join(dir), have)
+	}
+	if ours(dir, have) {
+		return s, nil
+	}
+	if err := t.sameBuilds(l); err != nil {
+		return s, t.elsewhere(dir, have, path.Dir(l.Target), err)
+	}
+	return s, nil
+}
+
+var errOtherBuilds = errors.New("other builds are there")
+
+// sameBuilds is nil if the path of a volume's link is the directory that it is to lead to, by
+// whatever way.
+func (t *Dir) sameBuilds(l volumes.Link) error {
+	want, err := os.Stat(t.targetOf(l))
+	if err != nil {
+		return err
+	}
+	if is, err := os.Stat(t.Join(l.Path)); err != nil || !os.SameFile(is, want) {
+		return errOtherBuilds
+	}
+	return nil
+}
+
+func (t *Dir) elsewhere(rel, have, want string, err error) error {
+	switch {
+	case err != errOtherBuilds:
+		return err
+	case have != "":
+		return fmt.Errorf("%s leads to %q, not to %q, and was not made by kojisnap: remove it, and it is made anew", t.Join(rel), have, want)
+	}
+	return fmt.Errorf("%s is not a symlink to %q, nor what that leads to", t.Join(rel), want)
+}
+
+func (t *Dir) targetOf(l volumes.Link) string {
+	if filepath.IsAbs(l.Target) {
+		return l.Target
+	}
+	return t.Join(path.Dir(l.Path) + "/" + l.Target)
+}
+
+// throughItself tells whether a link's target is named by way of the directory of the link: a
+// symlink that says so would lead to itself.
+func (t *Dir) throughItself(l volumes.Link, dir string) bool {
+	tree := filepath.Dir(t.targetOf(l))
+	parent, err := filepath.EvalSymlinks(filepath.Dir(tree))
+	return err == nil && filepath.Join(parent, filepath.Base(tree)) == t.Join(dir)
+}
+
+// mountPoint tells whether something is mounted at a directory.
+func (t *Dir) mountPoint(rel string) bool {
+	fd, err := t.openDir(rel, unix.O_PATH)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return errors.Is(err, unix.EXDEV)
+}
+
+// EnsureVolume makes of a volume's link what CheckVolume says that it needs. There is no moment
+// at which a build that is seen by way of vol/NAME is not: a directory is made complete under
+// the name temp (relative to topdir, on the same file system, free) and then renamed, or
+// exchanged for the symlink that is there.
+func (t *Dir) EnsureVolume(l volumes.Link, temp string, ours func(path, target string) bool) (Outcome, error) {
+	s, err := t.CheckVolume(l, ours)
+	if err != nil || s.Outcome == Unchanged {
+		return s.Outcome, err
+	}
+	dir := path.Dir(l.Path)
+	if st, err := t.Lstat(dir); err == nil && s.Outcome != Convert { // its link alone is missing, or says another thing
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			l.Path = aside(path.Base(dir)) + "/packages"
+		}
+		return t.EnsureLink(l, temp, func(target string) bool { return s.Outcome == Switch })
+	}
+	if err := t.Mkdir(temp); err != nil {
+		return s.Outcome, err
+	}
+	if err = t.Symlink(l.Target, temp+"/packages"); err == nil {
+		err = t.placeVolume(s.Outcome, dir, temp)
+	}
+	return s.Outcome, errors.Join(err, t.RemoveAll(temp))
+}
+
+// placeVolume gives a volume's directory its name.
+func (t *Dir) placeVolume(o Outcome, dir, temp string) error {
+	if o == Make {
+		if err := t.Mkdir(path.Dir(dir)); err != nil {
+			return err
+		}
+		return t.RenameNew(temp, dir)
+	}
+	err := t.Exchange(temp, dir)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	// NFS cannot exchange names, and no rename puts a directory in a symlink's place. But one
+	// symlink replaces another.
+	hidden := aside(path.Base(dir))
+	if err := t.RemoveAll(hidden); err != nil { // a killed run's: nothing leads there
+		return err
+	}
+	if err := t.Mkdir(path.Dir(hidden)); err != nil {
+		return err
+	}
+	if err := t.RenameNew(temp, hidden); err != nil {
+		return err
+	}
+	if err := t.Symlink("../"+hidden, temp); err != nil {
+		return err
+	}
+	return t.Rename(temp, dir)
+}
+
+// FindTree is production's tree as the staging volume NAME of a topdir leads to it: "" if there
+// is no such volume. Where the tree is mounted at vol/NAME it is that directory.
+func FindTree(topdir, name string) (string, error) {
+	if err := volumes.CheckName("staging volume name", name); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(topdir, "vol", name)
+	switch have, err := os.Readlink(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err == nil && have != "../"+aside(name):
+		return filepath.EvalSymlinks(dir)
+	case err != nil && !errors.Is(err, unix.EINVAL):
+		return "", err
+	}
+	packages, err := os.Readlink(filepath.Join(dir, "packages"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case errors.Is(err, unix.EINVAL): // a directory: the tree, or its builds, are mounted there
+		return filepath.EvalSymlinks(dir)
+	case err != nil:
+		return "", err
+	}
+	if !filepath.IsAbs(packages) {
+		packages = filepath.Join(dir, packages)
+	}
+	if filepath.Base(packages) != "packages" {
+		return "", fmt.Errorf("%s leads to %q, which is not packages of a topdir; give --source, production's tree", filepath.Join(dir, "packages"), packages)
+	}
+	return filepath.Dir(packages), nil
+}
