@@ -109,7 +109,7 @@ func (a archiveReader) archivesApart(ctx context.Context, t task, call hub.Call,
 	}
 	why = first
 	found := int64(0)
-	err = (buildReader{a.run}).withoutExtra(ctx, "listTaggedArchives", build, func(r hub.Row) error {
+	err = a.withoutExtra(ctx, "listTaggedArchives", build, func(r hub.Row) error {
 		if id, _ := r.Get("id").Int(); !had.Has(id) {
 			found++
 		}
@@ -278,7 +278,7 @@ func (a archiveReader) componentsApart(ctx context.Context, t task, call hub.Cal
 // componentBuilds reads the builds of components, those that are not kept from the base.
 func (a archiveReader) componentBuilds(ctx context.Context) error {
 	if a.inc == nil {
-		return (buildReader{a.run}).getBuilds(ctx, "component-builds", a.builder.Wanted("build"), false)
+		return a.builds().getBuilds(ctx, "component-builds", a.builder.Wanted("build"), false)
 	}
 	err := a.inc.findArchives(ctx)
 	if err == nil {
@@ -296,7 +296,7 @@ func (a archiveReader) componentBuilds(ctx context.Context) error {
 			ask = append(ask, id)
 		}
 	}
-	if err := (buildReader{a.run}).getBuilds(ctx, "component-builds", ask, false); err != nil {
+	if err := a.builds().getBuilds(ctx, "component-builds", ask, false); err != nil {
 		return err
 	}
 	var rest []string

@@ -77,7 +77,7 @@ func (b buildReader) readBuilds(ctx context.Context) error {
 			return err
 		}
 		return b.querySignatures(ctx)
-	}, func(ctx context.Context) error { return (archiveReader{b.run}).read(ctx, ids) })
+	}, func(ctx context.Context) error { return b.archives().read(ctx, ids) })
 	return together(ctx, steps...)
 }
 
