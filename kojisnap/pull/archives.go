@@ -45,7 +45,7 @@ func (a archiveReader) askArchives(ctx context.Context, t task, ids []int64) err
 		}
 		var typed typedArchives
 		bad := make([]bool, len(ids))
-		err := t.each(ctx, calls, func(i int, r hub.Row) error {
+		err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 			typed.note(r.Value, false)
 			return t.put("archiveinfo", r.Value)
 		}, func(i int, err error) error {
@@ -173,7 +173,7 @@ func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchive
 	}
 	var single []hub.Call
 	var names []string
-	err := t.each(ctx, calls, func(i int, r hub.Row) error {
+	err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 		return t.put(archiveTables[typed.of[i].btype], r.Value)
 	}, func(i int, _ error) error {
 		for _, id := range typed.ids[typed.of[i]] {
@@ -185,7 +185,7 @@ func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchive
 	if err != nil {
 		return err
 	}
-	return t.each(ctx, single, func(i int, r hub.Row) error {
+	return t.pager.Each(ctx, single, func(i int, r hub.Row) error {
 		if r.IsNil() {
 			return nil
 		}
@@ -223,7 +223,7 @@ func (a archiveReader) askComponents(ctx context.Context, t task, ids []int64) e
 			calls = append(calls, hub.Call{Method: "listRPMs", Kwargs: of}, hub.Call{Method: "listArchives", Kwargs: of})
 		}
 		var typed typedArchives
-		err := t.each(ctx, calls, func(i int, r hub.Row) error {
+		err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 			return t.putComponent(ids[i/2], i%2 == 0, r, &typed)
 		}, func(i int, err error) error {
 			return a.componentsApart(ctx, t, calls[i], ids[i/2], i%2 == 0, &typed, err)

@@ -17,7 +17,6 @@ import (
 // TestPullTableMoves changes a table while it is read by pages, in ways that move the offsets of
 // others: rows come before those read already, go from among them, come and go at once.
 func TestPullTableMoves(t *testing.T) {
-	const size = 40
 	want, err := goodRelations(badTag)
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +169,7 @@ func TestPullNoFirstRow(t *testing.T) {
 					x.body = reply(value)
 				}
 			}
-			opt := pull.Options{Tags: []string{"f42"}}.WithPager(pager.Options{Page: 40, Strategies: map[string]string{"rpmsigs": "table"}})
+			opt := pull.Options{Tags: []string{"f42"}}.WithPager(pager.Options{Strategies: map[string]string{"rpmsigs": "table"}})
 			badPull{through(t, p, eager), pulltest.NewStore(t), opt}.bad(t, "queryRPMSigs", "the first row", "not an array of structs")
 			if lies == 0 {
 				t.Error("the hub did not lie")

@@ -38,7 +38,7 @@ func (b buildReader) askRPMs(ctx context.Context, t task, ids []int64) error {
 			calls[i] = hub.Call{Method: "listRPMs", Args: []any{id}}
 		}
 		bad := make([]bool, len(ids))
-		err := t.each(ctx, calls, func(_ int, r hub.Row) error { return t.putRPM(r.Value) }, func(i int, err error) error {
+		err := t.pager.Each(ctx, calls, func(_ int, r hub.Row) error { return t.putRPM(r.Value) }, func(i int, err error) error {
 			bad[i] = true
 			if err := b.rpmsApart(ctx, t, calls[i], ids[i], err); err != nil {
 				return err
@@ -142,7 +142,7 @@ func (b buildReader) askSignatures(ctx context.Context, t task, ids []int64) err
 			calls[i] = hub.Call{Method: "queryRPMSigs", Args: []any{id}}
 		}
 		bad := make([]bool, len(ids))
-		err := t.each(ctx, calls, func(_ int, r hub.Row) error { return t.put("rpmsigs", r.Value) }, func(i int, err error) error {
+		err := t.pager.Each(ctx, calls, func(_ int, r hub.Row) error { return t.put("rpmsigs", r.Value) }, func(i int, err error) error {
 			bad[i] = true
 			t.skip(snapfile.LeftOut{Relation: "rpmsigs", Row: fmt.Sprint("rpm ", ids[i]), Reason: err.Error(), Column: "rpm_id", ID: ids[i]})
 			return f.failed(ids[i], fmt.Errorf("signatures of rpm %d: %w", ids[i], err))
