@@ -17,7 +17,7 @@ import (
 
 // rewritten gives a snapshot in which one relation's lines are others, as no writer of ours would
 // write them.
-func (w *world) rewritten(snap *snapfile.Snapshot, name string, change func(lines []string) []string) *snapfile.Snapshot {
+func (w *production) rewritten(snap *snapfile.Snapshot, name string, change func(lines []string) []string) *snapfile.Snapshot {
 	w.t.Helper()
 	return w.open(context.Background(), forgetest.Rewritten(w.t, snap, name, change, w.store.put))
 }
@@ -100,7 +100,7 @@ func TestBadRows(t *testing.T) {
 		{name: "too few columns", relation: "tag", row: "3", line: "3\n", says: []string{"tag: row 3", "missing data"}},
 		{name: "too many columns", relation: "tag", row: "3", line: "3\tx\ty\n", says: []string{"tag: row 3", "extra data"}},
 	}
-	w := newWorld(t)
+	w := newProduction(t)
 	good := w.snapshot(shot{})
 	fresh, loaded := newStaging(t, admin), newStaging(t, admin)
 	loaded.load(good, dbsync.LoadOptions{})

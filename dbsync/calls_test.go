@@ -31,7 +31,7 @@ func TestCallsDuringLoads(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("KOJISNAP_CALLS")); err == nil {
 		most = n
 	}
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	c := &callers{t: t, dsn: s.dsn, failed: map[string]int{}}
@@ -81,7 +81,7 @@ const callersAtOnce = 6
 type listing struct{ pkg, tag int64 }
 
 // unlisted are packages and tags that have nothing to do with each other yet, at least so many.
-func unlisted(w *world, least int) (pairs []listing) {
+func unlisted(w *production, least int) (pairs []listing) {
 	for _, tag := range w.rows["tag"] {
 		for _, pkg := range w.rows["package"] {
 			l := listing{pkg.int("id"), tag.int("id")}

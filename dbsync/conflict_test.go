@@ -14,10 +14,10 @@ func TestConflicts(t *testing.T) {
 	const ev = `(SELECT max(id) FROM events)`
 	tests := []struct {
 		name      string
-		staging   string          // what staging does after the first load
-		change    func(w *world)  // what production does
-		conflicts map[string]bool // relation and key
-		named     string          // in what is said of them
+		staging   string              // what staging does after the first load
+		change    func(w *production) // what production does
+		conflicts map[string]bool     // relation and key
+		named     string              // in what is said of them
 		leftOut   int
 		giveUp    string // what staging does so that production's rows go in
 	}{
@@ -29,7 +29,7 @@ func TestConflicts(t *testing.T) {
 					SELECT id, 'bash', '6', '1', 'src', false, 0, '00', 1, 1 FROM build WHERE version = '6';
 				INSERT INTO rpmsigs SELECT id, 'beef', 'aa' FROM rpminfo WHERE version = '6' AND name = 'bash';
 				INSERT INTO tag_listing (build_id, tag_id, creator_id) SELECT id, 2, 990000000 FROM build WHERE version = '6'`,
-			change: func(w *world) {
+			change: func(w *production) {
 				w.add("build", "id", 200, "volume_id", 0, "pkg_id", 1, "version", "6", "release", "1", "draft", "f", "create_event", w.event(),
 					"completion_time", "2026-11-21 03:00:00+00", "state", 1, "owner", 1)
 				w.add("build_types", "build_id", 200, "btype_id", 1)
@@ -48,7 +48,7 @@ func TestConflicts(t *testing.T) {
 			name: "an rpm",
 			staging: `INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
 				VALUES (1, 'filesystem-extra', '3.18', '36.fc42', 'x86_64', false, 0, '00', 1, 1)`,
-			change: func(w *world) {
+			change: func(w *production) {
 				w.event()
 				w.add("rpminfo", "id", 2000, "build_id", 1, "name", "filesystem-extra", "version", "3.18", "release", "36.fc42", "arch", "x86_64",
 					"draft", "f", "external_repo_id", 0, "payloadhash", "00", "size", 1, "buildtime", 3, "metadata_only", "f")
@@ -65,7 +65,7 @@ func TestConflicts(t *testing.T) {
 				UPDATE build SET state = 1, create_event = ` + ev + `, volume_id = 0, completion_time = now() WHERE id = 75;
 				INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
 				VALUES (75, 'failing-rpm', '1', '1.fc42', 'src', false, 0, '00', 1, 1)`,
-			change: func(w *world) {
+			change: func(w *production) {
 				b := w.find("build", "id", 75)
 				b["state"], b["create_event"] = str(1), str(w.event())
 				w.add("rpminfo", "id", 2000, "build_id", 75, "name", "failing-rpm", "version", "1", "release", "1.fc42", "arch", "src",
@@ -79,7 +79,7 @@ func TestConflicts(t *testing.T) {
 		{
 			name:    "the promotion of a draft",
 			staging: `INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner) VALUES (0, 61, '1', '1.fc42', now(), 1, 990000000)`,
-			change: func(w *world) {
+			change: func(w *production) {
 				b := w.find("build", "id", 71)
 				b["draft"], b["release"], b["promotion_time"], b["promoter"] = str("f"), str("1.fc42"), str("2026-11-21 02:00:00+00"), str(1)
 				for _, r := range w.all("rpminfo", "build_id", 71) {
@@ -94,7 +94,7 @@ func TestConflicts(t *testing.T) {
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t, admin)
 			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 			s.exec(c.staging)
@@ -146,7 +146,7 @@ func TestConflicts(t *testing.T) {
 				return
 			}
 			s2 := newStaging(t, admin)
-			w2 := newWorld(t)
+			w2 := newProduction(t)
 			s2.load(w2.snapshot(shot{}), dbsync.LoadOptions{})
 			s2.exec(c.staging)
 			s2.load(snap, dbsync.LoadOptions{})

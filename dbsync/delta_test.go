@@ -18,30 +18,30 @@ func TestBase(t *testing.T) {
 	overlay := parse(t, `block_users = ["nobody"]`)
 	for _, test := range []struct {
 		name   string
-		change func(s *staging, w *world, first *snapfile.Snapshot) shot
+		change func(s *staging, w *production, first *snapfile.Snapshot) shot
 		opt    dbsync.LoadOptions
 		delta  bool
 		notes  int
 	}{
-		{name: "a tagging", delta: true, change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "a tagging", delta: true, change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 			return shot{}
 		}},
-		{name: "nothing", delta: true, change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "nothing", delta: true, change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			w.event()
 			return shot{}
 		}},
 		{name: "audit", opt: dbsync.LoadOptions{Audit: true}},
 		{name: "another overlay", opt: dbsync.LoadOptions{Overlay: overlay}},
-		{name: "fewer tags", delta: true, change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "fewer tags", delta: true, change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			return shot{tags: []int64{2}}
 		}},
-		{name: "a tag that another snapshot brought", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "a tag that another snapshot brought", change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			w.event()
 			s.load(w.snapshot(shot{tags: []int64{2}}), dbsync.LoadOptions{})
 			return shot{}
 		}},
-		{name: "a build comes back", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "a build comes back", change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			for _, l := range w.all("tag_listing", "build_id", 9, "active", "t") {
 				w.revoke(l)
 			}
@@ -56,7 +56,7 @@ func TestBase(t *testing.T) {
 			w.tag(9, 4)
 			return shot{tags: tags}
 		}},
-		{name: "a build is reset", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "a build is reset", change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			for _, l := range w.all("tag_listing", "build_id", 9) {
 				w.drop("tag_listing", "build_id", 9, "tag_id", l.int("tag_id"), "create_event", l.int("create_event"))
 			}
@@ -69,53 +69,53 @@ func TestBase(t *testing.T) {
 			w.event()
 			return shot{}
 		}},
-		{name: "the base was pruned", change: func(s *staging, w *world, first *snapfile.Snapshot) shot {
+		{name: "the base was pruned", change: func(s *staging, w *production, first *snapfile.Snapshot) shot {
 			delete(s.loaded, first.ID)
 			w.event()
 			return shot{}
 		}},
-		{name: "the base's manifest is damaged", notes: 1, change: func(s *staging, w *world, first *snapfile.Snapshot) shot {
+		{name: "the base's manifest is damaged", notes: 1, change: func(s *staging, w *production, first *snapfile.Snapshot) shot {
 			s.open = func(context.Context, string) (*snapfile.Snapshot, error) {
 				return nil, fmt.Errorf("snapshot x: %w", &snapfile.DamagedError{Object: "x", Reason: "y"})
 			}
 			w.event()
 			return shot{}
 		}},
-		{name: "the base's rows are damaged", change: func(s *staging, w *world, first *snapfile.Snapshot) shot {
+		{name: "the base's rows are damaged", change: func(s *staging, w *production, first *snapfile.Snapshot) shot {
 			w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 			object := first.Relation("tag_listing").Segments[0].Object()
 			w.store.objects[object] = w.store.objects[object][:100]
 			return shot{}
 		}},
-		{name: "the base's rows are gone", change: func(s *staging, w *world, first *snapfile.Snapshot) shot {
+		{name: "the base's rows are gone", change: func(s *staging, w *production, first *snapfile.Snapshot) shot {
 			w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 			delete(w.store.objects, first.Relation("tag_listing").Segments[0].Object())
 			return shot{}
 		}},
-		{name: "the hub could not give all", delta: true, change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "the hub could not give all", delta: true, change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			w.event()
 			return shot{none: []string{"win_archives"}}
 		}},
-		{name: "it could not give all before", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "it could not give all before", change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			w.event()
 			s.load(w.snapshot(shot{none: []string{"win_archives"}}), dbsync.LoadOptions{})
 			w.event()
 			return shot{}
 		}},
-		{name: "it could not give one row before", delta: true, change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "it could not give one row before", delta: true, change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			w.event()
 			s.load(w.snapshot(shot{lost: []snapfile.LeftOut{{Relation: "build", Column: "id", ID: 9}}}), dbsync.LoadOptions{})
 			w.event()
 			return shot{}
 		}},
-		{name: "the tables were upgraded", change: func(s *staging, w *world, _ *snapfile.Snapshot) shot {
+		{name: "the tables were upgraded", change: func(s *staging, w *production, _ *snapfile.Snapshot) shot {
 			s.exec("ALTER TABLE tag_external_repos DROP COLUMN arches")
 			w.event()
 			return shot{}
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t)
 			first := w.snapshot(shot{})
 			s.load(first, dbsync.LoadOptions{})
@@ -137,7 +137,7 @@ func TestBase(t *testing.T) {
 // TestAside: rows that could not go in are not in what changed later, and go in all the same once
 // staging gives way.
 func TestAside(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	// Staging imports what production builds next, takes a tagging back, and edits a build.

@@ -12,7 +12,7 @@ import (
 
 // TestStandInRenamed: production renames a row for which one of staging's own stands.
 func TestStandInRenamed(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	s.exec(`INSERT INTO tag (name) VALUES ('f42')`)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
@@ -30,7 +30,7 @@ func TestStandInRenamed(t *testing.T) {
 
 // TestBothDeleted: staging deletes a build, and then production does.
 func TestBothDeleted(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	s.exec(`INSERT INTO events (time) VALUES (now());
@@ -56,7 +56,7 @@ func TestBothDeleted(t *testing.T) {
 
 // TestReplaceReferred: production made an rpm again that an image of staging's consists of.
 func TestReplaceReferred(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	rpm := w.all("rpminfo", "build_id", 44)[0]
@@ -79,7 +79,7 @@ func TestReplaceReferred(t *testing.T) {
 // TestNameGivenAwayIsTold: production renamed a tag that is out of the scope by now, and gave its name
 // to a new one.
 func TestNameGivenAwayIsTold(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	w.drop("tag", "id", 20)
@@ -100,7 +100,7 @@ func TestNameGivenAwayIsTold(t *testing.T) {
 // TestReplacePromotedRPM: staging imported an rpm under the name that one of a draft's has when
 // production promotes it.
 func TestReplacePromotedRPM(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	s.exec(`INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
@@ -126,7 +126,7 @@ func TestReplacePromotedRPM(t *testing.T) {
 func TestRPMMadeAgain(t *testing.T) {
 	for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace} {
 		t.Run(string(mode), func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			old := w.find("rpminfo", "id", 7)
 			again := w.add("rpminfo", "id", 5000)
 			for c, v := range old {
@@ -156,7 +156,7 @@ func TestRPMMadeAgain(t *testing.T) {
 func TestNoLongerStagings(t *testing.T) {
 	for _, how := range []string{"undone", "undone after a conflict", "given back"} {
 		t.Run(how, func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t, admin)
 			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 			s.exec("UPDATE build SET state = 2 WHERE id = 10")

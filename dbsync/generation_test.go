@@ -50,7 +50,7 @@ var later = []struct {
 func null(row) *string { return nil }
 
 // clone copies all rows.
-func (w *world) clone() *world {
+func (w *production) clone() *production {
 	c := *w
 	c.rows = map[string][]row{}
 	for rel, rows := range w.rows {
@@ -63,7 +63,7 @@ func (w *world) clone() *world {
 
 // cut takes away the rows that a Koji 1.release cannot hold, and returns the keys of those that
 // are in the last view.
-func (w *world) cut(release relation.Release) (keys []string) {
+func (w *production) cut(release relation.Release) (keys []string) {
 	view := w.view(shot{event: w.last()})
 	gone := map[string]func(row) bool{}
 	if release < 34 {
@@ -105,7 +105,7 @@ func (w *world) cut(release relation.Release) (keys []string) {
 }
 
 // as is the production as a hub of Koji 1.release gives it.
-func (w *world) as(release relation.Release) *world {
+func (w *production) as(release relation.Release) *production {
 	c := w.clone()
 	c.version = fmt.Sprintf("1.%d.0", release)
 	c.cut(release)
@@ -154,7 +154,7 @@ func TestGenerations(t *testing.T) {
 }
 
 func generation(t *testing.T, production, release relation.Release) {
-	w := newWorld(t).as(production)
+	w := newProduction(t).as(production)
 	s := stagingOn(t, dbtest.Release(t, int(release)), admin)
 	before := s.own()
 	snap := w.snapshot(shot{})
@@ -216,7 +216,7 @@ func TestReleaseTold(t *testing.T) {
 // TestDraftsNames: a draft's rpms, which older tables cannot hold, do not take the place of those
 // of the build that has these names, which is out of the scope by then.
 func TestDraftsNames(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := stagingOn(t, dbtest.Release(t, 33))
 	s.load(w.snapshot(shot{tags: []int64{2}}), dbsync.LoadOptions{})
 	of := w.find("build", "id", 44)

@@ -13,7 +13,7 @@ import (
 // production's out, answers as production does after its next load, at the events that it held
 // before no worse than before.
 func TestHeals(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	first := w.snapshot(shot{})
 	s.load(first, dbsync.LoadOptions{})

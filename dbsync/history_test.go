@@ -30,7 +30,7 @@ func (s *staging) histories(tags ...int64) (out []int64) {
 // revocations were skipped it begins anew.
 func TestHistoryOnRecord(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	first := w.last()
 	snap := w.snapshot(shot{})
@@ -96,7 +96,7 @@ func TestHistoryOnRecord(t *testing.T) {
 // TestHistoryOfTags: what a tag inherits counts, while it does.
 func TestHistoryOfTags(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	link := w.add("tag_inheritance", "tag_id", 2, "parent_id", 16, "priority", 77, "create_event", w.event(), "creator_id", 1, "active", "t",
 		"intransitive", "f", "noconfig", "f", "pkg_filter", "")
@@ -115,7 +115,7 @@ func TestHistoryOfTags(t *testing.T) {
 }
 
 // inheritedBy are a tag and all that it inherits now.
-func (w *world) inheritedBy(tag int64) (all []int64) {
+func (w *production) inheritedBy(tag int64) (all []int64) {
 	all = []int64{tag}
 	for i := 0; i < len(all); i++ {
 		for _, l := range w.all("tag_inheritance", "tag_id", fmt.Sprint(all[i]), "active", "t") {
@@ -131,7 +131,7 @@ func (w *world) inheritedBy(tag int64) (all []int64) {
 // view does, and goes in when it can.
 func TestHistoryKeptBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	e := w.event()
@@ -160,7 +160,7 @@ func TestHistoryKeptBack(t *testing.T) {
 // production's events it has them all the same, after the next load.
 func TestHistoryOfResetBuild(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	w.revoke(w.find("tag_listing", "build_id", 20, "active", "t"))
 	was := w.last() - 1

@@ -18,7 +18,7 @@ UPDATE archivetypes SET id = id + 1000; UPDATE archivetypes SET id = 1080 - id;
 INSERT INTO channels (id, name) VALUES (400, 'stg-only')`
 
 func TestSeedsUnderOtherIDs(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, shiftSeeds, `
 		INSERT INTO users (name, status, usertype) VALUES ('stgadmin', 0, 0);
 		INSERT INTO user_perms (user_id, perm_id, creator_id) VALUES (1, (SELECT id FROM permissions WHERE name = 'admin'), 1)`)
@@ -40,7 +40,7 @@ func TestSeedsUnderOtherIDs(t *testing.T) {
 
 // TestNamesOfStaging: a user and a tag that staging made have names of production's.
 func TestNamesOfStaging(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO users (name, password, status, usertype) VALUES ('alice', 'x', 1, 0);
 		INSERT INTO tag (name) VALUES ('f42-infra');
@@ -81,7 +81,7 @@ func TestNamesOfStaging(t *testing.T) {
 func TestNameTakenLater(t *testing.T) {
 	for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace, dbsync.Fail} {
 		t.Run(string(mode), func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t)
 			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 			s.exec(`INSERT INTO tag (name) VALUES ('f44')`)
@@ -121,7 +121,7 @@ func TestNameTakenLater(t *testing.T) {
 // TestNameGivenAway: production gave a name to another row, and the snapshot does not have the
 // one that it was taken from.
 func TestNameGivenAway(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	w.find("package", "id", 1)["name"] = str("bash5")
@@ -141,7 +141,7 @@ func TestNameGivenAway(t *testing.T) {
 
 // TestStandingEdits: what staging changed in production's rows stays changed.
 func TestStandingEdits(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	s.exec(`UPDATE tag SET name = 'f41-stg' WHERE id = 1;

@@ -82,7 +82,7 @@ func TestInitMoves(t *testing.T) {
 
 // TestRefused: databases that are not staging are left as they are.
 func TestRefused(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	tests := []struct {
 		name   string
@@ -129,7 +129,7 @@ func TestRefused(t *testing.T) {
 				run()
 			}
 			if c.name == "a low floor" {
-				w := newWorld(t)
+				w := newProduction(t)
 				w.find("tag", "id", 19)["id"] = str(1000)
 				snap = w.snapshot(shot{})
 			}
@@ -159,7 +159,7 @@ func TestRefused(t *testing.T) {
 
 // TestAdopt takes a restored dump of production, in which something was edited.
 func TestAdopt(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	dsn := dbtest.Production(t)
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 	s.exec(`UPDATE tag SET name = 'f43-stg' WHERE name = 'f43'; DELETE FROM rpmsigs WHERE rpm_id = 1`)

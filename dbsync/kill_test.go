@@ -45,7 +45,7 @@ func (c *counter) End() {}
 
 // TestKilled ends the load's backend in the middle: nothing has changed, and a rerun completes.
 func TestKilled(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	s := newStaging(t, admin)
 	other := dbtest.Connect(t, s.dsn)
@@ -115,7 +115,7 @@ func (k *killer) connect(dsn string) *pgx.Conn {
 // TestKilledAnywhere ends the backend of an init, of a first load, of a second one and of one with
 // an overlay at some twelve places each, from the first statement to the last.
 func TestKilledAnywhere(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	dsn := dbtest.Fresh(t)
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 	s.exec(admin)
@@ -174,7 +174,7 @@ func TestKilledAnywhere(t *testing.T) {
 
 // TestLocks: a second kojisnap is turned away; a lock of the hub's is waited for.
 func TestLocks(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	first := w.snapshot(shot{})
 	conn := dbtest.Connect(t, s.dsn)
@@ -225,7 +225,7 @@ func (f stages) Begin(stage string, _ int64) progress.Counter { f(stage); return
 
 // TestVacuum: a load waits for none, neither before its commit nor for its statistics after it.
 func TestVacuum(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	tx, err := dbtest.Connect(t, s.dsn).Begin(t.Context())
 	if err != nil {
@@ -247,7 +247,7 @@ func TestVacuum(t *testing.T) {
 
 // TestHubReadsOn: the hub's reads go on while a load is about to commit, and see nothing of it.
 func TestHubReadsOn(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
@@ -271,7 +271,7 @@ func TestHubReadsOn(t *testing.T) {
 // TestHubWritesMeanwhile: the hub edits a row that the load is about to write. The load begins
 // again, and finds that the row is staging's.
 func TestHubWritesMeanwhile(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	w.find("build", "id", 1)["epoch"] = str(9)
@@ -301,7 +301,7 @@ func TestDamagedSnapshot(t *testing.T) {
 	whole := s.whole()
 	for _, what := range []string{"damaged", "missing", "not closed"} {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			if what == "not closed" {
 				w.drop("users", "id", 1)
 			}

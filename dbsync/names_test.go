@@ -24,7 +24,7 @@ func TestNamesAnyhow(t *testing.T) {
 	seedtest.Each(t, []uint64{1, 2, 3}, func(t *testing.T, seed uint64) {
 		t.Parallel()
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		w := newWorld(t)
+		w := newProduction(t)
 		var permuted []string
 		for table, seeds := range map[string]int{"permissions": 15, "channels": 8, "btype": 4, "archivetypes": 76} {
 			permuted = append(permuted, fmt.Sprintf("UPDATE %s SET id = id + 1000", table))

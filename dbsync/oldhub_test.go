@@ -117,7 +117,7 @@ func TestOldHubs(t *testing.T) {
 	for _, release := range []relation.Release{21, 25, 29, 33, 34} {
 		t.Run("production=1."+fmt.Sprint(int(release)), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t).as(release)
+			w := newProduction(t).as(release)
 			dsn := dbtest.ProductionOf(t, int(release))
 			tags := []string{"f41", "f42-compose", "f42-build", "f42-candidate", "f42-updates-testing", "f43-build", "f42-frozen", "f42-modular"}
 			store, err := dir.Open(t.TempDir())
@@ -173,14 +173,14 @@ func TestOldHubs(t *testing.T) {
 
 // fitted is what a Koji 1.release can hold of a snapshot's rows.
 func fitted(view map[string][]row, release relation.Release) map[string][]row {
-	c := (&world{rows: view}).clone()
+	c := (&production{rows: view}).clone()
 	c.cut(release)
 	return c.rows
 }
 
 // holds makes sure that every row of a snapshot is one of production's, column by column, and that
 // those of the small relations are all there.
-func holds(t *testing.T, w *world, view map[string][]row) {
+func holds(t *testing.T, w *production, view map[string][]row) {
 	t.Helper()
 	for _, r := range relation.All() {
 		text := func(x row) string {

@@ -11,7 +11,7 @@ import (
 
 // TestOverlayAdmins: what staging's admins do with the overlay's rows afterwards.
 func TestOverlayAdmins(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	snap := w.snapshot(shot{})
 	o := parse(t, `[[user]]
@@ -67,7 +67,7 @@ dest_tag = "f42"
 
 // TestOverlayEveryone: principals follow production's users.
 func TestOverlayEveryone(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	o := parse(t, "[everyone]\nprincipals = [\"{name}@STG\", \"{name}/admin@STG\"]\n[[user]]\nname = \"osbs\"\nprincipals = [\"osbs/osbs.stg@STG\"]\n")
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Overlay: o})
@@ -99,7 +99,7 @@ func TestOverlayEveryone(t *testing.T) {
 // TestOverlayScope: tags, targets and repositories that an overlay overrules leave the scope,
 // and the overlay changes while they are out of it.
 func TestOverlayScope(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	all := w.snapshot(shot{})
 	s.load(all, dbsync.LoadOptions{})
@@ -153,7 +153,7 @@ func TestOverlayScope(t *testing.T) {
 
 // TestOverlayUpgrade: what the first kojisnap recorded of an overlay goes as well.
 func TestOverlayUpgrade(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin, "INSERT INTO users (name, status, usertype) VALUES ('tester', 0, 0)")
 	snap := w.snapshot(shot{})
 	s.load(snap, dbsync.LoadOptions{})

@@ -89,7 +89,7 @@ func (s *staging) seen() map[string][]string {
 }
 
 func TestOverlay(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO users (name, status, usertype) VALUES ('stg-bot', 0, 0)`)
 	snap := w.snapshot(shot{})
@@ -258,7 +258,7 @@ func TestOverlayLines(t *testing.T) {
 
 // TestOverlayUnknown: what an overlay names must be in staging, in the snapshot or in the overlay.
 func TestOverlayUnknown(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO users (name, status, usertype) VALUES ('team', 0, 2)`)
 	snap := w.snapshot(shot{})

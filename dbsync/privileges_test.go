@@ -63,7 +63,7 @@ func owned(t *testing.T) (s *staging, owner string) {
 
 // TestOwner runs all as the owner of Koji's database, who is no superuser.
 func TestOwner(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s, owner := owned(t)
 	conn := s.as(owner)
 	if _, err := setup.Init(t.Context(), conn, setup.Options{Env: "stg"}); err != nil {
@@ -73,7 +73,7 @@ func TestOwner(t *testing.T) {
 }
 
 // everything loads all, all changes, and an overlay, as a role.
-func (s *staging) everything(w *world, conn *pgx.Conn) {
+func (s *staging) everything(w *production, conn *pgx.Conn) {
 	s.t.Helper()
 	admin := s.conn
 	defer func() { s.conn = admin }()
@@ -106,7 +106,7 @@ func TestGrants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t)
+	w := newProduction(t)
 	s, owner := owned(t)
 	role := s.role("loader")
 	if _, err := setup.Init(t.Context(), s.as(owner), setup.Options{Env: "stg"}); err != nil {
@@ -152,7 +152,7 @@ func TestGrants(t *testing.T) {
 
 // TestReadOnly: a server or a role that may not write is told so.
 func TestReadOnly(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	snap := w.snapshot(shot{})
 	s.exec(fmt.Sprintf("ALTER DATABASE %s SET default_transaction_read_only = on", s.one("SELECT current_database()")))

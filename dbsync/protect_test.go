@@ -22,19 +22,19 @@ func TestProtect(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		lost  func(w *world) []snapfile.LeftOut
+		lost  func(w *production) []snapfile.LeftOut
 		whole bool // not all rows are known, so that the load after it looks at all
 	}{
-		{name: "a build", lost: func(w *world) []snapfile.LeftOut {
+		{name: "a build", lost: func(w *production) []snapfile.LeftOut {
 			return []snapfile.LeftOut{{Relation: "build", Column: "id", ID: lost}}
 		}},
-		{name: "a package", lost: func(w *world) []snapfile.LeftOut {
+		{name: "a package", lost: func(w *production) []snapfile.LeftOut {
 			return []snapfile.LeftOut{{Relation: "package", Column: "id", ID: w.find("build", "id", lost).int("pkg_id")}}
 		}},
-		{name: "the rpms of a build", lost: func(w *world) []snapfile.LeftOut {
+		{name: "the rpms of a build", lost: func(w *production) []snapfile.LeftOut {
 			return []snapfile.LeftOut{{Relation: "rpminfo", Column: "build_id", ID: lost}}
 		}},
-		{name: "signatures, types and a tagging", lost: func(w *world) (out []snapfile.LeftOut) {
+		{name: "signatures, types and a tagging", lost: func(w *production) (out []snapfile.LeftOut) {
 			for _, rpm := range w.all("rpminfo", "build_id", lost) {
 				out = append(out, snapfile.LeftOut{Relation: "rpmsigs", Column: "rpm_id", ID: rpm.int("id")})
 			}
@@ -42,16 +42,16 @@ func TestProtect(t *testing.T) {
 			return append(out, snapfile.LeftOut{Relation: "tag_listing", Key: key(tagging, "create_event", "build_id", "tag_id")},
 				snapfile.LeftOut{Relation: "build_types", Column: "build_id", ID: lost, Builds: []int64{lost}})
 		}},
-		{name: "rows of a tag", whole: true, lost: func(w *world) []snapfile.LeftOut {
+		{name: "rows of a tag", whole: true, lost: func(w *production) []snapfile.LeftOut {
 			return []snapfile.LeftOut{{Relation: "tag_listing", Tag: 4}, {Relation: "tag_packages", Tag: 4}}
 		}},
-		{name: "rows of builds", whole: true, lost: func(w *world) []snapfile.LeftOut {
+		{name: "rows of builds", whole: true, lost: func(w *production) []snapfile.LeftOut {
 			return []snapfile.LeftOut{{Relation: "rpminfo", Builds: []int64{lost}}, {Relation: "tag_listing", Builds: []int64{lost}}}
 		}},
 	} {
 		for _, audit := range seedtest.Some([]bool{false, true}, 1) {
 			t.Run(fmt.Sprintf("%s, audit %v", test.name, audit), func(t *testing.T) {
-				w := newWorld(t)
+				w := newProduction(t)
 				w.tag(lost, 2)
 				s := newStaging(t)
 				opt := dbsync.LoadOptions{Audit: audit}

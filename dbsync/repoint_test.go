@@ -18,7 +18,7 @@ func (s *staging) volumes() string {
 }
 
 func TestVolumes(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	snap := w.snapshot(shot{})
 	bash := kojidb.NVR{Name: "bash", Version: "5.2.37", Release: "1.fc42"}
@@ -67,7 +67,7 @@ func TestVolumes(t *testing.T) {
 
 // TestTouch: what a load leaves for kojira and Pungi is in no view.
 func TestTouch(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	event := s.one("SELECT max(id) FROM events")
@@ -93,7 +93,7 @@ func TestTouch(t *testing.T) {
 
 // TestScopes loads two snapshots of different tags, which share builds and tags, in turn.
 func TestScopes(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	f42, infra := shot{tags: []int64{2, 3}}, shot{tags: []int64{9}}
 	s.load(w.snapshot(f42), dbsync.LoadOptions{})
@@ -129,7 +129,7 @@ func TestScopes(t *testing.T) {
 
 // TestPartialSnapshot: what the hub could not give has not gone.
 func TestPartialSnapshot(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 	before := s.whole()
@@ -151,7 +151,7 @@ func TestPartialSnapshot(t *testing.T) {
 // TestOlderSchema loads into a Koji 1.22, which knows no drafts and no blocked tag extras, and
 // then again after its upgrade.
 func TestOlderSchema(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	w.all("tag_extra", "active", "t")[0]["value"] = nil
 	s := newStaging(t, `
 		ALTER TABLE rpminfo DROP COLUMN draft CASCADE; ALTER TABLE build DROP COLUMN draft CASCADE;
@@ -201,7 +201,7 @@ func TestOlderSchema(t *testing.T) {
 // TestVolumeOf follows single builds: one that was copied, one that staging moved to a volume of its
 // own, one that is neither, while production moves, deletes, resets and builds them again.
 func TestVolumeOf(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t)
 	const copied, own, other = 1, 2, 3 // filesystem, and two more
 	staged := []kojidb.NVR{{Name: "filesystem", Version: "3.18", Release: "36.fc42"}}

@@ -66,7 +66,7 @@ func asJSON(t *testing.T, v any) string {
 // TestRuns: each load is on record, the failed ones too; what was refused for being the wrong
 // database, or did not want to do anything, is not.
 func TestRuns(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	st := s.status()
 	if len(st.Runs) > 0 || st.LastSuccess != nil || st.Age() < 0 || st.Age() > st.Now.Sub(st.Mark.MarkedAt) {
@@ -207,7 +207,7 @@ func TestUpgradeBook(t *testing.T) {
 	want := shape(newStaging(t))
 	for _, last := range []string{"done", "failed"} {
 		t.Run(last, func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t, admin)
 			old := w.snapshot(shot{event: 380})
 			now := w.snapshot(shot{})
@@ -263,7 +263,7 @@ func (s *staging) toFormat1() {
 // TestEntryKeys: rows that did not go in are named by production's ids, also where staging has
 // others for what they are about, and whatever a text among them says.
 func TestEntryKeys(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO tag (name) VALUES ('f42-infra'); INSERT INTO package (name) VALUES ('bash'); INSERT INTO groups (name) VALUES ('build')`)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
@@ -315,10 +315,10 @@ func TestEntryKeys(t *testing.T) {
 
 // TestHidden: staging's taggings outrank what production tags later.
 func TestHidden(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
-	// Production's events of this world are in 2027; staging's builds are tagged before, and after.
+	// Production's events of this data are in 2027; staging's builds are tagged before, and after.
 	s.exec(`INSERT INTO events (id, time) VALUES (990001000, '2027-01-15 08:00:00+00'), (990001001, '2027-01-15 08:00:00+00'), (990001002, '2040-01-01 00:00:00+00')`)
 	s.exec(`INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner)
 		SELECT 0, pkg_id, 'stg', '1', now(), 1, 990000000 FROM build WHERE id IN (20, 9, 15)`)

@@ -50,7 +50,7 @@ func (s *staging) begin(tablespace string) {
 
 // TestRestart: the server crashes amid a load, then comes back as a standby, and is promoted.
 func TestRestart(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	s, dir := private(t)
 	s.begin("pg_default")
@@ -94,7 +94,7 @@ func TestRestart(t *testing.T) {
 
 // TestServerFull: the disk of the database is full; with room again the load completes.
 func TestServerFull(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	s, dir := private(t)
 	small := filepath.Join(dir, "small")

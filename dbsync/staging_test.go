@@ -187,8 +187,8 @@ func (s *staging) own() map[string][]string {
 	return out
 }
 
-// check compares all of production's rows in the database with the world's view.
-func (s *staging) check(w *world, sh shot) {
+// check compares all of production's rows in the database with the view of w.
+func (s *staging) check(w *production, sh shot) {
 	s.t.Helper()
 	if sh.event == 0 {
 		sh.event = w.last()

@@ -25,7 +25,7 @@ func TestSurroundings(t *testing.T) {
 		"row level security that hides nothing": {after: "ALTER TABLE build ENABLE ROW LEVEL SECURITY"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t, c.before+admin)
 			if c.after != "" {
 				s.exec(c.after)

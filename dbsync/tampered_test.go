@@ -17,7 +17,7 @@ import (
 func TestTamperedBetween(t *testing.T) {
 	for name, tamper := range map[string]bool{"as it was": false, "changed": true} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t, admin)
 			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
 			const passer = 5000 // known to the second snapshot alone

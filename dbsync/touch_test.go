@@ -10,7 +10,7 @@ import (
 // TestTouchOnce: a load touches the tags of which something is shown otherwise now, once.
 func TestTouchOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newProduction(t)
 	s := newStaging(t, admin)
 	marks := func() string {
 		return s.one(`SELECT (SELECT count(*) FROM tag_updates WHERE updater_id = m.user_id) || ' ' ||

@@ -15,9 +15,9 @@ import (
 
 // round is some work in staging, some in production, and a load.
 type round struct {
-	staging string       // SQL
-	change  func(*world) // production's
-	skipped bool         // the snapshot is taken and not loaded
+	staging string            // SQL
+	change  func(*production) // production's
+	skipped bool              // the snapshot is taken and not loaded
 	replace bool
 	now     string // a condition that holds after the load
 
@@ -42,8 +42,8 @@ func rows(rel, where string, n int) string {
 }
 
 // again ends production's active row and makes its like.
-func again(rel string, want ...any) func(*world) {
-	return func(w *world) {
+func again(rel string, want ...any) func(*production) {
+	return func(w *production) {
 		old := w.find(rel, append(want, "active", "t")...)
 		next := row{}
 		for k, v := range old {
@@ -55,14 +55,14 @@ func again(rel string, want ...any) func(*world) {
 	}
 }
 
-func ends(rel string, want ...any) func(*world) {
-	return func(w *world) { w.revoke(w.find(rel, append(want, "active", "t")...)) }
+func ends(rel string, want ...any) func(*production) {
+	return func(w *production) { w.revoke(w.find(rel, append(want, "active", "t")...)) }
 }
 
 var twoViews = map[string][]round{
 	"both untag": {
 		{staging: atEvent + gone("tag_listing", "build_id = 1 AND tag_id = 2"), change: ends("tag_listing", "build_id", 1, "tag_id", 2), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0)},
-		{change: func(w *world) { w.tag(1, 2) }, now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0)},
+		{change: func(w *production) { w.tag(1, 2) }, now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0)},
 		{staging: atEvent + made("tag_listing", "build_id, tag_id", "1, 2"), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active AND create_event >= 990000000", 1)},
 		{change: ends("tag_listing", "build_id", 1, "tag_id", 2), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active AND create_event >= 990000000", 1)},
 	},
@@ -74,14 +74,14 @@ var twoViews = map[string][]round{
 		{change: again("tag_listing", "build_id", 1, "tag_id", 2), now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active AND create_event < 990000000", 1)},
 	},
 	"staging tags first and untags": {
-		{staging: atEvent + made("tag_listing", "build_id, tag_id", "20, 3"), change: func(w *world) { w.tag(20, 3) },
+		{staging: atEvent + made("tag_listing", "build_id, tag_id", "20, 3"), change: func(w *production) { w.tag(20, 3) },
 			now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active AND create_event >= 990000000", 1)},
 		{staging: atEvent + gone("tag_listing", "build_id = 20 AND tag_id = 3"), now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active", 0)},
 		{change: again("tag_listing", "build_id", 20, "tag_id", 3), now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active", 0)},
 		{replace: true, now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active AND create_event < 990000000", 1)},
 	},
 	"a tagging tried in staging before production's": {
-		{staging: atEvent + made("tag_listing", "build_id, tag_id", "20, 3") + atEvent + gone("tag_listing", "build_id = 20 AND tag_id = 3"), change: func(w *world) { w.tag(20, 3) },
+		{staging: atEvent + made("tag_listing", "build_id, tag_id", "20, 3") + atEvent + gone("tag_listing", "build_id = 20 AND tag_id = 3"), change: func(w *production) { w.tag(20, 3) },
 			now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active", 1)},
 	},
 	"both edit a tag": {
@@ -96,7 +96,7 @@ var twoViews = map[string][]round{
 	"both make a tag": {
 		{staging: `INSERT INTO tag (name) VALUES ('f44');` + atEvent + made("tag_config", "tag_id, arches", "(SELECT id FROM tag WHERE name = 'f44'), 'x86_64'") +
 			made("tag_listing", "build_id, tag_id", "20, (SELECT id FROM tag WHERE name = 'f44')"),
-			change: func(w *world) {
+			change: func(w *production) {
 				id := w.next("tag")
 				w.add("tag", "id", id, "name", "f44")
 				w.add("tag_config", "tag_id", id, "arches", "aarch64", "locked", "f", "maven_support", "f", "maven_include_all", "f", "create_event", w.event(), "creator_id", 1, "active", "t")
@@ -104,11 +104,11 @@ var twoViews = map[string][]round{
 				w.tag(1, id)
 			}, now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f44' AND active AND arches = 'x86_64'", 1) + " AND " +
 				rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name = 'f44' AND active", 2)},
-		{staging: atEvent + gone("tag_config", "tag_id = (SELECT id FROM tag WHERE name = 'f44')"), change: func(w *world) { again("tag_config", "tag_id", w.find("tag", "name", "f44").get("id"))(w) },
+		{staging: atEvent + gone("tag_config", "tag_id = (SELECT id FROM tag WHERE name = 'f44')"), change: func(w *production) { again("tag_config", "tag_id", w.find("tag", "name", "f44").get("id"))(w) },
 			now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f44' AND active", 0)},
 	},
 	"staging puts another parent in the place of one, production edits that": {
-		{change: func(w *world) {
+		{change: func(w *production) {
 			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
 		}, now: "true"},
 		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 20") + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 24, 77, false, false, ''"),
@@ -117,7 +117,7 @@ var twoViews = map[string][]round{
 	},
 	"staging removes a tag with which production goes on": {
 		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4") + gone("tag_packages", "tag_id = 4") + gone("tag_inheritance", "4 IN (tag_id, parent_id)"),
-			change: func(w *world) {
+			change: func(w *production) {
 				w.tag(20, 4)
 				w.add("tag_inheritance", "tag_id", 24, "parent_id", 4, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
 				again("build_target_config", "build_target_id", 1)(w)
@@ -125,40 +125,40 @@ var twoViews = map[string][]round{
 				target["dest_tag"] = str(4)
 			}, now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND NOT active IS TRUE AND revoke_event >= 990000000", 1) + " AND " +
 				rows("tag_inheritance", "parent_id = 4 AND active", 0) + " AND " + rows("build_target_config", "build_target_id = 1 AND active", 0)},
-		{change: func(w *world) { w.tag(20, 3) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
+		{change: func(w *production) { w.tag(20, 3) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
 		{staging: atEvent + made("tag_config", "tag_id, arches", "4, 'x86_64'"), now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1) + " AND " +
 			rows("tag_inheritance", "parent_id = 4 AND tag_id = 24 AND active", 1) + " AND " + rows("build_target_config", "build_target_id = 1 AND active AND dest_tag = 4", 1) + " AND " +
 			rows("tag_config", "tag_id = 4 AND active AND create_event >= 990000000", 1)},
 	},
 	"staging removes a tag, production removes it, too, and makes it again": {
-		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *world) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
+		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *production) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
 		{change: again("tag_config", "tag_id", 4), now: rows("tag_listing", "tag_id = 4 AND active", 0) + " AND " + rows("tag_config", "tag_id = 4 AND active", 0)},
 		{staging: atEvent + made("tag_config", "tag_id, arches", "4, 'x86_64'"), now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1)},
 	},
 	"staging removes a tag that production links to, and gives way": {
-		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *world) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
+		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *production) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
 		{replace: true, now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1)},
 	},
 	"staging gives a tag the name of production's next one": {
-		{staging: "UPDATE tag SET name = 'f44' WHERE id = 4;", change: func(w *world) {
+		{staging: "UPDATE tag SET name = 'f44' WHERE id = 4;", change: func(w *production) {
 			id := w.next("tag")
 			w.add("tag", "id", id, "name", "f44")
 			w.add("tag_config", "tag_id", id, "arches", "aarch64", "locked", "f", "maven_support", "f", "maven_include_all", "f", "create_event", w.event(), "creator_id", 1, "active", "t")
 			w.tag(20, id)
 		}, now: rows("tag", "name = 'f44-production-' || id", 1) + " AND " + rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name LIKE 'f44-production-%' AND build_id = 20 AND active", 1) +
 			" AND " + rows("kojisnap.left_out", "relation = 'tag' AND conflict", 1), conflicts: 1},
-		{change: func(w *world) { w.tag(1, w.find("tag", "name", "f44").int("id")) }, now: rows("tag", "name = 'f44-production-' || id", 1) + " AND " +
+		{change: func(w *production) { w.tag(1, w.find("tag", "name", "f44").int("id")) }, now: rows("tag", "name = 'f44-production-' || id", 1) + " AND " +
 			rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name LIKE 'f44-production-%' AND active", 2) + " AND " + rows("kojisnap.left_out", "relation = 'tag' AND conflict", 1), conflicts: 1},
 		{staging: "UPDATE tag SET name = 'f43-again' WHERE id = 4;", now: rows("tag", "name = 'f44' AND id <> 4", 1) + " AND " + rows("kojisnap.left_out", "relation = 'tag'", 0)},
 	},
 	"both make an external repo": {
 		{staging: `INSERT INTO external_repo (name) VALUES ('extra');` + atEvent + made("external_repo_config", "external_repo_id, url", "(SELECT id FROM external_repo WHERE name = 'extra'), 'http://stg/'"),
-			change: func(w *world) {
+			change: func(w *production) {
 				id := w.next("external_repo")
 				w.add("external_repo", "id", id, "name", "extra")
 				w.add("external_repo_config", "external_repo_id", id, "url", "http://prod/", "create_event", w.event(), "creator_id", 1, "active", "t")
 			}, now: rows("external_repo_config", "active AND url = 'http://stg/'", 1) + " AND " + rows("external_repo_config", "active AND url = 'http://prod/'", 0)},
-		{change: func(w *world) {
+		{change: func(w *production) {
 			ends("external_repo_config", "external_repo_id", w.find("external_repo", "name", "extra").get("id"))(w)
 		},
 			now: rows("external_repo_config", "active AND url = 'http://stg/'", 1)},
@@ -169,17 +169,17 @@ var twoViews = map[string][]round{
 		{change: ends("external_repo_config", "external_repo_id", 1), now: rows("external_repo_config", "active AND external_repo_id = 1", 0)},
 	},
 	"a priority is taken": {
-		{staging: atEvent + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 24, 77, false, false, ''"), change: func(w *world) {
+		{staging: atEvent + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 24, 77, false, false, ''"), change: func(w *production) {
 			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
 		}, now: rows("tag_inheritance", "tag_id = 1 AND priority = 77 AND active AND parent_id = 24", 1)},
 		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 24"), now: rows("tag_inheritance", "tag_id = 1 AND priority = 77 AND active AND parent_id = 20", 1)},
 	},
 	"staging moves an inheritance, production too": {
-		{change: func(w *world) {
+		{change: func(w *production) {
 			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
 		}, now: "true"},
 		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 20") + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 20, 78, false, false, ''"),
-			change: func(w *world) {
+			change: func(w *production) {
 				again("tag_inheritance", "tag_id", 1, "parent_id", 20)(w)
 				w.find("tag_inheritance", "tag_id", 1, "parent_id", 20, "active", "t")["priority"] = str(79)
 			}, now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active AND priority = 78", 1)},
@@ -189,19 +189,19 @@ var twoViews = map[string][]round{
 	"revocations of snapshots that were not loaded": {
 		{change: ends("tag_listing", "build_id", 1, "tag_id", 2), skipped: true},
 		{change: again("tag_config", "tag_id", 2), skipped: true},
-		{change: func(w *world) { w.tag(1, 2); again("tag_listing", "build_id", 1, "tag_id", 2)(w) }, now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 1) +
+		{change: func(w *production) { w.tag(1, 2); again("tag_listing", "build_id", 1, "tag_id", 2)(w) }, now: rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 1) +
 			" AND " + rows("tag_listing", "build_id = 1 AND tag_id = 2 AND create_event < 990000000", 3)},
 	},
 	"staging resets a build, production untags and tags it": {
 		{staging: `DELETE FROM tag_listing WHERE build_id = 20; DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 20);
 			DELETE FROM archive_rpm_components WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 20);
 			DELETE FROM rpminfo WHERE build_id = 20; DELETE FROM build_types WHERE build_id = 20; UPDATE build SET state = 4, volume_id = 0, task_id = NULL WHERE id = 20`,
-			change: func(w *world) { w.tag(20, 3) }, now: rows("tag_listing", "build_id = 20 AND active", 0)},
+			change: func(w *production) { w.tag(20, 3) }, now: rows("tag_listing", "build_id = 20 AND active", 0)},
 		{change: again("tag_listing", "build_id", 20, "tag_id", 3), now: rows("tag_listing", "build_id = 20 AND active", 0)},
 	},
 	"staging deletes a build": {
 		{staging: atEvent + gone("tag_listing", "build_id = 20") + `DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 20); UPDATE build SET state = 2 WHERE id = 20`,
-			change: func(w *world) { w.tag(20, 3) }, now: rows("tag_listing", "build_id = 20 AND active", 0)},
+			change: func(w *production) { w.tag(20, 3) }, now: rows("tag_listing", "build_id = 20 AND active", 0)},
 	},
 }
 
@@ -216,7 +216,7 @@ func testTwoViews(t *testing.T, since int64) {
 	for name, rounds := range twoViews {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t, admin)
 			snap := w.snapshot(shot{since: since})
 			taken := []*snapfile.Snapshot{snap}
@@ -288,7 +288,7 @@ func TestDecisionsOnRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newProduction(t)
 			s := newStaging(t, admin)
 			snap := w.snapshot(shot{})
 			s.load(snap, dbsync.LoadOptions{})
@@ -329,7 +329,7 @@ func between(taken []*snapfile.Snapshot) func(context.Context, int64, int64) ([]
 
 // checkAt compares the views at an event, and of rows that production has revoked since also when
 // and by whom.
-func (s *staging) checkAt(w *world, event int64, what string) {
+func (s *staging) checkAt(w *production, event int64, what string) {
 	s.t.Helper()
 	idmap := map[string]string{}
 	for _, l := range s.dump("SELECT relation, prod_id, staging_id FROM kojisnap.idmap") {

@@ -17,7 +17,7 @@ import (
 // same snapshot, fills what is new, and one of a later snapshot finds the rest as it was. The
 // database has a time zone, which times without one are in.
 func TestUpgradedStaging(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	dsn := dbtest.Release(t, 21)
 	dbtest.Exec(t, dsn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''<-05>5''', current_database()); END $$`)
 	s := stagingOn(t, dsn, admin)
@@ -64,7 +64,7 @@ func TestUpgradedStaging(t *testing.T) {
 // TestUpgradedTablesFilled: the very snapshot that the database holds is loaded again after an
 // upgrade of its tables, and not after one that brought no column.
 func TestUpgradedTablesFilled(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	w.cut(33) // nothing is left out, so only the columns are a reason
 	s := stagingOn(t, dbtest.Release(t, 33))
 	snap := w.snapshot(shot{})
@@ -90,7 +90,7 @@ func TestUpgradedTablesFilled(t *testing.T) {
 // TestUpgradedProduction upgrades production's hub between snapshots: the columns that it gives
 // from then on are filled, and what staging has changed in them before stays.
 func TestUpgradedProduction(t *testing.T) {
-	w := newWorld(t)
+	w := newProduction(t)
 	w.cut(21) // so that all of them have the same rows
 	s := newStaging(t)
 	load := func(release relation.Release) *book.LoadReport {
@@ -125,7 +125,7 @@ func TestUpgradedProduction(t *testing.T) {
 // TestOlderHubSaysNothing: what an older hub does not know stays as it is in an adopted database,
 // though production's rows win there.
 func TestOlderHubSaysNothing(t *testing.T) {
-	w := newWorld(t).as(22)
+	w := newProduction(t).as(22)
 	dsn := dbtest.ProductionOf(t, 22)
 	dbtest.Exec(t, dsn, dbtest.Upgrade(22, 37))
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
@@ -156,7 +156,7 @@ func TestAdoptOlder(t *testing.T) {
 	for _, release := range []relation.Release{21, 29} {
 		t.Run(release.String(), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t).as(release)
+			w := newProduction(t).as(release)
 			dsn := dbtest.ProductionOf(t, int(release))
 			s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 			if _, err := setup.Init(t.Context(), s.conn, setup.Options{Env: "stg", Adopt: true,

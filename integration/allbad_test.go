@@ -21,7 +21,7 @@ import (
 
 // plantRows makes rows of production odd, of each kind one. It returns what each is named by when a
 // sync tells of it, and the builds that are not copied for it.
-func (w *world) plantRows(t *testing.T) (names, held []string) {
+func (w *env) plantRows(t *testing.T) (names, held []string) {
 	t.Helper()
 	build := func(name string) int {
 		t.Helper()
@@ -67,7 +67,7 @@ func (w *world) plantRows(t *testing.T) (names, held []string) {
 
 // smallSize lets the signature headers of a build's signed copies say that less follows them than does,
 // as some tools wrote them; row and cached header are of that.
-func (w *world) smallSize(t *testing.T, name string, build int) {
+func (w *env) smallSize(t *testing.T, name string, build int) {
 	t.Helper()
 	rpms, err := w.prodRows.Select("rpminfo", hubtest.Values{"build_id": int64(build)})
 	must(t, err)
@@ -99,7 +99,7 @@ func (w *world) smallSize(t *testing.T, name string, build int) {
 }
 
 // firstActive is a column of the first active row of a versioned relation.
-func (w *world) firstActive(t *testing.T, table, column string) int64 {
+func (w *env) firstActive(t *testing.T, table, column string) int64 {
 	t.Helper()
 	rows, err := w.prodRows.Select(table, hubtest.Values{"active": true})
 	must(t, err)
@@ -112,7 +112,7 @@ func (w *world) firstActive(t *testing.T, table, column string) int64 {
 // TestEverythingBad: in production, on its way and below topdir is one thing wrong of each kind, all
 // at once. A sync keeps back these things, names each once, and does all else, at every run.
 func TestEverythingBad(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	s3 := s3test.Start(t)
 	if s3.Endpoint == "" {
 		t.Skip("KOJISNAP_TEST_S3 is given: nothing can be put before its server")

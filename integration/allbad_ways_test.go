@@ -25,7 +25,7 @@ import (
 // mannered serves production's hub by a certificate of the site's own authority, behind a proxy that
 // refuses large bodies, asks now and then to come again later, and once answers with a web page. It
 // returns the authority's file.
-func (w *world) mannered(t *testing.T) (ca string) {
+func (w *env) mannered(t *testing.T) (ca string) {
 	t.Helper()
 	target, err := url.Parse(w.prodURL)
 	must(t, err)
@@ -69,14 +69,14 @@ func denying(t *testing.T) (source string, asked *atomic.Int64) {
 
 // surroundings makes staging's database one that sites have: ids that PostgreSQL alone gives, and all
 // tables published.
-func (w *world) surroundings(t *testing.T) {
+func (w *env) surroundings(t *testing.T) {
 	t.Helper()
 	dbtest.Exec(t, w.dsn, `ALTER TABLE archiveinfo ALTER id DROP DEFAULT; ALTER TABLE archiveinfo ALTER id ADD GENERATED ALWAYS AS IDENTITY (START 990000001);
 		CREATE PUBLICATION everything FOR ALL TABLES`)
 }
 
 // unsigned is a copied rpm of a build that has no signed copies, below topdir.
-func (w *world) unsigned(t *testing.T) string {
+func (w *env) unsigned(t *testing.T) string {
 	t.Helper()
 	for _, path := range glob(t, filepath.Join(w.topdir, "vol/staged/packages/*/*/*/x86_64/*.rpm")) {
 		build := filepath.Dir(filepath.Dir(path))
@@ -92,7 +92,7 @@ func (w *world) unsigned(t *testing.T) string {
 }
 
 // afterwards is what goes wrong once such a staging stands.
-func (w *world) afterwards(t *testing.T, run func(...string) outcome, names []string) {
+func (w *env) afterwards(t *testing.T, run func(...string) outcome, names []string) {
 	// Somebody changes the mode of a copy, and another damages one: an audit tells, and mends.
 	copies := glob(t, filepath.Join(w.topdir, "vol/staged/packages/zlib/*/*/x86_64/*.rpm"))
 	must(t, os.Chmod(copies[0], 0o600))

@@ -15,7 +15,7 @@ import (
 // ask, for every tag, arch, build and rpm. The answers are equal but for what cannot be: on
 // which volume a build is, and the tasks and buildroots that staging does not have.
 func TestSameAnswers(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	tags := activeTags(t, w.prod)
 	snap := w.pull(t, lastEvent, tags...)
@@ -125,7 +125,7 @@ func buildCalls(t testing.TB, c *hub.Client) []hub.Call {
 	return calls
 }
 
-func compare(t *testing.T, w *world, calls []hub.Call, atLeast int) {
+func compare(t *testing.T, w *env, calls []hub.Call, atLeast int) {
 	want, err := w.prod.Multi(t.Context(), calls)
 	must(t, err)
 	got, err := w.staging.Multi(t.Context(), calls)

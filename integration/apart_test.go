@@ -31,11 +31,11 @@ func bind(t *testing.T, from, at string) (undo func()) {
 // topdir's. Nothing but symlinks is written there, so that is no matter, at the first run and at those
 // that switch and remove symlinks.
 func TestPackagesApart(t *testing.T) {
-	for name, apart := range map[string]func(t *testing.T, w *world, disk string) (away func()){
-		"a mount": func(t *testing.T, w *world, disk string) func() {
+	for name, apart := range map[string]func(t *testing.T, w *env, disk string) (away func()){
+		"a mount": func(t *testing.T, w *env, disk string) func() {
 			return bind(t, disk, filepath.Join(w.topdir, "packages"))
 		},
-		"a mount of another file system": func(t *testing.T, w *world, disk string) func() {
+		"a mount of another file system": func(t *testing.T, w *env, disk string) func() {
 			undo := bind(t, disk, filepath.Join(w.topdir, "packages"))
 			if err := syscall.Mount("tmpfs", filepath.Join(w.topdir, "packages"), "tmpfs", 0, "size=16m"); err != nil {
 				t.Skip(err)
@@ -50,12 +50,12 @@ func TestPackagesApart(t *testing.T) {
 			t.Cleanup(unmount)
 			return func() { unmount(); undo() }
 		},
-		"a symlink in topdir": func(t *testing.T, w *world, disk string) func() {
+		"a symlink in topdir": func(t *testing.T, w *env, disk string) func() {
 			must(t, os.Mkdir(filepath.Join(w.topdir, "packages-2"), 0o755))
 			must(t, os.Symlink("packages-2", filepath.Join(w.topdir, "packages")))
 			return nil
 		},
-		"a symlink to a disk with vol": func(t *testing.T, w *world, disk string) func() {
+		"a symlink to a disk with vol": func(t *testing.T, w *env, disk string) func() {
 			must(t, os.MkdirAll(filepath.Join(disk, "packages"), 0o755))
 			must(t, os.Mkdir(filepath.Join(w.topdir, "vol"), 0o755))
 			must(t, os.Symlink(filepath.Join(w.topdir, "vol"), filepath.Join(disk, "vol")))
@@ -64,7 +64,7 @@ func TestPackagesApart(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			w.init(t)
 			away := apart(t, w, filepath.Join(t.TempDir(), "disk"))
 			c := w.config(t, "f42-compose")
@@ -100,37 +100,37 @@ func TestPackagesApart(t *testing.T) {
 // anything is pulled or written, with what is wrong and what to do.
 func TestLayoutRefused(t *testing.T) {
 	for name, c := range map[string]struct {
-		lay  func(t *testing.T, w *world, disk string)
+		lay  func(t *testing.T, w *env, disk string)
 		says string
 	}{
-		"vol is a mount": {func(t *testing.T, w *world, disk string) { bind(t, disk, filepath.Join(w.topdir, "vol")) }, "vol is another mount"},
-		"vol is a symlink": {func(t *testing.T, w *world, disk string) {
+		"vol is a mount": {func(t *testing.T, w *env, disk string) { bind(t, disk, filepath.Join(w.topdir, "vol")) }, "vol is another mount"},
+		"vol is a symlink": {func(t *testing.T, w *env, disk string) {
 			must(t, os.Mkdir(disk, 0o755))
 			must(t, os.Symlink(disk, filepath.Join(w.topdir, "vol")))
 		}, "vol is a symlink"},
-		"the copy volume is a mount": {func(t *testing.T, w *world, disk string) { bind(t, disk, filepath.Join(w.topdir, "vol/staged")) }, "vol/staged is another mount"},
-		"its packages is a symlink": {func(t *testing.T, w *world, disk string) {
+		"the copy volume is a mount": {func(t *testing.T, w *env, disk string) { bind(t, disk, filepath.Join(w.topdir, "vol/staged")) }, "vol/staged is another mount"},
+		"its packages is a symlink": {func(t *testing.T, w *env, disk string) {
 			must(t, os.MkdirAll(filepath.Join(w.topdir, "vol/staged"), 0o755))
 			must(t, os.Symlink(disk, filepath.Join(w.topdir, "vol/staged/packages")))
 		}, "vol/staged/packages is a symlink"},
-		"packages leads where vol is another": {func(t *testing.T, w *world, disk string) {
+		"packages leads where vol is another": {func(t *testing.T, w *env, disk string) {
 			must(t, os.MkdirAll(filepath.Join(disk, "packages"), 0o755))
 			must(t, os.Symlink(filepath.Join(disk, "packages"), filepath.Join(w.topdir, "packages")))
 		}, "mount --bind"},
-		"packages leads nowhere": {func(t *testing.T, w *world, disk string) {
+		"packages leads nowhere": {func(t *testing.T, w *env, disk string) {
 			must(t, os.Symlink(disk, filepath.Join(w.topdir, "packages")))
 		}, "leads nowhere"},
-		"packages is production's": {func(t *testing.T, w *world, disk string) {
+		"packages is production's": {func(t *testing.T, w *env, disk string) {
 			must(t, os.MkdirAll(filepath.Join(w.prodTree, "packages/sub"), 0o755))
 			bind(t, filepath.Join(w.prodTree, "packages/sub"), filepath.Join(w.topdir, "packages"))
 		}, "a part of the read-only volume"},
-		"packages leads into production's": {func(t *testing.T, w *world, disk string) {
+		"packages leads into production's": {func(t *testing.T, w *env, disk string) {
 			must(t, os.MkdirAll(filepath.Join(w.prodTree, "sub"), 0o755))
 			must(t, os.Symlink(filepath.Join(w.prodTree, "sub"), filepath.Join(w.topdir, "packages")))
 		}, "in the read-only volume"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			w.init(t)
 			c.lay(t, w, filepath.Join(t.TempDir(), "disk"))
 			config := w.config(t, "f42-compose")

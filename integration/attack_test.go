@@ -27,12 +27,12 @@ import (
 // own verify content. KOJISNAP_SEED=1-40 attacks longer.
 func TestAttack(t *testing.T) {
 	seedtest.Each(t, []uint64{1, 2}, func(t *testing.T, seed uint64) {
-		a := &attack{world: newWorld(t), rnd: rand.New(rand.NewPCG(seed, 0x61747461))}
+		a := &attack{env: newEnv(t), rnd: rand.New(rand.NewPCG(seed, 0x61747461))}
 		a.init(t)
 		var err error
 		a.mutator, err = generate.NewMutator(a.prodRows, generate.MutatorOptions{Seed: seed, Tags: []string{"f42-compose"}, Pace: time.Minute})
 		must(t, err)
-		config, err := os.ReadFile(a.world.config(t, "f42-compose"))
+		config, err := os.ReadFile(a.env.config(t, "f42-compose"))
 		must(t, err)
 		// Production goes on: the event is its last.
 		text := strings.Replace(string(config), fmt.Sprintf("event = %d\n", lastEvent), "margin = \"0s\"\n", 1)
@@ -49,7 +49,7 @@ func TestAttack(t *testing.T) {
 }
 
 type attack struct {
-	*world
+	*env
 	rnd     *rand.Rand
 	mutator *generate.Mutator
 	config  string

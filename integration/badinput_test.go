@@ -20,14 +20,14 @@ import (
 // bad is one case: what is wrong, and how kojisnap answers.
 type bad struct {
 	name string
-	// make spoils the world and returns the arguments.
-	make func(t *testing.T, w *world) []string
+	// make spoils the env and returns the arguments.
+	make func(t *testing.T, w *env) []string
 	code int
 	says []string // what the one line on standard error names
 }
 
 // check runs a case: one line, the right code, and nothing changed.
-func (b bad) check(t *testing.T, w *world) {
+func (b bad) check(t *testing.T, w *env) {
 	args := b.make(t, w)
 	before := w.state(t)
 	o := kojisnapRun(t, args...)
@@ -69,20 +69,20 @@ func firstDifference(a, b string) string {
 	return fmt.Sprintf("%d lines before, %d after", len(as), len(bs))
 }
 
-func (w *world) pullArgs(more ...string) []string {
+func (w *env) pullArgs(more ...string) []string {
 	return append([]string{"pull", "--hub", w.prodURL, "--store", w.store.String(), "--event", "419"}, more...)
 }
 
-func (w *world) loadArgs(more ...string) []string {
+func (w *env) loadArgs(more ...string) []string {
 	return append([]string{"load", "--db", w.dsn, "--store", w.store.String(), "--env", "stg"}, more...)
 }
 
-func (w *world) copyArgs(more ...string) []string {
+func (w *env) copyArgs(more ...string) []string {
 	return append([]string{"copy", "--topdir", w.topdir, "--source", w.prodTree, "--writable-source", "--store", w.store.String()}, more...)
 }
 
 // tampered serves production with replies changed, and returns pull's arguments for it.
-func (w *world) tampered(t *testing.T, method string, change func([]byte) []byte) []string {
+func (w *env) tampered(t *testing.T, method string, change func([]byte) []byte) []string {
 	_, url := serve(t, w.prodRows, hubtest.Options{Tamper: func(m string, body []byte) []byte {
 		if m == method {
 			return change(body)
@@ -93,7 +93,7 @@ func (w *world) tampered(t *testing.T, method string, change func([]byte) []byte
 	return w.pullArgs("--tag", "f42")
 }
 
-func (w *world) update(t testing.TB, table string, where, set hubtest.Values) {
+func (w *env) update(t testing.TB, table string, where, set hubtest.Values) {
 	t.Helper()
 	n, err := w.prodRows.Update(table, where, set)
 	must(t, err)
@@ -104,9 +104,9 @@ func (w *world) update(t testing.TB, table string, where, set hubtest.Values) {
 
 func TestBadHub(t *testing.T) {
 	for _, b := range []bad{
-		{"unknown tag", func(t *testing.T, w *world) []string { return w.pullArgs("--tag", "f42", "--tag", "no-such") }, 1, []string{`"no-such"`, "419"}},
-		{"future event", func(t *testing.T, w *world) []string { return w.pullArgs("--tag", "f42", "--event", "1000000") }, 1, []string{"1000000"}},
-		{"HTML", func(t *testing.T, w *world) []string {
+		{"unknown tag", func(t *testing.T, w *env) []string { return w.pullArgs("--tag", "f42", "--tag", "no-such") }, 1, []string{`"no-such"`, "419"}},
+		{"future event", func(t *testing.T, w *env) []string { return w.pullArgs("--tag", "f42", "--event", "1000000") }, 1, []string{"1000000"}},
+		{"HTML", func(t *testing.T, w *env) []string {
 			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Content-Type", "text/html")
 				io.WriteString(rw, "<!DOCTYPE html><html><body>Koji</body></html>")
@@ -115,33 +115,33 @@ func TestBadHub(t *testing.T) {
 			w.prodURL = srv.URL
 			return w.pullArgs("--tag", "f42")
 		}, 1, []string{"HTML", "kojihub"}},
-		{"reply cut short", func(t *testing.T, w *world) []string {
+		{"reply cut short", func(t *testing.T, w *env) []string {
 			return w.tampered(t, "queryHistory", func(b []byte) []byte { return b[:len(b)*2/3] })
 		}, 5, []string{"queryHistory"}},
-		{"ill-formed reply", func(t *testing.T, w *world) []string {
+		{"ill-formed reply", func(t *testing.T, w *env) []string {
 			return w.tampered(t, "listBTypes", func(b []byte) []byte { return []byte(strings.Replace(string(b), "</name>", "</nome>", 1)) })
 		}, 1, []string{"listBTypes", "byte"}},
-		{"offline", func(t *testing.T, w *world) []string {
+		{"offline", func(t *testing.T, w *env) []string {
 			_, w.prodURL = serve(t, w.prodRows, hubtest.Options{Offline: func() string { return "planned outage" }})
 			return w.pullArgs("--tag", "f42")
 		}, 5, []string{"planned outage"}},
-		{"wants a login", func(t *testing.T, w *world) []string {
+		{"wants a login", func(t *testing.T, w *env) []string {
 			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(401) }))
 			t.Cleanup(srv.Close)
 			w.prodURL = srv.URL
 			return w.pullArgs("--tag", "f42")
 		}, 1, []string{"login"}},
-		{"nobody there", func(t *testing.T, w *world) []string {
+		{"nobody there", func(t *testing.T, w *env) []string {
 			w.prodURL = "http://127.0.0.1:1/kojihub"
 			return w.pullArgs("--tag", "f42")
 		}, 5, []string{"127.0.0.1:1", "refused"}},
-		{"store is missing", func(t *testing.T, w *world) []string {
+		{"store is missing", func(t *testing.T, w *env) []string {
 			return []string{"pull", "--hub", w.prodURL, "--tag", "f42", "--event", "419", "--store", filepath.Join(t.TempDir(), "a", "b")}
 		}, 1, []string{"store", "no such file"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel() // those that try again wait most of the time
-			b.check(t, newHubWorld(t))
+			b.check(t, newHubEnv(t))
 		})
 	}
 }
@@ -163,7 +163,7 @@ func TestOddRows(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newHubWorld(t)
+			w := newHubEnv(t)
 			w.update(t, c.table, c.where, c.set)
 			w.addDatabase(t)
 			w.init(t)
@@ -198,54 +198,54 @@ func TestOddRows(t *testing.T) {
 }
 
 func TestBadDatabase(t *testing.T) {
-	pulled := func(t *testing.T, w *world) { w.pull(t, lastEvent, "f42") }
+	pulled := func(t *testing.T, w *env) { w.pull(t, lastEvent, "f42") }
 	for _, b := range []bad{
-		{"not marked", func(t *testing.T, w *world) []string { pulled(t, w); return w.loadArgs() }, 1, []string{"kojisnap init"}},
-		{"not Koji's", func(t *testing.T, w *world) []string {
+		{"not marked", func(t *testing.T, w *env) []string { pulled(t, w); return w.loadArgs() }, 1, []string{"kojisnap init"}},
+		{"not Koji's", func(t *testing.T, w *env) []string {
 			pulled(t, w)
 			w.dsn = dbtest.Empty(t)
 			return w.loadArgs()
 		}, 1, []string{"Koji"}},
-		{"not Koji's, init", func(t *testing.T, w *world) []string {
+		{"not Koji's, init", func(t *testing.T, w *env) []string {
 			w.dsn = dbtest.Empty(t)
 			return []string{"init", "--db", w.dsn}
 		}, 1, []string{"Koji"}},
-		{"a table is gone", func(t *testing.T, w *world) []string {
+		{"a table is gone", func(t *testing.T, w *env) []string {
 			w.init(t)
 			pulled(t, w)
 			dbtest.Exec(t, w.dsn, "DROP TABLE rpmsigs")
 			return w.loadArgs()
 		}, 1, []string{"rpmsigs"}},
-		{"a newer schema", func(t *testing.T, w *world) []string {
+		{"a newer schema", func(t *testing.T, w *env) []string {
 			w.init(t)
 			pulled(t, w)
 			dbtest.Exec(t, w.dsn, "ALTER TABLE build ADD COLUMN flavor text NOT NULL")
 			return w.loadArgs()
 		}, 1, []string{"build", "flavor"}},
-		{"another environment", func(t *testing.T, w *world) []string {
+		{"another environment", func(t *testing.T, w *env) []string {
 			w.init(t)
 			pulled(t, w)
 			return append(w.loadArgs(), "--env", "qa")
 		}, 1, []string{`"stg"`, `"qa"`}},
-		{"a production database", func(t *testing.T, w *world) []string {
+		{"a production database", func(t *testing.T, w *env) []string {
 			w.dsn = dbtest.Production(t)
 			return []string{"init", "--db", w.dsn}
 		}, 1, []string{"--adopt"}},
-		{"adopt without the right name", func(t *testing.T, w *world) []string {
+		{"adopt without the right name", func(t *testing.T, w *env) []string {
 			w.dsn = dbtest.Production(t)
 			return []string{"init", "--db", w.dsn, "--adopt", "--confirm", "koji@1"}
 		}, 1, []string{"koji@1"}},
-		{"nobody there", func(t *testing.T, w *world) []string {
+		{"nobody there", func(t *testing.T, w *env) []string {
 			pulled(t, w)
 			return append(w.loadArgs(), "--db", "postgres://koji:secret@127.0.0.1:1/koji")
 		}, 5, []string{"127.0.0.1"}},
-		{"no such database", func(t *testing.T, w *world) []string {
+		{"no such database", func(t *testing.T, w *env) []string {
 			pulled(t, w)
 			return append(w.loadArgs(), "--db", w.dsn+"&dbname=nope")
 		}, 1, []string{"nope"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
-			w := newHubWorld(t)
+			w := newHubEnv(t)
 			w.addDatabase(t)
 			b.check(t, w)
 		})
@@ -253,20 +253,20 @@ func TestBadDatabase(t *testing.T) {
 }
 
 func TestBadSnapshot(t *testing.T) {
-	segment := func(t *testing.T, w *world, relation string) string {
+	segment := func(t *testing.T, w *env, relation string) string {
 		snap := w.pull(t, lastEvent, "f42")
 		return filepath.Join(w.store.String(), snap.Relation(relation).Segments[0].Object())
 	}
 	for _, b := range []bad{
-		{"empty store", func(t *testing.T, w *world) []string { return w.loadArgs() }, 1, []string{"kojisnap pull"}},
-		{"no such snapshot", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "7-0123456789ab") }, 1, []string{"7-0123456789ab"}},
-		{"hostile id", func(t *testing.T, w *world) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 2, []string{`"../../etc/passwd"`}},
-		{"segment is missing", func(t *testing.T, w *world) []string {
+		{"empty store", func(t *testing.T, w *env) []string { return w.loadArgs() }, 1, []string{"kojisnap pull"}},
+		{"no such snapshot", func(t *testing.T, w *env) []string { return w.loadArgs("--snapshot", "7-0123456789ab") }, 1, []string{"7-0123456789ab"}},
+		{"hostile id", func(t *testing.T, w *env) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 2, []string{`"../../etc/passwd"`}},
+		{"segment is missing", func(t *testing.T, w *env) []string {
 			w.init(t)
 			must(t, os.Remove(segment(t, w, "rpmsigs")))
 			return w.loadArgs()
 		}, 1, []string{"segments/", "no such file"}},
-		{"segment is damaged", func(t *testing.T, w *world) []string {
+		{"segment is damaged", func(t *testing.T, w *env) []string {
 			w.init(t)
 			path := segment(t, w, "rpminfo")
 			body, err := os.ReadFile(path)
@@ -275,7 +275,7 @@ func TestBadSnapshot(t *testing.T) {
 			must(t, os.WriteFile(path, body, 0o644))
 			return w.loadArgs()
 		}, 6, []string{"segments/", "damaged"}},
-		{"manifest is damaged", func(t *testing.T, w *world) []string {
+		{"manifest is damaged", func(t *testing.T, w *env) []string {
 			snap := w.pull(t, lastEvent, "f42")
 			path := filepath.Join(w.store.String(), "snapshots", snap.ID+".json")
 			body, err := os.ReadFile(path)
@@ -283,13 +283,13 @@ func TestBadSnapshot(t *testing.T) {
 			must(t, os.WriteFile(path, []byte(strings.Replace(string(body), "f42", "f43", 1)), 0o644))
 			return w.loadArgs()
 		}, 6, []string{"damaged"}},
-		{"manifest of a newer version", func(t *testing.T, w *world) []string {
+		{"manifest of a newer version", func(t *testing.T, w *env) []string {
 			must(t, w.store.Put(t.Context(), "snapshots/9-0123456789ab.json", strings.NewReader(`{"format": "kojisnap-snapshot", "version": 99}`)))
 			return w.loadArgs()
 		}, 1, []string{"9-0123456789ab", "newer"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
-			w := newHubWorld(t)
+			w := newHubEnv(t)
 			w.addDatabase(t)
 			b.check(t, w)
 		})
@@ -298,29 +298,29 @@ func TestBadSnapshot(t *testing.T) {
 
 func TestBadTopdir(t *testing.T) {
 	for _, b := range []bad{
-		{"missing", func(t *testing.T, w *world) []string {
+		{"missing", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			return w.copyArgs("--topdir", filepath.Join(w.topdir, "missing"))
 		}, 1, []string{"topdir", "missing"}},
-		{"missing, and no source", func(t *testing.T, w *world) []string {
+		{"missing, and no source", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			return []string{"copy", "--store", w.store.String(), "--topdir", filepath.Join(w.topdir, "missing")}
 		}, 1, []string{"topdir", "missing"}},
-		{"the read-only volume itself", func(t *testing.T, w *world) []string {
+		{"the read-only volume itself", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			return w.copyArgs("--topdir", w.prodTree)
 		}, 1, []string{"read-only volume"}},
-		{"below the read-only volume", func(t *testing.T, w *world) []string {
+		{"below the read-only volume", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			return w.copyArgs("--topdir", filepath.Join(w.prodTree, "repos"))
 		}, 1, []string{"read-only volume"}},
-		{"nothing mounted", func(t *testing.T, w *world) []string {
+		{"nothing mounted", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			empty := filepath.Join(filepath.Dir(w.prodTree), "mnt-prod")
 			must(t, os.Mkdir(empty, 0o755))
 			return []string{"copy", "--topdir", w.topdir, "--store", w.store.String(), "--source", empty}
 		}, 1, []string{"mnt-prod: nothing is mounted there"}},
-		{"a tree that is half restored", func(t *testing.T, w *world) []string {
+		{"a tree that is half restored", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			for _, pattern := range []string{"[a-k]*", "[p-z]*"} {
 				gone, err := filepath.Glob(filepath.Join(w.prodTree, "packages", pattern))
@@ -331,19 +331,19 @@ func TestBadTopdir(t *testing.T) {
 			}
 			return w.copyArgs()
 		}, 1, []string{"read-only volume", "is not the tree of this snapshot, or not all of it: of "}},
-		{"a toplink that leads elsewhere", func(t *testing.T, w *world) []string {
+		{"a toplink that leads elsewhere", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			must(t, os.MkdirAll(filepath.Join(w.topdir, "vol/staged/packages"), 0o755))
 			must(t, os.Symlink("..", filepath.Join(w.topdir, "vol/staged/toplink")))
 			return w.copyArgs()
 		}, 1, []string{"vol/staged/toplink", "does not lead to topdir"}},
-		{"no source", func(t *testing.T, w *world) []string {
+		{"no source", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
 			return []string{"copy", "--topdir", w.topdir, "--store", w.store.String()}
 		}, 1, []string{"--source"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
-			w := newHubWorld(t)
+			w := newHubEnv(t)
 			w.addTree(t)
 			b.check(t, w)
 		})
@@ -353,7 +353,7 @@ func TestBadTopdir(t *testing.T) {
 // TestFullTopdir fills a real file system. The build that did not fit is not there at all;
 // with room again, the same command completes.
 func TestFullTopdir(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addTree(t)
 	w.pull(t, lastEvent, "f42")
 	const size = 600 << 10
@@ -375,7 +375,7 @@ func TestFullTopdir(t *testing.T) {
 // TestDamagedSource flips a byte of an rpm at production: code 6, its name, and the file is
 // not there.
 func TestDamagedSource(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addTree(t)
 	w.pull(t, lastEvent, "f42")
 	const rpm = "packages/filesystem/3.18/36.fc42/x86_64/filesystem-3.18-36.fc42.x86_64.rpm"

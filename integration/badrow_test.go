@@ -12,7 +12,7 @@ import (
 // they have. That build stays out, with what hangs on it, and is named; all else is loaded, at every
 // sync, until the row fits.
 func TestRowRefusedByStaging(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "init", "-c", c)
 	dbtest.Exec(t, w.dsn, "ALTER TABLE build ADD CONSTRAINT site_epoch CHECK (epoch IS NULL OR epoch < 9)")

@@ -17,7 +17,7 @@ import (
 
 // nobody runs kojisnap as a user whom modes mean something to. It gives that user topdir, the store
 // and the right to read production's tree.
-func (w *world) nobody(t testing.TB, env ...string) func(args ...string) outcome {
+func (w *env) nobody(t testing.TB, environ ...string) func(args ...string) outcome {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs kojisnap as another user")
@@ -40,7 +40,7 @@ func (w *world) nobody(t testing.TB, env ...string) func(args ...string) outcome
 		cmd := exec.CommandContext(t.Context(), program, args...)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "HOME=/nonexistent")
+		cmd.Env = append(environ, "PATH="+os.Getenv("PATH"), "HOME=/nonexistent")
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		var exit *exec.ExitError
@@ -69,7 +69,7 @@ func namedOnce(t *testing.T, text string, names ...string) {
 
 // spoil puts into production's tree and below topdir what bars a copy from one directory after the
 // other. It returns what each is named by, and the builds that cannot be copied for it.
-func (w *world) spoil(t *testing.T) (names, held []string) {
+func (w *env) spoil(t *testing.T) (names, held []string) {
 	t.Helper()
 	dir := func(build string) string {
 		found, err := filepath.Glob(filepath.Join(w.prodTree, "packages", build, "*/*"))
@@ -128,7 +128,7 @@ func glob(t testing.TB, patterns ...string) (paths []string) {
 // stands in the way below topdir and what cannot be removed there keep back themselves alone. Once they
 // are mended the next run makes what was kept back.
 func TestBadDirectories(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.pull(t, lastEvent, "f42-compose")
 	names, heldBuilds := w.spoil(t)
 	run := w.nobody(t)

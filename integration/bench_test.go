@@ -12,7 +12,7 @@ import (
 
 // BenchmarkPull pulls all tags of the recorded production, hub and client in one process.
 func BenchmarkPull(b *testing.B) {
-	w := newHubWorld(b)
+	w := newHubEnv(b)
 	tags := activeTags(b, w.prod)
 	rows := int64(0)
 	for b.Loop() {
@@ -30,7 +30,7 @@ func BenchmarkPull(b *testing.B) {
 func BenchmarkMainJob(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		w := newWorld(b)
+		w := newEnv(b)
 		w.init(b)
 		tags := activeTags(b, w.prod)
 		b.StartTimer()

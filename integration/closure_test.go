@@ -31,7 +31,7 @@ func TestClosure(t *testing.T) {
 	if out, err := exec.Command("dnf", "repoclosure", "--help").CombinedOutput(); err != nil {
 		skipOutsideCI(t, "needs dnf repoclosure: package dnf-plugins-core: "+string(out))
 	}
-	w := newWorld(t)
+	w := newEnv(t)
 	w.readOnly(t)
 	w.init(t)
 	c := w.config(t, "f42-compose")
@@ -79,7 +79,7 @@ func skipOutsideCI(t testing.TB, why string) {
 }
 
 // productionsRPMs finds the unsigned rpms of production's tree, by file name.
-func (w *world) productionsRPMs(t testing.TB) map[string]string {
+func (w *env) productionsRPMs(t testing.TB) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	must(t, filepath.WalkDir(w.prodTree, func(path string, d fs.DirEntry, err error) error {

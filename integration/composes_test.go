@@ -31,7 +31,7 @@ func removing(t testing.TB, args ...string) []string {
 }
 
 // nextEvent lets production go on: at the event a build is untagged, whose path is returned.
-func (w *world) nextEvent(t testing.TB, event int) string {
+func (w *env) nextEvent(t testing.TB, event int) string {
 	t.Helper()
 	must(t, w.prodRows.Insert("events", hubtest.Values{"id": event, "time": "2026-11-21 01:00:00+00"}))
 	return w.untagLatest(t, event)
@@ -40,7 +40,7 @@ func (w *world) nextEvent(t testing.TB, event int) string {
 // TestWaitsForWhom: a sync says with -v who holds the lock that composes hold, and the records say it, too, and
 // how long.
 func TestWaitsForWhom(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	c := w.config(t, "f42-compose")
 	lock := filepath.Join(t.TempDir(), "composes")
@@ -128,7 +128,7 @@ func (l *lockSeen) Begin(name string, total int64) progress.Counter {
 // TestComposesWaitForRemoval: composes that hold the lock of --wait-for begin before the load or after the removal,
 // and not in between.
 func TestComposesWaitForRemoval(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	snap := w.pull(t, lastEvent, "f42-compose")
 	w.copy(t, snap, compose.Want{})
@@ -165,7 +165,7 @@ func TestComposesWaitForRemoval(t *testing.T) {
 
 // TestNoRemovalUnderComposes: that copies go at once needs a lock on which composes are waited for.
 func TestNoRemovalUnderComposes(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	c := w.config(t, "f42-compose")
 	configured := func(text string) string {
@@ -208,7 +208,7 @@ func TestNoRemovalUnderComposes(t *testing.T) {
 // event after the copies that only it needs are gone: by the paths that the hub names now, and by those that it
 // named before, which the compose, or one whose package set it uses again, may have on record.
 func TestComposeAtAnOlderEvent(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.readOnly(t)
 	w.init(t)
 	c := w.config(t, "f42-compose")

@@ -177,12 +177,12 @@ func certificate(t *testing.T, caFile, certFile, keyFile string) {
 }
 
 // runWith runs kojisnap with an environment of its own.
-func runWith(t testing.TB, env []string, args ...string) outcome {
+func runWith(t testing.TB, environ []string, args ...string) outcome {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary(t), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, environ...)
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -15,14 +15,14 @@ import (
 )
 
 // aTag makes a tag in production at an event, with bash-5.2.37, which no compose of f42 takes, in it.
-func (w *world) aTag(t testing.TB, id int, name string, event int) {
+func (w *env) aTag(t testing.TB, id int, name string, event int) {
 	t.Helper()
 	must(t, w.prodRows.Insert("tag", hubtest.Values{"id": id, "name": name}))
 	w.create(t, "tag_config", event, hubtest.Values{"tag_id": id, "arches": "x86_64", "locked": false, "maven_support": false, "maven_include_all": false})
 	w.putBash(t, id, event)
 }
 
-func (w *world) putBash(t testing.TB, tag, event int) {
+func (w *env) putBash(t testing.TB, tag, event int) {
 	t.Helper()
 	w.create(t, "tag_packages", event, hubtest.Values{"tag_id": tag, "package_id": 1, "blocked": false})
 	w.create(t, "tag_package_owners", event, hubtest.Values{"tag_id": tag, "package_id": 1, "owner": 1})
@@ -30,14 +30,14 @@ func (w *world) putBash(t testing.TB, tag, event int) {
 }
 
 // create adds a versioned row to production.
-func (w *world) create(t testing.TB, table string, event int, row hubtest.Values) {
+func (w *env) create(t testing.TB, table string, event int, row hubtest.Values) {
 	t.Helper()
 	row["create_event"], row["creator_id"], row["active"] = event, 1, true
 	must(t, w.prodRows.Insert(table, row))
 }
 
 // event adds an event to production, a day after the one before.
-func (w *world) event(t testing.TB, id int) {
+func (w *env) event(t testing.TB, id int) {
 	t.Helper()
 	last, err := w.prodRows.Select("events", hubtest.Values{"id": id - 1})
 	must(t, err)
@@ -47,7 +47,7 @@ func (w *world) event(t testing.TB, id int) {
 // TestContentTags: a compose of modules is as ready as one of the tags that were asked for, new modules come
 // along by themselves, and what cannot be composed is told by sync, verify and monitoring.
 func TestContentTags(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	c := w.config(t, "f42-compose")
 	w.putBash(t, 25, 379)
@@ -153,7 +153,7 @@ func TestContentTags(t *testing.T) {
 
 // TestTagPatterns: patterns choose the same wherever tags are named.
 func TestTagPatterns(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	c := w.config(t, "f42-comp*", "!f42-infra*")
 	other := w.pull(t, lastEvent, "f42-build")

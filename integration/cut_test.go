@@ -54,7 +54,7 @@ func (s *stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestPullKilled ends kojisnap amid a pull, of everything and of what is new, and pulls again.
 func TestPullKilled(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	target, err := url.Parse(w.prodURL)
 	must(t, err)
 	front := &stall{hub: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {

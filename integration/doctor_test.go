@@ -17,7 +17,7 @@ import (
 // TestDoctor breaks one thing of a site after the other: doctor names it, in one line with what to do,
 // and finds all else in order; sync refuses, before it does anything, what would end it later.
 func TestDoctor(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	type finding struct{ Check, Status, Detail string }
 	doctor := func(code int, args ...string) (bad []finding) {
@@ -183,7 +183,7 @@ func TestDoctor(t *testing.T) {
 }
 
 // readOnlyTopdir mounts topdir read-only.
-func (w *world) readOnlyTopdir(t *testing.T) (undo func()) {
+func (w *env) readOnlyTopdir(t *testing.T) (undo func()) {
 	t.Helper()
 	if err := syscall.Mount(w.topdir, w.topdir, "", syscall.MS_BIND, ""); err != nil {
 		t.Skipf("no mount: %v", err)
@@ -193,7 +193,7 @@ func (w *world) readOnlyTopdir(t *testing.T) (undo func()) {
 }
 
 // name is the database's.
-func (w *world) name(t *testing.T) string {
+func (w *env) name(t *testing.T) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(w.dsn)
 	must(t, err)
@@ -201,7 +201,7 @@ func (w *world) name(t *testing.T) string {
 }
 
 // as is the DSN of a role that needs no password.
-func (w *world) as(t *testing.T, role string) string {
+func (w *env) as(t *testing.T, role string) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(w.dsn)
 	must(t, err)

@@ -17,7 +17,7 @@ import (
 )
 
 // served is what staging's web server has of topdir.
-func (w *world) served(t testing.TB, path string) (int, string) {
+func (w *env) served(t testing.TB, path string) (int, string) {
 	t.Helper()
 	r, err := http.Get(strings.TrimSuffix(w.stagingURL, "/kojihub") + "/kojifiles/" + path)
 	must(t, err)
@@ -30,7 +30,7 @@ func (w *world) served(t testing.TB, path string) (int, string) {
 // TestEventToPin: status --event and the file that topdir's web server serves have the event to pin, alone, from
 // the first load on, whatever a kill left, and back again with a rollback.
 func TestEventToPin(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	c := w.config(t, "f42-compose")
 	if o := kojisnapRun(t, "status", "-c", c, "--event"); o.code != 3 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, "nothing was loaded yet") {
@@ -120,7 +120,7 @@ func TestEventToPin(t *testing.T) {
 	check(lastEvent)
 
 	// A load into another staging's database, which is refused, does not bring that one's event here.
-	other := newHubWorld(t)
+	other := newHubEnv(t)
 	other.addDatabase(t)
 	succeed(t, "init", "--db", other.dsn, "--env", "other")
 	for _, rollback := range []string{"--rollback=false", "--rollback"} {
@@ -154,7 +154,7 @@ func TestEventToPin(t *testing.T) {
 // TestEventFileOfOthers: what is in the place of the event file and not kojisnap's stays. By the default
 // name that is told; of a file that somebody named it is an error before the first step.
 func TestEventFileOfOthers(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	c := w.config(t, "f42-compose")
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")

@@ -12,7 +12,7 @@ import (
 )
 
 // tagFiltered adds a tag to production that inherits f42 through a package filter.
-func (w *world) tagFiltered(t testing.TB, name string, id int, filter string) {
+func (w *env) tagFiltered(t testing.TB, name string, id int, filter string) {
 	t.Helper()
 	const f42, event, owner = 2, 400, 1
 	must(t, w.prodRows.Insert("tag", hubtest.Values{"id": id, "name": name}))
@@ -25,7 +25,7 @@ func (w *world) tagFiltered(t testing.TB, name string, id int, filter string) {
 // TestPackageFilters: what a copy takes of a tag is what Python's re.match lets through the package
 // filter, and what production's hub lists. The names are those that Python 3.11 matched.
 func TestPackageFilters(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addTree(t)
 	all := "bash broken-app cairo conflicted coreutils curl dejavu-fonts expat filesystem future-clock gcc git glib2 glibc golang gtk+ httpd " +
 		"jorgen-tools kernel libffi libpq libsigc++ libxml2 mono-multi ncurses nginx openssl pango pcre2 perl php postgresql python3.13 rpm ruby rust " +
@@ -96,7 +96,7 @@ func TestPackageFilters(t *testing.T) {
 // bring, and those alone: it is told once, in a line; all else is copied, loaded and verified. Which
 // builds were copied before stays copied.
 func TestUndecideds(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.tagFiltered(t, "plain", 1000, `^(bash|vim)$`)
 	w.tagFiltered(t, "named", 1001, `\N{LATIN SMALL LETTER G}(it|cc)`) // Python 3.8 and later
 	w.tagFiltered(t, "slow", 1002, `glib|fedora(([a-z-])*([a-z-])*([a-z-])*)*[0-9]$`)
@@ -157,7 +157,7 @@ func TestUndecideds(t *testing.T) {
 }
 
 // wantStanding checks on which volume the latest builds of packages stand.
-func (w *world) wantStanding(t *testing.T, want map[string]string) {
+func (w *env) wantStanding(t *testing.T, want map[string]string) {
 	t.Helper()
 	on := map[string]map[string]bool{}
 	for nvr, volume := range w.checkSymlinks(t) {

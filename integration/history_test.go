@@ -35,7 +35,7 @@ func pinnedCalls(tags []string, event int) (calls []hub.Call) {
 // production at every event since, whatever it does itself; verify finds it so, and says where it is not.
 func TestHistory(t *testing.T) {
 	const since = 200
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.config(t, "f42-compose", "f42-updates-testing")
 	w.init(t)
 	tags := []string{"f42-compose", "f42-updates-testing", "f42"}

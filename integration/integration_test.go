@@ -45,8 +45,8 @@ INSERT INTO users (name, status, usertype) VALUES ('stgadmin', 0, 0);
 INSERT INTO user_krb_principals (user_id, krb_principal) VALUES (1, 'stgadmin@STG.EXAMPLE.COM');
 INSERT INTO user_perms (user_id, perm_id, creator_id) VALUES (1, 1, 1);`
 
-// world is a production and a staging.
-type world struct {
+// env is a production and a staging.
+type env struct {
 	prodRows *hubtest.Memory
 	prod     *hub.Client
 	prodURL  string
@@ -59,19 +59,19 @@ type world struct {
 	store      store.Store
 }
 
-// newWorld makes a world with everything.
-func newWorld(t testing.TB) *world {
+// newEnv makes an env with everything.
+func newEnv(t testing.TB) *env {
 	t.Helper()
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addTree(t)
 	w.addDatabase(t)
 	return w
 }
 
-// newHubWorld makes a world with a production hub and a store.
-func newHubWorld(t testing.TB) *world {
+// newHubEnv makes an env with a production hub and a store.
+func newHubEnv(t testing.TB) *env {
 	t.Helper()
-	w := &world{topdir: filepath.Join(t.TempDir(), "mnt-koji"), prodTree: filepath.Join(t.TempDir(), "prod")}
+	w := &env{topdir: filepath.Join(t.TempDir(), "mnt-koji"), prodTree: filepath.Join(t.TempDir(), "prod")}
 	must(t, os.Mkdir(w.topdir, 0o755))
 	must(t, os.Mkdir(w.prodTree, 0o755))
 	var err error
@@ -85,10 +85,10 @@ func newHubWorld(t testing.TB) *world {
 }
 
 // addTree adds production's files.
-func (w *world) addTree(t testing.TB) { must(t, kojiprod.ExtractTree(w.prodTree)) }
+func (w *env) addTree(t testing.TB) { must(t, kojiprod.ExtractTree(w.prodTree)) }
 
 // addDatabase adds a fresh staging database with an admin in it, and its hub.
-func (w *world) addDatabase(t testing.TB) {
+func (w *env) addDatabase(t testing.TB) {
 	t.Helper()
 	w.dsn = dbtest.Fresh(t)
 	dbtest.Exec(t, w.dsn, admin)
@@ -107,7 +107,7 @@ func serve(t testing.TB, src hubtest.Source, o hubtest.Options) (*hub.Client, st
 	return c, srv.URL + "/kojihub"
 }
 
-func (w *world) init(t testing.TB) {
+func (w *env) init(t testing.TB) {
 	t.Helper()
 	conn, err := dbconn.Connect(t.Context(), w.dsn)
 	must(t, err)
@@ -116,7 +116,7 @@ func (w *world) init(t testing.TB) {
 	must(t, err)
 }
 
-func (w *world) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapshot {
+func (w *env) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapshot {
 	t.Helper()
 	r, err := pull.Pull(t.Context(), w.prod, w.store, pull.Options{Tags: tags, Event: event, Program: "test"})
 	must(t, err)
@@ -125,14 +125,14 @@ func (w *world) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapsh
 	return snap
 }
 
-func (w *world) copy(t testing.TB, snap *snapfile.Snapshot, want compose.Want) *kojisnap.CopyResult {
+func (w *env) copy(t testing.TB, snap *snapfile.Snapshot, want compose.Want) *kojisnap.CopyResult {
 	t.Helper()
 	r, err := kojisnap.Copy(t.Context(), snap, w.store, kojisnap.CopyOptions{Want: want, Topdir: w.topdir, Sources: []string{w.prodTree}, WritableSource: true})
 	must(t, err)
 	return r
 }
 
-func (w *world) load(t testing.TB, snap *snapfile.Snapshot) *book.LoadReport {
+func (w *env) load(t testing.TB, snap *snapfile.Snapshot) *book.LoadReport {
 	t.Helper()
 	r, err := kojisnap.Load(t.Context(), snap, w.store, kojisnap.LoadOptions{DSN: w.dsn, Topdir: w.topdir})
 	must(t, err)

@@ -17,7 +17,7 @@ import (
 )
 
 // config is the configuration of a sync, as an operator has it.
-func (w *world) config(t testing.TB, tags ...string) string {
+func (w *env) config(t testing.TB, tags ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kojisnap.toml")
 	must(t, os.WriteFile(path, []byte(fmt.Sprintf(`
@@ -41,7 +41,7 @@ sigkey = ["41526f0e", ""]
 }
 
 // readOnly mounts production's tree read-only, as operators do, and gives back where.
-func (w *world) readOnly(t testing.TB) string {
+func (w *env) readOnly(t testing.TB) string {
 	t.Helper()
 	if err := syscall.Mount(w.prodTree, w.prodTree, "", syscall.MS_BIND, ""); err != nil {
 		t.Logf("production's tree is not mounted read-only: %v", err)
@@ -55,7 +55,7 @@ func (w *world) readOnly(t testing.TB) string {
 // TestMainJob is what a release engineer does on the first day, command by command, and what
 // the schedule does from then on.
 func TestMainJob(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.readOnly(t)
 	c := w.config(t, "f42-compose")
 
@@ -160,7 +160,7 @@ func TestMainJob(t *testing.T) {
 
 // untagLatest untags, in production at event, a build that is the only one of its package, and
 // returns its path below packages. Some packages it does not take.
-func (w *world) untagLatest(t testing.TB, event int, not ...string) string {
+func (w *env) untagLatest(t testing.TB, event int, not ...string) string {
 	t.Helper()
 	listing, err := w.prodRows.Select("tag_listing", hubtest.Values{"tag_id": 2, "active": true})
 	must(t, err)

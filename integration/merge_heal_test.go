@@ -115,7 +115,7 @@ func earlier(t *testing.T) (g *merging, loads []string) {
 		must(t, err)
 		return files
 	}
-	g = &merging{world: &world{topdir: t.TempDir()}, rnd: rand.New(rand.NewPCG(1, 1)), tags: mergeScopes[0]}
+	g = &merging{env: &env{topdir: t.TempDir()}, rnd: rand.New(rand.NewPCG(1, 1)), tags: mergeScopes[0]}
 	g.prodRows, err = hubtest.Rows(sub("production"))
 	must(t, err)
 	srv := httptest.NewServer(hubtest.New(g.prodRows, hubtest.Options{}))

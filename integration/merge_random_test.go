@@ -69,7 +69,7 @@ func TestMerge(t *testing.T) {
 
 // merging is one run of the test.
 type merging struct {
-	*world
+	*env
 	rnd     *rand.Rand
 	db      *database
 	model   *model
@@ -84,7 +84,7 @@ type merging struct {
 }
 
 func testMerge(t *testing.T, seed uint64) []string {
-	g := &merging{world: newHubWorld(t), rnd: rand.New(rand.NewPCG(seed, 0x6d65726765)), tags: mergeScopes[0]}
+	g := &merging{env: newHubEnv(t), rnd: rand.New(rand.NewPCG(seed, 0x6d65726765)), tags: mergeScopes[0]}
 	g.since = historySince(seed)
 	g.note(t, g.tellHistory())
 	g.addDatabase(t)

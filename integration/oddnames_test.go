@@ -15,7 +15,7 @@ import (
 // TestNamesInURLs: whatever is in the name of an rpm, a copy from a web server asks for that very file.
 func TestNamesInURLs(t *testing.T) {
 	const odd = "%41%zz b#c?d;e[f]+g&h"
-	w := newWorld(t)
+	w := newEnv(t)
 	const build = "packages/bash/5.3.0/2.fc42"
 	rpms, err := filepath.Glob(filepath.Join(w.prodTree, build, "x86_64/bash*.rpm"))
 	if err != nil || len(rpms) == 0 {

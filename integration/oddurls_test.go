@@ -18,7 +18,7 @@ import (
 const oddPrefix = `%41%2F+ #?;[x]*&='"<$(y)` + "`\\é"
 
 // oddNames puts oddPrefix before the names of all rpms and archives.
-func (w *world) oddNames(t *testing.T) {
+func (w *env) oddNames(t *testing.T) {
 	t.Helper()
 	archives := map[string]bool{}
 	for table, column := range map[string]string{"rpminfo": "name", "archiveinfo": "filename"} {
@@ -67,15 +67,15 @@ func plusIsSpace(t *testing.T, dir func() string) string {
 // TestOddNamesEverywhere: whatever a name holds, each kind of source is asked for that file, and each
 // reader finds it: the copy, verify, topurl, a trial repository, an audit.
 func TestOddNamesEverywhere(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	w.oddNames(t)
 	w.pull(t, lastEvent, "f42-compose")
 	s3 := s3test.Start(t).Upload(t, w.prodTree)
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	environ := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	for _, setting := range os.Environ() {
 		if strings.HasPrefix(setting, "AWS_") {
-			env = append(env, setting)
+			environ = append(environ, setting)
 		}
 	}
 	for name, source := range map[string]string{
@@ -90,7 +90,7 @@ func TestOddNamesEverywhere(t *testing.T) {
 			c := w.config(t, "f42-compose")
 			run := func(args ...string) {
 				t.Helper()
-				if o := runWith(t, env, append(args, "-c", c, "--source", source)...); o.code != 0 || o.stderr != "" {
+				if o := runWith(t, environ, append(args, "-c", c, "--source", source)...); o.code != 0 || o.stderr != "" {
 					t.Errorf("%s: exit code %d: %s%s", args, o.code, o.stdout, o.stderr)
 				}
 			}

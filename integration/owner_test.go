@@ -16,7 +16,7 @@ func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: gives files to another user")
 	}
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addTree(t)
 	w.pull(t, lastEvent, "f42-compose")
 	c := w.config(t, "f42-compose")
@@ -65,7 +65,7 @@ func TestOwner(t *testing.T) {
 
 // ownedBy checks that all below topdir but vol itself, and the note of what
 // the store has, belongs to a user and a group.
-func (w *world) ownedBy(t *testing.T, uid, gid uint32) {
+func (w *env) ownedBy(t *testing.T, uid, gid uint32) {
 	t.Helper()
 	n := 0
 	must(t, filepath.WalkDir(w.topdir, func(path string, d fs.DirEntry, err error) error {

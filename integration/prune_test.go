@@ -12,7 +12,7 @@ import (
 // If it is gone all the same, the load says so, and what it says puts it right.
 func TestPrunedBeforeLoad(t *testing.T) {
 	const between = 410
-	guessed := func(w *world) (n int) {
+	guessed := func(w *env) (n int) {
 		t.Helper()
 		must(t, dbtest.Connect(t, w.dsn).QueryRow(t.Context(), `SELECT (SELECT count(*) FROM tag_listing WHERE revoker_id = user_id) +
 			(SELECT count(*) FROM tag_config WHERE revoker_id = user_id) + (SELECT count(*) FROM tag_packages WHERE revoker_id = user_id)
@@ -21,7 +21,7 @@ func TestPrunedBeforeLoad(t *testing.T) {
 	}
 	for _, forget := range []bool{false, true} {
 		t.Run(fmt.Sprint("forget=", forget), func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			c := w.config(t, "f42-compose")
 			w.init(t)
 			w.pull(t, 300, "f42-compose")

@@ -31,7 +31,7 @@ func TestReadmeExample(t *testing.T) {
 		t.Errorf("the cron lines are of %q and %q, the configuration is\n%s", user, cron[2], toml)
 	}
 
-	w := newWorld(t)
+	w := newEnv(t)
 	nobody := w.nobody(t)
 	w.readOnly(t)
 	etc := t.TempDir()

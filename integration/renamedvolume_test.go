@@ -15,7 +15,7 @@ import (
 func TestRenamedVolume(t *testing.T) {
 	for name, builds := range map[string]string{"not copied": "latest", "copied": "tagged"} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			w.init(t)
 			c := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", c, "--no-verify", "--builds", builds)
@@ -44,7 +44,7 @@ func TestRenamedVolume(t *testing.T) {
 
 // dangling are the symlinks below topdir that lead nowhere, but for builds that have no directory at
 // production.
-func (w *world) dangling(t *testing.T) (left []string) {
+func (w *env) dangling(t *testing.T) (left []string) {
 	t.Helper()
 	must(t, filepath.WalkDir(w.topdir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Type() != fs.ModeSymlink || strings.Contains(path, "legacy-empty") {

@@ -59,7 +59,7 @@ func TestProductionResets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newEnv(t)
 			w.init(t)
 			config := w.config(t, "f42-compose")
 			succeed(t, "pull", "-c", config)

@@ -30,7 +30,7 @@ func TestContentChangedUnderOneName(t *testing.T) {
 		{name: "a ledger of an earlier version", old: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			w.init(t)
 			config := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", config)
@@ -115,7 +115,7 @@ func signedAgain(t *testing.T, rpm []byte) []byte {
 // TestRebuiltUnderOneName: production resets a build that is staged and makes it anew under its NVR, and
 // replaces an archive of another one. The next sync has the new content, as production's hub says it.
 func TestRebuiltUnderOneName(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	config := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", config)

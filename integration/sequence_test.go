@@ -15,7 +15,7 @@ const disowned = `DO $$ DECLARE s record; BEGIN
 
 // TestSequences: whatever gives out ids, it gives none of production's, after init and at each load.
 func TestSequences(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addTree(t)
 	snapshot := ""
 	for _, c := range []struct {

@@ -15,7 +15,7 @@ import (
 // TestPooler: behind pgbouncer in transaction mode, where each transaction may have another session of
 // PostgreSQL's, all works as without, again and again, and no lock stays behind.
 func TestPooler(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	direct := w.dsn
 	w.dsn = dbtest.Pooler(t, direct)
 	c := w.config(t, "f42-compose")
@@ -40,7 +40,7 @@ func TestPooler(t *testing.T) {
 // TestSettings: what a role, a database or a DSN sets changes nothing of what is loaded: not the bytes of
 // names, not the times, and not which tables are meant.
 func TestSettings(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.update(t, "build", hubtest.Values{"id": w.buildID(t, "bash/5.3.0/2.fc42")}, hubtest.Values{"source": "git+https://example.com/ž€ß#\\1"})
 	plain := w.dsn
 	role := fmt.Sprintf("kojisnap_odd_%s", strings.TrimPrefix(one(t, w.dsn, "SELECT current_database()"), "kojisnap_test_"))

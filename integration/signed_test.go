@@ -24,9 +24,9 @@ func keygen(t testing.TB, name string) (private, public string) {
 }
 
 // object is the file of an object in the store.
-func (w *world) object(name string) string { return filepath.Join(w.store.String(), name) }
+func (w *env) object(name string) string { return filepath.Join(w.store.String(), name) }
 
-func (w *world) snapshot(t testing.TB, id string) *snapfile.Snapshot {
+func (w *env) snapshot(t testing.TB, id string) *snapfile.Snapshot {
 	t.Helper()
 	snap, err := repository.Open(t.Context(), w.store, id)
 	must(t, err)
@@ -43,7 +43,7 @@ func copyFile(t testing.TB, from, to string) {
 // TestSigned: once a key is configured, no command takes what somebody else than its owner put into the
 // store, or changed there.
 func TestSigned(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	private, public := keygen(t, "own")
 	theirs, theirPublic := keygen(t, "their")
@@ -105,7 +105,7 @@ func TestSigned(t *testing.T) {
 }
 
 // refuses demands that each command refuses a snapshot in one line, with exit code 6, and changes nothing.
-func (w *world) refuses(t testing.TB, name, id string, with func(...string) []string, c string, says []string) {
+func (w *env) refuses(t testing.TB, name, id string, with func(...string) []string, c string, says []string) {
 	t.Helper()
 	before := w.state(t)
 	for _, args := range [][]string{{"load", "--snapshot"}, {"copy", "--snapshot"}, {"verify", "--snapshot"}, {"show"}} {
@@ -130,7 +130,7 @@ func (w *world) refuses(t testing.TB, name, id string, with func(...string) []st
 // TestSignedSync: a schedule with a key in its configuration begins in a store of unsigned snapshots, and
 // goes on from nothing that the key has not signed.
 func TestSignedSync(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	plain := w.config(t, "f42-compose")
 	private, public := keygen(t, "own")
 	body, err := os.ReadFile(plain)
@@ -190,7 +190,7 @@ func TestSignedSync(t *testing.T) {
 // TestForgedNames: names that lead out of their directory reach neither database nor topdir, whoever wrote
 // them into the store; they are named, and all else is loaded.
 func TestForgedNames(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "init", "-c", c)
 	id := strings.TrimSpace(succeed(t, "pull", "-c", c))

@@ -7,7 +7,7 @@ import (
 
 // TestNoTMPDIR: an error of a directory that nobody named says where its name comes from.
 func TestNoTMPDIR(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addDatabase(t)
 	o := runWith(t, []string{"HOME=" + t.TempDir(), "TMPDIR=/no/such/dir"}, "pull", "-c", w.config(t, "f42-compose"))
 	if o.code != 1 || !strings.Contains(o.stderr, "TMPDIR") || !strings.Contains(o.stderr, "/no/such/dir") {
@@ -17,7 +17,7 @@ func TestNoTMPDIR(t *testing.T) {
 
 // TestEnvironmentNames: what copy cannot use, init does not take.
 func TestEnvironmentNames(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addDatabase(t)
 	for _, name := range []string{"Staging", "a b", "a/b", "..", strings.Repeat("a", 64)} {
 		if o := kojisnapRun(t, "init", "--db", w.dsn, "--env", name); o.code == 0 || !strings.Contains(o.stderr, "lower case letters") {

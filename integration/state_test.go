@@ -18,7 +18,7 @@ import (
 
 // state is all that kojisnap could have changed, as text: every row of the database, every
 // sequence, every file of topdir and store.
-func (w *world) state(t testing.TB) string {
+func (w *env) state(t testing.TB) string {
 	t.Helper()
 	// What a pull that was cut off keeps to go on with is no snapshot, and the directory where a
 	// writers keep their leases is no lease.
@@ -27,14 +27,14 @@ func (w *world) state(t testing.TB) string {
 }
 
 // files is what is below topdir, but for what a sync remembers of itself.
-func (w *world) files(t testing.TB) string {
+func (w *env) files(t testing.TB) string {
 	t.Helper()
 	return regexp.MustCompile(`(?m)^/\.kojisnap/sync\.json .*\n`).ReplaceAllString(tree(t, w.topdir), "")
 }
 
 // database returns the rows of Koji's tables that where chooses (all if it is empty), and with
 // all rows the sequences. Tables that a test dropped are passed over.
-func (w *world) database(t testing.TB, where string) string {
+func (w *env) database(t testing.TB, where string) string {
 	t.Helper()
 	if w.dsn == "" {
 		return ""

@@ -11,7 +11,7 @@ import (
 // TestStagingStaysUp asks the staging hub, while a load brings a new snapshot, all that is
 // pinned at the event of the one before: no call fails, no answer changes.
 func TestStagingStaysUp(t *testing.T) {
-	w := newHubWorld(t)
+	w := newHubEnv(t)
 	w.addDatabase(t)
 	w.init(t)
 	const before = 380

@@ -20,7 +20,7 @@ import (
 // each step below topdir is what the rows say: each complete build of production's has its files on
 // its volume, and DEFAULT leads there by Koji's own symlink; no other has a directory.
 func TestSymlinks(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	must(t, os.MkdirAll(filepath.Join(w.prodTree, "vol/ssd02/packages"), 0o755))
 	w.init(t)
 	c := w.config(t, "f42-compose", "f43-build")
@@ -107,7 +107,7 @@ func mapsKeys(m map[string]string) func(func(string) bool) {
 	}
 }
 
-func (w *world) buildID(t *testing.T, nvr string) any {
+func (w *env) buildID(t *testing.T, nvr string) any {
 	t.Helper()
 	part := strings.Split(nvr, "/")
 	pkg, err := w.prodRows.Select("package", hubtest.Values{"name": part[0]})
@@ -118,7 +118,7 @@ func (w *world) buildID(t *testing.T, nvr string) any {
 }
 
 // moveBuild does to a build of production's what changeBuildVolume does.
-func (w *world) moveBuild(t *testing.T, nvr, volume string, id int) {
+func (w *env) moveBuild(t *testing.T, nvr, volume string, id int) {
 	t.Helper()
 	w.update(t, "build", hubtest.Values{"id": w.buildID(t, nvr)}, hubtest.Values{"volume_id": id})
 	from, to := filepath.Join(w.prodTree, "packages", nvr), filepath.Join(w.prodTree, "vol", volume, "packages", nvr)
@@ -134,7 +134,7 @@ func (w *world) moveBuild(t *testing.T, nvr, volume string, id int) {
 
 // checkSymlinks compares topdir with the rows of production's builds, those that are out of the
 // scope too, and returns on which volume each complete one stands.
-func (w *world) checkSymlinks(t *testing.T) map[string]string {
+func (w *env) checkSymlinks(t *testing.T) map[string]string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	conn, err := pgx.Connect(ctx, w.dsn)

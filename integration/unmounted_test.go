@@ -18,7 +18,7 @@ import (
 
 // archive puts the files of production's volume archive01 on a file system of their own, mounted at
 // place below the volume's directory. unmount takes it away, as a reboot without its mount does.
-func (w *world) archive(t *testing.T, place string) (mount, unmount func()) {
+func (w *env) archive(t *testing.T, place string) (mount, unmount func()) {
 	t.Helper()
 	at := filepath.Join(w.prodTree, "vol/archive01", place)
 	disk := filepath.Join(filepath.Dir(w.prodTree), "archive-disk")
@@ -44,16 +44,16 @@ func (w *world) archive(t *testing.T, place string) (mount, unmount func()) {
 // site that never has it says so once.
 func TestUnmountedVolume(t *testing.T) {
 	const left = `volume "archive01"`
-	for name, lose := range map[string]func(t *testing.T, w *world) (mount func()){
-		"a mount point of the volume": func(t *testing.T, w *world) func() { mount, _ := w.archive(t, "."); return mount },
-		"a mount point of packages":   func(t *testing.T, w *world) func() { mount, _ := w.archive(t, "packages"); return mount },
-		"a symlink to another mount": func(t *testing.T, w *world) func() {
+	for name, lose := range map[string]func(t *testing.T, w *env) (mount func()){
+		"a mount point of the volume": func(t *testing.T, w *env) func() { mount, _ := w.archive(t, "."); return mount },
+		"a mount point of packages":   func(t *testing.T, w *env) func() { mount, _ := w.archive(t, "packages"); return mount },
+		"a symlink to another mount": func(t *testing.T, w *env) func() {
 			at, disk := filepath.Join(w.prodTree, "vol/archive01"), filepath.Join(filepath.Dir(w.prodTree), "disk")
 			must(t, os.Rename(at, disk+".away"))
 			must(t, os.Symlink(disk, at))
 			return func() { must(t, os.Rename(disk+".away", disk)) }
 		},
-		"another disk": func(t *testing.T, w *world) func() {
+		"another disk": func(t *testing.T, w *env) func() {
 			at := filepath.Join(w.prodTree, "vol/archive01")
 			must(t, os.Rename(at, at+".away"))
 			must(t, os.MkdirAll(filepath.Join(at, "packages/other/1/1"), 0o755))
@@ -61,7 +61,7 @@ func TestUnmountedVolume(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			w.init(t)
 			w.moveBuild(t, "bash/5.3.0/2.fc42", "archive01", w.volumeID(t, "archive01")) // which a compose takes
 			mount := lose(t, w)
@@ -122,7 +122,7 @@ func TestUnmountedVolume(t *testing.T) {
 // TestUnmountedLater: what was copied while a volume was mounted stays as it is when the mount is missing,
 // also in an audit, and nothing of it is removed.
 func TestUnmountedLater(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	mount, unmount := w.archive(t, ".")
 	mount()
@@ -157,14 +157,14 @@ func TestUnmountedLater(t *testing.T) {
 }
 
 // allTagged is the configuration of a sync that copies builds of the archive, too.
-func (w *world) allTagged(t *testing.T) string {
+func (w *env) allTagged(t *testing.T) string {
 	t.Helper()
 	c := w.config(t, "f42-compose")
 	must(t, os.WriteFile(c, []byte("builds = \"tagged\"\n"+w.read(t, c)), 0o644))
 	return c
 }
 
-func (w *world) volumeID(t *testing.T, name string) int {
+func (w *env) volumeID(t *testing.T, name string) int {
 	t.Helper()
 	rows, err := w.prodRows.Select("volume", hubtest.Values{"name": name})
 	must(t, err)
@@ -175,14 +175,14 @@ func (w *world) volumeID(t *testing.T, name string) int {
 }
 
 // onArchive tells whether production has a build on the volume archive01.
-func (w *world) onArchive(t *testing.T, nvr string) bool {
+func (w *env) onArchive(t *testing.T, nvr string) bool {
 	t.Helper()
 	_, err := os.Stat(filepath.Join(filepath.Dir(w.prodTree), "archive-disk/packages", nvr))
 	return err == nil
 }
 
 // checkVolumes are the volumes of the builds in the database, by name/version/release.
-func (w *world) checkVolumes(t *testing.T) map[string]string {
+func (w *env) checkVolumes(t *testing.T) map[string]string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	conn, err := pgx.Connect(ctx, w.dsn)

@@ -10,7 +10,7 @@ import (
 // TestUnknownWant: a tag, an arch or a key that production does not know chooses nothing, so it is wrong
 // usage, and those that there are are named. Nothing is done then.
 func TestUnknownWant(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.init(t)
 	w.pull(t, lastEvent, "f42-compose")
 	c := w.config(t, "f42-compose")
@@ -67,7 +67,7 @@ func TestUnknownWant(t *testing.T) {
 	succeed(t, "sync", "-c", config("[copy]arch = [\"x86_64\", \"i386\", \"noarch\"]\nsigkey = [\"41526F0E\", \"\"]"))
 }
 
-func (w *world) read(t testing.TB, path string) string {
+func (w *env) read(t testing.TB, path string) string {
 	t.Helper()
 	body, err := os.ReadFile(path)
 	must(t, err)

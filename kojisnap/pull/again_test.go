@@ -49,16 +49,16 @@ var againKinds = map[string]string{
 	"tag's config": `^edited tag `, "tag's extra": `extra .* of `, "external repo of a tag": `uses external repo `, "target": `^target \S+ leads to `,
 }
 
-// world is a hub whose rows change, and two stores: one where each pull goes on from the last, one
+// changingHub is a hub whose rows change, and two stores: one where each pull goes on from the last, one
 // where each asks for everything.
-type world struct {
+type changingHub struct {
 	t          *testing.T
 	rows       *hubtest.Memory
 	server     *hubtest.Server
 	client     *hub.Client
 	again, all *dir.Store
 	tags       []string
-	dirty      dirt
+	stale      staleRows
 	base, last *snapfile.Snapshot // of the last pulls, going on and whole; nil: none yet
 	pulls      int
 	asked      [2]int // calls of getBuild
@@ -69,7 +69,7 @@ type world struct {
 }
 
 // event is the last event of the hub.
-func (w *world) event() int64 {
+func (w *changingHub) event() int64 {
 	w.t.Helper()
 	last := int64(0)
 	for _, e := range w.find("events", nil) {
@@ -79,7 +79,7 @@ func (w *world) event() int64 {
 }
 
 // wait inserts an event some time after the last.
-func (w *world) wait(d time.Duration) {
+func (w *changingHub) wait(d time.Duration) {
 	w.t.Helper()
 	id := w.event()
 	at := w.find("events", hubtest.Values{"id": id})[0]["time"].(hubtest.Time) + hubtest.Time(d.Microseconds())
@@ -89,7 +89,7 @@ func (w *world) wait(d time.Duration) {
 }
 
 // find returns rows of the hub.
-func (w *world) find(table string, where hubtest.Values) []hubtest.Values {
+func (w *changingHub) find(table string, where hubtest.Values) []hubtest.Values {
 	w.t.Helper()
 	rows, err := w.rows.Select(table, where)
 	if err != nil {
@@ -98,7 +98,7 @@ func (w *world) find(table string, where hubtest.Values) []hubtest.Values {
 	return rows
 }
 
-func (w *world) pull(s *dir.Store, sweep int) *snapfile.Snapshot {
+func (w *changingHub) pull(s *dir.Store, sweep int) *snapfile.Snapshot {
 	w.t.Helper()
 	r, err := pull.Pull(w.t.Context(), w.client, s, pull.Options{Tags: w.tags, Event: w.event(), Sweep: sweep, Overlap: againOverlap, Program: "test", Since: w.since})
 	if err != nil {
@@ -113,7 +113,7 @@ func (w *world) pull(s *dir.Store, sweep int) *snapfile.Snapshot {
 
 // compare pulls both ways. What differs must be what nobody told of, of a build that was not
 // swept since.
-func (w *world) compare() {
+func (w *changingHub) compare() {
 	w.t.Helper()
 	before := w.server.Calls()["getBuild"]
 	again := w.pull(w.again, againSweep)
@@ -123,7 +123,7 @@ func (w *world) compare() {
 	w.asked[1] += w.server.Calls()["getBuild"] - between
 	w.forget(all)
 	w.pulls++
-	for _, d := range w.unexcused(again, all) {
+	for _, d := range w.unexpected(again, all) {
 		w.t.Errorf("pull %d: %s", w.pulls, d)
 	}
 	if w.t.Failed() {
@@ -137,7 +137,7 @@ func (w *world) compare() {
 	w.base, w.last = again, all
 }
 
-func (w *world) remove(s *dir.Store, snap *snapfile.Snapshot) {
+func (w *changingHub) remove(s *dir.Store, snap *snapfile.Snapshot) {
 	w.t.Helper()
 	object, err := snapfile.ManifestObject(snap.ID)
 	if err == nil {
@@ -193,8 +193,8 @@ func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
 		t.Fatal(err)
 	}
 	server := hubtest.New(rows, hubtest.Options{Released: true}) // it offers less
-	w := &world{t: t, rows: rows, server: server, client: pulltest.Client(t, server), again: pulltest.NewStore(t), all: pulltest.NewStore(t),
-		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, dirty: dirt{}, since: since}
+	w := &changingHub{t: t, rows: rows, server: server, client: pulltest.Client(t, server), again: pulltest.NewStore(t), all: pulltest.NewStore(t),
+		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, stale: staleRows{}, since: since}
 	w.compare()
 	// All so far is older than the overlap; what comes now is not.
 	w.wait(10 * 24 * time.Hour)
@@ -223,8 +223,8 @@ func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
 		w.compare()
 	}
 	w.checkResets()
-	if len(w.dirty) > 0 {
-		t.Fatalf("not swept: %v", w.dirty)
+	if len(w.stale) > 0 {
+		t.Fatalf("not swept: %v", w.stale)
 	}
 	if w.asked[0]*2 > w.asked[1] {
 		t.Errorf("nothing changed, but %d builds asked for going on, %d by asking for everything", w.asked[0], w.asked[1])

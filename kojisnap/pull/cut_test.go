@@ -80,8 +80,8 @@ func (g *gate) methods() []string {
 	return slices.Clone(g.log)
 }
 
-// cutWorld is a hub behind a gate whose pulls are cut off.
-type cutWorld struct {
+// cutHub is a hub behind a gate whose pulls are cut off.
+type cutHub struct {
 	rows *hubtest.Memory
 	gate *gate
 	url  string
@@ -92,7 +92,7 @@ const cutJobs = 2
 
 var cutTags = []string{"f42-infra"}
 
-func newCutWorld(t *testing.T, opt pull.Options) *cutWorld {
+func newCutHub(t *testing.T, opt pull.Options) *cutHub {
 	t.Helper()
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
@@ -103,7 +103,7 @@ func newCutWorld(t *testing.T, opt pull.Options) *cutWorld {
 	if opt.Tags == nil {
 		opt.Tags = cutTags
 	}
-	w := &cutWorld{rows: rows, gate: &gate{hub: hubtest.New(rows, hubtest.Options{}), after: -1}, opt: opt}
+	w := &cutHub{rows: rows, gate: &gate{hub: hubtest.New(rows, hubtest.Options{}), after: -1}, opt: opt}
 	srv := httptest.NewServer(w.gate)
 	t.Cleanup(srv.Close)
 	w.url = srv.URL + "/kojihub"
@@ -111,9 +111,9 @@ func newCutWorld(t *testing.T, opt pull.Options) *cutWorld {
 }
 
 // change makes some changes of all kinds in the hub, days after what there was.
-func (w *cutWorld) change(t *testing.T, steps int) {
+func (w *cutHub) change(t *testing.T, steps int) {
 	t.Helper()
-	at := &world{t: t, rows: w.rows}
+	at := &changingHub{t: t, rows: w.rows}
 	at.wait(10 * 24 * time.Hour)
 	m, err := generate.NewMutator(w.rows, generate.MutatorOptions{Seed: 1, Tags: w.opt.Tags})
 	if err != nil {
@@ -141,12 +141,12 @@ func (w *cutWorld) change(t *testing.T, steps int) {
 }
 
 // pull pulls as a process of its own would.
-func (w *cutWorld) pull(ctx context.Context, t *testing.T, s store.Store) (*pull.Result, error) {
+func (w *cutHub) pull(ctx context.Context, t *testing.T, s store.Store) (*pull.Result, error) {
 	t.Helper()
 	return pull.Pull(ctx, w.client(t), s, w.opt)
 }
 
-func (w *cutWorld) client(t *testing.T) *hub.Client {
+func (w *cutHub) client(t *testing.T) *hub.Client {
 	t.Helper()
 	c, err := hub.New(w.url, hub.Options{Retries: -1, Jobs: cutJobs})
 	if err != nil {
@@ -156,7 +156,7 @@ func (w *cutWorld) client(t *testing.T) *hub.Client {
 }
 
 // whole pulls without being cut off, and returns the snapshot and the methods of all requests.
-func (w *cutWorld) whole(t *testing.T, s store.Store) (*snapfile.Snapshot, []string) {
+func (w *cutHub) whole(t *testing.T, s store.Store) (*snapfile.Snapshot, []string) {
 	t.Helper()
 	w.gate.set(-1, nil)
 	r, err := w.pull(t.Context(), t, s)
@@ -175,7 +175,7 @@ func opening(methods []string) int { return slices.Index(methods, "listBTypes") 
 
 // cut cuts a pull off after some requests, in the store s, goes on with it and compares what comes
 // out, and what was asked for, with a pull at once.
-func (w *cutWorld) cut(t *testing.T, s store.Store, after int, cancelled bool, want *snapfile.Snapshot, needed []string) {
+func (w *cutHub) cut(t *testing.T, s store.Store, after int, cancelled bool, want *snapfile.Snapshot, needed []string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -192,8 +192,8 @@ func (w *cutWorld) cut(t *testing.T, s store.Store, after int, cancelled bool, w
 	first := w.gate.methods()
 
 	// Later events are of no concern.
-	last := (&world{t: t, rows: w.rows}).event()
-	(&world{t: t, rows: w.rows}).wait(time.Minute)
+	last := (&changingHub{t: t, rows: w.rows}).event()
+	(&changingHub{t: t, rows: w.rows}).wait(time.Minute)
 	got, second := w.whole(t, s)
 	if n, err := w.rows.Delete("events", hubtest.Values{"id": last + 1}); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -278,7 +278,7 @@ func TestPullCutOff(t *testing.T) {
 		{"again by pages", opt.WithPager(pager.Options{Batch: 5, Page: 120, Strategies: pages}), true, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newCutWorld(t, test.opt)
+			w := newCutHub(t, test.opt)
 			base := pulltest.NewStore(t)
 			if test.again {
 				w.whole(t, base)
@@ -297,7 +297,7 @@ func TestPullCutOff(t *testing.T) {
 
 // TestPullCutOffS3 does so in S3.
 func TestPullCutOffS3(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 5}))
+	w := newCutHub(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 5}))
 	base, s := pulltest.NewStore(t), s3test.Start(t).Open(t)
 	w.whole(t, base)
 	w.whole(t, s)

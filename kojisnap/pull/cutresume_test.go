@@ -19,11 +19,11 @@ import (
 
 // TestPullGoesOnOrNot cuts a pull off, changes something, and pulls again: does it go on?
 func TestPullGoesOnOrNot(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 50}))
+	w := newCutHub(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 50}))
 	base := pulltest.NewStore(t)
 	w.whole(t, base)
 	w.change(t, 20)
-	at := &world{t: t, rows: w.rows}
+	at := &changingHub{t: t, rows: w.rows}
 	event := at.event()
 	want, needed := w.whole(t, copyOf(t, base))
 	w.gate.set(len(needed)-1, func() bool { return true })
@@ -45,42 +45,42 @@ func TestPullGoesOnOrNot(t *testing.T) {
 	const no, yes, damaged = "no", "yes", "yes, but parts are damaged"
 	for name, test := range map[string]struct {
 		goesOn string
-		change func(t *testing.T, w *cutWorld, s *dir.Store)
+		change func(t *testing.T, w *cutHub, s *dir.Store)
 	}{
-		"at once":             {yes, func(*testing.T, *cutWorld, *dir.Store) {}},
-		"eleven hours":        {yes, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.later(11 * time.Hour) }},
-		"twelve hours":        {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.later(12 * time.Hour) }},
-		"the clock went back": {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.later(-12 * time.Hour) }},
-		"another sweep":       {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Sweep = 2 }},
-		"another overlap":     {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Overlap = 6 * time.Second }},
-		"full":                {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Full = true }},
-		"another event":       {no, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Event = event - 1 }},
-		"the same event":      {yes, func(_ *testing.T, w *cutWorld, _ *dir.Store) { w.opt.Event = event }},
-		"another Koji": {no, func(t *testing.T, w *cutWorld, _ *dir.Store) {
+		"at once":             {yes, func(*testing.T, *cutHub, *dir.Store) {}},
+		"eleven hours":        {yes, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.later(11 * time.Hour) }},
+		"twelve hours":        {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.later(12 * time.Hour) }},
+		"the clock went back": {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.later(-12 * time.Hour) }},
+		"another sweep":       {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Sweep = 2 }},
+		"another overlap":     {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Overlap = 6 * time.Second }},
+		"full":                {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Full = true }},
+		"another event":       {no, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Event = event - 1 }},
+		"the same event":      {yes, func(_ *testing.T, w *cutHub, _ *dir.Store) { w.opt.Event = event }},
+		"another Koji": {no, func(t *testing.T, w *cutHub, _ *dir.Store) {
 			was := w.gate.hub
 			w.gate.hub = hubtest.New(w.rows, hubtest.Options{KojiVersion: "1.35.4"})
 			t.Cleanup(func() { w.gate.hub = was })
 		}},
-		"the base is gone": {no, func(t *testing.T, _ *cutWorld, s *dir.Store) { removeAll(t, s, "snapshots/") }},
-		"a snapshot in between": {no, func(t *testing.T, w *cutWorld, s *dir.Store) {
+		"the base is gone": {no, func(t *testing.T, _ *cutHub, s *dir.Store) { removeAll(t, s, "snapshots/") }},
+		"a snapshot in between": {no, func(t *testing.T, w *cutHub, s *dir.Store) {
 			between := *w
 			between.opt.Event, between.opt.Full = event-1, true
 			putBack := remember(t, s, "pulls/") // Pull takes them away, but one of another version may not
 			between.whole(t, s)
 			putBack()
 		}},
-		"a later snapshot": {no, func(t *testing.T, w *cutWorld, s *dir.Store) {
+		"a later snapshot": {no, func(t *testing.T, w *cutHub, s *dir.Store) {
 			later := *w
 			later.opt.Event, later.opt.Full = event+1, true
 			putBack := remember(t, s, "pulls/")
 			later.whole(t, s)
 			putBack()
 		}},
-		"another history": {no, func(t *testing.T, _ *cutWorld, _ *dir.Store) {
+		"another history": {no, func(t *testing.T, _ *cutHub, _ *dir.Store) {
 			set(t, hubtest.Values{"time": row[0]["time"].(hubtest.Time) + 1})
 			t.Cleanup(func() { set(t, row[0]) })
 		}},
-		"the event is gone": {no, func(t *testing.T, w *cutWorld, _ *dir.Store) {
+		"the event is gone": {no, func(t *testing.T, w *cutHub, _ *dir.Store) {
 			set(t, hubtest.Values{"id": event + 2})
 			t.Cleanup(func() {
 				if n, err := w.rows.Update("events", hubtest.Values{"id": event + 2}, row[0]); n != 1 || err != nil {
@@ -88,14 +88,14 @@ func TestPullGoesOnOrNot(t *testing.T) {
 				}
 			})
 		}},
-		"parts are damaged": {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) {
+		"parts are damaged": {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) {
 			damage(t, s, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 		}},
-		"parts are cut short": {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) {
+		"parts are cut short": {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) {
 			damage(t, s, func(b []byte) []byte { return b[:len(b)-1] })
 		}},
-		"parts are empty": {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) { damage(t, s, func([]byte) []byte { return nil }) }},
-		"parts are gone":  {damaged, func(t *testing.T, _ *cutWorld, s *dir.Store) { damage(t, s, nil) }},
+		"parts are empty": {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) { damage(t, s, func([]byte) []byte { return nil }) }},
+		"parts are gone":  {damaged, func(t *testing.T, _ *cutHub, s *dir.Store) { damage(t, s, nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, s := *w, copyOf(t, cutOff)
@@ -139,7 +139,7 @@ func remember(t *testing.T, s *dir.Store, prefix string) func() {
 	}
 }
 
-func (w *cutWorld) later(d time.Duration) {
+func (w *cutHub) later(d time.Duration) {
 	at := w.opt.Now().Add(d)
 	w.opt.Now = func() time.Time { return at }
 }

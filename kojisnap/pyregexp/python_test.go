@@ -92,8 +92,8 @@ func differ(mine, theirs string) bool {
 	return len(mine) != len(theirs)
 }
 
-// excuses are the reasons for which a version of Python refuses what another takes.
-func excuses(version string) []string {
+// versionErrors are the reasons for which a version of Python refuses what another takes.
+func versionErrors(version string) []string {
 	switch version {
 	case "3.6":
 		return []string{"!multiple repeat", "!unknown extension ?>", "!bad escape \\N", "!invalid SRE code", "!bad inline flags: cannot turn on global flag"}
@@ -107,8 +107,8 @@ func excuses(version string) []string {
 	return nil
 }
 
-func excused(theirs, version string) bool {
-	return slices.ContainsFunc(excuses(version), func(why string) bool { return strings.HasPrefix(theirs, why) })
+func isVersionError(theirs, version string) bool {
+	return slices.ContainsFunc(versionErrors(version), func(why string) bool { return strings.HasPrefix(theirs, why) })
 }
 
 // TestAsPython compares with this machine's Python.
@@ -130,7 +130,7 @@ func TestAsPython(t *testing.T) {
 			questions = append(questions, question{g.loops(), g.letters(10)})
 		}
 		version, answers := python(t, program, questions)
-		if excuses(version) == nil {
+		if versionErrors(version) == nil {
 			t.Fatalf("how Python %s differs from those before it is not known here", version)
 		}
 		sameWords := !strings.HasPrefix(version, "3.10") && len(version) > len("3.9")
@@ -142,12 +142,12 @@ func TestAsPython(t *testing.T) {
 			switch refuses := strings.HasPrefix(theirs, "!"); {
 			case strings.HasPrefix(mine, notSupported):
 				unsupported++
-				bad = refuses && !excused(theirs, version)
+				bad = refuses && !isVersionError(theirs, version)
 			case strings.HasPrefix(mine, "!"):
 				refused++
 				bad = !refuses || sameWords && mine != theirs
 			case refuses:
-				bad = !excused(theirs, version)
+				bad = !isVersionError(theirs, version)
 			default:
 				if strings.Contains(theirs, "1") && strings.Contains(theirs, "0") {
 					matched++

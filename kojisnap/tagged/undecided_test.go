@@ -12,9 +12,10 @@ import (
 // open is a filter that cannot be evaluated.
 const open = `\N{DIGIT ONE}`
 
-// TestUndecided: a build that is in a tag is so in all of the worlds that come of the filters that
-// cannot be evaluated, one that is not is in none. Where worlds differ, it is undecided; that it is so
-// without such a need, as two ways depend on one filter, is rare.
+// TestUndecided tries every combination of results of the filters that cannot be evaluated, each as one
+// case. A build must be reported as in the tag if it is in it in all cases, as not in it if in none, and
+// as undecided if the cases differ. It may be undecided without need, if two paths depend on one filter,
+// but only rarely.
 func TestUndecided(t *testing.T) {
 	seedtest.Each(t, []uint64{1, 2, 3}, func(t *testing.T, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
@@ -34,10 +35,10 @@ func TestUndecided(t *testing.T) {
 					got[b.PackageID] = unknown
 				}
 			}
-			in, worlds := map[int64]int{}, 0
+			in, cases := map[int64]int{}, 0
 			at := map[int64]Build{}
-			for world := range 1 << len(tags.open) {
-				builds, unknowns := tags.view(func(i int) bool { return world>>i&1 == 1 }).Builds(1, true, true)
+			for c := range 1 << len(tags.open) {
+				builds, unknowns := tags.view(func(i int) bool { return c>>i&1 == 1 }).Builds(1, true, true)
 				if len(unknowns) > 0 {
 					t.Fatalf("undecided where all is known: %+v", unknowns)
 				}
@@ -45,14 +46,14 @@ func TestUndecided(t *testing.T) {
 					in[b.PackageID]++
 					at[b.PackageID] = b
 				}
-				worlds++
+				cases++
 			}
 			for pkg := range int64(packageCount) {
 				want := unknown
 				switch in[pkg] {
 				case 0:
 					want = no
-				case worlds:
+				case cases:
 					want = yes
 				}
 				switch {
@@ -63,7 +64,7 @@ func TestUndecided(t *testing.T) {
 				case got[pkg] == unknown:
 					needless++
 				default:
-					t.Errorf("package %d: %v, but it is in %d of %d worlds: %+v", pkg, got[pkg], in[pkg], worlds, tags)
+					t.Errorf("package %d: %v, but it is in %d of %d cases: %+v", pkg, got[pkg], in[pkg], cases, tags)
 				}
 			}
 			for _, u := range unknowns {
@@ -71,7 +72,7 @@ func TestUndecided(t *testing.T) {
 			}
 			for _, b := range builds {
 				if there, ok := at[b.PackageID]; ok && b != there {
-					t.Errorf("build %+v, in the worlds %+v", b, at[b.PackageID])
+					t.Errorf("build %+v, in the cases %+v", b, at[b.PackageID])
 				}
 			}
 		}

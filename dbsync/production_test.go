@@ -18,9 +18,9 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// world is a production: the rows of the catalogue's relations, which tests change as Koji
+// production is a production: the rows of the catalogue's relations, which tests change as Koji
 // would, and snapshots of it.
-type world struct {
+type production struct {
 	t      testing.TB
 	rows   map[string][]row
 	store  *memory
@@ -49,9 +49,9 @@ func (r row) int(c string) int64 {
 	return n
 }
 
-// newWorld reads the production of package kojiprod.
-func newWorld(t testing.TB) *world {
-	w := &world{t: t, rows: map[string][]row{}, store: &memory{objects: map[string][]byte{}}}
+// newProduction reads the production of package kojiprod.
+func newProduction(t testing.TB) *production {
+	w := &production{t: t, rows: map[string][]row{}, store: &memory{objects: map[string][]byte{}}}
 	for _, r := range relation.All() {
 		body, err := fs.ReadFile(kojiprod.Rows(), r.Name+".tsv")
 		if err != nil {
@@ -84,7 +84,7 @@ func newWorld(t testing.TB) *world {
 }
 
 // find returns the only row with these values ("column", value, …).
-func (w *world) find(rel string, want ...any) row {
+func (w *production) find(rel string, want ...any) row {
 	w.t.Helper()
 	found := w.all(rel, want...)
 	if len(found) != 1 {
@@ -93,7 +93,7 @@ func (w *world) find(rel string, want ...any) row {
 	return found[0]
 }
 
-func (w *world) all(rel string, want ...any) []row {
+func (w *production) all(rel string, want ...any) []row {
 	var found []row
 next:
 	for _, r := range w.rows[rel] {
@@ -107,7 +107,7 @@ next:
 	return found
 }
 
-func (w *world) drop(rel string, want ...any) {
+func (w *production) drop(rel string, want ...any) {
 	gone := w.all(rel, want...)
 	w.rows[rel] = slices.DeleteFunc(w.rows[rel], func(r row) bool {
 		return slices.ContainsFunc(gone, func(g row) bool { return fmt.Sprintf("%p", g) == fmt.Sprintf("%p", r) })
@@ -115,7 +115,7 @@ func (w *world) drop(rel string, want ...any) {
 }
 
 // add puts in a row: "column", value, …; nil is NULL.
-func (w *world) add(rel string, values ...any) row {
+func (w *production) add(rel string, values ...any) row {
 	r := row{}
 	for i := 0; i < len(values); i += 2 {
 		if values[i+1] != nil {
@@ -127,7 +127,7 @@ func (w *world) add(rel string, values ...any) row {
 }
 
 // next takes an id.
-func (w *world) next(rel string) int64 {
+func (w *production) next(rel string) int64 {
 	var n int64
 	for _, r := range w.rows[rel] {
 		n = max(n, r.int("id"))
@@ -136,25 +136,25 @@ func (w *world) next(rel string) int64 {
 }
 
 // event makes an event.
-func (w *world) event() int64 {
+func (w *production) event() int64 {
 	id := w.next("events")
 	w.add("events", "id", id, "time", time.Unix(1800000000+id, 0).UTC().Format("2006-01-02 15:04:05+00"))
 	return id
 }
 
 // revoke ends an active row.
-func (w *world) revoke(r row) int64 {
+func (w *production) revoke(r row) int64 {
 	e := w.event()
 	r["active"], r["revoke_event"], r["revoker_id"] = nil, str(e), str(1)
 	return e
 }
 
 // tag tags a build.
-func (w *world) tag(build, tag int64) row {
+func (w *production) tag(build, tag int64) row {
 	return w.add("tag_listing", "build_id", build, "tag_id", tag, "create_event", w.event(), "creator_id", 1, "active", "t")
 }
 
-func (w *world) last() int64 { return w.next("events") - 1 }
+func (w *production) last() int64 { return w.next("events") - 1 }
 
 // shot says what a snapshot holds: tags nil is all tags and all builds.
 type shot struct {
@@ -166,7 +166,7 @@ type shot struct {
 }
 
 // snapshot writes a snapshot as pull would.
-func (w *world) snapshot(s shot) *snapfile.Snapshot {
+func (w *production) snapshot(s shot) *snapfile.Snapshot {
 	w.t.Helper()
 	if s.event == 0 {
 		s.event = w.last()
@@ -214,7 +214,7 @@ func (w *world) snapshot(s shot) *snapfile.Snapshot {
 }
 
 // open puts a manifest into the store and opens the snapshot that it is of.
-func (w *world) open(ctx context.Context, man snapfile.Manifest) *snapfile.Snapshot {
+func (w *production) open(ctx context.Context, man snapfile.Manifest) *snapfile.Snapshot {
 	w.t.Helper()
 	body, id, err := man.Encode()
 	if err != nil {
@@ -228,7 +228,7 @@ func (w *world) open(ctx context.Context, man snapfile.Manifest) *snapfile.Snaps
 	return w.opened(ctx, id)
 }
 
-func (w *world) opened(ctx context.Context, id string) *snapfile.Snapshot {
+func (w *production) opened(ctx context.Context, id string) *snapfile.Snapshot {
 	w.t.Helper()
 	snap, err := snapfile.Open(ctx, w.store.get, id)
 	if err != nil {
@@ -237,7 +237,7 @@ func (w *world) opened(ctx context.Context, id string) *snapfile.Snapshot {
 	return snap
 }
 
-func (w *world) addRows(add func(string, [][]byte) ([]snapfile.LeftOut, error), r *relation.Relation, rows []row) {
+func (w *production) addRows(add func(string, [][]byte) ([]snapfile.LeftOut, error), r *relation.Relation, rows []row) {
 	w.t.Helper()
 	for _, x := range rows {
 		fields := make([][]byte, len(r.Columns))
@@ -253,7 +253,7 @@ func (w *world) addRows(add func(string, [][]byte) ([]snapfile.LeftOut, error), 
 }
 
 // activeAt gives the rows of a versioned relation in the view at an event.
-func (w *world) activeAt(rel string, event int64, want ...any) []row {
+func (w *production) activeAt(rel string, event int64, want ...any) []row {
 	var out []row
 	for _, r := range w.all(rel, want...) {
 		if r.int("create_event") <= event && (r["revoke_event"] == nil || r.int("revoke_event") > event) {
@@ -270,7 +270,7 @@ func (w *world) activeAt(rel string, event int64, want ...any) []row {
 
 // view gives the rows of a snapshot: all names and events, the versioned rows of the tags, and
 // the builds tagged there with what hangs on them and what their archives name.
-func (w *world) view(s shot) map[string][]row {
+func (w *production) view(s shot) map[string][]row {
 	view := map[string][]row{}
 	builds, rpms, archives := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	inScope := func(r row) bool {

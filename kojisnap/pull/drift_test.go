@@ -13,10 +13,10 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// What a pull that goes on from another may miss, and until when: what Koji leaves no event of,
-// until the build's part of the sweep comes, or until something that does leave a trace makes the
-// pull ask for the build. This is the rule, worked out from the hub's rows apart from the code that
-// it judges; nothing else may differ from a pull that asks for everything.
+// allowedDrift: an incremental pull may differ from a pull that asks for everything only where Koji
+// leaves no event. It may differ until the sweep reaches the build, or until another change, which
+// leaves an event, makes the pull ask for the build. These tests derive that rule from the hub's rows,
+// independently of the code that they check.
 
 // traceless are the changes that leave no event and are in no list by time, with what of a build
 // differs until it is asked for: relations, columns of its row, or all that belongs to it.
@@ -35,22 +35,23 @@ var traceless = []struct {
 	{regexp.MustCompile(`^deleted build (\S+)`), []string{"build.state"}},
 }
 
-// dirt is, by the id of a build, what of it may differ, each with the change that is why.
-type dirt map[string]map[string]string
+// staleRows says, by the id of a build, which of its rows and columns may differ, and which change is
+// the reason for each.
+type staleRows map[string]map[string]string
 
-func (d dirt) add(build, what, why string) {
+func (d staleRows) add(build, what, why string) {
 	if d[build] == nil {
 		d[build] = map[string]string{}
 	}
 	d[build][what] = why
 }
 
-func (d dirt) has(build string, what ...string) bool {
+func (d staleRows) has(build string, what ...string) bool {
 	return slices.ContainsFunc(what, func(w string) bool { return d[build][w] != "" })
 }
 
 // note remembers what may differ after a change.
-func (w *world) note(did string) {
+func (w *changingHub) note(did string) {
 	w.t.Helper()
 	for _, kind := range traceless {
 		m := kind.did.FindStringSubmatch(did)
@@ -59,19 +60,19 @@ func (w *world) note(did string) {
 		}
 		build := w.buildID(m[1])
 		for _, what := range kind.differ {
-			w.dirty.add(build, what, did)
+			w.stale.add(build, what, did)
 		}
 		if kind.differ[0] == "all" {
 			// Its rpms and archives went from the images that consist of them, too.
 			for image := range w.images(build) {
-				w.dirty.add(image, "archive_rpm_components", did)
-				w.dirty.add(image, "archive_components", did)
+				w.stale.add(image, "archive_rpm_components", did)
+				w.stale.add(image, "archive_components", did)
 			}
 		}
 	}
 }
 
-func (w *world) buildID(nvr string) string {
+func (w *changingHub) buildID(nvr string) string {
 	w.t.Helper()
 	for _, b := range w.find("build", nil) {
 		pkg := w.find("package", hubtest.Values{"id": b["pkg_id"]})
@@ -85,7 +86,7 @@ func (w *world) buildID(nvr string) string {
 
 // images returns the builds whose archives consisted of a build's rpms or archives when last all
 // was asked for.
-func (w *world) images(build string) map[string]bool {
+func (w *changingHub) images(build string) map[string]bool {
 	in := map[string]bool{}
 	of := ownersIn(w, w.last)
 	for name, part := range componentOf {
@@ -103,7 +104,7 @@ func (w *world) images(build string) map[string]bool {
 var componentOf = map[string]string{"archive_rpm_components": "rpminfo", "archive_components": "archiveinfo"}
 
 // ownersIn returns the builds of a snapshot's rpms and archives.
-func ownersIn(w *world, snap *snapfile.Snapshot) map[string]map[string]string {
+func ownersIn(w *changingHub, snap *snapfile.Snapshot) map[string]map[string]string {
 	of := map[string]map[string]string{"rpminfo": {}, "archiveinfo": {}}
 	for name := range of {
 		at := relation.Get(name).Index("build_id")
@@ -115,12 +116,12 @@ func ownersIn(w *world, snap *snapfile.Snapshot) map[string]map[string]string {
 	return of
 }
 
-// forget drops the dirt of the builds that the pull under way has to ask for: those of its part of
+// forget drops the stale rows of the builds that the pull under way has to ask for: those of its part of
 // the sweep, and those that something tells of.
-func (w *world) forget(all *snapfile.Snapshot) {
+func (w *changingHub) forget(all *snapfile.Snapshot) {
 	w.t.Helper()
 	if w.base == nil {
-		clear(w.dirty)
+		clear(w.stale)
 		return
 	}
 	m := w.base.Manifest
@@ -151,7 +152,7 @@ func (w *world) forget(all *snapfile.Snapshot) {
 			completed++
 		}
 	}
-	for id := range w.dirty {
+	for id := range w.stale {
 		b := w.find("build", hubtest.Values{"id": number(id)})[0]
 		tagged, told := w.carriesTagging(id), false
 		for _, l := range w.find("tag_listing", hubtest.Values{"build_id": number(id)}) {
@@ -166,14 +167,14 @@ func (w *world) forget(all *snapfile.Snapshot) {
 		told = told || stands(b) && completed <= 100
 		swept := number(id)%againSweep == int64(m.Chain)%againSweep
 		if swept || !known[id] || tagged && told {
-			delete(w.dirty, id)
+			delete(w.stale, id)
 		}
 	}
 }
 
 // carriesTagging reports whether the base has a build tagged by a row that the hub deleted: it
 // stays until the build is asked for.
-func (w *world) carriesTagging(build string) bool {
+func (w *changingHub) carriesTagging(build string) bool {
 	w.t.Helper()
 	rel := relation.Get("tag_listing")
 	for _, row := range pulltest.SnapshotRows(w.t, w.base, rel.Name) {
@@ -197,7 +198,7 @@ type deviation struct {
 	revoked bool     // and not of the view
 	build   string   // that it belongs to, if it does to one
 	differ  []string // columns that the other snapshot has otherwise in the row of the same key; nil: it has none
-	excused bool
+	allowed bool
 	part    bool // only there as a part of an image
 }
 
@@ -207,29 +208,29 @@ func (d *deviation) String() string {
 	return fmt.Sprintf("%s of build %q (missing %v, revoked %v, other columns %v): %s", d.rel.Name, d.build, d.missing, d.revoked, d.differ, strings.Join(d.fields, "\t"))
 }
 
-// unexcused returns what differs and may not.
-func (w *world) unexcused(again, all *snapfile.Snapshot) []*deviation {
+// unexpected returns what differs and may not.
+func (w *changingHub) unexpected(again, all *snapfile.Snapshot) []*deviation {
 	w.t.Helper()
 	ds := w.deviations(again, all)
 	for _, d := range ds {
-		d.excused = w.isDirty(d) || w.isReset(d)
+		d.allowed = w.isStale(d) || w.isReset(d)
 	}
-	// What only excused rows brought along.
+	// What only allowed rows brought along.
 	for changed := true; changed; {
 		changed = false
 		for _, d := range ds {
-			if !d.excused && d.differ == nil && !d.revoked && slices.ContainsFunc(ds, func(by *deviation) bool { return d.comesWith(by) }) {
-				d.excused, changed = true, true
+			if !d.allowed && d.differ == nil && !d.revoked && slices.ContainsFunc(ds, func(by *deviation) bool { return d.comesWith(by) }) {
+				d.allowed, changed = true, true
 				d.part = d.build != ""
 			}
 		}
 	}
-	return slices.DeleteFunc(ds, func(d *deviation) bool { return d.excused })
+	return slices.DeleteFunc(ds, func(d *deviation) bool { return d.allowed })
 }
 
 // isReset reports whether a row tells that a build left which production reset or deleted, and notes who
 // tells it: a pull that goes on may do so later, when it sweeps the build.
-func (w *world) isReset(d *deviation) bool {
+func (w *changingHub) isReset(d *deviation) bool {
 	if d.rel.Name != "build" || !d.revoked {
 		return false
 	}
@@ -244,7 +245,7 @@ func (w *world) isReset(d *deviation) bool {
 
 // checkResets demands, after a whole sweep, that pulls which go on have told of each build that is still
 // reset or deleted and of which those that ask for everything told.
-func (w *world) checkResets() {
+func (w *changingHub) checkResets() {
 	w.t.Helper()
 	for id, told := range w.resets {
 		n, err := strconv.ParseInt(id, 10, 64)
@@ -258,25 +259,25 @@ func (w *world) checkResets() {
 	}
 }
 
-// isDirty reports whether a row differs in what a change without a trace may have changed.
-func (w *world) isDirty(d *deviation) bool {
+// isStale reports whether a row differs in what a change without a trace may have changed.
+func (w *changingHub) isStale(d *deviation) bool {
 	switch {
 	case d.build == "" || d.revoked && (w.since == 0 || d.rel.Name != "tag_listing"): // history is carried over until the build is swept
 		return false
-	case w.dirty.has(d.build, "all", d.rel.Name):
+	case w.stale.has(d.build, "all", d.rel.Name):
 		return true
 	case d.rel.Name == "build" && d.differ != nil:
-		return !slices.ContainsFunc(d.differ, func(column string) bool { return !w.dirty.has(d.build, "build."+column) })
+		return !slices.ContainsFunc(d.differ, func(column string) bool { return !w.stale.has(d.build, "build."+column) })
 	}
 	return false
 }
 
-// comesWith reports whether a row is there because of an excused one, and for nothing else: an
+// comesWith reports whether a row is there because of an allowed one, and for nothing else: an
 // event, a user or another name that it has, a component of an image, the build of a component,
 // and what belongs to such a build or archive. The rows of a tagged build do not come with each
-// other: each has to be excused itself.
+// other: each has to be allowed itself.
 func (d *deviation) comesWith(by *deviation) bool {
-	if !by.excused || by.missing != d.missing {
+	if !by.allowed || by.missing != d.missing {
 		return false
 	}
 	refers := func(column string) bool { return by.rel.Index(column) >= 0 && by.field(column) == d.fields[0] }
@@ -298,7 +299,7 @@ func (d *deviation) comesWith(by *deviation) bool {
 }
 
 // deviations returns the rows that are not in both snapshots.
-func (w *world) deviations(again, all *snapfile.Snapshot) (ds []*deviation) {
+func (w *changingHub) deviations(again, all *snapfile.Snapshot) (ds []*deviation) {
 	w.t.Helper()
 	of := [2]map[string]map[string]string{ownersIn(w, again), ownersIn(w, all)}
 	for _, rel := range relation.All() {
