@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -22,16 +24,17 @@ var errChanged = errors.New("it changed while it was read")
 // ask gives the file of one source after the other to use, until use can make something of
 // it. What each source had to say is added to tried, and all of that is the error if none
 // will do. An error that is not a source's ends it at once.
-func (e *Engine) ask(ctx context.Context, b volumes.Build, path string, tried *attempts, use func(in *input) error) error {
-	return e.askOf(ctx, e.sources, b, path, tried, use)
+func (l *sourceSet) ask(ctx context.Context, b volumes.Build, path string, tried *attempts, use func(in *input) error) error {
+	return l.askOf(ctx, l.all, b, path, tried, use)
 }
 
-func (e *Engine) askOf(ctx context.Context, sources []source, b volumes.Build, path string, tried *attempts, use func(in *input) error) error {
+// askOf is ask with some of the sources.
+func (l *sourceSet) askOf(ctx context.Context, sources []source, b volumes.Build, path string, tried *attempts, use func(in *input) error) error {
 	for _, s := range sources {
-		err := e.once(ctx, s, b, path, use)
+		err := l.once(ctx, s, b, path, use)
 		if errors.Is(err, syscall.ESTALE) || errors.Is(err, errChanged) {
 			// NFS: the file was replaced on the server. It is opened anew, once.
-			err = e.once(ctx, s, b, path, use)
+			err = l.once(ctx, s, b, path, use)
 		}
 		if err == nil {
 			return nil
@@ -44,23 +47,23 @@ func (e *Engine) askOf(ctx context.Context, sources []source, b volumes.Build, p
 	return tried.err()
 }
 
-func (e *Engine) once(ctx context.Context, s source, b volumes.Build, path string, use func(in *input) error) error {
+func (l *sourceSet) once(ctx context.Context, s source, b volumes.Build, path string, use func(in *input) error) error {
 	in, err := s.open(ctx, b, path)
 	if err != nil {
 		return &sourceError{err}
 	}
 	defer in.close()
-	in.limited = func(r io.Reader) io.Reader { return e.limited(ctx, s, r) }
+	in.limited = func(r io.Reader) io.Reader { return l.limitedOf(ctx, s, r) }
 	in.Reader = in.limited(sourceReader{in.Reader})
 	return use(in)
 }
 
 // limited waits for the source's turn first: what waits there keeps no other source waiting.
-func (e *Engine) limited(ctx context.Context, s source, r io.Reader) io.Reader {
-	if own := e.limits[s]; own != nil {
+func (l *sourceSet) limitedOf(ctx context.Context, s source, r io.Reader) io.Reader {
+	if own := l.limits[s]; own != nil {
 		r = own.reader(ctx, r)
 	}
-	return e.limit.reader(ctx, r)
+	return l.limit.reader(ctx, r)
 }
 
 // sourceReader tells an error of reading from one of writing.
@@ -118,9 +121,9 @@ func (r *reasons) Error() string {
 
 // stat is the size of a file at the first source that has it, -1 if a request would
 // tell. If none has it, the error is that of a source that could not tell, if there is one.
-func (e *Engine) stat(b volumes.Build, path string) (int64, error) {
+func (l *sourceSet) stat(b volumes.Build, path string) (int64, error) {
 	var last error
-	for _, s := range e.sources {
+	for _, s := range l.all {
 		n, err := s.stat(b, path)
 		if errors.Is(err, syscall.ESTALE) { // NFS: it is looked up anew, once
 			n, err = s.stat(b, path)
@@ -133,4 +136,28 @@ func (e *Engine) stat(b volumes.Build, path string) (int64, error) {
 		}
 	}
 	return 0, last
+}
+
+// check says of each source, by its name, why no file can be had from it, nil if it answers.
+// A directory must have packages; a server is asked for a file that no Koji has.
+func (l *sourceSet) check(ctx context.Context) map[string]error {
+	none := volumes.Build{Name: "kojisnap-asks-whether-this-answers", Version: "0", Release: "0"}
+	answers := map[string]error{}
+	for i, s := range l.all {
+		name := l.names[i]
+		if dir, ok := s.(dirSource); ok {
+			_, err := os.ReadDir(filepath.Join(string(dir), "packages"))
+			answers[name] = err
+			continue
+		}
+		in, err := s.open(ctx, none, "none")
+		if err == nil {
+			err = in.close()
+		}
+		if absent(err) || denied(err) {
+			err = nil
+		}
+		answers[name] = err
+	}
+	return answers
 }

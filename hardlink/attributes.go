@@ -221,12 +221,8 @@ func (d *differ) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 // atProduction is the mode that production's file has, 0 if that is not known, and whether the file is
 // that inode.
 func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
-	for _, s := range d.sources {
-		source, ok := s.(dirSource)
-		if !ok {
-			continue
-		}
-		for _, dir := range source.buildDirs(b) {
+	for _, tree := range d.sources.dirs() {
+		for _, dir := range tree.buildDirs(b) {
 			var prod unix.Stat_t
 			if unix.Stat(dir+"/"+file, &prod) == nil {
 				return fs.FileMode(prod.Mode & 0o777), prod.Dev == st.Dev && prod.Ino == st.Ino

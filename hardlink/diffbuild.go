@@ -308,7 +308,7 @@ func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (File
 	fa := FileAction{Path: f.Path, File: f, Bytes: f.Size}
 	var err error
 	if f.Size < 0 || !listed.has(f.Path) {
-		fa.Bytes, err = d.stat(b, f.Path)
+		fa.Bytes, err = d.sources.stat(b, f.Path)
 	}
 	switch {
 	case err == nil && fa.Bytes < 0:
@@ -323,10 +323,10 @@ func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (File
 	case !absent(err) || f.Key == "":
 		return fa, err
 	}
-	if _, err := d.stat(b, f.Sig); err != nil {
+	if _, err := d.sources.stat(b, f.Sig); err != nil {
 		return fa, err
 	}
 	fa.Op = OpSplice
-	fa.Bytes, err = d.stat(b, f.Unsigned)
+	fa.Bytes, err = d.sources.stat(b, f.Unsigned)
 	return fa, err
 }

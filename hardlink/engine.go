@@ -97,9 +97,7 @@ type Engine struct {
 	hub     string // topdir's path as staging's hub has it
 	opts    Options
 	top     *topdir.Dir
-	sources []source
-	limit   *limiter
-	limits  map[source]*limiter
+	sources *sourceSet
 	noLink  devices // link(2) said EXDEV
 	noClone devices
 	// writableSource: staging's hub could write production's tree, so that moves in Koji succeed.
@@ -149,7 +147,8 @@ func New(opts Options) (*Engine, error) {
 	if opts.Jobs <= 0 {
 		opts.Jobs = defaultJobs(opts.Sources[0])
 	}
-	sources, limits, err := openSources(opts)
+	sources, err := openSources(opts.Sources, sourceOptions{Open: opts.OpenSource, Client: opts.Client, Jobs: opts.Jobs, RetryInterval: opts.RetryInterval,
+		SlowAfter: opts.SlowAfter, BwLimit: opts.BwLimit, Limits: opts.SourceLimits, Log: opts.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +157,8 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
-	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
-	if dir, ok := sources[0].(dirSource); ok {
+	e := &Engine{hub: hub, opts: opts, top: top, sources: sources}
+	if dir := sources.first(); dir != "" {
 		e.sameMount = topdir.SameMount(string(dir), top.Path())
 	}
 	return e, nil

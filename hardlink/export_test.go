@@ -59,8 +59,8 @@ func (e *Engine) FailOn(op, suffix string, err error) {
 
 // WhileRead calls f each time that a source's file of that path has been read up to a byte.
 func (e *Engine) WhileRead(path string, at int64, f func()) {
-	for i, s := range e.sources {
-		e.sources[i] = &watchedSource{s, path, at, f}
+	for i, s := range e.sources.all {
+		e.sources.all[i] = &watchedSource{s, path, at, f}
 	}
 }
 
@@ -88,12 +88,12 @@ func (r *reached) Read([]byte) (int, error) {
 
 // Limited are the sources whose limit somebody kept to, and "all" if that of all was.
 func (e *Engine) Limited() (asked []string) {
-	for i, s := range e.sources {
-		if l := e.limits[s]; l != nil && l.begun.Load() {
+	for i, s := range e.sources.all {
+		if l := e.sources.limits[s]; l != nil && l.begun.Load() {
 			asked = append(asked, e.opts.Sources[i])
 		}
 	}
-	if e.limit != nil && e.limit.begun.Load() {
+	if e.sources.limit != nil && e.sources.limit.begun.Load() {
 		asked = append(asked, "all")
 	}
 	return asked

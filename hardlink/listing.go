@@ -48,7 +48,7 @@ func (l *listing) read() {
 			break // nothing to lead to
 		}
 		l.paths, l.unlisted = t.paths, t.unlisted
-		if l.sources[0] == source(production) {
+		if l.sources.first() == production {
 			l.regular = t.regular
 		}
 		break

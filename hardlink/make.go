@@ -48,7 +48,7 @@ func (d *devices) add(dev uint64) {
 // ledger has to know. On error there is no such file.
 func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
 	tried := attempts{build: b, path: f.Path}
-	err = e.ask(ctx, b, f.Path, &tried, func(in *input) (err error) {
+	err = e.sources.ask(ctx, b, f.Path, &tried, func(in *input) (err error) {
 		how, entry, err = e.take(in, f, dir)
 		return err
 	})
@@ -187,17 +187,17 @@ func (e *Engine) clone(out *os.File, in *input) bool {
 // It has the unsigned rpm's mode and time, as Koji's own has.
 func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *attempts) (how Op, entry ledger.Entry, err error) {
 	var sig []byte
-	err = e.ask(ctx, b, f.Sig, tried, func(in *input) (err error) {
+	err = e.sources.ask(ctx, b, f.Sig, tried, func(in *input) (err error) {
 		sig, err = signatureOf(in, f)
 		return err
 	})
 	if err != nil {
 		return "", entry, err
 	}
-	err = e.ask(ctx, b, f.Unsigned, tried, func(in *input) error {
+	err = e.sources.ask(ctx, b, f.Unsigned, tried, func(in *input) error {
 		lead, _, err := rpmfile.ReadHead(in)
 		if errors.Is(err, rpmfile.ErrNotRPM) && !isInput(err) {
-			err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err), true}
+			err = &DigestError{Path: in.name, What: "format", Want: "an rpm", Have: fmt.Sprintf("%q", err), Own: true}
 		}
 		if err != nil {
 			return err
@@ -218,11 +218,11 @@ func signatureOf(in *input, f volumes.File) ([]byte, error) {
 	}
 	sum := md5.Sum(raw)
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
-		return nil, &DigestError{in.name, "md5", f.SigDigest, have, false}
+		return nil, &DigestError{Path: in.name, What: "md5", Want: f.SigDigest, Have: have}
 	}
 	s, err := rpmfile.ReadSignature(bytes.NewReader(raw))
 	if err != nil || len(s.Raw) != len(raw) {
-		return nil, &DigestError{in.name, "format", "a padded signature header", fmt.Sprintf("%d bytes of another kind", len(raw)), true}
+		return nil, &DigestError{Path: in.name, What: "format", Want: "a padded signature header", Have: fmt.Sprintf("%d bytes of another kind", len(raw)), Own: true}
 	}
 	return raw, nil
 }

@@ -31,11 +31,11 @@ type objectSource struct {
 	trust
 }
 
-func newObjectSource(url string, o Options) (*objectSource, error) {
-	if o.OpenSource == nil {
+func newObjectSource(url string, o sourceOptions) (*objectSource, error) {
+	if o.Open == nil {
 		return nil, &BadSourceError{errors.New("a URL is http or https here")}
 	}
-	from, err := o.OpenSource(url)
+	from, err := o.Open(url)
 	if err != nil {
 		return nil, &BadSourceError{err}
 	}

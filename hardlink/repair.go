@@ -34,7 +34,7 @@ func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
 		return err
 	}
 	defer file.Close()
-	_, err = copyVerified(discard{}, e.limit.reader(ctx, file), f, file.Name())
+	_, err = copyVerified(discard{}, e.sources.limited(ctx, file), f, file.Name())
 	return err
 }
 
@@ -46,7 +46,7 @@ func (e *Engine) isOtherRPM(ctx context.Context, rel string, f *volumes.File) (b
 		return false, err
 	}
 	defer file.Close()
-	from := e.limit.reader(ctx, file)
+	from := e.sources.limited(ctx, file)
 	_, sig, err := rpmfile.ReadHead(from)
 	if errors.Is(err, rpmfile.ErrNotRPM) && !isInput(err) {
 		return false, nil

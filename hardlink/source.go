@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -49,22 +52,69 @@ func (in *input) unchanged() error {
 	return nil
 }
 
-// openSources makes sources of directories and URLs, and limiters of those that have one.
-func openSources(o Options) ([]source, map[source]*limiter, error) {
-	var sources []source
-	limits := map[source]*limiter{}
-	for _, name := range o.Sources {
-		s, err := openSource(name, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		sources = append(sources, s)
-		limits[s] = newLimiter(o.SourceLimits[name])
-	}
-	return sources, limits, nil
+// sourceOptions are of sources. RetryInterval and Log are needed.
+type sourceOptions struct {
+	// Open opens URLs that are not http or https; nil: there are none.
+	Open          func(url string) (ObjectSource, error)
+	Client        *http.Client // for URLs; nil: a default one
+	Jobs          int          // requests at a time
+	RetryInterval time.Duration
+	SlowAfter     time.Duration
+	BwLimit       int64            // bytes a second from all sources together; 0: no limit
+	Limits        map[string]int64 // bytes a second of single sources, by name
+	Log           *slog.Logger
 }
 
-func openSource(name string, o Options) (source, error) {
+// sourceSet is production's files at several sources, asked in turn. Its methods may be called
+// concurrently.
+type sourceSet struct {
+	names  []string
+	all    []source
+	limit  *limiter
+	limits map[source]*limiter
+}
+
+// openSources opens sources by their names, directories and URLs. A URL of no use is a *BadSourceError.
+func openSources(names []string, o sourceOptions) (*sourceSet, error) {
+	l := &sourceSet{names: names, limit: newLimiter(o.BwLimit), limits: map[source]*limiter{}}
+	for _, name := range names {
+		s, err := openSource(name, o)
+		if err != nil {
+			return nil, err
+		}
+		l.all = append(l.all, s)
+		l.limits[s] = newLimiter(o.Limits[name])
+	}
+	return l, nil
+}
+
+// limited makes a reader keep to the limit that all sources have together.
+func (l *sourceSet) limited(ctx context.Context, r io.Reader) io.Reader {
+	return l.limit.reader(ctx, r)
+}
+
+// dirs are the sources that are directories.
+func (l *sourceSet) dirs() (dirs []dirSource) {
+	for _, s := range l.all {
+		if dir, ok := s.(dirSource); ok {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// first is the first source if that is a directory, else "".
+func (l *sourceSet) first() dirSource {
+	dir, _ := l.all[0].(dirSource)
+	return dir
+}
+
+// but are all sources but one.
+func (l *sourceSet) but(one source) []source {
+	return slices.DeleteFunc(slices.Clone(l.all), func(s source) bool { return s == one })
+}
+
+func openSource(name string, o sourceOptions) (source, error) {
 	if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
 		return newWebSource(name, o)
 	}

@@ -66,7 +66,7 @@ func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (s
 	if e := s.known.InSubdir(f); e != nil && !e.Absent {
 		return e.Path, nil
 	}
-	size, err := s.stat(s.build, f.Path)
+	size, err := s.sources.stat(s.build, f.Path)
 	if err != nil && !absent(err) {
 		return "", err
 	}
@@ -94,15 +94,15 @@ func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (s
 // candidate is which of the paths that a source listed is the file there, or, if none is, at
 // another source. "": none.
 func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source, paths []string) (string, error) {
-	others := slices.DeleteFunc(slices.Clone(d.sources), func(s source) bool { return s == from })
+	others := d.sources.but(from)
 	for _, sources := range [][]source{{from}, others} {
 		for _, p := range paths {
 			if len(sources) == 0 || !f.Matches(p) || volumes.CheckPath("file name", p) != nil {
 				continue
 			}
-			err := d.askOf(ctx, sources, b, p, &attempts{build: b, path: p}, func(in *input) error {
+			err := d.sources.askOf(ctx, sources, b, p, &attempts{build: b, path: p}, func(in *input) error {
 				if in.size >= 0 && in.size != f.Size {
-					return &DigestError{in.name, "size", fmt.Sprint(f.Size), fmt.Sprint(in.size), false}
+					return &DigestError{Path: in.name, What: "size", Want: fmt.Sprint(f.Size), Have: fmt.Sprint(in.size)}
 				}
 				_, err := copyVerified(discard{}, in, *f, p)
 				return err
@@ -138,7 +138,7 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 			}
 		}
 		var m metadata
-		err := d.ask(ctx, b, name, &attempts{build: b, path: name}, func(in *input) error {
+		err := d.sources.ask(ctx, b, name, &attempts{build: b, path: name}, func(in *input) error {
 			m = metadata{}
 			if err := json.NewDecoder(io.LimitReader(in, limit)).Decode(&m); err != nil {
 				return &sourceError{fmt.Errorf("read %s: %w", in.name, err)}
@@ -173,16 +173,12 @@ func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (sour
 			return from, paths, err
 		}
 		done = true
-		for _, s := range d.sources {
-			dir, ok := s.(dirSource)
-			if !ok {
-				continue
-			}
+		for _, dir := range d.sources.dirs() {
 			for _, root := range dir.buildDirs(b) {
 				t := newTree(root)
 				t.above = above(files)
 				if t.list("."); !t.missing() {
-					from, paths = s, t.paths
+					from, paths = dir, t.paths
 					for _, u := range t.unlisted {
 						if err == nil && strings.HasPrefix(u.path+"/", "files/") || u.path == "." {
 							err = u.err // what is wanted may be there

@@ -114,7 +114,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	case f.Size >= 0 && n != f.Size:
 		return n, differs("size", fmt.Sprint(f.Size), fmt.Sprint(n))
 	case have != want && algorithm == "rpmsha256":
-		return n, &DigestError{name, "sha256 of the payload", want, have, true}
+		return n, &DigestError{Path: name, What: "sha256 of the payload", Want: want, Have: have, Own: true}
 	case have != want:
 		return n, differs(algorithm, want, have)
 	case algorithm == "sigmd5" && sig.SigMD5 != "" && sig.SigMD5 != want:
@@ -126,7 +126,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 // verifyHead checks an rpm's lead and signature header, which no digest of its content covers.
 func verifyHead(lead []byte, sig *rpmfile.Signature, f volumes.File, name string) error {
 	if problem := rpmfile.LeadProblem(lead); problem != "" {
-		return &DigestError{name, "lead", "one of an rpm", problem, true}
+		return &DigestError{Path: name, What: "lead", Want: "one of an rpm", Have: problem, Own: true}
 	}
 	if f.Kind == volumes.KindSigned {
 		return verifySignature(sig, f, name)
@@ -151,7 +151,7 @@ func verifyPrimary(sig *rpmfile.Signature, f volumes.File, name string) error {
 	if want == "" {
 		return nil
 	}
-	return &DigestError{name, "signature header", want, have, false}
+	return &DigestError{Path: name, What: "signature header", Want: want, Have: have}
 }
 
 // verifySignature checks what SIGMD5 does not cover. Koji makes signed copies of the
@@ -159,11 +159,11 @@ func verifyPrimary(sig *rpmfile.Signature, f volumes.File, name string) error {
 func verifySignature(sig *rpmfile.Signature, f volumes.File, name string) error {
 	// A key that cannot be read (a newer signature format) is left to the digest.
 	if len(sig.Keys) > 0 && !slices.Contains(sig.Keys, f.Key) {
-		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.Keys), false}
+		return &DigestError{Path: name, What: "signing key", Want: f.Key, Have: fmt.Sprintf("%q", sig.Keys)}
 	}
 	sum := md5.Sum(sig.Raw)
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
-		return &DigestError{name, "signature header", f.SigDigest, have, false}
+		return &DigestError{Path: name, What: "signature header", Want: f.SigDigest, Have: have}
 	}
 	return nil
 }

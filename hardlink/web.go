@@ -44,7 +44,7 @@ type webSource struct {
 	until time.Time // the server asked not to be asked before
 }
 
-func newWebSource(base string, o Options) (*webSource, error) {
+func newWebSource(base string, o sourceOptions) (*webSource, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Hostname() == "" {
 		return nil, &BadSourceError{fmt.Errorf("%q: want http://HOST/PATH or https://HOST/PATH, production's topurl", secret.HideURL(base))}
@@ -96,7 +96,7 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" && !strings.HasPrefix(path.Ext(name), ".htm") {
 		d.Close()
-		return nil, &DigestError{d.name, "content", path.Base(name), "a web page, perhaps a login", true}
+		return nil, &DigestError{Path: d.name, What: "content", Want: path.Base(name), Have: "a web page, perhaps a login", Own: true}
 	}
 	w.given.Store(true)
 	d.size, d.validator = resp.ContentLength, validator(resp)
