@@ -6,20 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"kojisnap/volumes"
 )
-
-// sourceError is what a source did not do: open a file, or give all of it. Another source
-// may.
-type sourceError struct{ error }
-
-func (e *sourceError) Unwrap() error { return e.error }
-
-// errChanged is a file that was replaced at the source while it was read.
-var errChanged = errors.New("it changed while it was read")
 
 // ask gives the file of one source after the other to use, until use can make something of
 // it. What each source had to say is added to tried, and all of that is the error if none
@@ -77,12 +67,6 @@ func (s sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func ofSource(err error) bool {
-	var source *sourceError
-	var digest *DigestError
-	return errors.As(err, &source) || errors.As(err, &digest)
-}
-
 // attempts are why a file could not be had, source by source.
 type attempts struct {
 	build volumes.Build
@@ -105,18 +89,6 @@ func (a *attempts) over(err error) bool {
 	var source *SourceError
 	var missing *MissingError
 	return errors.As(err, &source) || errors.As(err, &missing)
-}
-
-// reasons are errors in one line.
-type reasons struct{ errs []error }
-
-func (r *reasons) Unwrap() []error { return r.errs }
-func (r *reasons) Error() string {
-	texts := make([]string, len(r.errs))
-	for i, err := range r.errs {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "; ")
 }
 
 // stat is the size of a file at the first source that has it, -1 if a request would

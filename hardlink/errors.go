@@ -10,54 +10,6 @@ import (
 	"kojisnap/kojisnap/retry"
 )
 
-// DigestError is a file whose content is not what the database says. It is not
-// made visible.
-type DigestError struct {
-	Path string // of the source
-	What string // size, sigmd5, key, md5, …
-	Want string
-	Have string
-	Own  bool // Want is what the file itself says, or what all of its kind have
-}
-
-func (e *DigestError) Error() string { return fmt.Sprintf("verify %q: %s", e.Path, e.Says()) }
-
-// Says is the error without the path.
-func (e *DigestError) Says() string {
-	says := "the database says"
-	if e.Own {
-		says = "want"
-	}
-	return fmt.Sprintf("%s is %s, %s %s", e.What, e.Have, says, e.Want)
-}
-
-// MissingError is a wanted file that no source has.
-type MissingError struct {
-	Build string `json:"build"` // N-V-R
-	Path  string `json:"path"`  // below the build's directory
-	Err   error  `json:"-"`     // what the sources said
-}
-
-func (e *MissingError) Error() string {
-	return fmt.Sprintf("build %q: %q is at no source: %v", e.Build, e.Path, e.Err)
-}
-
-func (e *MissingError) Unwrap() error { return e.Err }
-
-// SourceError is a wanted file that no source gave as the database has it. It unwraps to
-// what each said: a DigestError, a TemporaryError, an error of the file system.
-type SourceError struct {
-	Build string // N-V-R
-	Path  string // below the build's directory
-	Errs  []error
-}
-
-func (e *SourceError) Error() string {
-	return fmt.Sprintf("build %q: no source gives %q: %v", e.Build, e.Path, &reasons{e.Errs})
-}
-
-func (e *SourceError) Unwrap() []error { return e.Errs }
-
 // LeftOutError is what could not be made for want of good files. Everything else was done: the
 // builds that it is about are whole on the read-only volume, and no symlink leads elsewhere.
 type LeftOutError struct{ Errs []error }
@@ -134,15 +86,15 @@ func (e *LeftOutError) Unwrap() []error { return e.Errs }
 // of order.
 func (e *LeftOutError) SourcesAnswered() bool {
 	for _, err := range e.Errs {
-		var source *SourceError
+		var failed *SourceError
 		var missing *MissingError
 		if errors.As(err, &missing) && deniedByAll(missing.Err) {
 			return false
 		}
-		if !errors.As(err, &source) {
+		if !errors.As(err, &failed) {
 			continue // a file that no source has, or something that is kept back by itself
 		}
-		for _, said := range source.Errs {
+		for _, said := range failed.Errs {
 			var digest *DigestError
 			if !absent(said) && !denied(said) && !errors.As(said, &digest) && !ofFile(said) {
 				return false
@@ -174,9 +126,3 @@ func (e *SpaceError) Error() string {
 
 // Unwrap lets errors.Is find syscall.ENOSPC.
 func (e *SpaceError) Unwrap() error { return syscall.ENOSPC }
-
-// BadSourceError is a source whose URL cannot be one of production's tree.
-type BadSourceError struct{ Err error }
-
-func (e *BadSourceError) Error() string { return "source: " + e.Err.Error() }
-func (e *BadSourceError) Unwrap() error { return e.Err }

@@ -87,17 +87,7 @@ func (r *reached) Read([]byte) (int, error) {
 }
 
 // Limited are the sources whose limit somebody kept to, and "all" if that of all was.
-func (e *Engine) Limited() (asked []string) {
-	for i, s := range e.sources.all {
-		if l := e.sources.limits[s]; l != nil && l.begun.Load() {
-			asked = append(asked, e.opts.Sources[i])
-		}
-	}
-	if e.sources.limit != nil && e.sources.limit.begun.Load() {
-		asked = append(asked, "all")
-	}
-	return asked
-}
+func (e *Engine) Limited() []string { return e.sources.Waited() }
 
 // LedgerText is a ledger of these lines with the right digest.
 func LedgerText(lines string) string { return LedgerOf(ledger.Format, strings.Split(lines, "\n")) }

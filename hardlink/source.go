@@ -2,7 +2,6 @@ package hardlink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -93,6 +92,20 @@ func (l *sourceSet) limited(ctx context.Context, r io.Reader) io.Reader {
 	return l.limit.reader(ctx, r)
 }
 
+// Waited are the names of the sources whose limit something that was read kept to, and "all" if it
+// kept to that of all.
+func (l *sourceSet) Waited() (names []string) {
+	for i, s := range l.all {
+		if own := l.limits[s]; own != nil && own.begun.Load() {
+			names = append(names, l.names[i])
+		}
+	}
+	if l.limit != nil && l.limit.begun.Load() {
+		names = append(names, "all")
+	}
+	return names
+}
+
 // dirs are the sources that are directories.
 func (l *sourceSet) dirs() (dirs []dirSource) {
 	for _, s := range l.all {
@@ -171,16 +184,6 @@ func openFile(name string) (*input, error) {
 		size: info.Size(), mode: info.Mode().Perm(), mtime: info.ModTime()}, nil
 }
 
-// notRegularError is a directory or a device in the place of a file.
-type notRegularError struct {
-	name string
-	is   fs.FileMode
-}
-
-func (e *notRegularError) Error() string {
-	return fmt.Sprintf("open %s: is not a regular file but %v", e.name, e.is)
-}
-
 func (d dirSource) stat(b volumes.Build, path string) (int64, error) {
 	var first error
 	for _, dir := range d.buildDirs(b) {
@@ -214,9 +217,4 @@ func (d dirSource) buildDirs(b volumes.Build) []string {
 		return []string{own}
 	}
 	return []string{string(d) + "/" + volume + "/" + rel, own}
-}
-
-// absent is fs.ErrNotExist, or a file where the path wants a directory.
-func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

@@ -2,7 +2,6 @@ package hardlink
 
 import (
 	"bufio"
-	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -11,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"math"
 	"slices"
 	"strings"
@@ -221,11 +219,4 @@ func newHash(algorithm string) (hash.Hash, error) {
 		return sha256.New(), nil
 	}
 	return nil, fmt.Errorf("unknown digest algorithm %q", algorithm)
-}
-
-// isInput tells an error of reading from one of what was read.
-func isInput(err error) bool {
-	var path *fs.PathError
-	var source *sourceError
-	return errors.As(err, &path) || errors.As(err, &source) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
