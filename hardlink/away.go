@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -84,7 +85,7 @@ func (e *Engine) lacks(plan volumes.Plan, volume string, s *sample) string {
 		return ""
 	case err == io.EOF:
 		return packages + " is empty"
-	case absent(err):
+	case source.Absent(err):
 		return packages + " is not there"
 	case err != nil:
 		return err.Error()

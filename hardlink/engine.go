@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
@@ -44,9 +45,9 @@ type Options struct {
 	// Empty: ReadOnly.
 	Sources []string
 	// OpenSource opens URLs that are not http or https; nil: there are none.
-	OpenSource func(url string) (ObjectSource, error) `json:"-"`
-	Jobs       int                                    // files at a time; default: one per CPU, at least 4; at least 8 if the first source is a URL
-	Verify     Level                                  // default VerifySize
+	OpenSource func(url string) (source.Objects, error) `json:"-"`
+	Jobs       int                                      // files at a time; default: one per CPU, at least 4; at least 8 if the first source is a URL
+	Verify     Level                                    // default VerifySize
 	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
 	// looks at all, too.
 	Audit bool
@@ -97,7 +98,7 @@ type Engine struct {
 	hub     string // topdir's path as staging's hub has it
 	opts    Options
 	top     *topdir.Dir
-	sources *sourceSet
+	sources *source.Set
 	noLink  devices // link(2) said EXDEV
 	noClone devices
 	// writableSource: staging's hub could write production's tree, so that moves in Koji succeed.
@@ -147,7 +148,7 @@ func New(opts Options) (*Engine, error) {
 	if opts.Jobs <= 0 {
 		opts.Jobs = defaultJobs(opts.Sources[0])
 	}
-	sources, err := openSources(opts.Sources, sourceOptions{Open: opts.OpenSource, Client: opts.Client, Jobs: opts.Jobs, RetryInterval: opts.RetryInterval,
+	sources, err := source.Open(opts.Sources, source.Options{Open: opts.OpenSource, Client: opts.Client, Jobs: opts.Jobs, RetryInterval: opts.RetryInterval,
 		SlowAfter: opts.SlowAfter, BwLimit: opts.BwLimit, Limits: opts.SourceLimits, Log: opts.Log})
 	if err != nil {
 		return nil, err
@@ -158,7 +159,7 @@ func New(opts Options) (*Engine, error) {
 	}
 	top.SetAttributes(opts.Attributes)
 	e := &Engine{hub: hub, opts: opts, top: top, sources: sources}
-	if dir := sources.first(); dir != "" {
+	if dir := sources.First(); dir != "" {
 		e.sameMount = topdir.SameMount(string(dir), top.Path())
 	}
 	return e, nil

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/retry"
 )
 
@@ -18,19 +20,19 @@ type LeftOutError struct{ Errs []error }
 // asked any more one is enough, and so it is of what failed before that was clear.
 func (e *LeftOutError) Error() string {
 	const shown = 100
-	var given *goneError // the first that was given up
+	var given *source.GoneError // the first that was given up
 	for _, err := range e.Errs {
 		if errors.As(err, &given) {
 			break
 		}
 	}
 	var lines []string
-	var blamed []*goneError
+	var blamed []*source.GoneError
 	more, refused := 0, false
 	nothing, told := e.nothing(), false
 	for _, err := range e.Errs {
-		var missing *MissingError
-		if errors.As(err, &missing) && nothing > few && nothingGiven(missing.Err) {
+		var missing *source.MissingError
+		if errors.As(err, &missing) && nothing > few && source.NothingGiven(missing.Err) {
 			if told {
 				more++
 				continue
@@ -38,23 +40,23 @@ func (e *LeftOutError) Error() string {
 			told = true
 			err = fmt.Errorf("%w: no source gave anything, and %d files are missing: is --source production's topdir, where Koji's topurl leads, with the directory packages in it?", err, nothing)
 		}
-		if errors.As(err, &missing) && deniedByAll(missing.Err) { // so it is with all
+		if errors.As(err, &missing) && source.DeniedByAll(missing.Err) { // so it is with all
 			if refused {
 				more++
 				continue
 			}
 			refused = true
 		}
-		var gone *goneError
+		var gone *source.GoneError
 		if !errors.As(err, &gone) && errors.As(err, new(*retry.TemporaryError)) {
 			gone = given
 		}
-		same := gone != nil && !errors.As(err, new(*DigestError)) && slices.Contains(blamed, gone)
+		same := gone != nil && !errors.As(err, new(*content.DigestError)) && slices.Contains(blamed, gone)
 		if same || len(lines) == shown {
 			more++
 			continue
 		}
-		if gone != nil && !errors.As(err, new(*DigestError)) { // which file it was found at differs each time
+		if gone != nil && !errors.As(err, new(*content.DigestError)) { // which file it was found at differs each time
 			err = fmt.Errorf("left out: builds with files that no other source has: %w", gone)
 		}
 		lines, blamed = append(lines, err.Error()), append(blamed, gone)
@@ -71,8 +73,8 @@ const few = 10
 // nothing counts the files that are nowhere, while no source has given another.
 func (e *LeftOutError) nothing() (n int) {
 	for _, err := range e.Errs {
-		var missing *MissingError
-		if errors.As(err, &missing) && nothingGiven(missing.Err) {
+		var missing *source.MissingError
+		if errors.As(err, &missing) && source.NothingGiven(missing.Err) {
 			n++
 		}
 	}
@@ -86,17 +88,17 @@ func (e *LeftOutError) Unwrap() []error { return e.Errs }
 // of order.
 func (e *LeftOutError) SourcesAnswered() bool {
 	for _, err := range e.Errs {
-		var failed *SourceError
-		var missing *MissingError
-		if errors.As(err, &missing) && deniedByAll(missing.Err) {
+		var failed *source.Error
+		var missing *source.MissingError
+		if errors.As(err, &missing) && source.DeniedByAll(missing.Err) {
 			return false
 		}
 		if !errors.As(err, &failed) {
 			continue // a file that no source has, or something that is kept back by itself
 		}
 		for _, said := range failed.Errs {
-			var digest *DigestError
-			if !absent(said) && !denied(said) && !errors.As(said, &digest) && !ofFile(said) {
+			var digest *content.DigestError
+			if !source.Absent(said) && !source.Denied(said) && !errors.As(said, &digest) && !source.OfFile(said) {
 				return false
 			}
 		}

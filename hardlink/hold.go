@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -110,8 +111,8 @@ func (e *LeftOutError) Held() []HeldError {
 func heldBy(err error) *HeldError {
 	var (
 		one     *HeldError
-		missing *MissingError
-		failed  *SourceError
+		missing *source.MissingError
+		failed  *source.Error
 	)
 	switch {
 	case errors.As(err, &one):

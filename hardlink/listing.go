@@ -8,6 +8,7 @@ import (
 	"path"
 	"syscall"
 
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -32,8 +33,8 @@ func (l *listing) read() {
 	if l.opts.ReadOnly == "" {
 		return
 	}
-	production := dirSource(l.opts.ReadOnly)
-	roots := production.buildDirs(l.build.Build)
+	production := source.Dir(l.opts.ReadOnly)
+	roots := production.BuildDirs(l.build.Build)
 	for i, root := range roots {
 		t := newTree(root)
 		t.above, t.whole = above(l.build.Files), logsDir
@@ -48,7 +49,7 @@ func (l *listing) read() {
 			break // nothing to lead to
 		}
 		l.paths, l.unlisted = t.paths, t.unlisted
-		if l.sources.first() == production {
+		if l.sources.First() == production {
 			l.regular = t.regular
 		}
 		break
@@ -148,7 +149,7 @@ func (t *tree) follow(p string) bool {
 
 // missing tells that there is no such directory.
 func (t *tree) missing() bool {
-	return len(t.unlisted) > 0 && t.unlisted[0].path == "." && absent(t.unlisted[0].err)
+	return len(t.unlisted) > 0 && t.unlisted[0].path == "." && source.Absent(t.unlisted[0].err)
 }
 
 // err is why not all of it is listed.

@@ -51,4 +51,4 @@ func (e *Engine) CheckRoom() error {
 }
 
 // CheckSources says of each source, by its name, why no file can be had from it, nil if it answers.
-func (e *Engine) CheckSources(ctx context.Context) map[string]error { return e.sources.check(ctx) }
+func (e *Engine) CheckSources(ctx context.Context) map[string]error { return e.sources.Check(ctx) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/lockfile"
 )
 
@@ -52,7 +53,7 @@ func (e *Engine) freeTemp(volume string) (string, error) {
 		if n > 0 {
 			dir += "-" + strconv.Itoa(n)
 		}
-		if _, err := e.top.Lstat(dir); absent(err) {
+		if _, err := e.top.Lstat(dir); source.Absent(err) {
 			return dir, nil
 		} else if err != nil {
 			return "", err

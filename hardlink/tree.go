@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -81,7 +82,7 @@ type looked struct {
 
 func (l *looked) add(err error) {
 	switch {
-	case err != nil && (errors.As(err, new(*danglingError)) || !absent(err) && !errors.As(err, new(*sizeError))):
+	case err != nil && (errors.As(err, new(*danglingError)) || !source.Absent(err) && !errors.As(err, new(*sizeError))):
 		l.unreadable++
 	case err != nil:
 		l.bad++
@@ -139,7 +140,7 @@ func spread(n int) func(yield func(int) bool) {
 // look looks for a file of a build on the read-only volume. size -1: any. It learns whether
 // production's files can be linked, so that a plan knows the space that copies need.
 func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
-	for _, dir := range dirSource(e.opts.ReadOnly).buildDirs(b) {
+	for _, dir := range source.Dir(e.opts.ReadOnly).BuildDirs(b) {
 		info, serr := os.Stat(filepath.Join(dir, path))
 		switch {
 		case serr == nil && size >= 0 && info.Size() != size:
@@ -152,7 +153,7 @@ func (e *Engine) look(b volumes.Build, path string, size int64) (err error) {
 		case err == nil:
 			err = serr
 		}
-		if err != nil && absent(err) {
+		if err != nil && source.Absent(err) {
 			if link := e.dangling(filepath.Join(dir, path)); link != "" {
 				err = &danglingError{link, err}
 			}
@@ -171,7 +172,7 @@ func (e *Engine) dangling(path string) string {
 	for ; below > 0 && filepath.Base(path) != "packages"; below-- {
 		info, err := os.Lstat(path)
 		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			if _, err := os.Stat(path); absent(err) {
+			if _, err := os.Stat(path); source.Absent(err) {
 				return path
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -73,7 +74,7 @@ func (e *Engine) leadNowhere(plan volumes.Plan, ledger *ledger.Ledger) (names []
 		if err != nil || !ledger.Ours(link)(have) {
 			continue
 		}
-		if _, err := os.Stat(e.top.Join(link)); absent(err) {
+		if _, err := os.Stat(e.top.Join(link)); source.Absent(err) {
 			names = append(names, name)
 		}
 	}

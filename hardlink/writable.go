@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -68,14 +69,14 @@ func (e *Engine) shown(plan volumes.Plan) []string {
 	for _, v := range plan.Volumes {
 		dirs = append(dirs, filepath.Join(e.opts.ReadOnly, v.Source, "packages"))
 	}
-	tree := dirSource(e.opts.ReadOnly)
+	tree := source.Dir(e.opts.ReadOnly)
 	for i := range spread(len(plan.Staged)) {
-		for _, dir := range tree.buildDirs(plan.Staged[i].Build) {
+		for _, dir := range tree.BuildDirs(plan.Staged[i].Build) {
 			dirs = append(dirs, path.Dir(dir), dir)
 		}
 	}
 	for _, b := range plan.Sample {
-		for _, dir := range tree.buildDirs(b) {
+		for _, dir := range tree.BuildDirs(b) {
 			dirs = append(dirs, path.Dir(dir), dir)
 		}
 	}

@@ -1,4 +1,4 @@
-package hardlink
+package content
 
 import (
 	"context"
@@ -28,15 +28,16 @@ func (e *DigestError) Says() string {
 	return fmt.Sprintf("%s is %s, %s %s", e.What, e.Have, says, e.Want)
 }
 
-// sourceError is what a source did not do: open a file, or give all of it. Another source
+// ReadError is what a source did not do: open a file, or give all of it. Another source
 // may.
-type sourceError struct{ error }
+type ReadError struct{ Err error }
 
-func (e *sourceError) Unwrap() error { return e.error }
+func (e *ReadError) Error() string { return e.Err.Error() }
+func (e *ReadError) Unwrap() error { return e.Err }
 
-// isInput tells an error of reading from one of what was read.
-func isInput(err error) bool {
+// OfReading tells an error of reading from one of what was read.
+func OfReading(err error) bool {
 	var path *fs.PathError
-	var source *sourceError
+	var source *ReadError
 	return errors.As(err, &path) || errors.As(err, &source) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

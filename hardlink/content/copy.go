@@ -1,4 +1,4 @@
-package hardlink
+package content
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 	"kojisnap/volumes"
 )
 
-const bufferSize = 64 << 10 // in the cache of a core, with what is hashed
+const BufferSize = 64 << 10 // in the cache of a core, with what is hashed
 
 // pipe is the buffers of one copy: a small file takes one read and one write.
 type pipe struct {
@@ -29,13 +29,13 @@ type pipe struct {
 }
 
 var pipes = sync.Pool{New: func() any {
-	return &pipe{r: bufio.NewReaderSize(nil, bufferSize), w: bufio.NewWriterSize(nil, bufferSize)}
+	return &pipe{r: bufio.NewReaderSize(nil, BufferSize), w: bufio.NewWriterSize(nil, BufferSize)}
 }}
 
-// copyVerified writes src to dst and returns how many bytes that were. name is the
+// Copy writes src to dst and returns how many bytes that were. name is the
 // source's. If the content is not what f says the error is a DigestError; dst then
 // holds what must not be used.
-func copyVerified(dst io.Writer, src io.Reader, f volumes.File, name string) (int64, error) {
+func Copy(dst io.Writer, src io.Reader, f volumes.File, name string) (int64, error) {
 	p := pipes.Get().(*pipe)
 	defer pipes.Put(p)
 	p.r.Reset(src)
@@ -74,7 +74,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	if algorithm == "sigmd5" || algorithm == "rpmsha256" {
 		lead, err := sig.ReadHead(p.r)
 		if err != nil {
-			if isInput(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
+			if OfReading(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
 				return 0, err
 			}
 			return 0, differs("format", "an rpm", fmt.Sprintf("%q", err))
@@ -178,7 +178,7 @@ func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 			return n, err
 		}
 		chunk, _ := p.r.Peek(p.r.Buffered()) // what one read gave
-		aside := len(chunk) == bufferSize
+		aside := len(chunk) == BufferSize
 		if aside && chunks == nil {
 			chunks, done = make(chan []byte), make(chan struct{})
 			defer close(chunks)

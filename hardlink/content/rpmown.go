@@ -1,4 +1,4 @@
-package hardlink
+package content
 
 import (
 	"crypto/sha256"
@@ -30,7 +30,7 @@ func readOwn(r io.Reader, sig *rpmfile.Signature, f volumes.File, name string) (
 		return &DigestError{Path: name, What: what, Want: want, Have: have, Own: own}
 	}
 	if own.header, err = rpmfile.ReadHeader(r); err != nil {
-		if isInput(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
+		if OfReading(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
 			return own, err
 		}
 		return own, differs("format", "an rpm", fmt.Sprintf("%q", err), true)

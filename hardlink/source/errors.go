@@ -1,4 +1,4 @@
-package hardlink
+package source
 
 import (
 	"errors"
@@ -7,25 +7,26 @@ import (
 	"strings"
 	"syscall"
 
+	"kojisnap/hardlink/content"
 	"kojisnap/kojisnap/retry"
 )
 
-// ofSourceTree tells whether an error is one of a file system at a source: a file that cannot be read.
-func ofSourceTree(err error) bool {
-	var source *SourceError
+// OfTree tells whether an error is one of a file system at a source: a file that cannot be read.
+func OfTree(err error) bool {
+	var source *Error
 	if !errors.As(err, &source) {
 		return false
 	}
 	for _, said := range source.Errs {
-		if !absent(said) && !ofFile(said) {
+		if !Absent(said) && !OfFile(said) {
 			return false
 		}
 	}
 	return true
 }
 
-// ofFile tells whether a source that is a directory failed for one file.
-func ofFile(said error) bool {
+// OfFile tells whether a source that is a directory failed for one file.
+func OfFile(said error) bool {
 	var errno syscall.Errno
 	return errors.As(said, new(*notRegularError)) || errors.As(said, &errno) && !errors.As(said, new(*retry.TemporaryError)) && errno != syscall.ENOSPC
 }
@@ -43,33 +44,33 @@ func (e *MissingError) Error() string {
 
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// SourceError is a wanted file that no source gave as the database has it. It unwraps to
+// Error is a wanted file that no source gave as the database has it. It unwraps to
 // what each said: a DigestError, a TemporaryError, an error of the file system.
-type SourceError struct {
+type Error struct {
 	Build string // N-V-R
 	Path  string // below the build's directory
 	Errs  []error
 }
 
-func (e *SourceError) Error() string {
+func (e *Error) Error() string {
 	return fmt.Sprintf("build %q: no source gives %q: %v", e.Build, e.Path, &reasons{e.Errs})
 }
 
-func (e *SourceError) Unwrap() []error { return e.Errs }
+func (e *Error) Unwrap() []error { return e.Errs }
 
-// BadSourceError is a source whose URL cannot be one of production's tree.
-type BadSourceError struct{ Err error }
+// URLError is a source whose URL cannot be one of production's tree.
+type URLError struct{ Err error }
 
-func (e *BadSourceError) Error() string { return "source: " + e.Err.Error() }
+func (e *URLError) Error() string { return "source: " + e.Err.Error() }
 
-func (e *BadSourceError) Unwrap() error { return e.Err }
+func (e *URLError) Unwrap() error { return e.Err }
 
-// errChanged is a file that was replaced at the source while it was read.
-var errChanged = errors.New("it changed while it was read")
+// ErrChanged is a file that was replaced at the source while it was read.
+var ErrChanged = errors.New("it changed while it was read")
 
 func ofSource(err error) bool {
-	var source *sourceError
-	var digest *DigestError
+	var source *content.ReadError
+	var digest *content.DigestError
 	return errors.As(err, &source) || errors.As(err, &digest)
 }
 
@@ -96,7 +97,7 @@ func (e *notRegularError) Error() string {
 	return fmt.Sprintf("open %s: is not a regular file but %v", e.name, e.is)
 }
 
-// absent is fs.ErrNotExist, or a file where the path wants a directory.
-func absent(err error) bool {
+// Absent is fs.ErrNotExist, or a file where the path wants a directory.
+func Absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
