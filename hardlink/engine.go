@@ -95,17 +95,15 @@ type Options struct {
 
 // Engine makes the files of plans exist below one topdir.
 type Engine struct {
-	hub     string // topdir's path as staging's hub has it
-	opts    Options
-	top     *topdir.Dir
-	sources *source.Set
-	noLink  devices // link(2) said EXDEV
-	noClone devices
-	// writableSource: staging's hub could write production's tree, so that moves in Koji succeed.
-	writableSource bool
-	away           map[string]*away // production's volumes that are not here; of the last plan
-	volumeDirs     []string         // of production's other volumes that are shown, below its topdir
-	prefetch       ledger.Prefetch
+	hub        string // topdir's path as staging's hub has it
+	opts       Options
+	top        *topdir.Dir
+	sources    *source.Set
+	noLink     devices // link(2) said EXDEV
+	noClone    devices
+	tree       *prodTree
+	volumeDirs []string // of production's other volumes that are shown, below its topdir
+	prefetch   ledger.Prefetch
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }
@@ -158,7 +156,8 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
-	e := &Engine{hub: hub, opts: opts, top: top, sources: sources}
+	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, tree: &prodTree{Root: opts.ReadOnly, Unmounted: opts.Unmounted, Writable: opts.WritableSource,
+		Owner: opts.Attributes.Owner, Top: top, Log: opts.Log}}
 	if dir := sources.First(); dir != "" {
 		e.sameMount = topdir.SameMount(string(dir), top.Path())
 	}

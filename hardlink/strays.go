@@ -97,7 +97,7 @@ func (e *Engine) compareStray(s *Stray, readOnly bool) error {
 	}
 	whole := !slices.ContainsFunc(all.paths, func(p string) bool { return !have[p] })
 	switch {
-	case e.writableSource:
+	case e.tree.isWritable():
 		s.Keep = "a move may be under way, since production's tree is writable"
 	case !(whole && readOnly) && e.opts.Now().Sub(newest) < settling:
 		s.Keep = fmt.Sprintf("a move may be under way: something in it changed less than %v ago", settling)

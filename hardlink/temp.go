@@ -2,6 +2,7 @@ package hardlink
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,7 +66,11 @@ func (e *Engine) freeTemp(volume string) (string, error) {
 // way.
 func (e *Engine) removeTemp(dir string) {
 	if err := e.top.RemoveAll(dir); err != nil {
-		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(dir), "err", errnoOf(err))
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the path is said
+		}
+		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(dir), "err", err)
 	}
 }
 
