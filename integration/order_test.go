@@ -28,7 +28,9 @@ var order = []string{
 	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status",
 	"dbsync/loadtx",
 	"dbsync/book dbsync/overlay",
-	"dbsync/kojidb hardlink/ledger hardlink/rpmfile",
+	"dbsync/kojidb hardlink/ledger hardlink/source",
+	"hardlink/content",
+	"hardlink/rpmfile",
 	"dbsync/dbconn dbsync/sqltext volumes/topdir",
 	// Production's hub, snapshots and where they are.
 	"volumes kojisnap/hub kojisnap/store/signed",
