@@ -37,7 +37,7 @@ func testPullHeals(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, rows: rows, server: server, client: c, again: pulltest.NewStore(t), all: pulltest.NewStore(t), tags: pulltest.WayTags, dirty: dirt{}}
+	w := &changingHub{t: t, rows: rows, server: server, client: c, again: pulltest.NewStore(t), all: pulltest.NewStore(t), tags: pulltest.WayTags, dirty: dirt{}}
 	w.compare()
 	w.wait(10 * 24 * time.Hour)
 	m, err := generate.NewMutator(rows, generate.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
@@ -113,7 +113,7 @@ func testPullHeals(t *testing.T, seed uint64) {
 // pull, whose base that is, but that it is younger than the base.
 func TestPullHealsRecycled(t *testing.T) {
 	w := newCutWorld(t, pull.Options{Tags: pulltest.WayTags, Margin: -1, Overlap: 5 * time.Second})
-	at := &world{t: t, rows: w.rows}
+	at := &changingHub{t: t, rows: w.rows}
 	_, needed := w.whole(t, pulltest.NewStore(t))
 	history := slices.Index(needed, "queryHistory")
 	builds := history + slices.Index(needed[history:], "multiCall")
