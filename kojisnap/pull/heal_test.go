@@ -37,7 +37,7 @@ func testPullHeals(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &changingHub{t: t, rows: rows, server: server, client: c, again: pulltest.NewStore(t), all: pulltest.NewStore(t), tags: pulltest.WayTags, dirty: dirt{}}
+	w := &changingHub{t: t, rows: rows, server: server, client: c, again: pulltest.NewStore(t), all: pulltest.NewStore(t), tags: pulltest.WayTags, stale: staleRows{}}
 	w.compare()
 	w.wait(10 * 24 * time.Hour)
 	m, err := generate.NewMutator(rows, generate.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
