@@ -100,8 +100,8 @@ func testPullHeals(t *testing.T, seed uint64) {
 		w.wait(10 * 24 * time.Hour)
 		w.compare()
 	}
-	if len(w.dirty) > 0 {
-		t.Errorf("not swept: %v", w.dirty)
+	if len(w.stale) > 0 {
+		t.Errorf("not swept: %v", w.stale)
 	}
 	if wentOn == 0 {
 		t.Error("no pull was gone on with")
@@ -112,7 +112,7 @@ func testPullHeals(t *testing.T, seed uint64) {
 // has read its tagging, and before it reads the build. By the build's row nothing tells the next
 // pull, whose base that is, but that it is younger than the base.
 func TestPullHealsRecycled(t *testing.T) {
-	w := newCutWorld(t, pull.Options{Tags: pulltest.WayTags, Margin: -1, Overlap: 5 * time.Second})
+	w := newCutHub(t, pull.Options{Tags: pulltest.WayTags, Margin: -1, Overlap: 5 * time.Second})
 	at := &changingHub{t: t, rows: w.rows}
 	_, needed := w.whole(t, pulltest.NewStore(t))
 	history := slices.Index(needed, "queryHistory")
