@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -30,26 +31,26 @@ const (
 // Actions is what is to do, as data: Diff computes it, --dry-run prints it, Apply
 // does it. The zero value is nothing.
 type Actions struct {
-	CopyVolume  string          `json:"copy_volume,omitempty"`
-	Volumes     []LinkAction    `json:"volumes,omitempty"`
-	Builds      []BuildAction   `json:"builds,omitempty"`
-	Links       []LinkAction    `json:"links,omitempty"`
-	RemoveLinks []volumes.Link  `json:"remove_links,omitempty"`
-	Remove      []RemoveAction  `json:"remove,omitempty"`
-	Own         []topdir.Change `json:"own,omitempty"`      // owners and modes that are not as they are to be
-	Strays      []Stray         `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
-	Kept        []Kept          `json:"kept,omitempty"`     // not ours, so it stays
-	Nowhere     []Nowhere       `json:"nowhere,omitempty"`  // production's volumes that are not here
-	Missing     []*MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
-	LeftOut     []volumes.Build `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
-	Held        []*HeldError    `json:"-"`                  // what else is kept back: results have it in one list with Missing
-	Present     int             `json:"present"`            // files that are there already
-	Absent      int             `json:"absent"`             // optional files that production does not have
-	Damaged     []Damaged       `json:"damaged,omitempty"`  // files that were put there, are damaged since, and are made again
-	Adopted     int             `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
-	Rebuilt     string          `json:"rebuilt,omitempty"`  // why the ledger is made anew
-	Leaving     []volumes.Build `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
-	Grace       []GraceBuild    `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
+	CopyVolume  string                 `json:"copy_volume,omitempty"`
+	Volumes     []LinkAction           `json:"volumes,omitempty"`
+	Builds      []BuildAction          `json:"builds,omitempty"`
+	Links       []LinkAction           `json:"links,omitempty"`
+	RemoveLinks []volumes.Link         `json:"remove_links,omitempty"`
+	Remove      []RemoveAction         `json:"remove,omitempty"`
+	Own         []topdir.Change        `json:"own,omitempty"`      // owners and modes that are not as they are to be
+	Strays      []Stray                `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
+	Kept        []Kept                 `json:"kept,omitempty"`     // not ours, so it stays
+	Nowhere     []Nowhere              `json:"nowhere,omitempty"`  // production's volumes that are not here
+	Missing     []*source.MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
+	LeftOut     []volumes.Build        `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
+	Held        []*HeldError           `json:"-"`                  // what else is kept back: results have it in one list with Missing
+	Present     int                    `json:"present"`            // files that are there already
+	Absent      int                    `json:"absent"`             // optional files that production does not have
+	Damaged     []Damaged              `json:"damaged,omitempty"`  // files that were put there, are damaged since, and are made again
+	Adopted     int                    `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
+	Rebuilt     string                 `json:"rebuilt,omitempty"`  // why the ledger is made anew
+	Leaving     []volumes.Build        `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
+	Grace       []GraceBuild           `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
 
 	logs       map[string]*ledger.Build // by directory: see seenLogs
 	away       []string                 // of each build that is left out because its volume is not here, production's volume

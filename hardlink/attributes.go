@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
@@ -161,7 +162,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.B
 			dirs[p] = true
 		}
 		st, err := d.top.Lstat(rel)
-		if absent(err) {
+		if source.Absent(err) {
 			continue
 		}
 		if err != nil {
@@ -221,12 +222,8 @@ func (d *differ) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 // atProduction is the mode that production's file has, 0 if that is not known, and whether the file is
 // that inode.
 func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
-	for _, s := range d.sources {
-		source, ok := s.(dirSource)
-		if !ok {
-			continue
-		}
-		for _, dir := range source.buildDirs(b) {
+	for _, tree := range d.sources.Dirs() {
+		for _, dir := range tree.BuildDirs(b) {
 			var prod unix.Stat_t
 			if unix.Stat(dir+"/"+file, &prod) == nil {
 				return fs.FileMode(prod.Mode & 0o777), prod.Dev == st.Dev && prod.Ino == st.Ino

@@ -2,10 +2,6 @@ package hardlink
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"slices"
 
 	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
@@ -39,83 +35,10 @@ func (n Nowhere) held() *HeldError {
 	return &HeldError{Held: volumes.Held{Kind: "volume", Name: n.Volume, Reason: n.Why, Outcome: outcome}}
 }
 
-// away is why a volume of production's is not here.
-type away struct {
-	why  string
-	said bool
-}
-
-// isAway tells whether nothing can be had of a build, because its volume is not here.
-func (e *Engine) isAway(b volumes.Build) bool { return e.away[b.Volume] != nil }
-
-// findAway looks which of production's volumes, apart from DEFAULT, are not here.
-func (e *Engine) findAway(plan volumes.Plan, samples map[string]*sample) map[string]*away {
-	found := map[string]*away{}
-	for _, volume := range e.opts.Unmounted {
-		found[volume] = &away{"the configuration says that this site has no mount of it (unmounted)", true}
-		if !slices.Contains(plan.Production, volume) {
-			e.opts.Log.Warn("production has no volume of a name that --unmounted gives: correct it", "volume", volume)
-		}
-	}
-	if e.opts.ReadOnly == "" {
-		return found
-	}
-	for _, volume := range plan.Production {
-		if volume == "" || volume == volumes.DefaultVolume || found[volume] != nil {
-			continue
-		}
-		if why := e.lacks(plan, volume, samples[volume]); why != "" {
-			found[volume] = &away{why: why}
-		}
-	}
-	return found
-}
-
-// lacks says why a volume of production's is not here; "": it is. A build that is not on it, and that
-// production moved since, speaks against that.
-func (e *Engine) lacks(plan volumes.Plan, volume string, s *sample) string {
-	dir, err := volumes.VolumeDir(volume)
-	if err != nil {
-		return "" // the plan holds it
-	}
-	packages := filepath.Join(e.opts.ReadOnly, dir, "packages")
-	switch err := hasNames(packages); {
-	case err == io.EOF && s == nil:
-		return ""
-	case err == io.EOF:
-		return packages + " is empty"
-	case absent(err):
-		return packages + " is not there"
-	case err != nil:
-		return err.Error()
-	case s == nil:
-		return ""
-	}
-	l := e.lookForStaged(plan, s.staged)
-	for _, b := range s.others {
-		l.add(e.look(b, ".", -1))
-	}
-	if l.bad > 1 && l.bad*2 > l.have || l.have == 0 && l.unreadable > 1 {
-		return fmt.Sprintf("of %d builds that were looked for on it %d are not there as the database says: %v", l.have+l.unreadable, l.bad+l.unreadable, l.first)
-	}
-	return ""
-}
-
-// hasNames is io.EOF for an empty directory.
-func hasNames(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.Readdirnames(1)
-	return err
-}
-
 // nowhere tells of the volumes that are not here, once it is known which builds are left out for them.
 func (d *differ) nowhere(a *Actions) {
 	for _, volume := range d.plan.Production {
-		why := d.away[volume]
+		why := d.tree.awayWhy(volume)
 		if why == nil {
 			continue
 		}
@@ -160,17 +83,4 @@ func (d *differ) leaveAway(a *Actions, s volumes.StagedBuild, known *ledger.Buil
 		leaveOut()
 	}
 	a.away = append(a.away, s.Build.Volume)
-}
-
-// awayBehind are staging's volumes that lead to volumes which should be here, and are not.
-func (e *Engine) awayBehind(plan volumes.Plan) map[string]bool {
-	behind := map[string]bool{}
-	for _, v := range plan.Volumes {
-		for volume, why := range e.away {
-			if !why.said && v.Source == "vol/"+volume {
-				behind[v.Name] = true
-			}
-		}
-	}
-	return behind
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
@@ -26,9 +27,9 @@ type making struct {
 	made    []FileAction // with what became of Op and Bytes
 	linked  []string     // directories that are a symlink now
 	absent  int
-	missing []*MissingError // of optional files
-	held    []error         // optional files that were kept back
-	err     error           // why it is left out
+	missing []*source.MissingError // of optional files
+	held    []error                // optional files that were kept back
+	err     error                  // why it is left out
 }
 
 // makeBatch makes all files of a batch under temporary names.
@@ -56,7 +57,7 @@ func (c *committer) commit(ms []*making) error {
 	c.durable = &ledger.Batch{}
 	for _, m := range ms {
 		for _, missing := range m.missing {
-			if m.err == nil && deniedByAll(missing.Err) { // it may be there, as all else
+			if m.err == nil && source.DeniedByAll(missing.Err) { // it may be there, as all else
 				m.err = fmt.Errorf("left out: %w", missing)
 			}
 		}
@@ -119,7 +120,7 @@ func (c *committer) commit(ms []*making) error {
 // breaks notes that a build is left out.
 func (c *committer) breaks(m *making) error {
 	c.broken = append(c.broken, m.err)
-	if ofSourceTree(m.err) {
+	if source.OfTree(m.err) {
 		c.unreadable++
 		if tooMany(c.unreadable, c.all) {
 			return &manyError{c.unreadable, c.all, "builds could not be read", m.err}
@@ -278,7 +279,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *topdir.
 	how, entry, err := r.make(ctx, m.Build, *f.File, dir)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	missing := (*MissingError)(nil)
+	missing := (*source.MissingError)(nil)
 	switch {
 	case err == nil:
 		f.Op, f.Bytes = how, entry.Size
@@ -293,7 +294,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *topdir.
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case f.File.Optional && ofSourceTree(err):
+	case f.File.Optional && source.OfTree(err):
 		m.again = true
 		m.held = append(m.held, held("file", m.Build.NVR(), f.Path, err, noOptional))
 		return nil
@@ -316,9 +317,9 @@ func leftOut(b volumes.Build, err error) error { return held("build", b.NVR(), "
 // ofBuild tells whether an error is about a file at the sources, so that other builds may
 // do better. It names the build.
 func ofBuild(err error) bool {
-	var source *SourceError
-	var missing *MissingError
-	return errors.As(err, &source) || errors.As(err, &missing)
+	var failed *source.Error
+	var missing *source.MissingError
+	return errors.As(err, &failed) || errors.As(err, &missing)
 }
 
 // publish gives a verified build, or its new files, their names.

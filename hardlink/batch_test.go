@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/ledger"
 )
 
@@ -15,7 +16,7 @@ func TestSmallBatches(t *testing.T) {
 	s := newSite(t)
 	damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
 	small := func(o *hardlink.Options) { o.BatchFiles = 1 }
-	var digest *hardlink.DigestError
+	var digest *content.DigestError
 	r, err := s.copy(t, small)
 	if !errors.As(err, &digest) {
 		t.Fatalf("error %v, want a DigestError", err)

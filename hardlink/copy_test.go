@@ -17,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
@@ -103,7 +105,7 @@ func TestDamagedSource(t *testing.T) {
 				damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
 			}
 			r, err := s.copy(t)
-			var digest *hardlink.DigestError
+			var digest *content.DigestError
 			if !errors.As(err, &digest) {
 				t.Fatalf("error %v, want a DigestError", err)
 			}
@@ -186,10 +188,10 @@ func TestNoSourceGivesIt(t *testing.T) {
 	second := t.TempDir()
 	damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
 	_, err := s.copy(t, func(o *hardlink.Options) { o.Sources = []string{s.prod, second} })
-	var source *hardlink.SourceError
-	var digest *hardlink.DigestError
+	var source *source.Error
+	var digest *content.DigestError
 	if !errors.As(err, &source) || !errors.As(err, &digest) || source.Build != "bash-5.3.0-2.fc42" || source.Path != bashRPM || len(source.Errs) != 2 {
-		t.Fatalf("error %v, want a SourceError with a DigestError", err)
+		t.Fatalf("error %v, want a source.Error with a DigestError", err)
 	}
 	if !strings.Contains(err.Error(), s.prod) || !strings.Contains(err.Error(), second) {
 		t.Errorf("error %q does not name both sources", err)
@@ -276,7 +278,7 @@ func TestSpliceOfDamagedHeader(t *testing.T) {
 	sig := filepath.Join(s.prod, bashDir, bashSig)
 	damage(t, sig, flip(200))
 	_, err := s.copy(t)
-	var digest *hardlink.DigestError
+	var digest *content.DigestError
 	if !errors.As(err, &digest) || digest.Path != sig {
 		t.Errorf("error %v, want one about %s", err, sig)
 	}
@@ -289,7 +291,7 @@ func TestMissingFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.copy(t)
-	var missing *hardlink.MissingError
+	var missing *source.MissingError
 	if !errors.As(err, &missing) || missing.Build != "bash-5.3.0-2.fc42" || missing.Path != bashRPM || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want one about %s", err, bashRPM)
 	}
@@ -373,7 +375,7 @@ func TestRepair(t *testing.T) {
 		t.Errorf("seen by size: %+v", r)
 	}
 	digest := func(o *hardlink.Options) { o.Verify = hardlink.VerifyDigest }
-	var damaged *hardlink.DigestError
+	var damaged *content.DigestError
 	if r, err := s.copy(t, digest); !errors.As(err, &damaged) || r.Builds != 0 {
 		t.Errorf("report %+v, %v", r, err)
 	}

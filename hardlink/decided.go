@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -71,7 +72,7 @@ func (d *differ) movedAway(b volumes.Build) (bool, error) {
 		return false, err
 	}
 	st, err := d.top.Lstat(link)
-	if err != nil && !absent(err) {
+	if err != nil && !source.Absent(err) {
 		return false, err
 	}
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
@@ -91,7 +92,7 @@ func (d *differ) forget(a *Actions) error {
 			continue
 		}
 		st, err := d.top.Lstat(dir)
-		if err != nil && !absent(err) {
+		if err != nil && !source.Absent(err) {
 			continue // nothing is known of it
 		}
 		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {

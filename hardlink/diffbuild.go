@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -77,7 +79,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	default:
 		action.New = false
 	}
-	if d.isAway(s.Build) {
+	if d.tree.isAway(s.Build) {
 		d.leaveAway(a, s, known, leaveOut)
 		return nil
 	}
@@ -116,7 +118,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 		replace := false
 		if !action.New && !action.replaces(f.Path) {
 			have, entry, err := d.compare(ctx, there, s, dir, f, known)
-			var damaged *DigestError
+			var damaged *content.DigestError
 			if err != nil && !(have == fileDamaged && errors.As(err, &damaged)) {
 				return err
 			}
@@ -145,7 +147,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 			attributed = attributed || replace
 		}
 		fa, err := d.decide(s.Build, f, listed)
-		if absent(err) && f.Optional {
+		if source.Absent(err) && f.Optional {
 			notThere(f)
 			continue
 		}
@@ -155,8 +157,8 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 			}
 			continue
 		}
-		if absent(err) {
-			a.Missing = append(a.Missing, &MissingError{s.Build.NVR(), f.Path, err})
+		if source.Absent(err) {
+			a.Missing = append(a.Missing, &source.MissingError{Build: s.Build.NVR(), Path: f.Path, Err: err})
 			complete = false
 			continue
 		}
@@ -238,7 +240,7 @@ const (
 func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.StagedBuild, dir string, f *volumes.File, known *ledger.Build) (have fileState, entry ledger.Entry, err error) {
 	rel := dir + "/" + f.Path
 	st, err := there.Lstat(f.Path)
-	if absent(err) {
+	if source.Absent(err) {
 		return fileAbsent, entry, nil
 	}
 	if err != nil {
@@ -268,14 +270,14 @@ func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.St
 	}
 	err = d.reread(ctx, rel, *f)
 	switch {
-	case errors.As(err, new(*DigestError)) && (ours || known.Placed(f)):
+	case errors.As(err, new(*content.DigestError)) && (ours || known.Placed(f)):
 		if !ours { // another rpm in the place of ours was put there by somebody
 			if other, readErr := d.isOtherRPM(ctx, rel, f); other || readErr != nil {
 				return fileForeign, entry, readErr
 			}
 		}
 		return fileDamaged, entry, err
-	case errors.As(err, new(*DigestError)):
+	case errors.As(err, new(*content.DigestError)):
 		return fileForeign, entry, nil
 	case err != nil:
 		return 0, entry, err
@@ -308,7 +310,7 @@ func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (File
 	fa := FileAction{Path: f.Path, File: f, Bytes: f.Size}
 	var err error
 	if f.Size < 0 || !listed.has(f.Path) {
-		fa.Bytes, err = d.stat(b, f.Path)
+		fa.Bytes, err = d.sources.Stat(b, f.Path)
 	}
 	switch {
 	case err == nil && fa.Bytes < 0:
@@ -316,17 +318,17 @@ func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (File
 		return fa, nil
 	case err == nil:
 		fa.Op = OpCopy
-		if d.sameMount {
+		if d.sameMount && d.tree.fits() {
 			fa.Op = OpLink
 		}
 		return fa, nil
-	case !absent(err) || f.Key == "":
+	case !source.Absent(err) || f.Key == "":
 		return fa, err
 	}
-	if _, err := d.stat(b, f.Sig); err != nil {
+	if _, err := d.sources.Stat(b, f.Sig); err != nil {
 		return fa, err
 	}
 	fa.Op = OpSplice
-	fa.Bytes, err = d.stat(b, f.Unsigned)
+	fa.Bytes, err = d.sources.Stat(b, f.Unsigned)
 	return fa, err
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -55,7 +56,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 		if !action.New && !action.replaces(p) {
 			if _, err := d.top.Lstat(action.Dir + "/" + p); err == nil {
 				continue // there: ours, or what staging made of it
-			} else if !absent(err) {
+			} else if !source.Absent(err) {
 				return nil, err
 			}
 		}
@@ -73,7 +74,7 @@ func (d *differ) linkedDirs(dir string, files []volumes.File, known *ledger.Buil
 			continue
 		}
 		st, err := d.top.Lstat(dir + "/" + e.Path)
-		if absent(err) {
+		if source.Absent(err) {
 			continue
 		}
 		if err != nil {
@@ -133,7 +134,7 @@ func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, 
 // error.
 func (e *Engine) walk(dir, sub string, f func(p string) error) error {
 	list, err := e.top.ReadDir(path.Join(dir, sub))
-	if absent(err) {
+	if source.Absent(err) {
 		return nil
 	}
 	if err != nil {
@@ -174,7 +175,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		}
 		planned[dir] = true
 		b := d.ledger.Builds[dir]
-		if _, err := d.top.Lstat(dir); absent(err) {
+		if _, err := d.top.Lstat(dir); source.Absent(err) {
 			a.notes.Build(b.Build)
 			a.notes.Gone()
 			continue
@@ -198,7 +199,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 		}
 		have, err := d.top.Readlink(link)
 		switch {
-		case absent(err):
+		case source.Absent(err):
 			a.notes.Unlink(link)
 		case err != nil && !errors.Is(err, unix.EINVAL):
 			a.hold(held("symlink", "", link, err, asIs))
@@ -224,7 +225,7 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 				return err
 			}
 			list, err := d.top.ReadDir(dir)
-			if err != nil && !absent(err) {
+			if err != nil && !source.Absent(err) {
 				a.hold(held("directory", "", dir, err, asIs))
 			}
 			for _, e := range list {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
@@ -44,9 +45,9 @@ type Options struct {
 	// Empty: ReadOnly.
 	Sources []string
 	// OpenSource opens URLs that are not http or https; nil: there are none.
-	OpenSource func(url string) (ObjectSource, error) `json:"-"`
-	Jobs       int                                    // files at a time; default: one per CPU, at least 4; at least 8 if the first source is a URL
-	Verify     Level                                  // default VerifySize
+	OpenSource func(url string) (source.Objects, error) `json:"-"`
+	Jobs       int                                      // files at a time; default: one per CPU, at least 4; at least 8 if the first source is a URL
+	Verify     Level                                    // default VerifySize
 	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
 	// looks at all, too.
 	Audit bool
@@ -94,19 +95,15 @@ type Options struct {
 
 // Engine makes the files of plans exist below one topdir.
 type Engine struct {
-	hub     string // topdir's path as staging's hub has it
-	opts    Options
-	top     *topdir.Dir
-	sources []source
-	limit   *limiter
-	limits  map[source]*limiter
-	noLink  devices // link(2) said EXDEV
-	noClone devices
-	// writableSource: staging's hub could write production's tree, so that moves in Koji succeed.
-	writableSource bool
-	away           map[string]*away // production's volumes that are not here; of the last plan
-	volumeDirs     []string         // of production's other volumes that are shown, below its topdir
-	prefetch       ledger.Prefetch
+	hub        string // topdir's path as staging's hub has it
+	opts       Options
+	top        *topdir.Dir
+	sources    *source.Set
+	noLink     devices // link(2) said EXDEV
+	noClone    devices
+	tree       *prodTree
+	volumeDirs []string // of production's other volumes that are shown, below its topdir
+	prefetch   ledger.Prefetch
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
 	sameMount bool
 }
@@ -149,7 +146,8 @@ func New(opts Options) (*Engine, error) {
 	if opts.Jobs <= 0 {
 		opts.Jobs = defaultJobs(opts.Sources[0])
 	}
-	sources, limits, err := openSources(opts)
+	sources, err := source.Open(opts.Sources, source.Options{Open: opts.OpenSource, Client: opts.Client, Jobs: opts.Jobs, RetryInterval: opts.RetryInterval,
+		SlowAfter: opts.SlowAfter, BwLimit: opts.BwLimit, Limits: opts.SourceLimits, Log: opts.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +156,9 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
-	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, limit: newLimiter(opts.BwLimit), limits: limits}
-	if dir, ok := sources[0].(dirSource); ok {
+	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, tree: &prodTree{Root: opts.ReadOnly, Unmounted: opts.Unmounted, Writable: opts.WritableSource,
+		Owner: opts.Attributes.Owner, Top: top, Log: opts.Log}}
+	if dir := sources.First(); dir != "" {
 		e.sameMount = topdir.SameMount(string(dir), top.Path())
 	}
 	return e, nil

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
 )
 
 // The tests of this file have the kernel itself say what the table of the package's comment
@@ -268,7 +269,7 @@ func TestSourceChangesWhileRead(t *testing.T) {
 					}
 					return
 				}
-				var digest *hardlink.DigestError
+				var digest *content.DigestError
 				if !errors.As(err, &digest) || digest.What != want || digest.Path != path {
 					t.Errorf("error %v, want a DigestError about the %s of %s", err, want, path)
 				}

@@ -8,15 +8,17 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/retry"
 )
 
 func TestSourcesAnswered(t *testing.T) {
-	missing := &hardlink.MissingError{Build: "a-1-1", Path: "a", Err: fs.ErrNotExist}
+	missing := &source.MissingError{Build: "a-1-1", Path: "a", Err: fs.ErrNotExist}
 	gone := fmt.Errorf("stat: %w", fs.ErrNotExist)
-	damaged := &hardlink.DigestError{Path: "a", What: "size", Want: "1", Have: "2"}
+	damaged := &content.DigestError{Path: "a", What: "size", Want: "1", Have: "2"}
 	source := func(errs ...error) error {
-		return fmt.Errorf("left out: %w", &hardlink.SourceError{Build: "a-1-1", Path: "a", Errs: errs})
+		return fmt.Errorf("left out: %w", &source.Error{Build: "a-1-1", Path: "a", Errs: errs})
 	}
 	for _, c := range []struct {
 		errs []error

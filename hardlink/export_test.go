@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -59,20 +60,20 @@ func (e *Engine) FailOn(op, suffix string, err error) {
 
 // WhileRead calls f each time that a source's file of that path has been read up to a byte.
 func (e *Engine) WhileRead(path string, at int64, f func()) {
-	for i, s := range e.sources {
-		e.sources[i] = &watchedSource{s, path, at, f}
+	for i, s := range e.sources.All {
+		e.sources.All[i] = &watchedSource{s, path, at, f}
 	}
 }
 
 type watchedSource struct {
-	source
+	source.Source
 	path string
 	at   int64
 	f    func()
 }
 
-func (w watchedSource) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
-	in, err := w.source.open(ctx, b, path)
+func (w watchedSource) Open(ctx context.Context, b volumes.Build, path string) (*source.Input, error) {
+	in, err := w.Source.Open(ctx, b, path)
 	if err == nil && path == w.path {
 		in.Reader = io.MultiReader(io.LimitReader(in.Reader, w.at), &reached{w.f}, in.Reader)
 	}
@@ -87,17 +88,7 @@ func (r *reached) Read([]byte) (int, error) {
 }
 
 // Limited are the sources whose limit somebody kept to, and "all" if that of all was.
-func (e *Engine) Limited() (asked []string) {
-	for i, s := range e.sources {
-		if l := e.limits[s]; l != nil && l.begun.Load() {
-			asked = append(asked, e.opts.Sources[i])
-		}
-	}
-	if e.limit != nil && e.limit.begun.Load() {
-		asked = append(asked, "all")
-	}
-	return asked
-}
+func (e *Engine) Limited() []string { return e.sources.Waited() }
 
 // LedgerText is a ledger of these lines with the right digest.
 func LedgerText(lines string) string { return LedgerOf(ledger.Format, strings.Split(lines, "\n")) }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"syscall"
 
-	"kojisnap/kojisnap/retry"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -79,26 +79,6 @@ func ofOne(ctx context.Context, err error) bool {
 	return false
 }
 
-// ofSourceTree tells whether an error is one of a file system at a source: a file that cannot be read.
-func ofSourceTree(err error) bool {
-	var source *SourceError
-	if !errors.As(err, &source) {
-		return false
-	}
-	for _, said := range source.Errs {
-		if !absent(said) && !ofFile(said) {
-			return false
-		}
-	}
-	return true
-}
-
-// ofFile tells whether a source that is a directory failed for one file.
-func ofFile(said error) bool {
-	var errno syscall.Errno
-	return errors.As(said, new(*notRegularError)) || errors.As(said, &errno) && !errors.As(said, new(*retry.TemporaryError)) && errno != syscall.ENOSPC
-}
-
 // tooMany tells that so many of so many failed that it is no matter of single ones.
 func tooMany(failed, of int) bool { return failed > 10 && failed*20 > of }
 
@@ -131,16 +111,16 @@ func (e *LeftOutError) Held() []HeldError {
 func heldBy(err error) *HeldError {
 	var (
 		one     *HeldError
-		missing *MissingError
-		source  *SourceError
+		missing *source.MissingError
+		failed  *source.Error
 	)
 	switch {
 	case errors.As(err, &one):
 		return one
 	case errors.As(err, &missing):
 		return held("build", missing.Build, missing.Path, err, stays)
-	case errors.As(err, &source):
-		return held("build", source.Build, source.Path, err, stays)
+	case errors.As(err, &failed):
+		return held("build", failed.Build, failed.Path, err, stays)
 	}
 	return held("", "", "", err, asIs)
 }

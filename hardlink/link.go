@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes/topdir"
 )
 
@@ -38,17 +40,17 @@ func (l *Linker) Link(ctx context.Context, src string) (how Op, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", fmt.Errorf("link %s: %w", src, err)
 	}
-	in, err := openFile(src)
+	in, err := source.OpenFile(src)
 	if err != nil {
 		return "", err
 	}
-	defer in.close()
+	defer in.Close()
 	to := filepath.Join(l.Dir, filepath.Base(src))
 	if l.DryRun {
 		return l.predict(ctx, in, to)
 	}
 	// On EEXIST the kernel decides first: before EXDEV, EROFS, and EPERM.
-	err = linkFile(in.file, to)
+	err = linkFile(in.File, to)
 	switch {
 	case err == nil:
 		return OpLink, nil
@@ -65,7 +67,7 @@ func (l *Linker) Link(ctx context.Context, src string) (how Op, err error) {
 }
 
 // predict is Link of a dry run.
-func (l *Linker) predict(ctx context.Context, in *input, to string) (Op, error) {
+func (l *Linker) predict(ctx context.Context, in *source.Input, to string) (Op, error) {
 	if before := l.planned[to]; before != "" { // two sources of one name
 		return OpPresent, sameContent(ctx, in, before, to)
 	}
@@ -75,17 +77,17 @@ func (l *Linker) predict(ctx context.Context, in *input, to string) (Op, error) 
 		return "", err
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, l.Dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		return "", fmt.Errorf("link %s to %s: %w", in.name, to, err)
+		return "", fmt.Errorf("link %s to %s: %w", in.Name, to, err)
 	}
 	if l.planned == nil {
 		l.planned = map[string]string{}
 	}
-	l.planned[to] = in.name
-	if topdir.SameMount(in.name, l.Dir) {
+	l.planned[to] = in.Name
+	if topdir.SameMount(in.Name, l.Dir) {
 		return OpLink, nil
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(l.Dir, &st); err == nil && st.Dev == in.dev && canClone(l.Dir) {
+	if err := unix.Stat(l.Dir, &st); err == nil && st.Dev == in.Dev && canClone(l.Dir) {
 		return OpReflink, nil
 	}
 	return OpCopy, nil
@@ -112,7 +114,7 @@ func cause(err error) error {
 }
 
 // duplicate makes a reflink or a copy. fs.ErrExist: something has the name.
-func duplicate(ctx context.Context, in *input, dir, to string) (how Op, err error) {
+func duplicate(ctx context.Context, in *source.Input, dir, to string) (how Op, err error) {
 	out, name, err := unnamed(dir)
 	if err != nil {
 		return "", err
@@ -120,19 +122,19 @@ func duplicate(ctx context.Context, in *input, dir, to string) (how Op, err erro
 	defer out.Close()
 	defer name("") // it has its name by then, if all went well
 	how = OpReflink
-	if unix.IoctlFileClone(int(out.Fd()), int(in.file.Fd())) != nil {
+	if unix.IoctlFileClone(int(out.Fd()), int(in.File.Fd())) != nil {
 		how = OpCopy
 		if err := copyAll(ctx, out, in); err != nil {
 			return "", err
 		}
 	}
-	if err := in.unchanged(); err != nil {
+	if err := in.Unchanged(); err != nil {
 		return "", err
 	}
-	if err := out.Chmod(in.mode); err != nil {
+	if err := out.Chmod(in.Mode); err != nil {
 		return "", err
 	}
-	if err := setTime(int(out.Fd()), in.mtime); err != nil {
+	if err := setTime(int(out.Fd()), in.Mtime); err != nil {
 		return "", fmt.Errorf("set its time: %w", err)
 	}
 	if err := out.Sync(); err != nil {
@@ -189,19 +191,19 @@ func linkFile(f *os.File, to string) error {
 
 // copyAll copies by copy_file_range(2): nothing has to be read here. Between parts it can be
 // cancelled.
-func copyAll(ctx context.Context, out *os.File, in *input) error {
+func copyAll(ctx context.Context, out *os.File, in *source.Input) error {
 	const part = 16 << 20
 	for n := int64(0); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m, err := io.CopyN(out, in.file, part)
+		m, err := io.CopyN(out, in.File, part)
 		n += m
 		switch {
-		case err == io.EOF && n == in.size:
+		case err == io.EOF && n == in.Size:
 			return nil
 		case err == io.EOF:
-			return errChanged
+			return source.ErrChanged
 		case err != nil:
 			return err
 		}
@@ -209,49 +211,49 @@ func copyAll(ctx context.Context, out *os.File, in *input) error {
 }
 
 // same is nil if what has the name is a link of the file, or has its content.
-func same(ctx context.Context, in *input, to string) error {
+func same(ctx context.Context, in *source.Input, to string) error {
 	info, err := os.Lstat(to)
 	if err != nil {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("link %s to %s: %w, and is not a regular file but %v", in.name, to, fs.ErrExist, info.Mode().Type())
+		return fmt.Errorf("link %s to %s: %w, and is not a regular file but %v", in.Name, to, fs.ErrExist, info.Mode().Type())
 	}
 	return sameContent(ctx, in, to, to)
 }
 
 // sameContent is nil if the file at path, which has or is to get the name, has the content.
-func sameContent(ctx context.Context, in *input, path, to string) error {
-	have, err := openFile(path)
+func sameContent(ctx context.Context, in *source.Input, path, to string) error {
+	have, err := source.OpenFile(path)
 	if err != nil {
 		return err
 	}
-	defer have.close()
-	a, err := in.file.Stat()
+	defer have.Close()
+	a, err := in.File.Stat()
 	if err != nil {
 		return err
 	}
-	b, err := have.file.Stat()
+	b, err := have.File.Stat()
 	if err != nil {
 		return err
 	}
 	if os.SameFile(a, b) {
 		return nil
 	}
-	differs := fmt.Errorf("link %s to %s: %w, with other content", in.name, to, fs.ErrExist)
-	if in.size != have.size {
+	differs := fmt.Errorf("link %s to %s: %w, with other content", in.Name, to, fs.ErrExist)
+	if in.Size != have.Size {
 		return differs
 	}
-	mine, theirs := make([]byte, bufferSize), make([]byte, bufferSize)
-	for at := int64(0); at < in.size; at += bufferSize {
+	mine, theirs := make([]byte, content.BufferSize), make([]byte, content.BufferSize)
+	for at := int64(0); at < in.Size; at += content.BufferSize {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("link %s: %w", in.name, err)
+			return fmt.Errorf("link %s: %w", in.Name, err)
 		}
-		n, err := in.file.ReadAt(mine, at)
+		n, err := in.File.ReadAt(mine, at)
 		if err != nil && err != io.EOF {
 			return err
 		}
-		m, err := have.file.ReadAt(theirs, at)
+		m, err := have.File.ReadAt(theirs, at)
 		if err != nil && err != io.EOF {
 			return err
 		}
@@ -259,5 +261,5 @@ func sameContent(ctx context.Context, in *input, path, to string) error {
 			return differs
 		}
 	}
-	return in.unchanged()
+	return in.Unchanged()
 }

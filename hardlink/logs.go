@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -107,7 +108,7 @@ type logsFound struct {
 func (d *differ) logsOf(dir string, b *ledger.Build) (f logsFound, err error) {
 	here := dir + "/" + logsDir
 	st, err := d.top.Lstat(here)
-	if absent(err) {
+	if source.Absent(err) {
 		return f, nil // an audit makes it anew
 	}
 	if err != nil {

@@ -16,8 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/ledger"
 	"kojisnap/hardlink/rpmfile"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -47,54 +49,54 @@ func (d *devices) add(dev uint64) {
 // gives it as it has to be; a signed copy that none gives is spliced. It says how, and what the
 // ledger has to know. On error there is no such file.
 func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
-	tried := attempts{build: b, path: f.Path}
-	err = e.ask(ctx, b, f.Path, &tried, func(in *input) (err error) {
+	tried := source.Attempts{Build: b, Path: f.Path}
+	err = e.sources.Ask(ctx, b, f.Path, &tried, func(in *source.Input) (err error) {
 		how, entry, err = e.take(in, f, dir)
 		return err
 	})
-	if err == nil || !tried.over(err) || f.Key == "" {
+	if err == nil || !tried.Over(err) || f.Key == "" {
 		return how, entry, err
 	}
 	return e.splice(ctx, b, f, dir, &tried)
 }
 
 // take makes the file of one source's.
-func (e *Engine) take(in *input, f volumes.File, dir *topdir.Subdir) (Op, ledger.Entry, error) {
-	if in.file != nil {
+func (e *Engine) take(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, ledger.Entry, error) {
+	if in.File != nil {
 		how, err := e.share(in, f, dir)
 		if err != nil {
 			return "", ledger.Entry{}, err
 		}
 		if how == OpLink {
-			return how, ledger.Entry{Path: f.Path, Size: in.size, MTime: in.mtime.UnixNano(), Digest: ledger.Content(&f)}, nil
+			return how, ledger.Entry{Path: f.Path, Size: in.Size, MTime: in.Mtime.UnixNano(), Digest: ledger.Content(&f)}, nil
 		}
 	}
-	return e.write(in, in.mode, in.mtime, f, dir)
+	return e.write(in, in.Mode, in.Mtime, f, dir)
 }
 
 // share tries a hard link, if production's inode is as the file is to be: nothing ever changes
 // it.
-func (e *Engine) share(in *input, f volumes.File, dir *topdir.Subdir) (Op, error) {
-	if e.noLink.has(in.dev) {
+func (e *Engine) share(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, error) {
+	if e.noLink.has(in.Dev) {
 		return "", nil
 	}
-	if fits, err := e.top.Fits(in.file); err != nil || !fits {
+	if fits, err := e.top.Fits(in.File); err != nil || !fits {
 		return "", err
 	}
-	err := dir.LinkFile(in.file, path.Base(f.Path))
+	err := dir.LinkFile(in.File, path.Base(f.Path))
 	switch {
 	case err == nil:
 	case errors.Is(err, unix.EXDEV):
-		e.noLink.add(in.dev)
+		e.noLink.add(in.Dev)
 		return "", nil
 	case otherWay(err):
 		return "", nil
 	default:
 		return "", err
 	}
-	_, err = copyVerified(io.Discard, in, f, in.name)
+	_, err = content.Copy(io.Discard, in, f, in.Name)
 	if err == nil {
-		err = in.unchanged()
+		err = in.Unchanged()
 	}
 	if err != nil {
 		dir.Remove(path.Base(f.Path))
@@ -104,7 +106,7 @@ func (e *Engine) share(in *input, f volumes.File, dir *topdir.Subdir) (Op, error
 }
 
 // write makes the file by reflink or copy.
-func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
+func (e *Engine) write(in *source.Input, mode os.FileMode, mtime time.Time, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
 	out, err := dir.Create(path.Base(f.Path))
 	if err != nil {
 		return "", entry, err
@@ -116,16 +118,16 @@ func (e *Engine) write(in *input, mode os.FileMode, mtime time.Time, f volumes.F
 		}
 	}()
 	how = OpCopy
-	if in.file == nil {
+	if in.File == nil {
 		how = OpFetch
 	}
 	var dst io.Writer = out
 	src := in.Reader
-	if in.file != nil && e.clone(out, in) {
+	if in.File != nil && e.clone(out, in) {
 		// The clone is read: the source may have changed since.
-		how, dst, src = OpReflink, io.Discard, in.limited(out)
+		how, dst, src = OpReflink, io.Discard, in.Limited(out)
 	}
-	n, err := copyVerified(dst, src, f, in.name)
+	n, err := content.Copy(dst, src, f, in.Name)
 	if err != nil {
 		return "", entry, err
 	}
@@ -168,16 +170,16 @@ func setTime(fd int, t time.Time) error {
 }
 
 // clone shares the source's blocks, where the file system can.
-func (e *Engine) clone(out *os.File, in *input) bool {
-	if e.noClone.has(in.dev) {
+func (e *Engine) clone(out *os.File, in *source.Input) bool {
+	if e.noClone.has(in.Dev) {
 		return false
 	}
-	err := unix.IoctlFileClone(int(out.Fd()), int(in.file.Fd()))
+	err := unix.IoctlFileClone(int(out.Fd()), int(in.File.Fd()))
 	if err == nil {
 		return true
 	}
 	if err != unix.ENOSPC && err != unix.EDQUOT {
-		e.noClone.add(in.dev)
+		e.noClone.add(in.Dev)
 	}
 	return false // a copy will say why it cannot be
 }
@@ -185,44 +187,44 @@ func (e *Engine) clone(out *os.File, in *input) bool {
 // splice makes a signed copy of the signature header and the unsigned rpm
 // (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
 // It has the unsigned rpm's mode and time, as Koji's own has.
-func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *attempts) (how Op, entry ledger.Entry, err error) {
+func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *source.Attempts) (how Op, entry ledger.Entry, err error) {
 	var sig []byte
-	err = e.ask(ctx, b, f.Sig, tried, func(in *input) (err error) {
+	err = e.sources.Ask(ctx, b, f.Sig, tried, func(in *source.Input) (err error) {
 		sig, err = signatureOf(in, f)
 		return err
 	})
 	if err != nil {
 		return "", entry, err
 	}
-	err = e.ask(ctx, b, f.Unsigned, tried, func(in *input) error {
+	err = e.sources.Ask(ctx, b, f.Unsigned, tried, func(in *source.Input) error {
 		lead, _, err := rpmfile.ReadHead(in)
-		if errors.Is(err, rpmfile.ErrNotRPM) && !isInput(err) {
-			err = &DigestError{in.name, "format", "an rpm", fmt.Sprintf("%q", err), true}
+		if errors.Is(err, rpmfile.ErrNotRPM) && !content.OfReading(err) {
+			err = &content.DigestError{Path: in.Name, What: "format", Want: "an rpm", Have: fmt.Sprintf("%q", err), Own: true}
 		}
 		if err != nil {
 			return err
 		}
-		spliced := &input{name: in.name + " with " + f.Sig,
+		spliced := &source.Input{Name: in.Name + " with " + f.Sig,
 			Reader: io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig), in)}
-		_, entry, err = e.write(spliced, in.mode, in.mtime, f, dir)
+		_, entry, err = e.write(spliced, in.Mode, in.Mtime, f, dir)
 		return err
 	})
 	return OpSplice, entry, err
 }
 
 // signatureOf reads the cached signature header of a signed copy and checks it.
-func signatureOf(in *input, f volumes.File) ([]byte, error) {
+func signatureOf(in *source.Input, f volumes.File) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(in, rpmfile.MaxSignature))
 	if err != nil {
 		return nil, err
 	}
 	sum := md5.Sum(raw)
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
-		return nil, &DigestError{in.name, "md5", f.SigDigest, have, false}
+		return nil, &content.DigestError{Path: in.Name, What: "md5", Want: f.SigDigest, Have: have}
 	}
 	s, err := rpmfile.ReadSignature(bytes.NewReader(raw))
 	if err != nil || len(s.Raw) != len(raw) {
-		return nil, &DigestError{in.name, "format", "a padded signature header", fmt.Sprintf("%d bytes of another kind", len(raw)), true}
+		return nil, &content.DigestError{Path: in.Name, What: "format", Want: "a padded signature header", Have: fmt.Sprintf("%d bytes of another kind", len(raw)), Own: true}
 	}
 	return raw, nil
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/store/s3/s3test"
@@ -23,7 +25,7 @@ import (
 func from(t *testing.T, sources ...string) func(*hardlink.Options) {
 	return func(o *hardlink.Options) {
 		o.Sources = sources
-		o.OpenSource = func(url string) (hardlink.ObjectSource, error) { return s3.Open(t.Context(), url, s3.Options{}) }
+		o.OpenSource = func(url string) (source.Objects, error) { return s3.Open(t.Context(), url, s3.Options{}) }
 	}
 }
 
@@ -63,8 +65,8 @@ func TestObjectsDamaged(t *testing.T) {
 			spoil(t, filepath.Join(bad, bashDir, bashRPM))
 			at := srv.Upload(t, bad)
 			_, err := s.copy(t, from(t, at))
-			var digest *hardlink.DigestError
-			var missing *hardlink.MissingError
+			var digest *content.DigestError
+			var missing *source.MissingError
 			if name == "missing" && !errors.As(err, &missing) || name != "missing" && !errors.As(err, &digest) || !strings.Contains(err.Error(), at) {
 				t.Errorf("error %v", err)
 			}

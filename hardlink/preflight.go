@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +28,7 @@ func (e *Engine) Check(copyVolume string) error {
 		return cureLedger(err)
 	}
 	if e.opts.ReadOnly != "" {
-		if err := e.refuseWritable(volumes.Plan{}); err != nil {
+		if err := e.tree.refuseWritable(volumes.Plan{}); err != nil {
 			return err
 		}
 	}
@@ -52,25 +51,4 @@ func (e *Engine) CheckRoom() error {
 }
 
 // CheckSources says of each source, by its name, why no file can be had from it, nil if it answers.
-// A directory must have packages; a server is asked for a file that no Koji has.
-func (e *Engine) CheckSources(ctx context.Context) map[string]error {
-	none := volumes.Build{Name: "kojisnap-asks-whether-this-answers", Version: "0", Release: "0"}
-	answers := map[string]error{}
-	for i, s := range e.sources {
-		name := e.opts.Sources[i]
-		if dir, ok := s.(dirSource); ok {
-			_, err := os.ReadDir(filepath.Join(string(dir), "packages"))
-			answers[name] = err
-			continue
-		}
-		in, err := s.open(ctx, none, "none")
-		if err == nil {
-			err = in.close()
-		}
-		if absent(err) || denied(err) {
-			err = nil
-		}
-		answers[name] = err
-	}
-	return answers
-}
+func (e *Engine) CheckSources(ctx context.Context) map[string]error { return e.sources.Check(ctx) }

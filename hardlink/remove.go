@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -33,7 +34,7 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 			if err = r.top.Remove(l.Path); err == nil {
 				r.report.RemovedLinks++
 			}
-		} else if absent(err) || errors.Is(err, unix.EINVAL) {
+		} else if source.Absent(err) || errors.Is(err, unix.EINVAL) {
 			err = nil
 		}
 		if err != nil && !ofOne(ctx, err) {
@@ -93,7 +94,7 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 		} else {
 			err = r.top.Rename(b.Dir, temp)
 		}
-		if err != nil && !absent(err) {
+		if err != nil && !source.Absent(err) {
 			if !ofOne(ctx, err) {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 
+	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/rpmfile"
 	"kojisnap/volumes"
 )
@@ -18,7 +19,7 @@ type Damaged struct {
 }
 
 // unrepaired names a damaged file that stays for want of Options.Repair, with the cure.
-func (d *differ) unrepaired(rel string, damage *DigestError) *HeldError {
+func (d *differ) unrepaired(rel string, damage *content.DigestError) *HeldError {
 	h := held("file", "", rel, damage, "it stays as it is; kojisnap copy --repair makes it again")
 	h.Reason = damage.Says()
 	return h
@@ -34,7 +35,7 @@ func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
 		return err
 	}
 	defer file.Close()
-	_, err = copyVerified(discard{}, e.limit.reader(ctx, file), f, file.Name())
+	_, err = content.Copy(discard{}, e.sources.Limit(ctx, file), f, file.Name())
 	return err
 }
 
@@ -46,9 +47,9 @@ func (e *Engine) isOtherRPM(ctx context.Context, rel string, f *volumes.File) (b
 		return false, err
 	}
 	defer file.Close()
-	from := e.limit.reader(ctx, file)
+	from := e.sources.Limit(ctx, file)
 	_, sig, err := rpmfile.ReadHead(from)
-	if errors.Is(err, rpmfile.ErrNotRPM) && !isInput(err) {
+	if errors.Is(err, rpmfile.ErrNotRPM) && !content.OfReading(err) {
 		return false, nil
 	}
 	if err != nil || sig.SigMD5 == "" || f.Digest == "sigmd5:"+sig.SigMD5 {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -96,7 +97,7 @@ func (e *Engine) compareStray(s *Stray, readOnly bool) error {
 	}
 	whole := !slices.ContainsFunc(all.paths, func(p string) bool { return !have[p] })
 	switch {
-	case e.writableSource:
+	case e.tree.isWritable():
 		s.Keep = "a move may be under way, since production's tree is writable"
 	case !(whole && readOnly) && e.opts.Now().Sub(newest) < settling:
 		s.Keep = fmt.Sprintf("a move may be under way: something in it changed less than %v ago", settling)
@@ -122,7 +123,7 @@ func (e *Engine) productionDirs(b volumes.Build) []string {
 func (e *Engine) sameFile(rel string, st unix.Stat_t, path string) (bool, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		if absent(err) {
+		if source.Absent(err) {
 			err = nil
 		}
 		return false, err
@@ -153,11 +154,11 @@ func (e *Engine) sameContent(rel, path string) (bool, error) {
 		return false, err
 	}
 	defer a.Close()
-	b, err := openFile(path)
+	b, err := source.OpenFile(path)
 	if err != nil {
 		return false, err
 	}
-	defer b.close()
+	defer b.Close()
 	var x, y [64 << 10]byte
 	for {
 		n, err := io.ReadFull(a, x[:])
@@ -242,7 +243,7 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 // ownVolumes are the volumes below vol that are directories of staging's.
 func (d *differ) ownVolumes() (own []string, err error) {
 	list, err := d.top.ReadDir("vol")
-	if absent(err) {
+	if source.Absent(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 )
@@ -58,7 +60,7 @@ type subdirSearch struct {
 	build    volumes.Build
 	known    *ledger.Build
 	metadata func() map[string]string
-	listed   func() (source, []string, error)
+	listed   func() (source.Source, []string, error)
 }
 
 // find is the path of a file, "" if it is nowhere. twice: another file of the build has the same path in the plan.
@@ -66,8 +68,8 @@ func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (s
 	if e := s.known.InSubdir(f); e != nil && !e.Absent {
 		return e.Path, nil
 	}
-	size, err := s.stat(s.build, f.Path)
-	if err != nil && !absent(err) {
+	size, err := s.sources.Stat(s.build, f.Path)
+	if err != nil && !source.Absent(err) {
 		return "", err
 	}
 	flat := err == nil && (size < 0 || size == f.Size) && !twice
@@ -93,25 +95,25 @@ func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (s
 
 // candidate is which of the paths that a source listed is the file there, or, if none is, at
 // another source. "": none.
-func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source, paths []string) (string, error) {
-	others := slices.DeleteFunc(slices.Clone(d.sources), func(s source) bool { return s == from })
-	for _, sources := range [][]source{{from}, others} {
+func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source.Source, paths []string) (string, error) {
+	others := d.sources.But(from)
+	for _, sources := range [][]source.Source{{from}, others} {
 		for _, p := range paths {
 			if len(sources) == 0 || !f.Matches(p) || volumes.CheckPath("file name", p) != nil {
 				continue
 			}
-			err := d.askOf(ctx, sources, b, p, &attempts{build: b, path: p}, func(in *input) error {
-				if in.size >= 0 && in.size != f.Size {
-					return &DigestError{in.name, "size", fmt.Sprint(f.Size), fmt.Sprint(in.size), false}
+			err := d.sources.AskOf(ctx, sources, b, p, &source.Attempts{Build: b, Path: p}, func(in *source.Input) error {
+				if in.Size >= 0 && in.Size != f.Size {
+					return &content.DigestError{Path: in.Name, What: "size", Want: fmt.Sprint(f.Size), Have: fmt.Sprint(in.Size)}
 				}
-				_, err := copyVerified(discard{}, in, *f, p)
+				_, err := content.Copy(discard{}, in, *f, p)
 				return err
 			})
 			if err == nil {
 				return p, nil
 			}
-			var different *DigestError
-			var missing *MissingError
+			var different *content.DigestError
+			var missing *source.MissingError
 			if !errors.As(err, &different) && !errors.As(err, &missing) {
 				return "", err
 			}
@@ -138,14 +140,14 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 			}
 		}
 		var m metadata
-		err := d.ask(ctx, b, name, &attempts{build: b, path: name}, func(in *input) error {
+		err := d.sources.Ask(ctx, b, name, &source.Attempts{Build: b, Path: name}, func(in *source.Input) error {
 			m = metadata{}
 			if err := json.NewDecoder(io.LimitReader(in, limit)).Decode(&m); err != nil {
-				return &sourceError{fmt.Errorf("read %s: %w", in.name, err)}
+				return &content.ReadError{Err: fmt.Errorf("read %s: %w", in.Name, err)}
 			}
 			return nil
 		})
-		if errors.As(err, new(*MissingError)) || errors.As(err, new(*goneError)) || errors.As(err, new(*retry.TemporaryError)) {
+		if errors.As(err, new(*source.MissingError)) || errors.As(err, new(*source.GoneError)) || errors.As(err, new(*retry.TemporaryError)) {
 			return subdirs // the files of the build will tell, and a source that is gone is told of once
 		}
 		if err != nil {
@@ -163,26 +165,22 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 
 // listSources lists, when asked first, what the first source that is a directory has
 // below a build's files.
-func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (source, []string, error) {
-	var from source
+func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (source.Source, []string, error) {
+	var from source.Source
 	var paths []string
 	var err error
 	done := false
-	return func() (source, []string, error) {
+	return func() (source.Source, []string, error) {
 		if done {
 			return from, paths, err
 		}
 		done = true
-		for _, s := range d.sources {
-			dir, ok := s.(dirSource)
-			if !ok {
-				continue
-			}
-			for _, root := range dir.buildDirs(b) {
+		for _, dir := range d.sources.Dirs() {
+			for _, root := range dir.BuildDirs(b) {
 				t := newTree(root)
 				t.above = above(files)
 				if t.list("."); !t.missing() {
-					from, paths = s, t.paths
+					from, paths = dir, t.paths
 					for _, u := range t.unlisted {
 						if err == nil && strings.HasPrefix(u.path+"/", "files/") || u.path == "." {
 							err = u.err // what is wanted may be there

@@ -2,11 +2,13 @@ package hardlink
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/lockfile"
 )
 
@@ -52,7 +54,7 @@ func (e *Engine) freeTemp(volume string) (string, error) {
 		if n > 0 {
 			dir += "-" + strconv.Itoa(n)
 		}
-		if _, err := e.top.Lstat(dir); absent(err) {
+		if _, err := e.top.Lstat(dir); source.Absent(err) {
 			return dir, nil
 		} else if err != nil {
 			return "", err
@@ -64,7 +66,11 @@ func (e *Engine) freeTemp(volume string) (string, error) {
 // way.
 func (e *Engine) removeTemp(dir string) {
 	if err := e.top.RemoveAll(dir); err != nil {
-		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(dir), "err", errnoOf(err))
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the path is said
+		}
+		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(dir), "err", err)
 	}
 }
 

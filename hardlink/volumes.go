@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -26,7 +27,7 @@ func (d *differ) volumes(a *Actions) error {
 			l = v.Link(d.opts.ReadOnly)
 		}
 		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.Ours(path)(target) })
-		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.away[volume] != nil {
+		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.tree.awayWhy(volume) != nil {
 			continue // what is there cannot be judged
 		}
 		if err != nil {
@@ -73,7 +74,7 @@ func (e *Engine) leadNowhere(plan volumes.Plan, ledger *ledger.Ledger) (names []
 		if err != nil || !ledger.Ours(link)(have) {
 			continue
 		}
-		if _, err := os.Stat(e.top.Join(link)); absent(err) {
+		if _, err := os.Stat(e.top.Join(link)); source.Absent(err) {
 			names = append(names, name)
 		}
 	}

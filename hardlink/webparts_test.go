@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
 )
 
 // fromWeb copies from these sources, a single file at a time.
@@ -242,7 +243,7 @@ func TestWebWithoutEnd(t *testing.T) {
 			}))
 			defer web.Close()
 			_, err := s.copy(t, fromWeb(web.Client(), web.URL))
-			var digest *hardlink.DigestError
+			var digest *content.DigestError
 			if !errors.As(err, &digest) || digest.What != "size" || digest.Have != "more" {
 				t.Errorf("error %v", err)
 			}

@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -29,30 +30,30 @@ func (e *WritableSourceError) Error() string {
 // refuseWritable refuses a tree that staging's hub could write. The hub's user is the owner of
 // what is made below topdir or, if that is left to this process, of what the hub made there.
 // Looked at are the directories that the volumes show, and those of some builds.
-func (e *Engine) refuseWritable(plan volumes.Plan) error {
-	refused, err := e.writable(plan)
+func (t *prodTree) refuseWritable(plan volumes.Plan) error {
+	refused, err := t.writable(plan)
 	if err != nil || refused == nil {
 		return err
 	}
-	e.writableSource = true
-	if e.opts.WritableSource {
-		e.opts.Log.Info("staging's hub could write production's tree", "path", refused.Path, "user", refused.User)
+	t.couldWrite = true
+	if t.Writable {
+		t.Log.Info("staging's hub could write production's tree", "path", refused.Path, "user", refused.User)
 		return nil
 	}
 	return refused
 }
 
-func (e *Engine) writable(plan volumes.Plan) (*WritableSourceError, error) {
-	refused := &WritableSourceError{Tree: e.opts.ReadOnly}
-	if o := e.opts.Attributes.Owner; o != nil {
+func (t *prodTree) writable(plan volumes.Plan) (*WritableSourceError, error) {
+	refused := &WritableSourceError{Tree: t.Root}
+	if o := t.Owner; o != nil {
 		refused.User, refused.Owner = *o, true
-	} else if o, err := e.top.HubUser(); err != nil {
+	} else if o, err := t.Top.HubUser(); err != nil {
 		return nil, err
 	} else {
 		refused.User = o
 	}
 	hub := topdir.NewWriter(refused.User)
-	for _, dir := range e.shown(plan) {
+	for _, dir := range t.shown(plan) {
 		// What cannot be looked at (a build that is gone, a volume that is not mounted) tells nothing.
 		if could, err := hub.Could(dir); err == nil && could {
 			refused.Path = dir
@@ -63,19 +64,19 @@ func (e *Engine) writable(plan volumes.Plan) (*WritableSourceError, error) {
 }
 
 // shown are directories of production's tree that staging's hub sees through the volumes.
-func (e *Engine) shown(plan volumes.Plan) []string {
-	dirs := []string{filepath.Join(e.opts.ReadOnly, "packages")}
+func (t *prodTree) shown(plan volumes.Plan) []string {
+	dirs := []string{filepath.Join(t.Root, "packages")}
 	for _, v := range plan.Volumes {
-		dirs = append(dirs, filepath.Join(e.opts.ReadOnly, v.Source, "packages"))
+		dirs = append(dirs, filepath.Join(t.Root, v.Source, "packages"))
 	}
-	tree := dirSource(e.opts.ReadOnly)
+	tree := source.Dir(t.Root)
 	for i := range spread(len(plan.Staged)) {
-		for _, dir := range tree.buildDirs(plan.Staged[i].Build) {
+		for _, dir := range tree.BuildDirs(plan.Staged[i].Build) {
 			dirs = append(dirs, path.Dir(dir), dir)
 		}
 	}
 	for _, b := range plan.Sample {
-		for _, dir := range tree.buildDirs(b) {
+		for _, dir := range tree.BuildDirs(b) {
 			dirs = append(dirs, path.Dir(dir), dir)
 		}
 	}

@@ -19,23 +19,25 @@ var order = []string{
 	// The order of steps, then what one step is.
 	"kojisnap",
 	"kojisnap/pull kojisnap/verify",
-	"kojisnap/pull/convert",
 	"kojisnap/pull/scope",
-	"kojisnap/pull/pager kojisnap/trial kojisnap/repository kojisnap/compose",
+	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/pull/convert",
+	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
 	// What staging has.
 	"dbsync hardlink",
 	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status",
 	"dbsync/loadtx",
 	"dbsync/book dbsync/overlay",
-	"dbsync/kojidb hardlink/ledger hardlink/rpmfile",
+	"dbsync/kojidb hardlink/ledger hardlink/source",
+	"hardlink/content",
+	"hardlink/rpmfile",
 	"dbsync/dbconn dbsync/sqltext volumes/topdir",
 	// Production's hub, snapshots and where they are.
 	"volumes kojisnap/hub kojisnap/store/signed",
 	"kojisnap/store/s3 kojisnap/store/dir",
 	"kojisnap/snapfile",
-	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp kojisnap/idset",
-	"kojisnap/durable kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
+	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp",
+	"kojisnap/durable kojisnap/idset kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
 }
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.

@@ -16,6 +16,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/progress"
@@ -191,8 +192,8 @@ func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*l
 }
 
 // openSource opens production's tree in a bucket. URLs have the same form as those of a store.
-func (o CopyOptions) openSource(ctx context.Context) func(url string) (hardlink.ObjectSource, error) {
-	return func(url string) (hardlink.ObjectSource, error) {
+func (o CopyOptions) openSource(ctx context.Context) func(url string) (source.Objects, error) {
+	return func(url string) (source.Objects, error) {
 		if scheme, _, _ := strings.Cut(url, "://"); scheme != "s3" {
 			return nil, fmt.Errorf("no way to read from %s://: want a directory, http, https or s3://BUCKET/PREFIX", scheme)
 		}

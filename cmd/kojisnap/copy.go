@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/volumes"
@@ -296,7 +297,7 @@ func (a *app) tellLeftOut(err error) error {
 	for _, line := range messages(err) {
 		a.complain(line)
 	}
-	if errors.As(err, new(*hardlink.MissingError)) || errors.As(err, new(*hardlink.SourceError)) {
+	if errors.As(err, new(*source.MissingError)) || errors.As(err, new(*source.Error)) {
 		a.complain("builds that lack such a file stay on the read-only volume")
 	}
 	return quietError{err}

@@ -14,6 +14,8 @@ import (
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/preflight"
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/lockfile"
@@ -51,14 +53,14 @@ func exitCode(err error) int {
 		notReady notReadyError
 		mismatch mismatchError
 		damaged  *snapfile.DamagedError
-		digest   *hardlink.DigestError
+		digest   *content.DigestError
 		later    *retry.TemporaryError
-		missing  *hardlink.MissingError
+		missing  *source.MissingError
 		left     *hardlink.LeftOutError
 		bucket   *s3.Error
 		plugin   nagiosError
 		overlay  *overlay.Error
-		source   *hardlink.BadSourceError
+		source   *source.URLError
 		unknown  *compose.UnknownError
 		dsn      *dbconn.DSNError
 	)

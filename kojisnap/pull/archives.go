@@ -45,7 +45,7 @@ func (a archiveReader) askArchives(ctx context.Context, t task, ids []int64) err
 		}
 		var typed typedArchives
 		bad := make([]bool, len(ids))
-		err := t.each(ctx, calls, func(i int, r hub.Row) error {
+		err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 			typed.note(r.Value, false)
 			return t.put("archiveinfo", r.Value)
 		}, func(i int, err error) error {
@@ -109,7 +109,7 @@ func (a archiveReader) archivesApart(ctx context.Context, t task, call hub.Call,
 	}
 	why = first
 	found := int64(0)
-	err = (buildReader{a.run}).withoutExtra(ctx, "listTaggedArchives", build, func(r hub.Row) error {
+	err = a.withoutExtra(ctx, "listTaggedArchives", build, func(r hub.Row) error {
 		if id, _ := r.Get("id").Int(); !had.Has(id) {
 			found++
 		}
@@ -173,7 +173,7 @@ func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchive
 	}
 	var single []hub.Call
 	var names []string
-	err := t.each(ctx, calls, func(i int, r hub.Row) error {
+	err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 		return t.put(archiveTables[typed.of[i].btype], r.Value)
 	}, func(i int, _ error) error {
 		for _, id := range typed.ids[typed.of[i]] {
@@ -185,7 +185,7 @@ func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchive
 	if err != nil {
 		return err
 	}
-	return t.each(ctx, single, func(i int, r hub.Row) error {
+	return t.pager.Each(ctx, single, func(i int, r hub.Row) error {
 		if r.IsNil() {
 			return nil
 		}
@@ -223,7 +223,7 @@ func (a archiveReader) askComponents(ctx context.Context, t task, ids []int64) e
 			calls = append(calls, hub.Call{Method: "listRPMs", Kwargs: of}, hub.Call{Method: "listArchives", Kwargs: of})
 		}
 		var typed typedArchives
-		err := t.each(ctx, calls, func(i int, r hub.Row) error {
+		err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 			return t.putComponent(ids[i/2], i%2 == 0, r, &typed)
 		}, func(i int, err error) error {
 			return a.componentsApart(ctx, t, calls[i], ids[i/2], i%2 == 0, &typed, err)
@@ -278,7 +278,7 @@ func (a archiveReader) componentsApart(ctx context.Context, t task, call hub.Cal
 // componentBuilds reads the builds of components, those that are not kept from the base.
 func (a archiveReader) componentBuilds(ctx context.Context) error {
 	if a.inc == nil {
-		return (buildReader{a.run}).getBuilds(ctx, "component-builds", a.builder.Wanted("build"), false)
+		return a.builds().getBuilds(ctx, "component-builds", a.builder.Wanted("build"), false)
 	}
 	err := a.inc.findArchives(ctx)
 	if err == nil {
@@ -296,7 +296,7 @@ func (a archiveReader) componentBuilds(ctx context.Context) error {
 			ask = append(ask, id)
 		}
 	}
-	if err := (buildReader{a.run}).getBuilds(ctx, "component-builds", ask, false); err != nil {
+	if err := a.builds().getBuilds(ctx, "component-builds", ask, false); err != nil {
 		return err
 	}
 	var rest []string

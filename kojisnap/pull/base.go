@@ -97,7 +97,7 @@ func (r *run) sameHistory(ctx context.Context, found *scope.Found, m *snapfile.M
 		if !ok {
 			return fmt.Errorf("hub %s: %.200s is not an event", r.hub.URL(), v)
 		}
-		if at, err = scope.EventTime(ts); err != nil {
+		if at, err = convert.EventTime(ts); err != nil {
 			return fmt.Errorf("event %d: %w", m.Event, err)
 		}
 	}

@@ -77,7 +77,7 @@ func (b buildReader) readBuilds(ctx context.Context) error {
 			return err
 		}
 		return b.querySignatures(ctx)
-	}, func(ctx context.Context) error { return (archiveReader{b.run}).read(ctx, ids) })
+	}, func(ctx context.Context) error { return b.archives().read(ctx, ids) })
 	return together(ctx, steps...)
 }
 
@@ -149,7 +149,7 @@ func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspici
 			t.skipBuild(of, id, err)
 			return f.failed(id, fmt.Errorf("build %d: %w", id, err))
 		}
-		err := t.each(ctx, calls, func(i int, r hub.Row) error {
+		err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 			id := ids[i/2]
 			if i%2 == 1 {
 				if skip[i/2] || !found[i/2] {
@@ -186,7 +186,7 @@ func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspici
 		if err != nil {
 			return err
 		}
-		return t.each(ctx, late, func(i int, r hub.Row) error { return t.putTypes(ids[of[i]], r.Value) }, func(i int, err error) error { return bad(2*of[i]+1, err) })
+		return t.pager.Each(ctx, late, func(i int, r hub.Row) error { return t.putTypes(ids[of[i]], r.Value) }, func(i int, err error) error { return bad(2*of[i]+1, err) })
 	})
 	if err != nil {
 		return err

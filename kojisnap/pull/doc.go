@@ -2,6 +2,11 @@
 Package pull reads from a production hub what composes of some tags need, at one event, and writes it to a
 store as a snapshot. Each pull after the first asks for what changed.
 
+A run is one pull: package scope finds what it is about, then readers (of history, builds, archives, names)
+ask the hub, by the strategies of package pager. What they read they give to a task, which makes rows of it
+(package convert), adds them to the Builder of package snapshot, and keeps them in the journal of package
+checkpoint. An incremental says which rows of the base are kept in the place of asking the hub.
+
 # What one row of production can do to a pull
 
 Whatever is wrong with one row keeps back that row and what refers to it. It is named once, with the
@@ -14,7 +19,7 @@ How it is met:
   - The hub sends a value that XML, XML-RPC or the column does not allow (a control character, no
     UTF-8, a number that is too large, too deep a nesting): the row arrives, the value is judged
     (hub.Call.KeepBad, package convert).
-  - The hub cannot send it (a number of more than 64 bits, a lone surrogate, JSON that is none, a year
+  - The hub cannot send it (a number of more than 64 bits, a lone surrogate, malformed JSON, a year
     that Python does not have): faults of code 1 and 1000 and HTTP 500 are bisected to the call, and to
     the row by queryOpts (pager.Each, pager.Split).
   - It sends nothing where other rows refer to something (snapshot.Builder).

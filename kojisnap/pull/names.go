@@ -43,7 +43,7 @@ func (n nameReader) askBuildTypes(ctx context.Context, t task) (map[string][]byt
 // read reads what is referred to: names last, by then it is known which.
 func (n nameReader) read(ctx context.Context) error {
 	return n.inStage(ctx, "names", func(t task) error {
-		if err := (historyReader{n.run}).readExternalRepos(ctx, t); err != nil {
+		if err := n.histories().readExternalRepos(ctx, t); err != nil {
 			return err
 		}
 		if err := n.fillSkipped(ctx); err != nil { // users are asked for after all that refers to them

@@ -100,7 +100,7 @@ const (
 // planBuilds estimates what builds and all that belongs to them would come to. As many rpms are
 // taken to belong to each as the hub has for its builds in the mean.
 func (r *run) planBuilds(ctx context.Context, builds int64) ([]pager.Estimate, error) {
-	if err := (nameReader{r}).readBuildTypes(ctx); err != nil {
+	if err := r.names().readBuildTypes(ctx); err != nil {
 		return nil, err
 	}
 	newest := map[string]int64{}

@@ -88,8 +88,7 @@ func (r *run) dropParts(ctx context.Context) {
 
 // readAll reads everything.
 func (r *run) readAll(ctx context.Context) error {
-	history, archives := historyReader{r}, archiveReader{r}
-	builds, names := buildReader{r}, nameReader{r}
+	history, builds, archives, names := r.histories(), r.builds(), r.archives(), r.names()
 	for _, step := range []func(context.Context) error{
 		names.readBuildTypes, history.read, history.readEvents, builds.read, r.fillSkipped, archives.readComponents, names.read, r.fillSkipped, r.builder.CloseReferences,
 	} {

@@ -93,3 +93,5 @@ func (b buildReader) noBuild(id int64) error {
 }
 
 var errNoBuild = errors.New("it is tagged in the scope, but the hub has no such build")
+
+var errNoBType = errors.New("the hub lists no such build type")

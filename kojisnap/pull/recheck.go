@@ -194,7 +194,7 @@ func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int
 			for i, id := range ids {
 				calls[i] = hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "build": id}}
 			}
-			return still, t.each(ctx, calls, func(i int, r hub.Row) error {
+			return still, t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 				for _, listing := range r.Get("tag_listing").Items() {
 					if tag, _ := listing.Field("tag_id").Int(); !b.InScope[tag] {
 						continue

@@ -70,7 +70,7 @@ func (b buildReader) askLeft(ctx context.Context, t task, ids []int64) error {
 		for i, id := range ids {
 			calls[i] = hub.Call{Method: "getBuild", Args: []any{id}}
 		}
-		return t.each(ctx, calls, func(i int, r hub.Row) error {
+		return t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 			state, _ := r.Get("state").Int()
 			if r.IsNil() || state == 1 { // a row that is gone is no build's; untagged is not reset
 				return nil

@@ -38,7 +38,7 @@ func (b buildReader) askRPMs(ctx context.Context, t task, ids []int64) error {
 			calls[i] = hub.Call{Method: "listRPMs", Args: []any{id}}
 		}
 		bad := make([]bool, len(ids))
-		err := t.each(ctx, calls, func(_ int, r hub.Row) error { return t.putRPM(r.Value) }, func(i int, err error) error {
+		err := t.pager.Each(ctx, calls, func(_ int, r hub.Row) error { return t.putRPM(r.Value) }, func(i int, err error) error {
 			bad[i] = true
 			if err := b.rpmsApart(ctx, t, calls[i], ids[i], err); err != nil {
 				return err
@@ -142,7 +142,7 @@ func (b buildReader) askSignatures(ctx context.Context, t task, ids []int64) err
 			calls[i] = hub.Call{Method: "queryRPMSigs", Args: []any{id}}
 		}
 		bad := make([]bool, len(ids))
-		err := t.each(ctx, calls, func(_ int, r hub.Row) error { return t.put("rpmsigs", r.Value) }, func(i int, err error) error {
+		err := t.pager.Each(ctx, calls, func(_ int, r hub.Row) error { return t.put("rpmsigs", r.Value) }, func(i int, err error) error {
 			bad[i] = true
 			t.skip(snapfile.LeftOut{Relation: "rpmsigs", Row: fmt.Sprint("rpm ", ids[i]), Reason: err.Error(), Column: "rpm_id", ID: ids[i]})
 			return f.failed(ids[i], fmt.Errorf("signatures of rpm %d: %w", ids[i], err))
@@ -154,51 +154,4 @@ func (b buildReader) askSignatures(ctx context.Context, t task, ids []int64) err
 		return err
 	}
 	return f.end()
-}
-
-// taggedIn finds a tag of the scope that a build is tagged in at E, and the name of its package.
-func (b buildReader) taggedIn(ctx context.Context, build int64) (tag int64, name string, err error) {
-	call := hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_listing"}, "build": build}}
-	err = b.hub.StreamTables(ctx, pager.RowsOf(call), func(_ string, r hub.Row) error {
-		id, _ := r.Get("tag_id").Int()
-		created, _ := r.Get("create_event").Int()
-		revoked, isRevoked := r.Get("revoke_event").Int()
-		if b.InScope[id] && created <= b.Event && (!isRevoked || revoked > b.Event) {
-			tag = id
-			name, _ = r.Get("name").Str()
-		}
-		return nil
-	})
-	return tag, name, err
-}
-
-// withoutExtra reads rows of a build without their extra, which is what a hub usually cannot send: by a
-// call that lists what is tagged. fn is given those of the build. Nothing found is no error.
-func (b buildReader) withoutExtra(ctx context.Context, method string, build int64, fn func(r hub.Row) error) error {
-	if !b.version.AtLeast(1, 29) { // it knows no extra=False
-		return nil
-	}
-	tag, name, err := b.taggedIn(ctx, build)
-	if err != nil && !hub.Splittable(err) {
-		return err
-	}
-	if err != nil || tag == 0 || name == "" {
-		return nil
-	}
-	kwargs := map[string]any{"tag": tag, "package": name, "extra": false}
-	if method == "listTaggedRPMS" { // of archives, with a package, no hub can tell for an event
-		kwargs["event"] = b.Event
-	}
-	var ours error
-	err = b.hub.StreamTables(ctx, pager.RowsOf(hub.Call{Method: method, Kwargs: kwargs}), func(table string, r hub.Row) error {
-		if id, _ := r.Get("build_id").Int(); table == "0" && id == build {
-			ours = fn(r)
-		}
-		return ours
-	})
-	if pager.Broken(ctx, err, ours) {
-		b.log.InfoContext(ctx, "not sent without extra either", "build", build, "method", method, "err", err)
-		return nil
-	}
-	return err
 }

@@ -71,6 +71,12 @@ func newRun(ctx context.Context, h *hub.Client, o Options) (*run, error) {
 	return r, nil
 }
 
+// The readers: each asks the hub for a part of the snapshot.
+func (r *run) histories() historyReader { return historyReader{r} }
+func (r *run) builds() buildReader      { return buildReader{r} }
+func (r *run) archives() archiveReader  { return archiveReader{r} }
+func (r *run) names() nameReader        { return nameReader{r} }
+
 // inStage runs a stage of the pull: what an earlier pull finished of it is taken over first. Without a
 // name nothing is taken over or kept.
 func (r *run) inStage(ctx context.Context, name string, fn func(t task) error) error {

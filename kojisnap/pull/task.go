@@ -2,7 +2,6 @@ package pull
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"kojisnap/kojisnap/hub"
@@ -193,13 +192,6 @@ func (t task) needsRecheck(build int64) {
 	t.recheck.add(build)
 	t.batch.Note(func(n *checkpoint.Notes) { n.Recheck = append(n.Recheck, build) })
 }
-
-// each makes calls, with pager.Each, and gives their rows to fn.
-func (t task) each(ctx context.Context, calls []hub.Call, fn func(i int, r hub.Row) error, onBad func(i int, err error) error) error {
-	return t.pager.Each(ctx, calls, fn, onBad)
-}
-
-var errNoBType = errors.New("the hub lists no such build type")
 
 // putInto is the Take of a pager.RowFilter for rows that are just put.
 func (t task) putInto(name string) func(*checkpoint.Batch, hub.Value) error {

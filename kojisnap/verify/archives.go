@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/tagged"
 	"kojisnap/volumes"
@@ -182,7 +182,7 @@ func (v *fileChecks) checkModuleFiles(ctx context.Context) error {
 		for _, f := range m.files {
 			c.Count++
 			err := v.user.Do(func() error { return readModule(filepath.Join(v.Topdir, dir, f.Path), f) })
-			var digest *hardlink.DigestError
+			var digest *content.DigestError
 			if errors.As(err, &digest) {
 				c.Digests++
 			}
@@ -214,5 +214,5 @@ func readModule(path string, f volumes.File) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file but %s", path, kindOf(info.Mode()))
 	}
-	return hardlink.Check(file, info.Size(), f, path, true)
+	return content.Check(file, info.Size(), f, path, true)
 }

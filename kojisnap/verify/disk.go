@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
 )
 
 // fileState is the file that a compose takes for an rpm.
@@ -158,7 +158,7 @@ func (v *fileChecks) examine(path string, c candidate, volume string) fileState 
 	s := fileState{path: path, rel: c.dir + "/" + c.file.Path}
 	fail := func(err error) fileState {
 		s.err = err
-		var digest *hardlink.DigestError
+		var digest *content.DigestError
 		s.digest = errors.As(err, &digest)
 		return s
 	}
@@ -178,7 +178,7 @@ func (v *fileChecks) examine(path string, c candidate, volume string) fileState 
 		return fail(err)
 	}
 	defer f.Close()
-	if err := hardlink.Check(f, info.Size(), c.file, path, v.Digest); err != nil {
+	if err := content.Check(f, info.Size(), c.file, path, v.Digest); err != nil {
 		return fail(err)
 	}
 	return s

@@ -9,7 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
 )
@@ -50,7 +51,7 @@ func (v topURLChecks) checkTopURL(ctx context.Context) error {
 				return ctx.Err()
 			}
 			c.bad("%s: %v", r.nvra(), oneline.Of(err))
-			var digest *hardlink.DigestError
+			var digest *content.DigestError
 			if errors.As(err, &digest) {
 				c.Digests++
 			}
@@ -98,7 +99,7 @@ func (v topURLChecks) fetch(ctx context.Context, base *url.URL, r *taggedRPM) er
 	for _, c := range copies {
 		path := c.dir + "/" + c.file.Path
 		if s := v.states[r.id]; c.wanted && (s == nil || s.rel == path) {
-			return v.fetchHead(ctx, hardlink.Below(base, path).String(), c)
+			return v.fetchHead(ctx, source.Below(base, path).String(), c)
 		}
 	}
 	return v.errUnsigned()
@@ -120,5 +121,5 @@ func (v topURLChecks) fetchHead(ctx context.Context, u string, c candidate) erro
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: HTTP %s", u, resp.Status)
 	}
-	return hardlink.Check(resp.Body, resp.ContentLength, c.file, u, false)
+	return content.Check(resp.Body, resp.ContentLength, c.file, u, false)
 }

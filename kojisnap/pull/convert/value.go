@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"kojisnap/kojisnap/hub"
-	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/relation"
 )
 
@@ -94,7 +94,7 @@ func AppendTime(dst []byte, ts float64) ([]byte, error) {
 	case math.IsNaN(ts), ts < firstTime, ts >= endOfTime:
 		return dst, badValue("%v is not a time of Koji", ts)
 	}
-	t := scope.ToTime(ts)
+	t := toTime(ts)
 	year, era := t.Year(), ""
 	if year < 1 {
 		year, era = 1-year, " BC" // the year 0 of Go and ISO 8601 is 1 BC
@@ -117,4 +117,20 @@ func Climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
 		return rel.Columns[i].Name, badValue("%.200q %s", row[i], relation.ClimbsReason)
 	}
 	return "", nil
+}
+
+// EventTime is the time of an event, in seconds since 1970 as the hub sends it. It must be one that JSON, and
+// so a manifest, can hold.
+func EventTime(ts float64) (time.Time, error) {
+	t := toTime(ts)
+	if math.IsNaN(ts) || math.IsInf(ts, 0) || t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, fmt.Errorf("%v is not a time of Koji", ts)
+	}
+	return t, nil
+}
+
+// toTime is the time of so many seconds since 1970, as Koji sends times.
+func toTime(ts float64) time.Time {
+	whole, part := math.Modf(ts)
+	return time.Unix(int64(whole), int64(math.Round(part*1e6))*1000).UTC()
 }

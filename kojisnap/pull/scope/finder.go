@@ -12,11 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/pull/convert"
 	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagglob"
@@ -150,25 +150,10 @@ func (f *Finder) setEvent(v hub.Value) error {
 	if !ok || !isTime || id <= 0 {
 		return fmt.Errorf("hub %s: %.200s is not an event", f.hub.URL(), v)
 	}
-	t, err := EventTime(ts)
+	t, err := convert.EventTime(ts)
 	if err != nil {
 		return err
 	}
 	f.Event, f.EventTime, f.Times[id] = id, t, ts
 	return nil
-}
-
-// EventTime is for times of events that a manifest names: those that JSON has.
-func EventTime(ts float64) (time.Time, error) {
-	t := ToTime(ts)
-	if math.IsNaN(ts) || math.IsInf(ts, 0) || t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, fmt.Errorf("%v is not a time of Koji", ts)
-	}
-	return t, nil
-}
-
-// ToTime is the time of so many seconds since 1970, as Koji sends times.
-func ToTime(ts float64) time.Time {
-	whole, part := math.Modf(ts)
-	return time.Unix(int64(whole), int64(math.Round(part*1e6))*1000).UTC()
 }

@@ -1,4 +1,4 @@
-package hardlink
+package content
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 func TestCopyVerified(t *testing.T) {
 	var seed [32]byte
 	source := rand.NewChaCha8(seed)
-	for _, size := range []int{0, 1, bufferSize - 1, bufferSize, bufferSize + 1, 3*bufferSize + 7, 8 * bufferSize} {
+	for _, size := range []int{0, 1, BufferSize - 1, BufferSize, BufferSize + 1, 3*BufferSize + 7, 8 * BufferSize} {
 		content := make([]byte, size)
 		source.Read(content)
 		m, s1, s2 := md5.Sum(content), sha1.Sum(content), sha256.Sum256(content)
@@ -32,7 +32,7 @@ func TestCopyVerified(t *testing.T) {
 				"eof at end": iotest.DataErrReader(bytes.NewReader(content)),
 			} {
 				var out bytes.Buffer
-				n, err := copyVerified(&out, r, f, "x")
+				n, err := Copy(&out, r, f, "x")
 				if err != nil || n != int64(size) || !bytes.Equal(out.Bytes(), content) {
 					t.Errorf("%d bytes, %s: %d, %v", size, name, n, err)
 				}
@@ -43,7 +43,7 @@ func TestCopyVerified(t *testing.T) {
 			bad := bytes.Clone(content)
 			bad[source.Uint64()%uint64(size)] ^= 0x80
 			var damaged *DigestError
-			if _, err := copyVerified(io.Discard, bytes.NewReader(bad), f, "x"); !errors.As(err, &damaged) || damaged.Path != "x" {
+			if _, err := Copy(io.Discard, bytes.NewReader(bad), f, "x"); !errors.As(err, &damaged) || damaged.Path != "x" {
 				t.Errorf("%d bytes, one bit flipped: %v", size, err)
 			}
 		}
@@ -52,19 +52,19 @@ func TestCopyVerified(t *testing.T) {
 
 // Errors of either side come through, and are not taken for damage.
 func TestCopyVerifiedFails(t *testing.T) {
-	content := make([]byte, 2*bufferSize)
+	content := make([]byte, 2*BufferSize)
 	f := volumes.File{Kind: volumes.KindArchive, Size: int64(len(content)), Digest: "md5:00"}
 	eio := &fs.PathError{Op: "read", Path: "x", Err: errors.New("input/output error")}
-	_, err := copyVerified(io.Discard, io.MultiReader(bytes.NewReader(content[:bufferSize]), iotest.ErrReader(eio)), f, "x")
+	_, err := Copy(io.Discard, io.MultiReader(bytes.NewReader(content[:BufferSize]), iotest.ErrReader(eio)), f, "x")
 	if !errors.Is(err, eio) {
 		t.Errorf("error %v, want the reader's", err)
 	}
 	full := errors.New("no space left")
-	if _, err = copyVerified(failing{full}, bytes.NewReader(content), f, "x"); !errors.Is(err, full) {
+	if _, err = Copy(failing{full}, bytes.NewReader(content), f, "x"); !errors.Is(err, full) {
 		t.Errorf("error %v, want the writer's", err)
 	}
 	f.Kind, f.Digest = volumes.KindRPM, "sigmd5:00"
-	if _, err = copyVerified(io.Discard, iotest.ErrReader(eio), f, "x"); !errors.Is(err, eio) || errors.As(err, new(*DigestError)) {
+	if _, err = Copy(io.Discard, iotest.ErrReader(eio), f, "x"); !errors.Is(err, eio) || errors.As(err, new(*DigestError)) {
 		t.Errorf("error %v, want the reader's", err)
 	}
 }

@@ -1,4 +1,4 @@
-package hardlink
+package source
 
 import (
 	"context"
@@ -25,17 +25,17 @@ type trust struct {
 
 	mu     sync.Mutex
 	failed int        // files in a row
-	gone   *goneError // why it is asked no more
+	gone   *GoneError // why it is asked no more
 }
 
-// goneError is a server that is not asked any more.
-type goneError struct {
+// GoneError is a server that is not asked any more.
+type GoneError struct {
 	name string
 	why  error
 }
 
-func (e *goneError) Unwrap() error { return e.why }
-func (e *goneError) Error() string {
+func (e *GoneError) Unwrap() error { return e.why }
+func (e *GoneError) Error() string {
 	return fmt.Sprintf("source %s is not asked any more: %v", e.name, e.why)
 }
 
@@ -56,17 +56,17 @@ type absentError struct {
 
 func (e *absentError) Unwrap() error { return e.error }
 
-func denied(err error) bool { return errors.As(err, new(*deniedError)) }
+func Denied(err error) bool { return errors.As(err, new(*deniedError)) }
 
-// deniedByAll tells that all sources denied a file, of which none gave another one in this run: it is
+// DeniedByAll tells that all sources denied a file, of which none gave another one in this run: it is
 // not known to be missing.
-func deniedByAll(err error) bool {
+func DeniedByAll(err error) bool {
 	return allSay(err, func(e *deniedError) *trust { return e.from })
 }
 
-// nothingGiven tells that no source has a file, and that none of them gave any other in this run: they may not
+// NothingGiven tells that no source has a file, and that none of them gave any other in this run: they may not
 // be production's tree.
-func nothingGiven(err error) bool {
+func NothingGiven(err error) bool {
 	return allSay(err, func(e *absentError) *trust { return e.from })
 }
 
@@ -100,7 +100,7 @@ func (t *trust) lose(why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.gone == nil {
-		t.gone = &goneError{t.name, why}
+		t.gone = &GoneError{t.name, why}
 	}
 }
 
@@ -132,7 +132,7 @@ func (t *trust) note(ctx context.Context, err error, file string, forGood bool) 
 	}
 	t.failed++
 	if t.gone == nil && (t.failed >= maxFailures || forGood) {
-		t.gone = &goneError{t.name, t.withoutFile(err, file)}
+		t.gone = &GoneError{t.name, t.withoutFile(err, file)}
 		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", t.gone.why)
 	}
 }

@@ -1,4 +1,4 @@
-package hardlink
+package source
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"kojisnap/hardlink/content"
 	"kojisnap/kojisnap/retry"
 )
 
@@ -23,7 +24,7 @@ func newLimiter(bytesPerSecond int64) *limiter {
 		return nil
 	}
 	// What may pass at once after a pause is little, so that the rate holds for any second.
-	burst := int(max(1, min(bytesPerSecond/100, bufferSize)))
+	burst := int(max(1, min(bytesPerSecond/100, content.BufferSize)))
 	return &limiter{Limiter: rate.NewLimiter(rate.Limit(bytesPerSecond), burst)}
 }
 

@@ -1,4 +1,4 @@
-package hardlink_test
+package content_test
 
 import (
 	"bytes"
@@ -12,10 +12,23 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/hardlink"
+	"kojisnap/hardlink/content"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/volumes"
 )
+
+const (
+	bashDir    = "packages/bash/5.3.0/2.fc42"
+	bashSigned = "data/signed/41526f0e/x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
+	bashRPM    = "x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
+)
+
+func flip(at int) func([]byte) []byte {
+	return func(b []byte) []byte {
+		b[(at+len(b))%len(b)] ^= 1
+		return b
+	}
+}
 
 // What Check says of a file that is there, by what is known of it.
 func TestCheck(t *testing.T) {
@@ -87,8 +100,8 @@ func TestCheck(t *testing.T) {
 				size = int64(len(test.content))
 			}
 			for whole, want := range map[bool]string{false: test.header, true: test.whole} {
-				err := hardlink.Check(bytes.NewReader(test.content), size, test.file, "NAME", whole)
-				var digest *hardlink.DigestError
+				err := content.Check(bytes.NewReader(test.content), size, test.file, "NAME", whole)
+				var digest *content.DigestError
 				if errors.As(err, &digest) != (want != "") || err == nil != (want == "") || digest != nil && (digest.What != want || digest.Path != "NAME") {
 					t.Errorf("whole %t: got %v, want %q", whole, err, want)
 				}

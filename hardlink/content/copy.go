@@ -1,8 +1,7 @@
-package hardlink
+package content
 
 import (
 	"bufio"
-	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -11,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"math"
 	"slices"
 	"strings"
@@ -21,7 +19,7 @@ import (
 	"kojisnap/volumes"
 )
 
-const bufferSize = 64 << 10 // in the cache of a core, with what is hashed
+const BufferSize = 64 << 10 // in the cache of a core, with what is hashed
 
 // pipe is the buffers of one copy: a small file takes one read and one write.
 type pipe struct {
@@ -31,13 +29,13 @@ type pipe struct {
 }
 
 var pipes = sync.Pool{New: func() any {
-	return &pipe{r: bufio.NewReaderSize(nil, bufferSize), w: bufio.NewWriterSize(nil, bufferSize)}
+	return &pipe{r: bufio.NewReaderSize(nil, BufferSize), w: bufio.NewWriterSize(nil, BufferSize)}
 }}
 
-// copyVerified writes src to dst and returns how many bytes that were. name is the
+// Copy writes src to dst and returns how many bytes that were. name is the
 // source's. If the content is not what f says the error is a DigestError; dst then
 // holds what must not be used.
-func copyVerified(dst io.Writer, src io.Reader, f volumes.File, name string) (int64, error) {
+func Copy(dst io.Writer, src io.Reader, f volumes.File, name string) (int64, error) {
 	p := pipes.Get().(*pipe)
 	defer pipes.Put(p)
 	p.r.Reset(src)
@@ -76,7 +74,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	if algorithm == "sigmd5" || algorithm == "rpmsha256" {
 		lead, err := sig.ReadHead(p.r)
 		if err != nil {
-			if isInput(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
+			if OfReading(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
 				return 0, err
 			}
 			return 0, differs("format", "an rpm", fmt.Sprintf("%q", err))
@@ -114,7 +112,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	case f.Size >= 0 && n != f.Size:
 		return n, differs("size", fmt.Sprint(f.Size), fmt.Sprint(n))
 	case have != want && algorithm == "rpmsha256":
-		return n, &DigestError{name, "sha256 of the payload", want, have, true}
+		return n, &DigestError{Path: name, What: "sha256 of the payload", Want: want, Have: have, Own: true}
 	case have != want:
 		return n, differs(algorithm, want, have)
 	case algorithm == "sigmd5" && sig.SigMD5 != "" && sig.SigMD5 != want:
@@ -126,7 +124,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 // verifyHead checks an rpm's lead and signature header, which no digest of its content covers.
 func verifyHead(lead []byte, sig *rpmfile.Signature, f volumes.File, name string) error {
 	if problem := rpmfile.LeadProblem(lead); problem != "" {
-		return &DigestError{name, "lead", "one of an rpm", problem, true}
+		return &DigestError{Path: name, What: "lead", Want: "one of an rpm", Have: problem, Own: true}
 	}
 	if f.Kind == volumes.KindSigned {
 		return verifySignature(sig, f, name)
@@ -151,7 +149,7 @@ func verifyPrimary(sig *rpmfile.Signature, f volumes.File, name string) error {
 	if want == "" {
 		return nil
 	}
-	return &DigestError{name, "signature header", want, have, false}
+	return &DigestError{Path: name, What: "signature header", Want: want, Have: have}
 }
 
 // verifySignature checks what SIGMD5 does not cover. Koji makes signed copies of the
@@ -159,11 +157,11 @@ func verifyPrimary(sig *rpmfile.Signature, f volumes.File, name string) error {
 func verifySignature(sig *rpmfile.Signature, f volumes.File, name string) error {
 	// A key that cannot be read (a newer signature format) is left to the digest.
 	if len(sig.Keys) > 0 && !slices.Contains(sig.Keys, f.Key) {
-		return &DigestError{name, "signing key", f.Key, fmt.Sprintf("%q", sig.Keys), false}
+		return &DigestError{Path: name, What: "signing key", Want: f.Key, Have: fmt.Sprintf("%q", sig.Keys)}
 	}
 	sum := md5.Sum(sig.Raw)
 	if have := "md5:" + hex.EncodeToString(sum[:]); have != f.SigDigest {
-		return &DigestError{name, "signature header", f.SigDigest, have, false}
+		return &DigestError{Path: name, What: "signature header", Want: f.SigDigest, Have: have}
 	}
 	return nil
 }
@@ -180,7 +178,7 @@ func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 			return n, err
 		}
 		chunk, _ := p.r.Peek(p.r.Buffered()) // what one read gave
-		aside := len(chunk) == bufferSize
+		aside := len(chunk) == BufferSize
 		if aside && chunks == nil {
 			chunks, done = make(chan []byte), make(chan struct{})
 			defer close(chunks)
@@ -221,11 +219,4 @@ func newHash(algorithm string) (hash.Hash, error) {
 		return sha256.New(), nil
 	}
 	return nil, fmt.Errorf("unknown digest algorithm %q", algorithm)
-}
-
-// isInput tells an error of reading from one of what was read.
-func isInput(err error) bool {
-	var path *fs.PathError
-	var source *sourceError
-	return errors.As(err, &path) || errors.As(err, &source) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

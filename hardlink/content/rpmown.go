@@ -1,4 +1,4 @@
-package hardlink
+package content
 
 import (
 	"crypto/sha256"
@@ -26,9 +26,11 @@ type ownDigests struct {
 // readOwn reads the main header and holds it to the rpm's own digest, to the name that the file has,
 // and to the SHA-256 in f.Digest, if there is one. r is then at the payload.
 func readOwn(r io.Reader, sig *rpmfile.Signature, f volumes.File, name string) (own ownDigests, err error) {
-	differs := func(what, want, have string, own bool) error { return &DigestError{name, what, want, have, own} }
+	differs := func(what, want, have string, own bool) error {
+		return &DigestError{Path: name, What: what, Want: want, Have: have, Own: own}
+	}
 	if own.header, err = rpmfile.ReadHeader(r); err != nil {
-		if isInput(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
+		if OfReading(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
 			return own, err
 		}
 		return own, differs("format", "an rpm", fmt.Sprintf("%q", err), true)

@@ -1,4 +1,4 @@
-package hardlink
+package source
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"kojisnap/hardlink/content"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/slow"
@@ -47,10 +48,10 @@ type webSource struct {
 func newWebSource(base string, o Options) (*webSource, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Hostname() == "" {
-		return nil, &BadSourceError{fmt.Errorf("%q: want http://HOST/PATH or https://HOST/PATH, production's topurl", secret.HideURL(base))}
+		return nil, &URLError{fmt.Errorf("%q: want http://HOST/PATH or https://HOST/PATH, production's topurl", secret.HideURL(base))}
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
-		return nil, &BadSourceError{fmt.Errorf("%q is not the URL of a topdir", secret.Hide(u.String()))}
+		return nil, &URLError{fmt.Errorf("%q is not the URL of a topdir", secret.Hide(u.String()))}
 	}
 	var client http.Client
 	if o.Client != nil {
@@ -83,7 +84,7 @@ func Below(base *url.URL, rel string) *url.URL {
 	return &u
 }
 
-func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*input, error) {
+func (w *webSource) Open(ctx context.Context, b volumes.Build, name string) (*Input, error) {
 	dir, err := b.Dir()
 	if err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" && !strings.HasPrefix(path.Ext(name), ".htm") {
 		d.Close()
-		return nil, &DigestError{d.name, "content", path.Base(name), "a web page, perhaps a login", true}
+		return nil, &content.DigestError{Path: d.name, What: "content", Want: path.Base(name), Have: "a web page, perhaps a login", Own: true}
 	}
 	w.given.Store(true)
 	d.size, d.validator = resp.ContentLength, validator(resp)
@@ -104,10 +105,10 @@ func (w *webSource) open(ctx context.Context, b volumes.Build, name string) (*in
 	if err != nil {
 		mtime = time.Now().Truncate(time.Second)
 	}
-	return &input{Reader: d, close: d.Close, name: d.name, size: d.size, mode: 0o644, mtime: mtime}, nil
+	return &Input{Reader: d, Close: d.Close, Name: d.name, Size: d.size, Mode: 0o644, Mtime: mtime}, nil
 }
 
-func (*webSource) stat(volumes.Build, string) (int64, error) { return -1, nil }
+func (*webSource) Stat(volumes.Build, string) (int64, error) { return -1, nil }
 
 // validator is what If-Range takes; "" if the answer has nothing of the kind.
 func validator(resp *http.Response) string {
@@ -228,7 +229,7 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 	case code == http.StatusUnauthorized || code == http.StatusProxyAuthRequired:
 		return nil, 0, fmt.Errorf("%s: it wants a login, or does not let this machine have it", text)
 	case code == http.StatusRequestedRangeNotSatisfiable && d.offset > 0:
-		return nil, 0, fmt.Errorf("fetch %s: %w", d.name, errChanged)
+		return nil, 0, fmt.Errorf("fetch %s: %w", d.name, ErrChanged)
 	case code >= 500 && code != http.StatusNotImplemented || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:
 		after = retryAfter(resp.Header.Get("Retry-After"))
 		if after > maxRetryAfter {
@@ -326,7 +327,7 @@ func (d *download) resume(broke error) error {
 		return d.rest(resp)
 	}
 	if d.offset > 0 && validator(resp) != d.validator || d.size >= 0 && resp.ContentLength != d.size {
-		return fmt.Errorf("fetch %s: %w", d.name, errChanged)
+		return fmt.Errorf("fetch %s: %w", d.name, ErrChanged)
 	}
 	d.watch.Reset(webSilence)
 	_, err = io.CopyN(io.Discard, d.body, d.offset)
@@ -344,7 +345,7 @@ func (d *download) rest(resp *http.Response) error {
 	case !ok || from != d.offset:
 		return fmt.Errorf("fetch %s: the server sent the range %q, not the rest from byte %d on", d.name, resp.Header.Get("Content-Range"), d.offset)
 	case d.size >= 0 && total >= 0 && total != d.size, d.validator != "" && validator(resp) != "" && validator(resp) != d.validator:
-		return fmt.Errorf("fetch %s: %w", d.name, errChanged)
+		return fmt.Errorf("fetch %s: %w", d.name, ErrChanged)
 	}
 	return nil
 }

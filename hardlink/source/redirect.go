@@ -1,4 +1,4 @@
-package hardlink
+package source
 
 import (
 	"fmt"

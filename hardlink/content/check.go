@@ -1,4 +1,4 @@
-package hardlink
+package content
 
 import (
 	"bytes"
@@ -29,12 +29,12 @@ func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) err
 	}
 	algorithm, want, _ := strings.Cut(f.Digest, ":")
 	if algorithm != "sigmd5" && algorithm != "rpmsha256" {
-		_, err := copyVerified(io.Discard, r, f, name)
+		_, err := Copy(io.Discard, r, f, name)
 		return err
 	}
 	lead, sig, err := rpmfile.ReadHead(r)
 	if err != nil {
-		if isInput(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
+		if OfReading(err) || !errors.Is(err, rpmfile.ErrNotRPM) {
 			return err
 		}
 		return differs("format", "an rpm", fmt.Sprintf("%q", err))
@@ -58,7 +58,7 @@ func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) err
 	switch {
 	case whole:
 		f.Kind, f.Headers = volumes.KindRPM, "" // the signature is checked
-		_, err = copyVerified(io.Discard, io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig.Raw), r), f, name)
+		_, err = Copy(io.Discard, io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig.Raw), r), f, name)
 	case algorithm == "rpmsha256":
 		_, err = readOwn(r, &sig, f, name)
 	}

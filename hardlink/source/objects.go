@@ -1,4 +1,4 @@
-package hardlink
+package source
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"kojisnap/volumes"
 )
 
-// ObjectSource is production's tree as objects, as in a bucket of S3. Its methods may be
+// Objects is production's tree as objects, as in a bucket of S3. Its methods may be
 // called concurrently.
-type ObjectSource interface {
+type Objects interface {
 	// Object opens an object by its path below topdir; the caller closes it. size is -1 and
 	// mtime zero where they are not known. What is not there is fs.ErrNotExist; what was
 	// replaced while it is read, syscall.ESTALE. It sends again by itself what may succeed then;
@@ -27,22 +27,22 @@ type ObjectSource interface {
 }
 
 type objectSource struct {
-	ObjectSource
+	Objects
 	trust
 }
 
 func newObjectSource(url string, o Options) (*objectSource, error) {
-	if o.OpenSource == nil {
-		return nil, &BadSourceError{errors.New("a URL is http or https here")}
+	if o.Open == nil {
+		return nil, &URLError{errors.New("a URL is http or https here")}
 	}
-	from, err := o.OpenSource(url)
+	from, err := o.Open(url)
 	if err != nil {
-		return nil, &BadSourceError{err}
+		return nil, &URLError{err}
 	}
-	return &objectSource{ObjectSource: from, trust: trust{name: from.String(), log: o.Log}}, nil
+	return &objectSource{Objects: from, trust: trust{name: from.String(), log: o.Log}}, nil
 }
 
-func (o *objectSource) open(ctx context.Context, b volumes.Build, path string) (*input, error) {
+func (o *objectSource) Open(ctx context.Context, b volumes.Build, path string) (*Input, error) {
 	if err := o.lost(); err != nil {
 		return nil, err
 	}
@@ -70,10 +70,10 @@ func (o *objectSource) open(ctx context.Context, b volumes.Build, path string) (
 		cancel(nil)
 		return r.Close()
 	}
-	return &input{Reader: in, close: closed, name: o.String() + "/" + key, size: size, mode: 0o644, mtime: mtime}, nil
+	return &Input{Reader: in, Close: closed, Name: o.String() + "/" + key, Size: size, Mode: 0o644, Mtime: mtime}, nil
 }
 
-func (*objectSource) stat(volumes.Build, string) (int64, error) { return -1, nil }
+func (*objectSource) Stat(volumes.Build, string) (int64, error) { return -1, nil }
 
 // judge finds out which errors are temporary.
 func (o *objectSource) judge(ctx context.Context, err error) error {

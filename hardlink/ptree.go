@@ -1,0 +1,318 @@
+package hardlink
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kojisnap/hardlink/source"
+	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
+)
+
+// prodTree is production's tree at Root, read-only: whether it is here, and the right one. check goes
+// before all else, and before it no other method is called; after it they may be called concurrently.
+type prodTree struct {
+	Root      string   // production's topdir; "": there is none
+	Unmounted []string // production's volumes that this site never has
+	Writable  bool     // staging's hub may be able to write it
+	Owner     *topdir.Owner
+	Top       *topdir.Dir // staging's
+	Log       *slog.Logger
+
+	awayVolumes map[string]*away // production's volumes that are not here; of the last plan
+	couldWrite  bool             // staging's hub could write the tree
+	unfit       bool             // it has files that cannot be linked as they are to be
+}
+
+// isWritable tells whether staging's hub could write the tree, so that moves in Koji succeed.
+func (t *prodTree) isWritable() bool { return t.couldWrite }
+
+// fits tells that no file was seen which is not as files are to be, so that it cannot be linked.
+func (t *prodTree) fits() bool { return !t.unfit }
+
+// awayWhy is why a volume is not here, nil if it is.
+func (t *prodTree) awayWhy(volume string) *away { return t.awayVolumes[volume] }
+
+// A sample that is large enough to tell a tree of half the builds, and costs no time on NFS.
+const sampleBuilds = 40
+
+// check looks whether the read-only volume is the tree of which the database tells: of each of
+// production's volumes some builds, spread over the plan and always the same, must be there, with rpms
+// of the right size. A build or two may be gone since: their files will be reported. It notes the
+// volumes that are not here; without DEFAULT's builds it is another tree, or none.
+func (t *prodTree) check(plan volumes.Plan) error {
+	samples := sampleBuildsOf(plan)
+	t.awayVolumes = t.findAway(plan, samples)
+	if t.Root == "" {
+		return nil
+	}
+	s := samples[""]
+	if s == nil {
+		s = &sample{}
+	}
+	staged := t.lookForStaged(plan, s.staged)
+	if staged.bad > 1 && staged.bad*10 > staged.have {
+		return t.wrongTree(staged.bad, staged.have, staged.first)
+	}
+	if staged.have == 0 && staged.unreadable > 1 {
+		return t.wrongTree(staged.unreadable, staged.unreadable, staged.first)
+	}
+	other := t.lookFor(s.others)
+	if other.bad > 1 && other.bad*2 > other.have || other.have == 0 && other.unreadable > 1 {
+		return t.wrongTree(other.bad+other.unreadable, other.have+other.unreadable, other.first)
+	}
+	return t.refuseWritable(plan)
+}
+
+// sample are builds of one of production's volumes that are looked for.
+type sample struct {
+	staged []int           // indexes of Plan.Staged
+	others []volumes.Build // of Plan.Sample
+}
+
+// sampleBuildsOf are the samples of production's volumes by name, "" for DEFAULT.
+func sampleBuildsOf(plan volumes.Plan) map[string]*sample {
+	samples := map[string]*sample{}
+	of := func(b volumes.Build) *sample {
+		volume := b.Volume
+		if volume == volumes.DefaultVolume {
+			volume = ""
+		}
+		if samples[volume] == nil {
+			samples[volume] = &sample{}
+		}
+		return samples[volume]
+	}
+	for i := range plan.Staged {
+		s := of(plan.Staged[i].Build)
+		s.staged = append(s.staged, i)
+	}
+	for _, b := range plan.Sample {
+		s := of(b)
+		s.others = append(s.others, b)
+	}
+	return samples
+}
+
+// looked is what became of looking for some builds.
+type looked struct {
+	have, bad  int // that tell something; those that are not there as the database says
+	unreadable int // which says nothing of whose tree it is
+	first      error
+}
+
+func (l *looked) add(err error) {
+	switch {
+	case err != nil && (errors.As(err, new(*danglingError)) || !source.Absent(err) && !errors.As(err, new(*sizeError))):
+		l.unreadable++
+	case err != nil:
+		l.bad++
+		l.have++
+	default:
+		l.have++
+	}
+	if err != nil && l.first == nil {
+		l.first = err
+	}
+}
+
+// lookForStaged looks for a file of some of the builds.
+func (t *prodTree) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
+	for i := range spread(len(indexes)) {
+		s := &plan.Staged[indexes[i]]
+		for _, f := range s.Files {
+			if f.Kind == volumes.KindRPM && f.Size >= 0 {
+				l.add(t.look(s.Build, f.Path, f.Size))
+				break
+			} else if f.Kind == volumes.KindSigned {
+				l.add(t.look(s.Build, f.Unsigned, -1)) // which production never prunes
+				break
+			}
+		}
+	}
+	return l
+}
+
+// lookFor looks for builds of which the plan does not know the files, but that these have some.
+func (t *prodTree) lookFor(builds []volumes.Build) (l looked) {
+	for _, b := range builds {
+		l.add(t.look(b, ".", -1))
+	}
+	return l
+}
+
+func (t *prodTree) wrongTree(bad, have int, first error) error {
+	return fmt.Errorf("read-only volume %s: is not the tree of this snapshot, or not all of it: of %d builds looked for %d are not there as the database says: %w",
+		t.Root, have, bad, first)
+}
+
+// spread is up to sampleBuilds of n indexes, evenly spread.
+func spread(n int) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		most := min(n, sampleBuilds)
+		for i := range most {
+			if !yield(i * n / most) {
+				return
+			}
+		}
+	}
+}
+
+// look looks for a file of a build on the read-only volume. size -1: any. It learns whether
+// production's files can be linked, so that a plan knows the space that copies need.
+func (t *prodTree) look(b volumes.Build, path string, size int64) (err error) {
+	for _, dir := range source.Dir(t.Root).BuildDirs(b) {
+		info, serr := os.Stat(filepath.Join(dir, path))
+		switch {
+		case serr == nil && size >= 0 && info.Size() != size:
+			return &sizeError{filepath.Join(dir, path), info.Size(), size}
+		case serr == nil:
+			if info.Mode().IsRegular() && !t.Top.FitsInfo(info) {
+				t.unfit = true // links are possible, and not as they are to be
+			}
+			return nil
+		case err == nil:
+			err = serr
+		}
+		if err != nil && source.Absent(err) {
+			if link := t.dangling(filepath.Join(dir, path)); link != "" {
+				err = &danglingError{link, err}
+			}
+		}
+	}
+	return err
+}
+
+// dangling is the symlink, at a build's directory or below packages above it, by which a path leads
+// nowhere; "": there is none. Such a tree is production's, and lacks a mount.
+func (t *prodTree) dangling(path string) string {
+	below := 0
+	if rel, err := filepath.Rel(t.Root, path); err == nil {
+		below = strings.Count(rel, "/")
+	}
+	for ; below > 0 && filepath.Base(path) != "packages"; below-- {
+		info, err := os.Lstat(path)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			if _, err := os.Stat(path); source.Absent(err) {
+				return path
+			}
+		}
+		path = filepath.Dir(path)
+	}
+	return ""
+}
+
+// danglingError is a file that is behind a symlink to what is not here.
+type danglingError struct {
+	link string
+	err  error
+}
+
+func (e *danglingError) Error() string {
+	return fmt.Sprintf("%v: %s leads to what is not mounted here", e.err, e.link)
+}
+
+func (e *danglingError) Unwrap() error { return e.err }
+
+// sizeError is a file that has not the size that the database says.
+type sizeError struct {
+	path       string
+	have, want int64
+}
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("%s has %d bytes, the database says %d", e.path, e.have, e.want)
+}
+
+// away is why a volume of production's is not here.
+type away struct {
+	why  string
+	said bool
+}
+
+// isAway tells whether nothing can be had of a build, because its volume is not here.
+func (t *prodTree) isAway(b volumes.Build) bool { return t.awayVolumes[b.Volume] != nil }
+
+// findAway looks which of production's volumes, apart from DEFAULT, are not here.
+func (t *prodTree) findAway(plan volumes.Plan, samples map[string]*sample) map[string]*away {
+	found := map[string]*away{}
+	for _, volume := range t.Unmounted {
+		found[volume] = &away{"the configuration says that this site has no mount of it (unmounted)", true}
+		if !slices.Contains(plan.Production, volume) {
+			t.Log.Warn("production has no volume of a name that --unmounted gives: correct it", "volume", volume)
+		}
+	}
+	if t.Root == "" {
+		return found
+	}
+	for _, volume := range plan.Production {
+		if volume == "" || volume == volumes.DefaultVolume || found[volume] != nil {
+			continue
+		}
+		if why := t.lacks(plan, volume, samples[volume]); why != "" {
+			found[volume] = &away{why: why}
+		}
+	}
+	return found
+}
+
+// lacks says why a volume of production's is not here; "": it is. A build that is not on it, and that
+// production moved since, speaks against that.
+func (t *prodTree) lacks(plan volumes.Plan, volume string, s *sample) string {
+	dir, err := volumes.VolumeDir(volume)
+	if err != nil {
+		return "" // the plan holds it
+	}
+	packages := filepath.Join(t.Root, dir, "packages")
+	switch err := hasNames(packages); {
+	case err == io.EOF && s == nil:
+		return ""
+	case err == io.EOF:
+		return packages + " is empty"
+	case source.Absent(err):
+		return packages + " is not there"
+	case err != nil:
+		return err.Error()
+	case s == nil:
+		return ""
+	}
+	l := t.lookForStaged(plan, s.staged)
+	for _, b := range s.others {
+		l.add(t.look(b, ".", -1))
+	}
+	if l.bad > 1 && l.bad*2 > l.have || l.have == 0 && l.unreadable > 1 {
+		return fmt.Sprintf("of %d builds that were looked for on it %d are not there as the database says: %v", l.have+l.unreadable, l.bad+l.unreadable, l.first)
+	}
+	return ""
+}
+
+// hasNames is io.EOF for an empty directory.
+func hasNames(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	return err
+}
+
+// awayBehind are staging's volumes that lead to volumes which should be here, and are not.
+func (t *prodTree) awayBehind(plan volumes.Plan) map[string]bool {
+	behind := map[string]bool{}
+	for _, v := range plan.Volumes {
+		for volume, why := range t.awayVolumes {
+			if !why.said && v.Source == "vol/"+volume {
+				behind[v.Name] = true
+			}
+		}
+	}
+	return behind
+}

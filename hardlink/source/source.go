@@ -1,0 +1,221 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"kojisnap/hardlink/content"
+	"kojisnap/volumes"
+)
+
+// Source is a place that holds production's files.
+type Source interface {
+	// Open opens a file of a build. fs.ErrNotExist: it is not there.
+	Open(ctx context.Context, b volumes.Build, path string) (*Input, error)
+	// Stat tells the size of a file of a build, -1 if that would cost a request.
+	Stat(b volumes.Build, path string) (int64, error)
+}
+
+// Input is an open file of a source.
+type Input struct {
+	io.Reader
+	Close func() error
+	File  *os.File // nil: not a local file
+	Name  string   // for messages
+	Dev   uint64
+	Size  int64 // -1: not known
+	Mode  fs.FileMode
+	Mtime time.Time
+	// Limited makes a reader keep to the source's limits.
+	Limited func(io.Reader) io.Reader
+}
+
+// Unchanged checks that a local file still is what it was when it was opened.
+func (in *Input) Unchanged() error {
+	info, err := in.File.Stat()
+	if err != nil {
+		return &content.ReadError{Err: err}
+	}
+	if info.Size() != in.Size || !info.ModTime().Equal(in.Mtime) {
+		return &content.ReadError{Err: fmt.Errorf("read %s: %w", in.Name, ErrChanged)}
+	}
+	return nil
+}
+
+// Options are of sources. RetryInterval and Log are needed.
+type Options struct {
+	// Open opens URLs that are not http or https; nil: there are none.
+	Open          func(url string) (Objects, error)
+	Client        *http.Client // for URLs; nil: a default one
+	Jobs          int          // requests at a time
+	RetryInterval time.Duration
+	SlowAfter     time.Duration
+	BwLimit       int64            // bytes a second from all sources together; 0: no limit
+	Limits        map[string]int64 // bytes a second of single sources, by name
+	Log           *slog.Logger
+}
+
+// Set is production's files at several sources, asked in turn. Its methods may be called
+// concurrently.
+type Set struct {
+	names  []string
+	All    []Source
+	limit  *limiter
+	limits map[Source]*limiter
+}
+
+// Open opens sources by their names, directories and URLs. A URL of no use is a *URLError.
+func Open(names []string, o Options) (*Set, error) {
+	l := &Set{names: names, limit: newLimiter(o.BwLimit), limits: map[Source]*limiter{}}
+	for _, name := range names {
+		s, err := openSource(name, o)
+		if err != nil {
+			return nil, err
+		}
+		l.All = append(l.All, s)
+		l.limits[s] = newLimiter(o.Limits[name])
+	}
+	return l, nil
+}
+
+// Limit makes a reader keep to the limit that all sources have together.
+func (l *Set) Limit(ctx context.Context, r io.Reader) io.Reader {
+	return l.limit.reader(ctx, r)
+}
+
+// Waited are the names of the sources whose limit something that was read kept to, and "all" if it
+// kept to that of all.
+func (l *Set) Waited() (names []string) {
+	for i, s := range l.All {
+		if own := l.limits[s]; own != nil && own.begun.Load() {
+			names = append(names, l.names[i])
+		}
+	}
+	if l.limit != nil && l.limit.begun.Load() {
+		names = append(names, "all")
+	}
+	return names
+}
+
+// Dirs are the sources that are directories.
+func (l *Set) Dirs() (dirs []Dir) {
+	for _, s := range l.All {
+		if dir, ok := s.(Dir); ok {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// First is the first source if that is a directory, else "".
+func (l *Set) First() Dir {
+	dir, _ := l.All[0].(Dir)
+	return dir
+}
+
+// But are all sources but one.
+func (l *Set) But(one Source) []Source {
+	return slices.DeleteFunc(slices.Clone(l.All), func(s Source) bool { return s == one })
+}
+
+func openSource(name string, o Options) (Source, error) {
+	if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
+		return newWebSource(name, o)
+	}
+	if strings.Contains(name, "://") {
+		return newObjectSource(name, o)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("source %s: is not a directory", name)
+	}
+	return Dir(filepath.Clean(name)), nil
+}
+
+// Dir is production's topdir as a directory. It is only read. Symlinks in it
+// are followed: sites have volumes on other mounts, and content is verified anyhow.
+type Dir string
+
+func (d Dir) Open(_ context.Context, b volumes.Build, path string) (*Input, error) {
+	var first error
+	for _, dir := range d.BuildDirs(b) {
+		in, err := OpenFile(dir + "/" + path)
+		if err == nil {
+			return in, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if !Absent(err) {
+			return nil, err
+		}
+	}
+	return nil, first
+}
+
+// OpenFile opens a regular file, symlinks followed.
+func OpenFile(name string) (*Input, error) {
+	// O_NONBLOCK: a FIFO must not hold the run.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &notRegularError{name, info.Mode().Type()}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Input{Reader: f, Close: f.Close, File: f, Name: name, Dev: info.Sys().(*syscall.Stat_t).Dev,
+		Size: info.Size(), Mode: info.Mode().Perm(), Mtime: info.ModTime()}, nil
+}
+
+func (d Dir) Stat(b volumes.Build, path string) (int64, error) {
+	var first error
+	for _, dir := range d.BuildDirs(b) {
+		info, err := os.Stat(filepath.Join(dir, path))
+		if err == nil {
+			return info.Size(), nil
+		}
+		if first == nil {
+			first = err
+		}
+		if !Absent(err) {
+			return 0, err
+		}
+	}
+	return 0, first
+}
+
+// BuildDirs are where production may have the build: on its volume, or, if it was
+// moved since the snapshot, where DEFAULT's symlink leads.
+func (d Dir) BuildDirs(b volumes.Build) []string {
+	rel, err := b.Rel()
+	if err != nil {
+		return nil // the plan checked it
+	}
+	own := string(d) + "/" + rel
+	volume, err := volumes.VolumeDir(b.Volume)
+	if err != nil {
+		return nil
+	}
+	if volume == "." {
+		return []string{own}
+	}
+	return []string{string(d) + "/" + volume + "/" + rel, own}
+}
