@@ -16,14 +16,14 @@ import (
 type Outcome int
 
 const (
-	Unchanged Outcome = iota // it exists with the right target
+	Unchanged Outcome = iota // it is there and says the right thing
 	Make                     // nothing is there
-	Switch                   // ours exists with another target
+	Switch                   // ours is there and says another thing
 	Keep                     // something that is not ours is there: it stays
-	Convert                  // a symlink is in the place of a volume's directory
+	Convert                  // a symlink stands where a volume's directory belongs
 )
 
-// Check says what making the link would do. ours reports, by a symlink's target,
+// Check says what making the link would do. ours tells of what a symlink says
 // whether this tool may change it; a directory or a file is never ours.
 func (t *Dir) Check(l volumes.Link, ours func(target string) bool) (o Outcome, have string, err error) {
 	have, err = t.Readlink(l.Path)
@@ -42,10 +42,10 @@ func (t *Dir) Check(l volumes.Link, ours func(target string) bool) (o Outcome, h
 	return Keep, "", err
 }
 
-// EnsureLink makes or switches the symlink. It makes a new one with the name temp
-// (relative to topdir, on the same file system, free), gives it its owner, and renames
-// it over the old one, so that there is always one of the two. If Check says Keep, it
-// changes nothing. It makes the directory of the link.
+// EnsureLink makes or switches the symlink: a new one under the name temp (relative
+// to topdir, on the same file system, free) is renamed over it, so that there is
+// always one or the other, and none that has not its owner. What Check says Keep of
+// stays. The directory of the link is made.
 func (t *Dir) EnsureLink(l volumes.Link, temp string, ours func(target string) bool) (Outcome, error) {
 	o, _, err := t.Check(l, ours)
 	if err != nil || o == Unchanged || o == Keep {
@@ -75,7 +75,7 @@ func (t *Dir) EnsureLink(l volumes.Link, temp string, ours func(target string) b
 	return o, nil
 }
 
-// LooksLike reports, by one lstat, whether a symlink is there that can have the link's target: its
+// LooksLike tells by one look whether a symlink is there that can say what the link says: its
 // length is right.
 func (t *Dir) LooksLike(l volumes.Link) (bool, error) {
 	var st unix.Stat_t
@@ -89,9 +89,9 @@ func (t *Dir) LooksLike(l volumes.Link) (bool, error) {
 	return false, t.error("lstat", l.Path, err)
 }
 
-// ReplaceDir replaces a directory by the symlink, atomically if the file system can, and removes the
-// directory. temp and old are free names on the same file system, relative to topdir; files of the
-// directory that cannot be removed stay below one of them.
+// ReplaceDir puts the symlink in the place of a directory, at once where the file system can, and
+// removes that. temp and old are free names on the same file system, relative to topdir; what cannot be
+// removed of the directory stays under one of them.
 func (t *Dir) ReplaceDir(l volumes.Link, temp, old string) error {
 	temp, err := t.tempFor(l.Path, temp)
 	if err != nil {
@@ -116,7 +116,7 @@ func (t *Dir) ReplaceDir(l volumes.Link, temp, old string) error {
 
 // EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's
 // addVolume wants it: vol/NAME with packages, and toplink, a symlink to topdir.
-// Koji promotes drafts through toplink: one that leads elsewhere is an error.
+// Koji promotes drafts by toplink: one that leads elsewhere is an error.
 func (t *Dir) EnsureCopyVolume(name string) error {
 	if err := volumes.CheckName("copy volume name", name); err != nil {
 		return err

@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// topdir's directory packages grows, so sites put it on another disk: it is a mount, or a symlink to one.
-// This tool writes only symlinks below it. They lead to ../../../vol, so packages may be outside of topdir
-// as long as that path is topdir's vol. vol itself may not, because composes make hard links from it.
+// Sites have topdir's directory packages, which grows, on a disk of its own: a mount, or a symlink to it.
+// Below it this tool writes nothing but symlinks, which lead to ../../../vol, so that it may be apart from
+// topdir as long as that is topdir's vol. Of vol composes make hard links, so it may not.
 
 const packagesDir = "packages"
 
-// apartNote exists if packages was outside of topdir at the last run: a missing mount of it is then not
-// taken for an empty directory.
+// apartNote is there while packages was apart at the last run, so that one whose mount is missing is not
+// taken for an empty one.
 const apartNote = ".kojisnap/packages-apart"
 
-// openPackages opens packages if it is outside of topdir, and refuses one that no run could work with.
+// openPackages opens packages if it is apart from topdir, and refuses what no run could work with.
 func (t *Dir) openPackages(readOnly string) error {
 	if err := t.notApart("vol"); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (t *Dir) openPackages(readOnly string) error {
 	return nil
 }
 
-// apart says why a directory of topdir is outside of it: a symlink, another mount; "": it is inside, or missing.
+// apart says how a directory of topdir's is not in it: a symlink, another mount; "": it is, or is not there.
 func (t *Dir) apart(rel string) (string, error) {
 	st, err := t.Lstat(rel)
 	switch {
@@ -87,7 +87,7 @@ func (t *Dir) apart(rel string) (string, error) {
 	return "", nil
 }
 
-// notApart refuses an outside directory if composes make hard links from it, or if it is this tool's own.
+// notApart refuses a directory out of which composes make hard links, or that is this tool's own.
 func (t *Dir) notApart(rel string) error {
 	how, err := t.apart(rel)
 	if how == "" {
@@ -146,7 +146,7 @@ func outside(place, readOnly string) error {
 	return nil
 }
 
-// rooted returns the directory from which a path below topdir is opened, and the path from there.
+// rooted is from where a path below topdir is opened, and the path from there.
 func (t *Dir) rooted(rel string) (fd int, below string) {
 	if t.packages < 0 || rel != packagesDir && !strings.HasPrefix(rel, packagesDir+"/") {
 		return t.fd, rel
@@ -157,7 +157,7 @@ func (t *Dir) rooted(rel string) (fd int, below string) {
 	return t.packages, strings.TrimPrefix(rel, packagesDir+"/")
 }
 
-// PackagesTemp returns the directory of temporary names in packages, "" if packages is not outside of topdir.
+// PackagesTemp is the directory of temporary names in packages, "" if packages is not apart.
 func (t *Dir) PackagesTemp() string {
 	if t.packages < 0 {
 		return ""
@@ -165,7 +165,7 @@ func (t *Dir) PackagesTemp() string {
 	return packagesDir + "/.kojisnap-tmp"
 }
 
-// NotePackages records that packages is outside of topdir.
+// NotePackages notes that packages is apart.
 func (t *Dir) NotePackages() error {
 	if t.packages < 0 {
 		return nil
@@ -179,7 +179,7 @@ func (t *Dir) NotePackages() error {
 	return nil
 }
 
-// tempFor returns a temporary name on the file system of a path: temp, or one in packages.
+// tempFor is a temporary name on the file system of a path: temp, or one in packages.
 func (t *Dir) tempFor(rel, temp string) (string, error) {
 	if fd, _ := t.rooted(rel); fd == t.fd {
 		return temp, nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Change is the new owner and mode of a file or directory below topdir.
+// Change is the owner and the mode that something below topdir is to get.
 type Change struct {
 	Path  string      `json:"path"`
 	Owner *Owner      `json:"owner,omitempty"` // nil: it keeps its own
@@ -31,9 +31,9 @@ func (c Change) String() string {
 	return text
 }
 
-// ChangeOf compares a file or directory with the attributes, and returns the necessary change, or nil. If
-// the attributes have no owner or mode, it compares with the arguments; a nil owner or mode 0 is not
-// compared. A directory keeps its own bit S_ISGID.
+// ChangeOf compares what is there with the attributes: the change that it needs, nil if it needs none.
+// Without an owner or a mode in the attributes those of the arguments count; a nil owner and mode 0 are
+// not looked at. Of directories the bit S_ISGID is their own.
 func (t *Dir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.FileMode) *Change {
 	if t.attr.Owner != nil {
 		owner = t.attr.Owner
@@ -64,7 +64,7 @@ func (t *Dir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.FileMod
 	return &c
 }
 
-// labelOf returns the SELinux context of a path, "" if it has none.
+// labelOf is the SELinux context of a path, "" if it has none.
 func (t *Dir) labelOf(rel string) string {
 	buf := make([]byte, 4096)
 	n, err := unix.Lgetxattr(t.Join(rel), labelXattr, buf)
