@@ -72,7 +72,7 @@ type StagedBuild struct {
 	Build        Build  `json:"build"`  // with production's volume
 	SourceVolume string `json:"behind"` // the staging volume that leads to production's files of the build
 	Files        []File `json:"files"`  // by path
-	// Tags are the wanted tags that have the build.
+	// Tags are the wanted tags that have it.
 	Tags []string `json:"tags,omitempty"`
 }
 
@@ -237,7 +237,7 @@ func (w wanted) builds(builds []BuildFiles) (staged []StagedBuild, errs []error)
 
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
 	s := StagedBuild{Build: b.Build, SourceVolume: w.Mapping.Staging(b.Volume), Tags: b.Tags}
-	most := len(b.Archives) // unused capacity stays in memory, and there may be half a million builds
+	most := len(b.Archives) // what is not used of it stays in memory, and there may be half a million
 	for i := range b.RPMs {
 		most += w.count(&b.RPMs[i])
 	}
