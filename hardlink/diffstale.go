@@ -48,6 +48,10 @@ func (e *Engine) diffStale(ctx context.Context, a *Actions, plan volumes.Plan, k
 // staleFiles finds those of one build.
 func (e *Engine) staleFiles(a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build, prod string) {
 	left := unplanned(known.Entries, s.Files)
+	if len(left) > 0 { // of most builds only symlinks to signed copies of arches and keys that are not wanted
+		named := s.Signatures()
+		left = slices.DeleteFunc(left, func(entry ledger.Entry) bool { return entry.Target != "" && named(entry.Path) })
+	}
 	if len(left) == 0 {
 		return
 	}
