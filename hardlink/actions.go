@@ -37,6 +37,7 @@ type Actions struct {
 	Links       []LinkAction           `json:"links,omitempty"`
 	RemoveLinks []volumes.Link         `json:"remove_links,omitempty"`
 	Remove      []RemoveAction         `json:"remove,omitempty"`
+	Stale       []StaleFile            `json:"stale,omitempty"`    // single files of wanted builds that go
 	Own         []topdir.Change        `json:"own,omitempty"`      // owners and modes that are not as they are to be
 	Strays      []Stray                `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
 	Kept        []Kept                 `json:"kept,omitempty"`     // not ours, so it stays
@@ -141,6 +142,16 @@ type RemoveAction struct {
 	Stub  string        `json:"stub,omitempty"` // what the symlink in its place says; "": there is none
 }
 
+// StaleFile is a file or a symlink of a wanted build that goes: no row of production's names it any longer, or what
+// production has under its name is another file. It may be gone already, and only the ledger has it.
+type StaleFile struct {
+	Build  volumes.Build `json:"build"` // on the copy volume
+	Dir    string        `json:"dir"`
+	Path   string        `json:"path"`             // below the build's directory
+	Bytes  int64         `json:"bytes"`            // of a symlink 0
+	Target string        `json:"target,omitempty"` // what the symlink in its place says; "": there is none
+}
+
 // Kept is something below topdir that is not as the plan has it, and stays.
 type Kept struct {
 	Path string `json:"path"`
@@ -151,7 +162,7 @@ type Kept struct {
 
 // Pending tells whether Apply would change anything but what the ledger knows.
 func (a Actions) Pending() bool {
-	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove)+len(a.Own) > 0 || a.instead != nil ||
+	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove)+len(a.Stale)+len(a.Own) > 0 || a.instead != nil ||
 		slices.ContainsFunc(a.Strays, func(s Stray) bool { return s.Keep == "" })
 }
 
@@ -261,6 +272,12 @@ func (a Actions) WriteTo(w io.Writer) (int64, error) {
 		line("remove %s %d files %d bytes", r.Dir, r.Files, r.Bytes)
 		if r.Stub != "" {
 			line("link %s -> %s", r.Dir, r.Stub)
+		}
+	}
+	for _, f := range a.Stale {
+		line("remove %s/%s %d bytes: production does not have it any longer", f.Dir, f.Path, f.Bytes)
+		if f.Target != "" {
+			line("symlink %s/%s -> %s", f.Dir, f.Path, f.Target)
 		}
 	}
 	for _, b := range a.Leaving {

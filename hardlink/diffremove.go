@@ -15,7 +15,7 @@ import (
 // DiffRemove computes what can go: builds on the copy volume that no plan has wanted
 // for Options.KeepFor, and symlinks that this tool made for builds that the database does
 // not name any longer. Of a build that staging has changed a file of, or put one into,
-// nothing goes.
+// nothing goes. Of a build that is wanted the files go that production has deleted, see StaleFile.
 func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := e.tree.check(plan); err != nil { // what goes must be there on the read-only volume
 		return Actions{}, err
@@ -92,6 +92,9 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			}
 		}
 		a.Remove = append(a.Remove, r)
+	}
+	if err := e.diffStale(ctx, &a, plan, ledger); err != nil {
+		return Actions{}, err
 	}
 	return a, e.diffLinksRemove(&a, plan, ledger, planned, rows)
 }

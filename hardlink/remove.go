@@ -18,6 +18,9 @@ import (
 // remove takes away what DiffRemove found: symlinks first, so that none dangles. A
 // build's directory goes at once, by a rename.
 func (r *run) remove(ctx context.Context, a Actions) error {
+	if err := r.removeStale(ctx, a.Stale); err != nil {
+		return err
+	}
 	if len(a.Remove)+len(a.RemoveLinks) == 0 {
 		return nil
 	}

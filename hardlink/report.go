@@ -19,6 +19,7 @@ type Report struct {
 	RemovedFiles int    `json:"removed_files"`
 	RemovedBytes int64  `json:"removed_bytes"`
 	RemovedLinks int    `json:"removed_links"`
+	Stale        int    `json:"stale"`   // files and symlinks of wanted builds, removed because production does not have them any longer
 	Owned        int    `json:"owned"`   // files, directories and symlinks that got an owner or a mode
 	Leaving      int    `json:"leaving"` // builds that were found unwanted
 	Grace        int    `json:"grace"`   // builds that are unwanted and kept for some time yet

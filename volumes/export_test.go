@@ -1,5 +1,7 @@
 package volumes
 
+import "slices"
+
 // SigPath is where the cached signature header of an rpm is.
 func SigPath(r RPM, sigkey string) (string, error) {
 	path, err := r.Path()
@@ -17,4 +19,13 @@ func (p Plan) Bytes() (n int64) {
 		}
 	}
 	return n
+}
+
+// WithoutRows is the plan as a file would have it.
+func (p Plan) WithoutRows() Plan {
+	p.Staged = slices.Clone(p.Staged)
+	for i := range p.Staged {
+		p.Staged[i].rows = nil
+	}
+	return p
 }

@@ -74,6 +74,8 @@ type StagedBuild struct {
 	Files        []File `json:"files"`  // by path
 	// Tags are the wanted tags that have it.
 	Tags []string `json:"tags,omitempty"`
+
+	rows *BuildFiles // of which Files were chosen; see AllFiles
 }
 
 // Plan lists the files and symlinks that must be below topdir. It is plain data,
@@ -236,7 +238,7 @@ func (w wanted) builds(builds []BuildFiles) (staged []StagedBuild, errs []error)
 }
 
 func (w wanted) build(b BuildFiles) (StagedBuild, error) {
-	s := StagedBuild{Build: b.Build, SourceVolume: w.Mapping.Staging(b.Volume), Tags: b.Tags}
+	s := StagedBuild{Build: b.Build, SourceVolume: w.Mapping.Staging(b.Volume), Tags: b.Tags, rows: &b}
 	most := len(b.Archives) // what is not used of it stays in memory, and there may be half a million
 	for i := range b.RPMs {
 		most += w.count(&b.RPMs[i])

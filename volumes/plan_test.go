@@ -79,7 +79,7 @@ func TestNewPlan(t *testing.T) {
 		Sample:     []volumes.Build{{Name: "Z", Version: "1", Release: "1"}},
 		Production: []string{"", "archive01", "ssd"},
 	}
-	if !reflect.DeepEqual(got, want) {
+	if got = got.WithoutRows(); !reflect.DeepEqual(got, want) {
 		g, _ := json.MarshalIndent(got, "", " ")
 		w, _ := json.MarshalIndent(want, "", " ")
 		t.Errorf("plan\n%s\nwant\n%s", g, w)

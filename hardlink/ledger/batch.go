@@ -43,6 +43,30 @@ func (b *Batch) Removing() { b.line("R") }
 // Gone says that the build is gone.
 func (b *Batch) Gone() { b.line("X") }
 
+// Rewrite says all of a build anew, as it is now: entries that it does not have any longer are forgotten.
+func (b *Batch) Rewrite(build *Build) {
+	b.Build(build.Build)
+	b.Gone()
+	b.all(build)
+}
+
+// all says all of a build that the ledger does not have.
+func (b *Batch) all(build *Build) {
+	b.Build(build.Build)
+	if build.Complete && build.Pending {
+		b.Complete()
+	}
+	for _, e := range build.Entries {
+		b.Entry(e)
+	}
+	if build.Complete && !build.Pending {
+		b.Complete()
+	}
+	if build.Unwanted != 0 {
+		b.Unwanted(build.Unwanted)
+	}
+}
+
 // Link is a symlink below topdir that is about to be made.
 func (b *Batch) Link(path, target string) { b.line("K", path, target) }
 

@@ -160,20 +160,7 @@ func (l *Ledger) Staged() []Build {
 func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 	var b Batch
 	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
-		build := l.Builds[dir]
-		b.Build(build.Build)
-		if build.Complete && build.Pending {
-			b.Complete()
-		}
-		for _, e := range build.Entries {
-			b.Entry(e)
-		}
-		if build.Complete && !build.Pending {
-			b.Complete()
-		}
-		if build.Unwanted != 0 {
-			b.Unwanted(build.Unwanted)
-		}
+		b.all(l.Builds[dir])
 	}
 	paths := slices.Sorted(maps.Keys(l.Links))
 	for _, placed := range []bool{true, false} {

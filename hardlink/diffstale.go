@@ -1,0 +1,164 @@
+package hardlink
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kojisnap/hardlink/ledger"
+	"kojisnap/volumes"
+)
+
+// Production deletes a signature (koji's deleteRPMSig): the row goes, and the signed copy. Composes look for signed
+// copies by their paths, without a row, so that staging's copy has to go too, at once. What goes is what no row of
+// the build names, of whatever arch and key. A file that a row still names, and that only the configured keys or arches
+// do not want any longer, stays: a compose that runs may be about to link it.
+
+// diffStale finds the stale files of wanted builds.
+func (e *Engine) diffStale(ctx context.Context, a *Actions, plan volumes.Plan, known *ledger.Ledger) error {
+	results := make([]Actions, len(plan.Staged))
+	err := e.parallel(ctx, len(plan.Staged), func(_ context.Context, i int) error {
+		s := plan.Staged[i]
+		staged := s.Build
+		staged.Volume = plan.CopyVolume
+		dir, err := staged.Dir()
+		if err != nil {
+			return err
+		}
+		if b := known.Builds[dir]; b != nil {
+			e.staleFiles(&results[i], s, dir, b, plan.Prod)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		a.Stale = append(a.Stale, results[i].Stale...)
+		a.Kept = append(a.Kept, results[i].Kept...)
+		for _, h := range results[i].Held {
+			a.hold(h)
+		}
+	}
+	return nil
+}
+
+// staleFiles finds those of one build.
+func (e *Engine) staleFiles(a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build, prod string) {
+	left := unplanned(known.Entries, s.Files)
+	if len(left) > 0 { // of most builds only symlinks to signed copies of arches and keys that are not wanted
+		named := s.Signatures()
+		left = slices.DeleteFunc(left, func(entry ledger.Entry) bool { return entry.Target != "" && named(entry.Path) })
+	}
+	if len(left) == 0 {
+		return
+	}
+	all, ok := s.AllFiles()
+	if !ok {
+		return
+	}
+	for _, entry := range left {
+		f := StaleFile{Build: known.Build, Dir: dir, Path: entry.Path, Bytes: entry.Size}
+		switch named, same := namedBy(all, entry); {
+		case same || named && entry.Target != "":
+			continue
+		case named:
+			f.Target = e.symlinkTo(s, entry.Path, prod)
+		case entry.Target != "" && !e.dangles(s.Build, entry.Path):
+			continue
+		}
+		_, why, err := e.lookAtStale(f, known)
+		switch {
+		case err != nil:
+			a.hold(held("file", "", dir+"/"+entry.Path, err, notRemoved))
+		case why != "":
+			a.Kept = append(a.Kept, Kept{Path: dir + "/" + entry.Path, Why: why})
+		default:
+			a.Stale = append(a.Stale, f)
+		}
+	}
+}
+
+// lookAtStale tells whether a stale file is there, and why it stays; "": it is as the ledger has it, or not there.
+func (e *Engine) lookAtStale(f StaleFile, known *ledger.Build) (there bool, why string, err error) {
+	st, err := e.top.Lstat(f.Dir + "/" + f.Path)
+	if absent(err) {
+		return false, "", nil
+	}
+	if err != nil {
+		return false, "", err
+	}
+	_, ours, err := e.recorded(f.Dir, f.Path, st, known)
+	if err == nil && !ours {
+		why = "production does not have it any longer, but it is staging's own, or was changed"
+	}
+	return true, why, err
+}
+
+// unplanned returns the files among a build's entries whose paths the plan does not have, and the symlinks in the
+// places of signed copies and signature headers, one entry a path. Both arguments are sorted by path.
+func unplanned(entries []ledger.Entry, files []volumes.File) (left []ledger.Entry) {
+	next := 0
+	for _, entry := range entries {
+		for next < len(files) && files[next].Path < entry.Path {
+			next++
+		}
+		signature := strings.HasPrefix(entry.Path, "data/signed/") || strings.HasPrefix(entry.Path, "data/sigcache/")
+		switch last := len(left) - 1; {
+		case entry.Absent || entry.Target != "" && !signature:
+		case next < len(files) && files[next].Path == entry.Path || inSubdir(files, entry.Path):
+		case last >= 0 && left[last].Path == entry.Path: // a kill left two of it
+			if entry.Target == "" {
+				left[last] = entry
+			}
+		default:
+			left = append(left, entry)
+		}
+	}
+	return left
+}
+
+// inSubdir tells whether a path may be that of a file whose subdirectory is unknown.
+func inSubdir(files []volumes.File, path string) bool {
+	return strings.HasPrefix(path, "files/") && slices.ContainsFunc(files, func(f volumes.File) bool {
+		return f.SubdirUnknown && f.Matches(path)
+	})
+}
+
+// namedBy tells whether rows name the path of an entry, and whether with the same content. Where the subdirectory is
+// unknown it counts as the same.
+func namedBy(all []volumes.File, entry ledger.Entry) (named, same bool) {
+	if inSubdir(all, entry.Path) {
+		return true, true
+	}
+	i, named := slices.BinarySearchFunc(all, entry.Path, func(f volumes.File, path string) int { return strings.Compare(f.Path, path) })
+	return named, named && entry.Target == "" && entry.MadeOf(&all[i])
+}
+
+// symlinkTo returns what the symlink to production's file says; "" if production's tree does not have the file.
+func (e *Engine) symlinkTo(s volumes.StagedBuild, file, prod string) string {
+	if e.opts.ReadOnly == "" || e.isAway(s.Build) {
+		return ""
+	}
+	for i, dir := range dirSource(e.opts.ReadOnly).buildDirs(s.Build) {
+		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
+			continue
+		}
+		if i > 0 { // moved since: production's own symlink leads there
+			return e.target(prod, s.Build, file)
+		}
+		return e.target(s.SourceVolume, s.Build, file)
+	}
+	return ""
+}
+
+// dangles tells whether production's tree is here and lacks a file.
+func (e *Engine) dangles(b volumes.Build, file string) bool {
+	if e.opts.ReadOnly == "" || e.isAway(b) {
+		return false
+	}
+	_, err := dirSource(e.opts.ReadOnly).stat(b, file)
+	return absent(err)
+}
