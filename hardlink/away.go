@@ -38,11 +38,11 @@ func (n Nowhere) held() *HeldError {
 // nowhere tells of the volumes that are not here, once it is known which builds are left out for them.
 func (d *differ) nowhere(a *Actions) {
 	for _, volume := range d.plan.Production {
-		why := d.tree.awayWhy(volume)
+		why := d.tree.Away(volume)
 		if why == nil {
 			continue
 		}
-		n := Nowhere{Volume: volume, Why: why.why, Said: why.said}
+		n := Nowhere{Volume: volume, Why: why.Why, Said: why.Said}
 		behind := ""
 		for _, v := range d.plan.Volumes {
 			if v.Source == "vol/"+volume {

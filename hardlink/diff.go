@@ -28,7 +28,7 @@ import (
 // what the plan wants, is taken into it again: so an audit makes a ledger anew that is
 // damaged or lost.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	if err := e.tree.check(plan); err != nil {
+	if err := e.tree.Check(plan); err != nil {
 		return Actions{}, err
 	}
 	if err := e.top.CheckCopyVolume(plan.CopyVolume); err != nil {

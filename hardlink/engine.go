@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/prodtree"
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
@@ -101,7 +102,7 @@ type Engine struct {
 	sources    *source.Set
 	noLink     devices // link(2) said EXDEV
 	noClone    devices
-	tree       *prodTree
+	tree       *prodtree.Tree
 	volumeDirs []string // of production's other volumes that are shown, below its topdir
 	prefetch   ledger.Prefetch
 	// sameMount: the first source can be hard-linked from, as far as mounts go.
@@ -156,7 +157,7 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	top.SetAttributes(opts.Attributes)
-	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, tree: &prodTree{Root: opts.ReadOnly, Unmounted: opts.Unmounted, Writable: opts.WritableSource,
+	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, tree: &prodtree.Tree{Root: opts.ReadOnly, Unmounted: opts.Unmounted, Writable: opts.WritableSource,
 		Owner: opts.Attributes.Owner, Top: top, Log: opts.Log}}
 	if dir := sources.First(); dir != "" {
 		e.sameMount = topdir.SameMount(string(dir), top.Path())

@@ -3,6 +3,7 @@ package hardlink
 import (
 	"path"
 
+	"kojisnap/hardlink/prodtree"
 	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
@@ -14,10 +15,10 @@ type listing struct {
 	build volumes.StagedBuild
 
 	done     bool
-	paths    []string        // files and symlinks, none if there is no such build
-	unlisted []unlisted      // directories that cannot be read
-	regular  map[string]bool // those that are files, if the first source is the read-only volume
-	behind   string          // the volume on which it is
+	paths    []string            // files and symlinks, none if there is no such build
+	unlisted []prodtree.Unlisted // directories that cannot be read
+	regular  map[string]bool     // those that are files, if the first source is the read-only volume
+	behind   string              // the volume on which it is
 }
 
 func (l *listing) read() {
@@ -31,21 +32,21 @@ func (l *listing) read() {
 	production := source.Dir(l.opts.ReadOnly)
 	roots := production.BuildDirs(l.build.Build)
 	for i, root := range roots {
-		t := newTree(root)
-		t.above, t.whole = above(l.build.Files), logsDir
-		t.list(".")
-		if t.missing() && i+1 < len(roots) {
+		t := prodtree.NewListing(root)
+		t.Above, t.Whole = above(l.build.Files), logsDir
+		t.List(".")
+		if t.Missing() && i+1 < len(roots) {
 			continue
 		}
 		if i > 0 { // moved since: production's own symlink leads there
 			l.behind = l.plan.Prod
 		}
-		if t.missing() {
+		if t.Missing() {
 			break // nothing to lead to
 		}
-		l.paths, l.unlisted = t.paths, t.unlisted
+		l.paths, l.unlisted = t.Paths, t.Unlisted
 		if l.sources.First() == production {
-			l.regular = t.regular
+			l.regular = t.Regular
 		}
 		break
 	}
@@ -63,7 +64,7 @@ func (l *listing) hides(file string) bool {
 	l.read()
 	for _, u := range l.unlisted {
 		for dir := path.Dir(file); ; dir = path.Dir(dir) {
-			if dir == u.path {
+			if dir == u.Path {
 				return true
 			}
 			if dir == "." {

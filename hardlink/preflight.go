@@ -28,7 +28,7 @@ func (e *Engine) Check(copyVolume string) error {
 		return cureLedger(err)
 	}
 	if e.opts.ReadOnly != "" {
-		if err := e.tree.refuseWritable(volumes.Plan{}); err != nil {
+		if err := e.tree.RefuseWritable(volumes.Plan{}); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/prodtree"
 	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
@@ -91,13 +92,13 @@ func (e *Engine) compareStray(s *Stray, readOnly bool) error {
 	if st, err := e.top.Lstat(s.Path); err == nil {
 		seen(st)
 	}
-	all := newTree(root)
-	if all.list("."); all.err() != nil {
-		return all.err()
+	all := prodtree.NewListing(root)
+	if all.List("."); all.Err() != nil {
+		return all.Err()
 	}
-	whole := !slices.ContainsFunc(all.paths, func(p string) bool { return !have[p] })
+	whole := !slices.ContainsFunc(all.Paths, func(p string) bool { return !have[p] })
 	switch {
-	case e.tree.isWritable():
+	case e.tree.IsWritable():
 		s.Keep = "a move may be under way, since production's tree is writable"
 	case !(whole && readOnly) && e.opts.Now().Sub(newest) < settling:
 		s.Keep = fmt.Sprintf("a move may be under way: something in it changed less than %v ago", settling)

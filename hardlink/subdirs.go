@@ -13,6 +13,7 @@ import (
 
 	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/prodtree"
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
@@ -177,13 +178,13 @@ func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (sour
 		done = true
 		for _, dir := range d.sources.Dirs() {
 			for _, root := range dir.BuildDirs(b) {
-				t := newTree(root)
-				t.above = above(files)
-				if t.list("."); !t.missing() {
-					from, paths = dir, t.paths
-					for _, u := range t.unlisted {
-						if err == nil && strings.HasPrefix(u.path+"/", "files/") || u.path == "." {
-							err = u.err // what is wanted may be there
+				t := prodtree.NewListing(root)
+				t.Above = above(files)
+				if t.List("."); !t.Missing() {
+					from, paths = dir, t.Paths
+					for _, u := range t.Unlisted {
+						if err == nil && strings.HasPrefix(u.Path+"/", "files/") || u.Path == "." {
+							err = u.Err // what is wanted may be there
 						}
 					}
 					return from, paths, err

@@ -27,7 +27,7 @@ func (d *differ) volumes(a *Actions) error {
 			l = v.Link(d.opts.ReadOnly)
 		}
 		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.Ours(path)(target) })
-		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.tree.awayWhy(volume) != nil {
+		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.tree.Away(volume) != nil {
 			continue // what is there cannot be judged
 		}
 		if err != nil {
