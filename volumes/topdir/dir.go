@@ -26,11 +26,9 @@ type Dir struct {
 	fd       int
 	packages int // of the directory packages, where it is apart; -1: it is not
 
-	attr       Attributes
-	plainDirs  bool // mkdir(2) alone gives directories all that they are to have
-	unlabelled atomic.Bool
-	temp       string // where directories are made before they get their names; "" while there is none
-	made       atomic.Int64
+	owners
+	temp string // where directories are made before they get their names; "" while there is none
+	made atomic.Int64
 }
 
 func (t *Dir) hook(op, rel string) error {
