@@ -111,7 +111,7 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 		if known == nil || !known.Complete || making[dir] {
 			return nil
 		}
-		changes[i], builds[i], err = d.attributesOf(s, dir, known)
+		changes[i], builds[i], err = attributeDiffer{d}.attributesOf(s, dir, known)
 		if err != nil && !ofOne(ctx, err) {
 			return err
 		}
@@ -138,13 +138,16 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 			a.Builds = append(a.Builds, *builds[i])
 		}
 	}
-	a.Own = append(a.Own, d.linksAndDirs(seen)...)
+	a.Own = append(a.Own, attributeDiffer{d}.linksAndDirs(seen)...)
 	slices.SortFunc(a.Own, func(x, y topdir.Change) int { return strings.Compare(x.Path, y.Path) })
 	return nil
 }
 
+// attributeDiffer compares owners, modes and labels of what is there.
+type attributeDiffer struct{ *differ }
+
 // attributesOf compares one build. Its files that are production's inodes are to be copied.
-func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.Build) (changes []topdir.Change, anew *BuildAction, err error) {
+func (d attributeDiffer) attributesOf(s volumes.StagedBuild, dir string, known *ledger.Build) (changes []topdir.Change, anew *BuildAction, err error) {
 	planned := map[string]*volumes.File{}
 	for i := range s.Files {
 		planned[s.Files[i].Path] = &s.Files[i]
@@ -202,7 +205,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.B
 }
 
 // dirChange is what a directory needs.
-func (d *differ) dirChange(rel string) *topdir.Change {
+func (d attributeDiffer) dirChange(rel string) *topdir.Change {
 	st, err := d.top.Lstat(rel)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
@@ -212,7 +215,7 @@ func (d *differ) dirChange(rel string) *topdir.Change {
 
 // leftBy is the owner that something was left with where none was given: the user of the process, and
 // whatever group. nil: that is not known, or it is production's.
-func (d *differ) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
+func (d attributeDiffer) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 	if d.left == nil || isProd {
 		return nil
 	}
@@ -221,7 +224,7 @@ func (d *differ) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 
 // atProduction is the mode that production's file has, 0 if that is not known, and whether the file is
 // that inode.
-func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
+func (d attributeDiffer) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
 	for _, tree := range d.sources.Dirs() {
 		for _, dir := range tree.BuildDirs(b) {
 			var prod unix.Stat_t
@@ -235,7 +238,7 @@ func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mod
 
 // linksAndDirs are the symlinks of ours on DEFAULT and in volumes that show production's, and the
 // directories that hold them, where they are this process's user's.
-func (d *differ) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
+func (d attributeDiffer) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
 	for link := range d.ledger.Placed {
 		for p := link; p != "." && p != "vol" && !seen[p]; p = path.Dir(p) {
 			seen[p] = true

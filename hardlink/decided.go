@@ -2,16 +2,17 @@ package hardlink
 
 import (
 	"context"
-	"kojisnap/hardlink/ledger"
-	"kojisnap/hardlink/source"
-	"kojisnap/volumes"
-	"kojisnap/volumes/topdir"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
+	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Of builds of which staging itself has decided (it deleted, reset or promoted them, or moved

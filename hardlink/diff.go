@@ -10,6 +10,7 @@ import (
 
 	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Diff computes what is to be made for the plan, and writes nothing.
@@ -31,7 +32,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := e.tree.Check(plan); err != nil {
 		return Actions{}, err
 	}
-	if err := e.top.CheckCopyVolume(plan.CopyVolume); err != nil {
+	if err := topdir.CheckCopyVolume(e.top, plan.CopyVolume); err != nil {
 		return Actions{}, err
 	}
 	known, a, err := e.readLedger(ctx, plan)

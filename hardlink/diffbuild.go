@@ -137,7 +137,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 				continue
 			case fileDamaged:
 				if !d.repairs(dir + "/" + f.Path) {
-					a.Held = append(a.Held, d.unrepaired(dir+"/"+f.Path, damaged))
+					a.Held = append(a.Held, unrepaired(dir+"/"+f.Path, damaged))
 					foreign++
 					continue
 				}

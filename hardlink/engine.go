@@ -4,12 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"kojisnap/hardlink/ledger"
-	"kojisnap/hardlink/prodtree"
-	"kojisnap/hardlink/source"
-	"kojisnap/kojisnap/progress"
-	"kojisnap/volumes"
-	"kojisnap/volumes/topdir"
 	"log/slog"
 	"net/http"
 	"os"
@@ -19,6 +13,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/prodtree"
+	"kojisnap/hardlink/source"
+	"kojisnap/kojisnap/progress"
+	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Level is how much Diff looks at a file that is there already. New files have
@@ -193,7 +194,7 @@ func (e *Engine) Check(copyVolume string) error {
 			return fmt.Errorf("topdir %s: this process (uid %d) cannot write %s: %w", e.top.Path(), os.Geteuid(), path, err)
 		}
 	}
-	if err := e.top.CheckCopyVolume(copyVolume); err != nil {
+	if err := topdir.CheckCopyVolume(e.top, copyVolume); err != nil {
 		return err
 	}
 	if _, err := ledger.Read(e.top.Path()); err != nil && !(errors.Is(err, ledger.ErrDamaged) && e.opts.Audit) {

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
 	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
-	"slices"
-	"strings"
-	"syscall"
 )
 
 // LeftOutError is what could not be made for want of good files. Everything else was done: the

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
+
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
-	"slices"
-	"strings"
 )
 
 // links makes symlinks on DEFAULT. Staging's own hub may make one at the same time: its one
@@ -78,7 +79,7 @@ func (r *run) link(l LinkAction) (topdir.Outcome, error) {
 		return r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
 	}
 	s := Stray{Path: l.stray.Path, Build: l.stray.Build}
-	if r.examine(&s, l.stray.Volume != r.volume); s.Keep != "" {
+	if (strayCheck{r.Engine}).examine(&s, l.stray.Volume != r.volume); s.Keep != "" {
 		return topdir.Keep, nil
 	}
 	if err := r.top.ReplaceDir(l.Link, r.tempName(), r.tempName()); err != nil {
@@ -134,20 +135,20 @@ type wantedLink struct {
 // same build on a volume that this plan manages counts as ours. One that was made and is gone is
 // made again, unless staging's database says that it is not to be; a stray in its place goes.
 func (d *differ) links(ctx context.Context, a *Actions) error {
-	look, known, err := d.linksToLookAt(ctx, a)
+	look, known, err := linkDiffer{d}.linksToLookAt(ctx, a)
 	if err != nil {
 		return err
 	}
-	more, err := d.otherLinks(known)
+	more, err := linkDiffer{d}.otherLinks(known)
 	if err != nil {
 		return err
 	}
 	var kept []Kept
-	found, err := d.compareLinks(a, &kept, append(look, more...))
+	found, err := linkDiffer{d}.compareLinks(a, &kept, append(look, more...))
 	if err != nil {
 		return err
 	}
-	if err := d.mend(ctx, a, &kept, found); err != nil {
+	if err := (linkDiffer{d}).mend(ctx, a, &kept, found); err != nil {
 		return err
 	}
 	slices.SortFunc(kept, func(x, y Kept) int { return strings.Compare(x.Path, y.Path) })
@@ -156,9 +157,12 @@ func (d *differ) links(ctx context.Context, a *Actions) error {
 	return nil
 }
 
+// linkDiffer compares the symlinks on DEFAULT.
+type linkDiffer struct{ *differ }
+
 // linksToLookAt are the planned symlinks but for those that are there as they were made, so far
 // as one look at each tells. known is how many of the plan's the ledger has.
-func (d *differ) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLink, known int, err error) {
+func (d linkDiffer) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLink, known int, err error) {
 	stays := map[string]string{}
 	for _, b := range a.LeftOut {
 		stays[b.NVR()] = b.Volume
@@ -204,7 +208,7 @@ func (d *differ) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLi
 // otherLinks are those that were made for builds that the plan does not have any longer, and that
 // are not as they were made; the database goes on to name such builds. What staging decided is
 // left alone. known is how many of the plan's the ledger has.
-func (d *differ) otherLinks(known int) (links []wantedLink, err error) {
+func (d linkDiffer) otherLinks(known int) (links []wantedLink, err error) {
 	if len(d.ledger.Links) == known+len(d.plan.Volumes)+1+stubs(d.ledger) && len(d.plan.Decided) == 0 {
 		return nil, nil // beside the plan's and the volumes' there are none
 	}
@@ -246,7 +250,7 @@ type broken struct {
 
 // compareLinks looks at symlinks, and returns those of which the database has to say what is to
 // become of them.
-func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (found []broken, err error) {
+func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (found []broken, err error) {
 	noted, bad := 0, 0
 	for _, w := range links {
 		o, have, err := d.top.Check(w.Link, func(target string) bool {
@@ -290,7 +294,7 @@ func (d *differ) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (fou
 
 // mend decides what becomes of symlinks that are gone, and of directories in their place. Where
 // there is no database to ask, what is gone is made again, and a directory is staging's own.
-func (d *differ) mend(ctx context.Context, a *Actions, kept *[]Kept, found []broken) error {
+func (d linkDiffer) mend(ctx context.Context, a *Actions, kept *[]Kept, found []broken) error {
 	builds := make([]volumes.Build, len(found))
 	for i, b := range found {
 		builds[i] = b.build
@@ -312,7 +316,7 @@ func (d *differ) mend(ctx context.Context, a *Actions, kept *[]Kept, found []bro
 		default:
 			s := Stray{Path: b.Path, Build: b.build, Volume: volume}
 			s.Build.Volume = "" // it is on DEFAULT
-			d.examine(&s, volume != d.plan.CopyVolume)
+			(strayCheck{d.Engine}).examine(&s, volume != d.plan.CopyVolume)
 			a.Strays = append(a.Strays, s)
 			if s.Keep == "" {
 				a.Links = append(a.Links, LinkAction{Link: b.Link, stray: &s})

@@ -7,15 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
+	"strings"
+
 	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/ledger"
 	"kojisnap/hardlink/prodtree"
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
-	"path"
-	"slices"
-	"strings"
 )
 
 // listing is what the read-only volume has of one build. It is read when it is asked for
@@ -173,7 +174,7 @@ func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (s
 
 // candidate is which of the paths that a source listed is the file there, or, if none is, at
 // another source. "": none.
-func (d *differ) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source.Source, paths []string) (string, error) {
+func (d *subdirSearch) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source.Source, paths []string) (string, error) {
 	others := d.sources.But(from)
 	for _, sources := range [][]source.Source{{from}, others} {
 		for _, p := range paths {

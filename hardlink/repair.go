@@ -19,7 +19,7 @@ type Damaged struct {
 }
 
 // unrepaired names a damaged file that stays for want of Options.Repair, with the cure.
-func (d *differ) unrepaired(rel string, damage *content.DigestError) *HeldError {
+func unrepaired(rel string, damage *content.DigestError) *HeldError {
 	h := held("file", "", rel, damage, "it stays as it is; kojisnap copy --repair makes it again")
 	h.Reason = damage.Says()
 	return h

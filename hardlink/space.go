@@ -4,10 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"kojisnap/hardlink/ledger"
-	"kojisnap/hardlink/source"
-	"kojisnap/kojisnap/lockfile"
-	"kojisnap/volumes/topdir"
 	"path"
 	"slices"
 	"strconv"
@@ -15,6 +11,11 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
+	"kojisnap/kojisnap/lockfile"
+	"kojisnap/volumes/topdir"
 )
 
 // reserve is how much of a file system stays free for staging's own hub: it is at
@@ -97,8 +98,11 @@ func (e *Engine) full(err error, need int64) error {
 // the next run uses another.
 const tempDirName = ".kojisnap-tmp"
 
+// tempDirs are the directories of a volume in which files are made before they get their names.
+type tempDirs struct{ *Engine }
+
 // temps are the directories of temporary names that are there.
-func (e *Engine) temps(volume string) []string {
+func (e tempDirs) temps(volume string) []string {
 	names, err := e.top.Names("vol/" + volume)
 	if err != nil {
 		return nil // what is made there will tell
@@ -121,14 +125,14 @@ func (e *Engine) temps(volume string) []string {
 }
 
 // clearTemp removes what killed runs left, as far as that can be removed.
-func (e *Engine) clearTemp(volume string) {
+func (e tempDirs) clearTemp(volume string) {
 	for _, dir := range e.temps(volume) {
 		e.removeTemp(dir)
 	}
 }
 
 // freeTemp is a name of a directory of temporary names that is free.
-func (e *Engine) freeTemp(volume string) (string, error) {
+func (e tempDirs) freeTemp(volume string) (string, error) {
 	for n := 0; ; n++ {
 		dir := "vol/" + volume + "/" + tempDirName
 		if n > 0 {
@@ -144,7 +148,7 @@ func (e *Engine) freeTemp(volume string) (string, error) {
 
 // removeTemp removes a directory of temporary names. That it cannot is no error: it is in nobody's
 // way.
-func (e *Engine) removeTemp(dir string) {
+func (e tempDirs) removeTemp(dir string) {
 	if err := e.top.RemoveAll(dir); err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
@@ -155,7 +159,7 @@ func (e *Engine) removeTemp(dir string) {
 }
 
 // tidy removes what a run left that was killed when all was done but that.
-func (e *Engine) tidy(volume string) {
+func (e tempDirs) tidy(volume string) {
 	left := e.temps(volume)
 	if len(left) == 0 {
 		return

@@ -2,16 +2,17 @@ package hardlink
 
 import (
 	"fmt"
-	"kojisnap/hardlink/ledger"
-	"kojisnap/hardlink/source"
-	"kojisnap/volumes"
-	"kojisnap/volumes/topdir"
 	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
+	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // volumes compares the staging volumes that show production's builds. The one of topdir is the
