@@ -12,6 +12,7 @@ import (
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // A batch also ends when it has as many bytes: some 0.3 s of a disk that nothing else
@@ -33,7 +34,7 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 		return report, err
 	}
 	if nothing && !a.removal { // what goes before a removal has done this
-		e.tidy(a.CopyVolume)
+		tempDirs{e}.tidy(a.CopyVolume)
 		if a.Err() == nil {
 			if err := e.noteAttributes(); err != nil {
 				return report, err
@@ -82,15 +83,15 @@ type run struct {
 
 // begin removes what a killed run left.
 func (e *Engine) begin(a Actions, report *Report) (*run, error) {
-	if err := e.top.EnsureCopyVolume(a.CopyVolume); err != nil {
+	if err := topdir.EnsureCopyVolume(e.top, a.CopyVolume); err != nil {
 		return nil, err
 	}
 	if !a.removal {
-		e.clearTemp(a.CopyVolume)
+		tempDirs{e}.clearTemp(a.CopyVolume)
 	} else if dir := e.top.PackagesTemp(); dir != "" {
-		e.removeTemp(dir)
+		tempDirs{e}.removeTemp(dir)
 	}
-	temp, err := e.freeTemp(a.CopyVolume)
+	temp, err := tempDirs{e}.freeTemp(a.CopyVolume)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +121,9 @@ func (r *run) end() {
 	if r.top.Unlabelled() {
 		r.opts.Log.Info("topdir's file system keeps no SELinux labels: files have the one of its mount", "path", r.top.Path())
 	}
-	r.removeTemp(r.temp)
+	tempDirs{r.Engine}.removeTemp(r.temp)
 	if dir := r.top.PackagesTemp(); dir != "" {
-		r.removeTemp(dir)
+		tempDirs{r.Engine}.removeTemp(dir)
 	}
 }
 

@@ -276,7 +276,7 @@ func (r *run) makeFrame(m *making) error {
 }
 
 func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *topdir.Subdir, counter progress.FileCounter) error {
-	how, entry, err := r.make(ctx, m.Build, *f.File, dir)
+	how, entry, err := fileMaker{r.Engine}.make(ctx, m.Build, *f.File, dir)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	missing := (*source.MissingError)(nil)

@@ -10,6 +10,7 @@ import (
 
 	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 )
 
 // Diff computes what is to be made for the plan, and writes nothing.
@@ -28,10 +29,10 @@ import (
 // what the plan wants, is taken into it again: so an audit makes a ledger anew that is
 // damaged or lost.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	if err := e.tree.check(plan); err != nil {
+	if err := e.tree.Check(plan); err != nil {
 		return Actions{}, err
 	}
-	if err := e.top.CheckCopyVolume(plan.CopyVolume); err != nil {
+	if err := topdir.CheckCopyVolume(e.top, plan.CopyVolume); err != nil {
 		return Actions{}, err
 	}
 	known, a, err := e.readLedger(ctx, plan)

@@ -79,7 +79,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	default:
 		action.New = false
 	}
-	if d.tree.isAway(s.Build) {
+	if d.tree.IsAway(s.Build) {
 		d.leaveAway(a, s, known, leaveOut)
 		return nil
 	}
@@ -137,7 +137,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 				continue
 			case fileDamaged:
 				if !d.repairs(dir + "/" + f.Path) {
-					a.Held = append(a.Held, d.unrepaired(dir+"/"+f.Path, damaged))
+					a.Held = append(a.Held, unrepaired(dir+"/"+f.Path, damaged))
 					foreign++
 					continue
 				}
@@ -318,7 +318,7 @@ func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (File
 		return fa, nil
 	case err == nil:
 		fa.Op = OpCopy
-		if d.sameMount && d.tree.fits() {
+		if d.sameMount && d.tree.Fits() {
 			fa.Op = OpLink
 		}
 		return fa, nil

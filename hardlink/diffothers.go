@@ -34,7 +34,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 	}
 	listed.read()
 	for _, u := range listed.unlisted {
-		a.hold(held("directory", s.Build.NVR(), u.path, u.err, noSymlinks))
+		a.hold(held("directory", s.Build.NVR(), u.Path, u.Err, noSymlinks))
 		action.again = true
 	}
 	dirs := above(s.Files)

@@ -17,7 +17,7 @@ import (
 // not name any longer. Of a build that staging has changed a file of, or put one into,
 // nothing goes. Of a build that is wanted the files go that production has deleted, see StaleFile.
 func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	if err := e.tree.check(plan); err != nil { // what goes must be there on the read-only volume
+	if err := e.tree.Check(plan); err != nil { // what goes must be there on the read-only volume
 		return Actions{}, err
 	}
 	ledger, err := e.prefetch.Read(e.top.Path())
@@ -37,7 +37,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	if err != nil {
 		return Actions{}, err
 	}
-	behind := e.tree.awayBehind(plan)
+	behind := e.tree.AwayBehind(plan)
 	away := map[string]bool{}
 	for _, b := range plan.Linked {
 		away[b.NVR()] = behind[b.Volume]

@@ -3,7 +3,10 @@ package hardlink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/progress"
@@ -76,7 +79,7 @@ func (r *run) link(l LinkAction) (topdir.Outcome, error) {
 		return r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
 	}
 	s := Stray{Path: l.stray.Path, Build: l.stray.Build}
-	if r.examine(&s, l.stray.Volume != r.volume); s.Keep != "" {
+	if (strayCheck{r.Engine}).examine(&s, l.stray.Volume != r.volume); s.Keep != "" {
 		return topdir.Keep, nil
 	}
 	if err := r.top.ReplaceDir(l.Link, r.tempName(), r.tempName()); err != nil {
@@ -119,4 +122,213 @@ func (r *run) redirected(links []LinkAction) []LinkAction {
 		out = append(out, l)
 	}
 	return out
+}
+
+// wantedLink is a symlink on DEFAULT.
+type wantedLink struct {
+	volumes.Link
+	build  volumes.Build // Volume is staging's
+	placed bool          // it was made, and not by a plan before that
+}
+
+// links compares the symlinks on DEFAULT. One that Koji or a tool before this one left for the
+// same build on a volume that this plan manages counts as ours. One that was made and is gone is
+// made again, unless staging's database says that it is not to be; a stray in its place goes.
+func (d *differ) links(ctx context.Context, a *Actions) error {
+	look, known, err := linkDiffer{d}.linksToLookAt(ctx, a)
+	if err != nil {
+		return err
+	}
+	more, err := linkDiffer{d}.otherLinks(known)
+	if err != nil {
+		return err
+	}
+	var kept []Kept
+	found, err := linkDiffer{d}.compareLinks(a, &kept, append(look, more...))
+	if err != nil {
+		return err
+	}
+	if err := (linkDiffer{d}).mend(ctx, a, &kept, found); err != nil {
+		return err
+	}
+	slices.SortFunc(kept, func(x, y Kept) int { return strings.Compare(x.Path, y.Path) })
+	a.Kept = append(a.Kept, kept...)
+	slices.SortFunc(a.Links, func(x, y LinkAction) int { return strings.Compare(x.Path, y.Path) })
+	return nil
+}
+
+// linkDiffer compares the symlinks on DEFAULT.
+type linkDiffer struct{ *differ }
+
+// linksToLookAt are the planned symlinks but for those that are there as they were made, so far
+// as one look at each tells. known is how many of the plan's the ledger has.
+func (d linkDiffer) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLink, known int, err error) {
+	stays := map[string]string{}
+	for _, b := range a.LeftOut {
+		stays[b.NVR()] = b.Volume
+	}
+	const chunk = 512
+	builds := d.plan.Linked
+	found := make([][]wantedLink, (len(builds)+chunk-1)/chunk)
+	counts := make([]int, len(found))
+	err = d.parallel(ctx, len(found), func(_ context.Context, i int) error {
+		for _, b := range builds[i*chunk : min((i+1)*chunk, len(builds))] {
+			if len(stays) > 0 {
+				if volume, ok := stays[b.NVR()]; ok {
+					b.Volume = volume
+				}
+			}
+			link, target, err := b.Link()
+			if err != nil {
+				return err
+			}
+			said := d.ledger.Links[link]
+			if len(said) > 0 {
+				counts[i]++
+			}
+			if b.Volume != d.plan.CopyVolume && d.opts.ReadOnly == "" {
+				continue // it would lead nowhere
+			}
+			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.Placed[link]}
+			if !d.audit && w.placed && said[len(said)-1] == target {
+				if same, err := d.top.LooksLike(w.Link); same && err == nil {
+					continue
+				}
+			}
+			found[i] = append(found[i], w)
+		}
+		return nil
+	})
+	for _, n := range counts {
+		known += n
+	}
+	return slices.Concat(found...), known, err
+}
+
+// otherLinks are those that were made for builds that the plan does not have any longer, and that
+// are not as they were made; the database goes on to name such builds. What staging decided is
+// left alone. known is how many of the plan's the ledger has.
+func (d linkDiffer) otherLinks(known int) (links []wantedLink, err error) {
+	if len(d.ledger.Links) == known+len(d.plan.Volumes)+1+stubs(d.ledger) && len(d.plan.Decided) == 0 {
+		return nil, nil // beside the plan's and the volumes' there are none
+	}
+	planned, err := linkedPaths(d.plan)
+	if err != nil {
+		return nil, err
+	}
+	for link, said := range d.ledger.Links {
+		b, ok := linkBuild(link)
+		if !ok || planned[link] || !d.ledger.Placed[link] {
+			continue
+		}
+		target := said[len(said)-1]
+		b.Volume, ok = linkVolume(link, target)
+		if !ok || b.Volume != d.plan.CopyVolume && d.opts.ReadOnly == "" {
+			continue
+		}
+		w := wantedLink{volumes.Link{Path: link, Target: target}, b, true}
+		if same, err := d.top.LooksLike(w.Link); !same || err != nil {
+			links = append(links, w)
+		}
+	}
+	slices.SortFunc(links, func(x, y wantedLink) int { return strings.Compare(x.Path, y.Path) })
+	return links, nil
+}
+
+// linkVolume is the volume to which a symlink on DEFAULT leads.
+func linkVolume(link, target string) (volume string, ok bool) {
+	below, up := strings.CutPrefix(target, "../../../vol/")
+	volume, ok = strings.CutSuffix(below, "/"+link)
+	return volume, up && ok
+}
+
+// broken is a symlink on DEFAULT that is gone, or has a directory in its place.
+type broken struct {
+	wantedLink
+	gone bool
+}
+
+// compareLinks looks at symlinks, and returns those of which the database has to say what is to
+// become of them.
+func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (found []broken, err error) {
+	noted, bad := 0, 0
+	for _, w := range links {
+		o, have, err := d.top.Check(w.Link, func(target string) bool {
+			volume, ok := linkVolume(w.Path, target)
+			return d.ledger.Ours(w.Path)(target) || ok && d.managed[volume]
+		})
+		if err != nil {
+			a.hold(held("symlink", "", w.Path, err, notMade))
+			if bad++; tooMany(bad, len(d.plan.Linked)) {
+				return nil, &manyError{bad, len(d.plan.Linked), "symlinks cannot be looked at", err}
+			}
+			continue
+		}
+		switch o {
+		case topdir.Make:
+			if w.placed {
+				found = append(found, broken{w, true})
+				continue
+			}
+			a.Links = append(a.Links, LinkAction{Link: w.Link})
+		case topdir.Switch:
+			a.Links = append(a.Links, LinkAction{Link: w.Link, Switch: true})
+		case topdir.Unchanged:
+			said := d.ledger.Links[w.Path]
+			known := len(said) > 0 && said[len(said)-1] == w.Target
+			if known && !d.ledger.Placed[w.Path] || !known && d.audit {
+				a.notes.Link(w.Path, w.Target)
+				noted++
+			}
+		case topdir.Keep:
+			if have != "" {
+				*kept = append(*kept, Kept{Path: w.Path, Why: fmt.Sprintf("staging's own symlink to %q", have)})
+				continue
+			}
+			found = append(found, broken{w, false})
+		}
+	}
+	a.notes.Placed(noted)
+	return found, nil
+}
+
+// mend decides what becomes of symlinks that are gone, and of directories in their place. Where
+// there is no database to ask, what is gone is made again, and a directory is staging's own.
+func (d linkDiffer) mend(ctx context.Context, a *Actions, kept *[]Kept, found []broken) error {
+	builds := make([]volumes.Build, len(found))
+	for i, b := range found {
+		builds[i] = b.build
+	}
+	rows, err := d.rowsOf(ctx, builds)
+	if err != nil {
+		return err
+	}
+	for _, b := range found {
+		volume, named := rows[b.build.NVR()]
+		own := named && !d.managed[volume] // on DEFAULT or another volume of staging's, or not complete
+		switch {
+		case b.gone && own:
+			*kept = append(*kept, Kept{Path: b.Path, Why: "no symlink: " + standing(volume)})
+		case b.gone:
+			a.Links = append(a.Links, LinkAction{Link: b.Link, Mend: true})
+		case own || !named || d.opts.ReadOnly == "":
+			*kept = append(*kept, Kept{Path: b.Path, Why: "staging's own"})
+		default:
+			s := Stray{Path: b.Path, Build: b.build, Volume: volume}
+			s.Build.Volume = "" // it is on DEFAULT
+			(strayCheck{d.Engine}).examine(&s, volume != d.plan.CopyVolume)
+			a.Strays = append(a.Strays, s)
+			if s.Keep == "" {
+				a.Links = append(a.Links, LinkAction{Link: b.Link, stray: &s})
+			}
+		}
+	}
+	return nil
+}
+
+func standing(volume string) string {
+	if volume == "" {
+		return "staging's database has the build, but not as a complete one"
+	}
+	return fmt.Sprintf("staging's database has the build on volume %q", volume)
 }

@@ -45,10 +45,13 @@ func (d *devices) add(dev uint64) {
 	d.not[dev] = true
 }
 
+// fileMaker makes one file of a source's: by hard link, reflink or copy, or spliced.
+type fileMaker struct{ *Engine }
+
 // make makes the file in a directory of temporary names, verified, from the first source that
 // gives it as it has to be; a signed copy that none gives is spliced. It says how, and what the
 // ledger has to know. On error there is no such file.
-func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
+func (e fileMaker) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
 	tried := source.Attempts{Build: b, Path: f.Path}
 	err = e.sources.Ask(ctx, b, f.Path, &tried, func(in *source.Input) (err error) {
 		how, entry, err = e.take(in, f, dir)
@@ -61,7 +64,7 @@ func (e *Engine) make(ctx context.Context, b volumes.Build, f volumes.File, dir 
 }
 
 // take makes the file of one source's.
-func (e *Engine) take(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, ledger.Entry, error) {
+func (e fileMaker) take(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, ledger.Entry, error) {
 	if in.File != nil {
 		how, err := e.share(in, f, dir)
 		if err != nil {
@@ -76,7 +79,7 @@ func (e *Engine) take(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op,
 
 // share tries a hard link, if production's inode is as the file is to be: nothing ever changes
 // it.
-func (e *Engine) share(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, error) {
+func (e fileMaker) share(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, error) {
 	if e.noLink.has(in.Dev) {
 		return "", nil
 	}
@@ -106,7 +109,7 @@ func (e *Engine) share(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op
 }
 
 // write makes the file by reflink or copy.
-func (e *Engine) write(in *source.Input, mode os.FileMode, mtime time.Time, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
+func (e fileMaker) write(in *source.Input, mode os.FileMode, mtime time.Time, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
 	out, err := dir.Create(path.Base(f.Path))
 	if err != nil {
 		return "", entry, err
@@ -170,7 +173,7 @@ func setTime(fd int, t time.Time) error {
 }
 
 // clone shares the source's blocks, where the file system can.
-func (e *Engine) clone(out *os.File, in *source.Input) bool {
+func (e fileMaker) clone(out *os.File, in *source.Input) bool {
 	if e.noClone.has(in.Dev) {
 		return false
 	}
@@ -187,7 +190,7 @@ func (e *Engine) clone(out *os.File, in *source.Input) bool {
 // splice makes a signed copy of the signature header and the unsigned rpm
 // (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
 // It has the unsigned rpm's mode and time, as Koji's own has.
-func (e *Engine) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *source.Attempts) (how Op, entry ledger.Entry, err error) {
+func (e fileMaker) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *source.Attempts) (how Op, entry ledger.Entry, err error) {
 	var sig []byte
 	err = e.sources.Ask(ctx, b, f.Sig, tried, func(in *source.Input) (err error) {
 		sig, err = signatureOf(in, f)

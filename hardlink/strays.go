@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/hardlink/prodtree"
 	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
@@ -38,17 +39,20 @@ type Stray struct {
 // settling is how long a copy must lie still before it counts as one that nobody works on.
 const settling = time.Hour
 
+// strayCheck compares a directory in the place of a symlink with production's build.
+type strayCheck struct{ *Engine }
+
 // examine finds out whether a stray may go: all that is in it is in production's directory of the
 // build, by name and size, and by mtime or content. A move that is under way looks like that, too:
 // from the read-only volume it is sure to fail once it has copied all; from elsewhere, or before
 // that, the copy is left alone until it has lain still.
-func (e *Engine) examine(s *Stray, readOnly bool) {
+func (e strayCheck) examine(s *Stray, readOnly bool) {
 	if err := e.compareStray(s, readOnly); err != nil {
 		s.Keep = "it cannot be compared with production's: " + err.Error()
 	}
 }
 
-func (e *Engine) compareStray(s *Stray, readOnly bool) error {
+func (e strayCheck) compareStray(s *Stray, readOnly bool) error {
 	root := ""
 	for _, r := range e.productionDirs(s.Build) {
 		if info, err := os.Stat(r); err == nil && info.IsDir() {
@@ -91,13 +95,13 @@ func (e *Engine) compareStray(s *Stray, readOnly bool) error {
 	if st, err := e.top.Lstat(s.Path); err == nil {
 		seen(st)
 	}
-	all := newTree(root)
-	if all.list("."); all.err() != nil {
-		return all.err()
+	all := prodtree.NewListing(root)
+	if all.List("."); all.Err() != nil {
+		return all.Err()
 	}
-	whole := !slices.ContainsFunc(all.paths, func(p string) bool { return !have[p] })
+	whole := !slices.ContainsFunc(all.Paths, func(p string) bool { return !have[p] })
 	switch {
-	case e.tree.isWritable():
+	case e.tree.IsWritable():
 		s.Keep = "a move may be under way, since production's tree is writable"
 	case !(whole && readOnly) && e.opts.Now().Sub(newest) < settling:
 		s.Keep = fmt.Sprintf("a move may be under way: something in it changed less than %v ago", settling)
@@ -107,7 +111,7 @@ func (e *Engine) compareStray(s *Stray, readOnly bool) error {
 
 // productionDirs are where production may have a build: on DEFAULT, where a symlink leads to its
 // volume, or on the volumes that are shown.
-func (e *Engine) productionDirs(b volumes.Build) []string {
+func (e strayCheck) productionDirs(b volumes.Build) []string {
 	rel, err := b.Rel()
 	if err != nil {
 		return nil
@@ -120,7 +124,7 @@ func (e *Engine) productionDirs(b volumes.Build) []string {
 }
 
 // sameFile tells whether what is below topdir is what production has.
-func (e *Engine) sameFile(rel string, st unix.Stat_t, path string) (bool, error) {
+func (e strayCheck) sameFile(rel string, st unix.Stat_t, path string) (bool, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		if source.Absent(err) {
@@ -148,7 +152,7 @@ func (e *Engine) sameFile(rel string, st unix.Stat_t, path string) (bool, error)
 	return false, nil
 }
 
-func (e *Engine) sameContent(rel, path string) (bool, error) {
+func (e strayCheck) sameContent(rel, path string) (bool, error) {
 	a, err := e.top.Open(rel)
 	if err != nil {
 		return false, err
@@ -233,7 +237,7 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 		if s.Volume == s.Build.Volume || !d.managed[s.Volume] {
 			continue // it is there, or nothing is known of it, or staging decided
 		}
-		d.examine(&s, s.Volume != d.plan.CopyVolume)
+		strayCheck{d.Engine}.examine(&s, s.Volume != d.plan.CopyVolume)
 		d.going[s.Path] = s.Keep == ""
 		a.Strays = append(a.Strays, s)
 	}
@@ -273,7 +277,7 @@ func (r *run) removeStrays(strays []Stray) error {
 			continue
 		}
 		again := Stray{Path: s.Path, Build: s.Build}
-		r.examine(&again, s.Volume != r.volume)
+		strayCheck{r.Engine}.examine(&again, s.Volume != r.volume)
 		if again.Keep != "" {
 			r.report.Kept = append(r.report.Kept, Kept{Path: s.Path, Why: again.Keep})
 			continue

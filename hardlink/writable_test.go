@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/prodtree"
 	"kojisnap/volumes/topdir"
 )
 
@@ -73,7 +74,7 @@ func TestWritableSource(t *testing.T) {
 				s.check(t)
 				return
 			}
-			var refused *hardlink.WritableSourceError
+			var refused *prodtree.WritableError
 			if !errors.As(err, &refused) || refused.Path != filepath.Join(tree, c.refused) || !strings.Contains(err.Error(), "--writable-source") {
 				t.Fatalf("error %v, want one of %s", err, c.refused)
 			}

@@ -25,7 +25,7 @@ var order = []string{
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
 	// What staging has.
 	"dbsync hardlink",
-	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status",
+	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status hardlink/prodtree",
 	"dbsync/loadtx",
 	"dbsync/book dbsync/overlay",
 	"dbsync/kojidb hardlink/ledger hardlink/source",

@@ -22,15 +22,10 @@ type Dir struct {
 	// and can make it fail: for tests of what a crash leaves.
 	Hook func(op, rel string) error
 
-	path     string
-	fd       int
-	packages int // of the directory packages, where it is apart; -1: it is not
-
-	attr       Attributes
-	plainDirs  bool // mkdir(2) alone gives directories all that they are to have
-	unlabelled atomic.Bool
-	temp       string // where directories are made before they get their names; "" while there is none
-	made       atomic.Int64
+	roots
+	owners
+	temp string // where directories are made before they get their names; "" while there is none
+	made atomic.Int64
 }
 
 func (t *Dir) hook(op, rel string) error {
@@ -69,7 +64,7 @@ func Open(topdir, readOnly string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("topdir %s: %w", topdir, err)
 	}
-	t := &Dir{path: resolved, fd: fd, packages: -1}
+	t := &Dir{roots: roots{path: resolved, fd: fd, packages: -1}}
 	t.SetAttributes(Attributes{})
 	if err := t.openPackages(readOnly); err != nil {
 		t.Close()
@@ -87,10 +82,10 @@ func (t *Dir) Close() error {
 }
 
 // Path is topdir's absolute path, without symlinks.
-func (t *Dir) Path() string { return t.path }
+func (t *roots) Path() string { return t.path }
 
 // Join is a path relative to topdir as an absolute one, for messages and reading.
-func (t *Dir) Join(rel string) string { return filepath.Join(t.path, rel) }
+func (t *roots) Join(rel string) string { return filepath.Join(t.path, rel) }
 
 // Room is what topdir's file system has left for an unprivileged user.
 type Room struct {

@@ -147,7 +147,7 @@ func TestEnsureLink(t *testing.T) {
 func TestEnsureCopyVolume(t *testing.T) {
 	top := openTop(t)
 	for range 2 {
-		if err := top.EnsureCopyVolume("staged"); err != nil {
+		if err := EnsureCopyVolume(top, "staged"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -117,7 +117,7 @@ func (t *Dir) ReplaceDir(l volumes.Link, temp, old string) error {
 // EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's
 // addVolume wants it: vol/NAME with packages, and toplink, a symlink to topdir.
 // Koji promotes drafts by toplink: one that leads elsewhere is an error.
-func (t *Dir) EnsureCopyVolume(name string) error {
+func EnsureCopyVolume(t *Dir, name string) error {
 	if err := volumes.CheckName("copy volume name", name); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (t *Dir) EnsureCopyVolume(name string) error {
 	toplink := dir + "/toplink"
 	err := t.Symlink("../..", toplink)
 	if errors.Is(err, fs.ErrExist) {
-		if err = t.CheckCopyVolume(name); err == nil {
+		if err = CheckCopyVolume(t, name); err == nil {
 			err = t.at("chown", toplink, func(dir int, name string) error { return t.ownLink(dir, name, toplink) })
 		}
 	}
@@ -141,7 +141,7 @@ func (t *Dir) EnsureCopyVolume(name string) error {
 }
 
 // CheckCopyVolume reports a copy volume that is apart from topdir, or whose toplink does not lead there.
-func (t *Dir) CheckCopyVolume(name string) error {
+func CheckCopyVolume(t *Dir, name string) error {
 	for _, dir := range []string{"vol/" + name, "vol/" + name + "/packages"} {
 		if err := t.notApart(dir); err != nil {
 			return err

@@ -142,7 +142,7 @@ func (t *Dir) ownDir(parent int, name, rel string) error {
 }
 
 // error explains what the kernel says about a directory that openDir refuses.
-func (t *Dir) error(op, rel string, err error) error {
+func (t *roots) error(op, rel string, err error) error {
 	switch err {
 	case nil:
 		return nil

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -125,9 +126,16 @@ const (
 	labelXattr     = "security.selinux"
 )
 
+// owners gives what is made below topdir its attributes.
+type owners struct {
+	attr       Attributes
+	plainDirs  bool // mkdir(2) alone gives directories all that they are to have
+	unlabelled atomic.Bool
+}
+
 // SetAttributes sets the attributes of what is made from now on. Of a context nothing is left
 // where SELinux is not enabled.
-func (t *Dir) SetAttributes(a Attributes) {
+func (t *owners) SetAttributes(a Attributes) {
 	if !selinuxEnabled() {
 		a.Context = ""
 	}
@@ -151,14 +159,14 @@ func umask() uint32 {
 }
 
 // Unlabelled tells that topdir's file system refused to keep an SELinux label.
-func (t *Dir) Unlabelled() bool { return t.unlabelled.Load() }
+func (t *owners) Unlabelled() bool { return t.unlabelled.Load() }
 
 // FileMode is the mode of a file that was made of one of that mode.
-func (t *Dir) FileMode(source fs.FileMode) fs.FileMode { return cmp.Or(t.attr.Mode, source) }
+func (t *owners) FileMode(source fs.FileMode) fs.FileMode { return cmp.Or(t.attr.Mode, source) }
 
 // Fits tells whether an open file of elsewhere has the attributes, so that a hard link of it
 // can be what is wanted.
-func (t *Dir) Fits(f *os.File) (bool, error) {
+func (t *owners) Fits(f *os.File) (bool, error) {
 	if t.attr == (Attributes{}) {
 		return true, nil
 	}
@@ -170,7 +178,7 @@ func (t *Dir) Fits(f *os.File) (bool, error) {
 }
 
 // FitsInfo is Fits but for the label.
-func (t *Dir) FitsInfo(info fs.FileInfo) bool {
+func (t *owners) FitsInfo(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	o, mode := t.attr.Owner, uint32(t.attr.Mode)
 	return ok && (o == nil || *o == (Owner{int(st.Uid), int(st.Gid)})) && (mode == 0 || mode == st.Mode&0o7777)
@@ -187,11 +195,11 @@ func label(fd int) string {
 }
 
 // Own gives a file that the process made its owner and its label.
-func (t *Dir) Own(f *os.File) error { return t.own(int(f.Fd()), f.Name(), 0) }
+func (t *owners) Own(f *os.File) error { return t.own(int(f.Fd()), f.Name(), 0) }
 
 // own does it by descriptor, so that no symlink can be put in the way. A mode that is not 0 is
 // set, too, whatever the umask took off it.
-func (t *Dir) own(fd int, name string, mode uint32) error {
+func (t *owners) own(fd int, name string, mode uint32) error {
 	fail := func(op string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 	var st unix.Stat_t
 	if o := t.attr.Owner; o != nil || mode != 0 {
@@ -217,7 +225,7 @@ func (t *Dir) own(fd int, name string, mode uint32) error {
 }
 
 // plainLinks tells that symlink(2) alone gives a symlink all that it is to have.
-func (t *Dir) plainLinks() bool { return t.attr.Owner == nil && t.attr.Context == "" }
+func (t *owners) plainLinks() bool { return t.attr.Owner == nil && t.attr.Context == "" }
 
 // ownLink is own for a symlink.
 func (t *Dir) ownLink(dir int, name, rel string) error {
@@ -235,7 +243,7 @@ func (t *Dir) ownLink(dir int, name, rel string) error {
 
 // labelled is what came of setting a label. A file system that keeps none, as NFS mostly, has
 // one for all files, from its mount.
-func (t *Dir) labelled(name string, err error) error {
+func (t *owners) labelled(name string, err error) error {
 	switch err {
 	case nil:
 		return nil
@@ -254,7 +262,7 @@ func chownError(o Owner, err error) error {
 }
 
 // dirMode is that of files, and passable where they are readable.
-func (t *Dir) dirMode() uint32 {
+func (t *owners) dirMode() uint32 {
 	if t.attr.Mode == 0 {
 		return defaultDirMode
 	}

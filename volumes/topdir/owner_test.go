@@ -74,7 +74,7 @@ func TestLabels(t *testing.T) {
 		t.Errorf("context %q, SELinux enabled: %v", top.attr.Context, enabled)
 	}
 	top.attr.Context, top.plainDirs = want, false
-	if err := top.EnsureCopyVolume("staged"); err != nil {
+	if err := EnsureCopyVolume(top, "staged"); err != nil {
 		t.Fatal(err)
 	}
 	if err := top.UseTemp("vol/staged/.tmp"); err != nil {
@@ -171,7 +171,7 @@ func TestToplinkThatLeadsElsewhere(t *testing.T) {
 		if err := os.Symlink(target, top.Join("vol/staged/toplink")); err != nil {
 			t.Fatal(err)
 		}
-		if err := top.EnsureCopyVolume("staged"); err == nil || !strings.Contains(err.Error(), "does not lead to topdir") {
+		if err := EnsureCopyVolume(top, "staged"); err == nil || !strings.Contains(err.Error(), "does not lead to topdir") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if got, _ := top.Readlink("vol/staged/toplink"); got != target {

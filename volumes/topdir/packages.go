@@ -146,8 +146,15 @@ func outside(place, readOnly string) error {
 	return nil
 }
 
+// roots are the directories from which paths below topdir are opened.
+type roots struct {
+	path     string
+	fd       int
+	packages int // of the directory packages, where it is apart; -1: it is not
+}
+
 // rooted is from where a path below topdir is opened, and the path from there.
-func (t *Dir) rooted(rel string) (fd int, below string) {
+func (t *roots) rooted(rel string) (fd int, below string) {
 	if t.packages < 0 || rel != packagesDir && !strings.HasPrefix(rel, packagesDir+"/") {
 		return t.fd, rel
 	}
@@ -158,7 +165,7 @@ func (t *Dir) rooted(rel string) (fd int, below string) {
 }
 
 // PackagesTemp is the directory of temporary names in packages, "" if packages is not apart.
-func (t *Dir) PackagesTemp() string {
+func (t *roots) PackagesTemp() string {
 	if t.packages < 0 {
 		return ""
 	}

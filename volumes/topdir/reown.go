@@ -65,7 +65,7 @@ func (t *Dir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.FileMod
 }
 
 // labelOf is the SELinux context of a path, "" if it has none.
-func (t *Dir) labelOf(rel string) string {
+func (t *roots) labelOf(rel string) string {
 	buf := make([]byte, 4096)
 	n, err := unix.Lgetxattr(t.Join(rel), labelXattr, buf)
 	if err != nil {
@@ -98,7 +98,7 @@ func (t *Dir) Apply(c Change) error {
 			return t.labelled(t.Join(c.Path), unix.Lsetxattr(path, labelXattr, append([]byte(c.Label), 0), 0))
 		})
 	}
-	f, err := t.openAny(c.Path, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	f, err := openAny(t, c.Path, st.Mode&unix.S_IFMT == unix.S_IFDIR)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (t *Dir) Apply(c Change) error {
 }
 
 // openAny opens a directory or a regular file, whatever its mode lets its owner do: root may.
-func (t *Dir) openAny(rel string, dir bool) (int, error) {
+func openAny(t *Dir, rel string, dir bool) (int, error) {
 	if dir {
 		return t.openDir(rel, unix.O_RDONLY)
 	}

@@ -26,6 +26,9 @@ type VolumeState struct {
 // exchange a symlink for a directory; vol/NAME is a symlink to it there.
 func aside(name string) string { return ".kojisnap/volumes/" + name }
 
+// volumeDir looks at and makes the directories of volumes, vol/NAME below a topdir.
+type volumeDir struct{ *Dir }
+
 // CheckVolume says what a volume's link, as VolumeLink.Link gives it, needs. ours tells whether
 // this tool put a symlink there that says so. A symlink in the place of the directory, as
 // earlier versions and operators made it, counts as ours too if it leads to the same builds.
@@ -36,7 +39,7 @@ func (t *Dir) CheckVolume(l volumes.Link, ours func(path, target string) bool) (
 	if err := volumes.CheckName("staging volume name", name); err != nil {
 		return VolumeState{Outcome: Keep}, err
 	}
-	s, err := t.checkVolume(l, dir, ours)
+	s, err := volumeDir{t}.checkVolume(l, dir, ours)
 	if err != nil {
 		s.Outcome = Keep
 		return s, fmt.Errorf("volume %s: %w", name, err)
@@ -44,7 +47,7 @@ func (t *Dir) CheckVolume(l volumes.Link, ours func(path, target string) bool) (
 	return s, nil
 }
 
-func (t *Dir) checkVolume(l volumes.Link, dir string, ours func(path, target string) bool) (s VolumeState, err error) {
+func (t volumeDir) checkVolume(l volumes.Link, dir string, ours func(path, target string) bool) (s VolumeState, err error) {
 	st, err := t.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.Outcome = Make
@@ -86,7 +89,7 @@ func (t *Dir) checkVolume(l volumes.Link, dir string, ours func(path, target str
 }
 
 // checkConvert is checkVolume where vol/NAME is a symlink itself.
-func (t *Dir) checkConvert(l volumes.Link, dir, have string, ours func(path, target string) bool) (VolumeState, error) {
+func (t volumeDir) checkConvert(l volumes.Link, dir, have string, ours func(path, target string) bool) (VolumeState, error) {
 	s := VolumeState{Outcome: Convert, Old: have}
 	if t.throughItself(l, dir) {
 		return s, fmt.Errorf("%s is a symlink to %q, and production's tree is named by way of it: give as --source the directory that it leads to", t.Join(dir), have)
@@ -104,7 +107,7 @@ var errOtherBuilds = errors.New("other builds are there")
 
 // sameBuilds is nil if the path of a volume's link is the directory that it is to lead to, by
 // whatever way.
-func (t *Dir) sameBuilds(l volumes.Link) error {
+func (t volumeDir) sameBuilds(l volumes.Link) error {
 	want, err := os.Stat(t.targetOf(l))
 	if err != nil {
 		return err
@@ -115,7 +118,7 @@ func (t *Dir) sameBuilds(l volumes.Link) error {
 	return nil
 }
 
-func (t *Dir) elsewhere(rel, have, want string, err error) error {
+func (t volumeDir) elsewhere(rel, have, want string, err error) error {
 	switch {
 	case err != errOtherBuilds:
 		return err
@@ -125,7 +128,7 @@ func (t *Dir) elsewhere(rel, have, want string, err error) error {
 	return fmt.Errorf("%s is not a symlink to %q, nor what that leads to", t.Join(rel), want)
 }
 
-func (t *Dir) targetOf(l volumes.Link) string {
+func (t volumeDir) targetOf(l volumes.Link) string {
 	if filepath.IsAbs(l.Target) {
 		return l.Target
 	}
@@ -134,14 +137,14 @@ func (t *Dir) targetOf(l volumes.Link) string {
 
 // throughItself tells whether a link's target is named by way of the directory of the link: a
 // symlink that says so would lead to itself.
-func (t *Dir) throughItself(l volumes.Link, dir string) bool {
+func (t volumeDir) throughItself(l volumes.Link, dir string) bool {
 	tree := filepath.Dir(t.targetOf(l))
 	parent, err := filepath.EvalSymlinks(filepath.Dir(tree))
 	return err == nil && filepath.Join(parent, filepath.Base(tree)) == t.Join(dir)
 }
 
 // mountPoint tells whether something is mounted at a directory.
-func (t *Dir) mountPoint(rel string) bool {
+func (t volumeDir) mountPoint(rel string) bool {
 	fd, err := t.openDir(rel, unix.O_PATH)
 	if err == nil {
 		unix.Close(fd)
@@ -169,13 +172,13 @@ func (t *Dir) EnsureVolume(l volumes.Link, temp string, ours func(path, target s
 		return s.Outcome, err
 	}
 	if err = t.Symlink(l.Target, temp+"/packages"); err == nil {
-		err = t.placeVolume(s.Outcome, dir, temp)
+		err = volumeDir{t}.placeVolume(s.Outcome, dir, temp)
 	}
 	return s.Outcome, errors.Join(err, t.RemoveAll(temp))
 }
 
 // placeVolume gives a volume's directory its name.
-func (t *Dir) placeVolume(o Outcome, dir, temp string) error {
+func (t volumeDir) placeVolume(o Outcome, dir, temp string) error {
 	if o == Make {
 		if err := t.Mkdir(path.Dir(dir)); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package hardlink
+package prodtree
 
 import (
 	"errors"
@@ -16,9 +16,9 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// prodTree is production's tree at Root, read-only: whether it is here, and the right one. check goes
-// before all else, and before it no other method is called; after it they may be called concurrently.
-type prodTree struct {
+// Tree is production's tree at Root, read-only: whether it is here, and the right one. Check goes
+// first, but for RefuseWritable; after it the other methods may be called concurrently.
+type Tree struct {
 	Root      string   // production's topdir; "": there is none
 	Unmounted []string // production's volumes that this site never has
 	Writable  bool     // staging's hub may be able to write it
@@ -26,30 +26,30 @@ type prodTree struct {
 	Top       *topdir.Dir // staging's
 	Log       *slog.Logger
 
-	awayVolumes map[string]*away // production's volumes that are not here; of the last plan
-	couldWrite  bool             // staging's hub could write the tree
-	unfit       bool             // it has files that cannot be linked as they are to be
+	away       map[string]*Away // production's volumes that are not here; of the last plan
+	couldWrite bool             // staging's hub could write the tree
+	unfit      bool             // it has files that cannot be linked as they are to be
 }
 
-// isWritable tells whether staging's hub could write the tree, so that moves in Koji succeed.
-func (t *prodTree) isWritable() bool { return t.couldWrite }
+// IsWritable tells whether staging's hub could write the tree, so that moves in Koji succeed.
+func (t *Tree) IsWritable() bool { return t.couldWrite }
 
-// fits tells that no file was seen which is not as files are to be, so that it cannot be linked.
-func (t *prodTree) fits() bool { return !t.unfit }
+// Fits tells that no file was seen which is not as files are to be, so that it cannot be linked.
+func (t *Tree) Fits() bool { return !t.unfit }
 
-// awayWhy is why a volume is not here, nil if it is.
-func (t *prodTree) awayWhy(volume string) *away { return t.awayVolumes[volume] }
+// Away is why a volume is not here, nil if it is.
+func (t *Tree) Away(volume string) *Away { return t.away[volume] }
 
 // A sample that is large enough to tell a tree of half the builds, and costs no time on NFS.
 const sampleBuilds = 40
 
-// check looks whether the read-only volume is the tree of which the database tells: of each of
+// Check looks whether the read-only volume is the tree of which the database tells: of each of
 // production's volumes some builds, spread over the plan and always the same, must be there, with rpms
 // of the right size. A build or two may be gone since: their files will be reported. It notes the
 // volumes that are not here; without DEFAULT's builds it is another tree, or none.
-func (t *prodTree) check(plan volumes.Plan) error {
+func (t *Tree) Check(plan volumes.Plan) error {
 	samples := sampleBuildsOf(plan)
-	t.awayVolumes = t.findAway(plan, samples)
+	t.away = t.findAway(plan, samples)
 	if t.Root == "" {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (t *prodTree) check(plan volumes.Plan) error {
 	if other.bad > 1 && other.bad*2 > other.have || other.have == 0 && other.unreadable > 1 {
 		return t.wrongTree(other.bad+other.unreadable, other.have+other.unreadable, other.first)
 	}
-	return t.refuseWritable(plan)
+	return t.RefuseWritable(plan)
 }
 
 // sample are builds of one of production's volumes that are looked for.
@@ -124,7 +124,7 @@ func (l *looked) add(err error) {
 }
 
 // lookForStaged looks for a file of some of the builds.
-func (t *prodTree) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
+func (t *Tree) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
 	for i := range spread(len(indexes)) {
 		s := &plan.Staged[indexes[i]]
 		for _, f := range s.Files {
@@ -141,14 +141,14 @@ func (t *prodTree) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
 }
 
 // lookFor looks for builds of which the plan does not know the files, but that these have some.
-func (t *prodTree) lookFor(builds []volumes.Build) (l looked) {
+func (t *Tree) lookFor(builds []volumes.Build) (l looked) {
 	for _, b := range builds {
 		l.add(t.look(b, ".", -1))
 	}
 	return l
 }
 
-func (t *prodTree) wrongTree(bad, have int, first error) error {
+func (t *Tree) wrongTree(bad, have int, first error) error {
 	return fmt.Errorf("read-only volume %s: is not the tree of this snapshot, or not all of it: of %d builds looked for %d are not there as the database says: %w",
 		t.Root, have, bad, first)
 }
@@ -167,7 +167,7 @@ func spread(n int) func(yield func(int) bool) {
 
 // look looks for a file of a build on the read-only volume. size -1: any. It learns whether
 // production's files can be linked, so that a plan knows the space that copies need.
-func (t *prodTree) look(b volumes.Build, path string, size int64) (err error) {
+func (t *Tree) look(b volumes.Build, path string, size int64) (err error) {
 	for _, dir := range source.Dir(t.Root).BuildDirs(b) {
 		info, serr := os.Stat(filepath.Join(dir, path))
 		switch {
@@ -192,7 +192,7 @@ func (t *prodTree) look(b volumes.Build, path string, size int64) (err error) {
 
 // dangling is the symlink, at a build's directory or below packages above it, by which a path leads
 // nowhere; "": there is none. Such a tree is production's, and lacks a mount.
-func (t *prodTree) dangling(path string) string {
+func (t *Tree) dangling(path string) string {
 	below := 0
 	if rel, err := filepath.Rel(t.Root, path); err == nil {
 		below = strings.Count(rel, "/")
@@ -231,20 +231,20 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("%s has %d bytes, the database says %d", e.path, e.have, e.want)
 }
 
-// away is why a volume of production's is not here.
-type away struct {
-	why  string
-	said bool
+// Away is why a volume of production's is not here.
+type Away struct {
+	Why  string
+	Said bool
 }
 
-// isAway tells whether nothing can be had of a build, because its volume is not here.
-func (t *prodTree) isAway(b volumes.Build) bool { return t.awayVolumes[b.Volume] != nil }
+// IsAway tells whether nothing can be had of a build, because its volume is not here.
+func (t *Tree) IsAway(b volumes.Build) bool { return t.away[b.Volume] != nil }
 
 // findAway looks which of production's volumes, apart from DEFAULT, are not here.
-func (t *prodTree) findAway(plan volumes.Plan, samples map[string]*sample) map[string]*away {
-	found := map[string]*away{}
+func (t *Tree) findAway(plan volumes.Plan, samples map[string]*sample) map[string]*Away {
+	found := map[string]*Away{}
 	for _, volume := range t.Unmounted {
-		found[volume] = &away{"the configuration says that this site has no mount of it (unmounted)", true}
+		found[volume] = &Away{"the configuration says that this site has no mount of it (unmounted)", true}
 		if !slices.Contains(plan.Production, volume) {
 			t.Log.Warn("production has no volume of a name that --unmounted gives: correct it", "volume", volume)
 		}
@@ -257,7 +257,7 @@ func (t *prodTree) findAway(plan volumes.Plan, samples map[string]*sample) map[s
 			continue
 		}
 		if why := t.lacks(plan, volume, samples[volume]); why != "" {
-			found[volume] = &away{why: why}
+			found[volume] = &Away{Why: why}
 		}
 	}
 	return found
@@ -265,7 +265,7 @@ func (t *prodTree) findAway(plan volumes.Plan, samples map[string]*sample) map[s
 
 // lacks says why a volume of production's is not here; "": it is. A build that is not on it, and that
 // production moved since, speaks against that.
-func (t *prodTree) lacks(plan volumes.Plan, volume string, s *sample) string {
+func (t *Tree) lacks(plan volumes.Plan, volume string, s *sample) string {
 	dir, err := volumes.VolumeDir(volume)
 	if err != nil {
 		return "" // the plan holds it
@@ -304,12 +304,12 @@ func hasNames(dir string) error {
 	return err
 }
 
-// awayBehind are staging's volumes that lead to volumes which should be here, and are not.
-func (t *prodTree) awayBehind(plan volumes.Plan) map[string]bool {
+// AwayBehind are staging's volumes that lead to volumes which should be here, and are not.
+func (t *Tree) AwayBehind(plan volumes.Plan) map[string]bool {
 	behind := map[string]bool{}
 	for _, v := range plan.Volumes {
-		for volume, why := range t.awayVolumes {
-			if !why.said && v.Source == "vol/"+volume {
+		for volume, why := range t.away {
+			if !why.Said && v.Source == "vol/"+volume {
 				behind[v.Name] = true
 			}
 		}

@@ -2,22 +2,25 @@ package hardlink
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
+	"kojisnap/hardlink/content"
+	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/rpmfile"
+	"kojisnap/hardlink/source"
+	"kojisnap/kojisnap/durable"
+	"kojisnap/volumes"
+	"kojisnap/volumes/topdir"
 	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"kojisnap/hardlink/ledger"
-	"kojisnap/hardlink/source"
-	"kojisnap/kojisnap/durable"
-	"kojisnap/volumes"
-	"kojisnap/volumes/topdir"
 )
 
 // What was made gets its owner and mode when it is made. A note beside the ledger has the attributes of
@@ -111,7 +114,7 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 		if known == nil || !known.Complete || making[dir] {
 			return nil
 		}
-		changes[i], builds[i], err = d.attributesOf(s, dir, known)
+		changes[i], builds[i], err = attributeDiffer{d}.attributesOf(s, dir, known)
 		if err != nil && !ofOne(ctx, err) {
 			return err
 		}
@@ -138,13 +141,16 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 			a.Builds = append(a.Builds, *builds[i])
 		}
 	}
-	a.Own = append(a.Own, d.linksAndDirs(seen)...)
+	a.Own = append(a.Own, attributeDiffer{d}.linksAndDirs(seen)...)
 	slices.SortFunc(a.Own, func(x, y topdir.Change) int { return strings.Compare(x.Path, y.Path) })
 	return nil
 }
 
+// attributeDiffer compares owners, modes and labels of what is there.
+type attributeDiffer struct{ *differ }
+
 // attributesOf compares one build. Its files that are production's inodes are to be copied.
-func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.Build) (changes []topdir.Change, anew *BuildAction, err error) {
+func (d attributeDiffer) attributesOf(s volumes.StagedBuild, dir string, known *ledger.Build) (changes []topdir.Change, anew *BuildAction, err error) {
 	planned := map[string]*volumes.File{}
 	for i := range s.Files {
 		planned[s.Files[i].Path] = &s.Files[i]
@@ -202,7 +208,7 @@ func (d *differ) attributesOf(s volumes.StagedBuild, dir string, known *ledger.B
 }
 
 // dirChange is what a directory needs.
-func (d *differ) dirChange(rel string) *topdir.Change {
+func (d attributeDiffer) dirChange(rel string) *topdir.Change {
 	st, err := d.top.Lstat(rel)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
@@ -212,7 +218,7 @@ func (d *differ) dirChange(rel string) *topdir.Change {
 
 // leftBy is the owner that something was left with where none was given: the user of the process, and
 // whatever group. nil: that is not known, or it is production's.
-func (d *differ) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
+func (d attributeDiffer) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 	if d.left == nil || isProd {
 		return nil
 	}
@@ -221,7 +227,7 @@ func (d *differ) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 
 // atProduction is the mode that production's file has, 0 if that is not known, and whether the file is
 // that inode.
-func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
+func (d attributeDiffer) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
 	for _, tree := range d.sources.Dirs() {
 		for _, dir := range tree.BuildDirs(b) {
 			var prod unix.Stat_t
@@ -235,7 +241,7 @@ func (d *differ) atProduction(b volumes.Build, file string, st unix.Stat_t) (mod
 
 // linksAndDirs are the symlinks of ours on DEFAULT and in volumes that show production's, and the
 // directories that hold them, where they are this process's user's.
-func (d *differ) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
+func (d attributeDiffer) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
 	for link := range d.ledger.Placed {
 		for p := link; p != "." && p != "vol" && !seen[p]; p = path.Dir(p) {
 			seen[p] = true
@@ -271,3 +277,58 @@ func (r *run) own(ctx context.Context, changes []topdir.Change) error {
 	}
 	return nil
 }
+
+// Damaged is a file that was put there, is not what it was, and is made again.
+type Damaged struct {
+	Path string `json:"path"` // below topdir
+	Why  string `json:"why"`
+}
+
+// unrepaired names a damaged file that stays for want of Options.Repair, with the cure.
+func unrepaired(rel string, damage *content.DigestError) *HeldError {
+	h := held("file", "", rel, damage, "it stays as it is; kojisnap copy --repair makes it again")
+	h.Reason = damage.Says()
+	return h
+}
+
+// repairs tells whether a file below topdir is made again where it is damaged.
+func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.suspect[rel] }
+
+// reread compares the content of a file below topdir with what is planned.
+func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
+	file, err := e.top.Open(rel)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = content.Copy(discard{}, e.sources.Limit(ctx, file), f, file.Name())
+	return err
+}
+
+// isOtherRPM tells whether a file below topdir is an rpm whose content is what its own signature
+// header says, and another than what is planned, however that is signed.
+func (e *Engine) isOtherRPM(ctx context.Context, rel string, f *volumes.File) (bool, error) {
+	file, err := e.top.Open(rel)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	from := e.sources.Limit(ctx, file)
+	_, sig, err := rpmfile.ReadHead(from)
+	if errors.Is(err, rpmfile.ErrNotRPM) && !content.OfReading(err) {
+		return false, nil
+	}
+	if err != nil || sig.SigMD5 == "" || f.Digest == "sigmd5:"+sig.SigMD5 {
+		return false, err
+	}
+	h := md5.New()
+	if _, err := io.Copy(h, from); err != nil {
+		return false, err
+	}
+	return hex.EncodeToString(h.Sum(nil)) == sig.SigMD5, nil
+}
+
+// discard is io.Discard without its ReadFrom.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

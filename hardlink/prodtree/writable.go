@@ -1,4 +1,4 @@
-package hardlink
+package prodtree
 
 import (
 	"fmt"
@@ -10,15 +10,15 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// WritableSourceError is production's tree where staging's hub could write it.
-type WritableSourceError struct {
+// WritableError is production's tree where staging's hub could write it.
+type WritableError struct {
 	Tree  string
 	Path  string       // a directory that could be written
 	User  topdir.Owner // of staging's hub
 	Owner bool         // User is the owner that was given, not one that topdir tells
 }
 
-func (e *WritableSourceError) Error() string {
+func (e *WritableError) Error() string {
 	who := fmt.Sprintf("user %v, as topdir's files have it", e.User)
 	if e.Owner {
 		who = fmt.Sprintf("the owner %v that is given", e.User)
@@ -27,10 +27,10 @@ func (e *WritableSourceError) Error() string {
 		"mount it read-only (mount -o bind,ro), or give --writable-source if that is meant", e.Tree, who, e.Path)
 }
 
-// refuseWritable refuses a tree that staging's hub could write. The hub's user is the owner of
+// RefuseWritable refuses a tree that staging's hub could write. The hub's user is the owner of
 // what is made below topdir or, if that is left to this process, of what the hub made there.
 // Looked at are the directories that the volumes show, and those of some builds.
-func (t *prodTree) refuseWritable(plan volumes.Plan) error {
+func (t *Tree) RefuseWritable(plan volumes.Plan) error {
 	refused, err := t.writable(plan)
 	if err != nil || refused == nil {
 		return err
@@ -43,8 +43,8 @@ func (t *prodTree) refuseWritable(plan volumes.Plan) error {
 	return refused
 }
 
-func (t *prodTree) writable(plan volumes.Plan) (*WritableSourceError, error) {
-	refused := &WritableSourceError{Tree: t.Root}
+func (t *Tree) writable(plan volumes.Plan) (*WritableError, error) {
+	refused := &WritableError{Tree: t.Root}
 	if o := t.Owner; o != nil {
 		refused.User, refused.Owner = *o, true
 	} else if o, err := t.Top.HubUser(); err != nil {
@@ -64,7 +64,7 @@ func (t *prodTree) writable(plan volumes.Plan) (*WritableSourceError, error) {
 }
 
 // shown are directories of production's tree that staging's hub sees through the volumes.
-func (t *prodTree) shown(plan volumes.Plan) []string {
+func (t *Tree) shown(plan volumes.Plan) []string {
 	dirs := []string{filepath.Join(t.Root, "packages")}
 	for _, v := range plan.Volumes {
 		dirs = append(dirs, filepath.Join(t.Root, v.Source, "packages"))
