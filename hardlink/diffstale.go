@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
@@ -84,7 +85,7 @@ func (e *Engine) staleFiles(a *Actions, s volumes.StagedBuild, dir string, known
 // lookAtStale tells whether a stale file is there, and why it stays; "": it is as the ledger has it, or not there.
 func (e *Engine) lookAtStale(f StaleFile, known *ledger.Build) (there bool, why string, err error) {
 	st, err := e.top.Lstat(f.Dir + "/" + f.Path)
-	if absent(err) {
+	if source.Absent(err) {
 		return false, "", nil
 	}
 	if err != nil {
@@ -139,10 +140,10 @@ func namedBy(all []volumes.File, entry ledger.Entry) (named, same bool) {
 
 // symlinkTo returns what the symlink to production's file says; "" if production's tree does not have the file.
 func (e *Engine) symlinkTo(s volumes.StagedBuild, file, prod string) string {
-	if e.opts.ReadOnly == "" || e.isAway(s.Build) {
+	if e.opts.ReadOnly == "" || e.tree.IsAway(s.Build) {
 		return ""
 	}
-	for i, dir := range dirSource(e.opts.ReadOnly).buildDirs(s.Build) {
+	for i, dir := range source.Dir(e.opts.ReadOnly).BuildDirs(s.Build) {
 		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
 			continue
 		}
@@ -156,9 +157,9 @@ func (e *Engine) symlinkTo(s volumes.StagedBuild, file, prod string) string {
 
 // dangles tells whether production's tree is here and lacks a file.
 func (e *Engine) dangles(b volumes.Build, file string) bool {
-	if e.opts.ReadOnly == "" || e.isAway(b) {
+	if e.opts.ReadOnly == "" || e.tree.IsAway(b) {
 		return false
 	}
-	_, err := dirSource(e.opts.ReadOnly).stat(b, file)
-	return absent(err)
+	_, err := source.Dir(e.opts.ReadOnly).Stat(b, file)
+	return source.Absent(err)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/source"
 )
 
 // removeStale removes the stale files that are still as the ledger has them, and has the ledger forget them. A kill
@@ -92,7 +93,7 @@ func (r *run) removeFile(f StaleFile) error {
 	path := f.Dir + "/" + f.Path
 	if f.Target == "" {
 		err := r.top.Remove(path)
-		if absent(err) {
+		if source.Absent(err) {
 			return nil
 		}
 		if err == nil {
