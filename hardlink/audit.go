@@ -8,6 +8,13 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
 	"kojisnap/hardlink/content"
 	"kojisnap/hardlink/ledger"
 	"kojisnap/hardlink/rpmfile"
@@ -15,12 +22,6 @@ import (
 	"kojisnap/kojisnap/durable"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
-	"os"
-	"path"
-	"slices"
-	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // What was made gets its owner and mode when it is made. A note beside the ledger has the attributes of
