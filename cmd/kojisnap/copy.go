@@ -371,4 +371,7 @@ func (a *app) tellRemoval(r *kojisnap.CopyResult) {
 	}
 	a.tell("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", r.Report.Removed, r.Report.RemovedFiles,
 		r.Report.RemovedBytes, r.Report.RemovedLinks, r.Report.Grace)
+	if n := r.Report.Stale; n > 0 {
+		a.tell("%d single files removed that production no longer has", n)
+	}
 }
