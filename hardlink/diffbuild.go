@@ -3,7 +3,6 @@ package hardlink
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -42,170 +41,26 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 
 // onDisk compares one build with what is on the disk. An action's directory is New
 // where there is none.
-func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build) (err error) {
-	action := BuildAction{Build: s.Build, SourceVolume: s.SourceVolume, Dir: dir, New: true}
-	if action.Source, err = s.Build.Dir(); err != nil {
+func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build) error {
+	from, err := s.Build.Dir()
+	if err != nil {
 		return err
 	}
-	leaveOut := func() {
-		b := s.Build
-		b.Volume = s.SourceVolume
-		a.LeftOut = append(a.LeftOut, b)
+	b := &buildDiff{
+		differ: d, actions: a, build: s, dir: dir, known: known, complete: true, listed: &listing{differ: d, build: s},
+		action: BuildAction{Build: s.Build, SourceVolume: s.SourceVolume, Source: from, Dir: dir, New: true},
 	}
-	st, err := d.top.Lstat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && d.going[dir]:
-		if known != nil { // also if it cannot be made again
-			a.notes.Build(known.Build)
-			a.notes.Gone()
-			if own, err := d.movedAway(s.Build); own || err != nil {
-				a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging moved the build to DEFAULT, it seems"})
-				return err
-			}
-		}
-		known = nil
-	case err != nil:
+	if stays, err := b.classify(); stays || err != nil {
 		return err
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK && d.isStub(dir):
-		if known != nil {
-			a.notes.Build(known.Build)
-			a.notes.Gone()
-		}
-		known, action.Stub = nil, true
-	case known == nil && !d.audit || st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		a.Kept = append(a.Kept, Kept{Path: dir, Why: "not made by kojisnap", Wanted: true})
-		leaveOut()
-		return nil
-	default:
-		action.New = false
 	}
 	if d.tree.IsAway(s.Build) {
-		d.leaveAway(a, s, known, leaveOut)
+		d.leaveAway(a, s, b.known, b.leaveOut)
 		return nil
 	}
-	attributed := known != nil // it is ours
-	whole := known != nil && known.Complete
-	foreign := 0
-	if known == nil {
-		known = &ledger.Build{}
-	}
-	var there *topdir.Subdir
-	if !action.New {
-		if there, err = d.top.OpenDir(dir); err != nil {
-			return err
-		}
-		defer there.Close()
-		if action.Dirs, err = d.linkedDirs(dir, s.Files, known); err != nil {
-			return err
-		}
-	}
-	var lost []volumes.File
-	if s.Files, lost, err = d.find(ctx, s.Build, s.Files, known); err != nil {
+	if err := b.compareFiles(ctx); err != nil {
 		return err
 	}
-	notThere := func(f *volumes.File) {
-		a.Absent++
-		action.entries = append(action.entries, ledger.Entry{Path: f.Path, Digest: ledger.Content(f), Absent: true})
-	}
-	for i := range lost {
-		notThere(&lost[i])
-	}
-	complete := true
-	listed := &listing{differ: d, build: s}
-	var adopted []ledger.Entry
-	for i := range s.Files {
-		f := &s.Files[i]
-		replace := false
-		if !action.New && !action.replaces(f.Path) {
-			have, entry, err := d.compare(ctx, there, s, dir, f, known)
-			var damaged *content.DigestError
-			if err != nil && !(have == fileDamaged && errors.As(err, &damaged)) {
-				return err
-			}
-			switch have {
-			case filePresent:
-				a.Present++
-				continue
-			case fileAdopted:
-				a.Present++
-				adopted = append(adopted, entry)
-				attributed = true
-				continue
-			case fileForeign:
-				a.Kept = append(a.Kept, Kept{Path: dir + "/" + f.Path, Why: "not as kojisnap left it", Wanted: true})
-				foreign++
-				continue
-			case fileDamaged:
-				if !d.repairs(dir + "/" + f.Path) {
-					a.Held = append(a.Held, unrepaired(dir+"/"+f.Path, damaged))
-					foreign++
-					continue
-				}
-				a.Damaged = append(a.Damaged, Damaged{Path: dir + "/" + f.Path, Why: damaged.Says()})
-			}
-			replace = have == fileReplace || have == fileDamaged
-			attributed = attributed || replace
-		}
-		fa, err := d.decide(s.Build, f, listed)
-		if source.Absent(err) && f.Optional {
-			notThere(f)
-			continue
-		}
-		if err != nil && f.Optional && ofOne(ctx, err) {
-			if action.again = true; !listed.hides(f.Path) { // else its directory is named
-				a.Held = append(a.Held, held("file", s.Build.NVR(), f.Path, err, noOptional))
-			}
-			continue
-		}
-		if source.Absent(err) {
-			a.Missing = append(a.Missing, &source.MissingError{Build: s.Build.NVR(), Path: f.Path, Err: err})
-			complete = false
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		fa.Replace = replace
-		action.Files = append(action.Files, fa)
-	}
-	if !action.New && !attributed {
-		a.Kept = append(a.Kept, Kept{Path: dir, Why: "not made by kojisnap", Wanted: true})
-		leaveOut()
-		return nil
-	}
-	if !complete || foreign > 0 && !whole && d.audit {
-		// A file that staging made of one of ours is staging's affair. Where no ledger says
-		// that there was one of ours the file may be as well half of one.
-		if !known.Complete {
-			leaveOut()
-		}
-		d.note(a, s.Build, adopted, false)
-		return nil
-	}
-	if len(action.Files) > 0 || !known.Complete || known.Pending || d.audit {
-		found, err := d.symlinks(a, &action, s, listed, known)
-		if err != nil {
-			return err
-		}
-		adopted = append(adopted, found...)
-	}
-	if len(action.Files) > 0 || action.New || !known.Complete && len(adopted) == 0 {
-		d.note(a, s.Build, adopted, false)
-		a.Builds = append(a.Builds, action)
-	} else {
-		action.entries = slices.DeleteFunc(action.entries, func(e ledger.Entry) bool { return slices.Contains(known.Entries, e) })
-		switch entries := append(adopted, action.entries...); {
-		case action.again:
-			d.note(a, s.Build, entries, false)
-		case len(entries) == 0 && known.Pending:
-			a.notes.Build(known.Build)
-			a.notes.Complete()
-		default:
-			d.note(a, s.Build, entries, true)
-		}
-	}
-	a.Adopted += len(adopted)
-	return nil
+	return b.settle()
 }
 
 // note lets the ledger learn of entries of a build.
