@@ -66,10 +66,10 @@ func (e *Engine) staleFiles(a *Actions, s volumes.StagedBuild, dir string, known
 		switch named, same := namedBy(all, entry); {
 		case same || named && entry.Target != "":
 			continue
-		case named:
-			f.Target = e.symlinkTo(s, entry.Path, prod)
 		case entry.Target != "" && !e.dangles(s.Build, entry.Path):
 			continue
+		case entry.Target == "": // where production still has a file, composes see it there, too
+			f.Target = e.symlinkTo(s, entry.Path, prod)
 		}
 		_, why, err := e.lookAtStale(f, known)
 		switch {

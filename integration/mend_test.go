@@ -73,7 +73,7 @@ func TestKojiFails(t *testing.T) {
 		"packages/" + prod[0]:            "DEFAULT's symlink of a build was gone",
 		"packages/" + prod[1]:            "a copy of production's files that a move in Koji left",
 		"vol/staged/packages/" + prod[2]: "a copy of production's files that a move in Koji left",
-		"packages/" + prod[3]:            "look at it, and remove it if it is",
+		"packages/" + prod[3]:            "look at it, and remove it if that is so",
 	} {
 		n := 0
 		for line := range strings.Lines(o.stderr) {

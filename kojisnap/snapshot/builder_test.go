@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,24 +19,35 @@ import (
 )
 
 // memory is a store.
-type memory map[string][]byte
+type memory struct {
+	mu      *sync.Mutex
+	objects map[string][]byte
+}
+
+func newMemory() memory { return memory{new(sync.Mutex), map[string][]byte{}} }
 
 func (m memory) target() snapshot.Target {
 	return snapshot.Target{
 		Put: func(_ context.Context, name string, src io.ReadSeeker) error {
 			body, err := io.ReadAll(src)
-			m[name] = body
+			m.put(name, body)
 			return err
 		},
 		PutManifest: func(_ context.Context, name string, body []byte) error {
-			m[name] = body
+			m.put(name, body)
 			return nil
 		},
 	}
 }
 
+func (m memory) put(name string, body []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.objects[name] = body
+}
+
 func (m memory) get(_ context.Context, name string) (io.ReadCloser, error) {
-	body, ok := m[name]
+	body, ok := m.objects[name]
 	if !ok {
 		return nil, fs.ErrNotExist
 	}
@@ -129,7 +141,7 @@ func TestRowsAndReferences(t *testing.T) {
 	if got := b.Wanted("package"); len(got) > 0 || !b.Has("package", 7) || b.Has("package", 8) || !b.Refers("package", 7) {
 		t.Errorf("wanted packages: %v", got)
 	}
-	s := commit(t, b, memory{}, 10)
+	s := commit(t, b, newMemory(), 10)
 	if got := rows(t, s, "package"); !slices.Equal(got, []string{"7"}) {
 		t.Errorf("packages: %q", got)
 	}
@@ -153,7 +165,7 @@ func TestSkipped(t *testing.T) {
 	add(t, b, "external_repo", map[string]string{"id": "0", "name": "INTERNAL"})
 	add(t, b, "events", map[string]string{"id": "9"})
 	b.Skip(snapfile.LeftOut{Relation: "package", Row: "package 3", Reason: "it has no name", Column: "id", ID: 3})
-	s := commit(t, b, memory{}, 10)
+	s := commit(t, b, newMemory(), 10)
 	if got := rows(t, s, "build"); !slices.Equal(got, []string{"11", "12"}) {
 		t.Errorf("builds: %q", got)
 	}
@@ -196,7 +208,7 @@ func (k keepAll) KeepsRevoked(*relation.Relation) func([][]byte) (bool, error) {
 // TestBase goes on from a snapshot: rows are kept, replaced and gone, and a snapshot without news is the
 // base itself.
 func TestBase(t *testing.T) {
-	m := memory{}
+	m := newMemory()
 	b := snapshot.New(snapshot.Options{TempDir: t.TempDir()})
 	defer b.Discard()
 	for _, id := range []string{"1", "2", "3"} {
@@ -207,8 +219,8 @@ func TestBase(t *testing.T) {
 	same := snapshot.New(snapshot.Options{TempDir: t.TempDir()})
 	defer same.Discard()
 	same.SetBase(base, keepAll{}, false)
-	had := len(m)
-	if id, existing, err := same.Commit(t.Context(), m.target(), manifest(10)); id != base.ID || !existing || err != nil || len(m) != had {
+	had := len(m.objects)
+	if id, existing, err := same.Commit(t.Context(), m.target(), manifest(10)); id != base.ID || !existing || err != nil || len(m.objects) != had {
 		t.Errorf("no news: %s, %v, %v", id, existing, err)
 	}
 
@@ -227,7 +239,7 @@ func TestBase(t *testing.T) {
 
 // TestFill takes what the source cannot give from an earlier snapshot.
 func TestFill(t *testing.T) {
-	m := memory{}
+	m := newMemory()
 	b := snapshot.New(snapshot.Options{TempDir: t.TempDir()})
 	defer b.Discard()
 	add(t, b, "package", map[string]string{"id": "3", "name": "p3"})
@@ -266,7 +278,7 @@ func TestCredentials(t *testing.T) {
 func TestManifestLast(t *testing.T) {
 	broken := errors.New("no room")
 	for fails := 0; ; fails++ {
-		m, writes := memory{}, 0
+		m, writes := newMemory(), 0
 		to := m.target()
 		fail := func() error {
 			if writes++; writes > fails {
@@ -292,7 +304,7 @@ func TestManifestLast(t *testing.T) {
 		_, _, err := b.Commit(t.Context(), to, manifest(10))
 		b.Discard()
 		manifests := 0
-		for name := range m {
+		for name := range m.objects {
 			if strings.HasPrefix(name, "snapshots/") {
 				manifests++
 			}
