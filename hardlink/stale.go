@@ -15,7 +15,8 @@ import (
 
 // Production deletes a signature (koji's deleteRPMSig): the row goes, and the signed copy. Composes look for signed
 // copies by their paths, without a row, so that staging's copy has to go too, at once. What goes is what no row of
-// the build names, of whatever arch and key. A file that a row still names, and that only the configured keys or arches
+// the build names, of whatever arch and key; if production still has the file, a symlink to it takes the place, as an
+// audit would make one anyway. A file that a row still names, and that only the configured keys or arches
 // do not want any longer, stays: a compose that runs may be about to link it.
 
 // diffStale finds the stale files of wanted builds.
