@@ -11,7 +11,7 @@ type Report struct {
 	Spliced      int    `json:"spliced"`
 	Fetched      int    `json:"fetched"`
 	Symlinked    int    `json:"symlinked"`
-	Bytes        int64  `json:"bytes"` // of files made
+	Bytes        int64  `json:"bytes"`         // of files made
 	FetchedBytes int64  `json:"fetched_bytes"` // of those from a URL or a bucket
 	Builds       int    `json:"builds"`
 	Links        int    `json:"links"`   // of volumes and on DEFAULT

@@ -192,7 +192,8 @@ func (r SyncReport) Trouble() string {
 // RecordSync records a sync that began at started and ended with an exit code, and with err or because of what
 // verify found: in the schema kojisnap of the database, and beside the ledger if there is one. r may be of a
 // sync that ended early. If one of the two cannot be written, that is an error, and the other is still written.
-func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
+// The record is also the result.
+func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) (SyncRecord, error) {
 	report := r.report(secret.Hide(store), err)
 	run := book.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: book.Who()}
 	if r.Pull != nil {
@@ -217,7 +218,7 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	}
 	body, e := json.Marshal(report)
 	if e != nil {
-		return e
+		return SyncRecord{run, report}, e
 	}
 	body = []byte(secret.Hide(string(body)))
 	run.Report = bytes.ReplaceAll(body, []byte(`\u0000`), []byte(`\ufffd`)) // which no database holds
@@ -227,7 +228,8 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	if lost != nil {
 		lost = fmt.Errorf("the database does not remember this sync: %w", lost)
 	}
-	return errors.Join(lost, recordInTopdir(o.Copy, SyncRecord{run, report}))
+	record := SyncRecord{run, report}
+	return record, errors.Join(lost, recordInTopdir(o.Copy, record))
 }
 
 // recordInTopdir writes the record beside the ledger. If there is no ledger, it writes nothing: either nothing

@@ -105,7 +105,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	r, err := kojisnap.Sync(ctx, s, opt)
 	err = o.tell(a, r, err)
 	if code := exitCode(err); code != exitLocked {
-		if lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err); lost != nil {
+		if _, lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err); lost != nil {
 			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
 			if code != exitDone && code != exitNotReady && code != exitDigest {
