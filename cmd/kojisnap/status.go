@@ -334,17 +334,7 @@ func driftText(d *kojisnap.Drift) string {
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
 // ago returns a duration as people write it.
-func ago(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
+func ago(d time.Duration) string { return kojisnap.Age(d) }
 
 // tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
 func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {
