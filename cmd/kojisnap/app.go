@@ -91,8 +91,8 @@ func (a *app) begin(ctx context.Context, command string, f *config.Flags) error 
 	for _, name := range a.config.Unread {
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
-	// Status must not wait for a running sync.
-	if a.lockFile != "" && command != statusCommand.name {
+	// Status and report must not wait for a running sync.
+	if a.lockFile != "" && command != statusCommand.name && command != reportCommand.name {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}
