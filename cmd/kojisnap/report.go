@@ -78,7 +78,7 @@ func (o *reportFlags) run(ctx context.Context, a *app, args []string) error {
 	case o.output == "-":
 		return facts.WriteHTML(a.stdout)
 	case o.output != "" && !a.dryRun:
-		if err := durable.WriteFile(o.output, func(w io.Writer) error { return facts.WriteHTML(hiding{w}) }); err != nil {
+		if err := durable.WriteFile(o.output, func(w io.Writer) error { return facts.WriteHTML(w) }); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 	}
@@ -99,7 +99,7 @@ func (o *reportFlags) facts(ctx context.Context, a *app) (*report.Facts, error) 
 		return nil, err
 	}
 	f.Environments = append(f.Environments, env)
-	return f, nil
+	return f.Masked()
 }
 
 // environment collects the facts of one environment. Only wrong usage is an error: what cannot be found out is in the
@@ -158,4 +158,3 @@ func (o *reportFlags) fallback(a *app, value, key string) string {
 
 // settings is the configuration as it takes effect, without secrets.
 func (a *app) settings() []report.Setting { return nil }
-

@@ -38,6 +38,8 @@ calls do not answer as production does; kojisnap pull --since reads what is miss
 With --event it prints only the event to pin: pungi-koji --koji-event "$(kojisnap status --event)". Before the
 first load it prints nothing on standard output, and the exit code is 3.
 
+With --prometheus it prints metrics in the text format of Prometheus; the exit code is 0 if the database answers.
+
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
   0  OK
@@ -53,6 +55,7 @@ that did not fail. Before the first success the age counts from kojisnap init.`,
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
+kojisnap status -c stg.toml --prometheus
 kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 	setup: func(f *config.Flags) runner {
 		var o statusFlags
@@ -60,6 +63,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 			addDB(fs, &o.db)
 			addVerifyKey(fs, &o.verifyKeys)
 			fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
+			fs.BoolVar(&o.prometheus, "prometheus", false, "print metrics as Prometheus reads them, as sync --metrics writes them to a file")
 			fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
 			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
 			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
@@ -72,6 +76,7 @@ type statusFlags struct {
 	db                string
 	verifyKeys        []string
 	nagios, event     bool
+	prometheus        bool
 	warning, critical time.Duration
 }
 
@@ -95,6 +100,8 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
 		return usagef("--event prints the event alone: give it without --nagios and --json, of which the document has it, too, as event")
+	case o.prometheus && (o.nagios || a.json || o.event):
+		return usagef("--prometheus prints metrics alone: give it without --nagios, --json and --event")
 	case o.event:
 		return o.tellEvent(ctx, a)
 	}
@@ -107,6 +114,9 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.nagios {
 		return a.tellNagios(nagiosOf(s, o.warning, o.critical))
+	}
+	if o.prometheus {
+		return a.tellMetrics(s)
 	}
 	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
 }

@@ -54,10 +54,13 @@ Each sync writes the event to pin composes at to --event-file, kojisnap-event be
 waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
 longer are removed.
 
-The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.`,
+The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded. --metrics
+names a file for Prometheus, which every sync replaces when it ends, whatever its result; a sync that found another one
+at work leaves it alone. kojisnap status --prometheus prints the same.`,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
+kojisnap sync --metrics /var/lib/prometheus/node-exporter/kojisnap.prom
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
@@ -74,6 +77,7 @@ type syncFlags struct {
 	verify   verifyFlags
 	noVerify bool
 	stamp    string
+	metrics  string
 
 	verifyKeys []string
 }
@@ -100,12 +104,16 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkStamp(o.stamp); err != nil {
 		return err
 	}
+	if err := checkMetrics(o.metrics); err != nil {
+		return err
+	}
 	opt.AfterPull = limitMemory()
 	started := time.Now()
 	r, err := kojisnap.Sync(ctx, s, opt)
 	err = o.tell(a, r, err)
 	if code := exitCode(err); code != exitLocked {
-		if _, lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err); lost != nil {
+		record, lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err)
+		if lost != nil {
 			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
 			if code != exitDone && code != exitNotReady && code != exitDigest {
@@ -113,6 +121,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 			}
 			a.log.Log(ctx, level, "kojisnap status does not tell of this sync", "err", lost)
 		}
+		o.writeMetrics(ctx, a, record)
 	}
 	return err
 }

@@ -4,10 +4,13 @@
 package report
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/verify"
 )
 
@@ -19,6 +22,19 @@ type Facts struct {
 	Made         time.Time `json:"made"`
 	Version      string    `json:"version"` // of kojisnap
 	Environments []Env     `json:"environments"`
+}
+
+// Masked returns the facts without the credentials that URLs in them may have.
+func (f *Facts) Masked() (*Facts, error) {
+	body, err := json.Marshal(f)
+	if err != nil {
+		return nil, err
+	}
+	masked := new(Facts)
+	if err := json.Unmarshal([]byte(secret.Hide(string(body))), masked); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return masked, nil
 }
 
 // Env is what is known of one environment.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bufio"
 	"cmp"
 	"crypto/sha256"
 	_ "embed"
@@ -43,7 +44,11 @@ func (f *Facts) WriteHTML(w io.Writer) error {
 	sum := sha256.Sum256([]byte(style))
 	p.CSS = template.CSS(style) //nolint:gosec // it is this program's own
 	p.Policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
-	return pageTemplate.Execute(w, p)
+	out := bufio.NewWriter(w)
+	if err := pageTemplate.Execute(out, p); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // pickers is the style by which a radio button shows its environment and hides the others.
