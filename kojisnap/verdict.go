@@ -30,27 +30,36 @@ type Verdict struct {
 
 // Cause is one reason why staging is not ready, or not known to be.
 type Cause struct {
-	What string `json:"what"`
-	Cure string `json:"cure"`
+	About string `json:"about,omitempty"` // the check of verify, if it is one
+	What  string `json:"what"`
+	Cure  string `json:"cure"`
+}
+
+// String is the cause without the cure, for people.
+func (c Cause) String() string {
+	if c.About == "" {
+		return c.What
+	}
+	return c.About + ": " + c.What
 }
 
 // UnknownVerdict is the verdict on a staging whose records cannot be read.
 func UnknownVerdict(why, cure string) Verdict {
-	return Verdict{StateUnknown, "UNKNOWN: " + why, []Cause{{why, cure}}}
+	return Verdict{StateUnknown, "UNKNOWN: " + why, []Cause{{What: "What is on record cannot be read.", Cure: cure}}}
 }
 
 // Judge returns the verdict on a staging.
 func (s *StagingStatus) Judge() Verdict {
 	if s.Event == 0 {
-		return Verdict{StateNotReady, "NOT READY: nothing was loaded yet", []Cause{{"The database holds no event of production.", "Run kojisnap sync."}}}
+		return Verdict{StateNotReady, "NOT READY: nothing was loaded yet", []Cause{{What: "The database holds no event of production.", Cure: "Run kojisnap sync."}}}
 	}
 	if !s.Whole() {
 		text := fmt.Sprintf("NOT PROVEN: event %d is loaded, and no sync has verified it", s.Event)
 		cure := "Run kojisnap verify; kojisnap sync verifies each time."
 		if len(s.Syncs) > 0 {
-			return Verdict{StateUnproven, text + " since", []Cause{{"A load succeeded after the last sync.", cure}}}
+			return Verdict{StateUnproven, text + " since", []Cause{{What: "A load succeeded after the last sync.", Cure: cure}}}
 		}
-		return Verdict{StateUnproven, text, []Cause{{"Loads run by themselves here.", cure}}}
+		return Verdict{StateUnproven, text, []Cause{{What: "Loads run by themselves here.", Cure: cure}}}
 	}
 	last := s.Syncs[0]
 	report, err := ReadSyncReport(last)
@@ -61,7 +70,7 @@ func (s *StagingStatus) Judge() Verdict {
 		return Verdict{State: StateReady, Text: fmt.Sprintf("READY at event %d, %s old", s.Event, Age(s.Age()))}
 	case last.Exit == 0:
 		return Verdict{StateUnproven, fmt.Sprintf("NOT PROVEN: event %d is loaded, and the sync did not verify it", s.Event),
-			[]Cause{{"The last sync ran with --no-verify.", "Run kojisnap verify on a host that reaches staging's hub."}}}
+			[]Cause{{What: "The last sync ran with --no-verify.", Cure: "Run kojisnap verify on a host that reaches staging's hub."}}}
 	case last.Exit == 3 || last.Exit == 6:
 		causes, short := report.causes(last.Exit, last.Error)
 		return Verdict{StateNotReady, "NOT READY: " + short, causes}
@@ -74,7 +83,7 @@ func (s *StagingStatus) Judge() Verdict {
 	if good := s.LastGoodSync; good != nil {
 		v.Text += fmt.Sprintf("; the last good one ended %s ago", Age(s.Now.Sub(good.Finished)))
 	}
-	v.Causes = []Cause{{fmt.Sprintf("Exit code %d: %s", last.Exit, cmp.Or(last.Error, "no reason is on record")), exitCure(last.Exit)}}
+	v.Causes = []Cause{{What: fmt.Sprintf("Exit code %d: %s", last.Exit, cmp.Or(last.Error, "no reason is on record")), Cure: exitCure(last.Exit)}}
 	return v
 }
 
@@ -115,25 +124,31 @@ func (r *SyncReport) causes(exit int, said string) (causes []Cause, short string
 	var words []string
 	for _, name := range names {
 		s := sums[name]
-		what := fmt.Sprintf("%d of %d %s", s.bad, s.count, name)
+		what := fmt.Sprintf("%d of %d", s.bad, s.count)
 		if s.bad == 0 { // what it wants is not there at all
-			what = name
+			what = "failed"
+			words = append(words, name)
+		} else {
+			words = append(words, what+" "+name)
 		}
-		words = append(words, what)
-		causes = append(causes, Cause{"Check " + name + ": " + what + inChecks(s.checks), CheckCure(name)})
+		causes = append(causes, Cause{name, what + inChecks(s.checks), CheckCure(name)})
 	}
 	if r.Missing > 0 {
 		words = append(words, fmt.Sprintf("%d files that no source has", r.Missing))
-		causes = append(causes, Cause{fmt.Sprintf("%d files could not be had. Their builds stay on production's volume.", r.Missing),
-			"kojisnap copy --dry-run names them. Look whether the source is whole; what production itself lacks, ask its release engineers for."})
+		causes = append(causes, Cause{What: fmt.Sprintf("%d files could not be had. Their builds stay on production's volume.", r.Missing),
+			Cure: "kojisnap copy --dry-run names them. Look whether the source is whole; what production itself lacks, ask its release engineers for."})
 	}
 	if r.Held > 0 {
 		words = append(words, fmt.Sprintf("%d things kept back by the copy", r.Held))
-		causes = append(causes, Cause{fmt.Sprintf("%d other things were kept back by the copy.", r.Held), "kojisnap copy --dry-run names each with its reason."})
+		causes = append(causes, Cause{What: fmt.Sprintf("%d other things were kept back by the copy.", r.Held), Cure: "kojisnap copy --dry-run names each with its reason."})
 	}
 	if len(words) == 0 {
 		said = cmp.Or(said, fmt.Sprintf("exit code %d without a reason on record", exit))
-		return []Cause{{said, "kojisnap sync names what production could not give or staging could not hold; each sync tries it again."}}, said
+		return []Cause{{What: said, Cure: "kojisnap sync names what production could not give or staging could not hold; each sync tries it again."}}, said
+	}
+	const shown = 2
+	if len(words) > shown+1 {
+		return causes, fmt.Sprintf("%s, and %d more reasons", strings.Join(words[:shown], ", "), len(words)-shown)
 	}
 	return causes, strings.Join(words, ", ")
 }

@@ -157,4 +157,4 @@ func (o *reportFlags) fallback(a *app, value, key string) string {
 }
 
 // settings is the configuration as it takes effect, without secrets.
-func (a *app) settings() []report.Setting { return nil }
+func (a *app) settings() []report.ConfigKey { return nil }

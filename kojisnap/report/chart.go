@@ -24,23 +24,23 @@ type bar struct {
 
 // The slots of a chart, and how many of them a gap takes at most.
 const (
-	slots, slotWidth, barWidth, barHeight = 60, 10, 8, 96
+	slots, slotWidth, barWidth, barHeight = 60, 10, 8, 146
 	longestGap                            = 6
 )
 
 // chartsOf draws the last syncs: how long they took, the rows they changed, the bytes they made.
-func chartsOf(syncs []Sync) []chart {
+func chartsOf(syncs []SyncPoint) []chart {
 	if len(syncs) == 0 {
 		return nil
 	}
 	return []chart{
-		newChart("Duration", syncs, func(s Sync) float64 { return s.Seconds }, duration),
-		newChart("Rows changed", syncs, func(s Sync) float64 { return float64(s.Rows) }, func(x float64) string { return count(int64(x)) }),
-		newChart("Bytes of files made", syncs, func(s Sync) float64 { return float64(s.Bytes) }, func(x float64) string { return size(int64(x)) }),
+		newChart("Duration", syncs, func(s SyncPoint) float64 { return s.Seconds }, duration),
+		newChart("Rows changed", syncs, func(s SyncPoint) float64 { return float64(s.Rows) }, func(x float64) string { return count(int64(x)) }),
+		newChart("Bytes of files made", syncs, func(s SyncPoint) float64 { return float64(s.Bytes) }, func(x float64) string { return size(int64(x)) }),
 	}
 }
 
-func newChart(title string, syncs []Sync, value func(Sync) float64, text func(float64) string) chart {
+func newChart(title string, syncs []SyncPoint, value func(SyncPoint) float64, text func(float64) string) chart {
 	// From the latest back, as many as there is room for.
 	n, used := 0, 0
 	for n < len(syncs) && used < slots {
@@ -67,10 +67,10 @@ func newChart(title string, syncs []Sync, value func(Sync) float64, text func(fl
 		if most > 0 {
 			h = max(1, int(math.Round(barHeight*v/most)))
 		}
-		b := bar{X: x + 1, Y: 103 - h, W: barWidth, H: h, Failed: s.Exit != 0, Label: fmt.Sprintf("sync %d, %s: %s", s.ID, minute(s.Started), text(v))}
+		b := bar{X: x + 1, Y: 153 - h, W: barWidth, H: h, Failed: s.Exit != 0, Label: fmt.Sprintf("sync %d, %s: %s", s.ID, minute(s.Started), text(v))}
 		if b.Failed {
 			b.Label += fmt.Sprintf(", exit code %d", s.Exit)
-			b.Cross = min(b.Y+2, 103-barWidth-2)
+			b.Cross = min(b.Y+2, 153-barWidth-2)
 		}
 		c.Bars = append(c.Bars, b)
 		x += slotWidth

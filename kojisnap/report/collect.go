@@ -13,6 +13,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/verify"
 )
 
 // Input is where the facts of an environment come from.
@@ -24,7 +25,7 @@ type Input struct {
 	Checked int         // -1: none has
 	Store   store.Store // nil: what changed is not known
 	Topdir  string      // empty: what was copied and what room is left are not known
-	Config  []Setting
+	Config  []ConfigKey
 }
 
 // Collect finds the facts of an environment. What cannot be found out is one of its Troubles.
@@ -34,7 +35,9 @@ func Collect(ctx context.Context, in Input) Env {
 		History: s.History, Drift: s.Drift, Events: s.Events, Own: ownOf(s), Config: in.Config}
 	if run := s.LastSuccess; run != nil {
 		e.Hub, e.Snapshot = run.Hub, run.Snapshot
-		e.Success = s.Now.Add(-s.Age())
+	}
+	if s.Whole() && s.LastGoodSync != nil || !s.Whole() && s.LastSuccess != nil {
+		e.Success = s.Now.Add(-s.Age()) // else that is the age of the mark
 	}
 	if s.Drift != nil && s.Drift.Error != "" {
 		e.trouble("how far staging is behind the store", fmt.Errorf("%s", s.Drift.Error))
@@ -56,7 +59,7 @@ func Collect(ctx context.Context, in Input) Env {
 }
 
 // Unknown is an environment whose database cannot be read.
-func Unknown(env string, err error, config []Setting) Env {
+func Unknown(env string, err error, config []ConfigKey) Env {
 	return Env{Name: env, Config: config, Verdict: kojisnap.UnknownVerdict(oneline.Of(err).Error(),
 		"Correct what the message names; kojisnap doctor checks the installation.")}
 }
@@ -145,7 +148,7 @@ func ownOf(s *kojisnap.StagingStatus) []Own {
 func cells(r kojisnap.SyncReport) []Cell {
 	var all []Cell
 	for i, c := range r.Checks {
-		all = append(all, Cell{Name: c.Name, Tag: c.Tag, Arch: c.Arch, Status: c.Status, Count: c.Count, Bad: c.Bad, Detail: c.Detail,
+		all = append(all, Cell{Name: c.Name, Tag: c.Tag, Arch: c.Arch, Status: c.Status, Count: c.Count, Bad: c.Bad, Detail: detailOf(c),
 			Cure: kojisnap.CheckCure(c.Name), Entries: r.All(i)})
 	}
 	for name, tags := range r.Passed {
@@ -157,4 +160,16 @@ func cells(r kojisnap.SyncReport) []Cell {
 	}
 	slices.SortFunc(all, compareCells)
 	return all
+}
+
+// detailOf is the detail of a check without the counts at its beginning.
+func detailOf(c verify.Check) string {
+	counts := fmt.Sprint(c.Count)
+	if c.Bad > 0 {
+		counts = fmt.Sprintf("%d of %d", c.Bad, c.Count)
+	}
+	if rest, ok := strings.CutPrefix(c.Detail, counts); ok && (rest == "" || strings.HasPrefix(rest, ": ")) {
+		return strings.TrimPrefix(rest, ": ")
+	}
+	return c.Detail
 }

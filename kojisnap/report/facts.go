@@ -59,17 +59,17 @@ type Env struct {
 	Checked time.Time `json:"checked,omitzero"`
 	Checks  []Cell    `json:"checks,omitempty"`
 
-	Syncs []Sync `json:"syncs,omitempty"` // the latest first
+	Syncs []SyncPoint `json:"syncs,omitempty"` // the latest first
 	// Every is how many seconds usually lie between the beginnings of two syncs; 0: too few syncs to tell.
 	Every int64 `json:"every,omitempty"`
 	// Overdue is how many syncs should have begun since the last one, by Every.
 	Overdue int `json:"overdue,omitempty"`
 
-	Changes *Changes  `json:"changes,omitempty"` // nil: not known
-	Own     []Own     `json:"own,omitempty"`     // what is staging's own, by kind
-	Files   Files     `json:"files"`
-	Cost    Cost      `json:"cost"`
-	Config  []Setting `json:"config,omitempty"`
+	Changes *Changes    `json:"changes,omitempty"` // nil: not known
+	Own     []Own       `json:"own,omitempty"`     // what is staging's own, by kind
+	Files   Files       `json:"files"`
+	Cost    Cost        `json:"cost"`
+	Config  []ConfigKey `json:"config,omitempty"`
 }
 
 // Cell is one check of verify.
@@ -85,8 +85,8 @@ type Cell struct {
 	Entries []string      `json:"entries,omitempty"` // all that is bad, or as many as are on record
 }
 
-// Sync is one sync of the history.
-type Sync struct {
+// SyncPoint is one sync of the history.
+type SyncPoint struct {
 	ID       int64     `json:"id"`
 	Started  time.Time `json:"started"`
 	Seconds  float64   `json:"seconds"`
@@ -182,8 +182,8 @@ type Asked struct {
 	Seconds  float64   `json:"seconds"`  // that the pulls took
 }
 
-// Setting is a key of the configuration. Secrets are masked before it is made.
-type Setting struct {
+// ConfigKey is a key of the configuration. Secrets are masked before it is made.
+type ConfigKey struct {
 	Section string `json:"section,omitempty"` // empty: the top level
 	Key     string `json:"key"`
 	Value   string `json:"value"`

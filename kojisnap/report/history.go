@@ -16,7 +16,7 @@ func (e *Env) readSyncs(in Input, s *kojisnap.StagingStatus) {
 			e.trouble("what a sync did", oneline.Of(err))
 			continue
 		}
-		point := Sync{ID: run.ID, Started: run.Started, Seconds: run.Finished.Sub(run.Started).Seconds(), Exit: run.Exit, Error: run.Error, Event: run.Event}
+		point := SyncPoint{ID: run.ID, Started: run.Started, Seconds: run.Finished.Sub(run.Started).Seconds(), Exit: run.Exit, Error: run.Error, Event: run.Event}
 		pulled, copied := false, false
 		var asked Asked
 		var made Made
@@ -109,7 +109,7 @@ func (e *Env) findGaps(now time.Time) {
 }
 
 // lastOf returns the newest n of a history, oldest first.
-func lastOf(syncs []Sync, n int) []Sync {
+func lastOf(syncs []SyncPoint, n int) []SyncPoint {
 	part := slices.Clone(syncs[:min(n, len(syncs))])
 	slices.Reverse(part)
 	return part

@@ -197,10 +197,29 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"mark":  func(s verify.Status) string { return cmp.Or(marks[s], "?") },
 	"list":  func(title string, total int, entries []string) listView { return listView{title, total, entries} },
 	"cell":  func(n int, c *matrixCell, span int) cellView { return cellView{n, c, span} },
+	"words": words,
 	"builds": func(title, what string, list BuildList) buildsView {
 		return buildsView{title, what, list}
 	},
 }).Parse(pageText))
+
+// word is a part of a text: a flag, which does not break at the end of a line, or what is between flags.
+type word struct {
+	Text string
+	Flag bool
+}
+
+func words(text string) (all []word) {
+	for _, w := range strings.Fields(text) {
+		flag := strings.HasPrefix(w, "--")
+		if n := len(all); n > 0 && !flag && !all[n-1].Flag {
+			all[n-1].Text += " " + w
+		} else {
+			all = append(all, word{w, flag})
+		}
+	}
+	return all
+}
 
 // marks are the signs of statuses, which do not rest on colour.
 var marks = map[verify.Status]string{verify.StatusOK: "✓", verify.StatusWarning: "!", verify.StatusFailed: "✗", verify.StatusSkipped: "–"}

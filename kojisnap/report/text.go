@@ -26,7 +26,7 @@ func (f *Facts) WriteText(w io.Writer) error {
 func (e *Env) text(w io.Writer) {
 	fmt.Fprintf(w, "\n== %s: %s\n", visible(e.Name), visible(e.Verdict.Text))
 	for _, c := range e.Verdict.Causes {
-		fmt.Fprintf(w, "   %s\n   -> %s\n", visible(c.What), visible(c.Cure))
+		fmt.Fprintf(w, "   %s\n   -> %s\n", visible(c.String()), visible(c.Cure))
 	}
 	for _, t := range e.Troubles {
 		fmt.Fprintf(w, "   not found out: %s\n", visible(t))
