@@ -35,6 +35,8 @@ type command struct {
 	short      string
 	long       string // what it does, for --help
 	examples   string
+	anyConfig  bool // it reads the configuration, and does not work by it
+	noEnv      bool // if no environment is chosen, it works with what the configuration has for all
 	// setup adds the command's own flags and returns what runs it.
 	setup func(f *config.Flags) runner
 }
@@ -42,7 +44,7 @@ type command struct {
 type runner func(ctx context.Context, a *app, args []string) error
 
 func commands() []command {
-	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand, keygenCommand}
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand, keygenCommand, configCommand()}
 }
 
 // run is the whole program, except that it does not end the process. It returns the exit code.
@@ -123,7 +125,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 	} else if err != nil {
 		return usageError{f.Explain(err)}
 	}
-	if err := a.begin(ctx, cmd.name, f); err != nil {
+	if err := a.begin(ctx, cmd, f); err != nil {
 		return err
 	}
 	defer a.end()

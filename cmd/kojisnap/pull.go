@@ -42,6 +42,7 @@ since, with the builds, rpms and signatures. The first such pull reads all of th
 
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
+	noEnv: true,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
