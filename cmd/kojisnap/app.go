@@ -45,9 +45,12 @@ type app struct {
 	keys      signed.Options    // of the store
 	log       *slog.Logger
 	progress  progress.Progress
-	terminal  bool // standard error is one
-	document  bool // the JSON document has been begun
-	nagios    bool // the caller wants a monitoring plugin's line and codes, also for errors
+	terminal  bool      // standard error is one
+	command   string    // its name
+	outcome   any       // what the command did, for the hooks; nil: nothing, or not yet
+	hooks     *endHooks // to run when the command has ended; nil: none
+	document  bool      // the JSON document has been begun
+	nagios    bool      // the caller wants a monitoring plugin's line and codes, also for errors
 	unlock    func()
 }
 
@@ -72,6 +75,7 @@ func (a *app) addFlags(f *config.Flags) {
 
 // begin reads the configuration, and takes the lock.
 func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
+	a.command = cmd.name
 	var err error
 	if a.config, err = config.Read(a.configFile, a.configDir, schema()); err != nil && !cmd.anyConfig {
 		return usageError{err}
@@ -87,6 +91,11 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 	}
 	if err := a.settle(f.Set); err != nil {
 		return err
+	}
+	if !cmd.anyConfig {
+		if err := a.checkCommon(); err != nil {
+			return err
+		}
 	}
 	a.volumes = a.config.Volumes()
 	if file, ok := unhidden(a.stderr).(*os.File); ok {
@@ -148,6 +157,11 @@ func (a *app) settle(set *pflag.FlagSet) error {
 			a.verbose, a.debug = false, false
 		}
 	}
+	return nil
+}
+
+// checkCommon refuses wrong values of the common flags.
+func (a *app) checkCommon() error {
 	if err := setup.CheckEnvironment(a.env); err != nil {
 		return usageError{err}
 	}
@@ -272,6 +286,7 @@ func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.S
 
 // result prints what a command did: as JSON with --json, or else the text that show writes.
 func (a *app) result(v any, show func(w io.Writer)) error {
+	a.outcome = v
 	if !a.json {
 		if show != nil {
 			show(a.stdout)

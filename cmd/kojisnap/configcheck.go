@@ -26,10 +26,11 @@ var valueChecks = []func(f *config.Flags) func(a *app) error{
 	checkPullValues, checkCopyValues, checkLoadValues, checkVerifyValues, checkSyncValues, checkStatusValues, checkInitValues, checkOtherValues,
 }
 
-// checkValues returns what is wrong with the values of a configuration, as its environment sees it, key by key.
-func checkValues(c *config.Config, env string) (faults []error) {
-	common := func(a *app, set *config.Flags) error {
-		if err := a.settle(set.Set); err != nil {
+// checkValues returns what is wrong with the values of a configuration as an environment sees it, key by key. env is
+// empty if it has no environments.
+func checkValues(c *config.Config, env string) (faults []*config.KeyFault) {
+	common := func(a *app) error {
+		if err := a.checkCommon(); err != nil {
 			return err
 		}
 		_, err := a.remoteStore()
@@ -45,14 +46,16 @@ func checkValues(c *config.Config, env string) (faults []error) {
 			f := config.New("")
 			a := &app{stdout: io.Discard, stderr: io.Discard, log: slog.New(slog.DiscardHandler), progress: progress.Discard, config: c, volumes: c.Volumes()}
 			a.addFlags(f)
-			check := func(a *app) error { return common(a, f) }
+			check := common
 			if add != nil {
 				check = add(f)
 			}
 			if err := f.Configure(c); err != nil {
 				return usageError{err}
 			}
-			a.env, a.envSet = env, true
+			if env != "" {
+				a.env = env
+			}
 			return check(a)
 		})...)
 	}
@@ -151,6 +154,9 @@ func checkSyncValues(f *config.Flags) func(a *app) error {
 	o.add(f)
 	return func(a *app) error {
 		if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+			return err
+		}
+		if err := checkHookTimeout(o.end.timeout); err != nil {
 			return err
 		}
 		return a.useKeys("", o.verifyKeys)

@@ -124,10 +124,19 @@ func (a *app) checkConfig() error {
 		}
 	}
 	if len(all) == 0 {
-		all = []string{a.env}
+		all = []string{""}
 	}
+	var values []*config.KeyFault
 	for _, env := range all {
-		add(checkValues(a.config.For(env), env)...)
+		values = append(values, checkValues(a.config.For(env), env)...)
+	}
+	slices.SortStableFunc(values, (*config.KeyFault).Compare)
+	told := map[string]bool{} // several commands and environments may have a key
+	for _, f := range values {
+		if f.Key == "" || !told[f.Key] {
+			add(f)
+		}
+		told[f.Key] = true
 	}
 	warnings := append(a.config.Exposed(everybodyReads), relativePaths(a.config, all)...)
 	result := configResult{Files: a.config.Files(), Environments: a.config.Environments(), Faults: faults, Warnings: warnings}

@@ -28,7 +28,7 @@ func TestConfigCheck(t *testing.T) {
 		{"types and values", "[pull]\nhub = 'ftp://h'\ntag = ['']\nsweep = 0\njobs = 'x'\n[status]\nwarning = '3d'\ncritical = '1d'\n[prune]\nkeep = -1\n", []string{
 			":5: [pull] jobs: want a whole number", ":2: [pull] hub: hub URL", ":3: [pull] tag: --tag", ":4: [pull] sweep: --sweep 0", ":8: [status] critical: --warning 72h0m0s --critical 24h0m0s", ":10: [prune] keep: --keep -1"}},
 		{"a key for several commands", "jobs = -2\n", []string{":1: jobs: --jobs -2"}},
-		{"keys against each other", "[pull]\nhub = 'https://h/kojihub'\nprofile = 'koji'\n", []string{":2: [pull] hub: both a hub's URL and a profile"}},
+		{"keys against each other", "[pull]\nhub = 'https://h/kojihub'\nprofile = 'koji'\n", []string{":2: [pull] hub: both a hub's URL and a profile", ":3: [pull] profile: koji profile"}},
 		{"keys of two commands against each other", "[copy]\nkeep-days = 0\n", []string{":2: [copy] keep-days: --keep-days 0"}},
 		{"they agree", "[copy]\nkeep-days = 0\n[load]\nwait-for = '/lock'\n", nil},
 		{"all environments", "[copy]\njobs = -1\n[env.a.copy]\njobs = -2\n[env.b]\ntopurl = 'x'\n[env.b.pull]\nhbu = 'x'\n[env.c]\n", []string{

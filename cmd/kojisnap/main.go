@@ -51,6 +51,13 @@ func commands() []command {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
 	a := &app{stdout: out, stderr: hiding{stderr}, configDir: config.Dir}
+	code, err := a.execute(ctx, args, out)
+	a.runEndHook(ctx, err, code)
+	return code
+}
+
+// execute runs a command, ends its document, and tells why it failed.
+func (a *app) execute(ctx context.Context, args []string, out *output) (int, error) {
 	err := a.run(ctx, args)
 	plugin := a.nagios || wantsNagios(args)
 	if plugin {
@@ -68,12 +75,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if !trouble.quiet() {
 			a.tellError(trouble, code, args)
 		}
+		if err == nil {
+			return code, trouble
+		}
 		if errors.Is(err, lost) {
-			return code
+			return code, err
 		}
 	}
 	if err == nil {
-		return code
+		return code, nil
 	}
 	var quiet quietError
 	var told nagiosError
@@ -82,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if !left && !errors.As(err, &quiet) && !errors.As(err, &told) {
 		a.tellError(err, code, args)
 	}
-	return code
+	return code, err
 }
 
 func (a *app) run(ctx context.Context, args []string) error {

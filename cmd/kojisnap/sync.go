@@ -54,7 +54,8 @@ Each sync writes the event to pin composes at to --event-file, kojisnap-event be
 waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
 longer are removed.
 
-The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.`,
+The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.
+` + hooksHelp,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
@@ -74,6 +75,7 @@ type syncFlags struct {
 	verify   verifyFlags
 	noVerify bool
 	stamp    string
+	end      endHooks
 
 	verifyKeys []string
 }
@@ -82,6 +84,10 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
+	if err := checkHookTimeout(o.end.timeout); err != nil {
+		return err
+	}
+	a.hooks = &o.end
 	// Wrong options of a late step must show now, and not after hours of work.
 	opt, err := o.options(a)
 	if err != nil {
@@ -123,7 +129,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		if len(r.Steps) > 0 {
 			a.partial(r)
 		}
-		return incomplete
+		return together(incomplete, o.load.hooks.failed)
 	}
 	err := a.result(r, func(w io.Writer) {
 		a.showLoad(w, r.Load)
@@ -145,7 +151,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	say.tellScope(r.Pull)
 	say.tellStripped(r.Pull)
 	say.tellIncomplete(r.Pull)
-	if err := together(say.tellMissing(r.Pull), say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, err); err != nil {
+	if err := together(say.tellMissing(r.Pull), say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)

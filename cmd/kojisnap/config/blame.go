@@ -1,18 +1,42 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 )
 
-// Blame runs a check of the keys of some sections, and returns an error for each key that it refuses, with file, line
-// and table. A check stops at its first fault. So Blame looks for the key without which that fault is gone, notes it,
-// and runs the check without the key for the next one. The check gets a configuration as this environment sees it.
-// A fault that no key explains is the last one.
-func (c *Config) Blame(sections []string, check func(*Config) error) []error {
-	var faults []error
+// KeyFault says what is wrong with the value of a key.
+type KeyFault struct {
+	Key string // file, line, table and name; empty: no key explains the fault
+	Err error
+	in  []string // the files
+	at  setting
+}
+
+func (f *KeyFault) Error() string {
+	if f.Key == "" {
+		return fmt.Sprintf("configuration %s: %v", strings.Join(f.in, ", "), f.Err)
+	}
+	return fmt.Sprintf("configuration %s: %v", f.Key, f.Err)
+}
+
+func (f *KeyFault) Unwrap() error { return f.Err }
+
+// Compare orders faults by file and line.
+func (f *KeyFault) Compare(other *KeyFault) int {
+	return cmp.Or(slices.Index(f.in, f.at.file)-slices.Index(f.in, other.at.file), f.at.line-other.at.line)
+}
+
+// Blame runs a check of the keys of some sections, and returns a fault for each key that it refuses. A check stops at
+// its first fault. So Blame looks for the key without which that fault is gone, notes it, and runs the check without
+// the key for the next one. If a fault is about several keys, it is told once. The check gets a configuration as this
+// environment sees it.
+func (c *Config) Blame(sections []string, check func(*Config) error) []*KeyFault {
+	var faults []*KeyFault
+	told := ""
 	for {
 		err := check(c)
 		if err == nil {
@@ -20,9 +44,12 @@ func (c *Config) Blame(sections []string, check func(*Config) error) []error {
 		}
 		guilty, without := c.culprit(sections, err, check)
 		if without == nil {
-			return append(faults, fmt.Errorf("configuration %s: %w", strings.Join(c.files, ", "), err))
+			return append(faults, &KeyFault{"", err, c.files, setting{}})
 		}
-		faults = append(faults, fmt.Errorf("configuration %s: %s: %w", c.values[guilty].at(), c.name(guilty), err))
+		if !strings.Contains(told, "--"+guilty.key+" ") {
+			faults = append(faults, &KeyFault{c.values[guilty].at() + ": " + c.name(guilty), err, c.files, c.values[guilty]})
+		}
+		told += err.Error() + "\n"
 		c = without
 	}
 }

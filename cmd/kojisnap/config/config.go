@@ -77,7 +77,9 @@ func (c *Config) name(p place) string {
 
 // Environments returns the names of the environments that have tables, in order. It is empty if the configuration is
 // that of one environment.
-func (c *Config) Environments() []string { return slices.Sorted(maps.Keys(c.defined)) }
+func (c *Config) Environments() []string {
+	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(c.defined))))
+}
 
 // For returns the configuration as an environment sees it: its own tables go before the others. An environment
 // without tables sees what is for all.

@@ -212,7 +212,7 @@ b = []
 		Name + `:18: [volumes] a: want the name of a volume, not 1`,
 		Name + `:20: [env.dev.volumes] b: want the name of a volume, not []`,
 		`conf.d/a.toml:3: `,
-		`conf.d/b.toml:2: Key 'env' has already been defined.; a file that has [env.NAME]`,
+		`conf.d/b.toml:2: Key 'env' was already created as a hash.; a file that has [env.NAME]`,
 	}
 	for i, f := range faults {
 		if i >= len(want) || !strings.HasPrefix(f.Error(), "configuration "+filepath.Join(dir, want[i])) && i != 11 {
@@ -296,7 +296,7 @@ b = 28
 		}
 	}
 	walk(nil, decoded)
-	if found != 20 {
+	if found != 17 {
 		t.Errorf("%d values were compared", found)
 	}
 	for table, line := range map[string]int{"t": 21, joinKey("t", "u"): 23, joinKey("t", "u", "v.w"): 23, "arr": 25, "A": 29, "inline": 20, "list": 16} {

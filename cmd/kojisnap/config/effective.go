@@ -76,10 +76,10 @@ func (k Key) meant() bool {
 }
 
 // isPath reports whether a key is a path in the machine that runs a command. That of event-file is mostly one below
-// topdir.
+// topdir, and hub-topdir is one of the hub's.
 func (k Key) isPath() bool {
 	name, _ := pflag.UnquoteUsage(k.Flag)
-	return slices.Contains([]string{"FILE", "DIR", "DIR|URL", "PATH"}, name) && k.Flag.Name != "event-file"
+	return slices.Contains([]string{"FILE", "DIR", "DIR|URL", "PATH"}, name) && k.Flag.Name != "event-file" && k.Flag.Name != "hub-topdir"
 }
 
 // defaultValue returns the default as TOML has it.
