@@ -176,10 +176,7 @@ func (a *app) showConfig(args []string) error {
 		if at < 0 {
 			return usagef("config show: no command %q%s", args[0], config.Suggest(args[0], commandNames()))
 		}
-		f := config.New(args[0])
-		new(app).addFlags(f)
-		commands()[at].setup(f)
-		sections = f.Sections()
+		sections = flagsOf(commands()[at]).Sections()
 	}
 	if a.envSet {
 		if err := a.config.Require(a.env); err != nil {

@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/verify"
 )
 
 var syncCommand = command{
@@ -107,6 +108,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	opt.AfterPull = limitMemory()
+	opt.StepBegins, opt.StepEnds = a.stepBegins, a.stepEnds
 	started := time.Now()
 	r, err := kojisnap.Sync(ctx, s, opt)
 	err = o.tell(a, r, err)
@@ -142,8 +144,10 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	}
 	say := reporter{a}
 	bad := say.tellLoad(r.Load)
-	say.tellCopy(r.Copy)
-	say.tellRemoval(r.Remove)
+	said := *a // the steps have said on the terminal what they did
+	said.terminal = false
+	reporter{&said}.tellCopy(r.Copy)
+	reporter{&said}.tellRemoval(r.Remove)
 	say.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
@@ -155,6 +159,41 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		return err
 	}
 	return writeStamp(o.stamp)
+}
+
+// stepBegins names a step on a terminal when it begins.
+func (a *app) stepBegins(name string) { a.tell("%s …", name) }
+
+// stepEnds says on a terminal how long a step took and what it did.
+func (a *app) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
+	if text := stepText(step, r); text != "" {
+		a.tell("  %.1f s: %s", step.Seconds, clean(text))
+	}
+}
+
+// stepText says what a step did, unless it failed: then the error is told at the end.
+func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
+	files := map[string]*kojisnap.CopyResult{"copy": r.Copy, "repair": r.Repair, "remove": r.Remove}[step.Name]
+	switch {
+	case step.Name == "pull" && r.Pull != nil:
+		return pulledText(r.Pull)
+	case step.Name == "load" && r.Load != nil:
+		if !r.Load.Changed() {
+			return "nothing changed"
+		}
+		return loadedText(r.Load)
+	case step.Name == "remove" && files != nil:
+		return removedText(files.Report)
+	case files != nil:
+		return copiedText(files.Report)
+	case step.Name == "verify" && r.Verify != nil:
+		by := map[verify.Status]int{}
+		for _, c := range r.Verify.Checks {
+			by[c.Status]++
+		}
+		return fmt.Sprintf("%d checks ok, %d warnings, %d failed", by[verify.StatusOK], by[verify.StatusWarning], by[verify.StatusFailed])
+	}
+	return "failed"
 }
 
 // tellRepair logs what the copy after verify found that the first one did not.

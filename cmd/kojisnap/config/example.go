@@ -67,7 +67,7 @@ func (k Key) Help() string {
 	_, usage := pflag.UnquoteUsage(k.Flag)
 	usage = strings.ToUpper(usage[:1]) + usage[1:]
 	if c, ok := k.Flag.Value.(*Choice); ok {
-		usage += ": " + strings.Join(c.words, ", ")
+		usage += "; one of " + strings.Join(c.words, ", ")
 	}
 	return usage
 }
