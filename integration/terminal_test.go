@@ -43,8 +43,8 @@ func TestTerminal(t *testing.T) {
 	w.init(t)
 	c := w.config(t, "f42-compose")
 	colours := []string{"TERM=xterm-256color"}
-	const steps = `(?s)pull …\n.*  [0-9.]+ s: snapshot of [0-9]+ tags at event 419.*copy …\n.*  [0-9.]+ s: [0-9]+ files\s+present.*load …\n.*  [0-9.]+ s: [0-9]+ rows\s+inserted` +
-		`.*remove …\n.*  [0-9.]+ s: 0\s+builds\s+removed.*verify …\n.*  [0-9.]+ s: [0-9]+\s+checks\s+ok,\s+[0-9]+ warnings, 0 failed`
+	const steps = `(?s)^pull …\n  [0-9.]+ s: event 419, [0-9]+ rows; .*copy …\n  [0-9.]+ s: [0-9]+ files made, .*load …\n  [0-9.]+ s: [0-9]+ rows inserted` +
+		`.*remove …\n  [0-9.]+ s: 0 builds removed.*verify …\n  [0-9.]+ s: [0-9]+ checks ok, [0-9]+ warnings, 0 failed`
 	shown, code := onTerminal(t, colours, "sync", "-c", c, "--progress", "none")
 	if code != 0 || !regexp.MustCompile(steps).MatchString(shown) {
 		t.Errorf("exit code %d: %s", code, shown)

@@ -145,7 +145,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	say := reporter{a}
 	bad := say.tellLoad(r.Load)
 	said := *a // the steps have said on the terminal what they did
-	said.terminal = false
+	said.terminal = a.terminal && a.verbose
 	reporter{&said}.tellCopy(r.Copy)
 	reporter{&said}.tellRemoval(r.Remove)
 	say.tellRepair(r)
@@ -171,29 +171,46 @@ func (a *app) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
 	}
 }
 
-// stepText says what a step did, unless it failed: then the error is told at the end.
+// stepText says in a few words what a step did.
 func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 	files := map[string]*kojisnap.CopyResult{"copy": r.Copy, "repair": r.Repair, "remove": r.Remove}[step.Name]
 	switch {
-	case step.Name == "pull" && r.Pull != nil:
-		return pulledText(r.Pull)
-	case step.Name == "load" && r.Load != nil:
-		if !r.Load.Changed() {
-			return "nothing changed"
-		}
-		return loadedText(r.Load)
-	case step.Name == "remove" && files != nil:
-		return removedText(files.Report)
-	case files != nil:
-		return copiedText(files.Report)
-	case step.Name == "verify" && r.Verify != nil:
+	case step.Error != "" && files == nil:
+		return "failed"
+	case step.Name == "pull" && r.Pull.Existing:
+		return fmt.Sprintf("nothing new at event %d; %d requests", r.Pull.Event, r.Pull.Asked.Requests)
+	case step.Name == "pull":
+		return fmt.Sprintf("event %d, %d rows; %d of them read in %d requests", r.Pull.Event, r.Pull.Totals.Rows, r.Pull.Asked.Rows, r.Pull.Asked.Requests)
+	case step.Name == "load" && !r.Load.Changed():
+		return "nothing changed"
+	case step.Name == "load":
+		in, up, gone := r.Load.Totals()
+		return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+	case step.Name == "verify":
 		by := map[verify.Status]int{}
 		for _, c := range r.Verify.Checks {
 			by[c.Status]++
 		}
 		return fmt.Sprintf("%d checks ok, %d warnings, %d failed", by[verify.StatusOK], by[verify.StatusWarning], by[verify.StatusFailed])
+	case files == nil:
+		return "done"
+	case step.Name == "remove":
+		return fmt.Sprintf("%d builds removed, %s; %d kept for now", files.Report.Removed, sizeText(files.Report.RemovedBytes), files.Report.Grace)
 	}
-	return "failed"
+	rep := files.Report
+	return fmt.Sprintf("%d files made, %s; %d were there", rep.Linked+rep.Reflinked+rep.Copied+rep.Spliced+rep.Fetched, sizeText(rep.Bytes), rep.Present)
+}
+
+// sizeText is a number of bytes for people.
+func sizeText(n int64) string {
+	size, units := float64(n), []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	for size >= 1024 && len(units) > 1 {
+		size, units = size/1024, units[1:]
+	}
+	if units[0] == "bytes" {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, units[0])
 }
 
 // tellRepair logs what the copy after verify found that the first one did not.
