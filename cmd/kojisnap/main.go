@@ -17,9 +17,6 @@ import (
 	"kojisnap/cmd/kojisnap/config"
 )
 
-// version is set by the build: -ldflags "-X main.version=1.2".
-var version = "0.1"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// When a reader closes the pipe, the write fails; the signal must not end the process amid its work.
@@ -109,8 +106,11 @@ func (a *app) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	if args[0] == "--version" || args[0] == "version" {
-		fmt.Fprintln(a.stdout, "kojisnap", version)
+		fmt.Fprintln(a.stdout, versionLine(buildOrigin()))
 		return nil
+	}
+	if hidden := hiddenCommands()[args[0]]; hidden != nil {
+		return hidden(ctx, a, args[1:])
 	}
 	if args[0] == "help" {
 		args = []string{args[1], "--help"}
@@ -141,6 +141,11 @@ func (a *app) run(ctx context.Context, args []string) error {
 	}
 	defer a.end()
 	return runCommand(ctx, a, f.Set.Args())
+}
+
+// hiddenCommands are for the build and for shells: no help lists them.
+func hiddenCommands() map[string]runner {
+	return map[string]runner{"__man": writeManual, "__complete": complete, "__completeNoDesc": complete}
 }
 
 // schema returns all keys of the configuration: the flags of all commands.

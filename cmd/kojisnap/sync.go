@@ -18,19 +18,8 @@ import (
 	"kojisnap/kojisnap/verify"
 )
 
-var syncCommand = command{
-	name:  "sync",
-	short: "pull, copy, load and verify: what a schedule runs",
-	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
-needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
-is no longer needed is led back to production's volume at once. Builds whose files production has lost or
-damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
-3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
-
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, and --audit is for copy and
-load alike. Most of them come from the configuration, where each command has a table:
-
-    store = "/var/lib/kojisnap"
+// syncExample is a configuration of a sync.
+const syncExample = `    store = "/var/lib/kojisnap"
     env   = "stg"
     [pull]
     hub = "https://koji.fedoraproject.org/kojihub"
@@ -47,7 +36,21 @@ load alike. Most of them come from the configuration, where each command has a t
     hub    = "https://koji.stg.fedoraproject.org/kojihub"
     topdir = "/mnt/koji"
     [sync]
-    stamp = "/var/lib/kojisnap/last-success"
+    stamp = "/var/lib/kojisnap/last-success"`
+
+var syncCommand = command{
+	name:  "sync",
+	short: "pull, copy, load and verify: what a schedule runs",
+	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
+needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
+is no longer needed is led back to production's volume at once. Builds whose files production has lost or
+damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
+3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
+
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, and --audit is for copy and
+load alike. Most of them come from the configuration, where each command has a table:
+
+` + syncExample + `
 
 A key at the top level is for every command that has the flag.
 

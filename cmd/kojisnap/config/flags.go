@@ -51,6 +51,9 @@ func (f *Flags) Section(name string, as map[string]string, add func(fs *pflag.Fl
 	f.aliases[name] = as
 }
 
+// IsCommon reports whether a flag is one that every command has.
+func (f *Flags) IsCommon(name string) bool { return f.parts[Common].Lookup(name) != nil }
+
 // Sections returns the names of the sections.
 func (f *Flags) Sections() []string { return slices.Sorted(maps.Keys(f.parts)) }
 
