@@ -34,7 +34,7 @@ kojisnap doctor -c stg.toml --json`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		for _, name := range []string{"snapshot", "stamp"} {
+		for _, name := range []string{"snapshot", "stamp", "on-success", "on-failure", "on-not-ready", "pre-load", "post-load", "hook-timeout"} {
 			f.Set.Lookup(name).Hidden = true
 		}
 		return o.doctor
@@ -50,6 +50,8 @@ func (o *syncFlags) add(f *config.Flags) {
 	f.Section("sync", nil, func(fs *pflag.FlagSet) {
 		fs.BoolVar(&o.noVerify, "no-verify", false, "leave out verify")
 		addStamp(fs, &o.stamp)
+		o.end.add(fs)
+		addHookTimeout(fs, &o.end.timeout)
 		addVerifyKey(fs, &o.verifyKeys)
 	})
 }

@@ -21,6 +21,7 @@ clock. It also keeps the snapshots since the one that an environment loaded last
 when, and by whom, production revoked what. --forget NAME ends that for an environment that no longer exists. It
 never removes what a snapshot needs that is being written. What interrupted or killed pulls left is removed after
 24 hours, too.`,
+	noEnv: true,
 	examples: `
 kojisnap prune --keep 10 --store /var/lib/kojisnap
 kojisnap prune --keep 30 --store s3://bucket/koji --dry-run`,

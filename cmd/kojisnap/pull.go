@@ -42,6 +42,7 @@ since, with the builds, rpms and signatures. The first such pull reads all of th
 
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
+	noEnv: true,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
@@ -211,8 +212,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		return pending()
 	}
 	if !a.dryRun {
-		a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
-			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
+		a.tell("%s", pulledText(r))
 	}
 	say := reporter{a}
 	say.tellScope(r)
@@ -221,7 +221,13 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	return say.tellMissing(r)
 }
 
-// maxStripped is how many rows with credentials a pull names; show names all.
+// pulledText says what a pull read.
+func pulledText(r *pull.Result) string {
+	return fmt.Sprintf("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
+		len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
+}
+
+// maxStripped is how many rows with credentials a pull names without -v; show names all.
 const maxStripped = 10
 
 // tellStripped logs in one line the rows whose URLs have credentials in production, which the snapshot does not
@@ -231,7 +237,11 @@ func (a reporter) tellStripped(r *pull.Result) {
 		return
 	}
 	var rows []string
-	for _, x := range r.Stripped[:min(len(r.Stripped), maxStripped)] {
+	most := maxStripped
+	if a.verbose {
+		most = len(r.Stripped)
+	}
+	for _, x := range r.Stripped[:min(len(r.Stripped), most)] {
 		row := x.Row
 		if noun := snapfile.Noun(x.Relation); !strings.HasPrefix(row, noun+" ") {
 			row = noun + " of " + row

@@ -56,14 +56,7 @@ kojisnap status -c stg.toml --json
 kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 	setup: func(f *config.Flags) runner {
 		var o statusFlags
-		f.Section("status", nil, func(fs *pflag.FlagSet) {
-			addDB(fs, &o.db)
-			addVerifyKey(fs, &o.verifyKeys)
-			fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
-			fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
-			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
-			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
-		})
+		f.Section("status", nil, o.add)
 		return o.run
 	},
 }
@@ -73,6 +66,15 @@ type statusFlags struct {
 	verifyKeys        []string
 	nagios, event     bool
 	warning, critical time.Duration
+}
+
+func (o *statusFlags) add(fs *pflag.FlagSet) {
+	addDB(fs, &o.db)
+	addVerifyKey(fs, &o.verifyKeys)
+	fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
+	fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
+	config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
+	config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
 }
 
 func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
@@ -85,12 +87,10 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := a.checkDSN(o.db); err != nil {
+	if err := o.check(a); err != nil {
 		return err
 	}
 	switch {
-	case o.warning < 0 || o.critical < o.warning:
-		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
 	case o.nagios && a.json:
 		return usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
@@ -109,6 +109,17 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return a.tellNagios(nagiosOf(s, o.warning, o.critical))
 	}
 	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
+}
+
+// check refuses wrong values, before anything is done.
+func (o *statusFlags) check(a *app) error {
+	if err := a.checkDSN(o.db); err != nil {
+		return err
+	}
+	if o.warning < 0 || o.critical < o.warning {
+		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
+	}
+	return nil
 }
 
 func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus, error) {
@@ -171,7 +182,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
 	}
 	if s.Drift != nil {
-		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift)))
+		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift, all)))
 	}
 	tw.Flush()
 	if s.Drift != nil {
@@ -308,11 +319,16 @@ func showList(w io.Writer, what string, n int, all bool, line func(i int) string
 	}
 }
 
-func driftText(d *kojisnap.Drift) string {
+// driftText says how far staging is behind the store; with all it names every tag that was never loaded.
+func driftText(d *kojisnap.Drift, all bool) string {
 	missing := ""
 	if len(d.Missing) > 0 {
-		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:min(len(d.Missing), shownEntries)], " "))
-		if len(d.Missing) > shownEntries {
+		shown := len(d.Missing)
+		if !all {
+			shown = min(shown, shownEntries)
+		}
+		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:shown], " "))
+		if len(d.Missing) > shown {
 			missing += " …"
 		}
 	}
