@@ -30,6 +30,8 @@ type LoadOptions struct {
 	Leaving   []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger marks as unwanted
 	WaitFor   string            // a file that running composes hold locked; empty: none. A dry run does not wait
 	EventFile EventFile         // is given the event to pin; a dry run does not write it
+
+	notes *storeNotes // nil: Load tells itself what the store does not take
 }
 
 // Load loads a snapshot into the staging database, in one transaction. s is the store that has the snapshot.
@@ -73,7 +75,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	}
 	if err == nil && s != nil {
 		o.noteDecided(ctx, s, r.Decided)
-		if lost := repository.PutHeld(ctx, s, o.Env, snap); lost != nil && o.Log != nil {
+		if lost := o.noteHeld(ctx, s, snap, conn); lost != nil && !o.notes.failed(ctx, lost) && o.Log != nil {
 			// The store may be read-only here. A load that lacks what was pruned says so itself.
 			o.Log.InfoContext(ctx, "what the database holds is not noted in the store: a prune may remove what the next load needs", "err", lost)
 		}
@@ -87,7 +89,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 
 // noteDecided stores what staging decided, for copies. They can do without it, so a failure is no error.
 func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[int64]string) {
-	if err := repository.PutDecided(ctx, s, o.Env, builds); err != nil && o.Log != nil {
+	if err := repository.PutDecided(ctx, s, o.Env, builds); err != nil && !o.notes.failed(ctx, err) && o.Log != nil {
 		o.Log.WarnContext(ctx, "what staging decided of builds is not noted in the store: a copy may make their files again", "err", err)
 	}
 }

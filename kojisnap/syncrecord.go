@@ -20,6 +20,7 @@ import (
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
+	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/verify"
 	"kojisnap/volumes/topdir"
 )
@@ -35,6 +36,7 @@ type SyncStep struct {
 
 // SyncReport is what the record of a sync has beside its times and exit code.
 type SyncReport struct {
+	Only   Half           `json:"only,omitempty"` // the half of a sync that it did
 	Store  string         `json:"store"`
 	Steps  []SyncStep     `json:"steps"`  // those that were reached, in order
 	Checks []verify.Check `json:"checks"` // of verify, those that are not ok
@@ -76,7 +78,7 @@ func (r *SyncResult) noteWait(lock *waiting) {
 
 // report makes the report of a sync that ended with err.
 func (r *SyncResult) report(store string, err error) SyncReport {
-	rep := SyncReport{Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
+	rep := SyncReport{Only: r.Only, Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
 	counts := map[string]map[string]int64{}
 	if p := r.Pull; p != nil {
 		counts["pull"] = map[string]int64{"rows": p.Totals.Rows, "left_out": int64(len(p.LeftOut))}
@@ -147,14 +149,18 @@ func (r SyncReport) Trouble() string {
 }
 
 // RecordSync records a sync that began at started and ended with an exit code, and with err or because of what
-// verify found: in the schema kojisnap of the database, and beside the ledger if there is one. r may be of a
-// sync that ended early. If one of the two cannot be written, that is an error, and the other is still written.
-func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
-	report := r.report(secret.Hide(store), err)
-	run := book.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: book.Who()}
-	if r.Pull != nil {
-		run.Snapshot, run.Event = r.Pull.Snapshot, r.Pull.Event
+// verify found: in the schema kojisnap of the database, beside the ledger if there is one, and in the store, where
+// the host that only applies finds how the pull ended, and other hosts how the environment is. A host that only
+// pulls has the store alone. r may be of a sync that ended early. If one of them cannot be written, that is an
+// error, and the others are still written.
+func RecordSync(ctx context.Context, s store.Store, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
+	noted := o.recordPull(ctx, s, r, exit, err)
+	if o.Only == OnlyPull {
+		return noted
 	}
+	report := r.report(secret.Hide(s.String()), err)
+	run := book.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: book.Who()}
+	run.Snapshot, run.Event = r.Snapshot, r.Event
 	switch trouble := report.Trouble(); {
 	case exit == 0:
 	case trouble != "":
@@ -184,7 +190,10 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	if lost != nil {
 		lost = fmt.Errorf("the database does not remember this sync: %w", lost)
 	}
-	return errors.Join(lost, recordInTopdir(o.Copy, SyncRecord{run, report}))
+	if e := o.noteSync(ctx, s, run, report, r.Verify); !readOnly(e) { // the load has told that
+		noted = errors.Join(noted, e)
+	}
+	return errors.Join(lost, recordInTopdir(o.Copy, SyncRecord{run, report}), noted)
 }
 
 // recordInTopdir writes the record beside the ledger. If there is no ledger, it writes nothing: either nothing

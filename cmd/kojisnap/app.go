@@ -174,19 +174,7 @@ func (a *app) scope() (repository.Scope, error) {
 	if err := f.Configure(a.config); err != nil {
 		return repository.Scope{}, usageError{err}
 	}
-	if err := checkTags(o.tags); err != nil {
-		return repository.Scope{}, err
-	}
-	scope := repository.Scope{Tags: o.tags}
-	if o.hub == "" && o.profile == "" {
-		return scope, nil
-	}
-	c, err := o.client(a)
-	if err != nil {
-		return scope, err
-	}
-	scope.Hub = c.URL()
-	return scope, nil
+	return o.scope(a)
 }
 
 // latest opens the latest snapshot of what the configuration pulls. If it does not say that, the store must have

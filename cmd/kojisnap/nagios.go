@@ -30,7 +30,7 @@ type nagiosError struct{ state nagios }
 func (e nagiosError) Error() string { return e.state.String() }
 
 // nagiosOf returns the state of a status, with the reasons and the performance data.
-func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state nagios, text, perf string) {
+func nagiosOf(s *kojisnap.StagingStatus, most limits) (state nagios, text, perf string) {
 	var said []string
 	say := func(n nagios, format string, args ...any) {
 		said = append(said, fmt.Sprintf(format, args...))
@@ -54,13 +54,9 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 			say(nagiosWarning, "%s; a load succeeded since", text)
 		}
 	}
-	switch {
-	case age > critical:
-		say(nagiosCritical, since, ago(age))
-	case age > warning:
-		say(nagiosWarning, since, ago(age))
-	default:
-		say(nagiosOK, since, ago(age))
+	say(most.judge(age), since, ago(age))
+	if p := s.Pulled; p != nil && s.AppliesOnly() {
+		say(most.judge(s.Now.Sub(p.Succeeded)), "last pull %s", pulledText(p, s.Now))
 	}
 	inSync := len(s.Runs) > 0 && len(s.Syncs) > 0 && s.Runs[0].ID <= s.Syncs[0].LastLoad // the sync's own error says it
 	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed && !inSync {
@@ -71,7 +67,11 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		say(nagiosWarning, "the last %d failed: %s", failures, s.Runs[0].Error)
 	}
 	if s.Event > 0 {
-		say(nagiosOK, "event %d of %s", s.Event, day(s.EventTime))
+		state := nagiosOK
+		if old := s.Now.Sub(s.EventTime); most.event > 0 && old > most.event {
+			state = nagiosWarning
+		}
+		say(state, "event %d of %s", s.Event, day(s.EventTime))
 	}
 	drift, events := "U", "U"
 	if d := s.Drift; d != nil {
@@ -88,7 +88,7 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		label string
 		n     int
 	}{{"conflicts", len(s.Conflicts)}, {"left_out", len(s.LeftOut)}, {"kept", len(s.Kept)}, {"hidden", len(s.Hidden)}}
-	parts := []string{fmt.Sprintf("age=%ds;%d;%d;0;", int64(age.Seconds()), int64(warning.Seconds()), int64(critical.Seconds()))}
+	parts := []string{fmt.Sprintf("age=%ds;%d;%d;0;", int64(age.Seconds()), int64(most.warning.Seconds()), int64(most.critical.Seconds()))}
 	if !s.EventTime.IsZero() {
 		parts = append(parts, fmt.Sprintf("event_age=%ds;;;;", int64(s.Now.Sub(s.EventTime).Seconds())))
 	}
@@ -102,6 +102,17 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		}
 	}
 	return state, strings.Join(said, ", "), strings.Join(parts, " ")
+}
+
+// judge returns the state of an age.
+func (l limits) judge(age time.Duration) nagios {
+	switch {
+	case age > l.critical:
+		return nagiosCritical
+	case age > l.warning:
+		return nagiosWarning
+	}
+	return nagiosOK
 }
 
 // judgeSync returns the state of the last sync, by its exit code.

@@ -47,6 +47,10 @@ With --nagios it prints one line as monitoring plugins do, with performance data
   3  UNKNOWN   it could not be found out: the database does not answer or is not marked, the store
                cannot be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
+On a host that runs sync --only apply these times also judge the last successful pull that the store has on record,
+because an apply of an old snapshot succeeds, too. --max-event-age TIME warns if the event to pin is older than that,
+whoever pulls: set it where no pull is on record, and above the longest time without a change in production.
+
 A success is a whole sync with exit code 0, verify included; or, if no sync has run since the last load, a load
 that did not fail. Before the first success the age counts from kojisnap init.`,
 	examples: `
@@ -62,6 +66,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 			fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
 			fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
 			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
+			config.DurationVar(fs, &o.maxEventAge, "max-event-age", 0, "with --nagios: warn if the event to pin is older than `TIME` (default: do not look)")
 			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
 		})
 		return o.run
@@ -73,6 +78,7 @@ type statusFlags struct {
 	verifyKeys        []string
 	nagios, event     bool
 	warning, critical time.Duration
+	maxEventAge       time.Duration
 }
 
 func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
@@ -91,6 +97,8 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	switch {
 	case o.warning < 0 || o.critical < o.warning:
 		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
+	case o.maxEventAge < 0:
+		return usagef("--max-event-age %s: it cannot be negative", o.maxEventAge)
 	case o.nagios && a.json:
 		return usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
@@ -106,10 +114,15 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if o.nagios {
-		return a.tellNagios(nagiosOf(s, o.warning, o.critical))
+		return a.tellNagios(nagiosOf(s, o.limits()))
 	}
 	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
 }
+
+// limits are the ages from which on something is wrong.
+type limits struct{ warning, critical, event time.Duration }
+
+func (o *statusFlags) limits() limits { return limits{o.warning, o.critical, o.maxEventAge} }
 
 func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus, error) {
 	conn, err := dbconn.Connect(ctx, o.db)
@@ -135,6 +148,9 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	}
 	if err == nil {
 		s.Drift, err = kojisnap.ReadDrift(ctx, store, scope, s.Status, a.verbose)
+	}
+	if err == nil {
+		s.Pulled, err = kojisnap.ReadPulled(ctx, store, s.Drift.Snapshot)
 	}
 	if err != nil {
 		// The database is what was asked about: the store may fail.
@@ -166,6 +182,9 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	if len(s.Syncs) > 0 && s.Syncs[0].Exit != exitDone {
 		last := s.Syncs[0]
 		fmt.Fprintf(tw, "last sync\t%s ago: exit code %d: %s\n", ago(s.Now.Sub(last.Finished)), last.Exit, clean(last.Error))
+	}
+	if p := s.Pulled; p != nil && (all || s.AppliesOnly()) {
+		fmt.Fprintf(tw, "last pull\t%s\n", clean(pulledText(p, s.Now)))
 	}
 	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed {
 		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
@@ -329,6 +348,18 @@ func driftText(d *kojisnap.Drift) string {
 		return fmt.Sprintf("%d events, %s, ahead of the store's newest snapshot %s", -d.Events, ago(-time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
 	}
 	return fmt.Sprintf("%d events, %s, behind the store's newest snapshot %s", d.Events, ago(time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
+}
+
+// pulledText says how old the last pull is.
+func pulledText(p *repository.Pulled, now time.Time) string {
+	text := "none has a snapshot"
+	if !p.Succeeded.IsZero() {
+		text = fmt.Sprintf("%s ago: snapshot %s", ago(now.Sub(p.Succeeded)), p.Snapshot)
+	}
+	if p.Finished.After(p.Succeeded) {
+		text += fmt.Sprintf("; one failed %s ago (exit code %d): %s", ago(now.Sub(p.Finished)), p.Exit, p.Error)
+	}
+	return text
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
