@@ -166,6 +166,15 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 	return s, err
 }
 
+// allStores opens the stores of all environments of the configuration, each once.
+func (a *app) allStores() ([]store.Store, error) {
+	s, err := a.openStore(false)
+	if err != nil {
+		return nil, err
+	}
+	return []store.Store{s}, nil
+}
+
 // scope returns what the configuration pulls. On a host that only loads, the configuration need not say that.
 func (a *app) scope() (repository.Scope, error) {
 	f := config.New("pull")

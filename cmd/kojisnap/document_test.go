@@ -37,6 +37,7 @@ var documents = map[string]reflect.Type{
 	"diff --rows":  reflect.TypeFor[rowsResult](),
 	"prune":        reflect.TypeFor[repository.PruneResult](),
 	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
+	"status --all": reflect.TypeFor[allStatus](),
 }
 
 // field is a field of a struct as its JSON has it.

@@ -48,7 +48,7 @@ func nagiosOf(s *kojisnap.StagingStatus, most limits) (state nagios, text, perf 
 		since = "nothing loaded since it was marked %s ago"
 	}
 	if len(s.Syncs) > 0 {
-		if n, text := judgeSync(s.Syncs[0]); n != nagiosOK && s.Whole() {
+		if n, text := judgeSync(s.Syncs[0].Exit, s.Syncs[0].Error); n != nagiosOK && s.Whole() {
 			say(n, "%s", text)
 		} else if n != nagiosOK {
 			say(nagiosWarning, "%s; a load succeeded since", text)
@@ -116,14 +116,14 @@ func (l limits) judge(age time.Duration) nagios {
 }
 
 // judgeSync returns the state of the last sync, by its exit code.
-func judgeSync(run book.SyncRun) (nagios, string) {
-	switch run.Exit {
+func judgeSync(exit int, why string) (nagios, string) {
+	switch exit {
 	case exitDone:
 		return nagiosOK, ""
 	case exitNotReady, exitDigest:
-		return nagiosCritical, fmt.Sprintf("the last sync found staging not compose-ready (exit code %d): %s", run.Exit, run.Error)
+		return nagiosCritical, fmt.Sprintf("the last sync found staging not compose-ready (exit code %d): %s", exit, why)
 	}
-	return nagiosWarning, fmt.Sprintf("the last sync failed (exit code %d): %s", run.Exit, run.Error)
+	return nagiosWarning, fmt.Sprintf("the last sync failed (exit code %d): %s", exit, why)
 }
 
 // tellNagios prints the plugin's line. It makes sure that no text looks like performance data.

@@ -35,6 +35,11 @@ does, for the tags that were pulled and what those inherit; staging's own builds
 --json say so for each tag, and list the events that were loaded, which may be pinned as well. At other events
 calls do not answer as production does; kojisnap pull --since reads what is missing.
 
+With --all it shows a line for each environment that has left a record in the store: the event that it holds, how long
+ago all was well, how far it is behind the newest snapshot of what it loads, and how its last sync ended. It needs no
+database. If environments have stores of their own in the configuration, it reads them all. The exit code is 0,
+whatever it finds; --nagios --all has the worst state of all.
+
 With --event it prints only the event to pin: pungi-koji --koji-event "$(kojisnap status --event)". Before the
 first load it prints nothing on standard output, and the exit code is 3.
 
@@ -57,7 +62,8 @@ that did not fail. Before the first success the age counts from kojisnap init.`,
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
-kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
+kojisnap status -c stg.toml --nagios --warning 2h --critical 8h
+kojisnap status --all --store s3://bucket/koji`,
 	setup: func(f *config.Flags) runner {
 		var o statusFlags
 		f.Section("status", nil, func(fs *pflag.FlagSet) {
@@ -65,6 +71,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
 			addVerifyKey(fs, &o.verifyKeys)
 			fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
 			fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
+			fs.BoolVar(&o.all, "all", false, "show all environments that the store knows, without their databases")
 			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
 			config.DurationVar(fs, &o.maxEventAge, "max-event-age", 0, "with --nagios: warn if the event to pin is older than `TIME` (default: do not look)")
 			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
@@ -77,6 +84,7 @@ type statusFlags struct {
 	db                string
 	verifyKeys        []string
 	nagios, event     bool
+	all               bool
 	warning, critical time.Duration
 	maxEventAge       time.Duration
 }
@@ -103,11 +111,18 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
 		return usagef("--event prints the event alone: give it without --nagios and --json, of which the document has it, too, as event")
+	case o.all:
+		if err := o.checkAll(); err != nil {
+			return err
+		}
 	case o.event:
 		return o.tellEvent(ctx, a)
 	}
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
+	}
+	if o.all {
+		return o.runAll(ctx, a)
 	}
 	s, err := o.read(ctx, a)
 	if err != nil {
