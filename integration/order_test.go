@@ -20,7 +20,7 @@ var order = []string{
 	"kojisnap",
 	"kojisnap/pull kojisnap/verify",
 	"kojisnap/pull/scope",
-	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/pull/convert",
+	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
 	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
 	// What staging has.
