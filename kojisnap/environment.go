@@ -29,7 +29,7 @@ func (o LoadOptions) noteHeld(ctx context.Context, s store.Store, snap *snapfile
 	return errors.Join(
 		repository.PutHeld(ctx, s, o.Env, snap), // for the prune of an earlier kojisnap
 		repository.UpdateEnvironment(ctx, s, o.Env, func(e *repository.Environment) {
-			e.HoldsNow(snap, nil)
+			e.HoldsNow(snap, o.Tags)
 			e.Version, e.Pin = o.Version, pin.Event
 		}))
 }

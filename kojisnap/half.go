@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -27,15 +28,20 @@ const (
 // does reports whether a host that does half h makes a check that is for half of.
 func (h Half) does(of Half) bool { return h == Whole || of == Whole || h == of }
 
-// snapshot pulls a snapshot or, where another host does that, opens the latest one of the scope.
+// snapshot pulls a snapshot or, where another host does that, opens the latest one of the scope. It has the tags that
+// are loaded.
 func (o SyncOptions) snapshot(ctx context.Context, s store.Store, r *SyncResult) (*snapfile.Snapshot, error) {
+	var snap *snapfile.Snapshot
+	var err error
 	if o.Only == OnlyApply {
-		return repository.Latest(ctx, s, o.Scope)
+		snap, err = repository.Latest(ctx, s, o.Scope)
+	} else if err = r.pull(ctx, s, o); err == nil {
+		snap, err = repository.Open(ctx, s, r.Pull.Snapshot)
 	}
-	if err := r.pull(ctx, s, o); err != nil {
-		return nil, err
+	if err != nil || o.Only == OnlyPull {
+		return snap, err
 	}
-	return repository.Open(ctx, s, r.Pull.Snapshot)
+	return narrow.To(ctx, snap, o.Load.Tags)
 }
 
 // storeNotes tells that a store does not take what a sync notes in it for others: the ledger, what staging decided,

@@ -11,6 +11,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -18,7 +19,7 @@ import (
 )
 
 // LoadOptions say which database to load, and how. Of dbsync.LoadOptions, Load itself sets Staged, VolumeFor,
-// Overlay, Base and Between; all others are used as they are.
+// Overlay, Base, Narrow and Between; all others are used as they are.
 type LoadOptions struct {
 	dbsync.LoadOptions
 	DSN string // of the staging database; empty: libpq's environment variables
@@ -34,7 +35,8 @@ type LoadOptions struct {
 	notes *storeNotes // nil: Load tells itself what the store does not take
 }
 
-// Load loads a snapshot into the staging database, in one transaction. s is the store that has the snapshot.
+// Load loads a snapshot into the staging database, in one transaction. If it is to be of fewer tags (o.Tags), snap
+// comes from narrow.To. s is the store that has the snapshot.
 // Errors are those of package dbsync.
 func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*book.LoadReport, error) {
 	r, lock, err := load(ctx, snap, s, o)
@@ -124,6 +126,7 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {
 		return repository.SnapshotsBetween(ctx, s, after, before) // if the store has keys, only trusted ones
 	}
+	opt.Narrow = narrow.ToIDs
 	if o.Overlay != "" {
 		opt.Overlay, err = overlay.Read(o.Overlay)
 	}

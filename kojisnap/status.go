@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"kojisnap/dbsync/status"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
@@ -69,6 +70,11 @@ func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have 
 	newest, err := repository.Latest(ctx, s, scope)
 	if err != nil {
 		return nil, err
+	}
+	if last := have.LastSuccess; last != nil && last.Report != nil {
+		if newest, err = narrow.To(ctx, newest, last.Report.LoadTags); err != nil {
+			return nil, err
+		}
 	}
 	d := &Drift{Snapshot: newest.ID, Event: newest.Manifest.Event}
 	var last *status.TagStatus

@@ -17,6 +17,7 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -197,17 +198,22 @@ func (a *app) latest(ctx context.Context, s store.Store, look bool) (*snapfile.S
 	return repository.Latest(ctx, s, scope)
 }
 
-// openSnapshot opens the store of --store and a snapshot in it, to load or copy it.
-func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfile.Snapshot, error) {
+// openSnapshot opens the store of --store and a snapshot in it, to load or copy it, with some of its tags or, without
+// any, with all.
+func (a *app) openSnapshot(ctx context.Context, id string, tags []string) (store.Store, *snapfile.Snapshot, error) {
 	s, err := a.openStore(false)
 	if err != nil {
 		return nil, nil, err
 	}
+	var snap *snapfile.Snapshot
 	if id == "" || id == "latest" {
-		snap, err := a.latest(ctx, s, false)
-		return s, snap, err
+		snap, err = a.latest(ctx, s, false)
+	} else {
+		snap, err = openID(ctx, s, id)
 	}
-	snap, err := openID(ctx, s, id)
+	if err == nil {
+		snap, err = narrow.To(ctx, snap, tags)
+	}
 	return s, snap, err
 }
 

@@ -47,7 +47,7 @@ kojisnap doctor -c stg.toml --only apply`,
 func (o *syncFlags) add(f *config.Flags) {
 	f.Section("pull", nil, o.pull.add)
 	f.Section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
-	f.Section("load", nil, o.load.add)
+	f.Section("load", map[string]string{"tag": "load-tag"}, o.load.add)
 	f.Section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
 	f.Section("sync", nil, func(fs *pflag.FlagSet) {
 		fs.Var(config.NewChoice(&o.only, "both", "pull", "apply"), "only", "run one half of a sync: pull into the store, or apply what is in the store")

@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -26,7 +27,7 @@ is no longer needed is led back to production's volume at once. Builds whose fil
 damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
 3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
 
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, and --audit is for copy and
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for copy and
 load alike. Most of them come from the configuration, where each command has a table:
 
     store = "/var/lib/kojisnap"
@@ -205,6 +206,9 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); errors.Is(err, repository.ErrNoSnapshot) {
 			err = nil
 		}
+	}
+	if err == nil && snap != nil {
+		snap, err = narrow.To(ctx, snap, opt.Load.Tags)
 	}
 	if err != nil {
 		return err

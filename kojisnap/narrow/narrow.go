@@ -34,8 +34,7 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("snapshot %s has no tag %s; it was pulled for %s", e.Snapshot, tagglob.Quote(e.Tags), has)
 }
 
-// To returns the snapshot of only some of its tags: names, of all that it has, and patterns, which choose among those
-// that it was asked for. Without tags it returns the snapshot itself. The error is an *UnknownError if it lacks a
+// To returns the snapshot of only some of its tags: names and patterns, which choose among all that it has. Without tags it returns the snapshot itself. The error is an *UnknownError if it lacks a
 // tag, or nothing is chosen.
 func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.Snapshot, error) {
 	if len(tags) == 0 {
@@ -44,6 +43,9 @@ func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.
 	set, err := tagglob.Parse(tags)
 	if err != nil {
 		return nil, err
+	}
+	if slices.Equal(set.List(), snap.Manifest.Scope.AskedFor()) {
+		return snap, nil
 	}
 	scope, err := narrowScope(ctx, snap, set)
 	if err != nil {

@@ -18,6 +18,7 @@ type finder struct {
 	snap    *snapfile.Snapshot
 	names   map[int64]string // of all tags of the snapshot
 	ids     map[string]int64
+	there   idset.Set         // tags that there are at E; others are of history
 	parents map[int64][]int64 // at E
 	in      idset.Set         // the tags that were found
 	content map[int64]snapfile.Content
@@ -30,6 +31,10 @@ func narrowScope(ctx context.Context, snap *snapfile.Snapshot, set tagglob.Set) 
 	f := &finder{snap: snap, names: map[int64]string{}, ids: map[string]int64{}, parents: map[int64][]int64{}, content: map[int64]snapfile.Content{}}
 	for _, t := range whole.All {
 		f.names[t.ID], f.ids[t.Name] = t.Name, t.ID
+	}
+	err := tagged.Each(ctx, snap, "tag_config", func(r tagged.Row) { f.there.Add(r.Int("tag_id")) })
+	if err != nil {
+		return snapfile.Scope{}, err
 	}
 	asked, err := f.choose(set)
 	if err != nil {
@@ -59,8 +64,8 @@ func narrowScope(ctx context.Context, snap *snapfile.Snapshot, set tagglob.Set) 
 func (f *finder) choose(set tagglob.Set) ([]string, error) {
 	asked := slices.Clone(set.Names())
 	lacks := slices.DeleteFunc(slices.Clone(asked), func(name string) bool { _, there := f.ids[name]; return there })
-	for _, name := range f.snap.Manifest.Scope.Tags {
-		if set.Has(name) {
+	for name, id := range f.ids {
+		if f.there.Has(id) && set.Has(name) {
 			asked = append(asked, name)
 		}
 	}

@@ -81,7 +81,7 @@ func UpdateEnvironment(ctx context.Context, s store.Store, env string, change fu
 // HoldsNow changes the record after a load of a snapshot. tags are what the load was asked for, if that were
 // fewer than the snapshot's.
 func (e *Environment) HoldsNow(snap *snapfile.Snapshot, tags []string) {
-	m := snap.Manifest
+	m := snap.Whole()
 	e.Snapshot, e.Hub, e.Event, e.EventTime, e.Tags, e.LoadTags, e.Loaded = snap.ID, m.Hub, m.Event, m.EventTime, m.Scope.AskedFor(), tags, time.Now().UTC()
 }
 

@@ -255,8 +255,9 @@ type Snapshot struct {
 	Manifest  *Manifest
 	get       GetFunc
 	catalogue *relation.Catalogue
-	at        int64 // the event that it is looked at as of; 0: its own
-	pick      Pick  // nil: all rows
+	at        int64     // the event that it is looked at as of; 0: its own
+	pick      Pick      // nil: all rows
+	whole     *Manifest // of all rows, if there is pick
 	unclean   unclean
 }
 
