@@ -31,6 +31,10 @@ type LoadOptions struct {
 	Leaving   []volumes.Build   // copied builds that this load moves off the copy volume, beside those that the ledger marks as unwanted
 	WaitFor   string            // a file that running composes hold locked; empty: none. A dry run does not wait
 	EventFile EventFile         // is given the event to pin; a dry run does not write it
+	// Before, if not nil, is called when nothing is left to wait for; an error ends the load before it has begun.
+	// After, if not nil, is called when the load has committed. A dry run calls neither.
+	Before func(ctx context.Context, snapshot string, event int64) error
+	After  func(ctx context.Context, r *book.LoadReport)
 
 	notes *storeNotes // nil: Load tells itself what the store does not take
 }
@@ -66,6 +70,12 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 		dbsync.RecordFailure(ctx, conn, snap, opt, started, err)
 		return nil, lock, err
 	}
+	if o.Before != nil && !opt.DryRun {
+		if err := o.Before(ctx, snap.ID, snap.Manifest.Event); err != nil {
+			dbsync.RecordFailure(ctx, conn, snap, opt, started, err)
+			return nil, lock, err
+		}
+	}
 	if opt.Rollback && !opt.DryRun {
 		if err := o.EventFile.remove(ctx, conn, opt.Env, snap.Manifest.Event); err != nil {
 			return nil, lock, err
@@ -85,6 +95,9 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	lost = o.EventFile.write(ctx, conn, opt.Env) // also after an error: an earlier load may have been killed before it
 	if err == nil {
 		err = o.EventFile.unwritten(ctx, lost, o.Log)
+		if o.After != nil {
+			o.After(ctx, r)
+		}
 	}
 	return r, lock, err
 }

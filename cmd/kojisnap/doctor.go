@@ -36,7 +36,7 @@ kojisnap doctor -c stg.toml --only apply`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		for _, name := range []string{"snapshot", "stamp"} {
+		for _, name := range []string{"snapshot", "stamp", "on-success", "on-failure", "on-not-ready", "pre-load", "post-load", "hook-timeout"} {
 			f.Set.Lookup(name).Hidden = true
 		}
 		return o.doctor
@@ -53,6 +53,8 @@ func (o *syncFlags) add(f *config.Flags) {
 		fs.Var(config.NewChoice(&o.only, "both", "pull", "apply"), "only", "run one half of a sync: pull into the store, or apply what is in the store")
 		fs.BoolVar(&o.noVerify, "no-verify", false, "leave out verify")
 		addStamp(fs, &o.stamp)
+		o.end.add(fs)
+		addHookTimeout(fs, &o.end.timeout)
 		addVerifyKey(fs, &o.verifyKeys)
 	})
 }

@@ -29,6 +29,7 @@ var documents = map[string]reflect.Type{
 	"verify":       reflect.TypeFor[verify.Result](),
 	"sync":         reflect.TypeFor[kojisnap.SyncResult](),
 	"doctor":       reflect.TypeFor[diagnosis](),
+	"config":       reflect.TypeFor[configResult](),
 	"keygen":       reflect.TypeFor[keyFiles](),
 	"snapshots":    reflect.TypeFor[snapshotsResult](),
 	"show":         reflect.TypeFor[showResult](),

@@ -29,7 +29,8 @@ choose among all tags that the snapshot has. Tags that an earlier load had stay 
 longer pulled.
 
 Pin composes at an event that was loaded: a load between two calls of a compose that is not pinned tears it. When
-the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.`,
+the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.
+` + hooksHelp,
 	examples: `
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
@@ -39,7 +40,8 @@ kojisnap load -c stg.toml --tag 'f42*' --tag '!f42-infra*'`,
 		var o loadFlags
 		f.Section("load", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
-			addStamp(fs, &o.stamp) // sync has its own
+			addStamp(fs, &o.stamp) // sync has its own, and its own hooks for the end
+			o.end.add(fs)
 		})
 		return o.run
 	},
@@ -53,6 +55,8 @@ type loadFlags struct {
 	rollback, audit                          bool
 	tags                                     []string
 	verifyKeys                               []string
+	hooks                                    loadHooks
+	end                                      endHooks
 }
 
 func (o *loadFlags) add(fs *pflag.FlagSet) {
@@ -69,6 +73,7 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.hubMoved, "hub-moved", "", "accept a snapshot of production's hub at its new `URL`, if events and builds prove that it is the same hub")
 	fs.BoolVar(&o.rollback, "rollback", false, "accept a snapshot that is older than what the database holds")
 	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only those that can have changed")
+	o.hooks.add(fs)
 }
 
 func addSnapshot(fs *pflag.FlagSet, id *string) {
@@ -81,13 +86,15 @@ func addVolumes(fs *pflag.FlagSet, volume, copyVolume *string) {
 }
 
 func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
-	return kojisnap.LoadOptions{
+	opt := kojisnap.LoadOptions{
 		LoadOptions: dbsync.LoadOptions{
 			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
 			Tags: o.tags, HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
 		},
 		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
 	}
+	o.hooks.around(a, &opt)
+	return opt
 }
 
 // check refuses wrong values, before anything is done.
@@ -98,6 +105,9 @@ func (o *loadFlags) check(a *app) error {
 	if err := checkTags(o.tags); err != nil {
 		return err
 	}
+	if err := o.hooks.check(); err != nil {
+		return err
+	}
 	return checkURL("hub-moved", o.hubMoved)
 }
 
@@ -105,6 +115,11 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
+	if err := o.hooks.check(); err != nil {
+		return err
+	}
+	o.end.timeout = o.hooks.timeout
+	a.hooks = &o.end
 	if err := o.check(a); err != nil {
 		return err
 	}
@@ -126,7 +141,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	r, err := kojisnap.Load(ctx, snap, s, opt)
 	if err != nil {
-		return err
+		return together(err, o.hooks.failed)
 	}
 	if err := a.result(r, func(w io.Writer) { a.showLoad(w, r) }); err != nil {
 		return err
@@ -137,7 +152,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		return nil
 	}
-	if err := a.tellLoad(r); err != nil {
+	if err := together((reporter{a}).tellLoad(r), o.hooks.failed); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
@@ -156,7 +171,7 @@ func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 
 // tellLoad writes a line for each row that staging's tables refuse, and on a terminal what was loaded. If there are
 // such rows, it returns an error that has been reported.
-func (a *app) tellLoad(r *book.LoadReport) error {
+func (a reporter) tellLoad(r *book.LoadReport) error {
 	for _, e := range r.Conflicts {
 		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
 	}

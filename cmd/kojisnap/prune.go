@@ -21,6 +21,7 @@ clock. It also keeps the snapshot that an environment holds, and those since: th
 whom, production revoked what. Environments note in the store what they hold, after each load and sync. Prune names
 those that it has not seen for 30 days; --forget NAME ends what is kept for one that no longer exists. It never removes what a snapshot needs that is being written. What interrupted or killed pulls left is removed after
 24 hours, too.`,
+	noEnv: true,
 	examples: `
 kojisnap prune --keep 10 --store /var/lib/kojisnap
 kojisnap prune --keep 30 --store s3://bucket/koji --dry-run

@@ -44,6 +44,7 @@ since, with the builds, rpms and signatures. The first such pull reads all of th
 
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
+	noEnv: true,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
@@ -218,20 +219,20 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		return pending()
 	}
 	if a.dryRun {
-		return a.tellNews(r)
+		return reporter{a}.tellNews(r)
 	}
-	return a.tellPull(r)
+	return reporter{a}.tellPull(r)
 }
 
 // tellPull logs what a pull did, and returns an error if it could not get all.
-func (a *app) tellPull(r *pull.Result) error {
+func (a reporter) tellPull(r *pull.Result) error {
 	a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
 		len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
 	return a.tellNews(r)
 }
 
 // tellNews logs what of a pull somebody may have to look at, and returns an error if it could not get all.
-func (a *app) tellNews(r *pull.Result) error {
+func (a reporter) tellNews(r *pull.Result) error {
 	a.tellScope(r)
 	a.tellStripped(r)
 	a.tellIncomplete(r)
@@ -260,7 +261,7 @@ const maxStripped = 10
 
 // tellStripped logs in one line the rows whose URLs have credentials in production, which the snapshot does not
 // have: as a warning if the rows are not those of the snapshot before.
-func (a *app) tellStripped(r *pull.Result) {
+func (a reporter) tellStripped(r *pull.Result) {
 	if len(r.Stripped) == 0 {
 		return
 	}
@@ -283,7 +284,7 @@ func (a *app) tellStripped(r *pull.Result) {
 }
 
 // tellMissing logs everything that production's hub could not give as it is, and returns an error if there is any.
-func (a *app) tellMissing(r *pull.Result) error {
+func (a reporter) tellMissing(r *pull.Result) error {
 	if len(r.LeftOut) == 0 {
 		return nil
 	}

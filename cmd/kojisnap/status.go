@@ -66,16 +66,7 @@ kojisnap status -c stg.toml --nagios --warning 2h --critical 8h
 kojisnap status --all --store s3://bucket/koji`,
 	setup: func(f *config.Flags) runner {
 		var o statusFlags
-		f.Section("status", nil, func(fs *pflag.FlagSet) {
-			addDB(fs, &o.db)
-			addVerifyKey(fs, &o.verifyKeys)
-			fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
-			fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
-			fs.BoolVar(&o.all, "all", false, "show all environments that the store knows, without their databases")
-			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
-			config.DurationVar(fs, &o.maxEventAge, "max-event-age", 0, "with --nagios: warn if the event to pin is older than `TIME` (default: do not look)")
-			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
-		})
+		f.Section("status", nil, o.add)
 		return o.run
 	},
 }
@@ -89,6 +80,17 @@ type statusFlags struct {
 	maxEventAge       time.Duration
 }
 
+func (o *statusFlags) add(fs *pflag.FlagSet) {
+	addDB(fs, &o.db)
+	addVerifyKey(fs, &o.verifyKeys)
+	fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
+	fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
+	fs.BoolVar(&o.all, "all", false, "show all environments that the store knows, without their databases")
+	config.DurationVar(fs, &o.maxEventAge, "max-event-age", 0, "with --nagios: warn if the event to pin is older than `TIME` (default: do not look)")
+	config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
+	config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
+}
+
 func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.nagios {
 		a.nagios = true
@@ -99,14 +101,10 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := a.checkDSN(o.db); err != nil && !o.all {
+	if err := o.check(a); err != nil {
 		return err
 	}
 	switch {
-	case o.warning < 0 || o.critical < o.warning:
-		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
-	case o.maxEventAge < 0:
-		return usagef("--max-event-age %s: it cannot be negative", o.maxEventAge)
 	case o.nagios && a.json:
 		return usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
@@ -138,6 +136,20 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 type limits struct{ warning, critical, event time.Duration }
 
 func (o *statusFlags) limits() limits { return limits{o.warning, o.critical, o.maxEventAge} }
+
+// check refuses wrong values, before anything is done.
+func (o *statusFlags) check(a *app) error {
+	if err := a.checkDSN(o.db); err != nil && !o.all {
+		return err
+	}
+	if o.maxEventAge < 0 {
+		return usagef("--max-event-age %s: it cannot be negative", o.maxEventAge)
+	}
+	if o.warning < 0 || o.critical < o.warning {
+		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
+	}
+	return nil
+}
 
 func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus, error) {
 	conn, err := dbconn.Connect(ctx, o.db)

@@ -65,7 +65,8 @@ Each sync writes the event to pin composes at to --event-file, kojisnap-event be
 waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
 longer are removed.
 
-The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.`,
+The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.
+` + hooksHelp,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
@@ -88,6 +89,7 @@ type syncFlags struct {
 	only     string
 	noVerify bool
 	stamp    string
+	end      endHooks
 
 	verifyKeys []string
 }
@@ -96,6 +98,10 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
+	if err := checkHookTimeout(o.end.timeout); err != nil {
+		return err
+	}
+	a.hooks = &o.end
 	// Wrong options of a late step must show now, and not after hours of work.
 	opt, err := o.options(a)
 	if err != nil {
@@ -139,13 +145,13 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		if len(r.Steps) > 0 {
 			a.partial(r)
 		}
-		return incomplete
+		return together(incomplete, o.load.hooks.failed)
 	}
 	if r.Only == kojisnap.OnlyPull {
 		if err := a.result(r, nil); err != nil {
 			return err
 		}
-		if err := a.tellPull(r.Pull); err != nil {
+		if err := (reporter{a}).tellPull(r.Pull); err != nil {
 			return err
 		}
 		return writeStamp(o.stamp)
@@ -159,25 +165,26 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if err != nil {
 		return err
 	}
-	bad := a.tellLoad(r.Load)
-	a.tellCopy(r.Copy)
-	a.tellRemoval(r.Remove)
-	a.tellRepair(r)
+	say := reporter{a}
+	bad := say.tellLoad(r.Load)
+	say.tellCopy(r.Copy)
+	say.tellRemoval(r.Remove)
+	say.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
 	var missing error
 	if r.Pull != nil {
-		missing = a.tellNews(r.Pull)
+		missing = say.tellNews(r.Pull)
 	}
-	if err := together(missing, a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
+	if err := together(missing, say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
 }
 
 // tellRepair logs what the copy after verify found that the first one did not.
-func (a *app) tellRepair(r *kojisnap.SyncResult) {
+func (a reporter) tellRepair(r *kojisnap.SyncResult) {
 	if r.Repair == nil {
 		return
 	}
@@ -241,7 +248,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		showPlanned(w, r.Load)
 	})
 	if err == nil {
-		err = together(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
+		err = together(reporter{a}.tellLeftOut(incomplete), reporter{a}.tellUndecided(r.Copy))
 	}
 	news := r.Pull != nil && !r.Pull.Existing || opt.Only == kojisnap.Whole && snap == nil
 	if err == nil && (news || r.Changed()) {
