@@ -74,7 +74,7 @@ func (o SyncOptions) recordPull(ctx context.Context, s store.Store, r *SyncResul
 // RecordPull notes in the store how a pull ended, for hosts that only apply what it has: with an exit code, and with
 // err. r is nil, or without a snapshot, if it has none.
 func RecordPull(ctx context.Context, s store.Store, hub string, o pull.Options, r *pull.Result, exit int, err error) error {
-	p := repository.Pulled{Hub: hub, Tags: o.Tags, Finished: time.Now().UTC(), Exit: exit, Version: strings.TrimPrefix(o.Program, "kojisnap "), Who: book.Who()}
+	p := repository.Pulled{Hub: hub, Tags: o.Tags, Finished: time.Now().UTC(), Exit: exit, Version: programVersion(o), Who: book.Who()}
 	if r != nil {
 		p.Snapshot, p.Event = r.Snapshot, r.Event
 	}
@@ -88,3 +88,6 @@ func RecordPull(ctx context.Context, s store.Store, hub string, o pull.Options, 
 	}
 	return nil
 }
+
+// programVersion is the version of kojisnap in the name of the program that pulls.
+func programVersion(o pull.Options) string { return strings.TrimPrefix(o.Program, "kojisnap ") }

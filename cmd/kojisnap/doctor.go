@@ -36,7 +36,7 @@ kojisnap doctor -c stg.toml --only apply`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		for _, name := range []string{"snapshot", "stamp", "on-success", "on-failure", "on-not-ready", "pre-load", "post-load", "hook-timeout"} {
+		for _, name := range []string{"snapshot", "stamp", "metrics", "on-success", "on-failure", "on-not-ready", "pre-load", "post-load", "hook-timeout"} {
 			f.Set.Lookup(name).Hidden = true
 		}
 		return o.doctor
@@ -55,6 +55,7 @@ func (o *syncFlags) add(f *config.Flags) {
 		addStamp(fs, &o.stamp)
 		o.end.add(fs)
 		addHookTimeout(fs, &o.end.timeout)
+		addMetrics(fs, &o.metrics)
 		addVerifyKey(fs, &o.verifyKeys)
 	})
 }

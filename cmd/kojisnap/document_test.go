@@ -14,6 +14,7 @@ import (
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/verify"
@@ -37,6 +38,7 @@ var documents = map[string]reflect.Type{
 	"diff staging": reflect.TypeFor[stagingDiff](),
 	"diff --rows":  reflect.TypeFor[rowsResult](),
 	"prune":        reflect.TypeFor[repository.PruneResult](),
+	"report":       reflect.TypeFor[report.Facts](),
 	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
 	"status --all": reflect.TypeFor[allStatus](),
 }

@@ -43,6 +43,8 @@ whatever it finds; --nagios --all has the worst state of all.
 With --event it prints only the event to pin: pungi-koji --koji-event "$(kojisnap status --event)". Before the
 first load it prints nothing on standard output, and the exit code is 3.
 
+With --prometheus it prints metrics in the text format of Prometheus; the exit code is 0 if the database answers.
+
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
   0  OK
@@ -63,6 +65,7 @@ kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
 kojisnap status -c stg.toml --nagios --warning 2h --critical 8h
+kojisnap status -c stg.toml --prometheus
 kojisnap status --all --store s3://bucket/koji`,
 	setup: func(f *config.Flags) runner {
 		var o statusFlags
@@ -76,6 +79,7 @@ type statusFlags struct {
 	verifyKeys        []string
 	nagios, event     bool
 	all               bool
+	prometheus        bool
 	warning, critical time.Duration
 	maxEventAge       time.Duration
 }
@@ -84,6 +88,7 @@ func (o *statusFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addVerifyKey(fs, &o.verifyKeys)
 	fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
+	fs.BoolVar(&o.prometheus, "prometheus", false, "print metrics as Prometheus reads them, as sync --metrics writes them to a file")
 	fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
 	fs.BoolVar(&o.all, "all", false, "show all environments that the store knows, without their databases")
 	config.DurationVar(fs, &o.maxEventAge, "max-event-age", 0, "with --nagios: warn if the event to pin is older than `TIME` (default: do not look)")
@@ -113,6 +118,8 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		if err := o.checkAll(); err != nil {
 			return err
 		}
+	case o.prometheus && (o.nagios || a.json || o.event):
+		return usagef("--prometheus prints metrics alone: give it without --nagios, --json and --event")
 	case o.event:
 		return o.tellEvent(ctx, a)
 	}
@@ -128,6 +135,9 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.nagios {
 		return a.tellNagios(nagiosOf(s, o.limits()))
+	}
+	if o.prometheus {
+		return a.tellMetrics(s)
 	}
 	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
 }
@@ -392,17 +402,7 @@ func pulledText(p *repository.Pulled, now time.Time) string {
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
 // ago returns a duration as people write it.
-func ago(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
+func ago(d time.Duration) string { return kojisnap.Age(d) }
 
 // tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
 func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {

@@ -175,6 +175,9 @@ func (l limits) judgeEnvironment(e *kojisnap.EnvironmentStatus, now time.Time) (
 
 // checkAll refuses flags that are of no use with --all.
 func (o *statusFlags) checkAll() error {
+	if o.prometheus {
+		return usagef("--prometheus and --all: metrics are of one environment; give --env")
+	}
 	if o.event {
 		return usagef("--event and --all: the event to pin is that of one environment; give --env")
 	}

@@ -65,13 +65,16 @@ Each sync writes the event to pin composes at to --event-file, kojisnap-event be
 waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
 longer are removed.
 
-The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.
+The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded. --metrics
+names a file for Prometheus, which every sync replaces when it ends, whatever its result; a sync that found another one
+at work leaves it alone. kojisnap status --prometheus prints the same.
 ` + hooksHelp,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
 kojisnap sync --only pull --store s3://bucket/koji --hub https://koji.fedoraproject.org/kojihub --tag f42
 kojisnap sync --only apply -c stg.toml
+kojisnap sync --metrics /var/lib/prometheus/node-exporter/kojisnap.prom
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
@@ -90,6 +93,7 @@ type syncFlags struct {
 	noVerify bool
 	stamp    string
 	end      endHooks
+	metrics  string
 
 	verifyKeys []string
 }
@@ -120,6 +124,9 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkStamp(o.stamp); err != nil {
 		return err
 	}
+	if err := checkMetrics(o.metrics); err != nil {
+		return err
+	}
 	if opt.Only != kojisnap.OnlyApply {
 		opt.AfterPull = limitMemory()
 	}
@@ -127,7 +134,8 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	r, err := kojisnap.Sync(ctx, s, opt)
 	err = o.tell(a, r, err)
 	if code := exitCode(err); code != exitLocked {
-		if lost := kojisnap.RecordSync(ctx, s, opt, r, started, code, err); lost != nil {
+		record, lost := kojisnap.RecordSync(ctx, s, opt, r, started, code, err)
+		if lost != nil {
 			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
 			if code != exitDone && code != exitNotReady && code != exitDigest {
@@ -135,6 +143,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 			}
 			a.log.Log(ctx, level, "kojisnap status does not tell all of this sync", "err", lost)
 		}
+		o.writeMetrics(ctx, a, record)
 	}
 	return err
 }
