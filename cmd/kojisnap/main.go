@@ -96,7 +96,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	if args[0] == "--version" || args[0] == "version" {
-		fmt.Fprintln(a.stdout, "kojisnap", version)
+		fmt.Fprintln(a.stdout, versionLine())
 		return nil
 	}
 	if args[0] == "help" {
