@@ -1,13 +1,16 @@
 package ops_test
 
 import (
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/BurntSushi/toml"
+	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/dbtest"
 )
@@ -15,7 +18,8 @@ import (
 // site is a host with Ansible in it, the role and its example playbook. Ansible works on the host itself.
 type site struct {
 	root
-	dsn string // of a staging database without kojisnap's mark
+	dsn  string // of a staging database without kojisnap's mark
+	user string // who reaches the database
 }
 
 // inventory has the groups of the example, with the made root as the first host of the hub.
@@ -39,6 +43,13 @@ func newSite(t *testing.T) *site {
 	}
 	succeed(t, "cp", program(t), s.at("srv/program"))
 	write(t, s.at("srv/inventory"), inventory)
+	server, err := pgx.ParseConfig(s.dsn)
+	must(t, err)
+	if s.user = "www-data"; strings.HasPrefix(server.Host, "/") { // a socket, which only this user can reach
+		s.user = "root"
+		must(t, os.MkdirAll(s.at(server.Host), 0o755))
+		mount(t, server.Host, s.at(server.Host), "", syscall.MS_BIND, "")
+	}
 	s.vars(t, "timer")
 	return s
 }
@@ -55,6 +66,7 @@ kojisnap_calendar: "*:05/20"
 kojisnap_keep: 7
 kojisnap_init: true
 kojisnap_init_db: `+quoted(s.dsn)+`
+kojisnap_init_user: `+s.user+`
 kojisnap_environment:
   PGPASSFILE: /etc/kojisnap/pgpass
 kojisnap_channel: !unsafe `+quoted(hostile)+`

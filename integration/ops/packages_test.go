@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -84,6 +85,43 @@ func TestRPM(t *testing.T) {
 	rpm("-e", "--noscripts", "kojisnap").done(t)
 	if left := succeed(t, "find", root, "-name", "*kojisnap*", "-printf", "/%P\n"); left != "/etc/kojisnap\n/etc/kojisnap/kojisnap.toml.rpmsave\n" {
 		t.Errorf("left after the removal:\n%s", left)
+	}
+}
+
+// TestRPMScriptlets: installed with its scriptlets, the rpm makes the user and the store's directory, and enables
+// nothing. Its removal disables the timers that somebody enabled.
+func TestRPMScriptlets(t *testing.T) {
+	need(t, "systemctl", "systemd-tmpfiles", "useradd")
+	file := rpm(t)
+	r := newRoot(t)
+	succeed(t, "cp", file, r.at("srv/kojisnap.rpm"))
+	silently := func(name string, args ...string) { // rpm's exit code is 0 if a %post fails: it only says so
+		t.Helper()
+		if o := r.run(t, []string{"SYSTEMD_LOG_LEVEL=warning"}, name, args...); o.code != 0 || o.stderr != "" {
+			t.Errorf("%s %q: exit code %d\n%s%s", name, args, o.code, o.stdout, o.stderr)
+		}
+	}
+	silently("rpm", "-i", "--nodeps", "/srv/kojisnap.rpm")
+	if line := r.run(t, nil, "getent", "passwd", "kojisnap").done(t).stdout; !strings.Contains(line, ":/var/lib/kojisnap:") || !strings.HasSuffix(line, "/nologin\n") {
+		t.Errorf("the user %q", line)
+	}
+	if state := r.files(t, "var/lib/kojisnap"); state != "d 755 kojisnap:kojisnap" && !regexp.MustCompile(`^d 755 (kojisnap|\d+):(kojisnap|\d+)$`).MatchString(state) {
+		t.Errorf("the store's directory is %q", state)
+	}
+	if left := succeed(t, "find", r.at("etc/systemd"), "-name", "*kojisnap*"); left != "" {
+		t.Errorf("the package enables %s", left)
+	}
+	silently("systemctl", "enable", "kojisnap@stg.timer")
+	if o := r.run(t, nil, "systemctl", "is-enabled", "kojisnap@stg.timer"); o.stdout != "enabled\n" {
+		t.Fatalf("kojisnap@stg.timer is %s%s", o.stdout, o.stderr)
+	}
+	silently("rpm", "-U", "--force", "--nodeps", "/srv/kojisnap.rpm")
+	if o := r.run(t, nil, "systemctl", "is-enabled", "kojisnap@stg.timer"); o.stdout != "enabled\n" {
+		t.Errorf("after an update kojisnap@stg.timer is %s%s", o.stdout, o.stderr)
+	}
+	silently("rpm", "-e", "kojisnap")
+	if left := succeed(t, "find", r.at("etc/systemd"), "-name", "*kojisnap*"); left != "" {
+		t.Errorf("after the removal there is still %s", left)
 	}
 }
 
