@@ -24,7 +24,8 @@ func rpm(t *testing.T) string {
 	sources := filepath.Join(top, "SOURCES")
 	must(t, os.Mkdir(sources, 0o755))
 	version := strings.TrimSpace(succeed(t, scripts+"/packaging/version"))
-	args := []string{"--load", scripts + "/packaging/macros", "--define", "_topdir " + top, "--nodeps", "-bb", scripts + "/packaging/kojisnap.spec"}
+	args := []string{"--load", scripts + "/packaging/macros", "--define", "_topdir " + top, "--define", "_binary_payload w1T2.zstdio",
+		"--nodeps", "-bb", scripts + "/packaging/kojisnap.spec"}
 	if seedtest.Long() {
 		succeed(t, scripts+"/packaging/tarball", sources)
 	} else {
@@ -97,7 +98,9 @@ func TestRPMScriptlets(t *testing.T) {
 	succeed(t, "cp", file, r.at("srv/kojisnap.rpm"))
 	silently := func(name string, args ...string) { // rpm's exit code is 0 if a %post fails: it only says so
 		t.Helper()
-		if o := r.run(t, []string{"SYSTEMD_LOG_LEVEL=warning"}, name, args...); o.code != 0 || o.stderr != "" {
+		o := r.run(t, []string{"SYSTEMD_LOG_LEVEL=warning"}, name, args...)
+		o.stderr = regexp.MustCompile(`(?m)^rpm: (RPM should|However assuming).*\n`).ReplaceAllString(o.stderr, "") // Debian's advice
+		if o.code != 0 || o.stderr != "" {
 			t.Errorf("%s %q: exit code %d\n%s%s", name, args, o.code, o.stdout, o.stderr)
 		}
 	}
@@ -179,8 +182,12 @@ func listed(root, text string) (files []string) {
 // user and the store's directory; removed, it leaves an edited configuration; purged, nothing of its own.
 func TestDeb(t *testing.T) {
 	need(t, "dpkg-deb", "dpkg", "systemd-sysusers")
-	file := strings.TrimSpace(succeed(t, scripts+"/packaging/deb", program(t), t.TempDir()))
-	again := strings.TrimSpace(succeed(t, scripts+"/packaging/deb", program(t), t.TempDir()))
+	build := func() string {
+		t.Helper()
+		environ := []string{"DPKG_DEB_COMPRESSOR_TYPE=gzip", "DPKG_DEB_COMPRESSOR_LEVEL=1"} // xz takes its time
+		return strings.TrimSpace(run(t, "", environ, scripts+"/packaging/deb", program(t), t.TempDir()).done(t).stdout)
+	}
+	file, again := build(), build()
 	if read(t, file) != read(t, again) {
 		t.Errorf("two packages of the same program differ")
 	}
@@ -212,7 +219,7 @@ func TestDeb(t *testing.T) {
 		t.Errorf("after the removal the configuration is %q", got)
 	}
 	r.run(t, nil, "dpkg", "-P", "kojisnap").done(t)
-	if left := succeed(t, "find", r.at("etc"), r.at("usr/lib/systemd"), r.at("usr/lib/sysusers.d"), r.at("usr/bin"), r.at("usr/share/doc/kojisnap"), "-name", "*kojisnap*"); left != "" {
+	if left := succeed(t, "find", r.at("etc"), r.at("usr/lib/systemd"), r.at("usr/lib/sysusers.d"), r.at("usr/bin"), r.at("usr/share/doc"), "-name", "*kojisnap*"); left != "" {
 		t.Errorf("left after purging:\n%s", left)
 	}
 }

@@ -75,7 +75,7 @@ func TestUnitCalendars(t *testing.T) {
 		if calendar == nil {
 			t.Fatalf("%s has no OnCalendar", path)
 		}
-		out := succeed(t, "systemd-analyze", "calendar", "--iterations=2", "--base-time=2026-01-01", calendar[1])
+		out := succeed(t, "systemd-analyze", "calendar", "--iterations=2", "--base-time=2025-12-31 23:59:59", calendar[1])
 		times := regexp.MustCompile(`\d\d:\d\d:\d\d`).FindAllString(out[strings.Index(out, "Next elapse"):], -1)
 		next[filepath.Base(path)] = strings.Join(times, " ")
 	}
