@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,15 +84,20 @@ func (o outcome) done(t testing.TB) outcome {
 	return o
 }
 
-// files lists what is below some directories of the root: type, mode, owner, and the target or size.
+// written is the directory of what was written below /usr: other programs come and go with this machine's.
+const written = "../upper"
+
+// files lists what is below some directories of the root: type, mode, owner, and the target of a symlink.
 func (r root) files(t testing.TB, dirs ...string) string {
 	t.Helper()
 	var list []string
 	for _, dir := range dirs {
 		list = append(list, r.at(dir))
 	}
-	out := succeed(t, "find", append(list, "-printf", "%P %y %m %u:%g %l\n")...)
-	return strings.TrimSpace(out)
+	out := succeed(t, "find", append(list, "-name", "__pycache__", "-prune", "-o", "-printf", "%P %y %m %u:%g %l\n")...)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	slices.Sort(lines)
+	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
 
 // mount mounts for the time of the test. No mount of this machine learns of it, nor of its end.
