@@ -268,8 +268,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	a.tellCopy(r)
-	err = together(a.tellLeftOut(incomplete), a.tellUndecided(r))
+	say := reporter{a}
+	say.tellCopy(r)
+	err = together(say.tellLeftOut(incomplete), say.tellUndecided(r))
 	if err == nil && a.dryRun && r.Actions.Pending() {
 		return pending()
 	}
@@ -278,7 +279,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 
 // tellUndecided writes a line for each package filter that could not be evaluated, and returns an error if there are
 // any.
-func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
+func (a reporter) tellUndecided(r *kojisnap.CopyResult) error {
 	if r == nil || len(r.Undecided) == 0 {
 		return nil
 	}
@@ -290,7 +291,7 @@ func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
 
 // tellLeftOut writes a line for each thing that was kept back, and one about the consequence of missing files. It
 // returns err as one that has been reported.
-func (a *app) tellLeftOut(err error) error {
+func (a reporter) tellLeftOut(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -304,7 +305,7 @@ func (a *app) tellLeftOut(err error) error {
 }
 
 // tellCopy logs what a copy did, or would do.
-func (a *app) tellCopy(r *kojisnap.CopyResult) {
+func (a reporter) tellCopy(r *kojisnap.CopyResult) {
 	for _, k := range r.Actions.Kept {
 		a.tellKept(k)
 	}
@@ -349,7 +350,7 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 }
 
 // tellKept logs a file that is not as planned and stays.
-func (a *app) tellKept(k hardlink.Kept) {
+func (a reporter) tellKept(k hardlink.Kept) {
 	if k.Wanted {
 		a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
 	} else {
@@ -358,14 +359,14 @@ func (a *app) tellKept(k hardlink.Kept) {
 }
 
 // tellDamaged logs the damaged copies, which are made again.
-func (a *app) tellDamaged(r *kojisnap.CopyResult) {
+func (a reporter) tellDamaged(r *kojisnap.CopyResult) {
 	for _, d := range r.Actions.Damaged {
 		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
 	}
 }
 
 // tellRemoval logs what became of builds that no compose needs.
-func (a *app) tellRemoval(r *kojisnap.CopyResult) {
+func (a reporter) tellRemoval(r *kojisnap.CopyResult) {
 	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
 		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)
 	}

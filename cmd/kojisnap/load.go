@@ -125,7 +125,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		return nil
 	}
-	if err := a.tellLoad(r); err != nil {
+	if err := (reporter{a}).tellLoad(r); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
@@ -144,7 +144,7 @@ func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 
 // tellLoad writes a line for each row that staging's tables refuse, and on a terminal what was loaded. If there are
 // such rows, it returns an error that has been reported.
-func (a *app) tellLoad(r *book.LoadReport) error {
+func (a reporter) tellLoad(r *book.LoadReport) error {
 	for _, e := range r.Conflicts {
 		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
 	}

@@ -214,10 +214,11 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
 			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
 	}
-	a.tellScope(r)
-	a.tellStripped(r)
-	a.tellIncomplete(r)
-	return a.tellMissing(r)
+	say := reporter{a}
+	say.tellScope(r)
+	say.tellStripped(r)
+	say.tellIncomplete(r)
+	return say.tellMissing(r)
 }
 
 // maxStripped is how many rows with credentials a pull names; show names all.
@@ -225,7 +226,7 @@ const maxStripped = 10
 
 // tellStripped logs in one line the rows whose URLs have credentials in production, which the snapshot does not
 // have: as a warning if the rows are not those of the snapshot before.
-func (a *app) tellStripped(r *pull.Result) {
+func (a reporter) tellStripped(r *pull.Result) {
 	if len(r.Stripped) == 0 {
 		return
 	}
@@ -248,7 +249,7 @@ func (a *app) tellStripped(r *pull.Result) {
 }
 
 // tellMissing logs everything that production's hub could not give as it is, and returns an error if there is any.
-func (a *app) tellMissing(r *pull.Result) error {
+func (a reporter) tellMissing(r *pull.Result) error {
 	if len(r.LeftOut) == 0 {
 		return nil
 	}

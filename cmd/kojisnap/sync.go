@@ -134,24 +134,25 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if err != nil {
 		return err
 	}
-	bad := a.tellLoad(r.Load)
-	a.tellCopy(r.Copy)
-	a.tellRemoval(r.Remove)
-	a.tellRepair(r)
+	say := reporter{a}
+	bad := say.tellLoad(r.Load)
+	say.tellCopy(r.Copy)
+	say.tellRemoval(r.Remove)
+	say.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	a.tellScope(r.Pull)
-	a.tellStripped(r.Pull)
-	a.tellIncomplete(r.Pull)
-	if err := together(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
+	say.tellScope(r.Pull)
+	say.tellStripped(r.Pull)
+	say.tellIncomplete(r.Pull)
+	if err := together(say.tellMissing(r.Pull), say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
 }
 
 // tellRepair logs what the copy after verify found that the first one did not.
-func (a *app) tellRepair(r *kojisnap.SyncResult) {
+func (a reporter) tellRepair(r *kojisnap.SyncResult) {
 	if r.Repair == nil {
 		return
 	}
@@ -202,7 +203,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		showPlanned(w, r.Load)
 	})
 	if err == nil {
-		err = together(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
+		err = together(reporter{a}.tellLeftOut(incomplete), reporter{a}.tellUndecided(r.Copy))
 	}
 	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
 		return pending()
