@@ -16,11 +16,12 @@ var order = []string{
 	// Programs.
 	"cmd/kojisnap cmd/hubtest integration/demo",
 	"cmd/kojisnap/jsondoc cmd/kojisnap/config",
-	// The order of steps, then what one step is.
+	// What people and monitoring are told; the order of steps; then what one step is.
+	"kojisnap/report kojisnap/metrics",
 	"kojisnap",
 	"kojisnap/pull kojisnap/verify",
 	"kojisnap/pull/scope",
-	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/pull/convert",
+	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
 	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
 	// What staging has.

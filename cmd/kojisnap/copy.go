@@ -237,9 +237,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	waitFor, err := a.waitsFor() // copy removes nothing, but shares keep-days with sync
-	if err == nil {
-		err = checkKeepDays(o.keepDays, waitFor)
+	loads, err := a.loads()
+	if err == nil { // copy removes nothing, but shares keep-days with sync
+		err = checkKeepDays(o.keepDays, loads.waitFor)
 	}
 	if err != nil {
 		return err
@@ -247,7 +247,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
-	s, snap, err := a.openSnapshot(ctx, o.snapshot)
+	s, snap, err := a.openSnapshot(ctx, o.snapshot, loads.tags)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/verify"
@@ -29,6 +30,7 @@ var documents = map[string]reflect.Type{
 	"verify":       reflect.TypeFor[verify.Result](),
 	"sync":         reflect.TypeFor[kojisnap.SyncResult](),
 	"doctor":       reflect.TypeFor[diagnosis](),
+	"config":       reflect.TypeFor[configResult](),
 	"keygen":       reflect.TypeFor[keyFiles](),
 	"snapshots":    reflect.TypeFor[snapshotsResult](),
 	"show":         reflect.TypeFor[showResult](),
@@ -36,7 +38,9 @@ var documents = map[string]reflect.Type{
 	"diff staging": reflect.TypeFor[stagingDiff](),
 	"diff --rows":  reflect.TypeFor[rowsResult](),
 	"prune":        reflect.TypeFor[repository.PruneResult](),
+	"report":       reflect.TypeFor[report.Facts](),
 	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
+	"status --all": reflect.TypeFor[allStatus](),
 }
 
 // field is a field of a struct as its JSON has it.

@@ -35,6 +35,8 @@ type command struct {
 	short      string
 	long       string // what it does, for --help
 	examples   string
+	anyConfig  bool // it reads the configuration, and does not work by it
+	noEnv      bool // if no environment is chosen, it works with what the configuration has for all
 	// setup adds the command's own flags and returns what runs it.
 	setup func(f *config.Flags) runner
 }
@@ -42,13 +44,20 @@ type command struct {
 type runner func(ctx context.Context, a *app, args []string) error
 
 func commands() []command {
-	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand, keygenCommand}
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, pruneCommand, statusCommand, reportCommand, keygenCommand, configCommand()}
 }
 
 // run is the whole program, except that it does not end the process. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
 	a := &app{stdout: out, stderr: hiding{stderr}, configDir: config.Dir}
+	code, err := a.execute(ctx, args, out)
+	a.runEndHook(ctx, err, code)
+	return code
+}
+
+// execute runs a command, ends its document, and tells why it failed.
+func (a *app) execute(ctx context.Context, args []string, out *output) (int, error) {
 	err := a.run(ctx, args)
 	plugin := a.nagios || wantsNagios(args)
 	if plugin {
@@ -66,12 +75,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if !trouble.quiet() {
 			a.tellError(trouble, code, args)
 		}
+		if err == nil {
+			return code, trouble
+		}
 		if errors.Is(err, lost) {
-			return code
+			return code, err
 		}
 	}
 	if err == nil {
-		return code
+		return code, nil
 	}
 	var quiet quietError
 	var told nagiosError
@@ -80,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if !left && !errors.As(err, &quiet) && !errors.As(err, &told) {
 		a.tellError(err, code, args)
 	}
-	return code
+	return code, err
 }
 
 func (a *app) run(ctx context.Context, args []string) error {
@@ -123,7 +135,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 	} else if err != nil {
 		return usageError{f.Explain(err)}
 	}
-	if err := a.begin(ctx, cmd.name, f); err != nil {
+	if err := a.begin(ctx, cmd, f); err != nil {
 		return err
 	}
 	defer a.end()

@@ -167,6 +167,7 @@ func encode(v any) ([]byte, error) {
 
 // partial prints what a command found and did before it failed, with --json: people get only the error.
 func (a *app) partial(result any) {
+	a.outcome = result
 	if a.json {
 		_ = a.openDocument(result)
 	}

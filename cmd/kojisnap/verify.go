@@ -40,10 +40,7 @@ kojisnap verify -c stg.toml --event 412345
 kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --compose-user apache`,
 	setup: func(f *config.Flags) runner {
 		var o verifyFlags
-		f.Section("verify", nil, func(fs *pflag.FlagSet) {
-			o.add(fs)
-			fs.Int64Var(&o.event, "event", 0, "verify production's `EVENT`, at the latest the snapshot's (default: the snapshot's)")
-		})
+		f.Section("verify", nil, o.addAll)
 		return o.run
 	},
 }
@@ -74,6 +71,12 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
 	fs.BoolVar(&o.digest, "digest", true, "read every file and check its digest, not only its size")
 	fs.IntVar(&o.jobs, "jobs", 4, "send `N` requests, and read N files, at once")
+}
+
+// addAll adds the flags of verify, and those that a sync does not have.
+func (o *verifyFlags) addAll(fs *pflag.FlagSet) {
+	o.add(fs)
+	fs.Int64Var(&o.event, "event", 0, "verify production's `EVENT`, at the latest the snapshot's (default: the snapshot's)")
 }
 
 // follow takes from copy what is not set here: verify must look for what was copied.
@@ -148,7 +151,11 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 			return err
 		}
 	}
-	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot); err != nil {
+	loads, err := a.loads()
+	if err != nil {
+		return err
+	}
+	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot, loads.tags); err != nil {
 		return err
 	}
 	if o.db != "" {

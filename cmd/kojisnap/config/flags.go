@@ -51,6 +51,9 @@ func (f *Flags) Section(name string, as map[string]string, add func(fs *pflag.Fl
 	f.aliases[name] = as
 }
 
+// Sections returns the names of the sections.
+func (f *Flags) Sections() []string { return slices.Sorted(maps.Keys(f.parts)) }
+
 // fanout is one flag that sets two values.
 type fanout struct {
 	pflag.Value
@@ -71,7 +74,9 @@ func (f *Flags) Explain(err error) error {
 	text := err.Error()
 	switch {
 	case errors.As(err, &unknown):
-		text += Suggest("--"+unknown.GetSpecifiedName(), flagNames("--", f.Set))
+		if best := Nearest(unknown.GetSpecifiedName(), flagNames(f.Set)); best != "" {
+			text += " (did you mean --" + best + "?)"
+		}
 	case errors.As(err, &invalid):
 		flag := invalid.GetFlag()
 		text = fmt.Sprintf("--%s: %v", flag.Name, valueError(flag.Value, invalid.GetValue(), invalid.Unwrap()))
@@ -152,11 +157,11 @@ func assign(flag pflag.Value, v any) error {
 	return nil
 }
 
-// flagNames returns the names of the flags that help shows, each after a prefix.
-func flagNames(prefix string, set *pflag.FlagSet) (names []string) {
+// flagNames returns the names of the flags that help shows.
+func flagNames(set *pflag.FlagSet) (names []string) {
 	set.VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
-			names = append(names, prefix+f.Name)
+			names = append(names, f.Name)
 		}
 	})
 	return names
