@@ -176,7 +176,9 @@ func (s *site) isConfigured(t *testing.T) {
 	if pull, _ := config["pull"].(map[string]any); config["env"] != "stg" || !reflect.DeepEqual(pull["tag"], []any{"f42", "f43*", "!f43-infra*"}) {
 		t.Errorf("configuration %v", config)
 	}
-	s.run(t, nil, "kojisnap", "snapshots").done(t)
+	if o := s.run(t, nil, "kojisnap", "config", "check").done(t); o.stdout+o.stderr != "" {
+		t.Errorf("config check says %s%s", o.stdout, o.stderr)
+	}
 	if state := s.files(t, "var/lib/kojisnap"); !strings.HasPrefix(state, "d 755 www-data:www-data") {
 		t.Errorf("the store is %s", state)
 	}

@@ -43,9 +43,10 @@ func newRoot(t *testing.T, users ...string) root {
 			must(t, os.Symlink(to, r.at(link)))
 		}
 	}
-	for _, dir := range []string{"proc", "dev"} {
-		mount(t, "/"+dir, r.at(dir), "", syscall.MS_BIND|syscall.MS_REC, "")
+	for _, dir := range []string{"proc", "dev"} { // not what is mounted below: that may be this root itself
+		mount(t, "/"+dir, r.at(dir), "", syscall.MS_BIND, "")
 	}
+	mount(t, "tmpfs", r.at("dev/shm"), "tmpfs", 0, "mode=1777")
 	for _, name := range []string{"alternatives", "debian_version", "group", "ld.so.cache", "login.defs", "nsswitch.conf", "pam.d", "passwd", "shadow", "security"} {
 		if _, err := os.Lstat("/etc/" + name); err == nil {
 			must(t, exec.Command("cp", "-a", "/etc/"+name, r.at("etc")).Run())

@@ -110,7 +110,7 @@ func TestRestricted(t *testing.T) {
 	for name, job := range load(t).cronJobs() {
 		pod := job.Spec.JobTemplate.Spec.Template.Spec
 		sc := pod.SecurityContext
-		if sc == nil || sc.RunAsNonRoot == nil || !*sc.RunAsNonRoot || sc.RunAsUser == nil || *sc.RunAsUser == 0 ||
+		if sc == nil || sc.RunAsNonRoot == nil || !*sc.RunAsNonRoot || sc.RunAsUser != nil && *sc.RunAsUser == 0 ||
 			sc.SeccompProfile == nil || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || sc.FSGroup != nil {
 			t.Errorf("%s: security context of the pod %+v", name, sc)
 		}
@@ -175,12 +175,13 @@ func TestConfiguration(t *testing.T) {
 	data := all["ConfigMap/kojisnap"].(*corev1.ConfigMap).Data
 	etc := t.TempDir()
 	for name, body := range data {
+		body = strings.ReplaceAll(body, "/etc/kojisnap/", etc+"/")
 		if err := os.WriteFile(filepath.Join(etc, name), []byte(body), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	config := filepath.Join(etc, "kojisnap.toml")
-	if out, err := exec.Command(program, "snapshots", "-c", config, "--store", t.TempDir()).CombinedOutput(); err != nil || len(out) > 0 {
+	if out, err := exec.Command(program, "config", "check", "-c", config).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("the ConfigMap's configuration: %v: %s", err, out)
 	}
 	for name, job := range all.cronJobs() {
