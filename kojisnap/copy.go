@@ -61,6 +61,8 @@ type CopyOptions struct {
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
 
+	notes *storeNotes // nil: that the store does not take the ledger is an error
+
 	Log      *slog.Logger
 	Progress progress.Progress
 }
@@ -167,7 +169,7 @@ func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {
 		// Also after an error: the builds that could be made are there.
-		if perr := putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir); perr != nil {
+		if perr := putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir); perr != nil && !o.notes.failed(ctx, perr) {
 			err = errors.Join(err, perr)
 		}
 	}

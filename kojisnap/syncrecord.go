@@ -20,6 +20,7 @@ import (
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
+	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/verify"
 	"kojisnap/volumes/topdir"
 )
@@ -35,6 +36,7 @@ type SyncStep struct {
 
 // SyncReport is what the record of a sync has beside its times and exit code.
 type SyncReport struct {
+	Only   Half           `json:"only,omitempty"` // the half of a sync that it did
 	Store  string         `json:"store"`
 	Steps  []SyncStep     `json:"steps"`  // those that were reached, in order
 	Checks []verify.Check `json:"checks"` // of verify, those that are not ok
@@ -62,6 +64,9 @@ const syncRecordFile = ".kojisnap/sync.json"
 
 // step runs one step of a sync and records how long it took and its error.
 func (r *SyncResult) step(name string, run func() error) error {
+	if r.begins != nil {
+		r.begins(name)
+	}
 	began := time.Now()
 	err := run()
 	s := SyncStep{Name: name, Seconds: time.Since(began).Round(time.Millisecond).Seconds()}
@@ -69,6 +74,9 @@ func (r *SyncResult) step(name string, run func() error) error {
 		s.Error = shorten(oneline.Of(err).Error())
 	}
 	r.Steps = append(r.Steps, s)
+	if r.ends != nil {
+		r.ends(s, r)
+	}
 	return err
 }
 
@@ -81,7 +89,7 @@ func (r *SyncResult) noteWait(lock *waiting) {
 
 // report makes the report of a sync that ended with err.
 func (r *SyncResult) report(store string, err error) SyncReport {
-	rep := SyncReport{Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
+	rep := SyncReport{Only: r.Only, Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
 	counts := map[string]map[string]int64{}
 	if p := r.Pull; p != nil {
 		counts["pull"] = map[string]int64{"rows": p.Totals.Rows, "left_out": int64(len(p.LeftOut)), "existing": 0,
@@ -190,14 +198,16 @@ func (r SyncReport) Trouble() string {
 }
 
 // RecordSync records a sync that began at started and ended with an exit code, and with err or because of what
-// verify found: in the schema kojisnap of the database, and beside the ledger if there is one. r may be of a
-// sync that ended early. If one of the two cannot be written, that is an error, and the other is still written.
-// The record is also the result.
-func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) (SyncRecord, error) {
-	report := r.report(secret.Hide(store), err)
+// verify found: in the schema kojisnap of the database, beside the ledger if there is one, and in the store, where
+// the host that only applies finds how the pull ended, and other hosts how the environment is. A host that only
+// pulls has the store alone. r may be of a sync that ended early. If one of them cannot be written, that is an
+// error, and the others are still written. The record is also the result.
+func RecordSync(ctx context.Context, s store.Store, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) (SyncRecord, error) {
+	noted := o.recordPull(ctx, s, r, exit, err)
+	report := r.report(secret.Hide(s.String()), err)
 	run := book.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: book.Who()}
-	if r.Pull != nil {
-		run.Snapshot, run.Event = r.Pull.Snapshot, r.Pull.Event
+	if run.Snapshot, run.Event = r.Snapshot, r.Event; o.Only == OnlyPull {
+		run.Version = programVersion(o.Pull)
 	}
 	switch trouble := report.Trouble(); {
 	case exit == 0:
@@ -207,6 +217,9 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 		run.Error = shorten(oneline.Of(err).Error())
 	}
 	run.Error = secret.Hide(run.Error)
+	if o.Only == OnlyPull {
+		return SyncRecord{run, report}, noted
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	conn, lost := dbconn.Connect(ctx, o.Load.DSN)
@@ -229,7 +242,10 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 		lost = fmt.Errorf("the database does not remember this sync: %w", lost)
 	}
 	record := SyncRecord{run, report}
-	return record, errors.Join(lost, recordInTopdir(o.Copy, record))
+	if e := o.noteSync(ctx, s, run, report, r.Verify); !readOnly(e) { // the load has told that
+		noted = errors.Join(noted, e)
+	}
+	return record, errors.Join(lost, recordInTopdir(o.Copy, record), noted)
 }
 
 // recordInTopdir writes the record beside the ledger. If there is no ledger, it writes nothing: either nothing

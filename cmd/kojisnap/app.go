@@ -8,15 +8,16 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -32,21 +33,27 @@ type app struct {
 
 	configDir                string // of the configuration, if configFile is empty
 	configFile, env, store   string
-	envSet                   bool // env is not the default
+	envSet                   bool // env was chosen, and is not the default for want of a choice
 	dryRun, json, exitOnLock bool
 	quiet, verbose, debug    bool
 	progressMode, logFormat  string
 	lockFile                 string
 
-	config   *config.Config
-	volumes  map[string]string // production's volumes by name: staging's
-	keys     signed.Options    // of the store
-	log      *slog.Logger
-	progress progress.Progress
-	terminal bool // standard error is one
-	document bool // the JSON document has been begun
-	nagios   bool // the caller wants a monitoring plugin's line and codes, also for errors
-	unlock   func()
+	config    *config.Config    // as the chosen environment sees it
+	configErr error             // what is wrong with it
+	volumes   map[string]string // production's volumes by name: staging's
+	keys      signed.Options    // of the store
+	log       *slog.Logger
+	progress  progress.Progress
+	terminal  bool      // standard error is one
+	errors    console   // standard error
+	results   console   // standard output
+	command   string    // its name
+	outcome   any       // what the command did, for the hooks; nil: nothing, or not yet
+	hooks     *endHooks // to run when the command has ended; nil: none
+	document  bool      // the JSON document has been begun
+	nagios    bool      // the caller wants a monitoring plugin's line and codes, also for errors
+	unlock    func()
 }
 
 // addFlags adds the common flags.
@@ -69,43 +76,77 @@ func (a *app) addFlags(f *config.Flags) {
 }
 
 // begin reads the configuration, and takes the lock.
-func (a *app) begin(ctx context.Context, command string, f *config.Flags) error {
+func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
+	a.command = cmd.name
 	var err error
-	if a.config, err = config.Read(a.configFile, a.configDir, schema()); err != nil {
+	if a.config, err = config.Read(a.configFile, a.configDir, schema()); err != nil && !cmd.anyConfig {
 		return usageError{err}
 	}
-	if err := f.Configure(a.config); err != nil {
-		return usageError{err}
+	a.configErr = err
+	if err := a.selectEnv(cmd, f.Set); err != nil {
+		return err
+	}
+	if !cmd.anyConfig {
+		if err := f.Configure(a.config); err != nil {
+			return usageError{err}
+		}
 	}
 	if err := a.settle(f.Set); err != nil {
 		return err
 	}
-	if a.volumes, err = a.config.Volumes(); err != nil {
-		return usageError{err}
+	if !cmd.anyConfig {
+		if err := a.checkCommon(); err != nil {
+			return err
+		}
 	}
-	if file, ok := unhidden(a.stderr).(*os.File); ok {
-		a.terminal = term.IsTerminal(int(file.Fd()))
-	}
+	a.volumes = a.config.Volumes()
+	a.terminal = a.errors.file != nil
 	a.progress = a.newProgress()
 	a.log = a.newLog()
 	for _, name := range a.config.Unread {
+		if cmd.anyConfig { // it tells of them itself
+			break
+		}
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
 	// Status and report must not wait for a running sync.
-	if a.lockFile != "" && command != statusCommand.name && command != reportCommand.name {
+	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != reportCommand.name {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}
 	}
-	a.log.DebugContext(ctx, "kojisnap", "version", version, "command", command)
+	a.log.DebugContext(ctx, "kojisnap", "version", version, "command", cmd.name)
 	return nil
+}
+
+// selectEnv makes the configuration that of the environment to work for: --env, or what the configuration names, or
+// else the default one. It refuses one that the configuration does not have, if it has others.
+func (a *app) selectEnv(cmd command, set *pflag.FlagSet) error {
+	env, chosen := a.env, set.Changed("env")
+	if v, _, ok := a.config.Lookup(config.Common, "env"); ok && !chosen {
+		env, chosen = fmt.Sprint(v), true
+	}
+	named := slices.Contains(a.config.Environments(), env)
+	a.envSet = chosen || named
+	if !a.envSet && (cmd.noEnv || wantsAll(set)) {
+		return nil
+	}
+	if err := a.config.Require(env); err != nil && !cmd.anyConfig {
+		return usageError{err}
+	}
+	a.env, a.config = env, a.config.For(env)
+	return nil
+}
+
+// wantsAll reports whether a command is about all environments.
+func wantsAll(set *pflag.FlagSet) bool {
+	all := set.Lookup("all")
+	return all != nil && all.Changed
 }
 
 // settle decides between flags that exclude each other: the command line goes before the configuration, and must
 // not have both.
 func (a *app) settle(set *pflag.FlagSet) error {
-	_, _, configured := a.config.Lookup(config.Common, "env")
-	a.envSet = configured || set.Changed("env")
 	if louder := a.verbose || a.debug; a.quiet && louder {
 		switch said := set.Changed("verbose") || set.Changed("debug"); {
 		case said == set.Changed("quiet"):
@@ -116,6 +157,11 @@ func (a *app) settle(set *pflag.FlagSet) error {
 			a.verbose, a.debug = false, false
 		}
 	}
+	return nil
+}
+
+// checkCommon refuses wrong values of the common flags.
+func (a *app) checkCommon() error {
 	if err := setup.CheckEnvironment(a.env); err != nil {
 		return usageError{err}
 	}
@@ -144,18 +190,12 @@ func (a *app) openStore(write bool) (store.Store, error) {
 }
 
 func (a *app) plainStore(write bool) (store.Store, error) {
+	if s, err := a.remoteStore(); s != nil || err != nil {
+		return s, err
+	}
 	switch {
 	case a.store == "":
 		return nil, a.missing("store", "--store DIR or s3://BUCKET/PREFIX, or store = \"…\" in the configuration")
-	case strings.HasPrefix(a.store, "s3:"):
-		// This only reads the AWS configuration, and asks no server: there is nothing to cancel.
-		s, err := s3.Open(context.Background(), a.store, s3.Options{Log: a.log})
-		if err != nil {
-			return nil, usageError{err}
-		}
-		return s, nil
-	case urlRE.MatchString(a.store):
-		return nil, usagef("store %q: want a directory or s3://BUCKET/PREFIX", a.store)
 	case write && !a.dryRun:
 		return dir.Open(a.store)
 	}
@@ -166,6 +206,47 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 	return s, err
 }
 
+// allStores opens the stores of all environments of the configuration, each once.
+func (a *app) allStores() ([]store.Store, error) {
+	places := []string{a.store}
+	for _, env := range a.config.Environments() {
+		if v, _, ok := a.config.For(env).Lookup(config.Common, "store"); ok {
+			if place, isText := v.(string); isText && !slices.Contains(places, place) {
+				places = append(places, place)
+			}
+		}
+	}
+	if len(places) > 1 && a.store == "" {
+		places = places[1:]
+	}
+	var all []store.Store
+	for _, place := range places {
+		of := *a
+		of.store = place
+		s, err := of.openStore(false)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// remoteStore returns a store that is not a directory, or nil. It only reads the AWS configuration, and asks no server.
+func (a *app) remoteStore() (store.Store, error) {
+	switch {
+	case strings.HasPrefix(a.store, "s3:"):
+		s, err := s3.Open(context.Background(), a.store, s3.Options{Log: a.log}) // there is nothing to cancel
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return s, nil
+	case urlRE.MatchString(a.store):
+		return nil, usagef("store %q: want a directory or s3://BUCKET/PREFIX", a.store)
+	}
+	return nil, nil
+}
+
 // scope returns what the configuration pulls. On a host that only loads, the configuration need not say that.
 func (a *app) scope() (repository.Scope, error) {
 	f := config.New("pull")
@@ -174,19 +255,7 @@ func (a *app) scope() (repository.Scope, error) {
 	if err := f.Configure(a.config); err != nil {
 		return repository.Scope{}, usageError{err}
 	}
-	if err := checkTags(o.tags); err != nil {
-		return repository.Scope{}, err
-	}
-	scope := repository.Scope{Tags: o.tags}
-	if o.hub == "" && o.profile == "" {
-		return scope, nil
-	}
-	c, err := o.client(a)
-	if err != nil {
-		return scope, err
-	}
-	scope.Hub = c.URL()
-	return scope, nil
+	return o.scope(a)
 }
 
 // latest opens the latest snapshot of what the configuration pulls. If it does not say that, the store must have
@@ -200,17 +269,22 @@ func (a *app) latest(ctx context.Context, s store.Store, look bool) (*snapfile.S
 	return repository.Latest(ctx, s, scope)
 }
 
-// openSnapshot opens the store of --store and a snapshot in it, to load or copy it.
-func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfile.Snapshot, error) {
+// openSnapshot opens the store of --store and a snapshot in it, to load or copy it, with some of its tags or, without
+// any, with all.
+func (a *app) openSnapshot(ctx context.Context, id string, tags []string) (store.Store, *snapfile.Snapshot, error) {
 	s, err := a.openStore(false)
 	if err != nil {
 		return nil, nil, err
 	}
+	var snap *snapfile.Snapshot
 	if id == "" || id == "latest" {
-		snap, err := a.latest(ctx, s, false)
-		return s, snap, err
+		snap, err = a.latest(ctx, s, false)
+	} else {
+		snap, err = openID(ctx, s, id)
 	}
-	snap, err := openID(ctx, s, id)
+	if err == nil {
+		snap, err = narrow.To(ctx, snap, tags)
+	}
 	return s, snap, err
 }
 
@@ -231,6 +305,7 @@ func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.S
 
 // result prints what a command did: as JSON with --json, or else the text that show writes.
 func (a *app) result(v any, show func(w io.Writer)) error {
+	a.outcome = v
 	if !a.json {
 		if show != nil {
 			show(a.stdout)
@@ -243,7 +318,7 @@ func (a *app) result(v any, show func(w io.Writer)) error {
 // tell writes a line to a terminal. Cron and pipes get none.
 func (a *app) tell(format string, args ...any) {
 	if a.terminal && !a.quiet && !a.json && a.logFormat == "text" {
-		fmt.Fprintf(a.stderr, format+"\n", args...)
+		a.errorLine(fmt.Sprintf(format, args...))
 	}
 }
 

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -237,9 +239,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	waitFor, err := a.waitsFor() // copy removes nothing, but shares keep-days with sync
-	if err == nil {
-		err = checkKeepDays(o.keepDays, waitFor)
+	loads, err := a.loads()
+	if err == nil { // copy removes nothing, but shares keep-days with sync
+		err = checkKeepDays(o.keepDays, loads.waitFor)
 	}
 	if err != nil {
 		return err
@@ -247,7 +249,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
-	s, snap, err := a.openSnapshot(ctx, o.snapshot)
+	s, snap, err := a.openSnapshot(ctx, o.snapshot, loads.tags)
 	if err != nil {
 		return err
 	}
@@ -268,8 +270,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	a.tellCopy(r)
-	err = together(a.tellLeftOut(incomplete), a.tellUndecided(r))
+	say := reporter{a}
+	say.tellCopy(r)
+	err = together(say.tellLeftOut(incomplete), say.tellUndecided(r))
 	if err == nil && a.dryRun && r.Actions.Pending() {
 		return pending()
 	}
@@ -278,23 +281,28 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 
 // tellUndecided writes a line for each package filter that could not be evaluated, and returns an error if there are
 // any.
-func (a *app) tellUndecided(r *kojisnap.CopyResult) error {
+func (a reporter) tellUndecided(r *kojisnap.CopyResult) error {
 	if r == nil || len(r.Undecided) == 0 {
 		return nil
 	}
 	for _, u := range r.Undecided {
 		a.complain(u.String())
+		a.log.Info("packages that the filter decides about", "filter", u.Filter, "packages", strings.Join(u.Packages, " "))
 	}
 	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
 
 // tellLeftOut writes a line for each thing that was kept back, and one about the consequence of missing files. It
 // returns err as one that has been reported.
-func (a *app) tellLeftOut(err error) error {
+func (a reporter) tellLeftOut(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, line := range messages(err) {
+	said := messages(err)
+	if left := (*hardlink.LeftOutError)(nil); a.verbose && errors.As(err, &left) {
+		said = cleanLines(left.All())
+	}
+	for _, line := range said {
 		a.complain(line)
 	}
 	if errors.As(err, new(*source.MissingError)) || errors.As(err, new(*source.Error)) {
@@ -304,7 +312,7 @@ func (a *app) tellLeftOut(err error) error {
 }
 
 // tellCopy logs what a copy did, or would do.
-func (a *app) tellCopy(r *kojisnap.CopyResult) {
+func (a reporter) tellCopy(r *kojisnap.CopyResult) {
 	for _, k := range r.Actions.Kept {
 		a.tellKept(k)
 	}
@@ -334,11 +342,12 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 		return
 	}
 	rep := r.Report
-	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
-	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
-		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
+	a.tell("%s", copiedText(rep))
 	if n := len(r.Actions.Own); n > 0 {
 		a.log.Warn("owners and modes were not as they are to be: they are put right", "paths", n, "first", r.Actions.Own[0].String())
+		for _, o := range r.Actions.Own[1:] {
+			a.log.Info("put right, too", "path", o.String())
+		}
 	}
 	if rep.Adopted > 0 {
 		a.tell("%d of the files present were not in the ledger", rep.Adopted)
@@ -348,8 +357,21 @@ func (a *app) tellCopy(r *kojisnap.CopyResult) {
 	}
 }
 
+// copiedText says what a copy made.
+func copiedText(rep hardlink.Report) string {
+	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
+	return fmt.Sprintf("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
+		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
+}
+
+// removedText says what a removal removed.
+func removedText(rep hardlink.Report) string {
+	return fmt.Sprintf("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", rep.Removed, rep.RemovedFiles,
+		rep.RemovedBytes, rep.RemovedLinks, rep.Grace)
+}
+
 // tellKept logs a file that is not as planned and stays.
-func (a *app) tellKept(k hardlink.Kept) {
+func (a reporter) tellKept(k hardlink.Kept) {
 	if k.Wanted {
 		a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
 	} else {
@@ -358,19 +380,18 @@ func (a *app) tellKept(k hardlink.Kept) {
 }
 
 // tellDamaged logs the damaged copies, which are made again.
-func (a *app) tellDamaged(r *kojisnap.CopyResult) {
+func (a reporter) tellDamaged(r *kojisnap.CopyResult) {
 	for _, d := range r.Actions.Damaged {
 		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
 	}
 }
 
 // tellRemoval logs what became of builds that no compose needs.
-func (a *app) tellRemoval(r *kojisnap.CopyResult) {
+func (a reporter) tellRemoval(r *kojisnap.CopyResult) {
 	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
 		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)
 	}
-	a.tell("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", r.Report.Removed, r.Report.RemovedFiles,
-		r.Report.RemovedBytes, r.Report.RemovedLinks, r.Report.Grace)
+	a.tell("%s", removedText(r.Report))
 	if n := r.Report.Stale; n > 0 {
 		a.tell("%d single files removed that production no longer has", n)
 	}

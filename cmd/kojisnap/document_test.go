@@ -13,6 +13,7 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/bundle"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/repository"
@@ -30,15 +31,19 @@ var documents = map[string]reflect.Type{
 	"verify":       reflect.TypeFor[verify.Result](),
 	"sync":         reflect.TypeFor[kojisnap.SyncResult](),
 	"doctor":       reflect.TypeFor[diagnosis](),
+	"config":       reflect.TypeFor[configResult](),
 	"keygen":       reflect.TypeFor[keyFiles](),
 	"snapshots":    reflect.TypeFor[snapshotsResult](),
 	"show":         reflect.TypeFor[showResult](),
 	"diff":         reflect.TypeFor[repository.DiffResult](),
 	"diff staging": reflect.TypeFor[stagingDiff](),
 	"diff --rows":  reflect.TypeFor[rowsResult](),
+	"bundle":       reflect.TypeFor[bundleResult](),
+	"unbundle":     reflect.TypeFor[bundle.Result](),
 	"prune":        reflect.TypeFor[repository.PruneResult](),
 	"report":       reflect.TypeFor[report.Facts](),
 	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
+	"status --all": reflect.TypeFor[allStatus](),
 }
 
 // field is a field of a struct as its JSON has it.

@@ -57,17 +57,8 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := a.checkDSN(o.db); err != nil {
+	if err := o.check(a); err != nil {
 		return err
-	}
-	if o.floor < 1 {
-		return usagef("--sequence-floor %d: ids count from 1", o.floor)
-	}
-	if o.confirm != "" && !o.adopt && !o.moved {
-		return usagef("--confirm goes with --adopt or --moved")
-	}
-	if o.adopt && o.moved {
-		return usagef("--adopt begins a new record, --moved keeps what is there: give one of them")
 	}
 	conn, err := dbconn.Connect(ctx, o.db)
 	if err != nil {
@@ -105,6 +96,22 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 		a.tell("database %s is marked as %s already", r.Mark.Database, r.Mark.Environment)
 	default:
 		a.tell("database %s (system %s) is marked as %s; %d rows moved above %d", r.Mark.Database, r.Mark.System, r.Mark.Environment, len(r.Moved), r.Mark.Floor)
+	}
+	return nil
+}
+
+// check refuses wrong values, before anything is done.
+func (o *initFlags) check(a *app) error {
+	if err := a.checkDSN(o.db); err != nil {
+		return err
+	}
+	switch {
+	case o.floor < 1:
+		return usagef("--sequence-floor %d: ids count from 1", o.floor)
+	case o.confirm != "" && !o.adopt && !o.moved:
+		return usagef("--confirm goes with --adopt or --moved")
+	case o.adopt && o.moved:
+		return usagef("--adopt begins a new record, --moved keeps what is there: give one of them")
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ The private half is only for --sign-key of pull, on the host that pulls; the pub
 wherever snapshots are read. Both are PEM (PKCS #8 and PKIX), as openssl makes and reads them:
 
     openssl genpkey -algorithm ed25519 -out FILE; openssl pkey -in FILE -pubout -out FILE.pub`,
+	noEnv: true,
 	examples: `
 kojisnap keygen /etc/kojisnap/sign.key
 kojisnap pull -c stg.toml --sign-key /etc/kojisnap/sign.key

@@ -23,6 +23,7 @@ file that it leads to. Link never replaces anything else of that name in DIR, an
 Files that cannot be linked or copied are a line each on standard error; all others are made.
 
 --dry-run assumes that hard links work within a mount, and reflinks within a file system of a kind that has them.`,
+	noEnv: true,
 	examples: `
 kojisnap link /mnt/koji/packages/bash/5.3.0/2.fc42/x86_64/*.rpm compose/Packages/b
 kojisnap link -q $(cat rpms.txt) compose/Packages`,

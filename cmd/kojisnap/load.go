@@ -22,17 +22,26 @@ builds on the read-only volume, or on the copy volume if their files were copied
 The hub stays up, and no reader waits for the load. If the database holds an earlier snapshot of the store,
 load reads and compares only what has changed since.
 
+With --tag it loads only some of the snapshot's tags, just as if only these had been pulled: with all that they
+inherit, the content tags of their modules, and what their rows refer to. So one pull of all that several environments
+need serves each of them. tag in [load] of the configuration holds for copy and verify, too. Names and patterns
+choose among all tags that the snapshot has. Tags that an earlier load had stay as they are, like those that are no
+longer pulled.
+
 Pin composes at an event that was loaded: a load between two calls of a compose that is not pinned tears it. When
-the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.`,
+the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.
+` + hooksHelp,
 	examples: `
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
-kojisnap load -c stg.toml --on-conflict fail --json`,
+kojisnap load -c stg.toml --on-conflict fail --json
+kojisnap load -c stg.toml --tag 'f42*' --tag '!f42-infra*'`,
 	setup: func(f *config.Flags) runner {
 		var o loadFlags
 		f.Section("load", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
-			addStamp(fs, &o.stamp) // sync has its own
+			addStamp(fs, &o.stamp) // sync has its own, and its own hooks for the end
+			o.end.add(fs)
 		})
 		return o.run
 	},
@@ -44,12 +53,16 @@ type loadFlags struct {
 	overlay, onConflict, waitFor, stamp      string
 	hubMoved, eventFile                      string
 	rollback, audit                          bool
+	tags                                     []string
 	verifyKeys                               []string
+	hooks                                    loadHooks
+	end                                      endHooks
 }
 
 func (o *loadFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addSnapshot(fs, &o.snapshot)
+	fs.StringArrayVar(&o.tags, "tag", nil, "load `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable (default: all that the snapshot has)")
 	addVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.topdir, "topdir", "", "read below staging's topdir `DIR` what was copied (default: read it in the store)")
 	addVolumes(fs, &o.volume, &o.copyVolume)
@@ -60,6 +73,7 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.hubMoved, "hub-moved", "", "accept a snapshot of production's hub at its new `URL`, if events and builds prove that it is the same hub")
 	fs.BoolVar(&o.rollback, "rollback", false, "accept a snapshot that is older than what the database holds")
 	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only those that can have changed")
+	o.hooks.add(fs)
 }
 
 func addSnapshot(fs *pflag.FlagSet, id *string) {
@@ -72,18 +86,26 @@ func addVolumes(fs *pflag.FlagSet, volume, copyVolume *string) {
 }
 
 func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
-	return kojisnap.LoadOptions{
+	opt := kojisnap.LoadOptions{
 		LoadOptions: dbsync.LoadOptions{
 			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
-			HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
+			Tags: o.tags, HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
 		},
 		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
 	}
+	o.hooks.around(a, &opt)
+	return opt
 }
 
 // check refuses wrong values, before anything is done.
 func (o *loadFlags) check(a *app) error {
 	if err := a.checkDSN(o.db); err != nil {
+		return err
+	}
+	if err := checkTags(o.tags); err != nil {
+		return err
+	}
+	if err := o.hooks.check(); err != nil {
 		return err
 	}
 	return checkURL("hub-moved", o.hubMoved)
@@ -93,6 +115,11 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
+	if err := o.hooks.check(); err != nil {
+		return err
+	}
+	o.end.timeout = o.hooks.timeout
+	a.hooks = &o.end
 	if err := o.check(a); err != nil {
 		return err
 	}
@@ -104,7 +131,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
-	s, snap, err := a.openSnapshot(ctx, o.snapshot)
+	s, snap, err := a.openSnapshot(ctx, o.snapshot, o.tags)
 	if err != nil {
 		return err
 	}
@@ -114,7 +141,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	r, err := kojisnap.Load(ctx, snap, s, opt)
 	if err != nil {
-		return err
+		return together(err, o.hooks.failed)
 	}
 	if err := a.result(r, func(w io.Writer) { a.showLoad(w, r) }); err != nil {
 		return err
@@ -125,7 +152,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		return nil
 	}
-	if err := a.tellLoad(r); err != nil {
+	if err := together((reporter{a}).tellLoad(r), o.hooks.failed); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
@@ -144,7 +171,7 @@ func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
 
 // tellLoad writes a line for each row that staging's tables refuse, and on a terminal what was loaded. If there are
 // such rows, it returns an error that has been reported.
-func (a *app) tellLoad(r *book.LoadReport) error {
+func (a reporter) tellLoad(r *book.LoadReport) error {
 	for _, e := range r.Conflicts {
 		a.log.Info("staging holds the place of a row of production", "relation", e.Relation, "key", e.Key, "what", e.What)
 	}
@@ -154,9 +181,7 @@ func (a *app) tellLoad(r *book.LoadReport) error {
 	if !r.Changed() {
 		a.tell("staging holds snapshot %s, event %d; nothing changed", r.Snapshot, r.Event)
 	} else {
-		in, up, gone := r.Totals()
-		a.tell("staging holds snapshot %s, event %d: %d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts",
-			r.Snapshot, r.Event, in, up, gone, len(r.Touched), len(r.Conflicts))
+		a.tell("staging holds snapshot %s, event %d: %s", r.Snapshot, r.Event, loadedText(r))
 	}
 	if len(r.Bad) == 0 {
 		return nil
@@ -166,6 +191,12 @@ func (a *app) tellLoad(r *book.LoadReport) error {
 	}
 	a.complain("each load tries such rows, and what depends on them, again; correct them in production, or change staging's tables")
 	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
+}
+
+// loadedText says what a load changed.
+func loadedText(r *book.LoadReport) string {
+	in, up, gone := r.Totals()
+	return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts", in, up, gone, len(r.Touched), len(r.Conflicts))
 }
 
 // showTable writes the numbers of a report; with all, also of relations that were only read.

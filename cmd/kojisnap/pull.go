@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -42,6 +44,7 @@ since, with the builds, rpms and signatures. The first such pull reads all of th
 
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
+	noEnv: true,
 	examples: `
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /var/lib/kojisnap
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
@@ -197,6 +200,11 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	r, err := pull.Pull(ctx, c, s, opt)
+	if !a.dryRun {
+		if lost := kojisnap.RecordPull(ctx, s, c.URL(), opt, r, exitCode(err), err); lost != nil {
+			a.log.InfoContext(ctx, "hosts that only apply do not know how old this pull is", "err", lost)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -210,27 +218,64 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if a.dryRun && !r.Existing {
 		return pending()
 	}
-	if !a.dryRun {
-		a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
-			len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
+	if a.dryRun {
+		return reporter{a}.tellNews(r)
 	}
+	return reporter{a}.tellPull(r)
+}
+
+// tellPull logs what a pull did, and returns an error if it could not get all.
+func (a reporter) tellPull(r *pull.Result) error {
+	a.tell("%s", readText(r))
+	return a.tellNews(r)
+}
+
+// tellNews logs what of a pull somebody may have to look at, and returns an error if it could not get all.
+func (a reporter) tellNews(r *pull.Result) error {
 	a.tellScope(r)
 	a.tellStripped(r)
 	a.tellIncomplete(r)
 	return a.tellMissing(r)
 }
 
-// maxStripped is how many rows with credentials a pull names; show names all.
+// scope is what is pulled, as far as the flags say: a host that does not pull need not know.
+func (o *pullFlags) scope(a *app) (repository.Scope, error) {
+	if err := checkTags(o.tags); err != nil {
+		return repository.Scope{}, err
+	}
+	scope := repository.Scope{Tags: o.tags}
+	if o.hub == "" && o.profile == "" {
+		return scope, nil
+	}
+	c, err := o.client(a)
+	if err != nil {
+		return scope, err
+	}
+	scope.Hub = c.URL()
+	return scope, nil
+}
+
+// readText says what a pull read.
+func readText(r *pull.Result) string {
+	return fmt.Sprintf("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
+		len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
+}
+
+// maxStripped is how many rows with credentials a pull names without -v; show names all.
 const maxStripped = 10
 
 // tellStripped logs in one line the rows whose URLs have credentials in production, which the snapshot does not
 // have: as a warning if the rows are not those of the snapshot before.
-func (a *app) tellStripped(r *pull.Result) {
+func (a reporter) tellStripped(r *pull.Result) {
 	if len(r.Stripped) == 0 {
 		return
 	}
 	var rows []string
-	for _, x := range r.Stripped[:min(len(r.Stripped), maxStripped)] {
+	most := maxStripped
+	if a.verbose {
+		most = len(r.Stripped)
+	}
+	for _, x := range r.Stripped[:min(len(r.Stripped), most)] {
 		row := x.Row
 		if noun := snapfile.Noun(x.Relation); !strings.HasPrefix(row, noun+" ") {
 			row = noun + " of " + row
@@ -248,7 +293,7 @@ func (a *app) tellStripped(r *pull.Result) {
 }
 
 // tellMissing logs everything that production's hub could not give as it is, and returns an error if there is any.
-func (a *app) tellMissing(r *pull.Result) error {
+func (a reporter) tellMissing(r *pull.Result) error {
 	if len(r.LeftOut) == 0 {
 		return nil
 	}

@@ -39,9 +39,13 @@ func contentLine(c snapfile.Content) string {
 	return fmt.Sprintf("no content tag %s of module %s: %s", c.Tag, c.NVR, c.Missing)
 }
 
+// reporter prints and logs what the steps of a command did and could not do. What makes the command end with an
+// exit code other than 0 comes back as an error.
+type reporter struct{ *app }
+
 // tellScope logs what became of the tags of a pull: warnings for what somebody has to look at, and with -v the
 // tags that came and went.
-func (a *app) tellScope(r *pull.Result) {
+func (a reporter) tellScope(r *pull.Result) {
 	for _, p := range r.Unmatched {
 		hint := ""
 		if strings.Contains(p, "[") {
@@ -111,7 +115,7 @@ func askedAs(b snapfile.NamedBuild) string {
 }
 
 // tellIncomplete logs each build asked for by name that no compose can take, and each that has another name by now.
-func (a *app) tellIncomplete(r *pull.Result) {
+func (a reporter) tellIncomplete(r *pull.Result) {
 	for _, b := range r.Incomplete {
 		a.log.Warn(fmt.Sprintf("build %s, which --build asks for, is %s in production: no compose can take it; take it off the list", clean(b.Build), b.State))
 	}

@@ -19,6 +19,7 @@ var snapshotsCommand = command{
 	name:  "snapshots",
 	short: "list the snapshots of a store",
 	long:  "Snapshots lists the snapshots of a store, the latest first.",
+	noEnv: true,
 	examples: `
 kojisnap snapshots --store /var/lib/kojisnap
 kojisnap snapshots -c stg.toml --json`,
@@ -29,6 +30,7 @@ var showCommand = command{
 	name: "show", args: "ID",
 	short: "show what a snapshot holds",
 	long:  "Show prints what is in a snapshot: where it comes from, its tags, and the rows of each relation.",
+	noEnv: true,
 	examples: `
 kojisnap show latest --store /var/lib/kojisnap
 kojisnap show 419-0123456789ab -c stg.toml --json`,

@@ -35,6 +35,11 @@ does, for the tags that were pulled and what those inherit; staging's own builds
 --json say so for each tag, and list the events that were loaded, which may be pinned as well. At other events
 calls do not answer as production does; kojisnap pull --since reads what is missing.
 
+With --all it shows a line for each environment that has left a record in the store: the event that it holds, how long
+ago all was well, how far it is behind the newest snapshot of what it loads, and how its last sync ended. It needs no
+database. If environments have stores of their own in the configuration, it reads them all. The exit code is 0,
+whatever it finds; --nagios --all has the worst state of all.
+
 With --event it prints only the event to pin: pungi-koji --koji-event "$(kojisnap status --event)". Before the
 first load it prints nothing on standard output, and the exit code is 3.
 
@@ -49,25 +54,22 @@ With --nagios it prints one line as monitoring plugins do, with performance data
   3  UNKNOWN   it could not be found out: the database does not answer or is not marked, the store
                cannot be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
+On a host that runs sync --only apply these times also judge the last successful pull that the store has on record,
+because an apply of an old snapshot succeeds, too. --max-event-age TIME warns if the event to pin is older than that,
+whoever pulls: set it where no pull is on record, and above the longest time without a change in production.
+
 A success is a whole sync with exit code 0, verify included; or, if no sync has run since the last load, a load
 that did not fail. Before the first success the age counts from kojisnap init.`,
 	examples: `
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
+kojisnap status -c stg.toml --nagios --warning 2h --critical 8h
 kojisnap status -c stg.toml --prometheus
-kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
+kojisnap status --all --store s3://bucket/koji`,
 	setup: func(f *config.Flags) runner {
 		var o statusFlags
-		f.Section("status", nil, func(fs *pflag.FlagSet) {
-			addDB(fs, &o.db)
-			addVerifyKey(fs, &o.verifyKeys)
-			fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
-			fs.BoolVar(&o.prometheus, "prometheus", false, "print metrics as Prometheus reads them, as sync --metrics writes them to a file")
-			fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
-			config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
-			config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
-		})
+		f.Section("status", nil, o.add)
 		return o.run
 	},
 }
@@ -76,8 +78,22 @@ type statusFlags struct {
 	db                string
 	verifyKeys        []string
 	nagios, event     bool
+	all               bool
 	prometheus        bool
 	warning, critical time.Duration
+	maxEventAge       time.Duration
+}
+
+func (o *statusFlags) add(fs *pflag.FlagSet) {
+	addDB(fs, &o.db)
+	addVerifyKey(fs, &o.verifyKeys)
+	fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
+	fs.BoolVar(&o.prometheus, "prometheus", false, "print metrics as Prometheus reads them, as sync --metrics writes them to a file")
+	fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
+	fs.BoolVar(&o.all, "all", false, "show all environments that the store knows, without their databases")
+	config.DurationVar(fs, &o.maxEventAge, "max-event-age", 0, "with --nagios: warn if the event to pin is older than `TIME` (default: do not look)")
+	config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
+	config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
 }
 
 func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
@@ -90,16 +106,18 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
-	if err := a.checkDSN(o.db); err != nil {
+	if err := o.check(a); err != nil {
 		return err
 	}
 	switch {
-	case o.warning < 0 || o.critical < o.warning:
-		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
 	case o.nagios && a.json:
 		return usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
 		return usagef("--event prints the event alone: give it without --nagios and --json, of which the document has it, too, as event")
+	case o.all:
+		if err := o.checkAll(); err != nil {
+			return err
+		}
 	case o.prometheus && (o.nagios || a.json || o.event):
 		return usagef("--prometheus prints metrics alone: give it without --nagios, --json and --event")
 	case o.event:
@@ -108,17 +126,39 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
+	if o.all {
+		return o.runAll(ctx, a)
+	}
 	s, err := o.read(ctx, a)
 	if err != nil {
 		return err
 	}
 	if o.nagios {
-		return a.tellNagios(nagiosOf(s, o.warning, o.critical))
+		return a.tellNagios(nagiosOf(s, o.limits()))
 	}
 	if o.prometheus {
 		return a.tellMetrics(s)
 	}
 	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
+}
+
+// limits are the ages from which on something is wrong.
+type limits struct{ warning, critical, event time.Duration }
+
+func (o *statusFlags) limits() limits { return limits{o.warning, o.critical, o.maxEventAge} }
+
+// check refuses wrong values, before anything is done.
+func (o *statusFlags) check(a *app) error {
+	if err := a.checkDSN(o.db); err != nil && !o.all {
+		return err
+	}
+	if o.maxEventAge < 0 {
+		return usagef("--max-event-age %s: it cannot be negative", o.maxEventAge)
+	}
+	if o.warning < 0 || o.critical < o.warning {
+		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
+	}
+	return nil
 }
 
 func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus, error) {
@@ -145,6 +185,9 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	}
 	if err == nil {
 		s.Drift, err = kojisnap.ReadDrift(ctx, store, scope, s.Status, a.verbose)
+	}
+	if err == nil {
+		s.Pulled, err = kojisnap.ReadPulled(ctx, store, s.Drift.Snapshot)
 	}
 	if err != nil {
 		// The database is what was asked about: the store may fail.
@@ -177,11 +220,14 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 		last := s.Syncs[0]
 		fmt.Fprintf(tw, "last sync\t%s ago: exit code %d: %s\n", ago(s.Now.Sub(last.Finished)), last.Exit, clean(last.Error))
 	}
+	if p := s.Pulled; p != nil && (all || s.AppliesOnly()) {
+		fmt.Fprintf(tw, "last pull\t%s\n", clean(pulledText(p, s.Now)))
+	}
 	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed {
 		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
 	}
 	if s.Drift != nil {
-		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift)))
+		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift, all)))
 	}
 	tw.Flush()
 	if s.Drift != nil {
@@ -318,11 +364,16 @@ func showList(w io.Writer, what string, n int, all bool, line func(i int) string
 	}
 }
 
-func driftText(d *kojisnap.Drift) string {
+// driftText says how far staging is behind the store; with all it names every tag that was never loaded.
+func driftText(d *kojisnap.Drift, all bool) string {
 	missing := ""
 	if len(d.Missing) > 0 {
-		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:min(len(d.Missing), shownEntries)], " "))
-		if len(d.Missing) > shownEntries {
+		shown := len(d.Missing)
+		if !all {
+			shown = min(shown, shownEntries)
+		}
+		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:shown], " "))
+		if len(d.Missing) > shown {
 			missing += " …"
 		}
 	}
@@ -339,6 +390,18 @@ func driftText(d *kojisnap.Drift) string {
 		return fmt.Sprintf("%d events, %s, ahead of the store's newest snapshot %s", -d.Events, ago(-time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
 	}
 	return fmt.Sprintf("%d events, %s, behind the store's newest snapshot %s", d.Events, ago(time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
+}
+
+// pulledText says how old the last pull is.
+func pulledText(p *repository.Pulled, now time.Time) string {
+	text := "none has a snapshot"
+	if !p.Succeeded.IsZero() {
+		text = fmt.Sprintf("%s ago: snapshot %s", ago(now.Sub(p.Succeeded)), p.Snapshot)
+	}
+	if p.Finished.After(p.Succeeded) {
+		text += fmt.Sprintf("; one failed %s ago (exit code %d): %s", ago(now.Sub(p.Finished)), p.Exit, p.Error)
+	}
+	return text
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

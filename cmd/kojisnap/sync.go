@@ -11,25 +11,16 @@ import (
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/verify"
 )
 
-var syncCommand = command{
-	name:  "sync",
-	short: "pull, copy, load and verify: what a schedule runs",
-	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
-needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
-is no longer needed is led back to production's volume at once. Builds whose files production has lost or
-damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
-3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
-
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, and --audit is for copy and
-load alike. Most of them come from the configuration, where each command has a table:
-
-    store = "/var/lib/kojisnap"
+// syncExample is a configuration of a sync.
+const syncExample = `    store = "/var/lib/kojisnap"
     env   = "stg"
     [pull]
     hub = "https://koji.fedoraproject.org/kojihub"
@@ -46,9 +37,33 @@ load alike. Most of them come from the configuration, where each command has a t
     hub    = "https://koji.stg.fedoraproject.org/kojihub"
     topdir = "/mnt/koji"
     [sync]
-    stamp = "/var/lib/kojisnap/last-success"
+    stamp = "/var/lib/kojisnap/last-success"`
+
+var syncCommand = command{
+	name:  "sync",
+	short: "pull, copy, load and verify: what a schedule runs",
+	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
+needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
+is no longer needed is led back to production's volume at once. Builds whose files production has lost or
+damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
+3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
+
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for
+copy and load alike. Most of them come from the configuration, where each command has a table:
+
+` + syncExample + `
 
 A key at the top level is for every command that has the flag.
+
+Two hosts can share a sync. One that reaches production runs sync --only pull: it needs store, [pull] and nothing
+else. The one that reaches staging's database and topdir runs sync --only apply: copy, load, remove and verify of the
+latest snapshot in the store. It needs no [pull]; without hub and tag there, the store must have snapshots of one
+scope only. Either key may be in its host's configuration, as only = "pull" in [sync]. The store is a directory that
+both mount, a bucket, or is carried over by kojisnap bundle. The host that applies may have it read-only.
+
+The host that pulls has no database to record a sync in: it has its exit code, its stamp, and a record in the store.
+On the host that applies, a sync's success is that of its half, also where the store has nothing new; status --nagios
+judges there how old the last pull on record is, too.
 
 Each sync writes the event to pin composes at to --event-file, kojisnap-event below topdir. With --wait-for it
 waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
@@ -56,10 +71,13 @@ longer are removed.
 
 The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded. --metrics
 names a file for Prometheus, which every sync replaces when it ends, whatever its result; a sync that found another one
-at work leaves it alone. kojisnap status --prometheus prints the same.`,
+at work leaves it alone. kojisnap status --prometheus prints the same.
+` + hooksHelp,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
+kojisnap sync --only pull --store s3://bucket/koji --hub https://koji.fedoraproject.org/kojihub --tag f42
+kojisnap sync --only apply -c stg.toml
 kojisnap sync --metrics /var/lib/prometheus/node-exporter/kojisnap.prom
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 	setup: func(f *config.Flags) runner {
@@ -75,8 +93,10 @@ type syncFlags struct {
 	copy     copyFlags
 	load     loadFlags
 	verify   verifyFlags
+	only     string
 	noVerify bool
 	stamp    string
+	end      endHooks
 	metrics  string
 
 	verifyKeys []string
@@ -86,6 +106,10 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := noArgs(args); err != nil {
 		return err
 	}
+	if err := checkHookTimeout(o.end.timeout); err != nil {
+		return err
+	}
+	a.hooks = &o.end
 	// Wrong options of a late step must show now, and not after hours of work.
 	opt, err := o.options(a)
 	if err != nil {
@@ -94,7 +118,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := o.useKeys(a); err != nil {
 		return err
 	}
-	s, err := a.openStore(true)
+	s, err := a.openStore(opt.Only != kojisnap.OnlyApply)
 	if err != nil {
 		return err
 	}
@@ -104,22 +128,25 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkStamp(o.stamp); err != nil {
 		return err
 	}
+	opt.StepBegins, opt.StepEnds = a.stepBegins, a.stepEnds
 	if err := checkMetrics(o.metrics); err != nil {
 		return err
 	}
-	opt.AfterPull = limitMemory()
+	if opt.Only != kojisnap.OnlyApply {
+		opt.AfterPull = limitMemory()
+	}
 	started := time.Now()
 	r, err := kojisnap.Sync(ctx, s, opt)
 	err = o.tell(a, r, err)
 	if code := exitCode(err); code != exitLocked {
-		record, lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err)
+		record, lost := kojisnap.RecordSync(ctx, s, opt, r, started, code, err)
 		if lost != nil {
 			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
 			if code != exitDone && code != exitNotReady && code != exitDigest {
 				level = slog.LevelInfo
 			}
-			a.log.Log(ctx, level, "kojisnap status does not tell of this sync", "err", lost)
+			a.log.Log(ctx, level, "kojisnap status does not tell all of this sync", "err", lost)
 		}
 		o.writeMetrics(ctx, a, record)
 	}
@@ -132,7 +159,16 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		if len(r.Steps) > 0 {
 			a.partial(r)
 		}
-		return incomplete
+		return together(incomplete, o.load.hooks.failed)
+	}
+	if r.Only == kojisnap.OnlyPull {
+		if err := a.result(r, nil); err != nil {
+			return err
+		}
+		if err := (reporter{a}).tellPull(r.Pull); err != nil {
+			return err
+		}
+		return writeStamp(o.stamp)
 	}
 	err := a.result(r, func(w io.Writer) {
 		a.showLoad(w, r.Load)
@@ -143,24 +179,80 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if err != nil {
 		return err
 	}
-	bad := a.tellLoad(r.Load)
-	a.tellCopy(r.Copy)
-	a.tellRemoval(r.Remove)
-	a.tellRepair(r)
+	say := reporter{a}
+	bad := say.tellLoad(r.Load)
+	said := *a // the steps have said on the terminal what they did
+	said.terminal = a.terminal && a.verbose
+	reporter{&said}.tellCopy(r.Copy)
+	reporter{&said}.tellRemoval(r.Remove)
+	say.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	a.tellScope(r.Pull)
-	a.tellStripped(r.Pull)
-	a.tellIncomplete(r.Pull)
-	if err := together(a.tellMissing(r.Pull), a.tellLeftOut(incomplete), a.tellUndecided(r.Copy), bad, err); err != nil {
+	var missing error
+	if r.Pull != nil {
+		missing = say.tellNews(r.Pull)
+	}
+	if err := together(missing, say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
 }
 
+// stepBegins names a step on a terminal when it begins.
+func (a *app) stepBegins(name string) { a.tell("%s …", name) }
+
+// stepEnds says on a terminal how long a step took and what it did.
+func (a *app) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
+	if text := stepText(step, r); text != "" {
+		a.tell("  %.1f s: %s", step.Seconds, clean(text))
+	}
+}
+
+// stepText says in a few words what a step did.
+func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
+	files := map[string]*kojisnap.CopyResult{"copy": r.Copy, "repair": r.Repair, "remove": r.Remove}[step.Name]
+	switch {
+	case step.Error != "" && files == nil:
+		return "failed"
+	case step.Name == "pull" && r.Pull.Existing:
+		return fmt.Sprintf("nothing new at event %d; %d requests", r.Pull.Event, r.Pull.Asked.Requests)
+	case step.Name == "pull":
+		return fmt.Sprintf("event %d, %d rows; %d of them read in %d requests", r.Pull.Event, r.Pull.Totals.Rows, r.Pull.Asked.Rows, r.Pull.Asked.Requests)
+	case step.Name == "load" && !r.Load.Changed():
+		return "nothing changed"
+	case step.Name == "load":
+		in, up, gone := r.Load.Totals()
+		return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+	case step.Name == "verify":
+		by := map[verify.Status]int{}
+		for _, c := range r.Verify.Checks {
+			by[c.Status]++
+		}
+		return fmt.Sprintf("%d checks ok, %d warnings, %d failed", by[verify.StatusOK], by[verify.StatusWarning], by[verify.StatusFailed])
+	case files == nil:
+		return "done"
+	case step.Name == "remove":
+		return fmt.Sprintf("%d builds removed, %s; %d kept for now", files.Report.Removed, sizeText(files.Report.RemovedBytes), files.Report.Grace)
+	}
+	rep := files.Report
+	return fmt.Sprintf("%d files made, %s; %d were there", rep.Linked+rep.Reflinked+rep.Copied+rep.Spliced+rep.Fetched, sizeText(rep.Bytes), rep.Present)
+}
+
+// sizeText is a number of bytes for people.
+func sizeText(n int64) string {
+	size, units := float64(n), []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	for size >= 1024 && len(units) > 1 {
+		size, units = size/1024, units[1:]
+	}
+	if units[0] == "bytes" {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, units[0])
+}
+
 // tellRepair logs what the copy after verify found that the first one did not.
-func (a *app) tellRepair(r *kojisnap.SyncResult) {
+func (a reporter) tellRepair(r *kojisnap.SyncResult) {
 	if r.Repair == nil {
 		return
 	}
@@ -174,16 +266,27 @@ func (a *app) tellRepair(r *kojisnap.SyncResult) {
 
 // dryRun prints what a sync would do: the pull's plan, and what a copy and a load of the latest snapshot would do.
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
-	r := &kojisnap.SyncResult{}
+	r := &kojisnap.SyncResult{Only: opt.Only, Steps: []kojisnap.SyncStep{}}
 	var err, incomplete error
-	if r.Pull, err = pull.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
-		return err
-	}
 	var snap *snapfile.Snapshot
-	if s != nil {
-		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); err != nil && !errors.Is(err, repository.ErrNoSnapshot) {
+	if opt.Only != kojisnap.OnlyApply {
+		if r.Pull, err = pull.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
 			return err
 		}
+	}
+	switch {
+	case opt.Only == kojisnap.OnlyApply:
+		snap, err = repository.Latest(ctx, s, opt.Scope)
+	case s != nil && opt.Only == kojisnap.Whole:
+		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); errors.Is(err, repository.ErrNoSnapshot) {
+			err = nil
+		}
+	}
+	if err == nil && snap != nil {
+		snap, err = narrow.To(ctx, snap, opt.Load.Tags)
+	}
+	if err != nil {
+		return err
 	}
 	if snap != nil {
 		opt.Copy.DryRun, opt.Copy.Leave, opt.Load.DryRun = true, true, true
@@ -198,8 +301,10 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		}
 	}
 	err = a.result(r, func(w io.Writer) {
-		fmt.Fprintln(w, "# pull")
-		showPlan(w, r.Pull)
+		if r.Pull != nil {
+			fmt.Fprintln(w, "# pull")
+			showPlan(w, r.Pull)
+		}
 		if snap == nil {
 			return
 		}
@@ -211,26 +316,41 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		showPlanned(w, r.Load)
 	})
 	if err == nil {
-		err = together(a.tellLeftOut(incomplete), a.tellUndecided(r.Copy))
+		err = together(reporter{a}.tellLeftOut(incomplete), reporter{a}.tellUndecided(r.Copy))
 	}
-	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
+	news := r.Pull != nil && !r.Pull.Existing || opt.Only == kojisnap.Whole && snap == nil
+	if err == nil && (news || r.Changed()) {
 		return pending()
 	}
 	return err
 }
 
+// options returns the options of the steps that this host runs. What the others need may be missing.
 func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
-	if opt.Pull, err = o.pull.options(a); err != nil {
+	opt.Only = o.half()
+	if opt.Only != kojisnap.OnlyApply {
+		if opt.Pull, err = o.pull.options(a); err != nil {
+			return opt, err
+		}
+		if opt.Hub, err = o.pull.client(a); err != nil {
+			return opt, err
+		}
+	} else if opt.Scope, err = o.pull.scope(a); err != nil {
 		return opt, err
 	}
-	if opt.Hub, err = o.pull.client(a); err != nil {
-		return opt, err
+	if opt.Only == kojisnap.OnlyPull {
+		return opt, nil
 	}
+	return opt, o.applyOptions(a, &opt)
+}
+
+// applyOptions adds those of the steps after the pull.
+func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) {
 	if opt.Copy, err = o.copy.options(a); err != nil {
-		return opt, err
+		return err
 	}
 	if err = o.load.check(a); err != nil {
-		return opt, err
+		return err
 	}
 	opt.Copy.Database = &kojisnap.StagingDatabase{DSN: o.load.db}
 	opt.Load = o.load.options(a)
@@ -239,18 +359,18 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 		opt.Load.Topdir = opt.Copy.Topdir
 	}
 	if opt.Load.EventFile, err = eventFile(o.load.eventFile, opt.Load.Topdir, opt.Copy.Attributes.Owner); err != nil {
-		return opt, err
+		return err
 	}
 	if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
-		return opt, err
+		return err
 	}
 	if opt.NoVerify = o.noVerify; opt.NoVerify {
-		return opt, nil
+		return nil
 	}
 	if o.verify.hub == "" {
-		return opt, a.missing("staging hub", "--staging-hub URL, or hub = \"…\" in [verify] of the configuration, or --no-verify")
+		return a.missing("staging hub", "--staging-hub URL, or hub = \"…\" in [verify] of the configuration, or --no-verify")
 	}
 	o.verify.follow(&o.copy)
 	opt.Verify, err = o.verify.options(a)
-	return opt, err
+	return err
 }

@@ -1,24 +1,19 @@
 // Package config reads kojisnap's configuration, and gives the flags of commands their values from it.
 //
 // A key of the configuration has the name, the type and the default of a flag. At the top level it is for every
-// command that has the flag; in the table of a command it is for that command alone, and goes before the top
-// level. What the command line says goes before both. The table volumes is no command's: it maps production's
-// volumes to staging's names of them. All errors of this package say what is wrong with a command line or with a
-// configuration.
+// command that has the flag; in the table of a command it is for that command alone. The tables [env.NAME] and
+// [env.NAME.COMMAND] are the same for one environment. A value is taken from the first of these that has it: the
+// command line, [env.NAME.COMMAND], [env.NAME], [COMMAND], the top level. The table volumes is no command's: it maps
+// production's volumes to staging's names of them; an environment's goes before the other one volume by volume. All
+// errors of this package say what is wrong with a command line or with a configuration.
 package config
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 )
 
 // Where the configuration is unless the command line names a file: the file Name in Dir, and those of the
@@ -28,52 +23,95 @@ const (
 	Name = "kojisnap.toml"
 )
 
-// Config is what the files of a configuration say.
+// Config is what the files of a configuration say, as one environment sees it, or none.
 type Config struct {
 	// Unread are files of conf.d that may be meant for kojisnap but do not end in .toml.
 	Unread []string
 
-	values map[string]any
-	origin map[string]string // the file and line that set a key or table.key
-	files  []string          // that were read
-	dir    string            // where files are looked for, if none was named
+	env     string // the environment that sees it; "": none
+	values  map[place]setting
+	defined map[string]string // environments, and the file and line where each one's first table is
+	files   []string          // that were read
+	dir     string            // where files are looked for, if none was named
 }
 
-// Read reads one file, or if that is empty those of a directory, later ones overriding earlier ones. Without any
-// file the configuration is empty. A key that the schema does not have, or a value of another type, is an
-// error with file and line.
-func Read(file, dir string, schema *Schema) (*Config, error) {
-	c := &Config{values: map[string]any{}, origin: map[string]string{}}
-	if file != "" {
-		return c, c.read(file, schema)
+// place is where a configuration has a key: in which environment ("": for all), table ("": none) and by which name.
+type place struct{ env, table, key string }
+
+// header returns the table as a file has it, empty at the top level.
+func (p place) header() string {
+	switch {
+	case p.env != "" && p.table != "":
+		return "[" + envTable + "." + p.env + "." + p.table + "]"
+	case p.env != "":
+		return "[" + envTable + "." + p.env + "]"
+	case p.table != "":
+		return "[" + p.table + "]"
 	}
-	c.dir = dir
-	err := c.read(filepath.Join(dir, Name), schema)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	return ""
+}
+
+// setting is what a file says about a key.
+type setting struct {
+	value any
+	file  string
+	line  int    // 0: unknown
+	key   string // what the file calls it, if that is not the key of its place
+}
+
+// at returns file and line.
+func (s setting) at() string {
+	if s.line > 0 {
+		return fmt.Sprintf("%s:%d", s.file, s.line)
 	}
-	more := filepath.Join(dir, "conf.d")
-	entries, err := os.ReadDir(more) // by name
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("configuration: %w", err)
+	return s.file
+}
+
+// name returns what a file calls the key of a place: "[env.stg.load] db".
+func (c *Config) name(p place) string {
+	if key := c.values[p].key; key != "" {
+		return key
 	}
-	for _, e := range entries {
-		name := filepath.Join(more, e.Name())
-		switch ending := filepath.Ext(name); {
-		case ending == ".toml":
-			if err := c.read(name, schema); err != nil {
-				return nil, err
-			}
-		case slices.Contains([]string{".toml", ".conf", ".cfg", ".ini", ".yaml", ".yml", ".json"}, strings.ToLower(ending)):
-			c.Unread = append(c.Unread, name)
-		}
+	return strings.TrimSpace(p.header() + " " + p.key)
+}
+
+// Environments returns the names of the environments that have tables, in order. It is empty if the configuration is
+// that of one environment.
+func (c *Config) Environments() []string {
+	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(c.defined))))
+}
+
+// For returns the configuration as an environment sees it: its own tables go before the others. An environment
+// without tables sees what is for all.
+func (c *Config) For(env string) *Config {
+	view := *c
+	view.env = env
+	return &view
+}
+
+// Require returns an error if the configuration has tables of environments, but none for this one.
+func (c *Config) Require(env string) error {
+	names := c.Environments()
+	if len(names) == 0 || c.defined[env] != "" {
+		return nil
 	}
-	return c, nil
+	return fmt.Errorf("the configuration has no environment %q%s: it has %s; --env NAME, or default = \"NAME\" in [env], says for which one to work (%s)",
+		env, Suggest(env, names), list(names), strings.Join(c.files, ", "))
+}
+
+// list returns names for a sentence.
+func list(names []string) string {
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
 }
 
 // Sources says which files were read, or that there are none, for a message about a missing key.
 func (c *Config) Sources() string {
 	switch {
+	case len(c.files) > 0 && c.env == "" && len(c.defined) > 0:
+		return "not for all environments in the configuration that was read, " + strings.Join(c.files, ", ") + "; --env says for which one to work: " + strings.Join(c.Environments(), ", ")
 	case len(c.files) > 0:
 		return "not in the configuration that was read, " + strings.Join(c.files, ", ")
 	case c.dir != "":
@@ -82,96 +120,51 @@ func (c *Config) Sources() string {
 	return "no configuration was read"
 }
 
-// Lookup returns the value of a key for a section, from the section's table or else from the top level, and
-// its origin: file, line and table. ok is false if neither has it.
+// Files returns the files that were read, in this order.
+func (c *Config) Files() []string { return c.files }
+
+// Lookup returns the value of a key for a section, and its origin: file, line and table. The environment's table of
+// the section goes before the environment's other keys, then comes the section's table, then the top level. ok is
+// false if none of them has it.
 func (c *Config) Lookup(section, key string) (value any, origin string, ok bool) {
-	if table, isTable := c.values[section].(map[string]any); isTable {
-		if v, ok := table[key]; ok {
-			return v, c.origin[section+"."+key] + " [" + section + "]", true
-		}
-	}
-	value, ok = c.values[key]
-	if _, isTable := value.(map[string]any); isTable {
+	p, ok := c.find(section, key)
+	if !ok {
 		return nil, "", false
 	}
-	return value, c.origin[key], ok
+	s := c.values[p]
+	return s.value, strings.TrimSpace(s.at() + " " + cmp.Or(s.key, p.header())), true
+}
+
+// find returns the place from which a section has a key.
+func (c *Config) find(section, key string) (place, bool) {
+	for _, p := range c.places(section, key) {
+		if _, ok := c.values[p]; ok {
+			return p, true
+		}
+	}
+	return place{}, false
+}
+
+// places returns where a key of a section may be, the first one first.
+func (c *Config) places(section, key string) []place {
+	return []place{{c.env, section, key}, {c.env, "", key}, {"", section, key}, {"", "", key}}
 }
 
 // Volumes returns the table volumes: staging's names of production's volumes.
-func (c *Config) Volumes() (map[string]string, error) {
-	table, _ := c.values[volumesTable].(map[string]any)
+func (c *Config) Volumes() map[string]string {
 	rules := map[string]string{}
-	for k, v := range table {
-		name, ok := v.(string)
-		if !ok {
-			return nil, fmt.Errorf("%s: [volumes] %s: want the name of a volume", c.origin["volumes."+k], k)
-		}
-		rules[k] = name
-	}
-	return rules, nil
-}
-
-const volumesTable = "volumes"
-
-// read adds what a file says.
-func (c *Config) read(file string, schema *Schema) error {
-	body, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	c.files = append(c.files, file)
-	values := map[string]any{}
-	if _, err := toml.Decode(string(body), &values); err != nil {
-		return fmt.Errorf("configuration %s: %w", file, err)
-	}
-	at := func(table, key string) string {
-		if n := lineOfKey(string(body), table, key); n > 0 {
-			return fmt.Sprintf("%s:%d", file, n)
-		}
-		return file
-	}
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		table, isTable := values[key].(map[string]any)
-		if in, wrong, err := schema.check(key, values[key]); err != nil {
-			return fmt.Errorf("configuration %s: %w", at(in, wrong), err)
-		}
-		if !isTable {
-			c.values[key], c.origin[key] = values[key], at("", key)
-			continue
-		}
-		have, _ := c.values[key].(map[string]any)
-		merged := maps.Clone(have)
-		if merged == nil {
-			merged = map[string]any{}
-		}
-		for k, v := range table {
-			merged[k], c.origin[key+"."+k] = v, at(key, k)
-		}
-		c.values[key] = merged
-	}
-	return nil
-}
-
-var (
-	tableLine = regexp.MustCompile(`^\s*\[\s*["']?([^]"']*?)["']?\s*\]`)
-	keyLine   = regexp.MustCompile(`^\s*["']?([A-Za-z0-9_-]+)["']?\s*[=.]`)
-)
-
-// lineOfKey returns the line of a file that has a key of a table, or for key "" the table itself. It is 0 if the
-// file has the key in a form that people do not write.
-func lineOfKey(body, table, key string) int {
-	now, n := "", 0
-	for line := range strings.Lines(body) {
-		n++
-		if m := tableLine.FindStringSubmatch(line); m != nil {
-			if now = m[1]; now == table && key == "" || table == "" && now == key {
-				return n
+	for _, env := range []string{"", c.env} {
+		for p, s := range c.values {
+			if name, ok := s.value.(string); ok && p.table == volumesTable && p.env == env {
+				rules[p.key] = name
 			}
-			continue
-		}
-		if m := keyLine.FindStringSubmatch(line); m != nil && now == table && m[1] == key {
-			return n
 		}
 	}
-	return 0
+	return rules
 }
+
+// The tables that are no command's.
+const (
+	volumesTable = "volumes"
+	envTable     = "env"
+)

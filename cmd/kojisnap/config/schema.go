@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -41,18 +42,30 @@ func NewSchema(commands ...*Flags) *Schema {
 	return s
 }
 
-// check refuses keys that set nothing, because a misspelt one must not be ignored, and values that are not of
-// their flag's type, whatever the command. It returns in which table which key is wrong.
-func (s *Schema) check(key string, value any) (table, wrong string, err error) {
-	inside, isTable := value.(map[string]any)
-	switch _, isSection := s.sections[key]; {
-	case key == volumesTable && isTable:
-		return "", "", nil
-	case isSection && isTable:
-		wrong, err := s.checkTable(key, inside)
-		return key, wrong, err
+// environmentName is what setup.CheckEnvironment takes.
+var environmentName = regexp.MustCompile(`^[a-z0-9_-]+$`)
+
+// check refuses a key that sets nothing, because a misspelt one must not be ignored, and a value that is not of its
+// flag's type, whatever the command.
+func (s *Schema) check(p place, value any) error {
+	if p.table == volumesTable {
+		if _, ok := value.(string); !ok {
+			return fmt.Errorf("%s %s: want the name of a volume, not %s", p.header(), p.key, shown(value))
+		}
+		return nil
+	}
+	if p.table != "" {
+		return s.checkTable(p, value)
+	}
+	header := ""
+	if p.env != "" {
+		header = p.header() + " "
+		if p.key == envTable {
+			return fmt.Errorf("%s has no key env: which environment to work for is said by --env, or default in [env]", p.header())
+		}
 	}
 	// A table of another name may be meant for a command; anything else for a flag.
+	_, isTable := value.(map[string]any)
 	found := false
 	var bad error
 	var names []string
@@ -61,7 +74,7 @@ func (s *Schema) check(key string, value any) (table, wrong string, err error) {
 			if !k.Flag.Hidden {
 				names = append(names, k.Flag.Name)
 			}
-			if k.Flag.Name == key {
+			if k.Flag.Name == p.key {
 				found = true
 				bad = cmp.Or(bad, assign(k.Flag.Value, value))
 			}
@@ -69,34 +82,32 @@ func (s *Schema) check(key string, value any) (table, wrong string, err error) {
 	}
 	switch {
 	case bad != nil:
-		return "", key, fmt.Errorf("%s: %w", key, bad)
+		return fmt.Errorf("%s%s: %w", header, p.key, bad)
 	case found:
-		return "", "", nil
+		return nil
 	case isTable:
-		return key, "", fmt.Errorf("no command [%s]%s", key, Suggest(key, append(s.commands, volumesTable)))
+		return fmt.Errorf("no command %s%s", place{p.env, p.key, ""}.header(), Suggest(p.key, append(slices.Clone(s.commands), volumesTable, envTable)))
 	}
 	slices.Sort(names)
-	return "", key, fmt.Errorf("no flag %q%s", key, Suggest(key, names))
+	return fmt.Errorf("%sno flag %q%s", header, p.key, Suggest(p.key, names))
 }
 
-// checkTable is check of the keys in a section's table.
-func (s *Schema) checkTable(section string, table map[string]any) (wrong string, err error) {
-	for _, name := range slices.Sorted(maps.Keys(table)) {
-		key := s.find(section, name)
-		if key == nil {
-			hint := s.belongs(name)
-			if hint != "" {
-				hint = fmt.Sprintf(" (it belongs %s)", hint)
-			} else {
-				hint = Suggest(name, s.names(section))
-			}
-			return name, fmt.Errorf("[%s] has no key %q%s", section, name, hint)
+// checkTable is check of a key in a section's table.
+func (s *Schema) checkTable(p place, value any) error {
+	key := s.find(p.table, p.key)
+	if key == nil {
+		hint := s.belongs(p.key)
+		if hint != "" {
+			hint = fmt.Sprintf(" (it belongs %s)", hint)
+		} else {
+			hint = Suggest(p.key, s.names(p.table))
 		}
-		if err := assign(key.Flag.Value, table[name]); err != nil {
-			return name, fmt.Errorf("[%s] %s: %w", section, name, err)
-		}
+		return fmt.Errorf("%s has no key %q%s", p.header(), p.key, hint)
 	}
-	return "", nil
+	if err := assign(key.Flag.Value, value); err != nil {
+		return fmt.Errorf("%s %s: %w", p.header(), p.key, err)
+	}
+	return nil
 }
 
 // find returns a key of a section, nil if it has none of that name.

@@ -2,22 +2,26 @@ package config
 
 // Suggest returns a hint at the word that was probably meant, " (did you mean …?)", or nothing if none is similar.
 func Suggest(word string, words []string) string {
-	const far = 3
-	best, least := "", far
+	if best := Nearest(word, words); best != "" {
+		return " (did you mean " + best + "?)"
+	}
+	return ""
+}
+
+// Nearest returns the word that differs least from another one, by at most a third of its letters, or nothing.
+func Nearest(word string, words []string) string {
+	best, least := "", len([]rune(word))/3+1
 	for _, w := range words {
-		if d := distance(word, w); d < least && d < len(w) {
+		if d := distance([]rune(word), []rune(w)); d < least {
 			best, least = w, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return " (did you mean " + best + "?)"
+	return best
 }
 
 // distance is how many letters must be inserted, removed, replaced, or exchanged with the next one to make one
 // word of the other.
-func distance(a, b string) int {
+func distance(a, b []rune) int {
 	before, last := []int(nil), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
