@@ -92,6 +92,30 @@ func (v *envView) SuccessAge() string { return kojisnap.Age(max(0, v.Made.Sub(v.
 
 func (v *envView) EverySeconds() float64 { return float64(v.Every) }
 
+// keyList is a part of the configuration.
+type keyList struct {
+	Title string
+	Keys  []ConfigKey
+}
+
+// Keys are the configuration: what is set, then the defaults.
+func (v *envView) Keys() (lists []keyList) {
+	var set, defaults []ConfigKey
+	for _, k := range v.Config {
+		if k.Default {
+			defaults = append(defaults, k)
+		} else {
+			set = append(set, k)
+		}
+	}
+	for _, l := range []keyList{{count(len(set)) + " keys that are set", set}, {count(len(defaults)) + " defaults", defaults}} {
+		if len(l.Keys) > 0 {
+			lists = append(lists, l)
+		}
+	}
+	return lists
+}
+
 // Tone is the class of the verdict, Mark its sign.
 func (v *envView) Tone() verify.Status {
 	switch v.Verdict.State {
