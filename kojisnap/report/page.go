@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,10 @@ func (f *Facts) WriteHTML(w io.Writer) error {
 		p.Envs = append(p.Envs, newEnvView(&f.Environments[i], i+1, f.Made))
 	}
 	if len(p.Envs) > 0 {
-		p.Title = visible(p.Envs[0].Verdict.Text + " – " + p.Envs[0].Name)
+		// One of which nothing is known says least.
+		first := max(0, slices.IndexFunc(p.Envs, func(v *envView) bool { return v.Verdict.State != kojisnap.StateUnknown }))
+		p.Envs[first].First = true
+		p.Title = visible(p.Envs[first].Verdict.Text + " – " + p.Envs[first].Name)
 	}
 	style := styleText + pickers(len(p.Envs))
 	sum := sha256.Sum256([]byte(style))
@@ -69,7 +73,8 @@ func pickers(n int) string {
 // envView is an environment as the page shows it.
 type envView struct {
 	*Env
-	N      int // from 1, part of ids
+	N      int  // from 1, part of ids
+	First  bool // shown at first
 	Made   time.Time
 	Matrix *matrix
 	Charts []chart
