@@ -75,7 +75,7 @@ func TestConfigCheck(t *testing.T) {
 func TestConfigCheckWarns(t *testing.T) {
 	etc := t.TempDir()
 	file := filepath.Join(etc, "c.toml")
-	write(t, file, "[load]\ndb = 'host=h dbname=koji password=s3cr3t'\n[env.stg.copy]\nsource = ['tree', '/x', 's3://b/x']\ntopdir = '/t'\ndb = 'postgres://u:s3cr3t@h/koji'\n")
+	write(t, file, "[load]\ndb = 'host=h dbname=koji password=s3cr3t'\n[env.stg.copy]\nsource = ['tree', '/x', 's3://bucket/x']\ntopdir = '/t'\ndb = 'postgres://u:s3cr3t@h/koji'\n")
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
