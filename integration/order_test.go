@@ -19,7 +19,7 @@ var order = []string{
 	// What people and monitoring are told; the order of steps; then what one step is.
 	"kojisnap/report kojisnap/metrics",
 	"kojisnap",
-	"kojisnap/pull kojisnap/verify",
+	"kojisnap/pull kojisnap/verify kojisnap/bundle",
 	"kojisnap/pull/scope",
 	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
 	"kojisnap/pull/pager",

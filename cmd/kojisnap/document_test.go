@@ -13,6 +13,7 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/bundle"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/repository"
@@ -37,6 +38,8 @@ var documents = map[string]reflect.Type{
 	"diff":         reflect.TypeFor[repository.DiffResult](),
 	"diff staging": reflect.TypeFor[stagingDiff](),
 	"diff --rows":  reflect.TypeFor[rowsResult](),
+	"bundle":       reflect.TypeFor[bundleResult](),
+	"unbundle":     reflect.TypeFor[bundle.Result](),
 	"prune":        reflect.TypeFor[repository.PruneResult](),
 	"report":       reflect.TypeFor[report.Facts](),
 	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
