@@ -36,8 +36,9 @@ func (b *baseline) findBase(ctx context.Context) error {
 	}
 	var id, columns string
 	var held bool
-	err := b.Tx.QueryRow(ctx, `SELECT l.snapshot, l.columns, NOT EXISTS (SELECT FROM kojisnap.tag t WHERE t.tag_id = ANY($1) AND t.snapshot <> l.snapshot)
-		FROM kojisnap.load l ORDER BY l.id DESC LIMIT 1`, b.scope()).Scan(&id, &columns, &held)
+	var tags []int64
+	err := b.Tx.QueryRow(ctx, `SELECT l.snapshot, l.columns, l.tags::bigint[], NOT EXISTS (SELECT FROM kojisnap.tag t WHERE t.tag_id = ANY($1) AND t.snapshot <> l.snapshot)
+		FROM kojisnap.load l ORDER BY l.id DESC LIMIT 1`, b.scope()).Scan(&id, &columns, &tags, &held)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
@@ -45,6 +46,12 @@ func (b *baseline) findBase(ctx context.Context) error {
 		return err
 	}
 	base, err := b.opt.Base(ctx, id)
+	if err == nil && len(base.Manifest.Scope.All) != len(tags) {
+		if b.opt.Narrow == nil {
+			return nil
+		}
+		base, err = b.opt.Narrow(ctx, base, tags)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

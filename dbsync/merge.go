@@ -237,7 +237,7 @@ type attempt struct {
 // newMerger makes an attempt at a load.
 func newMerger(tx pgx.Tx, snap *snapfile.Snapshot, opt LoadOptions) *merger {
 	l := &loadtx.Load{Tx: tx, Snap: snap, Counts: loadtx.Counts{}, Rows: map[string]int64{}, Deleted: map[string]int64{}, Filled: map[string]bool{}}
-	l.Report = &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), DryRun: opt.DryRun, Waited: opt.Waited}
+	l.Report = &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), LoadTags: opt.Tags, DryRun: opt.DryRun, Waited: opt.Waited}
 	a := &attempt{Load: l, opt: opt}
 	out := &exclusions{attempt: a, skipped: map[string]bool{}, bad: map[string]bool{}}
 	edits, names, held, touches := &edits{a}, &nameConflicts{a, out}, &heldBuilds{a, out}, &touches{attempt: a}

@@ -40,6 +40,12 @@ type LoadOptions struct {
 	// database holds it, only what changed since is read and compared. nil compares every row.
 	Base func(ctx context.Context, id string) (*snapfile.Snapshot, error)
 
+	// Narrow returns a snapshot with only the rows of some of its tags. It is called for what the database holds, if
+	// that was loaded for these tags alone. nil: every row is compared then.
+	Narrow func(ctx context.Context, snap *snapfile.Snapshot, tags []int64) (*snapfile.Snapshot, error)
+	// Tags are what the load was asked for, if that are fewer tags than the snapshot was pulled for; for the report.
+	Tags []string
+
 	// Between opens the snapshots of a hub whose events are after one and before another, oldest
 	// first, whether they were loaded or not: they tell when production revoked what has left the
 	// view since. nil: what this snapshot does not tell itself gets its event.

@@ -39,7 +39,7 @@ func (rec *recorder) holdsSnapshot(ctx context.Context) (same bool, err error) {
 		return false, nil // what staging changed since gives way
 	}
 	err = rec.Tx.QueryRow(ctx, `SELECT count(*) = $2 AND NOT EXISTS (SELECT FROM kojisnap.aside) AND NOT EXISTS (SELECT FROM kojisnap.hidden)
-			AND EXISTS (SELECT FROM kojisnap.load WHERE snapshot = $3 AND columns = $4)
+			AND EXISTS (SELECT FROM kojisnap.load WHERE snapshot = $3 AND columns = $4 AND tags = $1)
 		FROM kojisnap.tag WHERE tag_id = ANY($1) AND snapshot = $3`, rec.scope(), len(rec.scope()), rec.Snap.ID, rec.columns()).Scan(&same)
 	if err != nil || !same || len(rec.scope()) == 0 {
 		return false, err

@@ -11,7 +11,8 @@ type Report struct {
 	Spliced      int    `json:"spliced"`
 	Fetched      int    `json:"fetched"`
 	Symlinked    int    `json:"symlinked"`
-	Bytes        int64  `json:"bytes"` // of files made
+	Bytes        int64  `json:"bytes"`         // of files made
+	FetchedBytes int64  `json:"fetched_bytes"` // of those from a URL or a bucket
 	Builds       int    `json:"builds"`
 	Links        int    `json:"links"`   // of volumes and on DEFAULT
 	Strays       int    `json:"strays"`  // directories removed that failed moves had left
@@ -38,6 +39,7 @@ func (r *Report) count(op Op, bytes int64) {
 		r.Spliced++
 	case OpFetch:
 		r.Fetched++
+		r.FetchedBytes += bytes
 	case OpSymlink:
 		r.Symlinked++
 	}

@@ -16,11 +16,12 @@ var order = []string{
 	// Programs.
 	"cmd/kojisnap cmd/hubtest integration/demo",
 	"cmd/kojisnap/jsondoc cmd/kojisnap/config",
-	// The order of steps, then what one step is.
+	// What people and monitoring are told; the order of steps; then what one step is.
+	"kojisnap/report kojisnap/metrics",
 	"kojisnap",
-	"kojisnap/pull kojisnap/verify",
+	"kojisnap/pull kojisnap/verify kojisnap/bundle",
 	"kojisnap/pull/scope",
-	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/pull/convert",
+	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
 	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
 	// What staging has.
@@ -42,7 +43,7 @@ var order = []string{
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
 var testOrder = []string{
-	"integration kojisnap/pull/pulltest kojisnap/benchtest kojisnap/seedtest volumes/volumestest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
+	"integration integration/ops kojisnap/pull/pulltest kojisnap/benchtest kojisnap/seedtest volumes/volumestest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
 	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
 	"kojisnap/hub/hubtest/query",
 	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",

@@ -61,6 +61,8 @@ type CopyOptions struct {
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
 
+	notes *storeNotes // nil: that the store does not take the ledger is an error
+
 	Log      *slog.Logger
 	Progress progress.Progress
 }
@@ -167,7 +169,7 @@ func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store
 	r.Report, err = engine.Apply(ctx, r.Actions)
 	if s != nil {
 		// Also after an error: the builds that could be made are there.
-		if perr := putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir); perr != nil {
+		if perr := putLedger(context.WithoutCancel(ctx), s, o.Env, o.Topdir); perr != nil && !o.notes.failed(ctx, perr) {
 			err = errors.Join(err, perr)
 		}
 	}
@@ -342,12 +344,19 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger
 // copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
 // cannot be read: the engine reports that.
 func (o CopyOptions) copied() map[string]bool {
+	l, err := ledger.Read(o.Topdir)
+	if err != nil {
+		return map[string]bool{}
+	}
+	return wantedIn(l)
+}
+
+// wantedIn returns the names of the builds in a ledger that are still wanted.
+func wantedIn(l *ledger.Ledger) map[string]bool {
 	nvrs := map[string]bool{}
-	if l, err := ledger.Read(o.Topdir); err == nil {
-		for _, b := range l.Builds {
-			if b.Unwanted == 0 {
-				nvrs[b.Build.NVR()] = true
-			}
+	for _, b := range l.Builds {
+		if b.Unwanted == 0 {
+			nvrs[b.Build.NVR()] = true
 		}
 	}
 	return nvrs

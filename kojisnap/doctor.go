@@ -41,6 +41,8 @@ func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[strin
 		f := Finding{Check: c.name, Status: verify.StatusOK}
 		err, left := missing[c.name]
 		switch {
+		case !o.Only.does(c.half):
+			f.Status, f.Detail = verify.StatusSkipped, "not needed by --only "+string(o.Only)
 		case left && err == nil:
 			f.Status, f.Detail = verify.StatusSkipped, "not configured"
 		case left:
@@ -68,6 +70,7 @@ func Doctor(ctx context.Context, s store.Store, o SyncOptions, missing map[strin
 // precheck is one check. run returns what it found.
 type precheck struct {
 	name string
+	half Half // that needs it; Whole: both do
 	sync bool // Sync also makes it, before its first step
 	run  func(ctx context.Context) (string, error)
 }
@@ -91,13 +94,13 @@ const (
 // preflights returns the checks, the cheapest first.
 func (o SyncOptions) preflights(s store.Store) []precheck {
 	return []precheck{
-		{CheckOverlay, true, func(context.Context) (string, error) { return o.checkOverlay() }},
-		{CheckStore, false, func(ctx context.Context) (string, error) { return checkStore(ctx, s) }},
-		{CheckProductionHub, false, o.checkProductionHub},
-		{CheckStagingHub, !o.NoVerify, o.checkStagingHub},
-		{CheckTopdir, true, func(ctx context.Context) (string, error) { return o.checkTopdir(ctx, s) }},
-		{CheckSources, true, o.checkSources},
-		{CheckDatabase, true, o.checkDatabase},
+		{CheckOverlay, OnlyApply, true, func(context.Context) (string, error) { return o.checkOverlay() }},
+		{CheckStore, Whole, false, func(ctx context.Context) (string, error) { return o.checkStore(ctx, s) }},
+		{CheckProductionHub, OnlyPull, false, o.checkProductionHub},
+		{CheckStagingHub, OnlyApply, !o.NoVerify, o.checkStagingHub},
+		{CheckTopdir, OnlyApply, true, func(ctx context.Context) (string, error) { return o.checkTopdir(ctx, s) }},
+		{CheckSources, OnlyApply, true, o.checkSources},
+		{CheckDatabase, OnlyApply, true, o.checkDatabase},
 	}
 }
 
@@ -109,12 +112,28 @@ func (o SyncOptions) checkOverlay() (string, error) {
 	return o.Load.Overlay, err
 }
 
-// checkStore writes, reads and removes an object.
-func checkStore(ctx context.Context, s store.Store) (string, error) {
+// checkStore writes, reads and removes an object. A host that only applies needs a snapshot to apply, and may be
+// refused to write.
+func (o SyncOptions) checkStore(ctx context.Context, s store.Store) (string, error) {
 	all, err := repository.Snapshots(ctx, s)
 	if err != nil {
 		return "", err
 	}
+	if o.Only == OnlyApply {
+		snap, err := repository.Latest(ctx, s, o.Scope)
+		if err != nil {
+			return "", err
+		}
+		found, err := probeStore(ctx, s, len(all))
+		if err != nil {
+			err = &notYetError{fmt.Errorf("%w; apply can do without, but prune does not know then what this environment needs", err)}
+		}
+		return found + ", the latest is " + snap.ID, err
+	}
+	return probeStore(ctx, s, len(all))
+}
+
+func probeStore(ctx context.Context, s store.Store, snapshots int) (string, error) {
 	const name = "doctor/probe"
 	content := []byte("kojisnap doctor\n")
 	if err := s.Put(ctx, name, bytes.NewReader(content)); err != nil {
@@ -131,7 +150,7 @@ func checkStore(ctx context.Context, s store.Store) (string, error) {
 	if err := s.Delete(ctx, name); err != nil {
 		return "", fmt.Errorf("store %s: no object can be removed: %w", s, err)
 	}
-	return fmt.Sprintf("%s: %d snapshots", s, len(all)), nil
+	return fmt.Sprintf("%s: %d snapshots", s, snapshots), nil
 }
 
 func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
@@ -186,6 +205,9 @@ func (o SyncOptions) checkStagingHub(ctx context.Context) (string, error) {
 		if c != nil {
 			production = append(production, c.URL())
 		}
+	}
+	if o.Scope.Hub != "" {
+		production = append(production, o.Scope.Hub)
 	}
 	if err := verify.CheckStagingHub(ctx, o.Verify.Hub, production...); err != nil {
 		return "", fmt.Errorf("%w (verify asks it at the end; --no-verify leaves that out)", err)
@@ -259,7 +281,7 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	defer conn.Close(context.WithoutCancel(ctx))
 	p := preflight.Options{Env: o.Load.Env, HubMoved: o.Load.HubMoved, Event: o.Pull.Event, Tags: o.Pull.Tags,
 		Overlay: o.Load.Overlay != "", Replace: o.Load.OnConflict == dbsync.Replace}
-	if o.Hub != nil {
+	if p.Hub = o.Scope.Hub; o.Hub != nil {
 		p.Hub = o.Hub.URL()
 	}
 	if o.Load.Rollback {
@@ -275,7 +297,7 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 // Preflight refuses, before the first step of a sync, what a later step would refuse after hours of work.
 func (o SyncOptions) Preflight(ctx context.Context, s store.Store) error {
 	for _, c := range o.preflights(s) {
-		if !c.sync {
+		if !c.sync || !o.Only.does(c.half) {
 			continue
 		}
 		if _, err := c.run(ctx); err != nil && !errors.As(err, new(*notYetError)) {

@@ -11,6 +11,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -18,7 +19,7 @@ import (
 )
 
 // LoadOptions say which database to load, and how. Of dbsync.LoadOptions, Load itself sets Staged, VolumeFor,
-// Overlay, Base and Between; all others are used as they are.
+// Overlay, Base, Narrow and Between; all others are used as they are.
 type LoadOptions struct {
 	dbsync.LoadOptions
 	DSN string // of the staging database; empty: libpq's environment variables
@@ -34,9 +35,12 @@ type LoadOptions struct {
 	// After, if not nil, is called when the load has committed. A dry run calls neither.
 	Before func(ctx context.Context, snapshot string, event int64) error
 	After  func(ctx context.Context, r *book.LoadReport)
+
+	notes *storeNotes // nil: Load tells itself what the store does not take
 }
 
-// Load loads a snapshot into the staging database, in one transaction. s is the store that has the snapshot.
+// Load loads a snapshot into the staging database, in one transaction. If it is to be of fewer tags (o.Tags), snap
+// comes from narrow.To. s is the store that has the snapshot.
 // Errors are those of package dbsync.
 func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (*book.LoadReport, error) {
 	r, lock, err := load(ctx, snap, s, o)
@@ -83,7 +87,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 	}
 	if err == nil && s != nil {
 		o.noteDecided(ctx, s, r.Decided)
-		if lost := repository.PutHeld(ctx, s, o.Env, snap); lost != nil && o.Log != nil {
+		if lost := o.noteHeld(ctx, s, snap, conn); lost != nil && !o.notes.failed(ctx, lost) && o.Log != nil {
 			// The store may be read-only here. A load that lacks what was pruned says so itself.
 			o.Log.InfoContext(ctx, "what the database holds is not noted in the store: a prune may remove what the next load needs", "err", lost)
 		}
@@ -100,7 +104,7 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 
 // noteDecided stores what staging decided, for copies. They can do without it, so a failure is no error.
 func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[int64]string) {
-	if err := repository.PutDecided(ctx, s, o.Env, builds); err != nil && o.Log != nil {
+	if err := repository.PutDecided(ctx, s, o.Env, builds); err != nil && !o.notes.failed(ctx, err) && o.Log != nil {
 		o.Log.WarnContext(ctx, "what staging decided of builds is not noted in the store: a copy may make their files again", "err", err)
 	}
 }
@@ -135,6 +139,7 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {
 		return repository.SnapshotsBetween(ctx, s, after, before) // if the store has keys, only trusted ones
 	}
+	opt.Narrow = narrow.ToIDs
 	if o.Overlay != "" {
 		opt.Overlay, err = overlay.Read(o.Overlay)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"kojisnap/dbsync/status"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
@@ -16,6 +17,8 @@ import (
 type StagingStatus struct {
 	*status.Status
 	Drift *Drift `json:"drift,omitempty"` // nil without a store
+	// Pulled is how the last pull of the newest snapshot's scope ended; nil: the store does not say.
+	Pulled *repository.Pulled `json:"pulled,omitempty"`
 }
 
 // Drift says what a database lacks of the newest snapshot that a store has of the same hub.
@@ -37,6 +40,25 @@ type Drift struct {
 	RelationsError string                    `json:"relations_error,omitempty"`
 }
 
+// ReadPulled returns what the store says of the last pull of a snapshot's scope; nil: nothing.
+func ReadPulled(ctx context.Context, s store.Store, id string) (*repository.Pulled, error) {
+	snap, err := repository.Open(ctx, s, id)
+	if err != nil {
+		return nil, err
+	}
+	return repository.ReadPulled(ctx, s, snap.Manifest.Hub, snap.Manifest.Scope.AskedFor())
+}
+
+// AppliesOnly reports whether the last sync took its snapshot from the store, so that the age of its success says
+// nothing of that of the last pull.
+func (s *StagingStatus) AppliesOnly() bool {
+	if len(s.Syncs) == 0 {
+		return false
+	}
+	report, err := ReadSyncReport(s.Syncs[0])
+	return err == nil && report.Only == OnlyApply
+}
+
 // ReadDrift compares what a database holds with the newest snapshot of a scope in a store; with rows, also row
 // by row. If the database says from which hub it was loaded, that counts, and not the scope's. If the store has
 // no such snapshot, or cannot be read, that is an error.
@@ -48,6 +70,11 @@ func ReadDrift(ctx context.Context, s store.Store, scope repository.Scope, have 
 	newest, err := repository.Latest(ctx, s, scope)
 	if err != nil {
 		return nil, err
+	}
+	if last := have.LastSuccess; last != nil && last.Report != nil {
+		if newest, err = narrow.To(ctx, newest, last.Report.LoadTags); err != nil {
+			return nil, err
+		}
 	}
 	d := &Drift{Snapshot: newest.ID, Event: newest.Manifest.Event}
 	var last *status.TagStatus

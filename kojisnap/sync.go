@@ -25,6 +25,8 @@ type SyncOptions struct {
 	Copy   CopyOptions
 	Load   LoadOptions
 	Verify verify.Options
+	Only   Half
+	Scope  repository.Scope // with OnlyApply: of which the latest snapshot is applied
 	// AfterPull, if not nil, is called after the pull.
 	AfterPull func()
 	// StepBegins and StepEnds, if not nil, are called around each step, with what the sync has done so far.
@@ -36,13 +38,16 @@ type SyncOptions struct {
 
 // SyncResult is what the steps did, nil for a step that was not reached or was left out.
 type SyncResult struct {
-	Pull   *pull.Result     `json:"pull,omitempty"`
-	Copy   *CopyResult      `json:"copy,omitempty"`
-	Load   *book.LoadReport `json:"load,omitempty"`
-	Remove *CopyResult      `json:"remove,omitempty"`
-	Repair *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
-	Verify *verify.Result   `json:"verify,omitempty"`
-	Steps  []SyncStep       `json:"steps"` // those that were reached
+	Only     Half             `json:"only,omitempty"`
+	Snapshot string           `json:"snapshot,omitempty"` // that was pulled or, with OnlyApply, applied
+	Event    int64            `json:"event,omitempty"`    // of the snapshot
+	Pull     *pull.Result     `json:"pull,omitempty"`
+	Copy     *CopyResult      `json:"copy,omitempty"`
+	Load     *book.LoadReport `json:"load,omitempty"`
+	Remove   *CopyResult      `json:"remove,omitempty"`
+	Repair   *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
+	Verify   *verify.Result   `json:"verify,omitempty"`
+	Steps    []SyncStep       `json:"steps"` // those that were reached
 
 	begins func(string)
 	ends   func(SyncStep, *SyncResult)
@@ -53,68 +58,89 @@ type SyncResult struct {
 // volume at once; their copies stay for Copy.KeepFor, for composes that run. Copies that verify finds missing
 // or damaged are made again, and verified once more.
 //
+// A host that does only half of it (SyncOptions.Only) needs nothing that the other half needs. OnlyApply applies the
+// latest snapshot in the store, also if the database holds that already: then it is cheap, and still verifies.
+//
 // Sync first refuses what a late step would refuse. It stops at the first error; another run continues.
 // Single files, builds and directories that a copy keeps back do not stop it: their builds stay on the
 // read-only volume, the result is complete, and the error is a *hardlink.LeftOutError, which Incomplete tells.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
-	r := &SyncResult{begins: o.StepBegins, ends: o.StepEnds}
+	r := &SyncResult{Only: o.Only, begins: o.StepBegins, ends: o.StepEnds}
 	if err := o.Preflight(ctx, s); err != nil {
 		return r, err
 	}
+	snap, err := o.snapshot(ctx, s, r)
+	if err != nil {
+		return r, err
+	}
+	r.Snapshot, r.Event = snap.ID, snap.Manifest.Event
+	if o.Only == OnlyPull {
+		return r, nil
+	}
+	if o.Only == OnlyApply { // such a host may not write the store
+		notes := &storeNotes{log: o.Load.Log}
+		o.Copy.notes, o.Load.notes = notes, notes
+	}
+	return r, r.apply(ctx, s, snap, o)
+}
+
+// pull runs pull as a step.
+func (r *SyncResult) pull(ctx context.Context, s store.Store, o SyncOptions) error {
 	err := r.step("pull", func() (err error) {
 		r.Pull, err = pull.Pull(ctx, o.Hub, s, o.Pull)
 		return err
 	})
 	if err != nil {
-		return r, fmt.Errorf("pull: %w", err)
+		return fmt.Errorf("pull: %w", err)
 	}
 	if o.AfterPull != nil {
 		o.AfterPull()
 	}
-	snap, err := repository.Open(ctx, s, r.Pull.Snapshot)
-	if err != nil {
-		return r, err
-	}
+	return nil
+}
+
+// apply runs the steps that change staging, and verify.
+func (r *SyncResult) apply(ctx context.Context, s store.Store, snap *snapfile.Snapshot, o SyncOptions) error {
 	if err := o.checkSnapshot(ctx, snap); err != nil {
-		return r, err
+		return err
 	}
 	o.Copy.Leave, o.Copy.Repair, o.Copy.Database = true, true, &StagingDatabase{DSN: o.Load.DSN}
 	var keptBack error // a *hardlink.LeftOutError
 	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", Copy, &r.Copy}, &keptBack); err != nil {
-		return r, err
+		return err
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
 	var lock *waiting // composes must not begin before what they could miss is removed
 	defer func() { lock.release() }()
-	err = r.step("load", func() (err error) {
+	err := r.step("load", func() (err error) {
 		r.Load, lock, err = load(ctx, snap, s, o.Load)
 		return err
 	})
 	r.noteWait(lock)
 	if err != nil {
-		return r, fmt.Errorf("load: %w", err)
+		return fmt.Errorf("load: %w", err)
 	}
 	err = r.copy(ctx, snap, s, o.Copy, copyStep{"remove", "copy, removal", Remove, &r.Remove}, &keptBack)
 	lock.release()
 	if err != nil || o.NoVerify {
-		return r, cmp.Or(err, keptBack)
+		return cmp.Or(err, keptBack)
 	}
 	o.Verify.Snapshot = snap
 	if err := r.verify(ctx, o); err != nil {
-		return r, err
+		return err
 	}
 	if len(r.Verify.Suspects()) == 0 {
-		return r, keptBack
+		return keptBack
 	}
 	o.Copy.Suspects = r.Verify.Suspects()
 	o.Copy.Log = nil // what it could log beside its result the first copy has logged
 	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", Copy, &r.Repair}, &keptBack); err != nil {
-		return r, err
+		return err
 	}
 	if len(r.Repair.Actions.Builds) > 0 {
 		err = r.verify(ctx, o)
 	}
-	return r, cmp.Or(err, keptBack)
+	return cmp.Or(err, keptBack)
 }
 
 // copyStep is what differs between the copies of a sync.

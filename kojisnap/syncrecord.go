@@ -20,6 +20,7 @@ import (
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/secret"
+	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/verify"
 	"kojisnap/volumes/topdir"
 )
@@ -35,9 +36,15 @@ type SyncStep struct {
 
 // SyncReport is what the record of a sync has beside its times and exit code.
 type SyncReport struct {
+	Only   Half           `json:"only,omitempty"` // the half of a sync that it did
 	Store  string         `json:"store"`
 	Steps  []SyncStep     `json:"steps"`  // those that were reached, in order
 	Checks []verify.Check `json:"checks"` // of verify, those that are not ok
+	// Passed are the checks that are ok, by name, tag and arch, each with how many things it looked at; nil if
+	// verify was not reached. Lists has for each of Checks all that is bad, if its examples are not all. The database
+	// keeps these two for the last sync that verified.
+	Passed map[string]map[string]map[string]int `json:"passed,omitzero"`
+	Lists  [][]string                           `json:"lists,omitempty"`
 	// Pin is the event to pin composes at after the sync, also after a failed one; 0 if it is not known.
 	Pin int64 `json:"pin,omitempty"`
 	// Missing is how many files that composes need no source had.
@@ -82,16 +89,18 @@ func (r *SyncResult) noteWait(lock *waiting) {
 
 // report makes the report of a sync that ended with err.
 func (r *SyncResult) report(store string, err error) SyncReport {
-	rep := SyncReport{Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
+	rep := SyncReport{Only: r.Only, Store: store, Steps: append([]SyncStep{}, r.Steps...), Checks: []verify.Check{}}
 	counts := map[string]map[string]int64{}
 	if p := r.Pull; p != nil {
-		counts["pull"] = map[string]int64{"rows": p.Totals.Rows, "left_out": int64(len(p.LeftOut))}
+		counts["pull"] = map[string]int64{"rows": p.Totals.Rows, "left_out": int64(len(p.LeftOut)), "existing": 0,
+			"requests": p.Asked.Requests, "asked_rows": p.Asked.Rows, "sent": p.Asked.Sent, "received": p.Asked.Received}
+		if p.Existing {
+			counts["pull"]["existing"] = 1
+		}
 	}
 	for name, c := range map[string]*CopyResult{"copy": r.Copy, "remove": r.Remove, "repair": r.Repair} {
 		if c != nil {
-			made := c.Report.Linked + c.Report.Reflinked + c.Report.Copied + c.Report.Spliced + c.Report.Fetched
-			counts[name] = map[string]int64{"present": int64(c.Report.Present), "made": int64(made), "bytes": c.Report.Bytes,
-				"links": int64(c.Report.Links), "removed_builds": int64(c.Report.Removed)}
+			counts[name] = copyCounts(c.Report)
 		}
 	}
 	if l := r.Load; l != nil {
@@ -100,14 +109,7 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 			"conflicts": int64(len(l.Conflicts)), "left_out": int64(len(l.LeftOut)), "kept": int64(len(l.Kept))}
 	}
 	if v := r.Verify; v != nil {
-		by := map[string]int64{"checks": int64(len(v.Checks))}
-		for _, c := range v.Checks {
-			if c.Status != verify.StatusOK {
-				by[string(c.Status)]++
-				rep.Checks = append(rep.Checks, c)
-			}
-		}
-		counts["verify"] = by
+		counts["verify"] = rep.noteChecks(v.Checks)
 	}
 	for i := range rep.Steps {
 		rep.Steps[i].Counts = counts[rep.Steps[i].Name]
@@ -123,6 +125,49 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 		}
 	}
 	return rep
+}
+
+// noteChecks records what verify found, and returns how many checks there are, and of each status but ok.
+func (r *SyncReport) noteChecks(checks []verify.Check) map[string]int64 {
+	by := map[string]int64{"checks": int64(len(checks))}
+	r.Passed = map[string]map[string]map[string]int{}
+	more := false
+	for _, c := range checks {
+		if c.Status != verify.StatusOK {
+			by[string(c.Status)]++
+			r.Checks, r.Lists = append(r.Checks, c), append(r.Lists, c.Entries)
+			more = more || len(c.Entries) > 0
+			continue
+		}
+		if r.Passed[c.Name] == nil {
+			r.Passed[c.Name] = map[string]map[string]int{}
+		}
+		if r.Passed[c.Name][c.Tag] == nil {
+			r.Passed[c.Name][c.Tag] = map[string]int{}
+		}
+		r.Passed[c.Name][c.Tag][c.Arch] += c.Count
+	}
+	if !more {
+		r.Lists = nil
+	}
+	return by
+}
+
+// All returns what is bad of the check i of Checks, as much as the record has.
+func (r *SyncReport) All(i int) []string {
+	if i < len(r.Lists) && len(r.Lists[i]) > 0 {
+		return r.Lists[i]
+	}
+	return r.Checks[i].Examples
+}
+
+// copyCounts are the counts of a copy in the record: made are all the ways from hardlinked to fetched.
+func copyCounts(r hardlink.Report) map[string]int64 {
+	made := r.Linked + r.Reflinked + r.Copied + r.Spliced + r.Fetched
+	return map[string]int64{"present": int64(r.Present), "made": int64(made), "bytes": r.Bytes,
+		"links": int64(r.Links), "removed_builds": int64(r.Removed), "removed_bytes": r.RemovedBytes,
+		"hardlinked": int64(r.Linked), "reflinked": int64(r.Reflinked), "copied": int64(r.Copied), "spliced": int64(r.Spliced),
+		"fetched": int64(r.Fetched), "fetched_bytes": r.FetchedBytes, "symlinked": int64(r.Symlinked)}
 }
 
 // Trouble says in one line what is not ready in staging: failed checks with numbers. It is empty if the report
@@ -153,13 +198,16 @@ func (r SyncReport) Trouble() string {
 }
 
 // RecordSync records a sync that began at started and ended with an exit code, and with err or because of what
-// verify found: in the schema kojisnap of the database, and beside the ledger if there is one. r may be of a
-// sync that ended early. If one of the two cannot be written, that is an error, and the other is still written.
-func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) error {
-	report := r.report(secret.Hide(store), err)
+// verify found: in the schema kojisnap of the database, beside the ledger if there is one, and in the store, where
+// the host that only applies finds how the pull ended, and other hosts how the environment is. A host that only
+// pulls has the store alone. r may be of a sync that ended early. If one of them cannot be written, that is an
+// error, and the others are still written. The record is also the result.
+func RecordSync(ctx context.Context, s store.Store, o SyncOptions, r *SyncResult, started time.Time, exit int, err error) (SyncRecord, error) {
+	noted := o.recordPull(ctx, s, r, exit, err)
+	report := r.report(secret.Hide(s.String()), err)
 	run := book.SyncRun{Started: started.UTC(), Finished: time.Now().UTC(), Exit: exit, Version: o.Load.Version, Who: book.Who()}
-	if r.Pull != nil {
-		run.Snapshot, run.Event = r.Pull.Snapshot, r.Pull.Event
+	if run.Snapshot, run.Event = r.Snapshot, r.Event; o.Only == OnlyPull {
+		run.Version = programVersion(o.Pull)
 	}
 	switch trouble := report.Trouble(); {
 	case exit == 0:
@@ -169,6 +217,9 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 		run.Error = shorten(oneline.Of(err).Error())
 	}
 	run.Error = secret.Hide(run.Error)
+	if o.Only == OnlyPull {
+		return SyncRecord{run, report}, noted
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	conn, lost := dbconn.Connect(ctx, o.Load.DSN)
@@ -180,7 +231,7 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	}
 	body, e := json.Marshal(report)
 	if e != nil {
-		return e
+		return SyncRecord{run, report}, e
 	}
 	body = []byte(secret.Hide(string(body)))
 	run.Report = bytes.ReplaceAll(body, []byte(`\u0000`), []byte(`\ufffd`)) // which no database holds
@@ -190,7 +241,11 @@ func RecordSync(ctx context.Context, store string, o SyncOptions, r *SyncResult,
 	if lost != nil {
 		lost = fmt.Errorf("the database does not remember this sync: %w", lost)
 	}
-	return errors.Join(lost, recordInTopdir(o.Copy, SyncRecord{run, report}))
+	record := SyncRecord{run, report}
+	if e := o.noteSync(ctx, s, run, report, r.Verify); !readOnly(e) { // the load has told that
+		noted = errors.Join(noted, e)
+	}
+	return record, errors.Join(lost, recordInTopdir(o.Copy, record), noted)
 }
 
 // recordInTopdir writes the record beside the ledger. If there is no ledger, it writes nothing: either nothing

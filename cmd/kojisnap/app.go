@@ -17,6 +17,7 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -108,8 +109,8 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 		}
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
-	// Status must not wait for a running sync.
-	if a.lockFile != "" && cmd.name != statusCommand.name {
+	// Status and report must not wait for a running sync.
+	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != reportCommand.name {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}
@@ -205,6 +206,32 @@ func (a *app) plainStore(write bool) (store.Store, error) {
 	return s, err
 }
 
+// allStores opens the stores of all environments of the configuration, each once.
+func (a *app) allStores() ([]store.Store, error) {
+	places := []string{a.store}
+	for _, env := range a.config.Environments() {
+		if v, _, ok := a.config.For(env).Lookup(config.Common, "store"); ok {
+			if place, isText := v.(string); isText && !slices.Contains(places, place) {
+				places = append(places, place)
+			}
+		}
+	}
+	if len(places) > 1 && a.store == "" {
+		places = places[1:]
+	}
+	var all []store.Store
+	for _, place := range places {
+		of := *a
+		of.store = place
+		s, err := of.openStore(false)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
 // remoteStore returns a store that is not a directory, or nil. It only reads the AWS configuration, and asks no server.
 func (a *app) remoteStore() (store.Store, error) {
 	switch {
@@ -228,19 +255,7 @@ func (a *app) scope() (repository.Scope, error) {
 	if err := f.Configure(a.config); err != nil {
 		return repository.Scope{}, usageError{err}
 	}
-	if err := checkTags(o.tags); err != nil {
-		return repository.Scope{}, err
-	}
-	scope := repository.Scope{Tags: o.tags}
-	if o.hub == "" && o.profile == "" {
-		return scope, nil
-	}
-	c, err := o.client(a)
-	if err != nil {
-		return scope, err
-	}
-	scope.Hub = c.URL()
-	return scope, nil
+	return o.scope(a)
 }
 
 // latest opens the latest snapshot of what the configuration pulls. If it does not say that, the store must have
@@ -254,17 +269,22 @@ func (a *app) latest(ctx context.Context, s store.Store, look bool) (*snapfile.S
 	return repository.Latest(ctx, s, scope)
 }
 
-// openSnapshot opens the store of --store and a snapshot in it, to load or copy it.
-func (a *app) openSnapshot(ctx context.Context, id string) (store.Store, *snapfile.Snapshot, error) {
+// openSnapshot opens the store of --store and a snapshot in it, to load or copy it, with some of its tags or, without
+// any, with all.
+func (a *app) openSnapshot(ctx context.Context, id string, tags []string) (store.Store, *snapfile.Snapshot, error) {
 	s, err := a.openStore(false)
 	if err != nil {
 		return nil, nil, err
 	}
+	var snap *snapfile.Snapshot
 	if id == "" || id == "latest" {
-		snap, err := a.latest(ctx, s, false)
-		return s, snap, err
+		snap, err = a.latest(ctx, s, false)
+	} else {
+		snap, err = openID(ctx, s, id)
 	}
-	snap, err := openID(ctx, s, id)
+	if err == nil {
+		snap, err = narrow.To(ctx, snap, tags)
+	}
 	return s, snap, err
 }
 

@@ -51,11 +51,17 @@ func checkKeepDays(days int, waitFor string) error {
 
 // waitsFor returns the file of --wait-for in the configuration of load.
 func (a *app) waitsFor() (string, error) {
+	o, err := a.loads()
+	return o.waitFor, err
+}
+
+// loads returns what the configuration says of load, for commands that depend on what is loaded.
+func (a *app) loads() (loadFlags, error) {
 	f := config.New("load")
 	var o loadFlags
 	f.Section("load", nil, o.add)
 	if err := f.Configure(a.config); err != nil {
-		return "", usageError{err}
+		return o, usageError{err}
 	}
-	return o.waitFor, nil
+	return o, checkTags(o.tags)
 }

@@ -25,16 +25,18 @@ to do: the overlay, the store (it writes, reads and removes an object), producti
 pulled, staging's hub, topdir with the mounted volumes, the sources of files, the database with its mark,
 schema, triggers and rules, and the privileges of the role. It changes nothing else. It skips what the
 configuration does not name, so it is of use on hosts that only pull or only load. Its flags are those of sync,
-which makes the same checks before its first step.
+which makes the same checks before its first step. With --only pull or --only apply it checks what that half of a
+sync needs: for apply that the store has a snapshot to apply; that it takes no objects is then only a warning.
 
 Exit code 3: a check failed.`,
 	examples: `
 kojisnap doctor
-kojisnap doctor -c stg.toml --json`,
+kojisnap doctor -c stg.toml --json
+kojisnap doctor -c stg.toml --only apply`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
 		o.add(f)
-		for _, name := range []string{"snapshot", "stamp", "on-success", "on-failure", "on-not-ready", "pre-load", "post-load", "hook-timeout"} {
+		for _, name := range []string{"snapshot", "stamp", "metrics", "on-success", "on-failure", "on-not-ready", "pre-load", "post-load", "hook-timeout"} {
 			f.Set.Lookup(name).Hidden = true
 		}
 		return o.doctor
@@ -45,19 +47,35 @@ kojisnap doctor -c stg.toml --json`,
 func (o *syncFlags) add(f *config.Flags) {
 	f.Section("pull", nil, o.pull.add)
 	f.Section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
-	f.Section("load", nil, o.load.add)
+	f.Section("load", map[string]string{"tag": "load-tag"}, o.load.add)
 	f.Section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
 	f.Section("sync", nil, func(fs *pflag.FlagSet) {
+		fs.Var(config.NewChoice(&o.only, "both", "pull", "apply"), "only", "run one half of a sync: pull into the store, or apply what is in the store")
 		fs.BoolVar(&o.noVerify, "no-verify", false, "leave out verify")
 		addStamp(fs, &o.stamp)
 		o.end.add(fs)
 		addHookTimeout(fs, &o.end.timeout)
+		addMetrics(fs, &o.metrics)
 		addVerifyKey(fs, &o.verifyKeys)
 	})
 }
 
+// half is what this host runs of a sync.
+func (o *syncFlags) half() kojisnap.Half {
+	if o.only == "both" {
+		return kojisnap.Whole
+	}
+	return kojisnap.Half(o.only)
+}
+
 // useKeys uses the keys of all commands together: what one of them requires holds for all.
 func (o *syncFlags) useKeys(a *app) error {
+	switch o.half() {
+	case kojisnap.OnlyPull:
+		return a.usePullKeys(o.pull.signKey, o.pull.verifyKeys)
+	case kojisnap.OnlyApply: // it writes no snapshot, and need not have the private key
+		return a.useKeys("", o.copy.verifyKeys, o.load.verifyKeys, o.verify.verifyKeys, o.verifyKeys)
+	}
 	return a.usePullKeys(o.pull.signKey, o.pull.verifyKeys, o.copy.verifyKeys, o.load.verifyKeys, o.verify.verifyKeys, o.verifyKeys)
 }
 
@@ -73,7 +91,13 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 	}
 	var opt kojisnap.SyncOptions
 	var err error
+	opt.Only = o.half()
 	missing := map[string]error{} // nil: not configured
+	if opt.Only == kojisnap.OnlyApply {
+		if opt.Scope, err = o.pull.scope(a); err != nil {
+			return err
+		}
+	}
 	if o.pull.hub == "" && o.pull.profile == "" {
 		missing[kojisnap.CheckProductionHub] = nil
 	} else if opt.Hub, err = o.pull.client(a); err != nil {

@@ -13,7 +13,9 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/bundle"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/verify"
@@ -36,8 +38,12 @@ var documents = map[string]reflect.Type{
 	"diff":         reflect.TypeFor[repository.DiffResult](),
 	"diff staging": reflect.TypeFor[stagingDiff](),
 	"diff --rows":  reflect.TypeFor[rowsResult](),
+	"bundle":       reflect.TypeFor[bundleResult](),
+	"unbundle":     reflect.TypeFor[bundle.Result](),
 	"prune":        reflect.TypeFor[repository.PruneResult](),
+	"report":       reflect.TypeFor[report.Facts](),
 	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
+	"status --all": reflect.TypeFor[allStatus](),
 }
 
 // field is a field of a struct as its JSON has it.

@@ -19,6 +19,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/snapfile"
@@ -63,13 +64,14 @@ func exitCode(err error) int {
 		source   *source.URLError
 		unknown  *compose.UnknownError
 		dsn      *dbconn.DSNError
+		tags     *narrow.UnknownError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &tags), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest

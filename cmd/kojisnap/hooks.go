@@ -103,9 +103,7 @@ func loadedBy(outcome any) (snapshot string, event int64) {
 		if r.Load != nil {
 			return r.Load.Snapshot, r.Load.Event
 		}
-		if r.Pull != nil {
-			return r.Pull.Snapshot, r.Pull.Event
-		}
+		return r.Snapshot, r.Event
 	}
 	return "", 0
 }

@@ -22,13 +22,20 @@ builds on the read-only volume, or on the copy volume if their files were copied
 The hub stays up, and no reader waits for the load. If the database holds an earlier snapshot of the store,
 load reads and compares only what has changed since.
 
+With --tag it loads only some of the snapshot's tags, just as if only these had been pulled: with all that they
+inherit, the content tags of their modules, and what their rows refer to. So one pull of all that several environments
+need serves each of them. tag in [load] of the configuration holds for copy and verify, too. Names and patterns
+choose among all tags that the snapshot has. Tags that an earlier load had stay as they are, like those that are no
+longer pulled.
+
 Pin composes at an event that was loaded: a load between two calls of a compose that is not pinned tears it. When
 the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.
 ` + hooksHelp,
 	examples: `
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
-kojisnap load -c stg.toml --on-conflict fail --json`,
+kojisnap load -c stg.toml --on-conflict fail --json
+kojisnap load -c stg.toml --tag 'f42*' --tag '!f42-infra*'`,
 	setup: func(f *config.Flags) runner {
 		var o loadFlags
 		f.Section("load", nil, func(fs *pflag.FlagSet) {
@@ -46,6 +53,7 @@ type loadFlags struct {
 	overlay, onConflict, waitFor, stamp      string
 	hubMoved, eventFile                      string
 	rollback, audit                          bool
+	tags                                     []string
 	verifyKeys                               []string
 	hooks                                    loadHooks
 	end                                      endHooks
@@ -54,6 +62,7 @@ type loadFlags struct {
 func (o *loadFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addSnapshot(fs, &o.snapshot)
+	fs.StringArrayVar(&o.tags, "tag", nil, "load `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable (default: all that the snapshot has)")
 	addVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.topdir, "topdir", "", "read below staging's topdir `DIR` what was copied (default: read it in the store)")
 	addVolumes(fs, &o.volume, &o.copyVolume)
@@ -80,7 +89,7 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	opt := kojisnap.LoadOptions{
 		LoadOptions: dbsync.LoadOptions{
 			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
-			HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
+			Tags: o.tags, HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
 		},
 		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
 	}
@@ -91,6 +100,9 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 // check refuses wrong values, before anything is done.
 func (o *loadFlags) check(a *app) error {
 	if err := a.checkDSN(o.db); err != nil {
+		return err
+	}
+	if err := checkTags(o.tags); err != nil {
 		return err
 	}
 	if err := o.hooks.check(); err != nil {
@@ -119,7 +131,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
-	s, snap, err := a.openSnapshot(ctx, o.snapshot)
+	s, snap, err := a.openSnapshot(ctx, o.snapshot, o.tags)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ type nagiosError struct{ state nagios }
 func (e nagiosError) Error() string { return e.state.String() }
 
 // nagiosOf returns the state of a status, with the reasons and the performance data.
-func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state nagios, text, perf string) {
+func nagiosOf(s *kojisnap.StagingStatus, most limits) (state nagios, text, perf string) {
 	var said []string
 	say := func(n nagios, format string, args ...any) {
 		said = append(said, fmt.Sprintf(format, args...))
@@ -48,19 +48,15 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		since = "nothing loaded since it was marked %s ago"
 	}
 	if len(s.Syncs) > 0 {
-		if n, text := judgeSync(s.Syncs[0]); n != nagiosOK && s.Whole() {
+		if n, text := judgeSync(s.Syncs[0].Exit, s.Syncs[0].Error); n != nagiosOK && s.Whole() {
 			say(n, "%s", text)
 		} else if n != nagiosOK {
 			say(nagiosWarning, "%s; a load succeeded since", text)
 		}
 	}
-	switch {
-	case age > critical:
-		say(nagiosCritical, since, ago(age))
-	case age > warning:
-		say(nagiosWarning, since, ago(age))
-	default:
-		say(nagiosOK, since, ago(age))
+	say(most.judge(age), since, ago(age))
+	if p := s.Pulled; p != nil && s.AppliesOnly() {
+		say(most.judge(s.Now.Sub(p.Succeeded)), "last pull %s", pulledText(p, s.Now))
 	}
 	inSync := len(s.Runs) > 0 && len(s.Syncs) > 0 && s.Runs[0].ID <= s.Syncs[0].LastLoad // the sync's own error says it
 	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed && !inSync {
@@ -71,7 +67,11 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		say(nagiosWarning, "the last %d failed: %s", failures, s.Runs[0].Error)
 	}
 	if s.Event > 0 {
-		say(nagiosOK, "event %d of %s", s.Event, day(s.EventTime))
+		state := nagiosOK
+		if old := s.Now.Sub(s.EventTime); most.event > 0 && old > most.event {
+			state = nagiosWarning
+		}
+		say(state, "event %d of %s", s.Event, day(s.EventTime))
 	}
 	drift, events := "U", "U"
 	if d := s.Drift; d != nil {
@@ -88,7 +88,7 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 		label string
 		n     int
 	}{{"conflicts", len(s.Conflicts)}, {"left_out", len(s.LeftOut)}, {"kept", len(s.Kept)}, {"hidden", len(s.Hidden)}}
-	parts := []string{fmt.Sprintf("age=%ds;%d;%d;0;", int64(age.Seconds()), int64(warning.Seconds()), int64(critical.Seconds()))}
+	parts := []string{fmt.Sprintf("age=%ds;%d;%d;0;", int64(age.Seconds()), int64(most.warning.Seconds()), int64(most.critical.Seconds()))}
 	if !s.EventTime.IsZero() {
 		parts = append(parts, fmt.Sprintf("event_age=%ds;;;;", int64(s.Now.Sub(s.EventTime).Seconds())))
 	}
@@ -104,15 +104,26 @@ func nagiosOf(s *kojisnap.StagingStatus, warning, critical time.Duration) (state
 	return state, strings.Join(said, ", "), strings.Join(parts, " ")
 }
 
+// judge returns the state of an age.
+func (l limits) judge(age time.Duration) nagios {
+	switch {
+	case age > l.critical:
+		return nagiosCritical
+	case age > l.warning:
+		return nagiosWarning
+	}
+	return nagiosOK
+}
+
 // judgeSync returns the state of the last sync, by its exit code.
-func judgeSync(run book.SyncRun) (nagios, string) {
-	switch run.Exit {
+func judgeSync(exit int, why string) (nagios, string) {
+	switch exit {
 	case exitDone:
 		return nagiosOK, ""
 	case exitNotReady, exitDigest:
-		return nagiosCritical, fmt.Sprintf("the last sync found staging not compose-ready (exit code %d): %s", run.Exit, run.Error)
+		return nagiosCritical, fmt.Sprintf("the last sync found staging not compose-ready (exit code %d): %s", exit, why)
 	}
-	return nagiosWarning, fmt.Sprintf("the last sync failed (exit code %d): %s", run.Exit, run.Error)
+	return nagiosWarning, fmt.Sprintf("the last sync failed (exit code %d): %s", exit, why)
 }
 
 // tellNagios prints the plugin's line. It makes sure that no text looks like performance data.

@@ -22,7 +22,22 @@ type output struct {
 	used bool // something was written
 }
 
-func (o *output) Write(b []byte) (int, error) {
+func (o *output) Write(b []byte) (int, error) { return o.write(hiding{o.w}, b) }
+
+// raw is the output for what is no text: nothing is hidden in it.
+type raw struct{ *output }
+
+func (r raw) Write(b []byte) (int, error) { return r.write(r.w, b) }
+
+// rawOutput is standard output for what is no text.
+func (a *app) rawOutput() io.Writer {
+	if out, ok := a.stdout.(*output); ok {
+		return raw{out}
+	}
+	return a.stdout
+}
+
+func (o *output) write(to io.Writer, b []byte) (int, error) {
 	o.used = o.used || len(b) > 0
 	if file, ok := o.w.(*os.File); ok && o.err == nil && wasClosed(file) {
 		o.err = &os.PathError{Op: "write", Path: file.Name(), Err: syscall.EBADF}
@@ -30,7 +45,7 @@ func (o *output) Write(b []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
 	}
-	n, err := hiding{o.w}.Write(b)
+	n, err := to.Write(b)
 	o.err = err
 	return n, err
 }

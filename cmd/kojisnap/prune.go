@@ -17,14 +17,15 @@ var pruneCommand = command{
 	short: "remove old snapshots from a store",
 	long: `Prune keeps the latest snapshots, by event and then by the time at which they were made, and removes all others.
 It also removes the segments that no snapshot names any longer and that are older than 24 hours by the store's
-clock. It also keeps the snapshots since the one that an environment loaded last: the next load reads in them
-when, and by whom, production revoked what. --forget NAME ends that for an environment that no longer exists. It
-never removes what a snapshot needs that is being written. What interrupted or killed pulls left is removed after
+clock. It also keeps the snapshot that an environment holds, and those since: the next load reads in them when, and by
+whom, production revoked what. Environments note in the store what they hold, after each load and sync. Prune names
+those that it has not seen for 30 days; --forget NAME ends what is kept for one that no longer exists. It never removes what a snapshot needs that is being written. What interrupted or killed pulls left is removed after
 24 hours, too.`,
 	noEnv: true,
 	examples: `
 kojisnap prune --keep 10 --store /var/lib/kojisnap
-kojisnap prune --keep 30 --store s3://bucket/koji --dry-run`,
+kojisnap prune --keep 30 --store s3://bucket/koji --dry-run
+kojisnap prune --keep 10 --store /var/lib/kojisnap --forget dev`,
 	setup: func(f *config.Flags) runner {
 		var o pruneFlags
 		f.Section("prune", nil, o.add)
@@ -39,7 +40,7 @@ type pruneFlags struct {
 
 func (o *pruneFlags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&o.keep, "keep", 0, "keep the latest `N` snapshots")
-	fs.StringArrayVar(&o.forget, "forget", nil, "keep no snapshots for the environment `NAME` any longer; repeatable")
+	fs.StringArrayVar(&o.forget, "forget", nil, "forget the environment `NAME`, and keep no snapshots for it any longer; repeatable")
 }
 
 func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
@@ -64,6 +65,9 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 		if r.Needed[id] != nil {
 			a.log.Info("kept beyond --keep, as an environment has not loaded past it; if it is no more, give --forget", "snapshot", id, "environments", r.Needed[id])
 		}
+	}
+	for _, e := range r.Unseen {
+		a.log.Warn("an environment was not loaded or synced for 30 days, and its snapshots are kept: if it is no more, give --forget", "environment", e.Name, "seen", day(e.Seen))
 	}
 	var show func(io.Writer)
 	if a.dryRun {

@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -198,6 +200,11 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	r, err := pull.Pull(ctx, c, s, opt)
+	if !a.dryRun {
+		if lost := kojisnap.RecordPull(ctx, s, c.URL(), opt, r, exitCode(err), err); lost != nil {
+			a.log.InfoContext(ctx, "hosts that only apply do not know how old this pull is", "err", lost)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -211,18 +218,45 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	if a.dryRun && !r.Existing {
 		return pending()
 	}
-	if !a.dryRun {
-		a.tell("%s", pulledText(r))
+	if a.dryRun {
+		return reporter{a}.tellNews(r)
 	}
-	say := reporter{a}
-	say.tellScope(r)
-	say.tellStripped(r)
-	say.tellIncomplete(r)
-	return say.tellMissing(r)
+	return reporter{a}.tellPull(r)
 }
 
-// pulledText says what a pull read.
-func pulledText(r *pull.Result) string {
+// tellPull logs what a pull did, and returns an error if it could not get all.
+func (a reporter) tellPull(r *pull.Result) error {
+	a.tell("%s", readText(r))
+	return a.tellNews(r)
+}
+
+// tellNews logs what of a pull somebody may have to look at, and returns an error if it could not get all.
+func (a reporter) tellNews(r *pull.Result) error {
+	a.tellScope(r)
+	a.tellStripped(r)
+	a.tellIncomplete(r)
+	return a.tellMissing(r)
+}
+
+// scope is what is pulled, as far as the flags say: a host that does not pull need not know.
+func (o *pullFlags) scope(a *app) (repository.Scope, error) {
+	if err := checkTags(o.tags); err != nil {
+		return repository.Scope{}, err
+	}
+	scope := repository.Scope{Tags: o.tags}
+	if o.hub == "" && o.profile == "" {
+		return scope, nil
+	}
+	c, err := o.client(a)
+	if err != nil {
+		return scope, err
+	}
+	scope.Hub = c.URL()
+	return scope, nil
+}
+
+// readText says what a pull read.
+func readText(r *pull.Result) string {
 	return fmt.Sprintf("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
 		len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
 }

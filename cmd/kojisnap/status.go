@@ -35,8 +35,15 @@ does, for the tags that were pulled and what those inherit; staging's own builds
 --json say so for each tag, and list the events that were loaded, which may be pinned as well. At other events
 calls do not answer as production does; kojisnap pull --since reads what is missing.
 
+With --all it shows a line for each environment that has left a record in the store: the event that it holds, how long
+ago all was well, how far it is behind the newest snapshot of what it loads, and how its last sync ended. It needs no
+database. If environments have stores of their own in the configuration, it reads them all. The exit code is 0,
+whatever it finds; --nagios --all has the worst state of all.
+
 With --event it prints only the event to pin: pungi-koji --koji-event "$(kojisnap status --event)". Before the
 first load it prints nothing on standard output, and the exit code is 3.
+
+With --prometheus it prints metrics in the text format of Prometheus; the exit code is 0 if the database answers.
 
 With --nagios it prints one line as monitoring plugins do, with performance data, and exits with
 
@@ -47,13 +54,19 @@ With --nagios it prints one line as monitoring plugins do, with performance data
   3  UNKNOWN   it could not be found out: the database does not answer or is not marked, the store
                cannot be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
+On a host that runs sync --only apply these times also judge the last successful pull that the store has on record,
+because an apply of an old snapshot succeeds, too. --max-event-age TIME warns if the event to pin is older than that,
+whoever pulls: set it where no pull is on record, and above the longest time without a change in production.
+
 A success is a whole sync with exit code 0, verify included; or, if no sync has run since the last load, a load
 that did not fail. Before the first success the age counts from kojisnap init.`,
 	examples: `
 kojisnap status --db 'host=db.stg dbname=koji user=koji'
 kojisnap status -c stg.toml --event
 kojisnap status -c stg.toml --json
-kojisnap status -c stg.toml --nagios --warning 2h --critical 8h`,
+kojisnap status -c stg.toml --nagios --warning 2h --critical 8h
+kojisnap status -c stg.toml --prometheus
+kojisnap status --all --store s3://bucket/koji`,
 	setup: func(f *config.Flags) runner {
 		var o statusFlags
 		f.Section("status", nil, o.add)
@@ -65,14 +78,20 @@ type statusFlags struct {
 	db                string
 	verifyKeys        []string
 	nagios, event     bool
+	all               bool
+	prometheus        bool
 	warning, critical time.Duration
+	maxEventAge       time.Duration
 }
 
 func (o *statusFlags) add(fs *pflag.FlagSet) {
 	addDB(fs, &o.db)
 	addVerifyKey(fs, &o.verifyKeys)
 	fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
+	fs.BoolVar(&o.prometheus, "prometheus", false, "print metrics as Prometheus reads them, as sync --metrics writes them to a file")
 	fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
+	fs.BoolVar(&o.all, "all", false, "show all environments that the store knows, without their databases")
+	config.DurationVar(fs, &o.maxEventAge, "max-event-age", 0, "with --nagios: warn if the event to pin is older than `TIME` (default: do not look)")
 	config.DurationVar(fs, &o.warning, "warning", 26*time.Hour, "with --nagios: warn if the last success is older than `TIME`")
 	config.DurationVar(fs, &o.critical, "critical", 50*time.Hour, "with --nagios: be critical if the last success is older than `TIME`")
 }
@@ -95,26 +114,46 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
 		return usagef("--event prints the event alone: give it without --nagios and --json, of which the document has it, too, as event")
+	case o.all:
+		if err := o.checkAll(); err != nil {
+			return err
+		}
+	case o.prometheus && (o.nagios || a.json || o.event):
+		return usagef("--prometheus prints metrics alone: give it without --nagios, --json and --event")
 	case o.event:
 		return o.tellEvent(ctx, a)
 	}
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
 	}
+	if o.all {
+		return o.runAll(ctx, a)
+	}
 	s, err := o.read(ctx, a)
 	if err != nil {
 		return err
 	}
 	if o.nagios {
-		return a.tellNagios(nagiosOf(s, o.warning, o.critical))
+		return a.tellNagios(nagiosOf(s, o.limits()))
+	}
+	if o.prometheus {
+		return a.tellMetrics(s)
 	}
 	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
 }
 
+// limits are the ages from which on something is wrong.
+type limits struct{ warning, critical, event time.Duration }
+
+func (o *statusFlags) limits() limits { return limits{o.warning, o.critical, o.maxEventAge} }
+
 // check refuses wrong values, before anything is done.
 func (o *statusFlags) check(a *app) error {
-	if err := a.checkDSN(o.db); err != nil {
+	if err := a.checkDSN(o.db); err != nil && !o.all {
 		return err
+	}
+	if o.maxEventAge < 0 {
+		return usagef("--max-event-age %s: it cannot be negative", o.maxEventAge)
 	}
 	if o.warning < 0 || o.critical < o.warning {
 		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
@@ -147,6 +186,9 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	if err == nil {
 		s.Drift, err = kojisnap.ReadDrift(ctx, store, scope, s.Status, a.verbose)
 	}
+	if err == nil {
+		s.Pulled, err = kojisnap.ReadPulled(ctx, store, s.Drift.Snapshot)
+	}
 	if err != nil {
 		// The database is what was asked about: the store may fail.
 		s.Drift = &kojisnap.Drift{Error: message(err)}
@@ -177,6 +219,9 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	if len(s.Syncs) > 0 && s.Syncs[0].Exit != exitDone {
 		last := s.Syncs[0]
 		fmt.Fprintf(tw, "last sync\t%s ago: exit code %d: %s\n", ago(s.Now.Sub(last.Finished)), last.Exit, clean(last.Error))
+	}
+	if p := s.Pulled; p != nil && (all || s.AppliesOnly()) {
+		fmt.Fprintf(tw, "last pull\t%s\n", clean(pulledText(p, s.Now)))
 	}
 	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed {
 		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
@@ -347,20 +392,22 @@ func driftText(d *kojisnap.Drift, all bool) string {
 	return fmt.Sprintf("%d events, %s, behind the store's newest snapshot %s", d.Events, ago(time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
 }
 
+// pulledText says how old the last pull is.
+func pulledText(p *repository.Pulled, now time.Time) string {
+	text := "none has a snapshot"
+	if !p.Succeeded.IsZero() {
+		text = fmt.Sprintf("%s ago: snapshot %s", ago(now.Sub(p.Succeeded)), p.Snapshot)
+	}
+	if p.Finished.After(p.Succeeded) {
+		text += fmt.Sprintf("; one failed %s ago (exit code %d): %s", ago(now.Sub(p.Finished)), p.Exit, p.Error)
+	}
+	return text
+}
+
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
 // ago returns a duration as people write it.
-func ago(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
+func ago(d time.Duration) string { return kojisnap.Age(d) }
 
 // tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
 func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {

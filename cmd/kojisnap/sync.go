@@ -11,6 +11,7 @@ import (
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -47,22 +48,37 @@ is no longer needed is led back to production's volume at once. Builds whose fil
 damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
 3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
 
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, and --audit is for copy and
-load alike. Most of them come from the configuration, where each command has a table:
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for
+copy and load alike. Most of them come from the configuration, where each command has a table:
 
 ` + syncExample + `
 
 A key at the top level is for every command that has the flag.
 
+Two hosts can share a sync. One that reaches production runs sync --only pull: it needs store, [pull] and nothing
+else. The one that reaches staging's database and topdir runs sync --only apply: copy, load, remove and verify of the
+latest snapshot in the store. It needs no [pull]; without hub and tag there, the store must have snapshots of one
+scope only. Either key may be in its host's configuration, as only = "pull" in [sync]. The store is a directory that
+both mount, a bucket, or is carried over by kojisnap bundle. The host that applies may have it read-only.
+
+The host that pulls has no database to record a sync in: it has its exit code, its stamp, and a record in the store.
+On the host that applies, a sync's success is that of its half, also where the store has nothing new; status --nagios
+judges there how old the last pull on record is, too.
+
 Each sync writes the event to pin composes at to --event-file, kojisnap-event below topdir. With --wait-for it
 waits for composes that hold a lock on that file; new ones can begin when the copies that no compose needs any
 longer are removed.
 
-The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded.
+The stamp is for checks of age: sync writes the time to it when everything, verify included, has succeeded. --metrics
+names a file for Prometheus, which every sync replaces when it ends, whatever its result; a sync that found another one
+at work leaves it alone. kojisnap status --prometheus prints the same.
 ` + hooksHelp,
 	examples: `
 kojisnap sync
 kojisnap sync -c stg.toml -v
+kojisnap sync --only pull --store s3://bucket/koji --hub https://koji.fedoraproject.org/kojihub --tag f42
+kojisnap sync --only apply -c stg.toml
+kojisnap sync --metrics /var/lib/prometheus/node-exporter/kojisnap.prom
 kojisnap sync -c stg.toml --lock-file /var/lib/kojisnap/lock --exit-on-lock`,
 	setup: func(f *config.Flags) runner {
 		var o syncFlags
@@ -77,9 +93,11 @@ type syncFlags struct {
 	copy     copyFlags
 	load     loadFlags
 	verify   verifyFlags
+	only     string
 	noVerify bool
 	stamp    string
 	end      endHooks
+	metrics  string
 
 	verifyKeys []string
 }
@@ -100,7 +118,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := o.useKeys(a); err != nil {
 		return err
 	}
-	s, err := a.openStore(true)
+	s, err := a.openStore(opt.Only != kojisnap.OnlyApply)
 	if err != nil {
 		return err
 	}
@@ -110,20 +128,27 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkStamp(o.stamp); err != nil {
 		return err
 	}
-	opt.AfterPull = limitMemory()
 	opt.StepBegins, opt.StepEnds = a.stepBegins, a.stepEnds
+	if err := checkMetrics(o.metrics); err != nil {
+		return err
+	}
+	if opt.Only != kojisnap.OnlyApply {
+		opt.AfterPull = limitMemory()
+	}
 	started := time.Now()
 	r, err := kojisnap.Sync(ctx, s, opt)
 	err = o.tell(a, r, err)
 	if code := exitCode(err); code != exitLocked {
-		if lost := kojisnap.RecordSync(ctx, s.String(), opt, r, started, code, err); lost != nil {
+		record, lost := kojisnap.RecordSync(ctx, s, opt, r, started, code, err)
+		if lost != nil {
 			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
 			if code != exitDone && code != exitNotReady && code != exitDigest {
 				level = slog.LevelInfo
 			}
-			a.log.Log(ctx, level, "kojisnap status does not tell of this sync", "err", lost)
+			a.log.Log(ctx, level, "kojisnap status does not tell all of this sync", "err", lost)
 		}
+		o.writeMetrics(ctx, a, record)
 	}
 	return err
 }
@@ -135,6 +160,15 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 			a.partial(r)
 		}
 		return together(incomplete, o.load.hooks.failed)
+	}
+	if r.Only == kojisnap.OnlyPull {
+		if err := a.result(r, nil); err != nil {
+			return err
+		}
+		if err := (reporter{a}).tellPull(r.Pull); err != nil {
+			return err
+		}
+		return writeStamp(o.stamp)
 	}
 	err := a.result(r, func(w io.Writer) {
 		a.showLoad(w, r.Load)
@@ -155,10 +189,11 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
 	}
-	say.tellScope(r.Pull)
-	say.tellStripped(r.Pull)
-	say.tellIncomplete(r.Pull)
-	if err := together(say.tellMissing(r.Pull), say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
+	var missing error
+	if r.Pull != nil {
+		missing = say.tellNews(r.Pull)
+	}
+	if err := together(missing, say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
 		return err
 	}
 	return writeStamp(o.stamp)
@@ -231,16 +266,27 @@ func (a reporter) tellRepair(r *kojisnap.SyncResult) {
 
 // dryRun prints what a sync would do: the pull's plan, and what a copy and a load of the latest snapshot would do.
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
-	r := &kojisnap.SyncResult{}
+	r := &kojisnap.SyncResult{Only: opt.Only, Steps: []kojisnap.SyncStep{}}
 	var err, incomplete error
-	if r.Pull, err = pull.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
-		return err
-	}
 	var snap *snapfile.Snapshot
-	if s != nil {
-		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); err != nil && !errors.Is(err, repository.ErrNoSnapshot) {
+	if opt.Only != kojisnap.OnlyApply {
+		if r.Pull, err = pull.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
 			return err
 		}
+	}
+	switch {
+	case opt.Only == kojisnap.OnlyApply:
+		snap, err = repository.Latest(ctx, s, opt.Scope)
+	case s != nil && opt.Only == kojisnap.Whole:
+		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); errors.Is(err, repository.ErrNoSnapshot) {
+			err = nil
+		}
+	}
+	if err == nil && snap != nil {
+		snap, err = narrow.To(ctx, snap, opt.Load.Tags)
+	}
+	if err != nil {
+		return err
 	}
 	if snap != nil {
 		opt.Copy.DryRun, opt.Copy.Leave, opt.Load.DryRun = true, true, true
@@ -255,8 +301,10 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		}
 	}
 	err = a.result(r, func(w io.Writer) {
-		fmt.Fprintln(w, "# pull")
-		showPlan(w, r.Pull)
+		if r.Pull != nil {
+			fmt.Fprintln(w, "# pull")
+			showPlan(w, r.Pull)
+		}
 		if snap == nil {
 			return
 		}
@@ -270,24 +318,39 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	if err == nil {
 		err = together(reporter{a}.tellLeftOut(incomplete), reporter{a}.tellUndecided(r.Copy))
 	}
-	if err == nil && (snap == nil || !r.Pull.Existing || r.Changed()) {
+	news := r.Pull != nil && !r.Pull.Existing || opt.Only == kojisnap.Whole && snap == nil
+	if err == nil && (news || r.Changed()) {
 		return pending()
 	}
 	return err
 }
 
+// options returns the options of the steps that this host runs. What the others need may be missing.
 func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
-	if opt.Pull, err = o.pull.options(a); err != nil {
+	opt.Only = o.half()
+	if opt.Only != kojisnap.OnlyApply {
+		if opt.Pull, err = o.pull.options(a); err != nil {
+			return opt, err
+		}
+		if opt.Hub, err = o.pull.client(a); err != nil {
+			return opt, err
+		}
+	} else if opt.Scope, err = o.pull.scope(a); err != nil {
 		return opt, err
 	}
-	if opt.Hub, err = o.pull.client(a); err != nil {
-		return opt, err
+	if opt.Only == kojisnap.OnlyPull {
+		return opt, nil
 	}
+	return opt, o.applyOptions(a, &opt)
+}
+
+// applyOptions adds those of the steps after the pull.
+func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) {
 	if opt.Copy, err = o.copy.options(a); err != nil {
-		return opt, err
+		return err
 	}
 	if err = o.load.check(a); err != nil {
-		return opt, err
+		return err
 	}
 	opt.Copy.Database = &kojisnap.StagingDatabase{DSN: o.load.db}
 	opt.Load = o.load.options(a)
@@ -296,18 +359,18 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 		opt.Load.Topdir = opt.Copy.Topdir
 	}
 	if opt.Load.EventFile, err = eventFile(o.load.eventFile, opt.Load.Topdir, opt.Copy.Attributes.Owner); err != nil {
-		return opt, err
+		return err
 	}
 	if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
-		return opt, err
+		return err
 	}
 	if opt.NoVerify = o.noVerify; opt.NoVerify {
-		return opt, nil
+		return nil
 	}
 	if o.verify.hub == "" {
-		return opt, a.missing("staging hub", "--staging-hub URL, or hub = \"…\" in [verify] of the configuration, or --no-verify")
+		return a.missing("staging hub", "--staging-hub URL, or hub = \"…\" in [verify] of the configuration, or --no-verify")
 	}
 	o.verify.follow(&o.copy)
 	opt.Verify, err = o.verify.options(a)
-	return opt, err
+	return err
 }

@@ -152,7 +152,11 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 			return err
 		}
 	}
-	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot); err != nil {
+	loads, err := a.loads()
+	if err != nil {
+		return err
+	}
+	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot, loads.tags); err != nil {
 		return err
 	}
 	if o.db != "" {

@@ -16,8 +16,10 @@ type LoadReport struct {
 	Snapshot string    `json:"snapshot"`
 	Event    int64     `json:"event"`          // E, the event to pin calls at
 	Tags     []string  `json:"tags,omitempty"` // that the snapshot was asked for
-	DryRun   bool      `json:"dry_run,omitempty"`
-	Rollback bool      `json:"rollback,omitempty"` // some of the tags stood at later events
+	// LoadTags are what the load was asked for, if that were fewer tags than the snapshot has; Tags are the same then.
+	LoadTags []string `json:"load_tags,omitempty"`
+	DryRun   bool     `json:"dry_run,omitempty"`
+	Rollback bool     `json:"rollback,omitempty"` // some of the tags stood at later events
 	// Mode is "full" if all of the snapshot's rows were read, "delta" if only what changed since
 	// Base, "skipped" if none.
 	Mode string `json:"mode,omitempty"`

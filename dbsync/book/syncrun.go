@@ -59,6 +59,11 @@ func (r *SyncRun) insert(ctx context.Context, tx pgx.Tx, started time.Time) erro
 		return err
 	}
 	r.Started, r.Finished = r.Started.UTC(), r.Finished.UTC()
+	// What grows with tags and packages stays for the last sync that verified.
+	if _, err := tx.Exec(ctx, `UPDATE kojisnap.sync SET report = report - 'passed' - 'lists'
+		WHERE id < $1 AND report ? 'passed' AND (SELECT report ? 'passed' FROM kojisnap.sync WHERE id = $1)`, r.ID); err != nil {
+		return err
+	}
 	_, err = tx.Exec(ctx, `DELETE FROM kojisnap.sync WHERE id <= $1
 		AND id <> coalesce((SELECT max(id) FROM kojisnap.sync WHERE exit = 0), 0)`, r.ID-keepRuns)
 	return err

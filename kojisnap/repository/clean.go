@@ -16,7 +16,7 @@ func Clean(ctx context.Context, s store.Store, before time.Time, remove bool) (l
 	if !ok {
 		return nil, nil
 	}
-	for _, prefix := range []string{leasePrefix, decidedPrefix, heldPrefix, ledgerPrefix, snapfile.PullPrefix, "segments/", snapfile.ManifestPrefix} {
+	for _, prefix := range []string{leasePrefix, decidedPrefix, heldPrefix, environmentPrefix, pulledPrefix, ledgerPrefix, snapfile.PullPrefix, "segments/", snapfile.ManifestPrefix} {
 		names, err := c.Clean(ctx, prefix, before, remove)
 		left = append(left, names...)
 		if err != nil {

@@ -4,30 +4,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
-	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 )
 
 const heldPrefix = "held/"
 
-// held is what an environment's database holds, as its last load stored it. A snapshot has only the
-// revocations since the snapshot before it. So the next load reads all snapshots since the one that the
-// database holds, and prune keeps these.
+// held is what an environment's database holds, in the form that a prune of an earlier kojisnap reads. Environment
+// tells more, and this one reads both.
 type held struct {
 	Hub    string    `json:"hub"`
 	Event  int64     `json:"event"`
 	Loaded time.Time `json:"loaded"`
 }
 
-// PutHeld stores which snapshot an environment's database holds now, if that has changed. Prune keeps this
-// snapshot and later ones of its hub.
+// PutHeld stores for a prune of an earlier kojisnap which snapshot an environment's database holds now, if that has
+// changed. Prune keeps this snapshot and later ones of its hub.
 func PutHeld(ctx context.Context, s store.Store, env string, snap *snapfile.Snapshot) error {
 	object, err := environmentObject(heldPrefix, env)
 	if err != nil {
@@ -46,41 +40,16 @@ func PutHeld(ctx context.Context, s store.Store, env string, snap *snapfile.Snap
 	return s.Put(ctx, object, bytes.NewReader(text))
 }
 
-// readHeld returns what each environment holds.
+// readHeld returns what each environment holds by what PutHeld stored.
 func readHeld(ctx context.Context, s store.Store) (map[string]held, error) {
-	entries, err := s.List(ctx, heldPrefix)
-	if err != nil {
-		return nil, err
-	}
 	all := map[string]held{}
-	for _, e := range entries {
-		env := strings.TrimPrefix(e.Name, heldPrefix)
-		if setup.CheckEnvironment(env) != nil {
-			continue
-		}
-		text, err := readObject(ctx, s, e.Name)
-		if err != nil {
-			return nil, err
-		}
-		if text == nil {
-			continue // it vanished
-		}
+	err := eachRecord(ctx, s, heldPrefix, func(env string, text []byte) error {
 		var h held
 		if err := json.Unmarshal(text, &h); err != nil {
-			return nil, fmt.Errorf("%s in %s says what environment %s holds, and cannot be read (%w): remove it, and load again", e.Name, s, env, err)
+			return err
 		}
 		all[env] = h
-	}
-	return all, nil
-}
-
-// neededBy returns the environments whose next load still needs a snapshot, of all with what they hold.
-func neededBy(all map[string]held, m *snapfile.Manifest) []string {
-	var envs []string
-	for _, env := range slices.Sorted(maps.Keys(all)) {
-		if h := all[env]; h.Hub == m.Hub && m.Event >= h.Event {
-			envs = append(envs, env)
-		}
-	}
-	return envs
+		return nil
+	})
+	return all, err
 }

@@ -33,15 +33,21 @@ func environmentObject(prefix, env string) (string, error) {
 
 // readObject reads a small object, nil if there is none.
 func readObject(ctx context.Context, s store.Store, object string) ([]byte, error) {
-	r, err := s.Get(ctx, object)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	r, err := openObject(ctx, s, object)
+	if err != nil || r == nil {
 		return nil, err
 	}
 	defer r.Close()
 	return io.ReadAll(r)
+}
+
+// openObject opens an object, nil if there is none.
+func openObject(ctx context.Context, s store.Store, object string) (io.ReadCloser, error) {
+	r, err := s.Get(ctx, object)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return r, err
 }
 
 // PutImmutable writes an object whose name contains the digest of its content, unless it is there already.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -32,8 +33,8 @@ type PruneOptions struct {
 type PruneResult struct {
 	Kept    []string `json:"kept"`    // ids of snapshots, the latest first
 	Removed []string `json:"removed"` // ids of snapshots, the latest first
-	// Needed are those of Kept that only the next load of an environment needs, which reads in them what
-	// production revoked since its last load: the environments, by the snapshot's id.
+	// Needed are those of Kept that only an environment needs, which holds them, or whose next load reads in them
+	// what production revoked since its last load: the environments, by the snapshot's id.
 	Needed   map[string][]string `json:"needed,omitempty"`
 	Segments []string            `json:"segments"` // objects that no snapshot needed
 	Bytes    int64               `json:"bytes"`    // of those, in the store
@@ -43,14 +44,27 @@ type PruneResult struct {
 	Parts []string `json:"parts,omitempty"`
 	// Unfinished is what killed writers left half-written: see store.Cleaner.
 	Unfinished []string `json:"unfinished,omitempty"`
+	// Unseen are the environments that nobody has synced or loaded for UnseenAfter. What they need stays.
+	Unseen []UnseenEnvironment `json:"unseen,omitempty"`
 	// Writing: a snapshot is being written, so that no segment was removed.
 	Writing bool `json:"writing,omitempty"`
 }
 
+// UnseenEnvironment is an environment that may be no more.
+type UnseenEnvironment struct {
+	Name     string    `json:"environment"`
+	Seen     time.Time `json:"seen"` // the last time
+	Snapshot string    `json:"snapshot,omitempty"`
+	Event    int64     `json:"event,omitempty"`
+}
+
+// UnseenAfter is how long nobody has synced or loaded an environment before Prune names it.
+const UnseenAfter = 30 * 24 * time.Hour
+
 var segmentRE = regexp.MustCompile(`^segments/[0-9a-f]{64}\.zst$`)
 
-// Prune removes snapshots from a store. It keeps the latest ones, and those that the next load of an
-// environment reads (PutHeld). It removes manifests first, then the segments that no manifest names and that
+// Prune removes snapshots from a store. It keeps the latest ones, those that an environment holds, and those that
+// its next load reads. It removes manifests first, then the segments that no manifest names and that
 // are older than PruneAge: the next prune removes what a killed one leaves. It never removes a segment that a
 // snapshot needs that is being written at the same time. If a manifest cannot be read, that is an error, and
 // nothing is removed. It also removes what interrupted pulls and killed writers left, once that is older than
@@ -129,7 +143,7 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 	if err != nil {
 		return nil, err
 	}
-	environments, err := p.held(ctx)
+	environments, err := p.environments(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +153,7 @@ func (p *pruner) snapshots(ctx context.Context) (named map[string]bool, err erro
 	for i, snap := range all {
 		var needed []string
 		if i >= p.opt.Keep {
-			if needed = neededBy(environments, snap.Manifest); needed == nil {
+			if needed = neededBy(environments, snap); needed == nil {
 				gone = append(gone, snap)
 			} else {
 				if p.result.Needed == nil {
@@ -196,20 +210,28 @@ func (p *pruner) signatures(ctx context.Context) error {
 	return nil
 }
 
-// held returns what the environments hold, without those to forget.
-func (p *pruner) held(ctx context.Context) (map[string]held, error) {
+// environments returns what the environments hold, without those to forget.
+func (p *pruner) environments(ctx context.Context) (map[string]Environment, error) {
 	for _, env := range p.opt.Forget {
-		object, err := environmentObject(heldPrefix, env)
-		if err != nil {
-			return nil, err
-		}
-		if err := p.remove(ctx, object); err != nil {
-			return nil, err
+		for _, prefix := range []string{heldPrefix, environmentPrefix} {
+			object, err := environmentObject(prefix, env)
+			if err != nil {
+				return nil, err
+			}
+			if err := p.remove(ctx, object); err != nil {
+				return nil, err
+			}
 		}
 	}
-	all, err := readHeld(ctx, p.store)
+	all, err := readEnvironments(ctx, p.store)
 	for _, env := range p.opt.Forget {
 		delete(all, env) // after a dry run it is there
+	}
+	p.result.Unseen = nil
+	for _, env := range slices.Sorted(maps.Keys(all)) {
+		if e := all[env]; p.now.Sub(e.Seen) > UnseenAfter {
+			p.result.Unseen = append(p.result.Unseen, UnseenEnvironment{env, e.Seen, e.Snapshot, e.Event})
+		}
 	}
 	return all, err
 }

@@ -255,7 +255,9 @@ type Snapshot struct {
 	Manifest  *Manifest
 	get       GetFunc
 	catalogue *relation.Catalogue
-	at        int64 // the event that it is looked at as of; 0: its own
+	at        int64     // the event that it is looked at as of; 0: its own
+	pick      Pick      // nil: all rows
+	whole     *Manifest // of all rows, if there is pick
 	unclean   unclean
 }
 
@@ -316,6 +318,15 @@ func (s *Snapshot) Relation(name string) *Relation {
 }
 
 func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
+	rows := s.openAll(ctx, name, revoked)
+	if s.pick != nil && rows.err == nil {
+		rows.pick = s.pick(rows.rel, revoked)
+	}
+	return rows
+}
+
+// openAll opens a relation whatever pick says.
+func (s *Snapshot) openAll(ctx context.Context, name string, revoked bool) *Rows {
 	rel := s.Relation(name)
 	if rel == nil {
 		return &Rows{err: fmt.Errorf("snapshot %s: no relation %q", s.ID, name)}

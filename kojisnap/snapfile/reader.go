@@ -35,7 +35,9 @@ type Rows struct {
 	narrow, wide [][]byte // a row as stored, and with today's columns
 	widened      []byte   // the line of the latter
 
-	past     *past // only rows of the view at an event; nil: all
+	past     *past                            // only rows of the view at an event; nil: all
+	pick     func(row [][]byte) (bool, error) // only these; nil: all
+	picked   [][]byte                         // the row that pick was asked about
 	secret   secretRows
 	stripped bool // a row had credentials
 }
@@ -59,11 +61,25 @@ func openRows(ctx context.Context, get GetFunc, rel, stored *relation.Relation, 
 // apart; before the end it has checked every segment's digest.
 func (r *Rows) Next() bool {
 	for r.next() {
-		if r.past == nil || r.past.shows(r) {
+		if (r.past == nil || r.past.shows(r)) && r.picks() {
 			return true
 		}
 	}
 	return false
+}
+
+// picks reports whether the row is one of those that are wanted.
+func (r *Rows) picks() bool {
+	if r.pick == nil || r.err != nil {
+		return r.err == nil
+	}
+	var ok bool
+	if r.picked, r.err = r.Fields(r.picked); r.err == nil {
+		if ok, r.err = r.pick(r.picked); r.err != nil {
+			r.err = r.Damaged(r.err.Error())
+		}
+	}
+	return ok
 }
 
 func (r *Rows) next() bool {

@@ -20,7 +20,7 @@ func (r *report) add(c Check, whenBad Status) {
 			c.Status = whenBad
 		}
 	}
-	c.trim()
+	r.result.entries += c.trim(maxAllEntries - r.result.entries)
 	c.Detail = c.summary()
 	r.result.Checks = append(r.result.Checks, c)
 }

@@ -17,6 +17,7 @@ type Result struct {
 	Checks  []Check `json:"checks"`
 
 	suspects []string
+	entries  int // of all checks
 }
 
 // Suspects returns the files below topdir, of builds on the copy volume, that are missing or are not as the
@@ -45,9 +46,26 @@ type Check struct {
 	Digests  int      `json:"digests,omitempty"`  // how many of the bad ones have other content: size, digest, key
 	Detail   string   `json:"detail,omitempty"`   // one line, with the counts
 	Examples []string `json:"examples,omitempty"` // of the bad ones: sorted, at most 5
+	// Entries are all of the bad ones, sorted, if Examples are not all: at most MaxEntries, and at most
+	// maxAllEntries of all checks of a result together. Only the record of a sync has them.
+	Entries []string `json:"-"`
 }
 
-const maxExamples = 5
+// MaxEntries limits the Entries of a check.
+const MaxEntries = 10_000
+
+const (
+	maxExamples   = 5
+	maxAllEntries = 5 * MaxEntries
+)
+
+// All returns the bad ones, as many as are known.
+func (c Check) All() []string {
+	if len(c.Entries) > 0 {
+		return c.Entries
+	}
+	return c.Examples
+}
 
 // Ready reports whether staging is compose-ready: no check failed.
 func (r *Result) Ready() bool {
@@ -92,12 +110,19 @@ func (c *Check) bad(format string, args ...any) {
 		example = strconv.Quote(example) // names of a hub are hostile
 	}
 	c.Examples = append(c.Examples, example)
-	if len(c.Examples) > 100*maxExamples {
-		c.trim()
+	if len(c.Examples) > 2*MaxEntries {
+		slices.Sort(c.Examples)
+		c.Examples = c.Examples[:MaxEntries]
 	}
 }
 
-func (c *Check) trim() {
+// trim sorts what bad kept into Examples and, room of them at most, Entries. It returns how many Entries there are.
+func (c *Check) trim(room int) int {
 	slices.Sort(c.Examples)
-	c.Examples = slices.Clip(c.Examples[:min(maxExamples, len(c.Examples))])
+	all := c.Examples
+	c.Examples = slices.Clone(all[:min(maxExamples, len(all))])
+	if room = min(room, len(all), MaxEntries); c.Bad > maxExamples && room > maxExamples {
+		c.Entries = slices.Clip(all[:room])
+	}
+	return len(c.Entries)
 }

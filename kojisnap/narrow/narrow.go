@@ -1,0 +1,79 @@
+/*
+Package narrow makes of a snapshot of many tags one of fewer: the snapshot that a pull of only these tags would have
+made at the same event. So one pull of what several environments want serves each of them with its own tags.
+
+It copies nothing: the rows are those of the whole snapshot, without the others (snapfile.Snapshot.Only). It follows
+the tags as a pull does: all that they inherit, the content tags of their modules, what their rows refer to.
+*/
+package narrow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/tagglob"
+)
+
+// UnknownError says that a snapshot does not have the tags that were asked for.
+type UnknownError struct {
+	Snapshot string
+	Tags     []string // that it lacks, or the patterns that choose none
+	Has      []string // the tags that it was asked for
+}
+
+func (e *UnknownError) Error() string {
+	const most = 20
+	has := strings.Join(e.Has[:min(len(e.Has), most)], " ")
+	if more := len(e.Has) - most; more > 0 {
+		has += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("snapshot %s has no tag %s; it was pulled for %s", e.Snapshot, tagglob.Quote(e.Tags), has)
+}
+
+// To returns the snapshot of only some of its tags: names and patterns, which choose among all that it has. Without tags it returns the snapshot itself. The error is an *UnknownError if it lacks a
+// tag, or nothing is chosen.
+func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.Snapshot, error) {
+	if len(tags) == 0 {
+		return snap, nil
+	}
+	set, err := tagglob.Parse(tags)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Equal(set.List(), snap.Manifest.Scope.AskedFor()) {
+		return snap, nil
+	}
+	scope, err := narrowScope(ctx, snap, set)
+	if err != nil {
+		return nil, err
+	}
+	return narrowTo(ctx, snap, scope)
+}
+
+// ToIDs returns the snapshot of just some of its tags, by their ids, whatever they inherit: it is for what an earlier
+// To came to. If these are all tags of the snapshot, it returns the snapshot itself.
+func ToIDs(ctx context.Context, snap *snapfile.Snapshot, ids []int64) (*snapfile.Snapshot, error) {
+	in := idset.Of(ids)
+	scope := snap.Manifest.Scope
+	scope.All = slices.DeleteFunc(slices.Clone(scope.All), func(t snapfile.Tag) bool { return !in.Has(t.ID) })
+	if len(scope.All) == len(snap.Manifest.Scope.All) {
+		return snap, nil
+	}
+	return narrowTo(ctx, snap, scope)
+}
+
+// narrowTo returns the snapshot of another scope.
+func narrowTo(ctx context.Context, snap *snapfile.Snapshot, scope snapfile.Scope) (*snapfile.Snapshot, error) {
+	rows, err := closeOver(ctx, snap, scope)
+	if err != nil {
+		return nil, err
+	}
+	m := *snap.Manifest
+	m.Scope = scope
+	m.LeftOut = slices.DeleteFunc(slices.Clone(m.LeftOut), rows.concernsOthers)
+	return snap.Only(m, rows.pick), nil
+}

@@ -1,0 +1,169 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"kojisnap/kojisnap/verify"
+)
+
+// shownSyncs is how many syncs the text has; JSON has all.
+const shownSyncs = 10
+
+// WriteText writes the report as text. It has the same facts as the page, without the charts.
+func (f *Facts) WriteText(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "kojisnap %s, report of %s\n", visible(f.Version), minute(f.Made))
+	for i := range f.Environments {
+		f.Environments[i].text(out)
+	}
+	return out.Flush()
+}
+
+func (e *Env) text(w io.Writer) {
+	fmt.Fprintf(w, "\n== %s: %s\n", visible(e.Name), visible(e.Verdict.Text))
+	for _, c := range e.Verdict.Causes {
+		fmt.Fprintf(w, "   %s\n   -> %s\n", visible(c.String()), visible(c.Cure))
+	}
+	for _, t := range e.Troubles {
+		fmt.Fprintf(w, "   not found out: %s\n", visible(t))
+	}
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw)
+	if e.Event > 0 {
+		fmt.Fprintf(tw, "pin composes at\tevent %d of %s\n", e.Event, minute(e.EventTime))
+		fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
+		fmt.Fprintf(tw, "snapshot\t%s of %s\n", visible(e.Snapshot), visible(e.Hub))
+		fmt.Fprintf(tw, "all was well\t%s\n", minute(e.Success))
+	}
+	if d := e.Drift; d != nil && d.Error == "" && !d.Loaded {
+		fmt.Fprintf(tw, "behind the store\t%d events\n", d.Events)
+	}
+	if e.Every > 0 {
+		fmt.Fprintf(tw, "syncs begin every\t%s\n", duration(float64(e.Every)))
+	}
+	tw.Flush()
+	e.textChecks(w)
+	e.textSyncs(w)
+	e.textChanges(w)
+	for _, o := range e.Own {
+		fmt.Fprintf(w, "\n%s: %d. %s\n", visible(o.Kind), o.Total, visible(o.Consequence))
+		textList(w, o.Total, o.Entries)
+	}
+	e.textFiles(w)
+	if len(e.Config) > 0 {
+		fmt.Fprintf(w, "\nconfiguration\n")
+	}
+	for _, s := range e.Config {
+		section, origin := "", s.Origin
+		if s.Section != "" {
+			section = "[" + s.Section + "] "
+		}
+		if s.Default {
+			origin = "default"
+		}
+		fmt.Fprintf(w, "  %s%s = %s (%s)\n", visible(section), visible(s.Key), visible(s.Value), visible(origin))
+	}
+}
+
+func (e *Env) textChecks(w io.Writer) {
+	if len(e.Checks) == 0 {
+		return
+	}
+	n := e.counts()
+	fmt.Fprintf(w, "\nchecks of %s: %d failed, %d warnings, %d skipped, %d ok\n", minute(e.Checked),
+		n[verify.StatusFailed], n[verify.StatusWarning], n[verify.StatusSkipped], n[verify.StatusOK])
+	for _, c := range e.Checks {
+		name := strings.Join(strings.Fields(visible(c.Name+" "+c.Tag+" "+c.Arch)), " ")
+		if c.Status == verify.StatusOK {
+			fmt.Fprintf(w, "%s %s: %d\n", marks[c.Status], name, c.Count)
+			continue
+		}
+		fmt.Fprintf(w, "%s %s: %s, %d of %d: %s\n  -> %s\n", marks[c.Status], name, c.Status, c.Bad, c.Count, visible(c.Detail), visible(c.Cure))
+		textList(w, c.Bad, c.Entries)
+	}
+}
+
+func (e *Env) textSyncs(w io.Writer) {
+	if len(e.Syncs) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "sync\tbegan\ttook\texit\tevent\trows\tbytes\trequests\t")
+	for _, s := range e.Syncs[:min(len(e.Syncs), shownSyncs)] {
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%s", s.ID, minute(s.Started), duration(s.Seconds), s.Exit, s.Event, s.Rows, size(s.Bytes), s.Requests, visible(s.Error))
+		if s.Missed > 0 {
+			fmt.Fprintf(tw, " %d missed before this one", s.Missed)
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush()
+}
+
+func (e *Env) textChanges(w io.Writer) {
+	c := e.Changes
+	if c == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nchanged from event %d to event %d: %d builds new, %d moved, %d tagged or untagged, %d gone\n",
+		c.FromEvent, c.Event, c.New.Total, c.Moved.Total, c.Added.Total, c.Gone.Total)
+	for _, l := range []struct {
+		what string
+		list BuildList
+	}{{"new", c.New}, {"moved", c.Moved}, {"tagged", c.Added}, {"gone", c.Gone}} {
+		for _, b := range l.list.Builds {
+			fmt.Fprintf(w, "  %s %s", l.what, visible(b.Build))
+			if len(b.Into) > 0 {
+				fmt.Fprintf(w, " into %s", visible(strings.Join(b.Into, ", ")))
+			}
+			if len(b.From) > 0 {
+				fmt.Fprintf(w, " out of %s", visible(strings.Join(b.From, ", ")))
+			}
+			fmt.Fprintln(w)
+		}
+		more(w, l.list.Total-len(l.list.Builds))
+	}
+}
+
+func (e *Env) textFiles(w io.Writer) {
+	f := e.Files
+	fmt.Fprintln(w)
+	if f.Topdir != "" {
+		fmt.Fprintf(w, "files below %s: %d of %d builds, %s; %s of %s are left\n", visible(f.Topdir), f.Copies, f.Builds, size(f.Bytes), size(f.Free), size(f.Room))
+	}
+	for _, m := range []struct {
+		what string
+		made Made
+	}{{"last copy", f.Last}, {"all copies", f.All}} {
+		if x := m.made; !x.Since.IsZero() {
+			fmt.Fprintf(w, "%s since %s: %d files, %s: %d hard links, %d reflinks, %d copies, %d from signature headers, %d downloads\n",
+				m.what, minute(x.Since), x.Files, size(x.Bytes), x.Hardlinked, x.Reflinked, x.Copied, x.Spliced, x.Fetched)
+		}
+	}
+	for _, c := range []struct {
+		what  string
+		asked Asked
+	}{{"last pull", e.Cost.Last}, {"all pulls", e.Cost.All}} {
+		if x := c.asked; x.Pulls > 0 {
+			fmt.Fprintf(w, "%s since %s: %d requests of production's hub, %d rows, %s sent, %s received, %s of files, %s\n",
+				c.what, minute(x.Since), x.Requests, x.Rows, size(x.Sent), size(x.Received), size(x.Fetched), duration(x.Seconds))
+		}
+	}
+}
+
+func textList(w io.Writer, total int, entries []string) {
+	for _, e := range entries {
+		fmt.Fprintf(w, "    %s\n", visible(e))
+	}
+	more(w, total-len(entries))
+}
+
+func more(w io.Writer, n int) {
+	if n > 0 {
+		fmt.Fprintf(w, "    and %d more\n", n)
+	}
+}
