@@ -336,12 +336,19 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger
 // copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
 // cannot be read: the engine reports that.
 func (o CopyOptions) copied() map[string]bool {
+	l, err := ledger.Read(o.Topdir)
+	if err != nil {
+		return map[string]bool{}
+	}
+	return wantedIn(l)
+}
+
+// wantedIn returns the names of the builds in a ledger that are still wanted.
+func wantedIn(l *ledger.Ledger) map[string]bool {
 	nvrs := map[string]bool{}
-	if l, err := ledger.Read(o.Topdir); err == nil {
-		for _, b := range l.Builds {
-			if b.Unwanted == 0 {
-				nvrs[b.Build.NVR()] = true
-			}
+	for _, b := range l.Builds {
+		if b.Unwanted == 0 {
+			nvrs[b.Build.NVR()] = true
 		}
 	}
 	return nvrs

@@ -148,7 +148,7 @@ type trouble struct {
 
 // Troubled returns the checks that are not ok, the worst first. The first few that failed are open.
 func (v *envView) Troubled() (all []trouble) {
-	const few, opened = 20, 5
+	const few, opened = 5, 3
 	for i, c := range v.troubled() {
 		all = append(all, trouble{c, c.Status == verify.StatusFailed && i < opened && len(c.Entries) <= few, max(0, c.Bad-len(c.Entries))})
 	}
@@ -197,11 +197,19 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"mark":  func(s verify.Status) string { return cmp.Or(marks[s], "?") },
 	"list":  func(title string, total int, entries []string) listView { return listView{title, total, entries} },
 	"cell":  func(n int, c *matrixCell, span int) cellView { return cellView{n, c, span} },
-	"words": words,
+	"words": words, "entry": splitEntry,
 	"builds": func(title, what string, list BuildList) buildsView {
 		return buildsView{title, what, list}
 	},
 }).Parse(pageText))
+
+// entry is a line of a list: what it is about, and what is to be said of that.
+type entry struct{ Name, Rest string }
+
+func splitEntry(line string) entry {
+	name, rest, _ := strings.Cut(line, ": ")
+	return entry{name, rest}
+}
 
 // word is a part of a text: a flag, which does not break at the end of a line, or what is between flags.
 type word struct {

@@ -50,7 +50,7 @@ func (e *Env) text(w io.Writer) {
 	e.textSyncs(w)
 	e.textChanges(w)
 	for _, o := range e.Own {
-		fmt.Fprintf(w, "\n%s: %d. %s\n", o.Kind, o.Total, o.Consequence)
+		fmt.Fprintf(w, "\n%s: %d. %s\n", visible(o.Kind), o.Total, visible(o.Consequence))
 		textList(w, o.Total, o.Entries)
 	}
 	e.textFiles(w)
@@ -82,7 +82,7 @@ func (e *Env) textChecks(w io.Writer) {
 			fmt.Fprintf(w, "%s %s: %d\n", marks[c.Status], name, c.Count)
 			continue
 		}
-		fmt.Fprintf(w, "%s %s: %s, %d of %d: %s\n  -> %s\n", marks[c.Status], name, c.Status, c.Bad, c.Count, visible(c.Detail), c.Cure)
+		fmt.Fprintf(w, "%s %s: %s, %d of %d: %s\n  -> %s\n", marks[c.Status], name, c.Status, c.Bad, c.Count, visible(c.Detail), visible(c.Cure))
 		textList(w, c.Bad, c.Entries)
 	}
 }

@@ -202,7 +202,11 @@ func checkEnvironments(t *testing.T, ctx context.Context) {
 		t.Errorf("after an arrow key %q is shown", shown())
 	}
 	checkLooks(t, ctx, "the second environment")
-	must(t, chromedp.Do(ctx, chromedp.Click("label[for=env1]")))
+	const hit = "(l => { l.scrollIntoView(); const r = l.getBoundingClientRect(); return l.contains(document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2)); })(document.querySelector('label[for=env1]'))"
+	if !eval[bool](t, ctx, hit) {
+		t.Error("a mouse does not reach the label of the first environment")
+	}
+	_ = eval[any](t, ctx, "document.querySelector('label[for=env1]').click(), null")
 	if shown() != "panel1" {
 		t.Errorf("after a click on the first environment %q is shown", shown())
 	}
