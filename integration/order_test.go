@@ -19,6 +19,8 @@ var order = []string{
 	// What people and monitoring are told; the order of steps; then what one step is.
 	"kojisnap/report kojisnap/metrics",
 	"kojisnap",
+	"kojisnap/dbsource/postgres kojisnap/dbsource/pgdump",
+	"kojisnap/dbsource",
 	"kojisnap/pull kojisnap/verify kojisnap/bundle",
 	"kojisnap/pull/scope",
 	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
