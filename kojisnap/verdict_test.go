@@ -2,6 +2,9 @@ package kojisnap_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +77,36 @@ func TestJudge(t *testing.T) {
 			if cause.What == "" || cause.Cure == "" || !strings.Contains(cause.Cure, c.cures[i]) {
 				t.Errorf("%s: %+v", name, cause)
 			}
+		}
+	}
+}
+
+// TestCheckCures: every check that verify makes has a cure of its own.
+func TestCheckCures(t *testing.T) {
+	files, err := filepath.Glob("verify/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`(?:checkOf\(|Check\{Name: )"([^"]+)"`).FindAllSubmatch(body, -1) {
+			names[string(m[1])] = true
+		}
+	}
+	if len(names) < 25 {
+		t.Errorf("only %d checks were found", len(names))
+	}
+	none := kojisnap.CheckCure("no such check")
+	for name := range names {
+		if kojisnap.CheckCure(name) == none || kojisnap.CheckCure("build "+name) != kojisnap.CheckCure(name) {
+			t.Errorf("the check %q has no cure", name)
 		}
 	}
 }
