@@ -20,6 +20,7 @@ const maxImage, maxPull = 34e6, 15e6
 // TestImage builds the image without a network, from the program that was built and an image with this machine's
 // certificates, and runs it as restricted as can be: read-only, without a capability, network or root.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	need(t, "docker")
 	if out, err := exec.Command("docker", "info").CombinedOutput(); err != nil {
 		lacking(t, "needs docker: "+string(out))
