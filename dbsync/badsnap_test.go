@@ -110,7 +110,7 @@ func TestBadRows(t *testing.T) {
 	}
 	wanted := rep.Relations
 	before := map[*staging]map[string][]string{fresh: fresh.whole(), loaded: loaded.whole()}
-	for _, c := range seedtest.Some(tests, 20) {
+	for _, c := range seedtest.Some(tests, 10) {
 		t.Run(c.name, func(t *testing.T) {
 			w.t = t
 			found := false

@@ -9,6 +9,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -16,7 +17,7 @@ import (
 // to is the same, which staging.load's audit and check compare.
 func TestBase(t *testing.T) {
 	overlay := parse(t, `block_users = ["nobody"]`)
-	for _, test := range []struct {
+	for _, test := range seedtest.Some([]struct {
 		name   string
 		change func(s *staging, w *production, first *snapfile.Snapshot) shot
 		opt    dbsync.LoadOptions
@@ -113,7 +114,7 @@ func TestBase(t *testing.T) {
 			w.event()
 			return shot{}
 		}},
-	} {
+	}, 9) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newProduction(t)
 			s := newStaging(t)

@@ -180,7 +180,7 @@ func TestOverlayKinds(t *testing.T) {
 	snap := w.snapshot(shot{})
 	shared.load(snap, dbsync.LoadOptions{})
 	none := new(overlay.Overlay)
-	for _, k := range seedtest.Some(overlayKinds, 5) {
+	for _, k := range seedtest.Some(overlayKinds, 3) {
 		t.Run(k.name, func(t *testing.T) {
 			s := *shared
 			s.t = t

@@ -11,6 +11,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestUpgradedStaging upgrades the tables from 1.21 on, release by release: the next load, of the
@@ -35,7 +36,7 @@ func TestUpgradedStaging(t *testing.T) {
 	s.exec(`UPDATE tag SET name = 'f41-stg' WHERE id = 1`) // an edit of staging's
 	w.find("tag", "id", 1)["name"] = str("f41-stg")        // is what we look for
 	was := relation.Release(21)
-	for _, release := range []relation.Release{22, 23, 24, 26, 28, 30, 32, 33, 34, 35, 37} {
+	for _, release := range seedtest.Some([]relation.Release{22, 23, 24, 26, 28, 30, 32, 33, 34, 35, 37}, 5) {
 		t.Run(fmt.Sprint("1.", int(release)), func(t *testing.T) {
 			s.t, w.t = t, t
 			dbtest.Exec(t, dsn, dbtest.Upgrade(int(was), int(release)))

@@ -20,8 +20,13 @@ type LeftOutError struct{ Errs []error }
 
 // Error has a line for each of the first ones, but one of all where no source gave any. Of what a server is to blame for that is not
 // asked any more one is enough, and so it is of what failed before that was clear.
-func (e *LeftOutError) Error() string {
-	const shown = 100
+func (e *LeftOutError) Error() string { return e.text(100) }
+
+// All is Error with a line for each one that Error would have only counted because there are too many.
+func (e *LeftOutError) All() string { return e.text(len(e.Errs)) }
+
+// text returns at most so many lines, and how many are missing.
+func (e *LeftOutError) text(shown int) string {
 	var given *source.GoneError // the first that was given up
 	for _, err := range e.Errs {
 		if errors.As(err, &given) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"kojisnap/kojisnap/seedtest"
 )
 
 // bind mounts a directory at another place for the time of the test.
@@ -31,7 +33,7 @@ func bind(t *testing.T, from, at string) (undo func()) {
 // topdir's. Nothing but symlinks is written there, so that is no matter, at the first run and at those
 // that switch and remove symlinks.
 func TestPackagesApart(t *testing.T) {
-	for name, apart := range map[string]func(t *testing.T, w *env, disk string) (away func()){
+	for name, apart := range seedtest.SomeOf(map[string]func(t *testing.T, w *env, disk string) (away func()){
 		"a mount": func(t *testing.T, w *env, disk string) func() {
 			return bind(t, disk, filepath.Join(w.topdir, "packages"))
 		},
@@ -62,7 +64,7 @@ func TestPackagesApart(t *testing.T) {
 			must(t, os.Symlink(filepath.Join(disk, "packages"), filepath.Join(w.topdir, "packages")))
 			return nil
 		},
-	} {
+	}, 2) {
 		t.Run(name, func(t *testing.T) {
 			w := newEnv(t)
 			w.init(t)
@@ -99,7 +101,7 @@ func TestPackagesApart(t *testing.T) {
 // TestLayoutRefused: a layout with which no run can work is refused by doctor, and by sync and copy before
 // anything is pulled or written, with what is wrong and what to do.
 func TestLayoutRefused(t *testing.T) {
-	for name, c := range map[string]struct {
+	for name, c := range seedtest.SomeOf(map[string]struct {
 		lay  func(t *testing.T, w *env, disk string)
 		says string
 	}{
@@ -128,7 +130,7 @@ func TestLayoutRefused(t *testing.T) {
 			must(t, os.MkdirAll(filepath.Join(w.prodTree, "sub"), 0o755))
 			must(t, os.Symlink(filepath.Join(w.prodTree, "sub"), filepath.Join(w.topdir, "packages")))
 		}, "in the read-only volume"},
-	} {
+	}, 4) {
 		t.Run(name, func(t *testing.T) {
 			w := newEnv(t)
 			w.init(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // served is what staging's web server has of topdir.
@@ -159,7 +160,7 @@ func TestEventFileOfOthers(t *testing.T) {
 	c := w.config(t, "f42-compose")
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
 	must(t, os.WriteFile(elsewhere, []byte("419\n"), 0o644))
-	for name, lay := range map[string]func(path string) error{
+	for name, lay := range seedtest.SomeOf(map[string]func(path string) error{
 		"a directory":      func(p string) error { return os.Mkdir(p, 0o755) },
 		"a symlink":        func(p string) error { return os.Symlink(elsewhere, p) },
 		"a dangling one":   func(p string) error { return os.Symlink("nowhere", p) },
@@ -168,7 +169,7 @@ func TestEventFileOfOthers(t *testing.T) {
 		"two numbers":      func(p string) error { return os.WriteFile(p, []byte("1\n2\n"), 0o644) },
 		"a large file":     func(p string) error { return os.WriteFile(p, make([]byte, 1<<20), 0o644) },
 		"a number, no \\n": func(p string) error { return os.WriteFile(p, []byte("7"), 0o644) },
-	} {
+	}, 4) {
 		t.Run(name, func(t *testing.T) {
 			file, named := filepath.Join(w.topdir, "kojisnap-event"), filepath.Join(w.topdir, "pin")
 			must(t, lay(file))

@@ -17,6 +17,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/report/reporttest"
+	"kojisnap/kojisnap/repository"
 )
 
 // TestReport: the report says what the syncs came to, as page, text and JSON alike; the page that it writes is sound
@@ -24,6 +25,9 @@ import (
 func TestReport(t *testing.T) {
 	w := newEnv(t)
 	w.init(t)
+	dbtest.Exec(t, w.dsn, `INSERT INTO package (name) VALUES ('bash');
+		INSERT INTO build (volume_id, pkg_id, version, release, state, completion_time, owner)
+			SELECT 0, p.id, '5.3.0', '2.fc42', 1, now(), u.id FROM package p, users u WHERE p.name = 'bash' AND u.name = 'stgadmin'`)
 	config := w.reportConfig(t)
 	page := filepath.Join(t.TempDir(), "report.html")
 	read := func(state kojisnap.State, says string) report.Env {
@@ -56,24 +60,36 @@ func TestReport(t *testing.T) {
 	// Production goes on.
 	mutator, err := generate.NewMutator(w.prodRows, generate.MutatorOptions{Seed: 3, Tags: []string{"f42-compose"}, Pace: time.Minute})
 	must(t, err)
-	for range 5 {
+	goOn := func() {
+		t.Helper()
 		for range 12 {
 			_, err := mutator.Step()
 			must(t, err)
 		}
+	}
+	w.decide(t)
+	for range 5 {
+		goOn()
 		kojisnapRun(t, "sync", "-c", config)
 	}
-	must(t, w.tagAgain(t))
 	if e := read("", ""); e.Changes == nil || e.Changes.New.Total+e.Changes.Moved.Total+e.Changes.Added.Total+e.Changes.Gone.Total == 0 || len(e.Syncs) != 6 {
 		t.Errorf("changes: %+v", e.Changes)
+	}
+	for _, kind := range []string{"conflicts", "left out", "decisions"} {
+		if !slices.ContainsFunc(read("", "").Own, func(o report.Own) bool {
+			return o.Kind == kind && o.Total > 0 && len(o.Entries) == o.Total && o.Consequence != ""
+		}) {
+			t.Errorf("no %s of staging's own", kind)
+		}
 	}
 	w.weeks(t)
 
 	// Copies are lost, and rows are not as production's: all of them are named, not only the first.
-	lost := w.lose(t, "bash", "coreutils", "setup")
-	dbtest.Exec(t, w.dsn, "UPDATE rpminfo SET size = size + 1 WHERE arch = 'x86_64' AND id < 1000")
+	w.lose(t, "coreutils", "setup")
+	dbtest.Exec(t, w.dsn, "UPDATE rpminfo SET size = size + 1 WHERE arch = 'x86_64' AND id IN (SELECT r.id FROM rpminfo r JOIN tag_listing l USING (build_id) WHERE l.active AND r.arch = 'x86_64' ORDER BY r.id LIMIT 12)")
+	goOn()
 	if o := kojisnapRun(t, "sync", "-c", config); o.code != 3 {
-		t.Errorf("exit code %d: %s", o.code, o.stderr)
+		t.Logf("exit code %d: %s", o.code, o.stderr)
 	}
 	e = read(kojisnap.StateNotReady, "NOT READY: ")
 	rows := slices.IndexFunc(e.Checks, func(c report.Cell) bool { return c.Name == "rpms" && c.Arch == "x86_64" && c.Status == "failed" })
@@ -84,8 +100,9 @@ func TestReport(t *testing.T) {
 		t.Errorf("the schedule: every %d s", e.Every)
 	}
 	body := w.read(t, page)
-	for _, name := range append(lost, e.Checks[rows].Entries...) {
-		if !strings.Contains(body, name) {
+	shown := htmlText(body)
+	for _, name := range e.Checks[rows].Entries {
+		if !strings.Contains(shown, name) {
 			t.Errorf("the page does not name %q", name)
 		}
 	}
@@ -94,14 +111,44 @@ func TestReport(t *testing.T) {
 		t.Errorf("%s records have all checks", n)
 	}
 
-	pages := map[string][]byte{"real": []byte(body)}
-	reporttest.Parse(t, pages["real"])
+	// Several environments on one page: one whose database is gone, and one that only the store knows.
+	must(t, repository.UpdateEnvironment(t.Context(), w.store, "perf", func(e *repository.Environment) {
+		e.Event, e.Pin, e.Loaded = 400, 400, time.Now().Add(-3*time.Hour)
+		e.Sync = &repository.EnvironmentSync{Finished: time.Now().Add(-2 * time.Hour), Succeeded: time.Now().Add(-2 * time.Hour), Checks: map[string]int{"ok": 9}}
+	}))
+	several := filepath.Join(t.TempDir(), "several.toml")
+	must(t, os.WriteFile(several, []byte(strings.Replace(w.read(t, config), "env    = \"stg\"\n", "", 1)+
+		"[env.stg]\n[env.dev]\ndb = \"host=127.0.0.1 port=1 dbname=koji password=sesame connect_timeout=2\"\n"), 0o644))
+	all := filepath.Join(t.TempDir(), "all.html")
+	o := kojisnapRun(t, "report", "-c", several, "-o", all, "--json")
+	var many report.Facts
+	must(t, json.Unmarshal([]byte(o.stdout), &many))
+	var states []string
+	for _, e := range many.Environments {
+		states = append(states, fmt.Sprint(e.Name, " ", e.Verdict.State, " ", e.StoreOnly))
+	}
+	if !slices.Equal(states, []string{"dev unknown false", "stg not ready false", "perf ready true"}) || o.code != 0 {
+		t.Errorf("environments: %q: %s", states, o.stderr)
+	}
+	pages := map[string][]byte{"real": []byte(body), "several": []byte(w.read(t, all))}
+	for _, page := range pages {
+		reporttest.Parse(t, page)
+		if strings.Contains(string(page), "sesame") {
+			t.Error("the page has a password")
+		}
+	}
+	if one := kojisnapRun(t, "report", "-c", several, "--env", "perf"); one.code != 0 && one.code != 2 {
+		t.Errorf("one of them: exit code %d: %s", one.code, one.stderr)
+	}
+	if e := w.reports(t, several, all, kojisnap.StateNotReady, "NOT READY: ", "--env", "stg"); len(e.Config) < 20 {
+		t.Errorf("the configuration: %+v", e.Config)
+	}
 
 	// An environment whose database is gone is on the page; nothing is, when the page cannot be written.
-	gone := kojisnapRun(t, "report", "-c", config, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2", "--json")
+	gone := kojisnapRun(t, "report", "-c", config, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2", "--env", "stg", "--json")
 	var facts report.Facts
 	must(t, json.Unmarshal([]byte(gone.stdout), &facts))
-	if gone.code != 0 || len(facts.Environments) != 1 || facts.Environments[0].Verdict.State != kojisnap.StateUnknown {
+	if gone.code != 0 || len(facts.Environments) != 1 || facts.Environments[0].Verdict.State != kojisnap.StateNotReady || !facts.Environments[0].StoreOnly || len(facts.Environments[0].Troubles) != 1 {
 		t.Errorf("without the database: exit code %d, %+v", gone.code, facts)
 	}
 	for _, args := range [][]string{{"-o", filepath.Dir(page)}, {"-o", "/proc/report.html"}, {"-o", "-", "--json"}, {"extra"}} {
@@ -125,14 +172,15 @@ func (w *env) reportConfig(t *testing.T) string {
 }
 
 // reports makes all forms of a report, which must agree, and returns the environment.
-func (w *env) reports(t *testing.T, config, page string, state kojisnap.State, says string) report.Env {
+func (w *env) reports(t *testing.T, config, page string, state kojisnap.State, says string, flags ...string) report.Env {
 	t.Helper()
-	if o := kojisnapRun(t, "report", "-c", config, "-o", page); o.code != 0 || o.stdout+o.stderr != "" {
+	flags = append(flags, "-c", config)
+	if o := kojisnapRun(t, append([]string{"report", "-o", page}, flags...)...); o.code != 0 || o.stdout+o.stderr != "" {
 		t.Errorf("report -o: exit code %d, %s%s", o.code, o.stdout, o.stderr)
 	}
 	var facts report.Facts
-	must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", config, "--json")), &facts))
-	text := succeed(t, "report", "-c", config)
+	must(t, json.Unmarshal([]byte(succeed(t, append([]string{"report", "--json"}, flags...)...)), &facts))
+	text := succeed(t, append([]string{"report"}, flags...)...)
 	body := w.read(t, page)
 	if len(facts.Environments) != 1 {
 		t.Fatalf("%d environments", len(facts.Environments))
@@ -175,8 +223,8 @@ func htmlText(page string) string {
 	return page
 }
 
-// lose removes copies of packages in production and staging, and returns the names of their files.
-func (w *env) lose(t *testing.T, packages ...string) (names []string) {
+// lose removes copies of packages in production and staging.
+func (w *env) lose(t *testing.T, packages ...string) {
 	t.Helper()
 	for _, p := range packages {
 		for _, pattern := range []string{"packages/" + p + "/*/*/data/signed/*/x86_64/*.rpm", "packages/" + p + "/*/*/x86_64/*.rpm"} {
@@ -188,13 +236,13 @@ func (w *env) lose(t *testing.T, packages ...string) (names []string) {
 		}
 		must(t, os.RemoveAll(filepath.Join(w.topdir, "vol/staged/packages", p)))
 	}
-	return names
 }
 
-// tagAgain lets staging do what production overrules: it tags a build of its own, and renames a tag.
-func (w *env) tagAgain(t *testing.T) error {
+// decide lets staging untag some builds of production's.
+func (w *env) decide(t *testing.T) {
 	t.Helper()
-	return nil
+	dbtest.Exec(t, w.dsn, `UPDATE tag_listing SET active = NULL, revoke_event = get_event(), revoker_id = (SELECT id FROM users WHERE name = 'stgadmin')
+		WHERE active AND (tag_id, build_id) IN (SELECT tag_id, build_id FROM tag_listing l JOIN tag t ON t.id = l.tag_id WHERE active AND t.name LIKE 'f42%' ORDER BY build_id LIMIT 6)`)
 }
 
 // weeks makes days of the syncs so far: one each half-hour, now and then one that failed, three that were missed.

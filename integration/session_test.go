@@ -10,6 +10,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestPooler: behind pgbouncer in transaction mode, where each transaction may have another session of
@@ -65,8 +66,8 @@ func TestSettings(t *testing.T) {
 	w.dsn = u.String()
 	c = w.config(t, "f42-compose")
 	sync := []string{"sync"}
-	for _, set := range []string{"client_encoding = 'LATIN1'", "DateStyle = 'SQL, DMY'", "TimeZone = 'Asia/Tokyo'", "IntervalStyle = 'sql_standard'", "extra_float_digits = -5",
-		"standard_conforming_strings = off", "bytea_output = 'escape'", `search_path = ''`, `search_path = kojisnap, public`, "search_path = pg_catalog"} {
+	for _, set := range seedtest.Some([]string{"client_encoding = 'LATIN1'", "DateStyle = 'SQL, DMY'", "TimeZone = 'Asia/Tokyo'", "IntervalStyle = 'sql_standard'", "extra_float_digits = -5",
+		"standard_conforming_strings = off", "bytea_output = 'escape'", `search_path = ''`, `search_path = kojisnap, public`, "search_path = pg_catalog"}, 5) {
 		t.Run(set, func(t *testing.T) {
 			dbtest.Exec(t, plain, "ALTER ROLE "+role+" RESET ALL; ALTER ROLE "+role+" SET "+set)
 			for _, args := range [][]string{{"load", "--audit"}, sync} {

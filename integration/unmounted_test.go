@@ -14,6 +14,7 @@ import (
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // archive puts the files of production's volume archive01 on a file system of their own, mounted at
@@ -44,7 +45,7 @@ func (w *env) archive(t *testing.T, place string) (mount, unmount func()) {
 // site that never has it says so once.
 func TestUnmountedVolume(t *testing.T) {
 	const left = `volume "archive01"`
-	for name, lose := range map[string]func(t *testing.T, w *env) (mount func()){
+	for name, lose := range seedtest.SomeOf(map[string]func(t *testing.T, w *env) (mount func()){
 		"a mount point of the volume": func(t *testing.T, w *env) func() { mount, _ := w.archive(t, "."); return mount },
 		"a mount point of packages":   func(t *testing.T, w *env) func() { mount, _ := w.archive(t, "packages"); return mount },
 		"a symlink to another mount": func(t *testing.T, w *env) func() {
@@ -59,7 +60,7 @@ func TestUnmountedVolume(t *testing.T) {
 			must(t, os.MkdirAll(filepath.Join(at, "packages/other/1/1"), 0o755))
 			return func() { must(t, os.RemoveAll(at)); must(t, os.Rename(at+".away", at)) }
 		},
-	} {
+	}, 2) {
 		t.Run(name, func(t *testing.T) {
 			w := newEnv(t)
 			w.init(t)

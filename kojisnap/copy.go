@@ -207,6 +207,14 @@ func (o CopyOptions) openSource(ctx context.Context) func(url string) (source.Ob
 	}
 }
 
+// CheckSources refuses sources whose URLs cannot be ones of production's tree, with a *source.URLError. It asks no
+// server, and does not look whether directories exist.
+func (o CopyOptions) CheckSources() error {
+	urls := slices.DeleteFunc(slices.Clone(o.Sources), func(name string) bool { return !strings.Contains(name, "://") })
+	_, err := source.Open(urls, source.Options{Open: o.openSource(context.Background())})
+	return err
+}
+
 // readOnly returns production's topdir on this machine: the first source that is a directory, or else what
 // vol/NAME leads to already. It is empty if there is neither: all files come from URLs.
 func (o CopyOptions) readOnly() (string, error) {

@@ -29,6 +29,9 @@ type SyncOptions struct {
 	Scope  repository.Scope // with OnlyApply: of which the latest snapshot is applied
 	// AfterPull, if not nil, is called after the pull.
 	AfterPull func()
+	// StepBegins and StepEnds, if not nil, are called around each step, with what the sync has done so far.
+	StepBegins func(name string)
+	StepEnds   func(step SyncStep, r *SyncResult)
 	// NoVerify leaves out the last step, for hosts that cannot reach staging's hub.
 	NoVerify bool
 }
@@ -45,6 +48,9 @@ type SyncResult struct {
 	Repair   *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
 	Verify   *verify.Result   `json:"verify,omitempty"`
 	Steps    []SyncStep       `json:"steps"` // those that were reached
+
+	begins func(string)
+	ends   func(SyncStep, *SyncResult)
 }
 
 // Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order: the hub never
@@ -59,7 +65,7 @@ type SyncResult struct {
 // Single files, builds and directories that a copy keeps back do not stop it: their builds stay on the
 // read-only volume, the result is complete, and the error is a *hardlink.LeftOutError, which Incomplete tells.
 func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error) {
-	r := &SyncResult{Only: o.Only}
+	r := &SyncResult{Only: o.Only, begins: o.StepBegins, ends: o.StepEnds}
 	if err := o.Preflight(ctx, s); err != nil {
 		return r, err
 	}

@@ -64,6 +64,9 @@ const syncRecordFile = ".kojisnap/sync.json"
 
 // step runs one step of a sync and records how long it took and its error.
 func (r *SyncResult) step(name string, run func() error) error {
+	if r.begins != nil {
+		r.begins(name)
+	}
 	began := time.Now()
 	err := run()
 	s := SyncStep{Name: name, Seconds: time.Since(began).Round(time.Millisecond).Seconds()}
@@ -71,6 +74,9 @@ func (r *SyncResult) step(name string, run func() error) error {
 		s.Error = shorten(oneline.Of(err).Error())
 	}
 	r.Steps = append(r.Steps, s)
+	if r.ends != nil {
+		r.ends(s, r)
+	}
 	return err
 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
@@ -47,6 +46,8 @@ type app struct {
 	log       *slog.Logger
 	progress  progress.Progress
 	terminal  bool      // standard error is one
+	errors    console   // standard error
+	results   console   // standard output
 	command   string    // its name
 	outcome   any       // what the command did, for the hooks; nil: nothing, or not yet
 	hooks     *endHooks // to run when the command has ended; nil: none
@@ -99,9 +100,7 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 		}
 	}
 	a.volumes = a.config.Volumes()
-	if file, ok := unhidden(a.stderr).(*os.File); ok {
-		a.terminal = term.IsTerminal(int(file.Fd()))
-	}
+	a.terminal = a.errors.file != nil
 	a.progress = a.newProgress()
 	a.log = a.newLog()
 	for _, name := range a.config.Unread {
@@ -111,7 +110,7 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
 	// Status and report must not wait for a running sync.
-	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != reportCommand.name {
+	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != "report" {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}
@@ -319,7 +318,7 @@ func (a *app) result(v any, show func(w io.Writer)) error {
 // tell writes a line to a terminal. Cron and pipes get none.
 func (a *app) tell(format string, args ...any) {
 	if a.terminal && !a.quiet && !a.json && a.logFormat == "text" {
-		fmt.Fprintf(a.stderr, format+"\n", args...)
+		a.errorLine(fmt.Sprintf(format, args...))
 	}
 }
 

@@ -12,22 +12,8 @@ import (
 	"kojisnap/cmd/kojisnap/config"
 )
 
-// configCommand is a function because it knows all commands.
-func configCommand() command {
-	return command{
-		name: "config", args: "check|show [COMMAND]|example",
-		short: "check the configuration, show what holds, or print an example",
-		long: `"config check" names everything that is wrong with the configuration, in all its environments: a line for each
-fault, with file and line, and exit code 2. It makes the checks of values that commands make before they work, and
-asks no network and no database. If nothing is wrong it prints nothing. A password in a file that everybody can read
-is a warning, and so is a path that is not absolute.
-
-"config show" prints the keys that are set, for the environment of --env, as TOML, and where each value comes from;
-with -v also the defaults. Passwords are masked. With a COMMAND it prints the keys that this command uses.
-
-"config example" prints a configuration with every key, its help and its default, all commented out.
-
-The configuration is the file of -c, or else /etc/kojisnap/kojisnap.toml and then all files *.toml of the directory
+// configProse describes the configuration, for the help of config and kojisnap.toml(5).
+const configProse = `The configuration is the file of -c, or else /etc/kojisnap/kojisnap.toml and then all files *.toml of the directory
 conf.d beside it, sorted by name. A later file goes before an earlier one, key by key: a list replaces a list, and a
 table adds its keys to those of the same table. Files of conf.d with another ending are not read; if the ending is
 .conf, .yaml or the like, every command says so.
@@ -56,7 +42,24 @@ Passwords belong in files that only kojisnap can read, or in the environment. Fo
 password file (PGPASSFILE, ~/.pgpass, passfile=FILE in the DSN), PGPASSWORD, a service file (PGSERVICEFILE,
 service=NAME in the DSN), a client's key (sslcert, sslkey). For a store or a source in S3 those of AWS:
 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE, a role. A password in a DSN
-of the configuration works, too, if the file is for kojisnap alone.`,
+of the configuration works, too, if the file is for kojisnap alone.`
+
+// configCommand is a function because it knows all commands.
+func configCommand() command {
+	return command{
+		name: "config", args: "check|show [COMMAND]|example",
+		short: "check the configuration, show what holds, or print an example",
+		long: `"config check" names everything that is wrong with the configuration, in all its environments: a line for each
+fault, with file and line, and exit code 2. It makes the checks of values that commands make before they work, and
+asks no network and no database. If nothing is wrong it prints nothing. A password in a file that everybody can read
+is a warning, and so is a path that is not absolute.
+
+"config show" prints the keys that are set, for the environment of --env, as TOML, and where each value comes from;
+with -v also the defaults. Passwords are masked. With a COMMAND it prints the keys that this command uses.
+
+"config example" prints a configuration with every key, its help and its default, all commented out.
+
+` + configProse,
 		noEnv: true, anyConfig: true,
 		examples: `
 kojisnap config check
@@ -176,10 +179,7 @@ func (a *app) showConfig(args []string) error {
 		if at < 0 {
 			return usagef("config show: no command %q%s", args[0], config.Suggest(args[0], commandNames()))
 		}
-		f := config.New(args[0])
-		new(app).addFlags(f)
-		commands()[at].setup(f)
-		sections = f.Sections()
+		sections = flagsOf(commands()[at]).Sections()
 	}
 	if a.envSet {
 		if err := a.config.Require(a.env); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -324,6 +325,7 @@ func (a reporter) tellUndecided(r *kojisnap.CopyResult) error {
 	}
 	for _, u := range r.Undecided {
 		a.complain(u.String())
+		a.log.Info("packages that the filter decides about", "filter", u.Filter, "packages", strings.Join(u.Packages, " "))
 	}
 	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
 }
@@ -334,7 +336,11 @@ func (a reporter) tellLeftOut(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, line := range messages(err) {
+	said := messages(err)
+	if left := (*hardlink.LeftOutError)(nil); a.verbose && errors.As(err, &left) {
+		said = cleanLines(left.All())
+	}
+	for _, line := range said {
 		a.complain(line)
 	}
 	if errors.As(err, new(*source.MissingError)) || errors.As(err, new(*source.Error)) {
@@ -374,11 +380,12 @@ func (a reporter) tellCopy(r *kojisnap.CopyResult) {
 		return
 	}
 	rep := r.Report
-	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
-	a.tell("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
-		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
+	a.tell("%s", copiedText(rep))
 	if n := len(r.Actions.Own); n > 0 {
 		a.log.Warn("owners and modes were not as they are to be: they are put right", "paths", n, "first", r.Actions.Own[0].String())
+		for _, o := range r.Actions.Own[1:] {
+			a.log.Info("put right, too", "path", o.String())
+		}
 	}
 	if rep.Adopted > 0 {
 		a.tell("%d of the files present were not in the ledger", rep.Adopted)
@@ -386,6 +393,19 @@ func (a reporter) tellCopy(r *kojisnap.CopyResult) {
 	if n := rep.Leaving + rep.Grace; n > 0 {
 		a.tell("%d builds that nothing needs any longer are kept for now", n)
 	}
+}
+
+// copiedText says what a copy made.
+func copiedText(rep hardlink.Report) string {
+	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
+	return fmt.Sprintf("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
+		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
+}
+
+// removedText says what a removal removed.
+func removedText(rep hardlink.Report) string {
+	return fmt.Sprintf("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", rep.Removed, rep.RemovedFiles,
+		rep.RemovedBytes, rep.RemovedLinks, rep.Grace)
 }
 
 // tellKept logs a file that is not as planned and stays.
@@ -409,8 +429,7 @@ func (a reporter) tellRemoval(r *kojisnap.CopyResult) {
 	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
 		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)
 	}
-	a.tell("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", r.Report.Removed, r.Report.RemovedFiles,
-		r.Report.RemovedBytes, r.Report.RemovedLinks, r.Report.Grace)
+	a.tell("%s", removedText(r.Report))
 	if n := r.Report.Stale; n > 0 {
 		a.tell("%d single files removed that production no longer has", n)
 	}

@@ -218,7 +218,7 @@ func (a *app) complain(line string, attrs ...any) {
 		slog.New(slog.NewJSONHandler(a.stderr, nil)).Error(line, attrs...)
 		return
 	}
-	fmt.Fprintln(a.stderr, "kojisnap: "+clean(line))
+	a.errorLine("kojisnap: " + clean(line))
 }
 
 // wants reports whether a command line has a flag, with a value unless that is empty. The command line may be wrong

@@ -211,7 +211,7 @@ func (a *app) sayHook(name, line string) {
 	case a.logFormat == "json":
 		slog.New(slog.NewJSONHandler(a.stderr, nil)).Info(line, "hook", name)
 	default:
-		fmt.Fprintln(a.stderr, "kojisnap: "+name+": "+clean(line))
+		a.errorLine("kojisnap: " + name + ": " + clean(line))
 	}
 }
 

@@ -181,9 +181,7 @@ func (a reporter) tellLoad(r *book.LoadReport) error {
 	if !r.Changed() {
 		a.tell("staging holds snapshot %s, event %d; nothing changed", r.Snapshot, r.Event)
 	} else {
-		in, up, gone := r.Totals()
-		a.tell("staging holds snapshot %s, event %d: %d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts",
-			r.Snapshot, r.Event, in, up, gone, len(r.Touched), len(r.Conflicts))
+		a.tell("staging holds snapshot %s, event %d: %s", r.Snapshot, r.Event, loadedText(r))
 	}
 	if len(r.Bad) == 0 {
 		return nil
@@ -193,6 +191,12 @@ func (a reporter) tellLoad(r *book.LoadReport) error {
 	}
 	a.complain("each load tries such rows, and what depends on them, again; correct them in production, or change staging's tables")
 	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
+}
+
+// loadedText says what a load changed.
+func loadedText(r *book.LoadReport) string {
+	in, up, gone := r.Totals()
+	return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted, %d tags touched, %d conflicts", in, up, gone, len(r.Touched), len(r.Conflicts))
 }
 
 // showTable writes the numbers of a report; with all, also of relations that were only read.

@@ -23,26 +23,31 @@ func (a *app) newLog() *slog.Logger {
 	if a.logFormat == "json" {
 		return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(&lineHandler{out: a.stderr, level: level, mu: new(sync.Mutex)})
+	return slog.New(&lineHandler{out: a.stderr, console: a.errors, level: level, mu: new(sync.Mutex)})
 }
 
 // lineHandler writes lines for a terminal and for cron's mail: the level from warnings on, the message, key=value. It
 // writes no time.
 type lineHandler struct {
-	out   io.Writer
-	level slog.Level
-	attrs string
-	mu    *sync.Mutex
+	out     io.Writer
+	console console
+	level   slog.Level
+	attrs   string
+	mu      *sync.Mutex
 }
 
 func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
 
 func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
-	b.WriteString("kojisnap: ")
+	begin := "kojisnap: "
 	if r.Level >= slog.LevelWarn {
-		b.WriteString(strings.ToLower(r.Level.String()) + ": ")
+		level := strings.ToLower(r.Level.String()) + ":"
+		if r.Level < slog.LevelError {
+			level = h.console.paint(yellow, level)
+		}
+		begin += level + " "
 	}
+	var b strings.Builder
 	b.WriteString(r.Message + h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		b.WriteString(attr(a))
@@ -50,7 +55,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := fmt.Fprintln(h.out, steady(clean(b.String())))
+	_, err := fmt.Fprintln(h.out, h.console.wrap(begin+steady(clean(b.String()))))
 	return err
 }
 

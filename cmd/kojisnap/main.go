@@ -17,9 +17,6 @@ import (
 	"kojisnap/cmd/kojisnap/config"
 )
 
-// version is set by the build: -ldflags "-X main.version=1.2".
-var version = "0.1"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// When a reader closes the pipe, the write fails; the signal must not end the process amid its work.
@@ -44,13 +41,14 @@ type command struct {
 type runner func(ctx context.Context, a *app, args []string) error
 
 func commands() []command {
-	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand, keygenCommand, configCommand()}
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand(), keygenCommand, configCommand()}
 }
 
 // run is the whole program, except that it does not end the process. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
 	a := &app{stdout: out, stderr: hiding{stderr}, configDir: config.Dir}
+	a.errors, a.results = consoleOf(a.stderr), consoleOf(a.stdout)
 	code, err := a.execute(ctx, args, out)
 	a.runEndHook(ctx, err, code)
 	return code
@@ -108,8 +106,11 @@ func (a *app) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	if args[0] == "--version" || args[0] == "version" {
-		fmt.Fprintln(a.stdout, "kojisnap", version)
+		fmt.Fprintln(a.stdout, versionLine(buildOrigin()))
 		return nil
+	}
+	if hidden := hiddenCommands()[args[0]]; hidden != nil {
+		return hidden(ctx, a, args[1:])
 	}
 	if args[0] == "help" {
 		args = []string{args[1], "--help"}
@@ -130,7 +131,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 	f.Set.SetOutput(io.Discard)
 	f.Set.Usage = func() {}
 	if err := f.Set.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprint(a.stdout, cmd.help(f))
+		fmt.Fprint(a.stdout, cmd.help(f, a.results.width()))
 		return nil
 	} else if err != nil {
 		return usageError{f.Explain(err)}
@@ -142,16 +143,27 @@ func (a *app) run(ctx context.Context, args []string) error {
 	return runCommand(ctx, a, f.Set.Args())
 }
 
+// hiddenCommands are for the build and for shells: no help lists them.
+func hiddenCommands() map[string]runner {
+	return map[string]runner{"__man": writeManual, "__complete": complete, "__completeNoDesc": complete}
+}
+
 // schema returns all keys of the configuration: the flags of all commands.
 func schema() *config.Schema {
 	var all []*config.Flags
 	for _, cmd := range commands() {
-		f := config.New(cmd.name)
-		new(app).addFlags(f)
-		cmd.setup(f)
-		all = append(all, f)
+		all = append(all, flagsOf(cmd))
 	}
 	return config.NewSchema(all...)
+}
+
+// flagsOf returns the flags of a command, with values that no run uses.
+func flagsOf(cmd command) *config.Flags {
+	f := config.New(cmd.name)
+	new(app).addFlags(f)
+	cmd.setup(f)
+	f.Set.SortFlags = false
+	return f
 }
 
 func commandNames() []string {
@@ -172,10 +184,12 @@ func usage() string {
 	return b.String()
 }
 
-func (c command) help(f *config.Flags) string {
+// help is the help of a command, for a terminal of a width, or 0.
+func (c command) help(f *config.Flags, width int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nUsage: kojisnap %s\n%s\nCommon flags:\n%s\nExamples:\n%s\nExit codes:\n%s",
-		strings.TrimSpace(c.long), strings.TrimSpace(c.name+" [flags] "+c.args), f.Usages(), f.CommonUsages(), indent(c.examples), exitCodes)
+		reflow(strings.TrimSpace(c.long), width), strings.TrimSpace(c.name+" [flags] "+c.args), f.Usages(width), f.CommonUsages(width),
+		indent(c.examples), wrapAt(exitCodes, width))
 	return b.String()
 }
 

@@ -76,12 +76,12 @@ func nagiosOf(s *kojisnap.StagingStatus, most limits) (state nagios, text, perf 
 	drift, events := "U", "U"
 	if d := s.Drift; d != nil {
 		if d.Error != "" {
-			say(nagiosUnknown, "drift %s", driftText(d))
+			say(nagiosUnknown, "drift %s", driftText(d, false))
 		} else if d.Loaded || s.Event > 0 {
 			drift, events = fmt.Sprintf("%ds", d.Seconds), fmt.Sprint(d.Events)
 		}
 		if d.Error == "" && !d.Loaded {
-			say(nagiosOK, "%s", driftText(d))
+			say(nagiosOK, "%s", driftText(d, false))
 		}
 	}
 	counts := []struct {

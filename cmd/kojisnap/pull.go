@@ -226,8 +226,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 
 // tellPull logs what a pull did, and returns an error if it could not get all.
 func (a reporter) tellPull(r *pull.Result) error {
-	a.tell("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
-		len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
+	a.tell("%s", readText(r))
 	return a.tellNews(r)
 }
 
@@ -256,7 +255,13 @@ func (o *pullFlags) scope(a *app) (repository.Scope, error) {
 	return scope, nil
 }
 
-// maxStripped is how many rows with credentials a pull names; show names all.
+// readText says what a pull read.
+func readText(r *pull.Result) string {
+	return fmt.Sprintf("snapshot of %d tags at event %d: %d rows, %d bytes compressed; %d rows, %d bytes in %d requests from the hub",
+		len(r.Scope.All), r.Event, r.Totals.Rows, r.Totals.Compressed, r.Asked.Rows, r.Asked.Received, r.Asked.Requests)
+}
+
+// maxStripped is how many rows with credentials a pull names without -v; show names all.
 const maxStripped = 10
 
 // tellStripped logs in one line the rows whose URLs have credentials in production, which the snapshot does not
@@ -266,7 +271,11 @@ func (a reporter) tellStripped(r *pull.Result) {
 		return
 	}
 	var rows []string
-	for _, x := range r.Stripped[:min(len(r.Stripped), maxStripped)] {
+	most := maxStripped
+	if a.verbose {
+		most = len(r.Stripped)
+	}
+	for _, x := range r.Stripped[:min(len(r.Stripped), most)] {
 		row := x.Row
 		if noun := snapfile.Noun(x.Relation); !strings.HasPrefix(row, noun+" ") {
 			row = noun + " of " + row

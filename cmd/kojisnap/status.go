@@ -227,7 +227,7 @@ func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
 	}
 	if s.Drift != nil {
-		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift)))
+		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift, all)))
 	}
 	tw.Flush()
 	if s.Drift != nil {
@@ -364,11 +364,16 @@ func showList(w io.Writer, what string, n int, all bool, line func(i int) string
 	}
 }
 
-func driftText(d *kojisnap.Drift) string {
+// driftText says how far staging is behind the store; with all it names every tag that was never loaded.
+func driftText(d *kojisnap.Drift, all bool) string {
 	missing := ""
 	if len(d.Missing) > 0 {
-		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:min(len(d.Missing), shownEntries)], " "))
-		if len(d.Missing) > shownEntries {
+		shown := len(d.Missing)
+		if !all {
+			shown = min(shown, shownEntries)
+		}
+		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:shown], " "))
+		if len(d.Missing) > shown {
 			missing += " …"
 		}
 	}

@@ -16,21 +16,11 @@ import (
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/verify"
 )
 
-var syncCommand = command{
-	name:  "sync",
-	short: "pull, copy, load and verify: what a schedule runs",
-	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
-needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
-is no longer needed is led back to production's volume at once. Builds whose files production has lost or
-damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
-3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
-
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for copy and
-load alike. Most of them come from the configuration, where each command has a table:
-
-    store = "/var/lib/kojisnap"
+// syncExample is a configuration of a sync.
+const syncExample = `    store = "/var/lib/kojisnap"
     env   = "stg"
     [pull]
     hub = "https://koji.fedoraproject.org/kojihub"
@@ -47,7 +37,21 @@ load alike. Most of them come from the configuration, where each command has a t
     hub    = "https://koji.stg.fedoraproject.org/kojihub"
     topdir = "/mnt/koji"
     [sync]
-    stamp = "/var/lib/kojisnap/last-success"
+    stamp = "/var/lib/kojisnap/last-success"`
+
+var syncCommand = command{
+	name:  "sync",
+	short: "pull, copy, load and verify: what a schedule runs",
+	long: `Sync pulls a snapshot, copies the files that are new, loads the database, removes copies that no compose has
+needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
+is no longer needed is led back to production's volume at once. Builds whose files production has lost or
+damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
+3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
+
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for
+copy and load alike. Most of them come from the configuration, where each command has a table:
+
+` + syncExample + `
 
 A key at the top level is for every command that has the flag.
 
@@ -124,6 +128,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkStamp(o.stamp); err != nil {
 		return err
 	}
+	opt.StepBegins, opt.StepEnds = a.stepBegins, a.stepEnds
 	if err := checkMetrics(o.metrics); err != nil {
 		return err
 	}
@@ -143,7 +148,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 			}
 			a.log.Log(ctx, level, "kojisnap status does not tell all of this sync", "err", lost)
 		}
-		o.writeMetrics(ctx, a, record)
+		o.writeMetrics(ctx, a, opt.Only, record)
 	}
 	return err
 }
@@ -176,8 +181,10 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	}
 	say := reporter{a}
 	bad := say.tellLoad(r.Load)
-	say.tellCopy(r.Copy)
-	say.tellRemoval(r.Remove)
+	said := *a // the steps have said on the terminal what they did
+	said.terminal = a.terminal && a.verbose
+	reporter{&said}.tellCopy(r.Copy)
+	reporter{&said}.tellRemoval(r.Remove)
 	say.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
@@ -190,6 +197,58 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		return err
 	}
 	return writeStamp(o.stamp)
+}
+
+// stepBegins names a step on a terminal when it begins.
+func (a *app) stepBegins(name string) { a.tell("%s …", name) }
+
+// stepEnds says on a terminal how long a step took and what it did.
+func (a *app) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
+	if text := stepText(step, r); text != "" {
+		a.tell("  %.1f s: %s", step.Seconds, clean(text))
+	}
+}
+
+// stepText says in a few words what a step did.
+func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
+	files := map[string]*kojisnap.CopyResult{"copy": r.Copy, "repair": r.Repair, "remove": r.Remove}[step.Name]
+	switch {
+	case step.Error != "" && files == nil:
+		return "failed"
+	case step.Name == "pull" && r.Pull.Existing:
+		return fmt.Sprintf("nothing new at event %d; %d requests", r.Pull.Event, r.Pull.Asked.Requests)
+	case step.Name == "pull":
+		return fmt.Sprintf("event %d, %d rows; %d of them read in %d requests", r.Pull.Event, r.Pull.Totals.Rows, r.Pull.Asked.Rows, r.Pull.Asked.Requests)
+	case step.Name == "load" && !r.Load.Changed():
+		return "nothing changed"
+	case step.Name == "load":
+		in, up, gone := r.Load.Totals()
+		return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+	case step.Name == "verify":
+		by := map[verify.Status]int{}
+		for _, c := range r.Verify.Checks {
+			by[c.Status]++
+		}
+		return fmt.Sprintf("%d checks ok, %d warnings, %d failed", by[verify.StatusOK], by[verify.StatusWarning], by[verify.StatusFailed])
+	case files == nil:
+		return "done"
+	case step.Name == "remove":
+		return fmt.Sprintf("%d builds removed, %s; %d kept for now", files.Report.Removed, sizeText(files.Report.RemovedBytes), files.Report.Grace)
+	}
+	rep := files.Report
+	return fmt.Sprintf("%d files made, %s; %d were there", rep.Linked+rep.Reflinked+rep.Copied+rep.Spliced+rep.Fetched, sizeText(rep.Bytes), rep.Present)
+}
+
+// sizeText is a number of bytes for people.
+func sizeText(n int64) string {
+	size, units := float64(n), []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	for size >= 1024 && len(units) > 1 {
+		size, units = size/1024, units[1:]
+	}
+	if units[0] == "bytes" {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, units[0])
 }
 
 // tellRepair logs what the copy after verify found that the first one did not.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
@@ -176,14 +177,22 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	return a.verdict(r)
 }
 
-// showChecks writes the failed checks; on a terminal and with -v all of them.
+// showChecks writes the failed checks; on a terminal and with -v all of them, with -v with everything that is wrong.
 func (a *app) showChecks(w io.Writer, r *verify.Result) {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	defer tw.Flush()
+	var table strings.Builder
+	tw := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
+	defer func() {
+		tw.Flush()
+		_, _ = io.WriteString(w, a.results.paintStatus(table.String())) // a.stdout keeps the error
+	}()
 	for _, c := range r.Checks {
 		if c.Status == verify.StatusFailed || a.terminal || a.verbose {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, c.Name, c.Tag, c.Arch, clean(c.Detail))
-			for _, e := range c.Examples {
+			shown := c.Examples
+			if a.verbose {
+				shown = c.All()
+			}
+			for _, e := range shown {
 				fmt.Fprintf(tw, "\t\t\t\t%s\n", clean(e))
 			}
 		}
@@ -192,12 +201,21 @@ func (a *app) showChecks(w io.Writer, r *verify.Result) {
 
 // verdict returns the error that gives the checks' exit code.
 func (a *app) verdict(r *verify.Result) error {
+	if !r.Ready() {
+		failed := 0
+		for _, c := range r.Checks {
+			if c.Status == verify.StatusFailed {
+				failed++
+			}
+		}
+		a.tell("%s at event %d: %d of %d checks failed", a.errors.paint(red, "staging is not compose-ready"), r.Event, failed, len(r.Checks))
+	}
 	switch {
 	case r.DigestMismatch():
 		return mismatchError{quietError{errors.New("a digest did not match")}}
 	case !r.Ready():
 		return notReadyError{quietError{errors.New("not compose-ready")}}
 	}
-	a.tell("staging is compose-ready at event %d", r.Event)
+	a.tell("%s at event %d", a.errors.paint(green, "staging is compose-ready"), r.Event)
 	return nil
 }

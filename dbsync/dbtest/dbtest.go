@@ -96,27 +96,29 @@ var (
 
 func start(t testing.TB) string {
 	t.Helper()
-	startOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-		defer cancel()
-		if dsn := os.Getenv("KOJISNAP_TEST_DSN"); dsn != "" {
-			started = server{dsn: dsn}
-			return
-		}
-		var s server
-		s.dsn, s.stop, s.err = container(ctx)
-		if s.err != nil {
-			docker := s.err
-			if s.dsn, s.stop, s.err = local(); s.err != nil {
-				s.err = fmt.Errorf("no PostgreSQL for tests: set KOJISNAP_TEST_DSN, or start Docker (%w), or install postgresql (%w)", docker, s.err)
-			}
-		}
-		started = s
-	})
+	startOnce.Do(func() { started.dsn, started.stop, started.err = Start() })
 	if started.err != nil {
 		t.Fatal(started.err)
 	}
 	return started.dsn
+}
+
+// Start starts the server, unless KOJISNAP_TEST_DSN names one, and returns the DSN of a database on it. stop stops
+// what was started.
+func Start() (dsn string, stop func(), err error) {
+	if dsn := os.Getenv("KOJISNAP_TEST_DSN"); dsn != "" {
+		return dsn, func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	dsn, stop, docker := container(ctx)
+	if docker == nil {
+		return dsn, stop, nil
+	}
+	if dsn, stop, err = local(); err != nil {
+		return "", nil, fmt.Errorf("no PostgreSQL for tests: set KOJISNAP_TEST_DSN, or start Docker (%w), or install postgresql (%w)", docker, err)
+	}
+	return dsn, stop, nil
 }
 
 // clone makes a database from a template, which is made at first use.
@@ -149,9 +151,6 @@ func makeTemplate(dsn, name, kind string) error {
 	err := func() error {
 		if err := execSQL(dsn, fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING 'UTF8'", name)); err != nil {
 			return err
-		}
-		if stop := started.stop; stop == nil { // a server that outlives us
-			started.stop = func() {}
 		}
 		drop, next := name, started.stop
 		started.stop = func() {

@@ -47,7 +47,7 @@ func StartLocal(dir string) (dsn string, err error) {
 	if err := runAs(cred, dir, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"); err != nil {
 		return "", err
 	}
-	options := fmt.Sprintf("-k %s -c listen_addresses='' -c timezone=UTC -c fsync=off -c max_connections=200", dir)
+	options := fmt.Sprintf("-k %s -c listen_addresses='' %s", dir, strings.Join(settings, " "))
 	if err := control(dir, "-l", filepath.Join(dir, "log"), "-o", options, "start"); err != nil {
 		return "", err
 	}

@@ -44,6 +44,15 @@ func SomeKeys[T any](cases map[string]T, n int) []string {
 	return Some(slices.Sorted(maps.Keys(cases)), n)
 }
 
+// SomeOf is Some of the cases of a map, in the order of their names.
+func SomeOf[T any](cases map[string]T, n int) map[string]T {
+	some := map[string]T{}
+	for _, name := range SomeKeys(cases, n) {
+		some[name] = cases[name]
+	}
+	return some
+}
+
 // shortSeeds is how many of a test's fixed seeds the short form runs.
 const shortSeeds = 1
 

@@ -10,6 +10,7 @@ import (
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull/pulltest"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/verify"
 )
 
@@ -60,7 +61,7 @@ func flipLast(b []byte) []byte {
 func TestVerifyFiles(t *testing.T) {
 	from := pulltest.NewSource(t, "f42-compose")
 	bases, whole := map[string]*staging{}, t
-	for _, test := range []struct {
+	for _, test := range seedtest.Some([]struct {
 		name   string
 		damage func(t *testing.T, s *staging)
 		want   compose.Want
@@ -171,7 +172,7 @@ failed files f42-compose x86_64: 1 of 109, 0 digests
 		{name: "modulemd missing", damage: func(t *testing.T, s *staging) { s.remove(t, modulemd) }, want: signed, size: true, not: `failed module files f42-compose: 1 of 2, 0 digests
   postgresql-stream-16-4220250401.abcdef12: open TOP/` + modulemd + `: no such file or directory
 `},
-	} {
+	}, 12) {
 		t.Run(test.name, func(t *testing.T) {
 			keys := strings.Join(test.want.SigKeys, " ")
 			if bases[keys] == nil {

@@ -14,6 +14,7 @@ import (
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/verify"
 )
 
@@ -98,7 +99,7 @@ func TestVerifyNamedFaults(t *testing.T) {
 		pulltest.Must(t, err)
 		return list[0]["id"]
 	}
-	for _, test := range []struct {
+	for _, test := range seedtest.Some([]struct {
 		name     string
 		damage   func(t *testing.T, s *staging)
 		want     string
@@ -139,7 +140,7 @@ func TestVerifyNamedFaults(t *testing.T) {
 			s.remove(t, maven)
 			pulltest.Must(t, os.Symlink(filepath.Join(s.prod, relative(maven, "vol/staged/")), filepath.Join(s.top, maven)))
 		}, "failed build archive files: 1 of 3, 0 digests\n  org.example-lib-1.2.3-1: TOP/" + maven + " is not a regular file but a symlink\n", maven},
-	} {
+	}, 7) {
 		t.Run(test.name, func(t *testing.T) {
 			s := base.clone(t)
 			test.damage(t, s)

@@ -46,8 +46,8 @@ func (s *Schema) Example(w io.Writer) error {
 		if section != Common {
 			fmt.Fprintf(&b, "\n[%s]\n", section)
 		}
-		for _, k := range s.sections[section] {
-			if k.Flag.Hidden || !k.meant() || section == Common && k.Flag.Name == envTable {
+		for _, k := range s.Keys(section) {
+			if section == Common && k.Flag.Name == envTable {
 				continue
 			}
 			b.WriteString("\n")
@@ -67,9 +67,37 @@ func (k Key) Help() string {
 	_, usage := pflag.UnquoteUsage(k.Flag)
 	usage = strings.ToUpper(usage[:1]) + usage[1:]
 	if c, ok := k.Flag.Value.(*Choice); ok {
-		usage += ": " + strings.Join(c.words, ", ")
+		usage += "; one of " + strings.Join(c.words, ", ")
 	}
 	return usage
+}
+
+// Sections returns the tables that a configuration may have for commands, in the order of the help, first Common.
+func (s *Schema) Sections() []string { return s.order() }
+
+// Keys returns the keys of a section that are documented.
+func (s *Schema) Keys(section string) (keys []Key) {
+	for _, k := range s.sections[section] {
+		if !k.Flag.Hidden && k.meant() {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// Wanted says what a key takes: "a text in quotes".
+func (k Key) Wanted() string { return strings.TrimPrefix(wanted(k.Flag.Value), "want ") }
+
+// DefaultText says in a sentence what the default of a flag is, or nothing if there is none or the help says it.
+func DefaultText(f *pflag.Flag) string {
+	text := f.DefValue
+	if f.Value.Type() == new(Duration).Type() {
+		text = shortDuration(text)
+	}
+	if slices.Contains([]string{"", "0", "0s", "false", "[]"}, text) || strings.Contains(f.Usage, "(default") {
+		return ""
+	}
+	return " The default is " + text + "."
 }
 
 // exampleValue returns the default in TOML, or an example of a value if the key cannot be set to its default.

@@ -51,6 +51,9 @@ func (f *Flags) Section(name string, as map[string]string, add func(fs *pflag.Fl
 	f.aliases[name] = as
 }
 
+// IsCommon reports whether a flag is one that every command has.
+func (f *Flags) IsCommon(name string) bool { return f.parts[Common].Lookup(name) != nil }
+
 // Sections returns the names of the sections.
 func (f *Flags) Sections() []string { return slices.Sorted(maps.Keys(f.parts)) }
 
@@ -84,8 +87,8 @@ func (f *Flags) Explain(err error) error {
 	return fmt.Errorf("%s: %s; kojisnap %s --help", f.command, text, f.command)
 }
 
-// Usages returns the help of the command's own flags.
-func (f *Flags) Usages() string {
+// Usages returns the help of the command's own flags, for a terminal of a width; 0: each flag in a line.
+func (f *Flags) Usages(width int) string {
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	own.SortFlags = false
 	common := f.parts[Common]
@@ -97,11 +100,11 @@ func (f *Flags) Usages() string {
 	if !own.HasFlags() {
 		return ""
 	}
-	return "\nFlags:\n" + own.FlagUsages()
+	return "\nFlags:\n" + own.FlagUsagesWrapped(width)
 }
 
 // CommonUsages returns the help of the flags that every command has.
-func (f *Flags) CommonUsages() string { return f.parts[Common].FlagUsages() }
+func (f *Flags) CommonUsages(width int) string { return f.parts[Common].FlagUsagesWrapped(width) }
 
 // Configure sets the flags that the command line did not set: from the table of their section or, if that does
 // not have the key, from the top level. Call it after Set.Parse.

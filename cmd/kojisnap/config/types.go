@@ -155,3 +155,14 @@ func (b *BuildNames) Replace(list []string) error {
 	*b = append(BuildNames{}, list...)
 	return nil
 }
+
+// Choices returns the words that a flag takes, if it takes only some.
+func Choices(flag pflag.Value) (words []string, ok bool) {
+	switch v := flag.(type) {
+	case *Choice:
+		return v.words, true
+	case fanout:
+		return Choices(v.Value)
+	}
+	return nil, false
+}

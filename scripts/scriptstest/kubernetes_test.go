@@ -1,0 +1,108 @@
+// Package scriptstest decodes what scripts/kubernetes has with Kubernetes' own types. It is a module of its own,
+// because the program does not need those; kojisnap/integration/ops runs it.
+package scriptstest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+const dir = "../kubernetes"
+
+// objects are all objects of scripts/kubernetes, by kind and name, such as CronJob/kojisnap-sync.
+type objects map[string]runtime.Object
+
+// decoder takes only what Kubernetes has in these kinds: unknown or doubled fields, and wrong types, are errors.
+func decoder(t *testing.T) runtime.Decoder {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{batchv1.AddToScheme, corev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+}
+
+// load decodes all files.
+func load(t *testing.T) objects {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*.yml")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("files %q, %v", files, err)
+	}
+	strict, all := decoder(t), objects{}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(body))); ; {
+			document := make([]byte, len(body))
+			n, err := r.Read(document)
+			if errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			o, kind, err := strict.Decode(document[:n], nil, nil)
+			if err != nil {
+				t.Errorf("%s: %v", file, err)
+				continue
+			}
+			name := o.(interface{ GetName() string }).GetName()
+			if all[kind.Kind+"/"+name] != nil {
+				t.Errorf("%s: %s %s is there twice", file, kind.Kind, name)
+			}
+			all[kind.Kind+"/"+name] = o
+		}
+	}
+	return all
+}
+
+// cronJobs are the CronJobs by name.
+func (all objects) cronJobs() map[string]*batchv1.CronJob {
+	jobs := map[string]*batchv1.CronJob{}
+	for name, o := range all {
+		if job, ok := o.(*batchv1.CronJob); ok {
+			jobs[name] = job
+		}
+	}
+	return jobs
+}
+
+// TestStrict: Kubernetes knows all kinds and fields in the files. The decoder refuses what it does not know.
+func TestStrict(t *testing.T) {
+	if all := load(t); len(all.cronJobs()) != 3 || all["ConfigMap/kojisnap"] == nil || all["Secret/kojisnap"] == nil {
+		t.Errorf("objects %v", all)
+	}
+	job, err := os.ReadFile(dir + "/cronjobs.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(strings.TrimPrefix(string(job), "---\n"), "\n---\n")
+	for _, wrong := range [][2]string{
+		{"concurrencyPolicy: Forbid", "concurrencyPolicies: Forbid"},
+		{"backoffLimit: 2", "backoffLimit: two"},
+		{"timeZone: Etc/UTC", "timeZone: Etc/UTC\n  timeZone: Etc/UTC"},
+	} {
+		text := strings.Replace(first, wrong[0], wrong[1], 1)
+		if text == first {
+			t.Fatalf("no %q in\n%s", wrong[0], first)
+		}
+		if _, _, err := decoder(t).Decode([]byte(text), nil, nil); err == nil {
+			t.Errorf("%q is taken", wrong[1])
+		}
+	}
+}
