@@ -15,5 +15,4 @@
 // If a server denies a file (403), the file counts as missing: S3 and CloudFront answer so about missing
 // files if the client may not list the bucket. Only if all sources deny it, and none of them gave any other
 // file in this run, the sources are at fault.
-// them gave any other file in this run, a source is out of order.
 package source
