@@ -2,8 +2,8 @@ package postgres
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,7 +30,7 @@ func (s *Source) Scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]b
 		}
 		return err
 	})
-	return errors.Join(failed, wrap(scan.Table, err))
+	return cmp.Or(failed, wrap(scan.Table, err))
 }
 
 func wrap(table string, err error) error {
