@@ -27,7 +27,7 @@ func TestDeb(t *testing.T) {
 	if o := r.run(t, nil, "dpkg", "-i", "/srv/kojisnap.deb"); o.code != 0 || o.stderr != "" && !strings.Contains(o.stderr, "Creating ") {
 		t.Fatalf("dpkg -i: exit code %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
-	if want, got := staged(t, "www-data"), listed(string(r), r.run(t, nil, "dpkg", "-L", "kojisnap").stdout); !slices.Equal(got, want) {
+	if want, got := staged(t, "debian", "www-data"), listed(string(r), r.run(t, nil, "dpkg", "-L", "kojisnap").stdout); !slices.Equal(got, want) {
 		t.Errorf("the package has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if o := r.run(t, nil, "dpkg", "-V", "kojisnap"); o.code != 0 || o.stdout != "" {

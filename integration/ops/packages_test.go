@@ -67,7 +67,7 @@ func TestRPM(t *testing.T) {
 	if o := rpm("-V", "--nodeps", "--noscripts", "kojisnap"); o.code != 0 || o.stdout != "" {
 		t.Errorf("rpm -V: exit code %d\n%s", o.code, o.stdout)
 	}
-	if want, got := staged(t, "apache"), listed(root, rpm("-ql", "kojisnap").stdout); !slices.Equal(got, want) {
+	if want, got := staged(t, "fedora", "apache"), listed(root, rpm("-ql", "kojisnap").stdout); !slices.Equal(got, want) {
 		t.Errorf("the rpm has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if out := run(t, "", nil, filepath.Join(root, "usr/bin/kojisnap"), "--version").done(t).stdout; out != succeed(t, program(t), "--version") {
@@ -153,10 +153,10 @@ func lint(t *testing.T, file string) {
 }
 
 // staged lists what scripts/packaging/install installs, and the documents that packages add.
-func staged(t *testing.T, user string) []string {
+func staged(t *testing.T, family, user string) []string {
 	t.Helper()
 	root := t.TempDir()
-	o := run(t, "", []string{"HUB_USER=" + user}, scripts+"/packaging/install", program(t), root).done(t)
+	o := run(t, "", []string{"FAMILY=" + family}, scripts+"/packaging/install", program(t), root).done(t)
 	if o.stdout+o.stderr != "" {
 		t.Errorf("install says %s%s", o.stdout, o.stderr)
 	}

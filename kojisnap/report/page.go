@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,10 @@ func (f *Facts) WriteHTML(w io.Writer) error {
 		p.Envs = append(p.Envs, newEnvView(&f.Environments[i], i+1, f.Made))
 	}
 	if len(p.Envs) > 0 {
-		p.Title = visible(p.Envs[0].Verdict.Text + " – " + p.Envs[0].Name)
+		// One of which nothing is known says least.
+		first := max(0, slices.IndexFunc(p.Envs, func(v *envView) bool { return v.Verdict.State != kojisnap.StateUnknown }))
+		p.Envs[first].First = true
+		p.Title = visible(p.Envs[first].Verdict.Text + " – " + p.Envs[first].Name)
 	}
 	style := styleText + pickers(len(p.Envs))
 	sum := sha256.Sum256([]byte(style))
@@ -69,7 +73,8 @@ func pickers(n int) string {
 // envView is an environment as the page shows it.
 type envView struct {
 	*Env
-	N      int // from 1, part of ids
+	N      int  // from 1, part of ids
+	First  bool // shown at first
 	Made   time.Time
 	Matrix *matrix
 	Charts []chart
@@ -91,6 +96,30 @@ func (v *envView) Since() bool { return v.History < v.Event }
 func (v *envView) SuccessAge() string { return kojisnap.Age(max(0, v.Made.Sub(v.Success))) }
 
 func (v *envView) EverySeconds() float64 { return float64(v.Every) }
+
+// keyList is a part of the configuration.
+type keyList struct {
+	Title string
+	Keys  []ConfigKey
+}
+
+// Keys are the configuration: what is set, then the defaults.
+func (v *envView) Keys() (lists []keyList) {
+	var set, defaults []ConfigKey
+	for _, k := range v.Config {
+		if k.Default {
+			defaults = append(defaults, k)
+		} else {
+			set = append(set, k)
+		}
+	}
+	for _, l := range []keyList{{count(len(set)) + " keys that are set", set}, {count(len(defaults)) + " defaults", defaults}} {
+		if len(l.Keys) > 0 {
+			lists = append(lists, l)
+		}
+	}
+	return lists
+}
 
 // Tone is the class of the verdict, Mark its sign.
 func (v *envView) Tone() verify.Status {

@@ -28,6 +28,9 @@ func (e *Env) text(w io.Writer) {
 	for _, c := range e.Verdict.Causes {
 		fmt.Fprintf(w, "   %s\n   -> %s\n", visible(c.String()), visible(c.Cure))
 	}
+	if e.StoreOnly {
+		fmt.Fprintf(w, "   this is what the store has on record: its database was not asked\n")
+	}
 	for _, t := range e.Troubles {
 		fmt.Fprintf(w, "   not found out: %s\n", visible(t))
 	}
@@ -35,7 +38,9 @@ func (e *Env) text(w io.Writer) {
 	fmt.Fprintln(tw)
 	if e.Event > 0 {
 		fmt.Fprintf(tw, "pin composes at\tevent %d of %s\n", e.Event, minute(e.EventTime))
-		fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
+		if !e.StoreOnly {
+			fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
+		}
 		fmt.Fprintf(tw, "snapshot\t%s of %s\n", visible(e.Snapshot), visible(e.Hub))
 		fmt.Fprintf(tw, "all was well\t%s\n", minute(e.Success))
 	}
