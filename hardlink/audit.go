@@ -243,7 +243,7 @@ func (d attributeDiffer) atProduction(b volumes.Build, file string, st unix.Stat
 // linksAndDirs are the symlinks of ours on DEFAULT and in volumes that show production's, and the
 // directories that hold them, where they are this process's user's.
 func (d attributeDiffer) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
-	for link := range d.ledger.Placed {
+	for link := range d.ledger.Made {
 		for p := link; p != "." && p != "vol" && !seen[p]; p = path.Dir(p) {
 			seen[p] = true
 			st, err := d.top.Lstat(p)
@@ -293,7 +293,7 @@ func unrepaired(rel string, damage *content.DigestError) *HeldError {
 }
 
 // repairs tells whether a file below topdir is made again where it is damaged.
-func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.suspect[rel] }
+func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.needsRecheck[rel] }
 
 // reread compares the content of a file below topdir with what is planned.
 func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {

@@ -12,6 +12,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/ledger/ledgertest"
 )
 
 func audit(o *hardlink.Options) { o.Audit = true }
@@ -220,7 +221,7 @@ func TestFormat1IsRead(t *testing.T) {
 	s := newSite(t, "bash", "win-tool")
 	s.mustCopy(t)
 	path := filepath.Join(s.top, ".kojisnap/ledger")
-	old := hardlink.OldFormat(1, string(mustRead(t, path)), nil)
+	old := ledgertest.Downgrade(1, string(mustRead(t, path)), nil)
 	if err := os.WriteFile(path, []byte(old), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func (d *differ) decided(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if d.ledger.Placed[link] || d.ledger.Builds[dir] != nil {
+		if d.ledger.Made[link] || d.ledger.Builds[dir] != nil {
 			gone[link] = true
 			d.plan.Decided = append(slices.Clip(d.plan.Decided), b)
 		}
@@ -186,7 +186,7 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, 
 		if err != nil {
 			return err
 		}
-		if said := ledger.Links[link]; said[len(said)-1] == target && ledger.Placed[link] {
+		if said := ledger.Links[link]; said[len(said)-1] == target && ledger.Made[link] {
 			continue
 		}
 		l := volumes.Link{Path: link, Target: target}
@@ -200,7 +200,7 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, 
 			a.Links = append(a.Links, LinkAction{Link: l, Switch: true})
 		case topdir.Unchanged: // killed just before this was noted
 			a.notes.Link(link, target)
-			a.notes.Placed(1)
+			a.notes.LinksMade(1)
 		}
 	}
 	return nil

@@ -159,22 +159,22 @@ func firstOf(errs []error) (n int, first error) {
 // differ is one Diff.
 type differ struct {
 	*Engine
-	plan    volumes.Plan
-	ledger  *ledger.Ledger
-	audit   bool
-	managed map[string]bool            // the staging volumes that builds of the plan stand on
-	listed  map[string]map[string]bool // names in directories
-	suspect map[string]bool            // Options.Suspects, and the directories of their builds
-	left    *int                       // the user of what was left without an owner that was given
-	going   map[string]bool            // strays; those that are removed are true
+	plan         volumes.Plan
+	ledger       *ledger.Ledger
+	audit        bool
+	managed      map[string]bool            // the staging volumes that builds of the plan stand on
+	listed       map[string]map[string]bool // names in directories
+	needsRecheck map[string]bool            // Options.Suspects, and the directories of their builds
+	left         *int                       // the user of what was left without an owner that was given
+	going        map[string]bool            // strays; those that are removed are true
 }
 
 func newDiffer(e *Engine, plan volumes.Plan, known *ledger.Ledger) *differ {
 	d := &differ{Engine: e, plan: plan, ledger: known, managed: map[string]bool{plan.CopyVolume: true, plan.Prod: true},
-		listed: map[string]map[string]bool{}, going: map[string]bool{}, suspect: map[string]bool{}}
+		listed: map[string]map[string]bool{}, going: map[string]bool{}, needsRecheck: map[string]bool{}}
 	for _, file := range e.opts.Suspects {
 		for p := path.Clean(file); p != "." && p != "/"; p = path.Dir(p) {
-			d.suspect[p] = true
+			d.needsRecheck[p] = true
 		}
 	}
 	e.volumeDirs = nil
@@ -249,7 +249,7 @@ func (d *differ) vanished() (string, error) {
 			return packages + "/" + b.Build.Name, err
 		}
 	}
-	for link := range d.ledger.Placed {
+	for link := range d.ledger.Made {
 		name, ok := strings.CutPrefix(link, "packages/")
 		if !ok {
 			continue

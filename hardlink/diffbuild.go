@@ -29,7 +29,7 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 		a.notes.Build(staged)
 		a.notes.Wanted()
 	}
-	if !d.audit && !d.suspect[dir] && known != nil && known.Complete && !known.Pending {
+	if !d.audit && !d.needsRecheck[dir] && known != nil && known.Complete && !known.Pending {
 		if present, absent, ok := known.Has(s.Files); ok {
 			a.Present += present
 			a.Absent += absent
@@ -105,11 +105,11 @@ func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.St
 	if err != nil {
 		return 0, entry, err
 	}
-	looks := d.audit || d.suspect[rel]
+	looks := d.audit || d.needsRecheck[rel]
 	switch {
 	case ours && (entry.Target != "" || !entry.MadeOf(f)):
 		return fileReplace, entry, nil // a symlink so far, or another file
-	case ours && d.opts.Verify != VerifyDigest && !d.suspect[rel]:
+	case ours && d.opts.Verify != VerifyDigest && !d.needsRecheck[rel]:
 		return filePresent, entry, nil
 	case !ours && looks && st.Mode&unix.S_IFMT == unix.S_IFLNK:
 		target, err := d.top.Readlink(rel)
@@ -125,7 +125,7 @@ func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.St
 	}
 	err = d.reread(ctx, rel, *f)
 	switch {
-	case errors.As(err, new(*content.DigestError)) && (ours || known.Placed(f)):
+	case errors.As(err, new(*content.DigestError)) && (ours || known.Wrote(f)):
 		if !ours { // another rpm in the place of ours was put there by somebody
 			if other, readErr := d.isOtherRPM(ctx, rel, f); other || readErr != nil {
 				return fileForeign, entry, readErr

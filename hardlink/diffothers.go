@@ -47,7 +47,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			action.again = true
 			continue
 		}
-		fa := FileAction{Op: OpSymlink, Path: p, Target: d.target(listed.behind, s.Build, p)}
+		fa := FileAction{Op: OpSymlink, Path: p, Target: d.target(listed.volume, s.Build, p)}
 		if len(fa.Target) >= unix.PathMax {
 			a.hold(held("file", s.Build.NVR(), p, errors.New("a symlink to it would say more than a path can have"), noSymlink))
 			action.again = true

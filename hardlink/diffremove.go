@@ -37,10 +37,10 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	if err != nil {
 		return Actions{}, err
 	}
-	behind := e.tree.AwayBehind(plan)
+	unmounted := e.tree.UnmountedVolumes(plan)
 	away := map[string]bool{}
 	for _, b := range plan.Linked {
-		away[b.NVR()] = behind[b.Volume]
+		away[b.NVR()] = unmounted[b.Volume]
 	}
 	now := e.opts.Now()
 	for _, dir := range slices.Sorted(maps.Keys(ledger.Builds)) {
@@ -66,7 +66,7 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging's database has the build there"})
 			continue
 		}
-		if away[b.Build.NVR()] || behind[rows[b.Build.NVR()]] {
+		if away[b.Build.NVR()] || unmounted[rows[b.Build.NVR()]] {
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: "production's volume with the build is not mounted here"})
 			continue
 		}

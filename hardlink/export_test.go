@@ -2,16 +2,13 @@ package hardlink
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
-	"kojisnap/hardlink/ledger"
 	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
@@ -90,26 +87,6 @@ func (r *reached) Read([]byte) (int, error) {
 // Limited are the sources whose limit somebody kept to, and "all" if that of all was.
 func (e *Engine) Limited() []string { return e.sources.Waited() }
 
-// LedgerText is a ledger of these lines with the right digest.
-func LedgerText(lines string) string { return LedgerOf(ledger.Format, strings.Split(lines, "\n")) }
-
-// OldFormat is a ledger as it was written in an earlier format, with its lines as change has them.
-func OldFormat(format int, text string, change func(fields []string)) string {
-	lacked := map[int]string{1: "kL=NUWTD", 2: "=TD", 3: "=D"}[format]
-	var lines []string
-	for line := range strings.Lines(text) {
-		if strings.Contains(lacked, line[:1]) || strings.HasPrefix(line, ledgerName) {
-			continue
-		}
-		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if change != nil {
-			change(fields)
-		}
-		lines = append(lines, strings.Join(fields, "\t"))
-	}
-	return LedgerOf(format, lines)
-}
-
 // Named is how Linker makes a file where it needs a name from the first.
 var Named = named
 
@@ -131,16 +108,4 @@ func (e *Engine) CrashAfterUnless(n int64, exchange bool) {
 		}
 		return unix.EINVAL
 	}
-}
-
-const ledgerName = "kojisnap-ledger"
-
-// LedgerOf is a ledger of a format with these lines and the right digest.
-func LedgerOf(format int, lines []string) string {
-	text := strings.Join(lines, "\n") + "\n"
-	if len(lines) == 0 {
-		text = ""
-	}
-	sum := sha256.Sum256([]byte(text))
-	return fmt.Sprintf("%s\t%d\n%s=\t%d\t%x\n", ledgerName, format, text, strings.Count(text, "\n"), sum[:8])
 }

@@ -46,7 +46,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		return nil
 	})
 	var done ledger.Batch
-	done.Placed(len(links))
+	done.LinksMade(len(links))
 	for i, o := range outcomes {
 		if failed[i] != nil {
 			r.broken = append(r.broken, held("symlink", "", links[i].Path, failed[i], notMade))
@@ -127,8 +127,8 @@ func (r *run) redirected(links []LinkAction) []LinkAction {
 // wantedLink is a symlink on DEFAULT.
 type wantedLink struct {
 	volumes.Link
-	build  volumes.Build // Volume is staging's
-	placed bool          // it was made, and not by a plan before that
+	build volumes.Build // Volume is staging's
+	made  bool          // the ledger says that the symlink is in place
 }
 
 // links compares the symlinks on DEFAULT. One that Koji or a tool before this one left for the
@@ -189,8 +189,8 @@ func (d linkDiffer) linksToLookAt(ctx context.Context, a *Actions) (look []wante
 			if b.Volume != d.plan.CopyVolume && d.opts.ReadOnly == "" {
 				continue // it would lead nowhere
 			}
-			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.Placed[link]}
-			if !d.audit && w.placed && said[len(said)-1] == target {
+			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.Made[link]}
+			if !d.audit && w.made && said[len(said)-1] == target {
 				if same, err := d.top.LooksLike(w.Link); same && err == nil {
 					continue
 				}
@@ -218,7 +218,7 @@ func (d linkDiffer) otherLinks(known int) (links []wantedLink, err error) {
 	}
 	for link, said := range d.ledger.Links {
 		b, ok := linkBuild(link)
-		if !ok || planned[link] || !d.ledger.Placed[link] {
+		if !ok || planned[link] || !d.ledger.Made[link] {
 			continue
 		}
 		target := said[len(said)-1]
@@ -266,7 +266,7 @@ func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (
 		}
 		switch o {
 		case topdir.Make:
-			if w.placed {
+			if w.made {
 				found = append(found, broken{w, true})
 				continue
 			}
@@ -276,7 +276,7 @@ func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (
 		case topdir.Unchanged:
 			said := d.ledger.Links[w.Path]
 			known := len(said) > 0 && said[len(said)-1] == w.Target
-			if known && !d.ledger.Placed[w.Path] || !known && d.audit {
+			if known && !d.ledger.Made[w.Path] || !known && d.audit {
 				a.notes.Link(w.Path, w.Target)
 				noted++
 			}
@@ -288,7 +288,7 @@ func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (
 			found = append(found, broken{w, false})
 		}
 	}
-	a.notes.Placed(noted)
+	a.notes.LinksMade(noted)
 	return found, nil
 }
 
@@ -308,7 +308,7 @@ func (d linkDiffer) mend(ctx context.Context, a *Actions, kept *[]Kept, found []
 		own := named && !d.managed[volume] // on DEFAULT or another volume of staging's, or not complete
 		switch {
 		case b.gone && own:
-			*kept = append(*kept, Kept{Path: b.Path, Why: "no symlink: " + standing(volume)})
+			*kept = append(*kept, Kept{Path: b.Path, Why: "no symlink: " + whereStagingHas(volume)})
 		case b.gone:
 			a.Links = append(a.Links, LinkAction{Link: b.Link, Mend: true})
 		case own || !named || d.opts.ReadOnly == "":
@@ -326,7 +326,8 @@ func (d linkDiffer) mend(ctx context.Context, a *Actions, kept *[]Kept, found []
 	return nil
 }
 
-func standing(volume string) string {
+// whereStagingHas says on which volume staging has a build, for people.
+func whereStagingHas(volume string) string {
 	if volume == "" {
 		return "staging's database has the build, but not as a complete one"
 	}

@@ -29,14 +29,14 @@ type listing struct {
 	paths    []string            // files and symlinks, none if there is no such build
 	unlisted []prodtree.Unlisted // directories that cannot be read
 	regular  map[string]bool     // those that are files, if the first source is the read-only volume
-	behind   string              // the volume on which it is
+	volume   string              // staging's volume that leads to the build
 }
 
 func (l *listing) read() {
 	if l.done {
 		return
 	}
-	l.done, l.behind = true, l.build.SourceVolume
+	l.done, l.volume = true, l.build.SourceVolume
 	if l.opts.ReadOnly == "" {
 		return
 	}
@@ -50,7 +50,7 @@ func (l *listing) read() {
 			continue
 		}
 		if i > 0 { // moved since: production's own symlink leads there
-			l.behind = l.plan.Prod
+			l.volume = l.plan.Prod
 		}
 		if t.Missing() {
 			break // nothing to lead to

@@ -1,7 +1,6 @@
 package hardlink_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/ledger/ledgertest"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -70,7 +70,7 @@ func (s *site) logsOneByOne(t testing.TB) {
 		entries["S\t"+logsDir+"\t"+whole] = strings.Join(lines, "\n")
 	}
 	path := filepath.Join(s.top, ".kojisnap/ledger")
-	text := hardlink.OldFormat(3, string(mustRead(t, path)), nil)
+	text := ledgertest.Downgrade(3, string(mustRead(t, path)), nil)
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	for i, l := range lines {
 		if many, ok := entries[l]; ok {
@@ -81,7 +81,7 @@ func (s *site) logsOneByOne(t testing.TB) {
 	if len(entries) > 0 {
 		t.Fatalf("the ledger does not have %q", entries)
 	}
-	must(t, os.WriteFile(path, []byte(hardlink.LedgerOf(3, lines[1:len(lines)-1])), 0o644))
+	must(t, os.WriteFile(path, []byte(ledgertest.Text(3, lines[1:len(lines)-1])), 0o644))
 }
 
 // sameLogs checks that getBuildLogs answers for all staged builds, and for all that are on the read-only
@@ -317,32 +317,6 @@ func TestKilledWhileMovingLogs(t *testing.T) {
 				}
 				break
 			}
-		}
-	}
-}
-
-// A ledger has no line of what a directory held before it became a symlink; without the line that says so it
-// is another ledger.
-func TestLedgerOfLinkedDirectory(t *testing.T) {
-	lines := []string{"B\tstaged\tbash\t1\t1", "F\tx\t1\t1\td", "S\tdata/logs/a\t/a", "S\tdata/logs.old\t/b", "C", "S\tdata/logs\t/c"}
-	for d, want := range map[string]int{"": 4, "D\tdata/logs": 3} {
-		all := append(lines, "C")
-		if d != "" {
-			all = append(lines, d, "C")
-		}
-		text := hardlink.LedgerOf(4, all)
-		l, err := ledger.Parse(strings.NewReader(text))
-		must(t, err)
-		for _, b := range l.Builds {
-			if len(b.Entries) != want || !b.Complete {
-				t.Errorf("%q: %+v", d, b.Entries)
-			}
-		}
-		var b bytes.Buffer
-		_, err = l.WriteTo(&b)
-		must(t, err)
-		if again, err := ledger.Parse(&b); err != nil || len(again.Builds) != 1 {
-			t.Errorf("%v", err)
 		}
 	}
 }

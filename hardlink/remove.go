@@ -67,7 +67,7 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	gone.Placed(stubs)
+	gone.LinksMade(stubs)
 	stays := func(b RemoveAction) {
 		if b.Stub != "" {
 			gone.Unlink(b.Dir)

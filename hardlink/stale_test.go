@@ -307,20 +307,3 @@ func TestStaleKilledAnywhere(t *testing.T) {
 		}
 	}
 }
-
-// The ledger says what is left of a build by words that each of its formats has.
-func TestRewrittenBuildInEachFormat(t *testing.T) {
-	for format := 1; format <= ledger.Format; format++ {
-		lines := []string{"B\tstaged\ta\t1\t1", "F\tx\t1\t2\tmd5:0", "F\ty\t1\t2\tmd5:0", "C",
-			"B\tstaged\tb\t1\t1", "F\tx\t1\t2\tmd5:0", "C",
-			"B\tstaged\ta\t1\t1", "X", "B\tstaged\ta\t1\t1", "F\ty\t1\t2\tmd5:0", "C"}
-		l, err := ledger.Parse(strings.NewReader(hardlink.LedgerOf(format, lines)))
-		must(t, err)
-		for dir, path := range map[string]string{"vol/staged/packages/a/1/1": "y", "vol/staged/packages/b/1/1": "x"} {
-			b := l.Builds[dir]
-			if b == nil || !b.Complete || b.Pending || len(b.Entries) != 1 || b.Entries[0].Path != path {
-				t.Errorf("format %d: %s is %+v", format, dir, b)
-			}
-		}
-	}
-}

@@ -192,7 +192,7 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 		return err
 	}
 	known := slices.Clone(d.plan.Linked)
-	for link := range d.ledger.Placed {
+	for link := range d.ledger.Made {
 		if b, ok := linkBuild(link); ok {
 			known = append(known, b) // most are there twice
 		}

@@ -135,7 +135,7 @@ func (r *run) volumes(list []LinkAction) error {
 	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	done.Placed(len(list))
+	done.LinksMade(len(list))
 	for _, l := range list {
 		o, err := r.top.EnsureVolume(l.Link, r.tempName(), func(path, target string) bool { return r.known.Ours(path)(target) })
 		if err != nil {
@@ -190,14 +190,14 @@ func (d *differ) nowhere(a *Actions) {
 			continue
 		}
 		n := Nowhere{Volume: volume, Why: why.Why, Said: why.Said}
-		behind := ""
+		source := ""
 		for _, v := range d.plan.Volumes {
 			if v.Source == "vol/"+volume {
-				n.Link, behind = v.Link(d.treeFromVolume()), v.Name
+				n.Link, source = v.Link(d.treeFromVolume()), v.Name
 			}
 		}
 		for _, b := range d.plan.Linked {
-			if behind != "" && b.Volume == behind {
+			if source != "" && b.Volume == source {
 				n.Builds++
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger/ledgertest"
 	"kojisnap/volumes"
 )
 
@@ -119,7 +120,7 @@ func (s *site) makeOld(t testing.TB, ledger bool) {
 		must(t, os.Remove(path))
 		return
 	}
-	text := hardlink.OldFormat(2, string(mustRead(t, path)), func(f []string) {
+	text := ledgertest.Downgrade(2, string(mustRead(t, path)), func(f []string) {
 		switch f[0] {
 		case "S":
 			f[2] = old(f[1], f[2])

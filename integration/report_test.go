@@ -17,6 +17,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/report/reporttest"
+	"kojisnap/kojisnap/repository"
 )
 
 // TestReport: the report says what the syncs came to, as page, text and JSON alike; the page that it writes is sound
@@ -75,7 +76,9 @@ func TestReport(t *testing.T) {
 		t.Errorf("changes: %+v", e.Changes)
 	}
 	for _, kind := range []string{"conflicts", "left out", "decisions"} {
-		if !slices.ContainsFunc(read("", "").Own, func(o report.Own) bool { return o.Kind == kind && o.Total > 0 && len(o.Entries) == o.Total && o.Consequence != "" }) {
+		if !slices.ContainsFunc(read("", "").Own, func(o report.Own) bool {
+			return o.Kind == kind && o.Total > 0 && len(o.Entries) == o.Total && o.Consequence != ""
+		}) {
 			t.Errorf("no %s of staging's own", kind)
 		}
 	}
@@ -97,8 +100,9 @@ func TestReport(t *testing.T) {
 		t.Errorf("the schedule: every %d s", e.Every)
 	}
 	body := w.read(t, page)
+	shown := htmlText(body)
 	for _, name := range e.Checks[rows].Entries {
-		if !strings.Contains(body, name) {
+		if !strings.Contains(shown, name) {
 			t.Errorf("the page does not name %q", name)
 		}
 	}
@@ -107,14 +111,44 @@ func TestReport(t *testing.T) {
 		t.Errorf("%s records have all checks", n)
 	}
 
-	pages := map[string][]byte{"real": []byte(body)}
-	reporttest.Parse(t, pages["real"])
+	// Several environments on one page: one whose database is gone, and one that only the store knows.
+	must(t, repository.UpdateEnvironment(t.Context(), w.store, "perf", func(e *repository.Environment) {
+		e.Event, e.Pin, e.Loaded = 400, 400, time.Now().Add(-3*time.Hour)
+		e.Sync = &repository.EnvironmentSync{Finished: time.Now().Add(-2 * time.Hour), Succeeded: time.Now().Add(-2 * time.Hour), Checks: map[string]int{"ok": 9}}
+	}))
+	several := filepath.Join(t.TempDir(), "several.toml")
+	must(t, os.WriteFile(several, []byte(strings.Replace(w.read(t, config), "env    = \"stg\"\n", "", 1)+
+		"[env.stg]\n[env.dev]\ndb = \"host=127.0.0.1 port=1 dbname=koji password=sesame connect_timeout=2\"\n"), 0o644))
+	all := filepath.Join(t.TempDir(), "all.html")
+	o := kojisnapRun(t, "report", "-c", several, "-o", all, "--json")
+	var many report.Facts
+	must(t, json.Unmarshal([]byte(o.stdout), &many))
+	var states []string
+	for _, e := range many.Environments {
+		states = append(states, fmt.Sprint(e.Name, " ", e.Verdict.State, " ", e.StoreOnly))
+	}
+	if !slices.Equal(states, []string{"dev unknown false", "stg not ready false", "perf ready true"}) || o.code != 0 {
+		t.Errorf("environments: %q: %s", states, o.stderr)
+	}
+	pages := map[string][]byte{"real": []byte(body), "several": []byte(w.read(t, all))}
+	for _, page := range pages {
+		reporttest.Parse(t, page)
+		if strings.Contains(string(page), "sesame") {
+			t.Error("the page has a password")
+		}
+	}
+	if one := kojisnapRun(t, "report", "-c", several, "--env", "perf"); one.code != 0 && one.code != 2 {
+		t.Errorf("one of them: exit code %d: %s", one.code, one.stderr)
+	}
+	if e := w.reports(t, several, all, kojisnap.StateNotReady, "NOT READY: ", "--env", "stg"); len(e.Config) < 20 {
+		t.Errorf("the configuration: %+v", e.Config)
+	}
 
 	// An environment whose database is gone is on the page; nothing is, when the page cannot be written.
-	gone := kojisnapRun(t, "report", "-c", config, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2", "--json")
+	gone := kojisnapRun(t, "report", "-c", config, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2", "--env", "stg", "--json")
 	var facts report.Facts
 	must(t, json.Unmarshal([]byte(gone.stdout), &facts))
-	if gone.code != 0 || len(facts.Environments) != 1 || facts.Environments[0].Verdict.State != kojisnap.StateUnknown {
+	if gone.code != 0 || len(facts.Environments) != 1 || facts.Environments[0].Verdict.State != kojisnap.StateNotReady || !facts.Environments[0].StoreOnly || len(facts.Environments[0].Troubles) != 1 {
 		t.Errorf("without the database: exit code %d, %+v", gone.code, facts)
 	}
 	for _, args := range [][]string{{"-o", filepath.Dir(page)}, {"-o", "/proc/report.html"}, {"-o", "-", "--json"}, {"extra"}} {
@@ -138,14 +172,15 @@ func (w *env) reportConfig(t *testing.T) string {
 }
 
 // reports makes all forms of a report, which must agree, and returns the environment.
-func (w *env) reports(t *testing.T, config, page string, state kojisnap.State, says string) report.Env {
+func (w *env) reports(t *testing.T, config, page string, state kojisnap.State, says string, flags ...string) report.Env {
 	t.Helper()
-	if o := kojisnapRun(t, "report", "-c", config, "-o", page); o.code != 0 || o.stdout+o.stderr != "" {
+	flags = append(flags, "-c", config)
+	if o := kojisnapRun(t, append([]string{"report", "-o", page}, flags...)...); o.code != 0 || o.stdout+o.stderr != "" {
 		t.Errorf("report -o: exit code %d, %s%s", o.code, o.stdout, o.stderr)
 	}
 	var facts report.Facts
-	must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", config, "--json")), &facts))
-	text := succeed(t, "report", "-c", config)
+	must(t, json.Unmarshal([]byte(succeed(t, append([]string{"report", "--json"}, flags...)...)), &facts))
+	text := succeed(t, append([]string{"report"}, flags...)...)
 	body := w.read(t, page)
 	if len(facts.Environments) != 1 {
 		t.Fatalf("%d environments", len(facts.Environments))

@@ -207,6 +207,14 @@ func (o CopyOptions) openSource(ctx context.Context) func(url string) (source.Ob
 	}
 }
 
+// CheckSources refuses sources whose URLs cannot be ones of production's tree, with a *source.URLError. It asks no
+// server, and does not look whether directories exist.
+func (o CopyOptions) CheckSources() error {
+	urls := slices.DeleteFunc(slices.Clone(o.Sources), func(name string) bool { return !strings.Contains(name, "://") })
+	_, err := source.Open(urls, source.Options{Open: o.openSource(context.Background())})
+	return err
+}
+
 // readOnly returns production's topdir on this machine: the first source that is a directory, or else what
 // vol/NAME leads to already. It is empty if there is neither: all files come from URLs.
 func (o CopyOptions) readOnly() (string, error) {
@@ -336,12 +344,19 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger
 // copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
 // cannot be read: the engine reports that.
 func (o CopyOptions) copied() map[string]bool {
+	l, err := ledger.Read(o.Topdir)
+	if err != nil {
+		return map[string]bool{}
+	}
+	return wantedIn(l)
+}
+
+// wantedIn returns the names of the builds in a ledger that are still wanted.
+func wantedIn(l *ledger.Ledger) map[string]bool {
 	nvrs := map[string]bool{}
-	if l, err := ledger.Read(o.Topdir); err == nil {
-		for _, b := range l.Builds {
-			if b.Unwanted == 0 {
-				nvrs[b.Build.NVR()] = true
-			}
+	for _, b := range l.Builds {
+		if b.Unwanted == 0 {
+			nvrs[b.Build.NVR()] = true
 		}
 	}
 	return nvrs

@@ -110,7 +110,7 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
 	// Status and report must not wait for a running sync.
-	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != reportCommand.name {
+	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != "report" {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}

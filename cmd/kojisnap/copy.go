@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -78,6 +81,13 @@ Copy matches the package filters of inheritance as Koji's hub does, by Python's 
 cannot be evaluated, because Python refuses it or a match takes too long, packages that depend on it stay where
 they are; copy says so, and the exit code is 3.
 
+--list0 is for a site that reaches production's files by other means alone: it prints what a copy needs and staging
+does not have, for rsync --files-from=- -0, and asks no source. Of a signed copy it names the rpm and the signature
+header, of which copy makes it. --ignore-missing-args makes rsync pass over what production does not have, such as
+signature headers that nobody needs. The tree that is carried then is a source, as file:///DIR: a source like that
+may have any part of production's tree, and is never taken for the read-only volume. Without --topdir the ledger in
+the store says what staging has.
+
 --dry-run prints for each tag and arch how many files and bytes are planned, exist already, and would be made in
 which way, then a line for each action. With --json it prints the same as "summary" and "actions": for each
 build the directory at the source and below topdir, for each file its path in it, how it would be made, and its
@@ -88,10 +98,15 @@ kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
 kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
 kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest
-kojisnap copy -c stg.toml --repair`,
+kojisnap copy -c stg.toml --repair
+kojisnap copy -c stg.toml --list0 | rsync -a -0 --files-from=- --ignore-missing-args production:/mnt/koji/ /srv/carried/
+kojisnap copy -c stg.toml --source file:///srv/carried`,
 	setup: func(f *config.Flags) runner {
 		var o copyFlags
-		f.Section("copy", nil, o.add)
+		f.Section("copy", nil, func(fs *pflag.FlagSet) {
+			o.add(fs)
+			fs.BoolVar(&o.list0, "list0", false, "print, each with a NUL at its end, the paths below production's topdir that a copy needs, and copy nothing")
+		})
 		return o.run
 	},
 }
@@ -147,13 +162,14 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit, repair, newTopdir bool
+	list0                    bool
 	bwlimit                  config.Limits
 }
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "copy below `DIR`, staging's topdir, usually /mnt/koji")
 	addHubTopdir(fs, &o.hubTopdir)
-	fs.StringArrayVar(&o.sources, "source", nil, "copy from production's tree at `DIR|URL`: a directory, http(s)://… or s3://BUCKET/PREFIX as for --store; repeatable, asked in turn; the first directory is the read-only volume")
+	fs.StringArrayVar(&o.sources, "source", nil, "copy from production's tree at `DIR|URL`: a directory, file:///DIR with any part of it, http(s)://… or s3://BUCKET/PREFIX as for --store; repeatable, asked in turn; the first directory is the read-only volume")
 	fs.BoolVar(&o.writableSource, "writable-source", false, "accept a production tree that staging's hub could write (default: refuse it)")
 	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` which builds staging has decided about (default: the store has what the last load knew)")
 	addSnapshot(fs, &o.snapshot)
@@ -173,7 +189,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 }
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
-	if o.topdir == "" {
+	if o.topdir == "" && !o.list0 {
 		return kojisnap.CopyOptions{}, a.missing("topdir", "--topdir DIR, or topdir = \"…\" in the configuration")
 	}
 	if err := o.checkWant(); err != nil {
@@ -253,6 +269,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.list0 {
+		return a.list0(ctx, snap, s, opt)
+	}
 	r, incomplete := kojisnap.Copy(ctx, snap, s, opt)
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
 		if r != nil {
@@ -277,6 +296,25 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 		return pending()
 	}
 	return err
+}
+
+// list0 prints what a copy needs.
+func (a *app) list0(ctx context.Context, snap *snapfile.Snapshot, s store.Store, opt kojisnap.CopyOptions) error {
+	if a.json {
+		return usagef("--list0 and --json: --list0 prints paths alone; copy --dry-run --json lists the files")
+	}
+	c, err := kojisnap.ListCarried(ctx, snap, s, opt)
+	if err != nil {
+		return err
+	}
+	for _, path := range c.Unsure {
+		a.log.InfoContext(ctx, "production may have this file in a subdirectory, which the database does not tell", "path", path)
+	}
+	w := bufio.NewWriter(a.rawOutput())
+	for _, path := range c.Paths {
+		fmt.Fprintf(w, "%s\x00", path)
+	}
+	return w.Flush()
 }
 
 // tellUndecided writes a line for each package filter that could not be evaluated, and returns an error if there are

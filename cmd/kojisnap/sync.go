@@ -148,7 +148,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 			}
 			a.log.Log(ctx, level, "kojisnap status does not tell all of this sync", "err", lost)
 		}
-		o.writeMetrics(ctx, a, record)
+		o.writeMetrics(ctx, a, opt.Only, record)
 	}
 	return err
 }

@@ -178,8 +178,8 @@ func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 			return n, err
 		}
 		chunk, _ := p.r.Peek(p.r.Buffered()) // what one read gave
-		aside := len(chunk) == BufferSize
-		if aside && chunks == nil {
+		separate := len(chunk) == BufferSize
+		if separate && chunks == nil {
 			chunks, done = make(chan []byte), make(chan struct{})
 			defer close(chunks)
 			go func() {
@@ -189,13 +189,13 @@ func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 				}
 			}()
 		}
-		if aside {
+		if separate {
 			chunks <- chunk
 		} else {
 			h.Write(chunk)
 		}
 		w, err := p.w.Write(chunk)
-		if aside {
+		if separate {
 			<-done
 		}
 		n += int64(w)

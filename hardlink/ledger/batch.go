@@ -70,8 +70,8 @@ func (b *Batch) all(build *Build) {
 // Link is a symlink below topdir that is about to be made.
 func (b *Batch) Link(path, target string) { b.line("K", path, target) }
 
-// Placed says that the last count Links are in place.
-func (b *Batch) Placed(count int) {
+// LinksMade says that the symlinks of the last count Link lines are in place.
+func (b *Batch) LinksMade(count int) {
 	if count > 0 {
 		b.line("L", strconv.Itoa(count))
 	}

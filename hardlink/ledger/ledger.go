@@ -60,8 +60,8 @@ type Ledger struct {
 	// Links are symlinks by path relative to topdir: what each says last, and before
 	// that what it said earlier (a kill may have left that).
 	Links map[string][]string
-	// placed are the paths of Links whose symlink was there when it was last made.
-	Placed map[string]bool
+	// Made has the paths of Links whose symlink is in place: the ledger has an L line for it.
+	Made   map[string]bool
 	Hub    string // the path of topdir that all symlinks of builds say; "": some are relative
 	format int    // of the file
 }
@@ -163,10 +163,10 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 		b.all(l.Builds[dir])
 	}
 	paths := slices.Sorted(maps.Keys(l.Links))
-	for _, placed := range []bool{true, false} {
+	for _, made := range []bool{true, false} {
 		said := 0
 		for _, path := range paths {
-			if l.Placed[path] != placed {
+			if l.Made[path] != made {
 				continue
 			}
 			for _, target := range l.Links[path] {
@@ -174,8 +174,8 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 				said++
 			}
 		}
-		if placed {
-			b.Placed(said)
+		if made {
+			b.LinksMade(said)
 		}
 	}
 	if l.Hub != "" {
@@ -186,7 +186,7 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 }
 
 func New() *Ledger {
-	return &Ledger{Builds: map[string]*Build{}, Links: map[string][]string{}, Placed: map[string]bool{}, format: Format}
+	return &Ledger{Builds: map[string]*Build{}, Links: map[string][]string{}, Made: map[string]bool{}, format: Format}
 }
 
 func firstLine() string { return fmt.Sprintf("%s\t%d\n", magicName, Format) }

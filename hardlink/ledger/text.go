@@ -147,7 +147,7 @@ func (p *parser) apply(lines string) error {
 		case 'K':
 			said := slices.DeleteFunc(p.Links[fields[1]], func(t string) bool { return t == fields[2] })
 			p.Links[fields[1]] = append(said, fields[2])
-			delete(p.Placed, fields[1])
+			delete(p.Made, fields[1])
 			p.linked = append(p.linked, fields[1])
 		case 'L':
 			n, err := strconv.Atoi(fields[1])
@@ -156,7 +156,7 @@ func (p *parser) apply(lines string) error {
 			}
 			for _, path := range p.linked[len(p.linked)-n:] {
 				if said := p.Links[path]; len(said) > 0 {
-					p.Links[path], p.Placed[path] = said[len(said)-1:], true
+					p.Links[path], p.Made[path] = said[len(said)-1:], true
 				}
 			}
 			p.linked = p.linked[:len(p.linked)-n]
@@ -164,7 +164,7 @@ func (p *parser) apply(lines string) error {
 			p.Hub = fields[1]
 		case 'k':
 			delete(p.Links, fields[1])
-			delete(p.Placed, fields[1])
+			delete(p.Made, fields[1])
 		}
 	}
 	return nil

@@ -304,15 +304,15 @@ func hasNames(dir string) error {
 	return err
 }
 
-// AwayBehind are staging's volumes that lead to volumes which should be here, and are not.
-func (t *Tree) AwayBehind(plan volumes.Plan) map[string]bool {
-	behind := map[string]bool{}
+// UnmountedVolumes are staging's volumes that lead to volumes which should be here, and are not.
+func (t *Tree) UnmountedVolumes(plan volumes.Plan) map[string]bool {
+	unmounted := map[string]bool{}
 	for _, v := range plan.Volumes {
 		for volume, why := range t.away {
 			if !why.Said && v.Source == "vol/"+volume {
-				behind[v.Name] = true
+				unmounted[v.Name] = true
 			}
 		}
 	}
-	return behind
+	return unmounted
 }

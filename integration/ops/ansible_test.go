@@ -109,6 +109,7 @@ func (s *site) play(t *testing.T, args ...string) (out, changed string) {
 // changes nothing; the run installs, configures, marks the database and schedules; a second run, and a check, change
 // nothing and show no difference.
 func TestAnsibleRole(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	before := s.files(t, "etc", "var/lib", written)
 	out, changed := s.play(t, "--check", "--diff")
@@ -152,6 +153,12 @@ func TestAnsibleRole(t *testing.T) {
 		if !strings.Contains(cron, want) {
 			t.Errorf("the file of cron has no %q:\n%s", want, cron)
 		}
+	}
+
+	// A host that waits to take over has no schedule.
+	s.play(t, "--tags", "kojisnap_schedule", "-e", "kojisnap_state=idle")
+	if left := s.files(t, "etc/cron.d", "etc/systemd/system"); strings.Contains(left, "kojisnap-stg") || strings.Contains(left, "wants/kojisnap") {
+		t.Errorf("an idle host has a schedule: %s", left)
 	}
 }
 
@@ -209,6 +216,7 @@ func (s *site) isScheduled(t *testing.T) {
 
 // TestAnsibleLint: ansible-lint has nothing to say against playbook and role.
 func TestAnsibleLint(t *testing.T) {
+	t.Parallel()
 	need(t, "ansible-lint")
 	dir := t.TempDir() // it writes where it works
 	for _, name := range []string{"ansible", "systemd"} {

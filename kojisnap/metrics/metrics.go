@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 )
 
@@ -30,7 +29,7 @@ type Staging struct {
 	// Apart says that this host never asks the database: it only pulls, and says nothing of staging.
 	Apart bool
 	// Sync is the last sync. nil: Status has it.
-	Sync *book.SyncRun
+	Sync *kojisnap.SyncRecord
 }
 
 // WriteText writes the metrics of a staging.
@@ -106,13 +105,15 @@ func (s Staging) gather() ([]*dto.MetricFamily, error) {
 	case st != nil:
 		s.status(g)
 		if sync == nil && len(st.Syncs) > 0 {
-			sync = &st.Syncs[0]
+			report, err := kojisnap.ReadSyncReport(st.Syncs[0])
+			if err != nil {
+				return nil, err
+			}
+			sync = &kojisnap.SyncRecord{SyncRun: st.Syncs[0], Report: report}
 		}
 	}
 	if sync != nil {
-		if err := syncMetrics(g, *sync); err != nil {
-			return nil, err
-		}
+		syncMetrics(g, *sync)
 	}
 	if g.err != nil {
 		return nil, g.err

@@ -75,5 +75,5 @@ func narrowTo(ctx context.Context, snap *snapfile.Snapshot, scope snapfile.Scope
 	m := *snap.Manifest
 	m.Scope = scope
 	m.LeftOut = slices.DeleteFunc(slices.Clone(m.LeftOut), rows.concernsOthers)
-	return snap.Only(m, rows.pick), nil
+	return snap.Only(m, rows.filter), nil
 }

@@ -71,7 +71,7 @@ func same(t *testing.T, got, want *snapfile.Snapshot) {
 	for _, rel := range relation.All() {
 		for _, revoked := range []bool{false, true} {
 			if rel.Name == "build" && revoked {
-				continue // what became of builds is told of all: see pick
+				continue // what became of builds is told of all: see filter
 			}
 			a, b := lines(t, got, rel.Name, revoked), lines(t, want, rel.Name, revoked)
 			if slices.Equal(a, b) {

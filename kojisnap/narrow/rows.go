@@ -94,9 +94,9 @@ func (c *rows) findStart(m *snapfile.Manifest) {
 // collect notes what the rows of a relation refer to.
 func (c *rows) collect(ctx context.Context, snap *snapfile.Snapshot, rel *relation.Relation) error {
 	build := rel.Index("build_id")
-	refer := func(pick func([][]byte) (bool, error)) func(row [][]byte) error {
+	refer := func(filter func([][]byte) (bool, error)) func(row [][]byte) error {
 		return func(row [][]byte) error {
-			ok, err := pick(row)
+			ok, err := filter(row)
 			if err != nil || !ok {
 				return err
 			}
@@ -117,10 +117,10 @@ func (c *rows) collect(ctx context.Context, snap *snapfile.Snapshot, rel *relati
 			return nil
 		}
 	}
-	if err := snapshot.EachRow(ctx, snap, rel, refer(c.pick(rel, false))); err != nil || !rel.Versioned {
+	if err := snapshot.EachRow(ctx, snap, rel, refer(c.filter(rel, false))); err != nil || !rel.Versioned {
 		return err
 	}
-	return snapshot.EachRevoked(ctx, snap, rel, refer(c.pick(rel, true)))
+	return snapshot.EachRevoked(ctx, snap, rel, refer(c.filter(rel, true)))
 }
 
 // noteSigned notes an rpm if it is of a tagged build.
@@ -139,8 +139,8 @@ func (c *rows) noteSigned(rpm, build []byte) error {
 	return err
 }
 
-// pick is the snapfile.Pick of the rows.
-func (c *rows) pick(rel *relation.Relation, revoked bool) func(row [][]byte) (bool, error) {
+// filter is the snapfile.Filter of the rows.
+func (c *rows) filter(rel *relation.Relation, revoked bool) func(row [][]byte) (bool, error) {
 	switch rel.Name {
 	case "permissions", "channels", "volume", "btype", "archivetypes": // each snapshot has them whole
 		return all

@@ -29,42 +29,23 @@ func (a archiveReader) read(ctx context.Context, ids []int64) error {
 }
 
 func (a archiveReader) askArchives(ctx context.Context, t task, ids []int64) error {
-	done, err := a.pager.Table(ctx, t.stage, "archiveinfo", ids, func(of *idset.Set, rows int64) error { return a.archivesByTable(ctx, t, of, rows) })
-	if done || err != nil {
-		return err
-	}
-	ids = t.stage.Rest(ids)
-	bar := a.opt.Progress.Begin("archives", int64(len(ids)))
-	defer bar.End()
-	f := a.newFailing()
-	err = a.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, b *checkpoint.Batch, ids []int64) error {
-		t := t.in(b)
-		calls := make([]hub.Call, len(ids))
-		for i, id := range ids {
-			calls[i] = hub.Call{Method: "listArchives", Args: []any{id}}
-		}
-		var typed typedArchives
-		bad := make([]bool, len(ids))
-		err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
-			typed.note(r.Value, false)
-			return t.put("archiveinfo", r.Value)
-		}, func(i int, err error) error {
-			bad[i] = true
-			if err := a.archivesApart(ctx, t, calls[i], ids[i], &typed, err); err != nil {
-				return err
+	return t.askByID(ctx, idReader{relation: "archiveinfo", name: "archives", owner: "build", method: "listArchives",
+		pages: func(ids *idset.Set, rows int64) error { return a.archivesByTable(ctx, t, ids, rows) },
+		batch: func(t task) idBatch {
+			var typed typedArchives
+			return idBatch{
+				put: func(r hub.Row) error {
+					typed.note(r.Value, false)
+					return t.put("archiveinfo", r.Value)
+				},
+				apart: func(ctx context.Context, call hub.Call, build int64, why error) error {
+					return a.archivesApart(ctx, t, call, build, &typed, why)
+				},
+				end: func(ctx context.Context) error { return a.askTyped(ctx, t, &typed) },
 			}
-			return f.failed(ids[i], fmt.Errorf("archives of build %d: %w", ids[i], err))
-		})
-		f.passed(bad)
-		if err != nil {
-			return err
-		}
-		return a.askTyped(ctx, t, &typed)
-	})
-	if err != nil {
-		return err
-	}
-	return f.end()
+		},
+		calls: a.newFailing(),
+	}, ids)
 }
 
 // archivesByTable reads archives of builds by pages, with what their types add.

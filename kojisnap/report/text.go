@@ -28,6 +28,9 @@ func (e *Env) text(w io.Writer) {
 	for _, c := range e.Verdict.Causes {
 		fmt.Fprintf(w, "   %s\n   -> %s\n", visible(c.String()), visible(c.Cure))
 	}
+	if e.StoreOnly {
+		fmt.Fprintf(w, "   this is what the store has on record: its database was not asked\n")
+	}
 	for _, t := range e.Troubles {
 		fmt.Fprintf(w, "   not found out: %s\n", visible(t))
 	}
@@ -35,7 +38,9 @@ func (e *Env) text(w io.Writer) {
 	fmt.Fprintln(tw)
 	if e.Event > 0 {
 		fmt.Fprintf(tw, "pin composes at\tevent %d of %s\n", e.Event, minute(e.EventTime))
-		fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
+		if !e.StoreOnly {
+			fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
+		}
 		fmt.Fprintf(tw, "snapshot\t%s of %s\n", visible(e.Snapshot), visible(e.Hub))
 		fmt.Fprintf(tw, "all was well\t%s\n", minute(e.Success))
 	}
@@ -50,7 +55,7 @@ func (e *Env) text(w io.Writer) {
 	e.textSyncs(w)
 	e.textChanges(w)
 	for _, o := range e.Own {
-		fmt.Fprintf(w, "\n%s: %d. %s\n", o.Kind, o.Total, o.Consequence)
+		fmt.Fprintf(w, "\n%s: %d. %s\n", visible(o.Kind), o.Total, visible(o.Consequence))
 		textList(w, o.Total, o.Entries)
 	}
 	e.textFiles(w)
@@ -82,7 +87,7 @@ func (e *Env) textChecks(w io.Writer) {
 			fmt.Fprintf(w, "%s %s: %d\n", marks[c.Status], name, c.Count)
 			continue
 		}
-		fmt.Fprintf(w, "%s %s: %s, %d of %d: %s\n  -> %s\n", marks[c.Status], name, c.Status, c.Bad, c.Count, visible(c.Detail), c.Cure)
+		fmt.Fprintf(w, "%s %s: %s, %d of %d: %s\n  -> %s\n", marks[c.Status], name, c.Status, c.Bad, c.Count, visible(c.Detail), visible(c.Cure))
 		textList(w, c.Bad, c.Entries)
 	}
 }

@@ -15,7 +15,7 @@ func (s *Snapshot) At(event int64) (*Snapshot, error) {
 	}
 	m := *s.Manifest
 	m.Event = event
-	return &Snapshot{ID: s.ID, Manifest: &m, get: s.get, catalogue: s.catalogue, at: event, pick: s.pick, whole: s.whole}, nil
+	return &Snapshot{ID: s.ID, Manifest: &m, get: s.get, catalogue: s.catalogue, at: event, filter: s.filter, whole: s.whole}, nil
 }
 
 // everything are the segments of all rows of a relation, those that were revoked last: a row is in

@@ -69,14 +69,14 @@ func (l LeftOut) String() string {
 		what += " is there, but " + l.Kept
 	default:
 		what += " is left out"
-		if hanging := l.hanging(); hanging != "" {
-			what += ", and what refers to it (" + hanging + ")"
+		if dependents := l.dependents(); dependents != "" {
+			what += ", and what refers to it (" + dependents + ")"
 		}
 	}
 	return what + ": " + l.Reason
 }
 
-func (l LeftOut) hanging() string {
+func (l LeftOut) dependents() string {
 	var parts []string
 	for _, h := range l.Hanging {
 		parts = append(parts, fmt.Sprintf("%d of %s", h.Rows, h.Relation))

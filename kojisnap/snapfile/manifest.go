@@ -256,8 +256,8 @@ type Snapshot struct {
 	get       GetFunc
 	catalogue *relation.Catalogue
 	at        int64     // the event that it is looked at as of; 0: its own
-	pick      Pick      // nil: all rows
-	whole     *Manifest // of all rows, if there is pick
+	filter    Filter    // nil: all rows
+	whole     *Manifest // of all rows, if there is a filter
 	unclean   unclean
 }
 
@@ -319,13 +319,13 @@ func (s *Snapshot) Relation(name string) *Relation {
 
 func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
 	rows := s.openAll(ctx, name, revoked)
-	if s.pick != nil && rows.err == nil {
-		rows.pick = s.pick(rows.rel, revoked)
+	if s.filter != nil && rows.err == nil {
+		rows.filter = s.filter(rows.rel, revoked)
 	}
 	return rows
 }
 
-// openAll opens a relation whatever pick says.
+// openAll opens a relation whatever its filter says.
 func (s *Snapshot) openAll(ctx context.Context, name string, revoked bool) *Rows {
 	rel := s.Relation(name)
 	if rel == nil {

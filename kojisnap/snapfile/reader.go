@@ -36,8 +36,8 @@ type Rows struct {
 	widened      []byte   // the line of the latter
 
 	past     *past                            // only rows of the view at an event; nil: all
-	pick     func(row [][]byte) (bool, error) // only these; nil: all
-	picked   [][]byte                         // the row that pick was asked about
+	filter   func(row [][]byte) (bool, error) // only these; nil: all
+	fields   [][]byte                         // the row that filter was asked about
 	secret   secretRows
 	stripped bool // a row had credentials
 }
@@ -70,12 +70,12 @@ func (r *Rows) Next() bool {
 
 // picks reports whether the row is one of those that are wanted.
 func (r *Rows) picks() bool {
-	if r.pick == nil || r.err != nil {
+	if r.filter == nil || r.err != nil {
 		return r.err == nil
 	}
 	var ok bool
-	if r.picked, r.err = r.Fields(r.picked); r.err == nil {
-		if ok, r.err = r.pick(r.picked); r.err != nil {
+	if r.fields, r.err = r.Fields(r.fields); r.err == nil {
+		if ok, r.err = r.filter(r.fields); r.err != nil {
 			r.err = r.Damaged(r.err.Error())
 		}
 	}

@@ -26,7 +26,7 @@ func (s *Snapshot) Changed(ctx context.Context, base *Snapshot, name string) *Ch
 // ChangedRevoked opens the revoked rows of a relation that base has not among its own, or not so.
 func (s *Snapshot) ChangedRevoked(ctx context.Context, base *Snapshot, name string) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
-	if now != nil && was != nil && goesOn(now.Revoked, was.Revoked) && s.pick == nil && base.pick == nil {
+	if now != nil && was != nil && goesOn(now.Revoked, was.Revoked) && s.filter == nil && base.filter == nil {
 		return &Changes{tail: s.rows(ctx, s.catalogue.Get(name), now.Revoked[len(was.Revoked):])}
 	}
 	return &Changes{both: compare(base.Revoked(ctx, name), s.Revoked(ctx, name))}
@@ -45,7 +45,7 @@ func (s *Snapshot) Gone(ctx context.Context, base *Snapshot, name string) *Chang
 
 func (s *Snapshot) since(ctx context.Context, base *Snapshot, name string, gone bool) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
-	if now != nil && was != nil && goesOn(now.Segments, was.Segments) && s.pick == nil && base.pick == nil {
+	if now != nil && was != nil && goesOn(now.Segments, was.Segments) && s.filter == nil && base.filter == nil {
 		tail := s.rows(ctx, s.catalogue.Get(name), now.Segments[len(was.Segments):])
 		tail.gone = gone
 		return &Changes{tail: tail}

@@ -50,8 +50,8 @@ func (b *Builder) CloseReferences(ctx context.Context) error {
 			}
 		}
 		b.skipped.each(func(x *snapfile.LeftOut) {
-			if hanging := c.hanging(Identity(x)); len(hanging) > 0 || !x.Missing() {
-				x.Hanging = hanging
+			if dependents := c.skippedWith(Identity(x)); len(dependents) > 0 || !x.Missing() {
+				x.Hanging = dependents
 			}
 		})
 		b.cut = c
@@ -236,8 +236,8 @@ func (c *cut) count(rel *relation.Relation, row [][]byte, noted string) error {
 	return err
 }
 
-// hanging returns what is skipped for a note.
-func (c *cut) hanging(noted string) []snapfile.Hanging {
+// skippedWith returns the rows that are skipped because they refer to what a note names.
+func (c *cut) skippedWith(noted string) []snapfile.Hanging {
 	var all []snapfile.Hanging
 	for _, rel := range relation.All() {
 		if d := c.dependents[noted][rel.Name]; d != nil {

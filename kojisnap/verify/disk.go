@@ -76,7 +76,7 @@ func (v *fileChecks) readFiles(ctx context.Context) error {
 	for _, r := range rpms {
 		switch s := v.states[r.id]; {
 		case s.err != nil && s.wanted != "":
-			v.suspect(s.wanted)
+			v.needsRecheck(s.wanted)
 		case s.err == nil && s.path != "":
 			v.count(s)
 		}

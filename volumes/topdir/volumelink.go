@@ -22,9 +22,9 @@ type VolumeState struct {
 	Whole bool
 }
 
-// aside is where the directory of a volume is, relative to topdir, on a file system that cannot
+// hiddenDir is where the directory of a volume is, relative to topdir, on a file system that cannot
 // exchange a symlink for a directory; vol/NAME is a symlink to it there.
-func aside(name string) string { return ".kojisnap/volumes/" + name }
+func hiddenDir(name string) string { return ".kojisnap/volumes/" + name }
 
 // volumeDir looks at and makes the directories of volumes, vol/NAME below a topdir.
 type volumeDir struct{ *Dir }
@@ -61,7 +61,7 @@ func (t volumeDir) checkVolume(l volumes.Link, dir string, ours func(path, targe
 		if err != nil {
 			return s, err
 		}
-		if have != "../"+aside(path.Base(dir)) {
+		if have != "../"+hiddenDir(path.Base(dir)) {
 			return t.checkConvert(l, dir, have, ours)
 		}
 	} else if st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -164,7 +164,7 @@ func (t *Dir) EnsureVolume(l volumes.Link, temp string, ours func(path, target s
 	dir := path.Dir(l.Path)
 	if st, err := t.Lstat(dir); err == nil && s.Outcome != Convert { // its link alone is missing, or says another thing
 		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-			l.Path = aside(path.Base(dir)) + "/packages"
+			l.Path = hiddenDir(path.Base(dir)) + "/packages"
 		}
 		return t.EnsureLink(l, temp, func(target string) bool { return s.Outcome == Switch })
 	}
@@ -191,7 +191,7 @@ func (t volumeDir) placeVolume(o Outcome, dir, temp string) error {
 	}
 	// NFS cannot exchange names, and no rename puts a directory in a symlink's place. But one
 	// symlink replaces another.
-	hidden := aside(path.Base(dir))
+	hidden := hiddenDir(path.Base(dir))
 	if err := t.RemoveAll(hidden); err != nil { // a killed run's: nothing leads there
 		return err
 	}
@@ -217,7 +217,7 @@ func FindTree(topdir, name string) (string, error) {
 	switch have, err := os.Readlink(dir); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
-	case err == nil && have != "../"+aside(name):
+	case err == nil && have != "../"+hiddenDir(name):
 		return filepath.EvalSymlinks(dir)
 	case err != nil && !errors.Is(err, unix.EINVAL):
 		return "", err

@@ -63,7 +63,7 @@ func Effective(c *Config, s *Schema, sections ...string) []Setting {
 func (s *Schema) order() []string {
 	order := []string{Common}
 	for _, name := range s.commands {
-		if s.sections[name] != nil && len(s.sections[name]) > 0 {
+		if len(s.sections[name]) > 0 {
 			order = append(order, name)
 		}
 	}

@@ -72,24 +72,24 @@ func (m fieldMap) query(q *query.Query, clauses, fields any, byDefault []any, op
 	for _, clause := range list {
 		m.clause(q, clause)
 	}
-	wish := byDefault
+	requested := byDefault
 	switch f := fields.(type) {
 	case string:
 		if f != "" {
-			wish = []any{f}
+			requested = []any{f}
 		}
 	case []any:
 		if len(f) > 0 {
-			wish = f
+			requested = f
 		}
 	}
-	m.add(q, m.expand(wish))
+	m.add(q, m.expand(requested))
 	return m.execute(q, opts)
 }
 
-func (m fieldMap) expand(wish []any) []string {
+func (m fieldMap) expand(requested []any) []string {
 	var names []string
-	for _, f := range wish {
+	for _, f := range requested {
 		switch f {
 		case "*":
 			for _, name := range m.names {

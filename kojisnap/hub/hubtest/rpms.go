@@ -176,8 +176,8 @@ func getRPMChecksums(c *call) any {
 	}
 	c.rpm(id, true)
 	types := []any{"md5", "sha256"}
-	if wish := c.arg("checksum_types"); python.Truth(wish) {
-		if types, ok = wish.([]any); !ok {
+	if requested := c.arg("checksum_types"); python.Truth(requested) {
+		if types, ok = requested.([]any); !ok {
 			python.Generic("checksum_type must be a list")
 		}
 	}

@@ -263,7 +263,7 @@ func (q *Query) At(alias string, event any) *Query {
 	})
 }
 
-// Draft is Koji's draft_clause, if there is a wish.
+// Draft is Koji's draft_clause, if the caller asks for drafts or for none.
 func (q *Query) Draft(alias string, draft any) *Query {
 	switch {
 	case draft == nil:
