@@ -139,7 +139,7 @@ func (o LoadOptions) found(ctx context.Context, snap *snapfile.Snapshot, s store
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {
 		all, err := repository.SnapshotsBetween(ctx, s, after, before) // if the store has keys, only trusted ones
 		for i := range all {
-			if snap.Picked() {
+			if snap.Filtered() {
 				all[i] = narrow.Revoked(all[i], snap)
 			}
 		}

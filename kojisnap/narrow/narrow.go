@@ -77,7 +77,7 @@ func Revoked(snap, of *snapfile.Snapshot) *snapfile.Snapshot {
 	c := &rows{tags: tags}
 	return snap.Only(*snap.Manifest, func(rel *relation.Relation, revoked bool) func(row [][]byte) (bool, error) {
 		if revoked && (rel.Index("tag_id") >= 0 || rel.Name == "build_target_config") {
-			return c.pick(rel, true)
+			return c.filter(rel, true)
 		}
 		return all
 	})
