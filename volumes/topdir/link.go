@@ -17,10 +17,10 @@ type Outcome int
 
 const (
 	Unchanged Outcome = iota // it exists with the right target
-	Make // nothing is there
-	Switch // ours exists with another target
-	Keep // something else is there: it stays
-	Convert // a symlink is in the place of a volume's directory
+	Make                     // nothing is there
+	Switch                   // ours exists with another target
+	Keep                     // something else is there: it stays
+	Convert                  // a symlink is in the place of a volume's directory
 )
 
 // Check says what EnsureLink would do. ours says, by the target, whether kojisnap may change a symlink. A

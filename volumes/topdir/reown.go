@@ -12,7 +12,7 @@ import (
 type Change struct {
 	Path  string      `json:"path"`
 	Owner *Owner      `json:"owner,omitempty"` // nil: no change
-	Mode  fs.FileMode `json:"mode,omitempty"` // 0: no change, always for a symlink
+	Mode  fs.FileMode `json:"mode,omitempty"`  // 0: no change, always for a symlink
 	Label string      `json:"label,omitempty"` // SELinux context
 	Was   string      `json:"was"`             // UID:GID MODE
 }

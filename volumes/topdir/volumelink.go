@@ -16,7 +16,7 @@ import (
 // VolumeState says how staging shows a volume of production's.
 type VolumeState struct {
 	Outcome Outcome // what has to be done
-	Old     string // target of the symlink vol/NAME that a directory will replace (Convert)
+	Old     string  // target of the symlink vol/NAME that a directory will replace (Convert)
 	// Whole: all of production's tree is mounted at vol/NAME, so that Koji's tools see more of it than its
 	// builds.
 	Whole bool
