@@ -47,8 +47,8 @@ is no longer needed is led back to production's volume at once. Builds whose fil
 damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
 3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
 
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for
-copy and load alike. Most of them come from the configuration, where each command has a table:
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is
+for copy and load alike. Most of them come from the configuration, where each command has a table:
 
 ` + syncExample + `
 
@@ -59,6 +59,9 @@ else. The one that reaches staging's database and topdir runs sync --only apply:
 latest snapshot in the store. It needs no [pull]; without hub and tag there, the store must have snapshots of one
 scope only. Either key may be in its host's configuration, as only = "pull" in [sync]. The store is a directory that
 both mount, a bucket, or is carried over by kojisnap bundle. The host that applies may have it read-only.
+
+Several environments can share one pull: [pull] lists the tags of all, and each environment its own in
+[env.NAME.load], as tag = ["f42"]. Its copy and verify follow that. sync --only pull then needs no --env.
 
 The host that pulls has no database to record a sync in: it has its exit code, its stamp, and a record in the store.
 On the host that applies, a sync's success is that of its half, also where the store has nothing new; status --nagios
