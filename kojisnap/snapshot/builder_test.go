@@ -173,7 +173,7 @@ func TestSkipped(t *testing.T) {
 		t.Errorf("rpms: %q", got)
 	}
 	if got := rows(t, s, "users"); !slices.Equal(got, []string{"5"}) {
-		t.Errorf("users, of whom one is made up: %q", got)
+		t.Errorf("users, one of them made up: %q", got)
 	}
 	want := []snapfile.Hanging{{Relation: "build", Rows: 1, IDs: []int64{13}}, {Relation: "rpminfo", Rows: 1}}
 	left := s.Manifest.LeftOut

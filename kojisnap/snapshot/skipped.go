@@ -184,8 +184,8 @@ func describeKey(rel *relation.Relation, row [][]byte) string {
 	return strings.Join(parts, " ")
 }
 
-// checkShare returns an error if so much is missing that it is no matter of single rows: the source, or
-// what kojisnap knows of it, is wrong. The snapshot would be worse than the one before.
+// checkShare returns an error if so many rows are missing that the cause cannot lie with single rows: the
+// source is wrong, or kojisnap does not understand it. The snapshot would be worse than the one before.
 func (b *Builder) checkShare() error {
 	first, roots := map[string]snapfile.LeftOut{}, map[string]int64{}
 	for _, x := range b.Skipped() {
@@ -226,7 +226,7 @@ type tooManyError struct {
 }
 
 func (e tooManyError) Error() string {
-	return fmt.Sprintf("and so it is with %d rows of %s: too many to be left out", e.rows, e.relation)
+	return fmt.Sprintf("the same holds for %d rows of %s: too many to leave out", e.rows, e.relation)
 }
 
 func (e tooManyError) Is(target error) bool { return target == ErrTooMuch }
