@@ -154,7 +154,7 @@ func TestPullFaultOfOneBuild(t *testing.T) {
 					}
 					return nil
 				}})
-				if err := (badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}).bad(t, "fault", fault.Text, ": the hub gave none of the "); hub.Temporary(err) {
+				if err := (badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}).bad(t, "fault", fault.Text, ": the same holds for "); hub.Temporary(err) {
 					t.Errorf("temporary: %v", err)
 				}
 			})
