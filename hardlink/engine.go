@@ -40,6 +40,9 @@ type Options struct {
 	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod shows its
 	// builds, and symlinks of staged builds lead to them. "": no symlinks are made.
 	ReadOnly string
+	// Clone is a writable clone of ReadOnly, which vol/prod shows instead; "": it shows ReadOnly.
+	// Production's other volumes are not in it.
+	Clone string
 	// WritableSource says that staging's hub may be able to write ReadOnly, which else is refused:
 	// a build that is deleted or moved in staging would go in production.
 	WritableSource bool

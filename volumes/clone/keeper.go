@@ -303,7 +303,7 @@ func (k *Keeper) lead(top held, notes []Note, l volumes.Link) error {
 	if err := durable.SyncDir(filepath.Dir(top.Join(l.Path))); err != nil {
 		return err
 	}
-	done.Placed(1)
+	done.LinksMade(1)
 	return w.Append(&done)
 }
 

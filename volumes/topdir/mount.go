@@ -112,7 +112,7 @@ func unescape(s string) string {
 
 // CheckReadOnlyVolume reports a missing read-only volume: nothing is mounted, or the mounted
 // directory does not have the layout of Koji's topdir. It returns the mount of the volume, which
-// need not be read-only; see Writer.
+// need not be read-only: that is refused by package prodtree, unless it is a clone on record.
 func CheckReadOnlyVolume(dir string) (Mount, error) {
 	resolved, err := directory("read-only volume", dir)
 	if err != nil {
