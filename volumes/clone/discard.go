@@ -159,9 +159,10 @@ func (k *Keeper) Remount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	now := currentOf(notes, top.Path(), k.Volume)
 	var failed []error
 	for _, n := range notes {
-		if n.State != Ready || !k.mine(n) {
+		if n.State != Ready && (now == nil || n.ID != now.ID) || !k.mine(n) {
 			continue
 		}
 		path, err := k.Provider.Mount(ctx, n.Clone)
@@ -214,11 +215,14 @@ func (k *Keeper) List(ctx context.Context) ([]Listed, error) {
 		if n.Lower != nil {
 			l.Lower = n.Lower.Path
 		}
-		if n.State == Ready {
+		inUse := now != nil && n.ID == now.ID
+		switch {
+		case inUse:
+			l.State = "in use"
+		case n.State == Ready:
 			l.State = "kept"
-			if now != nil && n.ID == now.ID {
-				l.State = "in use"
-			}
+		}
+		if inUse || n.State == Ready {
 			if err := n.Check(); err != nil {
 				l.Trouble = oneline.Of(err).Error()
 			}

@@ -107,6 +107,12 @@ func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Made,
 	m := &Made{}
 	if now := currentOf(notes, top.Path(), k.Volume); now != nil {
 		m.Previous = now.ID
+		if now.State == Unfinished { // killed when it was just shown
+			now.State = Ready
+			if err := now.write(top.Dir); err != nil {
+				return nil, err
+			}
+		}
 	}
 	n, err := k.begin(top, notes, event, snapshot, m)
 	if err != nil {
@@ -184,11 +190,10 @@ func (k *Keeper) build(ctx context.Context, top held, n *Note) error {
 	if err := k.step("compose"); err != nil {
 		return err
 	}
-	n.State = Ready
 	if err := n.write(top.Dir); err != nil {
 		return err
 	}
-	return k.step("ready")
+	return k.step("built")
 }
 
 // checkPlace refuses a path that is not that of a tree of production's, apart from topdir.
@@ -263,6 +268,13 @@ func (k *Keeper) switchTo(top held, notes []Note, n *Note) error {
 		return err
 	}
 	if err := k.step("switch"); err != nil {
+		return err
+	}
+	n.State = Ready
+	if err := n.write(top.Dir); err != nil {
+		return err
+	}
+	if err := k.step("ready"); err != nil {
 		return err
 	}
 	if err := k.point(top, n.Path); err != nil {
