@@ -22,8 +22,9 @@ type Discarded struct {
 	Others []string `json:"others,omitempty"`
 }
 
-// Retire discards the clones that are no longer needed: all but the one in use and Keep before it. Clones in use stay
-// for the next run. A clone that cannot be discarded does not keep the others.
+// Retire discards the clones that are no longer needed: all but the one that the volume shows, Keep before it, and the
+// last one with which verify found staging ready. Clones in which files are open stay for the next run. A clone that
+// cannot be discarded does not keep the others.
 func (k *Keeper) Retire(ctx context.Context) (*Discarded, error) {
 	top, err := k.open()
 	if err != nil {
@@ -62,14 +63,16 @@ func (k *Keeper) Retire(ctx context.Context) (*Discarded, error) {
 func (k *Keeper) leaving(notes []Note, topdir string) []Note {
 	var going []Note
 	now := currentOf(notes, topdir, k.Volume)
-	kept := 0
+	kept, proven := 0, false
 	for _, n := range slices.Backward(notes) {
 		id, err := ParseID(n.ID)
 		switch {
 		case err != nil || id.Env != k.Env || n.Volume != k.Volume:
 		case now != nil && n.ID == now.ID:
-		case n.State == Ready && kept < k.Keep:
+			proven = proven || n.Proven
+		case n.State == Ready && (kept < k.Keep || n.Proven && !proven):
 			kept++
+			proven = proven || n.Proven
 		default:
 			going = append(going, n)
 		}
@@ -99,6 +102,21 @@ func (k *Keeper) discard(ctx context.Context, top held, n *Note) error {
 		return err
 	}
 	return k.step("forgotten")
+}
+
+// Prove notes that verify found staging ready with the clone that the volume shows.
+func (k *Keeper) Prove(id string) error {
+	top, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer top.close()
+	n, err := Current(top.Path(), k.Volume)
+	if err != nil || n == nil || n.ID != id || n.Proven {
+		return err
+	}
+	n.Proven = true
+	return n.write(top.Dir)
 }
 
 // UsedError says that a clone is the one that the volume shows.

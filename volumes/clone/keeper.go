@@ -283,13 +283,22 @@ func (k *Keeper) switchTo(top held, notes []Note, n *Note) error {
 	return k.step("pointer")
 }
 
-// lead makes vol/NAME/packages say where a link leads. What kojisnap did not put there stays, and is an error.
+// lead makes vol/NAME/packages say where a link leads. What kojisnap did not put there stays, and is an error. The
+// ledger is told, if there is one: a topdir that lost its ledger must not get one here, as a copy would take it for whole.
 func (k *Keeper) lead(top held, notes []Note, l volumes.Link) error {
-	known, w, err := ledger.Open(top.Dir, nil)
-	if err != nil {
+	known := ledger.New()
+	var intent, done ledger.Batch
+	note := func(*ledger.Batch) error { return nil }
+	if state, err := ledger.State(top.Path()); err != nil {
 		return err
+	} else if state != "" {
+		have, w, err := ledger.Open(top.Dir, nil)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		known, note = have, w.Append
 	}
-	defer w.Close()
 	ours := func(path, target string) bool {
 		return known.Ours(path)(target) || slices.ContainsFunc(notes, func(n Note) bool {
 			return n.Path != "" && n.Volume == k.Volume && n.Link() == volumes.Link{Path: path, Target: target}
@@ -298,9 +307,8 @@ func (k *Keeper) lead(top held, notes []Note, l volumes.Link) error {
 	if s, err := top.CheckVolume(l, ours); err != nil || s.Outcome == topdir.Unchanged {
 		return err
 	}
-	var intent, done ledger.Batch
 	intent.Link(l.Path, l.Target)
-	if err := w.Append(&intent); err != nil {
+	if err := note(&intent); err != nil {
 		return err
 	}
 	if err := k.step("intent"); err != nil {
@@ -316,7 +324,7 @@ func (k *Keeper) lead(top held, notes []Note, l volumes.Link) error {
 		return err
 	}
 	done.LinksMade(1)
-	return w.Append(&done)
+	return note(&done)
 }
 
 // switchName is the name that a symlink has before it is renamed.
