@@ -3,6 +3,7 @@ package kojisnap
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"kojisnap/kojisnap/repository"
@@ -36,9 +37,12 @@ func (o CloneOptions) Keeper(c CopyOptions) (*clone.Keeper, error) {
 
 // MakeClone makes a clone after a snapshot's event, and leads the volume of production's builds there. The store
 // remembers which one the environment has. A topdir that is not mounted is refused, as by Copy.
-func MakeClone(ctx context.Context, snap *snapfile.Snapshot, s store.Store, c CopyOptions, o CloneOptions) (*clone.Made, error) {
+func MakeClone(ctx context.Context, snap *snapfile.Snapshot, s store.Store, c CopyOptions, o CloneOptions) (*clone.Cloned, error) {
 	if !c.NewTopdir {
 		if err := checkTopdir(ctx, c.Topdir, c.Env, c.CopyVolume, s, c.Database); err != nil {
+			return nil, err
+		}
+		if err := c.checkForgotten(ctx, s); err != nil {
 			return nil, err
 		}
 	}
@@ -51,7 +55,7 @@ func MakeClone(ctx context.Context, snap *snapfile.Snapshot, s store.Store, c Co
 		return nil, err
 	}
 	if !o.Again && now != nil && now.Snapshot == snap.ID && now.Provider == o.ProviderName && now.Check() == nil {
-		return &clone.Made{ID: now.ID, Path: now.Path, Compose: now.Compose, Kept: true}, nil
+		return &clone.Cloned{ID: now.ID, Path: now.Path, Compose: now.Compose, Kept: true}, nil
 	}
 	m, err := k.Make(ctx, snap.Manifest.Event, snap.ID)
 	if err != nil {
@@ -62,6 +66,27 @@ func MakeClone(ctx context.Context, snap *snapfile.Snapshot, s store.Store, c Co
 		return m, err
 	}
 	return m, nil
+}
+
+// checkForgotten refuses a new topdir if the store knows of a clone: most likely topdir is not mounted.
+func (o CopyOptions) checkForgotten(ctx context.Context, s store.Store) error {
+	if anew, err := isNewTopdir(o.Topdir); err != nil || !anew {
+		return err
+	}
+	if notes, err := clone.Notes(o.Topdir); err != nil || len(notes) > 0 {
+		return err
+	}
+	all, err := repository.Environments(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Name == o.Env && e.Clone != "" {
+			return fmt.Errorf("topdir %s has neither packages nor a note of a clone, but by store %s clone %s is in use there: is it mounted? "+
+				"If it is a new one, give --new-topdir once", o.Topdir, s, e.Clone)
+		}
+	}
+	return nil
 }
 
 // clone makes a clone as a step of a sync.

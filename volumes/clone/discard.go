@@ -59,6 +59,21 @@ func (k *Keeper) Retire(ctx context.Context) (*Discarded, error) {
 	return d, nil
 }
 
+// Leaving returns the ids of the clones that Retire would discard.
+func (k *Keeper) Leaving() ([]string, error) {
+	notes, err := Notes(k.Topdir)
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{}
+	for _, n := range k.leaving(notes, k.Topdir) {
+		if n.Provider == k.ProviderName {
+			ids = append(ids, n.ID)
+		}
+	}
+	return ids, nil
+}
+
 // leaving are the clones of the environment that can go, the oldest first.
 func (k *Keeper) leaving(notes []Note, topdir string) []Note {
 	var going []Note

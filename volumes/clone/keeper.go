@@ -36,8 +36,8 @@ type Keeper struct {
 	Hook func(step string) error
 }
 
-// Made is what Make did.
-type Made struct {
+// Cloned is what Make did.
+type Cloned struct {
 	ID       string  `json:"id"`
 	Path     string  `json:"path"`               // the clone, as staging's topdir is to production
 	Compose  string  `json:"compose,omitempty"`  // the directory for composes in it
@@ -93,7 +93,7 @@ func (k *Keeper) now() time.Time {
 
 // Make makes a clone after an event of production, and leads the volume there. If an earlier run began one after the
 // same event, it goes on with that. Until the last step the volume shows what it showed before.
-func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Made, error) {
+func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Cloned, error) {
 	began := time.Now()
 	top, err := k.open()
 	if err != nil {
@@ -104,7 +104,7 @@ func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Made,
 	if err != nil {
 		return nil, err
 	}
-	m := &Made{}
+	m := &Cloned{}
 	if now := currentOf(notes, top.Path(), k.Volume); now != nil {
 		m.Previous = now.ID
 		if now.State == Unfinished { // killed when it was just shown
@@ -129,7 +129,7 @@ func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Made,
 }
 
 // begin returns the note of the clone to make: of one that an earlier run began after the same event, or a new one.
-func (k *Keeper) begin(top held, notes []Note, event int64, snapshot string, m *Made) (*Note, error) {
+func (k *Keeper) begin(top held, notes []Note, event int64, snapshot string, m *Cloned) (*Note, error) {
 	id, err := NewID(k.Env, event, k.now())
 	if err != nil {
 		return nil, err

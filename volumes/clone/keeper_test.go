@@ -80,7 +80,7 @@ func TestKeeper(t *testing.T) {
 	ctx := t.Context()
 	k := s.keeper(t, nil)
 	before := clonetest.List(t, s.tree)
-	var made []*clone.Made
+	var made []*clone.Cloned
 	for event := int64(10); event < 14; event++ {
 		m, err := k.Make(ctx, event, "E-000000000000")
 		must(t, err)

@@ -45,7 +45,7 @@ type Note struct {
 	Source   string    `json:"source,omitempty"`   // production's tree, for volumes that the clone does not have
 	Made     time.Time `json:"made"`
 	State    State     `json:"state"`
-	Proven   bool      `json:"proven,omitempty"` // verify found staging ready with it
+	Proven   bool      `json:"proven,omitempty"`  // verify found staging ready with it
 	Path     string    `json:"path,omitempty"`    // the directory that stands for production's topdir
 	Compose  string    `json:"compose,omitempty"` // the directory for composes in it
 }
