@@ -123,6 +123,9 @@ func (a *app) checkConfig() error {
 	all := a.config.Environments()
 	if a.envSet {
 		if err := a.config.Require(a.env); err != nil {
+			if v, origin, ok := a.config.Lookup(config.Common, "env"); ok && v == a.env {
+				err = fmt.Errorf("configuration %s: %w", origin, err)
+			}
 			add(err)
 		}
 	}

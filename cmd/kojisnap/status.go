@@ -172,6 +172,8 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	if s.Status, err = status.Read(ctx, conn); err != nil {
 		return nil, err
 	}
+	verdict := s.Judge()
+	s.Verdict, s.AgeSeconds = &verdict, int64(s.Age().Seconds())
 	if err := a.checkEnv(s.Mark); err != nil || a.store == "" {
 		return s, err
 	}
@@ -203,6 +205,9 @@ const shownEntries, shownRuns = 5, 5
 func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(tw, "environment\t%s, database %s, floor %d\n", clean(s.Mark.Environment), clean(s.Mark.Database), s.Mark.Floor)
+	if s.Verdict != nil {
+		fmt.Fprintf(tw, "verdict\t%s\n", clean(s.Verdict.Text))
+	}
 	if s.Event == 0 {
 		fmt.Fprintf(tw, "event\tnone: nothing was loaded yet\n")
 	} else {

@@ -222,6 +222,12 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		}
 		return fmt.Sprint(n)
 	},
+	"plural": func(n int, one, many string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return count(n) + " " + many
+	},
 	"title": func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
 	"mark":  func(s verify.Status) string { return cmp.Or(marks[s], "?") },
 	"list":  func(title string, total int, entries []string) listView { return listView{title, total, entries} },
