@@ -35,8 +35,8 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("snapshot %s has no tag %s; it was pulled for %s", e.Snapshot, tagglob.Quote(e.Tags), has)
 }
 
-// To returns the snapshot of only some of its tags: names and patterns, which choose among all that it has. Without tags it returns the snapshot itself. The error is an *UnknownError if it lacks a
-// tag, or nothing is chosen.
+// To returns the snapshot of only some of its tags: names and patterns, which choose among all that it has. Without tags
+// it returns the snapshot itself. The error is an *UnknownError if it lacks a tag, or nothing is chosen.
 func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.Snapshot, error) {
 	if len(tags) == 0 {
 		return snap, nil
