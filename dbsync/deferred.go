@@ -20,7 +20,7 @@ import (
 // stageChanges fills the temporary tables of one relation from the difference to the base: changed rows, keys
 // of deleted rows, and the rows that earlier loads deferred.
 func (st *stager) stageChanges(ctx context.Context, r *relation.Relation) error {
-	if slices.Equal(st.Snap.Relation(r.Name).Segments, st.Base.Relation(r.Name).Segments) {
+	if !st.Snap.Filtered() && !st.Base.Filtered() && slices.Equal(st.Snap.Relation(r.Name).Segments, st.Base.Relation(r.Name).Segments) {
 		return st.stageDeferred(ctx, r)
 	}
 	changed := st.Snap.Changed(ctx, st.Base, r.Name)

@@ -83,12 +83,12 @@ func (s *StagingStatus) Judge() Verdict {
 	if good := s.LastGoodSync; good != nil {
 		v.Text += fmt.Sprintf("; the last good one ended %s ago", Age(s.Now.Sub(good.Finished)))
 	}
-	v.Causes = []Cause{{What: fmt.Sprintf("Exit code %d: %s", last.Exit, cmp.Or(last.Error, "no reason is on record")), Cure: exitCure(last.Exit)}}
+	v.Causes = []Cause{{What: fmt.Sprintf("Exit code %d: %s", last.Exit, cmp.Or(last.Error, "no reason is on record")), Cure: ExitCure(last.Exit)}}
 	return v
 }
 
-// exitCure says what helps after a sync that failed on its way.
-func exitCure(exit int) string {
+// ExitCure says what helps after a sync that failed on its way.
+func ExitCure(exit int) string {
 	switch exit {
 	case 2:
 		return "Correct the command line or the configuration: the message names the flag or the key."

@@ -55,7 +55,8 @@ With --nagios it prints one line as monitoring plugins do, with performance data
                cannot be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
 On a host that runs sync --only apply these times also judge the last successful pull that the store has on record,
-because an apply of an old snapshot succeeds, too. --max-event-age TIME warns if the event to pin is older than that,
+because an apply of an old snapshot succeeds, too; of a snapshot that was carried over the time at which it was made
+counts. --max-event-age TIME warns if the event to pin is older than that,
 whoever pulls: set it where no pull is on record, and above the longest time without a change in production.
 
 A success is a whole sync with exit code 0, verify included; or, if no sync has run since the last load, a load
@@ -171,6 +172,8 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	if s.Status, err = status.Read(ctx, conn); err != nil {
 		return nil, err
 	}
+	verdict := s.Judge()
+	s.Verdict, s.AgeSeconds = &verdict, int64(s.Age().Seconds())
 	if err := a.checkEnv(s.Mark); err != nil || a.store == "" {
 		return s, err
 	}
@@ -202,6 +205,9 @@ const shownEntries, shownRuns = 5, 5
 func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(tw, "environment\t%s, database %s, floor %d\n", clean(s.Mark.Environment), clean(s.Mark.Database), s.Mark.Floor)
+	if s.Verdict != nil {
+		fmt.Fprintf(tw, "verdict\t%s\n", clean(s.Verdict.Text))
+	}
 	if s.Event == 0 {
 		fmt.Fprintf(tw, "event\tnone: nothing was loaded yet\n")
 	} else {

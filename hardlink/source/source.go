@@ -73,7 +73,7 @@ type Set struct {
 	limits map[Source]*limiter
 }
 
-// Open opens sources by their names: directories and URLs. An unusable URL is a *URLError.
+// Open opens sources by their names: directories, as paths or file:// URLs, and other URLs. An unusable URL is a *URLError.
 func Open(names []string, o Options) (*Set, error) {
 	l := &Set{names: names, limit: newLimiter(o.BwLimit), limits: map[Source]*limiter{}}
 	for _, name := range names {
@@ -130,7 +130,12 @@ func openSource(name string, o Options) (Source, error) {
 	if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
 		return newWebSource(name, o)
 	}
-	if strings.Contains(name, "://") {
+	if dir, ok := strings.CutPrefix(name, partScheme); ok {
+		if !filepath.IsAbs(dir) {
+			return nil, &URLError{fmt.Errorf("%q: want %s and an absolute path, as file:///srv/carried", name, partScheme)}
+		}
+		name = dir
+	} else if strings.Contains(name, "://") {
 		return newObjectSource(name, o)
 	}
 	info, err := os.Stat(name)
@@ -142,6 +147,10 @@ func openSource(name string, o Options) (Source, error) {
 	}
 	return Dir(filepath.Clean(name)), nil
 }
+
+// partScheme begins the name of a directory that has only a part of production's tree, such as what was carried over.
+// Such a directory is never taken for the read-only volume, as a path without a scheme can be.
+const partScheme = "file://"
 
 // Dir is a directory with production's topdir. It is only read. Symlinks in it are followed: sites have
 // volumes on other mounts, and all content is verified.

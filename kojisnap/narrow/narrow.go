@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagglob"
 )
@@ -65,6 +66,22 @@ func ToIDs(ctx context.Context, snap *snapfile.Snapshot, ids []int64) (*snapfile
 		return snap, nil
 	}
 	return narrowTo(ctx, snap, scope)
+}
+
+// Revoked returns a snapshot whose revoked rows are those of the tags of another one. The rest of it stays as it is: a
+// load looks for revocations of its own tags in other snapshots, whatever else they have.
+func Revoked(snap, of *snapfile.Snapshot) *snapfile.Snapshot {
+	tags := new(idset.Set)
+	for _, t := range of.Manifest.Scope.All {
+		tags.Add(t.ID)
+	}
+	c := &rows{tags: tags}
+	return snap.Only(*snap.Manifest, func(rel *relation.Relation, revoked bool) func(row [][]byte) (bool, error) {
+		if revoked && (rel.Index("tag_id") >= 0 || rel.Name == "build_target_config") {
+			return c.filter(rel, true)
+		}
+		return all
+	})
 }
 
 // narrowTo returns the snapshot of another scope.

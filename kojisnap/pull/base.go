@@ -15,15 +15,39 @@ import (
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
+	"kojisnap/kojisnap/store"
 )
 
-// chooseBase chooses the base of the pull: the latest snapshot not after E of the same hub and scope that is
-// whole and belongs to the hub's history. It reports whether there is a later one. It warns about a snapshot
-// that cannot be used, and skips it: a pull from cron then takes longer, but still makes good snapshots.
+// chooseBase chooses the base of the pull; see BaseChoice. It reports whether there is a later snapshot.
 func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Found, pinned bool) (base *snapfile.Snapshot, outdated bool, err error) {
-	passOver := func(why error) { log.WarnContext(ctx, "not going on from a snapshot", "err", why) }
+	c := BaseChoice{
+		Store: r.store, Hub: r.hub.URL(), Event: found.Event, Scope: found.Scope, History: found.Start > 0, Pinned: pinned, Log: log,
+		SameHistory: func(ctx context.Context, m *snapfile.Manifest) error { return r.sameHistory(ctx, found, m) },
+	}
+	return c.Find(ctx)
+}
+
+// BaseChoice says which snapshot of a store may be the base of a pull.
+type BaseChoice struct {
+	Store   store.Store
+	Hub     string // URL of the production that the pull is of
+	Event   int64  // E of the pull
+	Scope   snapfile.Scope
+	History bool // the revoked rows of the base are kept, too
+	Pinned  bool // E was asked for: then later snapshots need no warning
+	// SameHistory checks that the event of an earlier snapshot is still the same. If not, it returns
+	// ErrOtherHistory.
+	SameHistory func(ctx context.Context, m *snapfile.Manifest) error
+	Log         *slog.Logger
+}
+
+// Find finds the base: the latest snapshot not after E of the same hub and scope that is whole and belongs to
+// production's history. It reports whether there is a later one. It warns about a snapshot that cannot be used,
+// and skips it: a pull from cron then takes longer, but still makes good snapshots.
+func (c *BaseChoice) Find(ctx context.Context) (base *snapfile.Snapshot, outdated bool, err error) {
+	passOver := func(why error) { c.Log.WarnContext(ctx, "not going on from a snapshot", "err", why) }
 	var bad repository.UntrustedSnapshots
-	all, err := repository.SnapshotsFunc(ctx, r.store, func(err error) error {
+	all, err := repository.SnapshotsFunc(ctx, c.Store, func(err error) error {
 		if !bad.Add(err) {
 			passOver(err)
 		}
@@ -44,30 +68,30 @@ func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Fou
 	}()
 	for _, snap := range all {
 		m := snap.Manifest
-		if m.Hub != r.hub.URL() || !m.Scope.SameAsked(found.Scope) {
+		if m.Hub != c.Hub || !m.Scope.SameAsked(c.Scope) {
 			continue
 		}
-		if m.Event > found.Event {
+		if m.Event > c.Event {
 			outdated = true
-			if !pinned {
+			if !c.Pinned {
 				passOver(fmt.Errorf("snapshot %s is of event %d, later than %d, the hub's last one before the margin: "+
-					"was its clock set back, production restored, or the margin made longer?", snap.ID, m.Event, found.Event))
+					"was its clock set back, production restored, or the margin made longer?", snap.ID, m.Event, c.Event))
 			}
 			continue
 		}
 		if !m.Current() { // it lacks relations or columns, whose rows must all be asked for
-			log.InfoContext(ctx, "not going on from a snapshot of an earlier format, which lacks relations or columns: asking for everything", "snapshot", snap.ID)
+			c.Log.InfoContext(ctx, "not going on from a snapshot of an earlier format, which lacks relations or columns: asking for everything", "snapshot", snap.ID)
 			continue
 		}
-		err := r.sameHistory(ctx, found, m)
+		err := c.SameHistory(ctx, m)
 		if err == nil {
-			err = whole(ctx, snap, found.Start > 0)
+			err = whole(ctx, snap, c.History)
 		}
 		var damaged *snapfile.DamagedError
 		switch {
 		case err == nil:
 			return snap, outdated, nil
-		case errors.As(err, &damaged), errors.Is(err, fs.ErrNotExist), errors.Is(err, errOtherHistory), errors.Is(err, errForeign):
+		case errors.As(err, &damaged), errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrOtherHistory), errors.Is(err, errForeign):
 			passOver(fmt.Errorf("snapshot %s: %w", snap.ID, err))
 		default:
 			return nil, outdated, err
@@ -76,8 +100,8 @@ func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Fou
 	return nil, outdated, nil
 }
 
-// errOtherHistory says that events have changed since a snapshot was made.
-var errOtherHistory = errors.New("production was restored from a backup, it seems")
+// ErrOtherHistory says that events have changed since a snapshot was made.
+var ErrOtherHistory = errors.New("production was restored from a backup, it seems")
 
 // sameHistory checks that the event of an earlier snapshot is still the same: a database that was restored
 // from a backup gives the ids after its last event to other events.
@@ -87,7 +111,7 @@ func (r *run) sameHistory(ctx context.Context, found *scope.Found, m *snapfile.M
 		v, err := r.hub.Call(ctx, hub.Call{Method: "getEvent", Args: []any{m.Event}})
 		var fault *hub.Fault
 		if errors.As(err, &fault) && fault.Code == hub.FaultGeneric || err == nil && v.Kind() == hub.Nil {
-			return fmt.Errorf("the hub has no event %d any more: %w", m.Event, errOtherHistory)
+			return fmt.Errorf("the hub has no event %d any more: %w", m.Event, ErrOtherHistory)
 		}
 		if err != nil {
 			return fmt.Errorf("event %d: %w", m.Event, err)
@@ -101,7 +125,7 @@ func (r *run) sameHistory(ctx context.Context, found *scope.Found, m *snapfile.M
 		}
 	}
 	if !at.Equal(m.EventTime) {
-		return fmt.Errorf("event %d was of %s, the hub has it at %s: %w", m.Event, m.EventTime, at, errOtherHistory)
+		return fmt.Errorf("event %d was of %s, the hub has it at %s: %w", m.Event, m.EventTime, at, ErrOtherHistory)
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ type Result struct {
 	Asked    hub.Stats          `json:"asked"`              // requests to the hub, and their cost
 	// Incomplete are the builds asked for by name that are not complete in production.
 	Incomplete []scope.IncompleteBuild `json:"incomplete,omitempty"`
-	News       bool                    `json:"-"` // some of Stripped are not in the last snapshot
+	Source     *Source                 `json:"source,omitempty"` // nil: the hub was asked
+	News       bool                    `json:"-"`                // some of Stripped are not in the last snapshot
 	manifest   *snapfile.Manifest
 	// ContentNews are the module builds whose content tag is missing now, and was not missing or not looked
 	// for in Base.
@@ -49,9 +50,17 @@ type Result struct {
 
 // result returns the result of the pull.
 func (r *run) result(m *snapfile.Manifest) *Result {
+	result := NewResult(m, r.base)
+	result.Incomplete, result.Unmatched = r.Incomplete, r.Found.Unmatched
+	return result
+}
+
+// NewResult returns what a manifest says about a pull that continues base, nil for none. The manifest of a dry run
+// has no relations.
+func NewResult(m *snapfile.Manifest, base *snapfile.Snapshot) *Result {
 	result := &Result{
 		Hub: m.Hub, Koji: m.KojiVersion, Event: m.Event, EventTime: m.EventTime, Scope: m.Scope,
-		Rows: map[string]int64{}, Totals: m.Totals, Incomplete: r.Incomplete, manifest: m,
+		Rows: map[string]int64{}, Totals: m.Totals, manifest: m,
 	}
 	for _, x := range m.LeftOut {
 		if !x.Stripped() {
@@ -60,35 +69,53 @@ func (r *run) result(m *snapfile.Manifest) *Result {
 		}
 		result.Stripped = append(result.Stripped, x)
 		known := func(y snapfile.LeftOut) bool { return y.Stripped() && snapshot.Identity(&x) == snapshot.Identity(&y) }
-		result.News = result.News || r.base == nil || !slices.ContainsFunc(r.base.Manifest.LeftOut, known)
+		result.News = result.News || base == nil || !slices.ContainsFunc(base.Manifest.LeftOut, known)
 	}
-	if r.base != nil {
-		result.Base = r.base.ID
+	if base != nil {
+		result.Base = base.ID
 		if m.Relations == nil { // a dry run
-			result.Totals = r.base.Manifest.Totals
+			result.Totals = base.Manifest.Totals
 		}
 	}
-	r.tellScope(result)
+	result.tellScope(base)
 	for _, rel := range m.Relations {
 		result.Rows[rel.Name] = rel.Rows
 	}
 	return result
 }
 
-// tellScope adds the changes of the scope to a result.
-func (r *run) tellScope(result *Result) {
-	result.Unmatched = r.Found.Unmatched
-	result.ContentTags, result.ModuleBuilds = len(r.Scope.ContentTags()), len(r.Scope.Content)
+// tellScope adds the changes of the scope since the base to the result.
+func (r *Result) tellScope(base *snapfile.Snapshot) {
+	r.ContentTags, r.ModuleBuilds = len(r.Scope.ContentTags()), len(r.Scope.Content)
 	var before snapfile.Scope
-	if r.base != nil {
-		before = r.base.Manifest.Scope
-		result.Came, result.Went = tagsBeside(r.Scope, before), tagsBeside(before, r.Scope)
+	if base != nil {
+		before = base.Manifest.Scope
+		r.Came, r.Went = tagsBeside(r.Scope, before), tagsBeside(before, r.Scope)
 	}
 	for _, c := range r.Scope.Content {
 		if !c.Follows() && !slices.ContainsFunc(before.Content, c.Same) {
-			result.ContentNews = append(result.ContentNews, c)
+			r.ContentNews = append(r.ContentNews, c)
 		}
 	}
+}
+
+// Source describes what a pull read instead of a hub.
+type Source struct {
+	Kind string `json:"kind"` // "database", or "dump"
+	// Wanted, Refused, Ignored and Unknown are how many tables of each class the source has.
+	Wanted  int `json:"wanted"`
+	Refused int `json:"refused"`
+	Ignored int `json:"ignored"`
+	Unknown int `json:"unknown"`
+	// Tables are all of them, by name.
+	Tables []SourceTable `json:"tables"`
+}
+
+// SourceTable is one table of a source.
+type SourceTable struct {
+	Name  string `json:"name"`
+	Class string `json:"class"` // wanted, refused, ignored or unknown
+	Rows  int64  `json:"rows"`  // that the source has of it; -1: unknown
 }
 
 // tagsBeside returns the names of the tags that one scope has and another one does not, by id, sorted.

@@ -10,6 +10,7 @@ import (
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
+	"kojisnap/kojisnap/store"
 )
 
 // settle finds what to pull and the base. If an interrupted pull can be resumed, these are its own.
@@ -125,23 +126,29 @@ func (r *run) findSince(ctx context.Context, found *target) error {
 		found.since = min(found.since, found.base.Manifest.Event)
 		return nil
 	}
-	// Without a base: since the newest snapshots of the same hub, whatever their scope. A staging that holds
-	// one of them learns when its rows were revoked, and by whom. A forged event can only make this pull ask
-	// for more.
-	all, err := repository.SnapshotsFunc(ctx, repository.WithoutSignatures(r.store), func(error) error { return nil })
+	var err error
+	found.since, err = RevokedSince(ctx, r.store, r.hub.URL(), found.Event, found.since)
+	return err
+}
+
+// RevokedSince is the event since which a pull of an event without a base wants revoked rows, and never later than
+// since: that of the newest snapshots of the same hub, of whatever scope. A staging that holds one of them learns
+// when and by whom its rows were revoked. A forged event can only make the pull read more.
+func RevokedSince(ctx context.Context, s store.Store, hub string, event, since int64) (int64, error) {
+	all, err := repository.SnapshotsFunc(ctx, repository.WithoutSignatures(s), func(error) error { return nil })
 	if err != nil {
-		return err
+		return since, err
 	}
 	seen := map[string]bool{}
 	for _, snap := range all {
 		m := snap.Manifest
 		asked := strings.Join(m.Scope.AskedFor(), "\x00")
-		if m.Hub == r.hub.URL() && m.Event <= found.Event && !seen[asked] {
+		if m.Hub == hub && m.Event <= event && !seen[asked] {
 			seen[asked] = true
-			found.since = min(found.since, m.Event)
+			since = min(since, m.Event)
 		}
 	}
-	return nil
+	return since, nil
 }
 
 // state returns a pull's state for the journal.

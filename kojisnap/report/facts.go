@@ -41,6 +41,8 @@ func (f *Facts) Masked() (*Facts, error) {
 type Env struct {
 	Name    string           `json:"name"`
 	Verdict kojisnap.Verdict `json:"verdict"`
+	// StoreOnly: its database was not asked, or did not answer, and this is what the store has on record.
+	StoreOnly bool `json:"store_only,omitempty"`
 	// Troubles say what of the report could not be found out, and why.
 	Troubles []string `json:"troubles,omitempty"`
 

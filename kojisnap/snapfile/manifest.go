@@ -19,7 +19,7 @@ import (
 
 const (
 	formatName    = "kojisnap-snapshot"
-	formatVersion = 2 // the newest for the fields of a manifest; relations have their own in the catalogue
+	formatVersion = 3 // the newest for the fields of a manifest; relations have their own in the catalogue
 
 	// MaxManifest limits how much memory a damaged store can make a reader use.
 	MaxManifest = 64 << 20
@@ -36,6 +36,8 @@ type Manifest struct {
 	EventTime   time.Time `json:"event_time"`   // when E happened, by the hub's clock
 	Created     time.Time `json:"created"`
 	CreatedBy   string    `json:"created_by"` // kojisnap and its version
+	// Source is what was read if it was not the hub: "database", or "dump". Hub then says which production that is.
+	Source string `json:"source,omitempty"`
 
 	Scope  Scope  `json:"scope"`
 	Parent string `json:"parent,omitempty"` // the snapshot whose segments this one builds on
@@ -45,6 +47,12 @@ type Manifest struct {
 	LeftOut   []LeftOut  `json:"left_out,omitempty"`
 	Totals    Totals     `json:"totals"`
 }
+
+// What Manifest.Source names.
+const (
+	SourceDatabase = "database"
+	SourceDump     = "dump"
+)
 
 // Has reports whether the snapshot has the column: its version has it, and so does the hub's Koji. Otherwise
 // the snapshot's rows have a default.
@@ -176,6 +184,9 @@ func (m *Manifest) encode(catalogue *relation.Catalogue) (body []byte, id string
 // needs returns the version that a reader must know for the fields besides the relations. Earlier programs
 // can read a manifest that does not need the newest version, and refuse others with the right message.
 func (m *Manifest) needs() int {
+	if m.Source != "" {
+		return 3
+	}
 	s := &m.Scope
 	if len(s.Asked)+len(s.Content)+len(s.Builds) > 0 || slices.ContainsFunc(s.All, func(t Tag) bool { return t.History > 0 }) {
 		return 2
@@ -218,6 +229,9 @@ var shaRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (m *Manifest) validate(catalogue *relation.Catalogue) error {
 	if m.Version < 1 || m.Event <= 0 {
 		return fmt.Errorf("version %d, event %d", m.Version, m.Event)
+	}
+	if m.Source != "" && m.Source != SourceDatabase && m.Source != SourceDump {
+		return fmt.Errorf("source %.100q", m.Source)
 	}
 	for i, b := range m.Scope.Builds {
 		if err := b.validate(); err != nil {

@@ -24,18 +24,15 @@ type Mount struct {
 	Source string // device or SERVER:/EXPORT
 	// ReadOnly: the mount or its file system is read-only.
 	ReadOnly bool
+	// Options are those of the file system, not of the mount.
+	Options []string
 }
 
 // MountOf finds the mount of a path in the process's mount table. The path must have no symlinks.
 func MountOf(path string) (Mount, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	mounts, err := ReadMounts("/proc/self/mountinfo")
 	if err != nil {
 		return Mount{}, err
-	}
-	defer f.Close()
-	mounts, err := parseMounts(f)
-	if err != nil {
-		return Mount{}, fmt.Errorf("/proc/self/mountinfo: %w", err)
 	}
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st); err != nil && err != unix.ENOSYS {
@@ -55,6 +52,20 @@ func MountOf(path string) (Mount, error) {
 		return Mount{}, fmt.Errorf("%s: is on no mount of /proc/self/mountinfo", path)
 	}
 	return found, nil
+}
+
+// ReadMounts reads the mount table of a process, /proc/PID/mountinfo.
+func ReadMounts(table string) ([]Mount, error) {
+	f, err := os.Open(table)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	mounts, err := parseMounts(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", table, err)
+	}
+	return mounts, nil
 }
 
 // inside returns where a path on the mount is in its file system.
@@ -82,6 +93,9 @@ func parseMounts(r io.Reader) (mounts []Mount, err error) {
 			return nil, fmt.Errorf("line %q", lines.Text())
 		}
 		m := Mount{ID: id, Device: f[2], Root: unescape(f[3]), Point: unescape(f[4]), Type: g[0], Source: unescape(g[1])}
+		if len(g) > 2 {
+			m.Options = strings.Split(unescape(g[2]), ",")
+		}
 		for _, options := range append(f[5:6], g[2:]...) {
 			m.ReadOnly = m.ReadOnly || strings.HasPrefix(options, "ro,") || options == "ro"
 		}
@@ -97,7 +111,7 @@ func unescape(s string) string {
 
 // CheckReadOnlyVolume returns an error if the read-only volume is missing: nothing is mounted, or the mounted
 // directory does not have the layout of Koji's topdir. It returns the volume's mount, which need not be
-// read-only; see Writer.
+// read-only: see Writer, and package volumes/clone.
 func CheckReadOnlyVolume(dir string) (Mount, error) {
 	resolved, err := directory("read-only volume", dir)
 	if err != nil {
