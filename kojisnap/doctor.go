@@ -88,6 +88,7 @@ const (
 	CheckStagingHub    = "staging's hub"
 	CheckTopdir        = "topdir"
 	CheckSources       = "sources"
+	CheckClones        = "clones"
 	CheckDatabase      = "database"
 )
 
@@ -100,6 +101,7 @@ func (o SyncOptions) preflights(s store.Store) []precheck {
 		{CheckStagingHub, OnlyApply, !o.NoVerify, o.checkStagingHub},
 		{CheckTopdir, OnlyApply, true, func(ctx context.Context) (string, error) { return o.checkTopdir(ctx, s) }},
 		{CheckSources, OnlyApply, true, o.checkSources},
+		{CheckClones, OnlyApply, true, o.checkClone},
 		{CheckDatabase, OnlyApply, true, o.checkDatabase},
 	}
 }
@@ -154,6 +156,9 @@ func probeStore(ctx context.Context, s store.Store, snapshots int) (string, erro
 }
 
 func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
+	if o.Production != nil {
+		return o.Production.Check(ctx, o.Pull)
+	}
 	version, err := o.Hub.AskVersion(ctx)
 	if err != nil {
 		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)

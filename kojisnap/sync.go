@@ -15,18 +15,22 @@ import (
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/verify"
+	"kojisnap/volumes/clone"
 )
 
 // SyncOptions are the options of the steps that Sync runs. Sync itself sets what follows from an earlier step,
 // such as the snapshot.
 type SyncOptions struct {
-	Hub    *hub.Client // production's
-	Pull   pull.Options
-	Copy   CopyOptions
-	Load   LoadOptions
-	Verify verify.Options
-	Only   Half
-	Scope  repository.Scope // with OnlyApply: of which the latest snapshot is applied
+	Hub *hub.Client // production's
+	// Production, if not nil, is pulled from in the place of the hub, which only names it.
+	Production Production
+	Pull       pull.Options
+	Copy       CopyOptions
+	Load       LoadOptions
+	Clone      CloneOptions
+	Verify     verify.Options
+	Only       Half
+	Scope      repository.Scope // with OnlyApply: of which the latest snapshot is applied
 	// AfterPull, if not nil, is called after the pull.
 	AfterPull func()
 	// StepBegins and StepEnds, if not nil, are called around each step, with what the sync has done so far.
@@ -34,6 +38,14 @@ type SyncOptions struct {
 	StepEnds   func(step SyncStep, r *SyncResult)
 	// NoVerify leaves out the last step, for hosts that cannot reach staging's hub.
 	NoVerify bool
+}
+
+// Production is production by another way than its hub: its database, or a dump of that.
+type Production interface {
+	// Pull writes a snapshot, as pull.Pull does.
+	Pull(ctx context.Context, s store.Store, o pull.Options) (*pull.Result, error)
+	// Check finds out whether a pull could begin, and says what there is to pull from.
+	Check(ctx context.Context, o pull.Options) (string, error)
 }
 
 // SyncResult is what the steps did, nil for a step that was not reached or was left out.
@@ -47,14 +59,16 @@ type SyncResult struct {
 	Remove   *CopyResult      `json:"remove,omitempty"`
 	Repair   *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
 	Verify   *verify.Result   `json:"verify,omitempty"`
-	Steps    []SyncStep       `json:"steps"` // those that were reached
+	Clone    *clone.Cloned    `json:"clone,omitempty"`   // of production's tree
+	Discard  *clone.Discarded `json:"discard,omitempty"` // clones that are no longer needed
+	Steps    []SyncStep       `json:"steps"`             // those that were reached
 
 	begins func(string)
 	ends   func(SyncStep, *SyncResult)
 }
 
-// Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order: the hub never
-// names a file that is not there. A load leads builds that no compose needs any longer back to production's
+// Sync runs pull, clone (if clones are made), copy of what is new, load, removal of what can go, verify, discard of old clones,
+// in this order: the hub never names a file that is not there. A load leads builds that no compose needs any longer back to production's
 // volume at once; their copies stay for Copy.KeepFor, for composes that run. Copies that verify finds missing
 // or damaged are made again, and verified once more.
 //
@@ -87,6 +101,10 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 // pull runs pull as a step.
 func (r *SyncResult) pull(ctx context.Context, s store.Store, o SyncOptions) error {
 	err := r.step("pull", func() (err error) {
+		if o.Production != nil {
+			r.Pull, err = o.Production.Pull(ctx, s, o.Pull)
+			return err
+		}
 		r.Pull, err = pull.Pull(ctx, o.Hub, s, o.Pull)
 		return err
 	})
@@ -99,12 +117,25 @@ func (r *SyncResult) pull(ctx context.Context, s store.Store, o SyncOptions) err
 	return nil
 }
 
-// apply runs the steps that change staging, and verify.
+// apply runs the steps that change staging, and verify. Where clones are made, the first step makes one, and the last
+// one discards old ones.
 func (r *SyncResult) apply(ctx context.Context, s store.Store, snap *snapfile.Snapshot, o SyncOptions) error {
 	if err := o.checkSnapshot(ctx, snap); err != nil {
 		return err
 	}
 	o.Copy.Leave, o.Copy.Repair, o.Copy.Database = true, true, &StagingDatabase{DSN: o.Load.DSN}
+	if err := r.clone(ctx, snap, s, o); err != nil {
+		return err
+	}
+	err := r.files(ctx, s, snap, o)
+	if err != nil && !Incomplete(err) {
+		return err
+	}
+	return cmp.Or(r.discard(ctx, o), err)
+}
+
+// files runs the steps from copy to verify.
+func (r *SyncResult) files(ctx context.Context, s store.Store, snap *snapfile.Snapshot, o SyncOptions) error {
 	var keptBack error // a *hardlink.LeftOutError
 	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", Copy, &r.Copy}, &keptBack); err != nil {
 		return err

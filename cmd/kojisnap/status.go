@@ -55,7 +55,8 @@ With --nagios it prints one line as monitoring plugins do, with performance data
                cannot be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
 On a host that runs sync --only apply these times also judge the last successful pull that the store has on record,
-because an apply of an old snapshot succeeds, too. --max-event-age TIME warns if the event to pin is older than that,
+because an apply of an old snapshot succeeds, too; of a snapshot that was carried over the time at which it was made
+counts. --max-event-age TIME warns if the event to pin is older than that,
 whoever pulls: set it where no pull is on record, and above the longest time without a change in production.
 
 A success is a whole sync with exit code 0, verify included; or, if no sync has run since the last load, a load
