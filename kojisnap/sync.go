@@ -49,7 +49,7 @@ type SyncResult struct {
 	Remove   *CopyResult      `json:"remove,omitempty"`
 	Repair   *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
 	Verify   *verify.Result   `json:"verify,omitempty"`
-	Clone    *clone.Cloned      `json:"clone,omitempty"`   // of production's tree
+	Clone    *clone.Cloned    `json:"clone,omitempty"`   // of production's tree
 	Discard  *clone.Discarded `json:"discard,omitempty"` // clones that are no longer needed
 	Steps    []SyncStep       `json:"steps"`             // those that were reached
 
