@@ -102,6 +102,8 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckProductionHub] = nil
 	} else if opt.Hub, err = o.pull.client(a); err != nil {
 		missing[kojisnap.CheckProductionHub] = err
+	} else if opt.Production, err = o.pull.production(a, opt.Hub.URL()); err != nil {
+		missing[kojisnap.CheckProductionHub] = err
 	} else if len(o.pull.tags) > 0 {
 		if opt.Pull, err = o.pull.options(a); err != nil {
 			missing[kojisnap.CheckProductionHub] = err

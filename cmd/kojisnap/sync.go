@@ -12,7 +12,6 @@ import (
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/narrow"
-	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -215,6 +214,8 @@ func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 	switch {
 	case step.Error != "" && files == nil:
 		return "failed"
+	case step.Name == "pull" && r.Pull.Source != nil:
+		return fmt.Sprintf("event %d, %d rows; %s", r.Pull.Event, r.Pull.Totals.Rows, sourceText(r.Pull))
 	case step.Name == "pull" && r.Pull.Existing:
 		return fmt.Sprintf("nothing new at event %d; %d requests", r.Pull.Event, r.Pull.Asked.Requests)
 	case step.Name == "pull":
@@ -270,7 +271,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	var err, incomplete error
 	var snap *snapfile.Snapshot
 	if opt.Only != kojisnap.OnlyApply {
-		if r.Pull, err = pull.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
+		if r.Pull, err = o.pull.read(ctx, opt.Production, opt.Hub, s, opt.Pull); err != nil {
 			return err
 		}
 	}
@@ -333,6 +334,10 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 			return opt, err
 		}
 		if opt.Hub, err = o.pull.client(a); err != nil {
+			return opt, err
+		}
+		o.pull.stagingDB = o.load.db
+		if opt.Production, err = o.pull.production(a, opt.Hub.URL()); err != nil {
 			return opt, err
 		}
 	} else if opt.Scope, err = o.pull.scope(a); err != nil {

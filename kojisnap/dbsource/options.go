@@ -19,7 +19,10 @@ type Options struct {
 	Event  int64         // E; 0: the last event before the newest one less Margin
 	Margin time.Duration // 0: pull.DefaultMargin; negative: none
 	Full   bool          // pay no regard to earlier snapshots
-	DryRun bool          // find the scope, but write nothing
+	// Since and SinceTime ask for history, as in pull.Options.
+	Since     int64
+	SinceTime time.Time
+	DryRun    bool // find the scope, but write nothing
 	// NoContentTags leaves out the tags that hold the rpms of the scope's module builds.
 	NoContentTags bool
 	TempDir       string // of sorting; empty: the system's

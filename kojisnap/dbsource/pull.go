@@ -1,6 +1,7 @@
 package dbsource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,7 @@ type run struct {
 	scope     scopeFound
 	event     int64
 	eventTime time.Time
+	start     int64              // S, where history begins; 0: none is asked for
 	base      *snapfile.Snapshot // nil: none
 	since     int64              // the rows that were revoked after this event are kept beside the view
 
@@ -85,10 +87,13 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.findEvent(ctx); err != nil {
 		return err
 	}
+	if err := r.findStart(ctx); err != nil {
+		return err
+	}
 	if err := r.findScope(ctx); err != nil {
 		return err
 	}
-	r.since = r.event
+	r.since = cmp.Or(r.start, r.event)
 	if !r.opt.Full {
 		if err := r.checkHub(ctx); err != nil {
 			return err
@@ -100,7 +105,7 @@ func (r *run) settle(ctx context.Context) error {
 	}
 	if r.base != nil {
 		r.since = min(r.since, r.base.Manifest.Event)
-		r.builder.SetBase(r.base, nil, false)
+		r.builder.SetBase(r.base, nil, r.start > 0)
 		return nil
 	}
 	var err error
@@ -110,7 +115,7 @@ func (r *run) settle(ctx context.Context) error {
 
 // findBase finds the snapshot that the pull goes on from, nil for none.
 func (r *run) findBase(ctx context.Context) (*snapfile.Snapshot, error) {
-	c := pull.BaseChoice{Store: r.store, Hub: r.opt.Hub, Event: r.event, Scope: r.scope.Scope, Pinned: r.opt.Event > 0, SameHistory: r.sameHistory, Log: r.opt.Log}
+	c := pull.BaseChoice{Store: r.store, Hub: r.opt.Hub, Event: r.event, Scope: r.scope.Scope, History: r.start > 0, Pinned: r.opt.Event > 0, SameHistory: r.sameHistory, Log: r.opt.Log}
 	base, _, err := c.Find(ctx)
 	return base, err
 }

@@ -30,11 +30,11 @@ func (r *run) read(ctx context.Context) error {
 	for id := range r.scope.named.All() {
 		r.builder.Refer("build", id)
 	}
-	for _, step := range []func(context.Context) error{r.readTagged, r.readBuilds, r.fill, r.readParts, r.readComponents, r.readRepos, r.fill, r.readNames, r.builder.CloseReferences} {
+	for _, step := range []func(context.Context) error{r.readTagged, r.readEvents, r.readBuilds, r.fill, r.readParts, r.readComponents, r.readRepos, r.fill, r.readNames, r.builder.CloseReferences} {
 		if err := step(ctx); err != nil {
 			return err
 		}
-		bar.Add(int64(len(relation.All())) / 9)
+		bar.Add(int64(len(relation.All())) / 10)
 	}
 	return nil
 }

@@ -70,6 +70,9 @@ func (r *run) findScope(ctx context.Context) error {
 	} else if err := r.followContent(ctx, tags, asked, modules); err != nil {
 		return err
 	}
+	if err := r.followPast(ctx, tags); err != nil {
+		return err
+	}
 	for id := range r.scope.inScope.All() {
 		r.scope.All = append(r.scope.All, snapfile.Tag{ID: id, Name: tags.names[id]})
 	}

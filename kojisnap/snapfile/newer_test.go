@@ -15,7 +15,7 @@ import (
 // newer is the catalogue of a later program: tags have a colour, in the middle of their columns, and
 // there are moods of tags.
 func newer() *relation.Catalogue {
-	const version = 3
+	const version = 4
 	var all []*relation.Relation
 	for _, r := range relation.All() {
 		own := *r
@@ -109,7 +109,7 @@ func testNewerCatalogue(t *testing.T, catalogue *relation.Catalogue, version, id
 		man.Relations = append(man.Relations, out)
 	}
 	body, next, err := snapfile.EncodeWith(&man, catalogue)
-	if err != nil || man.Version != 3 {
+	if err != nil || man.Version != 4 {
 		t.Fatal(man.Version, err)
 	}
 	m["snapshots/"+next+".json"] = body

@@ -54,19 +54,22 @@ func TestOracle(t *testing.T) {
 		event  int64
 		jobs   int
 		plain  bool // without content tags
+		since  int64
 	}{
-		{"one tag", []string{"f42-compose"}, nil, 419, 1, false},
-		{"patterns", []string{"f4*", "!f42-infra*"}, nil, 419, 3, false},
-		{"all tags", []string{"*"}, nil, 419, 2, false},
-		{"earlier", []string{"*"}, nil, 300, 2, false},
-		{"early", []string{"f42"}, nil, 150, 2, false},
-		{"no content tags", []string{"*"}, nil, 419, 2, true},
-		{"builds by name", []string{"f42-infra"}, []string{"kernel-6.14.5-300.fc42", "layered-image-1-1", "draftpkg-1-1.fc42,draft_72", "failed-build-1-1", "40"}, 419, 2, false},
+		{"one tag", []string{"f42-compose"}, nil, 419, 1, false, 0},
+		{"patterns", []string{"f4*", "!f42-infra*"}, nil, 419, 3, false, 0},
+		{"all tags", []string{"*"}, nil, 419, 2, false, 0},
+		{"earlier", []string{"*"}, nil, 300, 2, false, 0},
+		{"early", []string{"f42"}, nil, 150, 2, false, 0},
+		{"no content tags", []string{"*"}, nil, 419, 2, true, 0},
+		{"builds by name", []string{"f42-infra"}, []string{"kernel-6.14.5-300.fc42", "layered-image-1-1", "draftpkg-1-1.fc42,draft_72", "failed-build-1-1", "40"}, 419, 2, false, 0},
+		{"history", []string{"f42-compose"}, nil, 419, 2, false, 100},
+		{"history of all", []string{"*"}, nil, 410, 2, false, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain})
+			byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
 			_, bySource := sourcetest.PullSource(t, open(t, dsn, test.jobs), sourcetest.Store(t), dbsource.Options{
-				Hub: c.URL(), Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain})
+				Hub: c.URL(), Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
 			sourcetest.Equal(t, byHub, bySource)
 		})
 	}
