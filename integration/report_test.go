@@ -60,6 +60,13 @@ func TestReport(t *testing.T) {
 		t.Errorf("no check of rpms that is ok: %+v", e.Checks)
 	}
 
+	// The record of an earlier kojisnap has only the checks that are not ok.
+	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.sync SET report = report - 'passed' - 'lists'")
+	old := read(kojisnap.StateReady, "READY at event ")
+	if len(old.Checks) == 0 || len(old.Checks) >= len(e.Checks) || slices.ContainsFunc(old.Checks, func(c report.Cell) bool { return c.Status == "ok" }) || !old.Checked.Equal(e.Checked) {
+		t.Errorf("of an old record: %+v", old.Checks)
+	}
+
 	// Production goes on.
 	mutator, err := generate.NewMutator(w.prodRows, generate.MutatorOptions{Seed: 3, Tags: []string{"f42-compose"}, Pace: time.Minute})
 	must(t, err)

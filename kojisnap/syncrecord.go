@@ -27,7 +27,7 @@ import (
 
 // SyncStep is one step of a sync, as the record of the sync has it.
 type SyncStep struct {
-	Name    string           `json:"name"` // pull, copy, load, remove, verify
+	Name    string           `json:"name"` // pull, clone, copy, load, remove, verify, discard
 	Seconds float64          `json:"seconds"`
 	Error   string           `json:"error,omitempty"`
 	Counts  map[string]int64 `json:"counts,omitempty"`

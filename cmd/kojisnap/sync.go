@@ -95,6 +95,7 @@ type syncFlags struct {
 	copy     copyFlags
 	load     loadFlags
 	verify   verifyFlags
+	clone    cloneFlags
 	only     string
 	noVerify bool
 	stamp    string
@@ -187,6 +188,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	said.terminal = a.terminal && a.verbose
 	reporter{&said}.tellCopy(r.Copy)
 	reporter{&said}.tellRemoval(r.Remove)
+	say.tellDiscarded(r.Discard)
 	say.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
@@ -228,6 +230,12 @@ func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 	case step.Name == "load":
 		in, up, gone := r.Load.Totals()
 		return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+	case step.Name == "clone" && r.Clone.Kept:
+		return r.Clone.ID + " is in use"
+	case step.Name == "clone":
+		return r.Clone.ID + " at " + r.Clone.Path
+	case step.Name == "discard":
+		return fmt.Sprintf("%d clones discarded, %d in use", len(r.Discard.Discarded), len(r.Discard.Busy))
 	case step.Name == "verify":
 		by := map[verify.Status]int{}
 		for _, c := range r.Verify.Checks {
@@ -370,6 +378,9 @@ func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) 
 		return err
 	}
 	if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+		return err
+	}
+	if opt.Clone, err = o.clone.options(a, firstDirectory(opt.Copy.Sources)); err != nil {
 		return err
 	}
 	if opt.NoVerify = o.noVerify; opt.NoVerify {

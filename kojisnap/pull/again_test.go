@@ -63,8 +63,8 @@ type changingHub struct {
 	pulls      int
 	asked      [2]int // calls of getBuild
 	since      int64  // from which event on history is pulled, too; 0: it is not
-	// resets are the builds of which one of the pulls alone told that they were reset: one that went on, one
-	// that asked for everything.
+	// resets are the builds that a pull reported as reset, by id: [0] by an incremental pull, [1] by a full
+	// one.
 	resets map[string][2]bool
 }
 

@@ -154,7 +154,7 @@ func TestPullFaultOfOneBuild(t *testing.T) {
 					}
 					return nil
 				}})
-				if err := (badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}).bad(t, "fault", fault.Text, ": and so it is with "); hub.Temporary(err) {
+				if err := (badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}).bad(t, "fault", fault.Text, ": the same holds for "); hub.Temporary(err) {
 					t.Errorf("temporary: %v", err)
 				}
 			})
@@ -162,8 +162,7 @@ func TestPullFaultOfOneBuild(t *testing.T) {
 	}
 }
 
-// TestPullTooMuch has so many odd rows that it is no matter of single ones, or a hub whose database is
-// in trouble.
+// TestPullTooMuch has too many odd rows for single faults, or a hub whose database fails.
 func TestPullTooMuch(t *testing.T) {
 	t.Parallel()
 	p, rows := badHub(t, hubtest.Options{})
@@ -172,7 +171,7 @@ func TestPullTooMuch(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	b := badPull{client: through(t, p, eager), store: pulltest.NewStore(t), opt: pull.Options{Tags: []string{"f42"}}}
-	b.bad(t, "rpminfo.payloadhash: character U+0001", "and so it is with ", " rows of rpminfo: too many to be left out")
+	b.bad(t, "rpminfo.payloadhash: character U+0001", "the same holds for ", " rows of rpminfo: too many to leave out")
 	if left, err := b.store.List(t.Context(), "pulls/"); err != nil || len(left) > 0 {
 		t.Errorf("%d parts stay, %v", len(left), err)
 	}

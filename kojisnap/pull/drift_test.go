@@ -243,8 +243,8 @@ func (w *changingHub) isReset(d *deviation) bool {
 	return true
 }
 
-// checkResets demands, after a whole sweep, that pulls which go on have told of each build that is still
-// reset or deleted and of which those that ask for everything told.
+// checkResets requires, after a whole sweep, that incremental pulls have reported each build that is still
+// reset or deleted and that full pulls have reported.
 func (w *changingHub) checkResets() {
 	w.t.Helper()
 	for id, told := range w.resets {
@@ -254,7 +254,7 @@ func (w *changingHub) checkResets() {
 		}
 		state := w.find("build", hubtest.Values{"id": n})[0]["state"]
 		if told[1] && !told[0] && state != int64(1) && state != int64(0) && state != int64(3) {
-			w.t.Errorf("build %d has the state %v, of which only a pull that asks for everything tells", n, state)
+			w.t.Errorf("build %d has the state %v: only a full pull reported that", n, state)
 		}
 	}
 }

@@ -73,7 +73,7 @@ type allFailedError struct {
 }
 
 func (e *allFailedError) Error() string {
-	return fmt.Sprintf("%v: and so it is with all %d that were asked for", e.first, e.asked)
+	return fmt.Sprintf("%v: the same holds for all %d that were asked for", e.first, e.asked)
 }
 func (e *allFailedError) Unwrap() []error { return []error{e.first, snapshot.ErrTooMuch} }
 

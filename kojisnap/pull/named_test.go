@@ -204,8 +204,8 @@ func TestPullNamedAlone(t *testing.T) {
 	}
 }
 
-// TestPullNamedOdd: a build of which the hub cannot send the row is known by its id all the same, and left out
-// like one that is tagged; a hub that answers with what is no build ends the pull.
+// TestPullNamedOdd: if the hub cannot send the row of a named build, the build is still known by its id, and
+// left out like a tagged one. If the hub answers with something that is no build, the pull ends.
 func TestPullNamedOdd(t *testing.T) {
 	for _, asked := range []string{pulltest.NamedKernel, "36"} {
 		c, rows := pulltest.Production(t, hubtest.Options{})

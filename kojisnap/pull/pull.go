@@ -14,8 +14,8 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// ErrUpgraded says that a hub changed to another version of Koji while it was pulled from: what
-// columns its rows have depends on it. Nothing of such a pull is kept; to pull again may do.
+// ErrUpgraded says that the hub changed to another version of Koji during the pull. The columns of its rows
+// depend on the version, so nothing of the pull is kept. Another pull may succeed.
 var ErrUpgraded = errors.New("pull again")
 
 // Pull reads the relations of a compose's tags at one event from a hub and writes them to a

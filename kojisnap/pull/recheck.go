@@ -49,8 +49,8 @@ func (c *incremental) askWhole(relationName string, tag int64) {
 	c.whole[relationName][tag] = true
 }
 
-// findAgain adds to c.again the builds of archives and rpms of which the base lacks rows that the
-// hub could not give, or that have components whose builds were drafts.
+// findAgain adds builds to c.again: those of archives and rpms whose rows in the base are incomplete because
+// the hub could not give them, and those of archives with components from draft builds.
 func (c *incremental) findAgain(ctx context.Context) error {
 	var archives, rpms, drafts idset.Set
 	for _, l := range c.base.Manifest.LeftOut {

@@ -22,8 +22,8 @@ type Result struct {
 	EventTime time.Time      `json:"event_time"`
 	Scope     snapfile.Scope `json:"scope"`
 	Base      string         `json:"base,omitempty"` // the earlier snapshot of the same hub and scope
-	// ContentTags are how many tags of the scope are content tags, ModuleBuilds how many module builds it
-	// has, each of which names one.
+	// ContentTags is the number of content tags in the scope, ModuleBuilds the number of module builds in
+	// it. Each module build names a content tag.
 	ContentTags  int `json:"content_tags"`
 	ModuleBuilds int `json:"module_builds"`
 	// Unmatched are the patterns of Tags that choose no tag of production's at E.

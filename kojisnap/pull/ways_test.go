@@ -100,8 +100,8 @@ func idOutside(t *testing.T, snap *snapfile.Snapshot) int {
 	return 0
 }
 
-// TestPullWaysUnencodable pages through a table of which one row cannot be encoded: one by one the
-// rest is there.
+// TestPullWaysUnencodable reads a table page by page in which one row cannot be encoded. Reading row by row
+// gives all others.
 func TestPullWaysUnencodable(t *testing.T) {
 	_, rows := pulltest.Production(t, hubtest.Options{})
 	archive := readTSV(t, "archiveinfo")[0]

@@ -162,13 +162,13 @@ func TestHostileNames(t *testing.T) {
 	if err != nil || again.Environments[1].Name == "" || len(again.Environments) != 3 {
 		t.Errorf("through JSON: %v", err)
 	}
-	reporttest.Browse(t, map[string][]byte{"hostile": []byte(p), "healthy": []byte(page(t, healthy()))})
+	reporttest.Browse(t, map[string][]byte{"hostile": []byte(p), "healthy": []byte(page(t, healthy(t)))})
 }
 
 // healthy is a staging where all is well.
-func healthy() *report.Facts {
+func healthy(t *testing.T) *report.Facts {
 	in := input(0)
-	e := report.Collect(nil, in)
+	e := report.Collect(t.Context(), in)
 	return &report.Facts{Made: in.Status.Now, Version: "1.0", Environments: []report.Env{e}}
 }
 

@@ -40,6 +40,7 @@ type Source struct {
 	all      []*session
 	desc     *dbsource.Description
 	schema   string
+	standby  bool
 }
 
 type session struct {
@@ -77,6 +78,9 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := first.tx.QueryRow(ctx, `SELECT pg_catalog.pg_is_in_recovery()`).Scan(&s.standby); err != nil {
+		return err
+	}
 	if err := s.describe(ctx, first.tx); err != nil {
 		return err
 	}
@@ -95,11 +99,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	for _, one := range s.all {
 		s.sessions <- one
 	}
-	var standby bool
-	if err := first.tx.QueryRow(ctx, `SELECT pg_catalog.pg_is_in_recovery()`).Scan(&standby); err != nil {
-		return err
-	}
-	o.Log.InfoContext(ctx, "reading production's database", "database", s.name, "standby", standby, "sessions", o.Jobs)
+	o.Log.InfoContext(ctx, "reading production's database", "database", s.name, "standby", s.standby, "sessions", o.Jobs)
 	return nil
 }
 
@@ -172,7 +172,7 @@ func (s *Source) explain(err error) error {
 	case err == nil:
 		return nil
 	case code == "40001", code == "40P01" && strings.Contains(err.Error(), "recovery"), code == "57P04":
-		return &retry.TemporaryError{Err: fmt.Errorf("database %q: %w: the standby had to choose between this pull and the changes of its primary; pull again, or set hot_standby_feedback = on, or a longer max_standby_streaming_delay, there", s.name, err)}
+		return &retry.TemporaryError{Err: fmt.Errorf("database %q: %w: %s", s.name, err, conflict)}
 	case code == "55P03":
 		return &retry.TemporaryError{Err: fmt.Errorf("database %q: a table is locked, by an upgrade of Koji or a maintenance command: %w; pull again after it", s.name, err)}
 	case code == "42501":
@@ -180,8 +180,15 @@ func (s *Source) explain(err error) error {
 	case code == "72000":
 		return &retry.TemporaryError{Err: fmt.Errorf("database %q: %w: the server gave up old rows (old_snapshot_threshold); pull again", s.name, err)}
 	}
-	return dbconn.Classify(err)
+	err = dbconn.Classify(err)
+	if lost := (*retry.TemporaryError)(nil); errors.As(err, &lost) && s.standby {
+		return &retry.TemporaryError{Err: fmt.Errorf("database %q: the standby ended the connection: %w: it was restarted, or %s", s.name, lost.Err, conflict)}
+	}
+	return err
 }
+
+// conflict says what a recovery conflict is, and what to do.
+const conflict = "the changes of its primary removed what the pull still had to read; pull again, or set hot_standby_feedback = on, or a longer max_standby_streaming_delay, on the standby"
 
 // kind is what manifests call such a source.
 const kind = snapfile.SourceDatabase

@@ -141,8 +141,8 @@ func (j *Journal) Resume(s State) {
 	j.resumed = true
 }
 
-// keepFor settles where parts go. The name has the digest of all that they depend on, so that two pulls
-// at once, one of which removes the other's state, never take each other's parts.
+// keepFor decides where parts are stored. The name has the digest of everything that the parts depend on. So
+// two pulls at the same time never take each other's parts, even if one removes the other's state.
 func (j *Journal) keepFor(s State) {
 	sum := sha256.Sum256(s.encode())
 	j.own = j.all + hex.EncodeToString(sum[:8]) + "/"

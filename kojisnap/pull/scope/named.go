@@ -43,8 +43,8 @@ func (e *UnknownBuildError) Error() string {
 		e.Hub, noun, strings.Join(quoted, ", "))
 }
 
-// CheckBuildName refuses what cannot name a build: a number that is no id, a text that Koji's parse_NVR
-// does not take apart into name, version and release, or a part of which could not be a directory.
+// CheckBuildName refuses a text that cannot name a build: a number that is no id; a text that Koji's
+// parse_NVR does not split into name, version and release; or one with a part that could not be a directory.
 func CheckBuildName(name string) error {
 	_, err := buildInfo(name)
 	return err
