@@ -25,8 +25,8 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// TestPullRevoked pulls at one event and then at a later one: what was revoked in between is
-// apart from the view, with its true revoke_event and revoker.
+// TestPullRevoked pulls at one event and then at a later one. What was revoked in between is beside the view,
+// with its true revoke_event and revoker.
 func TestPullRevoked(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	s := pulltest.NewStore(t)
@@ -94,8 +94,7 @@ func TestPullMargin(t *testing.T) {
 	if now.Before(at.Add(time.Minute)) {
 		t.Skipf("this machine's clock, %s, is before the recorded hub's events", now)
 	}
-	// A second past the event: the clocks differ by less than the next event is away, or this
-	// is about the one after.
+	// A second past the event: the difference of the clocks must be less than the time to the next event.
 	r, err := pull.Pull(t.Context(), c, pulltest.NewStore(t), pull.Options{Tags: []string{"f42"}, Margin: now.Sub(at) - 2*time.Second, DryRun: true})
 	if err != nil {
 		t.Fatal(err)
