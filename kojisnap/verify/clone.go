@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,6 +15,11 @@ import (
 	"kojisnap/volumes"
 	"kojisnap/volumes/clone"
 )
+
+// CloneStale reports whether the clone of production's tree can no longer be used, or does not show what it was made of.
+func (r *Result) CloneStale() bool {
+	return slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Name == "clone" && c.Status == StatusFailed })
+}
 
 // cloneFinder knows the clone of production's tree that staging's volume shows, if it shows one.
 type cloneFinder struct {
@@ -54,15 +60,8 @@ func (v *fileChecks) checkClone() {
 		return
 	default:
 		c.Detail = fmt.Sprintf("%s, by %s", v.clone.note.ID, v.clone.note.Provider)
-		err := v.clone.note.Check()
-		var stale *clone.StaleError
-		switch {
-		case errors.As(err, &stale):
-			c.Detail = err.Error()
-			c.Bad = 1
-		case err != nil:
-			c.Detail = err.Error()
-			c.Bad = 1
+		if err := v.clone.note.Check(); err != nil {
+			c.Detail, c.Bad = err.Error(), 1
 		}
 		v.eachStale(&c)
 	}
