@@ -34,18 +34,28 @@ func (v *verifier) findClone() cloneFinder {
 
 // stale returns why a file that a compose cannot take is not as the clone had it: the tree below is gone, or was changed.
 // Empty: the clone is not to blame.
-func (f cloneFinder) stale(s fileState) string {
+func (v *verifier) stale(f cloneFinder, s fileState) string {
 	if f.note == nil || s.err == nil {
 		return ""
 	}
 	if errors.Is(s.err, syscall.ESTALE) {
 		return s.err.Error()
 	}
-	rel, inside := strings.CutPrefix(s.rel, "vol/"+f.note.Volume+"/")
+	var failed *fs.PathError
+	path := s.path
+	if path == "" && errors.As(s.err, &failed) {
+		path = failed.Path
+	}
+	rel, inside := strings.CutPrefix(path, filepath.Join(v.Topdir, "vol", f.note.Volume)+"/")
 	if !inside || f.note.Lower == nil {
 		return ""
 	}
-	have, _ := os.Lstat(s.path)
+	if errors.Is(s.err, syscall.EIO) { // the clone has the inode, and no content
+		if _, err := os.Lstat(filepath.Join(f.note.Lower.Path, rel)); err != nil {
+			return fmt.Sprintf("%s is gone, or cannot be read: %v", rel, err)
+		}
+	}
+	have, _ := os.Lstat(path)
 	return f.note.Lower.FileStale(rel, have, f.note.Made)
 }
 
