@@ -135,7 +135,7 @@ func (r *SyncReport) causes(exit int, said string) (causes []Cause, short string
 	}
 	if r.Missing > 0 {
 		words = append(words, fmt.Sprintf("%d files that no source has", r.Missing))
-		causes = append(causes, Cause{What: fmt.Sprintf("%d files could not be had. Their builds stay on production's volume.", r.Missing),
+		causes = append(causes, Cause{What: fmt.Sprintf("No source has %d files. Their builds stay on production's volume.", r.Missing),
 			Cure: "kojisnap copy --dry-run names them. Look whether the source is whole; what production itself lacks, ask its release engineers for."})
 	}
 	if r.Held > 0 {
