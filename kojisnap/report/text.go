@@ -105,7 +105,7 @@ func (e *Env) textChecks(w io.Writer) {
 			said += ": " + visible(c.Detail)
 		}
 		fmt.Fprintf(w, "%s %s: %s\n  -> %s\n", marks[c.Status], name, said, visible(c.Cure))
-		textList(w, c.Bad, c.Entries)
+		textList(w, len(c.Entries)+c.more(), c.Entries)
 	}
 }
 
