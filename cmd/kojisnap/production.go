@@ -72,7 +72,7 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 		return nil, nil
 	}
 	for _, name := range ofHub {
-		if o.flags.Changed(name) {
+		if o.flags != nil && o.flags.Changed(name) {
 			return nil, usagef("--%s is for hubs, and --from-db reads a database: leave it out", name)
 		}
 	}
