@@ -111,8 +111,8 @@ func (r *SyncResult) discard(ctx context.Context, o SyncOptions) error {
 		if err != nil {
 			return err
 		}
-		if r.Verify != nil && r.Verify.Ready() && r.Clone != nil {
-			if err := k.Prove(r.Clone.ID); err != nil {
+		if r.Verify != nil && r.Clone != nil {
+			if err := k.Judge(r.Clone.ID, r.Verify.Ready(), r.Verify.CloneStale()); err != nil {
 				return err
 			}
 		}

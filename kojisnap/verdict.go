@@ -202,6 +202,8 @@ var checkCures = map[string]string{
 	"unmounted volumes": "Mount the volume and take it out of unmounted, or accept that composes cannot have these builds.",
 	"links":             "Put the compose directory and topdir on one mount, and let the compose user read and link the files.",
 	"placement":         "Run kojisnap copy: these are not where a compose can link them.",
+	"clone":             "Make a new clone with kojisnap sync: production's tree changed after this one was made, or it is not mounted.",
+	"clone links":       "Composes take room for what they copy: put the compose directory into the clone's own mount.",
 	"room":              "Make room where composes write, or keep copies for fewer days (--keep-days).",
 	"trial":             "Run kojisnap verify --compose DIR --debug, which repeats the trial and shows its commands.",
 	"topurl":            "See that the web server serves topdir with its symlinks, and that topurl leads to it.",

@@ -72,7 +72,7 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 		return nil, nil
 	}
 	for _, name := range ofHub {
-		if o.flags.Lookup(name).Changed {
+		if o.flags.Changed(name) {
 			return nil, usagef("--%s is for hubs, and --from-db reads a database: leave it out", name)
 		}
 	}
@@ -130,7 +130,6 @@ func sameDatabase(a, b string) bool {
 
 // addSource adds the flags that name what is read in the place of the hub.
 func (o *pullFlags) addSource(fs *pflag.FlagSet) {
-	o.flags = fs
 	fs.StringVar(&o.fromDB, "from-db", "", "read production's database, or a standby of it, at `DSN`, and not the hub; --hub names the production, and need not be reachable")
 }
 

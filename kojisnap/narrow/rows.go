@@ -160,7 +160,7 @@ func (c *rows) filter(rel *relation.Relation, revoked bool) func(row [][]byte) (
 		return by(rel, "build_id", c.refs["build"])
 	case "rpminfo", "archiveinfo":
 		return either(by(rel, "build_id", &c.tagged), by(rel, "id", c.refs[rel.Name]))
-	case "rpmsigs":
+	case "rpmsigs", "rpm_checksum":
 		return by(rel, "rpm_id", &c.signed)
 	case "maven_archives", "win_archives", "image_archives":
 		return either(by(rel, "archive_id", &c.archives), by(rel, "archive_id", c.refs["archiveinfo"]))
@@ -174,7 +174,11 @@ func (c *rows) filter(rel *relation.Relation, revoked bool) func(row [][]byte) (
 	if rel.Versioned {
 		return by(rel, "tag_id", c.tags)
 	}
-	return by(rel, "id", c.refs[rel.Name])
+	first, of := rel.Key[0], rel.Name
+	if ref := rel.Columns[rel.Index(first)].Ref; ref != "" { // of something else's row, as all that have no id
+		of = ref
+	}
+	return by(rel, first, c.refs[of])
 }
 
 func all([][]byte) (bool, error) { return true, nil }

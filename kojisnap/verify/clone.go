@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,6 +15,11 @@ import (
 	"kojisnap/volumes"
 	"kojisnap/volumes/clone"
 )
+
+// CloneStale reports whether the clone of production's tree can no longer be used, or does not show what it was made of.
+func (r *Result) CloneStale() bool {
+	return slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Name == "clone" && c.Status == StatusFailed })
+}
 
 // cloneFinder knows the clone of production's tree that staging's volume shows, if it shows one.
 type cloneFinder struct {
@@ -28,18 +34,28 @@ func (v *verifier) findClone() cloneFinder {
 
 // stale returns why a file that a compose cannot take is not as the clone had it: the tree below is gone, or was changed.
 // Empty: the clone is not to blame.
-func (f cloneFinder) stale(s fileState) string {
+func (v *verifier) stale(f cloneFinder, s fileState) string {
 	if f.note == nil || s.err == nil {
 		return ""
 	}
 	if errors.Is(s.err, syscall.ESTALE) {
 		return s.err.Error()
 	}
-	rel, inside := strings.CutPrefix(s.rel, "vol/"+f.note.Volume+"/")
+	var failed *fs.PathError
+	path := s.path
+	if path == "" && errors.As(s.err, &failed) {
+		path = failed.Path
+	}
+	rel, inside := strings.CutPrefix(path, filepath.Join(v.Topdir, "vol", f.note.Volume)+"/")
 	if !inside || f.note.Lower == nil {
 		return ""
 	}
-	have, _ := os.Lstat(s.path)
+	if errors.Is(s.err, syscall.EIO) { // the clone has the inode, and no content
+		if _, err := os.Lstat(filepath.Join(f.note.Lower.Path, rel)); err != nil {
+			return fmt.Sprintf("%s is gone, or cannot be read: %v", rel, err)
+		}
+	}
+	have, _ := os.Lstat(path)
 	return f.note.Lower.FileStale(rel, have, f.note.Made)
 }
 
@@ -54,15 +70,8 @@ func (v *fileChecks) checkClone() {
 		return
 	default:
 		c.Detail = fmt.Sprintf("%s, by %s", v.clone.note.ID, v.clone.note.Provider)
-		err := v.clone.note.Check()
-		var stale *clone.StaleError
-		switch {
-		case errors.As(err, &stale):
-			c.Detail = err.Error()
-			c.Bad = 1
-		case err != nil:
-			c.Detail = err.Error()
-			c.Bad = 1
+		if err := v.clone.note.Check(); err != nil {
+			c.Detail, c.Bad = err.Error(), 1
 		}
 		v.eachStale(&c)
 	}

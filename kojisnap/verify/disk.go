@@ -94,7 +94,7 @@ func (v *fileChecks) look(r *taggedRPM) fileState {
 		s.wanted = wanted.dir + "/" + wanted.file.Path
 	}
 	s.away = s.err != nil && !s.none && v.unmounted(r.build.volume)
-	if s.stale = v.clone.stale(s); s.stale != "" {
+	if s.stale = v.verifier.stale(v.clone, s); s.stale != "" {
 		s.err, s.digest = fmt.Errorf("clone stale: %s: %w", s.stale, s.err), false
 	}
 	return s

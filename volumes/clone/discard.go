@@ -119,18 +119,23 @@ func (k *Keeper) discard(ctx context.Context, top held, n *Note) error {
 	return k.step("forgotten")
 }
 
-// Prove notes that verify found staging ready with the clone that the volume shows.
-func (k *Keeper) Prove(id string) error {
+// Judge notes what verify found of the clone that the volume shows: staging is ready with it, or it is stale, so that the
+// next sync makes another one.
+func (k *Keeper) Judge(id string, proven, stale bool) error {
 	top, err := k.open()
 	if err != nil {
 		return err
 	}
 	defer top.close()
 	n, err := Current(top.Path(), k.Volume)
-	if err != nil || n == nil || n.ID != id || n.Proven {
+	if err != nil || n == nil || n.ID != id {
 		return err
 	}
-	n.Proven = true
+	proven, stale = n.Proven && !stale || proven, n.Stale || stale
+	if n.Proven == proven && n.Stale == stale {
+		return nil
+	}
+	n.Proven, n.Stale = proven, stale
 	return n.write(top.Dir)
 }
 

@@ -46,6 +46,7 @@ type Note struct {
 	Made     time.Time `json:"made"`
 	State    State     `json:"state"`
 	Proven   bool      `json:"proven,omitempty"`  // verify found staging ready with it
+	Stale    bool      `json:"stale,omitempty"`   // verify found that it no longer shows what it was made of
 	Path     string    `json:"path,omitempty"`    // the directory that stands for production's topdir
 	Compose  string    `json:"compose,omitempty"` // the directory for composes in it
 }
@@ -60,6 +61,8 @@ func (n *Note) Check() error {
 	packages := filepath.Join(n.Path, "packages")
 	names, err := readNames(packages)
 	switch {
+	case n.Stale:
+		return &StaleError{n.ID, "verify found that it no longer shows what it was made of"}
 	case errors.Is(err, fs.ErrNotExist):
 		if n.Lower != nil && n.Lower.Check() != nil {
 			break

@@ -135,6 +135,26 @@ func differ(t testing.TB, name string, revoked bool, a, b []string) {
 	t.Errorf("%s (revoked: %v): %d rows by the hub, %d by the source, %d differ:\n%s", name, revoked, len(a), len(b), n, strings.Join(lines[:min(n, 10)], "\n"))
 }
 
+// Different are how many lines of each relation only one of two snapshots has in its view.
+func Different(t testing.TB, a, b *snapfile.Snapshot) map[string]int {
+	t.Helper()
+	all := map[string]int{}
+	for _, rel := range relation.All() {
+		x, y := Rows(t, a, rel.Name, false), Rows(t, b, rel.Name, false)
+		for _, l := range x {
+			if !slices.Contains(y, l) {
+				all[rel.Name]++
+			}
+		}
+		for _, l := range y {
+			if !slices.Contains(x, l) {
+				all[rel.Name]++
+			}
+		}
+	}
+	return all
+}
+
 func digests(s *snapfile.Snapshot, name string, revoked bool) (sums []string) {
 	r := s.Relation(name)
 	segments := r.Segments
