@@ -228,7 +228,13 @@ func (a *archive) Scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]
 		if err != nil {
 			return nil, err
 		}
-		return sel.line, nil
+		return func(line []byte) error {
+			err := sel.line(line)
+			if err != nil && failed == nil {
+				err = damaged(w, b, err)
+			}
+			return err
+		}, nil
 	}
 	w.done = func(b block, rows int64) error {
 		a.count(b, rows)
