@@ -26,7 +26,7 @@ const canary = "canary-7f3a"
 const secrets = `SET session_replication_role = replica;
 	UPDATE users SET password = '` + canary + `' || id;
 	UPDATE external_repo_config SET url = 'https://user:` + canary + `@example.com/$arch/';
-	UPDATE build SET source = 'git+https://` + canary + `:@example.com/x#1', extra = '{"source": {"original_url": "https://a:` + canary + `\\@example.com\n"}}' WHERE id = 1;
+	UPDATE build SET source = 'git+https://` + canary + `:@example.com/x#1', extra = '{"source": {"original_url": "https://a:` + canary + `@example.com\n"}}' WHERE id = 1;
 	DELETE FROM user_krb_principals;
 	INSERT INTO user_krb_principals (user_id, krb_principal) SELECT id, '` + canary + `' || id FROM users;
 	INSERT INTO sessions (user_id, key, hostip) SELECT id, '` + canary + `', '` + canary + `' FROM users;
