@@ -46,6 +46,7 @@ kojisnap doctor -c stg.toml --only apply`,
 // add adds the flags of all commands that a sync runs.
 func (o *syncFlags) add(f *config.Flags) {
 	f.Section("pull", nil, o.pull.add)
+	o.pull.flags = f.Set
 	f.Section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
 	f.Section("load", map[string]string{"tag": "load-tag"}, o.load.add)
 	f.Section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)

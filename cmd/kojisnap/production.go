@@ -83,7 +83,7 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 		from, what = "from-dump", "a dump"
 	}
 	for _, name := range ofHub {
-		if o.flags.Lookup(name).Changed {
+		if o.flags != nil && o.flags.Changed(name) {
 			return nil, usagef("--%s is for hubs, and --%s reads %s: leave it out", name, from, what)
 		}
 	}
@@ -112,20 +112,23 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 // dump returns a dump that is read in the place of the hub.
 func (o *pullFlags) dump(a *app, hub string) production {
 	opt := pgdump.Options{Path: o.fromDump, TempDir: o.tempDir, Log: a.log, Progress: a.progress}
-	open := func(ctx context.Context) (dbsource.Source, error) {
-		src, err := pgdump.Open(ctx, opt)
+	explain := func(err error) error {
 		if errors.Is(err, pgdump.ErrMarked) {
-			return nil, usageError{err}
+			return usageError{err}
 		}
-		return src, err
+		return err
 	}
-	return production{hub: hub, open: open, check: func(ctx context.Context) (string, error) {
-		text, err := pgdump.Check(ctx, opt)
-		if errors.Is(err, pgdump.ErrMarked) {
-			return "", usageError{err}
-		}
-		return text, err
-	}}
+	return production{
+		hub: hub,
+		open: func(ctx context.Context) (dbsource.Source, error) {
+			src, err := pgdump.Open(ctx, opt)
+			return src, explain(err)
+		},
+		check: func(ctx context.Context) (string, error) {
+			text, err := pgdump.Check(ctx, opt)
+			return text, explain(err)
+		},
+	}
 }
 
 // checkNotStaging refuses the staging database that the configuration names.
@@ -163,7 +166,6 @@ func sameDatabase(a, b string) bool {
 
 // addSource adds the flags that name what is read in the place of the hub.
 func (o *pullFlags) addSource(fs *pflag.FlagSet) {
-	o.flags = fs
 	fs.StringVar(&o.fromDB, "from-db", "", "read production's database, or a standby of it, at `DSN`, and not the hub; --hub names the production, and need not be reachable")
 }
 

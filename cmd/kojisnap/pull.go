@@ -45,7 +45,8 @@ since, with the builds, rpms and signatures. The first such pull reads all of th
 With --from-db pull reads production's database, or a standby of it, in the place of the hub: much faster, and at
 no cost to the hub. The role needs SELECT on some columns only (scripts/grants-source.sql); columns with passwords,
 sessions, principals, grants and tokens are never read. --hub names the production in the snapshot; it need not be
-reachable. The event is the last one before the newest that the database has, less the margin. Snapshots of hub and
+reachable. The event is the last one before the margin, by the database's clock or, of a standby, by that of the last
+transaction that it has replayed. Snapshots of hub and
 database go on from each other: the time of an event proves that both are of the same production. --jobs is then how
 many sessions read, all in one read-only transaction's snapshot; that holds back vacuum on a primary until the pull
 ends, which --deadline limits.
@@ -75,6 +76,7 @@ id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
 	setup: func(f *config.Flags) runner {
 		var o pullFlags
 		f.Section("pull", nil, o.add)
+		o.flags = f.Set
 		return o.run
 	},
 }
@@ -103,7 +105,7 @@ type pullFlags struct {
 	fromDump  string
 	tempDir   string
 	stagingDB string         // of a sync
-	flags     *pflag.FlagSet // these
+	flags     *pflag.FlagSet // as the command line has them
 }
 
 func (o *pullFlags) add(fs *pflag.FlagSet) {
@@ -116,7 +118,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.contentTags, "content-tags", true, "also read the tags that have the rpms of module builds in these tags")
 	fs.Var(&o.builds, "build", "read the build `NVR|ID`, too; repeatable")
 	fs.Int64Var(&o.event, "event", 0, "read at `EVENT` (default: the last one before the margin)")
-	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "read at an event this `TIME` before the hub's clock, or a database's newest event: longer than the longest import")
+	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "read at an event this `TIME` before the clock of the hub or the database: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "ignore earlier snapshots")
 	fs.Var(&o.since, "since", "also read what the tags were at each event since `EVENT|DATE`: an event, or the last one before a day or time (2026-11-01, 2026-11-01T12:00:00Z)")
 	fs.Int64Var(&o.revokedSince, "revoked-since", 0, "with --full: the earlier name of --since `EVENT`")

@@ -45,10 +45,20 @@ func (r *run) findEvent(ctx context.Context) error {
 		r.event, r.eventTime = newest, at
 		return nil
 	}
-	r.event, r.eventTime, err = r.lastEvent(ctx, at.Add(-r.opt.Margin))
+	now, of := at, fmt.Sprintf("its newest, event %d of", newest)
+	if s, ok := r.src.(Clock); ok {
+		clock, err := s.Clock(ctx)
+		if err != nil {
+			return err
+		}
+		if !clock.IsZero() {
+			now, of = clock, "its clock,"
+		}
+	}
+	r.event, r.eventTime, err = r.lastEvent(ctx, now.Add(-r.opt.Margin))
 	if err == nil && r.event == 0 {
-		return fmt.Errorf("the %s has no event older than the margin of %s before its newest, event %d of %s: give a shorter --margin, or --event",
-			r.kind, r.opt.Margin, newest, at.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the %s has no event older than the margin of %s before %s %s: give a shorter --margin, or --event",
+			r.kind, r.opt.Margin, of, now.UTC().Format(time.RFC3339))
 	}
 	return err
 }

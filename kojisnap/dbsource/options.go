@@ -16,7 +16,7 @@ type Options struct {
 	Hub    string        // URL of the hub whose database the source is: the name of the production; it is not asked
 	Tags   []string      // names and patterns of tags, as package tagglob has them; all that they inherit comes along
 	Builds []string      // builds beside the tags, by NVR or, in digits, by id
-	Event  int64         // E; 0: the last event before the newest one less Margin
+	Event  int64         // E; 0: the last event before the source's clock, or else its newest event, less Margin
 	Margin time.Duration // 0: pull.DefaultMargin; negative: none
 	Full   bool          // pay no regard to earlier snapshots
 	// Since and SinceTime ask for history, as in pull.Options.

@@ -136,6 +136,20 @@ func (s *Source) Close() error {
 	return nil
 }
 
+// Clock implements dbsource.Clock: when the transaction began or, on a standby, when the last transaction committed that
+// it has replayed. That standby lags; its own clock would say that what is not there yet never happened.
+func (s *Source) Clock(ctx context.Context) (now time.Time, err error) {
+	err = s.with(ctx, func(one *session) error {
+		var at *time.Time
+		err := one.tx.QueryRow(ctx, `SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_xact_replay_timestamp() ELSE now() END`).Scan(&at)
+		if at != nil {
+			now = *at
+		}
+		return err
+	})
+	return now, err
+}
+
 // LastEvent implements dbsource.LastEvents, by the primary key.
 func (s *Source) LastEvent(ctx context.Context, before time.Time) (id int64, at time.Time, err error) {
 	condition, args := "", []any{}
