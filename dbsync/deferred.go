@@ -27,7 +27,7 @@ func (st *stager) stageChanges(ctx context.Context, r *relation.Relation) error 
 	defer changed.Close()
 	n, err := st.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), changed)
 	if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
-		return errNeedAllRows // it may be the base alone; if not, all rows meet it again
+		return errNeedAllRows // it may be only the base; if not, all rows meet the error again
 	}
 	if err != nil {
 		return err

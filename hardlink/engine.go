@@ -39,6 +39,9 @@ type Options struct {
 	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod shows its builds, and
 	// symlinks in staged builds lead to them. "": kojisnap makes no symlinks.
 	ReadOnly string
+	// Clone is a writable clone of ReadOnly, which vol/prod shows instead; "": it shows ReadOnly.
+	// Production's other volumes are not in it.
+	Clone string
 	// WritableSource accepts a ReadOnly that staging's hub may be able to write. Without it New refuses
 	// that: deleting or moving a build in staging would delete it in production.
 	WritableSource bool

@@ -215,7 +215,7 @@ type manyError struct {
 }
 
 func (e *manyError) Error() string {
-	return fmt.Sprintf("%d of %d %s, which is no matter of single ones: %v", e.failed, e.of, e.what, e.first)
+	return fmt.Sprintf("%d of %d %s, too many for faults of single ones; the first: %v", e.failed, e.of, e.what, e.first)
 }
 
 func (e *manyError) Unwrap() error { return e.first }

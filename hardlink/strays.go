@@ -100,7 +100,7 @@ func (e strayCheck) compareStray(s *Stray, readOnly bool) error {
 	}
 	whole := !slices.ContainsFunc(all.Paths, func(p string) bool { return !have[p] })
 	switch {
-	case e.tree.IsWritable():
+	case e.tree.IsWritable() || e.opts.Clone != "":
 		s.Keep = "a move may be under way, since production's tree is writable"
 	case !(whole && readOnly) && e.opts.Now().Sub(newest) < settling:
 		s.Keep = fmt.Sprintf("a move may be under way: something in it changed less than %v ago", settling)

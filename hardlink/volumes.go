@@ -1,6 +1,7 @@
 package hardlink
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -25,7 +26,7 @@ func (d *differ) volumes(a *Actions) error {
 	for _, v := range slices.Concat(d.plan.Volumes, []volumes.VolumeLink{{Name: d.plan.Prod, Source: "."}}) {
 		l := v.Link(tree)
 		if v.Name == d.plan.Prod {
-			l = v.Link(d.opts.ReadOnly)
+			l = v.Link(cmp.Or(d.opts.Clone, d.opts.ReadOnly))
 		}
 		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.Ours(path)(target) })
 		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.tree.Away(volume) != nil {

@@ -169,10 +169,12 @@ func jsonPath(v any, path string) (any, bool) {
 			}
 			v = list[i]
 		default:
-			object, ok := v.(map[string]any)
-			if v, ok = object[step[1:]]; !ok {
+			object, _ := v.(map[string]any)
+			field, ok := object[step[1:]]
+			if !ok {
 				return nil, false
 			}
+			v = field
 		}
 	}
 	return v, true

@@ -228,7 +228,38 @@ func TestNarrowSync(t *testing.T) {
 	if (two-one)*20 > one {
 		t.Errorf("the second environment takes %d bytes of room, the first one and its snapshot %d", two-one, one)
 	}
-	if out := succeed(t, "status", "--all", "-c", c); !strings.Contains(out, "dev ") || !strings.Contains(out, "stg ") || strings.Count(out, "ready") != 2 {
+	// Both in one configuration: the pull is for all, the rest for one.
+	shared := filepath.Join(t.TempDir(), "shared.toml")
+	must(t, os.WriteFile(shared, []byte(fmt.Sprintf(`
+store = %q
+[pull]
+hub = %q
+tag = ["f42-compose", "f43-build"]
+event = %d
+[copy]
+source = [%q]
+writable-source = true
+[verify]
+hub = %q
+[env.stg]
+db = %q
+topdir = %q
+[env.stg.load]
+tag = ["f42-compose"]
+[env.dev]
+db = %q
+topdir = %q
+[env.dev.load]
+tag = ["f43-*"]
+[env.dev.verify]
+hub = %q
+`, w.store, w.prodURL, lastEvent, w.prodTree, w.stagingURL, w.dsn, w.topdir, dev.dsn, dev.topdir, dev.stagingURL)), 0o644))
+	succeed(t, "sync", "--only", "pull", "-c", shared)
+	if o := kojisnapRun(t, "sync", "--only", "apply", "-c", shared); o.code != 2 || !strings.Contains(o.stderr, "dev and stg") {
+		t.Errorf("apply for nobody: %d %s", o.code, o.stderr)
+	}
+	succeed(t, "sync", "--only", "apply", "--env", "dev", "-c", shared)
+	if out := succeed(t, "status", "--all", "-c", shared); !strings.Contains(out, "dev ") || !strings.Contains(out, "stg ") || strings.Count(out, "ready") != 2 {
 		t.Errorf("%s", out)
 	}
 }

@@ -60,6 +60,13 @@ func TestReport(t *testing.T) {
 		t.Errorf("no check of rpms that is ok: %+v", e.Checks)
 	}
 
+	// The record of an earlier kojisnap has only the checks that are not ok.
+	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.sync SET report = report - 'passed' - 'lists'")
+	old := read(kojisnap.StateReady, "READY at event ")
+	if len(old.Checks) == 0 || len(old.Checks) >= len(e.Checks) || slices.ContainsFunc(old.Checks, func(c report.Cell) bool { return c.Status == "ok" }) || !old.Checked.Equal(e.Checked) {
+		t.Errorf("of an old record: %+v", old.Checks)
+	}
+
 	// Production goes on.
 	mutator, err := generate.NewMutator(w.prodRows, generate.MutatorOptions{Seed: 3, Tags: []string{"f42-compose"}, Pace: time.Minute})
 	must(t, err)
@@ -140,8 +147,21 @@ func TestReport(t *testing.T) {
 			t.Error("the page has a password")
 		}
 	}
-	if one := kojisnapRun(t, "report", "-c", several, "--env", "perf"); one.code != 0 && one.code != 2 {
-		t.Errorf("one of them: exit code %d: %s", one.code, one.stderr)
+	// A host that knows only the store.
+	var stored report.Facts
+	must(t, json.Unmarshal([]byte(succeed(t, "report", "--store", w.store.String(), "--json")), &stored))
+	states = nil
+	for _, e := range stored.Environments {
+		states = append(states, fmt.Sprint(e.Name, " ", e.Verdict.State, " ", e.StoreOnly))
+	}
+	if !slices.Equal(states, []string{"perf ready true", "stg not ready true"}) {
+		t.Errorf("in the store: %q", states)
+	}
+	if o := kojisnapRun(t, "report", "-c", several, "--db", "dbname=x"); o.code != 2 || !strings.Contains(o.stderr, "--env") {
+		t.Errorf("the database of which environment: exit code %d: %s", o.code, o.stderr)
+	}
+	if o := kojisnapRun(t, "report", "--store", t.TempDir()); o.code != 2 || !strings.Contains(o.stderr, "no database") {
+		t.Errorf("of nothing: exit code %d: %s", o.code, o.stderr)
 	}
 	if e := w.reports(t, several, all, kojisnap.StateNotReady, "NOT READY: ", "--env", "stg"); len(e.Config) < 20 {
 		t.Errorf("the configuration: %+v", e.Config)

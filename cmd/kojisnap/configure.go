@@ -190,6 +190,12 @@ func (a *app) showConfig(args []string) error {
 		}
 	}
 	settings := config.Effective(a.config, schema(), sections...)
+	for i, s := range settings {
+		if name := config.Quote(a.env); a.envSet && s.Section == config.Common && s.Key == "env" && s.Value != name {
+			s.Value, s.Values, s.Origin, s.Default = name, []string{a.env}, "--env", false
+			settings[i] = s
+		}
+	}
 	if !a.verbose && !a.json {
 		settings = slices.DeleteFunc(settings, func(s config.Setting) bool { return s.Default })
 	}

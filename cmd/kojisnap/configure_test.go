@@ -118,6 +118,7 @@ db = "host=h dbname=koji password='s3 cr3t'"
 `)
 	out := kojisnapOK(t, "config", "show", "-c", file, "--env", "stg")
 	for _, want := range []string{
+		`(?m)^env = "stg" +# --env$`,
 		`(?m)^store = "/s" +# ` + file + `:1$`,
 		`(?m)^\[pull\]\ntag = \["f42", "a \\"b\\"\\u001B"\] +# ` + file + `:4 \[pull\]$`,
 		`(?m)^since = "2026-11-01" `,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -175,7 +176,7 @@ func TestDocumentedCommands(t *testing.T) {
 		}
 		for _, path := range found {
 			for i, line := range strings.Split(readFile(t, path), "\n") {
-				if strings.HasSuffix(path, ".sql") || !strings.HasPrefix(line, "#") {
+				if strings.HasPrefix(line, "--   ") || !strings.HasPrefix(line, "--") && !strings.HasPrefix(line, "#") {
 					lines[fmt.Sprintf("%s:%d", path, i+1)] = line
 				}
 			}
@@ -197,6 +198,42 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	if found < 150 {
 		t.Errorf("only %d command lines were found", found)
+	}
+}
+
+// namedFlags matches a command with flags in the text of a message.
+var namedFlags = regexp.MustCompile(`kojisnap ([a-z]+)((?: --[a-z0-9-]+)+)`)
+
+// TestNamedFlags: messages name only commands and flags that there are.
+func TestNamedFlags(t *testing.T) {
+	found := 0
+	for _, dir := range []string{"cmd", "kojisnap", "dbsync", "hardlink", "volumes"} {
+		err := filepath.WalkDir("../../"+dir, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			for _, m := range namedFlags.FindAllStringSubmatch(readFile(t, path), -1) {
+				found++
+				at := slices.IndexFunc(commands(), func(c command) bool { return c.name == m[1] })
+				if at < 0 {
+					t.Errorf("%s: %s: no such command", path, m[0])
+					continue
+				}
+				set := flagsOf(commands()[at]).Set
+				for _, flag := range strings.Fields(m[2]) {
+					if set.Lookup(strings.TrimPrefix(flag, "--")) == nil && flag != "--help" {
+						t.Errorf("%s: %s: no such flag", path, m[0])
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d were found", found)
 	}
 }
 
@@ -230,6 +267,7 @@ func TestDocumentedKeys(t *testing.T) {
 var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+	mark    = regexp.MustCompile(`[^\pL\pN _-]`)
 )
 
 // TestDocumentedLinks: each link to a file of the repository leads to one, and to a heading if it names that.
@@ -259,7 +297,7 @@ func anchors(page string) (names []string) {
 		page = strings.ReplaceAll(page, b.text, "")
 	}
 	for _, m := range heading.FindAllStringSubmatch(page, -1) {
-		name := regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		name := mark.ReplaceAllString(strings.ToLower(m[1]), "")
 		names = append(names, strings.ReplaceAll(name, " ", "-"))
 	}
 	return names

@@ -22,7 +22,7 @@ import (
 // UnknownError says that a snapshot does not have the tags that were asked for.
 type UnknownError struct {
 	Snapshot string
-	Tags     []string // that it lacks, or the patterns that choose none
+	Tags     []string // tags that it lacks, or patterns that match none
 	Has      []string // the tags that it was asked for
 }
 
@@ -35,8 +35,9 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("snapshot %s has no tag %s; it was pulled for %s", e.Snapshot, tagglob.Quote(e.Tags), has)
 }
 
-// To returns the snapshot of only some of its tags: names and patterns, which choose among all that it has. Without tags it returns the snapshot itself. The error is an *UnknownError if it lacks a
-// tag, or nothing is chosen.
+// To returns the snapshot of only some of its tags: names, and patterns that match among all that it has.
+// Without tags it returns the snapshot itself. If the snapshot lacks a tag, or nothing matches, the error is
+// an *UnknownError.
 func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.Snapshot, error) {
 	if len(tags) == 0 {
 		return snap, nil
@@ -55,8 +56,8 @@ func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.
 	return narrowTo(ctx, snap, scope)
 }
 
-// ToIDs returns the snapshot of just some of its tags, by their ids, whatever they inherit: it is for what an earlier
-// To came to. If these are all tags of the snapshot, it returns the snapshot itself.
+// ToIDs returns the snapshot of only the tags with these ids, whatever they inherit: it is for tags that an
+// earlier To found. If these are all tags of the snapshot, it returns the snapshot itself.
 func ToIDs(ctx context.Context, snap *snapfile.Snapshot, ids []int64) (*snapfile.Snapshot, error) {
 	in := idset.Of(ids)
 	scope := snap.Manifest.Scope

@@ -22,8 +22,9 @@ type Discarded struct {
 	Others []string `json:"others,omitempty"`
 }
 
-// Retire discards the clones that are no longer needed: all but the one in use and Keep before it. Clones in use stay
-// for the next run. A clone that cannot be discarded does not keep the others.
+// Retire discards the clones that are no longer needed: all but the one that the volume shows, Keep before it, and the
+// last one with which verify found staging ready. Clones in which files are open stay for the next run. A clone that
+// cannot be discarded does not keep the others.
 func (k *Keeper) Retire(ctx context.Context) (*Discarded, error) {
 	top, err := k.open()
 	if err != nil {
@@ -58,18 +59,35 @@ func (k *Keeper) Retire(ctx context.Context) (*Discarded, error) {
 	return d, nil
 }
 
+// Leaving returns the ids of the clones that Retire would discard.
+func (k *Keeper) Leaving() ([]string, error) {
+	notes, err := Notes(k.Topdir)
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{}
+	for _, n := range k.leaving(notes, k.Topdir) {
+		if n.Provider == k.ProviderName {
+			ids = append(ids, n.ID)
+		}
+	}
+	return ids, nil
+}
+
 // leaving are the clones of the environment that can go, the oldest first.
 func (k *Keeper) leaving(notes []Note, topdir string) []Note {
 	var going []Note
 	now := currentOf(notes, topdir, k.Volume)
-	kept := 0
+	kept, proven := 0, false
 	for _, n := range slices.Backward(notes) {
 		id, err := ParseID(n.ID)
 		switch {
 		case err != nil || id.Env != k.Env || n.Volume != k.Volume:
 		case now != nil && n.ID == now.ID:
-		case n.State == Ready && kept < k.Keep:
+			proven = proven || n.Proven
+		case n.State == Ready && (kept < k.Keep || n.Proven && !proven):
 			kept++
+			proven = proven || n.Proven
 		default:
 			going = append(going, n)
 		}
@@ -99,6 +117,26 @@ func (k *Keeper) discard(ctx context.Context, top held, n *Note) error {
 		return err
 	}
 	return k.step("forgotten")
+}
+
+// Judge notes what verify found of the clone that the volume shows: staging is ready with it, or it is stale, so that the
+// next sync makes another one.
+func (k *Keeper) Judge(id string, proven, stale bool) error {
+	top, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer top.close()
+	n, err := Current(top.Path(), k.Volume)
+	if err != nil || n == nil || n.ID != id {
+		return err
+	}
+	proven, stale = n.Proven && !stale || proven, n.Stale || stale
+	if n.Proven == proven && n.Stale == stale {
+		return nil
+	}
+	n.Proven, n.Stale = proven, stale
+	return n.write(top.Dir)
 }
 
 // UsedError says that a clone is the one that the volume shows.
@@ -159,9 +197,10 @@ func (k *Keeper) Remount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	now := currentOf(notes, top.Path(), k.Volume)
 	var failed []error
 	for _, n := range notes {
-		if n.State != Ready || !k.mine(n) {
+		if n.State != Ready && (now == nil || n.ID != now.ID) || !k.mine(n) {
 			continue
 		}
 		path, err := k.Provider.Mount(ctx, n.Clone)
@@ -214,11 +253,14 @@ func (k *Keeper) List(ctx context.Context) ([]Listed, error) {
 		if n.Lower != nil {
 			l.Lower = n.Lower.Path
 		}
-		if n.State == Ready {
+		inUse := now != nil && n.ID == now.ID
+		switch {
+		case inUse:
+			l.State = "in use"
+		case n.State == Ready:
 			l.State = "kept"
-			if now != nil && n.ID == now.ID {
-				l.State = "in use"
-			}
+		}
+		if inUse || n.State == Ready {
 			if err := n.Check(); err != nil {
 				l.Trouble = oneline.Of(err).Error()
 			}

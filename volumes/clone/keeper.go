@@ -36,8 +36,8 @@ type Keeper struct {
 	Hook func(step string) error
 }
 
-// Made is what Make did.
-type Made struct {
+// Cloned is what Make did.
+type Cloned struct {
 	ID       string  `json:"id"`
 	Path     string  `json:"path"`               // the clone, as staging's topdir is to production
 	Compose  string  `json:"compose,omitempty"`  // the directory for composes in it
@@ -93,7 +93,7 @@ func (k *Keeper) now() time.Time {
 
 // Make makes a clone after an event of production, and leads the volume there. If an earlier run began one after the
 // same event, it goes on with that. Until the last step the volume shows what it showed before.
-func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Made, error) {
+func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Cloned, error) {
 	began := time.Now()
 	top, err := k.open()
 	if err != nil {
@@ -104,9 +104,15 @@ func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Made,
 	if err != nil {
 		return nil, err
 	}
-	m := &Made{}
+	m := &Cloned{}
 	if now := currentOf(notes, top.Path(), k.Volume); now != nil {
 		m.Previous = now.ID
+		if now.State == Unfinished { // killed when it was just shown
+			now.State = Ready
+			if err := now.write(top.Dir); err != nil {
+				return nil, err
+			}
+		}
 	}
 	n, err := k.begin(top, notes, event, snapshot, m)
 	if err != nil {
@@ -123,7 +129,7 @@ func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Made,
 }
 
 // begin returns the note of the clone to make: of one that an earlier run began after the same event, or a new one.
-func (k *Keeper) begin(top held, notes []Note, event int64, snapshot string, m *Made) (*Note, error) {
+func (k *Keeper) begin(top held, notes []Note, event int64, snapshot string, m *Cloned) (*Note, error) {
 	id, err := NewID(k.Env, event, k.now())
 	if err != nil {
 		return nil, err
@@ -184,11 +190,10 @@ func (k *Keeper) build(ctx context.Context, top held, n *Note) error {
 	if err := k.step("compose"); err != nil {
 		return err
 	}
-	n.State = Ready
 	if err := n.write(top.Dir); err != nil {
 		return err
 	}
-	return k.step("ready")
+	return k.step("built")
 }
 
 // checkPlace refuses a path that is not that of a tree of production's, apart from topdir.
@@ -265,19 +270,35 @@ func (k *Keeper) switchTo(top held, notes []Note, n *Note) error {
 	if err := k.step("switch"); err != nil {
 		return err
 	}
+	n.State = Ready
+	if err := n.write(top.Dir); err != nil {
+		return err
+	}
+	if err := k.step("ready"); err != nil {
+		return err
+	}
 	if err := k.point(top, n.Path); err != nil {
 		return err
 	}
 	return k.step("pointer")
 }
 
-// lead makes vol/NAME/packages say where a link leads. What kojisnap did not put there stays, and is an error.
+// lead makes vol/NAME/packages say where a link leads. What kojisnap did not put there stays, and is an error. The
+// ledger is told, if there is one: a topdir that lost its ledger must not get one here, as a copy would take it for whole.
 func (k *Keeper) lead(top held, notes []Note, l volumes.Link) error {
-	known, w, err := ledger.Open(top.Dir, nil)
-	if err != nil {
+	known := ledger.New()
+	var intent, done ledger.Batch
+	note := func(*ledger.Batch) error { return nil }
+	if state, err := ledger.State(top.Path()); err != nil {
 		return err
+	} else if state != "" {
+		have, w, err := ledger.Open(top.Dir, nil)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		known, note = have, w.Append
 	}
-	defer w.Close()
 	ours := func(path, target string) bool {
 		return known.Ours(path)(target) || slices.ContainsFunc(notes, func(n Note) bool {
 			return n.Path != "" && n.Volume == k.Volume && n.Link() == volumes.Link{Path: path, Target: target}
@@ -286,9 +307,8 @@ func (k *Keeper) lead(top held, notes []Note, l volumes.Link) error {
 	if s, err := top.CheckVolume(l, ours); err != nil || s.Outcome == topdir.Unchanged {
 		return err
 	}
-	var intent, done ledger.Batch
 	intent.Link(l.Path, l.Target)
-	if err := w.Append(&intent); err != nil {
+	if err := note(&intent); err != nil {
 		return err
 	}
 	if err := k.step("intent"); err != nil {
@@ -304,7 +324,7 @@ func (k *Keeper) lead(top held, notes []Note, l volumes.Link) error {
 		return err
 	}
 	done.LinksMade(1)
-	return w.Append(&done)
+	return note(&done)
 }
 
 // switchName is the name that a symlink has before it is renamed.

@@ -30,8 +30,8 @@ type State string
 
 // The states.
 const (
-	Unfinished State = "unfinished" // it was begun
-	Ready      State = "ready"      // it is complete
+	Unfinished State = "unfinished" // it was begun, and not shown yet
+	Ready      State = "ready"      // it was shown
 	Leaving    State = "leaving"    // it is to be discarded
 )
 
@@ -45,6 +45,8 @@ type Note struct {
 	Source   string    `json:"source,omitempty"`   // production's tree, for volumes that the clone does not have
 	Made     time.Time `json:"made"`
 	State    State     `json:"state"`
+	Proven   bool      `json:"proven,omitempty"`  // verify found staging ready with it
+	Stale    bool      `json:"stale,omitempty"`   // verify found that it no longer shows what it was made of
 	Path     string    `json:"path,omitempty"`    // the directory that stands for production's topdir
 	Compose  string    `json:"compose,omitempty"` // the directory for composes in it
 }
@@ -59,6 +61,8 @@ func (n *Note) Check() error {
 	packages := filepath.Join(n.Path, "packages")
 	names, err := readNames(packages)
 	switch {
+	case n.Stale:
+		return &StaleError{n.ID, "verify found that it no longer shows what it was made of"}
 	case errors.Is(err, fs.ErrNotExist):
 		if n.Lower != nil && n.Lower.Check() != nil {
 			break
@@ -140,7 +144,7 @@ func readNote(path string) (n Note, err error) {
 		return n, fmt.Errorf("format %d: this kojisnap reads format %d", n.Format, noteForm)
 	case n.State != Unfinished && n.State != Ready && n.State != Leaving:
 		return n, fmt.Errorf("state %q is unknown", n.State)
-	case n.State == Ready && !filepath.IsAbs(n.Path):
+	case (n.State == Ready || n.Path != "") && !filepath.IsAbs(n.Path):
 		return n, fmt.Errorf("path %q is not absolute", n.Path)
 	}
 	return n, volumes.CheckName("staging volume name", n.Volume)
@@ -171,7 +175,7 @@ func currentOf(notes []Note, topdir, volume string) *Note {
 	return nil
 }
 
-// OnRecord reports whether a directory is a clone that is complete, by a topdir's notes.
+// OnRecord reports whether a directory is a clone, by a topdir's notes.
 func OnRecord(topdir, dir string) bool {
 	notes, err := Notes(topdir)
 	if err != nil {
@@ -179,7 +183,7 @@ func OnRecord(topdir, dir string) bool {
 	}
 	info, err := os.Stat(dir)
 	return err == nil && slices.ContainsFunc(notes, func(n Note) bool {
-		if n.State != Ready {
+		if n.Path == "" || n.State == Leaving {
 			return false
 		}
 		is, err := os.Stat(n.Path)

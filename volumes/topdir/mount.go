@@ -111,7 +111,7 @@ func unescape(s string) string {
 
 // CheckReadOnlyVolume returns an error if the read-only volume is missing: nothing is mounted, or the mounted
 // directory does not have the layout of Koji's topdir. It returns the volume's mount, which need not be
-// read-only; see Writer.
+// read-only: see Writer, and package volumes/clone.
 func CheckReadOnlyVolume(dir string) (Mount, error) {
 	resolved, err := directory("read-only volume", dir)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"syscall"
 	"time"
 
 	"kojisnap/volumes/clone"
@@ -54,7 +53,7 @@ func newAPI(o Options) (*api, error) {
 // Error is an error that ONTAP answered with.
 type Error struct {
 	Host, What string
-	Status     int
+	Status     int    // of HTTP; 202: a job failed
 	Code       string `json:"code"`
 	Message    string `json:"message"`
 }
@@ -66,33 +65,12 @@ func (e *Error) Error() string {
 		text += ": is the password right?"
 	case e.Status == http.StatusForbidden:
 		text += ": the role of the user must permit volumes, snapshots and jobs"
-	case e.busy():
-		text += ": tried again at the next sync"
 	}
 	return text
 }
 
-// Codes of the documentation.
-const (
-	codeGone        = "4"
-	codeNoSpace     = "917927"  // no aggregate with enough space
-	codeFull        = "1638497" // the volume has no room for a snapshot
-	codeBusy        = "1638539" // the snapshot is in use by a clone
-	codeSnapshotDup = "1638477"
-)
-
-func (e *Error) busy() bool { return e.Code == codeBusy }
-
-// Unwrap tells what callers ask for.
-func (e *Error) Unwrap() error {
-	switch {
-	case e.busy():
-		return clone.ErrBusy
-	case e.Code == codeNoSpace, e.Code == codeFull:
-		return syscall.ENOSPC
-	}
-	return nil
-}
+// codeGone is "entry doesn't exist".
+const codeGone = "4"
 
 // volume is what is read of a volume.
 type volume struct {
@@ -173,6 +151,9 @@ func (a *api) do(ctx context.Context, what, method, where string, body any) erro
 	if err := a.call(ctx, what, method, where, url.Values{"return_timeout": {"0"}}, body, &accepted); err != nil || accepted.Job.UUID == "" {
 		return err // without a job it is done
 	}
+	unended := func() error {
+		return fmt.Errorf("ontap %s: %s: the job has not ended: %w; it goes on, and the next run finds what it made", a.host, what, ctx.Err())
+	}
 	for {
 		var job struct {
 			State   string `json:"state"`
@@ -180,7 +161,9 @@ func (a *api) do(ctx context.Context, what, method, where string, body any) erro
 			Code    int64  `json:"code"`
 			Error   *Error `json:"error"`
 		}
-		if err := a.call(ctx, what+": job", http.MethodGet, "cluster/jobs/"+url.PathEscape(accepted.Job.UUID), url.Values{"fields": {"state,message,code,error"}}, nil, &job); err != nil {
+		if err := a.call(ctx, what+": job", http.MethodGet, "cluster/jobs/"+url.PathEscape(accepted.Job.UUID), url.Values{"fields": {"state,message,code,error"}}, nil, &job); ctx.Err() != nil {
+			return unended()
+		} else if err != nil {
 			return err
 		}
 		switch job.State {
@@ -199,7 +182,7 @@ func (a *api) do(ctx context.Context, what, method, where string, body any) erro
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("ontap %s: %s: the job is still %s: %w; it goes on, and the next run finds what it made", a.host, what, job.State, ctx.Err())
+			return unended()
 		case <-time.After(a.Poll):
 		}
 	}
@@ -254,11 +237,7 @@ func (a *api) ensureSnapshot(ctx context.Context, parent, name, comment string) 
 		}
 		return nil
 	}
-	err = a.do(ctx, "snapshot "+name, http.MethodPost, "storage/volumes/"+url.PathEscape(parent)+"/snapshots", map[string]any{"name": name, "comment": comment})
-	if e := (*Error)(nil); errors.As(err, &e) && e.Code == codeSnapshotDup {
-		return nil
-	}
-	return err
+	return a.do(ctx, "snapshot "+name, http.MethodPost, "storage/volumes/"+url.PathEscape(parent)+"/snapshots", map[string]any{"name": name, "comment": comment})
 }
 
 // cloneVolume makes the FlexClone volume of a snapshot.
@@ -280,7 +259,7 @@ func (a *api) removeVolume(ctx context.Context, uuid string) error {
 }
 
 // removeSnapshot removes a clone's snapshot. A deleted clone stays for hours in ONTAP's recovery queue, and its snapshot
-// is busy so long: that is clone.ErrBusy.
+// is busy so long. So a job that fails is clone.ErrBusy, and tried again later.
 func (a *api) removeSnapshot(ctx context.Context, parent, name, comment string) error {
 	s, err := a.snapshot(ctx, parent, name)
 	if err != nil || s == nil {
@@ -289,7 +268,11 @@ func (a *api) removeSnapshot(ctx context.Context, parent, name, comment string) 
 	if s.Comment != comment {
 		return fmt.Errorf("ontap %s: snapshot %s has not the comment %q: it is not kojisnap's, and stays", a.host, name, comment)
 	}
-	return unlessGone(a.do(ctx, "removal of snapshot "+name, http.MethodDelete, "storage/volumes/"+url.PathEscape(parent)+"/snapshots/"+url.PathEscape(s.UUID), nil))
+	err = unlessGone(a.do(ctx, "removal of snapshot "+name, http.MethodDelete, "storage/volumes/"+url.PathEscape(parent)+"/snapshots/"+url.PathEscape(s.UUID), nil))
+	if e := (*Error)(nil); errors.As(err, &e) && e.Status == http.StatusAccepted {
+		return fmt.Errorf("%w: %w; the volume is gone, and ONTAP's recovery queue may still need the snapshot", clone.ErrBusy, err)
+	}
+	return err
 }
 
 func unlessGone(err error) error {
