@@ -27,24 +27,24 @@ var (
 	rsync         = peer{"rsync-a", []string{"rsync", "-a", "SRC/packages", "DST"}}
 	rsyncChecksum = peer{"rsync-a-checksum", []string{"rsync", "-a", "--checksum", "SRC/packages", "DST"}}
 	cp            = peer{"cp-a", []string{"cp", "-a", "SRC/packages", "DST"}}
-	// A cp for each processor: what the machine can do at most if nothing is checked.
+	// One cp for each processor: the most that the machine can do without any check.
 	cpAll = peer{"cp-a-parallel", []string{"sh", "-c", `mkdir DST/packages && cd SRC/packages && ls | xargs -P "$(nproc)" -n 25 cp -a -t DST/packages`}}
 )
 
-// contest is kojisnap and its peers making the same files.
+// contest lets kojisnap and its peers make the same files.
 type contest struct {
 	set     *benchSet
-	src     string // the set's directory as it is mounted
+	src     string // the set's directory as mounted
 	scratch string // targets are made below it
 	peers   []peer
-	cold    bool // nothing of the files is in memory
+	cold    bool // no file is in the page cache
 	op      hardlink.Op
-	// present is which builds are there already; nil: none.
+	// present selects the builds that exist already; nil: none.
 	present func(i int) bool
 }
 
-// round decides who begins: what runs first may find memory that the machine, if it is a virtual
-// one, has to ask its host for.
+// round decides which tool begins: the first one may find memory that a virtual machine has to request from
+// its host.
 var round int
 
 func (c *contest) run(b *testing.B) {
@@ -115,7 +115,7 @@ func (c *contest) kojisnap(b *testing.B) (took, cpu time.Duration, r benchResult
 	return took, cpu, r
 }
 
-// count is how many files were made in a way.
+// count returns how many files were made in a way.
 func count(r hardlink.Report, op hardlink.Op) int {
 	return map[hardlink.Op]int{hardlink.OpLink: r.Linked, hardlink.OpReflink: r.Reflinked, hardlink.OpCopy: r.Copied, hardlink.OpFetch: r.Fetched}[op]
 }
@@ -134,7 +134,7 @@ func (c *contest) plan(b *testing.B, wanted func(i int) bool) volumes.Plan {
 	return plan
 }
 
-// measure runs kojisnap. What it needs to read its plan counts.
+// measure runs kojisnap. The time to read its plan counts.
 func (c *contest) measure(b *testing.B, j job) (took, cpu time.Duration, r benchResult) {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
@@ -188,7 +188,7 @@ func (c *contest) command(b *testing.B, p peer, dst string) (took, cpu time.Dura
 	return time.Since(begin), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
-// settle leaves no work of before to what is measured.
+// settle finishes earlier work, so that it is not measured.
 func (c *contest) settle(b *testing.B) {
 	b.Helper()
 	c.syncfs(b)
@@ -198,7 +198,7 @@ func (c *contest) settle(b *testing.B) {
 		}
 		return
 	}
-	// Warm: other ways' targets may have displaced the sources.
+	// Warm: other tools' targets may have displaced the sources from memory.
 	for _, build := range c.set.input.Builds {
 		for _, rpm := range build.RPMs {
 			path, _ := rpm.Path() // the plan checked it
@@ -215,9 +215,9 @@ func (c *contest) settle(b *testing.B) {
 	}
 }
 
-// discard removes a target, unless it has many files: ext4 takes no inode again that
-// was freed less than 35 seconds ago, and looks at each of them for every file that
-// is created. Those stay until the file system of the benchmark goes.
+// discard removes a target, unless it has many files: ext4 does not reuse an inode that was freed less than
+// 35 seconds ago, and checks each of them for every file that is created. Such targets stay until the
+// benchmark's file system goes.
 func (c *contest) discard(b *testing.B, dir string) {
 	b.Helper()
 	if c.set.files > 1000 {

@@ -17,7 +17,7 @@ import (
 	"kojisnap/volumes/volumestest"
 )
 
-// Names in production's tree that no ledger and no report can hold.
+// Names in production's tree that no ledger and no report can have are skipped and reported.
 func TestHostileFileNames(t *testing.T) {
 	s := onlyBash(t)
 	for _, name := range []string{"new\nline", "tab\t", "esc\x1b[31m", "bad\xffutf8"} {
@@ -25,7 +25,7 @@ func TestHostileFileNames(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 2 { // each is told at every run
+	for i := range 2 { // each run reports it
 		r, err := s.copy(t)
 		var left *hardlink.LeftOutError
 		if !errors.As(err, &left) || len(left.Errs) != 4 || r.Builds != 1-i {
@@ -44,7 +44,7 @@ func TestHostileFileNames(t *testing.T) {
 	}
 }
 
-// More is wanted later: new files come singly, symlinks become files.
+// If more is wanted later, new files are added one by one, and symlinks become files.
 func TestWantedLater(t *testing.T) {
 	s := onlyBash(t)
 	s.want.SigKeys = []string{"41526f0e"}
@@ -91,7 +91,7 @@ func TestStagingsOwnStays(t *testing.T) {
 		t.Errorf("kept %+v\nwant %+v", r.Kept, want)
 	}
 	s.staysOnProd(t, "packages/glibc/2.41/5.fc42")
-	// A file of ours that staging changed, and one that it put into our build.
+	// One of our files that staging changed, and one that staging added to our build.
 	changed := filepath.Join(s.top, "vol/staged", bashDir, bashRPM)
 	other := mustRead(t, filepath.Join(s.top, "vol/staged/packages/nginx/1.28.0/1.fc42/x86_64/nginx-1.28.0-1.fc42.x86_64.rpm"))
 	damage(t, changed, func([]byte) []byte { return other })
@@ -124,8 +124,8 @@ func TestStagingsOwnStays(t *testing.T) {
 	}
 }
 
-// A newer build takes the place of an older one: the older one goes back to the
-// read-only volume, its symlink first.
+// If a newer build replaces an older one, the older one moves back to the read-only volume, its symlink
+// first.
 func TestWhatCanGoGoes(t *testing.T) {
 	s := newSite(t)
 	all := s.input
@@ -144,8 +144,7 @@ func TestWhatCanGoGoes(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(s.top, "vol/staged/packages/bash")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("empty directories stay: %v", err)
 	}
-	// A build that left the scope altogether keeps its symlink as long as the database may
-	// name it.
+	// A build that left the scope keeps its symlink as long as the database may have it.
 	s.input.Others = nil
 	if r = s.removeRest(t); r.RemovedLinks != 0 || r.Removed != 0 {
 		t.Errorf("report %+v", r)
@@ -158,7 +157,7 @@ func TestWhatCanGoGoes(t *testing.T) {
 	s.check(t)
 }
 
-// Two at a time on one topdir.
+// Two runs do not work on one topdir at the same time.
 func TestLocked(t *testing.T) {
 	s := onlyBash(t)
 	var inner error
@@ -171,7 +170,7 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// A dry run is stable, complete and can be had as JSON.
+// A dry run prints all actions in a stable order, as text and as JSON.
 func TestActionsPrinted(t *testing.T) {
 	s := onlyBash(t)
 	s.want.SigKeys = []string{"41526f0e"}

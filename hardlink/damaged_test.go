@@ -14,8 +14,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// Each damage at the source is found, names the file, and leaves the build out while
-// the others are made.
+// Each kind of damage at the source is found and the file is named. The build is left out, and all others are
+// made.
 func TestDamagedSource(t *testing.T) {
 	cases := map[string]struct {
 		file   string
@@ -46,7 +46,7 @@ func TestDamagedSource(t *testing.T) {
 			s := newSite(t, "bash", "win-tool")
 			path := filepath.Join(s.prod, bashDir, c.file)
 			damage(t, path, c.change)
-			if c.file == bashSigned { // nor can another be made
+			if c.file == bashSigned { // no other copy can be made, either
 				s.want.SigKeys = []string{"41526f0e"}
 				damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
 			}
@@ -74,13 +74,13 @@ func TestDamagedSource(t *testing.T) {
 
 var otherKey []byte
 
-// sigmd5Changed changes the SIGMD5 tag's value, wherever in the signature header it is.
+// sigmd5Changed changes the value of the SIGMD5 tag, wherever it is in the signature header.
 func sigmd5Changed(b []byte) []byte {
 	b[sigmd5At(b)] ^= 1
 	return b
 }
 
-// sigmd5At is where an rpm has the value of its SIGMD5 tag (1004, binary).
+// sigmd5At returns where an rpm has the value of its SIGMD5 tag (1004, binary).
 func sigmd5At(b []byte) int {
 	i := bytes.Index(b[96:5000], []byte{0, 0, 3, 0xec, 0, 0, 0, 7})
 	entries := int(b[96+10])<<8 + int(b[96+11])
@@ -88,8 +88,8 @@ func sigmd5At(b []byte) int {
 	return 96 + 16 + 16*entries + offset
 }
 
-// Production pruned all signed copies: what is made of headers and unsigned rpms is
-// byte for byte what production had.
+// Production pruned all signed copies. Copies spliced from headers and unsigned rpms equal production's, byte
+// for byte.
 func TestSplicedEqualRealSignedCopies(t *testing.T) {
 	s := newSite(t)
 	had := map[string]string{}
@@ -113,7 +113,7 @@ func TestSplicedEqualRealSignedCopies(t *testing.T) {
 			want := had[dir(t, b.Build)+"/"+f.Path]
 			b.Build.Volume = "staged"
 			path := filepath.Join(s.top, dir(t, b.Build), f.Path)
-			// Production may never have written the copy that its database allows.
+			// Production may never have written a copy that its database allows.
 			if got := sum(t, path); want != "" && got != want {
 				t.Errorf("%s is not what production had", path)
 			}
@@ -147,7 +147,7 @@ func TestSpliceOfDamagedHeader(t *testing.T) {
 	}
 }
 
-// A file on topdir rots: only VerifyDigest sees it, and Repair makes it anew.
+// A file on topdir is damaged later: only VerifyDigest finds it, and Repair makes it again.
 func TestRepair(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)

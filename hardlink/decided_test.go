@@ -12,8 +12,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// Of a build of which staging decided nothing is made, by no audit either, and what is there is
-// left alone. Once that is undone it is made again.
+// Nothing is made of a build about which staging decided, not even by an audit, and existing files stay. Once
+// staging undoes the decision, the build is made again.
 func TestDecided(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
@@ -31,7 +31,7 @@ func TestDecided(t *testing.T) {
 		}
 		return out
 	}
-	// As deleteBuild leaves it.
+	// This is what deleteBuild leaves behind.
 	staged := filepath.Join(s.top, "vol/staged", bashDir)
 	must(t, errors.Join(os.RemoveAll(staged), os.Remove(filepath.Join(s.top, bashDir)), os.Remove(filepath.Join(s.top, glibcDir))))
 	s.input = decide(full)
@@ -56,7 +56,7 @@ func TestDecided(t *testing.T) {
 	s.check(t)
 }
 
-// An audit finds by the database alone that a build was deleted since the last load.
+// An audit learns from the database that a build was deleted since the last load.
 func TestDecidedSinceTheLoad(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
@@ -72,8 +72,8 @@ func TestDecidedSinceTheLoad(t *testing.T) {
 	s.check(t)
 }
 
-// As changeBuildVolume leaves a copied build that it moved to a volume of staging's own, an audit
-// does not make its files again; with the database or without.
+// After changeBuildVolume moved a copied build to a volume of staging's own, an audit does not make its files
+// again, with the database and without.
 func TestMovedByStaging(t *testing.T) {
 	for _, c := range []struct {
 		to       string

@@ -13,11 +13,11 @@ import (
 	"kojisnap/volumes"
 )
 
-// ErrCrash is what every operation on topdir says after a crash.
+// ErrCrash is the error of each operation on topdir after a crash.
 var ErrCrash = errors.New("crashed")
 
-// CrashAfter makes all operations on topdir fail after the first n, as if the process
-// were dead: nothing is cleaned up either.
+// CrashAfter makes all operations on topdir fail after the first n, as if the process were killed: nothing is
+// cleaned up.
 func (e *Engine) CrashAfter(n int64) {
 	var done atomic.Int64
 	e.top.Hook = func(string, string) error {
@@ -28,8 +28,8 @@ func (e *Engine) CrashAfter(n int64) {
 	}
 }
 
-// FailWrite makes what needs space on topdir fail from the n-th such operation on, as a full
-// disk does; what frees space works. hit tells whether it came to that.
+// FailWrite makes operations that need space on topdir fail, from the n-th one on, as on a full disk.
+// Operations that free space work. hit reports whether any failed.
 func (e *Engine) FailWrite(n int, err error) (hit func() bool) {
 	var done atomic.Int64
 	e.top.Hook = func(op, _ string) error {
@@ -45,7 +45,7 @@ func (e *Engine) FailWrite(n int, err error) (hit func() bool) {
 	return func() bool { return done.Load() > int64(n) }
 }
 
-// FailOn makes an operation on a name fail.
+// FailOn makes an operation on names with a suffix fail.
 func (e *Engine) FailOn(op, suffix string, err error) {
 	e.top.Hook = func(o, rel string) error {
 		if o == op && strings.HasSuffix(rel, suffix) {
@@ -84,10 +84,10 @@ func (r *reached) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Limited are the sources whose limit somebody kept to, and "all" if that of all was.
+// Limited returns the names of the sources whose limit slowed a reader, and "all" if the common limit did.
 func (e *Engine) Limited() []string { return e.sources.Waited() }
 
-// Named is how Linker makes a file where it needs a name from the first.
+// Named makes files as Linker does where they need a name from the beginning.
 var Named = named
 
 // Watch calls f before each operation on topdir.
@@ -98,7 +98,7 @@ func (e *Engine) Watch(f func()) {
 	}
 }
 
-// CrashAfterUnless is CrashAfter on a file system that can exchange names, or cannot.
+// CrashAfterUnless is CrashAfter, on a file system that can exchange names or, without exchange, cannot.
 func (e *Engine) CrashAfterUnless(n int64, exchange bool) {
 	e.CrashAfter(n)
 	crash := e.top.Hook

@@ -19,14 +19,14 @@ const (
 	bashRPM    = "x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
 )
 
-// onlyBash is a site of which one build is copied.
+// onlyBash is a site where one build is copied.
 func onlyBash(t testing.TB) *site {
 	s := newSite(t, "bash", "glibc")
 	s.input = volumestest.Split(s.input, func(b volumes.BuildFiles) bool { return b.NVR() == "bash-5.3.0-2.fc42" })
 	return s
 }
 
-// damage puts another file in a file's place, with the same time.
+// damage replaces a file by a changed one with the same time.
 func damage(t *testing.T, path string, change func([]byte) []byte) {
 	t.Helper()
 	info, err := os.Stat(path)
@@ -63,7 +63,7 @@ func mustRead(t testing.TB, path string) []byte {
 	return b
 }
 
-// staysOnProd checks that a build that was left out is found on the read-only volume.
+// staysOnProd checks that a build that is left out is on the read-only volume.
 func (s *site) staysOnProd(t *testing.T, dir string) {
 	t.Helper()
 	if target, err := os.Readlink(filepath.Join(s.top, dir)); target != "../../../vol/prod/"+dir {
@@ -80,7 +80,7 @@ func stat(t *testing.T, path string) fs.FileInfo {
 	return info
 }
 
-// noRows is a database that names no build.
+// noRows is a database without builds.
 func noRows(context.Context, []volumes.Build) (map[string]string, error) { return nil, nil }
 
 // removeRest does what a run does at its end.

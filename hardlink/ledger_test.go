@@ -42,7 +42,7 @@ func TestLedger(t *testing.T) {
 		t.Errorf("vol/prod in the ledger: %q", got)
 	}
 
-	// In its shortest form it says the same, and its shortest form is itself.
+	// The shortest form has the same state, and its own shortest form is itself.
 	var short, again bytes.Buffer
 	if _, err := known.WriteTo(&short); err != nil {
 		t.Fatal(err)
@@ -59,8 +59,8 @@ func TestLedger(t *testing.T) {
 		t.Error("two forms of one ledger")
 	}
 
-	// Cut anywhere: what a kill leaves. It reads as what was before the last batch, or
-	// refuses, and never as something else.
+	// A ledger that a kill has cut off anywhere reads as it was before the last batch, or is refused. It
+	// never reads as another state.
 	for cut := 0; cut < len(text); cut += 97 {
 		l, err := ledger.Parse(bytes.NewReader(text[:cut]))
 		if err != nil {
@@ -96,7 +96,7 @@ func TestLedger(t *testing.T) {
 		}
 	}
 
-	// A torn end is cut off by the next run that writes.
+	// The next run that writes cuts off an incomplete end.
 	if err := os.WriteFile(path, append(bytes.Clone(text), "B\tstaged\tx\t1\t1\nF\tx86"...), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// A symlink under the ledger's name does not lead a write elsewhere.
+// A symlink in the ledger's place does not redirect a write.
 func TestLedgerIsNotWrittenThroughASymlink(t *testing.T) {
 	s := newSite(t, "bash")
 	outside := filepath.Join(s.prod, "ledger")
@@ -131,7 +131,7 @@ func TestLedgerIsNotWrittenThroughASymlink(t *testing.T) {
 	}
 }
 
-// What was read ahead counts only while it is what the topdir has.
+// A ledger that was read ahead counts only while topdir's is the same.
 func TestPrefetchLedger(t *testing.T) {
 	s := onlyBash(t)
 	e := s.engine(t)

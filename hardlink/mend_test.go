@@ -30,7 +30,7 @@ func mounted(t testing.TB) (s *site, ro func(*hardlink.Options)) {
 	return s, func(o *hardlink.Options) { o.ReadOnly, o.WritableSource = at, false }
 }
 
-// rowsOf is a database in which builds stand where the plan has them, but for those that differ.
+// rowsOf is a database that has builds on the volumes of the plan, except some on others.
 func (s *site) rowsOf(t testing.TB, differ map[string]string) func(*hardlink.Options) {
 	rows := map[string]string{}
 	for _, b := range s.plan(t).Linked {
@@ -54,7 +54,7 @@ func (s *site) rowsOf(t testing.TB, differ map[string]string) func(*hardlink.Opt
 	}
 }
 
-// copyTree is shutil.copytree with symlinks, as changeBuildVolume calls it.
+// copyTree does what shutil.copytree with symlinks does, as changeBuildVolume calls it.
 func copyTree(t testing.TB, from, to string) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
@@ -76,7 +76,7 @@ func copyTree(t testing.TB, from, to string) {
 	must(t, err)
 }
 
-// failedMove does to a build of production's what changeBuildVolume does before it fails.
+// failedMove does with a build of production's what changeBuildVolume does before it fails.
 func (s *site) failedMove(t testing.TB, dir, volume string) string {
 	t.Helper()
 	to := filepath.Join(s.top, dir)
@@ -92,11 +92,11 @@ func (s *site) failedMove(t testing.TB, dir, volume string) string {
 	return to
 }
 
-// A delete or a reset in Koji that fails on the read-only volume has removed DEFAULT's symlink.
-// The next plain copy makes it again and tells; not if the database says that it is not to be.
+// A delete or a reset in Koji that fails on the read-only volume has removed the symlink on DEFAULT. The next
+// plain copy makes it again and reports it, unless the database speaks against it.
 func TestFailedDelete(t *testing.T) {
 	for name, c := range map[string]struct {
-		dir, volume string // where the database has the build; "-": there is none
+		dir, volume string // volume: the one in the database; "-": the build is not there
 		again       bool
 	}{
 		"on the read-only volume":        {glibcDir, "prod", true},
@@ -126,7 +126,7 @@ func TestFailedDelete(t *testing.T) {
 			if mends != c.again || len(a.Links) > 1 || a.Pending() != c.again {
 				t.Errorf("links %+v", a.Links)
 			}
-			for range 2 { // a plain one, and an audit
+			for range 2 { // a plain run, and an audit
 				s.mustCopy(t, options)
 				if is, _ := os.Readlink(link); (is == was) != c.again || !c.again && is != "" {
 					t.Errorf("DEFAULT says %q, before it was %q", is, was)
@@ -144,7 +144,7 @@ func both(f, g func(*hardlink.Options)) func(*hardlink.Options) {
 	return func(o *hardlink.Options) { f(o); g(o) }
 }
 
-// A build that left the snapshot's scope is in the database still, and has its symlink.
+// A build that left the snapshot's scope is still in the database, and has its symlink.
 func TestFailedDeleteOutOfScope(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
@@ -157,8 +157,8 @@ func TestFailedDeleteOutOfScope(t *testing.T) {
 	}
 }
 
-// A move to DEFAULT that failed has left a copy in the place of the symlink. The symlink takes its
-// place again; there is no moment at which the build is not there.
+// A move to DEFAULT that failed has left a copy in the symlink's place. The symlink replaces it; the build is
+// visible at each moment.
 func TestFailedMove(t *testing.T) {
 	for name, dir := range map[string]string{"from the read-only volume": glibcDir, "from another of production's": oldBash} {
 		t.Run(name, func(t *testing.T) {
@@ -193,8 +193,8 @@ func TestFailedMove(t *testing.T) {
 	}
 }
 
-// A move to another volume of staging's, the copy volume or one of its own, leaves a stray there,
-// which bars each later move: it goes. If a compose wants the build its files are copied then.
+// A failed move to the copy volume or to one of staging's own leaves a stray there, which blocks each later
+// move: it is removed. If a compose wants the build, its files are copied then.
 func TestFailedMoveToVolume(t *testing.T) {
 	for _, volume := range []string{"staged", "fast"} {
 		s, ro := mounted(t)
@@ -223,7 +223,7 @@ func TestFailedMoveToVolume(t *testing.T) {
 		}
 		s.check(t)
 	}
-	// Wanted meanwhile.
+	// A plan wants it in the meantime.
 	s, ro := mounted(t)
 	s.mustCopy(t, ro)
 	s.failedMove(t, glibcDir, "staged")
@@ -241,7 +241,7 @@ func TestFailedMoveToVolume(t *testing.T) {
 	}
 }
 
-// Killed at whatever moment of it, the next run puts it right.
+// After a kill at any moment, the next run repairs it.
 func TestKilledWhileMending(t *testing.T) {
 	for _, exchange := range []bool{true, false} {
 		for n := 0; ; n++ {

@@ -17,24 +17,23 @@ import (
 	"kojisnap/kojisnap/benchtest"
 )
 
-// The benchmarks of this file make the same files by kojisnap, in a process of its
-// own, and by rsync and cp, in turn, so that whatever else the machine does meets
-// them alike. kojisnap has checked the digest of every file and has synced data,
-// names and ledger when it ends. The others have not: cp and rsync leave it to the
-// kernel when the data is written, and "+sync" is with a syncfs after them.
+// The benchmarks of this file make the same files with kojisnap, in a process of its own, and with rsync and cp,
+// in turn, so that other work on the machine affects all of them. When kojisnap ends, it has checked the digest
+// of each file, and has synced data, names and ledger. cp and rsync leave writing the data to the kernel; "+sync"
+// includes a syncfs after them.
 //
 //	s/WAY          seconds
-//	cpu-s/WAY      seconds of processors, system's included
+//	cpu-s/WAY      seconds of processor time, user and system
 //	WAY:kojisnap   how many times as long as kojisnap it took
 //	MiB-peak       kojisnap's memory, at most (resident)
 
-// benchResult is what a process that copied tells.
+// benchResult is what a copying process prints.
 type benchResult struct {
 	Report hardlink.Report
 	Peak   int64 // bytes resident, at most
 }
 
-// benchTell prints it.
+// benchTell prints a benchResult.
 func benchTell(r hardlink.Report) error {
 	peak, err := benchtest.Peak()
 	if err != nil {
@@ -43,7 +42,7 @@ func benchTell(r hardlink.Report) error {
 	return json.NewEncoder(os.Stdout).Encode(benchResult{Report: r, Peak: peak})
 }
 
-// made are the sets that several benchmarks read.
+// made are the sets that several benchmarks share.
 var made = map[string]*benchSet{}
 
 func madeSet(b *testing.B, name string) *benchSet {
@@ -53,7 +52,7 @@ func madeSet(b *testing.B, name string) *benchSet {
 		if err != nil {
 			b.Fatal(err)
 		}
-		made[name] = &benchSet{dir: dir} // removed even if it fails
+		made[name] = &benchSet{dir: dir} // so that it is removed even if making it fails
 		made[name] = benchSets[name](b, dir)
 		b.Logf("%s: %d files, %.1f MB", name, made[name].files, float64(made[name].bytes)/1e6)
 	}
@@ -66,7 +65,7 @@ func removeBenchSets() {
 	}
 }
 
-// BenchmarkCopy copies from a read-only mount to another file system: a new ext4.
+// BenchmarkCopy copies from a read-only mount to another, new ext4.
 func BenchmarkCopy(b *testing.B) {
 	for _, set := range []string{"small", "mix", "large"} {
 		for _, cache := range []string{"warm", "cold"} {
@@ -80,8 +79,7 @@ func BenchmarkCopy(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate finds all files there already, or all but those of every hundredth
-// build.
+// BenchmarkUpdate measures runs that find all files in place, or all except those of each hundredth build.
 func BenchmarkUpdate(b *testing.B) {
 	for name, present := range map[string]func(i int) bool{
 		"same": func(i int) bool { return true },
@@ -96,8 +94,8 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkHardlink has topdir on the mount that production's tree is on. cp -al reads
-// no file; nor does rsync without --checksum.
+// BenchmarkHardlink has topdir on the mount of production's tree. Neither cp -al nor rsync without --checksum
+// reads the files.
 func BenchmarkHardlink(b *testing.B) {
 	for _, set := range []string{"small", "mix"} {
 		b.Run(set, func(b *testing.B) {
@@ -112,8 +110,7 @@ func BenchmarkHardlink(b *testing.B) {
 	}
 }
 
-// BenchmarkReflink has topdir and a read-only bind mount on one file system that
-// shares blocks.
+// BenchmarkReflink has topdir and a read-only bind mount on one file system that can share blocks.
 func BenchmarkReflink(b *testing.B) {
 	for _, kind := range []string{"xfs", "btrfs"} {
 		for _, set := range []string{"small", "mix"} {
@@ -128,7 +125,7 @@ func BenchmarkReflink(b *testing.B) {
 	}
 }
 
-// freshSet is a set on the file system that topdir will be on.
+// freshSet makes a set on the file system that topdir will be on.
 func freshSet(b *testing.B, name, disk string) *benchSet {
 	b.Helper()
 	dir := filepath.Join(disk, "prod")
@@ -138,9 +135,9 @@ func freshSet(b *testing.B, name, disk string) *benchSet {
 	return benchSets[name](b, dir)
 }
 
-// BenchmarkFetch fetches small rpms from a server that takes 20 ms to begin each
-// answer, by so many requests at a time. It cannot take less than files × 20 ms / jobs:
-// "×limit" is how many times as long it did. curl, beside it, checks nothing.
+// BenchmarkFetch fetches small rpms, several at a time, from a server that waits 20 ms before each answer.
+// The shortest possible time is files × 20 ms / jobs; "×limit" is how many times as long it took. curl, for
+// comparison, checks nothing.
 func BenchmarkFetch(b *testing.B) {
 	const latency, builds = 20 * time.Millisecond, 100
 	for _, jobs := range []int{4, 16, 64} {

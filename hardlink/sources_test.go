@@ -18,8 +18,8 @@ import (
 	"kojisnap/kojisnap/retry"
 )
 
-// What one source does not give as it has to be another does; a signed copy is made of its
-// parts, be they from several.
+// If one source does not give a good file, another does. A signed copy can be made of parts from several
+// sources.
 func TestNextSource(t *testing.T) {
 	remove := func(t *testing.T, path string) {
 		if err := os.Remove(path); err != nil {
@@ -74,7 +74,7 @@ func TestNextSource(t *testing.T) {
 	}
 }
 
-// One error tells what each source said.
+// One error has the errors of all sources.
 func TestNoSourceGivesIt(t *testing.T) {
 	s := onlyBash(t)
 	second := t.TempDir()
@@ -91,7 +91,7 @@ func TestNoSourceGivesIt(t *testing.T) {
 	s.staysOnProd(t, bashDir)
 }
 
-// A file that no source has: the build is left out and named, in Diff already.
+// If no source has a file, the build is left out and named, also by Diff.
 func TestMissingFile(t *testing.T) {
 	s := onlyBash(t)
 	if err := os.Remove(filepath.Join(s.prod, bashDir, bashRPM)); err != nil {
@@ -108,7 +108,7 @@ func TestMissingFile(t *testing.T) {
 	s.staysOnProd(t, bashDir)
 }
 
-// With another directory as the only source that has some of the files, and the web.
+// Files come from a directory that has only some of them, and from the web.
 func TestSeveralSources(t *testing.T) {
 	s := newSite(t)
 	var asked []string
@@ -171,8 +171,8 @@ func TestBwLimit(t *testing.T) {
 	}
 }
 
-// A source keeps to its own limit and to that of all, and to no other's: the first source here
-// would need weeks for a file.
+// A source keeps its own limit and the common one, and no other source's: with the limit of the first source
+// here, a file would take weeks.
 func TestSourceLimits(t *testing.T) {
 	for _, test := range []struct {
 		all   int64

@@ -15,14 +15,14 @@ import (
 	"kojisnap/hardlink"
 )
 
-// What may be somebody's stays, and is named: whatever is not production's, whatever the database
-// does not have on production's volume, and what may be a move that is under way.
+// A directory that may be somebody's stays and is reported: if it has anything that production does not have,
+// if the database does not have the build on production's volume, or if a move may still be running.
 func TestStrayThatStays(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(t *testing.T, dir string)
 		rows   map[string]string
 		after  time.Duration
-		why    string // "": not even a stray
+		why    string // "": it is not even a stray
 	}{
 		"a file more": {change: func(t *testing.T, dir string) {
 			must(t, os.WriteFile(dir+"/notes", nil, 0o644))
@@ -80,7 +80,7 @@ func TestStrayThatStays(t *testing.T) {
 	}
 }
 
-// looks is what a directory has, by names, sizes and times.
+// looks describes a directory's content by names, sizes and times.
 func looks(t testing.TB, dir string) (text string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
@@ -97,8 +97,8 @@ func oneOf(t testing.TB, dir string) string {
 	return filepath.Join(dir, files(t, dir)[0])
 }
 
-// What has lain still for an hour is no move that is under way.
-func TestStrayThatLaySill(t *testing.T) {
+// A copy that has not changed for an hour is no running move.
+func TestStrayThatLayStill(t *testing.T) {
 	later := func(o *hardlink.Options) { o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } }
 	for name, rows := range map[string]map[string]string{"half of it": nil, "from the copy volume": {glibc: "staged"}} {
 		t.Run(name, func(t *testing.T) {
@@ -117,8 +117,7 @@ func TestStrayThatLaySill(t *testing.T) {
 	}
 }
 
-// Without a database, and where production's tree is writable, so that a move succeeds, nothing is
-// removed.
+// Nothing is removed without a database, or if production's tree is writable, so that a move can succeed.
 func TestStrayNotRemoved(t *testing.T) {
 	s, ro := mounted(t)
 	s.mustCopy(t, ro)
@@ -137,7 +136,7 @@ func TestStrayNotRemoved(t *testing.T) {
 	}
 }
 
-// What changed between the look and the deed stays.
+// What changes between Diff and the removal stays.
 func TestStrayChangedMeanwhile(t *testing.T) {
 	for _, volume := range []string{"", "fast"} {
 		s, ro := mounted(t)

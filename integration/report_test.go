@@ -3,9 +3,11 @@ package integration_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/report/reporttest"
@@ -55,6 +58,13 @@ func TestReport(t *testing.T) {
 	})
 	if ok < 0 {
 		t.Errorf("no check of rpms that is ok: %+v", e.Checks)
+	}
+
+	// The record of an earlier kojisnap has only the checks that are not ok.
+	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.sync SET report = report - 'passed' - 'lists'")
+	old := read(kojisnap.StateReady, "READY at event ")
+	if len(old.Checks) == 0 || len(old.Checks) >= len(e.Checks) || slices.ContainsFunc(old.Checks, func(c report.Cell) bool { return c.Status == "ok" }) || !old.Checked.Equal(e.Checked) {
+		t.Errorf("of an old record: %+v", old.Checks)
 	}
 
 	// Production goes on.
@@ -137,8 +147,21 @@ func TestReport(t *testing.T) {
 			t.Error("the page has a password")
 		}
 	}
-	if one := kojisnapRun(t, "report", "-c", several, "--env", "perf"); one.code != 0 && one.code != 2 {
-		t.Errorf("one of them: exit code %d: %s", one.code, one.stderr)
+	// A host that knows only the store.
+	var stored report.Facts
+	must(t, json.Unmarshal([]byte(succeed(t, "report", "--store", w.store.String(), "--json")), &stored))
+	states = nil
+	for _, e := range stored.Environments {
+		states = append(states, fmt.Sprint(e.Name, " ", e.Verdict.State, " ", e.StoreOnly))
+	}
+	if !slices.Equal(states, []string{"perf ready true", "stg not ready true"}) {
+		t.Errorf("in the store: %q", states)
+	}
+	if o := kojisnapRun(t, "report", "-c", several, "--db", "dbname=x"); o.code != 2 || !strings.Contains(o.stderr, "--env") {
+		t.Errorf("the database of which environment: exit code %d: %s", o.code, o.stderr)
+	}
+	if o := kojisnapRun(t, "report", "--store", t.TempDir()); o.code != 2 || !strings.Contains(o.stderr, "no database") {
+		t.Errorf("of nothing: exit code %d: %s", o.code, o.stderr)
 	}
 	if e := w.reports(t, several, all, kojisnap.StateNotReady, "NOT READY: ", "--env", "stg"); len(e.Config) < 20 {
 		t.Errorf("the configuration: %+v", e.Config)
@@ -160,6 +183,85 @@ func TestReport(t *testing.T) {
 		t.Error("the page changed")
 	}
 	reporttest.Browse(t, pages)
+}
+
+// TestReportChanges: the builds that came, moved and went with the last load are named, each with its tags, and each
+// once; what was only tagged again is no change.
+func TestReportChanges(t *testing.T) {
+	w := newEnv(t)
+	w.init(t)
+	c := w.config(t, "f42-compose")
+	const next = lastEvent + 1
+	nvr := func(path string) string { return strings.ReplaceAll(path, "/", "-") }
+	changes := func() *report.Changes {
+		t.Helper()
+		var f report.Facts
+		must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", c, "--json")), &f))
+		return f.Environments[0].Changes
+	}
+	succeed(t, "pull", "-c", c)
+	succeed(t, "load", "-c", c)
+	if have := changes(); have != nil {
+		t.Errorf("after the first load: %+v", have)
+	}
+	w.event(t, next)
+	var paths []string
+	var ids []any
+	for range 4 {
+		var taken []string
+		for _, p := range paths {
+			taken = append(taken, strings.Split(p, "/")[0])
+		}
+		paths = append(paths, w.untagLatest(t, next, taken...))
+		ids = append(ids, w.buildID(t, paths[len(paths)-1]))
+	}
+	// The first is gone. The second moves. The third is tagged again at once, the fourth too, and into another tag.
+	for i, tags := range [][]int{nil, {8}, {2}, {2, 8}} {
+		for _, tag := range tags {
+			w.create(t, "tag_listing", next, hubtest.Values{"tag_id": tag, "build_id": ids[i]})
+		}
+	}
+	row, err := w.prodRows.Select("build", hubtest.Values{"id": ids[3]})
+	must(t, err)
+	made := maps.Clone(row[0])
+	made["id"], made["release"], made["create_event"] = 1000, "99.fc42", next
+	must(t, w.prodRows.Insert("build", made))
+	w.create(t, "tag_listing", next, hubtest.Values{"tag_id": 2, "build_id": 1000})
+	names := map[int]string{}
+	for _, id := range []int{2, 8} {
+		tag, err := w.prodRows.Select("tag", hubtest.Values{"id": id})
+		must(t, err)
+		names[id] = tag[0]["name"].(string)
+	}
+	kojisnapRun(t, "pull", "-c", c, "--event", fmt.Sprint(next))
+	kojisnapRun(t, "load", "-c", c)
+	have := changes()
+	if have == nil {
+		t.Fatal("nothing is known")
+	}
+	last := strings.Split(paths[3], "/")
+	want := map[string][]report.BuildChange{
+		"gone": {{Build: nvr(paths[0]), From: []string{names[2]}}}, "moved": {{Build: nvr(paths[1]), Into: []string{names[8]}, From: []string{names[2]}}},
+		"added": {{Build: nvr(paths[3]), Into: []string{names[8]}}}, "new": {{Build: last[0] + "-" + last[1] + "-99.fc42", Into: []string{names[2]}}},
+	}
+	for what, list := range map[string]report.BuildList{"gone": have.Gone, "moved": have.Moved, "added": have.Added, "new": have.New} {
+		if !reflect.DeepEqual(list.Builds, want[what]) || list.Total != 1 {
+			t.Errorf("%s: %+v, want %+v", what, list, want[what])
+		}
+	}
+	if have.FromEvent != lastEvent || have.Event != next {
+		t.Errorf("from %d to %d", have.FromEvent, have.Event)
+	}
+	if text := succeed(t, "report", "-c", c); !strings.Contains(text, "  moved "+nvr(paths[1])+" into "+names[8]+" out of "+names[2]+"\n") {
+		t.Errorf("text: %s", text)
+	}
+	// The earlier snapshot is gone.
+	must(t, w.store.Delete(t.Context(), "snapshots/"+have.From+".json"))
+	var f report.Facts
+	must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", c, "--json")), &f))
+	if e := f.Environments[0]; e.Changes != nil || !slices.ContainsFunc(e.Troubles, func(s string) bool { return strings.Contains(s, have.From) }) {
+		t.Errorf("without the earlier snapshot: %+v, %q", e.Changes, e.Troubles)
+	}
 }
 
 // reportConfig is config with production as it goes on.

@@ -156,6 +156,9 @@ func probeStore(ctx context.Context, s store.Store, snapshots int) (string, erro
 }
 
 func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
+	if o.Production != nil {
+		return o.Production.Check(ctx, o.Pull)
+	}
 	version, err := o.Hub.AskVersion(ctx)
 	if err != nil {
 		return "", fmt.Errorf("hub %s: %w", o.Hub.URL(), err)

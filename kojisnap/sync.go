@@ -21,14 +21,16 @@ import (
 // SyncOptions are the options of the steps that Sync runs. Sync itself sets what follows from an earlier step,
 // such as the snapshot.
 type SyncOptions struct {
-	Hub    *hub.Client // production's
-	Pull   pull.Options
-	Copy   CopyOptions
-	Load   LoadOptions
-	Clone  CloneOptions
-	Verify verify.Options
-	Only   Half
-	Scope  repository.Scope // with OnlyApply: of which the latest snapshot is applied
+	Hub *hub.Client // production's
+	// Production, if not nil, is pulled from in the place of the hub, which only names it.
+	Production Production
+	Pull       pull.Options
+	Copy       CopyOptions
+	Load       LoadOptions
+	Clone      CloneOptions
+	Verify     verify.Options
+	Only       Half
+	Scope      repository.Scope // with OnlyApply: of which the latest snapshot is applied
 	// AfterPull, if not nil, is called after the pull.
 	AfterPull func()
 	// StepBegins and StepEnds, if not nil, are called around each step, with what the sync has done so far.
@@ -36,6 +38,14 @@ type SyncOptions struct {
 	StepEnds   func(step SyncStep, r *SyncResult)
 	// NoVerify leaves out the last step, for hosts that cannot reach staging's hub.
 	NoVerify bool
+}
+
+// Production is production by another way than its hub: its database, or a dump of that.
+type Production interface {
+	// Pull writes a snapshot, as pull.Pull does.
+	Pull(ctx context.Context, s store.Store, o pull.Options) (*pull.Result, error)
+	// Check finds out whether a pull could begin, and says what there is to pull from.
+	Check(ctx context.Context, o pull.Options) (string, error)
 }
 
 // SyncResult is what the steps did, nil for a step that was not reached or was left out.
@@ -91,6 +101,10 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 // pull runs pull as a step.
 func (r *SyncResult) pull(ctx context.Context, s store.Store, o SyncOptions) error {
 	err := r.step("pull", func() (err error) {
+		if o.Production != nil {
+			r.Pull, err = o.Production.Pull(ctx, s, o.Pull)
+			return err
+		}
 		r.Pull, err = pull.Pull(ctx, o.Hub, s, o.Pull)
 		return err
 	})

@@ -34,7 +34,7 @@ func TestConfigCheck(t *testing.T) {
 		{"they agree", "[copy]\nkeep-days = 0\n[load]\nwait-for = '/lock'\n", nil},
 		{"all environments", "[copy]\njobs = -1\n[env.a.copy]\njobs = -2\n[env.b]\ntopurl = 'x'\n[env.b.pull]\nhbu = 'x'\n[env.c]\n", []string{
 			":8: [env.b.pull] has no key \"hbu\"", ":4: [env.a.copy] jobs: --jobs -2", ":2: [copy] jobs: --jobs -1", ":6: [env.b] topurl: --topurl"}},
-		{"the environment that is chosen", "[env]\ndefault = 'stgg'\n[env.stg]\n", []string{`"stgg" (did you mean stg?)`}},
+		{"the environment that is chosen", "[env]\ndefault = 'stgg'\n[env.stg]\n", []string{`:2 [env] default: the configuration has no environment "stgg" (did you mean stg?)`}},
 		{"common keys", "env = 'UP'\nexit-on-lock = true\nstore = 'ftp://x/y'\n", []string{":2: exit-on-lock: ", ":3: store: store \"ftp://x/y\"", ":1: env: environment \"UP\""}},
 		{"files that are named", "[load]\noverlay = '" + over + "'\n[pull]\nsign-key = '/no/such/key'\n", []string{over + ":2: ", ":4: [pull] sign-key: sign-key: "}},
 		{"volumes", "[volumes]\narchive = 'a/b'\n", []string{":2: [volumes] archive: "}},
@@ -118,6 +118,7 @@ db = "host=h dbname=koji password='s3 cr3t'"
 `)
 	out := kojisnapOK(t, "config", "show", "-c", file, "--env", "stg")
 	for _, want := range []string{
+		`(?m)^env = "stg" +# --env$`,
 		`(?m)^store = "/s" +# ` + file + `:1$`,
 		`(?m)^\[pull\]\ntag = \["f42", "a \\"b\\"\\u001B"\] +# ` + file + `:4 \[pull\]$`,
 		`(?m)^since = "2026-11-01" `,

@@ -46,6 +46,7 @@ kojisnap doctor -c stg.toml --only apply`,
 // add adds the flags of all commands that a sync runs.
 func (o *syncFlags) add(f *config.Flags) {
 	f.Section("pull", nil, o.pull.add)
+	o.pull.flags = f.Set
 	f.Section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
 	f.Section("load", map[string]string{"tag": "load-tag"}, o.load.add)
 	f.Section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
@@ -102,6 +103,8 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 	if o.pull.hub == "" && o.pull.profile == "" {
 		missing[kojisnap.CheckProductionHub] = nil
 	} else if opt.Hub, err = o.pull.client(a); err != nil {
+		missing[kojisnap.CheckProductionHub] = err
+	} else if opt.Production, err = o.pull.production(a, opt.Hub.URL()); err != nil {
 		missing[kojisnap.CheckProductionHub] = err
 	} else if len(o.pull.tags) > 0 {
 		if opt.Pull, err = o.pull.options(a); err != nil {

@@ -95,11 +95,11 @@ func (a *app) execute(ctx context.Context, args []string, out *output) (int, err
 
 func (a *app) run(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" && len(args) == 1 {
-		out := a.stdout
+		out, shown := a.stdout, a.results
 		if len(args) == 0 {
-			out = a.stderr
+			out, shown = a.stderr, a.errors
 		}
-		fmt.Fprint(out, usage())
+		fmt.Fprint(out, shown.wrap(usage()))
 		if len(args) == 0 {
 			return usageError{quietError{errors.New("no command")}}
 		}

@@ -12,7 +12,6 @@ import (
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/narrow"
-	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
@@ -48,8 +47,8 @@ is no longer needed is led back to production's volume at once. Builds whose fil
 damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
 3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
 
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for
-copy and load alike. Most of them come from the configuration, where each command has a table:
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is
+for copy and load alike. Most of them come from the configuration, where each command has a table:
 
 ` + syncExample + `
 
@@ -60,6 +59,9 @@ else. The one that reaches staging's database and topdir runs sync --only apply:
 latest snapshot in the store. It needs no [pull]; without hub and tag there, the store must have snapshots of one
 scope only. Either key may be in its host's configuration, as only = "pull" in [sync]. The store is a directory that
 both mount, a bucket, or is carried over by kojisnap bundle. The host that applies may have it read-only.
+
+Several environments can share one pull: [pull] lists the tags of all, and each environment its own in
+[env.NAME.load], as tag = ["f42"]. Its copy and verify follow that. sync --only pull then needs no --env.
 
 The host that pulls has no database to record a sync in: it has its exit code, its stamp, and a record in the store.
 On the host that applies, a sync's success is that of its half, also where the store has nothing new; status --nagios
@@ -217,6 +219,8 @@ func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 	switch {
 	case step.Error != "" && files == nil:
 		return "failed"
+	case step.Name == "pull" && r.Pull.Source != nil:
+		return fmt.Sprintf("event %d, %d rows; %s", r.Pull.Event, r.Pull.Totals.Rows, sourceText(r.Pull))
 	case step.Name == "pull" && r.Pull.Existing:
 		return fmt.Sprintf("nothing new at event %d; %d requests", r.Pull.Event, r.Pull.Asked.Requests)
 	case step.Name == "pull":
@@ -278,7 +282,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	var err, incomplete error
 	var snap *snapfile.Snapshot
 	if opt.Only != kojisnap.OnlyApply {
-		if r.Pull, err = pull.Pull(ctx, opt.Hub, s, opt.Pull); err != nil {
+		if r.Pull, err = o.pull.read(ctx, opt.Production, opt.Hub, s, opt.Pull); err != nil {
 			return err
 		}
 	}
@@ -341,6 +345,10 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 			return opt, err
 		}
 		if opt.Hub, err = o.pull.client(a); err != nil {
+			return opt, err
+		}
+		o.pull.stagingDB = o.load.db
+		if opt.Production, err = o.pull.production(a, opt.Hub.URL()); err != nil {
 			return opt, err
 		}
 	} else if opt.Scope, err = o.pull.scope(a); err != nil {

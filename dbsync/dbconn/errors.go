@@ -61,6 +61,12 @@ func refusal(err error) error {
 	return fmt.Errorf("%w: %s", err, strings.Join(more, "; "))
 }
 
+// Classify makes errors of a lost database retry.TemporaryErrors.
+func Classify(err error) error { return classify(err) }
+
+// SQLState returns the SQLSTATE of an error of PostgreSQL's, or "".
+func SQLState(err error) string { return sqlState(err) }
+
 // classify makes errors of a lost database retry.TemporaryErrors, and adds to others what to do.
 func classify(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

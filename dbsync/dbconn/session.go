@@ -2,6 +2,7 @@ package dbconn
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -38,6 +39,26 @@ func Begin(ctx context.Context, conn *pgx.Conn, opt pgx.TxOptions) (pgx.Tx, erro
 	tx, err := conn.BeginTx(ctx, opt)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := tx.Exec(ctx, settings); err != nil {
+		End(ctx, tx)
+		return nil, err
+	}
+	return tx, nil
+}
+
+// BeginAt starts a transaction with these settings that only reads, and that sees what the transaction sees that
+// exported a snapshot (pg_export_snapshot). Empty: it sees what is committed now, and can export that.
+func BeginAt(ctx context.Context, conn *pgx.Conn, snapshot string) (pgx.Tx, error) {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, err
+	}
+	if snapshot != "" { // before any query
+		if _, err := tx.Exec(ctx, "SET TRANSACTION SNAPSHOT '"+strings.ReplaceAll(snapshot, "'", "''")+"'"); err != nil {
+			End(ctx, tx)
+			return nil, err
+		}
 	}
 	if _, err := tx.Exec(ctx, settings); err != nil {
 		End(ctx, tx)

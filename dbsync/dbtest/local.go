@@ -34,7 +34,10 @@ func local() (dsn string, stop func(), err error) {
 // StartLocal starts a server from the machine's PostgreSQL binaries, with its data and its
 // socket below dir, an empty directory. It outlives the process, until StopLocal. PostgreSQL
 // refuses to run as root, so root starts it as the user postgres.
-func StartLocal(dir string) (dsn string, err error) {
+func StartLocal(dir string) (dsn string, err error) { return startLocal(dir, "") }
+
+// startLocal is StartLocal with more settings.
+func startLocal(dir, more string) (dsn string, err error) {
 	bin, err := binaries()
 	if err != nil {
 		return "", err
@@ -47,7 +50,7 @@ func StartLocal(dir string) (dsn string, err error) {
 	if err := runAs(cred, dir, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"); err != nil {
 		return "", err
 	}
-	options := fmt.Sprintf("-k %s -c listen_addresses='' %s", dir, strings.Join(settings, " "))
+	options := fmt.Sprintf("-k %s -c listen_addresses='' %s %s", dir, strings.Join(settings, " "), more)
 	if err := control(dir, "-l", filepath.Join(dir, "log"), "-o", options, "start"); err != nil {
 		return "", err
 	}

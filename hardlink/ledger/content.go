@@ -79,7 +79,7 @@ func (b *Build) InSubdir(f *volumes.File) *Entry {
 	return nil
 }
 
-// Is reports whether the file on the disk is the one that was put there.
+// Is reports whether the file on the disk is still the one of the entry.
 func (e Entry) Is(st unix.Stat_t, target string) bool {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFLNK:

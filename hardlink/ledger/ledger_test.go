@@ -17,7 +17,7 @@ func TestNoLedgerIsAnEmptyOne(t *testing.T) {
 	}
 }
 
-// Hostile names in a ledger do not become paths.
+// Hostile names in a ledger are refused, so that they do not become paths.
 func TestLedgerWithHostileNames(t *testing.T) {
 	for _, line := range []string{
 		"B\tstaged\t..\t1\t1", "B\t../..\tx\t1\t1", "B\tstaged\tx\t1\t1\nF\t../../x\t1\t1\tmd5:00",
@@ -31,7 +31,7 @@ func TestLedgerWithHostileNames(t *testing.T) {
 	}
 }
 
-// What is accepted reads the same in its shortest form.
+// A ledger that Parse accepts reads the same in its shortest form.
 func FuzzLedger(f *testing.F) {
 	for _, lines := range []string{
 		"B\tstaged\tx\t1\t1\nF\ta\t1\t2\tmd5:00\nS\tb\tc\nN\td\tmd5:01\nC\nU\t7",
@@ -61,7 +61,7 @@ func FuzzLedger(f *testing.F) {
 	})
 }
 
-// The ledger says what is left of a build by words that each of its formats has.
+// A build that was rewritten without some of its entries reads the same in each format.
 func TestRewrittenBuildInEachFormat(t *testing.T) {
 	for format := 1; format <= ledger.Format; format++ {
 		lines := []string{"B\tstaged\ta\t1\t1", "F\tx\t1\t2\tmd5:0", "F\ty\t1\t2\tmd5:0", "C",
@@ -80,8 +80,7 @@ func TestRewrittenBuildInEachFormat(t *testing.T) {
 	}
 }
 
-// A ledger has no line of what a directory held before it became a symlink; without the line that says so it
-// is another ledger.
+// A D line removes the entries below a directory that a symlink has replaced. Without the line they stay.
 func TestLedgerOfLinkedDirectory(t *testing.T) {
 	lines := []string{"B\tstaged\tbash\t1\t1", "F\tx\t1\t1\td", "S\tdata/logs/a\t/a", "S\tdata/logs.old\t/b", "C", "S\tdata/logs\t/c"}
 	for d, want := range map[string]int{"": 4, "D\tdata/logs": 3} {

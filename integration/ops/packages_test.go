@@ -166,6 +166,12 @@ func staged(t *testing.T, family, user string) []string {
 	if unit := read(t, filepath.Join(root, "usr/lib/systemd/system/kojisnap@.service")); !strings.Contains(unit, "\nUser="+user+"\n") {
 		t.Errorf("the unit is not of the user %s", user)
 	}
+	for _, name := range []string{"share/man/man1/kojisnap-sync.1.gz", "share/man/man5/kojisnap.toml.5.gz", "share/bash-completion/completions/kojisnap",
+		"share/kojisnap/kojisnap.example.toml", "lib/systemd/system/kojisnap-apply@.timer"} {
+		if body := read(t, filepath.Join(root, "usr", name)); len(body) < 100 {
+			t.Errorf("%s is %q", name, body)
+		}
+	}
 	return listed(root, succeed(t, "find", root, "-type", "f", "-printf", "/%P\n"))
 }
 

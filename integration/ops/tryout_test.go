@@ -224,4 +224,3 @@ func (h *newHost) ready(t *testing.T) {
 		t.Errorf("the report does not say READY")
 	}
 }
-

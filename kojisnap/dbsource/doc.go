@@ -7,7 +7,8 @@ differs.
 
 # What is read
 
-The event E is the highest one with a time before that of the newest event less a margin. A versioned row
+The event E is the highest one with a time before the server's clock, or of a dump the time of the newest event, less a margin: a
+transaction may commit long after it took its event. On a standby the clock is the time of the last commit that was replayed. A versioned row
 belongs to the view at E if its create_event is at most E and its revoke_event is NULL or later. Rows that were
 revoked since the base are kept beside the view. Rows without events are as they were when the source was made.
 

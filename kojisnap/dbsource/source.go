@@ -74,6 +74,13 @@ type Table struct {
 	Rows int64 `json:"rows"`
 }
 
+// Clock is implemented by a Source that knows when it is of: a server. All that committed before that time is in it.
+// The margin is then counted from there, as it is from a hub's clock; else from the newest event.
+type Clock interface {
+	// Clock returns the time, zero if it is not known.
+	Clock(ctx context.Context) (time.Time, error)
+}
+
 // LastEvents is implemented by a Source that finds events without a scan of all of them.
 type LastEvents interface {
 	// LastEvent returns the event with the highest id of those with a time before a time; the zero time is later

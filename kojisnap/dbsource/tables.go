@@ -57,3 +57,11 @@ func WantedColumns(table string) []string {
 	}
 	return relation.Get(table).ColumnNames()
 }
+
+// WantedTables returns the tables of which a Source may read columns.
+func WantedTables() (names []string) {
+	for _, rel := range relation.All() {
+		names = append(names, rel.Name)
+	}
+	return names
+}

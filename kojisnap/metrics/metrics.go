@@ -54,8 +54,8 @@ func (s Staging) WriteFile(path string) error {
 	if err != nil {
 		return err
 	}
-	if s.Status == nil {
-		families = append(families, earlier(path, families)...)
+	if s.Status == nil && !s.Apart {
+		families = append(families, earlier(path, s.Env)...)
 		slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	}
 	return prometheus.WriteToTextfile(path, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil }))
@@ -71,9 +71,11 @@ func CheckFile(path string) error {
 	return nil
 }
 
-// earlier returns the metrics of kojisnap's in a file that are not among the families. A file that cannot be read has
-// none.
-func earlier(path string, families []*dto.MetricFamily) (kept []*dto.MetricFamily) {
+// lasting are the metrics that hold until the database says something else.
+var lasting = []string{"event", "event_timestamp_seconds", "history_event", "last_load_timestamp_seconds", "last_success_timestamp_seconds"}
+
+// earlier returns the lasting metrics of an environment in a file. A file that cannot be read has none.
+func earlier(path, env string) (kept []*dto.MetricFamily) {
 	body, err := os.ReadFile(path)
 	if err != nil {
 		return nil
@@ -83,9 +85,15 @@ func earlier(path string, families []*dto.MetricFamily) (kept []*dto.MetricFamil
 	if err != nil {
 		return nil
 	}
-	for name, f := range old {
-		known := slices.ContainsFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == name })
-		if !known && strings.HasPrefix(name, namespace+"_") && name != namespace+"_tag_ready" {
+	for _, name := range lasting {
+		f := old[namespace+"_"+name]
+		if f == nil {
+			continue
+		}
+		f.Metric = slices.DeleteFunc(f.Metric, func(m *dto.Metric) bool {
+			return !slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool { return l.GetName() == "env" && l.GetValue() == env })
+		})
+		if len(f.Metric) > 0 {
 			kept = append(kept, f)
 		}
 	}

@@ -37,7 +37,7 @@ func (b buildReader) askRPMs(ctx context.Context, t task, ids []int64) error {
 	}, ids)
 }
 
-// rpmsApart reads the rpms of a build that the hub cannot send all at once.
+// rpmsApart reads the rpms of a build that the hub cannot send in one reply.
 func (b buildReader) rpmsApart(ctx context.Context, t task, call hub.Call, build int64, why error) error {
 	var had idset.Set
 	put := func(r hub.Row, assume map[string][]byte) error {
@@ -68,10 +68,10 @@ func (b buildReader) rpmsApart(ctx context.Context, t task, call hub.Call, build
 	return nil
 }
 
-// putRPM adds an rpm, of this hub or an external repo's.
+// putRPM adds an rpm of this hub or of an external repo.
 func (t task) putRPM(r hub.Value) error { return t.putRPMAs(r, nil, nil) }
 
-// putRPMAs is putRPM for rows of a call that does not tell all: for the reason why.
+// putRPMAs is putRPM for rows of a call that does not return all columns, for the reason why.
 func (t task) putRPMAs(r hub.Value, assume map[string][]byte, why error) error {
 	rel := relation.Get("rpminfo")
 	row, fault, err := t.row("rpminfo", r, assume)
@@ -85,7 +85,7 @@ func (t task) putRPMAs(r hub.Value, assume map[string][]byte, why error) error {
 		t.goWithout(rel, row, []snapshot.Lack{{Column: "extra", Why: why}})
 	}
 	if row[rel.Index("build_id")] == nil {
-		row[rel.Index("draft")] = nil // an external rpm is of no build; Koji 1.34's migration made it so
+		row[rel.Index("draft")] = nil // an external rpm belongs to no build; Koji 1.34's migration set it to NULL
 	}
 	repo, _ := r.Field("external_repo_id").Int()
 	if repo != 0 {

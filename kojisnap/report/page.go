@@ -179,7 +179,7 @@ type trouble struct {
 func (v *envView) Troubled() (all []trouble) {
 	const few, opened = 5, 3
 	for i, c := range v.troubled() {
-		all = append(all, trouble{c, c.Status == verify.StatusFailed && i < opened && len(c.Entries) <= few, max(0, c.Bad-len(c.Entries))})
+		all = append(all, trouble{c, c.Status == verify.StatusFailed && i < opened && len(c.Entries) <= few, c.more()})
 	}
 	return all
 }
@@ -221,6 +221,12 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 			return count(n)
 		}
 		return fmt.Sprint(n)
+	},
+	"plural": func(n int, one, many string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return count(n) + " " + many
 	},
 	"title": func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
 	"mark":  func(s verify.Status) string { return cmp.Or(marks[s], "?") },

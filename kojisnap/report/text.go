@@ -59,18 +59,28 @@ func (e *Env) text(w io.Writer) {
 		textList(w, o.Total, o.Entries)
 	}
 	e.textFiles(w)
-	if len(e.Config) > 0 {
-		fmt.Fprintf(w, "\nconfiguration\n")
+	e.textConfig(w)
+}
+
+func (e *Env) textConfig(w io.Writer) {
+	if len(e.Config) == 0 {
+		return
 	}
-	for _, s := range e.Config {
-		section, origin := "", s.Origin
-		if s.Section != "" {
-			section = "[" + s.Section + "] "
+	fmt.Fprintf(w, "\nconfiguration\n")
+	defaults := 0
+	for _, k := range e.Config {
+		section := ""
+		if k.Section != "" {
+			section = "[" + k.Section + "] "
 		}
-		if s.Default {
-			origin = "default"
+		if k.Default {
+			defaults++
+			continue
 		}
-		fmt.Fprintf(w, "  %s%s = %s (%s)\n", visible(section), visible(s.Key), visible(s.Value), visible(origin))
+		fmt.Fprintf(w, "  %s%s = %s (%s)\n", visible(section), visible(k.Key), visible(k.Value), visible(k.Origin))
+	}
+	if defaults > 0 {
+		fmt.Fprintf(w, "  %d keys have their defaults; kojisnap config show -v prints them\n", defaults)
 	}
 }
 
@@ -87,8 +97,15 @@ func (e *Env) textChecks(w io.Writer) {
 			fmt.Fprintf(w, "%s %s: %d\n", marks[c.Status], name, c.Count)
 			continue
 		}
-		fmt.Fprintf(w, "%s %s: %s, %d of %d: %s\n  -> %s\n", marks[c.Status], name, c.Status, c.Bad, c.Count, visible(c.Detail), visible(c.Cure))
-		textList(w, c.Bad, c.Entries)
+		said := string(c.Status)
+		if c.Bad > 0 {
+			said += fmt.Sprintf(", %d of %d", c.Bad, c.Count)
+		}
+		if c.Detail != "" {
+			said += ": " + visible(c.Detail)
+		}
+		fmt.Fprintf(w, "%s %s: %s\n  -> %s\n", marks[c.Status], name, said, visible(c.Cure))
+		textList(w, len(c.Entries)+c.more(), c.Entries)
 	}
 }
 

@@ -305,10 +305,20 @@ func TestManifest(t *testing.T) {
 	if id, ok := snapfile.IDOfObject(object); !ok || id != snap.ID {
 		t.Errorf("id of %s: %q", object, id)
 	}
-	if _, err := snapfile.Decode(bytes.Replace(body, []byte(`"version": 1`), []byte(`"version": 3, "new": true`), 1)); !errors.Is(err, snapfile.ErrNewer) {
+	if _, err := snapfile.Decode(bytes.Replace(body, []byte(`"version": 1`), []byte(`"version": 4, "new": true`), 1)); !errors.Is(err, snapfile.ErrNewer) {
 		t.Errorf("newer version: %v", err)
 	}
+	ofDatabase := *snap.Manifest
+	ofDatabase.Source = snapfile.SourceDatabase
+	text, _, err := ofDatabase.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := snapfile.Decode(text); err != nil || got.Version != 3 || got.Source != snapfile.SourceDatabase {
+		t.Errorf("a manifest of a database: version %d, source %q, %v", got.Version, got.Source, err)
+	}
 	for what, bad := range map[string][]byte{
+		"unknown source": bytes.Replace(text, []byte(`"source": "database"`), []byte(`"source": "rumour"`), 1),
 		"unknown field":  bytes.Replace(body, []byte(`"hub"`), []byte(`"bub"`), 1),
 		"other format":   bytes.Replace(body, []byte("kojisnap-snapshot"), []byte("other"), 1),
 		"not JSON":       body[:len(body)/2],

@@ -30,7 +30,7 @@ func TestParseMounts(t *testing.T) {
 	}
 }
 
-// What the mount of production's tree is found to be, on the real mount table.
+// CheckReadOnlyVolume finds out from the real mount table what is mounted as production's tree.
 func TestCheckReadOnlyVolume(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mount(2)")

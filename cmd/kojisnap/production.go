@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/pflag"
+
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/dbsource/postgres"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/store"
+)
+
+// production is what a pull reads from in the place of the hub.
+type production struct {
+	hub  string // URL that names it
+	open func(ctx context.Context) (dbsource.Source, error)
+}
+
+// Pull implements kojisnap.Production.
+func (p production) Pull(ctx context.Context, s store.Store, o pull.Options) (*pull.Result, error) {
+	if o.Deadline > 0 {
+		var cancel context.CancelFunc
+		late := fmt.Errorf("pull: not done within %s: %w", o.Deadline, context.DeadlineExceeded)
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, late)
+		defer cancel()
+		o.Deadline = 0
+		r, err := p.Pull(ctx, s, o)
+		if err != nil && context.Cause(ctx) == late && !errors.Is(err, late) {
+			err = fmt.Errorf("%w: %w", late, err)
+		}
+		return r, err
+	}
+	src, err := p.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	return dbsource.Pull(ctx, src, s, p.options(o))
+}
+
+// Check implements kojisnap.Production.
+func (p production) Check(ctx context.Context, o pull.Options) (string, error) {
+	src, err := p.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer src.Close()
+	return dbsource.Check(ctx, src, p.options(o))
+}
+
+func (p production) options(o pull.Options) dbsource.Options {
+	return dbsource.Options{
+		Hub: p.hub, Tags: o.Tags, Builds: o.Builds, Event: o.Event, Margin: o.Margin, Full: o.Full, Since: o.Since, SinceTime: o.SinceTime,
+		DryRun: o.DryRun, NoContentTags: o.NoContentTags, TempDir: o.TempDir, Program: o.Program, Now: o.Now, Log: o.Log, Progress: o.Progress,
+	}
+}
+
+// ofHub are the flags of a pull that mean something only to a hub.
+var ofHub = []string{"sweep", "max-rate", "serverca", "contact"}
+
+// production returns what is read in the place of the hub; nil: the hub. hub is the URL that names production.
+func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) {
+	if o.fromDB == "" {
+		return nil, nil
+	}
+	for _, name := range ofHub {
+		if o.flags != nil && o.flags.Changed(name) {
+			return nil, usagef("--%s is for hubs, and --from-db reads a database: leave it out", name)
+		}
+	}
+	if err := a.checkDSN(o.fromDB); err != nil {
+		return nil, err
+	}
+	if err := o.checkNotStaging(a); err != nil {
+		return nil, err
+	}
+	open := func(ctx context.Context) (dbsource.Source, error) {
+		src, err := postgres.Open(ctx, postgres.Options{DSN: o.fromDB, Jobs: o.jobs, Log: a.log})
+		if marked := (*postgres.MarkedError)(nil); errors.As(err, &marked) {
+			return nil, usageError{err}
+		}
+		if err != nil {
+			return nil, err
+		}
+		return src, nil
+	}
+	return production{hub, open}, nil
+}
+
+// checkNotStaging refuses the staging database that the configuration names.
+func (o *pullFlags) checkNotStaging(a *app) error {
+	staging := []string{o.stagingDB}
+	for _, section := range []string{"load", "copy", "verify"} {
+		if v, _, ok := a.config.Lookup(section, "db"); ok {
+			text, _ := v.(string)
+			staging = append(staging, text)
+		}
+	}
+	for _, dsn := range staging {
+		if dsn != "" && sameDatabase(o.fromDB, dsn) {
+			return usagef("--from-db and --db name the same database: --from-db is production's, which is read, --db is staging's, which is written")
+		}
+	}
+	return nil
+}
+
+// sameDatabase reports whether two DSNs name the same database of the same server.
+func sameDatabase(a, b string) bool {
+	place := func(dsn string) string {
+		c, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			return "?" + dsn
+		}
+		database := c.Database
+		if database == "" {
+			database = c.User
+		}
+		return fmt.Sprintf("%s:%d/%s", strings.ToLower(c.Host), c.Port, database)
+	}
+	return place(a) == place(b)
+}
+
+// addSource adds the flags that name what is read in the place of the hub.
+func (o *pullFlags) addSource(fs *pflag.FlagSet) {
+	fs.StringVar(&o.fromDB, "from-db", "", "read production's database, or a standby of it, at `DSN`, and not the hub; --hub names the production, and need not be reachable")
+}
+
+// read pulls, from the hub or what is in its place.
+func (o *pullFlags) read(ctx context.Context, from kojisnap.Production, c *hub.Client, s store.Store, opt pull.Options) (*pull.Result, error) {
+	if from != nil {
+		return from.Pull(ctx, s, opt)
+	}
+	return pull.Pull(ctx, c, s, opt)
+}
+
+// sourceText says what a pull read that did not ask the hub.
+func sourceText(r *pull.Result) string {
+	return fmt.Sprintf("%d rows read of %d tables of production's %s", r.Asked.Rows, r.Source.Wanted, r.Source.Kind)
+}
+
+// tellTables names the tables of a source that kojisnap does not know.
+func (a reporter) tellTables(r *pull.Result) {
+	if r.Source == nil || r.Source.Unknown == 0 {
+		return
+	}
+	var names []string
+	for _, t := range r.Source.Tables {
+		if t.Class == string(dbsource.Unknown) {
+			names = append(names, t.Name)
+		}
+	}
+	slices.Sort(names)
+	a.log.Info("tables that kojisnap does not know were not read", "tables", strings.Join(names, " "))
+}

@@ -1,0 +1,68 @@
+package dbsource
+
+import (
+	"context"
+
+	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/snapshot"
+)
+
+// A reset of a build (Koji's resetBuild) deletes its taggings, and no event tells. So what the last snapshot has as
+// complete, and what is in no tag any more, is read once more: its row, as it is now, is among the revoked rows of the
+// relation build, if it is not complete any more. Package pull does the same.
+
+// leftBuilds are the builds that the last snapshot has as complete ones, in tags of the scope, and that are not
+// among those of this pull.
+func (r *run) leftBuilds(ctx context.Context, now *idset.Set) (*idset.Set, error) {
+	left := new(idset.Set)
+	last, err := r.lastSnapshot(ctx)
+	if err != nil || last == nil {
+		return left, err
+	}
+	var inScope, outside idset.Set
+	listing := relation.Get("tag_listing")
+	build, tag := listing.Index("build_id"), listing.Index("tag_id")
+	err = snapshot.EachRow(ctx, last, listing, func(row [][]byte) error {
+		id, err := idset.Parse(row[build])
+		if err != nil {
+			return err
+		}
+		of, err := idset.Parse(row[tag])
+		if r.scope.inScope.Has(of) {
+			inScope.Add(id)
+		} else {
+			outside.Add(id)
+		}
+		return err
+	})
+	if err != nil {
+		return left, err
+	}
+	rel := relation.Get("build")
+	state := rel.Index("state")
+	err = snapshot.EachRow(ctx, last, rel, func(row [][]byte) error {
+		id, err := idset.Parse(row[0])
+		if err == nil && string(row[state]) == "1" && !now.Has(id) && (inScope.Has(id) || !outside.Has(id)) {
+			left.Add(id)
+		}
+		return err
+	})
+	return left, err
+}
+
+// readLeft reads builds that left. One whose row is gone is no build; one that is complete was untagged, not reset.
+func (r *run) readLeft(ctx context.Context, ids *idset.Set) error {
+	rel := relation.Get("build")
+	state := rel.Index("state")
+	return r.each(ctx, query{relation: "build", where: &Where{"id", toBitmap(ids)}}, func(row [][]byte) error {
+		if string(row[state]) == "1" {
+			return nil
+		}
+		if _, fault := judge(rel, row); fault != nil {
+			return nil // it stays what it was
+		}
+		_, err := r.builder.AddRevoked("build", row)
+		return err
+	})
+}

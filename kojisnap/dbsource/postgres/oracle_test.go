@@ -1,0 +1,76 @@
+package postgres_test
+
+import (
+	"os"
+	"testing"
+
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/dbsource/postgres"
+	"kojisnap/kojisnap/dbsource/sourcetest"
+	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull"
+)
+
+func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+
+// production is a database with the recorded rows, and a hub that answers from it.
+func production(t testing.TB) (dsn string, c *hub.Client) {
+	t.Helper()
+	dsn = dbtest.Production(t)
+	return dsn, hubOf(t, dsn, hubtest.Options{})
+}
+
+func hubOf(t testing.TB, dsn string, o hubtest.Options) *hub.Client {
+	t.Helper()
+	db, err := hubtest.PostgreSQL(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return sourcetest.Hub(t, db, o)
+}
+
+// open opens a database as a source.
+func open(t testing.TB, dsn string, jobs int) *postgres.Source {
+	t.Helper()
+	src, err := postgres.Open(t.Context(), postgres.Options{DSN: dsn, Jobs: jobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { src.Close() })
+	return src
+}
+
+// TestOracle: the recorded production at several events, scopes and numbers of sessions gives by its database what it
+// gives by its hub, to the digest of each segment.
+func TestOracle(t *testing.T) {
+	dsn, c := production(t)
+	for _, test := range []struct {
+		name   string
+		tags   []string
+		builds []string
+		event  int64
+		jobs   int
+		plain  bool // without content tags
+		since  int64
+	}{
+		{"one tag", []string{"f42-compose"}, nil, 419, 1, false, 0},
+		{"patterns", []string{"f4*", "!f42-infra*"}, nil, 419, 3, false, 0},
+		{"all tags", []string{"*"}, nil, 419, 2, false, 0},
+		{"earlier", []string{"*"}, nil, 300, 2, false, 0},
+		{"early", []string{"f42"}, nil, 150, 2, false, 0},
+		{"no content tags", []string{"*"}, nil, 419, 2, true, 0},
+		{"builds by name", []string{"f42-infra"}, []string{"kernel-6.14.5-300.fc42", "layered-image-1-1", "draftpkg-1-1.fc42,draft_72", "failed-build-1-1", "40"}, 419, 2, false, 0},
+		{"history", []string{"f42-compose"}, nil, 419, 2, false, 100},
+		{"history of all", []string{"*"}, nil, 410, 2, false, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
+			_, bySource := sourcetest.PullSource(t, open(t, dsn, test.jobs), sourcetest.Store(t), dbsource.Options{
+				Hub: c.URL(), Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
+			sourcetest.Equal(t, byHub, bySource)
+		})
+	}
+}

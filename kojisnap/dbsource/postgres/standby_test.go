@@ -1,0 +1,108 @@
+package postgres_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync/dbconn"
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/dbsource/sourcetest"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/retry"
+)
+
+// TestStandby: a standby gives what the primary's hub gives, by several sessions that see one moment. When the standby
+// cancels them, as the primary has removed what they may still read, the pull is to be tried again and leaves no
+// snapshot; the next one succeeds.
+func TestStandby(t *testing.T) {
+	primary, standby := dbtest.Standby(t, func(dsn string) { dbtest.FillProduction(t, dsn) })
+	c := hubOf(t, primary, hubtest.Options{})
+	o := dbsource.Options{Hub: c.URL(), Tags: []string{"f4*"}, Event: 419}
+	byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: o.Tags, Event: o.Event})
+
+	src := open(t, standby, 3)
+	// Committed, and replayed there, after the pull has begun: it does not see it.
+	dbtest.Exec(t, primary, `INSERT INTO events (time) VALUES (now()); UPDATE build SET state = 2 WHERE id = 36`)
+	dbtest.CaughtUp(t, primary, standby)
+	s := sourcetest.Store(t)
+	_, bySource := sourcetest.PullSource(t, src, s, o)
+	sourcetest.Equal(t, byHub, bySource)
+	src.Close()
+
+	src = open(t, standby, 3)
+	dbtest.Exec(t, primary, `UPDATE rpminfo SET size = size + 1`)
+	dbtest.Exec(t, primary, `VACUUM rpminfo`)
+	dbtest.CaughtUp(t, primary, standby)
+	o.Full = true // not the same snapshot again
+	s = sourcetest.Store(t)
+	_, err := dbsource.Pull(t.Context(), src, s, o)
+	var later *retry.TemporaryError
+	if !errors.As(err, &later) {
+		t.Fatalf("after a recovery conflict: %v, want a TemporaryError", err)
+	}
+	if !strings.Contains(err.Error(), "hot_standby_feedback") {
+		t.Errorf("the error does not say what to do: %v", err)
+	}
+	if all, err := repository.Snapshots(t.Context(), s); err != nil || len(all) > 0 {
+		t.Errorf("%d snapshots, %v after a pull that failed", len(all), err)
+	}
+	src.Close()
+	sourcetest.PullSource(t, open(t, standby, 3), s, o)
+	conflictWhileReading(t, primary, standby)
+}
+
+// conflictWhileReading makes the standby cancel a scan that has begun.
+func conflictWhileReading(t *testing.T, primary, standby string) {
+	t.Helper()
+	// More than the buffers between server and client hold.
+	dbtest.Exec(t, primary, `INSERT INTO events (id, time) SELECT n, now() FROM generate_series(1000001, 1500000) n`)
+	dbtest.CaughtUp(t, primary, standby)
+	src, watch := open(t, standby, 1), dbtest.Connect(t, standby)
+	defer src.Close()
+	rows := 0
+	err := src.Scan(t.Context(), dbsource.Scan{Table: "events", Columns: []string{"id", "time"}}, func([][]byte) error {
+		if rows++; rows > 1 {
+			return nil
+		}
+		dbtest.Exec(t, primary, `SET session_replication_role = replica; DELETE FROM events WHERE id > 1000000`)
+		dbtest.Exec(t, primary, `VACUUM events`)
+		for waited := false; ; { // for the scan; and then it waits no more
+			var waits bool
+			err := watch.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event LIKE 'RecoveryConflict%')`).Scan(&waits)
+			if dbconn.SQLState(err) == "40001" { // this question was in the way, too
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if waited && !waits {
+				return nil
+			}
+			waited = waited || waits
+		}
+	})
+	var later *retry.TemporaryError
+	if !errors.As(err, &later) || !strings.Contains(err.Error(), "conflict with recovery") || !strings.Contains(err.Error(), "hot_standby_feedback") {
+		t.Errorf("cancelled after %d rows: %v", rows, err)
+	}
+}
+
+// TestConnectionLost: sessions that the server ends are an error to be tried again, and leave no snapshot.
+func TestConnectionLost(t *testing.T) {
+	dsn, c := production(t)
+	src := open(t, dsn, 2)
+	dbtest.Exec(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'kojisnap'`)
+	s := sourcetest.Store(t)
+	_, err := dbsource.Pull(t.Context(), src, s, dbsource.Options{Hub: c.URL(), Tags: []string{"f42"}, Event: 419})
+	var later *retry.TemporaryError
+	if !errors.As(err, &later) {
+		t.Errorf("got %v, want a TemporaryError", err)
+	}
+	if all, err := repository.Snapshots(t.Context(), s); err != nil || len(all) > 0 {
+		t.Errorf("%d snapshots, %v after a pull that failed", len(all), err)
+	}
+}
