@@ -134,9 +134,9 @@ func (r *SyncReport) causes(exit int, said string) (causes []Cause, short string
 		causes = append(causes, Cause{name, what + inChecks(s.checks), CheckCure(name)})
 	}
 	if r.Missing > 0 {
-		words = append(words, fmt.Sprintf("%d files that no source has", r.Missing))
+		words = append(words, fmt.Sprintf("%d at no source", r.Missing))
 		causes = append(causes, Cause{What: fmt.Sprintf("No source has %d files. Their builds stay on production's volume.", r.Missing),
-			Cure: "kojisnap copy --dry-run names them. Look whether the source is whole; what production itself lacks, ask its release engineers for."})
+			Cure: "kojisnap copy --dry-run names them. See that the source is whole. Ask production's release engineers for what production itself lacks."})
 	}
 	if r.Held > 0 {
 		words = append(words, fmt.Sprintf("%d things kept back by the copy", r.Held))
@@ -190,12 +190,12 @@ var checkCures = map[string]string{
 	"module archives":   rowsCure,
 	"archives":          rowsCure,
 	"builds":            rowsCure,
-	"content tags":      "Pull with --content-tags, the default; a content tag that production deleted, ask the module's owner about.",
+	"content tags":      "Pull with --content-tags, the default; ask the module's owner about a content tag that production deleted.",
 	"hidden":            "Untag staging's own build, or tag production's again in staging; calls that are pinned at a loaded event do not see it.",
 	"on record":         "Nothing to do: staging's own decisions explain it.",
 	"unsigned":          "Dist repos need signed rpms: wait until production signs them.",
 	"signed copies":     "Wait until production signs them with a wanted key, or name another key with --sigkey.",
-	"files":             "Run kojisnap copy --audit --repair, which makes them again; what production itself lacks, ask its release engineers for.",
+	"files":             "Run kojisnap copy --audit --repair, which makes them again. Ask production's release engineers for what production itself lacks.",
 	"sources":           "Run kojisnap copy --audit --repair; Pungi only warns about a build without a source rpm.",
 	"archive files":     "Run kojisnap copy --audit --repair, which makes them again.",
 	"module files":      "Run kojisnap copy --audit --repair, which makes them again.",

@@ -122,7 +122,7 @@ kojisnap discard stg-412345-20261129t202030z -c stg.toml --back`,
 type cloneFlags struct {
 	provider, dir            string
 	lower, subvolume         string
-	liveLower                bool
+	liveLower, metacopy      bool
 	program                  []string
 	programTimeout           time.Duration
 	ontap                    ontap.Options
@@ -137,6 +137,7 @@ func (o *cloneFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.dir, "dir", "", "overlay, btrfs: make clones below `DIR`; ontap: where this host has --ontap-junction")
 	fs.StringVar(&o.lower, "lower", "", "overlay: production's tree as it was at one moment, `PATH|PATTERN`")
 	fs.BoolVar(&o.liveLower, "live-lower", false, "overlay: accept a lower tree that production goes on to change (default: refuse it)")
+	fs.BoolVar(&o.metacopy, "metacopy", false, "overlay: make links without reflinks also where these work: faster, and links need the lower tree")
 	fs.StringVar(&o.subvolume, "subvolume", "", "btrfs: production's tree, a subvolume or `DIR` in one")
 	fs.StringArrayVar(&o.program, "program", nil, "exec: the `PROGRAM`, and its arguments; repeatable")
 	fs.DurationVar(&o.programTimeout, "program-timeout", program.DefaultTimeout, "exec: kill a call of the program after `DURATION`")
@@ -180,7 +181,7 @@ func (o *cloneFlags) options(a *app, source string) (opt kojisnap.CloneOptions, 
 	}
 	switch o.provider {
 	case overlay.Name:
-		opt.Provider, err = provider(overlay.New(overlay.Options{Env: a.env, Dir: o.dir, Lower: o.lower, LiveLower: o.liveLower}))
+		opt.Provider, err = provider(overlay.New(overlay.Options{Env: a.env, Dir: o.dir, Lower: o.lower, LiveLower: o.liveLower, Metacopy: o.metacopy}))
 	case btrfs.Name:
 		opt.Provider, err = provider(btrfs.New(btrfs.Options{Env: a.env, Dir: o.dir, Subvolume: o.subvolume}))
 	case program.Name:

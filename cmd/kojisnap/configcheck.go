@@ -70,7 +70,11 @@ func checkPullValues(f *config.Flags) func(a *app) error {
 		if _, err := o.options(a); err != nil {
 			return err
 		}
-		if _, err := o.client(a); err != nil {
+		c, err := o.client(a)
+		if err != nil {
+			return err
+		}
+		if _, err := o.production(a, c.URL()); err != nil {
 			return err
 		}
 		return a.usePullKeys(o.signKey, o.verifyKeys)

@@ -112,7 +112,7 @@ func runShow(ctx context.Context, a *app, args []string) error {
 	}
 	m := snap.Manifest
 	return a.result(showResult{lineOf(snap), m}, func(w io.Writer) {
-		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), m.Event,
+		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)%s\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), fromSource(m), m.Event,
 			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), clean(m.CreatedBy))
 		if len(m.Scope.Asked) > 0 {
 			fmt.Fprintf(w, "asked for %s\n", clean(strings.Join(m.Scope.Asked, " ")))
@@ -137,4 +137,12 @@ func runShow(ctx context.Context, a *app, args []string) error {
 			fmt.Fprintln(w, clean(l.String()))
 		}
 	})
+}
+
+// fromSource says what was read if it was not the hub.
+func fromSource(m *snapfile.Manifest) string {
+	if m.Source == "" {
+		return ""
+	}
+	return ", by its " + m.Source
 }

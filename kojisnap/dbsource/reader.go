@@ -19,10 +19,13 @@ type reader struct {
 	src  Source
 	desc *Description
 	kind string
-	rows atomic.Int64 // that the source gave
+	rows atomic.Int64  // that the source gave
+	busy chan struct{} // one for each scan at work
 }
 
-func newReader(src Source, d *Description) *reader { return &reader{src: src, desc: d, kind: d.Kind} }
+func newReader(src Source, d *Description) *reader {
+	return &reader{src: src, desc: d, kind: d.Kind, busy: make(chan struct{}, max(d.Jobs, 1))}
+}
 
 // chunk is how many ids a scan of a source that serves several at once is about.
 const chunk = 10_000
@@ -43,7 +46,6 @@ func (r *reader) each(ctx context.Context, q query, fn func(row [][]byte) error)
 		return nil
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(r.desc.Jobs, 1))
 	for _, where := range r.cut(q.where) {
 		g.Go(func() error { return r.scan(gctx, q, where, fn) })
 	}
@@ -72,6 +74,12 @@ func (r *reader) scan(ctx context.Context, q query, where *Where, fn func(row []
 	p, err := r.project(rel, q)
 	if err != nil {
 		return err
+	}
+	select {
+	case r.busy <- struct{}{}:
+		defer func() { <-r.busy }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	scan := Scan{Table: q.relation, Columns: p.asked, Where: where, Window: q.window}
 	return r.src.Scan(ctx, scan, func(row [][]byte) error {

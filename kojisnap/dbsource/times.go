@@ -26,6 +26,9 @@ func appendUTC(dst, text []byte) ([]byte, error) {
 	}
 	zone := bytes.IndexAny(body[space:], "+-")
 	if zone < 0 {
+		if _, err := parseTime(body, bc); err != nil {
+			return nil, fmt.Errorf("%.100q is not a time in DateStyle ISO: %w", text, err)
+		}
 		dst = append(append(dst, body...), "+00"...)
 		if bc {
 			dst = append(dst, " BC"...)

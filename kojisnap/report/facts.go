@@ -87,6 +87,14 @@ type Cell struct {
 	Entries []string      `json:"entries,omitempty"` // all that is bad, or as many as are on record
 }
 
+// more is how many of the bad ones Entries lacks. Without any the detail says what is bad.
+func (c *Cell) more() int {
+	if len(c.Entries) == 0 {
+		return 0
+	}
+	return max(0, c.Bad-len(c.Entries))
+}
+
 // SyncPoint is one sync of the history.
 type SyncPoint struct {
 	ID       int64     `json:"id"`

@@ -116,7 +116,7 @@ type trouble struct {
 func (v *envView) Troubled() (all []trouble) {
 	const few, opened = 5, 3
 	for i, c := range v.troubled() {
-		all = append(all, trouble{c, c.Status == verify.StatusFailed && i < opened && len(c.Entries) <= few, max(0, c.Bad-len(c.Entries))})
+		all = append(all, trouble{c, c.Status == verify.StatusFailed && i < opened && len(c.Entries) <= few, c.more()})
 	}
 	return all
 }

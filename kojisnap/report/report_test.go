@@ -278,7 +278,12 @@ func TestLongLists(t *testing.T) {
 	if o := f.Environments[0].Own; len(o) != 1 || o[0].Total != report.MaxRows+1234 || len(o[0].Entries) != report.MaxRows {
 		t.Fatalf("%d kinds", len(o))
 	}
+	checks := []report.Cell{{Name: "files", Status: verify.StatusFailed, Count: 70_000, Bad: 60_000, Entries: []string{"a", "b"}}, {Name: "trial", Status: verify.StatusFailed, Count: 1, Bad: 1, Detail: "createrepo_c ended with 1"}}
+	f.Environments[0].Checks = checks
 	p := plain(page(t, f))
+	if strings.Count(p, "which are not on record") != 1 || !strings.Contains(p, "and 59\u202f998 more, which are not on record") {
+		t.Error("the page does not say what is not on record of the checks")
+	}
 	if n := strings.Count(p, "build id="); n != report.MaxRows || !strings.Contains(p, "and 1\u202f234 more") {
 		t.Errorf("the page has %d entries", n)
 	}

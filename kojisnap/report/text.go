@@ -106,7 +106,7 @@ func (e *Env) textChecks(w io.Writer) {
 			said += ": " + markup.Visible(c.Detail)
 		}
 		fmt.Fprintf(w, "%s %s: %s\n  -> %s\n", marks[c.Status], name, said, markup.Visible(c.Cure))
-		textList(w, c.Bad, c.Entries)
+		textList(w, len(c.Entries)+c.more(), c.Entries)
 	}
 }
 

@@ -38,7 +38,7 @@ func Disk(t testing.TB, kind string, size int64) string {
 	image, target := filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "disk")
 	f, err := os.Create(image)
 	must(t, err)
-	must(t, f.Truncate(size))
+	must(t, f.Truncate(size&^(1<<20-1)))
 	must(t, f.Close())
 	must(t, os.Mkdir(target, 0o755))
 	command(t, append(mkfs, image)...)
@@ -131,9 +131,12 @@ func List(t testing.TB, dir string) string {
 
 func command(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	cmd := exec.Command(args[0], args[1:]...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
 	if err != nil {
-		Need(t, "%q: %v: %s", args, err, out)
+		Need(t, "%q: %v: %s%s", args, err, out, said.String())
 	}
 	return strings.TrimSpace(string(out))
 }

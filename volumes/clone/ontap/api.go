@@ -151,6 +151,9 @@ func (a *api) do(ctx context.Context, what, method, where string, body any) erro
 	if err := a.call(ctx, what, method, where, url.Values{"return_timeout": {"0"}}, body, &accepted); err != nil || accepted.Job.UUID == "" {
 		return err // without a job it is done
 	}
+	unended := func() error {
+		return fmt.Errorf("ontap %s: %s: the job has not ended: %w; it goes on, and the next run finds what it made", a.host, what, ctx.Err())
+	}
 	for {
 		var job struct {
 			State   string `json:"state"`
@@ -158,7 +161,9 @@ func (a *api) do(ctx context.Context, what, method, where string, body any) erro
 			Code    int64  `json:"code"`
 			Error   *Error `json:"error"`
 		}
-		if err := a.call(ctx, what+": job", http.MethodGet, "cluster/jobs/"+url.PathEscape(accepted.Job.UUID), url.Values{"fields": {"state,message,code,error"}}, nil, &job); err != nil {
+		if err := a.call(ctx, what+": job", http.MethodGet, "cluster/jobs/"+url.PathEscape(accepted.Job.UUID), url.Values{"fields": {"state,message,code,error"}}, nil, &job); ctx.Err() != nil {
+			return unended()
+		} else if err != nil {
 			return err
 		}
 		switch job.State {
@@ -177,7 +182,7 @@ func (a *api) do(ctx context.Context, what, method, where string, body any) erro
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("ontap %s: %s: the job is still %s: %w; it goes on, and the next run finds what it made", a.host, what, job.State, ctx.Err())
+			return unended()
 		case <-time.After(a.Poll):
 		}
 	}

@@ -36,6 +36,9 @@ type Options struct {
 	Lower string
 	// LiveLower accepts a tree that production goes on to change.
 	LiveLower bool
+	// Metacopy copies the inode alone also where files can be reflinked. Links are faster then, and a link needs the lower
+	// file as long as the clone lives.
+	Metacopy bool
 	// Hook, if not nil, is called after each step; if it fails, so does the step. It is for tests.
 	Hook func(step string) error
 }

@@ -30,7 +30,7 @@ func (p *Provider) probe(ctx context.Context, dir string, a *about) error {
 		return fmt.Errorf("lower %s: no file was found in its packages to try a link with", a.Lower.Path)
 	}
 	var why []error
-	for _, mode := range modes(a.Lower.Path, dir) {
+	for _, mode := range p.modes(a.Lower.Path, dir) {
 		own, err := p.tryLink(dir, a.Lower.Path, file, mode)
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 			return fmt.Errorf("no room for a clone in %s: %w", p.Dir, err)
@@ -49,10 +49,10 @@ func (p *Provider) probe(ctx context.Context, dir string, a *about) error {
 }
 
 // modes are the ways to try. A file can be reflinked only within one file system that can.
-func modes(lower, dir string) []string {
+func (p *Provider) modes(lower, dir string) []string {
 	l, err := topdir.MountOf(lower)
 	d, derr := topdir.MountOf(dir)
-	if err == nil && derr == nil && l.Device == d.Device && (l.Type == "xfs" || l.Type == "btrfs") {
+	if err == nil && derr == nil && !p.Metacopy && l.Device == d.Device && (l.Type == "xfs" || l.Type == "btrfs") {
 		return []string{reflink, metacopy}
 	}
 	return []string{metacopy}
