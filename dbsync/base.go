@@ -69,9 +69,9 @@ func (b *baseline) findBase(ctx context.Context) error {
 	return nil
 }
 
-// columns is a hash of the columns that this load writes, and of which of them may be NULL. If it is another
-// than at the last load, staging's tables or production's hub were upgraded, and rows must be looked at again
-// though production did not change them.
+// columns returns a hash of the columns that this load writes and of which of them may be NULL. If the last
+// load had another hash, staging's tables or production's hub were upgraded, and rows must be compared again
+// although production did not change them.
 func (a *attempt) columns() string {
 	h := sha256.New()
 	for _, r := range relation.All() {

@@ -29,10 +29,11 @@ type flaw struct {
 	reason string // an expression
 }
 
-// diagnoseRows leaves out each row that is wrong itself, with all that refers to it, and says why: names that
-// lead out of their directory always; what a constraint of the tables refuses only after an attempt that met a
-// constraint, or while an earlier load's records have such rows. So one odd row keeps back no other. If
-// nothing is found, another writer was in the way, and the load goes on.
+// diagnoseRows leaves out each row that is wrong in itself, with everything that refers to it, and says why.
+// Names that lead out of their directory are always left out. Rows that a constraint of the tables would
+// refuse are left out only after an attempt that met a constraint, or while an earlier load's records have
+// such rows. So an odd row keeps no other row back. If it finds nothing, another writer was in the way, and
+// the load continues.
 func (d *diagnosis) diagnoseRows(ctx context.Context) error {
 	looks := []func(context.Context, *relation.Relation) ([]flaw, error){d.findClimbing}
 	all := d.metConstraint

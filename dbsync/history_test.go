@@ -59,14 +59,14 @@ func TestHistoryOnRecord(t *testing.T) {
 		t.Errorf("mode %s, %d rows inserted", rep.Mode, in)
 	}
 	if len(rep.Touched) > 0 {
-		t.Errorf("touched %q, of which nothing is another now", rep.Touched)
+		t.Errorf("touched %q, although nothing of them changed", rep.Touched)
 	}
 
 	// One with what was revoked since the last joins on.
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	load("a later one", w.snapshot(shot{since: first}), before)
 
-	// So do two of which the first was not loaded.
+	// So do two snapshots if the first was not loaded.
 	w.tag(9, 4)
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	at := w.last()
@@ -127,8 +127,8 @@ func (w *production) inheritedBy(tag int64) (all []int64) {
 	return all
 }
 
-// TestHistoryKeptBack: history that hangs on a build of which staging has the name waits for it, as the
-// view does, and goes in when it can.
+// TestHistoryKeptBack: history of a build whose name staging has waits until the build can go in, like the
+// view.
 func TestHistoryKeptBack(t *testing.T) {
 	t.Parallel()
 	w := newProduction(t)

@@ -40,9 +40,9 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 		}
 	}
 	var m *merger
-	load := func(tx pgx.Tx, doubt bool) (bool, error) {
+	load := func(tx pgx.Tx, metConstraint bool) (bool, error) {
 		m = newMerger(tx, snap, opt)
-		m.metConstraint, m.record.started = doubt, started
+		m.metConstraint, m.record.started = metConstraint, started
 		if err := moreTempBuffers(ctx, tx); err != nil {
 			return false, err
 		}

@@ -13,7 +13,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// OnConflict says what becomes of a row of production's whose place a row of staging's has.
+// OnConflict says what to do with a row of production's whose place a row of staging's has.
 type OnConflict string
 
 // Keep is the default.
@@ -36,38 +36,39 @@ type LoadOptions struct {
 	// CopyVolume stay there. An empty, non-nil slice says that there are none.
 	Staged []kojidb.NVR
 
-	// Base opens the snapshot of an id, fs.ErrNotExist if it is not there any more. Where the
-	// database holds it, only what changed since is read and compared. nil compares every row.
+	// Base opens the snapshot with an id, or returns fs.ErrNotExist. If the database holds that snapshot,
+	// the load reads and compares only what changed since. nil: it compares every row.
 	Base func(ctx context.Context, id string) (*snapfile.Snapshot, error)
 
-	// Narrow returns a snapshot with only the rows of some of its tags. It is called for what the database holds, if
-	// that was loaded for these tags alone. nil: every row is compared then.
+	// Narrow returns a snapshot with only the rows of some of its tags. The load calls it for the snapshot
+	// that the database holds, if only these tags of it were loaded. nil: it compares every row in that
+	// case.
 	Narrow func(ctx context.Context, snap *snapfile.Snapshot, tags []int64) (*snapfile.Snapshot, error)
-	// Tags are what the load was asked for, if that are fewer tags than the snapshot was pulled for; for the report.
+	// Tags are the tags that the load was asked for, if they are fewer than the snapshot's; for the report.
 	Tags []string
 
-	// Between opens the snapshots of a hub whose events are after one and before another, oldest
-	// first, whether they were loaded or not: they tell when production revoked what has left the
-	// view since. nil: what this snapshot does not tell itself gets its event.
+	// Between opens the snapshots of a hub whose events are after one and before another, oldest first,
+	// whether they were loaded or not: they have the events of revocations since. nil: revocations that this
+	// snapshot does not have get its event.
 	Between func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error)
 
 	OnConflict OnConflict // empty is Keep
-	// HubMoved is the URL of production's hub where that is not the URL of what the database holds, as
-	// the hub was moved. That it is the same production must show in the events and builds of both.
+	// HubMoved is the new URL of production's hub, if the hub has moved since the snapshot that the database
+	// holds. Events and builds of both must show that it is the same production.
 	HubMoved string
 	Rollback bool             // allow a snapshot older than what the database holds
 	Audit    bool             // compare every row, whatever the database holds
-	DryRun   bool             // do it all, then undo it
-	Overlay  *overlay.Overlay // nil leaves what an earlier overlay put there
+	DryRun   bool             // do everything, then roll back
+	Overlay  *overlay.Overlay // nil: what an earlier overlay made stays
 	Version  string           // of the program, for the record
 
-	Waited *book.Waited // before this load, for the record; nil: it was not kept waiting
+	Waited *book.Waited // how long others kept this load waiting, for the record; nil: it did not wait
 
 	Log      *slog.Logger      // nil discards
 	Progress progress.Progress // nil is silent
 }
 
-// complete puts in the defaults and refuses what cannot be.
+// complete sets the defaults and refuses invalid options.
 func (o *LoadOptions) complete() error {
 	if o.Volume == "" {
 		o.Volume = "prod"
@@ -101,7 +102,8 @@ func (o *LoadOptions) complete() error {
 	return nil
 }
 
-// ConflictError says that rows of production's and staging's conflict, where the caller asked to fail then.
+// ConflictError says that rows of production's and staging's conflict, and that the caller asked to fail
+// then.
 type ConflictError struct{ Conflicts []book.Entry }
 
 func (e *ConflictError) Error() string {

@@ -36,7 +36,8 @@ dest_tag = "f42"
 		UPDATE host_config SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = 990000000 WHERE active;
 		INSERT INTO host_config (host_id, arches, capacity, enabled, comment, creator_id) SELECT id, 'x86_64', 2, false, 'broken', 990000000 FROM host;
 		UPDATE build_target_config SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = 990000000 WHERE active AND build_target_id = (SELECT id FROM build_target WHERE name = 't')`)
-	// Grants and targets come back, as the overlay still names them; whoever was blocked stays so.
+	// Grants and targets come back, because the overlay still names them. A user who was blocked stays
+	// blocked.
 	rep := s.load(snap, dbsync.LoadOptions{})
 	var told []string
 	for _, c := range rep.Overlay {

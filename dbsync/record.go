@@ -17,7 +17,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// recorder tells in the report and in the schema kojisnap what a load came to.
+// recorder writes the results of a load to the report and to the schema kojisnap.
 //
 // It reads ks_left_out, ks_kept, ks_overwritten, ks_deferred and ks_skipped, and writes the tables kojisnap.load,
 // tag, left_out, kept, aside and run.

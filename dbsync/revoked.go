@@ -56,10 +56,11 @@ func (st *stager) stageRevoked(ctx context.Context) error {
 	return st.stageReferred(ctx, between)
 }
 
-// openBetween returns the event that the database holds, 0 before the first load, and opens the snapshots of
-// the same hub between it and this one, oldest first. It opens all snapshots there are where every row is
-// compared, to correct what an earlier load had to guess, and where the config of an external repo is to be
-// revoked, as the repo may come back into the scope after a time of which nothing is known.
+// openBetween returns the event that the database holds, 0 before the first load. It opens the snapshots of
+// the same hub between that event and this snapshot, oldest first. It opens all of them if every row is
+// compared, to correct what an earlier load had to guess. It also does so if the config of an external repo
+// is to be revoked: the repo may come back into the scope later, and nothing would be known about the time
+// between.
 func (st *stager) openBetween(ctx context.Context) (held int64, out []*snapfile.Snapshot, err error) {
 	err = st.Tx.QueryRow(ctx, "SELECT coalesce(min(event), 0) FROM kojisnap.tag WHERE tag_id = ANY($1)", st.scope()).Scan(&held)
 	if err != nil || held == 0 || st.opt.Between == nil {

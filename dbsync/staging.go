@@ -27,8 +27,8 @@ import (
 // ks_revoked_RELATION and ks_deleted_RELATION, and says in Rows, Deleted and Filled what they got.
 type stager struct {
 	*attempt
-	gap     string               // what is not known of revocations, as a snapshot is gone
-	bridges []*snapfile.Manifest // of the snapshots between what the database holds and this one whose revoked rows were read
+	gap     string               // what is unknown about revocations because a snapshot is missing
+	bridges []*snapfile.Manifest // of the snapshots between the one that the database holds and this one, those whose revoked rows were read
 }
 
 // stage copies the snapshot's rows into one temporary table for each relation, and the revoked rows of each

@@ -7,7 +7,7 @@ import (
 	"kojisnap/dbsync"
 )
 
-// TestTouchOnce: a load touches the tags of which something is shown otherwise now, once.
+// TestTouchOnce: a load touches, once, the tags that show something else now.
 func TestTouchOnce(t *testing.T) {
 	t.Parallel()
 	w := newProduction(t)

@@ -39,13 +39,13 @@ func (w *writer) upsert(ctx context.Context, r *relation.Relation) error {
 		set = sqltext.Without(set, "draft") // follows the build's, by its foreign key
 	}
 	if w.Mark.Adopted {
-		placed := "true"
+		foreign := "true"
 		if r.InPlace {
-			placed = w.ExpandSQL(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = t.{id})", "id", sqltext.QuoteIdent(r.Columns[0].Name))
+			foreign = w.ExpandSQL(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = t.{id})", "id", sqltext.QuoteIdent(r.Columns[0].Name))
 		}
 		if _, err := w.ExecSQL(ctx, r, `INSERT INTO ks_overwritten SELECT {r}, {keytext}, 'it was ' || ROW({tcols})::text FROM {s} s JOIN {t} t ON {key}
-			WHERE {differ} AND {placed}`,
-			"keytext", sqltext.KeyText("s", r.Key), "tcols", sqltext.Columns("t", w.Usable(r)), "differ", sqltext.Differ("t", "s", set), "placed", placed); err != nil {
+			WHERE {differ} AND {foreign}`,
+			"keytext", sqltext.KeyText("s", r.Key), "tcols", sqltext.Columns("t", w.Usable(r)), "differ", sqltext.Differ("t", "s", set), "foreign", foreign); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// Op is how a file comes to be, or what becomes of it.
+// Op is how a file is made, or what becomes of it.
 type Op string
 
 const (
@@ -28,8 +28,8 @@ const (
 	OpSymlink Op = "symlink"
 )
 
-// Actions is what is to do, as data: Diff computes it, --dry-run prints it, Apply
-// does it. The zero value is nothing.
+// Actions is the work that Diff found: data that --dry-run prints and Apply executes. The zero value is no
+// work.
 type Actions struct {
 	CopyVolume  string                 `json:"copy_volume,omitempty"`
 	Volumes     []LinkAction           `json:"volumes,omitempty"`
@@ -37,33 +37,33 @@ type Actions struct {
 	Links       []LinkAction           `json:"links,omitempty"`
 	RemoveLinks []volumes.Link         `json:"remove_links,omitempty"`
 	Remove      []RemoveAction         `json:"remove,omitempty"`
-	Stale       []StaleFile            `json:"stale,omitempty"`    // single files of wanted builds that go
-	Own         []topdir.Change        `json:"own,omitempty"`      // owners and modes that are not as they are to be
-	Strays      []Stray                `json:"strays,omitempty"`   // copies that moves in Koji left when they failed
-	Kept        []Kept                 `json:"kept,omitempty"`     // not ours, so it stays
+	Stale       []StaleFile            `json:"stale,omitempty"`    // files of wanted builds that are removed
+	Own         []topdir.Change        `json:"own,omitempty"`      // owners and modes that have to change
+	Strays      []Stray                `json:"strays,omitempty"`   // copies that failed moves in Koji left behind
+	Kept        []Kept                 `json:"kept,omitempty"`     // kojisnap did not make it, so it stays
 	Nowhere     []Nowhere              `json:"nowhere,omitempty"`  // production's volumes that are not here
-	Missing     []*source.MissingError `json:"missing,omitempty"`  // wanted, and at no source: their builds are left out
-	LeftOut     []volumes.Build        `json:"left_out,omitempty"` // not on the copy volume for that; Volume is where they stay
-	Held        []*HeldError           `json:"-"`                  // what else is kept back: results have it in one list with Missing
+	Missing     []*source.MissingError `json:"missing,omitempty"`  // wanted files that no source has: their builds are left out
+	LeftOut     []volumes.Build        `json:"left_out,omitempty"` // builds that are not copied for that reason; Volume is the volume that has them now
+	Held        []*HeldError           `json:"-"`                  // what else is kept back; results list it together with Missing
 	Present     int                    `json:"present"`            // files that are there already
 	Absent      int                    `json:"absent"`             // optional files that production does not have
-	Damaged     []Damaged              `json:"damaged,omitempty"`  // files that were put there, are damaged since, and are made again
+	Damaged     []Damaged              `json:"damaged,omitempty"`  // files that kojisnap made and that are damaged since: they are made again
 	Adopted     int                    `json:"adopted,omitempty"`  // present files and symlinks that the ledger did not have
-	Rebuilt     string                 `json:"rebuilt,omitempty"`  // why the ledger is made anew
-	Leaving     []volumes.Build        `json:"leaving,omitempty"`  // on the copy volume, found unwanted now
-	Grace       []GraceBuild           `json:"grace,omitempty"`    // on the copy volume, unwanted, and kept for some time yet
+	Rebuilt     string                 `json:"rebuilt,omitempty"`  // why the ledger is rebuilt
+	Leaving     []volumes.Build        `json:"leaving,omitempty"`  // builds on the copy volume that this plan no longer wants
+	Grace       []GraceBuild           `json:"grace,omitempty"`    // unwanted builds on the copy volume that stay for some time yet
 
 	logs       map[string]*ledger.Build // by directory: see seenLogs
-	away       []string                 // of each build that is left out because its volume is not here, production's volume
-	removal    bool                     // of DiffRemove
-	retargeted bool                     // symlinks of builds are moved over to the path that the hub has for topdir
+	away       []string                 // production's volume of each build that is left out because that volume is not mounted
+	removal    bool                     // made by DiffRemove
+	retargeted bool                     // symlinks of builds change to the path that the hub has for topdir
 
-	known   *ledger.Ledger // that Diff compared with
-	instead *ledger.Ledger // the ledger from now on, if it is made anew
-	notes   ledger.Batch   // what the ledger learns of what is there already
+	known   *ledger.Ledger // the ledger that Diff compared with
+	instead *ledger.Ledger // the rebuilt ledger, if there is one
+	notes   ledger.Batch   // what the ledger learns about files that are there already
 }
 
-// GraceBuild is a build that no plan has wanted since a time, and that may go later.
+// GraceBuild is a build that no plan has wanted since a time, and that stays until another.
 type GraceBuild struct {
 	Build volumes.Build `json:"build"` // on the copy volume
 	Dir   string        `json:"dir"`
@@ -71,7 +71,7 @@ type GraceBuild struct {
 	Until time.Time     `json:"until"`
 }
 
-// add adds what was found of a build.
+// add adds the actions for one build.
 func (a *Actions) add(r *Actions) {
 	a.Builds = append(a.Builds, r.Builds...)
 	a.Kept = append(a.Kept, r.Kept...)
@@ -87,33 +87,33 @@ func (a *Actions) add(r *Actions) {
 	a.notes.Add(&r.notes)
 }
 
-// LinkAction makes a symlink, or has it say another thing.
+// LinkAction makes a symlink, or changes its target.
 type LinkAction struct {
 	volumes.Link
 	Switch bool `json:"switch,omitempty"`
-	// Convert: of a volume, whose directory replaces a symlink.
+	// Convert: a directory replaces the symlink of a volume.
 	Convert bool `json:"convert,omitempty"`
-	// Mend: it was there, and is gone: by a delete or a move in Koji that failed, mostly.
+	// Mend: the symlink is gone, usually because a delete or a move in Koji failed.
 	Mend bool `json:"mend,omitempty"`
 
-	stray *Stray // that is in its place
+	stray *Stray // the directory in its place
 }
 
-// BuildAction makes files of a build on the copy volume. One without files marks a
-// build complete whose making was interrupted at its very end.
+// BuildAction makes files of a build on the copy volume. An action without files marks a build as complete:
+// an earlier run was killed just before it did so.
 type BuildAction struct {
 	Build        volumes.Build `json:"build"`  // with production's volume
 	SourceVolume string        `json:"behind"` // the staging volume that leads to production's files of it
 	Source       string        `json:"source"` // production's directory of it, relative to production's topdir
 	Dir          string        `json:"dir"`    // relative to topdir
-	New          bool          `json:"new"`    // the directory is renamed into place at once
+	New          bool          `json:"new"`    // the build has no directory yet: the finished one is renamed into place
 	Files        []FileAction  `json:"files,omitempty"`
-	Dirs         []string      `json:"dirs,omitempty"` // in it: symlinks of ours that become directories
-	Stub         bool          `json:"stub,omitempty"` // its directory takes the place of a symlink of ours
+	Dirs         []string      `json:"dirs,omitempty"` // symlinks of ours in it that become directories
+	Stub         bool          `json:"stub,omitempty"` // a symlink of ours is in the place of its directory
 
-	single  *ledger.Build  // has the symlinks whose directory a FileAction with Dir replaces
-	entries []ledger.Entry // that the ledger is to have beside those of Files
-	again   bool           // something of it was kept back: the next run is to look at it, too
+	single  *ledger.Build  // the entries that are replaced when a FileAction with Dir replaces their directory by a symlink
+	entries []ledger.Entry // entries for the ledger besides those of Files
+	again   bool           // some of it was kept back: the next run has to look at the build again
 }
 
 // replaces tells whether a file is in a directory that takes the place of a symlink.
@@ -121,19 +121,19 @@ func (b *BuildAction) replaces(file string) bool {
 	return slices.ContainsFunc(b.Dirs, func(dir string) bool { return strings.HasPrefix(file, dir+"/") })
 }
 
-// FileAction makes a file of a build. Op is what is expected: a hard link that
-// cannot be made becomes a reflink or a copy.
+// FileAction makes a file of a build. Op is the expected way: a hard link that cannot be made becomes a
+// reflink or a copy.
 type FileAction struct {
 	Op      Op            `json:"op"`
 	Path    string        `json:"path"`            // below the build's directory
 	Bytes   int64         `json:"bytes,omitempty"` // -1: not known
 	Target  string        `json:"target,omitempty"`
-	Replace bool          `json:"replace,omitempty"` // ours is there, and damaged or a symlink
-	Dir     bool          `json:"dir,omitempty"`     // a symlink that takes the place of a directory of symlinks of ours
-	File    *volumes.File `json:"file,omitempty"`    // what is planned, with size and digest; of a symlink nothing
+	Replace bool          `json:"replace,omitempty"` // a damaged file or a symlink of ours is there
+	Dir     bool          `json:"dir,omitempty"`     // this symlink replaces a directory of our symlinks
+	File    *volumes.File `json:"file,omitempty"`    // the planned file with size and digest; nil for a symlink
 }
 
-// RemoveAction removes a build that is not wanted any longer from the copy volume.
+// RemoveAction removes a build from the copy volume that no plan wants any longer.
 type RemoveAction struct {
 	Build volumes.Build `json:"build"` // on the copy volume
 	Dir   string        `json:"dir"`
@@ -142,36 +142,35 @@ type RemoveAction struct {
 	Stub  string        `json:"stub,omitempty"` // what the symlink in its place says; "": there is none
 }
 
-// StaleFile is a file or a symlink of a wanted build that goes: no row of production's names it any longer, or what
-// production has under its name is another file. It may be gone already, and only the ledger has it.
+// StaleFile is a file or a symlink of a wanted build that has to go: production has no row for it any longer,
+// or has another file under its name. It may be gone already, so that only its ledger entry goes.
 type StaleFile struct {
 	Build  volumes.Build `json:"build"` // on the copy volume
 	Dir    string        `json:"dir"`
 	Path   string        `json:"path"`             // below the build's directory
-	Bytes  int64         `json:"bytes"`            // of a symlink 0
+	Bytes  int64         `json:"bytes"`            // 0 for a symlink
 	Target string        `json:"target,omitempty"` // what the symlink in its place says; "": there is none
 }
 
-// Kept is something below topdir that is not as the plan has it, and stays.
+// Kept is something below topdir that differs from the plan and stays.
 type Kept struct {
 	Path string `json:"path"`
 	Why  string `json:"why"`
-	// Wanted: a compose needs what the plan has there.
+	// Wanted: a compose needs what the plan has in this place.
 	Wanted bool `json:"wanted,omitempty"`
 }
 
-// Pending tells whether Apply would change anything but what the ledger knows.
+// Pending reports whether Apply would change more than the ledger.
 func (a Actions) Pending() bool {
 	return len(a.Volumes)+len(a.Builds)+len(a.Links)+len(a.RemoveLinks)+len(a.Remove)+len(a.Stale)+len(a.Own) > 0 || a.instead != nil ||
 		slices.ContainsFunc(a.Strays, func(s Stray) bool { return s.Keep == "" })
 }
 
-// Err is a *LeftOutError of the files that no source has and of what else is kept back, nil if that
-// is nothing.
+// Err returns a *LeftOutError with the files that no source has and all else that is kept back, or nil.
 func (a Actions) Err() error { return a.leftOut(nil) }
 
 func (a Actions) leftOut(broken []error) error {
-	// In what order they failed differs from run to run.
+	// Builds fail in another order in each run.
 	slices.SortStableFunc(broken, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	var all []error
 	for _, m := range a.Missing {
@@ -181,13 +180,13 @@ func (a Actions) leftOut(broken []error) error {
 		all = append(all, h)
 	}
 	all = append(all, broken...)
-	whole := map[string]bool{} // builds that get no copy at all
+	whole := map[string]bool{} // builds that are not copied at all
 	for _, err := range all {
 		if h := heldBy(err); h.Kind == "build" && h.Name != "" {
 			whole[h.Name] = true
 		}
 	}
-	// What the copy of one of these would lack is no news.
+	// A build that is not copied needs no further message about its files.
 	all = slices.DeleteFunc(all, func(err error) bool { h := heldBy(err); return h.Kind != "build" && whole[h.Name] })
 	if len(all) == 0 {
 		return nil
@@ -195,7 +194,7 @@ func (a Actions) leftOut(broken []error) error {
 	return &LeftOutError{all}
 }
 
-// Bytes is how many bytes Apply will read to make files, as far as is known.
+// Bytes returns how many bytes Apply will read to make files, as far as is known.
 func (a Actions) Bytes() (n int64) {
 	for _, b := range a.Builds {
 		n += b.bytes()
@@ -203,7 +202,7 @@ func (a Actions) Bytes() (n int64) {
 	return n
 }
 
-// files is how many files Apply will make, symlinks not among them.
+// files returns how many files Apply will make, without symlinks.
 func (a Actions) files() (n int64) {
 	for _, b := range a.Builds {
 		for _, f := range b.Files {
@@ -222,8 +221,7 @@ func (b BuildAction) bytes() (n int64) {
 	return n
 }
 
-// WriteTo prints one line an action, in stable order. The names in it were
-// checked: none holds a line break.
+// WriteTo prints one line for each action, in a stable order. The names were checked: none has a line break.
 func (a Actions) WriteTo(w io.Writer) (int64, error) {
 	c := &counting{w: bufio.NewWriter(w)}
 	line := func(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }

@@ -15,15 +15,13 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// A batch also ends when it has as many bytes: some 0.3 s of a disk that nothing else
-// hides at the end of a run.
+// A batch also ends at this size. Nothing hides the sync of the last batch: it takes some 0.3 s on a disk.
 const batchBytes = 256 << 20
 
-// Apply does the actions. A build of which a file is missing or damaged is left out;
-// the others are made all the same, and a *LeftOutError tells of all of them: a
-// DigestError, a MissingError, a TemporaryError is found in it by errors.As. On a
-// full disk and on cancellation it ends at once: builds that are in place stay,
-// nothing else is left. The report tells what was done in any case.
+// Apply executes the actions. It leaves out a build with a missing or damaged file and makes all others; then
+// it returns a *LeftOutError about all that was left out, in which errors.As finds a DigestError, a
+// MissingError or a TemporaryError. A full disk or a canceled ctx ends Apply at once: builds in place stay,
+// and nothing unfinished is left. The report says what was done in each case.
 func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	report := Report{Present: a.Present, Absent: a.Absent, Adopted: a.Adopted, Leaving: len(a.Leaving), Grace: len(a.Grace), Kept: a.Kept}
 	nothing := !a.Pending() && a.notes.Empty()
@@ -33,7 +31,7 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	if err := volumes.CheckName("copy volume name", a.CopyVolume); err != nil {
 		return report, err
 	}
-	if nothing && !a.removal { // what goes before a removal has done this
+	if nothing && !a.removal { // Apply did this already for the actions of Diff
 		tempDirs{e}.tidy(a.CopyVolume)
 		if a.Err() == nil {
 			if err := e.noteAttributes(); err != nil {
@@ -64,24 +62,24 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 	return report, a.leftOut(r.broken)
 }
 
-// run is one Apply.
+// run is one call of Apply.
 type run struct {
 	*Engine
 	ledger *ledger.Writer
 	known  *ledger.Ledger
-	temp   string // directory of temporary names, relative to topdir
+	temp   string // directory for temporary names, relative to topdir
 	volume string
 	report *Report
-	broken []error           // of builds that are left out, and what else is kept back
-	stay   map[string]string // those builds: DEFAULT's symlink → what it is to say
-	folds  bool              // topdir's file system takes upper case for lower
+	broken []error           // errors of builds that are left out, and of what else is kept back
+	stay   map[string]string // for these builds: symlink on DEFAULT → its target
+	folds  bool              // topdir's file system ignores case
 
 	mu   sync.Mutex
 	next int
-	dirs map[string]string // of builds, in lower case → N-V-R; where the file system folds
+	dirs map[string]string // directories of builds in lower case → N-V-R; only if folds is set
 }
 
-// begin removes what a killed run left.
+// begin removes what a killed run left, and makes the directory for temporary names.
 func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 	if err := topdir.EnsureCopyVolume(e.top, a.CopyVolume); err != nil {
 		return nil, err
@@ -100,7 +98,7 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 	}
 	r := &run{Engine: e, volume: a.CopyVolume, report: report, temp: temp}
 	if err := e.top.UseTemp(r.temp); err != nil {
-		e.top.RemoveAll(r.temp) // one that has not got its owner
+		e.top.RemoveAll(r.temp) // its owner could not be set
 		return nil, err
 	}
 	r.foldsCase()
@@ -127,7 +125,7 @@ func (r *run) end() {
 	}
 }
 
-// tempName is a new name below temp.
+// tempName returns a new name in the temporary directory.
 func (r *run) tempName() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,7 +133,7 @@ func (r *run) tempName() string {
 	return r.temp + "/" + strconv.Itoa(r.next)
 }
 
-// run works in an order in which no symlink ever leads to what is not there.
+// run works in an order in which no symlink ever points to something that does not exist yet.
 func (r *run) run(ctx context.Context, a Actions) error {
 	if err := r.volumes(a.Volumes); err != nil {
 		return err
@@ -171,8 +169,7 @@ func (r *run) run(ctx context.Context, a Actions) error {
 	return r.noteAttributes()
 }
 
-// builds makes them batch by batch: the next one is made while one is synced and gets
-// its names.
+// builds makes the builds in batches. While it syncs and names one batch, it makes the next.
 func (r *run) builds(ctx context.Context, builds []BuildAction, counter progress.FileCounter) error {
 	made, committed := make(chan []*making), make(chan error, 1)
 	making, stop := context.WithCancel(ctx)
@@ -221,8 +218,7 @@ func (r *run) makeBatches(ctx context.Context, builds []BuildAction, counter pro
 	return ctx.Err()
 }
 
-// parallel calls f for 0 to n-1 on Jobs workers, until one fails or ctx is
-// cancelled.
+// parallel calls f for 0 to n-1 on Jobs workers, until a call fails or ctx is canceled.
 func (e *Engine) parallel(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	var next atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)

@@ -24,20 +24,21 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// What was made gets its owner and mode when it is made. A note beside the ledger has the attributes of
-// the last run that had any, and its user. If Options.Attributes are others, and in an audit, all is
-// compared: of what is ours on the copy volume files, symlinks and directories, and the directories above.
-// An audit without attributes goes by the note; where that has no mode a file is to have production's. A
-// file whose inode is production's is made anew, as a copy. Symlinks of ours on DEFAULT, and the directories that
+// Files get their owner and mode when they are made. This note beside the ledger has the attributes of the
+// last run that was given any, and the user of that process. If Options.Attributes differ from the note, and
+// in each audit, Diff compares everything of ours on the copy volume (files, symlinks, directories) and the
+// directories above. An audit without attributes uses those of the note; without a mode there, a file must
+// have production's mode. A file that shares production's inode is made again as a copy. Symlinks of ours on
+// DEFAULT, and their directories, change only if this process's user owns them: others are staging's.
 // hold them, are changed where they are this process's user's: others are staging's.
 const attributesNote = ledger.Dir + "/attributes"
 
 type noted struct {
 	topdir.Attributes
-	UID int `json:"uid"` // of the process
+	UID int `json:"uid"` // user of the process
 }
 
-// noted is the note, nil if there is none.
+// noted returns the note, nil if there is none.
 func (e *Engine) noted() *noted {
 	text, err := os.ReadFile(e.top.Join(attributesNote))
 	if err != nil {
@@ -50,7 +51,7 @@ func (e *Engine) noted() *noted {
 	return &n
 }
 
-// attributesChanged tells whether the run before had other attributes.
+// attributesChanged reports whether the last run had other attributes.
 func (e *Engine) attributesChanged() bool {
 	if e.opts.Attributes == (topdir.Attributes{}) {
 		return false
@@ -64,13 +65,13 @@ func sameAttributes(a, b topdir.Attributes) bool {
 	return same && a.Mode == b.Mode && a.Context == b.Context
 }
 
-// noteAttributes remembers them once all is as they say.
+// noteAttributes writes the note once everything has the attributes.
 func (e *Engine) noteAttributes() error {
 	if e.noted() != nil && !e.attributesChanged() {
 		return nil
 	}
 	if _, err := e.top.Lstat(ledger.File); err != nil {
-		return nil // nothing was made yet
+		return nil // kojisnap has made nothing yet
 	}
 	return durable.WriteFile(e.top.Join(attributesNote), func(w io.Writer) error {
 		err := json.NewEncoder(w).Encode(noted{e.opts.Attributes, os.Geteuid()})
@@ -81,7 +82,7 @@ func (e *Engine) noteAttributes() error {
 	})
 }
 
-// auditAttributes lets an audit without attributes go by those of the note.
+// auditAttributes uses the note's attributes in an audit that was given none.
 func (d *differ) auditAttributes() {
 	n := d.noted()
 	if n == nil || d.opts.Attributes != (topdir.Attributes{}) {
@@ -95,7 +96,7 @@ func (d *differ) auditAttributes() {
 	}
 }
 
-// attributes compares owners and modes of all that is in place.
+// attributes compares owners and modes of everything that is in place.
 func (d *differ) attributes(ctx context.Context, a *Actions) error {
 	making := map[string]bool{}
 	for _, b := range a.Builds {
@@ -150,7 +151,7 @@ func (d *differ) attributes(ctx context.Context, a *Actions) error {
 // attributeDiffer compares owners, modes and labels of what is there.
 type attributeDiffer struct{ *differ }
 
-// attributesOf compares one build. Its files that are production's inodes are to be copied.
+// attributesOf compares one build. Files that share production's inode become copies.
 func (d attributeDiffer) attributesOf(s volumes.StagedBuild, dir string, known *ledger.Build) (changes []topdir.Change, anew *BuildAction, err error) {
 	planned := map[string]*volumes.File{}
 	for i := range s.Files {
@@ -208,7 +209,7 @@ func (d attributeDiffer) attributesOf(s volumes.StagedBuild, dir string, known *
 	return changes, anew, nil
 }
 
-// dirChange is what a directory needs.
+// dirChange returns what has to change at a directory.
 func (d attributeDiffer) dirChange(rel string) *topdir.Change {
 	st, err := d.top.Lstat(rel)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -217,8 +218,8 @@ func (d attributeDiffer) dirChange(rel string) *topdir.Change {
 	return d.top.ChangeOf(rel, st, d.leftBy(st, false), 0)
 }
 
-// leftBy is the owner that something was left with where none was given: the user of the process, and
-// whatever group. nil: that is not known, or it is production's.
+// leftBy returns the owner that files had when no owner was given: the user of that process, and any group.
+// It returns nil if that user is unknown or the file is production's.
 func (d attributeDiffer) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 	if d.left == nil || isProd {
 		return nil
@@ -226,8 +227,8 @@ func (d attributeDiffer) leftBy(st unix.Stat_t, isProd bool) *topdir.Owner {
 	return &topdir.Owner{UID: *d.left, GID: int(st.Gid)}
 }
 
-// atProduction is the mode that production's file has, 0 if that is not known, and whether the file is
-// that inode.
+// atProduction returns the mode of production's file, 0 if unknown, and whether topdir's file is the same
+// inode.
 func (d attributeDiffer) atProduction(b volumes.Build, file string, st unix.Stat_t) (mode fs.FileMode, same bool) {
 	for _, tree := range d.sources.Dirs() {
 		for _, dir := range tree.BuildDirs(b) {
@@ -240,10 +241,10 @@ func (d attributeDiffer) atProduction(b volumes.Build, file string, st unix.Stat
 	return 0, false
 }
 
-// linksAndDirs are the symlinks of ours on DEFAULT and in volumes that show production's, and the
-// directories that hold them, where they are this process's user's.
+// linksAndDirs returns changes for our symlinks on DEFAULT and in volumes that show production's, and for the
+// directories that hold them, as far as this process's user owns them.
 func (d attributeDiffer) linksAndDirs(seen map[string]bool) (changes []topdir.Change) {
-	for link := range d.ledger.Placed {
+	for link := range d.ledger.Made {
 		for p := link; p != "." && p != "vol" && !seen[p]; p = path.Dir(p) {
 			seen[p] = true
 			st, err := d.top.Lstat(p)
@@ -259,7 +260,7 @@ func (d attributeDiffer) linksAndDirs(seen map[string]bool) (changes []topdir.Ch
 	return changes
 }
 
-// own makes the changes of owners and modes.
+// own applies the changes of owners and modes.
 func (r *run) own(ctx context.Context, changes []topdir.Change) error {
 	for _, c := range changes {
 		if err := ctx.Err(); err != nil {
@@ -267,7 +268,7 @@ func (r *run) own(ctx context.Context, changes []topdir.Change) error {
 		}
 		err := r.top.Apply(c)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // it went meanwhile
+		case errors.Is(err, fs.ErrNotExist): // removed meanwhile
 		case err != nil && !ofOne(ctx, err):
 			return err
 		case err != nil:
@@ -279,21 +280,21 @@ func (r *run) own(ctx context.Context, changes []topdir.Change) error {
 	return nil
 }
 
-// Damaged is a file that was put there, is not what it was, and is made again.
+// Damaged is a file that kojisnap made and that has changed since. It is made again.
 type Damaged struct {
 	Path string `json:"path"` // below topdir
 	Why  string `json:"why"`
 }
 
-// unrepaired names a damaged file that stays for want of Options.Repair, with the cure.
+// unrepaired describes a damaged file that stays because Options.Repair is not set, and how to repair it.
 func unrepaired(rel string, damage *content.DigestError) *HeldError {
 	h := held("file", "", rel, damage, "it stays as it is; kojisnap copy --repair makes it again")
 	h.Reason = damage.Says()
 	return h
 }
 
-// repairs tells whether a file below topdir is made again where it is damaged.
-func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.suspect[rel] }
+// repairs reports whether a damaged file below topdir is made again.
+func (d *differ) repairs(rel string) bool { return d.opts.Repair || d.needsRecheck[rel] }
 
 // reread compares the content of a file below topdir with what is planned.
 func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
@@ -306,8 +307,8 @@ func (e *Engine) reread(ctx context.Context, rel string, f volumes.File) error {
 	return err
 }
 
-// isOtherRPM tells whether a file below topdir is an rpm whose content is what its own signature
-// header says, and another than what is planned, however that is signed.
+// isOtherRPM reports whether a file below topdir is an intact rpm (its content fits its own signature header)
+// but not the planned one, whatever key signed it.
 func (e *Engine) isOtherRPM(ctx context.Context, rel string, f *volumes.File) (bool, error) {
 	file, err := e.top.Open(rel)
 	if err != nil {

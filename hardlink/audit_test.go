@@ -12,11 +12,12 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/ledger/ledgertest"
 )
 
 func audit(o *hardlink.Options) { o.Audit = true }
 
-// diff is what a run would do.
+// diff returns what a run would do.
 func (s *site) diff(t testing.TB, change ...func(*hardlink.Options)) hardlink.Actions {
 	t.Helper()
 	a, err := s.engine(t, change...).Diff(t.Context(), s.plan(t))
@@ -26,7 +27,7 @@ func (s *site) diff(t testing.TB, change ...func(*hardlink.Options)) hardlink.Ac
 	return a
 }
 
-// ledger is topdir's ledger in its shortest form.
+// ledger returns topdir's ledger in its shortest form.
 func (s *site) ledger(t testing.TB) string {
 	t.Helper()
 	l, err := ledger.Read(s.top)
@@ -38,8 +39,8 @@ func (s *site) ledger(t testing.TB) string {
 	return b.String()
 }
 
-// What the ledger has of builds is not looked at: not even the absence of a file is seen, until an
-// audit makes it again. DEFAULT's symlinks are: Koji removes them before it fails.
+// A run does not look at files of builds that the ledger has: it does not even notice a missing file until an
+// audit makes it again. It looks at symlinks on DEFAULT, because Koji removes them before it fails.
 func TestAuditFindsWhatNothingElseLooksAt(t *testing.T) {
 	s := newSite(t, "bash", "win-tool", "nginx")
 	s.mustCopy(t)
@@ -85,7 +86,7 @@ func TestAuditFindsWhatNothingElseLooksAt(t *testing.T) {
 	}
 }
 
-// A volume that was emptied, or is not mounted, is noticed without an audit.
+// A run notices without an audit that a volume was emptied or is not mounted.
 func TestVanishedPackages(t *testing.T) {
 	for _, gone := range []string{"vol/staged/packages", "vol/staged/packages/bash", "packages", "packages/bash"} {
 		s := newSite(t, "bash", "win-tool")
@@ -101,8 +102,7 @@ func TestVanishedPackages(t *testing.T) {
 	}
 }
 
-// A ledger that is damaged or lost is made anew: with the copy of it that a store has, and
-// without.
+// An audit rebuilds a damaged or lost ledger, with a store's copy of it and without one.
 func TestLedgerMadeAnew(t *testing.T) {
 	s := newSite(t, "bash", "win-tool", "nginx", "my-operator")
 	s.mustCopy(t)
@@ -156,8 +156,8 @@ func TestLedgerMadeAnew(t *testing.T) {
 	}
 }
 
-// withoutVolumes leaves the symlinks out that a ledger made anew cannot claim: those of
-// volumes, which never are removed, and the seal over them.
+// withoutVolumes removes the symlinks of volumes, which a rebuilt ledger cannot have and which are never
+// removed, and the seal.
 func withoutVolumes(ledger string) string {
 	lines := slices.DeleteFunc(strings.Split(ledger, "\n"), func(l string) bool {
 		return strings.HasPrefix(l, "K\tvol/") || strings.HasPrefix(l, "L\t") || strings.HasPrefix(l, "=\t")
@@ -165,7 +165,7 @@ func withoutVolumes(ledger string) string {
 	return strings.Join(lines, "\n")
 }
 
-// What a ledger made anew cannot attribute stays as it is, and the build it is in stays on
+// A rebuilt ledger does not have files that may be staging's. They stay, and their build stays on
 // production's volume.
 func TestLedgerMadeAnewTakesNothingOfStagings(t *testing.T) {
 	s := newSite(t, "bash", "win-tool", "emptypkg")
@@ -214,13 +214,13 @@ func TestLedgerMadeAnewTakesNothingOfStagings(t *testing.T) {
 	}
 }
 
-// A ledger of format 1 knows nothing of what is in place: a run looks once, and then the
-// ledger knows.
+// A ledger of format 1 does not say which symlinks are in place. A run checks them once, and then the ledger
+// says it.
 func TestFormat1IsRead(t *testing.T) {
 	s := newSite(t, "bash", "win-tool")
 	s.mustCopy(t)
 	path := filepath.Join(s.top, ".kojisnap/ledger")
-	old := hardlink.OldFormat(1, string(mustRead(t, path)), nil)
+	old := ledgertest.Downgrade(1, string(mustRead(t, path)), nil)
 	if err := os.WriteFile(path, []byte(old), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// making is a build on its way.
+// making is a build that is being made.
 type making struct {
 	BuildAction
 	staged volumes.Build
@@ -24,12 +24,12 @@ type making struct {
 
 	mu      sync.Mutex
 	entries []ledger.Entry
-	made    []FileAction // with what became of Op and Bytes
-	linked  []string     // directories that are a symlink now
+	made    []FileAction // Op and Bytes say how each was made
+	linked  []string     // directories that are replaced by a symlink
 	absent  int
 	missing []*source.MissingError // of optional files
 	held    []error                // optional files that were kept back
-	err     error                  // why it is left out
+	err     error                  // why the build is left out
 }
 
 // makeBatch makes all files of a batch under temporary names.
@@ -42,14 +42,14 @@ func (r *run) makeBatch(ctx context.Context, builds []BuildAction, counter progr
 	return ms, r.makeAll(ctx, ms, counter)
 }
 
-// committer gives batches their names. One syncfs serves both a batch's content and
-// the names of the batch before.
+// committer names the files of batches. One syncfs serves the content of a batch and the names of the batch
+// before.
 type committer struct {
 	*run
-	named   *ledger.Batch // what has its names, which may not be on the disk yet
-	durable *ledger.Batch // what has, and of which the ledger does not know
+	named   *ledger.Batch // entries whose files have their names, perhaps not yet on the disk
+	durable *ledger.Batch // entries whose files and names are on the disk, and that the ledger does not have yet
 
-	all, unreadable int // builds: of the run, and those that could not be read
+	all, unreadable int // numbers of builds: all of the run, and those whose files cannot be read
 }
 
 func (c *committer) commit(ms []*making) error {
@@ -57,7 +57,7 @@ func (c *committer) commit(ms []*making) error {
 	c.durable = &ledger.Batch{}
 	for _, m := range ms {
 		for _, missing := range m.missing {
-			if m.err == nil && source.DeniedByAll(missing.Err) { // it may be there, as all else
+			if m.err == nil && source.DeniedByAll(missing.Err) { // the file may exist: all sources refuse everything
 				m.err = fmt.Errorf("left out: %w", missing)
 			}
 		}
@@ -132,16 +132,15 @@ func (c *committer) breaks(m *making) error {
 	return c.leave(m.Build, m.SourceVolume)
 }
 
-// discard removes what is under a temporary name. What cannot be removed is told at the end of the
-// run.
+// discard removes a temporary file or directory. What it cannot remove is reported at the end of the run.
 func (r *run) discard(temp string) {
 	if err := r.top.RemoveAll(temp); err != nil {
 		r.opts.Log.Debug("a temporary directory stays for now", "path", r.top.Join(temp), "err", err)
 	}
 }
 
-// any is an entry of the ledger of a build that is in place. Written after the build was complete it
-// has the next run look at the build again.
+// any returns one ledger entry of a build in place. Appended after the build's C line, it makes the next run
+// look at the build again.
 func (m *making) any(known *ledger.Ledger) ledger.Entry {
 	entries := append(m.entries, m.BuildAction.entries...)
 	if b := known.Builds[m.Dir]; b != nil {
@@ -167,15 +166,15 @@ func (c *committer) end() error {
 	return c.ledger.Append(c.durable)
 }
 
-// makeAll makes them. What concerns one build is in its err; what is returned
-// concerns all.
+// makeAll makes the files of some builds. It stores an error about one build in the build's err, and returns
+// an error that concerns all.
 func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.FileCounter) error {
 	err := r.parallel(ctx, len(ms), func(_ context.Context, i int) error { return r.prepare(ms[i]) })
 	if err != nil {
 		return err
 	}
-	// A piece is of one build and mostly of one directory: workers that create files in
-	// the same directory wait for each other.
+	// A piece has files of one build, mostly of one directory: workers that create files in the same
+	// directory wait for each other.
 	type piece struct {
 		m     *making
 		files []FileAction
@@ -204,7 +203,7 @@ func (r *run) makeAll(ctx context.Context, ms []*making, counter progress.FileCo
 }
 
 func (r *run) makePiece(ctx context.Context, m *making, files []FileAction, counter progress.FileCounter) error {
-	var dir *topdir.Subdir // of the last file
+	var dir *topdir.Subdir // of the file before
 	defer func() {
 		if dir != nil {
 			dir.Close()
@@ -263,7 +262,7 @@ func (r *run) makeFrame(m *making) error {
 			}
 		}
 		if f.Op == OpSymlink {
-			if !f.Dir { // else it is made when the directory is replaced
+			if !f.Dir { // with Dir, the symlink is made when it replaces the directory
 				if err := r.top.Symlink(f.Target, m.temp+"/"+f.Path); err != nil {
 					return err
 				}
@@ -314,15 +313,15 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *topdir.
 
 func leftOut(b volumes.Build, err error) error { return held("build", b.NVR(), "", err, stays) }
 
-// ofBuild tells whether an error is about a file at the sources, so that other builds may
-// do better. It names the build.
+// ofBuild reports whether an error is about a file at the sources, so that other builds may still succeed.
+// Such an error names its build.
 func ofBuild(err error) bool {
 	var failed *source.Error
 	var missing *source.MissingError
 	return errors.As(err, &failed) || errors.As(err, &missing)
 }
 
-// publish gives a verified build, or its new files, their names.
+// publish gives the verified files of a build their final names.
 func (r *run) publish(m *making) error {
 	if m.New {
 		if err := r.top.Mkdir(path.Dir(m.Dir)); err != nil {
@@ -357,7 +356,7 @@ func (r *run) publishFiles(m *making) error {
 	}
 	for _, f := range m.made {
 		if m.replaces(f.Path) {
-			continue // it is there with its directory
+			continue // it got its name with its directory
 		}
 		if f.Dir {
 			done, err := r.publishLogs(m, f)
@@ -385,7 +384,7 @@ func (r *run) publishFiles(m *making) error {
 	return nil
 }
 
-// replaceLink puts a directory in the place of a symlink, at once where the file system can.
+// replaceLink replaces a symlink by a directory, in one step where the file system can.
 func (r *run) replaceLink(dir, link string) error {
 	err := r.top.Exchange(dir, link)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {

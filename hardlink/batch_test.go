@@ -10,8 +10,8 @@ import (
 	"kojisnap/hardlink/ledger"
 )
 
-// Batches of one build each, which are synced and named while the next one is made: a
-// build that is damaged is left out, all others are complete, by the ledger too.
+// With one build a batch, a batch is synced and named while the next one is made. A damaged build is left
+// out; all others are complete, according to the ledger, too.
 func TestSmallBatches(t *testing.T) {
 	s := newSite(t)
 	damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))

@@ -16,8 +16,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// many is a site of as many small rpms as asked for, each a copy of a real one, 20 to
-// a build; they are copied, not linked, from a read-only bind mount.
+// many is a site with a number of small rpms, each a copy of a real one, 20 to a build. They are on a
+// read-only bind mount, so that they are copied, not linked.
 func many(b *testing.B, rpms int) (s *site, ro string, bytes int64) {
 	b.Helper()
 	s = &site{prod: filepath.Join(b.TempDir(), "prod"), top: filepath.Join(b.TempDir(), "koji")}
@@ -51,7 +51,7 @@ func many(b *testing.B, rpms int) (s *site, ro string, bytes int64) {
 	return s, ro, bytes
 }
 
-// md5Of is the MD5 of what follows an rpm's signature header (koji-facts 5.4).
+// md5Of returns the MD5 of what follows an rpm's signature header.
 func md5Of(rpm []byte) (head int, sum string) {
 	il := int(rpm[96+10])<<8 + int(rpm[96+11])
 	dl := int(rpm[96+14])<<8 + int(rpm[96+15])
@@ -62,8 +62,8 @@ func md5Of(rpm []byte) (head int, sum string) {
 	return head, hex.EncodeToString(h[:])
 }
 
-// cpu is the processor time used so far by this process and those it waited for: on
-// a machine that others use it says more than the wall clock.
+// cpu returns the processor time of this process and of its finished children: on a machine that others use
+// it says more than wall clock time.
 func cpu(b *testing.B) (d time.Duration) {
 	b.Helper()
 	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
@@ -76,11 +76,11 @@ func cpu(b *testing.B) (d time.Duration) {
 	return d
 }
 
-// BenchmarkNothingChanged is a run that finds all files in place.
+// BenchmarkNothingChanged measures a run that finds all files in place.
 func BenchmarkNothingChanged(b *testing.B) {
 	const rpms = 20000
 	s, _, _ := many(b, rpms)
-	s.mustCopy(b) // hard links: quicker, and the same to compare
+	s.mustCopy(b) // hard links are quicker to make and the same to compare
 	plan := s.plan(b)
 	e := s.engine(b)
 	begin := cpu(b)
@@ -97,7 +97,7 @@ func BenchmarkNothingChanged(b *testing.B) {
 	b.ReportMetric(float64(rpms)*float64(b.N)/b.Elapsed().Seconds(), "files/s")
 }
 
-// The benchmarks themselves, with few files.
+// The benchmarks work, with few files.
 func TestBenchmarks(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$", "-test.bench=Copy|Update|Hardlink|Reflink|Fetch", "-test.benchtime=1x")
 	cmd.Env = append(os.Environ(), "KOJISNAP_BENCH_SMALL=40", "KOJISNAP_BENCH_LARGE=1", "KOJISNAP_BENCH_MIX=2")

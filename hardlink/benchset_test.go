@@ -17,9 +17,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// benchSet is rpms to copy: production's tree and what the database says of it. The
-// signature header of each is a real one with the SIGMD5 of what follows; that is
-// random bytes, which no file system compresses.
+// benchSet is a set of rpms to copy: production's tree and the database's rows. Each has a real signature
+// header, with the SIGMD5 of the rest; the rest is random, so that no file system can compress it.
 type benchSet struct {
 	dir   string // production's topdir
 	input volumes.Input
@@ -27,7 +26,7 @@ type benchSet struct {
 	bytes int64
 }
 
-// benchSets makes sets where it is told to.
+// benchSets are the functions that make sets in a directory.
 var benchSets = map[string]func(b *testing.B, dir string) *benchSet{
 	"small": func(b *testing.B, dir string) *benchSet { // 20,000 of 4 to 28 KiB, 20 to a build
 		s, rnd := newBenchSet(dir), rand.New(rand.NewPCG(1, 1))
@@ -83,7 +82,7 @@ var benchSets = map[string]func(b *testing.B, dir string) *benchSet{
 	},
 }
 
-// benchNumber is a default that the environment can change.
+// benchNumber returns a number that the environment can change.
 func benchNumber(b *testing.B, name string, number int) int {
 	b.Helper()
 	if v := os.Getenv(name); v != "" {
@@ -98,7 +97,7 @@ func benchNumber(b *testing.B, name string, number int) int {
 
 func newBenchSet(dir string) *benchSet { return &benchSet{dir: dir} }
 
-// add writes an rpm of about so many bytes and notes it.
+// add writes an rpm of about that size and adds it to a build.
 func (s *benchSet) add(b *testing.B, build *volumes.BuildFiles, rpm volumes.RPM, size int64) {
 	b.Helper()
 	rel, err := rpm.Path()
@@ -126,7 +125,7 @@ func (s *benchSet) add(b *testing.B, build *volumes.BuildFiles, rpm volumes.RPM,
 	s.bytes += n
 }
 
-// writeRPM writes something with an rpm's lead and signature header.
+// writeRPM writes random bytes after an rpm's lead and signature header.
 func writeRPM(f *os.File, size int64, seed uint64) (n int64, hash string, err error) {
 	from, err := extracted()
 	if err != nil {

@@ -15,28 +15,29 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// buildDiff is the comparison of one build with the disk: classify, compareFiles, settle.
+// buildDiff compares one build with the disk, in three steps: classify, compareFiles, settle.
 type buildDiff struct {
 	*differ
 	actions *Actions
 	build   volumes.StagedBuild
 	dir     string
-	known   *ledger.Build // what the ledger has of what is there
+	known   *ledger.Build // the ledger's entries of what is there
 	listed  *listing
 	action  BuildAction
 
-	ours     bool           // what is there is kojisnap's, or became so
+	ours     bool           // kojisnap made what is there, or has adopted it
 	complete bool           // all files are there, or can be made
-	foreign  int            // files in the place of ours that stay
-	adopted  []ledger.Entry // files that are as wanted, and that the ledger did not have
+	foreign  int            // files of others in the place of ours: they stay
+	adopted  []ledger.Entry // files that are as planned, and were not in the ledger
 }
 
-// classify finds out what is in the build's place: nothing, a stub, a directory of kojisnap's, or what stays as it is.
+// classify finds out what is at the build's path: nothing, a stub, a directory of kojisnap's, or something
+// that stays.
 func (b *buildDiff) classify() (stays bool, err error) {
 	st, err := b.top.Lstat(b.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && b.going[b.dir]:
-		if b.known != nil { // also if it cannot be made again
+		if b.known != nil { // even if the build cannot be made again
 			b.forget()
 			if own, err := b.movedAway(b.build.Build); own || err != nil {
 				b.keep("staging moved the build to DEFAULT, it seems", false)
@@ -60,7 +61,7 @@ func (b *buildDiff) classify() (stays bool, err error) {
 	return false, nil
 }
 
-// forget lets the ledger forget the build, which is not there.
+// forget removes a build from the ledger that is not on the disk.
 func (b *buildDiff) forget() {
 	b.actions.notes.Build(b.known.Build)
 	b.actions.notes.Gone()
@@ -71,14 +72,15 @@ func (b *buildDiff) keep(why string, wanted bool) {
 	b.actions.Kept = append(b.actions.Kept, Kept{Path: b.dir, Why: why, Wanted: wanted})
 }
 
-// leaveOut lets the build stay on production's volume.
+// leaveOut keeps the build on production's volume.
 func (b *buildDiff) leaveOut() {
 	left := b.build.Build
 	left.Volume = b.build.SourceVolume
 	b.actions.LeftOut = append(b.actions.LeftOut, left)
 }
 
-// compareFiles looks at each file that is to be there, and decides how to make those that are not.
+// compareFiles compares each planned file with the disk, and decides how to make those that are missing or
+// differ.
 func (b *buildDiff) compareFiles(ctx context.Context) (err error) {
 	b.ours = b.known != nil
 	known := b.known
@@ -121,7 +123,7 @@ func (b *buildDiff) compareFiles(ctx context.Context) (err error) {
 	return nil
 }
 
-// lookAt compares a file, and notes what stays as it is.
+// lookAt compares a file. It notes a file that differs and stays.
 func (b *buildDiff) lookAt(ctx context.Context, there *topdir.Subdir, f *volumes.File, known *ledger.Build) (fileState, error) {
 	a, path := b.actions, b.dir+"/"+f.Path
 	state, entry, err := b.compare(ctx, there, b.build, b.dir, f, known)
@@ -153,7 +155,7 @@ func (b *buildDiff) lookAt(ctx context.Context, there *topdir.Subdir, f *volumes
 	return state, nil
 }
 
-// make decides how a file is made. One that is at no source is missing, or need not be there.
+// make decides how to make a file. A file that no source has is missing, unless it is optional.
 func (b *buildDiff) make(ctx context.Context, f *volumes.File, replace bool) error {
 	a := b.actions
 	fa, err := b.decide(b.build.Build, f, b.listed)
@@ -164,7 +166,7 @@ func (b *buildDiff) make(ctx context.Context, f *volumes.File, replace bool) err
 	case source.Absent(err) && f.Optional:
 		b.notThere(f)
 	case f.Optional && ofOne(ctx, err):
-		if b.action.again = true; !b.listed.hides(f.Path) { // else its directory is named
+		if b.action.again = true; !b.listed.hides(f.Path) { // otherwise the error names its directory
 			a.Held = append(a.Held, held("file", b.build.Build.NVR(), f.Path, err, noOptional))
 		}
 	case source.Absent(err):
@@ -176,13 +178,13 @@ func (b *buildDiff) make(ctx context.Context, f *volumes.File, replace bool) err
 	return nil
 }
 
-// notThere notes an optional file that production does not have.
+// notThere notes that production does not have an optional file.
 func (b *buildDiff) notThere(f *volumes.File) {
 	b.actions.Absent++
 	b.action.entries = append(b.action.entries, ledger.Entry{Path: f.Path, Digest: ledger.Content(f), Absent: true})
 }
 
-// settle decides what becomes of the build, and what the ledger learns of it.
+// settle decides what to do with the build, and what the ledger learns about it.
 func (b *buildDiff) settle() error {
 	a := b.actions
 	if !b.action.New && !b.ours {
@@ -196,8 +198,8 @@ func (b *buildDiff) settle() error {
 		known = &ledger.Build{}
 	}
 	if !b.complete || b.foreign > 0 && !whole && b.audit {
-		// A file that staging made of one of ours is staging's affair. Where no ledger says
-		// that there was one of ours the file may be as well half of one.
+		// A file of ours that staging replaced is staging's business. If no ledger says that it was ours,
+		// it may just as well be half a file.
 		if !whole {
 			b.leaveOut()
 		}
@@ -221,7 +223,7 @@ func (b *buildDiff) settle() error {
 	return nil
 }
 
-// noteWhole lets the ledger learn what it lacks of a build of which nothing is to be made.
+// noteWhole adds to the ledger what it lacks of a build that needs no work.
 func (b *buildDiff) noteWhole(known *ledger.Build) {
 	b.action.entries = slices.DeleteFunc(b.action.entries, func(e ledger.Entry) bool { return slices.Contains(known.Entries, e) })
 	switch entries := append(b.adopted, b.action.entries...); {

@@ -1,315 +1,23 @@
 package hardlink_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"kojisnap/hardlink"
-	"kojisnap/hardlink/content"
-	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/lockfile"
-	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
 
-const (
-	bashDir    = "packages/bash/5.3.0/2.fc42"
-	bashSigned = "data/signed/41526f0e/x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
-	bashSig    = "data/sigcache/41526f0e/x86_64/bash-5.3.0-2.fc42.x86_64.rpm.sig"
-	bashRPM    = "x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
-)
-
-// onlyBash is a site of which one build is copied.
-func onlyBash(t testing.TB) *site {
-	s := newSite(t, "bash", "glibc")
-	s.input = volumestest.Split(s.input, func(b volumes.BuildFiles) bool { return b.NVR() == "bash-5.3.0-2.fc42" })
-	return s
-}
-
-// damage puts another file in a file's place, with the same time.
-func damage(t *testing.T, path string, change func([]byte) []byte) {
-	t.Helper()
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, change(b), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func flip(at int) func([]byte) []byte {
-	return func(b []byte) []byte {
-		b[(at+len(b))%len(b)] ^= 1
-		return b
-	}
-}
-
-// Each damage at the source is found, names the file, and leaves the build out while
-// the others are made.
-func TestDamagedSource(t *testing.T) {
-	cases := map[string]struct {
-		file   string
-		change func([]byte) []byte
-		what   string
-	}{
-		"payload":             {bashRPM, flip(-1), "sigmd5"},
-		"main header":         {bashRPM, flip(5000), "sigmd5"},
-		"first byte":          {bashRPM, flip(0), "format"},
-		"sigmd5 itself":       {bashRPM, sigmd5Changed, "signature header"},
-		"unsigned header":     {bashRPM, flip(400), "signature header"},
-		"lead, version":       {bashRPM, func(b []byte) []byte { b[4] = 0; return b }, "lead"},
-		"lead, padding":       {bashRPM, flip(70), "lead"},
-		"lead, signed copy":   {bashSigned, flip(79), "lead"},
-		"cut short":           {bashRPM, func(b []byte) []byte { return b[:len(b)-1] }, "size"},
-		"empty":               {bashRPM, func(b []byte) []byte { return nil }, "format"},
-		"longer":              {bashRPM, func(b []byte) []byte { return append(b, 0) }, "size"},
-		"signed payload":      {bashSigned, flip(-1), "sigmd5"},
-		"another key's":       {bashSigned, func([]byte) []byte { return otherKey }, "signing key"},
-		"signature itself":    {bashSigned, flip(400), "signature header"},
-		"signature header":    {bashSig, flip(100), "md5"},
-		"html instead of rpm": {bashSigned, func([]byte) []byte { return bytes.Repeat([]byte("<html>404</html>"), 100) }, "format"},
-	}
-	s := newSite(t, "bash")
-	otherKey = mustRead(t, filepath.Join(s.prod, bashDir, strings.Replace(bashSigned, "41526f0e", "ba2992d4", 1)))
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t, "bash", "win-tool")
-			path := filepath.Join(s.prod, bashDir, c.file)
-			damage(t, path, c.change)
-			if c.file == bashSigned { // nor can another be made
-				s.want.SigKeys = []string{"41526f0e"}
-				damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
-			}
-			r, err := s.copy(t)
-			var digest *content.DigestError
-			if !errors.As(err, &digest) {
-				t.Fatalf("error %v, want a DigestError", err)
-			}
-			if digest.Path != path || digest.What != c.what {
-				t.Errorf("%+v, want path %s and %s", digest, path, c.what)
-			}
-			if !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("error %q", err)
-			}
-			if _, err := os.Lstat(filepath.Join(s.top, "vol/staged", bashDir)); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("the build is there: %v", err)
-			}
-			s.staysOnProd(t, bashDir)
-			if want := len(s.input.Builds) - 1; r.Builds != want || s.wholeOrAbsent(t) != want {
-				t.Errorf("%d builds made, want %d", r.Builds, want)
-			}
-		})
-	}
-}
-
-// What one source does not give as it has to be another does; a signed copy is made of its
-// parts, be they from several.
-func TestNextSource(t *testing.T) {
-	remove := func(t *testing.T, path string) {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	unreadable := func(t *testing.T, path string) {
-		remove(t, path)
-		if err := os.Symlink(filepath.Base(path), path); err != nil { // ELOOP
-			t.Fatal(err)
-		}
-	}
-	cases := map[string]func(t *testing.T, first, second string){
-		"damaged": func(t *testing.T, first, _ string) { damage(t, filepath.Join(first, bashRPM), flip(-1)) },
-		"cut short": func(t *testing.T, first, _ string) {
-			damage(t, filepath.Join(first, bashRPM), func(b []byte) []byte { return b[:50] })
-		},
-		"missing":    func(t *testing.T, first, _ string) { remove(t, filepath.Join(first, bashRPM)) },
-		"unreadable": func(t *testing.T, first, _ string) { unreadable(t, filepath.Join(first, bashRPM)) },
-		"signed copy damaged at both": func(t *testing.T, first, second string) {
-			damage(t, filepath.Join(first, bashSigned), flip(-1))
-			damage(t, filepath.Join(second, bashSigned), flip(0))
-		},
-		"no signed copy, one part each": func(t *testing.T, first, second string) {
-			remove(t, filepath.Join(first, bashSigned))
-			remove(t, filepath.Join(second, bashSigned))
-			damage(t, filepath.Join(first, bashSig), flip(200))
-			damage(t, filepath.Join(second, bashRPM), flip(-1))
-		},
-	}
-	for name, spoil := range cases {
-		t.Run(name, func(t *testing.T) {
-			s := onlyBash(t)
-			second := filepath.Join(t.TempDir(), "second")
-			if err := os.Mkdir(second, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			cloneTree(t, second, []string{"bash"})
-			first := s.prod
-			spoil(t, filepath.Join(first, bashDir), filepath.Join(second, bashDir))
-			s.mustCopy(t, func(o *hardlink.Options) { o.Sources = []string{first, second} })
-			good, err := extracted()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range []string{bashRPM, bashSigned, bashSig} {
-				if sum(t, filepath.Join(s.top, "vol/staged", bashDir, p)) != sum(t, filepath.Join(good, bashDir, p)) {
-					t.Errorf("%s is not production's", p)
-				}
-			}
-		})
-	}
-}
-
-// One error tells what each source said.
-func TestNoSourceGivesIt(t *testing.T) {
-	s := onlyBash(t)
-	second := t.TempDir()
-	damage(t, filepath.Join(s.prod, bashDir, bashRPM), flip(-1))
-	_, err := s.copy(t, func(o *hardlink.Options) { o.Sources = []string{s.prod, second} })
-	var source *source.Error
-	var digest *content.DigestError
-	if !errors.As(err, &source) || !errors.As(err, &digest) || source.Build != "bash-5.3.0-2.fc42" || source.Path != bashRPM || len(source.Errs) != 2 {
-		t.Fatalf("error %v, want a source.Error with a DigestError", err)
-	}
-	if !strings.Contains(err.Error(), s.prod) || !strings.Contains(err.Error(), second) {
-		t.Errorf("error %q does not name both sources", err)
-	}
-	s.staysOnProd(t, bashDir)
-}
-
-var otherKey []byte
-
-// sigmd5Changed changes the SIGMD5 tag's value, wherever in the signature header it is.
-func sigmd5Changed(b []byte) []byte {
-	b[sigmd5At(b)] ^= 1
-	return b
-}
-
-// sigmd5At is where an rpm has the value of its SIGMD5 tag (1004, binary).
-func sigmd5At(b []byte) int {
-	i := bytes.Index(b[96:5000], []byte{0, 0, 3, 0xec, 0, 0, 0, 7})
-	entries := int(b[96+10])<<8 + int(b[96+11])
-	offset := int(b[96+i+10])<<8 + int(b[96+i+11])
-	return 96 + 16 + 16*entries + offset
-}
-
-func mustRead(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// Production pruned all signed copies: what is made of headers and unsigned rpms is
-// byte for byte what production had.
-func TestSplicedEqualRealSignedCopies(t *testing.T) {
-	s := newSite(t)
-	had := map[string]string{}
-	for _, p := range files(t, s.prod) {
-		if strings.Contains(p, "/data/signed/") {
-			had[p] = sum(t, filepath.Join(s.prod, p))
-			if err := os.Remove(filepath.Join(s.prod, p)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	s.want.SigKeys = []string{"41526f0e", "BA2992D4"}
-	r := s.mustCopy(t)
-	spliced := 0
-	for _, b := range s.plan(t).Staged {
-		for _, f := range b.Files {
-			if f.Kind != volumes.KindSigned {
-				continue
-			}
-			spliced++
-			want := had[dir(t, b.Build)+"/"+f.Path]
-			b.Build.Volume = "staged"
-			path := filepath.Join(s.top, dir(t, b.Build), f.Path)
-			// Production may never have written the copy that its database allows.
-			if got := sum(t, path); want != "" && got != want {
-				t.Errorf("%s is not what production had", path)
-			}
-			if info, err := os.Lstat(path); err != nil || info.Mode() != 0o644 {
-				t.Errorf("%s: %v, %v", path, info.Mode(), err)
-			}
-		}
-	}
-	if r.Spliced != spliced || spliced < 200 || len(had) < 200 {
-		t.Errorf("%d spliced of %d; production had %d", r.Spliced, spliced, len(had))
-	}
-	if e := s.engine(t); e != nil {
-		a, err := e.Diff(t.Context(), s.plan(t))
-		if err != nil || a.Pending() {
-			t.Errorf("something is left to do: %v, %v", a.Builds, err)
-		}
-	}
-}
-
-func TestSpliceOfDamagedHeader(t *testing.T) {
-	s := onlyBash(t)
-	s.want.SigKeys = []string{"41526f0e"}
-	if err := os.Remove(filepath.Join(s.prod, bashDir, bashSigned)); err != nil {
-		t.Fatal(err)
-	}
-	sig := filepath.Join(s.prod, bashDir, bashSig)
-	damage(t, sig, flip(200))
-	_, err := s.copy(t)
-	var digest *content.DigestError
-	if !errors.As(err, &digest) || digest.Path != sig {
-		t.Errorf("error %v, want one about %s", err, sig)
-	}
-}
-
-// A file that no source has: the build is left out and named, in Diff already.
-func TestMissingFile(t *testing.T) {
-	s := onlyBash(t)
-	if err := os.Remove(filepath.Join(s.prod, bashDir, bashRPM)); err != nil {
-		t.Fatal(err)
-	}
-	_, err := s.copy(t)
-	var missing *source.MissingError
-	if !errors.As(err, &missing) || missing.Build != "bash-5.3.0-2.fc42" || missing.Path != bashRPM || !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error %v, want one about %s", err, bashRPM)
-	}
-	if got := files(t, filepath.Join(s.top, "vol/staged/packages")); len(got) != 0 {
-		t.Errorf("files %q", got)
-	}
-	s.staysOnProd(t, bashDir)
-}
-
-// staysOnProd checks that a build that was left out is found on the read-only volume.
-func (s *site) staysOnProd(t *testing.T, dir string) {
-	t.Helper()
-	if target, err := os.Readlink(filepath.Join(s.top, dir)); target != "../../../vol/prod/"+dir {
-		t.Errorf("DEFAULT: -> %q, %v", target, err)
-	}
-}
-
-// Names in production's tree that no ledger and no report can hold.
+// Names in production's tree that no ledger and no report can have are skipped and reported.
 func TestHostileFileNames(t *testing.T) {
 	s := onlyBash(t)
 	for _, name := range []string{"new\nline", "tab\t", "esc\x1b[31m", "bad\xffutf8"} {
@@ -317,7 +25,7 @@ func TestHostileFileNames(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 2 { // each is told at every run
+	for i := range 2 { // each run reports it
 		r, err := s.copy(t)
 		var left *hardlink.LeftOutError
 		if !errors.As(err, &left) || len(left.Errs) != 4 || r.Builds != 1-i {
@@ -336,7 +44,7 @@ func TestHostileFileNames(t *testing.T) {
 	}
 }
 
-// More is wanted later: new files come singly, symlinks become files.
+// If more is wanted later, new files are added one by one, and symlinks become files.
 func TestWantedLater(t *testing.T) {
 	s := onlyBash(t)
 	s.want.SigKeys = []string{"41526f0e"}
@@ -354,36 +62,6 @@ func TestWantedLater(t *testing.T) {
 	if again := stat(t, filepath.Join(s.top, "vol/staged", bashDir)); !os.SameFile(inode, again) {
 		t.Error("the build's directory was replaced")
 	}
-}
-
-func stat(t *testing.T, path string) fs.FileInfo {
-	t.Helper()
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info
-}
-
-// A file on topdir rots: only VerifyDigest sees it, and Repair makes it anew.
-func TestRepair(t *testing.T) {
-	s := onlyBash(t)
-	s.mustCopy(t)
-	path := filepath.Join(s.top, "vol/staged", bashDir, bashRPM)
-	damage(t, path, flip(-1))
-	if r := s.mustCopy(t); r.Builds != 0 {
-		t.Errorf("seen by size: %+v", r)
-	}
-	digest := func(o *hardlink.Options) { o.Verify = hardlink.VerifyDigest }
-	var damaged *content.DigestError
-	if r, err := s.copy(t, digest); !errors.As(err, &damaged) || r.Builds != 0 {
-		t.Errorf("report %+v, %v", r, err)
-	}
-	r := s.mustCopy(t, digest, func(o *hardlink.Options) { o.Repair = true })
-	if r.Builds != 1 || r.Linked != 1 {
-		t.Errorf("report %+v, want one file", r)
-	}
-	s.check(t)
 }
 
 // What staging made or changed stays, and is reported.
@@ -413,7 +91,7 @@ func TestStagingsOwnStays(t *testing.T) {
 		t.Errorf("kept %+v\nwant %+v", r.Kept, want)
 	}
 	s.staysOnProd(t, "packages/glibc/2.41/5.fc42")
-	// A file of ours that staging changed, and one that it put into our build.
+	// One of our files that staging changed, and one that staging added to our build.
 	changed := filepath.Join(s.top, "vol/staged", bashDir, bashRPM)
 	other := mustRead(t, filepath.Join(s.top, "vol/staged/packages/nginx/1.28.0/1.fc42/x86_64/nginx-1.28.0-1.fc42.x86_64.rpm"))
 	damage(t, changed, func([]byte) []byte { return other })
@@ -446,26 +124,8 @@ func TestStagingsOwnStays(t *testing.T) {
 	}
 }
 
-// noRows is a database that names no build.
-func noRows(context.Context, []volumes.Build) (map[string]string, error) { return nil, nil }
-
-// removeRest does what a run does at its end.
-func (s *site) removeRest(t testing.TB, change ...func(*hardlink.Options)) hardlink.Report {
-	t.Helper()
-	e := s.engine(t, change...)
-	a, err := e.DiffRemove(t.Context(), s.plan(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := e.Apply(t.Context(), a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-// A newer build takes the place of an older one: the older one goes back to the
-// read-only volume, its symlink first.
+// If a newer build replaces an older one, the older one moves back to the read-only volume, its symlink
+// first.
 func TestWhatCanGoGoes(t *testing.T) {
 	s := newSite(t)
 	all := s.input
@@ -484,8 +144,7 @@ func TestWhatCanGoGoes(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(s.top, "vol/staged/packages/bash")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("empty directories stay: %v", err)
 	}
-	// A build that left the scope altogether keeps its symlink as long as the database may
-	// name it.
+	// A build that left the scope keeps its symlink as long as the database may have it.
 	s.input.Others = nil
 	if r = s.removeRest(t); r.RemovedLinks != 0 || r.Removed != 0 {
 		t.Errorf("report %+v", r)
@@ -498,55 +157,7 @@ func TestWhatCanGoGoes(t *testing.T) {
 	s.check(t)
 }
 
-// With another directory as the only source that has some of the files, and the web.
-func TestSeveralSources(t *testing.T) {
-	s := newSite(t)
-	var asked []string
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.URL.Path)
-		http.StripPrefix("/kojifiles", http.FileServer(http.Dir(s.prod))).ServeHTTP(w, r)
-	}))
-	defer web.Close()
-	r := s.mustCopy(t, func(o *hardlink.Options) {
-		o.Sources = []string{t.TempDir(), web.URL + "/kojifiles"}
-		o.Jobs = 1
-	})
-	if n := s.check(t); r.Fetched != n || len(asked) < n {
-		t.Errorf("fetched %d of %d", r.Fetched, n)
-	}
-}
-
-func TestWebThatFails(t *testing.T) {
-	for name, c := range map[string]struct {
-		handler   http.HandlerFunc
-		temporary bool
-	}{
-		"overloaded": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "later", http.StatusServiceUnavailable) }, true},
-		"cut short": {func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Length", "100000")
-			w.Write(make([]byte, 10))
-		}, true},
-		"html":      {func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("<html>welcome</html>")) }, false},
-		"forbidden": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) }, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := onlyBash(t)
-			web := httptest.NewServer(c.handler)
-			defer web.Close()
-			_, err := s.copy(t, func(o *hardlink.Options) { o.Sources, o.RetryInterval = []string{web.URL}, time.Millisecond })
-			var temporary *retry.TemporaryError
-			if err == nil || errors.As(err, &temporary) != c.temporary {
-				t.Errorf("error %v; temporary should be %v", err, c.temporary)
-			}
-			s.wholeOrAbsent(t)
-			if got := files(t, filepath.Join(s.top, "vol/staged/packages")); len(got) != 0 {
-				t.Errorf("files %q", got)
-			}
-		})
-	}
-}
-
-// Two at a time on one topdir.
+// Two runs do not work on one topdir at the same time.
 func TestLocked(t *testing.T) {
 	s := onlyBash(t)
 	var inner error
@@ -559,64 +170,7 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-func TestBwLimit(t *testing.T) {
-	s := onlyBash(t)
-	e := s.engine(t)
-	a, err := e.Diff(t.Context(), s.plan(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const rate = 1 << 20
-	begin := time.Now()
-	s.mustCopy(t, func(o *hardlink.Options) { o.BwLimit = rate })
-	least := time.Duration(float64(a.Bytes()) / rate * float64(time.Second))
-	if took := time.Since(begin); took < least {
-		t.Errorf("%d bytes in %v, at %d a second that takes %v", a.Bytes(), took, rate, least)
-	}
-}
-
-// A source keeps to its own limit and to that of all, and to no other's: the first source here
-// would need weeks for a file.
-func TestSourceLimits(t *testing.T) {
-	for _, test := range []struct {
-		all   int64
-		of    func(first, second string) map[string]int64
-		asked func(first, second string) []string
-	}{
-		{0, func(first, _ string) map[string]int64 { return map[string]int64{first: 1} },
-			func(_, _ string) []string { return nil }},
-		{1 << 40, func(first, _ string) map[string]int64 { return map[string]int64{first: 1} },
-			func(_, _ string) []string { return []string{"all"} }},
-		{1 << 40, func(first, second string) map[string]int64 { return map[string]int64{first: 1, second: 1 << 40} },
-			func(_, second string) []string { return []string{second, "all"} }},
-		{0, func(first, second string) map[string]int64 { return map[string]int64{second: 1 << 40} },
-			func(_, second string) []string { return []string{second} }},
-	} {
-		s := onlyBash(t)
-		web := httptest.NewServer(http.FileServer(http.Dir(s.prod)))
-		defer web.Close()
-		for _, second := range []string{s.prod, web.URL} {
-			first := t.TempDir()
-			s.top = t.TempDir()
-			e := s.engine(t, func(o *hardlink.Options) {
-				o.Sources, o.BwLimit, o.SourceLimits = []string{first, second}, test.all, test.of(first, second)
-			})
-			a, err := e.Diff(t.Context(), s.plan(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := e.Apply(t.Context(), a); err != nil {
-				t.Fatal(err)
-			}
-			s.check(t)
-			if got, want := e.Limited(), test.asked(first, second); !slices.Equal(got, want) {
-				t.Errorf("limits kept: %q, want %q", got, want)
-			}
-		}
-	}
-}
-
-// A dry run is stable, complete and can be had as JSON.
+// A dry run prints all actions in a stable order, as text and as JSON.
 func TestActionsPrinted(t *testing.T) {
 	s := onlyBash(t)
 	s.want.SigKeys = []string{"41526f0e"}

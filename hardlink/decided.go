@@ -15,10 +15,10 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// Of builds of which staging itself has decided (it deleted, reset or promoted them, or moved
-// them to a volume of its own) nothing is made, also not what is missing.
+// kojisnap makes nothing of a build about which staging itself has decided: staging deleted, reset or
+// promoted it, or moved it to a volume of its own. Files that are missing there are not made, either.
 
-// rows asks the database on which volumes builds stand, nil if there is none to ask.
+// rowsOf asks the database for the volumes of builds. Without a database it returns nil.
 func (e *Engine) rowsOf(ctx context.Context, builds []volumes.Build) (map[string]string, error) {
 	if e.opts.Rows == nil || len(builds) == 0 {
 		return nil, nil
@@ -26,9 +26,8 @@ func (e *Engine) rowsOf(ctx context.Context, builds []volumes.Build) (map[string
 	return e.opts.Rows(ctx, builds)
 }
 
-// decided takes the builds out of the plan that the ledger has and that the database does not have
-// any longer as complete ones on a volume that is planned. Only an audit asks about all of them: it
-// would make them again.
+// decided removes those builds from the plan that the ledger has, and that the database no longer has as
+// complete builds on a planned volume. Only an audit asks about all builds: it would make their files again.
 func (d *differ) decided(ctx context.Context) error {
 	rows, err := d.rowsOf(ctx, d.plan.Linked)
 	if err != nil {
@@ -49,7 +48,7 @@ func (d *differ) decided(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if d.ledger.Placed[link] || d.ledger.Builds[dir] != nil {
+		if d.ledger.Made[link] || d.ledger.Builds[dir] != nil {
 			gone[link] = true
 			d.plan.Decided = append(slices.Clip(d.plan.Decided), b)
 		}
@@ -66,8 +65,8 @@ func (d *differ) decided(ctx context.Context) error {
 	return nil
 }
 
-// movedAway tells, where there is no database to ask, that a build whose copy is gone has a directory
-// on DEFAULT: changeBuildVolume moved it there.
+// movedAway reports, if there is no database, whether a build without its copy has a directory on DEFAULT:
+// changeBuildVolume has moved it there.
 func (d *differ) movedAway(b volumes.Build) (bool, error) {
 	if d.opts.Rows != nil {
 		return false, nil
@@ -83,8 +82,8 @@ func (d *differ) movedAway(b volumes.Build) (bool, error) {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
 }
 
-// forget lets the ledger forget the directories of decided builds that are not there any longer:
-// if one is wanted again its files have to be made.
+// forget removes decided builds from the ledger whose directories are gone. If a plan wants one of them
+// again, its files have to be made.
 func (d *differ) forget(a *Actions) error {
 	for _, b := range d.plan.Decided {
 		b.Volume = d.plan.CopyVolume
@@ -98,7 +97,7 @@ func (d *differ) forget(a *Actions) error {
 		}
 		st, err := d.top.Lstat(dir)
 		if err != nil && !source.Absent(err) {
-			continue // nothing is known of it
+			continue // whether it is there is unknown
 		}
 		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			continue
@@ -110,9 +109,9 @@ func (d *differ) forget(a *Actions) error {
 	return nil
 }
 
-// leaving notes builds of the ledger that the plan does not have as unwanted, and leads
-// DEFAULT's symlinks of those that the snapshot does not have any longer away from the
-// copy volume: the database goes on to name them, on production's volume.
+// leaving notes builds that the ledger has and the plan has not as unwanted. Where a build left the snapshot,
+// too, it lets the symlink on DEFAULT lead away from the copy volume: the database keeps the build, on
+// production's volume.
 func (d *differ) leaving(a *Actions) error {
 	wanted, err := stagedDirs(d.plan)
 	if err != nil {
@@ -135,7 +134,7 @@ func (d *differ) leaving(a *Actions) error {
 	return d.redirect(a, d.plan, d.ledger, links, nil)
 }
 
-// grace lists the builds that are unwanted already and still there.
+// grace lists the builds on the copy volume that are unwanted already.
 func (d *differ) grace(a *Actions) error {
 	var dirs []string
 	for dir, b := range d.ledger.Builds {
@@ -160,10 +159,9 @@ func (d *differ) grace(a *Actions) error {
 	return nil
 }
 
-// redirect leads our symlinks on DEFAULT of builds that the plan does not have to where
-// the database has the build or, where that is not known, from the copy volume to
-// production's, where production's own symlinks lead on. Without a read-only volume there
-// is nothing to lead to.
+// redirect changes our symlinks on DEFAULT of builds that are not in the plan. They lead to the volume that
+// the database has for the build. If that is unknown, those to the copy volume lead to production's DEFAULT,
+// where production's own symlinks lead on. Without a read-only volume they cannot lead anywhere.
 func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, planned map[string]bool, rows map[string]string) error {
 	if e.opts.ReadOnly == "" {
 		return nil
@@ -186,7 +184,7 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, 
 		if err != nil {
 			return err
 		}
-		if said := ledger.Links[link]; said[len(said)-1] == target && ledger.Placed[link] {
+		if said := ledger.Links[link]; said[len(said)-1] == target && ledger.Made[link] {
 			continue
 		}
 		l := volumes.Link{Path: link, Target: target}
@@ -198,20 +196,20 @@ func (e *Engine) redirect(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, 
 		switch o {
 		case topdir.Switch:
 			a.Links = append(a.Links, LinkAction{Link: l, Switch: true})
-		case topdir.Unchanged: // killed just before this was noted
+		case topdir.Unchanged: // an earlier run was killed before it noted this
 			a.notes.Link(link, target)
-			a.notes.Placed(1)
+			a.notes.LinksMade(1)
 		}
 	}
 	return nil
 }
 
-// leadsInto tells whether a symlink on DEFAULT leads into a volume or, after a kill, may.
+// leadsInto reports whether a symlink on DEFAULT leads into a volume, or may do so after a kill.
 func leadsInto(l *ledger.Ledger, link, volume string) bool {
 	return strings.HasPrefix(link, "packages/") && l.Ours(link)("../../../vol/"+volume+"/"+link)
 }
 
-// stagedDirs are the directories of a plan's builds on the copy volume.
+// stagedDirs returns the directories of a plan's builds on the copy volume.
 func stagedDirs(plan volumes.Plan) (map[string]bool, error) {
 	dirs := make(map[string]bool, len(plan.Staged))
 	for _, s := range plan.Staged {
@@ -225,7 +223,8 @@ func stagedDirs(plan volumes.Plan) (map[string]bool, error) {
 	return dirs, nil
 }
 
-// linkedPaths are a plan's symlinks on DEFAULT, and those that it leaves alone.
+// linkedPaths returns the paths of a plan's symlinks on DEFAULT, and of those that the plan leaves as they
+// are.
 func linkedPaths(plan volumes.Plan) (map[string]bool, error) {
 	paths := make(map[string]bool, len(plan.Linked)+len(plan.Decided))
 	for _, builds := range [][]volumes.Build{plan.Linked, plan.Decided} {

@@ -13,21 +13,18 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// Diff computes what is to be made for the plan, and writes nothing.
+// Diff computes the work for a plan, and writes nothing.
 //
-// It is a difference of two sets, the plan and the ledger, in memory. What the ledger
-// has complete is not looked at, with one exception: topdir's packages directories are
-// listed, and if one lacks a package that the ledger has, then something else than
-// kojisnap was at work (a volume that is not mounted, or was emptied), and all is
-// audited. Looked at on the disk is what the plan has and the ledger has not, the links
-// of volumes, and each symlink on DEFAULT, since a delete or a move in Koji that fails on the
-// read-only volume takes it away.
+// It compares two sets in memory: the plan and the ledger. It trusts the ledger about complete builds, with
+// one exception: it lists topdir's packages directories. If one lacks a package of the ledger, something else
+// has removed files (or a volume is not mounted), and Diff audits everything. On the disk it looks at what
+// the plan has and the ledger lacks, at the links of volumes, and at each symlink on DEFAULT, because a
+// delete or a move in Koji that fails on the read-only volume removes it.
 //
-// An audit (Options.Audit) looks at everything: each planned file is as the ledger has it,
-// by size and mtime and with VerifyDigest by its content; the symlinks are there; what
-// else is there is reported. A file that the ledger does not have, and is by its digest
-// what the plan wants, is taken into it again: so an audit makes a ledger anew that is
-// damaged or lost.
+// An audit (Options.Audit) looks at everything. It compares each planned file with the ledger by size and
+// mtime, with VerifyDigest by content; it checks the symlinks; and it reports what else is there. A file that
+// the ledger lacks and whose digest is the planned one is added to the ledger. So an audit rebuilds a damaged
+// or lost ledger.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := e.tree.Check(plan); err != nil {
 		return Actions{}, err
@@ -129,7 +126,7 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	return a, d.grace(&a)
 }
 
-// holdBuild is what becomes of a build that cannot be looked at: it stays where it is.
+// holdBuild returns the actions for a build that could not be compared: it stays on its volume.
 func (d *differ) holdBuild(s volumes.StagedBuild, why error) (a Actions) {
 	staged := s.Build
 	staged.Volume = d.plan.CopyVolume
@@ -156,25 +153,25 @@ func firstOf(errs []error) (n int, first error) {
 	return n, first
 }
 
-// differ is one Diff.
+// differ is one call of Diff.
 type differ struct {
 	*Engine
-	plan    volumes.Plan
-	ledger  *ledger.Ledger
-	audit   bool
-	managed map[string]bool            // the staging volumes that builds of the plan stand on
-	listed  map[string]map[string]bool // names in directories
-	suspect map[string]bool            // Options.Suspects, and the directories of their builds
-	left    *int                       // the user of what was left without an owner that was given
-	going   map[string]bool            // strays; those that are removed are true
+	plan         volumes.Plan
+	ledger       *ledger.Ledger
+	audit        bool
+	managed      map[string]bool            // staging's volumes that have builds of the plan
+	listed       map[string]map[string]bool // names in directories, by directory
+	needsRecheck map[string]bool            // Options.Suspects, and the directories of their builds
+	left         *int                       // the user that owns files made without a given owner
+	going        map[string]bool            // strays; true: it is removed
 }
 
 func newDiffer(e *Engine, plan volumes.Plan, known *ledger.Ledger) *differ {
 	d := &differ{Engine: e, plan: plan, ledger: known, managed: map[string]bool{plan.CopyVolume: true, plan.Prod: true},
-		listed: map[string]map[string]bool{}, going: map[string]bool{}, suspect: map[string]bool{}}
+		listed: map[string]map[string]bool{}, going: map[string]bool{}, needsRecheck: map[string]bool{}}
 	for _, file := range e.opts.Suspects {
 		for p := path.Clean(file); p != "." && p != "/"; p = path.Dir(p) {
-			d.suspect[p] = true
+			d.needsRecheck[p] = true
 		}
 	}
 	e.volumeDirs = nil
@@ -185,8 +182,7 @@ func newDiffer(e *Engine, plan volumes.Plan, known *ledger.Ledger) *differ {
 	return d
 }
 
-// readLedger reads the ledger. In place of one that is lost, or damaged and to be
-// audited, is the saved one.
+// readLedger reads the ledger. If it is lost, or damaged in an audit, the saved copy replaces it.
 func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*ledger.Ledger, Actions, error) {
 	a := Actions{CopyVolume: plan.CopyVolume}
 	saved := func() (*ledger.Ledger, error) {
@@ -218,7 +214,7 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*ledger.Led
 	return l, a, err
 }
 
-// cureLedger adds what to do about a ledger that is damaged.
+// cureLedger adds to an error about a damaged ledger what to do.
 func cureLedger(err error) error {
 	if !errors.Is(err, ledger.ErrDamaged) {
 		return err
@@ -226,8 +222,7 @@ func cureLedger(err error) error {
 	return fmt.Errorf("%w; an audit (copy --audit) makes it anew", err)
 }
 
-// vanished names a directory of a package that the ledger has something in, and that
-// is not there.
+// vanished returns a package's directory that the ledger has files in and that does not exist.
 func (d *differ) vanished() (string, error) {
 	missing := func(packages, name string) (bool, error) {
 		names, err := d.names(packages)
@@ -249,7 +244,7 @@ func (d *differ) vanished() (string, error) {
 			return packages + "/" + b.Build.Name, err
 		}
 	}
-	for link := range d.ledger.Placed {
+	for link := range d.ledger.Made {
 		name, ok := strings.CutPrefix(link, "packages/")
 		if !ok {
 			continue
@@ -262,7 +257,7 @@ func (d *differ) vanished() (string, error) {
 	return "", nil
 }
 
-// names are the names in a directory, as they were when it was first asked for.
+// names returns the names in a directory, as they were at the first call.
 func (d *differ) names(dir string) (map[string]bool, error) {
 	if names, ok := d.listed[dir]; ok {
 		return names, nil

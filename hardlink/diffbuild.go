@@ -15,8 +15,8 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// build compares one build: with the ledger, and only if that does not have it all, or
-// in an audit, with what is on the disk.
+// build compares a build with the ledger. If the ledger lacks some of it, and in an audit, it looks at the
+// disk, too.
 func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) error {
 	staged := s.Build
 	staged.Volume = d.plan.CopyVolume
@@ -29,7 +29,7 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 		a.notes.Build(staged)
 		a.notes.Wanted()
 	}
-	if !d.audit && !d.suspect[dir] && known != nil && known.Complete && !known.Pending {
+	if !d.audit && !d.needsRecheck[dir] && known != nil && known.Complete && !known.Pending {
 		if present, absent, ok := known.Has(s.Files); ok {
 			a.Present += present
 			a.Absent += absent
@@ -39,8 +39,7 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 	return d.onDisk(ctx, a, s, dir, known)
 }
 
-// onDisk compares one build with what is on the disk. An action's directory is New
-// where there is none.
+// onDisk compares a build with the disk. It sets New if the build has no directory.
 func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build) error {
 	from, err := s.Build.Dir()
 	if err != nil {
@@ -63,7 +62,7 @@ func (d *differ) onDisk(ctx context.Context, a *Actions, s volumes.StagedBuild, 
 	return b.settle()
 }
 
-// note lets the ledger learn of entries of a build.
+// note adds entries of a build to the ledger.
 func (d *differ) note(a *Actions, b volumes.Build, entries []ledger.Entry, complete bool) {
 	if len(entries) == 0 {
 		return
@@ -82,16 +81,16 @@ type fileState int
 
 const (
 	fileAbsent  fileState = iota
-	filePresent           // ours, as it should be
-	fileReplace           // ours, and not what is wanted
-	fileAdopted           // not known, and what is wanted
-	fileForeign           // not ours
-	fileDamaged           // ours, and not what was put there
+	filePresent           // ours, as planned
+	fileReplace           // ours, not as planned
+	fileAdopted           // not in the ledger, as planned
+	fileForeign           // made by others
+	fileDamaged           // ours, changed since kojisnap made it
 )
 
-// compare looks at a file that is to be there. In an audit one that the ledger does
-// not have as it is counts by its digest; entry is what the ledger is to have of it. With
-// fileDamaged the error is a *DigestError.
+// compare compares a planned file with the disk. In an audit it reads a file that differs from its ledger
+// entry, or has none, and goes by the digest; entry is what the ledger should have. With fileDamaged the
+// error is a *content.DigestError.
 func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.StagedBuild, dir string, f *volumes.File, known *ledger.Build) (have fileState, entry ledger.Entry, err error) {
 	rel := dir + "/" + f.Path
 	st, err := there.Lstat(f.Path)
@@ -105,11 +104,11 @@ func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.St
 	if err != nil {
 		return 0, entry, err
 	}
-	looks := d.audit || d.suspect[rel]
+	looks := d.audit || d.needsRecheck[rel]
 	switch {
 	case ours && (entry.Target != "" || !entry.MadeOf(f)):
-		return fileReplace, entry, nil // a symlink so far, or another file
-	case ours && d.opts.Verify != VerifyDigest && !d.suspect[rel]:
+		return fileReplace, entry, nil // it was a symlink, or another file
+	case ours && d.opts.Verify != VerifyDigest && !d.needsRecheck[rel]:
 		return filePresent, entry, nil
 	case !ours && looks && st.Mode&unix.S_IFMT == unix.S_IFLNK:
 		target, err := d.top.Readlink(rel)
@@ -125,8 +124,8 @@ func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.St
 	}
 	err = d.reread(ctx, rel, *f)
 	switch {
-	case errors.As(err, new(*content.DigestError)) && (ours || known.Placed(f)):
-		if !ours { // another rpm in the place of ours was put there by somebody
+	case errors.As(err, new(*content.DigestError)) && (ours || known.Wrote(f)):
+		if !ours { // somebody put another rpm in the place of ours
 			if other, readErr := d.isOtherRPM(ctx, rel, f); other || readErr != nil {
 				return fileForeign, entry, readErr
 			}
@@ -142,8 +141,8 @@ func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.St
 	return fileAdopted, ledger.Entry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: ledger.Content(f)}, nil
 }
 
-// recorded finds what the ledger has of a file that is there; ours if it is still
-// that. After a kill there may be two records of a path: before and after.
+// recorded finds the ledger's entry of a file on the disk; ours says that the file is still as the entry has
+// it. After a kill a path may have two entries: of the file before and after.
 func (e *Engine) recorded(dir, p string, st unix.Stat_t, known *ledger.Build) (entry ledger.Entry, ours bool, err error) {
 	target := ""
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
@@ -160,7 +159,8 @@ func (e *Engine) recorded(dir, p string, st unix.Stat_t, known *ledger.Build) (e
 	return entry, false, nil
 }
 
-// decide predicts how a file will be made. An error that absent knows: it cannot be.
+// decide chooses the way to make a file. It returns an error that absent recognizes if no source has the
+// file.
 func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (FileAction, error) {
 	fa := FileAction{Path: f.Path, File: f, Bytes: f.Size}
 	var err error

@@ -16,9 +16,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// symlinks adds symlinks for what production has of the build apart from the planned
-// files. In an audit it returns those that are there and not in the ledger, and reports
-// what else is there.
+// symlinks adds symlinks for what production has in the build besides the planned files. In an audit it also
+// returns those that exist and are not in the ledger, and reports what else is there.
 func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild, listed *listing, known *ledger.Build) (adopted []ledger.Entry, err error) {
 	planned := map[string]bool{}
 	for _, f := range s.Files {
@@ -47,7 +46,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			action.again = true
 			continue
 		}
-		fa := FileAction{Op: OpSymlink, Path: p, Target: d.target(listed.behind, s.Build, p)}
+		fa := FileAction{Op: OpSymlink, Path: p, Target: d.target(listed.volume, s.Build, p)}
 		if len(fa.Target) >= unix.PathMax {
 			a.hold(held("file", s.Build.NVR(), p, errors.New("a symlink to it would say more than a path can have"), noSymlink))
 			action.again = true
@@ -55,7 +54,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 		}
 		if !action.New && !action.replaces(p) {
 			if _, err := d.top.Lstat(action.Dir + "/" + p); err == nil {
-				continue // there: ours, or what staging made of it
+				continue // it is ours, or staging has changed it
 			} else if !source.Absent(err) {
 				return nil, err
 			}
@@ -66,8 +65,8 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 	return adopted, nil
 }
 
-// linkedDirs are the directories above wanted files in whose place a symlink of ours is: production
-// has one to a directory there. They become real ones.
+// linkedDirs returns the directories of wanted files that are symlinks of ours, because production has a
+// symlink to a directory there. They become real directories.
 func (d *differ) linkedDirs(dir string, files []volumes.File, known *ledger.Build) (dirs []string, err error) {
 	for _, e := range known.Entries {
 		if e.Target == "" || !slices.ContainsFunc(files, func(f volumes.File) bool { return strings.HasPrefix(f.Path, e.Path+"/") }) {
@@ -89,9 +88,8 @@ func (d *differ) linkedDirs(dir string, files []volumes.File, known *ledger.Buil
 	return dirs, nil
 }
 
-// strays looks at what is in a build's directory and not planned. Symlinks as kojisnap
-// makes them are taken into the ledger, those of earlier versions moved over, and what else
-// the ledger does not have is reported.
+// strays looks at what is in a build's directory and not in the plan. It adds symlinks of kojisnap's kind to
+// the ledger, retargets those of earlier versions, and reports all else that the ledger lacks.
 func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, planned map[string]bool, known *ledger.Build) (adopted []ledger.Entry, err error) {
 	dir := action.Dir
 	err = d.walk(dir, "", func(p string) error {
@@ -130,8 +128,8 @@ func (d *differ) strays(a *Actions, action *BuildAction, s volumes.StagedBuild, 
 	return adopted, err
 }
 
-// walk calls f for what is below a directory and is no directory; absent is not an
-// error.
+// walk calls f for everything below a directory that is not a directory. A directory that does not exist is
+// no error.
 func (e *Engine) walk(dir, sub string, f func(p string) error) error {
 	list, err := e.top.ReadDir(path.Join(dir, sub))
 	if source.Absent(err) {
@@ -162,8 +160,8 @@ func printable(p string) string {
 	return p
 }
 
-// others audits what is below topdir beside the plan: the ledger forgets what is not
-// there, what it does not have is reported.
+// others audits what is below topdir and not in the plan: it removes entries from the ledger that are not on
+// the disk, and reports what the ledger lacks.
 func (d *differ) others(ctx context.Context, a *Actions) error {
 	planned, err := stagedDirs(d.plan)
 	if err != nil {
@@ -210,8 +208,7 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 	return d.strayBuilds(ctx, a, planned)
 }
 
-// strayBuilds reports directories of builds on the copy volume that neither plan nor
-// ledger has.
+// strayBuilds reports builds' directories on the copy volume that neither the plan nor the ledger has.
 func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]bool) error {
 	root, err := volumes.VolumeDir(d.plan.CopyVolume)
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 	"kojisnap/volumes"
 )
 
-// DiffRemove computes what can go: builds on the copy volume that no plan has wanted
-// for Options.KeepFor, and symlinks that this tool made for builds that the database does
-// not name any longer. Of a build that staging has changed a file of, or put one into,
-// nothing goes. Of a build that is wanted the files go that production has deleted, see StaleFile.
+// DiffRemove computes what can be removed: builds on the copy volume that no plan has wanted for
+// Options.KeepFor, and symlinks of kojisnap's for builds that the database no longer has. It removes nothing
+// of a build in which staging changed or added a file. Of a wanted build it removes the files that production
+// has deleted, see StaleFile.
 func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	if err := e.tree.Check(plan); err != nil { // what goes must be there on the read-only volume
+	if err := e.tree.Check(plan); err != nil { // production must have what is removed here
 		return Actions{}, err
 	}
 	ledger, err := e.prefetch.Read(e.top.Path())
@@ -37,10 +37,10 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	if err != nil {
 		return Actions{}, err
 	}
-	behind := e.tree.AwayBehind(plan)
+	unmounted := e.tree.UnmountedVolumes(plan)
 	away := map[string]bool{}
 	for _, b := range plan.Linked {
-		away[b.NVR()] = behind[b.Volume]
+		away[b.NVR()] = unmounted[b.Volume]
 	}
 	now := e.opts.Now()
 	for _, dir := range slices.Sorted(maps.Keys(ledger.Builds)) {
@@ -66,12 +66,12 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: "staging's database has the build there"})
 			continue
 		}
-		if away[b.Build.NVR()] || behind[rows[b.Build.NVR()]] {
+		if away[b.Build.NVR()] || unmounted[rows[b.Build.NVR()]] {
 			a.Kept = append(a.Kept, Kept{Path: dir, Why: "production's volume with the build is not mounted here"})
 			continue
 		}
 		if target, err := e.top.Readlink(dir); err == nil && ledger.Ours(dir)(target) {
-			a.notes.Build(b.Build) // killed when its symlink was in its place
+			a.notes.Build(b.Build) // a run was killed after it put the symlink there
 			a.notes.Gone()
 			continue
 		}
@@ -99,8 +99,8 @@ func (e *Engine) DiffRemove(ctx context.Context, plan volumes.Plan) (Actions, er
 	return a, e.diffLinksRemove(&a, plan, ledger, planned, rows)
 }
 
-// diffLinksRemove finds symlinks on DEFAULT that nothing needs. The volumes that links of
-// staging's own builds may lead through stay.
+// diffLinksRemove finds symlinks on DEFAULT that nothing needs. Symlinks of volumes stay while links of
+// staging's own builds may lead through them.
 func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *ledger.Ledger, planned map[string]bool, rows map[string]string) error {
 	going := map[string]bool{}
 	for _, r := range a.Remove {
@@ -147,7 +147,7 @@ func (e *Engine) diffLinksRemove(a *Actions, plan volumes.Plan, ledger *ledger.L
 	return e.redirect(a, plan, ledger, settled, rows)
 }
 
-// rows asks for the builds that may go and those of symlinks that may.
+// rows asks the database about builds that may be removed, and about the builds of symlinks that may.
 func (e *Engine) rows(ctx context.Context, ledger *ledger.Ledger, wanted, planned map[string]bool) (map[string]string, error) {
 	if e.opts.Rows == nil {
 		return nil, nil
@@ -171,7 +171,7 @@ func (e *Engine) rows(ctx context.Context, ledger *ledger.Ledger, wanted, planne
 	return e.opts.Rows(ctx, builds)
 }
 
-// linkBuild is the build of a symlink on DEFAULT.
+// linkBuild returns the build that a symlink on DEFAULT is for.
 func linkBuild(link string) (b volumes.Build, ok bool) {
 	parts := strings.Split(link, "/")
 	if len(parts) != 4 || parts[0] != "packages" {
@@ -180,8 +180,8 @@ func linkBuild(link string) (b volumes.Build, ok bool) {
 	return volumes.Build{Name: parts[1], Version: parts[2], Release: parts[3]}, true
 }
 
-// touched says what keeps a build that the ledger knows from being removed: "" if
-// everything in it is as this tool left it, or is not there.
+// touched says why a build that the ledger has must stay. It returns "" if everything in it is as kojisnap
+// left it, or gone.
 func (e *Engine) touched(dir string, b *ledger.Build) (why string, err error) {
 	err = e.walk(dir, "", func(p string) error {
 		st, err := e.top.Lstat(dir + "/" + p)

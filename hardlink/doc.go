@@ -1,41 +1,40 @@
-// Package hardlink makes files exist below staging's topdir: the files of a
-// volumes.Plan as regular ones, everything else of their builds as symlinks into
-// the read-only volume, by the absolute path that staging's hub has for topdir: Koji
-// hard-links symlinks into dist repos and moves them with their builds. A build's logs are one
-// symlink to production's directory of them, see logs.go.
+// Package hardlink makes files below staging's topdir. The files of a volumes.Plan become regular files;
+// everything else of their builds becomes symlinks into the read-only volume. These have absolute targets, as
+// staging's hub sees topdir, because Koji hard-links symlinks into dist repos and moves them with their builds.
+// A build's logs are one symlink to production's directory, see logs.go.
 //
-// # How a file comes to be
+// # How a file is made
 //
-// Already there (by the ledger; in an audit by size and mtime; with VerifyDigest its
-// content is read) → hard link → reflink (FICLONE) → copy → fetched by https or from S3. Sources
-// are asked in turn, until one gives the file as it has to be: what is missing, unreadable or
-// damaged at one is taken from the next. A signed copy that no source gives is spliced
-// from the signature header and the unsigned rpm, be they from different sources.
-// Whichever way, its content is read once and its digest checked before it gets its
-// name. So a copy is read and written, not made by copy_file_range(2): the content has
-// to be read for its digest, and would be read twice. Of a reflink the clone is what is
-// read.
+// Apply tries, in this order: the file is there already (the ledger says so; an audit compares size and mtime,
+// and with VerifyDigest the content) → hard link → reflink (FICLONE) → copy → fetch by https or from S3. It asks
+// the sources in turn until one gives the file with the planned content; what is missing, unreadable or damaged
+// at one source is taken from the next. If no source gives a signed copy, Apply splices it from the signature
+// header and the unsigned rpm, which may come from different sources.
+//
+// Whatever the way, Apply reads the content once and checks its digest before the file gets its name. So it
+// copies by read and write, not by copy_file_range(2): otherwise it would read the content twice. Of a reflink
+// it reads the clone.
 //
 // What the errno of link(2) and FICLONE decide:
 //
-//	EXDEV                        another mount, even of the same file system: next way,
-//	                             and no link is tried again from that file system
-//	EMLINK                       the inode has all links that it can have: next way
+//	EXDEV                        another mount, even of the same file system: next way, and
+//	                             no further hard link from that file system is tried
+//	EMLINK                       the inode has as many links as it can have: next way
 //	EPERM, EACCES                fs.protected_hardlinks, immutable, no links there: next way
-//	EOPNOTSUPP, ENOSYS, EINVAL,  the file system cannot: next way; FICLONE is not tried
-//	ENOTTY                       again from that file system
-//	EROFS, ENOSPC, EDQUOT, EIO   no other way cures it: an error. For FICLONE: the copy
-//	                             will say it
-//	ESTALE                       of the source: opened once more, then the next source
+//	EOPNOTSUPP, ENOSYS, EINVAL,  the file system cannot: next way, and no further FICLONE
+//	ENOTTY                       from that file system is tried
+//	EROFS, ENOSPC, EDQUOT, EIO   no other way helps: an error. After FICLONE the copy
+//	                             reports it
+//	ESTALE                       of the source: open it once more, then the next source
 //
-// A hard link is production's own inode. Its owner, mode and label are never changed: with
-// Attributes, a file whose inode has others is reflinked or copied instead.
+// A hard link is production's own inode. kojisnap never changes its owner, mode or label: if Attributes ask for
+// others, it makes a reflink or a copy instead.
 //
 // # One bad thing
 //
-// What is wrong with one build, one file or one directory keeps back that one. It is named once, with
-// its reason and what becomes of it (LeftOutError, and Held of it for results), and the next run tries
-// again. All else is done. Only what makes the whole wrong ends a run; what is in place by then stays.
+// A fault of one build, file or directory keeps back only that one. LeftOutError names it once, with the reason
+// and the consequence (its Held lists the same for results), and the next run tries again. Everything else is
+// done. Only a fault that concerns everything ends a run; files that are in place by then stay.
 //
 //	rows that can have no path, digest or volume (Plan.Held)      the build or the volume: no copy
 //	a wanted file: missing, unreadable, damaged at all sources    the build, on the read-only volume
@@ -59,7 +58,7 @@
 //	not there, or empty, or not its builds, by a sample           stay; nothing is told if Unmounted names it
 //	a package filter that cannot be evaluated                     its packages (package kojisnap)
 //
-//	more than 10 of these, and more than 1 of 20 builds or links  the run: it is no matter of single ones
+//	more than 10 of these, and more than 1 of 20 builds or links  the run: the cause is not a single build
 //	the tree is not that of the snapshot, by a sample of DEFAULT  the run
 //	a read-only volume that staging's hub could write             the run, unless WritableSource
 //	vol/NAME leads elsewhere, toplink does, a mount in its place  the run: the hub would look there
@@ -74,48 +73,43 @@
 //
 // # Never in place
 //
-// Files are made below vol/VOLUME/.kojisnap-tmp, on the file system of their final
-// place. A batch of builds is made and verified; the ledger takes note of what is
-// going to be there; one syncfs; then each build's directory is renamed to its final
-// name at once, or, where the build is there already, each file. Meanwhile the next
-// batch is made: its syncfs also makes the names of this one durable, and only then does
-// the ledger call its builds complete. After a kill at any
-// moment a file under its final name is complete and verified, and the next run
-// removes what was left in .kojisnap-tmp.
+// Apply makes files below vol/VOLUME/.kojisnap-tmp, on the file system of their final place. For each batch of
+// builds it makes and verifies the files; adds their entries to the ledger; calls syncfs once; then renames each
+// build's directory to its final name, or each file if the build has a directory already. Meanwhile it makes the
+// next batch. The syncfs of that batch also makes the names of this one durable, and only then does the ledger
+// call the builds complete. After a kill at any moment a file under its final name is complete and verified, and
+// the next run removes what is left in .kojisnap-tmp.
 //
 // # Room
 //
-// Before anything is written, and again before each batch, there must be room for it
-// beside a hundredth of the file system, at most 1 GiB, which stays for staging's hub,
-// and as many inodes. Where reflinks may save the bytes only the rest is asked for.
+// Before Apply writes anything, and again before each batch, it checks that the bytes and inodes fit. A hundredth
+// of the file system, at most 1 GiB, stays free for staging's hub. Bytes that reflinks may save do not count.
 //
 // # What a run looks at
 //
-// The ledger, .kojisnap/ledger below topdir, lists what was put there; only that is ever
-// replaced or removed, and only while it is as it was left. Diff compares the plan with
-// the ledger, and on the disk looks at what the ledger does not have. That there is less
-// than the ledger has is noticed by the names of packages on the volumes; then, as when
-// Options.Audit asks for it, all is looked at. What was changed or removed by hand within
-// a package only an audit finds, but for the symlinks on DEFAULT, which are looked at each time:
+// The ledger, .kojisnap/ledger below topdir, lists the files that kojisnap made. kojisnap replaces or removes
+// only these, and only while they are as it left them. Diff compares the plan with the ledger, and looks on the
+// disk only at what the ledger lacks. If a packages directory of a volume lacks a package of the ledger, or with
+// Options.Audit, Diff looks at everything. Only an audit finds what was changed or removed by hand within a
+// package. Symlinks on DEFAULT are the exception: Diff looks at them each time:
 //
-//	gone: a delete, reset or move of        made again, unless the database has the build, and
-//	Koji's failed, mostly                   not as complete or on a volume of staging's own
+//	gone: usually a delete, reset or        made again, unless the database has the build
+//	move in Koji failed                     incomplete or on a volume of staging's own
 //	a directory is there, or the build's    removed if production has all that is in it, by name,
 //	on a volume of staging's own, and       size and time or content; else named. Not where a
 //	the database has the build elsewhere    move may be under way, or could succeed
-//	another symlink, or a directory of      staging's own: it stays
-//	which the database says nothing else
+//	another symlink, or a directory that    staging's own: it stays
+//	the database does not contradict
 //
-// Of builds of which staging decided (Plan.Decided) nothing is made or removed.
+// kojisnap makes and removes nothing of builds about which staging decided (Plan.Decided).
 //
-// Content that production changed under one name (it signed anew with the same key, or made a build anew)
-// is another digest in the plan than in the ledger: the file is made again, as a new one.
+// Production may change the content under a name: it signs again with the same key, or builds again. Then the
+// plan has another digest than the ledger, and the file is made again, as a new one.
 //
 // # What is not wanted any longer
 //
-// With Options.Leave Diff notes builds that the plan does not have. From then on
-// Ledger.Staged does not name them, so that a load leads them back to production's
-// volume, and Diff leads DEFAULT's symlinks there. DiffRemove removes the files later:
-// after KeepFor, if the database has the build elsewhere, and if nobody changed them. A symlink to
-// production's takes the place of each, see stubs.go.
+// With Options.Leave, Diff notes the builds of the ledger that the plan does not have. From then on
+// Ledger.Staged does not name them, so that a load moves them back to production's volume, and Diff lets the
+// symlinks on DEFAULT lead there. DiffRemove removes the files after KeepFor, if the database has the build
+// elsewhere and nobody changed them. A symlink to production's files replaces each copy, see stubs.go.
 package hardlink

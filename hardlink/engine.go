@@ -22,99 +22,98 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// Level is how much Diff looks at a file that is there already. New files have
-// their digest checked at any level.
+// Level says how closely Diff looks at files that exist. New files have their digest checked at each level.
 type Level int
 
 const (
-	VerifySize   Level = iota // size and mtime are the ledger's
-	VerifyDigest              // its content is read
+	VerifySize   Level = iota // compare size and mtime with the ledger
+	VerifyDigest              // read the content
 )
 
 // Options of an Engine. Topdir is needed, and ReadOnly or a source.
 type Options struct {
 	Topdir string
-	// HubTopdir is the path that staging's hub, and who else reads it, has for topdir: symlinks
-	// of staged builds say it. "": as Topdir has it.
+	// HubTopdir is the path that staging's hub, and whatever else reads the symlinks, has for topdir:
+	// symlinks in staged builds begin with it. "": Topdir.
 	HubTopdir string
-	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod shows its
-	// builds, and symlinks of staged builds lead to them. "": no symlinks are made.
+	// ReadOnly is production's topdir, mounted read-only on this machine: vol/prod shows its builds, and
+	// symlinks in staged builds lead to them. "": kojisnap makes no symlinks.
 	ReadOnly string
-	// WritableSource says that staging's hub may be able to write ReadOnly, which else is refused:
-	// a build that is deleted or moved in staging would go in production.
+	// Clone is a writable clone of ReadOnly, which vol/prod shows instead; "": it shows ReadOnly.
+	// Production's other volumes are not in it.
+	Clone string
+	// WritableSource accepts a ReadOnly that staging's hub may be able to write. Without it New refuses
+	// that: deleting or moving a build in staging would delete it in production.
 	WritableSource bool
-	// Unmounted are production's volumes that this site never has, by production's names: their builds
-	// are left out, which is nothing to report.
+	// Unmounted are production's volumes, by production's names, that this site never mounts: their builds
+	// are left out without a report.
 	Unmounted []string
-	// Sources are directories that hold production's tree, or URLs of it, asked in turn.
-	// Empty: ReadOnly.
+	// Sources are directories with production's tree, or URLs of it. They are asked in turn. Empty:
+	// ReadOnly.
 	Sources []string
-	// OpenSource opens URLs that are not http or https; nil: there are none.
+	// OpenSource opens URLs other than http and https; nil: there are none.
 	OpenSource func(url string) (source.Objects, error) `json:"-"`
 	Jobs       int                                      // files at a time; default: one per CPU, at least 4; at least 8 if the first source is a URL
 	Verify     Level                                    // default VerifySize
-	// Audit makes Diff look at all that is planned, and a damaged ledger anew. VerifyDigest
-	// looks at all, too.
+	// Audit makes Diff look at everything in the plan, and rebuild a damaged ledger. VerifyDigest implies
+	// it.
 	Audit bool
-	// Repair makes again, from the sources, what an audit finds that was put there and is damaged
-	// since; else it is told, and stays.
+	// Repair makes files again that kojisnap made and an audit finds damaged. Without it the audit reports
+	// them, and they stay.
 	Repair bool
-	// Suspects are files below Topdir that were found missing or damaged: Diff looks at their
-	// builds, reads them to their end, and makes them again if they were put there. What is in the
-	// place of one and not ours stays.
+	// Suspects are files below Topdir that were found missing or damaged. Diff reads their builds' files to
+	// the end, and makes those again that kojisnap made. It leaves what others put in their place.
 	Suspects []string
-	// Saved reads a copy of the ledger from elsewhere, nil if there is none, for a topdir
-	// that has lost its own, or of which it is damaged and audited.
+	// Saved reads a copy of the ledger from elsewhere, nil if there is none. It serves a topdir whose own
+	// ledger is lost, or is damaged and audited.
 	Saved func(ctx context.Context) (*ledger.Ledger, error) `json:"-"`
-	// Leave makes Diff note the builds that the ledger has and the plan has not: the database
-	// is to move them off the copy volume, and after KeepFor DiffRemove removes them.
+	// Leave makes Diff note the builds that the ledger has and the plan has not: the next load moves them
+	// off the copy volume, and after KeepFor DiffRemove removes them.
 	Leave   bool
 	KeepFor time.Duration
-	// Rows asks staging's database for the volumes on which builds stand, by N-V-R: "" if the
-	// database has the build, and not as a complete one. Diff asks about symlinks on DEFAULT that
-	// are gone or have a directory in their place. DiffRemove removes no files of builds that
-	// still stand on the copy volume, and only symlinks of builds that are not complete. nil: what
-	// the database names is not known, no symlink goes, and each directory is staging's own.
+	// Rows asks staging's database for the volumes of builds, by N-V-R: "" if the database has the build,
+	// but not as a complete one. Diff asks about symlinks on DEFAULT that are gone or that a directory has
+	// replaced. DiffRemove keeps builds that the database has on the copy volume, and removes symlinks only
+	// of builds that it does not have as complete. nil: it is unknown what the database has, so no symlink
+	// is removed, and each directory counts as staging's own.
 	Rows    func(ctx context.Context, builds []volumes.Build) (map[string]string, error) `json:"-"`
 	Now     func() time.Time                                                             `json:"-"` // nil: time.Now
-	BwLimit int64                                                                        // bytes a second read from all sources together; 0: no limit
-	// SourceLimits are bytes a second of single sources, as Sources names them.
+	BwLimit int64                                                                        // bytes a second, read from all sources together; 0: no limit
+	// SourceLimits are limits of single sources in bytes a second, by their names in Sources.
 	SourceLimits map[string]int64
-	// BatchFiles is how many files are made before they are synced and get their
-	// names: a batch also ends with 256 MiB, and what a kill loses is at most
-	// three of them. Default 4000.
+	// BatchFiles is how many files are made before they are synced and get their names. A batch also ends at
+	// 256 MiB. A kill loses at most three batches. Default 4000.
 	BatchFiles int
-	// Attributes are of all that is made. An owner to whom this process cannot give files
-	// (Owner.CanGive) makes each Apply fail.
+	// Attributes are the attributes of everything that is made. Apply fails if this process cannot give
+	// files that owner (Owner.CanGive).
 	Attributes topdir.Attributes
 	Client     *http.Client // for URLs; nil: a default one
-	// RetryInterval is the pause before a request is sent again, doubled for each further
-	// time, with jitter. Default 1 s.
+	// RetryInterval is the pause before a request is repeated. It doubles each time, with jitter. Default 1
+	// s.
 	RetryInterval time.Duration
-	// SlowAfter is over how long the rate of a server's answer is measured, see package slow;
-	// default a minute.
+	// SlowAfter is the time over which the rate of a server's answer is measured, see package slow. Default
+	// 1 min.
 	SlowAfter time.Duration
 	Log       *slog.Logger
 	Progress  progress.Progress
 }
 
-// Engine makes the files of plans exist below one topdir.
+// Engine makes the files of plans below one topdir.
 type Engine struct {
 	hub        string // topdir's path as staging's hub has it
 	opts       Options
 	top        *topdir.Dir
 	sources    *source.Set
-	noLink     devices // link(2) said EXDEV
+	noLink     devices // file systems from which link(2) said EXDEV
 	noClone    devices
 	tree       *prodtree.Tree
-	volumeDirs []string // of production's other volumes that are shown, below its topdir
+	volumeDirs []string // directories of production's other volumes that staging shows, below production's topdir
 	prefetch   ledger.Prefetch
-	// sameMount: the first source can be hard-linked from, as far as mounts go.
+	// sameMount: the first source is on topdir's mount, so that hard links may work.
 	sameMount bool
 }
 
-// New checks topdir, read-only volume and sources, and writes nothing. Close the
-// engine after use.
+// New checks topdir, the read-only volume and the sources. It writes nothing. Close the engine after use.
 func New(opts Options) (*Engine, error) {
 	if opts.BatchFiles <= 0 {
 		opts.BatchFiles = 4000
@@ -169,8 +168,8 @@ func New(opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// defaultJobs are one for each CPU and at least 4, or at least 8 where most of the time goes into
-// waiting for a server.
+// defaultJobs returns one for each CPU and at least 4; at least 8 for a server, where most of the time is
+// waiting.
 func defaultJobs(first string) int {
 	least := 4
 	if strings.Contains(first, "://") {
@@ -185,8 +184,8 @@ func (e *Engine) Close() error { return e.top.Close() }
 // PrefetchLedger begins to read the ledger, which Diff and DiffRemove need, while the caller makes a plan.
 func (e *Engine) PrefetchLedger() { e.prefetch.Begin(e.top.Path()) }
 
-// Check says why no copy can be made, as far as that shows without a plan: a directory of topdir cannot
-// be written, the ledger is of no use, the hub could write production's tree. It writes nothing.
+// Check says why no copy can be made, as far as that shows without a plan: a directory of topdir cannot be
+// written, the ledger cannot be used, or the hub could write production's tree. It writes nothing.
 func (e *Engine) Check(copyVolume string) error {
 	for _, dir := range []string{".", ledger.Dir, "packages", "vol", "vol/" + copyVolume} {
 		path := e.top.Join(dir)
@@ -208,7 +207,7 @@ func (e *Engine) Check(copyVolume string) error {
 	return nil
 }
 
-// CheckRoom is a *SpaceError if topdir has no room for what is copied beside what stays free for staging's hub.
+// CheckRoom returns a *SpaceError if topdir has less free room than what stays free for staging's hub.
 func (e *Engine) CheckRoom() error {
 	room, err := e.top.Room()
 	if err != nil {
@@ -223,5 +222,5 @@ func (e *Engine) CheckRoom() error {
 	return nil
 }
 
-// CheckSources says of each source, by its name, why no file can be had from it, nil if it answers.
+// CheckSources says of each source, by name, why it gives no files; nil if it answers.
 func (e *Engine) CheckSources(ctx context.Context) map[string]error { return e.sources.Check(ctx) }

@@ -26,7 +26,7 @@ type site struct {
 	want      volumes.Want
 }
 
-// newSite has all packages, or those named.
+// newSite has all packages, or only some.
 func newSite(t testing.TB, packages ...string) *site {
 	t.Helper()
 	s := &site{prod: filepath.Join(t.TempDir(), "prod"), top: filepath.Join(t.TempDir(), "koji")}
@@ -44,7 +44,7 @@ func newSite(t testing.TB, packages ...string) *site {
 	return s
 }
 
-// extracted is production's tree, once for all tests.
+// extracted is production's tree, extracted once for all tests.
 var extracted = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "kojiprod")
 	if err == nil {
@@ -65,8 +65,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// cloneTree fills dir with production's tree, its files as hard links: a test that
-// damages one has to put another file in its place.
+// cloneTree fills dir with production's tree as hard links. A test that damages a file has to replace it.
 func cloneTree(t testing.TB, dir string, packages []string) {
 	t.Helper()
 	from, err := extracted()
@@ -127,7 +126,7 @@ func (s *site) engine(t testing.TB, change ...func(*hardlink.Options)) *hardlink
 	return e
 }
 
-// copy does what a run of the command does.
+// copy does what the command does.
 func (s *site) copy(t testing.TB, change ...func(*hardlink.Options)) (hardlink.Report, error) {
 	t.Helper()
 	e, err := s.open(t, change...)
@@ -150,9 +149,9 @@ func (s *site) mustCopy(t testing.TB, change ...func(*hardlink.Options)) hardlin
 	return r
 }
 
-// check compares topdir with the plan: every planned file is regular and equal to
-// production's, whatever else production has is behind a symlink that works, every
-// DEFAULT symlink leads to the build. It returns how many planned files there are.
+// check compares topdir with the plan: each planned file is regular and equals production's, everything else
+// that production has is reached through a symlink, and each symlink on DEFAULT leads to its build. It
+// returns the number of planned files.
 func (s *site) check(t testing.TB) (regular int) {
 	t.Helper()
 	plan := s.plan(t)
@@ -202,7 +201,7 @@ func (s *site) check(t testing.TB) (regular int) {
 		if target, err := os.Readlink(link); err != nil || !strings.HasPrefix(target, "../../../vol/") {
 			t.Errorf("DEFAULT: %s -> %q, %v", link, target, err)
 		}
-		// A build that has no directory at production has none here.
+		// A build without a directory at production has none here.
 		if _, err := os.Stat(link); err != nil && b.NVR() != "legacy-empty-0-1" {
 			t.Errorf("DEFAULT: %v", err)
 		}
@@ -231,7 +230,7 @@ func sum(t testing.TB, path string) string {
 	return hex.EncodeToString(h[:])
 }
 
-// files lists what is below root and no directory.
+// files lists everything below root except directories.
 func files(t testing.TB, root string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -253,7 +252,7 @@ func files(t testing.TB, root string) (paths []string) {
 	return paths
 }
 
-// snapshot is all names below root with what they are, for "as it was".
+// snapshot lists all names below root and what they are, to check later that nothing changed.
 func snapshot(t testing.TB, root string) string {
 	t.Helper()
 	var b strings.Builder

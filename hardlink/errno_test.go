@@ -18,10 +18,9 @@ import (
 	"kojisnap/hardlink/content"
 )
 
-// The tests of this file have the kernel itself say what the table of the package's comment
-// lists.
+// In these tests the kernel itself returns the errors of the table in the package's comment.
 
-// moveTo puts both trees on another file system, where they are to be there.
+// moveTo moves both trees to another file system.
 func (s *site) moveTo(t *testing.T, dir string) {
 	t.Helper()
 	out, err := exec.Command("cp", "-a", s.prod, dir+"/prod").CombinedOutput()
@@ -32,7 +31,7 @@ func (s *site) moveTo(t *testing.T, dir string) {
 	must(t, os.Mkdir(s.top, 0o755))
 }
 
-// someWayElse checks a copy of which one file could not be linked.
+// someWayElse checks a copy in which one file could not be linked.
 func (s *site) someWayElse(t *testing.T) {
 	t.Helper()
 	r := s.mustCopy(t)
@@ -41,7 +40,7 @@ func (s *site) someWayElse(t *testing.T) {
 	}
 }
 
-// EMLINK: an inode of ext4 has 65,000 links at most.
+// EMLINK: an inode of ext4 can have 65,000 links.
 func TestTooManyLinks(t *testing.T) {
 	s := onlyBash(t)
 	s.moveTo(t, loopMount(t, "ext4", 128<<20))
@@ -61,7 +60,7 @@ func TestTooManyLinks(t *testing.T) {
 	}
 }
 
-// EPERM: an immutable file has no further links.
+// EPERM: an immutable file gets no further links.
 func TestImmutable(t *testing.T) {
 	s := onlyBash(t)
 	rpm := filepath.Join(s.prod, bashDir, bashRPM)
@@ -87,7 +86,7 @@ func TestImmutable(t *testing.T) {
 	}
 }
 
-// EPERM by fs.protected_hardlinks: who neither owns a file nor may write it has no links of it.
+// EPERM by fs.protected_hardlinks: a user who neither owns a file nor may write it cannot link it.
 func TestProtectedHardlinks(t *testing.T) {
 	if b, err := os.ReadFile("/proc/sys/fs/protected_hardlinks"); err != nil || string(b) != "1\n" || os.Geteuid() != 0 {
 		t.Skipf("needs: root, and the sysctl fs.protected_hardlinks=1, which is %q, %v", b, err)
@@ -96,7 +95,7 @@ func TestProtectedHardlinks(t *testing.T) {
 	s := onlyBash(t)
 	must(t, os.Chown(s.top, nobody, nobody))
 	for _, dir := range []string{s.prod, s.top} {
-		must(t, os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755)) // the test's own
+		must(t, os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755)) // the test's own directory
 	}
 	as := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(name, args...)
@@ -107,7 +106,7 @@ func TestProtectedHardlinks(t *testing.T) {
 	if out, err := as("ln", filepath.Join(s.prod, bashDir, bashRPM), filepath.Join(s.top, "x")).CombinedOutput(); !strings.Contains(string(out), "not permitted") {
 		t.Fatalf("ln: %v: %s, want EPERM", err, out)
 	}
-	cmd := as("/proc/self/exe") // the test's binary is where only root can go
+	cmd := as("/proc/self/exe") // only root can reach the directory of the test's binary
 	job{Options: hardlink.Options{Topdir: s.top, ReadOnly: s.prod, WritableSource: true}, Plan: s.plan(t), Bench: true}.tell(t, cmd)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -122,7 +121,7 @@ func TestProtectedHardlinks(t *testing.T) {
 	}
 }
 
-// EROFS: topdir becomes read-only after it was looked at.
+// EROFS: topdir becomes read-only after the check.
 func TestReadOnlyMeanwhile(t *testing.T) {
 	s := onlyBash(t)
 	mount(t, s.top, s.top, "", unix.MS_BIND, "")
@@ -141,7 +140,7 @@ func TestReadOnlyMeanwhile(t *testing.T) {
 	s.check(t)
 }
 
-// EDQUOT: a quota of btrfs, which holds for root, too.
+// EDQUOT: a quota of btrfs, which also limits root.
 func TestQuota(t *testing.T) {
 	disk := loopMount(t, "btrfs", 512<<20)
 	s := newSite(t)
@@ -169,8 +168,8 @@ func TestQuota(t *testing.T) {
 	s.check(t)
 }
 
-// EIO: the disk is gone in the middle (ext4 is shut down, and what is in memory is lost). After
-// it is back each build is whole or absent.
+// EIO: the disk fails during a copy (ext4 is shut down, and what is in memory is lost). Afterwards each build
+// is whole or absent.
 func TestDiskGone(t *testing.T) {
 	for _, after := range []int32{3, 40, 150} {
 		s := newSite(t)
@@ -204,8 +203,8 @@ func TestDiskGone(t *testing.T) {
 	}
 }
 
-// A file of the source that is truncated, written over or replaced while it is read, linked or
-// copied: what is published is what the database says, or nothing.
+// A file of the source is truncated, overwritten or replaced while it is read, linked or copied: what is
+// published is as the database says, or nothing is.
 func TestSourceChangesWhileRead(t *testing.T) {
 	write := func(t *testing.T, path string, at int64, b byte) {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -219,14 +218,14 @@ func TestSourceChangesWhileRead(t *testing.T) {
 		must(t, os.WriteFile(path+".new", b, 0o644))
 		must(t, os.Rename(path+".new", path))
 	}
-	const at = 4500 // bytes have been read
+	const at = 4500 // bytes have been read by then
 	cases := map[string]struct {
 		change         func(t *testing.T, path string)
-		byLink, byCopy string // what the DigestError is about; "": the file is had
+		byLink, byCopy string // What of the DigestError; "": the file is copied
 	}{
 		"truncated": {func(t *testing.T, path string) { must(t, os.Truncate(path, at+500)) }, "size", "size"},
 		"emptied":   {func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "format", "format"},
-		// A link is opened once more, and found to be damaged; of a copy the good bytes were had.
+		// A link is opened again and found damaged; a copy has got the good bytes already.
 		"written behind the reader": {func(t *testing.T, path string) { write(t, path, 0, 0) }, "format", ""},
 		"written before the reader": {func(t *testing.T, path string) { write(t, path, at+500, 0xaa) }, "sigmd5", "sigmd5"},
 		"written as it was":         {func(t *testing.T, path string) { write(t, path, 0, 0xed) }, "", ""},

@@ -14,20 +14,20 @@ import (
 	"kojisnap/volumes"
 )
 
-// LeftOutError is what could not be made for want of good files. Everything else was done: the
-// builds that it is about are whole on the read-only volume, and no symlink leads elsewhere.
+// LeftOutError lists what could not be made because no good file was found. Apply made everything else. The
+// builds that it names stay whole on the read-only volume, and no symlink leads elsewhere.
 type LeftOutError struct{ Errs []error }
 
-// Error has a line for each of the first ones, but one of all where no source gave any. Of what a server is to blame for that is not
-// asked any more one is enough, and so it is of what failed before that was clear.
+// Error has one line for each of the first errors. Errors that one cause explains share a line: no source
+// gave any file, all sources refuse everything, or a server was given up.
 func (e *LeftOutError) Error() string { return e.text(100) }
 
-// All is Error with a line for each one that Error would have only counted because there are too many.
+// All is Error without a limit on the number of lines.
 func (e *LeftOutError) All() string { return e.text(len(e.Errs)) }
 
-// text returns at most so many lines, and how many are missing.
+// text returns at most shown lines, and says how many more there are.
 func (e *LeftOutError) text(shown int) string {
-	var given *source.GoneError // the first that was given up
+	var given *source.GoneError // the first server that was given up
 	for _, err := range e.Errs {
 		if errors.As(err, &given) {
 			break
@@ -47,7 +47,7 @@ func (e *LeftOutError) text(shown int) string {
 			told = true
 			err = fmt.Errorf("%w: no source gave anything, and %d files are missing: is --source production's topdir, where Koji's topurl leads, with the directory packages in it?", err, nothing)
 		}
-		if errors.As(err, &missing) && source.DeniedByAll(missing.Err) { // so it is with all
+		if errors.As(err, &missing) && source.DeniedByAll(missing.Err) { // the same holds for all files
 			if refused {
 				more++
 				continue
@@ -63,7 +63,7 @@ func (e *LeftOutError) text(shown int) string {
 			more++
 			continue
 		}
-		if gone != nil && !errors.As(err, new(*content.DigestError)) { // which file it was found at differs each time
+		if gone != nil && !errors.As(err, new(*content.DigestError)) { // which file met it differs from run to run
 			err = fmt.Errorf("left out: builds with files that no other source has: %w", gone)
 		}
 		lines, blamed = append(lines, err.Error()), append(blamed, gone)
@@ -74,10 +74,11 @@ func (e *LeftOutError) text(shown int) string {
 	return strings.Join(lines, "\n")
 }
 
-// few files that are nowhere may be those that production lost, though no other was wanted.
+// few is how many missing files production may have lost, if nothing else was wanted. More missing files
+// point to a wrong source.
 const few = 10
 
-// nothing counts the files that are nowhere, while no source has given another.
+// nothing returns how many files are missing without any source having given another file.
 func (e *LeftOutError) nothing() (n int) {
 	for _, err := range e.Errs {
 		var missing *source.MissingError
@@ -90,9 +91,8 @@ func (e *LeftOutError) nothing() (n int) {
 
 func (e *LeftOutError) Unwrap() []error { return e.Errs }
 
-// SourcesAnswered tells whether it is files alone that are at fault: each source said that it has
-// none, could not read one, or gave one that is not what the database says. Otherwise a source is out
-// of order.
+// SourcesAnswered reports whether only files are at fault: each source said that it does not have a file,
+// could not read one, or gave one that differs from the database. Otherwise a source itself failed.
 func (e *LeftOutError) SourcesAnswered() bool {
 	for _, err := range e.Errs {
 		var failed *source.Error
@@ -101,7 +101,7 @@ func (e *LeftOutError) SourcesAnswered() bool {
 			return false
 		}
 		if !errors.As(err, &failed) {
-			continue // a file that no source has, or something that is kept back by itself
+			continue // no source has the file, or something else is kept back
 		}
 		for _, said := range failed.Errs {
 			var digest *content.DigestError
@@ -113,13 +113,13 @@ func (e *LeftOutError) SourcesAnswered() bool {
 	return true
 }
 
-// SpaceError is a topdir that is full, or would be.
+// SpaceError says that topdir is full, or would be.
 type SpaceError struct {
 	Topdir  string
 	Need    int64 // bytes still to be written
 	Free    int64 // bytes
-	Reserve int64 // bytes of these that stay free for staging's hub
-	Inodes  bool  // it is inodes, not bytes, that are few
+	Reserve int64 // bytes of Free that stay free for staging's hub
+	Inodes  bool  // inodes are short, not bytes
 }
 
 func (e *SpaceError) Error() string {
@@ -136,8 +136,8 @@ func (e *SpaceError) Error() string {
 // Unwrap lets errors.Is find syscall.ENOSPC.
 func (e *SpaceError) Unwrap() error { return syscall.ENOSPC }
 
-// HeldError is one thing that is kept back, while all else is done: a build or a volume whose rows
-// are of no use, a directory that cannot be read, a symlink in whose place something stands.
+// HeldError is one thing that is kept back while all else is done: a build or a volume with unusable rows, a
+// directory that cannot be read, a symlink whose place is taken.
 type HeldError struct {
 	volumes.Held
 	Path string `json:"path,omitempty"` // in the build's directory, or below topdir
@@ -156,7 +156,7 @@ func (e *HeldError) Error() string {
 
 func (e *HeldError) Unwrap() error { return e.Err }
 
-// What becomes of what is kept back.
+// What happens to a thing that is kept back, for people.
 const (
 	stays      = "it stays on the read-only volume, and the next run tries again"
 	asIs       = "it stays as it is, and the next run tries again"
@@ -171,20 +171,20 @@ func held(kind, name, path string, err error, outcome string) *HeldError {
 	return &HeldError{volumes.Held{Kind: kind, Name: name, Reason: err.Error(), Outcome: outcome}, path, err}
 }
 
-// hold keeps one thing back. One that is kept back already is not named again.
+// hold keeps a thing back. It does not name the same thing twice.
 func (a *Actions) hold(h *HeldError) {
 	if !slices.ContainsFunc(a.Held, h.Same) {
 		a.Held = append(a.Held, h)
 	}
 }
 
-// Same tells whether another error is about the same thing.
+// Same reports whether two errors are about the same thing.
 func (e *HeldError) Same(o *HeldError) bool {
 	return o.Kind == e.Kind && o.Name == e.Name && o.Path == e.Path
 }
 
-// ofOne tells whether an error is about one place below topdir or at a source, so that others may do
-// better: neither a cancelled run, nor a full or a sick disk.
+// ofOne reports whether an error is about one path below topdir or at a source, so that others may succeed.
+// It is not if the run was canceled, or if the disk is full or broken.
 func ofOne(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return false
@@ -204,10 +204,10 @@ func ofOne(ctx context.Context, err error) bool {
 	return false
 }
 
-// tooMany tells that so many of so many failed that it is no matter of single ones.
+// tooMany reports whether so many failed that the cause cannot lie with single builds or files.
 func tooMany(failed, of int) bool { return failed > 10 && failed*20 > of }
 
-// manyError is what fails for so many that the run ends.
+// manyError ends a run because the same step failed for too many.
 type manyError struct {
 	failed, of int
 	what       string
@@ -215,12 +215,12 @@ type manyError struct {
 }
 
 func (e *manyError) Error() string {
-	return fmt.Sprintf("%d of %d %s, which is no matter of single ones: %v", e.failed, e.of, e.what, e.first)
+	return fmt.Sprintf("%d of %d %s, too many for faults of single ones; the first: %v", e.failed, e.of, e.what, e.first)
 }
 
 func (e *manyError) Unwrap() error { return e.first }
 
-// Held is the list of all that is kept back, for results.
+// Held lists everything that is kept back, for results.
 func (e *LeftOutError) Held() []HeldError {
 	if e == nil {
 		return nil

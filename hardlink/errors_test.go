@@ -28,7 +28,7 @@ func TestSourcesAnswered(t *testing.T) {
 		{[]error{missing, source(gone, damaged)}, true},
 		{[]error{fmt.Errorf("left out: %w", syscall.ENAMETOOLONG)}, true},
 		{[]error{missing, source(gone, &retry.TemporaryError{Err: fmt.Errorf("503")})}, false},
-		{[]error{source(damaged), source(damaged, syscall.EACCES)}, true}, // of one file
+		{[]error{source(damaged), source(damaged, syscall.EACCES)}, true}, // about one file
 		{[]error{source(syscall.EIO)}, true},
 		{[]error{source(syscall.EIO, &retry.TemporaryError{Err: syscall.ECONNREFUSED})}, false},
 	} {
@@ -38,7 +38,7 @@ func TestSourcesAnswered(t *testing.T) {
 	}
 }
 
-// Of a thousand files that are missing, some are named.
+// Of a thousand missing files, the error names some.
 func TestLeftOutErrorIsShort(t *testing.T) {
 	left := &hardlink.LeftOutError{}
 	for i := range 1000 {

@@ -2,25 +2,22 @@ package hardlink
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
-	"kojisnap/hardlink/ledger"
 	"kojisnap/hardlink/source"
 	"kojisnap/volumes"
 )
 
-// ErrCrash is what every operation on topdir says after a crash.
+// ErrCrash is the error of each operation on topdir after a crash.
 var ErrCrash = errors.New("crashed")
 
-// CrashAfter makes all operations on topdir fail after the first n, as if the process
-// were dead: nothing is cleaned up either.
+// CrashAfter makes all operations on topdir fail after the first n, as if the process were killed: nothing is
+// cleaned up.
 func (e *Engine) CrashAfter(n int64) {
 	var done atomic.Int64
 	e.top.Hook = func(string, string) error {
@@ -31,8 +28,8 @@ func (e *Engine) CrashAfter(n int64) {
 	}
 }
 
-// FailWrite makes what needs space on topdir fail from the n-th such operation on, as a full
-// disk does; what frees space works. hit tells whether it came to that.
+// FailWrite makes operations that need space on topdir fail, from the n-th one on, as on a full disk.
+// Operations that free space work. hit reports whether any failed.
 func (e *Engine) FailWrite(n int, err error) (hit func() bool) {
 	var done atomic.Int64
 	e.top.Hook = func(op, _ string) error {
@@ -48,7 +45,7 @@ func (e *Engine) FailWrite(n int, err error) (hit func() bool) {
 	return func() bool { return done.Load() > int64(n) }
 }
 
-// FailOn makes an operation on a name fail.
+// FailOn makes an operation on names with a suffix fail.
 func (e *Engine) FailOn(op, suffix string, err error) {
 	e.top.Hook = func(o, rel string) error {
 		if o == op && strings.HasSuffix(rel, suffix) {
@@ -87,30 +84,10 @@ func (r *reached) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Limited are the sources whose limit somebody kept to, and "all" if that of all was.
+// Limited returns the names of the sources whose limit slowed a reader, and "all" if the common limit did.
 func (e *Engine) Limited() []string { return e.sources.Waited() }
 
-// LedgerText is a ledger of these lines with the right digest.
-func LedgerText(lines string) string { return LedgerOf(ledger.Format, strings.Split(lines, "\n")) }
-
-// OldFormat is a ledger as it was written in an earlier format, with its lines as change has them.
-func OldFormat(format int, text string, change func(fields []string)) string {
-	lacked := map[int]string{1: "kL=NUWTD", 2: "=TD", 3: "=D"}[format]
-	var lines []string
-	for line := range strings.Lines(text) {
-		if strings.Contains(lacked, line[:1]) || strings.HasPrefix(line, ledgerName) {
-			continue
-		}
-		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if change != nil {
-			change(fields)
-		}
-		lines = append(lines, strings.Join(fields, "\t"))
-	}
-	return LedgerOf(format, lines)
-}
-
-// Named is how Linker makes a file where it needs a name from the first.
+// Named makes files as Linker does where they need a name from the beginning.
 var Named = named
 
 // Watch calls f before each operation on topdir.
@@ -121,7 +98,7 @@ func (e *Engine) Watch(f func()) {
 	}
 }
 
-// CrashAfterUnless is CrashAfter on a file system that can exchange names, or cannot.
+// CrashAfterUnless is CrashAfter, on a file system that can exchange names or, without exchange, cannot.
 func (e *Engine) CrashAfterUnless(n int64, exchange bool) {
 	e.CrashAfter(n)
 	crash := e.top.Hook
@@ -131,16 +108,4 @@ func (e *Engine) CrashAfterUnless(n int64, exchange bool) {
 		}
 		return unix.EINVAL
 	}
-}
-
-const ledgerName = "kojisnap-ledger"
-
-// LedgerOf is a ledger of a format with these lines and the right digest.
-func LedgerOf(format int, lines []string) string {
-	text := strings.Join(lines, "\n") + "\n"
-	if len(lines) == 0 {
-		text = ""
-	}
-	sum := sha256.Sum256([]byte(text))
-	return fmt.Sprintf("%s\t%d\n%s=\t%d\t%x\n", ledgerName, format, text, strings.Count(text, "\n"), sum[:8])
 }

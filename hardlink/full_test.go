@@ -14,8 +14,8 @@ import (
 // onlySmall is a site of a few small builds, one without files.
 func onlySmall(t testing.TB) *site { return newSite(t, "win-tool", "emptypkg") }
 
-// The disk is full, or a quota used up, at each single operation in turn: the error says so,
-// nothing is half there, no temporary file is left, and the next run completes.
+// The disk or a quota is full at each single operation in turn. The error says so, nothing is half made, no
+// temporary file is left, and the next run completes.
 func TestFullAtAnyWrite(t *testing.T) {
 	base := onlySmall(t)
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
@@ -47,7 +47,7 @@ func TestFullAtAnyWrite(t *testing.T) {
 	}
 }
 
-// Of a real file system that is full at any number of inodes: everything as before, or whole.
+// A real file system runs out of inodes after any number of them: topdir is unchanged or complete.
 func TestFullOfInodes(t *testing.T) {
 	s := onlySmall(t)
 	mount(t, "tmpfs", s.top, "tmpfs", 0, "size=16m,nr_inodes=1000")
@@ -74,7 +74,7 @@ func TestFullOfInodes(t *testing.T) {
 	s.check(t)
 }
 
-// Of one that is full of bytes: ever more of it is taken by another before.
+// A real file system runs out of bytes, with more and more of them used before.
 func TestFullOfBytes(t *testing.T) {
 	s := onlySmall(t)
 	mount(t, "tmpfs", s.top, "tmpfs", 0, "size=256k")

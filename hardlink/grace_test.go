@@ -24,8 +24,7 @@ func (c *clock) options(keep time.Duration, rows map[string]string) func(*hardli
 	}
 }
 
-// staged counts the builds that the database is to have on the copy volume, and those
-// that are there.
+// staged counts the builds that the database should have on the copy volume, and those that are there.
 func (s *site) staged(t testing.TB) (wanted, there int) {
 	t.Helper()
 	l, err := ledger.Read(s.top)
@@ -35,8 +34,8 @@ func (s *site) staged(t testing.TB) (wanted, there int) {
 	return len(l.Staged()), len(l.Builds)
 }
 
-// A build that leaves the plan leaves the database at once and the disk after the grace
-// period. Wanted again in the meantime, it is there without a copy.
+// A build that leaves the plan leaves the database at once and the disk after the grace period. If a plan
+// wants it again before, it is there without a copy.
 func TestGrace(t *testing.T) {
 	const day = 24 * time.Hour
 	s := newSite(t, "bash", "win-tool")
@@ -71,7 +70,7 @@ func TestGrace(t *testing.T) {
 	s.input = volumestest.Split(all, func(b volumes.BuildFiles) bool { return b.Name != "bash" })
 	s.mustCopy(t, week)
 	now.Time = now.Add(day)
-	// One that the database has on the copy volume still stays, whatever its age.
+	// A build that the database has on the copy volume stays, whatever its age.
 	still := ""
 	for _, b := range s.input.Others {
 		if b.NVR() != "bash-5.3.0-2.fc42" {
@@ -95,7 +94,7 @@ func TestGrace(t *testing.T) {
 	}
 }
 
-// A clock that was wrong does not keep builds for ever.
+// A wrong clock does not keep builds for ever.
 func TestGraceAfterAWrongClock(t *testing.T) {
 	s := newSite(t, "bash")
 	s.mustCopy(t)
@@ -111,8 +110,8 @@ func TestGraceAfterAWrongClock(t *testing.T) {
 	}
 }
 
-// The database goes on to name builds that left the snapshot: their symlinks on DEFAULT
-// lead to production's volume then, and go when it does not name them any longer.
+// The database keeps builds that left the snapshot. Their symlinks on DEFAULT then lead to production's
+// volume; they go once the database does not have the build.
 func TestSymlinksOutliveTheScope(t *testing.T) {
 	s := newSite(t, "bash", "win-tool", "glibc")
 	all := s.input
@@ -147,7 +146,8 @@ func TestSymlinksOutliveTheScope(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	leads()
-	// Who has the path of a copy that is gone reads production's file: a compose pinned at an older event.
+	// A compose that is pinned at an older event, and has the path of the removed copy, reads production's
+	// file.
 	stub := filepath.Join(s.top, "vol/staged", bashDir)
 	reads := func() {
 		t.Helper()
@@ -161,7 +161,7 @@ func TestSymlinksOutliveTheScope(t *testing.T) {
 			t.Errorf("left to do: %+v", a)
 		}
 	}
-	// It is wanted again, and not any longer.
+	// A plan wants it again, and the next one does not.
 	none := s.input
 	s.input = volumes.Input{Builds: all.Builds}
 	s.mustCopy(t, now.options(0, rows))

@@ -19,16 +19,16 @@ import (
 
 const childEnv = "KOJISNAP_TEST_COPY"
 
-// job is what a child process, this test's own program, is to copy.
+// job tells a child process, which runs this test's program, what to copy.
 type job struct {
 	Options hardlink.Options
 	Plan    volumes.Plan
 	Remove  bool
-	Bench   bool // asks nobody, and prints a benchResult at the end
+	Bench   bool // copy without waiting for answers, and print a benchResult at the end
 }
 
-// tell lets the command, which runs this program, find the job. It is in a file: a plan is too
-// long for the environment.
+// tell tells the command, which runs this program, where its job is. The job is in a file: a plan is too long
+// for the environment.
 func (j job) tell(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	file := jobFile{Plan: j.Plan, Remove: j.Remove, Bench: j.Bench}
@@ -48,16 +48,16 @@ func (j job) tell(t testing.TB, cmd *exec.Cmd) {
 	cmd.Env = append(os.Environ(), childEnv+"="+name)
 }
 
-// jobFile is a job in a file. A plan as gob is read in a third of the time that JSON takes;
-// options have fields that gob does not want.
+// jobFile is the file of a job. A plan as gob is read in a third of the time of JSON; but gob cannot encode
+// some fields of the options.
 type jobFile struct {
 	Options       []byte // JSON
 	Plan          volumes.Plan
 	Remove, Bench bool
 }
 
-// child copies, and says on standard output whenever a unit of work is done. It
-// waits for the answer "go" for each, so that the parent decides when it is killed.
+// child copies, and prints a line for each unit of work. It waits for the answer "go" each time, so that the
+// parent decides when to kill it.
 func child() int {
 	var j jobFile
 	var opts hardlink.Options
@@ -99,7 +99,7 @@ func child() int {
 	return 0
 }
 
-// chatter is a Progress that asks before it goes on. Jobs is 1, so it needs no lock.
+// chatter is a Progress that asks before it continues. Jobs is 1, so it needs no lock.
 type chatter struct{ in *bufio.Reader }
 
 func (c *chatter) Begin(string, int64) progress.Counter { return c }

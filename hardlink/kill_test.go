@@ -19,9 +19,8 @@ import (
 	"kojisnap/volumes/volumestest"
 )
 
-// runAndKill runs the job in a process of its own and kills it (SIGKILL) after so
-// many units of work, the last of which has just begun to be followed by more. It
-// tells whether the process ended by itself before.
+// runAndKill runs the job in a child process and kills it (SIGKILL) after some units of work, when the next
+// one has just begun. It reports whether the process ended by itself before.
 func runAndKill(t *testing.T, j job, after int) (finished bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -54,12 +53,12 @@ func runAndKill(t *testing.T, j job, after int) (finished bool) {
 	return true
 }
 
-// Killed again and again, each time somewhat further on: after each kill every build
-// is whole or absent, and each run goes on from there.
+// A run is killed again and again, each time a little later. After each kill each build is whole or absent,
+// and the next run continues.
 func TestKilledAndRunAgain(t *testing.T) {
 	s := newSite(t)
 	ro := filepath.Join(t.TempDir(), "ro")
-	bindReadOnly(t, s.prod, ro) // so that it copies
+	bindReadOnly(t, s.prod, ro) // so that files are copied
 	some := map[string]bool{"bash": true, "glibc": true, "kernel": true, "postgresql-stream": true, "curl": true, "draftpkg": true}
 	s.input = volumestest.Split(s.input, func(b volumes.BuildFiles) bool { return some[b.Name] })
 	plan := s.plan(t)
@@ -121,9 +120,9 @@ func TestKilledWhileRemoving(t *testing.T) {
 	}
 }
 
-// The process dies after each single operation on topdir in turn: while copying, while
-// adding files to a build that is there, while removing. Each time nothing is
-// half-visible, and the next run completes and takes nothing for staging's own.
+// The process dies after each single operation on topdir in turn: while it copies, adds files to an existing
+// build, or removes. Each time nothing is half visible; the next run completes, and takes nothing for
+// staging's own.
 func TestCrashAnywhere(t *testing.T) {
 	base := newSite(t, "win-tool", "emptypkg")
 	little := volumes.Want{Arches: []string{"s390x"}, BTypes: []string{"none"}}
@@ -169,7 +168,7 @@ func TestCrashAnywhere(t *testing.T) {
 			}
 			e.CrashAfter(n)
 			if _, err := e.Apply(t.Context(), a); err == nil {
-				break // all operations were done
+				break // the run completed
 			} else if !errors.Is(err, hardlink.ErrCrash) {
 				t.Fatalf("%s, crash after %d: %v", scenario, n, err)
 			}
@@ -209,7 +208,7 @@ func TestCrashAnywhere(t *testing.T) {
 		t.Logf("%s: %d crashes", scenario, crashes)
 		least := 10
 		if scenario == "rebuild" {
-			least = 4 // it makes nothing but the ledger
+			least = 4 // it only writes the ledger
 		}
 		if crashes < least {
 			t.Errorf("%s: only %d crashes: the test is too weak", scenario, crashes)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 )
@@ -43,7 +42,7 @@ func TestLedger(t *testing.T) {
 		t.Errorf("vol/prod in the ledger: %q", got)
 	}
 
-	// In its shortest form it says the same, and its shortest form is itself.
+	// The shortest form has the same state, and its own shortest form is itself.
 	var short, again bytes.Buffer
 	if _, err := known.WriteTo(&short); err != nil {
 		t.Fatal(err)
@@ -60,8 +59,8 @@ func TestLedger(t *testing.T) {
 		t.Error("two forms of one ledger")
 	}
 
-	// Cut anywhere: what a kill leaves. It reads as what was before the last batch, or
-	// refuses, and never as something else.
+	// A ledger that a kill has cut off anywhere reads as it was before the last batch, or is refused. It
+	// never reads as another state.
 	for cut := 0; cut < len(text); cut += 97 {
 		l, err := ledger.Parse(bytes.NewReader(text[:cut]))
 		if err != nil {
@@ -97,7 +96,7 @@ func TestLedger(t *testing.T) {
 		}
 	}
 
-	// A torn end is cut off by the next run that writes.
+	// The next run that writes cuts off an incomplete end.
 	if err := os.WriteFile(path, append(bytes.Clone(text), "B\tstaged\tx\t1\t1\nF\tx86"...), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +108,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// A symlink under the ledger's name does not lead a write elsewhere.
+// A symlink in the ledger's place does not redirect a write.
 func TestLedgerIsNotWrittenThroughASymlink(t *testing.T) {
 	s := newSite(t, "bash")
 	outside := filepath.Join(s.prod, "ledger")
@@ -132,58 +131,7 @@ func TestLedgerIsNotWrittenThroughASymlink(t *testing.T) {
 	}
 }
 
-func TestNoLedgerIsAnEmptyOne(t *testing.T) {
-	l, err := ledger.Read(t.TempDir())
-	if err != nil || len(l.Builds)+len(l.Links)+len(l.Staged()) != 0 {
-		t.Errorf("%+v, %v", l, err)
-	}
-}
-
-// Hostile names in a ledger do not become paths.
-func TestLedgerWithHostileNames(t *testing.T) {
-	for _, line := range []string{
-		"B\tstaged\t..\t1\t1", "B\t../..\tx\t1\t1", "B\tstaged\tx\t1\t1\nF\t../../x\t1\t1\tmd5:00",
-		"B\tstaged\tx\t1\t1\nS\t/etc/passwd\tx", "K\t../x\ty", "B\tstaged\tx\t1\t1\nN\t..\tmd5:00",
-		"K\tx\ty\nL\t2", "L\t1", "L\t-1", "L\tx", "B\tstaged\tx\t1\t1\nU\tsoon", "U\t1", "W", "F\ta\t1\t1\tx", "Q", "B\ta",
-	} {
-		_, err := ledger.Parse(strings.NewReader(hardlink.LedgerText(line)))
-		if !errors.Is(err, ledger.ErrDamaged) {
-			t.Errorf("%q: error %v", line, err)
-		}
-	}
-}
-
-// What is accepted reads the same in its shortest form.
-func FuzzLedger(f *testing.F) {
-	for _, lines := range []string{
-		"B\tstaged\tx\t1\t1\nF\ta\t1\t2\tmd5:00\nS\tb\tc\nN\td\tmd5:01\nC\nU\t7",
-		"B\tstaged\tx\t1\t1\nF\tb\t1\t2\tmd5:00\nF\ta\t1\t2\tmd5:00\nF\ta\t3\t2\tmd5:00\nW\nC\nR",
-		"K\ta\tb\nK\tc\td\nL\t1\nk\ta\nK\tc\te", "K\ta\tb\nK\ta\tc\nL\t2\nX", "",
-	} {
-		f.Add(lines)
-	}
-	f.Fuzz(func(t *testing.T, lines string) {
-		l, err := ledger.Parse(strings.NewReader(hardlink.LedgerText(lines)))
-		if err != nil {
-			if !errors.Is(err, ledger.ErrDamaged) {
-				t.Errorf("error %v", err)
-			}
-			return
-		}
-		var short, again strings.Builder
-		l.WriteTo(&short)
-		same, err := ledger.Parse(strings.NewReader(short.String()))
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, short.String())
-		}
-		same.WriteTo(&again)
-		if short.String() != again.String() {
-			t.Errorf("short form\n%s\nand again\n%s", short.String(), again.String())
-		}
-	})
-}
-
-// What was read ahead counts only while it is what the topdir has.
+// A ledger that was read ahead counts only while topdir's is the same.
 func TestPrefetchLedger(t *testing.T) {
 	s := onlyBash(t)
 	e := s.engine(t)

@@ -17,25 +17,24 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// OpPresent is a file that is there already.
+// OpPresent says that the file is there already.
 const OpPresent Op = "present"
 
-// Linker makes files exist in a directory. It is not for several goroutines at once.
+// Linker makes files in a directory. It must not be used by several goroutines at once.
 type Linker struct {
 	Dir    string
-	DryRun bool // say how, as far as that shows without writing
+	DryRun bool // only say how, as far as that shows without writing
 
-	planned map[string]string // base names of a dry run: their sources
+	planned map[string]string // in a dry run: base name → source
 }
 
-// Link makes the file src, symlinks followed, exist in Dir under its own name: as a hard link,
-// else as a reflink, else as a copy with its mode and mtime, and says which. OpPresent: a link
-// of src is there already, or a file with the same content. What else has that name is not
-// replaced: fs.ErrExist. The file appears whole, and a copy is durable before it has its name.
-// On error, also the context's, nothing is left.
+// Link makes the file src (it follows symlinks) in Dir under its own name: as a hard link, else as a reflink,
+// else as a copy with src's mode and mtime. It returns the way. OpPresent: a link of src, or a file with the
+// same content, is there already. Link replaces nothing else: it returns fs.ErrExist. The file appears whole,
+// and a copy is durable before it has its name. If Link fails or ctx is canceled, it leaves nothing behind.
 //
-// A dry run takes it that links work within a mount, which an immutable file or
-// fs.protected_hardlinks may refuse, and reflinks within a file system of a kind that has them.
+// A dry run assumes that hard links work within a mount, and reflinks within a file system that has them. An
+// immutable file or fs.protected_hardlinks may still refuse a hard link.
 func (l *Linker) Link(ctx context.Context, src string) (how Op, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", fmt.Errorf("link %s: %w", src, err)
@@ -49,7 +48,7 @@ func (l *Linker) Link(ctx context.Context, src string) (how Op, err error) {
 	if l.DryRun {
 		return l.predict(ctx, in, to)
 	}
-	// On EEXIST the kernel decides first: before EXDEV, EROFS, and EPERM.
+	// The kernel reports EEXIST before EXDEV, EROFS and EPERM.
 	err = linkFile(in.File, to)
 	switch {
 	case err == nil:
@@ -66,9 +65,9 @@ func (l *Linker) Link(ctx context.Context, src string) (how Op, err error) {
 	return how, nil
 }
 
-// predict is Link of a dry run.
+// predict is Link in a dry run.
 func (l *Linker) predict(ctx context.Context, in *source.Input, to string) (Op, error) {
-	if before := l.planned[to]; before != "" { // two sources of one name
+	if before := l.planned[to]; before != "" { // two sources have files of this name
 		return OpPresent, sameContent(ctx, in, before, to)
 	}
 	if _, err := os.Lstat(to); err == nil {
@@ -93,8 +92,8 @@ func (l *Linker) predict(ctx context.Context, in *source.Input, to string) (Op, 
 	return OpCopy, nil
 }
 
-// otherWay tells whether a copy may do where link(2) said err. ENOENT: /proc is not mounted, or
-// the source was unlinked since.
+// otherWay reports whether a copy may work after link(2) failed with err. ENOENT: /proc is not mounted, or
+// src was unlinked meanwhile.
 func otherWay(err error) bool {
 	for _, e := range []error{unix.EXDEV, unix.EMLINK, unix.EPERM, unix.EACCES, unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL, unix.ENOENT} {
 		if errors.Is(err, e) {
@@ -104,7 +103,7 @@ func otherWay(err error) bool {
 	return false
 }
 
-// cause is err without the names of temporary files.
+// cause returns err without the names of temporary files.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -113,14 +112,14 @@ func cause(err error) error {
 	return err
 }
 
-// duplicate makes a reflink or a copy. fs.ErrExist: something has the name.
+// duplicate makes a reflink or a copy. It returns fs.ErrExist if the name is taken.
 func duplicate(ctx context.Context, in *source.Input, dir, to string) (how Op, err error) {
 	out, name, err := unnamed(dir)
 	if err != nil {
 		return "", err
 	}
 	defer out.Close()
-	defer name("") // it has its name by then, if all went well
+	defer name("") // no effect once the file has its name
 	how = OpReflink
 	if unix.IoctlFileClone(int(out.Fd()), int(in.File.Fd())) != nil {
 		how = OpCopy
@@ -143,9 +142,8 @@ func duplicate(ctx context.Context, in *source.Input, dir, to string) (how Op, e
 	return how, name(to)
 }
 
-// unnamed makes a file in a directory, and gives it its name, if that is free, when it is
-// complete; with "" the file goes. A kill leaves nothing. Not every file system has files
-// without names: NFS has not.
+// unnamed opens a new file without a name in a directory. name gives it a name if that is free; name("")
+// drops the file. A kill leaves nothing behind. Some file systems, such as NFS, have no files without names.
 func unnamed(dir string) (f *os.File, name func(to string) error, err error) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		return named(dir)
@@ -167,7 +165,7 @@ func unnamed(dir string) (f *os.File, name func(to string) error, err error) {
 	}, nil
 }
 
-// named is unnamed with a temporary name, which a kill leaves.
+// named does the same by a temporary name, which a kill leaves behind.
 func named(dir string) (f *os.File, name func(to string) error, err error) {
 	if f, err = os.CreateTemp(dir, ".kojisnap-link-*"); err != nil {
 		return nil, nil, err
@@ -178,19 +176,19 @@ func named(dir string) (f *os.File, name func(to string) error, err error) {
 		}
 		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 		if err == unix.EINVAL || err == unix.ENOSYS {
-			err = unix.Link(f.Name(), to) // which does not replace either
+			err = unix.Link(f.Name(), to) // does not replace a file, either
 		}
 		return err
 	}, nil
 }
 
-// linkFile makes a hard link of an open file.
+// linkFile makes a hard link to an open file.
 func linkFile(f *os.File, to string) error {
 	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
 }
 
-// copyAll copies by copy_file_range(2): nothing has to be read here. Between parts it can be
-// cancelled.
+// copyAll copies with copy_file_range(2): nothing has to be read here. It checks for cancellation between
+// parts.
 func copyAll(ctx context.Context, out *os.File, in *source.Input) error {
 	const part = 16 << 20
 	for n := int64(0); ; {
@@ -210,7 +208,7 @@ func copyAll(ctx context.Context, out *os.File, in *source.Input) error {
 	}
 }
 
-// same is nil if what has the name is a link of the file, or has its content.
+// same returns nil if the file at to is a link of the source or has its content.
 func same(ctx context.Context, in *source.Input, to string) error {
 	info, err := os.Lstat(to)
 	if err != nil {
@@ -222,7 +220,7 @@ func same(ctx context.Context, in *source.Input, to string) error {
 	return sameContent(ctx, in, to, to)
 }
 
-// sameContent is nil if the file at path, which has or is to get the name, has the content.
+// sameContent returns nil if the file at path, which is or becomes the file at to, has the source's content.
 func sameContent(ctx context.Context, in *source.Input, path, to string) error {
 	have, err := source.OpenFile(path)
 	if err != nil {

@@ -71,7 +71,7 @@ func TestLink(t *testing.T) {
 	if err != nil || info.Mode() != 0o640 || !info.ModTime().Equal(mtime) || info.Size() != 7 {
 		t.Errorf("the copy: %v, %v", info, err)
 	}
-	// The copy is as good as the link.
+	// The copy counts like the link.
 	if how, err := link(t, filepath.Join(ro, "a.rpm"), other); how != hardlink.OpPresent || err != nil {
 		t.Errorf("again: %q, %v", how, err)
 	}
@@ -100,7 +100,7 @@ func dryLink(t testing.TB, src, dir string) hardlink.Op {
 	return how
 }
 
-// A target that is full, a source that is being written: an error, and nothing is left.
+// A full target or a source that is being written gives an error, and nothing is left behind.
 func TestLinkToFullDisk(t *testing.T) {
 	src, dir := filepath.Join(t.TempDir(), "a.rpm"), filepath.Join(t.TempDir(), "full")
 	must(t, os.WriteFile(src, make([]byte, 300<<10), 0o644))
@@ -118,8 +118,8 @@ func TestLinkToFullDisk(t *testing.T) {
 	}
 }
 
-// until is a context that does something when it was asked so often whether it is over, and is
-// cancelled then if that says so.
+// until is a context that calls a function after a number of questions whether it is done. If the function
+// says so, the context is canceled.
 type until struct {
 	context.Context
 	asked int
@@ -133,7 +133,7 @@ func (u *until) Err() error {
 	return u.do()
 }
 
-// While a file is copied: a cancellation, and a source that grows, shrinks, or is written anew.
+// A copy is interrupted by a cancellation, or by a source that grows, shrinks or is overwritten.
 func TestLinkInterrupted(t *testing.T) {
 	const size = 40 << 20 // several parts
 	for name, c := range map[string]struct {
@@ -151,7 +151,7 @@ func TestLinkInterrupted(t *testing.T) {
 			must(t, os.Truncate(src, size))
 			must(t, os.Chtimes(src, time.Unix(1600000000, 0), time.Unix(1600000000, 0)))
 			mount(t, "tmpfs", dir, "tmpfs", 0, "size=64m")
-			during := -1 // not asked
+			during := -1 // no question was asked while copying
 			ctx := &until{Context: t.Context(), asked: 2, do: func() error {
 				during = len(files(t, dir))
 				return c.do(src)
@@ -168,8 +168,7 @@ func TestLinkInterrupted(t *testing.T) {
 	}
 }
 
-// Where files cannot be without names, as on NFS: nothing is left but by a kill, and nothing is
-// replaced.
+// Where files need names, as on NFS, only a kill leaves one behind, and nothing is replaced.
 func TestLinkByTemporaryName(t *testing.T) {
 	dir := t.TempDir()
 	make := func(to string) error {

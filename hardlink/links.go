@@ -14,8 +14,7 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// links makes symlinks on DEFAULT. Staging's own hub may make one at the same time: its one
-// stays.
+// links makes symlinks on DEFAULT. If staging's own hub makes one at the same time, the hub's stays.
 func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Counter) error {
 	if len(links) == 0 {
 		return nil
@@ -46,7 +45,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 		return nil
 	})
 	var done ledger.Batch
-	done.Placed(len(links))
+	done.LinksMade(len(links))
 	for i, o := range outcomes {
 		if failed[i] != nil {
 			r.broken = append(r.broken, held("symlink", "", links[i].Path, failed[i], notMade))
@@ -73,7 +72,7 @@ func (r *run) links(ctx context.Context, links []LinkAction, counter progress.Co
 	return r.ledger.Append(&done)
 }
 
-// link makes one of them.
+// link makes one symlink.
 func (r *run) link(l LinkAction) (topdir.Outcome, error) {
 	if l.stray == nil {
 		return r.top.EnsureLink(l.Link, r.tempName(), func(string) bool { return l.Switch })
@@ -91,7 +90,7 @@ func (r *run) link(l LinkAction) (topdir.Outcome, error) {
 	return topdir.Switch, nil
 }
 
-// leave notes that a build stays where it is: on the read-only volume.
+// leave notes that a build is left out: its symlink leads to the read-only volume.
 func (r *run) leave(b volumes.Build, behind string) error {
 	b.Volume = behind
 	link, target, err := b.Link()
@@ -105,8 +104,7 @@ func (r *run) leave(b volumes.Build, behind string) error {
 	return nil
 }
 
-// redirected is the links, those of builds that are left out leading to the
-// read-only volume instead.
+// redirected returns the links. Those of builds that are left out lead to the read-only volume.
 func (r *run) redirected(links []LinkAction) []LinkAction {
 	if len(r.stay) == 0 {
 		return links
@@ -115,7 +113,7 @@ func (r *run) redirected(links []LinkAction) []LinkAction {
 	for _, l := range links {
 		if target, ok := r.stay[l.Path]; ok {
 			if r.opts.ReadOnly == "" {
-				continue // it would lead nowhere
+				continue // without a read-only volume it has no target
 			}
 			l.Target = target
 		}
@@ -127,13 +125,13 @@ func (r *run) redirected(links []LinkAction) []LinkAction {
 // wantedLink is a symlink on DEFAULT.
 type wantedLink struct {
 	volumes.Link
-	build  volumes.Build // Volume is staging's
-	placed bool          // it was made, and not by a plan before that
+	build volumes.Build // Volume is staging's
+	made  bool          // the ledger says that the symlink is in place
 }
 
-// links compares the symlinks on DEFAULT. One that Koji or a tool before this one left for the
-// same build on a volume that this plan manages counts as ours. One that was made and is gone is
-// made again, unless staging's database says that it is not to be; a stray in its place goes.
+// links compares the symlinks on DEFAULT. A symlink of Koji's or of another tool's to the same build on a
+// volume of this plan counts as ours. A symlink of ours that is gone is made again, unless staging's database
+// speaks against it. A stray in its place is removed.
 func (d *differ) links(ctx context.Context, a *Actions) error {
 	look, known, err := linkDiffer{d}.linksToLookAt(ctx, a)
 	if err != nil {
@@ -160,8 +158,8 @@ func (d *differ) links(ctx context.Context, a *Actions) error {
 // linkDiffer compares the symlinks on DEFAULT.
 type linkDiffer struct{ *differ }
 
-// linksToLookAt are the planned symlinks but for those that are there as they were made, so far
-// as one look at each tells. known is how many of the plan's the ledger has.
+// linksToLookAt returns the planned symlinks that one look does not show to be as they were made. known is
+// how many planned symlinks the ledger has.
 func (d linkDiffer) linksToLookAt(ctx context.Context, a *Actions) (look []wantedLink, known int, err error) {
 	stays := map[string]string{}
 	for _, b := range a.LeftOut {
@@ -187,10 +185,10 @@ func (d linkDiffer) linksToLookAt(ctx context.Context, a *Actions) (look []wante
 				counts[i]++
 			}
 			if b.Volume != d.plan.CopyVolume && d.opts.ReadOnly == "" {
-				continue // it would lead nowhere
+				continue // without a read-only volume it has no target
 			}
-			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.Placed[link]}
-			if !d.audit && w.placed && said[len(said)-1] == target {
+			w := wantedLink{volumes.Link{Path: link, Target: target}, b, len(said) > 0 && d.ledger.Made[link]}
+			if !d.audit && w.made && said[len(said)-1] == target {
 				if same, err := d.top.LooksLike(w.Link); same && err == nil {
 					continue
 				}
@@ -205,12 +203,12 @@ func (d linkDiffer) linksToLookAt(ctx context.Context, a *Actions) (look []wante
 	return slices.Concat(found...), known, err
 }
 
-// otherLinks are those that were made for builds that the plan does not have any longer, and that
-// are not as they were made; the database goes on to name such builds. What staging decided is
-// left alone. known is how many of the plan's the ledger has.
+// otherLinks returns symlinks that were made for builds which the plan no longer has, and that have changed
+// since. The database still has such builds. Symlinks of builds that staging decided about are left out.
+// known is how many planned symlinks the ledger has.
 func (d linkDiffer) otherLinks(known int) (links []wantedLink, err error) {
 	if len(d.ledger.Links) == known+len(d.plan.Volumes)+1+stubs(d.ledger) && len(d.plan.Decided) == 0 {
-		return nil, nil // beside the plan's and the volumes' there are none
+		return nil, nil // the ledger has only symlinks of the plan, of volumes, and stubs
 	}
 	planned, err := linkedPaths(d.plan)
 	if err != nil {
@@ -218,7 +216,7 @@ func (d linkDiffer) otherLinks(known int) (links []wantedLink, err error) {
 	}
 	for link, said := range d.ledger.Links {
 		b, ok := linkBuild(link)
-		if !ok || planned[link] || !d.ledger.Placed[link] {
+		if !ok || planned[link] || !d.ledger.Made[link] {
 			continue
 		}
 		target := said[len(said)-1]
@@ -235,21 +233,20 @@ func (d linkDiffer) otherLinks(known int) (links []wantedLink, err error) {
 	return links, nil
 }
 
-// linkVolume is the volume to which a symlink on DEFAULT leads.
+// linkVolume returns the volume that a symlink on DEFAULT leads to.
 func linkVolume(link, target string) (volume string, ok bool) {
 	below, up := strings.CutPrefix(target, "../../../vol/")
 	volume, ok = strings.CutSuffix(below, "/"+link)
 	return volume, up && ok
 }
 
-// broken is a symlink on DEFAULT that is gone, or has a directory in its place.
+// broken is a symlink on DEFAULT that is gone, or a directory in its place.
 type broken struct {
 	wantedLink
 	gone bool
 }
 
-// compareLinks looks at symlinks, and returns those of which the database has to say what is to
-// become of them.
+// compareLinks compares symlinks with the disk. It returns those whose repair depends on the database.
 func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (found []broken, err error) {
 	noted, bad := 0, 0
 	for _, w := range links {
@@ -266,7 +263,7 @@ func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (
 		}
 		switch o {
 		case topdir.Make:
-			if w.placed {
+			if w.made {
 				found = append(found, broken{w, true})
 				continue
 			}
@@ -276,7 +273,7 @@ func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (
 		case topdir.Unchanged:
 			said := d.ledger.Links[w.Path]
 			known := len(said) > 0 && said[len(said)-1] == w.Target
-			if known && !d.ledger.Placed[w.Path] || !known && d.audit {
+			if known && !d.ledger.Made[w.Path] || !known && d.audit {
 				a.notes.Link(w.Path, w.Target)
 				noted++
 			}
@@ -288,12 +285,12 @@ func (d linkDiffer) compareLinks(a *Actions, kept *[]Kept, links []wantedLink) (
 			found = append(found, broken{w, false})
 		}
 	}
-	a.notes.Placed(noted)
+	a.notes.LinksMade(noted)
 	return found, nil
 }
 
-// mend decides what becomes of symlinks that are gone, and of directories in their place. Where
-// there is no database to ask, what is gone is made again, and a directory is staging's own.
+// mend decides about symlinks that are gone and about directories in their place. If there is no database, it
+// makes missing symlinks again, and leaves directories to staging.
 func (d linkDiffer) mend(ctx context.Context, a *Actions, kept *[]Kept, found []broken) error {
 	builds := make([]volumes.Build, len(found))
 	for i, b := range found {
@@ -305,10 +302,10 @@ func (d linkDiffer) mend(ctx context.Context, a *Actions, kept *[]Kept, found []
 	}
 	for _, b := range found {
 		volume, named := rows[b.build.NVR()]
-		own := named && !d.managed[volume] // on DEFAULT or another volume of staging's, or not complete
+		own := named && !d.managed[volume] // staging has it on DEFAULT or on another volume of its own, or has it incomplete
 		switch {
 		case b.gone && own:
-			*kept = append(*kept, Kept{Path: b.Path, Why: "no symlink: " + standing(volume)})
+			*kept = append(*kept, Kept{Path: b.Path, Why: "no symlink: " + whereStagingHas(volume)})
 		case b.gone:
 			a.Links = append(a.Links, LinkAction{Link: b.Link, Mend: true})
 		case own || !named || d.opts.ReadOnly == "":
@@ -326,7 +323,8 @@ func (d linkDiffer) mend(ctx context.Context, a *Actions, kept *[]Kept, found []
 	return nil
 }
 
-func standing(volume string) string {
+// whereStagingHas says on which volume staging has a build, for people.
+func whereStagingHas(volume string) string {
 	if volume == "" {
 		return "staging's database has the build, but not as a complete one"
 	}

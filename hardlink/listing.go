@@ -19,24 +19,23 @@ import (
 	"kojisnap/volumes"
 )
 
-// listing is what the read-only volume has of one build. It is read when it is asked for
-// first.
+// listing is what the read-only volume has of one build. It is read at the first request.
 type listing struct {
 	*differ
 	build volumes.StagedBuild
 
 	done     bool
-	paths    []string            // files and symlinks, none if there is no such build
+	paths    []string            // files and symlinks; empty if production has no such build
 	unlisted []prodtree.Unlisted // directories that cannot be read
-	regular  map[string]bool     // those that are files, if the first source is the read-only volume
-	behind   string              // the volume on which it is
+	regular  map[string]bool     // paths that are files; only if the first source is the read-only volume
+	volume   string              // staging's volume that leads to the build
 }
 
 func (l *listing) read() {
 	if l.done {
 		return
 	}
-	l.done, l.behind = true, l.build.SourceVolume
+	l.done, l.volume = true, l.build.SourceVolume
 	if l.opts.ReadOnly == "" {
 		return
 	}
@@ -49,11 +48,11 @@ func (l *listing) read() {
 		if t.Missing() && i+1 < len(roots) {
 			continue
 		}
-		if i > 0 { // moved since: production's own symlink leads there
-			l.behind = l.plan.Prod
+		if i > 0 { // production has moved the build: its own symlink leads there
+			l.volume = l.plan.Prod
 		}
 		if t.Missing() {
-			break // nothing to lead to
+			break // production does not have the build
 		}
 		l.paths, l.unlisted = t.Paths, t.Unlisted
 		if l.sources.First() == production {
@@ -63,14 +62,13 @@ func (l *listing) read() {
 	}
 }
 
-// has tells that the first source has a file, without another look. Of one that it does not
-// tell nothing is known.
+// has reports that the first source has a file, without a request. false: unknown.
 func (l *listing) has(path string) bool {
 	l.read()
 	return l.regular[path]
 }
 
-// hides tells whether a file may be in a directory that cannot be read.
+// hides reports whether a file may be in a directory that cannot be read.
 func (l *listing) hides(file string) bool {
 	l.read()
 	for _, u := range l.unlisted {
@@ -86,7 +84,7 @@ func (l *listing) hides(file string) bool {
 	return false
 }
 
-// above are the directories above files.
+// above returns the directories above files.
 func above(files []volumes.File) map[string]bool {
 	dirs := map[string]bool{}
 	for i := range files {
@@ -97,10 +95,9 @@ func above(files []volumes.File) map[string]bool {
 	return dirs
 }
 
-// find says where the files of a build are of which the plan does not know the
-// directory: by the ledger; or just there; or where the content generator's metadata
-// say; or, of those that a listing has, the one with the right digest. lost are those
-// that are nowhere.
+// find returns the paths of those files of a build whose directories the plan does not know. It looks in the
+// ledger; at the path without a directory; in the content generator's metadata; and in a listing, for the
+// file with the right digest. lost are the files that it does not find.
 func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File, known *ledger.Build) (found, lost []volumes.File, err error) {
 	if !slices.ContainsFunc(files, func(f volumes.File) bool { return f.SubdirUnknown }) {
 		return files, nil, nil
@@ -133,7 +130,7 @@ func (d *differ) find(ctx context.Context, b volumes.Build, files []volumes.File
 	return found, lost, nil
 }
 
-// subdirSearch looks for files of one build whose subdirectories are unknown.
+// subdirSearch looks for files of one build whose directories are unknown.
 type subdirSearch struct {
 	*differ
 	build    volumes.Build
@@ -142,7 +139,7 @@ type subdirSearch struct {
 	listed   func() (source.Source, []string, error)
 }
 
-// find is the path of a file, "" if it is nowhere. twice: another file of the build has the same path in the plan.
+// find returns the path of a file, or "". twice: another file of the build has the same path in the plan.
 func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (string, error) {
 	if e := s.known.InSubdir(f); e != nil && !e.Absent {
 		return e.Path, nil
@@ -167,13 +164,13 @@ func (s *subdirSearch) find(ctx context.Context, f *volumes.File, twice bool) (s
 		return p, err
 	}
 	if flat {
-		return f.Path, nil // a request will tell
+		return f.Path, nil // if it is another file, fetching it will show
 	}
 	return "", nil
 }
 
-// candidate is which of the paths that a source listed is the file there, or, if none is, at
-// another source. "": none.
+// candidate returns which of the listed paths is the file, at this source or, failing that, at another one;
+// "" if none is.
 func (d *subdirSearch) candidate(ctx context.Context, b volumes.Build, f *volumes.File, from source.Source, paths []string) (string, error) {
 	others := d.sources.But(from)
 	for _, sources := range [][]source.Source{{from}, others} {
@@ -201,9 +198,9 @@ func (d *subdirSearch) candidate(ctx context.Context, b volumes.Build, f *volume
 	return "", nil
 }
 
-// metadata reads, when asked first, where a content generator said that its files go:
-// subdirectories by name and digest. They are in no database. Metadata that cannot be
-// read, or lead elsewhere, say nothing.
+// metadata returns a function that reads, at its first call, the content generator's metadata: directories by
+// file name and digest, which no database has. Metadata that cannot be read, or that lead outside the build,
+// are ignored.
 func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[string]string {
 	var subdirs map[string]string
 	return func() map[string]string {
@@ -227,7 +224,7 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 			return nil
 		})
 		if errors.As(err, new(*source.MissingError)) || errors.As(err, new(*source.GoneError)) || errors.As(err, new(*retry.TemporaryError)) {
-			return subdirs // the files of the build will tell, and a source that is gone is told of once
+			return subdirs // fetching the build's files reports a failing source, once
 		}
 		if err != nil {
 			d.opts.Log.WarnContext(ctx, "a build's metadata.json cannot be read", "build", b.NVR(), "err", err)
@@ -242,8 +239,8 @@ func (d *differ) metadata(ctx context.Context, b volumes.Build) func() map[strin
 	}
 }
 
-// listSources lists, when asked first, what the first source that is a directory has
-// below a build's files.
+// listSources returns a function that lists, at its first call, a build's directory at the first source that
+// is a directory.
 func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (source.Source, []string, error) {
 	var from source.Source
 	var paths []string
@@ -262,7 +259,7 @@ func (d *differ) listSources(b volumes.Build, files []volumes.File) func() (sour
 					from, paths = dir, t.Paths
 					for _, u := range t.Unlisted {
 						if err == nil && strings.HasPrefix(u.Path+"/", "files/") || u.Path == "." {
-							err = u.Err // what is wanted may be there
+							err = u.Err // wanted files may be in what was listed
 						}
 					}
 					return from, paths, err

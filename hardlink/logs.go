@@ -15,18 +15,18 @@ import (
 	"kojisnap/volumes"
 )
 
-// logsDir of a staged build is one symlink to production's directory, and its logs are not symlinks one
-// by one: getBuildLogs walks it (os.walk, which follows the directory that it begins at), and passes over
-// every symlink that it meets below. Earlier versions made those; a copy moves them over.
+// logsDir of a staged build is one symlink to production's directory. Koji's getBuildLogs walks it with
+// os.walk, which follows the directory where it begins, but skips each symlink below. Earlier versions made
+// one symlink for each log; a copy converts those.
 const logsDir = "data/logs"
 
-// logs moves builds over of which logs are symlinks one by one. Where something else is among them they
-// stay as they are.
+// logs converts builds whose logs are single symlinks. It leaves a directory with anything else in it as it
+// is.
 func (d *differ) logs(ctx context.Context, a *Actions) error {
 	if d.opts.ReadOnly == "" {
 		return nil
 	}
-	actions := map[string]int{} // of builds that have one already
+	actions := map[string]int{} // by directory, of builds that have an action already
 	for i, b := range a.Builds {
 		actions[b.Dir] = i
 	}
@@ -83,8 +83,7 @@ func (d *differ) logs(ctx context.Context, a *Actions) error {
 	return nil
 }
 
-// seenLogs notes symlinks of ours that an audit found among a build's logs, and that the ledger does not
-// have.
+// seenLogs notes symlinks of ours among a build's logs that an audit found and that the ledger lacks.
 func (a *Actions) seenLogs(dir string, b volumes.Build, e ledger.Entry) {
 	if !strings.HasPrefix(e.Path, logsDir+"/") {
 		return
@@ -98,10 +97,10 @@ func (a *Actions) seenLogs(dir string, b volumes.Build, e ledger.Entry) {
 	a.logs[dir].Entries = append(a.logs[dir].Entries, e)
 }
 
-// logsFound is what is to become of a build's logs; the zero value: nothing yet.
+// logsFound says what to do with a build's logs; the zero value: nothing yet.
 type logsFound struct {
-	target string // what the symlink in their place is to say
-	done   bool   // it is there, which the ledger is to learn: a run was killed
+	target string // of the symlink that replaces them
+	done   bool   // the symlink is there, and the ledger does not have it: a run was killed
 	kept   string // why they stay as they are
 }
 
@@ -109,7 +108,7 @@ func (d *differ) logsOf(dir string, b *ledger.Build) (f logsFound, err error) {
 	here := dir + "/" + logsDir
 	st, err := d.top.Lstat(here)
 	if source.Absent(err) {
-		return f, nil // an audit makes it anew
+		return f, nil // an audit makes it again
 	}
 	if err != nil {
 		return f, err
@@ -134,11 +133,11 @@ func (d *differ) logsOf(dir string, b *ledger.Build) (f logsFound, err error) {
 			return logsFound{target: target}, nil
 		}
 	}
-	return f, nil // production's are not here: a symlink would lead nowhere
+	return f, nil // production's logs are not here, so a symlink would have no target
 }
 
-// logsTouched says what keeps a directory of logs from becoming one symlink: "" if all in it are
-// symlinks as this tool left them.
+// logsTouched says why a directory of logs must stay. It returns "" if everything in it is a symlink that
+// kojisnap left there.
 func (e *Engine) logsTouched(dir string, b *ledger.Build) (why string, err error) {
 	err = e.walk(dir, logsDir, func(p string) error {
 		st, err := e.top.Lstat(dir + "/" + p)
@@ -154,7 +153,7 @@ func (e *Engine) logsTouched(dir string, b *ledger.Build) (why string, err error
 	return why, err
 }
 
-// linkLogs lets the action put one symlink in the place of the symlinks that known has.
+// linkLogs adds one symlink to the action that replaces the single symlinks of known.
 func (b *BuildAction) linkLogs(target string, known *ledger.Build) {
 	b.single = known
 	below := func(p string) bool { return strings.HasPrefix(p, logsDir+"/") }
@@ -164,7 +163,7 @@ func (b *BuildAction) linkLogs(target string, known *ledger.Build) {
 	slices.SortFunc(b.Files, func(x, y FileAction) int { return strings.Compare(x.Path, y.Path) })
 }
 
-// publishLogs puts one symlink in the place of those in the logs' directory, if nothing else is there.
+// publishLogs replaces the logs' directory by a symlink, unless something of staging's is in it.
 func (r *run) publishLogs(m *making, f FileAction) (done bool, err error) {
 	why, err := r.logsTouched(m.Dir, m.single)
 	if err != nil {

@@ -1,7 +1,6 @@
 package hardlink_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,13 +9,14 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/ledger/ledgertest"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
 
 const logsDir = "data/logs"
 
-// addLogs gives a build of production's logs as kojid leaves them, and one beside the arches.
+// addLogs gives a build of production's logs as kojid writes them, and one log besides those of arches.
 func (s *site) addLogs(t testing.TB, build string) {
 	t.Helper()
 	for _, p := range []string{"cg_import.log", "x86_64/build.log", "x86_64/root.log", "noarch/state.log"} {
@@ -26,8 +26,8 @@ func (s *site) addLogs(t testing.TB, build string) {
 	}
 }
 
-// logsByKoji lists logs by the rule of Koji's get_build_logs: os.walk, which follows the directory that it
-// begins at and no symlink below, less what is no regular file by itself.
+// logsByKoji lists logs as Koji's get_build_logs does: with os.walk, which follows the directory where it
+// begins and no symlink below, and without what is no regular file.
 func logsByKoji(t testing.TB, build string) string {
 	t.Helper()
 	top, err := filepath.EvalSymlinks(filepath.Join(build, logsDir))
@@ -46,8 +46,7 @@ func logsByKoji(t testing.TB, build string) string {
 	return strings.Join(list, " ")
 }
 
-// logsOneByOne makes of the logs of staged builds what versions before ledgers of format 4 made: a
-// symlink for each.
+// logsOneByOne turns staged builds' logs into what kojisnap made before ledger format 4: a symlink for each.
 func (s *site) logsOneByOne(t testing.TB) {
 	t.Helper()
 	entries := map[string]string{}
@@ -70,7 +69,7 @@ func (s *site) logsOneByOne(t testing.TB) {
 		entries["S\t"+logsDir+"\t"+whole] = strings.Join(lines, "\n")
 	}
 	path := filepath.Join(s.top, ".kojisnap/ledger")
-	text := hardlink.OldFormat(3, string(mustRead(t, path)), nil)
+	text := ledgertest.Downgrade(3, string(mustRead(t, path)), nil)
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	for i, l := range lines {
 		if many, ok := entries[l]; ok {
@@ -81,11 +80,11 @@ func (s *site) logsOneByOne(t testing.TB) {
 	if len(entries) > 0 {
 		t.Fatalf("the ledger does not have %q", entries)
 	}
-	must(t, os.WriteFile(path, []byte(hardlink.LedgerOf(3, lines[1:len(lines)-1])), 0o644))
+	must(t, os.WriteFile(path, []byte(ledgertest.Text(3, lines[1:len(lines)-1])), 0o644))
 }
 
-// sameLogs checks that getBuildLogs answers for all staged builds, and for all that are on the read-only
-// volume, as at production.
+// sameLogs checks that getBuildLogs gives the same as at production, for all staged builds and for all on the
+// read-only volume.
 func (s *site) sameLogs(t testing.TB, least int) {
 	t.Helper()
 	some := 0
@@ -106,7 +105,7 @@ func (s *site) sameLogs(t testing.TB, least int) {
 	}
 }
 
-// movedOver checks that nothing is left of logs one by one, in ledger and topdir.
+// movedOver checks that ledger and topdir have no single symlinks to logs any longer.
 func (s *site) movedOver(t testing.TB) {
 	t.Helper()
 	s.checkNew(t)
@@ -130,7 +129,7 @@ func TestLogsAreListed(t *testing.T) {
 	if a := s.diff(t); a.Pending() {
 		t.Errorf("something is left to do: %+v", a)
 	}
-	// An audit makes it again, and leaves what is in its place.
+	// An audit makes it again, but leaves what is in its place.
 	link, audit := filepath.Join(s.top, "vol/staged", bashDir, logsDir), func(o *hardlink.Options) { o.Audit = true }
 	must(t, os.Remove(link))
 	if a := s.diff(t, audit); len(a.Builds) != 1 || len(a.Kept) > 0 {
@@ -148,13 +147,13 @@ func TestLogsAreListed(t *testing.T) {
 	}
 	must(t, os.RemoveAll(link))
 	must(t, os.Symlink(target, link))
-	// What production adds later shows at once.
+	// A log that production adds later is visible at once.
 	must(t, os.WriteFile(filepath.Join(s.prod, bashDir, logsDir, "x86_64/hw_info.log"), nil, 0o644))
 	s.sameLogs(t, 3)
 }
 
-// The symlinks one by one of earlier versions are moved over by a plain copy, of builds that are wanted
-// and of others, whatever the ledger's format.
+// A plain copy converts the single symlinks of earlier versions, in builds that are wanted and in others,
+// whatever the ledger's format.
 func TestLogsOneByOne(t *testing.T) {
 	for name, makeOld := range map[string]func(s *site){
 		"format 3":            func(s *site) { s.logsOneByOne(t) },
@@ -163,7 +162,7 @@ func TestLogsOneByOne(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			s.input.Builds = without(s.input.Builds, "legacy-empty") // of which nothing tells whose its directory is
+			s.input.Builds = without(s.input.Builds, "legacy-empty") // without a ledger, nothing shows who made its directory
 			s.addLogs(t, bashDir)
 			s.mustCopy(t)
 			makeOld(s)
@@ -186,8 +185,8 @@ func without(builds []volumes.BuildFiles, name string) (rest []volumes.BuildFile
 	return rest
 }
 
-// A build that is not wanted any longer is moved over while it is kept, and then removed: production's logs
-// are not touched.
+// The logs of a build that is no longer wanted are converted while it is kept, and then removed. Production's
+// logs are not touched.
 func TestLogsOfUnwanted(t *testing.T) {
 	s := newSite(t, "bash", "win-tool")
 	s.addLogs(t, bashDir)
@@ -213,7 +212,7 @@ func TestLogsOfUnwanted(t *testing.T) {
 	}
 }
 
-// Something of staging's own among the logs keeps them as they are, and is named.
+// If something of staging's own is among the logs, they stay as they are and are reported.
 func TestLogsOfStagings(t *testing.T) {
 	s := newSite(t, "bash")
 	s.addLogs(t, bashDir)
@@ -231,7 +230,7 @@ func TestLogsOfStagings(t *testing.T) {
 	if string(mustRead(t, own)) != "mine" {
 		t.Error("staging's log changed")
 	}
-	// One that comes between the look and the rename, too.
+	// The same if it appears between the check and the rename.
 	must(t, os.Remove(own))
 	e := s.engine(t)
 	a, err := e.Diff(t.Context(), s.plan(t))
@@ -244,12 +243,12 @@ func TestLogsOfStagings(t *testing.T) {
 	}
 	must(t, os.Remove(own))
 	s.mustCopy(t)
-	s.mustCopy(t) // the ledger learns of what was made after a run that was in between
+	s.mustCopy(t) // the ledger learns what was made after a run in between
 	s.sameLogs(t, 1)
 	s.movedOver(t)
 }
 
-// Where production's logs are not here, no symlink is made that leads nowhere.
+// If production's logs are not here, no symlink is made.
 func TestLogsNotHere(t *testing.T) {
 	s := newSite(t, "bash")
 	s.addLogs(t, bashDir)
@@ -265,7 +264,7 @@ func TestLogsNotHere(t *testing.T) {
 	s.movedOver(t)
 }
 
-// Where the hub has topdir by another path since, one run moves both over.
+// If the hub's path of topdir has changed, one run changes both kinds of symlinks.
 func TestLogsOfAnotherTopdir(t *testing.T) {
 	s := newSite(t, "bash")
 	s.addLogs(t, bashDir)
@@ -284,7 +283,7 @@ func TestLogsOfAnotherTopdir(t *testing.T) {
 	}
 }
 
-// Killed at whatever moment of the move, the next run goes on; meanwhile each log can be read.
+// After a kill at any moment of the conversion, the next run continues; meanwhile each log can be read.
 func TestKilledWhileMovingLogs(t *testing.T) {
 	for _, exchange := range []bool{true, false} {
 		for n := int64(0); ; n++ {
@@ -317,32 +316,6 @@ func TestKilledWhileMovingLogs(t *testing.T) {
 				}
 				break
 			}
-		}
-	}
-}
-
-// A ledger has no line of what a directory held before it became a symlink; without the line that says so it
-// is another ledger.
-func TestLedgerOfLinkedDirectory(t *testing.T) {
-	lines := []string{"B\tstaged\tbash\t1\t1", "F\tx\t1\t1\td", "S\tdata/logs/a\t/a", "S\tdata/logs.old\t/b", "C", "S\tdata/logs\t/c"}
-	for d, want := range map[string]int{"": 4, "D\tdata/logs": 3} {
-		all := append(lines, "C")
-		if d != "" {
-			all = append(lines, d, "C")
-		}
-		text := hardlink.LedgerOf(4, all)
-		l, err := ledger.Parse(strings.NewReader(text))
-		must(t, err)
-		for _, b := range l.Builds {
-			if len(b.Entries) != want || !b.Complete {
-				t.Errorf("%q: %+v", d, b.Entries)
-			}
-		}
-		var b bytes.Buffer
-		_, err = l.WriteTo(&b)
-		must(t, err)
-		if again, err := ledger.Parse(&b); err != nil || len(again.Builds) != 1 {
-			t.Errorf("%v", err)
 		}
 	}
 }

@@ -10,8 +10,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// Names that differ in case alone are different files, and names as long as can be are
-// files like others.
+// Names that differ only in case are different files, and files may have the longest names that are possible.
 func TestCollidingAndLongNames(t *testing.T) {
 	s := &site{prod: filepath.Join(t.TempDir(), "prod"), top: filepath.Join(t.TempDir(), "koji")}
 	from, err := extracted()
@@ -58,7 +57,8 @@ func TestCollidingAndLongNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As deep as a path can be: no source has it, and that is told of this build alone.
+	// A path may have the most components that are possible: no source has the file, and only this build is
+	// reported.
 	e := s.engine(t)
 	a, err := e.Diff(t.Context(), plan)
 	if err != nil || len(a.Missing) != 1 {
@@ -71,7 +71,7 @@ func TestCollidingAndLongNames(t *testing.T) {
 	}
 }
 
-// sigmd5Of is what an rpm says of itself.
+// sigmd5Of returns the SIGMD5 that an rpm has in its header.
 func sigmd5Of(rpm []byte) string {
 	at := sigmd5At(rpm)
 	return hex.EncodeToString(rpm[at : at+16])

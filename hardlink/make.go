@@ -24,7 +24,7 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// devices are file systems of sources from which something is known not to work.
+// devices remembers for which file systems of sources something does not work.
 type devices struct {
 	mu  sync.Mutex
 	not map[uint64]bool // by st_dev
@@ -45,12 +45,12 @@ func (d *devices) add(dev uint64) {
 	d.not[dev] = true
 }
 
-// fileMaker makes one file of a source's: by hard link, reflink or copy, or spliced.
+// fileMaker makes one file from a source: by hard link, reflink, copy or splice.
 type fileMaker struct{ *Engine }
 
-// make makes the file in a directory of temporary names, verified, from the first source that
-// gives it as it has to be; a signed copy that none gives is spliced. It says how, and what the
-// ledger has to know. On error there is no such file.
+// make makes and verifies a file in a directory of temporary names, from the first source that gives it with
+// the planned content. If no source gives a signed copy, it splices one. It returns the way and the ledger's
+// entry. If make fails, there is no file.
 func (e fileMaker) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
 	tried := source.Attempts{Build: b, Path: f.Path}
 	err = e.sources.Ask(ctx, b, f.Path, &tried, func(in *source.Input) (err error) {
@@ -63,7 +63,7 @@ func (e fileMaker) make(ctx context.Context, b volumes.Build, f volumes.File, di
 	return e.splice(ctx, b, f, dir, &tried)
 }
 
-// take makes the file of one source's.
+// take makes the file from one source.
 func (e fileMaker) take(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, ledger.Entry, error) {
 	if in.File != nil {
 		how, err := e.share(in, f, dir)
@@ -77,8 +77,7 @@ func (e fileMaker) take(in *source.Input, f volumes.File, dir *topdir.Subdir) (O
 	return e.write(in, in.Mode, in.Mtime, f, dir)
 }
 
-// share tries a hard link, if production's inode is as the file is to be: nothing ever changes
-// it.
+// share makes a hard link if production's inode has the right attributes: kojisnap never changes that inode.
 func (e fileMaker) share(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, error) {
 	if e.noLink.has(in.Dev) {
 		return "", nil
@@ -116,7 +115,7 @@ func (e fileMaker) write(in *source.Input, mode os.FileMode, mtime time.Time, f 
 	}
 	defer func() {
 		if err != nil {
-			out.Close() // harmless after the first
+			out.Close() // closing twice is harmless
 			dir.Remove(path.Base(f.Path))
 		}
 	}()
@@ -127,7 +126,7 @@ func (e fileMaker) write(in *source.Input, mode os.FileMode, mtime time.Time, f 
 	var dst io.Writer = out
 	src := in.Reader
 	if in.File != nil && e.clone(out, in) {
-		// The clone is read: the source may have changed since.
+		// Read the clone: the source may have changed since.
 		how, dst, src = OpReflink, io.Discard, in.Limited(out)
 	}
 	n, err := content.Copy(dst, src, f, in.Name)
@@ -138,12 +137,12 @@ func (e fileMaker) write(in *source.Input, mode os.FileMode, mtime time.Time, f 
 	return how, entry, err
 }
 
-// finish gives the written file its mode, and its source's mtime.
+// finish sets the written file's mode, and its source's mtime.
 func finish(out *os.File, size int64, mode os.FileMode, mtime time.Time, f volumes.File) (ledger.Entry, error) {
 	if err := setTime(int(out.Fd()), mtime); err != nil {
 		return ledger.Entry{}, fmt.Errorf("set the time of %s: %w", out.Name(), err)
 	}
-	// What the file system made of the time, for it may keep less.
+	// The file system may store the time less exactly.
 	var st unix.Stat_t
 	if err := unix.Fstat(int(out.Fd()), &st); err != nil {
 		return ledger.Entry{}, err
@@ -156,7 +155,7 @@ func finish(out *os.File, size int64, mode os.FileMode, mtime time.Time, f volum
 	if st.Size != size {
 		return ledger.Entry{}, fmt.Errorf("write %s: has %d bytes after %d were written", out.Name(), st.Size, size)
 	}
-	if err := out.Close(); err != nil { // NFS tells of a full disk here
+	if err := out.Close(); err != nil { // NFS reports a full disk here
 		return ledger.Entry{}, err
 	}
 	return ledger.Entry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: ledger.Content(&f)}, nil
@@ -172,7 +171,7 @@ func setTime(fd int, t time.Time) error {
 	return nil
 }
 
-// clone shares the source's blocks, where the file system can.
+// clone shares the source's blocks, if the file system can.
 func (e fileMaker) clone(out *os.File, in *source.Input) bool {
 	if e.noClone.has(in.Dev) {
 		return false
@@ -184,12 +183,12 @@ func (e fileMaker) clone(out *os.File, in *source.Input) bool {
 	if err != unix.ENOSPC && err != unix.EDQUOT {
 		e.noClone.add(in.Dev)
 	}
-	return false // a copy will say why it cannot be
+	return false // the copy reports why, if it fails, too
 }
 
-// splice makes a signed copy of the signature header and the unsigned rpm
-// (koji.splice_rpm_sighdr): production prunes signed copies and keeps the headers.
-// It has the unsigned rpm's mode and time, as Koji's own has.
+// splice makes a signed copy from the signature header and the unsigned rpm, as koji.splice_rpm_sighdr does:
+// production prunes signed copies and keeps the headers. Like Koji's, it has the unsigned rpm's mode and
+// time.
 func (e fileMaker) splice(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir, tried *source.Attempts) (how Op, entry ledger.Entry, err error) {
 	var sig []byte
 	err = e.sources.Ask(ctx, b, f.Sig, tried, func(in *source.Input) (err error) {
@@ -215,7 +214,7 @@ func (e fileMaker) splice(ctx context.Context, b volumes.Build, f volumes.File, 
 	return OpSplice, entry, err
 }
 
-// signatureOf reads the cached signature header of a signed copy and checks it.
+// signatureOf reads and checks the cached signature header of a signed copy.
 func signatureOf(in *source.Input, f volumes.File) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(in, rpmfile.MaxSignature))
 	if err != nil {
@@ -232,8 +231,7 @@ func signatureOf(in *source.Input, f volumes.File) ([]byte, error) {
 	return raw, nil
 }
 
-// canClone guesses whether a directory's file system shares blocks, where it says nothing of
-// its own: btrfs and XFS may.
+// canClone guesses whether a directory's file system shares blocks, by its kind: btrfs and XFS may.
 func canClone(dir string) bool {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

@@ -3,19 +3,14 @@ package hardlink_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"kojisnap/hardlink"
-	"kojisnap/hardlink/ledger"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -35,7 +30,7 @@ func mounted(t testing.TB) (s *site, ro func(*hardlink.Options)) {
 	return s, func(o *hardlink.Options) { o.ReadOnly, o.WritableSource = at, false }
 }
 
-// rowsOf is a database in which builds stand where the plan has them, but for those that differ.
+// rowsOf is a database that has builds on the volumes of the plan, except some on others.
 func (s *site) rowsOf(t testing.TB, differ map[string]string) func(*hardlink.Options) {
 	rows := map[string]string{}
 	for _, b := range s.plan(t).Linked {
@@ -59,7 +54,7 @@ func (s *site) rowsOf(t testing.TB, differ map[string]string) func(*hardlink.Opt
 	}
 }
 
-// copyTree is shutil.copytree with symlinks, as changeBuildVolume calls it.
+// copyTree does what shutil.copytree with symlinks does, as changeBuildVolume calls it.
 func copyTree(t testing.TB, from, to string) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
@@ -81,7 +76,7 @@ func copyTree(t testing.TB, from, to string) {
 	must(t, err)
 }
 
-// failedMove does to a build of production's what changeBuildVolume does before it fails.
+// failedMove does with a build of production's what changeBuildVolume does before it fails.
 func (s *site) failedMove(t testing.TB, dir, volume string) string {
 	t.Helper()
 	to := filepath.Join(s.top, dir)
@@ -97,11 +92,11 @@ func (s *site) failedMove(t testing.TB, dir, volume string) string {
 	return to
 }
 
-// A delete or a reset in Koji that fails on the read-only volume has removed DEFAULT's symlink.
-// The next plain copy makes it again and tells; not if the database says that it is not to be.
+// A delete or a reset in Koji that fails on the read-only volume has removed the symlink on DEFAULT. The next
+// plain copy makes it again and reports it, unless the database speaks against it.
 func TestFailedDelete(t *testing.T) {
 	for name, c := range map[string]struct {
-		dir, volume string // where the database has the build; "-": there is none
+		dir, volume string // volume: the one in the database; "-": the build is not there
 		again       bool
 	}{
 		"on the read-only volume":        {glibcDir, "prod", true},
@@ -131,7 +126,7 @@ func TestFailedDelete(t *testing.T) {
 			if mends != c.again || len(a.Links) > 1 || a.Pending() != c.again {
 				t.Errorf("links %+v", a.Links)
 			}
-			for range 2 { // a plain one, and an audit
+			for range 2 { // a plain run, and an audit
 				s.mustCopy(t, options)
 				if is, _ := os.Readlink(link); (is == was) != c.again || !c.again && is != "" {
 					t.Errorf("DEFAULT says %q, before it was %q", is, was)
@@ -149,7 +144,7 @@ func both(f, g func(*hardlink.Options)) func(*hardlink.Options) {
 	return func(o *hardlink.Options) { f(o); g(o) }
 }
 
-// A build that left the snapshot's scope is in the database still, and has its symlink.
+// A build that left the snapshot's scope is still in the database, and has its symlink.
 func TestFailedDeleteOutOfScope(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
@@ -162,8 +157,8 @@ func TestFailedDeleteOutOfScope(t *testing.T) {
 	}
 }
 
-// A move to DEFAULT that failed has left a copy in the place of the symlink. The symlink takes its
-// place again; there is no moment at which the build is not there.
+// A move to DEFAULT that failed has left a copy in the symlink's place. The symlink replaces it; the build is
+// visible at each moment.
 func TestFailedMove(t *testing.T) {
 	for name, dir := range map[string]string{"from the read-only volume": glibcDir, "from another of production's": oldBash} {
 		t.Run(name, func(t *testing.T) {
@@ -198,150 +193,8 @@ func TestFailedMove(t *testing.T) {
 	}
 }
 
-// What may be somebody's stays, and is named: whatever is not production's, whatever the database
-// does not have on production's volume, and what may be a move that is under way.
-func TestStrayThatStays(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(t *testing.T, dir string)
-		rows   map[string]string
-		after  time.Duration
-		why    string // "": not even a stray
-	}{
-		"a file more": {change: func(t *testing.T, dir string) {
-			must(t, os.WriteFile(dir+"/notes", nil, 0o644))
-		}, why: `"notes" in it is not production's`},
-		"a file of another size": {change: func(t *testing.T, dir string) {
-			must(t, os.WriteFile(oneOf(t, dir), []byte("x"), 0o644))
-		}, why: "is not production's"},
-		"a file of other content": {change: func(t *testing.T, dir string) {
-			path := oneOf(t, dir)
-			b := flip(-1)(mustRead(t, path))
-			must(t, os.WriteFile(path, b, 0o644))
-		}, why: "is not production's"},
-		"a symlink in the place of a file": {change: func(t *testing.T, dir string) {
-			path := oneOf(t, dir)
-			must(t, errors.Join(os.Remove(path), os.Symlink("/etc/passwd", path)))
-		}, why: "is not production's"},
-		"a FIFO": {change: func(t *testing.T, dir string) {
-			must(t, unix.Mkfifo(dir+"/fifo", 0o644))
-		}, why: "is not production's"},
-		"half of it": {change: func(t *testing.T, dir string) {
-			must(t, os.Remove(oneOf(t, dir)))
-		}, why: "a move may be under way"},
-		"nothing of it, now": {change: func(t *testing.T, dir string) {
-			must(t, errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)))
-		}, why: "a move may be under way"},
-		"copied from the copy volume":    {rows: map[string]string{glibc: "staged"}, why: "a move may be under way"},
-		"staging's own build":            {rows: map[string]string{glibc: "DEFAULT"}},
-		"a build that is not complete":   {rows: map[string]string{glibc: ""}},
-		"on another volume of staging's": {rows: map[string]string{glibc: "fast"}},
-		"not in the database":            {rows: map[string]string{glibc: "no row"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s, ro := mounted(t)
-			s.mustCopy(t, ro)
-			options := both(ro, s.rowsOf(t, c.rows))
-			dir := s.failedMove(t, glibcDir, "")
-			if c.change != nil {
-				c.change(t, dir)
-			}
-			before := looks(t, dir)
-			for _, options := range []func(*hardlink.Options){options, both(options, audit)} {
-				a := s.diff(t, options)
-				if a.Pending() || (len(a.Strays) == 1) != (c.why != "") {
-					t.Fatalf("strays %+v, links %+v", a.Strays, a.Links)
-				}
-				if c.why != "" && (!strings.Contains(a.Strays[0].Keep, c.why) || a.Strays[0].Path != glibcDir) {
-					t.Errorf("%+v, want %q", a.Strays[0], c.why)
-				}
-				s.mustCopy(t, options)
-				if looks(t, dir) != before {
-					t.Error("it changed")
-				}
-			}
-		})
-	}
-}
-
-// looks is what a directory has, by names, sizes and times.
-func looks(t testing.TB, dir string) (text string) {
-	t.Helper()
-	must(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		must(t, err)
-		info, err := os.Lstat(p)
-		must(t, err)
-		text += fmt.Sprintln(p, info.Mode(), info.Size(), info.ModTime())
-		return nil
-	}))
-	return text
-}
-
-func oneOf(t testing.TB, dir string) string {
-	t.Helper()
-	return filepath.Join(dir, files(t, dir)[0])
-}
-
-// What has lain still for an hour is no move that is under way.
-func TestStrayThatLaySill(t *testing.T) {
-	later := func(o *hardlink.Options) { o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } }
-	for name, rows := range map[string]map[string]string{"half of it": nil, "from the copy volume": {glibc: "staged"}} {
-		t.Run(name, func(t *testing.T) {
-			s, ro := mounted(t)
-			s.mustCopy(t, ro)
-			dir := s.failedMove(t, glibcDir, "")
-			if rows == nil {
-				must(t, os.Remove(oneOf(t, dir)))
-			}
-			r := s.mustCopy(t, both(ro, s.rowsOf(t, rows)), later)
-			if r.Strays != 1 {
-				t.Errorf("report %+v", r)
-			}
-			s.check(t)
-		})
-	}
-}
-
-// Without a database, and where production's tree is writable, so that a move succeeds, nothing is
-// removed.
-func TestStrayNotRemoved(t *testing.T) {
-	s, ro := mounted(t)
-	s.mustCopy(t, ro)
-	dir := s.failedMove(t, glibcDir, "")
-	before := snapshot(t, dir)
-	if r := s.mustCopy(t, ro); r.Strays != 0 {
-		t.Errorf("no database: %+v", r)
-	}
-	writable := func(o *hardlink.Options) { o.ReadOnly, o.WritableSource = s.prod, true }
-	if a := s.diff(t, s.rowsOf(t, nil), writable); len(a.Strays) != 1 || !strings.Contains(a.Strays[0].Keep, "writable") {
-		t.Errorf("a writable tree: %+v", a.Strays)
-	}
-	s.mustCopy(t, s.rowsOf(t, nil), writable)
-	if snapshot(t, dir) != before {
-		t.Error("it changed")
-	}
-}
-
-// What changed between the look and the deed stays.
-func TestStrayChangedMeanwhile(t *testing.T) {
-	for _, volume := range []string{"", "fast"} {
-		s, ro := mounted(t)
-		s.mustCopy(t, ro)
-		dir := s.failedMove(t, glibcDir, volume)
-		e := s.engine(t, ro, s.rowsOf(t, nil))
-		a, err := e.Diff(t.Context(), s.plan(t))
-		must(t, err)
-		must(t, os.WriteFile(dir+"/notes", nil, 0o644))
-		before := snapshot(t, dir)
-		r, err := e.Apply(t.Context(), a)
-		must(t, err)
-		if r.Strays != 0 || snapshot(t, dir) != before {
-			t.Errorf("volume %q: report %+v", volume, r)
-		}
-	}
-}
-
-// A move to another volume of staging's, the copy volume or one of its own, leaves a stray there,
-// which bars each later move: it goes. If a compose wants the build its files are copied then.
+// A failed move to the copy volume or to one of staging's own leaves a stray there, which blocks each later
+// move: it is removed. If a compose wants the build, its files are copied then.
 func TestFailedMoveToVolume(t *testing.T) {
 	for _, volume := range []string{"staged", "fast"} {
 		s, ro := mounted(t)
@@ -370,7 +223,7 @@ func TestFailedMoveToVolume(t *testing.T) {
 		}
 		s.check(t)
 	}
-	// Wanted meanwhile.
+	// A plan wants it in the meantime.
 	s, ro := mounted(t)
 	s.mustCopy(t, ro)
 	s.failedMove(t, glibcDir, "staged")
@@ -388,7 +241,7 @@ func TestFailedMoveToVolume(t *testing.T) {
 	}
 }
 
-// Killed at whatever moment of it, the next run puts it right.
+// After a kill at any moment, the next run repairs it.
 func TestKilledWhileMending(t *testing.T) {
 	for _, exchange := range []bool{true, false} {
 		for n := 0; ; n++ {
@@ -413,100 +266,6 @@ func TestKilledWhileMending(t *testing.T) {
 					t.Errorf("only %d operations", n)
 				}
 				break
-			}
-		}
-	}
-}
-
-// Of a build of which staging decided nothing is made, by no audit either, and what is there is
-// left alone. Once that is undone it is made again.
-func TestDecided(t *testing.T) {
-	s := onlyBash(t)
-	s.mustCopy(t)
-	full := s.input
-	decide := func(in volumes.Input) (out volumes.Input) {
-		for _, b := range in.Builds {
-			out.Decided = append(out.Decided, b.Build)
-		}
-		for _, b := range in.Others {
-			if b.NVR() == glibc {
-				out.Decided = append(out.Decided, b.Build)
-			} else {
-				out.Others = append(out.Others, b)
-			}
-		}
-		return out
-	}
-	// As deleteBuild leaves it.
-	staged := filepath.Join(s.top, "vol/staged", bashDir)
-	must(t, errors.Join(os.RemoveAll(staged), os.Remove(filepath.Join(s.top, bashDir)), os.Remove(filepath.Join(s.top, glibcDir))))
-	s.input = decide(full)
-	for i, options := range []func(*hardlink.Options){func(o *hardlink.Options) { o.Leave = true }, audit, func(*hardlink.Options) {}} {
-		r := s.mustCopy(t, options)
-		if r.Links+r.Builds+r.Linked != 0 || len(r.Kept) > 0 {
-			t.Errorf("%d: report %+v", i, r)
-		}
-		for _, path := range []string{staged, filepath.Join(s.top, bashDir), filepath.Join(s.top, glibcDir)} {
-			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%d: %s: %v", i, path, err)
-			}
-		}
-	}
-	l, err := ledger.Read(s.top)
-	must(t, err)
-	if len(l.Builds) > 0 {
-		t.Errorf("in the ledger: %+v", l.Builds)
-	}
-	s.input = full
-	s.mustCopy(t)
-	s.check(t)
-}
-
-// An audit finds by the database alone that a build was deleted since the last load.
-func TestDecidedSinceTheLoad(t *testing.T) {
-	s := onlyBash(t)
-	s.mustCopy(t)
-	must(t, errors.Join(os.RemoveAll(filepath.Join(s.top, "vol/staged", bashDir)), os.Remove(filepath.Join(s.top, bashDir))))
-	options := both(audit, s.rowsOf(t, map[string]string{"bash-5.3.0-2.fc42": ""}))
-	if r := s.mustCopy(t, options); r.Links+r.Builds+r.Linked != 0 {
-		t.Errorf("report %+v", r)
-	}
-	if _, err := os.Lstat(filepath.Join(s.top, "vol/staged", bashDir)); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
-	}
-	s.mustCopy(t, s.rowsOf(t, nil))
-	s.check(t)
-}
-
-// As changeBuildVolume leaves a copied build that it moved to a volume of staging's own, an audit
-// does not make its files again; with the database or without.
-func TestMovedByStaging(t *testing.T) {
-	for _, c := range []struct {
-		to       string
-		database bool
-	}{{"", true}, {"", false}, {"vol/fast", true}} {
-		s := onlyBash(t)
-		s.mustCopy(t)
-		from, to := filepath.Join(s.top, "vol/staged", bashDir), filepath.Join(s.top, c.to, bashDir)
-		must(t, os.Remove(filepath.Join(s.top, bashDir)))
-		must(t, os.MkdirAll(filepath.Dir(to), 0o755))
-		must(t, os.Rename(from, to))
-		volume := "DEFAULT"
-		if c.to != "" {
-			volume = "fast"
-			must(t, os.Symlink("../../../"+c.to+"/"+bashDir, filepath.Join(s.top, bashDir)))
-		}
-		options := func(*hardlink.Options) {}
-		if c.database {
-			options = s.rowsOf(t, map[string]string{"bash-5.3.0-2.fc42": volume})
-		}
-		before := looks(t, to)
-		for _, options := range []func(*hardlink.Options){options, both(options, audit)} {
-			if r := s.mustCopy(t, options); r.Builds+r.Links+r.Linked+r.Strays != 0 {
-				t.Errorf("%+v: report %+v", c, r)
-			}
-			if _, err := os.Lstat(from); !errors.Is(err, fs.ErrNotExist) || looks(t, to) != before {
-				t.Errorf("%+v: %v", c, err)
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"kojisnap/hardlink"
 )
 
-// mount mounts for the time of the test, or skips it.
+// mount mounts something for the duration of the test. If it cannot, it skips the test.
 func mount(t testing.TB, source, target, kind string, flags uintptr, data string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -36,7 +36,7 @@ func mount(t testing.TB, source, target, kind string, flags uintptr, data string
 	})
 }
 
-// bindReadOnly mounts a directory read-only at another place, as production's is.
+// bindReadOnly mounts a directory read-only at another place, like production's.
 func bindReadOnly(t testing.TB, source, target string) {
 	t.Helper()
 	mount(t, source, target, "", unix.MS_BIND, "")
@@ -45,8 +45,8 @@ func bindReadOnly(t testing.TB, source, target string) {
 	}
 }
 
-// loopMount makes a file system in a sparse file below TMPDIR and mounts it for the
-// time of the test, or skips it.
+// loopMount makes a file system in a sparse file below TMPDIR and mounts it for the duration of the test. If
+// it cannot, it skips the test.
 func loopMount(t testing.TB, kind string, size int64) string {
 	t.Helper()
 	mkfs := map[string][]string{
@@ -92,7 +92,7 @@ func loopMount(t testing.TB, kind string, size int64) string {
 	return target
 }
 
-// A bind mount of the same file system: link(2) says EXDEV, so files are copied.
+// On a bind mount of the same file system link(2) says EXDEV, so files are copied.
 func TestReadOnlyBindMount(t *testing.T) {
 	s := newSite(t)
 	ro := filepath.Join(t.TempDir(), "ro")
@@ -108,7 +108,7 @@ func TestReadOnlyBindMount(t *testing.T) {
 	if r.Linked != 0 || r.Copied+r.Reflinked != n {
 		t.Errorf("report %+v, want %d copied", r, n)
 	}
-	// What pungi does: a hard link from topdir into a compose directory below it.
+	// Pungi makes hard links from topdir into a compose directory below it.
 	compose := filepath.Join(s.top, "compose")
 	if err := os.Mkdir(compose, 0o755); err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestReadOnlyBindMount(t *testing.T) {
 
 const someRPM = "packages/bash/5.3.0/2.fc42/x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
 
-// Another file system, and production mounted at vol/prod itself.
+// Files are copied from another file system, with production mounted at vol/prod itself.
 func TestOtherFileSystem(t *testing.T) {
 	s := newSite(t)
 	mount(t, "tmpfs", s.top, "tmpfs", 0, "size=64m")
@@ -134,7 +134,7 @@ func TestOtherFileSystem(t *testing.T) {
 	}
 }
 
-// The disk becomes full: known before, and while copying.
+// A disk that is too small is found before the copy, or while it runs.
 func TestFullDisk(t *testing.T) {
 	s := newSite(t)
 	mount(t, "tmpfs", s.top, "tmpfs", 0, "size=3m")
@@ -149,7 +149,7 @@ func TestFullDisk(t *testing.T) {
 	if got := files(t, filepath.Join(s.top, "vol")); len(got) != 0 {
 		t.Errorf("files %q after a refusal", got)
 	}
-	// Blocks are few: many small files need more of them than their bytes say.
+	// There are few blocks: many small files need more blocks than their bytes show.
 	if err := unix.Mount("", s.top, "", unix.MS_REMOUNT, "size=7m,nr_inodes=800"); err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +165,8 @@ func TestFullDisk(t *testing.T) {
 	s.check(t)
 }
 
-// wholeOrAbsent checks that each build is there with all of its files or not at all,
-// and that no temporary file is left.
+// wholeOrAbsent checks that each build has all of its files or does not exist, and that no temporary file is
+// left.
 func (s *site) wholeOrAbsent(t *testing.T) (whole int) {
 	t.Helper()
 	if _, err := os.Lstat(filepath.Join(s.top, "vol/staged/.kojisnap-tmp")); err == nil {
@@ -238,8 +238,7 @@ func TestTopdirRefused(t *testing.T) {
 	}
 }
 
-// Symlinks and mounts in topdir lead into the read-only volume; nothing is written
-// through them.
+// Symlinks and mounts in topdir lead into the read-only volume. Nothing is written through them.
 func TestNothingIsWrittenThroughSymlinks(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, s *site){
 		"vol/staged": func(t *testing.T, s *site) {

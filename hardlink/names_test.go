@@ -12,8 +12,8 @@ import (
 	"kojisnap/volumes/volumestest"
 )
 
-// A symlink would say more than the file system lets one say (XFS: 1024 bytes): that build is
-// left out, the others are made.
+// A symlink's target would be longer than the file system allows (XFS: 1024 bytes). That build is left out,
+// and the others are made.
 func TestNamesTooLong(t *testing.T) {
 	s := newSite(t, "bash", "nginx")
 	must(t, os.WriteFile(filepath.Join(s.prod, bashDir, "long-name"), nil, 0o644))
@@ -31,8 +31,8 @@ func TestNamesTooLong(t *testing.T) {
 	s.staysOnProd(t, bashDir)
 }
 
-// Two builds whose names differ in case alone. Where the file system ignores case, as the one
-// of this test pretends, one is left out; else both are made.
+// The names of two builds differ only in case. If the file system ignores case, as this test makes it seem,
+// one build is left out; otherwise both are made.
 func TestNamesThatDifferInCaseAlone(t *testing.T) {
 	for name, folds := range map[string]bool{"case counts": false, "case is ignored": true} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestNamesThatDifferInCaseAlone(t *testing.T) {
 	}
 }
 
-// The ledger and the lock as symlinks to files outside: neither is written through.
+// The ledger and the lock are symlinks to files outside topdir. Nothing is written through them.
 func TestLedgerThatIsASymlink(t *testing.T) {
 	for _, name := range []string{"ledger", "lock"} {
 		s := onlyBash(t)

@@ -21,7 +21,7 @@ import (
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
-// from makes sources those, of which S3's are opened as the command does.
+// from sets the sources. S3's are opened as the command does.
 func from(t *testing.T, sources ...string) func(*hardlink.Options) {
 	return func(o *hardlink.Options) {
 		o.Sources = sources
@@ -29,7 +29,7 @@ func from(t *testing.T, sources ...string) func(*hardlink.Options) {
 	}
 }
 
-// All files come from S3, with their times; signed copies are spliced there too.
+// All files come from S3, with their times. Signed copies are spliced from there, too.
 func TestObjectsAlone(t *testing.T) {
 	s := newSite(t)
 	at := s3test.Start(t).Upload(t, s.prod)
@@ -42,8 +42,7 @@ func TestObjectsAlone(t *testing.T) {
 	}
 }
 
-// What S3 does not have, or not as it has to be, the next source gives; what none gives is one
-// error.
+// What is missing or wrong in S3 comes from the next source. What no source gives is one error.
 func TestObjectsDamaged(t *testing.T) {
 	srv := s3test.Start(t)
 	for name, spoil := range map[string]func(t *testing.T, path string){
@@ -79,7 +78,7 @@ func TestObjectsDamaged(t *testing.T) {
 	}
 }
 
-// What is wrong with all of a bucket is one line, and is not asked for file by file.
+// A fault of the whole bucket is reported in one line, and no further file is asked for.
 func TestObjectsTrouble(t *testing.T) {
 	s := onlyBash(t)
 	srv := s3test.Start(t)
@@ -91,10 +90,10 @@ func TestObjectsTrouble(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		url       string
-		answer    int // instead of the server's; 0: none
+		answer    int // of the server instead of the object; 0: none
 		says      string
 		temporary bool
-		asked     int64 // at most; 0: any
+		asked     int64 // upper limit; 0: none
 	}{
 		"no bucket": {"s3://no-such-bucket-of-kojisnap", 0, "does not exist", false, 4},
 		"denied":    {at, http.StatusForbidden, "access denied", false, 0},
@@ -105,7 +104,7 @@ func TestObjectsTrouble(t *testing.T) {
 			var asked atomic.Int64
 			through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 				r.SetURL(target)
-				r.Out.Host = r.In.Host // it is signed
+				r.Out.Host = r.In.Host // the signature covers it
 			}}
 			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				asked.Add(1)

@@ -23,7 +23,8 @@ func needRoot(t testing.TB) {
 	}
 }
 
-// owned checks that all below topdir is someone's, with these modes of what was staged.
+// owned checks that everything below topdir has the owner, and that staged files and directories have these
+// modes.
 func (s *site) owned(t testing.TB, file, dir fs.FileMode) {
 	t.Helper()
 	seen := map[fs.FileMode]int{}
@@ -57,14 +58,14 @@ func (s *site) owned(t testing.TB, file, dir fs.FileMode) {
 }
 
 func strictUmask(t testing.TB) {
-	if _, err := extracted(); err != nil { // not under that umask
+	if _, err := extracted(); err != nil { // not under the test's umask
 		t.Fatal(err)
 	}
 	old := syscall.Umask(0o077)
 	t.Cleanup(func() { syscall.Umask(old) })
 }
 
-// All that is made is the owner's, from the read-only mount and whatever the umask.
+// Everything that is made has the owner, although it comes from the read-only mount, and whatever the umask.
 func TestOwner(t *testing.T) {
 	needRoot(t)
 	strictUmask(t)
@@ -81,7 +82,7 @@ func TestOwner(t *testing.T) {
 			s.want.SigKeys, s.want.Arches = []string{"41526f0e"}, []string{"aarch64"}
 			s.mustCopy(t, change)
 			s.owned(t, c.file, c.dir)
-			s.want.SigKeys, s.want.Arches = []string{"41526f0e", "ba2992d4", ""}, nil // files of a build that is there
+			s.want.SigKeys, s.want.Arches = []string{"41526f0e", "ba2992d4", ""}, nil // files of an existing build
 			s.mustCopy(t, change)
 			s.owned(t, c.file, c.dir)
 			if c.mode == 0 {
@@ -91,7 +92,7 @@ func TestOwner(t *testing.T) {
 	}
 }
 
-// Without an owner the umask takes nothing off directories either: the hub must get in.
+// Without an owner, the umask does not restrict directories, either: the hub must be able to enter.
 func TestUmask(t *testing.T) {
 	strictUmask(t)
 	s := onlyBash(t)
@@ -104,7 +105,7 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// Production's inode is linked only if it is as the file is to be, and never changed.
+// Production's inode is linked only if it has the wanted attributes, and never changed.
 func TestOwnerOfHardLinks(t *testing.T) {
 	needRoot(t)
 	for name, c := range map[string]struct {

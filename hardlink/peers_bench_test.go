@@ -4,42 +4,36 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/benchtest"
-	"kojisnap/volumes"
 )
 
-// The benchmarks of this file make the same files by kojisnap, in a process of its
-// own, and by rsync and cp, in turn, so that whatever else the machine does meets
-// them alike. kojisnap has checked the digest of every file and has synced data,
-// names and ledger when it ends. The others have not: cp and rsync leave it to the
-// kernel when the data is written, and "+sync" is with a syncfs after them.
+// The benchmarks of this file make the same files with kojisnap, in a process of its own, and with rsync and cp,
+// in turn, so that other work on the machine affects all of them. When kojisnap ends, it has checked the digest
+// of each file, and has synced data, names and ledger. cp and rsync leave writing the data to the kernel; "+sync"
+// includes a syncfs after them.
 //
 //	s/WAY          seconds
-//	cpu-s/WAY      seconds of processors, system's included
+//	cpu-s/WAY      seconds of processor time, user and system
 //	WAY:kojisnap   how many times as long as kojisnap it took
 //	MiB-peak       kojisnap's memory, at most (resident)
 
-// benchResult is what a process that copied tells.
+// benchResult is what a copying process prints.
 type benchResult struct {
 	Report hardlink.Report
 	Peak   int64 // bytes resident, at most
 }
 
-// benchTell prints it.
+// benchTell prints a benchResult.
 func benchTell(r hardlink.Report) error {
 	peak, err := benchtest.Peak()
 	if err != nil {
@@ -48,234 +42,7 @@ func benchTell(r hardlink.Report) error {
 	return json.NewEncoder(os.Stdout).Encode(benchResult{Report: r, Peak: peak})
 }
 
-// peer is another tool: its command for a source directory and a target directory.
-type peer struct {
-	name string
-	args []string // SRC and DST stand for the directories
-}
-
-var (
-	rsync         = peer{"rsync-a", []string{"rsync", "-a", "SRC/packages", "DST"}}
-	rsyncChecksum = peer{"rsync-a-checksum", []string{"rsync", "-a", "--checksum", "SRC/packages", "DST"}}
-	cp            = peer{"cp-a", []string{"cp", "-a", "SRC/packages", "DST"}}
-	// A cp for each processor: what the machine can do at most if nothing is checked.
-	cpAll = peer{"cp-a-parallel", []string{"sh", "-c", `mkdir DST/packages && cd SRC/packages && ls | xargs -P "$(nproc)" -n 25 cp -a -t DST/packages`}}
-)
-
-// contest is kojisnap and its peers making the same files.
-type contest struct {
-	set     *benchSet
-	src     string // the set's directory as it is mounted
-	scratch string // targets are made below it
-	peers   []peer
-	cold    bool // nothing of the files is in memory
-	op      hardlink.Op
-	// present is which builds are there already; nil: none.
-	present func(i int) bool
-}
-
-// round decides who begins: what runs first may find memory that the machine, if it is a virtual
-// one, has to ask its host for.
-var round int
-
-func (c *contest) run(b *testing.B) {
-	b.Helper()
-	peers := slices.DeleteFunc(slices.Clone(c.peers), func(p peer) bool {
-		_, err := exec.LookPath(p.args[0])
-		if err != nil {
-			b.Logf("not measured: %s: %v", p.name, err)
-		}
-		return err != nil
-	})
-	metrics := map[string][]float64{}
-	note := func(unit string, v float64) { metrics[unit] = append(metrics[unit], v) }
-	for b.Loop() {
-		var took time.Duration
-		ptook, sync := make([]time.Duration, len(peers)), make([]time.Duration, len(peers))
-		for i := range len(peers) + 1 {
-			turn := (round + i) % (len(peers) + 1)
-			if turn == len(peers) {
-				var cpu time.Duration
-				var r benchResult
-				took, cpu, r = c.kojisnap(b)
-				note("s/kojisnap", took.Seconds())
-				note("cpu-s/kojisnap", cpu.Seconds())
-				note("MiB-peak", float64(r.Peak)/(1<<20))
-				note("files/s", float64(c.set.files)/took.Seconds())
-				note("MB/s", float64(c.set.bytes)/1e6/took.Seconds())
-				continue
-			}
-			var cpu time.Duration
-			ptook[turn], sync[turn], cpu = c.peer(b, peers[turn])
-			note("cpu-s/"+peers[turn].name, cpu.Seconds())
-		}
-		round++
-		for i, p := range peers {
-			note("s/"+p.name, ptook[i].Seconds())
-			note("s/"+p.name+"+sync", (ptook[i] + sync[i]).Seconds())
-			note(p.name+":kojisnap", ptook[i].Seconds()/took.Seconds())
-			note(p.name+"+sync:kojisnap", (ptook[i]+sync[i]).Seconds()/took.Seconds())
-		}
-	}
-	for unit, values := range metrics {
-		slices.Sort(values)
-		b.ReportMetric(values[len(values)/2], unit)
-	}
-	b.ReportMetric(0, "ns/op")
-}
-
-func (c *contest) kojisnap(b *testing.B) (took, cpu time.Duration, r benchResult) {
-	b.Helper()
-	top, err := os.MkdirTemp(c.scratch, "koji")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.discard(b, top)
-	j := job{Options: hardlink.Options{Topdir: top, ReadOnly: c.src, WritableSource: true}, Bench: true}
-	want := c.set.files
-	if c.present != nil {
-		j.Plan = c.plan(b, c.present)
-		_, _, r = c.measure(b, j)
-		want -= count(r.Report, c.op)
-	}
-	j.Plan = c.plan(b, func(int) bool { return true })
-	c.settle(b)
-	took, cpu, r = c.measure(b, j)
-	if n := count(r.Report, c.op); n != want {
-		b.Fatalf("%d of %d files made as %s: %+v", n, want, c.op, r.Report)
-	}
-	return took, cpu, r
-}
-
-// count is how many files were made in a way.
-func count(r hardlink.Report, op hardlink.Op) int {
-	return map[hardlink.Op]int{hardlink.OpLink: r.Linked, hardlink.OpReflink: r.Reflinked, hardlink.OpCopy: r.Copied, hardlink.OpFetch: r.Fetched}[op]
-}
-
-func (c *contest) plan(b *testing.B, wanted func(i int) bool) volumes.Plan {
-	b.Helper()
-	var in volumes.Input
-	for i, build := range c.set.input.Builds {
-		if wanted(i) {
-			in.Builds = append(in.Builds, build)
-		}
-	}
-	plan, err := volumes.NewPlan(in, volumes.Want{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return plan
-}
-
-// measure runs kojisnap. What it needs to read its plan counts.
-func (c *contest) measure(b *testing.B, j job) (took, cpu time.Duration, r benchResult) {
-	b.Helper()
-	cmd := exec.CommandContext(b.Context(), os.Args[0])
-	j.tell(b, cmd)
-	cmd.Stderr = os.Stderr
-	begin := time.Now()
-	out, err := cmd.Output()
-	took = time.Since(begin)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := json.Unmarshal(out, &r); err != nil {
-		b.Fatal(err)
-	}
-	return took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), r
-}
-
-func (c *contest) peer(b *testing.B, p peer) (took, sync, cpu time.Duration) {
-	b.Helper()
-	dst, err := os.MkdirTemp(c.scratch, p.args[0])
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.discard(b, dst)
-	if c.present != nil {
-		c.command(b, cp, dst)
-		for i, build := range c.set.input.Builds {
-			if !c.present(i) {
-				if err := os.RemoveAll(filepath.Join(dst, dir(b, build.Build))); err != nil {
-					b.Fatal(err)
-				}
-			}
-		}
-	}
-	c.settle(b)
-	took, cpu = c.command(b, p, dst)
-	begin := time.Now()
-	c.syncfs(b)
-	return took, time.Since(begin), cpu
-}
-
-func (c *contest) command(b *testing.B, p peer, dst string) (took, cpu time.Duration) {
-	b.Helper()
-	args := slices.Clone(p.args)
-	for i := range args {
-		args[i] = strings.NewReplacer("SRC", c.src, "DST", dst).Replace(args[i])
-	}
-	cmd := exec.CommandContext(b.Context(), args[0], args[1:]...)
-	begin := time.Now()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("%q: %v\n%s", args, err, out)
-	}
-	return time.Since(begin), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-}
-
-// settle leaves no work of before to what is measured.
-func (c *contest) settle(b *testing.B) {
-	b.Helper()
-	c.syncfs(b)
-	if c.cold {
-		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
-			b.Skipf("cold: %v", err)
-		}
-		return
-	}
-	// Warm: other ways' targets may have displaced the sources.
-	for _, build := range c.set.input.Builds {
-		for _, rpm := range build.RPMs {
-			path, _ := rpm.Path() // the plan checked it
-			f, err := os.Open(filepath.Join(c.src, dir(b, build.Build), path))
-			if err != nil {
-				b.Fatal(err)
-			}
-			_, err = io.Copy(io.Discard, f)
-			f.Close()
-			if err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-}
-
-// discard removes a target, unless it has many files: ext4 takes no inode again that
-// was freed less than 35 seconds ago, and looks at each of them for every file that
-// is created. Those stay until the file system of the benchmark goes.
-func (c *contest) discard(b *testing.B, dir string) {
-	b.Helper()
-	if c.set.files > 1000 {
-		return
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func (c *contest) syncfs(b *testing.B) {
-	b.Helper()
-	f, err := os.Open(c.scratch)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// made are the sets that several benchmarks read.
+// made are the sets that several benchmarks share.
 var made = map[string]*benchSet{}
 
 func madeSet(b *testing.B, name string) *benchSet {
@@ -285,7 +52,7 @@ func madeSet(b *testing.B, name string) *benchSet {
 		if err != nil {
 			b.Fatal(err)
 		}
-		made[name] = &benchSet{dir: dir} // removed even if it fails
+		made[name] = &benchSet{dir: dir} // so that it is removed even if making it fails
 		made[name] = benchSets[name](b, dir)
 		b.Logf("%s: %d files, %.1f MB", name, made[name].files, float64(made[name].bytes)/1e6)
 	}
@@ -298,7 +65,7 @@ func removeBenchSets() {
 	}
 }
 
-// BenchmarkCopy copies from a read-only mount to another file system: a new ext4.
+// BenchmarkCopy copies from a read-only mount to another, new ext4.
 func BenchmarkCopy(b *testing.B) {
 	for _, set := range []string{"small", "mix", "large"} {
 		for _, cache := range []string{"warm", "cold"} {
@@ -312,8 +79,7 @@ func BenchmarkCopy(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate finds all files there already, or all but those of every hundredth
-// build.
+// BenchmarkUpdate measures runs that find all files in place, or all except those of each hundredth build.
 func BenchmarkUpdate(b *testing.B) {
 	for name, present := range map[string]func(i int) bool{
 		"same": func(i int) bool { return true },
@@ -328,8 +94,8 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkHardlink has topdir on the mount that production's tree is on. cp -al reads
-// no file; nor does rsync without --checksum.
+// BenchmarkHardlink has topdir on the mount of production's tree. Neither cp -al nor rsync without --checksum
+// reads the files.
 func BenchmarkHardlink(b *testing.B) {
 	for _, set := range []string{"small", "mix"} {
 		b.Run(set, func(b *testing.B) {
@@ -344,8 +110,7 @@ func BenchmarkHardlink(b *testing.B) {
 	}
 }
 
-// BenchmarkReflink has topdir and a read-only bind mount on one file system that
-// shares blocks.
+// BenchmarkReflink has topdir and a read-only bind mount on one file system that can share blocks.
 func BenchmarkReflink(b *testing.B) {
 	for _, kind := range []string{"xfs", "btrfs"} {
 		for _, set := range []string{"small", "mix"} {
@@ -360,7 +125,7 @@ func BenchmarkReflink(b *testing.B) {
 	}
 }
 
-// freshSet is a set on the file system that topdir will be on.
+// freshSet makes a set on the file system that topdir will be on.
 func freshSet(b *testing.B, name, disk string) *benchSet {
 	b.Helper()
 	dir := filepath.Join(disk, "prod")
@@ -370,9 +135,9 @@ func freshSet(b *testing.B, name, disk string) *benchSet {
 	return benchSets[name](b, dir)
 }
 
-// BenchmarkFetch fetches small rpms from a server that takes 20 ms to begin each
-// answer, by so many requests at a time. It cannot take less than files × 20 ms / jobs:
-// "×limit" is how many times as long it did. curl, beside it, checks nothing.
+// BenchmarkFetch fetches small rpms, several at a time, from a server that waits 20 ms before each answer.
+// The shortest possible time is files × 20 ms / jobs; "×limit" is how many times as long it took. curl, for
+// comparison, checks nothing.
 func BenchmarkFetch(b *testing.B) {
 	const latency, builds = 20 * time.Millisecond, 100
 	for _, jobs := range []int{4, 16, 64} {

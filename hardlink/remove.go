@@ -15,8 +15,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// remove takes away what DiffRemove found: symlinks first, so that none dangles. A
-// build's directory goes at once, by a rename.
+// remove removes what DiffRemove found: symlinks first, so that none dangles. A rename removes a build's
+// directory in one step.
 func (r *run) remove(ctx context.Context, a Actions) error {
 	if err := r.removeStale(ctx, a.Stale); err != nil {
 		return err
@@ -31,7 +31,7 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// Its directory stays, even if empty: staging's hub may be about to use it.
+		// The directory stays even if it is empty: staging's hub may be about to use it.
 		have, err := r.top.Readlink(l.Path)
 		if err == nil && r.known.Ours(l.Path)(have) {
 			if err = r.top.Remove(l.Path); err == nil {
@@ -67,7 +67,7 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	gone.Placed(stubs)
+	gone.LinksMade(stubs)
 	stays := func(b RemoveAction) {
 		if b.Stub != "" {
 			gone.Unlink(b.Dir)
@@ -125,7 +125,7 @@ func (r *run) remove(ctx context.Context, a Actions) error {
 	return r.ledger.Append(&gone)
 }
 
-// prune removes the directories N/V and N that are empty now.
+// prune removes the directories N/V and N if they are empty now.
 func (r *run) prune(dir string) {
 	for path.Base(dir) != "packages" && dir != "." {
 		if err := r.top.Rmdir(dir); err != nil {

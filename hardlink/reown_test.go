@@ -13,8 +13,8 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// An owner and a mode that are given later are those of all that is there already, too: of files that are
-// production's inodes by copies. Then there is nothing left to do.
+// If an owner and a mode are configured later, existing files get them, too. Files that share production's
+// inode become copies. Then nothing is left to do.
 func TestOwnerLater(t *testing.T) {
 	needRoot(t)
 	s := onlyBash(t)
@@ -35,13 +35,13 @@ func TestOwnerLater(t *testing.T) {
 	}
 }
 
-// What somebody changed of owners and modes is told by an audit, and put right, also where none are given.
+// An audit reports and corrects owners and modes that somebody changed, even if none are configured.
 func TestAuditOwners(t *testing.T) {
 	needRoot(t)
 	for name, attributes := range map[string]topdir.Attributes{"none": {}, "given": {Owner: &someone, Mode: 0o640}} {
 		t.Run(name, func(t *testing.T) {
 			s := onlyBash(t)
-			ro := filepath.Join(t.TempDir(), "ro") // another mount: nothing is production's inode
+			ro := filepath.Join(t.TempDir(), "ro") // another mount, so that no file shares production's inode
 			bindReadOnly(t, s.prod, ro)
 			options := func(o *hardlink.Options) { o.ReadOnly, o.Attributes = ro, attributes }
 			s.mustCopy(t, options)
@@ -68,7 +68,7 @@ func TestAuditOwners(t *testing.T) {
 	}
 }
 
-// A default access list of topdir takes nothing off directories that it does not take off files.
+// A default access list of topdir restricts directories no more than files.
 func TestDefaultACL(t *testing.T) {
 	s := onlyBash(t)
 	// user::rwx group::--- other::---

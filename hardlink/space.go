@@ -18,13 +18,12 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// reserve is how much of a file system stays free for staging's own hub: it is at
-// work while files are copied.
+// reserve returns how much of a file system stays free for staging's own hub, which works while files are
+// copied.
 func reserve(room topdir.Room) int64 { return min(room.Size/100, 1<<30) }
 
-// checkSpace refuses what cannot fit: all that is to be made before anything is
-// written, and each batch before it is begun, for others write too. Where blocks can
-// be shared it cannot know how many bytes that takes.
+// checkSpace returns an error if the builds do not fit. It is called for all before anything is written, and
+// before each batch, because others write, too. It cannot know how many bytes reflinks will save.
 func (e *Engine) checkSpace(builds []BuildAction) error {
 	bytes, files := space(builds)
 	if files == 0 {
@@ -46,7 +45,7 @@ func (e *Engine) checkSpace(builds []BuildAction) error {
 	return nil
 }
 
-// space is what builds need on the disk: hard links need nothing.
+// space returns what builds need on the disk. Hard links need nothing.
 func space(builds []BuildAction) (bytes, files int64) {
 	for _, b := range builds {
 		for _, f := range b.Files {
@@ -59,8 +58,7 @@ func space(builds []BuildAction) (bytes, files int64) {
 	return bytes, files
 }
 
-// mayClone tells whether a source may be on a file system that shares blocks with
-// topdir's.
+// mayClone reports whether a source may be on a file system that shares blocks with topdir's.
 func (e *Engine) mayClone() bool {
 	if !canClone(e.top.Path()) {
 		return false
@@ -69,7 +67,7 @@ func (e *Engine) mayClone() bool {
 	if unix.Statfs(e.top.Path(), &top) != nil {
 		return true
 	}
-	for _, source := range e.opts.Sources { // there is no directory with a URL's name
+	for _, source := range e.opts.Sources { // a URL is no directory
 		if unix.Statfs(source, &st) == nil && st.Type == top.Type {
 			return true
 		}
@@ -77,7 +75,7 @@ func (e *Engine) mayClone() bool {
 	return false
 }
 
-// full explains a disk that has become full.
+// full explains an error about a full disk.
 func (e *Engine) full(err error, need int64) error {
 	var known *SpaceError
 	if errors.As(err, &known) || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
@@ -93,19 +91,18 @@ func (e *Engine) full(err error, need int64) error {
 	return &SpaceError{Topdir: e.top.Path(), Need: max(need, 1), Free: room.Bytes}
 }
 
-// tempDirName is what directories of temporary names are called, on the copy volume. The first has no
-// number; where one cannot be removed (a file that is open on NFS, one that is immutable, a mount)
-// the next run uses another.
+// tempDirName is the name of the temporary directory on the copy volume. If one cannot be removed (a file in
+// it is open on NFS, or immutable, or a mount), the next run appends a number.
 const tempDirName = ".kojisnap-tmp"
 
-// tempDirs are the directories of a volume in which files are made before they get their names.
+// tempDirs are the directories of a volume in which files are made before they get their final names.
 type tempDirs struct{ *Engine }
 
-// temps are the directories of temporary names that are there.
+// temps returns the temporary directories that exist.
 func (e tempDirs) temps(volume string) []string {
 	names, err := e.top.Names("vol/" + volume)
 	if err != nil {
-		return nil // what is made there will tell
+		return nil // making files will report it
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
 		number, is := strings.CutPrefix(name, tempDirName)
@@ -124,14 +121,14 @@ func (e tempDirs) temps(volume string) []string {
 	return names
 }
 
-// clearTemp removes what killed runs left, as far as that can be removed.
+// clearTemp removes what killed runs left, as far as it can.
 func (e tempDirs) clearTemp(volume string) {
 	for _, dir := range e.temps(volume) {
 		e.removeTemp(dir)
 	}
 }
 
-// freeTemp is a name of a directory of temporary names that is free.
+// freeTemp returns a free name for a temporary directory.
 func (e tempDirs) freeTemp(volume string) (string, error) {
 	for n := 0; ; n++ {
 		dir := "vol/" + volume + "/" + tempDirName
@@ -146,19 +143,18 @@ func (e tempDirs) freeTemp(volume string) (string, error) {
 	}
 }
 
-// removeTemp removes a directory of temporary names. That it cannot is no error: it is in nobody's
-// way.
+// removeTemp removes a temporary directory. If it cannot, that is no error: the directory is in nobody's way.
 func (e tempDirs) removeTemp(dir string) {
 	if err := e.top.RemoveAll(dir); err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
-			err = path.Err // the path is said
+			err = path.Err // the message has the path already
 		}
 		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(dir), "err", err)
 	}
 }
 
-// tidy removes what a run left that was killed when all was done but that.
+// tidy removes temporary directories that a run left when it was killed at its very end.
 func (e tempDirs) tidy(volume string) {
 	left := e.temps(volume)
 	if len(left) == 0 {
@@ -166,7 +162,7 @@ func (e tempDirs) tidy(volume string) {
 	}
 	unlock, err := ledger.Lock(e.top)
 	if errors.Is(err, lockfile.ErrLocked) {
-		return // they are in use
+		return // another run uses them
 	}
 	if err != nil {
 		e.opts.Log.Warn("temporary files are left; the next run tries again to remove them", "path", e.top.Join(left[0]), "err", err)
@@ -176,8 +172,8 @@ func (e tempDirs) tidy(volume string) {
 	e.clearTemp(volume)
 }
 
-// ofName tells whether an error is about a temporary file's name: it is too long for the file
-// system, or there already: another file of the build has it, or one that differs only in case.
+// ofName reports whether an error is about a temporary file's name: it is too long for the file system, or
+// another file of the build has it, perhaps in another case.
 func ofName(err error) bool {
 	return errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, fs.ErrExist)
 }
@@ -189,7 +185,7 @@ func (r *run) foldsCase() {
 	r.folds, r.dirs = err == nil, map[string]string{}
 }
 
-// collides is the error of a build whose directory would be another's.
+// collides returns the error for a build whose directory is another build's where case is ignored.
 func (r *run) collides(m *making) error {
 	if !r.folds {
 		return nil

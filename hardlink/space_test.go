@@ -13,8 +13,8 @@ import (
 	"kojisnap/kojisnap/progress"
 )
 
-// The disk fills up while files are copied, by what others write: the copy stops
-// before it takes the last bytes from them, and goes on when there is room again.
+// Other programs fill the disk during a copy. The copy stops before it takes the last bytes, and continues
+// when there is room again.
 func TestDiskFillsUpMeanwhile(t *testing.T) {
 	s := newSite(t)
 	mount(t, "tmpfs", s.top, "tmpfs", 0, "size=64m")
@@ -76,7 +76,7 @@ func freeBytes(t *testing.T, dir string) int64 {
 	return int64(st.Bavail) * st.Bsize
 }
 
-// onCopied is a Progress that is called whenever a file is made.
+// onCopied is a Progress that calls a function for each file that is made.
 type onCopied func()
 
 func (f onCopied) Begin(stage string, _ int64) progress.Counter {

@@ -13,11 +13,11 @@ import (
 	"kojisnap/volumes"
 )
 
-// Production deletes a signature (koji's deleteRPMSig): the row goes, and the signed copy. Composes look for signed
-// copies by their paths, without a row, so that staging's copy has to go too, at once. What goes is what no row of
-// the build names, of whatever arch and key; if production still has the file, a symlink to it takes the place, as an
-// audit would make one anyway. A file that a row still names, and that only the configured keys or arches
-// do not want any longer, stays: a compose that runs may be about to link it.
+// If production deletes a signature (koji's deleteRPMSig), the row goes, and so does the signed copy.
+// Composes look for signed copies by path, without a row; so staging's copy has to go at once, too. A file
+// goes if no row of the build names it, whatever its arch and key. If production still has the file, a
+// symlink to it takes the place, as an audit would make one anyway. A file stays if a row names it and only
+// the configured keys or arches no longer want it: a running compose may be about to link it.
 
 // diffStale finds the stale files of wanted builds.
 func (e *Engine) diffStale(ctx context.Context, a *Actions, plan volumes.Plan, known *ledger.Ledger) error {
@@ -48,10 +48,10 @@ func (e *Engine) diffStale(ctx context.Context, a *Actions, plan volumes.Plan, k
 	return nil
 }
 
-// staleFiles finds those of one build.
+// staleFiles finds the stale files of one build.
 func (e *Engine) staleFiles(a *Actions, s volumes.StagedBuild, dir string, known *ledger.Build, prod string) {
 	left := unplanned(known.Entries, s.Files)
-	if len(left) > 0 { // of most builds only symlinks to signed copies of arches and keys that are not wanted
+	if len(left) > 0 { // in most builds, only symlinks to signed copies of unwanted arches and keys
 		named := s.Signatures()
 		left = slices.DeleteFunc(left, func(entry ledger.Entry) bool { return entry.Target != "" && named(entry.Path) })
 	}
@@ -69,7 +69,7 @@ func (e *Engine) staleFiles(a *Actions, s volumes.StagedBuild, dir string, known
 			continue
 		case entry.Target != "" && !e.dangles(s.Build, entry.Path):
 			continue
-		case entry.Target == "": // where production still has a file, composes see it there, too
+		case entry.Target == "": // where production still has the file, composes see it there, too
 			f.Target = e.symlinkTo(s, entry.Path, prod)
 		}
 		_, why, err := e.lookAtStale(f, known)
@@ -84,7 +84,7 @@ func (e *Engine) staleFiles(a *Actions, s volumes.StagedBuild, dir string, known
 	}
 }
 
-// lookAtStale tells whether a stale file is there, and why it stays; "": it is as the ledger has it, or not there.
+// lookAtStale reports whether a stale file exists, and why it stays; "": it is as the ledger has it, or gone.
 func (e *Engine) lookAtStale(f StaleFile, known *ledger.Build) (there bool, why string, err error) {
 	st, err := e.top.Lstat(f.Dir + "/" + f.Path)
 	if source.Absent(err) {
@@ -100,8 +100,8 @@ func (e *Engine) lookAtStale(f StaleFile, known *ledger.Build) (there bool, why 
 	return true, why, err
 }
 
-// unplanned returns the files among a build's entries whose paths the plan does not have, and the symlinks in the
-// places of signed copies and signature headers, one entry a path. Both arguments are sorted by path.
+// unplanned returns the entries of a build that are not in the plan: files, and symlinks in the places of
+// signed copies and signature headers, one entry for each path. Both arguments are sorted by path.
 func unplanned(entries []ledger.Entry, files []volumes.File) (left []ledger.Entry) {
 	next := 0
 	for _, entry := range entries {
@@ -112,7 +112,7 @@ func unplanned(entries []ledger.Entry, files []volumes.File) (left []ledger.Entr
 		switch last := len(left) - 1; {
 		case entry.Absent || entry.Target != "" && !signature:
 		case next < len(files) && files[next].Path == entry.Path || inSubdir(files, entry.Path):
-		case last >= 0 && left[last].Path == entry.Path: // a kill left two of it
+		case last >= 0 && left[last].Path == entry.Path: // a kill left two entries of this path
 			if entry.Target == "" {
 				left[last] = entry
 			}
@@ -123,15 +123,15 @@ func unplanned(entries []ledger.Entry, files []volumes.File) (left []ledger.Entr
 	return left
 }
 
-// inSubdir tells whether a path may be that of a file whose subdirectory is unknown.
+// inSubdir reports whether a path may be that of a planned file whose directory is unknown.
 func inSubdir(files []volumes.File, path string) bool {
 	return strings.HasPrefix(path, "files/") && slices.ContainsFunc(files, func(f volumes.File) bool {
 		return f.SubdirUnknown && f.Matches(path)
 	})
 }
 
-// namedBy tells whether rows name the path of an entry, and whether with the same content. Where the subdirectory is
-// unknown it counts as the same.
+// namedBy reports whether rows name the path of an entry, and whether with the same content. If the directory
+// is unknown, the content counts as the same.
 func namedBy(all []volumes.File, entry ledger.Entry) (named, same bool) {
 	if inSubdir(all, entry.Path) {
 		return true, true
@@ -140,7 +140,7 @@ func namedBy(all []volumes.File, entry ledger.Entry) (named, same bool) {
 	return named, named && entry.Target == "" && entry.MadeOf(&all[i])
 }
 
-// symlinkTo returns what the symlink to production's file says; "" if production's tree does not have the file.
+// symlinkTo returns the target of a symlink to production's file, or "" if production does not have the file.
 func (e *Engine) symlinkTo(s volumes.StagedBuild, file, prod string) string {
 	if e.opts.ReadOnly == "" || e.tree.IsAway(s.Build) {
 		return ""
@@ -149,7 +149,7 @@ func (e *Engine) symlinkTo(s volumes.StagedBuild, file, prod string) string {
 		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
 			continue
 		}
-		if i > 0 { // moved since: production's own symlink leads there
+		if i > 0 { // production has moved the build: its own symlink leads there
 			return e.target(prod, s.Build, file)
 		}
 		return e.target(s.SourceVolume, s.Build, file)
@@ -157,7 +157,7 @@ func (e *Engine) symlinkTo(s volumes.StagedBuild, file, prod string) string {
 	return ""
 }
 
-// dangles tells whether production's tree is here and lacks a file.
+// dangles reports whether production's tree is here and lacks a file.
 func (e *Engine) dangles(b volumes.Build, file string) bool {
 	if e.opts.ReadOnly == "" || e.tree.IsAway(b) {
 		return false
@@ -166,7 +166,7 @@ func (e *Engine) dangles(b volumes.Build, file string) bool {
 	return source.Absent(err)
 }
 
-// removeStale removes the stale files that are still as the ledger has them, and has the ledger forget them. A kill
+// removeStale removes the stale files that are still as the ledger has them, with their entries. A kill
 // leaves entries of files that are gone: the next run finds them stale again.
 func (r *run) removeStale(ctx context.Context, files []StaleFile) error {
 	if len(files) == 0 {
@@ -201,7 +201,7 @@ func (r *run) removeStale(ctx context.Context, files []StaleFile) error {
 	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	gone := map[string]map[string]string{} // by directory and path: what the symlink in its place says
+	gone := map[string]map[string]string{} // by directory and path: target of the symlink in the file's place
 	var dirs []string
 	for _, f := range going {
 		if err := ctx.Err(); err != nil {
@@ -244,8 +244,8 @@ func (r *run) removeStale(ctx context.Context, files []StaleFile) error {
 	return r.ledger.Append(&after)
 }
 
-// removeFile removes a stale file, or puts a symlink in its place, at once. Its directory stays, even if it is empty:
-// staging's hub may be about to use it.
+// removeFile removes a stale file, or replaces it by a symlink in one step. Its directory stays even if it is
+// empty: staging's hub may be about to use it.
 func (r *run) removeFile(f StaleFile) error {
 	path := f.Dir + "/" + f.Path
 	if f.Target == "" {

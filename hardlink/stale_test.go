@@ -14,7 +14,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// unsign deletes the key's signatures of bash as koji's deleteRPMSig does: the rows, and the files.
+// unsign deletes the key's signatures of bash as koji's deleteRPMSig does: rows and files.
 func (s *site) unsign(t testing.TB, key string) {
 	t.Helper()
 	s.changeRPMs(func(r *volumes.RPMFile) {
@@ -37,7 +37,7 @@ func (s *site) changeRPMs(change func(*volumes.RPMFile)) {
 	}
 }
 
-// diffRemove is what a run would remove.
+// diffRemove returns what a run would remove.
 func (s *site) diffRemove(t testing.TB, change ...func(*hardlink.Options)) hardlink.Actions {
 	t.Helper()
 	a, err := s.engine(t, change...).DiffRemove(t.Context(), s.plan(t))
@@ -45,7 +45,7 @@ func (s *site) diffRemove(t testing.TB, change ...func(*hardlink.Options)) hardl
 	return a
 }
 
-// staged lists what of bash is on the copy volume with a part in its path.
+// stagedWith lists the paths of bash on the copy volume that contain a text.
 func (s *site) stagedWith(t testing.TB, part string) (paths []string) {
 	t.Helper()
 	for _, p := range files(t, filepath.Join(s.top, "vol/staged", bashDir)) {
@@ -56,7 +56,7 @@ func (s *site) stagedWith(t testing.TB, part string) (paths []string) {
 	return paths
 }
 
-// nothingLeft checks that no run has anything to do, and that the ledger is what an audit finds.
+// nothingLeft checks that no run has any work, and that an audit finds the same ledger.
 func (s *site) nothingLeft(t testing.TB) {
 	t.Helper()
 	if a := s.diffRemove(t); a.Pending() || len(a.Kept)+len(a.Held) > 0 {
@@ -69,8 +69,9 @@ func (s *site) nothingLeft(t testing.TB) {
 	}
 }
 
-// A signature that production deleted goes, with nothing in its place: of a wanted key, whose files are copies, and of
-// another, whose files are symlinks. A dry run tells it, and changes nothing. The signature comes back, and is copied.
+// If production deletes a signature, its files go without a replacement: with a wanted key they are copies,
+// with another key symlinks. A dry run reports it and changes nothing. If the signature comes back, it is
+// copied again.
 func TestDeletedSignature(t *testing.T) {
 	for _, key := range []string{"41526f0e", "ba2992d4"} {
 		s := onlyBash(t)
@@ -116,7 +117,7 @@ func TestDeletedSignature(t *testing.T) {
 	}
 }
 
-// A signed copy that staging changed, before the look or between look and deed, stays, and is told.
+// A signed copy that staging changed, before the check or between check and removal, stays and is reported.
 func TestDeletedSignatureThatStagingChanged(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		s := onlyBash(t)
@@ -151,8 +152,8 @@ func TestDeletedSignatureThatStagingChanged(t *testing.T) {
 	}
 }
 
-// What rows still name stays when keys and arches of the configuration are fewer; unless production has another file
-// there: then a symlink to that takes the place of ours.
+// Files that rows still name stay if the configuration has fewer keys and arches. But if production has
+// another file there, a symlink to that replaces ours.
 func TestFewerKeysKeepFiles(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
@@ -200,7 +201,7 @@ func TestFewerKeysKeepFiles(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-// A plan that was decoded has no rows: nothing is known to be stale.
+// A decoded plan has no rows, so nothing counts as stale.
 func TestStaleWithoutRows(t *testing.T) {
 	s := onlyBash(t)
 	s.mustCopy(t)
@@ -215,7 +216,7 @@ func TestStaleWithoutRows(t *testing.T) {
 	}
 }
 
-// A build in its grace period keeps its time, and one that is to be looked at again goes on to be that.
+// A build in its grace period keeps its time, and a build that has to be compared again still has to be.
 func TestStaleKeepsTheRestOfTheBuild(t *testing.T) {
 	for _, more := range []func(*ledger.Batch){
 		func(b *ledger.Batch) { b.Unwanted(1700000000) },
@@ -249,13 +250,13 @@ func TestStaleKeepsTheRestOfTheBuild(t *testing.T) {
 	}
 }
 
-// Killed between any two steps, and run again, it is right.
+// After a kill between any two steps, the next run gives the right result.
 func TestStaleKilledAnywhere(t *testing.T) {
 	for n := int64(0); ; n++ {
 		s := onlyBash(t)
 		s.mustCopy(t)
 		s.unsign(t, "41526f0e")
-		// One goes, another has a symlink put in its place.
+		// One file goes, and a symlink replaces another.
 		prod := filepath.Join(s.prod, bashDir, bashRPM)
 		s.want.Arches = []string{"s390x"}
 		must(t, os.Remove(prod))
@@ -304,23 +305,6 @@ func TestStaleKilledAnywhere(t *testing.T) {
 				t.Errorf("only %d operations", n)
 			}
 			break
-		}
-	}
-}
-
-// The ledger says what is left of a build by words that each of its formats has.
-func TestRewrittenBuildInEachFormat(t *testing.T) {
-	for format := 1; format <= ledger.Format; format++ {
-		lines := []string{"B\tstaged\ta\t1\t1", "F\tx\t1\t2\tmd5:0", "F\ty\t1\t2\tmd5:0", "C",
-			"B\tstaged\tb\t1\t1", "F\tx\t1\t2\tmd5:0", "C",
-			"B\tstaged\ta\t1\t1", "X", "B\tstaged\ta\t1\t1", "F\ty\t1\t2\tmd5:0", "C"}
-		l, err := ledger.Parse(strings.NewReader(hardlink.LedgerOf(format, lines)))
-		must(t, err)
-		for dir, path := range map[string]string{"vol/staged/packages/a/1/1": "y", "vol/staged/packages/b/1/1": "x"} {
-			b := l.Builds[dir]
-			if b == nil || !b.Complete || b.Pending || len(b.Entries) != 1 || b.Entries[0].Path != path {
-				t.Errorf("format %d: %s is %+v", format, dir, b)
-			}
 		}
 	}
 }

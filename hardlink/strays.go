@@ -19,33 +19,32 @@ import (
 	"kojisnap/volumes"
 )
 
-// changeBuildVolume copies a build, writes its new volume to the database, and removes the old
-// directory. On a read-only volume that fails, the database rolls back, and the copy stays: a
-// stray, which bars every later move of the build and, on DEFAULT, stands in the place of the
-// symlink that was removed before.
+// changeBuildVolume copies a build, writes its new volume to the database, and removes the old directory. On
+// a read-only volume the last step fails and the database rolls back, but the copy stays: a stray. It blocks
+// each later move of the build. On DEFAULT it is in the place of the symlink that Koji removed before.
 
 // Stray is such a directory.
 type Stray struct {
 	Path   string        `json:"path"` // below topdir
 	Build  volumes.Build `json:"build"`
-	Volume string        `json:"volume"` // where the database has the build
+	Volume string        `json:"volume"` // the database's volume of the build
 	Files  int           `json:"files"`
 	Bytes  int64         `json:"bytes"`
-	// Keep is why it stays. "": all that is in it production has, too, so it goes; on DEFAULT
-	// the build's symlink takes its place.
+	// Keep says why it stays. "": production has everything that is in it, so it goes; on DEFAULT the
+	// build's symlink takes its place.
 	Keep string `json:"keep,omitempty"`
 }
 
-// settling is how long a copy must lie still before it counts as one that nobody works on.
+// settling is how long a copy must be unchanged before it counts as abandoned.
 const settling = time.Hour
 
 // strayCheck compares a directory in the place of a symlink with production's build.
 type strayCheck struct{ *Engine }
 
-// examine finds out whether a stray may go: all that is in it is in production's directory of the
-// build, by name and size, and by mtime or content. A move that is under way looks like that, too:
-// from the read-only volume it is sure to fail once it has copied all; from elsewhere, or before
-// that, the copy is left alone until it has lain still.
+// examine finds out whether a stray may go: production's directory of the build has everything that is in it,
+// by name and size, and by mtime or content. A move that is still running looks the same. A move from the
+// read-only volume is certain to fail once it has copied everything; any other move, or one that has not
+// copied everything, is given time: the copy must be unchanged for a while.
 func (e strayCheck) examine(s *Stray, readOnly bool) {
 	if err := e.compareStray(s, readOnly); err != nil {
 		s.Keep = "it cannot be compared with production's: " + err.Error()
@@ -101,7 +100,7 @@ func (e strayCheck) compareStray(s *Stray, readOnly bool) error {
 	}
 	whole := !slices.ContainsFunc(all.Paths, func(p string) bool { return !have[p] })
 	switch {
-	case e.tree.IsWritable():
+	case e.tree.IsWritable() || e.opts.Clone != "":
 		s.Keep = "a move may be under way, since production's tree is writable"
 	case !(whole && readOnly) && e.opts.Now().Sub(newest) < settling:
 		s.Keep = fmt.Sprintf("a move may be under way: something in it changed less than %v ago", settling)
@@ -109,8 +108,8 @@ func (e strayCheck) compareStray(s *Stray, readOnly bool) error {
 	return nil
 }
 
-// productionDirs are where production may have a build: on DEFAULT, where a symlink leads to its
-// volume, or on the volumes that are shown.
+// productionDirs returns where production may have a build: on DEFAULT, where a symlink leads to its volume,
+// or on the volumes that staging shows.
 func (e strayCheck) productionDirs(b volumes.Build) []string {
 	rel, err := b.Rel()
 	if err != nil {
@@ -123,7 +122,7 @@ func (e strayCheck) productionDirs(b volumes.Build) []string {
 	return dirs
 }
 
-// sameFile tells whether what is below topdir is what production has.
+// sameFile reports whether a file below topdir is production's, by content or mtime.
 func (e strayCheck) sameFile(rel string, st unix.Stat_t, path string) (bool, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -181,8 +180,8 @@ func (e strayCheck) sameContent(rel, path string) (bool, error) {
 	}
 }
 
-// copiesLeft finds directories of builds on the volumes that are not DEFAULT, the copy volume and
-// others of staging's own, where the database does not have the build.
+// copiesLeft finds directories of builds on the copy volume and on other volumes of staging's own, where the
+// database does not have the build.
 func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 	if d.opts.Rows == nil || d.opts.ReadOnly == "" {
 		return nil
@@ -192,9 +191,9 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 		return err
 	}
 	known := slices.Clone(d.plan.Linked)
-	for link := range d.ledger.Placed {
+	for link := range d.ledger.Made {
 		if b, ok := linkBuild(link); ok {
-			known = append(known, b) // most are there twice
+			known = append(known, b) // most are in both lists
 		}
 	}
 	var found []Stray
@@ -235,7 +234,7 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 	for _, s := range found {
 		s.Volume = rows[s.Build.NVR()]
 		if s.Volume == s.Build.Volume || !d.managed[s.Volume] {
-			continue // it is there, or nothing is known of it, or staging decided
+			continue // the database has it there, or could not tell, or staging decided
 		}
 		strayCheck{d.Engine}.examine(&s, s.Volume != d.plan.CopyVolume)
 		d.going[s.Path] = s.Keep == ""
@@ -244,7 +243,7 @@ func (d *differ) copiesLeft(ctx context.Context, a *Actions) error {
 	return nil
 }
 
-// ownVolumes are the volumes below vol that are directories of staging's.
+// ownVolumes returns the names below vol that are directories of staging's.
 func (d *differ) ownVolumes() (own []string, err error) {
 	list, err := d.top.ReadDir("vol")
 	if source.Absent(err) {
@@ -261,19 +260,19 @@ func (d *differ) ownVolumes() (own []string, err error) {
 	return own, nil
 }
 
-// packages are the names in a volume's packages directory, if that is staging's own.
+// packages returns the names in a volume's packages directory, if that is staging's own.
 func (d *differ) packages(volume string) (map[string]bool, error) {
 	names, err := d.names("vol/" + volume + "/packages")
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EXDEV) { // a symlink, another mount: nothing is changed there
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EXDEV) { // a symlink or another mount: kojisnap changes nothing there
 		return nil, nil
 	}
 	return names, err
 }
 
-// removeStrays takes those away that were found, if they still are what was found.
+// removeStrays removes the strays that are unchanged since Diff found them.
 func (r *run) removeStrays(strays []Stray) error {
 	for _, s := range strays {
-		if s.Keep != "" || s.Build.Volume == "" { // of one on DEFAULT the symlink takes the place
+		if s.Keep != "" || s.Build.Volume == "" { // a symlink replaces one on DEFAULT
 			continue
 		}
 		again := Stray{Path: s.Path, Build: s.Build}

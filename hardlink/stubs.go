@@ -7,13 +7,13 @@ import (
 	"kojisnap/volumes"
 )
 
-// A build whose copy is removed goes on to be asked for below the copy volume: a compose that is pinned
-// at an older event, and reuses an old one's package set, has the path of the copy. So a symlink to
-// production's files takes the copy's place: what would be a hard link becomes a copy, not a failure. It
-// goes once the database does not have the build as a complete one, so that no event lists it.
+// A removed copy may still be asked for by its path below the copy volume: by a compose that is pinned at an
+// older event and reuses an old package set. So a symlink to production's files (a stub) replaces the copy:
+// such a compose then copies instead of hard-linking, and does not fail. The stub goes once the database does
+// not have the build as a complete one, so that no event lists it.
 
-// stub is what the symlink in the place of a removed copy says; "" if there is to be none. volume is
-// where the database has the build.
+// stub returns the target of the symlink that replaces a removed copy, or "" if there is to be none. volume
+// is the database's volume of the build.
 func (e *Engine) stub(b volumes.Build, volume string) string {
 	if e.opts.ReadOnly == "" || volume == "" || volume == volumes.DefaultVolume || volume == b.Volume {
 		return ""
@@ -25,7 +25,7 @@ func (e *Engine) stub(b volumes.Build, volume string) string {
 	return "../../../../" + volume + "/" + rel
 }
 
-// stubBuild is the build of a symlink in the place of a removed copy.
+// stubBuild returns the build of a stub.
 func stubBuild(link string) (volumes.Build, bool) {
 	below, _ := strings.CutPrefix(link, "vol/")
 	volume, rel, ok := strings.Cut(below, "/")
@@ -37,7 +37,7 @@ func stubBuild(link string) (volumes.Build, bool) {
 	return b, ok
 }
 
-// isStub tells whether a symlink of ours is in the place of a build's copy.
+// isStub reports whether a stub is in the place of a build's copy.
 func (d *differ) isStub(dir string) bool {
 	if len(d.ledger.Links[dir]) == 0 {
 		return false
@@ -46,7 +46,7 @@ func (d *differ) isStub(dir string) bool {
 	return err == nil && d.ledger.Ours(dir)(target)
 }
 
-// stubs are how many a ledger has.
+// stubs returns how many stubs a ledger has.
 func stubs(l *ledger.Ledger) (n int) {
 	for link := range l.Links {
 		if strings.HasPrefix(link, "vol/") {

@@ -15,8 +15,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// generated is a site with a build of a content generator: its files by subdirectory,
-// of which the database knows the last component alone.
+// generated is a site with a build of a content generator that has files in subdirectories. The database has
+// only the last component of their paths.
 func generated(t *testing.T, paths ...string) *site {
 	t.Helper()
 	s := &site{prod: filepath.Join(t.TempDir(), "prod"), top: filepath.Join(t.TempDir(), "koji")}
@@ -61,8 +61,8 @@ func generated(t *testing.T, paths ...string) *site {
 	return s
 }
 
-// Archives of content generators are regular files wherever they are: by their metadata, or
-// by a listing and the digests.
+// Archives of content generators become regular files whatever their directory is: it is found in the
+// metadata, or by a listing and the digests.
 func TestArchivesInSubdirectories(t *testing.T) {
 	paths := []string{"a/x.tgz", "b/c/x.tgz", "x.tgz", "y.tgz", "d/z.tgz"}
 	for name, change := range map[string]func(metadata string) error{
@@ -106,8 +106,7 @@ func TestArchivesInSubdirectories(t *testing.T) {
 	}
 }
 
-// An archive that is damaged where it is listed is found at the next source, and so are
-// metadata.
+// If an archive or the metadata are damaged at one source, the next source's are used.
 func TestArchivesInSubdirectoriesOfTheNextSource(t *testing.T) {
 	paths := []string{"a/x.tgz", "b/c/x.tgz", "y.tgz"}
 	for name, spoil := range map[string]func(t *testing.T, first, second string){
@@ -147,8 +146,8 @@ func TestArchivesInSubdirectoriesOfTheNextSource(t *testing.T) {
 	}
 }
 
-// Over the web only the metadata tell, and only once: what is nowhere is not asked for by
-// every run.
+// Over the web only the metadata show the directories. A file that is nowhere is not asked for again by each
+// run.
 func TestArchivesInSubdirectoriesOfTheWeb(t *testing.T) {
 	s := generated(t, "a/x.tgz", "b/c/x.tgz", "y.tgz")
 	asked := 0

@@ -13,14 +13,14 @@ import (
 	"kojisnap/volumes"
 )
 
-// Summary counts the files of a plan by what is to be done with them.
+// Summary counts the files of a plan by what happens to them.
 type Summary struct {
-	Total Sums      `json:"total"` // each build once
+	Total Sums      `json:"total"` // counts each build once
 	Tags  []TagArch `json:"tags"`  // by tag and arch; a build counts for each of its tags, or for the tag ""
 }
 
-// TagArch is the files of one arch that the builds of one tag have, or with no tag those that are wanted
-// for themselves. Archives have no arch.
+// TagArch counts the files of one arch in the builds of one tag. Without a tag, the builds are those that are
+// wanted by name. Archives have no arch.
 type TagArch struct {
 	Tag  string `json:"tag"`
 	Arch string `json:"arch"`
@@ -30,14 +30,14 @@ type TagArch struct {
 // Sums are counts of files. Files is the sum of all others.
 type Sums struct {
 	Files   Sum        `json:"files"`
-	Present Sum        `json:"present"`  // are there
-	Make    map[Op]Sum `json:"make"`     // are to be made, in these ways
-	Absent  Sum        `json:"absent"`   // optional ones that production does not have
-	Missing Sum        `json:"missing"`  // wanted ones that no source has
-	LeftOut Sum        `json:"left_out"` // of builds that are left out for such a file, or for what staging has there
+	Present Sum        `json:"present"`  // exist already
+	Make    map[Op]Sum `json:"make"`     // will be made, by way
+	Absent  Sum        `json:"absent"`   // optional files that production does not have
+	Missing Sum        `json:"missing"`  // wanted files that no source has
+	LeftOut Sum        `json:"left_out"` // files of builds that are left out, for a missing file or for what staging has there
 }
 
-// Sum is a number of files and of their bytes, as far as these are known.
+// Sum is a number of files, and of their bytes as far as known.
 type Sum struct {
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
@@ -48,7 +48,7 @@ func (s *Sum) add(bytes int64) {
 	s.Bytes += max(bytes, 0)
 }
 
-// Summary counts the files of the plan that Diff made the actions of.
+// Summary counts the files of the plan for which Diff computed the actions.
 func (a *Actions) Summary(plan volumes.Plan) Summary {
 	made := map[string]*BuildAction{}
 	for i := range a.Builds {
@@ -68,7 +68,7 @@ func (a *Actions) Summary(plan volumes.Plan) Summary {
 		b := &plan.Staged[i]
 		staged := b.Build
 		staged.Volume = plan.CopyVolume
-		dir, _ := staged.Dir() // Diff checked it
+		dir, _ := staged.Dir() // Diff has checked it
 		making := map[string]*FileAction{}
 		if action := made[dir]; action != nil {
 			for j := range action.Files {
@@ -132,7 +132,7 @@ func (a *Actions) Summary(plan volumes.Plan) Summary {
 
 func newSums() Sums { return Sums{Make: map[Op]Sum{}} }
 
-// fileKey tells the files of a build apart, also before it is known where they are.
+// fileKey identifies a file of a build, even before its directory is known.
 func fileKey(f *volumes.File) string {
 	if f.SubdirUnknown {
 		return f.Digest + " " + path.Base(f.Path)
@@ -140,7 +140,7 @@ func fileKey(f *volumes.File) string {
 	return f.Path
 }
 
-// WriteTo prints a line for each tag and arch, and one of all.
+// WriteTo prints a line for each tag and arch, and a total.
 func (s Summary) WriteTo(w io.Writer) (int64, error) {
 	c := &counting{w: bufio.NewWriter(w)}
 	for _, t := range s.Tags {

@@ -11,8 +11,8 @@ import (
 	"kojisnap/hardlink"
 )
 
-// The summary counts every planned file once for each tag and arch, and the JSON of the
-// actions has every file that is to be made.
+// The summary counts each planned file once for each tag and arch, and the JSON of the actions has each file
+// to make.
 func TestSummary(t *testing.T) {
 	s := newSite(t, "bash", "win-tool", "my-operator", "postgresql-stream")
 	s.want.SigKeys = []string{"41526f0e"}
@@ -23,7 +23,7 @@ func TestSummary(t *testing.T) {
 			b.Tags = []string{"f42", "f42-updates"}
 		}
 	}
-	for _, p := range []string{bashSigned, bashSig} { // neither there nor to be made
+	for _, p := range []string{bashSigned, bashSig} { // neither present nor to be made
 		if err := os.Remove(filepath.Join(s.prod, bashDir, p)); err != nil {
 			t.Fatal(err)
 		}

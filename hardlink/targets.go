@@ -12,13 +12,12 @@ import (
 	"kojisnap/volumes"
 )
 
-// Symlinks of staged builds say absolute paths, as staging's hub has them. Koji hard-links such
-// a symlink into a dist repo (distRepoMove calls link(2), which does not follow it), and moves
-// it along with its build (promote_build, change_build_volume): a relative one would lead
-// nowhere from there. Earlier versions made relative ones; the ledger's T line tells that none
-// is left.
+// Symlinks in staged builds have absolute targets, as staging's hub sees topdir. Koji hard-links such a
+// symlink into a dist repo (distRepoMove calls link(2), which does not follow it) and moves it along with its
+// build (promote_build, change_build_volume): a relative target would be wrong there. Earlier versions made
+// relative ones; the ledger's T line says that none are left.
 
-// hubTopdir checks the path that the hub has for topdir; without one it is this process's.
+// hubTopdir checks the hub's path of topdir. Without one it returns this process's path.
 func hubTopdir(o Options) (string, error) {
 	hub := o.HubTopdir
 	if hub == "" {
@@ -27,15 +26,15 @@ func hubTopdir(o Options) (string, error) {
 	return hub, volumes.CheckHubTopdir(hub)
 }
 
-// target is what the symlink for a file of a build says: where a staging volume has the file.
+// target returns the target of the symlink for a file of a build, on a volume of staging's.
 func (e *Engine) target(volume string, b volumes.Build, file string) string {
 	rel, _ := b.Rel() // was checked
 	return e.hub + "/vol/" + volume + "/" + rel + "/" + file
 }
 
-// retarget is what a symlink that leads to a file of a build has to say now, and before it the
-// staging volume that it leads through, if it is a symlink of that kind, of this version or of
-// an earlier one, by whatever path of topdir.
+// retarget parses the target of a symlink to a file of a build, as this or an earlier version makes them, for
+// any path of topdir. It returns the volume that the target leads through, and the target that the symlink
+// should have now.
 func (e *Engine) retarget(b volumes.Build, file, target string) (volume, now string, ok bool) {
 	rel, err := b.Rel()
 	if err != nil {
@@ -53,20 +52,20 @@ func (e *Engine) retarget(b volumes.Build, file, target string) (volume, now str
 	return volume, e.target(volume, b, file), true
 }
 
-// leadsTo tells whether a symlink of a staged build is of the kind that kojisnap makes, and what
-// it has to say now.
+// leadsTo reports whether a symlink in a staged build is of the kind that kojisnap makes, and returns the
+// target that it should have now.
 func (d *differ) leadsTo(s volumes.StagedBuild, file, target string) (now string, ok bool) {
 	volume, now, ok := d.retarget(s.Build, file, target)
 	return now, ok && (volume == s.SourceVolume || volume == d.plan.Prod)
 }
 
-// retargets moves the symlinks over that the ledger has and that say another path than the hub's
-// now: once, and then the ledger says that it is done. What staging made of one stays.
+// retargets changes symlinks in the ledger whose targets do not begin with the hub's path of topdir.
+// Afterwards the ledger says so, and the next run skips this. A symlink that staging changed stays.
 func (d *differ) retargets(ctx context.Context, a *Actions) error {
 	if d.ledger.Hub == d.hub {
 		return nil
 	}
-	actions := map[string]int{} // of builds that have one already
+	actions := map[string]int{} // by directory, of builds that have an action already
 	for i, b := range a.Builds {
 		actions[b.Dir] = i
 	}
@@ -93,7 +92,7 @@ func (d *differ) retargets(ctx context.Context, a *Actions) error {
 	switch {
 	case !a.retargeted:
 		a.notes.Hub(d.hub)
-	case d.ledger.Hub != "": // a kill may leave some of either path
+	case d.ledger.Hub != "": // a kill may leave symlinks with either path
 		a.notes.Hub("")
 	}
 	return nil
@@ -110,8 +109,8 @@ func (b *BuildAction) merge(more BuildAction) {
 	b.entries = append(b.entries, slices.DeleteFunc(more.entries, func(e ledger.Entry) bool { return made[e.Path] })...)
 }
 
-// retargetBuild finds the symlinks of one build. After a kill the ledger may have several
-// entries of one, of which the last need not be the one that is there.
+// retargetBuild finds the symlinks of one build. After a kill the ledger may have several entries for one
+// symlink, and the last need not be the one on the disk.
 func (d *differ) retargetBuild(a *BuildAction, dir string, b *ledger.Build) error {
 	for from := 0; from < len(b.Entries); {
 		e := b.Entries[from]

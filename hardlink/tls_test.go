@@ -35,7 +35,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// sign signs with the authority's key, or, before it has one, with the new key itself.
+// sign signs with the authority's key or, while it has none, with the new key itself.
 func (a *authority) sign(t *testing.T, template *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -49,7 +49,7 @@ func (a *authority) sign(t *testing.T, template *x509.Certificate) ([]byte, *ecd
 	return der, key
 }
 
-// A certificate that cannot be trusted is told once, with what to do, and the next source asked.
+// A certificate that cannot be trusted is reported once, with advice, and the next source is asked.
 func TestWebCertificates(t *testing.T) {
 	a := newAuthority(t)
 	trusted := x509.NewCertPool()

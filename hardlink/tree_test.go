@@ -11,8 +11,8 @@ import (
 	"kojisnap/volumes/volumestest"
 )
 
-// A tree that is not the snapshot's is refused with one line, before anything is written; one
-// from which a build has gone since is not.
+// A tree that is not the snapshot's is refused with one line before anything is written. A tree from which a
+// build has gone since is accepted.
 func TestWrongTree(t *testing.T) {
 	const wrong = "is not the tree of this snapshot, or not all of it"
 	for name, c := range map[string]struct {
@@ -72,7 +72,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// A volume of production's that is not mounted here is named, with the builds that are on it.
+// A volume of production's that is not mounted here is named, with its builds.
 func TestVolumeThatLeadsNowhere(t *testing.T) {
 	s := newSite(t)
 	s.input = volumestest.Split(s.input, func(b volumes.BuildFiles) bool { return b.Volume != "archive01" })
@@ -92,9 +92,8 @@ func TestVolumeThatLeadsNowhere(t *testing.T) {
 	}
 }
 
-// Every file of every staged build resolves: planned ones are regular, all others symlinks that
-// stay below topdir by what they say and end in production's tree, mounted read-only at another
-// place.
+// Each file of each staged build can be read: planned ones are regular files; all others are symlinks whose
+// targets begin with topdir's path and end in production's tree, which is mounted read-only elsewhere.
 func TestEveryFileOfAStagedBuildResolves(t *testing.T) {
 	s := newSite(t)
 	ro := filepath.Join(t.TempDir(), "elsewhere")

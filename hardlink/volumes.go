@@ -1,6 +1,7 @@
 package hardlink
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -15,8 +16,8 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// volumes compares the staging volumes that show production's builds. The one of topdir is the
-// last: until then the symlinks of earlier versions led through it.
+// volumes compares the staging volumes that show production's builds. topdir's own comes last: symlinks of
+// earlier versions lead through it until the others are right.
 func (d *differ) volumes(a *Actions) error {
 	if d.opts.ReadOnly == "" {
 		return nil
@@ -25,11 +26,11 @@ func (d *differ) volumes(a *Actions) error {
 	for _, v := range slices.Concat(d.plan.Volumes, []volumes.VolumeLink{{Name: d.plan.Prod, Source: "."}}) {
 		l := v.Link(tree)
 		if v.Name == d.plan.Prod {
-			l = v.Link(d.opts.ReadOnly)
+			l = v.Link(cmp.Or(d.opts.Clone, d.opts.ReadOnly))
 		}
 		s, err := d.top.CheckVolume(l, func(path, target string) bool { return d.ledger.Ours(path)(target) })
 		if volume, ok := strings.CutPrefix(v.Source, "vol/"); ok && err != nil && d.tree.Away(volume) != nil {
-			continue // what is there cannot be judged
+			continue // it cannot be compared
 		}
 		if err != nil {
 			return err
@@ -45,14 +46,14 @@ func (d *differ) volumes(a *Actions) error {
 	return nil
 }
 
-// renamed finds volumes that were made for one that production has by another name now, and leads them
-// there: symlinks in copied builds, and rows of builds that left the scope, go on to lead through them.
+// renamed finds volumes for production's volumes that have another name now, and points them there: symlinks
+// in copied builds, and rows of builds that left the scope, still lead through them.
 func (d *differ) renamed(a *Actions, tree string) {
 	for _, name := range d.leadNowhere(d.plan, d.ledger) {
 		now := d.nameNow(name)
 		i := slices.IndexFunc(d.plan.Volumes, func(v volumes.VolumeLink) bool { return v.Name == now })
 		if i < 0 {
-			continue // DiffRemove knows whether it is needed
+			continue // DiffRemove decides whether it is needed
 		}
 		link := "vol/" + name + "/packages"
 		l := volumes.Link{Path: link, Target: d.plan.Volumes[i].Link(tree).Target}
@@ -61,8 +62,8 @@ func (d *differ) renamed(a *Actions, tree string) {
 	}
 }
 
-// leadNowhere are staging's volumes that were made for one of production's, lead nowhere, and are none of
-// the plan's any longer.
+// leadNowhere returns staging's volumes that were made for one of production's, whose target does not exist,
+// and that the plan no longer has.
 func (e *Engine) leadNowhere(plan volumes.Plan, ledger *ledger.Ledger) (names []string) {
 	for _, link := range slices.Sorted(maps.Keys(ledger.Links)) {
 		below, ok := strings.CutPrefix(link, "vol/")
@@ -82,7 +83,7 @@ func (e *Engine) leadNowhere(plan volumes.Plan, ledger *ledger.Ledger) (names []
 	return names
 }
 
-// nameNow is the volume on which the plan has builds that led through another one; "": there are none.
+// nameNow returns the volume that the plan now has for builds of another one, or "".
 func (d *differ) nameNow(old string) string {
 	for _, b := range d.plan.Linked {
 		rel, err := b.Rel()
@@ -110,8 +111,8 @@ func (d *differ) nameNow(old string) string {
 	return ""
 }
 
-// treeFromVolume is production's tree as links of volumes name it: if it is mounted below topdir
-// relative to a volume's directory, so that it does not matter by which path topdir is reached.
+// treeFromVolume returns production's tree as volumes' links name it. If it is mounted below topdir, the path
+// is relative to a volume's directory, so that topdir may be reached by any path.
 func (e *Engine) treeFromVolume() string {
 	tree, err := filepath.EvalSymlinks(e.opts.ReadOnly)
 	if err != nil {
@@ -123,7 +124,7 @@ func (e *Engine) treeFromVolume() string {
 	return e.opts.ReadOnly
 }
 
-// volumes makes what the method of differ found, one after the other.
+// volumes executes what differ.volumes found, one link after the other.
 func (r *run) volumes(list []LinkAction) error {
 	if len(list) == 0 {
 		return nil
@@ -135,7 +136,7 @@ func (r *run) volumes(list []LinkAction) error {
 	if err := r.ledger.Append(&intent); err != nil {
 		return err
 	}
-	done.Placed(len(list))
+	done.LinksMade(len(list))
 	for _, l := range list {
 		o, err := r.top.EnsureVolume(l.Link, r.tempName(), func(path, target string) bool { return r.known.Ours(path)(target) })
 		if err != nil {
@@ -154,13 +155,13 @@ func (r *run) volumes(list []LinkAction) error {
 	return r.ledger.Append(&done)
 }
 
-// Nowhere is one of production's volumes that is not here: its mount is missing, or Options.Unmounted
-// says so. Its builds that are not copied yet are left out.
+// Nowhere is one of production's volumes that is not here: its mount is missing, or Options.Unmounted names
+// it. Builds on it that are not copied yet are left out.
 type Nowhere struct {
-	volumes.Link        // by which staging sees it; the zero value if it has none of its own
+	volumes.Link        // staging's link to it; the zero value if it has none of its own
 	Volume       string `json:"volume"`         // production's name of it
-	Why          string `json:"why"`            // what was looked for, and is not there
-	Builds       int    `json:"builds"`         // that are on it
+	Why          string `json:"why"`            // what is missing: the path that was looked at
+	Builds       int    `json:"builds"`         // builds that are on it
 	Wanted       int    `json:"wanted"`         // of these, builds to copy that are left out
 	Said         bool   `json:"said,omitempty"` // Options.Unmounted names it
 }
@@ -176,13 +177,13 @@ func (n Nowhere) cure() string {
 	return "mount production's volume there, or name it with --unmounted if this site never has it"
 }
 
-// held is what is said of builds that are left out for it.
+// held describes the builds that are left out for it.
 func (n Nowhere) held() *HeldError {
 	outcome := fmt.Sprintf("the %d builds on it that are to be copied stay where they are; %s", n.Wanted, n.cure())
 	return &HeldError{Held: volumes.Held{Kind: "volume", Name: n.Volume, Reason: n.Why, Outcome: outcome}}
 }
 
-// nowhere tells of the volumes that are not here, once it is known which builds are left out for them.
+// nowhere reports the volumes that are not here, once it is known which builds are left out.
 func (d *differ) nowhere(a *Actions) {
 	for _, volume := range d.plan.Production {
 		why := d.tree.Away(volume)
@@ -190,14 +191,14 @@ func (d *differ) nowhere(a *Actions) {
 			continue
 		}
 		n := Nowhere{Volume: volume, Why: why.Why, Said: why.Said}
-		behind := ""
+		source := ""
 		for _, v := range d.plan.Volumes {
 			if v.Source == "vol/"+volume {
-				n.Link, behind = v.Link(d.treeFromVolume()), v.Name
+				n.Link, source = v.Link(d.treeFromVolume()), v.Name
 			}
 		}
 		for _, b := range d.plan.Linked {
-			if behind != "" && b.Volume == behind {
+			if source != "" && b.Volume == source {
 				n.Builds++
 			}
 		}

@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/hardlink/ledger/ledgertest"
 	"kojisnap/volumes"
 )
 
-// vol/NAME shows packages alone, so that none of Koji's tools meets more of production's tree.
+// vol/NAME shows only packages, so that Koji's tools see no more of production's tree.
 func TestVolumesShowPackagesAlone(t *testing.T) {
 	s := newSite(t)
 	for _, dir := range []string{"repos-dist/f42/1", "work", "vol/archive01/repos-dist/f42/2"} {
@@ -37,7 +38,7 @@ func TestVolumesShowPackagesAlone(t *testing.T) {
 	if a := s.diff(t); a.Pending() {
 		t.Errorf("something is left to do: %+v", a)
 	}
-	// Another place of the tree: the symlinks are switched.
+	// The tree moves to another place: the symlinks change.
 	moved := filepath.Join(t.TempDir(), "moved")
 	must(t, os.Rename(s.prod, moved))
 	s.prod = moved
@@ -45,7 +46,7 @@ func TestVolumesShowPackagesAlone(t *testing.T) {
 	s.check(t)
 }
 
-// Production mounted at vol/prod itself serves, is left, and is told.
+// If production is mounted at vol/prod itself, that is used, left as it is, and reported.
 func TestMountAtVolume(t *testing.T) {
 	s := newSite(t, "bash", "glibc")
 	at := filepath.Join(s.top, "vol/prod")
@@ -61,7 +62,7 @@ func TestMountAtVolume(t *testing.T) {
 		}
 	}
 	s.check(t)
-	// By whatever path topdir is reached.
+	// This works for each path that leads to topdir.
 	link := filepath.Join(s.top, "vol/prod_archive01/packages")
 	if target, err := os.Readlink(link); target != "../../vol/prod/vol/archive01/packages" {
 		t.Errorf("-> %q, %v", target, err)
@@ -71,11 +72,11 @@ func TestMountAtVolume(t *testing.T) {
 	}
 }
 
-// bashOther is a file that is not wanted, so that it is a symlink.
+// bashOther is a file that is not wanted, so that it becomes a symlink.
 const bashOther = "data/signed/ba2992d4/x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
 
-// makeOld makes of a topdir what a version left that had relative symlinks in staged builds and
-// whole trees as volumes.
+// makeOld makes topdir what an earlier version left: with relative symlinks in staged builds, and with whole
+// trees as volumes.
 func (s *site) makeOld(t testing.TB, ledger bool) {
 	t.Helper()
 	s.logsOneByOne(t)
@@ -119,7 +120,7 @@ func (s *site) makeOld(t testing.TB, ledger bool) {
 		must(t, os.Remove(path))
 		return
 	}
-	text := hardlink.OldFormat(2, string(mustRead(t, path)), func(f []string) {
+	text := ledgertest.Downgrade(2, string(mustRead(t, path)), func(f []string) {
 		switch f[0] {
 		case "S":
 			f[2] = old(f[1], f[2])
@@ -132,7 +133,7 @@ func (s *site) makeOld(t testing.TB, ledger bool) {
 	must(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// checkNew checks that nothing is left of what an earlier version made.
+// checkNew checks that nothing of an earlier version is left.
 func (s *site) checkNew(t testing.TB) {
 	t.Helper()
 	s.check(t)
@@ -153,8 +154,8 @@ func (s *site) checkNew(t testing.TB) {
 	}
 }
 
-// What an earlier version made is moved over by a plain copy, once, while every build can be
-// seen by way of the volumes.
+// A plain copy converts what an earlier version made, once. Meanwhile each build stays visible through the
+// volumes.
 func TestEarlierVersion(t *testing.T) {
 	s := newSite(t)
 	s.mustCopy(t)
@@ -191,7 +192,7 @@ func TestEarlierVersion(t *testing.T) {
 	}
 }
 
-// A build that is not wanted any longer has its symlinks moved over, too.
+// The symlinks of a build that is no longer wanted are converted, too.
 func TestEarlierVersionUnwanted(t *testing.T) {
 	s := newSite(t, "bash", "glibc")
 	s.mustCopy(t)
@@ -209,16 +210,16 @@ func TestEarlierVersionUnwanted(t *testing.T) {
 	}
 }
 
-// An audit that finds no ledger moves over what an earlier version made, too.
+// An audit without a ledger also converts what an earlier version made.
 func TestEarlierVersionWithoutLedger(t *testing.T) {
-	s := newSite(t, "bash", "glibc", "kernel") // of an empty build nothing would tell whose its directory is
+	s := newSite(t, "bash", "glibc", "kernel") // nothing would show who made the directory of an empty build
 	s.mustCopy(t)
 	s.makeOld(t, false)
 	s.mustCopy(t, func(o *hardlink.Options) { o.Audit = true })
 	s.checkNew(t)
 }
 
-// Killed at whatever moment of it, the next run goes on.
+// After a kill at any moment, the next run continues.
 func TestKilledWhileMovingOver(t *testing.T) {
 	for n := int64(0); ; n += 5 {
 		s := newSite(t, "bash")
@@ -245,7 +246,7 @@ func TestKilledWhileMovingOver(t *testing.T) {
 	}
 }
 
-// The hub may have topdir at another path; when that changes symlinks follow, after a kill too.
+// The hub may have topdir at another path. If that path changes, symlinks follow, also after a kill.
 func TestHubTopdir(t *testing.T) {
 	s := onlyBash(t)
 	link := "vol/staged/" + bashDir + "/" + bashOther
@@ -269,7 +270,7 @@ func TestHubTopdir(t *testing.T) {
 	if a := s.diff(t, at("/mnt/koji"), func(o *hardlink.Options) { o.Audit = true }); a.Pending() || len(a.Kept) > 0 {
 		t.Errorf("an audit: %+v", a)
 	}
-	// On the way to another path, killed, and back: none may be left that says the other.
+	// The path changes, with a kill, and changes back: no symlink with the other path is left.
 	for n := int64(1); ; n += 3 {
 		e := s.engine(t, at("/srv/koji"))
 		a, err := e.Diff(t.Context(), s.plan(t))
@@ -292,9 +293,9 @@ func TestHubTopdir(t *testing.T) {
 	}
 }
 
-// What Koji does with the files of a staged build: its hub hard-links them into a dist repo by
-// link(2), which does not follow symlinks, and moves a promoted draft's directory, or copies its
-// symlinks as they are to another volume. All of them are still readable there.
+// Koji can use the files of a staged build: its hub hard-links them into a dist repo with link(2), which does
+// not follow symlinks, and moves a promoted draft's directory, or copies its symlinks to another volume. All
+// files can be read there.
 func TestKojiLinksAndMoves(t *testing.T) {
 	s := newSite(t)
 	ro := filepath.Join(t.TempDir(), "mnt")
@@ -308,7 +309,7 @@ func TestKojiLinksAndMoves(t *testing.T) {
 		build := filepath.Join(s.top, dir(t, b.Build))
 		repo := filepath.Join(s.top, "repos-dist/f42/1/x86_64/Packages", b.Build.NVR())
 		must(t, os.MkdirAll(repo, 0o755))
-		all := slices.DeleteFunc(files(t, build), func(p string) bool { return p == logsDir }) // link(2) is for files
+		all := slices.DeleteFunc(files(t, build), func(p string) bool { return p == logsDir }) // link(2) takes only files
 		for _, p := range all {
 			dst := filepath.Join(repo, strings.ReplaceAll(p, "/", "_"))
 			must(t, os.Link(filepath.Join(build, p), dst))
@@ -317,7 +318,7 @@ func TestKojiLinksAndMoves(t *testing.T) {
 			}
 			linked++
 		}
-		// As promote_build and then change_build_volume do, to DEFAULT.
+		// This is what promote_build and then change_build_volume do, to DEFAULT.
 		promoted := build + ".promoted"
 		must(t, os.Rename(build, promoted))
 		moved := filepath.Join(s.top, "packages", b.Build.Name, b.Build.Version, b.Build.Release+".moved")
@@ -339,9 +340,9 @@ func TestKojiLinksAndMoves(t *testing.T) {
 	}
 }
 
-// As Pungi's linker goes about: of each rpm the first copy that exists, by the order of the keys
-// and then the unsigned one, is hard-linked, and copied on EXDEV alone; what is there already
-// must be as long and of the same second.
+// Pungi's linker works: of each rpm it takes the first copy that exists, in the order of the keys and then
+// the unsigned one. It hard-links it, and copies it only on EXDEV. An existing file must have the same length
+// and the same second.
 func TestPungiLinks(t *testing.T) {
 	s := newSite(t)
 	ro := filepath.Join(t.TempDir(), "mnt")

@@ -16,7 +16,7 @@ import (
 	"kojisnap/kojisnap/retry"
 )
 
-// cut breaks an answer off after so many bytes of its body.
+// cut breaks an answer off after some bytes of its body.
 type cut struct {
 	http.ResponseWriter
 	left int
@@ -32,7 +32,7 @@ func (c *cut) Write(p []byte) (int, error) {
 	return c.ResponseWriter.Write(p)
 }
 
-// Each answer breaks off: with ranges the rest is asked for, without them all of it.
+// Each answer breaks off. With ranges the rest is asked for, without them the whole file.
 func TestWebResumes(t *testing.T) {
 	for _, ranges := range []bool{true, false} {
 		s := onlyBash(t)
@@ -63,7 +63,7 @@ func TestWebResumes(t *testing.T) {
 	}
 }
 
-// The file is replaced while it is fetched: nothing is put together of both.
+// The file is replaced while it is fetched: the two are not mixed.
 func TestWebChangesMeanwhile(t *testing.T) {
 	s := onlyBash(t)
 	web := counted(t, func(w http.ResponseWriter, r *http.Request, n int) {
@@ -80,12 +80,12 @@ func TestWebChangesMeanwhile(t *testing.T) {
 	s.check(t)
 }
 
-// Trouble that passes is waited for; what does not is one line, and the next source is asked.
+// A fault that passes is waited for. Another one is reported in one line, and the next source is asked.
 func TestWebTrouble(t *testing.T) {
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	defer elsewhere.Close()
 	cases := map[string]struct {
-		answer http.HandlerFunc // of the first request for a file; nil: a server whose certificate is not trusted
+		answer http.HandlerFunc // to the first request for a file; nil: the server's certificate is not trusted
 		passes bool
 		says   string
 	}{
@@ -151,7 +151,7 @@ func TestWebTrouble(t *testing.T) {
 	}
 }
 
-// A server that is gone is given up, not asked for each file.
+// A server that is gone is given up, and not asked for each file.
 func TestWebGone(t *testing.T) {
 	s := onlyBash(t)
 	web := httptest.NewServer(http.NotFoundHandler())
@@ -167,8 +167,8 @@ func TestWebGone(t *testing.T) {
 	}
 }
 
-// ended checks how a copy ended: well and complete, if says is empty, else with one line that
-// says that. It tells whether it was well.
+// ended checks how a copy ended: complete if says is empty, otherwise with one line that contains says. It
+// reports whether it was complete.
 func (s *site) ended(t *testing.T, err error, says string) bool {
 	t.Helper()
 	if says == "" {
@@ -182,8 +182,8 @@ func (s *site) ended(t *testing.T, err error, says string) bool {
 	return false
 }
 
-// A server that sends a byte now and then is given up, though it is never silent and each answer
-// brings something; one that gets better is not.
+// A server that sends a byte now and then is given up, although it is never silent and each answer brings
+// something. A server that gets faster is not.
 func TestWebSlow(t *testing.T) {
 	for _, forGood := range []bool{false, true} {
 		s := onlyBash(t)

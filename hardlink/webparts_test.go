@@ -29,7 +29,7 @@ func fromWeb(client *http.Client, sources ...string) func(*hardlink.Options) {
 	}
 }
 
-// counted is a server that is told how often a file has been asked for, from 1.
+// counted is a server whose answers know how often a file has been asked for, from 1.
 func counted(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n int)) *httptest.Server {
 	var mu sync.Mutex
 	asked := map[string]int{}
@@ -46,8 +46,8 @@ func counted(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n
 	return web
 }
 
-// An answer breaks off anywhere: within an rpm's lead, its headers, its payload, before its
-// first byte and before its last.
+// An answer breaks off anywhere: within an rpm's lead, headers or payload, before its first byte or before
+// its last one.
 func TestWebCutAnywhere(t *testing.T) {
 	s := onlyBash(t)
 	tree := http.FileServer(http.Dir(s.prod))
@@ -69,7 +69,7 @@ func TestWebCutAnywhere(t *testing.T) {
 	}
 }
 
-// After an answer that breaks off comes something that is not its rest.
+// After a broken answer the server sends something else than the rest.
 func TestWebWrongRest(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("asked elsewhere") }))
 	defer elsewhere.Close()
@@ -85,7 +85,7 @@ func TestWebWrongRest(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		rest func(w http.ResponseWriter, r *http.Request, file []byte)
-		says string // "": it is fetched anew, and is had
+		says string // "": the file is fetched from the beginning, and complete
 	}{
 		"from the beginning": {part("bytes 0-99/SIZE"), `the server sent the range "bytes 0-99/`},
 		"a byte too far":     {part("bytes 1001-2000/SIZE"), `not the rest from byte 1000 on`},
@@ -158,7 +158,7 @@ func TestWebRedirectsHere(t *testing.T) {
 	}
 }
 
-// handler answers requests without a network, so that a test can have a clock of its own.
+// handler answers requests without a network, so that a test can have its own clock.
 type handler func(w http.ResponseWriter, r *http.Request)
 
 func (h handler) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -169,12 +169,12 @@ func (h handler) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Retry-After, in seconds or as a date: nobody asks before, and everybody goes on then.
+// Retry-After, in seconds or as a date: no request is sent before, and all continue then.
 func TestWebRetryAfter(t *testing.T) {
 	for name, c := range map[string]struct {
 		value func() string
 		want  time.Duration
-		gone  string // the server is not asked any more, for this
+		gone  string // why the server is not asked again
 	}{
 		"seconds":      {func() string { return "90" }, 90 * time.Second, ""},
 		"a date":       {func() string { return time.Now().Add(40 * time.Second).UTC().Format(http.TimeFormat) }, 40 * time.Second, ""},
@@ -213,7 +213,7 @@ func TestWebRetryAfter(t *testing.T) {
 						return
 					}
 					must(t, err)
-					// Without a time to wait it is the pause before a repetition, a millisecond at most.
+					// Without a time, the wait is the pause before a repetition, a millisecond at most.
 					if len(asked) < 3 || !slices.IsSorted(asked) || asked[1] < c.want || asked[1] > c.want+time.Millisecond {
 						t.Errorf("requests after %v, want the second after %v", asked, c.want)
 					}
@@ -223,8 +223,8 @@ func TestWebRetryAfter(t *testing.T) {
 	}
 }
 
-// An answer that does not end is given up when it is longer than the file can be: by the
-// database's size, or by the header of a signed copy, whose digest is the database's.
+// An endless answer is given up when it is longer than the file can be: by the database's size, or by the
+// header of a signed copy, whose digest the database has.
 func TestWebWithoutEnd(t *testing.T) {
 	for name, keys := range map[string][]string{"unsigned": {""}, "signed": {"41526f0e"}} {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestWebWithoutEnd(t *testing.T) {
 					tree.ServeHTTP(w, r)
 					return
 				}
-				for err == nil { // the client goes away
+				for err == nil { // until the client disconnects
 					_, err = w.Write(body)
 				}
 			}))

@@ -14,8 +14,8 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// A tree of production's that staging's hub could write is refused before anything is made,
-// whoever's the hub is, unless it is said that it is meant.
+// A tree that staging's hub could write is refused before anything is made, whoever the hub's user is, unless
+// WritableSource is set.
 func TestWritableSource(t *testing.T) {
 	needRoot(t)
 	bound := func(t *testing.T, s *site) string {

@@ -30,8 +30,8 @@ func bind(t *testing.T, from, at string) (undo func()) {
 }
 
 // TestPackagesApart: DEFAULT's packages is a mount, or a symlink to a directory whose ../../../vol is
-// topdir's. Nothing but symlinks is written there, so that is no matter, at the first run and at those
-// that switch and remove symlinks.
+// topdir's. kojisnap writes only symlinks there, so this works, in the first run and in those that change and
+// remove symlinks.
 func TestPackagesApart(t *testing.T) {
 	for name, apart := range seedtest.SomeOf(map[string]func(t *testing.T, w *env, disk string) (away func()){
 		"a mount": func(t *testing.T, w *env, disk string) func() {

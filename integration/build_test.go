@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,13 +44,23 @@ type outcome struct {
 	stdout, stderr string
 }
 
+// cleanEnv has no configuration of this machine's, and no PG… of the environment, but what s3test says of its server.
+func cleanEnv(t testing.TB) []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir()}
+	for _, setting := range os.Environ() {
+		if strings.HasPrefix(setting, "AWS_") {
+			env = append(env, setting)
+		}
+	}
+	return env
+}
+
 func kojisnapRun(t testing.TB, args ...string) outcome {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary(t), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// No configuration of this machine's, and no PG… of the environment.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir()}
+	cmd.Env = cleanEnv(t)
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

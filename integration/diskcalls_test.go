@@ -53,8 +53,8 @@ func logsOf(t *testing.T, c *hub.Client, topdir string, b onDisk) (logs []string
 	return logs
 }
 
-// filesOf are all files below a build's directory, as whoever opens them by their paths sees them: a digest
-// by path. Directories that are symlinks are gone into.
+// filesOf returns a digest for each file below a build's directory, by path. It enters directories that are
+// symlinks, as a reader that opens paths does.
 func filesOf(t *testing.T, root string) map[string]string {
 	t.Helper()
 	all := map[string]string{}

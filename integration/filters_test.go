@@ -134,7 +134,7 @@ func TestUndecideds(t *testing.T) {
 	if u := report.Copy.Undecided; o.code != 3 || len(u) != 4 {
 		t.Errorf("exit code %d, undecided %+v", o.code, u)
 	}
-	// Whatever staging's hub says of such builds is right.
+	// verify accepts each answer of staging's hub about such builds.
 	o = kojisnapRun(t, "verify", "-c", c, "-v", "--tag", "plain", "--tag", "named", "--tag", "edited", "--tag", "broken")
 	var failed []string
 	for _, line := range strings.Split(o.stdout, "\n") {

@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store"
+	"kojisnap/kojisnap/store/dir"
 )
 
 // halves writes the configurations of two hosts that share a sync by a store: the one that pulls, and the one that
@@ -204,6 +205,22 @@ func TestStatusAll(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	plugin(t, 2, "dev: the last sync found staging not compose-ready (exit code 3): x stg", "--all", "--store", w.store.String())
+	// Environments may have stores of their own: each store is read once.
+	second := filepath.Join(t.TempDir(), "second")
+	must(t, os.Mkdir(second, 0o755))
+	other, err := dir.Open(second)
+	must(t, err)
+	must(t, repository.UpdateEnvironment(t.Context(), other, "qa", func(e *repository.Environment) { e.Hub, e.Event, e.Loaded = w.prodURL, 7, time.Now() }))
+	own := filepath.Join(t.TempDir(), "own.toml")
+	must(t, os.WriteFile(own, []byte(fmt.Sprintf("[env.stg]\nstore = %[1]q\n[env.dev]\nstore = %[1]q\n[env.qa]\nstore = %[2]q\n", w.store, second)), 0o644))
+	if out := succeed(t, "status", "--all", "-c", own); strings.Count(out, "\n") != 5 || !strings.Contains(out, second) || !strings.Contains(out, "STORE") {
+		t.Errorf("%s", out)
+	}
+	for _, args := range [][]string{{"--event"}, {"--prometheus"}, {"--nagios", "--json"}} {
+		if o := kojisnapRun(t, append([]string{"status", "--all", "-c", own}, args...)...); o.code != 2 && o.code != 3 {
+			t.Errorf("%v: exit code %d", args, o.code)
+		}
+	}
 	// Prune names those that nobody has seen for a month, and forgets on demand.
 	o := kojisnapRun(t, "prune", "--keep", "1", "--store", w.store.String(), "--json")
 	if o.code != 0 || strings.Count(o.stderr, "was not loaded or synced for 30 days") != 1 || !strings.Contains(o.stdout, `"unseen"`) {

@@ -61,7 +61,9 @@ func TestJSON(t *testing.T) {
 	}
 	run(0, []string{"decisions"}, "diff", "staging")
 	run(0, []string{"checks"}, "verify")
-	run(0, []string{"mark", "last_good_sync"}, "status", "-v")
+	run(0, []string{"mark", "last_good_sync", "verdict", "age"}, "status", "-v")
+	run(0, []string{"environments", "made"}, "report")
+	run(0, []string{"environments", "made"}, "report", "-o", filepath.Join(t.TempDir(), "report.html"))
 	run(3, []string{"removed"}, "prune", "--keep", "1", "--dry-run")
 	run(0, []string{"removed"}, "prune", "--keep", "1")
 

@@ -8,7 +8,7 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// cover finds the builds of which the snapshot has all rows.
+// cover finds the builds whose rows the snapshot has completely.
 func (j *judge) cover() {
 	j.covered = map[string]bool{}
 	for _, l := range j.view["tag_listing"] {

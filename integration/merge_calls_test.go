@@ -47,7 +47,7 @@ var questions = []question{
 	{method: "listTaggedRPMS", kwargs: map[string]any{"inherit": true, "latest": true, "arch": "x86_64"}, drop: append([]string{"buildroot_id", "draft"}, ofBuild...), sorted: true},
 }
 
-// idsIn says of which relation the ids in an answer are.
+// idsIn has the relation of an id, by the name of the member that holds the id.
 var idsIn = map[string]string{"tag_id": "tag", "parent_id": "tag", "child_id": "tag", "build_tag": "tag", "dest_tag": "tag", "perm_id": "permissions",
 	"package_id": "package", "owner_id": "users", "external_repo_id": "external_repo", "group_id": "groups", "req_id": "groups"}
 
@@ -93,9 +93,9 @@ func newAsking(after state, h *truth) *asking {
 	return a
 }
 
-// differing are the tags of which something at an event is not the same on both sides, because it
-// is out of the scope, was committed late, or could not go in: the rows are judged by themselves.
-// It also tells which targets differ.
+// differing returns the tags that differ between the two sides at an event, because a row is out of the
+// scope, was committed late, or could not go in: such rows are judged separately. It also returns the targets
+// that differ.
 func (a *asking) differing(event int) (tags, targets map[string]bool) {
 	tags, targets = map[string]bool{}, map[string]bool{}
 	repos := map[string]bool{}
@@ -163,8 +163,8 @@ func (a *asking) call(q question, tag string, event int) (prod, staging hub.Call
 	return ask(tag), ask(there)
 }
 
-// plain brings an answer into a form that can be compared: production's ids, no names, and nothing
-// that is not versioned. Answers about builds lack those of packages of which some build differs today.
+// plain brings an answer into a form that can be compared: with production's ids, without names, and without
+// anything that is not versioned. It drops builds of each package that has a build which differs today.
 func (a *asking) plain(q question, v any, ids map[string]map[string]string) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -202,7 +202,7 @@ func (a *asking) plain(q question, v any, ids map[string]map[string]string) any 
 	return v
 }
 
-// skips reports whether an entry is about a build of a package of which some build differs today.
+// skips reports whether an entry is about a build of a package that has a build which differs today.
 func (a *asking) skips(m map[string]any, ids map[string]map[string]string) bool {
 	build, ok := m["build_id"]
 	if !ok {

@@ -28,9 +28,9 @@ import (
 // TestEarlier: a database that an earlier kojisnap loaded is healed by its next load, and loads
 // that follow judge it like any other.
 //
-// testdata/earlier.zip is what the kojisnap of commit 87f5847 left: production's tables, the store
-// and a dump of staging's database after six loads, before each of which TestMerge's production and
-// staging had changed much, often the same keys, and staging some more after the last.
+// testdata/earlier.zip is what the kojisnap of commit 87f5847 left behind: production's tables, the store,
+// and a dump of staging's database after six loads. Before each load TestMerge's production and staging had
+// changed much, often the same keys; after the last load staging changed more.
 func TestEarlier(t *testing.T) {
 	g, loads := earlier(t)
 	start := g.db.read()

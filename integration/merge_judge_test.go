@@ -30,7 +30,7 @@ type judge struct {
 	made       map[string]map[string]bool
 	satisfied  map[string]map[string]bool              // rows of the view that are there as production has them
 	gone       map[string]map[string]bool              // ids of rows that did not go in, and what refers to them does not either
-	covered    map[string]bool                         // builds of which the snapshot has all rows
+	covered    map[string]bool                         // builds whose rows the snapshot has completely
 	mayGo      map[string]map[string]bool              // rows of staging's that have to give way
 	notes      map[string]map[string]map[string]string // by list, relation and key: why
 	told       map[string]map[string]map[string]bool   // what the report lists, by production's keys
@@ -143,8 +143,8 @@ func (j *judge) heldEvent() (held int) {
 	return held
 }
 
-// mapReset adds to the view the builds of which a snapshot since the one that the database held tells that
-// production reset or deleted them.
+// mapReset adds builds to the view that production reset or deleted, according to a snapshot since the one
+// that the database held.
 func (j *judge) mapReset() {
 	r := relation.Get("build")
 	held := j.heldEvent()

@@ -167,7 +167,7 @@ func (g *merging) find(t *testing.T, name string, round int) *wanted {
 	if len(g.pulled) > 1 && g.rnd.IntN(6) == 0 {
 		g.lose(t)
 	}
-	// One to five rounds of production's, of which a pull may be made that is not loaded.
+	// Production changes in up to five rounds. After each it may be pulled without a load.
 	for n := g.rnd.IntN(5) * g.rnd.IntN(2); n > 0; n-- {
 		g.produce(t)
 		if g.rnd.IntN(2) == 0 && g.pullNow(t, name) != nil {

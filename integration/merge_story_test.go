@@ -16,7 +16,7 @@ type story struct {
 	due  bool // production has done its part of the step
 }
 
-// storyRelations are those of which a key may go and come at will.
+// storyRelations are relations where a key may be removed and added at any time.
 var storyRelations = []string{"tag_extra", "tag_packages", "tag_external_repos", "group_package_listing", "build_target_config"}
 
 // produce is production's part, before a pull.

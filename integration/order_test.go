@@ -30,7 +30,8 @@ var order = []string{
 	"dbsync hardlink",
 	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status hardlink/prodtree",
 	"dbsync/loadtx",
-	"dbsync/book dbsync/overlay",
+	"volumes/clone/overlay volumes/clone/btrfs volumes/clone/program volumes/clone/ontap",
+	"dbsync/book dbsync/overlay volumes/clone",
 	"dbsync/kojidb hardlink/ledger hardlink/source",
 	"hardlink/content",
 	"hardlink/rpmfile",
@@ -45,7 +46,8 @@ var order = []string{
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
 var testOrder = []string{
-	"integration integration/ops kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
+	"integration integration/ops kojisnap/report/reporttest kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest volumes/clone/clonetest hardlink/ledger/ledgertest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
+	"dbsync/dbtest/withserver",
 	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
 	"kojisnap/hub/hubtest/query",
 	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",

@@ -96,7 +96,7 @@ func TestOtherHub(t *testing.T) {
 	must(t, os.WriteFile(c, []byte(strings.Replace(string(body), "[pull]", "[load]\nhub-moved = \""+other+"\"\n[pull]", 1)), 0o644))
 	succeed(t, "load", "-c", c, "--snapshot", moved)
 
-	// The next event, of which the first snapshot of an address does not tell what was revoked.
+	// The next event. The first snapshot from another address does not have what was revoked by then.
 	next, c2 := production(func(m *hubtest.Memory) {
 		must(t, m.Insert("events", hubtest.Values{"id": 420, "time": "2026-11-21 01:00:00+00"}))
 	})

@@ -42,8 +42,8 @@ func TestRenamedVolume(t *testing.T) {
 	}
 }
 
-// dangling are the symlinks below topdir that lead nowhere, but for builds that have no directory at
-// production.
+// dangling returns the symlinks below topdir without an existing target, except those of builds that have no
+// directory at production.
 func (w *env) dangling(t *testing.T) (left []string) {
 	t.Helper()
 	must(t, filepath.WalkDir(w.topdir, func(path string, d fs.DirEntry, err error) error {

@@ -3,9 +3,11 @@ package integration_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,9 +16,11 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/report"
 	"kojisnap/kojisnap/report/reporttest"
+	"kojisnap/kojisnap/repository"
 )
 
 // TestReport: the report says what the syncs came to, as page, text and JSON alike; the page that it writes is sound
@@ -56,6 +60,13 @@ func TestReport(t *testing.T) {
 		t.Errorf("no check of rpms that is ok: %+v", e.Checks)
 	}
 
+	// The record of an earlier kojisnap has only the checks that are not ok.
+	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.sync SET report = report - 'passed' - 'lists'")
+	old := read(kojisnap.StateReady, "READY at event ")
+	if len(old.Checks) == 0 || len(old.Checks) >= len(e.Checks) || slices.ContainsFunc(old.Checks, func(c report.Cell) bool { return c.Status == "ok" }) || !old.Checked.Equal(e.Checked) {
+		t.Errorf("of an old record: %+v", old.Checks)
+	}
+
 	// Production goes on.
 	mutator, err := generate.NewMutator(w.prodRows, generate.MutatorOptions{Seed: 3, Tags: []string{"f42-compose"}, Pace: time.Minute})
 	must(t, err)
@@ -75,7 +86,9 @@ func TestReport(t *testing.T) {
 		t.Errorf("changes: %+v", e.Changes)
 	}
 	for _, kind := range []string{"conflicts", "left out", "decisions"} {
-		if !slices.ContainsFunc(read("", "").Own, func(o report.Own) bool { return o.Kind == kind && o.Total > 0 && len(o.Entries) == o.Total && o.Consequence != "" }) {
+		if !slices.ContainsFunc(read("", "").Own, func(o report.Own) bool {
+			return o.Kind == kind && o.Total > 0 && len(o.Entries) == o.Total && o.Consequence != ""
+		}) {
 			t.Errorf("no %s of staging's own", kind)
 		}
 	}
@@ -97,8 +110,9 @@ func TestReport(t *testing.T) {
 		t.Errorf("the schedule: every %d s", e.Every)
 	}
 	body := w.read(t, page)
+	shown := htmlText(body)
 	for _, name := range e.Checks[rows].Entries {
-		if !strings.Contains(body, name) {
+		if !strings.Contains(shown, name) {
 			t.Errorf("the page does not name %q", name)
 		}
 	}
@@ -107,14 +121,57 @@ func TestReport(t *testing.T) {
 		t.Errorf("%s records have all checks", n)
 	}
 
-	pages := map[string][]byte{"real": []byte(body)}
-	reporttest.Parse(t, pages["real"])
+	// Several environments on one page: one whose database is gone, and one that only the store knows.
+	must(t, repository.UpdateEnvironment(t.Context(), w.store, "perf", func(e *repository.Environment) {
+		e.Event, e.Pin, e.Loaded = 400, 400, time.Now().Add(-3*time.Hour)
+		e.Sync = &repository.EnvironmentSync{Finished: time.Now().Add(-2 * time.Hour), Succeeded: time.Now().Add(-2 * time.Hour), Checks: map[string]int{"ok": 9}}
+	}))
+	several := filepath.Join(t.TempDir(), "several.toml")
+	must(t, os.WriteFile(several, []byte(strings.Replace(w.read(t, config), "env    = \"stg\"\n", "", 1)+
+		"[env.stg]\n[env.dev]\ndb = \"host=127.0.0.1 port=1 dbname=koji password=sesame connect_timeout=2\"\n"), 0o644))
+	all := filepath.Join(t.TempDir(), "all.html")
+	o := kojisnapRun(t, "report", "-c", several, "-o", all, "--json")
+	var many report.Facts
+	must(t, json.Unmarshal([]byte(o.stdout), &many))
+	var states []string
+	for _, e := range many.Environments {
+		states = append(states, fmt.Sprint(e.Name, " ", e.Verdict.State, " ", e.StoreOnly))
+	}
+	if !slices.Equal(states, []string{"dev unknown false", "stg not ready false", "perf ready true"}) || o.code != 0 {
+		t.Errorf("environments: %q: %s", states, o.stderr)
+	}
+	pages := map[string][]byte{"real": []byte(body), "several": []byte(w.read(t, all))}
+	for _, page := range pages {
+		reporttest.Parse(t, page)
+		if strings.Contains(string(page), "sesame") {
+			t.Error("the page has a password")
+		}
+	}
+	// A host that knows only the store.
+	var stored report.Facts
+	must(t, json.Unmarshal([]byte(succeed(t, "report", "--store", w.store.String(), "--json")), &stored))
+	states = nil
+	for _, e := range stored.Environments {
+		states = append(states, fmt.Sprint(e.Name, " ", e.Verdict.State, " ", e.StoreOnly))
+	}
+	if !slices.Equal(states, []string{"perf ready true", "stg not ready true"}) {
+		t.Errorf("in the store: %q", states)
+	}
+	if o := kojisnapRun(t, "report", "-c", several, "--db", "dbname=x"); o.code != 2 || !strings.Contains(o.stderr, "--env") {
+		t.Errorf("the database of which environment: exit code %d: %s", o.code, o.stderr)
+	}
+	if o := kojisnapRun(t, "report", "--store", t.TempDir()); o.code != 2 || !strings.Contains(o.stderr, "no database") {
+		t.Errorf("of nothing: exit code %d: %s", o.code, o.stderr)
+	}
+	if e := w.reports(t, several, all, kojisnap.StateNotReady, "NOT READY: ", "--env", "stg"); len(e.Config) < 20 {
+		t.Errorf("the configuration: %+v", e.Config)
+	}
 
 	// An environment whose database is gone is on the page; nothing is, when the page cannot be written.
-	gone := kojisnapRun(t, "report", "-c", config, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2", "--json")
+	gone := kojisnapRun(t, "report", "-c", config, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2", "--env", "stg", "--json")
 	var facts report.Facts
 	must(t, json.Unmarshal([]byte(gone.stdout), &facts))
-	if gone.code != 0 || len(facts.Environments) != 1 || facts.Environments[0].Verdict.State != kojisnap.StateUnknown {
+	if gone.code != 0 || len(facts.Environments) != 1 || facts.Environments[0].Verdict.State != kojisnap.StateNotReady || !facts.Environments[0].StoreOnly || len(facts.Environments[0].Troubles) != 1 {
 		t.Errorf("without the database: exit code %d, %+v", gone.code, facts)
 	}
 	for _, args := range [][]string{{"-o", filepath.Dir(page)}, {"-o", "/proc/report.html"}, {"-o", "-", "--json"}, {"extra"}} {
@@ -128,6 +185,85 @@ func TestReport(t *testing.T) {
 	reporttest.Browse(t, pages)
 }
 
+// TestReportChanges: the builds that came, moved and went with the last load are named, each with its tags, and each
+// once; what was only tagged again is no change.
+func TestReportChanges(t *testing.T) {
+	w := newEnv(t)
+	w.init(t)
+	c := w.config(t, "f42-compose")
+	const next = lastEvent + 1
+	nvr := func(path string) string { return strings.ReplaceAll(path, "/", "-") }
+	changes := func() *report.Changes {
+		t.Helper()
+		var f report.Facts
+		must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", c, "--json")), &f))
+		return f.Environments[0].Changes
+	}
+	succeed(t, "pull", "-c", c)
+	succeed(t, "load", "-c", c)
+	if have := changes(); have != nil {
+		t.Errorf("after the first load: %+v", have)
+	}
+	w.event(t, next)
+	var paths []string
+	var ids []any
+	for range 4 {
+		var taken []string
+		for _, p := range paths {
+			taken = append(taken, strings.Split(p, "/")[0])
+		}
+		paths = append(paths, w.untagLatest(t, next, taken...))
+		ids = append(ids, w.buildID(t, paths[len(paths)-1]))
+	}
+	// The first is gone. The second moves. The third is tagged again at once, the fourth too, and into another tag.
+	for i, tags := range [][]int{nil, {8}, {2}, {2, 8}} {
+		for _, tag := range tags {
+			w.create(t, "tag_listing", next, hubtest.Values{"tag_id": tag, "build_id": ids[i]})
+		}
+	}
+	row, err := w.prodRows.Select("build", hubtest.Values{"id": ids[3]})
+	must(t, err)
+	made := maps.Clone(row[0])
+	made["id"], made["release"], made["create_event"] = 1000, "99.fc42", next
+	must(t, w.prodRows.Insert("build", made))
+	w.create(t, "tag_listing", next, hubtest.Values{"tag_id": 2, "build_id": 1000})
+	names := map[int]string{}
+	for _, id := range []int{2, 8} {
+		tag, err := w.prodRows.Select("tag", hubtest.Values{"id": id})
+		must(t, err)
+		names[id] = tag[0]["name"].(string)
+	}
+	kojisnapRun(t, "pull", "-c", c, "--event", fmt.Sprint(next))
+	kojisnapRun(t, "load", "-c", c)
+	have := changes()
+	if have == nil {
+		t.Fatal("nothing is known")
+	}
+	last := strings.Split(paths[3], "/")
+	want := map[string][]report.BuildChange{
+		"gone": {{Build: nvr(paths[0]), From: []string{names[2]}}}, "moved": {{Build: nvr(paths[1]), Into: []string{names[8]}, From: []string{names[2]}}},
+		"added": {{Build: nvr(paths[3]), Into: []string{names[8]}}}, "new": {{Build: last[0] + "-" + last[1] + "-99.fc42", Into: []string{names[2]}}},
+	}
+	for what, list := range map[string]report.BuildList{"gone": have.Gone, "moved": have.Moved, "added": have.Added, "new": have.New} {
+		if !reflect.DeepEqual(list.Builds, want[what]) || list.Total != 1 {
+			t.Errorf("%s: %+v, want %+v", what, list, want[what])
+		}
+	}
+	if have.FromEvent != lastEvent || have.Event != next {
+		t.Errorf("from %d to %d", have.FromEvent, have.Event)
+	}
+	if text := succeed(t, "report", "-c", c); !strings.Contains(text, "  moved "+nvr(paths[1])+" into "+names[8]+" out of "+names[2]+"\n") {
+		t.Errorf("text: %s", text)
+	}
+	// The earlier snapshot is gone.
+	must(t, w.store.Delete(t.Context(), "snapshots/"+have.From+".json"))
+	var f report.Facts
+	must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", c, "--json")), &f))
+	if e := f.Environments[0]; e.Changes != nil || !slices.ContainsFunc(e.Troubles, func(s string) bool { return strings.Contains(s, have.From) }) {
+		t.Errorf("without the earlier snapshot: %+v, %q", e.Changes, e.Troubles)
+	}
+}
+
 // reportConfig is config with production as it goes on.
 func (w *env) reportConfig(t *testing.T) string {
 	t.Helper()
@@ -138,14 +274,15 @@ func (w *env) reportConfig(t *testing.T) string {
 }
 
 // reports makes all forms of a report, which must agree, and returns the environment.
-func (w *env) reports(t *testing.T, config, page string, state kojisnap.State, says string) report.Env {
+func (w *env) reports(t *testing.T, config, page string, state kojisnap.State, says string, flags ...string) report.Env {
 	t.Helper()
-	if o := kojisnapRun(t, "report", "-c", config, "-o", page); o.code != 0 || o.stdout+o.stderr != "" {
+	flags = append(flags, "-c", config)
+	if o := kojisnapRun(t, append([]string{"report", "-o", page}, flags...)...); o.code != 0 || o.stdout+o.stderr != "" {
 		t.Errorf("report -o: exit code %d, %s%s", o.code, o.stdout, o.stderr)
 	}
 	var facts report.Facts
-	must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", config, "--json")), &facts))
-	text := succeed(t, "report", "-c", config)
+	must(t, json.Unmarshal([]byte(succeed(t, append([]string{"report", "--json"}, flags...)...)), &facts))
+	text := succeed(t, append([]string{"report"}, flags...)...)
 	body := w.read(t, page)
 	if len(facts.Environments) != 1 {
 		t.Fatalf("%d environments", len(facts.Environments))

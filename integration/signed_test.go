@@ -188,7 +188,7 @@ func TestSignedSync(t *testing.T) {
 }
 
 // TestForgedNames: names that lead out of their directory reach neither database nor topdir, whoever wrote
-// them into the store; they are named, and all else is loaded.
+// them to the store. They are reported, and everything else is loaded.
 func TestForgedNames(t *testing.T) {
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")

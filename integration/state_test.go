@@ -21,8 +21,8 @@ import (
 func (w *env) state(t testing.TB) string {
 	t.Helper()
 	// What a pull that was cut off keeps to go on with is no snapshot, and the directory where a
-	// writers keep their leases is no lease.
-	kept := regexp.MustCompile(`(?m)^/(pulls(/\S*)?|locks) .*\n`)
+	// writers keep their leases is no lease. What a sync remembers of itself is there, too.
+	kept := regexp.MustCompile(`(?m)^/((pulls|environments|pulled)(/\S*)?|locks) .*\n`)
 	return w.database(t, "") + w.files(t) + kept.ReplaceAllString(tree(t, w.store.String()), "")
 }
 

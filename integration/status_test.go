@@ -149,8 +149,8 @@ func databaseOf(t *testing.T, dsn string) string {
 	return name
 }
 
-// TestStamp: the file for checks of age holds the time of the last run of which all succeeded,
-// and nothing else.
+// TestStamp: the file for checks of age has the time of the last run whose steps all succeeded, and nothing
+// else.
 func TestStamp(t *testing.T) {
 	w := newEnv(t)
 	w.init(t)

@@ -26,6 +26,7 @@ import (
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/tagglob"
 	"kojisnap/volumes"
+	"kojisnap/volumes/clone"
 	"kojisnap/volumes/topdir"
 )
 
@@ -182,12 +183,20 @@ func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*l
 	if err != nil {
 		return nil, err
 	}
+	current, err := clone.Current(o.Topdir, o.prod())
+	if err != nil {
+		return nil, err
+	}
+	shown := ""
+	if current != nil {
+		shown = current.Path
+	}
 	level := hardlink.VerifySize
 	if o.Digest {
 		level = hardlink.VerifyDigest
 	}
 	return hardlink.New(hardlink.Options{
-		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource, Unmounted: o.Unmounted, ReadOnly: readOnly, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
+		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource || clone.OnRecord(o.Topdir, readOnly), Unmounted: o.Unmounted, ReadOnly: readOnly, Clone: shown, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
 		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	})
@@ -207,10 +216,18 @@ func (o CopyOptions) openSource(ctx context.Context) func(url string) (source.Ob
 	}
 }
 
+// CheckSources refuses sources whose URLs cannot be ones of production's tree, with a *source.URLError. It asks no
+// server, and does not look whether directories exist.
+func (o CopyOptions) CheckSources() error {
+	urls := slices.DeleteFunc(slices.Clone(o.Sources), func(name string) bool { return !strings.Contains(name, "://") })
+	_, err := source.Open(urls, source.Options{Open: o.openSource(context.Background())})
+	return err
+}
+
 // readOnly returns production's topdir on this machine: the first source that is a directory, or else what
 // vol/NAME leads to already. It is empty if there is neither: all files come from URLs.
 func (o CopyOptions) readOnly() (string, error) {
-	prod := o.Mapping().Staging(volumes.DefaultVolume)
+	prod := o.prod()
 	if _, err := os.Stat(o.Topdir); err != nil {
 		return "", fmt.Errorf("topdir: %w", err)
 	}
@@ -223,12 +240,21 @@ func (o CopyOptions) readOnly() (string, error) {
 		}
 		return s, nil
 	}
+	if n, err := clone.Current(o.Topdir, prod); err != nil || n != nil && n.Source != "" {
+		if err != nil {
+			return "", err
+		}
+		return n.Source, nil // the clone is not all of production's tree
+	}
 	tree, err := topdir.FindTree(o.Topdir, prod)
 	if err == nil && tree == "" && len(o.Sources) == 0 {
 		err = fmt.Errorf("no source of files: %s is not there; give --source, production's tree", filepath.Join(o.Topdir, "vol", prod))
 	}
 	return tree, err
 }
+
+// prod is staging's name of the volume that shows production's topdir.
+func (o CopyOptions) prod() string { return o.Mapping().Staging(volumes.DefaultVolume) }
 
 // isVolume reports whether a directory is vol/NAME of topdir, by whatever path. Such a source stands for what
 // vol/NAME leads to, because a copy makes vol/NAME itself anew.
@@ -336,12 +362,19 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger
 // copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
 // cannot be read: the engine reports that.
 func (o CopyOptions) copied() map[string]bool {
+	l, err := ledger.Read(o.Topdir)
+	if err != nil {
+		return map[string]bool{}
+	}
+	return wantedIn(l)
+}
+
+// wantedIn returns the names of the builds in a ledger that are still wanted.
+func wantedIn(l *ledger.Ledger) map[string]bool {
 	nvrs := map[string]bool{}
-	if l, err := ledger.Read(o.Topdir); err == nil {
-		for _, b := range l.Builds {
-			if b.Unwanted == 0 {
-				nvrs[b.Build.NVR()] = true
-			}
+	for _, b := range l.Builds {
+		if b.Unwanted == 0 {
+			nvrs[b.Build.NVR()] = true
 		}
 	}
 	return nvrs

@@ -88,6 +88,7 @@ const (
 	CheckStagingHub    = "staging's hub"
 	CheckTopdir        = "topdir"
 	CheckSources       = "sources"
+	CheckClones        = "clones"
 	CheckDatabase      = "database"
 )
 
@@ -100,6 +101,7 @@ func (o SyncOptions) preflights(s store.Store) []precheck {
 		{CheckStagingHub, OnlyApply, !o.NoVerify, o.checkStagingHub},
 		{CheckTopdir, OnlyApply, true, func(ctx context.Context) (string, error) { return o.checkTopdir(ctx, s) }},
 		{CheckSources, OnlyApply, true, o.checkSources},
+		{CheckClones, OnlyApply, true, o.checkClone},
 		{CheckDatabase, OnlyApply, true, o.checkDatabase},
 	}
 }

@@ -51,7 +51,7 @@ func Load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 // load is Load that still holds the lock on WaitFor when it returns, also with an error.
 func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOptions) (_ *book.LoadReport, lock *waiting, _ error) {
 	started := time.Now()
-	opt, err := o.found(ctx, s)
+	opt, err := o.found(ctx, snap, s)
 	if err == nil && !opt.DryRun {
 		if err = o.EventFile.check(); err == nil {
 			lock, err = waitFor(ctx, o.WaitFor, o.Log)
@@ -110,7 +110,7 @@ func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[
 }
 
 // found completes the options with what they name: the ledger, the overlay.
-func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptions, error) {
+func (o LoadOptions) found(ctx context.Context, snap *snapfile.Snapshot, s store.Store) (dbsync.LoadOptions, error) {
 	opt := o.LoadOptions
 	mapping := volumes.Mapping{Prod: opt.Volume, Rules: o.Rules}
 	if err := mapping.Validate(nil); err != nil {
@@ -137,7 +137,13 @@ func (o LoadOptions) found(ctx context.Context, s store.Store) (dbsync.LoadOptio
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {
-		return repository.SnapshotsBetween(ctx, s, after, before) // if the store has keys, only trusted ones
+		all, err := repository.SnapshotsBetween(ctx, s, after, before) // if the store has keys, only trusted ones
+		for i := range all {
+			if snap.Filtered() {
+				all[i] = narrow.Revoked(all[i], snap)
+			}
+		}
+		return all, err
 	}
 	opt.Narrow = narrow.ToIDs
 	if o.Overlay != "" {

@@ -19,6 +19,9 @@ type StagingStatus struct {
 	Drift *Drift `json:"drift,omitempty"` // nil without a store
 	// Pulled is how the last pull of the newest snapshot's scope ended; nil: the store does not say.
 	Pulled *repository.Pulled `json:"pulled,omitempty"`
+	// Verdict is Judge's, and AgeSeconds is Age's, once both are found out.
+	Verdict    *Verdict `json:"verdict,omitempty"`
+	AgeSeconds int64    `json:"age"`
 }
 
 // Drift says what a database lacks of the newest snapshot that a store has of the same hub.

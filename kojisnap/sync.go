@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/verify"
+	"kojisnap/volumes/clone"
 )
 
 // SyncOptions are the options of the steps that Sync runs. Sync itself sets what follows from an earlier step,
@@ -26,6 +27,7 @@ type SyncOptions struct {
 	Pull       pull.Options
 	Copy       CopyOptions
 	Load       LoadOptions
+	Clone      CloneOptions
 	Verify     verify.Options
 	Only       Half
 	Scope      repository.Scope // with OnlyApply: of which the latest snapshot is applied
@@ -57,14 +59,16 @@ type SyncResult struct {
 	Remove   *CopyResult      `json:"remove,omitempty"`
 	Repair   *CopyResult      `json:"repair,omitempty"` // of files that verify found missing or damaged
 	Verify   *verify.Result   `json:"verify,omitempty"`
-	Steps    []SyncStep       `json:"steps"` // those that were reached
+	Clone    *clone.Cloned    `json:"clone,omitempty"`   // of production's tree
+	Discard  *clone.Discarded `json:"discard,omitempty"` // clones that are no longer needed
+	Steps    []SyncStep       `json:"steps"`             // those that were reached
 
 	begins func(string)
 	ends   func(SyncStep, *SyncResult)
 }
 
-// Sync runs pull, copy of what is new, load, removal of what can go, verify, in this order: the hub never
-// names a file that is not there. A load leads builds that no compose needs any longer back to production's
+// Sync runs pull, clone (if clones are made), copy of what is new, load, removal of what can go, verify, discard of old clones,
+// in this order: the hub never names a file that is not there. A load leads builds that no compose needs any longer back to production's
 // volume at once; their copies stay for Copy.KeepFor, for composes that run. Copies that verify finds missing
 // or damaged are made again, and verified once more.
 //
@@ -113,12 +117,25 @@ func (r *SyncResult) pull(ctx context.Context, s store.Store, o SyncOptions) err
 	return nil
 }
 
-// apply runs the steps that change staging, and verify.
+// apply runs the steps that change staging, and verify. Where clones are made, the first step makes one, and the last
+// one discards old ones.
 func (r *SyncResult) apply(ctx context.Context, s store.Store, snap *snapfile.Snapshot, o SyncOptions) error {
 	if err := o.checkSnapshot(ctx, snap); err != nil {
 		return err
 	}
 	o.Copy.Leave, o.Copy.Repair, o.Copy.Database = true, true, &StagingDatabase{DSN: o.Load.DSN}
+	if err := r.clone(ctx, snap, s, o); err != nil {
+		return err
+	}
+	err := r.files(ctx, s, snap, o)
+	if err != nil && !Incomplete(err) {
+		return err
+	}
+	return cmp.Or(r.discard(ctx, o), err)
+}
+
+// files runs the steps from copy to verify.
+func (r *SyncResult) files(ctx context.Context, s store.Store, snap *snapfile.Snapshot, o SyncOptions) error {
 	var keptBack error // a *hardlink.LeftOutError
 	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", Copy, &r.Copy}, &keptBack); err != nil {
 		return err

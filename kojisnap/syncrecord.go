@@ -27,7 +27,7 @@ import (
 
 // SyncStep is one step of a sync, as the record of the sync has it.
 type SyncStep struct {
-	Name    string           `json:"name"` // pull, copy, load, remove, verify
+	Name    string           `json:"name"` // pull, clone, copy, load, remove, verify, discard
 	Seconds float64          `json:"seconds"`
 	Error   string           `json:"error,omitempty"`
 	Counts  map[string]int64 `json:"counts,omitempty"`
@@ -107,6 +107,15 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 		in, up, gone := l.Totals()
 		counts["load"] = map[string]int64{"inserted": in, "updated": up, "revoked_or_deleted": gone,
 			"conflicts": int64(len(l.Conflicts)), "left_out": int64(len(l.LeftOut)), "kept": int64(len(l.Kept))}
+	}
+	if c := r.Clone; c != nil {
+		counts["clone"] = map[string]int64{"made": 1}
+		if c.Kept {
+			counts["clone"]["made"] = 0
+		}
+	}
+	if d := r.Discard; d != nil {
+		counts["discard"] = map[string]int64{"discarded": int64(len(d.Discarded)), "busy": int64(len(d.Busy)), "failed": int64(len(d.Failed))}
 	}
 	if v := r.Verify; v != nil {
 		counts["verify"] = rep.noteChecks(v.Checks)

@@ -83,12 +83,12 @@ func (s *StagingStatus) Judge() Verdict {
 	if good := s.LastGoodSync; good != nil {
 		v.Text += fmt.Sprintf("; the last good one ended %s ago", Age(s.Now.Sub(good.Finished)))
 	}
-	v.Causes = []Cause{{What: fmt.Sprintf("Exit code %d: %s", last.Exit, cmp.Or(last.Error, "no reason is on record")), Cure: exitCure(last.Exit)}}
+	v.Causes = []Cause{{What: fmt.Sprintf("Exit code %d: %s", last.Exit, cmp.Or(last.Error, "no reason is on record")), Cure: ExitCure(last.Exit)}}
 	return v
 }
 
-// exitCure says what helps after a sync that failed on its way.
-func exitCure(exit int) string {
+// ExitCure says what helps after a sync that failed on its way.
+func ExitCure(exit int) string {
 	switch exit {
 	case 2:
 		return "Correct the command line or the configuration: the message names the flag or the key."
@@ -134,9 +134,9 @@ func (r *SyncReport) causes(exit int, said string) (causes []Cause, short string
 		causes = append(causes, Cause{name, what + inChecks(s.checks), CheckCure(name)})
 	}
 	if r.Missing > 0 {
-		words = append(words, fmt.Sprintf("%d files that no source has", r.Missing))
-		causes = append(causes, Cause{What: fmt.Sprintf("%d files could not be had. Their builds stay on production's volume.", r.Missing),
-			Cure: "kojisnap copy --dry-run names them. Look whether the source is whole; what production itself lacks, ask its release engineers for."})
+		words = append(words, fmt.Sprintf("%d at no source", r.Missing))
+		causes = append(causes, Cause{What: fmt.Sprintf("%d files are at no source. Their builds stay on production's volume.", r.Missing),
+			Cure: "kojisnap copy --dry-run names them. See that the source is whole. Ask production's release engineers for what production itself lacks."})
 	}
 	if r.Held > 0 {
 		words = append(words, fmt.Sprintf("%d things kept back by the copy", r.Held))
@@ -190,18 +190,20 @@ var checkCures = map[string]string{
 	"module archives":   rowsCure,
 	"archives":          rowsCure,
 	"builds":            rowsCure,
-	"content tags":      "Pull with --content-tags, the default; a content tag that production deleted, ask the module's owner about.",
+	"content tags":      "Pull with --content-tags, the default; ask the module's owner about a content tag that production deleted.",
 	"hidden":            "Untag staging's own build, or tag production's again in staging; calls that are pinned at a loaded event do not see it.",
 	"on record":         "Nothing to do: staging's own decisions explain it.",
 	"unsigned":          "Dist repos need signed rpms: wait until production signs them.",
 	"signed copies":     "Wait until production signs them with a wanted key, or name another key with --sigkey.",
-	"files":             "Run kojisnap copy --audit --repair, which makes them again; what production itself lacks, ask its release engineers for.",
+	"files":             "Run kojisnap copy --audit --repair, which makes them again. Ask production's release engineers for what production itself lacks.",
 	"sources":           "Run kojisnap copy --audit --repair; Pungi only warns about a build without a source rpm.",
 	"archive files":     "Run kojisnap copy --audit --repair, which makes them again.",
 	"module files":      "Run kojisnap copy --audit --repair, which makes them again.",
 	"unmounted volumes": "Mount the volume and take it out of unmounted, or accept that composes cannot have these builds.",
 	"links":             "Put the compose directory and topdir on one mount, and let the compose user read and link the files.",
 	"placement":         "Run kojisnap copy: these are not where a compose can link them.",
+	"clone":             "Make a new clone with kojisnap sync: production's tree changed after this one was made, or it is not mounted.",
+	"clone links":       "Composes take room for what they copy: put the compose directory into the clone's own mount.",
 	"room":              "Make room where composes write, or keep copies for fewer days (--keep-days).",
 	"trial":             "Run kojisnap verify --compose DIR --debug, which repeats the trial and shows its commands.",
 	"topurl":            "See that the web server serves topdir with its symlinks, and that topurl leads to it.",

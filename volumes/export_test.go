@@ -21,7 +21,7 @@ func (p Plan) Bytes() (n int64) {
 	return n
 }
 
-// WithoutRows is the plan as a file would have it.
+// WithoutRows returns the plan as it is after it was written to a file and read.
 func (p Plan) WithoutRows() Plan {
 	p.Staged = slices.Clone(p.Staged)
 	for i := range p.Staged {

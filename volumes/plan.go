@@ -75,7 +75,7 @@ type StagedBuild struct {
 	// Tags are the wanted tags that have it.
 	Tags []string `json:"tags,omitempty"`
 
-	rows *BuildFiles // of which Files were chosen; see AllFiles
+	rows *BuildFiles // the rows that Files were chosen from; see AllFiles
 }
 
 // Plan lists the files and symlinks that must be below topdir. It is plain data,

@@ -211,7 +211,7 @@ func TestNewPlanRefuses(t *testing.T) {
 	}
 }
 
-// Two archives of one name, of which no database says which is where: both are wanted.
+// If two archives have one name, and no database says which directory has which, the plan wants both.
 func TestArchivesInSubdirectories(t *testing.T) {
 	in := example()
 	b := &in.Builds[0]

@@ -16,6 +16,7 @@ import (
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
+	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/progress"
@@ -110,7 +111,7 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
 	// Status and report must not wait for a running sync.
-	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != reportCommand.name {
+	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != "report" {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}
@@ -128,7 +129,7 @@ func (a *app) selectEnv(cmd command, set *pflag.FlagSet) error {
 	}
 	named := slices.Contains(a.config.Environments(), env)
 	a.envSet = chosen || named
-	if !a.envSet && (cmd.noEnv || wantsAll(set)) {
+	if !a.envSet && (cmd.noEnv || wantsAll(set) || a.onlyPulls(set)) {
 		return nil
 	}
 	if err := a.config.Require(env); err != nil && !cmd.anyConfig {
@@ -142,6 +143,16 @@ func (a *app) selectEnv(cmd command, set *pflag.FlagSet) error {
 func wantsAll(set *pflag.FlagSet) bool {
 	all := set.Lookup("all")
 	return all != nil && all.Changed
+}
+
+// onlyPulls reports whether a sync is of the half that serves all environments alike: one pull of all their tags.
+func (a *app) onlyPulls(set *pflag.FlagSet) bool {
+	only := set.Lookup("only")
+	if only == nil || only.Changed {
+		return only != nil && only.Value.String() == string(kojisnap.OnlyPull)
+	}
+	v, _, _ := a.config.Lookup(syncCommand.name, "only")
+	return v == string(kojisnap.OnlyPull)
 }
 
 // settle decides between flags that exclude each other: the command line goes before the configuration, and must

@@ -99,11 +99,24 @@ func (o *bundleFlags) run(ctx context.Context, a *app, args []string) error {
 	if o.file == "-" {
 		return write(a.rawOutput())
 	}
-	if err := durable.WriteFile(o.file, write); err != nil {
+	to := func() error { return durable.WriteFile(o.file, write) }
+	if info, err := os.Stat(o.file); err == nil && !info.Mode().IsRegular() { // a tape, or a pipe
+		to = func() error { return writeInto(o.file, write) }
+	}
+	if err := to(); err != nil {
 		return fmt.Errorf("bundle %s: %w", o.file, err)
 	}
 	a.tell("snapshot %s: %d segments, %d bytes", b.Snapshot, b.Segments, b.Bytes)
 	return a.result(result, nil)
+}
+
+// writeInto writes into what is there, and is no regular file.
+func writeInto(path string, write func(io.Writer) error) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
 }
 
 var unbundleCommand = command{

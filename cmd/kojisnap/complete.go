@@ -157,9 +157,9 @@ func (c *completer) values(ctx context.Context, flag *pflag.Flag, word string) c
 // arguments completes an argument that is no flag.
 func (c *completer) arguments(ctx context.Context, before []string, word string) completion {
 	switch n := len(before); {
-	case c.cmd.name == "link" || c.cmd.name == "keygen":
+	case slices.Contains([]string{"link", "keygen", "unbundle"}, c.cmd.name):
 		return completion{directive: completeFiles}
-	case c.cmd.name == "show" && n == 0, c.cmd.name == "diff" && n < 2:
+	case (c.cmd.name == "show" || c.cmd.name == "bundle") && n == 0, c.cmd.name == "diff" && n < 2:
 		words := c.snapshots(ctx)
 		if c.cmd.name == "diff" && n == 0 {
 			words = append(words, [2]string{"staging", "where staging overrules production"})

@@ -98,7 +98,11 @@ func checkCopyValues(f *config.Flags) func(a *app) error {
 		if o.topdir == "" {
 			o.topdir = someDir
 		}
-		if _, err := o.options(a); err != nil {
+		opt, err := o.options(a)
+		if err != nil {
+			return err
+		}
+		if err := opt.CheckSources(); err != nil {
 			return err
 		}
 		return a.useKeys("", o.verifyKeys)

@@ -123,6 +123,9 @@ func (a *app) checkConfig() error {
 	all := a.config.Environments()
 	if a.envSet {
 		if err := a.config.Require(a.env); err != nil {
+			if v, origin, ok := a.config.Lookup(config.Common, "env"); ok && v == a.env {
+				err = fmt.Errorf("configuration %s: %w", origin, err)
+			}
 			add(err)
 		}
 	}
@@ -187,6 +190,12 @@ func (a *app) showConfig(args []string) error {
 		}
 	}
 	settings := config.Effective(a.config, schema(), sections...)
+	for i, s := range settings {
+		if name := config.Quote(a.env); a.envSet && s.Section == config.Common && s.Key == "env" && s.Value != name {
+			s.Value, s.Values, s.Origin, s.Default = name, []string{a.env}, "--env", false
+			settings[i] = s
+		}
+	}
 	if !a.verbose && !a.json {
 		settings = slices.DeleteFunc(settings, func(s config.Setting) bool { return s.Default })
 	}

@@ -27,13 +27,14 @@ func TestConfigCheck(t *testing.T) {
 			":2: [copy] jobs: --jobs -1", ":3: [copy] keep-days: --keep-days -3", ":4: [copy] hub-topdir: ", ":5: [copy] owner: ", ":6: [copy] mode: ", ":7: [copy] bwlimit: --bwlimit /x=RATE", ":8: [copy] volume: ", ":9: [copy] db: database: "}},
 		{"types and values", "[pull]\nhub = 'ftp://h'\ntag = ['']\nsweep = 0\njobs = 'x'\n[status]\nwarning = '3d'\ncritical = '1d'\n[prune]\nkeep = -1\n", []string{
 			":5: [pull] jobs: want a whole number", ":2: [pull] hub: hub URL", ":3: [pull] tag: --tag", ":4: [pull] sweep: --sweep 0", ":8: [status] critical: --warning 72h0m0s --critical 24h0m0s", ":10: [prune] keep: --keep -1"}},
+		{"sources", "[copy]\nsource = ['/x', 'https://h/tree', 's3://bucket/tree', 'ftp://h/x']\n", []string{":2: [copy] source: source: no way to read from ftp://"}},
 		{"a key for several commands", "jobs = -2\n", []string{":1: jobs: --jobs -2"}},
 		{"keys against each other", "[pull]\nhub = 'https://h/kojihub'\nprofile = 'koji'\n", []string{":2: [pull] hub: both a hub's URL and a profile", ":3: [pull] profile: koji profile"}},
 		{"keys of two commands against each other", "[copy]\nkeep-days = 0\n", []string{":2: [copy] keep-days: --keep-days 0"}},
 		{"they agree", "[copy]\nkeep-days = 0\n[load]\nwait-for = '/lock'\n", nil},
 		{"all environments", "[copy]\njobs = -1\n[env.a.copy]\njobs = -2\n[env.b]\ntopurl = 'x'\n[env.b.pull]\nhbu = 'x'\n[env.c]\n", []string{
 			":8: [env.b.pull] has no key \"hbu\"", ":4: [env.a.copy] jobs: --jobs -2", ":2: [copy] jobs: --jobs -1", ":6: [env.b] topurl: --topurl"}},
-		{"the environment that is chosen", "[env]\ndefault = 'stgg'\n[env.stg]\n", []string{`"stgg" (did you mean stg?)`}},
+		{"the environment that is chosen", "[env]\ndefault = 'stgg'\n[env.stg]\n", []string{`:2 [env] default: the configuration has no environment "stgg" (did you mean stg?)`}},
 		{"common keys", "env = 'UP'\nexit-on-lock = true\nstore = 'ftp://x/y'\n", []string{":2: exit-on-lock: ", ":3: store: store \"ftp://x/y\"", ":1: env: environment \"UP\""}},
 		{"files that are named", "[load]\noverlay = '" + over + "'\n[pull]\nsign-key = '/no/such/key'\n", []string{over + ":2: ", ":4: [pull] sign-key: sign-key: "}},
 		{"volumes", "[volumes]\narchive = 'a/b'\n", []string{":2: [volumes] archive: "}},
@@ -74,7 +75,7 @@ func TestConfigCheck(t *testing.T) {
 func TestConfigCheckWarns(t *testing.T) {
 	etc := t.TempDir()
 	file := filepath.Join(etc, "c.toml")
-	write(t, file, "[load]\ndb = 'host=h dbname=koji password=s3cr3t'\n[env.stg.copy]\nsource = ['tree', '/x', 's3://b/x']\ntopdir = '/t'\ndb = 'postgres://u:s3cr3t@h/koji'\n")
+	write(t, file, "[load]\ndb = 'host=h dbname=koji password=s3cr3t'\n[env.stg.copy]\nsource = ['tree', '/x', 's3://bucket/x']\ntopdir = '/t'\ndb = 'postgres://u:s3cr3t@h/koji'\n")
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +118,7 @@ db = "host=h dbname=koji password='s3 cr3t'"
 `)
 	out := kojisnapOK(t, "config", "show", "-c", file, "--env", "stg")
 	for _, want := range []string{
+		`(?m)^env = "stg" +# --env$`,
 		`(?m)^store = "/s" +# ` + file + `:1$`,
 		`(?m)^\[pull\]\ntag = \["f42", "a \\"b\\"\\u001B"\] +# ` + file + `:4 \[pull\]$`,
 		`(?m)^since = "2026-11-01" `,
@@ -265,5 +267,32 @@ func TestEnvChosen(t *testing.T) {
 	kojisnapOK(t, "snapshots", "-c", file)
 	if _, errs, code := kojisnapRun(t, "snapshots", "-c", file, "--env", "dev"); code != exitError || !strings.Contains(errs, "missing") {
 		t.Errorf("--env goes before the default: exit code %d, %s", code, errs)
+	}
+}
+
+// TestEnvScope: latest, and the lock that composes hold, are those of the chosen environment.
+func TestEnvScope(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.toml")
+	write(t, file, "[pull]\nhub = 'https://prod.example.com/kojihub'\ntag = ['all']\n[load]\nwait-for = '/all'\n[env.stg.pull]\ntag = ['f42', 'f43']\n[env.stg]\nwait-for = '/stg'\n[env.dev]\nhub = 'https://other.example.com/kojihub'\n")
+	for env, want := range map[string]struct {
+		tags         []string
+		hub, waitFor string
+	}{
+		"stg": {[]string{"f42", "f43"}, "https://prod.example.com/kojihub", "/stg"},
+		"dev": {[]string{"all"}, "https://other.example.com/kojihub", "/all"},
+	} {
+		var stdout, stderr strings.Builder
+		a := &app{stdout: &stdout, stderr: &stderr}
+		// It fails for want of a store, and has read the configuration before.
+		if err := a.run(t.Context(), []string{"show", "latest", "-c", file, "--env", env}); err == nil || !strings.Contains(err.Error(), "no store") {
+			t.Fatalf("%s: %v", env, err)
+		}
+		scope, err := a.scope()
+		if err != nil || !slices.Equal(scope.Tags, want.tags) || scope.Hub != want.hub {
+			t.Errorf("%s: %+v, %v", env, scope, err)
+		}
+		if waitFor, err := a.waitsFor(); err != nil || waitFor != want.waitFor {
+			t.Errorf("%s: waits for %q, %v", env, waitFor, err)
+		}
 	}
 }

@@ -1,21 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/hardlink"
-	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
+	"kojisnap/kojisnap/snapfile"
+	"kojisnap/kojisnap/store"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -78,6 +77,13 @@ Copy matches the package filters of inheritance as Koji's hub does, by Python's 
 cannot be evaluated, because Python refuses it or a match takes too long, packages that depend on it stay where
 they are; copy says so, and the exit code is 3.
 
+--list0 is for a site that reaches production's files by other means alone: it prints what a copy needs and staging
+does not have, for rsync --files-from=- -0, and asks no source. Of a signed copy it names the rpm and the signature
+header, of which copy makes it. --ignore-missing-args makes rsync pass over what production does not have, such as
+signature headers that nobody needs. The tree that is carried then is a source, as file:///DIR: a source like that
+may have any part of production's tree, and is never taken for the read-only volume. Without --topdir the ledger in
+the store says what staging has.
+
 --dry-run prints for each tag and arch how many files and bytes are planned, exist already, and would be made in
 which way, then a line for each action. With --json it prints the same as "summary" and "actions": for each
 build the directory at the source and below topdir, for each file its path in it, how it would be made, and its
@@ -88,10 +94,15 @@ kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
 kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
 kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest
-kojisnap copy -c stg.toml --repair`,
+kojisnap copy -c stg.toml --repair
+kojisnap copy -c stg.toml --list0 | rsync -a -0 --files-from=- --ignore-missing-args production:/mnt/koji/ /srv/carried/
+kojisnap copy -c stg.toml --source file:///srv/carried`,
 	setup: func(f *config.Flags) runner {
 		var o copyFlags
-		f.Section("copy", nil, o.add)
+		f.Section("copy", nil, func(fs *pflag.FlagSet) {
+			o.add(fs)
+			fs.BoolVar(&o.list0, "list0", false, "print, each with a NUL at its end, the paths below production's topdir that a copy needs, and copy nothing")
+		})
 		return o.run
 	},
 }
@@ -147,13 +158,14 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit, repair, newTopdir bool
+	list0                    bool
 	bwlimit                  config.Limits
 }
 
 func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "copy below `DIR`, staging's topdir, usually /mnt/koji")
 	addHubTopdir(fs, &o.hubTopdir)
-	fs.StringArrayVar(&o.sources, "source", nil, "copy from production's tree at `DIR|URL`: a directory, http(s)://… or s3://BUCKET/PREFIX as for --store; repeatable, asked in turn; the first directory is the read-only volume")
+	fs.StringArrayVar(&o.sources, "source", nil, "copy from production's tree at `DIR|URL`: a directory, file:///DIR with any part of it, http(s)://… or s3://BUCKET/PREFIX as for --store; repeatable, asked in turn; the first directory is the read-only volume")
 	fs.BoolVar(&o.writableSource, "writable-source", false, "accept a production tree that staging's hub could write (default: refuse it)")
 	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` which builds staging has decided about (default: the store has what the last load knew)")
 	addSnapshot(fs, &o.snapshot)
@@ -173,7 +185,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 }
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
-	if o.topdir == "" {
+	if o.topdir == "" && !o.list0 {
 		return kojisnap.CopyOptions{}, a.missing("topdir", "--topdir DIR, or topdir = \"…\" in the configuration")
 	}
 	if err := o.checkWant(); err != nil {
@@ -253,6 +265,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.list0 {
+		return a.list0(ctx, snap, s, opt)
+	}
 	r, incomplete := kojisnap.Copy(ctx, snap, s, opt)
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
 		if r != nil {
@@ -279,120 +294,21 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	return err
 }
 
-// tellUndecided writes a line for each package filter that could not be evaluated, and returns an error if there are
-// any.
-func (a reporter) tellUndecided(r *kojisnap.CopyResult) error {
-	if r == nil || len(r.Undecided) == 0 {
-		return nil
+// list0 prints what a copy needs.
+func (a *app) list0(ctx context.Context, snap *snapfile.Snapshot, s store.Store, opt kojisnap.CopyOptions) error {
+	if a.json {
+		return usagef("--list0 and --json: --list0 prints paths alone; copy --dry-run --json lists the files")
 	}
-	for _, u := range r.Undecided {
-		a.complain(u.String())
-		a.log.Info("packages that the filter decides about", "filter", u.Filter, "packages", strings.Join(u.Packages, " "))
+	c, err := kojisnap.ListCarried(ctx, snap, s, opt)
+	if err != nil {
+		return err
 	}
-	return notReadyError{quietError{errors.New("package filters could not be evaluated")}}
-}
-
-// tellLeftOut writes a line for each thing that was kept back, and one about the consequence of missing files. It
-// returns err as one that has been reported.
-func (a reporter) tellLeftOut(err error) error {
-	if err == nil {
-		return nil
+	for _, path := range c.Unsure {
+		a.log.InfoContext(ctx, "production may have this file in a subdirectory, which the database does not tell", "path", path)
 	}
-	said := messages(err)
-	if left := (*hardlink.LeftOutError)(nil); a.verbose && errors.As(err, &left) {
-		said = cleanLines(left.All())
+	w := bufio.NewWriter(a.rawOutput())
+	for _, path := range c.Paths {
+		fmt.Fprintf(w, "%s\x00", path)
 	}
-	for _, line := range said {
-		a.complain(line)
-	}
-	if errors.As(err, new(*source.MissingError)) || errors.As(err, new(*source.Error)) {
-		a.complain("builds that lack such a file stay on the read-only volume")
-	}
-	return quietError{err}
-}
-
-// tellCopy logs what a copy did, or would do.
-func (a reporter) tellCopy(r *kojisnap.CopyResult) {
-	for _, k := range r.Actions.Kept {
-		a.tellKept(k)
-	}
-	a.tellDamaged(r)
-	for _, l := range r.Actions.Links {
-		if l.Mend {
-			a.log.Warn("DEFAULT's symlink of a build was gone, as a delete or move in Koji leaves it that fails on the read-only volume: it is made again", "path", l.Path)
-		}
-	}
-	for _, s := range r.Actions.Strays {
-		if s.Keep != "" {
-			a.log.Warn("a directory of a build that the database has on another volume, probably left by a failed move: look at it, and remove it if that is so", "path", s.Path, "volume", s.Volume, "why", s.Keep)
-		} else {
-			a.log.Warn("a copy of production's files that a move in Koji left when it failed: it is removed", "path", s.Path, "files", s.Files, "bytes", s.Bytes)
-		}
-	}
-	for _, n := range r.Actions.Nowhere {
-		switch {
-		case n.Builds == 0:
-		case n.Said:
-			a.log.Info(n.String())
-		case n.Wanted == 0: // otherwise tellLeftOut reports it
-			a.log.Warn(n.String())
-		}
-	}
-	if a.dryRun {
-		return
-	}
-	rep := r.Report
-	a.tell("%s", copiedText(rep))
-	if n := len(r.Actions.Own); n > 0 {
-		a.log.Warn("owners and modes were not as they are to be: they are put right", "paths", n, "first", r.Actions.Own[0].String())
-		for _, o := range r.Actions.Own[1:] {
-			a.log.Info("put right, too", "path", o.String())
-		}
-	}
-	if rep.Adopted > 0 {
-		a.tell("%d of the files present were not in the ledger", rep.Adopted)
-	}
-	if n := rep.Leaving + rep.Grace; n > 0 {
-		a.tell("%d builds that nothing needs any longer are kept for now", n)
-	}
-}
-
-// copiedText says what a copy made.
-func copiedText(rep hardlink.Report) string {
-	made := rep.Linked + rep.Reflinked + rep.Copied + rep.Spliced + rep.Fetched
-	return fmt.Sprintf("%d files present, %d made (%d hard links, %d reflinks, %d copies, %d spliced, %d fetched), %d bytes, %d links",
-		rep.Present, made, rep.Linked, rep.Reflinked, rep.Copied, rep.Spliced, rep.Fetched, rep.Bytes, rep.Links)
-}
-
-// removedText says what a removal removed.
-func removedText(rep hardlink.Report) string {
-	return fmt.Sprintf("%d builds removed (%d files, %d bytes) and %d symlinks; %d builds are kept for now", rep.Removed, rep.RemovedFiles,
-		rep.RemovedBytes, rep.RemovedLinks, rep.Grace)
-}
-
-// tellKept logs a file that is not as planned and stays.
-func (a reporter) tellKept(k hardlink.Kept) {
-	if k.Wanted {
-		a.log.Warn("in the place of what a compose needs; remove it and run copy --audit, or let it stay", "path", k.Path, "why", k.Why)
-	} else {
-		a.log.Info("not as planned, and not ours: it stays", "path", k.Path, "why", k.Why)
-	}
-}
-
-// tellDamaged logs the damaged copies, which are made again.
-func (a reporter) tellDamaged(r *kojisnap.CopyResult) {
-	for _, d := range r.Actions.Damaged {
-		a.log.Warn("a copy is damaged: it is made again", "path", d.Path, "why", d.Why)
-	}
-}
-
-// tellRemoval logs what became of builds that no compose needs.
-func (a reporter) tellRemoval(r *kojisnap.CopyResult) {
-	for _, k := range append(r.Actions.Kept, r.Report.Kept...) {
-		a.log.Info("not wanted any longer, but it stays", "path", k.Path, "why", k.Why)
-	}
-	a.tell("%s", removedText(r.Report))
-	if n := r.Report.Stale; n > 0 {
-		a.tell("%d single files removed that production no longer has", n)
-	}
+	return w.Flush()
 }

@@ -22,7 +22,7 @@ var doctorCommand = command{
 	short: "check all that the other commands depend on",
 	long: `Doctor checks each part of a site by itself, and says in one line what it found and, if something is wrong, what
 to do: the overlay, the store (it writes, reads and removes an object), production's hub and the tags that are
-pulled, staging's hub, topdir with the mounted volumes, the sources of files, the database with its mark,
+pulled, staging's hub, topdir with the mounted volumes, the sources of files, the provider of clones, the database with its mark,
 schema, triggers and rules, and the privileges of the role. It changes nothing else. It skips what the
 configuration does not name, so it is of use on hosts that only pull or only load. Its flags are those of sync,
 which makes the same checks before its first step. With --only pull or --only apply it checks what that half of a
@@ -50,6 +50,7 @@ func (o *syncFlags) add(f *config.Flags) {
 	f.Section("copy", map[string]string{"tag": "compose-tag"}, o.copy.add)
 	f.Section("load", map[string]string{"tag": "load-tag"}, o.load.add)
 	f.Section("verify", map[string]string{"hub": "staging-hub", "tag": "compose-tag"}, o.verify.add)
+	f.Section("clone", o.clone.inSync(), o.clone.add)
 	f.Section("sync", nil, func(fs *pflag.FlagSet) {
 		fs.Var(config.NewChoice(&o.only, "both", "pull", "apply"), "only", "run one half of a sync: pull into the store, or apply what is in the store")
 		fs.BoolVar(&o.noVerify, "no-verify", false, "leave out verify")
@@ -125,6 +126,11 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 	opt.Load = o.load.options(a)
 	if opt.Load.EventFile, err = eventFile(o.load.eventFile, cmp.Or(o.load.topdir, o.copy.topdir), opt.Copy.Attributes.Owner); err != nil {
 		missing[kojisnap.CheckTopdir] = err
+	}
+	if o.clone.provider == "none" || o.copy.topdir == "" {
+		missing[kojisnap.CheckClones] = nil
+	} else if opt.Clone, err = o.clone.options(a, firstDirectory(opt.Copy.Sources)); err != nil {
+		missing[kojisnap.CheckClones] = err
 	}
 	if !namesDatabase(o.load.db) {
 		missing[kojisnap.CheckDatabase] = nil

@@ -19,6 +19,7 @@ import (
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/verify"
+	"kojisnap/volumes/clone"
 )
 
 // documents is what the commands print, by the headings of JSON.md.
@@ -27,6 +28,9 @@ var documents = map[string]reflect.Type{
 	"init":         reflect.TypeFor[setup.Report](),
 	"load":         reflect.TypeFor[book.LoadReport](),
 	"copy":         reflect.TypeFor[kojisnap.CopyResult](),
+	"clone":        reflect.TypeFor[cloneResult](),
+	"clones":       reflect.TypeFor[clonesResult](),
+	"discard":      reflect.TypeFor[clone.Discarded](),
 	"link":         reflect.TypeFor[linkResult](),
 	"verify":       reflect.TypeFor[verify.Result](),
 	"sync":         reflect.TypeFor[kojisnap.SyncResult](),

@@ -25,6 +25,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/s3"
 	"kojisnap/kojisnap/verify"
+	"kojisnap/volumes/clone"
 )
 
 // The exit codes; exitCodes is their part of the help.
@@ -75,11 +76,11 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest
-	case errors.As(err, &notReady):
+	case errors.As(err, &notReady), errors.As(err, new(*clone.StaleError)):
 		return exitNotReady
 	case errors.Is(err, lockfile.ErrLocked):
 		return exitLocked
-	case errors.Is(err, pull.ErrUpgraded), errors.As(err, &later), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, clone.ErrBusy), errors.Is(err, pull.ErrUpgraded), errors.As(err, &later), errors.As(err, &bucket) && bucket.Temporary(), (hub.Temporary(err) || hub.Flooded(err)) && !errors.Is(err, syscall.ENOSPC):
 		return exitLater
 	case errors.As(err, &left) && !left.SourcesAnswered(): // a source is out of order
 		return exitError

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -220,5 +221,39 @@ func TestHooksOfCommands(t *testing.T) {
 	}
 	if _, err := os.Stat(dir + "/pre"); err == nil {
 		t.Error("pre-load was run without a load")
+	}
+}
+
+// TestHookInterrupted: a run that was interrupted stops the hook of its load, and still runs the one for its end.
+func TestHookInterrupted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	a, _ := hookApp()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for { // until the hook has begun
+			if body, err := os.ReadFile(file); err == nil && strings.HasSuffix(string(body), "\n") {
+				cancel()
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	err := a.runHook(ctx, hook{"pre-load", "echo $$ > " + file + "; sleep 1000", time.Hour}, nil, nil)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "hook pre-load was stopped") {
+		t.Errorf("%v", err)
+	}
+	body, _ := os.ReadFile(file)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for alive(pid) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	a.hooks = &endHooks{failure: "echo $KOJISNAP_EXIT > " + file, timeout: time.Minute}
+	a.runEndHook(ctx, ctx.Err(), exitError)
+	if body, _ := os.ReadFile(file); string(body) != "1\n" {
+		t.Errorf("the hook for the end: %q", body)
 	}
 }

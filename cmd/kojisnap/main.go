@@ -41,7 +41,7 @@ type command struct {
 type runner func(ctx context.Context, a *app, args []string) error
 
 func commands() []command {
-	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand, keygenCommand, configCommand()}
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, cloneCommand, clonesCommand, discardCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand(), keygenCommand, configCommand()}
 }
 
 // run is the whole program, except that it does not end the process. It returns the exit code.
@@ -95,11 +95,11 @@ func (a *app) execute(ctx context.Context, args []string, out *output) (int, err
 
 func (a *app) run(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" && len(args) == 1 {
-		out := a.stdout
+		out, shown := a.stdout, a.results
 		if len(args) == 0 {
-			out = a.stderr
+			out, shown = a.stderr, a.errors
 		}
-		fmt.Fprint(out, usage())
+		fmt.Fprint(out, shown.wrap(usage()))
 		if len(args) == 0 {
 			return usageError{quietError{errors.New("no command")}}
 		}

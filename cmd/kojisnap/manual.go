@@ -51,8 +51,8 @@ func (p *page) item(tag, text string) {
 
 // fill writes a text of one paragraph.
 func (p *page) fill(text string) {
-	for line := range strings.SplitSeq(wrapAt(text, 72), "\n") {
-		p.WriteString(roffLine(strings.TrimSpace(line)) + "\n")
+	for line := range strings.SplitSeq(wrapAt(roff(text), 78), "\n") {
+		p.WriteString(noRequest(strings.TrimSpace(line)) + "\n")
 	}
 }
 
@@ -133,9 +133,11 @@ func roff(text string) string {
 	return b.String()
 }
 
-// roffLine is roff for a line of its own: one that begins with a period is no request.
-func roffLine(text string) string {
-	line := roff(text)
+// roffLine is roff for a line of its own.
+func roffLine(text string) string { return noRequest(roff(text)) }
+
+// noRequest makes a line that begins with a period no request.
+func noRequest(line string) string {
 	if strings.HasPrefix(line, ".") {
 		return `\&` + line
 	}

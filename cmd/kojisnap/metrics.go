@@ -33,15 +33,17 @@ func checkMetrics(path string) error {
 }
 
 // writeMetrics writes the metrics of a sync that has ended. If that fails, the sync itself has not: it is only logged.
-func (o *syncFlags) writeMetrics(ctx context.Context, a *app, record kojisnap.SyncRecord) {
+func (o *syncFlags) writeMetrics(ctx context.Context, a *app, half kojisnap.Half, record kojisnap.SyncRecord) {
 	if o.metrics == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	m := metrics.Staging{Env: a.env, Version: version, Sync: &record.SyncRun}
+	m := metrics.Staging{Env: a.env, Version: version, Sync: &record, Apart: half == kojisnap.OnlyPull}
 	s := statusFlags{db: o.load.db}
-	if held, err := s.read(ctx, a); err != nil {
+	if m.Apart {
+		// This host has no database.
+	} else if held, err := s.read(ctx, a); err != nil {
 		a.log.InfoContext(ctx, "the metrics tell only of this sync: the database does not answer", "err", err)
 	} else {
 		m.Status = held

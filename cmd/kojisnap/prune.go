@@ -19,8 +19,9 @@ var pruneCommand = command{
 It also removes the segments that no snapshot names any longer and that are older than 24 hours by the store's
 clock. It also keeps the snapshot that an environment holds, and those since: the next load reads in them when, and by
 whom, production revoked what. Environments note in the store what they hold, after each load and sync. Prune names
-those that it has not seen for 30 days; --forget NAME ends what is kept for one that no longer exists. It never removes what a snapshot needs that is being written. What interrupted or killed pulls left is removed after
-24 hours, too.`,
+those that it has not seen for 30 days; --forget NAME ends what is kept for one that no longer exists. It never
+removes what a snapshot needs that is being written. What interrupted or killed pulls left is removed after 24
+hours, too.`,
 	noEnv: true,
 	examples: `
 kojisnap prune --keep 10 --store /var/lib/kojisnap

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -13,14 +14,17 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
+	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/report"
 )
 
-var reportCommand = command{
-	name:  "report",
-	short: "write a page that says whether staging is ready, and why not",
-	long: `Report tells on one page what kojisnap has on record: whether staging is compose-ready and, if not, why and what
+// reportCommand is a function, as report shows the keys of all commands.
+func reportCommand() command {
+	return command{
+		name: "report", noEnv: true,
+		short: "write a page that says whether staging is ready, and why not",
+		long: `Report tells on one page what kojisnap has on record: whether staging is compose-ready and, if not, why and what
 helps; what verify found, by tag and arch, with all packages concerned; how syncs went, and where a scheduled one was
 missed; which builds came, moved and went with the last one; what is staging's own, and what follows from that; how
 files were made, and what room is left; what all that cost production; and the configuration without secrets.
@@ -30,25 +34,29 @@ mailed or put on any web server. The file is replaced at once: readers see the o
 the page to standard output. Without -o it prints the same facts as text, with --json as a document.
 
 The page has all environments that the configuration and the store know, unless --env names one. Report only reads
-databases, the store and topdir, and waits for no lock. An environment whose database does not answer is on the page as
-unknown.
+databases, the store and topdir, and waits for no lock. Of an environment whose database is not in the configuration, or
+does not answer, the page has what the store has on record.
 
 The exit code is 0 when the report was written, whatever it says: for alarms there is kojisnap status --nagios.`,
-	examples: `
+		examples: `
 kojisnap report -o /var/www/html/kojisnap.html
 kojisnap report -c stg.toml -o - | mail -a 'Content-Type: text/html' -s staging releng@example.com
-kojisnap report -c stg.toml --env stg
+kojisnap report --env stg
 kojisnap report -c stg.toml --json`,
-	setup: func(f *config.Flags) runner {
-		var o reportFlags
-		f.Section("report", nil, o.add)
-		return o.run
-	},
+		setup: func(f *config.Flags) runner {
+			var o reportFlags
+			f.Section("report", nil, o.add)
+			o.given = f.Set.Changed
+			return o.run
+		},
+	}
 }
 
 type reportFlags struct {
 	output, db, topdir string
 	verifyKeys         []string
+
+	given func(flag string) bool // on the command line
 }
 
 func (o *reportFlags) add(fs *pflag.FlagSet) {
@@ -91,48 +99,129 @@ func (o *reportFlags) run(ctx context.Context, a *app, args []string) error {
 	return facts.WriteText(a.stdout)
 }
 
-// facts collects the facts of all environments.
+// facts collects the facts of all environments: first those of the configuration, then those that only stores know.
 func (o *reportFlags) facts(ctx context.Context, a *app) (*report.Facts, error) {
-	f := &report.Facts{Made: time.Now().UTC(), Version: version}
-	env, err := o.environment(ctx, a)
-	if err != nil {
-		return nil, err
+	f := &report.Facts{Made: time.Now().UTC(), Version: version, Environments: []report.Env{}}
+	known, err := o.onRecord(ctx, a)
+	names := a.config.Environments()
+	one := o.given("env") || len(names) == 0
+	if one {
+		names = []string{a.env}
+	} else if o.given("db") || o.given("topdir") {
+		return nil, usagef("--db and --topdir are those of one environment: give --env, too")
 	}
-	f.Environments = append(f.Environments, env)
+	for _, name := range names {
+		env, wrong := o.environment(ctx, a, name, known)
+		onRecord := slices.ContainsFunc(known, func(e kojisnap.EnvironmentStatus) bool { return e.Name == name })
+		if errors.As(wrong, new(usageError)) && one && !onRecord {
+			if o.given("env") || len(known) == 0 {
+				return nil, wrong
+			}
+			continue // no environment is configured here: those of the store are meant
+		}
+		f.Environments = append(f.Environments, env)
+	}
+	for _, e := range known {
+		if !o.given("env") && !slices.ContainsFunc(f.Environments, func(has report.Env) bool { return has.Name == e.Name }) {
+			f.Environments = append(f.Environments, report.FromStore(e, f.Made))
+		}
+	}
+	if err != nil && len(f.Environments) > 0 {
+		f.Environments[0].Troubles = append(f.Environments[0].Troubles, "what the store has on record of environments is not known: "+message(err))
+	}
 	return f.Masked()
 }
 
-// environment collects the facts of one environment. Only wrong usage is an error: what cannot be found out is in the
-// report.
-func (o *reportFlags) environment(ctx context.Context, a *app) (report.Env, error) {
-	o.db, o.topdir = o.fallback(a, o.db, "db"), o.fallback(a, o.topdir, "topdir")
-	if err := a.checkDSN(o.db); err != nil {
-		return report.Env{}, err
-	}
+// onRecord returns the environments that the stores know.
+func (o *reportFlags) onRecord(ctx context.Context, a *app) (all []kojisnap.EnvironmentStatus, err error) {
 	if err := a.useKeys("", o.verifyKeys); err != nil {
-		return report.Env{}, err
+		return nil, err
 	}
-	in := report.Input{Env: a.env, Checked: -1, Topdir: o.topdir, Config: a.settings()}
-	s := statusFlags{db: o.db}
-	held, err := s.read(ctx, a)
+	stores, err := a.allStores()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range stores {
+		found, err := kojisnap.ReadEnvironments(ctx, s, nil)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// environment collects the facts of one environment. An error says that its configuration is wrong; then the
+// environment is as good as can be known all the same.
+func (o *reportFlags) environment(ctx context.Context, a *app, name string, known []kojisnap.EnvironmentStatus) (report.Env, error) {
+	its, own, err := o.of(a, name)
+	in := report.Input{Env: name, Checked: -1, Topdir: own.topdir, Config: its.settings()}
 	if err == nil {
-		in.Env, in.Status = held.Mark.Environment, held
-		in.Syncs, in.Checked, err = o.syncs(ctx)
+		err = its.checkDSN(own.db)
 	}
-	var usage usageError
-	if errors.As(err, &usage) {
-		return report.Env{}, err
+	if err == nil {
+		s := statusFlags{db: own.db}
+		if in.Status, err = s.read(ctx, its); err == nil {
+			in.Env = in.Status.Mark.Environment
+			in.Syncs, in.Checked, err = own.syncs(ctx)
+		}
 	}
 	if err != nil {
-		return report.Unknown(a.env, err, in.Config), nil
+		env := report.Unknown(name, err, in.Config)
+		if at := slices.IndexFunc(known, func(e kojisnap.EnvironmentStatus) bool { return e.Name == name }); at >= 0 {
+			env = report.FromStore(known[at], time.Now().UTC())
+			env.Config, env.Troubles = in.Config, []string{"what its database holds: " + message(err)}
+		}
+		return env, err
 	}
-	if a.store != "" {
-		if in.Store, err = a.openStore(false); err != nil {
+	if its.store != "" {
+		if in.Store, err = its.openStore(false); err != nil {
 			in.Store = nil // the drift of the status has the reason
 		}
 	}
 	return report.Collect(ctx, in), nil
 }
+
+// of returns the program and the flags as an environment's configuration sets them; what the command line says goes
+// before that.
+func (o *reportFlags) of(a *app, name string) (*app, *reportFlags, error) {
+	its, own := *a, *o
+	its.config, its.env = a.config.For(name), name
+	its.envSet = a.envSet || slices.Contains(a.config.Environments(), name)
+	its.volumes = its.config.Volumes()
+	f := config.New("report")
+	var set reportFlags
+	f.Section("report", nil, set.add)
+	if err := f.Configure(its.config); err != nil {
+		return &its, &own, usageError{err}
+	}
+	if !o.given("db") {
+		own.db = its.fallback(set.db, "db")
+	}
+	if !o.given("topdir") {
+		own.topdir = its.fallback(set.topdir, "topdir")
+	}
+	if v, _, ok := its.config.Lookup(config.Common, "store"); ok && !o.given("store") {
+		its.store, _ = v.(string)
+	}
+	if !o.given("verify-key") {
+		own.verifyKeys = set.verifyKeys
+	}
+	return &its, &own, its.useKeys("", own.verifyKeys)
+}
+
+// fallback returns a value, or else what the tables of copy and load say about its key.
+func (a *app) fallback(value, key string) string {
+	for _, section := range []string{"copy", "load"} {
+		if v, _, ok := a.config.Lookup(section, key); value == "" && ok {
+			value, _ = v.(string)
+		}
+	}
+	return value
+}
+
+// maxHistory is how many syncs a report goes back.
+const maxHistory = 1000
 
 func (o *reportFlags) syncs(ctx context.Context) (syncs []book.SyncRun, checked int, err error) {
 	conn, err := dbconn.Connect(ctx, o.db)
@@ -143,18 +232,13 @@ func (o *reportFlags) syncs(ctx context.Context) (syncs []book.SyncRun, checked 
 	return status.ReadSyncs(ctx, conn, maxHistory)
 }
 
-// maxHistory is how many syncs a report goes back.
-const maxHistory = 1000
-
-// fallback returns a value, or else what the tables of copy and load say about its key.
-func (o *reportFlags) fallback(a *app, value, key string) string {
-	for _, section := range []string{"copy", "load"} {
-		if v, _, ok := a.config.Lookup(section, key); value == "" && ok {
-			value, _ = v.(string)
-		}
-	}
-	return value
-}
-
 // settings is the configuration as it takes effect, without secrets.
-func (a *app) settings() []report.ConfigKey { return nil }
+func (a *app) settings() (keys []report.ConfigKey) {
+	for _, s := range config.Effective(a.config, schema()) {
+		if s.Section == config.Common {
+			s.Section = ""
+		}
+		keys = append(keys, report.ConfigKey{Section: s.Section, Key: s.Key, Value: s.Value, Origin: s.Origin, Default: s.Default})
+	}
+	return keys
+}

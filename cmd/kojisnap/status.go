@@ -55,7 +55,8 @@ With --nagios it prints one line as monitoring plugins do, with performance data
                cannot be read (if there is nothing worse to say), wrong usage, no answer in 30 seconds
 
 On a host that runs sync --only apply these times also judge the last successful pull that the store has on record,
-because an apply of an old snapshot succeeds, too. --max-event-age TIME warns if the event to pin is older than that,
+because an apply of an old snapshot succeeds, too; of a snapshot that was carried over the time at which it was made
+counts. --max-event-age TIME warns if the event to pin is older than that,
 whoever pulls: set it where no pull is on record, and above the longest time without a change in production.
 
 A success is a whole sync with exit code 0, verify included; or, if no sync has run since the last load, a load
@@ -171,6 +172,8 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	if s.Status, err = status.Read(ctx, conn); err != nil {
 		return nil, err
 	}
+	verdict := s.Judge()
+	s.Verdict, s.AgeSeconds = &verdict, int64(s.Age().Seconds())
 	if err := a.checkEnv(s.Mark); err != nil || a.store == "" {
 		return s, err
 	}
@@ -202,6 +205,9 @@ const shownEntries, shownRuns = 5, 5
 func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(tw, "environment\t%s, database %s, floor %d\n", clean(s.Mark.Environment), clean(s.Mark.Database), s.Mark.Floor)
+	if s.Verdict != nil {
+		fmt.Fprintf(tw, "verdict\t%s\n", clean(s.Verdict.Text))
+	}
 	if s.Event == 0 {
 		fmt.Fprintf(tw, "event\tnone: nothing was loaded yet\n")
 	} else {
@@ -363,51 +369,6 @@ func showList(w io.Writer, what string, n int, all bool, line func(i int) string
 		fmt.Fprintln(w, clean(what+": "+line(i)))
 	}
 }
-
-// driftText says how far staging is behind the store; with all it names every tag that was never loaded.
-func driftText(d *kojisnap.Drift, all bool) string {
-	missing := ""
-	if len(d.Missing) > 0 {
-		shown := len(d.Missing)
-		if !all {
-			shown = min(shown, shownEntries)
-		}
-		missing = fmt.Sprintf("; %d tags never loaded: %s", len(d.Missing), strings.Join(d.Missing[:shown], " "))
-		if len(d.Missing) > shown {
-			missing += " …"
-		}
-	}
-	switch {
-	case d.Error != "":
-		return "unknown: " + d.Error
-	case d.Loaded:
-		return "none: the store's newest snapshot is loaded"
-	case d.Events == 0 && len(d.Missing) > 0:
-		return fmt.Sprintf("the store's newest snapshot %s is not loaded", d.Snapshot) + missing
-	case d.Events == 0:
-		return fmt.Sprintf("the store's newest snapshot %s is not loaded, but one of the same event", d.Snapshot)
-	case d.Events < 0:
-		return fmt.Sprintf("%d events, %s, ahead of the store's newest snapshot %s", -d.Events, ago(-time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
-	}
-	return fmt.Sprintf("%d events, %s, behind the store's newest snapshot %s", d.Events, ago(time.Duration(d.Seconds)*time.Second), d.Snapshot) + missing
-}
-
-// pulledText says how old the last pull is.
-func pulledText(p *repository.Pulled, now time.Time) string {
-	text := "none has a snapshot"
-	if !p.Succeeded.IsZero() {
-		text = fmt.Sprintf("%s ago: snapshot %s", ago(now.Sub(p.Succeeded)), p.Snapshot)
-	}
-	if p.Finished.After(p.Succeeded) {
-		text += fmt.Sprintf("; one failed %s ago (exit code %d): %s", ago(now.Sub(p.Finished)), p.Exit, p.Error)
-	}
-	return text
-}
-
-func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
-
-// ago returns a duration as people write it.
-func ago(d time.Duration) string { return kojisnap.Age(d) }
 
 // tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
 func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {

@@ -47,8 +47,8 @@ is no longer needed is led back to production's volume at once. Builds whose fil
 damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
 3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
 
-Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is for
-copy and load alike. Most of them come from the configuration, where each command has a table:
+Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is
+for copy and load alike. Most of them come from the configuration, where each command has a table:
 
 ` + syncExample + `
 
@@ -59,6 +59,9 @@ else. The one that reaches staging's database and topdir runs sync --only apply:
 latest snapshot in the store. It needs no [pull]; without hub and tag there, the store must have snapshots of one
 scope only. Either key may be in its host's configuration, as only = "pull" in [sync]. The store is a directory that
 both mount, a bucket, or is carried over by kojisnap bundle. The host that applies may have it read-only.
+
+Several environments can share one pull: [pull] lists the tags of all, and each environment its own in
+[env.NAME.load], as tag = ["f42"]. Its copy and verify follow that. sync --only pull then needs no --env.
 
 The host that pulls has no database to record a sync in: it has its exit code, its stamp, and a record in the store.
 On the host that applies, a sync's success is that of its half, also where the store has nothing new; status --nagios
@@ -92,6 +95,7 @@ type syncFlags struct {
 	copy     copyFlags
 	load     loadFlags
 	verify   verifyFlags
+	clone    cloneFlags
 	only     string
 	noVerify bool
 	stamp    string
@@ -147,7 +151,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 			}
 			a.log.Log(ctx, level, "kojisnap status does not tell all of this sync", "err", lost)
 		}
-		o.writeMetrics(ctx, a, record)
+		o.writeMetrics(ctx, a, opt.Only, record)
 	}
 	return err
 }
@@ -184,6 +188,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	said.terminal = a.terminal && a.verbose
 	reporter{&said}.tellCopy(r.Copy)
 	reporter{&said}.tellRemoval(r.Remove)
+	say.tellDiscarded(r.Discard)
 	say.tellRepair(r)
 	if r.Verify != nil {
 		err = a.verdict(r.Verify)
@@ -225,6 +230,12 @@ func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 	case step.Name == "load":
 		in, up, gone := r.Load.Totals()
 		return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+	case step.Name == "clone" && r.Clone.Kept:
+		return r.Clone.ID + " is in use"
+	case step.Name == "clone":
+		return r.Clone.ID + " at " + r.Clone.Path
+	case step.Name == "discard":
+		return fmt.Sprintf("%d clones discarded, %d in use", len(r.Discard.Discarded), len(r.Discard.Busy))
 	case step.Name == "verify":
 		by := map[verify.Status]int{}
 		for _, c := range r.Verify.Checks {
@@ -367,6 +378,9 @@ func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) 
 		return err
 	}
 	if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+		return err
+	}
+	if opt.Clone, err = o.clone.options(a, firstDirectory(opt.Copy.Sources)); err != nil {
 		return err
 	}
 	if opt.NoVerify = o.noVerify; opt.NoVerify {

@@ -177,7 +177,7 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	return a.verdict(r)
 }
 
-// showChecks writes the failed checks; on a terminal and with -v all of them.
+// showChecks writes the failed checks; on a terminal and with -v all of them, with -v with everything that is wrong.
 func (a *app) showChecks(w io.Writer, r *verify.Result) {
 	var table strings.Builder
 	tw := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
@@ -188,7 +188,11 @@ func (a *app) showChecks(w io.Writer, r *verify.Result) {
 	for _, c := range r.Checks {
 		if c.Status == verify.StatusFailed || a.terminal || a.verbose {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, c.Name, c.Tag, c.Arch, clean(c.Detail))
-			for _, e := range c.Examples {
+			shown := c.Examples
+			if a.verbose {
+				shown = c.All()
+			}
+			for _, e := range shown {
 				fmt.Fprintf(tw, "\t\t\t\t%s\n", clean(e))
 			}
 		}

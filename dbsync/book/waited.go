@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Waited says for whom a load waited before it began, and for how long.
+// Waited says how long a load waited before it began, and which processes it waited for.
 type Waited struct {
 	File    string   `json:"file"`    // on which they held a lock
 	Seconds float64  `json:"seconds"` // until the load had the lock

@@ -54,6 +54,9 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 		return nil, err
 	case errors.As(err, &pg) && !slices.Contains([]string{"57P01", "57P02", "57P03", "53300"}, pg.Code):
 		// The server answered, and not that it starts, shuts down or is full: that is final.
+		if pg.Code == "28P01" && config.Password == "" { // PostgreSQL's text does not say that none was sent
+			err = fmt.Errorf("%w; no password was found: the file of passfile in the DSN, of PGPASSFILE or ~/.pgpass must be readable for this user and have a line for this host, port, database and role", err)
+		}
 		return nil, err
 	}
 	return nil, &retry.TemporaryError{Err: err}

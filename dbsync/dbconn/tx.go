@@ -20,20 +20,20 @@ const attempts = 16
 
 // Transact runs fn in a transaction under kojisnap's lock, and commits it if fn says so. If others are in the
 // way it begins again, with pauses: at REPEATABLE READ a row that the hub changed meanwhile is a serialization
-// failure. After an attempt that met a constraint, doubt is true: fn then finds out whether its own rows are
+// failure. After an attempt that met a constraint, metConstraint is true: fn then finds out whether its own rows are
 // wrong.
 //
 // Another kojisnap at work is lockfile.ErrLocked. A lost database, or locks that stay, are a *retry.TemporaryError.
-func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, doubt bool) (commit bool, err error)) error {
-	doubt, met := false, ""
+func Transact(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(tx pgx.Tx, metConstraint bool) (commit bool, err error)) error {
+	metConstraint, met := false, ""
 	for try := 1; ; try++ {
-		err := once(ctx, conn, level, func(tx pgx.Tx) (bool, error) { return fn(tx, doubt) })
+		err := once(ctx, conn, level, func(tx pgx.Tx) (bool, error) { return fn(tx, metConstraint) })
 		before := met
 		met = metKey(err)
 		switch code := sqlState(err); {
 		// A key that no attempt met before was inserted by somebody in staging meanwhile.
-		case IsConstraint(code) && (!doubt || retryable(code) && (try < 3 || met != before && try < attempts)):
-			doubt = true
+		case IsConstraint(code) && (!metConstraint || retryable(code) && (try < 3 || met != before && try < attempts)):
+			metConstraint = true
 		case IsConstraint(code):
 			return refusal(err)
 		case !retryable(code):

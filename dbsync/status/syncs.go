@@ -23,8 +23,9 @@ func ReadSyncs(ctx context.Context, conn *pgx.Conn, limit int) (syncs []book.Syn
 		}
 		// The record of an earlier kojisnap has no passed, but the counts of the step.
 		rows, err := tx.Query(ctx, `WITH last AS (SELECT * FROM kojisnap.sync ORDER BY id DESC LIMIT $1),
-				checked AS (SELECT max(id) AS id FROM last WHERE report ? 'passed'
-					OR jsonb_path_exists(report, '$.steps[*] ? (@.name == "verify" && exists(@.counts))'))
+				checked AS (SELECT max(id) AS id FROM last WHERE report ? 'passed' OR EXISTS (
+					SELECT FROM jsonb_array_elements(CASE jsonb_typeof(report -> 'steps') WHEN 'array' THEN report -> 'steps' ELSE '[]' END) s
+					WHERE s ->> 'name' = 'verify' AND s ? 'counts'))
 			SELECT s.id, started, finished, exit, error, snapshot, event, run, version, who, s.id = c.id,
 				CASE WHEN s.id = c.id THEN report ELSE report - 'checks' - 'passed' - 'lists' END
 			FROM last s CROSS JOIN checked c ORDER BY s.id DESC`, limit)

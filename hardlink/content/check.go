@@ -12,14 +12,13 @@ import (
 	"kojisnap/volumes"
 )
 
-// Check compares a file that is there, size bytes long (-1: unknown) and read from r, with
-// what the database says of it. It changes nothing. Of an rpm, unless whole, only the
-// signature header is read: it says SIGMD5, the length of the file, and the key; of one without SIGMD5
-// the main header, too. With whole, where the length is another, and of anything else, the content is
-// read to its end and its digest compared. Without
-// SigDigest the key alone tells that a signed copy is one.
+// Check compares an existing file with the database. r reads the file, which has size bytes (-1: unknown). It
+// changes nothing. Without whole, it reads only the signature header of an rpm: that has SIGMD5, the length
+// of the file, and the key. If there is no SIGMD5, it reads the main header, too. With whole, if the length
+// differs, and for all other files, it reads everything and compares the digest. Without SigDigest, only the
+// key shows that a signed copy is one.
 //
-// That the file is another is a *DigestError; name is what it calls the file.
+// If the file differs, Check returns a *DigestError that calls the file name.
 func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) error {
 	differs := func(what, want, have string) error {
 		return &DigestError{Path: name, What: what, Want: want, Have: have}
@@ -44,7 +43,7 @@ func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) err
 	if algorithm == "sigmd5" && sig.SigMD5 != "" && sig.SigMD5 != want {
 		return differs("sigmd5", want, sig.SigMD5)
 	}
-	// What the header says of the length may be wrong where all else is right: the content decides.
+	// The header's length may be wrong where all else is right, so compare the content.
 	whole = whole || known && size >= 0 && size != length
 	if f.Kind == volumes.KindSigned && f.SigDigest == "" {
 		if !slices.Contains(sig.Keys, f.Key) {
@@ -57,7 +56,7 @@ func Check(r io.Reader, size int64, f volumes.File, name string, whole bool) err
 	}
 	switch {
 	case whole:
-		f.Kind, f.Headers = volumes.KindRPM, "" // the signature is checked
+		f.Kind, f.Headers = volumes.KindRPM, "" // the signature is checked already
 		_, err = Copy(io.Discard, io.MultiReader(bytes.NewReader(lead), bytes.NewReader(sig.Raw), r), f, name)
 	case algorithm == "rpmsha256":
 		_, err = readOwn(r, &sig, f, name)

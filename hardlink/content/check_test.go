@@ -30,7 +30,7 @@ func flip(at int) func([]byte) []byte {
 	}
 }
 
-// What Check says of a file that is there, by what is known of it.
+// Check reports what is wrong with an existing file, by the header alone and by the content.
 func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	if err := kojiprod.ExtractTree(dir); err != nil {
@@ -64,10 +64,10 @@ func TestCheck(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		content []byte
-		size    int64 // 0: that of content
+		size    int64 // 0: the size of content
 		file    volumes.File
-		header  string // what is wrong by the header alone
-		whole   string // and by the content
+		header  string // what is wrong according to the header
+		whole   string // what is wrong according to the content
 	}{
 		{"unsigned", unsigned, 0, rpm, "", ""},
 		{"signed", signed, 0, copied, "", ""},
@@ -110,7 +110,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// headerEnd is where the signature header of an rpm ends.
+// headerEnd returns where the signature header of an rpm ends.
 func headerEnd(rpm []byte) int {
 	entries, size := binary.BigEndian.Uint32(rpm[96+8:]), binary.BigEndian.Uint32(rpm[96+12:])
 	end := 16 + 16*int(entries) + int(size)
@@ -122,7 +122,7 @@ func headerDigest(rpm []byte) string {
 	return "md5:" + hex.EncodeToString(sum[:])
 }
 
-// setSize lets the signature header of an rpm say that less follows it than does.
+// setSize changes the length in an rpm's signature header to a smaller one.
 func setSize(t *testing.T, rpm []byte) {
 	t.Helper()
 	entries := int(binary.BigEndian.Uint32(rpm[96+8:]))
@@ -136,7 +136,7 @@ func setSize(t *testing.T, rpm []byte) {
 	t.Fatal("no RPMSIGTAG_SIZE")
 }
 
-// ownSHA256 is the SHA-256 of an rpm's main header.
+// ownSHA256 returns the SHA-256 of an rpm's main header.
 func ownSHA256(t *testing.T, rpm []byte) string {
 	t.Helper()
 	at := headerEnd(rpm)

@@ -19,9 +19,9 @@ import (
 	"kojisnap/volumes"
 )
 
-const BufferSize = 64 << 10 // in the cache of a core, with what is hashed
+const BufferSize = 64 << 10 // fits into a core's cache, together with what is hashed
 
-// pipe is the buffers of one copy: a small file takes one read and one write.
+// pipe has the buffers of one copy. A small file takes one read and one write.
 type pipe struct {
 	r   *bufio.Reader
 	w   *bufio.Writer
@@ -32,9 +32,8 @@ var pipes = sync.Pool{New: func() any {
 	return &pipe{r: bufio.NewReaderSize(nil, BufferSize), w: bufio.NewWriterSize(nil, BufferSize)}
 }}
 
-// Copy writes src to dst and returns how many bytes that were. name is the
-// source's. If the content is not what f says the error is a DigestError; dst then
-// holds what must not be used.
+// Copy writes src to dst and returns the number of bytes. name is the source's. If the content differs from
+// f, the error is a *DigestError; dst must not be used then.
 func Copy(dst io.Writer, src io.Reader, f volumes.File, name string) (int64, error) {
 	p := pipes.Get().(*pipe)
 	defer pipes.Put(p)
@@ -43,7 +42,7 @@ func Copy(dst io.Writer, src io.Reader, f volumes.File, name string) (int64, err
 	defer p.w.Reset(nil)
 	defer p.r.Reset(nil)
 	n, err := p.copy(f, name)
-	if cap(p.sig.Raw) > 1<<20 { // rare, and too much to keep
+	if cap(p.sig.Raw) > 1<<20 { // rare, and too large to keep
 		p.sig = rpmfile.Signature{}
 	}
 	if err != nil {
@@ -63,7 +62,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	}
 	var head int64
 	sig := &p.sig
-	most := int64(math.MaxInt64) // bytes that it may have, so that an answer without end does not fill the disk
+	most := int64(math.MaxInt64) // a limit, so that an endless answer does not fill the disk
 	switch {
 	case f.Size >= 0:
 		most = f.Size
@@ -82,7 +81,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 		if err := verifyHead(lead, sig, f, name); err != nil {
 			return 0, err
 		}
-		if f.Kind == volumes.KindSigned && f.UnsignedSize > 0 { // the database has no size of it
+		if f.Kind == volumes.KindSigned && f.UnsignedSize > 0 { // the database does not have its size
 			most = int64(len(lead)+len(sig.Raw)) + f.UnsignedSize
 		}
 		if algorithm == "rpmsha256" {
@@ -121,7 +120,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 	return n, nil
 }
 
-// verifyHead checks an rpm's lead and signature header, which no digest of its content covers.
+// verifyHead checks an rpm's lead and signature header, which the content's digest does not cover.
 func verifyHead(lead []byte, sig *rpmfile.Signature, f volumes.File, name string) error {
 	if problem := rpmfile.LeadProblem(lead); problem != "" {
 		return &DigestError{Path: name, What: "lead", Want: "one of an rpm", Have: problem, Own: true}
@@ -132,8 +131,8 @@ func verifyHead(lead []byte, sig *rpmfile.Signature, f volumes.File, name string
 	return verifyPrimary(sig, f, name)
 }
 
-// verifyPrimary compares the signature header of a primary copy with the rows of rpmsigs, as far as
-// there is one of its own key: of the empty one if it is not signed.
+// verifyPrimary compares the signature header of a primary copy with the row of rpmsigs for its key, if there
+// is one. An unsigned rpm has the empty key.
 func verifyPrimary(sig *rpmfile.Signature, f volumes.File, name string) error {
 	sum := md5.Sum(sig.Raw)
 	have, want := "md5:"+hex.EncodeToString(sum[:]), ""
@@ -152,10 +151,10 @@ func verifyPrimary(sig *rpmfile.Signature, f volumes.File, name string) error {
 	return &DigestError{Path: name, What: "signature header", Want: want, Have: have}
 }
 
-// verifySignature checks what SIGMD5 does not cover. Koji makes signed copies of the
-// cached signature header alone, so its digest is known: rpmsigs.sighash.
+// verifySignature checks what SIGMD5 does not cover. Koji makes signed copies from the cached signature
+// header alone, so the digest of that header is known: rpmsigs.sighash.
 func verifySignature(sig *rpmfile.Signature, f volumes.File, name string) error {
-	// A key that cannot be read (a newer signature format) is left to the digest.
+	// A key that cannot be read (in a newer signature format) is left to the digest.
 	if len(sig.Keys) > 0 && !slices.Contains(sig.Keys, f.Key) {
 		return &DigestError{Path: name, What: "signing key", Want: f.Key, Have: fmt.Sprintf("%q", sig.Keys)}
 	}
@@ -166,8 +165,8 @@ func verifySignature(sig *rpmfile.Signature, f volumes.File, name string) error 
 	return nil
 }
 
-// hashed copies what is left to read. Of a large file one chunk is hashed while it is
-// written. It ends when it has had more than most bytes.
+// hashed copies the rest. For a large file it hashes each chunk while it writes it. It ends after more than
+// most bytes.
 func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 	var chunks chan []byte
 	var done chan struct{}
@@ -177,9 +176,9 @@ func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 		} else if err != nil {
 			return n, err
 		}
-		chunk, _ := p.r.Peek(p.r.Buffered()) // what one read gave
-		aside := len(chunk) == BufferSize
-		if aside && chunks == nil {
+		chunk, _ := p.r.Peek(p.r.Buffered()) // the result of one read
+		separate := len(chunk) == BufferSize
+		if separate && chunks == nil {
 			chunks, done = make(chan []byte), make(chan struct{})
 			defer close(chunks)
 			go func() {
@@ -189,13 +188,13 @@ func (p *pipe) hashed(h hash.Hash, most int64) (n int64, err error) {
 				}
 			}()
 		}
-		if aside {
+		if separate {
 			chunks <- chunk
 		} else {
 			h.Write(chunk)
 		}
 		w, err := p.w.Write(chunk)
-		if aside {
+		if separate {
 			<-done
 		}
 		n += int64(w)

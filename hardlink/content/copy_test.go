@@ -16,7 +16,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// Sizes about the buffer's, each way to read, each algorithm.
+// Copy verifies files of sizes around the buffer's, with each way to read and each algorithm.
 func TestCopyVerified(t *testing.T) {
 	var seed [32]byte
 	source := rand.NewChaCha8(seed)
@@ -50,7 +50,7 @@ func TestCopyVerified(t *testing.T) {
 	}
 }
 
-// Errors of either side come through, and are not taken for damage.
+// Errors of reading and of writing are returned as they are, not as damage.
 func TestCopyVerifiedFails(t *testing.T) {
 	content := make([]byte, 2*BufferSize)
 	f := volumes.File{Kind: volumes.KindArchive, Size: int64(len(content)), Digest: "md5:00"}

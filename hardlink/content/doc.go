@@ -1,3 +1,3 @@
-// Package content holds a file to what the database says of it, by its digest, its size and, of an
-// rpm, its signature header.
+// Package content compares a file with the database: its digest, its size and, for an rpm, its signature
+// header.
 package content

@@ -13,18 +13,18 @@ import (
 	"kojisnap/volumes"
 )
 
-// An rpm without SIGMD5, as rpm 6 makes them, says by itself what it holds: its signature header has
-// the SHA-256 of the main header, and that has the one of the payload. The database has its size, its
-// name and perhaps one of these two.
+// An rpm without SIGMD5, as rpm 6 makes them, has its own digests: the signature header has the SHA-256 of
+// the main header, and the main header has the one of the payload. The database has the size, the name and
+// perhaps one of these two.
 
-// ownDigests are an rpm's main header and what it says of the payload.
+// ownDigests has an rpm's main header and its digest of the payload.
 type ownDigests struct {
 	header  []byte
 	payload string // SHA-256 in hex
 }
 
-// readOwn reads the main header and holds it to the rpm's own digest, to the name that the file has,
-// and to the SHA-256 in f.Digest, if there is one. r is then at the payload.
+// readOwn reads the main header. It compares the header with the rpm's own digest, with the file's name, and
+// with the SHA-256 in f.Digest, if there is one. Afterwards r is at the payload.
 func readOwn(r io.Reader, sig *rpmfile.Signature, f volumes.File, name string) (own ownDigests, err error) {
 	differs := func(what, want, have string, own bool) error {
 		return &DigestError{Path: name, What: what, Want: want, Have: have, Own: own}

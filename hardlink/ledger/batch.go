@@ -6,14 +6,13 @@ import (
 	"kojisnap/volumes"
 )
 
-// Batch collects lines that are appended together. The zero value is empty.
+// Batch collects lines to append together. The zero value is empty.
 type Batch struct{ text []byte }
 
-// Build begins the lines of a build, whose volume is the copy volume: the lines up to the next Build are
-// about it.
+// Build begins the lines about a build on the copy volume. They end at the next Build.
 func (b *Batch) Build(v volumes.Build) { b.line("B", v.Volume, v.Name, v.Version, v.Release) }
 
-// Entry is a file or a symlink of the build, or an optional file that it lacks.
+// Entry adds a file or a symlink of the build, or an optional file that production does not have.
 func (b *Batch) Entry(e Entry) {
 	switch {
 	case e.Absent:
@@ -28,7 +27,7 @@ func (b *Batch) Entry(e Entry) {
 // DirLinked says that a symlink has replaced a directory of the build.
 func (b *Batch) DirLinked(dir string) { b.line("D", dir) }
 
-// Complete says that all of the build is in place.
+// Complete says that the whole build is in place.
 func (b *Batch) Complete() { b.line("C") }
 
 // Unwanted says that no plan has wanted the build since a time, in s since 1970.
@@ -43,14 +42,14 @@ func (b *Batch) Removing() { b.line("R") }
 // Gone says that the build is gone.
 func (b *Batch) Gone() { b.line("X") }
 
-// Rewrite says all of a build anew, as it is now: entries that it does not have any longer are forgotten.
+// Rewrite replaces everything that the ledger has about a build: only the build's present entries remain.
 func (b *Batch) Rewrite(build *Build) {
 	b.Build(build.Build)
 	b.Gone()
 	b.all(build)
 }
 
-// all says all of a build that the ledger does not have.
+// all adds everything about a build that the ledger does not have.
 func (b *Batch) all(build *Build) {
 	b.Build(build.Build)
 	if build.Complete && build.Pending {
@@ -67,11 +66,11 @@ func (b *Batch) all(build *Build) {
 	}
 }
 
-// Link is a symlink below topdir that is about to be made.
+// Link adds a symlink below topdir that is about to be made.
 func (b *Batch) Link(path, target string) { b.line("K", path, target) }
 
-// Placed says that the last count Links are in place.
-func (b *Batch) Placed(count int) {
+// LinksMade says that the symlinks of the last count Link lines are in place.
+func (b *Batch) LinksMade(count int) {
 	if count > 0 {
 		b.line("L", strconv.Itoa(count))
 	}
@@ -80,13 +79,13 @@ func (b *Batch) Placed(count int) {
 // Unlink says that a symlink below topdir is gone.
 func (b *Batch) Unlink(path string) { b.line("k", path) }
 
-// Hub says that the targets of all symlinks of builds so far are below this path of topdir; "": some are not.
+// Hub says that the targets of all symlinks of builds so far begin with this path of topdir; "": some do not.
 func (b *Batch) Hub(path string) { b.line("T", path) }
 
 // Add adds the lines of another batch.
 func (b *Batch) Add(more *Batch) { b.text = append(b.text, more.text...) }
 
-// Empty tells whether there is nothing to append.
+// Empty reports whether there is nothing to append.
 func (b *Batch) Empty() bool { return len(b.text) == 0 }
 
 // String returns the batch in the form of the ledger, with its seal; "" if it is empty.

@@ -79,7 +79,7 @@ func (b *Build) InSubdir(f *volumes.File) *Entry {
 	return nil
 }
 
-// Is reports whether the file on the disk is the one that was put there.
+// Is reports whether the file on the disk is still the one of the entry.
 func (e Entry) Is(st unix.Stat_t, target string) bool {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFLNK:
@@ -90,8 +90,8 @@ func (e Entry) Is(st unix.Stat_t, target string) bool {
 	return false
 }
 
-// Placed reports whether a file of a plan was put there, even if something else is in its place now.
-func (b *Build) Placed(f *volumes.File) bool {
+// Wrote reports whether kojisnap wrote a file of a plan, even if something else is in its place now.
+func (b *Build) Wrote(f *volumes.File) bool {
 	for i := range b.Entries {
 		if e := &b.Entries[i]; e.Path == f.Path && e.Target == "" && !e.Absent && e.MadeOf(f) {
 			return true

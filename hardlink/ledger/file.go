@@ -13,19 +13,18 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// Writer appends batches to a topdir's ledger. The lock is held.
+// Writer appends batches to a topdir's ledger. Its user holds the lock.
 type Writer struct {
 	top  *topdir.Dir
 	f    *os.File
 	size int64
 }
 
-// Open reads the ledger and opens it for appending. It cuts off an incomplete
-// batch at the end. It rewrites a ledger of an older format, and one that is mostly
-// history. If instead is given, that becomes the ledger, and the old file gets
-// another name.
+// Open reads the ledger and opens it for appending. It cuts off an incomplete batch at the end. It rewrites a
+// ledger of an older format, and one that is mostly history. If instead is given, it becomes the ledger, and
+// the old file gets another name.
 func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
-	if err := top.Mkdir(Dir); err != nil { // also: it is no symlink
+	if err := top.Mkdir(Dir); err != nil { // this also checks that it is no symlink
 		return nil, nil, err
 	}
 	path := top.Join(File)
@@ -69,8 +68,8 @@ func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
 	return l, w, nil
 }
 
-// setAside gives a damaged ledger a second name, the first free one. It keeps its own
-// name until the new ledger is renamed over it.
+// setAside gives a damaged ledger a second name, the first free one. The file keeps its first name until the
+// new ledger is renamed over it.
 func setAside(top *topdir.Dir) error {
 	f, err := top.Open(File)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +82,7 @@ func setAside(top *topdir.Dir) error {
 	for n := 1; ; n++ {
 		name := fmt.Sprintf("%s.damaged-%d", File, n)
 		err := top.LinkFile(f, name)
-		if err != nil && !errors.Is(err, fs.ErrExist) { // no hard links there
+		if err != nil && !errors.Is(err, fs.ErrExist) { // the file system has no hard links
 			err = top.RenameNew(File, name)
 		}
 		if !errors.Is(err, fs.ErrExist) {

@@ -17,28 +17,27 @@ import (
 	"kojisnap/volumes"
 )
 
-// The ledger is a text file: a line "kojisnap-ledger TAB 4", then batches. A batch
-// is lines of fields separated by tabs, and a line "= TAB count TAB digest" with the
-// number of its lines and the first 16 hex digits of their SHA-256. It is only
-// appended to (or a new file is written and renamed), with one fsync a batch. A batch is
-// on the disk before kojisnap does anything that it records, so the actions of lines after
-// the last "=" line were never done.
+// The ledger is a text file: a line "kojisnap-ledger TAB 4", then batches. A batch consists of lines with fields
+// that are separated by tabs, and a line "= TAB count TAB digest" with the number of its lines and the first 16
+// hex digits of their SHA-256. kojisnap only appends to the file, with one fsync for each batch, or writes a new
+// file and renames it. A batch is on the disk before kojisnap does what the batch says. So the actions of lines
+// after the last "=" line were never done.
 //
 //	B volume name version release   the build that the next lines are about
 //	F path size mtime digest        its regular file; mtime in ns since 1970
 //	S path target                   its symlink
 //	D path                          a symlink has replaced its directory of that path:
 //	                                the entries below are gone
-//	N path digest                   wanted if production has it, which it had not
-//	C                               all of that is in place
+//	N path digest                   an optional file that production does not have
+//	C                               all of the build is in place
 //	U time                          no plan has wanted the build since then; s since 1970
 //	W                               a plan wants it again
 //	R                               it is about to be removed
 //	X                               it is gone
 //	K path target                   a symlink below topdir
-//	L count                         the symlinks of so many K lines before are in place
+//	L count                         the symlinks of the last count K lines are in place
 //	k path                          that symlink is gone
-//	T path                          the targets of all S lines before are below path, which is
+//	T path                          the targets of all S lines before this one are below path,
 //	                                the hub's path of topdir; "": some are not
 //
 // Fields hold no control characters: the names were checked. The package also reads formats 1 (without N, U,
@@ -50,19 +49,19 @@ const (
 	Format    = 4
 )
 
-// ErrDamaged is a ledger whose text is not as it was written. Only an audit works with
-// such a topdir: it rebuilds the ledger from the files on the disk.
+// ErrDamaged says that the ledger's text has changed since it was written. Only an audit works on such a
+// topdir: it rebuilds the ledger from the files on the disk.
 var ErrDamaged = errors.New("ledger is damaged")
 
-// Ledger has the files and symlinks that kojisnap made below a topdir.
+// Ledger lists the files and symlinks that kojisnap made below a topdir.
 type Ledger struct {
 	Builds map[string]*Build // by directory relative to topdir
-	// Links are symlinks by path relative to topdir: what each says last, and before
-	// that what it said earlier (a kill may have left that).
+	// Links has the targets of symlinks by their paths relative to topdir. The last is the current one;
+	// after a kill the symlink may still have an earlier one.
 	Links map[string][]string
-	// placed are the paths of Links whose symlink was there when it was last made.
-	Placed map[string]bool
-	Hub    string // the path of topdir that all symlinks of builds say; "": some are relative
+	// Made has the paths of Links whose symlink is in place: the ledger has an L line for it.
+	Made   map[string]bool
+	Hub    string // the path of topdir in the targets of all builds' symlinks; "": some are relative
 	format int    // of the file
 }
 
@@ -70,26 +69,26 @@ type Ledger struct {
 type Build struct {
 	Build    volumes.Build // Volume is the copy volume
 	Complete bool          // all of its files are in place
-	Unwanted int64         // no plan has wanted it since then, in s since 1970; 0: it is wanted
-	// Entries are sorted by path. After a kill during the replacement of a file there may be
-	// two entries of a path, for the old file and the new one.
+	Unwanted int64         // since when no plan has wanted it, in s since 1970; 0: it is wanted
+	// Entries are sorted by path. A kill while a file was replaced may leave two entries for a path: of the
+	// old file and the new one.
 	Entries []Entry
 	Pending bool // entries were added since it was complete
 }
 
-// Entry is a file or, if Target is not empty, a symlink; or, if Absent, an
-// optional file that production does not have.
+// Entry is a file, a symlink (with a Target), or an optional file that production does not have (with
+// Absent).
 type Entry struct {
 	Path   string
 	Size   int64
 	MTime  int64  // ns since 1970
-	Digest string // as planned; of a signed copy with that of its signature header behind a "+"
+	Digest string // the planned digest; for a signed copy also that of its signature header, after a "+"
 	Target string
 	Absent bool
 }
 
-// Read reads the ledger of a topdir. Without one it is empty. A newer format
-// and a damaged ledger are errors.
+// Read reads the ledger of a topdir. A missing ledger is empty. A newer format and a damaged ledger are
+// errors.
 func Read(topdir string) (*Ledger, error) {
 	path := filepath.Join(topdir, File)
 	text, err := readText(path)
@@ -106,8 +105,7 @@ func Read(topdir string) (*Ledger, error) {
 	return l, nil
 }
 
-// State returns a text that differs between states of a topdir's ledger, without
-// reading the ledger; "" if there is none.
+// State identifies the state of a topdir's ledger file without reading it; "" if there is none.
 func State(topdir string) (string, error) {
 	info, err := os.Lstat(filepath.Join(topdir, File))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,7 +117,7 @@ func State(topdir string) (string, error) {
 	return fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano()), nil
 }
 
-// readText reads a file, in memory once.
+// readText reads a file, and has it in memory only once.
 func readText(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -134,7 +132,7 @@ func readText(path string) (string, error) {
 	return text.String(), err
 }
 
-// Parse reads a ledger from elsewhere: a copy of it in a store.
+// Parse reads a ledger from elsewhere, such as a copy in a store.
 func Parse(r io.Reader) (*Ledger, error) {
 	var text strings.Builder
 	if _, err := io.Copy(&text, r); err != nil {
@@ -144,8 +142,8 @@ func Parse(r io.Reader) (*Ledger, error) {
 	return l, err
 }
 
-// Staged returns the builds that are complete and wanted, sorted: the database is to
-// have these on the copy volume.
+// Staged returns the builds that are complete and wanted, sorted: those that the database should have on the
+// copy volume.
 func (l *Ledger) Staged() []Build {
 	var builds []Build
 	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
@@ -156,17 +154,17 @@ func (l *Ledger) Staged() []Build {
 	return builds
 }
 
-// WriteTo writes the ledger in its shortest form: the same state, the same bytes.
+// WriteTo writes the ledger in its shortest form. The same state gives the same bytes.
 func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 	var b Batch
 	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
 		b.all(l.Builds[dir])
 	}
 	paths := slices.Sorted(maps.Keys(l.Links))
-	for _, placed := range []bool{true, false} {
+	for _, made := range []bool{true, false} {
 		said := 0
 		for _, path := range paths {
-			if l.Placed[path] != placed {
+			if l.Made[path] != made {
 				continue
 			}
 			for _, target := range l.Links[path] {
@@ -174,8 +172,8 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 				said++
 			}
 		}
-		if placed {
-			b.Placed(said)
+		if made {
+			b.LinksMade(said)
 		}
 	}
 	if l.Hub != "" {
@@ -186,7 +184,7 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 }
 
 func New() *Ledger {
-	return &Ledger{Builds: map[string]*Build{}, Links: map[string][]string{}, Placed: map[string]bool{}, format: Format}
+	return &Ledger{Builds: map[string]*Build{}, Links: map[string][]string{}, Made: map[string]bool{}, format: Format}
 }
 
 func firstLine() string { return fmt.Sprintf("%s\t%d\n", magicName, Format) }

@@ -12,7 +12,7 @@ import (
 
 var errLocked = lockfile.Locked("another kojisnap works on this topdir")
 
-// Lock keeps a second process from working on the same topdir, until unlock.
+// Lock keeps other processes from working on the same topdir until unlock is called.
 func Lock(top *topdir.Dir) (unlock func(), err error) {
 	if err := top.EnsureDir(Dir); err != nil {
 		return nil, err

@@ -13,13 +13,12 @@ import (
 	"kojisnap/volumes"
 )
 
-// parse also returns the end of the last complete batch. The ledger's strings
-// are parts of the text.
+// parse also returns where the last complete batch ends. The ledger's strings share the memory of text.
 func parse(text string) (l *Ledger, good int, err error) {
 	p := parser{Ledger: New()}
 	header, rest, ok := strings.Cut(text, "\n")
 	if !ok && strings.HasPrefix(firstLine(), text) {
-		return p.Ledger, 0, nil // killed before the first batch
+		return p.Ledger, 0, nil // an earlier run was killed before it wrote a batch
 	}
 	magic, version, _ := strings.Cut(header, "\t")
 	if magic != magicName {
@@ -30,7 +29,7 @@ func parse(text string) (l *Ledger, good int, err error) {
 	}
 	good = len(header) + 1
 	for len(rest) > 0 {
-		// No line but the last of a batch begins so.
+		// Only the last line of a batch begins like this.
 		end := strings.Index(rest, "\n=\t") + 1
 		if strings.HasPrefix(rest, "=\t") {
 			end = 0
@@ -56,7 +55,7 @@ func parse(text string) (l *Ledger, good int, err error) {
 	return p.sorted(), good, nil
 }
 
-// seal is the last line of a batch.
+// seal returns the last line of a batch.
 func seal(lines string) string {
 	sum := sha256.New()
 	var buf [32 << 10]byte
@@ -70,11 +69,11 @@ func seal(lines string) string {
 
 type parser struct {
 	*Ledger
-	pool   []Entry  // what the entries of builds are cut from
-	linked []string // paths of K lines that no L line counted
+	pool   []Entry  // memory for entries of builds
+	linked []string // paths of K lines that no L line has counted yet
 }
 
-// fieldsOf says how many fields a line has, by its first.
+// fieldsOf is the number of fields of a line, by its first field.
 var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'D': 2, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2, 'T': 2}
 
 func (p *parser) apply(lines string) error {
@@ -147,7 +146,7 @@ func (p *parser) apply(lines string) error {
 		case 'K':
 			said := slices.DeleteFunc(p.Links[fields[1]], func(t string) bool { return t == fields[2] })
 			p.Links[fields[1]] = append(said, fields[2])
-			delete(p.Placed, fields[1])
+			delete(p.Made, fields[1])
 			p.linked = append(p.linked, fields[1])
 		case 'L':
 			n, err := strconv.Atoi(fields[1])
@@ -156,7 +155,7 @@ func (p *parser) apply(lines string) error {
 			}
 			for _, path := range p.linked[len(p.linked)-n:] {
 				if said := p.Links[path]; len(said) > 0 {
-					p.Links[path], p.Placed[path] = said[len(said)-1:], true
+					p.Links[path], p.Made[path] = said[len(said)-1:], true
 				}
 			}
 			p.linked = p.linked[:len(p.linked)-n]
@@ -164,14 +163,14 @@ func (p *parser) apply(lines string) error {
 			p.Hub = fields[1]
 		case 'k':
 			delete(p.Links, fields[1])
-			delete(p.Placed, fields[1])
+			delete(p.Made, fields[1])
 		}
 	}
 	return nil
 }
 
-// add appends to a build's entries. They grow in place as long as no other build's
-// entries are added.
+// add appends an entry to a build. The entries grow in place as long as no other build's entries come
+// between.
 func (p *parser) add(b *Build, e Entry) {
 	b.Pending = true
 	if n := len(b.Entries); n > 0 {
@@ -190,8 +189,7 @@ func (p *parser) add(b *Build, e Entry) {
 	b.Entries = p.pool[len(p.pool)-1 : len(p.pool) : len(p.pool)]
 }
 
-// sorted puts each build's entries in order. Of two for one path the later counts
-// once the build is complete.
+// sorted sorts each build's entries. If a complete build has two entries for a path, the later one counts.
 func (p *parser) sorted() *Ledger {
 	for _, b := range p.Builds {
 		double := false
@@ -209,7 +207,7 @@ func (p *parser) sorted() *Ledger {
 		}
 		kept := b.Entries[:0]
 		for _, e := range b.Entries {
-			// Of two archives of one name and unknown directories there are two N lines.
+			// Two archives of one name whose directories are unknown have two N lines.
 			if n := len(kept); n > 0 && kept[n-1].Path == e.Path && !(kept[n-1].Absent && e.Absent && kept[n-1].Digest != e.Digest) {
 				kept[n-1] = e
 			} else {

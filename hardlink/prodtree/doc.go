@@ -1,4 +1,4 @@
-// Package prodtree looks at production's tree on the read-only volume: whether it is here and the one
-// of which the database tells, which of its volumes are not mounted, whether staging's hub could write
-// it, and what is in a build's directory.
+// Package prodtree looks at production's tree on the read-only volume. It finds out whether the tree is there
+// and is the one in the database, which of its volumes are not mounted, whether staging's hub could write it,
+// and what a build's directory holds.
 package prodtree

@@ -13,15 +13,15 @@ import (
 
 // Unlisted is a directory that cannot be read.
 type Unlisted struct {
-	Path string // below the root; "." is that
+	Path string // below the root; "." is the root
 	Err  error
 }
 
-// Listing is what is below a directory and is no directory, and one directory that is as good as a file.
+// Listing lists everything below a directory except directories, and one directory as if it were a file.
 type Listing struct {
 	root     string
-	Above    map[string]bool // symlinks to directories that are taken for the directories
-	Whole    string          // a directory that counts as a file, unless it is above something wanted; "": none
+	Above    map[string]bool // symlinks to directories, listed like directories
+	Whole    string          // a directory that is listed like a file, unless wanted files are below it; "": none
 	Paths    []string
 	Regular  map[string]bool
 	Unlisted []Unlisted
@@ -29,13 +29,13 @@ type Listing struct {
 
 func NewListing(root string) *Listing { return &Listing{root: root, Regular: map[string]bool{}} }
 
-// List reads a directory and what is below it. What cannot be read is noted, all else is listed.
+// List lists a directory and everything below it. It notes what it cannot read.
 func (t *Listing) List(dir string) {
 	entries, err := os.ReadDir(path.Join(t.root, dir))
 	if err != nil {
 		t.Unlisted = append(t.Unlisted, Unlisted{dir, fmt.Errorf("list %s: %w", path.Join(t.root, dir), errnoOf(err))})
 	}
-	for _, e := range entries { // those that were read
+	for _, e := range entries { // the entries that could be read
 		p := path.Join(dir, e.Name())
 		switch {
 		case e.IsDir() && (p != t.Whole || t.Above[p]):
@@ -50,8 +50,8 @@ func (t *Listing) List(dir string) {
 	}
 }
 
-// follow lists the directory to which a symlink leads in the symlink's place, and tells whether it is
-// one. One that leads to a directory above itself is noted.
+// follow lists the target of a symlink in the symlink's place, and reports whether the target is a directory.
+// It notes a symlink to a directory above itself.
 func (t *Listing) follow(p string) bool {
 	info, err := os.Stat(path.Join(t.root, p))
 	if err != nil || !info.IsDir() {
@@ -68,12 +68,12 @@ func (t *Listing) follow(p string) bool {
 	return true
 }
 
-// Missing tells that there is no such directory.
+// Missing reports whether the directory does not exist.
 func (t *Listing) Missing() bool {
 	return len(t.Unlisted) > 0 && t.Unlisted[0].Path == "." && source.Absent(t.Unlisted[0].Err)
 }
 
-// Err is why not all of it is listed.
+// Err returns why the listing is incomplete, or nil.
 func (t *Listing) Err() error {
 	if len(t.Unlisted) == 0 {
 		return nil
@@ -81,7 +81,7 @@ func (t *Listing) Err() error {
 	return t.Unlisted[0].Err
 }
 
-// errnoOf is err without the path that it names.
+// errnoOf returns err without its path.
 func errnoOf(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {

@@ -16,37 +16,37 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// Tree is production's tree at Root, read-only: whether it is here, and the right one. Check goes
-// first, but for RefuseWritable; after it the other methods may be called concurrently.
+// Tree is production's tree at Root, mounted read-only. Call Check before all other methods except
+// RefuseWritable. After Check the methods may be called concurrently.
 type Tree struct {
 	Root      string   // production's topdir; "": there is none
-	Unmounted []string // production's volumes that this site never has
-	Writable  bool     // staging's hub may be able to write it
+	Unmounted []string // production's volumes that this site never mounts
+	Writable  bool     // accept that staging's hub may be able to write it
 	Owner     *topdir.Owner
 	Top       *topdir.Dir // staging's
 	Log       *slog.Logger
 
-	away       map[string]*Away // production's volumes that are not here; of the last plan
+	away       map[string]*Away // production's volumes that are not here, for the last plan
 	couldWrite bool             // staging's hub could write the tree
-	unfit      bool             // it has files that cannot be linked as they are to be
+	unfit      bool             // some files cannot be linked with their wanted attributes
 }
 
-// IsWritable tells whether staging's hub could write the tree, so that moves in Koji succeed.
+// IsWritable reports whether staging's hub could write the tree, so that moves in Koji succeed.
 func (t *Tree) IsWritable() bool { return t.couldWrite }
 
-// Fits tells that no file was seen which is not as files are to be, so that it cannot be linked.
+// Fits reports whether each file that was seen can be linked with its wanted attributes.
 func (t *Tree) Fits() bool { return !t.unfit }
 
-// Away is why a volume is not here, nil if it is.
+// Away returns why a volume is not here, nil if it is.
 func (t *Tree) Away(volume string) *Away { return t.away[volume] }
 
-// A sample that is large enough to tell a tree of half the builds, and costs no time on NFS.
+// This sample is large enough to recognize half a tree, and costs little time on NFS.
 const sampleBuilds = 40
 
-// Check looks whether the read-only volume is the tree of which the database tells: of each of
-// production's volumes some builds, spread over the plan and always the same, must be there, with rpms
-// of the right size. A build or two may be gone since: their files will be reported. It notes the
-// volumes that are not here; without DEFAULT's builds it is another tree, or none.
+// Check finds out whether the read-only volume is the tree in the database. On each of production's volumes
+// it looks for some builds, spread over the plan and the same each time, and for an rpm in each with the
+// right size. A few builds may be gone: their missing files are reported later. It notes the volumes that are
+// not here. If DEFAULT's builds are missing, the tree is another one, or none.
 func (t *Tree) Check(plan volumes.Plan) error {
 	samples := sampleBuildsOf(plan)
 	t.away = t.findAway(plan, samples)
@@ -71,13 +71,13 @@ func (t *Tree) Check(plan volumes.Plan) error {
 	return t.RefuseWritable(plan)
 }
 
-// sample are builds of one of production's volumes that are looked for.
+// sample has the builds to look for on one of production's volumes.
 type sample struct {
 	staged []int           // indexes of Plan.Staged
 	others []volumes.Build // of Plan.Sample
 }
 
-// sampleBuildsOf are the samples of production's volumes by name, "" for DEFAULT.
+// sampleBuildsOf returns the samples by volume name, "" for DEFAULT.
 func sampleBuildsOf(plan volumes.Plan) map[string]*sample {
 	samples := map[string]*sample{}
 	of := func(b volumes.Build) *sample {
@@ -101,10 +101,10 @@ func sampleBuildsOf(plan volumes.Plan) map[string]*sample {
 	return samples
 }
 
-// looked is what became of looking for some builds.
+// looked counts the results for some builds.
 type looked struct {
-	have, bad  int // that tell something; those that are not there as the database says
-	unreadable int // which says nothing of whose tree it is
+	have, bad  int // builds that say something about the tree; those of them that differ from the database
+	unreadable int // builds that say nothing about the tree
 	first      error
 }
 
@@ -123,7 +123,7 @@ func (l *looked) add(err error) {
 	}
 }
 
-// lookForStaged looks for a file of some of the builds.
+// lookForStaged looks for one file of each of some builds.
 func (t *Tree) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
 	for i := range spread(len(indexes)) {
 		s := &plan.Staged[indexes[i]]
@@ -132,7 +132,7 @@ func (t *Tree) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
 				l.add(t.look(s.Build, f.Path, f.Size))
 				break
 			} else if f.Kind == volumes.KindSigned {
-				l.add(t.look(s.Build, f.Unsigned, -1)) // which production never prunes
+				l.add(t.look(s.Build, f.Unsigned, -1)) // production never prunes this file
 				break
 			}
 		}
@@ -140,7 +140,7 @@ func (t *Tree) lookForStaged(plan volumes.Plan, indexes []int) (l looked) {
 	return l
 }
 
-// lookFor looks for builds of which the plan does not know the files, but that these have some.
+// lookFor looks for builds whose files the plan does not know. Each must have some file.
 func (t *Tree) lookFor(builds []volumes.Build) (l looked) {
 	for _, b := range builds {
 		l.add(t.look(b, ".", -1))
@@ -153,7 +153,7 @@ func (t *Tree) wrongTree(bad, have int, first error) error {
 		t.Root, have, bad, first)
 }
 
-// spread is up to sampleBuilds of n indexes, evenly spread.
+// spread yields up to sampleBuilds of n indexes, evenly spread.
 func spread(n int) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		most := min(n, sampleBuilds)
@@ -165,8 +165,8 @@ func spread(n int) func(yield func(int) bool) {
 	}
 }
 
-// look looks for a file of a build on the read-only volume. size -1: any. It learns whether
-// production's files can be linked, so that a plan knows the space that copies need.
+// look looks for a file of a build on the read-only volume. size -1: any. It also notes whether production's
+// files can be linked, so that a plan knows how much room copies need.
 func (t *Tree) look(b volumes.Build, path string, size int64) (err error) {
 	for _, dir := range source.Dir(t.Root).BuildDirs(b) {
 		info, serr := os.Stat(filepath.Join(dir, path))
@@ -175,7 +175,7 @@ func (t *Tree) look(b volumes.Build, path string, size int64) (err error) {
 			return &sizeError{filepath.Join(dir, path), info.Size(), size}
 		case serr == nil:
 			if info.Mode().IsRegular() && !t.Top.FitsInfo(info) {
-				t.unfit = true // links are possible, and not as they are to be
+				t.unfit = true // linking works, but not with the wanted attributes
 			}
 			return nil
 		case err == nil:
@@ -190,8 +190,8 @@ func (t *Tree) look(b volumes.Build, path string, size int64) (err error) {
 	return err
 }
 
-// dangling is the symlink, at a build's directory or below packages above it, by which a path leads
-// nowhere; "": there is none. Such a tree is production's, and lacks a mount.
+// dangling returns the symlink on a path, at a build's directory or above it below packages, whose target
+// does not exist; "" if there is none. A tree with such a symlink is production's, but lacks a mount.
 func (t *Tree) dangling(path string) string {
 	below := 0
 	if rel, err := filepath.Rel(t.Root, path); err == nil {
@@ -209,7 +209,7 @@ func (t *Tree) dangling(path string) string {
 	return ""
 }
 
-// danglingError is a file that is behind a symlink to what is not here.
+// danglingError says that a file is missing because a symlink on its path has no target.
 type danglingError struct {
 	link string
 	err  error
@@ -221,7 +221,7 @@ func (e *danglingError) Error() string {
 
 func (e *danglingError) Unwrap() error { return e.err }
 
-// sizeError is a file that has not the size that the database says.
+// sizeError says that a file's size differs from the database.
 type sizeError struct {
 	path       string
 	have, want int64
@@ -231,16 +231,16 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("%s has %d bytes, the database says %d", e.path, e.have, e.want)
 }
 
-// Away is why a volume of production's is not here.
+// Away says why one of production's volumes is not here.
 type Away struct {
 	Why  string
 	Said bool
 }
 
-// IsAway tells whether nothing can be had of a build, because its volume is not here.
+// IsAway reports whether a build cannot be read because its volume is not here.
 func (t *Tree) IsAway(b volumes.Build) bool { return t.away[b.Volume] != nil }
 
-// findAway looks which of production's volumes, apart from DEFAULT, are not here.
+// findAway returns which of production's volumes other than DEFAULT are not here.
 func (t *Tree) findAway(plan volumes.Plan, samples map[string]*sample) map[string]*Away {
 	found := map[string]*Away{}
 	for _, volume := range t.Unmounted {
@@ -263,12 +263,12 @@ func (t *Tree) findAway(plan volumes.Plan, samples map[string]*sample) map[strin
 	return found
 }
 
-// lacks says why a volume of production's is not here; "": it is. A build that is not on it, and that
-// production moved since, speaks against that.
+// lacks says why one of production's volumes is not here; "" if it is. A build that production has moved to
+// another volume since does not count.
 func (t *Tree) lacks(plan volumes.Plan, volume string, s *sample) string {
 	dir, err := volumes.VolumeDir(volume)
 	if err != nil {
-		return "" // the plan holds it
+		return "" // the plan keeps the volume back already
 	}
 	packages := filepath.Join(t.Root, dir, "packages")
 	switch err := hasNames(packages); {
@@ -293,7 +293,7 @@ func (t *Tree) lacks(plan volumes.Plan, volume string, s *sample) string {
 	return ""
 }
 
-// hasNames is io.EOF for an empty directory.
+// hasNames returns io.EOF for an empty directory.
 func hasNames(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -304,15 +304,15 @@ func hasNames(dir string) error {
 	return err
 }
 
-// AwayBehind are staging's volumes that lead to volumes which should be here, and are not.
-func (t *Tree) AwayBehind(plan volumes.Plan) map[string]bool {
-	behind := map[string]bool{}
+// UnmountedVolumes returns staging's volumes that show a volume which should be mounted here and is not.
+func (t *Tree) UnmountedVolumes(plan volumes.Plan) map[string]bool {
+	unmounted := map[string]bool{}
 	for _, v := range plan.Volumes {
 		for volume, why := range t.away {
 			if !why.Said && v.Source == "vol/"+volume {
-				behind[v.Name] = true
+				unmounted[v.Name] = true
 			}
 		}
 	}
-	return behind
+	return unmounted
 }

@@ -10,12 +10,12 @@ import (
 	"kojisnap/volumes/topdir"
 )
 
-// WritableError is production's tree where staging's hub could write it.
+// WritableError says that staging's hub could write production's tree.
 type WritableError struct {
 	Tree  string
 	Path  string       // a directory that could be written
 	User  topdir.Owner // of staging's hub
-	Owner bool         // User is the owner that was given, not one that topdir tells
+	Owner bool         // User was given as owner; otherwise topdir shows it
 }
 
 func (e *WritableError) Error() string {
@@ -27,9 +27,9 @@ func (e *WritableError) Error() string {
 		"mount it read-only (mount -o bind,ro), or give --writable-source if that is meant", e.Tree, who, e.Path)
 }
 
-// RefuseWritable refuses a tree that staging's hub could write. The hub's user is the owner of
-// what is made below topdir or, if that is left to this process, of what the hub made there.
-// Looked at are the directories that the volumes show, and those of some builds.
+// RefuseWritable returns an error if staging's hub could write the tree. The hub's user is the configured
+// owner of what is made below topdir, or else the owner of what the hub made there. It looks at the
+// directories that the volumes show, and at those of some builds.
 func (t *Tree) RefuseWritable(plan volumes.Plan) error {
 	refused, err := t.writable(plan)
 	if err != nil || refused == nil {
@@ -54,7 +54,7 @@ func (t *Tree) writable(plan volumes.Plan) (*WritableError, error) {
 	}
 	hub := topdir.NewWriter(refused.User)
 	for _, dir := range t.shown(plan) {
-		// What cannot be looked at (a build that is gone, a volume that is not mounted) tells nothing.
+		// A directory that cannot be read (the build is gone, the volume is not mounted) shows nothing.
 		if could, err := hub.Could(dir); err == nil && could {
 			refused.Path = dir
 			return refused, nil
@@ -63,7 +63,7 @@ func (t *Tree) writable(plan volumes.Plan) (*WritableError, error) {
 	return nil, nil
 }
 
-// shown are directories of production's tree that staging's hub sees through the volumes.
+// shown returns directories of production's tree that staging's hub sees through the volumes.
 func (t *Tree) shown(plan volumes.Plan) []string {
 	dirs := []string{filepath.Join(t.Root, "packages")}
 	for _, v := range plan.Volumes {

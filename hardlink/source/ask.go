@@ -12,19 +12,19 @@ import (
 	"kojisnap/volumes"
 )
 
-// Ask gives the file of one source after the other to use, until use can make something of
-// it. What each source had to say is added to tried, and all of that is the error if none
-// will do. An error that is not a source's ends it at once.
+// Ask opens the file at one source after the other and calls use, until use succeeds. It adds each source's
+// error to tried; if no source succeeds, these are the error. An error that no source caused ends Ask at
+// once.
 func (l *Set) Ask(ctx context.Context, b volumes.Build, path string, tried *Attempts, use func(in *Input) error) error {
 	return l.AskOf(ctx, l.All, b, path, tried, use)
 }
 
-// AskOf is ask with some of the sources.
+// AskOf is Ask for some of the sources.
 func (l *Set) AskOf(ctx context.Context, sources []Source, b volumes.Build, path string, tried *Attempts, use func(in *Input) error) error {
 	for _, s := range sources {
 		err := l.once(ctx, s, b, path, use)
 		if errors.Is(err, syscall.ESTALE) || errors.Is(err, ErrChanged) {
-			// NFS: the file was replaced on the server. It is opened anew, once.
+			// On NFS, the file was replaced on the server. Open it again, once.
 			err = l.once(ctx, s, b, path, use)
 		}
 		if err == nil {
@@ -49,7 +49,7 @@ func (l *Set) once(ctx context.Context, s Source, b volumes.Build, path string, 
 	return use(in)
 }
 
-// ofLimits waits for the source's turn first: what waits there keeps no other source waiting.
+// ofLimits waits for the source's own limit first: a reader that waits there delays no other source.
 func (l *Set) ofLimits(ctx context.Context, s Source, r io.Reader) io.Reader {
 	if own := l.limits[s]; own != nil {
 		r = own.reader(ctx, r)
@@ -57,7 +57,7 @@ func (l *Set) ofLimits(ctx context.Context, s Source, r io.Reader) io.Reader {
 	return l.limit.reader(ctx, r)
 }
 
-// sourceReader tells an error of reading from one of writing.
+// sourceReader marks errors of reading, so that they differ from errors of writing.
 type sourceReader struct{ r io.Reader }
 
 func (s sourceReader) Read(p []byte) (int, error) {
@@ -68,14 +68,14 @@ func (s sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Attempts are why a file could not be had, source by source.
+// Attempts collects why each source did not give a file.
 type Attempts struct {
 	Build volumes.Build
 	Path  string
 	errs  []error
 }
 
-// err is a MissingError if no source has the file, as far as those who deny it tell, else an Error.
+// err returns a MissingError if all sources said that they do not have the file, otherwise an Error.
 func (a *Attempts) err() error {
 	for _, err := range a.errs {
 		if !Absent(err) && !Denied(err) {
@@ -85,20 +85,20 @@ func (a *Attempts) err() error {
 	return &MissingError{a.Build.NVR(), a.Path, &reasons{a.errs}}
 }
 
-// Over tells whether err is what all sources said.
+// Over reports whether err is the error of all sources together.
 func (a *Attempts) Over(err error) bool {
 	var source *Error
 	var missing *MissingError
 	return errors.As(err, &source) || errors.As(err, &missing)
 }
 
-// Stat is the size of a file at the first source that has it, -1 if a request would
-// tell. If none has it, the error is that of a source that could not tell, if there is one.
+// Stat returns the size of a file at the first source that has it, or -1 if finding out takes a request. If
+// no source has the file, it prefers the error of a source that could not tell.
 func (l *Set) Stat(b volumes.Build, path string) (int64, error) {
 	var last error
 	for _, s := range l.All {
 		n, err := s.Stat(b, path)
-		if errors.Is(err, syscall.ESTALE) { // NFS: it is looked up anew, once
+		if errors.Is(err, syscall.ESTALE) { // on NFS: look it up again, once
 			n, err = s.Stat(b, path)
 		}
 		if err == nil {
@@ -111,8 +111,8 @@ func (l *Set) Stat(b volumes.Build, path string) (int64, error) {
 	return 0, last
 }
 
-// Check says of each source, by its name, why no file can be had from it, nil if it answers.
-// A directory must have packages; a server is asked for a file that no Koji has.
+// Check says of each source, by name, why it gives no files; nil if it answers. A directory must have
+// packages; a server is asked for a file that no Koji has.
 func (l *Set) Check(ctx context.Context) map[string]error {
 	none := volumes.Build{Name: "kojisnap-asks-whether-this-answers", Version: "0", Release: "0"}
 	answers := map[string]error{}

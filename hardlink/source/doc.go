@@ -1,20 +1,18 @@
-// Package source reads production's files: from directories, by http and https, and from objects as
-// those of S3. Several sources are asked in turn, until one gives the file as it has to be.
+// Package source reads production's files: from directories, by http and https, and from objects such as
+// those of S3. It asks several sources in turn, until one gives the file with the right content.
 //
 // # Servers
 //
-// A download that breaks off is taken up again where it was (Range, If-Range), unless the
-// file changed: then it starts anew, once. 429, 5xx and a network that fails are waited
-// for, four requests in all, as long as Retry-After says up to two minutes. Three files in
-// a row that could not be had even so, and the server is not asked any more in this run.
-// Redirects are followed on the same server only, and from http to https there. What is
-// wrong with a certificate is told once and not tried again.
+// A download that breaks off continues at that point (Range, If-Range). If the file has changed, it starts
+// again, once. After 429, 5xx and network errors it waits and repeats the request, up to four requests in
+// all, and as long as Retry-After is at most two minutes. A server that fails for three files in a row is not
+// asked again in this run. Redirects are followed only on the same server, and there from http to https. A
+// bad certificate is reported once, without another try.
 //
-// What Options.Open opens, a bucket of S3, repeats and resumes by itself. There too
-// three files in a row that could not be had are enough, and one answer that no other file
-// would better: no such bucket, wrong credentials.
+// What Options.Open opens, such as a bucket of S3, repeats and resumes by itself. There, too, three failed
+// files in a row end it, and so does an error that holds for all files: no such bucket, wrong credentials.
 //
-// That a server denies a file (403) is taken for a file that is missing there: S3 and CloudFront say so
-// of what is not there to those who may not list the bucket. Only where all sources deny it, and none of
-// them gave any other file in this run, a source is out of order.
+// If a server denies a file (403), the file counts as missing: S3 and CloudFront answer so about missing
+// files if the client may not list the bucket. Only if all sources deny it, and none of them gave any other
+// file in this run, the sources are at fault.
 package source

@@ -11,7 +11,7 @@ import (
 	"kojisnap/kojisnap/retry"
 )
 
-// OfTree tells whether an error is one of a file system at a source: a file that cannot be read.
+// OfTree reports whether an error is from a source's file system: a file could not be read.
 func OfTree(err error) bool {
 	var source *Error
 	if !errors.As(err, &source) {
@@ -25,13 +25,13 @@ func OfTree(err error) bool {
 	return true
 }
 
-// OfFile tells whether a source that is a directory failed for one file.
+// OfFile reports whether a directory source failed for just one file.
 func OfFile(said error) bool {
 	var errno syscall.Errno
 	return errors.As(said, new(*notRegularError)) || errors.As(said, &errno) && !errors.As(said, new(*retry.TemporaryError)) && errno != syscall.ENOSPC
 }
 
-// MissingError is a wanted file that no source has.
+// MissingError says that no source has a wanted file.
 type MissingError struct {
 	Build string `json:"build"` // N-V-R
 	Path  string `json:"path"`  // below the build's directory
@@ -44,8 +44,8 @@ func (e *MissingError) Error() string {
 
 func (e *MissingError) Unwrap() error { return e.Err }
 
-// Error is a wanted file that no source gave as the database has it. It unwraps to
-// what each said: a DigestError, a TemporaryError, an error of the file system.
+// Error says that no source gave a wanted file as the database has it. It unwraps to the sources' errors: a
+// DigestError, a TemporaryError, an error of the file system.
 type Error struct {
 	Build string // N-V-R
 	Path  string // below the build's directory
@@ -58,14 +58,14 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() []error { return e.Errs }
 
-// URLError is a source whose URL cannot be one of production's tree.
+// URLError says that a URL cannot be one of production's tree.
 type URLError struct{ Err error }
 
 func (e *URLError) Error() string { return "source: " + e.Err.Error() }
 
 func (e *URLError) Unwrap() error { return e.Err }
 
-// ErrChanged is a file that was replaced at the source while it was read.
+// ErrChanged says that a file was replaced at the source while it was read.
 var ErrChanged = errors.New("it changed while it was read")
 
 func ofSource(err error) bool {
@@ -74,7 +74,7 @@ func ofSource(err error) bool {
 	return errors.As(err, &source) || errors.As(err, &digest)
 }
 
-// reasons are errors in one line.
+// reasons are several errors in one line.
 type reasons struct{ errs []error }
 
 func (r *reasons) Unwrap() []error { return r.errs }
@@ -87,7 +87,7 @@ func (r *reasons) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// notRegularError is a directory or a device in the place of a file.
+// notRegularError says that something else, such as a directory or a device, is in the place of a file.
 type notRegularError struct {
 	name string
 	is   fs.FileMode
@@ -97,7 +97,7 @@ func (e *notRegularError) Error() string {
 	return fmt.Sprintf("open %s: is not a regular file but %v", e.name, e.is)
 }
 
-// Absent is fs.ErrNotExist, or a file where the path wants a directory.
+// Absent reports whether err says that a path does not exist, or that a part of it is no directory.
 func Absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

@@ -12,8 +12,7 @@ import (
 	"kojisnap/kojisnap/retry"
 )
 
-// limiter lets through so many bytes a second, all readers together. A nil one
-// lets through everything.
+// limiter limits the bytes a second of all its readers together. A nil limiter has no limit.
 type limiter struct {
 	*rate.Limiter
 	begun atomic.Bool
@@ -23,12 +22,12 @@ func newLimiter(bytesPerSecond int64) *limiter {
 	if bytesPerSecond <= 0 {
 		return nil
 	}
-	// What may pass at once after a pause is little, so that the rate holds for any second.
+	// Little may pass at once after a pause, so that the rate holds in each second.
 	burst := int(max(1, min(bytesPerSecond/100, content.BufferSize)))
 	return &limiter{Limiter: rate.NewLimiter(rate.Limit(bytesPerSecond), burst)}
 }
 
-// reader also ends with the context's error once ctx is cancelled.
+// reader also ends with ctx's error once ctx is canceled.
 func (l *limiter) reader(ctx context.Context, r io.Reader) io.Reader {
 	return limitedReader{ctx, l, r}
 }
@@ -52,14 +51,14 @@ func (r limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// wait takes its turn: the n bytes read occupy the line for n/rate.
+// wait waits for n bytes' turn: they occupy the line for n/rate.
 func (l *limiter) wait(ctx context.Context, n int) error {
 	now := time.Now()
 	if !l.begun.Swap(true) {
 		l.AllowN(now, l.Burst()) // the first bytes wait, too
 	}
 	var delay time.Duration
-	for n > 0 { // a reservation has at most the burst
+	for n > 0 { // a reservation cannot exceed the burst
 		part := min(n, l.Burst())
 		delay = l.ReserveN(now, part).DelayFrom(now)
 		n -= part

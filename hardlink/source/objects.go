@@ -15,14 +15,14 @@ import (
 // Objects is production's tree as objects, as in a bucket of S3. Its methods may be
 // called concurrently.
 type Objects interface {
-	// Object opens an object by its path below topdir; the caller closes it. size is -1 and
-	// mtime zero where they are not known. What is not there is fs.ErrNotExist; what was
-	// replaced while it is read, syscall.ESTALE. It sends again by itself what may succeed then;
-	// an error with Temporary() true is of a server that may answer later, one with Lasting()
-	// true will be every other object's, too, one with Denied() true is access that was denied.
+	// Object opens an object by its path below topdir; the caller closes it. size is -1 and mtime zero if
+	// unknown. If there is no such object, it returns fs.ErrNotExist; if the object was replaced while it
+	// was read, syscall.ESTALE. It repeats by itself what may succeed the next time. An error with
+	// Temporary() true is from a server that may answer later; one with Lasting() true holds for all
+	// objects; one with Denied() true says that access was denied.
 	Object(ctx context.Context, key string) (r io.ReadCloser, size int64, mtime time.Time, err error)
-	// String names the source for people, without credentials. With a slash and a key it
-	// names an object.
+	// String names the source for people, without credentials. With a slash and a key appended it names an
+	// object.
 	String() string
 }
 
@@ -99,7 +99,7 @@ func (o *objectSource) noteError(ctx context.Context, err error, key string) {
 	o.note(ctx, err, key, errors.As(err, &says) && says.Lasting())
 }
 
-// objectReader does not wait for ever for a server that sends nothing.
+// objectReader gives up if a server sends nothing for too long.
 type objectReader struct {
 	ctx     context.Context
 	request context.Context

@@ -6,15 +6,15 @@ import (
 	"net/url"
 )
 
-// redirectError is a redirect that is not followed.
+// redirectError is a redirect that was not followed.
 type redirectError struct{ to string }
 
 func (e *redirectError) Error() string {
 	return fmt.Sprintf("the server redirects to %s, which is not followed: give the right URL as --source", e.to)
 }
 
-// checkRedirect follows redirects on the same server, and from http to https there. Where
-// else it leads is for the operator to decide: a login, a mirror that is not production's.
+// checkRedirect follows redirects on the same server, and there from http to https. A redirect to another
+// server may be a login page or a mirror that is not production's; the operator decides about it.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	from, to := via[0].URL, req.URL
 	same := to.Scheme == from.Scheme && to.Host == from.Host

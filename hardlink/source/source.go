@@ -20,9 +20,9 @@ import (
 
 // Source is a place that holds production's files.
 type Source interface {
-	// Open opens a file of a build. fs.ErrNotExist: it is not there.
+	// Open opens a file of a build. If there is none, it returns fs.ErrNotExist.
 	Open(ctx context.Context, b volumes.Build, path string) (*Input, error)
-	// Stat tells the size of a file of a build, -1 if that would cost a request.
+	// Stat returns the size of a file of a build, or -1 if finding out takes a request.
 	Stat(b volumes.Build, path string) (int64, error)
 }
 
@@ -30,17 +30,17 @@ type Source interface {
 type Input struct {
 	io.Reader
 	Close func() error
-	File  *os.File // nil: not a local file
+	File  *os.File // nil if it is not a local file
 	Name  string   // for messages
 	Dev   uint64
-	Size  int64 // -1: not known
+	Size  int64 // -1: unknown
 	Mode  fs.FileMode
 	Mtime time.Time
-	// Limited makes a reader keep to the source's limits.
+	// Limited makes a reader keep the source's limits.
 	Limited func(io.Reader) io.Reader
 }
 
-// Unchanged checks that a local file still is what it was when it was opened.
+// Unchanged checks that a local file has not changed since it was opened.
 func (in *Input) Unchanged() error {
 	info, err := in.File.Stat()
 	if err != nil {
@@ -52,9 +52,9 @@ func (in *Input) Unchanged() error {
 	return nil
 }
 
-// Options are of sources. RetryInterval and Log are needed.
+// Options of a Set. RetryInterval and Log are required.
 type Options struct {
-	// Open opens URLs that are not http or https; nil: there are none.
+	// Open opens URLs other than http and https; nil: there are none.
 	Open          func(url string) (Objects, error)
 	Client        *http.Client // for URLs; nil: a default one
 	Jobs          int          // requests at a time
@@ -65,8 +65,7 @@ type Options struct {
 	Log           *slog.Logger
 }
 
-// Set is production's files at several sources, asked in turn. Its methods may be called
-// concurrently.
+// Set gives production's files from several sources, asked in turn. Its methods may be called concurrently.
 type Set struct {
 	names  []string
 	All    []Source
@@ -74,7 +73,7 @@ type Set struct {
 	limits map[Source]*limiter
 }
 
-// Open opens sources by their names, directories and URLs. A URL of no use is a *URLError.
+// Open opens sources by their names: directories, as paths or file:// URLs, and other URLs. An unusable URL is a *URLError.
 func Open(names []string, o Options) (*Set, error) {
 	l := &Set{names: names, limit: newLimiter(o.BwLimit), limits: map[Source]*limiter{}}
 	for _, name := range names {
@@ -88,13 +87,12 @@ func Open(names []string, o Options) (*Set, error) {
 	return l, nil
 }
 
-// Limit makes a reader keep to the limit that all sources have together.
+// Limit makes a reader keep the limit of all sources together.
 func (l *Set) Limit(ctx context.Context, r io.Reader) io.Reader {
 	return l.limit.reader(ctx, r)
 }
 
-// Waited are the names of the sources whose limit something that was read kept to, and "all" if it
-// kept to that of all.
+// Waited returns the names of the sources whose limit slowed a reader, and "all" if the common limit did.
 func (l *Set) Waited() (names []string) {
 	for i, s := range l.All {
 		if own := l.limits[s]; own != nil && own.begun.Load() {
@@ -107,7 +105,7 @@ func (l *Set) Waited() (names []string) {
 	return names
 }
 
-// Dirs are the sources that are directories.
+// Dirs returns the sources that are directories.
 func (l *Set) Dirs() (dirs []Dir) {
 	for _, s := range l.All {
 		if dir, ok := s.(Dir); ok {
@@ -117,13 +115,13 @@ func (l *Set) Dirs() (dirs []Dir) {
 	return dirs
 }
 
-// First is the first source if that is a directory, else "".
+// First returns the first source if it is a directory, otherwise "".
 func (l *Set) First() Dir {
 	dir, _ := l.All[0].(Dir)
 	return dir
 }
 
-// But are all sources but one.
+// But returns all sources except one.
 func (l *Set) But(one Source) []Source {
 	return slices.DeleteFunc(slices.Clone(l.All), func(s Source) bool { return s == one })
 }
@@ -132,7 +130,12 @@ func openSource(name string, o Options) (Source, error) {
 	if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
 		return newWebSource(name, o)
 	}
-	if strings.Contains(name, "://") {
+	if dir, ok := strings.CutPrefix(name, partScheme); ok {
+		if !filepath.IsAbs(dir) {
+			return nil, &URLError{fmt.Errorf("%q: want %s and an absolute path, as file:///srv/carried", name, partScheme)}
+		}
+		name = dir
+	} else if strings.Contains(name, "://") {
 		return newObjectSource(name, o)
 	}
 	info, err := os.Stat(name)
@@ -145,8 +148,12 @@ func openSource(name string, o Options) (Source, error) {
 	return Dir(filepath.Clean(name)), nil
 }
 
-// Dir is production's topdir as a directory. It is only read. Symlinks in it
-// are followed: sites have volumes on other mounts, and content is verified anyhow.
+// partScheme begins the name of a directory that has only a part of production's tree, such as what was carried over.
+// Such a directory is never taken for the read-only volume, as a path without a scheme can be.
+const partScheme = "file://"
+
+// Dir is a directory with production's topdir. It is only read. Symlinks in it are followed: sites have
+// volumes on other mounts, and all content is verified.
 type Dir string
 
 func (d Dir) Open(_ context.Context, b volumes.Build, path string) (*Input, error) {
@@ -166,9 +173,9 @@ func (d Dir) Open(_ context.Context, b volumes.Build, path string) (*Input, erro
 	return nil, first
 }
 
-// OpenFile opens a regular file, symlinks followed.
+// OpenFile opens a regular file. It follows symlinks.
 func OpenFile(name string) (*Input, error) {
-	// O_NONBLOCK: a FIFO must not hold the run.
+	// O_NONBLOCK: opening a FIFO must not block.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -202,8 +209,8 @@ func (d Dir) Stat(b volumes.Build, path string) (int64, error) {
 	return 0, first
 }
 
-// BuildDirs are where production may have the build: on its volume, or, if it was
-// moved since the snapshot, where DEFAULT's symlink leads.
+// BuildDirs returns where production may have the build: on its volume or, if it was moved since the
+// snapshot, where the symlink on DEFAULT leads.
 func (d Dir) BuildDirs(b volumes.Build) []string {
 	rel, err := b.Rel()
 	if err != nil {

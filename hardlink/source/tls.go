@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// tlsError is a server that cannot be trusted, which no repetition cures.
+// tlsError says that a server cannot be trusted. Another try does not help.
 type tlsError struct{ error }
 
 func (e *tlsError) Unwrap() error { return e.error }
 
-// tlsProblem says what is wrong and what to do about it; "" if it is not TLS.
+// tlsProblem says what is wrong with a server's TLS and what to do; "" if the error is not about TLS.
 func tlsProblem(err error) string {
 	var (
 		unknown x509.UnknownAuthorityError

@@ -12,11 +12,11 @@ import (
 	"kojisnap/kojisnap/retry"
 )
 
-// maxFailures in a row, each after all its tries, and a server is asked no more.
+// maxFailures is how many files in a row, each after all its tries, may fail before a server is not asked
+// again.
 const maxFailures = 3
 
-// trust is whether a server is still asked: of one that is gone not every file has to learn
-// it anew.
+// trust says whether a server is still asked, so that not every file has to wait for one that is gone.
 type trust struct {
 	name string // the server's
 	log  *slog.Logger
@@ -25,10 +25,10 @@ type trust struct {
 
 	mu     sync.Mutex
 	failed int        // files in a row
-	gone   *GoneError // why it is asked no more
+	gone   *GoneError // why it is not asked again
 }
 
-// GoneError is a server that is not asked any more.
+// GoneError says that a server is not asked again.
 type GoneError struct {
 	name string
 	why  error
@@ -39,8 +39,9 @@ func (e *GoneError) Error() string {
 	return fmt.Sprintf("source %s is not asked any more: %v", e.name, e.why)
 }
 
-// deniedError is access that a server denies to one file. CloudFront and S3 say so, too, of what is not
-// there to those who may not list the bucket. So it is taken for missing, unless the server denies all.
+// deniedError says that a server denied access to one file. CloudFront and S3 say the same about missing
+// files if the client may not list the bucket. So the file counts as missing, unless the server denies all
+// files.
 type deniedError struct {
 	error
 	from *trust
@@ -48,7 +49,7 @@ type deniedError struct {
 
 func (e *deniedError) Unwrap() error { return e.error }
 
-// absentError is a file that a server does not have.
+// absentError says that a server does not have a file.
 type absentError struct {
 	error
 	from *trust
@@ -58,19 +59,19 @@ func (e *absentError) Unwrap() error { return e.error }
 
 func Denied(err error) bool { return errors.As(err, new(*deniedError)) }
 
-// DeniedByAll tells that all sources denied a file, of which none gave another one in this run: it is
-// not known to be missing.
+// DeniedByAll reports whether all sources denied a file, and none of them gave another one in this run. Then
+// it is unknown whether the file is missing.
 func DeniedByAll(err error) bool {
 	return allSay(err, func(e *deniedError) *trust { return e.from })
 }
 
-// NothingGiven tells that no source has a file, and that none of them gave any other in this run: they may not
-// be production's tree.
+// NothingGiven reports whether no source has a file, and none of them gave another one in this run: they may
+// not be production's tree.
 func NothingGiven(err error) bool {
 	return allSay(err, func(e *absentError) *trust { return e.from })
 }
 
-// allSay tells that each source answered with an E, and none of them gave a file in this run.
+// allSay reports whether each source answered with an E, and none of them gave a file in this run.
 func allSay[E error](err error, from func(E) *trust) bool {
 	var said *reasons
 	if !errors.As(err, &said) {
@@ -85,7 +86,7 @@ func allSay[E error](err error, from func(E) *trust) bool {
 	return true
 }
 
-// lost is why the server is not to be asked.
+// lost returns why the server must not be asked, or nil.
 func (t *trust) lost() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,7 +96,7 @@ func (t *trust) lost() error {
 	return t.gone
 }
 
-// lose ends it for this run.
+// lose gives the server up for this run.
 func (t *trust) lose(why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,8 +105,8 @@ func (t *trust) lose(why error) {
 	}
 }
 
-// withoutFile is an error with the source in the place of the file that was asked for: which one of those
-// that are asked for at a time it was differs from run to run.
+// withoutFile replaces the file in an error by the source: which of several concurrent requests failed
+// differs from run to run.
 func (t *trust) withoutFile(err error, file string) error {
 	return &filelessError{err, strings.ReplaceAll(err.Error(), file, t.name)}
 }
@@ -118,7 +119,7 @@ type filelessError struct {
 func (e *filelessError) Error() string { return e.text }
 func (e *filelessError) Unwrap() error { return e.error }
 
-// note counts failures, of a file as the error names it. forGood: no other file will be had either.
+// note counts a failed file, by its name in the error. forGood: all other files will fail, too.
 func (t *trust) note(ctx context.Context, err error, file string, forGood bool) {
 	var temporary *retry.TemporaryError
 	t.mu.Lock()

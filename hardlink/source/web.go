@@ -23,18 +23,17 @@ import (
 )
 
 const (
-	// webTries is how often a request is sent at most, and how often a download is taken up
-	// again without a byte between.
+	// webTries is how often a request is sent at most, and how often a download is resumed without any new
+	// byte.
 	webTries = 4
-	// maxRetryAfter is the longest that a server may ask to wait; beyond it the file is not
-	// had from there now.
+	// maxRetryAfter is the longest wait that a server may ask for. Beyond it the file fails for now.
 	maxRetryAfter = 2 * time.Minute
 	maxPause      = 30 * time.Second
 	// webSilence is how long a server may send nothing.
 	webSilence = time.Minute
 )
 
-// webSource is production's topdir as its topurl.
+// webSource is production's topdir below Koji's topurl.
 type webSource struct {
 	base   *url.URL
 	client *http.Client
@@ -42,7 +41,7 @@ type webSource struct {
 	trust
 
 	waits sync.Mutex
-	until time.Time // the server asked not to be asked before
+	until time.Time // do not ask the server before this time
 }
 
 func newWebSource(base string, o Options) (*webSource, error) {
@@ -71,7 +70,8 @@ func newWebSource(base string, o Options) (*webSource, error) {
 	return &webSource{base: u, client: &client, pause: o.RetryInterval, trust: trust{name: secret.Hide(u.String()), log: o.Log}}, nil
 }
 
-// Below is the URL of a path below a base. Names are data: whatever is in one, it means nothing in a URL.
+// Below returns the URL of a path below a base. It escapes the names: no character in them has a meaning in
+// the URL.
 func Below(base *url.URL, rel string) *url.URL {
 	components := strings.Split(rel, "/")
 	for i, c := range components {
@@ -110,7 +110,7 @@ func (w *webSource) Open(ctx context.Context, b volumes.Build, name string) (*In
 
 func (*webSource) Stat(volumes.Build, string) (int64, error) { return -1, nil }
 
-// validator is what If-Range takes; "" if the answer has nothing of the kind.
+// validator returns the value for If-Range, or "" if the answer has none.
 func validator(resp *http.Response) string {
 	if tag := resp.Header.Get("ETag"); tag != "" && !strings.HasPrefix(tag, "W/") {
 		return tag
@@ -118,7 +118,7 @@ func validator(resp *http.Response) string {
 	return resp.Header.Get("Last-Modified")
 }
 
-// ready waits as long as the server asked for.
+// ready waits until the server may be asked.
 func (w *webSource) ready(ctx context.Context) error {
 	if err := w.lost(); err != nil {
 		return err
@@ -132,8 +132,8 @@ func (w *webSource) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// wait keeps all files from being asked for as long as the server wants, or, if that is too
-// long, for the rest of this run.
+// wait delays all requests for as long as the server asks. If that is too long, it gives the server up for
+// this run.
 func (w *webSource) wait(after time.Duration, why error) {
 	if after > maxRetryAfter {
 		w.lose(why)
@@ -151,8 +151,7 @@ func (w *webSource) noteError(ctx context.Context, err error, file string) {
 	w.note(ctx, err, file, errors.As(err, &forGood))
 }
 
-// download is a file that is being fetched. Where the connection breaks the rest is asked
-// for, as long as the file is the same.
+// download fetches a file. If the connection breaks, it asks for the rest, as long as the file is the same.
 type download struct {
 	ctx  context.Context
 	from *webSource
@@ -160,19 +159,19 @@ type download struct {
 	name string // for messages
 
 	body      io.ReadCloser
-	cancel    context.CancelCauseFunc // of the request
+	cancel    context.CancelCauseFunc // ends the request
 	watch     *time.Timer
 	offset    int64
-	size      int64 // -1: not known
+	size      int64 // -1: unknown
 	validator string
 	vain      int
-	tooSlow   int // answers that were
+	tooSlow   int // answers that were too slow
 	err       error
 }
 
 var errWebSilent = fmt.Errorf("the server sent nothing for %v", webSilence)
 
-// request asks for the file from offset on, again where that may help.
+// request asks for the file from offset on. It repeats the request where that may help.
 func (d *download) request() (resp *http.Response, err error) {
 	defer func() { d.from.noteError(d.ctx, err, d.name) }()
 	for try := 0; ; try++ {
@@ -193,7 +192,7 @@ func (d *download) request() (resp *http.Response, err error) {
 	}
 }
 
-// once sends one request. after is how long the server wants to be left alone.
+// once sends one request. after is how long the server asks the client to wait.
 func (d *download) once() (resp *http.Response, after time.Duration, err error) {
 	d.stop()
 	ctx, cancel := context.WithCancelCause(d.ctx)
@@ -252,7 +251,7 @@ func retryAfter(v string) time.Duration {
 	return 0
 }
 
-// trouble explains a request without an answer.
+// trouble explains why a request got no answer.
 func (d *download) trouble(ctx context.Context, err error) error {
 	if d.ctx.Err() != nil {
 		return context.Cause(d.ctx)
@@ -269,7 +268,7 @@ func (d *download) trouble(ctx context.Context, err error) error {
 	}
 	var request *url.Error
 	if errors.As(err, &request) {
-		err = request.Err // without the URL, which is said already
+		err = request.Err // without the URL, which the message has already
 	}
 	return &retry.TemporaryError{Err: fmt.Errorf("fetch %s: %w", d.name, err)}
 }
@@ -285,12 +284,12 @@ func (d *download) Read(p []byte) (int, error) {
 		d.offset += int64(n)
 		if n > 0 {
 			d.vain = 0
-			return n, nil // an error comes again
+			return n, nil // an error is returned at the next call
 		}
 		switch {
 		case err == nil:
 			continue
-		case err == io.EOF && d.offset >= d.size: // what is too much fails its check
+		case err == io.EOF && d.offset >= d.size: // too many bytes fail the content check
 			d.err = io.EOF
 		default:
 			d.err = d.resume(err)
@@ -301,14 +300,13 @@ func (d *download) Read(p []byte) (int, error) {
 	}
 }
 
-// resume asks for what is missing. A server that sends all of the same file again is read
-// up to where it broke off.
+// resume asks for the missing part. If the server sends the whole file again, it skips the part that it has.
 func (d *download) resume(broke error) error {
 	if d.ctx.Err() != nil {
 		return context.Cause(d.ctx)
 	}
 	d.vain++
-	if errors.Is(broke, slow.Err) { // each brought something
+	if errors.Is(broke, slow.Err) { // each attempt brought something
 		d.tooSlow++
 	}
 	if d.vain >= webTries || d.tooSlow >= webTries {
@@ -338,7 +336,7 @@ func (d *download) resume(broke error) error {
 	return nil
 }
 
-// rest checks that a part is the one that was asked for.
+// rest checks that an answer is the part that was asked for.
 func (d *download) rest(resp *http.Response) error {
 	from, total, ok := contentRange(resp.Header.Get("Content-Range"))
 	switch {
@@ -350,7 +348,7 @@ func (d *download) rest(resp *http.Response) error {
 	return nil
 }
 
-// contentRange reads "bytes FROM-TO/TOTAL"; total is -1 if the server does not know it.
+// contentRange parses "bytes FROM-TO/TOTAL"; total is -1 if the server does not know it.
 func contentRange(v string) (from, total int64, ok bool) {
 	span, size, ok1 := strings.Cut(strings.TrimPrefix(v, "bytes "), "/")
 	first, _, ok2 := strings.Cut(span, "-")
@@ -365,7 +363,7 @@ func contentRange(v string) (from, total int64, ok bool) {
 	return from, total, err == nil
 }
 
-// stop ends the request that is under way.
+// stop ends the current request.
 func (d *download) stop() {
 	if d.watch != nil {
 		d.watch.Stop()

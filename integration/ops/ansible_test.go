@@ -96,8 +96,7 @@ func quoted(s string) string {
 // play runs the example playbook on the site, and returns what it prints and how many tasks changed something.
 func (s *site) play(t *testing.T, args ...string) (out, changed string) {
 	t.Helper()
-	environ := []string{"ANSIBLE_PIPELINING=1", "ANSIBLE_BECOME_METHOD=su", "ANSIBLE_BECOME_FLAGS=-s /bin/sh", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0", "ANSIBLE_SYSTEM_WARNINGS=0", "SYSTEMD_OFFLINE=1", "LC_ALL=C.UTF-8"}
-	o := s.run(t, environ, "ansible-playbook", append([]string{"-i", "/srv/inventory", "-e", "@/srv/vars.yml", "/srv/ansible/playbook.yml"}, args...)...).done(t)
+	o := s.run(t, s.environ(), "ansible-playbook", append([]string{"-i", "/srv/inventory", "-e", "@/srv/vars.yml", "/srv/ansible/playbook.yml"}, args...)...).done(t)
 	recap := regexp.MustCompile(`hub +: ok=\d+ +changed=(\d+) +unreachable=0 +failed=0 `).FindStringSubmatch(o.stdout)
 	if recap == nil {
 		t.Fatalf("ansible-playbook %q:\n%s%s", args, o.stdout, o.stderr)
@@ -105,10 +104,16 @@ func (s *site) play(t *testing.T, args ...string) (out, changed string) {
 	return o.stdout, recap[1]
 }
 
+// environ is Ansible's environment. The root is not the one of PID 1, so systemctl must not ask systemd.
+func (s *site) environ() []string {
+	return []string{"ANSIBLE_PIPELINING=1", "ANSIBLE_BECOME_METHOD=su", "ANSIBLE_BECOME_FLAGS=-s /bin/sh", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0", "ANSIBLE_SYSTEM_WARNINGS=0", "SYSTEMD_OFFLINE=1", "LC_ALL=C.UTF-8"}
+}
+
 // TestAnsibleRole applies the role to a host, as a site does it: a check before the first run fails nowhere and
 // changes nothing; the run installs, configures, marks the database and schedules; a second run, and a check, change
 // nothing and show no difference.
 func TestAnsibleRole(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	before := s.files(t, "etc", "var/lib", written)
 	out, changed := s.play(t, "--check", "--diff")
@@ -152,6 +157,12 @@ func TestAnsibleRole(t *testing.T) {
 		if !strings.Contains(cron, want) {
 			t.Errorf("the file of cron has no %q:\n%s", want, cron)
 		}
+	}
+
+	// A host that waits to take over has no schedule.
+	s.play(t, "--tags", "kojisnap_schedule", "-e", "kojisnap_state=idle")
+	if left := s.files(t, "etc/cron.d", "etc/systemd/system"); strings.Contains(left, "kojisnap-stg") || strings.Contains(left, "wants/kojisnap") {
+		t.Errorf("an idle host has a schedule: %s", left)
 	}
 }
 
@@ -207,8 +218,22 @@ func (s *site) isScheduled(t *testing.T) {
 	}
 }
 
+// TestAnsibleVariables: the role refuses variables that it would put into units and files of cron as something else than
+// what they are, before it does anything.
+func TestAnsibleVariables(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, wrong := range []string{`{"kojisnap_env": "../stg"}`, `{"kojisnap_half": "both"}`, `{"kojisnap_environment": {"A": "1\n* * * * * root reboot"}}`} {
+		o := s.run(t, s.environ(), "ansible-playbook", "-i", "/srv/inventory", "-e", "@/srv/vars.yml", "-e", wrong, "/srv/ansible/playbook.yml")
+		if o.code == 0 || !strings.Contains(o.stdout, "A variable of the role has a value that it cannot have") || !strings.Contains(o.stdout, " changed=0 ") {
+			t.Errorf("%s: exit code %d\n%s%s", wrong, o.code, o.stdout, o.stderr)
+		}
+	}
+}
+
 // TestAnsibleLint: ansible-lint has nothing to say against playbook and role.
 func TestAnsibleLint(t *testing.T) {
+	t.Parallel()
 	need(t, "ansible-lint")
 	dir := t.TempDir() // it writes where it works
 	for _, name := range []string{"ansible", "systemd"} {

@@ -8,6 +8,7 @@ import (
 // TestKubernetes runs the tests of scripts/scriptstest, a module of its own: they decode scripts/kubernetes with
 // Kubernetes' types.
 func TestKubernetes(t *testing.T) {
+	t.Parallel()
 	module := scripts + "/scriptstest"
 	environ := []string{"GOWORK=off", "GOFLAGS=-mod=readonly", "KOJISNAP_TEST_PROGRAM=" + program(t)}
 	if o := run(t, module, environ, "go", "mod", "download"); o.code != 0 {

@@ -30,7 +30,8 @@ func rpm(t *testing.T) string {
 		succeed(t, scripts+"/packaging/tarball", sources)
 	} else {
 		succeed(t, "tar", "-C", "../..", "--transform", "s,^,kojisnap-"+version+"/,", "-czf", filepath.Join(sources, "kojisnap-"+version+".tar.gz"),
-			"scripts", "cmd/kojisnap/main.go", "README.md", "CHANGELOG.md", "ARCHITECTURE.md")
+			"scripts", "cmd/kojisnap/version.go", "README.md", "CHANGELOG.md", "ARCHITECTURE.md")
+		write(t, filepath.Join(sources, "kojisnap.sysusers"), read(t, scripts+"/packaging/kojisnap.sysusers"))
 		args = append(args, "--define", "prebuilt "+program(t))
 	}
 	if o := run(t, "", []string{"GOPROXY=off"}, "rpmbuild", args...); o.code != 0 {
@@ -52,6 +53,7 @@ func open(t *testing.T) string {
 // TestRPM: rpmbuild makes the rpm; rpmlint has nothing against it that is not refuted in rpmlintrc.toml. It can be
 // installed into an empty root, verified, and removed; a configuration that somebody edited stays.
 func TestRPM(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	file := rpm(t)
 	lint(t, file)
@@ -65,7 +67,7 @@ func TestRPM(t *testing.T) {
 	if o := rpm("-V", "--nodeps", "--noscripts", "kojisnap"); o.code != 0 || o.stdout != "" {
 		t.Errorf("rpm -V: exit code %d\n%s", o.code, o.stdout)
 	}
-	if want, got := staged(t, "apache"), listed(root, rpm("-ql", "kojisnap").stdout); !slices.Equal(got, want) {
+	if want, got := staged(t, "fedora", "apache"), listed(root, rpm("-ql", "kojisnap").stdout); !slices.Equal(got, want) {
 		t.Errorf("the rpm has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if out := run(t, "", nil, filepath.Join(root, "usr/bin/kojisnap"), "--version").done(t).stdout; out != succeed(t, program(t), "--version") {
@@ -92,6 +94,7 @@ func TestRPM(t *testing.T) {
 // TestRPMScriptlets: installed with its scriptlets, the rpm makes the user and the store's directory, and enables
 // nothing. Its removal disables the timers that somebody enabled.
 func TestRPMScriptlets(t *testing.T) {
+	t.Parallel()
 	need(t, "systemctl", "systemd-tmpfiles", "useradd")
 	file := rpm(t)
 	r := newRoot(t)
@@ -150,10 +153,10 @@ func lint(t *testing.T, file string) {
 }
 
 // staged lists what scripts/packaging/install installs, and the documents that packages add.
-func staged(t *testing.T, user string) []string {
+func staged(t *testing.T, family, user string) []string {
 	t.Helper()
 	root := t.TempDir()
-	o := run(t, "", []string{"HUB_USER=" + user}, scripts+"/packaging/install", program(t), root).done(t)
+	o := run(t, "", []string{"FAMILY=" + family}, scripts+"/packaging/install", program(t), root).done(t)
 	if o.stdout+o.stderr != "" {
 		t.Errorf("install says %s%s", o.stdout, o.stderr)
 	}
@@ -162,6 +165,12 @@ func staged(t *testing.T, user string) []string {
 	}
 	if unit := read(t, filepath.Join(root, "usr/lib/systemd/system/kojisnap@.service")); !strings.Contains(unit, "\nUser="+user+"\n") {
 		t.Errorf("the unit is not of the user %s", user)
+	}
+	for _, name := range []string{"share/man/man1/kojisnap-sync.1.gz", "share/man/man5/kojisnap.toml.5.gz", "share/bash-completion/completions/kojisnap",
+		"share/kojisnap/kojisnap.example.toml", "lib/systemd/system/kojisnap-apply@.timer"} {
+		if body := read(t, filepath.Join(root, "usr", name)); len(body) < 100 {
+			t.Errorf("%s is %q", name, body)
+		}
 	}
 	return listed(root, succeed(t, "find", root, "-type", "f", "-printf", "/%P\n"))
 }
@@ -176,50 +185,4 @@ func listed(root, text string) (files []string) {
 	}
 	slices.Sort(files)
 	return files
-}
-
-// TestDeb: the Debian package has the files of the rpm. dpkg installs it into a made root, where its scripts make the
-// user and the store's directory; removed, it leaves an edited configuration; purged, nothing of its own.
-func TestDeb(t *testing.T) {
-	need(t, "dpkg-deb", "dpkg", "systemd-sysusers")
-	build := func() string {
-		t.Helper()
-		environ := []string{"DPKG_DEB_COMPRESSOR_TYPE=gzip", "DPKG_DEB_COMPRESSOR_LEVEL=1"} // xz takes its time
-		return strings.TrimSpace(run(t, "", environ, scripts+"/packaging/deb", program(t), t.TempDir()).done(t).stdout)
-	}
-	file, again := build(), build()
-	if read(t, file) != read(t, again) {
-		t.Errorf("two packages of the same program differ")
-	}
-	r := newRoot(t, "www-data")
-	succeed(t, "cp", "-a", "/var/lib/dpkg", r.at("var/lib"))
-	succeed(t, "cp", file, r.at("srv/kojisnap.deb"))
-	r.run(t, nil, "dpkg", "--purge", "kojisnap")
-	if o := r.run(t, nil, "dpkg", "-i", "/srv/kojisnap.deb"); o.code != 0 || o.stderr != "" && !strings.Contains(o.stderr, "Creating ") {
-		t.Fatalf("dpkg -i: exit code %d\n%s%s", o.code, o.stdout, o.stderr)
-	}
-	if want, got := staged(t, "www-data"), listed(string(r), r.run(t, nil, "dpkg", "-L", "kojisnap").stdout); !slices.Equal(got, want) {
-		t.Errorf("the package has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	if o := r.run(t, nil, "dpkg", "-V", "kojisnap"); o.code != 0 || o.stdout != "" {
-		t.Errorf("dpkg -V: exit code %d\n%s", o.code, o.stdout)
-	}
-	if out := r.run(t, nil, "kojisnap", "--version").done(t).stdout; out != succeed(t, program(t), "--version") {
-		t.Errorf("its program prints %q", out)
-	}
-	if line := r.run(t, nil, "getent", "passwd", "kojisnap").done(t).stdout; !strings.Contains(line, ":/var/lib/kojisnap:") {
-		t.Errorf("the user %q", line)
-	}
-	if state := succeed(t, "find", r.at("var/lib/kojisnap"), "-maxdepth", "0", "-printf", "%m"); state != "755" {
-		t.Errorf("the store's directory has mode %s", state)
-	}
-	write(t, r.at("etc/kojisnap/kojisnap.toml"), "env = \"stg\"\n")
-	r.run(t, nil, "dpkg", "-r", "kojisnap").done(t)
-	if got := read(t, r.at("etc/kojisnap/kojisnap.toml")); got != "env = \"stg\"\n" {
-		t.Errorf("after the removal the configuration is %q", got)
-	}
-	r.run(t, nil, "dpkg", "-P", "kojisnap").done(t)
-	if left := succeed(t, "find", r.at("etc"), r.at("usr/lib/systemd"), r.at("usr/lib/sysusers.d"), r.at("usr/bin"), r.at("usr/share/doc"), "-name", "*kojisnap*"); left != "" {
-		t.Errorf("left after purging:\n%s", left)
-	}
 }

@@ -10,7 +10,7 @@ import (
 func TestVersion(t *testing.T) {
 	version := strings.TrimSpace(succeed(t, scripts+"/packaging/version"))
 	out := succeed(t, program(t), "--version")
-	if m := regexp.MustCompile(`^kojisnap (\S+) \([0-9a-f]{12}\)\n$`).FindStringSubmatch(out); m == nil || m[1] != version {
+	if m := regexp.MustCompile(`^kojisnap (\S+) \(commit [0-9a-f]{8,12}(\+mod)? of \d{4}-\d\d-\d\d\)\n$`).FindStringSubmatch(out); m == nil || m[1] != version {
 		t.Errorf("--version prints %q; the sources say %q", out, version)
 	}
 	if spec := read(t, scripts+"/packaging/kojisnap.spec"); !regexp.MustCompile(`(?m)^Version: +` + regexp.QuoteMeta(version) + `$`).MatchString(spec) {

@@ -119,7 +119,7 @@ func FuzzKeepBad(f *testing.F) {
 	})
 }
 
-// In a multicall as well: of the calls of which each has a bad row all rows come.
+// The same in a multicall: if each call has a bad row, all other rows are returned.
 func TestKeepBadMulti(t *testing.T) {
 	h := newMultiHub(t)
 	for id := range h.results {

@@ -73,7 +73,7 @@ func openLock(path string, how int, mode fs.FileMode) (*os.File, error) {
 			f, err = os.OpenFile(path, how|os.O_CREATE|os.O_EXCL, mode)
 			if errors.Is(err, fs.ErrExist) {
 				if _, err := os.Stat(path); err != nil {
-					return nil, bare(err) // a symlink that leads nowhere
+					return nil, bare(err) // a symlink without an existing target
 				}
 				continue // someone was faster
 			}

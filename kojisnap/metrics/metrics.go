@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 )
 
@@ -30,7 +29,7 @@ type Staging struct {
 	// Apart says that this host never asks the database: it only pulls, and says nothing of staging.
 	Apart bool
 	// Sync is the last sync. nil: Status has it.
-	Sync *book.SyncRun
+	Sync *kojisnap.SyncRecord
 }
 
 // WriteText writes the metrics of a staging.
@@ -55,8 +54,8 @@ func (s Staging) WriteFile(path string) error {
 	if err != nil {
 		return err
 	}
-	if s.Status == nil {
-		families = append(families, earlier(path, families)...)
+	if s.Status == nil && !s.Apart {
+		families = append(families, earlier(path, s.Env)...)
 		slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	}
 	return prometheus.WriteToTextfile(path, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil }))
@@ -72,9 +71,11 @@ func CheckFile(path string) error {
 	return nil
 }
 
-// earlier returns the metrics of kojisnap's in a file that are not among the families. A file that cannot be read has
-// none.
-func earlier(path string, families []*dto.MetricFamily) (kept []*dto.MetricFamily) {
+// lasting are the metrics that hold until the database says something else.
+var lasting = []string{"event", "event_timestamp_seconds", "history_event", "last_load_timestamp_seconds", "last_success_timestamp_seconds"}
+
+// earlier returns the lasting metrics of an environment in a file. A file that cannot be read has none.
+func earlier(path, env string) (kept []*dto.MetricFamily) {
 	body, err := os.ReadFile(path)
 	if err != nil {
 		return nil
@@ -84,9 +85,15 @@ func earlier(path string, families []*dto.MetricFamily) (kept []*dto.MetricFamil
 	if err != nil {
 		return nil
 	}
-	for name, f := range old {
-		known := slices.ContainsFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == name })
-		if !known && strings.HasPrefix(name, namespace+"_") && name != namespace+"_tag_ready" {
+	for _, name := range lasting {
+		f := old[namespace+"_"+name]
+		if f == nil {
+			continue
+		}
+		f.Metric = slices.DeleteFunc(f.Metric, func(m *dto.Metric) bool {
+			return !slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool { return l.GetName() == "env" && l.GetValue() == env })
+		})
+		if len(f.Metric) > 0 {
 			kept = append(kept, f)
 		}
 	}
@@ -106,13 +113,15 @@ func (s Staging) gather() ([]*dto.MetricFamily, error) {
 	case st != nil:
 		s.status(g)
 		if sync == nil && len(st.Syncs) > 0 {
-			sync = &st.Syncs[0]
+			report, err := kojisnap.ReadSyncReport(st.Syncs[0])
+			if err != nil {
+				return nil, err
+			}
+			sync = &kojisnap.SyncRecord{SyncRun: st.Syncs[0], Report: report}
 		}
 	}
 	if sync != nil {
-		if err := syncMetrics(g, *sync); err != nil {
-			return nil, err
-		}
+		syncMetrics(g, *sync)
 	}
 	if g.err != nil {
 		return nil, g.err

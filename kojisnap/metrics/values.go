@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/verify"
 )
@@ -42,11 +41,8 @@ func (s Staging) status(g *gauges) {
 }
 
 // syncMetrics sets what the record of a sync tells.
-func syncMetrics(g *gauges, run book.SyncRun) error {
-	report, err := kojisnap.ReadSyncReport(run)
-	if err != nil {
-		return err
-	}
+func syncMetrics(g *gauges, run kojisnap.SyncRecord) {
+	report := run.Report
 	g.set("last_sync_timestamp_seconds", "When the last sync ended, whatever its result.", seconds(run.Finished))
 	g.set("last_sync_exit_code", "The exit code of the last sync.", float64(run.Exit))
 	g.set("last_sync_duration_seconds", "How long the last sync took.", run.Finished.Sub(run.Started).Seconds())
@@ -78,7 +74,6 @@ func syncMetrics(g *gauges, run book.SyncRun) error {
 	for name, s := range took {
 		g.set("sync_duration_seconds", "How long each step of the last sync took.", s, label{"step", name})
 	}
-	return nil
 }
 
 // checks sets what verify found.

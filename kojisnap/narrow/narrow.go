@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"kojisnap/kojisnap/idset"
+	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagglob"
 )
@@ -21,7 +22,7 @@ import (
 // UnknownError says that a snapshot does not have the tags that were asked for.
 type UnknownError struct {
 	Snapshot string
-	Tags     []string // that it lacks, or the patterns that choose none
+	Tags     []string // tags that it lacks, or patterns that match none
 	Has      []string // the tags that it was asked for
 }
 
@@ -34,8 +35,9 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("snapshot %s has no tag %s; it was pulled for %s", e.Snapshot, tagglob.Quote(e.Tags), has)
 }
 
-// To returns the snapshot of only some of its tags: names and patterns, which choose among all that it has. Without tags it returns the snapshot itself. The error is an *UnknownError if it lacks a
-// tag, or nothing is chosen.
+// To returns the snapshot of only some of its tags: names, and patterns that match among all that it has.
+// Without tags it returns the snapshot itself. If the snapshot lacks a tag, or nothing matches, the error is
+// an *UnknownError.
 func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.Snapshot, error) {
 	if len(tags) == 0 {
 		return snap, nil
@@ -54,8 +56,8 @@ func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.
 	return narrowTo(ctx, snap, scope)
 }
 
-// ToIDs returns the snapshot of just some of its tags, by their ids, whatever they inherit: it is for what an earlier
-// To came to. If these are all tags of the snapshot, it returns the snapshot itself.
+// ToIDs returns the snapshot of only the tags with these ids, whatever they inherit: it is for tags that an
+// earlier To found. If these are all tags of the snapshot, it returns the snapshot itself.
 func ToIDs(ctx context.Context, snap *snapfile.Snapshot, ids []int64) (*snapfile.Snapshot, error) {
 	in := idset.Of(ids)
 	scope := snap.Manifest.Scope
@@ -64,6 +66,22 @@ func ToIDs(ctx context.Context, snap *snapfile.Snapshot, ids []int64) (*snapfile
 		return snap, nil
 	}
 	return narrowTo(ctx, snap, scope)
+}
+
+// Revoked returns a snapshot whose revoked rows are those of the tags of another one. The rest of it stays as it is: a
+// load looks for revocations of its own tags in other snapshots, whatever else they have.
+func Revoked(snap, of *snapfile.Snapshot) *snapfile.Snapshot {
+	tags := new(idset.Set)
+	for _, t := range of.Manifest.Scope.All {
+		tags.Add(t.ID)
+	}
+	c := &rows{tags: tags}
+	return snap.Only(*snap.Manifest, func(rel *relation.Relation, revoked bool) func(row [][]byte) (bool, error) {
+		if revoked && (rel.Index("tag_id") >= 0 || rel.Name == "build_target_config") {
+			return c.filter(rel, true)
+		}
+		return all
+	})
 }
 
 // narrowTo returns the snapshot of another scope.
@@ -75,5 +93,5 @@ func narrowTo(ctx context.Context, snap *snapfile.Snapshot, scope snapfile.Scope
 	m := *snap.Manifest
 	m.Scope = scope
 	m.LeftOut = slices.DeleteFunc(slices.Clone(m.LeftOut), rows.concernsOthers)
-	return snap.Only(m, rows.pick), nil
+	return snap.Only(m, rows.filter), nil
 }

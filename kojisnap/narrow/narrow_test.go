@@ -21,10 +21,10 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// everything are the tags that the recorded hub has builds in, patterns among them.
+// everything are names and patterns of all tags of the recorded hub that have builds.
 var everything = []string{"f42*", "f43*", "f41*", "!f42-infra"}
 
-// pullInto pulls into a store, so that a later pull goes on from an earlier one.
+// pullInto pulls into a store, so that a later pull continues an earlier one.
 func pullInto(t *testing.T, c *hub.Client, s store.Store, o pull.Options) *snapfile.Snapshot {
 	t.Helper()
 	o.Program = "test"
@@ -39,7 +39,7 @@ func pullInto(t *testing.T, c *hub.Client, s store.Store, o pull.Options) *snapf
 	return snap
 }
 
-// lines are the rows of a relation.
+// lines returns the rows of a relation.
 func lines(t *testing.T, snap *snapfile.Snapshot, name string, revoked bool) []string {
 	t.Helper()
 	rows := snap.Rows(t.Context(), name)
@@ -57,7 +57,7 @@ func lines(t *testing.T, snap *snapfile.Snapshot, name string, revoked bool) []s
 	return all
 }
 
-// same wants a narrowed snapshot to be the one that was pulled: scope, rows, what is left out.
+// same requires that a narrowed snapshot equals a pulled one: in scope, rows, and what is left out.
 func same(t *testing.T, got, want *snapfile.Snapshot) {
 	t.Helper()
 	g, w := got.Manifest.Scope, want.Manifest.Scope
@@ -71,7 +71,7 @@ func same(t *testing.T, got, want *snapfile.Snapshot) {
 	for _, rel := range relation.All() {
 		for _, revoked := range []bool{false, true} {
 			if rel.Name == "build" && revoked {
-				continue // what became of builds is told of all: see pick
+				continue // a narrowed snapshot keeps these rows of all builds: see filter
 			}
 			a, b := lines(t, got, rel.Name, revoked), lines(t, want, rel.Name, revoked)
 			if slices.Equal(a, b) {
@@ -87,8 +87,8 @@ func same(t *testing.T, got, want *snapfile.Snapshot) {
 	}
 }
 
-// ofLeftBuilds are what the rows of builds that were reset or deleted refer to. A load changes only builds that the
-// database has, with what they refer to: so a narrowed snapshot need not have it.
+// ofLeftBuilds returns what the rows of reset and deleted builds refer to. A load changes only builds that
+// the database has, with what they refer to. So a narrowed snapshot need not have these.
 func ofLeftBuilds(t *testing.T, snap *snapfile.Snapshot) map[string]bool {
 	t.Helper()
 	refs := map[string]bool{}
@@ -112,9 +112,9 @@ func firstField(line string) string {
 	return id
 }
 
-// TestNarrow: of the recorded hub, a snapshot of many tags that is narrowed to some of them has just the rows of a
-// pull of those: names and patterns, tags that are only inherited, modules, images with components, builds that
-// were asked for by name, history.
+// TestNarrow: a snapshot of many tags, narrowed to some of them, has exactly the rows of a pull of these:
+// with names and patterns, tags that are only inherited, modules, images with components, builds asked for by
+// name, history.
 func TestNarrow(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -169,8 +169,9 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
-// TestNarrowChanges: a hub changes at random, and is pulled again and again, once by all tags and once by some: after
-// each pull the narrowed snapshot has just the rows of the other, and so has what changed since the one before.
+// TestNarrowChanges: a hub changes at random and is pulled repeatedly, with all tags and with some. After
+// each pull the narrowed snapshot has exactly the rows of the other one, and so have the changes since the
+// one before.
 func TestNarrowChanges(t *testing.T) {
 	for _, since := range []int64{0, 1} {
 		t.Run(fmt.Sprint("since ", since), func(t *testing.T) {
@@ -217,7 +218,7 @@ func TestNarrowChanges(t *testing.T) {
 	}
 }
 
-// sameChanges wants that two pairs of snapshots differ alike.
+// sameChanges requires that two pairs of snapshots have the same differences.
 func sameChanges(t *testing.T, got, gotBase, want, wantBase *snapfile.Snapshot) {
 	t.Helper()
 	a, err := repository.Diff(t.Context(), gotBase, got, nil)
@@ -255,7 +256,8 @@ func count(t *testing.T, c *snapfile.Changes) (n int) {
 	return n
 }
 
-// TestNarrowUnknown: what a snapshot does not have is named, with what it has; nothing is chosen silently.
+// TestNarrowUnknown: the error names what a snapshot does not have, and what it has. Nothing is dropped
+// silently.
 func TestNarrowUnknown(t *testing.T) {
 	c, _, _ := pulltest.ModularProduction(t)
 	snap := pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, "f42-compose")

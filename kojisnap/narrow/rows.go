@@ -11,14 +11,15 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// rows are the rows of a snapshot that a pull of a scope has: those of its tags and builds, and what they refer to.
+// rows are those rows of a snapshot that a pull of a scope has: of its tags and builds, and of what these
+// refer to.
 type rows struct {
 	tags     *idset.Set
-	tagged   idset.Set             // builds that are tagged, or were, or that were asked for by name: with all that belongs to them
-	archives idset.Set             // of those
-	signed   idset.Set             // rpms of those: only their signatures are there
-	refs     map[string]*idset.Set // what rows refer to, by relation
-	since    int64                 // all events from here on belong to it; 0: those that rows name
+	tagged   idset.Set             // builds that are or were tagged, or were asked for by name: with everything that belongs to them
+	archives idset.Set             // of these builds
+	signed   idset.Set             // rpms of these builds: only they have signatures
+	refs     map[string]*idset.Set // ids that rows refer to, by relation
+	since    int64                 // all events from here on are wanted; 0: only those that rows name
 }
 
 // maxEvents is how many events a pull reads that no row names.
@@ -41,7 +42,7 @@ func closeOver(ctx context.Context, snap *snapfile.Snapshot, scope snapfile.Scop
 	m := snap.Manifest
 	c.refs["events"].Add(m.Event)
 	c.findStart(m)
-	// Each step finds what the later ones choose by.
+	// Each step finds what later steps select by.
 	listing, archive := relation.Get("tag_listing"), relation.Get("archiveinfo")
 	if err := c.collect(ctx, snap, listing); err != nil {
 		return nil, err
@@ -64,7 +65,8 @@ func closeOver(ctx context.Context, snap *snapfile.Snapshot, scope snapfile.Scop
 	if err != nil {
 		return nil, err
 	}
-	// Children first, but for the config of external repos, which is chosen by what refers to a repo.
+	// Children first, except the config of external repos: which rows of it are wanted depends on what
+	// refers to a repo.
 	order := []string{"archive_components", "archive_rpm_components", "archiveinfo", "rpminfo", "build_types", "build"}
 	for _, rel := range relation.All() {
 		if rel.Versioned && rel.Name != "tag_listing" && rel.Name != "external_repo_config" {
@@ -79,7 +81,7 @@ func closeOver(ctx context.Context, snap *snapfile.Snapshot, scope snapfile.Scop
 	return c, nil
 }
 
-// findStart settles which events that no row names belong to the history of a snapshot.
+// findStart decides which events without a row that names them belong to the snapshot's history.
 func (c *rows) findStart(m *snapfile.Manifest) {
 	start := historyStart(m)
 	if start == 0 {
@@ -94,9 +96,9 @@ func (c *rows) findStart(m *snapfile.Manifest) {
 // collect notes what the rows of a relation refer to.
 func (c *rows) collect(ctx context.Context, snap *snapfile.Snapshot, rel *relation.Relation) error {
 	build := rel.Index("build_id")
-	refer := func(pick func([][]byte) (bool, error)) func(row [][]byte) error {
+	refer := func(filter func([][]byte) (bool, error)) func(row [][]byte) error {
 		return func(row [][]byte) error {
-			ok, err := pick(row)
+			ok, err := filter(row)
 			if err != nil || !ok {
 				return err
 			}
@@ -117,13 +119,13 @@ func (c *rows) collect(ctx context.Context, snap *snapfile.Snapshot, rel *relati
 			return nil
 		}
 	}
-	if err := snapshot.EachRow(ctx, snap, rel, refer(c.pick(rel, false))); err != nil || !rel.Versioned {
+	if err := snapshot.EachRow(ctx, snap, rel, refer(c.filter(rel, false))); err != nil || !rel.Versioned {
 		return err
 	}
-	return snapshot.EachRevoked(ctx, snap, rel, refer(c.pick(rel, true)))
+	return snapshot.EachRevoked(ctx, snap, rel, refer(c.filter(rel, true)))
 }
 
-// noteSigned notes an rpm if it is of a tagged build.
+// noteSigned notes an rpm that belongs to a tagged build.
 func (c *rows) noteSigned(rpm, build []byte) error {
 	if build == nil {
 		return nil
@@ -139,14 +141,14 @@ func (c *rows) noteSigned(rpm, build []byte) error {
 	return err
 }
 
-// pick is the snapfile.Pick of the rows.
-func (c *rows) pick(rel *relation.Relation, revoked bool) func(row [][]byte) (bool, error) {
+// filter is the snapfile.Filter of the rows.
+func (c *rows) filter(rel *relation.Relation, revoked bool) func(row [][]byte) (bool, error) {
 	switch rel.Name {
 	case "permissions", "channels", "volume", "btype", "archivetypes": // each snapshot has them whole
 		return all
 	case "build":
 		if revoked {
-			return all // what became of builds: of those that a database does not have it is not asked
+			return all // reset and deleted builds: a load ignores those that the database does not have
 		}
 		return by(rel, "id", c.refs["build"])
 	case "events":
@@ -158,7 +160,7 @@ func (c *rows) pick(rel *relation.Relation, revoked bool) func(row [][]byte) (bo
 		return by(rel, "build_id", c.refs["build"])
 	case "rpminfo", "archiveinfo":
 		return either(by(rel, "build_id", &c.tagged), by(rel, "id", c.refs[rel.Name]))
-	case "rpmsigs":
+	case "rpmsigs", "rpm_checksum":
 		return by(rel, "rpm_id", &c.signed)
 	case "maven_archives", "win_archives", "image_archives":
 		return either(by(rel, "archive_id", &c.archives), by(rel, "archive_id", c.refs["archiveinfo"]))
@@ -172,12 +174,16 @@ func (c *rows) pick(rel *relation.Relation, revoked bool) func(row [][]byte) (bo
 	if rel.Versioned {
 		return by(rel, "tag_id", c.tags)
 	}
-	return by(rel, "id", c.refs[rel.Name])
+	first, of := rel.Key[0], rel.Name
+	if ref := rel.Columns[rel.Index(first)].Ref; ref != "" { // of something else's row, as all that have no id
+		of = ref
+	}
+	return by(rel, first, c.refs[of])
 }
 
 func all([][]byte) (bool, error) { return true, nil }
 
-// by picks the rows with an id of a set in a column.
+// by selects the rows with an id of a set in a column.
 func by(rel *relation.Relation, column string, of *idset.Set) func(row [][]byte) (bool, error) {
 	at := rel.Index(column)
 	return func(row [][]byte) (bool, error) {
@@ -198,7 +204,8 @@ func either(a, b func(row [][]byte) (bool, error)) func(row [][]byte) (bool, err
 	}
 }
 
-// concernsOthers reports whether what production's hub could not give is of other tags or builds alone.
+// concernsOthers reports whether something that production's hub could not give concerns only other tags or
+// builds.
 func (c *rows) concernsOthers(x snapfile.LeftOut) bool {
 	if x.Tag != 0 && !c.tags.Has(x.Tag) {
 		return true

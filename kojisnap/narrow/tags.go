@@ -13,19 +13,19 @@ import (
 	"kojisnap/kojisnap/tagglob"
 )
 
-// finder follows tags as a pull does: see package scope.
+// finder follows tags like a pull, see package scope.
 type finder struct {
 	snap    *snapfile.Snapshot
 	names   map[int64]string // of all tags of the snapshot
 	ids     map[string]int64
-	there   idset.Set         // tags that there are at E; others are of history
+	there   idset.Set         // tags that exist at E; others are only in the history
 	parents map[int64][]int64 // at E
 	in      idset.Set         // the tags that were found
 	content map[int64]snapfile.Content
 	view    *tagged.View // nil: there are no modules
 }
 
-// narrowScope finds the scope of a pull of some of a snapshot's tags.
+// narrowScope finds the scope that a pull of some of a snapshot's tags has.
 func narrowScope(ctx context.Context, snap *snapfile.Snapshot, set tagglob.Set) (snapfile.Scope, error) {
 	whole := snap.Manifest.Scope
 	f := &finder{snap: snap, names: map[int64]string{}, ids: map[string]int64{}, parents: map[int64][]int64{}, content: map[int64]snapfile.Content{}}
@@ -96,8 +96,8 @@ func (f *finder) readModules(ctx context.Context) (err error) {
 	return err
 }
 
-// follow finds all that tags inherit, and the content tags of the modules in those and of the builds that were
-// asked for by name, with what these inherit.
+// follow finds everything that tags inherit from, the content tags of the modules in these tags and of builds
+// asked for by name, and what the content tags inherit from.
 func (f *finder) follow(asked []string) {
 	var heads []int64
 	for _, name := range asked {
@@ -119,7 +119,7 @@ func (f *finder) follow(asked []string) {
 	}
 }
 
-// inherited adds what tags inherit that was not found yet, and returns that and the tags.
+// inherited adds tags that the given ones inherit from. It returns the new ones and the given ones.
 func (f *finder) inherited(heads []int64) []int64 {
 	all := slices.Clone(heads)
 	for i := 0; i < len(all); i++ {
@@ -133,8 +133,8 @@ func (f *finder) inherited(heads []int64) []int64 {
 	return all
 }
 
-// contentTags adds the content tags of the modules of tags, and returns those that were not found yet. Of heads,
-// which a compose may ask for, what they inherit counts by their own package lists, too.
+// contentTags adds the content tags of the modules in tags, and returns the new ones. For heads, which a
+// compose may ask for, builds in inherited tags count by the head's own package list, too.
 func (f *finder) contentTags(heads, tags []int64) (more []int64) {
 	if f.view == nil {
 		return nil
@@ -144,7 +144,7 @@ func (f *finder) contentTags(heads, tags []int64) (more []int64) {
 		at[c.Build] = c
 	}
 	for _, tag := range tags {
-		// Where a filter cannot be evaluated, the hub lists nothing of the tag.
+		// If a filter cannot be evaluated, the hub lists nothing of the tag.
 		builds, unknown := f.view.Builds(tag, slices.Contains(heads, tag), false)
 		if slices.ContainsFunc(unknown, func(u *tagged.Undecided) bool { return u.Refused }) {
 			continue
@@ -158,7 +158,7 @@ func (f *finder) contentTags(heads, tags []int64) (more []int64) {
 	return more
 }
 
-// takes adds the content tag of a module build, and returns it if it was not found yet.
+// takes adds the content tag of a module build. It returns the tag if it is new.
 func (f *finder) takes(c snapfile.Content) []int64 {
 	f.content[c.Build] = c
 	id, there := f.ids[c.Tag]
@@ -169,7 +169,7 @@ func (f *finder) takes(c snapfile.Content) []int64 {
 	return []int64{id}
 }
 
-// followPast adds, where the snapshot has history, what was inherited and tagged since it begins.
+// followPast adds what was inherited and tagged since the snapshot's history begins, if it has one.
 func (f *finder) followPast(ctx context.Context) error {
 	links, taggings, err := f.readPast(ctx)
 	if err != nil || links == nil {
@@ -190,8 +190,8 @@ func (f *finder) followPast(ctx context.Context) error {
 	return nil
 }
 
-// historyStart is the event that the history of a snapshot begins with, 0 if history was not asked for: then its
-// revoked rows are only those since its parent.
+// historyStart returns the event where the history of a snapshot begins, 0 if no history was asked for: then
+// its revoked rows are only those since its parent.
 func historyStart(m *snapfile.Manifest) int64 {
 	start := m.Event
 	for _, t := range m.Scope.All {
@@ -203,8 +203,8 @@ func historyStart(m *snapfile.Manifest) int64 {
 	return start
 }
 
-// readPast reads the links that were revoked since the snapshot's history begins, and the content tags of the modules
-// that were untagged, by tag. It returns nil if history was not asked for.
+// readPast returns the links that were revoked since the snapshot's history begins, and the content tags of
+// modules that were untagged since, by tag. It returns nil if no history was asked for.
 func (f *finder) readPast(ctx context.Context) (links, taggings map[int64][]int64, err error) {
 	start := historyStart(f.snap.Manifest)
 	if start == 0 {
@@ -247,7 +247,8 @@ func (f *finder) namedContent(ctx context.Context) (map[int64]int64, error) {
 	return tags, err
 }
 
-// eachRevoked gives the rows of tags that were revoked since an event: the tag, and the numbers in other columns.
+// eachRevoked calls fn for the tags' rows that were revoked since an event, with the tag and a function for
+// the numbers in other columns.
 func (f *finder) eachRevoked(ctx context.Context, name string, start int64, fn func(tag int64, column func(string) int64)) error {
 	rel := relation.Get(name)
 	return snapshot.EachRevoked(ctx, f.snap, rel, func(row [][]byte) error {

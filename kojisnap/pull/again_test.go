@@ -23,7 +23,7 @@ const (
 	againPulls = 6  // while the hub changes
 	againSteps = 18 // changes before each
 	againSweep = 3  // pulls of a whole sweep
-	// What commits late does so within the overlap, and the changes go on for longer than that.
+	// Late commits stay within the overlap, and the changes continue for longer than that.
 	againPace    = 5 * time.Minute
 	againLate    = time.Hour
 	againOverlap = 90 * time.Minute
@@ -32,7 +32,7 @@ const (
 // againSeeds are the seeds of TestPullAgain. Together they make changes of all kinds.
 var againSeeds = []uint64{55, 56, 58}
 
-// againKinds are the kinds of change that must all have happened, by what the Mutator says.
+// againKinds are the kinds of change that must all have happened, by the Mutator's description.
 var againKinds = map[string]string{
 	"tag": `^tagged `, "untag": `^untagged `, "move": `^moved \S+ from `, "retag": `^retagged `,
 	"block": `: blocked is true$`, "unblock": `: blocked is false$`,
@@ -49,7 +49,7 @@ var againKinds = map[string]string{
 	"tag's config": `^edited tag `, "tag's extra": `extra .* of `, "external repo of a tag": `uses external repo `, "target": `^target \S+ leads to `,
 }
 
-// changingHub is a hub whose rows change, and two stores: one where each pull goes on from the last, one
+// changingHub is a hub whose rows change, and two stores: one where each pull continues the last, and one
 // where each asks for everything.
 type changingHub struct {
 	t          *testing.T
@@ -59,12 +59,12 @@ type changingHub struct {
 	again, all *dir.Store
 	tags       []string
 	stale      staleRows
-	base, last *snapfile.Snapshot // of the last pulls, going on and whole; nil: none yet
+	base, last *snapfile.Snapshot // of the last incremental and full pull; nil: none yet
 	pulls      int
 	asked      [2]int // calls of getBuild
-	since      int64  // from which event on history is pulled, too; 0: it is not
-	// resets are the builds of which one of the pulls alone told that they were reset: one that went on, one
-	// that asked for everything.
+	since      int64  // history is pulled from this event on; 0: no history
+	// resets are the builds that a pull reported as reset, by id: [0] by an incremental pull, [1] by a full
+	// one.
 	resets map[string][2]bool
 }
 
@@ -111,8 +111,8 @@ func (w *changingHub) pull(s *dir.Store, sweep int) *snapfile.Snapshot {
 	return snap
 }
 
-// compare pulls both ways. What differs must be what nobody told of, of a build that was not
-// swept since.
+// compare pulls both ways. The snapshots may differ only where no event shows a change, for a build that was
+// not swept since.
 func (w *changingHub) compare() {
 	w.t.Helper()
 	before := w.server.Calls()["getBuild"]
@@ -130,7 +130,7 @@ func (w *changingHub) compare() {
 		w.t.FailNow()
 	}
 	if w.base != nil {
-		// Each pull would read what all snapshots say of themselves.
+		// Otherwise each pull would read all snapshots' manifests.
 		w.remove(w.again, w.base)
 		w.remove(w.all, w.last)
 	}
@@ -165,8 +165,8 @@ func rowsOf(t testing.TB, snap *snapfile.Snapshot, name string, revoked bool) []
 	return lines
 }
 
-// TestPullAgain applies random changes to a hub and compares, after some at a time, a pull that
-// goes on from the last with one that asks for everything, at the same event.
+// TestPullAgain makes random changes in a hub. After some of them it compares a pull that continues the last
+// one with one that asks for everything, at the same event.
 func TestPullAgain(t *testing.T) {
 	var did []string
 	var ran []uint64
@@ -175,7 +175,7 @@ func TestPullAgain(t *testing.T) {
 		ran = append(ran, seed)
 	})
 	if t.Failed() || !slices.Equal(ran, againSeeds) {
-		return // somebody looks for something else
+		return // another subtest is wanted
 	}
 	if len(did) < 300 {
 		t.Errorf("only %d changes", len(did))
@@ -192,11 +192,11 @@ func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := hubtest.New(rows, hubtest.Options{Released: true}) // it offers less
+	server := hubtest.New(rows, hubtest.Options{Released: true}) // it answers less
 	w := &changingHub{t: t, rows: rows, server: server, client: pulltest.Client(t, server), again: pulltest.NewStore(t), all: pulltest.NewStore(t),
 		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, stale: staleRows{}, since: since}
 	w.compare()
-	// All so far is older than the overlap; what comes now is not.
+	// Everything so far is older than the overlap, and later changes are not.
 	w.wait(10 * 24 * time.Hour)
 	m, err := generate.NewMutator(rows, generate.MutatorOptions{Seed: seed, Tags: w.tags, Pace: againPace, Late: againLate})
 	if err != nil {
@@ -214,7 +214,7 @@ func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
 		}
 		w.compare()
 	}
-	// After a whole sweep nothing may differ, and where nothing happens a pull asks for little.
+	// After a whole sweep nothing may differ, and without changes a pull asks for little.
 	for n := range againSweep {
 		w.wait(10 * 24 * time.Hour)
 		if n == 1 {

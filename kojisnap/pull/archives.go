@@ -14,60 +14,41 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// archiveReader reads archives, and what they consist of.
+// archiveReader reads archives and their components.
 type archiveReader struct{ *run }
 
-// archiveTables are the types of builds whose archives have a table of their own.
+// archiveTables are the build types whose archives have a table of their own.
 var archiveTables = map[string]string{"maven": "maven_archives", "win": "win_archives", "image": "image_archives"}
 
-// archiveCalls are the calls that tell what is in those tables for one archive.
+// archiveCalls are the calls that return one archive's row of those tables.
 var archiveCalls = map[string]string{"maven": "getMavenArchive", "win": "getWinArchive", "image": "getImageArchive"}
 
-// read reads the archives of builds, with what their type adds.
+// read reads the archives of builds, with the rows of their types.
 func (a archiveReader) read(ctx context.Context, ids []int64) error {
 	return a.inStage(ctx, "archives", func(t task) error { return a.askArchives(ctx, t, ids) })
 }
 
 func (a archiveReader) askArchives(ctx context.Context, t task, ids []int64) error {
-	done, err := a.pager.Table(ctx, t.stage, "archiveinfo", ids, func(of *idset.Set, rows int64) error { return a.archivesByTable(ctx, t, of, rows) })
-	if done || err != nil {
-		return err
-	}
-	ids = t.stage.Rest(ids)
-	bar := a.opt.Progress.Begin("archives", int64(len(ids)))
-	defer bar.End()
-	f := a.newFailing()
-	err = a.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, b *checkpoint.Batch, ids []int64) error {
-		t := t.in(b)
-		calls := make([]hub.Call, len(ids))
-		for i, id := range ids {
-			calls[i] = hub.Call{Method: "listArchives", Args: []any{id}}
-		}
-		var typed typedArchives
-		bad := make([]bool, len(ids))
-		err := t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
-			typed.note(r.Value, false)
-			return t.put("archiveinfo", r.Value)
-		}, func(i int, err error) error {
-			bad[i] = true
-			if err := a.archivesApart(ctx, t, calls[i], ids[i], &typed, err); err != nil {
-				return err
+	return t.askByID(ctx, idReader{relation: "archiveinfo", name: "archives", owner: "build", method: "listArchives",
+		pages: func(ids *idset.Set, rows int64) error { return a.archivesByTable(ctx, t, ids, rows) },
+		batch: func(t task) idBatch {
+			var typed typedArchives
+			return idBatch{
+				put: func(r hub.Row) error {
+					typed.note(r.Value, false)
+					return t.put("archiveinfo", r.Value)
+				},
+				apart: func(ctx context.Context, call hub.Call, build int64, why error) error {
+					return a.archivesApart(ctx, t, call, build, &typed, why)
+				},
+				end: func(ctx context.Context) error { return a.askTyped(ctx, t, &typed) },
 			}
-			return f.failed(ids[i], fmt.Errorf("archives of build %d: %w", ids[i], err))
-		})
-		f.passed(bad)
-		if err != nil {
-			return err
-		}
-		return a.askTyped(ctx, t, &typed)
-	})
-	if err != nil {
-		return err
-	}
-	return f.end()
+		},
+		calls: a.newFailing(),
+	}, ids)
 }
 
-// archivesByTable reads archives of builds by pages, with what their types add.
+// archivesByTable reads archives of builds page by page, with the rows of their types.
 func (a archiveReader) archivesByTable(ctx context.Context, t task, ids *idset.Set, rows int64) error {
 	_, err := a.pager.Pages(ctx, t.stage, "archiveinfo", hub.Call{Method: "listArchives"}, "id", rows, pager.RowFilter{IDs: ids, Member: "build_id", Take: t.putInto("archiveinfo")})
 	for btype, name := range archiveTables {
@@ -80,7 +61,7 @@ func (a archiveReader) archivesByTable(ctx context.Context, t task, ids *idset.S
 	return err
 }
 
-// archivesApart reads the archives of a build that the hub cannot send all at once.
+// archivesApart reads the archives of a build that the hub cannot send in one reply.
 func (a archiveReader) archivesApart(ctx context.Context, t task, call hub.Call, build int64, typed *typedArchives, why error) error {
 	var had idset.Set
 	rel := relation.Get("archiveinfo")
@@ -122,7 +103,7 @@ func (a archiveReader) archivesApart(ctx context.Context, t task, call hub.Call,
 	return nil
 }
 
-// archivesOf are those of a build that have a table of their type, or one of them.
+// archivesOf are a build's archives of one type with a table of its own, or one of them.
 type archivesOf struct {
 	build, archive int64 // archive 0: all
 	btype          string
@@ -142,7 +123,7 @@ type typedArchives struct {
 	ids map[archivesOf][]int64
 }
 
-// note notes an archive: alone if not all of its build's are in question.
+// note notes an archive. alone: only this archive of its build is wanted.
 func (t *typedArchives) note(r hub.Value, alone bool) {
 	btype, _ := r.Field("btype").Str()
 	id, ok := r.Field("id").Int()
@@ -163,9 +144,8 @@ func (t *typedArchives) note(r hub.Value, alone bool) {
 	t.ids[of] = append(t.ids[of], id)
 }
 
-// askTyped reads what the types of archives add to them. The call for that brings along all else of
-// those archives: where the hub cannot answer it, they are asked for one by one, by calls that do
-// not.
+// askTyped reads the archives' rows in the tables of their types. The call returns everything else about the
+// archives, too. If the hub cannot answer it, askTyped asks for one archive at a time with calls that do not.
 func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchives) error {
 	calls := make([]hub.Call, len(typed.of))
 	for i, of := range typed.of {
@@ -197,13 +177,13 @@ func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchive
 	})
 }
 
-// readComponents reads what the archives of the scope consist of: rpms and archives, and the
-// builds of those, no further.
+// readComponents reads the components of the scope's archives: rpms and archives, and the builds of these,
+// but not further.
 func (a archiveReader) readComponents(ctx context.Context) error {
 	ids := a.builder.IDs("archiveinfo")
 	err := a.inStage(ctx, "components", func(t task) error { return a.askComponents(ctx, t, ids) })
 	if err == nil {
-		err = a.fillSkipped(ctx) // whose builds are asked for, too
+		err = a.fillSkipped(ctx) // their builds are asked for, too
 	}
 	if err != nil {
 		return err
@@ -235,7 +215,7 @@ func (a archiveReader) askComponents(ctx context.Context, t task, ids []int64) e
 	})
 }
 
-// putComponent adds an rpm or an archive that an archive has in it.
+// putComponent adds an rpm or an archive that is a component of an archive.
 func (t task) putComponent(archive int64, isRPM bool, r hub.Row, typed *typedArchives) error {
 	id, ok := r.Get("id").Int()
 	if !ok {
@@ -254,13 +234,12 @@ func (t task) putComponent(archive int64, isRPM bool, r hub.Row, typed *typedArc
 		}
 	}
 	if idset.Check(id) != nil {
-		return nil // what came of it is noted
+		return nil // the row itself was noted already
 	}
 	return t.add(name, [][]byte{idset.Text(archive), idset.Text(id)})
 }
 
-// componentsApart reads what an archive consists of, rpms or archives, where the hub cannot send all
-// at once.
+// componentsApart reads the rpms or the archives in an archive that the hub cannot send in one reply.
 func (a archiveReader) componentsApart(ctx context.Context, t task, call hub.Call, archive int64, rpms bool, typed *typedArchives, why error) error {
 	name := "archive_components"
 	if rpms {
@@ -275,7 +254,7 @@ func (a archiveReader) componentsApart(ctx context.Context, t task, call hub.Cal
 	return nil
 }
 
-// componentBuilds reads the builds of components, those that are not kept from the base.
+// componentBuilds reads the builds of components that are not kept from the base.
 func (a archiveReader) componentBuilds(ctx context.Context) error {
 	if a.inc == nil {
 		return a.builds().getBuilds(ctx, "component-builds", a.builder.Wanted("build"), false)

@@ -41,7 +41,7 @@ func setEventTime(t *testing.T, rows *hubtest.Memory, id int64, at hubtest.Time)
 
 func hours(n int64) hubtest.Time { return hubtest.Time(n * time.Hour.Microseconds()) }
 
-// untag takes the first build out of badTag at an event that is made for it.
+// untag removes the first build from badTag, at a new event.
 func untag(t *testing.T, rows *hubtest.Memory, event int64, at hubtest.Time) {
 	t.Helper()
 	if err := rows.Insert("events", hubtest.Values{"id": event, "time": at}); err != nil {
@@ -70,7 +70,7 @@ func (l *logged) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(&l.Buffer, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// sameView compares the rows of two snapshots, but for those of some relations.
+// sameView compares the rows of two snapshots, except those of some relations.
 func sameView(t *testing.T, got, want *snapfile.Snapshot, but ...string) {
 	t.Helper()
 	for _, r := range want.Manifest.Relations {
@@ -97,8 +97,8 @@ func (b badPull) open(t *testing.T) (*pull.Result, *snapfile.Snapshot) {
 	return r, snap
 }
 
-// TestPullBase has a store whose snapshots will not do to go on from: the pull says why, in one
-// warning, and asks for everything. With one that will do it goes on from that.
+// TestPullBase has stores with snapshots that a pull cannot continue: it says why, in one warning, and asks
+// for everything. It continues one that it can.
 func TestPullBase(t *testing.T) {
 	t.Parallel()
 	segment := func(t *testing.T, b badPull, snap *snapfile.Snapshot) string {
@@ -106,8 +106,8 @@ func TestPullBase(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		spoil func(t *testing.T, b badPull, snap *snapfile.Snapshot, rows *hubtest.Memory)
-		says  []string // nothing: it is gone on from
-		quiet bool     // it is no candidate at all
+		says  []string // empty: the pull continues the snapshot
+		quiet bool     // it is no candidate, so there is no warning
 		event int64
 		last  int64 // the last event before the margin
 	}{
@@ -201,12 +201,12 @@ func TestPullBase(t *testing.T) {
 	}
 }
 
-// TestPullClocks goes on from a snapshot on hubs whose events are of odd times, and on machines
-// whose own clock is wrong. What it gives is what a pull of everything gives.
+// TestPullClocks continues a snapshot with hubs whose events have odd times, and on machines with a wrong
+// clock. The result is that of a full pull.
 func TestPullClocks(t *testing.T) {
 	t.Parallel()
 	const next = pulltest.LastEvent + 1
-	// What is to come out, from a hub and a machine whose clocks are right.
+	// The expected result: hub and machine have the right time.
 	p, rows := badHub(t, hubtest.Options{})
 	whole := badPull{client: through(t, p, eager), store: pulltest.NewStore(t), opt: pull.Options{Sweep: 1}}
 	whole.open(t)
@@ -214,10 +214,10 @@ func TestPullClocks(t *testing.T) {
 	whole.opt.Event = next
 	_, want := whole.open(t)
 	for name, test := range map[string]struct {
-		at     func(last hubtest.Time) hubtest.Time     // of the event after the base's
-		events func(t *testing.T, rows *hubtest.Memory) // before the base is made
+		at     func(last hubtest.Time) hubtest.Time     // time of the event after the base's
+		events func(t *testing.T, rows *hubtest.Memory) // changes before the base is pulled
 		now    func() time.Time                         // this machine's clock at the second pull
-		whole  string                                   // the warning with which all is asked for
+		whole  string                                   // the warning with which everything is asked for
 	}{
 		"an hour earlier":         {at: func(last hubtest.Time) hubtest.Time { return last - hours(1) }},
 		"ten years earlier":       {at: func(last hubtest.Time) hubtest.Time { return last - hours(10*365*24) }, whole: "the hub's clock went back: asking for everything"},
@@ -262,8 +262,8 @@ func TestPullClocks(t *testing.T) {
 	}
 }
 
-// TestPullLastEventGoesDown lets the hub's clock, by which the event is found, go back between two
-// pulls: the second is of an earlier event, goes on from nothing, and is right.
+// TestPullLastEventGoesDown: the hub's clock, which selects the event, goes back between two pulls. The
+// second pull has an earlier event, continues nothing, and is right.
 func TestPullLastEventGoesDown(t *testing.T) {
 	t.Parallel()
 	p, rows := badHub(t, hubtest.Options{})

@@ -12,14 +12,14 @@ import (
 	"kojisnap/kojisnap/pull/pulltest"
 )
 
-// TestPullCutOnce cuts each reply to a pull in some places, one try after the other, and each of
-// several pulls in others, near the ends among them. What arrives in the end is what arrives at
-// once. Package hub's own tests cut a reply at each offset.
+// TestPullCutOnce cuts replies at some offsets, in one try after the other, and in several pulls at different
+// ones, also near the ends. The result is that of uncut replies. Package hub's tests cut a reply at each
+// offset.
 func TestPullCutOnce(t *testing.T) {
 	t.Parallel()
 	const (
 		pulls  = 3
-		tries  = 20 // of a request that are cut
+		tries  = 20 // how many tries of a request are cut
 		places = pulls * tries
 	)
 	for pull := range pulls {
@@ -47,8 +47,7 @@ func TestPullCutOnce(t *testing.T) {
 	}
 }
 
-// TestPullCutPages cuts the pages of a table, which are counted: rows that come again do not count
-// twice.
+// TestPullCutPages cuts the pages of a table, whose rows are counted: repeated rows do not count twice.
 func TestPullCutPages(t *testing.T) {
 	ways := map[string]string{"build": "table", "rpminfo": "table", "rpmsigs": "table", "archiveinfo": "table"}
 	for _, part := range []int{3, 9} {
@@ -72,8 +71,8 @@ func TestPullCutPages(t *testing.T) {
 	}
 }
 
-// TestPullCutForEver gets a reply of each kind only in part, ever again. The pull gives up with one
-// line that says what it called, and to call again later may help.
+// TestPullCutForEver: replies of one kind are always cut. The pull gives up with one line that names the
+// call, and is a temporary error.
 func TestPullCutForEver(t *testing.T) {
 	t.Parallel()
 	for method, says := range map[string]string{

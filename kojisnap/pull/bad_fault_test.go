@@ -14,7 +14,7 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// goodBuilds are the builds tagged in badTag's scope, in the order in which they are asked for.
+// goodBuilds returns the builds tagged in badTag's scope, in the order in which they are asked for.
 func goodBuilds(t *testing.T) []int64 {
 	t.Helper()
 	c, _ := pulltest.Production(t, hubtest.Options{})
@@ -33,7 +33,7 @@ type faulty struct {
 	method string
 	id     int64
 	fault  *hubtest.Fault
-	times  int // how often; below 0: ever again
+	times  int // how often; negative: always
 	raised int
 }
 
@@ -56,9 +56,9 @@ var (
 	retryFault   = &hubtest.Fault{Code: 1009, Class: "koji.RetryError", Text: "unable to retry call 7"}
 )
 
-// TestPullFaultInMulticall lets one call of a multicall answer a fault: the first, one in the
-// middle or the last. What passes is asked again. What is of the hub ends the pull, and names the call
-// and the fault; what is of that one build keeps it back, with the same words.
+// TestPullFaultInMulticall: one call of a multicall faults, the first, a middle or the last one. A temporary
+// fault is asked again. A fault of the hub ends the pull and names the call and the fault. A fault of one
+// build leaves only that build out, with the same words.
 func TestPullFaultInMulticall(t *testing.T) {
 	t.Parallel()
 	builds := goodBuilds(t)
@@ -102,8 +102,8 @@ func TestPullFaultInMulticall(t *testing.T) {
 	}
 }
 
-// TestPullFaultOfOneBuild has calls for one build fail for ever: that build is left out, or what it has
-// of the kind, and all else is there. Where they fail for all builds it is the hub that is wrong.
+// TestPullFaultOfOneBuild: calls for one build always fail. That build, or its rows of one kind, are left
+// out, and everything else is there. If the calls fail for all builds, the hub is at fault.
 func TestPullFaultOfOneBuild(t *testing.T) {
 	t.Parallel()
 	c, _ := pulltest.Production(t, hubtest.Options{})
@@ -131,7 +131,7 @@ func TestPullFaultOfOneBuild(t *testing.T) {
 			t.Run(fmt.Sprint(method, " ", fault.Code), func(t *testing.T) {
 				f := &faulty{method: method, id: build, fault: fault, times: -1}
 				h := hubtest.Options{Fault: func(called string, args []any) *hubtest.Fault {
-					if called == "listTaggedRPMS" { // the way round
+					if called == "listTaggedRPMS" { // the other way to the same rows
 						return fault
 					}
 					return f.raise(called, args)
@@ -154,7 +154,7 @@ func TestPullFaultOfOneBuild(t *testing.T) {
 					}
 					return nil
 				}})
-				if err := (badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}).bad(t, "fault", fault.Text, ": and so it is with "); hub.Temporary(err) {
+				if err := (badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}).bad(t, "fault", fault.Text, ": the same holds for "); hub.Temporary(err) {
 					t.Errorf("temporary: %v", err)
 				}
 			})
@@ -162,8 +162,7 @@ func TestPullFaultOfOneBuild(t *testing.T) {
 	}
 }
 
-// TestPullTooMuch has so many odd rows that it is no matter of single ones, or a hub whose database is
-// in trouble.
+// TestPullTooMuch has too many odd rows for single faults, or a hub whose database fails.
 func TestPullTooMuch(t *testing.T) {
 	t.Parallel()
 	p, rows := badHub(t, hubtest.Options{})
@@ -172,7 +171,7 @@ func TestPullTooMuch(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	b := badPull{client: through(t, p, eager), store: pulltest.NewStore(t), opt: pull.Options{Tags: []string{"f42"}}}
-	b.bad(t, "rpminfo.payloadhash: character U+0001", "and so it is with ", " rows of rpminfo: too many to be left out")
+	b.bad(t, "rpminfo.payloadhash: character U+0001", "the same holds for ", " rows of rpminfo: too many to leave out")
 	if left, err := b.store.List(t.Context(), "pulls/"); err != nil || len(left) > 0 {
 		t.Errorf("%d parts stay, %v", len(left), err)
 	}
@@ -188,7 +187,7 @@ func TestPullTooMuch(t *testing.T) {
 	}
 }
 
-// TestPullFaultOfInheritance has faults in the one multicall whose results are not streamed.
+// TestPullFaultOfInheritance has faults in the only multicall whose results are not streamed.
 func TestPullFaultOfInheritance(t *testing.T) {
 	t.Parallel()
 	var tag int64
@@ -203,7 +202,7 @@ func TestPullFaultOfInheritance(t *testing.T) {
 	if f.raised != 3 {
 		t.Errorf("raised %d times", f.raised)
 	}
-	// Koji's answer about a tag that was deleted in between.
+	// This is Koji's answer about a tag that was deleted meanwhile.
 	f = &faulty{method: "getInheritanceData", id: tag, times: -1,
 		fault: &hubtest.Fault{Code: 1000, Class: "koji.GenericError", Text: fmt.Sprintf("No such tagInfo: %d", tag)}}
 	p, _ = badHub(t, hubtest.Options{Fault: f.raise})

@@ -21,10 +21,10 @@ import (
 	"kojisnap/kojisnap/repository"
 )
 
-// TestPullUpgrade upgrades the hub at a request in the middle: of the history, of builds, of users,
-// and at the last. The pull fails with one line, keeps nothing, and the next one is of the new
-// version. So it is where two hubs of different versions answer by turns, and with one that says its
-// version only if it is asked.
+// TestPullUpgrade upgrades the hub during a pull: at a request for the history, for builds, for users, or at
+// the last one. The pull fails with one line and keeps nothing, and the next one is of the new version. The
+// same holds if two hubs of different versions answer in turn, and if a hub sends its version only when it is
+// asked.
 func TestPullUpgrade(t *testing.T) {
 	t.Parallel()
 	rows, err := hubtest.Rows(kojiprod.Rows())
@@ -55,7 +55,7 @@ func TestPullUpgrade(t *testing.T) {
 			}
 			p.after = func(x *exchange) {
 				if hub, _ := hub.ParseVersion(x.header.Get("Koji-Version")); !hub.AtLeast(1, 35) {
-					x.header.Del("Koji-Version") // older ones do not tell
+					x.header.Del("Koji-Version") // older hubs do not send it
 				}
 			}
 			c := through(t, p, eager)
@@ -76,8 +76,7 @@ func TestPullUpgrade(t *testing.T) {
 	}
 }
 
-// TestPullUpgradeFails has the upgraded hub know a method no more: that the hub was upgraded is
-// what the error says.
+// TestPullUpgradeFails: the upgraded hub lacks a method. The error says that the hub was upgraded.
 func TestPullUpgradeFails(t *testing.T) {
 	t.Parallel()
 	rows, err := hubtest.Rows(kojiprod.Rows())
@@ -99,8 +98,8 @@ func TestPullUpgradeFails(t *testing.T) {
 	badPull{client: through(t, p, eager), store: pulltest.NewStore(t)}.bad(t, "changed from Koji 1.35.3 to 2.0.0 while it was read: pull again")
 }
 
-// TestPullTagGoes has a tag of the scope deleted or renamed in the middle, after the scope was
-// found. The pull is of one event, at which the tag was there, and of the name that it had.
+// TestPullTagGoes: a tag of the scope is deleted or renamed after the scope was found. The pull is of an
+// event when the tag existed, and has the name of that time.
 func TestPullTagGoes(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(rows *hubtest.Memory, tag int64) (int, error){
@@ -109,7 +108,7 @@ func TestPullTagGoes(t *testing.T) {
 			if err != nil {
 				return 0, err
 			}
-			// As Koji's deleteTag does.
+			// This is what Koji's deleteTag does.
 			n := 0
 			for _, table := range []string{"tag_config", "tag_inheritance", "tag_packages", "tag_listing", "tag_extra"} {
 				m, err := rows.Update(table, hubtest.Values{"tag_id": tag, "active": true},
@@ -124,7 +123,7 @@ func TestPullTagGoes(t *testing.T) {
 			return rows.Update("tag", hubtest.Values{"id": tag}, hubtest.Values{"name": "f42-other"})
 		},
 	} {
-		for asked, goes := range map[string]string{badTag: badTag, "f42-compose": "f42"} { // the other inherits it
+		for asked, goes := range map[string]string{badTag: badTag, "f42-compose": "f42"} { // f42-compose inherits from f42
 			t.Run(name+" "+goes, func(t *testing.T) {
 				p, rows := badHub(t, hubtest.Options{})
 				tag, err := rows.Select("tag", hubtest.Values{"name": goes})
@@ -144,7 +143,7 @@ func TestPullTagGoes(t *testing.T) {
 				if changed == 0 {
 					t.Error("nothing was changed")
 				}
-				if name == "renamed" && goes == asked { // next time it is not there under that name
+				if name == "renamed" && goes == asked { // the next pull does not find it under that name
 					b.bad(t, fmt.Sprintf("has no tag %q at event %d", badTag, pulltest.LastEvent))
 				}
 			})
@@ -152,7 +151,7 @@ func TestPullTagGoes(t *testing.T) {
 	}
 }
 
-// restarting is a hub's server at an address that it can leave and come back to.
+// restarting is a hub's server that can leave its address and come back.
 type restarting struct {
 	t       *testing.T
 	address string
@@ -177,7 +176,7 @@ func (r *restarting) start() {
 		r.t.Error(err)
 		return
 	}
-	l.SetUnlinkOnClose(false) // what is there refuses
+	l.SetUnlinkOnClose(false) // so that connections are refused
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	server := &http.Server{Handler: r.handler}
@@ -185,7 +184,7 @@ func (r *restarting) start() {
 	go server.Serve(l)
 }
 
-// noteRefused starts the server again when it was refused so often.
+// noteRefused starts the server again after some refused connections.
 func (r *restarting) noteRefused(enough int) {
 	r.mu.Lock()
 	r.refused++
@@ -196,7 +195,7 @@ func (r *restarting) noteRefused(enough int) {
 	}
 }
 
-// onRecord calls a function for each record that -v tells.
+// onRecord calls a function for each log record.
 type onRecord struct {
 	slog.Handler
 	do func(slog.Record)
@@ -211,15 +210,15 @@ func (h onRecord) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestPullRestart stops the hub's server in the middle, before it takes a request or while it
-// answers one, and starts it again when connections were refused three times.
+// TestPullRestart stops the hub's server during a pull, before a request or during an answer, and starts it
+// again after three refused connections.
 func TestPullRestart(t *testing.T) {
 	t.Parallel()
 	for _, at := range []int{12, 30} {
 		for _, answering := range []bool{false, true} {
 			t.Run(fmt.Sprint("request ", at, " answering ", answering), func(t *testing.T) {
 				p, _ := badHub(t, hubtest.Options{})
-				short, err := os.MkdirTemp("", "hub-*") // a socket's path must be
+				short, err := os.MkdirTemp("", "hub-*") // the path of a socket must be short
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -250,7 +249,7 @@ func TestPullRestart(t *testing.T) {
 					})
 				}
 				o := eager
-				o.Retries = 40 // requests wait for each other's third
+				o.Retries = 40 // requests wait for each other's third connection
 				o.Log = slog.New(onRecord{slog.DiscardHandler, warned})
 				o.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, "unix", r.address)

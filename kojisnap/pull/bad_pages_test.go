@@ -14,8 +14,8 @@ import (
 	"kojisnap/kojisnap/pull/pulltest"
 )
 
-// TestPullTableMoves changes a table while it is read by pages, in ways that move the offsets of
-// others: rows come before those read already, go from among them, come and go at once.
+// TestPullTableMoves changes a table while it is read by pages, so that offsets move: rows before the read
+// ones are added, read rows are deleted, or both at once.
 func TestPullTableMoves(t *testing.T) {
 	want, err := goodRelations(badTag)
 	if err != nil {
@@ -80,9 +80,9 @@ func TestPullTableMoves(t *testing.T) {
 	}
 }
 
-// TestPullPagesLie has a hub whose pages are wrong: short, or beginning a row too early, so that it
-// comes twice, or too late, so that it is missing. Once, it is read again; always, the rows are had
-// one by one. The tag is one whose rows are the table's last.
+// TestPullPagesLie: the hub's pages are wrong: too short; one row too early, so that a row comes twice; or
+// one row too late, so that a row is missing. If that happens once, the table is read again; if it always
+// happens, the rows are read one by one. The tag's rows are the table's last ones.
 func TestPullPagesLie(t *testing.T) {
 	option := func(name string) *regexp.Regexp {
 		return regexp.MustCompile(`<name>` + name + `</name>\s*<value>\s*<int>(\d+)</int>`)
@@ -128,8 +128,7 @@ func TestPullPagesLie(t *testing.T) {
 	}
 }
 
-// TestPullPagesTwice has a page with a row twice in the place of the next, so that it begins and ends
-// as it should.
+// TestPullPagesTwice: a page has a row twice in place of the next row, so that it begins and ends correctly.
 func TestPullPagesTwice(t *testing.T) {
 	row := regexp.MustCompile(`(?s)<value>\s*<array>\s*<data>\s*<value>.*?</data>\s*</array>\s*</value>`)
 	for name, until := range map[string]int{"once": 1, "always": 1000} {
@@ -140,7 +139,7 @@ func TestPullPagesTwice(t *testing.T) {
 				if x.method != "queryRPMSigs" || !bytes.Contains(x.asked, []byte("<name>asList</name>")) || lies == until {
 					return
 				}
-				// The outer array's beginning goes with its first row: that one stays.
+				// The first row has the beginning of the outer array, so it stays.
 				if at := row.FindAllIndex(x.body, 4); len(at) == 4 {
 					lies++
 					x.body = slices.Concat(x.body[:at[2][0]], x.body[at[1][0]:at[1][1]], x.body[at[2][1]:])
@@ -155,8 +154,8 @@ func TestPullPagesTwice(t *testing.T) {
 	}
 }
 
-// TestPullNoFirstRow has a hub that answers something else than a row where the names of a table's
-// columns are learned from one. No rows are not to be taken for that.
+// TestPullNoFirstRow: the names of a table's columns come from one row, and the hub answers something else
+// than a row. A reply without rows is no such answer.
 func TestPullNoFirstRow(t *testing.T) {
 	limit1 := regexp.MustCompile(`<name>limit</name>\s*<value>\s*<int>1</int>`)
 	for name, value := range map[string]string{"nil": "<nil/>", "text": "<string>text</string>", "a row of text": "<array><data><value>text</value></data></array>"} {

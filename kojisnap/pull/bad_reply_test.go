@@ -46,8 +46,7 @@ func withMember(body []byte, name, value string) []byte {
 // askedTable finds the table that queryHistory is asked for.
 var askedTable = regexp.MustCompile(`<name>tables</name>\s*<value>\s*<array>\s*<data>\s*<value><string>(\w+)`)
 
-// TestPullWrongReply has replies that are well-formed and not what the method answers. None of
-// them is passed over.
+// TestPullWrongReply: replies that are well-formed but not what the method answers are never skipped.
 func TestPullWrongReply(t *testing.T) {
 	t.Parallel()
 	const (
@@ -148,9 +147,9 @@ func TestPullWrongReply(t *testing.T) {
 	}
 }
 
-// TestPullHostileText has text in production that breaks XML, paths, lines or COPY. The name of a tag of
-// the scope ends the pull if the hub cannot send it: all that the tag holds hangs on it. What Koji
-// can send comes through as it is. (TestPullOdd has what keeps back a part.)
+// TestPullHostileText: production has text that breaks XML, paths, lines or COPY. If the hub cannot send the
+// name of a tag of the scope, the pull ends: everything in the tag depends on it. What Koji can send arrives
+// unchanged. (TestPullOdd tests text that keeps a part back.)
 func TestPullHostileText(t *testing.T) {
 	t.Parallel()
 	for table, set := range map[string]hubtest.Values{"tag": {"name": "f\x0242"}, "tag_config": {"arches": "x86\x02_64"}} {
@@ -166,13 +165,13 @@ func TestPullHostileText(t *testing.T) {
 		if n, err := rows.Update(table, where, set); n == 0 || err != nil {
 			t.Fatal(n, err)
 		}
-		b := badPull{client: through(t, p, eager), store: pulltest.NewStore(t), opt: pull.Options{Tags: []string{"f42-compose"}}} // which inherits it
+		b := badPull{client: through(t, p, eager), store: pulltest.NewStore(t), opt: pull.Options{Tags: []string{"f42-compose"}}} // it inherits from badTag
 		if err := b.bad(t, "U+0002", "production"); hub.Temporary(err) {
 			t.Errorf("temporary: %v", err)
 		}
 	}
 
-	// All of it is text.
+	// All of this is valid text.
 	odd := "o'dd \"name\"\t\\N \\. <&amp;> \u2028 \u202e ü 🜁 \\\n$(x)"
 	p, rows := badHub(t, hubtest.Options{})
 	for table, set := range map[string]hubtest.Values{
@@ -194,7 +193,7 @@ func TestPullHostileText(t *testing.T) {
 	}
 }
 
-// TestPullNotUTF8 sends bytes that are no text in one rpm's row of many: that rpm is left out.
+// TestPullNotUTF8: bytes that are no text, in one rpm's row among many, leave that rpm out.
 func TestPullNotUTF8(t *testing.T) {
 	t.Parallel()
 	p, _ := badHub(t, hubtest.Options{})
@@ -219,8 +218,8 @@ func TestPullNotUTF8(t *testing.T) {
 	good.without(map[string][]string{"rpminfo": {rpm["id"]}}).hold(t, allRows(t, snap))
 }
 
-// TestPullNeverEnds has replies without an end: of rows, which the pull's deadline ends, and of one
-// text, value, name or tag, which are too long at some point.
+// TestPullNeverEnds: replies never end. Endless rows end at the pull's deadline; an endless text, value, name
+// or tag becomes too long.
 func TestPullNeverEnds(t *testing.T) {
 	row := "<value><struct><member><name>tag_id</name><value><int>0</int></value></member></struct></value>"
 	const limit = "of more than 100000 bytes"

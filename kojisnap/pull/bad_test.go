@@ -31,7 +31,7 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// badTag is pulled from hubs that behave badly: it has builds and images of all kinds, and not many.
+// badTag is the tag for hubs that behave badly: it has a few builds and images of all kinds.
 const badTag = "f42-infra"
 
 // exchange is a request and the hub's reply to it, on its way through a proxy.
@@ -42,10 +42,10 @@ type exchange struct {
 	header http.Header
 	body   []byte
 	cut    int  // bytes of the body that arrive; -1: all
-	reset  bool // after those the connection is reset
+	reset  bool // after these bytes the connection is reset
 }
 
-// calls reports whether a method is called, in a multicall or by itself.
+// calls reports whether a method is called, alone or in a multicall.
 func (x *exchange) calls(method string) bool {
 	return x.method == method || bytes.Contains(x.asked, []byte("<string>"+method+"</string>"))
 }
@@ -53,8 +53,8 @@ func (x *exchange) calls(method string) bool {
 // proxy stands between a pull and its hub, over real connections.
 type proxy struct {
 	hub    http.Handler
-	before func(*exchange)           // of a request, to change it; nil: nothing
-	after  func(*exchange)           // of a reply, to spoil it; nil: nothing
+	before func(*exchange)           // changes a request; may be nil
+	after  func(*exchange)           // spoils a reply; may be nil
 	mu     sync.Mutex                // one exchange at a time
 	n      int                       // requests so far
 	seen   map[[sha256.Size]byte]int // how often each request came
@@ -103,7 +103,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// between runs f while no exchange is under way: of a pull that failed there may be some left.
+// between runs f while no exchange is running: some of a failed pull may still be.
 func (p *proxy) between(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +120,7 @@ func (p *proxy) tries(x *exchange) int {
 	return p.seen[key] - 1
 }
 
-// eager tries again without a pause worth mentioning, one request at a time.
+// eager repeats requests almost without a pause, and sends one at a time.
 var eager = hub.Options{RetryInterval: 1, Jobs: 1}
 
 // badHub is production's rows behind a proxy.
@@ -145,7 +145,7 @@ func through(t testing.TB, p *proxy, o hub.Options) *hub.Client {
 	return c
 }
 
-// goodRelations are those of a snapshot of a tag from a hub that behaves.
+// goodRelations returns the relations of a snapshot of a tag from a hub without faults.
 func goodRelations(tag string) ([]snapfile.Relation, error) {
 	once, _ := goodOnes.LoadOrStore(tag, sync.OnceValues(func() ([]snapfile.Relation, error) {
 		rows, err := hubtest.Rows(kojiprod.Rows())
@@ -179,11 +179,11 @@ func relationsOf(rows *hubtest.Memory, tag string) ([]snapfile.Relation, error) 
 	return badPull{c, s, pull.Options{Tags: []string{tag}, Event: pulltest.LastEvent}}.relations()
 }
 
-// badPull is a pull that may come to a bad end.
+// badPull is a pull that may fail.
 type badPull struct {
 	client *hub.Client
 	store  *dir.Store
-	opt    pull.Options // without a tag it is badTag's, without an event the last
+	opt    pull.Options // default tag: badTag; default event: the last
 }
 
 func (b badPull) tag() string {
@@ -213,7 +213,7 @@ func (b badPull) relations() ([]snapfile.Relation, error) {
 	return snap.Manifest.Relations, nil
 }
 
-// good runs the pull, which must give what a hub that behaves gives.
+// good runs the pull, which must give the same as from a hub without faults.
 func (b badPull) good(t *testing.T) {
 	t.Helper()
 	want, err := goodRelations(b.tag())
@@ -230,7 +230,7 @@ func (b badPull) good(t *testing.T) {
 	}
 }
 
-// differ compares the segments, which their digests name.
+// differ compares the segments by their digests.
 func differ(t *testing.T, got, want []snapfile.Relation) {
 	t.Helper()
 	for i := range want {
@@ -240,8 +240,8 @@ func differ(t *testing.T, got, want []snapfile.Relation) {
 	}
 }
 
-// bad runs the pull, which must fail with one line that says all of says, and leave in the store
-// what it was, but for the parts of a pull that can go on.
+// bad runs the pull. It must fail with one line that contains all of says, and leave the store unchanged
+// except for parts of a pull that can be resumed.
 func (b badPull) bad(t *testing.T, says ...string) error {
 	t.Helper()
 	before := filesOf(t, b.store)
@@ -264,8 +264,7 @@ func (b badPull) bad(t *testing.T, says ...string) error {
 	return err
 }
 
-// filesOf lists the files of a store with their sizes, temporary ones as well, but for parts of
-// pulls.
+// filesOf lists the files of a store with their sizes, also temporary ones, but without parts of pulls.
 func filesOf(t *testing.T, s *dir.Store) []string {
 	t.Helper()
 	var files []string

@@ -18,7 +18,7 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// chooseBase finds the base of the pull; see BaseChoice. It reports whether there is a later one.
+// chooseBase chooses the base of the pull; see BaseChoice. It reports whether there is a later snapshot.
 func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Found, pinned bool) (base *snapfile.Snapshot, outdated bool, err error) {
 	c := BaseChoice{
 		Store: r.store, Hub: r.hub.URL(), Event: found.Event, Scope: found.Scope, History: found.Start > 0, Pinned: pinned, Log: log,
@@ -33,17 +33,17 @@ type BaseChoice struct {
 	Hub     string // URL of the production that the pull is of
 	Event   int64  // E of the pull
 	Scope   snapfile.Scope
-	History bool // whether the revoked rows of the base are to be kept, too
-	Pinned  bool // whether E was asked for: then it is no news that there are later snapshots
-	// SameHistory makes sure that the event of an earlier snapshot is still the one that it was. Its error is
-	// ErrOtherHistory if not.
+	History bool // the revoked rows of the base are kept, too
+	Pinned  bool // E was asked for: then later snapshots need no warning
+	// SameHistory checks that the event of an earlier snapshot is still the same. If not, it returns
+	// ErrOtherHistory.
 	SameHistory func(ctx context.Context, m *snapfile.Manifest) error
 	Log         *slog.Logger
 }
 
-// Find finds the base: the latest snapshot of the same hub and scope not after E that is whole, and of the history
-// that production has. It reports whether there is a later one. A snapshot that will not do is warned of and
-// passed over: a pull under cron costs more then, but goes on to make good snapshots.
+// Find finds the base: the latest snapshot not after E of the same hub and scope that is whole and belongs to
+// production's history. It reports whether there is a later one. It warns about a snapshot that cannot be used,
+// and skips it: a pull from cron then takes longer, but still makes good snapshots.
 func (c *BaseChoice) Find(ctx context.Context) (base *snapfile.Snapshot, outdated bool, err error) {
 	passOver := func(why error) { c.Log.WarnContext(ctx, "not going on from a snapshot", "err", why) }
 	var bad repository.UntrustedSnapshots
@@ -57,7 +57,7 @@ func (c *BaseChoice) Find(ctx context.Context) (base *snapfile.Snapshot, outdate
 		return nil, false, err
 	}
 	defer func() {
-		// Snapshots of before there were keys are no news once there are later ones.
+		// Unsigned snapshots from before there were keys need no warning once there are later ones.
 		var at int64
 		if base != nil {
 			at = base.Manifest.Event
@@ -79,7 +79,7 @@ func (c *BaseChoice) Find(ctx context.Context) (base *snapfile.Snapshot, outdate
 			}
 			continue
 		}
-		if !m.Current() { // all rows of what it lacks have to be asked for, and not only those that changed since
+		if !m.Current() { // it lacks relations or columns, whose rows must all be asked for
 			c.Log.InfoContext(ctx, "not going on from a snapshot of an earlier format, which lacks relations or columns: asking for everything", "snapshot", snap.ID)
 			continue
 		}
@@ -100,11 +100,11 @@ func (c *BaseChoice) Find(ctx context.Context) (base *snapfile.Snapshot, outdate
 	return nil, outdated, nil
 }
 
-// ErrOtherHistory says that events do not mean what they meant when a snapshot was made.
+// ErrOtherHistory says that events have changed since a snapshot was made.
 var ErrOtherHistory = errors.New("production was restored from a backup, it seems")
 
-// sameHistory makes sure that the event of an earlier snapshot is still the one that it was: a
-// database restored from a backup gives the ids after its last event again, to other events.
+// sameHistory checks that the event of an earlier snapshot is still the same: a database that was restored
+// from a backup gives the ids after its last event to other events.
 func (r *run) sameHistory(ctx context.Context, found *scope.Found, m *snapfile.Manifest) error {
 	at := found.EventTime
 	if m.Event != found.Event {
@@ -130,10 +130,10 @@ func (r *run) sameHistory(ctx context.Context, found *scope.Found, m *snapfile.M
 	return nil
 }
 
-// errForeign says that a row is none that a pull takes.
+// errForeign says that no pull would write this row.
 var errForeign = errors.New("no pull writes such a row now: it is forged, or of an earlier kojisnap")
 
-// takes refuses a row, of a store, that this pull would not have taken from the hub.
+// takes refuses a row from a store that this pull would not have accepted from the hub.
 func takes(rel *relation.Relation, row [][]byte) error {
 	if column, err := convert.Climbs(rel, row); err != nil {
 		return fmt.Errorf("%s.%s: %w: %w", rel.Name, column, err, errForeign)
@@ -141,7 +141,7 @@ func takes(rel *relation.Relation, row [][]byte) error {
 	return nil
 }
 
-// whole reads all that a later snapshot may take over, and compares the digests.
+// whole reads everything that a later snapshot may take over, and checks the digests.
 func whole(ctx context.Context, s *snapfile.Snapshot, history bool) error {
 	for _, rel := range relation.All() {
 		take := func(row [][]byte) error { return takes(rel, row) }
@@ -157,20 +157,20 @@ func whole(ctx context.Context, s *snapfile.Snapshot, history bool) error {
 	return nil
 }
 
-// earlier is the snapshot before, once it was looked for; nil if there is none.
+// earlier is the previous snapshot, once it was looked for; nil if there is none.
 type earlier struct {
 	snap   *snapfile.Snapshot
 	sought bool
 }
 
-// lastSnapshot is the base or, if the pull has none because it asks for everything, what would be the
-// base; nil if there is none that can be read.
+// lastSnapshot returns the base. If the pull has none because it asks for everything, it returns the snapshot
+// that would be the base, or nil if none can be read.
 func (r *run) lastSnapshot(ctx context.Context) (*snapfile.Snapshot, error) {
 	if r.base != nil || r.before.sought || r.store == nil {
 		return cmp.Or(r.base, r.before.snap), nil
 	}
 	r.before.sought = true
-	// What is no base was told, or is not asked for.
+	// Snapshots that cannot be used have been reported, or do not matter.
 	snap, _, err := r.chooseBase(ctx, slog.New(slog.DiscardHandler), r.Found, true)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -12,7 +12,7 @@ import (
 	"kojisnap/kojisnap/pull/pager"
 )
 
-// buildReader reads builds, and what belongs to them.
+// buildReader reads builds and what belongs to them.
 type buildReader struct{ *run }
 
 // read reads the builds that tagging refers to, with their rpms, signatures, types and
@@ -21,8 +21,8 @@ func (b buildReader) read(ctx context.Context) error {
 	if err := b.readBuilds(ctx); err != nil {
 		return err
 	}
-	// A draft that is promoted between the two calls is one thing in its build and another in
-	// its rpms, which no schema would take: read both again.
+	// If a draft is promoted between two calls, its build and its rpms disagree, which no schema accepts:
+	// read both again.
 	for round := 0; ; round++ {
 		promoted := b.drafts.differ()
 		if len(promoted) == 0 {
@@ -48,8 +48,8 @@ func (b buildReader) read(ctx context.Context) error {
 	return nil
 }
 
-// readBuilds reads the tagged builds that are to be asked for, with what belongs to them. A pull
-// that keeps rows of a base knows which builds those are only when their rows are there.
+// readBuilds reads the tagged builds that have to be asked for, with what belongs to them. A pull that keeps
+// rows of a base knows these builds only after it has read their rows.
 func (b buildReader) readBuilds(ctx context.Context) error {
 	var ids []int64
 	var steps []func(context.Context) error
@@ -81,8 +81,8 @@ func (b buildReader) readBuilds(ctx context.Context) error {
 	return together(ctx, steps...)
 }
 
-// buildsToAsk reads the rows of builds that may have changed since the base, and returns those
-// whose other rows are to be asked for, too.
+// buildsToAsk reads the rows of builds that may have changed since the base. It returns those whose other
+// rows have to be asked for, too.
 func (b buildReader) buildsToAsk(ctx context.Context) ([]int64, error) {
 	if err := b.recheckLost(ctx); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (b buildReader) buildsToAsk(ctx context.Context) ([]int64, error) {
 	return b.inc.ask.List(), nil
 }
 
-// getBuilds reads builds and their types. With suspicion it leaves out those whose taggings need a recheck,
+// getBuilds reads builds and their types. With suspicion it leaves out builds whose taggings need a recheck,
 // and notes them.
 func (b buildReader) getBuilds(ctx context.Context, stageName string, ids []int64, suspicion bool) error {
 	return b.inStage(ctx, stageName, func(t task) error { return b.askBuilds(ctx, t, ids, suspicion) })
@@ -169,7 +169,7 @@ func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspici
 			}
 			return t.putBuild(id, r.Value, false)
 		}, bad)
-		var late []hub.Call // builds that were found only when they were asked for once more
+		var late []hub.Call // builds that only the second request found
 		var of []int
 		for i := range ids {
 			switch {
@@ -194,9 +194,9 @@ func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspici
 	return f.end()
 }
 
-// buildsByType reads builds by the lists of builds of each type, and returns those that the lists
-// do not tell in full: builds of no type, or of a type other than rpm, which add more rows, and
-// those of content generators, which the lists do not name.
+// buildsByType reads builds from the lists of builds of each type. It returns those whose rows the lists do
+// not have in full: builds without a type or with a type other than rpm, which have more rows, and builds of
+// content generators, which the lists do not name.
 func (b buildReader) buildsByType(ctx context.Context, t task, ids []int64, suspicion bool) ([]int64, error) {
 	left := idset.Of(nil)
 	asked := idset.Of(ids)

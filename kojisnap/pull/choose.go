@@ -11,10 +11,10 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// chooseBuilds settles, after the history, which builds are tagged and which of them are asked for.
+// chooseBuilds decides, after the history was read, which builds are tagged and which of them are asked for.
 func (b buildReader) chooseBuilds(ctx context.Context) error {
 	c := b.inc
-	c.tagged = *b.builder.Referred("build") // with those that were asked for by name
+	c.tagged = *b.builder.Referred("build") // including those asked for by name
 	rel := relation.Get("tag_listing")
 	keep := c.Keeps(rel)
 	build := rel.Index("build_id")
@@ -53,7 +53,7 @@ func (b buildReader) chooseBuilds(ctx context.Context) error {
 		}
 		c.known.Add(id)
 		switch {
-		case string(row[state]) == "2": // it does not come back, but for a reset, which leaves no tagging
+		case string(row[state]) == "2": // only a reset brings it back, and that leaves no tagging
 			c.deleted.Add(id)
 		case string(row[state]) != "1" || string(row[draft]) == "t":
 			c.unsettled.Add(id)
@@ -74,9 +74,9 @@ func (b buildReader) chooseBuilds(ctx context.Context) error {
 	return nil
 }
 
-// askCompleted asks which builds were completed lately. On a hub where those are many compared to
-// the scope's it leaves them to the sweep. Promoted drafts need no such question, which no release
-// up to 1.35.3 would answer: what was a draft at the base is asked for anyway.
+// askCompleted asks which builds were completed recently. If the hub has many compared to the scope, it
+// leaves them to the sweep. Promoted drafts need no such question (which no release up to 1.35.3 could
+// answer): builds that were drafts in the base are asked for anyway.
 func (b buildReader) askCompleted(ctx context.Context, t task) error {
 	since := float64(b.base.Manifest.EventTime.Add(-max(b.opt.Overlap, 0)).UnixMicro()) / 1e6
 	call := pager.RowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}})
@@ -96,7 +96,7 @@ func (b buildReader) askCompleted(ctx context.Context, t task) error {
 			return nil
 		})
 	})
-	if pager.Broken(ctx, err, nil) { // some row of a build that may not even be of the scope
+	if pager.Broken(ctx, err, nil) { // the row of some build, perhaps outside the scope
 		b.log.InfoContext(ctx, "left to the sweep", "completed builds", n, "err", err)
 		return nil
 	}

@@ -21,7 +21,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// aTag makes a tag at an event, with a build of a package in it.
+// aTag makes a tag at an event, and tags a build of a package in it.
 func (e edits) aTag(id int64, name string, event int64, build, pkg int64) {
 	e.t.Helper()
 	e.insert("tag", hubtest.Values{"id": id, "name": name})
@@ -33,7 +33,7 @@ func (e edits) aTag(id int64, name string, event int64, build, pkg int64) {
 	}
 }
 
-// module makes a module build like the recorded one, with an extra of its own, that is tagged at an event.
+// module makes a module build like the recorded one, with its own extra, and tags it at an event.
 func (e edits) module(id int64, version, extra string, tag, event int64) {
 	e.t.Helper()
 	b := maps.Clone(e.find("build", hubtest.Values{"id": 60})[0])
@@ -59,16 +59,16 @@ func scopeNames(s snapfile.Scope) []string {
 const (
 	modular     = 8 // f42-modular
 	bashPackage = 1
-	oldBash     = 7 // bash-5.2.37, which no compose takes
+	oldBash     = 7 // bash-5.2.37, which no compose uses
 	bigFloor    = 1000
 )
 
 // TestPullContentTags: the content tags of all module builds, not only of the latest, are in the scope as if
-// they had been asked for, with what they inherit, and with the content tags of modules in those.
+// they had been asked for, with what they inherit from, and with the content tags of modules in these.
 func TestPullContentTags(t *testing.T) {
 	c, rows, server := pulltest.ModularProduction(t)
 	e := edits{t, rows}
-	// Another build of the module, which is not the latest, and one in what its content tag inherits.
+	// Another build of the module, not the latest, and one in a tag that its content tag inherits from.
 	e.aTag(bigFloor, "module-old", 300, oldBash, bashPackage)
 	e.aTag(bigFloor+1, "module-platform", 300, 0, 0)
 	e.aTag(bigFloor+2, "module-in-platform", 300, oldBash, bashPackage)
@@ -78,7 +78,8 @@ func TestPullContentTags(t *testing.T) {
 	e.create("tag_packages", 300, hubtest.Values{"tag_id": bigFloor + 1, "package_id": 50, "blocked": false})
 	e.create("tag_package_owners", 300, hubtest.Values{"tag_id": bigFloor + 1, "package_id": 50, "owner": 1})
 	e.module(bigFloor+1, "14", contentExtra(`"module-in-platform"`), bigFloor+1, 378)
-	// One that f42 itself does not list, as the package is not in its list: f42-compose does, by f42-modular's.
+	// A build that f42 itself does not list, because its package list lacks the package. f42-compose lists
+	// it by f42-modular's package list.
 	e.aTag(bigFloor+4, "module-by-child", 300, oldBash, bashPackage)
 	e.module(bigFloor+2, "13", contentExtra(`"module-by-child"`), 2, 378)
 
@@ -106,7 +107,7 @@ func TestPullContentTags(t *testing.T) {
 		}
 	}
 
-	// A dry run counts them, and asks for nothing of a module that the base has.
+	// A dry run counts them, and asks nothing about a module that the base has.
 	o.DryRun = true
 	before := server.Calls()["getBuild"]
 	plan, err := pull.Pull(t.Context(), c, s, o)
@@ -114,7 +115,7 @@ func TestPullContentTags(t *testing.T) {
 	if plan.ContentTags != 4 || plan.ModuleBuilds != 4 || !plan.Existing || server.Calls()["getBuild"] != before {
 		t.Errorf("plan %+v; getBuild %d times", plan, server.Calls()["getBuild"]-before)
 	}
-	// What was turned off is not looked for.
+	// With NoContentTags nothing is looked for.
 	o.NoContentTags = true
 	calls := server.Calls()
 	if plan, err = pull.Pull(t.Context(), c, nil, o); err != nil || plan.ModuleBuilds != 0 || len(plan.Scope.All) != len(scopeNames(snap.Manifest.Scope))-5 {
@@ -125,12 +126,12 @@ func TestPullContentTags(t *testing.T) {
 	}
 }
 
-// TestPullContentTagsAgain goes on from a snapshot: a new module brings a tag whose rows are older than the
-// base, and what is turned off and on leaves and comes.
+// TestPullContentTagsAgain continues a snapshot. A new module brings a tag whose rows are older than the
+// base. Turning content tags off and on removes and adds them.
 func TestPullContentTagsAgain(t *testing.T) {
 	c, rows, _ := pulltest.ModularProduction(t)
 	e := edits{t, rows}
-	// It is there long before the module is tagged.
+	// The tag exists long before the module is tagged.
 	e.aTag(bigFloor, "module-new", 300, oldBash, bashPackage)
 	again := pulltest.NewStore(t)
 	o := pull.Options{Tags: []string{"f42-compose"}, Program: "test"}
@@ -171,16 +172,16 @@ func TestPullContentTagsAgain(t *testing.T) {
 	}
 	step(pulltest.LastEvent+2, true, nil, []string{"module-new", generate.ContentTag})
 	step(pulltest.LastEvent+3, false, []string{"module-new", generate.ContentTag}, nil)
-	// At the same event, too.
+	// Also at the same event.
 	step(pulltest.LastEvent+3, true, nil, []string{"module-new", generate.ContentTag})
-	// The build is not tagged any more.
+	// The build is no longer tagged.
 	e.event(pulltest.LastEvent+4, 4*days)
 	e.revoke("tag_listing", pulltest.LastEvent+4, hubtest.Values{"build_id": 60, "tag_id": modular, "create_event": 379})
 	all = all[:5] // builds of revoked taggings stay
 	step(pulltest.LastEvent+4, false, []string{"module-new"}, nil)
 }
 
-// TestPullOddContentTags: whatever a module build says, the pull goes on, and tells it once.
+// TestPullOddContentTags: whatever a module build says, the pull continues and reports it once.
 func TestPullOddContentTags(t *testing.T) {
 	c, rows, _ := pulltest.ModularProduction(t)
 	e := edits{t, rows}
@@ -237,7 +238,7 @@ func TestPullOddContentTags(t *testing.T) {
 	if r, _ = pulltest.PullWith(t, c, s, o); len(r.ContentNews) != 0 {
 		t.Errorf("told again: %v", r.ContentNews)
 	}
-	// A build whose tag is made is taken up.
+	// Once the missing tag of a build exists, the scope has it.
 	e.event(pulltest.LastEvent+1, days)
 	e.aTag(bigFloor+1, "no-such-tag", pulltest.LastEvent+1, oldBash, bashPackage)
 	o.Event = pulltest.LastEvent + 1
@@ -246,8 +247,7 @@ func TestPullOddContentTags(t *testing.T) {
 	}
 }
 
-// TestPullContentFaults: a call about modules that the hub cannot answer stops no pull; a hub that is in
-// trouble does.
+// TestPullContentFaults: a failing call about modules does not stop a pull, but a failing hub does.
 func TestPullContentFaults(t *testing.T) {
 	generic := &hubtest.Fault{Code: 1000, Text: "no"}
 	other := &hubtest.Fault{Code: 1, Text: "<class 'ValueError'>: no"}
@@ -290,7 +290,7 @@ func TestPullContentFaults(t *testing.T) {
 	}
 }
 
-// TestPullWithoutModules: a hub that has no module is asked for that, once.
+// TestPullWithoutModules: a hub without modules is asked about them once.
 func TestPullWithoutModules(t *testing.T) {
 	_, rows := pulltest.Production(t, hubtest.Options{})
 	_, err := rows.Delete("build_types", hubtest.Values{"btype_id": 5})
@@ -307,15 +307,15 @@ func TestPullWithoutModules(t *testing.T) {
 	}
 }
 
-// TestCopyContentTags: what is in a content tag is copied as an asked tag's latest builds are, for the tags that
-// have the module.
+// TestCopyContentTags: builds in a content tag are copied like the latest builds of a tag that was asked for,
+// for the tags that have the module.
 func TestCopyContentTags(t *testing.T) {
 	c, rows, _ := pulltest.ModularProduction(t)
 	e := edits{t, rows}
 	e.create("tag_packages", 300, hubtest.Values{"tag_id": 25, "package_id": bashPackage, "blocked": false})
 	e.create("tag_package_owners", 300, hubtest.Values{"tag_id": 25, "package_id": bashPackage, "owner": 1})
 	e.create("tag_listing", 379, hubtest.Values{"tag_id": 25, "build_id": oldBash})
-	from := pulltest.NewSource(t, "f42-compose") // of its files
+	from := pulltest.NewSource(t, "f42-compose") // of the builds' files
 	from.Snap = pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, "f42-compose", "f42-extras")
 	for _, test := range []struct {
 		tags []string

@@ -30,14 +30,14 @@ import (
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
-// gate stands before a hub and cuts pulls off.
+// gate stands before a hub and interrupts pulls.
 type gate struct {
 	hub http.Handler
 
 	mu    sync.Mutex
-	log   []string    // methods that were let through
-	after int         // how many are; below 0: all
-	cut   func() bool // called for the first one more; it says whether that and all later ones fail
+	log   []string    // methods of the requests that passed
+	after int         // how many requests pass; negative: all
+	cut   func() bool // called at the next request; reports whether this and all later requests fail
 }
 
 var methodName = regexp.MustCompile(`<methodName>(\w+)</methodName>`)
@@ -52,7 +52,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the hub is gone", http.StatusServiceUnavailable)
 		return
 	}
-	// By the hub's clock all that it has is of the past.
+	// By the hub's clock everything that it has is in the past.
 	w.Header().Set("Date", time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC).Format(http.TimeFormat))
 	g.hub.ServeHTTP(w, r)
 }
@@ -67,7 +67,7 @@ func (g *gate) let(method string) bool {
 	return true
 }
 
-// set lets that many requests through and begins a new log.
+// set lets some requests pass and starts a new log.
 func (g *gate) set(after int, cut func() bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -80,7 +80,7 @@ func (g *gate) methods() []string {
 	return slices.Clone(g.log)
 }
 
-// cutHub is a hub behind a gate whose pulls are cut off.
+// cutHub is a hub behind a gate that interrupts pulls.
 type cutHub struct {
 	rows *hubtest.Memory
 	gate *gate
@@ -110,7 +110,7 @@ func newCutHub(t *testing.T, opt pull.Options) *cutHub {
 	return w
 }
 
-// change makes some changes of all kinds in the hub, days after what there was.
+// change makes some changes of all kinds in the hub, days after the last event.
 func (w *cutHub) change(t *testing.T, steps int) {
 	t.Helper()
 	at := &changingHub{t: t, rows: w.rows}
@@ -129,7 +129,7 @@ func (w *cutHub) change(t *testing.T, steps int) {
 		}
 	}
 	at.wait(time.Minute)
-	// A transaction of the base's time commits only now.
+	// A transaction from the base's time commits only now.
 	tagged, err := w.rows.Select("tag_listing", hubtest.Values{"tag_id": 2, "active": true})
 	if err != nil || len(tagged) == 0 {
 		t.Fatal(len(tagged), err)
@@ -140,7 +140,7 @@ func (w *cutHub) change(t *testing.T, steps int) {
 	}
 }
 
-// pull pulls as a process of its own would.
+// pull pulls as a separate process would.
 func (w *cutHub) pull(ctx context.Context, t *testing.T, s store.Store) (*pull.Result, error) {
 	t.Helper()
 	return pull.Pull(ctx, w.client(t), s, w.opt)
@@ -155,7 +155,7 @@ func (w *cutHub) client(t *testing.T) *hub.Client {
 	return c
 }
 
-// whole pulls without being cut off, and returns the snapshot and the methods of all requests.
+// whole pulls without an interruption. It returns the snapshot and the methods of all requests.
 func (w *cutHub) whole(t *testing.T, s store.Store) (*snapfile.Snapshot, []string) {
 	t.Helper()
 	w.gate.set(-1, nil)
@@ -170,11 +170,11 @@ func (w *cutHub) whole(t *testing.T, s store.Store) (*snapfile.Snapshot, []strin
 	return snap, w.gate.methods()
 }
 
-// opening is how many requests come before the first whose answer is kept.
+// opening returns how many requests come before the first one whose answer is kept.
 func opening(methods []string) int { return slices.Index(methods, "listBTypes") }
 
-// cut cuts a pull off after some requests, in the store s, goes on with it and compares what comes
-// out, and what was asked for, with a pull at once.
+// cut interrupts a pull in the store s after some requests, resumes it, and compares the result and the
+// requests with an uninterrupted pull.
 func (w *cutHub) cut(t *testing.T, s store.Store, after int, cancelled bool, want *snapfile.Snapshot, needed []string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -191,21 +191,21 @@ func (w *cutHub) cut(t *testing.T, s store.Store, after int, cancelled bool, wan
 	}
 	first := w.gate.methods()
 
-	// Later events are of no concern.
+	// Later events must not matter.
 	last := (&changingHub{t: t, rows: w.rows}).event()
 	(&changingHub{t: t, rows: w.rows}).wait(time.Minute)
 	got, second := w.whole(t, s)
 	if n, err := w.rows.Delete("events", hubtest.Values{"id": last + 1}); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	begun := after > opening(needed) // before that there is nothing to go on with
+	begun := after > opening(needed) // before that there is nothing to resume
 	if begun && got.Manifest.Event != want.Manifest.Event {
 		t.Errorf("event %d, begun at %d", got.Manifest.Event, want.Manifest.Event)
 	}
 	if begun && !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) || got.Manifest.Parent != want.Manifest.Parent {
 		t.Errorf("cut off after %d requests: not what a pull at once gives", after)
 	}
-	// A batch that was under way may have had a request before.
+	// A batch that was running may have made a request before.
 	most := len(needed) + opening(needed) + 2*cutJobs
 	if asked := len(first) + len(second); asked > most {
 		t.Errorf("cut off after %d requests: %d in both, %d at once, so %d at most", after, asked, len(needed), most)
@@ -224,8 +224,8 @@ func count(methods []string) map[string]int {
 	return n
 }
 
-// cuts returns after how many requests pulls are cut off: some of the range, or with
-// KOJISNAP_CUTS=all everywhere.
+// cuts returns after how many requests pulls are interrupted: some of the range, or all with
+// KOJISNAP_CUTS=all.
 func cuts(requests, some int) []int {
 	stride := max(1, requests/some)
 	if os.Getenv("KOJISNAP_CUTS") == "all" {
@@ -255,13 +255,13 @@ func copyOf(t *testing.T, s *dir.Store) *dir.Store {
 	return c
 }
 
-// TestPullCutOff cuts pulls off everywhere: of everything, by ids and by pages, and those that go
-// on from a snapshot. The hub fails for good, or the pull is cancelled.
+// TestPullCutOff interrupts pulls everywhere: full ones, by ids and by pages, and incremental ones. The hub
+// fails, or the pull is canceled.
 func TestPullCutOff(t *testing.T) {
 	pages := map[string]string{"build": "table", "rpminfo": "table", "rpmsigs": "table", "archiveinfo": "table"}
 	opt := pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}
 	again := opt
-	again.Tags = pulltest.WayTags // where there is all that can happen
+	again.Tags = pulltest.WayTags // a scope where everything can happen
 	past, pastAgain := opt, again
 	past.Since, pastAgain.Since = 300, 300
 	for _, test := range []struct {
@@ -295,7 +295,7 @@ func TestPullCutOff(t *testing.T) {
 	}
 }
 
-// TestPullCutOffS3 does so in S3.
+// TestPullCutOffS3 does the same in S3.
 func TestPullCutOffS3(t *testing.T) {
 	w := newCutHub(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 5}))
 	base, s := pulltest.NewStore(t), s3test.Start(t).Open(t)

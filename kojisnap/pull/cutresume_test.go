@@ -17,7 +17,7 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// TestPullGoesOnOrNot cuts a pull off, changes something, and pulls again: does it go on?
+// TestPullGoesOnOrNot interrupts a pull, changes something, and pulls again: the pull is resumed or not.
 func TestPullGoesOnOrNot(t *testing.T) {
 	w := newCutHub(t, pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}.WithPager(pager.Options{Batch: 50}))
 	base := pulltest.NewStore(t)
@@ -65,7 +65,7 @@ func TestPullGoesOnOrNot(t *testing.T) {
 		"a snapshot in between": {no, func(t *testing.T, w *cutHub, s *dir.Store) {
 			between := *w
 			between.opt.Event, between.opt.Full = event-1, true
-			putBack := remember(t, s, "pulls/") // Pull takes them away, but one of another version may not
+			putBack := remember(t, s, "pulls/") // Pull removes them, but that of another version may not
 			between.whole(t, s)
 			putBack()
 		}},
@@ -117,7 +117,7 @@ func TestPullGoesOnOrNot(t *testing.T) {
 	}
 }
 
-// remember remembers objects and returns what puts them back.
+// remember returns a function that restores objects.
 func remember(t *testing.T, s *dir.Store, prefix string) func() {
 	t.Helper()
 	saved := copyOf(t, s)

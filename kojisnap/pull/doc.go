@@ -62,7 +62,7 @@ What ends a pull, as it is wrong for all rows:
 	a reply of another shape: a member that    error: no row can make a hub send that
 	is missing, text for a number
 	a fault for every one of three or more     error: it is the hub that is wrong
-	more than 10 rows of a relation and 1 of   error: so much is no matter of single rows; the snapshot
+	more than 10 rows of a relation and 1 of   error: the cause is not a single row; the snapshot
 	20, or all of three or more                before is better
 	the list of types, volumes, channels,      error: they cannot be read row by row
 	permissions as a whole

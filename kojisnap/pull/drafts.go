@@ -7,10 +7,10 @@ import (
 	"kojisnap/kojisnap/idset"
 )
 
-// drafts remembers which builds and rpms are drafts, to find those that do not agree.
+// drafts notes which builds and rpms are drafts, to find builds and rpms that disagree.
 type drafts struct {
 	mu           sync.Mutex
-	builds, rpms [2]idset.Set // ids of builds: that are no drafts, or whose rpms are none; that are, or whose are
+	builds, rpms [2]idset.Set // ids of builds: [0] no drafts, or with rpms that are none; [1] drafts, or with rpms that are
 }
 
 func (d *drafts) build(id int64, draft bool) { d.note(&d.builds, id, draft) }

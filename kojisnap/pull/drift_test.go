@@ -18,8 +18,8 @@ import (
 // leaves an event, makes the pull ask for the build. These tests derive that rule from the hub's rows,
 // independently of the code that they check.
 
-// traceless are the changes that leave no event and are in no list by time, with what of a build
-// differs until it is asked for: relations, columns of its row, or all that belongs to it.
+// traceless are the changes that leave no event and are in no list by time. differ is what of a build may
+// differ until it is asked for: relations, columns of its row, or everything that belongs to it.
 var traceless = []struct {
 	did    *regexp.Regexp
 	differ []string
@@ -31,12 +31,11 @@ var traceless = []struct {
 	{regexp.MustCompile(`^signed \d+ rpms of build (\S+)`), []string{"rpmsigs"}},
 	{regexp.MustCompile(`^removed the signature "\w*" of rpm \d+ of build (\S+)`), []string{"rpmsigs"}},
 	{regexp.MustCompile(`^imported rpm \d+ into build (\S+)`), []string{"rpminfo", "rpmsigs"}},
-	// Of a build that no tag of the scope has, only an image: others leave the event of their untagging.
+	// Of a build that only an image has, not a tag: untagging leaves an event.
 	{regexp.MustCompile(`^deleted build (\S+)`), []string{"build.state"}},
 }
 
-// staleRows says, by the id of a build, which of its rows and columns may differ, and which change is
-// the reason for each.
+// staleRows says, by build id, which rows and columns may differ, and because of which change.
 type staleRows map[string]map[string]string
 
 func (d staleRows) add(build, what, why string) {
@@ -50,7 +49,7 @@ func (d staleRows) has(build string, what ...string) bool {
 	return slices.ContainsFunc(what, func(w string) bool { return d[build][w] != "" })
 }
 
-// note remembers what may differ after a change.
+// note notes what may differ after a change.
 func (w *changingHub) note(did string) {
 	w.t.Helper()
 	for _, kind := range traceless {
@@ -63,7 +62,7 @@ func (w *changingHub) note(did string) {
 			w.stale.add(build, what, did)
 		}
 		if kind.differ[0] == "all" {
-			// Its rpms and archives went from the images that consist of them, too.
+			// Images that had its rpms and archives as components lost them, too.
 			for image := range w.images(build) {
 				w.stale.add(image, "archive_rpm_components", did)
 				w.stale.add(image, "archive_components", did)
@@ -84,8 +83,8 @@ func (w *changingHub) buildID(nvr string) string {
 	return ""
 }
 
-// images returns the builds whose archives consisted of a build's rpms or archives when last all
-// was asked for.
+// images returns the builds whose archives had a build's rpms or archives as components at the last full
+// pull.
 func (w *changingHub) images(build string) map[string]bool {
 	in := map[string]bool{}
 	of := ownersIn(w, w.last)
@@ -100,7 +99,7 @@ func (w *changingHub) images(build string) map[string]bool {
 	return in
 }
 
-// componentOf says in which relation the components are that a relation's rows name.
+// componentOf has the relation of the components in a relation's rows.
 var componentOf = map[string]string{"archive_rpm_components": "rpminfo", "archive_components": "archiveinfo"}
 
 // ownersIn returns the builds of a snapshot's rpms and archives.
@@ -116,8 +115,8 @@ func ownersIn(w *changingHub, snap *snapfile.Snapshot) map[string]map[string]str
 	return of
 }
 
-// forget drops the stale rows of the builds that the pull under way has to ask for: those of its part of
-// the sweep, and those that something tells of.
+// forget drops the stale rows of builds that the current pull has to ask for: those in its slice of the
+// sweep, and those with a trace.
 func (w *changingHub) forget(all *snapfile.Snapshot) {
 	w.t.Helper()
 	if w.base == nil {
@@ -136,7 +135,7 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 	for _, tag := range all.Manifest.Scope.All {
 		scope[tag.ID] = true
 	}
-	known := map[string]bool{} // to the base, complete or deleted, and no draft
+	known := map[string]bool{} // by the base: complete or deleted, and no draft
 	rel := relation.Get("build")
 	for _, row := range pulltest.SnapshotRows(w.t, w.base, "build") {
 		f := strings.Split(row, "\t")
@@ -163,7 +162,7 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 			tagged = true
 			told = told || l["create_event"].(int64) > after || isRevoked
 		}
-		// A list of very many is left to the sweep (askCompleted).
+		// A very long list is left to the sweep (askCompleted).
 		told = told || stands(b) && completed <= 100
 		swept := number(id)%againSweep == int64(m.Chain)%againSweep
 		if swept || !known[id] || tagged && told {
@@ -172,8 +171,8 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 	}
 }
 
-// carriesTagging reports whether the base has a build tagged by a row that the hub deleted: it
-// stays until the build is asked for.
+// carriesTagging reports whether the base has a build tagged by a row that the hub deleted. The row stays
+// until the build is asked for.
 func (w *changingHub) carriesTagging(build string) bool {
 	w.t.Helper()
 	rel := relation.Get("tag_listing")
@@ -190,16 +189,16 @@ func (w *changingHub) carriesTagging(build string) bool {
 	return false
 }
 
-// deviation is a row that is in one snapshot only.
+// deviation is a row that only one snapshot has.
 type deviation struct {
 	rel     *relation.Relation
 	fields  []string
-	missing bool     // from the pull that went on
-	revoked bool     // and not of the view
-	build   string   // that it belongs to, if it does to one
-	differ  []string // columns that the other snapshot has otherwise in the row of the same key; nil: it has none
+	missing bool     // missing from the incremental pull
+	revoked bool     // among the revoked rows, not in the view
+	build   string   // the build that it belongs to, if any
+	differ  []string // columns that differ from the other snapshot's row with the same key; nil: it has none
 	allowed bool
-	part    bool // only there as a part of an image
+	part    bool // only there as a component of an image
 }
 
 func (d *deviation) field(column string) string { return d.fields[d.rel.Index(column)] }
@@ -208,14 +207,14 @@ func (d *deviation) String() string {
 	return fmt.Sprintf("%s of build %q (missing %v, revoked %v, other columns %v): %s", d.rel.Name, d.build, d.missing, d.revoked, d.differ, strings.Join(d.fields, "\t"))
 }
 
-// unexpected returns what differs and may not.
+// unexpected returns the deviations that are not allowed.
 func (w *changingHub) unexpected(again, all *snapfile.Snapshot) []*deviation {
 	w.t.Helper()
 	ds := w.deviations(again, all)
 	for _, d := range ds {
 		d.allowed = w.isStale(d) || w.isReset(d)
 	}
-	// What only allowed rows brought along.
+	// Drop rows that are only there because of allowed ones.
 	for changed := true; changed; {
 		changed = false
 		for _, d := range ds {
@@ -228,8 +227,8 @@ func (w *changingHub) unexpected(again, all *snapfile.Snapshot) []*deviation {
 	return slices.DeleteFunc(ds, func(d *deviation) bool { return d.allowed })
 }
 
-// isReset reports whether a row tells that a build left which production reset or deleted, and notes who
-// tells it: a pull that goes on may do so later, when it sweeps the build.
+// isReset reports whether a row says that production reset or deleted a build that left, and notes which pull
+// says so: an incremental pull may say it later, when it sweeps the build.
 func (w *changingHub) isReset(d *deviation) bool {
 	if d.rel.Name != "build" || !d.revoked {
 		return false
@@ -243,8 +242,8 @@ func (w *changingHub) isReset(d *deviation) bool {
 	return true
 }
 
-// checkResets demands, after a whole sweep, that pulls which go on have told of each build that is still
-// reset or deleted and of which those that ask for everything told.
+// checkResets requires, after a whole sweep, that incremental pulls have reported each build that is still
+// reset or deleted and that full pulls have reported.
 func (w *changingHub) checkResets() {
 	w.t.Helper()
 	for id, told := range w.resets {
@@ -254,15 +253,15 @@ func (w *changingHub) checkResets() {
 		}
 		state := w.find("build", hubtest.Values{"id": n})[0]["state"]
 		if told[1] && !told[0] && state != int64(1) && state != int64(0) && state != int64(3) {
-			w.t.Errorf("build %d has the state %v, of which only a pull that asks for everything tells", n, state)
+			w.t.Errorf("build %d has the state %v: only a full pull reported that", n, state)
 		}
 	}
 }
 
-// isStale reports whether a row differs in what a change without a trace may have changed.
+// isStale reports whether a row differs only in what a traceless change may have changed.
 func (w *changingHub) isStale(d *deviation) bool {
 	switch {
-	case d.build == "" || d.revoked && (w.since == 0 || d.rel.Name != "tag_listing"): // history is carried over until the build is swept
+	case d.build == "" || d.revoked && (w.since == 0 || d.rel.Name != "tag_listing"): // history is kept until the build is swept
 		return false
 	case w.stale.has(d.build, "all", d.rel.Name):
 		return true
@@ -272,10 +271,9 @@ func (w *changingHub) isStale(d *deviation) bool {
 	return false
 }
 
-// comesWith reports whether a row is there because of an allowed one, and for nothing else: an
-// event, a user or another name that it has, a component of an image, the build of a component,
-// and what belongs to such a build or archive. The rows of a tagged build do not come with each
-// other: each has to be allowed itself.
+// comesWith reports whether a row is there only because of an allowed one: as its event, user or other name,
+// as a component of an image, as the build of a component, or as what belongs to such a build or archive.
+// Rows of a tagged build do not justify each other: each must be allowed itself.
 func (d *deviation) comesWith(by *deviation) bool {
 	if !by.allowed || by.missing != d.missing {
 		return false
@@ -329,7 +327,7 @@ func (w *changingHub) deviations(again, all *snapfile.Snapshot) (ds []*deviation
 	return ds
 }
 
-// owner is the build that a row belongs to, empty for the rows of names, events and tags.
+// owner returns the build that a row belongs to, empty for rows of names, events and tags.
 func owner(d *deviation, of map[string]map[string]string) string {
 	switch rel := d.rel; {
 	case rel.Name == "build":

@@ -2,7 +2,7 @@ package pull
 
 import "kojisnap/kojisnap/pull/pager"
 
-// WithPager settles how rows are read.
+// WithPager sets how rows are read.
 func (o Options) WithPager(p pager.Options) Options {
 	o.pager = p
 	return o

@@ -23,8 +23,8 @@ func (r *run) taggedIn(ctx context.Context, build int64) (tag int64, name string
 	return tag, name, err
 }
 
-// withoutExtra reads rows of a build without their extra, which is what a hub usually cannot send: by a
-// call that lists what is tagged. fn is given those of the build. Nothing found is no error.
+// withoutExtra reads rows of a build without their extra, which is usually what a hub cannot send. It uses a
+// call that lists tagged rows, and calls fn for those of the build. If it finds none, that is no error.
 func (r *run) withoutExtra(ctx context.Context, method string, build int64, fn func(row hub.Row) error) error {
 	if !r.version.AtLeast(1, 29) { // it knows no extra=False
 		return nil
@@ -37,7 +37,7 @@ func (r *run) withoutExtra(ctx context.Context, method string, build int64, fn f
 		return nil
 	}
 	kwargs := map[string]any{"tag": tag, "package": name, "extra": false}
-	if method == "listTaggedRPMS" { // of archives, with a package, no hub can tell for an event
+	if method == "listTaggedRPMS" { // for archives of a package, no hub can answer that at an event
 		kwargs["event"] = r.Event
 	}
 	var ours error

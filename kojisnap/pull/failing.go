@@ -9,14 +9,14 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// failing judges the calls of a stage for things by id. That one fails is the thing's trouble; that
-// all do is the hub's. Its methods may be called concurrently.
+// failing judges a stage's calls for single ids. If one fails, the fault lies with that id; if all fail, it
+// lies with the hub. Its methods may be called concurrently.
 type failing struct {
 	mu    sync.Mutex
-	known *idset.Set // that failed in earlier pulls; nil: none
+	known *idset.Set // ids that failed in earlier pulls; nil: none
 	good  bool
 	bad   int64
-	first error // of the thing with the lowest id: what, and why
+	first error // of the lowest id
 	id    int64
 }
 
@@ -26,14 +26,14 @@ func (f *failing) succeeded() {
 	f.good = true
 }
 
-// passed notes the outcome of a batch: bad says which of its things failed.
+// passed takes the outcome of a batch: bad says which of its ids failed.
 func (f *failing) passed(bad []bool) {
 	if slices.Contains(bad, false) {
 		f.succeeded()
 	}
 }
 
-// failed notes that the hub could not send a thing. It returns an error if it could send none at all.
+// failed notes that the call for an id failed. It returns an error if all failed.
 func (f *failing) failed(id int64, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -49,7 +49,7 @@ func (f *failing) failed(id int64, err error) error {
 	return nil
 }
 
-// end is the judgement when all calls were made.
+// end returns the judgement after all calls.
 func (f *failing) end() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,18 +66,18 @@ func (f *failing) judge() error {
 	return &allFailedError{f.first, f.bad}
 }
 
-// allFailedError says that the hub could send nothing of what was asked for.
+// allFailedError says that the hub gave nothing of what was asked for.
 type allFailedError struct {
 	first error
 	asked int64
 }
 
 func (e *allFailedError) Error() string {
-	return fmt.Sprintf("%v: and so it is with all %d that were asked for", e.first, e.asked)
+	return fmt.Sprintf("%v: the same holds for all %d that were asked for", e.first, e.asked)
 }
 func (e *allFailedError) Unwrap() []error { return []error{e.first, snapshot.ErrTooMuch} }
 
-// newFailing judges a stage of calls for builds, some of which may have failed before.
+// newFailing judges a stage of calls for builds. Some may have failed in earlier pulls.
 func (r *run) newFailing() *failing {
 	f := &failing{}
 	if r.inc != nil {

@@ -19,8 +19,8 @@ import (
 	"kojisnap/kojisnap/seedtest"
 )
 
-// TestPullHeals changes the hub at random while pulls are cut off. What goes on holds rows of two
-// times; the next pull has everything right, but for what a sweep finds.
+// TestPullHeals changes the hub at random while pulls are interrupted. A resumed pull has rows of two times;
+// the next pull has everything right, except what only a sweep finds.
 func TestPullHeals(t *testing.T) { seedtest.Each(t, []uint64{3}, testPullHeals) }
 
 func testPullHeals(t *testing.T, seed uint64) {
@@ -74,14 +74,14 @@ func testPullHeals(t *testing.T, seed uint64) {
 			if r, err = pull.Pull(t.Context(), c, w.again, opt); err != nil {
 				t.Fatal(err)
 			}
-			if r.Event != begun && !renamed { // a scope of other names is another
+			if r.Event != begun && !renamed { // other names are another scope
 				t.Errorf("event %d, begun at %d", r.Event, begun)
 			}
 			if r.Event == begun {
 				wentOn++
 			}
 		}
-		// What is revoked counts from the snapshot before.
+		// Revocations count from the last snapshot.
 		opt.Event, opt.Sweep = r.Event, 1
 		all, err := pull.Pull(t.Context(), c, w.all, opt)
 		if err != nil {
@@ -108,9 +108,9 @@ func testPullHeals(t *testing.T, seed uint64) {
 	}
 }
 
-// TestPullHealsRecycled has a build reset, made anew and tagged again after a pull that is cut off
-// has read its tagging, and before it reads the build. By the build's row nothing tells the next
-// pull, whose base that is, but that it is younger than the base.
+// TestPullHealsRecycled: a build is reset, made again and tagged again after an interrupted pull has read its
+// tagging and before it reads the build. In the next pull, which continues that snapshot, the build's row
+// only shows that it is younger than the base.
 func TestPullHealsRecycled(t *testing.T) {
 	w := newCutHub(t, pull.Options{Tags: pulltest.WayTags, Margin: -1, Overlap: 5 * time.Second})
 	at := &changingHub{t: t, rows: w.rows}
@@ -123,7 +123,7 @@ func TestPullHealsRecycled(t *testing.T) {
 		t.Fatalf("cut off: %v", err)
 	}
 	at.wait(10 * 24 * time.Hour)
-	// In f42, and older than the overlap: what is younger is asked for again anyway.
+	// A build in f42 that is older than the overlap: younger ones are asked for again anyway.
 	tagged := at.find("tag_listing", hubtest.Values{"tag_id": 2, "active": true})[0]
 	build := hubtest.Values{"id": tagged["build_id"]}
 	change := func(n int, err error) {

@@ -23,7 +23,7 @@ var tagHistory = []string{
 	"tag_external_repos", "group_config", "group_req_listing", "group_package_listing",
 }
 
-// historyReader reads what has events: the versioned relations of the scope's tags, and the targets.
+// historyReader reads relations with events: the versioned relations of the scope's tags, and the targets.
 type historyReader struct{ *run }
 
 // read reads the versioned relations of the scope's tags, and the targets.
@@ -70,7 +70,7 @@ func (h historyReader) askHistory(ctx context.Context, t task) error {
 			}
 			g.Go(func() error {
 				err := h.history(gctx, t, fmt.Sprint(name, " of ", tag.ID), name, map[string]any{"tag": tag.ID}, func(r hub.Value) bool {
-					// Of inheritance the filter gives the links to children too.
+					// For inheritance the filter also returns the links to children.
 					id, ok := r.Field("tag_id").Int()
 					return id == tag.ID || !ok
 				})
@@ -93,7 +93,7 @@ func (h historyReader) laterHistory(ctx context.Context, t task, tag snapfile.Ta
 	return h.tagRows(ctx, t, tag, map[string]any{"tables": toAny(tagHistory), "tag": tag.ID, "afterEvent": h.inc.after})
 }
 
-// tagRows adds the rows of a tag's history that a query gives.
+// tagRows adds the rows of a tag's history that a query returns.
 func (h historyReader) tagRows(ctx context.Context, t task, tag snapfile.Tag, kwargs map[string]any) error {
 	var ours error
 	put := func(table string, r hub.Row) error {
@@ -119,15 +119,15 @@ func (t task) putLater(tag int64, table string, r hub.Row) error {
 		return fmt.Errorf("queryHistory answered %q", table)
 	}
 	if id, ok := r.Get("tag_id").Int(); id != tag && ok {
-		return nil // of inheritance the filter gives the links to children too
+		return nil // for inheritance the filter also returns the links to children
 	}
 	_, err := t.putVersioned(table, r.Value)
 	return err
 }
 
-// historyApart reads rows of one table of the history that the hub cannot send all at once. Which
-// rows it cannot send is not known then, only in which tag. If it can send none, or not a tag's config, that
-// is an error: the tag would be another one.
+// historyApart reads rows of one table of the history that the hub cannot send in one reply. It is then
+// unknown which rows the hub cannot send; only their tag is known. If the hub can send none, or not a tag's
+// config, that is an error: the tag would be a different one.
 func (h historyReader) historyApart(ctx context.Context, t task, name string, kwargs map[string]any, whole error, fn func(r hub.Row) error) error {
 	ask := func(ctx context.Context, call hub.Call, fn func(r hub.Row) error) error {
 		return h.hub.StreamTables(ctx, call, func(_ string, r hub.Row) error { return fn(r) })
@@ -149,9 +149,9 @@ func (h historyReader) historyApart(ctx context.Context, t task, name string, kw
 	return nil
 }
 
-// loadRepoArches reads the arches of external repos, which Koji has since 1.24, but which the
-// queryHistory of no released version up to 1.35.3 shows. Later ones may or may not: the
-// version does not tell, so the rows decide. Of rows that are revoked they are read where history is
+// loadRepoArches reads the arches of external repos. Koji has them since 1.24, but queryHistory of no
+// released version up to 1.35.3 returns them. The version does not tell whether later ones do, so the rows
+// decide. The arches of revoked rows are read if history is asked for, and missing otherwise.
 // asked for, and lost otherwise.
 func (h historyReader) loadRepoArches(ctx context.Context, t task) error {
 	if !h.version.AtLeast(1, 24) {
@@ -195,15 +195,15 @@ func (h historyReader) askRepoArches(ctx context.Context) (map[string][]byte, er
 	return all, nil
 }
 
-// badArches stands for arches that are no text that a hub may send: no text has a NUL.
+// badArches stands for arches that are no valid text. No text has a NUL.
 var badArches = []byte{0}
 
 func repoArchesKey(r hub.Value) string {
 	return fmt.Sprintf("%s/%s/%s", r.Field("tag_id").Text(), r.Field("external_repo_id").Text(), r.Field("priority").Text())
 }
 
-// readTargets reads the build targets that have a tag of the scope on either side. The hub's
-// own filter knows only the destination.
+// readTargets reads the build targets with a tag of the scope on either side. The hub's own filter knows only
+// the destination.
 func (h historyReader) readTargets(ctx context.Context, t task) error {
 	err := h.history(ctx, t, "targets", "build_target_config", nil, func(r hub.Value) bool {
 		build, ok := r.Field("build_tag").Int()
@@ -216,9 +216,9 @@ func (h historyReader) readTargets(ctx context.Context, t task) error {
 	return h.nameKept(ctx, t, "build_target_config", "build_target", "build_target_id")
 }
 
-// history reads a versioned relation: the rows of the view at E and those revoked since the
-// snapshot before. keep chooses among them, and keeps what it cannot tell: that is no row of the
-// relation, and an error. In a stage, key stands for all that it depends on.
+// history reads a versioned relation: the rows of the view at E, and those revoked since the last snapshot.
+// keep selects rows; it must keep a row that it cannot judge, because that is no valid row, and an error. In
+// a stage, key names everything that the rows depend on.
 func (h historyReader) history(ctx context.Context, t task, key, name string, filter map[string]any, keep func(hub.Value) bool) error {
 	after, err := h.since, error(nil)
 	if filter == nil {
@@ -226,7 +226,7 @@ func (h historyReader) history(ctx context.Context, t task, key, name string, fi
 			return err
 		}
 	}
-	// In this order: a row that is revoked between the two calls is in both.
+	// In this order, because a row that is revoked between the two calls is then in both.
 	for _, active := range []bool{true, false} {
 		kwargs := map[string]any{"tables": []any{name}, "active": active}
 		for k, v := range filter {
@@ -262,14 +262,14 @@ func (h historyReader) history(ctx context.Context, t task, key, name string, fi
 	return nil
 }
 
-// earlierHistory reads the rows of a tag that were revoked after S, and not after the event from which
-// on the base has them.
+// earlierHistory reads the rows of a tag that were revoked after S, up to the event from which on the base
+// has them.
 func (h historyReader) earlierHistory(ctx context.Context, t task, tag snapfile.Tag, from int64) error {
 	return h.tagRows(ctx, t, tag, map[string]any{"tables": toAny(tagHistory), "tag": tag.ID, "active": false, "afterEvent": h.Start, "beforeEvent": from + 1})
 }
 
-// revokedAfter is the event after which revoked rows of a relation that no tag selects are asked for:
-// what the base has is not asked for again.
+// revokedAfter returns the event after which revoked rows of a relation that no tag selects are asked for:
+// those that the base has are not asked for again.
 func (h historyReader) revokedAfter(ctx context.Context, rel *relation.Relation) (int64, error) {
 	covers, err := h.inc.coversUntagged(ctx, rel)
 	if err != nil || !covers {

@@ -15,7 +15,8 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// pastScope are the tags that some tags inherit at one event from since to E at least, or that those do.
+// pastScope returns the tags that the named ones inherit from at some event from since to E, and their
+// ancestors.
 func pastScope(t *testing.T, rows *hubtest.Memory, since, event int64, names ...string) map[int64]bool {
 	t.Helper()
 	e := edits{t, rows}
@@ -38,8 +39,7 @@ func pastScope(t *testing.T, rows *hubtest.Memory, since, event int64, names ...
 	return scope
 }
 
-// checkHistory compares the rows of a snapshot that tags have with the hub's: as they are at each event
-// from since to E.
+// checkHistory compares the tags' rows in a snapshot with the hub's, at each event from since to E.
 func checkHistory(t *testing.T, rows *hubtest.Memory, snap *snapfile.Snapshot, since int64) (revoked int) {
 	t.Helper()
 	event := snap.Manifest.Event
@@ -113,16 +113,16 @@ func checkHistory(t *testing.T, rows *hubtest.Memory, snap *snapfile.Snapshot, s
 	return revoked
 }
 
-// TestPullHistory pulls with the history since an event. The real data has tags that were inherited
-// once, builds that were untagged, and deleted tags.
+// TestPullHistory pulls with the history since an event. The real data has tags that were once inherited,
+// builds that were untagged, and deleted tags.
 func TestPullHistory(t *testing.T) {
 	c, rows := pulltest.Production(t, hubtest.Options{})
 	tags := []string{"f42-compose", "f42-updates-testing"}
-	once := []string{edits{t, rows}.find("tag", hubtest.Values{"id": int64(6)})[0]["name"].(string)} // it inherited tag 11, from event 79 to 80
+	once := []string{edits{t, rows}.find("tag", hubtest.Values{"id": int64(6)})[0]["name"].(string)} // it inherited from tag 11 from event 79 to 80
 	for _, at := range []struct {
 		tags         []string
 		since, event int64
-		past         int // tags that are inherited no more
+		past         int // tags that are no longer inherited
 	}{{tags, 1, pulltest.LastEvent, 0}, {tags, 150, pulltest.LastEvent, 0}, {tags, 300, 380, 0}, {tags, 360, pulltest.LastEvent, 0}, {tags, pulltest.LastEvent, pulltest.LastEvent, 0},
 		{once, 70, pulltest.LastEvent, 2}, {once, 79, 400, 2}, {once, 80, pulltest.LastEvent, 0}} {
 		tags, since, event := at.tags, at.since, at.event
@@ -144,9 +144,8 @@ func TestPullHistory(t *testing.T) {
 	}
 }
 
-// TestPullHistoryGoesOn has pulls with the same since, with an earlier and a later one, and with more
-// tags go on from one another. Each comes to what one does that asks for everything, and asks only for
-// what the base has not.
+// TestPullHistoryGoesOn: pulls with the same, an earlier or a later since, and with more tags, continue one
+// another. Each gives the result of a full pull, and asks only for what the base does not have.
 func TestPullHistoryGoesOn(t *testing.T) {
 	c, rows := pulltest.Production(t, hubtest.Options{})
 	again := pulltest.NewStore(t)
@@ -176,12 +175,12 @@ func TestPullHistoryGoesOn(t *testing.T) {
 	}
 }
 
-// TestPullHistoryByDate has since as a time: as the hub's getLastEvent resolves it.
+// TestPullHistoryByDate gives since as a time, which the hub's getLastEvent resolves.
 func TestPullHistoryByDate(t *testing.T) {
 	c, rows := pulltest.Production(t, hubtest.Options{})
 	o := pull.Options{Tags: []string{"f42-compose"}, Event: pulltest.LastEvent, Program: "test"}
 	at := edits{t, rows}.find("events", hubtest.Values{"id": int64(300)})[0]["time"].(hubtest.Time)
-	o.SinceTime = time.UnixMicro(int64(at)) // before it
+	o.SinceTime = time.UnixMicro(int64(at)) // getLastEvent takes the last event before it
 	_, snap := pulltest.PullWith(t, c, pulltest.NewStore(t), o)
 	checkHistory(t, rows, snap, 299)
 	o.SinceTime = time.Unix(1, 0)
@@ -208,7 +207,7 @@ func TestPullHistoryAgain(t *testing.T) {
 	seedtest.Each(t, []uint64{55, 58}, func(t *testing.T, seed uint64) { testPullAgain(t, seed, 200+int64(seed)) })
 }
 
-// some returns rows, if there are any.
+// some returns rows, possibly none.
 func (e edits) some(table string, where hubtest.Values) []hubtest.Values {
 	e.t.Helper()
 	found, err := e.rows.Select(table, where)
@@ -218,8 +217,8 @@ func (e edits) some(table string, where hubtest.Values) []hubtest.Values {
 	return found
 }
 
-// TestPullHistoryRepoArches: released hubs do not show in the history for which arches a tag had an external
-// repo. It is asked for at the event at which the tag got it.
+// TestPullHistoryRepoArches: the history of released hubs lacks the arches of a tag's external repo. They are
+// asked for at the event at which the tag got the repo.
 func TestPullHistoryRepoArches(t *testing.T) {
 	for _, released := range []bool{false, true} {
 		c, rows := pulltest.Production(t, hubtest.Options{Released: released})

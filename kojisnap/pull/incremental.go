@@ -14,62 +14,62 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// incremental is how a pull goes on from its base snapshot: which rows it keeps, in the place of asking the
-// hub, and what it asks for.
+// incremental says how a pull continues its base: which rows it keeps, and what it asks the hub for.
 //
-// Versioned rows leave events: all that were created or revoked after an event some time before
-// the base's are asked for, the others are kept. Builds, rpms, signatures and archives
-// are asked for of builds that may differ: tagged or untagged since, not complete yet or drafts
-// at the base, completed since by the hub's list. What leaves no trace (a deletion, a
-// move to another volume, a new owner, a signature that comes or goes without a tag) is found by
-// sweeping: each pull asks for one of sweep parts of the builds as well. What a build's row
-// does not show, that it was reset and lost its tags, is looked up where its row makes it possible.
-// Relations that are small are asked for whole.
+// Versioned rows leave events. The pull asks for rows that were created or revoked after an event some time
+// before the base's, and keeps the others. It asks for builds that may have changed, with their rpms,
+// signatures and archives: those that were tagged or untagged since, that were incomplete or drafts in the
+// base, or that the hub lists as completed since.
+//
+// Some changes leave no trace: a deletion, a move to another volume, a new owner, a signature that is added
+// or removed while the tags stay the same. The sweep finds them: each pull also asks for one slice of all
+// builds. The row of a build may suggest that it was reset and lost its tags; then its taggings are asked
+// for. Small relations are read whole.
 type incremental struct {
 	base    *snapfile.Snapshot
 	found   *scope.Found
 	builder *snapshot.Builder
-	since   int64 // the rows that were revoked after this event are wanted
-	sweep   int64 // over how many pulls a sweep is spread
+	since   int64 // rows that were revoked after this event are wanted
+	sweep   int64 // how many pulls make a sweep
 
-	after int64          // all that changed after this event is asked for
-	slice int64          // the part of the builds that this pull sweeps
+	after int64          // everything that changed after this event is asked for
+	slice int64          // the slice of the builds that this pull asks for
 	tags  map[int64]bool // of the base's scope
 
 	mu      sync.Mutex      // of touched and revoked
-	revoked map[string]bool // keys of versioned rows that the base may have in its view, and that are in it no more
-	touched idset.Set       // builds with tagging that changed
+	revoked map[string]bool // keys of versioned rows that the base may have in its view and that are revoked now
+	touched idset.Set       // builds whose tagging changed
 	tagged  idset.Set       // builds tagged in the scope, now or revoked since the base
-	ask     idset.Set       // of those, the ones asked for
-	created map[int64]int64 // create_event at the base of those asked for
-	recheck idset.Set       // builds whose tagging was asked for by build
+	ask     idset.Set       // of these, the ones that are asked for
+	created map[int64]int64 // create_event in the base of those that are asked for
+	recheck idset.Set       // builds whose taggings were asked for by build
 
-	again idset.Set                 // builds that the base lacks rows of, as the hub could not give them
-	lost  idset.Set                 // of those, the ones that the base is without
-	whole map[string]map[int64]bool // relations of tags that the base lacks rows of
+	again idset.Set                 // builds whose rows the base lacks, because the hub could not give them
+	lost  idset.Set                 // of these, builds whose own row the base lacks
+	whole map[string]map[int64]bool // relations whose rows the base lacks, by tag
 
 	known     idset.Set // builds of the base
-	unsettled idset.Set // of those, drafts and those that are not complete, nor deleted
-	deleted   idset.Set // of those, the deleted ones: history has their taggings
+	unsettled idset.Set // of these, drafts and builds that are neither complete nor deleted
+	deleted   idset.Set // of these, the deleted ones: history has their taggings
 	rpms      idset.Set // kept, of tagged builds
 	archives  idset.Set // kept, of tagged builds
 }
 
-// touch notes that a build's tagging changed, or the build.
+// touch notes that a build's tagging or the build has changed.
 func (c *incremental) touch(build int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.touched.Add(build)
 }
 
-// revoke notes that a row is not in the view any more.
+// revoke notes that a row is no longer in the view.
 func (c *incremental) revoke(rel *relation.Relation, row [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.revoked[snapshot.RowKey(rel, row)] = true
 }
 
-// findIncremental settles how the pull goes on from a base; nil: it asks for everything.
+// findIncremental decides how the pull continues a base; nil: it asks for everything.
 func (r *run) findIncremental(ctx context.Context, f *scope.Finder, base *snapfile.Snapshot) (*incremental, error) {
 	m := base.Manifest
 	if r.opt.Sweep == 1 || m.KojiVersion != r.version.String() {
@@ -88,7 +88,7 @@ func (r *run) findIncremental(ctx context.Context, f *scope.Finder, base *snapfi
 	if there {
 		c.after, _ = v.Field("id").Int()
 	}
-	// Times tell how far back to read only if they go with the ids, but for transactions at the same time.
+	// Times tell how far back to read only if they ascend with the ids, apart from concurrent transactions.
 	if back := m.EventTime.Sub(f.EventTime); c.after > m.Event || f.Event > m.Event && back > max(r.opt.Overlap, 0)/2 {
 		r.log.WarnContext(ctx, "the hub's clock went back: asking for everything", "base", base.ID, "event", m.Event, "of", m.EventTime)
 		return nil, nil
@@ -96,8 +96,8 @@ func (r *run) findIncremental(ctx context.Context, f *scope.Finder, base *snapfi
 	for _, tag := range m.Scope.All {
 		c.tags[tag.ID] = true
 	}
-	// Parts of the sweep go by with the chain of snapshots. A hub without news makes no snapshot:
-	// there they go by the hour.
+	// The chain of snapshots selects the slice of the sweep. A hub without changes makes no snapshot; then
+	// the hour selects it.
 	c.slice = int64(m.Chain)
 	if m.Event == f.Event {
 		c.slice += int64(r.opt.Now().Sub(m.Created) / time.Hour)
@@ -108,9 +108,8 @@ func (r *run) findIncremental(ctx context.Context, f *scope.Finder, base *snapfi
 	return c, nil
 }
 
-// needsRecheck reports whether a build's row shows that the taggings that the base has of it
-// may be gone: it was reset, or made anew, also if that was after the base's event, but
-// before the base's pull came to read it.
+// needsRecheck reports whether a build's row shows that the base's taggings of it may be gone: it was reset
+// or made again, perhaps after the base's event but before the base's pull read it.
 func (c *incremental) needsRecheck(id int64, r hub.Value) bool {
 	was, kept := c.created[id]
 	if !kept {
@@ -122,10 +121,10 @@ func (c *incremental) needsRecheck(id int64, r hub.Value) bool {
 	return !settled || created != was || was > c.base.Manifest.Event
 }
 
-// inSweepSlice reports whether a build is in the part that this pull sweeps.
+// inSweepSlice reports whether a build is in this pull's slice of the sweep.
 func (c *incremental) inSweepSlice(id int64) bool { return id%c.sweep == c.slice }
 
-// covered is the event by which the base has all that changed; 0 without a base.
+// covered returns the event up to which the base has everything that changed; 0 without a base.
 func (c *incremental) covered() int64 {
 	if c == nil {
 		return 0
@@ -133,7 +132,7 @@ func (c *incremental) covered() int64 {
 	return min(c.after, c.base.Manifest.Event)
 }
 
-// sameStart reports whether the base has the history of just the tags that it should have.
+// sameStart reports whether the base has the history of exactly the tags that it should have.
 func (c *incremental) sameStart() bool {
 	if c == nil {
 		return false
@@ -146,8 +145,8 @@ func (c *incremental) sameStart() bool {
 	return true
 }
 
-// missingHistory is the event from which on the base has the history of a tag, where that is later
-// than S; 0 if nothing is missing.
+// missingHistory returns the event from which on the base has the history of a tag, if that is later than S;
+// 0 if nothing is missing.
 func (c *incremental) missingHistory(tag int64) int64 {
 	if c == nil || c.found.Start == 0 || !c.tags[tag] {
 		return 0
@@ -158,8 +157,8 @@ func (c *incremental) missingHistory(tag int64) int64 {
 	return 0
 }
 
-// coversUntagged reports whether the base has the history of all rows of a relation that no tag
-// selects: those that the scope refers to, or that refer to it.
+// coversUntagged reports whether the base has the history of all rows that no tag selects of a relation:
+// those that the scope refers to, or that refer to it.
 func (c *incremental) coversUntagged(ctx context.Context, rel *relation.Relation) (bool, error) {
 	if c == nil || c.found.Start == 0 {
 		return false, nil

@@ -9,13 +9,13 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// keepsBuild reports whether a tagged build is kept with all that belongs to it.
+// keepsBuild reports whether a tagged build is kept from the base with everything that belongs to it.
 func (c *incremental) keepsBuild(id int64) bool { return c.tagged.Has(id) && !c.ask.Has(id) }
 
-// Keeps implements snapshot.Keeper: it says which of the base's rows of a relation are kept, unless rows of
-// the same key came from the hub.
+// Keeps implements snapshot.Keeper: it says which rows of the base are kept, unless the hub gave rows with
+// the same key.
 func (c *incremental) Keeps(rel *relation.Relation) func(row [][]byte) (bool, error) {
-	// by tells by the id in one column.
+	// by decides by the id in one column.
 	by := func(column string, tell func(id int64) bool) func([][]byte) (bool, error) {
 		at := rel.Index(column)
 		return func(row [][]byte) (bool, error) {
@@ -68,8 +68,8 @@ func (c *incremental) Keeps(rel *relation.Relation) func(row [][]byte) (bool, er
 	return func([][]byte) (bool, error) { return false, nil } // asked for whole
 }
 
-// KeepsRevoked implements snapshot.Keeper: it says which of the base's revoked rows of a relation are kept,
-// unless rows of the same key came from the hub.
+// KeepsRevoked implements snapshot.Keeper: it says which revoked rows of the base are kept, unless the hub
+// gave rows with the same key.
 func (c *incremental) KeepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, error) {
 	if c.found.Start == 0 || !rel.Versioned {
 		return func([][]byte) (bool, error) { return false, nil }
@@ -88,7 +88,7 @@ func (c *incremental) KeepsRevoked(rel *relation.Relation) func(row [][]byte) (b
 		if err = errors.Join(err, err2); err != nil || at <= c.since || at > c.found.Event || from >= at {
 			return false, err
 		}
-		if build >= 0 { // what is left of a build that was reset was asked for
+		if build >= 0 { // what is left of a reset build was asked for
 			if id, err := idset.Parse(row[build]); err != nil || c.recheck.Has(id) {
 				return false, err
 			}
@@ -107,7 +107,7 @@ func (c *incremental) KeepsRevoked(rel *relation.Relation) func(row [][]byte) (b
 	}
 }
 
-// eachKeptRevoked gives the base's revoked rows of a relation that are kept.
+// eachKeptRevoked calls fn for the kept revoked rows of a relation in the base.
 func (c *incremental) eachKeptRevoked(ctx context.Context, rel *relation.Relation, fn func(row [][]byte) error) error {
 	if c == nil || c.found.Start == 0 || !rel.Versioned {
 		return nil
@@ -122,7 +122,7 @@ func (c *incremental) eachKeptRevoked(ctx context.Context, rel *relation.Relatio
 	})
 }
 
-// collectRevokedRefs finds what the revoked rows that are kept refer to.
+// collectRevokedRefs notes what the kept revoked rows refer to.
 func (c *incremental) collectRevokedRefs(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		rel := relation.Get(name)
@@ -133,7 +133,7 @@ func (c *incremental) collectRevokedRefs(ctx context.Context, names ...string) e
 	return nil
 }
 
-// collectRefs finds, children first, what the rows that are kept refer to.
+// collectRefs notes what the kept rows refer to, children first.
 func (c *incremental) collectRefs(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		rel := relation.Get(name)
@@ -157,7 +157,7 @@ func (c *incremental) collectRefs(ctx context.Context, names ...string) error {
 			if rel.Key[0] == "id" {
 				id, err := idset.Parse(row[0])
 				if err != nil || c.builder.Has(name, id) {
-					return err // the hub's row takes its place: a former owner is not referred to
+					return err // the hub's row replaces it: nothing refers to its former owner
 				}
 			}
 			return c.builder.ReferFrom(rel, row)
@@ -169,7 +169,7 @@ func (c *incremental) collectRefs(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// findArchives finds which archives of tagged builds are kept.
+// findArchives finds the archives of tagged builds that are kept.
 func (c *incremental) findArchives(ctx context.Context) error {
 	rel := relation.Get("archiveinfo")
 	build := rel.Index("build_id")

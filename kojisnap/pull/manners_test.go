@@ -13,7 +13,7 @@ import (
 	"kojisnap/kojisnap/pull/pulltest"
 )
 
-// TestPullDeadline gives up in time, and says why; it may be tried again.
+// TestPullDeadline: a pull gives up at its deadline and says why, with a temporary error.
 func TestPullDeadline(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	_, err := pull.Pull(t.Context(), c, pulltest.NewStore(t), pull.Options{Tags: []string{"f42"}, Deadline: time.Nanosecond})

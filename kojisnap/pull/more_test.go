@@ -25,8 +25,8 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// TestPullRevoked pulls at one event and then at a later one: what was revoked in between is
-// apart from the view, with its true revoke_event and revoker.
+// TestPullRevoked pulls at one event and then at a later one. What was revoked in between is beside the view,
+// with its true revoke_event and revoker.
 func TestPullRevoked(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	s := pulltest.NewStore(t)
@@ -94,8 +94,7 @@ func TestPullMargin(t *testing.T) {
 	if now.Before(at.Add(time.Minute)) {
 		t.Skipf("this machine's clock, %s, is before the recorded hub's events", now)
 	}
-	// A second past the event: the clocks differ by less than the next event is away, or this
-	// is about the one after.
+	// A second past the event: the difference of the clocks must be less than the time to the next event.
 	r, err := pull.Pull(t.Context(), c, pulltest.NewStore(t), pull.Options{Tags: []string{"f42"}, Margin: now.Sub(at) - 2*time.Second, DryRun: true})
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +108,7 @@ func TestPullMargin(t *testing.T) {
 	}
 }
 
-// TestPullSecrets looks for every secret of the database in everything that a pull wrote.
+// TestPullSecrets looks for each secret of the database in everything that a pull wrote.
 func TestPullSecrets(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	s := pulltest.NewStore(t)
@@ -142,7 +141,7 @@ func TestPullSecrets(t *testing.T) {
 		"users": "password", "user_krb_principals": "krb_principal", "build_reservations": "token", "build_notifications": "email",
 	} {
 		for _, r := range readTSV(t, table) {
-			if secret := r[column]; secret != `\N` && !names[secret] { // some have their name for a password
+			if secret := r[column]; secret != `\N` && !names[secret] { // some have their name as password
 				secrets++
 				if strings.Contains(written.String(), secret) {
 					t.Errorf("%s.%s is in the snapshot", table, column)
@@ -216,8 +215,8 @@ func without(t *testing.T, columns map[string][]string) *hubtest.Memory {
 	return m
 }
 
-// TestPullOlderKoji pulls from a Koji that does not have the newest columns yet: the same
-// rows, with what Koji's migrations put there.
+// TestPullOlderKoji pulls from a Koji without the newest columns: the rows are the same, with the values that
+// Koji's migrations set.
 func TestPullOlderKoji(t *testing.T) {
 	old := map[string][]string{
 		"build": {"draft", "promotion_time", "promoter"}, "rpminfo": {"draft"}, "archivetypes": {"compression_type"},
@@ -268,7 +267,7 @@ func rowsWithout(t *testing.T, each func(func(tagged.Row)) error, rel *relation.
 	return rows
 }
 
-// TestPullUnknownTag has an error that callers can tell.
+// TestPullUnknownTag: callers can recognize the error.
 func TestPullUnknownTag(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	_, err := pull.Pull(t.Context(), c, pulltest.NewStore(t), pull.Options{Tags: []string{"nope"}, Event: pulltest.LastEvent})
@@ -278,8 +277,7 @@ func TestPullUnknownTag(t *testing.T) {
 	}
 }
 
-// TestTagged compares the builds that tags hold, as worked out from a snapshot, with the hub's
-// answers.
+// TestTagged compares the builds in tags, computed from a snapshot, with the hub's answers.
 func TestTagged(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	snap := pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, "f42-compose", "f43-build", "f42-candidate", "f42-build", "f42-frozen")

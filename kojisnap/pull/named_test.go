@@ -22,8 +22,8 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// TestPullNamed: a build that is asked for by its NVR or its id has in the snapshot all rows that one in a
-// tag has, whatever its state, and whatever it is asked for by twice.
+// TestPullNamed: a build that is asked for by NVR or id has all rows in the snapshot that a tagged build has,
+// whatever its state, even if it is asked for twice.
 func TestPullNamed(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	for _, test := range []struct {
@@ -36,7 +36,7 @@ func TestPullNamed(t *testing.T) {
 		{pulltest.LastEvent, []string{"61", pulltest.NamedDraft, "legacy-empty-0-1"}, []int64{61, 69, 72}, nil},
 		{pulltest.LastEvent, []string{pulltest.NamedKernel, "36", pulltest.NamedKernel}, []int64{36}, nil},
 		{pulltest.LastEvent, []string{"0:" + pulltest.NamedKernel}, []int64{36}, nil}, // parse_NVR takes the epoch off
-		{pulltest.LastEvent, []string{"7"}, []int64{7}, nil},                          // that f42 has, too
+		{pulltest.LastEvent, []string{"7"}, []int64{7}, nil},                          // f42 has it, too
 		{300, []string{pulltest.NamedImage}, []int64{61}, nil},                        // it was made later
 		{pulltest.LastEvent, []string{pulltest.NamedGone, pulltest.NamedFailed, pulltest.NamedRunning, "68"}, []int64{53, 66, 67, 68}, []scope.IncompleteBuild{
 			{ID: 53, Build: pulltest.NamedGone, State: "DELETED"}, {ID: 66, Build: pulltest.NamedRunning, State: "BUILDING"},
@@ -61,14 +61,15 @@ func TestPullNamed(t *testing.T) {
 	}
 }
 
-// TestPullNamedFollowed: pulls that go on know of a named build what one that asks for everything does:
-// that it came to the list, what production did to it without an event, and that it left the list.
+// TestPullNamedFollowed: incremental pulls know the same about a named build as full ones: that it was added
+// to the list, what production did to it without an event, and that it was removed from the list.
 func TestPullNamedFollowed(t *testing.T) {
 	c, rows := pulltest.Production(t, hubtest.Options{})
 	again, all := pulltest.NewStore(t), pulltest.NewStore(t)
 	e := edits{t, rows}
 	event := int64(pulltest.LastEvent)
-	// A part of the sweep is never that of the builds in question, and what completed lately is long ago.
+	// The slice of the sweep never has the builds of this test, and the list of completed builds begins
+	// later.
 	o := pull.Options{Tags: []string{"f42-compose"}, Event: event, Sweep: 1 << 20, Program: "test"}
 	both := func(t *testing.T, builds ...string) (*pull.Result, *snapfile.Snapshot) {
 		t.Helper()
@@ -113,7 +114,7 @@ func TestPullNamedFollowed(t *testing.T) {
 		if at < 0 || r.Scope.Builds[at].NVR != "draftpkg-1-1.fc42" || r.Scope.Builds[at].Asked != pulltest.NamedDraft {
 			t.Errorf("the promoted draft: %+v", r.Scope.Builds)
 		}
-		both(t, list...) // now its name is known from the snapshot before alone
+		both(t, list...) // now only the last snapshot has its name
 	})
 	t.Run("deleted, reset", func(t *testing.T) {
 		update(t, "build", hubtest.Values{"id": 36}, hubtest.Values{"state": 2})
@@ -158,8 +159,8 @@ func TestPullNamedFollowed(t *testing.T) {
 	})
 }
 
-// TestPullNamedUnknown: builds that the hub does not have end the pull, all named, with what to do. What can
-// name no build is refused before anything is asked.
+// TestPullNamedUnknown: builds that the hub does not have end the pull. The error names all of them and says
+// what to do. A text that cannot name a build is refused before the hub is asked.
 func TestPullNamedUnknown(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	s := pulltest.NewStore(t)
@@ -183,14 +184,14 @@ func TestPullNamedUnknown(t *testing.T) {
 	}
 }
 
-// TestPullNamedAlone: a snapshot that differs from the one before in what was asked for alone is another, for
-// copy and verify go by it; one that does not is the same.
+// TestPullNamedAlone: a snapshot that differs from the last one only in the named builds is a new one,
+// because copy and verify use them. One without a difference is the same.
 func TestPullNamedAlone(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	s := pulltest.NewStore(t)
 	o := pull.Options{Tags: []string{"f42-compose"}, Event: pulltest.LastEvent, Program: "test"}
 	pulltest.PullWith(t, c, s, o)
-	o.Builds = []string{"bash-5.2.37-1.fc42"} // that f42 has: no row comes with it
+	o.Builds = []string{"bash-5.2.37-1.fc42"} // f42 has it, so no row is new
 	for _, existing := range []bool{false, true} {
 		o.DryRun = true
 		if plan, err := pull.Pull(t.Context(), c, s, o); err != nil || plan.Existing != existing || len(plan.Scope.Builds) != 1 {
@@ -204,8 +205,8 @@ func TestPullNamedAlone(t *testing.T) {
 	}
 }
 
-// TestPullNamedOdd: a build of which the hub cannot send the row is known by its id all the same, and left out
-// like one that is tagged; a hub that answers with what is no build ends the pull.
+// TestPullNamedOdd: if the hub cannot send the row of a named build, the build is still known by its id, and
+// left out like a tagged one. If the hub answers with something that is no build, the pull ends.
 func TestPullNamedOdd(t *testing.T) {
 	for _, asked := range []string{pulltest.NamedKernel, "36"} {
 		c, rows := pulltest.Production(t, hubtest.Options{})
@@ -229,7 +230,7 @@ func TestPullNamedOdd(t *testing.T) {
 	}
 }
 
-// TestPullNamedCutOff: a pull that was cut off is gone on with only for the same builds.
+// TestPullNamedCutOff: an interrupted pull is resumed only for the same builds.
 func TestPullNamedCutOff(t *testing.T) {
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	pulltest.Must(t, err)

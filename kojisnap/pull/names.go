@@ -13,10 +13,10 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// nameReader reads what rows are called by, and the small relations without events.
+// nameReader reads the rows that names come from, and the small relations without events.
 type nameReader struct{ *run }
 
-// readBuildTypes reads the build types, by whose names getBuildType answers.
+// readBuildTypes reads the build types: getBuildType answers with their names.
 func (n nameReader) readBuildTypes(ctx context.Context) error {
 	return n.inStage(ctx, "types", func(t task) (err error) {
 		n.btypes, err = checkpoint.Once(ctx, t.stage, "types of builds", func(b *checkpoint.Batch) (map[string][]byte, error) { return n.askBuildTypes(ctx, t.in(b)) })
@@ -40,21 +40,21 @@ func (n nameReader) askBuildTypes(ctx context.Context, t task) (map[string][]byt
 	})
 }
 
-// read reads what is referred to: names last, by then it is known which.
+// read reads what others refer to. Names come last, when it is known which are needed.
 func (n nameReader) read(ctx context.Context) error {
 	return n.inStage(ctx, "names", func(t task) error {
 		if err := n.histories().readExternalRepos(ctx, t); err != nil {
 			return err
 		}
-		if err := n.fillSkipped(ctx); err != nil { // users are asked for after all that refers to them
+		if err := n.fillSkipped(ctx); err != nil { // users are asked for after everything that refers to them
 			return err
 		}
 		return n.readNames(ctx, t)
 	})
 }
 
-// readNames reads the small unversioned relations: all rows of types, permissions, channels
-// and volumes, and of users those who are referred to.
+// readNames reads the small unversioned relations: all types, permissions, channels and volumes, and the
+// users that rows refer to.
 func (n nameReader) readNames(ctx context.Context, t task) error {
 	for _, l := range []struct{ relation, method string }{
 		{"archivetypes", "getArchiveTypes"}, {"permissions", "getAllPerms"}, {"channels", "listChannels"}, {"volume", "listVolumes"},
@@ -82,7 +82,7 @@ func (n nameReader) readNames(ctx context.Context, t task) error {
 	return nil
 }
 
-// list adds the rows of a call that lists a relation, those that keep says if it is not nil.
+// list adds the rows of a call that lists a relation. If keep is not nil, it selects them.
 func (n nameReader) list(ctx context.Context, t task, name string, call hub.Call, keep func(hub.Value) (bool, error)) error {
 	var ours error
 	put := func(r hub.Row) error {
@@ -90,7 +90,7 @@ func (n nameReader) list(ctx context.Context, t task, name string, call hub.Call
 		return ours
 	}
 	err := n.hub.Stream(ctx, pager.RowsOf(call), put)
-	if call.Method == "listUsers" && pager.Broken(ctx, err, ours) { // the others take no queryOpts
+	if call.Method == "listUsers" && pager.Broken(ctx, err, ours) { // the other calls take no queryOpts
 		lost, why, apart := n.pager.Split(ctx, n.hub.Stream, call, "id", err, put)
 		if err = apart; err == nil && lost != 0 {
 			t.skip(snapfile.LeftOut{Relation: name, Row: fmt.Sprintf("a user of type %v", call.Kwargs["userType"]), Reason: why.Error()})

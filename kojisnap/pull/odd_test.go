@@ -19,19 +19,19 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// oddities are rows of production that its hub cannot send, or that are not as Koji has them. Each is
-// planted in good rows: plant says what to change, and what of a snapshot then is different.
+// oddities are rows of production that its hub cannot send, or that Koji would not have. Each is put into
+// good rows: plant says what to change, and how a snapshot then differs.
 type oddity struct {
 	name  string
 	table string
 	where hubtest.Values
 	set   hubtest.Values
 	want  func(good rowsByRelation) rowsByRelation
-	left  []string // of each that is left out "relation row kept"; empty: it is no trouble
-	say   string   // in its reason
+	left  []string // for each thing left out "relation row kept"; empty: nothing is
+	say   string   // in the reason
 }
 
-// oddities returns them for good rows.
+// oddities returns the oddities for some good rows.
 func oddities(t testing.TB, good rowsByRelation) []oddity {
 	id := func(s string) int { return int(number(s)) }
 	build := good.first(t, "tag_listing", "tag_id", "", "build_id")
@@ -40,7 +40,7 @@ func oddities(t testing.TB, good rowsByRelation) []oddity {
 	archive := ""
 	for _, row := range good["archiveinfo"] {
 		if len(good.with("archive_rpm_components", "archive_id", row[0])) == 0 && archive == "" {
-			archive = row[0] // what one consists of is not asked for if it is not there
+			archive = row[0] // without it, its components are not asked for
 		}
 	}
 	ofBuild := good.first(t, "archiveinfo", "id", archive, "build_id")
@@ -81,7 +81,7 @@ func oddities(t testing.TB, good rowsByRelation) []oddity {
 	secondLeft := "archiveinfo build " + ofSecond + " without extra"
 	rpmLeft := func() string { return "rpminfo rpm " + rpm + " " }
 	all := []oddity{
-		// What a row is of use without.
+		// Columns that a row can do without.
 		{"extra of a build with a control character", "build", hubtest.Values{"id": id(build)}, hubtest.Values{"extra": control}, without("build", "extra", build), []string{"build build " + build + " without extra"}, "U+0001"},
 		{"extra of a build too deep", "build", hubtest.Values{"id": id(module)}, hubtest.Values{"extra": deep}, without("build", "extra", module), []string{"build build " + module + " without extra"}, "nested more than 100 deep"},
 		{"source of a build with a control character", "build", hubtest.Values{"id": id(build)}, hubtest.Values{"source": "git\x02"}, without("build", "source", build), []string{"build build " + build + " without source"}, "U+0002"},
@@ -109,7 +109,7 @@ func oddities(t testing.TB, good rowsByRelation) []oddity {
 		all = append(all, oddity{"time of an event " + text, "events", hubtest.Values{"id": id(event)}, hubtest.Values{"time": text}, same, nil, ""})
 	}
 	return append(all, []oddity{
-		// What keeps back a thing and what hangs on it.
+		// Rows that are left out, with everything that depends on them.
 		{"rpm with a control character", "rpminfo", hubtest.Values{"id": id(rpm)}, hubtest.Values{"payloadhash": "a\x03"}, gone("rpminfo", rpm), []string{rpmLeft()}, "payloadhash: character U+0003"},
 		{"rpm whose arch climbs", "rpminfo", hubtest.Values{"id": id(rpm)}, hubtest.Values{"arch": "x86 64/.."}, gone("rpminfo", rpm), []string{rpmLeft()}, `"x86 64/.."`},
 		{"archive whose name climbs", "archiveinfo", hubtest.Values{"id": id(archive)}, hubtest.Values{"filename": "../../etc/passwd"}, gone("archiveinfo", archive), []string{"archiveinfo build " + ofBuild + " "}, "passwd"},
@@ -133,7 +133,7 @@ func oddities(t testing.TB, good rowsByRelation) []oddity {
 		{"maven's group that climbs", "maven_archives", hubtest.Values{"archive_id": 9}, hubtest.Values{"group_id": "org/../../.."},
 			func(good rowsByRelation) rowsByRelation { return good.drop("maven_archives", "archive_id", "9") },
 			[]string{"maven_archives archive 9 "}, `"org/../../.."`},
-		// What so much hangs on that it gets another name.
+		// Rows with so many dependents that they get another name.
 		{"type of builds that climbs", "btype", hubtest.Values{"id": 5}, hubtest.Values{"name": "../module"},
 			func(good rowsByRelation) rowsByRelation {
 				return good.set("btype", "id", "5", "name", "unreadable-btype-5")
@@ -146,7 +146,7 @@ func oddities(t testing.TB, good rowsByRelation) []oddity {
 			func(good rowsByRelation) rowsByRelation {
 				return good.set("permissions", "id", "1", "name", "unreadable-permissions-1")
 			}, []string{"permissions permission 1 under another name"}, "U+0007"},
-		// What is data, whatever a path could not have.
+		// Values that are data, even if they could not be in a path.
 		{"rpm without a payload hash", "rpminfo", hubtest.Values{"id": id(rpm)}, hubtest.Values{"payloadhash": "(none)"}, func(good rowsByRelation) rowsByRelation {
 			return good.set("rpminfo", "id", rpm, "payloadhash", "(none)")
 		}, nil, ""},
@@ -170,13 +170,13 @@ func oddities(t testing.TB, good rowsByRelation) []oddity {
 			func(good rowsByRelation) rowsByRelation {
 				return good.set("channels", "id", "1", "name", "rel/default")
 			}, nil, ""},
-		// A tag's extra is text in the history, though getTag cannot send it.
+		// The history has a tag's extra as text, although getTag cannot send it.
 		{"extra of a tag that is no JSON", "tag_extra", hubtest.Values{"tag_id": id(asked), "key": "list", "active": true}, hubtest.Values{"value": cut},
 			func(good rowsByRelation) rowsByRelation { return good.set("tag_extra", "key", "list", "value", cut) }, nil, ""},
 	}...)
 }
 
-// leftOut is what a pull left out, as oddity has it.
+// leftOut returns what a pull left out, in the form of oddity.
 func leftOut(m *snapfile.Manifest) (left []string) {
 	for _, l := range m.LeftOut {
 		row := l.Row
@@ -188,8 +188,8 @@ func leftOut(m *snapfile.Manifest) (left []string) {
 	return left
 }
 
-// TestPullOdd plants one odd row at a time: it keeps back itself and what hangs on it, or is had
-// without what is odd, and is named once; all else of the snapshot is as it would be.
+// TestPullOdd plants one odd row at a time. The row and its dependents are left out, or the row lacks the odd
+// value, and this is reported once. The rest of the snapshot is unchanged.
 func TestPullOdd(t *testing.T) {
 	t.Parallel()
 	c, _ := pulltest.Production(t, hubtest.Options{})
@@ -232,7 +232,7 @@ func TestPullOdd(t *testing.T) {
 	}
 }
 
-// plant puts an oddity into rows, and returns what takes it out again.
+// plant puts an oddity into rows, and returns a function that removes it.
 func (o oddity) plant(t *testing.T, rows *hubtest.Memory) (mend func()) {
 	t.Helper()
 	was, err := rows.Select(o.table, o.where)
@@ -259,9 +259,9 @@ func (o oddity) plant(t *testing.T, rows *hubtest.Memory) (mend func()) {
 	}
 }
 
-// TestPullOddAgain pulls from a hub with an odd row again and again. What the first snapshot lacks
-// for it is asked for each time, and all else is carried over; once it is mended all of it is there.
-// Where it comes up later what was had before stays, with --full, too.
+// TestPullOddAgain pulls repeatedly from a hub with an odd row. What the first snapshot lacks because of it
+// is asked for each time, and everything else is kept. Once the row is repaired, everything is there. If a
+// row becomes odd later, its earlier values stay, also with --full.
 func TestPullOddAgain(t *testing.T) {
 	t.Parallel()
 	c, _ := pulltest.Production(t, hubtest.Options{})
@@ -282,9 +282,9 @@ func TestPullOddAgain(t *testing.T) {
 			now := time.Now()
 			pullInto := func(s *dir.Store, o pull.Options) *snapfile.Snapshot {
 				t.Helper()
-				now = now.Add(time.Second) // the latest is known by it
+				now = now.Add(time.Second) // the latest snapshot is chosen by it
 				o.Now = func() time.Time { return now }
-				o.Tags, o.Event, o.Sweep, o.Overlap = oddTags, pulltest.LastEvent, 1000, -1 // nothing is asked for by its turn
+				o.Tags, o.Event, o.Sweep, o.Overlap = oddTags, pulltest.LastEvent, 1000, -1 // the sweep asks for nothing
 				_, snap := pulltest.PullWith(t, client, s, o)
 				return snap
 			}
@@ -300,7 +300,7 @@ func TestPullOddAgain(t *testing.T) {
 				t.Errorf("again: left out %q, want %q", got, odd.left)
 			}
 			odd.want(good).hold(t, allRows(t, second))
-			// The first may have events that only what is left out refers to.
+			// The first one may have events that only left out rows refer to.
 			if again := pullInto(s, pull.Options{}); again.ID != second.ID {
 				t.Errorf("nothing changed, and %s is another snapshot than %s", again.ID, second.ID)
 			}

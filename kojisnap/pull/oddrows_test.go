@@ -24,11 +24,11 @@ func allRows(t testing.TB, snap *snapfile.Snapshot) rowsByRelation {
 	return all
 }
 
-// oddTags are pulled from hubs with odd rows: they have groups, external repos, targets, modules,
+// oddTags are the tags to pull from hubs with odd rows: they have groups, external repos, targets, modules,
 // images and maven archives.
 var oddTags = []string{"f42-build", "f42-candidate", "f42-compose", "f42-infra"}
 
-// without returns the rows that do not hang on those of gone, by relation and id.
+// without returns the rows that do not depend on those of gone, which has ids by relation.
 func (all rowsByRelation) without(gone map[string][]string) rowsByRelation {
 	out := map[string]map[string]bool{}
 	for name, ids := range gone {
@@ -59,11 +59,10 @@ func (all rowsByRelation) without(gone map[string][]string) rowsByRelation {
 	return left
 }
 
-// comeAlong are the relations whose rows are there only because others refer to them: more of them
-// than needed do no harm.
+// comeAlong are the relations whose rows are there only because others refer to them: extra rows do no harm.
 var comeAlong = []string{"events", "users", "package", "tag", "build_target", "external_repo", "groups", "content_generator"}
 
-// hold compares the rows of a snapshot with those that it should have.
+// hold compares the rows of a snapshot with the expected ones.
 func (want rowsByRelation) hold(t *testing.T, got rowsByRelation) {
 	t.Helper()
 	join := func(rows [][]string) (lines []string) {
@@ -81,7 +80,7 @@ func (want rowsByRelation) hold(t *testing.T, got rowsByRelation) {
 			t.Errorf("%s: of %d rows missing:\n%.600s\nextra:\n%.600s", rel.Name, len(want[rel.Name]), strings.Join(missing, "\n"), strings.Join(extra, "\n"))
 		}
 	}
-	// It restores alone.
+	// It can be restored alone.
 	have := map[string]map[string]bool{}
 	for _, rel := range relation.All() {
 		have[rel.Name] = map[string]bool{}

@@ -14,10 +14,10 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// What history needs beside the rows of queryHistory.
+// What history needs besides the rows of queryHistory.
 
-// pastRepos returns the calls for the external repos that tags had at the events at which they got one
-// that was revoked since S. Where the history shows the arches there are none.
+// pastRepos returns the calls for external repos of tags at the events at which a row was created that was
+// revoked since S. If the history shows the arches, it returns none.
 func (h historyReader) pastRepos(ctx context.Context) ([]hub.Call, error) {
 	if h.Start == 0 {
 		return nil, nil
@@ -51,12 +51,13 @@ func (h historyReader) pastRepos(ctx context.Context) ([]hub.Call, error) {
 	return calls, nil
 }
 
-// maxEvents is how many events a pull asks for that no row names. A month of a middling hub has as many.
+// maxEvents is how many events without a row that names them a pull asks for. A medium hub has as many in a
+// month.
 const maxEvents = 20_000
 
-// readEvents reads all events since S, so that each can be pinned by name: Pungi asks for the event itself.
-// Where there are too many the snapshot has those that rows name; at another one calls answer as they
-// do at the last of these before it.
+// readEvents reads all events since S, so that a compose can be pinned at each: Pungi asks for the event
+// itself. If there are too many, the snapshot has only those that rows name. At another event, calls answer
+// as at the last one of these before it.
 func (h historyReader) readEvents(ctx context.Context) error {
 	if h.Start == 0 {
 		return nil
@@ -99,7 +100,7 @@ func (h historyReader) readEvents(ctx context.Context) error {
 	})
 }
 
-// askEvents reads events, those that there are: transactions that were rolled back leave gaps.
+// askEvents reads those of the events that exist: transactions that were rolled back leave gaps.
 func (h historyReader) askEvents(ctx context.Context, t task, ids []int64) error {
 	calls := make([]hub.Call, len(ids))
 	for i, id := range ids {
@@ -128,13 +129,13 @@ func (h historyReader) askEvents(ctx context.Context, t task, ids []int64) error
 
 // readExternalRepos reads the URLs of the external repos that are referred to.
 func (h historyReader) readExternalRepos(ctx context.Context, t task) error {
-	// Koji's row 0, INTERNAL, stands for "built here". Every schema has it, no call shows it.
+	// Koji's row 0, INTERNAL, stands for "built here". Each schema has it, and no call returns it.
 	if h.builder.Refers("external_repo", 0) {
 		if err := t.addName("external_repo", 0, "INTERNAL"); err != nil {
 			return err
 		}
 	}
-	// Which repos are referred to may be another thing when a pull is resumed.
+	// A resumed pull may refer to other repos.
 	wanted := h.builder.Referred("external_repo")
 	referred := checkpoint.Digest(wanted.List())
 	err := h.history(ctx, t, "external repos "+referred, "external_repo_config", nil, func(r hub.Value) bool {
@@ -147,7 +148,7 @@ func (h historyReader) readExternalRepos(ctx context.Context, t task) error {
 	if err := h.nameKept(ctx, t, "external_repo_config", "external_repo", "external_repo_id"); err != nil {
 		return err
 	}
-	// A repo that was deleted before E, but that rpms in images still name.
+	// A repo may be deleted before E and still be named by rpms in images.
 	for _, id := range h.builder.Wanted("external_repo") {
 		kwargs := map[string]any{"tables": []any{"external_repo_config"}, "external_repo": id}
 		err := t.do(ctx, fmt.Sprint("external repo ", id), func(t task) error {
@@ -162,14 +163,14 @@ func (h historyReader) readExternalRepos(ctx context.Context, t task) error {
 	return nil
 }
 
-// A rename leaves no event. What the view refers to is named anew by each pull; what only revoked rows refer
-// to that are kept from the base has to be asked for its name, as it may be another's by now.
+// A rename leaves no event. Each pull asks again for the names that the view refers to. Names that only kept
+// revoked rows refer to have to be asked for separately, as another row may have the name by now.
 
-// renamed are the relations whose rows Koji renames and no list has that are deleted.
+// renamed are the relations whose rows Koji renames and does not list once they are deleted.
 var renamed = []string{"tag", "build_target", "external_repo"}
 
-// nameKept names what the revoked rows of a relation refer to that are kept from the base, and that nothing
-// has named yet: targets, with their tags, or external repos. filter is the name of queryHistory's filter.
+// nameKept asks for the names that kept revoked rows of a relation refer to and that are not known yet: of
+// targets with their tags, or of external repos. filter is the name of queryHistory's filter.
 func (h historyReader) nameKept(ctx context.Context, t task, name, filter, column string) error {
 	rel := relation.Get(name)
 	var ask idset.Set

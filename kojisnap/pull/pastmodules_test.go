@@ -13,10 +13,11 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// TestPullPastModules: with the history come the content tags of modules that were tagged since, also
-// if the tag was deleted, and what these inherit. A compose at E takes none of them: nothing of them is to be copied.
+// TestPullPastModules: the history includes the content tags of modules that were tagged since, even if the
+// tag was deleted, and what these inherited from. A compose at E uses none of them, so nothing of them is
+// copied.
 func TestPullPastModules(t *testing.T) {
-	for _, many := range []int{0, 2000} { // by the hub's list, and by asking for each
+	for _, many := range []int{0, 2000} { // with the hub's list, and with a request for each
 		t.Run(fmt.Sprint(many), func(t *testing.T) {
 			testPullPastModules(t, pager.Options{WholeList: &many})
 		})
@@ -72,7 +73,7 @@ func testPullPastModules(t *testing.T, how pager.Options) {
 		t.Errorf("since %d the scope is %q", o.Since, scopeNames(later.Manifest.Scope))
 	}
 	o.Since, o.NoContentTags = 290, true
-	o.Full = false // going on from a base that has them
+	o.Full = false // continue a base that has them
 	if _, off := pulltest.PullWith(t, c, again, o); !slices.Equal(scopeNames(off.Manifest.Scope), []string{"f42-infra", "f42-modular"}) {
 		t.Errorf("content tags turned off: the scope is %q", scopeNames(off.Manifest.Scope))
 	}
@@ -86,8 +87,8 @@ func isSubset(some, of []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(of, s) })
 }
 
-// TestPullNamedModule: a module build that was asked for by name brings its content tag, as one that is
-// tagged does (Pungi's pkgset_koji_module_builds).
+// TestPullNamedModule: a module build that was asked for by name adds its content tag to the scope, like a
+// tagged one (Pungi's pkgset_koji_module_builds).
 func TestPullNamedModule(t *testing.T) {
 	c, _, _ := pulltest.ModularProduction(t)
 	o := pull.Options{Tags: []string{"f43"}, Builds: []string{"postgresql-stream-16-4220250401.abcdef12"}, Event: pulltest.LastEvent, Program: "test"}

@@ -11,9 +11,8 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// plan counts, at little cost to the hub, what a pull would begin with: the active rows of the
-// scope's versioned relations. Of builds and what belongs to them it estimates from those what
-// would be asked, and how.
+// plan counts, at little cost to the hub, what a pull would begin with: the active rows of the scope's
+// versioned relations. From these it estimates what it would ask about builds, and how.
 func (r *run) plan(ctx context.Context) (*Result, error) {
 	var calls, past []hub.Call
 	for _, tag := range r.Scope.All {
@@ -97,8 +96,8 @@ const (
 	historyBytes = 1300
 )
 
-// planBuilds estimates what builds and all that belongs to them would come to. As many rpms are
-// taken to belong to each as the hub has for its builds in the mean.
+// planBuilds estimates the cost of builds and everything that belongs to them. It assumes the hub's average
+// number of rpms for each.
 func (r *run) planBuilds(ctx context.Context, builds int64) ([]pager.Estimate, error) {
 	if err := r.names().readBuildTypes(ctx); err != nil {
 		return nil, err

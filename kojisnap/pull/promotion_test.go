@@ -12,8 +12,7 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// TestPullPromotion promotes a draft between the calls for its build and for its rpms, whichever
-// comes first.
+// TestPullPromotion promotes a draft between the calls for its build and for its rpms, in either order.
 func TestPullPromotion(t *testing.T) {
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
@@ -26,7 +25,7 @@ func TestPullPromotion(t *testing.T) {
 		}
 	}
 	id := int(number(draft["id"]))
-	var payload string // of one of its rpms, which only their reply has
+	var payload string // of one of its rpms; only the reply with the rpms has it
 	for _, r := range readTSV(t, "rpminfo") {
 		if r["build_id"] == draft["id"] {
 			payload = r["payloadhash"]
@@ -77,8 +76,8 @@ func TestPullPromotion(t *testing.T) {
 	}
 }
 
-// TestPullRepoArches pulls from a hub as Koji 1.35.3 was released: its history of external
-// repos has no arches. They are there all the same.
+// TestPullRepoArches: Koji 1.35.3 as released lacks arches in its history of external repos. The snapshot has
+// them nevertheless.
 func TestPullRepoArches(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	want := pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, "f42-build")
@@ -90,8 +89,8 @@ func TestPullRepoArches(t *testing.T) {
 	}
 }
 
-// TestPullBuildThatNoHubCanSend has a lone surrogate in a build, which makes the hub answer
-// HTTP 500 for it, and for it alone: it is left out, and named with what the hub says.
+// TestPullBuildThatNoHubCanSend: a lone surrogate in a build makes the hub answer HTTP 500 for this build
+// only. It is left out, with the hub's error as reason.
 func TestPullBuildThatNoHubCanSend(t *testing.T) {
 	c, rows := pulltest.Production(t, hubtest.Options{})
 	if n, err := rows.Update("build", hubtest.Values{"id": 1}, hubtest.Values{"extra": `{"a": "x\ud800y"}`}); n != 1 || err != nil {

@@ -14,17 +14,17 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// ErrUpgraded says that a hub changed to another version of Koji while it was pulled from: what
-// columns its rows have depends on it. Nothing of such a pull is kept; to pull again may do.
+// ErrUpgraded says that the hub changed to another version of Koji during the pull. The columns of its rows
+// depend on the version, so nothing of the pull is kept. Another pull may succeed.
 var ErrUpgraded = errors.New("pull again")
 
-// Pull reads the relations of a compose's tags at one event from a hub and writes them to a
-// store as a snapshot, which exists from the moment when its manifest does. It only reads the
-// hub. Errors of the hub are those of package hub, and ErrUpgraded.
+// Pull reads the relations of a compose's tags at one event from a hub, and writes them to a store as a
+// snapshot. The snapshot exists once its manifest does. Pull only reads the hub. Its errors include those of
+// package hub, and ErrUpgraded.
 //
-// A pull that is cut off, by an error, the end of ctx or that of the process, leaves in the store
-// what it has. The next one of the same hub and tags within 12 hours goes on from there, at the
-// same event unless o names another: it asks only for the rest.
+// An interrupted pull (by an error, by the end of ctx or of the process) leaves what it has in the store. The
+// next pull of the same hub and tags within 12 hours continues it, at the same event unless o names another
+// one, and asks only for the rest.
 func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result, error) {
 	if o.Deadline > 0 {
 		var cancel context.CancelFunc
@@ -34,7 +34,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result
 		o.Deadline = 0
 		r, err := Pull(ctx, h, s, o)
 		if err != nil && context.Cause(ctx) == late && !errors.Is(err, late) {
-			err = fmt.Errorf("%w: %w", late, err) // the store's own words do not tell
+			err = fmt.Errorf("%w: %w", late, err) // the store's own error does not say so
 		}
 		return r, err
 	}
@@ -44,7 +44,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result
 		return nil, err
 	}
 	if r.store = s; !o.DryRun {
-		// Until it is taken back no prune takes away what the pull counts on.
+		// Until the lease is released, no prune removes what the pull relies on.
 		release, now, err := repository.WriteLease(ctx, s, r.log)
 		if err != nil {
 			return nil, err
@@ -79,7 +79,7 @@ func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result
 	return result, err
 }
 
-// dropParts removes what was kept for a pull that is resumed: it is not wanted any more, or of no use.
+// dropParts removes what was kept for resuming the pull, once it is not needed or useless.
 func (r *run) dropParts(ctx context.Context) {
 	if err := r.journal.Drop(ctx); err != nil {
 		r.log.WarnContext(ctx, "the parts of the pull stay in the store", "err", err)
@@ -93,7 +93,7 @@ func (r *run) readAll(ctx context.Context) error {
 		names.readBuildTypes, history.read, history.readEvents, builds.read, r.fillSkipped, archives.readComponents, names.read, r.fillSkipped, r.builder.CloseReferences,
 	} {
 		err := step(ctx)
-		// First: what fails on an upgraded hub fails because of that.
+		// Check first: what fails on an upgraded hub fails because of the upgrade.
 		if changed := r.checkVersion(); changed != nil {
 			return changed
 		}
@@ -101,14 +101,14 @@ func (r *run) readAll(ctx context.Context) error {
 			return err
 		}
 	}
-	// Hubs before 1.35 do not tell with each reply.
+	// Hubs before 1.35 do not send their version with each reply.
 	if _, err := r.hub.AskVersion(ctx); err != nil {
 		return fmt.Errorf("hub %s: %w", r.hub.URL(), err)
 	}
 	return r.checkVersion()
 }
 
-// checkVersion makes sure that all replies so far were of the version that the pull began with.
+// checkVersion returns an error if a reply came from another version than the one that the pull began with.
 func (r *run) checkVersion() error {
 	others := r.hub.Versions()[r.versions:]
 	if len(others) == 0 {
@@ -135,7 +135,7 @@ func (r *run) write(ctx context.Context) (*Result, error) {
 	return result, nil
 }
 
-// recorded is the scope with the event from which on the history of each tag is whole.
+// recorded returns the scope with the event from which on the history of each tag is complete.
 func (r *run) recorded() snapfile.Scope {
 	s := r.Scope
 	s.All = slices.Clone(s.All)
@@ -144,7 +144,7 @@ func (r *run) recorded() snapfile.Scope {
 		t := &s.All[i]
 		t.History = max(r.since, r.holes.last(t.ID))
 		for _, x := range skipped {
-			if x.Tag == t.ID && x.Missing() { // some of its rows, and nobody knows which
+			if x.Tag == t.ID && x.Missing() { // some of the tag's rows are missing, and it is unknown which
 				t.History = r.Event
 			}
 		}

@@ -16,8 +16,8 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// TestPullRows compares snapshots, row by row and byte by byte, with what the database has,
-// worked out from its rows alone.
+// TestPullRows compares snapshots, row by row and byte by byte, with the database: the expected rows are
+// computed only from its tables.
 func TestPullRows(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	everything := []string{}
@@ -47,7 +47,7 @@ func TestPullRows(t *testing.T) {
 	}
 }
 
-// holdsRows compares the rows of a snapshot with those that are expected.
+// holdsRows compares the rows of a snapshot with the expected ones.
 func holdsRows(t *testing.T, snap *snapfile.Snapshot, want map[string][]string) {
 	t.Helper()
 	for _, rel := range relation.All() {
@@ -105,8 +105,8 @@ func number(s string) int64 {
 	return n
 }
 
-// expected works out, from the tables, the rows of a snapshot: closures by repetition until
-// nothing is added. named are ids of builds that are asked for beside the tags.
+// expected computes the rows of a snapshot from the tables, by repeating each closure until it adds nothing.
+// named are ids of builds asked for besides the tags.
 func expected(t testing.TB, event int64, tags []string, named ...string) map[string][]string {
 	t.Helper()
 	tables := map[string][]tsvRow{}
@@ -130,7 +130,7 @@ func expected(t testing.TB, event int64, tags []string, named ...string) map[str
 			}
 		}
 	}
-	chosen := map[string]map[int]bool{} // of each table the numbers of rows
+	chosen := map[string]map[int]bool{} // row numbers by table
 	pick := func(table string, when func(tsvRow) bool) {
 		if chosen[table] == nil {
 			chosen[table] = map[int]bool{}
@@ -160,7 +160,7 @@ func expected(t testing.TB, event int64, tags []string, named ...string) map[str
 		}
 	}
 	pick("build_target_config", func(r tsvRow) bool { return inView(r) && (scope[r["build_tag"]] || scope[r["dest_tag"]]) })
-	// builds that are tagged, whole; what their archives consist of, with its builds.
+	// Tagged builds with all rows; the components of their archives, with the components' builds.
 	builds := column("tag_listing", "build_id")
 	for _, id := range named {
 		builds[id] = true
@@ -190,7 +190,7 @@ func expected(t testing.TB, event int64, tags []string, named ...string) map[str
 		maps.Copy(used, column("rpminfo", "external_repo_id"))
 		return inView(r) && used[r["external_repo_id"]]
 	})
-	// Names that anything refers to.
+	// The names that rows refer to.
 	for _, rel := range slices.Backward(relation.All()) {
 		for _, c := range rel.Columns {
 			if c.Ref != "" && chosen[rel.Name] != nil {

@@ -8,7 +8,7 @@ import (
 	"kojisnap/kojisnap/hub"
 )
 
-// putBuild adds a build; left: the row of one that left the scope, which is no part of the view.
+// putBuild adds a build. left: the build has left the scope, so its row is not part of the view.
 func (t task) putBuild(id int64, r hub.Value, left bool) error {
 	if got, _ := r.Field("build_id").Int(); got != id {
 		return fmt.Errorf("getBuild of %d answered build %d", id, got)
@@ -23,9 +23,9 @@ func (t task) putBuild(id int64, r hub.Value, left bool) error {
 		return err
 	}
 	if fault != nil && left {
-		return nil // it stays what it was
+		return nil // its state has not changed
 	}
-	if fault != nil { // as one that the hub cannot send, and with its id, whatever else is wrong
+	if fault != nil { // treat it like a build that the hub cannot send, with its id
 		t.skipBuild("build", id, fault)
 		return nil
 	}
@@ -51,7 +51,7 @@ func (t task) putBuild(id int64, r hub.Value, left bool) error {
 	return t.add("build", row)
 }
 
-// putTypes takes a reply of getBuildType: what each type of the build adds to it.
+// putTypes adds the rows in a reply of getBuildType.
 func (t task) putTypes(build int64, r hub.Value) error {
 	id := []byte(strconv.FormatInt(build, 10))
 	if r.Kind() != hub.Struct {
@@ -84,7 +84,7 @@ func (t task) putTypes(build int64, r hub.Value) error {
 	return nil
 }
 
-// noBuild says why a build that the hub does not have is wanted.
+// noBuild says why a build is wanted that the hub does not have.
 func (b buildReader) noBuild(id int64) error {
 	if b.Named.Has(id) {
 		return errors.New("it was asked for by name, but the hub has no such build any more")

@@ -14,7 +14,7 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// findLost notes what the base lacks, or has otherwise, because the hub could not give it.
+// findLost finds what the base lacks, or has changed, because the hub could not give it.
 func (c *incremental) findLost() {
 	for _, l := range c.base.Manifest.LeftOut {
 		if l.Stripped() {
@@ -49,8 +49,8 @@ func (c *incremental) askWhole(relationName string, tag int64) {
 	c.whole[relationName][tag] = true
 }
 
-// findAgain adds to c.again the builds of archives and rpms of which the base lacks rows that the
-// hub could not give, or that have components whose builds were drafts.
+// findAgain adds builds to c.again: those of archives and rpms whose rows in the base are incomplete because
+// the hub could not give them, and those of archives with components from draft builds.
 func (c *incremental) findAgain(ctx context.Context) error {
 	var archives, rpms, drafts idset.Set
 	for _, l := range c.base.Manifest.LeftOut {
@@ -125,8 +125,8 @@ func (c *incremental) findAgain(ctx context.Context) error {
 	return nil
 }
 
-// recheckTagging asks for the taggings of builds that need it and returns those that are still
-// tagged, or asked for by name. The others leave the scope.
+// recheckTagging asks for the taggings of builds that need it. It returns the builds that are still tagged or
+// are asked for by name. The others leave the scope.
 func (b buildReader) recheckTagging(ctx context.Context, ids []int64) ([]int64, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -153,14 +153,14 @@ func (b buildReader) recheckTagging(ctx context.Context, ids []int64) ([]int64, 
 	return tagged, nil
 }
 
-// recheckLost asks for the taggings of builds that the base is without, as the hub could not give them:
-// what is known of them since is not enough.
+// recheckLost asks for the taggings of builds that the base lacks because the hub could not give them: the
+// taggings since the base are not enough.
 func (b buildReader) recheckLost(ctx context.Context) error {
 	ids := b.inc.lost.List()
 	_, err := b.askTagging(ctx, "lost", ids, func(t task, id int64, err error) error {
 		for _, l := range b.inc.base.Manifest.LeftOut {
 			if l.Relation == "build" && l.Missing() && l.ID == id {
-				l.Reason = err.Error() // what refers to it is as it was, for all that is known
+				l.Reason = err.Error() // as far as is known, what refers to it has not changed
 				t.skip(l)
 				return nil
 			}
@@ -177,11 +177,10 @@ type tagging uint8
 const (
 	taggingGone tagging = iota
 	taggingThere
-	taggingUnknown // the hub cannot tell, for it reads the build first
+	taggingUnknown // the hub reads the build first, and fails
 )
 
-// askTagging asks for the taggings of builds and adds them. onBad is told of builds that
-// the hub cannot tell of.
+// askTagging asks for the taggings of builds and adds them. It calls onBad for builds where the hub fails.
 func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int64, onBad func(t task, id int64, err error) error) (still []tagging, err error) {
 	if len(ids) == 0 {
 		return nil, nil

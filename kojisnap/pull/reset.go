@@ -10,13 +10,13 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// A reset of a build (Koji's resetBuild) deletes its taggings, and no event tells; and a build is deleted
-// when no tag has it any more. So what the last snapshot has of a build is the last that is known of it,
-// unless it is asked for once more when it leaves: its row, as it is then, is among the revoked rows of
-// the relation build, if it is not complete any more.
+// A reset of a build (Koji's resetBuild) deletes its taggings without an event, and a build is deleted when
+// no tag has it any longer. So the last snapshot would have the last that is known of it. Therefore a pull
+// asks once more for a build that leaves. If it is no longer complete, its row goes to the revoked rows of
+// the relation build.
 
-// leftBuilds are the builds that the last snapshot has as complete ones, in tags of the scope, and that
-// are not among those of this pull.
+// leftBuilds returns the builds that the last snapshot has as complete, in tags of the scope, and that this
+// pull does not have.
 func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error) {
 	last, err := b.lastSnapshot(ctx)
 	if err != nil || last == nil {
@@ -53,7 +53,7 @@ func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, e
 	return left.List(), err
 }
 
-// readLeft asks for builds that left.
+// readLeft asks for the builds that left.
 func (b buildReader) readLeft(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
@@ -72,7 +72,7 @@ func (b buildReader) askLeft(ctx context.Context, t task, ids []int64) error {
 		}
 		return t.pager.Each(ctx, calls, func(i int, r hub.Row) error {
 			state, _ := r.Get("state").Int()
-			if r.IsNil() || state == 1 { // a row that is gone is no build's; untagged is not reset
+			if r.IsNil() || state == 1 { // a build without a row does not exist; an untagged one is not reset
 				return nil
 			}
 			return t.putBuild(ids[i], r.Value, true)

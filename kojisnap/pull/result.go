@@ -12,51 +12,51 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// Result is what a pull did.
+// Result says what a pull did.
 type Result struct {
 	Snapshot  string         `json:"snapshot,omitempty"` // its id; empty after a dry run
-	Existing  bool           `json:"existing,omitempty"` // the store had just that snapshot
+	Existing  bool           `json:"existing,omitempty"` // the store had this very snapshot
 	Hub       string         `json:"hub"`
 	Koji      string         `json:"koji_version"`
 	Event     int64          `json:"event"`
 	EventTime time.Time      `json:"event_time"`
 	Scope     snapfile.Scope `json:"scope"`
 	Base      string         `json:"base,omitempty"` // the earlier snapshot of the same hub and scope
-	// ContentTags are how many tags of the scope are content tags, ModuleBuilds how many module builds it
-	// has, each of which names one.
+	// ContentTags is the number of content tags in the scope, ModuleBuilds the number of module builds in
+	// it. Each module build names a content tag.
 	ContentTags  int `json:"content_tags"`
 	ModuleBuilds int `json:"module_builds"`
-	// Unmatched are the patterns of Tags that choose no tag of production's at E.
+	// Unmatched are the patterns of Tags that match no tag of production's at E.
 	Unmatched []string `json:"unmatched,omitempty"`
 	// Came and Went are the names of the tags that are in the scope and not in that of Base, and the
-	// other way round.
+	// reverse.
 	Came     []string           `json:"came,omitempty"`
 	Went     []string           `json:"went,omitempty"`
-	Rows     map[string]int64   `json:"rows"` // of each relation; of a dry run, of those counted
+	Rows     map[string]int64   `json:"rows"` // by relation; of a dry run only those that it counted
 	Totals   snapfile.Totals    `json:"totals"`
 	LeftOut  []snapfile.LeftOut `json:"left_out,omitempty"`
-	Stripped []snapfile.LeftOut `json:"stripped,omitempty"` // rows that are without the credentials that their URLs have in production
+	Stripped []snapfile.LeftOut `json:"stripped,omitempty"` // rows without the credentials that their URLs have in production
 	Plan     []pager.Estimate   `json:"plan,omitempty"`     // of a dry run
-	Asked    hub.Stats          `json:"asked"`              // what it took of the hub
+	Asked    hub.Stats          `json:"asked"`              // requests to the hub, and their cost
 	// Incomplete are the builds asked for by name that are not complete in production.
 	Incomplete []scope.IncompleteBuild `json:"incomplete,omitempty"`
 	Source     *Source                 `json:"source,omitempty"` // nil: the hub was asked
-	News       bool                    `json:"-"`                // some of Stripped are not in the snapshot before
+	News       bool                    `json:"-"`                // some of Stripped are not in the last snapshot
 	manifest   *snapfile.Manifest
-	// ContentNews are the module builds whose content tag is missing now, and was not, or was not
-	// looked for, in Base.
+	// ContentNews are the module builds whose content tag is missing now, and was not missing or not looked
+	// for in Base.
 	ContentNews []snapfile.Content `json:"-"`
 }
 
-// result tells what the pull came to.
+// result returns the result of the pull.
 func (r *run) result(m *snapfile.Manifest) *Result {
 	result := NewResult(m, r.base)
 	result.Incomplete, result.Unmatched = r.Incomplete, r.Found.Unmatched
 	return result
 }
 
-// NewResult tells what a manifest says of a pull over a base, nil for none. The manifest of a dry run has no
-// relations.
+// NewResult returns what a manifest says about a pull that continues base, nil for none. The manifest of a dry run
+// has no relations.
 func NewResult(m *snapfile.Manifest, base *snapfile.Snapshot) *Result {
 	result := &Result{
 		Hub: m.Hub, Koji: m.KojiVersion, Event: m.Event, EventTime: m.EventTime, Scope: m.Scope,
@@ -84,7 +84,7 @@ func NewResult(m *snapfile.Manifest, base *snapfile.Snapshot) *Result {
 	return result
 }
 
-// tellScope says in a result what became of the scope since the base.
+// tellScope adds the changes of the scope since the base to the result.
 func (r *Result) tellScope(base *snapfile.Snapshot) {
 	r.ContentTags, r.ModuleBuilds = len(r.Scope.ContentTags()), len(r.Scope.Content)
 	var before snapfile.Scope
@@ -99,7 +99,7 @@ func (r *Result) tellScope(base *snapfile.Snapshot) {
 	}
 }
 
-// Source is what a pull read that did not ask a hub.
+// Source describes what a pull read instead of a hub.
 type Source struct {
 	Kind string `json:"kind"` // "database", or "dump"
 	// Wanted, Refused, Ignored and Unknown are how many tables of each class the source has.
@@ -118,7 +118,7 @@ type SourceTable struct {
 	Rows  int64  `json:"rows"`  // that the source has of it; -1: unknown
 }
 
-// tagsBeside are the names of the tags of one scope that another has not, by id, sorted.
+// tagsBeside returns the names of the tags that one scope has and another one does not, by id, sorted.
 func tagsBeside(s, other snapfile.Scope) []string {
 	var names []string
 	for _, t := range s.All {

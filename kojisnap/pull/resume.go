@@ -13,8 +13,7 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// settle finds what is to be pulled, and over which base: what a pull that was cut off was about, if that
-// can be resumed.
+// settle finds what to pull and the base. If an interrupted pull can be resumed, these are its own.
 func (r *run) settle(ctx context.Context) error {
 	if r.store == nil || r.opt.DryRun {
 		found, err := r.find(ctx, r.opt.Event, nil)
@@ -45,7 +44,7 @@ func (r *run) settle(ctx context.Context) error {
 	return r.journal.Begin(ctx, r.state(found))
 }
 
-// aim settles what the pull is about, and begins the snapshot with the rows of that.
+// aim sets what the pull is about, and begins the snapshot with the rows that this needs.
 func (r *run) aim(found target) error {
 	r.target = found
 	if r.base != nil {
@@ -73,8 +72,8 @@ func (r *run) aim(found target) error {
 	return nil
 }
 
-// find finds what a pull of an event is about, 0 for the last one before the margin. content is what a
-// pull that was cut off found of content tags.
+// find finds what a pull of an event is about; 0: the last event before the margin. content is what an
+// interrupted pull found about content tags.
 func (r *run) find(ctx context.Context, event int64, content []snapfile.Content) (target, error) {
 	f := scope.New(r.hub, r.pager, r.version, r.log, scope.Options{
 		Tags: r.tags, Asked: r.opt.Tags, Builds: r.opt.Builds, Event: event, Margin: r.opt.Margin,
@@ -114,7 +113,7 @@ func (r *run) find(ctx context.Context, event int64, content []snapfile.Content)
 	return found, err
 }
 
-// findSince settles since which event revoked rows are wanted.
+// findSince finds the event since which revoked rows are wanted.
 func (r *run) findSince(ctx context.Context, found *target) error {
 	found.since = found.Event
 	if found.Start > 0 {
@@ -152,7 +151,7 @@ func RevokedSince(ctx context.Context, s store.Store, hub string, event, since i
 	return since, nil
 }
 
-// state is what the journal has to know of a pull.
+// state returns a pull's state for the journal.
 func (r *run) state(found target) checkpoint.State {
 	s := checkpoint.State{Hub: r.hub.URL(), Koji: r.version.String(), Scope: found.Scope,
 		Event: found.Event, EventTime: found.EventTime, Since: found.since, Begun: r.opt.Now().UTC()}
@@ -165,12 +164,12 @@ func (r *run) state(found target) checkpoint.State {
 	return s
 }
 
-// resume makes the pull the one that was cut off, and reports whether it is. If that will not do it says
-// why: hub or store are not what they were, or have what makes it useless.
+// resume turns the pull into the interrupted one, and reports whether it could. If not, it says why: the hub
+// or the store have changed, or the state is useless.
 func (r *run) resume(ctx context.Context, was *checkpoint.State) (bool, error) {
 	found, err := r.find(ctx, was.Event, was.Scope.Content)
 	if found.inc != nil && was.Incremental != nil {
-		found.inc.slice = was.Incremental.Slice // the hour may be another
+		found.inc.slice = was.Incremental.Slice // another hour may select another slice
 	}
 	var why string
 	var noEvent *scope.NoEventError

@@ -19,8 +19,8 @@ import (
 	"kojisnap/kojisnap/seedtest"
 )
 
-// TestPullResumes lets the hub fail after some requests, again and again, at random. The pull
-// goes on each time, at the same event, until it is done; what it has it does not ask for again.
+// TestPullResumes: the hub fails at random, again and again. The pull resumes each time, at the same event,
+// until it is done, and does not ask again for what it has.
 func TestPullResumes(t *testing.T) {
 	seedtest.Each(t, []uint64{1, 2, 3}, testPullResumes)
 }
@@ -67,7 +67,7 @@ func testPullResumes(t *testing.T, seed uint64) {
 			break
 		}
 		if failed++; failed == 1 {
-			// Later events are of no concern.
+			// Later events must not matter.
 			event := readTSV(t, "events")[pulltest.LastEvent-1]
 			if err := rows.Insert("events", hubtest.Values{"id": pulltest.LastEvent + 1, "time": event["time"]}); err != nil {
 				t.Fatal(err)
@@ -90,7 +90,7 @@ func testPullResumes(t *testing.T, seed uint64) {
 	if !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) {
 		t.Error("not what a pull at once gives")
 	}
-	// Only what was under way at the failures was asked for again.
+	// Only requests that were running at a failure were repeated.
 	for method, n := range server.Calls() {
 		again := n - needed[method] - needed[method]
 		switch method {
@@ -106,7 +106,7 @@ func testPullResumes(t *testing.T, seed uint64) {
 	t.Logf("%d failures", failed)
 }
 
-// TestPullResumesNot begins anew where what is there is of another pull.
+// TestPullResumesNot begins from scratch if the store has the state of another pull.
 func TestPullResumesNot(t *testing.T) {
 	broken := true
 	server := pulltest.Breaking(t, &broken)

@@ -12,9 +12,8 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// TestPullRevokedWithoutBase: a pull that goes on from no snapshot, as it reads everything or has
-// another scope, still has what was revoked since the snapshots that the store has: a database may
-// hold one of them.
+// TestPullRevokedWithoutBase: a pull without a base, because it reads everything or has another scope, still
+// has what was revoked since the snapshots in the store: a database may hold one of them.
 func TestPullRevokedWithoutBase(t *testing.T) {
 	for name, o := range map[string]pull.Options{
 		"everything":    {Tags: []string{"f42"}, Full: true},

@@ -20,41 +20,24 @@ func (b buildReader) listRPMs(ctx context.Context, stageName string, ids []int64
 
 func (b buildReader) askRPMs(ctx context.Context, t task, ids []int64) error {
 	take := func(batch *checkpoint.Batch, r hub.Value) error { return t.in(batch).putRPM(r) }
-	done, err := b.pager.Table(ctx, t.stage, "rpminfo", ids, func(of *idset.Set, rows int64) error {
-		_, err := b.pager.Pages(ctx, t.stage, "rpminfo", hub.Call{Method: "listRPMs"}, "id", rows, pager.RowFilter{IDs: of, Member: "build_id", Take: take})
-		return err
-	})
-	if done || err != nil {
-		return err
-	}
-	ids = t.stage.Rest(ids)
-	bar := b.opt.Progress.Begin("rpms", int64(len(ids)))
-	defer bar.End()
-	f := b.newFailing()
-	err = b.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, batch *checkpoint.Batch, ids []int64) error {
-		t := t.in(batch)
-		calls := make([]hub.Call, len(ids))
-		for i, id := range ids {
-			calls[i] = hub.Call{Method: "listRPMs", Args: []any{id}}
-		}
-		bad := make([]bool, len(ids))
-		err := t.pager.Each(ctx, calls, func(_ int, r hub.Row) error { return t.putRPM(r.Value) }, func(i int, err error) error {
-			bad[i] = true
-			if err := b.rpmsApart(ctx, t, calls[i], ids[i], err); err != nil {
-				return err
+	return t.askByID(ctx, idReader{relation: "rpminfo", name: "rpms", owner: "build", method: "listRPMs",
+		pages: func(ids *idset.Set, rows int64) error {
+			_, err := b.pager.Pages(ctx, t.stage, "rpminfo", hub.Call{Method: "listRPMs"}, "id", rows, pager.RowFilter{IDs: ids, Member: "build_id", Take: take})
+			return err
+		},
+		batch: func(t task) idBatch {
+			return idBatch{
+				put: func(r hub.Row) error { return t.putRPM(r.Value) },
+				apart: func(ctx context.Context, call hub.Call, build int64, why error) error {
+					return b.rpmsApart(ctx, t, call, build, why)
+				},
 			}
-			return f.failed(ids[i], fmt.Errorf("rpms of build %d: %w", ids[i], err))
-		})
-		f.passed(bad)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return f.end()
+		},
+		calls: b.newFailing(),
+	}, ids)
 }
 
-// rpmsApart reads the rpms of a build that the hub cannot send all at once.
+// rpmsApart reads the rpms of a build that the hub cannot send in one reply.
 func (b buildReader) rpmsApart(ctx context.Context, t task, call hub.Call, build int64, why error) error {
 	var had idset.Set
 	put := func(r hub.Row, assume map[string][]byte) error {
@@ -85,10 +68,10 @@ func (b buildReader) rpmsApart(ctx context.Context, t task, call hub.Call, build
 	return nil
 }
 
-// putRPM adds an rpm, of this hub or an external repo's.
+// putRPM adds an rpm of this hub or of an external repo.
 func (t task) putRPM(r hub.Value) error { return t.putRPMAs(r, nil, nil) }
 
-// putRPMAs is putRPM for rows of a call that does not tell all: for the reason why.
+// putRPMAs is putRPM for rows of a call that does not return all columns, for the reason why.
 func (t task) putRPMAs(r hub.Value, assume map[string][]byte, why error) error {
 	rel := relation.Get("rpminfo")
 	row, fault, err := t.row("rpminfo", r, assume)
@@ -102,7 +85,7 @@ func (t task) putRPMAs(r hub.Value, assume map[string][]byte, why error) error {
 		t.goWithout(rel, row, []snapshot.Lack{{Column: "extra", Why: why}})
 	}
 	if row[rel.Index("build_id")] == nil {
-		row[rel.Index("draft")] = nil // an external rpm is of no build; Koji 1.34's migration made it so
+		row[rel.Index("draft")] = nil // an external rpm belongs to no build; Koji 1.34's migration set it to NULL
 	}
 	repo, _ := r.Field("external_repo_id").Int()
 	if repo != 0 {
@@ -124,34 +107,20 @@ func (b buildReader) querySignatures(ctx context.Context) error {
 }
 
 func (b buildReader) askSignatures(ctx context.Context, t task, ids []int64) error {
-	done, err := b.pager.Table(ctx, t.stage, "rpmsigs", ids, func(of *idset.Set, rows int64) error {
-		_, err := b.pager.Pages(ctx, t.stage, "rpmsigs", hub.Call{Method: "queryRPMSigs"}, "rpm_id,sigkey", rows, pager.RowFilter{IDs: of, Member: "rpm_id", Take: t.putInto("rpmsigs")})
-		return err
-	})
-	if done || err != nil {
-		return err
-	}
-	ids = t.stage.Rest(ids)
-	bar := b.opt.Progress.Begin("signatures", int64(len(ids)))
-	defer bar.End()
-	f := &failing{}
-	err = b.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, batch *checkpoint.Batch, ids []int64) error {
-		t := t.in(batch)
-		calls := make([]hub.Call, len(ids))
-		for i, id := range ids {
-			calls[i] = hub.Call{Method: "queryRPMSigs", Args: []any{id}}
-		}
-		bad := make([]bool, len(ids))
-		err := t.pager.Each(ctx, calls, func(_ int, r hub.Row) error { return t.put("rpmsigs", r.Value) }, func(i int, err error) error {
-			bad[i] = true
-			t.skip(snapfile.LeftOut{Relation: "rpmsigs", Row: fmt.Sprint("rpm ", ids[i]), Reason: err.Error(), Column: "rpm_id", ID: ids[i]})
-			return f.failed(ids[i], fmt.Errorf("signatures of rpm %d: %w", ids[i], err))
-		})
-		f.passed(bad)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return f.end()
+	return t.askByID(ctx, idReader{relation: "rpmsigs", name: "signatures", owner: "rpm", method: "queryRPMSigs",
+		pages: func(ids *idset.Set, rows int64) error {
+			_, err := b.pager.Pages(ctx, t.stage, "rpmsigs", hub.Call{Method: "queryRPMSigs"}, "rpm_id,sigkey", rows, pager.RowFilter{IDs: ids, Member: "rpm_id", Take: t.putInto("rpmsigs")})
+			return err
+		},
+		batch: func(t task) idBatch {
+			return idBatch{
+				put: func(r hub.Row) error { return t.put("rpmsigs", r.Value) },
+				apart: func(_ context.Context, _ hub.Call, rpm int64, why error) error {
+					t.skip(snapfile.LeftOut{Relation: "rpmsigs", Row: fmt.Sprint("rpm ", rpm), Reason: why.Error(), Column: "rpm_id", ID: rpm})
+					return nil
+				},
+			}
+		},
+		calls: &failing{},
+	}, ids)
 }

@@ -18,15 +18,14 @@ import (
 	"kojisnap/kojisnap/tagglob"
 )
 
-// run is one pull: what it is about, and what its steps share. All of it may be used concurrently once
-// the target is settled.
+// run is one pull: its target, and what its steps share. Once the target is set, it may be used concurrently.
 type run struct {
 	hub      *hub.Client
 	opt      Options
 	tags     tagglob.Set // opt.Tags
 	log      *slog.Logger
 	version  hub.Version
-	versions int         // that the hub had by then
+	versions int         // how many versions the hub had sent by then
 	store    store.Store // nil: a dry run without one
 
 	target
@@ -41,15 +40,15 @@ type run struct {
 	drafts     drafts
 	recheck    lockedSet // builds whose taggings may be gone
 	holes      holes
-	before     earlier // where what is skipped is looked for
+	before     earlier // where skipped rows are looked for
 }
 
 // target is what a pull is about.
 type target struct {
 	*scope.Found
-	base *snapfile.Snapshot // nil: none, or not to be regarded
-	inc  *incremental       // nil: everything is asked for
-	// since: the rows that were revoked after this event are wanted with their revocations.
+	base *snapfile.Snapshot // nil: there is none, or it is ignored
+	inc  *incremental       // nil: the pull asks for everything
+	// since: rows that were revoked after this event are wanted with their revocations.
 	since    int64
 	outdated bool // the store has a snapshot of the same hub and scope at a later event
 }
@@ -77,17 +76,17 @@ func (r *run) builds() buildReader      { return buildReader{r} }
 func (r *run) archives() archiveReader  { return archiveReader{r} }
 func (r *run) names() nameReader        { return nameReader{r} }
 
-// inStage runs a stage of the pull: what an earlier pull finished of it is taken over first. Without a
-// name nothing is taken over or kept.
+// inStage runs a stage of the pull, after taking over what an earlier pull has finished of it. Without a
+// name, it takes over and keeps nothing.
 func (r *run) inStage(ctx context.Context, name string, fn func(t task) error) error {
 	return r.journal.Stage(ctx, name, taker{r}, func(s *checkpoint.Stage) error { return fn(task{run: r, stage: s}) })
 }
 
-// fillSkipped takes what the hub could not give from the snapshot before, as far as that has it.
+// fillSkipped takes what the hub could not give from the last snapshot, as far as that has it.
 func (r *run) fillSkipped(ctx context.Context) error { return r.builder.Fill(ctx, r.lastSnapshot) }
 
-// together runs steps that do not need each other, so that the hub has work while one of them
-// comes to its end. They share the slots.
+// together runs independent steps concurrently, so that the hub has work while one of them ends. They share
+// the slots.
 func together(ctx context.Context, steps ...func(context.Context) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, step := range steps {

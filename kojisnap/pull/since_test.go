@@ -15,11 +15,11 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// days lie between the recorded events and those of a test, so that the overlap does not reach
-// the recorded ones: what is of them is carried over.
+// days separate the recorded events from those of a test, so that the overlap does not include the recorded
+// ones: their rows are kept.
 const days = 10 * 24 * time.Hour
 
-// sameRows compares all rows of two snapshots, those that were revoked too.
+// sameRows compares all rows of two snapshots, also revoked ones.
 func sameRows(t *testing.T, got, want *snapfile.Snapshot) {
 	t.Helper()
 	for _, rel := range relation.All() {
@@ -32,8 +32,8 @@ func sameRows(t *testing.T, got, want *snapfile.Snapshot) {
 	}
 }
 
-// TestPullSweepsByTheHour pulls hour after hour from a hub without a new event. A build's turn
-// comes all the same: with as many hours as a sweep has parts, each build's.
+// TestPullSweepsByTheHour pulls once an hour from a hub without a new event. Builds are swept nevertheless:
+// after as many hours as a sweep has slices, all of them.
 func TestPullSweepsByTheHour(t *testing.T) {
 	const sweep = 3
 	made := time.Date(2026, 12, 24, 0, 0, 0, 0, time.UTC)
@@ -41,7 +41,7 @@ func TestPullSweepsByTheHour(t *testing.T) {
 		t.Run(fmt.Sprint("turn ", turn), func(t *testing.T) {
 			c, rows := pulltest.Production(t, hubtest.Options{})
 			s := pulltest.NewStore(t)
-			// All that is tagged and built is long ago: nothing but the sweep asks for a build.
+			// Everything was tagged and built long ago, so only the sweep asks for a build.
 			edits{t, rows}.event(pulltest.LastEvent+1, 3*days)
 			o := pull.Options{Tags: []string{"f42-compose"}, Event: pulltest.LastEvent + 1, Sweep: sweep, Program: "test"}
 			hour := func(n int64) (*pull.Result, *snapfile.Snapshot) {
@@ -56,7 +56,7 @@ func TestPullSweepsByTheHour(t *testing.T) {
 					id = build
 				}
 			}
-			// Nobody tells of a new owner.
+			// A new owner leaves no event.
 			if n, err := rows.Update("build", hubtest.Values{"id": id}, hubtest.Values{"owner": 3}); n != 1 || err != nil {
 				t.Fatal(id, n, err)
 			}
@@ -74,7 +74,7 @@ func TestPullSweepsByTheHour(t *testing.T) {
 	}
 }
 
-// edits changes a hub's rows by hand.
+// edits changes single rows of a hub.
 type edits struct {
 	t    *testing.T
 	rows *hubtest.Memory
@@ -97,7 +97,7 @@ func (e edits) insert(table string, row hubtest.Values) {
 	}
 }
 
-// event inserts one, some time after the recorded ones.
+// event inserts an event some time after the recorded ones.
 func (e edits) event(id int64, after time.Duration) {
 	e.t.Helper()
 	last := e.find("events", hubtest.Values{"id": pulltest.LastEvent})[0]["time"].(hubtest.Time)
@@ -137,10 +137,9 @@ func isTagged(t *testing.T, snap *snapfile.Snapshot, build any, tag int64) bool 
 	})
 }
 
-// TestPullLateRevocation has a transaction that commits after the base was made, with an event
-// before the base's: it untags a build, blocks a package and tags another build. A pull that goes
-// on sees it, at the base's own event and at a later one, and so does one that asks for
-// everything.
+// TestPullLateRevocation: a transaction commits after the base was pulled, with an event before the base's.
+// It untags a build, blocks a package and tags another build. An incremental pull sees this, at the base's
+// own event and at a later one, and so does a full one.
 func TestPullLateRevocation(t *testing.T) {
 	const late, base, later = pulltest.LastEvent + 1, pulltest.LastEvent + 2, pulltest.LastEvent + 3
 	for _, event := range []int64{base, later} {
@@ -180,7 +179,7 @@ func TestPullLateRevocation(t *testing.T) {
 			if isTagged(t, got, untagged["build_id"], tag) || !isTagged(t, got, tagged, tag) {
 				t.Errorf("build %v is still tagged, or %v is not", untagged["build_id"], tagged)
 			}
-			// It is the overlap that sees it.
+			// Without the overlap it does not see it.
 			o.Overlap = -1
 			if _, blind := pulltest.PullWith(t, c, without, o); !isTagged(t, blind, untagged["build_id"], tag) || isTagged(t, blind, tagged, tag) {
 				t.Error("without overlap it is seen as well: the test tests nothing")
@@ -189,9 +188,8 @@ func TestPullLateRevocation(t *testing.T) {
 	}
 }
 
-// TestPullBuildMadeAnew resets a tagged build, builds it again below its id and puts it into
-// another tag. Koji deletes the old tagging without an event: the build's new create_event gives
-// it away.
+// TestPullBuildMadeAnew resets a tagged build, builds it again with the same id and puts it into another tag.
+// Koji deletes the old tagging without an event; only the build's new create_event shows it.
 func TestPullBuildMadeAnew(t *testing.T) {
 	const base, anew, tagged = pulltest.LastEvent + 1, pulltest.LastEvent + 2, pulltest.LastEvent + 3
 	c, rows := pulltest.Production(t, hubtest.Options{})
@@ -226,8 +224,8 @@ func TestPullBuildMadeAnew(t *testing.T) {
 	}
 }
 
-// TestPullFormerOwner gives a build of somebody who has nothing else to another owner. Who is not
-// referred to any more does not stay in the snapshot.
+// TestPullFormerOwner gives the only build of a user to another owner. A user whom nothing refers to does not
+// stay in the snapshot.
 func TestPullFormerOwner(t *testing.T) {
 	const base, tagged = pulltest.LastEvent + 1, pulltest.LastEvent + 2
 	c, rows := pulltest.Production(t, hubtest.Options{})
@@ -260,8 +258,8 @@ func TestPullFormerOwner(t *testing.T) {
 	sameRows(t, got, want)
 }
 
-// TestPullScopeChanges has a tag inherited, and not any more, whose own rows are old: the one
-// event is all that tells of them.
+// TestPullScopeChanges: a tag with old rows is inherited, and later no longer. Only the event of the link
+// shows it.
 func TestPullScopeChanges(t *testing.T) {
 	const base, linked, unlinked = pulltest.LastEvent + 1, pulltest.LastEvent + 2, pulltest.LastEvent + 3
 	c, rows := pulltest.Production(t, hubtest.Options{})

@@ -16,7 +16,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// TestPullPatterns: patterns choose the tags that there are at E, whatever there is now.
+// TestPullPatterns: patterns match the tags at E, whatever exists now.
 func TestPullPatterns(t *testing.T) {
 	for _, version := range []string{"1.35.3", "1.21.0"} { // the hub's own patterns came with 1.22
 		_, rows := pulltest.Production(t, hubtest.Options{})
@@ -32,7 +32,7 @@ func TestPullPatterns(t *testing.T) {
 			{pulltest.LastEvent, []string{"f42*", "!f42-*", "f43"}, []string{"f42", "f43"}, nil},
 			{pulltest.LastEvent, []string{"f42-*", "!*-build*", "!f42-infra", "f43"}, []string{"f42-addons", "f42-candidate", "f42-compose", "f42-extras", "f42-frozen", "f42-modular",
 				"f42-override", "f42-pkgs-only", "f42-signing-pending", "f42-updates", "f42-updates-testing", "f43"}, nil},
-			{pulltest.LastEvent, []string{"f4[23]", "f4[23]*", "f42"}, nil, nil}, // a name with brackets is not there
+			{pulltest.LastEvent, []string{"f4[23]", "f4[23]*", "f42"}, nil, nil}, // no tag has a name with brackets
 			{pulltest.LastEvent, []string{"f4[23]*", "f42"}, []string{"f42"}, []string{"f4[23]*"}},
 			{pulltest.LastEvent, []string{"eln*"}, nil, nil},
 			{50, []string{"eln*"}, []string{"eln"}, nil}, // deleted since
@@ -62,14 +62,14 @@ func TestPullPatterns(t *testing.T) {
 	}
 }
 
-// TestPullPatternsAgain: what comes and goes is told, and the snapshots are of one scope.
+// TestPullPatternsAgain: added and removed tags are reported, and the snapshots have one scope.
 func TestPullPatternsAgain(t *testing.T) {
 	c, rows := pulltest.Production(t, hubtest.Options{})
 	e := edits{t, rows}
 	s := pulltest.NewStore(t)
 	o := pull.Options{Tags: []string{"f42-build-*", "!*-99"}, Program: "test"}
 	scope := repository.Scope{Hub: c.URL(), Tags: []string{"!*-99", "f42-build-*"}}
-	// In the store there are others: by the name alone, and by other patterns.
+	// The store also has snapshots of other scopes: by the name alone, and by other patterns.
 	pulltest.Pull(t, c, s, pulltest.LastEvent, "f42-build-side-22")
 	pulltest.Pull(t, c, s, pulltest.LastEvent, "f42-build-side-2?")
 	step := func(event int64, base string, tags, came, went []string) *snapfile.Snapshot {
@@ -97,7 +97,7 @@ func TestPullPatternsAgain(t *testing.T) {
 	e.aTag(bigFloor, "f42-build-side-99", pulltest.LastEvent+1, 0, 0)
 	e.revoke("tag_config", pulltest.LastEvent+1, hubtest.Values{"tag_id": e.tag("f42-build-side-22"), "create_event": 417})
 	third := step(pulltest.LastEvent+1, second.ID, []string{"f42-build-side-24"}, nil, []string{"f42-build-side-22"})
-	// The same rows with other names of tags are another snapshot, but no other scope.
+	// The same rows with other names of tags are another snapshot of the same scope.
 	e.event(pulltest.LastEvent+2, 2*days)
 	step(pulltest.LastEvent+2, third.ID, []string{"f42-build-side-24"}, nil, nil)
 
@@ -108,7 +108,7 @@ func TestPullPatternsAgain(t *testing.T) {
 	}
 }
 
-// TestPullPatternsOfOddTags: what a hub answers to a pattern is not believed.
+// TestPullPatternsOfOddTags: the hub's answer to a pattern is checked.
 func TestPullPatternsOfOddTags(t *testing.T) {
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	pulltest.Must(t, err)
@@ -147,7 +147,7 @@ func TestPullPatternsOfOddTags(t *testing.T) {
 	}
 }
 
-// TestPullWrongPatterns: lists that mean nothing are refused before the hub is asked.
+// TestPullWrongPatterns: lists that make no sense are refused before the hub is asked.
 func TestPullWrongPatterns(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{Fault: func(method string, _ []any) *hubtest.Fault {
 		t.Errorf("the hub is asked for %s", method)

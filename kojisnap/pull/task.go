@@ -14,8 +14,8 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// task is a piece of a pull's work: what it adds goes to the Builder and, if the pull can be resumed, to
-// a batch of a stage of the journal. Its methods may be called concurrently.
+// task is a part of a pull's work. What it adds goes to the Builder and, if the pull can be resumed, to a
+// batch of a stage of the journal. Its methods may be called concurrently.
 type task struct {
 	*run
 	stage *checkpoint.Stage // nil: nothing is kept of the stage
@@ -25,12 +25,12 @@ type task struct {
 // in returns the task whose work belongs to a batch.
 func (t task) in(b *checkpoint.Batch) task { return task{t.run, t.stage, b} }
 
-// do does a part of a stage that key stands for, unless an earlier pull finished it.
+// do runs the part of a stage that key names, unless an earlier pull has finished it.
 func (t task) do(ctx context.Context, key string, fn func(t task) error) error {
 	return checkpoint.Do(ctx, t.stage, key, func(b *checkpoint.Batch) error { return fn(t.in(b)) })
 }
 
-// put converts a row of the hub and adds it. A row that is wrong in itself is skipped.
+// put converts a row of the hub and adds it. It skips a row that is wrong in itself.
 func (t task) put(name string, r hub.Value) error {
 	row, fault, err := t.row(name, r, nil)
 	switch {
@@ -42,7 +42,7 @@ func (t task) put(name string, r hub.Value) error {
 	return t.add(name, row)
 }
 
-// row converts a row, and says what makes it useless. It notes the columns that the row goes without.
+// row converts a row, and says why it is useless, if it is. It notes the columns that the row lacks.
 func (t task) row(name string, r hub.Value, assume map[string][]byte) (row [][]byte, fault, err error) {
 	row, lacks, fault, err := t.convert.Row(name, r, assume)
 	if err == nil && fault == nil && len(lacks) > 0 {
@@ -65,7 +65,7 @@ func (t task) addRevoked(name string, row [][]byte) error {
 	return err
 }
 
-// keep keeps a row that was added, and what the Builder noted of it, in the journal.
+// keep stores an added row, and the Builder's notes about it, in the journal.
 func (t task) keep(name string, row [][]byte, kind checkpoint.RowKind, notes []snapfile.LeftOut) {
 	if t.batch == nil {
 		return
@@ -76,7 +76,7 @@ func (t task) keep(name string, row [][]byte, kind checkpoint.RowKind, notes []s
 	t.batch.Row(name, row, kind)
 }
 
-// addShared adds a row that others bring along, too, once.
+// addShared adds a row, once, that other rows bring along, too.
 func (t task) addShared(name string, id int64, row [][]byte) error {
 	if !t.builder.Has(name, id) {
 		if _, err := t.builder.Add(name, row); err != nil {
@@ -87,12 +87,12 @@ func (t task) addShared(name string, id int64, row [][]byte) error {
 	return nil
 }
 
-// addName adds a row of id and name, once.
+// addName adds a row with an id and a name, once.
 func (t task) addName(relationName string, id int64, name string) error {
 	return t.addShared(relationName, id, [][]byte{idset.Text(id), []byte(name)})
 }
 
-// addEvent adds an event that a row brought along with its time.
+// addEvent adds an event that came with a row, with its time.
 func (t task) addEvent(id int64, ts float64) error {
 	text, err := convert.AppendTime(nil, ts)
 	if err != nil {
@@ -101,8 +101,8 @@ func (t task) addEvent(id int64, ts float64) error {
 	return t.addShared("events", id, [][]byte{idset.Text(id), text})
 }
 
-// addNamed adds the name of something that a row refers to, as a member of that row has it. If there is
-// none the row itself did not need it.
+// addNamed adds the name of something that a row refers to, from a member of that row. If there is none, the
+// row refers to nothing.
 func (t task) addNamed(relationName string, id int64, name hub.Value) error {
 	rel := relation.Get(relationName)
 	switch name.Kind() {
@@ -126,24 +126,24 @@ func (t task) addNamed(relationName string, id int64, name hub.Value) error {
 	return nil
 }
 
-// skip notes what the hub could not give, or not as it is.
+// skip notes something that the hub could not give as it is.
 func (t task) skip(x snapfile.LeftOut) {
 	t.builder.Skip(x)
 	t.batch.Note(func(n *checkpoint.Notes) { n.Skipped = append(n.Skipped, x) })
 }
 
-// goWithout notes that a row is there without some columns; a name is made up.
+// goWithout notes that a row lacks some columns. A lacking name is made up.
 func (t task) goWithout(rel *relation.Relation, row [][]byte, lacks []snapshot.Lack) {
 	for _, x := range snapshot.Without(rel, row, lacks) {
 		t.skip(x)
 	}
 }
 
-// maxKey is how long a text may be that identifies a row that is skipped.
+// maxKey is how long a text may be that identifies a skipped row.
 const maxKey = 4096
 
-// skipRow notes that a row is skipped. Its columns are there as far as they are right. A tag without its
-// config is no tag, and so the pull ends there.
+// skipRow notes that a row is skipped. The row has its valid columns. A tag is nothing without its config; so
+// a skipped config ends the pull.
 func (t task) skipRow(rel *relation.Relation, row [][]byte, why error) error {
 	for _, i := range rel.KeyIndexes() {
 		if len(row[i]) > maxKey { // what is skipped is remembered by its key
@@ -158,9 +158,8 @@ func (t task) skipRow(rel *relation.Relation, row [][]byte, why error) error {
 	return nil
 }
 
-// skipBuild notes that the hub cannot give a build's row, or all of its rows in another relation. What
-// belongs to a build whose row is missing is asked for all the same: the snapshot before may
-// have the row.
+// skipBuild notes that the hub cannot give a build's row, or not all of its rows in another relation. What
+// belongs to a build without a row is asked for nevertheless: the last snapshot may have the row.
 func (t task) skipBuild(relationName string, id int64, why error) {
 	x := snapfile.LeftOut{Relation: relationName, Row: fmt.Sprint("build ", id), Reason: why.Error(), Column: "build_id", ID: id, Builds: []int64{id}}
 	if relationName == "build" {
@@ -169,19 +168,19 @@ func (t task) skipBuild(relationName string, id int64, why error) {
 	t.skip(x)
 }
 
-// touch notes that a build's tagging changed, or the build.
+// touch notes that a build's tagging or the build has changed.
 func (t task) touch(build int64) {
 	t.inc.touch(build)
 	t.batch.Note(func(n *checkpoint.Notes) { n.Touched = append(n.Touched, build) })
 }
 
-// gone notes that a row is not in the view any more.
+// gone notes that a row is no longer in the view.
 func (t task) gone(rel *relation.Relation, row [][]byte) {
 	t.inc.revoke(rel, row)
 	if t.batch == nil {
 		return
 	}
-	for _, i := range snapfile.Secretive(rel) { // what is kept of a pull is in the store
+	for _, i := range snapfile.Secretive(rel) { // the journal is in the store
 		row[i], _ = secret.Strip(row[i])
 	}
 	t.batch.Row(rel.Name, row, checkpoint.Gone)
@@ -193,12 +192,12 @@ func (t task) needsRecheck(build int64) {
 	t.batch.Note(func(n *checkpoint.Notes) { n.Recheck = append(n.Recheck, build) })
 }
 
-// putInto is the Take of a pager.RowFilter for rows that are just put.
+// putInto returns the Take of a pager.RowFilter that only puts rows.
 func (t task) putInto(name string) func(*checkpoint.Batch, hub.Value) error {
 	return func(b *checkpoint.Batch, r hub.Value) error { return t.in(b).put(name, r) }
 }
 
-// taker takes over what an earlier pull finished.
+// taker takes over what an earlier pull has finished.
 type taker struct{ *run }
 
 // TakeRow implements checkpoint.Taker.

@@ -12,8 +12,8 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// putVersioned adds a row of queryHistory to the view at E or to the revoked rows, or to
-// neither, with the events and names that it brings along. It reports whether it was added.
+// putVersioned adds a row of queryHistory to the view at E, to the revoked rows, or to neither, with the
+// events and names that it has. It reports whether it added the row.
 func (t task) putVersioned(name string, r hub.Value) (bool, error) {
 	created, ok := r.Field("create_event").Int()
 	if !ok {
@@ -49,7 +49,7 @@ func (t task) putVersioned(name string, r hub.Value) (bool, error) {
 	case fault != nil && inView:
 		return false, t.skipRow(rel, row, fault)
 	case fault != nil && since:
-		t.hole(r, revoked) // what was revoked is not in the view, whatever it was
+		t.hole(r, revoked) // whatever it was, a revoked row is not in the view
 		return false, nil
 	case fault != nil, !inView && !since:
 		return false, nil
@@ -84,15 +84,15 @@ func (t task) addVersioned(rel *relation.Relation, row [][]byte, r hub.Value, in
 	return t.addRevoked(rel.Name, row)
 }
 
-// historyNames says which member of a history row names what a column refers to.
+// historyNames has, by column, the member of a history row with the name of what the column refers to.
 var historyNames = map[string]string{
 	"tag_id": "tag.name", "parent_id": "parent.name", "build_target_id": "build_target.name",
 	"build_tag": "build_tag.name", "dest_tag": "dest_tag.name", "external_repo_id": "external_repo.name",
 	"group_id": "group.name", "req_id": "req.name", "package_id": "package.name",
 }
 
-// namesOf adds the named objects that a history row refers to, so that deleted ones, which no
-// list has any more, are there too.
+// namesOf adds the named objects that a history row refers to, so that deleted ones are there, too, which no
+// list has.
 func (t task) namesOf(rel *relation.Relation, r hub.Value) error {
 	for _, c := range rel.Columns {
 		target := relation.Get(c.Ref)
@@ -108,8 +108,8 @@ func (t task) namesOf(rel *relation.Relation, r hub.Value) error {
 	return nil
 }
 
-// holes are the tags whose revoked rows the hub cannot send, with the last event that they would be asked
-// for at: their history is whole only after. Its methods may be called concurrently.
+// holes has the tags with revoked rows that the hub cannot send, and the last event of these: the history of
+// such a tag is complete only after it. Its methods may be called concurrently.
 type holes struct {
 	mu sync.Mutex
 	by map[int64]int64
@@ -130,7 +130,7 @@ func (h *holes) last(tag int64) int64 {
 	return h.by[tag]
 }
 
-// hole notes that the hub cannot send a row that was revoked.
+// hole notes that the hub cannot send a revoked row.
 func (t task) hole(r hub.Value, revoked int64) {
 	for _, column := range []string{"tag_id", "build_tag", "dest_tag"} {
 		tag, ok := r.Field(column).Int()
@@ -147,7 +147,7 @@ func (t task) hole(r hub.Value, revoked int64) {
 	}
 }
 
-// archesOf returns the arches of an external repo of a tag, where the history shows none.
+// archesOf returns the arches of a tag's external repo, if the history does not show them.
 func (t task) archesOf(r hub.Value, inView bool) []byte {
 	key := repoArchesKey(r)
 	if !inView {

@@ -29,7 +29,7 @@ func pullBy(t *testing.T, h *hubtest.Server, o pager.Options) (*snapfile.Snapsho
 	return snap, h.Calls()
 }
 
-// TestPullWays pulls every way that there is and compares the segments, which their digests name.
+// TestPullWays pulls with each strategy and compares the segments by their digests.
 func TestPullWays(t *testing.T) {
 	_, rows := pulltest.Production(t, hubtest.Options{})
 	hub := func() *hubtest.Server { return hubtest.New(rows, hubtest.Options{}) }
@@ -59,15 +59,14 @@ func TestPullWays(t *testing.T) {
 	}
 }
 
-// TestPullWaysRowsMove takes a row away while a table is read by pages, so that the ones behind
-// it move up.
+// TestPullWaysRowsMove deletes a row while a table is read by pages, so that later rows move up.
 func TestPullWaysRowsMove(t *testing.T) {
 	_, rows := pulltest.Production(t, hubtest.Options{})
 	want, _ := pullBy(t, hubtest.New(rows, hubtest.Options{}), pager.Options{Page: 40})
 	taken := 0
 	h := hubtest.New(rows, hubtest.Options{Tamper: func(method string, body []byte) []byte {
 		if method == "queryRPMSigs" && taken == 0 && strings.Contains(string(body), "<int>1</int>") {
-			taken++ // the first page was made; a signature of a build out of scope goes
+			taken++ // the first page was made: delete a signature of a build outside the scope
 			id := idOutside(t, want)
 			if n, err := rows.Delete("rpmsigs", hubtest.Values{"rpm_id": id}); n == 0 || err != nil {
 				t.Error(n, err)
@@ -84,7 +83,7 @@ func TestPullWaysRowsMove(t *testing.T) {
 	}
 }
 
-// idOutside is the first rpm with signatures that are not in the snapshot.
+// idOutside returns the first rpm with signatures that are not in the snapshot.
 func idOutside(t *testing.T, snap *snapfile.Snapshot) int {
 	t.Helper()
 	in := map[string]bool{}
@@ -100,8 +99,8 @@ func idOutside(t *testing.T, snap *snapfile.Snapshot) int {
 	return 0
 }
 
-// TestPullWaysUnencodable pages through a table of which one row cannot be encoded: one by one the
-// rest is there.
+// TestPullWaysUnencodable reads a table page by page in which one row cannot be encoded. Reading row by row
+// gives all others.
 func TestPullWaysUnencodable(t *testing.T) {
 	_, rows := pulltest.Production(t, hubtest.Options{})
 	archive := readTSV(t, "archiveinfo")[0]

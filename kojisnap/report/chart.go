@@ -26,6 +26,7 @@ type bar struct {
 const (
 	slots, slotWidth, barWidth, barHeight = 60, 10, 8, 146
 	longestGap                            = 6
+	fewSlots                              = 30 // with fewer, bars would be too broad
 )
 
 // chartsOf draws the last syncs: how long they took, the rows they changed, the bytes they made.
@@ -52,9 +53,11 @@ func newChart(title string, syncs []SyncPoint, value func(SyncPoint) float64, te
 	for _, s := range shown {
 		most = max(most, value(s))
 	}
-	c := chart{Title: title, Last: text(value(syncs[0])), Most: text(most), Width: slots * slotWidth, Syncs: n,
+	c := chart{Title: title, Last: text(value(syncs[0])), Most: text(most), Syncs: n,
 		From: minute(shown[0].Started), To: minute(shown[n-1].Started)}
-	x := 0
+	used -= min(shown[0].Missed, longestGap) // a gap before the first is not shown
+	c.Width = slotWidth * max(used, fewSlots)
+	x := c.Width - slotWidth*used // the latest is at the right
 	for i, s := range shown {
 		if i > 0 {
 			for range min(s.Missed, longestGap) {
@@ -75,7 +78,5 @@ func newChart(title string, syncs []SyncPoint, value func(SyncPoint) float64, te
 		c.Bars = append(c.Bars, b)
 		x += slotWidth
 	}
-	// A gap at the left edge may make it a little wider.
-	c.Width = max(c.Width, x)
 	return c
 }

@@ -41,6 +41,8 @@ func (f *Facts) Masked() (*Facts, error) {
 type Env struct {
 	Name    string           `json:"name"`
 	Verdict kojisnap.Verdict `json:"verdict"`
+	// StoreOnly: its database was not asked, or did not answer, and this is what the store has on record.
+	StoreOnly bool `json:"store_only,omitempty"`
 	// Troubles say what of the report could not be found out, and why.
 	Troubles []string `json:"troubles,omitempty"`
 
@@ -83,6 +85,14 @@ type Cell struct {
 	Detail  string        `json:"detail,omitempty"`
 	Cure    string        `json:"cure,omitempty"`    // of a check that is not ok
 	Entries []string      `json:"entries,omitempty"` // all that is bad, or as many as are on record
+}
+
+// more is how many of the bad ones Entries lacks. Without any the detail says what is bad.
+func (c *Cell) more() int {
+	if len(c.Entries) == 0 {
+		return 0
+	}
+	return max(0, c.Bad-len(c.Entries))
 }
 
 // SyncPoint is one sync of the history.

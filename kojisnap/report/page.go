@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,10 @@ func (f *Facts) WriteHTML(w io.Writer) error {
 		p.Envs = append(p.Envs, newEnvView(&f.Environments[i], i+1, f.Made))
 	}
 	if len(p.Envs) > 0 {
-		p.Title = visible(p.Envs[0].Verdict.Text + " – " + p.Envs[0].Name)
+		// One of which nothing is known says least.
+		first := max(0, slices.IndexFunc(p.Envs, func(v *envView) bool { return v.Verdict.State != kojisnap.StateUnknown }))
+		p.Envs[first].First = true
+		p.Title = visible(p.Envs[first].Verdict.Text + " – " + p.Envs[first].Name)
 	}
 	style := styleText + pickers(len(p.Envs))
 	sum := sha256.Sum256([]byte(style))
@@ -69,7 +73,8 @@ func pickers(n int) string {
 // envView is an environment as the page shows it.
 type envView struct {
 	*Env
-	N      int // from 1, part of ids
+	N      int  // from 1, part of ids
+	First  bool // shown at first
 	Made   time.Time
 	Matrix *matrix
 	Charts []chart
@@ -91,6 +96,30 @@ func (v *envView) Since() bool { return v.History < v.Event }
 func (v *envView) SuccessAge() string { return kojisnap.Age(max(0, v.Made.Sub(v.Success))) }
 
 func (v *envView) EverySeconds() float64 { return float64(v.Every) }
+
+// keyList is a part of the configuration.
+type keyList struct {
+	Title string
+	Keys  []ConfigKey
+}
+
+// Keys are the configuration: what is set, then the defaults.
+func (v *envView) Keys() (lists []keyList) {
+	var set, defaults []ConfigKey
+	for _, k := range v.Config {
+		if k.Default {
+			defaults = append(defaults, k)
+		} else {
+			set = append(set, k)
+		}
+	}
+	for _, l := range []keyList{{count(len(set)) + " keys that are set", set}, {count(len(defaults)) + " defaults", defaults}} {
+		if len(l.Keys) > 0 {
+			lists = append(lists, l)
+		}
+	}
+	return lists
+}
 
 // Tone is the class of the verdict, Mark its sign.
 func (v *envView) Tone() verify.Status {
@@ -148,9 +177,9 @@ type trouble struct {
 
 // Troubled returns the checks that are not ok, the worst first. The first few that failed are open.
 func (v *envView) Troubled() (all []trouble) {
-	const few, opened = 20, 5
+	const few, opened = 5, 3
 	for i, c := range v.troubled() {
-		all = append(all, trouble{c, c.Status == verify.StatusFailed && i < opened && len(c.Entries) <= few, max(0, c.Bad-len(c.Entries))})
+		all = append(all, trouble{c, c.Status == verify.StatusFailed && i < opened && len(c.Entries) <= few, c.more()})
 	}
 	return all
 }
@@ -193,15 +222,29 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		}
 		return fmt.Sprint(n)
 	},
+	"plural": func(n int, one, many string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return count(n) + " " + many
+	},
 	"title": func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
 	"mark":  func(s verify.Status) string { return cmp.Or(marks[s], "?") },
 	"list":  func(title string, total int, entries []string) listView { return listView{title, total, entries} },
 	"cell":  func(n int, c *matrixCell, span int) cellView { return cellView{n, c, span} },
-	"words": words,
+	"words": words, "entry": splitEntry,
 	"builds": func(title, what string, list BuildList) buildsView {
 		return buildsView{title, what, list}
 	},
 }).Parse(pageText))
+
+// entry is a line of a list: what it is about, and what is to be said of that.
+type entry struct{ Name, Rest string }
+
+func splitEntry(line string) entry {
+	name, rest, _ := strings.Cut(line, ": ")
+	return entry{name, rest}
+}
 
 // word is a part of a text: a flag, which does not break at the end of a line, or what is between flags.
 type word struct {

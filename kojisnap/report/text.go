@@ -28,6 +28,9 @@ func (e *Env) text(w io.Writer) {
 	for _, c := range e.Verdict.Causes {
 		fmt.Fprintf(w, "   %s\n   -> %s\n", visible(c.String()), visible(c.Cure))
 	}
+	if e.StoreOnly {
+		fmt.Fprintf(w, "   this is what the store has on record: its database was not asked\n")
+	}
 	for _, t := range e.Troubles {
 		fmt.Fprintf(w, "   not found out: %s\n", visible(t))
 	}
@@ -35,7 +38,9 @@ func (e *Env) text(w io.Writer) {
 	fmt.Fprintln(tw)
 	if e.Event > 0 {
 		fmt.Fprintf(tw, "pin composes at\tevent %d of %s\n", e.Event, minute(e.EventTime))
-		fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
+		if !e.StoreOnly {
+			fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
+		}
 		fmt.Fprintf(tw, "snapshot\t%s of %s\n", visible(e.Snapshot), visible(e.Hub))
 		fmt.Fprintf(tw, "all was well\t%s\n", minute(e.Success))
 	}
@@ -50,22 +55,32 @@ func (e *Env) text(w io.Writer) {
 	e.textSyncs(w)
 	e.textChanges(w)
 	for _, o := range e.Own {
-		fmt.Fprintf(w, "\n%s: %d. %s\n", o.Kind, o.Total, o.Consequence)
+		fmt.Fprintf(w, "\n%s: %d. %s\n", visible(o.Kind), o.Total, visible(o.Consequence))
 		textList(w, o.Total, o.Entries)
 	}
 	e.textFiles(w)
-	if len(e.Config) > 0 {
-		fmt.Fprintf(w, "\nconfiguration\n")
+	e.textConfig(w)
+}
+
+func (e *Env) textConfig(w io.Writer) {
+	if len(e.Config) == 0 {
+		return
 	}
-	for _, s := range e.Config {
-		section, origin := "", s.Origin
-		if s.Section != "" {
-			section = "[" + s.Section + "] "
+	fmt.Fprintf(w, "\nconfiguration\n")
+	defaults := 0
+	for _, k := range e.Config {
+		section := ""
+		if k.Section != "" {
+			section = "[" + k.Section + "] "
 		}
-		if s.Default {
-			origin = "default"
+		if k.Default {
+			defaults++
+			continue
 		}
-		fmt.Fprintf(w, "  %s%s = %s (%s)\n", visible(section), visible(s.Key), visible(s.Value), visible(origin))
+		fmt.Fprintf(w, "  %s%s = %s (%s)\n", visible(section), visible(k.Key), visible(k.Value), visible(k.Origin))
+	}
+	if defaults > 0 {
+		fmt.Fprintf(w, "  %d keys have their defaults; kojisnap config show -v prints them\n", defaults)
 	}
 }
 
@@ -82,8 +97,15 @@ func (e *Env) textChecks(w io.Writer) {
 			fmt.Fprintf(w, "%s %s: %d\n", marks[c.Status], name, c.Count)
 			continue
 		}
-		fmt.Fprintf(w, "%s %s: %s, %d of %d: %s\n  -> %s\n", marks[c.Status], name, c.Status, c.Bad, c.Count, visible(c.Detail), c.Cure)
-		textList(w, c.Bad, c.Entries)
+		said := string(c.Status)
+		if c.Bad > 0 {
+			said += fmt.Sprintf(", %d of %d", c.Bad, c.Count)
+		}
+		if c.Detail != "" {
+			said += ": " + visible(c.Detail)
+		}
+		fmt.Fprintf(w, "%s %s: %s\n  -> %s\n", marks[c.Status], name, said, visible(c.Cure))
+		textList(w, len(c.Entries)+c.more(), c.Entries)
 	}
 }
 

@@ -47,7 +47,7 @@ type RowDiff struct {
 func Diff(ctx context.Context, a, b *snapfile.Snapshot, each func(RowDiff) error) (*DiffResult, error) {
 	r := &DiffResult{A: diffSide(a), B: diffSide(b), Relations: []RelationDiff{}}
 	for _, rel := range relation.All() {
-		if !a.Picked() && !b.Picked() && slices.Equal(a.Relation(rel.Name).Segments, b.Relation(rel.Name).Segments) {
+		if !a.Filtered() && !b.Filtered() && slices.Equal(a.Relation(rel.Name).Segments, b.Relation(rel.Name).Segments) {
 			continue // the same bytes
 		}
 		d, err := diffRelation(ctx, rel, a, b, each)

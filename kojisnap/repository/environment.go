@@ -36,6 +36,8 @@ type Environment struct {
 	Loaded    time.Time `json:"loaded,omitzero"`
 	Version   string    `json:"version,omitempty"` // of the kojisnap that loaded
 	Pin       int64     `json:"pin,omitempty"`     // the event to pin composes at
+	// Clone is the id of the clone of production's tree in which composes are made; empty: there is none.
+	Clone string `json:"clone,omitempty"`
 
 	Sync *EnvironmentSync `json:"sync,omitempty"` // the last; nil if only single steps were run
 }

@@ -1,151 +1,20 @@
 package repository_test
 
 import (
-	"context"
 	"errors"
-	"io"
-	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"kojisnap/kojisnap/hub"
-	"kojisnap/kojisnap/hub/hubtest"
-	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pulltest"
-	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
-	"kojisnap/kojisnap/store/s3/s3test"
 )
-
-// tampered is a store whose clock and operations a test decides.
-type tampered struct {
-	store.Store
-	age    time.Duration               // by which segments, signatures, and what is left of pulls, look older
-	before func(op, name string) error // called first; its error is the operation's
-}
-
-func (s *tampered) hook(op, name string) error {
-	if s.before == nil {
-		return nil
-	}
-	return s.before(op, name)
-}
-
-func (s *tampered) Put(ctx context.Context, name string, src io.ReadSeeker) error {
-	if err := s.hook("put", name); err != nil {
-		return err
-	}
-	return s.Store.Put(ctx, name, src)
-}
-
-func (s *tampered) Create(ctx context.Context, name string, src io.ReadSeeker) error {
-	if err := s.hook("create", name); err != nil {
-		return err
-	}
-	return s.Store.(store.Creator).Create(ctx, name, src)
-}
-
-func (s *tampered) Delete(ctx context.Context, name string) error {
-	if err := s.hook("delete", name); err != nil {
-		return err
-	}
-	return s.Store.Delete(ctx, name)
-}
-
-func (s *tampered) Clean(ctx context.Context, prefix string, before time.Time, remove bool) ([]string, error) {
-	if err := s.hook("clean", prefix); err != nil {
-		return nil, err
-	}
-	return s.Store.(store.Cleaner).Clean(ctx, prefix, before.Add(s.age), remove)
-}
-
-// List shows objects as old as the test wants them.
-func (s *tampered) List(ctx context.Context, prefix string) ([]store.Entry, error) {
-	entries, err := s.Store.List(ctx, prefix)
-	for i := range entries {
-		if strings.HasPrefix(entries[i].Name, "segments/") || strings.HasPrefix(entries[i].Name, "pulls/") || strings.HasSuffix(entries[i].Name, ".sig") {
-			entries[i].ModTime = entries[i].ModTime.Add(-s.age)
-		}
-	}
-	return entries, err
-}
-
-// eachStore runs a test on a directory and on an S3 server.
-func eachStore(t *testing.T, test func(t *testing.T, open func(t *testing.T) store.Store)) {
-	t.Run("dir", func(t *testing.T) {
-		test(t, func(t *testing.T) store.Store { return pulltest.NewStore(t) })
-	})
-	t.Run("s3", func(t *testing.T) {
-		srv := s3test.Start(t)
-		test(t, func(t *testing.T) store.Store { return srv.Open(t) })
-	})
-}
-
-// pullTo pulls from a hub of its own: a snapshot of an earlier call is no base.
-func pullTo(t testing.TB, s store.Store, event int64, log *slog.Logger) string {
-	t.Helper()
-	c, _ := pulltest.Production(t, hubtest.Options{})
-	return pullFrom(t, c, s, event, log)
-}
-
-func pullFrom(t testing.TB, c *hub.Client, s store.Store, event int64, log *slog.Logger) string {
-	t.Helper()
-	r, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-compose"}, Event: event, Program: "test", Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.Snapshot
-}
-
-func objects(t testing.TB, s store.Store, prefix string) []string {
-	t.Helper()
-	entries, err := s.List(context.Background(), prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := []string{}
-	for _, e := range entries {
-		list = append(list, e.Name)
-	}
-	return list
-}
-
-// checkWhole reads every row of every snapshot, and returns the segments that they name.
-func checkWhole(t testing.TB, s store.Store) (segments []string) {
-	t.Helper()
-	ctx := context.Background()
-	all, err := repository.Snapshots(ctx, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, snap := range all {
-		for _, rel := range relation.All() {
-			for _, rows := range []*snapfile.Rows{snap.Rows(ctx, rel.Name), snap.Revoked(ctx, rel.Name)} {
-				for rows.Next() {
-				}
-				if rows.Err() != nil {
-					t.Errorf("snapshot %s, %s: %v", snap.ID, rel.Name, rows.Err())
-				}
-				rows.Close()
-			}
-			r := snap.Relation(rel.Name)
-			for _, seg := range slices.Concat(r.Segments, r.Revoked) {
-				segments = append(segments, seg.Object())
-			}
-		}
-	}
-	slices.Sort(segments)
-	return slices.Compact(segments)
-}
 
 func TestPrune(t *testing.T) {
 	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
@@ -294,94 +163,6 @@ func TestPruneKilled(t *testing.T) {
 	}
 }
 
-// TestPruneWhilePulling prunes at each write of a pull that counts on an older snapshot's
-// segments.
-func TestPruneWhilePulling(t *testing.T) {
-	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
-		for _, when := range []string{"put segments/", "create snapshots/", "delete locks/"} {
-			t.Run(when, func(t *testing.T) {
-				s := &tampered{Store: open(t), age: 48 * time.Hour}
-				c, _ := pulltest.Production(t, hubtest.Options{})
-				pullFrom(t, c, s, 300, nil)
-				other := &tampered{Store: s.Store, age: s.age}
-				var r *repository.PruneResult
-				var once sync.Once // a pull writes some segments at the same time
-				s.before = func(op, name string) (err error) {
-					if !strings.HasPrefix(op+" "+name, when) {
-						return nil
-					}
-					once.Do(func() {
-						// A newer snapshot, so that prune removes the one that the pull counts on.
-						_, err = pull.Pull(t.Context(), c, other, pull.Options{Tags: []string{"f43-build"}, Event: pulltest.LastEvent, Program: "test"})
-						if err == nil {
-							r, err = repository.Prune(t.Context(), other, repository.PruneOptions{Keep: 1})
-						}
-					})
-					return err
-				}
-				pullFrom(t, c, s, 390, nil)
-				if r == nil || !r.Writing || len(r.Segments) > 0 || len(r.Removed) == 0 {
-					t.Errorf("prune: %+v", r)
-				}
-				checkWhole(t, s)
-			})
-		}
-	})
-}
-
-// TestPullWhilePruning pulls when a prune is about to remove segments that the pull needs.
-func TestPullWhilePruning(t *testing.T) {
-	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
-		s := &tampered{Store: open(t), age: 48 * time.Hour}
-		pullTo(t, s, 300, nil)
-		pullTo(t, s, pulltest.LastEvent, nil)
-		waiting := make(chan struct{})
-		log := slog.New(onMessage{"the store is being pruned: waiting", waiting})
-		var pulled sync.WaitGroup
-		var once sync.Once
-		s.before = func(op, name string) error {
-			if op == "delete" && strings.HasPrefix(name, "segments/") {
-				once.Do(func() {
-					pulled.Go(func() { pullTo(t, &tampered{Store: s.Store}, 300, log) })
-					<-waiting
-				})
-			}
-			return nil
-		}
-		r, err := repository.Prune(t.Context(), s, repository.PruneOptions{Keep: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		pulled.Wait()
-		if len(r.Segments) == 0 {
-			t.Errorf("the prune removed nothing: %+v", r)
-		}
-		checkWhole(t, s)
-		if got := objects(t, s, "snapshots/"); len(got) != 2 {
-			t.Errorf("snapshots: %q", got)
-		}
-		if left := objects(t, s, "locks/"); len(left) != 0 {
-			t.Errorf("leases left: %q", left)
-		}
-	})
-}
-
-// onMessage closes a channel at the first message with a text.
-type onMessage struct {
-	text string
-	seen chan struct{}
-}
-
-func (onMessage) Enabled(context.Context, slog.Level) bool { return true }
-func (h onMessage) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == h.text {
-		close(h.seen)
-	}
-	return nil
-}
-func (h onMessage) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h onMessage) WithGroup(string) slog.Handler      { return h }
-
 // TestLeasesOfTheDead: what was killed hinders nobody for ever.
 func TestLeasesOfTheDead(t *testing.T) {
 	s := pulltest.NewStore(t)
@@ -437,52 +218,4 @@ func TestPruneRefuses(t *testing.T) {
 	if after := objects(t, s, ""); !slices.Equal(after, before) {
 		t.Errorf("left %q of %q", after, before)
 	}
-}
-
-// TestManifestRace: a manifest that is there already is taken, unless it is damaged.
-func TestManifestRace(t *testing.T) {
-	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
-		for name, first := range map[string]func(s store.Store, object string, body string) error{
-			"same": func(s store.Store, object, body string) error {
-				return s.Put(t.Context(), object, strings.NewReader(body))
-			},
-			"damaged": func(s store.Store, object, body string) error {
-				return s.Put(t.Context(), object, strings.NewReader(body[:len(body)/2]))
-			},
-		} {
-			t.Run(name, func(t *testing.T) {
-				s := &racing{Store: open(t), first: first}
-				id := pullTo(t, s, 300, nil)
-				if !s.exists {
-					t.Error("the manifest was not there already")
-				}
-				if got := objects(t, s, "snapshots/"); !slices.Equal(got, []string{"snapshots/" + id + ".json"}) {
-					t.Errorf("snapshots: %q", got)
-				}
-				if len(checkWhole(t, s)) == 0 {
-					t.Error("the snapshot names no segment")
-				}
-			})
-		}
-	})
-}
-
-// racing is a store where another writer is faster.
-type racing struct {
-	store.Store
-	first  func(s store.Store, object, body string) error
-	exists bool
-}
-
-func (s *racing) Create(ctx context.Context, name string, src io.ReadSeeker) error {
-	body, err := io.ReadAll(src)
-	if err != nil {
-		return err
-	}
-	if err := s.first(s.Store, name, string(body)); err != nil {
-		return err
-	}
-	err = s.Store.(store.Creator).Create(ctx, name, strings.NewReader(string(body)))
-	s.exists = errors.Is(err, fs.ErrExist)
-	return err
 }

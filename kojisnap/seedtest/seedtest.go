@@ -87,7 +87,7 @@ func parse(text string, fixed []uint64) ([]uint64, error) {
 	from, err := strconv.ParseUint(first, 10, 63)
 	to, err2 := strconv.ParseUint(last, 10, 63)
 	if err != nil || err2 != nil || from > to {
-		return nil, fmt.Errorf("%s=%s: not a number below 2^63, nor a range of such as in 100-299", Env, text)
+		return nil, fmt.Errorf("%s=%s: neither a number below 2^63 nor a range of numbers such as 100-299", Env, text)
 	}
 	var seeds []uint64
 	for seed := from; seed <= to; seed++ {

@@ -6,20 +6,18 @@ import (
 	"strconv"
 )
 
-// At returns the snapshot as it is at an event before E: of versioned relations the rows of the view at
-// that event, as far as the snapshot has them; see Manifest.HistoryFrom. Other rows are the same. The
-// event must not be later than E.
+// At returns the snapshot as of an event that is not after E. Versioned relations have the rows of the view
+// at that event, as far as the snapshot has them; see Manifest.HistoryFrom. Other relations are the same.
 func (s *Snapshot) At(event int64) (*Snapshot, error) {
 	if event <= 0 || event > s.Manifest.Event {
 		return nil, fmt.Errorf("snapshot %s is of event %d, and tells nothing of event %d", s.ID, s.Manifest.Event, event)
 	}
 	m := *s.Manifest
 	m.Event = event
-	return &Snapshot{ID: s.ID, Manifest: &m, get: s.get, catalogue: s.catalogue, at: event, pick: s.pick, whole: s.whole}, nil
+	return &Snapshot{ID: s.ID, Manifest: &m, get: s.get, catalogue: s.catalogue, at: event, filter: s.filter, whole: s.whole}, nil
 }
 
-// everything are the segments of all rows of a relation, those that were revoked last: a row is in
-// the view at E, or it was revoked.
+// everything returns the segments of the view at E and of the revoked rows. A row is in one of the two.
 func (r *Relation) everything() []Segment {
 	top := 0
 	for _, s := range r.Segments {
@@ -33,7 +31,7 @@ func (r *Relation) everything() []Segment {
 	return all
 }
 
-// past makes rows those of the view at an event.
+// past changes rows to what they were at an event.
 type past struct {
 	event                             int64
 	created, revoked, revoker, active int
@@ -41,7 +39,7 @@ type past struct {
 	line                              []byte
 }
 
-// shows reports whether a row is in the view, and makes its line what it is there.
+// shows reports whether a row is in the view at the event, and sets its line to what it was then.
 func (p *past) shows(r *Rows) bool {
 	if p.row, r.err = r.Fields(p.row); r.err != nil {
 		return false

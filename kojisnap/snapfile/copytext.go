@@ -42,8 +42,8 @@ func AppendLine(dst []byte, row [][]byte) []byte {
 	return append(dst, '\n')
 }
 
-// ParseLine splits a line (without its newline) into fields, reusing row. Fields without an
-// escape point into line; NULL is nil.
+// ParseLine splits a line (without its newline) into fields. It reuses row. Fields without an escape point
+// into line; NULL is nil.
 func ParseLine(line []byte, row [][]byte) ([][]byte, error) {
 	row = row[:0]
 	for {
@@ -59,7 +59,7 @@ func ParseLine(line []byte, row [][]byte) ([][]byte, error) {
 	}
 }
 
-// cutField takes the first field off a line.
+// cutField splits the first field off a line.
 func cutField(line []byte) (field, rest []byte, more bool, err error) {
 	for i := 0; i < len(line); i++ {
 		switch line[i] {
@@ -108,8 +108,8 @@ func cutEscaped(line []byte, first int) (field, rest []byte, more bool, err erro
 	return field, nil, false, nil
 }
 
-// sortKey gives rows of a relation bytes that compare as their keys do: integers by value,
-// text by its bytes.
+// sortKey turns the key of a row into bytes that compare as the key does: integers by value, text by its
+// bytes.
 type sortKey struct {
 	rel   *relation.Relation
 	index []int
@@ -124,7 +124,7 @@ func (k sortKey) append(dst []byte, row [][]byte) ([]byte, error) {
 			return nil, fmt.Errorf("%s: key column %s is NULL", k.rel.Name, c.Name)
 		}
 		if c.Type == relation.Text {
-			// No text of PostgreSQL holds a NUL, so it ends one.
+			// PostgreSQL's texts never hold a NUL, so a NUL ends one.
 			dst = append(append(dst, row[i]...), 0)
 			continue
 		}

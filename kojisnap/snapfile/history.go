@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// HistoryFrom returns the event from which on, up to E, a snapshot has all that a tag of its scope had
-// at any event; E if it has no more than the view at E, and for tags that are not in its scope. What
-// the tag inherits counts by itself.
+// HistoryFrom returns the first event from which on, up to E, the snapshot has everything that a tag itself
+// had at each event. It returns E if the snapshot has only the view at E, and for tags outside its scope.
+// What the tag inherits counts separately.
 func (m *Manifest) HistoryFrom(tag int64) int64 {
 	for _, t := range m.Scope.All {
 		if t.ID != tag {
@@ -16,7 +16,7 @@ func (m *Manifest) HistoryFrom(tag int64) int64 {
 		if t.History > 0 {
 			return t.History
 		}
-		// Earlier versions recorded none, but had what was revoked since the parent, of each tag.
+		// Earlier versions did not record it. They had what was revoked since the parent, for each tag.
 		if at := m.ParentEvent(); at > 0 && at < m.Event {
 			return at
 		}
@@ -34,8 +34,8 @@ func (m *Manifest) ParentEvent() int64 {
 	return at
 }
 
-// TellsAll reports whether a snapshot tells of all revocations that another one tells of, of the tags
-// of that one's scope.
+// TellsAll reports whether a snapshot has all revocations that another one has, for the tags in the other's
+// scope.
 func (m *Manifest) TellsAll(of *Manifest) bool {
 	for _, t := range of.Scope.All {
 		if m.HistoryFrom(t.ID) > of.HistoryFrom(t.ID) || of.Event > m.Event {

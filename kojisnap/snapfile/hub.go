@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// SameHub reports whether two URLs are of one hub: http and https, a default port or none, a user's name
-// or none, lead to the same.
+// SameHub reports whether two URLs lead to the same hub. http or https, the default port and a user's name
+// make no difference.
 func SameHub(a, b string) bool { return hubPlace(a) == hubPlace(b) }
 
 func hubPlace(raw string) string {

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// outgrown says how large later layers may become, as a part of the base, before the relation
-// is written anew: 1/outgrown.
+// outgrown limits the later layers: if they are larger than 1/outgrown of the first, the relation is written
+// as one layer again.
 const outgrown = 4
 
-// FinishOver ends the work with a relation that goes on from an earlier snapshot's: base's rows
-// for which keep says true, with the rows that were added in the place of those of the same key.
-// keep is called at least once for every row of base, in the order of keys, in whose place none was
-// added, and says the same each time; the row is valid during the call.
+// FinishOver writes a relation as a continuation of base, an earlier snapshot: base's rows for which keep
+// returns true, and the added rows, which replace base's rows with the same key. keep is called in the order
+// of keys, at least once for each row of base that no added row replaces. It must say the same about a row
+// each time. A row is valid only during the call.
 //
-// What it returns are base's segments with, if anything differs, one more layer that holds what
-// differs; or the segments of the whole relation anew, if the later layers have outgrown a
-// quarter of the first, or base has credentials in it. rows is how many rows they come to. The writer is spent after, whatever
-// the outcome.
+// FinishOver returns base's segments and, if anything differs, one more layer with the differences. If the
+// later layers have outgrown a quarter of the first, or base has credentials in it, it returns new segments
+// with all rows. rows is the number of rows in all. The writer cannot be used afterwards, whatever the
+// outcome.
 func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [][]byte) (bool, error), put PutFunc) (segments []Segment, rows int64, err error) {
 	var was []Segment
 	if of := base.Relation(w.rel.Name); of != nil {
@@ -28,7 +28,7 @@ func (w *Writer) FinishOver(ctx context.Context, base *Snapshot, keep func(row [
 	return w.finishOver(ctx, below{was, func() *Rows { return base.Rows(ctx, w.rel.Name) }, w.olderIn(base)}, keep, put)
 }
 
-// FinishRevokedOver is FinishOver for the rows that were revoked: it goes on from those of base.
+// FinishRevokedOver is FinishOver for the revoked rows: it continues those of base.
 func (w *Writer) FinishRevokedOver(ctx context.Context, base *Snapshot, keep func(row [][]byte) (bool, error), put PutFunc) ([]Segment, error) {
 	var was []Segment
 	if of := base.Relation(w.rel.Name); of != nil {
@@ -46,11 +46,11 @@ func (w *Writer) olderIn(base *Snapshot) bool {
 	return len(base.stored(w.rel).Columns) < len(w.rel.Columns)
 }
 
-// below is what a relation goes on from.
+// below is what a relation continues.
 type below struct {
 	segments []Segment
 	open     func() *Rows
-	older    bool // its rows lack columns: no layer can go on from them
+	older    bool // its rows lack columns: no layer can continue them
 }
 
 func (w *Writer) finishOver(ctx context.Context, base below, keep func(row [][]byte) (bool, error), put PutFunc) (segments []Segment, rows int64, err error) {
@@ -82,7 +82,7 @@ func (w *Writer) finishOver(ctx context.Context, base below, keep func(row [][]b
 		case same:
 			return nil
 		case removed:
-			added += int64(was) // what a row that is no more takes up
+			added += int64(was) // the size of a row that no longer exists
 			return gone.line(ctx, line)
 		}
 		added += int64(len(line))
@@ -94,7 +94,7 @@ func (w *Writer) finishOver(ctx context.Context, base below, keep func(row [][]b
 	switch {
 	case added == later && !stripped && !base.older:
 		return base.segments, rows, nil
-	case added > first/outgrown || stripped || base.older: // no segment with credentials goes on, nor one of other columns
+	case added > first/outgrown || stripped || base.older: // no layer may continue a segment with credentials or with other columns
 		segments, err = w.anew(ctx, base, keep, put)
 	default:
 		segments = slices.Clone(base.segments)
@@ -132,12 +132,12 @@ type change uint8
 
 const (
 	same     change = iota // the base's row
-	replaced               // a row that base has not, or not so
-	removed                // the key of a row that base has
+	replaced               // a row that base does not have, or has with other values
+	removed                // the key of a row of base that is gone
 )
 
-// over merges base with what was added, and counts the rows. was is the length of
-// base's line, of a removed row. It sets stripped if base has rows with credentials.
+// over merges base with the added rows, and counts the rows. was is the length of base's line if a row is
+// removed. It sets stripped if base has rows with credentials.
 func (w *Writer) over(ctx context.Context, base below, keep func([][]byte) (bool, error), emit func(line []byte, c change, was int) error, stripped *bool) (int64, error) {
 	old := &oldRows{w: w, rows: base.open()}
 	defer old.rows.Close()
@@ -154,7 +154,7 @@ func (w *Writer) over(ctx context.Context, base below, keep func([][]byte) (bool
 		}
 		return emit(line, c, len(old.rows.Line()))
 	}
-	// pass gives the base's row on that nothing was added over.
+	// pass emits base's row if no added row replaces it.
 	pass := func() error {
 		kept, err := keep(old.row)
 		if err != nil {
@@ -197,7 +197,7 @@ func (w *Writer) over(ctx context.Context, base below, keep func([][]byte) (bool
 	return rows, err
 }
 
-// oldRows walks the rows of the base.
+// oldRows reads the rows of the base.
 type oldRows struct {
 	w    *Writer
 	rows *Rows
@@ -219,7 +219,7 @@ func (o *oldRows) next() error {
 	return err
 }
 
-// tombstone is the line that removes the row.
+// tombstone returns the line that removes the row.
 func (o *oldRows) tombstone() []byte {
 	fields := make([][]byte, len(o.w.key.index))
 	for i, at := range o.w.key.index {
@@ -229,13 +229,13 @@ func (o *oldRows) tombstone() []byte {
 	return o.line
 }
 
-// heldSegment is a segment that is not put yet.
+// heldSegment is a segment that is not stored yet.
 type heldSegment struct {
 	seg  Segment
 	file *scratch
 }
 
-// release puts what was held back.
+// release stores the segments that were held back.
 func (w *segmentWriter) release(ctx context.Context, put PutFunc) error {
 	w.put, w.hold = put, false
 	held := w.held

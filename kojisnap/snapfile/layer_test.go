@@ -21,8 +21,8 @@ import (
 
 func keepAll([][]byte) (bool, error) { return true, nil }
 
-// TestFinishOver goes on from a snapshot: each case is what is added and removed, what is kept,
-// and what comes out.
+// TestFinishOver continues a snapshot. Each case says what is added and removed, what is kept, and the
+// result.
 func TestFinishOver(t *testing.T) {
 	base := func(m memory) *snapfile.Snapshot {
 		var rows [][][]byte
@@ -95,8 +95,8 @@ func TestFinishOver(t *testing.T) {
 	}
 }
 
-// TestLayersOfManySnapshots applies random changes, snapshot after snapshot, and compares with
-// a map, until the relation has been written anew a few times.
+// TestLayersOfManySnapshots makes random changes in one snapshot after another, and compares the rows with a
+// map, until the relation was written as one layer again a few times.
 func TestLayersOfManySnapshots(t *testing.T) {
 	seedtest.Each(t, []uint64{1, 2, 3, 4, 5}, testLayersOfManySnapshots)
 }
@@ -186,8 +186,8 @@ func testLayersOfManySnapshots(t *testing.T, seed uint64) {
 	}
 }
 
-// differs applies what changed between two snapshots to the rows of the one, and compares with
-// the other's. No more may come than what differs where they do not share their segments.
+// differs applies the changes between two snapshots to the rows of the first, and compares the result with
+// the second. If they do not share segments, Changed must return only rows that differ.
 func differs(t *testing.T, from, to *snapfile.Snapshot, was, want map[string]string) {
 	t.Helper()
 	got := maps.Clone(was)
@@ -236,7 +236,7 @@ func differs(t *testing.T, from, to *snapfile.Snapshot, was, want map[string]str
 	}
 }
 
-// allLines reads what COPY would.
+// allLines returns the lines that COPY would read.
 func allLines(t *testing.T, r io.ReadCloser) []string {
 	t.Helper()
 	defer r.Close()
@@ -250,7 +250,7 @@ func allLines(t *testing.T, r io.ReadCloser) []string {
 	return strings.SplitAfter(strings.TrimSuffix(string(body), "\n")+"\n", "\n")[:bytes.Count(body, []byte("\n"))]
 }
 
-// segmentLines reads a segment by itself.
+// segmentLines reads one segment.
 func segmentLines(t *testing.T, m memory, s snapfile.Segment) []string {
 	t.Helper()
 	dec, err := zstd.NewReader(bytes.NewReader(m[s.Object()]))

@@ -7,56 +7,56 @@ import (
 	"strings"
 )
 
-// LeftOut is something of production's that the hub could not give, or not as it is there. All
-// else of the snapshot is whole.
+// LeftOut is something of production's that the hub could not give as it is. The rest of the snapshot is
+// complete. (The stored word is "left out"; the steps that leave something out call it skipped.)
 type LeftOut struct {
 	Relation string `json:"relation"`
 	Row      string `json:"row"` // for people: "build 7", "archive 12"
 	Reason   string `json:"reason"`
-	// Kept says what the snapshot has of it all the same, one of the constants; empty: nothing,
-	// nor any row that refers to it.
+	// Kept says what the snapshot has of it nevertheless: one of the constants. Empty: nothing, and no row
+	// that refers to it.
 	Kept string `json:"kept,omitempty"`
 
-	// Which rows of Relation it is: those with ID in Column, or the one with this Key (text of the
-	// key's columns). Without either it is not known which, only where: in a Tag, or in Builds.
+	// Column and ID, or Key (the text of the key's columns), say which rows of Relation it is. Without them
+	// only the Tag or the Builds of the missing rows are known.
 	Column string   `json:"column,omitempty"`
 	ID     int64    `json:"id,omitempty"`
 	Key    []string `json:"key,omitempty"`
 	Tag    int64    `json:"tag,omitempty"`
-	Builds []int64  `json:"builds,omitempty"` // that are to be asked for again by the next pull
+	Builds []int64  `json:"builds,omitempty"` // the next pull has to ask for these again
 
-	Hanging []Hanging `json:"hanging,omitempty"` // what refers to it, and is left out for that
+	Hanging []Hanging `json:"hanging,omitempty"` // what is left out because it refers to this
 }
 
-// What a snapshot may have of what is left out.
+// What a snapshot may have of something that is left out.
 const (
-	KeptLast    = "last known"         // the rows that the snapshot before had
-	KeptName    = "under another name" // with a name that is made up
-	KeptWithout = "without "           // and the name of a column, which is NULL
-	// KeptStripped: the row is there, but for the credentials that its URLs had. That is not for
-	// want of anything, and stays so.
+	KeptLast    = "last known"         // the rows that the previous snapshot had
+	KeptName    = "under another name" // with a made-up name
+	KeptWithout = "without "           // followed by the name of a column, which is NULL
+	// KeptStripped: the row is there without the credentials that its URLs had. This is no fault, and
+	// remains so.
 	KeptStripped = "without the credentials in its URL"
 )
 
-// Hanging are rows that are left out because of what they refer to.
+// Hanging counts rows that are left out because they refer to something that is.
 type Hanging struct {
 	Relation string `json:"relation"`
 	Rows     int64  `json:"rows"`
-	// IDs tell whose rows they are: of build and archiveinfo their own ids, of what archives consist
-	// of the archives', of versioned relations the tags'. Of others there are none.
+	// IDs say whose rows these are: the rows' own ids for build and archiveinfo, the archives' for
+	// components of archives, the tags' for versioned relations. Other relations have none.
 	IDs []int64 `json:"ids,omitempty"`
 }
 
-// Missing reports whether rows are missing from the snapshot for it.
+// Missing reports whether the snapshot lacks rows because of it.
 func (l LeftOut) Missing() bool { return l.Kept == "" }
 
-// Stripped reports whether it is nothing but credentials that the row is without.
+// Stripped reports whether the row lacks only credentials.
 func (l LeftOut) Stripped() bool { return l.Kept == KeptStripped }
 
-// Missing reports whether rows are missing from the snapshot that the hub could not give.
+// Missing reports whether the snapshot lacks rows that the hub could not give.
 func (m *Manifest) Missing() bool { return slices.ContainsFunc(m.LeftOut, LeftOut.Missing) }
 
-// String is one line for people: what, what became of it, why.
+// String returns one line for people: what, the consequence, the reason.
 func (l LeftOut) String() string {
 	what := l.Row
 	if name := Noun(l.Relation); !strings.HasPrefix(what, name+" ") {
@@ -69,14 +69,14 @@ func (l LeftOut) String() string {
 		what += " is there, but " + l.Kept
 	default:
 		what += " is left out"
-		if hanging := l.hanging(); hanging != "" {
-			what += ", and what refers to it (" + hanging + ")"
+		if dependents := l.dependents(); dependents != "" {
+			what += ", and what refers to it (" + dependents + ")"
 		}
 	}
 	return what + ": " + l.Reason
 }
 
-func (l LeftOut) hanging() string {
+func (l LeftOut) dependents() string {
 	var parts []string
 	for _, h := range l.Hanging {
 		parts = append(parts, fmt.Sprintf("%d of %s", h.Rows, h.Relation))
@@ -84,7 +84,7 @@ func (l LeftOut) hanging() string {
 	return strings.Join(parts, ", ")
 }
 
-// Noun is what one row of a relation is called.
+// Noun returns the word for one row of a relation.
 func Noun(relation string) string {
 	switch relation {
 	case "rpminfo":
@@ -103,7 +103,7 @@ func Noun(relation string) string {
 	return strings.ReplaceAll(relation, "_", " ")
 }
 
-// sameLeftOut compares but for the reasons, which may tell where in a reply they were met.
+// sameLeftOut compares everything except the reasons, which may name a place in a reply.
 func sameLeftOut(a, b []LeftOut) bool {
 	return slices.EqualFunc(a, b, func(a, b LeftOut) bool {
 		return a.Relation == b.Relation && a.Row == b.Row && a.Kept == b.Kept && slices.EqualFunc(a.Hanging, b.Hanging, func(g, h Hanging) bool {
@@ -112,8 +112,8 @@ func sameLeftOut(a, b []LeftOut) bool {
 	})
 }
 
-// SameRows reports whether two manifests describe the same view of the same event, for what was asked
-// for. What they tell of history may differ.
+// SameRows reports whether two manifests describe the same view of the same event for the same request. Their
+// history may differ.
 func (m *Manifest) SameRows(o *Manifest) bool {
 	same := m.Event == o.Event && m.KojiVersion == o.KojiVersion && m.Scope.same(o.Scope) && sameLeftOut(m.LeftOut, o.LeftOut)
 	return same && slices.EqualFunc(m.Relations, o.Relations, func(a, b Relation) bool {
@@ -121,7 +121,7 @@ func (m *Manifest) SameRows(o *Manifest) bool {
 	})
 }
 
-// CompareLeftOut orders by relation and row.
+// CompareLeftOut orders entries by relation and row.
 func CompareLeftOut(a, b LeftOut) int {
 	return cmp.Or(cmp.Compare(a.Relation, b.Relation), cmp.Compare(a.Row, b.Row), cmp.Compare(a.ID, b.ID), slices.Compare(a.Key, b.Key))
 }

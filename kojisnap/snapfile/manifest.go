@@ -21,7 +21,7 @@ const (
 	formatName    = "kojisnap-snapshot"
 	formatVersion = 3 // the newest for the fields of a manifest; relations have their own in the catalogue
 
-	// MaxManifest bounds what a damaged store can make a reader hold.
+	// MaxManifest limits how much memory a damaged store can make a reader use.
 	MaxManifest = 64 << 20
 )
 
@@ -54,8 +54,8 @@ const (
 	SourceDump     = "dump"
 )
 
-// Has reports whether the snapshot's version has the column, and the hub was of a Koji that has it. Where one
-// was older, the snapshot's rows give a default for it.
+// Has reports whether the snapshot has the column: its version has it, and so does the hub's Koji. Otherwise
+// the snapshot's rows have a default.
 func (m *Manifest) Has(c relation.Column) bool {
 	if m.Version > 0 && m.Version < c.Format {
 		return false
@@ -67,25 +67,25 @@ func (m *Manifest) Has(c relation.Column) bool {
 	return major > 1 || relation.Release(minor) >= c.Since
 }
 
-// HasRelation reports whether the snapshot's version has the relation. Where it has not, that the
-// snapshot gives no rows of it says nothing of production's.
+// HasRelation reports whether the snapshot's version has the relation. If not, that the snapshot has no rows
+// of it says nothing about production.
 func (m *Manifest) HasRelation(r *relation.Relation) bool {
 	return m.Version == 0 || m.Version >= r.Format
 }
 
-// Current reports whether the snapshot's version has all relations and columns of this program's catalogue:
-// no pull goes on from one that has not, as it knows nothing of what that lacks.
+// Current reports whether the snapshot's version has all relations and columns of this program's catalogue.
+// No pull continues a snapshot without them, as it knows nothing about what is missing.
 func (m *Manifest) Current() bool { return m.Version >= relation.Current().Newest() || m.Version == 0 }
 
-// Scope says what was asked for, and what that came to.
+// Scope says what was asked for, and which tags and builds that gave.
 type Scope struct {
-	Tags []string `json:"tags"` // that were asked for, sorted; of patterns those that they chose at E
-	// Asked are the names and patterns as asked for, sorted, where they are not Tags themselves.
+	Tags []string `json:"tags"` // the tags asked for, sorted; for patterns, the tags that matched at E
+	// Asked has the names and patterns as asked for, sorted, if they differ from Tags.
 	Asked []string `json:"asked,omitempty"`
-	All   []Tag    `json:"all"` // with all that they inherit at E, and with content tags, sorted by id
-	// Content are the content tags of module builds; nil: they were not looked for, or there is no module.
+	All   []Tag    `json:"all"` // with everything that they inherit at E, and with content tags, sorted by id
+	// Content has the content tags of module builds; nil: they were not looked for, or there is no module.
 	Content []Content `json:"content,omitempty"`
-	// Builds were asked for by name, beside the tags; sorted by id.
+	// Builds are the builds asked for by name besides the tags; sorted by id.
 	Builds []NamedBuild `json:"builds,omitempty"`
 }
 
@@ -93,9 +93,9 @@ type Scope struct {
 type Tag struct {
 	ID   int64  `json:"id"`
 	Name string `json:"name"`
-	// History is the event from which on the snapshot has all that the tag had: the view at E, and each
-	// row that was revoked after this event. 0: not recorded, as in snapshots of earlier versions;
-	// see Manifest.HistoryFrom.
+	// History is the event from which on the snapshot has everything that the tag had: the view at E, and
+	// each row that was revoked after this event. 0: not recorded, as in snapshots of earlier versions; see
+	// Manifest.HistoryFrom.
 	History int64 `json:"history,omitempty"`
 }
 
@@ -106,14 +106,15 @@ type Relation struct {
 	Key      []string  `json:"key"`
 	Rows     int64     `json:"rows"` // in the view at E
 	Segments []Segment `json:"segments,omitempty"`
-	// Revoked are the rows of a versioned relation that were revoked after the event of an
-	// earlier snapshot of the same hub, or since which history was asked for, and not after E, with
-	// their true revoke_event. They may have layers, as Segments. Of the relation build they are the builds that an earlier snapshot had as complete ones and that are
-	// not complete any more, nor in the view: reset or deleted since.
+	// Revoked are rows of a versioned relation with their true revoke_event: those that were revoked up to
+	// E, and after the event of an earlier snapshot of the same hub or after the event from which history
+	// was asked for. They may have layers, as Segments. For the relation build they are builds that an
+	// earlier snapshot had as complete and that are neither complete nor in the view now: they were reset or
+	// deleted.
 	Revoked []Segment `json:"revoked,omitempty"`
 }
 
-// Totals sums up the segments.
+// Totals are sums over the segments.
 type Totals struct {
 	Rows       int64 `json:"rows"`
 	Bytes      int64 `json:"bytes"`
@@ -124,8 +125,8 @@ type Totals struct {
 // ErrNewer says that a manifest has a version that this program does not know.
 var ErrNewer = errors.New("the snapshot has a newer format than this kojisnap reads; update kojisnap")
 
-// ID returns the name of the snapshot with these manifest bytes: its event, and the first 12
-// hex digits of their SHA-256.
+// ID returns the name of the snapshot with these manifest bytes: its event, and the first 12 hex digits of
+// their SHA-256.
 func ID(event int64, manifest []byte) string {
 	sum := sha256.Sum256(manifest)
 	return fmt.Sprintf("%d-%s", event, hex.EncodeToString(sum[:6]))
@@ -133,10 +134,10 @@ func ID(event int64, manifest []byte) string {
 
 var idRE = regexp.MustCompile(`^[0-9]{1,19}-[0-9a-f]{12}$`)
 
-// What the objects of a store begin with.
+// The beginnings of objects' names in a store.
 const (
 	ManifestPrefix = "snapshots/" // manifests and their signatures
-	PullPrefix     = "pulls/"     // what a pull that was cut off has
+	PullPrefix     = "pulls/"     // results of pulls that were interrupted
 )
 
 // ManifestObject names the object that holds a snapshot's manifest.
@@ -147,13 +148,13 @@ func ManifestObject(id string) (string, error) {
 	return ManifestPrefix + id + ".json", nil
 }
 
-// IDOfObject is the reverse of ManifestObject; other objects give false.
+// IDOfObject is the inverse of ManifestObject. For other objects it returns false.
 func IDOfObject(name string) (string, bool) {
 	id, ok := strings.CutSuffix(strings.TrimPrefix(name, ManifestPrefix), ".json")
 	return id, ok && idRE.MatchString(id) && strings.HasPrefix(name, ManifestPrefix)
 }
 
-// Encode completes the manifest (format, version, totals, order) and returns its bytes and id.
+// Encode completes the manifest (format, version, totals, order), and returns its bytes and its id.
 func (m *Manifest) Encode() (body []byte, id string, err error) {
 	return m.encode(relation.Current())
 }
@@ -180,8 +181,8 @@ func (m *Manifest) encode(catalogue *relation.Catalogue) (body []byte, id string
 	return body, ID(m.Event, body), nil
 }
 
-// needs is the version that a reader must know for the fields beside the relations. What is not of the newest can be read by earlier
-// programs, which refuse others with the right words.
+// needs returns the version that a reader must know for the fields besides the relations. Earlier programs
+// can read a manifest that does not need the newest version, and refuse others with the right message.
 func (m *Manifest) needs() int {
 	if m.Source != "" {
 		return 3
@@ -224,7 +225,7 @@ func decode(body []byte, catalogue *relation.Catalogue) (*Manifest, error) {
 
 var shaRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// validate compares the manifest with what its version has.
+// validate checks the manifest against the catalogue of its version.
 func (m *Manifest) validate(catalogue *relation.Catalogue) error {
 	if m.Version < 1 || m.Event <= 0 {
 		return fmt.Errorf("version %d, event %d", m.Version, m.Event)
@@ -263,20 +264,20 @@ func (m *Manifest) validate(catalogue *relation.Catalogue) error {
 	return nil
 }
 
-// Snapshot is a manifest with the means to read its rows. Its methods may be called concurrently.
+// Snapshot is a manifest and the means to read its rows. Its methods may be called concurrently.
 type Snapshot struct {
 	ID        string
 	Manifest  *Manifest
 	get       GetFunc
 	catalogue *relation.Catalogue
-	at        int64     // the event that it is looked at as of; 0: its own
-	pick      Pick      // nil: all rows
-	whole     *Manifest // of all rows, if there is pick
+	at        int64     // the event as of which it is read; 0: its own
+	filter    Filter    // nil: all rows
+	whole     *Manifest // the manifest of all rows, if there is a filter
 	unclean   unclean
 }
 
-// Open reads the manifest of the snapshot id. A snapshot that is not there is fs.ErrNotExist; a
-// manifest whose bytes do not give its id is a *DamagedError.
+// Open reads the manifest of the snapshot id. It returns fs.ErrNotExist if there is none, and a *DamagedError
+// if the manifest's bytes do not give its id.
 func Open(ctx context.Context, get GetFunc, id string) (*Snapshot, error) {
 	return openWith(ctx, get, id, relation.Current())
 }
@@ -314,11 +315,11 @@ func openWith(ctx context.Context, get GetFunc, id string, catalogue *relation.C
 // Rows opens the view at E of a relation of the catalogue. The caller closes it.
 func (s *Snapshot) Rows(ctx context.Context, name string) *Rows { return s.open(ctx, name, false) }
 
-// Revoked opens a relation's rows that were revoked between an earlier snapshot and E.
+// Revoked opens the rows of a relation that were revoked between an earlier snapshot and E.
 func (s *Snapshot) Revoked(ctx context.Context, name string) *Rows { return s.open(ctx, name, true) }
 
-// Relation returns what the manifest says of a relation of the catalogue. Of one that the snapshot's version
-// lacks it says that there are no rows. It is nil if the catalogue has none of that name.
+// Relation returns the manifest's entry for a relation of the catalogue, nil if the catalogue does not have
+// it. If the snapshot's version lacks the relation, the entry has no rows.
 func (s *Snapshot) Relation(name string) *Relation {
 	for i := range s.Manifest.Relations {
 		if r := &s.Manifest.Relations[i]; r.Name == name {
@@ -333,13 +334,13 @@ func (s *Snapshot) Relation(name string) *Relation {
 
 func (s *Snapshot) open(ctx context.Context, name string, revoked bool) *Rows {
 	rows := s.openAll(ctx, name, revoked)
-	if s.pick != nil && rows.err == nil {
-		rows.pick = s.pick(rows.rel, revoked)
+	if s.filter != nil && rows.err == nil {
+		rows.filter = s.filter(rows.rel, revoked)
 	}
 	return rows
 }
 
-// openAll opens a relation whatever pick says.
+// openAll opens a relation whatever its filter says.
 func (s *Snapshot) openAll(ctx context.Context, name string, revoked bool) *Rows {
 	rel := s.Relation(name)
 	if rel == nil {
@@ -362,7 +363,7 @@ func (s *Snapshot) rows(ctx context.Context, of *relation.Relation, segments []S
 	return s.noting(openRows(ctx, s.get, of, s.stored(of), segments), of.Name)
 }
 
-// stored is a relation as the segments have it: with the columns of the snapshot's version.
+// stored returns a relation as the segments have it: with the columns of the snapshot's version.
 func (s *Snapshot) stored(of *relation.Relation) *relation.Relation {
 	for _, r := range s.catalogue.At(s.Manifest.Version) {
 		if r.Name == of.Name {

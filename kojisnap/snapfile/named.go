@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// NamedBuild is a build that was asked for by name, beside the tags. A snapshot has all rows of it, as of
-// a build that is tagged in the scope, whatever became of it in production.
+// NamedBuild is a build that was asked for by name besides the tags. The snapshot has all of its rows, as for
+// a build that is tagged in the scope, whatever happened to it in production.
 type NamedBuild struct {
 	ID int64 `json:"id"`
-	// NVR is its name when the hub was asked; empty if the hub could not tell it.
+	// NVR is the name that the hub gave; empty if it gave none.
 	NVR string `json:"nvr,omitempty"`
-	// Asked is what it was asked for by: the same name, the id, or the name that a draft had before
-	// production promoted it.
+	// Asked is what the request said: the same name, the id, or the name that a draft had before production
+	// promoted it.
 	Asked string `json:"asked"`
 }
 
-// Name is the build for people: its NVR, or what it was asked for by.
+// Name returns the build's name for people: its NVR, or what the request said.
 func (b NamedBuild) Name() string {
 	if b.NVR == "" {
 		return b.Asked
@@ -25,7 +25,7 @@ func (b NamedBuild) Name() string {
 	return b.NVR
 }
 
-// validate refuses what no pull writes.
+// validate refuses entries that no pull writes.
 func (b NamedBuild) validate() error {
 	if b.ID <= 0 || b.ID != int64(int32(b.ID)) || b.Asked == "" {
 		return fmt.Errorf("scope: %d, asked for as %q, is no build", b.ID, b.Asked)

@@ -8,8 +8,8 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// TestNamedBuilds: a manifest has the builds that were asked for by name, or nothing of them, as those of
-// earlier kojisnaps; what no pull writes is refused.
+// TestNamedBuilds: a manifest has the builds that were asked for by name. Without such builds it has no field
+// for them, as manifests of earlier versions. Entries that no pull writes are refused.
 func TestNamedBuilds(t *testing.T) {
 	m := memory{}
 	manifest := snapshot(t, m, "package", [][][]byte{{[]byte("1"), []byte("bash")}}).Manifest
@@ -38,7 +38,7 @@ func TestNamedBuilds(t *testing.T) {
 			t.Errorf("%+v is written", bad)
 		}
 	}
-	// What a manifest that differs in them alone describes is another.
+	// A manifest with other named builds describes another snapshot.
 	manifest.Scope.Builds = builds[:1]
 	if again.SameRows(manifest) || !again.SameRows(again) {
 		t.Error("other builds are the same")

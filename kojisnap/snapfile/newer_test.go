@@ -12,8 +12,8 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// newer is the catalogue of a later program: tags have a colour, in the middle of their columns, and
-// there are moods of tags.
+// newer is the catalogue of a later program: tags have a colour, between their other columns, and there is a
+// relation with moods of tags.
 func newer() *relation.Catalogue {
 	const version = 4
 	var all []*relation.Relation
@@ -32,8 +32,8 @@ func newer() *relation.Catalogue {
 	return relation.NewCatalogue(all...)
 }
 
-// TestNewerCatalogue: a program that knows a relation and a column more reads what this one wrote, and
-// goes on from it.
+// TestNewerCatalogue: a program that knows one more relation and one more column reads what this one wrote,
+// and can continue it.
 func TestNewerCatalogue(t *testing.T) {
 	catalogue := newer()
 	for _, version := range []string{"v1", "v2"} {
@@ -82,7 +82,7 @@ func testNewerCatalogue(t *testing.T, catalogue *relation.Catalogue, version, id
 		t.Errorf("moods %q", got)
 	}
 
-	// A snapshot that goes on from it has rows of its own version alone.
+	// A snapshot that continues it has only rows of its own version.
 	man := *old.Manifest
 	man.Relations = nil
 	for _, r := range catalogue.All() {

@@ -11,38 +11,38 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// Rows is a relation's rows in the order of its key: its segments merged, a later layer's row
-// or tombstone in the place of an earlier one's. They are without the credentials that URLs in them
-// may have: an earlier kojisnap left those in. It is for one goroutine.
+// Rows reads a relation's rows in the order of its key. It merges the segments: a row or a tombstone of a
+// later layer replaces an earlier layer's row. It removes credentials from URLs, which earlier versions of
+// kojisnap left in. Rows is for one goroutine.
 //
 //	for rows.Next() {
 //		use(rows.Line())
 //	}
 //	return rows.Err()
 type Rows struct {
-	rel    *relation.Relation // as the catalogue has it
-	stored *relation.Relation // as the segments have it: an earlier version lacked columns
+	rel    *relation.Relation // with the catalogue's columns
+	stored *relation.Relation // with the segments' columns: an earlier version lacked some
 	layers []*layer           // by age
-	keyed  bool               // at is wanted
-	gone   bool               // the tombstones are wanted, not the rows
+	keyed  bool               // at is needed
+	gone   bool               // return the tombstones, not the rows
 	line   []byte
-	own    []byte // what line is in, if there are several layers
+	own    []byte // the buffer of line, if there are several layers
 	at     []byte // the key of line, if there are several layers or keyed is set
-	from   *layer // that line is of
+	from   *layer // the layer of line
 	err    error
-	buf    []byte // of Read
+	buf    []byte // for Read
 
 	narrow, wide [][]byte // a row as stored, and with today's columns
-	widened      []byte   // the line of the latter
+	widened      []byte   // the line of wide
 
 	past     *past                            // only rows of the view at an event; nil: all
-	pick     func(row [][]byte) (bool, error) // only these; nil: all
-	picked   [][]byte                         // the row that pick was asked about
+	filter   func(row [][]byte) (bool, error) // returns true for the wanted rows; nil: all
+	fields   [][]byte                         // the row that filter was called with
 	secret   secretRows
 	stripped bool // a row had credentials
 }
 
-// openRows opens the segments of one relation, whose rows have the columns of stored there; it reads
+// openRows prepares to read the segments of one relation, whose rows have the columns of stored. It reads
 // nothing before Next.
 func openRows(ctx context.Context, get GetFunc, rel, stored *relation.Relation, segments []Segment) *Rows {
 	r := &Rows{rel: rel, stored: stored}
@@ -57,8 +57,8 @@ func openRows(ctx context.Context, get GetFunc, rel, stored *relation.Relation, 
 	return r
 }
 
-// Next advances to the next row. It returns false at the end and on an error, which Err tells
-// apart; before the end it has checked every segment's digest.
+// Next advances to the next row. It returns false at the end and on an error; Err tells which. Before the end
+// it has checked each segment's digest.
 func (r *Rows) Next() bool {
 	for r.next() {
 		if (r.past == nil || r.past.shows(r)) && r.picks() {
@@ -68,14 +68,14 @@ func (r *Rows) Next() bool {
 	return false
 }
 
-// picks reports whether the row is one of those that are wanted.
+// picks reports whether the row is wanted.
 func (r *Rows) picks() bool {
-	if r.pick == nil || r.err != nil {
+	if r.filter == nil || r.err != nil {
 		return r.err == nil
 	}
 	var ok bool
-	if r.picked, r.err = r.Fields(r.picked); r.err == nil {
-		if ok, r.err = r.pick(r.picked); r.err != nil {
+	if r.fields, r.err = r.Fields(r.fields); r.err == nil {
+		if ok, r.err = r.filter(r.fields); r.err != nil {
 			r.err = r.Damaged(r.err.Error())
 		}
 	}
@@ -111,7 +111,7 @@ func (r *Rows) next() bool {
 	}
 }
 
-// widen gives the row the columns that its snapshot's version lacked. It returns false on an error.
+// widen adds the columns to the row that its snapshot's version lacked. It returns false on an error.
 func (r *Rows) widen() bool {
 	if len(r.stored.Columns) == len(r.rel.Columns) {
 		return true
@@ -130,7 +130,7 @@ func (r *Rows) widen() bool {
 	return true
 }
 
-// smallest returns the newest of the layers that stand at the smallest key, or nil at the end.
+// smallest returns the newest of the layers with the smallest key, or nil at the end.
 func (r *Rows) smallest() *layer {
 	var best *layer
 	for _, l := range r.layers {
@@ -146,11 +146,11 @@ func (r *Rows) smallest() *layer {
 	return best
 }
 
-// Line is the row as COPY text with its newline, valid until the next Next.
+// Line returns the row as COPY text with its newline. It is valid until the next call of Next.
 func (r *Rows) Line() []byte { return r.line }
 
-// Fields splits the row, reusing row; NULL is nil. There is one for each column. Fields are valid
-// until the next Next.
+// Fields splits the row into one field for each column; NULL is nil. It reuses row. The fields are valid
+// until the next call of Next.
 func (r *Rows) Fields(row [][]byte) ([][]byte, error) {
 	row, err := ParseLine(r.line[:len(r.line)-1], row)
 	if err == nil && len(row) != len(r.rel.Columns) {
@@ -162,14 +162,14 @@ func (r *Rows) Fields(row [][]byte) ([][]byte, error) {
 	return row, nil
 }
 
-// Damaged is the error of a row that cannot be what was written: rows are given before their
-// segment's digest is known.
+// Damaged returns the error for a row that no writer can have written: Rows returns rows before it has
+// checked their segment's digest.
 func (r *Rows) Damaged(why string) error { return r.from.open.damaged(why) }
 
 // Err returns why Next returned false, nil at the end of the rows.
 func (r *Rows) Err() error { return r.err }
 
-// Close releases what is open. It may be called at any time, more than once.
+// Close closes what is open. It may be called at any time, and more than once.
 func (r *Rows) Close() error {
 	for _, l := range r.layers {
 		l.close()
@@ -180,17 +180,17 @@ func (r *Rows) Close() error {
 	return nil
 }
 
-// Read gives the remaining rows as a stream for COPY … FROM STDIN. Next and Read must not be mixed.
+// Read returns the remaining rows as a stream for COPY … FROM STDIN. Do not mix Next and Read.
 func (r *Rows) Read(p []byte) (int, error) { return readLines(p, &r.buf, r) }
 
-// lines are what Rows and Changes have in common.
+// lines are the methods that Rows and Changes share.
 type lines interface {
 	Next() bool
 	Line() []byte
 	Err() error
 }
 
-// readLines is Read over lines; rest is what was not given yet of the last one.
+// readLines is Read for lines; rest has the part of the last line that was not returned yet.
 func readLines(p []byte, rest *[]byte, l lines) (int, error) {
 	for len(*rest) == 0 {
 		if !l.Next() {
@@ -207,13 +207,13 @@ func readLines(p []byte, rest *[]byte, l lines) (int, error) {
 		n += c
 		*rest = (*rest)[c:]
 		if len(*rest) > 0 || n == len(p) || !l.Next() {
-			return n, nil // an error or the end shows at the next call
+			return n, nil // the next call returns an error or the end
 		}
 		*rest = l.Line()
 	}
 }
 
-// layer is the rows of one layer: its segments, one after the other.
+// layer reads the rows of one layer: its segments in order.
 type layer struct {
 	ctx      context.Context
 	get      GetFunc
@@ -238,7 +238,7 @@ const (
 	ended
 )
 
-// next reads a line and, if withKey, its key, which must ascend.
+// next reads a line and, with withKey, its key. Keys must ascend.
 func (l *layer) next(withKey bool) bool {
 	for l.err == nil && l.state != ended {
 		if l.open == nil {
@@ -281,7 +281,7 @@ func (l *layer) readKey() error {
 	}
 	row := l.row
 	if l.keys {
-		// A tombstone holds the key's columns alone; put them where a row has them.
+		// A tombstone has only the key's columns. Put them where a row has them.
 		if len(row) != len(l.key.index) {
 			return l.open.damaged(fmt.Sprintf("a key of %d fields", len(row)))
 		}

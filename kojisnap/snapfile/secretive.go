@@ -9,8 +9,8 @@ import (
 	"kojisnap/kojisnap/secret"
 )
 
-// Secretive are the columns of a relation that may hold URLs, and so credentials: its texts, but for
-// those that rows are told apart by.
+// Secretive returns the columns of a relation that may hold URLs, and so credentials: all texts that are not
+// part of the key or unique.
 func Secretive(rel *relation.Relation) []int {
 	if columns, ok := secretive.Load(rel); ok {
 		return columns.([]int)
@@ -26,17 +26,17 @@ func Secretive(rel *relation.Relation) []int {
 	return columns
 }
 
-// secretive is what Secretive has found.
+// secretive caches the results of Secretive.
 var secretive sync.Map
 
-// secretRows takes credentials out of rows that a snapshot has them in.
+// secretRows removes credentials from rows of a snapshot that has some.
 type secretRows struct {
 	row  [][]byte
 	line []byte
-	note func() // that there was such a row; nil: nobody asks
+	note func() // called if there was such a row; may be nil
 }
 
-// strip takes the credentials out of the row, if it has some. It returns false on an error.
+// strip removes credentials from the row. It returns false on an error.
 func (r *Rows) strip() bool {
 	if bytes.IndexByte(r.line, '@') < 0 {
 		return true
@@ -65,7 +65,7 @@ func (r *Rows) strip() bool {
 	return true
 }
 
-// unclean are the relations of a snapshot in which credentials were met.
+// unclean has the relations of a snapshot that had credentials in rows.
 type unclean struct {
 	mu    sync.Mutex
 	names []string
@@ -80,15 +80,15 @@ func (u *unclean) add(name string) {
 	}
 }
 
-// Unclean returns the relations whose segments have credentials in URLs, as far as their rows were
-// read: they were given without. Who may read the store can read them.
+// Unclean returns the relations whose segments have credentials in URLs, as far as their rows were read.
+// Readers of this package get the rows without them, but whoever can read the store can see them.
 func (s *Snapshot) Unclean() []string {
 	s.unclean.mu.Lock()
 	defer s.unclean.mu.Unlock()
 	return slices.Clone(s.unclean.names)
 }
 
-// noting has rows note in the snapshot that they had credentials.
+// noting makes rows report to the snapshot that they had credentials.
 func (s *Snapshot) noting(r *Rows, name string) *Rows {
 	r.secret.note = func() { s.unclean.add(name) }
 	return r

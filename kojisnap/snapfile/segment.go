@@ -15,12 +15,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// MaxSegment is how many bytes of rows, before compression, a segment holds at most (one row
-// that is longer stands alone).
+// MaxSegment is the largest size of a segment's rows in bytes, before compression. A single row that is
+// longer has a segment to itself.
 const MaxSegment = 64 << 20
 
-// segmentTag is what a segment begins with: a frame that zstd decoders skip, so that the
-// file names its format and version while `zstd -dc` gives the rows alone.
+// segmentTag begins each segment: a frame that zstd decoders skip. So the file names its format and version,
+// while `zstd -dc` prints only the rows.
 var segmentTag = func() []byte {
 	const text = "kojisnap-segment 1\n"
 	tag := binary.LittleEndian.AppendUint32(nil, 0x184D2A50)
@@ -28,13 +28,13 @@ var segmentTag = func() []byte {
 	return append(tag, text...)
 }()
 
-// Segment is one object of sorted lines, as a manifest names it.
+// Segment is one object with sorted lines, as a manifest names it.
 type Segment struct {
-	// Layer counts from 0, oldest first. The segments of one layer are disjoint and ascend.
+	// Layer counts from 0, oldest first. The segments of one layer do not overlap, and ascend.
 	Layer int `json:"layer"`
 	// Keys: the lines are keys of rows to remove (tombstones), not rows.
 	Keys bool `json:"keys,omitempty"`
-	// SHA256 is of the lines, uncompressed, in hex; it names the object.
+	// SHA256 is the digest of the uncompressed lines, in hex. It names the object.
 	SHA256     string `json:"sha256"`
 	Rows       int64  `json:"rows"`
 	Bytes      int64  `json:"bytes"`      // of the lines
@@ -44,22 +44,22 @@ type Segment struct {
 // Object is the name of the segment's object in a store.
 func (s Segment) Object() string { return "segments/" + s.SHA256 + ".zst" }
 
-// PutFunc stores an object whole or not at all.
+// PutFunc stores an object, whole or not at all.
 type PutFunc func(ctx context.Context, name string, src io.ReadSeeker) error
 
-// GetFunc opens an object; one that is not there is fs.ErrNotExist.
+// GetFunc opens an object. It returns fs.ErrNotExist if there is none.
 type GetFunc func(ctx context.Context, name string) (io.ReadCloser, error)
 
-// segmentWriter writes sorted lines into as many segments as they need.
+// segmentWriter writes sorted lines into as many segments as needed.
 type segmentWriter struct {
 	tempDir string
 	layer   int
 	keys    bool
 	put     PutFunc
-	hold    bool // keep finished segments back until release
+	hold    bool // keep finished segments back until release is called
 	held    []heldSegment
 
-	file *scratch // of the segment under way, nil before its first line
+	file *scratch // of the segment that is being written, nil before its first line
 	enc  *zstd.Encoder
 	sum  hash.Hash
 	cur  Segment
@@ -101,7 +101,7 @@ func (w *segmentWriter) begin() (err error) {
 	return err
 }
 
-// finish ends the segment under way, if any, and puts it.
+// finish completes the current segment, if any, and stores it.
 func (w *segmentWriter) finish(ctx context.Context) error {
 	if w.file == nil {
 		return nil
@@ -135,7 +135,7 @@ func (w *segmentWriter) store(ctx context.Context, seg Segment, file *scratch) e
 	return nil
 }
 
-// drop drops the segment under way.
+// drop discards the current segment.
 func (w *segmentWriter) drop() {
 	if w.file != nil {
 		w.file.Close()
@@ -143,7 +143,7 @@ func (w *segmentWriter) drop() {
 	}
 }
 
-// abort drops the segment under way, and those that are held back.
+// abort discards the current segment and those that are held back.
 func (w *segmentWriter) abort() {
 	w.drop()
 	for _, h := range w.held {
@@ -152,15 +152,15 @@ func (w *segmentWriter) abort() {
 	w.held = nil
 }
 
-// DamagedError says that an object is not what the manifest says.
+// DamagedError says that an object differs from what the manifest says.
 type DamagedError struct {
 	Object, Reason string
 }
 
 func (e *DamagedError) Error() string { return fmt.Sprintf("%s is damaged: %s", e.Object, e.Reason) }
 
-// segmentReader gives a segment's lines and, before it reports their end, has compared their
-// number and digest with the manifest.
+// segmentReader returns a segment's lines. Before it reports the end, it compares their number and digest
+// with the manifest.
 type segmentReader struct {
 	seg  Segment
 	src  *source
@@ -168,7 +168,7 @@ type segmentReader struct {
 	br   *bufio.Reader
 	sum  hash.Hash
 	rows int64
-	left int64 // bytes that may still come
+	left int64 // how many bytes may still come
 	long []byte
 }
 
@@ -186,7 +186,7 @@ func openSegment(ctx context.Context, get GetFunc, seg Segment) (*segmentReader,
 	return &segmentReader{seg: seg, src: src, dec: dec, br: bufio.NewReaderSize(dec, 64<<10), sum: sha256.New(), left: seg.Bytes}, nil
 }
 
-// next returns a line with its newline, valid until the next call, or io.EOF.
+// next returns a line with its newline, or io.EOF. The line is valid until the next call.
 func (r *segmentReader) next() ([]byte, error) {
 	line, err := r.br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -197,7 +197,7 @@ func (r *segmentReader) next() ([]byte, error) {
 		}
 		line = r.long
 	}
-	// Its digest is known at its end alone, and what was damaged may decompress without end.
+	// The digest is known only at the end, and a damaged object may decompress without end.
 	if r.left -= int64(len(line)); r.left < 0 {
 		return nil, r.damaged(fmt.Sprintf("more than %d bytes of rows, which the manifest says", r.seg.Bytes))
 	}
@@ -224,8 +224,8 @@ func (r *segmentReader) next() ([]byte, error) {
 	return nil, r.damaged(err.Error())
 }
 
-// source remembers why an object could not be read to its end: the store's trouble is not
-// damage, but a decoder would make it look so.
+// source remembers why reading an object failed: a fault of the store is not damage, but a decoder reports it
+// as damage.
 type source struct {
 	io.ReadCloser
 	err error
@@ -246,7 +246,7 @@ func (r *segmentReader) close() {
 	r.src.Close()
 }
 
-// tempFile returns a file without a name: it is gone when closed, however the process ends.
+// tempFile returns a file without a name. It is gone when it is closed, even if the process is killed.
 func tempFile(dir string) (*scratch, error) {
 	f, err := os.CreateTemp(dir, "kojisnap-sort-")
 	if err != nil {
@@ -259,10 +259,10 @@ func tempFile(dir string) (*scratch, error) {
 	return &scratch{f, dir}, nil
 }
 
-// scratch is a file for what does not go into memory.
+// scratch is a file for data that is too large for memory.
 type scratch struct {
 	*os.File
-	dir string // empty is the system's
+	dir string // empty: the system's
 }
 
 func (s *scratch) Write(b []byte) (int, error) {
@@ -270,7 +270,7 @@ func (s *scratch) Write(b []byte) (int, error) {
 	return n, scratchError(s.dir, err)
 }
 
-// scratchError says where the directory comes from, as nobody named it.
+// scratchError explains where the directory comes from, if nobody named it.
 func scratchError(dir string, err error) error {
 	if err == nil || dir != "" {
 		return err

@@ -6,46 +6,47 @@ import (
 	"slices"
 )
 
-// Changes is what an earlier snapshot lacks of a relation, or has too much: whole rows, or the
-// keys of rows. Like Rows it is for one goroutine, and a stream for COPY … FROM STDIN.
+// Changes returns what differs in a relation since an earlier snapshot: whole rows, or keys of rows. Like
+// Rows it is for one goroutine, and a stream for COPY … FROM STDIN.
 type Changes struct {
-	tail *Rows       // where this snapshot goes on from the segments of the earlier one
-	both *Comparison // else
+	tail *Rows       // if this snapshot only adds segments to the earlier one's
+	both *Comparison // otherwise
 	gone bool
 	line []byte
 	err  error
 	buf  []byte
 }
 
-// Changed opens the rows of a relation that base has not, or not so. Rows that a layer of this
-// snapshot wrote again just as they were may be among them.
+// Changed opens the rows of a relation that base does not have, or has with other values. They may include
+// rows that a layer of this snapshot wrote again without a change.
 func (s *Snapshot) Changed(ctx context.Context, base *Snapshot, name string) *Changes {
 	return s.since(ctx, base, name, false)
 }
 
-// ChangedRevoked opens the revoked rows of a relation that base has not among its own, or not so.
+// ChangedRevoked opens the revoked rows of a relation that base does not have as revoked, or has with other
+// values.
 func (s *Snapshot) ChangedRevoked(ctx context.Context, base *Snapshot, name string) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
-	if now != nil && was != nil && goesOn(now.Revoked, was.Revoked) && s.pick == nil && base.pick == nil {
+	if now != nil && was != nil && goesOn(now.Revoked, was.Revoked) && s.filter == nil && base.filter == nil {
 		return &Changes{tail: s.rows(ctx, s.catalogue.Get(name), now.Revoked[len(was.Revoked):])}
 	}
 	return &Changes{both: compare(base.Revoked(ctx, name), s.Revoked(ctx, name))}
 }
 
-// goesOn reports whether segments are those of an earlier snapshot, and perhaps more.
+// goesOn reports whether segments begin with those of an earlier snapshot.
 func goesOn(now, was []Segment) bool {
 	return len(was) <= len(now) && slices.Equal(was, now[:len(was)])
 }
 
-// Gone opens the keys of a relation, the key's columns alone, that base has rows of and this
-// snapshot has none. Keys that neither has may be among them.
+// Gone opens the keys (only the key's columns) of rows that base has and this snapshot does not have. They
+// may include keys that neither has.
 func (s *Snapshot) Gone(ctx context.Context, base *Snapshot, name string) *Changes {
 	return s.since(ctx, base, name, true)
 }
 
 func (s *Snapshot) since(ctx context.Context, base *Snapshot, name string, gone bool) *Changes {
 	now, was := s.Relation(name), base.Relation(name)
-	if now != nil && was != nil && goesOn(now.Segments, was.Segments) && s.pick == nil && base.pick == nil {
+	if now != nil && was != nil && goesOn(now.Segments, was.Segments) && s.filter == nil && base.filter == nil {
 		tail := s.rows(ctx, s.catalogue.Get(name), now.Segments[len(was.Segments):])
 		tail.gone = gone
 		return &Changes{tail: tail}
@@ -53,8 +54,8 @@ func (s *Snapshot) since(ctx context.Context, base *Snapshot, name string, gone 
 	return &Changes{both: Compare(ctx, base, s, name), gone: gone}
 }
 
-// Next advances to the next row or key, in the order of keys. It returns false at the end and on
-// an error.
+// Next advances to the next row or key, in the order of keys. It returns false at the end and on an error;
+// Err tells which.
 func (c *Changes) Next() bool {
 	if c.tail != nil {
 		return c.tail.Next()
@@ -80,7 +81,7 @@ func (c *Changes) Next() bool {
 	return false
 }
 
-// Line is the row or the key as COPY text with its newline, valid until the next Next.
+// Line returns the row or the key as COPY text with its newline. It is valid until the next call of Next.
 func (c *Changes) Line() []byte {
 	if c.tail != nil {
 		return c.tail.Line()
@@ -99,10 +100,10 @@ func (c *Changes) Err() error {
 	return c.both.Err()
 }
 
-// Read gives the remaining lines. Next and Read must not be mixed.
+// Read returns the remaining lines. Do not mix Next and Read.
 func (c *Changes) Read(p []byte) (int, error) { return readLines(p, &c.buf, c) }
 
-// Close releases what is open.
+// Close closes what is open.
 func (c *Changes) Close() error {
 	if c.tail != nil {
 		return c.tail.Close()
@@ -110,15 +111,15 @@ func (c *Changes) Close() error {
 	return c.both.Close()
 }
 
-// Comparison walks through the rows of one relation in two snapshots, side by side, and stops
-// where they differ. It is for one goroutine, and holds two rows.
+// Comparison reads the rows of one relation in two snapshots side by side, and stops where they differ. It is
+// for one goroutine, and holds two rows.
 type Comparison struct {
-	// A and B are the rows of one key, as COPY text with the newline, that are not equal; nil
-	// where that snapshot has none. Valid until the next Next.
+	// A and B are different rows with the same key, as COPY text with the newline; nil if that snapshot has
+	// none. They are valid until the next call of Next.
 	A, B []byte
 
 	a, b         *Rows
-	aNext, bNext bool // Next is due
+	aNext, bNext bool // Next has to be called first
 	err          error
 }
 
@@ -173,7 +174,7 @@ func (c *Comparison) Next() bool {
 	return false
 }
 
-// Fields splits A and B by column; NULL is nil, and so is a side that is not there.
+// Fields splits A and B by column; NULL is nil. A side without a row is nil.
 func (c *Comparison) Fields() (a, b [][]byte, err error) {
 	if c.A != nil {
 		if a, err = c.a.Fields(nil); err != nil {
@@ -189,7 +190,7 @@ func (c *Comparison) Fields() (a, b [][]byte, err error) {
 // Err returns why Next returned false, nil at the end.
 func (c *Comparison) Err() error { return c.err }
 
-// Close releases what is open.
+// Close closes what is open.
 func (c *Comparison) Close() error {
 	c.a.Close()
 	return c.b.Close()

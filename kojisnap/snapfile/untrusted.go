@@ -8,7 +8,7 @@ import (
 // SignatureObject names the object that holds the signatures of the manifest in the object manifest.
 func SignatureObject(manifest string) string { return manifest + ".sig" }
 
-// ManifestOfSignature is the reverse of SignatureObject; other objects give false.
+// ManifestOfSignature is the inverse of SignatureObject. For other objects it returns false.
 func ManifestOfSignature(name string) (manifest string, ok bool) {
 	manifest, ok = strings.CutSuffix(name, ".sig")
 	if _, is := IDOfObject(manifest); !ok || !is {
@@ -17,8 +17,8 @@ func ManifestOfSignature(name string) (manifest string, ok bool) {
 	return manifest, true
 }
 
-// UntrustedError says that a manifest has no good signature by a key that is trusted. For who
-// does not tell it apart it is a *DamagedError: nothing may be taken from such a snapshot.
+// UntrustedError says that a manifest has no good signature by a trusted key. errors.As also finds a
+// *DamagedError in it: nothing may be taken from such a snapshot.
 type UntrustedError struct {
 	ID    string // of the snapshot
 	Store string

@@ -14,18 +14,18 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// sortBuffer is how many bytes of rows a Writer holds before it spills them, sorted, to a
+// sortBuffer is how many bytes of rows a Writer keeps in memory before it sorts them and writes them to a
 // temporary file.
 const sortBuffer = 4 << 20
 
-// Writer takes a relation's rows in any order and writes them, sorted by the relation's key,
-// as segments. Of several rows with one key the last added stays. It is for one goroutine.
+// Writer takes a relation's rows in any order. It writes them as segments, sorted by the relation's key. Of
+// several rows with one key it keeps the last one added. It is for one goroutine.
 type Writer struct {
 	rel     *relation.Relation
 	key     sortKey
 	tempDir string
 
-	buf     []byte // records: key and line of each row, back to back
+	buf     []byte // key and line of each row, one after the other
 	entries []entry
 	runs    []*scratch
 	drop    func(row [][]byte) bool
@@ -33,13 +33,13 @@ type Writer struct {
 
 type entry struct{ at, key, line uint32 } // offset in buf, lengths
 
-// NewWriter returns a writer for rows of rel with all its columns in order. Temporary files go
-// to tempDir, or the system's if that is empty; they vanish with the process.
+// NewWriter returns a writer for rows with all of rel's columns in order. Temporary files are made in
+// tempDir, or in the system's directory if it is empty; they vanish with the process.
 func NewWriter(rel *relation.Relation, tempDir string) *Writer {
 	return &Writer{rel: rel, key: newSortKey(rel), tempDir: tempDir}
 }
 
-// Add takes a row; nil fields are NULL. The row may be reused after.
+// Add takes a row; nil fields are NULL. The caller may reuse the row.
 func (w *Writer) Add(row [][]byte) error {
 	if err := check(w.rel, row); err != nil {
 		return err
@@ -58,8 +58,8 @@ func (w *Writer) Add(row [][]byte) error {
 	return nil
 }
 
-// Each gives the rows so far, in the order of keys, each valid during the call. More may be added
-// after.
+// Each calls fn with the rows so far, in the order of keys. A row is valid only during the call. More rows
+// may be added afterwards.
 func (w *Writer) Each(fn func(row [][]byte) error) error {
 	var row [][]byte
 	return w.sorted(func(_, line []byte) error {
@@ -71,11 +71,11 @@ func (w *Writer) Each(fn func(row [][]byte) error) error {
 	})
 }
 
-// Drop settles which of the rows count as never added when the work ends. drop says the same of a
-// row each time; the row is valid during the call.
+// Drop sets which rows are dropped when the relation is finished. drop must say the same about a row each
+// time. A row is valid only during the call.
 func (w *Writer) Drop(drop func(row [][]byte) bool) { w.drop = drop }
 
-// ending is sorted without what is dropped.
+// ending is sorted without the dropped rows.
 func (w *Writer) ending(fn func(key, line []byte) error) error {
 	if w.drop == nil {
 		return w.sorted(fn)
@@ -93,7 +93,7 @@ func (w *Writer) ending(fn func(key, line []byte) error) error {
 	})
 }
 
-// check refuses what PostgreSQL would refuse later, while the row's origin is still known.
+// check refuses a row that PostgreSQL would refuse later, while its origin is still known.
 func check(rel *relation.Relation, row [][]byte) error {
 	if len(row) != len(rel.Columns) {
 		return fmt.Errorf("%s: row of %d fields, the relation has %d columns", rel.Name, len(row), len(rel.Columns))
@@ -109,8 +109,8 @@ func check(rel *relation.Relation, row [][]byte) error {
 	return nil
 }
 
-// Finish writes the segments of one layer and returns them; without rows there are none.
-// The writer is spent after, whatever the outcome.
+// Finish writes the segments of one layer and returns them. Without rows there are none. The writer cannot be
+// used afterwards, whatever the outcome.
 func (w *Writer) Finish(ctx context.Context, layer int, put PutFunc) ([]Segment, error) {
 	defer w.Close()
 	out := &segmentWriter{tempDir: w.tempDir, layer: layer, put: put}
@@ -130,7 +130,7 @@ func (w *Writer) Finish(ctx context.Context, layer int, put PutFunc) ([]Segment,
 	return out.done, nil
 }
 
-// Close drops what was added. It is harmless after Finish.
+// Close discards what was added. It has no effect after Finish.
 func (w *Writer) Close() {
 	for _, f := range w.runs {
 		f.Close()
@@ -138,7 +138,7 @@ func (w *Writer) Close() {
 	w.runs, w.buf, w.entries = nil, nil, nil
 }
 
-// sortEntries orders the buffer by key and drops all but the last row of each.
+// sortEntries sorts the buffer by key, and drops all but the last row of each key.
 func (w *Writer) sortEntries() {
 	slices.SortStableFunc(w.entries, func(a, b entry) int { return bytes.Compare(w.keyOf(a), w.keyOf(b)) })
 	kept := w.entries[:0]
@@ -153,7 +153,7 @@ func (w *Writer) sortEntries() {
 
 func (w *Writer) keyOf(e entry) []byte { return w.buf[e.at : e.at+e.key] }
 
-// spill writes the buffer, sorted, as one run.
+// spill writes the sorted buffer to a file, as one run.
 func (w *Writer) spill() error {
 	w.sortEntries()
 	f, err := tempFile(w.tempDir)
@@ -172,14 +172,14 @@ func (w *Writer) spill() error {
 			return err
 		}
 	}
-	if cap(w.buf) > 2*sortBuffer { // a row was far larger than others
+	if cap(w.buf) > 2*sortBuffer { // one row was far larger than the others
 		w.buf = nil
 	}
 	w.buf, w.entries = w.buf[:0], w.entries[:0]
 	return bw.Flush()
 }
 
-// sorted calls fn for every line in the order of keys. It may be called again.
+// sorted calls fn for each line in the order of keys. It may be called again.
 func (w *Writer) sorted(fn func(key, line []byte) error) error {
 	if len(w.runs) == 0 {
 		w.sortEntries()
@@ -211,7 +211,7 @@ func (w *Writer) sorted(fn func(key, line []byte) error) error {
 	var last, line []byte
 	for first := true; len(h) > 0; first = false {
 		r := h[0]
-		// Of equal keys the newest run comes first, and the others are passed over.
+		// Of equal keys the newest run comes first, and the others are skipped.
 		if first || !bytes.Equal(r.key, last) {
 			var err error
 			if line, err = r.line(line); err != nil {
@@ -233,16 +233,16 @@ func (w *Writer) sorted(fn func(key, line []byte) error) error {
 	return nil
 }
 
-// run is a spilled run being read back. A line is read when it is its turn, so that one is in memory,
-// not one of each run.
+// run reads a spilled run. It reads a line only when the line is next, so that one line is in memory, not one
+// of each run.
 type run struct {
 	age  int
 	br   *bufio.Reader
 	key  []byte
-	left int // bytes of the key's line that were not read
+	left int // of the key's line, not read yet
 }
 
-// line reads the line of the key, into buf if it fits.
+// line reads the line of the current key, into buf if it fits.
 func (r *run) line(buf []byte) ([]byte, error) {
 	buf = slices.Grow(buf[:0], r.left)[:r.left]
 	r.left = 0
@@ -250,7 +250,7 @@ func (r *run) line(buf []byte) ([]byte, error) {
 	return buf, err
 }
 
-// next goes on to the next key.
+// next advances to the next key.
 func (r *run) next() (bool, error) {
 	if _, err := r.br.Discard(r.left); err != nil {
 		return false, err
@@ -272,7 +272,7 @@ func (r *run) next() (bool, error) {
 	return err == nil, err
 }
 
-// runHeap yields the smallest key first, and of equal keys the newest.
+// runHeap has the smallest key first, and of equal keys the newest.
 type runHeap []*run
 
 func (h runHeap) Len() int { return len(h) }

@@ -27,17 +27,16 @@ type Builder struct {
 	unseen   string
 	tables   map[string]*table
 	skipped  skipped
-	sought   map[string]bool // notes of skipped that Fill has looked for
+	sought   map[string]bool // notes of skipped rows that Fill has looked for
 
 	base    *snapfile.Snapshot
 	keeper  Keeper // nil: no row of base is kept
 	history bool   // revoked rows of base are kept, too
-	cut     *cut   // nil: nothing is skipped for what it refers to
+	cut     *cut   // nil: no row is skipped because of what it refers to
 }
 
-// Keeper says which rows of a base a snapshot keeps. Both functions that it returns say the same of a
-// row each time; a row is valid during the call. Rows of the same key that are added take the place of
-// those that are kept.
+// Keeper says which rows of a base a snapshot keeps. The functions that it returns must say the same about a
+// row each time. A row is valid only during the call. An added row replaces a kept row with the same key.
 type Keeper interface {
 	Keeps(rel *relation.Relation) func(row [][]byte) (bool, error)
 	KeepsRevoked(rel *relation.Relation) func(row [][]byte) (bool, error)
@@ -45,12 +44,12 @@ type Keeper interface {
 
 // Options of a Builder. The zero value works.
 type Options struct {
-	// TempDir is where rows are sorted, in temporary files that vanish with the process; empty: the
-	// system's directory for them.
+	// TempDir is where temporary files for sorting are made, which vanish with the process. Empty: the
+	// system's directory.
 	TempDir string
-	// Unseen is the reason, for people, why a row may not be there that others refer to.
+	// Unseen is the reason, for people, why a row may be missing that others refer to.
 	Unseen   string
-	Progress progress.Progress // of Commit; may be nil
+	Progress progress.Progress // for Commit; may be nil
 }
 
 // New returns a Builder without rows.
@@ -65,14 +64,14 @@ func New(o Options) *Builder {
 	return b
 }
 
-// SetBase settles which snapshot this one goes on from: it becomes the parent, and segments that stay the
-// same are not written anew. keeper says which of its rows are kept; nil: none. With history, revoked
-// rows of the base are kept as well, as keeper says. It is called once, before rows are added.
+// SetBase sets the snapshot that this one continues: it becomes the parent, and unchanged segments are not
+// written again. keeper says which of its rows are kept; nil: none. With history, revoked rows of the base
+// are kept, too, as keeper says. Call it once, before adding rows.
 func (b *Builder) SetBase(base *snapfile.Snapshot, keeper Keeper, history bool) {
 	b.base, b.keeper, b.history = base, keeper, history
 }
 
-// Discard gives up the rows and their temporary files. It is harmless after Commit.
+// Discard drops the rows and their temporary files. It has no effect after Commit.
 func (b *Builder) Discard() {
 	for _, t := range b.tables {
 		t.view.Close()
@@ -80,14 +79,14 @@ func (b *Builder) Discard() {
 	}
 }
 
-// Add adds a row to the view of a relation, and notes what it refers to. Credentials in its URLs are
-// taken out, in place; Add returns what it noted of that in Skipped. The row may be reused after.
-// Of rows with the same key the one that was added last counts.
+// Add adds a row to the view of a relation, and notes what it refers to. It removes credentials from its
+// URLs, in place, and returns the notes about that, which Skipped has, too. The caller may reuse the row. Of
+// rows with the same key, the last one counts.
 func (b *Builder) Add(name string, row [][]byte) ([]snapfile.LeftOut, error) {
 	return b.add(name, row, false)
 }
 
-// AddRevoked is Add for a row that was revoked by E, which the snapshot holds beside the view.
+// AddRevoked is Add for a row that was revoked by E. The snapshot has such rows beside the view.
 func (b *Builder) AddRevoked(name string, row [][]byte) ([]snapfile.LeftOut, error) {
 	return b.add(name, row, true)
 }
@@ -110,7 +109,7 @@ func (b *Builder) add(name string, row [][]byte, revoked bool) ([]snapfile.LeftO
 // Refer notes that something refers to the row with an id.
 func (b *Builder) Refer(name string, id int64) { b.tables[name].refer(id) }
 
-// ReferFrom notes what a row refers to that is kept from the base, and so is not added.
+// ReferFrom notes what a row refers to that is kept from the base and so is not added.
 func (b *Builder) ReferFrom(rel *relation.Relation, row [][]byte) error {
 	for i := range rel.Columns {
 		ref := rel.Columns[i].Ref
@@ -166,7 +165,7 @@ func (b *Builder) IDs(name string) []int64 {
 	return t.have.List()
 }
 
-// keeps returns what says which rows of the base are kept.
+// keeps returns the function that says which rows of the base are kept.
 func (b *Builder) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) {
 	if b.keeper == nil {
 		return keepNone
@@ -183,7 +182,7 @@ func (b *Builder) keepsRevoked(rel *relation.Relation) func(row [][]byte) (bool,
 
 func keepNone([][]byte) (bool, error) { return false, nil }
 
-// eachKept gives the rows of the base that are kept.
+// eachKept calls fn for the kept rows of the base.
 func (b *Builder) eachKept(ctx context.Context, rel *relation.Relation, fn func(row [][]byte) error) error {
 	if b.keeper == nil {
 		return nil

@@ -18,7 +18,7 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// memory is a store.
+// memory is a store in memory.
 type memory struct {
 	mu      *sync.Mutex
 	objects map[string][]byte
@@ -71,7 +71,7 @@ func manifest(event int64) *snapfile.Manifest {
 	}
 }
 
-// fill is a row of a relation: what values has, and what the columns allow otherwise.
+// fill returns a row of a relation with the given values, and with allowed values in the other columns.
 func fill(t *testing.T, name string, values map[string]string) [][]byte {
 	t.Helper()
 	rel := relation.Get(name)
@@ -116,7 +116,7 @@ func rows(t *testing.T, s *snapfile.Snapshot, name string) []string {
 	return keys
 }
 
-// commit closes and commits, and opens the snapshot.
+// commit closes the references, commits, and opens the snapshot.
 func commit(t *testing.T, b *snapshot.Builder, m memory, event int64) *snapfile.Snapshot {
 	t.Helper()
 	if err := b.CloseReferences(t.Context()); err != nil {
@@ -150,7 +150,7 @@ func TestRowsAndReferences(t *testing.T) {
 	}
 }
 
-// TestSkipped leaves out a row, and what refers to it, and that.
+// TestSkipped skips a row: the rows that refer to it, and those that refer to them, are skipped, too.
 func TestSkipped(t *testing.T) {
 	b := snapshot.New(snapshot.Options{TempDir: t.TempDir(), Unseen: "nobody knows it"})
 	defer b.Discard()
@@ -173,7 +173,7 @@ func TestSkipped(t *testing.T) {
 		t.Errorf("rpms: %q", got)
 	}
 	if got := rows(t, s, "users"); !slices.Equal(got, []string{"5"}) {
-		t.Errorf("users, of whom one is made up: %q", got)
+		t.Errorf("users, one of them made up: %q", got)
 	}
 	want := []snapfile.Hanging{{Relation: "build", Rows: 1, IDs: []int64{13}}, {Relation: "rpminfo", Rows: 1}}
 	left := s.Manifest.LeftOut
@@ -182,7 +182,7 @@ func TestSkipped(t *testing.T) {
 	}
 }
 
-// TestTooMuch skips most rows of a relation.
+// TestTooMuch: skipping most rows of a relation is an error.
 func TestTooMuch(t *testing.T) {
 	b := snapshot.New(snapshot.Options{TempDir: t.TempDir()})
 	defer b.Discard()
@@ -194,7 +194,7 @@ func TestTooMuch(t *testing.T) {
 	}
 }
 
-// keepAll keeps all rows but those of some keys.
+// keepAll keeps all rows except those with some keys.
 type keepAll map[string]bool
 
 func (k keepAll) Keeps(rel *relation.Relation) func([][]byte) (bool, error) {
@@ -205,8 +205,8 @@ func (k keepAll) KeepsRevoked(*relation.Relation) func([][]byte) (bool, error) {
 	return func([][]byte) (bool, error) { return true, nil }
 }
 
-// TestBase goes on from a snapshot: rows are kept, replaced and gone, and a snapshot without news is the
-// base itself.
+// TestBase continues a snapshot: rows are kept, replaced and removed. A snapshot without a change is the base
+// itself.
 func TestBase(t *testing.T) {
 	m := newMemory()
 	b := snapshot.New(snapshot.Options{TempDir: t.TempDir()})
@@ -260,7 +260,7 @@ func TestFill(t *testing.T) {
 	}
 }
 
-// TestCredentials takes passwords out of URLs.
+// TestCredentials: passwords are removed from URLs.
 func TestCredentials(t *testing.T) {
 	b := snapshot.New(snapshot.Options{TempDir: t.TempDir()})
 	defer b.Discard()
@@ -274,7 +274,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// TestManifestLast fails each write in turn: without the last one there is no snapshot.
+// TestManifestLast lets each write fail in turn: without the last one there is no snapshot.
 func TestManifestLast(t *testing.T) {
 	broken := errors.New("no room")
 	for fails := 0; ; fails++ {

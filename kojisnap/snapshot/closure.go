@@ -8,25 +8,25 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// A snapshot restores alone: there is a row for everything that a row refers to. So what refers to
-// something that is skipped is skipped as well, and what refers to that.
+// A snapshot can be restored alone: each row that a row refers to is there. So rows that refer to a skipped
+// row are skipped, too, and so on.
 
-// cut says which of the rows that were added, or are kept from the base, are skipped for what they refer to.
+// cut says which rows, added or kept from the base, are skipped because of what they refer to.
 type cut struct {
 	ids        map[string]*idset.Set             // of rows that are not there, by relation
-	roots      map[string]map[int64]string       // for what: the identity of a note
-	dependents map[string]map[string]*dependents // by note and relation
+	roots      map[string]map[int64]string       // the note of each: its Identity
+	dependents map[string]map[string]*dependents // by Identity of the note, and by relation
 }
 
-// dependents are rows of one relation that are skipped for one note.
+// dependents are the rows of one relation that are skipped because of one note.
 type dependents struct {
 	rows int64
 	ids  idset.Set
 }
 
-// CloseReferences makes the rows closed over their references: a row that something refers to, and that is not
-// there for no reason that is known, is skipped, and so is what refers to a row that is skipped. It is
-// called when all rows are there. The error is ErrTooMuch if too many rows are skipped.
+// CloseReferences skips rows until no row refers to a missing one: it skips a row that is referred to and
+// missing for an unknown reason, and all rows that refer to a skipped one. Call it when all rows are there.
+// It returns ErrTooMuch if it skips too many.
 func (b *Builder) CloseReferences(ctx context.Context) error {
 	if err := b.noteKept(ctx); err != nil {
 		return err
@@ -50,8 +50,8 @@ func (b *Builder) CloseReferences(ctx context.Context) error {
 			}
 		}
 		b.skipped.each(func(x *snapfile.LeftOut) {
-			if hanging := c.hanging(Identity(x)); len(hanging) > 0 || !x.Missing() {
-				x.Hanging = hanging
+			if dependents := c.skippedWith(Identity(x)); len(dependents) > 0 || !x.Missing() {
+				x.Hanging = dependents
 			}
 		})
 		b.cut = c
@@ -78,8 +78,8 @@ func (b *Builder) noteKept(ctx context.Context) error {
 	return nil
 }
 
-// noteMissing notes what rows refer to and is not there, for no reason that is known. A name is made
-// up where that is allowed.
+// noteMissing notes rows that are referred to and missing for an unknown reason. Where that is allowed, it
+// makes up a name.
 func (b *Builder) noteMissing() error {
 	known := map[string]*idset.Set{}
 	b.skipped.each(func(x *snapfile.LeftOut) {
@@ -114,7 +114,7 @@ func (b *Builder) noteMissing() error {
 	return nil
 }
 
-// madeUpRow is for a name that the source does not show at all. A user of that kind is blocked.
+// madeUpRow returns a row for a name that the source does not show at all. A made-up user is blocked.
 func madeUpRow(rel *relation.Relation, id int64) [][]byte {
 	row := make([][]byte, len(rel.Columns))
 	for i, c := range rel.Columns {
@@ -135,7 +135,7 @@ func madeUpRow(rel *relation.Relation, id int64) [][]byte {
 	return row
 }
 
-// out notes that a row is not there, and for which note.
+// out notes that a row is missing, and the note that says so.
 func (c *cut) out(relationName string, id int64, noted string) {
 	if c.ids[relationName] == nil {
 		c.ids[relationName] = new(idset.Set)
@@ -145,7 +145,7 @@ func (c *cut) out(relationName string, id int64, noted string) {
 	c.roots[relationName][id] = noted
 }
 
-// drops reports whether a row is skipped, and for which note.
+// drops reports whether a row is skipped, and because of which note.
 func (c *cut) drops(rel *relation.Relation, row [][]byte) (noted string, dropped bool) {
 	if c == nil {
 		return "", false
@@ -173,7 +173,7 @@ func (c *cut) drops(rel *relation.Relation, row [][]byte) (noted string, dropped
 	return "", false
 }
 
-// cutRelation finds the rows of a relation that are skipped, once those that it refers to are known.
+// cutRelation finds the rows of a relation to skip. It is called after the relations that they refer to.
 func (b *Builder) cutRelation(ctx context.Context, c *cut, rel *relation.Relation) error {
 	touched := c.ids[rel.Name] != nil
 	for _, column := range rel.Columns {
@@ -199,7 +199,7 @@ func (b *Builder) cutRelation(ctx context.Context, c *cut, rel *relation.Relatio
 	return b.eachKept(ctx, rel, look)
 }
 
-// count notes a row that is skipped for another.
+// count counts a row that is skipped because of another.
 func (c *cut) count(rel *relation.Relation, row [][]byte, noted string) error {
 	if rel.Key[0] == "id" {
 		id, err := idset.Parse(row[0])
@@ -207,7 +207,7 @@ func (c *cut) count(rel *relation.Relation, row [][]byte, noted string) error {
 			return err
 		}
 		if ids := c.ids[rel.Name]; ids != nil && ids.Has(id) {
-			return nil // the row of the note itself
+			return nil // the row that the note is about
 		}
 		c.out(rel.Name, id, noted)
 	}
@@ -236,8 +236,8 @@ func (c *cut) count(rel *relation.Relation, row [][]byte, noted string) error {
 	return err
 }
 
-// hanging returns what is skipped for a note.
-func (c *cut) hanging(noted string) []snapfile.Hanging {
+// skippedWith returns the rows that are skipped because they refer to what a note names.
+func (c *cut) skippedWith(noted string) []snapfile.Hanging {
 	var all []snapfile.Hanging
 	for _, rel := range relation.All() {
 		if d := c.dependents[noted][rel.Name]; d != nil {

@@ -13,17 +13,17 @@ import (
 
 // Target is where a snapshot is written to.
 type Target struct {
-	// Put stores a segment, whole or not at all, over whatever is there: what other snapshots name may be
-	// damaged, and is mended so.
+	// Put stores a segment, whole or not at all, and replaces an existing object: a segment that other
+	// snapshots name may be damaged, and is repaired in this way.
 	Put snapfile.PutFunc
 	// PutManifest stores the manifest, whole or not at all. From then on the snapshot exists.
 	PutManifest func(ctx context.Context, name string, body []byte) error
 }
 
-// Commit writes the segments and, last, the manifest. m has what describes the snapshot: hub, event,
-// scope, maker; Commit fills in its relations, what is skipped, parent and totals. It returns the
-// snapshot's id. If all is as in the base nothing is written, and existing is true: the id is that of
-// the base. After an error there is no snapshot. The Builder is spent after, whatever the outcome.
+// Commit writes the segments and, last, the manifest. m describes the snapshot: hub, event, scope, maker.
+// Commit adds relations, what is skipped, parent and totals. It returns the snapshot's id. If everything is
+// as in the base, it writes nothing and returns the base's id with existing set. After an error there is no
+// snapshot. The Builder cannot be used afterwards, whatever the outcome.
 func (b *Builder) Commit(ctx context.Context, to Target, m *snapfile.Manifest) (id string, existing bool, err error) {
 	have := b.inBase()
 	put := func(ctx context.Context, name string, src io.ReadSeeker) error {
@@ -38,7 +38,7 @@ func (b *Builder) Commit(ctx context.Context, to Target, m *snapfile.Manifest) (
 	defer bar.End()
 	m.Relations = make([]snapfile.Relation, len(all))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(2) // each compresses, which takes memory
+	g.SetLimit(2) // each compresses, which needs memory
 	for i, rel := range all {
 		g.Go(func() (err error) {
 			m.Relations[i], err = b.finish(gctx, rel, put)
@@ -67,8 +67,8 @@ func (b *Builder) Commit(ctx context.Context, to Target, m *snapfile.Manifest) (
 	return id, false, to.PutManifest(ctx, object, body)
 }
 
-// finish writes a relation: over the base, if there is one, with what is kept of it, and without what is
-// skipped.
+// finish writes a relation as a continuation of the base, if there is one, with the kept rows and without the
+// skipped ones.
 func (b *Builder) finish(ctx context.Context, rel *relation.Relation, put snapfile.PutFunc) (snapfile.Relation, error) {
 	t, keep, keepRevoked := b.tables[rel.Name], b.keeps(rel), b.keepsRevoked(rel)
 	r := snapfile.Relation{Name: rel.Name, Columns: rel.ColumnNames(), Key: rel.Key}
@@ -104,7 +104,7 @@ func (b *Builder) finish(ctx context.Context, rel *relation.Relation, put snapfi
 	return r, err
 }
 
-// inBase returns the objects that the base consists of. Whoever chose it has read them whole.
+// inBase returns the objects of the base. The caller of SetBase has read them all and found them whole.
 func (b *Builder) inBase() map[string]bool {
 	objects := map[string]bool{}
 	if b.base != nil {

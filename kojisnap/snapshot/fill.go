@@ -9,9 +9,9 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// gaps are rows of one relation that are looked for: by the number in a column, or by their key.
+// gaps are the missing rows of one relation: by the number in a column, or by their key.
 type gaps struct {
-	by   map[string]map[int64]string // Identity of the note; empty: nothing was noted
+	by   map[string]map[int64]string // Identity of the note; empty: there is none
 	keys map[string]string
 }
 
@@ -25,7 +25,7 @@ func (g *gaps) add(column string, id int64, noted string) {
 	g.by[column][id] = noted
 }
 
-// match reports whether a row is looked for, and by which note.
+// match reports whether a row is one of the missing ones, and which note says so.
 func (g *gaps) match(rel *relation.Relation, row [][]byte) (noted string, column string, ok bool) {
 	if noted, ok := g.keys[RowKey(rel, row)]; ok {
 		return noted, "", true
@@ -46,9 +46,9 @@ func (g *gaps) match(rel *relation.Relation, row [][]byte) (noted string, column
 	return "", "", false
 }
 
-// Fill takes what is skipped from an earlier snapshot, as far as that has it, with what belongs to it:
-// what a source cannot give now it may have given before, and rows change seldom. last gives that
-// snapshot, nil for none, and is called only if something is skipped that Fill has not looked for yet.
+// Fill takes skipped rows from an earlier snapshot, as far as it has them, with everything that belongs to
+// them: the source may have given them then, and rows seldom change. last returns that snapshot, or nil. It
+// is called only if something was skipped that Fill has not looked for yet.
 func (b *Builder) Fill(ctx context.Context, last func(context.Context) (*snapfile.Snapshot, error)) error {
 	open := map[string]*gaps{}
 	of := func(name string) *gaps {
@@ -81,7 +81,7 @@ func (b *Builder) Fill(ctx context.Context, last func(context.Context) (*snapfil
 		return err
 	}
 	found := map[string]bool{}
-	// Rows that refer to others come with them: twice, as archives consist of rpms, which are signed.
+	// Rows may refer to other missing rows, in two steps: archives consist of rpms, and rpms are signed.
 	for range 3 {
 		if open, err = b.fillFrom(ctx, snap, open, found); err != nil || len(open) == 0 {
 			break
@@ -95,8 +95,8 @@ func (b *Builder) Fill(ctx context.Context, last func(context.Context) (*snapfil
 	return err
 }
 
-// fillFrom adds the rows of a snapshot that are looked for, and what belongs to them. It returns the
-// rows that those refer to and that are not there.
+// fillFrom adds the missing rows that a snapshot has, with what belongs to them. It returns the rows that
+// these refer to and that are missing.
 func (b *Builder) fillFrom(ctx context.Context, last *snapfile.Snapshot, open map[string]*gaps, found map[string]bool) (map[string]*gaps, error) {
 	further := map[string]*gaps{}
 	for _, rel := range relation.All() {
@@ -115,9 +115,9 @@ func (b *Builder) fillFrom(ctx context.Context, last *snapfile.Snapshot, open ma
 			}
 			switch {
 			case rel.Key[0] == "id" && column != "id" && b.Has(rel.Name, id):
-				return nil // one of a build's rows that the source gave
+				return nil // the source gave this one of a build's rows
 			case MakesUpName(rel) && bytes.Equal(row[rel.Index("name")], madeUp(rel.Name, row[0])):
-				return nil // it was not known then either
+				return nil // it was not known then, either
 			}
 			found[noted] = true
 			for _, child := range belonging[rel.Name] {
@@ -127,7 +127,7 @@ func (b *Builder) fillFrom(ctx context.Context, last *snapfile.Snapshot, open ma
 				open[child].add(relation.Get(child).Columns[0].Name, id, noted)
 			}
 			for i, c := range rel.Columns {
-				if c.Ref == "" || row[i] == nil || c.Ref == "users" || c.Ref == "build" { // they are asked for later
+				if c.Ref == "" || row[i] == nil || c.Ref == "users" || c.Ref == "build" { // these are asked for later
 					continue
 				}
 				to, err := idset.Parse(row[i])
@@ -151,7 +151,7 @@ func (b *Builder) fillFrom(ctx context.Context, last *snapfile.Snapshot, open ma
 	return further, nil
 }
 
-// belonging are the relations whose rows belong to one row of another, to which their first column
+// belonging are the relations whose rows belong to a row of another relation, to which their first column
 // refers.
 var belonging = map[string][]string{
 	"build":       {"build_types", "maven_builds", "win_builds", "image_builds"},

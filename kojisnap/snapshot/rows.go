@@ -8,12 +8,12 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// EachRow gives the rows of a relation of a snapshot's view; a row is valid during the call.
+// EachRow calls fn for the rows of a relation in a snapshot's view. A row is valid only during the call.
 func EachRow(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, fn func(row [][]byte) error) error {
 	return each(s, rel, s.Rows(ctx, rel.Name), fn)
 }
 
-// EachRevoked gives the rows of a relation that a snapshot has as revoked; a row is valid during the call.
+// EachRevoked calls fn for the revoked rows of a relation. A row is valid only during the call.
 func EachRevoked(ctx context.Context, s *snapfile.Snapshot, rel *relation.Relation, fn func(row [][]byte) error) error {
 	return each(s, rel, s.Revoked(ctx, rel.Name), fn)
 }
@@ -36,7 +36,7 @@ func each(s *snapfile.Snapshot, rel *relation.Relation, rows *snapfile.Rows, fn 
 	return nil
 }
 
-// RowKey identifies a row among those of all relations.
+// RowKey identifies a row among the rows of all relations.
 func RowKey(rel *relation.Relation, row [][]byte) string {
 	key := []byte(rel.Name)
 	for _, i := range rel.KeyIndexes() {

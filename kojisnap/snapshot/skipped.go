@@ -12,14 +12,14 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// skipped collects what the source cannot give, or not as it is. Its methods may be called concurrently.
+// skipped collects notes about what the source cannot give as it is. Its methods may be called concurrently.
 type skipped struct {
 	mu   sync.Mutex
 	rows []snapfile.LeftOut
 	at   map[string]int // by Identity
 }
 
-// add notes one, unless it is known.
+// add adds a note, unless it is there.
 func (s *skipped) add(x snapfile.LeftOut) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +37,7 @@ func (s *skipped) add(x snapfile.LeftOut) {
 	s.rows = append(s.rows, x)
 }
 
-// each lets fn change them.
+// each lets fn change the notes.
 func (s *skipped) each(fn func(x *snapfile.LeftOut)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,16 +46,16 @@ func (s *skipped) each(fn func(x *snapfile.LeftOut)) {
 	}
 }
 
-// Identity is what tells notes of what is skipped apart.
+// Identity identifies a note.
 func Identity(x *snapfile.LeftOut) string {
 	return fmt.Sprintf("%s\x00%s\x00%d\x00%q", x.Relation, x.Row, x.ID, x.Key)
 }
 
-// Skip notes what the source cannot give, or not as it is. A note with an ID in the column "id" makes
-// CloseReferences skip what refers to that row, unless the note says what is kept of it.
+// Skip adds a note about something that the source cannot give as it is. If it has an ID in the column "id",
+// CloseReferences skips what refers to that row, unless the note says what is kept of it.
 func (b *Builder) Skip(x snapfile.LeftOut) { b.skipped.add(x) }
 
-// Skipped returns the notes, in an order that does not depend on when they were made.
+// Skipped returns the notes, in an order that does not depend on when they were added.
 func (b *Builder) Skipped() []snapfile.LeftOut {
 	b.skipped.mu.Lock()
 	defer b.skipped.mu.Unlock()
@@ -64,14 +64,14 @@ func (b *Builder) Skipped() []snapfile.LeftOut {
 	return rows
 }
 
-// Lack is a column that a row goes without, and why.
+// Lack is a column that a row has no value for, and the reason.
 type Lack struct {
 	Column string
 	Why    error
 }
 
-// Spare reports whether a row is of use without a column: no compose depends on it, or so many rows
-// refer to the name that a made-up one does less harm than none.
+// Spare reports whether a row is useful without a column: no compose depends on the column, or so many rows
+// refer to the row's name that a made-up one does less harm than none.
 func Spare(rel *relation.Relation, column string) bool {
 	switch rel.Name + "." + column {
 	case "build.extra", "build.source", "rpminfo.extra", "archiveinfo.extra", "permissions.description":
@@ -80,8 +80,8 @@ func Spare(rel *relation.Relation, column string) bool {
 	return column == "name" && MakesUpName(rel)
 }
 
-// MakesUpName reports whether a row of a relation whose name the source cannot give gets one that is
-// made up. The names of the other relations are parts of paths, or the very thing that a compose asks for.
+// MakesUpName reports whether a row of a relation gets a made-up name if the source cannot give its name.
+// Names of other relations are parts of paths, or what composes ask for.
 func MakesUpName(rel *relation.Relation) bool {
 	switch rel.Name {
 	case "users", "permissions", "content_generator", "external_repo", "archivetypes", "btype":
@@ -90,13 +90,13 @@ func MakesUpName(rel *relation.Relation) bool {
 	return false
 }
 
-// madeUp is a name for a row whose own the source cannot give.
+// madeUp returns a name for a row whose own name the source cannot give.
 func madeUp(relationName string, id []byte) []byte {
 	return fmt.Appendf(nil, "unreadable-%s-%s", relationName, id)
 }
 
-// Without returns the notes that a row is there without some columns, and makes up its name if that is
-// one of them. The caller skips the notes and adds the row.
+// Without returns the notes for a row without some columns. If one of them is the name, it makes up a name in
+// the row. The caller passes the notes to Skip, and adds the row.
 func Without(rel *relation.Relation, row [][]byte, lacks []Lack) []snapfile.LeftOut {
 	var notes []snapfile.LeftOut
 	for _, l := range lacks {
@@ -111,7 +111,7 @@ func Without(rel *relation.Relation, row [][]byte, lacks []Lack) []snapfile.Left
 	return notes
 }
 
-// DescribeSkipped returns the note that a row is skipped. Its columns are there as far as the source gave them.
+// DescribeSkipped returns the note for a skipped row. The row has the columns that the source gave.
 func DescribeSkipped(rel *relation.Relation, row [][]byte, why error) snapfile.LeftOut {
 	x := snapfile.LeftOut{Relation: rel.Name, Reason: why.Error()}
 	number := func(column string) (int64, bool) {
@@ -184,8 +184,8 @@ func describeKey(rel *relation.Relation, row [][]byte) string {
 	return strings.Join(parts, " ")
 }
 
-// checkShare returns an error if so much is missing that it is no matter of single rows: the source, or
-// what kojisnap knows of it, is wrong. The snapshot would be worse than the one before.
+// checkShare returns an error if so many rows are missing that the cause cannot lie with single rows: the
+// source is wrong, or kojisnap does not understand it. The snapshot would be worse than the one before.
 func (b *Builder) checkShare() error {
 	first, roots := map[string]snapfile.LeftOut{}, map[string]int64{}
 	for _, x := range b.Skipped() {
@@ -209,8 +209,8 @@ func (b *Builder) checkShare() error {
 	return nil
 }
 
-// So many rows of a relation may be skipped, and beyond that so large a part of it: 1/maxSkippedShare.
-// All rows of a relation must not be skipped, if there are some.
+// A relation may lack maxSkipped rows, and more if they are less than 1/maxSkippedShare of it. It must not
+// lack all of its rows.
 const (
 	maxSkipped      = 10
 	maxSkippedShare = 20
@@ -226,7 +226,7 @@ type tooManyError struct {
 }
 
 func (e tooManyError) Error() string {
-	return fmt.Sprintf("and so it is with %d rows of %s: too many to be left out", e.rows, e.relation)
+	return fmt.Sprintf("the same holds for %d rows of %s: too many to leave out", e.rows, e.relation)
 }
 
 func (e tooManyError) Is(target error) bool { return target == ErrTooMuch }

@@ -10,11 +10,11 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// Staging must not have a production password, whichever column holds it: external repos and sources are
-// named by URLs, and so may extra be. Credentials are taken out before the row goes anywhere, so that a
-// later pull finds nothing changed.
+// Staging must not get a password of production's, whichever column has it: URLs in external repos, in
+// sources and in extra may have one. Credentials are removed before a row goes anywhere, so that a later pull
+// finds no change.
 
-// strip takes the credentials out of a row's URLs, in place, and returns the notes of that.
+// strip removes credentials from a row's URLs, in place, and returns notes about that.
 func strip(rel *relation.Relation, row [][]byte) []snapfile.LeftOut {
 	var notes []snapfile.LeftOut
 	for _, i := range snapfile.Secretive(rel) {
@@ -33,7 +33,7 @@ func strip(rel *relation.Relation, row [][]byte) []snapfile.LeftOut {
 
 var errStripped = errors.New("what else is in the URL is there, and a user's name without a password")
 
-// keepStripped notes of the rows that are kept from the base what was taken out of them.
+// keepStripped adds notes about credentials that were removed from kept rows of the base.
 func (b *Builder) keepStripped(ctx context.Context) error {
 	if b.keeper == nil {
 		return nil
@@ -57,7 +57,7 @@ func (b *Builder) keepStripped(ctx context.Context) error {
 				return nil
 			}
 			if rel.Key[0] == "id" {
-				if id, err := idset.Parse(row[0]); err != nil || b.Has(name, id) { // it was added, and judged
+				if id, err := idset.Parse(row[0]); err != nil || b.Has(name, id) { // it was added, and noted then
 					return err
 				}
 			}

@@ -50,8 +50,8 @@ func (f *filter) match(name string) (verdict, error) {
 	return no, nil
 }
 
-// pass says whether a name passes all filters on a path of links, and if that is unknown, because of which filter
-// and why.
+// pass says whether a name passes all filters on a path of links. If that is unknown, it returns the filter
+// that could not be evaluated, and why.
 func pass(filters []*filter, name string) (v verdict, by *filter, why error) {
 	v = yes
 	for _, f := range filters {

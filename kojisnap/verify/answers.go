@@ -20,8 +20,8 @@ type expectation interface {
 	signatures(ctx context.Context, tag tagRef) (map[int64][]signature, error)
 	// modules returns the tagged builds of the type module.
 	modules(ctx context.Context, tag tagRef) ([]*taggedBuild, error)
-	// undecided returns the builds among those of rpms and modules of which it is not known whether the tag
-	// has them. Whatever staging's hub answers about them is right.
+	// undecided returns those builds among rpms and modules for which it is unknown whether the tag has
+	// them. Each answer of staging's hub about them is accepted.
 	undecided(tag tagRef) []*tagged.Undecided
 	// externalRepos returns the external repos of the tags themselves. errs has the errors of single tags.
 	externalRepos(ctx context.Context, tags []tagRef) (repos []externalRepo, errs []error)

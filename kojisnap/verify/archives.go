@@ -73,7 +73,7 @@ func (v *fileChecks) checkNamedArchives(ctx context.Context) error {
 				c.Digests++
 			}
 			if s.wanted != "" && a.build.Build.Volume == v.CopyVolume {
-				v.suspect(s.wanted)
+				v.needsRecheck(s.wanted)
 			}
 		}
 	}
@@ -189,7 +189,7 @@ func (v *fileChecks) checkModuleFiles(ctx context.Context) error {
 			if err != nil {
 				c.bad("%s: %v", m.nvr(), err)
 				if m.volume == v.CopyVolume {
-					v.suspect(dir + "/" + f.Path)
+					v.needsRecheck(dir + "/" + f.Path)
 				}
 			}
 		}

@@ -24,6 +24,7 @@ type fileState struct {
 	size   int64  // bytes
 	class  fileClass
 	err    error  // why a compose cannot take it
+	stale  string // why the clone of production's tree no longer has it as it was
 	digest bool   // err says that its content is not as the database says
 	wanted string // below topdir: the file that should be there, if its build is on the copy volume
 	none   bool   // err says that production has no copy that a compose may take
@@ -76,7 +77,7 @@ func (v *fileChecks) readFiles(ctx context.Context) error {
 	for _, r := range rpms {
 		switch s := v.states[r.id]; {
 		case s.err != nil && s.wanted != "":
-			v.suspect(s.wanted)
+			v.needsRecheck(s.wanted)
 		case s.err == nil && s.path != "":
 			v.count(s)
 		}
@@ -93,6 +94,9 @@ func (v *fileChecks) look(r *taggedRPM) fileState {
 		s.wanted = wanted.dir + "/" + wanted.file.Path
 	}
 	s.away = s.err != nil && !s.none && v.unmounted(r.build.volume)
+	if s.stale = v.verifier.stale(v.clone, s); s.stale != "" {
+		s.err, s.digest = fmt.Errorf("clone stale: %s: %w", s.stale, s.err), false
+	}
 	return s
 }
 

@@ -88,7 +88,7 @@ func (v *verifier) checkEvent(ctx context.Context) error {
 		var fault *hub.Fault
 		if errors.As(err, &fault) && fault.Code == hub.FaultGeneric {
 			v.add(Check{Name: "event", Count: 1, Bad: 1, Detail: fmt.Sprintf("staging has no event %d: calls that are pinned at it are answered, but Pungi asks for the event itself; pin event %d, "+
-				"the last before it of which staging knows: nothing of these tags changed in between", v.Event, v.back.near)}, StatusWarning)
+				"the last before it that staging has: nothing of these tags changed in between", v.Event, v.back.near)}, StatusWarning)
 			return nil
 		}
 		if err == nil {

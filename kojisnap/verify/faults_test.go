@@ -27,7 +27,7 @@ func verdicts(r *verify.Result) []string {
 	return lines
 }
 
-// failing is a hub of which one method does not work.
+// failing is a hub with one method that does not work.
 type failing struct {
 	name string
 	opts func(method string) hubtest.Options

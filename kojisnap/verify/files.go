@@ -12,6 +12,7 @@ type fileChecks struct {
 	copyFinder
 	states  map[int64]*fileState    // by rpm id
 	classes map[fileClass]*linkable // of files that are there
+	clone   cloneFinder
 }
 
 func newFileChecks(v *verifier) *fileChecks {
@@ -28,9 +29,11 @@ func (v *fileChecks) checkTopdir(ctx context.Context) error {
 		v.add(Check{Name: "files", Status: StatusSkipped, Detail: "no topdir given"}, StatusFailed)
 		return nil
 	}
+	v.clone = v.findClone()
 	if err := v.readFiles(ctx); err != nil {
 		return err
 	}
+	v.checkClone()
 	v.eachListing(v.checkFiles)
 	v.eachListing(v.checkSources)
 	if err := v.checkModuleFiles(ctx); err != nil {

@@ -126,7 +126,7 @@ func (v linkChecks) linkDir() (dir string, remove func(), err error) {
 		err := v.user.Do(func() error { return os.MkdirAll(v.ComposeDir, 0o755) })
 		return v.ComposeDir, func() {}, err
 	}
-	if dir, err = os.MkdirTemp(v.Topdir, ".kojisnap-verify-"); err != nil {
+	if dir, err = os.MkdirTemp(v.clone.base(v.Topdir), ".kojisnap-verify-"); err != nil {
 		return "", nil, err
 	}
 	remove = func() { os.Remove(dir) }
@@ -175,11 +175,15 @@ func (v linkChecks) checkTrial(ctx context.Context, linkable, full bool) error {
 	case full:
 		c.Status, c.Detail = StatusSkipped, "not tried: there is no room"
 	default:
+		m := newMeter(v.ComposeDir)
 		repos, err := trial.Make(ctx, trial.Options{Dir: v.ComposeDir, Trees: trees, User: v.user})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		sum := trial.Count(repos)
+		if v.clone.inClone(v.ComposeDir) {
+			defer v.checkCloneLinks(m, repoDirs(repos), sum.Copied)
+		}
 		c.Detail = fmt.Sprintf("repositories of %d rpms, %d hard links, %d files copied, below %s", sum.RPMs, sum.Linked, sum.Copied, v.ComposeDir)
 		switch {
 		case errors.Is(err, trial.ErrNoCreaterepo):
@@ -193,6 +197,13 @@ func (v linkChecks) checkTrial(ctx context.Context, linkable, full bool) error {
 	}
 	v.add(c, status)
 	return nil
+}
+
+func repoDirs(repos []trial.Repo) (dirs []string) {
+	for _, r := range repos {
+		dirs = append(dirs, r.Dir)
+	}
+	return dirs
 }
 
 // trees returns the repositories of a compose: for each tag one for each arch, with the rpms of that arch, of

@@ -25,8 +25,8 @@ func (r *report) add(c Check, whenBad Status) {
 	r.result.Checks = append(r.result.Checks, c)
 }
 
-// suspect adds a file below topdir that has to be copied again.
-func (r *report) suspect(path string) { r.result.suspects = append(r.result.suspects, path) }
+// needsRecheck notes a file below topdir that copy has to check, and perhaps to copy again.
+func (r *report) needsRecheck(path string) { r.result.suspects = append(r.result.suspects, path) }
 
 // attempt runs make, which adds the check c or leaves it out. If make fails, c is a failed check with the reason,
 // and verification goes on; attempt returns an error only if a hub does not answer at all, or ctx has ended.

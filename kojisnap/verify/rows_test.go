@@ -151,7 +151,7 @@ failed tag module-postgresql-16: 1 of 1, 0 digests
 warning names f42-compose: 1 of 1, 0 digests
   tag f42 is "f42-compose" in staging
 `},
-		{name: "tag of which staging has another", damage: func(t *testing.T, s *staging) {
+		{name: "tag that staging has under another id", damage: func(t *testing.T, s *staging) {
 			s.update(t, "tag", hubtest.Values{"id": composeTag}, hubtest.Values{"name": "parked"})
 			pulltest.Must(t, s.rows.Insert("tag", hubtest.Values{"id": floor + 1, "name": "f42-compose"}))
 			pulltest.Must(t, s.rows.Insert("events", hubtest.Values{"id": floor, "time": "2026-11-21 12:00:00+00"}))

@@ -18,7 +18,7 @@ type taggedTag struct {
 	matching *matching        // of the rpms; nil if one side could not be asked
 	modules  []*moduleBuild   // staging's
 
-	undecided map[int64]bool  // production's builds of which it is not known whether the tag has them
+	undecided map[int64]bool  // production's builds for which it is unknown whether the tag has them
 	renamed   map[string]bool // what staging renamed, for people
 
 	explained int             // how many differences staging's own decisions explain
@@ -174,7 +174,7 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// checkHidden lists the packages of which a compose that is not pinned at the event takes staging's own build,
+// checkHidden lists the packages where a compose that is not pinned at the event takes staging's own build,
 // because staging tagged it after the event.
 func (v tagChecks) checkHidden(ctx context.Context, t *taggedTag) error {
 	if v.back != nil {
@@ -209,7 +209,7 @@ func (v tagChecks) checkHidden(ctx context.Context, t *taggedTag) error {
 		if err != nil {
 			return err
 		}
-		c.Count, c.Detail = len(pinned), "packages of which production's build is the latest now, too"
+		c.Count, c.Detail = len(pinned), "packages whose latest build now is production's, too"
 		for name, production := range pinned {
 			switch staging := now[name]; staging {
 			case production:

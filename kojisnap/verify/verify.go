@@ -241,7 +241,7 @@ func (v *verifier) checkDirs() error {
 	for _, e := range list {
 		taken = append(taken, filepath.Join(v.Topdir, "vol", e.Name()))
 		if tree, err := topdir.FindTree(v.Topdir, e.Name()); err == nil && tree != "" {
-			taken = append(taken, tree)
+			taken = append(taken, besides(v.findClone().note, tree)...)
 		}
 	}
 	return trial.CheckDir(v.ComposeDir, taken...)

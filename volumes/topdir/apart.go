@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// directory resolves the symlinks of a directory's path.
+// directory returns a directory's path with all symlinks resolved.
 func directory(what, dir string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -27,7 +27,7 @@ func directory(what, dir string) (string, error) {
 	return filepath.Abs(resolved)
 }
 
-// apart reports a topdir that is or is below the read-only volume.
+// apart returns an error if topdir is the read-only volume or lies below it.
 func apart(topdir, resolved, readOnly string) error {
 	ro, err := directory("read-only volume", readOnly)
 	if err != nil {
@@ -52,7 +52,7 @@ func apart(topdir, resolved, readOnly string) error {
 			break
 		}
 	}
-	// Another bind mount of part of the same tree.
+	// It may be another bind mount of a part of the same tree.
 	for _, sub := range []string{"packages", "vol"} {
 		a, aerr := os.Stat(filepath.Join(resolved, sub))
 		b, berr := os.Stat(filepath.Join(ro, sub))

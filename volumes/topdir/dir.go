@@ -12,19 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is staging's topdir, opened for writing. Paths are relative to it. No
-// method follows a symlink or enters another mount on the way to what it changes,
-// so that nothing in topdir can lead a write into the read-only volume. Only the directory
-// packages may be a mount or a symlink itself, which Open judges. Methods may be
-// called concurrently.
+// Dir is staging's topdir, opened for writing. Paths are relative to it. No method follows a symlink or
+// enters another mount on the way to what it changes, so that nothing in topdir can lead a write into the
+// read-only volume. Only the directory packages may itself be a mount or a symlink; Open checks it. Methods
+// may be called concurrently.
 type Dir struct {
-	// Hook, if set, is called before each operation that Dir does, but for looking,
-	// and can make it fail: for tests of what a crash leaves.
+	// Hook, if set, is called before each operation except reading, and can make it fail: for tests of what
+	// a crash leaves behind.
 	Hook func(op, rel string) error
 
 	roots
 	owners
-	temp string // where directories are made before they get their names; "" while there is none
+	temp string // where directories are made before they get their names; "": there is none yet
 	made atomic.Int64
 }
 
@@ -35,11 +34,10 @@ func (t *Dir) hook(op, rel string) error {
 	return t.error(op, rel, t.Hook(op, rel))
 }
 
-// Open opens staging's topdir for writing. readOnly is the directory of the
-// read-only volume (production's topdir as mounted here); "" if there is none. It
-// is refused if topdir is missing, is on a read-only mount, or is or is below
-// readOnly, by path or by device and inode; and if its vol is apart from it, or its packages
-// such that Koji's symlinks in it would lead astray.
+// Open opens staging's topdir for writing. readOnly is the directory of the read-only volume (production's
+// topdir as mounted here), "" if there is none. Open returns an error if topdir is missing, is on a read-only
+// mount, or is or lies below readOnly, by path or by device and inode; if topdir's vol is on another file
+// system; or if symlinks of Koji's in packages would lead elsewhere.
 func Open(topdir, readOnly string) (*Dir, error) {
 	if topdir == "" {
 		return nil, errors.New("no topdir given")
@@ -73,7 +71,7 @@ func Open(topdir, readOnly string) (*Dir, error) {
 	return t, nil
 }
 
-// Close releases the directory.
+// Close closes the directory.
 func (t *Dir) Close() error {
 	if t.packages >= 0 {
 		unix.Close(t.packages)
@@ -81,16 +79,16 @@ func (t *Dir) Close() error {
 	return unix.Close(t.fd)
 }
 
-// Path is topdir's absolute path, without symlinks.
+// Path returns topdir's absolute path, without symlinks.
 func (t *roots) Path() string { return t.path }
 
-// Join is a path relative to topdir as an absolute one, for messages and reading.
+// Join returns the absolute path of a path relative to topdir, for messages and reading.
 func (t *roots) Join(rel string) string { return filepath.Join(t.path, rel) }
 
-// Room is what topdir's file system has left for an unprivileged user.
+// Room is what topdir's file system has left for a user other than root.
 type Room struct {
 	Bytes  int64
-	Inodes int64 // math.MaxInt64 where they are not counted
+	Inodes int64 // math.MaxInt64 if the file system does not count them
 	Size   int64 // bytes, used and free
 }
 
@@ -107,7 +105,8 @@ func (t *Dir) Room() (Room, error) {
 	return r, nil
 }
 
-// Sync writes all of topdir's file system, and that of packages, to the disk (syncfs): content and names.
+// Sync writes content and names of topdir's whole file system to the disk (syncfs), and of the one of
+// packages.
 func (t *Dir) Sync() error {
 	if err := t.hook("syncfs", "."); err != nil {
 		return err
@@ -130,15 +129,15 @@ func (t *Dir) Sync() error {
 	return nil
 }
 
-// Lstat is lstat. Only here symlinks on the way are followed: it changes nothing.
+// Lstat is lstat(2). It follows symlinks on the way: it changes nothing.
 func (t *Dir) Lstat(rel string) (unix.Stat_t, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(t.fd, rel, &st, unix.AT_SYMLINK_NOFOLLOW)
 	return st, t.error("lstat", rel, err)
 }
 
-// Mkdir makes a directory and those above it that are missing. None is seen that has not its
-// attributes: mode 0755 whatever the umask, if there are no others.
+// Mkdir makes a directory and the missing ones above it. Each appears with its attributes; without a mode
+// among them, with 0755 whatever the umask.
 func (t *Dir) Mkdir(rel string) error {
 	fd, err := t.makeDir(rel)
 	if err != nil {
@@ -147,8 +146,7 @@ func (t *Dir) Mkdir(rel string) error {
 	return unix.Close(fd)
 }
 
-// EnsureDir is Mkdir for a directory that is kojisnap's own: if it is there, it gets the
-// attributes all the same.
+// EnsureDir is Mkdir for a directory of kojisnap's own: it sets the attributes even if the directory exists.
 func (t *Dir) EnsureDir(rel string) error {
 	if err := t.Mkdir(rel); err != nil || t.attr == (Attributes{}) {
 		return err
@@ -168,7 +166,7 @@ func (t *Dir) EnsureDir(rel string) error {
 	return t.own(fd, t.Join(rel), mode)
 }
 
-// UseTemp makes the directory of temporary names anew: what a killed run left in it goes.
+// UseTemp makes the directory for temporary names. It first removes what a killed run left in it.
 func (t *Dir) UseTemp(rel string) error {
 	t.temp = ""
 	if err := t.RemoveAll(rel); err != nil {
@@ -194,17 +192,17 @@ func (t *Dir) Open(rel string) (*os.File, error) {
 	return file, err
 }
 
-// LinkFile makes rel a hard link of an open file.
+// LinkFile makes a hard link to an open file at rel.
 func (t *Dir) LinkFile(f *os.File, rel string) error {
 	return t.at("link", rel, func(dir int, name string) error { return linkFile(f, dir, name) })
 }
 
 func linkFile(f *os.File, dir int, name string) error {
-	// By descriptor it needs CAP_DAC_READ_SEARCH; by /proc it does not.
+	// By descriptor this needs CAP_DAC_READ_SEARCH; by /proc it does not.
 	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), dir, name, unix.AT_SYMLINK_FOLLOW)
 }
 
-// Symlink makes a symlink; rel must not exist.
+// Symlink makes a symlink. rel must not exist.
 func (t *Dir) Symlink(target, rel string) error {
 	return t.at("symlink", rel, func(dir int, name string) error {
 		if err := unix.Symlinkat(target, dir, name); err != nil {
@@ -218,7 +216,7 @@ func (t *Dir) Symlink(target, rel string) error {
 	})
 }
 
-// Readlink returns what a symlink says.
+// Readlink returns a symlink's target.
 func (t *Dir) Readlink(rel string) (string, error) {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(t.fd, rel, buf)
@@ -237,7 +235,7 @@ func (t *Dir) Rename(from, to string) error {
 	})
 }
 
-// RenameNew is Rename for a name that must be free (renameat2 RENAME_NOREPLACE).
+// RenameNew is Rename to a name that must be free (renameat2 RENAME_NOREPLACE).
 func (t *Dir) RenameNew(from, to string) error {
 	return t.at("rename", from, func(fromDir int, fromName string) error {
 		return t.at("rename", to, func(toDir int, toName string) error {
@@ -245,7 +243,8 @@ func (t *Dir) RenameNew(from, to string) error {
 			if err != unix.EINVAL && err != unix.ENOSYS {
 				return err
 			}
-			// A file system without it (NFS): look, then rename. One writer holds topdir's lock.
+			// The file system cannot do that (NFS): look, then rename. Only the holder of topdir's lock
+			// writes.
 			var st unix.Stat_t
 			if err := unix.Fstatat(toDir, toName, &st, unix.AT_SYMLINK_NOFOLLOW); err != unix.ENOENT {
 				if err == nil {
@@ -258,8 +257,8 @@ func (t *Dir) RenameNew(from, to string) error {
 	})
 }
 
-// Exchange swaps what two names stand for, at once (renameat2 RENAME_EXCHANGE). EINVAL or
-// ENOSYS: the file system or the kernel cannot.
+// Exchange swaps two names in one step (renameat2 RENAME_EXCHANGE). It returns EINVAL or ENOSYS if the file
+// system or the kernel cannot.
 func (t *Dir) Exchange(a, b string) error {
 	return t.at("exchange", a, func(aDir int, aName string) error {
 		return t.at("exchange", b, func(bDir int, bName string) error {
@@ -278,11 +277,11 @@ func (t *Dir) Rmdir(rel string) error {
 	return t.at("rmdir", rel, func(dir int, name string) error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
 }
 
-// RemoveAll removes a tree of the caller's own; absent is not an error. Symlinks in
-// it are removed, not followed.
+// RemoveAll removes a tree that the caller owns. A missing tree is no error. It removes symlinks and does not
+// follow them.
 func (t *Dir) RemoveAll(rel string) error {
 	err := t.at("remove", rel, func(dir int, name string) error {
-		// os.Root does not leave its directory, and RemoveAll follows no symlink.
+		// os.Root does not leave its directory, and its RemoveAll follows no symlink.
 		root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir))
 		if err != nil {
 			return err
@@ -307,7 +306,7 @@ func (t *Dir) ReadDir(rel string) ([]fs.DirEntry, error) {
 	return d.ReadDir(-1)
 }
 
-// Names are the names in a directory, in no order.
+// Names returns the names in a directory, in no order.
 func (t *Dir) Names(rel string) ([]string, error) {
 	fd, err := t.openDir(rel, unix.O_RDONLY)
 	if err != nil {

@@ -22,8 +22,7 @@ func openTop(t *testing.T) *Dir {
 	return top
 }
 
-// Both ways to open a directory refuse the same: openat2, and the walk of kernels
-// that lack it.
+// openat2, and the walk for kernels without it, refuse the same paths.
 func TestNoDirectoryIsReachedThroughASymlink(t *testing.T) {
 	top := openTop(t)
 	if err := top.Mkdir("a/b/c"); err != nil {
@@ -143,7 +142,7 @@ func TestEnsureLink(t *testing.T) {
 	}
 }
 
-// As Koji's addVolume leaves it.
+// EnsureCopyVolume makes the volume as Koji's addVolume does.
 func TestEnsureCopyVolume(t *testing.T) {
 	top := openTop(t)
 	for range 2 {

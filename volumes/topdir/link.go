@@ -12,19 +12,19 @@ import (
 	"kojisnap/volumes"
 )
 
-// Outcome is what a symlink needs.
+// Outcome says what has to be done about a symlink.
 type Outcome int
 
 const (
-	Unchanged Outcome = iota // it is there and says the right thing
+	Unchanged Outcome = iota // it exists with the right target
 	Make                     // nothing is there
-	Switch                   // ours is there and says another thing
-	Keep                     // something that is not ours is there: it stays
-	Convert                  // a symlink stands where a volume's directory belongs
+	Switch                   // ours exists with another target
+	Keep                     // something else is there: it stays
+	Convert                  // a symlink is in the place of a volume's directory
 )
 
-// Check says what making the link would do. ours tells of what a symlink says
-// whether this tool may change it; a directory or a file is never ours.
+// Check says what EnsureLink would do. ours says, by the target, whether kojisnap may change a symlink. A
+// directory or a file is never ours.
 func (t *Dir) Check(l volumes.Link, ours func(target string) bool) (o Outcome, have string, err error) {
 	have, err = t.Readlink(l.Path)
 	switch {
@@ -42,10 +42,9 @@ func (t *Dir) Check(l volumes.Link, ours func(target string) bool) (o Outcome, h
 	return Keep, "", err
 }
 
-// EnsureLink makes or switches the symlink: a new one under the name temp (relative
-// to topdir, on the same file system, free) is renamed over it, so that there is
-// always one or the other, and none that has not its owner. What Check says Keep of
-// stays. The directory of the link is made.
+// EnsureLink makes or changes the symlink. It makes a new one under the name temp (relative to topdir, on the
+// same file system, free) and renames it over the old one, so that one of them always exists, with the right
+// owner. It leaves what Check says Keep about. It makes the link's directory.
 func (t *Dir) EnsureLink(l volumes.Link, temp string, ours func(target string) bool) (Outcome, error) {
 	o, _, err := t.Check(l, ours)
 	if err != nil || o == Unchanged || o == Keep {
@@ -75,8 +74,7 @@ func (t *Dir) EnsureLink(l volumes.Link, temp string, ours func(target string) b
 	return o, nil
 }
 
-// LooksLike tells by one look whether a symlink is there that can say what the link says: its
-// length is right.
+// LooksLike reports, with one lstat, whether a symlink of the target's length exists.
 func (t *Dir) LooksLike(l volumes.Link) (bool, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(t.fd, l.Path, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -89,9 +87,9 @@ func (t *Dir) LooksLike(l volumes.Link) (bool, error) {
 	return false, t.error("lstat", l.Path, err)
 }
 
-// ReplaceDir puts the symlink in the place of a directory, at once where the file system can, and
-// removes that. temp and old are free names on the same file system, relative to topdir; what cannot be
-// removed of the directory stays under one of them.
+// ReplaceDir replaces a directory by the symlink, in one step where the file system can, and removes the
+// directory. temp and old are free names on the same file system, relative to topdir. What it cannot remove
+// of the directory stays under one of them.
 func (t *Dir) ReplaceDir(l volumes.Link, temp, old string) error {
 	temp, err := t.tempFor(l.Path, temp)
 	if err != nil {
@@ -114,9 +112,9 @@ func (t *Dir) ReplaceDir(l volumes.Link, temp, old string) error {
 	return err
 }
 
-// EnsureCopyVolume makes the writable volume that copied builds are on, as Koji's
-// addVolume wants it: vol/NAME with packages, and toplink, a symlink to topdir.
-// Koji promotes drafts by toplink: one that leads elsewhere is an error.
+// EnsureCopyVolume makes the writable volume for copied builds, as Koji's addVolume does: vol/NAME with
+// packages, and toplink, a symlink to topdir. Koji promotes drafts through toplink, so a toplink with another
+// target is an error.
 func EnsureCopyVolume(t *Dir, name string) error {
 	if err := volumes.CheckName("copy volume name", name); err != nil {
 		return err
@@ -140,7 +138,8 @@ func EnsureCopyVolume(t *Dir, name string) error {
 	return nil
 }
 
-// CheckCopyVolume reports a copy volume that is apart from topdir, or whose toplink does not lead there.
+// CheckCopyVolume returns an error if the copy volume is not on topdir's mount, or if its toplink does not
+// lead to topdir.
 func CheckCopyVolume(t *Dir, name string) error {
 	for _, dir := range []string{"vol/" + name, "vol/" + name + "/packages"} {
 		if err := t.notApart(dir); err != nil {
@@ -149,7 +148,7 @@ func CheckCopyVolume(t *Dir, name string) error {
 	}
 	toplink := t.Join("vol/" + name + "/toplink")
 	if _, err := os.Lstat(toplink); err != nil {
-		return nil // it will be made, or what is in the way named
+		return nil // it will be made, or what blocks it will be named
 	}
 	top, err := os.Stat(t.path)
 	if err != nil {

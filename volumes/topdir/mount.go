@@ -18,25 +18,21 @@ import (
 type Mount struct {
 	ID     int
 	Device string // of the file system: MAJOR:MINOR
-	Root   string // the directory of the file system that is mounted
+	Root   string // the directory of the file system that is mounted there
 	Point  string // where it is mounted
 	Type   string // of the file system
 	Source string // device or SERVER:/EXPORT
-	// ReadOnly: the mount is, or the file system.
+	// ReadOnly: the mount or its file system is read-only.
 	ReadOnly bool
+	// Options are those of the file system, not of the mount.
+	Options []string
 }
 
-// MountOf finds the mount that a path is on in the process's mount table. Symlinks in the path
-// must be resolved.
+// MountOf finds the mount of a path in the process's mount table. The path must have no symlinks.
 func MountOf(path string) (Mount, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	mounts, err := ReadMounts("/proc/self/mountinfo")
 	if err != nil {
 		return Mount{}, err
-	}
-	defer f.Close()
-	mounts, err := parseMounts(f)
-	if err != nil {
-		return Mount{}, fmt.Errorf("/proc/self/mountinfo: %w", err)
 	}
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st); err != nil && err != unix.ENOSYS {
@@ -48,7 +44,7 @@ func MountOf(path string) (Mount, error) {
 			if m.ID == int(st.Mnt_id) {
 				return m, nil
 			}
-		} else if len(m.Point) >= len(found.Point) && beneath(path, m.Point) { // Linux before 5.8; of two at one point the later
+		} else if len(m.Point) >= len(found.Point) && beneath(path, m.Point) { // for Linux before 5.8; of two mounts at one point the later counts
 			found = m
 		}
 	}
@@ -58,7 +54,21 @@ func MountOf(path string) (Mount, error) {
 	return found, nil
 }
 
-// inside returns the place in the file system of a path on the mount.
+// ReadMounts reads the mount table of a process, /proc/PID/mountinfo.
+func ReadMounts(table string) ([]Mount, error) {
+	f, err := os.Open(table)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	mounts, err := parseMounts(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", table, err)
+	}
+	return mounts, nil
+}
+
+// inside returns where a path on the mount is in its file system.
 func (m Mount) inside(path string) string {
 	return filepath.Join(m.Root, strings.TrimPrefix(path, m.Point))
 }
@@ -67,8 +77,8 @@ func beneath(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// parseMounts reads mountinfo, proc_pid_mountinfo(5): fields, optional fields up to "-", type,
-// source, options of the file system.
+// parseMounts parses mountinfo, see proc_pid_mountinfo(5): fields, optional fields up to "-", type, source,
+// options of the file system.
 func parseMounts(r io.Reader) (mounts []Mount, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
@@ -83,6 +93,9 @@ func parseMounts(r io.Reader) (mounts []Mount, err error) {
 			return nil, fmt.Errorf("line %q", lines.Text())
 		}
 		m := Mount{ID: id, Device: f[2], Root: unescape(f[3]), Point: unescape(f[4]), Type: g[0], Source: unescape(g[1])}
+		if len(g) > 2 {
+			m.Options = strings.Split(unescape(g[2]), ",")
+		}
 		for _, options := range append(f[5:6], g[2:]...) {
 			m.ReadOnly = m.ReadOnly || strings.HasPrefix(options, "ro,") || options == "ro"
 		}
@@ -91,14 +104,14 @@ func parseMounts(r io.Reader) (mounts []Mount, err error) {
 	return mounts, lines.Err()
 }
 
-// unescape decodes the octal escapes with which the kernel writes blanks and backslashes.
+// unescape decodes the octal escapes that the kernel writes for blanks and backslashes.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`, `\043`, "#").Replace(s)
 }
 
-// CheckReadOnlyVolume reports a missing read-only volume: nothing is mounted, or the mounted
-// directory does not have the layout of Koji's topdir. It returns the mount of the volume, which
-// need not be read-only; see Writer.
+// CheckReadOnlyVolume returns an error if the read-only volume is missing: nothing is mounted, or the mounted
+// directory does not have the layout of Koji's topdir. It returns the volume's mount, which need not be
+// read-only: see Writer, and package volumes/clone.
 func CheckReadOnlyVolume(dir string) (Mount, error) {
 	resolved, err := directory("read-only volume", dir)
 	if err != nil {

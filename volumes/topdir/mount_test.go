@@ -17,8 +17,8 @@ func TestParseMounts(t *testing.T) {
 39 22 0:46 / /mnt/e rw,noatime - tmpfs none rw,size=ro
 `))
 	want := []Mount{
-		{22, "0:21", "/", "/proc", "proc", "proc", false}, {37, "0:44", "/koji", `/mnt/a b\c`, "nfs4", "nfs:/srv/koji", true},
-		{38, "0:45", "/", "/mnt/d", "nfs4", "nfs:/x y", true}, {39, "0:46", "/", "/mnt/e", "tmpfs", "none", false},
+		{22, "0:21", "/", "/proc", "proc", "proc", false, []string{"rw"}}, {37, "0:44", "/koji", `/mnt/a b\c`, "nfs4", "nfs:/srv/koji", true, []string{"rw", "vers=4.2"}},
+		{38, "0:45", "/", "/mnt/d", "nfs4", "nfs:/x y", true, []string{"ro", "vers=3"}}, {39, "0:46", "/", "/mnt/e", "tmpfs", "none", false, []string{"rw", "size=ro"}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
@@ -30,7 +30,7 @@ func TestParseMounts(t *testing.T) {
 	}
 }
 
-// What the mount of production's tree is found to be, on the real mount table.
+// CheckReadOnlyVolume finds out from the real mount table what is mounted as production's tree.
 func TestCheckReadOnlyVolume(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mount(2)")

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// at calls f with rel's directory, opened, and rel's last component.
+// at opens rel's directory and calls f with it and rel's last component.
 func (t *Dir) at(op, rel string, f func(dir int, name string) error) error {
 	if err := t.hook(op, rel); err != nil {
 		return err
@@ -23,13 +23,13 @@ func (t *Dir) at(op, rel string, f func(dir int, name string) error) error {
 	defer unix.Close(fd)
 	err = f(fd, name)
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-		return err // of a nested at
+		return err // from at within f
 	}
 	return t.error(op, rel, err)
 }
 
-// openDir opens a directory without following a symlink or entering a mount, on the way from
-// topdir, or from packages where that is apart.
+// openDir opens a directory. It follows no symlink and enters no mount on the way from topdir, or from
+// packages if that is apart.
 func (t *Dir) openDir(rel string, flags int) (int, error) {
 	if rel == "" {
 		rel = "."
@@ -38,13 +38,13 @@ func (t *Dir) openDir(rel string, flags int) (int, error) {
 	root, below := t.rooted(rel)
 	fd, err := unix.Openat2(root, below, &unix.OpenHow{Flags: uint64(flags),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV})
-	if err == unix.ENOSYS || err == unix.EPERM { // Linux before 5.6; a seccomp filter
+	if err == unix.ENOSYS || err == unix.EPERM { // Linux before 5.6, or a seccomp filter
 		fd, err = walk(root, below, flags)
 	}
 	return fd, t.error("open", rel, err)
 }
 
-// walk is openDir for kernels without openat2: component by component.
+// walk is openDir for kernels without openat2: it opens component by component.
 func walk(root int, rel string, flags int) (int, error) {
 	var top, st unix.Stat_t
 	if err := unix.Fstat(root, &top); err != nil {
@@ -69,7 +69,7 @@ func walk(root int, rel string, flags int) (int, error) {
 			unix.Close(fd)
 			return -1, err
 		}
-		if st.Dev != top.Dev { // a bind mount of the same file system is not seen here
+		if st.Dev != top.Dev { // this does not see a bind mount of the same file system
 			unix.Close(fd)
 			return -1, unix.EXDEV
 		}
@@ -98,8 +98,8 @@ func (t *Dir) makeDir(rel string) (int, error) {
 	return t.openDir(rel, unix.O_PATH)
 }
 
-// newDir makes a directory. Where mkdir(2) alone would not do, it is made complete under a
-// temporary name: a kill must not leave one that staging's hub cannot write into.
+// newDir makes a directory. If mkdir(2) alone does not give it its attributes, newDir makes it under a
+// temporary name first: a kill must not leave one that staging's hub cannot write to.
 func (t *Dir) newDir(parent int, name, rel string) error {
 	if t.plainDirs || t.temp == "" || strings.HasPrefix(rel, t.temp+"/") || strings.HasPrefix(rel, packagesDir+"/.kojisnap-tmp/") {
 		if err := unix.Mkdirat(parent, name, t.dirMode()); err != nil {
@@ -111,7 +111,7 @@ func (t *Dir) newDir(parent int, name, rel string) error {
 			if err != nil || st.Mode&0o777 == t.dirMode() {
 				return t.error("stat", rel, err)
 			}
-			// A default access list of the directory above took something off, as no umask does.
+			// A default access list of the parent has removed a permission; a umask did not.
 		}
 		return t.ownDir(parent, name, rel)
 	}
@@ -141,7 +141,7 @@ func (t *Dir) ownDir(parent int, name, rel string) error {
 	return t.own(fd, t.Join(rel), t.dirMode())
 }
 
-// error explains what the kernel says about a directory that openDir refuses.
+// error explains why the kernel refused a directory to openDir.
 func (t *roots) error(op, rel string, err error) error {
 	switch err {
 	case nil:

@@ -17,15 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attributes are whose the files, directories and symlinks are that are made below topdir.
-// The zero value: the process's, with the mode of the source, and labelled as the kernel does.
-// What is there already keeps its own. A hard link is production's own inode, which is never
-// changed: a file is linked only if it has these attributes already (see Fits).
+// Attributes are owner, mode and label of the files, directories and symlinks that are made below topdir. The
+// zero value: the process's user, the source's mode, and the kernel's label. Existing files keep theirs. A
+// hard link is production's own inode, which kojisnap never changes: it links a file only if that has these
+// attributes already (see Fits).
 type Attributes struct {
 	Owner *Owner      `json:"owner,omitempty"`
-	Mode  fs.FileMode `json:"mode,omitempty"` // of files; directories are passable where files are readable
-	// Context is an SELinux context, user:role:type:level. It is set where SELinux is enabled
-	// and the file system keeps labels.
+	Mode  fs.FileMode `json:"mode,omitempty"` // of files; directories may be entered by whoever may read files
+	// Context is an SELinux context, user:role:type:level. It is set if SELinux is enabled and the file
+	// system keeps labels.
 	Context string `json:"context,omitempty"`
 }
 
@@ -37,7 +37,7 @@ type Owner struct {
 
 func (o Owner) String() string { return fmt.Sprintf("%d:%d", o.UID, o.GID) }
 
-// noAccount is an error of package user in words.
+// noAccount words an error of package user.
 func noAccount(kind, name string, err error) error {
 	if errors.As(err, new(user.UnknownUserError)) || errors.As(err, new(user.UnknownGroupError)) {
 		return fmt.Errorf("this machine has no %s %q", kind, name)
@@ -45,8 +45,8 @@ func noAccount(kind, name string, err error) error {
 	return err
 }
 
-// ParseOwner finds USER, USER:GROUP or numbers as chown(1) takes them. Without a group it is
-// the user's own one.
+// ParseOwner parses USER, USER:GROUP, or numbers, as chown(1) takes them. Without a group it takes the user's
+// primary group.
 func ParseOwner(s string) (Owner, error) {
 	name, group, hasGroup := strings.Cut(s, ":")
 	u, err := user.Lookup(name)
@@ -79,8 +79,8 @@ func ParseOwner(s string) (Owner, error) {
 	return o, err
 }
 
-// CanGive tells whether this process may make files the owner's: root may, another user gives
-// only to a group of its own.
+// CanGive reports whether this process may give files to the owner. root may; other users may only change the
+// group, to one of their own.
 func (o Owner) CanGive() bool {
 	if os.Geteuid() == 0 {
 		return true
@@ -89,7 +89,7 @@ func (o Owner) CanGive() bool {
 	return o.UID == os.Geteuid() && (o.GID == os.Getegid() || slices.Contains(groups, o.GID))
 }
 
-// ParseMode reads the octal mode of files.
+// ParseMode parses the octal mode of files.
 func ParseMode(s string) (fs.FileMode, error) {
 	n, err := strconv.ParseUint(s, 8, 32)
 	if err != nil || n&^0o666 != 0 || n&0o600 != 0o600 {
@@ -103,8 +103,8 @@ var (
 	typeRE    = regexp.MustCompile(`^[A-Za-z0-9_.]+$`)
 )
 
-// ParseContext reads an SELinux context, or the type alone, which becomes
-// system_u:object_r:TYPE:s0 as file contexts of policies have it.
+// ParseContext parses an SELinux context. A type alone becomes system_u:object_r:TYPE:s0, as in policies'
+// file contexts.
 func ParseContext(s string) (string, error) {
 	switch {
 	case typeRE.MatchString(s):
@@ -115,7 +115,7 @@ func ParseContext(s string) (string, error) {
 	return "", fmt.Errorf("SELinux context %q: want a type such as httpd_sys_rw_content_t, or user:role:type:level", s)
 }
 
-// selinuxEnabled is libselinux' is_selinux_enabled.
+// selinuxEnabled does what libselinux' is_selinux_enabled does.
 func selinuxEnabled() bool {
 	var st unix.Statfs_t
 	return unix.Statfs("/sys/fs/selinux", &st) == nil && st.Type == unix.SELINUX_MAGIC
@@ -126,15 +126,15 @@ const (
 	labelXattr     = "security.selinux"
 )
 
-// owners gives what is made below topdir its attributes.
+// owners sets the attributes of what is made below topdir.
 type owners struct {
 	attr       Attributes
-	plainDirs  bool // mkdir(2) alone gives directories all that they are to have
+	plainDirs  bool // mkdir(2) alone gives directories the right attributes
 	unlabelled atomic.Bool
 }
 
-// SetAttributes sets the attributes of what is made from now on. Of a context nothing is left
-// where SELinux is not enabled.
+// SetAttributes sets the attributes of everything that is made from now on. It drops the context if SELinux
+// is not enabled.
 func (t *owners) SetAttributes(a Attributes) {
 	if !selinuxEnabled() {
 		a.Context = ""
@@ -143,8 +143,7 @@ func (t *owners) SetAttributes(a Attributes) {
 	t.plainDirs = a.Owner == nil && a.Context == "" && umask()&t.dirMode() == 0
 }
 
-// umask is the process's. Where it cannot be known without changing it (Linux before 4.7) it
-// takes all.
+// umask returns the process's umask. Linux before 4.7 does not tell it; then it returns the strictest one.
 func umask() uint32 {
 	status, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(status)) {
@@ -158,14 +157,13 @@ func umask() uint32 {
 	return 0o777
 }
 
-// Unlabelled tells that topdir's file system refused to keep an SELinux label.
+// Unlabelled reports whether topdir's file system refused to keep an SELinux label.
 func (t *owners) Unlabelled() bool { return t.unlabelled.Load() }
 
-// FileMode is the mode of a file that was made of one of that mode.
+// FileMode returns the mode of a file made from one with the source's mode.
 func (t *owners) FileMode(source fs.FileMode) fs.FileMode { return cmp.Or(t.attr.Mode, source) }
 
-// Fits tells whether an open file of elsewhere has the attributes, so that a hard link of it
-// can be what is wanted.
+// Fits reports whether an open file has the attributes, so that a hard link to it may serve.
 func (t *owners) Fits(f *os.File) (bool, error) {
 	if t.attr == (Attributes{}) {
 		return true, nil
@@ -177,14 +175,14 @@ func (t *owners) Fits(f *os.File) (bool, error) {
 	return t.attr.Context == "" || t.Unlabelled() || label(int(f.Fd())) == t.attr.Context, nil
 }
 
-// FitsInfo is Fits but for the label.
+// FitsInfo is Fits without the label.
 func (t *owners) FitsInfo(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	o, mode := t.attr.Owner, uint32(t.attr.Mode)
 	return ok && (o == nil || *o == (Owner{int(st.Uid), int(st.Gid)})) && (mode == 0 || mode == st.Mode&0o7777)
 }
 
-// label is a file's SELinux context, "" if it has none.
+// label returns a file's SELinux context, "" if it has none.
 func label(fd int) string {
 	buf := make([]byte, 4096)
 	n, err := unix.Fgetxattr(fd, labelXattr, buf)
@@ -194,11 +192,11 @@ func label(fd int) string {
 	return strings.TrimRight(string(buf[:n]), "\x00")
 }
 
-// Own gives a file that the process made its owner and its label.
+// Own gives a file that the process made its owner and label.
 func (t *owners) Own(f *os.File) error { return t.own(int(f.Fd()), f.Name(), 0) }
 
-// own does it by descriptor, so that no symlink can be put in the way. A mode that is not 0 is
-// set, too, whatever the umask took off it.
+// own works on a descriptor, so that nobody can put a symlink in the way. It also sets a mode other than 0,
+// whatever the umask removed from it.
 func (t *owners) own(fd int, name string, mode uint32) error {
 	fail := func(op string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 	var st unix.Stat_t
@@ -212,7 +210,7 @@ func (t *owners) own(fd int, name string, mode uint32) error {
 			}
 		}
 	}
-	setgid := st.Mode & unix.S_ISGID // of a directory in one that is so
+	setgid := st.Mode & unix.S_ISGID // new directories inherit it
 	if mode != 0 && mode|setgid != st.Mode&0o7777 {
 		if err := unix.Fchmod(fd, mode|setgid); err != nil {
 			return fail("chmod", err)
@@ -224,7 +222,7 @@ func (t *owners) own(fd int, name string, mode uint32) error {
 	return t.labelled(name, unix.Fsetxattr(fd, labelXattr, append([]byte(t.attr.Context), 0), 0))
 }
 
-// plainLinks tells that symlink(2) alone gives a symlink all that it is to have.
+// plainLinks reports whether symlink(2) alone gives symlinks the right attributes.
 func (t *owners) plainLinks() bool { return t.attr.Owner == nil && t.attr.Context == "" }
 
 // ownLink is own for a symlink.
@@ -241,8 +239,8 @@ func (t *Dir) ownLink(dir int, name, rel string) error {
 	return t.labelled(t.Join(rel), unix.Lsetxattr(path, labelXattr, append([]byte(t.attr.Context), 0), 0))
 }
 
-// labelled is what came of setting a label. A file system that keeps none, as NFS mostly, has
-// one for all files, from its mount.
+// labelled handles the result of setting a label. A file system that keeps no labels, usually NFS, has one
+// for all files, from its mount.
 func (t *owners) labelled(name string, err error) error {
 	switch err {
 	case nil:
@@ -261,7 +259,7 @@ func chownError(o Owner, err error) error {
 	return fmt.Errorf("to %v: %w", o, err)
 }
 
-// dirMode is that of files, and passable where they are readable.
+// dirMode is the mode of files, with the right to enter wherever there is the right to read.
 func (t *owners) dirMode() uint32 {
 	if t.attr.Mode == 0 {
 		return defaultDirMode

@@ -61,8 +61,8 @@ func TestParseContext(t *testing.T) {
 	}
 }
 
-// Labels are set on whatever is made. Root may set the attribute where SELinux is not enabled,
-// too, if no other security module forbids it.
+// Labels are set on everything that is made. Root may set the attribute without SELinux, too, unless another
+// security module forbids it.
 func TestLabels(t *testing.T) {
 	const want = "system_u:object_r:httpd_sys_rw_content_t:s0"
 	top := openTop(t)
@@ -119,7 +119,7 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// A directory gets its name complete, or not at all.
+// A directory appears with its attributes, or not at all.
 func TestDirectoriesHaveTheirOwnerFromTheBeginning(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: gives files to another user")
@@ -161,7 +161,7 @@ func TestDirectoriesHaveTheirOwnerFromTheBeginning(t *testing.T) {
 	}
 }
 
-// A toplink that leads elsewhere breaks the promotion of drafts.
+// A toplink that leads elsewhere is an error: it breaks the promotion of drafts.
 func TestToplinkThatLeadsElsewhere(t *testing.T) {
 	for name, target := range map[string]string{"nowhere": "../../absent", "elsewhere": ".."} {
 		top := openTop(t)

@@ -12,17 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sites have topdir's directory packages, which grows, on a disk of its own: a mount, or a symlink to it.
-// Below it this tool writes nothing but symlinks, which lead to ../../../vol, so that it may be apart from
-// topdir as long as that is topdir's vol. Of vol composes make hard links, so it may not.
+// Some sites have topdir's directory packages, which grows, on a disk of its own: as a mount, or as a
+// symlink. kojisnap writes only symlinks below it, and these lead to ../../../vol. So packages may be on
+// another file system if that path leads to topdir's vol. vol may not be: composes make hard links to files
+// in it.
 
 const packagesDir = "packages"
 
-// apartNote is there while packages was apart at the last run, so that one whose mount is missing is not
-// taken for an empty one.
+// apartNote exists if packages was apart from topdir in the last run. It keeps Open from taking a missing
+// mount for an empty packages.
 const apartNote = ".kojisnap/packages-apart"
 
-// openPackages opens packages if it is apart from topdir, and refuses what no run could work with.
+// openPackages opens packages if it is apart from topdir. It returns an error if kojisnap could not work with
+// it.
 func (t *Dir) openPackages(readOnly string) error {
 	if err := t.notApart("vol"); err != nil {
 		return err
@@ -69,7 +71,8 @@ func (t *Dir) openPackages(readOnly string) error {
 	return nil
 }
 
-// apart says how a directory of topdir's is not in it: a symlink, another mount; "": it is, or is not there.
+// apart says how a directory of topdir is apart: as a symlink or as another mount; "": it is not, or does not
+// exist.
 func (t *Dir) apart(rel string) (string, error) {
 	st, err := t.Lstat(rel)
 	switch {
@@ -87,7 +90,7 @@ func (t *Dir) apart(rel string) (string, error) {
 	return "", nil
 }
 
-// notApart refuses a directory out of which composes make hard links, or that is this tool's own.
+// notApart refuses a directory that is apart, if composes make hard links to files in it or kojisnap owns it.
 func (t *Dir) notApart(rel string) error {
 	how, err := t.apart(rel)
 	if how == "" {
@@ -97,8 +100,8 @@ func (t *Dir) notApart(rel string) error {
 		"make it a directory of topdir's own file system, or let topdir be on the file system where that is", t.path, t.Join(rel), how)
 }
 
-// SameMount tells whether link(2) can work between two directories. The kernel
-// refuses links between mounts, even of one file system.
+// SameMount reports whether link(2) can work between two directories. The kernel refuses links between
+// mounts, even of one file system.
 func SameMount(a, b string) bool {
 	var sa, sb unix.Statx_t
 	if unix.Statx(unix.AT_FDCWD, a, 0, unix.STATX_MNT_ID, &sa) != nil || unix.Statx(unix.AT_FDCWD, b, 0, unix.STATX_MNT_ID, &sb) != nil {
@@ -117,8 +120,8 @@ func sameFile(a, b string) bool {
 	return err == nil && other == nil && os.SameFile(x, y)
 }
 
-// outside refuses a directory that is production's tree, in it, or the same part of the same file system
-// by another mount.
+// outside returns an error for a directory that is production's tree or lies in it, also by another mount of
+// the same part of the file system.
 func outside(place, readOnly string) error {
 	ro, err := directory("read-only volume", readOnly)
 	if err != nil {
@@ -150,10 +153,10 @@ func outside(place, readOnly string) error {
 type roots struct {
 	path     string
 	fd       int
-	packages int // of the directory packages, where it is apart; -1: it is not
+	packages int // the directory packages if it is apart, otherwise -1
 }
 
-// rooted is from where a path below topdir is opened, and the path from there.
+// rooted returns the directory from which a path below topdir is opened, and the path from there.
 func (t *roots) rooted(rel string) (fd int, below string) {
 	if t.packages < 0 || rel != packagesDir && !strings.HasPrefix(rel, packagesDir+"/") {
 		return t.fd, rel
@@ -164,7 +167,7 @@ func (t *roots) rooted(rel string) (fd int, below string) {
 	return t.packages, strings.TrimPrefix(rel, packagesDir+"/")
 }
 
-// PackagesTemp is the directory of temporary names in packages, "" if packages is not apart.
+// PackagesTemp returns the directory for temporary names in packages, "" if packages is not apart.
 func (t *roots) PackagesTemp() string {
 	if t.packages < 0 {
 		return ""
@@ -186,14 +189,14 @@ func (t *Dir) NotePackages() error {
 	return nil
 }
 
-// tempFor is a temporary name on the file system of a path: temp, or one in packages.
+// tempFor returns a temporary name on the file system of a path: temp, or one in packages.
 func (t *Dir) tempFor(rel, temp string) (string, error) {
 	if fd, _ := t.rooted(rel); fd == t.fd {
 		return temp, nil
 	}
 	dir := t.PackagesTemp()
 	if _, err := t.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		// Not by newDir, which would need one for it.
+		// newDir cannot make it: it would need such a directory itself.
 		err := unix.Mkdirat(t.packages, path.Base(dir), 0o755)
 		if err != nil && err != unix.EEXIST {
 			return "", t.error("mkdir", dir, err)

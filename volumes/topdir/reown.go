@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Change is the owner and the mode that something below topdir is to get.
+// Change is a new owner, mode or label for something below topdir.
 type Change struct {
 	Path  string      `json:"path"`
-	Owner *Owner      `json:"owner,omitempty"` // nil: it keeps its own
-	Mode  fs.FileMode `json:"mode,omitempty"`  // 0, and of a symlink: it keeps its own
+	Owner *Owner      `json:"owner,omitempty"` // nil: no change
+	Mode  fs.FileMode `json:"mode,omitempty"`  // 0: no change, always for a symlink
 	Label string      `json:"label,omitempty"` // SELinux context
 	Was   string      `json:"was"`             // UID:GID MODE
 }
@@ -31,9 +31,9 @@ func (c Change) String() string {
 	return text
 }
 
-// ChangeOf compares what is there with the attributes: the change that it needs, nil if it needs none.
-// Without an owner or a mode in the attributes those of the arguments count; a nil owner and mode 0 are
-// not looked at. Of directories the bit S_ISGID is their own.
+// ChangeOf compares what exists with the attributes. It returns the change that is needed, or nil. If the
+// attributes have no owner or no mode, it uses the arguments; a nil owner and mode 0 are not compared.
+// Directories keep the bit S_ISGID.
 func (t *Dir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.FileMode) *Change {
 	if t.attr.Owner != nil {
 		owner = t.attr.Owner
@@ -64,7 +64,7 @@ func (t *Dir) ChangeOf(rel string, st unix.Stat_t, owner *Owner, mode fs.FileMod
 	return &c
 }
 
-// labelOf is the SELinux context of a path, "" if it has none.
+// labelOf returns the SELinux context of a path, "" if it has none.
 func (t *roots) labelOf(rel string) string {
 	buf := make([]byte, 4096)
 	n, err := unix.Lgetxattr(t.Join(rel), labelXattr, buf)
@@ -119,7 +119,7 @@ func (t *Dir) Apply(c Change) error {
 	return t.labelled(t.Join(c.Path), unix.Fsetxattr(f, labelXattr, append([]byte(c.Label), 0), 0))
 }
 
-// openAny opens a directory or a regular file, whatever its mode lets its owner do: root may.
+// openAny opens a directory or a regular file, even if its mode does not let its owner: root may.
 func openAny(t *Dir, rel string, dir bool) (int, error) {
 	if dir {
 		return t.openDir(rel, unix.O_RDONLY)

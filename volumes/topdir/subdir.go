@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Subdir is a directory below a Dir that is kept open, for much work in it. Its methods work in that
-// directory even after it was renamed. They may be called concurrently.
+// Subdir is a directory below a Dir that stays open, for much work in it. Its methods work in that directory
+// even after a rename. They may be called concurrently.
 type Subdir struct {
 	t   *Dir
 	rel string
@@ -23,13 +23,13 @@ func (t *Dir) OpenDir(rel string) (*Subdir, error) {
 	return &Subdir{t, rel, fd}, nil
 }
 
-// Close releases the directory.
+// Close closes the directory.
 func (d *Subdir) Close() error { return unix.Close(d.fd) }
 
-// Rel is the directory's path below topdir when it was opened.
+// Rel returns the path below topdir that the directory had when it was opened.
 func (d *Subdir) Rel() string { return d.rel }
 
-// Create creates a file that must not exist, mode 0644 less the umask; see FileMode.
+// Create creates a file that must not exist, with mode 0644 less the umask; see FileMode.
 func (d *Subdir) Create(name string) (*os.File, error) {
 	rel := d.rel + "/" + name
 	if err := d.t.hook("create", rel); err != nil {
@@ -48,7 +48,7 @@ func (d *Subdir) Create(name string) (*os.File, error) {
 	return f, nil
 }
 
-// LinkFile makes a hard link of an open file.
+// LinkFile makes a hard link to an open file.
 func (d *Subdir) LinkFile(f *os.File, name string) error {
 	return d.do("link", name, func() error { return linkFile(f, d.fd, name) })
 }
@@ -58,7 +58,7 @@ func (d *Subdir) Remove(name string) error {
 	return d.do("remove", name, func() error { return unix.Unlinkat(d.fd, name, 0) })
 }
 
-// Lstat is lstat of a path below the directory.
+// Lstat is lstat(2) for a path below the directory.
 func (d *Subdir) Lstat(rel string) (st unix.Stat_t, err error) {
 	if err := unix.Fstatat(d.fd, rel, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return st, d.t.error("lstat", d.rel+"/"+rel, err)

@@ -13,26 +13,26 @@ import (
 	"kojisnap/volumes"
 )
 
-// VolumeState is what is below topdir of a volume of production's.
+// VolumeState says how staging shows a volume of production's.
 type VolumeState struct {
-	Outcome Outcome // what it needs
-	Old     string  // what the symlink vol/NAME says that a directory is to replace (Convert)
-	// Whole: all of production's tree is mounted at vol/NAME, so that Koji's tools see more of
-	// it than builds.
+	Outcome Outcome // what has to be done
+	Old     string  // target of the symlink vol/NAME that a directory will replace (Convert)
+	// Whole: all of production's tree is mounted at vol/NAME, so that Koji's tools see more of it than its
+	// builds.
 	Whole bool
 }
 
-// aside is where the directory of a volume is, relative to topdir, on a file system that cannot
-// exchange a symlink for a directory; vol/NAME is a symlink to it there.
-func aside(name string) string { return ".kojisnap/volumes/" + name }
+// hiddenDir returns the directory of a volume, relative to topdir, on a file system that cannot exchange a
+// symlink for a directory. vol/NAME is then a symlink to it.
+func hiddenDir(name string) string { return ".kojisnap/volumes/" + name }
 
-// volumeDir looks at and makes the directories of volumes, vol/NAME below a topdir.
+// volumeDir checks and makes the directories of volumes, vol/NAME below a topdir.
 type volumeDir struct{ *Dir }
 
-// CheckVolume says what a volume's link, as VolumeLink.Link gives it, needs. ours tells whether
-// this tool put a symlink there that says so. A symlink in the place of the directory, as
-// earlier versions and operators made it, counts as ours too if it leads to the same builds.
-// What leads elsewhere and is not ours is an error: the staging hub would look into it.
+// CheckVolume says what has to be done about a volume's link, as VolumeLink.Link returns it. ours says
+// whether kojisnap made a symlink with that target there. A symlink in the place of the directory, as earlier
+// versions and operators made it, counts as ours, too, if it leads to the same builds. A foreign one that
+// leads elsewhere is an error: staging's hub would follow it.
 func (t *Dir) CheckVolume(l volumes.Link, ours func(path, target string) bool) (VolumeState, error) {
 	dir := path.Dir(l.Path)
 	name := path.Base(dir)
@@ -61,7 +61,7 @@ func (t volumeDir) checkVolume(l volumes.Link, dir string, ours func(path, targe
 		if err != nil {
 			return s, err
 		}
-		if have != "../"+aside(path.Base(dir)) {
+		if have != "../"+hiddenDir(path.Base(dir)) {
 			return t.checkConvert(l, dir, have, ours)
 		}
 	} else if st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -88,7 +88,7 @@ func (t volumeDir) checkVolume(l volumes.Link, dir string, ours func(path, targe
 	return s, nil
 }
 
-// checkConvert is checkVolume where vol/NAME is a symlink itself.
+// checkConvert is CheckVolume if vol/NAME itself is a symlink.
 func (t volumeDir) checkConvert(l volumes.Link, dir, have string, ours func(path, target string) bool) (VolumeState, error) {
 	s := VolumeState{Outcome: Convert, Old: have}
 	if t.throughItself(l, dir) {
@@ -105,8 +105,8 @@ func (t volumeDir) checkConvert(l volumes.Link, dir, have string, ours func(path
 
 var errOtherBuilds = errors.New("other builds are there")
 
-// sameBuilds is nil if the path of a volume's link is the directory that it is to lead to, by
-// whatever way.
+// sameBuilds returns nil if the path of a volume's link is the directory that the link should lead to, by any
+// path.
 func (t volumeDir) sameBuilds(l volumes.Link) error {
 	want, err := os.Stat(t.targetOf(l))
 	if err != nil {
@@ -135,15 +135,15 @@ func (t volumeDir) targetOf(l volumes.Link) string {
 	return t.Join(path.Dir(l.Path) + "/" + l.Target)
 }
 
-// throughItself tells whether a link's target is named by way of the directory of the link: a
-// symlink that says so would lead to itself.
+// throughItself reports whether the path of a link's target passes through the link's own directory: such a
+// symlink would lead to itself.
 func (t volumeDir) throughItself(l volumes.Link, dir string) bool {
 	tree := filepath.Dir(t.targetOf(l))
 	parent, err := filepath.EvalSymlinks(filepath.Dir(tree))
 	return err == nil && filepath.Join(parent, filepath.Base(tree)) == t.Join(dir)
 }
 
-// mountPoint tells whether something is mounted at a directory.
+// mountPoint reports whether something is mounted at a directory.
 func (t volumeDir) mountPoint(rel string) bool {
 	fd, err := t.openDir(rel, unix.O_PATH)
 	if err == nil {
@@ -152,19 +152,18 @@ func (t volumeDir) mountPoint(rel string) bool {
 	return errors.Is(err, unix.EXDEV)
 }
 
-// EnsureVolume makes of a volume's link what CheckVolume says that it needs. There is no moment
-// at which a build that is seen by way of vol/NAME is not: a directory is made complete under
-// the name temp (relative to topdir, on the same file system, free) and then renamed, or
-// exchanged for the symlink that is there.
+// EnsureVolume does what CheckVolume says about a volume's link. A build that is seen through vol/NAME stays
+// visible at each moment: a new directory is made complete under the name temp (relative to topdir, on the
+// same file system, free), and then renamed, or exchanged for the symlink that is there.
 func (t *Dir) EnsureVolume(l volumes.Link, temp string, ours func(path, target string) bool) (Outcome, error) {
 	s, err := t.CheckVolume(l, ours)
 	if err != nil || s.Outcome == Unchanged {
 		return s.Outcome, err
 	}
 	dir := path.Dir(l.Path)
-	if st, err := t.Lstat(dir); err == nil && s.Outcome != Convert { // its link alone is missing, or says another thing
+	if st, err := t.Lstat(dir); err == nil && s.Outcome != Convert { // only its link is missing or wrong
 		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-			l.Path = aside(path.Base(dir)) + "/packages"
+			l.Path = hiddenDir(path.Base(dir)) + "/packages"
 		}
 		return t.EnsureLink(l, temp, func(target string) bool { return s.Outcome == Switch })
 	}
@@ -189,10 +188,11 @@ func (t volumeDir) placeVolume(o Outcome, dir, temp string) error {
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
-	// NFS cannot exchange names, and no rename puts a directory in a symlink's place. But one
+	// NFS cannot exchange names, and no rename replaces a symlink by a directory. But one symlink can
+	// replace another.
 	// symlink replaces another.
-	hidden := aside(path.Base(dir))
-	if err := t.RemoveAll(hidden); err != nil { // a killed run's: nothing leads there
+	hidden := hiddenDir(path.Base(dir))
+	if err := t.RemoveAll(hidden); err != nil { // left by a killed run: nothing leads there
 		return err
 	}
 	if err := t.Mkdir(path.Dir(hidden)); err != nil {
@@ -207,8 +207,8 @@ func (t volumeDir) placeVolume(o Outcome, dir, temp string) error {
 	return t.Rename(temp, dir)
 }
 
-// FindTree is production's tree as the staging volume NAME of a topdir leads to it: "" if there
-// is no such volume. Where the tree is mounted at vol/NAME it is that directory.
+// FindTree returns production's tree as the staging volume NAME of a topdir leads to it, "" if there is no
+// such volume. If the tree is mounted at vol/NAME, it is that directory.
 func FindTree(topdir, name string) (string, error) {
 	if err := volumes.CheckName("staging volume name", name); err != nil {
 		return "", err
@@ -217,7 +217,7 @@ func FindTree(topdir, name string) (string, error) {
 	switch have, err := os.Readlink(dir); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
-	case err == nil && have != "../"+aside(name):
+	case err == nil && have != "../"+hiddenDir(name):
 		return filepath.EvalSymlinks(dir)
 	case err != nil && !errors.Is(err, unix.EINVAL):
 		return "", err
@@ -226,7 +226,7 @@ func FindTree(topdir, name string) (string, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
-	case errors.Is(err, unix.EINVAL): // a directory: the tree, or its builds, are mounted there
+	case errors.Is(err, unix.EINVAL): // a directory: the tree, or only its builds, are mounted there
 		return filepath.EvalSymlinks(dir)
 	case err != nil:
 		return "", err

@@ -14,7 +14,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// tree is production's tree with one build.
+// tree makes a tree of production's with one build.
 func tree(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "prod")
@@ -32,17 +32,17 @@ func prodLink(tree string) volumes.Link {
 
 func noneOurs(string, string) bool { return false }
 
-// What is at vol/NAME, by whoever made it, and what becomes of it.
+// Whatever is at vol/NAME, and whoever made it, EnsureVolume makes a volume of it or says why not.
 func TestVolumes(t *testing.T) {
 	prod := tree(t)
 	elsewhere := tree(t)
 	ourOld := func(path, target string) bool { return path == "vol/prod" && target == elsewhere }
 	ourLink := func(path, target string) bool { return path == "vol/prod/packages" && target == elsewhere+"/packages" }
 	for name, c := range map[string]struct {
-		link    string // what vol/prod says, as a symlink
-		inner   string // what vol/prod/packages says, in a directory
-		dir     string // directory that is there
-		file    string // file that is there
+		link    string // target of vol/prod, if that is a symlink
+		inner   string // target of vol/prod/packages, if vol/prod is a directory
+		dir     string // a directory that exists
+		file    string // a file that exists
 		ours    func(path, target string) bool
 		outcome Outcome
 		err     string
@@ -131,9 +131,8 @@ func checkVolume(t *testing.T, top *Dir, prod string, alone bool) {
 	}
 }
 
-// While a symlink is moved over there is no step after which builds are not seen, nor one at
-// which a kill leaves what the next run does not make good. On NFS, where names cannot be
-// exchanged, too.
+// While a symlink becomes a directory, builds are visible after each step, and the next run repairs what a
+// kill leaves after any step. This also holds where names cannot be exchanged, as on NFS.
 func TestConvertVolume(t *testing.T) {
 	for _, exchange := range []bool{true, false} {
 		prod := tree(t)
@@ -165,7 +164,7 @@ func TestConvertVolume(t *testing.T) {
 				ops = n
 			}
 			top.Hook = nil
-			if err := top.RemoveAll("temp"); err != nil { // as each run begins
+			if err := top.RemoveAll("temp"); err != nil { // as each run does first
 				t.Fatal(err)
 			}
 			if _, err := top.EnsureVolume(prodLink(prod), "temp", noneOurs); err != nil {
@@ -185,7 +184,7 @@ func TestConvertVolume(t *testing.T) {
 	}
 }
 
-// Where vol/prod is reached by way of itself it is neither made to lead to itself nor lost.
+// If the tree's path passes through vol/prod, the link is neither made to lead to itself nor lost.
 func TestVolumeThroughItself(t *testing.T) {
 	prod := tree(t)
 	top := openTop(t)
@@ -210,7 +209,7 @@ func TestVolumeThroughItself(t *testing.T) {
 	checkVolume(t, top, prod, true)
 }
 
-// A tree that is mounted at vol/prod serves, and is told; so do builds alone that are mounted.
+// A tree that is mounted at vol/prod is used and reported. Mounted builds alone are used, too.
 func TestMountedVolume(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mount(2)")

@@ -30,7 +30,7 @@ type Writer struct {
 	groups []int
 }
 
-// NewWriter finds the groups of a user. A user that this machine does not know has only the own group.
+// NewWriter finds the groups of a user. If this machine does not know the user, it has only its own group.
 func NewWriter(o Owner) *Writer {
 	w := &Writer{Owner: o, groups: []int{o.GID}}
 	u, err := user.LookupId(strconv.Itoa(o.UID))
@@ -79,7 +79,7 @@ func (w *Writer) Could(dir string) (bool, error) {
 	return st.Mode&0o002 != 0, nil
 }
 
-// hasAccessList tells of a POSIX access list (acl(5)).
+// hasAccessList reports whether a path has a POSIX access list, see acl(5).
 func hasAccessList(path string) bool {
 	n, err := unix.Getxattr(path, "system.posix_acl_access", nil)
 	return err == nil && n > 0

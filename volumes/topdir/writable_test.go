@@ -55,7 +55,7 @@ func TestWriter(t *testing.T) {
 		apache, root bool
 	}{
 		{dir("own", 4848, 0, 0o755), true, true},
-		{dir("own, not writable", 4848, 4849, 0o577), false, true}, // the owner's bits alone count for the owner
+		{dir("own, not writable", 4848, 4849, 0o577), false, true}, // for the owner only the owner's bits count
 		{dir("group", 0, 4849, 0o775), true, true},
 		{dir("group, not writable", 0, 4849, 0o757), false, true},
 		{dir("others", 0, 0, 0o757), true, true},
@@ -67,7 +67,7 @@ func TestWriter(t *testing.T) {
 			}
 		}
 	}
-	// A list that names the user: acl(5), version 2, u::rwx u:4848:rwx g::r-x m::rwx o::r-x.
+	// An access list that names the user, see acl(5), version 2: u::rwx u:4848:rwx g::r-x m::rwx o::r-x.
 	listed := dir("listed", 0, 0, 0o755)
 	acl := []byte{2, 0, 0, 0,
 		1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 0xf0, 0x12, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255,

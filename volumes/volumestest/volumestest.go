@@ -74,8 +74,7 @@ func Input(t testing.TB) volumes.Input {
 	return in
 }
 
-// Split makes the builds of which keep is not true others: they are linked, not
-// copied.
+// Split moves the builds for which keep returns false to the others: they are linked, not copied.
 func Split(in volumes.Input, keep func(volumes.BuildFiles) bool) volumes.Input {
 	out := volumes.Input{Others: slices.Clone(in.Others)}
 	for _, b := range in.Builds {

@@ -299,6 +299,9 @@ b = 28
 	if found != 17 {
 		t.Errorf("%d values were compared", found)
 	}
+	if got := keyLines("\ufeffa = 1"); got["a"] != 1 {
+		t.Errorf("behind a byte order mark: %v", got)
+	}
 	for table, line := range map[string]int{"t": 21, joinKey("t", "u"): 23, joinKey("t", "u", "v.w"): 23, "arr": 25, "A": 29, "inline": 20, "list": 16} {
 		if lines[table] != line {
 			t.Errorf("table %q is said to be in line %d, and is in line %d", table, lines[table], line)

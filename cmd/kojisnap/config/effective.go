@@ -19,7 +19,7 @@ type Setting struct {
 	Key     string   `json:"key"`
 	Value   string   `json:"value"`  // as TOML writes it
 	Values  []string `json:"values"` // the same as texts: one, or those of a list
-	Origin  string   `json:"origin"` // file, line and table, or "default"
+	Origin  string   `json:"origin"` // file, line and table; --env; or "default"
 	Default bool     `json:"default"`
 
 	path bool
@@ -63,7 +63,7 @@ func Effective(c *Config, s *Schema, sections ...string) []Setting {
 func (s *Schema) order() []string {
 	order := []string{Common}
 	for _, name := range s.commands {
-		if s.sections[name] != nil && len(s.sections[name]) > 0 {
+		if len(s.sections[name]) > 0 {
 			order = append(order, name)
 		}
 	}

@@ -91,7 +91,7 @@ func (k Key) Wanted() string { return strings.TrimPrefix(wanted(k.Flag.Value), "
 // DefaultText says in a sentence what the default of a flag is, or nothing if there is none or the help says it.
 func DefaultText(f *pflag.Flag) string {
 	text := f.DefValue
-	if _, ok := f.Value.(*Duration); ok {
+	if f.Value.Type() == new(Duration).Type() {
 		text = shortDuration(text)
 	}
 	if slices.Contains([]string{"", "0", "0s", "false", "[]"}, text) || strings.Contains(f.Usage, "(default") {

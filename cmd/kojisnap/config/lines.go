@@ -12,7 +12,7 @@ func joinKey(parts ...string) string { return strings.Join(parts, "\x00") }
 // keyLines returns for each key and table of a TOML file the first line that has it. The file must be one that the
 // parser has taken: the parser does not say where a key is, and its scanner is not for others.
 func keyLines(body string) map[string]int {
-	s := lineScanner{text: body, line: 1, lines: map[string]int{}}
+	s := lineScanner{text: strings.TrimPrefix(body, "\ufeff"), line: 1, lines: map[string]int{}}
 	var table []string
 	for s.blank(true); s.pos < len(s.text); s.blank(true) {
 		begin := s.pos

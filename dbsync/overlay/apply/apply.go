@@ -99,7 +99,7 @@ var overlayVersioned = []versionedTable{
 	{name: "cg_users", subject: []string{"cg_id", "user_id"}},
 	{name: "user_groups", subject: []string{"user_id", "group_id"}},
 	{name: "host_config", subject: []string{"host_id"}, data: []string{"arches", "capacity", "description"},
-		carry: map[string]string{"enabled": "coalesce(o.enabled, true)", "comment": "o.comment"}},
+		copied: map[string]string{"enabled": "coalesce(o.enabled, true)", "comment": "o.comment"}},
 	{name: "host_channels", subject: []string{"host_id", "channel_id"}},
 	{name: "build_target_config", subject: []string{"build_target_id"}, data: []string{"build_tag", "dest_tag"}},
 	{name: "tag_extra", subject: []string{"tag_id", "key"}, data: []string{"value"}},

@@ -22,7 +22,7 @@ type versionedTable struct {
 	name    string
 	subject []string
 	data    []string
-	carry   map[string]string // columns that a row takes over from the one before it, o
+	copied  map[string]string // by column: the expression that gives a new row its value from the row that it replaces, o
 }
 
 // columnType is the type of a column in PostgreSQL.
@@ -65,7 +65,7 @@ func (w *rowWriter) ensure(ctx context.Context, t versionedTable, desired []desi
 		touch = ", g AS (INSERT INTO ks_touched_tag SELECT tag_id FROM n)"
 	}
 	into, from := "", ""
-	for column, value := range t.carry {
+	for column, value := range t.copied {
 		into, from = into+", "+sqltext.QuoteIdent(column), from+", "+value+" AS "+sqltext.QuoteIdent(column)
 	}
 	x := func(sql string) string {
@@ -73,7 +73,7 @@ func (w *rowWriter) ensure(ctx context.Context, t versionedTable, desired []desi
 			"t", sqltext.QuoteIdent(t.name), "r", sqltext.QuoteLiteral(t.name), "w", sqltext.QuoteIdent("ks_desired_"+t.name), "old", sqltext.QuoteIdent("ks_replaced_"+t.name), "defs", sqltext.Join(append(defs, "ks_entry text")),
 			"about", sqltext.Equal("t", "x", t.subject), "oldabout", sqltext.Equal("o", "x", t.subject), "differ", sqltext.Differ("t", "x", t.data),
 			"cols", sqltext.Columns("", columns), "xcols", sqltext.Columns("x", columns), "event", "{event}", "user", sqltext.Int(w.Mark.User),
-			"into", into, "from", from, "carry", into, "touch", touch)
+			"into", into, "from", from, "touch", touch)
 	}
 	if _, err := w.Tx.Exec(ctx, x("CREATE TEMP TABLE {w} ({defs}) ON COMMIT DROP")); err != nil {
 		return err
@@ -108,7 +108,7 @@ func (w *rowWriter) ensure(ctx context.Context, t versionedTable, desired []desi
 	before := c.Inserted
 	err = w.tell(ctx, "add", sqltext.Expand(x(`
 		WITH n AS (SELECT x.*, o.ks_before {from} FROM {w} x LEFT JOIN {old} o ON {oldabout} WHERE NOT EXISTS (SELECT FROM {t} t WHERE t.active AND {about})),
-			i AS (INSERT INTO {t} (create_event, creator_id, {cols} {into}) SELECT {event}, {user}, {cols} {carry} FROM n),
+			i AS (INSERT INTO {t} (create_event, creator_id, {cols} {into}) SELECT {event}, {user}, {cols} {into} FROM n),
 			v AS (INSERT INTO kojisnap.overlay (relation, key, entry, before) SELECT {r}, {keyof}, x.ks_entry, x.ks_before FROM n x),
 			k AS (INSERT INTO ks_desired_key SELECT {r}, {keyof} FROM n x) {touch}
 		SELECT ks_entry FROM n`), "event", sqltext.Int(now)), &c.Inserted)

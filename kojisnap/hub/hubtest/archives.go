@@ -103,7 +103,7 @@ func getMavenArchive(c *call) any { return oldArchive(c, "maven_archives") }
 func getWinArchive(c *call) any   { return oldArchive(c, "win_archives") }
 func getImageArchive(c *call) any { return oldArchive(c, "image_archives") }
 
-// oldArchiveFields are the columns that the old types add to an archive.
+// oldArchiveFields are the columns that the old types (maven, win, image) add to an archive.
 var oldArchiveFields = map[string]string{
 	"maven_archives": "group_id, artifact_id, version",
 	"win_archives":   "relpath, platforms, flags",

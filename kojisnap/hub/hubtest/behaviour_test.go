@@ -55,7 +55,7 @@ func document(method string, params ...string) string {
 	return b.String()
 }
 
-// multi is the param of a multicall.
+// multi is the param of a call of multiCall.
 func multi(calls ...string) string {
 	return "<array><data>" + strings.Join(calls, "") + "</data></array>"
 }
@@ -175,7 +175,7 @@ func TestCallsAreCounted(t *testing.T) {
 	equal(t, "calls", hub.Calls(), map[string]int{"multiCall": 1, "getTag": 3, "noSuchMethod": 1})
 }
 
-// A generator's fault comes when the reply is encoded: for all calls.
+// A fault in a generator occurs while the reply is encoded, so it faults the whole multicall.
 func TestGeneratorFaultsWholeMulticall(t *testing.T) {
 	src := rows(t)
 	if n, err := src.Update("build", hubtest.Values{"id": 6}, hubtest.Values{"extra": `{"bad": `}); n != 1 || err != nil {
@@ -282,7 +282,7 @@ func TestArgumentFaults(t *testing.T) {
 	}
 }
 
-// The release of 1.35.3 lacks some of what the recorded hub has.
+// Koji 1.35.3 as released lacks some of what the recorded hub has.
 func TestReleased(t *testing.T) {
 	src := rows(t)
 	for _, test := range []struct {
@@ -308,7 +308,7 @@ func TestReleased(t *testing.T) {
 	}
 }
 
-// TestOddTimes holds times beyond the ordinary to what psycopg2 2.9 makes of them.
+// TestOddTimes: the hub answers times in unusual years as psycopg2 2.9 converts them.
 func TestOddTimes(t *testing.T) {
 	for text, want := range map[string]struct{ text, epoch string }{
 		"infinity":                  {"9999-12-31 23:59:59.999999+00:00", "inf"},
@@ -335,7 +335,7 @@ func TestOddTimes(t *testing.T) {
 		equal(t, text, members(t, got, "completion_time"), []string{want.text})
 		equal(t, text, members(t, got, "completion_ts"), []string{want.epoch})
 	}
-	// A time that is only asked for in seconds is no trouble.
+	// A query for seconds alone does not convert such a time.
 	src := rows(t)
 	if n, err := src.Update("events", hubtest.Values{"id": 419}, hubtest.Values{"time": "10000-01-01 00:00:00+00"}); n != 1 || err != nil {
 		t.Fatal(n, err)

@@ -18,8 +18,7 @@ func getBuild(c *call) any { return orNil(c.build(c.arg("buildInfo"), c.flag("st
 
 func findBuildID(c *call) any { return c.buildID(c.arg("X"), c.flag("strict")) }
 
-// buildID finds a build by id (taken as it is), NVR or struct; nil if there is
-// none.
+// buildID finds a build by id (which it does not check), NVR or struct; nil if there is none.
 func (c *call) buildID(info any, strict bool) any {
 	var data *python.Struct
 	switch v := info.(type) {
@@ -72,7 +71,7 @@ func (c *call) build(info any, strict bool) *python.Struct {
 	return build
 }
 
-// withBuildFields are those that getBuild and listBuilds share.
+// withBuildFields adds the fields that getBuild and listBuilds share.
 func withBuildFields(q *query.Query) *query.Query {
 	q.FieldList(`build_id build.id, version build.version, release build.release, epoch build.epoch
 		draft build.draft, state build.state, completion_time build.completion_time
@@ -177,8 +176,8 @@ func whereTimes(c *call, q *query.Query, name, ref string) {
 	}
 }
 
-// moment reads a time that a caller gives as seconds or as text; text that
-// PostgreSQL refuses is a *Fault for when the query runs.
+// moment parses a time that a caller gives as seconds or as text. If PostgreSQL would refuse the text, it
+// returns a *Fault, which is raised when the query runs.
 func moment(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -333,10 +332,11 @@ func getBuildLogs(c *call) any {
 	}
 	var walk func(dir string)
 	walk = func(dir string) {
-		entries, _ := os.ReadDir(filepath.Join(top, dir)) // what cannot be read is passed over
+		entries, _ := os.ReadDir(filepath.Join(top, dir)) // skip what cannot be read
 		for _, e := range entries {
 			if e.Type().IsRegular() {
-				// Koji joins them so: of what is in data/logs itself the path has a component ".".
+				// Koji joins the paths like this: for files directly in data/logs the path has a
+				// component ".".
 				logs = append(logs, python.NewStruct("name", e.Name(), "dir", dir, "path", rel+"/"+dir+"/"+e.Name()))
 			}
 		}

@@ -8,13 +8,13 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// What a test needs of the data behind a Server, so that it needs one import.
+// These names let a test use the data behind a Server with one import.
 type (
 	// Source is where a Server's rows come from.
 	Source = kojidb.Source
 	// Memory is a database in memory.
 	Memory = kojidb.Memory
-	// Tx is a change of a Memory in the making.
+	// Tx is a change of a Memory that is not complete yet.
 	Tx = kojidb.Tx
 	// Values is a row, or part of one, by column.
 	Values = kojidb.Values

@@ -30,7 +30,7 @@ func (s *Server) answer(method string, params []any, r *http.Request) (reply xml
 			panic(python.Offline("database outage"))
 		}
 		defer view.Close()
-		defer s.typeError(method) // of generators
+		defer s.typeError(method) // for generators
 		session(r)
 		reply = xmlrpc.Result(s.dispatch(view, method, params, true))
 	})
@@ -51,7 +51,7 @@ func (s *Server) dispatch(view kojidb.View, method string, params []any, alone b
 	return s.invoke(view, method, args, named, alone)
 }
 
-// invoke calls a method of the registry: multiCall is none.
+// invoke calls a method of the registry, which does not have multiCall.
 func (s *Server) invoke(view kojidb.View, method string, args []any, named *python.Struct, alone bool) any {
 	if s.opts.Fault != nil {
 		if fault := s.opts.Fault(method, args); fault != nil {
@@ -72,8 +72,8 @@ func (s *Server) invoke(view kojidb.View, method string, args []any, named *pyth
 	return f(c)
 }
 
-// typeError, deferred, makes Python's TypeError of a value that is of the wrong
-// type deep in a method.
+// typeError turns a panic about a value's type, deep in a method, into Python's TypeError. Call it with
+// defer.
 func (s *Server) typeError(method string) {
 	switch r := recover().(type) {
 	case nil:
@@ -95,20 +95,19 @@ func (c *call) Table(name string) *kojidb.Table {
 	return t
 }
 
-// Alone tells whether the call is its request's only one.
+// Alone reports whether this is the request's only call.
 func (c *call) Alone() bool { return c.alone }
 
 // from starts a query over a table.
 func (c *call) from(table string) *query.Query { return query.From(c, table) }
 
-// arg returns an argument, its default if the caller gave none.
+// arg returns an argument, or its default if the caller gave none.
 func (c *call) arg(name string) any { return c.args[name] }
 
 func (c *call) flag(name string) bool { return python.Truth(c.args[name]) }
 
-// multiCall runs calls one after the other. A fault is the result of its call
-// only, but a generator's fault, raised while the reply is encoded, is the
-// whole reply's.
+// multiCall runs calls in order. A fault is the result of only its own call. But a fault in a generator
+// occurs while the reply is encoded, and faults the whole reply.
 func (s *Server) multiCall(view kojidb.View, args []any, named *python.Struct) any {
 	sig := signature{python: "ModXMLRPCRequestHandler.multiCall", self: true, params: []param{{name: "calls"}}}
 	values, _, _ := sig.bind(args, named)

@@ -19,8 +19,7 @@ func getEvent(c *call) any {
 	return orNil(found)
 }
 
-// getLastEvent is the event of the highest id that is older than before: ids,
-// not times, decide.
+// getLastEvent returns the event with the highest id that is older than before: ids decide, not times.
 func getLastEvent(c *call) any {
 	q := selectEvents(c)
 	if before := c.arg("before"); before != nil {
@@ -44,8 +43,8 @@ func getLastEvent(c *call) any {
 	return last[0]
 }
 
-// tagTables are the versioned tables that belong to a tag and count as changes
-// of it: owners of packages do not.
+// tagTables are the versioned tables whose rows belong to a tag and count as changes of it. Owners of
+// packages do not.
 var tagTables = []string{"tag_listing", "tag_inheritance", "tag_config", "tag_extra", "tag_packages",
 	"tag_external_repos", "group_package_listing", "group_req_listing", "group_config"}
 
@@ -63,7 +62,7 @@ func tagChangedSinceEvent(c *call) any {
 	return changed
 }
 
-// eachChange calls f with every event at which one of the tags changed.
+// eachChange calls f with each event at which one of the tags changed.
 func eachChange(c *call, tags []any, f func(event int64)) {
 	eachEvent(c, "tag_updates", "tag_id", tags, f, "update_event")
 	for _, table := range tagTables {
@@ -90,7 +89,7 @@ func eachEvent(c *call, table, key string, ids []any, f func(int64), columns ...
 	}
 }
 
-// tagLastChangeEvent looks at external repos too, as they are at before.
+// tagLastChangeEvent also looks at external repos, as of before.
 func tagLastChangeEvent(c *call) any {
 	tag := c.tag(c.arg("tag"), true, "auto", false)
 	deleted := tag.Val("revoke_event")

@@ -58,8 +58,7 @@ func tagExternalRepos(c *call, tag, repo, event any) []*python.Struct {
 	return rowsInOrder(q, "priority")
 }
 
-// getExternalRepoList is the external repos of a tag and of all it inherits
-// from, each once.
+// getExternalRepoList returns the external repos of a tag and of everything it inherits from, each once.
 func getExternalRepoList(c *call) any {
 	event := c.arg("event")
 	tag := c.tag(c.arg("tag_info"), true, event, false)

@@ -19,8 +19,8 @@ func count(c *call) any {
 	return int64(1)
 }
 
-// inner calls the method that count and its like are about. Koji calls it
-// without its check of arguments, so what does not fit is a TypeError.
+// inner calls the method whose result count and similar methods process. Koji calls it without checking the
+// arguments first, so wrong ones raise a TypeError.
 func (c *call) inner() (v any) {
 	method := python.AsString(c.arg("methodName"))
 	if c.srv.signatures()[method] == nil {
@@ -76,7 +76,7 @@ func countAndFilterResults(c *call) any {
 	return []any{total, rows}
 }
 
-// slicePoint is where Python's slices cut: negative counts from the end.
+// slicePoint returns the index where Python's slices cut: a negative one counts from the end.
 func slicePoint(v any, length int) int {
 	n, ok := python.Integer(v)
 	if !ok {

@@ -5,8 +5,8 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/query"
 )
 
-// getTagGroups walks the inheritance; the first tag wins for each group, each
-// package of a group and each group that a group requires.
+// getTagGroups walks the inheritance. For each group, each package of a group and each group that a group
+// requires, the first tag with an entry counts.
 func getTagGroups(c *call) any {
 	event := c.arg("event")
 	tag := c.getID("tag", c.arg("tag"), true)
@@ -65,8 +65,8 @@ func groupsOfTags(c *call, tags []any, event any) *groupSet {
 	return set
 }
 
-// addGroupMembers collects the rows of a listing into a member of their groups,
-// each key once. Those of unknown and blocked groups are dropped.
+// addGroupMembers collects the rows of a listing into a member of their groups, each key once. It drops rows
+// of unknown and blocked groups.
 func addGroupMembers(c *call, groups *groupSet, member, key string, tags []any, listing func() *query.Query, wanted func(*python.Struct) bool) {
 	for _, g := range groups.order {
 		g.Set(member, []any{})

@@ -32,8 +32,8 @@ var versioned = map[string]string{
 	"group_package_listing": "group_id, tag_id, package, blocked, type, basearchonly, requires",
 }
 
-// nameOf are the joins that give a column's id a name: the table, its alias
-// and the prefix of the field NAME.name.
+// nameOf are the joins that give the name for a column's id: the table, its alias and the prefix of the field
+// NAME.name.
 var nameOf = map[string][3]string{
 	"user_id":          {"users", "users", "user"},
 	"perm_id":          {"permissions", "permission", "permission"},
@@ -51,9 +51,8 @@ var nameOf = map[string][3]string{
 	"req_id":           {"groups", "req", "req"},
 }
 
-// queryHistory is a struct by table of all rows of versioned tables, revoked
-// ones too. A table to which a filter does not apply is left out; filters
-// that Koji does not know are ignored.
+// queryHistory returns, by table, all rows of versioned tables, also revoked ones. It leaves out a table to
+// which a filter does not apply. It ignores filters that Koji does not know.
 func queryHistory(c *call) any {
 	var tables []string
 	if list, ok := c.arg("tables").([]any); ok {
@@ -91,7 +90,7 @@ type history struct {
 	call    *call
 	table   string
 	columns []string
-	joined  map[string]string // alias by the table that a filter asks for
+	joined  map[string]string // alias by the table that a filter needs
 }
 
 func (c *call) history(table string) *history {
@@ -128,8 +127,7 @@ func (h *history) name(column string) {
 	}
 }
 
-// filter adds a condition; it is false where the table has nothing that the
-// filter could apply to.
+// filter adds a condition. It returns false if the filter cannot apply to the table.
 func (h *history) filter(name string, v any) bool {
 	c := h.call
 	byID := func(table string, id func() any) bool {
@@ -212,8 +210,8 @@ func (h *history) timeFilter(name string, v any) {
 	}
 }
 
-// tested demands that the test holds for one of two columns, and sends both
-// outcomes as the fields _created_… and _revoked_….
+// tested requires that the test holds for one of two columns, and sends both results as the fields _created_…
+// and _revoked_….
 func (h *history) tested(create, revoke, suffix string, test func(any) any) {
 	one, other := h.Ref(h.table+"."+create), h.Ref(h.table+"."+revoke)
 	h.Field("_created_"+suffix, func(t query.Tuple) any { return test(one(t)) })
@@ -239,7 +237,7 @@ func equalSQL(got, want any) any {
 	return got == want
 }
 
-// compared is got > limit, or got < limit; NULL for NULL.
+// compared returns got > limit or got < limit; NULL for NULL.
 func compared(got, limit any, after bool) any {
 	if got == nil {
 		return nil

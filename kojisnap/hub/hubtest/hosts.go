@@ -55,7 +55,7 @@ func listHosts(c *call) any {
 	return q.Execute(nil)
 }
 
-// whereAnyWord demands that a text holds one of the words.
+// whereAnyWord requires that a text has one of the words.
 func whereAnyWord(q *query.Query, ref string, words any) {
 	list, ok := words.([]any)
 	if !ok {
@@ -174,7 +174,7 @@ func getBuildroot(c *call) any {
 	return orNil(found)
 }
 
-// getBuildrootListing is the rpms that were installed in a buildroot.
+// getBuildrootListing returns the rpms that were installed in a buildroot.
 func getBuildrootListing(c *call) any {
 	id := c.arg("id")
 	if c.from("buildroot").Eq("buildroot.id", id).FieldList("id").One() == nil {

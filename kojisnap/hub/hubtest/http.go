@@ -12,8 +12,8 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/xmlrpc"
 )
 
-// ServeHTTP answers as Koji's hub does behind Apache: faults have status 200,
-// what is not a call is 400 or 405 in plain text.
+// ServeHTTP answers as Koji's hub behind Apache: faults have status 200; a request that is no call gets 400
+// or 405 in plain text.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.files != nil && strings.HasPrefix(r.URL.Path, "/kojifiles/") {
 		s.files.ServeHTTP(w, r)
@@ -33,7 +33,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	method, params, err := s.read(r)
 	if err != nil {
-		// The hub closes a connection of which it may not have read all.
+		// The hub closes a connection if it may not have read all of the request.
 		w.Header().Set("Connection", "close")
 		plain(w, http.StatusBadRequest, "Invalid request: "+err.Error()+"\n")
 		return
@@ -86,7 +86,7 @@ func plain(w http.ResponseWriter, status int, text string) {
 	io.WriteString(w, text)
 }
 
-// session refuses what a real hub takes for a session: there is none here.
+// session refuses requests that a real hub would take for a session: this hub has no sessions.
 func session(r *http.Request) {
 	if r.Header.Get("Koji-Session-Id") != "" {
 		panic(&python.Fault{Code: 1002, Class: "koji.AuthError", Text: "Invalid session or bad credentials"})

@@ -30,7 +30,7 @@ func getFullInheritance(c *call) any {
 
 const linkFields = "name tag.name, parent_id, priority, maxdepth, intransitive, noconfig, pkg_filter"
 
-// parents are the direct links of a tag, by priority.
+// parents returns the direct links of a tag, by priority.
 func (c *call) parents(tag, event any) []*python.Struct {
 	links := rowsInOrder(c.from("tag_inheritance").Join("tag", "id", "tag_inheritance.parent_id").FieldList(linkFields).
 		At("tag_inheritance", event).Eq("tag_inheritance.tag_id", tag), "priority")
@@ -40,14 +40,14 @@ func (c *call) parents(tag, event any) []*python.Struct {
 	return links
 }
 
-// children are the links of which a tag is the parent.
+// children returns the links to a tag from the tags that inherit from it.
 func (c *call) children(tag, event any) []*python.Struct {
 	return rowsInOrder(c.from("tag_inheritance").Join("tag", "id", "tag_inheritance.tag_id").FieldList(linkFields+", tag_id").
 		At("tag_inheritance", event).Eq("tag_inheritance.parent_id", tag), "priority")
 }
 
-// lineage is a tag and, if inherit, all that it inherits from, in the order in
-// which Koji searches; a tag may occur more than once.
+// lineage returns a tag and, if inherit, everything that it inherits from, in the order in which Koji
+// searches. A tag may occur more than once.
 func (c *call) lineage(tag, event any, inherit bool) []any {
 	tags := []any{tag}
 	if inherit {
@@ -58,8 +58,8 @@ func (c *call) lineage(tag, event any, inherit bool) []any {
 	return tags
 }
 
-// fullInheritance walks the links depth first, each subtree as often as a
-// later visit could add to what an earlier one saw.
+// fullInheritance walks the links depth first. It walks a subtree again if a later visit may add to what an
+// earlier one found.
 func (c *call) fullInheritance(tag, event any, reverse bool) []*python.Struct {
 	w := &walk{call: c, event: event, reverse: reverse, seen: map[any][]*python.Struct{}}
 	w.visit(tag, map[any]bool{}, 0, nil, false, nil)
@@ -124,7 +124,7 @@ func (w *walk) visit(tag any, path map[any]bool, depth int64, maxdepth any, noco
 	}
 }
 
-// deeper is the depth that is left below a link.
+// deeper returns the depth that remains below a link.
 func deeper(link, above any) any {
 	switch {
 	case above == nil:
@@ -135,7 +135,7 @@ func deeper(link, above any) any {
 	return min(link.(int64), above.(int64)) - 1
 }
 
-// known tells whether an earlier link to a tag saw all that this one would.
+// known reports whether an earlier link to a tag found everything that this one would find.
 func (w *walk) known(tag, limit any, noconfig bool) bool {
 	for _, before := range w.seen[tag] {
 		last := before.Val("nextdepth")

@@ -7,8 +7,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/query"
 )
 
-// whereNameOrID adds Koji's condition on an object that is given by its id, its
-// name or a struct with one of them.
+// whereNameOrID adds Koji's condition for an object given by id, by name, or by a struct with one of them.
 func whereNameOrID(q *query.Query, alias string, info any) *query.Query {
 	given := info
 	if s, ok := info.(*python.Struct); ok {
@@ -76,7 +75,7 @@ func parseNVR(nvr string) *python.Struct {
 	return python.NewStruct("release", release, "version", version, "name", name, "epoch", epoch)
 }
 
-// parseNVRA is Koji's parse_NVRA: the suffix .rpm and @location may be there.
+// parseNVRA is Koji's parse_NVRA: the text may have the suffix .rpm and @location.
 func parseNVRA(text string) *python.Struct {
 	nvra, location, _ := strings.Cut(text, "@")
 	nvra = strings.TrimSuffix(nvra, ".rpm")

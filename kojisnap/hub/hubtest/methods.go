@@ -1,10 +1,9 @@
 package hubtest
 
-// methods are the calls that a Server answers, less multiCall. Their
-// arguments are in signatures.json.
+// methods are the calls that a Server answers, except multiCall. signatures.json has their arguments.
 var methods map[string]func(*call) any
 
-func init() { // not a literal: count and filterResults look methods up
+func init() { // not a literal, because count and filterResults use methods
 	methods = map[string]func(*call) any{
 		"_listapi":                   listAPI,
 		"checkTagPackage":            checkTagPackage,

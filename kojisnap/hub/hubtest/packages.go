@@ -92,7 +92,7 @@ type packageFilter struct {
 	owners, blocked       bool
 }
 
-// packages are rows by package id, in the order in which the ids came.
+// packages are rows by package id, in the order of the ids' first appearance.
 type packages struct {
 	order []any
 	byID  map[any][]*python.Struct
@@ -126,8 +126,8 @@ func (p *packages) put(row *python.Struct, dups, replace bool) {
 	}
 }
 
-// packagesOf is Koji's readPackageList: a tag's own entries come before what
-// it inherits through its links' package filters.
+// packagesOf is Koji's readPackageList: a tag's own entries come before those that it inherits through its
+// links' package filters.
 func packagesOf(c *call, w packageFilter) *packages {
 	list := &packages{byID: map[any][]*python.Struct{}}
 	for _, row := range packageRows(c, w, w.tag) {
@@ -172,7 +172,7 @@ func packageRows(c *call, w packageFilter, tag any) []*python.Struct {
 	return q.Rows()
 }
 
-// joinOwners joins the owner of a package in a tag: entries without one fall out.
+// joinOwners joins the owner of a package in a tag. Entries without an owner are left out.
 func joinOwners(q *query.Query, alias string, event any) *query.Query {
 	q.Join("tag_package_owners", "package_id", alias+".package_id")
 	tag, own := q.Ref(alias+".tag_id"), q.Ref("tag_package_owners.tag_id")

@@ -61,7 +61,7 @@ func TestCommittedContent(t *testing.T) {
 	}
 }
 
-// A request sees one moment, whatever is committed meanwhile.
+// A request sees one moment, whatever is committed while it runs.
 func TestRequestIsOneMoment(t *testing.T) {
 	dsn := dbtest.Production(t)
 	url := serve(t, hubtest.New(database(t, dsn), hubtest.Options{}))
@@ -69,7 +69,7 @@ func TestRequestIsOneMoment(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	moved := make(chan error, 1)
 	go func() {
-		// Each commit moves the members of a group: nobody is in both or in none.
+		// Each commit moves the members of a group to another one: each is always in exactly one.
 		from, to := "provenpackagers", "nobody"
 		for ctx.Err() == nil {
 			if _, err := conn.Exec(ctx, "UPDATE users SET name = $2 WHERE usertype = 2 AND name = $1", from, to); err != nil && ctx.Err() == nil {

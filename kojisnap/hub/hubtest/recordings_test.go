@@ -33,8 +33,7 @@ type recording struct {
 
 func (r recording) name() string { return fmt.Sprintf("%03d-%s.%s", r.N, r.Method, r.Case) }
 
-// exceptions are the recordings that are not compared, with the reason. One
-// that would pass the comparison fails the test.
+// exceptions are the recordings that are not compared, with the reason. If one would pass, the test fails.
 var exceptions = map[string]string{
 	"117-listArchives.asList":      "limit without order: which rows come is PostgreSQL's choice",
 	"232-getLoggedInUser.session":  "a session: hubtest answers anonymous callers only",
@@ -42,7 +41,7 @@ var exceptions = map[string]string{
 	"242-getTag.sequence-callnum3": "a session",
 }
 
-// notOffered are the methods of recordings that hubtest does not answer.
+// notOffered are recorded methods that hubtest does not answer.
 var notOffered = map[string]string{
 	"createTag":           "writes",
 	"createUser":          "writes",
@@ -56,10 +55,9 @@ var notOffered = map[string]string{
 	"listRPMFiles":        "reads rpm files",
 }
 
-// unordered are the arrays that the hub's SQL orders by nothing: they come as
-// PostgreSQL finds the rows, and are compared as sets. The path leads to them in
-// the result (node.sort). It does not count where a call gives an order. A method
-// that needs it for no recording fails the test.
+// unordered are the arrays that the hub's SQL does not order: they come as PostgreSQL finds the rows, and are
+// compared as sets. The path leads to them in the result (see node.sort). It is ignored if a call gives an
+// order. If no recording needs an entry, the test fails.
 var unordered = map[string][]string{
 	"getGroupMembers": {},
 	"getTaskChildren": {},
@@ -70,7 +68,7 @@ var unordered = map[string][]string{
 	"listChannels":    {},
 	"listPackages":    {},
 	"listRPMs":        {},
-	"listTaggedRPMS":  {"0"}, // the rpms; the builds are in order
+	"listTaggedRPMS":  {"0"}, // the rpms; the builds are ordered
 	"listTags":        {},
 	"listTasks":       {},
 	"queryHistory":    {"*"},
@@ -78,12 +76,12 @@ var unordered = map[string][]string{
 	"search":          {},
 }
 
-// texts are the recordings that hold Koji's documentation: hubtest sends none.
+// texts are the recordings with Koji's documentation, which hubtest does not send.
 var texts = map[string]string{
 	"015-_listapi.plain": "doc",
 }
 
-// offlineText is what the operator of the recorded hub did before a recording.
+// offlineText is the text of an offline hub during a recording.
 var offlineText = map[int]string{
 	244: "údržba / planned outage", 245: "údržba / planned outage",
 	246: "Server disabled for maintenance", 247: "Server disabled for maintenance",
@@ -149,10 +147,10 @@ func compareRecordings(t *testing.T, src hubtest.Source) {
 	}
 }
 
-// replay sends the recorded request and says how the answer differs.
+// replay sends the recorded request and returns how the answer differs.
 func (r recording) replay(t *testing.T, used map[string]bool, url string) (diff string, bytewise bool) {
 	request := file(t, r.RequestFile)
-	if missing := r.RequestBytes - len(request); missing > 0 { // only its beginning was kept
+	if missing := r.RequestBytes - len(request); missing > 0 { // only the beginning of the request was recorded
 		request = append(request, bytes.Repeat([]byte("x"), missing)...)
 	}
 	want := file(t, r.ResponseFile)
@@ -228,7 +226,7 @@ func (r recording) compare(t *testing.T, used map[string]bool, got, want []byte)
 	return difference("", gotTree, wantTree)
 }
 
-// givesOrder tells whether the caller orders the rows.
+// givesOrder reports whether the caller orders the rows.
 func (r recording) givesOrder() bool {
 	opts, _ := r.Kwargs["queryOpts"].(map[string]any)
 	return opts["order"] != nil

@@ -8,11 +8,11 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/query"
 )
 
-// fieldMap is a query whose fields, conditions and order a caller chooses
-// (Koji's QueryView). The order is Koji's: it shows in the field "*".
+// fieldMap is a query whose fields, conditions and order the caller chooses (Koji's QueryView). The map has
+// Koji's order, which the field "*" shows.
 type fieldMap struct {
 	names []string
-	ref   map[string]string // "ts:" before a time that is sent as seconds
+	ref   map[string]string // with "ts:" in front for a time that is sent as seconds
 	joins map[string]bool   // fields that need a join: "*" leaves them out
 }
 
@@ -72,24 +72,24 @@ func (m fieldMap) query(q *query.Query, clauses, fields any, byDefault []any, op
 	for _, clause := range list {
 		m.clause(q, clause)
 	}
-	wish := byDefault
+	requested := byDefault
 	switch f := fields.(type) {
 	case string:
 		if f != "" {
-			wish = []any{f}
+			requested = []any{f}
 		}
 	case []any:
 		if len(f) > 0 {
-			wish = f
+			requested = f
 		}
 	}
-	m.add(q, m.expand(wish))
+	m.add(q, m.expand(requested))
 	return m.execute(q, opts)
 }
 
-func (m fieldMap) expand(wish []any) []string {
+func (m fieldMap) expand(requested []any) []string {
 	var names []string
-	for _, f := range wish {
+	for _, f := range requested {
 		switch f {
 		case "*":
 			for _, name := range m.names {
@@ -132,7 +132,7 @@ func (m fieldMap) value(q *query.Query, name string) func(query.Tuple) any {
 	return value
 }
 
-// execute orders by any field of the map, sent or not.
+// execute can order by each field of the map, even if it is not sent.
 func (m fieldMap) execute(q *query.Query, opts any) any {
 	o := query.ReadOptions(opts)
 	var order []query.Term
@@ -145,7 +145,7 @@ func (m fieldMap) execute(q *query.Query, opts any) any {
 	return q.Run(o, order)
 }
 
-// clause adds [field, value] or [field, operator, value].
+// clause adds a condition: [field, value] or [field, operator, value].
 func (m fieldMap) clause(q *query.Query, clause any) {
 	parts, _ := clause.([]any)
 	var name, op string
@@ -210,7 +210,7 @@ func jsonArgument(v any) any {
 	return v
 }
 
-// containsJSON is jsonb's @> for structs: every member of part is in whole.
+// containsJSON is jsonb's @> for structs: whole has each member of part.
 func containsJSON(whole, part any) bool {
 	w, ok1 := whole.(*python.Struct)
 	p, ok2 := part.(*python.Struct)
@@ -251,7 +251,7 @@ func getActiveRepos(c *call) any {
 		"state", "dist", "task_id", "tag_name", "creation_ts", "state_ts", "end_event", "opts"}, nil, nil)
 }
 
-// getRepo is the newest repo of a tag. With an event its state does not matter.
+// getRepo returns the newest repo of a tag. With an event, its state does not matter.
 func getRepo(c *call) any {
 	q := selectRepos(c).Eq("repo.tag_id", c.getID("tag", c.arg("tag"), true))
 	state, hasState := python.ToInt(c.arg("state"), true)

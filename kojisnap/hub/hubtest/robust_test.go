@@ -11,8 +11,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest"
 )
 
-// Whatever a caller sends for an argument, a method answers or faults: it has no
-// bug that shows as a panic.
+// Whatever a caller sends as an argument, a method answers or faults. It never panics otherwise.
 func TestStrangeArguments(t *testing.T) {
 	var log bytes.Buffer
 	hub := hubtest.New(rows(t), hubtest.Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))})

@@ -31,11 +31,11 @@ func listBuildRPMs(c *call) any {
 	return c.rpms(rpmFilter{build: build}).Execute(nil)
 }
 
-// rpmFilter restricts a list of rpms by what is not nil.
+// rpmFilter selects rpms by each field that is not nil.
 type rpmFilter struct{ build, buildroot, component, image, host, arches, draft any }
 
 func (c *call) rpms(w rpmFilter) *query.Query {
-	// The relation with the fewest rows comes first: an inner join has no order.
+	// Start with the relation that has the fewest rows: the order of inner joins does not matter.
 	q := c.from("rpminfo")
 	switch {
 	case w.component != nil:
@@ -79,8 +79,8 @@ func getRPM(c *call) any {
 	return orNil(c.rpm(c.arg("rpminfo"), c.flag("strict")))
 }
 
-// rpm is one rpm: internal ones come before external ones, drafts after
-// others, of several the newest.
+// rpm returns one rpm. Internal rpms come before external ones, drafts after others; among equals it takes
+// the newest.
 func (c *call) rpm(info any, strict bool) *python.Struct {
 	data, rpms := c.findRPMs(info)
 	if len(rpms) == 0 && strict {
@@ -167,8 +167,8 @@ func queryRPMSigs(c *call) any {
 // Koji's CHECKSUM_TYPES.
 var checksumTypes = []string{"md5", "sha1", "sha256"}
 
-// getRPMChecksums answers from the table rpm_checksum only. A real hub asked
-// without cacheonly computes what is missing there from its files, and keeps it.
+// getRPMChecksums answers only from the table rpm_checksum. A real hub without cacheonly computes missing
+// checksums from its files, and stores them.
 func getRPMChecksums(c *call) any {
 	id, ok := c.arg("rpm_id").(int64)
 	if !ok {
@@ -176,8 +176,8 @@ func getRPMChecksums(c *call) any {
 	}
 	c.rpm(id, true)
 	types := []any{"md5", "sha256"}
-	if wish := c.arg("checksum_types"); python.Truth(wish) {
-		if types, ok = wish.([]any); !ok {
+	if requested := c.arg("checksum_types"); python.Truth(requested) {
+		if types, ok = requested.([]any); !ok {
 			python.Generic("checksum_type must be a list")
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/generate"
 )
 
-// scaled is a hub for benchmarks: 2,000 builds in the tag and ten times as many
-// outside; KOJISNAP_BENCH_BUILDS says otherwise.
+// scaled is a hub for benchmarks: 2,000 builds in the tag (or KOJISNAP_BENCH_BUILDS), and ten times as many
+// outside.
 func scaled(b *testing.B) *hubtest.Memory {
 	b.Helper()
 	builds := 2000
@@ -66,7 +66,7 @@ func BenchmarkScaleAnswers(b *testing.B) {
 	}
 }
 
-// counter is a response of which only the length is kept.
+// counter is a response that keeps only its length.
 type counter struct {
 	n      int64
 	header http.Header

@@ -83,7 +83,7 @@ func TestMutatorKeepsConstraints(t *testing.T) {
 	}
 }
 
-// What the hub answers from changed columns is what PostgreSQL has.
+// The hub answers the same from changed columns and from PostgreSQL.
 func TestMutatedAnswers(t *testing.T) {
 	m := makeHub(t, generate.Options{Seed: 9, Builds: 40, Outside: 1})
 	mutate(t, m, generate.MutatorOptions{Seed: 9, Tags: []string{"f42", "f42-compose"}}, 250)
@@ -162,7 +162,7 @@ func TestMutatorWhileServed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Of a step that adds an event and what refers to it both are there, or none.
+		// If a step adds an event and rows that refer to it, a request sees both or neither.
 		got := call(t, url, "queryHistory", named("tables", "<array><data><value><string>tag_listing</string></value></data></array>"))
 		if n := len(members(t, got, "create_event")); n != len(members(t, got, "create_ts")) || strings.Contains(got, "<name>create_ts</name>\n<value><nil/>") {
 			t.Fatal("a row without its event")

@@ -25,8 +25,8 @@ func makeHub(t testing.TB, opts generate.Options) *hubtest.Memory {
 	return m
 }
 
-// copyInto puts all tables into a database with Koji's schema; the constraints
-// are tested when the rows are in.
+// copyInto copies all tables into a database with Koji's schema. The constraints are checked when all rows
+// are there.
 func copyInto(t testing.TB, m *hubtest.Memory) *pgx.Conn {
 	t.Helper()
 	dsn := dbtest.Empty(t)
@@ -36,8 +36,8 @@ func copyInto(t testing.TB, m *hubtest.Memory) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Tables refer to each other in any order: the foreign keys are made anew
-	// when all rows are there, which tests every row.
+	// Tables refer to each other in any order. So drop the foreign keys and add them again at the end, which
+	// checks each row.
 	if _, err := tx.Exec(t.Context(), `CREATE TEMP TABLE fks AS SELECT conrelid::regclass::text AS tab, conname AS con,
 		pg_get_constraintdef(oid) AS def FROM pg_constraint WHERE contype = 'f';
 		DO $$ DECLARE c record; BEGIN FOR c IN SELECT * FROM fks LOOP
@@ -89,7 +89,7 @@ func TestScaleIsItsSeed(t *testing.T) {
 	}
 }
 
-// number runs a query that counts.
+// number runs a query that returns a count.
 func number(t testing.TB, conn *pgx.Conn, sql string) (n float64) {
 	t.Helper()
 	if err := conn.QueryRow(t.Context(), sql).Scan(&n); err != nil {
@@ -129,7 +129,7 @@ func TestScaleHoldsConstraints(t *testing.T) {
 		{"deleted builds with signatures", "SELECT count(*) FROM rpmsigs JOIN rpminfo r ON r.id = rpm_id JOIN build b ON b.id = build_id WHERE state = 2", 0, 0},
 		{"active and not complete", "SELECT count(*) FROM tag_listing JOIN build ON build.id = build_id WHERE active AND state <> 1", 0, 0},
 		{"digests that are not", "SELECT count(*) FROM rpmsigs, rpminfo r WHERE r.id = rpm_id AND (sighash !~ '^[0-9a-f]{32}$' OR payloadhash !~ '^[0-9a-f]{32}$')", 0, 0},
-		// Cut into 20 pieces by id, each has builds of the scope.
+		// Each of 20 pieces, cut by id, has builds of the scope.
 		{"pieces with builds of the scope", "SELECT count(DISTINCT b.id * 20 / (SELECT max(id) + 1 FROM build))" + inside, 20, 20},
 		{"other kinds of rows", `SELECT least((SELECT count(*) FROM users WHERE usertype = 2), (SELECT count(*) FROM group_config),
 			(SELECT count(*) FROM external_repo_config), (SELECT count(*) FROM build_target_config), (SELECT count(*) FROM locks))`, 2, 1e9},
@@ -228,7 +228,7 @@ func TestScaleOptions(t *testing.T) {
 	equal(t, "builds", len(active), 30)
 }
 
-// sortAll makes sets of all arrays.
+// sortAll turns all arrays into sets.
 func sortAll(n *node) {
 	for _, c := range n.Child {
 		sortAll(c)
@@ -239,7 +239,7 @@ func sortAll(n *node) {
 	}
 }
 
-// Pages are the same rows as those of the whole list, whichever way they were found.
+// Pages have the same rows as the whole list, however they are found.
 func TestPages(t *testing.T) {
 	m := makeHub(t, generate.Options{Seed: 4, Builds: 75, Outside: 1})
 	mutate(t, m, generate.MutatorOptions{Seed: 4}, 30)

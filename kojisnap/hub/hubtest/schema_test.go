@@ -10,8 +10,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
-// oldRows are the rows of kojiprod as a Koji 1.21 would have them: without the
-// tables and columns that came later.
+// oldRows are the rows of kojiprod without the tables and columns that Koji 1.21 did not have.
 func oldRows(t *testing.T) fs.FS {
 	t.Helper()
 	later := map[string][]string{

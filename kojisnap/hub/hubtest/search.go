@@ -7,7 +7,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/query"
 )
 
-// search finds objects by name; each kind has its own idea of a name.
+// search finds objects by name. Each kind of object has its own name column.
 func search(c *call) any {
 	if !c.flag("terms") {
 		python.Generic("empty search terms")
@@ -49,7 +49,7 @@ func search(c *call) any {
 	return q.Iterate(c.arg("queryOpts"))
 }
 
-// searchArchives looks at the file's name and at what the type calls it.
+// searchArchives looks at file names and at what the archive's type calls it.
 func searchArchives(c *call, q *query.Query, kind any, match func(string) bool) any {
 	q.Join("archiveinfo", "id", q.First()+".archive_id").FieldList("id archiveinfo.id")
 	file := q.Ref("archiveinfo.filename")

@@ -11,38 +11,32 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// Options say how a Server behaves. The zero value is a hub like the recorded
-// one.
+// Options configure a Server. The zero value is a hub like the recorded one.
 type Options struct {
-	// KojiVersion is what getKojiVersion and the header Koji-Version say;
-	// default 1.35.3.
+	// KojiVersion is the answer of getKojiVersion and the header Koji-Version; default 1.35.3.
 	KojiVersion string
-	// Released makes the hub answer as Koji 1.35.3 does as it was released. The
-	// recorded hub, of the same version, is newer.
+	// Released makes the hub answer as Koji 1.35.3 as released. The recorded hub has the same version but
+	// newer code.
 	Released bool
-	// Offline, if it returns text, makes every call fault 1014 with it. It is
-	// asked once a request. Koji has three such texts: the administrator's,
-	// "Server disabled for maintenance", "database outage".
+	// Offline is called once a request. If it returns text, all calls fault 1014 with it. Koji has three
+	// such texts: the administrator's, "Server disabled for maintenance", "database outage".
 	Offline func() string
 	// MaxRequestLength is in bytes; default 4 MiB. Longer bodies get HTTP 400.
 	MaxRequestLength int64
-	// Topdir, if set, is the hub's file tree: it is served below /kojifiles/,
-	// and getBuildLogs lists its files.
+	// Topdir, if set, is the hub's file tree. The hub serves it below /kojifiles/, and getBuildLogs lists
+	// its files.
 	Topdir string
-	// Fault, if set, is asked before each call, those in a multicall too, with
-	// its arguments as they came: what it returns is raised. It may be called
-	// concurrently.
+	// Fault, if set, is called before each call, also within a multicall, with the call's arguments. The hub
+	// raises what it returns. It may be called concurrently.
 	Fault func(method string, args []any) *python.Fault
-	// Tamper, if set, changes what goes out for a call. If it returns the
-	// beginning of body, the reply is cut short: Content-Length stays that of
-	// the whole. It may be called concurrently.
+	// Tamper, if set, may change the reply to a call. If it returns the beginning of body, the reply is cut
+	// off: Content-Length stays that of the whole. It may be called concurrently.
 	Tamper func(method string, body []byte) []byte
-	// Log is told about each call at level debug; nil discards.
+	// Log gets a line for each call at level debug; nil discards.
 	Log *slog.Logger
 }
 
-// Server is a Koji hub as an http.Handler. Any path but /kojifiles/ is the
-// hub's.
+// Server is a Koji hub as an http.Handler. It answers calls at each path except /kojifiles/.
 type Server struct {
 	src   kojidb.Source
 	opts  Options
@@ -71,7 +65,7 @@ func New(src kojidb.Source, opts Options) *Server {
 	return s
 }
 
-// Calls returns how often each method was called, in multicalls too.
+// Calls returns how often each method was called, also within multicalls.
 func (s *Server) Calls() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,9 +10,8 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// signaturesJSON is what _listapi of a Koji 1.35.3 hub tells about each method,
-// without the documentation, and the name of its Python function, which
-// shows in faults.
+// signaturesJSON is the answer of a Koji 1.35.3 hub's _listapi without the documentation. It also has the
+// name of each method's Python function, which faults show.
 //
 //go:embed signatures.json
 var signaturesJSON string
@@ -21,7 +20,7 @@ var signaturesJSON string
 type signature struct {
 	name     string
 	python   string
-	self     bool // a bound method: Python counts self when it complains
+	self     bool // a bound method: Python's complaint about the number of arguments counts self
 	args     []any
 	argspec  any
 	argdesc  string
@@ -37,10 +36,10 @@ type param struct {
 	value    any
 }
 
-// signatures are those of the recorded hub.
+// signatures are the signatures of the recorded hub.
 var signatures = sync.OnceValue(func() map[string]*signature { return readSignatures(nil) })
 
-// readSignatures reads the signatures less some last parameters, their number by method.
+// readSignatures reads the signatures. less says how many last parameters to drop, by method.
 func readSignatures(less map[string]int) map[string]*signature {
 	v, err := python.ParseJSON(strings.TrimSpace(signaturesJSON))
 	if err != nil {
@@ -70,7 +69,7 @@ func readSignatures(less map[string]int) map[string]*signature {
 	return all
 }
 
-// shorten takes away the last n parameters of a method that has none without a default.
+// shorten removes the last n parameters of a method. All of its parameters must have defaults.
 func (s *signature) shorten(n int) {
 	spec := slices.Clone(s.argspec.([]any))
 	for _, i := range []int{0, 3} { // names, defaults
@@ -82,8 +81,7 @@ func (s *signature) shorten(n int) {
 	s.argdesc = "(" + strings.Join(described[:len(described)-n], ", ") + ")"
 }
 
-// bind assigns the arguments to the parameters. What Python refuses is raised
-// in Python's words.
+// bind assigns the arguments to the parameters. What Python refuses is raised in Python's words.
 func (s *signature) bind(args []any, named *python.Struct) (values map[string]any, rest []any, extra *python.Struct) {
 	values, extra = map[string]any{}, &python.Struct{}
 	if len(args) > len(s.params) {
@@ -166,8 +164,8 @@ func (s *signature) missing(names []string) string {
 	return fmt.Sprintf("%s() missing %d required positional argument%s: %s", s.python, len(names), plural, list)
 }
 
-// decodeArgs divides the params of a call into positional and named arguments:
-// the latter are a last struct with __starstar.
+// decodeArgs splits the params of a call into positional and named arguments. The named ones are a last
+// struct with __starstar.
 func decodeArgs(params []any) ([]any, *python.Struct) {
 	if n := len(params); n > 0 {
 		if last, ok := params[n-1].(*python.Struct); ok && python.Truth(last.Val("__starstar")) {
@@ -179,10 +177,10 @@ func decodeArgs(params []any) ([]any, *python.Struct) {
 	return params, &python.Struct{}
 }
 
-// The recorded hub calls itself 1.35.3, but was built from later sources. What follows is what
-// the release of that version lacks of it, found by comparing _listapi and the answers to the
-// recorded requests with those of a hub of the release. Besides, the release answers requests
-// that are ill-formed or too long with fault 1, not with HTTP 400, which is not imitated.
+// The recorded hub calls itself 1.35.3, but was built from later sources. The following differences to the
+// release of that version were found by comparing _listapi and the answers to the recorded requests with a
+// hub of the release. The release also answers malformed or too long requests with fault 1 instead of HTTP
+// 400; that is not imitated.
 
 // releasedSignatures lack listBuilds(promotedBefore, promotedAfter, promoter).
 var releasedSignatures = sync.OnceValue(func() map[string]*signature { return readSignatures(map[string]int{"listBuilds": 3}) })
@@ -194,8 +192,8 @@ func (s *Server) signatures() map[string]*signature {
 	return signatures()
 }
 
-// historyColumns are the data columns that queryHistory shows of a table: of a release not the
-// arches of external repos.
+// historyColumns returns the data columns of a table in queryHistory. The release does not show the arches of
+// external repos.
 func (s *Server) historyColumns(table string) string {
 	columns := versioned[table]
 	if s.opts.Released && table == "tag_external_repos" {

@@ -25,7 +25,7 @@ func listMethods(c *call) any {
 	return names
 }
 
-// listAPI is _listapi less the documentation, which is Koji's.
+// listAPI is _listapi without the documentation, which is Koji's.
 func listAPI(c *call) any {
 	list := make([]any, len(c.srv.signatures()))
 	for name, s := range c.srv.signatures() {
@@ -92,7 +92,7 @@ func getAllPerms(c *call) any {
 	return c.from("permissions").FieldList("id, name, description").Execute(python.NewStruct("order", "id"))
 }
 
-// listCGs is a struct by name of the content generators that have a user.
+// listCGs returns, by name, the content generators that have a user.
 func listCGs(c *call) any {
 	q := c.from("cg_users").Join("content_generator", "id", "cg_users.cg_id").Join("users", "id", "cg_users.user_id").
 		Is("cg_users.active").FieldList("id content_generator.id, name content_generator.name, user_name users.name")

@@ -10,7 +10,7 @@ import (
 // Koji's BUILD_STATES.
 const stateComplete = int64(1)
 
-// taggedFilter is what the calls about tagged builds ask for.
+// taggedFilter is what the calls about tagged builds can ask for.
 type taggedFilter struct {
 	tag, event        any
 	inherit           bool
@@ -73,7 +73,7 @@ func listTaggedArchives(c *call) any {
 	return c.taggedArchives(c.taggedFilter(tag.Val("id")))
 }
 
-// tagOrID takes an id as it is, whether there is such a tag or not.
+// tagOrID accepts each id, even if there is no such tag.
 func (c *call) tagOrID() any {
 	if n, ok := python.Integer(c.arg("tag")); ok {
 		return n
@@ -81,9 +81,8 @@ func (c *call) tagOrID() any {
 	return c.getID("tag", c.arg("tag"), true)
 }
 
-// taggedBuilds is Koji's readTaggedBuilds: complete builds of packages that
-// the tag's package list has and does not block, most recently tagged first
-// in each tag of the inheritance.
+// taggedBuilds is Koji's readTaggedBuilds: complete builds of packages that the tag's package list has and
+// does not block. In each tag of the inheritance the most recently tagged builds come first.
 func (c *call) taggedBuilds(w taggedFilter) []*python.Struct {
 	tags := c.lineage(w.tag, w.event, w.inherit)
 	list := packagesOf(c, packageFilter{tag: w.tag, pkg: w.pkg, event: w.event, inherit: true, blocked: true})
@@ -136,8 +135,7 @@ func (c *call) buildsIn(tag any, w taggedFilter) []*python.Struct {
 	return rowsInOrder(q, "-create_event,-id")
 }
 
-// buildType restricts a query over build to a type, and adds what the old
-// types know about a build.
+// buildType restricts a query over build to a type, and adds what the old types know about a build.
 func (c *call) buildType(q *query.Query, btype any) {
 	switch btype {
 	case nil:
@@ -168,13 +166,12 @@ func (c *call) taggedRPMs(w taggedFilter) any {
 	}
 	builds := c.taggedBuilds(w)
 	tags := c.lineage(w.tag, w.event, w.inherit)
-	c.Table("rpminfo") // the rows are those of now, though they are sent later
+	c.Table("rpminfo") // read now: the rows are those of now, although they are sent later
 	rpms := &python.Generator{Each: func(f func(any)) { c.fromBuilds(tags, builds, w.rpmsIn(c), f) }}
 	return []any{rpms, query.AnyList(builds)}
 }
 
-// fromBuilds collects what the tags' rows hold, if its build was listed for
-// that same tag.
+// fromBuilds collects the rows of the tags whose builds were listed for the same tag.
 func (c *call) fromBuilds(tags []any, builds []*python.Struct, in func(tag any) *query.Query, f func(any)) {
 	taggedIn := map[any]any{}
 	for _, b := range builds {
@@ -221,7 +218,7 @@ func (c *call) taggedArchives(w taggedFilter) any {
 	builds := c.taggedBuilds(taggedFilter{tag: w.tag, event: w.event, inherit: w.inherit, latest: w.latest, pkg: w.pkg, btype: w.btype})
 	tags := c.lineage(w.tag, w.event, w.inherit)
 	if w.event != nil && python.Truth(w.pkg) {
-		// Koji joins a second table with a create_event then.
+		// In this case Koji joins a second table with a create_event.
 		python.Exception("psycopg2.errors.AmbiguousColumn", "column reference \"create_event\" is ambiguous")
 	}
 	archives := &python.Generator{Each: func(f func(any)) { c.fromBuilds(tags, builds, w.archivesIn(c), f) }}

@@ -11,8 +11,7 @@ func getTag(c *call) any {
 
 func getTagID(c *call) any { return c.getID("tag", c.arg("info"), c.flag("strict")) }
 
-// tag is a tag's configuration now, at an event, or, with the event "auto", as
-// it was last.
+// tag returns a tag's configuration: now, at an event, or, with the event "auto", its last one.
 func (c *call) tag(info any, strict bool, event any, blocked bool) *python.Struct {
 	q := whereNameOrID(c.from("tag_config").Join("tag", "id", "tag_config.tag_id").Left("permissions", "id", "tag_config.perm_id").
 		FieldList(`id tag.id, name tag.name, perm_id, perm permissions.name, arches, locked
@@ -37,8 +36,7 @@ func (c *call) tag(info any, strict bool, event any, blocked bool) *python.Struc
 	return tag
 }
 
-// revoked is when the last configuration of a tag was revoked, nil if it is
-// active.
+// revoked returns when the last configuration of a tag was revoked, nil if it is active.
 func (c *call) revoked(info any) any {
 	rows := rowsInOrder(whereNameOrID(c.from("tag_config").Join("tag", "id", "tag_config.tag_id"), "tag", info).
 		FieldList("create_event, revoke_event"), "-create_event")
@@ -48,8 +46,7 @@ func (c *call) revoked(info any) any {
 	return rows[0].Val("revoke_event")
 }
 
-// tagExtra is a struct by key; a blocked key has no value. With blocked a
-// value is [blocked, value].
+// tagExtra returns a struct by key. A blocked key has no value; with blocked, each value is [blocked, value].
 func (c *call) tagExtra(tag, event any, blocked bool) *python.Struct {
 	extra := &python.Struct{}
 	for _, row := range c.from("tag_extra").Eq("tag_extra.tag_id", tag).At("tag_extra", event).FieldList("key, value").Rows() {
@@ -136,7 +133,7 @@ func listTags(c *call) any {
 	return q.Iterate(c.arg("queryOpts"))
 }
 
-// sidetag's plugin keeps what it needs to know in tag_extra.
+// The plugin sidetag keeps its data in tag_extra.
 func listSideTags(c *call) any {
 	q := c.from("tag").Join("tag_extra AS te1", "tag_id", "tag.id").Join("tag_extra AS te2", "tag_id", "tag.id").
 		Is("te1.active").Eq("te1.key", "sidetag").Eq("te1.value", "true").Is("te2.active").Eq("te2.key", "sidetag_user_id")

@@ -61,7 +61,7 @@ func listTasks(c *call) any {
 	return q.Iterate(c.arg("queryOpts"))
 }
 
-// whereOneOf is column = v or IN v, or not; None means NULL.
+// whereOneOf requires column = v or IN v, or the opposite; None means NULL.
 func whereOneOf(q *query.Query, ref string, v any, want bool) {
 	value := q.Ref(ref)
 	list, ok := v.([]any)
@@ -77,8 +77,7 @@ func whereOneOf(q *query.Query, ref string, v any, want bool) {
 	})
 }
 
-// decodeTask reads the XML-RPC document of a request or a result; a fault
-// stands for itself.
+// decodeTask decodes the XML-RPC document of a request or a result. A fault decodes to itself.
 func decodeTask(v any) any {
 	text, ok := v.(string)
 	if !ok || text == "" {

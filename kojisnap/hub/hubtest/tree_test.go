@@ -10,8 +10,7 @@ import (
 	"strings"
 )
 
-// node is an element of an XML-RPC document as it was sent: <int> and <i8> of
-// the same number differ.
+// node is an element of an XML-RPC document as it was sent: <int> and <i8> with the same number differ.
 type node struct {
 	Name  string
 	Text  string
@@ -19,8 +18,7 @@ type node struct {
 	whole string
 }
 
-// parseTree reads a document. White space between elements is dropped, that
-// inside of a leaf is kept.
+// parseTree parses a document. It drops white space between elements and keeps it within leaves.
 func parseTree(body []byte) (*node, error) {
 	d := xml.NewDecoder(bytes.NewReader(body))
 	root := &node{}
@@ -53,13 +51,12 @@ func parseTree(body []byte) (*node, error) {
 	}
 }
 
-// ordered are the members whose value is JSON that a client may have to write
-// again byte for byte: the order of their members counts.
+// ordered are the members whose value is JSON. A client may have to write them again byte for byte, so the
+// order of their members counts.
 var ordered = []string{"extra", "opts", "custom_opts", "data"}
 
-// normal sorts the members of structs, but not inside of those in ordered. The
-// extra of a tag is a struct that Koji makes of unordered rows: its own members
-// are sorted, what they hold is not.
+// normal sorts the members of structs, except within those in ordered. Koji makes the extra of a tag from
+// unordered rows: its own members are sorted, their contents are not.
 func (n *node) normal() *node {
 	tag := n.member("maven_include_all") != nil || n.member("arches") != nil
 	for _, c := range n.Child {
@@ -92,9 +89,8 @@ func (n *node) member(name string) *node {
 	return nil
 }
 
-// sort makes a set of each array that the path leads to, from the element
-// <value>: "" is the value itself, "*" every element or member of it, a number
-// one element, a name one member.
+// sort turns each array that the path leads to into a set, starting at the element <value>. In the path "" is
+// the value itself, "*" each element or member, a number one element, a name one member.
 func (n *node) sort(path ...string) {
 	if len(n.Child) == 0 {
 		return
@@ -122,8 +118,7 @@ func (n *node) sort(path ...string) {
 	}
 }
 
-// withoutFrames leaves of Python's tracebacks what a client can act on: the
-// exception's line.
+// withoutFrames reduces Python's tracebacks to what a client can act on: the exception's line.
 func (n *node) withoutFrames() *node {
 	if n.Name == "member" && n.Child[0].Text == "faultString" {
 		s := n.Child[1].Child[0]
@@ -152,7 +147,7 @@ func exceptionLine(s string) string {
 	return s
 }
 
-// drop removes members of a name everywhere.
+// drop removes all members with a name.
 func (n *node) drop(member string) *node {
 	n.Child = slices.DeleteFunc(n.Child, func(c *node) bool { return c.Name == "member" && c.Child[0].Text == member })
 	for _, c := range n.Child {
@@ -189,7 +184,7 @@ func (n *node) write(b *strings.Builder) {
 	b.WriteByte(')')
 }
 
-// difference tells where two trees differ, "" if they do not.
+// difference returns where two trees differ, "" if they do not.
 func difference(path string, got, want *node) string {
 	switch {
 	case got.Name != want.Name:

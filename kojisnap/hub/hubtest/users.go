@@ -125,8 +125,7 @@ func listUsers(c *call) any {
 	return q.Execute(c.arg("queryOpts"))
 }
 
-// permHolders lists the users who hold a permission themselves, or also
-// through their groups.
+// permHolders lists the users who hold a permission themselves or, with inherited, through their groups.
 func permHolders(c *call, perm any, inherited bool) []any {
 	var users []any
 	for _, row := range c.from("user_perms").Eq("user_perms.perm_id", perm).Is("user_perms.active").FieldList("user_id").Rows() {
@@ -150,8 +149,8 @@ func getUserPerms(c *call) any {
 	return names
 }
 
-// getUserPermsInheritance is a struct by permission of the groups that it
-// comes from; None stands for the user.
+// getUserPermsInheritance returns, for each permission, the groups that it comes from; None stands for the
+// user.
 func getUserPermsInheritance(c *call) any { return userPerms(c, true) }
 
 func userPerms(c *call, withGroups bool) *python.Struct {

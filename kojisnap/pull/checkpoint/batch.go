@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	// frameBytes is how much of a batch is gathered until it is compressed.
+	// frameBytes is how much of a batch is collected before it is compressed.
 	frameBytes = 256 << 10
-	// batchBytes is how large a batch may become, compressed, to be kept: some hundred MB of rows.
-	// Neither pages nor multicalls come near.
+	// batchBytes is the largest compressed size of a batch that is kept: some hundred MB of rows. Pages and
+	// multicalls are much smaller.
 	batchBytes = 16 << 20
 )
 
-// Batch is what one batch of a stage added. Its methods may be called concurrently. A nil Batch keeps
+// Batch has what one batch of a stage added. Its methods may be called concurrently. A nil Batch keeps
 // nothing.
 type Batch struct {
 	stage *Stage
 
 	mu     sync.Mutex
 	buf    []byte
-	packed []byte                // what was in buf before, compressed
+	packed []byte                // earlier contents of buf, compressed
 	shared map[string]*idset.Set // rows of names and events, by relation
 	notes  Notes
-	huge   bool // too large to be kept
+	huge   bool // too large to keep
 }
 
-// end says, behind the rows of a batch, what it was, and what else it noted.
+// end follows the rows of a batch. It says what the batch was, and what else it noted.
 type end struct {
 	IDs    []int64         `json:"ids,omitempty"`
 	Key    string          `json:"key,omitempty"`
@@ -40,7 +40,7 @@ type end struct {
 	Notes
 }
 
-// Notes is what a batch noted beside rows.
+// Notes are what a batch noted besides rows.
 type Notes struct {
 	Skipped []snapfile.LeftOut `json:"left,omitempty"`
 	Touched []int64            `json:"touched,omitempty"`  // builds that changed since the base
@@ -55,7 +55,7 @@ type RowKind string
 const (
 	InView  RowKind = "view"
 	Revoked RowKind = "revoked"
-	Gone    RowKind = "gone" // revoked before the base's event: nothing of it is in the snapshot
+	Gone    RowKind = "gone" // revoked before the base's event: the snapshot does not have it
 )
 
 // Begin begins a batch.
@@ -66,7 +66,7 @@ func (s *Stage) Begin() *Batch {
 	return &Batch{stage: s, shared: map[string]*idset.Set{}}
 }
 
-// Finish keeps the batch as what some ids came to.
+// Finish keeps the batch as the result for some ids.
 func (b *Batch) Finish(ctx context.Context, ids []int64) error {
 	if b == nil {
 		return nil
@@ -93,7 +93,7 @@ func (b *Batch) finish(ctx context.Context, e end) error {
 	return nil
 }
 
-// Row keeps a row. A batch that is too large is given up.
+// Row keeps a row. A batch that becomes too large is dropped.
 func (b *Batch) Row(name string, row [][]byte, kind RowKind) {
 	if b == nil {
 		return
@@ -116,14 +116,14 @@ func (b *Batch) Row(name string, row [][]byte, kind RowKind) {
 // pack compresses what was noted, so that a batch takes little memory.
 func (b *Batch) pack() {
 	b.packed = b.stage.journal.enc.EncodeAll(b.buf, b.packed)
-	if cap(b.buf) > 4*frameBytes { // a row was far larger than others
+	if cap(b.buf) > 4*frameBytes { // one row was far larger than the others
 		b.buf = nil
 	}
 	b.buf = b.buf[:0]
 }
 
-// SharedRow keeps, once, a row that other batches bring along, too: each keeps its own, for the others
-// may not be finished.
+// SharedRow keeps a row, once, that other batches add, too. Each batch keeps its own, because the others may
+// not finish.
 func (b *Batch) SharedRow(name string, id int64, row [][]byte) {
 	if b == nil {
 		return
@@ -142,7 +142,7 @@ func (b *Batch) SharedRow(name string, id int64, row [][]byte) {
 	}
 }
 
-// Note lets fn add to what the batch notes beside rows.
+// Note lets fn add to the batch's notes.
 func (b *Batch) Note(fn func(*Notes)) {
 	if b == nil {
 		return

@@ -16,7 +16,7 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// taken is what a resumed stage takes over.
+// taken is what a resumed stage has taken over.
 type taken struct {
 	rows  []string
 	notes []checkpoint.Notes
@@ -40,7 +40,8 @@ func state(begun time.Time) checkpoint.State {
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 5, time.UTC)
 
-// TestResume cuts a stage off and resumes it: what it finished comes back, and is not asked for again.
+// TestResume interrupts a stage and resumes it: what it has finished is taken over, and is not asked for
+// again.
 func TestResume(t *testing.T) {
 	ctx := t.Context()
 	s, err := dir.Open(t.TempDir())
@@ -74,7 +75,7 @@ func TestResume(t *testing.T) {
 			t.Error(answer, err)
 		}
 		lost := st.Begin()
-		lost.Row("rpmsigs", [][]byte{[]byte("4"), nil, nil}, checkpoint.InView) // of a batch that is not finished
+		lost.Row("rpmsigs", [][]byte{[]byte("4"), nil, nil}, checkpoint.InView) // its batch is never finished
 		return cut
 	})
 	if !errors.Is(err, cut) {
@@ -117,7 +118,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestOther does not take over what a pull about something else has left.
+// TestOther: nothing is taken over from a pull about something else.
 func TestOther(t *testing.T) {
 	a, b := state(noon), state(noon)
 	for name, change := range map[string]func(*checkpoint.State){
@@ -133,7 +134,7 @@ func TestOther(t *testing.T) {
 	}
 }
 
-// TestDamaged asks again for what a damaged part had.
+// TestDamaged: what a damaged part had is asked for again.
 func TestDamaged(t *testing.T) {
 	ctx := t.Context()
 	s, err := dir.Open(t.TempDir())

@@ -39,27 +39,27 @@ import (
 	"kojisnap/kojisnap/store"
 )
 
-// within is for how long a pull that was cut off can be resumed.
+// within is how long an interrupted pull can be resumed.
 const within = 12 * time.Hour
 
-// stateVersion is that of the form of states and parts.
+// stateVersion is the version of the format of states and parts.
 const stateVersion = 3
 
-// State is what a pull is about, as its object "state" has it: all that its parts depend on.
+// State says what a pull is about: everything that its parts depend on. The object "state" has it.
 type State struct {
-	Version     int            `json:"version"` // of the parts' form
+	Version     int            `json:"version"` // of the format
 	Hub         string         `json:"hub"`
 	Koji        string         `json:"koji_version"`
 	Scope       snapfile.Scope `json:"scope"`
 	Event       int64          `json:"event"`
-	EventTime   time.Time      `json:"event_time"` // another after a hub was restored from a backup
+	EventTime   time.Time      `json:"event_time"` // differs after a hub was restored from a backup
 	Base        string         `json:"base,omitempty"`
-	Since       int64          `json:"since,omitempty"` // of revocations
+	Since       int64          `json:"since,omitempty"` // for revocations
 	Incremental *Incremental   `json:"carry,omitempty"`
 	Begun       time.Time      `json:"begun"`
 }
 
-// Incremental says how a pull goes on from its base.
+// Incremental says how a pull continues its base.
 type Incremental struct {
 	After   int64         `json:"after"`
 	Overlap time.Duration `json:"overlap"`
@@ -82,13 +82,13 @@ func (s State) Same(other State) bool {
 	return bytes.Equal(s.encode(), other.encode())
 }
 
-// Journal is where a pull keeps what it has. A nil Journal keeps nothing.
+// Journal keeps the results of a pull in the store. A nil Journal keeps nothing.
 type Journal struct {
 	store   store.Store
 	log     *slog.Logger
-	all     string // prefix of the pulls of the same hub and tags
-	own     string // of this pull's parts; empty: nothing is kept
-	resumed bool   // there may be some already
+	all     string // prefix for pulls of the same hub and tags
+	own     string // prefix for this pull's parts; empty: nothing is kept
+	resumed bool   // parts may exist already
 
 	enc *zstd.Encoder
 }
@@ -99,8 +99,8 @@ func Open(s store.Store, hub string, tags []string, log *slog.Logger) *Journal {
 	return &Journal{store: s, log: log, all: snapfile.PullPrefix + hex.EncodeToString(sum[:8]) + "/"}
 }
 
-// Interrupted returns what a pull of the same hub and tags was about that was cut off, if that is not too
-// long ago; nil if there is none.
+// Interrupted returns the state of an interrupted pull of the same hub and tags, if it is not too old; nil if
+// there is none.
 func (j *Journal) Interrupted(ctx context.Context, now time.Time) (*State, error) {
 	r, err := j.store.Get(ctx, j.all+"state")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,7 +114,7 @@ func (j *Journal) Interrupted(ctx context.Context, now time.Time) (*State, error
 	if err != nil {
 		return nil, fmt.Errorf("a pull that was cut off: %w", err)
 	}
-	// A state that cannot be read is of no use, and no harm.
+	// A state that cannot be read is ignored.
 	s := new(State)
 	if json.Unmarshal(body, s) != nil || s.Version != stateVersion || s.Event <= 0 || now.Sub(s.Begun).Abs() >= within {
 		return nil, nil
@@ -122,8 +122,8 @@ func (j *Journal) Interrupted(ctx context.Context, now time.Time) (*State, error
 	return s, nil
 }
 
-// Begin removes what other pulls of the same hub and tags left, and notes what this one is about. What
-// cannot be removed does no harm: parts are taken over only by the pull that they are of.
+// Begin removes what other pulls of the same hub and tags left, and stores this pull's state. What it cannot
+// remove does no harm: only the pull that wrote a part uses it.
 func (j *Journal) Begin(ctx context.Context, s State) error {
 	if err := j.Drop(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -135,14 +135,14 @@ func (j *Journal) Begin(ctx context.Context, s State) error {
 	return j.store.Put(ctx, j.all+"state", bytes.NewReader(s.encode()))
 }
 
-// Resume goes on with the pull that was about s.
+// Resume continues the pull with state s.
 func (j *Journal) Resume(s State) {
 	j.keepFor(s)
 	j.resumed = true
 }
 
-// keepFor settles where parts go. The name has the digest of all that they depend on, so that two pulls
-// at once, one of which removes the other's state, never take each other's parts.
+// keepFor decides where parts are stored. The name has the digest of everything that the parts depend on. So
+// two pulls at the same time never take each other's parts, even if one removes the other's state.
 func (j *Journal) keepFor(s State) {
 	sum := sha256.Sum256(s.encode())
 	j.own = j.all + hex.EncodeToString(sum[:8]) + "/"

@@ -18,18 +18,18 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// A part is an object of finished batches of one stage, each in frames of zstd with checksums. A
-// batch is lines: its rows as COPY text, behind the relation's name and the row's kind; then, with
-// no name, an end.
+// A part is an object with finished batches of one stage, each in zstd frames with checksums. A batch
+// consists of lines: its rows as COPY text, each after the relation's name and the row's kind; then a line
+// without a name, an end.
 
-// Taker takes over what an earlier pull finished.
+// Taker takes over what an earlier pull has finished.
 type Taker interface {
-	// TakeRow takes a row, which is valid during the call.
+	// TakeRow takes a row. The row is valid only during the call.
 	TakeRow(relation string, row [][]byte, kind RowKind) error
 	TakeNotes(Notes)
 }
 
-// flush puts what was gathered.
+// flush stores what was collected.
 func (s *Stage) flush(ctx context.Context) error {
 	s.mu.Lock()
 	body := bytes.Clone(s.buf.Bytes())
@@ -44,15 +44,15 @@ func (s *Stage) flush(ctx context.Context) error {
 	name := s.journal.own + s.name + "-" + hex.EncodeToString(random[:])
 	if err := s.journal.store.Put(ctx, name, bytes.NewReader(body)); err != nil {
 		s.mu.Lock()
-		s.buf.Write(body) // after a cancellation Stage tries once more
+		s.buf.Write(body) // if it was canceled, Stage tries again
 		s.mu.Unlock()
 		return fmt.Errorf("keep a part of the pull: %w", err)
 	}
 	return nil
 }
 
-// takeOver adds what the parts of a stage hold. One that is damaged, or that another pull removed
-// meanwhile, is passed over: what it held is asked for again.
+// takeOver adds what the parts of a stage have. It skips a part that is damaged or that another pull has
+// removed: what it had is asked for again.
 func (s *Stage) takeOver(ctx context.Context, to Taker) error {
 	all, err := s.journal.store.List(ctx, s.journal.own+s.name+"-")
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *Stage) takeOver(ctx context.Context, to Taker) error {
 
 var errDamagedPart = errors.New("it is damaged")
 
-// wholePart reads a part and compares its checksums: no row of a damaged one counts.
+// wholePart reads a part and checks its checksums: no row of a damaged part is used.
 func (j *Journal) wholePart(ctx context.Context, name string) ([]byte, error) {
 	r, err := j.store.Get(ctx, name)
 	if err != nil {
@@ -99,7 +99,7 @@ func (j *Journal) wholePart(ctx context.Context, name string) ([]byte, error) {
 	return body, err
 }
 
-// eachLine gives the lines of a part without their ends; a line is valid during the call.
+// eachLine calls fn for the lines of a part, without their ends. A line is valid only during the call.
 func eachLine(body []byte, fn func(line []byte) error) error {
 	dec, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Stage) takePart(body []byte, to Taker) error {
 	})
 }
 
-// takeEnd takes over what a batch was.
+// takeEnd takes over the end of a batch.
 func (s *Stage) takeEnd(body []byte, to Taker) error {
 	var e end
 	if err := json.Unmarshal(body, &e); err != nil {

@@ -17,31 +17,30 @@ import (
 )
 
 const (
-	// partBytes is how much of finished batches, compressed, is gathered until a part is put, and
-	// flushAfter how long it waits at most for another batch: what a pull loses that is killed.
+	// partBytes is how much of finished batches, compressed, is collected before a part is stored.
+	// flushAfter is the longest wait for another batch. A killed pull loses that much.
 	partBytes  = 256 << 10
 	flushAfter = 10 * time.Second
 )
 
-// Stage is a part of a pull under way that consists of batches, which are kept when they are finished:
-// that of a multicall for some ids, or that of an answer under a key. What belongs to an id or a key
-// depends on nothing but what the pull is about, so a key names whatever else it depends on. Its methods
-// may be called concurrently. A nil Stage keeps nothing.
+// Stage is a part of a running pull. It consists of batches: of a multicall for some ids, or of an answer
+// with a key. Finished batches are kept. The rows for an id or a key depend only on the pull's State; a key
+// names whatever else they depend on. Its methods may be called concurrently. A nil Stage keeps nothing.
 type Stage struct {
 	journal *Journal
 	name    string
 
-	// What an earlier pull finished.
+	// What an earlier pull has finished.
 	ids     idset.Set
-	answers map[string]json.RawMessage // by keys
+	answers map[string]json.RawMessage // by key
 
 	mu   sync.Mutex
 	buf  bytes.Buffer // finished batches, compressed
-	last time.Time    // when something was put
+	last time.Time    // when something was stored last
 }
 
-// Stage runs a stage: to takes over what an earlier pull finished of it, and what this one finishes is
-// kept, also if it fails later. Without a name, or where nothing is kept, run gets a nil Stage.
+// Stage runs a stage. First to takes over what an earlier pull has finished of it. What this pull finishes is
+// kept, even if it fails later. Without a name, and with a nil Journal, run gets a nil Stage.
 func (j *Journal) Stage(ctx context.Context, name string, to Taker, run func(*Stage) error) error {
 	if j == nil || j.own == "" || name == "" {
 		return run(nil)
@@ -59,7 +58,7 @@ func (j *Journal) Stage(ctx context.Context, name string, to Taker, run func(*St
 	return errors.Join(err, s.flush(putCtx))
 }
 
-// Rest returns those of ids that no earlier pull finished.
+// Rest returns the ids that no earlier pull has finished.
 func (s *Stage) Rest(ids []int64) []int64 {
 	if s == nil {
 		return ids
@@ -67,8 +66,8 @@ func (s *Stage) Rest(ids []int64) []int64 {
 	return slices.DeleteFunc(slices.Clone(ids), s.ids.Has)
 }
 
-// Once returns what ask answers, which JSON can hold, and which is a batch of the stage: if an earlier
-// pull finished it, ask is not called.
+// Once returns the answer of ask, which must be valid in JSON, and keeps it as a batch of the stage. If an
+// earlier pull has finished it, ask is not called.
 func Once[T any](ctx context.Context, s *Stage, key string, ask func(*Batch) (T, error)) (answer T, err error) {
 	if s == nil {
 		return ask(nil)
@@ -90,13 +89,13 @@ func Once[T any](ctx context.Context, s *Stage, key string, ask func(*Batch) (T,
 	return answer, b.finish(ctx, end{Key: key, Answer: kept})
 }
 
-// Do is Once for what has no answer.
+// Do is Once without an answer.
 func Do(ctx context.Context, s *Stage, key string, ask func(*Batch) error) error {
 	_, err := Once(ctx, s, key, func(b *Batch) (struct{}, error) { return struct{}{}, ask(b) })
 	return err
 }
 
-// Digest is of ids, ascending, for keys.
+// Digest returns a digest of ids, for keys.
 func Digest(ids []int64) string {
 	h := sha256.New()
 	var buf [8]byte

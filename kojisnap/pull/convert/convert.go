@@ -1,4 +1,4 @@
-// Package convert makes rows of a snapshot, as COPY fields, of the values that a hub sends.
+// Package convert converts the values that a hub sends to rows of a snapshot, as COPY fields.
 package convert
 
 import (
@@ -11,14 +11,14 @@ import (
 	"kojisnap/kojisnap/snapshot"
 )
 
-// maxRow is how many bytes the text of a row may have. JSON may be three times what the hub sent, and
-// COPY text twice that: the row is in memory in several forms at once, see package hub.
+// maxRow is the largest size of a row's text in bytes. JSON may be three times as large as what the hub sent,
+// and COPY text twice that. The row is in memory in several forms at once, see package hub.
 const maxRow = 16 << 20
 
-// Converter makes rows of the values of hubs of one version. It may be used concurrently.
+// Converter converts the values of hubs of one version. It may be used concurrently.
 type Converter struct {
 	version hub.Version
-	members map[string][]string // of each relation: for each column, the member of the hub's rows that holds it
+	members map[string][]string // by relation: for each column the member of the hub's rows that has its value
 }
 
 // New returns a Converter.
@@ -30,9 +30,9 @@ func New(version hub.Version) Converter {
 	return c
 }
 
-// Row converts a row. fault is what makes it useless; columns that are right are there all the same.
-// lacks are the columns that it can go without. assume has the text of columns that the call does not
-// tell, nil for NULL. err says that the hub's rows are not what kojisnap knows.
+// Row converts a row. fault says why the row is useless; it has its valid columns nevertheless. lacks are
+// columns that the row can do without. assume has the text of columns that the call does not return, nil for
+// NULL. err says that the hub's rows have another form than kojisnap knows.
 func (c Converter) Row(name string, r hub.Value, assume map[string][]byte) (row [][]byte, lacks []snapshot.Lack, fault, err error) {
 	rel, from := relation.Get(name), c.members[name]
 	row = make([][]byte, len(rel.Columns))
@@ -42,14 +42,14 @@ func (c Converter) Row(name string, r hub.Value, assume map[string][]byte) (row 
 		start := len(buf)
 		v := r.Field(from[i])
 		if v.Kind() == hub.Missing && from[i] != column.Name {
-			v = r.Field(column.Name) // as other calls name it
+			v = r.Field(column.Name) // other calls use this name
 		}
 		if text, ok := assume[column.Name]; ok && v.Kind() == hub.Missing {
 			row[i] = text
 			continue
 		}
 		if column.Name == "cg_id" && v.Kind() == hub.Missing {
-			continue // of a list of builds, which are asked for by themselves if they have one
+			continue // in a list of builds: builds with extra are asked for one by one
 		}
 		if column.Since > 0 && !c.version.AtLeast(1, int(column.Since)) {
 			v = hub.Value{} // an older hub does not have it, whatever it sends
@@ -91,7 +91,7 @@ func (c Converter) Row(name string, r hub.Value, assume map[string][]byte) (row 
 	return row, lacks, fault, nil
 }
 
-// columnName names a column for people, by the hub's name, too, if that is another.
+// columnName names a column for people, with the hub's name if that differs.
 func (c Converter) columnName(rel *relation.Relation, i int) string {
 	name, from := rel.Name+"."+rel.Columns[i].Name, c.members[rel.Name][i]
 	if from != rel.Columns[i].Name {
@@ -100,8 +100,8 @@ func (c Converter) columnName(rel *relation.Relation, i int) string {
 	return name
 }
 
-// members maps columns to the members of the hub's rows: the same names, but for the cases
-// here (koji-hub: get_build, list_archives, query_history).
+// members maps columns to members of the hub's rows: the same names, except the cases here (koji-hub:
+// get_build, list_archives, query_history).
 func members(rel *relation.Relation) []string {
 	other := map[string]string{}
 	switch rel.Name {

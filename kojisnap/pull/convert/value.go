@@ -10,14 +10,14 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
-// valueError says that a value is none that the column can have, though it came as the hub's
-// method sends it: it is wrong in production, and in this row alone. Any other error of
-// appendColumn is of the hub, whose rows are all like this one.
+// valueError says that a column cannot have this value, although the hub's method sent it correctly:
+// production has a wrong value in this row. Each other error of appendColumn is about the hub, so all rows
+// have it.
 type valueError struct{ error }
 
 func badValue(format string, args ...any) error { return valueError{fmt.Errorf(format, args...)} }
 
-// appendColumn appends what COPY text, before escaping, has for a value of the hub.
+// appendColumn appends a value of the hub as COPY text, before escaping.
 func appendColumn(dst []byte, c *relation.Column, v hub.Value) (out []byte, null bool, err error) {
 	switch v.Kind() {
 	case hub.Missing:
@@ -64,7 +64,7 @@ func appendColumn(dst []byte, c *relation.Column, v hub.Value) (out []byte, null
 	case hub.String:
 		return append(dst, v.Text()...), false, nil
 	case hub.Struct, hub.Array, hub.Int, hub.Double, hub.Bool:
-		// JSON in a text column, which the hub sends parsed.
+		// A text column with JSON, which the hub sends parsed.
 		if c.Name == "extra" {
 			out, err := v.JSON(dst)
 			if err != nil {
@@ -76,15 +76,15 @@ func appendColumn(dst []byte, c *relation.Column, v hub.Value) (out []byte, null
 	return dst, false, fmt.Errorf("%s, not text", v.Kind())
 }
 
-// The times that PostgreSQL's timestamptz has, in seconds since 1970: from 4713 before Christ to
-// before 294277 after (datatype/timestamp.h).
+// The range of PostgreSQL's timestamptz in seconds since 1970: from 4713 BC to before 294277 AD
+// (datatype/timestamp.h).
 const (
 	firstTime = -210866803200
 	endOfTime = 9224318016000
 )
 
-// AppendTime appends a time as PostgreSQL writes timestamptz in UTC. Koji sends the seconds
-// since 1970 as a double (date_part), whose 53 bits hold microseconds until the year 2255.
+// AppendTime appends a time as PostgreSQL writes timestamptz in UTC. Koji sends seconds since 1970 as a
+// double (date_part), which has microseconds until the year 2255.
 func AppendTime(dst []byte, ts float64) ([]byte, error) {
 	switch {
 	case math.IsInf(ts, 1):
@@ -119,8 +119,8 @@ func Climbs(rel *relation.Relation, row [][]byte) (column string, err error) {
 	return "", nil
 }
 
-// EventTime is the time of an event, in seconds since 1970 as the hub sends it. It must be one that JSON, and
-// so a manifest, can hold.
+// EventTime returns the time of an event from the seconds since 1970 that the hub sends. JSON, and so a
+// manifest, must be able to represent it.
 func EventTime(ts float64) (time.Time, error) {
 	t := toTime(ts)
 	if math.IsNaN(ts) || math.IsInf(ts, 0) || t.Year() < 1 || t.Year() > 9999 {
@@ -129,7 +129,7 @@ func EventTime(ts float64) (time.Time, error) {
 	return t, nil
 }
 
-// toTime is the time of so many seconds since 1970, as Koji sends times.
+// toTime returns the time from seconds since 1970, as Koji sends times.
 func toTime(ts float64) time.Time {
 	whole, part := math.Modf(ts)
 	return time.Unix(int64(whole), int64(math.Round(part*1e6))*1000).UTC()

@@ -12,8 +12,8 @@ import (
 	"kojisnap/kojisnap/pull/checkpoint"
 )
 
-// batchCalls is how many calls go into one multicall at first: a reply stays below some
-// megabytes. The number follows the hub's answers, within bounds.
+// batchCalls is how many calls the first multicall has: its reply is at most some megabytes. Later multicalls
+// follow the hub's speed, within bounds.
 const (
 	batchCalls    = 500
 	minBatchCalls = 20
@@ -23,11 +23,11 @@ const (
 	slowAnswer  = 10 * time.Second
 )
 
-// batchSize is how many ids the next multicall is for.
+// batchSize is how many ids the next multicall has.
 type batchSize struct{ atomic.Int64 }
 
-// answered takes how long a batch of n took: half as many after a slow answer, twice as many after
-// a quick one to a full batch.
+// answered takes the time of a batch of n: a slow answer halves the size, a quick one to a full batch doubles
+// it.
 func (b *batchSize) answered(n int, took time.Duration) {
 	size := b.Load()
 	switch {
@@ -38,8 +38,8 @@ func (b *batchSize) answered(n int, took time.Duration) {
 	}
 }
 
-// Batches calls fn for slices of ids, some at the same time, each with the batch of the stage that keeps
-// what comes of it.
+// Batches calls fn for slices of ids, some of them concurrently, each with the batch of the stage that keeps
+// the results.
 func (p *Pager) Batches(ctx context.Context, s *checkpoint.Stage, ids []int64, bar progress.Counter, fn func(context.Context, *checkpoint.Batch, []int64) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.hub.Jobs())
@@ -53,7 +53,7 @@ func (p *Pager) Batches(ctx context.Context, s *checkpoint.Stage, ids []int64, b
 			if err := p.takeSlot(gctx); err != nil {
 				return err
 			}
-			start := time.Now() // not before: to wait for a slot is not the hub's time
+			start := time.Now() // waiting for a slot is not the hub's time
 			batch := s.Begin()
 			err := fn(gctx, batch, some)
 			p.freeSlot()
@@ -74,8 +74,8 @@ func (p *Pager) Batches(ctx context.Context, s *checkpoint.Stage, ids []int64, b
 	return ctx.Err()
 }
 
-// takeSlot waits until one of the requests that may be under way is free to be made. What takes a
-// slot calls nothing that takes one.
+// takeSlot waits until another request may be made. The holder of a slot must not call anything that takes
+// one.
 func (p *Pager) takeSlot(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:

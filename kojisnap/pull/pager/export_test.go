@@ -2,7 +2,7 @@ package pager
 
 import "time"
 
-// BatchSizes returns the sizes of batches after answers that took so long, each to a full batch.
+// BatchSizes returns the sizes of batches after answers with these times, each to a full batch.
 func BatchSizes(took []time.Duration) (sizes []int) {
 	var b batchSize
 	b.Store(batchCalls)

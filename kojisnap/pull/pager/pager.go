@@ -22,19 +22,20 @@ import (
 // Options are for tests: the zero value is what a pull uses.
 type Options struct {
 	Strategies map[string]string // forced, by relation
-	Batch      int               // ids in a batch
+	Batch      int               // ids of a batch
 	Page       int64             // rows of a page
-	// WholeList is how many things are asked for one by one at most where a list of all costs less for more.
+	// WholeList is the largest number of things to ask for one by one, where a list of all is cheaper for
+	// more.
 	WholeList *int
 }
 
-// Pager reads from one hub. Its methods may be called concurrently, but for UseBuildTypes.
+// Pager reads from one hub. Its methods may be called concurrently, except UseBuildTypes.
 type Pager struct {
 	hub        *hub.Client
 	log        *slog.Logger
 	progress   progress.Progress
 	test       Options
-	slots      chan struct{} // for each request of a batch or page that may be under way
+	slots      chan struct{} // one for each concurrent request of a batch or page
 	buildTypes []string
 }
 
@@ -43,14 +44,15 @@ func New(h *hub.Client, log *slog.Logger, p progress.Progress, o Options) *Pager
 	return &Pager{hub: h, log: log, progress: p, test: o, slots: make(chan struct{}, h.Jobs())}
 }
 
-// UseBuildTypes settles which types of builds the hub has: it lists builds by type.
+// UseBuildTypes sets the hub's types of builds: Pager lists builds by type.
 func (p *Pager) UseBuildTypes(names []string) { p.buildTypes = names }
 
-// wholeList is from how many builds on a list of all builds of a type costs less than to ask for each.
+// wholeList is the number of builds from which on listing all builds of a type costs less than asking for
+// each.
 const wholeList = 2000
 
-// WholeList reports whether n builds are so many that a list of all of the hub's modules costs less than to
-// ask for each whether it is one.
+// WholeList reports whether for n builds a list of all of the hub's modules costs less than asking for each
+// whether it is one.
 func (p *Pager) WholeList(n int) bool {
 	if p.test.WholeList != nil {
 		return n > *p.test.WholeList
@@ -58,17 +60,17 @@ func (p *Pager) WholeList(n int) bool {
 	return n > wholeList
 }
 
-// countedOnce is the Again of calls whose rows go into sets or replace rows of the same key: a row that
-// comes again does no harm.
+// countedOnce is the Again of calls whose rows go into sets or replace rows with the same key: it does no
+// harm if a row comes again.
 func countedOnce() {}
 
-// RowsOf is a call whose rows are judged one by one, and may come again.
+// RowsOf returns a call whose rows are judged one by one, and may come again.
 func RowsOf(call hub.Call) hub.Call {
 	call.Again, call.KeepBad = countedOnce, true
 	return call
 }
 
-// Count asks how many rows a call would answer.
+// Count asks how many rows a call would return.
 func (p *Pager) Count(ctx context.Context, s *checkpoint.Stage, call hub.Call) (int64, error) {
 	kwargs := map[string]any{"queryOpts": map[string]any{"countOnly": true}}
 	maps.Copy(kwargs, call.Kwargs)
@@ -86,7 +88,7 @@ func (p *Pager) Count(ctx context.Context, s *checkpoint.Stage, call hub.Call) (
 	})
 }
 
-// keyOf names a call in full.
+// keyOf identifies a call.
 func keyOf(call hub.Call) string { return fmt.Sprint(call.Method, call.Args, call.Kwargs) }
 
 // DescribeRow names a row for a message.

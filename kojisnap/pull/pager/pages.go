@@ -16,26 +16,26 @@ import (
 	"kojisnap/kojisnap/pull/checkpoint"
 )
 
-// ErrUnpaged says that a table could not be read by pages: the hub cannot encode a row, or rows
-// kept vanishing in between. One by one they can be read.
+// ErrUnpaged says that a table cannot be read by pages: the hub cannot encode a row, or rows kept vanishing.
+// The rows can still be read one by one.
 var ErrUnpaged = errors.New("cannot be read by pages")
 
 // RowFilter says which rows of a table are taken, and how.
 type RowFilter struct {
 	IDs    *idset.Set
-	Member string // the one that must be in IDs
-	// Take takes a row, which belongs to a batch. It may be called concurrently, and more than once for a
-	// row. nil: rows are not taken.
+	Member string // the member that must be in IDs
+	// Take takes a row that belongs to a batch. It may be called concurrently, and more than once for a row.
+	// nil: rows are not taken.
 	Take func(*checkpoint.Batch, hub.Value) error
 	Note bool // return the ids
 }
 
-// Pages reads all rows of a method, about rows of them, in the order of their keys, and takes those that
-// the filter says. name is the relation. Each page begins with the last row of the one before: if it does
-// not, rows went meanwhile and others moved up, and all is read again. So it is if a page has a row twice.
-// A short page ends the table only if there is nothing behind its last row. Each page is a batch of its
-// own, and one that an earlier pull has must fit the others like any. With rows below 0 the hub is asked
-// for their number. The error is ErrUnpaged if pages will not do.
+// Pages reads about rows rows of a method, all there are, in the order of their keys, and takes those that
+// the filter selects. name is the relation. Each page begins with the last row of the page before. If it does
+// not, rows have vanished and others have moved up: then Pages reads everything again. It does the same if a
+// page has a row twice. A short page ends the table only if there is nothing after its last row. Each page is
+// a batch, and a page of an earlier pull must fit the others, too. If rows is negative, Pages asks the hub
+// for the number. It returns ErrUnpaged if it cannot read the table by pages.
 func (p *Pager) Pages(ctx context.Context, s *checkpoint.Stage, name string, call hub.Call, order string, rows int64, filter RowFilter) ([]int64, error) {
 	if rows < 0 {
 		var err error
@@ -70,16 +70,16 @@ type paging struct {
 	size   int64
 	filter RowFilter
 	names  []string // of the members, in order
-	key    string   // all that a page depends on
+	key    string   // everything that a page depends on
 	round  int
 }
 
-// page is what is known of a page: the keys of its first and last rows, and the ids noted.
+// page has what is kept of a page: the keys of its first and last rows, and the noted ids.
 type page struct {
 	First string  `json:"first"`
 	Last  string  `json:"last"`
 	Rows  int64   `json:"rows"`
-	Twice bool    `json:"twice,omitempty"` // a row came twice, maybe for another
+	Twice bool    `json:"twice,omitempty"` // a row came twice, perhaps in the place of another
 	Noted []int64 `json:"noted,omitempty"`
 }
 
@@ -100,7 +100,7 @@ func (t *paging) all(ctx context.Context, rows int64) (noted []int64, moved bool
 	if err := g.Wait(); err != nil {
 		return nil, false, err
 	}
-	last, at := "", int64(0) // the last row so far, and its offset
+	last, at := "", int64(0) // key and offset of the last row so far
 	for i, this := range pages {
 		if i > 0 {
 			if before := pages[i-1]; before.Rows == t.size && this.First != before.Last || before.Rows < t.size && this.Rows > 0 {
@@ -128,7 +128,7 @@ func (t *paging) all(ctx context.Context, rows int64) (noted []int64, moved bool
 	}
 }
 
-// page returns the page from an offset on.
+// page returns the page at an offset.
 func (t *paging) page(ctx context.Context, offset int64) (page, error) {
 	key := fmt.Sprintf("%s: round %d, from %d", t.key, t.round, offset)
 	return checkpoint.Once(ctx, t.stage, key, func(b *checkpoint.Batch) (page, error) { return t.ask(ctx, b, offset) })
@@ -159,7 +159,7 @@ func (t *paging) ask(ctx context.Context, b *checkpoint.Batch, offset int64) (e 
 		}
 		member := row.Field(t.filter.Member)
 		id, ok := member.Int()
-		if !ok && member.Kind() != hub.Nil { // an external rpm is of no build
+		if !ok && member.Kind() != hub.Nil { // an external rpm belongs to no build
 			return fmt.Errorf("%s: %s, not an id, in the row %s", t.filter.Member, member.Kind(), DescribeRow(row))
 		}
 		if !ok || !t.filter.IDs.Has(id) {
@@ -176,7 +176,7 @@ func (t *paging) ask(ctx context.Context, b *checkpoint.Batch, offset int64) (e 
 	return e, err
 }
 
-// short is a key, or what stands for one that is too long to be remembered of each page.
+// short returns a key, or a shorter text instead of a key that is too long to keep for each page.
 func short(key []byte) string {
 	if len(key) > 200 {
 		sum := sha256.Sum256(key)
@@ -185,8 +185,8 @@ func short(key []byte) string {
 	return string(key)
 }
 
-// memberNames returns the names of the values of a call's rows when they are asked for as lists:
-// sorted, as Koji sorts them. Without a row they are nil.
+// memberNames returns the names of the values in a call's rows when they are asked for as lists: sorted, like
+// Koji's. Without a row it returns nil.
 func (t *paging) memberNames(ctx context.Context) ([]string, error) {
 	kwargs := map[string]any{"queryOpts": map[string]any{"limit": 1}}
 	maps.Copy(kwargs, t.call.Kwargs)

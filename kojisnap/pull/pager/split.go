@@ -8,12 +8,12 @@ import (
 	"kojisnap/kojisnap/hub"
 )
 
-// What the hub cannot send, because a row breaks its encoding or its query, is taken apart until the
-// row is alone. Rows that it can send, and that hold a value that is none, are not met here: they
-// arrive (hub.Call's KeepBad), and convert judges them.
+// If the hub cannot send a reply, because a row breaks its encoding or its query, the request is split until
+// that row is alone. Rows with an invalid value that the hub can send are not handled here: they arrive (see
+// KeepBad of hub.Call), and package convert judges them.
 
-// Each makes calls and gives their rows to fn. A reply that the hub cannot encode, or that is
-// ill-formed, is bisected until one call is left, which onBad judges: nil passes it over.
+// Each makes calls and passes their rows to fn. If a reply cannot be encoded or is malformed, Each splits the
+// calls until one is left, and passes that to onBad. A nil onBad skips it.
 func (p *Pager) Each(ctx context.Context, calls []hub.Call, fn func(i int, r hub.Row) error, onBad func(i int, err error) error) error {
 	for i := range calls {
 		calls[i] = RowsOf(calls[i])
@@ -53,8 +53,8 @@ func (p *Pager) eachFrom(ctx context.Context, calls []hub.Call, first int, fn fu
 	return p.eachFrom(ctx, calls[half:], first+half, fn, onBad)
 }
 
-// eachFaulty sees to the calls of a multicall that had faults: each once more, alone, as another
-// call may have been in its way.
+// eachFaulty repeats each call of a multicall that had a fault, alone: another call may have caused the
+// fault.
 func (p *Pager) eachFaulty(ctx context.Context, calls []hub.Call, first int, faulty map[int]error, fn func(i int, r hub.Row) error, onBad func(i int, err error) error) error {
 	for i := range calls {
 		err, isFaulty := faulty[i]
@@ -72,8 +72,8 @@ func (p *Pager) eachFaulty(ctx context.Context, calls []hub.Call, first int, fau
 	return nil
 }
 
-// Lasting tells whether a hub that answered HTTP 500, or that its database is in trouble, is in
-// trouble, or cannot answer this one call: then it answers others, and trying again will not help.
+// Lasting reports whether HTTP 500, or an error of the hub's database, is about this one call. Then the hub
+// answers other calls, and trying again does not help.
 func (p *Pager) Lasting(ctx context.Context, err error) error {
 	if !hub.Temporary(err) {
 		return err
@@ -84,12 +84,12 @@ func (p *Pager) Lasting(ctx context.Context, err error) error {
 	return fmt.Errorf("the hub answers others, but not this call: %s", err)
 }
 
-// Stream makes a call and gives its rows to fn.
+// Stream makes a call and passes its rows to fn.
 type Stream func(ctx context.Context, call hub.Call, fn func(r hub.Row) error) error
 
-// Split makes a call that the hub cannot answer whole by fewer and fewer rows, in an order that has no
-// two alike, and gives fn those that it can send. It returns how many it cannot, with the reason of
-// the first: of them all, whole is the reason. lost is -1 if the hub cannot even count them.
+// Split makes a call that the hub cannot answer as a whole, with fewer and fewer rows, in an order without
+// ties. It passes the rows that the hub can send to fn. It returns how many rows the hub cannot send, and the
+// reason for the first one; whole is the reason for the whole. lost is -1 if the hub cannot even count them.
 func (p *Pager) Split(ctx context.Context, ask Stream, call hub.Call, order string, whole error, fn func(r hub.Row) error) (lost int64, why, err error) {
 	with := func(opts map[string]any) hub.Call {
 		kwargs := map[string]any{"queryOpts": opts}
@@ -138,8 +138,8 @@ func (p *Pager) Split(ctx context.Context, ask Stream, call hub.Call, order stri
 	return lost, why, err
 }
 
-// countRows asks how many rows a call has, of one table or of the only one of queryHistory. What is no
-// number is -1.
+// countRows asks how many rows a call returns, of one table or of the only table of queryHistory. It returns
+// -1 if the answer is no number.
 func (p *Pager) countRows(ctx context.Context, call hub.Call) (int64, error) {
 	v, err := p.hub.Call(ctx, call)
 	if err != nil {
@@ -155,8 +155,8 @@ func (p *Pager) countRows(ctx context.Context, call hub.Call) (int64, error) {
 	return n, nil
 }
 
-// Broken reports whether a call failed for what the hub cannot send, and not for what was done with
-// its rows: ours.
+// Broken reports whether a call failed because of something that the hub cannot send, and not because of
+// ours: an error in handling its rows.
 func Broken(ctx context.Context, err, ours error) bool {
 	return err != nil && ours == nil && hub.Splittable(err) && ctx.Err() == nil
 }

@@ -28,16 +28,16 @@ import (
 // There were no archives: rows of them are taken to cost what rpms do. Pages are asked for as lists:
 // half the bytes, half the time.
 //
-// listTaggedRPMS is none of the strategies. Asked for one arch at a time it took the hub 10 s, but for its
-// largest reply, 131 MB, a worker of the hub grew to 480 MB (183 MB is the most that a pull makes
-// of one), and more builds in the tag make it more.
+// listTaggedRPMS is no strategy. Asked for one arch at a time it took the hub 10 s, but for its largest
+// reply, 131 MB, a worker of the hub grew to 480 MB, and more builds in the tag make it larger. A pull makes
+// a worker grow to 183 MB at most.
 type cost struct {
-	call, row, skip time.Duration // of a call by id; of a row of a page; of a row before a page
-	reply, bytes    int64         // of a call by id; of a row of a page
+	call, row, skip time.Duration // of a call by id; of a row in a page; of a row before a page
+	reply, bytes    int64         // of a call by id; of a row in a page
 	page            int64         // rows, of some 15 to 30 MB
 }
 
-// costModel is by relation.
+// costModel has the costs by relation.
 var costModel = map[string]cost{
 	"build":       {2600 * time.Microsecond, 40 * time.Microsecond, 4200 * time.Nanosecond, 3000, 1500, 20000},
 	"rpminfo":     {660 * time.Microsecond, 12 * time.Microsecond, 420 * time.Nanosecond, 12300, 700, 20000},
@@ -45,16 +45,16 @@ var costModel = map[string]cost{
 	"archiveinfo": {390 * time.Microsecond, 12 * time.Microsecond, 420 * time.Nanosecond, 300, 800, 20000},
 }
 
-// perCall is how many rows a call by id brings, times ten: a build and its type; the rpms of a
+// perCall is how many rows a call by id returns on average, times ten: a build and its type; the rpms of a
 // build; the signatures of an rpm; archives are few.
 var perCall = map[string]int64{"build": 20, "rpminfo": 100, "rpmsigs": 22, "archiveinfo": 1}
 
 const (
-	// RequestCost is that of a request, whatever it is for.
+	// RequestCost is the cost of a request, whatever it is for.
 	RequestCost = 2 * time.Millisecond
 	// byteCost weighs the bytes of replies: 100 MB a second.
 	byteCost = 10 * time.Nanosecond
-	// worthCounting is the cost from which on the hub is asked how large a table is.
+	// worthCounting is the cost from which on asking the hub for the size of a table pays.
 	worthCounting = 2 * time.Second
 )
 
@@ -64,19 +64,19 @@ const (
 	ByTable = "table"
 )
 
-// Estimate is what a part of a pull is expected to come to.
+// Estimate is the expected cost of a part of a pull.
 type Estimate struct {
 	Relation string  `json:"relation"`
 	By       string  `json:"by"` // id: asked for one by one, in multicalls; table: by pages of the whole; history
 	Requests int64   `json:"requests"`
 	Rows     int64   `json:"rows"`
 	Bytes    int64   `json:"bytes"`
-	Seconds  float64 `json:"seconds"` // of the hub, were it the one that the costs were measured on
+	Seconds  float64 `json:"seconds"` // of the hub on which the costs were measured
 }
 
 func (e Estimate) cost() float64 { return e.Seconds + float64(e.Bytes)*byteCost.Seconds() }
 
-// estimateIDs is for n calls by id.
+// estimateIDs estimates n calls by id.
 func estimateIDs(name string, n int64) Estimate {
 	c := costModel[name]
 	requests := (n + batchCalls - 1) / batchCalls
@@ -84,7 +84,7 @@ func estimateIDs(name string, n int64) Estimate {
 		Seconds: (time.Duration(n)*c.call + time.Duration(requests)*RequestCost).Seconds()}
 }
 
-// estimateTable is for the pages of a table of so many rows.
+// estimateTable estimates reading the pages of a table with so many rows.
 func (p *Pager) estimateTable(name string, rows int64) Estimate {
 	c := costModel[name]
 	requests := rows/p.pageRows(name) + 1
@@ -103,7 +103,7 @@ func (p *Pager) Choose(ctx context.Context, s *checkpoint.Stage, name string, n 
 	if n == 0 || forced == ByID || forced == "" && ids.Seconds < worthCounting.Seconds() {
 		return ids, nil
 	}
-	// A resumed pull keeps to what it chose, for pages are of no use to ids.
+	// A resumed pull must keep its choice: pages are useless for ids.
 	return checkpoint.Once(ctx, s, "plan of "+name, func(*checkpoint.Batch) (Estimate, error) { return p.compare(ctx, s, name, n, ids) })
 }
 
@@ -123,8 +123,8 @@ func (p *Pager) compare(ctx context.Context, s *checkpoint.Stage, name string, n
 	return best, nil
 }
 
-// tableRows estimates how many rows the pages of a table hold, by the newest id where that is
-// what the hub can tell fast.
+// tableRows estimates how many rows the pages of a table have. It uses the newest id if the hub can tell that
+// fast.
 func (p *Pager) tableRows(ctx context.Context, s *checkpoint.Stage, name string) (int64, error) {
 	newest := func(method string) (int64, error) {
 		call := hub.Call{Method: method, Kwargs: map[string]any{"queryOpts": map[string]any{"order": "-id", "limit": 1}}}
@@ -140,7 +140,7 @@ func (p *Pager) tableRows(ctx context.Context, s *checkpoint.Stage, name string)
 		return newest("listArchives")
 	case "rpminfo":
 		return newest("listRPMs")
-	case "rpmsigs": // nearly every rpm has a row with the empty key, and one with another
+	case "rpmsigs": // nearly every rpm has a row with the empty key, and one with another key
 		n, err := newest("listRPMs")
 		return 2 * n, err
 	}
@@ -155,9 +155,9 @@ func (p *Pager) tableRows(ctx context.Context, s *checkpoint.Stage, name string)
 	return rows, nil
 }
 
-// Table reads the rows of a relation by pages, if that is the cheaper strategy, and reports whether it
-// did. ids are all that the stage is about, for of those that an earlier pull finished it has pages. fn
-// reads the pages.
+// Table reads the rows of a relation by pages, if that is the cheaper strategy, and reports whether it did.
+// ids are all ids of the stage: for those that an earlier pull finished it may have pages. fn reads the
+// pages.
 func (p *Pager) Table(ctx context.Context, s *checkpoint.Stage, name string, ids []int64, fn func(ids *idset.Set, rows int64) error) (bool, error) {
 	strategy, err := p.Choose(ctx, s, name, len(s.Rest(ids)))
 	if err != nil || strategy.By != ByTable {

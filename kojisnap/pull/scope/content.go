@@ -18,26 +18,27 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// A compose of modules takes each module build's rpms from a tag of its own, which the build names in its
-// extra and nothing inherits. So it belongs to the scope, with what it inherits, and the modules that that
-// may hold. Each new module build brings a tag whose name nobody can know before.
+// A compose of modules takes the rpms of each module build from a tag of their own (its content tag), which
+// the build names in its extra and no tag inherits from. So the scope has that tag, with what it inherits
+// from, and the content tags of modules in these. Each new module build brings a tag whose name nobody can
+// know before.
 //
-// Whatever such a name is, it stops no pull: production's own composes do without the tag, too.
+// A bad name of a content tag never stops a pull: production's own composes work without the tag, too.
 
-// contentTags are what a pull knows of them.
+// contentTags has what a pull knows about content tags.
 type contentTags struct {
 	f      *Finder
 	found  map[int64]*snapfile.Content // by module build
-	looked map[string]string           // names that were looked up, with what was amiss
-	none   bool                        // there can be no module
-	event  any                         // as getTag takes it: when the tags that are named must be there
+	looked map[string]string           // tag names that were looked up, with what is wrong; "": nothing
+	none   bool                        // no module can exist
+	event  any                         // for getTag: the event at which the tags must exist
 }
 
 func newContentTags(f *Finder) *contentTags {
 	return &contentTags{f: f, found: map[int64]*snapfile.Content{}, looked: map[string]string{}, none: f.opt.NoContentTags, event: f.Event}
 }
 
-// list is what was found, by build.
+// list returns what was found, by build.
 func (c *contentTags) list() []snapfile.Content {
 	var all []snapfile.Content
 	for _, id := range slices.Sorted(maps.Keys(c.found)) {
@@ -46,9 +47,8 @@ func (c *contentTags) list() []snapfile.Content {
 	return all
 }
 
-// follow finds the module builds of tags, adds to names the content tags that are not in it, and
-// returns these. Of heads, which a compose may ask for, what they inherit is looked at by their own
-// package lists, too.
+// follow finds the module builds in tags. It adds their content tags to names, and returns the new ones. For
+// heads, which a compose may ask for, builds in inherited tags count by the head's own package list, too.
 func (c *contentTags) follow(ctx context.Context, heads, tags []int64, names map[int64]string) (more []int64, err error) {
 	if err := c.look(ctx); err != nil || c.none {
 		return nil, err
@@ -60,7 +60,7 @@ func (c *contentTags) follow(ctx context.Context, heads, tags []int64, names map
 	return c.add(ctx, builds, names)
 }
 
-// followNamed does so for module builds that were asked for by name.
+// followNamed does the same for module builds that were asked for by name.
 func (c *contentTags) followNamed(ctx context.Context, builds []snapfile.NamedBuild, names map[int64]string) (more []int64, err error) {
 	if c.none {
 		return nil, nil
@@ -73,7 +73,7 @@ func (c *contentTags) followNamed(ctx context.Context, builds []snapfile.NamedBu
 	return c.add(ctx, ids, names)
 }
 
-// add adds to names the content tags of builds, which are in found, and returns those that were not there.
+// add adds the content tags of builds in found to names, and returns the new ones.
 func (c *contentTags) add(ctx context.Context, builds []int64, names map[int64]string) (more []int64, err error) {
 	if len(builds) == 0 {
 		return nil, nil
@@ -84,7 +84,7 @@ func (c *contentTags) add(ctx context.Context, builds []int64, names map[int64]s
 	return c.lookUp(ctx, builds, names)
 }
 
-// look finds out, once, whether the hub has any module: most have none, and are asked no more.
+// look finds out, once, whether the hub has any module. Most hubs have none, and are asked nothing more.
 func (c *contentTags) look(ctx context.Context) error {
 	if c.none || len(c.found) > 0 {
 		return nil
@@ -92,7 +92,7 @@ func (c *contentTags) look(ctx context.Context) error {
 	n, err := c.f.pager.Count(ctx, nil, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "module", "state": 1}})
 	var fault *hub.Fault
 	switch {
-	case errors.As(err, &fault) && fault.Code == hub.FaultGeneric: // no such type of builds
+	case errors.As(err, &fault) && fault.Code == hub.FaultGeneric: // the hub has no such type of builds
 		c.f.log.DebugContext(ctx, "the hub has no modules", "err", err)
 		c.none = true
 	case err != nil:
@@ -103,7 +103,7 @@ func (c *contentTags) look(ctx context.Context) error {
 	return nil
 }
 
-// modules returns the module builds of tags that were not found before.
+// modules returns the module builds in tags that were not found before.
 func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64, error) {
 	calls := make([]hub.Call, len(tags))
 	for i, id := range tags {
@@ -129,8 +129,8 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 		}
 		return idset.Check(id)
 	}, func(i int, err error) error {
-		// As with a package filter that no hub can evaluate: production lists nothing of it to a compose either,
-		// and verify tells of that.
+		// As for a package filter that no hub can evaluate: production does not list the tag to a compose,
+		// either, and verify reports that.
 		c.f.log.InfoContext(ctx, "content tags of a tag's modules are not followed: the hub does not list them", "tag", tags[i], "err", err)
 		return nil
 	})
@@ -140,14 +140,14 @@ func (c *contentTags) modules(ctx context.Context, heads, tags []int64) ([]int64
 	return builds, nil
 }
 
-// readExtra reads which tags module builds name. What the base has of them is not asked for: extra
-// does not change, and where it does, the sweep finds it.
+// readExtra reads the names of content tags from module builds. It takes those that the base has from there:
+// extra does not change, and if it does, the sweep finds it.
 func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 	rest := map[int64]bool{}
 	for _, id := range builds {
 		rest[id] = true
 	}
-	for _, m := range c.f.opt.Content { // of what a pull that was cut off has asked
+	for _, m := range c.f.opt.Content { // what an interrupted pull has asked for
 		if rest[m.Build] && m.Tag != "" {
 			c.found[m.Build].Tag = m.Tag
 			delete(rest, m.Build)
@@ -200,7 +200,7 @@ func (c *contentTags) readExtra(ctx context.Context, builds []int64) error {
 	return nil
 }
 
-// lookUp finds the tags that module builds name at E.
+// lookUp finds the tags that module builds name, at E.
 func (c *contentTags) lookUp(ctx context.Context, builds []int64, names map[int64]string) (more []int64, err error) {
 	var wanted []string
 	for _, id := range builds {
@@ -222,7 +222,7 @@ func (c *contentTags) lookUp(ctx context.Context, builds []int64, names map[int6
 		var id int64
 		var now string
 		var why error
-		if err != nil || results[i].Err != nil { // one by one
+		if err != nil || results[i].Err != nil { // ask one by one
 			id, now, why = c.f.findTag(ctx, name)
 		} else {
 			id, now, why = c.f.tagOf(name, results[i].Value)
@@ -253,5 +253,5 @@ func (c *contentTags) lookUp(ctx context.Context, builds []int64, names map[int6
 	return more, nil
 }
 
-// maxModules is more module builds than a scope has, and than there is room for.
+// maxModules is more module builds than a scope has, and more than there is memory for.
 const maxModules = 100000

@@ -22,36 +22,36 @@ import (
 	"kojisnap/kojisnap/tagglob"
 )
 
-// Options say what is looked for.
+// Options say what to look for.
 type Options struct {
-	Tags   tagglob.Set // the tags that are asked for
+	Tags   tagglob.Set // the tags asked for
 	Asked  []string    // Tags as text, sorted
-	Builds []string    // builds beside the tags, by NVR or id
+	Builds []string    // builds besides the tags, by NVR or id
 	Event  int64       // E; 0: the last event before the hub's clock less Margin
 	Margin time.Duration
-	// Since is S, the event that history begins with, and SinceTime the time that S is the last event
-	// before, if Since is 0. With neither no history is asked for.
+	// Since is S, the event where the history begins. If it is 0, S is the last event before SinceTime. With
+	// neither, no history is asked for.
 	Since         int64
 	SinceTime     time.Time
 	NoContentTags bool
-	// Content is what a pull that was cut off found of content tags.
+	// Content is what an interrupted pull found about content tags.
 	Content []snapfile.Content
 }
 
-// Found is what a Finder has found so far.
+// Found has what a Finder has found so far.
 type Found struct {
 	Event      int64
 	EventTime  time.Time
-	Start      int64 // S; 0: no history is asked for
+	Start      int64 // S; 0: no history
 	Scope      snapfile.Scope
 	InScope    map[int64]bool    // tags of Scope.All by id
 	Named      idset.Set         // builds of the scope
-	Incomplete []IncompleteBuild // of those
-	Unmatched  []string          // patterns that choose no tag
+	Incomplete []IncompleteBuild // those of Named that are not complete
+	Unmatched  []string          // patterns that match no tag
 	Times      map[int64]float64 // of E and S, in seconds since 1970, as the hub sends them
 }
 
-// Finder finds what a pull is about. It is for one goroutine.
+// Finder finds the scope of a pull. It is for one goroutine.
 type Finder struct {
 	Found
 
@@ -61,11 +61,11 @@ type Finder struct {
 	log     *slog.Logger
 	opt     Options
 
-	asked   map[int64]string      // names of the tags that Options.Tags has, by id
-	modules []snapfile.NamedBuild // of the builds asked for by name, module builds
+	asked   map[int64]string      // names of the tags that Options.Tags selects, by id
+	modules []snapfile.NamedBuild // the module builds among those asked for by name
 	base    *snapfile.Snapshot    // nil: none
-	// sameHistory: the history of base begins with S for all of its tags, and has all that changed by the
-	// event after.
+	// sameHistory: the history of base begins with S for all of its tags. base has everything that changed
+	// up to the event after.
 	sameHistory bool
 	after       int64
 }
@@ -75,7 +75,7 @@ func New(h *hub.Client, p *pager.Pager, version hub.Version, log *slog.Logger, o
 	return &Finder{hub: h, pager: p, version: version, log: log, opt: o, Found: Found{InScope: map[int64]bool{}, Times: map[int64]float64{}}}
 }
 
-// UseBase settles the snapshot that the pull goes on from, which has all that changed by the event after.
+// UseBase sets the snapshot that the pull continues. It has everything that changed up to the event after.
 // sameHistory says whether its history begins with S for all of its tags.
 func (f *Finder) UseBase(base *snapfile.Snapshot, after int64, sameHistory bool) {
 	f.base, f.after, f.sameHistory = base, after, sameHistory

@@ -17,17 +17,17 @@ import (
 	"kojisnap/volumes"
 )
 
-// Builds beside the tags. What a compose names itself (Pungi's pkgset_koji_builds, extra files by NVR), or
-// what a bug is to be reproduced with, need not be in any tag of the scope. Such a build is pulled as one
-// that is tagged: its row, types, rpms, signatures, archives, and the components of those.
+// Builds besides the tags. A compose may name a build itself (Pungi's pkgset_koji_builds, extra files by
+// NVR), or a build may be needed to reproduce a bug; such a build need not be in any tag of the scope. It is
+// pulled like a tagged build: its row, types, rpms, signatures, archives, and their components.
 //
-// No event tells what becomes of it, so every pull asks for all of it while it is on the list. It is known
-// by its id: a draft that is promoted has another name then, and stays the build that was asked for.
+// Events do not show what happens to it, so each pull reads all of it while it is on the list. Its id
+// identifies it: a draft that is promoted gets another name, and remains the build that was asked for.
 
-// UnknownBuildError says that the hub has no such builds.
+// UnknownBuildError says that the hub does not have some builds.
 type UnknownBuildError struct {
 	Hub    string
-	Builds []string // as they were asked for
+	Builds []string // as asked for
 }
 
 func (e *UnknownBuildError) Error() string {
@@ -43,14 +43,14 @@ func (e *UnknownBuildError) Error() string {
 		e.Hub, noun, strings.Join(quoted, ", "))
 }
 
-// CheckBuildName refuses what cannot name a build: a number that is no id, a text that Koji's parse_NVR
-// does not take apart into name, version and release, or a part of which could not be a directory.
+// CheckBuildName refuses a text that cannot name a build: a number that is no id; a text that Koji's
+// parse_NVR does not split into name, version and release; or one with a part that could not be a directory.
 func CheckBuildName(name string) error {
 	_, err := buildInfo(name)
 	return err
 }
 
-// buildInfo is what getBuild takes for a build: the id of a text of digits, or else the text itself.
+// buildInfo returns getBuild's argument for a build: the id for a text of digits, otherwise the text itself.
 func buildInfo(name string) (any, error) {
 	if name != "" && strings.Trim(name, "0123456789") == "" {
 		id, err := strconv.ParseInt(name, 10, 32)
@@ -80,7 +80,7 @@ func cutLast(s, separator string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// FindBuilds finds the builds asked for by name, and puts them into the scope.
+// FindBuilds finds the builds asked for by name, and adds them to the scope.
 func (f *Finder) FindBuilds(ctx context.Context, s store.Store) error {
 	calls := make([]hub.Call, len(f.opt.Builds))
 	for i, name := range f.opt.Builds {
@@ -120,17 +120,17 @@ func (f *Finder) FindBuilds(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// namedRow is what matters of a build's row before all of it is read.
+// namedRow is the part of a build's row that is needed before all of it is read.
 type namedRow struct {
 	state  int64
-	module bool // its extra says so
+	module bool // its extra has a module
 }
 
-// askNamed asks for builds, each by a call of getBuild, and adds those that there are. It returns the names of
+// askNamed asks for builds, each by a call of getBuild, and adds those that exist. It returns the names of
 // the others.
 func (f *Finder) askNamed(ctx context.Context, asked []string, calls []hub.Call, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
 	add := func(name string, id int64, nvr string) {
-		if _, twice := builds[id]; !twice { // it may be asked for by its id, too
+		if _, twice := builds[id]; !twice { // it may also be asked for by its id
 			builds[id] = snapfile.NamedBuild{ID: id, NVR: nvr, Asked: name}
 		}
 	}
@@ -152,7 +152,7 @@ func (f *Finder) askNamed(ctx context.Context, asked []string, calls []hub.Call,
 		rows[id] = namedRow{state, r.Get("extra").Field("typeinfo").Field("module").Kind() == hub.Struct}
 		return nil
 	}, func(i int, why error) error {
-		// What the hub cannot send of it is judged when its rows are read.
+		// What the hub cannot send is judged when the build's rows are read.
 		id, isID := calls[i].Args[0].(int64)
 		nvr := ""
 		if !isID {
@@ -166,16 +166,16 @@ func (f *Finder) askNamed(ctx context.Context, asked []string, calls []hub.Call,
 		return nil
 	})
 	slices.Sort(unknown)
-	return slices.Compact(unknown), err // a reply that is bisected brings rows twice
+	return slices.Compact(unknown), err // after a split reply, rows may come twice
 }
 
-// findRenamed asks by their ids for builds that the hub does not have by these names any more, and that an
-// earlier pull found by them. It returns the names of those that it does not have at all.
+// findRenamed handles builds that the hub no longer has by these names, and that an earlier pull found by
+// them: it asks for them by their ids. It returns the names of those that do not exist at all.
 func (f *Finder) findRenamed(ctx context.Context, s store.Store, names []string, builds map[int64]snapfile.NamedBuild, rows map[int64]namedRow) (unknown []string, err error) {
 	if len(names) == 0 || s == nil {
 		return names, nil
 	}
-	all, err := repository.SnapshotsFunc(ctx, s, func(error) error { return nil }) // those that will do
+	all, err := repository.SnapshotsFunc(ctx, s, func(error) error { return nil }) // those that can be used
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ func (f *Finder) findRenamed(ctx context.Context, s store.Store, names []string,
 	return slices.Concat(unknown, gone), err
 }
 
-// IncompleteBuild is a build that was asked for by name, and that has no files that a compose could take.
+// IncompleteBuild is a build asked for by name that has no files for a compose.
 type IncompleteBuild struct {
 	ID    int64  `json:"id"`
 	Build string `json:"build"` // its NVR

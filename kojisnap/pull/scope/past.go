@@ -13,17 +13,17 @@ import (
 	"kojisnap/kojisnap/pull/pager"
 )
 
-// History is what the scope was at the events from some event S on: beside the view at E each row that
-// was revoked after S, with all that it refers to. queryHistory gives both, so the view at any event
-// N from S to E is the rows with create_event ≤ N < revoke_event.
+// History is the scope at all events from an event S on: besides the view at E each row that was revoked
+// after S, with everything that it refers to. queryHistory returns both. So the view at an event N from S to
+// E is the rows with create_event ≤ N < revoke_event.
 //
-// A tag that was inherited at some event since S, but is not at E, is a tag of the scope like any other, and
-// so is the content tag of a module that was tagged at some event since S.
+// A tag that was inherited at an event since S, but not at E, is in the scope like any other, and so is the
+// content tag of a module that was tagged at an event since S.
 //
-// A pull with a base keeps the base's revoked rows. It asks for those revoked since, as any pull
-// does, and for the history of tags that the base has not, or not from S on.
+// A pull with a base keeps the base's revoked rows. It asks for those revoked since, like each pull, and for
+// the history of tags that the base has not or not from S on.
 
-// FindStart finds S, where history is asked for.
+// FindStart finds S, if history is asked for.
 func (f *Finder) FindStart(ctx context.Context) error {
 	o := &f.opt
 	switch {
@@ -61,7 +61,7 @@ func (f *Finder) FindStart(ctx context.Context) error {
 	return f.startHistory(v, before.Format(time.RFC3339))
 }
 
-// startHistory takes a reply for the event that history begins with. The snapshot has it, so that
+// startHistory takes the answer about the event where history begins. The snapshot has that event, so that
 // calls can be pinned at it.
 func (f *Finder) startHistory(v hub.Value, asked string) error {
 	id, ok := v.Field("id").Int()
@@ -76,8 +76,8 @@ func (f *Finder) startHistory(v hub.Value, asked string) error {
 	return nil
 }
 
-// FindPast adds to the scope the tags that were inherited since S, those that hold the rpms of modules
-// that were tagged since S, and what all these inherited.
+// FindPast adds these tags to the scope: those that were inherited since S, those with the rpms of modules
+// that were tagged since S, and everything that all of these inherited from.
 func (f *Finder) FindPast(ctx context.Context) error {
 	if f.Start == 0 {
 		return nil
@@ -87,8 +87,8 @@ func (f *Finder) FindPast(ctx context.Context) error {
 		names[t.ID] = t.Name
 	}
 	after := f.Start
-	if f.sameHistory && !f.opt.NoContentTags { // the base's content tags may be wanted no longer
-		were := map[int64]string{} // inherited since S, whatever is now
+	if f.sameHistory && !f.opt.NoContentTags { // the base's content tags may not be wanted any longer
+		were := map[int64]string{} // inherited since S, whatever they are now
 		for _, t := range f.base.Manifest.Scope.All {
 			if _, known := names[t.ID]; !known {
 				were[t.ID] = t.Name
@@ -122,13 +122,13 @@ func (f *Finder) FindPast(ctx context.Context) error {
 			return err
 		}
 		level = found
-		if len(names) > known { // what those inherit at E has a past as well
+		if len(names) > known { // what these inherit from at E has a history, too
 			level = level[:0]
 			for id := range names {
 				level = append(level, id)
 			}
 		}
-		after = f.Start // of tags that the base may not have
+		after = f.Start // for tags that the base may not have
 	}
 	if len(names) == len(f.Scope.All) {
 		return nil
@@ -137,15 +137,15 @@ func (f *Finder) FindPast(ctx context.Context) error {
 	return nil
 }
 
-// pastParents adds to names the tags that some tags inherited at an event after another, and no more
-// at E, and returns those that are new.
+// pastParents adds tags to names: those that some tags inherited from at an event after another one, but not
+// at E. It returns the new ones.
 func (f *Finder) pastParents(ctx context.Context, tags []int64, after int64, names map[int64]string) (found []int64, err error) {
 	add := func(tag int64, link hub.Value) error {
 		child, _ := link.Field("tag_id").Int()
 		created, _ := link.Field("create_event").Int()
 		revoked, _ := link.Field("revoke_event").Int()
 		if child != tag || created > f.Event || revoked <= max(created, f.Start) {
-			return nil // the filter gives the links to children, too
+			return nil // the filter also returns the links to children
 		}
 		id, ok := link.Field("parent_id").Int()
 		name, named := link.Field("parent.name").Str()
@@ -185,7 +185,7 @@ func (f *Finder) pastParents(ctx context.Context, tags []int64, after int64, nam
 	return found, nil
 }
 
-// pastNames asks for the names of tags that only history has, as the base knew them, and returns those
+// pastNames asks for the names of tags that only the history has, as the base knew them. It returns those
 // that the hub has.
 func (f *Finder) pastNames(ctx context.Context, tags map[int64]string) (map[int64]string, error) {
 	var ids []int64

@@ -11,19 +11,19 @@ import (
 	"kojisnap/kojisnap/tagged"
 )
 
-// newPastContent is newContentTags for modules that were tagged before E. The tags that they name may have
-// been deleted since.
+// newPastContent is newContentTags for modules that were tagged before E. Their content tags may have been
+// deleted since.
 func newPastContent(f *Finder) *contentTags {
 	c := newContentTags(f)
-	if f.version.AtLeast(1, 26) { // getTag knows it
+	if f.version.AtLeast(1, 26) { // getTag accepts that
 		c.event = "auto"
 	}
 	return c
 }
 
-// followPast finds the module builds that tags had at an event after another and have no more at E, adds
-// to names the content tags that they name and that are not in it, and returns these. What such a build
-// names that is no tag is not told: production's composes did without it, too.
+// followPast finds module builds that were in tags at an event after another one, but not at E. It adds their
+// content tags to names, and returns the new ones. It does not report a name that is no tag: production's
+// composes worked without it, too.
 func (c *contentTags) followPast(ctx context.Context, tags []int64, after int64, names map[int64]string) (more []int64, err error) {
 	if err := c.look(ctx); err != nil || c.none {
 		return nil, err
@@ -44,7 +44,7 @@ func (c *contentTags) followPast(ctx context.Context, tags []int64, after int64,
 	return c.add(ctx, builds, names)
 }
 
-// pastBuilds are the builds whose taggings were revoked after S, not after E, and after another event.
+// pastBuilds returns the builds whose taggings were revoked after S and another event, up to E.
 func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64) (past idset.Set, err error) {
 	f := c.f
 	for _, tag := range tags {
@@ -60,7 +60,7 @@ func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64)
 			return idset.Check(id)
 		})
 		if pager.Broken(ctx, err, nil) {
-			continue // the rows that cannot be sent are told where the history is read
+			continue // rows that the hub cannot send are reported when the history is read
 		}
 		if err != nil {
 			return past, err
@@ -69,7 +69,7 @@ func (c *contentTags) pastBuilds(ctx context.Context, tags []int64, after int64)
 	return past, nil
 }
 
-// onlyModules returns those of builds that are modules.
+// onlyModules returns the modules among builds.
 func (c *contentTags) onlyModules(ctx context.Context, builds idset.Set) (modules idset.Set, err error) {
 	call := pager.RowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "module", "state": tagged.Complete}})
 	err = c.f.hub.Stream(ctx, call, func(r hub.Row) error {
@@ -78,7 +78,7 @@ func (c *contentTags) onlyModules(ctx context.Context, builds idset.Set) (module
 		}
 		return nil
 	})
-	if pager.Broken(ctx, err, nil) { // because of some module's row
+	if pager.Broken(ctx, err, nil) { // the row of some module
 		return builds, nil
 	}
 	return modules, err

@@ -13,9 +13,10 @@ import (
 	"kojisnap/kojisnap/snapfile"
 )
 
-// FindTags finds, from the tags asked for, all that they inherit at E, link by link, and, of the module
-// builds in those and of those asked for by name, the content tags with what they inherit. Links are followed without regard to depth
-// limits and filters: every tag of the scope must itself answer as in production.
+// FindTags finds the tags of the scope: those asked for, everything that they inherit from at E, and the
+// content tags of module builds in these and of those asked for by name, with what they inherit from. It
+// follows links without regard to depth limits and filters: each tag of the scope must itself answer as in
+// production.
 func (f *Finder) FindTags(ctx context.Context) error {
 	names := maps.Clone(f.asked)
 	heads := slices.Sorted(maps.Keys(f.asked))
@@ -38,7 +39,7 @@ func (f *Finder) FindTags(ctx context.Context) error {
 	return nil
 }
 
-// inherited adds to names what tags inherit that is not in it, and returns those and the tags.
+// inherited adds tags to names that the given ones inherit from. It returns the new ones and the given ones.
 func (f *Finder) inherited(ctx context.Context, heads []int64, names map[int64]string) (all []int64, err error) {
 	all = slices.Clone(heads)
 	for level := heads; len(level) > 0; {
@@ -78,7 +79,7 @@ func (f *Finder) inherited(ctx context.Context, heads []int64, names map[int64]s
 	return all, nil
 }
 
-// setScope settles the tags of the scope.
+// setScope sets the tags of the scope.
 func (f *Finder) setScope(ctx context.Context, names map[int64]string) {
 	f.Scope.All = nil
 	for id, name := range names {
@@ -92,7 +93,7 @@ func (f *Finder) setScope(ctx context.Context, names map[int64]string) {
 // findTag returns the id and the name of a tag at E.
 func (f *Finder) findTag(ctx context.Context, name string) (id int64, now string, err error) {
 	v, err := f.hub.Call(ctx, hub.Call{Method: "getTag", Args: []any{name}, Kwargs: map[string]any{"event": f.Event}, KeepBad: true})
-	if pager.Broken(ctx, err, nil) { // its extra, which the history has as text, may be no JSON, or hold what cannot be sent
+	if pager.Broken(ctx, err, nil) { // its extra, which the history has as text, may be no JSON or have something that cannot be sent
 		return f.tagByHistory(ctx, name, err)
 	}
 	if err != nil {
@@ -101,7 +102,7 @@ func (f *Finder) findTag(ctx context.Context, name string) (id int64, now string
 	return f.tagOf(name, v)
 }
 
-// tagOf takes getTag's answer about a name.
+// tagOf takes getTag's answer for a name.
 func (f *Finder) tagOf(name string, v hub.Value) (id int64, now string, err error) {
 	if v.IsNil() {
 		return 0, "", &UnknownTagError{f.hub.URL(), name, f.Event}
@@ -119,8 +120,8 @@ func (f *Finder) tagOf(name string, v hub.Value) (id int64, now string, err erro
 	return id, now, nil
 }
 
-// tagByHistory is getTag, of id and name alone, for a tag whose other values the hub cannot send. If
-// this fails, too, why is the error.
+// tagByHistory returns the id and name of a tag from its history, if the hub cannot send its other values. If
+// that fails, too, it returns why.
 func (f *Finder) tagByHistory(ctx context.Context, name string, why error) (id int64, now string, err error) {
 	why = fmt.Errorf("tag %q: %w", name, why)
 	v, err := f.hub.Call(ctx, hub.Call{Method: "getTagID", Args: []any{name}})

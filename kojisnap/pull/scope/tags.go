@@ -13,7 +13,7 @@ import (
 	"kojisnap/kojisnap/tagglob"
 )
 
-// NoTagsError says that patterns choose no tag at all.
+// NoTagsError says that patterns match no tag at all.
 type NoTagsError struct {
 	Hub   string
 	Tags  []string
@@ -28,7 +28,7 @@ func (e *NoTagsError) Error() string {
 	return fmt.Sprintf("hub %s has no tag %s that is chosen by %q: correct the patterns of the tags that are pulled", e.Hub, at, e.Tags)
 }
 
-// FindAsked finds the tags that are asked for at E: each name must be one, a pattern may choose none.
+// FindAsked finds the tags asked for, at E. Each name must be a tag; a pattern may match none.
 func (f *Finder) FindAsked(ctx context.Context) error {
 	f.asked = map[int64]string{}
 	for _, name := range f.opt.Tags.Names() {
@@ -56,9 +56,9 @@ func (f *Finder) FindAsked(ctx context.Context) error {
 	return nil
 }
 
-// ChooseTags finds the tags that the patterns of a set choose at an event, 0 for now, and which patterns
-// match none. The hub has no list of the tags of another time: it is made of today's, less what became
-// of them since.
+// ChooseTags finds the tags that the patterns of a set match at an event, 0 for now, and the patterns without
+// a match. The hub has no list of tags at another time: ChooseTags takes today's and undoes what has changed
+// since.
 func ChooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tagglob.Set, event int64) (chosen map[int64]string, unmatched []string, err error) {
 	there := map[int64]string{} // that the patterns match
 	if len(set.Patterns()) == 0 {
@@ -76,7 +76,7 @@ func ChooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 		if !ok {
 			return fmt.Errorf("hub %s: %.200s is not a tag", h.URL(), r.Value)
 		}
-		if name, ok := r.Get("name").Str(); ok && tagged.IsTagName(name) && set.Matches(name) { // no pattern chooses what is no text
+		if name, ok := r.Get("name").Str(); ok && tagged.IsTagName(name) && set.Matches(name) { // no pattern matches what is no text
 			there[id] = name
 		}
 		if len(there) > maxTags {
@@ -97,8 +97,8 @@ func ChooseTags(ctx context.Context, h *hub.Client, version hub.Version, set tag
 	return there, unmatched, nil
 }
 
-// asOf makes of the tags that there are those that there were at an event. It is called after they were
-// listed: what changes in between is among the changes.
+// asOf turns the present tags into those at an event. It is called after they were listed, so that later
+// changes are among those that it reads.
 func asOf(ctx context.Context, h *hub.Client, set tagglob.Set, event int64, there map[int64]string) error {
 	call := pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_config"}, "afterEvent": event}})
 	was := map[int64]string{}
@@ -131,5 +131,5 @@ func asOf(ctx context.Context, h *hub.Client, set tagglob.Set, event int64, ther
 	return nil
 }
 
-// maxTags is more tags than a hub has, and than there is room for.
+// maxTags is more tags than a hub has, and more than there is memory for.
 const maxTags = 200000

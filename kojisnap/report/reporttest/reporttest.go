@@ -11,7 +11,8 @@ import (
 )
 
 // Browse looks at pages, by name, with a real browser: contrast, widths, keyboard, print, links, requests. The browser's
-// driver is in a module of its own, browsertest. If KOJISNAP_SHOTS is set, the browser leaves pictures in that directory.
+// driver is in a module of its own, browsertest. If KOJISNAP_SHOTS is set, the pages and pictures of them are left in that
+// directory.
 func Browse(t *testing.T, pages map[string][]byte) {
 	t.Helper()
 	if _, err := exec.LookPath("chromium"); err != nil {
@@ -19,8 +20,13 @@ func Browse(t *testing.T, pages map[string][]byte) {
 	}
 	dir := t.TempDir()
 	for name, body := range pages {
-		if err := os.WriteFile(filepath.Join(dir, name+".html"), body, 0o644); err != nil {
-			t.Fatal(err)
+		for _, d := range []string{dir, os.Getenv("KOJISNAP_SHOTS")} {
+			if d == "" {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(d, name+".html"), body, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	_, here, _, _ := runtime.Caller(0)

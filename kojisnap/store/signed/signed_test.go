@@ -271,8 +271,7 @@ func (f failing) Put(ctx context.Context, name string, src io.ReadSeeker) error 
 	return f.Store.Put(ctx, name, src)
 }
 
-// TestSignatureFirst: whoever is cut off between signature and manifest leaves no snapshot that is not
-// signed.
+// TestSignatureFirst: an interruption between signature and manifest leaves no unsigned snapshot behind.
 func TestSignatureFirst(t *testing.T) {
 	key, _ := newKey(t)
 	below := newDir(t)

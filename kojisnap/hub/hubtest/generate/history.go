@@ -7,7 +7,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// sourcePackage is what all builds of a package have in common.
+// sourcePackage is what all builds of a package share.
 type sourcePackage struct {
 	owner  int32
 	epoch  int32 // null: none
@@ -45,7 +45,7 @@ func (g *generation) packages() {
 	}
 	for _, r := range g.releases {
 		if r.name == "f42-updates" {
-			continue // it inherits the list
+			continue // the tag inherits the list
 		}
 		branched := g.newEvent()
 		for i := range g.pkgs {
@@ -87,7 +87,7 @@ func (g *generation) list(pkg, tag, event int32, dead bool) {
 	}
 }
 
-// shape is the rpms of a package's builds.
+// shape returns the rpms of a package's builds.
 func (g *generation) shape(names *nameMaker, name string, noarch bool) []scaleRPM {
 	b := &g.big
 	arch := func(a string) int32 { return b.rpm.arch.Code(a) }
@@ -126,7 +126,7 @@ func (g *generation) shape(names *nameMaker, name string, noarch bool) []scaleRP
 	return rpms
 }
 
-// fate is what became of a build.
+// fate says what happened to a build.
 type fate uint8
 
 const (
@@ -138,8 +138,8 @@ const (
 	fateDeleted
 )
 
-// buildState is Koji's state of a build, fatePercent how many there are beside
-// 100 that are tagged.
+// buildState is Koji's state of a build. fatePercent is how many builds have the fate for each 100 tagged
+// ones.
 var (
 	buildState  = [...]int32{fateTagged: 1, fateUntagged: 1, fateNeverTagged: 1, fateFailed: 3, fateCanceled: 4, fateDeleted: 2}
 	fatePercent = [...]int{fateUntagged: 10, fateNeverTagged: 2, fateFailed: 8, fateCanceled: 1, fateDeleted: 3}
@@ -151,8 +151,7 @@ type job struct {
 	pkg     int32 // from 0
 }
 
-// history makes all builds, one after the other, those of ScaleTag anywhere
-// among the others.
+// history makes all builds in order. Those of ScaleTag are spread among the others.
 func (g *generation) history() {
 	var jobs []job
 	for i, r := range g.releases {
@@ -253,8 +252,8 @@ func (g *generation) rpms(build, version, release int32, p *sourcePackage, built
 	}
 }
 
-// signatures adds what the hub keeps of an rpm's: one with the empty key when
-// it is imported, more when it is signed.
+// signatures adds the rows that the hub keeps about an rpm's signatures: one with the empty key at import,
+// more when the rpm is signed.
 func (g *generation) signatures(rpm int32, key string, f fate) {
 	b := &g.big
 	sign := func(key string) {
@@ -276,11 +275,10 @@ func (g *generation) signatures(rpm int32, key string, f fate) {
 	}
 }
 
-// secondKey is one that rpms of all releases are signed with, too.
+// secondKey is a second key that signs rpms of all releases.
 const secondKey = "a5e1f3c2"
 
-// listings is how a build goes through the tags: into the candidate, and from
-// there into the release.
+// listings moves a build through the tags: into the candidate tag, and from there into the release.
 func (g *generation) listings(build int32, r release, f fate) {
 	if f == fateNeverTagged {
 		return
@@ -293,7 +291,7 @@ func (g *generation) listings(build int32, r release, f fate) {
 	first, moved := g.newEvent(), g.newEvent()
 	row(r.candidate, first, moved)
 	switch {
-	case f == fateTagged && g.rnd.IntN(100) == 0: // out and in again
+	case f == fateTagged && g.rnd.IntN(100) == 0: // untagged and tagged again
 		out := g.newEvent()
 		row(r.tag, moved, out)
 		row(r.tag, g.newEvent(), kojidb.Null)

@@ -11,32 +11,30 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// Tag is the tag that a generated hub's scope is about. The tags
-// f42-compose and f42-updates inherit from it, it inherits from f41.
+// Tag is the tag in the scope of a generated hub. It inherits from f41; f42-compose and f42-updates inherit
+// from it.
 const Tag = "f42"
 
 // Key is the key that nearly all rpms of ScaleTag are signed with.
 const Key = "105ef944"
 
-// Options say what Generate makes.
+// Options configure Hub.
 type Options struct {
 	// Seed decides everything that is random: the same options make the same
 	// rows.
 	Seed uint64
-	// Builds is how many builds are in ScaleTag; default 24,000. A build has 9
-	// rpms in the mean and each rpm 1.25 signatures, that with the empty key not
-	// counted.
+	// Builds is how many builds ScaleTag has; default 24,000. On average a build has 9 rpms, and an rpm 1.25
+	// signatures besides the one with the empty key.
 	Builds int
 	// Factor multiplies Builds; default 1.
 	Factor int
-	// Outside is how many times as many builds, rpms and signatures there are
-	// at least outside of ScaleTag, their ids among those of the others'.
-	// Default 10; negative: none.
+	// Outside is how many times as many builds, rpms and signatures are outside ScaleTag, at least. Their
+	// ids are mixed with the others'. Default 10; negative: none.
 	Outside int
 }
 
-// Hub makes a database as a distribution's hub has it. Every constraint of
-// Koji's schema holds. A hub of the default size takes some 0.5 GB of memory.
+// Hub makes a database like that of a distribution's hub. It meets all constraints of Koji's schema. A hub of
+// the default size takes some 0.5 GB of memory.
 func Hub(opts Options) (*kojidb.Memory, error) {
 	if opts.Builds == 0 {
 		opts.Builds = 24000
@@ -58,7 +56,7 @@ func Hub(opts Options) (*kojidb.Memory, error) {
 	return g.memory()
 }
 
-// generation is a database in the making.
+// generation is a database that is being made.
 type generation struct {
 	opts   Options
 	builds int // in ScaleTag
@@ -95,7 +93,7 @@ func newGeneration(opts Options) *generation {
 		g.rows[name] = t.Rows
 	}
 	g.big.init()
-	// Four years, of which the packages take little.
+	// The events cover four years. The packages take few of them.
 	events := int64(g.builds)*int64(max(opts.Outside, 0)+1)*4 + 1000
 	g.step = 4 * 365 * 24 * 3600 * 1e6 / events
 	return g
@@ -114,7 +112,7 @@ func (g *generation) newEvent() int32 {
 	return id
 }
 
-// since adds the columns of a versioned row that is active since now.
+// since adds the columns of a versioned row that is active from now on.
 func (g *generation) since(v kojidb.Values) kojidb.Values {
 	v["create_event"], v["creator_id"], v["active"] = int64(g.newEvent()), int64(1), true
 	return v

@@ -3,11 +3,11 @@ package generate
 import "kojisnap/kojisnap/hub/hubtest/kojidb"
 
 // ContentTag is the name of the content tag of the recorded module build,
-// postgresql-stream-16-4220250401.abcdef12, which the recorded hub does not have.
+// postgresql-stream-16-4220250401.abcdef12. The recorded hub does not have that tag.
 const ContentTag = "module-postgresql-16"
 
-// AddContentTag adds ContentTag to recorded rows, with the module's rpms in it: from
-// event 378 on, before the module was tagged. Composes of the module can be made then.
+// AddContentTag adds ContentTag and the module's rpms in it to recorded rows, from event 378 on, before the
+// module was tagged. With it, composes of the module can be made.
 func AddContentTag(m *kojidb.Memory) error {
 	const tag, pkg, build, event = 25, 35, 42, 378
 	row := func(v kojidb.Values) kojidb.Values {

@@ -30,7 +30,7 @@ func (m *Mutator) nvr(b kojidb.Values) string {
 	return fmt.Sprintf("%s-%s-%s", m.nameOf("package", b["pkg_id"]), b["version"], b["release"])
 }
 
-// build picks a build; one of Tags, if there are any, three of four times.
+// build picks a build at random. If there are Tags, three of four times it is one of theirs.
 func (m *Mutator) build(wanted func(kojidb.Values) bool) kojidb.Values {
 	if len(m.opts.Tags) > 0 && m.rnd.IntN(4) > 0 {
 		for range 5 {
@@ -46,14 +46,14 @@ func (m *Mutator) build(wanted func(kojidb.Values) bool) kojidb.Values {
 	return m.need("build", nil, wanted)
 }
 
-// insertBuild makes a build's row of a package old or new.
+// insertBuild makes the row of a build of a random package.
 func (m *Mutator) insertBuild(id, event int64, at python.Time, state int64, draft bool) kojidb.Values {
 	pkg := m.pick("package", nil, nil)
 	if pkg == nil || m.rnd.IntN(6) == 0 {
 		pkg = kojidb.Values{"id": m.id("package"), "name": m.newName()}
 		m.insert("package", pkg)
 	}
-	// Ids are never given again, so no other build has this version.
+	// An id is never used twice, so no other build has this version.
 	b := kojidb.Values{"id": id, "volume_id": int64(0), "pkg_id": pkg["id"], "version": fmt.Sprintf("%d.%d", 90+m.rnd.IntN(9), id),
 		"release": "1.fc42", "draft": draft, "create_event": event, "start_time": at, "state": state, "owner": m.editor()}
 	if draft {
@@ -73,8 +73,7 @@ func (m *Mutator) insertBuild(id, event int64, at python.Time, state int64, draf
 	return b
 }
 
-// fill gives a build its rpms, as an import does: each with its empty-key
-// signature.
+// fill gives a build its rpms as an import does, each with its signature with the empty key.
 func (m *Mutator) fill(b kojidb.Values) {
 	m.insert("build_types", kojidb.Values{"build_id": b["id"], "btype_id": m.need("btype", kojidb.Values{"name": "rpm"}, nil)["id"]})
 	name := m.nameOf("package", b["pkg_id"])
@@ -101,7 +100,7 @@ func newBuild(m *Mutator) string {
 	b := m.insertBuild(m.id("build"), event, m.now, stateComplete, false)
 	m.fill(b)
 	if m.rnd.IntN(3) > 0 {
-		m.event = 0 // tagging is another call
+		m.event = 0 // tagging is another call, with another event
 		m.putInto(b, m.tag())
 	}
 	return "new build " + m.nvr(b)
@@ -124,8 +123,7 @@ func endBuild(m *Mutator) string {
 	return fmt.Sprintf("build %s ended in state %d", m.nvr(b), state)
 }
 
-// begin is a transaction that takes its event and the id of a build, and
-// commits later.
+// begin starts a transaction that takes its event and a build's id now, and commits later.
 func begin(m *Mutator) string {
 	event, at := m.takeEvent()
 	t := transaction{event: event, build: m.id("build"), at: at}
@@ -133,8 +131,8 @@ func begin(m *Mutator) string {
 	return fmt.Sprintf("a transaction began: event %d, build %d", t.event, t.build)
 }
 
-// commit ends such a transaction: rows with ids below those that were seen. One
-// in three untags a build, the others import theirs.
+// commit ends such a transaction, so that rows with lower ids than known ones appear. One in three untags a
+// build; the others import theirs.
 func commit(m *Mutator) string {
 	if late := python.Time(m.opts.Late.Microseconds()); late > 0 {
 		m.open = slices.DeleteFunc(m.open, func(t transaction) bool { return m.now-t.at > late })
@@ -157,7 +155,7 @@ func commit(m *Mutator) string {
 	}
 	b := m.insertBuild(t.build, t.event, t.at, stateComplete, false)
 	m.fill(b)
-	// A package is not listed so late: the row would overlap a later revoked one.
+	// A package is not added to the list so late: the row would overlap one that was revoked later.
 	if tag := m.tag(); m.listed(b["pkg_id"], tag) {
 		m.putInto(b, tag)
 	}
@@ -170,7 +168,7 @@ func deleteBuild(m *Mutator) string {
 		m.revoke("tag_listing", kojidb.Values{"build_id": b["id"]})
 		m.event = 0
 	}
-	m.newEvent() // Koji takes one, though nothing is left to revoke
+	m.newEvent() // Koji makes an event even if nothing is left to revoke
 	for _, rpm := range m.all("rpminfo", kojidb.Values{"build_id": b["id"]}) {
 		m.remove("rpm_checksum", kojidb.Values{"rpm_id": rpm["id"]})
 		m.remove("rpmsigs", kojidb.Values{"rpm_id": rpm["id"]})
@@ -205,7 +203,7 @@ func (m *Mutator) reset(b kojidb.Values) {
 	m.update("build", kojidb.Values{"id": b["id"]}, kojidb.Values{"state": stateCanceled, "task_id": nil, "volume_id": int64(0)})
 }
 
-// recycleBuild begins a build anew that failed, was canceled or reset.
+// recycleBuild restarts a build that failed, was canceled or reset.
 func recycleBuild(m *Mutator) string {
 	b := m.need("build", nil, func(b kojidb.Values) bool {
 		if b["state"] != stateFailed && b["state"] != stateCanceled {
@@ -237,8 +235,7 @@ func ownBuild(m *Mutator) string {
 	return "changed the owner of build " + m.nvr(b)
 }
 
-// updated leaves the mark of a change that no versioned row shows in the
-// build's tags.
+// updated adds the row for a change that no versioned row in the build's tags shows.
 func (m *Mutator) updated(build any, kind int64) {
 	for _, listed := range m.all("tag_listing", kojidb.Values{"build_id": build, "active": true}) {
 		m.insert("tag_updates", kojidb.Values{"id": m.id("tag_updates"), "tag_id": listed["tag_id"], "update_event": m.newEvent(),
@@ -292,7 +289,7 @@ func signBuild(m *Mutator) string {
 	b := m.build(isComplete)
 	key := []string{Key, secondKey, "41526f0e"}[m.rnd.IntN(3)]
 	signed := 0
-	part := m.rnd.IntN(4) == 0 // who signs is killed now and then
+	part := m.rnd.IntN(4) == 0 // sometimes the signing process is killed
 	for _, rpm := range m.all("rpminfo", kojidb.Values{"build_id": b["id"]}) {
 		if part && m.rnd.IntN(2) == 0 || len(m.all("rpmsigs", kojidb.Values{"rpm_id": rpm["id"], "sigkey": key})) > 0 {
 			continue

@@ -8,7 +8,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojidb"
 )
 
-// keyColumns say what a row of a versioned table is about.
+// keyColumns are the columns that identify the subject of a versioned table's row.
 var keyColumns = map[string][]string{
 	"tag_config": {"tag_id"}, "tag_extra": {"tag_id", "key"}, "tag_inheritance": {"tag_id", "parent_id"},
 	"tag_packages": {"package_id", "tag_id"}, "tag_package_owners": {"package_id", "tag_id"}, "tag_listing": {"build_id", "tag_id"},
@@ -16,9 +16,9 @@ var keyColumns = map[string][]string{
 	"group_config": {"group_id", "tag_id"}, "group_req_listing": {"group_id", "tag_id", "req_id"}, "group_package_listing": {"group_id", "tag_id", "package"},
 }
 
-// Change changes what one key of a versioned table is about: it adds it, removes it, edits it, or
-// removes it and adds it again, as Koji's calls do. It returns "" where Koji would refuse, or
-// nothing refers to that key.
+// Change changes the row with one key in a versioned table, as Koji's calls do: it adds it, removes it, edits
+// it, or removes it and adds it again. It returns "" if Koji would refuse, or if the key refers to something
+// that does not exist.
 func (m *Mutator) Change(table string, key kojidb.Values) (description string, err error) {
 	err = m.attempt(func() { description = m.change(table, key) })
 	if errors.Is(err, errNothing) {
@@ -58,7 +58,7 @@ func (m *Mutator) change(table string, key kojidb.Values) string {
 	}
 	m.revoke(table, without(of))
 	m.create(table, m.edited(table, row))
-	if table == "tag_packages" { // Koji's _pkglist_add
+	if table == "tag_packages" { // as Koji's _pkglist_add does
 		if m.revoke("tag_package_owners", without(of)) > 0 {
 			m.create("tag_package_owners", kojidb.Values{"package_id": of["package_id"], "tag_id": of["tag_id"], "owner": m.editor()})
 		}
@@ -86,7 +86,8 @@ func (m *Mutator) isActive(table string, of kojidb.Values) bool {
 	return m.pick(table, of, isActive) != nil
 }
 
-// allows reports whether Koji would take a change of the key: what it refers to is there, and active.
+// allows reports whether Koji would accept a change of the key: everything that it refers to exists and is
+// active.
 func (m *Mutator) allows(table string, of kojidb.Values) bool {
 	for _, ref := range [][2]string{{"tag_id", "tag"}, {"parent_id", "tag"}, {"package_id", "package"}, {"build_id", "build"},
 		{"build_target_id", "build_target"}, {"external_repo_id", "external_repo"}, {"group_id", "groups"}, {"req_id", "groups"}} {
@@ -116,7 +117,7 @@ func (m *Mutator) allows(table string, of kojidb.Values) bool {
 	return true
 }
 
-// drop revokes what is about a key, with what Koji removes along with it.
+// drop revokes the row with a key, and everything that Koji removes with it.
 func (m *Mutator) drop(table string, of kojidb.Values) {
 	switch table {
 	case "tag_config":
@@ -133,7 +134,7 @@ func (m *Mutator) drop(table string, of kojidb.Values) {
 	}
 }
 
-// edited is a row with other values, or one of its key with first values.
+// edited returns a row with other values, or a first row with this key.
 func (m *Mutator) edited(table string, row kojidb.Values) kojidb.Values {
 	fresh := row["create_event"] == nil
 	set := func(columns ...any) kojidb.Values {
@@ -180,7 +181,7 @@ func (m *Mutator) edited(table string, row kojidb.Values) kojidb.Values {
 	return row
 }
 
-// swapPriorities lets two of a tag's parents, or of its external repos, change places.
+// swapPriorities swaps the priorities of two of a tag's parents or external repos.
 func swapPriorities(m *Mutator) string {
 	table, other := "tag_inheritance", "parent_id"
 	if m.rnd.IntN(2) == 0 {
@@ -197,7 +198,7 @@ func swapPriorities(m *Mutator) string {
 	return fmt.Sprintf("swapped the priorities of %v and %v in tag %v", a[other], b[other], a["tag_id"])
 }
 
-// replaceParent gives the priority that a parent has to another one.
+// replaceParent gives a parent's priority to another parent.
 func replaceParent(m *Mutator) string {
 	link := m.need("tag_inheritance", nil, isActive)
 	child := link["tag_id"].(int64)
@@ -211,7 +212,7 @@ func replaceParent(m *Mutator) string {
 	return fmt.Sprintf("tag %d inherits from %v, no longer from %v", child, link["parent_id"], was)
 }
 
-// newGroup makes a group, or takes one into another tag.
+// newGroup makes a group, or adds one to another tag.
 func newGroup(m *Mutator) string {
 	tag, name := m.tag(), m.newName()
 	id := m.id("groups")
@@ -236,8 +237,7 @@ func sideTag(m *Mutator) string {
 	return "new side tag " + name
 }
 
-// again makes a tag, a target or an external repo again that was deleted: Koji takes the id that its
-// name had.
+// again makes a deleted tag, target or external repo again. Koji reuses the id of its name.
 func again(m *Mutator) string {
 	table := []string{"tag_config", "build_target_config", "external_repo_config"}[m.rnd.IntN(3)]
 	column := keyColumns[table][0]

@@ -71,7 +71,7 @@ func groupPackage(m *Mutator) string {
 	return fmt.Sprintf("added %s to group %d", of["package"], of["group_id"])
 }
 
-// groupNeeds edits which other group a group brings along.
+// groupNeeds changes which other group a group requires.
 func groupNeeds(m *Mutator) string {
 	group := m.need("group_config", nil, isActive)
 	other := m.need("group_config", kojidb.Values{"tag_id": group["tag_id"]}, func(g kojidb.Values) bool { return isActive(g) && g["group_id"] != group["group_id"] })

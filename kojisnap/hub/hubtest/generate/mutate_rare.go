@@ -6,7 +6,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojidb"
 )
 
-// rare are the changes that a Mutator makes only if it is asked for them.
+// rare are the changes that a Mutator makes only with Options.Rare.
 var rare = []mutation{
 	{3, swapNames}, {3, handName}, {5, rebuild}, {2, newTarget},
 	{2, newExternalRepo}, {1, newChannel}, {1, newPermission}, {2, mavenInfo},
@@ -23,7 +23,7 @@ func (m *Mutator) two() (table string, a, b kojidb.Values) {
 	return table, a, m.need(table, nil, func(v kojidb.Values) bool { return free(v) && v["id"] != a["id"] })
 }
 
-// swapNames renames two rows, by way of a third name.
+// swapNames swaps the names of two rows, through a third name.
 func swapNames(m *Mutator) string {
 	table, a, b := m.two()
 	m.update(table, kojidb.Values{"id": a["id"]}, kojidb.Values{"name": m.newName()})
@@ -32,7 +32,7 @@ func swapNames(m *Mutator) string {
 	return fmt.Sprintf("%s %s and %s swap names", table, a["name"], b["name"])
 }
 
-// handName renames a row, and another to its old name.
+// handName renames a row, and gives its old name to another row.
 func handName(m *Mutator) string {
 	table, a, b := m.two()
 	name := m.newName()
@@ -41,7 +41,7 @@ func handName(m *Mutator) string {
 	return fmt.Sprintf("%s %s is renamed to %s, and %s takes its name", table, a["name"], name, b["name"])
 }
 
-// rebuild makes a build again that was reset: the same rpms under new ids.
+// rebuild builds a reset build again: the same rpms under new ids.
 func rebuild(m *Mutator) string {
 	b := m.build(func(b kojidb.Values) bool {
 		return isRegular(b) && len(m.all("rpminfo", kojidb.Values{"build_id": b["id"]})) > 0 && len(m.all("archiveinfo", kojidb.Values{"build_id": b["id"]})) == 0
@@ -81,10 +81,10 @@ func newChannel(m *Mutator) string {
 	return "new channel " + name
 }
 
-// newPermission makes a permission that a tag asks for.
+// newPermission makes a permission that a tag requires.
 func newPermission(m *Mutator) string {
 	id, name := m.id("permissions"), m.newName()
-	for len(m.all("permissions", kojidb.Values{"name": name})) > 0 { // what it is not checked for
+	for len(m.all("permissions", kojidb.Values{"name": name})) > 0 { // Koji does not check for it
 		name = m.newName()
 	}
 	m.insert("permissions", kojidb.Values{"id": id, "name": name})
@@ -95,7 +95,7 @@ func newPermission(m *Mutator) string {
 	return fmt.Sprintf("new permission %s, which tag %s asks for", name, m.nameOf("tag", config["tag_id"]))
 }
 
-// mavenInfo makes a maven build of one that was none, or edits it.
+// mavenInfo makes a build a maven build, or edits its maven info.
 func mavenInfo(m *Mutator) string {
 	b := m.build(isRegular)
 	of := kojidb.Values{"build_id": b["id"]}

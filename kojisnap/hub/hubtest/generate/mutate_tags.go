@@ -6,8 +6,8 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojidb"
 )
 
-// putInto tags a build, and lists its package in the tag if no list that the
-// tag has or inherits does.
+// putInto tags a build. If no package list of the tag, or of what it inherits from, has the package, it adds
+// the package.
 func (m *Mutator) putInto(b kojidb.Values, tag int64) {
 	if !m.listed(b["pkg_id"], tag) {
 		m.create("tag_packages", kojidb.Values{"package_id": b["pkg_id"], "tag_id": tag, "blocked": false})
@@ -26,7 +26,7 @@ func (m *Mutator) listed(pkg any, tag int64) bool {
 	return false
 }
 
-// ancestors are a tag and all that it inherits from.
+// ancestors returns a tag and all tags that it inherits from.
 func (m *Mutator) ancestors(tag int64) []int64 {
 	tags := []int64{tag}
 	seen := map[int64]bool{tag: true}
@@ -162,7 +162,7 @@ func editInheritance(m *Mutator) string {
 	return fmt.Sprintf("edited how %s inherits from %s", m.nameOf("tag", link["tag_id"]), m.nameOf("tag", link["parent_id"]))
 }
 
-// freePriority is one that no active row of the tag has, often the first where it is to meet staging's.
+// freePriority returns a priority that no active row of the tag has; with Options.Meet often the first one.
 func (m *Mutator) freePriority(table string, tag any) int64 {
 	random := !m.opts.Meet || m.rnd.IntN(2) == 0
 	for p := int64(0); ; p++ {
@@ -210,17 +210,17 @@ func newTag(m *Mutator) string {
 
 func deleteTag(m *Mutator) string {
 	if len(m.all("tag_config", kojidb.Values{"active": true})) < 4 {
-		panic(stepFault{errNothing}) // leave some for the other changes
+		panic(stepFault{errNothing}) // leave some for other changes
 	}
 	id := m.need("tag_config", nil, func(c kojidb.Values) bool {
-		// Nobody deletes a release; and its rows would all have to be kept twice.
+		// Nobody deletes a release, and all of its rows would have to be kept twice.
 		return isActive(c) && !m.keep[c["tag_id"]] && m.tx.Find("tag_packages").Where("tag_id", c["tag_id"]).Len() < 1000
 	})["tag_id"]
 	dropTag(m, id)
 	return "deleted tag " + m.nameOf("tag", id)
 }
 
-// dropTag revokes all that a tag has, and what leads to it.
+// dropTag revokes everything that a tag has, and everything that refers to it.
 func dropTag(m *Mutator, id any) {
 	for _, table := range []string{"tag_config", "tag_extra", "tag_inheritance", "tag_listing", "tag_packages", "tag_package_owners",
 		"tag_external_repos", "group_config", "group_req_listing", "group_package_listing"} {

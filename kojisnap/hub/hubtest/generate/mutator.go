@@ -13,58 +13,56 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// MutatorOptions say where a Mutator changes things.
+// MutatorOptions configure a Mutator.
 type MutatorOptions struct {
 	// Seed decides everything that is random.
 	Seed uint64
-	// Tags are the names of tags of which three of four changes are; default
-	// none, so any. They are not renamed or deleted.
+	// Tags are names of tags. Three of four changes are about them. They are not renamed or deleted.
+	// Default: no preference.
 	Tags []string
-	// Pace is the mean time between two events; default 1 s. The first comes
-	// after the last that there is.
+	// Pace is the mean time between two events; default 1 s. The first event comes after the last one in the
+	// database.
 	Pace time.Duration
-	// Late is how long after its event a transaction may commit; one that is
-	// older is rolled back. Default: for ever.
+	// Late is how long after its event a transaction may commit. Older ones are rolled back. Default: no
+	// limit.
 	Late time.Duration
-	// Rare asks for changes too that hardly ever happen: names that swap or are
-	// handed over, builds made again with the same rpms, tags made again that
-	// were deleted.
+	// Rare adds changes that hardly ever happen: two names are swapped, or a name moves to another row;
+	// builds are made again with the same rpms; deleted tags are made again.
 	Rare bool
-	// Meet lets production often take the first free priority, as staging's people do.
+	// Meet makes production often take the first free priority, as staging's users do.
 	Meet bool
-	// Names offers names for what is made; "" and names that are taken are made
-	// up instead. Default: all are made up.
+	// Names gives names for new things. If it returns "" or a used name, the Mutator makes one up. Default:
+	// all names are made up.
 	Names func() string
 }
 
-// Mutator changes a database as Koji would, at random: with its events, its
-// revoked rows, and without a trace where Koji leaves none. All constraints of
-// Koji's schema stay true. A Mutator is for one goroutine; its database may be
-// served meanwhile, and a request sees a step whole or not at all.
+// Mutator changes a database at random, as Koji would: with events, with revoked rows, and without a trace
+// where Koji leaves none. All constraints of Koji's schema stay true. A Mutator is for one goroutine. Its
+// database may be served at the same time: a request sees a step whole or not at all.
 type Mutator struct {
 	src   *kojidb.Memory
 	opts  MutatorOptions
 	rnd   *rand.Rand
 	names *nameMaker
 	now   python.Time
-	last  map[string]int64 // id given, by table
-	open  []transaction    // begun and not committed
+	last  map[string]int64 // the last id of each table
+	open  []transaction    // transactions that have not committed yet
 
 	tx    *kojidb.Tx
-	event int64 // of this step, 0: none yet
+	event int64 // of this step; 0: none yet
 	keep  map[any]bool
 }
 
-// transaction is one that took its ids long before it commits.
+// transaction has taken its ids long before it commits.
 type transaction struct {
 	event, build int64
 	at           python.Time
 }
 
-// errNothing means that there is nothing that a change could be made to.
+// errNothing says that nothing exists that the change could be made to.
 var errNothing = errors.New("nothing to change")
 
-// NewMutator prepares to change src. Tables that src lacks are added, empty.
+// NewMutator prepares to change src. It adds tables that src lacks, empty.
 func NewMutator(src *kojidb.Memory, opts MutatorOptions) (*Mutator, error) {
 	m := &Mutator{src: src, opts: opts, rnd: rand.New(rand.NewPCG(opts.Seed, 0x6d757461)), last: map[string]int64{}, keep: map[any]bool{}}
 	if opts.Pace == 0 {
@@ -126,7 +124,7 @@ var mutations = []mutation{
 	{3, begin}, {4, commit},
 }
 
-// Step makes one change and says which.
+// Step makes one change and describes it.
 func (m *Mutator) Step() (description string, err error) {
 	kinds := mutations
 	if m.opts.Rare {
@@ -152,7 +150,7 @@ func (m *Mutator) Step() (description string, err error) {
 	return "", errNothing
 }
 
-// attempt makes one change, or none if it panics with a stepFault.
+// attempt makes one change, or none if the change panics with a stepFault.
 func (m *Mutator) attempt(change func()) error {
 	defer func() { m.tx = nil }()
 	return m.src.Change(func(tx *kojidb.Tx) (err error) {
@@ -163,8 +161,8 @@ func (m *Mutator) attempt(change func()) error {
 	})
 }
 
-// id gives the next id of a table, as its sequence does: an id that was given
-// and not used does not come again.
+// id returns the next id of a table as its sequence does: it never returns an id twice, even if the first was
+// not used.
 func (m *Mutator) id(table string) int64 {
 	if _, ok := m.last[table]; !ok {
 		t := m.tx.Find(table)
@@ -179,7 +177,7 @@ func (m *Mutator) id(table string) int64 {
 	return m.last[table]
 }
 
-// newEvent is the step's event, one for all that a call of Koji changes.
+// newEvent returns the step's event. All changes of one call of Koji share it.
 func (m *Mutator) newEvent() int64 {
 	if m.event == 0 {
 		id, at := m.takeEvent()
@@ -225,13 +223,13 @@ func (m *Mutator) create(table string, v kojidb.Values) {
 	m.insert(table, v)
 }
 
-// revoke ends the active rows that match, and says how many.
+// revoke revokes the active rows that match, and returns how many.
 func (m *Mutator) revoke(table string, where kojidb.Values) int {
 	where["active"] = true
 	return m.update(table, where, kojidb.Values{"revoke_event": m.newEvent(), "revoker_id": m.editor(), "active": nil})
 }
 
-// pick returns a row at random, nil if none matches where and is wanted.
+// pick returns a random row that matches where and is wanted, or nil.
 func (m *Mutator) pick(table string, where kojidb.Values, wanted func(kojidb.Values) bool) kojidb.Values {
 	t := m.tx.Find(table)
 	rows := kojidb.Hits{High: t.Size()}
@@ -268,7 +266,7 @@ func (m *Mutator) pick(table string, where kojidb.Values, wanted func(kojidb.Val
 	return nil
 }
 
-// need is pick; without a row the step is another one.
+// need is pick, but ends the step if there is no row; then another change is tried.
 func (m *Mutator) need(table string, where kojidb.Values, wanted func(kojidb.Values) bool) kojidb.Values {
 	v := m.pick(table, where, wanted)
 	if v == nil {
@@ -277,7 +275,7 @@ func (m *Mutator) need(table string, where kojidb.Values, wanted func(kojidb.Val
 	return v
 }
 
-// editor is who makes a change.
+// editor returns the user who makes a change.
 func (m *Mutator) editor() int64 {
 	return m.need("users", nil, func(u kojidb.Values) bool { return u["usertype"] == userNormal })["id"].(int64)
 }
@@ -301,7 +299,7 @@ func (m *Mutator) nameOf(table string, id any) string {
 	return python.AsString(rows[0]["name"])
 }
 
-// without copies a row less some columns and what create sets.
+// without copies a row without some columns and without what create sets.
 func without(v kojidb.Values, columns ...string) kojidb.Values {
 	out := kojidb.Values{}
 	for c, x := range v {
@@ -320,7 +318,7 @@ func (m *Mutator) digest() string {
 	return hex.EncodeToString(b)
 }
 
-// newName is one that no package, tag, user, target, repo or group has.
+// newName returns a name that no package, tag, user, target, repo or group has.
 func (m *Mutator) newName() string {
 	if m.opts.Names != nil {
 		if name := m.opts.Names(); name != "" && m.names.take(name) {
@@ -334,7 +332,7 @@ func (m *Mutator) newName() string {
 	return name
 }
 
-// caught makes an error of what a mutation panicked with.
+// caught turns the panic of a mutation into an error.
 func caught(err *error) {
 	switch r := recover().(type) {
 	case nil:

@@ -6,15 +6,13 @@ import (
 	"strings"
 )
 
-// nameMaker makes names as Fedora's packages have them. No two names that it
-// gives are the same.
+// nameMaker makes names like those of Fedora's packages. It never makes a name twice.
 type nameMaker struct {
 	rnd  *rand.Rand
 	used map[string]bool
 }
 
-// families are the prefixes of source packages with their share in percent; the
-// rest has none.
+// families are prefixes of source packages with their share in percent. The others have no prefix.
 var families = []struct {
 	prefix string
 	share  float64
@@ -53,8 +51,7 @@ func (m *nameMaker) word() string {
 	return b.String()
 }
 
-// source returns the name of a new source package, and whether it is of a kind
-// whose packages are noarch as a rule.
+// source returns the name of a new source package, and whether packages of that family are usually noarch.
 func (m *nameMaker) source() (name string, noarch bool) {
 	for {
 		prefix := ""

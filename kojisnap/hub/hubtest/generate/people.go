@@ -145,7 +145,7 @@ func (g *generation) inherit(child, parent string, priority int, filter string) 
 		"priority": priority, "intransitive": false, "noconfig": false, "pkg_filter": filter}))
 }
 
-// groups are those that mock installs.
+// groups makes the groups that mock installs.
 func (g *generation) groups(tag int64) {
 	if len(g.rows["groups"]) == 0 {
 		g.add("groups", kojidb.Values{"id": int64(1), "name": "build"}, kojidb.Values{"id": int64(2), "name": "srpm-build"})

@@ -50,8 +50,7 @@ type versionedColumns struct {
 	active                           kojidb.BoolColumn
 }
 
-// row adds a row that was made at an event, and revoked at another one, by the
-// same user, unless that is null.
+// row adds a row that a user made at an event and revoked at another one; null: it is active.
 func (v *versionedColumns) row(create, revoke, user int32) {
 	v.create.Add(create)
 	v.creator.Add(user)
@@ -81,7 +80,7 @@ func (b *bigTables) init() {
 	b.build.extra = kojidb.HexColumn{Width: 20, Prefix: &kojidb.TextColumn{Texts: kojidb.NewTexts()}, Suffix: `"}}`}
 }
 
-// grow makes room for the builds, for their rpms and the signatures of these.
+// grow makes room for builds, their rpms, and the rpms' signatures.
 func (b *bigTables) grow(builds, rpms int) {
 	kojidb.Grow(builds, &b.build.id, &b.build.volume, &b.build.pkg, &b.build.epoch, &b.build.event, &b.build.state, &b.build.task,
 		&b.build.owner, &b.build.version, &b.build.release, &b.build.start, &b.build.completion, &b.build.source, &b.build.extra,

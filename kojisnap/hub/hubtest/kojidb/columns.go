@@ -9,10 +9,9 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// columnStore keeps each column as one slice, for tables of millions of rows: a
-// row of rpmsigs takes 24 bytes, and none of it is the garbage collector's
-// work. Integers and texts are found through indexes that are made when first
-// used, in 4 to 8 bytes a row.
+// columnStore keeps each column as one slice, for tables with millions of rows. A row of rpmsigs takes 24
+// bytes, without any work for the garbage collector. Integers and texts are found by indexes, which are made
+// at their first use and take 4 to 8 bytes a row.
 type columnStore struct {
 	rows int32
 	cols []Column
@@ -47,16 +46,16 @@ func (c *HexColumn) grow(n int) {
 	}
 }
 
-// coded is a column whose values are kept as numbers that an index can count.
+// coded is a column whose values are stored as small numbers, which an index can use as positions.
 type coded interface {
-	numbers() []int32 // null is NULL
+	numbers() []int32 // null: NULL
 	number(v any) (int32, bool)
 }
 
 const Null = math.MinInt32
 
-// tableOfColumns makes a table. All columns must have as many rows, but those
-// that are the same in every row need not.
+// tableOfColumns makes a table. All columns must have the same number of rows, except those with one value
+// for all rows.
 func tableOfColumns(name string, names []string, cols []Column) *Table {
 	s := &columnStore{cols: cols, indexes: make([]*codeIndex, len(cols))}
 	for _, c := range cols {
@@ -113,14 +112,13 @@ func (s *columnStore) ascending(i int) bool {
 	return ok && s.index(i, c).unique
 }
 
-// codeIndex finds the rows by a column's number. The rows of number first+k are
-// those at start[k] to start[k+1] of order, which is nil if the rows are in the
-// order of the column.
+// codeIndex finds rows by a column's number. The rows with number first+k are order[start[k]:start[k+1]].
+// order is nil if the rows are in the order of the column.
 type codeIndex struct {
 	first  int64
 	start  []int32
 	order  []int32
-	unique bool // and in order, without NULL
+	unique bool // each value once, in order, without NULL
 }
 
 func newCodeIndex(numbers []int32) *codeIndex {
@@ -172,8 +170,8 @@ func (x *codeIndex) find(n int32) Hits {
 	return Hits{List: x.order[low:high]}
 }
 
-// IntColumn is integers of 32 bit, as ids and events are. They should lie close
-// together: an index takes room for each number between the ends.
+// IntColumn has 32 bit integers, such as ids and events. They should be close together: an index takes room
+// for each number in their range.
 type IntColumn struct{ vals []int32 }
 
 func (c *IntColumn) Len() int32       { return int32(len(c.vals)) }
@@ -192,14 +190,14 @@ func (c *IntColumn) number(v any) (int32, bool) {
 	return int32(n), ok && n > Null && n <= math.MaxInt32
 }
 
-// LongColumn is integers of 64 bit, none of them NULL.
+// LongColumn has 64 bit integers without NULL.
 type LongColumn struct{ vals []int64 }
 
 func (c *LongColumn) Len() int32      { return int32(len(c.vals)) }
 func (c *LongColumn) Add(n int64)     { c.vals = append(c.vals, n) }
 func (c *LongColumn) get(n int32) any { return c.vals[n] }
 
-// TimeColumn is times; 0 is NULL.
+// TimeColumn has times; 0 is NULL.
 type TimeColumn struct{ vals []python.Time }
 
 func (c *TimeColumn) Len() int32        { return int32(len(c.vals)) }
@@ -212,7 +210,7 @@ func (c *TimeColumn) get(n int32) any {
 	return nil
 }
 
-// BoolColumn is true, or else false or NULL as the column has it.
+// BoolColumn has true, and either false or NULL, as set for the column.
 type BoolColumn struct {
 	vals []bool
 	Not  any
@@ -236,7 +234,7 @@ type same struct{ v any }
 func (c same) Len() int32    { return 0 }
 func (c same) get(int32) any { return c.v }
 
-// Texts are the different values of text columns.
+// Texts numbers the different values of text columns.
 type Texts struct {
 	vals  []any
 	codes map[string]int32
@@ -245,7 +243,7 @@ type Texts struct {
 // NewTexts makes an empty set of texts; columns may share one.
 func NewTexts() *Texts { return &Texts{codes: map[string]int32{}} }
 
-// Code returns the number of a text, a new one if there is none.
+// Code returns the number of a text. A new text gets a new number.
 func (t *Texts) Code(s string) int32 {
 	n, ok := t.codes[s]
 	if !ok {
@@ -256,7 +254,7 @@ func (t *Texts) Code(s string) int32 {
 	return n
 }
 
-// TextColumn is texts by their numbers.
+// TextColumn has texts by their numbers.
 type TextColumn struct {
 	*Texts
 	vals []int32
@@ -279,8 +277,8 @@ func (c *TextColumn) number(v any) (int32, bool) {
 	return n, ok
 }
 
-// HexColumn is digests in hexadecimal, each between a prefix, if there is one,
-// and the suffix of all. A row whose prefix is null is NULL.
+// HexColumn has digests in hexadecimal, each after a prefix, if there is one, and before a common suffix. A
+// row whose prefix is null is NULL.
 type HexColumn struct {
 	Width  int // of a digest, in bytes
 	bytes  []byte

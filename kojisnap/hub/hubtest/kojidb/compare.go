@@ -6,8 +6,8 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// CompareSQL orders values as ORDER BY does, NULL last. Text is compared by
-// bytes, as in a database with the collation C.
+// CompareSQL orders values as ORDER BY does, NULL last. It compares text by bytes, as a database with the
+// collation C.
 func CompareSQL(a, b any) int {
 	switch {
 	case a == nil && b == nil:

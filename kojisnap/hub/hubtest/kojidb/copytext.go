@@ -20,7 +20,7 @@ import (
 var ColumnTypes = sync.OnceValue(func() map[string]map[string]string {
 	types, err := readColumnTypes(kojiprod.Catalog())
 	if err != nil {
-		panic(err) // embedded: it is well-formed or no test of this package passes
+		panic(err) // embedded: if it is bad, each test of this package fails
 	}
 	return types
 })
@@ -44,7 +44,7 @@ func readColumnTypes(catalog []byte) (map[string]map[string]string, error) {
 	return types, nil
 }
 
-// readCopy reads PostgreSQL's COPY text with a header line into a table.
+// readCopy reads a table from PostgreSQL's COPY text with a header line.
 func readCopy(name string, r io.Reader) (*Table, error) {
 	in := bufio.NewReaderSize(r, 1<<16)
 	var columns []string
@@ -83,8 +83,8 @@ func readCopy(name string, r io.Reader) (*Table, error) {
 	return newTable(name, columns, rows), nil
 }
 
-// parserOf returns how a column's text becomes a value. A column that Koji 1.35
-// does not have is text: no method reads it.
+// parserOf returns the function that parses a column's text. A column that Koji 1.35 does not have stays
+// text: no method reads it.
 func parserOf(sqlType string) func(string) (any, error) {
 	switch {
 	case sqlType == "integer" || sqlType == "bigint" || sqlType == "smallint":
@@ -132,7 +132,7 @@ func ParseTime(s string) (any, error) {
 	return nil, fmt.Errorf("invalid timestamp %q", s)
 }
 
-// timeText is the time as PostgreSQL prints it in UTC.
+// timeText returns the time as PostgreSQL prints it in UTC.
 func timeText(t python.Time) string {
 	u := time.UnixMicro(int64(t)).UTC()
 	year, era := u.Year(), ""
@@ -147,8 +147,8 @@ func timeText(t python.Time) string {
 	return fmt.Sprintf("%04d", year) + u.Format("-01-02 15:04:05.999999+00") + era
 }
 
-// parseFarTime reads a time of a year that package time does not print in four digits: as one of the
-// year 2000, a leap year, and then moves it.
+// parseFarTime parses a time in a year that package time cannot parse with four digits: it parses it in the
+// year 2000, a leap year, and then changes the year.
 func parseFarTime(year int, beforeChrist bool, rest string) (any, error) {
 	v, err := ParseTime("2000-" + rest)
 	if err != nil {

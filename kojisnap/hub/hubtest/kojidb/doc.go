@@ -1,4 +1,4 @@
-// Package kojidb is a Koji database that calls are answered from: in memory, from files of rows
-// (Rows) or by columns (NewMemory with TableOfNamed), or from PostgreSQL. A Table never changes,
-// so that a call sees one moment of the database.
+// Package kojidb is the Koji database that a hub answers from: in memory, from files with rows (Rows) or by
+// columns (NewMemory with TableOfNamed), or in PostgreSQL. A Table never changes, so each call sees one
+// moment of the database.
 package kojidb

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Memory is a database in memory. Its methods may be called concurrently; a
-// call that is being answered keeps the rows that it began with.
+// Memory is a database in memory. Its methods may be called concurrently. A call keeps the rows that it began
+// with.
 type Memory struct {
 	mu     sync.Mutex
 	tables map[string]*Table
@@ -43,7 +43,7 @@ func Rows(files fs.FS) (*Memory, error) {
 	return NewMemory(tables), nil
 }
 
-// NewMemory makes a database of these tables, by name. They belong to it from then on.
+// NewMemory makes a database of these tables, by name. It owns them from then on.
 func NewMemory(tables map[string]*Table) *Memory { return &Memory{tables: tables} }
 
 // View implements Source.
@@ -73,14 +73,14 @@ func (m *Memory) Insert(table string, rows ...Values) error {
 	return m.Change(func(tx *Tx) error { return tx.Insert(table, rows...) })
 }
 
-// Update sets values in the rows that match, and says how many. A matching row
-// has all of where's values; nil matches NULL.
+// Update sets values in the rows that match, and returns how many. A row matches if it has all of where's
+// values; nil matches NULL.
 func (m *Memory) Update(table string, where, set Values) (n int, err error) {
 	err = m.Change(func(tx *Tx) error { n, err = tx.Update(table, where, set); return err })
 	return n, err
 }
 
-// Delete removes the rows that match, and says how many.
+// Delete removes the rows that match, and returns how many.
 func (m *Memory) Delete(table string, where Values) (n int, err error) {
 	err = m.Change(func(tx *Tx) error { n, err = tx.Delete(table, where); return err })
 	return n, err
@@ -94,9 +94,8 @@ func (m *Memory) Select(table string, where Values) ([]Values, error) {
 	return tx.Select(table, where)
 }
 
-// Change makes several changes at once: a call sees all of them or none. If f
-// returns an error there is no change. Calls that are being answered still see
-// what was before. f must not call methods of m.
+// Change makes several changes in one step: a call sees all of them or none. If f returns an error, nothing
+// changes. Calls that have begun before still see the old rows. f must not call methods of m.
 func (m *Memory) Change(f func(*Tx) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Database is a PostgreSQL database with Koji's tables. Every request sees what
-// was committed when it began. A table is read whole when a call first needs it
-// and again after it changed, so its rows have to fit into memory.
+// Database is a PostgreSQL database with Koji's tables. Each request sees what was committed when it began. A
+// table is read whole when a call first needs it, and again after it changed, so its rows have to fit into
+// memory.
 type Database struct {
 	pool *pgxpool.Pool
 
@@ -25,8 +25,8 @@ type Database struct {
 type cachedTable struct {
 	mu       sync.Mutex
 	table    *Table
-	snapshot string // of the last transaction that found the table so
-	print    string // of the rows
+	snapshot string // of the last transaction that saw the table in this state
+	print    string // fingerprint of the rows
 }
 
 // PostgreSQL connects to a database; it needs no right but SELECT.
@@ -53,7 +53,7 @@ func PostgreSQL(ctx context.Context, dsn string) (*Database, error) {
 // Close closes the connections, when the calls that use them are done.
 func (d *Database) Close() { d.pool.Close() }
 
-// View implements Source: a REPEATABLE READ transaction that reads only.
+// View implements Source with a read-only REPEATABLE READ transaction.
 func (d *Database) View(ctx context.Context) (View, error) {
 	tx, err := d.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -138,9 +138,8 @@ func (v *databaseView) columns(name string) (columns, key []string, err error) {
 	return columns, key, err
 }
 
-// fingerprint changes whenever a committed transaction changed a row: one that
-// inserts or updates leaves rows with its number, which no row had before, and
-// one that only deletes leaves fewer rows.
+// fingerprint changes whenever a committed transaction has changed a row: an insert or an update leaves rows
+// with the transaction's number, which no earlier row had; a transaction that only deletes leaves fewer rows.
 func (v *databaseView) fingerprint(name string, columns []string) (string, error) {
 	if len(columns) == 0 {
 		return "", nil

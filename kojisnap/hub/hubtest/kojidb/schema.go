@@ -8,8 +8,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
-// freshTable is a table of a fresh Koji: the names of its columns in their
-// order and the rows that come with the schema.
+// freshTable is a table of a fresh Koji: its columns' names in order, and the rows that come with the schema.
 type freshTable struct {
 	columns []string
 	Rows    []Values
@@ -23,7 +22,7 @@ var FreshTables = sync.OnceValue(func() map[string]freshTable {
 		}
 	}
 	if err := json.Unmarshal(kojiprod.Catalog(), &c); err != nil {
-		panic(fmt.Errorf("catalog.json: %w", err)) // embedded: no test passes then
+		panic(fmt.Errorf("catalog.json: %w", err)) // embedded: if it is bad, each test fails
 	}
 	fresh := map[string]freshTable{}
 	for name, t := range c.Tables {

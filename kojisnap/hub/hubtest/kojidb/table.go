@@ -8,13 +8,11 @@ import (
 	"sync"
 )
 
-// Table is the rows of a relation at one moment. It never changes, so it may
-// be read by several calls at once. A value is nil, bool, int64, float64,
-// string or Time, in a jsonb column what the JSON holds.
+// Table has the rows of a relation at one moment. It never changes, so several calls may read it at once. A
+// value is nil, bool, int64, float64, string or Time; in a jsonb column it is the parsed JSON.
 //
-// Rows are known by number. A table that was changed shares the store of the
-// one that it was made from, and keeps beside it what differs: a row that was
-// updated keeps its number, a new one gets the next.
+// Rows are identified by number. A changed table shares the store of the table that it was made from, and
+// keeps the differences: an updated row keeps its number, a new row gets the next one.
 type Table struct {
 	Name    string
 	Columns []string
@@ -33,14 +31,13 @@ type store interface {
 	size() int32
 	get(column int) func(n int32) any
 	find(column int, v any) Hits
-	// indexed tells whether find need not look at all rows.
+	// indexed reports whether find can avoid looking at all rows.
 	indexed(column int) bool
-	// ascending tells whether each value of the column is greater than the one
-	// before it.
+	// ascending reports whether each value of the column is greater than the one before it.
 	ascending(column int) bool
 }
 
-// Hits are numbers of rows, ascending: list, or those from low to below high.
+// Hits are row numbers, ascending: list, or those from low up to but without high.
 type Hits struct {
 	List      []int32
 	low, High int32
@@ -72,7 +69,7 @@ func tableOf(name string, columns []string, base store) *Table {
 	return t
 }
 
-// At returns the place of a column, -1 if the table has none of that name.
+// At returns the position of a column, -1 if the table does not have it.
 func (t *Table) At(column string) int {
 	if i, ok := t.column[column]; ok {
 		return i
@@ -80,11 +77,10 @@ func (t *Table) At(column string) int {
 	return -1
 }
 
-// Size is one more than the highest number of a row. Some below it may be
-// deleted.
+// Size returns the highest row number plus one. Some rows below it may be deleted.
 func (t *Table) Size() int32 { return t.base.size() + int32(len(t.added)) }
 
-// Has tells whether there is a row n below size.
+// Has reports whether row n exists; n is below Size.
 func (t *Table) Has(n int32) bool {
 	if first := t.base.size(); n >= first {
 		return t.added[n-first] != nil
@@ -93,7 +89,7 @@ func (t *Table) Has(n int32) bool {
 	return !differs || row != nil
 }
 
-// Get returns how to read a column of the rows that there are.
+// Get returns a function that reads a column of an existing row.
 func (t *Table) Get(column int) func(n int32) any {
 	base := t.base.get(column)
 	if len(t.changed) == 0 && len(t.added) == 0 {
@@ -120,8 +116,7 @@ func (t *Table) Row(n int32) []any {
 	return row
 }
 
-// Where returns the rows whose column is v. SQL's NULL equals nothing, and
-// neither does a list.
+// Where returns the rows whose column is v. As in SQL, NULL equals nothing, and neither does a list.
 func (t *Table) Where(column string, v any) Hits {
 	i := t.At(column)
 	if v == nil || i < 0 || !reflect.TypeOf(v).Comparable() {
@@ -168,14 +163,13 @@ func (t *Table) overlaid(column int) map[any][]int32 {
 	return index
 }
 
-// Ascending tells whether the rows are in the order of the column, which then
-// holds each value once and no NULL.
+// Ascending reports whether the rows are in the order of the column, with each value once and no NULL.
 func (t *Table) Ascending(column int) bool {
 	if !t.base.ascending(column) {
 		return false
 	}
 	value := t.Get(column)
-	for n := range t.changed { // an update of something else is common
+	for n := range t.changed { // often the update does not touch this column
 		if t.Has(n) && CompareSQL(value(n), t.base.get(column)(n)) != 0 {
 			return false
 		}
@@ -214,8 +208,8 @@ func (t *Table) put(n int32, row []any) {
 	t.changed[n] = row
 }
 
-// folded is the table with a store of its own, once there is more beside the
-// store of rows than copying is worth. Columns are never copied.
+// folded returns the table with a store of its own, once the differences to its store of rows are large
+// enough that copying pays. It never copies columns.
 func (t *Table) folded() *Table {
 	base, ok := t.base.(*rowStore)
 	if !ok || len(t.changed)+len(t.added) < 64+len(base.rows)/8 {
@@ -238,7 +232,7 @@ func (t *Table) folded() *Table {
 	return newTable(t.Name, t.Columns, rows)
 }
 
-// rowStore keeps rows as they come.
+// rowStore stores rows as they are.
 type rowStore struct {
 	rows [][]any
 
@@ -293,16 +287,15 @@ func (s *rowStore) ascending(column int) bool {
 
 // View is a database at one moment.
 type View interface {
-	// Table returns a table, an empty one without columns if the database
-	// has none of that name (older schemas lack some).
+	// Table returns a table. If the database does not have it (older schemas lack some), the table is empty
+	// and has no columns.
 	Table(name string) (*Table, error)
-	// Close ends the view. Its tables stay good.
+	// Close ends the view. Its tables stay valid.
 	Close()
 }
 
-// Source is where a Server's rows come from. Its methods may be called
-// concurrently.
+// Source gives a Server its rows. Its methods may be called concurrently.
 type Source interface {
-	// View begins a view; ctx ends it early.
+	// View begins a view. Canceling ctx ends it early.
 	View(ctx context.Context) (View, error)
 }

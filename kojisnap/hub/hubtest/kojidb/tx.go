@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Tx is a change in the making. It sees itself.
+// Tx is a change that is not complete yet. It sees its own changes.
 type Tx struct {
 	tables map[string]*Table
 	edited map[string]bool
@@ -19,7 +19,7 @@ func (tx *Tx) table(name string) (*Table, error) {
 	return nil, fmt.Errorf("no table %q", name)
 }
 
-// Find returns a table as the change sees it, nil if there is none of that name. Only rows may be read.
+// Find returns a table as the change sees it, nil if there is none. The caller must only read rows.
 func (tx *Tx) Find(name string) *Table { return tx.tables[name] }
 
 // Ensure adds a table of Koji's schema, empty, if the database lacks it.
@@ -29,7 +29,7 @@ func (tx *Tx) Ensure(name string) {
 	}
 }
 
-// edit returns a table that may be changed; its indexes are stale after that.
+// edit returns a table that may be changed. Its indexes are invalid afterwards.
 func (tx *Tx) edit(name string) (*Table, error) {
 	t, err := tx.table(name)
 	if err != nil {
@@ -173,7 +173,7 @@ func (t *Table) set(row []any, values Values) error {
 	return nil
 }
 
-// cast makes a Go value one of the column's type.
+// cast converts a Go value to the column's type.
 func (t *Table) cast(column string, v any) (any, error) {
 	if n, ok := v.(int); ok {
 		v = int64(n)

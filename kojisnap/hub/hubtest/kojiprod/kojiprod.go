@@ -1,6 +1,6 @@
-// Package kojiprod is the data of a real Koji hub, for tests and the demo:
-// its recorded answers, the rows of its database, the facts of its schema and
-// its file tree. testdata/README.md says how it came about and what is in it.
+// Package kojiprod is the data of a real Koji hub, for tests and the demo: its recorded answers, the rows of
+// its database, the facts of its schema, and its file tree. testdata/README.md says where it comes from and
+// what it has.
 //
 // Everything is embedded, so that a test or a built program needs no path to
 // this source tree.
@@ -36,7 +36,7 @@ func Recordings() fs.FS { return sub("testdata/recordings") }
 func Catalog() []byte {
 	b, err := data.ReadFile("testdata/catalog.json")
 	if err != nil {
-		panic(err) // embedded: it is there or the package does not build
+		panic(err) // embedded: without it the package does not build
 	}
 	return b
 }
@@ -62,7 +62,7 @@ func ExtractTree(dir string) error {
 	}
 }
 
-// unpacked is the archive without its compression, for tests extract it many times.
+// unpacked is the uncompressed archive: tests extract it many times.
 var unpacked = sync.OnceValues(func() ([]byte, error) {
 	f, err := data.Open("testdata/mnt-koji.tar.gz")
 	if err != nil {
@@ -76,7 +76,7 @@ var unpacked = sync.OnceValues(func() ([]byte, error) {
 })
 
 func extract(dir string, h *tar.Header, r io.Reader) error {
-	name := filepath.Join(dir, h.Name) // the archive is ours: no name leads out
+	name := filepath.Join(dir, h.Name) // the archive is ours: no name leads out of dir
 	switch h.Typeflag {
 	case tar.TypeDir:
 		return os.MkdirAll(name, 0o755)

@@ -27,7 +27,7 @@ func TestExtractTree(t *testing.T) {
 	if rpms != 554 {
 		t.Errorf("got %d rpms, want the 554 that the README of the data counts", rpms)
 	}
-	// A build that production moved to another volume: DEFAULT keeps Koji's relative link.
+	// Production has moved this build to another volume: DEFAULT keeps Koji's relative symlink.
 	links, err := filepath.Glob(filepath.Join(dir, "vol", "archive01", "packages", "*", "*", "*"))
 	if err != nil || len(links) == 0 {
 		t.Fatalf("no builds on volume archive01: %v", err)

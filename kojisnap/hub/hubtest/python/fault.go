@@ -2,8 +2,8 @@ package python
 
 import "fmt"
 
-// Fault is an XML-RPC fault. Class is the Python exception that a real hub
-// raises: it shows in the text of faults with code 1.
+// Fault is an XML-RPC fault. Class is the Python exception that a real hub raises; the text of faults with
+// code 1 has it.
 type Fault struct {
 	Code  int64
 	Class string
@@ -13,8 +13,8 @@ type Fault struct {
 
 func (f *Fault) Error() string { return fmt.Sprintf("fault %d: %s", f.Code, f.Text) }
 
-// Wire is the faultString of a call that is not in a multicall: a real hub
-// puts a traceback there if the exception is not one of Koji's.
+// Wire returns the faultString of a call outside a multicall. A real hub puts a traceback there if the
+// exception is not one of Koji's.
 func (f *Fault) Wire() string {
 	if f.Code != 1 {
 		return f.Text
@@ -25,7 +25,7 @@ func (f *Fault) Wire() string {
 // line is the last line of Python's traceback.
 func (f *Fault) line() string { return f.Class + ": " + f.Str() + "\n" }
 
-// Str is Python's str of the exception.
+// Str returns Python's str of the exception.
 func (f *Fault) Str() string {
 	if f.Class == "KeyError" {
 		return StringRepr(f.Text)
@@ -33,7 +33,7 @@ func (f *Fault) Str() string {
 	return f.Text
 }
 
-// Member is the fault as an element of a multicall's result.
+// Member returns the fault as an element of a multicall's result.
 func (f *Fault) Member() *Struct {
 	s := NewStruct("faultCode", f.Code, "faultString", f.Text)
 	if !f.Plain {

@@ -12,9 +12,8 @@ import (
 
 var errJSON = errors.New("invalid JSON")
 
-// ParseJSON reads what Python's json.loads reads, NaN and Infinity included,
-// and keeps the order of members. A lone surrogate is kept in the three bytes
-// that UTF-8 would have for it.
+// ParseJSON parses what Python's json.loads accepts, including NaN and Infinity, and keeps the order of
+// members. It keeps a lone surrogate as the three bytes that UTF-8 would have for it.
 func ParseJSON(text string) (any, error) {
 	p := &jsonParser{s: text}
 	v, err := p.value()
@@ -38,7 +37,7 @@ func (p *jsonParser) space() {
 	}
 }
 
-// take skips white space and then the literal lit, if it is next.
+// take skips white space, and then the literal lit if it comes next.
 func (p *jsonParser) take(lit string) bool {
 	p.space()
 	if strings.HasPrefix(p.s[p.i:], lit) {

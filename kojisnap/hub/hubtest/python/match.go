@@ -8,9 +8,8 @@ import (
 	"kojisnap/kojisnap/pyregexp"
 )
 
-// MatchAll is Python's re.match with every pattern. A pattern that Python refuses is a fault of
-// the call, whether a name is tried on it or not. Where a real hub would be at it for ever, the
-// call is a fault, too.
+// MatchAll matches a name with each pattern as Python's re.match. A pattern that Python refuses is a fault of
+// the call, even if no name is matched with it. So is a pattern that would keep a real hub busy for ever.
 func MatchAll(patterns []any) func(string) bool {
 	var all []func(string) bool
 	for _, p := range patterns {
@@ -44,10 +43,10 @@ func matcherOf(pattern string) func(string) bool {
 	}
 }
 
-// asked are answers of askPython, by pattern and name.
+// asked caches answers of askPython, by pattern and name.
 var asked sync.Map
 
-// askPython has a Python of this machine match what kojisnap cannot: a process for each name.
+// askPython lets this machine's Python match what kojisnap cannot. It starts a process for each name.
 func askPython(pattern string) func(string) bool {
 	const program = "import re, sys; sys.exit(0 if re.match(sys.argv[1], sys.argv[2]) else 4)"
 	return func(s string) bool {

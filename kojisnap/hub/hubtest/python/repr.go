@@ -30,7 +30,7 @@ func AppendFloat(b []byte, f float64) []byte {
 	return b
 }
 
-// Repr is Python's repr, as fault strings quote values.
+// Repr returns Python's repr, as fault strings quote values.
 func Repr(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -126,8 +126,7 @@ func TypeName(v any) string {
 	return "<class '" + name + "'>"
 }
 
-// ToInt is Koji's convert_value(v, cast=int, none_allowed=…): ok is false for
-// an allowed None.
+// ToInt is Koji's convert_value(v, cast=int, none_allowed=…). ok is false for an allowed None.
 func ToInt(v any, noneAllowed bool) (n int64, ok bool) {
 	switch v := v.(type) {
 	case nil:

@@ -62,15 +62,14 @@ func (s *Struct) Clone() *Struct {
 // Time is a timestamptz: microseconds since 1970 in UTC.
 type Time int64
 
-// What PostgreSQL calls infinity and -infinity.
+// PostgreSQL's infinity and -infinity.
 const (
 	Infinity    Time = math.MaxInt64
 	NegInfinity Time = math.MinInt64
 )
 
-// String is Python's isoformat(" ") of it with the offset of a session in UTC:
-// the fraction is absent when it is zero. The infinite ones are, as for psycopg2,
-// the first and the last time that Python has.
+// String returns Python's isoformat(" ") for the time in a session in UTC. It has no fraction if that is
+// zero. As in psycopg2, the infinite times are the first and the last time of Python.
 func (t Time) String() string {
 	switch t {
 	case Infinity:
@@ -96,8 +95,7 @@ func (t Time) Epoch() float64 {
 	return float64(t) / 1e6
 }
 
-// Fetched is what psycopg2 makes of a value: of a time of a year that Python does
-// not have, ValueError.
+// Fetched converts a value as psycopg2 does. A time in a year that Python does not have raises a ValueError.
 func Fetched(v any) any {
 	if t, ok := v.(Time); ok && t != Infinity && t != NegInfinity {
 		if year := time.UnixMicro(int64(t)).UTC().Year(); year < 1 || year > 9999 {
@@ -110,21 +108,18 @@ func Fetched(v any) any {
 	return v
 }
 
-// Binary travels as base64, DateTime as dateTime.iso8601: a hub never makes
-// them, it only echoes them.
+// Binary is sent as base64, DateTime as dateTime.iso8601. A hub never makes them; it only echoes them.
 type (
 	Binary   []byte
 	DateTime string
 )
 
-// Generator is a result that the hub computes while it encodes the reply: in a
-// multicall after all calls, and a fault in it faults the whole reply.
-//
-// each calls f with the elements one after the other. They are f's only until it
-// returns.
+// Generator is a result that the hub computes while it encodes the reply: in a multicall after all calls, so
+// that a fault in it faults the whole reply. Each calls f with one element after the other. An element is
+// valid only during the call.
 type Generator struct{ Each func(f func(any)) }
 
-// Run collects the elements.
+// Run returns all elements.
 func (g *Generator) Run() []any {
 	out := []any{}
 	g.Each(func(v any) {
@@ -160,7 +155,7 @@ func Truth(v any) bool {
 	return true
 }
 
-// Integer reads what Python's isinstance(v, int) accepts.
+// Integer returns the value of what Python's isinstance(v, int) accepts.
 func Integer(v any) (int64, bool) {
 	switch v := v.(type) {
 	case int64:

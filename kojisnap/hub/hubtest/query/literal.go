@@ -10,9 +10,9 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// Literal turns a value of a call into one of the column's type, as PostgreSQL
-// does with the literal that psycopg2 makes of it. What it refuses comes
-// back as a *Fault: the hub raises it when the query runs, not before.
+// Literal converts a value of a call to the column's type, as PostgreSQL does with the literal that psycopg2
+// writes. For a value that PostgreSQL refuses it returns a *Fault: the hub raises it when the query runs, not
+// before.
 func (q *Query) Literal(alias, column string, v any) any {
 	kind := ""
 	for _, r := range q.rels {
@@ -52,7 +52,7 @@ func (q *Query) Literal(alias, column string, v any) any {
 	return v
 }
 
-// SqlValue raises what literal kept back.
+// SqlValue raises the fault that Literal returned, if any.
 func SqlValue(v any) any {
 	if f, ok := v.(*python.Fault); ok {
 		panic(f)
@@ -83,7 +83,7 @@ func Ilike(pattern string) *regexp.Regexp {
 	}
 	b.WriteString(`\z`)
 	re, err := regexp.Compile(b.String())
-	if err != nil { // text that is not UTF-8
+	if err != nil { // the text is not UTF-8
 		python.Exception("psycopg2.errors.CharacterNotInRepertoire", "invalid byte sequence for encoding \"UTF8\"")
 	}
 	return re
@@ -94,8 +94,8 @@ var globTerms = strings.NewReplacer(`\`, `\\`, `_`, `\_`, `?`, `_`, `*`, `%`)
 // Glob compiles a shell pattern as Koji turns it into ILIKE.
 func Glob(pattern string) *regexp.Regexp { return Ilike(globTerms.Replace(pattern)) }
 
-// Regex compiles a pattern of PostgreSQL. Go's regexp knows neither look-around nor
-// back-references: a pattern with those is refused, not misread.
+// Regex compiles a pattern of PostgreSQL. Go's regexp has neither look-around nor back-references: it refuses
+// such patterns instead of misreading them.
 func Regex(pattern string) *regexp.Regexp {
 	pattern = strings.NewReplacer(`\m`, `\b`, `\M`, `\b`).Replace(pattern)
 	re, err := regexp.Compile(pattern)

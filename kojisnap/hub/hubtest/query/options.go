@@ -8,8 +8,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// Options are Koji's queryOpts. Unknown keys are ignored, a limit or an offset
-// of 0 is none.
+// Options are Koji's queryOpts. Unknown keys are ignored. A limit or an offset of 0 counts as none.
 type Options struct {
 	Order         string
 	offset, limit int64
@@ -17,8 +16,7 @@ type Options struct {
 	AsList        bool
 }
 
-// ReadOptions reads queryOpts; what a real hub refuses when it words its SQL is
-// raised here.
+// ReadOptions parses queryOpts. It raises what a real hub raises when it writes its SQL.
 func ReadOptions(v any) Options {
 	s, ok := v.(*python.Struct)
 	if !ok {
@@ -54,15 +52,14 @@ func rowNumber(v any) int64 {
 	return n
 }
 
-// Execute runs the query now: a list of rows, or their number.
+// Execute runs the query now. It returns the rows, or their number.
 func (q *Query) Execute(queryOpts any) any {
 	o := ReadOptions(queryOpts)
 	order := q.order(o)
 	return q.Run(o, order)
 }
 
-// Iterate is execute for the methods that a hub answers by a generator, unless
-// the limit is below 1000.
+// Iterate is Execute for methods that a hub answers with a generator, unless the limit is below 1000.
 func (q *Query) Iterate(queryOpts any) any {
 	o := ReadOptions(queryOpts)
 	order := q.order(o)
@@ -72,8 +69,8 @@ func (q *Query) Iterate(queryOpts any) any {
 	return q.Generate(o, order)
 }
 
-// Reply is execute for a result that nobody looks at before it is sent. In a
-// multicall it is made at once: a fault in it is that call's only.
+// Reply is Execute for a result that is only sent. In a multicall it runs at once, so that a fault in it is
+// only that call's.
 func (q *Query) Reply(queryOpts any) any {
 	o := ReadOptions(queryOpts)
 	order := q.order(o)
@@ -97,10 +94,10 @@ func (q *Query) Generate(o Options, order []Term) *python.Generator {
 	}}
 }
 
-// newRow is where rows go that are kept.
+// newRow returns an empty row that the caller may keep.
 func (q *Query) newRow() *python.Struct { return &python.Struct{Vals: make([]any, len(q.fields))} }
 
-// Term is one name of an order.
+// Term is one column of an order.
 type Term struct {
 	Alias string
 	Value func(Tuple) any
@@ -148,8 +145,8 @@ func (q *Query) count(o Options) int64 {
 	return n
 }
 
-// each calls f with the rows that the options leave, in their order. They are
-// made in what room gives.
+// each calls f with the rows that the options select, in their order. It makes them in the structs that room
+// returns.
 func (q *Query) each(o Options, order []Term, room func() *python.Struct, f func(*python.Struct)) {
 	q.sortFields()
 	keys := q.keys()
@@ -202,7 +199,7 @@ func (q *Query) each(o Options, order []Term, room func() *python.Struct, f func
 		results = append(results, r)
 		if o.limit > 0 && int64(len(results)) > 3*wanted+1000 {
 			arrange()
-			results = results[:wanted] // what comes after them never comes before
+			results = results[:wanted] // rows after these never sort before them
 		}
 		return true
 	})
@@ -216,9 +213,8 @@ func (q *Query) each(o Options, order []Term, room func() *python.Struct, f func
 	}
 }
 
-// inOrder tells whether the tuples come in the order, forwards or backwards,
-// without being sorted: the first term is a column of the first relation
-// whose values ascend.
+// inOrder reports whether the tuples already come in the order, forwards or backwards: its first term is a
+// column of the first relation whose values ascend.
 func (q *Query) inOrder(order []Term) (backwards, ok bool) {
 	if len(order) == 0 {
 		return false, true
@@ -232,8 +228,8 @@ func (q *Query) inOrder(order []Term) (backwards, ok bool) {
 	return order[0].Desc, at >= 0 && first.table.Ascending(at)
 }
 
-// unique tells whether each further relation has at most one row for one of
-// the first: it is joined by its key id.
+// unique reports whether each further relation has at most one row for a row of the first: it is joined by
+// its key id.
 func (q *Query) unique() bool {
 	for _, r := range q.rels[1:] {
 		if r.column != "id" {
@@ -243,8 +239,8 @@ func (q *Query) unique() bool {
 	return true
 }
 
-// ApplyOptions applies queryOpts to a list that was made without them, as
-// Koji's _applyQueryOpts does: one order name, no asList.
+// ApplyOptions applies queryOpts to a complete list, as Koji's _applyQueryOpts does: with one name in the
+// order, and without asList.
 func ApplyOptions(rows []any, queryOpts any) any {
 	o := ReadOptions(queryOpts)
 	if o.Order != "" {
@@ -261,7 +257,7 @@ func ApplyOptions(rows []any, queryOpts any) any {
 	return rows
 }
 
-// SortBy is Python's list.sort by a member: stable, in reverse too.
+// SortBy is Python's list.sort by a member. It is stable, also in reverse.
 func SortBy(rows []any, name string, desc, noneGreatest bool) {
 	for _, r := range rows {
 		s, ok := r.(*python.Struct)

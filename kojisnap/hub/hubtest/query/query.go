@@ -8,24 +8,23 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// Query is a SELECT over joined tables. References are "relation.column", where
-// relation is the table or the alias given with AS. A column that the
-// database does not have is NULL.
+// Query is a SELECT over joined tables. References are "relation.column", where relation is the table or the
+// alias given with AS. A column that the database does not have is NULL.
 type Query struct {
 	view   View
 	rels   []relation
 	fields []field
 	conds  []condition
-	base   []equality // on the first relation, answered by an index
+	base   []equality // on the first relation; found by an index
 	change func(*python.Struct)
-	plain  map[string]string // by alias, the column of the first relation that a field is
+	plain  map[string]string // by alias: the column of the first relation that the field has
 }
 
 type relation struct {
 	alias  string
 	table  *kojidb.Table
-	column string           // of table; equal to
-	with   func(Tuple) any  // what earlier relations have
+	column string           // of table; must be equal to
+	with   func(Tuple) any  // this value of earlier relations
 	on     func(Tuple) bool // further condition of the join
 	outer  bool
 }
@@ -35,7 +34,7 @@ type equality struct {
 	value  any
 }
 
-// condition is tested when the rows of relations up to depth are known.
+// condition is tested as soon as the rows of the relations up to depth are known.
 type condition struct {
 	depth int
 	test  func(Tuple) bool
@@ -46,15 +45,14 @@ type field struct {
 	value func(Tuple) any
 }
 
-// Tuple has the number of a row for each relation, -1 where an outer join found
-// none.
+// Tuple has a row number for each relation, -1 if an outer join found none.
 type Tuple []int32
 
 // View is the database as a call sees it.
 type View interface {
-	// Table returns a table; if it cannot be read, it raises a fault.
+	// Table returns a table. If the table cannot be read, it raises a fault.
 	Table(name string) *kojidb.Table
-	// Alone tells whether the call is its request's only one.
+	// Alone reports whether this is the request's only call.
 	Alone() bool
 }
 
@@ -75,13 +73,13 @@ func (q *Query) add(table string, r relation) *relation {
 	return &q.rels[len(q.rels)-1]
 }
 
-// Join is an inner join: the table's column equals ref.
+// Join adds an inner join: the table's column equals ref.
 func (q *Query) Join(table, column, ref string) *Query {
 	q.add(table, relation{column: column, with: q.Ref(ref)})
 	return q
 }
 
-// Left is a LEFT OUTER JOIN.
+// Left adds a LEFT OUTER JOIN.
 func (q *Query) Left(table, column, ref string) *Query {
 	q.add(table, relation{column: column, with: q.Ref(ref), outer: true})
 	return q
@@ -93,7 +91,7 @@ func (q *Query) On(cond func(Tuple) bool) *Query {
 	return q
 }
 
-// Ref compiles a reference.
+// Ref compiles a reference to a function that reads it.
 func (q *Query) Ref(ref string) func(Tuple) any {
 	alias, column, _ := strings.Cut(ref, ".")
 	r := slices.IndexFunc(q.rels, func(r relation) bool { return r.alias == alias })
@@ -113,8 +111,8 @@ func (q *Query) Ref(ref string) func(Tuple) any {
 	}
 }
 
-// FieldList takes "alias ref" pairs, one a line or divided by commas; an alias
-// alone is that column of the first relation.
+// FieldList adds "alias ref" pairs, one a line or separated by commas. An alias alone is that column of the
+// first relation.
 func (q *Query) FieldList(list string) *Query {
 	for _, f := range strings.FieldsFunc(list, func(r rune) bool { return r == '\n' || r == ',' }) {
 		words := strings.Fields(f)
@@ -152,7 +150,7 @@ func Epoch(v any) any {
 	return nil
 }
 
-// Joined adds the texts of refs with "-" between, NULL if one is NULL.
+// Joined adds the texts of refs, joined with "-"; NULL if one is NULL.
 func (q *Query) Joined(alias string, refs ...string) *Query {
 	return q.Field(alias, q.Concat("-", refs...))
 }
@@ -175,8 +173,7 @@ func (q *Query) Concat(sep string, refs ...string) func(Tuple) any {
 	}
 }
 
-// Eq is ref = v in SQL: text is read as the column's type, and NULL equals
-// nothing.
+// Eq requires ref = v as in SQL: text is converted to the column's type, and NULL equals nothing.
 func (q *Query) Eq(ref string, v any) *Query {
 	alias, column, _ := strings.Cut(ref, ".")
 	v = q.Literal(alias, column, v)
@@ -190,17 +187,17 @@ func (q *Query) Eq(ref string, v any) *Query {
 	})
 }
 
-// NarrowBy has the query look only at rows of the first relation whose column is v. It is for a
-// condition that is stated otherwise too, and saves time alone.
+// NarrowBy makes the query look only at rows of the first relation whose column is v. It only saves time: the
+// caller must add the condition, too.
 func (q *Query) NarrowBy(column string, v any) { q.base = append(q.base, equality{column, v}) }
 
-// First is the alias of the first relation.
+// First returns the alias of the first relation.
 func (q *Query) First() string { return q.rels[0].alias }
 
-// Changing has f change each row that the query gives.
+// Changing makes f change each row of the result.
 func (q *Query) Changing(f func(*python.Struct)) { q.change = f }
 
-// In is ref IN list, or ref = v if v is no list.
+// In requires ref IN list, or ref = v if v is no list.
 func (q *Query) In(ref string, v any) *Query {
 	list, ok := v.([]any)
 	if !ok {
@@ -226,28 +223,28 @@ func (q *Query) Where(cond func(Tuple) bool) *Query {
 	return q
 }
 
-// WhereOf is where for a condition that looks at one relation only.
+// WhereOf is Where for a condition on one relation.
 func (q *Query) WhereOf(alias string, cond func(Tuple) bool) *Query {
 	r := slices.IndexFunc(q.rels, func(r relation) bool { return r.alias == alias })
 	q.conds = append(q.conds, condition{r, cond})
 	return q
 }
 
-// Is is ref IS TRUE.
+// Is requires ref IS TRUE.
 func (q *Query) Is(ref string) *Query {
 	alias, _, _ := strings.Cut(ref, ".")
 	value := q.Ref(ref)
 	return q.WhereOf(alias, func(t Tuple) bool { return value(t) == true })
 }
 
-// isNot is ref IS NOT TRUE.
+// isNot requires ref IS NOT TRUE.
 func (q *Query) isNot(ref string) *Query {
 	alias, _, _ := strings.Cut(ref, ".")
 	value := q.Ref(ref)
 	return q.WhereOf(alias, func(t Tuple) bool { return value(t) != true })
 }
 
-// At is Koji's eventCondition: active, or visible at an event.
+// At adds Koji's eventCondition: active, or visible at an event.
 func (q *Query) At(alias string, event any) *Query {
 	if event == nil {
 		return q.Is(alias + ".active")
@@ -263,7 +260,7 @@ func (q *Query) At(alias string, event any) *Query {
 	})
 }
 
-// Draft is Koji's draft_clause, if there is a wish.
+// Draft adds Koji's draft_clause, if the caller asks for drafts or for none.
 func (q *Query) Draft(alias string, draft any) *Query {
 	switch {
 	case draft == nil:
@@ -321,8 +318,7 @@ func (q *Query) One() *python.Struct {
 	return nil
 }
 
-// sortFields puts the fields into the order in which Koji's QueryProcessor
-// sends them: by alias.
+// sortFields sorts the fields by alias, as Koji's QueryProcessor sends them.
 func (q *Query) sortFields() {
 	slices.SortStableFunc(q.fields, func(a, b field) int { return strings.Compare(a.alias, b.alias) })
 }

@@ -2,8 +2,8 @@ package query
 
 import "kojisnap/kojisnap/hub/hubtest/kojidb"
 
-// tuples calls f with every joined row that meets the conditions, until it is
-// false. backwards takes the first relation's rows from the last to the first.
+// tuples calls f with each joined row that meets the conditions, until f returns false. With backwards it
+// reads the first relation's rows from the last to the first.
 func (q *Query) tuples(backwards bool, f func(Tuple) bool) {
 	first := q.rels[0].table
 	t := make(Tuple, len(q.rels))
@@ -37,7 +37,7 @@ func (q *Query) tuples(backwards bool, f func(Tuple) bool) {
 	}
 }
 
-// narrow picks the equality on the first relation that leaves fewest rows.
+// narrow picks the equality on the first relation that matches the fewest rows.
 func (q *Query) narrow() (rows kojidb.Hits, ok bool) {
 	for _, eq := range q.base {
 		if q.rels[0].table.At(eq.column) < 0 {
@@ -51,7 +51,7 @@ func (q *Query) narrow() (rows kojidb.Hits, ok bool) {
 	return rows, ok
 }
 
-// expand joins the relations from depth on; it is false when f was.
+// expand joins the relations from depth on. It returns false if f did.
 func (q *Query) expand(t Tuple, depth int, tests [][]func(Tuple) bool, f func(Tuple) bool) bool {
 	for _, test := range tests[depth-1] {
 		if !test(t) {

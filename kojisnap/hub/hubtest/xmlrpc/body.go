@@ -6,13 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// Body is a reply in pieces, none of which ends inside of a character. Real
-// Koji holds a reply whole, too: its length goes first.
+// Body is a reply in pieces. No piece ends within a character. Like the real hub, it holds the whole reply,
+// because its length is sent first.
 type Body [][]byte
 
 const (
 	pieceSize  = 1 << 20
-	sparePiece = 512 // kept for the next replies
+	sparePiece = 512 // kept for later replies
 )
 
 var spare struct {
@@ -20,7 +20,7 @@ var spare struct {
 	pieces [][]byte
 }
 
-// newPiece returns room for a piece and what the last value adds to it.
+// newPiece returns an empty piece with room for the last value.
 func newPiece() []byte {
 	spare.Lock()
 	defer spare.Unlock()
@@ -32,7 +32,7 @@ func newPiece() []byte {
 	return make([]byte, 0, pieceSize+pieceSize/8)
 }
 
-// Free gives the pieces to other replies.
+// Free lets other replies reuse the pieces.
 func (b Body) Free() {
 	spare.Lock()
 	defer spare.Unlock()
@@ -53,8 +53,8 @@ func (b Body) Len() (n int) {
 // Join returns the body in one piece.
 func (b Body) Join() []byte { return bytes.Join(b, nil) }
 
-// HasSurrogate tells whether a reply holds a lone surrogate: Python cannot
-// encode it, and the hub dies outside of its fault wrapper.
+// HasSurrogate reports whether a reply has a lone surrogate. Python cannot encode it, and the hub fails
+// outside of its fault wrapper.
 func (b Body) HasSurrogate() bool {
 	for _, p := range b {
 		if !utf8.Valid(p) {

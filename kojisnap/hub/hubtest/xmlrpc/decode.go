@@ -14,13 +14,13 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// ErrDocument is why a body is not a call, in the words of Python's parser.
+// ErrDocument says why a body is no call, in the words of Python's parser.
 type ErrDocument string
 
 func (e ErrDocument) Error() string { return string(e) }
 
-// Call reads a methodCall. A response without fault, as task results
-// are, gives its params too. A fault document gives a *Fault as error.
+// Call parses a methodCall. For a response without a fault, such as a task's result, it returns the params.
+// For a fault document it returns a *Fault as error.
 func Call(body []byte) (method string, params []any, err error) {
 	d := &decoder{xml: xml.NewDecoder(bytes.NewReader(body)), body: body}
 	defer func() {
@@ -80,7 +80,7 @@ func (d *decoder) token() xml.Token {
 	return t
 }
 
-// refuse words a syntax error as expat does, with its line and column.
+// refuse describes a syntax error as expat does, with its line and column.
 func (d *decoder) refuse() ErrDocument {
 	at := min(int(d.xml.InputOffset()), len(d.body))
 	for i, c := range d.body {
@@ -115,7 +115,7 @@ func (d *decoder) text() string {
 	return b.String()
 }
 
-// value reads up to </value>; text without a type is a string.
+// value parses up to </value>. Text without a type is a string.
 func (d *decoder) value() (v any) {
 	var loose strings.Builder
 	typed := false
@@ -173,8 +173,7 @@ func (d *decoder) typed(kind string) any {
 	panic(ErrDocument("unknown tag " + python.StringRepr(kind)))
 }
 
-// each runs f at every start of the element name, up to the end of the
-// element that the decoder is in.
+// each calls f at each start of the element name, up to the end of the current element.
 func (d *decoder) each(name string, f func()) {
 	for depth := 1; depth > 0; {
 		switch t := d.token().(type) {

@@ -9,8 +9,8 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/python"
 )
 
-// Result is a response with one value. It raises what the value's
-// generators raise, and Python's errors for what XML-RPC cannot carry.
+// Result returns a response with one value. It raises what the value's generators raise, and Python's errors
+// for what XML-RPC cannot represent.
 func Result(v any) Body {
 	e := &encoder{b: newPiece()}
 	e.text("<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n")
@@ -27,20 +27,19 @@ func Fault(code int64, text string) Body {
 	return Body{e.b}
 }
 
-// encoder writes values as Koji's ExtendedMarshaller does, to the newline.
+// encoder writes values byte for byte as Koji's ExtendedMarshaller does.
 type encoder struct {
 	full Body
 	b    []byte
-	// The rows of a query share their keys: members are what comes before the
-	// values of the last.
+	// The rows of a query share their keys: members caches what precedes each value for the last keys.
 	keys    []string
 	members []string
 }
 
 func (e *encoder) text(s string) { e.b = append(e.b, s...) }
 
-// escaped is all that Python's xmlrpc.client escapes: control characters go
-// out as they are, and the reply is not well-formed then.
+// escaped escapes only what Python's xmlrpc.client escapes: control characters are written as they are, so
+// that the reply may be malformed.
 func (e *encoder) escaped(s string) {
 	from := 0
 	for i := 0; i < len(s); i++ {
@@ -145,7 +144,7 @@ func (e *encoder) membersOf(keys []string) []string {
 	if len(e.keys) == len(keys) && &e.keys[0] == &keys[0] {
 		return e.members
 	}
-	members := make([]string, len(keys)) // not in place: an outer struct may be at it
+	members := make([]string, len(keys)) // not in place: an outer struct may use it
 	for i, k := range keys {
 		m := &encoder{}
 		m.text("<member>\n<name>")

@@ -20,14 +20,14 @@ import (
 // stageChanges fills the temporary tables of one relation from the difference to the base: changed rows, keys
 // of deleted rows, and the rows that earlier loads deferred.
 func (st *stager) stageChanges(ctx context.Context, r *relation.Relation) error {
-	if slices.Equal(st.Snap.Relation(r.Name).Segments, st.Base.Relation(r.Name).Segments) {
+	if !st.Snap.Filtered() && !st.Base.Filtered() && slices.Equal(st.Snap.Relation(r.Name).Segments, st.Base.Relation(r.Name).Segments) {
 		return st.stageDeferred(ctx, r)
 	}
 	changed := st.Snap.Changed(ctx, st.Base, r.Name)
 	defer changed.Close()
 	n, err := st.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), changed)
 	if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
-		return errNeedAllRows // it may be the base alone; if not, all rows meet it again
+		return errNeedAllRows // it may be only the base; if not, all rows meet the error again
 	}
 	if err != nil {
 		return err

@@ -1,0 +1,459 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
+	"kojisnap/volumes/clone"
+	"kojisnap/volumes/clone/btrfs"
+	"kojisnap/volumes/clone/ontap"
+	"kojisnap/volumes/clone/overlay"
+	"kojisnap/volumes/clone/program"
+	"kojisnap/volumes/topdir"
+)
+
+const cloneHelp = `A clone is a writable copy of production's tree that costs nothing: composes whose directory is inside it hard-link
+production's rpms, and nothing is copied. Production's tree is never changed. Where clones are used, say builds = "none"
+in [copy]. Staging's own builds stay below topdir; a compose copies them.
+
+Providers:
+overlay   overlayfs on this host, over a tree as it was at one moment: a snapshot of the file server (--lower, a path, or
+          a pattern of which the last match by name counts). What is written goes below --dir. Needs root.
+btrfs     a snapshot of --subvolume, below --dir on the same file system
+exec      a program of yours; volumes/clone/program/PROTOCOL.md, and examples for ZFS, LVM and CSI in scripts/clone
+ontap     FlexClone volumes of NetApp ONTAP by its REST API; --dir is where this host has --ontap-junction. Tested
+          against a server of our own that answers as NetApp's documentation says; no filer has been tried.
+`
+
+var cloneCommand = command{
+	name:  "clone",
+	short: "make a writable clone of production's tree, and show it in staging",
+	long: cloneHelp + `
+Clone makes a clone, checks it, and then leads the symlink vol/prod/packages below topdir there, by one rename. The
+symlink .kojisnap/clone leads to the clone, too: composes resolve it when they begin, and work in its directory
+compose. Composes that run stay in the clone in which they began. The provider overlay first links a large file and
+counts what that writes; where links would copy the data it refuses.
+
+The id of a clone is ENVIRONMENT-EVENT-TIME. The event is that of the snapshot, the latest one unless --snapshot says
+another; make clones after the pull. A note below topdir, in .kojisnap/clones, is written before the clone is made: a
+run that was killed is resumed by the next one. If anything fails, vol/prod goes on to show what it showed.
+
+Production's other volumes, such as archives, are other file systems: vol/prod_NAME goes on to lead into the read-only
+tree (--source), and composes copy the rpms that they take from there. A volume that [volumes] maps to prod itself
+cannot be seen through a clone.
+
+If --provider and its keys are in [clone], a sync makes a clone after the pull, unless the one in use is of the same
+snapshot and well, and discards old ones at its end.`,
+	examples: `
+kojisnap clone --provider overlay --dir /srv/clones --lower '/mnt/fedora_koji_prod/.snapshot/daily.*/koji' -c stg.toml
+kojisnap clone --provider btrfs --dir /srv/koji/clones --subvolume /srv/koji/prod --topdir /mnt/koji --store /var/lib/kojisnap
+kojisnap clone -c stg.toml --dry-run`,
+	setup: func(f *config.Flags) runner {
+		var o cloneCommandFlags
+		f.Section("copy", nil, o.site.add)
+		f.Section("clone", nil, o.add)
+		return o.clone
+	},
+}
+
+var clonesCommand = command{
+	name:  "clones",
+	short: "list the clones of production's tree",
+	long: `Clones lists the clones on record below topdir, and those beside them that the provider knows: state, id, the
+directory, and what is wrong. With --mount it mounts again all that are on record, as is necessary after a reboot with
+the provider overlay; run it then before staging's hub and its composes start.
+
+Exit code 3: the clone in use cannot be used.`,
+	examples: `
+kojisnap clones -c stg.toml
+kojisnap clones -c stg.toml --mount
+kojisnap clones -c stg.toml --json`,
+	setup: func(f *config.Flags) runner {
+		var o cloneCommandFlags
+		f.Section("copy", nil, o.site.add)
+		f.Section("clone", nil, o.add)
+		f.Section("clones", nil, func(fs *pflag.FlagSet) {
+			fs.BoolVar(&o.mount, "mount", false, "mount again the clones on record")
+		})
+		f.Set.Lookup("snapshot").Hidden = true
+		return o.clones
+	},
+}
+
+var discardCommand = command{
+	name: "discard",
+	args: "[ID]",
+
+	short: "discard a clone of production's tree, with what composes wrote in it",
+	long: `Discard removes the clone with an id, as kojisnap clones lists it, and all that was written into it. A clone in which
+files are open is left alone, with exit code 5. The one that vol/prod shows is refused, unless --back is given: then
+vol/prod shows the read-only tree (--source) again first.
+
+Without an id it discards what a sync would: all clones but the one in use, --keep before it, and the last one with
+which verify found staging ready. It discards only clones with a note below topdir, and nothing else.`,
+	examples: `
+kojisnap discard stg-412345-20261129t202030z -c stg.toml
+kojisnap discard -c stg.toml --keep 0
+kojisnap discard stg-412345-20261129t202030z -c stg.toml --back`,
+	setup: func(f *config.Flags) runner {
+		var o cloneCommandFlags
+		f.Section("copy", nil, o.site.add)
+		f.Section("clone", nil, o.add)
+		f.Section("discard", nil, func(fs *pflag.FlagSet) {
+			fs.BoolVar(&o.back, "back", false, "lead the volume back to the read-only tree, if it shows the clone")
+		})
+		f.Set.Lookup("snapshot").Hidden = true
+		return o.discard
+	},
+}
+
+// cloneFlags say how clones are made: the table [clone].
+type cloneFlags struct {
+	provider, dir            string
+	lower, subvolume         string
+	liveLower, metacopy      bool
+	program                  []string
+	programTimeout           time.Duration
+	ontap                    ontap.Options
+	ontapPasswordFile        string
+	keep                     int
+	composeDir, composeOwner string
+}
+
+func (o *cloneFlags) add(fs *pflag.FlagSet) {
+	fs.Var(config.NewChoice(&o.provider, "none", overlay.Name, btrfs.Name, program.Name, ontap.Name), "provider", "how clones are made; none: none are")
+	fs.IntVar(&o.keep, "keep", 2, "keep `N` clones beside the one in use, for composes that run")
+	fs.StringVar(&o.dir, "dir", "", "overlay, btrfs: make clones below `DIR`; ontap: where this host has --ontap-junction")
+	fs.StringVar(&o.lower, "lower", "", "overlay: production's tree as it was at one moment, `PATH|PATTERN`")
+	fs.BoolVar(&o.liveLower, "live-lower", false, "overlay: accept a lower tree that production goes on to change (default: refuse it)")
+	fs.BoolVar(&o.metacopy, "metacopy", false, "overlay: make links without reflinks also where these work: faster, and links need the lower tree")
+	fs.StringVar(&o.subvolume, "subvolume", "", "btrfs: production's tree, a subvolume or `DIR` in one")
+	fs.StringArrayVar(&o.program, "program", nil, "exec: the `PROGRAM`, and its arguments; repeatable")
+	fs.DurationVar(&o.programTimeout, "program-timeout", program.DefaultTimeout, "exec: kill a call of the program after `DURATION`")
+	fs.StringVar(&o.ontap.URL, "ontap-url", "", "ontap: the cluster's management interface, `https://HOST`")
+	fs.StringVar(&o.ontap.User, "ontap-user", "", "ontap: log in as `USER`")
+	fs.StringVar(&o.ontapPasswordFile, "ontap-password-file", "", "ontap: read the password from `FILE` (default: the environment variable KOJISNAP_ONTAP_PASSWORD)")
+	fs.StringVar(&o.ontap.CAFile, "ontap-ca-file", "", "ontap: trust the certificates in `FILE` (default: the system's)")
+	fs.StringVar(&o.ontap.SVM, "ontap-svm", "", "ontap: the `SVM` of production's volume")
+	fs.StringVar(&o.ontap.Volume, "ontap-volume", "", "ontap: production's `VOLUME`")
+	fs.StringVar(&o.ontap.Junction, "ontap-junction", "", "ontap: mount clones below `PATH` in the SVM's namespace")
+	fs.StringVar(&o.ontap.Below, "ontap-below", "", "ontap: production's tree is at `PATH` in its volume (default: it is the volume)")
+	fs.StringVar(&o.composeDir, "compose-dir", "compose", "make the directory `NAME` in each clone, for composes; empty: none")
+	fs.StringVar(&o.composeOwner, "compose-owner", "", "make that directory of `USER[:GROUP]` (default: the process's)")
+}
+
+// inSync are the names of the flags on the command lines of sync and doctor.
+func (o *cloneFlags) inSync() map[string]string {
+	names := map[string]string{}
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(cloneFlags).add(fs)
+	fs.VisitAll(func(f *pflag.Flag) {
+		if !strings.HasPrefix(f.Name, "ontap-") {
+			names[f.Name] = "clone-" + f.Name
+		}
+	})
+	return names
+}
+
+// options returns the options; Provider is nil for none.
+func (o *cloneFlags) options(a *app, source string) (opt kojisnap.CloneOptions, err error) {
+	opt = kojisnap.CloneOptions{ProviderName: o.provider, Keep: o.keep, Compose: o.composeDir}
+	if o.keep < 0 {
+		return opt, usagef("--keep %d: want 0 or more clones beside the one in use", o.keep)
+	}
+	if o.composeOwner != "" {
+		owner, err := topdir.ParseOwner(o.composeOwner)
+		if err != nil {
+			return opt, usagef("--compose-owner: %w", err)
+		}
+		opt.ComposeOwner = &owner
+	}
+	switch o.provider {
+	case overlay.Name:
+		opt.Provider, err = provider(overlay.New(overlay.Options{Env: a.env, Dir: o.dir, Lower: o.lower, LiveLower: o.liveLower, Metacopy: o.metacopy}))
+	case btrfs.Name:
+		opt.Provider, err = provider(btrfs.New(btrfs.Options{Env: a.env, Dir: o.dir, Subvolume: o.subvolume}))
+	case program.Name:
+		if o.programTimeout <= 0 {
+			return opt, usagef("--program-timeout %v: want more than 0", o.programTimeout)
+		}
+		opt.Provider, err = provider(program.New(program.Options{Env: a.env, Command: o.program, Source: source, Timeout: o.programTimeout}))
+	case ontap.Name:
+		with := o.ontap
+		with.Env, with.Dir = a.env, o.dir
+		if with.Password, err = o.ontapPassword(); err == nil {
+			opt.Provider, err = provider(ontap.New(with))
+		}
+	}
+	if err != nil {
+		err = usageError{err}
+	}
+	return opt, err
+}
+
+// provider makes no interface of a nil pointer.
+func provider[P clone.Provider](p P, err error) (clone.Provider, error) {
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (o *cloneFlags) ontapPassword() (string, error) {
+	if o.ontapPasswordFile == "" {
+		return os.Getenv("KOJISNAP_ONTAP_PASSWORD"), nil
+	}
+	text, err := os.ReadFile(o.ontapPasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("--ontap-password-file: %w", err)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+// cloneSite are the flags that say where staging is: some of [copy].
+type cloneSite struct {
+	topdir, snapshot   string
+	sources            []string
+	volume, copyVolume string
+	newTopdir          bool
+	verifyKeys         []string
+}
+
+func (o *cloneSite) add(fs *pflag.FlagSet) {
+	fs.StringVar(&o.topdir, "topdir", "", "work below `DIR`, staging's topdir, usually /mnt/koji")
+	fs.StringArrayVar(&o.sources, "source", nil, "production's tree at `DIR|URL`, as for copy; the first directory is the read-only volume")
+	addVolumes(fs, &o.volume, &o.copyVolume)
+	addSnapshot(fs, &o.snapshot)
+	addVerifyKey(fs, &o.verifyKeys)
+	fs.BoolVar(&o.newTopdir, "new-topdir", false, "accept an empty topdir although a clone was in use there (default: refuse it as not mounted)")
+}
+
+// options returns what of copy's options says where staging is.
+func (o *cloneSite) options(a *app) (kojisnap.CopyOptions, error) {
+	if o.topdir == "" {
+		return kojisnap.CopyOptions{}, a.missing("topdir", "--topdir DIR, or topdir = \"…\" in [copy] of the configuration")
+	}
+	want := wantFlags{volume: o.volume, copyVolume: o.copyVolume}
+	if err := want.checkWant(); err != nil {
+		return kojisnap.CopyOptions{}, err
+	}
+	return kojisnap.CopyOptions{Want: compose.Want{Volume: o.volume, CopyVolume: o.copyVolume, Rules: a.volumes}, Topdir: o.topdir, Sources: o.sources,
+		Env: a.env, NewTopdir: o.newTopdir, DryRun: a.dryRun, Log: a.log, Progress: a.progress}, nil
+}
+
+// directory returns the first source that is a directory.
+func firstDirectory(sources []string) string {
+	for _, s := range sources {
+		if !strings.Contains(s, "://") {
+			return s
+		}
+	}
+	return ""
+}
+
+type cloneCommandFlags struct {
+	cloneFlags
+	site        cloneSite
+	mount, back bool
+}
+
+// open returns the options of all clone commands, which need a provider.
+func (o *cloneCommandFlags) open(a *app) (c kojisnap.CopyOptions, opt kojisnap.CloneOptions, err error) {
+	if c, err = o.site.options(a); err != nil {
+		return c, opt, err
+	}
+	if opt, err = o.options(a, firstDirectory(c.Sources)); err != nil {
+		return c, opt, err
+	}
+	if opt.Provider == nil {
+		return c, opt, a.missing("provider of clones", "--provider overlay, btrfs, exec or ontap, or provider = \"…\" in [clone] of the configuration")
+	}
+	return c, opt, nil
+}
+
+// cloneResult is the result of clone.
+type cloneResult struct {
+	*clone.Cloned
+	Provider string `json:"provider"`
+	DryRun   bool   `json:"dry_run,omitempty"`
+	Snapshot string `json:"snapshot"`
+	Event    int64  `json:"event"`
+}
+
+func (o *cloneCommandFlags) clone(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	c, opt, err := o.open(a)
+	if err != nil {
+		return err
+	}
+	opt.Again = true
+	if err := a.useKeys("", o.site.verifyKeys); err != nil {
+		return err
+	}
+	s, snap, err := a.openSnapshot(ctx, o.site.snapshot, nil)
+	if err != nil {
+		return err
+	}
+	r := cloneResult{Cloned: &clone.Cloned{}, Provider: opt.ProviderName, Snapshot: snap.ID, Event: snap.Manifest.Event}
+	if a.dryRun {
+		r.DryRun = true
+		if err := checkProvider(ctx, c, opt, r.Cloned); err != nil {
+			return err
+		}
+		if err := a.result(r, func(w io.Writer) {
+			fmt.Fprintf(w, "clone by %s after event %d (%s)\n", r.Provider, r.Event, r.Snapshot)
+		}); err != nil {
+			return err
+		}
+		return pending()
+	}
+	if r.Cloned, err = kojisnap.MakeClone(ctx, snap, s, c, opt); err != nil {
+		return err
+	}
+	a.tell("clone %s is at %s, made in %.1f s", r.ID, r.Path, r.Seconds)
+	return a.result(r, func(w io.Writer) { fmt.Fprintln(w, r.ID) })
+}
+
+// checkProvider says why no clone could be made, and what is in use now.
+func checkProvider(ctx context.Context, c kojisnap.CopyOptions, opt kojisnap.CloneOptions, m *clone.Cloned) error {
+	k, err := opt.Keeper(c)
+	if err != nil {
+		return err
+	}
+	if p, ok := opt.Provider.(clone.Checker); ok {
+		if err := p.Check(ctx); err != nil {
+			return err
+		}
+	}
+	now, err := clone.Current(k.Topdir, k.Volume)
+	if err == nil && now != nil {
+		m.Previous = now.ID
+	}
+	return err
+}
+
+// clonesResult is the result of clones.
+type clonesResult struct {
+	Clones []clone.Listed `json:"clones"`
+}
+
+func (o *cloneCommandFlags) clones(ctx context.Context, a *app, args []string) error {
+	if err := noArgs(args); err != nil {
+		return err
+	}
+	c, opt, err := o.open(a)
+	if err != nil {
+		return err
+	}
+	k, err := opt.Keeper(c)
+	if err != nil {
+		return err
+	}
+	var failed error
+	if o.mount && !a.dryRun {
+		failed = k.Remount(ctx)
+	}
+	list, err := k.List(ctx)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	err = a.result(clonesResult{list}, func(w io.Writer) { showClones(w, list) })
+	if err != nil {
+		return err
+	}
+	for _, l := range list {
+		if l.State == "in use" && l.Trouble != "" && failed == nil {
+			return notReadyError{quietError{errors.New(l.Trouble)}}
+		}
+	}
+	return failed
+}
+
+func showClones(w io.Writer, list []clone.Listed) {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	defer tw.Flush()
+	for _, l := range list {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.State, l.ID, clean(l.Path), clean(l.Trouble))
+	}
+}
+
+func (o *cloneCommandFlags) discard(ctx context.Context, a *app, args []string) error {
+	if len(args) > 1 {
+		return noArgs(args[1:])
+	}
+	c, opt, err := o.open(a)
+	if err != nil {
+		return err
+	}
+	k, err := opt.Keeper(c)
+	if err != nil {
+		return err
+	}
+	d := &clone.Discarded{Discarded: []string{}}
+	switch {
+	case len(args) == 1:
+		if _, err := clone.ParseID(args[0]); err != nil {
+			return usageError{err}
+		}
+		if a.dryRun {
+			d.Discarded = args
+			break
+		}
+		if err := k.Discard(ctx, args[0], o.back); err != nil {
+			return err
+		}
+		d.Discarded = args
+	case o.back:
+		return usagef("--back is about the clone that vol/prod shows: give its id")
+	case a.dryRun:
+		if d.Discarded, err = k.Leaving(); err != nil {
+			return err
+		}
+	default:
+		if d, err = k.Retire(ctx); err != nil {
+			return err
+		}
+	}
+	err = a.result(d, func(w io.Writer) {
+		for _, id := range d.Discarded {
+			fmt.Fprintln(w, id)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if a.dryRun && len(d.Discarded) > 0 {
+		return pending()
+	}
+	reporter{a}.tellDiscarded(d)
+	return nil
+}
+
+// tellDiscarded says which clones could not be discarded.
+func (a reporter) tellDiscarded(d *clone.Discarded) {
+	if d == nil {
+		return
+	}
+	for _, id := range d.Busy {
+		a.log.Info("a clone is in use, and is discarded later", "clone", id)
+	}
+	for _, id := range d.Others {
+		a.log.Warn("a clone of another provider stays: kojisnap discard ID --provider NAME removes it", "clone", id)
+	}
+	for id, why := range d.Failed {
+		a.log.Warn("a clone could not be discarded: the next sync tries again", "clone", id, "why", why)
+	}
+}

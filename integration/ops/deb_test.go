@@ -1,0 +1,54 @@
+package ops_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestDeb: the Debian package has the files of the rpm. dpkg installs it into a made root, where its scripts make the
+// user and the store's directory; removed, it leaves an edited configuration; purged, nothing of its own.
+func TestDeb(t *testing.T) {
+	t.Parallel()
+	need(t, "dpkg-deb", "dpkg", "systemd-sysusers")
+	build := func() string {
+		t.Helper()
+		environ := []string{"DPKG_DEB_COMPRESSOR_TYPE=gzip", "DPKG_DEB_COMPRESSOR_LEVEL=1"} // xz takes its time
+		return strings.TrimSpace(run(t, "", environ, scripts+"/packaging/deb", program(t), t.TempDir()).done(t).stdout)
+	}
+	file, again := build(), build()
+	if read(t, file) != read(t, again) {
+		t.Errorf("two packages of the same program differ")
+	}
+	r := newRoot(t, "www-data")
+	succeed(t, "cp", "-a", "/var/lib/dpkg", r.at("var/lib"))
+	succeed(t, "cp", file, r.at("srv/kojisnap.deb"))
+	r.run(t, nil, "dpkg", "--purge", "kojisnap")
+	if o := r.run(t, nil, "dpkg", "-i", "/srv/kojisnap.deb"); o.code != 0 || o.stderr != "" && !strings.Contains(o.stderr, "Creating ") {
+		t.Fatalf("dpkg -i: exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+	if want, got := staged(t, "debian", "www-data"), listed(string(r), r.run(t, nil, "dpkg", "-L", "kojisnap").stdout); !slices.Equal(got, want) {
+		t.Errorf("the package has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if o := r.run(t, nil, "dpkg", "-V", "kojisnap"); o.code != 0 || o.stdout != "" {
+		t.Errorf("dpkg -V: exit code %d\n%s", o.code, o.stdout)
+	}
+	if out := r.run(t, nil, "kojisnap", "--version").done(t).stdout; out != succeed(t, program(t), "--version") {
+		t.Errorf("its program prints %q", out)
+	}
+	if line := r.run(t, nil, "getent", "passwd", "kojisnap").done(t).stdout; !strings.Contains(line, ":/var/lib/kojisnap:") {
+		t.Errorf("the user %q", line)
+	}
+	if state := succeed(t, "find", r.at("var/lib/kojisnap"), "-maxdepth", "0", "-printf", "%m"); state != "755" {
+		t.Errorf("the store's directory has mode %s", state)
+	}
+	write(t, r.at("etc/kojisnap/kojisnap.toml"), "env = \"stg\"\n")
+	r.run(t, nil, "dpkg", "-r", "kojisnap").done(t)
+	if got := read(t, r.at("etc/kojisnap/kojisnap.toml")); got != "env = \"stg\"\n" {
+		t.Errorf("after the removal the configuration is %q", got)
+	}
+	r.run(t, nil, "dpkg", "-P", "kojisnap").done(t)
+	if left := succeed(t, "find", r.at("etc"), r.at("usr/lib/systemd"), r.at("usr/lib/sysusers.d"), r.at("usr/bin"), r.at("usr/share/doc"), "-name", "*kojisnap*"); left != "" {
+		t.Errorf("left after purging:\n%s", left)
+	}
+}
