@@ -41,7 +41,7 @@ var order = []string{
 	"kojisnap/store/s3 kojisnap/store/dir",
 	"kojisnap/snapfile",
 	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp",
-	"kojisnap/durable kojisnap/idset kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
+	"kojisnap/report/markup kojisnap/durable kojisnap/idset kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
 }
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
@@ -52,6 +52,21 @@ var testOrder = []string{
 	"kojisnap/hub/hubtest/query",
 	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",
 	"kojisnap/hub/hubtest/python kojisnap/hub/hubtest/kojiprod",
+}
+
+// TestNoTemplates: the program does not depend on text/template, which html/template is made of. It calls methods by
+// name, so the linker would keep all methods of all types, first of all those of the client for S3: the program would
+// have 35 MB in place of 26, and its image too.
+func TestNoTemplates(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "kojisnap/cmd/kojisnap").Output()
+	must(t, err)
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, "kojisnap/kojisnap/report/markup") {
+		t.Errorf("the program lacks kojisnap/report/markup, which writes the page in place of templates: %d packages", len(deps))
+	}
+	if slices.Contains(deps, "text/template") {
+		t.Error("the program depends on text/template, which makes it 8 MB larger. Use kojisnap/report/markup for HTML")
+	}
 }
 
 // programs are the packages of order that serve tests: they may import those of testOrder.

@@ -12,6 +12,7 @@ import (
 
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/dbsource/pgdump"
 	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
@@ -20,8 +21,9 @@ import (
 
 // production is what a pull reads from in the place of the hub.
 type production struct {
-	hub  string // URL that names it
-	open func(ctx context.Context) (dbsource.Source, error)
+	hub   string // URL that names it
+	open  func(ctx context.Context) (dbsource.Source, error)
+	check func(ctx context.Context) (string, error) // nil: open and look
 }
 
 // Pull implements kojisnap.Production.
@@ -48,6 +50,9 @@ func (p production) Pull(ctx context.Context, s store.Store, o pull.Options) (*p
 
 // Check implements kojisnap.Production.
 func (p production) Check(ctx context.Context, o pull.Options) (string, error) {
+	if p.check != nil {
+		return p.check(ctx)
+	}
 	src, err := p.open(ctx)
 	if err != nil {
 		return "", err
@@ -68,13 +73,22 @@ var ofHub = []string{"sweep", "max-rate", "serverca", "contact"}
 
 // production returns what is read in the place of the hub; nil: the hub. hub is the URL that names production.
 func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) {
-	if o.fromDB == "" {
+	from, what := "from-db", "a database"
+	switch {
+	case o.fromDB == "" && o.fromDump == "":
 		return nil, nil
+	case o.fromDB != "" && o.fromDump != "":
+		return nil, usagef("--from-db and --from-dump: give one of them")
+	case o.fromDump != "":
+		from, what = "from-dump", "a dump"
 	}
 	for _, name := range ofHub {
 		if o.flags != nil && o.flags.Changed(name) {
-			return nil, usagef("--%s is for hubs, and --from-db reads a database: leave it out", name)
+			return nil, usagef("--%s is for hubs, and --%s reads %s: leave it out", name, from, what)
 		}
+	}
+	if o.fromDump != "" {
+		return o.dump(a, hub), nil
 	}
 	if err := a.checkDSN(o.fromDB); err != nil {
 		return nil, err
@@ -92,7 +106,29 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 		}
 		return src, nil
 	}
-	return production{hub, open}, nil
+	return production{hub: hub, open: open}, nil
+}
+
+// dump returns a dump that is read in the place of the hub.
+func (o *pullFlags) dump(a *app, hub string) production {
+	opt := pgdump.Options{Path: o.fromDump, TempDir: o.tempDir, Log: a.log, Progress: a.progress}
+	explain := func(err error) error {
+		if errors.Is(err, pgdump.ErrMarked) {
+			return usageError{err}
+		}
+		return err
+	}
+	return production{
+		hub: hub,
+		open: func(ctx context.Context) (dbsource.Source, error) {
+			src, err := pgdump.Open(ctx, opt)
+			return src, explain(err)
+		},
+		check: func(ctx context.Context) (string, error) {
+			text, err := pgdump.Check(ctx, opt)
+			return text, explain(err)
+		},
+	}
 }
 
 // checkNotStaging refuses the staging database that the configuration names.
@@ -131,6 +167,12 @@ func sameDatabase(a, b string) bool {
 // addSource adds the flags that name what is read in the place of the hub.
 func (o *pullFlags) addSource(fs *pflag.FlagSet) {
 	fs.StringVar(&o.fromDB, "from-db", "", "read production's database, or a standby of it, at `DSN`, and not the hub; --hub names the production, and need not be reachable")
+}
+
+// addDump adds the flags that name a dump.
+func (o *pullFlags) addDump(fs *pflag.FlagSet) {
+	fs.StringVar(&o.fromDump, "from-dump", "", "read a dump of production's database, and not the hub: `FILE|-|DIR` as pg_dump made it, whatever its format and compression; --hub names the production")
+	fs.StringVar(&o.tempDir, "tmpdir", "", "put temporary files below `DIR` (default: TMPDIR, or else /tmp)")
 }
 
 // read pulls, from the hub or what is in its place.

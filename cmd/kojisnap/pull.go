@@ -26,7 +26,7 @@ import (
 
 var pullCommand = command{
 	name:  "pull",
-	short: "read a hub's relations, or those of its database, for some tags into a snapshot",
+	short: "read production's relations for some tags into a snapshot",
 	long: `Pull reads from a Koji hub, over its public anonymous API, the relations that composes of some tags
 need, all at one event, and writes them to a store as a snapshot. It follows inheritance, and the content
 tags of module builds, which have the modules' rpms (--content-tags=false leaves those out). It prints the
@@ -45,11 +45,18 @@ since, with the builds, rpms and signatures. The first such pull reads all of th
 With --from-db pull reads production's database, or a standby of it, in the place of the hub: much faster, and at
 no cost to the hub. The role needs SELECT on some columns only (scripts/grants-source.sql); columns with passwords,
 sessions, principals, grants and tokens are never read. --hub names the production in the snapshot; it need not be
-reachable. The event is the last one before the margin, by the database's clock or, of a standby, by that of the last
-transaction that it has replayed. Snapshots of hub and
-database go on from each other: the time of an event proves that both are of the same production. --jobs is then how
-many sessions read, all in one read-only transaction's snapshot; that holds back vacuum on a primary until the pull
-ends, which --deadline limits.
+reachable. The event is the last one before the margin, by the database's clock or, of a standby, by that of the
+last transaction that it has replayed. Snapshots of hub and database go on from each other: the time of an event
+proves that both are of the same production. --jobs sessions read at once, and all see the same moment; that holds
+back vacuum on a primary until the pull ends, which --deadline limits.
+
+With --from-dump pull reads a dump that pg_dump made of production's database: plain text or an archive (-Fc, -Fd,
+-Ft), compressed by gzip, zstd or xz, a file or, as -, a pipe. Archives need pg_restore, of the pg_dump's version or
+newer, and xz the program xz. Plain dumps and pipes are read once: the columns that a snapshot can have go into
+temporary files, compressed (--tmpdir, or TMPDIR), and nothing else does; a dump with all of Fedora's tables may need
+some GB there. A dump is refused, and nothing is stored, if it was cut off, has INSERT statements, is not in UTF-8, or
+lacks a table that is wanted. It is production as of its instant: the event is the last one before its newest, less
+the margin. With -v pull names tables that it does not know; --json tells what became of each.
 
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
@@ -59,7 +66,9 @@ kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /va
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
 kojisnap pull --profile koji --tag 'f42*' --tag '!f42-infra*' --store /var/lib/kojisnap
 kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
-kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-db 'host=replica dbname=koji user=kojisnap' --tag f42
+kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-db 'host=replica dbname=koji user=kojisnap_source' --tag f42
+kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --tag f42
+ssh db pg_dump -Fc koji | kojisnap pull -c stg.toml --from-dump -
 kojisnap pull -c stg.toml --dry-run
 kojisnap pull -c stg.toml --since 2026-11-01
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
@@ -92,6 +101,8 @@ type pullFlags struct {
 	verifyKeys   []string
 
 	fromDB    string
+	fromDump  string
+	tempDir   string
 	stagingDB string         // of a sync
 	flags     *pflag.FlagSet // as the command line has them
 }
@@ -99,6 +110,7 @@ type pullFlags struct {
 func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.hub, "hub", "", "read from the production hub at `URL`")
 	o.addSource(fs)
+	o.addDump(fs)
 	fs.StringVar(&o.profile, "profile", "", "read from the hub of the Koji profile `NAME` (/etc/koji.conf, /etc/koji.conf.d, ~/.koji)")
 	fs.StringVar(&o.serverCA, "serverca", "", "accept certificates of the production hub that an authority in `FILE` has signed (default: the profile's file, or else the system's)")
 	fs.StringArrayVar(&o.tags, "tag", nil, "read `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable")
@@ -191,7 +203,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 	}
 	return pull.Options{
 		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
-		Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
+		TempDir: o.tempDir, Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
 	}, nil
 }
 

@@ -21,6 +21,25 @@ func Strip(text []byte) (stripped []byte, found bool) {
 	return replace(text, false, func([]byte) string { return "" })
 }
 
+// Blank puts others that are none of anybody's into the place of the credentials in a text: Strip makes of the result
+// what it makes of the text, and, unless the text is very odd, finds something in it, too. A text without credentials is returned unchanged.
+func Blank(text []byte) (blank []byte, found bool) {
+	blank, found = replace(text, false, func(user []byte) string {
+		if _, _, colon := cutColon(user); colon {
+			return ":-@"
+		}
+		return "hf_@" // a token
+	})
+	if !found {
+		return text, false
+	}
+	want, _ := Strip(text)
+	if got, _ := Strip(blank); !bytes.Equal(got, want) {
+		return want, true
+	}
+	return blank, true
+}
+
 // Hide masks the credentials in the URLs in a text for people. It leaves a user's name, unless that is
 // the secret. It also finds mistyped URLs: https:/me:password@HOST.
 func Hide(text string) string {

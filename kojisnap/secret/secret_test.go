@@ -1,6 +1,7 @@
 package secret_test
 
 import (
+	"strings"
 	"testing"
 
 	"kojisnap/kojisnap/secret"
@@ -54,6 +55,13 @@ func TestStripAndHide(t *testing.T) {
 	} {
 		if want.stripped == "" {
 			want.stripped, want.hidden = text, text
+		}
+		blank, blanked := secret.Blank([]byte(text))
+		if after, again := secret.Strip(blank); string(after) != want.stripped || blanked != (want.stripped != text) || again != blanked {
+			t.Errorf("%q blanked is %q, %v, and then stripped %q, %v; want %q", text, blank, blanked, after, again, want.stripped)
+		}
+		if blanked && (strings.Contains(string(blank), "pass@") || strings.Contains(string(blank), token)) {
+			t.Errorf("%q blanked still is %q", text, blank)
 		}
 		got, found := secret.Strip([]byte(text))
 		if string(got) != want.stripped || found != (want.stripped != text) {

@@ -205,6 +205,9 @@ func (a *archive) Scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]
 	case a.slots <- struct{}{}:
 		defer func() { <-a.slots }()
 	}
+	if _, names := wantedOf(a.desc.Columns[scan.Table], scan.Columns); len(names) != len(scan.Columns) {
+		return fmt.Errorf("columns %q of table %s are not to be read", scan.Columns, scan.Table)
+	}
 	wanted := table{a.schema, scan.Table}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -228,7 +231,13 @@ func (a *archive) Scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]
 		if err != nil {
 			return nil, err
 		}
-		return sel.line, nil
+		return func(line []byte) error {
+			err := sel.line(line)
+			if err != nil && failed == nil {
+				err = damaged(w, b, err)
+			}
+			return err
+		}, nil
 	}
 	w.done = func(b block, rows int64) error {
 		a.count(b, rows)

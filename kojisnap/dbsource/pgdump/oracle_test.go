@@ -5,7 +5,6 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource"
-	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/dbsource/sourcetest"
 	"kojisnap/kojisnap/pull"
 )
@@ -18,12 +17,7 @@ func TestOracle(t *testing.T) {
 	tags := []string{"f4*", "module-*"}
 	byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: tags, Event: 419})
 	o := dbsource.Options{Hub: c.URL(), Tags: tags, Event: 419}
-	db, err := postgres.Open(t.Context(), postgres.Options{DSN: dsn})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	_, byDatabase := sourcetest.PullSource(t, db, sourcetest.Store(t), o)
+	_, byDatabase := sourcetest.PullSource(t, sourceOf(t, dsn), sourcetest.Store(t), o)
 	sourcetest.Equal(t, byHub, byDatabase)
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {

@@ -2,11 +2,9 @@ package pgdump_test
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -14,6 +12,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/pgdump"
+	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/dbsource/sourcetest"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
@@ -161,15 +160,13 @@ func (w way) open(t testing.TB, file string) (src dbsource.Source, err error) {
 	return src, err
 }
 
-// columnsOf lists the columns of tables of Koji's that hold secrets.
-func describe(src dbsource.Source, t testing.TB) string {
-	d, err := src.Describe(t.Context())
+// sourceOf opens a database as a source.
+func sourceOf(t testing.TB, dsn string) dbsource.Source {
+	t.Helper()
+	src, err := postgres.Open(t.Context(), postgres.Options{DSN: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	for _, x := range d.Tables {
-		fmt.Fprintf(&b, "%s %s %d\n", x.Name, x.Class, x.Rows)
-	}
-	return b.String()
+	t.Cleanup(func() { src.Close() })
+	return src
 }

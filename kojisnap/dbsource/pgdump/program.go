@@ -95,7 +95,7 @@ func (e *programError) Error() string {
 	if e.text == "" {
 		return fmt.Sprintf("%s: %s", e.name, e.status)
 	}
-	return fmt.Sprintf("%s: %s", e.name, e.text)
+	return fmt.Sprintf("%s: %s", e.name, strings.TrimPrefix(e.text, e.name+": "))
 }
 
 // tail keeps the last of what a program writes to its standard error, in one line.

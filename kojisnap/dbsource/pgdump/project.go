@@ -3,9 +3,13 @@ package pgdump
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/secret"
+	"kojisnap/kojisnap/snapfile"
 )
 
 // projection takes some fields of a line of COPY, still escaped.
@@ -14,6 +18,9 @@ type projection struct {
 	take   []int // places of those that are taken, in order
 	starts []int
 	out    []byte
+	urls   []bool // of take: which may hold URLs with passwords; nil: none, or whoever takes the line may see them
+	field1 [][]byte
+	blank  []byte
 }
 
 func newProjection(fields int, take []int) *projection {
@@ -51,10 +58,45 @@ func (p *projection) line(line []byte) ([]byte, error) {
 		if n > 0 {
 			p.out = append(p.out, '\t')
 		}
-		p.out = append(p.out, p.field(line, i)...)
+		field := p.field(line, i)
+		if p.urls != nil && p.urls[n] && bytes.IndexAny(field, `@\`) >= 0 {
+			var err error
+			if field, err = p.blanked(field); err != nil {
+				return nil, err
+			}
+		}
+		p.out = append(p.out, field...)
 	}
 	p.out = append(p.out, '\n')
 	return p.out, nil
+}
+
+// blanked is a field without the passwords of its URLs. There are blank ones in their place, so that who reads the
+// row notes what a row with passwords is noted for.
+func (p *projection) blanked(field []byte) ([]byte, error) {
+	var err error
+	p.blank = append(p.blank[:0], field...)
+	if p.field1, err = dbsource.ParseCopyLine(p.blank, p.field1); err != nil {
+		return nil, err
+	}
+	blank, found := secret.Blank(p.field1[0])
+	if !found {
+		return field, nil
+	}
+	line := snapfile.AppendLine(nil, [][]byte{blank})
+	return line[:len(line)-1], nil
+}
+
+// secretive says which columns of a table may hold URLs with passwords.
+func secretive(table string, columns []string) []bool {
+	rel := relation.Get(table)
+	may := make([]bool, len(columns))
+	for _, i := range snapfile.Secretive(rel) {
+		if at := slices.Index(columns, rel.Columns[i].Name); at >= 0 {
+			may[at] = true
+		}
+	}
+	return may
 }
 
 // selection gives a scan's rows, of lines whose columns are known.

@@ -53,7 +53,7 @@ func readStream(ctx context.Context, o Options, r io.Reader, estimate int64) (_ 
 		}
 		s.all = append(s.all, current)
 		spills[b.table] = current
-		return project(w, b, take, to), nil
+		return project(w, b, take, names, to), nil
 	}
 	w.done = func(b block, rows int64) error {
 		found.blocks[b.table] = rows
@@ -76,16 +76,21 @@ func readStream(ctx context.Context, o Options, r io.Reader, estimate int64) (_ 
 }
 
 // project returns what writes the wanted fields of a block's lines. Nothing else of a line goes further.
-func project(w *walk, b block, take []int, to *spiller) func([]byte) error {
+func project(w *walk, b block, take []int, names []string, to *spiller) func([]byte) error {
 	p := newProjection(len(b.columns), take)
+	p.urls = secretive(b.name, names)
 	return func(line []byte) error {
 		out, err := p.line(line)
 		if err != nil {
-			return fmt.Errorf("is damaged within table %.80q, at byte %d of its text: %w", b.String(), w.at, err)
+			return damaged(w, b, err)
 		}
 		_, err = to.zw.Write(out)
 		return err
 	}
+}
+
+func damaged(w *walk, b block, err error) error {
+	return fmt.Errorf("is damaged within table %.80q, at byte %d of its text: %w", b.String(), w.at, err)
 }
 
 // take keeps the spills of Koji's schema.

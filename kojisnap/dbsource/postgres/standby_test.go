@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/dbsource/sourcetest"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull"
@@ -104,5 +106,28 @@ func TestConnectionLost(t *testing.T) {
 	}
 	if all, err := repository.Snapshots(t.Context(), s); err != nil || len(all) > 0 {
 		t.Errorf("%d snapshots, %v after a pull that failed", len(all), err)
+	}
+}
+
+// TestLocked: a table that an upgrade of Koji has locked is an error to be tried again, and not a wait for ever.
+func TestLocked(t *testing.T) {
+	dsn, c := production(t)
+	src, err := postgres.Open(t.Context(), postgres.Options{DSN: dsn, LockTimeout: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	tx, err := dbtest.Connect(t, dsn).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE rpmsigs IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = dbsource.Pull(t.Context(), src, sourcetest.Store(t), dbsource.Options{Hub: c.URL(), Tags: []string{"f42"}, Event: 419})
+	var later *retry.TemporaryError
+	if !errors.As(err, &later) || !strings.Contains(err.Error(), "reading rpmsigs") || !strings.Contains(err.Error(), "a table is locked") {
+		t.Errorf("got %v, want a TemporaryError that names the table", err)
 	}
 }
