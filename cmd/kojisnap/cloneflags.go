@@ -162,4 +162,3 @@ func firstDirectory(sources []string) string {
 	}
 	return ""
 }
-

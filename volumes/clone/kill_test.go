@@ -153,4 +153,3 @@ func TestKilledAnywhere(t *testing.T) {
 		t.Error("production's tree changed")
 	}
 }
-
