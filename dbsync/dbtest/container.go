@@ -125,8 +125,7 @@ func address(ctx context.Context, c testcontainers.Container) (string, error) {
 
 // settings of a server whose data need not survive it. Statements of tests are too short to be compiled, and
 // tables too short-lived for autovacuum, which would visit each of hundreds of databases.
-var settings = []string{"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-	"-c", "wal_level=minimal", "-c", "max_wal_senders=0", "-c", "jit=off", "-c", "autovacuum=off",
+var settings = []string{"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "jit=off", "-c", "autovacuum=off",
 	"-c", "max_connections=200", "-c", "timezone=UTC"}
 
 // ownImage is a container of the machine's own PostgreSQL: its programs, their libraries and a
