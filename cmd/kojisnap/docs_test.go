@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -204,36 +204,49 @@ func TestDocumentedCommands(t *testing.T) {
 // namedFlags matches a command with flags in the text of a message.
 var namedFlags = regexp.MustCompile(`kojisnap ([a-z]+)((?: --[a-z0-9-]+)+)`)
 
-// TestNamedFlags: messages name only commands and flags that there are.
+// TestNamedFlags: what the program says names only commands and flags that it has.
 func TestNamedFlags(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}} {{.Dir}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	found := 0
-	for _, dir := range []string{"cmd", "kojisnap", "dbsync", "hardlink", "volumes"} {
-		err := filepath.WalkDir("../../"+dir, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-				return err
+	for line := range strings.Lines(string(out)) {
+		pkg, dir, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(pkg, "kojisnap/") {
+			continue
+		}
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no code in %s: %v", dir, err)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
 			}
 			for _, m := range namedFlags.FindAllStringSubmatch(readFile(t, path), -1) {
 				found++
-				at := slices.IndexFunc(commands(), func(c command) bool { return c.name == m[1] })
-				if at < 0 {
-					t.Errorf("%s: %s: no such command", path, m[0])
-					continue
-				}
-				set := flagsOf(commands()[at]).Set
-				for _, flag := range strings.Fields(m[2]) {
-					if set.Lookup(strings.TrimPrefix(flag, "--")) == nil && flag != "--help" {
-						t.Errorf("%s: %s: no such flag", path, m[0])
-					}
-				}
+				checkNamedFlags(t, path, m)
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
 	if found < 20 {
 		t.Errorf("only %d were found", found)
+	}
+}
+
+func checkNamedFlags(t *testing.T, path string, m []string) {
+	t.Helper()
+	at := slices.IndexFunc(commands(), func(c command) bool { return c.name == m[1] })
+	if at < 0 {
+		t.Errorf("%s: %s: no such command", path, m[0])
+		return
+	}
+	set := flagsOf(commands()[at]).Set
+	for _, flag := range strings.Fields(m[2]) {
+		if set.Lookup(strings.TrimPrefix(flag, "--")) == nil && flag != "--help" {
+			t.Errorf("%s: %s: no such flag", path, m[0])
+		}
 	}
 }
 

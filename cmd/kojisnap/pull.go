@@ -45,11 +45,10 @@ since, with the builds, rpms and signatures. The first such pull reads all of th
 With --from-db pull reads production's database, or a standby of it, in the place of the hub: much faster, and at
 no cost to the hub. The role needs SELECT on some columns only (scripts/grants-source.sql); columns with passwords,
 sessions, principals, grants and tokens are never read. --hub names the production in the snapshot; it need not be
-reachable. The event is the last one before the margin, by the database's clock or, of a standby, by that of the last
-transaction that it has replayed. Snapshots of hub and
-database go on from each other: the time of an event proves that both are of the same production. --jobs is then how
-many sessions read, all in one read-only transaction's snapshot; that holds back vacuum on a primary until the pull
-ends, which --deadline limits.
+reachable. The event is the last one before the margin, by the database's clock or, of a standby, by that of the
+last transaction that it has replayed. Snapshots of hub and database go on from each other: the time of an event
+proves that both are of the same production. --jobs sessions read at once, and all see the same moment; that holds
+back vacuum on a primary until the pull ends, which --deadline limits.
 
 With --from-dump pull reads a dump that pg_dump made of production's database: plain text or an archive (-Fc, -Fd,
 -Ft), compressed by gzip, zstd or xz, a file or, as -, a pipe. Archives need pg_restore, of the pg_dump's version or
@@ -67,7 +66,7 @@ kojisnap pull --hub https://koji.fedoraproject.org/kojihub --tag f42 --store /va
 kojisnap pull --profile koji --tag f42-compose --tag f43 --store /var/lib/kojisnap -v
 kojisnap pull --profile koji --tag 'f42*' --tag '!f42-infra*' --store /var/lib/kojisnap
 kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
-kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-db 'host=replica dbname=koji user=kojisnap' --tag f42
+kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-db 'host=replica dbname=koji user=kojisnap_source' --tag f42
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --tag f42
 ssh db pg_dump -Fc koji | kojisnap pull -c stg.toml --from-dump -
 kojisnap pull -c stg.toml --dry-run

@@ -4,7 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -44,15 +44,19 @@ func TestRunbook(t *testing.T) {
 // parsed returns the files of a package of the repository, without tests.
 func parsed(t *testing.T, dir string) (files []*ast.File) {
 	t.Helper()
-	notTest := func(info fs.FileInfo) bool { return !strings.HasSuffix(info.Name(), "_test.go") }
-	all, err := parser.ParseDir(token.NewFileSet(), dir, notTest, 0)
-	if err != nil {
-		t.Fatal(err)
+	paths, err := filepath.Glob(dir + "/*.go")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no code in %s: %v", dir, err)
 	}
-	for _, p := range all {
-		for _, f := range p.Files {
-			files = append(files, f)
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
 		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
 	}
 	return files
 }

@@ -167,7 +167,7 @@ func debian(t *testing.T) string {
 }
 
 // TestTryout follows the guide on a bare Debian, word by word: the package, the role, the configuration, the first
-// sync, the schedule by cron. Only what names a site is put in its place. In the end the schedule's own lines have run
+// sync, the schedule by cron, the report after each sync. Only what names a site is put in its place. In the end the schedule's own lines have run
 // as its user without a word, and status and report say that staging is compose-ready.
 func TestTryout(t *testing.T) {
 	if !seedtest.Long() {
@@ -180,7 +180,7 @@ func TestTryout(t *testing.T) {
 	file := strings.TrimSpace(run(t, "", nil, scripts+"/packaging/deb", program(t), t.TempDir()).done(t).stdout)
 	succeed(t, "docker", "cp", file, h.name+":/root/")
 
-	for _, page := range []string{"install.md", "first-sync.md", "schedule.md"} {
+	for _, page := range []string{"install.md", "first-sync.md", "schedule.md", "observe.md"} {
 		for _, b := range guide(t, page) {
 			h.do(t, b)
 		}
@@ -219,8 +219,13 @@ func (h *newHost) ready(t *testing.T) {
 	if !strings.HasPrefix(plugin, "KOJISNAP OK") {
 		t.Errorf("status --nagios: %s", plugin)
 	}
-	page := h.shell(t, "cat /var/tmp/kojisnap.html").done(t).stdout
-	if !strings.Contains(page, "READY") || strings.Contains(page, "NOT READY") {
-		t.Errorf("the report does not say READY")
+	for _, file := range []string{"/var/tmp/kojisnap.html", "/var/lib/kojisnap/report.html"} {
+		page := h.shell(t, "cat "+file).done(t).stdout
+		if !strings.Contains(page, "READY at event 419") || strings.Contains(page, "NOT READY") || strings.Contains(page, "NOT PROVEN") {
+			t.Errorf("%s does not say READY", file)
+		}
+	}
+	if o := h.shell(t, "runuser -u nobody -- kojisnap status 2>&1 || true"); !strings.Contains(o.stdout, "; no password was found: ") {
+		t.Errorf("who may not read the password is told %q", o.stdout)
 	}
 }

@@ -33,6 +33,7 @@ func (r *run) findEvent(ctx context.Context) error {
 	if newest == 0 {
 		return fmt.Errorf("the %s has no events: is it a Koji database?", r.kind)
 	}
+	r.newest = newest
 	if r.opt.Event > 0 {
 		at, there, err := r.timeOf(ctx, r.opt.Event)
 		if err == nil && !there {

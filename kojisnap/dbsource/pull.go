@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
 
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
@@ -22,7 +24,7 @@ import (
 // no snapshot, and what was stored is used by none. Errors of the source are returned as it gave them.
 //
 // The base is the latest snapshot of the same hub and scope, whatever it was made of. That it is of this production
-// is proven by the time of its event. If the newest snapshot of the hub is not, the error is an *OtherHubError.
+// is proven by the time of its event. If the snapshot of the hub that was made last is not, the error is an *OtherHubError.
 func Pull(ctx context.Context, src Source, s store.Store, o Options) (*pull.Result, error) {
 	o, set, err := o.complete()
 	if err != nil {
@@ -74,6 +76,7 @@ type run struct {
 	scope     scopeFound
 	event     int64
 	eventTime time.Time
+	newest    int64              // event of the source
 	start     int64              // S, where history begins; 0: none is asked for
 	base      *snapfile.Snapshot // nil: none
 	since     int64              // the rows that were revoked after this event are kept beside the view
@@ -147,26 +150,50 @@ func (e *OtherHubError) Error() string {
 
 func (e *OtherHubError) Unwrap() error { return e.Err }
 
-// checkHub compares the source with the newest snapshot of the hub, of whatever scope, that is not of a later event
-// than the source has.
+// checkHub compares the source with the snapshot of the hub that was made last, of whatever scope.
 func (r *run) checkHub(ctx context.Context) error {
 	all, err := repository.SnapshotsFunc(ctx, r.store, func(error) error { return nil }) // findBase tells of those that will not do
 	if err != nil {
 		return err
 	}
-	for _, snap := range all { // the latest first
-		if snap.Manifest.Hub != r.opt.Hub || snap.Manifest.Event > r.event {
-			continue
+	var last *snapfile.Snapshot
+	for _, snap := range all {
+		if snap.Manifest.Hub == r.opt.Hub && (last == nil || snap.Manifest.Created.After(last.Manifest.Created)) {
+			last = snap
 		}
-		if err := r.sameHistory(ctx, snap.Manifest); errors.Is(err, pull.ErrOtherHistory) {
-			text := strings.TrimSuffix(err.Error(), ": "+pull.ErrOtherHistory.Error())
-			return &OtherHubError{r.opt.Hub, r.kind, snap.ID, errors.New(text)}
-		} else if err != nil {
-			return err
-		}
+	}
+	if last == nil {
 		return nil
 	}
+	m := last.Manifest
+	if m.Event > r.newest { // a dump of before: what it has is to be what the snapshot has
+		if m, err = r.asOfNewest(ctx, last); err != nil || m == nil {
+			return err
+		}
+	}
+	if err := r.sameHistory(ctx, m); errors.Is(err, pull.ErrOtherHistory) {
+		text := strings.TrimSuffix(err.Error(), ": "+pull.ErrOtherHistory.Error())
+		return &OtherHubError{r.opt.Hub, r.kind, last.ID, errors.New(text)}
+	} else if err != nil {
+		return err
+	}
 	return nil
+}
+
+// asOfNewest gives the last event of a snapshot that the source may have, as a manifest; nil if there is none.
+func (r *run) asOfNewest(ctx context.Context, snap *snapfile.Snapshot) (m *snapfile.Manifest, err error) {
+	err = snapshot.EachRow(ctx, snap, relation.Get("events"), func(row [][]byte) error {
+		id, at, err := event(row)
+		if err == nil && id <= r.newest && (m == nil || id > m.Event) {
+			m = &snapfile.Manifest{Event: id, EventTime: at}
+		}
+		return err
+	})
+	var damaged *snapfile.DamagedError
+	if errors.As(err, &damaged) || errors.Is(err, fs.ErrNotExist) { // findBase tells of it
+		return nil, nil
+	}
+	return m, err
 }
 
 // manifest is what describes the snapshot.

@@ -210,8 +210,19 @@ func TestOtherProduction(t *testing.T) {
 	if _, err := dbsource.Pull(t.Context(), open(t, dsn, 1), s, o); err != nil {
 		t.Errorf("its own database: %v", err)
 	}
+	// A database of before the last snapshot has no such event; the time of an earlier one tells.
+	dbtest.Exec(t, other, "SET session_replication_role = replica; DELETE FROM events WHERE id > 390; UPDATE events SET time = time + interval '1 microsecond'")
+	o.Event = 390
+	if _, err := dbsource.Pull(t.Context(), open(t, other, 1), s, o); !errors.As(err, &foreign) {
+		t.Errorf("an earlier database of another production: %v", err)
+	}
 	o.Full = true
 	if _, err := dbsource.Pull(t.Context(), open(t, other, 1), s, o); err != nil {
-		t.Errorf("with --full: %v", err)
+		t.Fatalf("with --full: %v", err)
+	}
+	// Production was restored, as it seems: from now on this is its history, though the store has later events.
+	o.Full = false
+	if _, err := dbsource.Pull(t.Context(), open(t, other, 1), s, o); err != nil {
+		t.Errorf("after --full: %v", err)
 	}
 }

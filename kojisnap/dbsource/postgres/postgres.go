@@ -23,15 +23,14 @@ import (
 type Options struct {
 	DSN  string // as libpq's programs take it
 	Jobs int    // sessions at once; 0: 2
-	Log  *slog.Logger
+	// LockTimeout is how long a session waits for a lock; 0: 10 s. Only those who change a table's definition hold one
+	// that keeps readers out.
+	LockTimeout time.Duration
+	Log         *slog.Logger
 }
 
 // DefaultJobs is how many sessions read at once.
 const DefaultJobs = 2
-
-// lockTimeout is how long a session waits for a lock. Only those who change a table's definition hold one that
-// keeps readers out.
-const lockTimeout = 10 * time.Second
 
 // Source is a database as of the moment when it was opened. It holds back vacuum there until it is closed.
 type Source struct {
@@ -62,6 +61,9 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	if o.Jobs < 1 {
 		o.Jobs = DefaultJobs
 	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = 10 * time.Second
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -74,7 +76,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 }
 
 func (s *Source) open(ctx context.Context, o Options) error {
-	first, err := s.begin(ctx, o.DSN, "")
+	first, err := s.begin(ctx, o, "")
 	if err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 			return err
 		}
 		for range o.Jobs - 1 {
-			if _, err := s.begin(ctx, o.DSN, exported); err != nil {
+			if _, err := s.begin(ctx, o, exported); err != nil {
 				return err
 			}
 		}
@@ -104,8 +106,8 @@ func (s *Source) open(ctx context.Context, o Options) error {
 }
 
 // begin opens a session.
-func (s *Source) begin(ctx context.Context, dsn, snapshot string) (*session, error) {
-	conn, err := dbconn.Connect(ctx, dsn)
+func (s *Source) begin(ctx context.Context, o Options, snapshot string) (*session, error) {
+	conn, err := dbconn.Connect(ctx, o.DSN)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func (s *Source) begin(ctx context.Context, dsn, snapshot string) (*session, err
 	if one.tx, err = dbconn.BeginAt(ctx, conn, snapshot); err != nil {
 		return nil, err
 	}
-	_, err = one.tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds()))
+	_, err = one.tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", o.LockTimeout.Milliseconds()))
 	return one, err
 }
 

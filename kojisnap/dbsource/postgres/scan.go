@@ -15,8 +15,29 @@ import (
 	"kojisnap/kojisnap/dbsource"
 )
 
+// most is how many ids one statement names.
+const most = 100_000
+
 // Scan implements dbsource.Source.
 func (s *Source) Scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]byte) error) error {
+	if scan.Where == nil || scan.Where.IDs.GetCardinality() <= most {
+		return s.scan(ctx, scan, fn)
+	}
+	ids := make([]uint32, most)
+	for it := scan.Where.IDs.ManyIterator(); ; {
+		n := it.NextMany(ids)
+		if n == 0 {
+			return nil
+		}
+		part := scan
+		part.Where = &dbsource.Where{Column: scan.Where.Column, IDs: roaring.BitmapOf(ids[:n]...)}
+		if err := s.scan(ctx, part, fn); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Source) scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]byte) error) error {
 	sql, err := s.query(scan)
 	if err != nil {
 		return err

@@ -28,6 +28,19 @@ func mayMount() error {
 	if data[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
 		return errNoRight
 	}
+	return seenByOthers()
+}
+
+// seenByOthers refuses a mount namespace of this process's own, in which nobody else would see what it mounts.
+func seenByOthers() error {
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return nil
+	}
+	if first, err := os.Readlink("/proc/1/ns/mnt"); err == nil && first != own {
+		return errors.New("clones by overlay: this process has a mount namespace of its own, as systemd gives services with PrivateTmp or ProtectSystem: " +
+			"nobody else would see a clone; scripts/clone/clones.conf is a drop-in for the service")
+	}
 	return nil
 }
 

@@ -35,7 +35,7 @@ func TestContract(t *testing.T) {
 	for _, c := range []struct{ lower, upper, mode string }{
 		{"xfs", "", "reflink"}, {"btrfs", "", "reflink"}, {"xfs", "", "metacopy"}, {"xfs", "xfs", "metacopy"}, {"ext4", "btrfs", "metacopy"}, {"btrfs", "ext4", "metacopy"},
 	} {
-		t.Run(c.lower+" below "+c.upper+", "+c.mode, func(t *testing.T) {
+		t.Run(c.lower+" below "+c.upper+" by "+c.mode, func(t *testing.T) {
 			disk := clonetest.Disk(t, c.lower, 600<<20)
 			tree, dir := filepath.Join(disk, "koji"), filepath.Join(disk, "clones")
 			if c.upper != "" {
