@@ -32,6 +32,7 @@ type merger struct {
 	missing   *missingRows
 	views     *views
 	removal   *remover
+	sums      *checksums
 	history   *historian
 	volumes   *volumes
 	record    *recorder
@@ -127,9 +128,11 @@ func (m *merger) check(ctx context.Context) error {
 //	remove          {s} {deleted} ks_held_build ks_named_build   Koji's tables, kojisnap.placed…; ks_covered_build ks_doomed
 //	                ks_scope_tag ks_edited ks_lack               ks_shrunk_build ks_deferred ks_kept ks_touched_build
 //	findNew         {s} of build                                 ks_new_build
+//	drop            {s} of rpmsigs                               rpm_checksum
 //	showAgain       ks_held_build ks_removed_tag                 Koji's versioned tables, kojisnap.hidden; ks_touched_tag
 //	relation        {s} (w) ks_skipped ks_edited ks_parked       Koji's tables, kojisnap.placed… and hidden, left out; ks_kept
 //	                ks_held_build ks_removed_tag ks_new_build    ks_overwritten ks_deferred ks_touched_tag ks_touched_build
+//	load            the snapshot                                 rpm_checksum
 //	insertPast      {revoked} {s} ks_skipped ks_scope_tag        Koji's versioned tables; ks_deferred ks_history_hole
 //	SettleOutside   {s}                                          Koji's tables, kojisnap.overruled; ks_touched_tag
 //	tellEdits       ks_edited ks_held_build ks_left_out          ks_kept
@@ -154,7 +157,7 @@ func (m *merger) merge(ctx context.Context) error {
 		m.overlay.BlockUsers, m.out.leaveOutUnfitNames, m.edits.findEdits, m.ids.insertEvents, m.ids.mergeNames, m.ids.rewrite, // from here on ids are staging's
 		m.out.leaveOutUnfit, m.overlay.ApplyRules, m.missing.findMissing, m.base.checkChanges,
 		m.volumes.chooseVolumes, m.held.findHeld,
-		m.views.revoke, m.views.reveal, m.removal.remove, m.touches.findNew,
+		m.views.revoke, m.views.reveal, m.removal.remove, m.touches.findNew, m.sums.drop,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -173,6 +176,9 @@ func (m *merger) merge(ctx context.Context) error {
 			}
 		}
 		work.Add(1)
+	}
+	if err := m.sums.load(ctx); err != nil {
+		return fmt.Errorf("rpm_checksum: %w", err)
 	}
 	for _, r := range relation.All() {
 		if r.Versioned {
@@ -248,5 +254,5 @@ func newMerger(tx pgx.Tx, snap *snapfile.Snapshot, opt LoadOptions) *merger {
 	history := &historian{attempt: a, staging: staging}
 	return &merger{attempt: a, staging: staging, base: &baseline{a}, out: out, diagnosis: &diagnosis{a, out}, ids: ids, edits: edits,
 		held: held, touches: touches, write: write, missing: missing, views: &views{attempt: a, missing: missing},
-		removal: &remover{a, missing}, history: history, volumes: &volumes{a, out}, record: &recorder{attempt: a, ids: ids, history: history}}
+		removal: &remover{a, missing}, sums: &checksums{a, staging}, history: history, volumes: &volumes{a, out}, record: &recorder{attempt: a, ids: ids, history: history}}
 }

@@ -36,7 +36,7 @@ type stager struct {
 func (st *stager) stage(ctx context.Context) error {
 	var total int64
 	for _, r := range st.Snap.Manifest.Relations {
-		if !st.Delta(relation.Get(r.Name)) {
+		if rel := relation.Get(r.Name); !rel.Optional && !st.Delta(rel) {
 			total += r.Rows
 		}
 	}

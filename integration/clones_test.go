@@ -23,6 +23,7 @@ import (
 func cloned(t *testing.T, kind, more string) (w *env, c, disk string) {
 	t.Helper()
 	w = newHubEnv(t)
+	must(t, os.Chmod(filepath.Dir(t.TempDir()), 0o755)) // for other users
 	disk = clonetest.Disk(t, kind, 600<<20)
 	tree := filepath.Join(disk, "koji")
 	if kind == "btrfs" {
@@ -126,6 +127,27 @@ func TestSyncWithClones(t *testing.T) {
 				}
 			}
 
+			// A clone on record may be written, and is no danger for production; another tree is.
+			const danger = "could be written by staging's hub"
+			if o := kojisnapRun(t, "copy", "-c", c, "-n", "--source", first.Path); strings.Contains(o.stderr, danger) || o.code != 0 && o.code != 3 {
+				t.Errorf("the clone as a source: exit code %d: %s", o.code, o.stderr)
+			}
+			if o := kojisnapRun(t, "copy", "-c", c, "-n", "--source", filepath.Join(disk, "koji")); o.code != 1 || !strings.Contains(o.stderr, danger) {
+				t.Errorf("a writable tree as a source: exit code %d: %s", o.code, o.stderr)
+			}
+			// Who does not own production's files may not link them.
+			if other := checkOf(t, verified(t, 3, "verify", "-c", c, "--compose-user", "nobody"), "links"); other.Status != verify.StatusFailed || !strings.Contains(strings.Join(other.Examples, " "), "protected_hardlinks") {
+				t.Errorf("links as another user: %+v", other)
+			}
+			// No room, or no right place: exit code 1, and the same clone is shown.
+			small := filepath.Join(t.TempDir(), "small")
+			must(t, os.Mkdir(small, 0o755))
+			must(t, syscall.Mount("tmpfs", small, "tmpfs", 0, "nr_inodes=3"))
+			t.Cleanup(func() { must(t, syscall.Unmount(small, syscall.MNT_DETACH)) })
+			if o := kojisnapRun(t, "clone", "-c", c, "--dir", filepath.Join(small, "clones")); o.code != 1 || w.shown(t).ID != first.ID {
+				t.Errorf("no room: exit code %d: %s", o.code, o.stderr)
+			}
+
 			// Nothing new: the same clone. A copy by itself does not lead vol/prod back.
 			succeed(t, "sync", "-c", c)
 			succeed(t, "copy", "-c", c)
@@ -135,6 +157,9 @@ func TestSyncWithClones(t *testing.T) {
 			// A running compose keeps its clone.
 			running, err := os.Open(filepath.Join(compose, "f42-compose"))
 			must(t, err)
+			if o := kojisnapRun(t, "clone", "-c", c, "-n", "--json"); o.code != 3 || !strings.Contains(o.stdout, first.ID) || w.shown(t).ID != first.ID {
+				t.Errorf("a dry run: exit code %d: %s%s", o.code, o.stdout, o.stderr)
+			}
 			id := strings.TrimSpace(succeed(t, "clone", "-c", c))
 			if now := w.shown(t); now.ID != id || id == first.ID {
 				t.Errorf("shown is %s, made %s", now.ID, id)
@@ -161,7 +186,8 @@ func TestSyncWithClones(t *testing.T) {
 					t.Errorf("%q: exit code %d: %s", bad, o.code, o.stderr)
 				}
 			}
-			succeed(t, "discard", "-c", c, id, "--back")
+			succeed(t, "clones", "-c", c, "--json")
+			succeed(t, "discard", "-c", c, id, "--back", "--json")
 			if target, err := os.Readlink(filepath.Join(w.topdir, "vol/prod/packages")); err != nil || target != w.prodTree+"/packages" {
 				t.Errorf("led back to %q, %v", target, err)
 			}

@@ -41,7 +41,7 @@ var order = []string{
 	"kojisnap/store/s3 kojisnap/store/dir",
 	"kojisnap/snapfile",
 	"kojisnap/store kojisnap/relation kojisnap/tagglob kojisnap/pyregexp",
-	"kojisnap/durable kojisnap/idset kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
+	"kojisnap/report/markup kojisnap/durable kojisnap/idset kojisnap/lockfile kojisnap/progress kojisnap/retry kojisnap/secret kojisnap/slow kojisnap/oneline",
 }
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
@@ -52,6 +52,27 @@ var testOrder = []string{
 	"kojisnap/hub/hubtest/query",
 	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",
 	"kojisnap/hub/hubtest/python kojisnap/hub/hubtest/kojiprod",
+}
+
+// TestNoTemplates: nothing in the program runs templates. text/template, which html/template is made of, calls methods by
+// name, so the linker would keep all methods of all types, first of all those of the client for S3: the program would
+// have 35 MB in place of 26, and its image too. net/rpc, which kolo/xmlrpc imports, has a template for a page that
+// nothing here serves: the linker drops what would run it. integration/ops holds the size of the image.
+func TestNoTemplates(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "kojisnap/cmd/kojisnap").Output()
+	must(t, err)
+	markup := false
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		name, imports := words[0], words[1:]
+		markup = markup || name == "kojisnap/kojisnap/report/markup"
+		if (slices.Contains(imports, "text/template") || slices.Contains(imports, "html/template")) && name != "html/template" && name != "net/rpc" {
+			t.Errorf("the program's package %s imports templates, which can make the program 8 MB larger; for HTML there is kojisnap/report/markup", name)
+		}
+	}
+	if !markup {
+		t.Errorf("the program lacks kojisnap/report/markup: these are not its packages:\n%s", out)
+	}
 }
 
 // programs are the packages of order that serve tests: they may import those of testOrder.

@@ -19,7 +19,7 @@ import (
 )
 
 // newerBinary builds a kojisnap whose catalogue says that the relation tag_package_owners and the column
-// build.source came with format version 4: to it, snapshots of version 2 are without them.
+// build.source came with format version 5: to it, snapshots of version 2 are without them.
 func newerBinary(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,10 +36,10 @@ func newerBinary(t testing.TB) string {
 	for _, r := range all {
 		switch r.Name {
 		case "tag_package_owners":
-			r.Format = 4
+			r.Format = 5
 		case "build":
 			c := &r.Columns[r.Index("source")]
-			c.Format, c.Missing = 4, "\\N"
+			c.Format, c.Missing = 5, "\\N"
 		}
 	}
 	return NewCatalogue(all...)

@@ -125,10 +125,10 @@ func TestWholeSync(t *testing.T) {
 	if o := kojisnapRun(t, "sync", "-c", c); o.code != 3 {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
-	if s := read(3, 2, 5, 0, 3, 3, 0); !strings.Contains(s.Syncs[0].Error, "files could not be had") || !strings.Contains(s.Syncs[0].Error, "files f42-compose x86_64:") {
+	if s := read(3, 2, 5, 0, 3, 3, 0); !strings.Contains(s.Syncs[0].Error, "no source has ") || !strings.Contains(s.Syncs[0].Error, "files f42-compose x86_64:") {
 		t.Errorf("%+v", s.Syncs[0])
 	}
-	plugin(t, 2, "files could not be had", "-c", c)
+	plugin(t, 2, "no source has ", "-c", c)
 
 	// The database that is not there does not remember, topdir does.
 	if o := kojisnapRun(t, "sync", "-c", c, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2"); o.code != 5 {

@@ -198,7 +198,7 @@ func (r SyncReport) Trouble() string {
 		said = append(said, fmt.Sprintf("%d more failed checks", failed-shown))
 	}
 	if r.Missing > 0 {
-		said = append(said, fmt.Sprintf("%d files could not be had", r.Missing))
+		said = append(said, fmt.Sprintf("no source has %d files", r.Missing))
 	}
 	if r.Held > 0 {
 		said = append(said, fmt.Sprintf("%d things were kept back by the copy", r.Held))

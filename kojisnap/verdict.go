@@ -135,7 +135,7 @@ func (r *SyncReport) causes(exit int, said string) (causes []Cause, short string
 	}
 	if r.Missing > 0 {
 		words = append(words, fmt.Sprintf("%d at no source", r.Missing))
-		causes = append(causes, Cause{What: fmt.Sprintf("%d files are at no source. Their builds stay on production's volume.", r.Missing),
+		causes = append(causes, Cause{What: fmt.Sprintf("No source has %d files. Their builds stay on production's volume.", r.Missing),
 			Cure: "kojisnap copy --dry-run names them. See that the source is whole. Ask production's release engineers for what production itself lacks."})
 	}
 	if r.Held > 0 {

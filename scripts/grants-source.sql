@@ -48,6 +48,7 @@ BEGIN
 		('tag_listing', 'build_id, tag_id, create_event, revoke_event, creator_id, revoker_id, active'),
 		('rpminfo', 'id, build_id, buildroot_id, name, version, release, epoch, arch, draft, external_repo_id, payloadhash, size, buildtime, metadata_only, extra'),
 		('rpmsigs', 'rpm_id, sigkey, sighash'),
+		('rpm_checksum', 'rpm_id, sigkey, checksum, checksum_type'),
 		('archiveinfo', 'id, type_id, btype_id, build_id, buildroot_id, filename, size, checksum, checksum_type, metadata_only, extra'),
 		('maven_archives', 'archive_id, group_id, artifact_id, version'),
 		('win_archives', 'archive_id, relpath, platforms, flags'),
@@ -60,6 +61,7 @@ BEGIN
 			FROM pg_catalog.pg_attribute a
 			WHERE a.attrelid = to_regclass(quote_ident(wanted.name)) AND a.attnum > 0 AND NOT a.attisdropped
 			AND a.attname::text = ANY (string_to_array(wanted.columns, ', '));
+		CONTINUE WHEN columns IS NULL; -- rpm_checksum came with Koji 1.32
 		EXECUTE format('GRANT SELECT (%s) ON %I TO kojisnap_source', columns, wanted.name);
 	END LOOP;
 END

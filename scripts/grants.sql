@@ -41,7 +41,7 @@ BEGIN
 		EXECUTE format('GRANT SELECT ON %I TO kojisnap', t);
 	END LOOP;
 	IF to_regclass('rpm_checksum') IS NOT NULL THEN
-		GRANT SELECT, DELETE ON rpm_checksum TO kojisnap;
+		GRANT SELECT, INSERT, DELETE ON rpm_checksum TO kojisnap;
 	END IF;
 	-- The overlay's: hosts, grants, principals.
 	FOREACH t IN ARRAY ARRAY['host', 'host_config', 'host_channels', 'user_perms', 'user_groups', 'cg_users'] LOOP

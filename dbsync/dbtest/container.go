@@ -154,7 +154,7 @@ func ownImage(ctx context.Context, provider *testcontainers.DockerProvider) (tes
 	}
 	// The server's program stands for all of its package that is in the image; the number in front
 	// changes with imageFiles.
-	repo, tag := "kojisnap-test-postgres", fmt.Sprintf("2-%d-%d", info.ModTime().Unix(), info.Size())
+	repo, tag := "kojisnap-test-postgres", fmt.Sprintf("3-%d-%d", info.ModTime().Unix(), info.Size())
 	if _, err := provider.Client().ImageInspect(ctx, repo+":"+tag); err == nil {
 		req.Image = repo + ":" + tag
 		return req, nil
@@ -260,7 +260,7 @@ func imageFiles(bin string) (map[string]string, error) {
 			files[l] = l
 		}
 	}
-	for _, dir := range []string{share, "/usr/share/zoneinfo/Etc", "/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Asia/Tokyo"} {
+	for _, dir := range []string{share, "/usr/share/zoneinfo/Etc", "/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Asia/Tokyo", "/usr/share/zoneinfo/Asia/Kathmandu"} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err

@@ -25,7 +25,7 @@ func Keyed(r *relation.Relation) bool {
 
 // SQLType is the type of a column in PostgreSQL.
 func SQLType(t relation.Type) string {
-	return [...]string{"integer", "bigint", "boolean", "text", "timestamptz"}[t]
+	return [...]string{"integer", "bigint", "boolean", "text", "timestamptz", "smallint"}[t]
 }
 
 // BuildOf is the expression for the build that a row belongs to; empty if there is none.

@@ -147,6 +147,7 @@ func (s *Schema) CheckFits() (notes []string, err error) {
 
 // written are the columns that loads write in tables outside of the catalogue.
 var written = map[string][]string{
+	"rpm_checksum":        {"rpm_id", "sigkey", "checksum", "checksum_type"},
 	"tag_updates":         {"tag_id", "update_event", "updater_id", "update_type"},
 	"user_krb_principals": {"user_id", "krb_principal"},
 	"user_perms":          {"user_id", "perm_id", "create_event", "creator_id"},

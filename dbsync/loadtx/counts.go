@@ -19,7 +19,7 @@ func (c Counts) Of(name string) *book.RelationReport {
 // Sorted returns the numbers that are not all zero, in the catalogue's order, with other tables at the end.
 func (c Counts) Sorted() []book.RelationReport {
 	out := []book.RelationReport{}
-	for _, name := range append(kojidb.RelationNames(), overlayTables...) {
+	for _, name := range append(append(kojidb.RelationNames(), "rpm_checksum"), overlayTables...) {
 		if x := c[name]; x != nil && *x != (book.RelationReport{Relation: name}) {
 			out = append(out, *x)
 		}

@@ -13,9 +13,8 @@ import (
 // caFiles is where distributions have the certificates that they trust.
 var caFiles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"}
 
-// maxImage is how large the image may be on a host, maxPull how much hosts transfer. 11 MB of the program are there
-// because it uses html/template: that calls methods by name, so that the linker keeps the methods of all types.
-const maxImage, maxPull = 36e6, 15e6
+// maxImage is how large the image may be on a host, maxPull how much hosts transfer.
+const maxImage, maxPull = 30e6, 15e6
 
 // TestImage builds the image without a network, from the program that was built and an image with this machine's
 // certificates, and runs it as restricted as can be: read-only, without a capability, network or root.

@@ -49,7 +49,8 @@ func Pull(ctx context.Context, src Source, s store.Store, o Options) (*pull.Resu
 			o.Log.InfoContext(ctx, "what killed writers left half-written stays", "err", err)
 		}
 	}
-	r.builder = snapshot.New(snapshot.Options{TempDir: o.TempDir, Progress: o.Progress,
+	r.optional = optionalOf(d)
+	r.builder = snapshot.New(snapshot.Options{TempDir: o.TempDir, Progress: o.Progress, Optional: r.optional,
 		Unseen: "other rows refer to it, and the database does not have it: a constraint of Koji's schema is missing there"})
 	defer r.builder.Discard()
 	if err := r.settle(ctx); err != nil {
@@ -72,6 +73,8 @@ type run struct {
 	store   store.Store
 	release string // of Koji, as the columns prove it
 	builder *snapshot.Builder
+	// optional are the relations that the source has and a hub does not give.
+	optional []string
 
 	scope     scopeFound
 	event     int64

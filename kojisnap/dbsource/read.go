@@ -2,6 +2,7 @@ package dbsource
 
 import (
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,6 +16,7 @@ var (
 	ofTags    = []string{"tag_config", "tag_extra", "tag_inheritance", "tag_packages", "tag_package_owners", "tag_listing", "tag_external_repos", "group_config", "group_req_listing", "group_package_listing"}
 	ofBuilds  = []string{"build_types", "maven_builds", "win_builds", "image_builds"}
 	typed     = []string{"maven_archives", "win_archives", "image_archives"} // of archives
+	checksums = "rpm_checksum"                                               // of rpms, optional
 	wholeOnes = []string{"btype", "archivetypes", "permissions", "channels", "volume"}
 	named     = []string{"events", "users", "content_generator", "package", "tag", "build_target", "external_repo", "groups"}
 )
@@ -111,7 +113,36 @@ func (r *run) readParts(ctx context.Context) error {
 	rpms, archives := idset.Of(r.builder.IDs("rpminfo")), idset.Of(r.builder.IDs("archiveinfo"))
 	steps := append(r.takeAll(typed, "archive_id", archives), r.take("rpmsigs", "rpm_id", rpms),
 		r.take("archive_rpm_components", "archive_id", archives), r.take("archive_components", "archive_id", archives))
+	for _, name := range r.optional {
+		if name == checksums {
+			steps = append(steps, r.takeCache(name, "rpm_id", rpms))
+		}
+	}
 	return together(ctx, steps...)
+}
+
+// takeCache is take for a relation that staging's hub can make up for: a row that is wrong in itself is dropped.
+func (r *run) takeCache(name, column string, ids *idset.Set) func(context.Context) error {
+	rel := relation.Get(name)
+	return func(ctx context.Context) error {
+		return r.each(ctx, query{relation: name, where: &Where{column, toBitmap(ids)}}, func(row [][]byte) error {
+			if _, fault := judge(rel, row); fault != nil {
+				return nil
+			}
+			_, err := r.builder.Add(name, row)
+			return err
+		})
+	}
+}
+
+// optionalOf are the optional relations that a source has.
+func optionalOf(d *Description) (names []string) {
+	for _, rel := range relation.Optional() {
+		if !slices.ContainsFunc(rel.Columns, func(c relation.Column) bool { return !slices.Contains(d.Columns[rel.Name], c.Name) }) {
+			names = append(names, rel.Name)
+		}
+	}
+	return names
 }
 
 // readComponents reads the rpms and archives that archives consist of, and the builds of those, no further.

@@ -31,7 +31,7 @@ var refused = []string{
 var ignored = []string{
 	"event_labels", "task", "host", "host_config", "host_channels", "buildroot", "standard_buildroot",
 	"buildroot_tools_info", "buildroot_listing", "buildroot_archives", "repo", "repo_queue", "external_repo_data",
-	"tag_updates", "rpm_checksum", "proton_queue", "locks",
+	"tag_updates", "proton_queue", "locks",
 	"scheduler_task_runs", "scheduler_host_data", "scheduler_sys_data", "scheduler_task_refusals", "scheduler_log_messages",
 	"imageinfo", "imageinfo_listing", "image_listing", // of Koji before 1.8, which old databases still have
 }
@@ -58,9 +58,9 @@ func WantedColumns(table string) []string {
 	return relation.Get(table).ColumnNames()
 }
 
-// WantedTables returns the tables of which a Source may read columns.
+// WantedTables returns the tables of which a Source may read columns. It may lack those of optional relations.
 func WantedTables() (names []string) {
-	for _, rel := range relation.All() {
+	for _, rel := range slices.Concat(relation.All(), relation.Optional()) {
 		names = append(names, rel.Name)
 	}
 	return names

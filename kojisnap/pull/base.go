@@ -143,7 +143,8 @@ func takes(rel *relation.Relation, row [][]byte) error {
 
 // whole reads everything that a later snapshot may take over, and checks the digests.
 func whole(ctx context.Context, s *snapfile.Snapshot, history bool) error {
-	for _, rel := range relation.All() {
+	for _, has := range s.Manifest.Relations {
+		rel := relation.Get(has.Name)
 		take := func(row [][]byte) error { return takes(rel, row) }
 		if err := snapshot.EachRow(ctx, s, rel, take); err != nil {
 			return err

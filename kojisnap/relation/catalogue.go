@@ -94,6 +94,10 @@ var all = []*Relation{
 		ref("archive_id", "archiveinfo"), ref("rpm_id", "rpminfo")}},
 	{Name: "archive_components", Key: []string{"archive_id", "component_id"}, Columns: []Column{
 		ref("archive_id", "archiveinfo"), ref("component_id", "archiveinfo")}},
+
+	// What the hub found out about the files of rpms. Only production's database has it: the hub tells of it rpm by rpm.
+	{Name: "rpm_checksum", Format: 4, Optional: true, Key: []string{"rpm_id", "sigkey", "checksum_type"}, Unique: [][]string{{"checksum"}}, Columns: []Column{
+		ref("rpm_id", "rpminfo"), text("sigkey"), text("checksum"), small("checksum_type")}},
 }
 
 // compressionTypes are those that Koji 1.30 gave to the types of archives that there were.
@@ -119,6 +123,7 @@ func versioned(name string, subject []string, others [][]string, cols ...Column)
 
 func key(name string) Column      { return Column{Name: name} }
 func num(name string) Column      { return Column{Name: name} }
+func small(name string) Column    { return Column{Name: name, Type: Int2} }
 func big(name string) Column      { return Column{Name: name, Type: Int8} }
 func flag(name string) Column     { return Column{Name: name, Type: Bool} }
 func text(name string) Column     { return Column{Name: name, Type: Text} }

@@ -19,6 +19,7 @@ const (
 	Bool             // boolean, t or f in COPY text
 	Text             // text and varchar; JSON that Koji stores as text too
 	Time             // timestamp with time zone, microseconds
+	Int2             // smallint
 )
 
 // Column is one column of a relation.
@@ -80,6 +81,10 @@ type Relation struct {
 	// snapshots have no rows of it.
 	Format int
 
+	// Optional: only some sources have the relation, and no other relation refers to it. A snapshot of any later
+	// version may lack it.
+	Optional bool
+
 	// InPlace: Koji itself edits rows of this relation (build states, renames, user status).
 	InPlace bool
 }
@@ -118,9 +123,13 @@ func (r *Relation) KeyIndexes() []int {
 	return ix
 }
 
-// All returns the relations of the current catalogue, parents first: a relation refers only to itself
-// and to those before it. The slice and what it points to must not be changed.
+// All returns the relations that each snapshot of the current catalogue has, parents first: a relation refers
+// only to itself and to those before it. The slice and what it points to must not be changed.
 func All() []*Relation { return current.all }
+
+// Optional returns the relations that only some snapshots have. They refer to those of All. The slice and what it
+// points to must not be changed.
+func Optional() []*Relation { return current.optional }
 
 // Get returns the relation of that name of the current catalogue, or nil.
 func Get(name string) *Relation { return current.byName[name] }

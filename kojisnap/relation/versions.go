@@ -5,18 +5,27 @@ import "slices"
 // Catalogue is a set of relations, each with the format version of snapshots that brought it or its
 // columns. It does not change and may be used concurrently.
 type Catalogue struct {
-	all    []*Relation
-	byName map[string]*Relation
-	newest int
-	was    [][]*Relation // by version less one; shared with all where nothing is missing
+	all      []*Relation
+	optional []*Relation
+	byName   map[string]*Relation
+	newest   int
+	was      [][]*Relation // by version less one; shared with all where nothing is missing
 }
 
 // NewCatalogue makes a catalogue of relations, parents first. It panics where no version could be told
-// from others: a later version cannot bring a key's column.
+// from others: a later version cannot bring a key's column, nor a column of an optional relation.
 func NewCatalogue(relations ...*Relation) *Catalogue {
-	c := &Catalogue{all: relations, byName: make(map[string]*Relation, len(relations)), newest: 1}
+	c := &Catalogue{byName: make(map[string]*Relation, len(relations)), newest: 1}
 	for _, r := range relations {
 		c.byName[r.Name] = r
+		if r.Optional {
+			if slices.ContainsFunc(r.Columns, func(c Column) bool { return c.Format > r.Format }) {
+				panic("relation: the optional relation " + r.Name + " has a column that is newer than itself")
+			}
+			c.optional = append(c.optional, r)
+			continue
+		}
+		c.all = append(c.all, r)
 		c.newest = max(c.newest, r.Format)
 		for i := range r.Columns {
 			column := &r.Columns[i]
@@ -49,16 +58,19 @@ func (c *Catalogue) before(version int) (was []*Relation) {
 	return was
 }
 
-// All returns the relations, parents first. The slice and what it points to must not be changed.
+// All returns the relations that are not optional, parents first. The slice and what it points to must not be changed.
 func (c *Catalogue) All() []*Relation { return c.all }
+
+// Optional returns the relations that a snapshot may lack. The slice and what it points to must not be changed.
+func (c *Catalogue) Optional() []*Relation { return c.optional }
 
 // Get returns the relation of that name, or nil.
 func (c *Catalogue) Get(name string) *Relation { return c.byName[name] }
 
-// Newest is the lowest format version that has all relations and columns.
+// Newest is the lowest format version that has all columns and all relations that are not optional.
 func (c *Catalogue) Newest() int { return c.newest }
 
-// At returns the relations that snapshots of a format version have, with the columns that these have
+// At returns the relations that all snapshots of a format version have, with the columns that these have
 // there. A relation that has not changed since is the same pointer as in All.
 func (c *Catalogue) At(version int) []*Relation {
 	if version >= 1 && version < c.newest {

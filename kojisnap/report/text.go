@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"kojisnap/kojisnap/report/markup"
 	"kojisnap/kojisnap/verify"
 )
 
@@ -16,7 +17,7 @@ const shownSyncs = 10
 // WriteText writes the report as text. It has the same facts as the page, without the charts.
 func (f *Facts) WriteText(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "kojisnap %s, report of %s\n", visible(f.Version), minute(f.Made))
+	fmt.Fprintf(out, "kojisnap %s, report of %s\n", markup.Visible(f.Version), minute(f.Made))
 	for i := range f.Environments {
 		f.Environments[i].text(out)
 	}
@@ -24,15 +25,15 @@ func (f *Facts) WriteText(w io.Writer) error {
 }
 
 func (e *Env) text(w io.Writer) {
-	fmt.Fprintf(w, "\n== %s: %s\n", visible(e.Name), visible(e.Verdict.Text))
+	fmt.Fprintf(w, "\n== %s: %s\n", markup.Visible(e.Name), markup.Visible(e.Verdict.Text))
 	for _, c := range e.Verdict.Causes {
-		fmt.Fprintf(w, "   %s\n   -> %s\n", visible(c.String()), visible(c.Cure))
+		fmt.Fprintf(w, "   %s\n   -> %s\n", markup.Visible(c.String()), markup.Visible(c.Cure))
 	}
 	if e.StoreOnly {
 		fmt.Fprintf(w, "   this is what the store has on record: its database was not asked\n")
 	}
 	for _, t := range e.Troubles {
-		fmt.Fprintf(w, "   not found out: %s\n", visible(t))
+		fmt.Fprintf(w, "   not found out: %s\n", markup.Visible(t))
 	}
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw)
@@ -41,7 +42,7 @@ func (e *Env) text(w io.Writer) {
 		if !e.StoreOnly {
 			fmt.Fprintf(tw, "may be pinned\tfrom event %d on\n", e.History)
 		}
-		fmt.Fprintf(tw, "snapshot\t%s of %s\n", visible(e.Snapshot), visible(e.Hub))
+		fmt.Fprintf(tw, "snapshot\t%s of %s\n", markup.Visible(e.Snapshot), markup.Visible(e.Hub))
 		fmt.Fprintf(tw, "all was well\t%s\n", minute(e.Success))
 	}
 	if d := e.Drift; d != nil && d.Error == "" && !d.Loaded {
@@ -55,7 +56,7 @@ func (e *Env) text(w io.Writer) {
 	e.textSyncs(w)
 	e.textChanges(w)
 	for _, o := range e.Own {
-		fmt.Fprintf(w, "\n%s: %d. %s\n", visible(o.Kind), o.Total, visible(o.Consequence))
+		fmt.Fprintf(w, "\n%s: %d. %s\n", markup.Visible(o.Kind), o.Total, markup.Visible(o.Consequence))
 		textList(w, o.Total, o.Entries)
 	}
 	e.textFiles(w)
@@ -77,7 +78,7 @@ func (e *Env) textConfig(w io.Writer) {
 			defaults++
 			continue
 		}
-		fmt.Fprintf(w, "  %s%s = %s (%s)\n", visible(section), visible(k.Key), visible(k.Value), visible(k.Origin))
+		fmt.Fprintf(w, "  %s%s = %s (%s)\n", markup.Visible(section), markup.Visible(k.Key), markup.Visible(k.Value), markup.Visible(k.Origin))
 	}
 	if defaults > 0 {
 		fmt.Fprintf(w, "  %d keys have their defaults; kojisnap config show -v prints them\n", defaults)
@@ -92,7 +93,7 @@ func (e *Env) textChecks(w io.Writer) {
 	fmt.Fprintf(w, "\nchecks of %s: %d failed, %d warnings, %d skipped, %d ok\n", minute(e.Checked),
 		n[verify.StatusFailed], n[verify.StatusWarning], n[verify.StatusSkipped], n[verify.StatusOK])
 	for _, c := range e.Checks {
-		name := strings.Join(strings.Fields(visible(c.Name+" "+c.Tag+" "+c.Arch)), " ")
+		name := strings.Join(strings.Fields(markup.Visible(c.Name+" "+c.Tag+" "+c.Arch)), " ")
 		if c.Status == verify.StatusOK {
 			fmt.Fprintf(w, "%s %s: %d\n", marks[c.Status], name, c.Count)
 			continue
@@ -102,9 +103,9 @@ func (e *Env) textChecks(w io.Writer) {
 			said += fmt.Sprintf(", %d of %d", c.Bad, c.Count)
 		}
 		if c.Detail != "" {
-			said += ": " + visible(c.Detail)
+			said += ": " + markup.Visible(c.Detail)
 		}
-		fmt.Fprintf(w, "%s %s: %s\n  -> %s\n", marks[c.Status], name, said, visible(c.Cure))
+		fmt.Fprintf(w, "%s %s: %s\n  -> %s\n", marks[c.Status], name, said, markup.Visible(c.Cure))
 		textList(w, len(c.Entries)+c.more(), c.Entries)
 	}
 }
@@ -117,7 +118,7 @@ func (e *Env) textSyncs(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "sync\tbegan\ttook\texit\tevent\trows\tbytes\trequests\t")
 	for _, s := range e.Syncs[:min(len(e.Syncs), shownSyncs)] {
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%s", s.ID, minute(s.Started), duration(s.Seconds), s.Exit, s.Event, s.Rows, size(s.Bytes), s.Requests, visible(s.Error))
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%s", s.ID, minute(s.Started), duration(s.Seconds), s.Exit, s.Event, s.Rows, size(s.Bytes), s.Requests, markup.Visible(s.Error))
 		if s.Missed > 0 {
 			fmt.Fprintf(tw, " %d missed before this one", s.Missed)
 		}
@@ -138,12 +139,12 @@ func (e *Env) textChanges(w io.Writer) {
 		list BuildList
 	}{{"new", c.New}, {"moved", c.Moved}, {"tagged", c.Added}, {"gone", c.Gone}} {
 		for _, b := range l.list.Builds {
-			fmt.Fprintf(w, "  %s %s", l.what, visible(b.Build))
+			fmt.Fprintf(w, "  %s %s", l.what, markup.Visible(b.Build))
 			if len(b.Into) > 0 {
-				fmt.Fprintf(w, " into %s", visible(strings.Join(b.Into, ", ")))
+				fmt.Fprintf(w, " into %s", markup.Visible(strings.Join(b.Into, ", ")))
 			}
 			if len(b.From) > 0 {
-				fmt.Fprintf(w, " out of %s", visible(strings.Join(b.From, ", ")))
+				fmt.Fprintf(w, " out of %s", markup.Visible(strings.Join(b.From, ", ")))
 			}
 			fmt.Fprintln(w)
 		}
@@ -155,7 +156,7 @@ func (e *Env) textFiles(w io.Writer) {
 	f := e.Files
 	fmt.Fprintln(w)
 	if f.Topdir != "" {
-		fmt.Fprintf(w, "files below %s: %d of %d builds, %s; %s of %s are left\n", visible(f.Topdir), f.Copies, f.Builds, size(f.Bytes), size(f.Free), size(f.Room))
+		fmt.Fprintf(w, "files below %s: %d of %d builds, %s; %s of %s are left\n", markup.Visible(f.Topdir), f.Copies, f.Builds, size(f.Bytes), size(f.Free), size(f.Room))
 	}
 	for _, m := range []struct {
 		what string
@@ -179,7 +180,7 @@ func (e *Env) textFiles(w io.Writer) {
 
 func textList(w io.Writer, total int, entries []string) {
 	for _, e := range entries {
-		fmt.Fprintf(w, "    %s\n", visible(e))
+		fmt.Fprintf(w, "    %s\n", markup.Visible(e))
 	}
 	more(w, total-len(entries))
 }

@@ -43,10 +43,14 @@ type RowDiff struct {
 
 // Diff compares the views of two snapshots, relation by relation, in the order of the catalogue
 // and of the keys. each, if not nil, is called for every row that differs; its error ends the
-// comparison. Both are read once and nothing is kept, so memory does not grow with them.
+// comparison. Both are read once and nothing is kept, so memory does not grow with them. An optional relation is
+// compared only if both have it.
 func Diff(ctx context.Context, a, b *snapfile.Snapshot, each func(RowDiff) error) (*DiffResult, error) {
 	r := &DiffResult{A: diffSide(a), B: diffSide(b), Relations: []RelationDiff{}}
-	for _, rel := range relation.All() {
+	for _, rel := range slices.Concat(relation.All(), relation.Optional()) {
+		if rel.Optional && (!a.Manifest.HasRelation(rel) || !b.Manifest.HasRelation(rel)) {
+			continue // one of the sources did not tell
+		}
 		if !a.Filtered() && !b.Filtered() && slices.Equal(a.Relation(rel.Name).Segments, b.Relation(rel.Name).Segments) {
 			continue // the same bytes
 		}

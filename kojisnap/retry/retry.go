@@ -30,7 +30,7 @@ func Sleep(ctx context.Context, d time.Duration) error {
 }
 
 // TemporaryError says that trying again later may help: a server is overloaded or gone, a connection broke,
-// the database restarts, or locks could not be had.
+// the database restarts, or locks could not be taken.
 type TemporaryError struct{ Err error }
 
 func (e *TemporaryError) Error() string   { return e.Err.Error() }

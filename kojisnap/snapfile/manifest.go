@@ -19,7 +19,7 @@ import (
 
 const (
 	formatName    = "kojisnap-snapshot"
-	formatVersion = 3 // the newest for the fields of a manifest; relations have their own in the catalogue
+	formatVersion = 4 // the newest for the fields of a manifest; relations have their own in the catalogue
 
 	// MaxManifest limits how much memory a damaged store can make a reader use.
 	MaxManifest = 64 << 20
@@ -43,7 +43,7 @@ type Manifest struct {
 	Parent string `json:"parent,omitempty"` // the snapshot whose segments this one builds on
 	Chain  int    `json:"chain,omitempty"`  // how many snapshots came before it, each the parent of the next
 
-	Relations []Relation `json:"relations"` // in the catalogue's order
+	Relations []Relation `json:"relations"` // in the catalogue's order, optional ones last
 	LeftOut   []LeftOut  `json:"left_out,omitempty"`
 	Totals    Totals     `json:"totals"`
 }
@@ -67,13 +67,17 @@ func (m *Manifest) Has(c relation.Column) bool {
 	return major > 1 || relation.Release(minor) >= c.Since
 }
 
-// HasRelation reports whether the snapshot's version has the relation. If not, that the snapshot has no rows
-// of it says nothing about production.
+// HasRelation reports whether the snapshot's version has the relation and, if it is optional, the snapshot itself.
+// If not, that the snapshot has no rows of it says nothing about production.
 func (m *Manifest) HasRelation(r *relation.Relation) bool {
+	if r.Optional {
+		return slices.ContainsFunc(m.Relations, func(has Relation) bool { return has.Name == r.Name })
+	}
 	return m.Version == 0 || m.Version >= r.Format
 }
 
-// Current reports whether the snapshot's version has all relations and columns of this program's catalogue.
+// Current reports whether the snapshot's version has all relations and columns of this program's catalogue, except
+// for optional ones.
 // No pull continues a snapshot without them, as it knows nothing about what is missing.
 func (m *Manifest) Current() bool { return m.Version >= relation.Current().Newest() || m.Version == 0 }
 
@@ -161,6 +165,11 @@ func (m *Manifest) Encode() (body []byte, id string, err error) {
 
 func (m *Manifest) encode(catalogue *relation.Catalogue) (body []byte, id string, err error) {
 	m.Format, m.Version = formatName, max(m.needs(), catalogue.Newest())
+	for _, r := range catalogue.Optional() {
+		if m.HasRelation(r) {
+			m.Version = max(m.Version, r.Format)
+		}
+	}
 	m.Totals = Totals{}
 	for _, r := range m.Relations {
 		m.Totals.Rows += r.Rows
@@ -246,7 +255,12 @@ func (m *Manifest) validate(catalogue *relation.Catalogue) error {
 			return fmt.Errorf("tag %d: history from event %d, the snapshot is of event %d", t.ID, t.History, m.Event)
 		}
 	}
-	all := catalogue.At(m.Version)
+	all := slices.Clone(catalogue.At(m.Version))
+	for _, r := range catalogue.Optional() {
+		if m.Version >= r.Format && m.HasRelation(r) {
+			all = append(all, r)
+		}
+	}
 	if len(m.Relations) != len(all) {
 		return fmt.Errorf("%d relations, version %d has %d", len(m.Relations), m.Version, len(all))
 	}
@@ -319,7 +333,7 @@ func (s *Snapshot) Rows(ctx context.Context, name string) *Rows { return s.open(
 func (s *Snapshot) Revoked(ctx context.Context, name string) *Rows { return s.open(ctx, name, true) }
 
 // Relation returns the manifest's entry for a relation of the catalogue, nil if the catalogue does not have
-// it. If the snapshot's version lacks the relation, the entry has no rows.
+// it. If the snapshot or its version lacks the relation, the entry has no rows.
 func (s *Snapshot) Relation(name string) *Relation {
 	for i := range s.Manifest.Relations {
 		if r := &s.Manifest.Relations[i]; r.Name == name {
@@ -370,5 +384,5 @@ func (s *Snapshot) stored(of *relation.Relation) *relation.Relation {
 			return r
 		}
 	}
-	return of // there are no segments
+	return of // it is optional, or there are no segments
 }

@@ -12,6 +12,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"kojisnap/kojisnap/idset"
@@ -23,11 +24,12 @@ import (
 // Builder collects the rows of one snapshot. Methods may be called concurrently, except for SetBase,
 // Fill, CloseReferences, Commit and Discard.
 type Builder struct {
-	progress progress.Progress
-	unseen   string
-	tables   map[string]*table
-	skipped  skipped
-	sought   map[string]bool // notes of skipped rows that Fill has looked for
+	progress  progress.Progress
+	unseen    string
+	relations []*relation.Relation // that the snapshot gets
+	tables    map[string]*table
+	skipped   skipped
+	sought    map[string]bool // notes of skipped rows that Fill has looked for
 
 	base    *snapfile.Snapshot
 	keeper  Keeper // nil: no row of base is kept
@@ -50,6 +52,8 @@ type Options struct {
 	// Unseen is the reason, for people, why a row may be missing that others refer to.
 	Unseen   string
 	Progress progress.Progress // for Commit; may be nil
+	// Optional are the optional relations that the source has. A snapshot lacks the others.
+	Optional []string
 }
 
 // New returns a Builder without rows.
@@ -58,7 +62,13 @@ func New(o Options) *Builder {
 	if b.unseen == "" {
 		b.unseen = "other rows refer to it, and it is not there"
 	}
-	for _, rel := range relation.All() {
+	b.relations = slices.Clone(relation.All())
+	for _, rel := range relation.Optional() {
+		if slices.Contains(o.Optional, rel.Name) {
+			b.relations = append(b.relations, rel)
+		}
+	}
+	for _, rel := range b.relations {
 		b.tables[rel.Name] = newTable(rel, o.TempDir)
 	}
 	return b

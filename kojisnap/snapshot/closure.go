@@ -44,7 +44,7 @@ func (b *Builder) CloseReferences(ctx context.Context) error {
 		}
 	})
 	if len(c.ids) > 0 {
-		for _, rel := range relation.All() {
+		for _, rel := range b.relations {
 			if err := b.cutRelation(ctx, c, rel); err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ func (b *Builder) CloseReferences(ctx context.Context) error {
 
 // noteKept notes the ids of rows that are kept from the base.
 func (b *Builder) noteKept(ctx context.Context) error {
-	for _, rel := range relation.All() {
+	for _, rel := range b.relations {
 		if rel.Key[0] != "id" {
 			continue
 		}
@@ -90,7 +90,7 @@ func (b *Builder) noteMissing() error {
 			known[x.Relation].Add(x.ID)
 		}
 	})
-	for _, rel := range relation.All() {
+	for _, rel := range b.relations {
 		if rel.Key[0] != "id" {
 			continue
 		}

@@ -33,7 +33,7 @@ func (b *Builder) Commit(ctx context.Context, to Target, m *snapfile.Manifest) (
 		return to.Put(ctx, name, src)
 	}
 	m.LeftOut = b.Skipped()
-	all := relation.All()
+	all := b.relations
 	bar := b.progress.Begin("write", int64(len(all)))
 	defer bar.End()
 	m.Relations = make([]snapfile.Relation, len(all))
@@ -129,7 +129,7 @@ func (b *Builder) sameAsBase(m *snapfile.Manifest) bool {
 	if !b.history {
 		return true
 	}
-	for i, r := range m.Relations {
+	for i, r := range m.Relations { // the same as the base's, says SameRows
 		if relation.Get(r.Name).Versioned && !slices.Equal(r.Revoked, b.base.Manifest.Relations[i].Revoked) {
 			return false
 		}

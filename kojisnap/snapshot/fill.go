@@ -99,7 +99,7 @@ func (b *Builder) Fill(ctx context.Context, last func(context.Context) (*snapfil
 // these refer to and that are missing.
 func (b *Builder) fillFrom(ctx context.Context, last *snapfile.Snapshot, open map[string]*gaps, found map[string]bool) (map[string]*gaps, error) {
 	further := map[string]*gaps{}
-	for _, rel := range relation.All() {
+	for _, rel := range b.relations {
 		g := open[rel.Name]
 		if g == nil {
 			continue
@@ -121,6 +121,9 @@ func (b *Builder) fillFrom(ctx context.Context, last *snapfile.Snapshot, open ma
 			}
 			found[noted] = true
 			for _, child := range belonging[rel.Name] {
+				if b.tables[child] == nil {
+					continue // optional, and not of this snapshot
+				}
 				if open[child] == nil {
 					open[child] = &gaps{}
 				}
@@ -155,6 +158,6 @@ func (b *Builder) fillFrom(ctx context.Context, last *snapfile.Snapshot, open ma
 // refers.
 var belonging = map[string][]string{
 	"build":       {"build_types", "maven_builds", "win_builds", "image_builds"},
-	"rpminfo":     {"rpmsigs"},
+	"rpminfo":     {"rpmsigs", "rpm_checksum"},
 	"archiveinfo": {"maven_archives", "win_archives", "image_archives", "archive_rpm_components", "archive_components"},
 }

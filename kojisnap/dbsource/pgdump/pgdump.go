@@ -171,6 +171,9 @@ func (c *contents) describe(schema string) *dbsource.Description {
 		one := dbsource.Table{Name: t.String(), Class: dbsource.Unknown, Rows: rows}
 		if t.schema == schema {
 			one.Name, one.Class = t.name, dbsource.Classify(t.name)
+			if rel := relation.Get(t.name); rel != nil && rel.Optional && !known {
+				one.Class = dbsource.Ignored // the dump was made without its rows
+			}
 		}
 		d.Tables = append(d.Tables, one)
 	}
