@@ -172,8 +172,15 @@ func (w *production) snapshot(s shot) *snapfile.Snapshot {
 		s.event = w.last()
 	}
 	view := w.view(s)
-	b := snapshot.New(snapshot.Options{TempDir: w.t.TempDir()})
+	o := snapshot.Options{TempDir: w.t.TempDir()}
+	if len(w.rows["rpm_checksum"]) > 0 {
+		o.Optional = []string{"rpm_checksum"}
+	}
+	b := snapshot.New(o)
 	defer b.Discard()
+	if o.Optional != nil {
+		w.addRows(b.Add, relation.Get("rpm_checksum"), w.rows["rpm_checksum"])
+	}
 	for _, rel := range s.none {
 		b.Skip(snapfile.LeftOut{Relation: rel, Row: "all", Reason: "not well-formed"})
 	}

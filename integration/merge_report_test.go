@@ -95,15 +95,15 @@ func (j *judge) entries(list, rel string) map[string]string { return j.notes[lis
 // others demands that tables that no snapshot has are as they were.
 func (j *judge) others() {
 	for _, table := range sorted(j.before) {
-		if relation.Get(table) != nil || strings.HasPrefix(table, "kojisnap.") {
+		if rel := relation.Get(table); rel != nil && !rel.Optional || strings.HasPrefix(table, "kojisnap.") {
 			continue
 		}
 		for _, key := range sorted(j.before[table]) {
 			if _, there := j.after[table][key]; there || j.mayGo[table][key] {
 				continue
 			}
-			if _, rpm := j.after["rpminfo"]["id="+j.before[table][key]["rpm_id"]]; table == "rpm_checksum" && !rpm {
-				continue // a cache
+			if table == "rpm_checksum" && !j.signed(j.before[table][key]) {
+				continue // a cache of what is no more
 			}
 			j.problem("%s %s is gone", table, key)
 		}
@@ -114,6 +114,17 @@ func (j *judge) others() {
 			}
 		}
 	}
+}
+
+// signed reports whether the signature that a checksum is of is what it was.
+func (j *judge) signed(sum row) bool {
+	key := ""
+	for k, sig := range j.before["rpmsigs"] {
+		if sig["rpm_id"] == sum["rpm_id"] && sig["sigkey"] == sum["sigkey"] {
+			key = k
+		}
+	}
+	return key != "" && j.after["rpmsigs"][key] != nil && j.after["rpmsigs"][key]["sighash"] == j.before["rpmsigs"][key]["sighash"]
 }
 
 // counted demands that the report has the right numbers.

@@ -46,7 +46,7 @@ func (f *files) Describe(context.Context) (*dbsource.Description, error) {
 	d := &dbsource.Description{Kind: "dump", Columns: map[string][]string{}, Jobs: 1}
 	for _, table := range kojiprod.Tables() {
 		d.Tables = append(d.Tables, dbsource.Table{Name: table, Class: dbsource.Classify(table), Rows: int64(len(f.lines[table]) - 1)})
-		if columns := dbsource.WantedColumns(table); columns != nil {
+		if columns := dbsource.WantedColumns(table); columns != nil && f.lines[table] != nil {
 			d.Columns[table] = columns
 		}
 	}

@@ -47,6 +47,7 @@ func open(t testing.TB, dsn string, jobs int) *postgres.Source {
 // gives by its hub, to the digest of each segment.
 func TestOracle(t *testing.T) {
 	dsn, c := production(t)
+	sourcetest.Hash(t, dsn)
 	for _, test := range []struct {
 		name   string
 		tags   []string
@@ -71,6 +72,7 @@ func TestOracle(t *testing.T) {
 			_, bySource := sourcetest.PullSource(t, open(t, dsn, test.jobs), sourcetest.Store(t), dbsource.Options{
 				Hub: c.URL(), Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
 			sourcetest.Equal(t, byHub, bySource)
+			sourcetest.Hashed(t, bySource)
 		})
 	}
 }
