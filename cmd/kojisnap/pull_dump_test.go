@@ -49,7 +49,7 @@ func TestPullFromDump(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || errs != "" {
 			t.Fatalf("%s: %d, %v, %q, %q", dump, code, err, out, errs)
 		}
-		if s := r.Source; s == nil || s.Kind != "dump" || s.Wanted != 38 || s.Refused != 8 || s.Ignored != 22 || s.Unknown != 0 || len(s.Tables) != 68 {
+		if s := r.Source; s == nil || s.Kind != "dump" || s.Wanted != 39 || s.Refused != 8 || s.Ignored != 21 || s.Unknown != 0 || len(s.Tables) != 68 {
 			t.Errorf("source: %+v", s)
 		}
 		for name, n := range r.Rows {

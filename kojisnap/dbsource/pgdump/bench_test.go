@@ -96,7 +96,7 @@ var (
 
 func prepareBench(b *testing.B, factor int) (dsn string, d *benchData) {
 	builds := 24000
-	if s := os.Getenv("KOJISNAP_BENCH_BUILDS"); s != "" {
+	if s := os.Getenv("KOJISNAP_BENCH_SOURCE_BUILDS"); s != "" {
 		var err error
 		if builds, err = strconv.Atoi(s); err != nil {
 			b.Fatal(err)
