@@ -49,12 +49,6 @@ func checkKeepDays(days int, waitFor string) error {
 	return nil
 }
 
-// waitsFor returns the file of --wait-for in the configuration of load.
-func (a *app) waitsFor() (string, error) {
-	o, err := a.loads()
-	return o.waitFor, err
-}
-
 // loads returns what the configuration says of load, for commands that depend on what is loaded.
 func (a *app) loads() (loadFlags, error) {
 	f := config.New("load")

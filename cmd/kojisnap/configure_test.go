@@ -291,8 +291,8 @@ func TestEnvScope(t *testing.T) {
 		if err != nil || !slices.Equal(scope.Tags, want.tags) || scope.Hub != want.hub {
 			t.Errorf("%s: %+v, %v", env, scope, err)
 		}
-		if waitFor, err := a.waitsFor(); err != nil || waitFor != want.waitFor {
-			t.Errorf("%s: waits for %q, %v", env, waitFor, err)
+		if load, err := a.loads(); err != nil || load.waitFor != want.waitFor {
+			t.Errorf("%s: waits for %q, %v", env, load.waitFor, err)
 		}
 	}
 }

@@ -84,14 +84,14 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 		return a.result(r, func(w io.Writer) { showDiff(w, r) })
 	}
-	return a.showRows(func(each func(repository.RowDiff) error) error {
+	return reporter{a}.showRows(func(each func(repository.RowDiff) error) error {
 		_, err := repository.Diff(ctx, snaps[0], snaps[1], each)
 		return err
 	})
 }
 
 // showRows writes rows as it reads them: there may be more than memory can hold.
-func (a *app) showRows(rows func(each func(repository.RowDiff) error) error) error {
+func (a reporter) showRows(rows func(each func(repository.RowDiff) error) error) error {
 	out := bufio.NewWriter(a.stdout)
 	if !a.json {
 		err := rows(func(d repository.RowDiff) error { return rowText(out, d) })

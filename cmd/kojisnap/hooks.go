@@ -63,8 +63,11 @@ func (h *endHooks) after(code int) hook {
 	return hook{"on-failure", h.failure, h.timeout}
 }
 
+// hookRunner runs hooks for a command.
+type hookRunner struct{ *app }
+
 // runEndHook runs the hook for the end of a command. Its failure is only a warning.
-func (a *app) runEndHook(ctx context.Context, err error, code int) {
+func (a hookRunner) runEndHook(ctx context.Context, err error, code int) {
 	if a.hooks == nil || a.dryRun {
 		return
 	}
@@ -83,7 +86,7 @@ func (a *app) runEndHook(ctx context.Context, err error, code int) {
 }
 
 // outcomeDocument is the document that --json prints of the run.
-func (a *app) outcomeDocument(err error, code int) []byte {
+func (a hookRunner) outcomeDocument(err error, code int) []byte {
 	var b bytes.Buffer
 	as := &app{stdout: hiding{&b}, json: true}
 	if a.outcome == nil || as.openDocument(a.outcome) != nil {
@@ -142,11 +145,11 @@ func checkHookTimeout(d time.Duration) error {
 func (h *loadHooks) around(a *app, o *kojisnap.LoadOptions) {
 	if h.pre != "" {
 		o.Before = func(ctx context.Context, snapshot string, event int64) error {
-			as := &app{outcome: struct {
+			as := hookRunner{&app{outcome: struct {
 				Snapshot string `json:"snapshot"`
 				Event    int64  `json:"event"`
-			}{snapshot, event}}
-			if err := a.runHook(ctx, hook{"pre-load", h.pre, h.timeout}, as.outcomeDocument(nil, exitDone), hookVars(snapshot, event)); err != nil {
+			}{snapshot, event}}}
+			if err := (hookRunner{a}).runHook(ctx, hook{"pre-load", h.pre, h.timeout}, as.outcomeDocument(nil, exitDone), hookVars(snapshot, event)); err != nil {
 				return fmt.Errorf("%w; nothing was loaded", err)
 			}
 			return nil
@@ -154,8 +157,8 @@ func (h *loadHooks) around(a *app, o *kojisnap.LoadOptions) {
 	}
 	if h.post != "" {
 		o.After = func(ctx context.Context, r *book.LoadReport) {
-			as := &app{outcome: r}
-			if err := a.runHook(ctx, hook{"post-load", h.post, h.timeout}, as.outcomeDocument(nil, exitDone), hookVars(r.Snapshot, r.Event)); err != nil {
+			as := hookRunner{&app{outcome: r}}
+			if err := (hookRunner{a}).runHook(ctx, hook{"post-load", h.post, h.timeout}, as.outcomeDocument(nil, exitDone), hookVars(r.Snapshot, r.Event)); err != nil {
 				h.failed = fmt.Errorf("%w; the load stands", err)
 			}
 		}
@@ -170,7 +173,7 @@ type hook struct {
 
 // runHook runs a hook with a document on its standard input and some variables, and writes what it prints to standard
 // error. What is still running of it when its time is over is killed.
-func (a *app) runHook(ctx context.Context, h hook, document []byte, vars []string) error {
+func (a hookRunner) runHook(ctx context.Context, h hook, document []byte, vars []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
 	out := &hookLines{say: func(line string) { a.sayHook(h.name, line) }}
@@ -205,7 +208,7 @@ func (a *app) runHook(ctx context.Context, h hook, document []byte, vars []strin
 var hookGrace = 5 * time.Second
 
 // sayHook writes a line that a hook printed.
-func (a *app) sayHook(name, line string) {
+func (a hookRunner) sayHook(name, line string) {
 	switch {
 	case a.quiet:
 	case a.logFormat == "json":

@@ -38,7 +38,7 @@ func TestHookChosen(t *testing.T) {
 				return `echo "` + name + ` $KOJISNAP_HOOK $KOJISNAP_EXIT $KOJISNAP_ENV $KOJISNAP_COMMAND" > ` + file
 			}
 			a.hooks, a.dryRun = &endHooks{command("success"), command("failure"), command("not-ready"), time.Minute}, dry
-			a.runEndHook(t.Context(), nil, code)
+			hookRunner{a}.runEndHook(t.Context(), nil, code)
 			ran, _ := os.ReadFile(file)
 			_ = os.Remove(file)
 			text := ""
@@ -60,7 +60,7 @@ func TestHookDocument(t *testing.T) {
 	a, errs := hookApp()
 	a.outcome = result
 	a.hooks = &endHooks{notReady: "cat > " + dir + "/doc; env | grep ^KOJISNAP_ > " + dir + "/vars", timeout: time.Minute}
-	a.runEndHook(t.Context(), notReadyError{errors.New("not ready: " + hostile)}, exitNotReady)
+	hookRunner{a}.runEndHook(t.Context(), notReadyError{errors.New("not ready: " + hostile)}, exitNotReady)
 	body, err := os.ReadFile(filepath.Join(dir, "doc"))
 	if err != nil || errs.Len() > 0 {
 		t.Fatalf("%v, %s", err, errs)
@@ -90,7 +90,7 @@ func TestHookDocument(t *testing.T) {
 	// A run that failed before it had a result.
 	a.outcome = nil
 	a.hooks = &endHooks{failure: "cat > " + dir + "/doc", timeout: time.Minute}
-	a.runEndHook(t.Context(), errors.New("no hub"), exitLater)
+	hookRunner{a}.runEndHook(t.Context(), errors.New("no hub"), exitLater)
 	body, err = os.ReadFile(filepath.Join(dir, "doc"))
 	var end failure
 	if err != nil || json.Unmarshal(body, &end) != nil || end != (failure{jsonFormat, "no hub", exitLater}) {
@@ -103,7 +103,7 @@ func TestHookDocument(t *testing.T) {
 func TestHookOutput(t *testing.T) {
 	a, errs := hookApp()
 	h := hook{"on-success", `echo one; echo two >&2; printf 'a\033[31m\tb\r\n\n'; printf unfinished`, time.Minute}
-	if err := a.runHook(t.Context(), h, nil, nil); err != nil {
+	if err := (hookRunner{a}).runHook(t.Context(), h, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := errs.String(), "kojisnap: on-success: one\nkojisnap: on-success: two\nkojisnap: on-success: a\uFFFD[31m b\nkojisnap: on-success: unfinished\n"; got != want {
@@ -111,7 +111,7 @@ func TestHookOutput(t *testing.T) {
 	}
 	a, errs = hookApp()
 	a.logFormat = "json"
-	if err := a.runHook(t.Context(), hook{"post-load", `echo '"}'`, time.Minute}, nil, nil); err != nil {
+	if err := (hookRunner{a}).runHook(t.Context(), hook{"post-load", `echo '"}'`, time.Minute}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	var line struct{ Msg, Hook string }
@@ -119,7 +119,7 @@ func TestHookOutput(t *testing.T) {
 		t.Errorf("as JSON: %v, %s", err, errs)
 	}
 	a, errs = hookApp()
-	if err := a.runHook(t.Context(), hook{"on-success", "yes | head -n 5000; head -c 100000 /dev/zero", time.Minute}, nil, nil); err != nil {
+	if err := (hookRunner{a}).runHook(t.Context(), hook{"on-success", "yes | head -n 5000; head -c 100000 /dev/zero", time.Minute}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := lines(errs.String()); len(got) != maxHookLines+1 || !strings.Contains(got[maxHookLines], "more than 1000 lines") {
@@ -127,7 +127,7 @@ func TestHookOutput(t *testing.T) {
 	}
 	a, errs = hookApp()
 	a.hooks = &endHooks{success: "exit 3", timeout: time.Minute}
-	a.runEndHook(t.Context(), nil, exitDone)
+	hookRunner{a}.runEndHook(t.Context(), nil, exitDone)
 	if got := errs.String(); !strings.Contains(got, "warning") && !strings.Contains(got, "warn") || !strings.Contains(got, "hook on-success: exit status 3") || len(lines(got)) != 1 {
 		t.Errorf("a hook that fails: %s", got)
 	}
@@ -138,7 +138,7 @@ func TestHookReadsNothing(t *testing.T) {
 	document := []byte(strings.Repeat("x", 1<<20))
 	for _, command := range []string{"exec <&-; exit 0", "true", "head -c 1 >/dev/null"} {
 		a, errs := hookApp()
-		if err := a.runHook(t.Context(), hook{"on-success", command, time.Minute}, document, nil); err != nil || errs.Len() > 0 {
+		if err := (hookRunner{a}).runHook(t.Context(), hook{"on-success", command, time.Minute}, document, nil); err != nil || errs.Len() > 0 {
 			t.Errorf("%s: %v, %s", command, err, errs)
 		}
 	}
@@ -153,7 +153,7 @@ func TestHookHangs(t *testing.T) {
 	for _, command := range []string{"sleep 1000 & echo $! > PID; wait", "trap '' TERM; (trap '' TERM; sleep 1000) & echo $! > PID; sleep 1000; sleep 1000"} {
 		file := filepath.Join(t.TempDir(), "pid")
 		a, _ := hookApp()
-		err := a.runHook(t.Context(), hook{"on-failure", strings.ReplaceAll(command, "PID", file), 500 * time.Millisecond}, nil, nil)
+		err := hookRunner{a}.runHook(t.Context(), hook{"on-failure", strings.ReplaceAll(command, "PID", file), 500 * time.Millisecond}, nil, nil)
 		if err == nil || !strings.Contains(err.Error(), "hook on-failure was stopped, as it took longer than 500ms: --hook-timeout") {
 			t.Errorf("%s: %v", command, err)
 		}
@@ -169,7 +169,7 @@ func TestHookHangs(t *testing.T) {
 	// What it leaves running on purpose does not hold it up, and is left alone.
 	file := filepath.Join(t.TempDir(), "pid")
 	a, _ := hookApp()
-	if err := a.runHook(t.Context(), hook{"on-success", "sleep 1000 & echo $! > " + file, time.Minute}, nil, nil); err != nil {
+	if err := (hookRunner{a}).runHook(t.Context(), hook{"on-success", "sleep 1000 & echo $! > " + file, time.Minute}, nil, nil); err != nil {
 		t.Error(err)
 	}
 	body, _ := os.ReadFile(file)
@@ -239,7 +239,7 @@ func TestHookInterrupted(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}()
-	err := a.runHook(ctx, hook{"pre-load", "echo $$ > " + file + "; sleep 1000", time.Hour}, nil, nil)
+	err := hookRunner{a}.runHook(ctx, hook{"pre-load", "echo $$ > " + file + "; sleep 1000", time.Hour}, nil, nil)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "hook pre-load was stopped") {
 		t.Errorf("%v", err)
 	}
@@ -252,7 +252,7 @@ func TestHookInterrupted(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	a.hooks = &endHooks{failure: "echo $KOJISNAP_EXIT > " + file, timeout: time.Minute}
-	a.runEndHook(ctx, ctx.Err(), exitError)
+	hookRunner{a}.runEndHook(ctx, ctx.Err(), exitError)
 	if body, _ := os.ReadFile(file); string(body) != "1\n" {
 		t.Errorf("the hook for the end: %q", body)
 	}

@@ -143,7 +143,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return together(err, o.hooks.failed)
 	}
-	if err := a.result(r, func(w io.Writer) { a.showLoad(w, r) }); err != nil {
+	if err := a.result(r, func(w io.Writer) { reporter{a}.showLoad(w, r) }); err != nil {
 		return err
 	}
 	if a.dryRun {
@@ -160,7 +160,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 
 // showLoad writes a report: of a dry run in lines that can be compared, of a load as a table, on a terminal or with
 // -v.
-func (a *app) showLoad(w io.Writer, r *book.LoadReport) {
+func (a reporter) showLoad(w io.Writer, r *book.LoadReport) {
 	switch {
 	case a.dryRun:
 		showPlanned(w, r)

@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: out, stderr: hiding{stderr}, configDir: config.Dir}
 	a.errors, a.results = consoleOf(a.stderr), consoleOf(a.stdout)
 	code, err := a.execute(ctx, args, out)
-	a.runEndHook(ctx, err, code)
+	hookRunner{a}.runEndHook(ctx, err, code)
 	return code
 }
 

@@ -54,6 +54,6 @@ func (o *syncFlags) writeMetrics(ctx context.Context, a *app, half kojisnap.Half
 }
 
 // tellMetrics prints the metrics of a staging, as sync writes them.
-func (a *app) tellMetrics(s *kojisnap.StagingStatus) error {
+func (a reporter) tellMetrics(s *kojisnap.StagingStatus) error {
 	return metrics.Staging{Env: s.Mark.Environment, Version: version, Status: s}.WriteText(a.stdout)
 }

@@ -127,7 +127,7 @@ func judgeSync(exit int, why string) (nagios, string) {
 }
 
 // tellNagios prints the plugin's line. It makes sure that no text looks like performance data.
-func (a *app) tellNagios(state nagios, text, perf string) error {
+func (a reporter) tellNagios(state nagios, text, perf string) error {
 	if runes := []rune(text); len(runes) > 600 { // some agents cut at 1,024 bytes
 		text = string(runes[:600]) + "…"
 	}
@@ -152,7 +152,7 @@ func (a *app) unknown(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		text = "no answer in 30 seconds: " + clean(err.Error())
 	}
-	return a.tellNagios(nagiosUnknown, text, "")
+	return reporter{a}.tellNagios(nagiosUnknown, text, "")
 }
 
 // wantsNagios reports whether a command line, which may be wrong, has --nagios.

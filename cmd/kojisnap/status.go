@@ -135,10 +135,10 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if o.nagios {
-		return a.tellNagios(nagiosOf(s, o.limits()))
+		return reporter{a}.tellNagios(nagiosOf(s, o.limits()))
 	}
 	if o.prometheus {
-		return a.tellMetrics(s)
+		return reporter{a}.tellMetrics(s)
 	}
 	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
 }

@@ -34,7 +34,7 @@ func (o *statusFlags) runAll(ctx context.Context, a *app) error {
 		all.Environments = append(all.Environments, found...)
 	}
 	if o.nagios {
-		return a.tellNagios(nagiosOfAll(all, o.limits()))
+		return reporter{a}.tellNagios(nagiosOfAll(all, o.limits()))
 	}
 	return a.result(all, func(w io.Writer) { showEnvironments(w, all, len(stores) > 1, a.verbose) })
 }

@@ -131,7 +131,7 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if err := checkStamp(o.stamp); err != nil {
 		return err
 	}
-	opt.StepBegins, opt.StepEnds = a.stepBegins, a.stepEnds
+	opt.StepBegins, opt.StepEnds = reporter{a}.stepBegins, reporter{a}.stepEnds
 	if err := checkMetrics(o.metrics); err != nil {
 		return err
 	}
@@ -174,9 +174,9 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		return writeStamp(o.stamp)
 	}
 	err := a.result(r, func(w io.Writer) {
-		a.showLoad(w, r.Load)
+		reporter{a}.showLoad(w, r.Load)
 		if r.Verify != nil {
-			a.showChecks(w, r.Verify)
+			reporter{a}.showChecks(w, r.Verify)
 		}
 	})
 	if err != nil {
@@ -191,7 +191,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	say.tellDiscarded(r.Discard)
 	say.tellRepair(r)
 	if r.Verify != nil {
-		err = a.verdict(r.Verify)
+		err = reporter{a}.verdict(r.Verify)
 	}
 	var missing error
 	if r.Pull != nil {
@@ -204,10 +204,10 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 }
 
 // stepBegins names a step on a terminal when it begins.
-func (a *app) stepBegins(name string) { a.tell("%s …", name) }
+func (a reporter) stepBegins(name string) { a.tell("%s …", name) }
 
 // stepEnds says on a terminal how long a step took and what it did.
-func (a *app) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
+func (a reporter) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
 	if text := stepText(step, r); text != "" {
 		a.tell("  %.1f s: %s", step.Seconds, clean(text))
 	}

@@ -35,7 +35,7 @@ func TestVerboseLists(t *testing.T) {
 			out.WriteString(driftText(&kojisnap.Drift{Snapshot: "1-0", Missing: names}, a.verbose))
 		}},
 		{"what a check found", 5, func(a *app, out *bytes.Buffer) {
-			a.showChecks(out, &verify.Result{Checks: []verify.Check{{Name: "rpms", Status: verify.StatusFailed, Bad: n, Examples: names[:5], Entries: names}}})
+			reporter{a}.showChecks(out, &verify.Result{Checks: []verify.Check{{Name: "rpms", Status: verify.StatusFailed, Bad: n, Examples: names[:5], Entries: names}}})
 		}},
 	} {
 		for _, verbose := range []bool{false, true} {

@@ -171,14 +171,14 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.result(r, func(w io.Writer) { a.showChecks(w, r) }); err != nil {
+	if err := a.result(r, func(w io.Writer) { reporter{a}.showChecks(w, r) }); err != nil {
 		return err
 	}
-	return a.verdict(r)
+	return reporter{a}.verdict(r)
 }
 
 // showChecks writes the failed checks; on a terminal and with -v all of them, with -v with everything that is wrong.
-func (a *app) showChecks(w io.Writer, r *verify.Result) {
+func (a reporter) showChecks(w io.Writer, r *verify.Result) {
 	var table strings.Builder
 	tw := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
 	defer func() {
@@ -200,7 +200,7 @@ func (a *app) showChecks(w io.Writer, r *verify.Result) {
 }
 
 // verdict returns the error that gives the checks' exit code.
-func (a *app) verdict(r *verify.Result) error {
+func (a reporter) verdict(r *verify.Result) error {
 	if !r.Ready() {
 		failed := 0
 		for _, c := range r.Checks {

@@ -125,8 +125,7 @@ func address(ctx context.Context, c testcontainers.Container) (string, error) {
 
 // settings of a server whose data need not survive it. Statements of tests are too short to be compiled, and
 // tables too short-lived for autovacuum, which would visit each of hundreds of databases.
-var settings = []string{"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-	"-c", "wal_level=minimal", "-c", "max_wal_senders=0", "-c", "jit=off", "-c", "autovacuum=off",
+var settings = []string{"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "jit=off", "-c", "autovacuum=off",
 	"-c", "max_connections=200", "-c", "timezone=UTC"}
 
 // ownImage is a container of the machine's own PostgreSQL: its programs, their libraries and a
@@ -154,7 +153,7 @@ func ownImage(ctx context.Context, provider *testcontainers.DockerProvider) (tes
 	}
 	// The server's program stands for all of its package that is in the image; the number in front
 	// changes with imageFiles.
-	repo, tag := "kojisnap-test-postgres", fmt.Sprintf("2-%d-%d", info.ModTime().Unix(), info.Size())
+	repo, tag := "kojisnap-test-postgres", fmt.Sprintf("3-%d-%d", info.ModTime().Unix(), info.Size())
 	if _, err := provider.Client().ImageInspect(ctx, repo+":"+tag); err == nil {
 		req.Image = repo + ":" + tag
 		return req, nil
@@ -260,7 +259,7 @@ func imageFiles(bin string) (map[string]string, error) {
 			files[l] = l
 		}
 	}
-	for _, dir := range []string{share, "/usr/share/zoneinfo/Etc", "/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Asia/Tokyo"} {
+	for _, dir := range []string{share, "/usr/share/zoneinfo/Etc", "/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/Asia/Tokyo", "/usr/share/zoneinfo/Asia/Kathmandu"} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package pgdump_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,20 @@ import (
 	"kojisnap/kojisnap/hub/hubtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(benchRole) == "pull" {
+		if err := benchPull(os.Args[1], os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	code := dbtest.Main(m)
+	if benchDir != "" {
+		os.RemoveAll(benchDir)
+	}
+	os.Exit(code)
+}
 
 // tool finds a program that the tests need: without it they fail if all must run, else they are skipped.
 func tool(t testing.TB, name string) string {

@@ -54,12 +54,13 @@ func (p *projection) line(line []byte) ([]byte, error) {
 		return nil, err
 	}
 	p.out = p.out[:0]
+	urls := p.urls != nil && bytes.IndexByte(line, '@') >= 0
 	for n, i := range p.take {
 		if n > 0 {
 			p.out = append(p.out, '\t')
 		}
 		field := p.field(line, i)
-		if p.urls != nil && p.urls[n] && bytes.IndexAny(field, `@\`) >= 0 {
+		if urls && p.urls[n] && bytes.IndexByte(field, '@') >= 0 {
 			var err error
 			if field, err = p.blanked(field); err != nil {
 				return nil, err

@@ -76,9 +76,16 @@ func TestExceptions(t *testing.T) {
 			}
 		}
 	}
+	allowed := []string{"maven_archives", "image_archives", "win_archives", "archive_components", "archive_rpm_components"} // hang on archives
+	for _, x := range sourcetest.Exceptions {
+		if x.Relation == "*" { // texts: of those that this test changes
+			allowed = append(allowed, "build", "rpminfo")
+		}
+		allowed = append(allowed, x.Relation)
+	}
 	different := sourcetest.Different(t, byHub, bySource)
 	for name, n := range different {
-		if !slices.Contains([]string{"build", "rpminfo", "external_repo", "users", "archiveinfo", "maven_archives", "image_archives", "win_archives", "archive_components", "archive_rpm_components"}, name) {
+		if !slices.Contains(allowed, name) {
 			t.Errorf("%d rows of %s differ, which is no exception", n, name)
 		}
 	}
