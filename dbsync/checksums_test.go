@@ -89,6 +89,18 @@ func TestChecksums(t *testing.T) {
 	w.event()
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{Audit: true})
 	holds("audited", all...)
+
+	// An rpm that production deleted goes with its checksums.
+	for _, rel := range []string{"rpm_checksum", "rpmsigs", "archive_rpm_components"} {
+		w.drop(rel, "rpm_id", 1)
+	}
+	w.drop("rpminfo", "id", 1)
+	w.event()
+	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	if n := s.one("SELECT count(*) FROM rpminfo WHERE id = 1"); n != "0" {
+		t.Error("an rpm that production deleted is there")
+	}
+	holds("deleted", all[1:]...)
 	rep = s.load(w.snapshot(shot{}), dbsync.LoadOptions{Audit: true})
 	if rep.Changed() {
 		t.Errorf("the same again: %+v", rep.Relations)

@@ -132,7 +132,7 @@ func (mi *missingRows) findLacks(ctx context.Context, table string, man *snapfil
 	var ids []int32
 	for _, x := range man.LeftOut {
 		r := relation.Get(x.Relation)
-		if !x.Missing() || r == nil {
+		if !x.Missing() || r == nil || r.Optional {
 			continue
 		}
 		add := func(name string, id int64) {

@@ -108,7 +108,7 @@ func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 	}
 	for _, k := range keys {
 		own := ""
-		if child := relation.Get(k.Name); child != nil {
+		if child := relation.Get(k.Name); child != nil && !child.Optional {
 			// Tables of old Koji releases (image_listing) refer to the children.
 			further, err := kojidb.Referencing(ctx, d.Tx, k.Name, k.Column)
 			if err != nil {

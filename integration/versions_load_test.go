@@ -64,6 +64,32 @@ func TestLoadV1(t *testing.T) {
 	}
 }
 
+// TestLoadV4 loads the snapshots of a store of version 4, which have the optional relation rpm_checksum: the second brings
+// one checksum under another type, which is taken, and four new ones.
+func TestLoadV4(t *testing.T) {
+	s, dsn := copyStore(t, "v4"), dbtest.Fresh(t)
+	dbtest.Exec(t, dsn, admin)
+	conn, err := dbconn.Connect(t.Context(), dsn)
+	must(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
+	must(t, err)
+	base := ""
+	for _, stored := range []struct{ id, sums string }{{"400-5bf20228886c", "336"}, {"419-fa9dccd12052", "340"}} {
+		snap, err := repository.Open(t.Context(), s, stored.id)
+		must(t, err)
+		r, err := kojisnap.Load(t.Context(), snap, s, kojisnap.LoadOptions{DSN: dsn, Topdir: t.TempDir()})
+		must(t, err)
+		if r.Base != base {
+			t.Errorf("%s was loaded over %q, want %q", stored.id, r.Base, base)
+		}
+		if n := text(t, dsn, "SELECT count(*)::text FROM rpm_checksum"); n != stored.sums {
+			t.Errorf("%s: %s checksums, want %s", stored.id, n, stored.sums)
+		}
+		base = stored.id
+	}
+}
+
 func text(t testing.TB, dsn, query string) (s string) {
 	t.Helper()
 	must(t, dbtest.Connect(t, dsn).QueryRow(t.Context(), query).Scan(&s))

@@ -18,9 +18,10 @@ func RelationNames() []string {
 func HasID(r *relation.Relation) bool { return r.Columns[0].Name == "id" }
 
 // Keyed reports whether rows of a relation have neither an id of their own nor an event. Only a list of the
-// rows that loads wrote (book.PlacedKeys) tells production's rows from staging's.
+// rows that loads wrote (book.PlacedKeys) tells production's rows from staging's. Of an optional relation there is no
+// such list: its rows are nobody's own.
 func Keyed(r *relation.Relation) bool {
-	return !r.Versioned && !r.InPlace && r.Columns[0].Name != "id"
+	return !r.Optional && !r.Versioned && !r.InPlace && r.Columns[0].Name != "id"
 }
 
 // SQLType is the type of a column in PostgreSQL.
