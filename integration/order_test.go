@@ -22,7 +22,7 @@ var order = []string{
 	"kojisnap/dbsource/postgres kojisnap/dbsource/pgdump",
 	"kojisnap/dbsource",
 	"kojisnap/pull kojisnap/verify kojisnap/bundle",
-	"kojisnap/pull/scope",
+	"kojisnap/pull/scope kojisnap/trial/inside",
 	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
 	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
