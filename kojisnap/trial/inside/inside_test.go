@@ -83,7 +83,7 @@ func TestContainer(t *testing.T) {
 		// The command sees a root that it cannot write, no network and no capabilities.
 		w.job.Run = []string{"/bin/sh", "-c", `
 			test -d f42/x86_64/repodata || exit 21
-			if : > /etc/x; then exit 22; fi 2>/dev/null
+			if ( : > /etc/x ) 2> /tmp/no; then exit 22; fi
 			while read -r name rest; do case $name in lo:|Inter-*|face*) ;; *) exit 23;; esac; done < /proc/net/dev
 			while read -r name set; do case $name in CapEff:|CapBnd:) test $set = 0000000000000000 || exit 24;; esac; done < /proc/self/status
 			: > /tmp/x`}

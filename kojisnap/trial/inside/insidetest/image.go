@@ -5,12 +5,16 @@ package insidetest
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -48,14 +52,10 @@ func Make(t testing.TB, i Image) string {
 	}
 	body := i.tar(t)
 	name := "kojisnap-inside-test:" + strings.ToLower(rand.Text())
-	args := []string{"import", "--change", "ENV PATH=/usr/bin"}
-	if i.Arch != "" {
-		args = append(args, "--platform", "linux/"+i.Arch)
-	}
-	cmd := exec.Command("docker", append(args, "-", name)...)
-	cmd.Stdin = bytes.NewReader(body)
+	cmd := exec.Command("docker", "load", "--quiet")
+	cmd.Stdin = bytes.NewReader(i.archive(t, name, body))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("docker import: %v: %s", err, out)
+		t.Fatalf("docker load: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("docker", "image", "rm", "--force", name).CombinedOutput(); err != nil {
@@ -63,6 +63,39 @@ func Make(t testing.TB, i Image) string {
 		}
 	})
 	return name
+}
+
+// archive is what docker load reads: an image of one layer.
+func (i Image) archive(t testing.TB, name string, layer []byte) []byte {
+	t.Helper()
+	config, err := json.Marshal(map[string]any{
+		"architecture": cmp.Or(i.Arch, runtime.GOARCH), "os": "linux", "config": map[string]any{"Env": []string{"PATH=/usr/bin"}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range []struct {
+		name string
+		body []byte
+	}{{"config.json", config}, {"layer.tar", layer}, {"manifest.json", manifest}} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.body))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(f.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 var programs = []string{"createrepo_c", "rpm", "rpmkeys", "sh", "sleep"}
@@ -79,8 +112,8 @@ func (i Image) tar(t testing.TB) []byte {
 			t.Fatal(err)
 		}
 	}
-	for _, dir := range []string{"tmp", "run", "etc", "var/lib/rpm"} {
-		if err := w.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
+	for dir, mode := range map[string]int64{"tmp": 0o1777, "run": 0o755, "etc": 0o755, "var/lib/rpm": 0o755} {
+		if err := w.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: mode}); err != nil {
 			t.Fatal(err)
 		}
 	}
