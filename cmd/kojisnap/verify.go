@@ -50,6 +50,7 @@ cannot run is "unproven". In the configuration:
     "f42* aarch64" = "registry.example.com/fedora-aarch64:42"
     "eln*" = { image = "registry.example.com/eln:latest", release = "11" }
 
+--in here makes the same checks without an engine, where kojisnap itself runs in the image, as in a pod of Kubernetes.
 The exit code is 2 if there is no engine or no image, and 1 if the container was killed.`,
 	examples: `
 kojisnap verify --hub https://koji.stg.example.com/kojihub --topdir /mnt/koji --store /var/lib/kojisnap
@@ -92,7 +93,7 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` for its ids and for staging's own decisions (default: take neither into account)")
 	fs.StringVar(&o.compose, "compose", "", "make a trial repository in `DIR`, which must be empty or missing")
 	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
-	fs.Var(config.NewChoice(&o.in, "host", inside.Docker, inside.Podman, inside.Mock), "in", "make the trial repository of --compose on this host, or by this engine in the image of each tag's release")
+	fs.Var(config.NewChoice(&o.in, "host", inside.Docker, inside.Podman, inside.Mock, inside.Here), "in", "make the trial repository of --compose on this host, or by an engine in the image of each tag's release; here: kojisnap runs in that image")
 	fs.Var(&o.images, "image", "make the trial repositories of tags that match PATTERN in IMAGE; `PATTERN=IMAGE` may have a pattern of arches, too: \"f42* aarch64=…\"; the longest pattern counts; repeatable")
 	fs.StringVar(&o.composeRun, "compose-run", "", "after the trial, run the command `CMD` of the shell in its directory, inside the image")
 	config.DurationVar(fs, &o.composeTimeout, "compose-timeout", time.Hour, "end a trial inside an image after `DURATION`")
@@ -174,10 +175,10 @@ func (o *verifyFlags) inside() (*inside.Options, error) {
 	case o.composeTimeout <= 0:
 		return nil, usagef("--compose-timeout %v: a trial needs some time", o.composeTimeout)
 	case o.in == "host" && o.composeRun != "":
-		return nil, usagef("--compose-run needs --in docker, podman or mock: the command runs inside an image")
+		return nil, usagef("--compose-run needs --in docker, podman, mock or here: the command runs inside an image")
 	case o.in == "host" || o.compose == "": // without a trial repository nothing is run
 		return nil, nil
-	case len(o.images) == 0:
+	case len(o.images) == 0 && o.in != inside.Here:
 		return nil, usagef("--in %s needs images: --image PATTERN=IMAGE, or [verify.image] in the configuration, such as \"f42*\" = \"registry.example.com/fedora:42\"", o.in)
 	}
 	return &inside.Options{Engine: o.in, Images: inside.Images(o.images), ComposeRun: o.composeRun, Timeout: o.composeTimeout}, nil

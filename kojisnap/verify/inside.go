@@ -35,6 +35,9 @@ func (v insideChecks) checkInside(ctx context.Context) error {
 		tag := filepath.Dir(t.Dir)
 		none.Count++
 		image, ok := v.Inside.Images.Choose(tag, arch)
+		if v.Inside.Engine == inside.Here { // the image is what kojisnap runs in
+			image, ok = inside.Image{Name: "this environment", Release: image.Release}, true
+		}
 		if !ok {
 			none.bad("%s %s: no pattern of [verify.image] matches", tag, arch)
 			continue

@@ -20,6 +20,8 @@ const (
 	Docker = "docker"
 	Podman = "podman"
 	Mock   = "mock"
+	// Here is no engine: kojisnap itself runs in the image, as in a pod of Kubernetes.
+	Here = "here"
 )
 
 // Found is an image as the engine has it.
@@ -43,6 +45,9 @@ func (f Found) String() string {
 
 // CheckEngine returns an *UnusableError if the engine is not there.
 func (o Options) CheckEngine(ctx context.Context) error {
+	if o.Engine == Here {
+		return nil
+	}
 	if _, err := exec.LookPath(o.Engine); err != nil {
 		return unusable("%s is not in $PATH: install it, or choose another engine by --in", o.Engine)
 	}
@@ -58,7 +63,7 @@ func (o Options) CheckEngine(ctx context.Context) error {
 // Find asks the engine for an image. The error is *UnusableError if it does not have it.
 func (o Options) Find(ctx context.Context, image Image) (Found, error) {
 	f := Found{Image: image}
-	if o.Engine == Mock {
+	if o.Engine == Mock || o.Engine == Here {
 		return f, nil
 	}
 	out, err := ask(ctx, o.Engine, "image", "inspect", image.Name)

@@ -156,6 +156,34 @@ func TestContainer(t *testing.T) {
 	})
 }
 
+// TestHere: the same trial without an engine, as another user; what it started ends with it.
+func TestHere(t *testing.T) {
+	w := newWorld(t, programOf(t))
+	w.options.Engine = inside.Here
+	w.job.Run = []string{"/bin/sh", "-c", "id -u > uid"}
+	steps, err := w.run(t, t.Context(), "this environment")
+	must(t, err)
+	if s := steps[trial.StepTrial]; s.Error != "" || trial.Count(s.Repos) != (trial.Repo{RPMs: 4, Linked: 4}) {
+		t.Errorf("trial %+v", s)
+	}
+	if uid, err := os.ReadFile(filepath.Join(w.job.Dir, "uid")); err != nil || string(uid) != "1234\n" {
+		t.Errorf("user %q, %v; %+v", uid, err, steps[trial.StepRun])
+	}
+	w = newWorld(t, programOf(t))
+	w.options.Engine, w.options.Timeout = inside.Here, 5*time.Second
+	w.job.Run = []string{"/bin/sh", "-c", "sleep 600 & echo $! > pid; wait"}
+	_, err = w.run(t, t.Context(), "this environment")
+	var late *inside.TimeoutError
+	if !errors.As(err, &late) {
+		t.Errorf("error %v", err)
+	}
+	pid, err := os.ReadFile(filepath.Join(w.job.Dir, "pid"))
+	must(t, err)
+	if status, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/cmdline"); err == nil && strings.Contains(string(status), "sleep") {
+		t.Errorf("process %s still runs", pid)
+	}
+}
+
 // TestEnded: however a container ends before its job, that is told, and no container is left.
 func TestEnded(t *testing.T) {
 	program := programOf(t)

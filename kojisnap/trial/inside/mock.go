@@ -38,11 +38,25 @@ func (r *run) inMock(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, Mock, "--root", r.image.Name, "--quiet", "--unpriv", "--enable-plugin=bind_mount",
 		"--plugin-option=bind_mount:dirs=["+strings.Join(binds, ", ")+"]", "--config-opts=rpmbuild_networking=False",
 		"--chroot", "--", programInside, Command, file)
-	if r.user.UID != os.Geteuid() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(r.user.UID), Gid: uint32(r.user.GID), Groups: ids(r.user.Groups)}}
-	}
+	cmd.SysProcAttr = r.attr()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // mock then unmounts what it mounted
 	return r.execute(cmd, false)
+}
+
+// here runs the trial in a process of its own, without a container.
+func (r *run) here(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, r.program, Command)
+	cmd.SysProcAttr = r.attr()
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it started, too: it leads a group
+	return r.execute(cmd, true)
+}
+
+// attr makes a program run as the user.
+func (r *run) attr() *syscall.SysProcAttr {
+	if r.user.UID == os.Geteuid() {
+		return nil
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(r.user.UID), Gid: uint32(r.user.GID), Groups: ids(r.user.Groups)}}
 }
 
 // bind is a pair of paths as mock's plugin bind_mount takes it, in Python.

@@ -22,7 +22,7 @@ const Command = "__trial"
 
 // Options say how trials are run.
 type Options struct {
-	Engine  string // Docker, Podman or Mock
+	Engine  string // Docker, Podman, Mock or Here
 	Images  Images
 	Timeout time.Duration // of a trial in one image; 0: an hour
 	Program string        // of kojisnap; empty: the one that runs
@@ -54,9 +54,12 @@ func (o Options) Run(ctx context.Context, image Found, job trial.Job, mounts []M
 	}
 	limited, cancel := context.WithTimeout(ctx, after)
 	defer cancel()
-	if o.Engine == Mock {
+	switch o.Engine {
+	case Mock:
 		err = r.inMock(limited)
-	} else {
+	case Here:
+		err = r.here(limited)
+	default:
 		err = r.inContainer(limited)
 	}
 	switch {
@@ -180,7 +183,7 @@ func (r *run) explain(err error) error {
 	tail := append(r.stray.Lines(), r.tail.Lines()...)
 	text := strings.Join(tail, " / ")
 	switch {
-	case len(r.steps) > 0 || code == 137:
+	case len(r.steps) > 0 || code == 137 || r.options.Engine == Here:
 	case r.loader != "" && (code == 126 || code == 127 || code == 1):
 		return unusable("kojisnap is not a static program: it needs %s and what that loads, and %s has not what it needs; build it with CGO_ENABLED=0, or install a package of kojisnap: %s", r.loader, r.image.Name, text)
 	case code == 125, r.options.Engine == Mock:
