@@ -23,6 +23,7 @@ type insideEnv struct {
 	*env
 	program, config string
 	tries           int
+	images          []string // whose containers are this test's
 }
 
 // run runs kojisnap verify, and returns its checks by status. path is $PATH, empty for the test's own.
@@ -66,7 +67,7 @@ func (w *insideEnv) run(t *testing.T, path, compose string, began func(cmd *exec
 	for _, c := range r.Checks {
 		by[c.Status] = append(by[c.Status], c)
 	}
-	if left := insidetest.Containers(t); len(left) > 0 {
+	if left := insidetest.Containers(t, w.images...); len(left) > 0 {
 		t.Errorf("containers are left: %q", left)
 	}
 	return by, o
@@ -77,7 +78,7 @@ func (w *insideEnv) run(t *testing.T, path, compose string, began func(cmd *exec
 func TestVerifyInside(t *testing.T) {
 	right := insidetest.Make(t, insidetest.Image{Release: "42"})
 	wrong := insidetest.Make(t, insidetest.Image{Release: "43"})
-	w := &insideEnv{env: newEnv(t), program: insidetest.Program(t)}
+	w := &insideEnv{env: newEnv(t), program: insidetest.Program(t), images: []string{right, wrong}}
 	w.readOnly(t)
 	w.init(t)
 	plain := w.env.config(t, "f42-compose")
@@ -149,7 +150,7 @@ func TestVerifyInside(t *testing.T) {
 	})
 	t.Run("killed", func(t *testing.T) {
 		_, o := w.run(t, "", "", func(*exec.Cmd) {
-			_ = exec.Command("docker", append([]string{"kill"}, insidetest.Containers(t)...)...).Run()
+			_ = exec.Command("docker", append([]string{"kill"}, insidetest.Containers(t, w.images...)...)...).Run()
 		}, "--compose-run", "echo > began; sleep 600")
 		if o.code != 1 || !strings.Contains(o.stderr, `ended during the step "compose-run": it was killed`) {
 			t.Errorf("exit code %d, %s", o.code, o.stderr)

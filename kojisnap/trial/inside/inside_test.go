@@ -69,8 +69,10 @@ func (w *world) run(t *testing.T, ctx context.Context, image string) (map[string
 	for _, s := range steps {
 		by[s.Name] = s
 	}
-	if left := insidetest.Containers(t); len(left) > 0 {
-		t.Errorf("containers are left: %q", left)
+	if w.options.Engine == inside.Docker {
+		if left := insidetest.Containers(t, image); len(left) > 0 {
+			t.Errorf("containers are left: %q", left)
+		}
 	}
 	return by, err
 }
@@ -204,7 +206,9 @@ func TestEnded(t *testing.T) {
 	}
 	t.Run("killed", func(t *testing.T) {
 		w := hang(t)
-		go began(w, func() { _ = exec.Command("docker", append([]string{"kill"}, insidetest.Containers(t)...)...).Run() })
+		go began(w, func() {
+			_ = exec.Command("docker", append([]string{"kill"}, insidetest.Containers(t, image)...)...).Run()
+		})
 		_, err := w.run(t, t.Context(), image)
 		var killed *inside.KilledError
 		if !errors.As(err, &killed) || killed.Step != trial.StepRun || !strings.Contains(err.Error(), "killed") {

@@ -69,7 +69,8 @@ func Make(t testing.TB, i Image) string {
 func (i Image) archive(t testing.TB, name string, layer []byte) []byte {
 	t.Helper()
 	config, err := json.Marshal(map[string]any{
-		"architecture": cmp.Or(i.Arch, runtime.GOARCH), "os": "linux", "config": map[string]any{"Env": []string{"PATH=/usr/bin"}},
+		"architecture": cmp.Or(i.Arch, runtime.GOARCH), "os": "linux",
+		"config": map[string]any{"Env": []string{"PATH=/usr/bin", "NAME=" + name}}, // so that no other test's image is the same one
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
 	})
 	if err != nil {
@@ -212,12 +213,15 @@ func Program(t testing.TB) string {
 	return path
 }
 
-// Containers returns the names of containers of trials that exist.
-func Containers(t testing.TB) []string {
+// Containers returns the names of the containers that were made of images.
+func Containers(t testing.TB, images ...string) (names []string) {
 	t.Helper()
-	out, err := exec.Command("docker", "ps", "--all", "--filter", "name=kojisnap-trial-", "--format", "{{.Names}}").Output()
-	if err != nil {
-		t.Fatal(err)
+	for _, image := range images { // several of a filter are alternatives, but an image that is gone is an error
+		out, err := exec.Command("docker", "ps", "--all", "--filter", "ancestor="+image, "--format", "{{.Names}}").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, strings.Fields(string(out))...)
 	}
-	return strings.Fields(string(out))
+	return names
 }
