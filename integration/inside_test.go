@@ -42,17 +42,22 @@ func (w *insideEnv) run(t *testing.T, path, compose string, began func(cmd *exec
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	must(t, cmd.Start())
-	if began != nil {
-		for range 6000 {
-			if _, err := os.Stat(filepath.Join(compose, "began")); err == nil {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var err error
+	for done := false; !done; {
+		select {
+		case err = <-ended:
+			done = true
+		case <-time.After(10 * time.Millisecond):
+			if _, err := os.Stat(filepath.Join(compose, "began")); began != nil && err == nil {
 				began(cmd)
-				break
+				began = nil
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	var exit *exec.ExitError
-	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
 	o = outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
@@ -85,7 +90,7 @@ func TestVerifyInside(t *testing.T) {
 	succeed(t, "sync", "-c", plain)
 	// The longest pattern counts, and what the environment says goes before.
 	w.config = filepath.Join(t.TempDir(), "kojisnap.toml")
-	must(t, os.WriteFile(w.config, []byte(w.read(t, plain)+fmt.Sprintf("in = \"docker\"\n[verify.image]\n\"f42-c*\" = %q\n\"f*\" = %q\n[env.stg.verify.image]\n\"f42-c*\" = { image = %q }\n", wrong, wrong, right)), 0o644))
+	must(t, os.WriteFile(w.config, []byte(strings.Replace(w.read(t, plain), "env    = \"stg\"\n", "", 1)+fmt.Sprintf("in = \"docker\"\n[verify.image]\n\"f42-c*\" = %q\n\"f*\" = %q\n[env]\ndefault = \"stg\"\n[env.stg.verify.image]\n\"f42-c*\" = { image = %q }\n", wrong, wrong, right)), 0o644))
 
 	t.Run("right", func(t *testing.T) {
 		by, o := w.run(t, "", "", nil, "--compose-run", "test -f f42-compose/x86_64/repodata/repomd.xml")
