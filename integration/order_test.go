@@ -22,7 +22,7 @@ var order = []string{
 	"kojisnap/dbsource/postgres kojisnap/dbsource/pgdump",
 	"kojisnap/dbsource",
 	"kojisnap/pull kojisnap/verify kojisnap/bundle",
-	"kojisnap/pull/scope",
+	"kojisnap/pull/scope kojisnap/trial/inside",
 	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
 	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
@@ -46,7 +46,7 @@ var order = []string{
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
 var testOrder = []string{
-	"integration integration/ops kojisnap/report/reporttest kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest volumes/clone/clonetest hardlink/ledger/ledgertest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
+	"integration integration/ops kojisnap/report/reporttest kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest volumes/clone/clonetest kojisnap/trial/inside/insidetest hardlink/ledger/ledgertest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
 	"dbsync/dbtest/withserver",
 	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
 	"kojisnap/hub/hubtest/query",

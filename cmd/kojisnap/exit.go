@@ -24,6 +24,7 @@ import (
 	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/s3"
+	"kojisnap/kojisnap/trial/inside"
 	"kojisnap/kojisnap/verify"
 	"kojisnap/volumes/clone"
 )
@@ -66,13 +67,14 @@ func exitCode(err error) int {
 		unknown  *compose.UnknownError
 		dsn      *dbconn.DSNError
 		tags     *narrow.UnknownError
+		unusable *inside.UnusableError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &plugin):
 		return int(plugin.state)
-	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &tags), errors.As(err, &dsn), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
+	case errors.As(err, &usage), errors.As(err, &source), errors.As(err, &unknown), errors.As(err, &tags), errors.As(err, &dsn), errors.As(err, &unusable), errors.Is(err, verify.ErrNotStagingHub), errors.Is(err, preflight.ErrOtherHub), errors.As(err, &overlay) && overlay.Malformed:
 		return exitUsage
 	case errors.As(err, &damaged), errors.As(err, &digest), errors.As(err, &mismatch):
 		return exitDigest

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/kojisnap/trial/inside"
 )
 
 func main() {
@@ -143,9 +144,9 @@ func (a *app) run(ctx context.Context, args []string) error {
 	return runCommand(ctx, a, f.Set.Args())
 }
 
-// hiddenCommands are for the build and for shells: no help lists them.
+// hiddenCommands are for the build, for shells, and for kojisnap itself in an image: no help lists them.
 func hiddenCommands() map[string]runner {
-	return map[string]runner{"__man": writeManual, "__complete": complete, "__completeNoDesc": complete}
+	return map[string]runner{"__man": writeManual, "__complete": complete, "__completeNoDesc": complete, inside.Command: runTrial}
 }
 
 // schema returns all keys of the configuration: the flags of all commands.

@@ -137,11 +137,11 @@ func (c console) paintStatus(table string) string {
 		return table
 	}
 	return statusRE.ReplaceAllStringFunc(table, func(status string) string {
-		if status == "warning" {
+		if status == "warning" || status == "unproven" {
 			return c.paint(yellow, status)
 		}
 		return c.paint(red, status)
 	})
 }
 
-var statusRE = regexp.MustCompile(`(?m)^(failed|warning)\b`)
+var statusRE = regexp.MustCompile(`(?m)^(failed|warning|unproven)\b`)

@@ -8,12 +8,14 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/trial/inside"
 	"kojisnap/kojisnap/verify"
 )
 
@@ -33,12 +35,30 @@ check for each tag whose history in staging does not reach back to the event. It
 Verify asks for staging's rows by id. So it finds tags, external repos and packages that staging renamed, and
 names them. With --db it also knows which rows staging made first, under its own ids, and does not count
 differences that follow from staging's own decisions on record, such as an imported build that was deleted
-there: the check "on record" counts those.`,
+there: the check "on record" counts those.
+
+With --in the trial repository is made where composes are made: in a container of docker or podman, or a chroot of
+mock, of the image that [verify.image] or --image names for the tag and the arch. Kojisnap runs itself there: it
+needs the static program that packages have. It links, runs createrepo_c, lets rpm read each rpm, looks for
+requirements that nothing meets, and runs --compose-run. The container has no network, a read-only root and no
+capabilities, and runs as --compose-user; topdir is one mount in it, so put DIR of --compose below topdir. No image is
+pulled. An image whose os-release is not of the tag's release is a failed check; one for another arch that this host
+cannot run is "unproven". In the configuration:
+
+    [verify.image]
+    "f42*" = "registry.example.com/fedora:42"
+    "f42* aarch64" = "registry.example.com/fedora-aarch64:42"
+    "eln*" = { image = "registry.example.com/eln:latest", release = "11" }
+
+--in here makes the same checks without an engine, where kojisnap itself runs in the image, as in a pod of Kubernetes.
+The exit code is 2 if there is no engine or no image, and 1 if the container was killed.`,
 	examples: `
 kojisnap verify --hub https://koji.stg.example.com/kojihub --topdir /mnt/koji --store /var/lib/kojisnap
 kojisnap verify -c stg.toml --against https://koji.fedoraproject.org/kojihub
 kojisnap verify -c stg.toml --event 412345
-kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --compose-user apache`,
+kojisnap verify -c stg.toml --arch x86_64 --compose /mnt/koji/compose/trial --compose-user apache
+kojisnap verify -c stg.toml --compose /mnt/koji/compose/trial --compose-user apache --in podman --image 'f42*=registry.example.com/fedora:42'
+kojisnap verify -c stg.toml --compose /mnt/koji/compose/trial --in docker --compose-run 'dnf repoclosure --repofrompath=trial,f42-compose/x86_64 --repo=trial'`,
 	setup: func(f *config.Flags) runner {
 		var o verifyFlags
 		f.Section("verify", nil, o.addAll)
@@ -51,6 +71,9 @@ type verifyFlags struct {
 	wantFlags
 	hub, against, db, topdir, topurl, hubTopdir string
 	snapshot, compose, composeUser              string
+	in, composeRun                              string
+	images                                      config.Images
+	composeTimeout                              time.Duration
 	event                                       int64
 	digest                                      bool
 	jobs                                        int
@@ -70,6 +93,10 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` for its ids and for staging's own decisions (default: take neither into account)")
 	fs.StringVar(&o.compose, "compose", "", "make a trial repository in `DIR`, which must be empty or missing")
 	fs.StringVar(&o.composeUser, "compose-user", "", "try hard links as the user `NAME`")
+	fs.Var(config.NewChoice(&o.in, "host", inside.Docker, inside.Podman, inside.Mock, inside.Here), "in", "make the trial repository of --compose on this host, or by an engine in the image of each tag's release; here: kojisnap runs in that image")
+	fs.Var(&o.images, "image", "make the trial repositories of tags that match PATTERN in IMAGE; `PATTERN=IMAGE` may have a pattern of arches, too: \"f42* aarch64=…\"; the longest pattern counts; repeatable")
+	fs.StringVar(&o.composeRun, "compose-run", "", "after the trial, run the command `CMD` of the shell in its directory, inside the image")
+	config.DurationVar(fs, &o.composeTimeout, "compose-timeout", time.Hour, "end a trial inside an image after `DURATION`")
 	fs.BoolVar(&o.digest, "digest", true, "read every file and check its digest, not only its size")
 	fs.IntVar(&o.jobs, "jobs", 4, "send `N` requests, and read N files, at once")
 }
@@ -119,6 +146,9 @@ func (o *verifyFlags) options(a *app) (verify.Options, error) {
 	if o.event > 0 && o.compose != "" {
 		return opt, usagef("--event and --compose: a trial repository is made of what is copied, which is for the snapshot's event")
 	}
+	if opt.Inside, err = o.inside(); err != nil {
+		return opt, err
+	}
 	if o.jobs < 1 {
 		return opt, usagef("--jobs %d: one request at least", o.jobs)
 	}
@@ -134,6 +164,24 @@ func (o *verifyFlags) options(a *app) (verify.Options, error) {
 		}
 	}
 	return opt, nil
+}
+
+// inside returns how trials are made in images; nil: they are made on this host.
+func (o *verifyFlags) inside() (*inside.Options, error) {
+	if err := inside.Images(o.images).Check(); err != nil {
+		return nil, usagef("--image %w", err)
+	}
+	switch {
+	case o.composeTimeout <= 0:
+		return nil, usagef("--compose-timeout %v: a trial needs some time", o.composeTimeout)
+	case o.in == "host" && o.composeRun != "":
+		return nil, usagef("--compose-run needs --in docker, podman, mock or here: the command runs inside an image")
+	case o.in == "host" || o.compose == "": // without a trial repository nothing is run
+		return nil, nil
+	case len(o.images) == 0 && o.in != inside.Here:
+		return nil, usagef("--in %s needs images: --image PATTERN=IMAGE, or [verify.image] in the configuration, such as \"f42*\" = \"registry.example.com/fedora:42\"", o.in)
+	}
+	return &inside.Options{Engine: o.in, Images: inside.Images(o.images), ComposeRun: o.composeRun, Timeout: o.composeTimeout}, nil
 }
 
 func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
@@ -177,7 +225,7 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	return reporter{a}.verdict(r)
 }
 
-// showChecks writes the failed checks; on a terminal and with -v all of them, with -v with everything that is wrong.
+// showChecks writes the failed checks, and those that prove nothing; on a terminal and with -v all of them, with -v with everything that is wrong.
 func (a reporter) showChecks(w io.Writer, r *verify.Result) {
 	var table strings.Builder
 	tw := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
@@ -186,7 +234,7 @@ func (a reporter) showChecks(w io.Writer, r *verify.Result) {
 		_, _ = io.WriteString(w, a.results.paintStatus(table.String())) // a.stdout keeps the error
 	}()
 	for _, c := range r.Checks {
-		if c.Status == verify.StatusFailed || a.terminal || a.verbose {
+		if c.Status == verify.StatusFailed || c.Status == verify.StatusUnproven || a.terminal || a.verbose {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, c.Name, c.Tag, c.Arch, clean(c.Detail))
 			shown := c.Examples
 			if a.verbose {

@@ -81,11 +81,14 @@ func checks(g *gauges, report *kojisnap.SyncReport, n map[string]int64) {
 	if n == nil { // verify came to no result
 		return
 	}
-	bad := n["warning"] + n["failed"] + n["skipped"]
+	bad := n["warning"] + n["failed"] + n["skipped"] + n["unproven"]
 	const help = "Checks of verify in the last sync, by what they found."
 	g.set("checks", help, float64(n["checks"]-bad), label{"status", "ok"})
 	for _, status := range []string{"warning", "failed", "skipped"} {
 		g.set("checks", help, float64(n[status]), label{"status", status})
+	}
+	if n["unproven"] > 0 { // only trials inside images have it
+		g.set("checks", help, float64(n["unproven"]), label{"status", "unproven"})
 	}
 	tags := map[string]bool{} // ready
 	for _, of := range report.Passed {

@@ -27,7 +27,7 @@ func compareCells(a, b Cell) int {
 
 // severity orders statuses, the worst highest.
 func severity(s verify.Status) int {
-	return slices.Index([]verify.Status{verify.StatusOK, verify.StatusSkipped, verify.StatusWarning, verify.StatusFailed}, s)
+	return slices.Index([]verify.Status{verify.StatusOK, verify.StatusSkipped, verify.StatusUnproven, verify.StatusWarning, verify.StatusFailed}, s)
 }
 
 // matrix is the checks of an environment as a table: a block of rows for each tag, a row of these for each arch; a

@@ -10,7 +10,7 @@ import (
 )
 
 // marks are the signs of statuses, which do not rest on colour.
-var marks = map[verify.Status]string{verify.StatusOK: "✓", verify.StatusWarning: "!", verify.StatusFailed: "✗", verify.StatusSkipped: "–"}
+var marks = map[verify.Status]string{verify.StatusOK: "✓", verify.StatusWarning: "!", verify.StatusFailed: "✗", verify.StatusSkipped: "–", verify.StatusUnproven: "?"}
 
 func mark(s verify.Status) string { return cmp.Or(marks[s], "?") }
 
@@ -28,6 +28,7 @@ func (v *envView) checks() m.Node {
 			legend(verify.StatusOK, " ok, and how many things it looked at"),
 			legend(verify.StatusFailed, " failed: staging is not ready"),
 			legend(verify.StatusWarning, " warning: a compose runs, but not as in production"),
+			legend(verify.StatusUnproven, " unproven: this machine cannot find out"),
 			legend(verify.StatusSkipped, " could not be made")),
 		m.Each(v.Troubled(), v.problem))
 }

@@ -91,7 +91,7 @@ func (v *envView) CheckedText() string {
 	for _, s := range []struct {
 		status verify.Status
 		words  string
-	}{{verify.StatusFailed, "failed"}, {verify.StatusWarning, "with a warning"}, {verify.StatusSkipped, "that could not be made"}, {verify.StatusOK, "ok"}} {
+	}{{verify.StatusFailed, "failed"}, {verify.StatusWarning, "with a warning"}, {verify.StatusUnproven, "that proved nothing"}, {verify.StatusSkipped, "that could not be made"}, {verify.StatusOK, "ok"}} {
 		if n[s.status] > 0 {
 			parts = append(parts, fmt.Sprintf("%s %s", count(n[s.status]), s.words))
 		}

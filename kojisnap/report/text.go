@@ -90,8 +90,12 @@ func (e *Env) textChecks(w io.Writer) {
 		return
 	}
 	n := e.counts()
-	fmt.Fprintf(w, "\nchecks of %s: %d failed, %d warnings, %d skipped, %d ok\n", minute(e.Checked),
-		n[verify.StatusFailed], n[verify.StatusWarning], n[verify.StatusSkipped], n[verify.StatusOK])
+	unproven := ""
+	if n[verify.StatusUnproven] > 0 {
+		unproven = fmt.Sprintf("%d unproven, ", n[verify.StatusUnproven])
+	}
+	fmt.Fprintf(w, "\nchecks of %s: %d failed, %d warnings, %s%d skipped, %d ok\n", minute(e.Checked),
+		n[verify.StatusFailed], n[verify.StatusWarning], unproven, n[verify.StatusSkipped], n[verify.StatusOK])
 	for _, c := range e.Checks {
 		name := strings.Join(strings.Fields(markup.Visible(c.Name+" "+c.Tag+" "+c.Arch)), " ")
 		if c.Status == verify.StatusOK {

@@ -14,6 +14,15 @@ import (
 
 // primary returns the paths of rpms that a repository's metadata names, sorted.
 func primary(dir string) ([]string, error) {
+	path, err := metadata(dir, "primary")
+	if err != nil {
+		return nil, err
+	}
+	return hrefs(path)
+}
+
+// metadata returns the path of a repository's metadata of a type.
+func metadata(dir, kind string) (string, error) {
 	var repomd struct {
 		Data []struct {
 			Type     string `xml:"type,attr"`
@@ -24,21 +33,21 @@ func primary(dir string) ([]string, error) {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "repodata", "repomd.xml"))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := xml.Unmarshal(text, &repomd); err != nil {
-		return nil, fmt.Errorf("repomd.xml: %w", err)
+		return "", fmt.Errorf("repomd.xml: %w", err)
 	}
 	for _, d := range repomd.Data {
-		if d.Type != "primary" {
+		if d.Type != kind {
 			continue
 		}
 		if !strings.HasPrefix(d.Location.Href, "repodata/") || !filepath.IsLocal(d.Location.Href) {
-			return nil, fmt.Errorf("repomd.xml: primary is at %q", d.Location.Href)
+			return "", fmt.Errorf("repomd.xml: %s is at %q", kind, d.Location.Href)
 		}
-		return hrefs(filepath.Join(dir, d.Location.Href))
+		return filepath.Join(dir, d.Location.Href), nil
 	}
-	return nil, errors.New("repomd.xml names no primary")
+	return "", fmt.Errorf("repomd.xml names no %s", kind)
 }
 
 func hrefs(path string) ([]string, error) {

@@ -18,8 +18,8 @@ var ErrNoCreaterepo = errors.New("createrepo_c is not in $PATH: install the pack
 
 // Tree is a repository to make.
 type Tree struct {
-	Dir  string   // relative to Options.Dir, such as f42/x86_64
-	RPMs []string // absolute paths; files of the same name must be equal
+	Dir  string   `json:"dir"`  // relative to Options.Dir, such as f42/x86_64
+	RPMs []string `json:"rpms"` // absolute paths; files of the same name must be equal
 }
 
 // Options of Make.
@@ -31,11 +31,11 @@ type Options struct {
 
 // Repo is a repository that was made.
 type Repo struct {
-	Dir    string
-	RPMs   int   // in the repository
-	Linked int   // hard links
-	Copied int   // because of EXDEV
-	Bytes  int64 // copied
+	Dir    string `json:"dir"`
+	RPMs   int    `json:"rpms"`   // in the repository
+	Linked int    `json:"linked"` // hard links
+	Copied int    `json:"copied"` // because of EXDEV
+	Bytes  int64  `json:"bytes"`  // copied
 }
 
 // Count adds up repositories.

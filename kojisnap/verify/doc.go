@@ -12,6 +12,8 @@ Verify finds out as much as it can, whatever is wrong. Only what makes the whole
 	a hub that does not answer at all                                  temporary ([hub.Temporary])
 	a snapshot that is damaged, a store that is gone                   [snapfile.DamagedError], the store's error
 	the compose user cannot be assumed                                 error
+	an engine or an image is not there                                 [inside.UnusableError], wrong usage
+	a container that is killed                                         [inside.KilledError]
 
 Whatever is wrong with one call, one row or one file is one failed check, or one line of one, with the
 reason. What depends on it is left out; all else is checked:
@@ -42,6 +44,12 @@ reason. What depends on it is left out; all else is checked:
 	a source rpm is missing                                            sources
 	a link cannot be made, what is free cannot be found out            links, room
 	a trial repository cannot be made                                  trial
+	no image is configured for a tag and an arch                       image
+	the image is of another release, lacks createrepo_c or rpm         environment
+	  … or is for another arch, or no release is known                 environment: unproven
+	rpm in the image cannot read an rpm                                rpm -K
+	a package requires what its repository does not have               closure: a warning
+	the command of the operator fails                                  compose-run
 	a file cannot be fetched from topurl                               topurl
 	channels, hosts, targets, repositories                             a check each: warnings
 */

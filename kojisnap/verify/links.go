@@ -174,6 +174,8 @@ func (v linkChecks) checkTrial(ctx context.Context, linkable, full bool) error {
 		c.Status, c.Detail = StatusSkipped, "not tried: files cannot be linked"
 	case full:
 		c.Status, c.Detail = StatusSkipped, "not tried: there is no room"
+	case v.Inside != nil:
+		return insideChecks{v}.checkInside(ctx)
 	default:
 		m := newMeter(v.ComposeDir)
 		repos, err := trial.Make(ctx, trial.Options{Dir: v.ComposeDir, Trees: trees, User: v.user})

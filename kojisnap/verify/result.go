@@ -33,6 +33,8 @@ const (
 	StatusWarning Status = "warning" // a compose runs, but not as in production, or more slowly
 	StatusFailed  Status = "failed"
 	StatusSkipped Status = "skipped" // could not be made; Detail says why
+	// StatusUnproven is like a warning: this machine cannot find out whether it is ok.
+	StatusUnproven Status = "unproven"
 )
 
 // Check is the outcome of one check.

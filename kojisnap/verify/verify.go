@@ -18,6 +18,7 @@ import (
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagglob"
 	"kojisnap/kojisnap/trial"
+	"kojisnap/kojisnap/trial/inside"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -36,6 +37,8 @@ type Options struct {
 
 	ComposeDir  string // where a trial repository is made; empty: none is made
 	ComposeUser string // who makes composes; empty: the process's user. Another user needs root
+	// Inside makes the trial in a container or a chroot of the release that composes are for. Nil: on this machine.
+	Inside *inside.Options
 
 	Record Record // what staging's database knows of itself; the zero value: nothing is known
 
@@ -136,6 +139,11 @@ func newVerifier(ctx context.Context, o Options) (*verifier, error) {
 		return nil, errors.New("verify: patterns of tags need a snapshot to be told by")
 	case v.ComposeDir != "" && v.Topdir == "":
 		return nil, errors.New("verify: a trial repository needs staging's topdir")
+	}
+	if v.Inside != nil {
+		if err := v.Inside.CheckEngine(ctx); err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
 	}
 	if err := v.parseTopURL(); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)

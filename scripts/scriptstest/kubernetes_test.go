@@ -84,7 +84,7 @@ func (all objects) cronJobs() map[string]*batchv1.CronJob {
 
 // TestStrict: Kubernetes knows all kinds and fields in the files. The decoder refuses what it does not know.
 func TestStrict(t *testing.T) {
-	if all := load(t); len(all.cronJobs()) != 3 || all["ConfigMap/kojisnap"] == nil || all["Secret/kojisnap"] == nil {
+	if all := load(t); len(all.cronJobs()) != 4 || all["ConfigMap/kojisnap"] == nil || all["Secret/kojisnap"] == nil {
 		t.Errorf("objects %v", all)
 	}
 	job, err := os.ReadFile(dir + "/cronjobs.yml")

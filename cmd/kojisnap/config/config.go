@@ -132,7 +132,12 @@ func (c *Config) Lookup(section, key string) (value any, origin string, ok bool)
 		return nil, "", false
 	}
 	s := c.values[p]
-	return s.value, strings.TrimSpace(s.at() + " " + cmp.Or(s.key, p.header())), true
+	for _, below := range slices.Backward(c.places(section, key)) { // tables are merged
+		if have, ok := c.values[below]; ok {
+			value = merged(value, have.value)
+		}
+	}
+	return value, strings.TrimSpace(s.at() + " " + cmp.Or(s.key, p.header())), true
 }
 
 // find returns the place from which a section has a key.

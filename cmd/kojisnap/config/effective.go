@@ -89,6 +89,8 @@ func (k Key) defaultValue() any {
 		return []any{}
 	}
 	switch k.Flag.Value.Type() {
+	case new(Images).Type():
+		return map[string]any{}
 	case "bool":
 		return text == "true"
 	case "int", "int64":
@@ -115,6 +117,9 @@ func shortDuration(text string) string {
 
 // valueText returns a value as TOML writes it, and as texts. Passwords are masked.
 func valueText(flag pflag.Value, v any) (text string, texts []string) {
+	if table, ok := v.(map[string]any); ok {
+		return tableText(table)
+	}
 	list, isList := v.([]any)
 	if _, wantsList := flag.(pflag.SliceValue); wantsList && !isList {
 		list, isList = []any{v}, true

@@ -134,6 +134,9 @@ func (f *Flags) Configure(c *Config) error {
 
 // assign sets a flag to a value of the configuration, which must be of the flag's type.
 func assign(flag pflag.Value, v any) error {
+	if images, ok := flag.(*Images); ok {
+		return images.replace(v)
+	}
 	list, isList := v.([]any)
 	if s, ok := flag.(pflag.SliceValue); ok {
 		if !isList {

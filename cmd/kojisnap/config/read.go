@@ -194,5 +194,5 @@ func (r *reader) value(p place, value any) {
 		r.fault(r.line(p), err)
 		return
 	}
-	r.config.values[p] = setting{value, r.file, r.line(p), ""}
+	r.config.values[p] = setting{merged(r.config.values[p].value, value), r.file, r.line(p), ""}
 }

@@ -49,6 +49,8 @@ func wanted(flag pflag.Value) string {
 		return "want NAME-VERSION-RELEASE in quotes or an id, or a list of them"
 	case new(Moment).Type():
 		return "want " + momentForms
+	case new(Images).Type():
+		return "want a table of images, such as [verify.image] with \"f42*\" = \"registry.example.com/fedora:42\""
 	case new(Limits).Type():
 		return "want a rate such as 20M in quotes, or a list of them"
 	}

@@ -1,0 +1,227 @@
+// Package insidetest makes images for tests of trials: of this machine's own programs, which say of themselves that they
+// are a release of Fedora. So tests need no registry.
+package insidetest
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Image says what an image has.
+type Image struct {
+	Release string            // VERSION_ID of os-release, whose ID is fedora
+	Without []string          // programs that it lacks, such as createrepo_c
+	Scripts map[string]string // programs of the shell in the place of others: by name, the text
+	Arch    string            // that the image says it is for; empty: this machine's
+	Bare    bool              // nothing at all but os-release
+}
+
+// Need skips a test that lacks something, or fails it where KOJISNAP_TEST_ALL is set.
+func Need(t testing.TB, err error, what string) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if os.Getenv("KOJISNAP_TEST_ALL") != "" {
+		t.Fatalf("needs %s: %v", what, err)
+	}
+	t.Skipf("needs %s: %v", what, err)
+}
+
+// Make makes an image of docker, and removes it when the test ends. It returns its name.
+func Make(t testing.TB, i Image) string {
+	t.Helper()
+	Need(t, exec.Command("docker", "version").Run(), "docker")
+	for _, program := range programs {
+		_, err := exec.LookPath(program)
+		Need(t, err, program)
+	}
+	body := i.tar(t)
+	name := "kojisnap-inside-test:" + strings.ToLower(rand.Text())
+	cmd := exec.Command("docker", "load", "--quiet")
+	cmd.Stdin = bytes.NewReader(i.archive(t, name, body))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("docker load: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("docker", "image", "rm", "--force", name).CombinedOutput(); err != nil {
+			t.Errorf("docker image rm: %v: %s", err, out)
+		}
+	})
+	return name
+}
+
+// archive is what docker load reads: an image of one layer.
+func (i Image) archive(t testing.TB, name string, layer []byte) []byte {
+	t.Helper()
+	config, err := json.Marshal(map[string]any{
+		"architecture": cmp.Or(i.Arch, runtime.GOARCH), "os": "linux",
+		"config": map[string]any{"Env": []string{"PATH=/usr/bin", "NAME=" + name}}, // so that no other test's image is the same one
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range []struct {
+		name string
+		body []byte
+	}{{"config.json", config}, {"layer.tar", layer}, {"manifest.json", manifest}} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.body))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(f.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+var programs = []string{"createrepo_c", "rpm", "rpmkeys", "sh", "sleep"}
+
+func (i Image) tar(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	write := func(name string, mode int64, body []byte) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(body))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for dir, mode := range map[string]int64{"tmp": 0o1777, "run": 0o755, "etc": 0o755, "var/lib/rpm": 0o755} {
+		if err := w.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: mode}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("etc/os-release", 0o644, fmt.Appendf(nil, "NAME=\"made of this machine for a test\"\nID=fedora\nVERSION_ID=%s\n", i.Release))
+	if !i.Bare {
+		for _, name := range programs {
+			if slices.Contains(i.Without, name) || i.Scripts[name] != "" {
+				continue
+			}
+			path, err := exec.LookPath(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write("usr/bin/"+name, 0o755, read(t, path))
+			if name == "sh" {
+				write("bin/sh", 0o755, read(t, path))
+			}
+		}
+		for name, text := range i.Scripts {
+			write("usr/bin/"+name, 0o755, []byte("#!/bin/sh\n"+text+"\n"))
+		}
+		for name, body := range libraries(t) {
+			write(strings.TrimPrefix(name, "/"), 0o755, body)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// libraries are the libraries of the programs, their loader, and the files of rpm, by path.
+func libraries(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := libraryFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+var libraryFiles = sync.OnceValues(func() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for _, name := range programs {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			return nil, err
+		}
+		out, err := exec.Command("ldd", path).Output()
+		if err != nil {
+			return nil, fmt.Errorf("ldd %s: %w", path, err)
+		}
+		for _, word := range strings.Fields(string(out)) {
+			if strings.HasPrefix(word, "/") && files[word] == nil {
+				if files[word], err = os.ReadFile(word); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	err := filepath.WalkDir("/usr/lib/rpm", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return nil // a symlink that leads nowhere here
+		}
+		files[path], err = os.ReadFile(path)
+		return err
+	})
+	return files, err
+})
+
+var build sync.Mutex
+
+// Program builds kojisnap without cgo, as packages have it, in a directory that all users can read.
+func Program(t testing.TB) string {
+	t.Helper()
+	build.Lock()
+	defer build.Unlock()
+	path := filepath.Join(t.TempDir(), "kojisnap")
+	cmd := exec.Command("go", "build", "-o", path, "kojisnap/cmd/kojisnap")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	return path
+}
+
+// Containers returns the names of the containers that were made of images.
+func Containers(t testing.TB, images ...string) (names []string) {
+	t.Helper()
+	for _, image := range images { // several of a filter are alternatives, but an image that is gone is an error
+		out, err := exec.Command("docker", "ps", "--all", "--filter", "ancestor="+image, "--format", "{{.Names}}").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, strings.Fields(string(out))...)
+	}
+	return names
+}
