@@ -130,7 +130,7 @@ func TestKilledAnywhere(t *testing.T) {
 	_, err = s.keeper(t, nil).Make(t.Context(), 21, "")
 	must(t, err)
 	shown := s.shows(t)
-	for _, step := range kill("retire", func(string) {
+	steps = append(steps, kill("retire", func(string) {
 		d, err := k.Retire(t.Context())
 		must(t, err)
 		if notes, err := clone.Notes(s.top); err != nil || len(notes) != 1 || len(d.Busy)+len(d.Failed) > 0 {
@@ -138,9 +138,7 @@ func TestKilledAnywhere(t *testing.T) {
 		}
 		_, err = s.keeper(t, nil).Make(t.Context(), 21, "")
 		must(t, err)
-	}) {
-		steps = append(steps, step)
-	}
+	})...)
 	for _, want := range []string{"leaving", "unmounted", "removed upper", "removed about.json", "discarded", "forgotten"} {
 		if !strings.Contains(strings.Join(steps, ","), want) {
 			t.Errorf("never killed after %s: %q", want, steps)

@@ -12,13 +12,12 @@ const maxHead = 256 << 10
 // comment or a function's body is never taken for a statement.
 type scanner struct {
 	*text
-	head     []byte   // of the statement
-	escapes  bool     // standard_conforming_strings is off: backslashes escape in any string
-	comments []string // lines that were comments, since the last statement
-	parens   int
-	blocks   int    // open BEGIN and CASE of a function's body in SQL
-	words    []byte // the word being read
-	first    []string
+	head    []byte // of the statement
+	escapes bool   // standard_conforming_strings is off: backslashes escape in any string
+	parens  int
+	blocks  int    // open BEGIN and CASE of a function's body in SQL
+	words   []byte // the word being read
+	first   []string
 }
 
 // Kinds of what scan reads.

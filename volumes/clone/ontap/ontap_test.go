@@ -185,7 +185,7 @@ func TestFaults(t *testing.T) {
 		"an error without": {fail: json(500, "oops"), want: "Internal Server Error"},
 		"error null":       {fail: json(503, `{"error": null}`), want: "Service Unavailable"},
 		"a redirect": {fail: func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "https://example.com/", 302)
+			http.Redirect(w, r, "https://example.com/", http.StatusFound)
 			return true
 		}, want: "redirect"},
 		"too long":          {fail: json(200, strings.Repeat(" ", 5<<20)), want: "more than"},
