@@ -72,7 +72,7 @@ func (v insideChecks) choose(tag, arch string) (image inside.Image, as string, o
 		}
 		its, chosen := v.Inside.Images.Choose(other, arch)
 		if !chosen || ok && its != image {
-			return inside.Image{}, tag, false
+			return inside.Image{}, cmp.Or(as, other), false
 		}
 		image, as, ok = its, cmp.Or(as, other), true
 	}
