@@ -23,6 +23,7 @@ type insideChecks struct{ linkChecks }
 type insideTree struct {
 	trial.Tree
 	tag, arch string
+	as        string // the tag whose name says the release
 }
 
 // checkInside makes a repository for each tag and arch in the image that is configured for it. An error is about the
@@ -34,7 +35,7 @@ func (v insideChecks) checkInside(ctx context.Context) error {
 		arch := filepath.Base(t.Dir)
 		tag := filepath.Dir(t.Dir)
 		none.Count++
-		image, ok := v.Inside.Images.Choose(tag, arch)
+		image, as, ok := v.choose(tag, arch)
 		if v.Inside.Engine == inside.Here { // the image is what kojisnap runs in
 			image, ok = inside.Image{Name: "this environment", Release: image.Release}, true
 		}
@@ -42,7 +43,7 @@ func (v insideChecks) checkInside(ctx context.Context) error {
 			none.bad("%s %s: no pattern of [verify.image] matches", tag, arch)
 			continue
 		}
-		groups[image] = append(groups[image], insideTree{t, tag, arch})
+		groups[image] = append(groups[image], insideTree{t, tag, arch, as})
 	}
 	if none.Bad > 0 {
 		none.Detail = "tags and arches without an image to make composes in: name one in [verify.image]"
@@ -57,6 +58,25 @@ func (v insideChecks) checkInside(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// choose returns the image of a tag and an arch, and the tag whose name says the release. A content tag that no pattern
+// matches, which nobody asked for, has the image of the tags that were asked for, if they have the same one.
+func (v insideChecks) choose(tag, arch string) (image inside.Image, as string, ok bool) {
+	if image, ok = v.Inside.Images.Choose(tag, arch); ok || !v.content[tag] {
+		return image, tag, ok
+	}
+	for _, other := range v.Want.Tags {
+		if v.content[other] {
+			continue
+		}
+		its, chosen := v.Inside.Images.Choose(other, arch)
+		if !chosen || ok && its != image {
+			return inside.Image{}, cmp.Or(as, other), false
+		}
+		image, as, ok = its, cmp.Or(as, other), true
+	}
+	return image, cmp.Or(as, tag), ok
 }
 
 // checkImage runs the trial of some repositories in an image.
@@ -210,19 +230,19 @@ func (v insideChecks) reportEnvironment(image inside.Found, trees []insideTree, 
 	status := StatusUnproven
 	seen := map[string]bool{}
 	for _, t := range trees {
-		if seen[t.tag] {
+		if seen[t.as] {
 			continue
 		}
-		seen[t.tag] = true
+		seen[t.as] = true
 		c.Count++
-		unknown, err := image.CheckRelease(t.tag, e.ID, e.Version)
+		unknown, err := image.CheckRelease(t.as, e.ID, e.Version)
 		if err == nil {
 			continue
 		}
 		if !unknown {
 			status = StatusFailed
 		}
-		c.bad("%s: %v", t.tag, err)
+		c.bad("%s: %v", t.as, err)
 	}
 	for _, m := range e.Missing {
 		status = StatusFailed
