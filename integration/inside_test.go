@@ -101,8 +101,8 @@ func TestVerifyInside(t *testing.T) {
 			t.Errorf("exit code %d, %s, %s", o.code, o.stdout, o.stderr)
 		}
 		for _, c := range by[verify.StatusWarning] {
-			if c.Name == "closure" && c.Bad != 2 {
-				t.Errorf("unmet: %+v, production's repositories have 2", c)
+			if c.Name == "closure" && c.Bad != 2+2 { // those that are planted, and what the module requires of other repositories
+				t.Errorf("unmet: %+v", c)
 			}
 		}
 	})
