@@ -142,7 +142,7 @@ func (o SyncOptions) checkStore(ctx context.Context, s store.Store) (string, err
 // probeStore writes, reads and removes an object. Its name is this process's own: others may probe the store at the
 // same time.
 func probeStore(ctx context.Context, s store.Store, snapshots int) (string, error) {
-	name := "doctor/probe-" + rand.Text()
+	name := "doctor/probe-" + strings.ToLower(rand.Text())
 	content := []byte("kojisnap doctor\n")
 	if err := s.Put(ctx, name, bytes.NewReader(content)); err != nil {
 		return "", fmt.Errorf("store %s: no object can be written: %w", s, err)
