@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,14 @@ func TestOddValues(t *testing.T) {
 		UPDATE build SET start_time = '2001-02-03 04:05:06.000001+00' WHERE id = 33;
 		UPDATE build SET extra = '{"n": [1, -2.5, 1e-07, true, null, "\u00fc\"\\"], "m": {}}' WHERE id = 36;
 		CREATE TABLE public.plugin_table (a text); CREATE SCHEMA site; CREATE TABLE site.rpminfo (id integer)`)
-	c := hubOf(t, dsn+"?options=-csearch_path%3Dpublic", hubtest.Options{})
+	address, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := address.Query()
+	query.Set("options", "-csearch_path=public")
+	address.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	c := hubOf(t, address.String(), hubtest.Options{})
 	o := dbsource.Options{Hub: c.URL(), Tags: []string{"*"}, Builds: []string{"33", "34", "35", "36"}, Event: 419}
 	byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: o.Tags, Builds: o.Builds, Event: o.Event})
 	r, bySource := sourcetest.PullSource(t, open(t, dsn, 2), sourcetest.Store(t), o)

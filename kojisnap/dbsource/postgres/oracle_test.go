@@ -72,7 +72,9 @@ func TestOracle(t *testing.T) {
 			_, bySource := sourcetest.PullSource(t, open(t, dsn, test.jobs), sourcetest.Store(t), dbsource.Options{
 				Hub: c.URL(), Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
 			sourcetest.Equal(t, byHub, bySource)
-			sourcetest.Hashed(t, bySource)
+			if test.name != "early" { // nothing is signed by then
+				sourcetest.Hashed(t, bySource)
+			}
 		})
 	}
 }
