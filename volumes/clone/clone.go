@@ -27,7 +27,7 @@ type Provider interface {
 	// Mount makes a clone visible on this machine, if it is not, and returns the absolute path of the directory that
 	// stands for production's topdir.
 	Mount(ctx context.Context, c Clone) (path string, err error)
-	// List returns the clones of the environment that there are, also unfinished ones.
+	// List returns the clones of the environment that there are, also unfinished ones, by id.
 	List(ctx context.Context) ([]Clone, error)
 	// Discard removes a clone with all that was written into it. ErrBusy says that it is in use, and nothing was
 	// done. A clone that is gone, or gone in part, is no error.

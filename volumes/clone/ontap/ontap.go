@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,6 +178,7 @@ func (p *Provider) List(ctx context.Context) ([]clone.Clone, error) {
 			list = append(list, clone.Clone{ID: text, Details: map[string]string{"volume": v.Name, "svm": p.SVM, "uuid": v.UUID}})
 		}
 	}
+	slices.SortFunc(list, func(a, b clone.Clone) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
 }
 

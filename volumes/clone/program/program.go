@@ -11,6 +11,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -120,6 +121,7 @@ func (p *Provider) List(ctx context.Context) ([]clone.Clone, error) {
 			list = append(list, c)
 		}
 	}
+	slices.SortFunc(list, func(a, b clone.Clone) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
 }
 
