@@ -245,7 +245,7 @@ func TestUnusable(t *testing.T) {
 	}
 	o := inside.Options{Engine: inside.Docker}
 	t.Run("no image", func(t *testing.T) {
-		insidetest.Need(t, exec.Command("docker", "version").Run(), "docker")
+		insidetest.Docker(t)
 		_, err := o.Find(t.Context(), inside.Image{Name: "kojisnap-inside-test:is-not-there"})
 		isUnusable(t, err, "docker pull kojisnap-inside-test:is-not-there")
 	})
@@ -254,7 +254,7 @@ func TestUnusable(t *testing.T) {
 		isUnusable(t, o.CheckEngine(t.Context()), "docker is not in $PATH")
 	})
 	t.Run("engine does not answer", func(t *testing.T) {
-		insidetest.Need(t, exec.Command("docker", "version").Run(), "docker")
+		insidetest.Docker(t)
 		t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "none"))
 		isUnusable(t, o.CheckEngine(t.Context()), "docker does not answer")
 	})
@@ -284,7 +284,7 @@ var built string
 func programOf(t *testing.T) string {
 	t.Helper()
 	if built == "" {
-		insidetest.Need(t, exec.Command("docker", "version").Run(), "docker")
+		insidetest.Docker(t)
 		body, err := os.ReadFile(insidetest.Program(t))
 		must(t, err)
 		built = filepath.Join(dir, "kojisnap")

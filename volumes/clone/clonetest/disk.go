@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Need skips a test that lacks something, or fails it where KOJISNAP_TEST_ALL is set.
+// Need skips a test that lacks something that can be installed, or fails it where KOJISNAP_TEST_ALL is set. What only
+// the machine can give, such as root and the right to mount, is skipped everywhere.
 func Need(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("KOJISNAP_TEST_ALL") != "" {
@@ -30,7 +31,7 @@ func Disk(t testing.TB, kind string, size int64) string {
 		"xfs": {"mkfs.xfs", "-q", "-m", "reflink=1"}, "btrfs": {"mkfs.btrfs", "-q"}, "ext4": {"mkfs.ext4", "-q"},
 	}[kind]
 	if os.Geteuid() != 0 {
-		Need(t, "root, to mount")
+		t.Skip("needs root, to mount")
 	}
 	if _, err := exec.LookPath(mkfs[0]); err != nil {
 		Need(t, "%v: package xfsprogs, btrfs-progs or e2fsprogs", err)
@@ -42,9 +43,15 @@ func Disk(t testing.TB, kind string, size int64) string {
 	must(t, f.Close())
 	must(t, os.Mkdir(target, 0o755))
 	command(t, append(mkfs, image)...)
-	loop := command(t, "losetup", "--find", "--show", image)
+	out, err := exec.Command("losetup", "--find", "--show", image).CombinedOutput()
+	if err != nil {
+		t.Skipf("needs a loop device: %v: %s", err, out)
+	}
+	loop := strings.TrimSpace(string(out))
 	t.Cleanup(func() { exec.Command("losetup", "-d", loop).Run() })
-	command(t, "mount", "-t", kind, loop, target)
+	if out, err := exec.Command("mount", "-t", kind, loop, target).CombinedOutput(); err != nil {
+		t.Skipf("needs the right to mount %s: %v: %s", kind, err, out)
+	}
 	t.Cleanup(func() { UnmountAll(t, target) })
 	return target
 }

@@ -42,10 +42,18 @@ func Need(t testing.TB, err error, what string) {
 	t.Skipf("needs %s: %v", what, err)
 }
 
+// Docker skips a test where no Docker engine answers: no package can give it to a machine that may not run one.
+func Docker(t testing.TB) {
+	t.Helper()
+	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
+		t.Skipf("needs docker: %v: %s", err, out)
+	}
+}
+
 // Make makes an image of docker, and removes it when the test ends. It returns its name.
 func Make(t testing.TB, i Image) string {
 	t.Helper()
-	Need(t, exec.Command("docker", "version").Run(), "docker")
+	Docker(t)
 	for _, program := range programs {
 		_, err := exec.LookPath(program)
 		Need(t, err, program)
