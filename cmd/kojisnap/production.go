@@ -28,24 +28,14 @@ type production struct {
 
 // Pull implements kojisnap.Production.
 func (p production) Pull(ctx context.Context, s store.Store, o pull.Options) (*pull.Result, error) {
-	if o.Deadline > 0 {
-		var cancel context.CancelFunc
-		late := fmt.Errorf("pull: not done within %s: %w", o.Deadline, context.DeadlineExceeded)
-		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, late)
-		defer cancel()
-		o.Deadline = 0
-		r, err := p.Pull(ctx, s, o)
-		if err != nil && context.Cause(ctx) == late && !errors.Is(err, late) {
-			err = fmt.Errorf("%w: %w", late, err)
+	return pull.WithinDeadline(ctx, o.Deadline, func(ctx context.Context) (*pull.Result, error) {
+		src, err := p.open(ctx)
+		if err != nil {
+			return nil, err
 		}
-		return r, err
-	}
-	src, err := p.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer src.Close()
-	return dbsource.Pull(ctx, src, s, p.options(o))
+		defer src.Close()
+		return dbsource.Pull(ctx, src, s, p.options(o))
+	})
 }
 
 // Check implements kojisnap.Production.

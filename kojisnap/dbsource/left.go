@@ -15,40 +15,11 @@ import (
 // leftBuilds are the builds that the last snapshot has as complete ones, in tags of the scope, and that are not
 // among those of this pull.
 func (r *run) leftBuilds(ctx context.Context, now *idset.Set) (*idset.Set, error) {
-	left := new(idset.Set)
 	last, err := r.lastSnapshot(ctx)
 	if err != nil || last == nil {
-		return left, err
+		return new(idset.Set), err
 	}
-	var inScope, outside idset.Set
-	listing := relation.Get("tag_listing")
-	build, tag := listing.Index("build_id"), listing.Index("tag_id")
-	err = snapshot.EachRow(ctx, last, listing, func(row [][]byte) error {
-		id, err := idset.Parse(row[build])
-		if err != nil {
-			return err
-		}
-		of, err := idset.Parse(row[tag])
-		if r.scope.inScope.Has(of) {
-			inScope.Add(id)
-		} else {
-			outside.Add(id)
-		}
-		return err
-	})
-	if err != nil {
-		return left, err
-	}
-	rel := relation.Get("build")
-	state := rel.Index("state")
-	err = snapshot.EachRow(ctx, last, rel, func(row [][]byte) error {
-		id, err := idset.Parse(row[0])
-		if err == nil && string(row[state]) == "1" && !now.Has(id) && (inScope.Has(id) || !outside.Has(id)) {
-			left.Add(id)
-		}
-		return err
-	})
-	return left, err
+	return snapshot.LeftBuilds(ctx, last, r.scope.inScope.Has, now)
 }
 
 // readLeft reads builds that left. One whose row is gone is no build; one that is complete was untagged, not reset.

@@ -142,9 +142,6 @@ func (r *run) pastModules(ctx context.Context, tags *tagRows, add func(tag, of, 
 	return modules, err
 }
 
-// maxEvents is how many events a pull takes that no row names, as in package pull.
-const maxEvents = 20_000
-
 // readEvents refers to all events since S, so that each can be pinned by name; where there are too many, to those
 // that the base has, beside those that rows name.
 func (r *run) readEvents(ctx context.Context) error {
@@ -164,12 +161,12 @@ func (r *run) readEvents(ctx context.Context) error {
 			return err
 		}
 		// Some before the base's are read again: a transaction may commit long after it took its event.
-		if again := r.event - maxEvents; again > from && r.base.Manifest.Event > again && r.sameStart() {
+		if again := r.event - snapshot.MaxEvents; again > from && r.base.Manifest.Event > again && r.sameStart() {
 			from = again
 		}
 	}
-	if r.event-from > maxEvents {
-		r.opt.Log.InfoContext(ctx, "only events that rows name are read", "since", from, "events", r.event-from, "most", maxEvents)
+	if r.event-from > snapshot.MaxEvents {
+		r.opt.Log.InfoContext(ctx, "only events that rows name are read", "since", from, "events", r.event-from, "most", snapshot.MaxEvents)
 		return nil
 	}
 	ids := bitmapOf(nil)

@@ -22,9 +22,6 @@ type rows struct {
 	since    int64                 // all events from here on are wanted; 0: only those that rows name
 }
 
-// maxEvents is how many events a pull reads that no row names.
-const maxEvents = 20_000
-
 // closeOver finds the rows of a scope.
 func closeOver(ctx context.Context, snap *snapfile.Snapshot, scope snapfile.Scope) (*rows, error) {
 	c := &rows{tags: new(idset.Set), refs: map[string]*idset.Set{}}
@@ -88,7 +85,7 @@ func (c *rows) findStart(m *snapfile.Manifest) {
 		return
 	}
 	c.refs["events"].Add(start)
-	if m.Event-start <= maxEvents {
+	if m.Event-start <= snapshot.MaxEvents {
 		c.since = start
 	}
 }

@@ -51,10 +51,6 @@ func (h historyReader) pastRepos(ctx context.Context) ([]hub.Call, error) {
 	return calls, nil
 }
 
-// maxEvents is how many events without a row that names them a pull asks for. A medium hub has as many in a
-// month.
-const maxEvents = 20_000
-
 // readEvents reads all events since S, so that a compose can be pinned at each: Pungi asks for the event
 // itself. If there are too many, the snapshot has only those that rows name. At another event, calls answer
 // as at the last one of these before it.
@@ -80,8 +76,8 @@ func (h historyReader) readEvents(ctx context.Context) error {
 			from = max(from, h.inc.covered())
 		}
 	}
-	if h.Event-from > maxEvents {
-		h.log.InfoContext(ctx, "only events that rows name are read", "since", from, "events", h.Event-from, "most", maxEvents)
+	if h.Event-from > snapshot.MaxEvents {
+		h.log.InfoContext(ctx, "only events that rows name are read", "since", from, "events", h.Event-from, "most", snapshot.MaxEvents)
 		return nil
 	}
 	var ids []int64

@@ -26,18 +26,26 @@ var ErrUpgraded = errors.New("pull again")
 // next pull of the same hub and tags within 12 hours continues it, at the same event unless o names another
 // one, and asks only for the rest.
 func Pull(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result, error) {
-	if o.Deadline > 0 {
-		var cancel context.CancelFunc
-		late := fmt.Errorf("pull: not done within %s: %w", o.Deadline, context.DeadlineExceeded)
-		ctx, cancel = context.WithTimeoutCause(ctx, o.Deadline, late)
-		defer cancel()
-		o.Deadline = 0
-		r, err := Pull(ctx, h, s, o)
-		if err != nil && context.Cause(ctx) == late && !errors.Is(err, late) {
-			err = fmt.Errorf("%w: %w", late, err) // the store's own error does not say so
-		}
-		return r, err
+	return WithinDeadline(ctx, o.Deadline, func(ctx context.Context) (*Result, error) { return pullFrom(ctx, h, s, o) })
+}
+
+// WithinDeadline runs a pull, but no longer than a time; 0: as long as it takes. That time is over is then part of the
+// error, also where the store's own error does not say so.
+func WithinDeadline(ctx context.Context, limit time.Duration, do func(context.Context) (*Result, error)) (*Result, error) {
+	if limit <= 0 {
+		return do(ctx)
 	}
+	late := fmt.Errorf("pull: not done within %s: %w", limit, context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
+	defer cancel()
+	r, err := do(ctx)
+	if err != nil && context.Cause(ctx) == late && !errors.Is(err, late) {
+		err = fmt.Errorf("%w: %w", late, err)
+	}
+	return r, err
+}
+
+func pullFrom(ctx context.Context, h *hub.Client, s store.Store, o Options) (*Result, error) {
 	before := h.Stats()
 	r, err := newRun(ctx, h, o)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/pull/checkpoint"
-	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapshot"
 )
 
@@ -22,35 +21,11 @@ func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, e
 	if err != nil || last == nil {
 		return nil, err
 	}
-	var inScope, outside, left idset.Set
-	listing := relation.Get("tag_listing")
-	build, tag := listing.Index("build_id"), listing.Index("tag_id")
-	err = snapshot.EachRow(ctx, last, listing, func(row [][]byte) error {
-		id, err := idset.Parse(row[build])
-		if err != nil {
-			return err
-		}
-		of, err := idset.Parse(row[tag])
-		if b.InScope[of] {
-			inScope.Add(id)
-		} else {
-			outside.Add(id)
-		}
-		return err
-	})
+	left, err := snapshot.LeftBuilds(ctx, last, func(tag int64) bool { return b.InScope[tag] }, now)
 	if err != nil {
 		return nil, err
 	}
-	rel := relation.Get("build")
-	state := rel.Index("state")
-	err = snapshot.EachRow(ctx, last, rel, func(row [][]byte) error {
-		id, err := idset.Parse(row[0])
-		if err == nil && string(row[state]) == "1" && !now.Has(id) && (inScope.Has(id) || !outside.Has(id)) {
-			left.Add(id)
-		}
-		return err
-	})
-	return left.List(), err
+	return left.List(), nil
 }
 
 // readLeft asks for the builds that left.

@@ -53,3 +53,6 @@ func keyOfText(rel *relation.Relation, key []string) string {
 	}
 	return RowKey(rel, row)
 }
+
+// MaxEvents is how many events a pull with history takes that no row names. A medium hub has as many in a month.
+const MaxEvents = 20_000

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"time"
@@ -82,4 +83,24 @@ func ParseID(s string) (ID, error) {
 
 func (id ID) String() string {
 	return fmt.Sprintf("%s-%d-%s", id.Env, id.Event, id.Time.UTC().Format(timeLayout))
+}
+
+// Dir returns the directory of a clone of an environment, for providers that keep clones in directories that are named
+// by their ids: the one that its details have, as it may have been made below another base, or else the one below base.
+func (c Clone) Dir(env, base string) (string, error) {
+	id, err := ParseID(c.ID)
+	if err != nil {
+		return "", err
+	}
+	if id.Env != env {
+		return "", fmt.Errorf("clone %s is of environment %s", c.ID, id.Env)
+	}
+	dir := c.Details["dir"]
+	if dir == "" {
+		return filepath.Join(base, c.ID), nil
+	}
+	if !filepath.IsAbs(dir) || filepath.Base(dir) != c.ID {
+		return "", fmt.Errorf("clone %s: its note has the directory %q", c.ID, dir)
+	}
+	return dir, nil
 }

@@ -26,15 +26,11 @@ type Discarded struct {
 // last one with which verify found staging ready. Clones in which files are open stay for the next run. A clone that
 // cannot be discarded does not keep the others.
 func (k *Keeper) Retire(ctx context.Context) (*Discarded, error) {
-	top, err := k.open()
+	top, notes, err := k.openNotes()
 	if err != nil {
 		return nil, err
 	}
 	defer top.close()
-	notes, err := Notes(top.Path())
-	if err != nil {
-		return nil, err
-	}
 	d := &Discarded{Discarded: []string{}}
 	for _, n := range k.leaving(notes, top.Path()) {
 		if n.Provider != k.ProviderName {
@@ -152,15 +148,11 @@ func (k *Keeper) Discard(ctx context.Context, id string, back bool) error {
 	if _, err := ParseID(id); err != nil {
 		return err
 	}
-	top, err := k.open()
+	top, notes, err := k.openNotes()
 	if err != nil {
 		return err
 	}
 	defer top.close()
-	notes, err := Notes(top.Path())
-	if err != nil {
-		return err
-	}
 	at := slices.IndexFunc(notes, func(n Note) bool { return n.ID == id })
 	if at < 0 {
 		return fmt.Errorf("clone %s: no note of it below %s: kojisnap discards only what it made; kojisnap clones lists that: %w", id, top.Path(), fs.ErrNotExist)
@@ -188,15 +180,11 @@ func (k *Keeper) Discard(ctx context.Context, id string, back bool) error {
 
 // Remount mounts again what is on record and complete, after a reboot. It returns what could not be.
 func (k *Keeper) Remount(ctx context.Context) error {
-	top, err := k.open()
+	top, notes, err := k.openNotes()
 	if err != nil {
 		return err
 	}
 	defer top.close()
-	notes, err := Notes(top.Path())
-	if err != nil {
-		return err
-	}
 	now := currentOf(notes, top.Path(), k.Volume)
 	var failed []error
 	for _, n := range notes {

@@ -77,6 +77,20 @@ func (k *Keeper) open() (held, error) {
 	return held{top, unlock}, nil
 }
 
+// openNotes is open, and reads the notes of all clones.
+func (k *Keeper) openNotes() (held, []Note, error) {
+	top, err := k.open()
+	if err != nil {
+		return held{}, nil, err
+	}
+	notes, err := Notes(top.Path())
+	if err != nil {
+		top.close()
+		return held{}, nil, err
+	}
+	return top, notes, nil
+}
+
 func (k *Keeper) step(name string) error {
 	if k.Hook == nil {
 		return nil
@@ -95,15 +109,11 @@ func (k *Keeper) now() time.Time {
 // same event, it goes on with that. Until the last step the volume shows what it showed before.
 func (k *Keeper) Make(ctx context.Context, event int64, snapshot string) (*Cloned, error) {
 	began := time.Now()
-	top, err := k.open()
+	top, notes, err := k.openNotes()
 	if err != nil {
 		return nil, err
 	}
 	defer top.close()
-	notes, err := Notes(top.Path())
-	if err != nil {
-		return nil, err
-	}
 	m := &Cloned{}
 	if now := currentOf(notes, top.Path(), k.Volume); now != nil {
 		m.Previous = now.ID

@@ -2,9 +2,7 @@ package pgdump_test
 
 import (
 	"bytes"
-	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,7 +15,6 @@ import (
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/pgdump"
 	"kojisnap/kojisnap/dbsource/sourcetest"
-	"kojisnap/kojisnap/store/dir"
 )
 
 const canary = "canary-7f3a"
@@ -80,7 +77,7 @@ func TestSecrets(t *testing.T) {
 			if len(r.Stripped) < 2 {
 				t.Errorf("stripped of passwords: %v", r.Stripped)
 			}
-			objects := inStore(t, s)
+			objects := sourcetest.InStore(t, s)
 			if len(objects) < 10_000 {
 				t.Errorf("the store has %d bytes", len(objects))
 			}
@@ -169,36 +166,4 @@ func spilled(t *testing.T, temp string) (files int, all []byte) {
 		all = append(all, text...)
 	}
 	return files, all
-}
-
-// inStore is all that a store has, decompressed.
-func inStore(t *testing.T, s *dir.Store) (all []byte) {
-	t.Helper()
-	decoder, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer decoder.Close()
-	entries, err := s.List(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		r, err := s.Get(t.Context(), entry.Name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(r)
-		r.Close()
-		if err == nil && filepath.Ext(entry.Name) == ".zst" {
-			body, err = decoder.DecodeAll(body, nil)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, body...)
-	}
-	return all
 }

@@ -4,23 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/klauspost/compress/zstd"
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/dbsource/sourcetest"
 	"kojisnap/kojisnap/pull"
-	"kojisnap/kojisnap/store/dir"
 )
 
 // asReader gives a role what scripts/grants-source.sql gives, and returns the DSN by which it connects.
@@ -139,7 +133,7 @@ func TestSecrets(t *testing.T) {
 		if len(r.Stripped) == 0 {
 			t.Error("no URL was stripped of its password")
 		}
-		if objects := inStore(t, s); bytes.Contains(objects, []byte(canary)) || len(objects) < 10_000 {
+		if objects := sourcetest.InStore(t, s); bytes.Contains(objects, []byte(canary)) || len(objects) < 10_000 {
 			at := bytes.Index(objects, []byte(canary))
 			t.Errorf("the store has %d bytes, a canary at %d: %.200s", len(objects), at, objects[max(at-100, 0):])
 		}
@@ -157,40 +151,6 @@ func TestSecrets(t *testing.T) {
 	if _, err := postgres.Open(t.Context(), postgres.Options{DSN: strings.Replace(as, "/kojisnap_test", "/none", 1)}); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("a database that is not there: %v", err)
 	}
-}
-
-// inStore is all that a store has, decompressed.
-func inStore(t *testing.T, s *dir.Store) (all []byte) {
-	t.Helper()
-	decoder, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer decoder.Close()
-	entries, err := s.List(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		r, err := s.Get(t.Context(), entry.Name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(r)
-		r.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if filepath.Ext(entry.Name) == ".zst" {
-			if body, err = decoder.DecodeAll(body, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		all = append(all, body...)
-	}
-	return all
 }
 
 // TestOtherProduction: a database that is not that of the hub whose snapshots the store has is refused with --full

@@ -169,7 +169,7 @@ func syncFileSystem(dir string) error {
 
 // Mount implements clone.Provider: a snapshot is there as soon as it is made.
 func (p *Provider) Mount(ctx context.Context, c clone.Clone) (string, error) {
-	dir, err := p.dirOf(c)
+	dir, err := c.Dir(p.Env, p.Dir)
 	if err != nil {
 		return "", err
 	}
@@ -209,7 +209,7 @@ func (p *Provider) List(context.Context) ([]clone.Clone, error) {
 // Discard implements clone.Provider. The kernel would remove a subvolume in which files are open; so it looks at all
 // processes of this host first. It does not see what other hosts have open by NFS.
 func (p *Provider) Discard(ctx context.Context, c clone.Clone) error {
-	dir, err := p.dirOf(c)
+	dir, err := c.Dir(p.Env, p.Dir)
 	if err != nil {
 		return err
 	}
@@ -281,22 +281,3 @@ func (p *Provider) step(name string) error {
 }
 
 func (p *Provider) place(id string) string { return filepath.Join(p.Dir, id) }
-
-// dirOf returns the directory of a clone that may have been made with another Dir.
-func (p *Provider) dirOf(c clone.Clone) (string, error) {
-	id, err := clone.ParseID(c.ID)
-	if err != nil {
-		return "", err
-	}
-	if id.Env != p.Env {
-		return "", fmt.Errorf("clone %s is of environment %s", c.ID, id.Env)
-	}
-	dir := c.Details["dir"]
-	if dir == "" {
-		return p.place(c.ID), nil
-	}
-	if !filepath.IsAbs(dir) || filepath.Base(dir) != c.ID {
-		return "", fmt.Errorf("clone %s: its note has the directory %q", c.ID, dir)
-	}
-	return dir, nil
-}

@@ -189,7 +189,7 @@ func likeLower(upper, lower string) error {
 
 // Mount implements clone.Provider.
 func (p *Provider) Mount(ctx context.Context, c clone.Clone) (string, error) {
-	dir, err := p.dirOf(c)
+	dir, err := c.Dir(p.Env, p.Dir)
 	if err != nil {
 		return "", err
 	}
@@ -241,7 +241,7 @@ func (p *Provider) List(context.Context) ([]clone.Clone, error) {
 
 // Discard implements clone.Provider. It does not see what other hosts have open.
 func (p *Provider) Discard(ctx context.Context, c clone.Clone) error {
-	dir, err := p.dirOf(c)
+	dir, err := c.Dir(p.Env, p.Dir)
 	if err != nil {
 		return err
 	}
@@ -304,25 +304,6 @@ func (p *Provider) step(name string) error {
 
 // place is the directory of a clone.
 func (p *Provider) place(id string) string { return filepath.Join(p.Dir, id) }
-
-// dirOf returns the directory of a clone that may have been made with another Dir.
-func (p *Provider) dirOf(c clone.Clone) (string, error) {
-	id, err := clone.ParseID(c.ID)
-	if err != nil {
-		return "", err
-	}
-	if id.Env != p.Env {
-		return "", fmt.Errorf("clone %s is of environment %s", c.ID, id.Env)
-	}
-	dir := c.Details["dir"]
-	if dir == "" {
-		return p.place(c.ID), nil
-	}
-	if !filepath.IsAbs(dir) || filepath.Base(dir) != c.ID {
-		return "", fmt.Errorf("clone %s: its note has the directory %q", c.ID, dir)
-	}
-	return dir, nil
-}
 
 const aboutFile = "about.json"
 
