@@ -72,12 +72,10 @@ kojisnap clones -c stg.toml --mount
 kojisnap clones -c stg.toml --json`,
 	setup: func(f *config.Flags) runner {
 		var o cloneCommandFlags
-		f.Section("copy", nil, o.site.add)
-		f.Section("clone", nil, o.add)
+		o.addSite(f)
 		f.Section("clones", nil, func(fs *pflag.FlagSet) {
 			fs.BoolVar(&o.mount, "mount", false, "mount again the clones on record")
 		})
-		f.Set.Lookup("snapshot").Hidden = true
 		return o.clones
 	},
 }
@@ -99,12 +97,10 @@ kojisnap discard -c stg.toml --keep 0
 kojisnap discard stg-412345-20261129t202030z -c stg.toml --back`,
 	setup: func(f *config.Flags) runner {
 		var o cloneCommandFlags
-		f.Section("copy", nil, o.site.add)
-		f.Section("clone", nil, o.add)
+		o.addSite(f)
 		f.Section("discard", nil, func(fs *pflag.FlagSet) {
 			fs.BoolVar(&o.back, "back", false, "lead the volume back to the read-only tree, if it shows the clone")
 		})
-		f.Set.Lookup("snapshot").Hidden = true
 		return o.discard
 	},
 }
@@ -113,6 +109,13 @@ type cloneCommandFlags struct {
 	cloneFlags
 	site        cloneSite
 	mount, back bool
+}
+
+// addSite adds the flags of the site for commands on clones that there are: they take no snapshot.
+func (o *cloneCommandFlags) addSite(f *config.Flags) {
+	f.Section("copy", nil, o.site.add)
+	f.Section("clone", nil, o.add)
+	f.Set.Lookup("snapshot").Hidden = true
 }
 
 // open returns the options of all clone commands, which need a provider.

@@ -42,6 +42,17 @@ func TestBundleCut(t *testing.T) {
 	whole(t, to, snapshots(t, to)[0])
 }
 
+// TestNoBundle: a file that is no bundle is told so, and not to be carried over once more for want of its end alone.
+func TestNoBundle(t *testing.T) {
+	for _, text := range []string{"", "garbage\n", strings.Repeat("no tar file ", 1000)} {
+		to := pulltest.NewStore(t)
+		_, err := read(t, []byte(text), to, bundle.Options{})
+		if err == nil || !strings.Contains(err.Error(), "no bundle of kojisnap's") || len(snapshots(t, to)) > 0 {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}
+
 // TestBundleFlipped: a byte that flipped on the way is noticed, in each part of a bundle, before a snapshot is seen;
 // in the padding it does no harm.
 func TestBundleFlipped(t *testing.T) {

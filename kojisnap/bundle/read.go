@@ -114,6 +114,8 @@ func (r *reader) next() (*tar.Header, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, nil
+	case errors.Is(err, tar.ErrHeader) && r.at == "":
+		return nil, damaged("the bundle", "it is no tar file: this is no bundle of kojisnap's")
 	case errors.Is(err, tar.ErrHeader):
 		return nil, damaged("the bundle", "after "+r.where()+" is no entry of a tar file")
 	case err != nil:
@@ -135,6 +137,9 @@ func (r *reader) where() string {
 // cut says where a bundle ends that has no end, or could not be read.
 func (r *reader) cut(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		if r.at == "" {
+			return errors.New("this is no bundle of kojisnap's, or only the beginning of one: carry it over once more")
+		}
 		return fmt.Errorf("the bundle is cut off at %s: carry it over once more", r.where())
 	}
 	return fmt.Errorf("the bundle at %s: %w", r.where(), err)
