@@ -124,7 +124,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if !a.dryRun {
-		if err := checkStamp(o.stamp); err != nil {
+		if err := checkOutput("stamp", o.stamp); err != nil {
 			return err
 		}
 	}

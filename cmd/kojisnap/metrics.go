@@ -2,34 +2,17 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"kojisnap/kojisnap"
-	"kojisnap/kojisnap/durable"
 	"kojisnap/kojisnap/metrics"
 )
 
 // addMetrics adds the flag that names the file of metrics.
 func addMetrics(fs *pflag.FlagSet, path *string) {
 	fs.StringVar(path, "metrics", "", "after each sync, whatever its result, write metrics for Prometheus to `FILE`, such as one of the node exporter's textfile directory")
-}
-
-// checkMetrics refuses, before any work is done, a file that could not be written afterwards.
-func checkMetrics(path string) error {
-	if path == "" {
-		return nil
-	}
-	err := metrics.CheckFile(path)
-	if err == nil {
-		err = durable.CheckWritable(path)
-	}
-	if err != nil {
-		return fmt.Errorf("metrics %s cannot be written: %w; --metrics names another file", path, err)
-	}
-	return nil
 }
 
 // writeMetrics writes the metrics of a sync that has ended. If that fails, the sync itself has not: it is only logged.

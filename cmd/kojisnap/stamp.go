@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -16,16 +18,20 @@ func addStamp(fs *pflag.FlagSet, path *string) {
 	fs.StringVar(path, "stamp", "", "after success write the time to `FILE`, as seconds since 1970 alone on a line")
 }
 
-// checkStamp refuses, before any work is done, a stamp that could not be written afterwards.
-func checkStamp(path string) error {
+// checkOutput refuses, before any work is done, a file of a flag that could not be replaced afterwards.
+func checkOutput(flag, path string) error {
 	if path == "" {
 		return nil
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("stamp %s: is there, and no regular file", path)
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		err = errors.New("it is there, and no regular file")
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+		err = durable.CheckWritable(path)
 	}
-	if err := durable.CheckWritable(path); err != nil {
-		return fmt.Errorf("stamp %s cannot be written: %w", path, err)
+	if err != nil {
+		return fmt.Errorf("%s %s cannot be written: %w; --%[1]s names another file", flag, path, err)
 	}
 	return nil
 }

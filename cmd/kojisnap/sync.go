@@ -128,11 +128,11 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if a.dryRun {
 		return o.dryRun(ctx, a, s, opt)
 	}
-	if err := checkStamp(o.stamp); err != nil {
+	if err := checkOutput("stamp", o.stamp); err != nil {
 		return err
 	}
 	opt.StepBegins, opt.StepEnds = reporter{a}.stepBegins, reporter{a}.stepEnds
-	if err := checkMetrics(o.metrics); err != nil {
+	if err := checkOutput("metrics", o.metrics); err != nil {
 		return err
 	}
 	if opt.Only != kojisnap.OnlyApply {
