@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"kojisnap/kojisnap/verify"
 )
@@ -215,17 +214,4 @@ var checkCures = map[string]string{
 	"arches":            "Correct the tag's inheritance in staging: its configuration cannot be asked for.",
 	"repo":              "Only composes that run tasks in staging need it: let kojira, or koji regen-repo, make the repository.",
 	"targets":           "Only composes that run tasks in staging need them: add the targets in Koji or in the overlay.",
-}
-
-// Age returns a duration as people write it: "51 min".
-func Age(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }

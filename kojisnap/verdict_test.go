@@ -110,3 +110,12 @@ func TestCheckCures(t *testing.T) {
 		}
 	}
 }
+
+// TestSize: sizes have two or three digits, and the unit in which they have them.
+func TestSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 20480: "20 KiB", 1023 << 10: "1.0 MiB", 5 << 30: "5.0 GiB"} {
+		if got := kojisnap.Size(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

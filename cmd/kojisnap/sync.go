@@ -245,22 +245,10 @@ func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 	case files == nil:
 		return "done"
 	case step.Name == "remove":
-		return fmt.Sprintf("%d builds removed, %s; %d kept for now", files.Report.Removed, sizeText(files.Report.RemovedBytes), files.Report.Grace)
+		return fmt.Sprintf("%d builds removed, %s; %d kept for now", files.Report.Removed, kojisnap.Size(files.Report.RemovedBytes), files.Report.Grace)
 	}
 	rep := files.Report
-	return fmt.Sprintf("%d files made, %s; %d were there", rep.Linked+rep.Reflinked+rep.Copied+rep.Spliced+rep.Fetched, sizeText(rep.Bytes), rep.Present)
-}
-
-// sizeText is a number of bytes for people.
-func sizeText(n int64) string {
-	size, units := float64(n), []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
-	for size >= 1024 && len(units) > 1 {
-		size, units = size/1024, units[1:]
-	}
-	if units[0] == "bytes" {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%.1f %s", size, units[0])
+	return fmt.Sprintf("%d files made, %s; %d were there", rep.Linked+rep.Reflinked+rep.Copied+rep.Spliced+rep.Fetched, kojisnap.Size(rep.Bytes), rep.Present)
 }
 
 // tellRepair logs what the copy after verify found that the first one did not.

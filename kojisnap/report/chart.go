@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"math"
+
+	"kojisnap/kojisnap"
 )
 
 // chart is a row of bars, one for each sync, the oldest first, with a slot for each that was missed.
@@ -37,7 +39,7 @@ func chartsOf(syncs []SyncPoint) []chart {
 	return []chart{
 		newChart("Duration", syncs, func(s SyncPoint) float64 { return s.Seconds }, duration),
 		newChart("Rows changed", syncs, func(s SyncPoint) float64 { return float64(s.Rows) }, func(x float64) string { return count(int64(x)) }),
-		newChart("Bytes of files made", syncs, func(s SyncPoint) float64 { return float64(s.Bytes) }, func(x float64) string { return size(int64(x)) }),
+		newChart("Bytes of files made", syncs, func(s SyncPoint) float64 { return float64(s.Bytes) }, func(x float64) string { return kojisnap.Size(int64(x)) }),
 	}
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"kojisnap/kojisnap"
 	m "kojisnap/kojisnap/report/markup"
 )
 
@@ -20,11 +21,11 @@ func (v *envView) below() m.Node {
 		grace = m.Text(" " + count(f.Grace) + " of the builds are not needed any longer and stay for some days yet.")
 	}
 	tree := m.E("p", m.Text("Below "), named(f.Topdir),
-		m.Textf(" are %s files of %s builds that kojisnap made, %s in all; hard links of these take no room.", count(f.Copies), count(f.Builds), size(f.Bytes)), grace)
+		m.Textf(" are %s files of %s builds that kojisnap made, %s in all; hard links of these take no room.", count(f.Copies), count(f.Builds), kojisnap.Size(f.Bytes)), grace)
 	if f.Room == 0 {
 		return tree
 	}
-	free := size(f.Free) + " of " + size(f.Room) + " are left"
+	free := kojisnap.Size(f.Free) + " of " + kojisnap.Size(f.Room) + " are left"
 	return m.Nodes{tree, m.E("p", m.Text(free+" there.")),
 		m.E("svg", m.A("class", "few"), m.A("viewBox", "0 0 600 14"), m.A("role", "img"), m.A("aria-label", free),
 			m.E("rect", m.A("class", "room"), m.A("x", ".5"), m.A("y", ".5"), m.A("width", "599"), m.A("height", "13")),
@@ -46,7 +47,7 @@ func (v *envView) made() m.Node {
 			twoNumbers("signature and unsigned rpm", count(last.Spliced), count(all.Spliced)),
 			twoNumbers("download", count(last.Fetched), count(all.Fetched)),
 			twoSums("all files", count(last.Files), count(all.Files)),
-			twoSums("bytes", size(last.Bytes), size(all.Bytes)),
+			twoSums("bytes", kojisnap.Size(last.Bytes), kojisnap.Size(all.Bytes)),
 		})
 }
 
@@ -62,9 +63,9 @@ func (v *envView) cost() m.Node {
 		m.Nodes{
 			twoNumbers("requests to the hub", count(last.Requests), count(all.Requests)),
 			twoNumbers("rows in its replies", count(last.Rows), count(all.Rows)),
-			twoNumbers("bytes of requests", size(last.Sent), size(all.Sent)),
-			twoNumbers("bytes of replies", size(last.Received), size(all.Received)),
-			twoNumbers("bytes of files over the network", size(last.Fetched), size(all.Fetched)),
+			twoNumbers("bytes of requests", kojisnap.Size(last.Sent), kojisnap.Size(all.Sent)),
+			twoNumbers("bytes of replies", kojisnap.Size(last.Received), kojisnap.Size(all.Received)),
+			twoNumbers("bytes of files over the network", kojisnap.Size(last.Fetched), kojisnap.Size(all.Fetched)),
 			twoNumbers("time", duration(last.Seconds), duration(all.Seconds)),
 		}))
 }

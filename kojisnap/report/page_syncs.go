@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"kojisnap/kojisnap"
 	m "kojisnap/kojisnap/report/markup"
 )
 
@@ -77,7 +78,7 @@ func (v *envView) syncTable() m.Node {
 			trouble += fmt.Sprintf(" %d missed before this one", s.Missed)
 		}
 		return m.E("tr", cell("n", strconv.FormatInt(s.ID, 10)), cell("n", minute(s.Started)), cell("n", duration(s.Seconds)),
-			m.E("td", m.A("class", "n"), exit), cell("n", event), cell("n", count(s.Rows)), cell("n", size(s.Bytes)), cell("n", count(s.Requests)),
+			m.E("td", m.A("class", "n"), exit), cell("n", event), cell("n", count(s.Rows)), cell("n", kojisnap.Size(s.Bytes)), cell("n", count(s.Requests)),
 			cell("wide small", trouble))
 	})
 	return m.E("details", m.E("summary", m.Text("The last "+count(len(v.Syncs))+" syncs as a table")), m.E("div", table("", "Syncs", columns, rows)))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/report/markup"
 	"kojisnap/kojisnap/verify"
 )
@@ -122,7 +123,7 @@ func (e *Env) textSyncs(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "sync\tbegan\ttook\texit\tevent\trows\tbytes\trequests\t")
 	for _, s := range e.Syncs[:min(len(e.Syncs), shownSyncs)] {
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%s", s.ID, minute(s.Started), duration(s.Seconds), s.Exit, s.Event, s.Rows, size(s.Bytes), s.Requests, markup.Visible(s.Error))
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%s", s.ID, minute(s.Started), duration(s.Seconds), s.Exit, s.Event, s.Rows, kojisnap.Size(s.Bytes), s.Requests, markup.Visible(s.Error))
 		if s.Missed > 0 {
 			fmt.Fprintf(tw, " %d missed before this one", s.Missed)
 		}
@@ -160,7 +161,7 @@ func (e *Env) textFiles(w io.Writer) {
 	f := e.Files
 	fmt.Fprintln(w)
 	if f.Topdir != "" {
-		fmt.Fprintf(w, "files below %s: %d of %d builds, %s; %s of %s are left\n", markup.Visible(f.Topdir), f.Copies, f.Builds, size(f.Bytes), size(f.Free), size(f.Room))
+		fmt.Fprintf(w, "files below %s: %d of %d builds, %s; %s of %s are left\n", markup.Visible(f.Topdir), f.Copies, f.Builds, kojisnap.Size(f.Bytes), kojisnap.Size(f.Free), kojisnap.Size(f.Room))
 	}
 	for _, m := range []struct {
 		what string
@@ -168,7 +169,7 @@ func (e *Env) textFiles(w io.Writer) {
 	}{{"last copy", f.Last}, {"all copies", f.All}} {
 		if x := m.made; !x.Since.IsZero() {
 			fmt.Fprintf(w, "%s since %s: %d files, %s: %d hard links, %d reflinks, %d copies, %d from signature headers, %d downloads\n",
-				m.what, minute(x.Since), x.Files, size(x.Bytes), x.Hardlinked, x.Reflinked, x.Copied, x.Spliced, x.Fetched)
+				m.what, minute(x.Since), x.Files, kojisnap.Size(x.Bytes), x.Hardlinked, x.Reflinked, x.Copied, x.Spliced, x.Fetched)
 		}
 	}
 	for _, c := range []struct {
@@ -177,7 +178,7 @@ func (e *Env) textFiles(w io.Writer) {
 	}{{"last pull", e.Cost.Last}, {"all pulls", e.Cost.All}} {
 		if x := c.asked; x.Pulls > 0 {
 			fmt.Fprintf(w, "%s since %s: %d requests of production's hub, %d rows, %s sent, %s received, %s of files, %s\n",
-				c.what, minute(x.Since), x.Requests, x.Rows, size(x.Sent), size(x.Received), size(x.Fetched), duration(x.Seconds))
+				c.what, minute(x.Since), x.Requests, x.Rows, kojisnap.Size(x.Sent), kojisnap.Size(x.Received), kojisnap.Size(x.Fetched), duration(x.Seconds))
 		}
 	}
 }

@@ -9,22 +9,6 @@ import (
 	"kojisnap/kojisnap"
 )
 
-// size returns bytes as people read them.
-func size(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	x, unit := float64(n)/1024, 0
-	for x >= 999.5 && unit < len(units)-1 {
-		x, unit = x/1024, unit+1
-	}
-	if x < 10 {
-		return fmt.Sprintf("%.1f %ciB", x, units[unit])
-	}
-	return fmt.Sprintf("%.0f %ciB", x, units[unit])
-}
-
 // duration returns seconds as people read them.
 func duration(seconds float64) string {
 	switch {
