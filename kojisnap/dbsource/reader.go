@@ -54,7 +54,7 @@ func (r *reader) each(ctx context.Context, q query, fn func(row [][]byte) error)
 
 // cut cuts a long list of ids into several, in order.
 func (r *reader) cut(w *Where) []*Where {
-	if w == nil || r.desc.Jobs <= 1 || w.IDs.GetCardinality() <= chunk {
+	if w == nil || r.desc.Jobs <= 1 || r.desc.Whole || w.IDs.GetCardinality() <= chunk {
 		return []*Where{w}
 	}
 	var all []*Where

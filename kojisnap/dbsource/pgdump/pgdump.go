@@ -163,7 +163,7 @@ func (c *contents) all() map[table]bool {
 
 // describe accounts for all tables.
 func (c *contents) describe(schema string) *dbsource.Description {
-	d := &dbsource.Description{Kind: snapfile.SourceDump, Columns: map[string][]string{}, Jobs: 1}
+	d := &dbsource.Description{Kind: snapfile.SourceDump, Columns: map[string][]string{}, Jobs: scans, Whole: true}
 	for t := range c.all() {
 		rows, known := c.blocks[t]
 		if !known {
