@@ -52,8 +52,8 @@ type Options struct {
 	Progress progress.Progress
 }
 
-// complete returns the options with defaults for those that are not set.
-func (o Options) complete() (Options, tagglob.Set, error) {
+// Complete returns the options with defaults for those that are not set.
+func (o Options) Complete() (Options, tagglob.Set, error) {
 	if len(o.Tags) == 0 {
 		return o, tagglob.Set{}, fmt.Errorf("pull: no tag given")
 	}
