@@ -40,7 +40,7 @@ func (o *cloneFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.dir, "dir", "", "overlay, btrfs: make clones below `DIR`; ontap: where this host has --ontap-junction")
 	fs.StringVar(&o.lower, "lower", "", "overlay: production's tree as it was at one moment, `PATH|PATTERN`")
 	fs.BoolVar(&o.liveLower, "live-lower", false, "overlay: accept a lower tree that production goes on to change (default: refuse it)")
-	fs.BoolVar(&o.metacopy, "metacopy", false, "overlay: make links without reflinks also where these work: faster, and links need the lower tree")
+	fs.BoolVar(&o.metacopy, "metacopy", false, "overlay: no reflinks with --live-lower: links take half the time, and change with production's files")
 	fs.StringVar(&o.subvolume, "subvolume", "", "btrfs: production's tree, a subvolume or `DIR` in one")
 	fs.StringArrayVar(&o.program, "program", nil, "exec: the `PROGRAM`, and its arguments; repeatable")
 	fs.DurationVar(&o.programTimeout, "program-timeout", program.DefaultTimeout, "exec: kill a call of the program after `DURATION`")
