@@ -80,6 +80,7 @@ func (w *world) run(t *testing.T, ctx context.Context, image string) (map[string
 // TestContainer: what a trial finds inside real containers, as another user, and what it leaves on this machine.
 func TestContainer(t *testing.T) {
 	program := programOf(t)
+	complete := insidetest.Make(t, insidetest.Image{Release: "42"})
 	t.Run("right", func(t *testing.T) {
 		w := newWorld(t, program)
 		// The command sees a root that it cannot write, no network and no capabilities.
@@ -89,7 +90,7 @@ func TestContainer(t *testing.T) {
 			while read -r name rest; do case $name in lo:|Inter-*|face*) ;; *) exit 23;; esac; done < /proc/net/dev
 			while read -r name set; do case $name in CapEff:|CapBnd:) test $set = 0000000000000000 || exit 24;; esac; done < /proc/self/status
 			: > /tmp/x`}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
 		if e := steps[trial.StepEnvironment].Facts; e == nil || e.ID != "fedora" || e.Version != "42" || len(e.Missing) > 0 || e.Createrepo == "" || e.RPM == "" {
 			t.Errorf("environment %+v", e)
@@ -119,7 +120,7 @@ func TestContainer(t *testing.T) {
 	t.Run("two mounts", func(t *testing.T) {
 		w := newWorld(t, program)
 		w.mounts = []inside.Mount{{Path: filepath.Join(w.top, "packages"), ReadOnly: true}, {Path: w.job.Dir}}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
 		if s := trial.Count(steps[trial.StepTrial].Repos); s.Linked != 0 || s.Copied != 4 {
 			t.Errorf("trial %+v", s)
@@ -147,7 +148,7 @@ func TestContainer(t *testing.T) {
 		body[len(body)-1] ^= 1
 		must(t, os.WriteFile(bad, body, 0o644))
 		w.job.Run = []string{"/bin/sh", "-c", "echo one; echo it broke >&2; exit 7"}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
 		if s := steps[trial.StepDigests]; len(s.Bad) != 1 || !strings.Contains(s.Bad[0], filepath.Base(bad)) {
 			t.Errorf("rpm -K %+v", s)
