@@ -53,7 +53,7 @@ func (p production) Check(ctx context.Context, o pull.Options) (string, error) {
 
 func (p production) options(o pull.Options) dbsource.Options {
 	return dbsource.Options{
-		Hub: p.hub, Tags: o.Tags, Builds: o.Builds, Event: o.Event, Margin: o.Margin, Full: o.Full, Since: o.Since, SinceTime: o.SinceTime,
+		Hub: p.hub, Tags: o.Tags, Builds: o.Builds, Everything: o.Everything, Event: o.Event, Margin: o.Margin, Full: o.Full, Since: o.Since, SinceTime: o.SinceTime,
 		DryRun: o.DryRun, NoContentTags: o.NoContentTags, TempDir: o.TempDir, Program: o.Program, Now: o.Now, Log: o.Log, Progress: o.Progress,
 	}
 }
@@ -65,6 +65,8 @@ var ofHub = []string{"sweep", "max-rate", "serverca", "contact"}
 func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) {
 	from, what := "from-db", "a database"
 	switch {
+	case o.fromDB == "" && o.fromDump == "" && o.everything:
+		return nil, usagef("--everything reads a database or a dump: give --from-db or --from-dump")
 	case o.fromDB == "" && o.fromDump == "":
 		return nil, nil
 	case o.fromDB != "" && o.fromDump != "":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/pull"
@@ -26,6 +27,24 @@ func checkTags(tags []string) error {
 		return usagef("--tag %w", err)
 	}
 	return nil
+}
+
+// checkAsked refuses tags and builds that are no such names, and those beside --everything.
+func (o *pullFlags) checkAsked() error {
+	switch {
+	case slices.Contains(o.tags, snapfile.AskedEverything):
+		return usagef("--tag %q: for the whole catalogue give --everything, without --tag", snapfile.AskedEverything)
+	case o.everything && len(o.tags) > 0:
+		return usagef("--everything and --tag %s: everything has all tags; give one of the two (in a configuration: everything or tag)", strings.Join(o.tags, " "))
+	case o.everything && len(o.builds) > 0:
+		return usagef("--everything and --build %s: everything has all complete builds; give one of the two (in a configuration: everything or build)", strings.Join(o.builds, " "))
+	case o.everything && !o.contentTags:
+		return usagef("--everything and --content-tags=false: everything has all tags; leave one of the two out")
+	}
+	if err := checkTags(o.tags); err != nil {
+		return err
+	}
+	return checkBuilds(o.builds)
 }
 
 // contentLine describes a module build's content tag in a line.

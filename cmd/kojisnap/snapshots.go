@@ -114,6 +114,9 @@ func runShow(ctx context.Context, a *app, args []string) error {
 	return a.result(showResult{lineOf(snap), m}, func(w io.Writer) {
 		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)%s\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), fromSource(m), m.Event,
 			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), clean(m.CreatedBy))
+		if m.Scope.Everything {
+			fmt.Fprintln(w, "asked for everything")
+		}
 		if len(m.Scope.Asked) > 0 {
 			fmt.Fprintf(w, "asked for %s\n", clean(strings.Join(m.Scope.Asked, " ")))
 		}
