@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/pull"
 )
@@ -33,7 +34,7 @@ func TestPullEverything(t *testing.T) {
 		{"pull --event 419", r.Snapshot},
 	} {
 		out, errs, code := kojisnapRun(t, append(strings.Fields(test.args), "-c", c)...)
-		if (code != exitDone && code != exitNotReady) || !strings.Contains(out, test.says) {
+		if (code != exit.Done && code != exit.NotReady) || !strings.Contains(out, test.says) {
 			t.Errorf("%s: %d, %q, %q", test.args, code, out, errs)
 		}
 	}
@@ -50,16 +51,16 @@ func TestPullEverythingRefused(t *testing.T) {
 		{"", "give --from-db or --from-dump"},
 	} {
 		_, errs, code := kojisnapRun(t, append(args, strings.Fields(test.args)...)...)
-		if code != exitUsage || !strings.Contains(errs, test.says) || len(lines(errs)) != 1 {
+		if code != exit.Usage || !strings.Contains(errs, test.says) || len(lines(errs)) != 1 {
 			t.Errorf("%s: %d, %q", test.args, code, errs)
 		}
 	}
-	if _, errs, code := kojisnapRun(t, "pull", "--hub", unreachable, "--store", store, "--tag=--everything"); code != exitUsage || !strings.Contains(errs, "without --tag") {
+	if _, errs, code := kojisnapRun(t, "pull", "--hub", unreachable, "--store", store, "--tag=--everything"); code != exit.Usage || !strings.Contains(errs, "without --tag") {
 		t.Errorf("a tag of that name: %d, %q", code, errs)
 	}
 	c := filepath.Join(t.TempDir(), "kojisnap.toml")
 	write(t, c, "store = \""+store+"\"\n[pull]\nhub = \""+unreachable+"\"\ntag = \"f42\"\neverything = true\n")
-	if _, errs, code := kojisnapRun(t, "config", "check", "-c", c); code == exitDone || !strings.Contains(errs, "--everything and --tag f42") {
+	if _, errs, code := kojisnapRun(t, "config", "check", "-c", c); code == exit.Done || !strings.Contains(errs, "--everything and --tag f42") {
 		t.Errorf("config check: %d, %q", code, errs)
 	}
 }
