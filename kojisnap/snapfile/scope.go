@@ -50,7 +50,7 @@ func (s Scope) Composed() []string {
 
 // same reports whether two scopes have the same tags and builds. The reasons for missing ones may differ.
 func (s Scope) same(o Scope) bool {
-	return slices.Equal(s.Tags, o.Tags) && slices.Equal(s.Asked, o.Asked) && slices.EqualFunc(s.All, o.All, sameTag) &&
+	return s.Everything == o.Everything && slices.Equal(s.Tags, o.Tags) && slices.Equal(s.Asked, o.Asked) && slices.EqualFunc(s.All, o.All, sameTag) &&
 		slices.EqualFunc(s.Content, o.Content, Content.Same) && slices.Equal(s.Builds, o.Builds)
 }
 
