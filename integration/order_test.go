@@ -28,7 +28,7 @@ var order = []string{
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
 	// What staging has.
 	"dbsync hardlink",
-	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status hardlink/prodtree",
+	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status hardlink/prodtree hardlink/fleet",
 	"dbsync/loadtx",
 	"volumes/clone/overlay volumes/clone/btrfs volumes/clone/program volumes/clone/ontap",
 	"dbsync/book dbsync/overlay volumes/clone",
