@@ -15,7 +15,10 @@ import (
 var order = []string{
 	// Programs.
 	"cmd/kojisnap cmd/hubtest integration/demo",
-	"cmd/kojisnap/jsondoc cmd/kojisnap/config",
+	"cmd/kojisnap/describe cmd/kojisnap/flags cmd/kojisnap/monitor",
+	"cmd/kojisnap/tell",
+	"cmd/kojisnap/exit",
+	"cmd/kojisnap/jsondoc cmd/kojisnap/config cmd/kojisnap/output cmd/kojisnap/version",
 	// What people and monitoring are told; the order of steps; then what one step is.
 	"kojisnap/report kojisnap/metrics",
 	"kojisnap",

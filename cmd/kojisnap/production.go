@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/pgdump"
@@ -68,13 +69,13 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 	case o.fromDB == "" && o.fromDump == "":
 		return nil, nil
 	case o.fromDB != "" && o.fromDump != "":
-		return nil, usagef("--from-db and --from-dump: give one of them")
+		return nil, exit.Usagef("--from-db and --from-dump: give one of them")
 	case o.fromDump != "":
 		from, what = "from-dump", "a dump"
 	}
 	for _, name := range ofHub {
 		if o.flags != nil && o.flags.Changed(name) {
-			return nil, usagef("--%s is for hubs, and --%s reads %s: leave it out", name, from, what)
+			return nil, exit.Usagef("--%s is for hubs, and --%s reads %s: leave it out", name, from, what)
 		}
 	}
 	if o.fromDump != "" {
@@ -89,7 +90,7 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 	open := func(ctx context.Context) (dbsource.Source, error) {
 		src, err := postgres.Open(ctx, postgres.Options{DSN: o.fromDB, Jobs: o.jobs, Log: a.log})
 		if marked := (*postgres.MarkedError)(nil); errors.As(err, &marked) {
-			return nil, usageError{err}
+			return nil, exit.AsUsage(err)
 		}
 		if err != nil {
 			return nil, err
@@ -104,7 +105,7 @@ func (o *pullFlags) dump(a *app, hub string) production {
 	opt := pgdump.Options{Path: o.fromDump, TempDir: o.tempDir, Log: a.log, Progress: a.progress}
 	explain := func(err error) error {
 		if errors.Is(err, pgdump.ErrMarked) {
-			return usageError{err}
+			return exit.AsUsage(err)
 		}
 		return err
 	}
@@ -132,7 +133,7 @@ func (o *pullFlags) checkNotStaging(a *app) error {
 	}
 	for _, dsn := range staging {
 		if dsn != "" && sameDatabase(o.fromDB, dsn) {
-			return usagef("--from-db and --db name the same database: --from-db is production's, which is read, --db is staging's, which is written")
+			return exit.Usagef("--from-db and --db name the same database: --from-db is production's, which is read, --db is staging's, which is written")
 		}
 	}
 	return nil

@@ -1,4 +1,5 @@
-package main
+// Package version says which code the program was built from.
+package version
 
 import (
 	"cmp"
@@ -9,12 +10,12 @@ import (
 	"time"
 )
 
-// version is set by the build: -ldflags "-X main.version=1.2". So are commit and date (RFC 3339) where the code is not
-// built from a checkout; else Go notes those itself.
+// Number is set by the build: -ldflags "-X kojisnap/cmd/kojisnap/version.Number=1.2". So are commit and date (RFC 3339)
+// where the code is not built from a checkout; else Go notes those itself.
 var (
-	version = "0.1"
-	commit  = ""
-	date    = ""
+	Number = "0.1"
+	commit = ""
+	date   = ""
 )
 
 // origin is what is known of the code that the program was built from.
@@ -42,9 +43,11 @@ func originOf(settings []debug.BuildSetting) origin {
 	return o
 }
 
-// versionLine is what kojisnap --version prints: "kojisnap 0.1 (commit 0123456789ab of 2026-11-29, modified)".
-func versionLine(o origin) string {
-	line := "kojisnap " + version
+// Line is what kojisnap --version prints: "kojisnap 0.1 (commit 0123456789ab of 2026-11-29, modified)".
+func Line() string { return lineOf(buildOrigin()) }
+
+func lineOf(o origin) string {
+	line := "kojisnap " + Number
 	if o.commit == "" {
 		return line
 	}
@@ -58,8 +61,8 @@ func versionLine(o origin) string {
 	return line + " (" + said + ")"
 }
 
-// manualDate is the date of the manual pages: SOURCE_DATE_EPOCH, or the commit's, or else today.
-func manualDate() time.Time {
+// ManualDate is the date of the manual pages: SOURCE_DATE_EPOCH, or the commit's, or else today.
+func ManualDate() time.Time {
 	if n, err := strconv.ParseInt(strings.TrimSpace(os.Getenv("SOURCE_DATE_EPOCH")), 10, 64); err == nil {
 		return time.Unix(n, 0).UTC()
 	}

@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"errors"
@@ -13,13 +13,13 @@ import (
 	"kojisnap/kojisnap/durable"
 )
 
-// addStamp adds the flag that names the file for checks of age.
-func addStamp(fs *pflag.FlagSet, path *string) {
+// AddStamp adds the flag that names the file for checks of age.
+func AddStamp(fs *pflag.FlagSet, path *string) {
 	fs.StringVar(path, "stamp", "", "after success write the time to `FILE`, as seconds since 1970 alone on a line")
 }
 
-// checkOutput refuses, before any work is done, a file of a flag that could not be replaced afterwards.
-func checkOutput(flag, path string) error {
+// CheckOutput refuses, before any work is done, a file of a flag that could not be replaced afterwards.
+func CheckOutput(flag, path string) error {
 	if path == "" {
 		return nil
 	}
@@ -36,8 +36,8 @@ func checkOutput(flag, path string) error {
 	return nil
 }
 
-// writeStamp replaces the stamp atomically: a reader finds the old time or the new one.
-func writeStamp(path string) error {
+// WriteStamp replaces the stamp atomically: a reader finds the old time or the new one.
+func WriteStamp(path string) error {
 	if path == "" {
 		return nil
 	}

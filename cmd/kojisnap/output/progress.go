@@ -1,6 +1,8 @@
-package main
+package output
 
 import (
+	"strings"
+
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,17 +15,17 @@ import (
 	"kojisnap/kojisnap/progress"
 )
 
-// newProgress returns the progress for --progress. auto is bars on a terminal, and otherwise nothing.
-func (a *app) newProgress() progress.Progress {
+// Progress returns the progress for a value of --progress. auto is bars on a terminal, and otherwise nothing.
+func (e Errors) Progress(mode string) progress.Progress {
 	switch {
-	case a.progressMode == "plain":
-		out := a.stderr
-		if a.logFormat == "json" {
-			out = jsonLines{slog.New(slog.NewJSONHandler(a.stderr, nil))}
+	case mode == "plain":
+		out := e.Out
+		if e.Format == JSON {
+			out = jsonLines{slog.New(slog.NewJSONHandler(e.Out, nil))}
 		}
 		return &plain{out: out}
-	case a.progressMode == "bar", a.progressMode == "auto" && a.terminal && !a.quiet && a.logFormat == "text":
-		return &bars{out: a.stderr, every: 100 * time.Millisecond}
+	case mode == "bar", mode == "auto" && e.Console.Terminal() && !e.Quiet && e.Format == Text:
+		return &bars{out: e.Out, every: 100 * time.Millisecond}
 	}
 	return progress.Discard
 }
@@ -218,4 +220,14 @@ func (c *plainCounter) say(more string) {
 		of = fmt.Sprintf(" of %d", c.total)
 	}
 	fmt.Fprintf(c.owner.out, "kojisnap: %s %d%s%s\n", c.stage, c.done, of, more)
+}
+
+// jsonLines makes lines of text records of a JSON log.
+type jsonLines struct{ log *slog.Logger }
+
+func (w jsonLines) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		w.log.Info(strings.TrimSpace(strings.TrimPrefix(line, "kojisnap: ")))
+	}
+	return len(b), nil
 }

@@ -1,9 +1,9 @@
-package main
+package describe
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/kojisnap/repository"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -28,68 +28,75 @@ type completion struct {
 	directive int
 }
 
-// complete answers a shell's question how the last of some words can go on, in the protocol of cobra's scripts.
-func complete(ctx context.Context, a *app, args []string) error {
-	if len(args) == 0 {
-		return usagef("__complete wants the words of a command line, the last one as far as it is typed")
-	}
+// Site is what the configuration and the store offer to complete a command line with.
+type Site interface {
+	Environments() []string
+	Snapshots(ctx context.Context) []*snapfile.Snapshot // the latest first; none if they cannot be read
+}
+
+// Completer completes command lines.
+type Completer struct {
+	Commands []Command
+	// Open returns the flags of a command, and the site that they lead to when they are set.
+	Open func(name string) (*config.Flags, Site)
+}
+
+// Complete answers a shell's question how the last of some words can go on, in the protocol of cobra's scripts.
+func (c *Completer) Complete(ctx context.Context, out io.Writer, words []string) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second) // a person waits
 	defer cancel()
-	c := a.completeWord(ctx, args[:len(args)-1], args[len(args)-1])
-	for _, w := range c.words {
-		if w[0] != clean(w[0]) || w[0] == "" {
+	offered := c.word(ctx, words[:len(words)-1], words[len(words)-1])
+	for _, w := range offered.words {
+		if w[0] != output.Clean(w[0]) || w[0] == "" {
 			continue // no shell could insert it
 		}
 		line := w[0]
 		if w[1] != "" {
-			line += "\t" + clean(w[1])
+			line += "\t" + output.Clean(w[1])
 		}
-		fmt.Fprintln(a.stdout, line)
+		fmt.Fprintln(out, line)
 	}
-	fmt.Fprintf(a.stdout, ":%d\n", c.directive)
-	return nil
+	fmt.Fprintf(out, ":%d\n", offered.directive)
 }
 
-// completeWord returns how a word can go on after others.
-func (a *app) completeWord(ctx context.Context, before []string, word string) completion {
+// word returns how a word can go on after others.
+func (c *Completer) word(ctx context.Context, before []string, word string) completion {
 	if len(before) == 0 || before[0] == "help" && len(before) == 1 {
-		return startingWith(word, commandWords())
+		return startingWith(word, c.commandWords())
 	}
-	at := slices.IndexFunc(commands(), func(c command) bool { return c.name == before[0] })
-	if at < 0 {
+	if !slices.ContainsFunc(c.Commands, func(c Command) bool { return c.Name == before[0] }) {
 		return completion{directive: completeOnly}
 	}
-	c := &completer{app: a, cmd: commands()[at]}
-	c.flags = config.New(c.cmd.name)
-	c.app.addFlags(c.flags)
-	c.cmd.setup(c.flags)
-	arguments, value := c.parse(before[1:])
+	line := &commandLine{Completer: c, command: before[0]}
+	line.flags, line.site = c.Open(line.command)
+	arguments, value := line.parse(before[1:])
 	name, rest, isAssignment := strings.Cut(word, "=")
 	switch {
 	case value != nil:
-		return c.values(ctx, value, word)
+		return line.values(ctx, value, word)
 	case strings.HasPrefix(word, "--") && isAssignment:
-		if flag := c.flags.Set.Lookup(name[2:]); flag != nil {
-			return c.values(ctx, flag, rest)
+		if flag := line.flags.Set.Lookup(name[2:]); flag != nil {
+			return line.values(ctx, flag, rest)
 		}
 	case strings.HasPrefix(word, "-"):
-		return startingWith(word, c.flagWords())
+		return startingWith(word, line.flagWords())
 	default:
-		return c.arguments(ctx, arguments, word)
+		return line.arguments(ctx, arguments, word)
 	}
 	return completion{directive: completeOnly}
 }
 
-// completer completes the words of a command.
-type completer struct {
-	*app
-	cmd   command
-	flags *config.Flags
+// commandLine is a line that has a command.
+type commandLine struct {
+	*Completer
+	command string
+	flags   *config.Flags
+	site    Site
 }
 
 // parse sets the flags that the words before have. It returns the arguments, and the flag whose value is the next
 // word.
-func (c *completer) parse(words []string) (arguments []string, value *pflag.Flag) {
+func (c *commandLine) parse(words []string) (arguments []string, value *pflag.Flag) {
 	set := c.flags.Set
 	for i := 0; i < len(words); i++ {
 		word := words[i]
@@ -119,7 +126,7 @@ func (c *completer) parse(words []string) (arguments []string, value *pflag.Flag
 }
 
 // flagWords are the flags that help shows.
-func (c *completer) flagWords() (words [][2]string) {
+func (c *commandLine) flagWords() (words [][2]string) {
 	c.flags.Set.VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
 			_, usage := pflag.UnquoteUsage(f)
@@ -130,15 +137,15 @@ func (c *completer) flagWords() (words [][2]string) {
 }
 
 // values completes the value of a flag.
-func (c *completer) values(ctx context.Context, flag *pflag.Flag, word string) completion {
+func (c *commandLine) values(ctx context.Context, flag *pflag.Flag, word string) completion {
 	name, _ := pflag.UnquoteUsage(flag)
 	if choice, ok := config.Choices(flag.Value); ok {
 		return startingWith(word, plainWords(choice))
 	}
 	switch flag.Name {
 	case "env":
-		if c.configure() {
-			return startingWith(word, plainWords(c.config.Environments()))
+		if all := c.site.Environments(); all != nil {
+			return startingWith(word, plainWords(all))
 		}
 	case "snapshot":
 		return startingWith(word, c.snapshots(ctx))
@@ -155,63 +162,34 @@ func (c *completer) values(ctx context.Context, flag *pflag.Flag, word string) c
 }
 
 // arguments completes an argument that is no flag.
-func (c *completer) arguments(ctx context.Context, before []string, word string) completion {
+func (c *commandLine) arguments(ctx context.Context, before []string, word string) completion {
 	switch n := len(before); {
-	case slices.Contains([]string{"link", "keygen", "unbundle"}, c.cmd.name):
+	case slices.Contains([]string{"link", "keygen", "unbundle"}, c.command):
 		return completion{directive: completeFiles}
-	case (c.cmd.name == "show" || c.cmd.name == "bundle") && n == 0, c.cmd.name == "diff" && n < 2:
+	case (c.command == "show" || c.command == "bundle") && n == 0, c.command == "diff" && n < 2:
 		words := c.snapshots(ctx)
-		if c.cmd.name == "diff" && n == 0 {
+		if c.command == "diff" && n == 0 {
 			words = append(words, [2]string{"staging", "where staging overrules production"})
 		}
 		return startingWith(word, words)
-	case c.cmd.name == "config" && n == 0:
+	case c.command == "config" && n == 0:
 		return startingWith(word, plainWords([]string{"check", "show", "example"}))
-	case c.cmd.name == "config" && n == 1 && before[0] == "show":
-		return startingWith(word, commandWords())
+	case c.command == "config" && n == 1 && before[0] == "show":
+		return startingWith(word, c.commandWords())
 	}
 	return completion{directive: completeOnly}
 }
 
-// configure applies the configuration to the flags, as far as it can be read, and reports whether there is one.
-func (c *completer) configure() bool {
-	c.log = slog.New(slog.DiscardHandler)
-	read, err := config.Read(c.configFile, c.configDir, schema())
-	if read == nil {
-		return false
-	}
-	c.config, c.configErr = read, err
-	_ = c.selectEnv(command{anyConfig: true, noEnv: true}, c.flags.Set)
-	_ = c.flags.Configure(c.config)
-	return true
-}
-
-// newest returns the snapshots of the store, the latest first; none if it cannot be read.
-func (c *completer) stored(ctx context.Context) []*snapfile.Snapshot {
-	if !c.configure() {
-		return nil
-	}
-	s, err := c.openStore(false)
-	if err != nil || s == nil {
-		return nil
-	}
-	all, err := repository.Snapshots(ctx, s)
-	if err != nil {
-		return nil
-	}
-	return all
-}
-
-func (c *completer) snapshots(ctx context.Context) [][2]string {
+func (c *commandLine) snapshots(ctx context.Context) [][2]string {
 	words := [][2]string{{"latest", "the latest one"}}
-	for _, snap := range c.stored(ctx) {
-		words = append(words, [2]string{snap.ID, fmt.Sprintf("event of %s, %s", day(snap.Manifest.EventTime), strings.Join(snap.Manifest.Scope.AskedFor(), " "))})
+	for _, snap := range c.site.Snapshots(ctx) {
+		words = append(words, [2]string{snap.ID, fmt.Sprintf("event of %s, %s", output.Day(snap.Manifest.EventTime), strings.Join(snap.Manifest.Scope.AskedFor(), " "))})
 	}
 	return words
 }
 
-func (c *completer) tags(ctx context.Context) (words [][2]string) {
-	all := c.stored(ctx)
+func (c *commandLine) tags(ctx context.Context) (words [][2]string) {
+	all := c.site.Snapshots(ctx)
 	if len(all) == 0 {
 		return nil
 	}
@@ -221,9 +199,9 @@ func (c *completer) tags(ctx context.Context) (words [][2]string) {
 	return words
 }
 
-func commandWords() (words [][2]string) {
-	for _, c := range commands() {
-		words = append(words, [2]string{c.name, c.short})
+func (c *Completer) commandWords() (words [][2]string) {
+	for _, cmd := range c.Commands {
+		words = append(words, [2]string{cmd.Name, cmd.Short})
 	}
 	return append(words, [2]string{"help", "describe a command"}, [2]string{"version", "print the version"})
 }

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"context"
@@ -9,28 +9,54 @@ import (
 	"sync"
 )
 
-// newLog returns the logger that the flags ask for; by default it writes warnings and errors.
-func (a *app) newLog() *slog.Logger {
+// The values of --log-format.
+const (
+	Text = "text"
+	JSON = "json"
+)
+
+// Errors is standard error: how messages and progress are written there.
+type Errors struct {
+	Out                   io.Writer
+	Console               Console
+	Format                string // Text or JSON
+	Quiet, Verbose, Debug bool
+}
+
+// Log returns a logger as the flags ask for it; by default it writes warnings and errors.
+func (e Errors) Log() *slog.Logger {
 	level := slog.LevelWarn
 	switch {
-	case a.debug:
+	case e.Debug:
 		level = slog.LevelDebug
-	case a.verbose:
+	case e.Verbose:
 		level = slog.LevelInfo
-	case a.quiet:
+	case e.Quiet:
 		level = slog.LevelError
 	}
-	if a.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+	if e.Format == JSON {
+		return slog.New(slog.NewJSONHandler(e.Out, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(&lineHandler{out: a.stderr, console: a.errors, level: level, mu: new(sync.Mutex)})
+	return slog.New(&lineHandler{out: e.Out, console: e.Console, level: level, mu: new(sync.Mutex)})
+}
+
+// Line writes a line.
+func (e Errors) Line(line string) { fmt.Fprintln(e.Out, e.Console.Wrap(line)) }
+
+// Complain writes a line of an error. Its attributes are for programs.
+func (e Errors) Complain(line string, attrs ...any) {
+	if e.Format == JSON {
+		slog.New(slog.NewJSONHandler(e.Out, nil)).Error(line, attrs...)
+		return
+	}
+	e.Line("kojisnap: " + Clean(line))
 }
 
 // lineHandler writes lines for a terminal and for cron's mail: the level from warnings on, the message, key=value. It
 // writes no time.
 type lineHandler struct {
 	out     io.Writer
-	console console
+	console Console
 	level   slog.Level
 	attrs   string
 	mu      *sync.Mutex
@@ -43,7 +69,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelWarn {
 		level := strings.ToLower(r.Level.String()) + ":"
 		if r.Level < slog.LevelError {
-			level = h.console.paint(yellow, level)
+			level = h.console.Paint(Yellow, level)
 		}
 		begin += level + " "
 	}
@@ -55,7 +81,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := fmt.Fprintln(h.out, h.console.wrap(begin+steady(clean(b.String()))))
+	_, err := fmt.Fprintln(h.out, h.console.Wrap(begin+Steady(Clean(b.String()))))
 	return err
 }
 

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ func TestWrap(t *testing.T) {
 		{"one\n\ntwo three four five six\n", 20, "one\n\ntwo three four five\n  six\n"},
 		{"", 20, ""},
 	} {
-		got := wrapAt(test.text, test.width)
+		got := Wrap(test.text, test.width)
 		if got != test.want {
 			t.Errorf("%q: %q, want %q", test.text, got, test.want)
 		}
@@ -35,41 +35,13 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// TestHelpFits: on a terminal no line of a command's help is wider than it, unless a word or an example is; without a
-// terminal the help is as it is written.
-func TestHelpFits(t *testing.T) {
-	for _, cmd := range commands() {
-		out, _, code := kojisnapRun(t, cmd.name, "--help")
-		if code != exitDone {
-			t.Fatalf("%s --help: exit code %d", cmd.name, code)
-		}
-		f := flagsOf(cmd)
-		if help := cmd.help(f, 0); help != out {
-			t.Errorf("%s --help is another without a terminal", cmd.name)
-		}
-		for _, width := range []int{60, 80} {
-			help := cmd.help(f, width)
-			if strings.Join(strings.Fields(help), " ") != strings.Join(strings.Fields(out), " ") {
-				t.Errorf("%s --help has other words on a terminal", cmd.name)
-			}
-			prose, _, _ := strings.Cut(help, "\nUsage: ")
-			for _, line := range lines(prose) {
-				if n := shownWidth(line); n > width && len(strings.Fields(line)) > 1 {
-					t.Errorf("%s --help has %d columns: %s", cmd.name, n, line)
-				}
-			}
-		}
-	}
-}
-
 // TestColours: only warnings, failed checks and the verdict have colours, and only where there are some; what a text
 // brings along is no colour.
 func TestColours(t *testing.T) {
 	for _, colour := range []bool{true, false} {
 		var out bytes.Buffer
-		c := console{colour: colour}
-		a := &app{stderr: &out, errors: c, logFormat: "text"}
-		log := a.newLog()
+		c := Console{colour: colour}
+		log := Errors{Out: &out, Console: c, Format: Text}.Log()
 		log.Warn("look \x1b[31mhere", "name", "\x1b[0m")
 		log.Error("broken")
 		want := "kojisnap: warn: look \uFFFD[31mhere name=\uFFFD[0m\nkojisnap: error: broken\n"
@@ -84,14 +56,13 @@ func TestColours(t *testing.T) {
 		if colour {
 			want = "ok       files\n\x1b[31mfailed\x1b[0m   links\n\x1b[33mwarning\x1b[0m  failed\n         failed\n"
 		}
-		if got := c.paintStatus(table); got != want {
+		if got := c.PaintStatus(table); got != want {
 			t.Errorf("colours %v: %q", colour, got)
 		}
 	}
 	// A log for programs has none.
 	var out bytes.Buffer
-	a := &app{stderr: &out, errors: console{colour: true}, logFormat: "json"}
-	a.newLog().LogAttrs(t.Context(), slog.LevelWarn, "look")
+	Errors{Out: &out, Console: Console{colour: true}, Format: JSON}.Log().LogAttrs(t.Context(), slog.LevelWarn, "look")
 	if strings.Contains(out.String(), "33m") {
 		t.Errorf("%s", &out)
 	}

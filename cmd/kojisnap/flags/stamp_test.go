@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"path/filepath"
@@ -15,7 +15,7 @@ func TestCheckOutput(t *testing.T) {
 		dir:                                "it is there, and no regular file; --metrics names another file",
 		filepath.Join(dir, "no/such/file"): "no such file",
 	} {
-		err := checkOutput("metrics", path)
+		err := CheckOutput("metrics", path)
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 			t.Errorf("%q: %v, want %q", path, err, says)
 		}
