@@ -20,9 +20,9 @@ const (
 	pingWithin = 5 * time.Second
 	// stopWithin is how long after the last answer of a lost session work may go on at most.
 	stopWithin = 10 * time.Second
-	// After keepIdle and three keepEvery without a sign of the worker, 20 s, PostgreSQL ends its session. That must be
-	// later than stopWithin: then nobody works any more under a lock that another gets.
-	keepIdle, keepEvery = 5 * time.Second, 5 * time.Second
+	// After dropAfter without a sign of the worker PostgreSQL ends its session, asking for one each keepEvery. That
+	// must be later than stopWithin: then nobody works any more under a lock that another gets.
+	dropAfter, keepEvery = 20 * time.Second, 5 * time.Second
 	// reconnectMax is the longest pause between two attempts to connect again.
 	reconnectMax = 10 * time.Second
 )
@@ -71,9 +71,11 @@ func (l *leases) begin(ctx context.Context) (*session, error) {
 	}
 	s := &session{conn: conn, since: time.Now(), answered: time.Now(), held: map[int64]bool{}}
 	// On a Unix socket these have no effect, and need none.
-	_, err = conn.Exec(ctx, fmt.Sprintf(`SELECT set_config(s.name, w.setting, false) FROM pg_settings s JOIN (VALUES ('tcp_keepalives_idle', '%d'),
-		('tcp_keepalives_interval', '%d'), ('tcp_keepalives_count', '3'), ('idle_session_timeout', '0'), ('statement_timeout', '0')) w (name, setting) USING (name)`,
-		int(keepIdle.Seconds()), int(keepEvery.Seconds())))
+	// Keep-alives are for a silent connection; the user timeout, since PostgreSQL 12, for an answer that got lost.
+	_, err = conn.Exec(ctx, fmt.Sprintf(`SELECT set_config(s.name, w.setting, false) FROM pg_settings s JOIN (VALUES
+		('tcp_keepalives_idle', '%[1]d'), ('tcp_keepalives_interval', '%[1]d'), ('tcp_keepalives_count', '%[2]d'), ('tcp_user_timeout', '%[3]d'),
+		('idle_session_timeout', '0'), ('statement_timeout', '0')) w (name, setting) USING (name)`,
+		int(keepEvery.Seconds()), int(dropAfter/keepEvery)-1, dropAfter.Milliseconds()))
 	if err == nil {
 		err = conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&s.pid)
 	}

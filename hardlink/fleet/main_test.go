@@ -24,6 +24,7 @@ const envWorker = "KOJISNAP_FLEET_TEST_WORKER"
 // workerConfig is what a worker process is told.
 type workerConfig struct {
 	DSN, Dir string
+	URL      string // of the server, as this worker reaches it; "": the site's
 	Jobs     int
 	JobTime  time.Duration
 	Deaf     bool // its work does not end when it is canceled
@@ -68,7 +69,7 @@ func runWorker(ctx context.Context, c workerConfig) error {
 	if err != nil {
 		return err
 	}
-	s := site{dir: c.Dir}
+	s := site{dir: c.Dir, url: c.URL}
 	work := s.work
 	if c.Deaf {
 		work = func(ctx context.Context, job fleet.ShardJob) error { return s.work(context.WithoutCancel(ctx), job) }

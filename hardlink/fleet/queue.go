@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,6 +31,8 @@ type Queue struct {
 	dsn  string
 	pool *pgxpool.Pool
 	log  *slog.Logger
+	// gone: the server does not answer, and the process must end soon.
+	gone atomic.Bool
 }
 
 // poolSize is enough for the work between jobs. A worker has one session more, its lease.
@@ -91,8 +94,22 @@ func open(ctx context.Context, dsn string, log *slog.Logger) (*Queue, error) {
 	return &Queue{dsn: dsn, pool: pool, log: log}, nil
 }
 
-// Close closes the connections.
-func (q *Queue) Close() { q.pool.Close() }
+// Close closes the connections. It does not wait for long for those that are in use: their server may be cut off.
+func (q *Queue) Close() {
+	if q.gone.Load() {
+		go q.pool.Close()
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		q.pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(3 * time.Second):
+	}
+}
 
 // topdirNote is a file below topdir with its id. All workers of a plan must see the same topdir, by whatever
 // path: a worker whose topdir has another note, or none since it is not mounted, is refused.

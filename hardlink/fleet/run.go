@@ -55,8 +55,12 @@ type Done struct {
 // shard: the process must end then, as work may still go on.
 func (q *Queue) Run(ctx context.Context, o Options) (Done, error) {
 	o = o.withDefaults()
-	failed, fail := context.WithCancelCause(context.Background())
-	defer fail(nil)
+	failed, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	fail := func(err error) {
+		q.gone.Store(true)
+		end(err)
+	}
 	w := &worker{opts: o, q: q, id: workerID(), fatal: fail}
 	w.leases = &leases{log: o.Log, broken: fail, connect: func(ctx context.Context) (*pgx.Conn, error) { return dbconn.Connect(ctx, q.dsn) }}
 	w.sources = &sources{q: q, leases: w.leases, topdir: o.Topdir, closed: o.ClosedFor}

@@ -88,9 +88,13 @@ func (s *site) shard(name string, files int) fleet.Shard {
 
 // work is fleet.Work.
 func (s *site) work(ctx context.Context, job fleet.ShardJob) error {
-	url, err := os.ReadFile(filepath.Join(s.dir, "url"))
-	if err != nil {
-		return err
+	url := s.url
+	if url == "" {
+		text, err := os.ReadFile(filepath.Join(s.dir, "url"))
+		if err != nil {
+			return err
+		}
+		url = string(text)
 	}
 	ledger, err := os.OpenFile(filepath.Join(s.dir, "ledger", job.Shard.Name), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
@@ -112,7 +116,7 @@ func (s *site) work(ctx context.Context, job fleet.ShardJob) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.copy(ctx, string(url), name); err != nil {
+		if err := s.copy(ctx, url, name); err != nil {
 			return err
 		}
 		if _, err := ledger.WriteString(name + "\n"); err != nil {

@@ -147,7 +147,7 @@ func (w *worker) work(ctx context.Context, fence *lock, job ShardJob) (err error
 		}
 		select {
 		case <-done:
-		case <-time.After(time.Until(w.leases.lastAnswer(fence.in).Add(stopWithin - 500*time.Millisecond))):
+		case <-time.After(time.Until(w.leases.lastAnswer(fence.in).Add(stopWithin - time.Second))):
 			w.fatal(&retry.TemporaryError{Err: fmt.Errorf("the queue did not answer, and the work on shard %q did not stop within %v: this worker ends, so that no two work on it", job.Shard.Name, stopWithin)})
 		}
 	}()
