@@ -25,15 +25,16 @@ type remover struct {
 
 // remove deletes the unversioned rows that production deleted: rpms and archives of a reset build, removed
 // signatures. It looks only below builds whose rows the snapshot has completely: those that are tagged in the
-// scope, those that were asked for by name, and those that are not complete and so have no rows.
+// scope, those that were asked for by name, and those that are not complete and so have no rows; of everything all
+// complete ones.
 func (d *remover) remove(ctx context.Context) error {
 	if d.Base != nil {
 		if err := d.coverChanges(ctx); err != nil {
 			return err
 		}
-	} else if _, err := d.Tx.Exec(ctx, `INSERT INTO ks_covered_build
-		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope_tag) UNION SELECT id FROM ks_named_build UNION SELECT id FROM ks_build WHERE state IN (0, 3, 4))
-		EXCEPT SELECT id FROM ks_held_build; ANALYZE ks_covered_build`); err != nil {
+	} else if _, err := d.Tx.Exec(ctx, fmt.Sprintf(`INSERT INTO ks_covered_build
+		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope_tag) UNION SELECT id FROM ks_named_build UNION SELECT id FROM ks_build WHERE state IN (%s))
+		EXCEPT SELECT id FROM ks_held_build; ANALYZE ks_covered_build`, d.wholeStates())); err != nil {
 		return err
 	}
 	for _, name := range []string{"rpminfo", "archiveinfo"} {
@@ -62,6 +63,15 @@ func (d *remover) remove(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wholeStates are the states of builds whose rows the snapshot has completely, tagged or not: everything has those of
+// each complete build.
+func (d *remover) wholeStates() string {
+	if d.Snap.Manifest.Scope.Everything {
+		return "0, 1, 3, 4"
+	}
+	return "0, 3, 4"
 }
 
 // mayBeDeleted is the FROM of rows that the snapshot may lack: of Koji's table (alias t), or of
@@ -265,7 +275,7 @@ func (d *remover) coverChanges(ctx context.Context) error {
 			OR EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope_tag))
 			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope_tag) AND t.create_event < {floor}
 				AND (t.active OR t.revoke_event >= {floor}))
-			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`)
+			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN ({states})`, "states", d.wholeStates())
 	return err
 }
 
