@@ -91,7 +91,8 @@ type Scope struct {
 	Content []Content `json:"content,omitempty"`
 	// Builds are the builds asked for by name besides the tags; sorted by id.
 	Builds []NamedBuild `json:"builds,omitempty"`
-	// Everything: the whole catalogue was asked for, not single tags or builds.
+	// Everything: the whole catalogue was asked for, not some tags. All has all tags that exist at E or were deleted
+	// since the history of the snapshot begins; Tags, Asked, Content and Builds are empty. See FORMAT.md.
 	Everything bool `json:"everything,omitempty"`
 }
 
@@ -246,6 +247,9 @@ func (m *Manifest) validate(catalogue *relation.Catalogue) error {
 	}
 	if m.Source != "" && m.Source != SourceDatabase && m.Source != SourceDump {
 		return fmt.Errorf("source %.100q", m.Source)
+	}
+	if s := &m.Scope; s.Everything && len(s.Tags)+len(s.Asked)+len(s.Content)+len(s.Builds) > 0 {
+		return fmt.Errorf("scope: everything, and single tags or builds")
 	}
 	for i, b := range m.Scope.Builds {
 		if err := b.validate(); err != nil {
