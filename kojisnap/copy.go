@@ -62,7 +62,8 @@ type CopyOptions struct {
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
 
-	notes *storeNotes // nil: that the store does not take the ledger is an error
+	maxShard int64       // bytes; 0: package shard's
+	notes    *storeNotes // nil: that the store does not take the ledger is an error
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -179,13 +180,21 @@ func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store
 
 // engine opens topdir and the sources. saved is hardlink.Options.Saved.
 func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (*hardlink.Engine, error) {
-	readOnly, err := o.readOnly()
+	opts, err := o.engineOptions(ctx, saved)
 	if err != nil {
 		return nil, err
 	}
+	return hardlink.New(opts)
+}
+
+func (o CopyOptions) engineOptions(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (opts hardlink.Options, err error) {
+	readOnly, err := o.readOnly()
+	if err != nil {
+		return opts, err
+	}
 	current, err := clone.Current(o.Topdir, o.prod())
 	if err != nil {
-		return nil, err
+		return opts, err
 	}
 	shown := ""
 	if current != nil {
@@ -195,11 +204,11 @@ func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*l
 	if o.Digest {
 		level = hardlink.VerifyDigest
 	}
-	return hardlink.New(hardlink.Options{
+	return hardlink.Options{
 		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource || clone.OnRecord(o.Topdir, readOnly), Unmounted: o.Unmounted, ReadOnly: readOnly, Clone: shown, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
 		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
-	})
+	}, nil
 }
 
 // openSource opens production's tree in a bucket. URLs have the same form as those of a store.
@@ -344,6 +353,11 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger
 	if err != nil {
 		return nil, err
 	}
+	return storedLedger(ctx, s, object)
+}
+
+// storedLedger reads a ledger from the store, nil if there is none.
+func storedLedger(ctx context.Context, s store.Store, object string) (*ledger.Ledger, error) {
 	r, err := s.Get(ctx, object)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -180,6 +180,11 @@ func OpenFile(name string) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
+	return inputOf(f, name)
+}
+
+// inputOf returns an open file as an Input, if it is a regular one; otherwise it closes it.
+func inputOf(f *os.File, name string) (*Input, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = &notRegularError{name, info.Mode().Type()}

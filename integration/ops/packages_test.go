@@ -46,7 +46,7 @@ func buildRPM(t *testing.T) string {
 		succeed(t, scripts+"/packaging/tarball", sources)
 	} else {
 		succeed(t, "tar", "-C", "../..", "--transform", "s,^,kojisnap-"+version+"/,", "-czf", filepath.Join(sources, "kojisnap-"+version+".tar.gz"),
-			"scripts", "cmd/kojisnap/version.go", "README.md", "CHANGELOG.md", "ARCHITECTURE.md")
+			"scripts", "cmd/kojisnap/version/version.go", "README.md", "CHANGELOG.md", "ARCHITECTURE.md")
 		write(t, filepath.Join(sources, "kojisnap.sysusers"), read(t, scripts+"/packaging/kojisnap.sysusers"))
 		args = append(args, "--define", "prebuilt "+program(t))
 	}
