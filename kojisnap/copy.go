@@ -16,6 +16,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/shard"
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
@@ -61,6 +62,9 @@ type CopyOptions struct {
 	Database *StagingDatabase
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
+
+	// OnShard is called after each shard of CopyShards, with what became of it; err is not nil if something of it was kept back.
+	OnShard func(r shard.Result, err error)
 
 	maxShard int64       // bytes; 0: package shard's
 	notes    *storeNotes // nil: that the store does not take the ledger is an error
@@ -138,7 +142,8 @@ func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s sto
 	if err != nil {
 		return nil, err
 	}
-	engine, err := o.engine(ctx, saved)
+	elsewhere := o.elsewhere(ctx)
+	engine, err := o.engine(ctx, saved, elsewhere)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +155,9 @@ func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s sto
 	}
 	plan, undecided, err := compose.PlanFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
+		return nil, err
+	}
+	if plan, err = o.withoutShards(ctx, plan); err != nil {
 		return nil, err
 	}
 	r := &CopyResult{Snapshot: snap.ID, Undecided: undecided}
@@ -178,12 +186,13 @@ func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store
 	return err
 }
 
-// engine opens topdir and the sources. saved is hardlink.Options.Saved.
-func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (*hardlink.Engine, error) {
+// engine opens topdir and the sources. saved and elsewhere are hardlink.Options'.
+func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error), elsewhere func(string) bool) (*hardlink.Engine, error) {
 	opts, err := o.engineOptions(ctx, saved)
 	if err != nil {
 		return nil, err
 	}
+	opts.Elsewhere = elsewhere
 	return hardlink.New(opts)
 }
 

@@ -31,6 +31,7 @@ type ShardsResult struct {
 	Builds     int            `json:"builds"`
 	Plan       ShardsSum      `json:"plan"`
 	Have       ShardsSum      `json:"have"`
+	Make       shard.Work     `json:"make,omitzero"`    // what is to be made, of a dry run
 	Done       int            `json:"done"`             // shards that are whole
 	Locked     []string       `json:"locked,omitempty"` // shards that other processes work on
 	Left       []string       `json:"left,omitempty"`   // shards that are not whole
@@ -192,6 +193,10 @@ func CopyShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o C
 				return r, err
 			}
 		}
+		if o.OnShard != nil {
+			o.OnShard(one, err)
+		}
+		one.Actions = hardlink.Actions{} // they may be large
 		r.add(one)
 		var out *hardlink.LeftOutError
 		switch {
@@ -254,6 +259,8 @@ func (s *ShardsSum) add(sum shard.Sum) {
 func (r *ShardsResult) add(one shard.Result) {
 	r.Shards = append(r.Shards, one)
 	r.Have.add(one.Have)
+	r.Make.Files += one.Make.Files
+	r.Make.Bytes += one.Make.Bytes
 	if one.Done {
 		r.Done++
 	} else {

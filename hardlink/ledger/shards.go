@@ -290,3 +290,45 @@ func declare(top *topdir.Dir) error {
 	}
 	return nil
 }
+
+// InShards returns those of these directories of builds that the ledgers of shards have.
+func InShards(ctx context.Context, topdir string, dirs map[string]bool) (map[string]bool, error) {
+	have := map[string]bool{}
+	err := EachShard(ctx, topdir, func(_ string, l *Ledger) error {
+		for dir := range l.Builds {
+			if dirs[dir] {
+				have[strings.Clone(dir)] = true
+			}
+		}
+		return nil
+	})
+	return have, err
+}
+
+// Settle ends moves to shards that a kill interrupted: it removes from the topdir's own ledger the builds that a shard's has. The
+// caller knows that from InShards, and has not the topdir's lock.
+func Settle(top *topdir.Dir, inShards map[string]bool) error {
+	unlock, err := Lock(top)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, w, err := Open(top, nil)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	var out Batch
+	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
+		if !inShards[dir] {
+			continue
+		}
+		b := l.Builds[dir]
+		out.Build(b.Build)
+		out.Gone()
+		if link, err := b.Build.Rel(); err == nil && len(l.Links[link]) > 0 {
+			out.Unlink(link)
+		}
+	}
+	return w.Append(&out)
+}

@@ -47,15 +47,23 @@ func (o *Options) looks() bool {
 type Result struct {
 	Shard string `json:"shard"`
 	// Skipped: it was done before, and its rows are the same.
-	Skipped bool             `json:"skipped,omitempty"`
-	Done    bool             `json:"done"`
-	Moved   int              `json:"moved,omitempty"` // builds that were in another ledger
-	Plan    Sum              `json:"plan"`
-	Have    Sum              `json:"have"`
-	Left    []string         `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
-	LeftAll int              `json:"left_builds,omitempty"`
-	Actions hardlink.Actions `json:"actions,omitzero"`
+	Skipped bool     `json:"skipped,omitempty"`
+	Done    bool     `json:"done"`
+	Moved   int      `json:"moved,omitempty"` // builds that were in another ledger
+	Plan    Sum      `json:"plan"`
+	Have    Sum      `json:"have"`
+	Left    []string `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
+	LeftAll int      `json:"left_builds,omitempty"`
+	// Make is what is to be made, of a DryRun.
+	Make    Work             `json:"make,omitzero"`
 	Report  hardlink.Report  `json:"report,omitzero"`
+	Actions hardlink.Actions `json:"-"` // what was found to do
+}
+
+// Work is files that are to be made.
+type Work struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
 }
 
 // LeftShown is how many builds a Result names.
@@ -173,6 +181,10 @@ func (p *Plan) apply(ctx context.Context, r *Result, plan volumes.Plan, o Option
 		return err
 	}
 	if o.DryRun {
+		r.Make.Bytes = r.Actions.Bytes()
+		for _, b := range r.Actions.Builds {
+			r.Make.Files += len(b.Files)
+		}
 		return r.Actions.Err()
 	}
 	r.Report, err = e.Apply(ctx, r.Actions)
