@@ -83,6 +83,8 @@ type CopyResult struct {
 	Held []hardlink.HeldError `json:"held,omitempty"`
 	// Undecided are the package filters that could not be evaluated. Their builds stay as they are.
 	Undecided []compose.Undecided `json:"undecided,omitempty"`
+	// Shards is what became of the shards, in a sync that copies all builds.
+	Shards *ShardsResult `json:"shards,omitempty"`
 }
 
 // WriteTo writes what a DryRun found: counts for each tag and arch, then a line for each action.

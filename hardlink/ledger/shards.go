@@ -91,13 +91,20 @@ func LockShard(top *topdir.Dir, shard string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	own, err := flock(top, ShardFile(shard)+".lock", unix.LOCK_EX, lockfile.Locked("another kojisnap works on shard "+shard))
+	own, err := flock(top, ShardFile(shard)+".lock", unix.LOCK_EX, &ShardLockedError{shard})
 	if err != nil {
 		common.Close()
 		return nil, err
 	}
 	return func() { own.Close(); common.Close() }, nil
 }
+
+// ShardLockedError says that another process works on a shard. It is lockfile.ErrLocked.
+type ShardLockedError struct{ Shard string }
+
+func (e *ShardLockedError) Error() string { return "another kojisnap works on shard " + e.Shard }
+
+func (e *ShardLockedError) Is(target error) bool { return target == lockfile.ErrLocked }
 
 // flock opens and locks a file below topdir, without waiting.
 func flock(top *topdir.Dir, file string, how int, locked error) (*os.File, error) {
@@ -203,7 +210,7 @@ func take(ctx context.Context, top *topdir.Dir, shard, file string, want Wanted)
 	}
 	defer unlock()
 	if file != File {
-		other, err := flock(top, file+".lock", unix.LOCK_EX, lockfile.Locked("another kojisnap works on shard "+filepath.Base(file)))
+		other, err := flock(top, file+".lock", unix.LOCK_EX, &ShardLockedError{filepath.Base(file)})
 		if err != nil {
 			return 0, err
 		}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -18,8 +19,6 @@ import (
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/durable"
-	"kojisnap/kojisnap/lockfile"
-	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -40,7 +39,25 @@ type Options struct {
 
 // looks reports whether an audit is wanted: then a shard that is done is looked at, too.
 func (o *Options) looks() bool {
-	return o.Engine.Audit || o.Engine.Verify == hardlink.VerifyDigest || o.Engine.Repair
+	return o.Engine.Audit || o.Engine.Verify == hardlink.VerifyDigest
+}
+
+// suspects reports whether one of Engine.Suspects is in a build of the shard.
+func (o *Options) suspects(copyVolume string, builds []Build) bool {
+	if len(o.Engine.Suspects) == 0 {
+		return false
+	}
+	suspect := map[string]bool{} // with all that is above
+	for _, file := range o.Engine.Suspects {
+		for p := path.Clean(file); p != "." && p != "/"; p = path.Dir(p) {
+			suspect[p] = true
+		}
+	}
+	return slices.ContainsFunc(builds, func(b Build) bool {
+		b.Volume = copyVolume
+		dir, err := b.Dir()
+		return err == nil && suspect[dir]
+	})
 }
 
 // Result is what became of one shard.
@@ -76,33 +93,43 @@ func (p *Plan) Prepare(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	for try := 0; ; try++ {
-		err := p.prepare(ctx, o, plan)
-		if !errors.Is(err, lockfile.ErrLocked) || try == 100 {
-			return err
-		}
-		// Another worker does the same, or copies already.
-		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *Plan) prepare(ctx context.Context, o Options, plan volumes.Plan) error {
 	e, err := hardlink.New(o.Engine)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
 	a, err := e.DiffVolumes(ctx, plan)
-	if err != nil || o.DryRun || !a.Pending() {
+	if err != nil || o.DryRun {
+		return err
+	}
+	toplink := filepath.Join(o.Engine.Topdir, "vol", p.Want.CopyVolume, "toplink")
+	if _, err := os.Lstat(toplink); err == nil && !a.Pending() {
+		return nil
+	}
+	top, err := topdir.Open(o.Engine.Topdir, o.Engine.ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	top.SetAttributes(o.Engine.Attributes)
+	// Others who do the same wait, and then find it done: the topdir's lock is taken once, before anybody copies.
+	unlock, err := ledger.Wait(ctx, top, ledger.ShardDir+"/prepare.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := topdir.EnsureCopyVolume(top, p.Want.CopyVolume); err != nil {
+		return err
+	}
+	if a, err = e.DiffVolumes(ctx, plan); err != nil || !a.Pending() {
 		return err
 	}
 	_, err = e.Apply(ctx, a)
 	return err
 }
 
-// Copy makes the files of one shard. If another process works on the shard, or on all of the topdir, it returns lockfile.ErrLocked. It
+// Copy makes the files of one shard. If another process works on the shard, it returns a *ledger.ShardLockedError; if one works on all of
+// the topdir, another lockfile.ErrLocked. It
 // may be canceled, or killed, at any time: the next call goes on. All else that can go wrong is as with Engine.Apply: after a
 // *hardlink.LeftOutError all is done but what that names. The result is valid in each case.
 func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err error) {
@@ -132,7 +159,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 	want := record{Digest: info.Digest, Want: p.wanted(), Decided: decidedDigest(builds, o.Decided)}
 	if done, err := readRecord(top.Path(), id); err != nil {
 		return r, err
-	} else if done.covers(want, top.Path(), id) && !o.looks() {
+	} else if done.covers(want, top.Path(), id) && !o.looks() && !o.suspects(p.Want.CopyVolume, builds) {
 		r.Skipped, r.Done, r.Have = true, true, info.Sum
 		return r, nil
 	}
