@@ -41,7 +41,7 @@ func (o *copyFlags) part() (shard.Part, error) {
 // runShards copies all builds, or tells how far that is.
 func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapshot, s store.Store, opt kojisnap.CopyOptions, part shard.Part) error {
 	say := reporter{a}
-	opt.OnShard = func(r shard.Result, err error) { say.tellShard(r) }
+	opt.OnShard = func(r shard.Outcome, err error) { say.tellShard(r) }
 	var r *kojisnap.ShardsResult
 	var incomplete error
 	if o.status {
@@ -85,7 +85,7 @@ func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapsh
 }
 
 // tellShard logs what became of a shard.
-func (a reporter) tellShard(r shard.Result) {
+func (a reporter) tellShard(r shard.Outcome) {
 	if r.Skipped {
 		a.log.Debug("this shard was done before, and its rows are the same", "shard", r.Shard)
 		return
