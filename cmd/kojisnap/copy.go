@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/snapfile"
@@ -132,7 +135,7 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.tags, "tag", nil, "compose `TAG`, with the content tags of its modules: a name, a pattern, or !TAG to leave out, as for pull; repeatable (default: the tags that were pulled)")
 	fs.StringArrayVar(&o.arches, "arch", nil, "compose `ARCH`; repeatable (default: all)")
 	fs.StringArrayVar(&o.sigkeys, "sigkey", nil, "take rpms signed by `KEY`; repeatable, in the order of preference; empty: unsigned rpms")
-	addVolumes(fs, &o.volume, &o.copyVolume)
+	flags.AddVolumes(fs, &o.volume, &o.copyVolume)
 	fs.StringArrayVar(&o.unmounted, "unmounted", nil, "leave out the builds on production's `VOLUME`, which this site never mounts; repeatable")
 }
 
@@ -140,13 +143,13 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 func (o *wantFlags) checkWant() error {
 	for _, volume := range []struct{ flag, name string }{{"volume", o.volume}, {"copy-volume", o.copyVolume}} {
 		if err := volumes.CheckName("volume name", volume.name); err != nil {
-			return usagef("--%s: %w", volume.flag, err)
+			return exit.Usagef("--%s: %w", volume.flag, err)
 		}
 	}
-	if err := checkTags(o.tags); err != nil {
+	if err := flags.CheckTags(o.tags); err != nil {
 		return err
 	}
-	return checkNames("arch", o.arches)
+	return flags.CheckNames("arch", o.arches)
 }
 
 func (o *wantFlags) want(a *app) compose.Want {
@@ -183,8 +186,8 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.sources, "source", nil, "copy from production's tree at `DIR|URL`: a directory, file:///DIR with any part of it, http(s)://… or s3://BUCKET/PREFIX as for --store; repeatable, asked in turn; the first directory is the read-only volume")
 	fs.BoolVar(&o.writableSource, "writable-source", false, "accept a production tree that staging's hub could write (default: refuse it)")
 	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` which builds staging has decided about (default: the store has what the last load knew)")
-	addSnapshot(fs, &o.snapshot)
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddSnapshot(fs, &o.snapshot)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
 	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none", "all"), "builds", "which builds of the tags to copy; all: whole, every build of the snapshot, by shards")
 	fs.IntVar(&o.jobs, "jobs", 0, "copy `N` files at a time (default: one for each CPU, at least 4, or 8 if the first source is a URL)")
@@ -196,7 +199,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.repair, "repair", false, "read every copied file, and copy damaged ones again")
 	fs.BoolVar(&o.newTopdir, "new-topdir", false, "accept an empty topdir although copies were made there (default: refuse it as not mounted)")
 	fs.Var(config.NewChoice(&o.verify, "size", "digest"), "verify", "how an audit checks files that are there; digest implies --audit. New files are always checked by digest")
-	addKeepDays(fs, &o.keepDays)
+	flags.AddKeepDays(fs, &o.keepDays)
 }
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
@@ -207,19 +210,19 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 		return kojisnap.CopyOptions{}, err
 	}
 	if o.jobs < 0 {
-		return kojisnap.CopyOptions{}, usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
+		return kojisnap.CopyOptions{}, exit.Usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
 	}
-	if err := checkLimits(&o.bwlimit, o.sources); err != nil {
+	if err := flags.CheckLimits(&o.bwlimit, o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
 	}
 	if o.hubTopdir != "" {
 		if err := volumes.CheckHubTopdir(o.hubTopdir); err != nil {
-			return kojisnap.CopyOptions{}, usagef("%w", err)
+			return kojisnap.CopyOptions{}, exit.Usagef("%w", err)
 		}
 	}
 	attributes, err := o.attributes(a)
 	if err != nil {
-		return kojisnap.CopyOptions{}, usagef("%w", err)
+		return kojisnap.CopyOptions{}, exit.Usagef("%w", err)
 	}
 	var database *kojisnap.StagingDatabase
 	if o.db != "" {
@@ -272,7 +275,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	loads, err := a.loads()
 	if err == nil { // copy removes nothing, but shares keep-days with sync
-		err = checkKeepDays(o.keepDays, loads.waitFor)
+		err = flags.CheckKeepDays(o.keepDays, loads.waitFor)
 	}
 	if err != nil {
 		return err
@@ -307,11 +310,11 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	say := reporter{a}
-	say.tellCopy(r)
-	err = together(say.tellLeftOut(incomplete), say.tellUndecided(r))
+	say := a.teller()
+	say.Copy(r)
+	err = exit.Together(say.LeftOut(incomplete), say.Undecided(r))
 	if err == nil && a.dryRun && r.Actions.Pending() {
-		return pending()
+		return exit.Pending()
 	}
 	return err
 }
@@ -319,7 +322,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 // list0 prints what a copy needs.
 func (a *app) list0(ctx context.Context, snap *snapfile.Snapshot, s store.Store, opt kojisnap.CopyOptions) error {
 	if a.json {
-		return usagef("--list0 and --json: --list0 prints paths alone; copy --dry-run --json lists the files")
+		return exit.Usagef("--list0 and --json: --list0 prints paths alone; copy --dry-run --json lists the files")
 	}
 	c, err := kojisnap.ListCarried(ctx, snap, s, opt)
 	if err != nil {
@@ -328,7 +331,7 @@ func (a *app) list0(ctx context.Context, snap *snapfile.Snapshot, s store.Store,
 	for _, path := range c.Unsure {
 		a.log.InfoContext(ctx, "production may have this file in a subdirectory, which the database does not tell", "path", path)
 	}
-	w := bufio.NewWriter(a.rawOutput())
+	w := bufio.NewWriter(output.Raw(a.stdout))
 	for _, path := range c.Paths {
 		fmt.Fprintf(w, "%s\x00", path)
 	}

