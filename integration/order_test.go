@@ -31,7 +31,7 @@ var order = []string{
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
 	// What staging has.
 	"dbsync hardlink",
-	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status hardlink/prodtree hardlink/fleet",
+	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status dbsync/fullimport hardlink/prodtree hardlink/fleet",
 	"dbsync/loadtx",
 	"volumes/clone/overlay volumes/clone/btrfs volumes/clone/program volumes/clone/ontap",
 	"dbsync/book dbsync/overlay volumes/clone",

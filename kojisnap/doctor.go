@@ -207,6 +207,9 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), tagglob.Quote(unmatched))}
 	}
 	id, _ := last.Field("id").Int()
+	if o.Pull.Everything {
+		return fmt.Sprintf("%s: Koji %s, last event %d, everything", o.Hub.URL(), version, id), nil
+	}
 	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, tags), nil
 }
 
@@ -294,6 +297,9 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 		Overlay: o.Load.Overlay != "", Replace: o.Load.OnConflict == dbsync.Replace}
 	if p.Hub = o.Scope.Hub; o.Hub != nil {
 		p.Hub = o.Hub.URL()
+	}
+	if o.Pull.Everything {
+		p.Tags = []string{"*"}
 	}
 	if o.Load.Rollback {
 		p.Event = 0

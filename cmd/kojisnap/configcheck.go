@@ -88,7 +88,7 @@ func (o *pullFlags) complete() {
 	if o.hub == "" && o.profile == "" {
 		o.hub = someHub
 	}
-	if len(o.tags) == 0 && len(o.builds) == 0 {
+	if len(o.tags) == 0 && len(o.builds) == 0 && !o.everything {
 		o.tags = []string{"some"}
 	}
 }

@@ -109,7 +109,7 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckProductionHub] = err
 	} else if opt.Production, err = o.pull.production(a, opt.Hub.URL()); err != nil {
 		missing[kojisnap.CheckProductionHub] = err
-	} else if len(o.pull.tags) > 0 {
+	} else if len(o.pull.tags) > 0 || o.pull.everything {
 		if opt.Pull, err = o.pull.options(a); err != nil {
 			missing[kojisnap.CheckProductionHub] = err
 		}

@@ -11,12 +11,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/pgdump"
 	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 )
 
@@ -54,7 +56,7 @@ func (p production) Check(ctx context.Context, o pull.Options) (string, error) {
 
 func (p production) options(o pull.Options) dbsource.Options {
 	return dbsource.Options{
-		Hub: p.hub, Tags: o.Tags, Builds: o.Builds, Event: o.Event, Margin: o.Margin, Full: o.Full, Since: o.Since, SinceTime: o.SinceTime,
+		Hub: p.hub, Tags: o.Tags, Builds: o.Builds, Everything: o.Everything, Event: o.Event, Margin: o.Margin, Full: o.Full, Since: o.Since, SinceTime: o.SinceTime,
 		DryRun: o.DryRun, NoContentTags: o.NoContentTags, TempDir: o.TempDir, Program: o.Program, Now: o.Now, Log: o.Log, Progress: o.Progress,
 	}
 }
@@ -66,6 +68,8 @@ var ofHub = []string{"sweep", "max-rate", "serverca", "contact"}
 func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) {
 	from, what := "from-db", "a database"
 	switch {
+	case o.fromDB == "" && o.fromDump == "" && o.everything:
+		return nil, exit.Usagef("--everything reads a database or a dump: give --from-db or --from-dump")
 	case o.fromDB == "" && o.fromDump == "":
 		return nil, nil
 	case o.fromDB != "" && o.fromDump != "":
@@ -192,4 +196,22 @@ func (a reporter) tellTables(r *pull.Result) {
 	}
 	slices.Sort(names)
 	a.log.Info("tables that kojisnap does not know were not read", "tables", strings.Join(names, " "))
+}
+
+// checkAsked refuses tags and builds that are no such names, and those beside --everything.
+func (o *pullFlags) checkAsked() error {
+	switch {
+	case slices.Contains(o.tags, snapfile.AskedEverything):
+		return exit.Usagef("--tag %q: for the whole catalogue give --everything, without --tag", snapfile.AskedEverything)
+	case o.everything && len(o.tags) > 0:
+		return exit.Usagef("--everything and --tag %s: everything has all tags; give one of the two (in a configuration: everything or tag)", strings.Join(o.tags, " "))
+	case o.everything && len(o.builds) > 0:
+		return exit.Usagef("--everything and --build %s: everything has all complete builds; give one of the two (in a configuration: everything or build)", strings.Join(o.builds, " "))
+	case o.everything && !o.contentTags:
+		return exit.Usagef("--everything and --content-tags=false: everything has all tags; leave one of the two out")
+	}
+	if err := flags.CheckTags(o.tags); err != nil {
+		return err
+	}
+	return flags.CheckBuilds(o.builds)
 }

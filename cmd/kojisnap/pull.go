@@ -62,6 +62,11 @@ some GB there. A dump is refused, and nothing is stored, if it was cut off, has 
 lacks a table that is wanted. It is production as of its instant: the event is the last one before its newest, less
 the margin. With -v pull names tables that it does not know; --json tells what became of each.
 
+With --everything a snapshot has the whole catalogue: all tags with all that is tagged, all complete builds with their
+rpms, signatures and archives, all packages and targets, and of users those that these name. It serves every
+environment: load --tag takes of it what a pull of these tags would have. It is read from a database or a dump, by
+one scan of each table.
+
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
 	noEnv: true,
@@ -73,6 +78,7 @@ kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-db 'host=replica dbname=koji user=kojisnap_source' --tag f42
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --tag f42
 ssh db pg_dump -Fc koji | kojisnap pull -c stg.toml --from-dump -
+kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --everything --store /srv/catalogue
 kojisnap pull -c stg.toml --dry-run
 kojisnap pull -c stg.toml --since 2026-11-01
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
@@ -93,6 +99,7 @@ type pullFlags struct {
 	tags         []string
 	contentTags  bool
 	builds       config.BuildNames
+	everything   bool
 	event        int64
 	margin       time.Duration
 	full         bool
@@ -120,6 +127,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.tags, "tag", nil, "read `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable")
 	fs.BoolVar(&o.contentTags, "content-tags", true, "also read the tags that have the rpms of module builds in these tags")
 	fs.Var(&o.builds, "build", "read the build `NVR|ID`, too; repeatable")
+	fs.BoolVar(&o.everything, "everything", false, "read the whole catalogue, all tags and all complete builds, in the place of --tag and --build; with --from-db or --from-dump")
 	fs.Int64Var(&o.event, "event", 0, "read at `EVENT` (default: the last one before the margin)")
 	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "read at an event this `TIME` before the clock of the hub or the database: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "ignore earlier snapshots")
@@ -175,17 +183,17 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 }
 
 func (o *pullFlags) options(a *app) (pull.Options, error) {
-	if err := flags.CheckTags(o.tags); err != nil {
-		return pull.Options{}, err
-	}
-	if err := flags.CheckBuilds(o.builds); err != nil {
+	if err := o.checkAsked(); err != nil {
 		return pull.Options{}, err
 	}
 	switch {
+	case o.everything:
 	case len(o.tags) == 0 && len(o.builds) > 0:
 		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration: --build adds builds to those of tags")
 	case len(o.tags) == 0:
-		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")
+		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration; or --everything")
+	}
+	switch {
 	case o.event < 0:
 		return pull.Options{}, exit.Usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
@@ -206,7 +214,7 @@ func (o *pullFlags) options(a *app) (pull.Options, error) {
 		margin = -1 // none: zero stands for the default
 	}
 	return pull.Options{
-		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Everything: o.everything, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
 		TempDir: o.tempDir, Program: "kojisnap " + version.Number, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -277,10 +285,10 @@ func (a reporter) tellNews(r *pull.Result) error {
 
 // scope is what is pulled, as far as the flags say: a host that does not pull need not know.
 func (o *pullFlags) scope(a *app) (repository.Scope, error) {
-	if err := flags.CheckTags(o.tags); err != nil {
+	if err := o.checkAsked(); err != nil {
 		return repository.Scope{}, err
 	}
-	scope := repository.Scope{Tags: o.tags}
+	scope := repository.Scope{Tags: pull.Options{Tags: o.tags, Everything: o.everything}.Asked()}
 	if o.hub == "" && o.profile == "" {
 		return scope, nil
 	}

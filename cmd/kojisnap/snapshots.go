@@ -118,6 +118,9 @@ func runShow(ctx context.Context, a *app, args []string) error {
 	return a.result(showResult{lineOf(snap), m}, func(w io.Writer) {
 		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)%s\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, output.Clean(m.KojiVersion), fromSource(m), m.Event,
 			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), output.Clean(m.CreatedBy))
+		if m.Scope.Everything {
+			fmt.Fprintln(w, "asked for everything")
+		}
 		if len(m.Scope.Asked) > 0 {
 			fmt.Fprintf(w, "asked for %s\n", output.Clean(strings.Join(m.Scope.Asked, " ")))
 		}

@@ -269,7 +269,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	case opt.Only == kojisnap.OnlyApply:
 		snap, err = repository.Latest(ctx, s, opt.Scope)
 	case s != nil && opt.Only == kojisnap.Whole:
-		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); errors.Is(err, repository.ErrNoSnapshot) {
+		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Asked()}); errors.Is(err, repository.ErrNoSnapshot) {
 			err = nil
 		}
 	}

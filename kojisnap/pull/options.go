@@ -8,6 +8,7 @@ import (
 
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/pull/pager"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagglob"
 )
 
@@ -24,11 +25,13 @@ const DefaultOverlap = 24 * time.Hour
 
 // Options say what to pull, and how.
 type Options struct {
-	Tags   []string      // names and patterns of tags, see package tagglob; what they inherit from is included
-	Builds []string      // builds besides the tags, by NVR or, in digits, by id
-	Event  int64         // E; 0: the last event before the hub's clock less Margin
-	Margin time.Duration // 0: DefaultMargin; negative: none
-	Full   bool          // ignore earlier snapshots and the state of an interrupted pull, and leave no such state
+	Tags   []string // names and patterns of tags, see package tagglob; what they inherit from is included
+	Builds []string // builds besides the tags, by NVR or, in digits, by id
+	// Everything asks for the whole catalogue, in the place of Tags and Builds.
+	Everything bool
+	Event      int64         // E; 0: the last event before the hub's clock less Margin
+	Margin     time.Duration // 0: DefaultMargin; negative: none
+	Full       bool          // ignore earlier snapshots and the state of an interrupted pull, and leave no such state
 	// Since asks for the history of the scope from this event on, so that each event from there to E can be
 	// asked for. SinceTime does so from the last event before that time, if Since is 0. With neither, the
 	// snapshot has what was revoked since its base or, without one, since the newest snapshots of the hub.
@@ -52,10 +55,31 @@ type Options struct {
 	Progress progress.Progress
 }
 
+// Asked returns what identifies the scope of a pull, as snapfile.Scope.AskedFor does.
+func (o Options) Asked() []string {
+	if o.Everything {
+		return []string{snapfile.AskedEverything}
+	}
+	return o.Tags
+}
+
+// CheckAsked refuses a pull that asks for nothing, or for everything and for single tags or builds.
+func CheckAsked(everything bool, tags, builds []string) error {
+	switch {
+	case everything && len(tags)+len(builds) > 0:
+		return fmt.Errorf("pull: everything, and single tags or builds")
+	case !everything && len(tags) == 0:
+		return fmt.Errorf("pull: no tag given")
+	case slices.Contains(tags, snapfile.AskedEverything):
+		return fmt.Errorf("pull: tag %q: that stands for the whole catalogue", snapfile.AskedEverything)
+	}
+	return nil
+}
+
 // complete returns the options with defaults for those that are not set.
 func (o Options) complete() (Options, tagglob.Set, error) {
-	if len(o.Tags) == 0 {
-		return o, tagglob.Set{}, fmt.Errorf("pull: no tag given")
+	if err := CheckAsked(o.Everything, o.Tags, o.Builds); err != nil {
+		return o, tagglob.Set{}, err
 	}
 	if o.Margin == 0 {
 		o.Margin = DefaultMargin
