@@ -16,6 +16,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/shard"
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
@@ -63,6 +64,9 @@ type CopyOptions struct {
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
 
+	// OnShard is called after each shard of CopyShards, with what became of it; err is not nil if something of it was kept back.
+	OnShard func(r shard.Outcome, err error)
+
 	maxShard int64       // bytes; 0: package shard's
 	notes    *storeNotes // nil: that the store does not take the ledger is an error
 
@@ -80,6 +84,8 @@ type CopyResult struct {
 	Held []hardlink.HeldError `json:"held,omitempty"`
 	// Undecided are the package filters that could not be evaluated. Their builds stay as they are.
 	Undecided []compose.Undecided `json:"undecided,omitempty"`
+	// Shards is what became of the shards, in a sync that copies all builds.
+	Shards *ShardsResult `json:"shards,omitempty"`
 }
 
 // WriteTo writes what a DryRun found: counts for each tag and arch, then a line for each action.
@@ -139,7 +145,8 @@ func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s sto
 	if err != nil {
 		return nil, err
 	}
-	engine, err := o.engine(ctx, saved)
+	elsewhere := o.elsewhere(ctx)
+	engine, err := o.engine(ctx, saved, elsewhere)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +158,9 @@ func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s sto
 	}
 	plan, undecided, err := compose.PlanFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
+		return nil, err
+	}
+	if plan, err = o.withoutShards(ctx, plan); err != nil {
 		return nil, err
 	}
 	r := &CopyResult{Snapshot: snap.ID, Undecided: undecided}
@@ -179,12 +189,13 @@ func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store
 	return err
 }
 
-// engine opens topdir and the sources. saved is hardlink.Options.Saved.
-func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (*hardlink.Engine, error) {
+// engine opens topdir and the sources. saved and elsewhere are hardlink.Options'.
+func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error), elsewhere func(string) bool) (*hardlink.Engine, error) {
 	opts, err := o.engineOptions(ctx, saved)
 	if err != nil {
 		return nil, err
 	}
+	opts.Elsewhere = elsewhere
 	return hardlink.New(opts)
 }
 

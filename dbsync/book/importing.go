@@ -70,3 +70,20 @@ func ReadImporting(ctx context.Context, q dbconn.Querier, mark *Mark) (*Importin
 	i.Started = i.Started.UTC()
 	return &i, err
 }
+
+// CheckWhole returns *ImportingError while a full import fills the database.
+func CheckWhole(ctx context.Context, q dbconn.Querier) error {
+	here, err := Identity(ctx, q)
+	if err != nil {
+		return err
+	}
+	m, err := FoundMark(ctx, q, here)
+	if err != nil {
+		return err
+	}
+	i, err := ReadImporting(ctx, q, m)
+	if err == nil && i != nil {
+		return &ImportingError{Database: here.Database, Importing: *i}
+	}
+	return err
+}

@@ -20,6 +20,8 @@
 package fullimport
 
 import (
+	"slices"
+
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
@@ -37,12 +39,20 @@ const checksums = "rpm_checksum"
 
 // Relations returns the relations that an import of a snapshot copies, in the catalogue's order.
 func Relations(l *loadtx.Load) (out []*relation.Relation) {
+	out = copiedRelations(l)
+	if rel := relation.Get(checksums); !l.Snap.Manifest.HasRelation(rel) {
+		out = slices.DeleteFunc(out, func(r *relation.Relation) bool { return r == rel })
+	}
+	return out
+}
+
+// copiedRelations returns those that the import of any snapshot may copy.
+func copiedRelations(l *loadtx.Load) (out []*relation.Relation) {
 	for _, name := range names {
 		out = append(out, relation.Get(name))
 	}
-	rel := relation.Get(checksums)
-	if _, there := l.Schema.Tables[checksums]; there && l.Snap.Manifest.HasRelation(rel) {
-		out = append(out, rel)
+	if _, there := l.Schema.Tables[checksums]; there {
+		out = append(out, relation.Get(checksums))
 	}
 	return out
 }
@@ -57,7 +67,7 @@ const placedVolume = "kojisnap.placed_volume"
 
 // tables names all tables whose indexes go: Koji's, and kojisnap's lists of their rows.
 func tables(l *loadtx.Load) (out []string) {
-	for _, r := range Relations(l) {
+	for _, r := range copiedRelations(l) {
 		out = append(out, table(l, r))
 		if kojidb.Keyed(r) {
 			out = append(out, book.PlacedKeys(r))

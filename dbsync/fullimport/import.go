@@ -92,7 +92,8 @@ func Join(ctx context.Context, l *loadtx.Load) (*Import, error) {
 	return im, im.read(ctx, l.Tx)
 }
 
-// read reads how far the import is, and the ids of names.
+// read reads how far the import is, and the ids of names. A session that worked on it before may have committed a step
+// after the transaction of Join began, so Run reads it once more.
 func (im *Import) read(ctx context.Context, tx pgx.Tx) (err error) {
 	rows, err := tx.Query(ctx, "SELECT relation, rows, kept FROM kojisnap.import_table")
 	if err != nil {
@@ -144,31 +145,22 @@ func Undo(ctx context.Context, l *loadtx.Load) error {
 	if err := dropObjects(ctx, l.Tx); err != nil {
 		return err
 	}
-	rows, err := l.Tx.Query(ctx, "SELECT relation FROM kojisnap.import_table")
-	if err != nil {
-		return err
-	}
-	in, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range in {
-		r := relation.Get(name)
+	for _, r := range copiedRelations(l) {
 		if err := empty(ctx, l.Tx, table(l, r), r, l.Mark.Floor); err != nil {
 			return err
 		}
-		sql := sqltext.Expand("DELETE FROM kojisnap.placed WHERE relation = {r}", "r", sqltext.QuoteLiteral(name))
+		sql := sqltext.Expand("DELETE FROM kojisnap.placed WHERE relation = {r}", "r", sqltext.QuoteLiteral(r.Name))
 		switch {
 		case kojidb.Keyed(r):
 			sql = "TRUNCATE " + book.PlacedKeys(r)
-		case name == "build":
+		case r.Name == "build":
 			sql += "; TRUNCATE " + placedVolume
 		}
 		if _, err := l.Tx.Exec(ctx, sql); err != nil {
 			return err
 		}
 	}
-	_, err = l.Tx.Exec(ctx, "DELETE FROM kojisnap.import_table")
+	_, err := l.Tx.Exec(ctx, "DELETE FROM kojisnap.import_table")
 	return err
 }
 

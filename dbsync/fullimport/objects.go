@@ -72,25 +72,18 @@ func readObjects(ctx context.Context, tx pgx.Tx) ([]object, error) {
 	})
 }
 
-// dropObjects drops the recorded objects that are there.
+// dropObjects drops the recorded objects, whichever are there: a session that was broken off may have made one since
+// this transaction began to look.
 func dropObjects(ctx context.Context, tx pgx.Tx) error {
 	all, err := readObjects(ctx, tx)
 	if err != nil {
 		return err
 	}
-	onIndex := map[string]bool{} // indexes that go with their constraint
-	for _, o := range all {
-		onIndex[o.Table+" "+o.Name] = onIndex[o.Table+" "+o.Name] || o.Kind == constraint && o.Done
-	}
-	for i := len(all) - 1; i >= 0; i-- {
+	for i := len(all) - 1; i >= 0; i-- { // constraints before their indexes
 		o := all[i]
 		sql := sqltext.Expand("ALTER TABLE {t} DROP CONSTRAINT IF EXISTS {n}", "t", o.Table, "n", sqltext.QuoteIdent(o.Name))
-		switch {
-		case o.Kind == foreign: // it may be there though it was not validated
-		case !o.Done || o.Kind == index && onIndex[o.Table+" "+o.Name]:
-			continue
-		case o.Kind == index:
-			sql = "DROP INDEX " + o.indexName()
+		if o.Kind == index {
+			sql = "DROP INDEX IF EXISTS " + o.indexName()
 		}
 		if _, err := tx.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("drop %s %q of %s: %w", o.Kind, o.Name, o.Table, err)

@@ -21,6 +21,9 @@ import (
 // Run copies the relations that are not in yet, and makes indexes and foreign keys again. It works in sessions of its
 // own. What it has done stays, if it ends with an error.
 func (im *Import) Run(ctx context.Context) error {
+	if err := im.readAgain(ctx); err != nil {
+		return err
+	}
 	show := progress.OrDiscard(im.Progress)
 	var rows, objects int64
 	for _, r := range im.relations {
@@ -37,7 +40,7 @@ func (im *Import) Run(ctx context.Context) error {
 	defer copying.End()
 	making := show.Begin("index", objects)
 	defer making.End()
-	p := &plan{im: im, read: copying.Add, made: func() { making.Add(1) }}
+	p := &plan{im: im, read: copying.Add, made: func() { making.Add(1) }, planned: map[int]bool{}}
 	sessions := im.Sessions
 	if sessions < 1 {
 		sessions = DefaultSessions
@@ -49,12 +52,29 @@ func (im *Import) Run(ctx context.Context) error {
 	return dbconn.Classify(err)
 }
 
+// readAgain reads how far the import is, now that no other session works on it.
+func (im *Import) readAgain(ctx context.Context) error {
+	conn, err := im.connect(ctx)
+	if err != nil {
+		return dbconn.Classify(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return dbconn.Classify(im.step(ctx, conn, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, "SELECT dropped FROM kojisnap.import").Scan(&im.dropped); err != nil {
+			return err
+		}
+		return im.read(ctx, tx)
+	}))
+}
+
 // plan makes the tasks of an import. What is done already makes none.
 type plan struct {
 	im   *Import
 	read func(int64)
 	made func()
 	all  []*task
+
+	planned map[int]bool // indexes, by their number
 }
 
 // add appends a task.
@@ -104,6 +124,12 @@ func (p *plan) tasks() []*task {
 			indexed = append(indexed, made...)
 		}
 	}
+	// The table of a relation that the snapshot does not have.
+	for i := range im.objects {
+		if o := &im.objects[i]; o.Kind == index && !o.Done && !p.planned[o.ID] {
+			indexed = append(indexed, p.add(0, first, func(ctx context.Context, conn *pgx.Conn) error { return im.make(ctx, conn, o, p.made) }))
+		}
+	}
 	p.add(0, hashed, func(ctx context.Context, conn *pgx.Conn) error { return im.analyze(ctx, conn, "kojisnap.placed") })
 	p.foreign(indexed, looked)
 	return p.all
@@ -131,6 +157,7 @@ func (p *plan) indexes(table string, size int64, needs []*task) []*task {
 	for i := range p.im.objects {
 		o := &p.im.objects[i]
 		if o.Kind == index && !o.Done && sameTable(o.Table, table) {
+			p.planned[o.ID] = true
 			out = append(out, p.add(size, needs, func(ctx context.Context, conn *pgx.Conn) error { return p.im.make(ctx, conn, o, p.made) }))
 		}
 	}
