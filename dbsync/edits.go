@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -20,24 +21,12 @@ import (
 // ks_deferred.
 type edits struct{ *attempt }
 
-// hashed are the columns whose hash kojisnap.placed keeps: those that staging could edit. A build's volume is
-// compared apart, see kojisnap.placed_volume.
-func (a *attempt) hashed(r *relation.Relation) []string {
-	var out []string
-	for _, c := range a.Schema.Columns(r)[1:] {
-		if c.Name != "volume_id" {
-			out = append(out, c.Name)
-		}
-	}
-	return out
-}
-
 // writtenColumns are the columns that the stored hashes of a relation were made of. They differ from hashed if
 // the schema was upgraded since.
 func (e *edits) writtenColumns(ctx context.Context, r *relation.Relation) (cols []string, err error) {
 	err = e.Tx.QueryRow(ctx, "SELECT columns FROM kojisnap.placed_columns WHERE relation = $1", r.Name).Scan(&cols)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return e.hashed(r), nil
+		return e.Hashed(r), nil
 	}
 	return cols, err
 }
@@ -57,14 +46,14 @@ func (e *edits) findEdits(ctx context.Context) error {
 		own := !r.Named() && r.Name != "build" && !e.Mark.Adopted
 		if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_edited SELECT {r}, t.{id} FROM {t} t
 			LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE coalesce({hash} <> p.hash, {own})`,
-			"id", id, "hash", hashOf("t", cols), "own", fmt.Sprint(own)); err != nil {
+			"id", id, "hash", loadtx.HashOf("t", cols), "own", fmt.Sprint(own)); err != nil {
 			return err
 		}
-		now := e.hashed(r)
+		now := e.Hashed(r)
 		if !slices.Equal(cols, now) {
 			if _, err := e.ExecSQL(ctx, r, `UPDATE kojisnap.placed p SET hash = {hash} FROM {t} t
 				WHERE p.relation = {r} AND p.id = t.{id} AND NOT EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = p.id)`,
-				"id", id, "hash", hashOf("t", now)); err != nil {
+				"id", id, "hash", loadtx.HashOf("t", now)); err != nil {
 				return err
 			}
 		}
@@ -111,23 +100,8 @@ func (e *edits) recordWritten(ctx context.Context, r *relation.Relation) error {
 	_, err := e.ExecSQL(ctx, r, `INSERT INTO kojisnap.placed AS p (relation, id, hash)
 		SELECT {r}, t.{id}, {hash} FROM {t} t WHERE t.{id} IN (SELECT {id} FROM {s} UNION ALL SELECT id FROM ks_parked WHERE relation = {r})
 		ON CONFLICT (relation, id) DO UPDATE SET hash = excluded.hash WHERE p.hash <> excluded.hash`,
-		"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", hashOf("t", e.hashed(r)))
+		"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", loadtx.HashOf("t", e.Hashed(r)))
 	return err
-}
-
-// hashOf is the hash that kojisnap.placed keeps of a row's columns. It depends on the DateStyle, which dbconn
-// sets in each transaction. It does not depend on whether columns of times have a time zone, which they have
-// since Koji 1.22.
-func hashOf(alias string, cols []string) string {
-	exprs := make([]string, len(cols))
-	build := relation.Get("build") // of the relations that have hashes only this one has times
-	for i, name := range cols {
-		exprs[i] = alias + "." + sqltext.QuoteIdent(name)
-		if at := build.Index(name); at >= 0 && build.Columns[at].Type == relation.Time {
-			exprs[i] += "::timestamptz AT TIME ZONE 'UTC'"
-		}
-	}
-	return "md5(ROW(" + sqltext.Join(exprs) + ")::text)::uuid"
 }
 
 // tellEdits reports the edits of staging that no other step came across, as the snapshot does not have the row

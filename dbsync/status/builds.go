@@ -16,6 +16,9 @@ import (
 // with how, as far as Koji's tables tell: deleted, reset, built again or promoted.
 func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (builds map[int64]string, err error) {
 	err = dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
+		if err := book.CheckWhole(ctx, tx); err != nil {
+			return err
+		}
 		decided, err := ReadDecidedBuilds(ctx, tx)
 		builds = HowDecided(decided)
 		return err

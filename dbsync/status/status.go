@@ -17,7 +17,9 @@ import (
 // Status is what a staging database holds, and how it got there.
 type Status struct {
 	Mark book.Mark `json:"mark"`
-	Now  time.Time `json:"now"` // by the database's clock, as all times of runs
+	// Importing is the full import that fills the database; all else is then what was before it.
+	Importing *book.Importing `json:"importing,omitempty"`
+	Now       time.Time       `json:"now"` // by the database's clock, as all times of runs
 	// Event is the event to pin calls at: the lowest that one of the tags of the newest scope holds, 0
 	// before the first load. EventTime is production's.
 	Event     int64     `json:"event"`
@@ -98,11 +100,14 @@ func Read(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 }
 
 func readStatus(ctx context.Context, tx pgx.Tx) (*Status, error) {
-	mark, err := book.ReadMark(ctx, tx)
+	mark, err := book.ReadAnyMark(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
 	s := &Status{Mark: *mark}
+	if s.Importing, err = book.ReadImporting(ctx, tx, mark); err != nil {
+		return nil, err
+	}
 	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&s.Now); err != nil {
 		return nil, err
 	}

@@ -80,6 +80,7 @@ func (w *world) run(t testing.TB, ctx context.Context, image string) (map[string
 // TestContainer: what a trial finds inside real containers, as another user, and what it leaves on this machine.
 func TestContainer(t *testing.T) {
 	program := programOf(t)
+	complete := insidetest.Make(t, insidetest.Image{Release: "42"})
 	right := func(t *testing.T, engine, image string) {
 		w := newWorld(t, program)
 		w.options.Engine = engine
@@ -118,7 +119,7 @@ func TestContainer(t *testing.T) {
 		}
 	}
 	t.Run("right", func(t *testing.T) {
-		right(t, inside.Docker, insidetest.Make(t, insidetest.Image{Release: "42"}))
+		right(t, inside.Docker, complete)
 	})
 	t.Run("podman", func(t *testing.T) {
 		insidetest.Podman(t)
@@ -127,7 +128,7 @@ func TestContainer(t *testing.T) {
 	t.Run("two mounts", func(t *testing.T) {
 		w := newWorld(t, program)
 		w.mounts = []inside.Mount{{Path: filepath.Join(w.top, "packages"), ReadOnly: true}, {Path: w.job.Dir}}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
 		if s := trial.Count(steps[trial.StepTrial].Repos); s.Linked != 0 || s.Copied != 4 {
 			t.Errorf("trial %+v", s)
@@ -155,7 +156,7 @@ func TestContainer(t *testing.T) {
 		body[len(body)-1] ^= 1
 		must(t, os.WriteFile(bad, body, 0o644))
 		w.job.Run = []string{"/bin/sh", "-c", "echo one; echo it broke >&2; exit 7"}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
 		if s := steps[trial.StepDigests]; len(s.Bad) != 1 || !strings.Contains(s.Bad[0], filepath.Base(bad)) {
 			t.Errorf("rpm -K %+v", s)

@@ -236,7 +236,7 @@ func Program(t testing.TB) string {
 	build.Lock()
 	defer build.Unlock()
 	path := filepath.Join(t.TempDir(), "kojisnap")
-	cmd := exec.Command("go", "build", "-o", path, "kojisnap/cmd/kojisnap")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "kojisnap/cmd/kojisnap")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
