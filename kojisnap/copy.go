@@ -46,9 +46,10 @@ type CopyOptions struct {
 	BwLimit        int64    // bytes a second of all sources together; 0: no limit
 	// SourceLimits are bytes a second of single sources, by their names in Sources.
 	SourceLimits map[string]int64
-	Audit        bool // look at all files, not only at those that the ledger does not have; rebuild a damaged ledger
-	Digest       bool // also read files that are there already; implies Audit
-	Repair       bool // copy again what Audit or Digest find damaged, if a copy made it
+	Requests     float64 // files a second of each source; 0: no limit
+	Audit        bool    // look at all files, not only at those that the ledger does not have; rebuild a damaged ledger
+	Digest       bool    // also read files that are there already; implies Audit
+	Repair       bool    // copy again what Audit or Digest find damaged, if a copy made it
 	// Suspects are files below Topdir that verify found missing or damaged. They are copied again.
 	Suspects []string
 	// NewTopdir accepts an empty topdir although the store or the database knows of copies; otherwise it is
@@ -216,10 +217,18 @@ func (o CopyOptions) engineOptions(ctx context.Context, saved func(context.Conte
 		level = hardlink.VerifyDigest
 	}
 	return hardlink.Options{
-		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource || clone.OnRecord(o.Topdir, readOnly), Unmounted: o.Unmounted, ReadOnly: readOnly, Clone: shown, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
+		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource || clone.OnRecord(o.Topdir, readOnly), Unmounted: o.Unmounted, ReadOnly: readOnly, Clone: shown, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits, SourceRequests: o.sourceRequests(),
 		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
 	}, nil
+}
+
+func (o CopyOptions) sourceRequests() map[string]float64 {
+	limits := map[string]float64{}
+	for _, name := range o.Sources {
+		limits[name] = o.Requests
+	}
+	return limits
 }
 
 // openSource opens production's tree in a bucket. URLs have the same form as those of a store.
