@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/shard"
 	"kojisnap/kojisnap"
@@ -22,26 +23,26 @@ func (o *copyFlags) part() (shard.Part, error) {
 		given bool
 	}{{"--shard", o.shard != ""}, {"--status", o.status}} {
 		if f.given && !all {
-			return shard.Part{}, usagef("%s: this is about --builds all", f.name)
+			return shard.Part{}, exit.Usagef("%s: this is about --builds all", f.name)
 		}
 	}
 	if all && o.list0 {
-		return shard.Part{}, usagef("--list0 and --builds all: --list0 lists what composes of tags need")
+		return shard.Part{}, exit.Usagef("--list0 and --builds all: --list0 lists what composes of tags need")
 	}
 	if o.shard == "" {
 		return shard.Part{}, nil
 	}
 	part, err := shard.ParsePart(o.shard)
 	if err != nil {
-		return part, usagef("--shard %w", err)
+		return part, exit.Usagef("--shard %w", err)
 	}
 	return part, nil
 }
 
 // runShards copies all builds, or tells how far that is.
 func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapshot, s store.Store, opt kojisnap.CopyOptions, part shard.Part) error {
-	say := reporter{a}
-	opt.OnShard = func(r shard.Outcome, err error) { say.tellShard(r) }
+	say := a.teller()
+	opt.OnShard = func(r shard.Outcome, err error) { a.tellShard(r) }
 	var r *kojisnap.ShardsResult
 	var incomplete error
 	if o.status {
@@ -72,26 +73,26 @@ func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapsh
 	}
 	var err error
 	if errors.As(incomplete, &left) {
-		err = say.tellLeftOut(left)
+		err = say.LeftOut(left)
 	}
 	if notDone != nil {
-		a.complain(notDone.Error())
-		err = together(err, notReadyError{quietError{notDone}})
+		say.Complain(notDone.Error())
+		err = exit.Together(err, exit.AsNotReady(exit.Reported(notDone)))
 	}
 	if err == nil && a.dryRun && r.Make.Files > 0 {
-		return pending()
+		return exit.Pending()
 	}
 	return err
 }
 
 // tellShard logs what became of a shard.
-func (a reporter) tellShard(r shard.Outcome) {
+func (a *app) tellShard(r shard.Outcome) {
 	if r.Skipped {
 		a.log.Debug("this shard was done before, and its rows are the same", "shard", r.Shard)
 		return
 	}
 	a.log.Info("shard", "shard", r.Shard, "done", r.Done, "builds_left", r.LeftAll, "moved_here", r.Moved)
-	a.tellCopy(&kojisnap.CopyResult{Actions: r.Actions, Report: r.Report})
+	a.teller().Copy(&kojisnap.CopyResult{Actions: r.Actions, Report: r.Report})
 }
 
 // showShards prints a line for each shard that is not whole, and one about all.
