@@ -46,7 +46,9 @@ func (b *baseline) findBase(ctx context.Context) error {
 		return err
 	}
 	base, err := b.opt.Base(ctx, id)
-	if err == nil && len(base.Manifest.Scope.All) != len(tags) {
+	// What was loaded of everything is either everything, as this load then is by its columns, or some tags of it.
+	everything := err == nil && base.Manifest.Scope.Everything
+	if err == nil && (len(base.Manifest.Scope.All) != len(tags) || everything) && !(everything && b.Snap.Manifest.Scope.Everything) {
 		if b.opt.Narrow == nil {
 			return nil
 		}
@@ -69,11 +71,14 @@ func (b *baseline) findBase(ctx context.Context) error {
 	return nil
 }
 
-// columns returns a hash of the columns that this load writes and of which of them may be NULL. If the last
-// load had another hash, staging's tables or production's hub were upgraded, and rows must be compared again
+// columns returns a hash of the columns that this load writes, of which of them may be NULL, and of whether it is of
+// everything. If the last load had another hash, it was of other rows, staging's tables or production's hub were upgraded, and rows must be compared again
 // although production did not change them.
 func (a *attempt) columns() string {
 	h := sha256.New()
+	if a.Snap.Manifest.Scope.Everything {
+		fmt.Fprintln(h, "everything")
+	}
 	for _, r := range relation.All() {
 		for _, name := range a.Given(r) {
 			c, _ := a.Schema.Column(r.Name, name)

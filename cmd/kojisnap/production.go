@@ -68,8 +68,8 @@ var ofHub = []string{"sweep", "max-rate", "serverca", "contact"}
 func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) {
 	from, what := "from-db", "a database"
 	switch {
-	case o.fromDB == "" && o.fromDump == "" && o.everything:
-		return nil, exit.Usagef("--everything reads a database or a dump: give --from-db or --from-dump")
+	case o.fromDB == "" && o.fromDump == "" && o.everything && o.maxRate == 0:
+		return nil, exit.Usagef("--everything would ask the hub for all its builds and rpms, page by page, for hours: give --max-rate N, the requests a second that it may send; or read --from-db or --from-dump")
 	case o.fromDB == "" && o.fromDump == "":
 		return nil, nil
 	case o.fromDB != "" && o.fromDump != "":

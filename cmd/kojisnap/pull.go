@@ -64,8 +64,9 @@ the margin. With -v pull names tables that it does not know; --json tells what b
 
 With --everything a snapshot has the whole catalogue: all tags with all that is tagged, all complete builds with their
 rpms, signatures and archives, all packages and targets, and of users those that these name. It serves every
-environment: load --tag takes of it what a pull of these tags would have. It is read from a database or a dump, by
-one scan of each table.
+environment: load --tag takes of it what a pull of these tags would have. A database or a dump gives it by one scan of
+each table. A hub needs hours: it lists all builds, rpms, signatures and archives page by page. So it is asked only with
+--max-rate. Later pulls with --everything ask a hub for what changed, as other pulls do.
 
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
@@ -79,6 +80,7 @@ kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-db 'host=repli
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --tag f42
 ssh db pg_dump -Fc koji | kojisnap pull -c stg.toml --from-dump -
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --everything --store /srv/catalogue
+kojisnap pull --hub https://koji.example.com/kojihub --everything --max-rate 2 --store /srv/catalogue
 kojisnap pull -c stg.toml --dry-run
 kojisnap pull -c stg.toml --since 2026-11-01
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
@@ -127,7 +129,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.tags, "tag", nil, "read `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable")
 	fs.BoolVar(&o.contentTags, "content-tags", true, "also read the tags that have the rpms of module builds in these tags")
 	fs.Var(&o.builds, "build", "read the build `NVR|ID`, too; repeatable")
-	fs.BoolVar(&o.everything, "everything", false, "read the whole catalogue, all tags and all complete builds, in the place of --tag and --build; with --from-db or --from-dump")
+	fs.BoolVar(&o.everything, "everything", false, "read the whole catalogue, all tags and all complete builds, in the place of --tag and --build; from a hub only with --max-rate")
 	fs.Int64Var(&o.event, "event", 0, "read at `EVENT` (default: the last one before the margin)")
 	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "read at an event this `TIME` before the clock of the hub or the database: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "ignore earlier snapshots")

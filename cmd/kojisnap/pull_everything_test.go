@@ -48,7 +48,7 @@ func TestPullEverythingRefused(t *testing.T) {
 		{"--from-db " + dsn + " --tag f42", "--everything and --tag f42"},
 		{"--from-db " + dsn + " --build 36", "--everything and --build 36"},
 		{"--from-db " + dsn + " --content-tags=false", "--content-tags=false"},
-		{"", "give --from-db or --from-dump"},
+		{"", "give --max-rate N"},
 	} {
 		_, errs, code := kojisnapRun(t, append(args, strings.Fields(test.args)...)...)
 		if code != exit.Usage || !strings.Contains(errs, test.says) || len(lines(errs)) != 1 {

@@ -57,14 +57,16 @@ func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.
 }
 
 // ToIDs returns the snapshot of only the tags with these ids, whatever they inherit: it is for tags that an
-// earlier To found. If these are all tags of the snapshot, it returns the snapshot itself.
+// earlier To found. If these are all tags of the snapshot, it returns the snapshot itself, unless that is one of
+// everything, which has more than the tags' rows.
 func ToIDs(ctx context.Context, snap *snapfile.Snapshot, ids []int64) (*snapfile.Snapshot, error) {
 	in := idset.Of(ids)
 	scope := snap.Manifest.Scope
 	scope.All = slices.DeleteFunc(slices.Clone(scope.All), func(t snapfile.Tag) bool { return !in.Has(t.ID) })
-	if len(scope.All) == len(snap.Manifest.Scope.All) {
+	if len(scope.All) == len(snap.Manifest.Scope.All) && !scope.Everything {
 		return snap, nil
 	}
+	scope.Everything = false
 	return narrowTo(ctx, snap, scope)
 }
 

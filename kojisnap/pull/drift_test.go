@@ -58,6 +58,9 @@ func (w *changingHub) note(did string) {
 			continue
 		}
 		build := w.buildID(m[1])
+		if w.everything && kind.differ[0] == "build.state" { // it is in everything no more
+			w.stale.add(build, "all", did)
+		}
 		for _, what := range kind.differ {
 			w.stale.add(build, what, did)
 		}
@@ -165,7 +168,7 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 		// A very long list is left to the sweep (askCompleted).
 		told = told || stands(b) && completed <= 100
 		swept := number(id)%againSweep == int64(m.Chain)%againSweep
-		if swept || !known[id] || tagged && told {
+		if swept || !known[id] || (tagged || w.everything) && told {
 			delete(w.stale, id)
 		}
 	}

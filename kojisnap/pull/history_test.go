@@ -204,7 +204,7 @@ func TestPullHistoryByDate(t *testing.T) {
 
 // TestPullHistoryAgain is TestPullAgain with history.
 func TestPullHistoryAgain(t *testing.T) {
-	seedtest.Each(t, []uint64{55, 58}, func(t *testing.T, seed uint64) { testPullAgain(t, seed, 200+int64(seed)) })
+	seedtest.Each(t, []uint64{55, 58}, func(t *testing.T, seed uint64) { testPullAgain(t, seed, 200+int64(seed), false) })
 }
 
 // some returns rows, possibly none.

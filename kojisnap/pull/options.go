@@ -49,7 +49,8 @@ type Options struct {
 	// Deadline limits the time of the whole pull; 0: no limit. The error is then a context.DeadlineExceeded.
 	Deadline time.Duration
 
-	pager pager.Options // for tests
+	pager       pager.Options // for tests
+	mostChanged int64         // for tests: the constant, if not 0
 
 	Log      *slog.Logger
 	Progress progress.Progress

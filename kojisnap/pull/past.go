@@ -136,7 +136,7 @@ func (h historyReader) readExternalRepos(ctx context.Context, t task) error {
 	referred := checkpoint.Digest(wanted.List())
 	err := h.history(ctx, t, "external repos "+referred, "external_repo_config", nil, func(r hub.Value) bool {
 		id, ok := r.Field("external_repo_id").Int()
-		return h.builder.Refers("external_repo", id) || !ok
+		return h.opt.Everything || h.builder.Refers("external_repo", id) || !ok
 	})
 	if err != nil {
 		return err

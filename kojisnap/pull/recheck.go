@@ -143,7 +143,7 @@ func (b buildReader) recheckTagging(ctx context.Context, ids []int64) ([]int64, 
 		if still[i] != taggingUnknown {
 			b.inc.recheck.Add(id)
 		}
-		if still[i] != taggingGone || b.Named.Has(id) {
+		if still[i] != taggingGone || b.Named.Has(id) || b.complete.has(id) {
 			tagged = append(tagged, id)
 			continue
 		}

@@ -39,6 +39,7 @@ type run struct {
 	repoArches map[string][]byte // of external repos, for hubs whose history does not show them
 	drafts     drafts
 	recheck    lockedSet // builds whose taggings may be gone
+	complete   lockedSet // of these, those that everything has whether they are tagged or not
 	holes      holes
 	before     earlier // where skipped rows are looked for
 }

@@ -9,7 +9,12 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/sourcetest"
+	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/repository"
 )
 
 // everythingOptions ask for everything.
@@ -112,5 +117,68 @@ func TestEverythingAgain(t *testing.T) {
 	r, third := sourcetest.PullSource(t, open(t, dsn, 2), s, everythingOptions(419))
 	if !r.Existing || len(third.Manifest.Scope.All) != len(there) {
 		t.Errorf("a pull without news made %s with %d tags, existing %v", third.ID, len(third.Manifest.Scope.All), r.Existing)
+	}
+}
+
+// TestEverythingNarrowed: of everything, narrowed to tags, there is what a pull of these tags has.
+func TestEverythingNarrowed(t *testing.T) {
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := generate.AddContentTag(rows); err != nil {
+		t.Fatal(err)
+	}
+	dsn := dbtest.Fresh(t)
+	sourcetest.Fill(t, dsn, rows)
+	sourcetest.Hash(t, dsn)
+	src := open(t, dsn, 3)
+	for _, since := range []int64{0, 100} {
+		o := everythingOptions(0)
+		o.Margin, o.Since = -1, since
+		_, whole := sourcetest.PullSource(t, src, sourcetest.Store(t), o)
+		asked := [][]string{{"*"}, {"f42*", "!f42-infra"}, {"f42-compose", "f43"}, {"no such tag"}, {"f42-nothing*"}}
+		for i, tag := range whole.Manifest.Scope.All {
+			if since == 0 || i%4 == 0 {
+				asked = append(asked, []string{tag.Name})
+			}
+		}
+		content := 0
+		for _, tags := range asked {
+			o := o
+			o.Everything, o.Tags = false, tags
+			s := sourcetest.Store(t)
+			r, failed := dbsource.Pull(t.Context(), src, s, o)
+			got, err := narrow.To(t.Context(), whole, tags)
+			if failed != nil {
+				if err == nil || !strings.Contains(err.Error(), "it was pulled for everything") {
+					t.Errorf("%q: %v, the source says %v", tags, err, failed)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%q: %v", tags, err)
+				continue
+			}
+			want, err := repository.Open(t.Context(), s, r.Snapshot)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content += len(want.Manifest.Scope.Content)
+			if a, b := fmt.Sprintf("%+v", got.Manifest.Scope), fmt.Sprintf("%+v", want.Manifest.Scope); a != b {
+				t.Errorf("%q: scope\n%s, want\n%s", tags, a, b)
+			}
+			for _, rel := range slices.Concat(relation.All(), relation.Optional()) {
+				for _, revoked := range []bool{false, true} {
+					a, b := sourcetest.Rows(t, got, rel.Name, revoked), sourcetest.Rows(t, want, rel.Name, revoked)
+					if !slices.Equal(a, b) {
+						t.Errorf("%q, %s (revoked: %v): %d rows, want %d", tags, rel.Name, revoked, len(a), len(b))
+					}
+				}
+			}
+		}
+		if content == 0 {
+			t.Error("no module was compared")
+		}
 	}
 }
