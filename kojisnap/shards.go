@@ -27,14 +27,15 @@ type ShardsResult struct {
 	Snapshot string `json:"snapshot"`
 	Part     string `json:"part,omitempty"` // I/N, if these are the shards of one worker
 	// Everything: the snapshot has all builds of production. Otherwise all builds of the snapshot were meant.
-	Everything bool           `json:"everything"`
-	Builds     int            `json:"builds"`
-	Plan       ShardsSum      `json:"plan"`
-	Have       ShardsSum      `json:"have"`
-	Done       int            `json:"done"`             // shards that are whole
-	Locked     []string       `json:"locked,omitempty"` // shards that other processes work on
-	Left       []string       `json:"left,omitempty"`   // shards that are not whole
-	Shards     []shard.Result `json:"shards"`
+	Everything bool            `json:"everything"`
+	Builds     int             `json:"builds"`
+	Plan       ShardsSum       `json:"plan"`
+	Have       ShardsSum       `json:"have"`
+	Make       shard.Work      `json:"make,omitzero"`    // what is to be made, of a dry run
+	Done       int             `json:"done"`             // shards that are whole
+	Locked     []string        `json:"locked,omitempty"` // shards that other processes work on
+	Left       []string        `json:"left,omitempty"`   // shards that are not whole
+	Shards     []shard.Outcome `json:"shards"`
 	// Held is what was kept back, each thing once. All else was done.
 	Held []hardlink.HeldError `json:"held,omitempty"`
 }
@@ -155,7 +156,7 @@ func NewShardCopier(ctx context.Context, plan *shard.Plan, s store.Store, o Copy
 }
 
 // Copy copies one shard; see shard.Plan.Copy.
-func (c *ShardCopier) Copy(ctx context.Context, id string) (shard.Result, error) {
+func (c *ShardCopier) Copy(ctx context.Context, id string) (shard.Outcome, error) {
 	r, err := c.plan.Copy(ctx, id, c.opts)
 	if c.s != nil && !c.o.DryRun && !r.Skipped && !errors.Is(err, lockfile.ErrLocked) {
 		// Also after an error: the builds that could be made are there.
@@ -186,12 +187,16 @@ func CopyShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o C
 	var left []error
 	for _, info := range plan.Of(part) {
 		one, err := c.Copy(ctx, info.ID)
-		if errors.Is(err, lockfile.ErrLocked) {
+		if errors.As(err, new(*ledger.ShardLockedError)) {
 			r.Locked = append(r.Locked, info.ID)
 			if one, err = plan.Status(info.ID, c.opts.Decided, o.Topdir); err != nil {
 				return r, err
 			}
 		}
+		if o.OnShard != nil {
+			o.OnShard(one, err)
+		}
+		one.Actions = hardlink.Actions{} // they may be large
 		r.add(one)
 		var out *hardlink.LeftOutError
 		switch {
@@ -203,6 +208,33 @@ func CopyShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o C
 		}
 	}
 	return r, r.verdict(left, o.DryRun)
+}
+
+// copyWithShards is Copy for a sync: if all builds are wanted, it copies them by shards first. That shards are not whole is no error: others
+// may work on them, and what was kept back is one.
+func copyWithShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
+	if o.Builds != compose.BuildsAll {
+		return Copy(ctx, snap, s, o)
+	}
+	shards, err := CopyShards(ctx, snap, s, o, shard.Part{})
+	var left, more *hardlink.LeftOutError
+	if err != nil && !errors.As(err, new(*NotDoneError)) && !Incomplete(err) {
+		return nil, err
+	}
+	errors.As(err, &left)
+	r, err := Copy(ctx, snap, s, o)
+	if r == nil || err != nil && !errors.As(err, &more) {
+		return r, err
+	}
+	r.Shards = shards
+	if left == nil {
+		return r, err
+	}
+	if more != nil {
+		left = &hardlink.LeftOutError{Errs: slices.Concat(left.Errs, more.Errs)}
+	}
+	r.Held = left.Held()
+	return r, left
 }
 
 // ShardsStatus says what is done of the shards of a part, by their ledgers. The error is a *NotDoneError if some are not whole.
@@ -234,7 +266,7 @@ func ShardsStatus(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o
 }
 
 func newShardsResult(plan *shard.Plan, part shard.Part) *ShardsResult {
-	r := &ShardsResult{Snapshot: plan.Snapshot, Everything: plan.Everything, Shards: []shard.Result{}}
+	r := &ShardsResult{Snapshot: plan.Snapshot, Everything: plan.Everything, Shards: []shard.Outcome{}}
 	if part.N > 0 {
 		r.Part = part.String()
 	}
@@ -251,9 +283,11 @@ func (s *ShardsSum) add(sum shard.Sum) {
 	s.Bytes += sum.Bytes
 }
 
-func (r *ShardsResult) add(one shard.Result) {
+func (r *ShardsResult) add(one shard.Outcome) {
 	r.Shards = append(r.Shards, one)
 	r.Have.add(one.Have)
+	r.Make.Files += one.Make.Files
+	r.Make.Bytes += one.Make.Bytes
 	if one.Done {
 		r.Done++
 	} else {

@@ -87,6 +87,16 @@ signature headers that nobody needs. The tree that is carried then is a source, 
 may have any part of production's tree, and is never taken for the read-only volume. Without --topdir the ledger in
 the store says what staging has.
 
+--builds all copies every complete build of the snapshot, whole, whatever --tag and --arch say: files that the database knows, checked by their
+digests, and all others of a build's directory (logs, metadata.json), by size and time. Nothing else of production's tree
+is copied. It works by shards, blocks of 4096 builds by id, each at most 500 GB. The first run plans: it reads the snapshot once,
+and writes the rows of each shard below topdir, in .kojisnap/plans. --shard I/N does the part of worker I of N, each with topdir
+at hand, on as many hosts as there are. A shard is done when its ledger, in .kojisnap/ledger.d, has all of its plan; such a shard
+costs nothing in later runs while production's rows of it stay the same. If shards are not done in the end, each is named, and
+the exit code is 3; --status tells the same without copying. A shard that another process works on is passed over. Builds that a
+copy of tags made before move to the shards' ledgers, and get what they lack. Of --sigkey, signed copies that production has pruned
+are made. A copy of tags leaves builds alone that shards have.
+
 --dry-run prints for each tag and arch how many files and bytes are planned, exist already, and would be made in
 which way, then a line for each action. With --json it prints the same as "summary" and "actions": for each
 build the directory at the source and below topdir, for each file its path in it, how it would be made, and its
@@ -97,6 +107,8 @@ kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
 kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
 kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest
+kojisnap copy -c stg.toml --builds all --shard 1/4
+kojisnap copy -c stg.toml --builds all --status
 kojisnap copy -c stg.toml --repair
 kojisnap copy -c stg.toml --list0 | rsync -a -0 --files-from=- --ignore-missing-args production:/mnt/koji/ /srv/carried/
 kojisnap copy -c stg.toml --source file:///srv/carried`,
@@ -104,6 +116,8 @@ kojisnap copy -c stg.toml --source file:///srv/carried`,
 		var o copyFlags
 		f.Section("copy", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
+			fs.StringVar(&o.shard, "shard", "", "with --builds all, do the part of worker I of N, as `I/N`; the parts of N workers are all (default: do all)")
+			fs.BoolVar(&o.status, "status", false, "with --builds all, tell which shards are whole, and copy nothing")
 			fs.BoolVar(&o.list0, "list0", false, "print, each with a NUL at its end, the paths below production's topdir that a copy needs, and copy nothing")
 		})
 		return o.run
@@ -161,7 +175,8 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit, repair, newTopdir bool
-	list0                    bool
+	list0, status            bool
+	shard                    string
 	bwlimit                  config.Limits
 }
 
@@ -174,7 +189,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	flags.AddSnapshot(fs, &o.snapshot)
 	flags.AddVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
-	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags to copy")
+	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none", "all"), "builds", "which builds of the tags to copy; all: whole, every build of the snapshot, by shards")
 	fs.IntVar(&o.jobs, "jobs", 0, "copy `N` files at a time (default: one for each CPU, at least 4, or 8 if the first source is a URL)")
 	fs.Var(&o.bwlimit, "bwlimit", "read at most `[SOURCE=]RATE` bytes a second, such as 20M, from all sources together or from one as --source names it; repeatable (default: no limit)")
 	fs.StringVar(&o.owner, "owner", "", "make files and directories of `USER[:GROUP]`, such as apache:apache (default: the process's)")
@@ -254,6 +269,10 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	part, err := o.part()
+	if err != nil {
+		return err
+	}
 	loads, err := a.loads()
 	if err == nil { // copy removes nothing, but shares keep-days with sync
 		err = flags.CheckKeepDays(o.keepDays, loads.waitFor)
@@ -270,6 +289,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.list0 {
 		return a.list0(ctx, snap, s, opt)
+	}
+	if opt.Builds == compose.BuildsAll {
+		return o.runShards(ctx, a, snap, s, opt, part)
 	}
 	r, incomplete := kojisnap.Copy(ctx, snap, s, opt)
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {

@@ -141,7 +141,7 @@ func (q *Queue) check(ctx context.Context, o Options) error {
 	}
 	own := make([]string, len(o.Sources))
 	for i, s := range o.Sources {
-		own[i] = key(s)
+		own[i] = SourceKey(s)
 	}
 	if !slices.Equal(slices.Sorted(slices.Values(own)), slices.Sorted(slices.Values(c.Sources))) {
 		return &MismatchError{"sources", strings.Join(c.Sources, ", "), strings.Join(own, ", ")}

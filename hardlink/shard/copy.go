@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -18,8 +19,6 @@ import (
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/durable"
-	"kojisnap/kojisnap/lockfile"
-	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -40,25 +39,51 @@ type Options struct {
 
 // looks reports whether an audit is wanted: then a shard that is done is looked at, too.
 func (o *Options) looks() bool {
-	return o.Engine.Audit || o.Engine.Verify == hardlink.VerifyDigest || o.Engine.Repair
+	return o.Engine.Audit || o.Engine.Verify == hardlink.VerifyDigest
 }
 
-// Result is what became of one shard.
-type Result struct {
+// suspects reports whether one of Engine.Suspects is in a build of the shard.
+func (o *Options) suspects(copyVolume string, builds []Build) bool {
+	if len(o.Engine.Suspects) == 0 {
+		return false
+	}
+	suspect := map[string]bool{} // with all that is above
+	for _, file := range o.Engine.Suspects {
+		for p := path.Clean(file); p != "." && p != "/"; p = path.Dir(p) {
+			suspect[p] = true
+		}
+	}
+	return slices.ContainsFunc(builds, func(b Build) bool {
+		b.Volume = copyVolume
+		dir, err := b.Dir()
+		return err == nil && suspect[dir]
+	})
+}
+
+// Outcome is what became of one shard.
+type Outcome struct {
 	Shard string `json:"shard"`
 	// Skipped: it was done before, and its rows are the same.
-	Skipped bool             `json:"skipped,omitempty"`
-	Done    bool             `json:"done"`
-	Moved   int              `json:"moved,omitempty"` // builds that were in another ledger
-	Plan    Sum              `json:"plan"`
-	Have    Sum              `json:"have"`
-	Left    []string         `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
-	LeftAll int              `json:"left_builds,omitempty"`
-	Actions hardlink.Actions `json:"actions,omitzero"`
+	Skipped bool     `json:"skipped,omitempty"`
+	Done    bool     `json:"done"`
+	Moved   int      `json:"moved,omitempty"` // builds that were in another ledger
+	Plan    Sum      `json:"plan"`
+	Have    Sum      `json:"have"`
+	Left    []string `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
+	LeftAll int      `json:"left_builds,omitempty"`
+	// Make is what is to be made, of a DryRun.
+	Make    Work             `json:"make,omitzero"`
 	Report  hardlink.Report  `json:"report,omitzero"`
+	Actions hardlink.Actions `json:"-"` // what was found to do
 }
 
-// LeftShown is how many builds a Result names.
+// Work is files that are to be made.
+type Work struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+// LeftShown is how many builds a Outcome names.
 const LeftShown = 20
 
 // Prepare makes what all shards need below topdir: the volumes that show production's builds, and the copy volume. Call it once
@@ -68,36 +93,46 @@ func (p *Plan) Prepare(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	for try := 0; ; try++ {
-		err := p.prepare(ctx, o, plan)
-		if !errors.Is(err, lockfile.ErrLocked) || try == 100 {
-			return err
-		}
-		// Another worker does the same, or copies already.
-		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *Plan) prepare(ctx context.Context, o Options, plan volumes.Plan) error {
 	e, err := hardlink.New(o.Engine)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
 	a, err := e.DiffVolumes(ctx, plan)
-	if err != nil || o.DryRun || !a.Pending() {
+	if err != nil || o.DryRun {
+		return err
+	}
+	toplink := filepath.Join(o.Engine.Topdir, "vol", p.Want.CopyVolume, "toplink")
+	if _, err := os.Lstat(toplink); err == nil && !a.Pending() {
+		return nil
+	}
+	top, err := topdir.Open(o.Engine.Topdir, o.Engine.ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	top.SetAttributes(o.Engine.Attributes)
+	// Others who do the same wait, and then find it done: the topdir's lock is taken once, before anybody copies.
+	unlock, err := ledger.Wait(ctx, top, ledger.ShardDir+"/prepare.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := topdir.EnsureCopyVolume(top, p.Want.CopyVolume); err != nil {
+		return err
+	}
+	if a, err = e.DiffVolumes(ctx, plan); err != nil || !a.Pending() {
 		return err
 	}
 	_, err = e.Apply(ctx, a)
 	return err
 }
 
-// Copy makes the files of one shard. If another process works on the shard, or on all of the topdir, it returns lockfile.ErrLocked. It
+// Copy makes the files of one shard. If another process works on the shard, it returns a *ledger.ShardLockedError; if one works on all of
+// the topdir, another lockfile.ErrLocked. It
 // may be canceled, or killed, at any time: the next call goes on. All else that can go wrong is as with Engine.Apply: after a
 // *hardlink.LeftOutError all is done but what that names. The result is valid in each case.
-func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err error) {
+func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Outcome, err error) {
 	r.Shard = id
 	info, err := p.Shard(id)
 	if err != nil {
@@ -124,7 +159,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 	want := record{Digest: info.Digest, Want: p.wanted(), Decided: decidedDigest(builds, o.Decided)}
 	if done, err := readRecord(top.Path(), id); err != nil {
 		return r, err
-	} else if done.covers(want, top.Path(), id) && !o.looks() {
+	} else if done.covers(want, top.Path(), id) && !o.looks() && !o.suspects(p.Want.CopyVolume, builds) {
 		r.Skipped, r.Done, r.Have = true, true, info.Sum
 		return r, nil
 	}
@@ -157,7 +192,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 }
 
 // apply finds the work for a shard and does it.
-func (p *Plan) apply(ctx context.Context, r *Result, plan volumes.Plan, o Options) error {
+func (p *Plan) apply(ctx context.Context, r *Outcome, plan volumes.Plan, o Options) error {
 	engine := o.Engine
 	engine.Shard, engine.Whole, engine.Saved = r.Shard, true, nil
 	if o.Saved != nil {
@@ -173,6 +208,10 @@ func (p *Plan) apply(ctx context.Context, r *Result, plan volumes.Plan, o Option
 		return err
 	}
 	if o.DryRun {
+		r.Make.Bytes = r.Actions.Bytes()
+		for _, b := range r.Actions.Builds {
+			r.Make.Files += len(b.Files)
+		}
 		return r.Actions.Err()
 	}
 	r.Report, err = e.Apply(ctx, r.Actions)
@@ -215,7 +254,7 @@ func withoutMoved(topdir string, plan volumes.Plan) (volumes.Plan, int, error) {
 }
 
 // prove compares the shard's ledger with its plan.
-func (p *Plan) prove(r *Result, topdir string, info Info, builds []Build, decided map[int64]string) error {
+func (p *Plan) prove(r *Outcome, topdir string, info Info, builds []Build, decided map[int64]string) error {
 	l, err := ledger.ReadFile(topdir, ledger.ShardFile(info.ID))
 	if err != nil {
 		return err
@@ -316,7 +355,7 @@ func decidedDigest(builds []Build, decided map[int64]string) string {
 }
 
 // Status says what a shard's ledger has of its plan, without looking at its files. It reads the ledger only if there is no record.
-func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Result, err error) {
+func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Outcome, err error) {
 	r.Shard = id
 	info, err := p.Shard(id)
 	if err != nil {
