@@ -60,8 +60,8 @@ func (o *Options) suspects(copyVolume string, builds []Build) bool {
 	})
 }
 
-// Outcome is what became of one shard.
-type Outcome struct {
+// Result is what became of one shard.
+type Result struct {
 	Shard string `json:"shard"`
 	// Skipped: it was done before, and its rows are the same.
 	Skipped bool     `json:"skipped,omitempty"`
@@ -83,7 +83,7 @@ type Work struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// LeftShown is how many builds a Outcome names.
+// LeftShown is how many builds a Result names.
 const LeftShown = 20
 
 // Prepare makes what all shards need below topdir: the volumes that show production's builds, and the copy volume. Call it once
@@ -132,7 +132,7 @@ func (p *Plan) Prepare(ctx context.Context, o Options) error {
 // the topdir, another lockfile.ErrLocked. It
 // may be canceled, or killed, at any time: the next call goes on. All else that can go wrong is as with Engine.Apply: after a
 // *hardlink.LeftOutError all is done but what that names. The result is valid in each case.
-func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Outcome, err error) {
+func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err error) {
 	r.Shard = id
 	info, err := p.Shard(id)
 	if err != nil {
@@ -192,7 +192,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Outcome, err e
 }
 
 // apply finds the work for a shard and does it.
-func (p *Plan) apply(ctx context.Context, r *Outcome, plan volumes.Plan, o Options) error {
+func (p *Plan) apply(ctx context.Context, r *Result, plan volumes.Plan, o Options) error {
 	engine := o.Engine
 	engine.Shard, engine.Whole, engine.Saved = r.Shard, true, nil
 	if o.Saved != nil {
@@ -254,7 +254,7 @@ func withoutMoved(topdir string, plan volumes.Plan) (volumes.Plan, int, error) {
 }
 
 // prove compares the shard's ledger with its plan.
-func (p *Plan) prove(r *Outcome, topdir string, info Info, builds []Build, decided map[int64]string) error {
+func (p *Plan) prove(r *Result, topdir string, info Info, builds []Build, decided map[int64]string) error {
 	l, err := ledger.ReadFile(topdir, ledger.ShardFile(info.ID))
 	if err != nil {
 		return err
@@ -355,7 +355,7 @@ func decidedDigest(builds []Build, decided map[int64]string) string {
 }
 
 // Status says what a shard's ledger has of its plan, without looking at its files. It reads the ledger only if there is no record.
-func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Outcome, err error) {
+func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Result, err error) {
 	r.Shard = id
 	info, err := p.Shard(id)
 	if err != nil {
