@@ -272,12 +272,12 @@ func newShardsResult(plan *shard.Plan, part shard.Part) *ShardsResult {
 	}
 	for _, info := range plan.Of(part) {
 		r.Builds += info.Builds
-		r.Plan.add(info.Sum)
+		r.Plan.add(info.Total)
 	}
 	return r
 }
 
-func (s *ShardsSum) add(sum shard.Sum) {
+func (s *ShardsSum) add(sum shard.Total) {
 	s.Shards++
 	s.Files += sum.Files
 	s.Bytes += sum.Bytes

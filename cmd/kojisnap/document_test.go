@@ -28,6 +28,7 @@ var documents = map[string]reflect.Type{
 	"init":         reflect.TypeFor[setup.Report](),
 	"load":         reflect.TypeFor[book.LoadReport](),
 	"copy":         reflect.TypeFor[kojisnap.CopyResult](),
+	"copy all":     reflect.TypeFor[kojisnap.ShardsResult](),
 	"clone":        reflect.TypeFor[cloneResult](),
 	"clones":       reflect.TypeFor[clonesResult](),
 	"discard":      reflect.TypeFor[clone.Discarded](),

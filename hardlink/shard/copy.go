@@ -67,8 +67,8 @@ type Result struct {
 	Skipped bool     `json:"skipped,omitempty"`
 	Done    bool     `json:"done"`
 	Moved   int      `json:"moved,omitempty"` // builds that were in another ledger
-	Plan    Sum      `json:"plan"`
-	Have    Sum      `json:"have"`
+	Plan    Total      `json:"plan"`
+	Have    Total      `json:"have"`
 	Left    []string `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
 	LeftAll int      `json:"left_builds,omitempty"`
 	// Make is what is to be made, of a DryRun.
@@ -138,7 +138,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 	if err != nil {
 		return r, err
 	}
-	r.Plan = info.Sum
+	r.Plan = info.Total
 	top, err := topdir.Open(o.Engine.Topdir, o.Engine.ReadOnly)
 	if err != nil {
 		return r, err
@@ -160,7 +160,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 	if done, err := readRecord(top.Path(), id); err != nil {
 		return r, err
 	} else if done.covers(want, top.Path(), id) && !o.looks() && !o.suspects(p.Want.CopyVolume, builds) {
-		r.Skipped, r.Done, r.Have = true, true, info.Sum
+		r.Skipped, r.Done, r.Have = true, true, info.Total
 		return r, nil
 	}
 	plan, err := planOf(p.Want.want(), builds, o.Decided)
@@ -184,7 +184,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 		return r, errors.Join(err, perr)
 	}
 	if r.Done && err == nil {
-		if err := want.write(top, id, info.Sum); err != nil {
+		if err := want.write(top, id, info.Total); err != nil {
 			return r, err
 		}
 	}
@@ -272,7 +272,7 @@ func (p *Plan) prove(r *Result, topdir string, info Info, builds []Build, decide
 	if r.Have, err = planned(p.Want.want(), builds, have); err != nil {
 		return err
 	}
-	r.Done = r.Have == info.Sum
+	r.Done = r.Have == info.Total
 	r.LeftAll = len(have.left)
 	r.Left = have.left[:min(len(have.left), LeftShown)]
 	return nil
@@ -285,7 +285,7 @@ type record struct {
 	Decided string    `json:"decided,omitempty"` // which builds staging had decided about
 	Ledger  string    `json:"ledger"`            // the ledger's state
 	At      time.Time `json:"at"`
-	Sum     Sum       `json:"sum"`
+	Total     Total       `json:"sum"`
 }
 
 func recordFile(shard string) string { return ledger.ShardFile(shard) + ".done" }
@@ -315,11 +315,11 @@ func (r record) covers(want record, topdir, shard string) bool {
 }
 
 // write writes the record of a shard that is whole now.
-func (r record) write(top *topdir.Dir, shard string, sum Sum) (err error) {
+func (r record) write(top *topdir.Dir, shard string, sum Total) (err error) {
 	if r.Ledger, err = ledger.StateOf(top.Path(), ledger.ShardFile(shard)); err != nil {
 		return err
 	}
-	r.At, r.Sum = time.Now().UTC().Truncate(time.Second), sum
+	r.At, r.Total = time.Now().UTC().Truncate(time.Second), sum
 	return durable.WriteFile(top.Join(recordFile(shard)), func(w io.Writer) error {
 		err := json.NewEncoder(w).Encode(r)
 		if f, ok := w.(*os.File); ok && err == nil {
@@ -361,7 +361,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Res
 	if err != nil {
 		return r, err
 	}
-	r.Plan = info.Sum
+	r.Plan = info.Total
 	done, err := readRecord(topdir, id)
 	if err != nil {
 		return r, err
@@ -371,7 +371,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Res
 		return r, err
 	}
 	if len(decided) == 0 && done.covers(record{Digest: info.Digest, Want: p.wanted()}, topdir, id) {
-		r.Done, r.Have = done.Sum == info.Sum, done.Sum
+		r.Done, r.Have = done.Total == info.Total, done.Total
 		return r, nil
 	}
 	if state == "" { // nothing of it was made
@@ -383,7 +383,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Res
 		return r, err
 	}
 	if done.covers(record{Digest: info.Digest, Want: p.wanted(), Decided: decidedDigest(builds, decided)}, topdir, id) {
-		r.Done, r.Have = done.Sum == info.Sum, done.Sum
+		r.Done, r.Have = done.Total == info.Total, done.Total
 		return r, nil
 	}
 	return r, p.prove(&r, topdir, info, builds, decided)
