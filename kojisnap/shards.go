@@ -27,14 +27,14 @@ type ShardsResult struct {
 	Snapshot string `json:"snapshot"`
 	Part     string `json:"part,omitempty"` // I/N, if these are the shards of one worker
 	// Everything: the snapshot has all builds of production. Otherwise all builds of the snapshot were meant.
-	Everything bool            `json:"everything"`
-	Builds     int             `json:"builds"`
-	Plan       ShardsSum       `json:"plan"`
-	Have       ShardsSum       `json:"have"`
-	Make       shard.Work      `json:"make,omitzero"`    // what is to be made, of a dry run
-	Done       int             `json:"done"`             // shards that are whole
-	Locked     []string        `json:"locked,omitempty"` // shards that other processes work on
-	Left       []string        `json:"left,omitempty"`   // shards that are not whole
+	Everything bool           `json:"everything"`
+	Builds     int            `json:"builds"`
+	Plan       ShardsSum      `json:"plan"`
+	Have       ShardsSum      `json:"have"`
+	Make       shard.Work     `json:"make,omitzero"`    // what is to be made, of a dry run
+	Done       int            `json:"done"`             // shards that are whole
+	Locked     []string       `json:"locked,omitempty"` // shards that other processes work on
+	Left       []string       `json:"left,omitempty"`   // shards that are not whole
 	Shards     []shard.Result `json:"shards"`
 	// Held is what was kept back, each thing once. All else was done.
 	Held []hardlink.HeldError `json:"held,omitempty"`

@@ -171,7 +171,7 @@ func typeOf(t, owner reflect.Type) (string, reflect.Type) {
 	case reflect.Struct:
 		for command, result := range documents {
 			if result == t {
-				return fmt.Sprintf("[%s](#%s)", command, command), nil
+				return fmt.Sprintf("[%s](#%s)", command, strings.ReplaceAll(command, " ", "-")), nil
 			}
 		}
 		return fmt.Sprintf("[%s](#%s)", t.Name(), strings.ToLower(t.Name())), t

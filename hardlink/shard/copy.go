@@ -67,8 +67,8 @@ type Result struct {
 	Skipped bool     `json:"skipped,omitempty"`
 	Done    bool     `json:"done"`
 	Moved   int      `json:"moved,omitempty"` // builds that were in another ledger
-	Plan    Total      `json:"plan"`
-	Have    Total      `json:"have"`
+	Plan    Total    `json:"plan"`
+	Have    Total    `json:"have"`
 	Left    []string `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
 	LeftAll int      `json:"left_builds,omitempty"`
 	// Make is what is to be made, of a DryRun.
@@ -285,7 +285,7 @@ type record struct {
 	Decided string    `json:"decided,omitempty"` // which builds staging had decided about
 	Ledger  string    `json:"ledger"`            // the ledger's state
 	At      time.Time `json:"at"`
-	Total     Total       `json:"sum"`
+	Total   Total     `json:"sum"`
 }
 
 func recordFile(shard string) string { return ledger.ShardFile(shard) + ".done" }
