@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/retry"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -125,9 +125,9 @@ permissions = ["admin"]
 				}
 			}
 			diff(t, "touched", want.Touched, got.Touched)
-			const unknown = `SELECT oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND reltuples < 0 AND relnamespace IN (to_regnamespace('public'), to_regnamespace('kojisnap'))`
-			for _, table := range fast.dump(unknown) {
-				if !slices.Contains(slow.dump(unknown), table) {
+			// As after a merge, which leaves tables of few rows to autovacuum.
+			for _, table := range fast.dump(`SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples < 0 AND relnamespace = 'public'::regnamespace`) {
+				if relation.Get(table) != nil && fast.one("SELECT count(*) > 50 FROM "+table) == "true" {
 					t.Errorf("table %s has no statistics", table)
 				}
 			}
