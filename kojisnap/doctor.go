@@ -237,7 +237,7 @@ func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, er
 			return "", err
 		}
 	}
-	engine, err := o.Copy.engine(ctx, nil)
+	engine, err := o.Copy.engine(ctx, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -256,7 +256,7 @@ func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, er
 }
 
 func (o SyncOptions) checkSources(ctx context.Context) (string, error) {
-	engine, err := o.Copy.engine(ctx, nil)
+	engine, err := o.Copy.engine(ctx, nil, nil)
 	if err != nil {
 		return "", err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // site is a host with Ansible in it, the role and its example playbook. Ansible works on the host itself.
@@ -133,8 +134,10 @@ func TestAnsibleRole(t *testing.T) {
 	}
 
 	state := s.files(t, "etc", "var/lib", written)
-	if out, changed = s.play(t); changed != "0" {
-		t.Errorf("the second run changed %s tasks:\n%s", changed, out)
+	if seedtest.Long() { // it does what the check does, and takes as long
+		if out, changed = s.play(t); changed != "0" {
+			t.Errorf("the second run changed %s tasks:\n%s", changed, out)
+		}
 	}
 	out, changed = s.play(t, "--check", "--diff")
 	if changed != "0" || strings.Contains(out, "\n+++ ") {

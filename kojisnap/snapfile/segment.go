@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -49,6 +50,9 @@ type PutFunc func(ctx context.Context, name string, src io.ReadSeeker) error
 
 // GetFunc opens an object. It returns fs.ErrNotExist if there is none.
 type GetFunc func(ctx context.Context, name string) (io.ReadCloser, error)
+
+// encoders has those that no segment uses: a new one clears a megabyte and more, and most segments are small.
+var encoders sync.Pool
 
 // segmentWriter writes sorted lines into as many segments as needed.
 type segmentWriter struct {
@@ -91,10 +95,11 @@ func (w *segmentWriter) begin() (err error) {
 	if _, err := w.file.Write(segmentTag); err != nil {
 		return err
 	}
-	if w.enc == nil {
-		w.enc, err = zstd.NewWriter(w.file, zstd.WithEncoderConcurrency(1))
-	} else {
+	if idle, ok := encoders.Get().(*zstd.Encoder); ok {
+		w.enc = idle
 		w.enc.Reset(w.file)
+	} else {
+		w.enc, err = zstd.NewWriter(w.file, zstd.WithEncoderConcurrency(1))
 	}
 	w.sum = sha256.New()
 	w.cur = Segment{Layer: w.layer, Keys: w.keys}
@@ -110,6 +115,9 @@ func (w *segmentWriter) finish(ctx context.Context) error {
 	if err := w.enc.Close(); err != nil {
 		return err
 	}
+	w.enc.Reset(nil)
+	encoders.Put(w.enc)
+	w.enc = nil
 	size, err := w.file.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
