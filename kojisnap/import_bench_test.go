@@ -57,12 +57,12 @@ func BenchmarkFullImport(b *testing.B) {
 	}
 	load := func(mode string) (string, float64, float64) {
 		dsn := marked()
-		out, took, rss := timed(b, benchCommand(b, "load", dsn, path, r.Snapshot, mode))
-		var rep book.LoadReport
+		out, took, _ := timed(b, benchCommand(b, "load", dsn, path, r.Snapshot, mode))
+		rep := benchLoaded{LoadReport: &book.LoadReport{}}
 		if err := json.Unmarshal(out, &rep); err != nil || rep.Mode != map[string]string{"auto": "import", "never": "full"}[mode] {
 			b.Fatalf("%s: %v, %s", mode, err, rep.Mode)
 		}
-		return dsn, took.Seconds(), rss
+		return dsn, took.Seconds(), float64(rep.Peak) / (1 << 20)
 	}
 	what := map[string][]float64{}
 	note := func(unit string, v float64) { what[unit] = append(what[unit], v) }

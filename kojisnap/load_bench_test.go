@@ -18,11 +18,18 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/benchtest"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 )
+
+// benchLoaded is what such a process prints.
+type benchLoaded struct {
+	*book.LoadReport
+	Peak int64
+}
 
 // benchLoad loads a snapshot of a store into a database, and prints the report. A further argument says whether by a full
 // import, in two sessions.
@@ -45,7 +52,11 @@ func benchLoad(args []string) error {
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(r)
+	peak, err := benchtest.Peak()
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(benchLoaded{r, peak})
 }
 
 // BenchmarkLoadScale loads a generated tag into a fresh database, loads it again, and then what
