@@ -90,6 +90,8 @@ type Options struct {
 	BwLimit int64                                                                        // bytes a second, read from all sources together; 0: no limit
 	// SourceLimits are limits of single sources in bytes a second, by their names in Sources.
 	SourceLimits map[string]int64
+	// SourceRequests are files a second of single sources, by their names in Sources.
+	SourceRequests map[string]float64
 	// BatchFiles is how many files are made before they are synced and get their names. A batch also ends at
 	// 256 MiB. A kill loses at most three batches. Default 4000.
 	BatchFiles int
@@ -166,7 +168,7 @@ func New(opts Options) (*Engine, error) {
 		opts.Jobs = defaultJobs(opts.Sources[0])
 	}
 	sources, err := source.Open(opts.Sources, source.Options{Open: opts.OpenSource, Client: opts.Client, Jobs: opts.Jobs, RetryInterval: opts.RetryInterval,
-		SlowAfter: opts.SlowAfter, BwLimit: opts.BwLimit, Limits: opts.SourceLimits, Log: opts.Log})
+		SlowAfter: opts.SlowAfter, BwLimit: opts.BwLimit, Limits: opts.SourceLimits, Requests: opts.SourceRequests, Log: opts.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -26,9 +26,10 @@ var order = []string{
 	"kojisnap/dbsource",
 	"kojisnap/pull kojisnap/verify kojisnap/bundle",
 	"kojisnap/pull/scope kojisnap/trial/inside",
-	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
+	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert kojisnap/shardplan",
 	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
+	"hardlink/shard",
 	// What staging has.
 	"dbsync hardlink",
 	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status dbsync/fullimport hardlink/prodtree hardlink/fleet",

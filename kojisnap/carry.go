@@ -3,6 +3,7 @@ package kojisnap
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/compose"
@@ -40,7 +41,20 @@ func ListCarried(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o 
 		return nil, err
 	}
 	c := &Carried{}
+	shards := map[string]bool{} // of a copy of all builds: builds in shards need nothing
+	err = eachShardLedger(ctx, s, o.Env, o.Topdir, func(_ string, l *ledger.Ledger) error {
+		for _, b := range l.Builds {
+			shards[strings.Clone(b.Build.NVR())] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	for _, b := range plan.Staged {
+		if shards[b.Build.NVR()] {
+			continue
+		}
 		if err := c.add(b, have, plan.CopyVolume); err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/preflight"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/pull/scope"
@@ -236,7 +237,7 @@ func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, er
 			return "", err
 		}
 	}
-	engine, err := o.Copy.engine(ctx, nil)
+	engine, err := o.Copy.engine(ctx, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -255,7 +256,7 @@ func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, er
 }
 
 func (o SyncOptions) checkSources(ctx context.Context) (string, error) {
-	engine, err := o.Copy.engine(ctx, nil)
+	engine, err := o.Copy.engine(ctx, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -306,6 +307,11 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	}
 	if err := preflight.CheckDatabase(ctx, conn, p); err != nil {
 		return "", err
+	}
+	if o.Load.Import == "" || o.Load.Import == dbsync.ImportAuto {
+		if err := status.CheckWhole(ctx, conn); err != nil {
+			return "", err
+		}
 	}
 	c := conn.Config()
 	return fmt.Sprintf("%s on %s, environment %s", c.Database, c.Host, o.Load.Env), nil

@@ -122,18 +122,17 @@ func (o LoadOptions) found(ctx context.Context, snap *snapfile.Snapshot, s store
 			return opt, err
 		}
 	}
-	ledger, err := readLedger(ctx, s, opt.Env, o.Topdir)
+	copied, known, err := staged(ctx, s, opt.Env, o.Topdir)
 	if err != nil {
 		return opt, err
 	}
-	if ledger != nil {
-		opt.Staged = []kojidb.NVR{} // known, even if there are none
-		for _, b := range ledger.Staged() {
-			if slices.ContainsFunc(o.Leaving, func(l volumes.Build) bool { return l.NVR() == b.Build.NVR() }) {
-				continue
-			}
-			opt.Staged = append(opt.Staged, kojidb.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
+	if known {
+		leaving := map[kojidb.NVR]bool{}
+		for _, b := range o.Leaving {
+			leaving[kojidb.NVR{Name: b.Name, Version: b.Version, Release: b.Release}] = true
 		}
+		// Known, even if there are none.
+		opt.Staged = slices.DeleteFunc(copied, func(b kojidb.NVR) bool { return leaving[b] })
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {

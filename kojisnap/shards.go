@@ -31,6 +31,7 @@ type ShardsResult struct {
 	Builds     int            `json:"builds"`
 	Plan       ShardsSum      `json:"plan"`
 	Have       ShardsSum      `json:"have"`
+	Make       shard.Work     `json:"make,omitzero"`    // what is to be made, of a dry run
 	Done       int            `json:"done"`             // shards that are whole
 	Locked     []string       `json:"locked,omitempty"` // shards that other processes work on
 	Left       []string       `json:"left,omitempty"`   // shards that are not whole
@@ -186,12 +187,16 @@ func CopyShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o C
 	var left []error
 	for _, info := range plan.Of(part) {
 		one, err := c.Copy(ctx, info.ID)
-		if errors.Is(err, lockfile.ErrLocked) {
+		if errors.As(err, new(*ledger.ShardLockedError)) {
 			r.Locked = append(r.Locked, info.ID)
 			if one, err = plan.Status(info.ID, c.opts.Decided, o.Topdir); err != nil {
 				return r, err
 			}
 		}
+		if o.OnShard != nil {
+			o.OnShard(one, err)
+		}
+		one.Actions = hardlink.Actions{} // they may be large
 		r.add(one)
 		var out *hardlink.LeftOutError
 		switch {
@@ -203,6 +208,33 @@ func CopyShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o C
 		}
 	}
 	return r, r.verdict(left, o.DryRun)
+}
+
+// copyWithShards is Copy for a sync: if all builds are wanted, it copies them by shards first. That shards are not whole is no error: others
+// may work on them, and what was kept back is one.
+func copyWithShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
+	if o.Builds != compose.BuildsAll {
+		return Copy(ctx, snap, s, o)
+	}
+	shards, err := CopyShards(ctx, snap, s, o, shard.Part{})
+	var left, more *hardlink.LeftOutError
+	if err != nil && !errors.As(err, new(*NotDoneError)) && !Incomplete(err) {
+		return nil, err
+	}
+	errors.As(err, &left)
+	r, err := Copy(ctx, snap, s, o)
+	if r == nil || err != nil && !errors.As(err, &more) {
+		return r, err
+	}
+	r.Shards = shards
+	if left == nil {
+		return r, err
+	}
+	if more != nil {
+		left = &hardlink.LeftOutError{Errs: slices.Concat(left.Errs, more.Errs)}
+	}
+	r.Held = left.Held()
+	return r, left
 }
 
 // ShardsStatus says what is done of the shards of a part, by their ledgers. The error is a *NotDoneError if some are not whole.
@@ -240,12 +272,12 @@ func newShardsResult(plan *shard.Plan, part shard.Part) *ShardsResult {
 	}
 	for _, info := range plan.Of(part) {
 		r.Builds += info.Builds
-		r.Plan.add(info.Sum)
+		r.Plan.add(info.Total)
 	}
 	return r
 }
 
-func (s *ShardsSum) add(sum shard.Sum) {
+func (s *ShardsSum) add(sum shard.Total) {
 	s.Shards++
 	s.Files += sum.Files
 	s.Bytes += sum.Bytes
@@ -254,6 +286,8 @@ func (s *ShardsSum) add(sum shard.Sum) {
 func (r *ShardsResult) add(one shard.Result) {
 	r.Shards = append(r.Shards, one)
 	r.Have.add(one.Have)
+	r.Make.Files += one.Make.Files
+	r.Make.Bytes += one.Make.Bytes
 	if one.Done {
 		r.Done++
 	} else {

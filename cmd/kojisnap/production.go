@@ -99,6 +99,10 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 		if err != nil {
 			return nil, err
 		}
+		if err := o.proveNotStaging(ctx, a, src); err != nil {
+			src.Close()
+			return nil, err
+		}
 		return src, nil
 	}
 	return production{hub: hub, open: open}, nil
@@ -126,18 +130,46 @@ func (o *pullFlags) dump(a *app, hub string) production {
 	}
 }
 
-// checkNotStaging refuses the staging database that the configuration names.
-func (o *pullFlags) checkNotStaging(a *app) error {
-	staging := []string{o.stagingDB}
+// stagings are the DSNs of the staging databases that flags and the configuration name.
+func (o *pullFlags) stagings(a *app) (dsns []string) {
+	add := func(dsn string) {
+		if dsn != "" && !slices.Contains(dsns, dsn) {
+			dsns = append(dsns, dsn)
+		}
+	}
+	add(o.stagingDB)
 	for _, section := range []string{"load", "copy", "verify"} {
 		if v, _, ok := a.config.Lookup(section, "db"); ok {
 			text, _ := v.(string)
-			staging = append(staging, text)
+			add(text)
 		}
 	}
-	for _, dsn := range staging {
-		if dsn != "" && sameDatabase(o.fromDB, dsn) {
-			return exit.Usagef("--from-db and --db name the same database: --from-db is production's, which is read, --db is staging's, which is written")
+	return dsns
+}
+
+var errSameDatabase = errors.New("--from-db and --db name the same database: --from-db is production's, which is read, --db is staging's, which is written")
+
+// checkNotStaging refuses the staging database by its name.
+func (o *pullFlags) checkNotStaging(a *app) error {
+	for _, dsn := range o.stagings(a) {
+		if sameDatabase(o.fromDB, dsn) {
+			return exit.AsUsage(errSameDatabase)
+		}
+	}
+	return nil
+}
+
+// proveNotStaging refuses the staging database by whatever other name, as far as that can be reached from here: where
+// snapshots are only pulled it need not be.
+func (o *pullFlags) proveNotStaging(ctx context.Context, a *app, src *postgres.Source) error {
+	for _, dsn := range o.stagings(a) {
+		switch same, err := src.Is(ctx, dsn); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			a.log.Debug("staging's database was told from production's by its name only", "err", err)
+		case same:
+			return exit.AsUsage(errSameDatabase)
 		}
 	}
 	return nil

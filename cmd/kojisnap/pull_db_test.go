@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,6 +73,7 @@ func TestPullFromDBRefused(t *testing.T) {
 		{"a bad port", exit.Usage, "port", []string{"--hub", unreachable, "--from-db", "postgres://u:canary@h:x/d"}},
 		{"a staging", exit.Usage, "marked as staging", []string{"--hub", unreachable, "--from-db", marked}},
 		{"this staging", exit.Usage, "name the same database", []string{"--hub", unreachable, "--from-db", dsn, "-c", config}},
+		{"this staging by another name", exit.Usage, "name the same database", []string{"--hub", unreachable, "--from-db", byAnotherName(t, dsn), "-c", config}},
 		{"no privilege", exit.Error, "scripts/grants-source.sql", []string{"--hub", unreachable, "--from-db", asBare}},
 		{"no server", exit.Later, "is PostgreSQL running there", []string{"--hub", unreachable, "--from-db", "postgres://u:canary@127.0.0.1:1/koji"}},
 		{"no database", exit.Error, "does not exist", []string{"--hub", unreachable, "--from-db", strings.Replace(asBare, "kojisnap_test", "none", 1)}},
@@ -98,4 +101,25 @@ func TestPullFromDBRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// byAnotherName is a DSN that leads to the same database over another name of its host.
+func byAnotherName(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch u.Hostname() {
+	case "127.0.0.1":
+		u.Host = net.JoinHostPort("localhost", u.Port())
+	case "localhost":
+		u.Host = net.JoinHostPort("127.0.0.1", u.Port())
+	default:
+		t.Skipf("the server is at %q, which has no other name that this test knows", u.Host)
+	}
+	if sameDatabase(u.String(), dsn) {
+		t.Fatalf("%s and %s are told to be the same by their texts", u, dsn)
+	}
+	return u.String()
 }

@@ -35,7 +35,9 @@ func TestCutOff(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	dsn := func(host string) string { return fmt.Sprintf("postgres://postgres@%s:%d/postgres?sslmode=disable", host, port) }
+	dsn := func(host string) string {
+		return fmt.Sprintf("postgres://postgres@%s:%d/postgres?sslmode=disable", host, port)
+	}
 	f := newFixtureAt(t, 2000, dsn("127.0.0.1"))
 	f.delay.Store(int64(50 * time.Millisecond))
 	// The workers reach the server at different addresses of this machine, so it listens at all, and each has its own URL.

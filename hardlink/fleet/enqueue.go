@@ -104,21 +104,21 @@ func (q *Queue) dropOthers(ctx context.Context, client *river.Client[pgx.Tx], tx
 func putPlan(ctx context.Context, tx pgx.Tx, p Plan, r *Enqueued) error {
 	names := make([]string, len(p.Sources))
 	for i, s := range p.Sources {
-		names[i] = key(s.Name)
+		names[i] = SourceKey(s.Name)
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO kojisnap_queue.fleet_plan (topdir, env, snapshot, sources) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (topdir) DO UPDATE SET env = EXCLUDED.env, snapshot = EXCLUDED.snapshot, sources = EXCLUDED.sources, planned = now()`,
 		p.Topdir, p.Env, p.Snapshot, names); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE fleet_new (shard text PRIMARY KEY, digest text, files bigint, bytes bigint) ON COMMIT DROP"); err != nil {
+	if _, err := tx.Exec(ctx, "CREATE TEMPORARY TABLE fleet_new (shard text PRIMARY KEY, digest text, files bigint, bytes bigint, mode text) ON COMMIT DROP"); err != nil {
 		return err
 	}
-	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"fleet_new"}, []string{"shard", "digest", "files", "bytes"}, pgx.CopyFromSlice(len(p.Shards), func(i int) ([]any, error) {
+	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"fleet_new"}, []string{"shard", "digest", "files", "bytes", "mode"}, pgx.CopyFromSlice(len(p.Shards), func(i int) ([]any, error) {
 		s := p.Shards[i]
 		r.Files += s.Files
 		r.Bytes += s.Bytes
-		return []any{s.Name, s.Digest, s.Files, s.Bytes}, nil
+		return []any{s.Name, s.Digest, s.Files, s.Bytes, s.Mode}, nil
 	})); err != nil {
 		return err
 	}
@@ -127,12 +127,14 @@ func putPlan(ctx context.Context, tx pgx.Tx, p Plan, r *Enqueued) error {
 		return err
 	}
 	r.Dropped = int(gone.RowsAffected())
-	// A shard that has changed begins anew; a failed one is tried again.
-	if _, err := tx.Exec(ctx, `INSERT INTO kojisnap_queue.fleet_shard AS s (topdir, shard, digest, files, bytes)
-		SELECT $1, shard, digest, files, bytes FROM fleet_new
+	// A shard that has changed begins anew; a failed one is tried again. What is left to do of another mode is still to
+	// be done.
+	if _, err := tx.Exec(ctx, `INSERT INTO kojisnap_queue.fleet_shard AS s (topdir, shard, digest, files, bytes, mode)
+		SELECT $1, shard, digest, files, bytes, mode FROM fleet_new
 		ON CONFLICT (topdir, shard) DO UPDATE SET digest = EXCLUDED.digest, files = EXCLUDED.files, bytes = EXCLUDED.bytes,
+			mode = CASE WHEN EXCLUDED.mode = '' AND s.state = 'left' THEN s.mode ELSE EXCLUDED.mode END,
 			state = 'left', made_files = 0, made_bytes = 0, failures = 0, lost = 0, error = NULL, worker = NULL, changed = now()
-		WHERE s.digest <> EXCLUDED.digest OR s.state = 'failed'`, p.Topdir); err != nil {
+		WHERE s.digest <> EXCLUDED.digest OR s.state = 'failed' OR EXCLUDED.mode NOT IN ('', s.mode) OR EXCLUDED.mode <> '' AND s.state = 'done'`, p.Topdir); err != nil {
 		return err
 	}
 	if err := tx.QueryRow(ctx, "SELECT count(*) FROM kojisnap_queue.fleet_shard WHERE topdir = $1 AND state = 'done'", p.Topdir).Scan(&r.Done); err != nil {
@@ -144,10 +146,10 @@ func putPlan(ctx context.Context, tx pgx.Tx, p Plan, r *Enqueued) error {
 func putSources(ctx context.Context, tx pgx.Tx, p Plan) error {
 	var names []string
 	for _, s := range p.Sources {
-		names = append(names, key(s.Name))
+		names = append(names, SourceKey(s.Name))
 		if _, err := tx.Exec(ctx, `INSERT INTO kojisnap_queue.fleet_source (topdir, source, slots, bytes, requests) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (topdir, source) DO UPDATE SET slots = EXCLUDED.slots, bytes = EXCLUDED.bytes, requests = EXCLUDED.requests`,
-			p.Topdir, key(s.Name), max(1, s.Slots), s.Bytes, s.Requests); err != nil {
+			p.Topdir, SourceKey(s.Name), max(1, s.Slots), s.Bytes, s.Requests); err != nil {
 			return err
 		}
 	}

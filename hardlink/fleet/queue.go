@@ -164,6 +164,9 @@ type Shard struct {
 	Digest string // of its content: a shard that was done with the same digest stays done
 	Files  int64
 	Bytes  int64
+	// Mode is the caller's word for what else is to be done, such as an audit. If it is given, the shard is worked on
+	// even if it is done.
+	Mode string
 }
 
 // Source is what all workers together may ask of one source.
@@ -174,8 +177,8 @@ type Source struct {
 	Requests float64 // a second; 0: no limit
 }
 
-// key is a source's name in the queue, without credentials.
-func key(source string) string { return secret.Hide(source) }
+// SourceKey is a source's name in the queue: without credentials.
+func SourceKey(source string) string { return secret.Hide(source) }
 
 // lockKey is the advisory lock of a thing of a topdir.
 func lockKey(topdir, kind, name string) int64 {

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS kojisnap_queue.fleet_shard (
 	digest text NOT NULL,
 	files bigint NOT NULL,
 	bytes bigint NOT NULL,
+	mode text NOT NULL DEFAULT '',
 	state text NOT NULL DEFAULT 'left' CHECK (state IN ('left', 'done', 'failed')),
 	made_files bigint NOT NULL DEFAULT 0,
 	made_bytes bigint NOT NULL DEFAULT 0,

@@ -148,7 +148,7 @@ func (s *sources) failed(ctx context.Context, e *SourceError) (rest time.Duratio
 		var failures int
 		var left float64
 		if err := tx.QueryRow(ctx, `SELECT failures, coalesce(extract(epoch FROM open_at - now()), 0) FROM kojisnap_queue.fleet_source
-			WHERE topdir = $1 AND source = $2 FOR UPDATE`, s.topdir, key(e.Source)).Scan(&failures, &left); err != nil {
+			WHERE topdir = $1 AND source = $2 FOR UPDATE`, s.topdir, SourceKey(e.Source)).Scan(&failures, &left); err != nil {
 			return err
 		}
 		resting := time.Duration(left * float64(time.Second))
@@ -161,7 +161,7 @@ func (s *sources) failed(ctx context.Context, e *SourceError) (rest time.Duratio
 		}
 		rest = max(rest, resting, e.After)
 		_, err := tx.Exec(ctx, `UPDATE kojisnap_queue.fleet_source SET failures = $3, error = $4, open_at = now() + make_interval(secs => $5)
-			WHERE topdir = $1 AND source = $2`, s.topdir, key(e.Source), failures, e.Error(), rest.Seconds())
+			WHERE topdir = $1 AND source = $2`, s.topdir, SourceKey(e.Source), failures, e.Error(), rest.Seconds())
 		return err
 	})
 	return rest, closed, err

@@ -162,9 +162,9 @@ func (w *worker) work(ctx context.Context, fence *lock, job ShardJob) (err error
 
 // row reads what our table has of a job's shard. current: the job is of the plan.
 func (w *worker) row(ctx context.Context, args jobArgs) (r shardRow, current bool, err error) {
-	err = w.q.pool.QueryRow(ctx, `SELECT s.shard, s.digest, s.files, s.bytes, s.state, p.snapshot = $3
+	err = w.q.pool.QueryRow(ctx, `SELECT s.shard, s.digest, s.files, s.bytes, s.mode, s.state, p.snapshot = $3
 		FROM kojisnap_queue.fleet_shard s JOIN kojisnap_queue.fleet_plan p USING (topdir) WHERE topdir = $1 AND shard = $2`,
-		args.Topdir, args.Shard, args.Snapshot).Scan(&r.Name, &r.Digest, &r.Files, &r.Bytes, &r.state, &current)
+		args.Topdir, args.Shard, args.Snapshot).Scan(&r.Name, &r.Digest, &r.Files, &r.Bytes, &r.Mode, &r.state, &current)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, false, nil
 	}
@@ -204,7 +204,7 @@ func (w *worker) ended(ctx, limited context.Context, job *river.Job[jobArgs], ro
 		if closed {
 			say = log.WarnContext
 		}
-		say(ctx, "a source fails", "source", key(source.Source), "closed", closed, "for", rest.Round(time.Second), "err", err)
+		say(ctx, "a source fails", "source", SourceKey(source.Source), "closed", closed, "for", rest.Round(time.Second), "err", err)
 		return again(min(rest, restFirst))
 	case errors.Is(err, lockfile.ErrLocked):
 		log.InfoContext(ctx, "shard locked", "err", err)
@@ -231,7 +231,7 @@ func plain(err error) error { return errors.New(secret.HideText(err.Error())) }
 func (w *worker) complete(ctx context.Context, job *river.Job[jobArgs], row shardRow) error {
 	return pgx.BeginFunc(ctx, w.q.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE kojisnap_queue.fleet_shard SET state = 'done', error = NULL, worker = $4, changed = now()
-			WHERE topdir = $1 AND shard = $2 AND digest = $3`, job.Args.Topdir, row.Name, row.Digest, w.id); err != nil {
+			WHERE topdir = $1 AND shard = $2 AND digest = $3 AND mode = $5`, job.Args.Topdir, row.Name, row.Digest, w.id, row.Mode); err != nil {
 			return err
 		}
 		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)

@@ -91,13 +91,20 @@ func LockShard(top *topdir.Dir, shard string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	own, err := flock(top, ShardFile(shard)+".lock", unix.LOCK_EX, lockfile.Locked("another kojisnap works on shard "+shard))
+	own, err := flock(top, ShardFile(shard)+".lock", unix.LOCK_EX, &ShardLockedError{shard})
 	if err != nil {
 		common.Close()
 		return nil, err
 	}
 	return func() { own.Close(); common.Close() }, nil
 }
+
+// ShardLockedError says that another process works on a shard. It is lockfile.ErrLocked.
+type ShardLockedError struct{ Shard string }
+
+func (e *ShardLockedError) Error() string { return "another kojisnap works on shard " + e.Shard }
+
+func (e *ShardLockedError) Is(target error) bool { return target == lockfile.ErrLocked }
 
 // flock opens and locks a file below topdir, without waiting.
 func flock(top *topdir.Dir, file string, how int, locked error) (*os.File, error) {
@@ -203,7 +210,7 @@ func take(ctx context.Context, top *topdir.Dir, shard, file string, want Wanted)
 	}
 	defer unlock()
 	if file != File {
-		other, err := flock(top, file+".lock", unix.LOCK_EX, lockfile.Locked("another kojisnap works on shard "+filepath.Base(file)))
+		other, err := flock(top, file+".lock", unix.LOCK_EX, &ShardLockedError{filepath.Base(file)})
 		if err != nil {
 			return 0, err
 		}
@@ -289,4 +296,59 @@ func declare(top *topdir.Dir) error {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	return nil
+}
+
+// InShards returns those of these directories of builds that the ledgers of shards have.
+func InShards(ctx context.Context, topdir string, dirs map[string]bool) (map[string]bool, error) {
+	have := map[string]bool{}
+	err := EachShard(ctx, topdir, func(_ string, l *Ledger) error {
+		for dir := range l.Builds {
+			if dirs[dir] {
+				have[strings.Clone(dir)] = true
+			}
+		}
+		return nil
+	})
+	return have, err
+}
+
+// Twice returns the builds' directories and the symlinks on DEFAULT that the ledger has although the ledger of a shard has their
+// builds. inShards are directories of builds on the copy volume.
+func (l *Ledger) Twice(copyVolume string, inShards map[string]bool) (dirs, links []string) {
+	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
+		if inShards[dir] {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, link := range slices.Sorted(maps.Keys(l.Links)) {
+		if inShards["vol/"+copyVolume+"/"+link] {
+			links = append(links, link)
+		}
+	}
+	return dirs, links
+}
+
+// Settle ends moves to shards that a kill interrupted: it removes from the topdir's own ledger what it has Twice. The caller has not
+// the topdir's lock.
+func Settle(top *topdir.Dir, copyVolume string, inShards map[string]bool) error {
+	unlock, err := Lock(top)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, w, err := Open(top, nil)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	var out Batch
+	dirs, links := l.Twice(copyVolume, inShards)
+	for _, dir := range dirs {
+		out.Build(l.Builds[dir].Build)
+		out.Gone()
+	}
+	for _, link := range links {
+		out.Unlink(link)
+	}
+	return w.Append(&out)
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -18,8 +19,6 @@ import (
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/durable"
-	"kojisnap/kojisnap/lockfile"
-	"kojisnap/kojisnap/retry"
 	"kojisnap/volumes"
 	"kojisnap/volumes/topdir"
 )
@@ -40,22 +39,48 @@ type Options struct {
 
 // looks reports whether an audit is wanted: then a shard that is done is looked at, too.
 func (o *Options) looks() bool {
-	return o.Engine.Audit || o.Engine.Verify == hardlink.VerifyDigest || o.Engine.Repair
+	return o.Engine.Audit || o.Engine.Verify == hardlink.VerifyDigest
+}
+
+// suspects reports whether one of Engine.Suspects is in a build of the shard.
+func (o *Options) suspects(copyVolume string, builds []Build) bool {
+	if len(o.Engine.Suspects) == 0 {
+		return false
+	}
+	suspect := map[string]bool{} // with all that is above
+	for _, file := range o.Engine.Suspects {
+		for p := path.Clean(file); p != "." && p != "/"; p = path.Dir(p) {
+			suspect[p] = true
+		}
+	}
+	return slices.ContainsFunc(builds, func(b Build) bool {
+		b.Volume = copyVolume
+		dir, err := b.Dir()
+		return err == nil && suspect[dir]
+	})
 }
 
 // Result is what became of one shard.
 type Result struct {
 	Shard string `json:"shard"`
 	// Skipped: it was done before, and its rows are the same.
-	Skipped bool             `json:"skipped,omitempty"`
-	Done    bool             `json:"done"`
-	Moved   int              `json:"moved,omitempty"` // builds that were in another ledger
-	Plan    Sum              `json:"plan"`
-	Have    Sum              `json:"have"`
-	Left    []string         `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
-	LeftAll int              `json:"left_builds,omitempty"`
-	Actions hardlink.Actions `json:"actions,omitzero"`
+	Skipped bool     `json:"skipped,omitempty"`
+	Done    bool     `json:"done"`
+	Moved   int      `json:"moved,omitempty"` // builds that were in another ledger
+	Plan    Total    `json:"plan"`
+	Have    Total    `json:"have"`
+	Left    []string `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
+	LeftAll int      `json:"left_builds,omitempty"`
+	// Make is what is to be made, of a DryRun.
+	Make    Work             `json:"make,omitzero"`
 	Report  hardlink.Report  `json:"report,omitzero"`
+	Actions hardlink.Actions `json:"-"` // what was found to do
+}
+
+// Work is files that are to be made.
+type Work struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
 }
 
 // LeftShown is how many builds a Result names.
@@ -68,33 +93,43 @@ func (p *Plan) Prepare(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	for try := 0; ; try++ {
-		err := p.prepare(ctx, o, plan)
-		if !errors.Is(err, lockfile.ErrLocked) || try == 100 {
-			return err
-		}
-		// Another worker does the same, or copies already.
-		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *Plan) prepare(ctx context.Context, o Options, plan volumes.Plan) error {
 	e, err := hardlink.New(o.Engine)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
 	a, err := e.DiffVolumes(ctx, plan)
-	if err != nil || o.DryRun || !a.Pending() {
+	if err != nil || o.DryRun {
+		return err
+	}
+	toplink := filepath.Join(o.Engine.Topdir, "vol", p.Want.CopyVolume, "toplink")
+	if _, err := os.Lstat(toplink); err == nil && !a.Pending() {
+		return nil
+	}
+	top, err := topdir.Open(o.Engine.Topdir, o.Engine.ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	top.SetAttributes(o.Engine.Attributes)
+	// Others who do the same wait, and then find it done: the topdir's lock is taken once, before anybody copies.
+	unlock, err := ledger.Wait(ctx, top, ledger.ShardDir+"/prepare.lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := topdir.EnsureCopyVolume(top, p.Want.CopyVolume); err != nil {
+		return err
+	}
+	if a, err = e.DiffVolumes(ctx, plan); err != nil || !a.Pending() {
 		return err
 	}
 	_, err = e.Apply(ctx, a)
 	return err
 }
 
-// Copy makes the files of one shard. If another process works on the shard, or on all of the topdir, it returns lockfile.ErrLocked. It
+// Copy makes the files of one shard. If another process works on the shard, it returns a *ledger.ShardLockedError; if one works on all of
+// the topdir, another lockfile.ErrLocked. It
 // may be canceled, or killed, at any time: the next call goes on. All else that can go wrong is as with Engine.Apply: after a
 // *hardlink.LeftOutError all is done but what that names. The result is valid in each case.
 func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err error) {
@@ -103,7 +138,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 	if err != nil {
 		return r, err
 	}
-	r.Plan = info.Sum
+	r.Plan = info.Total
 	top, err := topdir.Open(o.Engine.Topdir, o.Engine.ReadOnly)
 	if err != nil {
 		return r, err
@@ -124,8 +159,8 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 	want := record{Digest: info.Digest, Want: p.wanted(), Decided: decidedDigest(builds, o.Decided)}
 	if done, err := readRecord(top.Path(), id); err != nil {
 		return r, err
-	} else if done.covers(want, top.Path(), id) && !o.looks() {
-		r.Skipped, r.Done, r.Have = true, true, info.Sum
+	} else if done.covers(want, top.Path(), id) && !o.looks() && !o.suspects(p.Want.CopyVolume, builds) {
+		r.Skipped, r.Done, r.Have = true, true, info.Total
 		return r, nil
 	}
 	plan, err := planOf(p.Want.want(), builds, o.Decided)
@@ -149,7 +184,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err er
 		return r, errors.Join(err, perr)
 	}
 	if r.Done && err == nil {
-		if err := want.write(top, id, info.Sum); err != nil {
+		if err := want.write(top, id, info.Total); err != nil {
 			return r, err
 		}
 	}
@@ -173,6 +208,10 @@ func (p *Plan) apply(ctx context.Context, r *Result, plan volumes.Plan, o Option
 		return err
 	}
 	if o.DryRun {
+		r.Make.Bytes = r.Actions.Bytes()
+		for _, b := range r.Actions.Builds {
+			r.Make.Files += len(b.Files)
+		}
 		return r.Actions.Err()
 	}
 	r.Report, err = e.Apply(ctx, r.Actions)
@@ -233,7 +272,7 @@ func (p *Plan) prove(r *Result, topdir string, info Info, builds []Build, decide
 	if r.Have, err = planned(p.Want.want(), builds, have); err != nil {
 		return err
 	}
-	r.Done = r.Have == info.Sum
+	r.Done = r.Have == info.Total
 	r.LeftAll = len(have.left)
 	r.Left = have.left[:min(len(have.left), LeftShown)]
 	return nil
@@ -246,7 +285,7 @@ type record struct {
 	Decided string    `json:"decided,omitempty"` // which builds staging had decided about
 	Ledger  string    `json:"ledger"`            // the ledger's state
 	At      time.Time `json:"at"`
-	Sum     Sum       `json:"sum"`
+	Total   Total     `json:"sum"`
 }
 
 func recordFile(shard string) string { return ledger.ShardFile(shard) + ".done" }
@@ -276,11 +315,11 @@ func (r record) covers(want record, topdir, shard string) bool {
 }
 
 // write writes the record of a shard that is whole now.
-func (r record) write(top *topdir.Dir, shard string, sum Sum) (err error) {
+func (r record) write(top *topdir.Dir, shard string, sum Total) (err error) {
 	if r.Ledger, err = ledger.StateOf(top.Path(), ledger.ShardFile(shard)); err != nil {
 		return err
 	}
-	r.At, r.Sum = time.Now().UTC().Truncate(time.Second), sum
+	r.At, r.Total = time.Now().UTC().Truncate(time.Second), sum
 	return durable.WriteFile(top.Join(recordFile(shard)), func(w io.Writer) error {
 		err := json.NewEncoder(w).Encode(r)
 		if f, ok := w.(*os.File); ok && err == nil {
@@ -322,7 +361,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Res
 	if err != nil {
 		return r, err
 	}
-	r.Plan = info.Sum
+	r.Plan = info.Total
 	done, err := readRecord(topdir, id)
 	if err != nil {
 		return r, err
@@ -332,7 +371,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Res
 		return r, err
 	}
 	if len(decided) == 0 && done.covers(record{Digest: info.Digest, Want: p.wanted()}, topdir, id) {
-		r.Done, r.Have = done.Sum == info.Sum, done.Sum
+		r.Done, r.Have = done.Total == info.Total, done.Total
 		return r, nil
 	}
 	if state == "" { // nothing of it was made
@@ -344,7 +383,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Res
 		return r, err
 	}
 	if done.covers(record{Digest: info.Digest, Want: p.wanted(), Decided: decidedDigest(builds, decided)}, topdir, id) {
-		r.Done, r.Have = done.Sum == info.Sum, done.Sum
+		r.Done, r.Have = done.Total == info.Total, done.Total
 		return r, nil
 	}
 	return r, p.prove(&r, topdir, info, builds, decided)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"kojisnap/hardlink/content"
 	"kojisnap/volumes"
 )
@@ -62,7 +64,9 @@ type Options struct {
 	SlowAfter     time.Duration
 	BwLimit       int64            // bytes a second from all sources together; 0: no limit
 	Limits        map[string]int64 // bytes a second of single sources, by name
-	Log           *slog.Logger
+	// Requests are files a second of single sources, by name. A download that is resumed does not count again.
+	Requests map[string]float64
+	Log      *slog.Logger
 }
 
 // Set gives production's files from several sources, asked in turn. Its methods may be called concurrently.
@@ -71,11 +75,13 @@ type Set struct {
 	All    []Source
 	limit  *limiter
 	limits map[Source]*limiter
+
+	requests map[Source]*rate.Limiter
 }
 
 // Open opens sources by their names: directories, as paths or file:// URLs, and other URLs. An unusable URL is a *URLError.
 func Open(names []string, o Options) (*Set, error) {
-	l := &Set{names: names, limit: newLimiter(o.BwLimit), limits: map[Source]*limiter{}}
+	l := &Set{names: names, limit: newLimiter(o.BwLimit), limits: map[Source]*limiter{}, requests: map[Source]*rate.Limiter{}}
 	for _, name := range names {
 		s, err := openSource(name, o)
 		if err != nil {
@@ -83,6 +89,7 @@ func Open(names []string, o Options) (*Set, error) {
 		}
 		l.All = append(l.All, s)
 		l.limits[s] = newLimiter(o.Limits[name])
+		l.requests[s] = newRequests(o.Requests[name])
 	}
 	return l, nil
 }

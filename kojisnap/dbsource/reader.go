@@ -110,7 +110,7 @@ func (r *reader) highest(ctx context.Context, s Highest, q query) (int64, error)
 
 // cut cuts a long list of ids into several, in order.
 func (r *reader) cut(w *Where) []*Where {
-	if w == nil || r.desc.Jobs <= 1 || w.IDs.GetCardinality() <= chunk {
+	if w == nil || r.desc.Jobs <= 1 || r.desc.Whole || w.IDs.GetCardinality() <= chunk {
 		return []*Where{w}
 	}
 	var all []*Where

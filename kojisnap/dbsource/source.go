@@ -68,9 +68,11 @@ type Description struct {
 	Columns map[string][]string
 	// Tables accounts for each table that the source has, sorted by name.
 	Tables []Table
-	// Jobs is how many scans the source serves at once, at least 1. With more than 1 a scan by a long list of ids
-	// is cut into several; with 1 each table is scanned as a whole.
+	// Jobs is how many scans the source serves at once, at least 1.
 	Jobs int
+	// Whole says that a scan reads the whole table, whatever its hints are. If a source does not, and serves several
+	// scans at once, a scan by a long list of ids is cut into several.
+	Whole bool
 }
 
 // Table is one table of the source, and what becomes of it.
