@@ -116,7 +116,7 @@ kojisnap copy -c stg.toml --source file:///srv/carried`,
 		var o copyFlags
 		f.Section("copy", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
-			fs.StringVar(&o.shard, "shard", "", "with --builds all, do the part of worker I of N, as `I/N`; the parts of N workers are all (default: do all)")
+			fs.StringVar(&o.shard, "shard", "", "with --builds all, do the part of worker I of N, as `I/N`, or as I+1/N counted from 0; the parts of N workers are all (default: do all)")
 			fs.BoolVar(&o.status, "status", false, "with --builds all, tell which shards are whole, and copy nothing")
 			fs.BoolVar(&o.list0, "list0", false, "print, each with a NUL at its end, the paths below production's topdir that a copy needs, and copy nothing")
 		})
