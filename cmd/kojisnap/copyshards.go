@@ -29,6 +29,16 @@ func (o *copyFlags) part() (shard.Part, error) {
 	if all && o.list0 {
 		return shard.Part{}, exit.Usagef("--list0 and --builds all: --list0 lists what composes of tags need")
 	}
+	if err := o.checkQueue(all); err != nil {
+		return shard.Part{}, err
+	}
+	if o.auditPart != "" {
+		part, err := shard.ParsePart(o.auditPart)
+		if err != nil {
+			return part, exit.Usagef("--part %w", err)
+		}
+		return part, nil
+	}
 	if o.shard == "" {
 		return shard.Part{}, nil
 	}
