@@ -107,7 +107,13 @@ func TestFleetPart(t *testing.T) {
 	f := newFleetSite(t, 7, 1, 3000, "")
 	f.enqueue(t)
 	args := f.args("worker", "127.0.0.1", "--until-done")
-	succeed(t, args...)
+	works := func() {
+		t.Helper()
+		if o := kojisnapRun(t, args...); o.code != 0 || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, "no source lists directories") {
+			t.Errorf("exit %d: %s", o.code, o.stderr)
+		}
+	}
+	works()
 	sum := 0
 	for _, part := range []string{"1/3", "2/3", "3/3"} {
 		var r fleet.Enqueued
@@ -116,7 +122,7 @@ func TestFleetPart(t *testing.T) {
 			t.Errorf("part %s: %+v", part, r)
 		}
 		sum += r.Queued
-		succeed(t, args...)
+		works()
 	}
 	if sum != 7 {
 		t.Errorf("%d shards were looked at, want 7", sum)
@@ -130,15 +136,17 @@ func TestFleetHeld(t *testing.T) {
 	f.enqueue(t)
 	args := f.args("worker", "127.0.0.1", "--until-done", "--json")
 	o := kojisnapRun(t, args...)
-	if o.code != 3 || !strings.Contains(o.stderr, "1 of 4 shards are not done; failed: 3;") || !strings.Contains(o.stderr, "fleet002-1-1-1.x86_64.rpm") {
+	if o.code != 3 || !strings.Contains(o.stderr, "1 of 4 shards are not done; failed: 00003;") || !strings.Contains(o.stderr, "fleet002-1-1-1.x86_64.rpm") {
 		t.Errorf("exit %d: %s%s", o.code, o.stdout, o.stderr)
 	}
 	f.checkWhole(t, "fleet002/")
-	if st, code := f.status(t); code != 3 || !st.Settled() || len(st.Failures) != 1 || st.Failures[0].Shard != "3" {
+	if st, code := f.status(t); code != 3 || !st.Settled() || len(st.Failures) != 1 || st.Failures[0].Shard != "00003" {
 		t.Errorf("exit %d: %+v", code, st)
 	}
 	f.hidden.Store("")
 	f.enqueue(t)
-	succeed(t, args...)
+	if o := kojisnapRun(t, args...); o.code != 0 {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
 	f.checkWhole(t)
 }

@@ -200,7 +200,7 @@ func (f *fleetSite) checkWhole(t testing.TB, but ...string) {
 	seen := map[string]bool{}
 	staged := filepath.Join(f.topdir, "vol/staged")
 	must(t, filepath.WalkDir(staged, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		rel, err := filepath.Rel(staged, path)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -92,6 +93,7 @@ type FleetWork struct {
 	s    store.Store
 	open func(ctx context.Context, id string) (*snapfile.Snapshot, error)
 
+	log     *slog.Logger
 	mu      sync.Mutex
 	current string // snapshot
 	copier  *ShardCopier
@@ -99,7 +101,11 @@ type FleetWork struct {
 
 // NewFleetWork returns the work of a worker. open opens a snapshot in s, whose plan must be below topdir.
 func NewFleetWork(s store.Store, o CopyOptions, open func(ctx context.Context, id string) (*snapfile.Snapshot, error)) *FleetWork {
-	return &FleetWork{o: o, s: s, open: open}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &FleetWork{o: o, s: s, open: open, log: slog.New(&onceHandler{Handler: log.Handler(), said: new(sync.Map)})}
 }
 
 // Prepare opens the plan of a snapshot, and prepares topdir for it. A worker that could do no shard fails here.
@@ -154,7 +160,7 @@ func (w *FleetWork) Work(ctx context.Context, job fleet.ShardJob) error {
 		limit := job.Limits[fleet.SourceKey(name)]
 		engine.SourceLimits[name], engine.SourceRequests[name] = limit.Bytes, limit.Requests
 	}
-	engine.Progress = madeProgress(job.Made)
+	engine.Progress, engine.Log = madeProgress(job.Made), w.log
 	switch job.Shard.Mode {
 	case "repair":
 		engine.Repair = true
@@ -208,6 +214,26 @@ func (w *FleetWork) atFault(err error) string {
 		}
 	}
 	return ""
+}
+
+// onceHandler passes the same warning on only once: what is so for one shard is so for all.
+type onceHandler struct {
+	slog.Handler
+	said *sync.Map
+}
+
+func (h *onceHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		text := r.Message
+		r.Attrs(func(a slog.Attr) bool {
+			text += "\x00" + a.String()
+			return true
+		})
+		if _, said := h.said.LoadOrStore(text, true); said {
+			return nil
+		}
+	}
+	return h.Handler.Handle(ctx, r)
 }
 
 // madeProgress tells a queue of the files that a copy makes.

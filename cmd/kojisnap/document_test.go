@@ -12,6 +12,7 @@ import (
 	"kojisnap/cmd/kojisnap/jsondoc"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
+	"kojisnap/hardlink/fleet"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/bundle"
 	"kojisnap/kojisnap/pull"
@@ -24,31 +25,34 @@ import (
 
 // documents is what the commands print, by the headings of JSON.md.
 var documents = map[string]reflect.Type{
-	"pull":         reflect.TypeFor[pull.Result](),
-	"init":         reflect.TypeFor[setup.Report](),
-	"load":         reflect.TypeFor[book.LoadReport](),
-	"copy":         reflect.TypeFor[kojisnap.CopyResult](),
-	"copy all":     reflect.TypeFor[kojisnap.ShardsResult](),
-	"clone":        reflect.TypeFor[cloneResult](),
-	"clones":       reflect.TypeFor[clonesResult](),
-	"discard":      reflect.TypeFor[clone.Discarded](),
-	"link":         reflect.TypeFor[linkResult](),
-	"verify":       reflect.TypeFor[verify.Result](),
-	"sync":         reflect.TypeFor[kojisnap.SyncResult](),
-	"doctor":       reflect.TypeFor[diagnosis](),
-	"config":       reflect.TypeFor[configResult](),
-	"keygen":       reflect.TypeFor[keyFiles](),
-	"snapshots":    reflect.TypeFor[snapshotsResult](),
-	"show":         reflect.TypeFor[showResult](),
-	"diff":         reflect.TypeFor[repository.DiffResult](),
-	"diff staging": reflect.TypeFor[stagingDiff](),
-	"diff --rows":  reflect.TypeFor[rowsResult](),
-	"bundle":       reflect.TypeFor[bundleResult](),
-	"unbundle":     reflect.TypeFor[bundle.Result](),
-	"prune":        reflect.TypeFor[repository.PruneResult](),
-	"report":       reflect.TypeFor[report.Facts](),
-	"status":       reflect.TypeFor[kojisnap.StagingStatus](),
-	"status --all": reflect.TypeFor[allStatus](),
+	"pull":                  reflect.TypeFor[pull.Result](),
+	"init":                  reflect.TypeFor[setup.Report](),
+	"load":                  reflect.TypeFor[book.LoadReport](),
+	"copy":                  reflect.TypeFor[kojisnap.CopyResult](),
+	"copy all":              reflect.TypeFor[kojisnap.ShardsResult](),
+	"copy --queue":          reflect.TypeFor[fleet.Enqueued](),
+	"copy --status --queue": reflect.TypeFor[fleet.Status](),
+	"worker":                reflect.TypeFor[workerResult](),
+	"clone":                 reflect.TypeFor[cloneResult](),
+	"clones":                reflect.TypeFor[clonesResult](),
+	"discard":               reflect.TypeFor[clone.Discarded](),
+	"link":                  reflect.TypeFor[linkResult](),
+	"verify":                reflect.TypeFor[verify.Result](),
+	"sync":                  reflect.TypeFor[kojisnap.SyncResult](),
+	"doctor":                reflect.TypeFor[diagnosis](),
+	"config":                reflect.TypeFor[configResult](),
+	"keygen":                reflect.TypeFor[keyFiles](),
+	"snapshots":             reflect.TypeFor[snapshotsResult](),
+	"show":                  reflect.TypeFor[showResult](),
+	"diff":                  reflect.TypeFor[repository.DiffResult](),
+	"diff staging":          reflect.TypeFor[stagingDiff](),
+	"diff --rows":           reflect.TypeFor[rowsResult](),
+	"bundle":                reflect.TypeFor[bundleResult](),
+	"unbundle":              reflect.TypeFor[bundle.Result](),
+	"prune":                 reflect.TypeFor[repository.PruneResult](),
+	"report":                reflect.TypeFor[report.Facts](),
+	"status":                reflect.TypeFor[kojisnap.StagingStatus](),
+	"status --all":          reflect.TypeFor[allStatus](),
 }
 
 // field is a field of a struct as its JSON has it.

@@ -104,7 +104,8 @@ func (o *queueFlags) check(a *app) error {
 // workerResult is what worker prints with --json.
 type workerResult struct {
 	fleet.Done
-	Queue *fleet.Status `json:"queue,omitempty"` // how far the plan is at the end
+	Left     int             `json:"left"`               // shards of the plan that are neither done nor failed
+	Failures []fleet.Failure `json:"failures,omitempty"` // of shards that are not done
 }
 
 func (o *workerFlags) run(ctx context.Context, a *app, args []string) error {
@@ -155,7 +156,7 @@ func (o *workerFlags) run(ctx context.Context, a *app, args []string) error {
 		if err != nil {
 			return queueError(err)
 		}
-		if err := a.result(workerResult{Queue: &st}, func(w io.Writer) { showFleet(w, st) }); err != nil {
+		if err := a.result(workerResult{Left: st.Shards.Left, Failures: st.Failures}, func(w io.Writer) { showFleet(w, st) }); err != nil {
 			return err
 		}
 		if st.Shards.Left > 0 {
@@ -182,7 +183,7 @@ func (o *workerFlags) tell(ctx context.Context, a *app, q *fleet.Queue, topdir s
 	defer cancel()
 	st, err := q.Status(asking, topdir)
 	if err == nil {
-		r.Queue = &st
+		r.Left, r.Failures = st.Shards.Left, st.Failures
 		if o.metrics != "" {
 			a.writeFleetMetrics(asking, st, o.metrics)
 		}

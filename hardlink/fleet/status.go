@@ -17,13 +17,13 @@ type Status struct {
 	Shards   Counts    `json:"shards"`
 	Files    Amount    `json:"files"`
 	Bytes    Amount    `json:"bytes"`
-	Rate     int64     `json:"rate"`               // bytes a second that all workers made in the last minutes
-	Left     *int64    `json:"seconds_left"`       // at this rate; nil: nothing was made lately
-	Workers  []AtWork  `json:"workers,omitempty"`  // that made something, or tried to, in the last minute
-	Failures []Failure `json:"failures,omitempty"` // of shards that are not done
-	Sources  []State   `json:"sources,omitempty"`  //
-	Now      time.Time `json:"time"`               // the queue's clock
-	Waiting  int       `json:"waiting"`            // jobs that no worker has yet
+	Rate     int64     `json:"rate"`                   // bytes a second that all workers made in the last minutes
+	Left     *int64    `json:"seconds_left,omitempty"` // at this rate; nil: nothing was made lately
+	Workers  []AtWork  `json:"workers,omitempty"`      // that made something, or tried to, in the last minute
+	Failures []Failure `json:"failures,omitempty"`     // of shards that are not done
+	Sources  []State   `json:"sources,omitempty"`      //
+	Now      time.Time `json:"time"`                   // the queue's clock
+	Waiting  int       `json:"waiting"`                // jobs that no worker has yet
 }
 
 // Counts are the shards of a plan by their state.
@@ -62,10 +62,10 @@ type Failure struct {
 type State struct {
 	Source   string     `json:"source"`
 	Slots    int        `json:"slots"`
-	Bytes    int64      `json:"bytes"`    // a second for all; 0: no limit
-	Requests float64    `json:"requests"` // a second for all; 0: no limit
-	Failures int        `json:"failures"` // in a row
-	OpenAt   *time.Time `json:"open_at"`  // until then no shard reads it; nil: it is open
+	Bytes    int64      `json:"bytes"`             // a second for all; 0: no limit
+	Requests float64    `json:"requests"`          // a second for all; 0: no limit
+	Failures int        `json:"failures"`          // in a row
+	OpenAt   *time.Time `json:"open_at,omitempty"` // until then no shard reads it; nil: it is open
 	Error    string     `json:"error,omitempty"`
 }
 
