@@ -66,7 +66,7 @@ type CopyOptions struct {
 	Attributes topdir.Attributes
 
 	// OnShard is called after each shard of CopyShards, with what became of it; err is not nil if something of it was kept back.
-	OnShard func(r shard.Outcome, err error)
+	OnShard func(r shard.Result, err error)
 
 	maxShard int64       // bytes; 0: package shard's
 	notes    *storeNotes // nil: that the store does not take the ledger is an error

@@ -103,7 +103,12 @@ func NewFleetWork(s store.Store, o CopyOptions, open func(ctx context.Context, i
 }
 
 // Prepare opens the plan of a snapshot, and prepares topdir for it. A worker that could do no shard fails here.
-func (w *FleetWork) Prepare(ctx context.Context, snapshot string) (*ShardCopier, error) {
+func (w *FleetWork) Prepare(ctx context.Context, snapshot string) error {
+	_, err := w.prepared(ctx, snapshot)
+	return err
+}
+
+func (w *FleetWork) prepared(ctx context.Context, snapshot string) (*ShardCopier, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.current == snapshot {
@@ -131,7 +136,7 @@ func (w *FleetWork) Prepare(ctx context.Context, snapshot string) (*ShardCopier,
 
 // Work is fleet.Work.
 func (w *FleetWork) Work(ctx context.Context, job fleet.ShardJob) error {
-	c, err := w.Prepare(ctx, job.Snapshot)
+	c, err := w.prepared(ctx, job.Snapshot)
 	if err != nil {
 		return err
 	}
@@ -165,7 +170,7 @@ func (w *FleetWork) Work(ctx context.Context, job fleet.ShardJob) error {
 }
 
 // outcome says what an error of a copy means for the queue.
-func (w *FleetWork) outcome(ctx context.Context, r shard.Outcome, err error) error {
+func (w *FleetWork) outcome(ctx context.Context, r shard.Result, err error) error {
 	var left *hardlink.LeftOutError
 	switch {
 	case ctx.Err() != nil && err != nil:

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
@@ -23,7 +24,8 @@ import (
 	"kojisnap/kojisnap/store/dir"
 )
 
-// benchLoad loads a snapshot of a store into a database, and prints the report.
+// benchLoad loads a snapshot of a store into a database, and prints the report. A further argument says whether by a full
+// import, in two sessions.
 func benchLoad(args []string) error {
 	debug.SetMemoryLimit(150 << 20) // as the command does
 	ctx := context.Background()
@@ -35,7 +37,11 @@ func benchLoad(args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Load(ctx, snap, s, kojisnap.LoadOptions{DSN: args[0]})
+	opt := kojisnap.LoadOptions{DSN: args[0]}
+	if len(args) > 3 {
+		opt.Import, opt.Sessions = dbsync.Import(args[3]), 2
+	}
+	r, err := kojisnap.Load(ctx, snap, s, opt)
 	if err != nil {
 		return err
 	}

@@ -117,9 +117,12 @@ kojisnap copy -c stg.toml --source file:///srv/carried`,
 		f.Section("copy", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
 			fs.StringVar(&o.shard, "shard", "", "with --builds all, do the part of worker I of N, as `I/N`; the parts of N workers are all (default: do all)")
-			fs.BoolVar(&o.status, "status", false, "with --builds all, tell which shards are whole, and copy nothing")
+			fs.IntVar(&o.slots, "slots", 16, "with --queue, let all workers together copy `N` shards at a time; each keeps to an Nth of --bwlimit and --max-requests")
+			fs.StringVar(&o.auditPart, "part", "", "with --builds all and --audit, look at part I of N of all shards, as `I/N`: all parts, one each day, are a rolling audit")
+			fs.BoolVar(&o.status, "status", false, "with --builds all, tell which shards are whole, and with --queue how far workers are, and copy nothing")
 			fs.BoolVar(&o.list0, "list0", false, "print, each with a NUL at its end, the paths below production's topdir that a copy needs, and copy nothing")
 		})
+		f.Section("worker", nil, o.queueFlags.add)
 		return o.run
 	},
 }
@@ -167,6 +170,7 @@ func addHubTopdir(fs *pflag.FlagSet, path *string) {
 // copyFlags are the flags of copy.
 type copyFlags struct {
 	wantFlags
+	queueFlags
 	topdir, snapshot, verify string
 	hubTopdir, db            string
 	writableSource           bool
@@ -176,7 +180,9 @@ type copyFlags struct {
 	keepDays                 int
 	audit, repair, newTopdir bool
 	list0, status            bool
-	shard                    string
+	shard, auditPart         string
+	slots                    int
+	maxRequests              int
 	bwlimit                  config.Limits
 }
 
@@ -192,6 +198,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none", "all"), "builds", "which builds of the tags to copy; all: whole, every build of the snapshot, by shards")
 	fs.IntVar(&o.jobs, "jobs", 0, "copy `N` files at a time (default: one for each CPU, at least 4, or 8 if the first source is a URL)")
 	fs.Var(&o.bwlimit, "bwlimit", "read at most `[SOURCE=]RATE` bytes a second, such as 20M, from all sources together or from one as --source names it; repeatable (default: no limit)")
+	fs.IntVar(&o.maxRequests, "max-requests", 0, "ask each source for at most `N` files a second (default: no limit)")
 	fs.StringVar(&o.owner, "owner", "", "make files and directories of `USER[:GROUP]`, such as apache:apache (default: the process's)")
 	fs.StringVar(&o.mode, "mode", "", "make files with the octal `MODE`, and directories passable for whoever may read the files (default: production's mode; 0755)")
 	fs.StringVar(&o.selinux, "selinux", "", "make files and directories with the SELinux label `TYPE|CONTEXT`, such as httpd_sys_rw_content_t")
@@ -215,6 +222,9 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	if err := flags.CheckLimits(&o.bwlimit, o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
 	}
+	if o.maxRequests < 0 {
+		return kojisnap.CopyOptions{}, exit.Usagef("--max-requests %d: want 1 or more, or 0 for no limit", o.maxRequests)
+	}
 	if o.hubTopdir != "" {
 		if err := volumes.CheckHubTopdir(o.hubTopdir); err != nil {
 			return kojisnap.CopyOptions{}, exit.Usagef("%w", err)
@@ -233,7 +243,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	}
 	return kojisnap.CopyOptions{
 		Attributes: attributes, Database: database,
-		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.All), SourceLimits: o.bwlimit.Of,
+		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.All), SourceLimits: o.bwlimit.Of, Requests: float64(o.maxRequests),
 		Audit: o.audit, Digest: o.verify == "digest" || o.repair, Repair: o.repair, NewTopdir: o.newTopdir, KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -273,6 +283,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.status && o.queue != "" {
+		return o.queueStatus(ctx, a)
+	}
 	loads, err := a.loads()
 	if err == nil { // copy removes nothing, but shares keep-days with sync
 		err = flags.CheckKeepDays(o.keepDays, loads.waitFor)
@@ -289,6 +302,9 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.list0 {
 		return a.list0(ctx, snap, s, opt)
+	}
+	if opt.Builds == compose.BuildsAll && o.queue != "" && o.shard == "" {
+		return o.enqueue(ctx, a, snap, s, opt, part)
 	}
 	if opt.Builds == compose.BuildsAll {
 		return o.runShards(ctx, a, snap, s, opt, part)

@@ -46,7 +46,7 @@ type command struct {
 type runner func(ctx context.Context, a *app, args []string) error
 
 func commands() []command {
-	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, cloneCommand, clonesCommand, discardCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand(), keygenCommand, configCommand()}
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, workerCommand, linkCommand, cloneCommand, clonesCommand, discardCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand(), keygenCommand, configCommand()}
 }
 
 // run is the whole program, except that it does not end the process. It returns the exit code.

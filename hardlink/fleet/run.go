@@ -64,7 +64,7 @@ func (q *Queue) Run(ctx context.Context, o Options) (Done, error) {
 	w := &worker{opts: o, q: q, id: workerID(), fatal: fail}
 	w.leases = &leases{log: o.Log, broken: fail, connect: func(ctx context.Context) (*pgx.Conn, error) { return dbconn.Connect(ctx, q.dsn) }}
 	w.sources = &sources{q: q, leases: w.leases, topdir: o.Topdir, closed: o.ClosedFor}
-	if err := q.check(ctx, o); err != nil {
+	if err := q.Check(ctx, o); err != nil {
 		return Done{Worker: w.id}, err
 	}
 	workers := river.NewWorkers()
@@ -127,8 +127,8 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("the plan in the queue has the %s %s, this worker %s: give it the same, or run copy --builds all --queue again", e.What, e.Plan, e.Worker)
 }
 
-// check refuses a plan that is not the worker's.
-func (q *Queue) check(ctx context.Context, o Options) error {
+// Check refuses a plan that is not the worker's, as Run does.
+func (q *Queue) Check(ctx context.Context, o Options) error {
 	c, err := q.Current(ctx, o.Topdir)
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ type Manifest struct {
 type Info struct {
 	ID     string `json:"id"`
 	Builds int    `json:"builds"`
-	Sum
+	Total
 	Digest string `json:"digest"` // SHA-256 of the shard's rows, in hex
 }
 

@@ -157,7 +157,7 @@ func TestParts(t *testing.T) {
 	for i := range 97 {
 		bytes := random.Int64N(1000)
 		total += bytes
-		plan.Shards = append(plan.Shards, shard.Info{ID: fmt.Sprintf("%05d", i), Sum: shard.Sum{Bytes: bytes}})
+		plan.Shards = append(plan.Shards, shard.Info{ID: fmt.Sprintf("%05d", i), Total: shard.Total{Bytes: bytes}})
 	}
 	for _, n := range []int{1, 2, 3, 7, 16, 97, 200} {
 		seen := map[string]int{}

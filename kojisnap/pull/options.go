@@ -79,8 +79,8 @@ func CheckAsked(everything bool, tags, builds []string) error {
 	return nil
 }
 
-// complete returns the options with defaults for those that are not set.
-func (o Options) complete() (Options, tagglob.Set, error) {
+// Complete returns the options with defaults for those that are not set.
+func (o Options) Complete() (Options, tagglob.Set, error) {
 	if err := CheckAsked(o.Everything, o.Tags, o.Builds); err != nil {
 		return o, tagglob.Set{}, err
 	}

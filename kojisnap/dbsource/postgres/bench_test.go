@@ -31,10 +31,10 @@ var byHand = []string{
 
 const scopeByHand = `WITH RECURSIVE s(id) AS (SELECT id FROM tag WHERE name = 'f42' UNION SELECT parent_id FROM s JOIN tag_inheritance i ON i.tag_id = s.id AND i.active) `
 
-// BenchmarkSource pulls the database of a hub as large as a distribution's, and beside it copies the same tables by
-// COPY statements written by hand into zstd, and pulls again where nothing has changed. KOJISNAP_BENCH_SOURCE_BUILDS
+// BenchmarkSourceSessions pulls the database of a hub as large as a distribution's, and beside it copies the same tables by
+// COPY statements written by hand into zstd, by numbers of sessions, and pulls again where nothing has changed. KOJISNAP_BENCH_SOURCE_BUILDS
 // (default 24000) is how many builds the tag has; ten times as many are outside of it.
-func BenchmarkSource(b *testing.B) {
+func BenchmarkSourceSessions(b *testing.B) {
 	builds := 24_000
 	if text := os.Getenv("KOJISNAP_BENCH_SOURCE_BUILDS"); text != "" {
 		var err error
