@@ -184,13 +184,15 @@ func TestParts(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"", "0/4", "5/4", "x/y", "1", "1/", "/4", "-1/4", "1/-4", "01/4", "1/4/2", " 1/4", "1/99999999999"} {
+	for _, bad := range []string{"", "0/4", "5/4", "x/y", "1", "1/", "/4", "-1/4", "1/-4", "01/4", "1/4/2", " 1/4", "1/99999999999", "4+1/4", "-1+1/4", "+1/4", "1+2/4", "1+1+1/4"} {
 		if p, err := shard.ParsePart(bad); err == nil {
 			t.Errorf("%q is %v", bad, p)
 		}
 	}
-	if p, err := shard.ParsePart("4/4"); err != nil || p.String() != "4/4" {
-		t.Errorf("%v, %v", p, err)
+	for text, want := range map[string]string{"4/4": "4/4", "0+1/4": "1/4", "3+1/4": "4/4"} {
+		if p, err := shard.ParsePart(text); err != nil || p.String() != want {
+			t.Errorf("%s is %v, %v", text, p, err)
+		}
 	}
 }
 
