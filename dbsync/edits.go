@@ -34,8 +34,8 @@ func (e *edits) writtenColumns(ctx context.Context, r *relation.Relation) (cols 
 // findEdits fills ks_edited, and renews the hashes if the schema got other columns.
 func (e *edits) findEdits(ctx context.Context) error {
 	for _, r := range relation.All() {
-		if !r.InPlace {
-			continue
+		if _, in := e.Imported[r.Name]; in || !r.InPlace {
+			continue // an import has just written these rows, and their hashes
 		}
 		cols, err := e.writtenColumns(ctx, r)
 		if err != nil {

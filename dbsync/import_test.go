@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,9 +124,8 @@ permissions = ["admin"]
 				}
 			}
 			diff(t, "touched", want.Touched, got.Touched)
-			const unknown = `SELECT oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND reltuples < 0 AND relnamespace IN (to_regnamespace('public'), to_regnamespace('kojisnap'))`
-			for _, table := range fast.dump(unknown) {
-				if !slices.Contains(slow.dump(unknown), table) {
+			for _, table := range []string{"events", "build", "rpminfo", "rpmsigs", "tag_listing", "tag_packages", "kojisnap.placed", "kojisnap.placed_rpmsigs"} {
+				if fast.one("SELECT reltuples > 0 FROM pg_class WHERE oid = $1::text::regclass", table) != "true" {
 					t.Errorf("table %s has no statistics", table)
 				}
 			}

@@ -148,6 +148,9 @@ func fullImport(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, op
 	if err != nil || im == nil || opt.DryRun {
 		return nil, rep, err
 	}
+	if opt.Importing != nil {
+		opt.Importing(ctx)
+	}
 	im.Log, im.Progress, im.Sessions = opt.Log, opt.Progress, opt.Sessions
 	var ran error
 	// The transaction holds the lock meanwhile, and does nothing else.

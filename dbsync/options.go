@@ -66,13 +66,15 @@ type LoadOptions struct {
 	// HubMoved is the new URL of production's hub, if the hub has moved since the snapshot that the database
 	// holds. Events and builds of both must show that it is the same production.
 	HubMoved string
-	Rollback bool             // allow a snapshot older than what the database holds
-	Audit    bool             // compare every row, whatever the database holds
-	DryRun   bool             // do everything, then roll back
-	Import   Import           // empty is ImportAuto
-	Sessions int              // how many sessions a full import works in; 0: fullimport.DefaultSessions
-	Overlay  *overlay.Overlay // nil: what an earlier overlay made stays
-	Version  string           // of the program, for the record
+	Rollback bool   // allow a snapshot older than what the database holds
+	Audit    bool   // compare every row, whatever the database holds
+	DryRun   bool   // do everything, then roll back
+	Import   Import // empty is ImportAuto
+	// Importing, if not nil, is called when a full import has begun or goes on: from now on it needs the snapshot.
+	Importing func(ctx context.Context)
+	Sessions  int              // how many sessions a full import works in; 0: fullimport.DefaultSessions
+	Overlay   *overlay.Overlay // nil: what an earlier overlay made stays
+	Version   string           // of the program, for the record
 
 	Waited *book.Waited // how long others kept this load waiting, for the record; nil: it did not wait
 

@@ -24,6 +24,9 @@ type Carried struct {
 // pruned, it names what that is made of, the rpm and its signature header. What staging has already it knows by the
 // ledger, below Topdir or, without that, in the store.
 func ListCarried(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*Carried, error) {
+	if err := o.nameTags(ctx, snap); err != nil {
+		return nil, err
+	}
 	decided, err := o.decided(ctx, s)
 	if err != nil {
 		return nil, err

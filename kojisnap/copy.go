@@ -20,6 +20,7 @@ import (
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -65,7 +66,7 @@ type CopyOptions struct {
 	Attributes topdir.Attributes
 
 	// OnShard is called after each shard of CopyShards, with what became of it; err is not nil if something of it was kept back.
-	OnShard func(r shard.Outcome, err error)
+	OnShard func(r shard.Result, err error)
 
 	maxShard int64       // bytes; 0: package shard's
 	notes    *storeNotes // nil: that the store does not take the ledger is an error
@@ -133,8 +134,24 @@ func Remove(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyO
 	})
 }
 
+// nameTags puts the names of the tags that composes take of a snapshot of everything in the place of those asked for:
+// patterns are resolved, and content tags added.
+func (o *CopyOptions) nameTags(ctx context.Context, snap *snapfile.Snapshot) error {
+	if !snap.Manifest.Scope.Everything || o.Builds == compose.BuildsNone || o.Builds == compose.BuildsAll {
+		return nil
+	}
+	of, err := narrow.ForComposes(ctx, snap, o.Tags)
+	if err == nil {
+		o.Tags = of.Manifest.Scope.Composed()
+	}
+	return err
+}
+
 // onFiles does the actions that diff finds for the plan of a snapshot's files.
 func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s store.Store, diff func(*hardlink.Engine, volumes.Plan, *CopyResult) error) (*CopyResult, error) {
+	if err := o.nameTags(ctx, snap); err != nil {
+		return nil, err
+	}
 	saved := o.saved(s)
 	var err error
 	if !o.NewTopdir {

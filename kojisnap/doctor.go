@@ -15,6 +15,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/preflight"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/pull/scope"
@@ -306,6 +307,11 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	}
 	if err := preflight.CheckDatabase(ctx, conn, p); err != nil {
 		return "", err
+	}
+	if o.Load.Import == "" || o.Load.Import == dbsync.ImportAuto {
+		if err := status.CheckWhole(ctx, conn); err != nil {
+			return "", err
+		}
 	}
 	c := conn.Config()
 	return fmt.Sprintf("%s on %s, environment %s", c.Database, c.Host, o.Load.Env), nil

@@ -176,7 +176,7 @@ func (w *FleetWork) Work(ctx context.Context, job fleet.ShardJob) error {
 }
 
 // outcome says what an error of a copy means for the queue.
-func (w *FleetWork) outcome(ctx context.Context, r shard.Outcome, err error) error {
+func (w *FleetWork) outcome(ctx context.Context, r shard.Result, err error) error {
 	var left *hardlink.LeftOutError
 	switch {
 	case ctx.Err() != nil && err != nil:

@@ -19,7 +19,7 @@ import (
 )
 
 // LoadOptions say which database to load, and how. Of dbsync.LoadOptions, Load itself sets Staged, VolumeFor,
-// Overlay, Base, Narrow and Between; all others are used as they are.
+// Overlay, Base, Narrow, Between and Importing; all others are used as they are.
 type LoadOptions struct {
 	dbsync.LoadOptions
 	DSN string // of the staging database; empty: libpq's environment variables
@@ -81,6 +81,9 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 			return nil, lock, err
 		}
 	}
+	if s != nil {
+		opt.Importing = func(ctx context.Context) { o.noteImporting(ctx, s, snap) }
+	}
 	r, err := dbsync.Load(ctx, conn, snap, opt)
 	if opt.DryRun {
 		return r, lock, err
@@ -106,6 +109,13 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[int64]string) {
 	if err := repository.PutDecided(ctx, s, o.Env, builds); err != nil && !o.notes.failed(ctx, err) && o.Log != nil {
 		o.Log.WarnContext(ctx, "what staging decided of builds is not noted in the store: a copy may make their files again", "err", err)
+	}
+}
+
+// noteImporting keeps prune from the snapshot of a full import: if that is broken off, it can only go on with this one.
+func (o LoadOptions) noteImporting(ctx context.Context, s store.Store, snap *snapfile.Snapshot) {
+	if err := repository.PutHeld(ctx, s, o.Env, snap); err != nil && !o.notes.failed(ctx, err) && o.Log != nil {
+		o.Log.InfoContext(ctx, "the import is not noted in the store: a prune may remove the snapshot that it needs", "err", err)
 	}
 }
 

@@ -100,6 +100,9 @@ func (o CopyOptions) withoutShards(ctx context.Context, plan volumes.Plan) (volu
 	for dir := range own.Builds {
 		dirs[dir] = true
 	}
+	for link := range own.Links {
+		dirs["vol/"+plan.CopyVolume+"/"+link] = true
+	}
 	for _, b := range plan.Linked {
 		dirs[dirOf(b)] = true
 	}
@@ -112,15 +115,13 @@ func (o CopyOptions) withoutShards(ctx context.Context, plan volumes.Plan) (volu
 	}
 	plan.Staged = slices.DeleteFunc(plan.Staged, func(b volumes.StagedBuild) bool { return there[dirOf(b.Build)] })
 	plan.Linked = slices.DeleteFunc(plan.Linked, func(b volumes.Build) bool { return there[dirOf(b)] })
-	for dir := range own.Builds {
-		if there[dir] && !o.DryRun {
-			return plan, o.settle(there)
-		}
+	if dirs, links := own.Twice(plan.CopyVolume, there); len(dirs)+len(links) > 0 && !o.DryRun {
+		return plan, o.settle(plan.CopyVolume, there)
 	}
 	return plan, nil
 }
 
-func (o CopyOptions) settle(there map[string]bool) error {
+func (o CopyOptions) settle(copyVolume string, there map[string]bool) error {
 	readOnly, err := o.readOnly()
 	if err != nil {
 		return err
@@ -131,7 +132,7 @@ func (o CopyOptions) settle(there map[string]bool) error {
 	}
 	defer top.Close()
 	top.SetAttributes(o.Attributes)
-	return ledger.Settle(top, there)
+	return ledger.Settle(top, copyVolume, there)
 }
 
 // elsewhere is hardlink.Options.Elsewhere. It reads the ledgers of the shards at its first call, and keeps hashes.

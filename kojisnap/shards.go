@@ -27,15 +27,15 @@ type ShardsResult struct {
 	Snapshot string `json:"snapshot"`
 	Part     string `json:"part,omitempty"` // I/N, if these are the shards of one worker
 	// Everything: the snapshot has all builds of production. Otherwise all builds of the snapshot were meant.
-	Everything bool            `json:"everything"`
-	Builds     int             `json:"builds"`
-	Plan       ShardsSum       `json:"plan"`
-	Have       ShardsSum       `json:"have"`
-	Make       shard.Work      `json:"make,omitzero"`    // what is to be made, of a dry run
-	Done       int             `json:"done"`             // shards that are whole
-	Locked     []string        `json:"locked,omitempty"` // shards that other processes work on
-	Left       []string        `json:"left,omitempty"`   // shards that are not whole
-	Shards     []shard.Outcome `json:"shards"`
+	Everything bool           `json:"everything"`
+	Builds     int            `json:"builds"`
+	Plan       ShardsSum      `json:"plan"`
+	Have       ShardsSum      `json:"have"`
+	Make       shard.Work     `json:"make,omitzero"`    // what is to be made, of a dry run
+	Done       int            `json:"done"`             // shards that are whole
+	Locked     []string       `json:"locked,omitempty"` // shards that other processes work on
+	Left       []string       `json:"left,omitempty"`   // shards that are not whole
+	Shards     []shard.Result `json:"shards"`
 	// Held is what was kept back, each thing once. All else was done.
 	Held []hardlink.HeldError `json:"held,omitempty"`
 }
@@ -156,7 +156,7 @@ func NewShardCopier(ctx context.Context, plan *shard.Plan, s store.Store, o Copy
 }
 
 // Copy copies one shard; see shard.Plan.Copy.
-func (c *ShardCopier) Copy(ctx context.Context, id string) (shard.Outcome, error) {
+func (c *ShardCopier) Copy(ctx context.Context, id string) (shard.Result, error) {
 	r, err := c.plan.Copy(ctx, id, c.opts)
 	if c.s != nil && !c.o.DryRun && !r.Skipped && !errors.Is(err, lockfile.ErrLocked) {
 		// Also after an error: the builds that could be made are there.
@@ -266,24 +266,24 @@ func ShardsStatus(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o
 }
 
 func newShardsResult(plan *shard.Plan, part shard.Part) *ShardsResult {
-	r := &ShardsResult{Snapshot: plan.Snapshot, Everything: plan.Everything, Shards: []shard.Outcome{}}
+	r := &ShardsResult{Snapshot: plan.Snapshot, Everything: plan.Everything, Shards: []shard.Result{}}
 	if part.N > 0 {
 		r.Part = part.String()
 	}
 	for _, info := range plan.Of(part) {
 		r.Builds += info.Builds
-		r.Plan.add(info.Sum)
+		r.Plan.add(info.Total)
 	}
 	return r
 }
 
-func (s *ShardsSum) add(sum shard.Sum) {
+func (s *ShardsSum) add(sum shard.Total) {
 	s.Shards++
 	s.Files += sum.Files
 	s.Bytes += sum.Bytes
 }
 
-func (r *ShardsResult) add(one shard.Outcome) {
+func (r *ShardsResult) add(one shard.Result) {
 	r.Shards = append(r.Shards, one)
 	r.Have.add(one.Have)
 	r.Make.Files += one.Make.Files

@@ -10,6 +10,7 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -207,7 +208,10 @@ func (r *SyncResult) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 // verify runs verify as a step. Its result replaces an earlier one.
 func (r *SyncResult) verify(ctx context.Context, o SyncOptions) error {
 	return r.step("verify", func() (err error) {
-		if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, o.Verify.Snapshot); err == nil {
+		if o.Verify.Snapshot, err = narrow.ForComposes(ctx, o.Verify.Snapshot, o.Verify.Tags); err == nil {
+			o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, o.Verify.Snapshot)
+		}
+		if err == nil {
 			r.Verify, err = verify.Verify(ctx, o.Verify)
 		}
 		if err != nil {

@@ -116,7 +116,7 @@ kojisnap copy -c stg.toml --source file:///srv/carried`,
 		var o copyFlags
 		f.Section("copy", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
-			fs.StringVar(&o.shard, "shard", "", "with --builds all, do the part of worker I of N, as `I/N`; the parts of N workers are all (default: do all)")
+			fs.StringVar(&o.shard, "shard", "", "with --builds all, do the part of worker I of N, as `I/N`, or as I+1/N counted from 0; the parts of N workers are all (default: do all)")
 			fs.IntVar(&o.slots, "slots", 16, "with --queue, let all workers together copy `N` shards at a time; each keeps to an Nth of --bwlimit and --max-requests")
 			fs.StringVar(&o.auditPart, "part", "", "with --builds all and --audit, look at part I of N of all shards, as `I/N`: all parts, one each day, are a rolling audit")
 			fs.BoolVar(&o.status, "status", false, "with --builds all, tell which shards are whole, and with --queue how far workers are, and copy nothing")

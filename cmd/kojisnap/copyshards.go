@@ -52,7 +52,7 @@ func (o *copyFlags) part() (shard.Part, error) {
 // runShards copies all builds, or tells how far that is.
 func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapshot, s store.Store, opt kojisnap.CopyOptions, part shard.Part) error {
 	say := a.teller()
-	opt.OnShard = func(r shard.Outcome, err error) { a.tellShard(r) }
+	opt.OnShard = func(r shard.Result, err error) { a.tellShard(r) }
 	var r *kojisnap.ShardsResult
 	var incomplete error
 	if o.status {
@@ -96,7 +96,7 @@ func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapsh
 }
 
 // tellShard logs what became of a shard.
-func (a *app) tellShard(r shard.Outcome) {
+func (a *app) tellShard(r shard.Result) {
 	if r.Skipped {
 		a.log.Debug("this shard was done before, and its rows are the same", "shard", r.Shard)
 		return

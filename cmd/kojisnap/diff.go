@@ -145,6 +145,9 @@ func (o *diffFlags) staging(ctx context.Context, a *app) error {
 	if err == nil {
 		err = a.checkEnv(s.Mark)
 	}
+	if err == nil {
+		err = s.CheckWhole()
+	}
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/fullimport"
 	"kojisnap/kojisnap"
 )
 
@@ -32,6 +33,14 @@ need serves each of them. tag in [load] of the configuration holds for copy and 
 choose among all tags that the snapshot has. Tags that an earlier load had stay as they are, like those that are no
 longer pulled.
 
+A snapshot of pull --everything goes into a fresh database (after kojisnap init, before the first load, without builds,
+tasks and repos) by a full import, which is several times as fast: --import-jobs sessions copy the tables while their
+indexes and foreign keys are away. The role must own Koji's tables; else, and if a site has added triggers to them, the
+snapshot is merged as ever. A full import is not one transaction: until it is done other commands refuse the database, and
+staging's hub should be stopped. If it is broken off, the same load goes on with the tables that are not in yet.
+With --import restart it begins anew, with this snapshot; with --import never it is undone, and the snapshot is merged
+row by row, which leaves out rows that the tables refuse. --dry-run says what a load would do.
+
 Pin composes at an event that was loaded: a load between two calls of a compose that is not pinned tears it. When
 the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.
 ` + hooksHelp,
@@ -39,7 +48,8 @@ the load is done, --event-file has the event that the database holds; kojisnap s
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
 kojisnap load -c stg.toml --on-conflict fail --json
-kojisnap load -c stg.toml --tag 'f42*' --tag '!f42-infra*'`,
+kojisnap load -c stg.toml --tag 'f42*' --tag '!f42-infra*'
+kojisnap load -c stg.toml --snapshot 419-0123456789ab --import restart`,
 	setup: func(f *config.Flags) runner {
 		var o loadFlags
 		f.Section("load", nil, func(fs *pflag.FlagSet) {
@@ -56,6 +66,8 @@ type loadFlags struct {
 	db, snapshot, topdir, volume, copyVolume string
 	overlay, onConflict, waitFor, stamp      string
 	hubMoved, eventFile                      string
+	imports                                  string
+	importJobs                               int
 	rollback, audit                          bool
 	tags                                     []string
 	verifyKeys                               []string
@@ -75,6 +87,8 @@ func (o *loadFlags) add(fs *pflag.FlagSet) {
 	flags.AddWaitFor(fs, &o.waitFor)
 	flags.AddEventFile(fs, &o.eventFile)
 	fs.StringVar(&o.hubMoved, "hub-moved", "", "accept a snapshot of production's hub at its new `URL`, if events and builds prove that it is the same hub")
+	fs.Var(config.NewChoice(&o.imports, "auto", "restart", "never"), "import", "load a snapshot of everything into a fresh database by a full import, and what to do with one that was broken off: go on, begin anew, or undo it")
+	fs.IntVar(&o.importJobs, "import-jobs", fullimport.DefaultSessions, "copy tables and make indexes by `N` sessions in a full import")
 	fs.BoolVar(&o.rollback, "rollback", false, "accept a snapshot that is older than what the database holds")
 	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only those that can have changed")
 	o.hooks.add(fs)
@@ -84,6 +98,7 @@ func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	opt := kojisnap.LoadOptions{
 		LoadOptions: dbsync.LoadOptions{
 			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
+			Import: dbsync.Import(o.imports), Sessions: o.importJobs,
 			Tags: o.tags, HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version.Number, Log: a.log, Progress: a.progress,
 		},
 		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
@@ -102,6 +117,9 @@ func (o *loadFlags) check(a *app) error {
 	}
 	if err := o.hooks.check(); err != nil {
 		return err
+	}
+	if o.importJobs < 1 {
+		return exit.Usagef("--import-jobs %d: want at least 1", o.importJobs)
 	}
 	return flags.CheckURL("hub-moved", o.hubMoved)
 }

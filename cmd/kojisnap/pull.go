@@ -56,10 +56,10 @@ back vacuum on a primary until the pull ends, which --deadline limits.
 
 With --from-dump pull reads a dump that pg_dump made of production's database: plain text or an archive (-Fc, -Fd,
 -Ft), compressed by gzip, zstd or xz, a file or, as -, a pipe. Archives need pg_restore, of the pg_dump's version or
-newer, and xz the program xz. Plain dumps and pipes are read once: the columns that a snapshot can have go into
-temporary files, compressed (--tmpdir, or TMPDIR), and nothing else does; a dump with all of Fedora's tables may need
-some GB there. A dump is refused, and nothing is stored, if it was cut off, has INSERT statements, is not in UTF-8, or
-lacks a table that is wanted. It is production as of its instant: the event is the last one before its newest, less
+newer, and xz the program xz. A dump is read once: the columns that a snapshot can have go into temporary files,
+compressed (--tmpdir, or TMPDIR), and nothing else does; a dump with all of Fedora's tables may need some GB there. A
+dump is refused, and nothing is stored, if it was cut off, has INSERT statements, is not in UTF-8, or lacks a table
+that is wanted. Of a directory (-Fd) only the files of wanted tables are read: others may be missing. It is production as of its instant: the event is the last one before its newest, less
 the margin. With -v pull names tables that it does not know; --json tells what became of each.
 
 With --everything a snapshot has the whole catalogue: all tags with all that is tagged, all complete builds with their

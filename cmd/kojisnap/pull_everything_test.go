@@ -40,6 +40,30 @@ func TestPullEverything(t *testing.T) {
 	}
 }
 
+// TestEverythingWantsTags: copy and verify of a snapshot of everything want the tags that composes take, and name what
+// would tell them; with tags copy plans these alone.
+func TestEverythingWantsTags(t *testing.T) {
+	dsn, store := dbtest.Production(t), t.TempDir()
+	kojisnapOK(t, "pull", "--hub", unreachable, "--from-db", dsn, "--store", store, "--everything", "--event", "419")
+	copies := []string{"copy", "--store", store, "--topdir", t.TempDir(), "--source", "file://" + t.TempDir(), "--list0"}
+	for _, args := range [][]string{copies, {"verify", "--store", store, "--hub", unreachable}} {
+		if _, errs, code := kojisnapRun(t, args...); code != exit.Usage || !strings.Contains(errs, "is of everything") || !strings.Contains(errs, "--tag") {
+			t.Errorf("%s: %d, %q", args[0], code, errs)
+		}
+	}
+	if _, errs, code := kojisnapRun(t, append(copies, "--tag", "no-such-tag")...); code != exit.Usage || !strings.Contains(errs, "no-such-tag") {
+		t.Errorf("an unknown tag: %d, %q", code, errs)
+	}
+	out, errs, code := kojisnapRun(t, append(copies, "--tag", "f42-infra")...)
+	if code != exit.Done || !strings.Contains(out, ".rpm") {
+		t.Errorf("a tag: %d, %q, %q", code, out, errs)
+	}
+	tagged := strings.TrimSpace(kojisnapOK(t, "pull", "--hub", unreachable, "--from-db", dsn, "--store", store, "--tag", "f42-infra", "--event", "419"))
+	if want, _, _ := kojisnapRun(t, append(copies, "--snapshot", tagged)...); want != out {
+		t.Errorf("of everything %q, of the tag %q", out, want)
+	}
+}
+
 // TestPullEverythingRefused: everything goes with nothing that chooses tags or builds.
 func TestPullEverythingRefused(t *testing.T) {
 	dsn, store := dbtest.Production(t), t.TempDir()

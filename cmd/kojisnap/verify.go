@@ -18,6 +18,7 @@ import (
 	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/trial/inside"
 	"kojisnap/kojisnap/verify"
 )
@@ -208,6 +209,9 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot, loads.tags); err != nil {
+		return err
+	}
+	if opt.Snapshot, err = narrow.ForComposes(ctx, opt.Snapshot, opt.Tags); err != nil {
 		return err
 	}
 	if o.db != "" {

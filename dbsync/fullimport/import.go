@@ -201,9 +201,11 @@ func empty(ctx context.Context, tx pgx.Tx, table string, r *relation.Relation, f
 }
 
 // patient lets a transaction wait longer for locks than loads do: it drops and makes what a hub that runs has locked,
-// for a moment, and its tables have nothing yet that a client would ask for.
+// for a moment, and its tables have nothing yet that a client would ask for. If this program is killed, the server
+// looks for it every few seconds (since PostgreSQL 14), and not only when a statement has ended.
 func patient(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '20s'; SET LOCAL maintenance_work_mem = '256MB'")
+	_, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '20s'; SET LOCAL maintenance_work_mem = '256MB';
+		SELECT set_config(name, '5s', true) FROM (VALUES ('client_connection_check_interval')) v (name) WHERE current_setting(name, true) IS NOT NULL`)
 	return err
 }
 
@@ -233,10 +235,6 @@ func (im *Import) once(ctx context.Context, conn *pgx.Conn, fn func(tx pgx.Tx) e
 	}
 	defer dbconn.End(ctx, tx)
 	if err := patient(ctx, tx); err != nil {
-		return err
-	}
-	// A client that was killed is gone at the next look, not only when its statement has ended.
-	if _, err := tx.Exec(ctx, `SELECT set_config(name, '5s', true) FROM pg_settings WHERE name = 'client_connection_check_interval'`); err != nil {
 		return err
 	}
 	var ours bool

@@ -85,6 +85,14 @@ func (s *Status) Age() time.Duration {
 	return max(0, s.Now.Sub(last))
 }
 
+// CheckWhole returns *book.ImportingError if a full import fills the database.
+func (s *Status) CheckWhole() error {
+	if s.Importing == nil {
+		return nil
+	}
+	return &book.ImportingError{Database: s.Mark.Database, Importing: *s.Importing}
+}
+
 // Read returns what the database holds, at one point in time, and writes nothing. A database that is not
 // marked is book.ErrNotStaging, a lost one a *retry.TemporaryError.
 func Read(ctx context.Context, conn *pgx.Conn) (*Status, error) {

@@ -312,9 +312,25 @@ func InShards(ctx context.Context, topdir string, dirs map[string]bool) (map[str
 	return have, err
 }
 
-// Settle ends moves to shards that a kill interrupted: it removes from the topdir's own ledger the builds that a shard's has. The
-// caller knows that from InShards, and has not the topdir's lock.
-func Settle(top *topdir.Dir, inShards map[string]bool) error {
+// Twice returns the builds' directories and the symlinks on DEFAULT that the ledger has although the ledger of a shard has their
+// builds. inShards are directories of builds on the copy volume.
+func (l *Ledger) Twice(copyVolume string, inShards map[string]bool) (dirs, links []string) {
+	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
+		if inShards[dir] {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, link := range slices.Sorted(maps.Keys(l.Links)) {
+		if inShards["vol/"+copyVolume+"/"+link] {
+			links = append(links, link)
+		}
+	}
+	return dirs, links
+}
+
+// Settle ends moves to shards that a kill interrupted: it removes from the topdir's own ledger what it has Twice. The caller has not
+// the topdir's lock.
+func Settle(top *topdir.Dir, copyVolume string, inShards map[string]bool) error {
 	unlock, err := Lock(top)
 	if err != nil {
 		return err
@@ -326,16 +342,13 @@ func Settle(top *topdir.Dir, inShards map[string]bool) error {
 	}
 	defer w.Close()
 	var out Batch
-	for _, dir := range slices.Sorted(maps.Keys(l.Builds)) {
-		if !inShards[dir] {
-			continue
-		}
-		b := l.Builds[dir]
-		out.Build(b.Build)
+	dirs, links := l.Twice(copyVolume, inShards)
+	for _, dir := range dirs {
+		out.Build(l.Builds[dir].Build)
 		out.Gone()
-		if link, err := b.Build.Rel(); err == nil && len(l.Links[link]) > 0 {
-			out.Unlink(link)
-		}
+	}
+	for _, link := range links {
+		out.Unlink(link)
 	}
 	return w.Append(&out)
 }

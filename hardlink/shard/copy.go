@@ -60,15 +60,15 @@ func (o *Options) suspects(copyVolume string, builds []Build) bool {
 	})
 }
 
-// Outcome is what became of one shard.
-type Outcome struct {
+// Result is what became of one shard.
+type Result struct {
 	Shard string `json:"shard"`
 	// Skipped: it was done before, and its rows are the same.
 	Skipped bool     `json:"skipped,omitempty"`
 	Done    bool     `json:"done"`
 	Moved   int      `json:"moved,omitempty"` // builds that were in another ledger
-	Plan    Sum      `json:"plan"`
-	Have    Sum      `json:"have"`
+	Plan    Total    `json:"plan"`
+	Have    Total    `json:"have"`
 	Left    []string `json:"left,omitempty"` // builds, N-V-R, that are not whole, at most LeftShown
 	LeftAll int      `json:"left_builds,omitempty"`
 	// Make is what is to be made, of a DryRun.
@@ -83,7 +83,7 @@ type Work struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// LeftShown is how many builds a Outcome names.
+// LeftShown is how many builds a Result names.
 const LeftShown = 20
 
 // Prepare makes what all shards need below topdir: the volumes that show production's builds, and the copy volume. Call it once
@@ -132,13 +132,13 @@ func (p *Plan) Prepare(ctx context.Context, o Options) error {
 // the topdir, another lockfile.ErrLocked. It
 // may be canceled, or killed, at any time: the next call goes on. All else that can go wrong is as with Engine.Apply: after a
 // *hardlink.LeftOutError all is done but what that names. The result is valid in each case.
-func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Outcome, err error) {
+func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Result, err error) {
 	r.Shard = id
 	info, err := p.Shard(id)
 	if err != nil {
 		return r, err
 	}
-	r.Plan = info.Sum
+	r.Plan = info.Total
 	top, err := topdir.Open(o.Engine.Topdir, o.Engine.ReadOnly)
 	if err != nil {
 		return r, err
@@ -160,7 +160,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Outcome, err e
 	if done, err := readRecord(top.Path(), id); err != nil {
 		return r, err
 	} else if done.covers(want, top.Path(), id) && !o.looks() && !o.suspects(p.Want.CopyVolume, builds) {
-		r.Skipped, r.Done, r.Have = true, true, info.Sum
+		r.Skipped, r.Done, r.Have = true, true, info.Total
 		return r, nil
 	}
 	plan, err := planOf(p.Want.want(), builds, o.Decided)
@@ -184,7 +184,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Outcome, err e
 		return r, errors.Join(err, perr)
 	}
 	if r.Done && err == nil {
-		if err := want.write(top, id, info.Sum); err != nil {
+		if err := want.write(top, id, info.Total); err != nil {
 			return r, err
 		}
 	}
@@ -192,7 +192,7 @@ func (p *Plan) Copy(ctx context.Context, id string, o Options) (r Outcome, err e
 }
 
 // apply finds the work for a shard and does it.
-func (p *Plan) apply(ctx context.Context, r *Outcome, plan volumes.Plan, o Options) error {
+func (p *Plan) apply(ctx context.Context, r *Result, plan volumes.Plan, o Options) error {
 	engine := o.Engine
 	engine.Shard, engine.Whole, engine.Saved = r.Shard, true, nil
 	if o.Saved != nil {
@@ -254,7 +254,7 @@ func withoutMoved(topdir string, plan volumes.Plan) (volumes.Plan, int, error) {
 }
 
 // prove compares the shard's ledger with its plan.
-func (p *Plan) prove(r *Outcome, topdir string, info Info, builds []Build, decided map[int64]string) error {
+func (p *Plan) prove(r *Result, topdir string, info Info, builds []Build, decided map[int64]string) error {
 	l, err := ledger.ReadFile(topdir, ledger.ShardFile(info.ID))
 	if err != nil {
 		return err
@@ -272,7 +272,7 @@ func (p *Plan) prove(r *Outcome, topdir string, info Info, builds []Build, decid
 	if r.Have, err = planned(p.Want.want(), builds, have); err != nil {
 		return err
 	}
-	r.Done = r.Have == info.Sum
+	r.Done = r.Have == info.Total
 	r.LeftAll = len(have.left)
 	r.Left = have.left[:min(len(have.left), LeftShown)]
 	return nil
@@ -285,7 +285,7 @@ type record struct {
 	Decided string    `json:"decided,omitempty"` // which builds staging had decided about
 	Ledger  string    `json:"ledger"`            // the ledger's state
 	At      time.Time `json:"at"`
-	Sum     Sum       `json:"sum"`
+	Total   Total     `json:"sum"`
 }
 
 func recordFile(shard string) string { return ledger.ShardFile(shard) + ".done" }
@@ -315,11 +315,11 @@ func (r record) covers(want record, topdir, shard string) bool {
 }
 
 // write writes the record of a shard that is whole now.
-func (r record) write(top *topdir.Dir, shard string, sum Sum) (err error) {
+func (r record) write(top *topdir.Dir, shard string, sum Total) (err error) {
 	if r.Ledger, err = ledger.StateOf(top.Path(), ledger.ShardFile(shard)); err != nil {
 		return err
 	}
-	r.At, r.Sum = time.Now().UTC().Truncate(time.Second), sum
+	r.At, r.Total = time.Now().UTC().Truncate(time.Second), sum
 	return durable.WriteFile(top.Join(recordFile(shard)), func(w io.Writer) error {
 		err := json.NewEncoder(w).Encode(r)
 		if f, ok := w.(*os.File); ok && err == nil {
@@ -355,13 +355,13 @@ func decidedDigest(builds []Build, decided map[int64]string) string {
 }
 
 // Status says what a shard's ledger has of its plan, without looking at its files. It reads the ledger only if there is no record.
-func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Outcome, err error) {
+func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Result, err error) {
 	r.Shard = id
 	info, err := p.Shard(id)
 	if err != nil {
 		return r, err
 	}
-	r.Plan = info.Sum
+	r.Plan = info.Total
 	done, err := readRecord(topdir, id)
 	if err != nil {
 		return r, err
@@ -371,7 +371,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Out
 		return r, err
 	}
 	if len(decided) == 0 && done.covers(record{Digest: info.Digest, Want: p.wanted()}, topdir, id) {
-		r.Done, r.Have = done.Sum == info.Sum, done.Sum
+		r.Done, r.Have = done.Total == info.Total, done.Total
 		return r, nil
 	}
 	if state == "" { // nothing of it was made
@@ -383,7 +383,7 @@ func (p *Plan) Status(id string, decided map[int64]string, topdir string) (r Out
 		return r, err
 	}
 	if done.covers(record{Digest: info.Digest, Want: p.wanted(), Decided: decidedDigest(builds, decided)}, topdir, id) {
-		r.Done, r.Have = done.Sum == info.Sum, done.Sum
+		r.Done, r.Have = done.Total == info.Total, done.Total
 		return r, nil
 	}
 	return r, p.prove(&r, topdir, info, builds, decided)

@@ -116,7 +116,7 @@ func (s *site) plan() *shard.Plan {
 }
 
 // copyAll copies all shards.
-func (s *site) copyAll(o shard.Options) (results []shard.Outcome, errs []error) {
+func (s *site) copyAll(o shard.Options) (results []shard.Result, errs []error) {
 	s.t.Helper()
 	plan := s.plan()
 	must(s.t, plan.Prepare(s.t.Context(), o))
@@ -131,7 +131,7 @@ func (s *site) copyAll(o shard.Options) (results []shard.Outcome, errs []error) 
 }
 
 // mustCopy is copyAll where everything has to succeed.
-func (s *site) mustCopy(o shard.Options) []shard.Outcome {
+func (s *site) mustCopy(o shard.Options) []shard.Result {
 	s.t.Helper()
 	results, errs := s.copyAll(o)
 	for _, r := range results {

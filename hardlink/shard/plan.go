@@ -60,7 +60,7 @@ type Manifest struct {
 type Info struct {
 	ID     string `json:"id"`
 	Builds int    `json:"builds"`
-	Sum
+	Total
 	Digest string `json:"digest"` // SHA-256 of the shard's rows, in hex
 }
 
@@ -285,12 +285,17 @@ func (p *Plan) Shard(id string) (Info, error) {
 // Part is one of several workers that divide the shards between them.
 type Part struct{ I, N int }
 
-// ParsePart reads I/N, 1 ≤ I ≤ N.
+// ParsePart reads I/N, 1 ≤ I ≤ N, or I+1/N, where workers are counted from 0.
 func ParsePart(text string) (Part, error) {
 	i, n, ok := strings.Cut(text, "/")
+	i, from0 := strings.CutSuffix(i, "+1")
 	at, err1 := strconv.Atoi(i)
 	of, err2 := strconv.Atoi(n)
-	if !ok || err1 != nil || err2 != nil || at < 1 || at > of || of > 1<<20 || i != strconv.Itoa(at) || n != strconv.Itoa(of) {
+	good := ok && err1 == nil && err2 == nil && i == strconv.Itoa(at) && n == strconv.Itoa(of)
+	if from0 {
+		at++
+	}
+	if !good || at < 1 || at > of || of > 1<<20 {
 		return Part{}, fmt.Errorf("%q: want I/N, worker I of N, such as 1/4", text)
 	}
 	return Part{at, of}, nil

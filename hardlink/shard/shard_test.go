@@ -157,7 +157,7 @@ func TestParts(t *testing.T) {
 	for i := range 97 {
 		bytes := random.Int64N(1000)
 		total += bytes
-		plan.Shards = append(plan.Shards, shard.Info{ID: fmt.Sprintf("%05d", i), Sum: shard.Sum{Bytes: bytes}})
+		plan.Shards = append(plan.Shards, shard.Info{ID: fmt.Sprintf("%05d", i), Total: shard.Total{Bytes: bytes}})
 	}
 	for _, n := range []int{1, 2, 3, 7, 16, 97, 200} {
 		seen := map[string]int{}
@@ -184,13 +184,15 @@ func TestParts(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"", "0/4", "5/4", "x/y", "1", "1/", "/4", "-1/4", "1/-4", "01/4", "1/4/2", " 1/4", "1/99999999999"} {
+	for _, bad := range []string{"", "0/4", "5/4", "x/y", "1", "1/", "/4", "-1/4", "1/-4", "01/4", "1/4/2", " 1/4", "1/99999999999", "4+1/4", "-1+1/4", "+1/4", "1+2/4", "1+1+1/4"} {
 		if p, err := shard.ParsePart(bad); err == nil {
 			t.Errorf("%q is %v", bad, p)
 		}
 	}
-	if p, err := shard.ParsePart("4/4"); err != nil || p.String() != "4/4" {
-		t.Errorf("%v, %v", p, err)
+	for text, want := range map[string]string{"4/4": "4/4", "0+1/4": "1/4", "3+1/4": "4/4"} {
+		if p, err := shard.ParsePart(text); err != nil || p.String() != want {
+			t.Errorf("%s is %v, %v", text, p, err)
+		}
 	}
 }
 

@@ -270,6 +270,6 @@ func (s *Spool) shards(name string, first, end int64, builds [][]row) error {
 	if err != nil {
 		return err
 	}
-	s.m.Shards = append(s.m.Shards, Info{ID: name, Builds: len(builds), Sum: sum, Digest: hex.EncodeToString(digest.Sum(nil))})
+	s.m.Shards = append(s.m.Shards, Info{ID: name, Builds: len(builds), Total: sum, Digest: hex.EncodeToString(digest.Sum(nil))})
 	return nil
 }

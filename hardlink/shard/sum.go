@@ -11,8 +11,8 @@ import (
 	"kojisnap/volumes"
 )
 
-// Sum is what a shard's files come to: those that rows of the database name.
-type Sum struct {
+// Total is what a shard's files come to: those that rows of the database name.
+type Total struct {
 	Files   int    `json:"files"`
 	Bytes   int64  `json:"bytes"`   // as far as the database knows sizes: not of signed copies and signature headers
 	Content string `json:"content"` // SHA-256, in hex, of each file's path and digest, sorted by build and path
@@ -20,7 +20,7 @@ type Sum struct {
 
 // summing adds up files. All of a build come one after the other, sorted by path.
 type summing struct {
-	sum  Sum
+	sum  Total
 	hash hash.Hash
 }
 
@@ -38,7 +38,7 @@ func (s *summing) add(dir string, f *volumes.File) {
 	io.WriteString(s.hash, "\n")
 }
 
-func (s *summing) result() Sum {
+func (s *summing) result() Total {
 	if s.hash == nil {
 		s.hash = sha256.New()
 	}
@@ -61,10 +61,10 @@ func planOf(want volumes.Want, builds []Build, decided map[int64]string) (volume
 
 // planned sums up the files of a shard. With a ledger, only those count that are in place by it, of builds that are complete; and
 // left are the builds that are not.
-func planned(want volumes.Want, builds []Build, have *proof) (Sum, error) {
+func planned(want volumes.Want, builds []Build, have *proof) (Total, error) {
 	plan, err := planOf(want, builds, nil)
 	if err != nil {
-		return Sum{}, err
+		return Total{}, err
 	}
 	var s summing
 	for i := range plan.Staged {
@@ -72,7 +72,7 @@ func planned(want volumes.Want, builds []Build, have *proof) (Sum, error) {
 		b.Build.Volume = plan.CopyVolume
 		dir, err := b.Build.Dir()
 		if err != nil {
-			return Sum{}, err
+			return Total{}, err
 		}
 		if have != nil && !have.whole(dir, b) {
 			have.left = append(have.left, b.Build.NVR())
@@ -106,6 +106,6 @@ func (p *proof) whole(dir string, b *volumes.StagedBuild) bool {
 	return ok
 }
 
-func (s Sum) String() string {
+func (s Total) String() string {
 	return fmt.Sprintf("%d files, %d bytes, %.16s", s.Files, s.Bytes, s.Content)
 }

@@ -87,6 +87,9 @@ func Open(names []string, o Options) (*Set, error) {
 		if err != nil {
 			return nil, err
 		}
+		if w, ok := s.(*webSource); ok {
+			w.turn = func(ctx context.Context) error { return l.turn(ctx, w) }
+		}
 		l.All = append(l.All, s)
 		l.limits[s] = newLimiter(o.Limits[name])
 		l.requests[s] = newRequests(o.Requests[name])

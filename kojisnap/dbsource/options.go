@@ -3,7 +3,6 @@ package dbsource
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"kojisnap/kojisnap/progress"
@@ -38,29 +37,12 @@ type Options struct {
 	Progress progress.Progress
 }
 
-// complete returns the options with the defaults of those that are not set.
+// complete returns the options with the defaults of those that are not set, which are those of pulls from a hub.
 func (o Options) complete() (Options, tagglob.Set, error) {
-	if err := pull.CheckAsked(o.Everything, o.Tags, o.Builds); err != nil {
-		return o, tagglob.Set{}, err
-	}
 	if o.Hub == "" {
 		return o, tagglob.Set{}, fmt.Errorf("pull: no hub names the production whose database this is")
 	}
-	if o.Margin == 0 {
-		o.Margin = pull.DefaultMargin
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	o.Progress = progress.OrDiscard(o.Progress)
-	set, err := tagglob.Parse(o.Tags)
-	if err != nil {
-		return o, set, fmt.Errorf("pull: tag %w", err)
-	}
-	o.Tags = set.List()
-	o.Builds = slices.Compact(slices.Sorted(slices.Values(o.Builds)))
-	return o, set, nil
+	c, set, err := pull.Options{Everything: o.Everything, Tags: o.Tags, Builds: o.Builds, Margin: o.Margin, Now: o.Now, Log: o.Log, Progress: o.Progress}.Complete()
+	o.Tags, o.Builds, o.Margin, o.Now, o.Log, o.Progress = c.Tags, c.Builds, c.Margin, c.Now, c.Log, c.Progress
+	return o, set, err
 }

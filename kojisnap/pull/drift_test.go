@@ -154,9 +154,10 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 			completed++
 		}
 	}
+	carry := w.carryTagging()
 	for id := range w.stale {
 		b := w.find("build", hubtest.Values{"id": number(id)})[0]
-		tagged, told := w.carriesTagging(id), false
+		tagged, told := carry[id], false
 		for _, l := range w.find("tag_listing", hubtest.Values{"build_id": number(id)}) {
 			revoked, isRevoked := l["revoke_event"].(int64)
 			if !scope[l["tag_id"].(int64)] || isRevoked && revoked <= m.Event {
@@ -174,22 +175,25 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 	}
 }
 
-// carriesTagging reports whether the base has a build tagged by a row that the hub deleted. The row stays
-// until the build is asked for.
-func (w *changingHub) carriesTagging(build string) bool {
+// carryTagging returns the stale builds that the base has tagged by a row which the hub deleted. The row stays until
+// the build is asked for.
+func (w *changingHub) carryTagging() map[string]bool {
 	w.t.Helper()
+	carry := map[string]bool{}
 	rel := relation.Get("tag_listing")
 	for _, row := range pulltest.SnapshotRows(w.t, w.base, rel.Name) {
 		f := strings.Split(row, "\t")
+		build := f[rel.Index("build_id")]
+		if _, is := w.stale[build]; !is || carry[build] {
+			continue
+		}
 		key := hubtest.Values{}
 		for _, column := range rel.Key {
 			key[column] = number(f[rel.Index(column)])
 		}
-		if f[rel.Index("build_id")] == build && len(w.find(rel.Name, key)) == 0 {
-			return true
-		}
+		carry[build] = len(w.find(rel.Name, key)) == 0
 	}
-	return false
+	return carry
 }
 
 // deviation is a row that only one snapshot has.

@@ -82,7 +82,7 @@ func (h historyReader) windows(ctx context.Context, t task, name string) error {
 	if err != nil {
 		return err
 	}
-	width := max(1, h.Event*windowRows/max(windowRows, rows))
+	width := max(1, h.Event*h.opt.windowRows/max(h.opt.windowRows, rows))
 	for after := int64(0); after < h.Event; {
 		until := min(after+width, h.Event)
 		kwargs := map[string]any{"active": true, "beforeEvent": until + 1}
@@ -99,9 +99,9 @@ func (h historyReader) windows(ctx context.Context, t task, name string) error {
 		}
 		after = until
 		switch {
-		case got > 2*windowRows:
-			width = max(1, width*windowRows/got)
-		case got < windowRows/2:
+		case got > 2*h.opt.windowRows:
+			width = max(1, width*h.opt.windowRows/got)
+		case got < h.opt.windowRows/2:
 			width *= 2
 		}
 	}
@@ -134,7 +134,7 @@ func (h historyReader) changedRows(ctx context.Context, t task, name, key string
 	if err != nil {
 		return err
 	}
-	if rows <= h.mostChanged() {
+	if rows <= h.opt.mostChanged {
 		return h.rowsOf(ctx, t, name, name+" "+key, kwargs)
 	}
 	for _, tag := range h.Scope.All {
@@ -147,13 +147,6 @@ func (h historyReader) changedRows(ctx context.Context, t task, name, key string
 		}
 	}
 	return nil
-}
-
-func (h historyReader) mostChanged() int64 {
-	if h.opt.mostChanged > 0 {
-		return h.opt.mostChanged
-	}
-	return mostChanged
 }
 
 // rowsOf reads the rows of a relation that a query returns, as the part of the stage that key names.

@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -50,7 +51,8 @@ type Options struct {
 	Deadline time.Duration
 
 	pager       pager.Options // for tests
-	mostChanged int64         // for tests: the constant, if not 0
+	windowRows  int64         // for tests: the constants, if not 0
+	mostChanged int64
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -77,8 +79,8 @@ func CheckAsked(everything bool, tags, builds []string) error {
 	return nil
 }
 
-// complete returns the options with defaults for those that are not set.
-func (o Options) complete() (Options, tagglob.Set, error) {
+// Complete returns the options with defaults for those that are not set.
+func (o Options) Complete() (Options, tagglob.Set, error) {
 	if err := CheckAsked(o.Everything, o.Tags, o.Builds); err != nil {
 		return o, tagglob.Set{}, err
 	}
@@ -91,6 +93,7 @@ func (o Options) complete() (Options, tagglob.Set, error) {
 	if o.Sweep < 0 {
 		return o, tagglob.Set{}, fmt.Errorf("pull: a sweep over %d pulls", o.Sweep)
 	}
+	o.windowRows, o.mostChanged = cmp.Or(o.windowRows, windowRows), cmp.Or(o.mostChanged, mostChanged)
 	if o.Overlap == 0 {
 		o.Overlap = DefaultOverlap
 	}

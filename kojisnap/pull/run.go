@@ -55,7 +55,7 @@ type target struct {
 }
 
 func newRun(ctx context.Context, h *hub.Client, o Options) (*run, error) {
-	o, set, err := o.complete()
+	o, set, err := o.Complete()
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func newer() *relation.Catalogue {
 // and can continue it.
 func TestNewerCatalogue(t *testing.T) {
 	catalogue := newer()
-	for _, version := range []string{"v1", "v2", "v4"} {
+	for _, version := range []string{"v1", "v2", "v4", "v5"} {
 		t.Run(version, func(t *testing.T) {
 			for _, id := range storedIDs(t, version) {
 				testNewerCatalogue(t, catalogue, version, id)

@@ -130,7 +130,7 @@ func TestWorkers(t *testing.T) {
 
 // TestStrict: Kubernetes knows all kinds and fields in the files. The decoder refuses what it does not know.
 func TestStrict(t *testing.T) {
-	if all := load(t); len(all.cronJobs()) != 4 || all["ConfigMap/kojisnap"] == nil || all["Secret/kojisnap"] == nil {
+	if all := load(t); len(all.cronJobs()) != 4 || len(all.pods()) != 5 || all["ConfigMap/kojisnap"] == nil || all["Secret/kojisnap"] == nil {
 		t.Errorf("objects %v", all)
 	}
 	job, err := os.ReadFile(dir + "/cronjobs.yml")

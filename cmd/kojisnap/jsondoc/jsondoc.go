@@ -69,6 +69,8 @@ func Section(args []string) string {
 		return "copy --status --queue"
 	case args[0] == "copy" && slices.Contains(args, "--queue"):
 		return "copy --queue"
+	case args[0] == "copy" && strings.Contains(strings.Join(args, " "), "--builds all"):
+		return "copy all"
 	case args[0] == "status" && slices.Contains(args, "--all"):
 		return "status --all"
 	}

@@ -56,6 +56,9 @@ func Staging(s *kojisnap.StagingStatus, most Limits) Answer {
 		}
 		state = max(state, n)
 	}
+	if i := s.Importing; i != nil {
+		say(Warning, "a full import of snapshot %s is under way since %s, or was broken off", i.Snapshot, kojisnap.Age(s.Now.Sub(i.Started)))
+	}
 	age, since := s.Age(), "last success %s ago"
 	switch {
 	case s.Whole() && s.LastGoodSync == nil:

@@ -25,6 +25,10 @@ func WriteStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
 	if s.Verdict != nil {
 		fmt.Fprintf(tw, "verdict\t%s\n", output.Clean(s.Verdict.Text))
 	}
+	if i := s.Importing; i != nil {
+		fmt.Fprintf(tw, "full import\tsince %s ago, by %s: snapshot %s, %d tables copied, %d of %d indexes and constraints made\n",
+			kojisnap.Age(s.Now.Sub(i.Started)), output.Clean(i.Who), output.Clean(i.Snapshot), i.Tables, i.Objects, i.Of)
+	}
 	if s.Event == 0 {
 		fmt.Fprintf(tw, "event\tnone: nothing was loaded yet\n")
 	} else {

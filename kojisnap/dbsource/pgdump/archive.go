@@ -113,6 +113,11 @@ func readArchive(ctx context.Context, o Options, in *input) (dbsource.Source, er
 			return nil, err
 		}
 	}
+	if in.tar {
+		if err := in.whole(ctx, entries); err != nil {
+			return nil, err
+		}
+	}
 	p, err := start(ctx, in.restore(entries, schema, stdin, &seen))
 	if err != nil {
 		return nil, err
@@ -138,6 +143,24 @@ func readArchive(ctx context.Context, o Options, in *input) (dbsource.Source, er
 		return nil, fmt.Errorf("is damaged after its last table: %w", err)
 	}
 	return s, nil
+}
+
+// whole makes sure that a tar is not cut off, by its last table alone. Asked for several tables of one that is, pg_restore
+// 15 may read on for ever.
+func (in *input) whole(ctx context.Context, entries []entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	last := entries[len(entries)-1]
+	p, err := start(ctx, program{"pg_restore", []string{"--data-only", "--file=-", "--schema=" + last.schema, "--table=" + last.name, in.path}, nil, noRestore})
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if _, err := io.Copy(io.Discard, p); err != nil {
+		return explain(ctx, in, err)
+	}
+	return nil
 }
 
 // restore is the run of pg_restore that writes the rows of the wanted tables.

@@ -1,10 +1,12 @@
 package pgdump_test
 
 import (
+	"strings"
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/dbsource/pgdump"
 	"kojisnap/kojisnap/dbsource/sourcetest"
 )
 
@@ -24,5 +26,27 @@ func TestEverything(t *testing.T) {
 			sourcetest.Equal(t, byDatabase, byDump)
 			sourcetest.Hashed(t, byDump)
 		})
+	}
+}
+
+// TestEverythingLacking: a dump without the rows of a table that everything needs gives no snapshot, and the error names
+// the table.
+func TestEverythingLacking(t *testing.T) {
+	dsn := dbtest.Production(t)
+	for _, format := range []string{"plain", "custom"} {
+		for _, table := range []string{"rpminfo", "package"} {
+			s := sourcetest.Store(t)
+			src, err := pgdump.Open(t.Context(), pgdump.Options{Path: dump(t, dsn, "--format="+format, "--exclude-table-data="+table), TempDir: t.TempDir()})
+			if err == nil {
+				t.Cleanup(func() { src.Close() })
+				_, err = dbsource.Pull(t.Context(), src, s, dbsource.Options{Hub: "https://koji.example.com/kojihub", Everything: true, Event: 419})
+			}
+			if err == nil || !strings.Contains(err.Error(), table) {
+				t.Errorf("%s without %s: %v", format, table, err)
+			}
+			if all, err := s.List(t.Context(), "snapshots/"); err != nil || len(all) > 0 {
+				t.Errorf("%s without %s: %v, %v", format, table, all, err)
+			}
+		}
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// spill is a temporary file with the wanted columns of one table: lines of COPY, compressed by S2, which costs a quarter
-// of what zstd's fastest level does for a file that is half as large again. It has no name, so that nobody else finds it and it
-// vanishes with the process.
+// spill is a temporary file with the wanted columns of one table: lines of COPY, compressed by S2: that takes a quarter
+// of the time of zstd's fastest level, for files less than twice as large. It has no name, so that nobody else finds it and
+// it vanishes with the process.
 type spill struct {
 	f       *os.File
 	dir     string

@@ -32,6 +32,7 @@ func readStream(ctx context.Context, o Options, r io.Reader, estimate int64) (_ 
 		s.readers <- newSpillReader()
 	}
 	defer func() {
+		to.pack.Close() // else its goroutine stays, after an error
 		if err != nil {
 			s.Close()
 		}
