@@ -32,8 +32,8 @@ func units(t *testing.T) (paths []string) {
 func TestUnits(t *testing.T) {
 	need(t, "systemd-analyze")
 	paths := units(t)
-	if len(paths) != 9 {
-		t.Errorf("units %q: want four services with a timer each, and one without", paths)
+	if len(paths) != 10 {
+		t.Errorf("units %q: want four services with a timer each, and two without", paths)
 	}
 	verify := append([]string{"verify", "--man=no"}, paths...)
 	silent(t, "systemd-analyze", verify...)
@@ -125,7 +125,7 @@ func TestUnitPaths(t *testing.T) {
 	if config.Topdir == "" || len(config.Copy.Source) == 0 {
 		t.Fatalf("the configuration has no topdir, or no source: %+v", config)
 	}
-	for _, name := range []string{"kojisnap@.service", "kojisnap-apply@.service", "kojisnap-shard@.service"} {
+	for _, name := range []string{"kojisnap@.service", "kojisnap-apply@.service", "kojisnap-shard@.service", "kojisnap-worker@.service"} {
 		line := regexp.MustCompile(`(?m)^ReadWritePaths=(.*)$`).FindStringSubmatch(read(t, scripts+"/systemd/"+name))
 		if line == nil {
 			t.Fatalf("%s has no ReadWritePaths", name)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,7 +28,7 @@ type objects map[string]runtime.Object
 func decoder(t *testing.T) runtime.Decoder {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{batchv1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -82,18 +83,49 @@ func (all objects) cronJobs() map[string]*batchv1.CronJob {
 	return jobs
 }
 
-// pods are the pods of CronJobs and Jobs by name.
+// pods are the pods of all objects that make some, by the objects' names.
 func (all objects) pods() map[string]corev1.PodSpec {
 	pods := map[string]corev1.PodSpec{}
 	for name, o := range all {
-		switch job := o.(type) {
+		switch o := o.(type) {
 		case *batchv1.CronJob:
-			pods[name] = job.Spec.JobTemplate.Spec.Template.Spec
+			pods[name] = o.Spec.JobTemplate.Spec.Template.Spec
 		case *batchv1.Job:
-			pods[name] = job.Spec.Template.Spec
+			pods[name] = o.Spec.Template.Spec
+		case *appsv1.Deployment:
+			pods[name] = o.Spec.Template.Spec
 		}
 	}
 	return pods
+}
+
+// TestWorkers: the Deployment selects its own pods and no job's, and lets a worker end in order.
+func TestWorkers(t *testing.T) {
+	all := load(t)
+	d, ok := all["Deployment/kojisnap-worker"].(*appsv1.Deployment)
+	if !ok || all["Job/kojisnap-plan"] == nil {
+		t.Fatalf("objects %v", all)
+	}
+	for key, value := range d.Spec.Selector.MatchLabels {
+		if d.Spec.Template.Labels[key] != value {
+			t.Errorf("the selector wants %s=%s, the pods have %q", key, value, d.Spec.Template.Labels[key])
+		}
+	}
+	if d.Spec.Selector.MatchLabels["app.kubernetes.io/component"] != "worker" {
+		t.Errorf("the selector %v takes the pods of jobs, too", d.Spec.Selector.MatchLabels)
+	}
+	pod := d.Spec.Template.Spec
+	if grace := pod.TerminationGracePeriodSeconds; grace == nil || *grace < 40 {
+		t.Errorf("%v seconds to end are too few for --grace and what follows", grace)
+	}
+	if pod.RestartPolicy != "" && pod.RestartPolicy != corev1.RestartPolicyAlways {
+		t.Errorf("a Deployment cannot restart %s", pod.RestartPolicy)
+	}
+	// Both need the same configuration.
+	plan := all["Job/kojisnap-plan"].(*batchv1.Job).Spec.Template.Spec
+	if plan.Containers[0].Image != pod.Containers[0].Image || len(plan.Volumes) != len(pod.Volumes) || plan.RestartPolicy != corev1.RestartPolicyNever {
+		t.Errorf("the plan's pod differs: %+v", plan)
+	}
 }
 
 // TestStrict: Kubernetes knows all kinds and fields in the files. The decoder refuses what it does not know.

@@ -32,11 +32,15 @@ func NewSchema(commands ...*Flags) *Schema {
 	for _, f := range commands {
 		s.commands = append(s.commands, f.command)
 		for section, part := range f.parts {
+			// A command may have some of a section's flags, and another one all.
 			if s.sections[section] == nil {
-				keys := []Key{}
-				part.VisitAll(func(flag *pflag.Flag) { keys = append(keys, Key{section, flag}) })
-				s.sections[section] = keys
+				s.sections[section] = []Key{}
 			}
+			part.VisitAll(func(flag *pflag.Flag) {
+				if !slices.ContainsFunc(s.sections[section], func(k Key) bool { return k.Flag.Name == flag.Name }) {
+					s.sections[section] = append(s.sections[section], Key{section, flag})
+				}
+			})
 		}
 	}
 	return s
