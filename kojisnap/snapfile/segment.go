@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -66,6 +67,10 @@ type segmentWriter struct {
 	done []Segment
 }
 
+// encoders are *zstd.Encoders that are not in use. Most segments are small: to make an encoder, with its tables, takes
+// longer than to compress one.
+var encoders sync.Pool
+
 func (w *segmentWriter) line(ctx context.Context, line []byte) error {
 	if w.file != nil && w.cur.Bytes+int64(len(line)) > MaxSegment {
 		if err := w.finish(ctx); err != nil {
@@ -91,10 +96,11 @@ func (w *segmentWriter) begin() (err error) {
 	if _, err := w.file.Write(segmentTag); err != nil {
 		return err
 	}
-	if w.enc == nil {
-		w.enc, err = zstd.NewWriter(w.file, zstd.WithEncoderConcurrency(1))
-	} else {
+	if enc, ok := encoders.Get().(*zstd.Encoder); ok {
+		w.enc = enc
 		w.enc.Reset(w.file)
+	} else {
+		w.enc, err = zstd.NewWriter(w.file, zstd.WithEncoderConcurrency(1))
 	}
 	w.sum = sha256.New()
 	w.cur = Segment{Layer: w.layer, Keys: w.keys}
@@ -110,6 +116,9 @@ func (w *segmentWriter) finish(ctx context.Context) error {
 	if err := w.enc.Close(); err != nil {
 		return err
 	}
+	w.enc.Reset(nil)
+	encoders.Put(w.enc)
+	w.enc = nil
 	size, err := w.file.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
