@@ -46,7 +46,9 @@ func (b *baseline) findBase(ctx context.Context) error {
 		return err
 	}
 	base, err := b.opt.Base(ctx, id)
-	if err == nil && len(base.Manifest.Scope.All) != len(tags) {
+	// What was loaded of everything is either everything, as this load then is by its columns, or some tags of it.
+	everything := err == nil && base.Manifest.Scope.Everything
+	if err == nil && (len(base.Manifest.Scope.All) != len(tags) || everything) && !(everything && b.Snap.Manifest.Scope.Everything) {
 		if b.opt.Narrow == nil {
 			return nil
 		}
@@ -69,11 +71,14 @@ func (b *baseline) findBase(ctx context.Context) error {
 	return nil
 }
 
-// columns returns a hash of the columns that this load writes and of which of them may be NULL. If the last
-// load had another hash, staging's tables or production's hub were upgraded, and rows must be compared again
+// columns returns a hash of the columns that this load writes, of which of them may be NULL, and of whether it is of
+// everything. If the last load had another hash, it was of other rows, staging's tables or production's hub were upgraded, and rows must be compared again
 // although production did not change them.
 func (a *attempt) columns() string {
 	h := sha256.New()
+	if a.Snap.Manifest.Scope.Everything {
+		fmt.Fprintln(h, "everything")
+	}
 	for _, r := range relation.All() {
 		for _, name := range a.Given(r) {
 			c, _ := a.Schema.Column(r.Name, name)
@@ -93,13 +98,17 @@ func (b *baseline) checkChanges(ctx context.Context) error {
 		return cmp.Or(err, errNeedAllRows)
 	}
 	var back bool
+	fresh := "true"
+	if b.Snap.Manifest.Scope.Everything { // a build that was in no tag was there nevertheless, with all rows
+		fresh = "EXISTS (SELECT FROM ks_build n WHERE n.id = s.build_id)"
+	}
 	err := b.Tx.QueryRow(ctx, b.ExpandSQL(relation.Get("tag_listing"), `SELECT EXISTS (SELECT FROM {s} s JOIN build b ON b.id = s.build_id AND b.id < {floor}
-			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope_tag)
+			WHERE s.tag_id IN (SELECT tag_id FROM ks_scope_tag) AND {fresh}
 				AND NOT EXISTS (SELECT FROM kojisnap.aside a WHERE a.relation = {r} AND a.key[1] = s.create_event::text AND a.key[2] = s.build_id::text)
 				AND NOT EXISTS (SELECT FROM {t} t WHERE t.build_id = s.build_id AND t.tag_id IN (SELECT tag_id FROM ks_scope_tag)
 					AND t.create_event < {floor} AND (t.active OR t.revoke_event >= {floor})))
 		OR EXISTS (SELECT FROM ks_build s JOIN kojisnap.placed_volume v ON v.build_id = s.id
-			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`)).Scan(&back)
+			WHERE s.state IN (0, 3, 4) AND v.state NOT IN (0, 3, 4))`, "fresh", fresh)).Scan(&back)
 	if err == nil && back {
 		return errNeedAllRows
 	}

@@ -1,16 +1,11 @@
 package dbsync
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
 
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
-	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
-	"kojisnap/kojisnap/snapfile"
 )
 
 // checksums brings in what production's hub found out about the files of signed rpms (rpm_checksum), so that
@@ -77,102 +72,13 @@ func (c *checksums) load(ctx context.Context) error {
 // stage copies the snapshot's rows, each with the hash of its signature, into a temporary table: those that changed
 // since the base, or all.
 func (c *checksums) stage(ctx context.Context, rel *relation.Relation) error {
-	var sums lineReader = c.Snap.Rows(ctx, rel.Name)
+	var sums loadtx.LineReader = c.Snap.Rows(ctx, rel.Name)
 	if c.Delta(rel) {
 		sums.Close()
 		sums = c.Snap.Changed(ctx, c.Base, rel.Name)
 	}
-	rows := &signedSums{sums: sums, sigs: c.Snap.Rows(ctx, "rpmsigs")}
+	rows := loadtx.NewSignedSums(sums, c.Snap.Rows(ctx, "rpmsigs"), true)
 	defer rows.Close()
 	_, err := c.staging.copyIn(ctx, rel, loadtx.Staged(rel), append(rel.ColumnNames(), "sighash"), rows)
 	return err
-}
-
-// lineReader are rows of a snapshot, one at a time.
-type lineReader interface {
-	Next() bool
-	Line() []byte
-	Err() error
-	Close() error
-}
-
-// signedSums are the rows of rpm_checksum whose signature the snapshot has, each with the signature's hash as a further
-// field. Both relations are sorted by rpm_id and sigkey.
-type signedSums struct {
-	sums  lineReader
-	sigs  *snapfile.Rows
-	began bool
-	sig   [][]byte // the present one, nil after the last
-	rpm   int64    // its rpm_id
-	buf   []byte
-	err   error
-}
-
-// Read implements io.Reader.
-func (s *signedSums) Read(p []byte) (int, error) {
-	for len(s.buf) == 0 {
-		if s.err != nil || !s.sums.Next() {
-			return 0, io.EOF
-		}
-		s.buf, s.err = s.line(s.buf[:0])
-	}
-	n := copy(p, s.buf)
-	s.buf = s.buf[n:]
-	return n, nil
-}
-
-// line appends the line for the present row, nothing if its signature is not there.
-func (s *signedSums) line(dst []byte) ([]byte, error) {
-	sum, err := snapfile.ParseLine(bytes.TrimSuffix(bytes.Clone(s.sums.Line()), []byte("\n")), nil)
-	if err != nil {
-		return dst, err
-	}
-	if len(sum) < 2 || sum[0] == nil || sum[1] == nil {
-		return dst, fmt.Errorf("rpm_checksum: a row of %d fields, or without a key", len(sum))
-	}
-	rpm, err := idset.Parse(sum[0])
-	if err != nil {
-		return dst, fmt.Errorf("rpm_checksum: %w", err)
-	}
-	if !s.began {
-		s.began = true
-		if err := s.next(); err != nil {
-			return dst, err
-		}
-	}
-	for s.sig != nil && (s.rpm < rpm || s.rpm == rpm && bytes.Compare(s.sig[1], sum[1]) < 0) {
-		if err := s.next(); err != nil {
-			return dst, err
-		}
-	}
-	if s.sig == nil || s.rpm != rpm || !bytes.Equal(s.sig[1], sum[1]) {
-		return dst, nil
-	}
-	return snapfile.AppendLine(dst, append(sum, s.sig[2])), nil
-}
-
-// next goes to the next signature.
-func (s *signedSums) next() (err error) {
-	if !s.sigs.Next() {
-		s.sig = nil
-		return s.sigs.Err()
-	}
-	if s.sig, err = s.sigs.Fields(s.sig); err == nil {
-		s.rpm, err = idset.Parse(s.sig[0])
-	}
-	return err
-}
-
-// Err implements lines.
-func (s *signedSums) Err() error {
-	if s.err != nil {
-		return s.err
-	}
-	return s.sums.Err()
-}
-
-// Close closes what is open.
-func (s *signedSums) Close() error {
-	s.sigs.Close()
-	return s.sums.Close()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -21,18 +22,6 @@ import (
 type edits struct {
 	*attempt
 	some bool // ks_edited got rows
-}
-
-// hashed are the columns whose hash kojisnap.placed keeps: those that staging could edit. A build's volume is
-// compared apart, see kojisnap.placed_volume.
-func (a *attempt) hashed(r *relation.Relation) []string {
-	var out []string
-	for _, c := range a.Schema.Columns(r)[1:] {
-		if c.Name != "volume_id" {
-			out = append(out, c.Name)
-		}
-	}
-	return out
 }
 
 // writtenColumns returns, by relation, the columns that the stored hashes were made of. They differ from hashed if
@@ -60,34 +49,36 @@ func (e *edits) findEdits(ctx context.Context) error {
 	}
 	var find []string
 	for _, r := range relation.All() {
-		if !r.InPlace {
-			continue
+		if _, in := e.Imported[r.Name]; in || !r.InPlace {
+			continue // an import has just written these rows, and their hashes
 		}
 		cols := stored[r.Name]
 		if cols == nil {
-			cols = e.hashed(r)
+			cols = e.Hashed(r)
 		}
 		// A row below one of production's builds that no load wrote is staging's.
 		own := !r.Named() && r.Name != "build" && !e.Mark.Adopted
 		find = append(find, e.ExpandSQL(r, `SELECT {r}, t.{id} FROM {t} t
 			LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE coalesce({hash} <> p.hash, {own})`,
-			"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", hashOf("t", cols), "own", fmt.Sprint(own)))
+			"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", loadtx.HashOf("t", cols), "own", fmt.Sprint(own)))
 	}
-	tag, err := e.Tx.Exec(ctx, "INSERT INTO ks_edited "+strings.Join(find, " UNION ALL "))
-	if err != nil {
-		return err
+	if len(find) > 0 {
+		tag, err := e.Tx.Exec(ctx, "INSERT INTO ks_edited "+strings.Join(find, " UNION ALL "))
+		if err != nil {
+			return err
+		}
+		e.some = tag.RowsAffected() > 0
 	}
-	e.some = tag.RowsAffected() > 0
 	for _, r := range relation.All() {
-		now := e.hashed(r)
+		now := e.Hashed(r)
 		cols, known := stored[r.Name]
-		if !r.InPlace || known && slices.Equal(cols, now) {
+		if _, in := e.Imported[r.Name]; in || !r.InPlace || known && slices.Equal(cols, now) {
 			continue
 		}
 		if known {
 			if _, err := e.ExecSQL(ctx, r, `UPDATE kojisnap.placed p SET hash = {hash} FROM {t} t
 				WHERE p.relation = {r} AND p.id = t.{id} AND NOT EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = p.id)`,
-				"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", hashOf("t", now)); err != nil {
+				"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", loadtx.HashOf("t", now)); err != nil {
 				return err
 			}
 		}
@@ -134,23 +125,8 @@ func (e *edits) recordWritten(ctx context.Context, r *relation.Relation) error {
 	_, err := e.ExecSQL(ctx, r, `INSERT INTO kojisnap.placed AS p (relation, id, hash)
 		SELECT {r}, t.{id}, {hash} FROM {t} t WHERE t.{id} IN (SELECT {id} FROM {s} UNION ALL SELECT id FROM ks_parked WHERE relation = {r})
 		ON CONFLICT (relation, id) DO UPDATE SET hash = excluded.hash WHERE p.hash <> excluded.hash`,
-		"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", hashOf("t", e.hashed(r)))
+		"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", loadtx.HashOf("t", e.Hashed(r)))
 	return err
-}
-
-// hashOf is the hash that kojisnap.placed keeps of a row's columns. It depends on the DateStyle, which dbconn
-// sets in each transaction. It does not depend on whether columns of times have a time zone, which they have
-// since Koji 1.22.
-func hashOf(alias string, cols []string) string {
-	exprs := make([]string, len(cols))
-	build := relation.Get("build") // of the relations that have hashes only this one has times
-	for i, name := range cols {
-		exprs[i] = alias + "." + sqltext.QuoteIdent(name)
-		if at := build.Index(name); at >= 0 && build.Columns[at].Type == relation.Time {
-			exprs[i] += "::timestamptz AT TIME ZONE 'UTC'"
-		}
-	}
-	return "md5(ROW(" + sqltext.Join(exprs) + ")::text)::uuid"
 }
 
 // tellEdits reports the edits of staging that no other step came across, as the snapshot does not have the row

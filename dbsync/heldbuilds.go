@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"kojisnap/dbsync/kojidb"
+	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -93,7 +94,7 @@ func (h *heldBuilds) draftHeld() string {
 // if production has changed the build, too.
 func (h *heldBuilds) leaveOutHeld(ctx context.Context, r *relation.Relation) error {
 	news := h.ExpandSQL(r, "NOT EXISTS (SELECT FROM kojisnap.placed p WHERE p.relation = {r} AND p.id = s.id AND p.hash = {hash})",
-		"hash", hashOf("s", h.hashed(r)))
+		"hash", loadtx.HashOf("s", h.Hashed(r)))
 	// Tasks are not loaded, so the hash was made without one.
 	if _, err := h.ExecSQL(ctx, r, "UPDATE {s} s SET task_id = NULL WHERE task_id IS NOT NULL AND s.id IN (SELECT id FROM ks_held_build)"); err != nil {
 		return err

@@ -214,8 +214,10 @@ func (i *identities) rewrite(ctx context.Context) error {
 	if err := i.rewriteSideTags(ctx); err != nil {
 		return fmt.Errorf("tag_extra: %w", err)
 	}
-	_, err := i.Tx.Exec(ctx, `INSERT INTO ks_scope_tag SELECT coalesce(i.staging_id, s.id) FROM unnest($1::integer[]) AS s(id)
-		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.prod_id = s.id`, i.scope())
+	// Everything tells of each tag that was ever loaded: one that it does not have is deleted.
+	_, err := i.Tx.Exec(ctx, `INSERT INTO ks_scope_tag SELECT coalesce(i.staging_id, s.id)
+		FROM (SELECT unnest($1::integer[]) UNION SELECT tag_id FROM kojisnap.tag WHERE $2) AS s(id)
+		LEFT JOIN kojisnap.idmap i ON i.relation = 'tag' AND i.prod_id = s.id`, i.scope(), i.Snap.Manifest.Scope.Everything)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/fullimport"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/overlay/apply"
@@ -40,14 +41,13 @@ type merger struct {
 
 // run does the whole load, up to the commit.
 func (m *merger) run(ctx context.Context) (err error) {
-	if err := m.check(ctx); err != nil {
+	if err := m.begin(ctx); err != nil {
 		return err
 	}
-	if err := book.Upgrade(ctx, m.Tx, m.Mark); err != nil {
-		return err
-	}
-	if _, err := m.Tx.Exec(ctx, loadtx.TempTables); err != nil {
-		return err
+	if m.imported == nil {
+		if err := m.checkWhole(ctx); err != nil {
+			return err
+		}
 	}
 	other := false
 	if m.overlay, other, err = apply.NewApplier(ctx, m.Load, m.opt.Overlay); err != nil {
@@ -60,12 +60,19 @@ func (m *merger) run(ctx context.Context) (err error) {
 	if same && !other && !m.opt.Audit {
 		m.Report.Skipped = true
 	} else {
-		if !other {
+		switch {
+		case m.imported != nil && !m.needAllRows:
+			m.Base = m.Snap
+			m.Imported, _ = m.imported.Counts()
+		case !other && m.imported == nil:
 			if err := m.base.findBase(ctx); err != nil {
 				return err
 			}
 		}
 		if err := m.merge(ctx); err != nil {
+			return err
+		}
+		if err := m.countImported(ctx); err != nil {
 			return err
 		}
 	}
@@ -80,7 +87,24 @@ func (m *merger) run(ctx context.Context) (err error) {
 	if err := m.record.recordLoad(ctx); err != nil {
 		return err
 	}
+	if m.imported != nil {
+		if err := fullimport.Finish(ctx, m.Tx); err != nil {
+			return err
+		}
+	}
 	return m.record.recordRun(ctx)
+}
+
+// begin checks database and snapshot, and makes the tables that the steps share.
+func (m *merger) begin(ctx context.Context) error {
+	if err := m.check(ctx); err != nil {
+		return err
+	}
+	if err := book.Upgrade(ctx, m.Tx, m.Mark); err != nil {
+		return err
+	}
+	_, err := m.Tx.Exec(ctx, loadtx.TempTables)
+	return err
 }
 
 // check refuses the wrong database and the wrong snapshot before anything is written.
@@ -236,8 +260,10 @@ func (m *merger) noteFaults(ctx context.Context) {
 type attempt struct {
 	*loadtx.Load
 	opt           LoadOptions
-	metConstraint bool   // an attempt before this one met a constraint
-	movedFrom     string // the hub's URL of what the database holds, if that is another now
+	metConstraint bool               // an attempt before this one met a constraint
+	needAllRows   bool               // an attempt before this one met errNeedAllRows
+	imported      *fullimport.Import // the full import that this load ends; nil: there is none
+	movedFrom     string             // the hub's URL of what the database holds, if that is another now
 }
 
 // newMerger makes an attempt at a load.

@@ -23,6 +23,16 @@ const (
 	Fail    OnConflict = "fail"    // nothing is loaded, a *ConflictError says why
 )
 
+// Import says whether a snapshot of everything is loaded into a fresh database by a full import (package fullimport).
+type Import string
+
+// ImportAuto is the default.
+const (
+	ImportAuto    Import = "auto"    // if the database is fresh, and its tables allow it; one that was broken off goes on
+	ImportRestart Import = "restart" // as auto, but one that was broken off begins anew, with this snapshot
+	ImportNever   Import = "never"   // never; one that was broken off is undone
+)
+
 // LoadOptions says how to load. The zero value works.
 type LoadOptions struct {
 	Env string // if not empty, the mark must name this environment
@@ -56,11 +66,15 @@ type LoadOptions struct {
 	// HubMoved is the new URL of production's hub, if the hub has moved since the snapshot that the database
 	// holds. Events and builds of both must show that it is the same production.
 	HubMoved string
-	Rollback bool             // allow a snapshot older than what the database holds
-	Audit    bool             // compare every row, whatever the database holds
-	DryRun   bool             // do everything, then roll back
-	Overlay  *overlay.Overlay // nil: what an earlier overlay made stays
-	Version  string           // of the program, for the record
+	Rollback bool   // allow a snapshot older than what the database holds
+	Audit    bool   // compare every row, whatever the database holds
+	DryRun   bool   // do everything, then roll back
+	Import   Import // empty is ImportAuto
+	// Importing, if not nil, is called when a full import has begun or goes on: from now on it needs the snapshot.
+	Importing func(ctx context.Context)
+	Sessions  int              // how many sessions a full import works in; 0: fullimport.DefaultSessions
+	Overlay   *overlay.Overlay // nil: what an earlier overlay made stays
+	Version   string           // of the program, for the record
 
 	Waited *book.Waited // how long others kept this load waiting, for the record; nil: it did not wait
 
@@ -91,6 +105,13 @@ func (o *LoadOptions) complete() error {
 	case Keep, Replace, Fail:
 	default:
 		return fmt.Errorf("on conflict %q: it is keep, replace or fail", o.OnConflict)
+	}
+	switch o.Import {
+	case "":
+		o.Import = ImportAuto
+	case ImportAuto, ImportRestart, ImportNever:
+	default:
+		return fmt.Errorf("import %q: it is auto, restart or never", o.Import)
 	}
 	if o.Volume == o.CopyVolume || o.Volume == "DEFAULT" || o.CopyVolume == "DEFAULT" {
 		return fmt.Errorf("volumes %q and %q: they must differ, and neither is DEFAULT", o.Volume, o.CopyVolume)

@@ -131,6 +131,8 @@ type shot struct {
 	tags  []int64
 	none  []string           // relations that are empty in it, as the hub could not give them
 	lost  []snapfile.LeftOut // what else it could not give
+
+	everything bool
 }
 
 // snapshot writes a snapshot as pull would.
@@ -162,6 +164,9 @@ func (w *production) snapshot(s shot) *snapfile.Snapshot {
 			man.Scope.All = append(man.Scope.All, snapfile.Tag{ID: t.int("id"), Name: t.get("name"), History: s.since})
 			man.Scope.Tags = append(man.Scope.Tags, t.get("name"))
 		}
+	}
+	if s.everything {
+		man.Scope.Everything, man.Scope.Tags = true, []string{}
 	}
 	slices.SortFunc(man.Scope.All, func(a, b snapfile.Tag) int { return int(a.ID - b.ID) })
 	slices.Sort(man.Scope.Tags)

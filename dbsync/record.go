@@ -97,8 +97,8 @@ func (rec *recorder) recordLoad(ctx context.Context) error {
 // a VACUUM, which may take hours.
 func (rec *recorder) analyze(ctx context.Context, conn *pgx.Conn) {
 	for _, r := range rec.Report.Relations {
-		if r.Changed() <= 50 {
-			continue
+		if _, in := rec.Imported[r.Relation]; in || r.Changed() <= 50 {
+			continue // an import has done it
 		}
 		tables := []string{sqltext.QuoteIdent(r.Relation)}
 		switch known := relation.Get(r.Relation); {
@@ -158,6 +158,8 @@ func (rec *recorder) mode() string {
 	switch {
 	case rec.Report.Skipped:
 		return "skipped"
+	case rec.imported != nil:
+		return "import"
 	case rec.Report.Base != "":
 		return "delta"
 	case len(rec.Rows) > 0:

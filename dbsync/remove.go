@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
@@ -24,15 +26,16 @@ type remover struct {
 
 // remove deletes the unversioned rows that production deleted: rpms and archives of a reset build, removed
 // signatures. It looks only below builds whose rows the snapshot has completely: those that are tagged in the
-// scope, those that were asked for by name, and those that are not complete and so have no rows.
+// scope, those that were asked for by name, and those that are not complete and so have no rows; of everything all
+// complete ones.
 func (d *remover) remove(ctx context.Context) error {
 	if d.Base != nil {
 		if err := d.coverChanges(ctx); err != nil {
 			return err
 		}
-	} else if _, err := d.Tx.Exec(ctx, `INSERT INTO ks_covered_build
-		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope_tag) UNION SELECT id FROM ks_named_build UNION SELECT id FROM ks_build WHERE state IN (0, 3, 4))
-		EXCEPT SELECT id FROM ks_held_build; ANALYZE ks_covered_build`); err != nil {
+	} else if _, err := d.Tx.Exec(ctx, fmt.Sprintf(`INSERT INTO ks_covered_build
+		(SELECT build_id FROM ks_tag_listing WHERE tag_id IN (SELECT tag_id FROM ks_scope_tag) UNION SELECT id FROM ks_named_build UNION SELECT id FROM ks_build WHERE state IN (%s))
+		EXCEPT SELECT id FROM ks_held_build; ANALYZE ks_covered_build`, d.wholeStates())); err != nil {
 		return err
 	}
 	for _, name := range []string{"rpminfo", "archiveinfo"} {
@@ -62,6 +65,15 @@ func (d *remover) remove(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wholeStates are the states of builds whose rows the snapshot has completely, tagged or not: everything has those of
+// each complete build.
+func (d *remover) wholeStates() string {
+	if d.Snap.Manifest.Scope.Everything {
+		return "0, 1, 3, 4"
+	}
+	return "0, 3, 4"
 }
 
 // mayBeDeleted is the FROM of rows that the snapshot may lack: of Koji's table (alias t), or of
@@ -269,6 +281,64 @@ func (d *remover) coverChanges(ctx context.Context) error {
 			OR EXISTS (SELECT FROM {s} s WHERE s.build_id = l.id AND s.tag_id IN (SELECT tag_id FROM ks_scope_tag))
 			OR EXISTS (SELECT FROM {t} t WHERE t.build_id = l.id AND t.tag_id IN (SELECT tag_id FROM ks_scope_tag) AND t.create_event < {floor}
 				AND (t.active OR t.revoke_event >= {floor}))
-			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN (0, 3, 4)`)
+			OR coalesce((SELECT s.state FROM ks_build s WHERE s.id = l.id), (SELECT v.state FROM kojisnap.placed_volume v WHERE v.build_id = l.id)) IN ({states})`, "states", d.wholeStates())
 	return err
+}
+
+// cascade deletes rows of staging's and all rows that refer to them by foreign keys. ids is a query for their
+// ids. Only Replace asks for it.
+func (a *attempt) cascade(ctx context.Context, table, ids string) (int64, error) {
+	rows, err := a.Tx.Query(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	return a.deleteRows(ctx, table, "id", list)
+}
+
+// deleteRows deletes the rows whose column holds one of the ids, children first. The children of a row without
+// an id of its own refer to the same column that the row does.
+func (a *attempt) deleteRows(ctx context.Context, table, column string, ids []int32) (int64, error) {
+	own, key := ids, column
+	if _, ok := a.Schema.Column(table, "id"); ok {
+		rows, err := a.Tx.Query(ctx, sqltext.Expand("SELECT id FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
+		if err != nil {
+			return 0, err
+		}
+		key = "id"
+		if own, err = pgx.CollectRows(rows, pgx.RowTo[int32]); err != nil || len(own) == 0 {
+			return 0, err
+		}
+	}
+	keys, err := kojidb.Referencing(ctx, a.Tx, table, key)
+	if err != nil {
+		return 0, err
+	}
+	for _, k := range keys {
+		if _, err := a.deleteRows(ctx, k.Name, k.Column, own); err != nil {
+			return 0, err
+		}
+	}
+	if table == "tag_listing" {
+		if _, err := a.Tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched_tag SELECT tag_id FROM tag_listing WHERE {c} = ANY($1)", "c", sqltext.QuoteIdent(column)), ids); err != nil {
+			return 0, err
+		}
+	}
+	r := relation.Get(table)
+	if r != nil && kojidb.BuildOf(r, "x") != "" {
+		if _, err := a.Tx.Exec(ctx, sqltext.Expand("INSERT INTO ks_touched_build SELECT DISTINCT {build} FROM {t} x WHERE {c} = ANY($1)", "build", kojidb.BuildOf(r, "x"), "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids); err != nil {
+			return 0, err
+		}
+	}
+	if r != nil && kojidb.Keyed(r) {
+		if _, err := a.Tx.Exec(ctx, sqltext.Expand("DELETE FROM {p} WHERE {c} = ANY($1)", "p", book.PlacedKeys(r), "c", sqltext.QuoteIdent(column)), ids); err != nil {
+			return 0, err
+		}
+	}
+	tag, err := a.Tx.Exec(ctx, sqltext.Expand("DELETE FROM {t} WHERE {c} = ANY($1)", "t", sqltext.QuoteIdent(table), "c", sqltext.QuoteIdent(column)), ids)
+	a.Counts.Of(table).Deleted += tag.RowsAffected()
+	return tag.RowsAffected(), err
 }

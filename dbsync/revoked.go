@@ -30,8 +30,8 @@ func (st *stager) stageRevoked(ctx context.Context) error {
 		return err
 	}
 	for _, r := range relation.All() {
-		if !hasRevoked(r) || len(st.Snap.Relation(r.Name).Revoked) == 0 {
-			continue
+		if !hasRevoked(r) || len(st.Snap.Relation(r.Name).Revoked) == 0 || st.Imported != nil && !r.Versioned {
+			continue // the builds of an import are as the snapshot has them
 		}
 		if err := st.stageOwnRevoked(ctx, r); err != nil {
 			return err
@@ -146,7 +146,7 @@ func tellsSince(m *snapfile.Manifest, event int64) bool {
 // snapshot may have more history.
 func (st *stager) stageOwnRevoked(ctx context.Context, r *relation.Relation) error {
 	var err error
-	if st.Base != nil && r.Versioned {
+	if st.Base != nil && st.Imported == nil && r.Versioned {
 		changed := st.Snap.ChangedRevoked(ctx, st.Base, r.Name)
 		defer changed.Close()
 		_, err = st.copyIn(ctx, r, loadtx.Revoked(r), r.ColumnNames(), changed)

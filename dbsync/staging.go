@@ -17,6 +17,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
+	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -57,16 +58,42 @@ func (st *stager) stage(ctx context.Context) error {
 		if of.Rows == 0 {
 			continue
 		}
-		rows := st.Snap.Rows(ctx, r.Name)
-		defer rows.Close()
-		n, err := st.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), rows)
-		if err != nil {
+		if err := st.stageAll(ctx, r, work); err != nil {
 			return err
 		}
-		st.Rows[r.Name] = n
-		work.Add(n)
 	}
 	return st.stageRevoked(ctx)
+}
+
+// stageNames stages only the relations whose rows are known by name.
+func (st *stager) stageNames(ctx context.Context) error {
+	work := st.opt.Progress.Begin("read", -1)
+	defer work.End()
+	if err := st.createStaged(ctx); err != nil {
+		return err
+	}
+	for _, r := range relation.All() {
+		if !r.Named() || st.Snap.Relation(r.Name).Rows == 0 {
+			continue
+		}
+		if err := st.stageAll(ctx, r, work); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stageAll stages all rows of a relation.
+func (st *stager) stageAll(ctx context.Context, r *relation.Relation, work progress.Counter) error {
+	rows := st.Snap.Rows(ctx, r.Name)
+	defer rows.Close()
+	n, err := st.copyIn(ctx, r, loadtx.Staged(r), r.ColumnNames(), rows)
+	if err != nil {
+		return err
+	}
+	st.Rows[r.Name] = n
+	work.Add(n)
+	return nil
 }
 
 // createStaged makes the temporary tables that are sure to get rows. The others are made when there is a row.

@@ -45,8 +45,8 @@ func (vo *volumes) chooseVolumes(ctx context.Context) error {
 
 // mapVolumes fills ks_volume_map for the names of production's volumes that a query gives. It inserts
 // staging's volumes by SQL, as Koji's addVolume would write on the volume.
-func (vo *volumes) mapVolumes(ctx context.Context, query string) error {
-	rows, err := vo.Tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volume_map ORDER BY 1")
+func (vo *volumes) mapVolumes(ctx context.Context, query string, args ...any) error {
+	rows, err := vo.Tx.Query(ctx, query+" EXCEPT SELECT production FROM ks_volume_map ORDER BY 1", args...)
 	if err != nil {
 		return err
 	}

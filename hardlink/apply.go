@@ -43,11 +43,13 @@ func (e *Engine) Apply(ctx context.Context, a Actions) (Report, error) {
 		return report, a.Err()
 	}
 	need, _ := space(a.Builds)
-	unlock, err := ledger.Lock(e.top)
-	if err != nil {
-		return report, e.full(err, need)
+	if e.opts.Shard == "" {
+		unlock, err := ledger.Lock(e.top)
+		if err != nil {
+			return report, e.full(err, need)
+		}
+		defer unlock()
 	}
-	defer unlock()
 	if err := e.checkSpace(a.Builds); err != nil {
 		return report, err
 	}
@@ -102,7 +104,7 @@ func (e *Engine) begin(a Actions, report *Report) (*run, error) {
 		return nil, err
 	}
 	r.foldsCase()
-	if r.known, r.ledger, err = ledger.Open(e.top, a.instead); err != nil {
+	if r.known, r.ledger, err = ledger.OpenFile(e.top, e.ledgerFile(), a.instead); err != nil {
 		e.top.RemoveAll(r.temp)
 		return nil, err
 	}

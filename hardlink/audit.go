@@ -38,9 +38,17 @@ type noted struct {
 	UID int `json:"uid"` // user of the process
 }
 
+// attributesFile is the note's path: each shard has its own.
+func (e *Engine) attributesFile() string {
+	if e.opts.Shard != "" {
+		return e.ledgerFile() + ".attributes"
+	}
+	return attributesNote
+}
+
 // noted returns the note, nil if there is none.
 func (e *Engine) noted() *noted {
-	text, err := os.ReadFile(e.top.Join(attributesNote))
+	text, err := os.ReadFile(e.top.Join(e.attributesFile()))
 	if err != nil {
 		return nil
 	}
@@ -70,10 +78,10 @@ func (e *Engine) noteAttributes() error {
 	if e.noted() != nil && !e.attributesChanged() {
 		return nil
 	}
-	if _, err := e.top.Lstat(ledger.File); err != nil {
+	if _, err := e.top.Lstat(e.ledgerFile()); err != nil {
 		return nil // kojisnap has made nothing yet
 	}
-	return durable.WriteFile(e.top.Join(attributesNote), func(w io.Writer) error {
+	return durable.WriteFile(e.top.Join(e.attributesFile()), func(w io.Writer) error {
 		err := json.NewEncoder(w).Encode(noted{e.opts.Attributes, os.Geteuid()})
 		if f, ok := w.(*os.File); ok && err == nil {
 			err = e.top.Own(f)

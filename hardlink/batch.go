@@ -293,7 +293,7 @@ func (r *run) makeOne(ctx context.Context, m *making, f FileAction, dir *topdir.
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case f.File.Optional && source.OfTree(err):
+	case f.File.Optional && (source.OfTree(err) || f.File.Kind == volumes.KindOther && errors.Is(err, source.ErrChanged)):
 		m.again = true
 		m.held = append(m.held, held("file", m.Build.NVR(), f.Path, err, noOptional))
 		return nil

@@ -25,10 +25,11 @@ type buildDiff struct {
 	listed  *listing
 	action  BuildAction
 
-	ours     bool           // kojisnap made what is there, or has adopted it
-	complete bool           // all files are there, or can be made
-	foreign  int            // files of others in the place of ours: they stay
-	adopted  []ledger.Entry // files that are as planned, and were not in the ledger
+	ours     bool            // kojisnap made what is there, or has adopted it
+	complete bool            // all files are there, or can be made
+	foreign  int             // files of others in the place of ours: they stay
+	links    []source.Listed // with Options.Whole, production's symlinks in the build
+	adopted  []ledger.Entry  // files that are as planned, and were not in the ledger
 }
 
 // classify finds out what is at the build's path: nothing, a stub, a directory of kojisnap's, or something
@@ -93,17 +94,27 @@ func (b *buildDiff) compareFiles(ctx context.Context) (err error) {
 			return err
 		}
 		defer there.Close()
-		if b.action.Dirs, err = b.linkedDirs(b.dir, b.build.Files, known); err != nil {
-			return err
-		}
 	}
 	var lost []volumes.File
 	if b.build.Files, lost, err = b.find(ctx, b.build.Build, b.build.Files, known); err != nil {
 		return err
 	}
+	if b.opts.Whole {
+		if err := b.addOthers(ctx, known); err != nil {
+			return err
+		}
+	}
+	if !b.action.New {
+		if b.action.Dirs, err = b.linkedDirs(b.dir, b.build.Files, known); err != nil {
+			return err
+		}
+	}
 	b.listed.build = b.build
 	for i := range lost {
 		b.notThere(&lost[i])
+	}
+	if err := b.compareLinks(there, known); err != nil {
+		return err
 	}
 	for i := range b.build.Files {
 		f := &b.build.Files[i]

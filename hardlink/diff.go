@@ -67,8 +67,10 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 		}
 		plan = d.plan
 	}
-	if err := d.volumes(&a); err != nil {
-		return Actions{}, err
+	if e.opts.Shard == "" {
+		if err := d.volumes(&a); err != nil {
+			return Actions{}, err
+		}
 	}
 	if err := d.copiesLeft(ctx, &a); err != nil {
 		return Actions{}, err
@@ -101,8 +103,10 @@ func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
 	if err := d.retargets(ctx, &a); err != nil {
 		return Actions{}, err
 	}
-	if err := d.logs(ctx, &a); err != nil {
-		return Actions{}, err
+	if !e.opts.Whole {
+		if err := d.logs(ctx, &a); err != nil {
+			return Actions{}, err
+		}
 	}
 	if err := d.links(ctx, &a); err != nil {
 		return Actions{}, err
@@ -191,7 +195,7 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*ledger.Led
 		}
 		return e.opts.Saved(ctx)
 	}
-	if _, err := e.top.Lstat(ledger.File); errors.Is(err, fs.ErrNotExist) {
+	if _, err := e.top.Lstat(e.ledgerFile()); errors.Is(err, fs.ErrNotExist) {
 		l, err := saved()
 		if err != nil || l == nil || len(l.Builds)+len(l.Links) == 0 {
 			return ledger.New(), a, err
@@ -199,7 +203,13 @@ func (e *Engine) readLedger(ctx context.Context, plan volumes.Plan) (*ledger.Led
 		a.instead, a.Rebuilt = l, "there is none"
 		return l, a, nil
 	}
-	l, err := e.prefetch.Read(e.top.Path())
+	var l *ledger.Ledger
+	var err error
+	if e.opts.Shard != "" {
+		l, err = ledger.ReadFile(e.top.Path(), e.ledgerFile())
+	} else {
+		l, err = e.prefetch.Read(e.top.Path())
+	}
 	if err == nil || !errors.Is(err, ledger.ErrDamaged) {
 		return l, a, err
 	}

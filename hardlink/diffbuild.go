@@ -30,7 +30,7 @@ func (d *differ) build(ctx context.Context, a *Actions, s volumes.StagedBuild) e
 		a.notes.Wanted()
 	}
 	if !d.audit && !d.needsRecheck[dir] && known != nil && known.Complete && !known.Pending {
-		if present, absent, ok := known.Has(s.Files); ok {
+		if present, absent, ok := known.Has(s.Files); ok && !(d.opts.Whole && d.hasSymlinks(s.Build, known)) {
 			a.Present += present
 			a.Absent += absent
 			return nil
@@ -119,6 +119,13 @@ func (d *differ) compare(ctx context.Context, there *topdir.Subdir, s volumes.St
 			return fileReplace, entry, nil
 		}
 		return fileForeign, entry, nil
+	case f.Kind == volumes.KindOther && !ours && looks && st.Mode&unix.S_IFMT == unix.S_IFREG:
+		if !hasStat(st, f) {
+			return fileForeign, entry, nil
+		}
+		return fileAdopted, ledger.Entry{Path: f.Path, Size: st.Size, MTime: st.Mtim.Nano(), Digest: ledger.Content(f)}, nil
+	case f.Kind == volumes.KindOther && ours:
+		return filePresent, entry, nil
 	case !ours && (!looks || st.Mode&unix.S_IFMT != unix.S_IFREG):
 		return fileForeign, entry, nil
 	}
@@ -177,7 +184,7 @@ func (d *differ) decide(b volumes.Build, f *volumes.File, listed *listing) (File
 			fa.Op = OpLink
 		}
 		return fa, nil
-	case !source.Absent(err) || f.Key == "":
+	case !source.Absent(err) || f.Key == "" || f.AsIs:
 		return fa, err
 	}
 	if _, err := d.sources.Stat(b, f.Sig); err != nil {

@@ -28,7 +28,7 @@ func (d *differ) symlinks(a *Actions, action *BuildAction, s volumes.StagedBuild
 			return nil, err
 		}
 	}
-	if d.opts.ReadOnly == "" {
+	if d.opts.ReadOnly == "" || d.opts.Whole {
 		return adopted, nil
 	}
 	listed.read()
@@ -205,6 +205,9 @@ func (d *differ) others(ctx context.Context, a *Actions) error {
 			a.Kept = append(a.Kept, Kept{Path: link, Why: "staging's own"})
 		}
 	}
+	if d.opts.Shard != "" { // the copy volume has the builds of all shards
+		return nil
+	}
 	return d.strayBuilds(ctx, a, planned)
 }
 
@@ -237,7 +240,7 @@ func (d *differ) strayBuilds(ctx context.Context, a *Actions, known map[string]b
 		dirs = below
 	}
 	for _, dir := range dirs {
-		if !known[dir] {
+		if !known[dir] && (d.opts.Elsewhere == nil || !d.opts.Elsewhere(dir)) {
 			a.Kept = append(a.Kept, Kept{Path: printable(dir), Why: "a build that neither the snapshot's tags nor the ledger have"})
 		}
 	}

@@ -111,5 +111,5 @@
 // With Options.Leave, Diff notes the builds of the ledger that the plan does not have. From then on
 // Ledger.Staged does not name them, so that a load moves them back to production's volume, and Diff lets the
 // symlinks on DEFAULT lead there. DiffRemove removes the files after KeepFor, if the database has the build
-// elsewhere and nobody changed them. A symlink to production's files replaces each copy, see stubs.go.
+// elsewhere and nobody changed them. A symlink to production's files replaces each copy, see remove.go.
 package hardlink

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -67,6 +68,14 @@ type Options struct {
 	// Saved reads a copy of the ledger from elsewhere, nil if there is none. It serves a topdir whose own
 	// ledger is lost, or is damaged and audited.
 	Saved func(ctx context.Context) (*ledger.Ledger, error) `json:"-"`
+	// Shard is the shard whose builds the plans have, as package ledger names it: their ledger is the shard's own. The
+	// caller holds the shard's lock, and has made the volumes' links. "": the topdir's ledger, which Apply locks.
+	Shard string
+	// Whole makes everything in a build's directory a regular file: what no row names is compared and checked by size and
+	// time. Otherwise that becomes symlinks into the read-only volume.
+	Whole bool
+	// Elsewhere reports whether the build of a directory on the copy volume is in the ledger of a shard. nil: none is.
+	Elsewhere func(dir string) bool `json:"-"`
 	// Leave makes Diff note the builds that the ledger has and the plan has not: the next load moves them
 	// off the copy volume, and after KeepFor DiffRemove removes them.
 	Leave   bool
@@ -81,6 +90,8 @@ type Options struct {
 	BwLimit int64                                                                        // bytes a second, read from all sources together; 0: no limit
 	// SourceLimits are limits of single sources in bytes a second, by their names in Sources.
 	SourceLimits map[string]int64
+	// SourceRequests are files a second of single sources, by their names in Sources.
+	SourceRequests map[string]float64
 	// BatchFiles is how many files are made before they are synced and get their names. A batch also ends at
 	// 256 MiB. A kill loses at most three batches. Default 4000.
 	BatchFiles int
@@ -109,6 +120,7 @@ type Engine struct {
 	tree       *prodtree.Tree
 	volumeDirs []string // directories of production's other volumes that staging shows, below production's topdir
 	prefetch   ledger.Prefetch
+	unlisted   sync.Once // told that a source lists no directories
 	// sameMount: the first source is on topdir's mount, so that hard links may work.
 	sameMount bool
 }
@@ -140,6 +152,11 @@ func New(opts Options) (*Engine, error) {
 	if len(opts.Sources) == 0 {
 		return nil, errors.New("no source of files given")
 	}
+	if opts.Shard != "" {
+		if err := ledger.CheckShard(opts.Shard); err != nil {
+			return nil, err
+		}
+	}
 	hub, err := hubTopdir(opts)
 	if err != nil {
 		return nil, err
@@ -151,7 +168,7 @@ func New(opts Options) (*Engine, error) {
 		opts.Jobs = defaultJobs(opts.Sources[0])
 	}
 	sources, err := source.Open(opts.Sources, source.Options{Open: opts.OpenSource, Client: opts.Client, Jobs: opts.Jobs, RetryInterval: opts.RetryInterval,
-		SlowAfter: opts.SlowAfter, BwLimit: opts.BwLimit, Limits: opts.SourceLimits, Log: opts.Log})
+		SlowAfter: opts.SlowAfter, BwLimit: opts.BwLimit, Limits: opts.SourceLimits, Requests: opts.SourceRequests, Log: opts.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +179,7 @@ func New(opts Options) (*Engine, error) {
 	top.SetAttributes(opts.Attributes)
 	e := &Engine{hub: hub, opts: opts, top: top, sources: sources, tree: &prodtree.Tree{Root: opts.ReadOnly, Unmounted: opts.Unmounted, Writable: opts.WritableSource,
 		Owner: opts.Attributes.Owner, Top: top, Log: opts.Log}}
+	top.SetTempSuffix(e.tempSuffix())
 	if dir := sources.First(); dir != "" {
 		e.sameMount = topdir.SameMount(string(dir), top.Path())
 	}
@@ -176,6 +194,14 @@ func defaultJobs(first string) int {
 		least = 8
 	}
 	return max(least, runtime.GOMAXPROCS(0))
+}
+
+// ledgerFile is the ledger that the engine works with, below topdir.
+func (e *Engine) ledgerFile() string {
+	if e.opts.Shard != "" {
+		return ledger.ShardFile(e.opts.Shard)
+	}
+	return ledger.File
 }
 
 // Close releases what New opened.

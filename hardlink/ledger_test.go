@@ -76,7 +76,7 @@ func TestLedger(t *testing.T) {
 	}{
 		"one bit":      {flip(len(text) / 2), "ledger is damaged"},
 		"not a ledger": {func([]byte) []byte { return []byte("hello\nworld\n") }, `ledger is damaged: begins with "hello"`},
-		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t5\nZ\n") }, `ledger has format "5"`},
+		"newer":        {func([]byte) []byte { return []byte("kojisnap-ledger\t6\nZ\n") }, `ledger has format "6"`},
 		"lines gone":   {func(b []byte) []byte { return append(b[:200:200], b[400:]...) }, "ledger is damaged"},
 	} {
 		bad := c.change(bytes.Clone(text))

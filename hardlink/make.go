@@ -52,12 +52,12 @@ type fileMaker struct{ *Engine }
 // the planned content. If no source gives a signed copy, it splices one. It returns the way and the ledger's
 // entry. If make fails, there is no file.
 func (e fileMaker) make(ctx context.Context, b volumes.Build, f volumes.File, dir *topdir.Subdir) (how Op, entry ledger.Entry, err error) {
-	tried := source.Attempts{Build: b, Path: f.Path}
+	tried := source.Attempts{Build: b, Path: f.Path, Within: f.Kind == volumes.KindOther}
 	err = e.sources.Ask(ctx, b, f.Path, &tried, func(in *source.Input) (err error) {
 		how, entry, err = e.take(in, f, dir)
 		return err
 	})
-	if err == nil || !tried.Over(err) || f.Key == "" {
+	if err == nil || !tried.Over(err) || f.Key == "" || f.AsIs {
 		return how, entry, err
 	}
 	return e.splice(ctx, b, f, dir, &tried)
@@ -65,6 +65,11 @@ func (e fileMaker) make(ctx context.Context, b volumes.Build, f volumes.File, di
 
 // take makes the file from one source.
 func (e fileMaker) take(in *source.Input, f volumes.File, dir *topdir.Subdir) (Op, ledger.Entry, error) {
+	if f.Kind == volumes.KindOther {
+		if err := isListed(in, f); err != nil {
+			return "", ledger.Entry{}, err
+		}
+	}
 	if in.File != nil {
 		how, err := e.share(in, f, dir)
 		if err != nil {
@@ -130,6 +135,9 @@ func (e fileMaker) write(in *source.Input, mode os.FileMode, mtime time.Time, f 
 		how, dst, src = OpReflink, io.Discard, in.Limited(out)
 	}
 	n, err := content.Copy(dst, src, f, in.Name)
+	if err == nil && f.Kind == volumes.KindOther && in.File != nil {
+		err = in.Unchanged()
+	}
 	if err != nil {
 		return "", entry, err
 	}

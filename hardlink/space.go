@@ -98,6 +98,16 @@ const tempDirName = ".kojisnap-tmp"
 // tempDirs are the directories of a volume in which files are made before they get their final names.
 type tempDirs struct{ *Engine }
 
+// tempSuffix sets the temporary names of a shard apart: several shards are worked on at a time.
+func (e *Engine) tempSuffix() string {
+	if e.opts.Shard == "" {
+		return ""
+	}
+	return "-shard-" + e.opts.Shard
+}
+
+func (e tempDirs) name() string { return tempDirName + e.tempSuffix() }
+
 // temps returns the temporary directories that exist.
 func (e tempDirs) temps(volume string) []string {
 	names, err := e.top.Names("vol/" + volume)
@@ -105,7 +115,7 @@ func (e tempDirs) temps(volume string) []string {
 		return nil // making files will report it
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
-		number, is := strings.CutPrefix(name, tempDirName)
+		number, is := strings.CutPrefix(name, e.name())
 		_, err := strconv.Atoi(strings.TrimPrefix(number, "-"))
 		return !is || number != "" && err != nil
 	})
@@ -131,7 +141,7 @@ func (e tempDirs) clearTemp(volume string) {
 // freeTemp returns a free name for a temporary directory.
 func (e tempDirs) freeTemp(volume string) (string, error) {
 	for n := 0; ; n++ {
-		dir := "vol/" + volume + "/" + tempDirName
+		dir := "vol/" + volume + "/" + e.name()
 		if n > 0 {
 			dir += "-" + strconv.Itoa(n)
 		}
@@ -158,6 +168,10 @@ func (e tempDirs) removeTemp(dir string) {
 func (e tempDirs) tidy(volume string) {
 	left := e.temps(volume)
 	if len(left) == 0 {
+		return
+	}
+	if e.opts.Shard != "" { // the caller has its lock
+		e.clearTemp(volume)
 		return
 	}
 	unlock, err := ledger.Lock(e.top)

@@ -2,6 +2,7 @@ package hardlink
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -44,6 +45,23 @@ func (d *differ) volumes(a *Actions) error {
 	}
 	d.renamed(a, tree)
 	return nil
+}
+
+// DiffVolumes is the part of Diff that is about the volumes that show production's builds: shards, which have plans without
+// volumes, need them.
+func (e *Engine) DiffVolumes(ctx context.Context, plan volumes.Plan) (Actions, error) {
+	if err := e.tree.Check(plan); err != nil {
+		return Actions{}, err
+	}
+	if err := topdir.CheckCopyVolume(e.top, plan.CopyVolume); err != nil {
+		return Actions{}, err
+	}
+	known, a, err := e.readLedger(ctx, plan)
+	if err != nil {
+		return Actions{}, err
+	}
+	a.known = known
+	return a, newDiffer(e, plan, known).volumes(&a)
 }
 
 // renamed finds volumes for production's volumes that have another name now, and points them there: symlinks

@@ -15,7 +15,10 @@ import (
 var order = []string{
 	// Programs.
 	"cmd/kojisnap cmd/hubtest integration/demo",
-	"cmd/kojisnap/jsondoc cmd/kojisnap/config",
+	"cmd/kojisnap/describe cmd/kojisnap/flags cmd/kojisnap/monitor",
+	"cmd/kojisnap/tell",
+	"cmd/kojisnap/exit",
+	"cmd/kojisnap/jsondoc cmd/kojisnap/config cmd/kojisnap/output cmd/kojisnap/version",
 	// What people and monitoring are told; the order of steps; then what one step is.
 	"kojisnap/report kojisnap/metrics",
 	"kojisnap",
@@ -23,12 +26,13 @@ var order = []string{
 	"kojisnap/dbsource",
 	"kojisnap/pull kojisnap/verify kojisnap/bundle",
 	"kojisnap/pull/scope kojisnap/trial/inside",
-	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert",
+	"kojisnap/trial kojisnap/repository kojisnap/compose kojisnap/narrow kojisnap/pull/convert kojisnap/shardplan",
 	"kojisnap/pull/pager",
 	"kojisnap/pull/checkpoint kojisnap/tagged kojisnap/snapshot",
+	"hardlink/shard",
 	// What staging has.
 	"dbsync hardlink",
-	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status hardlink/prodtree",
+	"dbsync/overlay/apply dbsync/preflight dbsync/setup dbsync/status dbsync/fullimport hardlink/prodtree hardlink/fleet",
 	"dbsync/loadtx",
 	"volumes/clone/overlay volumes/clone/btrfs volumes/clone/program volumes/clone/ontap",
 	"dbsync/book dbsync/overlay volumes/clone",
@@ -46,7 +50,7 @@ var order = []string{
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
 var testOrder = []string{
-	"integration integration/ops kojisnap/report/reporttest kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest volumes/clone/clonetest kojisnap/trial/inside/insidetest hardlink/ledger/ledgertest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
+	"integration integration/ops kojisnap/report/reporttest kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest volumes/clone/clonetest kojisnap/trial/inside/insidetest hardlink/ledger/ledgertest hardlink/fleet/fleettest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
 	"dbsync/dbtest/withserver",
 	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
 	"kojisnap/hub/hubtest/query",

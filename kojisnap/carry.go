@@ -3,6 +3,7 @@ package kojisnap
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/compose"
@@ -23,6 +24,9 @@ type Carried struct {
 // pruned, it names what that is made of, the rpm and its signature header. What staging has already it knows by the
 // ledger, below Topdir or, without that, in the store.
 func ListCarried(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*Carried, error) {
+	if err := o.nameTags(ctx, snap); err != nil {
+		return nil, err
+	}
 	decided, err := o.decided(ctx, s)
 	if err != nil {
 		return nil, err
@@ -40,7 +44,20 @@ func ListCarried(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o 
 		return nil, err
 	}
 	c := &Carried{}
+	shards := map[string]bool{} // of a copy of all builds: builds in shards need nothing
+	err = eachShardLedger(ctx, s, o.Env, o.Topdir, func(_ string, l *ledger.Ledger) error {
+		for _, b := range l.Builds {
+			shards[strings.Clone(b.Build.NVR())] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	for _, b := range plan.Staged {
+		if shards[b.Build.NVR()] {
+			continue
+		}
 		if err := c.add(b, have, plan.CopyVolume); err != nil {
 			return nil, err
 		}

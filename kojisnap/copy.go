@@ -16,9 +16,11 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/ledger"
+	"kojisnap/hardlink/shard"
 	"kojisnap/hardlink/source"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/durable"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -45,9 +47,10 @@ type CopyOptions struct {
 	BwLimit        int64    // bytes a second of all sources together; 0: no limit
 	// SourceLimits are bytes a second of single sources, by their names in Sources.
 	SourceLimits map[string]int64
-	Audit        bool // look at all files, not only at those that the ledger does not have; rebuild a damaged ledger
-	Digest       bool // also read files that are there already; implies Audit
-	Repair       bool // copy again what Audit or Digest find damaged, if a copy made it
+	Requests     float64 // files a second of each source; 0: no limit
+	Audit        bool    // look at all files, not only at those that the ledger does not have; rebuild a damaged ledger
+	Digest       bool    // also read files that are there already; implies Audit
+	Repair       bool    // copy again what Audit or Digest find damaged, if a copy made it
 	// Suspects are files below Topdir that verify found missing or damaged. They are copied again.
 	Suspects []string
 	// NewTopdir accepts an empty topdir although the store or the database knows of copies; otherwise it is
@@ -62,7 +65,11 @@ type CopyOptions struct {
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
 
-	notes *storeNotes // nil: that the store does not take the ledger is an error
+	// OnShard is called after each shard of CopyShards, with what became of it; err is not nil if something of it was kept back.
+	OnShard func(r shard.Result, err error)
+
+	maxShard int64       // bytes; 0: package shard's
+	notes    *storeNotes // nil: that the store does not take the ledger is an error
 
 	Log      *slog.Logger
 	Progress progress.Progress
@@ -78,6 +85,8 @@ type CopyResult struct {
 	Held []hardlink.HeldError `json:"held,omitempty"`
 	// Undecided are the package filters that could not be evaluated. Their builds stay as they are.
 	Undecided []compose.Undecided `json:"undecided,omitempty"`
+	// Shards is what became of the shards, in a sync that copies all builds.
+	Shards *ShardsResult `json:"shards,omitempty"`
 }
 
 // WriteTo writes what a DryRun found: counts for each tag and arch, then a line for each action.
@@ -125,8 +134,24 @@ func Remove(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyO
 	})
 }
 
+// nameTags puts the names of the tags that composes take of a snapshot of everything in the place of those asked for:
+// patterns are resolved, and content tags added.
+func (o *CopyOptions) nameTags(ctx context.Context, snap *snapfile.Snapshot) error {
+	if !snap.Manifest.Scope.Everything || o.Builds == compose.BuildsNone || o.Builds == compose.BuildsAll {
+		return nil
+	}
+	of, err := narrow.ForComposes(ctx, snap, o.Tags)
+	if err == nil {
+		o.Tags = of.Manifest.Scope.Composed()
+	}
+	return err
+}
+
 // onFiles does the actions that diff finds for the plan of a snapshot's files.
 func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s store.Store, diff func(*hardlink.Engine, volumes.Plan, *CopyResult) error) (*CopyResult, error) {
+	if err := o.nameTags(ctx, snap); err != nil {
+		return nil, err
+	}
 	saved := o.saved(s)
 	var err error
 	if !o.NewTopdir {
@@ -137,7 +162,8 @@ func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s sto
 	if err != nil {
 		return nil, err
 	}
-	engine, err := o.engine(ctx, saved)
+	elsewhere := o.elsewhere(ctx)
+	engine, err := o.engine(ctx, saved, elsewhere)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +175,9 @@ func (o CopyOptions) onFiles(ctx context.Context, snap *snapfile.Snapshot, s sto
 	}
 	plan, undecided, err := compose.PlanFiles(ctx, snap, o.Want, o.copied, decided)
 	if err != nil {
+		return nil, err
+	}
+	if plan, err = o.withoutShards(ctx, plan); err != nil {
 		return nil, err
 	}
 	r := &CopyResult{Snapshot: snap.ID, Undecided: undecided}
@@ -177,15 +206,24 @@ func (o CopyOptions) apply(ctx context.Context, engine *hardlink.Engine, s store
 	return err
 }
 
-// engine opens topdir and the sources. saved is hardlink.Options.Saved.
-func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (*hardlink.Engine, error) {
-	readOnly, err := o.readOnly()
+// engine opens topdir and the sources. saved and elsewhere are hardlink.Options'.
+func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error), elsewhere func(string) bool) (*hardlink.Engine, error) {
+	opts, err := o.engineOptions(ctx, saved)
 	if err != nil {
 		return nil, err
 	}
+	opts.Elsewhere = elsewhere
+	return hardlink.New(opts)
+}
+
+func (o CopyOptions) engineOptions(ctx context.Context, saved func(context.Context) (*ledger.Ledger, error)) (opts hardlink.Options, err error) {
+	readOnly, err := o.readOnly()
+	if err != nil {
+		return opts, err
+	}
 	current, err := clone.Current(o.Topdir, o.prod())
 	if err != nil {
-		return nil, err
+		return opts, err
 	}
 	shown := ""
 	if current != nil {
@@ -195,11 +233,19 @@ func (o CopyOptions) engine(ctx context.Context, saved func(context.Context) (*l
 	if o.Digest {
 		level = hardlink.VerifyDigest
 	}
-	return hardlink.New(hardlink.Options{
-		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource || clone.OnRecord(o.Topdir, readOnly), Unmounted: o.Unmounted, ReadOnly: readOnly, Clone: shown, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits,
+	return hardlink.Options{
+		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource || clone.OnRecord(o.Topdir, readOnly), Unmounted: o.Unmounted, ReadOnly: readOnly, Clone: shown, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits, SourceRequests: o.sourceRequests(),
 		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
 		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
-	})
+	}, nil
+}
+
+func (o CopyOptions) sourceRequests() map[string]float64 {
+	limits := map[string]float64{}
+	for _, name := range o.Sources {
+		limits[name] = o.Requests
+	}
+	return limits
 }
 
 // openSource opens production's tree in a bucket. URLs have the same form as those of a store.
@@ -344,6 +390,11 @@ func readLedger(ctx context.Context, s store.Store, env, topdir string) (*ledger
 	if err != nil {
 		return nil, err
 	}
+	return storedLedger(ctx, s, object)
+}
+
+// storedLedger reads a ledger from the store, nil if there is none.
+func storedLedger(ctx context.Context, s store.Store, object string) (*ledger.Ledger, error) {
 	r, err := s.Get(ctx, object)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -15,6 +15,7 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/preflight"
+	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/pull/scope"
@@ -207,6 +208,9 @@ func (o SyncOptions) checkProductionHub(ctx context.Context) (string, error) {
 		return "", &notYetError{fmt.Errorf("hub %s has no tag that %s matches", o.Hub.URL(), tagglob.Quote(unmatched))}
 	}
 	id, _ := last.Field("id").Int()
+	if o.Pull.Everything {
+		return fmt.Sprintf("%s: Koji %s, last event %d, everything", o.Hub.URL(), version, id), nil
+	}
 	return fmt.Sprintf("%s: Koji %s, last event %d, %d tags", o.Hub.URL(), version, id, tags), nil
 }
 
@@ -233,7 +237,7 @@ func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, er
 			return "", err
 		}
 	}
-	engine, err := o.Copy.engine(ctx, nil)
+	engine, err := o.Copy.engine(ctx, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -252,7 +256,7 @@ func (o SyncOptions) checkTopdir(ctx context.Context, s store.Store) (string, er
 }
 
 func (o SyncOptions) checkSources(ctx context.Context) (string, error) {
-	engine, err := o.Copy.engine(ctx, nil)
+	engine, err := o.Copy.engine(ctx, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -295,11 +299,19 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	if p.Hub = o.Scope.Hub; o.Hub != nil {
 		p.Hub = o.Hub.URL()
 	}
+	if o.Pull.Everything {
+		p.Tags = []string{"*"}
+	}
 	if o.Load.Rollback {
 		p.Event = 0
 	}
 	if err := preflight.CheckDatabase(ctx, conn, p); err != nil {
 		return "", err
+	}
+	if o.Load.Import == "" || o.Load.Import == dbsync.ImportAuto {
+		if err := status.CheckWhole(ctx, conn); err != nil {
+			return "", err
+		}
 	}
 	c := conn.Config()
 	return fmt.Sprintf("%s on %s, environment %s", c.Database, c.Host, o.Load.Env), nil

@@ -74,7 +74,7 @@ func (o SyncOptions) recordPull(ctx context.Context, s store.Store, r *SyncResul
 // RecordPull notes in the store how a pull ended, for hosts that only apply what it has: with an exit code, and with
 // err. r is nil, or without a snapshot, if it has none.
 func RecordPull(ctx context.Context, s store.Store, hub string, o pull.Options, r *pull.Result, exit int, err error) error {
-	p := repository.Pulled{Hub: hub, Tags: o.Tags, Finished: time.Now().UTC(), Exit: exit, Version: programVersion(o), Who: book.Who()}
+	p := repository.Pulled{Hub: hub, Tags: o.Asked(), Finished: time.Now().UTC(), Exit: exit, Version: programVersion(o), Who: book.Who()}
 	if r != nil {
 		p.Snapshot, p.Event = r.Snapshot, r.Event
 	}

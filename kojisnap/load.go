@@ -19,7 +19,7 @@ import (
 )
 
 // LoadOptions say which database to load, and how. Of dbsync.LoadOptions, Load itself sets Staged, VolumeFor,
-// Overlay, Base, Narrow and Between; all others are used as they are.
+// Overlay, Base, Narrow, Between and Importing; all others are used as they are.
 type LoadOptions struct {
 	dbsync.LoadOptions
 	DSN string // of the staging database; empty: libpq's environment variables
@@ -81,6 +81,9 @@ func load(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o LoadOpt
 			return nil, lock, err
 		}
 	}
+	if s != nil {
+		opt.Importing = func(ctx context.Context) { o.noteImporting(ctx, s, snap) }
+	}
 	r, err := dbsync.Load(ctx, conn, snap, opt)
 	if opt.DryRun {
 		return r, lock, err
@@ -109,6 +112,13 @@ func (o LoadOptions) noteDecided(ctx context.Context, s store.Store, builds map[
 	}
 }
 
+// noteImporting keeps prune from the snapshot of a full import: if that is broken off, it can only go on with this one.
+func (o LoadOptions) noteImporting(ctx context.Context, s store.Store, snap *snapfile.Snapshot) {
+	if err := repository.PutHeld(ctx, s, o.Env, snap); err != nil && !o.notes.failed(ctx, err) && o.Log != nil {
+		o.Log.InfoContext(ctx, "the import is not noted in the store: a prune may remove the snapshot that it needs", "err", err)
+	}
+}
+
 // found completes the options with what they name: the ledger, the overlay.
 func (o LoadOptions) found(ctx context.Context, snap *snapfile.Snapshot, s store.Store) (dbsync.LoadOptions, error) {
 	opt := o.LoadOptions
@@ -122,18 +132,17 @@ func (o LoadOptions) found(ctx context.Context, snap *snapfile.Snapshot, s store
 			return opt, err
 		}
 	}
-	ledger, err := readLedger(ctx, s, opt.Env, o.Topdir)
+	copied, known, err := staged(ctx, s, opt.Env, o.Topdir)
 	if err != nil {
 		return opt, err
 	}
-	if ledger != nil {
-		opt.Staged = []kojidb.NVR{} // known, even if there are none
-		for _, b := range ledger.Staged() {
-			if slices.ContainsFunc(o.Leaving, func(l volumes.Build) bool { return l.NVR() == b.Build.NVR() }) {
-				continue
-			}
-			opt.Staged = append(opt.Staged, kojidb.NVR{Name: b.Build.Name, Version: b.Build.Version, Release: b.Build.Release})
+	if known {
+		leaving := map[kojidb.NVR]bool{}
+		for _, b := range o.Leaving {
+			leaving[kojidb.NVR{Name: b.Name, Version: b.Version, Release: b.Release}] = true
 		}
+		// Known, even if there are none.
+		opt.Staged = slices.DeleteFunc(copied, func(b kojidb.NVR) bool { return leaving[b] })
 	}
 	opt.Base = func(ctx context.Context, id string) (*snapfile.Snapshot, error) { return snapfile.Open(ctx, s.Get, id) }
 	opt.Between = func(ctx context.Context, after, before int64) ([]*snapfile.Snapshot, error) {

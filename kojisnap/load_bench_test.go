@@ -13,17 +13,26 @@ import (
 	"testing"
 	"time"
 
+	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/benchtest"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
 )
 
-// benchLoad loads a snapshot of a store into a database, and prints the report.
+// benchLoaded is what such a process prints.
+type benchLoaded struct {
+	*book.LoadReport
+	Peak int64
+}
+
+// benchLoad loads a snapshot of a store into a database, and prints the report. A further argument says whether by a full
+// import, in two sessions.
 func benchLoad(args []string) error {
 	debug.SetMemoryLimit(150 << 20) // as the command does
 	ctx := context.Background()
@@ -35,11 +44,19 @@ func benchLoad(args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := kojisnap.Load(ctx, snap, s, kojisnap.LoadOptions{DSN: args[0]})
+	opt := kojisnap.LoadOptions{DSN: args[0]}
+	if len(args) > 3 {
+		opt.Import, opt.Sessions = dbsync.Import(args[3]), 2
+	}
+	r, err := kojisnap.Load(ctx, snap, s, opt)
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(r)
+	peak, err := benchtest.Peak()
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(benchLoaded{r, peak})
 }
 
 // BenchmarkLoadScale loads a generated tag into a fresh database, loads it again, and then what

@@ -53,6 +53,14 @@ func checkTopdir(ctx context.Context, topdir, env, copyVolume string, s store.St
 		if copied != nil && len(copied.Staged()) > 0 {
 			return refuse("the ledger in store "+s.String(), len(copied.Staged()))
 		}
+		builds := 0
+		err = eachShardLedger(ctx, s, env, "", func(_ string, l *ledger.Ledger) error { builds += len(l.Staged()); return nil })
+		if err != nil && !errors.Is(err, ledger.ErrDamaged) {
+			return err
+		}
+		if builds > 0 {
+			return refuse("the shards' ledgers in store "+s.String(), builds)
+		}
 	}
 	if db == nil {
 		return nil

@@ -29,6 +29,9 @@ func ReadRecord(ctx context.Context, dsn string, snap *snapfile.Snapshot) (verif
 	if err != nil {
 		return verify.Record{}, err
 	}
+	if err := held.CheckWhole(); err != nil {
+		return verify.Record{}, err
+	}
 	r := verify.Record{Mark: held.Mark, RPMs: map[int64]string{}, Signatures: map[verify.SignatureRow]string{}, Types: map[int64]string{}}
 	r.History = map[int64]int64{}
 	for _, t := range held.Tags {

@@ -10,6 +10,7 @@ import (
 	"kojisnap/dbsync/book"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -137,7 +138,7 @@ func (r *SyncResult) apply(ctx context.Context, s store.Store, snap *snapfile.Sn
 // files runs the steps from copy to verify.
 func (r *SyncResult) files(ctx context.Context, s store.Store, snap *snapfile.Snapshot, o SyncOptions) error {
 	var keptBack error // a *hardlink.LeftOutError
-	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", Copy, &r.Copy}, &keptBack); err != nil {
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", copyWithShards, &r.Copy}, &keptBack); err != nil {
 		return err
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
@@ -165,10 +166,10 @@ func (r *SyncResult) files(ctx context.Context, s store.Store, snap *snapfile.Sn
 	}
 	o.Copy.Suspects = r.Verify.Suspects()
 	o.Copy.Log = nil // what it could log beside its result the first copy has logged
-	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", Copy, &r.Repair}, &keptBack); err != nil {
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", copyWithShards, &r.Repair}, &keptBack); err != nil {
 		return err
 	}
-	if len(r.Repair.Actions.Builds) > 0 {
+	if len(r.Repair.Actions.Builds) > 0 || r.Repair.Shards != nil {
 		err = r.verify(ctx, o)
 	}
 	return cmp.Or(err, keptBack)
@@ -207,7 +208,10 @@ func (r *SyncResult) copy(ctx context.Context, snap *snapfile.Snapshot, s store.
 // verify runs verify as a step. Its result replaces an earlier one.
 func (r *SyncResult) verify(ctx context.Context, o SyncOptions) error {
 	return r.step("verify", func() (err error) {
-		if o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, o.Verify.Snapshot); err == nil {
+		if o.Verify.Snapshot, err = narrow.ForComposes(ctx, o.Verify.Snapshot, o.Verify.Tags); err == nil {
+			o.Verify.Record, err = ReadRecord(ctx, o.Load.DSN, o.Verify.Snapshot)
+		}
+		if err == nil {
 			r.Verify, err = verify.Verify(ctx, o.Verify)
 		}
 		if err != nil {

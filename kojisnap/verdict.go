@@ -49,6 +49,10 @@ func UnknownVerdict(why, cure string) Verdict {
 
 // Judge returns the verdict on a staging.
 func (s *StagingStatus) Judge() Verdict {
+	if i := s.Importing; i != nil {
+		return Verdict{StateNotReady, fmt.Sprintf("NOT READY: a full import of snapshot %s fills the database", i.Snapshot),
+			[]Cause{{What: "A full import is under way, or was broken off.", Cure: fmt.Sprintf("If it was broken off, run kojisnap load --snapshot %s, which goes on with it.", i.Snapshot)}}}
+	}
 	if s.Event == 0 {
 		return Verdict{StateNotReady, "NOT READY: nothing was loaded yet", []Cause{{What: "The database holds no event of production.", Cure: "Run kojisnap sync."}}}
 	}

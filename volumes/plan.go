@@ -22,6 +22,7 @@ const (
 	KindSigned    Kind = "signed"    // a signed copy: SIGMD5 and the key
 	KindSignature Kind = "signature" // a cached signature header: MD5 (rpmsigs.sighash)
 	KindArchive   Kind = "archive"   // Size and checksum
+	KindOther     Kind = "other"     // no row names it: Size and time at the source, see StatDigest
 )
 
 // File is a file that must exist as a regular file.
@@ -29,7 +30,7 @@ type File struct {
 	Path   string `json:"path"` // below the build's directory
 	Kind   Kind   `json:"kind"`
 	Size   int64  `json:"size"`   // bytes; -1: the database does not know
-	Digest string `json:"digest"` // ALGORITHM:HEX, ALGORITHM one of sigmd5, rpmsha256 (see RPMDigest), md5, sha1, sha256
+	Digest string `json:"digest"` // ALGORITHM:HEX, ALGORITHM one of sigmd5, rpmsha256 (see RPMDigest), md5, sha1, sha256; of KindOther StatDigest
 	// Key is the sigkey of a signed copy. It can be made from the files Unsigned
 	// and Sig (koji.splice_rpm_sighdr); SigDigest is the digest of Sig.
 	Key       string `json:"key,omitempty"`
@@ -39,6 +40,8 @@ type File struct {
 	// UnsignedSize is the size of Unsigned. The database does not have the size of a signed copy, but
 	// both files are the same after the signature header.
 	UnsignedSize int64 `json:"unsigned_size,omitempty"`
+	// AsIs: the signed copy is copied if production has it, and never made from Unsigned and Sig.
+	AsIs bool `json:"as_is,omitempty"`
 	// Headers are the digests of the signature headers that the primary copy of an rpm may have, by
 	// key: KEY=md5:HEX, separated by blanks. The file's own header tells which one it has.
 	Headers string `json:"headers,omitempty"`
@@ -157,6 +160,9 @@ type Want struct {
 	SigKeys []string
 	// BTypes are the build types whose archives are wanted; empty: all.
 	BTypes []string
+	// All wants every file of every row: each signed copy that production still has, besides those of SigKeys,
+	// which are made if need be, and each primary copy. Arches and BTypes must be empty.
+	All bool
 	// CopyVolume is the writable volume; "" is CopyVolume.
 	CopyVolume string
 	// Mapping of production's volumes.
@@ -304,11 +310,11 @@ func (w wanted) count(r *RPMFile) int {
 	}
 	signed := 0
 	for i := range r.Sigs {
-		if slices.Contains(w.keys, strings.ToLower(r.Sigs[i].Key)) {
+		if w.All || slices.Contains(w.keys, strings.ToLower(r.Sigs[i].Key)) {
 			signed++
 		}
 	}
-	if w.unsigned || signed == 0 {
+	if w.unsigned || w.All || signed == 0 {
 		return len(r.Sigs) + signed + 1
 	}
 	return len(r.Sigs) + signed
@@ -336,7 +342,8 @@ func (w wanted) rpm(files []File, r RPMFile) ([]File, error) {
 			return nil, fmt.Errorf("rpm %q: sighash of key %q: %w", r.File(), key, err)
 		}
 		files = append(files, File{Path: sigPath, Kind: KindSignature, Size: -1, Digest: sighash, Optional: true})
-		if key == "" || !slices.Contains(w.keys, key) {
+		made := slices.Contains(w.keys, key)
+		if key == "" || !made && !w.All {
 			continue
 		}
 		signed = true
@@ -345,9 +352,9 @@ func (w wanted) rpm(files []File, r RPMFile) ([]File, error) {
 			return nil, err
 		}
 		files = append(files, File{Path: signedPath, Kind: KindSigned, Size: -1, Digest: content,
-			Key: key, Unsigned: path, Sig: sigPath, SigDigest: sighash, UnsignedSize: max(r.Size, 0)})
+			Key: key, Unsigned: path, Sig: sigPath, SigDigest: sighash, UnsignedSize: max(r.Size, 0), AsIs: !made, Optional: !made})
 	}
-	if w.unsigned || !signed {
+	if w.unsigned || w.All || !signed {
 		files = append(files, File{Path: path, Kind: KindRPM, Size: r.Size, Digest: content, Headers: Headers(r.Sigs)})
 	}
 	return files, nil

@@ -3,6 +3,7 @@ package volumes
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -36,6 +37,23 @@ func Headers(sigs []Signature) string {
 	}
 	return strings.Join(list, " ")
 }
+
+// StatDigest stands for the digest of a file that no row of the database names: its size and its time at the source, in ns
+// since 1970. If either changes, production has another file there.
+func StatDigest(size, mtime int64) string { return fmt.Sprintf("%s:%d:%d", statAlgorithm, size, mtime) }
+
+// StatTime returns the time in a StatDigest; ok is false if the digest is another one.
+func StatTime(digest string) (mtime int64, ok bool) {
+	rest, ok := strings.CutPrefix(digest, statAlgorithm+":")
+	if !ok {
+		return 0, false
+	}
+	_, ns, _ := strings.Cut(rest, ":")
+	mtime, err := strconv.ParseInt(ns, 10, 64)
+	return mtime, err == nil
+}
+
+const statAlgorithm = "stat"
 
 // digest checks that hex is a digest of the algorithm.
 func digest(algorithm, hex string) (string, error) {

@@ -14,6 +14,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
@@ -46,14 +50,14 @@ type app struct {
 	keys      signed.Options    // of the store
 	log       *slog.Logger
 	progress  progress.Progress
-	terminal  bool      // standard error is one
-	errors    console   // standard error
-	results   console   // standard output
-	command   string    // its name
-	outcome   any       // what the command did, for the hooks; nil: nothing, or not yet
-	hooks     *endHooks // to run when the command has ended; nil: none
-	document  bool      // the JSON document has been begun
-	nagios    bool      // the caller wants a monitoring plugin's line and codes, also for errors
+	terminal  bool            // standard error is one
+	errors    output.Console  // standard error
+	results   output.Console  // standard output
+	command   string          // its name
+	outcome   any             // what the command did, for the hooks; nil: nothing, or not yet
+	hooks     *endHooks       // to run when the command has ended; nil: none
+	document  output.Document // the JSON document has been begun
+	nagios    bool            // the caller wants a monitoring plugin's line and codes, also for errors
 	unlock    func()
 }
 
@@ -81,7 +85,7 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 	a.command = cmd.name
 	var err error
 	if a.config, err = config.Read(a.configFile, a.configDir, schema()); err != nil && !cmd.anyConfig {
-		return usageError{err}
+		return exit.AsUsage(err)
 	}
 	a.configErr = err
 	if err := a.selectEnv(cmd, f.Set); err != nil {
@@ -89,7 +93,7 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 	}
 	if !cmd.anyConfig {
 		if err := f.Configure(a.config); err != nil {
-			return usageError{err}
+			return exit.AsUsage(err)
 		}
 	}
 	if err := a.settle(f.Set); err != nil {
@@ -101,9 +105,9 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 		}
 	}
 	a.volumes = a.config.Volumes()
-	a.terminal = a.errors.file != nil
-	a.progress = a.newProgress()
-	a.log = a.newLog()
+	a.terminal = a.errors.Terminal()
+	a.progress = a.standardError().Progress(a.progressMode)
+	a.log = a.standardError().Log()
 	for _, name := range a.config.Unread {
 		if cmd.anyConfig { // it tells of them itself
 			break
@@ -116,7 +120,7 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 			return err
 		}
 	}
-	a.log.DebugContext(ctx, "kojisnap", "version", version, "command", cmd.name)
+	a.log.DebugContext(ctx, "kojisnap", "version", version.Number, "command", cmd.name)
 	return nil
 }
 
@@ -133,7 +137,7 @@ func (a *app) selectEnv(cmd command, set *pflag.FlagSet) error {
 		return nil
 	}
 	if err := a.config.Require(env); err != nil && !cmd.anyConfig {
-		return usageError{err}
+		return exit.AsUsage(err)
 	}
 	a.env, a.config = env, a.config.For(env)
 	return nil
@@ -161,7 +165,7 @@ func (a *app) settle(set *pflag.FlagSet) error {
 	if louder := a.verbose || a.debug; a.quiet && louder {
 		switch said := set.Changed("verbose") || set.Changed("debug"); {
 		case said == set.Changed("quiet"):
-			return usagef("-q and -v (or --debug) exclude each other: give one of them")
+			return exit.Usagef("-q and -v (or --debug) exclude each other: give one of them")
 		case said:
 			a.quiet = false
 		default:
@@ -174,10 +178,10 @@ func (a *app) settle(set *pflag.FlagSet) error {
 // checkCommon refuses wrong values of the common flags.
 func (a *app) checkCommon() error {
 	if err := setup.CheckEnvironment(a.env); err != nil {
-		return usageError{err}
+		return exit.AsUsage(err)
 	}
 	if a.exitOnLock && a.lockFile == "" {
-		return usagef("--exit-on-lock has no effect without --lock-file FILE, the lock that it is about")
+		return exit.Usagef("--exit-on-lock has no effect without --lock-file FILE, the lock that it is about")
 	}
 	return nil
 }
@@ -249,11 +253,11 @@ func (a *app) remoteStore() (store.Store, error) {
 	case strings.HasPrefix(a.store, "s3:"):
 		s, err := s3.Open(context.Background(), a.store, s3.Options{Log: a.log}) // there is nothing to cancel
 		if err != nil {
-			return nil, usageError{err}
+			return nil, exit.AsUsage(err)
 		}
 		return s, nil
 	case urlRE.MatchString(a.store):
-		return nil, usagef("store %q: want a directory or s3://BUCKET/PREFIX", a.store)
+		return nil, exit.Usagef("store %q: want a directory or s3://BUCKET/PREFIX", a.store)
 	}
 	return nil, nil
 }
@@ -264,9 +268,20 @@ func (a *app) scope() (repository.Scope, error) {
 	var o pullFlags
 	f.Section("pull", nil, o.add)
 	if err := f.Configure(a.config); err != nil {
-		return repository.Scope{}, usageError{err}
+		return repository.Scope{}, exit.AsUsage(err)
 	}
 	return o.scope(a)
+}
+
+// loads returns what the configuration says of load, for commands that depend on what is loaded.
+func (a *app) loads() (loadFlags, error) {
+	f := config.New("load")
+	var o loadFlags
+	f.Section("load", nil, o.add)
+	if err := f.Configure(a.config); err != nil {
+		return o, exit.AsUsage(err)
+	}
+	return o, flags.CheckTags(o.tags)
 }
 
 // latest opens the latest snapshot of what the configuration pulls. If it does not say that, the store must have
@@ -301,7 +316,7 @@ func (a *app) openSnapshot(ctx context.Context, id string, tags []string) (store
 
 func openID(ctx context.Context, s store.Store, id string) (*snapfile.Snapshot, error) {
 	if _, err := snapfile.ManifestObject(id); err != nil {
-		return nil, usageError{err}
+		return nil, exit.AsUsage(err)
 	}
 	return repository.Open(ctx, s, id)
 }
@@ -314,29 +329,10 @@ func (a *app) lookAt(ctx context.Context, s store.Store, id string) (*snapfile.S
 	return openID(ctx, s, id)
 }
 
-// result prints what a command did: as JSON with --json, or else the text that show writes.
-func (a *app) result(v any, show func(w io.Writer)) error {
-	a.outcome = v
-	if !a.json {
-		if show != nil {
-			show(a.stdout)
-		}
-		return nil
-	}
-	return a.openDocument(v)
-}
-
-// tell writes a line to a terminal. Cron and pipes get none.
-func (a *app) tell(format string, args ...any) {
-	if a.terminal && !a.quiet && !a.json && a.logFormat == "text" {
-		a.errorLine(fmt.Sprintf(format, args...))
-	}
-}
-
 // missing returns the error for something that neither the command line nor the configuration gives. how says
 // how to give it.
 func (a *app) missing(what, how string) error {
-	return usagef("no %s: give %s (%s)", what, how, a.config.Sources())
+	return exit.Usagef("no %s: give %s (%s)", what, how, a.config.Sources())
 }
 
 // checkEnv refuses a database of another environment than --env or the configuration names.
@@ -349,7 +345,7 @@ func (a *app) checkEnv(m book.Mark) error {
 
 func noArgs(args []string) error {
 	if len(args) > 0 {
-		return usagef("unexpected argument %q", args[0])
+		return exit.Usagef("unexpected argument %q", args[0])
 	}
 	return nil
 }

@@ -10,6 +10,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/bundle"
 	"kojisnap/kojisnap/durable"
@@ -51,7 +55,7 @@ func (o *bundleFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.since, "since", "", "leave out what the snapshot `ID` has, too")
 	fs.StringVarP(&o.file, "output", "o", "", "write to `FILE`; -: standard output")
 	fs.Var(config.NewChoice(&o.verify, "size", "digest"), "verify", "what to check of each object before it is written")
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 }
 
 // bundleResult is bundle's result.
@@ -66,11 +70,11 @@ type bundleResult struct {
 func (o *bundleFlags) run(ctx context.Context, a *app, args []string) error {
 	switch {
 	case len(args) != 1:
-		return usagef("bundle wants one snapshot's id, or latest")
+		return exit.Usagef("bundle wants one snapshot's id, or latest")
 	case o.file == "":
-		return usagef("bundle wants -o FILE, where it writes to; -o - is standard output")
+		return exit.Usagef("bundle wants -o FILE, where it writes to; -o - is standard output")
 	case o.file == "-" && a.json && !a.dryRun:
-		return usagef("-o - and --json: standard output has room for one of them")
+		return exit.Usagef("-o - and --json: standard output has room for one of them")
 	}
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
@@ -91,13 +95,13 @@ func (o *bundleFlags) run(ctx context.Context, a *app, args []string) error {
 	result := bundleResult{b.Snapshot, b.Since, b.Segments, b.Bytes, o.file}
 	if a.dryRun {
 		err := a.result(result, func(w io.Writer) {
-			fmt.Fprintf(w, "write %d segments of %d bytes of snapshot %s to %s\n", b.Segments, b.Bytes, b.Snapshot, clean(o.file))
+			fmt.Fprintf(w, "write %d segments of %d bytes of snapshot %s to %s\n", b.Segments, b.Bytes, b.Snapshot, output.Clean(o.file))
 		})
-		return errors.Join(err, pending())
+		return errors.Join(err, exit.Pending())
 	}
 	write := func(w io.Writer) error { return b.Write(ctx, w, a.progress) }
 	if o.file == "-" {
-		return write(a.rawOutput())
+		return write(output.Raw(a.stdout))
 	}
 	to := func() error { return durable.WriteFile(o.file, write) }
 	if info, err := os.Stat(o.file); err == nil && !info.Mode().IsRegular() { // a tape, or a pipe
@@ -136,7 +140,7 @@ kojisnap unbundle koji.bundle -c stg.toml --verify-key /etc/kojisnap/sign.key.pu
 kojisnap unbundle koji.bundle -c stg.toml --dry-run`,
 	setup: func(f *config.Flags) runner {
 		var verifyKeys []string
-		f.Section("unbundle", nil, func(fs *pflag.FlagSet) { addVerifyKey(fs, &verifyKeys) })
+		f.Section("unbundle", nil, func(fs *pflag.FlagSet) { flags.AddVerifyKey(fs, &verifyKeys) })
 		return func(ctx context.Context, a *app, args []string) error {
 			if err := a.useKeys("", verifyKeys); err != nil {
 				return err
@@ -148,7 +152,7 @@ kojisnap unbundle koji.bundle -c stg.toml --dry-run`,
 
 func runUnbundle(ctx context.Context, a *app, args []string) error {
 	if len(args) != 1 {
-		return usagef("unbundle wants one FILE, or - for standard input")
+		return exit.Usagef("unbundle wants one FILE, or - for standard input")
 	}
 	in := io.Reader(os.Stdin)
 	if args[0] != "-" {
@@ -174,7 +178,7 @@ func runUnbundle(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if a.dryRun && !r.Existing {
-		return pending()
+		return exit.Pending()
 	}
 	a.tell("snapshot %s: %d segments, %d bytes taken", r.Snapshot, r.Segments, r.Bytes)
 	return nil
@@ -183,7 +187,7 @@ func runUnbundle(ctx context.Context, a *app, args []string) error {
 // notePulled notes in the store how old what was carried over is, as a pull would.
 func notePulled(ctx context.Context, a *app, s store.Store, r *bundle.Result) {
 	m := r.Manifest
-	err := repository.PutPulled(ctx, s, repository.Pulled{Hub: m.Hub, Tags: m.Scope.AskedFor(), Finished: m.Created, Snapshot: r.Snapshot, Event: r.Event, Version: version, Who: book.Who()})
+	err := repository.PutPulled(ctx, s, repository.Pulled{Hub: m.Hub, Tags: m.Scope.AskedFor(), Finished: m.Created, Snapshot: r.Snapshot, Event: r.Event, Version: version.Number, Who: book.Who()})
 	if err != nil {
 		a.log.InfoContext(ctx, "hosts that only apply do not know how old this snapshot is", "err", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap"
 	"kojisnap/volumes/clone"
 )
@@ -168,7 +170,7 @@ func (o *cloneCommandFlags) clone(ctx context.Context, a *app, args []string) er
 		}); err != nil {
 			return err
 		}
-		return pending()
+		return exit.Pending()
 	}
 	if r.Cloned, err = kojisnap.MakeClone(ctx, snap, s, c, opt); err != nil {
 		return err
@@ -226,7 +228,7 @@ func (o *cloneCommandFlags) clones(ctx context.Context, a *app, args []string) e
 	}
 	for _, l := range list {
 		if l.State == "in use" && l.Trouble != "" && failed == nil {
-			return notReadyError{quietError{errors.New(l.Trouble)}}
+			return exit.AsNotReady(exit.Reported(errors.New(l.Trouble)))
 		}
 	}
 	return failed
@@ -236,7 +238,7 @@ func showClones(w io.Writer, list []clone.Listed) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer tw.Flush()
 	for _, l := range list {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.State, l.ID, clean(l.Path), clean(l.Trouble))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", l.State, l.ID, output.Clean(l.Path), output.Clean(l.Trouble))
 	}
 }
 
@@ -256,7 +258,7 @@ func (o *cloneCommandFlags) discard(ctx context.Context, a *app, args []string) 
 	switch {
 	case len(args) == 1:
 		if _, err := clone.ParseID(args[0]); err != nil {
-			return usageError{err}
+			return exit.AsUsage(err)
 		}
 		if a.dryRun {
 			d.Discarded = args
@@ -267,7 +269,7 @@ func (o *cloneCommandFlags) discard(ctx context.Context, a *app, args []string) 
 		}
 		d.Discarded = args
 	case o.back:
-		return usagef("--back is about the clone that vol/prod shows: give its id")
+		return exit.Usagef("--back is about the clone that vol/prod shows: give its id")
 	case a.dryRun:
 		if d.Discarded, err = k.Leaving(); err != nil {
 			return err
@@ -286,7 +288,7 @@ func (o *cloneCommandFlags) discard(ctx context.Context, a *app, args []string) 
 		return err
 	}
 	if a.dryRun && len(d.Discarded) > 0 {
-		return pending()
+		return exit.Pending()
 	}
 	reporter{a}.tellDiscarded(d)
 	return nil

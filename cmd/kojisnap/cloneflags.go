@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/volumes/clone"
@@ -38,7 +40,7 @@ func (o *cloneFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.dir, "dir", "", "overlay, btrfs: make clones below `DIR`; ontap: where this host has --ontap-junction")
 	fs.StringVar(&o.lower, "lower", "", "overlay: production's tree as it was at one moment, `PATH|PATTERN`")
 	fs.BoolVar(&o.liveLower, "live-lower", false, "overlay: accept a lower tree that production goes on to change (default: refuse it)")
-	fs.BoolVar(&o.metacopy, "metacopy", false, "overlay: make links without reflinks also where these work: faster, and links need the lower tree")
+	fs.BoolVar(&o.metacopy, "metacopy", false, "overlay: no reflinks with --live-lower: links take half the time, and change with production's files")
 	fs.StringVar(&o.subvolume, "subvolume", "", "btrfs: production's tree, a subvolume or `DIR` in one")
 	fs.StringArrayVar(&o.program, "program", nil, "exec: the `PROGRAM`, and its arguments; repeatable")
 	fs.DurationVar(&o.programTimeout, "program-timeout", program.DefaultTimeout, "exec: kill a call of the program after `DURATION`")
@@ -71,12 +73,12 @@ func (o *cloneFlags) inSync() map[string]string {
 func (o *cloneFlags) options(a *app, source string) (opt kojisnap.CloneOptions, err error) {
 	opt = kojisnap.CloneOptions{ProviderName: o.provider, Keep: o.keep, Compose: o.composeDir}
 	if o.keep < 0 {
-		return opt, usagef("--keep %d: want 0 or more clones beside the one in use", o.keep)
+		return opt, exit.Usagef("--keep %d: want 0 or more clones beside the one in use", o.keep)
 	}
 	if o.composeOwner != "" {
 		owner, err := topdir.ParseOwner(o.composeOwner)
 		if err != nil {
-			return opt, usagef("--compose-owner: %w", err)
+			return opt, exit.Usagef("--compose-owner: %w", err)
 		}
 		opt.ComposeOwner = &owner
 	}
@@ -87,7 +89,7 @@ func (o *cloneFlags) options(a *app, source string) (opt kojisnap.CloneOptions, 
 		opt.Provider, err = provider(btrfs.New(btrfs.Options{Env: a.env, Dir: o.dir, Subvolume: o.subvolume}))
 	case program.Name:
 		if o.programTimeout <= 0 {
-			return opt, usagef("--program-timeout %v: want more than 0", o.programTimeout)
+			return opt, exit.Usagef("--program-timeout %v: want more than 0", o.programTimeout)
 		}
 		opt.Provider, err = provider(program.New(program.Options{Env: a.env, Command: o.program, Source: source, Timeout: o.programTimeout}))
 	case ontap.Name:
@@ -98,7 +100,7 @@ func (o *cloneFlags) options(a *app, source string) (opt kojisnap.CloneOptions, 
 		}
 	}
 	if err != nil {
-		err = usageError{err}
+		err = exit.AsUsage(err)
 	}
 	return opt, err
 }
@@ -134,9 +136,9 @@ type cloneSite struct {
 func (o *cloneSite) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "work below `DIR`, staging's topdir, usually /mnt/koji")
 	fs.StringArrayVar(&o.sources, "source", nil, "production's tree at `DIR|URL`, as for copy; the first directory is the read-only volume")
-	addVolumes(fs, &o.volume, &o.copyVolume)
-	addSnapshot(fs, &o.snapshot)
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddVolumes(fs, &o.volume, &o.copyVolume)
+	flags.AddSnapshot(fs, &o.snapshot)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	fs.BoolVar(&o.newTopdir, "new-topdir", false, "accept an empty topdir although a clone was in use there (default: refuse it as not mounted)")
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/volumes"
@@ -51,7 +53,7 @@ func checkValues(c *config.Config, env string) (faults []*config.KeyFault) {
 				check = add(f)
 			}
 			if err := f.Configure(c); err != nil {
-				return usageError{err}
+				return exit.AsUsage(err)
 			}
 			if env != "" {
 				a.env = env
@@ -86,7 +88,7 @@ func (o *pullFlags) complete() {
 	if o.hub == "" && o.profile == "" {
 		o.hub = someHub
 	}
-	if len(o.tags) == 0 && len(o.builds) == 0 {
+	if len(o.tags) == 0 && len(o.builds) == 0 && !o.everything {
 		o.tags = []string{"some"}
 	}
 }
@@ -122,7 +124,7 @@ func checkLoadValues(f *config.Flags) func(a *app) error {
 		if err := o.check(a); err != nil {
 			return err
 		}
-		if _, err := eventFile(o.eventFile, o.topdir, nil); err != nil {
+		if _, err := flags.EventFile(o.eventFile, o.topdir, nil); err != nil {
 			return err
 		}
 		if err := (volumes.Mapping{Prod: o.volume, Rules: a.volumes}).Validate(slices.Sorted(maps.Keys(a.volumes))); err != nil {
@@ -161,7 +163,7 @@ func checkSyncValues(f *config.Flags) func(a *app) error {
 	var o syncFlags
 	o.add(f)
 	return func(a *app) error {
-		if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+		if err := flags.CheckKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
 			return err
 		}
 		if err := checkHookTimeout(o.end.timeout); err != nil {
@@ -204,7 +206,7 @@ func checkOtherValues(f *config.Flags) func(a *app) error {
 	f.Section("prune", nil, prune.add)
 	return func(a *app) error {
 		if prune.keep < 0 {
-			return usagef("--keep %d: one snapshot at least", prune.keep)
+			return exit.Usagef("--keep %d: one snapshot at least", prune.keep)
 		}
 		if diff.db != "" {
 			if err := a.checkDSN(diff.db); err != nil {

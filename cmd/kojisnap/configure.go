@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 )
 
 // configProse describes the configuration, for the help of config and kojisnap.toml(5).
@@ -85,17 +87,17 @@ func runConfig(ctx context.Context, a *app, args []string) error {
 	words := []string{"check", "show", "example"}
 	switch {
 	case len(args) == 0:
-		return usagef("config wants check, show or example")
+		return exit.Usagef("config wants check, show or example")
 	case !slices.Contains(words, args[0]):
-		return usagef("config: no %q%s: give check, show or example", args[0], config.Suggest(args[0], words))
+		return exit.Usagef("config: no %q%s: give check, show or example", args[0], config.Suggest(args[0], words))
 	case args[0] == "show":
 		return a.showConfig(args[1:])
 	case len(args) > 1:
-		return usagef("config %s: unexpected argument %q", args[0], args[1])
+		return exit.Usagef("config %s: unexpected argument %q", args[0], args[1])
 	case args[0] == "check":
 		return a.checkConfig()
 	case a.json:
-		return usagef("config example prints TOML: leave out --json; config show -v --json has keys and defaults")
+		return exit.Usagef("config example prints TOML: leave out --json; config show -v --json has keys and defaults")
 	}
 	return schema().Example(a.stdout)
 }
@@ -105,7 +107,7 @@ func (a *app) checkConfig() error {
 	var faults []string
 	add := func(errs ...error) {
 		for _, err := range errs {
-			for _, text := range messages(err) {
+			for _, text := range exit.Messages(err) {
 				if !slices.Contains(faults, text) {
 					faults = append(faults, text)
 				}
@@ -155,11 +157,11 @@ func (a *app) checkConfig() error {
 	if len(faults) == 0 {
 		return nil
 	}
-	var list errorList
+	var list exit.List
 	for _, f := range faults {
 		list = append(list, errors.New(f))
 	}
-	return usageError{list}
+	return exit.AsUsage(list)
 }
 
 // everybodyReads reports whether users who are neither the owner nor in the group can read a file.
@@ -171,22 +173,22 @@ func everybodyReads(file string) bool {
 // showConfig prints what holds for the chosen environment.
 func (a *app) showConfig(args []string) error {
 	if a.configErr != nil {
-		return usageError{a.configErr}
+		return exit.AsUsage(a.configErr)
 	}
 	if len(args) > 1 {
-		return usagef("config show: unexpected argument %q", args[1])
+		return exit.Usagef("config show: unexpected argument %q", args[1])
 	}
 	var sections []string
 	if len(args) == 1 {
 		at := slices.IndexFunc(commands(), func(c command) bool { return c.name == args[0] })
 		if at < 0 {
-			return usagef("config show: no command %q%s", args[0], config.Suggest(args[0], commandNames()))
+			return exit.Usagef("config show: no command %q%s", args[0], config.Suggest(args[0], commandNames()))
 		}
 		sections = flagsOf(commands()[at]).Sections()
 	}
 	if a.envSet {
 		if err := a.config.Require(a.env); err != nil {
-			return usageError{err}
+			return exit.AsUsage(err)
 		}
 	}
 	settings := config.Effective(a.config, schema(), sections...)
@@ -224,7 +226,7 @@ func showSettings(w io.Writer, r configResult) {
 		}) {
 			key = config.Quote(key)
 		}
-		fmt.Fprintf(w, "%s = %-*s  # %s\n", key, width-len([]rune(key)), s.Value, clean(s.Origin))
+		fmt.Fprintf(w, "%s = %-*s  # %s\n", key, width-len([]rune(key)), s.Value, output.Clean(s.Origin))
 	}
 }
 

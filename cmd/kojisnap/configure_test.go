@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
+
 	"github.com/BurntSushi/toml"
 )
 
@@ -44,9 +46,9 @@ func TestConfigCheck(t *testing.T) {
 			write(t, file, test.text)
 			out, errs, code := kojisnapRun(t, "config", "check", "-c", file)
 			got := lines(errs)
-			wantCode := exitDone
+			wantCode := exit.Done
 			if len(test.want) > 0 {
-				wantCode = exitUsage
+				wantCode = exit.Usage
 			}
 			if code != wantCode || out != "" || len(got) != len(test.want) {
 				t.Errorf("exit code %d, %q, %d faults: %s", code, out, len(got), errs)
@@ -80,21 +82,21 @@ func TestConfigCheckWarns(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs, code := kojisnapRun(t, "config", "check", "-c", file, "--env", "stg")
-	if code != exitDone || out != "" || len(lines(errs)) != 3 || strings.Contains(errs, "s3cr3t") ||
+	if code != exit.Done || out != "" || len(lines(errs)) != 3 || strings.Contains(errs, "s3cr3t") ||
 		!strings.Contains(errs, file+":2: [load] db has a password") || !strings.Contains(errs, file+":6: [env.stg.copy] db has a password") || !strings.Contains(errs, `source "tree" is not an absolute path`) {
 		t.Errorf("exit code %d, %q, %s", code, out, errs)
 	}
 	if err := os.Chmod(file, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs, code := kojisnapRun(t, "config", "check", "-c", file, "--env", "stg"); code != exitDone || len(lines(errs)) != 1 {
+	if _, errs, code := kojisnapRun(t, "config", "check", "-c", file, "--env", "stg"); code != exit.Done || len(lines(errs)) != 1 {
 		t.Errorf("a file for kojisnap alone: exit code %d, %s", code, errs)
 	}
 	mkdir(t, filepath.Join(etc, "conf.d"))
 	write(t, filepath.Join(etc, "conf.d/x.yaml"), "")
 	var stdout, stderr strings.Builder
 	a := &app{stdout: &stdout, stderr: &stderr, configDir: etc}
-	if err := a.run(t.Context(), []string{"config", "check"}); exitCode(err) != exitUsage || !strings.Contains(strings.Join(messages(err), "\n"), "conf.d/x.yaml: not read") || stderr.Len() > 0 {
+	if err := a.run(t.Context(), []string{"config", "check"}); exit.Code(err) != exit.Usage || !strings.Contains(strings.Join(exit.Messages(err), "\n"), "conf.d/x.yaml: not read") || stderr.Len() > 0 {
 		t.Errorf("conf.d: %v, %q", err, &stderr)
 	}
 }
@@ -182,7 +184,7 @@ db = "host=h dbname=koji password='s3 cr3t'"
 		{"unexpected argument", []string{"config", "check", "x"}},
 		{"TOML", []string{"config", "example", "--json"}},
 	} {
-		if _, errs, code := kojisnapRun(t, test.args...); code != exitUsage || !strings.Contains(errs, test.says) || !strings.HasPrefix(errs, "kojisnap: ") {
+		if _, errs, code := kojisnapRun(t, test.args...); code != exit.Usage || !strings.Contains(errs, test.says) || !strings.HasPrefix(errs, "kojisnap: ") {
 			t.Errorf("%q: exit code %d, %s", test.args, code, errs)
 		}
 	}
@@ -203,7 +205,7 @@ func TestConfigExample(t *testing.T) {
 	uncommented := regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAllString(example, "$1")
 	write(t, set, uncommented)
 	for _, f := range []string{file, set} {
-		if out, errs, code := kojisnapRun(t, "config", "check", "-c", f); code != exitDone || out+errs != "" {
+		if out, errs, code := kojisnapRun(t, "config", "check", "-c", f); code != exit.Done || out+errs != "" {
 			t.Errorf("%s: exit code %d, %s%s", f, code, out, errs)
 		}
 	}
@@ -250,13 +252,13 @@ func TestEnvChosen(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"", exitDone, []string{"snapshots", "--env", "stg"}},
-		{"missing", exitError, []string{"snapshots", "--env", "dev"}},
-		{`no environment "sgt" (did you mean stg?): it has dev and stg`, exitUsage, []string{"snapshots", "--env", "sgt"}},
-		{"no store: ", exitUsage, []string{"snapshots"}},
-		{"--env says for which one to work: dev, stg", exitUsage, []string{"snapshots"}},
-		{`no environment "staging": it has dev and stg`, exitUsage, []string{"status", "--db", "dbname=koji"}},
-		{"", exitDone, []string{"snapshots", "--store", stg}},
+		{"", exit.Done, []string{"snapshots", "--env", "stg"}},
+		{"missing", exit.Error, []string{"snapshots", "--env", "dev"}},
+		{`no environment "sgt" (did you mean stg?): it has dev and stg`, exit.Usage, []string{"snapshots", "--env", "sgt"}},
+		{"no store: ", exit.Usage, []string{"snapshots"}},
+		{"--env says for which one to work: dev, stg", exit.Usage, []string{"snapshots"}},
+		{`no environment "staging": it has dev and stg`, exit.Usage, []string{"status", "--db", "dbname=koji"}},
+		{"", exit.Done, []string{"snapshots", "--store", stg}},
 	} {
 		_, errs, code := kojisnapRun(t, append(test.args, "-c", file)...)
 		if code != test.code || !strings.Contains(errs, test.says) || test.says == "" && errs != "" {
@@ -265,7 +267,7 @@ func TestEnvChosen(t *testing.T) {
 	}
 	write(t, file, "[env]\ndefault = 'stg'\n"+tables)
 	kojisnapOK(t, "snapshots", "-c", file)
-	if _, errs, code := kojisnapRun(t, "snapshots", "-c", file, "--env", "dev"); code != exitError || !strings.Contains(errs, "missing") {
+	if _, errs, code := kojisnapRun(t, "snapshots", "-c", file, "--env", "dev"); code != exit.Error || !strings.Contains(errs, "missing") {
 		t.Errorf("--env goes before the default: exit code %d, %s", code, errs)
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/snapfile"
@@ -84,6 +87,16 @@ signature headers that nobody needs. The tree that is carried then is a source, 
 may have any part of production's tree, and is never taken for the read-only volume. Without --topdir the ledger in
 the store says what staging has.
 
+--builds all copies every complete build of the snapshot, whole, whatever --tag and --arch say: files that the database knows, checked by their
+digests, and all others of a build's directory (logs, metadata.json), by size and time. Nothing else of production's tree
+is copied. It works by shards, blocks of 4096 builds by id, each at most 500 GB. The first run plans: it reads the snapshot once,
+and writes the rows of each shard below topdir, in .kojisnap/plans. --shard I/N does the part of worker I of N, each with topdir
+at hand, on as many hosts as there are. A shard is done when its ledger, in .kojisnap/ledger.d, has all of its plan; such a shard
+costs nothing in later runs while production's rows of it stay the same. If shards are not done in the end, each is named, and
+the exit code is 3; --status tells the same without copying. A shard that another process works on is passed over. Builds that a
+copy of tags made before move to the shards' ledgers, and get what they lack. Of --sigkey, signed copies that production has pruned
+are made. A copy of tags leaves builds alone that shards have.
+
 --dry-run prints for each tag and arch how many files and bytes are planned, exist already, and would be made in
 which way, then a line for each action. With --json it prints the same as "summary" and "actions": for each
 build the directory at the source and below topdir, for each file its path in it, how it would be made, and its
@@ -94,6 +107,8 @@ kojisnap copy -c stg.toml --arch x86_64 --sigkey 105ef944 --dry-run
 kojisnap copy -c stg.toml --source /mnt/fedora_koji_prod/koji --source 's3://koji/tree?endpoint=https://s3.example.com'
 kojisnap copy -c stg.toml --bwlimit 50M --bwlimit https://kojipkgs.fedoraproject.org=5M
 kojisnap copy -c stg.toml --audit --verify digest
+kojisnap copy -c stg.toml --builds all --shard 1/4
+kojisnap copy -c stg.toml --builds all --status
 kojisnap copy -c stg.toml --repair
 kojisnap copy -c stg.toml --list0 | rsync -a -0 --files-from=- --ignore-missing-args production:/mnt/koji/ /srv/carried/
 kojisnap copy -c stg.toml --source file:///srv/carried`,
@@ -101,8 +116,13 @@ kojisnap copy -c stg.toml --source file:///srv/carried`,
 		var o copyFlags
 		f.Section("copy", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
+			fs.StringVar(&o.shard, "shard", "", "with --builds all, do the part of worker I of N, as `I/N`, or as I+1/N counted from 0; the parts of N workers are all (default: do all)")
+			fs.IntVar(&o.slots, "slots", 16, "with --queue, let all workers together copy `N` shards at a time; each keeps to an Nth of --bwlimit and --max-requests")
+			fs.StringVar(&o.auditPart, "part", "", "with --builds all and --audit, look at part I of N of all shards, as `I/N`: all parts, one each day, are a rolling audit")
+			fs.BoolVar(&o.status, "status", false, "with --builds all, tell which shards are whole, and with --queue how far workers are, and copy nothing")
 			fs.BoolVar(&o.list0, "list0", false, "print, each with a NUL at its end, the paths below production's topdir that a copy needs, and copy nothing")
 		})
+		f.Section("worker", nil, o.queueFlags.add)
 		return o.run
 	},
 }
@@ -118,7 +138,7 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.tags, "tag", nil, "compose `TAG`, with the content tags of its modules: a name, a pattern, or !TAG to leave out, as for pull; repeatable (default: the tags that were pulled)")
 	fs.StringArrayVar(&o.arches, "arch", nil, "compose `ARCH`; repeatable (default: all)")
 	fs.StringArrayVar(&o.sigkeys, "sigkey", nil, "take rpms signed by `KEY`; repeatable, in the order of preference; empty: unsigned rpms")
-	addVolumes(fs, &o.volume, &o.copyVolume)
+	flags.AddVolumes(fs, &o.volume, &o.copyVolume)
 	fs.StringArrayVar(&o.unmounted, "unmounted", nil, "leave out the builds on production's `VOLUME`, which this site never mounts; repeatable")
 }
 
@@ -126,13 +146,13 @@ func (o *wantFlags) add(fs *pflag.FlagSet) {
 func (o *wantFlags) checkWant() error {
 	for _, volume := range []struct{ flag, name string }{{"volume", o.volume}, {"copy-volume", o.copyVolume}} {
 		if err := volumes.CheckName("volume name", volume.name); err != nil {
-			return usagef("--%s: %w", volume.flag, err)
+			return exit.Usagef("--%s: %w", volume.flag, err)
 		}
 	}
-	if err := checkTags(o.tags); err != nil {
+	if err := flags.CheckTags(o.tags); err != nil {
 		return err
 	}
-	return checkNames("arch", o.arches)
+	return flags.CheckNames("arch", o.arches)
 }
 
 func (o *wantFlags) want(a *app) compose.Want {
@@ -150,6 +170,7 @@ func addHubTopdir(fs *pflag.FlagSet, path *string) {
 // copyFlags are the flags of copy.
 type copyFlags struct {
 	wantFlags
+	queueFlags
 	topdir, snapshot, verify string
 	hubTopdir, db            string
 	writableSource           bool
@@ -158,7 +179,10 @@ type copyFlags struct {
 	jobs                     int
 	keepDays                 int
 	audit, repair, newTopdir bool
-	list0                    bool
+	list0, status            bool
+	shard, auditPart         string
+	slots                    int
+	maxRequests              int
 	bwlimit                  config.Limits
 }
 
@@ -168,12 +192,13 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.sources, "source", nil, "copy from production's tree at `DIR|URL`: a directory, file:///DIR with any part of it, http(s)://… or s3://BUCKET/PREFIX as for --store; repeatable, asked in turn; the first directory is the read-only volume")
 	fs.BoolVar(&o.writableSource, "writable-source", false, "accept a production tree that staging's hub could write (default: refuse it)")
 	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` which builds staging has decided about (default: the store has what the last load knew)")
-	addSnapshot(fs, &o.snapshot)
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddSnapshot(fs, &o.snapshot)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
-	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags to copy")
+	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none", "all"), "builds", "which builds of the tags to copy; all: whole, every build of the snapshot, by shards")
 	fs.IntVar(&o.jobs, "jobs", 0, "copy `N` files at a time (default: one for each CPU, at least 4, or 8 if the first source is a URL)")
 	fs.Var(&o.bwlimit, "bwlimit", "read at most `[SOURCE=]RATE` bytes a second, such as 20M, from all sources together or from one as --source names it; repeatable (default: no limit)")
+	fs.IntVar(&o.maxRequests, "max-requests", 0, "ask each source for at most `N` files a second (default: no limit)")
 	fs.StringVar(&o.owner, "owner", "", "make files and directories of `USER[:GROUP]`, such as apache:apache (default: the process's)")
 	fs.StringVar(&o.mode, "mode", "", "make files with the octal `MODE`, and directories passable for whoever may read the files (default: production's mode; 0755)")
 	fs.StringVar(&o.selinux, "selinux", "", "make files and directories with the SELinux label `TYPE|CONTEXT`, such as httpd_sys_rw_content_t")
@@ -181,7 +206,7 @@ func (o *copyFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.repair, "repair", false, "read every copied file, and copy damaged ones again")
 	fs.BoolVar(&o.newTopdir, "new-topdir", false, "accept an empty topdir although copies were made there (default: refuse it as not mounted)")
 	fs.Var(config.NewChoice(&o.verify, "size", "digest"), "verify", "how an audit checks files that are there; digest implies --audit. New files are always checked by digest")
-	addKeepDays(fs, &o.keepDays)
+	flags.AddKeepDays(fs, &o.keepDays)
 }
 
 func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
@@ -192,19 +217,22 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 		return kojisnap.CopyOptions{}, err
 	}
 	if o.jobs < 0 {
-		return kojisnap.CopyOptions{}, usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
+		return kojisnap.CopyOptions{}, exit.Usagef("--jobs %d: want 1 or more, or 0 for the default", o.jobs)
 	}
-	if err := checkLimits(&o.bwlimit, o.sources); err != nil {
+	if err := flags.CheckLimits(&o.bwlimit, o.sources); err != nil {
 		return kojisnap.CopyOptions{}, err
+	}
+	if o.maxRequests < 0 {
+		return kojisnap.CopyOptions{}, exit.Usagef("--max-requests %d: want 1 or more, or 0 for no limit", o.maxRequests)
 	}
 	if o.hubTopdir != "" {
 		if err := volumes.CheckHubTopdir(o.hubTopdir); err != nil {
-			return kojisnap.CopyOptions{}, usagef("%w", err)
+			return kojisnap.CopyOptions{}, exit.Usagef("%w", err)
 		}
 	}
 	attributes, err := o.attributes(a)
 	if err != nil {
-		return kojisnap.CopyOptions{}, usagef("%w", err)
+		return kojisnap.CopyOptions{}, exit.Usagef("%w", err)
 	}
 	var database *kojisnap.StagingDatabase
 	if o.db != "" {
@@ -215,7 +243,7 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 	}
 	return kojisnap.CopyOptions{
 		Attributes: attributes, Database: database,
-		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.All), SourceLimits: o.bwlimit.Of,
+		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.All), SourceLimits: o.bwlimit.Of, Requests: float64(o.maxRequests),
 		Audit: o.audit, Digest: o.verify == "digest" || o.repair, Repair: o.repair, NewTopdir: o.newTopdir, KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
@@ -251,9 +279,16 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	part, err := o.part()
+	if err != nil {
+		return err
+	}
+	if o.status && o.queue != "" {
+		return o.queueStatus(ctx, a)
+	}
 	loads, err := a.loads()
 	if err == nil { // copy removes nothing, but shares keep-days with sync
-		err = checkKeepDays(o.keepDays, loads.waitFor)
+		err = flags.CheckKeepDays(o.keepDays, loads.waitFor)
 	}
 	if err != nil {
 		return err
@@ -267,6 +302,12 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	if o.list0 {
 		return a.list0(ctx, snap, s, opt)
+	}
+	if opt.Builds == compose.BuildsAll && o.queue != "" && o.shard == "" {
+		return o.enqueue(ctx, a, snap, s, opt, part)
+	}
+	if opt.Builds == compose.BuildsAll {
+		return o.runShards(ctx, a, snap, s, opt, part)
 	}
 	r, incomplete := kojisnap.Copy(ctx, snap, s, opt)
 	if incomplete != nil && !kojisnap.Incomplete(incomplete) {
@@ -285,11 +326,11 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	say := reporter{a}
-	say.tellCopy(r)
-	err = together(say.tellLeftOut(incomplete), say.tellUndecided(r))
+	say := a.teller()
+	say.Copy(r)
+	err = exit.Together(say.LeftOut(incomplete), say.Undecided(r))
 	if err == nil && a.dryRun && r.Actions.Pending() {
-		return pending()
+		return exit.Pending()
 	}
 	return err
 }
@@ -297,7 +338,7 @@ func (o *copyFlags) run(ctx context.Context, a *app, args []string) error {
 // list0 prints what a copy needs.
 func (a *app) list0(ctx context.Context, snap *snapfile.Snapshot, s store.Store, opt kojisnap.CopyOptions) error {
 	if a.json {
-		return usagef("--list0 and --json: --list0 prints paths alone; copy --dry-run --json lists the files")
+		return exit.Usagef("--list0 and --json: --list0 prints paths alone; copy --dry-run --json lists the files")
 	}
 	c, err := kojisnap.ListCarried(ctx, snap, s, opt)
 	if err != nil {
@@ -306,7 +347,7 @@ func (a *app) list0(ctx context.Context, snap *snapfile.Snapshot, s store.Store,
 	for _, path := range c.Unsure {
 		a.log.InfoContext(ctx, "production may have this file in a subdirectory, which the database does not tell", "path", path)
 	}
-	w := bufio.NewWriter(a.rawOutput())
+	w := bufio.NewWriter(output.Raw(a.stdout))
 	for _, path := range c.Paths {
 		fmt.Fprintf(w, "%s\x00", path)
 	}

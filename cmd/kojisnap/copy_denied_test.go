@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 // TestCopyDenied: a server that denies what it does not have, as S3 does to those who may not list the
@@ -59,7 +61,7 @@ func TestCopyDenied(t *testing.T) {
 		t.Fatal("glibc has no rpms")
 	}
 	_, errs, code := kojisnapRun(t, args("wanted")...)
-	if code != exitNotReady || strings.Count(errs, "glibc-") == 0 || len(lines(errs)) > 4 || !strings.Contains(errs, "it is not there, it wants a login") {
+	if code != exit.NotReady || strings.Count(errs, "glibc-") == 0 || len(lines(errs)) > 4 || !strings.Contains(errs, "it is not there, it wants a login") {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 	if glibc() || len(s.staged()) < 30 {
@@ -69,7 +71,7 @@ func TestCopyDenied(t *testing.T) {
 	// All is denied.
 	s.topdir = t.TempDir()
 	all.Store(true)
-	if _, errs, code := kojisnapRun(t, args("all")...); code != exitError || len(lines(errs)) > 4 || len(s.staged()) > 3 { // of builds without files
+	if _, errs, code := kojisnapRun(t, args("all")...); code != exit.Error || len(lines(errs)) > 4 || len(s.staged()) > 3 { // of builds without files
 		t.Errorf("exit code %d, %q: %s", code, s.staged(), errs)
 	}
 }

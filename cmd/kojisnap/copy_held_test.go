@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
@@ -141,7 +142,7 @@ func TestCopyOddRows(t *testing.T) {
 	kojisnapRun(t, s.pull(s.store)...)
 	for _, run := range [][]string{s.copy(), s.copy("--json"), s.copy("--dry-run"), s.copy("--audit")} {
 		out, errs, code := kojisnapRun(t, run...)
-		if code != exitNotReady {
+		if code != exit.NotReady {
 			t.Errorf("%q: exit code %d: %s", run, code, errs)
 		}
 		for _, name := range names {
@@ -158,7 +159,7 @@ func TestCopyOddRows(t *testing.T) {
 	}
 	// The others are there; a fresh topdir has no copy of the odd ones.
 	s.topdir = t.TempDir()
-	if _, errs, code := kojisnapRun(t, s.copy("--new-topdir")...); code != exitNotReady {
+	if _, errs, code := kojisnapRun(t, s.copy("--new-topdir")...); code != exit.NotReady {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 	now := s.staged()

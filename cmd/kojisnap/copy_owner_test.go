@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 // TestCopyOwnerLater: an owner and a mode that are given at a later copy are those of all that is there,
@@ -40,7 +42,7 @@ func TestCopyOwnerLater(t *testing.T) {
 	}
 	given := []string{"--owner", "48:49", "--mode", "0640"}
 	_, errs, code := kojisnapRun(t, s.copy(given...)...)
-	if code != exitDone || strings.Count(errs, "owners and modes were not as they are to be") != 1 {
+	if code != exit.Done || strings.Count(errs, "owners and modes were not as they are to be") != 1 {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 	check()
@@ -58,10 +60,10 @@ func TestCopyOwnerLater(t *testing.T) {
 	}
 	name := strings.TrimPrefix(rpms[0], s.topdir+"/")
 	out, _, code := kojisnapRun(t, s.copy("--audit", "--dry-run")...)
-	if code != exitNotReady || !strings.Contains(out, "own "+name+" 7:7 0600 -> 48:49 0640\n") {
+	if code != exit.NotReady || !strings.Contains(out, "own "+name+" 7:7 0600 -> 48:49 0640\n") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
-	if _, errs, code := kojisnapRun(t, s.copy(append(given, "--audit")...)...); code != exitDone || !strings.Contains(errs, name) {
+	if _, errs, code := kojisnapRun(t, s.copy(append(given, "--audit")...)...); code != exit.Done || !strings.Contains(errs, name) {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 	check()

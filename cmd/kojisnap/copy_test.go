@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/store/s3/s3test"
@@ -34,11 +35,11 @@ func TestCopyFromS3(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"--source", "s3://no-such-bucket-of-kojisnap/p"}, exitError, "the bucket no-such-bucket-of-kojisnap does not exist"},
-		{[]string{"--source", "s3://bucket/p?endpoint=" + gone.URL}, exitLater, "cannot be reached"},
-		{[]string{"--source", "s3://bucket/p?what=ever"}, exitUsage, "no option"},
-		{[]string{"--source", "gs://bucket/p"}, exitUsage, "no way to read from gs://"},
-		{[]string{"--source", "http://"}, exitUsage, "want http://HOST/PATH"},
+		{[]string{"--source", "s3://no-such-bucket-of-kojisnap/p"}, exit.Error, "the bucket no-such-bucket-of-kojisnap does not exist"},
+		{[]string{"--source", "s3://bucket/p?endpoint=" + gone.URL}, exit.Later, "cannot be reached"},
+		{[]string{"--source", "s3://bucket/p?what=ever"}, exit.Usage, "no option"},
+		{[]string{"--source", "gs://bucket/p"}, exit.Usage, "no way to read from gs://"},
+		{[]string{"--source", "http://"}, exit.Usage, "want http://HOST/PATH"},
 	} {
 		topdir := t.TempDir()
 		link := filepath.Join(topdir, "vol/prod")

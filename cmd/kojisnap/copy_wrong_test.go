@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 // TestCopyNoServer: a source that does not answer is told by the same text each time, though another file is
@@ -19,7 +21,7 @@ func TestCopyNoServer(t *testing.T) {
 		if run == 0 {
 			first = errs
 		}
-		if code != exitLater || errs != first || strings.Contains(errs, "/packages/") || !strings.Contains(errs, "connection refused") {
+		if code != exit.Later || errs != first || strings.Contains(errs, "/packages/") || !strings.Contains(errs, "connection refused") {
 			t.Errorf("exit code %d: %s\nand before: %s", code, errs, first)
 		}
 	}
@@ -35,7 +37,7 @@ func TestCopyWrongSource(t *testing.T) {
 	defer tree.Close()
 	for env, source := range map[string]string{"none": wrong.URL, "above": tree.URL} {
 		_, errs, code := kojisnapRun(t, "copy", "--store", s.store, "--topdir", t.TempDir(), "--source", source, "--tag", "f42-compose", "--env", env)
-		if code != exitNotReady || len(lines(errs)) != 3 || !strings.Contains(errs, "is --source production's topdir, where Koji's topurl leads") || !strings.Contains(errs, "and 48 more") {
+		if code != exit.NotReady || len(lines(errs)) != 3 || !strings.Contains(errs, "is --source production's topdir, where Koji's topurl leads") || !strings.Contains(errs, "and 48 more") {
 			t.Errorf("%s: exit code %d, %d lines: %s", source, code, len(lines(errs)), errs)
 		}
 	}

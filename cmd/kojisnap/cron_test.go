@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/lockfile"
 )
@@ -48,7 +49,7 @@ func TestSteady(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, first, code := kojisnapRun(t, args...)
-			if code == exitDone || out != "" || len(lines(first)) != 1 {
+			if code == exit.Done || out != "" || len(lines(first)) != 1 {
 				t.Errorf("exit code %d, %q, %q", code, out, first)
 			}
 			if _, again, _ := kojisnapRun(t, args...); again != first {
@@ -82,7 +83,7 @@ func TestLockSilent(t *testing.T) {
 		out, errs bool
 	}{{nil, false, false}, {[]string{"-q"}, false, false}, {[]string{"--log-format", "json"}, false, false}, {[]string{"-v"}, false, true}, {[]string{"--json"}, true, false}} {
 		out, errs, code := kojisnapRun(t, append(args, test.more...)...)
-		if code != exitLocked || (out != "") != test.out || (errs != "") != test.errs {
+		if code != exit.Locked || (out != "") != test.out || (errs != "") != test.errs {
 			t.Errorf("%q: exit code %d, %q, %q", test.more, code, out, errs)
 		}
 	}
@@ -117,12 +118,12 @@ func TestSettle(t *testing.T) {
 	} {
 		out, errs, code := kojisnapRun(t, append(test.args, "--store", store)...)
 		if test.says == "" {
-			if code != exitDone {
+			if code != exit.Done {
 				t.Errorf("%q: exit code %d, %q", test.args, code, errs)
 			}
 			continue
 		}
-		if code != exitUsage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, test.says) || strings.Contains(errs, "secret") || strings.Contains(errs, "strconv") {
+		if code != exit.Usage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, test.says) || strings.Contains(errs, "secret") || strings.Contains(errs, "strconv") {
 			t.Errorf("%q: exit code %d, %q; want %q", test.args, code, errs, test.says)
 		}
 	}

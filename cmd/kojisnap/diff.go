@@ -12,6 +12,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/tell"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
@@ -52,8 +56,8 @@ type diffFlags struct {
 }
 
 func (o *diffFlags) add(fs *pflag.FlagSet) {
-	addDB(fs, &o.db)
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddDB(fs, &o.db)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	fs.BoolVar(&o.rows, "rows", false, "print the rows that differ, not only their numbers")
 }
 
@@ -62,7 +66,7 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 		return o.staging(ctx, a)
 	}
 	if len(args) != 2 {
-		return usagef("diff wants the ids of two snapshots, or latest for one of them; or staging alone, without --rows")
+		return exit.Usagef("diff wants the ids of two snapshots, or latest for one of them; or staging alone, without --rows")
 	}
 	if err := a.useKeys("", o.verifyKeys); err != nil {
 		return err
@@ -82,7 +86,7 @@ func (o *diffFlags) run(ctx context.Context, a *app, args []string) error {
 		if err != nil {
 			return err
 		}
-		return a.result(r, func(w io.Writer) { showDiff(w, r) })
+		return a.result(r, func(w io.Writer) { tell.WriteDiff(w, r) })
 	}
 	return reporter{a}.showRows(func(each func(repository.RowDiff) error) error {
 		_, err := repository.Diff(ctx, snaps[0], snaps[1], each)
@@ -97,7 +101,7 @@ func (a reporter) showRows(rows func(each func(repository.RowDiff) error) error)
 		err := rows(func(d repository.RowDiff) error { return rowText(out, d) })
 		return cmp.Or(out.Flush(), err)
 	}
-	if err := a.openDocument(struct{}{}); err != nil {
+	if err := a.document.Open(a.stdout, struct{}{}); err != nil {
 		return err
 	}
 	const none = ",\n  \"rows\": ["
@@ -141,23 +145,20 @@ func (o *diffFlags) staging(ctx context.Context, a *app) error {
 	if err == nil {
 		err = a.checkEnv(s.Mark)
 	}
+	if err == nil {
+		err = s.CheckWhole()
+	}
 	if err != nil {
 		return err
 	}
 	return a.result(stagingDiff{s.Event, s.Decisions, s.Kept}, func(w io.Writer) {
 		for _, d := range s.Decisions {
-			fmt.Fprintln(w, clean(d.String()))
+			fmt.Fprintln(w, output.Clean(d.String()))
 		}
 		for _, e := range s.Kept {
-			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s: %s", e.Relation, e.Key, e.What)))
+			fmt.Fprintln(w, output.Clean(fmt.Sprintf("%s %s: %s", e.Relation, e.Key, e.What)))
 		}
 	})
-}
-
-func showDiff(w io.Writer, r *repository.DiffResult) {
-	for _, d := range r.Relations {
-		fmt.Fprintf(w, "%s: %d added, %d removed, %d changed\n", d.Relation, d.Added, d.Removed, d.Changed)
-	}
 }
 
 // rowText returns a row as a line: all columns of an added or removed row, the key and the columns that differ of a

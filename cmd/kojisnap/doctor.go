@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/verify"
 )
@@ -54,11 +57,11 @@ func (o *syncFlags) add(f *config.Flags) {
 	f.Section("sync", nil, func(fs *pflag.FlagSet) {
 		fs.Var(config.NewChoice(&o.only, "both", "pull", "apply"), "only", "run one half of a sync: pull into the store, or apply what is in the store")
 		fs.BoolVar(&o.noVerify, "no-verify", false, "leave out verify")
-		addStamp(fs, &o.stamp)
+		flags.AddStamp(fs, &o.stamp)
 		o.end.add(fs)
 		addHookTimeout(fs, &o.end.timeout)
-		addMetrics(fs, &o.metrics)
-		addVerifyKey(fs, &o.verifyKeys)
+		flags.AddMetrics(fs, &o.metrics)
+		flags.AddVerifyKey(fs, &o.verifyKeys)
 	})
 }
 
@@ -106,7 +109,7 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckProductionHub] = err
 	} else if opt.Production, err = o.pull.production(a, opt.Hub.URL()); err != nil {
 		missing[kojisnap.CheckProductionHub] = err
-	} else if len(o.pull.tags) > 0 {
+	} else if len(o.pull.tags) > 0 || o.pull.everything {
 		if opt.Pull, err = o.pull.options(a); err != nil {
 			missing[kojisnap.CheckProductionHub] = err
 		}
@@ -120,11 +123,11 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		missing[kojisnap.CheckTopdir], missing[kojisnap.CheckSources] = nil, nil
 	} else if opt.Copy, err = o.copy.options(a); err != nil {
 		missing[kojisnap.CheckTopdir], missing[kojisnap.CheckSources] = err, err
-	} else if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+	} else if err := flags.CheckKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
 		missing[kojisnap.CheckTopdir] = err
 	}
 	opt.Load = o.load.options(a)
-	if opt.Load.EventFile, err = eventFile(o.load.eventFile, cmp.Or(o.load.topdir, o.copy.topdir), opt.Copy.Attributes.Owner); err != nil {
+	if opt.Load.EventFile, err = flags.EventFile(o.load.eventFile, cmp.Or(o.load.topdir, o.copy.topdir), opt.Copy.Attributes.Owner); err != nil {
 		missing[kojisnap.CheckTopdir] = err
 	}
 	if o.clone.provider == "none" || o.copy.topdir == "" {
@@ -154,7 +157,7 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		for _, f := range r.Checks {
 			if f.Status == verify.StatusFailed || !a.quiet {
-				fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Status, f.Check, clean(f.Detail))
+				fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Status, f.Check, output.Clean(f.Detail))
 			}
 		}
 		tw.Flush()
@@ -162,7 +165,7 @@ func (o *syncFlags) doctor(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if !r.OK {
-		return notReadyError{quietError{errors.New("a check failed")}}
+		return exit.AsNotReady(exit.Reported(errors.New("a check failed")))
 	}
 	return ctx.Err()
 }

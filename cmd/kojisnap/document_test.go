@@ -28,6 +28,7 @@ var documents = map[string]reflect.Type{
 	"init":         reflect.TypeFor[setup.Report](),
 	"load":         reflect.TypeFor[book.LoadReport](),
 	"copy":         reflect.TypeFor[kojisnap.CopyResult](),
+	"copy all":     reflect.TypeFor[kojisnap.ShardsResult](),
 	"clone":        reflect.TypeFor[cloneResult](),
 	"clones":       reflect.TypeFor[clonesResult](),
 	"discard":      reflect.TypeFor[clone.Discarded](),
@@ -170,7 +171,7 @@ func typeOf(t, owner reflect.Type) (string, reflect.Type) {
 	case reflect.Struct:
 		for command, result := range documents {
 			if result == t {
-				return fmt.Sprintf("[%s](#%s)", command, command), nil
+				return fmt.Sprintf("[%s](#%s)", command, strings.ReplaceAll(command, " ", "-")), nil
 			}
 		}
 		return fmt.Sprintf("[%s](#%s)", t.Name(), strings.ToLower(t.Name())), t

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap/lockfile"
 )
 
@@ -34,21 +36,21 @@ func TestFailureJSON(t *testing.T) {
 		says string
 		args []string
 	}{
-		{"a flag that is none", exitUsage, "unknown flag: --nosuch", []string{"pull", "--nosuch", "--json", "--log-format", "json"}},
-		{"a flag's value", exitUsage, "--event", []string{"pull", "--json", "--log-format=json", "--event", "x"}},
-		{"a command that is none", exitUsage, `no command "stauts"`, []string{"stauts", "--json", "--log-format", "json"}},
-		{"a key that is none", exitUsage, "hubb", []string{"pull", "-c", bad, "--json", "--log-format", "json"}},
-		{"by the configuration", exitUsage, "no store", []string{"snapshots", "-c", inConfig}},
-		{"no snapshot", exitError, "holds no snapshot", []string{"show", "latest", "--store", store, "--json", "--log-format", "json"}},
-		{"locked", exitLocked, lock, []string{"snapshots", "--store", store, "--json", "--log-format", "json", "--lock-file", lock, "--exit-on-lock", "-v"}},
-		{"no hub", exitLater, "not done within 1s", []string{"pull", "--hub", "http://127.0.0.1:1/kojihub", "--deadline", "1s", "--tag", "x", "--store", store, "--json", "--log-format", "json"}},
-		{"no database", exitLater, "database", []string{"status", "--db", "host=127.0.0.1 port=1 dbname=koji", "--json", "--log-format", "json"}},
+		{"a flag that is none", exit.Usage, "unknown flag: --nosuch", []string{"pull", "--nosuch", "--json", "--log-format", "json"}},
+		{"a flag's value", exit.Usage, "--event", []string{"pull", "--json", "--log-format=json", "--event", "x"}},
+		{"a command that is none", exit.Usage, `no command "stauts"`, []string{"stauts", "--json", "--log-format", "json"}},
+		{"a key that is none", exit.Usage, "hubb", []string{"pull", "-c", bad, "--json", "--log-format", "json"}},
+		{"by the configuration", exit.Usage, "no store", []string{"snapshots", "-c", inConfig}},
+		{"no snapshot", exit.Error, "holds no snapshot", []string{"show", "latest", "--store", store, "--json", "--log-format", "json"}},
+		{"locked", exit.Locked, lock, []string{"snapshots", "--store", store, "--json", "--log-format", "json", "--lock-file", lock, "--exit-on-lock", "-v"}},
+		{"no hub", exit.Later, "not done within 1s", []string{"pull", "--hub", "http://127.0.0.1:1/kojihub", "--deadline", "1s", "--tag", "x", "--store", store, "--json", "--log-format", "json"}},
+		{"no database", exit.Later, "database", []string{"status", "--db", "host=127.0.0.1 port=1 dbname=koji", "--json", "--log-format", "json"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			out, errs, code := kojisnapRun(t, test.args...)
 			dec := json.NewDecoder(strings.NewReader(out))
 			dec.DisallowUnknownFields()
-			var got failure
+			var got output.Failure
 			if err := dec.Decode(&got); err != nil || dec.More() {
 				t.Fatalf("not one document: %v: %q, %q", err, out, errs)
 			}

@@ -17,6 +17,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 )
@@ -53,11 +55,11 @@ func addHookTimeout(fs *pflag.FlagSet, timeout *time.Duration) {
 // after returns the hook for an exit code; its command is empty if there is none.
 func (h *endHooks) after(code int) hook {
 	switch code {
-	case exitDone:
+	case exit.Done:
 		return hook{"on-success", h.success, h.timeout}
-	case exitNotReady, exitDigest:
+	case exit.NotReady, exit.Digest:
 		return hook{"on-not-ready", h.notReady, h.timeout}
-	case exitLocked:
+	case exit.Locked:
 		return hook{}
 	}
 	return hook{"on-failure", h.failure, h.timeout}
@@ -88,10 +90,10 @@ func (a hookRunner) runEndHook(ctx context.Context, err error, code int) {
 // outcomeDocument is the document that --json prints of the run.
 func (a hookRunner) outcomeDocument(err error, code int) []byte {
 	var b bytes.Buffer
-	as := &app{stdout: hiding{&b}, json: true}
-	if a.outcome == nil || as.openDocument(a.outcome) != nil {
+	as := &app{stdout: output.Hiding{To: &b}, json: true}
+	if a.outcome == nil || as.document.Open(as.stdout, a.outcome) != nil {
 		b.Reset()
-		as.document = false
+		as.document = output.Document{}
 	}
 	as.closeDocument(err, code)
 	return b.Bytes()
@@ -136,7 +138,7 @@ func (h *loadHooks) check() error { return checkHookTimeout(h.timeout) }
 
 func checkHookTimeout(d time.Duration) error {
 	if d <= 0 {
-		return usagef("--hook-timeout %s: want a time such as 5m: a hook must end", d)
+		return exit.Usagef("--hook-timeout %s: want a time such as 5m: a hook must end", d)
 	}
 	return nil
 }
@@ -149,7 +151,7 @@ func (h *loadHooks) around(a *app, o *kojisnap.LoadOptions) {
 				Snapshot string `json:"snapshot"`
 				Event    int64  `json:"event"`
 			}{snapshot, event}}}
-			if err := (hookRunner{a}).runHook(ctx, hook{"pre-load", h.pre, h.timeout}, as.outcomeDocument(nil, exitDone), hookVars(snapshot, event)); err != nil {
+			if err := (hookRunner{a}).runHook(ctx, hook{"pre-load", h.pre, h.timeout}, as.outcomeDocument(nil, exit.Done), hookVars(snapshot, event)); err != nil {
 				return fmt.Errorf("%w; nothing was loaded", err)
 			}
 			return nil
@@ -158,7 +160,7 @@ func (h *loadHooks) around(a *app, o *kojisnap.LoadOptions) {
 	if h.post != "" {
 		o.After = func(ctx context.Context, r *book.LoadReport) {
 			as := hookRunner{&app{outcome: r}}
-			if err := (hookRunner{a}).runHook(ctx, hook{"post-load", h.post, h.timeout}, as.outcomeDocument(nil, exitDone), hookVars(r.Snapshot, r.Event)); err != nil {
+			if err := (hookRunner{a}).runHook(ctx, hook{"post-load", h.post, h.timeout}, as.outcomeDocument(nil, exit.Done), hookVars(r.Snapshot, r.Event)); err != nil {
 				h.failed = fmt.Errorf("%w; the load stands", err)
 			}
 		}
@@ -214,7 +216,7 @@ func (a hookRunner) sayHook(name, line string) {
 	case a.logFormat == "json":
 		slog.New(slog.NewJSONHandler(a.stderr, nil)).Info(line, "hook", name)
 	default:
-		a.errorLine("kojisnap: " + name + ": " + clean(line))
+		a.standardError().Line("kojisnap: " + name + ": " + output.Clean(line))
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/lockfile"
@@ -22,7 +24,7 @@ import (
 func hookApp() (*app, *strings.Builder) {
 	var errs strings.Builder
 	a := &app{stderr: &errs, env: "stg", command: "sync", logFormat: "text"}
-	a.log = a.newLog()
+	a.log = a.standardError().Log()
 	return a, &errs
 }
 
@@ -30,7 +32,7 @@ func hookApp() (*app, *strings.Builder) {
 func TestHookChosen(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ran")
 	for code, want := range map[int]string{
-		exitDone: "success", exitError: "failure", exitUsage: "failure", exitNotReady: "not-ready", exitLocked: "", exitLater: "failure", exitDigest: "not-ready",
+		exit.Done: "success", exit.Error: "failure", exit.Usage: "failure", exit.NotReady: "not-ready", exit.Locked: "", exit.Later: "failure", exit.Digest: "not-ready",
 	} {
 		for _, dry := range []bool{false, true} {
 			a, errs := hookApp()
@@ -60,16 +62,16 @@ func TestHookDocument(t *testing.T) {
 	a, errs := hookApp()
 	a.outcome = result
 	a.hooks = &endHooks{notReady: "cat > " + dir + "/doc; env | grep ^KOJISNAP_ > " + dir + "/vars", timeout: time.Minute}
-	hookRunner{a}.runEndHook(t.Context(), notReadyError{errors.New("not ready: " + hostile)}, exitNotReady)
+	hookRunner{a}.runEndHook(t.Context(), exit.AsNotReady(errors.New("not ready: "+hostile)), exit.NotReady)
 	body, err := os.ReadFile(filepath.Join(dir, "doc"))
 	if err != nil || errs.Len() > 0 {
 		t.Fatalf("%v, %s", err, errs)
 	}
 	var doc struct {
 		kojisnap.SyncResult
-		failure
+		output.Failure
 	}
-	if err := json.Unmarshal(body, &doc); err != nil || doc.Exit != exitNotReady || doc.Format != jsonFormat || doc.Load.Conflicts[0].Key != hostile || !strings.HasPrefix(doc.Error, "not ready: </script>") {
+	if err := json.Unmarshal(body, &doc); err != nil || doc.Exit != exit.NotReady || doc.Format != output.Format || doc.Load.Conflicts[0].Key != hostile || !strings.HasPrefix(doc.Error, "not ready: </script>") {
 		t.Errorf("%v: %s", err, body)
 	}
 	if strings.Contains(string(body), "s3cr3t") {
@@ -90,10 +92,10 @@ func TestHookDocument(t *testing.T) {
 	// A run that failed before it had a result.
 	a.outcome = nil
 	a.hooks = &endHooks{failure: "cat > " + dir + "/doc", timeout: time.Minute}
-	hookRunner{a}.runEndHook(t.Context(), errors.New("no hub"), exitLater)
+	hookRunner{a}.runEndHook(t.Context(), errors.New("no hub"), exit.Later)
 	body, err = os.ReadFile(filepath.Join(dir, "doc"))
-	var end failure
-	if err != nil || json.Unmarshal(body, &end) != nil || end != (failure{jsonFormat, "no hub", exitLater}) {
+	var end output.Failure
+	if err != nil || json.Unmarshal(body, &end) != nil || end != (output.Failure{Format: output.Format, Error: "no hub", Exit: exit.Later}) {
 		t.Errorf("%v: %s", err, body)
 	}
 }
@@ -127,7 +129,7 @@ func TestHookOutput(t *testing.T) {
 	}
 	a, errs = hookApp()
 	a.hooks = &endHooks{success: "exit 3", timeout: time.Minute}
-	hookRunner{a}.runEndHook(t.Context(), nil, exitDone)
+	hookRunner{a}.runEndHook(t.Context(), nil, exit.Done)
 	if got := errs.String(); !strings.Contains(got, "warning") && !strings.Contains(got, "warn") || !strings.Contains(got, "hook on-success: exit status 3") || len(lines(got)) != 1 {
 		t.Errorf("a hook that fails: %s", got)
 	}
@@ -206,11 +208,11 @@ func TestHooksOfCommands(t *testing.T) {
 		ran  string
 		more []string
 	}{
-		{exitError, "failed 1\n", nil},
-		{exitError, "", []string{"--dry-run"}},
-		{exitLocked, "", []string{"--lock-file", lock, "--exit-on-lock"}},
-		{exitUsage, "failed 2\n", []string{"--hub-moved", "x"}},
-		{exitUsage, "", []string{"--hook-timeout", "0s"}},
+		{exit.Error, "failed 1\n", nil},
+		{exit.Error, "", []string{"--dry-run"}},
+		{exit.Locked, "", []string{"--lock-file", lock, "--exit-on-lock"}},
+		{exit.Usage, "failed 2\n", []string{"--hub-moved", "x"}},
+		{exit.Usage, "", []string{"--hook-timeout", "0s"}},
 	} {
 		_, errs, code := kojisnapRun(t, append(args, test.more...)...)
 		ran, _ := os.ReadFile(dir + "/ran")
@@ -252,7 +254,7 @@ func TestHookInterrupted(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	a.hooks = &endHooks{failure: "echo $KOJISNAP_EXIT > " + file, timeout: time.Minute}
-	hookRunner{a}.runEndHook(ctx, ctx.Err(), exitError)
+	hookRunner{a}.runEndHook(ctx, ctx.Err(), exit.Error)
 	if body, _ := os.ReadFile(file); string(body) != "1\n" {
 		t.Errorf("the hook for the end: %q", body)
 	}

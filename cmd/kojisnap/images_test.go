@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 // TestConfigImages: [verify.image] is read pattern by pattern, also of an environment, config show says the same, and
@@ -22,7 +24,7 @@ topdir = "/mnt/koji"
 "f42*" = { image = "example.com/stg:42", release = "42" }
 "eln" = "example.com/eln"
 `)
-	if out, errs, code := kojisnapRun(t, "config", "check", "-c", file); code != exitDone || out+errs != "" {
+	if out, errs, code := kojisnapRun(t, "config", "check", "-c", file); code != exit.Done || out+errs != "" {
 		t.Errorf("exit code %d, %s%s", code, out, errs)
 	}
 	shown := kojisnapOK(t, "config", "show", "verify", "-c", file, "--env", "stg")
@@ -46,7 +48,7 @@ topdir = "/mnt/koji"
 		`compose-run = "true"`:                                                   "--compose-run needs --in",
 	} {
 		write(t, file, "[verify]\n"+text+"\n")
-		if out, errs, code := kojisnapRun(t, "config", "check", "-c", file); code != exitUsage || !strings.Contains(errs, says) || !strings.Contains(errs, file+":") {
+		if out, errs, code := kojisnapRun(t, "config", "check", "-c", file); code != exit.Usage || !strings.Contains(errs, says) || !strings.Contains(errs, file+":") {
 			t.Errorf("%s: exit code %d, %s%s", text, code, out, errs)
 		}
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/setup"
@@ -46,7 +49,7 @@ type initFlags struct {
 }
 
 func (o *initFlags) add(fs *pflag.FlagSet) {
-	addDB(fs, &o.db)
+	flags.AddDB(fs, &o.db)
 	fs.Int64Var(&o.floor, "sequence-floor", book.DefaultFloor, "give staging's own rows ids from `ID` on")
 	fs.BoolVar(&o.adopt, "adopt", false, "accept a database that already has builds")
 	fs.BoolVar(&o.moved, "moved", false, "accept a staging database that was moved: by pg_upgrade, dump and restore, to another name or server")
@@ -76,7 +79,7 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 		show = func(w io.Writer) {
 			fmt.Fprintf(w, "mark database %s as %s, floor %d\n", r.Mark.Database, r.Mark.Environment, r.Mark.Floor)
 			for _, m := range r.Moved {
-				fmt.Fprintln(w, clean(fmt.Sprintf("move %s %d %s to %d", m.Relation, m.From, m.Name, m.To)))
+				fmt.Fprintln(w, output.Clean(fmt.Sprintf("move %s %d %s to %d", m.Relation, m.From, m.Name, m.To)))
 			}
 		}
 	}
@@ -87,7 +90,7 @@ func (o *initFlags) run(ctx context.Context, a *app, args []string) error {
 		a.log.Warn(n)
 	}
 	if a.dryRun && !r.Already {
-		return pending()
+		return exit.Pending()
 	}
 	switch {
 	case r.Renewed:
@@ -107,11 +110,11 @@ func (o *initFlags) check(a *app) error {
 	}
 	switch {
 	case o.floor < 1:
-		return usagef("--sequence-floor %d: ids count from 1", o.floor)
+		return exit.Usagef("--sequence-floor %d: ids count from 1", o.floor)
 	case o.confirm != "" && !o.adopt && !o.moved:
-		return usagef("--confirm goes with --adopt or --moved")
+		return exit.Usagef("--confirm goes with --adopt or --moved")
 	case o.adopt && o.moved:
-		return usagef("--adopt begins a new record, --moved keeps what is there: give one of them")
+		return exit.Usagef("--adopt begins a new record, --moved keeps what is there: give one of them")
 	}
 	return nil
 }

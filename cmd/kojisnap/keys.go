@@ -7,9 +7,9 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/spf13/pflag"
-
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/signed"
 )
@@ -42,7 +42,7 @@ type keyFiles struct {
 
 func runKeygen(_ context.Context, a *app, args []string) error {
 	if len(args) != 1 {
-		return usagef("keygen wants one FILE for the private key")
+		return exit.Usagef("keygen wants one FILE for the private key")
 	}
 	file := args[0]
 	result := keyFiles{Private: file, Public: signed.PublicFile(file)}
@@ -50,8 +50,10 @@ func runKeygen(_ context.Context, a *app, args []string) error {
 		if err := signed.CheckNew(file); err != nil {
 			return keygenError(err)
 		}
-		show := func(w io.Writer) { fmt.Fprintf(w, "write %s\nwrite %s\n", clean(result.Private), clean(result.Public)) }
-		return errors.Join(a.result(result, show), pending())
+		show := func(w io.Writer) {
+			fmt.Fprintf(w, "write %s\nwrite %s\n", output.Clean(result.Private), output.Clean(result.Public))
+		}
+		return errors.Join(a.result(result, show), exit.Pending())
 	}
 	key, err := signed.Generate(file)
 	if err != nil {
@@ -63,14 +65,9 @@ func runKeygen(_ context.Context, a *app, args []string) error {
 
 func keygenError(err error) error {
 	if errors.Is(err, fs.ErrExist) {
-		return usagef("keygen: %w; it stays as it is: choose another name, or move it away", err)
+		return exit.Usagef("keygen: %w; it stays as it is: choose another name, or move it away", err)
 	}
 	return fmt.Errorf("keygen: %w", err)
-}
-
-// addVerifyKey adds --verify-key, for commands that load, copy, check or show snapshots.
-func addVerifyKey(fs *pflag.FlagSet, files *[]string) {
-	fs.StringArrayVar(files, "verify-key", nil, "accept only snapshots signed by a key whose public half is in `FILE`; repeatable, one of the keys is enough")
 }
 
 // useKeys makes openStore check signatures by the public keys in the files verify, and sign with the private key in
@@ -81,7 +78,7 @@ func (a *app) useKeys(sign string, verify ...[]string) error {
 		for _, file := range files {
 			keys, err := signed.ReadPublic(file)
 			if err != nil {
-				return usagef("verify-key: %w", err)
+				return exit.Usagef("verify-key: %w", err)
 			}
 			o.Trust = append(o.Trust, keys...)
 		}
@@ -89,7 +86,7 @@ func (a *app) useKeys(sign string, verify ...[]string) error {
 	if sign != "" {
 		key, err := signed.ReadPrivate(sign)
 		if err != nil {
-			return usagef("sign-key: %w", err)
+			return exit.Usagef("sign-key: %w", err)
 		}
 		o.Sign = &key
 	}
@@ -104,7 +101,7 @@ func (a *app) usePullKeys(sign string, verify ...[]string) error {
 		return err
 	}
 	if sign == "" && len(a.keys.Trust) > 0 {
-		return usagef("--verify-key without --sign-key: the snapshot that is pulled would have no signature, and be refused; give the private key, or leave the public one to who reads")
+		return exit.Usagef("--verify-key without --sign-key: the snapshot that is pulled would have no signature, and be refused; give the private key, or leave the public one to who reads")
 	}
 	return nil
 }

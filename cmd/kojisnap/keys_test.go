@@ -8,13 +8,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 // TestKeygen makes a key once, and never again in its place.
 func TestKeygen(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sign.key")
 	out, errs, code := kojisnapRun(t, "keygen", file, "--dry-run")
-	if code != exitNotReady || out != "write "+file+"\nwrite "+file+".pub\n" || errs != "" {
+	if code != exit.NotReady || out != "write "+file+"\nwrite "+file+".pub\n" || errs != "" {
 		t.Errorf("dry run: %d, %q, %q", code, out, errs)
 	}
 	if _, err := os.Lstat(file); err == nil {
@@ -35,7 +37,7 @@ func TestKeygen(t *testing.T) {
 	}
 	for _, more := range []string{"--quiet", "--dry-run"} {
 		out, errs, code := kojisnapRun(t, "keygen", file, more)
-		if code != exitUsage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, file) {
+		if code != exit.Usage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, file) {
 			t.Errorf("again %s: %d, %q, %q", more, code, out, errs)
 		}
 	}
@@ -47,7 +49,7 @@ func TestKeygen(t *testing.T) {
 	if err := json.Unmarshal([]byte(kojisnapOK(t, "keygen", other, "--json")), &made); err != nil || made.Private != other || made.Public != other+".pub" || made.ID == id || made.ID == "" {
 		t.Errorf("%+v, %v", made, err)
 	}
-	if _, errs, code := kojisnapRun(t, "keygen", filepath.Join(t.TempDir(), "none", "key")); code != exitError || len(lines(errs)) != 1 {
+	if _, errs, code := kojisnapRun(t, "keygen", filepath.Join(t.TempDir(), "none", "key")); code != exit.Error || len(lines(errs)) != 1 {
 		t.Errorf("into a directory that is not there: %d, %q", code, errs)
 	}
 }
@@ -93,7 +95,7 @@ func TestKeyFlags(t *testing.T) {
 			"-c", config("[sync]", "verify-key", private)}, common...), "holds a private key"},
 	} {
 		out, errs, code := kojisnapRun(t, c.args...)
-		if code != exitUsage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, c.says) || !strings.Contains(errs, "-key") {
+		if code != exit.Usage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, c.says) || !strings.Contains(errs, "-key") {
 			t.Errorf("%q: %d, %q, %q, want %q", c.args, code, out, errs, c.says)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/hardlink"
 )
 
@@ -43,7 +45,7 @@ type linked struct {
 
 func runLink(ctx context.Context, a *app, args []string) error {
 	if len(args) < 2 {
-		return usagef("link: want SRC… DIR")
+		return exit.Usagef("link: want SRC… DIR")
 	}
 	sources, dir := args[:len(args)-1], args[len(args)-1]
 	if info, err := os.Stat(dir); err != nil {
@@ -53,11 +55,11 @@ func runLink(ctx context.Context, a *app, args []string) error {
 		}
 		return fmt.Errorf("link: directory %s: %w", dir, err)
 	} else if !info.IsDir() {
-		return usagef("link: %s is not a directory", dir)
+		return exit.Usagef("link: %s is not a directory", dir)
 	}
 	linker := hardlink.Linker{Dir: dir, DryRun: a.dryRun}
 	done, changes := []linked{}, false
-	var failed errorList
+	var failed exit.List
 	for _, src := range sources {
 		how, err := linker.Link(ctx, src)
 		if err == nil {
@@ -73,7 +75,7 @@ func runLink(ctx context.Context, a *app, args []string) error {
 	err := a.result(linkResult{done}, func(w io.Writer) {
 		for _, l := range done {
 			if !a.quiet {
-				fmt.Fprintln(w, clean(fmt.Sprintf("%s %s", l.How, l.Source)))
+				fmt.Fprintln(w, output.Clean(fmt.Sprintf("%s %s", l.How, l.Source)))
 			}
 		}
 	})
@@ -81,7 +83,7 @@ func runLink(ctx context.Context, a *app, args []string) error {
 	case len(failed) > 0:
 		return failed
 	case err == nil && a.dryRun && changes:
-		return pending()
+		return exit.Pending()
 	}
 	return err
 }

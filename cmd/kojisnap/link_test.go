@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 func TestLinkCommand(t *testing.T) {
@@ -16,7 +18,7 @@ func TestLinkCommand(t *testing.T) {
 	write(t, src, "content")
 	mkdir(t, to)
 	for range 2 {
-		if out, errs, code := kojisnapRun(t, "link", "-n", src, to); out != "hardlink "+src+"\n" || errs != "" || code != exitNotReady {
+		if out, errs, code := kojisnapRun(t, "link", "-n", src, to); out != "hardlink "+src+"\n" || errs != "" || code != exit.NotReady {
 			t.Errorf("dry run: %d, %q, %q", code, out, errs)
 		}
 	}
@@ -82,7 +84,7 @@ kojisnap: link DIR/one/dir.rpm to DIR/to/dir.rpm: file already exists, and is no
 			run = append([]string{"link", "--dry-run"}, args[1:]...)
 		}
 		out, errs, code := kojisnapRun(t, run...)
-		if out != wantOut || errs != wantErrs || code != exitError {
+		if out != wantOut || errs != wantErrs || code != exit.Error {
 			t.Errorf("dry %v: code %d\n%s%s\nwant\n%s%s", dry, code, out, errs, wantOut, wantErrs)
 		}
 		want := []string{"a.rpm", "b.rpm", "dir.rpm", "link.rpm", "mine.rpm"}
@@ -112,24 +114,24 @@ func TestLinkBadTarget(t *testing.T) {
 			t.Errorf("%q: %d, %q, %q, want %d, %q, %q", args, got, gotOut, gotErrs, code, out, errs)
 		}
 	}
-	check(exitError, "", "kojisnap: link: directory TMP/absent: no such file or directory\n", a, filepath.Join(dir, "absent"))
-	check(exitUsage, "", "kojisnap: link: TMP/b.rpm is not a directory\n", a, b)
-	check(exitUsage, "", "kojisnap: link: want SRC… DIR\n", a)
+	check(exit.Error, "", "kojisnap: link: directory TMP/absent: no such file or directory\n", a, filepath.Join(dir, "absent"))
+	check(exit.Usage, "", "kojisnap: link: TMP/b.rpm is not a directory\n", a, b)
+	check(exit.Usage, "", "kojisnap: link: want SRC… DIR\n", a)
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mount(2)")
 	}
 	ro, full := filepath.Join(dir, "ro"), filepath.Join(dir, "full")
 	mountAt(t, ro, "tmpfs", syscall.MS_RDONLY, "")
 	for _, dry := range []string{"--dry-run=false", "--dry-run"} {
-		check(exitError, "", "kojisnap: link TMP/a.rpm to TMP/ro/a.rpm: read-only file system\nkojisnap: link TMP/b.rpm to TMP/ro/b.rpm: read-only file system\n", dry, a, b, ro)
+		check(exit.Error, "", "kojisnap: link TMP/a.rpm to TMP/ro/a.rpm: read-only file system\nkojisnap: link TMP/b.rpm to TMP/ro/b.rpm: read-only file system\n", dry, a, b, ro)
 	}
 	mountAt(t, full, "tmpfs", 0, "size=64k")
-	check(exitNotReady, "copy TMP/a.rpm\ncopy TMP/b.rpm\n", "", "-n", a, b, full)
-	check(exitError, "copy TMP/b.rpm\n", "kojisnap: link TMP/a.rpm to TMP/full/a.rpm: no space left on device\n", a, b, full)
+	check(exit.NotReady, "copy TMP/a.rpm\ncopy TMP/b.rpm\n", "", "-n", a, b, full)
+	check(exit.Error, "copy TMP/b.rpm\n", "kojisnap: link TMP/a.rpm to TMP/full/a.rpm: no space left on device\n", a, b, full)
 	if got := names(t, full); !slices.Equal(got, []string{"b.rpm"}) {
 		t.Errorf("%q in DIR", got)
 	}
-	check(exitDone, "present TMP/b.rpm\n", "", b, full)
+	check(exit.Done, "present TMP/b.rpm\n", "", b, full)
 
 	// Production's mount: EXDEV, though it is the same file system.
 	prod, to := filepath.Join(dir, "prod"), filepath.Join(dir, "to")
@@ -143,7 +145,7 @@ func TestLinkBadTarget(t *testing.T) {
 	if how, _, _ := strings.Cut(out, " "); how != "copy" && how != "reflink" {
 		t.Errorf("from a read-only mount: %q", out)
 	}
-	check(exitDone, "present TMP/prod/a.rpm\n", "", src, to)
+	check(exit.Done, "present TMP/prod/a.rpm\n", "", src, to)
 }
 
 func mkdir(t *testing.T, path string) {

@@ -9,8 +9,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
+	"kojisnap/dbsync/fullimport"
 	"kojisnap/kojisnap"
 )
 
@@ -28,6 +33,14 @@ need serves each of them. tag in [load] of the configuration holds for copy and 
 choose among all tags that the snapshot has. Tags that an earlier load had stay as they are, like those that are no
 longer pulled.
 
+A snapshot of pull --everything goes into a fresh database (after kojisnap init, before the first load, without builds,
+tasks and repos) by a full import, which is several times as fast: --import-jobs sessions copy the tables while their
+indexes and foreign keys are away. The role must own Koji's tables; else, and if a site has added triggers to them, the
+snapshot is merged as ever. A full import is not one transaction: until it is done other commands refuse the database, and
+staging's hub should be stopped. If it is broken off, the same load goes on with the tables that are not in yet.
+With --import restart it begins anew, with this snapshot; with --import never it is undone, and the snapshot is merged
+row by row, which leaves out rows that the tables refuse. --dry-run says what a load would do.
+
 Pin composes at an event that was loaded: a load between two calls of a compose that is not pinned tears it. When
 the load is done, --event-file has the event that the database holds; kojisnap status --event prints it.
 ` + hooksHelp,
@@ -35,12 +48,13 @@ the load is done, --event-file has the event that the database holds; kojisnap s
 kojisnap load --db 'host=db.stg dbname=koji user=koji' --store /var/lib/kojisnap --topdir /mnt/koji
 kojisnap load -c stg.toml --snapshot 419-0123456789ab --dry-run
 kojisnap load -c stg.toml --on-conflict fail --json
-kojisnap load -c stg.toml --tag 'f42*' --tag '!f42-infra*'`,
+kojisnap load -c stg.toml --tag 'f42*' --tag '!f42-infra*'
+kojisnap load -c stg.toml --snapshot 419-0123456789ab --import restart`,
 	setup: func(f *config.Flags) runner {
 		var o loadFlags
 		f.Section("load", nil, func(fs *pflag.FlagSet) {
 			o.add(fs)
-			addStamp(fs, &o.stamp) // sync has its own, and its own hooks for the end
+			flags.AddStamp(fs, &o.stamp) // sync has its own, and its own hooks for the end
 			o.end.add(fs)
 		})
 		return o.run
@@ -52,6 +66,8 @@ type loadFlags struct {
 	db, snapshot, topdir, volume, copyVolume string
 	overlay, onConflict, waitFor, stamp      string
 	hubMoved, eventFile                      string
+	imports                                  string
+	importJobs                               int
 	rollback, audit                          bool
 	tags                                     []string
 	verifyKeys                               []string
@@ -60,36 +76,30 @@ type loadFlags struct {
 }
 
 func (o *loadFlags) add(fs *pflag.FlagSet) {
-	addDB(fs, &o.db)
-	addSnapshot(fs, &o.snapshot)
+	flags.AddDB(fs, &o.db)
+	flags.AddSnapshot(fs, &o.snapshot)
 	fs.StringArrayVar(&o.tags, "tag", nil, "load `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable (default: all that the snapshot has)")
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.topdir, "topdir", "", "read below staging's topdir `DIR` what was copied (default: read it in the store)")
-	addVolumes(fs, &o.volume, &o.copyVolume)
+	flags.AddVolumes(fs, &o.volume, &o.copyVolume)
 	fs.StringVar(&o.overlay, "overlay", "", "apply `FILE`, which has staging's own hosts, grants, URLs, …; see scripts/overlay.example.toml")
 	fs.Var(config.NewChoice(&o.onConflict, "keep", "replace", "fail"), "on-conflict", "what to do where staging's row has taken the place of production's")
-	addWaitFor(fs, &o.waitFor)
-	addEventFile(fs, &o.eventFile)
+	flags.AddWaitFor(fs, &o.waitFor)
+	flags.AddEventFile(fs, &o.eventFile)
 	fs.StringVar(&o.hubMoved, "hub-moved", "", "accept a snapshot of production's hub at its new `URL`, if events and builds prove that it is the same hub")
+	fs.Var(config.NewChoice(&o.imports, "auto", "restart", "never"), "import", "load a snapshot of everything into a fresh database by a full import, and what to do with one that was broken off: go on, begin anew, or undo it")
+	fs.IntVar(&o.importJobs, "import-jobs", fullimport.DefaultSessions, "copy tables and make indexes by `N` sessions in a full import")
 	fs.BoolVar(&o.rollback, "rollback", false, "accept a snapshot that is older than what the database holds")
 	fs.BoolVar(&o.audit, "audit", false, "compare every row, not only those that can have changed")
 	o.hooks.add(fs)
-}
-
-func addSnapshot(fs *pflag.FlagSet, id *string) {
-	fs.StringVar(id, "snapshot", "latest", "use the snapshot `ID`; latest: the latest one of the hub and tags in [pull] of the configuration")
-}
-
-func addVolumes(fs *pflag.FlagSet, volume, copyVolume *string) {
-	fs.StringVar(volume, "volume", "prod", "call production's topdir, the read-only volume, `NAME`")
-	fs.StringVar(copyVolume, "copy-volume", "staged", "call the writable volume of copied builds `NAME`")
 }
 
 func (o *loadFlags) options(a *app) kojisnap.LoadOptions {
 	opt := kojisnap.LoadOptions{
 		LoadOptions: dbsync.LoadOptions{
 			Env: a.env, Volume: o.volume, CopyVolume: o.copyVolume, OnConflict: dbsync.OnConflict(o.onConflict),
-			Tags: o.tags, HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version, Log: a.log, Progress: a.progress,
+			Import: dbsync.Import(o.imports), Sessions: o.importJobs,
+			Tags: o.tags, HubMoved: o.hubMoved, Rollback: o.rollback, Audit: o.audit, DryRun: a.dryRun, Version: version.Number, Log: a.log, Progress: a.progress,
 		},
 		DSN: o.db, Topdir: o.topdir, Rules: a.volumes, Overlay: o.overlay, WaitFor: o.waitFor,
 	}
@@ -102,13 +112,16 @@ func (o *loadFlags) check(a *app) error {
 	if err := a.checkDSN(o.db); err != nil {
 		return err
 	}
-	if err := checkTags(o.tags); err != nil {
+	if err := flags.CheckTags(o.tags); err != nil {
 		return err
 	}
 	if err := o.hooks.check(); err != nil {
 		return err
 	}
-	return checkURL("hub-moved", o.hubMoved)
+	if o.importJobs < 1 {
+		return exit.Usagef("--import-jobs %d: want at least 1", o.importJobs)
+	}
+	return flags.CheckURL("hub-moved", o.hubMoved)
 }
 
 func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
@@ -124,7 +137,7 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if !a.dryRun {
-		if err := checkOutput("stamp", o.stamp); err != nil {
+		if err := flags.CheckOutput("stamp", o.stamp); err != nil {
 			return err
 		}
 	}
@@ -136,26 +149,26 @@ func (o *loadFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	opt := o.options(a)
-	if opt.EventFile, err = eventFile(o.eventFile, o.topdir, nil); err != nil {
+	if opt.EventFile, err = flags.EventFile(o.eventFile, o.topdir, nil); err != nil {
 		return err
 	}
 	r, err := kojisnap.Load(ctx, snap, s, opt)
 	if err != nil {
-		return together(err, o.hooks.failed)
+		return exit.Together(err, o.hooks.failed)
 	}
 	if err := a.result(r, func(w io.Writer) { reporter{a}.showLoad(w, r) }); err != nil {
 		return err
 	}
 	if a.dryRun {
 		if r.Changed() {
-			return pending()
+			return exit.Pending()
 		}
 		return nil
 	}
-	if err := together((reporter{a}).tellLoad(r), o.hooks.failed); err != nil {
+	if err := exit.Together((reporter{a}).tellLoad(r), o.hooks.failed); err != nil {
 		return err
 	}
-	return writeStamp(o.stamp)
+	return flags.WriteStamp(o.stamp)
 }
 
 // showLoad writes a report: of a dry run in lines that can be compared, of a load as a table, on a terminal or with
@@ -190,7 +203,7 @@ func (a reporter) tellLoad(r *book.LoadReport) error {
 		a.complain(fmt.Sprintf("left out: %s %s: %s", e.Relation, e.Key, e.What))
 	}
 	a.complain("each load tries such rows, and what depends on them, again; correct them in production, or change staging's tables")
-	return notReadyError{quietError{fmt.Errorf("%d rows were left out", len(r.Bad))}}
+	return exit.AsNotReady(exit.Reported(fmt.Errorf("%d rows were left out", len(r.Bad))))
 }
 
 // loadedText says what a load changed.
@@ -243,7 +256,7 @@ func showPlanned(w io.Writer, r *book.LoadReport) {
 		}
 	}
 	for _, c := range r.Overlay {
-		fmt.Fprintln(w, clean("overlay: "+c.Action+" "+c.Entry))
+		fmt.Fprintln(w, output.Clean("overlay: "+c.Action+" "+c.Entry))
 	}
 	for _, t := range r.Touched {
 		fmt.Fprintf(w, "touch %s\n", t)
@@ -253,15 +266,12 @@ func showPlanned(w io.Writer, r *book.LoadReport) {
 		entries []book.Entry
 	}{{"conflict", r.Conflicts}, {"left out", r.LeftOut}, {"kept", r.Kept}, {"overwrite", r.Overwritten}} {
 		for _, e := range list.entries {
-			fmt.Fprintln(w, clean(fmt.Sprintf("%s %s %s: %s", list.what, e.Relation, e.Key, e.What)))
+			fmt.Fprintln(w, output.Clean(fmt.Sprintf("%s %s %s: %s", list.what, e.Relation, e.Key, e.What)))
 		}
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintln(w, "note: "+clean(n))
+		fmt.Fprintln(w, "note: "+output.Clean(n))
 	}
 }
 
 // addDB adds the flag that names the staging database.
-func addDB(fs *pflag.FlagSet, db *string) {
-	fs.StringVar(db, "db", "", "use the staging database `DSN` (default: PGHOST, PGDATABASE, … of the environment)")
-}

@@ -15,7 +15,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/kojisnap/trial/inside"
+	"kojisnap/cmd/kojisnap/describe"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/monitor"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/version"
 )
 
 func main() {
@@ -42,36 +46,36 @@ type command struct {
 type runner func(ctx context.Context, a *app, args []string) error
 
 func commands() []command {
-	return []command{pullCommand, initCommand, loadCommand, copyCommand, linkCommand, cloneCommand, clonesCommand, discardCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand(), keygenCommand, configCommand()}
+	return []command{pullCommand, initCommand, loadCommand, copyCommand, workerCommand, linkCommand, cloneCommand, clonesCommand, discardCommand, verifyCommand, syncCommand, doctorCommand, snapshotsCommand, showCommand, diffCommand, bundleCommand, unbundleCommand, pruneCommand, statusCommand, reportCommand(), keygenCommand, configCommand()}
 }
 
 // run is the whole program, except that it does not end the process. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	out := &output{w: stdout}
-	a := &app{stdout: out, stderr: hiding{stderr}, configDir: config.Dir}
-	a.errors, a.results = consoleOf(a.stderr), consoleOf(a.stdout)
+	out := output.NewStdout(stdout)
+	a := &app{stdout: out, stderr: output.Hiding{To: stderr}, configDir: config.Dir}
+	a.errors, a.results = output.ConsoleOf(a.stderr), output.ConsoleOf(a.stdout)
 	code, err := a.execute(ctx, args, out)
 	hookRunner{a}.runEndHook(ctx, err, code)
 	return code
 }
 
 // execute runs a command, ends its document, and tells why it failed.
-func (a *app) execute(ctx context.Context, args []string, out *output) (int, error) {
+func (a *app) execute(ctx context.Context, args []string, out *output.Stdout) (int, error) {
 	err := a.run(ctx, args)
 	plugin := a.nagios || wantsNagios(args)
 	if plugin {
-		err = a.unknown(err)
+		err = monitor.TellError(a.stdout, err)
 	}
-	code := exitCode(err)
-	if a.document || err != nil && !plugin && !out.used && (a.json || wants(args, "--json", "")) {
+	code := exit.Code(err)
+	if a.document.Begun() || err != nil && !plugin && !out.Used() && (a.json || wants(args, "--json", "")) {
 		a.closeDocument(err, code)
 	}
-	if lost := out.finish(); lost != nil {
-		if code = exitError; plugin {
-			code = int(nagiosUnknown)
+	if lost := out.Finish(); lost != nil {
+		if code = exit.Error; plugin {
+			code = int(monitor.Unknown)
 		}
-		trouble := outputError{lost}
-		if !trouble.quiet() {
+		trouble := output.StdoutError{Err: lost}
+		if !trouble.Quiet() {
 			a.tellError(trouble, code, args)
 		}
 		if err == nil {
@@ -84,11 +88,9 @@ func (a *app) execute(ctx context.Context, args []string, out *output) (int, err
 	if err == nil {
 		return code, nil
 	}
-	var quiet quietError
-	var told nagiosError
 	// With --exit-on-lock the exit code says enough: cron must not send a mail every half hour.
-	left := code == exitLocked && a.exitOnLock && !a.verbose && !a.debug
-	if !left && !errors.As(err, &quiet) && !errors.As(err, &told) {
+	left := code == exit.Locked && a.exitOnLock && !a.verbose && !a.debug
+	if !left && !exit.IsReported(err) && !errors.As(err, new(*monitor.Error)) {
 		a.tellError(err, code, args)
 	}
 	return code, err
@@ -100,14 +102,14 @@ func (a *app) run(ctx context.Context, args []string) error {
 		if len(args) == 0 {
 			out, shown = a.stderr, a.errors
 		}
-		fmt.Fprint(out, shown.wrap(usage()))
+		fmt.Fprint(out, shown.Wrap(described().Usage()))
 		if len(args) == 0 {
-			return usageError{quietError{errors.New("no command")}}
+			return exit.AsUsage(exit.Reported(errors.New("no command")))
 		}
 		return nil
 	}
 	if args[0] == "--version" || args[0] == "version" {
-		fmt.Fprintln(a.stdout, versionLine(buildOrigin()))
+		fmt.Fprintln(a.stdout, version.Line())
 		return nil
 	}
 	if hidden := hiddenCommands()[args[0]]; hidden != nil {
@@ -120,9 +122,9 @@ func (a *app) run(ctx context.Context, args []string) error {
 	at := slices.IndexFunc(all, func(c command) bool { return c.name == args[0] })
 	if at < 0 {
 		if strings.HasPrefix(args[0], "-") {
-			return usagef("the command comes first: kojisnap COMMAND %s …; kojisnap --help lists them", args[0])
+			return exit.Usagef("the command comes first: kojisnap COMMAND %s …; kojisnap --help lists them", args[0])
 		}
-		return usagef("no command %q%s; kojisnap --help lists them", args[0], config.Suggest(args[0], commandNames()))
+		return exit.Usagef("no command %q%s; kojisnap --help lists them", args[0], config.Suggest(args[0], commandNames()))
 	}
 	cmd := all[at]
 	f := config.New(cmd.name)
@@ -132,21 +134,16 @@ func (a *app) run(ctx context.Context, args []string) error {
 	f.Set.SetOutput(io.Discard)
 	f.Set.Usage = func() {}
 	if err := f.Set.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprint(a.stdout, cmd.help(f, a.results.width()))
+		fmt.Fprint(a.stdout, cmd.described(f).Help(a.results.Width()))
 		return nil
 	} else if err != nil {
-		return usageError{f.Explain(err)}
+		return exit.AsUsage(f.Explain(err))
 	}
 	if err := a.begin(ctx, cmd, f); err != nil {
 		return err
 	}
 	defer a.end()
 	return runCommand(ctx, a, f.Set.Args())
-}
-
-// hiddenCommands are for the build, for shells, and for kojisnap itself in an image: no help lists them.
-func hiddenCommands() map[string]runner {
-	return map[string]runner{"__man": writeManual, "__complete": complete, "__completeNoDesc": complete, inside.Command: runTrial}
 }
 
 // schema returns all keys of the configuration: the flags of all commands.
@@ -167,37 +164,24 @@ func flagsOf(cmd command) *config.Flags {
 	return f
 }
 
+// described is what there is to say of a command with some flags.
+func (c command) described(f *config.Flags) describe.Command {
+	return describe.Command{Name: c.name, Args: c.args, Short: c.short, Long: c.long, Examples: c.examples, Flags: f}
+}
+
+// described is what there is to say of the program.
+func described() *describe.Program {
+	p := &describe.Program{Schema: schema(), Configuration: configProse, Example: syncExample, Version: version.Number, Date: version.ManualDate()}
+	for _, c := range commands() {
+		p.Commands = append(p.Commands, c.described(flagsOf(c)))
+	}
+	return p
+}
+
 func commandNames() []string {
 	var names []string
 	for _, c := range commands() {
 		names = append(names, c.name)
 	}
 	return names
-}
-
-func usage() string {
-	var b strings.Builder
-	b.WriteString("kojisnap keeps a staging Koji compose-ready: it reads the production hub, loads the\nstaging database, copies the files that composes hard-link, and checks that they can run.\n\nUsage: kojisnap COMMAND [flags]\n\n")
-	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
-	}
-	b.WriteString("\nkojisnap COMMAND --help says more.\n")
-	return b.String()
-}
-
-// help is the help of a command, for a terminal of a width, or 0.
-func (c command) help(f *config.Flags, width int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage: kojisnap %s\n%s\nCommon flags:\n%s\nExamples:\n%s\nExit codes:\n%s",
-		reflow(strings.TrimSpace(c.long), width), strings.TrimSpace(c.name+" [flags] "+c.args), f.Usages(width), f.CommonUsages(width),
-		indent(c.examples), wrapAt(exitCodes, width))
-	return b.String()
-}
-
-func indent(s string) string {
-	var b strings.Builder
-	for line := range strings.SplitSeq(strings.TrimSpace(s), "\n") {
-		b.WriteString("  " + line + "\n")
-	}
-	return b.String()
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
@@ -34,13 +35,13 @@ func TestOverlayFile(t *testing.T) {
 		}
 	}
 	malformed := "kojisnap: FILE:2: \"user.name\": want a text in quotes, not a whole number\nkojisnap: FILE:3: unknown key \"hosts\"\n"
-	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exitUsage, load...)
-	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exitUsage, append([]string{"sync", "--db", db, "--env", "stg", "--overlay", file, "--topdir", t.TempDir(), "--no-verify"}, pull...)...)
-	faults("[[user]]\nname = \"a\"\npermissions = [\"nix\", \"nox\"]\n", "kojisnap: FILE:3: user \"a\": there is no permission \"nix\"\nkojisnap: FILE:3: user \"a\": there is no permission \"nox\"\n", exitError, load...)
+	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exit.Usage, load...)
+	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exit.Usage, append([]string{"sync", "--db", db, "--env", "stg", "--overlay", file, "--topdir", t.TempDir(), "--no-verify"}, pull...)...)
+	faults("[[user]]\nname = \"a\"\npermissions = [\"nix\", \"nox\"]\n", "kojisnap: FILE:3: user \"a\": there is no permission \"nix\"\nkojisnap: FILE:3: user \"a\": there is no permission \"nox\"\n", exit.Error, load...)
 
 	write(t, file, "[[user]]\nname = \"alice\"\npermissions = [\"admin\"]\n")
 	out, errs, code := kojisnapRun(t, append(load, "--dry-run")...)
-	if code != exitNotReady || errs != "" || !strings.Contains(out, "\ninsert 1 user_perms\n") || !strings.Contains(out, "\noverlay: add user alice: permission admin\n") {
+	if code != exit.NotReady || errs != "" || !strings.Contains(out, "\ninsert 1 user_perms\n") || !strings.Contains(out, "\noverlay: add user alice: permission admin\n") {
 		t.Errorf("dry run: %d, %q, %q", code, out, errs)
 	}
 	var rep book.LoadReport

@@ -10,12 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/pflag"
 
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/dbsource"
 	"kojisnap/kojisnap/dbsource/pgdump"
 	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 )
 
@@ -53,7 +56,7 @@ func (p production) Check(ctx context.Context, o pull.Options) (string, error) {
 
 func (p production) options(o pull.Options) dbsource.Options {
 	return dbsource.Options{
-		Hub: p.hub, Tags: o.Tags, Builds: o.Builds, Event: o.Event, Margin: o.Margin, Full: o.Full, Since: o.Since, SinceTime: o.SinceTime,
+		Hub: p.hub, Tags: o.Tags, Builds: o.Builds, Everything: o.Everything, Event: o.Event, Margin: o.Margin, Full: o.Full, Since: o.Since, SinceTime: o.SinceTime,
 		DryRun: o.DryRun, NoContentTags: o.NoContentTags, TempDir: o.TempDir, Program: o.Program, Now: o.Now, Log: o.Log, Progress: o.Progress,
 	}
 }
@@ -65,16 +68,18 @@ var ofHub = []string{"sweep", "max-rate", "serverca", "contact"}
 func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) {
 	from, what := "from-db", "a database"
 	switch {
+	case o.fromDB == "" && o.fromDump == "" && o.everything && o.maxRate == 0:
+		return nil, exit.Usagef("--everything would ask the hub for all its builds and rpms, page by page, for hours: give --max-rate N, the requests a second that it may send; or read --from-db or --from-dump")
 	case o.fromDB == "" && o.fromDump == "":
 		return nil, nil
 	case o.fromDB != "" && o.fromDump != "":
-		return nil, usagef("--from-db and --from-dump: give one of them")
+		return nil, exit.Usagef("--from-db and --from-dump: give one of them")
 	case o.fromDump != "":
 		from, what = "from-dump", "a dump"
 	}
 	for _, name := range ofHub {
 		if o.flags != nil && o.flags.Changed(name) {
-			return nil, usagef("--%s is for hubs, and --%s reads %s: leave it out", name, from, what)
+			return nil, exit.Usagef("--%s is for hubs, and --%s reads %s: leave it out", name, from, what)
 		}
 	}
 	if o.fromDump != "" {
@@ -89,9 +94,13 @@ func (o *pullFlags) production(a *app, hub string) (kojisnap.Production, error) 
 	open := func(ctx context.Context) (dbsource.Source, error) {
 		src, err := postgres.Open(ctx, postgres.Options{DSN: o.fromDB, Jobs: o.jobs, Log: a.log})
 		if marked := (*postgres.MarkedError)(nil); errors.As(err, &marked) {
-			return nil, usageError{err}
+			return nil, exit.AsUsage(err)
 		}
 		if err != nil {
+			return nil, err
+		}
+		if err := o.proveNotStaging(ctx, a, src); err != nil {
+			src.Close()
 			return nil, err
 		}
 		return src, nil
@@ -104,7 +113,7 @@ func (o *pullFlags) dump(a *app, hub string) production {
 	opt := pgdump.Options{Path: o.fromDump, TempDir: o.tempDir, Log: a.log, Progress: a.progress}
 	explain := func(err error) error {
 		if errors.Is(err, pgdump.ErrMarked) {
-			return usageError{err}
+			return exit.AsUsage(err)
 		}
 		return err
 	}
@@ -121,18 +130,46 @@ func (o *pullFlags) dump(a *app, hub string) production {
 	}
 }
 
-// checkNotStaging refuses the staging database that the configuration names.
-func (o *pullFlags) checkNotStaging(a *app) error {
-	staging := []string{o.stagingDB}
+// stagings are the DSNs of the staging databases that flags and the configuration name.
+func (o *pullFlags) stagings(a *app) (dsns []string) {
+	add := func(dsn string) {
+		if dsn != "" && !slices.Contains(dsns, dsn) {
+			dsns = append(dsns, dsn)
+		}
+	}
+	add(o.stagingDB)
 	for _, section := range []string{"load", "copy", "verify"} {
 		if v, _, ok := a.config.Lookup(section, "db"); ok {
 			text, _ := v.(string)
-			staging = append(staging, text)
+			add(text)
 		}
 	}
-	for _, dsn := range staging {
-		if dsn != "" && sameDatabase(o.fromDB, dsn) {
-			return usagef("--from-db and --db name the same database: --from-db is production's, which is read, --db is staging's, which is written")
+	return dsns
+}
+
+var errSameDatabase = errors.New("--from-db and --db name the same database: --from-db is production's, which is read, --db is staging's, which is written")
+
+// checkNotStaging refuses the staging database by its name.
+func (o *pullFlags) checkNotStaging(a *app) error {
+	for _, dsn := range o.stagings(a) {
+		if sameDatabase(o.fromDB, dsn) {
+			return exit.AsUsage(errSameDatabase)
+		}
+	}
+	return nil
+}
+
+// proveNotStaging refuses the staging database by whatever other name, as far as that can be reached from here: where
+// snapshots are only pulled it need not be.
+func (o *pullFlags) proveNotStaging(ctx context.Context, a *app, src *postgres.Source) error {
+	for _, dsn := range o.stagings(a) {
+		switch same, err := src.Is(ctx, dsn); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			a.log.Debug("staging's database was told from production's by its name only", "err", err)
+		case same:
+			return exit.AsUsage(errSameDatabase)
 		}
 	}
 	return nil
@@ -191,4 +228,22 @@ func (a reporter) tellTables(r *pull.Result) {
 	}
 	slices.Sort(names)
 	a.log.Info("tables that kojisnap does not know were not read", "tables", strings.Join(names, " "))
+}
+
+// checkAsked refuses tags and builds that are no such names, and those beside --everything.
+func (o *pullFlags) checkAsked() error {
+	switch {
+	case slices.Contains(o.tags, snapfile.AskedEverything):
+		return exit.Usagef("--tag %q: for the whole catalogue give --everything, without --tag", snapfile.AskedEverything)
+	case o.everything && len(o.tags) > 0:
+		return exit.Usagef("--everything and --tag %s: everything has all tags; give one of the two (in a configuration: everything or tag)", strings.Join(o.tags, " "))
+	case o.everything && len(o.builds) > 0:
+		return exit.Usagef("--everything and --build %s: everything has all complete builds; give one of the two (in a configuration: everything or build)", strings.Join(o.builds, " "))
+	case o.everything && !o.contentTags:
+		return exit.Usagef("--everything and --content-tags=false: everything has all tags; leave one of the two out")
+	}
+	if err := flags.CheckTags(o.tags); err != nil {
+		return err
+	}
+	return flags.CheckBuilds(o.builds)
 }

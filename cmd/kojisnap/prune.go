@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap/repository"
 )
 
@@ -49,7 +51,7 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if o.keep < 1 {
-		return usagef("prune wants --keep N, the number of snapshots that stay, at least 1")
+		return exit.Usagef("prune wants --keep N, the number of snapshots that stay, at least 1")
 	}
 	s, err := a.openStore(false)
 	if err != nil {
@@ -68,7 +70,7 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 		}
 	}
 	for _, e := range r.Unseen {
-		a.log.Warn("an environment was not loaded or synced for 30 days, and its snapshots are kept: if it is no more, give --forget", "environment", e.Name, "seen", day(e.Seen))
+		a.log.Warn("an environment was not loaded or synced for 30 days, and its snapshots are kept: if it is no more, give --forget", "environment", e.Name, "seen", output.Day(e.Seen))
 	}
 	var show func(io.Writer)
 	if a.dryRun {
@@ -78,7 +80,7 @@ func (o *pruneFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if a.dryRun && len(r.Removed)+len(r.Segments)+len(r.Parts)+len(r.Unfinished) > 0 {
-		return pending()
+		return exit.Pending()
 	}
 	if !a.dryRun {
 		a.tell("%d snapshots and %d segments of %d bytes removed; %d snapshots stay", len(r.Removed), len(r.Segments), r.Bytes, len(r.Kept))

@@ -17,6 +17,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/tell"
+	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/pull"
@@ -31,7 +35,7 @@ var pullCommand = command{
 need, all at one event, and writes them to a store as a snapshot. It follows inheritance, and the content
 tags of module builds, which have the modules' rpms (--content-tags=false leaves those out). It prints the
 snapshot's id, and nothing else, on standard output.
-` + tagsHelp + `
+` + flags.TagsHelp + `
 Use --build for builds that composes name themselves (Pungi's pkgset_koji_builds) and that none of the tags
 has. They are pulled with all that belongs to them, and copied and verified like the tags' latest builds; a
 module build brings its content tag. Each pull follows what production does to them. When --build no longer
@@ -52,11 +56,17 @@ back vacuum on a primary until the pull ends, which --deadline limits.
 
 With --from-dump pull reads a dump that pg_dump made of production's database: plain text or an archive (-Fc, -Fd,
 -Ft), compressed by gzip, zstd or xz, a file or, as -, a pipe. Archives need pg_restore, of the pg_dump's version or
-newer, and xz the program xz. Plain dumps and pipes are read once: the columns that a snapshot can have go into
-temporary files, compressed (--tmpdir, or TMPDIR), and nothing else does; a dump with all of Fedora's tables may need
-some GB there. A dump is refused, and nothing is stored, if it was cut off, has INSERT statements, is not in UTF-8, or
-lacks a table that is wanted. It is production as of its instant: the event is the last one before its newest, less
+newer, and xz the program xz. A dump is read once: the columns that a snapshot can have go into temporary files,
+compressed (--tmpdir, or TMPDIR), and nothing else does; a dump with all of Fedora's tables may need some GB there. A
+dump is refused, and nothing is stored, if it was cut off, has INSERT statements, is not in UTF-8, or lacks a table
+that is wanted. Of a directory (-Fd) only the files of wanted tables are read: others may be missing. It is production as of its instant: the event is the last one before its newest, less
 the margin. With -v pull names tables that it does not know; --json tells what became of each.
+
+With --everything a snapshot has the whole catalogue: all tags with all that is tagged, all complete builds with their
+rpms, signatures and archives, all packages and targets, and of users those that these name. It serves every
+environment: load --tag takes of it what a pull of these tags would have. A database or a dump gives it by one scan of
+each table. A hub needs hours: it lists all builds, rpms, signatures and archives page by page. So it is asked only with
+--max-rate. Later pulls with --everything ask a hub for what changed, as other pulls do.
 
 With --sign-key the snapshot is signed. Pull then reuses nothing in the store that neither this key nor one of
 --verify-key has signed: with a store of unsigned snapshots it reads everything again, once.`,
@@ -69,6 +79,8 @@ kojisnap pull -c stg.toml --build kernel-6.14.0-63.fc42 --build 2690214
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-db 'host=replica dbname=koji user=kojisnap_source' --tag f42
 kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --tag f42
 ssh db pg_dump -Fc koji | kojisnap pull -c stg.toml --from-dump -
+kojisnap pull --hub https://koji.fedoraproject.org/kojihub --from-dump koji.dump.xz --everything --store /srv/catalogue
+kojisnap pull --hub https://koji.example.com/kojihub --everything --max-rate 2 --store /srv/catalogue
 kojisnap pull -c stg.toml --dry-run
 kojisnap pull -c stg.toml --since 2026-11-01
 id=$(kojisnap pull -c stg.toml) && kojisnap load -c stg.toml --snapshot "$id"`,
@@ -89,6 +101,7 @@ type pullFlags struct {
 	tags         []string
 	contentTags  bool
 	builds       config.BuildNames
+	everything   bool
 	event        int64
 	margin       time.Duration
 	full         bool
@@ -116,6 +129,7 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.tags, "tag", nil, "read `TAG` and what it inherits: a name, a pattern such as 'f42*', or !TAG to leave out; repeatable")
 	fs.BoolVar(&o.contentTags, "content-tags", true, "also read the tags that have the rpms of module builds in these tags")
 	fs.Var(&o.builds, "build", "read the build `NVR|ID`, too; repeatable")
+	fs.BoolVar(&o.everything, "everything", false, "read the whole catalogue, all tags and all complete builds, in the place of --tag and --build; from a hub only with --max-rate")
 	fs.Int64Var(&o.event, "event", 0, "read at `EVENT` (default: the last one before the margin)")
 	config.DurationVar(fs, &o.margin, "margin", pull.DefaultMargin, "read at an event this `TIME` before the clock of the hub or the database: longer than the longest import")
 	fs.BoolVar(&o.full, "full", false, "ignore earlier snapshots")
@@ -127,14 +141,14 @@ func (o *pullFlags) add(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.maxRate, "max-rate", 0, "send at most `N` requests a second (default: no limit)")
 	config.DurationVar(fs, &o.deadline, "deadline", 0, "end the pull after `TIME` (default: no limit)")
 	fs.StringVar(&o.signKey, "sign-key", "", "sign the snapshot with the private key in `FILE`, made by kojisnap keygen, and build only on snapshots signed by it")
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	fs.StringVar(&o.contact, "contact", "", "tell the hub's administrators that they may write to the mail `ADDRESS`")
 }
 
 // client returns the hub's client.
 func (o *pullFlags) client(a *app) (*hub.Client, error) {
 	if !(o.maxRate >= 0) || math.IsInf(o.maxRate, 1) {
-		return nil, usagef("--max-rate %g: want a number of requests a second, or 0 for no limit", o.maxRate)
+		return nil, exit.Usagef("--max-rate %g: want a number of requests a second, or 0 for no limit", o.maxRate)
 	}
 	return a.client(o.hub, o.profile, hub.Options{Jobs: o.jobs, Contact: o.contact, MaxRate: o.maxRate, ServerCA: o.serverCA})
 }
@@ -145,11 +159,11 @@ var hubPatience hub.Options
 func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 	switch {
 	case url != "" && profile != "":
-		return nil, usagef("both a hub's URL and a profile are given; one is enough")
+		return nil, exit.Usagef("both a hub's URL and a profile are given; one is enough")
 	case profile != "":
 		p, err := hub.ReadProfile(profile)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, exit.AsUsage(err)
 		}
 		url, o.NoVerify, o.RequestTimeout = p.Server, p.NoVerify, p.Timeout
 		if o.ServerCA == "" {
@@ -161,49 +175,49 @@ func (a *app) client(url, profile string, o hub.Options) (*hub.Client, error) {
 	case url == "":
 		return nil, a.missing("hub", "--hub URL or --profile NAME, or one of them in [pull] of the configuration")
 	}
-	o.UserAgent, o.Log = "kojisnap/"+version, a.log
+	o.UserAgent, o.Log = "kojisnap/"+version.Number, a.log
 	o.SlowAfter, o.RetryInterval = hubPatience.SlowAfter, hubPatience.RetryInterval
 	c, err := hub.New(url, o)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, exit.AsUsage(err)
 	}
 	return c, nil
 }
 
 func (o *pullFlags) options(a *app) (pull.Options, error) {
-	if err := checkTags(o.tags); err != nil {
-		return pull.Options{}, err
-	}
-	if err := checkBuilds(o.builds); err != nil {
+	if err := o.checkAsked(); err != nil {
 		return pull.Options{}, err
 	}
 	switch {
+	case o.everything:
 	case len(o.tags) == 0 && len(o.builds) > 0:
 		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration: --build adds builds to those of tags")
 	case len(o.tags) == 0:
-		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration")
+		return pull.Options{}, a.missing("tag", "--tag NAME, or tag = [\"NAME\"] in [pull] of the configuration; or --everything")
+	}
+	switch {
 	case o.event < 0:
-		return pull.Options{}, usagef("--event %d: events count from 1", o.event)
+		return pull.Options{}, exit.Usagef("--event %d: events count from 1", o.event)
 	case o.revokedSince < 0 || o.revokedSince > 0 && !o.full:
-		return pull.Options{}, usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
+		return pull.Options{}, exit.Usagef("--revoked-since %d: it wants an event, and --full", o.revokedSince)
 	case o.revokedSince > 0 && o.since != config.Moment{}:
-		return pull.Options{}, usagef("--revoked-since %d and --since %s: choose --since", o.revokedSince, &o.since)
+		return pull.Options{}, exit.Usagef("--revoked-since %d and --since %s: choose --since", o.revokedSince, &o.since)
 	case o.sweep < 1:
-		return pull.Options{}, usagef("--sweep %d: one pull at least", o.sweep)
+		return pull.Options{}, exit.Usagef("--sweep %d: one pull at least", o.sweep)
 	case o.jobs < 1:
-		return pull.Options{}, usagef("--jobs %d: one request at least", o.jobs)
+		return pull.Options{}, exit.Usagef("--jobs %d: one request at least", o.jobs)
 	case o.deadline < 0:
-		return pull.Options{}, usagef("--deadline %s: it cannot be negative", o.deadline)
+		return pull.Options{}, exit.Usagef("--deadline %s: it cannot be negative", o.deadline)
 	case o.margin < 0:
-		return pull.Options{}, usagef("--margin %s: it cannot be negative", o.margin)
+		return pull.Options{}, exit.Usagef("--margin %s: it cannot be negative", o.margin)
 	}
 	margin := o.margin
 	if margin == 0 {
 		margin = -1 // none: zero stands for the default
 	}
 	return pull.Options{
-		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
-		TempDir: o.tempDir, Program: "kojisnap " + version, Log: a.log, Progress: a.progress,
+		Tags: o.tags, NoContentTags: !o.contentTags, Builds: o.builds, Everything: o.everything, Event: o.event, Margin: margin, Full: o.full, Since: cmp.Or(o.since.Event, o.revokedSince), SinceTime: o.since.Time, Sweep: o.sweep, Deadline: o.deadline, DryRun: a.dryRun,
+		TempDir: o.tempDir, Program: "kojisnap " + version.Number, Log: a.log, Progress: a.progress,
 	}, nil
 }
 
@@ -233,7 +247,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	r, err := o.read(ctx, from, c, s, opt)
 	if !a.dryRun {
-		if lost := kojisnap.RecordPull(ctx, s, c.URL(), opt, r, exitCode(err), err); lost != nil {
+		if lost := kojisnap.RecordPull(ctx, s, c.URL(), opt, r, exit.Code(err), err); lost != nil {
 			a.log.InfoContext(ctx, "hosts that only apply do not know how old this pull is", "err", lost)
 		}
 	}
@@ -248,7 +262,7 @@ func (o *pullFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if a.dryRun && !r.Existing {
-		return pending()
+		return exit.Pending()
 	}
 	if a.dryRun {
 		return reporter{a}.tellNews(r)
@@ -264,19 +278,19 @@ func (a reporter) tellPull(r *pull.Result) error {
 
 // tellNews logs what of a pull somebody may have to look at, and returns an error if it could not get all.
 func (a reporter) tellNews(r *pull.Result) error {
-	a.tellScope(r)
+	a.teller().Scope(r)
 	a.tellTables(r)
 	a.tellStripped(r)
-	a.tellIncomplete(r)
+	a.teller().Incomplete(r)
 	return a.tellMissing(r)
 }
 
 // scope is what is pulled, as far as the flags say: a host that does not pull need not know.
 func (o *pullFlags) scope(a *app) (repository.Scope, error) {
-	if err := checkTags(o.tags); err != nil {
+	if err := o.checkAsked(); err != nil {
 		return repository.Scope{}, err
 	}
-	scope := repository.Scope{Tags: o.tags}
+	scope := repository.Scope{Tags: pull.Options{Tags: o.tags, Everything: o.everything}.Asked()}
 	if o.hub == "" && o.profile == "" {
 		return scope, nil
 	}
@@ -338,8 +352,8 @@ func (a reporter) tellMissing(r *pull.Result) error {
 	}
 	err := fmt.Errorf("the snapshot is without %d things of production's, or has them otherwise; all else is in it: "+
 		"correct them in production, and the next pull takes them", len(r.LeftOut))
-	a.complain(message(err))
-	return notReadyError{quietError{err}}
+	a.complain(exit.Message(err))
+	return exit.AsNotReady(exit.Reported(err))
 }
 
 // limitMemory limits memory until the function that it returns is called. Rows pass quickly through a pull, and the
@@ -354,8 +368,8 @@ func limitMemory() (restore func()) {
 
 func showPlan(w io.Writer, r *pull.Result) {
 	fmt.Fprintf(w, "hub %s (Koji %s)\nevent %d of %s\n", r.Hub, r.Koji, r.Event, r.EventTime.Format(time.RFC3339))
-	showScope(w, r)
-	showBuilds(w, r.Scope.Builds)
+	tell.WriteScope(w, r)
+	tell.WriteBuilds(w, r.Scope.Builds)
 	for _, name := range slices.Sorted(maps.Keys(r.Rows)) {
 		if r.Rows[name] > 0 {
 			fmt.Fprintf(w, "about %d rows of %s, and what they refer to\n", r.Rows[name], name)

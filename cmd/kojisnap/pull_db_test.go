@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/pull"
 )
@@ -19,7 +22,7 @@ func TestPullFromDB(t *testing.T) {
 	dsn, store := dbtest.Production(t), t.TempDir()
 	args := []string{"pull", "--hub", unreachable, "--from-db", dsn, "--tag", "f42-infra", "--store", store}
 	out, errs, code := kojisnapRun(t, append(args, "--dry-run", "--event", "419")...)
-	if code != exitNotReady || !strings.Contains(out, "tables of the database: 39 wanted, 8 refused, 21 ignored, 0 unknown") || errs != "" {
+	if code != exit.NotReady || !strings.Contains(out, "tables of the database: 39 wanted, 8 refused, 21 ignored, 0 unknown") || errs != "" {
 		t.Errorf("dry run: %d, %q, %q", code, out, errs)
 	}
 	out, errs, code = kojisnapRun(t, append(args, "--json", "--event", "419", "-v")...)
@@ -64,20 +67,21 @@ func TestPullFromDBRefused(t *testing.T) {
 		says string
 		args []string
 	}{
-		{"no hub", exitUsage, "--hub", []string{"--from-db", dsn}},
-		{"a flag of hubs", exitUsage, "--sweep is for hubs", []string{"--hub", unreachable, "--from-db", dsn, "--sweep", "3"}},
-		{"no DSN", exitUsage, "neither keywords", []string{"--hub", unreachable, "--from-db", "canary canary"}},
-		{"a bad port", exitUsage, "port", []string{"--hub", unreachable, "--from-db", "postgres://u:canary@h:x/d"}},
-		{"a staging", exitUsage, "marked as staging", []string{"--hub", unreachable, "--from-db", marked}},
-		{"this staging", exitUsage, "name the same database", []string{"--hub", unreachable, "--from-db", dsn, "-c", config}},
-		{"no privilege", exitError, "scripts/grants-source.sql", []string{"--hub", unreachable, "--from-db", asBare}},
-		{"no server", exitLater, "is PostgreSQL running there", []string{"--hub", unreachable, "--from-db", "postgres://u:canary@127.0.0.1:1/koji"}},
-		{"no database", exitError, "does not exist", []string{"--hub", unreachable, "--from-db", strings.Replace(asBare, "kojisnap_test", "none", 1)}},
-		{"not Koji's", exitError, "is it a Koji database?", []string{"--hub", unreachable, "--from-db", empty}},
-		{"no such tag", exitError, `no tag "f99" at event`, []string{"--hub", unreachable, "--from-db", dsn, "--tag", "f99"}},
-		{"no such event", exitError, "no event 9999; its newest is 419", []string{"--hub", unreachable, "--from-db", dsn, "--event", "9999"}},
-		{"no such build", exitError, "has no build", []string{"--hub", unreachable, "--from-db", dsn, "--build", "none-1-1"}},
-		{"too long", exitLater, "not done within", []string{"--hub", unreachable, "--from-db", dsn, "--deadline", "1ns"}},
+		{"no hub", exit.Usage, "--hub", []string{"--from-db", dsn}},
+		{"a flag of hubs", exit.Usage, "--sweep is for hubs", []string{"--hub", unreachable, "--from-db", dsn, "--sweep", "3"}},
+		{"no DSN", exit.Usage, "neither keywords", []string{"--hub", unreachable, "--from-db", "canary canary"}},
+		{"a bad port", exit.Usage, "port", []string{"--hub", unreachable, "--from-db", "postgres://u:canary@h:x/d"}},
+		{"a staging", exit.Usage, "marked as staging", []string{"--hub", unreachable, "--from-db", marked}},
+		{"this staging", exit.Usage, "name the same database", []string{"--hub", unreachable, "--from-db", dsn, "-c", config}},
+		{"this staging by another name", exit.Usage, "name the same database", []string{"--hub", unreachable, "--from-db", byAnotherName(t, dsn), "-c", config}},
+		{"no privilege", exit.Error, "scripts/grants-source.sql", []string{"--hub", unreachable, "--from-db", asBare}},
+		{"no server", exit.Later, "is PostgreSQL running there", []string{"--hub", unreachable, "--from-db", "postgres://u:canary@127.0.0.1:1/koji"}},
+		{"no database", exit.Error, "does not exist", []string{"--hub", unreachable, "--from-db", strings.Replace(asBare, "kojisnap_test", "none", 1)}},
+		{"not Koji's", exit.Error, "is it a Koji database?", []string{"--hub", unreachable, "--from-db", empty}},
+		{"no such tag", exit.Error, `no tag "f99" at event`, []string{"--hub", unreachable, "--from-db", dsn, "--tag", "f99"}},
+		{"no such event", exit.Error, "no event 9999; its newest is 419", []string{"--hub", unreachable, "--from-db", dsn, "--event", "9999"}},
+		{"no such build", exit.Error, "has no build", []string{"--hub", unreachable, "--from-db", dsn, "--build", "none-1-1"}},
+		{"too long", exit.Later, "not done within", []string{"--hub", unreachable, "--from-db", dsn, "--deadline", "1ns"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			store := t.TempDir()
@@ -97,4 +101,25 @@ func TestPullFromDBRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// byAnotherName is a DSN that leads to the same database over another name of its host.
+func byAnotherName(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch u.Hostname() {
+	case "127.0.0.1":
+		u.Host = net.JoinHostPort("localhost", u.Port())
+	case "localhost":
+		u.Host = net.JoinHostPort("127.0.0.1", u.Port())
+	default:
+		t.Skipf("the server is at %q, which has no other name that this test knows", u.Host)
+	}
+	if sameDatabase(u.String(), dsn) {
+		t.Fatalf("%s and %s are told to be the same by their texts", u, dsn)
+	}
+	return u.String()
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/pull"
 )
@@ -85,17 +86,17 @@ func TestPullFromDumpRefused(t *testing.T) {
 		says string
 		args []string
 	}{
-		{"cut", exitError, `ends within table "public.rpmsigs" at byte `, []string{"--from-dump", cut}},
-		{"INSERT", exitError, "INSERT statements", []string{"--from-dump", dumpOf(t, dsn, "--inserts")}},
-		{"without rpminfo", exitError, "no rows of rpminfo: made with --exclude-table-data?", []string{"--from-dump", dumpOf(t, dsn, "--exclude-table-data=rpminfo")}},
-		{"staging's", exitUsage, "marked as staging", []string{"--from-dump", dumpOf(t, marked)}},
-		{"no file", exitError, "cannot be opened: no such file", []string{"--from-dump", "/nonexistent"}},
-		{"no room", exitError, "--tmpdir", []string{"--from-dump", plain, "--tmpdir", "/nonexistent"}},
-		{"two sources", exitUsage, "--from-db and --from-dump", []string{"--from-dump", plain, "--from-db", dsn}},
-		{"a flag of hubs", exitUsage, "--sweep is for hubs, and --from-dump reads a dump", []string{"--from-dump", plain, "--sweep", "3"}},
-		{"no such tag", exitError, `the dump has no tag "f99"`, []string{"--from-dump", plain, "--tag", "f99", "--margin", "0"}},
-		{"no such event", exitError, "the dump has no event 9999; its newest is 419", []string{"--from-dump", plain, "--event", "9999"}},
-		{"too long", exitLater, "not done within", []string{"--from-dump", plain, "--deadline", "1ns"}},
+		{"cut", exit.Error, `ends within table "public.rpmsigs" at byte `, []string{"--from-dump", cut}},
+		{"INSERT", exit.Error, "INSERT statements", []string{"--from-dump", dumpOf(t, dsn, "--inserts")}},
+		{"without rpminfo", exit.Error, "no rows of rpminfo: made with --exclude-table-data?", []string{"--from-dump", dumpOf(t, dsn, "--exclude-table-data=rpminfo")}},
+		{"staging's", exit.Usage, "marked as staging", []string{"--from-dump", dumpOf(t, marked)}},
+		{"no file", exit.Error, "cannot be opened: no such file", []string{"--from-dump", "/nonexistent"}},
+		{"no room", exit.Error, "--tmpdir", []string{"--from-dump", plain, "--tmpdir", "/nonexistent"}},
+		{"two sources", exit.Usage, "--from-db and --from-dump", []string{"--from-dump", plain, "--from-db", dsn}},
+		{"a flag of hubs", exit.Usage, "--sweep is for hubs, and --from-dump reads a dump", []string{"--from-dump", plain, "--sweep", "3"}},
+		{"no such tag", exit.Error, `the dump has no tag "f99"`, []string{"--from-dump", plain, "--tag", "f99", "--margin", "0"}},
+		{"no such event", exit.Error, "the dump has no event 9999; its newest is 419", []string{"--from-dump", plain, "--event", "9999"}},
+		{"too long", exit.Later, "not done within", []string{"--from-dump", plain, "--deadline", "1ns"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			store := t.TempDir()

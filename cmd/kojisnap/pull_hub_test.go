@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap/hub/hubtest"
 )
 
@@ -59,7 +60,7 @@ func TestPullManners(t *testing.T) {
 	down = true
 	served.Store(0)
 	out, errs, code = kojisnapRun(t, args("--deadline", "2s")...)
-	if code != exitLater || out != "" || !strings.Contains(errs, "not done within 2s") {
+	if code != exit.Later || out != "" || !strings.Contains(errs, "not done within 2s") {
 		t.Errorf("with a page for good: %d, %q, %q", code, out, errs)
 	}
 }
@@ -90,13 +91,13 @@ func TestPullProfile(t *testing.T) {
 		code          int
 		says          []string
 	}{
-		{"no serverca", "", exitError, []string{"certificate signed by unknown authority", "serverca in the Koji profile", "SSL_CERT_FILE"}},
+		{"no serverca", "", exit.Error, []string{"certificate signed by unknown authority", "serverca in the Koji profile", "SSL_CERT_FILE"}},
 		{"serverca", "serverca = ~/site-ca.pem\n", 0, nil},
-		{"serverca that is not there", "serverca = ~/other.pem\n", exitUsage, []string{`koji profile "prod": serverca: `, "other.pem: no such file"}},
-		{"serverca without a certificate", "serverca = ~/.koji/config\n", exitUsage, []string{"there is no certificate in it"}},
+		{"serverca that is not there", "serverca = ~/other.pem\n", exit.Usage, []string{`koji profile "prod": serverca: `, "other.pem: no such file"}},
+		{"serverca without a certificate", "serverca = ~/.koji/config\n", exit.Usage, []string{"there is no certificate in it"}},
 		{"no_ssl_verify", "no_ssl_verify = true\n", 0, []string{"no_ssl_verify"}},
-		{"no_ssl_verify perhaps", "no_ssl_verify = perhaps\n", exitUsage, []string{"neither yes nor no"}},
-		{"timeout", "serverca = ~/site-ca.pem\ntimeout = soon\n", exitUsage, []string{`timeout: "soon" is not a number of seconds`}},
+		{"no_ssl_verify perhaps", "no_ssl_verify = perhaps\n", exit.Usage, []string{"neither yes nor no"}},
+		{"timeout", "serverca = ~/site-ca.pem\ntimeout = soon\n", exit.Usage, []string{`timeout: "soon" is not a number of seconds`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			put(".koji/config", fmt.Sprintf("[prod]\nserver = %s/kojihub\n%s", srv.URL, test.profile))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull"
@@ -137,7 +138,7 @@ func TestOddRows(t *testing.T) {
 	names := h.plant()
 
 	out, errs, code := kojisnapRun(t, h.pull(h.store)...)
-	if code != exitNotReady || len(lines(out)) != 1 {
+	if code != exit.NotReady || len(lines(out)) != 1 {
 		t.Errorf("pull: %d, %q", code, out)
 	}
 	namedOnce(t, errs, names)
@@ -153,7 +154,7 @@ func TestOddRows(t *testing.T) {
 	store, db := t.TempDir(), dbtest.Fresh(t)
 	out, errs, code = kojisnapRun(t, h.pull(store, "--json")...)
 	var r pull.Result
-	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitNotReady || len(r.LeftOut) != len(names) {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exit.NotReady || len(r.LeftOut) != len(names) {
 		t.Errorf("pull --json: %d, %v, left out %+v", code, err, r.LeftOut)
 	}
 	namedOnce(t, errs, names)

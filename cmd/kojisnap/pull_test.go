@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap/hub/hubtest"
 )
 
@@ -28,15 +29,15 @@ func TestPullTrouble(t *testing.T) {
 		code  int
 		says  string
 	}{
-		{"upgraded", hubtest.Options{KojiVersion: "1.36.0"}, exitLater, "changed from Koji 1.35.3 to 1.36.0 while it was read: pull again"},
-		{"no such build", fault(1000, "No such build: 41"), exitError, "build 41: getBuild(41): fault 1000: No such build: 41"},
-		{"not allowed", fault(1004, "permission denied"), exitError, "getBuild(41): fault 1004: permission denied"},
+		{"upgraded", hubtest.Options{KojiVersion: "1.36.0"}, exit.Later, "changed from Koji 1.35.3 to 1.36.0 while it was read: pull again"},
+		{"no such build", fault(1000, "No such build: 41"), exit.Error, "build 41: getBuild(41): fault 1000: No such build: 41"},
+		{"not allowed", fault(1004, "permission denied"), exit.Error, "getBuild(41): fault 1004: permission denied"},
 		{"no row of that type", hubtest.Options{Tamper: func(method string, body []byte) []byte {
 			if method == "listUsers" {
 				return []byte(strings.ReplaceAll(string(body), "<name>id</name>", "<name>key</name>"))
 			}
 			return body
-		}}, exitError, "listUsers: users.id: the hub's row has no such member"},
+		}}, exit.Error, "listUsers: users.id: the hub's row has no such member"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			hubs := []http.Handler{hubtest.New(rows, hubtest.Options{}), hubtest.New(rows, test.later)}

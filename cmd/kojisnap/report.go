@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +10,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
@@ -61,9 +63,9 @@ type reportFlags struct {
 
 func (o *reportFlags) add(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.output, "output", "o", "", "write an HTML page to `FILE`, - for standard output (default: print text)")
-	addDB(fs, &o.db)
+	flags.AddDB(fs, &o.db)
 	fs.StringVar(&o.topdir, "topdir", "", "look below `DIR`, staging's topdir, at what was copied and what room is left (default: copy's and load's topdir)")
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 }
 
 func (o *reportFlags) run(ctx context.Context, a *app, args []string) error {
@@ -72,7 +74,7 @@ func (o *reportFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	switch {
 	case o.output == "-" && a.json:
-		return usagef("-o - and --json: both go to standard output: choose one")
+		return exit.Usagef("-o - and --json: both go to standard output: choose one")
 	case o.output != "" && o.output != "-" && !a.dryRun:
 		if err := durable.CheckWritable(o.output); err != nil {
 			return fmt.Errorf("report: %s cannot be written: %w; -o names another file", o.output, err)
@@ -101,19 +103,19 @@ func (o *reportFlags) run(ctx context.Context, a *app, args []string) error {
 
 // facts collects the facts of all environments: first those of the configuration, then those that only stores know.
 func (o *reportFlags) facts(ctx context.Context, a *app) (*report.Facts, error) {
-	f := &report.Facts{Made: time.Now().UTC(), Version: version, Environments: []report.Env{}}
+	f := &report.Facts{Made: time.Now().UTC(), Version: version.Number, Environments: []report.Env{}}
 	known, err := o.onRecord(ctx, a)
 	names := a.config.Environments()
 	one := o.given("env") || len(names) == 0
 	if one {
 		names = []string{a.env}
 	} else if o.given("db") || o.given("topdir") {
-		return nil, usagef("--db and --topdir are those of one environment: give --env, too")
+		return nil, exit.Usagef("--db and --topdir are those of one environment: give --env, too")
 	}
 	for _, name := range names {
 		env, wrong := o.environment(ctx, a, name, known)
 		onRecord := slices.ContainsFunc(known, func(e kojisnap.EnvironmentStatus) bool { return e.Name == name })
-		if errors.As(wrong, new(usageError)) && one && !onRecord {
+		if exit.IsUsage(wrong) && one && !onRecord {
 			if o.given("env") || len(known) == 0 {
 				return nil, wrong
 			}
@@ -127,7 +129,7 @@ func (o *reportFlags) facts(ctx context.Context, a *app) (*report.Facts, error) 
 		}
 	}
 	if err != nil && len(f.Environments) > 0 {
-		f.Environments[0].Troubles = append(f.Environments[0].Troubles, "what the store has on record of environments is not known: "+message(err))
+		f.Environments[0].Troubles = append(f.Environments[0].Troubles, "what the store has on record of environments is not known: "+exit.Message(err))
 	}
 	return f.Masked()
 }
@@ -170,7 +172,7 @@ func (o *reportFlags) environment(ctx context.Context, a *app, name string, know
 		env := report.Unknown(name, err, in.Config)
 		if at := slices.IndexFunc(known, func(e kojisnap.EnvironmentStatus) bool { return e.Name == name }); at >= 0 {
 			env = report.FromStore(known[at], time.Now().UTC())
-			env.Config, env.Troubles = in.Config, []string{"what its database holds: " + message(err)}
+			env.Config, env.Troubles = in.Config, []string{"what its database holds: " + exit.Message(err)}
 		}
 		return env, err
 	}
@@ -193,7 +195,7 @@ func (o *reportFlags) of(a *app, name string) (*app, *reportFlags, error) {
 	var set reportFlags
 	f.Section("report", nil, set.add)
 	if err := f.Configure(its.config); err != nil {
-		return &its, &own, usageError{err}
+		return &its, &own, exit.AsUsage(err)
 	}
 	if !o.given("db") {
 		own.db = its.fallback(set.db, "db")

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 // TestRunbook: scripts/guide/runbook.md has an entry for each exit code, each check of verify and each check of doctor, by
@@ -25,7 +27,7 @@ func TestRunbook(t *testing.T) {
 		}
 	}
 	var codes []string
-	for _, m := range regexp.MustCompile(`(?m)^  (\d)  `).FindAllStringSubmatch(exitCodes, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^  (\d)  `).FindAllStringSubmatch(exit.Help, -1) {
 		codes = append(codes, m[1])
 	}
 	for heading, want := range map[string][]string{

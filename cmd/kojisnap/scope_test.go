@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
@@ -99,14 +100,14 @@ func TestPullTagsAndContent(t *testing.T) {
 			if cmd == "load" {
 				args = append(args, "--db", "host=127.0.0.1 port=1 dbname=koji")
 			}
-			if _, errs := run(exitUsage, args...); len(lines(errs)) != 1 || !strings.Contains(errs, "--tag ") {
+			if _, errs := run(exit.Usage, args...); len(lines(errs)) != 1 || !strings.Contains(errs, "--tag ") {
 				t.Errorf("%s of %s: %s", cmd, tags, errs)
 			}
 		}
 	}
 	// All that choose nothing, and a name that is not there.
 	for _, tags := range []string{`["zz*"]`, `["f42*", "!f4*"]`, `["f42*", "zz"]`} {
-		if _, errs := run(exitError, "pull", "-c", config(tags, 419), "--full"); len(lines(errs)) != 1 || !strings.Contains(errs, "has no tag ") {
+		if _, errs := run(exit.Error, "pull", "-c", config(tags, 419), "--full"); len(lines(errs)) != 1 || !strings.Contains(errs, "has no tag ") {
 			t.Errorf("%s: %s", tags, errs)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/klauspost/compress/zstd"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/pull"
@@ -112,7 +113,7 @@ func TestSecretsStripped(t *testing.T) {
 	named, stay := h.plantSecrets()
 	store, db := t.TempDir(), dbtest.Fresh(t)
 	out, errs, code := kojisnapRun(t, h.pull(store)...)
-	if code != exitDone || len(lines(errs)) != 1 || !strings.Contains(errs, fmt.Sprintf("%d rows of production's have passwords or tokens in URLs, which are not in the snapshot: ", len(named))) {
+	if code != exit.Done || len(lines(errs)) != 1 || !strings.Contains(errs, fmt.Sprintf("%d rows of production's have passwords or tokens in URLs, which are not in the snapshot: ", len(named))) {
 		t.Errorf("pull: %d, %q", code, errs)
 	}
 	for _, row := range named {
@@ -134,7 +135,7 @@ func TestSecretsStripped(t *testing.T) {
 	// Again, from the base, and without: it is the same, and no news.
 	for _, more := range [][]string{nil, {"--full"}, {"--json", "--full"}} {
 		out, errs, code := kojisnapRun(t, h.pull(store, more...)...)
-		if code != exitDone || more == nil && (errs != "" || !strings.Contains(out, first)) || strings.Contains(out+errs, password) {
+		if code != exit.Done || more == nil && (errs != "" || !strings.Contains(out, first)) || strings.Contains(out+errs, password) {
 			t.Errorf("again %v: %d, %q, %q", more, code, out, errs)
 		}
 		if len(more) < 2 {
@@ -221,7 +222,7 @@ func TestSecretsOfEarlier(t *testing.T) {
 		t.Fatal("nothing was put into the snapshot")
 	}
 	kojisnapOK(t, "init", "--db", db, "--env", "stg")
-	if _, errs, code := kojisnapRun(t, h.load(store, db)...); code != exitDone || len(lines(errs)) != 1 || !strings.Contains(errs, "passwords or tokens in URLs of archiveinfo, build, external_repo_config, rpminfo") {
+	if _, errs, code := kojisnapRun(t, h.load(store, db)...); code != exit.Done || len(lines(errs)) != 1 || !strings.Contains(errs, "passwords or tokens in URLs of archiveinfo, build, external_repo_config, rpminfo") {
 		t.Errorf("load: %d, %q", code, errs)
 	}
 	holds(t, connect(t, db), stay)
@@ -283,7 +284,7 @@ func TestSecretsHidden(t *testing.T) {
 			if auth.MatchString(out + errs) {
 				t.Errorf("%q: %d: %s%s", all, code, out, errs)
 			}
-			if code == exitDone || out+errs == "" {
+			if code == exit.Done || out+errs == "" {
 				t.Errorf("%q: %d", all, code)
 			}
 		}

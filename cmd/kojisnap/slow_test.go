@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 )
@@ -31,7 +32,7 @@ func TestSlowHub(t *testing.T) {
 		code  int
 	}{
 		"for a while":   {slow: 2},
-		"for good":      {slow: 1000, code: exitLater},
+		"for good":      {slow: 1000, code: exit.Later},
 		"to begin with": {begin: time.Second},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -64,10 +65,10 @@ func TestSlowHub(t *testing.T) {
 			t.Cleanup(srv.Close)
 			out, errs, code := kojisnapRun(t, "pull", "--hub", srv.URL+"/kojihub", "--tag", "f42-infra", "--event", "419", "--store", t.TempDir(), "-v")
 			told := strings.Count(errs, "the answer comes too slowly: less than 1024 bytes a second")
-			if code != test.code || (out != "") != (code == exitDone) || (told > 0) != (test.slow > 0) {
+			if code != test.code || (out != "") != (code == exit.Done) || (told > 0) != (test.slow > 0) {
 				t.Errorf("%d, %q, %q", code, out, errs)
 			}
-			if last := lines(errs); code != exitDone && (slow.Load() > 20 || !strings.Contains(last[len(last)-1], "getBuild")) {
+			if last := lines(errs); code != exit.Done && (slow.Load() > 20 || !strings.Contains(last[len(last)-1], "getBuild")) {
 				t.Errorf("%d requests, %q", slow.Load(), errs)
 			}
 		})
@@ -111,7 +112,7 @@ func TestEndlessSegment(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, errs, code := kojisnapRun(t, "copy", "--topdir", t.TempDir(), "--source", tree, "--writable-source", "--dry-run", "--store", at)
-		if code != exitDigest || len(lines(errs)) != 1 || !strings.Contains(errs, "bytes of rows, which the manifest says") {
+		if code != exit.Digest || len(lines(errs)) != 1 || !strings.Contains(errs, "bytes of rows, which the manifest says") {
 			t.Errorf("%s: %d, %q", what, code, errs)
 		}
 	}

@@ -11,6 +11,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/tell"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 )
@@ -36,7 +40,7 @@ kojisnap show latest --store /var/lib/kojisnap
 kojisnap show 419-0123456789ab -c stg.toml --json`,
 	setup: func(f *config.Flags) runner {
 		var verifyKeys []string
-		f.Section("show", nil, func(fs *pflag.FlagSet) { addVerifyKey(fs, &verifyKeys) })
+		f.Section("show", nil, func(fs *pflag.FlagSet) { flags.AddVerifyKey(fs, &verifyKeys) })
 		return func(ctx context.Context, a *app, args []string) error {
 			if err := a.useKeys("", verifyKeys); err != nil {
 				return err
@@ -93,14 +97,14 @@ func runSnapshots(ctx context.Context, a *app, args []string) error {
 		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		defer tw.Flush()
 		for _, l := range lines {
-			fmt.Fprintf(tw, "%s\t%s\t%d rows\t%s\t%s\n", l.ID, l.Time.Format(time.RFC3339), l.Totals.Rows, l.Hub, clean(fmt.Sprint(l.Tags)))
+			fmt.Fprintf(tw, "%s\t%s\t%d rows\t%s\t%s\n", l.ID, l.Time.Format(time.RFC3339), l.Totals.Rows, l.Hub, output.Clean(fmt.Sprint(l.Tags)))
 		}
 	})
 }
 
 func runShow(ctx context.Context, a *app, args []string) error {
 	if len(args) != 1 {
-		return usagef("show wants one snapshot's id, or latest")
+		return exit.Usagef("show wants one snapshot's id, or latest")
 	}
 	s, err := a.openStore(false)
 	if err != nil {
@@ -112,29 +116,32 @@ func runShow(ctx context.Context, a *app, args []string) error {
 	}
 	m := snap.Manifest
 	return a.result(showResult{lineOf(snap), m}, func(w io.Writer) {
-		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)%s\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, clean(m.KojiVersion), fromSource(m), m.Event,
-			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), clean(m.CreatedBy))
+		fmt.Fprintf(w, "snapshot %s\nhub %s (Koji %s)%s\nevent %d of %s\nmade %s by %s\n", snap.ID, m.Hub, output.Clean(m.KojiVersion), fromSource(m), m.Event,
+			m.EventTime.Format(time.RFC3339), m.Created.Format(time.RFC3339), output.Clean(m.CreatedBy))
+		if m.Scope.Everything {
+			fmt.Fprintln(w, "asked for everything")
+		}
 		if len(m.Scope.Asked) > 0 {
-			fmt.Fprintf(w, "asked for %s\n", clean(strings.Join(m.Scope.Asked, " ")))
+			fmt.Fprintf(w, "asked for %s\n", output.Clean(strings.Join(m.Scope.Asked, " ")))
 		}
 		for _, t := range m.Scope.All {
 			history := ""
 			if from := m.HistoryFrom(t.ID); from < m.Event {
 				history = fmt.Sprintf(", history from event %d on", from)
 			}
-			fmt.Fprintf(w, "tag %s (%d)%s\n", clean(t.Name), t.ID, history)
+			fmt.Fprintf(w, "tag %s (%d)%s\n", output.Clean(t.Name), t.ID, history)
 		}
 		for _, c := range m.Scope.Content {
-			fmt.Fprintln(w, clean(contentLine(c)))
+			fmt.Fprintln(w, output.Clean(tell.ContentLine(c)))
 		}
-		showBuilds(w, m.Scope.Builds)
+		tell.WriteBuilds(w, m.Scope.Builds)
 		for _, r := range m.Relations {
 			if r.Rows > 0 {
 				fmt.Fprintf(w, "%d rows of %s\n", r.Rows, r.Name)
 			}
 		}
 		for _, l := range m.LeftOut {
-			fmt.Fprintln(w, clean(l.String()))
+			fmt.Fprintln(w, output.Clean(l.String()))
 		}
 	})
 }

@@ -12,11 +12,16 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
-	"kojisnap/dbsync/book"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/monitor"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/tell"
+	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap"
-	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/metrics"
 )
 
 var statusCommand = command{
@@ -86,8 +91,8 @@ type statusFlags struct {
 }
 
 func (o *statusFlags) add(fs *pflag.FlagSet) {
-	addDB(fs, &o.db)
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddDB(fs, &o.db)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	fs.BoolVar(&o.nagios, "nagios", false, "print one line, and exit with a code, as monitoring plugins do")
 	fs.BoolVar(&o.prometheus, "prometheus", false, "print metrics as Prometheus reads them, as sync --metrics writes them to a file")
 	fs.BoolVar(&o.event, "event", false, "print only the event to pin composes at; exit code 3 before the first load")
@@ -112,15 +117,15 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 	}
 	switch {
 	case o.nagios && a.json:
-		return usagef("--nagios and --json: choose one")
+		return exit.Usagef("--nagios and --json: choose one")
 	case o.event && (o.nagios || a.json):
-		return usagef("--event prints the event alone: give it without --nagios and --json, of which the document has it, too, as event")
+		return exit.Usagef("--event prints the event alone: give it without --nagios and --json, of which the document has it, too, as event")
 	case o.all:
 		if err := o.checkAll(); err != nil {
 			return err
 		}
 	case o.prometheus && (o.nagios || a.json || o.event):
-		return usagef("--prometheus prints metrics alone: give it without --nagios, --json and --event")
+		return exit.Usagef("--prometheus prints metrics alone: give it without --nagios, --json and --event")
 	case o.event:
 		return o.tellEvent(ctx, a)
 	}
@@ -135,18 +140,17 @@ func (o *statusFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if o.nagios {
-		return reporter{a}.tellNagios(nagiosOf(s, o.limits()))
+		return monitor.Staging(s, o.limits()).Tell(a.stdout)
 	}
 	if o.prometheus {
 		return reporter{a}.tellMetrics(s)
 	}
-	return a.result(s, func(w io.Writer) { showStatus(w, s, a.verbose) })
+	return a.result(s, func(w io.Writer) { tell.WriteStatus(w, s, a.verbose) })
 }
 
-// limits are the ages from which on something is wrong.
-type limits struct{ warning, critical, event time.Duration }
-
-func (o *statusFlags) limits() limits { return limits{o.warning, o.critical, o.maxEventAge} }
+func (o *statusFlags) limits() monitor.Limits {
+	return monitor.Limits{Warning: o.warning, Critical: o.critical, Event: o.maxEventAge}
+}
 
 // check refuses wrong values, before anything is done.
 func (o *statusFlags) check(a *app) error {
@@ -154,10 +158,10 @@ func (o *statusFlags) check(a *app) error {
 		return err
 	}
 	if o.maxEventAge < 0 {
-		return usagef("--max-event-age %s: it cannot be negative", o.maxEventAge)
+		return exit.Usagef("--max-event-age %s: it cannot be negative", o.maxEventAge)
 	}
 	if o.warning < 0 || o.critical < o.warning {
-		return usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
+		return exit.Usagef("--warning %s --critical %s: want 0 <= warning <= critical", o.warning, o.critical)
 	}
 	return nil
 }
@@ -178,8 +182,7 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 		return s, err
 	}
 	store, err := a.openStore(false)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if exit.IsUsage(err) {
 		return s, err
 	}
 	scope, wrong := a.scope()
@@ -194,180 +197,9 @@ func (o *statusFlags) read(ctx context.Context, a *app) (*kojisnap.StagingStatus
 	}
 	if err != nil {
 		// The database is what was asked about: the store may fail.
-		s.Drift = &kojisnap.Drift{Error: message(err)}
+		s.Drift = &kojisnap.Drift{Error: exit.Message(err)}
 	}
 	return s, nil
-}
-
-// How much of each list status shows without -v.
-const shownEntries, shownRuns = 5, 5
-
-func showStatus(w io.Writer, s *kojisnap.StagingStatus, all bool) {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(tw, "environment\t%s, database %s, floor %d\n", clean(s.Mark.Environment), clean(s.Mark.Database), s.Mark.Floor)
-	if s.Verdict != nil {
-		fmt.Fprintf(tw, "verdict\t%s\n", clean(s.Verdict.Text))
-	}
-	if s.Event == 0 {
-		fmt.Fprintf(tw, "event\tnone: nothing was loaded yet\n")
-	} else {
-		fmt.Fprintf(tw, "event\t%d of %s: pin composes at it\n", s.Event, day(s.EventTime))
-		fmt.Fprintf(tw, "history\t%s\n", historyText(s.History, s.Event))
-	}
-	switch run, good := s.LastSuccess, s.LastGoodSync; {
-	case s.Whole() && good != nil:
-		fmt.Fprintf(tw, "last success\t%s ago: sync %d, snapshot %s\n", ago(s.Age()), good.ID, clean(good.Snapshot))
-	case s.Whole():
-		fmt.Fprintf(tw, "last success\tnone: no sync was without trouble\n")
-	case run != nil:
-		fmt.Fprintf(tw, "last success\t%s ago: run %d, snapshot %s\n", ago(s.Age()), run.ID, clean(run.Snapshot))
-	}
-	if len(s.Syncs) > 0 && s.Syncs[0].Exit != exitDone {
-		last := s.Syncs[0]
-		fmt.Fprintf(tw, "last sync\t%s ago: exit code %d: %s\n", ago(s.Now.Sub(last.Finished)), last.Exit, clean(last.Error))
-	}
-	if p := s.Pulled; p != nil && (all || s.AppliesOnly()) {
-		fmt.Fprintf(tw, "last pull\t%s\n", clean(pulledText(p, s.Now)))
-	}
-	if len(s.Runs) > 0 && s.Runs[0].Result == book.ResultFailed {
-		fmt.Fprintf(tw, "last failure\t%s ago: run %d: %s\n", ago(s.Now.Sub(s.Runs[0].Finished)), s.Runs[0].ID, clean(s.Runs[0].Error))
-	}
-	if s.Drift != nil {
-		fmt.Fprintf(tw, "drift\t%s\n", clean(driftText(s.Drift, all)))
-	}
-	tw.Flush()
-	if s.Drift != nil {
-		showDiff(w, &repository.DiffResult{Relations: s.Drift.Relations})
-		if s.Drift.RelationsError != "" {
-			fmt.Fprintln(w, "rows: "+clean(s.Drift.RelationsError))
-		}
-	}
-	showTags(w, s.Tags, s.Event, all)
-	if all {
-		showEvents(w, s.Events)
-		showSyncs(w, s.Syncs)
-	}
-	runs := s.Runs
-	if !all {
-		runs = runs[:min(len(runs), shownRuns)]
-	}
-	showRuns(w, runs)
-	for _, list := range []struct {
-		what    string
-		entries []book.Entry
-	}{{"conflict", s.Conflicts}, {"left out", s.LeftOut}, {"kept", s.Kept}} {
-		showList(w, list.what, len(list.entries), all, func(i int) string {
-			e := list.entries[i]
-			return fmt.Sprintf("%s %s: %s", e.Relation, e.Key, e.What)
-		})
-	}
-	showList(w, "staging's", len(s.Decisions), all, func(i int) string { return s.Decisions[i].String() })
-	showList(w, "hidden", len(s.Hidden), all, func(i int) string {
-		h := s.Hidden[i]
-		return fmt.Sprintf("%s: staging's %s, tagged %s, hides production's %s, tagged %s", h.Tag, h.Staging, day(h.Since), h.Production, day(h.Tagged))
-	})
-}
-
-// showTags lists the tags, or counts them if they are alike. It marks those that loads no longer update.
-func showTags(w io.Writer, tags []status.TagStatus, event int64, all bool) {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	defer tw.Flush()
-	level, out := 0, 0
-	for _, t := range tags {
-		switch {
-		case t.OutOfScope && !all:
-			out++
-		case t.OutOfScope:
-			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\t%s\tnot in the newest scope: not kept up\n", clean(t.Name), t.Event, clean(t.Snapshot), historyText(t.History, t.Event))
-		case t.Event != event || all:
-			fmt.Fprintf(tw, "tag %s\tevent %d\t%s\t%s\n", clean(t.Name), t.Event, clean(t.Snapshot), historyText(t.History, t.Event))
-		default:
-			level++
-		}
-	}
-	if level > 0 {
-		fmt.Fprintf(tw, "%d tags\tevent %d\n", level, event)
-	}
-	if out > 0 {
-		fmt.Fprintf(tw, "%d tags\tnot in the newest scope: not kept up; -v lists them\n", out)
-	}
-}
-
-// historyText says from which event on composes may be pinned.
-func historyText(from, event int64) string {
-	if from >= event {
-		return "none before the event: pull --since reads it"
-	}
-	return fmt.Sprintf("whole from event %d on: each event since may be pinned", from)
-}
-
-// showSyncs lists the last syncs, and what the last one's verify found.
-func showSyncs(w io.Writer, syncs []book.SyncRun) {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	defer tw.Flush()
-	for i, s := range syncs {
-		if i == 0 {
-			fmt.Fprintln(tw, "sync\tbegan\ttook\tsnapshot\texit\tby\t")
-		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", s.ID, day(s.Started), s.Finished.Sub(s.Started).Round(100*time.Millisecond),
-			clean(s.Snapshot), s.Exit, clean(s.Who), clean(s.Error))
-	}
-	if len(syncs) == 0 {
-		return
-	}
-	report, err := kojisnap.ReadSyncReport(syncs[0])
-	if err != nil {
-		return
-	}
-	for _, step := range report.Steps {
-		text := clean(step.Error)
-		if step.Waited != nil && text == "" {
-			text = clean(step.Waited.String())
-		}
-		fmt.Fprintf(tw, "step %s\t%.1f s\t%s\n", clean(step.Name), step.Seconds, text)
-	}
-	for _, c := range report.Checks {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, clean(c.Name), clean(c.Tag), clean(c.Arch), clean(c.Detail))
-	}
-}
-
-// showEvents lists the events that are safe to pin.
-func showEvents(w io.Writer, events []status.LoadedEvent) {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	defer tw.Flush()
-	for _, e := range events {
-		fmt.Fprintf(tw, "safe to pin\tevent %d of %s\t%s\t%s\n", e.Event, day(e.EventTime), clean(e.Snapshot), clean(strings.Join(e.Tags, " ")))
-	}
-}
-
-func showRuns(w io.Writer, runs []book.Run) {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	defer tw.Flush()
-	for i, r := range runs {
-		if i == 0 {
-			fmt.Fprintln(tw, "run\tbegan\ttook\tsnapshot\tmode\tresult")
-		}
-		result := string(r.Result)
-		if r.Report != nil && r.Result == book.ResultChanged {
-			in, up, gone := r.Report.Totals()
-			result = fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
-		}
-		if r.Report != nil && r.Report.Waited != nil {
-			result += "; " + clean(r.Report.Waited.String())
-		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\n", r.ID, day(r.Started), r.Finished.Sub(r.Started).Round(100*time.Millisecond),
-			clean(r.Snapshot), clean(r.Mode), result)
-	}
-}
-
-func showList(w io.Writer, what string, n int, all bool, line func(i int) string) {
-	for i := range n {
-		if i == shownEntries && !all && n > shownEntries+1 {
-			fmt.Fprintf(w, "%s: … and %d more; -v lists them\n", what, n-i)
-			return
-		}
-		fmt.Fprintln(w, clean(what+": "+line(i)))
-	}
 }
 
 // tellEvent prints the event to pin, for scripts. It reads nothing else of the database, and no store.
@@ -385,8 +217,112 @@ func (o *statusFlags) tellEvent(ctx context.Context, a *app) error {
 		return err
 	}
 	if pin.Event == 0 {
-		return notReadyError{errors.New("nothing was loaded yet, so there is no event to pin: run kojisnap sync, or load")}
+		return exit.AsNotReady(errors.New("nothing was loaded yet, so there is no event to pin: run kojisnap sync, or load"))
 	}
 	_, err = fmt.Fprintln(a.stdout, pin.Event)
 	return err
+}
+
+// tellMetrics prints the metrics of a staging, as sync writes them.
+func (a reporter) tellMetrics(s *kojisnap.StagingStatus) error {
+	return metrics.Staging{Env: s.Mark.Environment, Version: version.Number, Status: s}.WriteText(a.stdout)
+}
+
+// allStatus is the result of status --all.
+type allStatus struct {
+	Now          time.Time                    `json:"now"` // by this machine's clock
+	Environments []kojisnap.EnvironmentStatus `json:"environments"`
+}
+
+// runAll shows all environments that the stores know.
+func (o *statusFlags) runAll(ctx context.Context, a *app) error {
+	all := allStatus{Now: time.Now().UTC(), Environments: []kojisnap.EnvironmentStatus{}}
+	stores, err := a.allStores()
+	if err != nil {
+		return err
+	}
+	for _, s := range stores {
+		found, err := kojisnap.ReadEnvironments(ctx, s, func(err error) {
+			a.log.WarnContext(ctx, "a snapshot cannot be read, and is not looked at", "err", err)
+		})
+		if err != nil {
+			return err
+		}
+		all.Environments = append(all.Environments, found...)
+	}
+	if o.nagios {
+		return monitor.All(all.Environments, all.Now, o.limits()).Tell(a.stdout)
+	}
+	return a.result(all, func(w io.Writer) { showEnvironments(w, all, len(stores) > 1, a.verbose) })
+}
+
+// showEnvironments writes a table with a line for each environment.
+func showEnvironments(w io.Writer, all allStatus, stores, verbose bool) {
+	if len(all.Environments) == 0 {
+		fmt.Fprintln(w, "no environment is on record in the store: the next load or sync of one makes its record")
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	defer tw.Flush()
+	head := "ENVIRONMENT\tEVENT\tOF\tLAST SUCCESS\tBEHIND\t"
+	if stores || verbose {
+		head += "STORE\t"
+	}
+	fmt.Fprintln(tw, head+"STATE")
+	for _, e := range all.Environments {
+		event, of := "none", ""
+		if e.Event > 0 {
+			event, of = fmt.Sprint(e.Event), "an unknown time"
+		}
+		if !e.EventTime.IsZero() {
+			of = output.Day(e.EventTime)
+		}
+		success := "none"
+		if at := e.Succeeded(); !at.IsZero() {
+			success = kojisnap.Age(all.Now.Sub(at)) + " ago"
+		}
+		line := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t", e.Name, event, of, success, behindText(&e))
+		if stores || verbose {
+			line += e.Store + "\t"
+		}
+		_, state := monitor.LastSync(&e)
+		fmt.Fprintln(tw, cleanCells(line+state))
+	}
+}
+
+// cleanCells is clean for a line of a table.
+func cleanCells(line string) string {
+	cells := strings.Split(line, "\t")
+	for i := range cells {
+		cells[i] = output.Clean(cells[i])
+	}
+	return strings.Join(cells, "\t")
+}
+
+func behindText(e *kojisnap.EnvironmentStatus) string {
+	behind := time.Duration(e.BehindSeconds) * time.Second
+	switch {
+	case e.Event == 0:
+		return "-"
+	case e.Newest == "":
+		return "no snapshot of its scope"
+	case e.Behind > 0 && e.EventTime.IsZero():
+		return fmt.Sprintf("%d events", e.Behind)
+	case e.Behind > 0:
+		return fmt.Sprintf("%d events, %s", e.Behind, kojisnap.Age(behind))
+	case e.Snapshot != "" && e.Snapshot != e.Newest:
+		return "not the newest of the event"
+	}
+	return "nothing"
+}
+
+// checkAll refuses flags that are of no use with --all.
+func (o *statusFlags) checkAll() error {
+	if o.prometheus {
+		return exit.Usagef("--prometheus and --all: metrics are of one environment; give --env")
+	}
+	if o.event {
+		return exit.Usagef("--event and --all: the event to pin is that of one environment; give --env")
+	}
+	return nil
 }

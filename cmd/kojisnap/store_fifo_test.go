@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/kojisnap/hub/hubtest"
 )
 
@@ -35,7 +36,7 @@ func TestStoreFIFO(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, errs, code := kojisnapRun(t, copies...); code == exitDone || code == exitNotReady || !strings.Contains(errs, at) || len(lines(errs)) != 1 {
+		if _, errs, code := kojisnapRun(t, copies...); code == exit.Done || code == exit.NotReady || !strings.Contains(errs, at) || len(lines(errs)) != 1 {
 			t.Errorf("copy with FIFOs as %s: %d, %q", objects, code, errs)
 		}
 	}

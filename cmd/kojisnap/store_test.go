@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/cmd/kojisnap/jsondoc"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/repository"
@@ -80,7 +81,7 @@ func TestStoreCommands(t *testing.T) {
 				t.Errorf("diff with itself: %q", got)
 			}
 
-			if out, errs, code := kojisnapRun(t, "prune", "--keep", "1", "--store", at, "--dry-run"); code != exitNotReady || out != "remove snapshot "+early+"\n" || errs != "" {
+			if out, errs, code := kojisnapRun(t, "prune", "--keep", "1", "--store", at, "--dry-run"); code != exit.NotReady || out != "remove snapshot "+early+"\n" || errs != "" {
 				t.Errorf("prune --dry-run: %d, %q, %q", code, out, errs)
 			}
 			var pruned repository.PruneResult
@@ -93,11 +94,11 @@ func TestStoreCommands(t *testing.T) {
 			if got := kojisnapOK(t, "prune", "--keep", "1", "--store", at); got != "" {
 				t.Errorf("prune says %q without a terminal", got)
 			}
-			if _, errs, code := kojisnapRun(t, "show", early, "--store", at); code != exitError || !strings.Contains(errs, "no such snapshot") {
+			if _, errs, code := kojisnapRun(t, "show", early, "--store", at); code != exit.Error || !strings.Contains(errs, "no such snapshot") {
 				t.Errorf("show of a pruned snapshot: %d, %q", code, errs)
 			}
 			for _, args := range [][]string{{"prune"}, {"prune", "--keep", "0"}, {"prune", "--keep", "-1"}, {"prune", "--keep", "1", "x"}, {"diff", late}, {"diff", late, late, late}} {
-				if _, errs, code := kojisnapRun(t, append(args, "--store", at)...); code != exitUsage || len(lines(errs)) != 1 {
+				if _, errs, code := kojisnapRun(t, append(args, "--store", at)...); code != exit.Usage || len(lines(errs)) != 1 {
 					t.Errorf("%q: %d, %q", args, code, errs)
 				}
 			}
@@ -116,11 +117,11 @@ func TestStoreTrouble(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"s3://no-such-bucket-of-kojisnap/p", exitError, "does not exist"},
-		{"s3://bucket/p?endpoint=" + gone.URL, exitLater, "cannot be reached"},
-		{"s3://bucket/p?what=ever", exitUsage, "no option"},
-		{"s3:bucket/p", exitUsage, "want s3://BUCKET/PREFIX"},
-		{"gs://bucket/p", exitUsage, "want a directory or s3://BUCKET/PREFIX"},
+		{"s3://no-such-bucket-of-kojisnap/p", exit.Error, "does not exist"},
+		{"s3://bucket/p?endpoint=" + gone.URL, exit.Later, "cannot be reached"},
+		{"s3://bucket/p?what=ever", exit.Usage, "no option"},
+		{"s3:bucket/p", exit.Usage, "want s3://BUCKET/PREFIX"},
+		{"gs://bucket/p", exit.Usage, "want a directory or s3://BUCKET/PREFIX"},
 	} {
 		for _, args := range [][]string{{"snapshots"}, {"diff", "latest", "latest"}, {"prune", "--keep", "1"}} {
 			out, errs, code := kojisnapRun(t, append(args, "--store", test.store)...)
@@ -146,20 +147,20 @@ func TestBadStore(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"manifest damaged", func(t *testing.T, at, manifest string) { write(t, manifest, "{}") }, append(reads, prune), exitDigest, ": remove it to go on without it"},
+		{"manifest damaged", func(t *testing.T, at, manifest string) { write(t, manifest, "{}") }, append(reads, prune), exit.Digest, ": remove it to go on without it"},
 		{"manifest of a later version", func(t *testing.T, at, manifest string) {
 			write(t, filepath.Join(at, "snapshots/9-0123456789ab.json"), `{"format": "kojisnap-snapshot", "version": 5}`)
-		}, append(reads, prune), exitError, "update kojisnap"},
+		}, append(reads, prune), exit.Error, "update kojisnap"},
 		{"read-only", func(t *testing.T, at, manifest string) {
 			if err := unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 				t.Fatal(err)
 			}
-		}, [][]string{pull, prune}, exitError, "the store takes nothing: put locks/"},
+		}, [][]string{pull, prune}, exit.Error, "the store takes nothing: put locks/"},
 		{"full", func(t *testing.T, at, manifest string) {
 			if err := unix.Mount("", at, "", unix.MS_REMOUNT, "size=200k"); err != nil {
 				t.Fatal(err)
 			}
-		}, [][]string{pull, append(pull, "--full")}, exitError, "make room"},
+		}, [][]string{pull, append(pull, "--full")}, exit.Error, "make room"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			at := t.TempDir()
@@ -213,7 +214,7 @@ func kojisnapRun(t *testing.T, args ...string) (stdout, stderr string, code int)
 func kojisnapOK(t *testing.T, args ...string) string {
 	t.Helper()
 	out, errs, code := kojisnapRun(t, args...)
-	if code != exitDone || errs != "" {
+	if code != exit.Done || errs != "" {
 		t.Fatalf("%q: %d, %q", args, code, errs)
 	}
 	return out

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"kojisnap/cmd/kojisnap/exit"
 )
 
 // TestSuggest: who mistypes a command, a flag or a key is told which was meant, and where a key belongs.
@@ -43,7 +45,7 @@ func TestSuggest(t *testing.T) {
 				test.says = file + test.says
 			}
 			out, errs, code := kojisnapRun(t, args...)
-			if code != exitUsage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, test.says) {
+			if code != exit.Usage || out != "" || len(lines(errs)) != 1 || !strings.Contains(errs, test.says) {
 				t.Errorf("exit code %d, %q, %q; want %q", code, out, errs, test.says)
 			}
 		})

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/metrics"
 	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
@@ -128,11 +132,11 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	if a.dryRun {
 		return o.dryRun(ctx, a, s, opt)
 	}
-	if err := checkOutput("stamp", o.stamp); err != nil {
+	if err := flags.CheckOutput("stamp", o.stamp); err != nil {
 		return err
 	}
 	opt.StepBegins, opt.StepEnds = reporter{a}.stepBegins, reporter{a}.stepEnds
-	if err := checkOutput("metrics", o.metrics); err != nil {
+	if err := flags.CheckOutput("metrics", o.metrics); err != nil {
 		return err
 	}
 	if opt.Only != kojisnap.OnlyApply {
@@ -141,12 +145,12 @@ func (o *syncFlags) run(ctx context.Context, a *app, args []string) error {
 	started := time.Now()
 	r, err := kojisnap.Sync(ctx, s, opt)
 	err = o.tell(a, r, err)
-	if code := exitCode(err); code != exitLocked {
+	if code := exit.Code(err); code != exit.Locked {
 		record, lost := kojisnap.RecordSync(ctx, s, opt, r, started, code, err)
 		if lost != nil {
 			// The sync itself probably failed for the same reason.
 			level := slog.LevelWarn
-			if code != exitDone && code != exitNotReady && code != exitDigest {
+			if code != exit.Done && code != exit.NotReady && code != exit.Digest {
 				level = slog.LevelInfo
 			}
 			a.log.Log(ctx, level, "kojisnap status does not tell all of this sync", "err", lost)
@@ -162,7 +166,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		if len(r.Steps) > 0 {
 			a.partial(r)
 		}
-		return together(incomplete, o.load.hooks.failed)
+		return exit.Together(incomplete, o.load.hooks.failed)
 	}
 	if r.Only == kojisnap.OnlyPull {
 		if err := a.result(r, nil); err != nil {
@@ -171,7 +175,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 		if err := (reporter{a}).tellPull(r.Pull); err != nil {
 			return err
 		}
-		return writeStamp(o.stamp)
+		return flags.WriteStamp(o.stamp)
 	}
 	err := a.result(r, func(w io.Writer) {
 		reporter{a}.showLoad(w, r.Load)
@@ -186,10 +190,10 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	bad := say.tellLoad(r.Load)
 	said := *a // the steps have said on the terminal what they did
 	said.terminal = a.terminal && a.verbose
-	reporter{&said}.tellCopy(r.Copy)
-	reporter{&said}.tellRemoval(r.Remove)
+	said.teller().Copy(r.Copy)
+	said.teller().Removal(r.Remove)
 	say.tellDiscarded(r.Discard)
-	say.tellRepair(r)
+	say.teller().Repair(r)
 	if r.Verify != nil {
 		err = reporter{a}.verdict(r.Verify)
 	}
@@ -197,10 +201,10 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if r.Pull != nil {
 		missing = say.tellNews(r.Pull)
 	}
-	if err := together(missing, say.tellLeftOut(incomplete), say.tellUndecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
+	if err := exit.Together(missing, say.teller().LeftOut(incomplete), say.teller().Undecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
 		return err
 	}
-	return writeStamp(o.stamp)
+	return flags.WriteStamp(o.stamp)
 }
 
 // stepBegins names a step on a terminal when it begins.
@@ -209,7 +213,7 @@ func (a reporter) stepBegins(name string) { a.tell("%s …", name) }
 // stepEnds says on a terminal how long a step took and what it did.
 func (a reporter) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
 	if text := stepText(step, r); text != "" {
-		a.tell("  %.1f s: %s", step.Seconds, clean(text))
+		a.tell("  %.1f s: %s", step.Seconds, output.Clean(text))
 	}
 }
 
@@ -251,19 +255,6 @@ func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 	return fmt.Sprintf("%d files made, %s; %d were there", rep.Linked+rep.Reflinked+rep.Copied+rep.Spliced+rep.Fetched, kojisnap.Size(rep.Bytes), rep.Present)
 }
 
-// tellRepair logs what the copy after verify found that the first one did not.
-func (a reporter) tellRepair(r *kojisnap.SyncResult) {
-	if r.Repair == nil {
-		return
-	}
-	a.tellDamaged(r.Repair)
-	for _, k := range r.Repair.Actions.Kept {
-		if !slices.Contains(r.Copy.Actions.Kept, k) {
-			a.tellKept(k)
-		}
-	}
-}
-
 // dryRun prints what a sync would do: the pull's plan, and what a copy and a load of the latest snapshot would do.
 func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojisnap.SyncOptions) error {
 	r := &kojisnap.SyncResult{Only: opt.Only, Steps: []kojisnap.SyncStep{}}
@@ -278,7 +269,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	case opt.Only == kojisnap.OnlyApply:
 		snap, err = repository.Latest(ctx, s, opt.Scope)
 	case s != nil && opt.Only == kojisnap.Whole:
-		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Tags}); errors.Is(err, repository.ErrNoSnapshot) {
+		if snap, err = repository.Latest(ctx, s, repository.Scope{Hub: opt.Hub.URL(), Tags: opt.Pull.Asked()}); errors.Is(err, repository.ErrNoSnapshot) {
 			err = nil
 		}
 	}
@@ -316,11 +307,11 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		showPlanned(w, r.Load)
 	})
 	if err == nil {
-		err = together(reporter{a}.tellLeftOut(incomplete), reporter{a}.tellUndecided(r.Copy))
+		err = exit.Together(a.teller().LeftOut(incomplete), a.teller().Undecided(r.Copy))
 	}
 	news := r.Pull != nil && !r.Pull.Existing || opt.Only == kojisnap.Whole && snap == nil
 	if err == nil && (news || r.Changed()) {
-		return pending()
+		return exit.Pending()
 	}
 	return err
 }
@@ -362,10 +353,10 @@ func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) 
 	if opt.Load.Topdir == "" {
 		opt.Load.Topdir = opt.Copy.Topdir
 	}
-	if opt.Load.EventFile, err = eventFile(o.load.eventFile, opt.Load.Topdir, opt.Copy.Attributes.Owner); err != nil {
+	if opt.Load.EventFile, err = flags.EventFile(o.load.eventFile, opt.Load.Topdir, opt.Copy.Attributes.Owner); err != nil {
 		return err
 	}
-	if err := checkKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
+	if err := flags.CheckKeepDays(o.copy.keepDays, o.load.waitFor); err != nil {
 		return err
 	}
 	if opt.Clone, err = o.clone.options(a, firstDirectory(opt.Copy.Sources)); err != nil {
@@ -380,4 +371,25 @@ func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) 
 	o.verify.follow(&o.copy)
 	opt.Verify, err = o.verify.options(a)
 	return err
+}
+
+// writeMetrics writes the metrics of a sync that has ended. If that fails, the sync itself has not: it is only logged.
+func (o *syncFlags) writeMetrics(ctx context.Context, a *app, half kojisnap.Half, record kojisnap.SyncRecord) {
+	if o.metrics == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	m := metrics.Staging{Env: a.env, Version: version.Number, Sync: &record, Apart: half == kojisnap.OnlyPull}
+	s := statusFlags{db: o.load.db}
+	if m.Apart {
+		// This host has no database.
+	} else if held, err := s.read(ctx, a); err != nil {
+		a.log.InfoContext(ctx, "the metrics tell only of this sync: the database does not answer", "err", err)
+	} else {
+		m.Status = held
+	}
+	if err := m.WriteFile(o.metrics); err != nil {
+		a.log.WarnContext(ctx, "the metrics are not written", "file", o.metrics, "err", err)
+	}
 }

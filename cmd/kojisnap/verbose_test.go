@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/cmd/kojisnap/tell"
 	"kojisnap/hardlink"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/pull"
@@ -29,10 +30,10 @@ func TestVerboseLists(t *testing.T) {
 		short int // how many names there are without -v
 		tell  func(a *app, out *bytes.Buffer)
 	}{
-		{"files that were left out", 100, func(a *app, _ *bytes.Buffer) { _ = reporter{a}.tellLeftOut(left) }},
+		{"files that were left out", 100, func(a *app, _ *bytes.Buffer) { _ = a.teller().LeftOut(left) }},
 		{"rows with credentials", maxStripped, func(a *app, _ *bytes.Buffer) { reporter{a}.tellStripped(stripped) }},
-		{"tags that were never loaded", shownEntries, func(a *app, out *bytes.Buffer) {
-			out.WriteString(driftText(&kojisnap.Drift{Snapshot: "1-0", Missing: names}, a.verbose))
+		{"tags that were never loaded", tell.ShownEntries, func(a *app, out *bytes.Buffer) {
+			out.WriteString(tell.Drift(&kojisnap.Drift{Snapshot: "1-0", Missing: names}, a.verbose))
 		}},
 		{"what a check found", 5, func(a *app, out *bytes.Buffer) {
 			reporter{a}.showChecks(out, &verify.Result{Checks: []verify.Check{{Name: "rpms", Status: verify.StatusFailed, Bad: n, Examples: names[:5], Entries: names}}})
@@ -41,7 +42,7 @@ func TestVerboseLists(t *testing.T) {
 		for _, verbose := range []bool{false, true} {
 			var out bytes.Buffer
 			a := &app{stderr: &out, verbose: verbose, logFormat: "text"}
-			a.log = a.newLog()
+			a.log = a.standardError().Log()
 			test.tell(a, &out)
 			found := 0
 			for _, name := range names {

@@ -13,8 +13,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"kojisnap/cmd/kojisnap/config"
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/flags"
+	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/trial/inside"
 	"kojisnap/kojisnap/verify"
 )
@@ -86,8 +90,8 @@ func (o *verifyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&o.topdir, "topdir", "", "look at the files below `DIR`, staging's topdir (default: do not look at files)")
 	addHubTopdir(fs, &o.hubTopdir)
 	fs.StringVar(&o.topurl, "topurl", "", "fetch some files from `URL`, which serves topdir (default: fetch none)")
-	addSnapshot(fs, &o.snapshot)
-	addVerifyKey(fs, &o.verifyKeys)
+	flags.AddSnapshot(fs, &o.snapshot)
+	flags.AddVerifyKey(fs, &o.verifyKeys)
 	o.wantFlags.add(fs)
 	fs.Var(config.NewChoice(&o.builds, "latest", "tagged", "none"), "builds", "which builds of the tags are copied")
 	fs.StringVar(&o.db, "db", "", "ask the staging database `DSN` for its ids and for staging's own decisions (default: take neither into account)")
@@ -134,23 +138,23 @@ func (o *verifyFlags) options(a *app) (verify.Options, error) {
 		Digest: o.digest, Jobs: o.jobs, Log: a.log, Progress: a.progress,
 	}
 	var err error
-	if err := checkURL("topurl", o.topurl); err != nil {
+	if err := flags.CheckURL("topurl", o.topurl); err != nil {
 		return opt, err
 	}
 	if err := o.checkWant(); err != nil {
 		return opt, err
 	}
 	if o.event < 0 {
-		return opt, usagef("--event %d: events count from 1", o.event)
+		return opt, exit.Usagef("--event %d: events count from 1", o.event)
 	}
 	if o.event > 0 && o.compose != "" {
-		return opt, usagef("--event and --compose: a trial repository is made of what is copied, which is for the snapshot's event")
+		return opt, exit.Usagef("--event and --compose: a trial repository is made of what is copied, which is for the snapshot's event")
 	}
 	if opt.Inside, err = o.inside(); err != nil {
 		return opt, err
 	}
 	if o.jobs < 1 {
-		return opt, usagef("--jobs %d: one request at least", o.jobs)
+		return opt, exit.Usagef("--jobs %d: one request at least", o.jobs)
 	}
 	if o.hub == "" {
 		return opt, a.missing("staging hub", "--hub URL, or hub = \"…\" in [verify] of the configuration")
@@ -169,17 +173,17 @@ func (o *verifyFlags) options(a *app) (verify.Options, error) {
 // inside returns how trials are made in images; nil: they are made on this host.
 func (o *verifyFlags) inside() (*inside.Options, error) {
 	if err := inside.Images(o.images).Check(); err != nil {
-		return nil, usagef("--image %w", err)
+		return nil, exit.Usagef("--image %w", err)
 	}
 	switch {
 	case o.composeTimeout <= 0:
-		return nil, usagef("--compose-timeout %v: a trial needs some time", o.composeTimeout)
+		return nil, exit.Usagef("--compose-timeout %v: a trial needs some time", o.composeTimeout)
 	case o.in == "host" && o.composeRun != "":
-		return nil, usagef("--compose-run needs --in docker, podman, mock or here: the command runs inside an image")
+		return nil, exit.Usagef("--compose-run needs --in docker, podman, mock or here: the command runs inside an image")
 	case o.in == "host" || o.compose == "": // without a trial repository nothing is run
 		return nil, nil
 	case len(o.images) == 0 && o.in != inside.Here:
-		return nil, usagef("--in %s needs images: --image PATTERN=IMAGE, or [verify.image] in the configuration, such as \"f42*\" = \"registry.example.com/fedora:42\"", o.in)
+		return nil, exit.Usagef("--in %s needs images: --image PATTERN=IMAGE, or [verify.image] in the configuration, such as \"f42*\" = \"registry.example.com/fedora:42\"", o.in)
 	}
 	return &inside.Options{Engine: o.in, Images: inside.Images(o.images), ComposeRun: o.composeRun, Timeout: o.composeTimeout}, nil
 }
@@ -207,6 +211,9 @@ func (o *verifyFlags) run(ctx context.Context, a *app, args []string) error {
 	if _, opt.Snapshot, err = a.openSnapshot(ctx, o.snapshot, loads.tags); err != nil {
 		return err
 	}
+	if opt.Snapshot, err = narrow.ForComposes(ctx, opt.Snapshot, opt.Tags); err != nil {
+		return err
+	}
 	if o.db != "" {
 		if opt.Record, err = kojisnap.ReadRecord(ctx, o.db, opt.Snapshot); err != nil {
 			return err
@@ -231,17 +238,17 @@ func (a reporter) showChecks(w io.Writer, r *verify.Result) {
 	tw := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
 	defer func() {
 		tw.Flush()
-		_, _ = io.WriteString(w, a.results.paintStatus(table.String())) // a.stdout keeps the error
+		_, _ = io.WriteString(w, a.results.PaintStatus(table.String())) // a.stdout keeps the error
 	}()
 	for _, c := range r.Checks {
 		if c.Status == verify.StatusFailed || c.Status == verify.StatusUnproven || a.terminal || a.verbose {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, c.Name, c.Tag, c.Arch, clean(c.Detail))
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", c.Status, c.Name, c.Tag, c.Arch, output.Clean(c.Detail))
 			shown := c.Examples
 			if a.verbose {
 				shown = c.All()
 			}
 			for _, e := range shown {
-				fmt.Fprintf(tw, "\t\t\t\t%s\n", clean(e))
+				fmt.Fprintf(tw, "\t\t\t\t%s\n", output.Clean(e))
 			}
 		}
 	}
@@ -256,14 +263,14 @@ func (a reporter) verdict(r *verify.Result) error {
 				failed++
 			}
 		}
-		a.tell("%s at event %d: %d of %d checks failed", a.errors.paint(red, "staging is not compose-ready"), r.Event, failed, len(r.Checks))
+		a.tell("%s at event %d: %d of %d checks failed", a.errors.Paint(output.Red, "staging is not compose-ready"), r.Event, failed, len(r.Checks))
 	}
 	switch {
 	case r.DigestMismatch():
-		return mismatchError{quietError{errors.New("a digest did not match")}}
+		return exit.AsMismatch(exit.Reported(errors.New("a digest did not match")))
 	case !r.Ready():
-		return notReadyError{quietError{errors.New("not compose-ready")}}
+		return exit.AsNotReady(exit.Reported(errors.New("not compose-ready")))
 	}
-	a.tell("%s at event %d", a.errors.paint(green, "staging is compose-ready"), r.Event)
+	a.tell("%s at event %d", a.errors.Paint(output.Green, "staging is compose-ready"), r.Event)
 	return nil
 }

@@ -46,9 +46,25 @@ func Identity(ctx context.Context, q dbconn.Querier) (m Mark, err error) {
 	return m, err
 }
 
-// ReadMark returns the database's mark, or ErrNotStaging with the reason: there is none, or it is another
-// database's.
+// ReadMark returns the mark of a database that can be used. It returns ErrNotStaging with the reason if there is no
+// mark, or another database's; and *ImportingError while a full import fills the database.
 func ReadMark(ctx context.Context, q dbconn.Querier) (*Mark, error) {
+	m, err := ReadAnyMark(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	importing, err := ReadImporting(ctx, q, m)
+	if err == nil && importing != nil {
+		err = &ImportingError{Database: m.Database, Importing: *importing}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// ReadAnyMark is ReadMark for those that can do with a database that a full import fills.
+func ReadAnyMark(ctx context.Context, q dbconn.Querier) (*Mark, error) {
 	here, err := Identity(ctx, q)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ var bookSteps = []func() string{
 	func() string { return badRows },
 	func() string { return syncTable },
 	func() string { return historyColumn },
+	func() string { return importTables },
 }
 
 // SyncFormat is the first format with the table of syncs.

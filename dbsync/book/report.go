@@ -21,7 +21,7 @@ type LoadReport struct {
 	DryRun   bool     `json:"dry_run,omitempty"`
 	Rollback bool     `json:"rollback,omitempty"` // some of the tags stood at later events
 	// Mode is "full" if all of the snapshot's rows were read, "delta" if only what changed since
-	// Base, "skipped" if none.
+	// Base, "skipped" if none, "import" after a full import.
 	Mode string `json:"mode,omitempty"`
 	// Base is the snapshot that the database held, where only what changed since was read.
 	Base string `json:"base,omitempty"`

@@ -82,7 +82,7 @@ func note(ctx context.Context, conn *pgx.Conn, env string, write func(pgx.Tx) er
 	}
 	for {
 		err := dbconn.Transact(ctx, conn, pgx.ReadCommitted, func(tx pgx.Tx, _ bool) (bool, error) {
-			mark, err := ReadMark(ctx, tx)
+			mark, err := ReadAnyMark(ctx, tx)
 			if err == nil {
 				err = mark.CheckEnv(env)
 			}

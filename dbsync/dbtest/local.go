@@ -36,6 +36,23 @@ func local() (dsn string, stop func(), err error) {
 // refuses to run as root, so root starts it as the user postgres.
 func StartLocal(dir string) (dsn string, err error) { return startLocal(dir, "") }
 
+// StartLocalAt is StartLocal for a server that other network namespaces reach, at an address of this machine; clients
+// are those of the address's network, a prefix such as 10.9.0.0/16.
+func StartLocalAt(dir, address, clients string, port int) (dsn string, err error) {
+	if _, err := startLocal(dir, fmt.Sprintf("-c listen_addresses=%s -c port=%d", address, port)); err != nil {
+		return "", err
+	}
+	hba, err := os.OpenFile(filepath.Join(dir, "data", "pg_hba.conf"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return "", err
+	}
+	_, err = fmt.Fprintf(hba, "host all all %s trust\n", clients)
+	if err := errors.Join(err, hba.Close(), control(dir, "reload")); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("postgres://postgres@%s:%d/postgres?sslmode=disable", address, port), nil
+}
+
 // startLocal is StartLocal with more settings.
 func startLocal(dir, more string) (dsn string, err error) {
 	bin, err := binaries()

@@ -26,6 +26,9 @@ type Load struct {
 
 	Snap *snapfile.Snapshot
 	Base *snapfile.Snapshot // what the database holds, where only what changed since is read; nil: all is
+	// Imported are the relations whose rows a full import has copied to Koji's tables, with their numbers. Base is then
+	// Snap itself: nothing of these relations has changed. All rows of the other ones are read. nil: no full import.
+	Imported map[string]int64
 
 	Rows    map[string]int64 // by relation: how many rows of the snapshot were read
 	Deleted map[string]int64 // by relation: how many rows production deleted since the base
@@ -106,6 +109,10 @@ func (l *Load) HasRows(ctx context.Context, r *relation.Relation, from string, p
 func (l *Load) Delta(r *relation.Relation) bool {
 	if l.Base == nil || r.Named() && r.Name != "package" {
 		return false
+	}
+	if l.Imported != nil {
+		_, is := l.Imported[r.Name]
+		return is
 	}
 	return r.Name != "build_target_config" && r.Name != "external_repo_config"
 }

@@ -43,7 +43,7 @@ func Check(ctx context.Context, tx pgx.Tx, env string) (*Database, error) {
 			return nil, err
 		}
 	}
-	if db.Mark, err = book.ReadMark(ctx, tx); err != nil {
+	if db.Mark, err = book.ReadAnyMark(ctx, tx); err != nil {
 		return nil, err
 	}
 	if err := db.Mark.CheckEnv(env); err != nil {

@@ -132,7 +132,7 @@ func (i *initer) run(ctx context.Context) error {
 	if i.tx, err = kojidb.WatchTriggers(ctx, i.tx, i.schema.Namespace); err != nil {
 		return err
 	}
-	mark, err := book.ReadMark(ctx, i.tx)
+	mark, err := book.ReadAnyMark(ctx, i.tx)
 	if i.opt.Moved && errors.Is(err, book.ErrNotStaging) {
 		return i.renew(ctx, here)
 	}

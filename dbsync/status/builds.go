@@ -12,10 +12,18 @@ import (
 	"kojisnap/dbsync/sqltext"
 )
 
+// CheckWhole returns *book.ImportingError if a full import fills the database.
+func CheckWhole(ctx context.Context, conn *pgx.Conn) error {
+	return dbconn.Read(ctx, conn, func(tx pgx.Tx) error { return book.CheckWhole(ctx, tx) })
+}
+
 // DecidedBuilds returns the builds of production's that staging has made its own since they were loaded, each
 // with how, as far as Koji's tables tell: deleted, reset, built again or promoted.
 func DecidedBuilds(ctx context.Context, conn *pgx.Conn) (builds map[int64]string, err error) {
 	err = dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
+		if err := book.CheckWhole(ctx, tx); err != nil {
+			return err
+		}
 		decided, err := ReadDecidedBuilds(ctx, tx)
 		builds = HowDecided(decided)
 		return err

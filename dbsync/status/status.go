@@ -17,7 +17,9 @@ import (
 // Status is what a staging database holds, and how it got there.
 type Status struct {
 	Mark book.Mark `json:"mark"`
-	Now  time.Time `json:"now"` // by the database's clock, as all times of runs
+	// Importing is the full import that fills the database; all else is then what was before it.
+	Importing *book.Importing `json:"importing,omitempty"`
+	Now       time.Time       `json:"now"` // by the database's clock, as all times of runs
 	// Event is the event to pin calls at: the lowest that one of the tags of the newest scope holds, 0
 	// before the first load. EventTime is production's.
 	Event     int64     `json:"event"`
@@ -83,6 +85,14 @@ func (s *Status) Age() time.Duration {
 	return max(0, s.Now.Sub(last))
 }
 
+// CheckWhole returns *book.ImportingError if a full import fills the database.
+func (s *Status) CheckWhole() error {
+	if s.Importing == nil {
+		return nil
+	}
+	return &book.ImportingError{Database: s.Mark.Database, Importing: *s.Importing}
+}
+
 // Read returns what the database holds, at one point in time, and writes nothing. A database that is not
 // marked is book.ErrNotStaging, a lost one a *retry.TemporaryError.
 func Read(ctx context.Context, conn *pgx.Conn) (*Status, error) {
@@ -98,11 +108,14 @@ func Read(ctx context.Context, conn *pgx.Conn) (*Status, error) {
 }
 
 func readStatus(ctx context.Context, tx pgx.Tx) (*Status, error) {
-	mark, err := book.ReadMark(ctx, tx)
+	mark, err := book.ReadAnyMark(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
 	s := &Status{Mark: *mark}
+	if s.Importing, err = book.ReadImporting(ctx, tx, mark); err != nil {
+		return nil, err
+	}
 	if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&s.Now); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func ReadSyncs(ctx context.Context, conn *pgx.Conn, limit int) (syncs []book.Syn
 	checked = -1
 	err = dbconn.Read(ctx, conn, func(tx pgx.Tx) error {
 		syncs, checked = nil, -1
-		mark, err := book.ReadMark(ctx, tx)
+		mark, err := book.ReadAnyMark(ctx, tx)
 		if err != nil || mark.Format < book.SyncFormat {
 			return err
 		}

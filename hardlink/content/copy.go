@@ -110,6 +110,7 @@ func (p *pipe) copy(f volumes.File, name string) (int64, error) {
 		return n, differs("size", fmt.Sprint(most), "more")
 	case f.Size >= 0 && n != f.Size:
 		return n, differs("size", fmt.Sprint(f.Size), fmt.Sprint(n))
+	case algorithm == "stat": // the size is all that there is to compare
 	case have != want && algorithm == "rpmsha256":
 		return n, &DigestError{Path: name, What: "sha256 of the payload", Want: want, Have: have, Own: true}
 	case have != want:
@@ -216,6 +217,17 @@ func newHash(algorithm string) (hash.Hash, error) {
 		return sha1.New(), nil
 	case "sha256", "rpmsha256":
 		return sha256.New(), nil
+	case "stat": // of a file that no row names: volumes.StatDigest
+		return noHash{}, nil
 	}
 	return nil, fmt.Errorf("unknown digest algorithm %q", algorithm)
 }
+
+// noHash hashes nothing.
+type noHash struct{}
+
+func (noHash) Write(p []byte) (int, error) { return len(p), nil }
+func (noHash) Sum(b []byte) []byte         { return b }
+func (noHash) Reset()                      {}
+func (noHash) Size() int                   { return 0 }
+func (noHash) BlockSize() int              { return 1 }

@@ -82,6 +82,9 @@ func (b *Batch) Unlink(path string) { b.line("k", path) }
 // Hub says that the targets of all symlinks of builds so far begin with this path of topdir; "": some do not.
 func (b *Batch) Hub(path string) { b.line("T", path) }
 
+// Shards says that shards have ledgers of their own. Only Split may append it.
+func (b *Batch) Shards() { b.line("G") }
+
 // Add adds the lines of another batch.
 func (b *Batch) Add(more *Batch) { b.text = append(b.text, more.text...) }
 

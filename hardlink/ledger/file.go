@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +17,7 @@ import (
 // Writer appends batches to a topdir's ledger. Its user holds the lock.
 type Writer struct {
 	top  *topdir.Dir
+	file string
 	f    *os.File
 	size int64
 }
@@ -24,13 +26,18 @@ type Writer struct {
 // ledger of an older format, and one that is mostly history. If instead is given, it becomes the ledger, and
 // the old file gets another name.
 func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
-	if err := top.Mkdir(Dir); err != nil { // this also checks that it is no symlink
+	return OpenFile(top, File, instead)
+}
+
+// OpenFile is Open for one of a topdir's ledgers: File, or that of a shard.
+func OpenFile(top *topdir.Dir, file string, instead *Ledger) (*Ledger, *Writer, error) {
+	if err := top.Mkdir(filepath.Dir(file)); err != nil { // this also checks that it is no symlink
 		return nil, nil, err
 	}
-	path := top.Join(File)
+	path := top.Join(file)
 	l, good := instead, 0
 	if instead != nil {
-		if err := setAside(top); err != nil {
+		if err := setAside(top, file); err != nil {
 			return nil, nil, err
 		}
 	} else {
@@ -46,7 +53,7 @@ func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
 	if good > 1<<20 {
 		short, _ = l.WriteTo(io.Discard)
 	}
-	if good == 0 || l.format < Format || short > 0 && short*2 < int64(good) {
+	if good == 0 || l.format < l.needs() || short > 0 && short*2 < int64(good) {
 		err := durable.WriteFile(path, func(w io.Writer) error {
 			n, err := l.WriteTo(w)
 			good = int(n)
@@ -60,7 +67,7 @@ func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("ledger: %w", err)
 	}
-	w := &Writer{top, f, int64(good)}
+	w := &Writer{top, file, f, int64(good)}
 	if err := errors.Join(top.Own(f), w.cut()); err != nil {
 		f.Close()
 		return nil, nil, err
@@ -70,8 +77,8 @@ func Open(top *topdir.Dir, instead *Ledger) (*Ledger, *Writer, error) {
 
 // setAside gives a damaged ledger a second name, the first free one. The file keeps its first name until the
 // new ledger is renamed over it.
-func setAside(top *topdir.Dir) error {
-	f, err := top.Open(File)
+func setAside(top *topdir.Dir, file string) error {
+	f, err := top.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -80,10 +87,10 @@ func setAside(top *topdir.Dir) error {
 	}
 	defer f.Close()
 	for n := 1; ; n++ {
-		name := fmt.Sprintf("%s.damaged-%d", File, n)
+		name := fmt.Sprintf("%s.damaged-%d", file, n)
 		err := top.LinkFile(f, name)
 		if err != nil && !errors.Is(err, fs.ErrExist) { // the file system has no hard links
-			err = top.RenameNew(File, name)
+			err = top.RenameNew(file, name)
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return err
@@ -99,7 +106,7 @@ func (w *Writer) Append(b *Batch) error {
 	}
 	var err error
 	if w.top.Hook != nil {
-		err = w.top.Hook("append", File)
+		err = w.top.Hook("append", w.file)
 	}
 	if err == nil {
 		_, err = w.f.WriteAt([]byte(text), w.size)

@@ -17,7 +17,7 @@ import (
 	"kojisnap/volumes"
 )
 
-// The ledger is a text file: a line "kojisnap-ledger TAB 4", then batches. A batch consists of lines with fields
+// The ledger is a text file: a line "kojisnap-ledger TAB 4" (5: see G), then batches. A batch consists of lines with fields
 // that are separated by tabs, and a line "= TAB count TAB digest" with the number of its lines and the first 16
 // hex digits of their SHA-256. kojisnap only appends to the file, with one fsync for each batch, or writes a new
 // file and renames it. A batch is on the disk before kojisnap does what the batch says. So the actions of lines
@@ -39,14 +39,17 @@ import (
 //	k path                          that symlink is gone
 //	T path                          the targets of all S lines before this one are below path,
 //	                                the hub's path of topdir; "": some are not
+//	G                               shards have ledgers of their own, see shards.go, and builds may
+//	                                be there in place of here; format 5
 //
 // Fields hold no control characters: the names were checked. The package also reads formats 1 (without N, U,
-// W and L), 2 (without T) and 3 (without D); it rewrites such a file before it appends anything.
+// W and L), 2 (without T) and 3 (without D); it rewrites such a file before it appends anything. Format 5 is that of a
+// topdir with shards: earlier versions, which would take their files for somebody else's, refuse it.
 const (
 	Dir       = ".kojisnap"
 	File      = Dir + "/ledger"
 	magicName = "kojisnap-ledger"
-	Format    = 4
+	Format    = 5
 )
 
 // ErrDamaged says that the ledger's text has changed since it was written. Only an audit works on such a
@@ -62,6 +65,7 @@ type Ledger struct {
 	// Made has the paths of Links whose symlink is in place: the ledger has an L line for it.
 	Made   map[string]bool
 	Hub    string // the path of topdir in the targets of all builds' symlinks; "": some are relative
+	Shards bool   // shards have ledgers of their own
 	format int    // of the file
 }
 
@@ -89,8 +93,11 @@ type Entry struct {
 
 // Read reads the ledger of a topdir. A missing ledger is empty. A newer format and a damaged ledger are
 // errors.
-func Read(topdir string) (*Ledger, error) {
-	path := filepath.Join(topdir, File)
+func Read(topdir string) (*Ledger, error) { return ReadFile(topdir, File) }
+
+// ReadFile is Read for one of a topdir's ledgers: File, or that of a shard.
+func ReadFile(topdir, file string) (*Ledger, error) {
+	path := filepath.Join(topdir, file)
 	text, err := readText(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return New(), nil
@@ -106,8 +113,11 @@ func Read(topdir string) (*Ledger, error) {
 }
 
 // State identifies the state of a topdir's ledger file without reading it; "" if there is none.
-func State(topdir string) (string, error) {
-	info, err := os.Lstat(filepath.Join(topdir, File))
+func State(topdir string) (string, error) { return StateOf(topdir, File) }
+
+// StateOf is State for one of a topdir's ledgers: File, or that of a shard.
+func StateOf(topdir, file string) (string, error) {
+	info, err := os.Lstat(filepath.Join(topdir, file))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -179,7 +189,10 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 	if l.Hub != "" {
 		b.Hub(l.Hub)
 	}
-	n, err := io.WriteString(w, firstLine()+b.String())
+	if l.Shards {
+		b.Shards()
+	}
+	n, err := io.WriteString(w, firstLine(l.needs())+b.String())
 	return int64(n), err
 }
 
@@ -187,4 +200,14 @@ func New() *Ledger {
 	return &Ledger{Builds: map[string]*Build{}, Links: map[string][]string{}, Made: map[string]bool{}, format: Format}
 }
 
-func firstLine() string { return fmt.Sprintf("%s\t%d\n", magicName, Format) }
+// needs returns the format that a file with this content needs: earlier versions can read what does not need the newest.
+func (l *Ledger) needs() int {
+	if l.Shards {
+		return Format
+	}
+	return withoutShards
+}
+
+const withoutShards = 4
+
+func firstLine(format int) string { return fmt.Sprintf("%s\t%d\n", magicName, format) }

@@ -17,7 +17,7 @@ import (
 func parse(text string) (l *Ledger, good int, err error) {
 	p := parser{Ledger: New()}
 	header, rest, ok := strings.Cut(text, "\n")
-	if !ok && strings.HasPrefix(firstLine(), text) {
+	if !ok && (strings.HasPrefix(firstLine(Format), text) || strings.HasPrefix(firstLine(withoutShards), text)) {
 		return p.Ledger, 0, nil // an earlier run was killed before it wrote a batch
 	}
 	magic, version, _ := strings.Cut(header, "\t")
@@ -74,7 +74,7 @@ type parser struct {
 }
 
 // fieldsOf is the number of fields of a line, by its first field.
-var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'D': 2, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2, 'T': 2}
+var fieldsOf = [256]int{'B': 5, 'F': 5, 'S': 3, 'D': 2, 'N': 3, 'C': 1, 'U': 2, 'W': 1, 'R': 1, 'X': 1, 'K': 3, 'L': 2, 'k': 2, 'T': 2, 'G': 1}
 
 func (p *parser) apply(lines string) error {
 	var build *Build
@@ -161,6 +161,8 @@ func (p *parser) apply(lines string) error {
 			p.linked = p.linked[:len(p.linked)-n]
 		case 'T':
 			p.Hub = fields[1]
+		case 'G':
+			p.Shards = true
 		case 'k':
 			delete(p.Links, fields[1])
 			delete(p.Made, fields[1])

@@ -22,10 +22,10 @@ func (l *Set) Ask(ctx context.Context, b volumes.Build, path string, tried *Atte
 // AskOf is Ask for some of the sources.
 func (l *Set) AskOf(ctx context.Context, sources []Source, b volumes.Build, path string, tried *Attempts, use func(in *Input) error) error {
 	for _, s := range sources {
-		err := l.once(ctx, s, b, path, use)
+		err := l.once(ctx, s, b, path, tried.Within, use)
 		if errors.Is(err, syscall.ESTALE) || errors.Is(err, ErrChanged) {
 			// On NFS, the file was replaced on the server. Open it again, once.
-			err = l.once(ctx, s, b, path, use)
+			err = l.once(ctx, s, b, path, tried.Within, use)
 		}
 		if err == nil {
 			return nil
@@ -38,8 +38,14 @@ func (l *Set) AskOf(ctx context.Context, sources []Source, b volumes.Build, path
 	return tried.err()
 }
 
-func (l *Set) once(ctx context.Context, s Source, b volumes.Build, path string, use func(in *Input) error) error {
-	in, err := s.Open(ctx, b, path)
+func (l *Set) once(ctx context.Context, s Source, b volumes.Build, path string, within bool, use func(in *Input) error) error {
+	var in *Input
+	var err error
+	if dir, ok := s.(Dir); ok && within {
+		in, err = dir.OpenWithin(b, path)
+	} else {
+		in, err = s.Open(ctx, b, path)
+	}
 	if err != nil {
 		return &content.ReadError{Err: err}
 	}
@@ -72,7 +78,9 @@ func (s sourceReader) Read(p []byte) (int, error) {
 type Attempts struct {
 	Build volumes.Build
 	Path  string
-	errs  []error
+	// Within: nothing verifies the content, so no symlink may lead out of the build's directory.
+	Within bool
+	errs   []error
 }
 
 // err returns a MissingError if all sources said that they do not have the file, otherwise an Error.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"kojisnap/hardlink/content"
 	"kojisnap/volumes"
 )
@@ -62,7 +64,9 @@ type Options struct {
 	SlowAfter     time.Duration
 	BwLimit       int64            // bytes a second from all sources together; 0: no limit
 	Limits        map[string]int64 // bytes a second of single sources, by name
-	Log           *slog.Logger
+	// Requests are files a second of single sources, by name. A download that is resumed does not count again.
+	Requests map[string]float64
+	Log      *slog.Logger
 }
 
 // Set gives production's files from several sources, asked in turn. Its methods may be called concurrently.
@@ -71,18 +75,24 @@ type Set struct {
 	All    []Source
 	limit  *limiter
 	limits map[Source]*limiter
+
+	requests map[Source]*rate.Limiter
 }
 
 // Open opens sources by their names: directories, as paths or file:// URLs, and other URLs. An unusable URL is a *URLError.
 func Open(names []string, o Options) (*Set, error) {
-	l := &Set{names: names, limit: newLimiter(o.BwLimit), limits: map[Source]*limiter{}}
+	l := &Set{names: names, limit: newLimiter(o.BwLimit), limits: map[Source]*limiter{}, requests: map[Source]*rate.Limiter{}}
 	for _, name := range names {
 		s, err := openSource(name, o)
 		if err != nil {
 			return nil, err
 		}
+		if w, ok := s.(*webSource); ok {
+			w.turn = func(ctx context.Context) error { return l.turn(ctx, w) }
+		}
 		l.All = append(l.All, s)
 		l.limits[s] = newLimiter(o.Limits[name])
+		l.requests[s] = newRequests(o.Requests[name])
 	}
 	return l, nil
 }
@@ -180,6 +190,11 @@ func OpenFile(name string) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
+	return inputOf(f, name)
+}
+
+// inputOf returns an open file as an Input, if it is a regular one; otherwise it closes it.
+func inputOf(f *os.File, name string) (*Input, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = &notRegularError{name, info.Mode().Type()}

@@ -137,3 +137,6 @@ func (t *trust) note(ctx context.Context, err error, file string, forGood bool) 
 		t.log.WarnContext(ctx, "a source is not asked any more", "source", t.name, "err", t.gone.why)
 	}
 }
+
+// Source is the server's name, without credentials.
+func (e *GoneError) Source() string { return e.name }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ const (
 type webSource struct {
 	base   *url.URL
 	client *http.Client
-	pause  time.Duration // before the first repetition
+	pause  time.Duration               // before the first repetition
+	turn   func(context.Context) error // waits until one more request may be sent; nil: any time
 	trust
 
 	waits sync.Mutex
@@ -157,6 +159,8 @@ type download struct {
 	from *webSource
 	url  *url.URL
 	name string // for messages
+	// method is that of the request, "" GET.
+	method string
 
 	body      io.ReadCloser
 	cancel    context.CancelCauseFunc // ends the request
@@ -198,7 +202,7 @@ func (d *download) once() (resp *http.Response, after time.Duration, err error) 
 	ctx, cancel := context.WithCancelCause(d.ctx)
 	d.cancel = cancel
 	d.watch = time.AfterFunc(webSilence, func() { cancel(errWebSilent) })
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, cmp.Or(d.method, http.MethodGet), d.url.String(), nil)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -10,7 +11,7 @@ import (
 func TestKubernetes(t *testing.T) {
 	t.Parallel()
 	module := scripts + "/scriptstest"
-	environ := []string{"GOWORK=off", "GOFLAGS=-mod=readonly", "KOJISNAP_TEST_PROGRAM=" + program(t)}
+	environ := []string{"GOWORK=off", "GOFLAGS=" + os.Getenv("GOFLAGS") + " -mod=readonly", "CGO_ENABLED=" + os.Getenv("CGO_ENABLED"), "KOJISNAP_TEST_PROGRAM=" + program(t)}
 	if o := run(t, module, environ, "go", "mod", "download"); o.code != 0 {
 		lacking(t, "needs the modules of scripts/scriptstest/go.mod: "+o.stderr)
 	}

@@ -8,21 +8,37 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"kojisnap/kojisnap/seedtest"
 )
 
-// rpm builds the rpm of the checkout with kojisnap.spec, and returns its path in a directory that everybody can read.
-// The short form takes the program that was built; the long form makes the vendored tarball of HEAD, and compiles it
-// without a network.
+// packed is the rpm that rpm has built.
+var packed struct {
+	once sync.Once
+	path string
+}
+
+// rpm returns the path of the rpm of the checkout, in a directory that everybody can read. It is built once.
 func rpm(t *testing.T) string {
 	t.Helper()
 	need(t, "rpmbuild", "rpm")
-	top := open(t)
+	packed.once.Do(func() { packed.path = buildRPM(t) })
+	if packed.path == "" {
+		t.Fatal("another test could not build the rpm")
+	}
+	return packed.path
+}
+
+// buildRPM builds the rpm with kojisnap.spec. The short form takes the program that was built; the long form makes the
+// vendored tarball of HEAD, and compiles it without a network.
+func buildRPM(t *testing.T) string {
+	t.Helper()
+	top := filepath.Join(filepath.Dir(program(t)), "rpm")
 	sources := filepath.Join(top, "SOURCES")
-	must(t, os.Mkdir(sources, 0o755))
+	must(t, os.MkdirAll(sources, 0o755))
 	version := strings.TrimSpace(succeed(t, scripts+"/packaging/version"))
 	args := []string{"--load", scripts + "/packaging/macros", "--define", "_topdir " + top, "--define", "_binary_payload w1T2.zstdio",
 		"--nodeps", "-bb", scripts + "/packaging/kojisnap.spec"}
@@ -30,7 +46,7 @@ func rpm(t *testing.T) string {
 		succeed(t, scripts+"/packaging/tarball", sources)
 	} else {
 		succeed(t, "tar", "-C", "../..", "--transform", "s,^,kojisnap-"+version+"/,", "-czf", filepath.Join(sources, "kojisnap-"+version+".tar.gz"),
-			"scripts", "cmd/kojisnap/version.go", "README.md", "CHANGELOG.md", "ARCHITECTURE.md")
+			"scripts", "cmd/kojisnap/version/version.go", "README.md", "CHANGELOG.md", "ARCHITECTURE.md")
 		write(t, filepath.Join(sources, "kojisnap.sysusers"), read(t, scripts+"/packaging/kojisnap.sysusers"))
 		args = append(args, "--define", "prebuilt "+program(t))
 	}

@@ -32,8 +32,8 @@ func units(t *testing.T) (paths []string) {
 func TestUnits(t *testing.T) {
 	need(t, "systemd-analyze")
 	paths := units(t)
-	if len(paths) != 8 {
-		t.Errorf("units %q: want four services with a timer each", paths)
+	if len(paths) != 9 {
+		t.Errorf("units %q: want four services with a timer each, and one without", paths)
 	}
 	verify := append([]string{"verify", "--man=no"}, paths...)
 	silent(t, "systemd-analyze", verify...)
@@ -99,7 +99,7 @@ func TestUnitCommands(t *testing.T) {
 		if line == nil {
 			t.Fatalf("%s does not start /usr/bin/kojisnap", path)
 		}
-		args := strings.Fields(strings.ReplaceAll(line[1], "%i", "stg"))
+		args := strings.Fields(strings.NewReplacer("%i", "stg", "%I", "1/4", "${KOJISNAP_ENVIRONMENT}", "stg").Replace(line[1]))
 		// A flag that does not exist is an error before --help is.
 		if o := run(t, "", nil, program(t), append(args, "--help")...); o.code != 0 || !strings.Contains(o.stdout, "Usage: kojisnap "+args[0]) {
 			t.Errorf("%s: kojisnap %q: exit code %d: %s", path, args, o.code, o.stderr)
@@ -125,7 +125,7 @@ func TestUnitPaths(t *testing.T) {
 	if config.Topdir == "" || len(config.Copy.Source) == 0 {
 		t.Fatalf("the configuration has no topdir, or no source: %+v", config)
 	}
-	for _, name := range []string{"kojisnap@.service", "kojisnap-apply@.service"} {
+	for _, name := range []string{"kojisnap@.service", "kojisnap-apply@.service", "kojisnap-shard@.service"} {
 		line := regexp.MustCompile(`(?m)^ReadWritePaths=(.*)$`).FindStringSubmatch(read(t, scripts+"/systemd/"+name))
 		if line == nil {
 			t.Fatalf("%s has no ReadWritePaths", name)

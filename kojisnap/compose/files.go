@@ -17,6 +17,7 @@ const (
 	BuildsLatest Builds = "latest" // the latest of each package, inherited ones included, as composes take them; and those asked for by name
 	BuildsTagged Builds = "tagged" // all that are tagged, and those asked for by name
 	BuildsNone   Builds = "none"   // none: composes copy from the read-only volume
+	BuildsAll    Builds = "all"    // all of the snapshot: they are copied by shards, and no plan of files has them
 )
 
 // Want says which files composes need as regular files. The zero value is all arches of the unsigned rpms of the
@@ -112,7 +113,7 @@ func (w Want) builds(view *tagged.View, snap *snapfile.Snapshot) (ids map[int64]
 		return nil, nil, err
 	}
 	switch w.Builds {
-	case BuildsNone:
+	case BuildsNone, BuildsAll:
 		return ids, nil, nil
 	case "", BuildsLatest, BuildsTagged:
 	default:

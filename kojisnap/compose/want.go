@@ -93,17 +93,33 @@ func (w Want) CheckInventory(ctx context.Context, snap *snapfile.Snapshot, have 
 			faults = append(faults, fmt.Errorf("no rpm of arch %s; there are %s", arch, someOf(maps.Keys(known))))
 		}
 	}
-	for _, key := range w.SigKeys {
-		if key != "" && !have.keys[strings.ToLower(key)] {
-			used := maps.Clone(have.keys)
-			delete(used, "")
-			faults = append(faults, fmt.Errorf("sigkey %s signs none of %d rpms; production uses %s", key, have.rpms, someOf(maps.Keys(used))))
-		}
-	}
+	faults = append(faults, keyFaults(w.SigKeys, have.keys, fmt.Sprintf("none of %d rpms", have.rpms))...)
 	if len(faults) > 0 {
 		return &UnknownError{faults}
 	}
 	return nil
+}
+
+// CheckKeys returns an *UnknownError if rpms are signed, but none by one of these keys. have are the keys that sign rpms, in lower case.
+func CheckKeys(keys []string, have map[string]bool) error {
+	if len(have) == 0 {
+		return nil
+	}
+	if faults := keyFaults(keys, have, "no rpm"); len(faults) > 0 {
+		return &UnknownError{faults}
+	}
+	return nil
+}
+
+func keyFaults(keys []string, have map[string]bool, none string) (faults []error) {
+	for _, key := range keys {
+		if key != "" && !have[strings.ToLower(key)] {
+			used := maps.Clone(have)
+			delete(used, "")
+			faults = append(faults, fmt.Errorf("sigkey %s signs %s; production uses %s", key, none, someOf(maps.Keys(used))))
+		}
+	}
+	return faults
 }
 
 // SameNames reports whether two name the same tags, arches and keys, so that one Check is enough for both.

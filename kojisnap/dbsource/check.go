@@ -20,7 +20,7 @@ func Check(ctx context.Context, src Source, o Options) (string, error) {
 		return "", err
 	}
 	none := len(o.Tags) == 0
-	if none {
+	if none && !o.Everything {
 		o.Tags = []string{"*"}
 	}
 	o, set, err := o.complete()
@@ -33,7 +33,10 @@ func Check(ctx context.Context, src Source, o Options) (string, error) {
 		return "", err
 	}
 	found := fmt.Sprintf("%s of %s: Koji %s, event %d of %s", r.kind, o.Hub, release, r.event, r.eventTime.Format(time.RFC3339))
-	if none {
+	switch {
+	case o.Everything:
+		return found + ", everything", nil
+	case none:
 		return found, nil
 	}
 	tags, err := r.readTags(ctx)

@@ -12,16 +12,9 @@ func ParseCopyLine(line []byte, row [][]byte) ([][]byte, error) {
 	row = row[:0]
 	for {
 		field, rest, more := bytes.Cut(line, tab)
-		if bytes.IndexByte(field, '\\') >= 0 {
-			var err error
-			if field, err = unescape(field); err != nil {
-				return nil, err
-			}
-		} else {
-			field = field[:len(field):len(field)]
-			if field == nil { // of a line that is nil: an empty text
-				field = []byte{}
-			}
+		field, err := ParseCopyField(field)
+		if err != nil {
+			return nil, err
 		}
 		row = append(row, field)
 		if !more {
@@ -29,6 +22,17 @@ func ParseCopyLine(line []byte, row [][]byte) ([][]byte, error) {
 		}
 		line = rest
 	}
+}
+
+// ParseCopyField is ParseCopyLine for one field.
+func ParseCopyField(field []byte) ([]byte, error) {
+	if bytes.IndexByte(field, '\\') >= 0 {
+		return unescape(field)
+	}
+	if field == nil { // of a line that is nil: an empty text
+		return []byte{}, nil
+	}
+	return field[:len(field):len(field)], nil
 }
 
 var tab, null = []byte("\t"), []byte(`\N`)

@@ -94,8 +94,8 @@ func event(row [][]byte) (id int64, at time.Time, err error) {
 	if id, err = idset.Parse(row[0]); err != nil {
 		return 0, at, fmt.Errorf("events.id: %w", err)
 	}
-	if at, err = time.Parse("2006-01-02 15:04:05.999999-07", string(row[1])); err != nil {
+	if at, err = parseUTC(row[1]); err != nil {
 		return 0, at, fmt.Errorf("event %d: its time is %q", id, row[1])
 	}
-	return id, at.UTC(), nil
+	return id, at, nil
 }

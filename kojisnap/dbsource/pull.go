@@ -35,6 +35,7 @@ func Pull(ctx context.Context, src Source, s store.Store, o Options) (*pull.Resu
 		return nil, err
 	}
 	r := &run{opt: o, tags: set, store: s, reader: newReader(src, d), holes: map[int64]int64{}}
+	r.large = cmp.Or(o.Large, r.large)
 	if r.release, err = proveRelease(d); err != nil {
 		return nil, err
 	}
@@ -96,9 +97,21 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.findStart(ctx); err != nil {
 		return err
 	}
+	if r.opt.Everything { // which tags were deleted since the base depends on the base
+		r.scope.Everything, r.scope.Tags = true, []string{}
+		if err := r.findSince(ctx); err != nil {
+			return err
+		}
+		return r.findEverything(ctx)
+	}
 	if err := r.findScope(ctx); err != nil {
 		return err
 	}
+	return r.findSince(ctx)
+}
+
+// findSince finds the base, and since when rows that were revoked are kept.
+func (r *run) findSince(ctx context.Context) error {
 	r.since = cmp.Or(r.start, r.event)
 	if !r.opt.Full {
 		if err := r.checkHub(ctx); err != nil {

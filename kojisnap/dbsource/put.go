@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
@@ -26,6 +27,9 @@ func (r *run) put(name string, row [][]byte) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if inView = revoked == 0 || revoked > r.event; inView {
+			if r.ofDeleted(rel, row) {
+				return nil
+			}
 			row[rel.Index("revoke_event")], row[rel.Index("revoker_id")], row[rel.Index("active")] = nil, nil, yes
 		}
 	}
@@ -49,6 +53,16 @@ func (r *run) put(name string, row [][]byte) error {
 	}
 	_, err := add(name, row)
 	return err
+}
+
+// ofDeleted reports whether a row is of a tag of everything that does not exist at E.
+func (r *run) ofDeleted(rel *relation.Relation, row [][]byte) bool {
+	at := rel.Index("tag_id")
+	if at < 0 {
+		return false
+	}
+	id, err := idset.Parse(row[at])
+	return err == nil && r.scope.deleted.Has(id)
 }
 
 var yes = []byte("t")

@@ -32,7 +32,11 @@ func (r *run) read(ctx context.Context) error {
 	for id := range r.scope.named.All() {
 		r.builder.Refer("build", id)
 	}
-	for _, step := range []func(context.Context) error{r.readTagged, r.readEvents, r.readBuilds, r.fill, r.readParts, r.readComponents, r.readRepos, r.fill, r.readNames, r.builder.CloseReferences} {
+	steps := []func(context.Context) error{r.readTagged, r.readEvents, r.readBuilds, r.fill, r.readParts, r.readComponents, r.readRepos, r.fill, r.readNames}
+	if r.opt.Everything {
+		steps = r.everythingSteps()
+	}
+	for _, step := range append(steps, r.builder.CloseReferences) {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -110,22 +114,28 @@ func (r *run) readBuilds(ctx context.Context) error {
 
 // readParts reads what belongs to rpms and archives: signatures, and what archives consist of.
 func (r *run) readParts(ctx context.Context) error {
-	rpms, archives := idset.Of(r.builder.IDs("rpminfo")), idset.Of(r.builder.IDs("archiveinfo"))
+	rpms, archives := r.builder.Added("rpminfo"), r.builder.Added("archiveinfo")
 	steps := append(r.takeAll(typed, "archive_id", archives), r.take("rpmsigs", "rpm_id", rpms),
 		r.take("archive_rpm_components", "archive_id", archives), r.take("archive_components", "archive_id", archives))
-	for _, name := range r.optional {
-		if name == checksums {
-			steps = append(steps, r.takeCache(name, "rpm_id", rpms))
-		}
+	if slices.Contains(r.optional, checksums) {
+		steps = append(steps, r.takeCache(checksums, rpms))
 	}
 	return together(ctx, steps...)
 }
 
-// takeCache is take for a relation that staging's hub can make up for: a row that is wrong in itself is dropped.
-func (r *run) takeCache(name, column string, ids *idset.Set) func(context.Context) error {
+// takeCache is take for a relation of rpms that staging's hub can make up for: a row that is wrong in itself is dropped.
+func (r *run) takeCache(name string, rpms *idset.Set) func(context.Context) error {
 	rel := relation.Get(name)
+	at := rel.Index("rpm_id")
+	q := query{relation: name}
+	if !r.opt.Everything {
+		q.where = &Where{"rpm_id", toBitmap(rpms)}
+	}
 	return func(ctx context.Context) error {
-		return r.each(ctx, query{relation: name, where: &Where{column, toBitmap(ids)}}, func(row [][]byte) error {
+		return r.each(ctx, q, func(row [][]byte) error {
+			if id, err := idset.Parse(row[at]); err != nil || !rpms.Has(id) {
+				return err
+			}
 			if _, fault := judge(rel, row); fault != nil {
 				return nil
 			}

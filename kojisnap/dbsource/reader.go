@@ -3,6 +3,7 @@ package dbsource
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -21,10 +22,12 @@ type reader struct {
 	kind string
 	rows atomic.Int64  // that the source gave
 	busy chan struct{} // one for each scan at work
+
+	large int64 // the constant, unless a test says otherwise
 }
 
 func newReader(src Source, d *Description) *reader {
-	return &reader{src: src, desc: d, kind: d.Kind, busy: make(chan struct{}, max(d.Jobs, 1))}
+	return &reader{src: src, desc: d, kind: d.Kind, busy: make(chan struct{}, max(d.Jobs, 1)), large: large}
 }
 
 // chunk is how many ids a scan of a source that serves several at once is about.
@@ -36,7 +39,11 @@ type query struct {
 	columns  []string // nil: all of the catalogue's
 	where    *Where
 	window   *Window
+	pieces   string // a column by whose ids a large table may be cut; empty: it is not
 }
+
+// large is from which id on a table is cut. Below that one scan is as fast.
+const large = 1_000_000
 
 // each gives the rows that a query is about, with the columns that it asks for. A column that the source lacks
 // has what the catalogue puts there. fn may be called from several goroutines at once; a row is valid during the
@@ -45,16 +52,65 @@ func (r *reader) each(ctx context.Context, q query, fn func(row [][]byte) error)
 	if q.where != nil && q.where.IDs.IsEmpty() {
 		return nil
 	}
+	pieces, err := r.piecesOf(ctx, q)
+	if err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
-	for _, where := range r.cut(q.where) {
-		g.Go(func() error { return r.scan(gctx, q, where, fn) })
+	for _, piece := range pieces {
+		g.Go(func() error { return r.scan(gctx, q, piece, fn) })
 	}
 	return g.Wait()
 }
 
+// piece is the part of a query that one scan is about.
+type piece struct {
+	where *Where
+	ids   *Range
+}
+
+// piecesOf cuts a query into those that several sessions work at.
+func (r *reader) piecesOf(ctx context.Context, q query) (all []piece, err error) {
+	if q.where != nil || q.pieces == "" || r.desc.Jobs <= 1 {
+		for _, where := range r.cut(q.where) {
+			all = append(all, piece{where: where})
+		}
+		return all, nil
+	}
+	s, ok := r.src.(Highest)
+	if !ok {
+		return []piece{{}}, nil
+	}
+	highest, err := r.highest(ctx, s, q)
+	if err != nil || highest < r.large {
+		return []piece{{}}, err
+	}
+	size := highest/int64(r.desc.Jobs) + 1
+	for from := int64(math.MinInt32); from <= highest; {
+		to := max(from, 0) + size - 1
+		if to >= highest {
+			to = math.MaxInt32
+		}
+		all = append(all, piece{ids: &Range{q.pieces, from, to}})
+		from = to + 1
+	}
+	return all, nil
+}
+
+// highest asks for the highest id, when the source has a session for that.
+func (r *reader) highest(ctx context.Context, s Highest, q query) (int64, error) {
+	select {
+	case r.busy <- struct{}{}:
+		defer func() { <-r.busy }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	return s.Highest(ctx, q.relation, q.pieces)
+}
+
 // cut cuts a long list of ids into several, in order.
 func (r *reader) cut(w *Where) []*Where {
-	if w == nil || r.desc.Jobs <= 1 || w.IDs.GetCardinality() <= chunk {
+	if w == nil || r.desc.Jobs <= 1 || r.desc.Whole || w.IDs.GetCardinality() <= chunk {
 		return []*Where{w}
 	}
 	var all []*Where
@@ -68,8 +124,8 @@ func (r *reader) cut(w *Where) []*Where {
 	}
 }
 
-// scan scans with one list of ids, and drops the rows that no hint wants.
-func (r *reader) scan(ctx context.Context, q query, where *Where, fn func(row [][]byte) error) error {
+// scan scans one piece, and drops the rows that no hint wants.
+func (r *reader) scan(ctx context.Context, q query, part piece, fn func(row [][]byte) error) error {
 	rel := relation.Get(q.relation)
 	p, err := r.project(rel, q)
 	if err != nil {
@@ -81,14 +137,14 @@ func (r *reader) scan(ctx context.Context, q query, where *Where, fn func(row []
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	scan := Scan{Table: q.relation, Columns: p.asked, Where: where, Window: q.window}
+	scan := Scan{Table: q.relation, Columns: p.asked, Where: part.where, Window: q.window, Range: part.ids}
 	return r.src.Scan(ctx, scan, func(row [][]byte) error {
 		r.rows.Add(1)
 		out, err := p.row(row)
 		if err != nil {
 			return err
 		}
-		if wanted, err := p.wants(out, where, q.window); err != nil || !wanted {
+		if wanted, err := p.wants(out, part, q.window); err != nil || !wanted {
 			return err
 		}
 		return fn(out[:p.shown])
@@ -133,6 +189,9 @@ func (r *reader) project(rel *relation.Relation, q query) (*projection, error) {
 	}
 	if q.where != nil {
 		hint(q.where.Column)
+	}
+	if q.pieces != "" {
+		hint(q.pieces)
 	}
 	if q.window != nil {
 		hint("create_event")
@@ -198,8 +257,18 @@ func (p *projection) row(in [][]byte) ([][]byte, error) {
 }
 
 // wants reports whether hints want a row.
-func (p *projection) wants(row [][]byte, w *Where, in *Window) (bool, error) {
-	if w != nil {
+func (p *projection) wants(row [][]byte, part piece, in *Window) (bool, error) {
+	if ids := part.ids; ids != nil {
+		field := row[p.at[ids.Column]]
+		if field == nil {
+			return false, nil
+		}
+		id, err := idset.Parse(field)
+		if err != nil || id < ids.From || id > ids.To {
+			return false, err
+		}
+	}
+	if w := part.where; w != nil {
 		field := row[p.at[w.Column]]
 		if field == nil {
 			return false, nil

@@ -20,6 +20,7 @@ import (
 type scopeFound struct {
 	snapfile.Scope
 	inScope    idset.Set // tags
+	deleted    idset.Set // tags of everything that do not exist at E: only their revoked rows are wanted
 	named      idset.Set // builds
 	unmatched  []string
 	incomplete []scope.IncompleteBuild

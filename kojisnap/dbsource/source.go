@@ -37,15 +37,22 @@ type Scan struct {
 
 	// Where and Window are hints: they say which rows are of use. A source may leave out all others, and
 	// should if that costs less than to give them. It may give them, too. It must not leave out a row that
-	// satisfies both.
+	// satisfies all.
 	Where  *Where
 	Window *Window
+	Range  *Range
 }
 
 // Where is satisfied by rows whose column holds one of the ids. NULL does not satisfy it.
 type Where struct {
 	Column string
 	IDs    *roaring.Bitmap
+}
+
+// Range is satisfied by rows whose column holds an id from From to To, which is in it. NULL does not satisfy it.
+type Range struct {
+	Column   string
+	From, To int64
 }
 
 // Window is satisfied by versioned rows that were created at Until or before, and that were not revoked, or
@@ -61,9 +68,11 @@ type Description struct {
 	Columns map[string][]string
 	// Tables accounts for each table that the source has, sorted by name.
 	Tables []Table
-	// Jobs is how many scans the source serves at once, at least 1. With more than 1 a scan by a long list of ids
-	// is cut into several; with 1 each table is scanned as a whole.
+	// Jobs is how many scans the source serves at once, at least 1.
 	Jobs int
+	// Whole says that a scan reads the whole table, whatever its hints are. If a source does not, and serves several
+	// scans at once, a scan by a long list of ids is cut into several.
+	Whole bool
 }
 
 // Table is one table of the source, and what becomes of it.
@@ -86,4 +95,11 @@ type LastEvents interface {
 	// LastEvent returns the event with the highest id of those with a time before a time; the zero time is later
 	// than all. There may be none: then the id is 0.
 	LastEvent(ctx context.Context, before time.Time) (id int64, at time.Time, err error)
+}
+
+// Highest is implemented by a Source that finds the highest id in the first column of a table without a scan: then a
+// large table is scanned in pieces, by several scans at once.
+type Highest interface {
+	// Highest returns the highest id of a column of a table, 0 for a table without rows.
+	Highest(ctx context.Context, table, column string) (int64, error)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+	"time"
 
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
@@ -86,6 +87,22 @@ func TestTimes(t *testing.T) {
 			t.Errorf("%q is no time in DateStyle ISO: %s", text, got)
 		}
 	}
+}
+
+// FuzzParseUTC: times of events are read as package time reads them.
+func FuzzParseUTC(f *testing.F) {
+	for _, text := range []string{"2026-11-21 00:46:40+00", "2026-11-21 00:46:40.5+00", "2026-11-21 00:46:40.248079+00", "2024-02-29 23:59:59.000001+00", "2026-02-29 00:00:00+00",
+		"2026-11-21 24:00:00+00", "2026-00-21 00:00:00+00", "2026-11-21 00:46:40.+00", "2026-11-21 00:46:40.1234567+00", "2026-11-21 00:46:40+01", "2026-11-21T00:46:40+00", "10000-01-01 00:00:00+00",
+		"infinity", "", "2026-11-21 0:046:40+00", "2026-11-21 00:46:60+00"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want, wrong := time.Parse("2006-01-02 15:04:05.999999-07", text)
+		got, err := parseUTC([]byte(text))
+		if (err != nil) != (wrong != nil) || err == nil && (!got.Equal(want) || got.Location() != time.UTC) {
+			t.Errorf("%q: %s, %v; package time reads %s, %v", text, got, err, want, wrong)
+		}
+	})
 }
 
 // TestClassify: each table of the catalogue is wanted, and no table with secrets is.

@@ -22,12 +22,15 @@ import (
 // UnknownError says that a snapshot does not have the tags that were asked for.
 type UnknownError struct {
 	Snapshot string
-	Tags     []string // tags that it lacks, or patterns that match none
+	Tags     []string // tags that it lacks, or patterns that match none; empty: none was named, of a snapshot of everything
 	Has      []string // the tags that it was asked for
 }
 
 func (e *UnknownError) Error() string {
 	const most = 20
+	if len(e.Tags) == 0 {
+		return fmt.Sprintf("snapshot %s is of everything, and no compose takes all tags: name those that composes take (--tag, or tag in [copy] and [verify] of the configuration)", e.Snapshot)
+	}
 	has := strings.Join(e.Has[:min(len(e.Has), most)], " ")
 	if more := len(e.Has) - most; more > 0 {
 		has += fmt.Sprintf(" and %d more", more)
@@ -56,15 +59,29 @@ func To(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.
 	return narrowTo(ctx, snap, scope)
 }
 
+// ForComposes returns what composes take of a snapshot: of one of everything only some tags, which must be named, with
+// all that belongs to them. Another one is what it is.
+func ForComposes(ctx context.Context, snap *snapfile.Snapshot, tags []string) (*snapfile.Snapshot, error) {
+	if !snap.Manifest.Scope.Everything {
+		return snap, nil
+	}
+	if len(tags) == 0 {
+		return nil, &UnknownError{Snapshot: snap.ID}
+	}
+	return To(ctx, snap, tags)
+}
+
 // ToIDs returns the snapshot of only the tags with these ids, whatever they inherit: it is for tags that an
-// earlier To found. If these are all tags of the snapshot, it returns the snapshot itself.
+// earlier To found. If these are all tags of the snapshot, it returns the snapshot itself, unless that is one of
+// everything, which has more than the tags' rows.
 func ToIDs(ctx context.Context, snap *snapfile.Snapshot, ids []int64) (*snapfile.Snapshot, error) {
 	in := idset.Of(ids)
 	scope := snap.Manifest.Scope
 	scope.All = slices.DeleteFunc(slices.Clone(scope.All), func(t snapfile.Tag) bool { return !in.Has(t.ID) })
-	if len(scope.All) == len(snap.Manifest.Scope.All) {
+	if len(scope.All) == len(snap.Manifest.Scope.All) && !scope.Everything {
 		return snap, nil
 	}
+	scope.Everything = false
 	return narrowTo(ctx, snap, scope)
 }
 

@@ -22,13 +22,14 @@ type finder struct {
 	parents map[int64][]int64 // at E
 	in      idset.Set         // the tags that were found
 	content map[int64]snapfile.Content
-	view    *tagged.View // nil: there are no modules
+	modules map[int64]snapfile.Content // that the snapshot has, by build
+	view    *tagged.View               // nil: there are no modules
 }
 
 // narrowScope finds the scope that a pull of some of a snapshot's tags has.
 func narrowScope(ctx context.Context, snap *snapfile.Snapshot, set tagglob.Set) (snapfile.Scope, error) {
 	whole := snap.Manifest.Scope
-	f := &finder{snap: snap, names: map[int64]string{}, ids: map[string]int64{}, parents: map[int64][]int64{}, content: map[int64]snapfile.Content{}}
+	f := &finder{snap: snap, names: map[int64]string{}, ids: map[string]int64{}, parents: map[int64][]int64{}, content: map[int64]snapfile.Content{}, modules: map[int64]snapfile.Content{}}
 	for _, t := range whole.All {
 		f.names[t.ID], f.ids[t.Name] = t.Name, t.ID
 	}
@@ -63,7 +64,10 @@ func narrowScope(ctx context.Context, snap *snapfile.Snapshot, set tagglob.Set) 
 // choose returns the names of the tags that were asked for.
 func (f *finder) choose(set tagglob.Set) ([]string, error) {
 	asked := slices.Clone(set.Names())
-	lacks := slices.DeleteFunc(slices.Clone(asked), func(name string) bool { _, there := f.ids[name]; return there })
+	lacks := slices.DeleteFunc(slices.Clone(asked), func(name string) bool {
+		id, known := f.ids[name]
+		return known && (f.there.Has(id) || !f.snap.Manifest.Scope.Everything)
+	})
 	for name, id := range f.ids {
 		if f.there.Has(id) && set.Has(name) {
 			asked = append(asked, name)
@@ -74,7 +78,11 @@ func (f *finder) choose(set tagglob.Set) ([]string, error) {
 		lacks = set.List()
 	}
 	if len(lacks) > 0 {
-		return nil, &UnknownError{f.snap.ID, lacks, f.snap.Manifest.Scope.Tags}
+		has := f.snap.Manifest.Scope.Tags
+		if f.snap.Manifest.Scope.Everything {
+			has = []string{"everything"}
+		}
+		return nil, &UnknownError{f.snap.ID, lacks, has}
 	}
 	return asked, nil
 }
@@ -89,8 +97,14 @@ func (f *finder) readLinks(ctx context.Context) error {
 
 // readModules reads what is needed to find module builds, if there are any.
 func (f *finder) readModules(ctx context.Context) (err error) {
+	if f.snap.Manifest.Scope.Everything {
+		return f.readAllModules(ctx)
+	}
 	if len(f.snap.Manifest.Scope.Content) == 0 {
 		return nil
+	}
+	for _, c := range f.snap.Manifest.Scope.Content {
+		f.modules[c.Build] = c
 	}
 	f.view, err = tagged.Read(ctx, f.snap)
 	return err
@@ -139,10 +153,6 @@ func (f *finder) contentTags(heads, tags []int64) (more []int64) {
 	if f.view == nil {
 		return nil
 	}
-	at := map[int64]snapfile.Content{}
-	for _, c := range f.snap.Manifest.Scope.Content {
-		at[c.Build] = c
-	}
 	for _, tag := range tags {
 		// If a filter cannot be evaluated, the hub lists nothing of the tag.
 		builds, unknown := f.view.Builds(tag, slices.Contains(heads, tag), false)
@@ -150,7 +160,7 @@ func (f *finder) contentTags(heads, tags []int64) (more []int64) {
 			continue
 		}
 		for _, b := range builds {
-			if c, isModule := at[b.ID]; isModule {
+			if c, isModule := f.modules[b.ID]; isModule {
 				more = append(more, f.takes(c)...)
 			}
 		}

@@ -63,6 +63,7 @@ type changingHub struct {
 	pulls      int
 	asked      [2]int // calls of getBuild
 	since      int64  // history is pulled from this event on; 0: no history
+	everything bool   // is pulled, not tags
 	// resets are the builds that a pull reported as reset, by id: [0] by an incremental pull, [1] by a full
 	// one.
 	resets map[string][2]bool
@@ -98,9 +99,17 @@ func (w *changingHub) find(table string, where hubtest.Values) []hubtest.Values 
 	return rows
 }
 
+// askedTags are the tags that pulls ask for.
+func (w *changingHub) askedTags() []string {
+	if w.everything {
+		return nil
+	}
+	return w.tags
+}
+
 func (w *changingHub) pull(s *dir.Store, sweep int) *snapfile.Snapshot {
 	w.t.Helper()
-	r, err := pull.Pull(w.t.Context(), w.client, s, pull.Options{Tags: w.tags, Event: w.event(), Sweep: sweep, Overlap: againOverlap, Program: "test", Since: w.since})
+	r, err := pull.Pull(w.t.Context(), w.client, s, pull.Options{Tags: w.askedTags(), Everything: w.everything, Event: w.event(), Sweep: sweep, Overlap: againOverlap, Program: "test", Since: w.since})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -171,7 +180,7 @@ func TestPullAgain(t *testing.T) {
 	var did []string
 	var ran []uint64
 	seedtest.Each(t, againSeeds, func(t *testing.T, seed uint64) {
-		did = append(did, testPullAgain(t, seed, 0)...)
+		did = append(did, testPullAgain(t, seed, 0, false)...)
 		ran = append(ran, seed)
 	})
 	if t.Failed() || !slices.Equal(ran, againSeeds) {
@@ -187,14 +196,24 @@ func TestPullAgain(t *testing.T) {
 	}
 }
 
-func testPullAgain(t *testing.T, seed uint64, since int64) (changes []string) {
+// TestPullEverythingAgain is TestPullAgain for everything.
+func TestPullEverythingAgain(t *testing.T) {
+	seedtest.Each(t, []uint64{55, 56}, func(t *testing.T, seed uint64) { testPullAgain(t, seed, 0, true) })
+}
+
+// TestPullEverythingSince is the same with history.
+func TestPullEverythingSince(t *testing.T) {
+	seedtest.Each(t, []uint64{58}, func(t *testing.T, seed uint64) { testPullAgain(t, seed, 400, true) })
+}
+
+func testPullAgain(t *testing.T, seed uint64, since int64, everything bool) (changes []string) {
 	rows, err := hubtest.Rows(kojiprod.Rows())
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := hubtest.New(rows, hubtest.Options{Released: true}) // it answers less
 	w := &changingHub{t: t, rows: rows, server: server, client: pulltest.Client(t, server), again: pulltest.NewStore(t), all: pulltest.NewStore(t),
-		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, stale: staleRows{}, since: since}
+		tags: []string{"f42-candidate", "f42-compose", "f42-infra", "f43-build"}, stale: staleRows{}, since: since, everything: everything}
 	w.compare()
 	// Everything so far is older than the overlap, and later changes are not.
 	w.wait(10 * 24 * time.Hour)

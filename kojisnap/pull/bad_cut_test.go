@@ -10,6 +10,7 @@ import (
 	"kojisnap/kojisnap/pull"
 	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestPullCutOnce cuts replies at some offsets, in one try after the other, and in several pulls at different
@@ -22,7 +23,7 @@ func TestPullCutOnce(t *testing.T) {
 		tries  = 20 // how many tries of a request are cut
 		places = pulls * tries
 	)
-	for pull := range pulls {
+	for _, pull := range seedtest.Some([]int{0, 1, 2}, 2) {
 		t.Run(fmt.Sprint(pull), func(t *testing.T) {
 			p, _ := badHub(t, hubtest.Options{})
 			p.after = func(x *exchange) {

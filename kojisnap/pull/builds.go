@@ -60,6 +60,15 @@ func (b buildReader) readBuilds(ctx context.Context) error {
 		}
 	} else {
 		tagged := b.builder.Referred("build")
+		if b.opt.Everything {
+			complete, err := b.completeBuilds(ctx)
+			if err != nil {
+				return err
+			}
+			for id := range complete.All() {
+				tagged.Add(id)
+			}
+		}
 		ids = tagged.List()
 		steps = append(steps, func(ctx context.Context) error { return b.getBuilds(ctx, "builds", ids, false) })
 	}
@@ -164,7 +173,7 @@ func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspici
 			found[i/2] = true
 			if suspicion && b.inc.needsRecheck(id, r.Value) {
 				skip[i/2] = true
-				t.needsRecheck(id)
+				t.needsRecheck(id, r.Value)
 				return nil
 			}
 			return t.putBuild(id, r.Value, false)
@@ -221,7 +230,7 @@ func (b buildReader) buildsByType(ctx context.Context, t task, ids []int64, susp
 		t := t.in(batch)
 		id, _ := r.Field("build_id").Int()
 		if suspicion && b.inc.needsRecheck(id, r) {
-			t.needsRecheck(id)
+			t.needsRecheck(id, r)
 			return nil
 		}
 		if err := t.putBuild(id, r, false); err != nil {

@@ -38,7 +38,7 @@ func (b buildReader) chooseBuilds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.inStage(ctx, "completed", func(t task) error { return b.askCompleted(ctx, t) }); err != nil {
+	if err := b.findNew(ctx); err != nil {
 		return err
 	}
 	if err := c.findAgain(ctx); err != nil {
@@ -52,6 +52,9 @@ func (b buildReader) chooseBuilds(ctx context.Context) error {
 			return err
 		}
 		c.known.Add(id)
+		if b.opt.Everything && string(row[state]) == "1" {
+			c.tagged.Add(id)
+		}
 		switch {
 		case string(row[state]) == "2": // only a reset brings it back, and that leaves no tagging
 			c.deleted.Add(id)
@@ -71,6 +74,23 @@ func (b buildReader) chooseBuilds(ctx context.Context) error {
 		c.ask.Add(id)
 	}
 	b.log.InfoContext(ctx, "builds", "tagged", c.tagged.Len(), "asked", c.ask.Len())
+	return nil
+}
+
+// findNew finds builds that are complete since the base: of everything all, else those of the scope as far as that
+// costs little.
+func (b buildReader) findNew(ctx context.Context) error {
+	if !b.opt.Everything {
+		return b.inStage(ctx, "completed", func(t task) error { return b.askCompleted(ctx, t) })
+	}
+	found, err := b.newBuilds(ctx)
+	if err != nil {
+		return err
+	}
+	for id := range found.All() {
+		b.inc.tagged.Add(id)
+		b.inc.touch(id)
+	}
 	return nil
 }
 

@@ -100,7 +100,7 @@ func newCutHub(t *testing.T, opt pull.Options) *cutHub {
 	}
 	began := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	opt.Program, opt.Now = "test", func() time.Time { return began }
-	if opt.Tags == nil {
+	if opt.Tags == nil && !opt.Everything {
 		opt.Tags = cutTags
 	}
 	w := &cutHub{rows: rows, gate: &gate{hub: hubtest.New(rows, hubtest.Options{}), after: -1}, opt: opt}
@@ -262,6 +262,8 @@ func TestPullCutOff(t *testing.T) {
 	opt := pull.Options{Margin: -1, Sweep: 3, Overlap: 5 * time.Second}
 	again := opt
 	again.Tags = pulltest.WayTags // a scope where everything can happen
+	everything := opt
+	everything.Everything = true
 	past, pastAgain := opt, again
 	past.Since, pastAgain.Since = 300, 300
 	for _, test := range []struct {
@@ -275,6 +277,8 @@ func TestPullCutOff(t *testing.T) {
 		{"ids", opt.WithPager(pager.Options{Batch: 10, Page: 120}), false, 3},
 		{"pages", opt.WithPager(pager.Options{Batch: 25, Page: 120, Strategies: pages}), false, 2},
 		{"again", again.WithPager(pager.Options{Batch: 5, Page: 120}), true, 5},
+		{"everything", everything.WithPager(pager.Options{Batch: 25, Page: 120, Strategies: pages}).WithWindows(40, 1), false, 4},
+		{"everything again", everything.WithPager(pager.Options{Batch: 25, Page: 120}), true, 5},
 		{"again by pages", opt.WithPager(pager.Options{Batch: 5, Page: 120, Strategies: pages}), true, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {

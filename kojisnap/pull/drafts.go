@@ -55,6 +55,12 @@ func (s *lockedSet) add(id int64) {
 	s.ids.Add(id)
 }
 
+func (s *lockedSet) has(id int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids.Has(id)
+}
+
 func (s *lockedSet) sorted() []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

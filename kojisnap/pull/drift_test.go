@@ -58,6 +58,9 @@ func (w *changingHub) note(did string) {
 			continue
 		}
 		build := w.buildID(m[1])
+		if w.everything && kind.differ[0] == "build.state" { // it is in everything no more
+			w.stale.add(build, "all", did)
+		}
 		for _, what := range kind.differ {
 			w.stale.add(build, what, did)
 		}
@@ -151,9 +154,10 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 			completed++
 		}
 	}
+	carry := w.carryTagging()
 	for id := range w.stale {
 		b := w.find("build", hubtest.Values{"id": number(id)})[0]
-		tagged, told := w.carriesTagging(id), false
+		tagged, told := carry[id], false
 		for _, l := range w.find("tag_listing", hubtest.Values{"build_id": number(id)}) {
 			revoked, isRevoked := l["revoke_event"].(int64)
 			if !scope[l["tag_id"].(int64)] || isRevoked && revoked <= m.Event {
@@ -165,28 +169,31 @@ func (w *changingHub) forget(all *snapfile.Snapshot) {
 		// A very long list is left to the sweep (askCompleted).
 		told = told || stands(b) && completed <= 100
 		swept := number(id)%againSweep == int64(m.Chain)%againSweep
-		if swept || !known[id] || tagged && told {
+		if swept || !known[id] || (tagged || w.everything) && told {
 			delete(w.stale, id)
 		}
 	}
 }
 
-// carriesTagging reports whether the base has a build tagged by a row that the hub deleted. The row stays
-// until the build is asked for.
-func (w *changingHub) carriesTagging(build string) bool {
+// carryTagging returns the stale builds that the base has tagged by a row which the hub deleted. The row stays until
+// the build is asked for.
+func (w *changingHub) carryTagging() map[string]bool {
 	w.t.Helper()
+	carry := map[string]bool{}
 	rel := relation.Get("tag_listing")
 	for _, row := range pulltest.SnapshotRows(w.t, w.base, rel.Name) {
 		f := strings.Split(row, "\t")
+		build := f[rel.Index("build_id")]
+		if _, is := w.stale[build]; !is || carry[build] {
+			continue
+		}
 		key := hubtest.Values{}
 		for _, column := range rel.Key {
 			key[column] = number(f[rel.Index(column)])
 		}
-		if f[rel.Index("build_id")] == build && len(w.find(rel.Name, key)) == 0 {
-			return true
-		}
+		carry[build] = len(w.find(rel.Name, key)) == 0
 	}
-	return false
+	return carry
 }
 
 // deviation is a row that only one snapshot has.

@@ -7,3 +7,9 @@ func (o Options) WithPager(p pager.Options) Options {
 	o.pager = p
 	return o
 }
+
+// WithWindows sets about how many rows of the history one reply of a pull of everything has.
+func (o Options) WithWindows(rows, changed int64) Options {
+	o.windowRows, o.mostChanged = rows, changed
+	return o
+}

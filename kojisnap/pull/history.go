@@ -40,6 +40,9 @@ func (h historyReader) read(ctx context.Context) error {
 }
 
 func (h historyReader) askHistory(ctx context.Context, t task) error {
+	if h.opt.Everything {
+		return h.askAllHistory(ctx, t)
+	}
 	bar := h.opt.Progress.Begin("history", int64(len(tagHistory)*len(h.Scope.All)))
 	defer bar.End()
 	g, gctx := errgroup.WithContext(ctx)
@@ -168,6 +171,10 @@ func (h historyReader) askRepoArches(ctx context.Context) (map[string][]byte, er
 	for i, tag := range h.Scope.All {
 		calls[i] = pager.RowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"tag_info": tag.ID, "event": h.Event}})
 	}
+	if h.opt.Everything {
+		calls = []hub.Call{pager.RowsOf(hub.Call{Method: "getTagExternalRepos", Kwargs: map[string]any{"event": h.Event}})}
+	}
+	now := len(calls)
 	past, err := h.pastRepos(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("external repos: %w", err)
@@ -175,7 +182,7 @@ func (h historyReader) askRepoArches(ctx context.Context) (map[string][]byte, er
 	calls = append(calls, past...)
 	err = h.hub.StreamMulti(ctx, calls, func(i int, r hub.Row) error {
 		key := repoArchesKey(r.Value)
-		if i >= len(h.Scope.All) {
+		if i >= now {
 			key += fmt.Sprint(" at ", calls[i].Kwargs["event"])
 		}
 		switch arches := r.Get("arches"); arches.Kind() {

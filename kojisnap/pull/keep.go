@@ -25,10 +25,12 @@ func (c *incremental) Keeps(rel *relation.Relation) func(row [][]byte) (bool, er
 	}
 	refers := func(id int64) bool { return c.builder.Refers(rel.Name, id) }
 	switch rel.Name {
-	case "events", "package", "tag", "build_target", "external_repo", "groups", "content_generator", "build":
+	case "events", "package", "tag", "build_target", "external_repo", "groups", "content_generator":
 		return by("id", refers)
+	case "build":
+		return by("id", c.wants)
 	case "build_types", "maven_builds", "win_builds", "image_builds":
-		return by("build_id", func(id int64) bool { return c.builder.Refers("build", id) && !c.builder.Has("build", id) })
+		return by("build_id", func(id int64) bool { return c.wants(id) && !c.builder.Has("build", id) })
 	case "rpminfo", "archiveinfo":
 		ofBuild := by("build_id", c.keepsBuild)
 		wanted := by("id", refers)
@@ -55,7 +57,7 @@ func (c *incremental) Keeps(rel *relation.Relation) func(row [][]byte) (bool, er
 		return func(row [][]byte) (bool, error) {
 			id, err := idset.Parse(row[tag])
 			event, err2 := idset.Parse(row[created])
-			kept := c.found.InScope[id] && c.tags[id] && event <= c.after && !c.revoked[snapshot.RowKey(rel, row)]
+			kept := c.found.InScope[id] && !c.found.Deleted.Has(id) && c.tags[id] && event <= c.after && !c.revoked[snapshot.RowKey(rel, row)]
 			if kept && build >= 0 {
 				of, err := idset.Parse(row[build])
 				if err != nil || c.recheck.Has(of) {
@@ -95,7 +97,7 @@ func (c *incremental) KeepsRevoked(rel *relation.Relation) func(row [][]byte) (b
 		}
 		if rel.Name == "external_repo_config" {
 			id, err := idset.Parse(row[repo])
-			return err == nil && c.builder.Refers("external_repo", id), err
+			return err == nil && (c.found.Scope.Everything || c.builder.Refers("external_repo", id)), err
 		}
 		for _, i := range columns {
 			id, err := idset.Parse(row[i])

@@ -43,6 +43,11 @@ func (n nameReader) askBuildTypes(ctx context.Context, t task) (map[string][]byt
 // read reads what others refer to. Names come last, when it is known which are needed.
 func (n nameReader) read(ctx context.Context) error {
 	return n.inStage(ctx, "names", func(t task) error {
+		if n.opt.Everything {
+			if err := n.readPackages(ctx, t); err != nil {
+				return err
+			}
+		}
 		if err := n.histories().readExternalRepos(ctx, t); err != nil {
 			return err
 		}

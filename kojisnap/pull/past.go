@@ -30,14 +30,18 @@ func (h historyReader) pastRepos(ctx context.Context) ([]hub.Call, error) {
 		}
 		past[i] = pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_external_repos"}, "tag": tag.ID, "active": false, "afterEvent": after}})
 	}
+	if h.opt.Everything {
+		past = []hub.Call{pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{"tag_external_repos"}, "active": false, "afterEvent": h.since}})}
+	}
 	type at struct{ tag, event int64 }
 	asked := map[at]bool{}
 	var calls []hub.Call
-	err := h.hub.StreamMulti(ctx, past, func(i int, r hub.Row) error {
+	err := h.hub.StreamMulti(ctx, past, func(_ int, r hub.Row) error {
 		for _, link := range r.Get("tag_external_repos").Items() {
 			created, _ := link.Field("create_event").Int()
-			key := at{h.Scope.All[i].ID, created}
-			if link.Field("arches").Kind() != hub.Missing || created <= 0 || created > h.Event || asked[key] {
+			tag, _ := link.Field("tag_id").Int()
+			key := at{tag, created}
+			if link.Field("arches").Kind() != hub.Missing || created <= 0 || created > h.Event || asked[key] || !h.InScope[tag] {
 				continue
 			}
 			asked[key] = true
@@ -136,7 +140,7 @@ func (h historyReader) readExternalRepos(ctx context.Context, t task) error {
 	referred := checkpoint.Digest(wanted.List())
 	err := h.history(ctx, t, "external repos "+referred, "external_repo_config", nil, func(r hub.Value) bool {
 		id, ok := r.Field("external_repo_id").Int()
-		return h.builder.Refers("external_repo", id) || !ok
+		return h.opt.Everything || h.builder.Refers("external_repo", id) || !ok
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,9 @@ import (
 // plan counts, at little cost to the hub, what a pull would begin with: the active rows of the scope's
 // versioned relations. From these it estimates what it would ask about builds, and how.
 func (r *run) plan(ctx context.Context) (*Result, error) {
+	if r.opt.Everything {
+		return r.planEverything(ctx)
+	}
 	var calls, past []hub.Call
 	for _, tag := range r.Scope.All {
 		count := func(name string, v any) {
@@ -83,8 +86,7 @@ func (r *run) plan(ctx context.Context) (*Result, error) {
 			}
 		}
 	}
-	history.Bytes = history.Rows * historyBytes
-	history.Seconds = (time.Duration(history.Rows)*historyRow + time.Duration(history.Requests)*pager.RequestCost).Seconds()
+	priceHistory(&history)
 	result.Plan, err = r.planBuilds(ctx, builds+int64(len(r.Scope.Builds)))
 	result.Plan = append([]pager.Estimate{history}, result.Plan...)
 	return result, err
@@ -95,6 +97,12 @@ const (
 	historyRow   = 28 * time.Microsecond
 	historyBytes = 1300
 )
+
+// priceHistory adds what rows and requests of the history cost.
+func priceHistory(e *pager.Estimate) {
+	e.Bytes = e.Rows * historyBytes
+	e.Seconds = (time.Duration(e.Rows)*historyRow + time.Duration(e.Requests)*pager.RequestCost).Seconds()
+}
 
 // planBuilds estimates the cost of builds and everything that belongs to them. It assumes the hub's average
 // number of rpms for each.

@@ -22,7 +22,7 @@ func (r *run) settle(ctx context.Context) error {
 		}
 		return r.aim(found)
 	}
-	r.journal = checkpoint.Open(r.store, r.hub.URL(), r.opt.Tags, r.log)
+	r.journal = checkpoint.Open(r.store, r.hub.URL(), r.opt.Asked(), r.log)
 	if !r.opt.Full {
 		was, err := r.journal.Interrupted(ctx, r.opt.Now())
 		if err != nil {
@@ -80,7 +80,12 @@ func (r *run) find(ctx context.Context, event int64, content []snapfile.Content)
 		Since: r.opt.Since, SinceTime: r.opt.SinceTime, NoContentTags: r.opt.NoContentTags, Content: content,
 	})
 	found := target{Found: &f.Found}
-	for _, step := range []func(context.Context) error{f.FindEvent, f.FindStart, f.FindAsked} {
+	steps := []func(context.Context) error{f.FindEvent, f.FindStart, f.FindAsked}
+	if r.opt.Everything {
+		steps = steps[:2]
+		f.Scope.Everything = true // which identifies the base
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return found, err
 		}
@@ -97,6 +102,9 @@ func (r *run) find(ctx context.Context, event int64, content []snapfile.Content)
 			f.UseBase(found.base, found.inc.covered(), found.inc.sameStart())
 		}
 	}
+	if r.opt.Everything {
+		return found, r.findEverything(ctx, f, &found)
+	}
 	if err := f.FindBuilds(ctx, r.store); err != nil {
 		return found, err
 	}
@@ -106,28 +114,39 @@ func (r *run) find(ctx context.Context, event int64, content []snapfile.Content)
 	if err := f.FindPast(ctx); err != nil {
 		return found, err
 	}
-	err := r.findSince(ctx, &found)
-	if found.inc != nil {
-		found.inc.since = found.since
+	return found, r.findSince(ctx, &found)
+}
+
+// findEverything is the rest of find where everything is asked for: which tags are deleted depends on the base.
+func (r *run) findEverything(ctx context.Context, f *scope.Finder, found *target) error {
+	if err := r.findSince(ctx, found); err != nil {
+		return err
 	}
-	return found, err
+	if err := f.FindEverything(ctx, found.since); err != nil {
+		return err
+	}
+	for _, x := range f.Unnamed {
+		r.builder.Skip(x)
+	}
+	return nil
 }
 
 // findSince finds the event since which revoked rows are wanted.
-func (r *run) findSince(ctx context.Context, found *target) error {
+func (r *run) findSince(ctx context.Context, found *target) (err error) {
 	found.since = found.Event
 	if found.Start > 0 {
 		found.since = found.Start
 	}
 	switch {
 	case r.store == nil:
-		return nil
 	case found.base != nil:
 		found.since = min(found.since, found.base.Manifest.Event)
-		return nil
+	default:
+		found.since, err = RevokedSince(ctx, r.store, r.hub.URL(), found.Event, found.since)
 	}
-	var err error
-	found.since, err = RevokedSince(ctx, r.store, r.hub.URL(), found.Event, found.since)
+	if found.inc != nil {
+		found.inc.since = found.since
+	}
 	return err
 }
 

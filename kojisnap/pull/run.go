@@ -39,6 +39,7 @@ type run struct {
 	repoArches map[string][]byte // of external repos, for hubs whose history does not show them
 	drafts     drafts
 	recheck    lockedSet // builds whose taggings may be gone
+	complete   lockedSet // of these, those that everything has whether they are tagged or not
 	holes      holes
 	before     earlier // where skipped rows are looked for
 }
@@ -54,7 +55,7 @@ type target struct {
 }
 
 func newRun(ctx context.Context, h *hub.Client, o Options) (*run, error) {
-	o, set, err := o.complete()
+	o, set, err := o.Complete()
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"kojisnap/kojisnap/secret"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
+	"kojisnap/kojisnap/tagged"
 )
 
 // task is a part of a pull's work. What it adds goes to the Builder and, if the pull can be resumed, to a
@@ -187,9 +188,14 @@ func (t task) gone(rel *relation.Relation, row [][]byte) {
 }
 
 // needsRecheck notes that the taggings of a build may be gone.
-func (t task) needsRecheck(build int64) {
+func (t task) needsRecheck(build int64, r hub.Value) {
 	t.recheck.add(build)
 	t.batch.Note(func(n *checkpoint.Notes) { n.Recheck = append(n.Recheck, build) })
+	state, _ := r.Field("state").Int()
+	if created, _ := r.Field("creation_event_id").Int(); t.opt.Everything && state == tagged.Complete && created <= t.Event {
+		t.complete.add(build)
+		t.batch.Note(func(n *checkpoint.Notes) { n.Complete = append(n.Complete, build) })
+	}
 }
 
 // putInto returns the Take of a pager.RowFilter that only puts rows.
@@ -249,6 +255,9 @@ func (r taker) TakeNotes(n checkpoint.Notes) {
 	}
 	for _, id := range n.Recheck {
 		r.recheck.add(id)
+	}
+	for _, id := range n.Complete {
+		r.complete.add(id)
 	}
 	for tag, event := range n.Holes {
 		r.holes.add(tag, event)

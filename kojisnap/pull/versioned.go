@@ -29,6 +29,9 @@ func (t task) putVersioned(name string, r hub.Value) (bool, error) {
 	}
 	inView := !isRevoked || revoked > t.Event
 	since := isRevoked && revoked > t.since
+	if tag, ok := r.Field("tag_id").Int(); ok && inView && t.Deleted.Has(tag) {
+		return false, nil
+	}
 	if !inView && !since && t.inc == nil {
 		return false, nil
 	}

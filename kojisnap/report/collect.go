@@ -89,6 +89,21 @@ func (f *Files) look() error {
 	if err != nil {
 		return err
 	}
+	f.count(l)
+	err = ledger.EachShard(context.Background(), f.Topdir, func(_ string, l *ledger.Ledger) error { f.count(l); return nil })
+	if err != nil {
+		return err
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(f.Topdir, &st); err != nil {
+		return fmt.Errorf("room on %s: %w", f.Topdir, err)
+	}
+	f.Free, f.Room = int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	return nil
+}
+
+// count adds the builds of a ledger.
+func (f *Files) count(l *ledger.Ledger) {
 	for _, b := range l.Builds {
 		if b.Unwanted != 0 {
 			f.Grace++
@@ -101,12 +116,6 @@ func (f *Files) look() error {
 			}
 		}
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(f.Topdir, &st); err != nil {
-		return fmt.Errorf("room on %s: %w", f.Topdir, err)
-	}
-	f.Free, f.Room = int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
-	return nil
 }
 
 // ownOf lists what staging has of its own.

@@ -53,7 +53,7 @@ func prune(t testing.TB, s store.Store, forget ...string) *repository.PruneResul
 // TestPruneKeepsHeld: prune keeps what an environment holds, and the later snapshots, which its next load reads;
 // others it removes. --forget ends that, and takes the records along. Both kinds of stores do.
 func TestPruneKeepsHeld(t *testing.T) {
-	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
+	eachStoreInTime(t, func(t *testing.T, open func(t *testing.T) store.Store) {
 		s := open(t)
 		snaps := three(t, s)
 		holds(t, s, "stg", snaps[1])

@@ -16,6 +16,7 @@ import (
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/s3/s3test"
@@ -125,6 +126,16 @@ func eachStore(t *testing.T, test func(t *testing.T, open func(t *testing.T) sto
 		srv := s3test.Start(t)
 		test(t, func(t *testing.T) store.Store { return srv.Open(t) })
 	})
+}
+
+// eachStoreInTime is eachStore in the long form, and runs a test with a directory alone in the short one: for what is
+// the same with each store that keeps the contract, which storetest tests.
+func eachStoreInTime(t *testing.T, test func(t *testing.T, open func(t *testing.T) store.Store)) {
+	if seedtest.Long() {
+		eachStore(t, test)
+		return
+	}
+	test(t, func(t *testing.T) store.Store { return pulltest.NewStore(t) })
 }
 
 // pullTo pulls from a hub of its own: a snapshot of an earlier call is no base.

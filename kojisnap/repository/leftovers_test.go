@@ -27,7 +27,7 @@ import (
 func TestLeftByOthers(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	want := pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, "f42-compose")
-	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
+	eachStoreInTime(t, func(t *testing.T, open func(t *testing.T) store.Store) {
 		s := open(t)
 		put := func(name, body string) {
 			t.Helper()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"kojisnap/dbsync/setup"
+	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/store"
 )
 
@@ -17,6 +18,25 @@ const DefaultEnv = "staging"
 // LedgerObject names the object with the copy of an environment's ledger; env "" is DefaultEnv. A name that
 // no environment can have is an error.
 func LedgerObject(env string) (string, error) { return environmentObject(ledgerPrefix, env) }
+
+// ShardLedgerObject names the object with the copy of the ledger of one of an environment's shards.
+func ShardLedgerObject(env, shard string) (string, error) {
+	prefix, err := ShardLedgerPrefix(env)
+	if err != nil {
+		return "", err
+	}
+	if err := ledger.CheckShard(shard); err != nil {
+		return "", err
+	}
+	return prefix + shard, nil
+}
+
+// ShardLedgerPrefix begins the names of ShardLedgerObject. It is not ledgers/ENV/, because in a store that is a directory
+// ledgers/ENV is a file. No environment's name has a dot.
+func ShardLedgerPrefix(env string) (string, error) {
+	object, err := LedgerObject(env)
+	return object + ".d/", err
+}
 
 const ledgerPrefix = "ledgers/"
 

@@ -33,7 +33,7 @@ func signingKey(t *testing.T) keyed.Options {
 // TestPruneSigned: a signature goes with its snapshot, also where a prune was cut off in between; one that
 // a writer has just put, before its manifest, stays.
 func TestPruneSigned(t *testing.T) {
-	eachStore(t, func(t *testing.T, open func(t *testing.T) store.Store) {
+	eachStoreInTime(t, func(t *testing.T, open func(t *testing.T) store.Store) {
 		s := &tampered{Store: open(t)}
 		withKey := keyed.New(s, signingKey(t))
 		ids := []string{pullTo(t, withKey, 390, nil), pullTo(t, withKey, 400, nil), pullTo(t, withKey, pulltest.LastEvent, nil)}

@@ -210,8 +210,11 @@ func (o Scope) String() string {
 }
 
 func scopeText(hub string, tags []string) string {
-	if len(tags) == 0 {
+	switch {
+	case len(tags) == 0:
 		return hub
+	case slices.Equal(tags, []string{snapfile.AskedEverything}):
+		return hub + " with everything"
 	}
 	return fmt.Sprintf("%s with tags %q", hub, tags)
 }

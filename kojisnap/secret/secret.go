@@ -68,7 +68,7 @@ func replace(text []byte, typed bool, with func(user []byte) string) (out []byte
 			break
 		}
 		at = start
-		n := userInfo(text[start:], typed)
+		n := userInfo(text[start:], typed, quoting(text[:start]))
 		if n <= 0 || !isSecret(scheme, text[start:start+n], text[start+n+1:]) {
 			continue
 		}
@@ -120,23 +120,32 @@ func isScheme(c byte) bool {
 
 // userInfo returns how many bytes stand before the @ of an authority, -1 if there is none. The last @
 // counts. Text after a name and a colon that is not a port is a password, with any characters: in typed
-// text also spaces, and quotes that are escaped.
-func userInfo(s []byte, typed bool) int {
+// text also spaces, and quotes that are escaped. depth is that of the string which the URL is in.
+func userInfo(s []byte, typed bool, depth int) int {
 	at, end := -1, false
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c < ' ' || c == '"' || c == 0x7f || !typed && (c == ' ' || c == '<' || c == '>'):
 			return at
 		case c == '\\':
-			// JSON, perhaps in COPY text: what is escaped is a character of another alphabet, or the end.
 			n := i
 			for n < len(s) && s[n] == '\\' {
 				n++
 			}
-			if n == len(s) || s[n] != 'u' && !typed {
+			switch {
+			case n == len(s) || !typed && ends(depth, n-i, s[n]):
 				return at
+			case s[n] == '/' && !typed:
+				if at >= 0 || isHost(s[:i]) {
+					return at
+				}
+				end = true
+				i = n
+			case s[n] == '"':
+				i = n
+			default:
+				i = n - 1 // the next character is an ordinary one, perhaps the @ itself
 			}
-			i = n
 		case c == '/' || c == '?' || c == '#' || c == ' ' || c == '<' || c == '>':
 			if at >= 0 || isHost(s[:i]) {
 				return at
@@ -149,6 +158,36 @@ func userInfo(s []byte, typed bool) int {
 		}
 	}
 	return at
+}
+
+// unquoted is the depth of text that is in no string.
+const unquoted = -1
+
+// quoting returns how deep the string is that goes on behind a text: how many backslashes stand before the quotes that
+// begin and end it. That is none in JSON and in what Go writes for %q, one where such a text is a string in JSON itself, then three.
+func quoting(before []byte) (depth int) {
+	quote := bytes.LastIndexByte(before, '"')
+	if quote < 0 {
+		return unquoted
+	}
+	for depth < quote && before[quote-1-depth] == '\\' {
+		depth++
+	}
+	return depth
+}
+
+// ends reports whether a character behind some backslashes ends a URL: as the end of the string that it is in, or as
+// a control character. Else they stand for a character of a password, as a quote, a backslash or a letter of another alphabet.
+func ends(depth, backslashes int, c byte) bool {
+	if depth == unquoted {
+		return false
+	}
+	escape := depth + 1 // so many backslashes are one of an escape; twice as many stand for a backslash
+	backslashes %= 2 * escape
+	if c == '"' {
+		return backslashes == depth
+	}
+	return backslashes == escape && bytes.IndexByte([]byte("abfnrtv"), c) >= 0
 }
 
 // isHost reports whether s may be a host, with a port or without: not a name with a password.

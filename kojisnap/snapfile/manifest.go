@@ -19,7 +19,7 @@ import (
 
 const (
 	formatName    = "kojisnap-snapshot"
-	formatVersion = 4 // the newest for the fields of a manifest; relations have their own in the catalogue
+	formatVersion = 5 // the newest for the fields of a manifest; relations have their own in the catalogue
 
 	// MaxManifest limits how much memory a damaged store can make a reader use.
 	MaxManifest = 64 << 20
@@ -91,6 +91,9 @@ type Scope struct {
 	Content []Content `json:"content,omitempty"`
 	// Builds are the builds asked for by name besides the tags; sorted by id.
 	Builds []NamedBuild `json:"builds,omitempty"`
+	// Everything: the whole catalogue was asked for, not some tags. All has all tags that exist at E or were deleted
+	// since the history of the snapshot begins; Tags, Asked, Content and Builds are empty. See FORMAT.md.
+	Everything bool `json:"everything,omitempty"`
 }
 
 // Tag is a tag of the scope.
@@ -193,6 +196,9 @@ func (m *Manifest) encode(catalogue *relation.Catalogue) (body []byte, id string
 // needs returns the version that a reader must know for the fields besides the relations. Earlier programs
 // can read a manifest that does not need the newest version, and refuse others with the right message.
 func (m *Manifest) needs() int {
+	if m.Scope.Everything {
+		return 5
+	}
 	if m.Source != "" {
 		return 3
 	}
@@ -241,6 +247,9 @@ func (m *Manifest) validate(catalogue *relation.Catalogue) error {
 	}
 	if m.Source != "" && m.Source != SourceDatabase && m.Source != SourceDump {
 		return fmt.Errorf("source %.100q", m.Source)
+	}
+	if s := &m.Scope; s.Everything && len(s.Tags)+len(s.Asked)+len(s.Content)+len(s.Builds) > 0 {
+		return fmt.Errorf("scope: everything, and single tags or builds")
 	}
 	for i, b := range m.Scope.Builds {
 		if err := b.validate(); err != nil {

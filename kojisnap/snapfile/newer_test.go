@@ -15,7 +15,7 @@ import (
 // newer is the catalogue of a later program: tags have a colour, between their other columns, and there is a
 // relation with moods of tags.
 func newer() *relation.Catalogue {
-	const version = 5
+	const version = 6
 	var all []*relation.Relation
 	for _, r := range slices.Concat(relation.All(), relation.Optional()) {
 		own := *r
@@ -36,7 +36,7 @@ func newer() *relation.Catalogue {
 // and can continue it.
 func TestNewerCatalogue(t *testing.T) {
 	catalogue := newer()
-	for _, version := range []string{"v1", "v2", "v4"} {
+	for _, version := range []string{"v1", "v2", "v4", "v5"} {
 		t.Run(version, func(t *testing.T) {
 			for _, id := range storedIDs(t, version) {
 				testNewerCatalogue(t, catalogue, version, id)
@@ -109,7 +109,7 @@ func testNewerCatalogue(t *testing.T, catalogue *relation.Catalogue, version, id
 		man.Relations = append(man.Relations, out)
 	}
 	body, next, err := snapfile.EncodeWith(&man, catalogue)
-	if err != nil || man.Version != 5 {
+	if err != nil || man.Version != 6 {
 		t.Fatal(man.Version, err)
 	}
 	m["snapshots/"+next+".json"] = body

@@ -16,9 +16,15 @@ type Content struct {
 // Follows reports whether the content tag is in the scope.
 func (c Content) Follows() bool { return c.Missing == "" }
 
-// AskedFor returns the names and patterns that were asked for, sorted. They identify snapshots of the same
-// scope, whatever tags were added or removed.
+// AskedEverything stands in a list of names and patterns for the whole catalogue. No pull takes it as a tag's name.
+const AskedEverything = "--everything"
+
+// AskedFor returns the names and patterns that were asked for, sorted, or AskedEverything alone. They identify
+// snapshots of the same scope, whatever tags were added or removed.
 func (s Scope) AskedFor() []string {
+	if s.Everything {
+		return []string{AskedEverything}
+	}
 	if len(s.Asked) > 0 {
 		return s.Asked
 	}
@@ -26,7 +32,9 @@ func (s Scope) AskedFor() []string {
 }
 
 // SameAsked reports whether two scopes come from the same request.
-func (s Scope) SameAsked(o Scope) bool { return slices.Equal(s.AskedFor(), o.AskedFor()) }
+func (s Scope) SameAsked(o Scope) bool {
+	return s.Everything == o.Everything && slices.Equal(s.AskedFor(), o.AskedFor())
+}
 
 // ContentTags returns the names of the content tags in the scope, sorted.
 func (s Scope) ContentTags() []string {
@@ -50,7 +58,7 @@ func (s Scope) Composed() []string {
 
 // same reports whether two scopes have the same tags and builds. The reasons for missing ones may differ.
 func (s Scope) same(o Scope) bool {
-	return slices.Equal(s.Tags, o.Tags) && slices.Equal(s.Asked, o.Asked) && slices.EqualFunc(s.All, o.All, sameTag) &&
+	return s.Everything == o.Everything && slices.Equal(s.Tags, o.Tags) && slices.Equal(s.Asked, o.Asked) && slices.EqualFunc(s.All, o.All, sameTag) &&
 		slices.EqualFunc(s.Content, o.Content, Content.Same) && slices.Equal(s.Builds, o.Builds)
 }
 

@@ -75,3 +75,30 @@ func TestHistoryNeedsAVersion(t *testing.T) {
 		t.Errorf("%s, %v", body, err)
 	}
 }
+
+// TestEverything: a snapshot of everything is of a scope of its own, which no list of tags is; earlier versions refuse
+// it with the right words, and it names no single tags beside.
+func TestEverything(t *testing.T) {
+	all := []snapfile.Tag{{ID: 1, Name: "f42"}}
+	whole := snapfile.Scope{Everything: true, All: all}
+	for _, other := range []snapfile.Scope{{All: all}, {Tags: []string{"f42"}, All: all}, {Tags: []string{"f42"}, Asked: []string{"*"}, All: all}} {
+		if whole.SameAsked(other) || scoped(whole).SameRows(scoped(other)) {
+			t.Errorf("everything is the same as %+v", other)
+		}
+		other.Everything = true
+		body, _, err := scoped(other).Encode()
+		if len(other.Tags) > 0 {
+			if err == nil {
+				t.Errorf("%+v is written", other)
+			}
+			continue
+		}
+		m, err2 := snapfile.Decode(body)
+		if err != nil || err2 != nil || !m.Scope.Everything || !m.SameRows(scoped(whole)) || !strings.Contains(string(body), `"version": 5,`) {
+			t.Errorf("%s, %v, %v", body, err, err2)
+		}
+		if _, err := snapfile.Decode([]byte(strings.Replace(string(body), `"everything": true`, `"everything": true, "builds": [{"id": 1, "nvr": "a-1-1", "asked": "1"}]`, 1))); err == nil {
+			t.Error("builds beside everything are read")
+		}
+	}
+}

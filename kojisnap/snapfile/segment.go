@@ -51,6 +51,9 @@ type PutFunc func(ctx context.Context, name string, src io.ReadSeeker) error
 // GetFunc opens an object. It returns fs.ErrNotExist if there is none.
 type GetFunc func(ctx context.Context, name string) (io.ReadCloser, error)
 
+// encoders has those that no segment uses: a new one clears a megabyte and more, and most segments are small.
+var encoders sync.Pool
+
 // segmentWriter writes sorted lines into as many segments as needed.
 type segmentWriter struct {
 	tempDir string
@@ -66,10 +69,6 @@ type segmentWriter struct {
 	cur  Segment
 	done []Segment
 }
-
-// encoders are *zstd.Encoders that are not in use. Most segments are small: to make an encoder, with its tables, takes
-// longer than to compress one.
-var encoders sync.Pool
 
 func (w *segmentWriter) line(ctx context.Context, line []byte) error {
 	if w.file != nil && w.cur.Bytes+int64(len(line)) > MaxSegment {
@@ -96,8 +95,8 @@ func (w *segmentWriter) begin() (err error) {
 	if _, err := w.file.Write(segmentTag); err != nil {
 		return err
 	}
-	if enc, ok := encoders.Get().(*zstd.Encoder); ok {
-		w.enc = enc
+	if idle, ok := encoders.Get().(*zstd.Encoder); ok {
+		w.enc = idle
 		w.enc.Reset(w.file)
 	} else {
 		w.enc, err = zstd.NewWriter(w.file, zstd.WithEncoderConcurrency(1))

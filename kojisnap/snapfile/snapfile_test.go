@@ -305,7 +305,7 @@ func TestManifest(t *testing.T) {
 	if id, ok := snapfile.IDOfObject(object); !ok || id != snap.ID {
 		t.Errorf("id of %s: %q", object, id)
 	}
-	if _, err := snapfile.Decode(bytes.Replace(body, []byte(`"version": 1`), []byte(`"version": 5, "new": true`), 1)); !errors.Is(err, snapfile.ErrNewer) {
+	if _, err := snapfile.Decode(bytes.Replace(body, []byte(`"version": 1`), []byte(`"version": 6, "new": true`), 1)); !errors.Is(err, snapfile.ErrNewer) {
 		t.Errorf("newer version: %v", err)
 	}
 	ofDatabase := *snap.Manifest

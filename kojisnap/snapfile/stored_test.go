@@ -50,7 +50,7 @@ func storedObject(version string) snapfile.GetFunc {
 // TestStored reads stores that earlier programs wrote. They stay as they are for ever, and so do the sums
 // in testdata/VERSION.sums: of a relation's rows, in the columns that its manifest names.
 func TestStored(t *testing.T) {
-	for _, version := range []string{"v1", "v2", "v4"} {
+	for _, version := range []string{"v1", "v2", "v4", "v5"} {
 		t.Run(version, func(t *testing.T) {
 			var got bytes.Buffer
 			for _, snap := range stored(t, version) {

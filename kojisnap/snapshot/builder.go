@@ -167,6 +167,14 @@ func (b *Builder) Wanted(name string) []int64 {
 	return t.want.Without(&t.have, &t.kept)
 }
 
+// Added returns the ids of the rows that were added to a view.
+func (b *Builder) Added(name string) *idset.Set {
+	t := b.tables[name]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.have.Clone()
+}
+
 // IDs returns the ids of the rows that were added to a view, ascending.
 func (b *Builder) IDs(name string) []int64 {
 	t := b.tables[name]

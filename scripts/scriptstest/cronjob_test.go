@@ -107,8 +107,7 @@ func TestRetries(t *testing.T) {
 
 // TestRestricted: the pods keep to Kubernetes' pod security standard "restricted", and have no token of the cluster.
 func TestRestricted(t *testing.T) {
-	for name, job := range load(t).cronJobs() {
-		pod := job.Spec.JobTemplate.Spec.Template.Spec
+	for name, pod := range load(t).pods() {
 		sc := pod.SecurityContext
 		if sc == nil || sc.RunAsNonRoot == nil || !*sc.RunAsNonRoot || sc.RunAsUser != nil && *sc.RunAsUser == 0 ||
 			sc.SeccompProfile == nil || sc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || sc.FSGroup != nil {
@@ -133,8 +132,7 @@ func TestRestricted(t *testing.T) {
 // TestVolumes: each volume exists in these files and is mounted, and production's tree cannot be written.
 func TestVolumes(t *testing.T) {
 	all := load(t)
-	for name, job := range all.cronJobs() {
-		pod := job.Spec.JobTemplate.Spec.Template.Spec
+	for name, pod := range all.pods() {
 		mounted := map[string]corev1.VolumeMount{}
 		for _, m := range pod.Containers[0].VolumeMounts {
 			mounted[m.Name] = m
@@ -184,8 +182,8 @@ func TestConfiguration(t *testing.T) {
 	if out, err := exec.Command(program, "config", "check", "-c", config).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("the ConfigMap's configuration: %v: %s", err, out)
 	}
-	for name, job := range all.cronJobs() {
-		c := job.Spec.JobTemplate.Spec.Template.Spec.Containers[0]
+	for name, pod := range all.pods() {
+		c := pod.Containers[0]
 		// A flag that does not exist is an error before --help is.
 		if out, err := exec.Command(program, append(c.Args, "--help")...).CombinedOutput(); err != nil {
 			t.Errorf("%s: kojisnap %q: %v: %s", name, c.Args, err, out)

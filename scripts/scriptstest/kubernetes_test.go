@@ -82,9 +82,23 @@ func (all objects) cronJobs() map[string]*batchv1.CronJob {
 	return jobs
 }
 
+// pods are the pods of CronJobs and Jobs by name.
+func (all objects) pods() map[string]corev1.PodSpec {
+	pods := map[string]corev1.PodSpec{}
+	for name, o := range all {
+		switch job := o.(type) {
+		case *batchv1.CronJob:
+			pods[name] = job.Spec.JobTemplate.Spec.Template.Spec
+		case *batchv1.Job:
+			pods[name] = job.Spec.Template.Spec
+		}
+	}
+	return pods
+}
+
 // TestStrict: Kubernetes knows all kinds and fields in the files. The decoder refuses what it does not know.
 func TestStrict(t *testing.T) {
-	if all := load(t); len(all.cronJobs()) != 4 || all["ConfigMap/kojisnap"] == nil || all["Secret/kojisnap"] == nil {
+	if all := load(t); len(all.cronJobs()) != 4 || len(all.pods()) != 5 || all["ConfigMap/kojisnap"] == nil || all["Secret/kojisnap"] == nil {
 		t.Errorf("objects %v", all)
 	}
 	job, err := os.ReadFile(dir + "/cronjobs.yml")

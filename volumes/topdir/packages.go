@@ -154,6 +154,7 @@ type roots struct {
 	path     string
 	fd       int
 	packages int // the directory packages if it is apart, otherwise -1
+	suffix   string
 }
 
 // rooted returns the directory from which a path below topdir is opened, and the path from there.
@@ -167,12 +168,15 @@ func (t *roots) rooted(rel string) (fd int, below string) {
 	return t.packages, strings.TrimPrefix(rel, packagesDir+"/")
 }
 
+// SetTempSuffix tells runs apart that work at the same time: their temporary directories in packages end differently.
+func (t *roots) SetTempSuffix(suffix string) { t.suffix = suffix }
+
 // PackagesTemp returns the directory for temporary names in packages, "" if packages is not apart.
 func (t *roots) PackagesTemp() string {
 	if t.packages < 0 {
 		return ""
 	}
-	return packagesDir + "/.kojisnap-tmp"
+	return packagesDir + "/.kojisnap-tmp" + t.suffix
 }
 
 // NotePackages notes that packages is apart.

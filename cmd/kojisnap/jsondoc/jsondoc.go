@@ -65,6 +65,8 @@ func Section(args []string) string {
 		return "diff --rows"
 	case args[0] == "diff" && slices.Contains(args, "staging"):
 		return "diff staging"
+	case args[0] == "copy" && strings.Contains(strings.Join(args, " "), "--builds all"):
+		return "copy all"
 	case args[0] == "status" && slices.Contains(args, "--all"):
 		return "status --all"
 	}

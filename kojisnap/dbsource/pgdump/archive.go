@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"kojisnap/kojisnap/dbsource"
 )
@@ -88,186 +87,11 @@ func explain(ctx context.Context, in *input, err error) error {
 	return fmt.Errorf("cannot be read: %w", err)
 }
 
-// archive is an archive in files: a dbsource.Source that asks pg_restore for a table at a time.
-type archive struct {
-	in     *input
-	schema string
-	desc   *dbsource.Description
-	slots  chan struct{}
-	mu     sync.Mutex // of desc.Tables
-}
-
-// openArchive opens an archive in files. It returns nil if that does not say which columns its tables have.
-func openArchive(ctx context.Context, o Options, in *input) (dbsource.Source, error) {
-	entries, found, err := list(ctx, in, nil)
-	if err != nil {
-		return nil, err
-	}
-	schema, err := found.koji()
-	if err != nil {
-		return nil, err
-	}
-	a := &archive{in: &input{path: in.path, dir: in.dir, version: in.version, cancel: func() {}}, schema: schema, desc: found.describe(schema), slots: make(chan struct{}, 1)}
-	if err := a.complete(ctx, entries); err != nil {
-		return nil, err
-	}
-	if err := a.columns(ctx); err != nil {
-		return nil, err
-	}
-	for _, t := range a.desc.Tables {
-		if t.Class == dbsource.Wanted && a.desc.Columns[t.Name] == nil {
-			return nil, nil
-		}
-	}
-	o.Log.InfoContext(ctx, "reading the archive", "version", in.version, "schema", schema, "tables", len(entries))
-	return a, nil
-}
-
-// complete makes sure that nothing is missing at the archive's end, or of a directory's files.
-func (a *archive) complete(ctx context.Context, entries []entry) error {
-	if !a.in.dir {
-		// Blocks are one behind the other, so the last one is whole only if the file is.
-		if len(entries) == 0 {
-			return nil
-		}
-		last := entries[len(entries)-1]
-		p, err := start(ctx, program{"pg_restore", a.restoreArgs(last.table), nil, noRestore})
-		if err != nil {
-			return err
-		}
-		defer p.stop()
-		if _, err := io.Copy(io.Discard, p); err != nil {
-			return explain(ctx, a.in, err)
-		}
-		return nil
-	}
-	var missing []string
-	for _, e := range entries {
-		if e.schema != a.schema || dbsource.Classify(e.name) != dbsource.Wanted {
-			continue
-		}
-		there := slices.ContainsFunc([]string{"", ".gz", ".zst", ".lz4"}, func(packed string) bool {
-			_, err := os.Stat(filepath.Join(a.in.path, fmt.Sprintf("%d.dat%s", e.id, packed)))
-			return err == nil
-		})
-		if !there {
-			missing = append(missing, fmt.Sprintf("%d.dat (%s)", e.id, e.name))
-		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("is a directory that lacks files: %s", strings.Join(missing, ", "))
-	}
-	return nil
-}
-
-// columns reads which columns the tables have, of the statements that make them.
-func (a *archive) columns(ctx context.Context) error {
-	args := []string{"--schema-only", "--file=-", "--schema=" + a.schema}
-	for _, t := range a.desc.Tables {
-		if t.Class == dbsource.Wanted {
-			args = append(args, "--table="+t.Name)
-		}
-	}
-	p, err := start(ctx, program{"pg_restore", append(args, a.in.path), nil, noRestore})
-	if err != nil {
-		return err
-	}
-	defer p.stop()
-	w := newWalk(p)
-	w.rows = func(b block) (func([]byte) error, error) { return nil, nil }
-	w.created = func(t table, columns []string) {
-		if t.schema != a.schema {
-			return
-		}
-		if _, names := wantedOf(columns, dbsource.WantedColumns(t.name)); len(names) > 0 {
-			a.desc.Columns[t.name] = names
-		}
-	}
-	return explain(ctx, a.in, w.run(ctx))
-}
-
-// restoreArgs are the arguments by which pg_restore writes the rows of one table.
-func (a *archive) restoreArgs(t table) []string {
-	return []string{"--data-only", "--file=-", "--schema=" + t.schema, "--table=" + t.name, a.in.path}
-}
-
-// Describe implements dbsource.Source.
-func (a *archive) Describe(context.Context) (*dbsource.Description, error) { return a.desc, nil }
-
-// Close implements dbsource.Source.
-func (a *archive) Close() error { return nil }
-
-// Scan implements dbsource.Source.
-func (a *archive) Scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]byte) error) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case a.slots <- struct{}{}:
-		defer func() { <-a.slots }()
-	}
-	if _, names := wantedOf(a.desc.Columns[scan.Table], scan.Columns); len(names) != len(scan.Columns) {
-		return fmt.Errorf("columns %q of table %s are not to be read", scan.Columns, scan.Table)
-	}
-	wanted := table{a.schema, scan.Table}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	p, err := start(ctx, program{"pg_restore", a.restoreArgs(wanted), nil, noRestore})
-	if err != nil {
-		return &Error{a.in.path, err}
-	}
-	defer p.stop()
-	w := newWalk(ahead(ctx, p))
-	there := false
-	var failed error // fn's
-	w.rows = func(b block) (func([]byte) error, error) {
-		if b.table != wanted {
-			return nil, nil
-		}
-		there = true
-		sel, err := newSelection(b.columns, scan, func(row [][]byte) error {
-			failed = fn(row)
-			return failed
-		})
-		if err != nil {
-			return nil, err
-		}
-		return func(line []byte) error {
-			err := sel.line(line)
-			if err != nil && failed == nil {
-				err = damaged(w, b, err)
-			}
-			return err
-		}, nil
-	}
-	w.done = func(b block, rows int64) error {
-		a.count(b, rows)
-		return nil
-	}
-	err = w.run(ctx)
-	switch {
-	case failed != nil:
-		return failed
-	case err != nil:
-		return &Error{a.in.path, explain(ctx, a.in, err)}
-	case !there:
-		return &Error{a.in.path, fmt.Errorf("has no rows of %s", scan.Table)}
-	}
-	return nil
-}
-
-// count notes how many rows a table has.
-func (a *archive) count(b block, rows int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i := range a.desc.Tables {
-		if t := &a.desc.Tables[i]; b.schema == a.schema && t.Name == b.name {
-			t.Rows = rows
-		}
-	}
-}
-
-// readArchiveStream reads an archive once, from a pipe or because that is the only way to learn its columns.
-func readArchiveStream(ctx context.Context, o Options, in *input) (dbsource.Source, error) {
+// readArchive reads an archive as a stream: one run of pg_restore writes the rows of all tables that are wanted. It knows
+// where these lie in a file or a directory, and reads over the others. A run for each table, as it is scanned, would need
+// no temporary files; but it unpacks anew what is scanned several times, and an archive that was written to a pipe does
+// not say where its tables begin.
+func readArchive(ctx context.Context, o Options, in *input) (dbsource.Source, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var stdin io.Reader
@@ -284,43 +108,104 @@ func readArchiveStream(ctx context.Context, o Options, in *input) (dbsource.Sour
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--data-only", "--file=-"}
-	for i, e := range entries {
-		// The last one is whole only if the archive is.
-		if e.schema == schema && dbsource.Classify(e.name) == dbsource.Wanted || i == len(entries)-1 {
-			args = append(args, "--table="+e.name)
+	if in.dir {
+		if in.estimate, err = in.files(entries, schema); err != nil {
+			return nil, err
 		}
 	}
-	if in.path != "" {
-		args = append(args, in.path)
-		stdin = nil
-	} else {
-		stdin = io.MultiReader(&seen, in.r)
+	if in.tar {
+		if err := in.whole(ctx, entries); err != nil {
+			return nil, err
+		}
 	}
-	p, err := start(ctx, program{"pg_restore", args, stdin, noRestore})
+	p, err := start(ctx, in.restore(entries, schema, stdin, &seen))
 	if err != nil {
 		return nil, err
 	}
 	defer p.stop()
 	defer in.cancel() // before: the program may wait for input
-	s, err := readStream(ctx, o, ahead(ctx, p), in.estimate)
+	var text io.Reader = p
+	if in.path != "" { // nothing else of it is read here
+		bar := o.Progress.Begin("unpack", -1)
+		defer bar.End()
+		text = &counted{text, bar}
+	}
+	s, err := readStream(ctx, o, ahead(ctx, text), in.estimate)
 	if err != nil {
 		return nil, explain(ctx, in, err)
 	}
 	s.account(found.describe(schema))
-	if _, err := io.Copy(io.Discard, in.rest(stdin)); err != nil {
+	if in.path != "" {
+		return s, nil
+	}
+	if _, err := io.Copy(io.Discard, in.r); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("is damaged after its last table: %w", err)
 	}
 	return s, nil
 }
 
-// rest is what nobody read of a stream.
-func (in *input) rest(stdin io.Reader) io.Reader {
-	if stdin == nil {
-		return strings.NewReader("")
+// whole makes sure that a tar is not cut off, by its last table alone. Asked for several tables of one that is, pg_restore
+// 15 may read on for ever.
+func (in *input) whole(ctx context.Context, entries []entry) error {
+	if len(entries) == 0 {
+		return nil
 	}
-	return in.r
+	last := entries[len(entries)-1]
+	p, err := start(ctx, program{"pg_restore", []string{"--data-only", "--file=-", "--schema=" + last.schema, "--table=" + last.name, in.path}, nil, noRestore})
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if _, err := io.Copy(io.Discard, p); err != nil {
+		return explain(ctx, in, err)
+	}
+	return nil
+}
+
+// restore is the run of pg_restore that writes the rows of the wanted tables.
+func (in *input) restore(entries []entry, schema string, stdin io.Reader, seen *bytes.Buffer) program {
+	args := []string{"--data-only", "--file=-"}
+	for i, e := range entries {
+		// In a file tables are one behind the other: the last one, whatever it is, is whole only if the file is.
+		if in.wants(e, schema) || i == len(entries)-1 && !in.dir {
+			args = append(args, "--table="+e.name)
+		}
+	}
+	if in.path != "" {
+		return program{"pg_restore", append(args, in.path), nil, noRestore}
+	}
+	return program{"pg_restore", args, io.MultiReader(seen, in.r), noRestore}
+}
+
+func (in *input) wants(e entry, schema string) bool {
+	return e.schema == schema && dbsource.Classify(e.name) == dbsource.Wanted
+}
+
+// files makes sure that a directory has the files of the wanted tables, and returns how large they are. pg_restore
+// reads them to their ends. The others may be missing, or be cut off: their tables are not read, and the directory's list does not
+// say how large they ought to be.
+func (in *input) files(entries []entry, schema string) (size int64, err error) {
+	var missing []string
+	for _, e := range entries {
+		if !in.wants(e, schema) {
+			continue
+		}
+		there := slices.ContainsFunc([]string{"", ".gz", ".zst", ".lz4"}, func(packed string) bool {
+			info, err := os.Stat(filepath.Join(in.path, fmt.Sprintf("%d.dat%s", e.id, packed)))
+			if err == nil {
+				size += info.Size()
+			}
+			return err == nil
+		})
+		if !there {
+			missing = append(missing, fmt.Sprintf("%d.dat (%s)", e.id, e.name))
+		}
+	}
+	if len(missing) > 0 {
+		return 0, fmt.Errorf("is a directory that lacks files: %s", strings.Join(missing, ", "))
+	}
+	return size / 2, nil
 }
 
 // account adds the tables that only the archive's list has.

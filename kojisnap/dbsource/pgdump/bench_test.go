@@ -38,6 +38,12 @@ type pulled struct {
 	Peak int64
 }
 
+// run is what a run of a program came to.
+type run struct {
+	seconds, cpu float64 // cpu: of all processors, with the programs that it started
+	peak         int64   // bytes of memory; 0: not measured
+}
+
 // benchPull pulls from a hub, a database or a dump into a store.
 func benchPull(kind, source, path string) error {
 	debug.SetMemoryLimit(150 << 20) // as the command does
@@ -90,44 +96,56 @@ type benchData struct {
 }
 
 var (
-	benchDatas = map[int]*benchData{}
+	benchDatas = map[string]*benchData{}
 	benchDir   string // of all dumps; TestMain removes it
 )
 
-func prepareBench(b *testing.B, factor int) (dsn string, d *benchData) {
-	builds := 24000
+// prepareBench makes a production, with a multiple of so many builds in the tag and ten times as many outside.
+func prepareBench(b *testing.B, builds, factor int, also string) (dsn string, d *benchData) {
 	if s := os.Getenv("KOJISNAP_BENCH_SOURCE_BUILDS"); s != "" {
 		var err error
 		if builds, err = strconv.Atoi(s); err != nil {
 			b.Fatal(err)
 		}
 	}
-	d = benchDatas[factor]
-	dsn = dbtest.Template(b, fmt.Sprint("source", factor), func(dsn string) error {
+	kind := fmt.Sprintf("source%dx%dx%d", builds, factor, len(also))
+	dsn = dbtest.Template(b, kind, func(dsn string) error {
 		rows, err := generate.Hub(generate.Options{Seed: 1, Builds: builds, Factor: factor})
 		if err != nil {
 			return err
 		}
 		sourcetest.Fill(b, dsn, rows)
-		dbtest.Exec(b, dsn, "ANALYZE")
+		dbtest.Exec(b, dsn, also+"; ANALYZE")
 		// A template must have no sessions, and Fill's lasts as long as the benchmark.
 		dbtest.Exec(b, dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
-		if d = (&benchData{dumps: map[string]string{}}); factor == 1 {
-			d.rows = rows
+		if benchDatas[kind] = (&benchData{}); factor == 1 && also == "" {
+			benchDatas[kind].rows = rows
 		}
 		return nil
 	})
-	if benchDatas[factor] != nil {
-		return dsn, d
+	return dsn, benchDatas[kind]
+}
+
+// buildroots makes five rows of buildroot_listing for each rpm: most of a real dump is what nobody wants.
+const buildroots = `SET session_replication_role = replica;
+	INSERT INTO buildroot (id, br_type) SELECT g, 0 FROM generate_series(1, 10000) g ON CONFLICT DO NOTHING;
+	INSERT INTO buildroot_listing (buildroot_id, rpm_id, is_update) SELECT 1 + (n * 5 + s) % 10000, id, false
+		FROM (SELECT id, row_number() OVER () AS n FROM rpminfo) x CROSS JOIN generate_series(1, 5) s ON CONFLICT DO NOTHING;
+	SET session_replication_role = DEFAULT`
+
+// dumpBench dumps a database in each format.
+func dumpBench(b *testing.B, dsn string, d *benchData) {
+	if d.dumps != nil {
+		return
 	}
-	benchDatas[factor] = d
+	d.dumps = map[string]string{}
 	if benchDir == "" {
 		var err error
 		if benchDir, err = os.MkdirTemp("", "kojisnap-bench-"); err != nil {
 			b.Fatal(err)
 		}
 	}
-	at := func(name string) string { return filepath.Join(benchDir, fmt.Sprint(name, factor)) }
+	at := func(name string) string { return filepath.Join(benchDir, fmt.Sprint(name, len(benchDatas))) }
 	for name, args := range map[string][]string{"plain": nil, "custom": {"-Fc", "-Z1"}, "directory": {"-Fd", "-Z1", "-j2"}} {
 		d.dumps[name] = at(name)
 		shell(b, "pg_dump", append(args, "--file", at(name), "--dbname", dsn)...)
@@ -139,18 +157,21 @@ func prepareBench(b *testing.B, factor int) (dsn string, d *benchData) {
 	d.text = float64(info.Size()) / 1e6
 	d.dumps["zst"], d.dumps["xz"] = at("zst"), at("xz")
 	shell(b, "sh", "-c", `zstd -q -T0 -f "$1" -o "$2" && xz -c -1 -T2 "$1" > "$3"`, "sh", at("plain"), at("zst"), at("xz"))
-	return dsn, d
 }
 
-// shell runs a program and returns how long it took.
-func shell(b *testing.B, name string, args ...string) time.Duration {
+// shell runs a program.
+func shell(b *testing.B, name string, args ...string) run {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), tool(b, name), args...)
 	start := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("%s: %v: %s", name, err, out)
 	}
-	return time.Since(start)
+	return ran(cmd, start)
+}
+
+func ran(cmd *exec.Cmd, start time.Time) run {
+	return run{seconds: time.Since(start).Seconds(), cpu: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
 }
 
 // closure is a script for psql that writes the rows of the tag's closure, as somebody would write it by hand: all
@@ -186,82 +207,115 @@ ANALYZE t; ANALYZE b; ANALYZE r; ANALYZE a;
 	return b.String()
 }
 
-// BenchmarkSource pulls a generated production's tag by its hub, its database and each kind of dump. Beside the
-// database stands psql with COPY of the same rows, by a closure written by hand, into zstd; beside the xz dump xzcat.
-func BenchmarkSource(b *testing.B) {
-	for _, factor := range []int{1, 4} {
-		b.Run(fmt.Sprintf("factor=%d", factor), func(b *testing.B) { benchSource(b, factor) })
+// peaks are the peaks of memory at factor 1.
+var peaks = map[string]int64{}
+
+// versus measures programs one after the other, and says how each compares with those before it.
+type versus struct {
+	factor int
+	group  string
+	runs   map[string]run // the mean of each
+}
+
+// one measures one program. peers are those to compare it with: 1.5 x-psql is one and a half times as long as psql.
+func (v *versus) one(b *testing.B, name string, megabytes float64, measure func(b *testing.B) run, peers ...string) {
+	b.Run(name, func(b *testing.B) {
+		var sum run
+		n := 0.0
+		for b.Loop() {
+			one := measure(b)
+			sum.seconds, sum.cpu, sum.peak, n = sum.seconds+one.seconds, sum.cpu+one.cpu, max(sum.peak, one.peak), n+1
+		}
+		sum.seconds, sum.cpu = sum.seconds/n, sum.cpu/n
+		v.runs[name] = sum
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(sum.seconds, "s")
+		b.ReportMetric(sum.cpu, "cpu-s")
+		if megabytes > 0 {
+			b.ReportMetric(megabytes/sum.seconds, "MB/s")
+		}
+		for _, peer := range peers {
+			if to, ok := v.runs[peer]; ok {
+				b.ReportMetric(sum.seconds/to.seconds, "x-"+peer)
+			}
+		}
+		if sum.peak == 0 {
+			return
+		}
+		b.ReportMetric(float64(sum.peak)/(1<<20), "MiB-peak")
+		if whole := v.group + name; v.factor == 1 {
+			peaks[whole] = sum.peak
+		} else if peaks[whole] > 0 {
+			b.ReportMetric(float64(sum.peak)/float64(peaks[whole]), "x-peak-at-1")
+		}
+	})
+}
+
+// pullFrom measures a pull in a process of its own.
+func pullFrom(kind, source string) func(b *testing.B) run {
+	return func(b *testing.B) run {
+		cmd := exec.CommandContext(b.Context(), os.Args[0], kind, source, b.TempDir())
+		cmd.Env, cmd.Stderr = append(os.Environ(), benchRole+"=pull"), os.Stderr
+		start := time.Now()
+		out, err := cmd.Output()
+		took := ran(cmd, start)
+		var p pulled
+		if err == nil {
+			err = json.Unmarshal(out, &p)
+		}
+		if err != nil || p.Rows < 1000 {
+			b.Fatalf("%d rows, %v", p.Rows, err)
+		}
+		b.ReportMetric(float64(p.Rows), "rows")
+		took.peak = p.Peak
+		return took
 	}
 }
 
-func benchSource(b *testing.B, factor int) {
-	dsn, d := prepareBench(b, factor)
-	seconds := map[string]float64{} // the last of each
-	one := func(name string, measure func(b *testing.B) (s float64), also func(b *testing.B, s float64)) {
-		b.Run(name, func(b *testing.B) {
-			total, n := 0.0, 0
-			for b.Loop() {
-				total, n = total+measure(b), n+1
+// BenchmarkSourceDatabase pulls a generated production's tag from its database. Beside it stand psql, with COPY of the same rows by
+// a closure written by hand, into zstd, and the pull from its hub.
+func BenchmarkSourceDatabase(b *testing.B) {
+	for _, factor := range []int{1, 4} {
+		b.Run(fmt.Sprintf("factor=%d", factor), func(b *testing.B) {
+			dsn, d := prepareBench(b, 24_000, factor, "")
+			v := &versus{factor, "database", map[string]run{}}
+			script := filepath.Join(b.TempDir(), "closure.sql")
+			if err := os.WriteFile(script, []byte(closure()), 0o600); err != nil {
+				b.Fatal(err)
 			}
-			seconds[name] = total / float64(n)
-			b.ReportMetric(seconds[name], "s")
-			b.ReportMetric(0, "ns/op")
-			if also != nil {
-				also(b, seconds[name])
+			v.one(b, "psql", 0, func(b *testing.B) run {
+				out := filepath.Join(b.TempDir(), "rows.zst")
+				took := shell(b, "sh", "-c", `psql -qX -v ON_ERROR_STOP=1 -d "$1" -f "$2" | zstd -q -1 -o "$3"`, "sh", dsn, script, out)
+				n := bytes.Count(outputOf(b, "zstd", "-dc", out), []byte("\n"))
+				if b.ReportMetric(float64(n), "rows"); n < 1000 {
+					b.Fatalf("psql wrote %d rows", n)
+				}
+				return took
+			})
+			if d.rows != nil {
+				srv := httptest.NewServer(hubtest.New(d.rows, hubtest.Options{}))
+				defer srv.Close()
+				v.one(b, "hub", 0, pullFrom("hub", srv.URL+"/kojihub"), "psql")
 			}
+			v.one(b, "pull", 0, pullFrom("database", dsn), "psql", "hub")
 		})
 	}
-	ratio := func(b *testing.B, name, to string) {
-		if seconds[name] > 0 && seconds[to] > 0 {
-			b.ReportMetric(seconds[name]/seconds[to], name+"/"+to)
-		}
-	}
-	from := func(kind, source string) func(b *testing.B) float64 {
-		return func(b *testing.B) float64 {
-			cmd := exec.CommandContext(b.Context(), os.Args[0], kind, source, b.TempDir())
-			cmd.Env, cmd.Stderr = append(os.Environ(), benchRole+"=pull"), os.Stderr
-			start := time.Now()
-			out, err := cmd.Output()
-			took := time.Since(start).Seconds()
-			var p pulled
-			if err == nil {
-				err = json.Unmarshal(out, &p)
+}
+
+// BenchmarkSourceDump pulls a generated production's tag from its dumps. Beside those that are compressed stand the
+// programs that unpack them to nowhere.
+func BenchmarkSourceDump(b *testing.B) {
+	for _, factor := range []int{1, 4} {
+		b.Run(fmt.Sprintf("factor=%d", factor), func(b *testing.B) {
+			dsn, d := prepareBench(b, 6000, factor, buildroots)
+			dumpBench(b, dsn, d)
+			v := &versus{factor, "dump", map[string]run{}}
+			for _, name := range []string{"zst", "xz"} {
+				cat := map[string]string{"zst": "zstdcat", "xz": "xzcat"}[name]
+				v.one(b, cat, d.text, func(b *testing.B) run { return shell(b, "sh", "-c", cat+` "$1" > /dev/null`, "sh", d.dumps[name]) })
 			}
-			if err != nil || p.Rows < 1000 {
-				b.Fatalf("%d rows, %v", p.Rows, err)
-			}
-			b.ReportMetric(float64(p.Peak)/(1<<20), "MiB-peak")
-			b.ReportMetric(float64(p.Rows), "rows")
-			return took
-		}
-	}
-	script := filepath.Join(b.TempDir(), "closure.sql")
-	if err := os.WriteFile(script, []byte(closure()), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	one("psql", func(b *testing.B) float64 {
-		out := filepath.Join(b.TempDir(), "rows.zst")
-		took := shell(b, "sh", "-c", `psql -qX -v ON_ERROR_STOP=1 -d "$1" -f "$2" | zstd -q -1 -o "$3"`, "sh", dsn, script, out).Seconds()
-		n := bytes.Count(outputOf(b, "zstd", "-dc", out), []byte("\n"))
-		if b.ReportMetric(float64(n), "rows"); n < 1000 {
-			b.Fatalf("psql wrote %d rows", n)
-		}
-		return took
-	}, nil)
-	one("database", from("database", dsn), func(b *testing.B, s float64) { ratio(b, "database", "psql") })
-	if d.rows != nil {
-		srv := httptest.NewServer(hubtest.New(d.rows, hubtest.Options{}))
-		defer srv.Close()
-		one("hub", from("hub", srv.URL+"/kojihub"), func(b *testing.B, s float64) { ratio(b, "hub", "database") })
-	}
-	one("xzcat", func(b *testing.B) float64 {
-		return shell(b, "sh", "-c", `xzcat "$1" > /dev/null`, "sh", d.dumps["xz"]).Seconds()
-	}, nil)
-	for _, name := range []string{"plain", "zst", "xz", "custom", "directory"} {
-		one(name, from("dump", d.dumps[name]), func(b *testing.B, s float64) {
-			b.ReportMetric(d.text/s, "MB/s")
-			if name == "xz" {
-				ratio(b, "xz", "xzcat")
+			for _, name := range []string{"plain", "zst", "xz", "custom", "directory"} {
+				v.one(b, name, d.text, pullFrom("dump", d.dumps[name]), map[string][]string{"zst": {"zstdcat"}, "xz": {"xzcat"}}[name]...)
 			}
 		})
 	}

@@ -1,9 +1,11 @@
 package pgdump_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
@@ -32,6 +34,10 @@ func TestCancel(t *testing.T) {
 			src, err := pgdump.Open(ctx, pgdump.Options{Path: "-", Stdin: r, TempDir: temp})
 			if !errors.Is(err, context.Canceled) || src != nil {
 				t.Errorf("got %v, %v", src, err)
+			}
+			stacks := make([]byte, 1<<20)
+			if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("s2.(*Writer)")) {
+				t.Errorf("what compresses temporary files still runs:\n%s", stacks)
 			}
 			if files, _ := spilled(t, temp); files > 0 {
 				t.Errorf("%d temporary files are left open", files)

@@ -26,6 +26,7 @@ type input struct {
 	format   int
 	path     string    // of an archive that pg_restore can open by itself; else empty
 	dir      bool      // the path is a directory
+	tar      bool      // the archive is a tar
 	version  string    // of an archive
 	r        io.Reader // the text, or the archive, unpacked
 	estimate int64     // of bytes of temporary files
@@ -165,7 +166,7 @@ func (in *input) recognize(head []byte, size int64) error {
 		if in.path == "" {
 			return errors.New("is an archive in tar format, which pg_restore reads only from a file that is not compressed")
 		}
-		in.format = formatArchive
+		in.format, in.tar = formatArchive, true
 		in.version, _ = archiveVersion(head[min(512, len(head)):])
 		return nil
 	}

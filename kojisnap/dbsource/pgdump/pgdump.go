@@ -1,16 +1,16 @@
 /*
 Package pgdump reads a dump that pg_dump made of a Koji database as a dbsource.Source.
 
-A stream (a plain dump, or anything from a pipe) can be read once. Each COPY block is projected to the columns of
-package relation's catalogue as it passes, and only these are written, compressed, to temporary files without names:
-so no password, session or principal is ever on disk. The scans then read these files. An archive (custom, tar or
-directory format, in files) needs none: pg_restore gives the blocks, table by table, as they are scanned.
+A dump is read once, and may come from a pipe. Each COPY block is projected to the columns of package relation's
+catalogue as it passes, and only these are written, compressed, to temporary files without names: so no password,
+session or principal is ever on disk. The scans then read these files. Of an archive (custom, tar or directory format)
+one run of pg_restore gives the blocks of the tables that are wanted.
 
 What compresses a dump, and which format it has, is found from its first bytes. Gzip and zstd are unpacked here, xz by
 the program xz. Archives are read by pg_restore, which knows all formats of archives up to its own version.
 
 A dump is read to its end, and must have one: what was cut off, or is still being written, is an error before
-anything is made of it.
+anything is made of it. Of a directory that holds for the files of the tables that are wanted.
 */
 package pgdump
 
@@ -60,7 +60,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // production.
 var ErrMarked = errors.New("is of a database that kojisnap marked as staging: give production's")
 
-// Open opens a dump. A stream is read to its end here, an archive as its tables are scanned. An error about the dump
+// Open opens a dump, and reads it to its end. An error about the dump
 // is an *Error. It never has text of the dump in it but names of tables and columns.
 func Open(ctx context.Context, o Options) (dbsource.Source, error) {
 	if o.Stdin == nil {
@@ -86,15 +86,8 @@ func open(ctx context.Context, o Options) (dbsource.Source, error) {
 		return nil, err
 	}
 	defer in.close()
-	switch {
-	case in.format == formatArchive && in.path != "":
-		a, err := openArchive(ctx, o, in)
-		if err != nil || a != nil {
-			return a, err
-		}
-		fallthrough // its tables are not described: read it as a stream
-	case in.format == formatArchive:
-		return readArchiveStream(ctx, o, in)
+	if in.format == formatArchive {
+		return readArchive(ctx, o, in)
 	}
 	return readStream(ctx, o, in.r, in.estimate)
 }
@@ -163,7 +156,7 @@ func (c *contents) all() map[table]bool {
 
 // describe accounts for all tables.
 func (c *contents) describe(schema string) *dbsource.Description {
-	d := &dbsource.Description{Kind: snapfile.SourceDump, Columns: map[string][]string{}, Jobs: 1}
+	d := &dbsource.Description{Kind: snapfile.SourceDump, Columns: map[string][]string{}, Jobs: scans, Whole: true}
 	for t := range c.all() {
 		rows, known := c.blocks[t]
 		if !known {

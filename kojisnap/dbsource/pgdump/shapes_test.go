@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap/dbsource/pgdump"
 	"kojisnap/kojisnap/dbsource/sourcetest"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -93,10 +94,13 @@ func TestOldNames(t *testing.T) {
 
 // TestReleases: dumps of each Koji release that kojisnap knows are read.
 func TestReleases(t *testing.T) {
+	var releases []int
 	for release := dbtest.OldestRelease; release <= dbtest.NewestRelease; release++ {
-		if release > 25 && release < 32 && release != 29 {
-			continue // those changed little, and the database's test has them
+		if release <= 25 || release >= 32 || release == 29 { // the others changed little, and the database's test has them
+			releases = append(releases, release)
 		}
+	}
+	for _, release := range seedtest.Some(releases, 4) {
 		dsn := dbtest.ProductionOf(t, release)
 		o := dbsource.Options{Hub: "https://koji.example.com/kojihub", Tags: []string{"*"}, Event: 419}
 		db := sourceOf(t, dsn)
@@ -164,8 +168,13 @@ func TestSmallReads(t *testing.T) {
 		sourcetest.Equal(t, want, got)
 		src.Close()
 	}
-	_, err := pgdump.Open(t.Context(), pgdump.Options{Path: "-", Stdin: io.MultiReader(bytes.NewReader(text[:100_000]), iotest.ErrReader(fmt.Errorf("the pipe broke"))), TempDir: t.TempDir()})
-	if err == nil || !strings.Contains(err.Error(), "the pipe broke") || !strings.Contains(err.Error(), "at byte ") {
-		t.Errorf("an error of the pipe: %v", err)
+	// In a row, and within the first word of a psql command, which is then none that pg_dump does not write.
+	last := bytes.LastIndex(text, []byte("--\n-- PostgreSQL database dump complete"))
+	for _, begin := range []string{string(text[:100_000]), string(text[:last]) + `\unre`} {
+		broken := io.MultiReader(strings.NewReader(begin), iotest.ErrReader(fmt.Errorf("the pipe broke")))
+		_, err := pgdump.Open(t.Context(), pgdump.Options{Path: "-", Stdin: broken, TempDir: t.TempDir()})
+		if err == nil || !strings.Contains(err.Error(), "the pipe broke") || !strings.Contains(err.Error(), "at byte ") {
+			t.Errorf("an error of the pipe after %d bytes: %v", len(begin), err)
+		}
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 )
 
-// spill is a temporary file with the wanted columns of one table: lines of COPY, compressed. It has no name, so that
-// nobody else finds it and it vanishes with the process.
+// spill is a temporary file with the wanted columns of one table: lines of COPY, compressed by S2: that takes a quarter
+// of the time of zstd's fastest level, for files less than twice as large. It has no name, so that nobody else finds it and
+// it vanishes with the process.
 type spill struct {
 	f       *os.File
 	dir     string
@@ -43,14 +44,23 @@ func (s *spill) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// each gives the lines to fn.
-func (s *spill) each(fn func(line []byte) error) error {
-	zr, err := zstd.NewReader(io.NewSectionReader(s.f, 0, s.size), zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return err
-	}
-	defer zr.Close()
-	t := newText(zr)
+// spillBlock is how much of a spill is compressed at once.
+const spillBlock = 256 << 10
+
+// spillReader reads spills, one at a time.
+type spillReader struct {
+	unpack *s2.Reader
+	buf    []byte
+}
+
+func newSpillReader() *spillReader {
+	return &spillReader{s2.NewReader(nil, s2.ReaderMaxBlockSize(spillBlock)), make([]byte, textBuffer)}
+}
+
+// each gives a spill's lines to fn, which may change them.
+func (r *spillReader) each(s *spill, fn func(line []byte) error) error {
+	r.unpack.Reset(io.NewSectionReader(s.f, 0, s.size))
+	t := &text{r: r.unpack, buf: r.buf}
 	for rows := int64(0); ; rows++ {
 		line, err := t.line(maxLine)
 		if err == io.EOF && rows == s.rows {
@@ -67,16 +77,15 @@ func (s *spill) each(fn func(line []byte) error) error {
 
 // spiller writes spills one after another.
 type spiller struct {
-	dir string
-	zw  *zstd.Encoder
+	dir  string
+	pack *s2.Writer
 }
 
-func newSpiller(dir string) (*spiller, error) {
+func newSpiller(dir string) *spiller {
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	zw, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
-	return &spiller{dir, zw}, err
+	return &spiller{dir, s2.NewWriter(nil, s2.WriterBlockSize(spillBlock), s2.WriterConcurrency(2))}
 }
 
 // begin makes a spill that the next lines go into.
@@ -85,7 +94,7 @@ func (s *spiller) begin(columns []string) (*spill, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.zw.Reset(to)
+	s.pack.Reset(to)
 	return to, nil
 }
 

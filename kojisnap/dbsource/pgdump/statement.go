@@ -58,7 +58,10 @@ func (s *scanner) scan() (kind int) {
 				s.keep(' ')
 			}
 		case !started && c == '\\':
-			line, _ := s.restOfLine()
+			line, end := s.restOfLine()
+			if !end { // a part of a command
+				return atEnd
+			}
 			s.head = append(append(s.head, '\\'), line...)
 			return meta
 		case c == '\'':

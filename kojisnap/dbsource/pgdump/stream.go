@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"kojisnap/kojisnap/dbsource"
 )
+
+// scans is how many scans of a dump are served at once.
+const scans = 2
 
 // stream is a dump that was read once: a dbsource.Source over its spills.
 type stream struct {
 	desc   *dbsource.Description
 	spills map[string]*spill // by table
 	all    []*spill
-	slots  chan struct{}
+	// readers are those that no scan uses at present.
+	readers chan *spillReader
 }
 
 // readStream reads the text of a dump into spills.
@@ -23,12 +26,13 @@ func readStream(ctx context.Context, o Options, r io.Reader, estimate int64) (_ 
 	if err := checkRoom(o.TempDir, estimate); err != nil {
 		return nil, err
 	}
-	to, err := newSpiller(o.TempDir)
-	if err != nil {
-		return nil, err
+	to := newSpiller(o.TempDir)
+	s := &stream{readers: make(chan *spillReader, scans)}
+	for range scans {
+		s.readers <- newSpillReader()
 	}
-	s := &stream{slots: make(chan struct{}, max(1, min(2, runtime.GOMAXPROCS(0))))}
 	defer func() {
+		to.pack.Close() // else its goroutine stays, after an error
 		if err != nil {
 			s.Close()
 		}
@@ -44,7 +48,7 @@ func readStream(ctx context.Context, o Options, r io.Reader, estimate int64) (_ 
 		if b.table == (table{"kojisnap", "mark"}) {
 			return nil, ErrMarked
 		}
-		take, names := wantedOf(b.columns, dbsource.WantedColumns(b.name))
+		take, names := inOrder(b.columns, dbsource.WantedColumns(b.name))
 		if current = nil; len(names) == 0 {
 			return nil, nil
 		}
@@ -61,7 +65,7 @@ func readStream(ctx context.Context, o Options, r io.Reader, estimate int64) (_ 
 			return nil
 		}
 		current.rows = rows
-		return to.zw.Close()
+		return to.pack.Close()
 	}
 	if err := w.run(ctx); err != nil {
 		return nil, err
@@ -84,7 +88,7 @@ func project(w *walk, b block, take []int, names []string, to *spiller) func([]b
 		if err != nil {
 			return damaged(w, b, err)
 		}
-		_, err = to.zw.Write(out)
+		_, err = to.pack.Write(out)
 		return err
 	}
 }
@@ -134,18 +138,19 @@ func (s *stream) Scan(ctx context.Context, scan dbsource.Scan, fn func(row [][]b
 	if one == nil {
 		return fmt.Errorf("table %s is not to be read", scan.Table)
 	}
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	}
 	sel, err := newSelection(one.columns, scan, fn)
 	if err != nil {
 		return err
 	}
+	var r *spillReader
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case r = <-s.readers:
+		defer func() { s.readers <- r }()
+	}
 	n := 0
-	return one.each(func(line []byte) error {
+	return r.each(one, func(line []byte) error {
 		if n++; n&0xfff == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

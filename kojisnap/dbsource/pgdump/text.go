@@ -19,7 +19,10 @@ type text struct {
 	err    error  // of r, when the window is all that is left
 }
 
-func newText(r io.Reader) *text { return &text{r: r, buf: make([]byte, 1<<20)} }
+// textBuffer is how large a text's buffer is, unless a line is longer.
+const textBuffer = 1 << 20
+
+func newText(r io.Reader) *text { return &text{r: r, buf: make([]byte, textBuffer)} }
 
 // fill reads more behind the window. It makes room by moving the window, and by a larger buffer if that is full.
 func (t *text) fill() bool {
@@ -69,7 +72,7 @@ func (t *text) next() (byte, bool) {
 	return c, ok
 }
 
-// line reads a line, which is valid until the next call, without its newline. At the end of the text, in a line or
+// line reads a line, which is valid until the next call, without its newline, which stands behind it in the same array. At the end of the text, in a line or
 // before one, it returns io.EOF; a line that is longer than most is an error.
 func (t *text) line(most int) ([]byte, error) {
 	for from := 0; ; {
@@ -87,25 +90,44 @@ func (t *text) line(most int) ([]byte, error) {
 	}
 }
 
-// skipLine reads over a line of any length, and reports whether it is the one that ends a COPY block.
-func (t *text) skipLine() (last bool, err error) {
-	for len(t.window) < len(endOfBlock) {
-		if !t.fill() {
-			return false, t.ended()
-		}
-	}
-	if bytes.HasPrefix(t.window, endOfBlock) {
-		t.skip(len(endOfBlock))
-		return true, nil
-	}
+// skipBlock reads over the lines of a COPY block, of any length, and over the line that ends it. It is called where a
+// line begins, and returns how many lines there were before that one. Rows are not looked at one by one: most of a
+// dump may be tables that nobody wants. A line with nothing but \. is the block's end, since COPY doubles each backslash
+// of a text.
+func (t *text) skipBlock(ctx context.Context) (lines int64, err error) {
+	begins := true // the window begins where a line begins
 	for {
-		if end := bytes.IndexByte(t.window, '\n'); end >= 0 {
-			t.skip(end + 1)
-			return false, nil
+		for len(t.window) < len(endOfBlock) {
+			if ctx.Err() != nil {
+				return lines, context.Cause(ctx)
+			}
+			if !t.fill() {
+				return lines, t.ended()
+			}
 		}
-		if t.skip(len(t.window)); !t.fill() {
-			return false, t.ended()
+		if end := findEnd(t.window, begins); end >= 0 {
+			lines += int64(bytes.Count(t.window[:end], newline))
+			t.skip(end + len(endOfBlock))
+			return lines, nil
 		}
+		read := len(t.window) - len(endOfBlock) + 1 // in what is left the end may begin
+		lines += int64(bytes.Count(t.window[:read], newline))
+		begins = t.window[read-1] == '\n'
+		t.skip(read)
+	}
+}
+
+// findEnd finds the line that ends a COPY block, -1 if it is not there.
+func findEnd(window []byte, begins bool) int {
+	for from := 0; ; {
+		n := bytes.IndexByte(window[from:], '\\')
+		if n < 0 {
+			return -1
+		}
+		if from += n; (from == 0 && begins || from > 0 && window[from-1] == '\n') && bytes.HasPrefix(window[from:], endOfBlock) {
+			return from
+		}
+		from++
 	}
 }
 
@@ -121,6 +143,7 @@ func (t *text) ended() error {
 
 var (
 	endOfBlock = []byte("\\.\n")
+	newline    = []byte("\n")
 	errLong    = fmt.Errorf("a row of more than %d MiB", maxLine>>20)
 )
 

@@ -168,6 +168,13 @@ func (w *walk) copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if line == nil {
+		rows, err := w.skipBlock(ctx)
+		if err != nil {
+			return w.wrap(ctx, err)
+		}
+		return w.done(b, rows)
+	}
 	rows := int64(0)
 	for {
 		if rows&0xfff == 0 && ctx.Err() != nil {
@@ -186,9 +193,6 @@ func (w *walk) copy(ctx context.Context) error {
 
 // row reads a row, and reports whether it is none, but the block's end.
 func (w *walk) row(fn func(line []byte) error) (last bool, err error) {
-	if fn == nil {
-		return w.skipLine()
-	}
 	line, err := w.line(maxLine)
 	if err != nil {
 		return false, err
@@ -241,6 +245,16 @@ func wantedOf(columns, wanted []string) (at []int, names []string) {
 	for _, n := range wanted {
 		if i := slices.Index(columns, n); i >= 0 {
 			at, names = append(at, i), append(names, n)
+		}
+	}
+	return at, names
+}
+
+// inOrder is wantedOf in the order of columns.
+func inOrder(columns, wanted []string) (at []int, names []string) {
+	for i, c := range columns {
+		if slices.Contains(wanted, c) {
+			at, names = append(at, i), append(names, c)
 		}
 	}
 	return at, names

@@ -14,6 +14,7 @@ import (
 	"kojisnap/kojisnap/dbsource/postgres"
 	"kojisnap/kojisnap/dbsource/sourcetest"
 	"kojisnap/kojisnap/hub/hubtest/generate"
+	"kojisnap/kojisnap/relation"
 )
 
 // byHand is the closure of one tag as somebody writes it for psql: the tables that hold nearly all rows.
@@ -30,10 +31,10 @@ var byHand = []string{
 
 const scopeByHand = `WITH RECURSIVE s(id) AS (SELECT id FROM tag WHERE name = 'f42' UNION SELECT parent_id FROM s JOIN tag_inheritance i ON i.tag_id = s.id AND i.active) `
 
-// BenchmarkSource pulls the database of a hub as large as a distribution's, and beside it copies the same tables by
-// COPY statements written by hand into zstd, and pulls again where nothing has changed. KOJISNAP_BENCH_SOURCE_BUILDS
+// BenchmarkSourceSessions pulls the database of a hub as large as a distribution's, and beside it copies the same tables by
+// COPY statements written by hand into zstd, by numbers of sessions, and pulls again where nothing has changed. KOJISNAP_BENCH_SOURCE_BUILDS
 // (default 24000) is how many builds the tag has; ten times as many are outside of it.
-func BenchmarkSource(b *testing.B) {
+func BenchmarkSourceSessions(b *testing.B) {
 	builds := 24_000
 	if text := os.Getenv("KOJISNAP_BENCH_SOURCE_BUILDS"); text != "" {
 		var err error
@@ -84,6 +85,31 @@ func BenchmarkSource(b *testing.B) {
 			}
 		}
 	})
+	for _, jobs := range []int{1, 2, 4} {
+		b.Run("everything/jobs="+strconv.Itoa(jobs), func(b *testing.B) {
+			for b.Loop() {
+				src, err := postgres.Open(b.Context(), postgres.Options{DSN: dsn, Jobs: jobs})
+				if err != nil {
+					b.Fatal(err)
+				}
+				r, err := dbsource.Pull(b.Context(), src, sourcetest.Store(b), dbsource.Options{Hub: o.Hub, Everything: true, Margin: -1})
+				src.Close()
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(r.Totals.Rows), "rows")
+			}
+		})
+	}
+	b.Run("peer=copy+zstd of everything", func(b *testing.B) {
+		for b.Loop() {
+			n, err := copyAll(b, dsn)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(n), "rows")
+		}
+	})
 	b.Run("peer=copy+zstd", func(b *testing.B) {
 		for b.Loop() {
 			n, err := copyByHand(b, dsn)
@@ -95,8 +121,21 @@ func BenchmarkSource(b *testing.B) {
 	})
 }
 
-// copyByHand does what psql and zstd do, over one connection.
+// copyByHand does what psql and zstd do, over one connection, for the closure of the tag.
 func copyByHand(b *testing.B, dsn string) (rows int64, err error) {
+	return copyBy(b, dsn, scopeByHand, byHand)
+}
+
+// copyAll does so for whole tables.
+func copyAll(b *testing.B, dsn string) (rows int64, err error) {
+	var all []string
+	for _, rel := range relation.All() {
+		all = append(all, "SELECT * FROM "+rel.Name)
+	}
+	return copyBy(b, dsn, "", all)
+}
+
+func copyBy(b *testing.B, dsn, scope string, queries []string) (rows int64, err error) {
 	conn, err := pgx.Connect(b.Context(), dsn)
 	if err != nil {
 		return 0, err
@@ -111,8 +150,8 @@ func copyByHand(b *testing.B, dsn string) (rows int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, sql := range byHand {
-		tag, err := conn.PgConn().CopyTo(b.Context(), io.Writer(out), "COPY ("+scopeByHand+sql+") TO STDOUT")
+	for _, sql := range queries {
+		tag, err := conn.PgConn().CopyTo(b.Context(), io.Writer(out), "COPY ("+scope+sql+") TO STDOUT")
 		if err != nil {
 			return 0, err
 		}

@@ -11,18 +11,19 @@ import (
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/pull"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
 // TestOracleMutated: while production changes at random, a chain of pulls of the database gives what a chain of pulls
 // of the hub gives, with what was revoked between them; and so does a chain in which each pull goes on from a snapshot
-// of the other kind.
+// of the other kind. One seed is of everything.
 func TestOracleMutated(t *testing.T) {
-	for _, seed := range []uint64{1, 2, 3} {
-		if testing.Short() && seed != 3 {
-			continue
+	seedtest.Each(t, []uint64{3, 1, 2}, func(t *testing.T, seed uint64) {
+		var since int64
+		if seed%3 == 0 {
+			since = 380 // with history
 		}
-		since := []int64{0, 0, 380}[seed-1] // the last with history
 		rows, err := hubtest.Rows(kojiprod.Rows())
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +37,10 @@ func TestOracleMutated(t *testing.T) {
 		}
 		c, dsn := sourcetest.Hub(t, rows, hubtest.Options{}), dbtest.Fresh(t)
 		byHub, bySource, mixed := sourcetest.Store(t), sourcetest.Store(t), sourcetest.Store(t)
-		tags := []string{"f4*", "module-*"}
+		tags, everything := []string{"f4*", "module-*"}, false
+		if seed%3 == 1 {
+			tags, everything = nil, true
+		}
 		for round := range 4 {
 			for range 60 {
 				if _, err := mutator.Step(); err != nil {
@@ -45,8 +49,8 @@ func TestOracleMutated(t *testing.T) {
 			}
 			sourcetest.Fill(t, dsn, rows)
 			// With all builds asked for each time: what leaves no event is for the sweep, which the database needs not.
-			want := sourcetest.PullHub(t, c, byHub, pull.Options{Tags: tags, Margin: -1, Sweep: 1, Since: since})
-			o := dbsource.Options{Hub: c.URL(), Tags: tags, Margin: -1, Since: since}
+			want := sourcetest.PullHub(t, c, byHub, pull.Options{Tags: tags, Everything: everything, Margin: -1, Sweep: 1, Since: since})
+			o := dbsource.Options{Hub: c.URL(), Tags: tags, Everything: everything, Margin: -1, Since: since}
 			src := open(t, dsn, 1+round%3)
 			r, got := sourcetest.PullSource(t, src, bySource, o)
 			t.Logf("seed %d, round %d: event %d, %d rows, %d read", seed, round, r.Event, r.Totals.Rows, r.Asked.Rows)
@@ -58,7 +62,7 @@ func TestOracleMutated(t *testing.T) {
 			if round%2 == 0 {
 				_, alternating = sourcetest.PullSource(t, src, mixed, o)
 			} else {
-				alternating = sourcetest.PullHub(t, c, mixed, pull.Options{Tags: tags, Margin: -1, Since: since})
+				alternating = sourcetest.PullHub(t, c, mixed, pull.Options{Tags: tags, Everything: everything, Margin: -1, Since: since})
 			}
 			sourcetest.Equal(t, want, alternating)
 			if round > 0 && alternating.Manifest.Parent == "" {
@@ -69,5 +73,5 @@ func TestOracleMutated(t *testing.T) {
 				t.FailNow()
 			}
 		}
-	}
+	})
 }

@@ -66,11 +66,14 @@ func TestOracle(t *testing.T) {
 		{"builds by name", []string{"f42-infra"}, []string{"kernel-6.14.5-300.fc42", "layered-image-1-1", "draftpkg-1-1.fc42,draft_72", "failed-build-1-1", "40"}, 419, 2, false, 0},
 		{"history", []string{"f42-compose"}, nil, 419, 2, false, 100},
 		{"history of all", []string{"*"}, nil, 410, 2, false, 1},
+		{"everything", nil, nil, 419, 2, false, 0},
+		{"everything earlier", nil, nil, 300, 3, false, 0},
+		{"everything with history", nil, nil, 419, 2, false, 100},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
+			byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: test.tags, Everything: test.tags == nil, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
 			_, bySource := sourcetest.PullSource(t, open(t, dsn, test.jobs), sourcetest.Store(t), dbsource.Options{
-				Hub: c.URL(), Tags: test.tags, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
+				Hub: c.URL(), Tags: test.tags, Everything: test.tags == nil, Builds: test.builds, Event: test.event, NoContentTags: test.plain, Since: test.since})
 			sourcetest.Equal(t, byHub, bySource)
 			if test.name != "early" { // nothing is signed by then
 				sourcetest.Hashed(t, bySource)

@@ -170,6 +170,15 @@ func (s *Source) LastEvent(ctx context.Context, before time.Time) (id int64, at 
 	return id, at, err
 }
 
+// Highest implements dbsource.Highest, by an index.
+func (s *Source) Highest(ctx context.Context, table, column string) (id int64, err error) {
+	err = s.with(ctx, func(one *session) error {
+		sql := fmt.Sprintf(`SELECT coalesce(max(%s), 0)::bigint FROM %s`, pgx.Identifier{column}.Sanitize(), pgx.Identifier{s.schema, table}.Sanitize())
+		return one.tx.QueryRow(ctx, sql).Scan(&id)
+	})
+	return id, wrap(table, err)
+}
+
 // with runs fn with a session that no other scan uses.
 func (s *Source) with(ctx context.Context, fn func(*session) error) error {
 	select {

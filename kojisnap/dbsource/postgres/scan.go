@@ -79,6 +79,9 @@ func (s *Source) query(scan dbsource.Scan) (string, error) {
 		b.WriteString(join)
 		conditions = append(conditions, condition)
 	}
+	if r := scan.Range; r != nil {
+		conditions = append(conditions, fmt.Sprintf("t.%s BETWEEN %d AND %d", pgx.Identifier{r.Column}.Sanitize(), r.From, r.To))
+	}
 	if w := scan.Window; w != nil {
 		conditions = append(conditions, fmt.Sprintf("t.create_event <= %d AND (t.revoke_event IS NULL OR t.revoke_event > %d)", w.Until, w.Since))
 	}

@@ -26,6 +26,8 @@ func TestStandby(t *testing.T) {
 	byHub := sourcetest.PullHub(t, c, sourcetest.Store(t), pull.Options{Tags: o.Tags, Event: o.Event})
 
 	src := open(t, standby, 3)
+	is(t, src, standby, true)
+	is(t, src, primary, false)
 	// Committed, and replayed there, after the pull has begun: it does not see it.
 	dbtest.Exec(t, primary, `INSERT INTO events (time) VALUES (now()); UPDATE build SET state = 2 WHERE id = 36`)
 	dbtest.CaughtUp(t, primary, standby)

@@ -14,6 +14,7 @@ import (
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
+	"kojisnap/kojisnap/seedtest"
 )
 
 func makeHub(t testing.TB, opts generate.Options) *hubtest.Memory {
@@ -251,7 +252,7 @@ func TestPages(t *testing.T) {
 		}
 		return members(t, call(t, url, "listRPMs", named("queryOpts", opts+"</struct>")), "id")
 	}
-	for _, order := range []string{"id", "-id", "payloadhash", "-size,id", "name", "-name"} {
+	for _, order := range seedtest.Some([]string{"id", "-id", "payloadhash", "-size,id", "name", "-name"}, 4) {
 		whole := ids(order, 0, 0)
 		if len(whole) < 1200 {
 			t.Fatalf("only %d rpms", len(whole))

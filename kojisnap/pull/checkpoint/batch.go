@@ -42,10 +42,11 @@ type end struct {
 
 // Notes are what a batch noted besides rows.
 type Notes struct {
-	Skipped []snapfile.LeftOut `json:"left,omitempty"`
-	Touched []int64            `json:"touched,omitempty"`  // builds that changed since the base
-	Recheck []int64            `json:"suspects,omitempty"` // builds whose taggings may be gone
-	Holes   map[int64]int64    `json:"holes,omitempty"`    // events up to which the history of a tag is not whole
+	Skipped  []snapfile.LeftOut `json:"left,omitempty"`
+	Touched  []int64            `json:"touched,omitempty"`  // builds that changed since the base
+	Recheck  []int64            `json:"suspects,omitempty"` // builds whose taggings may be gone
+	Complete []int64            `json:"complete,omitempty"` // of these, those that are complete
+	Holes    map[int64]int64    `json:"holes,omitempty"`    // events up to which the history of a tag is not whole
 }
 
 // RowKind says where a row of a batch belongs.

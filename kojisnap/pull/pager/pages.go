@@ -22,8 +22,10 @@ var ErrUnpaged = errors.New("cannot be read by pages")
 
 // RowFilter says which rows of a table are taken, and how.
 type RowFilter struct {
-	IDs    *idset.Set
-	Member string // the member that must be in IDs
+	IDs    *idset.Set // nil: all
+	Member string     // the member that must be in IDs
+	// Want says of a row with an id of IDs whether it is wanted; nil: each is. It must say the same each time.
+	Want func(hub.Value) bool
 	// Take takes a row that belongs to a batch. It may be called concurrently, and more than once for a row.
 	// nil: rows are not taken.
 	Take func(*checkpoint.Batch, hub.Value) error
@@ -45,7 +47,7 @@ func (p *Pager) Pages(ctx context.Context, s *checkpoint.Stage, name string, cal
 	}
 	size := p.pageRows(name)
 	t := &paging{Pager: p, stage: s, call: call, order: order, size: size, filter: filter}
-	t.key = fmt.Sprintf("pages of %d of %s by %s, %s of %s", size, keyOf(call), order, filter.Member, checkpoint.Digest(filter.IDs.List()))
+	t.key = fmt.Sprintf("pages of %d of %s by %s, %s of %s", size, keyOf(call), order, filter.Member, filter.digest())
 	for t.round = range 3 {
 		noted, moved, err := t.all(ctx, rows)
 		switch {
@@ -59,6 +61,13 @@ func (p *Pager) Pages(ctx context.Context, s *checkpoint.Stage, name string, cal
 		p.log.InfoContext(ctx, "rows moved while they were read", "method", call.Method)
 	}
 	return nil, fmt.Errorf("%s: %w", call.Method, ErrUnpaged)
+}
+
+func (f RowFilter) digest() string {
+	if f.IDs == nil {
+		return "all"
+	}
+	return checkpoint.Digest(f.IDs.List())
 }
 
 // paging reads one table.
@@ -162,7 +171,7 @@ func (t *paging) ask(ctx context.Context, b *checkpoint.Batch, offset int64) (e 
 		if !ok && member.Kind() != hub.Nil { // an external rpm belongs to no build
 			return fmt.Errorf("%s: %s, not an id, in the row %s", t.filter.Member, member.Kind(), DescribeRow(row))
 		}
-		if !ok || !t.filter.IDs.Has(id) {
+		if !ok || t.filter.IDs != nil && !t.filter.IDs.Has(id) || t.filter.Want != nil && !t.filter.Want(row) {
 			return nil
 		}
 		if t.filter.Note {

@@ -3,7 +3,8 @@ Package scope finds what a pull is about: the event E, where its history begins,
 that belong to the scope. It only asks the hub, and reads earlier snapshots; it adds no rows.
 
 A Finder is asked in this order: FindEvent, FindStart, FindAsked; then its user chooses the snapshot that
-the pull goes on from, if there is one (UseBase); then FindBuilds, FindTags, FindPast.
+the pull goes on from, if there is one (UseBase); then FindBuilds, FindTags, FindPast. Where everything is asked for,
+FindEverything takes the place of all after FindStart.
 */
 package scope
 
@@ -48,7 +49,10 @@ type Found struct {
 	Named      idset.Set         // builds of the scope
 	Incomplete []IncompleteBuild // those of Named that are not complete
 	Unmatched  []string          // patterns that match no tag
-	Times      map[int64]float64 // of E and S, in seconds since 1970, as the hub sends them
+	// Of everything: Deleted are the tags of Scope.All that do not exist at E, Unnamed those whose names no hub can send.
+	Deleted idset.Set
+	Unnamed []snapfile.LeftOut
+	Times   map[int64]float64 // of E and S, in seconds since 1970, as the hub sends them
 }
 
 // Finder finds the scope of a pull. It is for one goroutine.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 )
 
@@ -29,10 +28,14 @@ func Browse(t *testing.T, pages map[string][]byte) {
 			}
 		}
 	}
-	_, here, _, _ := runtime.Caller(0)
+	// The driver is in the checkout that the test runs in. With -trimpath the program does not know where that is.
+	module, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "./...")
-	cmd.Dir = filepath.Join(filepath.Dir(here), "../browsertest")
-	cmd.Env = append(os.Environ(), "KOJISNAP_PAGES="+dir, "GOFLAGS=-mod=readonly", "GOWORK=off")
+	cmd.Dir = filepath.Join(filepath.Dir(string(module)), "kojisnap/report/browsertest")
+	cmd.Env = append(os.Environ(), "KOJISNAP_PAGES="+dir, "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=readonly", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("in the browser: %v\n%s", err, out)
 	}

@@ -54,3 +54,26 @@ func parseTime(text string) (t time.Time, ok bool) {
 	}
 	return time.Unix(int64(seconds), int64(nano)), true
 }
+
+// Objects calls each for each object whose key, below the store's prefix, begins with prefix, in order of the keys. It stops at an
+// error of each.
+func (s *Store) Objects(ctx context.Context, prefix string, each func(key string, size int64) error) error {
+	if err := s.ready(ctx, "list", prefix); err != nil {
+		return err
+	}
+	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return s.fail(ctx, "list", prefix, err)
+		}
+		for _, o := range page.Contents {
+			if key, ok := strings.CutPrefix(aws.ToString(o.Key), s.prefix); ok {
+				if err := each(key, aws.ToInt64(o.Size)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

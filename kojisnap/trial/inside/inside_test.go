@@ -34,7 +34,7 @@ type world struct {
 }
 
 // newWorld has a job of bash's rpms. The test binary is no kojisnap, so that the program is built.
-func newWorld(t *testing.T, program string) *world {
+func newWorld(t testing.TB, program string) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: chown")
@@ -60,7 +60,7 @@ func newWorld(t *testing.T, program string) *world {
 	return w
 }
 
-func (w *world) run(t *testing.T, ctx context.Context, image string) (map[string]trial.Step, error) {
+func (w *world) run(t testing.TB, ctx context.Context, image string) (map[string]trial.Step, error) {
 	t.Helper()
 	found, err := w.options.Find(ctx, inside.Image{Name: image})
 	must(t, err)
@@ -69,8 +69,8 @@ func (w *world) run(t *testing.T, ctx context.Context, image string) (map[string
 	for _, s := range steps {
 		by[s.Name] = s
 	}
-	if w.options.Engine == inside.Docker {
-		if left := insidetest.Containers(t, image); len(left) > 0 {
+	if engine := w.options.Engine; engine == inside.Docker || engine == inside.Podman {
+		if left := insidetest.ContainersIn(t, engine, image); len(left) > 0 {
 			t.Errorf("containers are left: %q", left)
 		}
 	}
@@ -80,8 +80,10 @@ func (w *world) run(t *testing.T, ctx context.Context, image string) (map[string
 // TestContainer: what a trial finds inside real containers, as another user, and what it leaves on this machine.
 func TestContainer(t *testing.T) {
 	program := programOf(t)
-	t.Run("right", func(t *testing.T) {
+	complete := insidetest.Make(t, insidetest.Image{Release: "42"})
+	right := func(t *testing.T, engine, image string) {
 		w := newWorld(t, program)
+		w.options.Engine = engine
 		// The command sees a root that it cannot write, no network and no capabilities.
 		w.job.Run = []string{"/bin/sh", "-c", `
 			test -d f42/x86_64/repodata || exit 21
@@ -89,7 +91,7 @@ func TestContainer(t *testing.T) {
 			while read -r name rest; do case $name in lo:|Inter-*|face*) ;; *) exit 23;; esac; done < /proc/net/dev
 			while read -r name set; do case $name in CapEff:|CapBnd:) test $set = 0000000000000000 || exit 24;; esac; done < /proc/self/status
 			: > /tmp/x`}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), image)
 		must(t, err)
 		if e := steps[trial.StepEnvironment].Facts; e == nil || e.ID != "fedora" || e.Version != "42" || len(e.Missing) > 0 || e.Createrepo == "" || e.RPM == "" {
 			t.Errorf("environment %+v", e)
@@ -115,11 +117,18 @@ func TestContainer(t *testing.T) {
 				t.Errorf("%s was not linked", rpm)
 			}
 		}
+	}
+	t.Run("right", func(t *testing.T) {
+		right(t, inside.Docker, complete)
+	})
+	t.Run("podman", func(t *testing.T) {
+		insidetest.Podman(t)
+		right(t, inside.Podman, insidetest.MakeIn(t, inside.Podman, insidetest.Image{Release: "42"}))
 	})
 	t.Run("two mounts", func(t *testing.T) {
 		w := newWorld(t, program)
 		w.mounts = []inside.Mount{{Path: filepath.Join(w.top, "packages"), ReadOnly: true}, {Path: w.job.Dir}}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
 		if s := trial.Count(steps[trial.StepTrial].Repos); s.Linked != 0 || s.Copied != 4 {
 			t.Errorf("trial %+v", s)
@@ -147,7 +156,7 @@ func TestContainer(t *testing.T) {
 		body[len(body)-1] ^= 1
 		must(t, os.WriteFile(bad, body, 0o644))
 		w.job.Run = []string{"/bin/sh", "-c", "echo one; echo it broke >&2; exit 7"}
-		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42"}))
+		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
 		if s := steps[trial.StepDigests]; len(s.Bad) != 1 || !strings.Contains(s.Bad[0], filepath.Base(bad)) {
 			t.Errorf("rpm -K %+v", s)
@@ -281,7 +290,7 @@ func TestForeign(t *testing.T) {
 var built string
 
 // programOf builds kojisnap once for all tests.
-func programOf(t *testing.T) string {
+func programOf(t testing.TB) string {
 	t.Helper()
 	if built == "" {
 		insidetest.Docker(t)

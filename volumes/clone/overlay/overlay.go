@@ -1,8 +1,8 @@
 // Package overlay makes clones of production's tree with overlayfs. The lower tree is read only and never changed; what
-// is written goes into a directory of this machine. A hard link makes the kernel copy the lower file up. How that costs
-// no data depends on where the upper directory is: on the lower tree's own file system, XFS or Btrfs, as a reflink;
-// elsewhere with metacopy=on, which copies the inode alone. Which of the two works is tried, with a large file, before
-// a clone is shown.
+// is written goes into a directory of this machine. A hard link makes the kernel copy the lower file up. Two ways of that
+// cost no data: metacopy=on copies the inode alone, and a reflink shares the data, if the upper directory is on the lower
+// tree's own XFS or Btrfs. A link by metacopy reads the lower file, so that reflinks come first where production may
+// replace that. Which of the two works is tried, with a large file, before a clone is shown.
 //
 // An overlay is of one machine: it cannot be exported by NFS with metacopy, and other hosts do not see it.
 package overlay
@@ -36,8 +36,8 @@ type Options struct {
 	Lower string
 	// LiveLower accepts a tree that production goes on to change.
 	LiveLower bool
-	// Metacopy copies the inode alone also where files can be reflinked. Links are faster then, and a link needs the lower
-	// file as long as the clone lives.
+	// Metacopy copies the inode alone also where the lower tree is live and files can be reflinked. Links take half the
+	// time then, and have what production makes of the lower file.
 	Metacopy bool
 	// Hook, if not nil, is called after each step; if it fails, so does the step. It is for tests.
 	Hook func(step string) error

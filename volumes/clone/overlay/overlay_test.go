@@ -96,6 +96,9 @@ func TestLiveLower(t *testing.T) {
 	if want := filepath.Join(disk, "snap:2026-11-29"); c.Lower.Path != want || c.Lower.Live {
 		t.Errorf("lower %+v, want %s", c.Lower, want)
 	}
+	if c.Details["mode"] != "metacopy" { // nobody replaces its files
+		t.Errorf("mode %q", c.Details["mode"])
+	}
 	_, err = p.Mount(t.Context(), c)
 	must(t, err)
 	must(t, p.Discard(t.Context(), c))

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kojisnap/kojisnap/oneline"
+	"kojisnap/volumes/clone"
 	"kojisnap/volumes/topdir"
 )
 
@@ -30,7 +31,7 @@ func (p *Provider) probe(ctx context.Context, dir string, a *about) error {
 		return fmt.Errorf("lower %s: no file was found in its packages to try a link with", a.Lower.Path)
 	}
 	var why []error
-	for _, mode := range p.modes(a.Lower.Path, dir) {
+	for _, mode := range p.modes(a.Lower, dir) {
 		own, err := p.tryLink(dir, a.Lower.Path, file, mode)
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 			return fmt.Errorf("no room for a clone in %s: %w", p.Dir, err)
@@ -48,14 +49,19 @@ func (p *Provider) probe(ctx context.Context, dir string, a *about) error {
 		a.Lower.Path, p.Dir, oneline.Of(errors.Join(why...)))
 }
 
-// modes are the ways to try. A file can be reflinked only within one file system that can.
-func (p *Provider) modes(lower, dir string) []string {
-	l, err := topdir.MountOf(lower)
+// modes are the ways to try. A link by metacopy is made in half the time of a reflink, but has the content of the lower
+// file for as long as it lives: where production may replace that file, reflinks come first. A file can be reflinked only
+// within one file system that can.
+func (p *Provider) modes(lower clone.Lower, dir string) []string {
+	l, err := topdir.MountOf(lower.Path)
 	d, derr := topdir.MountOf(dir)
-	if err == nil && derr == nil && !p.Metacopy && l.Device == d.Device && (l.Type == "xfs" || l.Type == "btrfs") {
+	switch {
+	case err != nil, derr != nil, l.Device != d.Device, l.Type != "xfs" && l.Type != "btrfs":
+		return []string{metacopy}
+	case lower.Live && !p.Metacopy:
 		return []string{reflink, metacopy}
 	}
-	return []string{metacopy}
+	return []string{metacopy, reflink}
 }
 
 // tryLink links a file of the lower tree in an overlay, and returns the bytes that this wrote.

@@ -55,7 +55,7 @@ func gateway(ctx context.Context) (string, error) {
 	defer os.RemoveAll(work)
 	cmd := exec.CommandContext(ctx, "go", "install", gatewayModule+"@"+gatewayVersion)
 	cmd.Dir = work
-	cmd.Env = append(os.Environ(), "GOBIN="+work, "GOFLAGS=-mod=mod", "GOWORK=off", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOBIN="+work, "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod", "GOWORK=off", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go install %s@%s: %w: %s", gatewayModule, gatewayVersion, err, bytes.TrimSpace(out))
 	}

@@ -50,24 +50,47 @@ func Docker(t testing.TB) {
 	}
 }
 
+// Podman skips a test where podman cannot run containers: where it is not installed, or the machine forbids it.
+func Podman(t testing.TB) {
+	t.Helper()
+	// Podman raises limits, which a machine may forbid that is a container itself.
+	limits := filepath.Join(t.TempDir(), "containers.conf")
+	if err := os.WriteFile(limits, []byte("[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CONTAINERS_CONF", limits)
+	if out, err := exec.Command("podman", "info").CombinedOutput(); err != nil {
+		t.Skipf("needs podman: %v: %.300s", err, out)
+	}
+}
+
 // Make makes an image of docker, and removes it when the test ends. It returns its name.
 func Make(t testing.TB, i Image) string {
 	t.Helper()
 	Docker(t)
+	return MakeIn(t, "docker", i)
+}
+
+// MakeIn makes an image of docker or podman.
+func MakeIn(t testing.TB, engine string, i Image) string {
+	t.Helper()
 	for _, program := range programs {
 		_, err := exec.LookPath(program)
 		Need(t, err, program)
 	}
 	body := i.tar(t)
 	name := "kojisnap-inside-test:" + strings.ToLower(rand.Text())
-	cmd := exec.Command("docker", "load", "--quiet")
+	if engine == "podman" {
+		name = "localhost/" + name // as podman completes it
+	}
+	cmd := exec.Command(engine, "load", "--quiet")
 	cmd.Stdin = bytes.NewReader(i.archive(t, name, body))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("docker load: %v: %s", err, out)
+		t.Fatalf("%s load: %v: %s", engine, err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("docker", "image", "rm", "--force", name).CombinedOutput(); err != nil {
-			t.Errorf("docker image rm: %v: %s", err, out)
+		if out, err := exec.Command(engine, "image", "rm", "--force", name).CombinedOutput(); err != nil {
+			t.Errorf("%s image rm: %v: %s", engine, err, out)
 		}
 	})
 	return name
@@ -213,7 +236,7 @@ func Program(t testing.TB) string {
 	build.Lock()
 	defer build.Unlock()
 	path := filepath.Join(t.TempDir(), "kojisnap")
-	cmd := exec.Command("go", "build", "-o", path, "kojisnap/cmd/kojisnap")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "kojisnap/cmd/kojisnap")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
@@ -221,11 +244,17 @@ func Program(t testing.TB) string {
 	return path
 }
 
-// Containers returns the names of the containers that were made of images.
+// Containers returns the names of the containers of docker that were made of images.
 func Containers(t testing.TB, images ...string) (names []string) {
 	t.Helper()
+	return ContainersIn(t, "docker", images...)
+}
+
+// ContainersIn is Containers of docker or podman.
+func ContainersIn(t testing.TB, engine string, images ...string) (names []string) {
+	t.Helper()
 	for _, image := range images { // several of a filter are alternatives, but an image that is gone is an error
-		out, err := exec.Command("docker", "ps", "--all", "--filter", "ancestor="+image, "--format", "{{.Names}}").Output()
+		out, err := exec.Command(engine, "ps", "--all", "--filter", "ancestor="+image, "--format", "{{.Names}}").Output()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"kojisnap/cmd/kojisnap/exit"
+	"kojisnap/cmd/kojisnap/output"
+	"kojisnap/cmd/kojisnap/tell"
+)
+
+// reporter prints and logs what the steps of a command did and could not do. What makes the command end with an
+// exit code other than 0 comes back as an error.
+type reporter struct{ *app }
+
+// teller says what the steps did that deal with files and tags.
+func (a *app) teller() tell.Reporter {
+	return tell.Reporter{Log: a.log, Line: a.tell, Complain: a.complain, DryRun: a.dryRun, Verbose: a.verbose}
+}
+
+// standardError is standard error as the flags want it.
+func (a *app) standardError() output.Errors {
+	return output.Errors{Out: a.stderr, Console: a.errors, Format: a.logFormat, Quiet: a.quiet, Verbose: a.verbose, Debug: a.debug}
+}
+
+// result prints what a command did: as JSON with --json, or else the text that show writes.
+func (a *app) result(v any, show func(w io.Writer)) error {
+	a.outcome = v
+	if !a.json {
+		if show != nil {
+			show(a.stdout)
+		}
+		return nil
+	}
+	return a.document.Open(a.stdout, v)
+}
+
+// tell writes a line to a terminal. Cron and pipes get none.
+func (a *app) tell(format string, args ...any) {
+	if a.terminal && !a.quiet && !a.json && a.logFormat == "text" {
+		a.standardError().Line(fmt.Sprintf(format, args...))
+	}
+}
+
+// closeDocument ends the document, or writes one that has only the end.
+func (a *app) closeDocument(err error, code int) {
+	var lines []string
+	if err != nil {
+		lines = exit.Messages(err)
+	}
+	a.document.Close(a.stdout, lines, code)
+}
+
+// partial prints what a command found and did before it failed, with --json: people get only the error.
+func (a *app) partial(result any) {
+	a.outcome = result
+	if a.json {
+		_ = a.document.Open(a.stdout, result)
+	}
+}
+
+// tellError writes to standard error why a command failed: a line for each message.
+func (a *app) tellError(err error, code int, args []string) {
+	if wants(args, "--log-format", "json") { // the command line may be wrong, and not have been parsed to its end
+		a.logFormat = "json"
+	}
+	for _, line := range exit.Messages(err) {
+		a.complain(line, "exit", code)
+	}
+}
+
+// complain writes a line of an error to standard error. Its attributes are for programs.
+func (a *app) complain(line string, attrs ...any) { a.standardError().Complain(line, attrs...) }
+
+// wants reports whether a command line has a flag, with a value unless that is empty. The command line may be wrong
+// and not have been parsed to its end.
+func wants(args []string, flag, value string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	if value == "" {
+		return slices.Contains(args, flag) || slices.Contains(args, flag+"=true")
+	}
+	for i, arg := range args {
+		if arg == flag+"="+value || arg == flag && i+1 < len(args) && args[i+1] == value {
+			return true
+		}
+	}
+	return false
+}
+
+// wantsNagios reports whether a command line, which may be wrong, has --nagios.
+func wantsNagios(args []string) bool {
+	return len(args) > 0 && args[0] == statusCommand.name && slices.ContainsFunc(args[1:], func(s string) bool {
+		return s == "--nagios" || s == "--nagios=true"
+	})
+}

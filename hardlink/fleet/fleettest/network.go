@@ -1,0 +1,114 @@
+// Package fleettest gives tests of workers hosts of their own: network namespaces, each with one link to this machine
+// that tbf limits and iptables can cut. Only Linux's root can make them.
+package fleettest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync/atomic"
+	"testing"
+)
+
+// Network is the hosts of one test.
+type Network struct {
+	t      testing.TB
+	net    int // second number of its addresses
+	number int
+}
+
+var networks atomic.Int32
+
+// New returns a network without hosts. Where there are no namespaces, for want of root or of a program, the test is
+// skipped, or fails if KOJISNAP_TEST_ALL is set. All hosts are gone when the test ends.
+func New(t testing.TB) *Network {
+	t.Helper()
+	missing := ""
+	for _, program := range []string{"ip", "tc", "iptables"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing = err.Error()
+		}
+	}
+	if os.Geteuid() != 0 {
+		missing = "only root makes network namespaces"
+	}
+	if missing != "" && os.Getenv("KOJISNAP_TEST_ALL") == "" {
+		t.Skip(missing)
+	} else if missing != "" {
+		t.Fatal(missing)
+	}
+	// Processes of other test packages have other numbers, mostly; one that is taken shows at once.
+	return &Network{t: t, net: 128 + (os.Getpid()*7+int(networks.Add(1)))%100}
+}
+
+// Clients are the addresses of all hosts, as a prefix.
+func (n *Network) Clients() string { return fmt.Sprintf("10.%d.0.0/16", n.net) }
+
+// Host is a namespace.
+type Host struct {
+	t    testing.TB
+	Name string
+	Here string // the address of this machine that the host reaches
+}
+
+// Host makes one more host. rate, such as 20mbit, is what its link carries in each direction; "": all that it can.
+func (n *Network) Host(rate string) *Host {
+	n.t.Helper()
+	n.number++
+	name := fmt.Sprintf("kjs%d-%d", n.net, n.number)
+	h := &Host{t: n.t, Name: name, Here: fmt.Sprintf("10.%d.%d.1", n.net, n.number)}
+	here := name + "h"
+	n.run("ip", "netns", "add", name)
+	n.t.Cleanup(func() {
+		// The link goes with the namespace, and its other end with it.
+		if err := exec.Command("ip", "netns", "delete", name).Run(); err != nil {
+			n.t.Errorf("ip netns delete %s: %v", name, err)
+		}
+	})
+	n.run("ip", "link", "add", here, "type", "veth", "peer", "name", "eth0", "netns", name)
+	n.run("ip", "address", "add", h.Here+"/24", "dev", here)
+	n.run("ip", "link", "set", here, "up")
+	h.run("ip", "address", "add", fmt.Sprintf("10.%d.%d.2/24", n.net, n.number), "dev", "eth0")
+	h.run("ip", "link", "set", "eth0", "up")
+	h.run("ip", "link", "set", "lo", "up")
+	if rate != "" {
+		limit := []string{"root", "tbf", "rate", rate, "burst", "32kb", "latency", "100ms"}
+		n.run("tc", append([]string{"qdisc", "add", "dev", here}, limit...)...)
+		h.run("tc", append([]string{"qdisc", "add", "dev", "eth0"}, limit...)...)
+	}
+	return h
+}
+
+// Exec are the words before a command that runs on the host.
+func (h *Host) Exec() []string { return []string{"ip", "netns", "exec", h.Name} }
+
+// Cut loses all packets between the host and a TCP port of this machine from now on, in both directions, as a broken
+// switch does: nobody is told.
+func (h *Host) Cut(port int) {
+	h.t.Helper()
+	h.run("iptables", "-A", "OUTPUT", "-p", "tcp", "--dport", strconv.Itoa(port), "-j", "DROP")
+	h.run("iptables", "-A", "INPUT", "-p", "tcp", "--sport", strconv.Itoa(port), "-j", "DROP")
+}
+
+// Mend ends what Cut began.
+func (h *Host) Mend() {
+	h.t.Helper()
+	h.run("iptables", "-F")
+}
+
+func (n *Network) run(program string, args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+		n.t.Fatalf("%s %v: %v: %s", program, args, err, bytes.TrimSpace(out))
+	}
+}
+
+func (h *Host) run(program string, args ...string) {
+	h.t.Helper()
+	words := append(h.Exec(), append([]string{program}, args...)...)
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		h.t.Fatalf("%v: %v: %s", words, err, bytes.TrimSpace(out))
+	}
+}

@@ -1,0 +1,52 @@
+package pgdump_test
+
+import (
+	"strings"
+	"testing"
+
+	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/dbsource"
+	"kojisnap/kojisnap/dbsource/pgdump"
+	"kojisnap/kojisnap/dbsource/sourcetest"
+)
+
+// TestEverything: each kind of dump gives of everything what its database gives, to the digest of each segment.
+func TestEverything(t *testing.T) {
+	dsn := dbtest.Production(t)
+	sourcetest.Hash(t, dsn)
+	o := dbsource.Options{Hub: "https://koji.example.com/kojihub", Everything: true, Event: 419}
+	_, byDatabase := sourcetest.PullSource(t, sourceOf(t, dsn), sourcetest.Store(t), o)
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			src, err := w.open(t, w.make(t, dsn))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, byDump := sourcetest.PullSource(t, src, sourcetest.Store(t), o)
+			sourcetest.Equal(t, byDatabase, byDump)
+			sourcetest.Hashed(t, byDump)
+		})
+	}
+}
+
+// TestEverythingLacking: a dump without the rows of a table that everything needs gives no snapshot, and the error names
+// the table.
+func TestEverythingLacking(t *testing.T) {
+	dsn := dbtest.Production(t)
+	for _, format := range []string{"plain", "custom"} {
+		for _, table := range []string{"rpminfo", "package"} {
+			s := sourcetest.Store(t)
+			src, err := pgdump.Open(t.Context(), pgdump.Options{Path: dump(t, dsn, "--format="+format, "--exclude-table-data="+table), TempDir: t.TempDir()})
+			if err == nil {
+				t.Cleanup(func() { src.Close() })
+				_, err = dbsource.Pull(t.Context(), src, s, dbsource.Options{Hub: "https://koji.example.com/kojihub", Everything: true, Event: 419})
+			}
+			if err == nil || !strings.Contains(err.Error(), table) {
+				t.Errorf("%s without %s: %v", format, table, err)
+			}
+			if all, err := s.List(t.Context(), "snapshots/"); err != nil || len(all) > 0 {
+				t.Errorf("%s without %s: %v, %v", format, table, all, err)
+			}
+		}
+	}
+}
