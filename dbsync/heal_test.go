@@ -40,7 +40,7 @@ func TestHeals(t *testing.T) {
 		INSERT INTO tag_listing (build_id, tag_id, create_event, revoke_event, creator_id, revoker_id, active)
 			SELECT 1, tag_id, create_event, revoke_event, creator_id, revoker_id, NULL FROM tag_inheritance WHERE tag_id = parent_id;
 		DELETE FROM tag_inheritance WHERE tag_id = parent_id;
-		DROP TABLE kojisnap.decided, kojisnap.hidden, kojisnap.sync;
+		DROP TABLE kojisnap.decided, kojisnap.hidden, kojisnap.sync, kojisnap.import, kojisnap.import_table, kojisnap.import_object;
 		ALTER TABLE kojisnap.left_out DROP bad;
 		ALTER TABLE kojisnap.tag DROP history;
 		UPDATE kojisnap.mark SET format = 4;
