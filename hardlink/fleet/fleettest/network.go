@@ -102,6 +102,20 @@ func (h *Host) Knows(name string) {
 	}
 }
 
+// Received is how many bytes the host's link has brought it, with all headers.
+func (h *Host) Received() int64 {
+	h.t.Helper()
+	text, err := os.ReadFile("/sys/class/net/" + h.Name + "h/statistics/tx_bytes") // sent by this machine's end
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return n
+}
+
 // Cut loses all packets between the host and a TCP port of this machine from now on, in both directions, as a broken
 // switch does: nobody is told.
 func (h *Host) Cut(port int) {
