@@ -102,6 +102,26 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestPooler: a worker refuses a queue behind a pooler in transaction mode, where two workers would have the same locks.
+func TestPooler(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 100)
+	f.enqueue("1-x", f.shard("a", 1))
+	q, err := fleet.Open(t.Context(), dbtest.Pooler(t, f.dsn), testLog(t))
+	if err == nil {
+		defer q.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err = q.Run(ctx, fleet.Options{Topdir: f.topdir, Work: f.work, UntilDone: true, Log: testLog(t)})
+	}
+	if err == nil || !strings.Contains(err.Error(), "pooler") {
+		t.Errorf("a pooler: %v", err)
+	}
+	if s := f.status(); s.Shards.Done != 0 {
+		t.Errorf("it worked: %+v", s)
+	}
+}
+
 // TestHeal: a shard whose job was lost gets another one, once; one that is done or failed does not.
 func TestHeal(t *testing.T) {
 	t.Parallel()
