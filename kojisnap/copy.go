@@ -409,24 +409,3 @@ func storedLedger(ctx context.Context, s store.Store, object string) (*ledger.Le
 	}
 	return l, nil
 }
-
-// copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
-// cannot be read: the engine reports that.
-func (o CopyOptions) copied() map[string]bool {
-	l, err := ledger.Read(o.Topdir)
-	if err != nil {
-		return map[string]bool{}
-	}
-	return wantedIn(l)
-}
-
-// wantedIn returns the names of the builds in a ledger that are still wanted.
-func wantedIn(l *ledger.Ledger) map[string]bool {
-	nvrs := map[string]bool{}
-	for _, b := range l.Builds {
-		if b.Unwanted == 0 {
-			nvrs[b.Build.NVR()] = true
-		}
-	}
-	return nvrs
-}

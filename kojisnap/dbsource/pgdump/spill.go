@@ -98,7 +98,8 @@ func (s *spiller) begin(columns []string) (*spill, error) {
 	return to, nil
 }
 
-// checkRoom refuses a directory that has less room than a dump is likely to need there.
+// checkRoom refuses a directory that has less room than a dump is likely to need there at least: how much of it is rows
+// that no compose needs is not known before.
 func checkRoom(dir string, need int64) error {
 	if dir == "" {
 		dir = os.TempDir()
@@ -108,7 +109,7 @@ func checkRoom(dir string, need int64) error {
 		return fmt.Errorf("temporary files (--tmpdir, or TMPDIR, names the directory): %w", &os.PathError{Op: "statfs", Path: dir, Err: err})
 	}
 	if room := int64(st.Bavail) * int64(st.Bsize); room < need {
-		return fmt.Errorf("%s has room for %d MiB of temporary files, and about %d MiB are needed: name another directory (--tmpdir, or TMPDIR)", dir, room>>20, need>>20)
+		return fmt.Errorf("%s has room for %d MiB of temporary files, and at least %d MiB are likely to be needed: name another directory (--tmpdir, or TMPDIR)", dir, room>>20, need>>20)
 	}
 	return nil
 }
