@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,8 +159,18 @@ func TestTwin(t *testing.T) {
 		SELECT state, args, kind, max_attempts, priority, queue, metadata, scheduled_at FROM kojisnap_queue.river_job`); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := f.run(fleet.Options{Jobs: 2}); err != nil || done.Shards != 1 || done.Files != 50 {
-		t.Errorf("%+v, %v", done, err)
+	// The work's own lock must not hide what the queue does.
+	var calls, atWork atomic.Int64
+	done, err := f.run(fleet.Options{Jobs: 2, Work: func(ctx context.Context, job fleet.ShardJob) error {
+		calls.Add(1)
+		if atWork.Add(1) > 1 {
+			t.Error("two work on one shard")
+		}
+		defer atWork.Add(-1)
+		return f.work(ctx, job)
+	}})
+	if err != nil || done.Shards != 1 || done.Files != 50 || calls.Load() != 1 {
+		t.Errorf("%+v, %v, %d calls", done, err, calls.Load())
 	}
 	f.checkWhole(t, []fleet.Shard{shard}, 0)
 }
