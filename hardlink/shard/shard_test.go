@@ -202,7 +202,9 @@ func TestDamagedPlan(t *testing.T) {
 	plan, err := shard.Make(t.Context(), top, manifest("1-abc"), 0, fill(synthetic(50)))
 	must(t, err)
 	differ := synthetic(50)
-	differ[0].Version = "another"
+	for i := range differ { // so that each shard differs, whichever is the first
+		differ[i].Version = "another"
+	}
 	other, err := shard.Make(t.Context(), top, manifest("2-abc"), 0, fill(differ))
 	must(t, err)
 	info := plan.Shards[0]
