@@ -121,6 +121,13 @@ func TestFleetPart(t *testing.T) {
 	if sum != 7 {
 		t.Errorf("%d shards were looked at, want 7", sum)
 	}
+	// Without a queue, too; and only of an audit.
+	local := append([]string{"copy"}, f.args("", "127.0.0.1")[1:7]...)
+	local = append(local, f.args("", "127.0.0.1", "--builds", "all", "--part", "2/3")[9:]...)
+	succeed(t, append(local, "--verify", "digest")...)
+	if o := kojisnapRun(t, local...); o.code != 2 || !strings.Contains(o.stderr, "--part: ") {
+		t.Errorf("--part without an audit: exit %d, %s", o.code, o.stderr)
+	}
 }
 
 // TestFleetHeld: a shard of which a file is lost fails at once, is named, and others are copied; the next plan tries it again.
