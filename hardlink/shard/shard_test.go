@@ -201,7 +201,9 @@ func TestDamagedPlan(t *testing.T) {
 	top := openTop(t)
 	plan, err := shard.Make(t.Context(), top, manifest("1-abc"), 0, fill(synthetic(50)))
 	must(t, err)
-	other, err := shard.Make(t.Context(), top, manifest("2-abc"), 0, fill(synthetic(40)))
+	differ := synthetic(50)
+	differ[0].Version = "another"
+	other, err := shard.Make(t.Context(), top, manifest("2-abc"), 0, fill(differ))
 	must(t, err)
 	info := plan.Shards[0]
 	path := func(snapshot string) string {

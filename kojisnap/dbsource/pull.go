@@ -102,7 +102,7 @@ func (r *run) settle(ctx context.Context) error {
 		if err := r.findSince(ctx); err != nil {
 			return err
 		}
-		return r.findEverything(ctx)
+		return everything{r}.findTags(ctx)
 	}
 	if err := r.findScope(ctx); err != nil {
 		return err

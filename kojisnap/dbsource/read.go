@@ -34,7 +34,7 @@ func (r *run) read(ctx context.Context) error {
 	}
 	steps := []func(context.Context) error{r.readTagged, r.readEvents, r.readBuilds, r.fill, r.readParts, r.readComponents, r.readRepos, r.fill, r.readNames}
 	if r.opt.Everything {
-		steps = r.everythingSteps()
+		steps = everything{r}.steps()
 	}
 	for _, step := range append(steps, r.builder.CloseReferences) {
 		if err := step(ctx); err != nil {

@@ -1,17 +1,14 @@
 package dbsource
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/pull/scope"
-	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 )
@@ -54,7 +51,7 @@ func (r *run) findScope(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	modules, err := r.findBuilds(ctx)
+	modules, err := buildFinder{r.reader, r.opt.Hub, r.opt.Builds, r.store}.find(ctx, &r.scope)
 	if err != nil {
 		return err
 	}
@@ -159,169 +156,3 @@ func (r *run) inherit(tags *tagRows, heads []int64) (added []int64) {
 	return added
 }
 
-// namedBuild is a build that is asked for by name.
-type namedBuild struct {
-	snapfile.NamedBuild
-	state int64
-	extra []byte
-}
-
-// findBuilds finds the builds asked for by name, puts them into the scope, and returns the modules among them.
-func (r *run) findBuilds(ctx context.Context) (modules []namedBuild, err error) {
-	if len(r.opt.Builds) == 0 {
-		return nil, nil
-	}
-	byID, byNVR := map[int64]string{}, map[string]bool{}
-	for _, name := range r.opt.Builds {
-		if err := scope.CheckBuildName(name); err != nil {
-			return nil, err
-		}
-		if id, err := strconv.ParseInt(name, 10, 32); err == nil {
-			byID[id] = name
-		} else {
-			byNVR[name] = true
-		}
-	}
-	found := map[int64]namedBuild{}
-	if err := r.findNVRs(ctx, byNVR, found); err != nil {
-		return nil, err
-	}
-	// A draft that an earlier pull found by its name may have another by now.
-	if err := r.findRenamed(ctx, byNVR, byID); err != nil {
-		return nil, err
-	}
-	if err := r.findIDs(ctx, byID, found); err != nil {
-		return nil, err
-	}
-	unknown := []string{}
-	for name := range byNVR {
-		unknown = append(unknown, name)
-	}
-	for _, name := range byID {
-		unknown = append(unknown, name)
-	}
-	if slices.Sort(unknown); len(unknown) > 0 {
-		return nil, &scope.UnknownBuildError{Hub: r.opt.Hub, Builds: unknown}
-	}
-	for _, b := range found {
-		r.scope.Builds = append(r.scope.Builds, b.NamedBuild)
-		r.scope.named.Add(b.ID)
-		if b.state != tagged.Complete {
-			r.scope.incomplete = append(r.scope.incomplete, scope.IncompleteBuild{ID: b.ID, Build: b.Name(), State: tagged.StateName(b.state)})
-		}
-		if isModule(b.extra) {
-			modules = append(modules, b)
-		}
-	}
-	slices.SortFunc(r.scope.Builds, func(a, b snapfile.NamedBuild) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(r.scope.incomplete, func(a, b scope.IncompleteBuild) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(modules, func(a, b namedBuild) int { return cmp.Compare(a.ID, b.ID) })
-	return modules, nil
-}
-
-// findNVRs finds builds by NVR, and takes their names out of names.
-func (r *run) findNVRs(ctx context.Context, names map[string]bool, found map[int64]namedBuild) error {
-	if len(names) == 0 {
-		return nil
-	}
-	prefixes := map[string]bool{}
-	for nvr := range names {
-		name := nvr[:strings.LastIndexByte(nvr, '-')]
-		prefixes[name[:strings.LastIndexByte(name, '-')]] = true
-	}
-	packages, err := r.packages(ctx, nil, func(name string) bool { return prefixes[name] })
-	if err != nil {
-		return err
-	}
-	var ids idset.Set
-	for id := range packages {
-		ids.Add(id)
-	}
-	return r.eachBuild(ctx, &Where{"pkg_id", toBitmap(&ids)}, packages, func(b namedBuild) error {
-		if names[b.NVR] {
-			delete(names, b.NVR)
-			b.Asked = b.NVR
-			found[b.ID] = b
-		}
-		return nil
-	})
-}
-
-// findRenamed takes names out of names that an earlier pull found, and puts the ids that it found into ids.
-func (r *run) findRenamed(ctx context.Context, names map[string]bool, ids map[int64]string) error {
-	if len(names) == 0 {
-		return nil
-	}
-	all, err := repository.SnapshotsFunc(ctx, r.store, func(error) error { return nil }) // those that will do
-	if err != nil {
-		return err
-	}
-	for _, snap := range all { // the latest first
-		for _, b := range snap.Manifest.Scope.Builds {
-			if snap.Manifest.Hub == r.opt.Hub && names[b.Asked] {
-				delete(names, b.Asked)
-				ids[b.ID] = b.Asked
-			}
-		}
-	}
-	return nil
-}
-
-// findIDs finds builds by id, and takes these out of ids.
-func (r *run) findIDs(ctx context.Context, ids map[int64]string, found map[int64]namedBuild) error {
-	var wanted idset.Set
-	for id := range ids {
-		wanted.Add(id)
-	}
-	var of idset.Set // packages
-	where := &Where{"id", toBitmap(&wanted)}
-	err := r.each(ctx, query{relation: "build", columns: []string{"pkg_id"}, where: where}, func(row [][]byte) error {
-		id, err := idset.Parse(row[0])
-		of.Add(id)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	packages, err := r.packages(ctx, &Where{"id", toBitmap(&of)}, func(string) bool { return true })
-	if err != nil {
-		return err
-	}
-	return r.eachBuild(ctx, where, packages, func(b namedBuild) error {
-		b.Asked = ids[b.ID]
-		delete(ids, b.ID)
-		if _, twice := found[b.ID]; !twice { // it may be asked for by its name, too
-			found[b.ID] = b
-		}
-		return nil
-	})
-}
-
-// packages reads names of packages.
-func (r *run) packages(ctx context.Context, where *Where, wanted func(name string) bool) (map[int64]string, error) {
-	names := map[int64]string{}
-	err := r.each(ctx, query{relation: "package", where: where}, func(row [][]byte) error {
-		id, err := idset.Parse(row[0])
-		if name := string(row[1]); wanted(name) {
-			names[id] = name
-		}
-		return err
-	})
-	return names, err
-}
-
-// eachBuild reads builds with their names.
-func (r *run) eachBuild(ctx context.Context, where *Where, packages map[int64]string, fn func(b namedBuild) error) error {
-	columns := []string{"id", "pkg_id", "version", "release", "state", "extra"}
-	return r.each(ctx, query{relation: "build", columns: columns, where: where}, func(row [][]byte) error {
-		id, err := idset.Parse(row[0])
-		pkg, err2 := idset.Parse(row[1])
-		state, err3 := idset.Parse(row[4])
-		if err := errors.Join(err, err2, err3); err != nil {
-			return fmt.Errorf("build: %w", err)
-		}
-		b := namedBuild{state: state, extra: slices.Clone(row[5])}
-		b.ID, b.NVR = id, fmt.Sprintf("%s-%s-%s", packages[pkg], row[2], row[3])
-		return fn(b)
-	})
-}
