@@ -155,4 +155,3 @@ func (r *run) inherit(tags *tagRows, heads []int64) (added []int64) {
 	}
 	return added
 }
-

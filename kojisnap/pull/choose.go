@@ -98,7 +98,7 @@ func (b buildReader) findNew(ctx context.Context) error {
 // leaves them to the sweep. Promoted drafts need no such question (which no release up to 1.35.3 could
 // answer): builds that were drafts in the base are asked for anyway.
 func (b buildReader) askCompleted(ctx context.Context, t task) error {
-	since := float64(b.base.Manifest.EventTime.Add(-max(b.opt.Overlap, 0)).UnixMicro()) / 1e6
+	since := b.momentFor(b.base.Manifest.EventTime.Add(-max(b.opt.Overlap, 0)))
 	call := pager.RowsOf(hub.Call{Method: "listBuilds", Kwargs: map[string]any{"completeAfter": since}})
 	n, err := b.pager.Count(ctx, t.stage, call)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -11,7 +12,6 @@ import (
 	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/pull/checkpoint"
 	"kojisnap/kojisnap/pull/pager"
-	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/tagged"
 )
 
@@ -25,7 +25,14 @@ const (
 	windowRows = 20_000
 	// mostChanged is how many changed rows of a table are asked for in one reply; more are asked for by tag.
 	mostChanged = 50_000
+	// someWindows is into how many windows the events are cut at first where the hub cannot count rows: of the largest
+	// hubs' ten million rows one has windowRows or less.
+	someWindows = 1000
 )
+
+// countsHistory reports whether the hub counts the rows of queryHistory. Before Koji 1.34 it knows no queryOpts there,
+// says nothing about it, and answers with all rows.
+func countsHistory(v hub.Version) bool { return v.AtLeast(1, 34) }
 
 // askAllHistory reads the versioned relations of all tags.
 func (h historyReader) askAllHistory(ctx context.Context, t task) error {
@@ -77,12 +84,14 @@ func (h historyReader) tableHistory(ctx context.Context, t task, name string) er
 // windows reads the active rows of a relation, in windows of events that follow each other. How wide one is depends on
 // how many rows the one before had.
 func (h historyReader) windows(ctx context.Context, t task, name string) error {
-	call := hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{name}, "active": true}}
-	rows, err := h.countHistory(ctx, t, name, call.Kwargs)
-	if err != nil {
-		return err
+	width := max(1, h.Event/someWindows)
+	if countsHistory(h.version) {
+		rows, err := h.countHistory(ctx, t, name, map[string]any{"active": true})
+		if err != nil {
+			return err
+		}
+		width = max(1, h.Event*h.opt.windowRows/max(h.opt.windowRows, rows))
 	}
-	width := max(1, h.Event*h.opt.windowRows/max(h.opt.windowRows, rows))
 	for after := int64(0); after < h.Event; {
 		until := min(after+width, h.Event)
 		kwargs := map[string]any{"active": true, "beforeEvent": until + 1}
@@ -128,11 +137,14 @@ func (h historyReader) countHistory(ctx context.Context, t task, name string, kw
 }
 
 // changedRows reads the rows of a relation that changed after an event: in one reply, or, where that would be too
-// large, by tag.
+// large, by tag. Where the hub cannot count them, the events since are taken for their number.
 func (h historyReader) changedRows(ctx context.Context, t task, name, key string, kwargs map[string]any) error {
-	rows, err := h.countHistory(ctx, t, name, kwargs)
-	if err != nil {
-		return err
+	rows := h.Event - kwargs["afterEvent"].(int64)
+	if countsHistory(h.version) {
+		var err error
+		if rows, err = h.countHistory(ctx, t, name, kwargs); err != nil {
+			return err
+		}
 	}
 	if rows <= h.opt.mostChanged {
 		return h.rowsOf(ctx, t, name, name+" "+key, kwargs)
@@ -186,22 +198,37 @@ func isOf(r hub.Value, tag any) bool {
 	return !ok || tag == nil || id == tag
 }
 
-// completeBuilds returns the builds that are complete and were created by E.
+// completeBuilds returns the builds that are complete and were created by E. It pages through the list of all builds,
+// of whatever state: from that none is ever gone, as Koji deletes no row of a build, and new ones are at its end. In a
+// list of complete ones each build that is deleted, and each that completes, moves all that follow, and Koji's
+// garbage collector deletes thousands. That list is taken if the hub cannot send the row of some build.
 func (b buildReader) completeBuilds(ctx context.Context) (ids *idset.Set, err error) {
 	err = b.inStage(ctx, "complete", func(t task) (err error) {
-		ids, err = b.pageComplete(ctx, t, nil)
+		if ids, err = b.pageComplete(ctx, t, nil); errors.Is(err, pager.ErrUnpaged) {
+			b.log.WarnContext(ctx, "asking for complete builds only", "err", err)
+			ids, err = b.pageComplete(ctx, t, map[string]any{"state": tagged.Complete})
+		}
+		if errors.Is(err, pager.ErrUnpaged) {
+			err = fmt.Errorf("the list of all complete builds: %w: mend the build's row in production, or read its database (--from-db) or a dump (--from-dump)", err)
+		}
 		return err
 	})
 	return ids, err
 }
 
-// newBuilds returns the builds that were created or completed since the base, with an overlap, and are complete.
+// newBuilds returns the builds that were created or completed since the base, with an overlap, and are complete. The
+// overlap is for content generators, too: they say themselves when a build was completed, and import it later. Such a
+// build is missed if it is in no tag, was announced (CGInitBuild) and completed before the overlap, and imported after
+// the base: only a full pull finds it.
 func (b buildReader) newBuilds(ctx context.Context) (*idset.Set, error) {
-	since := float64(b.base.Manifest.EventTime.Add(-max(b.opt.Overlap, 0)).UnixMicro()) / 1e6
+	since := b.momentFor(b.base.Manifest.EventTime.Add(-max(b.opt.Overlap, 0)))
 	all := new(idset.Set)
 	err := b.inStage(ctx, "new-builds", func(t task) error {
 		for _, filter := range []string{"createdAfter", "completeAfter"} {
 			some, err := b.pageComplete(ctx, t, map[string]any{filter: since})
+			if errors.Is(err, pager.ErrUnpaged) {
+				err = fmt.Errorf("the list of builds since the last snapshot: %w: mend the build's row in production, or read its database (--from-db) or a dump (--from-dump)", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -214,20 +241,29 @@ func (b buildReader) newBuilds(ctx context.Context) (*idset.Set, error) {
 	return all, err
 }
 
-// pageComplete lists complete builds.
-func (b buildReader) pageComplete(ctx context.Context, t task, kwargs map[string]any) (*idset.Set, error) {
-	call := hub.Call{Method: "listBuilds", Kwargs: map[string]any{"state": tagged.Complete}}
-	for k, v := range kwargs {
-		call.Kwargs[k] = v
+// momentFor gives a time as a filter of listBuilds takes it. As text with its offset it means the same to every
+// hub: of a number, hubs before 1.35 make local time without an offset, which the database takes to be of its own
+// zone. Before 1.22 the database has no offsets, and such a time is right.
+func (b buildReader) momentFor(at time.Time) any {
+	if !b.version.AtLeast(1, 22) {
+		return float64(at.UnixMicro()) / 1e6
 	}
+	return at.UTC().Format("2006-01-02 15:04:05.000000+00:00")
+}
+
+// pageComplete returns the complete builds of a list.
+func (b buildReader) pageComplete(ctx context.Context, t task, kwargs map[string]any) (*idset.Set, error) {
+	all := new(idset.Set)
+	call := hub.Call{Method: "listBuilds", Kwargs: kwargs}
 	noted, err := b.pager.Pages(ctx, t.stage, "build", call, "build_id", -1, pager.RowFilter{Member: "build_id", Note: true, Want: func(r hub.Value) bool {
 		event, ok := r.Field("creation_event_id").Int()
-		return !ok || event <= b.Event
+		state, known := r.Field("state").Int()
+		return !known || state == tagged.Complete && (!ok || event <= b.Event)
 	}})
-	if errors.Is(err, pager.ErrUnpaged) {
-		return nil, fmt.Errorf("the list of all complete builds: %w: mend the build's row in production, or read its database (--from-db) or a dump (--from-dump)", err)
+	for _, id := range noted {
+		all.Add(id)
 	}
-	return idset.Of(noted), err
+	return all, err
 }
 
 // wants reports whether the base's row of a build is wanted.
@@ -249,51 +285,4 @@ func (n nameReader) readPackages(ctx context.Context, t task) error {
 			return t.addNamed("package", id, r.Get("package_name"))
 		})
 	})
-}
-
-// planEverything counts what plan counts for tags.
-func (r *run) planEverything(ctx context.Context) (*Result, error) {
-	m := &snapfile.Manifest{Hub: r.hub.URL(), KojiVersion: r.version.String(), Event: r.Event, EventTime: r.EventTime, Scope: r.Scope}
-	result := r.result(m)
-	result.Existing = r.base != nil && r.base.Manifest.Event == r.Event
-	count := func(name string, v any) (map[string]int64, error) {
-		call := hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": toAny(tagHistory), name: v, "queryOpts": map[string]any{"countOnly": true}}}
-		counts, err := r.hub.Call(ctx, call)
-		if err != nil {
-			return nil, fmt.Errorf("counts: %w", err)
-		}
-		rows := map[string]int64{}
-		for table, n := range counts.Members() {
-			rows[table], _ = n.Int()
-		}
-		return rows, nil
-	}
-	rows, err := count("active", true)
-	if err != nil {
-		return nil, err
-	}
-	result.Rows = rows
-	asked, builds := rows, int64(0)
-	if r.inc != nil {
-		if asked, err = count("afterEvent", r.inc.after); err != nil {
-			return nil, err
-		}
-	}
-	all, err := r.pager.Count(ctx, nil, hub.Call{Method: "listBuilds", Kwargs: map[string]any{"state": tagged.Complete}})
-	if err != nil {
-		return nil, err
-	}
-	result.Rows["build"], builds = all, all
-	if r.inc != nil {
-		builds = asked["tag_listing"] + all/int64(r.opt.Sweep)
-	}
-	history := pager.Estimate{Relation: "history", By: "history"}
-	for _, name := range tagHistory {
-		history.Rows += asked[name]
-		history.Requests += 2 + asked[name]/windowRows
-	}
-	priceHistory(&history)
-	result.Plan, err = r.planBuilds(ctx, builds)
-	result.Plan = append([]pager.Estimate{history}, result.Plan...)
-	return result, err
 }

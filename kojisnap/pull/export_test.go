@@ -13,3 +13,6 @@ func (o Options) WithWindows(rows, changed int64) Options {
 	o.windowRows, o.mostChanged = rows, changed
 	return o
 }
+
+// TagHistory are the versioned relations that queryHistory selects by tag.
+func TagHistory() []string { return tagHistory }

@@ -161,14 +161,14 @@ func whereBuildTexts(c *call, q *query.Query) {
 func whereTimes(c *call, q *query.Query, name, ref string) {
 	value := q.Ref(ref)
 	if limit := c.arg(name + "Before"); python.Truth(limit) {
-		at := moment(limit)
+		at := c.moment(limit)
 		q.Where(func(t query.Tuple) bool {
 			v, ok := value(t).(python.Time)
 			return ok && v < query.SqlValue(at).(python.Time)
 		})
 	}
 	if limit := c.arg(name + "After"); python.Truth(limit) {
-		at := moment(limit)
+		at := c.moment(limit)
 		q.Where(func(t query.Tuple) bool {
 			v, ok := value(t).(python.Time)
 			return ok && v > query.SqlValue(at).(python.Time)
@@ -176,9 +176,17 @@ func whereTimes(c *call, q *query.Query, name, ref string) {
 	}
 }
 
+func (c *call) ahead() python.Time {
+	if c.srv.atLeast(1, 35) {
+		return 0
+	}
+	return python.Time(c.srv.opts.Ahead.Microseconds())
+}
+
 // moment parses a time that a caller gives as seconds or as text. If PostgreSQL would refuse the text, it
-// returns a *Fault, which is raised when the query runs.
-func moment(v any) any {
+// returns a *Fault, which is raised when the query runs. Before 1.35 Koji makes of seconds its own local time without
+// an offset, which the database takes to be of its session's zone.
+func (c *call) moment(v any) any {
 	switch v := v.(type) {
 	case string:
 		for _, layout := range []string{"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05", "2006-01-02T15:04:05Z07:00", "2006-01-02"} {
@@ -192,13 +200,13 @@ func moment(v any) any {
 		return &python.Fault{Code: 1, Class: "psycopg2.errors.InvalidDatetimeFormat",
 			Text: "invalid input syntax for type timestamp with time zone: \"" + v + "\""}
 	case float64:
-		return python.Time(math.RoundToEven(v * 1e6))
+		return python.Time(math.RoundToEven(v*1e6)) + c.ahead()
 	}
 	n, ok := python.Integer(v)
 	if !ok {
 		python.Exception("TypeError", "a number is required")
 	}
-	return python.Time(n * 1e6)
+	return python.Time(n*1e6) + c.ahead()
 }
 
 func getBuildType(c *call) any {

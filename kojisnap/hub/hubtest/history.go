@@ -68,6 +68,10 @@ func queryHistory(c *call) any {
 		}
 		sort.Strings(tables)
 	}
+	var queryOpts any
+	if c.srv.atLeast(1, 34) {
+		queryOpts = c.kwargs.Val("queryOpts")
+	}
 	result := &python.Struct{}
 	for _, table := range tables {
 		h := c.history(table)
@@ -78,7 +82,7 @@ func queryHistory(c *call) any {
 			}
 		}
 		if apply {
-			result.Set(table, h.Iterate(c.kwargs.Val("queryOpts")))
+			result.Set(table, h.Iterate(queryOpts))
 		}
 	}
 	return result
@@ -196,7 +200,7 @@ func (h *history) timeFilter(name string, v any) {
 		id := h.call.user(v, true).Val("id")
 		h.tested("creator_id", "revoker_id", "by", func(got any) any { return equalSQL(got, id) })
 	case "after", "before":
-		limit := moment(v)
+		limit := h.call.moment(v)
 		create, revoke := h.Ref("ev1.time"), h.Ref("ev2.time")
 		h.marked("_created_"+name, "_revoked_"+name, create, revoke, func(got any) any {
 			return compared(got, query.SqlValue(limit), name == "after")

@@ -23,6 +23,7 @@ import (
 	"maps"
 	"net/http"
 	"sync"
+	"time"
 
 	"kojisnap/kojisnap/hub/hubtest/kojidb"
 	"kojisnap/kojisnap/hub/hubtest/python"
@@ -35,6 +36,9 @@ type Options struct {
 	// Released makes the hub answer as Koji 1.35.3 as released. The recorded hub has the same version but
 	// newer code.
 	Released bool
+	// Ahead is how far the hub's local time is ahead of the time zone of its database's sessions. Before 1.35 it matters
+	// where a time is given as a number.
+	Ahead time.Duration
 	// Offline is called once a request. If it returns text, all calls fault 1014 with it. Koji has three
 	// such texts: the administrator's, "Server disabled for maintenance", "database outage".
 	Offline func() string

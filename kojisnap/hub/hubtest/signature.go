@@ -192,6 +192,13 @@ func (s *Server) signatures() map[string]*signature {
 	return signatures()
 }
 
+// atLeast reports whether the hub is of a release or a later one.
+func (s *Server) atLeast(major, minor int) bool {
+	var hasMajor, hasMinor int
+	_, err := fmt.Sscanf(s.opts.KojiVersion, "%d.%d", &hasMajor, &hasMinor)
+	return err != nil || hasMajor > major || hasMajor == major && hasMinor >= minor
+}
+
 // historyColumns returns the data columns of a table in queryHistory. The release does not show the arches of
 // external repos.
 func (s *Server) historyColumns(table string) string {
