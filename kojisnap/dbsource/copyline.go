@@ -11,16 +11,20 @@ import (
 func ParseCopyLine(line []byte, row [][]byte) ([][]byte, error) {
 	row = row[:0]
 	for {
-		field, rest, more := bytes.Cut(line, tab)
+		end := bytes.IndexByte(line, '\t') // faster than bytes.Cut, in every row of a pull
+		field := line
+		if end >= 0 {
+			field = line[:end]
+		}
 		field, err := ParseCopyField(field)
 		if err != nil {
 			return nil, err
 		}
 		row = append(row, field)
-		if !more {
+		if end < 0 {
 			return row, nil
 		}
-		line = rest
+		line = line[end+1:]
 	}
 }
 
@@ -35,7 +39,7 @@ func ParseCopyField(field []byte) ([]byte, error) {
 	return field[:len(field):len(field)], nil
 }
 
-var tab, null = []byte("\t"), []byte(`\N`)
+var null = []byte(`\N`)
 
 // unescape decodes a field in place. A tab within a field is always written as an escape.
 func unescape(field []byte) ([]byte, error) {

@@ -126,6 +126,23 @@ next:
 	return ids
 }
 
+// Minus is Without as a set.
+func (s *Set) Minus(others ...*Set) *Set {
+	c := s.Clone()
+	for _, o := range others {
+		for at, p := range o.pages {
+			mine := c.pages[at]
+			for word := range p {
+				if mine == nil {
+					break
+				}
+				mine[word] &^= p[word]
+			}
+		}
+	}
+	return c
+}
+
 // Clone returns a copy.
 func (s *Set) Clone() *Set {
 	c := &Set{pages: make(map[int64]*page, len(s.pages))}

@@ -24,11 +24,11 @@ var archiveTables = map[string]string{"maven": "maven_archives", "win": "win_arc
 var archiveCalls = map[string]string{"maven": "getMavenArchive", "win": "getWinArchive", "image": "getImageArchive"}
 
 // read reads the archives of builds, with the rows of their types.
-func (a archiveReader) read(ctx context.Context, ids []int64) error {
+func (a archiveReader) read(ctx context.Context, ids *idset.Set) error {
 	return a.inStage(ctx, "archives", func(t task) error { return a.askArchives(ctx, t, ids) })
 }
 
-func (a archiveReader) askArchives(ctx context.Context, t task, ids []int64) error {
+func (a archiveReader) askArchives(ctx context.Context, t task, ids *idset.Set) error {
 	return t.askByID(ctx, idReader{relation: "archiveinfo", name: "archives", owner: "build", method: "listArchives",
 		pages: func(ids *idset.Set, rows int64) error { return a.archivesByTable(ctx, t, ids, rows) },
 		batch: func(t task) idBatch {
@@ -180,7 +180,7 @@ func (a archiveReader) askTyped(ctx context.Context, t task, typed *typedArchive
 // readComponents reads the components of the scope's archives: rpms and archives, and the builds of these,
 // but not further.
 func (a archiveReader) readComponents(ctx context.Context) error {
-	ids := a.builder.IDs("archiveinfo")
+	ids := a.builder.Added("archiveinfo")
 	err := a.inStage(ctx, "components", func(t task) error { return a.askComponents(ctx, t, ids) })
 	if err == nil {
 		err = a.fillSkipped(ctx) // their builds are asked for, too
@@ -191,9 +191,9 @@ func (a archiveReader) readComponents(ctx context.Context) error {
 	return a.componentBuilds(ctx)
 }
 
-func (a archiveReader) askComponents(ctx context.Context, t task, ids []int64) error {
+func (a archiveReader) askComponents(ctx context.Context, t task, ids *idset.Set) error {
 	ids = t.stage.Rest(ids)
-	bar := a.opt.Progress.Begin("components", int64(len(ids)))
+	bar := a.opt.Progress.Begin("components", int64(ids.Len()))
 	defer bar.End()
 	return a.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, b *checkpoint.Batch, ids []int64) error {
 		t := t.in(b)
@@ -257,7 +257,7 @@ func (a archiveReader) componentsApart(ctx context.Context, t task, call hub.Cal
 // componentBuilds reads the builds of components that are not kept from the base.
 func (a archiveReader) componentBuilds(ctx context.Context) error {
 	if a.inc == nil {
-		return a.builds().getBuilds(ctx, "component-builds", a.builder.Wanted("build"), false)
+		return a.builds().getBuilds(ctx, "component-builds", idset.Of(a.builder.Wanted("build")), false)
 	}
 	err := a.inc.findArchives(ctx)
 	if err == nil {
@@ -269,10 +269,10 @@ func (a archiveReader) componentBuilds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var ask []int64
+	ask := new(idset.Set)
 	for _, id := range a.builder.Wanted("build") {
 		if !a.inc.keepsBuild(id) && (!a.inc.known.Has(id) || a.inc.unsettled.Has(id) || a.inc.again.Has(id) || a.inc.inSweepSlice(id)) {
-			ask = append(ask, id)
+			ask.Add(id)
 		}
 	}
 	if err := a.builds().getBuilds(ctx, "component-builds", ask, false); err != nil {

@@ -34,14 +34,14 @@ func (b buildReader) read(ctx context.Context) error {
 			}
 			break
 		}
-		if err := b.getBuilds(ctx, "", promoted, false); err != nil {
+		if err := b.getBuilds(ctx, "", idset.Of(promoted), false); err != nil {
 			return err
 		}
-		had := idset.Of(b.builder.IDs("rpminfo"))
-		if err := b.listRPMs(ctx, "", promoted); err != nil {
+		had := b.builder.Added("rpminfo")
+		if err := b.listRPMs(ctx, "", idset.Of(promoted)); err != nil {
 			return err
 		}
-		if err := b.askSignatures(ctx, task{run: b.run}, idset.Of(b.builder.IDs("rpminfo")).Without(had)); err != nil {
+		if err := b.askSignatures(ctx, task{run: b.run}, b.builder.Added("rpminfo").Minus(had)); err != nil {
 			return err
 		}
 	}
@@ -51,7 +51,7 @@ func (b buildReader) read(ctx context.Context) error {
 // readBuilds reads the tagged builds that have to be asked for, with what belongs to them. A pull that keeps
 // rows of a base knows these builds only after it has read their rows.
 func (b buildReader) readBuilds(ctx context.Context) error {
-	var ids []int64
+	var ids *idset.Set
 	var steps []func(context.Context) error
 	if b.inc != nil {
 		var err error
@@ -69,10 +69,10 @@ func (b buildReader) readBuilds(ctx context.Context) error {
 				tagged.Add(id)
 			}
 		}
-		ids = tagged.List()
+		ids = tagged
 		steps = append(steps, func(ctx context.Context) error { return b.getBuilds(ctx, "builds", ids, false) })
 	}
-	now := idset.Of(ids)
+	now := ids
 	if b.inc != nil {
 		now = &b.inc.tagged
 	}
@@ -92,34 +92,34 @@ func (b buildReader) readBuilds(ctx context.Context) error {
 
 // buildsToAsk reads the rows of builds that may have changed since the base. It returns those whose other
 // rows have to be asked for, too.
-func (b buildReader) buildsToAsk(ctx context.Context) ([]int64, error) {
+func (b buildReader) buildsToAsk(ctx context.Context) (*idset.Set, error) {
 	if err := b.recheckLost(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.chooseBuilds(ctx); err != nil {
 		return nil, err
 	}
-	if err := b.getBuilds(ctx, "builds", b.inc.ask.List(), true); err != nil {
+	if err := b.getBuilds(ctx, "builds", b.inc.ask.Clone(), true); err != nil {
 		return nil, err
 	}
 	tagged, err := b.recheckTagging(ctx, b.recheck.sorted())
 	if err != nil {
 		return nil, err
 	}
-	if err := b.getBuilds(ctx, "tagged-builds", tagged, false); err != nil {
+	if err := b.getBuilds(ctx, "tagged-builds", idset.Of(tagged), false); err != nil {
 		return nil, err
 	}
-	return b.inc.ask.List(), nil
+	return b.inc.ask.Clone(), nil
 }
 
 // getBuilds reads builds and their types. With suspicion it leaves out builds whose taggings need a recheck,
 // and notes them.
-func (b buildReader) getBuilds(ctx context.Context, stageName string, ids []int64, suspicion bool) error {
+func (b buildReader) getBuilds(ctx context.Context, stageName string, ids *idset.Set, suspicion bool) error {
 	return b.inStage(ctx, stageName, func(t task) error { return b.askBuilds(ctx, t, ids, suspicion) })
 }
 
-func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspicion bool) error {
-	strategy, err := b.pager.Choose(ctx, t.stage, "build", len(t.stage.Rest(ids)))
+func (b buildReader) askBuilds(ctx context.Context, t task, ids *idset.Set, suspicion bool) error {
+	strategy, err := b.pager.Choose(ctx, t.stage, "build", t.stage.Rest(ids).Len())
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspici
 		}
 	}
 	ids = t.stage.Rest(ids)
-	bar := b.opt.Progress.Begin("builds", int64(len(ids)))
+	bar := b.opt.Progress.Begin("builds", int64(ids.Len()))
 	defer bar.End()
 	f := b.newFailing()
 	err = b.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, batch *checkpoint.Batch, ids []int64) error {
@@ -206,15 +206,14 @@ func (b buildReader) askBuilds(ctx context.Context, t task, ids []int64, suspici
 // buildsByType reads builds from the lists of builds of each type. It returns those whose rows the lists do
 // not have in full: builds without a type or with a type other than rpm, which have more rows, and builds of
 // content generators, which the lists do not name.
-func (b buildReader) buildsByType(ctx context.Context, t task, ids []int64, suspicion bool) ([]int64, error) {
-	left := idset.Of(nil)
-	asked := idset.Of(ids)
+func (b buildReader) buildsByType(ctx context.Context, t task, ids *idset.Set, suspicion bool) (*idset.Set, error) {
+	left := new(idset.Set)
 	others, err := b.otherBuilds(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	for _, call := range others {
-		noted, err := b.pager.Pages(ctx, t.stage, "build", call, "build_id", -1, pager.RowFilter{IDs: asked, Member: "build_id", Note: true})
+		noted, err := b.pager.Pages(ctx, t.stage, "build", call, "build_id", -1, pager.RowFilter{IDs: ids, Member: "build_id", Note: true})
 		if err != nil {
 			return nil, err
 		}
@@ -239,8 +238,8 @@ func (b buildReader) buildsByType(ctx context.Context, t task, ids []int64, susp
 		return t.add("build_types", [][]byte{fmt.Append(nil, id), rpm})
 	}
 	call := hub.Call{Method: "listBuilds", Kwargs: map[string]any{"type": "rpm"}}
-	found, err := b.pager.Pages(ctx, t.stage, "build", call, "build_id", -1, pager.RowFilter{IDs: idset.Of(asked.Without(left)), Member: "build_id", Take: put, Note: true})
-	return asked.Without(idset.Of(found)), err
+	found, err := b.pager.Pages(ctx, t.stage, "build", call, "build_id", -1, pager.RowFilter{IDs: ids.Minus(left), Member: "build_id", Take: put, Note: true})
+	return ids.Minus(idset.Of(found)), err
 }
 
 // otherBuilds returns calls that list all builds of a type other than rpm, or of a content

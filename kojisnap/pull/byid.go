@@ -30,13 +30,13 @@ type idBatch struct {
 }
 
 // askByID runs an idReader for the ids that the stage has not finished yet.
-func (t task) askByID(ctx context.Context, r idReader, ids []int64) error {
+func (t task) askByID(ctx context.Context, r idReader, ids *idset.Set) error {
 	done, err := t.pager.Table(ctx, t.stage, r.relation, ids, r.pages)
 	if done || err != nil {
 		return err
 	}
 	ids = t.stage.Rest(ids)
-	bar := t.opt.Progress.Begin(r.name, int64(len(ids)))
+	bar := t.opt.Progress.Begin(r.name, int64(ids.Len()))
 	defer bar.End()
 	err = t.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, b *checkpoint.Batch, ids []int64) error {
 		return t.in(b).askBatch(ctx, r, ids)

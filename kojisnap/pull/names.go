@@ -70,7 +70,7 @@ func (n nameReader) readNames(ctx context.Context, t task) error {
 		}
 	}
 	wanted := n.builder.Referred("users")
-	referred := checkpoint.Digest(wanted.List())
+	referred := checkpoint.Digest(wanted.All())
 	// Hubs before 1.35 take one type at a time: people, hosts, groups.
 	for userType := range 3 {
 		call := hub.Call{Method: "listUsers", Kwargs: map[string]any{"userType": userType}}

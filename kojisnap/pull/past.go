@@ -92,7 +92,7 @@ func (h historyReader) readEvents(ctx context.Context) error {
 	}
 	return h.inStage(ctx, "events", func(t task) error {
 		for some := range slices.Chunk(ids, 1000) {
-			if err := t.do(ctx, checkpoint.Digest(some), func(t task) error { return h.askEvents(ctx, t, some) }); err != nil {
+			if err := t.do(ctx, checkpoint.Digest(slices.Values(some)), func(t task) error { return h.askEvents(ctx, t, some) }); err != nil {
 				return err
 			}
 		}
@@ -137,7 +137,7 @@ func (h historyReader) readExternalRepos(ctx context.Context, t task) error {
 	}
 	// A resumed pull may refer to other repos.
 	wanted := h.builder.Referred("external_repo")
-	referred := checkpoint.Digest(wanted.List())
+	referred := checkpoint.Digest(wanted.All())
 	err := h.history(ctx, t, "external repos "+referred, "external_repo_config", nil, func(r hub.Value) bool {
 		id, ok := r.Field("external_repo_id").Int()
 		return h.opt.Everything || h.builder.Refers("external_repo", id) || !ok
@@ -195,7 +195,7 @@ func (h historyReader) nameKept(ctx context.Context, t task, name, filter, colum
 		return err
 	}
 	ids := ask.List()
-	return t.do(ctx, fmt.Sprint("names by ", name, " ", checkpoint.Digest(ids)), func(t task) error {
+	return t.do(ctx, fmt.Sprint("names by ", name, " ", checkpoint.Digest(slices.Values(ids))), func(t task) error {
 		calls := make([]hub.Call, len(ids))
 		for i, id := range ids {
 			calls[i] = pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: map[string]any{"tables": []any{name}, filter: id}})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kojisnap/kojisnap/hub"
@@ -186,7 +187,7 @@ func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int
 		return nil, nil
 	}
 	err = b.inStage(ctx, stageName, func(t task) (err error) {
-		still, err = checkpoint.Once(ctx, t.stage, checkpoint.Digest(ids), func(batch *checkpoint.Batch) ([]tagging, error) {
+		still, err = checkpoint.Once(ctx, t.stage, checkpoint.Digest(slices.Values(ids)), func(batch *checkpoint.Batch) ([]tagging, error) {
 			t := t.in(batch)
 			still := make([]tagging, len(ids))
 			calls := make([]hub.Call, len(ids))
@@ -224,28 +225,24 @@ func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int
 
 // leftBuilds returns the builds that the last snapshot has as complete, in tags of the scope, and that this
 // pull does not have.
-func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) ([]int64, error) {
+func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) (*idset.Set, error) {
 	last, err := b.lastSnapshot(ctx)
 	if err != nil || last == nil {
 		return nil, err
 	}
-	left, err := snapshot.LeftBuilds(ctx, last, func(tag int64) bool { return b.InScope[tag] }, now)
-	if err != nil {
-		return nil, err
-	}
-	return left.List(), nil
+	return snapshot.LeftBuilds(ctx, last, func(tag int64) bool { return b.InScope[tag] }, now)
 }
 
 // readLeft asks for the builds that left.
-func (b buildReader) readLeft(ctx context.Context, ids []int64) error {
-	if len(ids) == 0 {
+func (b buildReader) readLeft(ctx context.Context, ids *idset.Set) error {
+	if ids == nil || ids.Len() == 0 {
 		return nil
 	}
 	return b.inStage(ctx, "left-builds", func(t task) error { return b.askLeft(ctx, t, t.stage.Rest(ids)) })
 }
 
-func (b buildReader) askLeft(ctx context.Context, t task, ids []int64) error {
-	bar := b.opt.Progress.Begin("builds that left", int64(len(ids)))
+func (b buildReader) askLeft(ctx context.Context, t task, ids *idset.Set) error {
+	bar := b.opt.Progress.Begin("builds that left", int64(ids.Len()))
 	defer bar.End()
 	return b.pager.Batches(ctx, t.stage, ids, bar, func(ctx context.Context, batch *checkpoint.Batch, ids []int64) error {
 		t := t.in(batch)

@@ -14,11 +14,11 @@ import (
 )
 
 // listRPMs reads the rpms of builds.
-func (b buildReader) listRPMs(ctx context.Context, stageName string, ids []int64) error {
+func (b buildReader) listRPMs(ctx context.Context, stageName string, ids *idset.Set) error {
 	return b.inStage(ctx, stageName, func(t task) error { return b.askRPMs(ctx, t, ids) })
 }
 
-func (b buildReader) askRPMs(ctx context.Context, t task, ids []int64) error {
+func (b buildReader) askRPMs(ctx context.Context, t task, ids *idset.Set) error {
 	take := func(batch *checkpoint.Batch, r hub.Value) error { return t.in(batch).putRPM(r) }
 	return t.askByID(ctx, idReader{relation: "rpminfo", name: "rpms", owner: "build", method: "listRPMs",
 		pages: func(ids *idset.Set, rows int64) error {
@@ -102,11 +102,11 @@ func (t task) putRPMAs(r hub.Value, assume map[string][]byte, why error) error {
 
 // querySignatures reads the signatures of all rpms so far.
 func (b buildReader) querySignatures(ctx context.Context) error {
-	ids := b.builder.IDs("rpminfo")
+	ids := b.builder.Added("rpminfo")
 	return b.inStage(ctx, "signatures", func(t task) error { return b.askSignatures(ctx, t, ids) })
 }
 
-func (b buildReader) askSignatures(ctx context.Context, t task, ids []int64) error {
+func (b buildReader) askSignatures(ctx context.Context, t task, ids *idset.Set) error {
 	return t.askByID(ctx, idReader{relation: "rpmsigs", name: "signatures", owner: "rpm", method: "queryRPMSigs",
 		pages: func(ids *idset.Set, rows int64) error {
 			_, err := b.pager.Pages(ctx, t.stage, "rpmsigs", hub.Call{Method: "queryRPMSigs"}, "rpm_id,sigkey", rows, pager.RowFilter{IDs: ids, Member: "rpm_id", Take: t.putInto("rpmsigs")})

@@ -188,13 +188,13 @@ func Latest(ctx context.Context, s store.Store, scope Scope) (*snapfile.Snapshot
 	}
 	fits := slices.DeleteFunc(slices.Clone(all), func(snap *snapfile.Snapshot) bool { return !scope.Holds(snap.Manifest) })
 	if len(fits) == 0 {
-		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot of %s, but %s: correct hub and tag, pull, or name one by its id", s, scope, scopesOf(all)))
+		return nil, noSnapshot(fmt.Sprintf("%s holds no snapshot of %s, but %s: correct hub and what is pulled (tag or everything), pull, or name one by its id", s, scope, scopesOf(all)))
 	}
 	first := fits[0].Manifest
 	if !scope.Any && slices.ContainsFunc(fits, func(snap *snapfile.Snapshot) bool {
 		return snap.Manifest.Hub != first.Hub || !snap.Manifest.Scope.SameAsked(first.Scope)
 	}) {
-		return nil, noSnapshot(fmt.Sprintf("%s holds snapshots of more than one scope: %s: name one by its id, or give hub and tag in [pull] of the configuration", s, scopesOf(fits)))
+		return nil, noSnapshot(fmt.Sprintf("%s holds snapshots of more than one scope: %s: name one by its id, or give hub, and tag or everything, in [pull] of the configuration", s, scopesOf(fits)))
 	}
 	return fits[0], nil
 }

@@ -175,14 +175,6 @@ func (b *Builder) Added(name string) *idset.Set {
 	return t.have.Clone()
 }
 
-// IDs returns the ids of the rows that were added to a view, ascending.
-func (b *Builder) IDs(name string) []int64 {
-	t := b.tables[name]
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.have.List()
-}
-
 // keeps returns the function that says which rows of the base are kept.
 func (b *Builder) keeps(rel *relation.Relation) func(row [][]byte) (bool, error) {
 	if b.keeper == nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/pull/checkpoint"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/dir"
@@ -93,7 +94,7 @@ func TestResume(t *testing.T) {
 	j.Resume(*was)
 	var got taken
 	err = j.Stage(ctx, "rpms", &got, func(st *checkpoint.Stage) error {
-		if rest := st.Rest([]int64{1, 2, 3}); !slices.Equal(rest, []int64{3}) {
+		if rest := st.Rest(idset.Of([]int64{1, 2, 3})).List(); !slices.Equal(rest, []int64{3}) {
 			t.Errorf("rest: %v", rest)
 		}
 		answer, err := checkpoint.Once(ctx, st, "how many", func(*checkpoint.Batch) (int, error) { return 0, errors.New("asked again") })
@@ -162,7 +163,7 @@ func TestDamaged(t *testing.T) {
 	}
 	j.Resume(state(noon))
 	err = j.Stage(ctx, "rpms", &taken{}, func(st *checkpoint.Stage) error {
-		if rest := st.Rest([]int64{1}); len(rest) != 1 {
+		if rest := st.Rest(idset.Of([]int64{1})); rest.Len() != 1 {
 			t.Errorf("rest: %v", rest)
 		}
 		return nil

@@ -9,7 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"iter"
 	"sync"
 	"time"
 
@@ -59,11 +59,11 @@ func (j *Journal) Stage(ctx context.Context, name string, to Taker, run func(*St
 }
 
 // Rest returns the ids that no earlier pull has finished.
-func (s *Stage) Rest(ids []int64) []int64 {
+func (s *Stage) Rest(ids *idset.Set) *idset.Set {
 	if s == nil {
 		return ids
 	}
-	return slices.DeleteFunc(slices.Clone(ids), s.ids.Has)
+	return ids.Minus(&s.ids)
 }
 
 // Once returns the answer of ask, which must be valid in JSON, and keeps it as a batch of the stage. If an
@@ -96,10 +96,10 @@ func Do(ctx context.Context, s *Stage, key string, ask func(*Batch) error) error
 }
 
 // Digest returns a digest of ids, for keys.
-func Digest(ids []int64) string {
+func Digest(ids iter.Seq[int64]) string {
 	h := sha256.New()
 	var buf [8]byte
-	for _, id := range ids {
+	for id := range ids {
 		h.Write(binary.BigEndian.AppendUint64(buf[:0], uint64(id)))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])

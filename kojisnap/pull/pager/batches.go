@@ -3,11 +3,13 @@ package pager
 import (
 	"cmp"
 	"context"
+	"iter"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/pull/checkpoint"
 )
@@ -38,17 +40,27 @@ func (b *batchSize) answered(n int, took time.Duration) {
 	}
 }
 
-// Batches calls fn for slices of ids, some of them concurrently, each with the batch of the stage that keeps
+// Batches calls fn for slices of ids, ascending, some of them concurrently, each with the batch of the stage that keeps
 // the results.
-func (p *Pager) Batches(ctx context.Context, s *checkpoint.Stage, ids []int64, bar progress.Counter, fn func(context.Context, *checkpoint.Batch, []int64) error) error {
+func (p *Pager) Batches(ctx context.Context, s *checkpoint.Stage, ids *idset.Set, bar progress.Counter, fn func(context.Context, *checkpoint.Batch, []int64) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.hub.Jobs())
 	var size batchSize
 	size.Store(batchCalls)
-	for len(ids) > 0 {
-		n := min(len(ids), cmp.Or(p.test.Batch, int(size.Load())))
-		some := ids[:n]
-		ids = ids[n:]
+	next, stop := iter.Pull(ids.All())
+	defer stop()
+	for {
+		some := make([]int64, 0, cmp.Or(p.test.Batch, int(size.Load())))
+		for len(some) < cap(some) {
+			id, more := next()
+			if !more {
+				break
+			}
+			some = append(some, id)
+		}
+		if len(some) == 0 {
+			break
+		}
 		g.Go(func() error {
 			if err := p.takeSlot(gctx); err != nil {
 				return err

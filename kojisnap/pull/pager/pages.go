@@ -67,7 +67,7 @@ func (f RowFilter) digest() string {
 	if f.IDs == nil {
 		return "all"
 	}
-	return checkpoint.Digest(f.IDs.List())
+	return checkpoint.Digest(f.IDs.All())
 }
 
 // paging reads one table.

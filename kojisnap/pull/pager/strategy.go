@@ -158,20 +158,20 @@ func (p *Pager) tableRows(ctx context.Context, s *checkpoint.Stage, name string)
 // Table reads the rows of a relation by pages, if that is the cheaper strategy, and reports whether it did.
 // ids are all ids of the stage: for those that an earlier pull finished it may have pages. fn reads the
 // pages.
-func (p *Pager) Table(ctx context.Context, s *checkpoint.Stage, name string, ids []int64, fn func(ids *idset.Set, rows int64) error) (bool, error) {
-	strategy, err := p.Choose(ctx, s, name, len(s.Rest(ids)))
+func (p *Pager) Table(ctx context.Context, s *checkpoint.Stage, name string, ids *idset.Set, fn func(ids *idset.Set, rows int64) error) (bool, error) {
+	strategy, err := p.Choose(ctx, s, name, s.Rest(ids).Len())
 	if err != nil || strategy.By != ByTable {
 		return false, err
 	}
-	bar := p.progress.Begin(name, int64(len(ids)))
+	bar := p.progress.Begin(name, int64(ids.Len()))
 	defer bar.End()
-	err = fn(idset.Of(ids), strategy.Rows)
+	err = fn(ids, strategy.Rows)
 	if errors.Is(err, ErrUnpaged) {
 		p.log.WarnContext(ctx, "asking one by one", "relation", name, "err", err)
 		return false, nil
 	}
 	if err == nil {
-		bar.Add(int64(len(ids)))
+		bar.Add(int64(ids.Len()))
 	}
 	return true, err
 }
