@@ -26,13 +26,7 @@ import (
 // the ledger lacks and whose digest is the planned one is added to the ledger. So an audit rebuilds a damaged
 // or lost ledger.
 func (e *Engine) Diff(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	if err := e.tree.Check(plan); err != nil {
-		return Actions{}, err
-	}
-	if err := topdir.CheckCopyVolume(e.top, plan.CopyVolume); err != nil {
-		return Actions{}, err
-	}
-	known, a, err := e.readLedger(ctx, plan)
+	known, a, err := e.look(ctx, plan)
 	if err != nil {
 		return Actions{}, err
 	}
@@ -184,6 +178,17 @@ func newDiffer(e *Engine, plan volumes.Plan, known *ledger.Ledger) *differ {
 		e.volumeDirs = append(e.volumeDirs, v.Source)
 	}
 	return d
+}
+
+// look checks the trees that a plan is about, and reads the ledger.
+func (e *Engine) look(ctx context.Context, plan volumes.Plan) (*ledger.Ledger, Actions, error) {
+	if err := e.tree.Check(plan); err != nil {
+		return nil, Actions{}, err
+	}
+	if err := topdir.CheckCopyVolume(e.top, plan.CopyVolume); err != nil {
+		return nil, Actions{}, err
+	}
+	return e.readLedger(ctx, plan)
 }
 
 // readLedger reads the ledger. If it is lost, or damaged in an audit, the saved copy replaces it.

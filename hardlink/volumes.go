@@ -50,13 +50,7 @@ func (d *differ) volumes(a *Actions) error {
 // DiffVolumes is the part of Diff that is about the volumes that show production's builds: shards, which have plans without
 // volumes, need them.
 func (e *Engine) DiffVolumes(ctx context.Context, plan volumes.Plan) (Actions, error) {
-	if err := e.tree.Check(plan); err != nil {
-		return Actions{}, err
-	}
-	if err := topdir.CheckCopyVolume(e.top, plan.CopyVolume); err != nil {
-		return Actions{}, err
-	}
-	known, a, err := e.readLedger(ctx, plan)
+	known, a, err := e.look(ctx, plan)
 	if err != nil {
 		return Actions{}, err
 	}

@@ -168,20 +168,7 @@ func within(link, target string) bool {
 // OpenWithin opens a regular file of a build that no row names, whose content nothing verifies: it follows no symlink
 // out of the build's directory.
 func (d Dir) OpenWithin(b volumes.Build, name string) (*Input, error) {
-	var first error
-	for _, dir := range d.BuildDirs(b) {
-		in, err := openWithin(dir, name)
-		if err == nil {
-			return in, nil
-		}
-		if first == nil {
-			first = err
-		}
-		if !Absent(err) {
-			return nil, err
-		}
-	}
-	return nil, first
+	return d.first(b, func(dir string) (*Input, error) { return openWithin(dir, name) })
 }
 
 func openWithin(dir, name string) (*Input, error) {

@@ -167,9 +167,14 @@ const partScheme = "file://"
 type Dir string
 
 func (d Dir) Open(_ context.Context, b volumes.Build, path string) (*Input, error) {
+	return d.first(b, func(dir string) (*Input, error) { return OpenFile(dir + "/" + path) })
+}
+
+// first opens a file in the first of a build's directories that has it.
+func (d Dir) first(b volumes.Build, open func(dir string) (*Input, error)) (*Input, error) {
 	var first error
 	for _, dir := range d.BuildDirs(b) {
-		in, err := OpenFile(dir + "/" + path)
+		in, err := open(dir)
 		if err == nil {
 			return in, nil
 		}

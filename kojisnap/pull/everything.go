@@ -178,17 +178,7 @@ func (h historyReader) askRows(ctx context.Context, t task, name string, kwargs 
 		}
 		return ours
 	}
-	err := h.hub.StreamTables(ctx, pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), func(table string, r hub.Row) error {
-		if table != name {
-			ours = fmt.Errorf("queryHistory of %s answered %q", name, table)
-			return ours
-		}
-		return put(r)
-	})
-	if pager.Broken(ctx, err, ours) {
-		return h.historyApart(ctx, t, name, kwargs, err, put)
-	}
-	return err
+	return h.stream(ctx, t, name, kwargs, put, &ours)
 }
 
 // isOf reports whether a row is about a tag, nil for any: for inheritance, the filter also returns the links to

@@ -128,6 +128,22 @@ func (t task) putLater(tag int64, table string, r hub.Row) error {
 	return err
 }
 
+// stream gives put the rows of one table of the history that a query returns. ours is the error of put, by which a failure of the
+// hub is told from one of this program.
+func (h historyReader) stream(ctx context.Context, t task, name string, kwargs map[string]any, put func(r hub.Row) error, ours *error) error {
+	err := h.hub.StreamTables(ctx, pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), func(table string, r hub.Row) error {
+		if table != name {
+			*ours = fmt.Errorf("queryHistory of %s answered %q", name, table)
+			return *ours
+		}
+		return put(r)
+	})
+	if pager.Broken(ctx, err, *ours) {
+		return h.historyApart(ctx, t, name, kwargs, err, put)
+	}
+	return err
+}
+
 // historyApart reads rows of one table of the history that the hub cannot send in one reply. It is then
 // unknown which rows the hub cannot send; only their tag is known. If the hub can send none, or not a tag's
 // config, that is an error: the tag would be a different one.
@@ -250,17 +266,7 @@ func (h historyReader) history(ctx context.Context, t task, key, name string, fi
 				}
 				return ours
 			}
-			err := h.hub.StreamTables(ctx, pager.RowsOf(hub.Call{Method: "queryHistory", Kwargs: kwargs}), func(table string, r hub.Row) error {
-				if table != name {
-					ours = fmt.Errorf("queryHistory of %s answered %q", name, table)
-					return ours
-				}
-				return put(r)
-			})
-			if pager.Broken(ctx, err, ours) {
-				err = h.historyApart(ctx, t, name, kwargs, err, put)
-			}
-			return err
+			return h.stream(ctx, t, name, kwargs, put, &ours)
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
