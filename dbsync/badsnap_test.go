@@ -100,10 +100,8 @@ func TestBadRows(t *testing.T) {
 		{name: "too few columns", relation: "tag", row: "3", line: "3\n", says: []string{"tag: row 3", "missing data"}},
 		{name: "too many columns", relation: "tag", row: "3", line: "3\tx\ty\n", says: []string{"tag: row 3", "extra data"}},
 	}
-	w := newProduction(t)
-	good := w.snapshot(shot{})
-	fresh, loaded := newStaging(t, admin), newStaging(t, admin)
-	loaded.load(good, dbsync.LoadOptions{})
+	w, loaded, good := newLoadedOf(t, shot{}, admin)
+	fresh := newStaging(t, admin)
 	rep, err := dbsync.Load(t.Context(), fresh.conn, good, dbsync.LoadOptions{DryRun: true})
 	if err != nil {
 		t.Fatal(err)

@@ -31,9 +31,7 @@ func TestCallsDuringLoads(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("KOJISNAP_CALLS")); err == nil {
 		most = n
 	}
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	c := &callers{t: t, dsn: s.dsn, failed: map[string]int{}}
 
 	c.start()

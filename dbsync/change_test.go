@@ -142,9 +142,7 @@ var changes = []struct {
 
 // TestChanges loads production, and again after each change.
 func TestChanges(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	before := s.own()
 	for _, c := range changes {
 		t.Run(c.name, func(t *testing.T) {
@@ -170,9 +168,7 @@ func TestChanges(t *testing.T) {
 // TestChangesTogether makes all the changes at once, says first what a load would do, and has
 // nothing left to do after it.
 func TestChangesTogether(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	before := s.own()
 	for _, c := range changes {
 		c.change(w)
@@ -193,10 +189,7 @@ func TestChangesTogether(t *testing.T) {
 
 // TestBackAndForth rolls back to an older snapshot and forward again.
 func TestBackAndForth(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t)
-	old := w.snapshot(shot{event: 380})
-	s.load(old, dbsync.LoadOptions{})
+	w, s, old := newLoadedOf(t, shot{event: 380})
 	s.check(w, shot{event: 380})
 	now := w.snapshot(shot{})
 	s.load(now, dbsync.LoadOptions{})
@@ -218,9 +211,7 @@ func TestBackAndForth(t *testing.T) {
 // TestScopeShrinks loads all tags, then one of them: what production has in the others is not
 // known to have gone.
 func TestScopeShrinks(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t)
 	tables := s.whole()
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	rep := s.load(w.snapshot(shot{tags: []int64{2}}), dbsync.LoadOptions{})

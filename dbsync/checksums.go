@@ -3,7 +3,6 @@ package dbsync
 import (
 	"context"
 
-	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
@@ -73,13 +72,6 @@ func (c *checksums) load(ctx context.Context) error {
 // stage copies the snapshot's rows, each with the hash of its signature, into a temporary table: those that changed
 // since the base, or all.
 func (c *checksums) stage(ctx context.Context, rel *relation.Relation) error {
-	var defs []string
-	for _, col := range rel.Columns {
-		defs = append(defs, sqltext.QuoteIdent(col.Name)+" "+kojidb.SQLType(col.Type))
-	}
-	if _, err := c.Tx.Exec(ctx, "CREATE TEMP TABLE "+loadtx.Staged(rel)+" ("+sqltext.Join(defs)+", sighash text) ON COMMIT DROP"); err != nil {
-		return err
-	}
 	var sums loadtx.LineReader = c.Snap.Rows(ctx, rel.Name)
 	if c.Delta(rel) {
 		sums.Close()

@@ -94,9 +94,7 @@ func TestConflicts(t *testing.T) {
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
-			w := newProduction(t)
-			s := newStaging(t, admin)
-			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			w, s := newLoaded(t, admin)
 			s.exec(c.staging)
 			own := s.own()
 			c.change(w)
@@ -145,9 +143,7 @@ func TestConflicts(t *testing.T) {
 			if c.giveUp == "" {
 				return
 			}
-			s2 := newStaging(t, admin)
-			w2 := newProduction(t)
-			s2.load(w2.snapshot(shot{}), dbsync.LoadOptions{})
+			_, s2 := newLoaded(t, admin)
 			s2.exec(c.staging)
 			s2.load(snap, dbsync.LoadOptions{})
 			s2.exec(c.giveUp)

@@ -57,14 +57,16 @@ func (st *stager) stageDeferred(ctx context.Context, r *relation.Relation) error
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.Name, err)
 	}
-	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+loadtx.Staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
-	st.Rows[r.Name] += tag.RowsAffected()
-	st.Filled[loadtx.Staged(r)] = st.Rows[r.Name] > 0
+	n, err := st.copyMore(ctx, r, loadtx.Staged(r), found)
+	st.Rows[r.Name] += n
 	if err != nil || r.Name != "rpminfo" && r.Name != "archiveinfo" {
 		return err
 	}
 	// What the snapshot does not have was spared when production deleted it.
-	n, err := st.ExecSQL(ctx, r, `INSERT INTO {deleted} SELECT a.id FROM (SELECT DISTINCT key[1]::integer AS id FROM kojisnap.aside WHERE relation = {r}) a
+	if err := st.MakeTable(ctx, r, loadtx.Deleted(r)); err != nil {
+		return err
+	}
+	n, err = st.ExecSQL(ctx, r, `INSERT INTO {deleted} SELECT a.id FROM (SELECT DISTINCT key[1]::integer AS id FROM kojisnap.aside WHERE relation = {r}) a
 		WHERE NOT EXISTS (SELECT FROM {s} s WHERE s.id = a.id) AND NOT EXISTS (SELECT FROM {deleted} w WHERE w.id = a.id)`)
 	st.Deleted[r.Name] += n
 	return err
@@ -74,8 +76,22 @@ func (st *stager) stageDeferred(ctx context.Context, r *relation.Relation) error
 // the temporary table yet, reset the ids of builds that staging reset. have are the keys of rows of those
 // builds that the table already has.
 func (st *stager) readDeferred(ctx context.Context, r *relation.Relation, table string) (want, reset, have map[string]bool, err error) {
+	if st.deferred == nil {
+		noted, err := st.RelationsIn(ctx, "kojisnap.aside")
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		st.deferred = map[string]bool{}
+		for _, r := range noted {
+			st.deferred[r.Name] = true
+		}
+	}
+	if !st.deferred[r.Name] {
+		reset, have, err = st.resetBuilds(ctx, r, table)
+		return nil, reset, have, err
+	}
 	rows, err := st.Tx.Query(ctx, st.ExpandSQL(r, "SELECT DISTINCT key FROM kojisnap.aside a WHERE relation = {r} AND NOT EXISTS (SELECT FROM {table} s WHERE {array} = a.key)",
-		"table", table, "array", sqltext.KeyArray("s", r.Key)))
+		"table", st.Table(table), "array", sqltext.KeyArray("s", r.Key)))
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -123,7 +139,7 @@ func (st *stager) resetBuilds(ctx context.Context, r *relation.Relation, table s
 		return nil, nil, nil
 	}
 	read := func(sql string) (map[string]bool, error) {
-		rows, err := st.Tx.Query(ctx, st.ExpandSQL(r, sql, "table", table))
+		rows, err := st.Tx.Query(ctx, st.ExpandSQL(r, sql, "table", st.Table(table)))
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +175,6 @@ func (st *stager) stageRevokedDeferred(ctx context.Context, r *relation.Relation
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.Name, err)
 	}
-	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, found, "COPY "+loadtx.Revoked(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
-	st.Filled[loadtx.Revoked(r)] = st.Filled[loadtx.Revoked(r)] || tag.RowsAffected() > 0
+	_, err = st.copyMore(ctx, r, loadtx.Revoked(r), found)
 	return err
 }

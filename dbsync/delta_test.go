@@ -116,10 +116,7 @@ func TestBase(t *testing.T) {
 		}},
 	}, 9) {
 		t.Run(test.name, func(t *testing.T) {
-			w := newProduction(t)
-			s := newStaging(t)
-			first := w.snapshot(shot{})
-			s.load(first, dbsync.LoadOptions{})
+			w, s, first := newLoadedOf(t, shot{})
 			var sh shot
 			if test.change != nil {
 				sh = test.change(s, w, first)
@@ -138,9 +135,7 @@ func TestBase(t *testing.T) {
 // TestAside: rows that could not go in are not in what changed later, and go in all the same once
 // staging gives way.
 func TestAside(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	// Staging imports what production builds next, takes a tagging back, and edits a build.
 	s.exec(`INSERT INTO build (id, pkg_id, version, release, owner, state, completion_time, volume_id) VALUES (990000100, 1, '9', '9', 990000000, 1, now(), 0)`)
 	e := w.event()

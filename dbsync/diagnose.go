@@ -136,7 +136,7 @@ func (d *diagnosis) findDangling(_ context.Context, r *relation.Relation) (out [
 			continue
 		}
 		p := relation.Get(c.Ref)
-		pairs := []string{"c", c.Name, "qc", sqltext.QuoteIdent(c.Name), "ref", c.Ref, "lref", sqltext.QuoteLiteral(c.Ref), "ps", loadtx.Staged(p), "pt", sqltext.QuoteIdent(c.Ref)}
+		pairs := []string{"c", c.Name, "qc", sqltext.QuoteIdent(c.Name), "ref", c.Ref, "lref", sqltext.QuoteLiteral(c.Ref), "ps", d.Table(loadtx.Staged(p)), "pt", sqltext.QuoteIdent(c.Ref)}
 		out = append(out, flaw{d.ExpandSQL(r, `s.{qc} IS NOT NULL AND NOT EXISTS (SELECT FROM {ps} p WHERE p.id = s.{qc}) AND NOT EXISTS (SELECT FROM {pt} p WHERE p.id = s.{qc})
 				AND NOT EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {lref} AND i.prod_id = s.{qc})
 				AND NOT EXISTS (SELECT FROM ks_skipped g WHERE g.relation = {lref} AND g.id = s.{qc})`, pairs...),
@@ -184,6 +184,7 @@ func (d *diagnosis) findTooLong(ctx context.Context, r *relation.Relation) (out 
 // floor, which would be staging's, ids below 0, a key that is there twice, and versioned rows that are not in
 // the view at E.
 func (d *diagnosis) checkRanges(ctx context.Context) error {
+	var looks []string
 	for _, r := range relation.All() {
 		if d.Rows[r.Name] == 0 {
 			continue
@@ -201,11 +202,23 @@ func (d *diagnosis) checkRanges(ctx context.Context) error {
 		if !kojidb.Keyed(r) { // of those the tables' own constraints are enough
 			fit = append(fit, d.ExpandSQL(r, "NOT EXISTS (SELECT FROM {s} GROUP BY {cols} HAVING count(*) > 1)", "cols", sqltext.Columns("", r.Key)))
 		}
-		var fine bool
-		if err := d.Tx.QueryRow(ctx, d.ExpandSQL(r, "SELECT {fit} FROM {s} s", "fit", strings.Join(fit, " AND "))).Scan(&fine); err != nil {
-			return err
-		}
-		if !fine {
+		looks = append(looks, d.ExpandSQL(r, "SELECT {r}, {fit} FROM {s} s", "fit", strings.Join(fit, " AND ")))
+	}
+	if len(looks) == 0 {
+		return nil
+	}
+	rows, err := d.Tx.Query(ctx, strings.Join(looks, " UNION ALL "))
+	if err != nil {
+		return err
+	}
+	var name string
+	var fine bool
+	unfit := map[string]bool{}
+	if _, err := pgx.ForEachRow(rows, []any{&name, &fine}, func() error { unfit[name] = !fine; return nil }); err != nil {
+		return err
+	}
+	for _, r := range relation.All() {
+		if unfit[r.Name] {
 			return d.rangeError(ctx, r)
 		}
 	}

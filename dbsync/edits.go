@@ -2,9 +2,9 @@ package dbsync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,46 +19,71 @@ import (
 // It compares rows with the hashes in kojisnap.placed. ("Placed" is the stored word for: written by a load.)
 // It fills ks_edited, and moves production's rows where staging's edit stays from ks_RELATION to ks_kept and
 // ks_deferred.
-type edits struct{ *attempt }
+type edits struct {
+	*attempt
+	some bool // ks_edited got rows
+}
 
-// writtenColumns are the columns that the stored hashes of a relation were made of. They differ from hashed if
+// writtenColumns returns, by relation, the columns that the stored hashes were made of. They differ from hashed if
 // the schema was upgraded since.
-func (e *edits) writtenColumns(ctx context.Context, r *relation.Relation) (cols []string, err error) {
-	err = e.Tx.QueryRow(ctx, "SELECT columns FROM kojisnap.placed_columns WHERE relation = $1", r.Name).Scan(&cols)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return e.Hashed(r), nil
+func (e *edits) writtenColumns(ctx context.Context) (map[string][]string, error) {
+	rows, err := e.Tx.Query(ctx, "SELECT relation, columns FROM kojisnap.placed_columns")
+	if err != nil {
+		return nil, err
 	}
-	return cols, err
+	stored := map[string][]string{}
+	var name string
+	var cols []string
+	_, err = pgx.ForEachRow(rows, []any{&name, &cols}, func() error {
+		stored[name] = slices.Clone(cols)
+		return nil
+	})
+	return stored, err
 }
 
 // findEdits fills ks_edited, and renews the hashes if the schema got other columns.
 func (e *edits) findEdits(ctx context.Context) error {
+	stored, err := e.writtenColumns(ctx)
+	if err != nil {
+		return err
+	}
+	var find []string
 	for _, r := range relation.All() {
 		if _, in := e.Imported[r.Name]; in || !r.InPlace {
 			continue // an import has just written these rows, and their hashes
 		}
-		cols, err := e.writtenColumns(ctx, r)
+		cols := stored[r.Name]
+		if cols == nil {
+			cols = e.Hashed(r)
+		}
+		// A row below one of production's builds that no load wrote is staging's.
+		own := !r.Named() && r.Name != "build" && !e.Mark.Adopted
+		find = append(find, e.ExpandSQL(r, `SELECT {r}, t.{id} FROM {t} t
+			LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE coalesce({hash} <> p.hash, {own})`,
+			"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", loadtx.HashOf("t", cols), "own", fmt.Sprint(own)))
+	}
+	if len(find) > 0 {
+		tag, err := e.Tx.Exec(ctx, "INSERT INTO ks_edited "+strings.Join(find, " UNION ALL "))
 		if err != nil {
 			return err
 		}
-		id := sqltext.QuoteIdent(r.Columns[0].Name)
-		// A row below one of production's builds that no load wrote is staging's.
-		own := !r.Named() && r.Name != "build" && !e.Mark.Adopted
-		if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_edited SELECT {r}, t.{id} FROM {t} t
-			LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = t.{id} WHERE coalesce({hash} <> p.hash, {own})`,
-			"id", id, "hash", loadtx.HashOf("t", cols), "own", fmt.Sprint(own)); err != nil {
-			return err
-		}
+		e.some = tag.RowsAffected() > 0
+	}
+	for _, r := range relation.All() {
 		now := e.Hashed(r)
-		if !slices.Equal(cols, now) {
+		cols, known := stored[r.Name]
+		if _, in := e.Imported[r.Name]; in || !r.InPlace || known && slices.Equal(cols, now) {
+			continue
+		}
+		if known {
 			if _, err := e.ExecSQL(ctx, r, `UPDATE kojisnap.placed p SET hash = {hash} FROM {t} t
 				WHERE p.relation = {r} AND p.id = t.{id} AND NOT EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r} AND e.id = p.id)`,
-				"id", id, "hash", loadtx.HashOf("t", now)); err != nil {
+				"id", sqltext.QuoteIdent(r.Columns[0].Name), "hash", loadtx.HashOf("t", now)); err != nil {
 				return err
 			}
 		}
 		if _, err := e.Tx.Exec(ctx, `INSERT INTO kojisnap.placed_columns VALUES ($1, $2)
-			ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns WHERE placed_columns.columns <> excluded.columns`, r.Name, now); err != nil {
+			ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns`, r.Name, now); err != nil {
 			return err
 		}
 	}
@@ -68,7 +93,7 @@ func (e *edits) findEdits(ctx context.Context) error {
 // keepStagingEdits takes the rows out of the snapshot's that staging edited. Staging's rows stay as they are,
 // and are reported where production's differ.
 func (e *edits) keepStagingEdits(ctx context.Context, r *relation.Relation) error {
-	if !r.InPlace {
+	if !r.InPlace || !e.some {
 		return nil
 	}
 	// Where production has the same now, the row is production's again.
@@ -122,6 +147,9 @@ func (e *edits) tellEdits(ctx context.Context) error {
 			if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, h.reason || {what} FROM ks_held_build h JOIN {t} t ON t.id = h.id WHERE true`+untold, pairs...); err != nil {
 				return err
 			}
+		}
+		if !e.some {
+			continue
 		}
 		if _, err := e.ExecSQL(ctx, r, `INSERT INTO ks_kept SELECT {r}, {keytext}, 'staging changed it' || {what} FROM ks_edited e JOIN {t} t ON t.{id} = e.id
 				JOIN kojisnap.placed p ON p.relation = {r} AND p.id = e.id

@@ -30,9 +30,7 @@ func TestStandInRenamed(t *testing.T) {
 
 // TestBothDeleted: staging deletes a build, and then production does.
 func TestBothDeleted(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	s.exec(`INSERT INTO events (time) VALUES (now());
 		UPDATE tag_listing SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = 990000000 WHERE build_id = 10 AND active;
 		DELETE FROM rpmsigs WHERE rpm_id IN (SELECT id FROM rpminfo WHERE build_id = 10);
@@ -56,9 +54,7 @@ func TestBothDeleted(t *testing.T) {
 
 // TestReplaceReferred: production made an rpm again that an image of staging's consists of.
 func TestReplaceReferred(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	rpm := w.all("rpminfo", "build_id", 44)[0]
 	s.exec(`INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner) VALUES (0, 1, '6', '1', now(), 1, 990000000);
 		INSERT INTO archiveinfo (type_id, btype_id, build_id, filename, size, checksum, checksum_type) SELECT 1, 4, max(id), 'x.raw', 1, 'aa', 2 FROM build`)
@@ -79,9 +75,7 @@ func TestReplaceReferred(t *testing.T) {
 // TestNameGivenAwayIsTold: production renamed a tag that is out of the scope by now, and gave its name
 // to a new one.
 func TestNameGivenAwayIsTold(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t)
 	w.drop("tag", "id", 20)
 	for _, r := range []string{"tag_config", "tag_extra", "tag_inheritance", "tag_packages", "tag_package_owners", "tag_listing"} {
 		w.drop(r, "tag_id", 20)
@@ -100,9 +94,7 @@ func TestNameGivenAwayIsTold(t *testing.T) {
 // TestReplacePromotedRPM: staging imported an rpm under the name that one of a draft's has when
 // production promotes it.
 func TestReplacePromotedRPM(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	s.exec(`INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
 		SELECT 1, name, version, release, arch, false, 0, '00', 1, 1 FROM rpminfo WHERE build_id = 71`)
 	b := w.find("build", "id", 71)
@@ -156,9 +148,7 @@ func TestRPMMadeAgain(t *testing.T) {
 func TestNoLongerStagings(t *testing.T) {
 	for _, how := range []string{"undone", "undone after a conflict", "given back"} {
 		t.Run(how, func(t *testing.T) {
-			w := newProduction(t)
-			s := newStaging(t, admin)
-			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			w, s := newLoaded(t, admin)
 			s.exec("UPDATE build SET state = 2 WHERE id = 10")
 			s.load(w.snapshot(shot{}), dbsync.LoadOptions{}) // on record
 			rpm := w.all("rpminfo", "build_id", 10)[0].get("id")

@@ -13,6 +13,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // later are the columns that releases brought, with what stands for them in a row that an older
@@ -142,8 +143,10 @@ func TestLater(t *testing.T) {
 func TestGenerations(t *testing.T) {
 	stagings, productions := []relation.Release{21, 37}, []relation.Release{21, 35}
 	for staging := relation.Release(dbtest.OldestRelease); staging <= dbtest.NewestRelease; staging++ {
-		for _, production := range []relation.Release{21, 25, 29, 33, 34, 35, 37} {
-			if slices.Contains(stagings, staging) || slices.Contains(productions, production) {
+		for i, production := range []relation.Release{21, 25, 29, 33, 34, 35, 37} {
+			// In the short form every release of either side meets one of the other's, and the oldest and the newest each other.
+			met := seedtest.Long() || (int(staging)+i+int(staging)/37)%2 == 0 || slices.Contains(stagings, staging) && slices.Contains(productions, production)
+			if met && (slices.Contains(stagings, staging) || slices.Contains(productions, production)) {
 				t.Run(fmt.Sprintf("production=1.%d/staging=1.%d", production, staging), func(t *testing.T) {
 					t.Parallel()
 					generation(t, production, staging)

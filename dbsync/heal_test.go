@@ -13,10 +13,7 @@ import (
 // production's out, answers as production does after its next load, at the events that it held
 // before no worse than before.
 func TestHeals(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	first := w.snapshot(shot{})
-	s.load(first, dbsync.LoadOptions{})
+	w, s, first := newLoadedOf(t, shot{}, admin)
 	before := w.last()
 	// Staging untagged a build and edited a tag, as did production, and tagged one as production did.
 	s.exec(atEvent + gone("tag_listing", "build_id = 1 AND tag_id = 2") + gone("tag_listing", "build_id = 2 AND tag_id = 2") +
@@ -43,7 +40,7 @@ func TestHeals(t *testing.T) {
 		INSERT INTO tag_listing (build_id, tag_id, create_event, revoke_event, creator_id, revoker_id, active)
 			SELECT 1, tag_id, create_event, revoke_event, creator_id, revoker_id, NULL FROM tag_inheritance WHERE tag_id = parent_id;
 		DELETE FROM tag_inheritance WHERE tag_id = parent_id;
-		DROP TABLE kojisnap.decided, kojisnap.hidden, kojisnap.sync;
+		DROP TABLE kojisnap.decided, kojisnap.hidden, kojisnap.sync, kojisnap.import, kojisnap.import_table, kojisnap.import_object;
 		ALTER TABLE kojisnap.left_out DROP bad;
 		ALTER TABLE kojisnap.tag DROP history;
 		UPDATE kojisnap.mark SET format = 4;

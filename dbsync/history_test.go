@@ -131,9 +131,7 @@ func (w *production) inheritedBy(tag int64) (all []int64) {
 // view.
 func TestHistoryKeptBack(t *testing.T) {
 	t.Parallel()
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	e := w.event()
 	w.add("build", "id", 100, "volume_id", 0, "pkg_id", 1, "version", "5.3", "release", "9", "draft", "f", "create_event", e,
 		"completion_time", "2026-11-21 01:00:00+00", "state", 1, "owner", 1)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
@@ -42,8 +45,16 @@ func (i *identities) mergeNames(ctx context.Context) error {
 	if _, err := i.Tx.Exec(ctx, "INSERT INTO ks_scope_repo SELECT id FROM ks_external_repo"); err != nil {
 		return err
 	}
+	same, err := i.findSame(ctx)
+	if err != nil {
+		return err
+	}
 	for _, r := range relation.All() {
 		if !r.Named() || r.Name == "volume" {
+			continue
+		}
+		if same[r.Name] {
+			i.Counts.Of(r.Name) // on record as looked at
 			continue
 		}
 		for _, step := range []func(context.Context, *relation.Relation) error{i.identify, i.conflicts.giveWay, i.edits.keepStagingEdits, i.conflicts.resolveNameConflicts, i.write.upsert} {
@@ -54,6 +65,58 @@ func (i *identities) mergeNames(ctx context.Context) error {
 	}
 	return nil
 }
+
+// findSame returns the named relations for which the steps of mergeNames would find nothing to do, by one statement
+// for all, as those take a dozen for each and names seldom change: every row of the snapshot is in Koji's table under
+// its id with the same values and on record as written, or it is the same name of staging's; no id is mapped to
+// another, no entry of kojisnap.idmap is stale or missing, and staging has edited none. Names that are staging's it
+// takes out of the snapshot's rows, as identify does.
+func (i *identities) findSame(ctx context.Context) (map[string]bool, error) {
+	same := map[string]bool{}
+	if i.opt.OnConflict == Replace {
+		return same, nil // staging's names give way
+	}
+	var looks []string
+	for _, r := range relation.All() {
+		if !r.Named() || r.Name == "volume" {
+			continue
+		}
+		written, join, more := "false", "", ""
+		if r.InPlace {
+			written, join = "p.id IS NULL", "LEFT JOIN kojisnap.placed p ON p.relation = {r} AND p.id = s.id"
+			more = " AND NOT EXISTS (SELECT FROM ks_edited e WHERE e.relation = {r})"
+		}
+		if r.Name == "external_repo" {
+			more = " AND EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND i.prod_id = 0)"
+		}
+		looks = append(looks, i.ExpandSQL(r, `SELECT {r}, EXISTS (SELECT FROM kojisnap.idmap i WHERE i.relation = {r} AND NOT i.made)
+			WHERE NOT EXISTS (SELECT FROM {s} s LEFT JOIN {t} t ON {key} LEFT JOIN kojisnap.idmap i ON i.relation = {r} AND i.prod_id = s.id `+join+`
+					WHERE CASE WHEN NOT i.made THEN t.name IS DISTINCT FROM s.name
+						ELSE t.id IS NULL OR {differ} OR `+written+` OR i.prod_id IS NULL AND EXISTS (SELECT FROM kojisnap.seed d WHERE d.relation = {r} AND d.id = s.id) END)
+				AND NOT EXISTS (SELECT FROM kojisnap.idmap i LEFT JOIN {t} t ON t.id = i.staging_id WHERE i.relation = {r} AND (t.id IS NULL OR i.staging_id <> i.prod_id))`+more,
+			"differ", sqltext.Differ("t", "s", i.Usable(r))))
+	}
+	rows, err := i.Tx.Query(ctx, strings.Join(looks, " UNION ALL "))
+	if err != nil {
+		return nil, err
+	}
+	var name, takeOut string
+	var own bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &own}, func() error {
+		same[name] = true
+		if own {
+			takeOut += i.ExpandSQL(relation.Get(name), deleteOwn) + ";"
+		}
+		return nil
+	})
+	if err == nil && takeOut != "" {
+		_, err = i.Tx.Exec(ctx, takeOut)
+	}
+	return same, err
+}
+
+// deleteOwn takes the names that are staging's out of the snapshot's rows.
+const deleteOwn = "DELETE FROM {s} s USING kojisnap.idmap i WHERE i.relation = {r} AND i.staging_id = s.id AND NOT i.made"
 
 // isStagings is the condition that a row of a relation is staging's: it is at or above the floor and, for
 // named relations, no load made it; or it is a seed.
@@ -118,7 +181,7 @@ func (i *identities) identify(ctx context.Context, r *relation.Relation) error {
 		FROM {s} s JOIN kojisnap.idmap i ON i.relation = {r} AND i.staging_id = s.id AND NOT i.made JOIN {t} t ON t.id = s.id WHERE t.name <> s.name`); err != nil {
 		return err
 	}
-	_, err = i.ExecSQL(ctx, r, `DELETE FROM {s} s USING kojisnap.idmap i WHERE i.relation = {r} AND i.staging_id = s.id AND NOT i.made`)
+	_, err = i.ExecSQL(ctx, r, deleteOwn)
 	return err
 }
 

@@ -81,9 +81,7 @@ func TestNamesOfStaging(t *testing.T) {
 func TestNameTakenLater(t *testing.T) {
 	for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace, dbsync.Fail} {
 		t.Run(string(mode), func(t *testing.T) {
-			w := newProduction(t)
-			s := newStaging(t)
-			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			w, s := newLoaded(t)
 			s.exec(`INSERT INTO tag (name) VALUES ('f44')`)
 			tag := w.find("tag", "name", "f43")
 			tag["name"] = str("f44")
@@ -121,9 +119,7 @@ func TestNameTakenLater(t *testing.T) {
 // TestNameGivenAway: production gave a name to another row, and the snapshot does not have the
 // one that it was taken from.
 func TestNameGivenAway(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t)
 	w.find("package", "id", 1)["name"] = str("bash5")
 	w.add("package", "id", 500, "name", "bash")
 	w.event()
@@ -141,9 +137,7 @@ func TestNameGivenAway(t *testing.T) {
 
 // TestStandingEdits: what staging changed in production's rows stays changed.
 func TestStandingEdits(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	s.exec(`UPDATE tag SET name = 'f41-stg' WHERE id = 1;
 		UPDATE users SET status = 1 WHERE id = 3;
 		UPDATE build SET owner = 990000000 WHERE id = 2;

@@ -247,9 +247,7 @@ func TestVacuum(t *testing.T) {
 
 // TestHubReadsOn: the hub's reads go on while a load is about to commit, and see nothing of it.
 func TestHubReadsOn(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	w.find("tag", "id", 4)["name"] = str("renamed")
 	hub := &staging{t: t, dsn: s.dsn, conn: dbtest.Connect(t, s.dsn)}
@@ -271,9 +269,7 @@ func TestHubReadsOn(t *testing.T) {
 // TestHubWritesMeanwhile: the hub edits a row that the load is about to write. The load begins
 // again, and finds that the row is staging's.
 func TestHubWritesMeanwhile(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	w.find("build", "id", 1)["epoch"] = str(9)
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	hub := &staging{t: t, dsn: s.dsn, conn: dbtest.Connect(t, s.dsn)}

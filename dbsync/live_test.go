@@ -27,9 +27,7 @@ import (
 // statement sees is the state before a load or after it, and what staging's people did is all
 // there in the end.
 func TestLive(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	l := newLive(t, s.dsn, w.last())
 	for some := range slices.Chunk(changes, 5) {
 		for _, c := range some {

@@ -272,7 +272,7 @@ func newMerger(tx pgx.Tx, snap *snapfile.Snapshot, opt LoadOptions) *merger {
 	l.Report = &book.LoadReport{Snapshot: snap.ID, Event: snap.Manifest.Event, Tags: snap.Manifest.Scope.AskedFor(), LoadTags: opt.Tags, DryRun: opt.DryRun, Waited: opt.Waited}
 	a := &attempt{Load: l, opt: opt}
 	out := &exclusions{attempt: a, skipped: map[string]bool{}, bad: map[string]bool{}}
-	edits, names, held, touches := &edits{a}, &nameConflicts{a, out}, &heldBuilds{a, out}, &touches{attempt: a}
+	edits, names, held, touches := &edits{attempt: a}, &nameConflicts{a, out}, &heldBuilds{a, out}, &touches{attempt: a}
 	write := &writer{a, out, edits, names, held, touches}
 	ids := &identities{attempt: a, edits: edits, conflicts: names, write: write, mapped: map[string]bool{}}
 	missing := &missingRows{attempt: a, out: out, ids: ids}
@@ -280,5 +280,5 @@ func newMerger(tx pgx.Tx, snap *snapfile.Snapshot, opt LoadOptions) *merger {
 	history := &historian{attempt: a, staging: staging}
 	return &merger{attempt: a, staging: staging, base: &baseline{a}, out: out, diagnosis: &diagnosis{a, out}, ids: ids, edits: edits,
 		held: held, touches: touches, write: write, missing: missing, views: &views{attempt: a, missing: missing},
-		removal: &remover{a, missing}, sums: &checksums{a, staging}, history: history, volumes: &volumes{a, out}, record: &recorder{attempt: a, ids: ids, history: history}}
+		removal: &remover{attempt: a, missing: missing}, sums: &checksums{a, staging}, history: history, volumes: &volumes{a, out}, record: &recorder{attempt: a, ids: ids, history: history}}
 }

@@ -71,6 +71,9 @@ func (mi *missingRows) findMissing(ctx context.Context) (err error) {
 		} else if kojidb.HasID(r) {
 			own = mi.ExpandSQL(r, "t.id < {floor}")
 		}
+		if err := mi.MakeTable(ctx, r, loadtx.Deleted(r)); err != nil {
+			return err
+		}
 		n, err := mi.ExecSQL(ctx, r, `INSERT INTO {deleted} SELECT {keys} FROM {t} t WHERE {was} AND {own} AND NOT ({still})
 				AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT EXISTS (SELECT FROM {deleted} s WHERE {key})`,
 			"keys", sqltext.Columns("t", r.Key), "was", was, "own", own, "still", mi.stays(r, "t"))

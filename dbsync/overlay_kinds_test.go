@@ -175,10 +175,7 @@ var overlayKinds = []struct {
 // TestOverlayKinds: of each kind of entry, the first form goes in, changes into the second, goes
 // away, and comes back. What was before is there again each time.
 func TestOverlayKinds(t *testing.T) {
-	w := newProduction(t)
-	shared := newStaging(t, admin)
-	snap := w.snapshot(shot{})
-	shared.load(snap, dbsync.LoadOptions{})
+	w, shared, snap := newLoadedOf(t, shot{}, admin)
 	none := new(overlay.Overlay)
 	for _, k := range seedtest.Some(overlayKinds, 3) {
 		t.Run(k.name, func(t *testing.T) {

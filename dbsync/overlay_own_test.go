@@ -100,10 +100,7 @@ func TestOverlayEveryone(t *testing.T) {
 // TestOverlayScope: tags, targets and repositories that an overlay overrules leave the scope,
 // and the overlay changes while they are out of it.
 func TestOverlayScope(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	all := w.snapshot(shot{})
-	s.load(all, dbsync.LoadOptions{})
+	w, s, all := newLoadedOf(t, shot{}, admin)
 	plain := s.state()
 	rules := func(url, tag, value string) *overlay.Overlay {
 		return parse(t, "[[external_repo_url]]\nfrom = \"http\"\nto = \""+url+"\"\n[[target]]\nname = \"f43\"\nbuild_tag = \""+tag+"\"\ndest_tag = \"f42\"\n"+

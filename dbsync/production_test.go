@@ -1,18 +1,15 @@
 package dbsync_test
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
-	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/snapshot"
@@ -49,38 +46,9 @@ func (r row) int(c string) int64 {
 	return n
 }
 
-// newProduction reads the production of package kojiprod.
+// newProduction is the production of package kojiprod.
 func newProduction(t testing.TB) *production {
-	w := &production{t: t, rows: map[string][]row{}, store: &memory{objects: map[string][]byte{}}}
-	for _, r := range relation.All() {
-		body, err := fs.ReadFile(kojiprod.Rows(), r.Name+".tsv")
-		if err != nil {
-			continue // a table without rows
-		}
-		sc := bufio.NewScanner(bytes.NewReader(body))
-		sc.Buffer(nil, 16<<20)
-		var head []string
-		for sc.Scan() {
-			fields, err := snapfile.ParseLine(slices.Clone(sc.Bytes()), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if head == nil {
-				for _, f := range fields {
-					head = append(head, string(f))
-				}
-				continue
-			}
-			line := row{}
-			for i, f := range fields {
-				if f != nil {
-					line[head[i]] = str(string(f))
-				}
-			}
-			w.rows[r.Name] = append(w.rows[r.Name], line)
-		}
-	}
-	return w
+	return &production{t: t, rows: cloneRows(kojiprodRows(t)), store: &memory{objects: map[string][]byte{}}}
 }
 
 // find returns the only row with these values ("column", value, …).

@@ -170,17 +170,25 @@ func (rec *recorder) mode() string {
 
 // finishReport fills the lists and numbers of the report from the temporary tables.
 func (rec *recorder) finishReport(ctx context.Context) error {
+	var some [3]bool
+	if err := rec.Tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ks_left_out), EXISTS (SELECT FROM ks_kept), EXISTS (SELECT FROM ks_overwritten)").Scan(&some[0], &some[1], &some[2]); err != nil {
+		return err
+	}
 	for _, l := range []struct {
+		some  bool
 		into  *[]book.Entry
 		table string
 		count func(*book.RelationReport, int64)
 	}{
-		{&rec.Report.Conflicts, "ks_left_out WHERE conflict", func(r *book.RelationReport, n int64) { r.Conflicts, r.LeftOut = n, r.LeftOut+n }},
-		{&rec.Report.LeftOut, "ks_left_out WHERE NOT conflict", func(r *book.RelationReport, n int64) { r.LeftOut += n }},
-		{&rec.Report.Bad, "ks_left_out WHERE bad", func(*book.RelationReport, int64) {}},
-		{&rec.Report.Kept, "ks_kept", func(r *book.RelationReport, n int64) { r.Kept = n }},
-		{&rec.Report.Overwritten, "ks_overwritten", func(r *book.RelationReport, n int64) { r.Overwritten = n }},
+		{some[0], &rec.Report.Conflicts, "ks_left_out WHERE conflict", func(r *book.RelationReport, n int64) { r.Conflicts, r.LeftOut = n, r.LeftOut+n }},
+		{some[0], &rec.Report.LeftOut, "ks_left_out WHERE NOT conflict", func(r *book.RelationReport, n int64) { r.LeftOut += n }},
+		{some[0], &rec.Report.Bad, "ks_left_out WHERE bad", func(*book.RelationReport, int64) {}},
+		{some[1], &rec.Report.Kept, "ks_kept", func(r *book.RelationReport, n int64) { r.Kept = n }},
+		{some[2], &rec.Report.Overwritten, "ks_overwritten", func(r *book.RelationReport, n int64) { r.Overwritten = n }},
 	} {
+		if !l.some {
+			continue
+		}
 		entries, err := book.ReadEntries(ctx, rec.Tx, l.table, book.MaxEntries)
 		if err != nil {
 			return err

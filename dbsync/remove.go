@@ -21,6 +21,7 @@ import (
 type remover struct {
 	*attempt
 	missing *missingRows
+	doomed  bool // ks_doomed got rows
 }
 
 // remove deletes the unversioned rows that production deleted: rpms and archives of a reset build, removed
@@ -51,6 +52,7 @@ func (d *remover) remove(ctx context.Context) error {
 		var err error
 		switch {
 		case !d.Snap.Manifest.HasRelation(r): // that no row of it is there says nothing
+		case d.Delta(r) && d.Deleted[r.Name] == 0 && !d.doomed: // nothing can have gone
 		case kojidb.Keyed(r):
 			err = d.removeKeyed(ctx, r)
 		case (r.Name == "maven_builds" || r.Name == "win_builds") && !partial(d.Snap.Manifest, r):
@@ -83,13 +85,16 @@ func (d *remover) mayBeDeleted(r *relation.Relation, a string) string {
 	}
 	from += " " + a
 	if d.Delta(r) {
-		from = loadtx.Deleted(r) + " w JOIN " + from + " ON " + sqltext.Equal("w", a, r.Key)
+		from = d.Table(loadtx.Deleted(r)) + " w JOIN " + from + " ON " + sqltext.Equal("w", a, r.Key)
 	}
 	return from
 }
 
 // findDoomed lists in ks_doomed the rpms or archives to delete, except those that staging's rows refer to.
 func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
+	if d.Delta(r) && d.Deleted[r.Name] == 0 && (d.Rows[r.Name] == 0 || r.Name != "rpminfo") {
+		return nil
+	}
 	n, err := d.ExecSQL(ctx, r, `INSERT INTO ks_doomed SELECT {r}, t.id FROM {from} JOIN ks_covered_build c ON c.id = t.build_id
 		WHERE t.id < {floor} AND NOT EXISTS (SELECT FROM {s} s WHERE {key}) AND NOT ({stays})`,
 		"from", d.mayBeDeleted(r, "t"), "stays", d.missing.stays(r, "t"))
@@ -114,6 +119,7 @@ func (d *remover) findDoomed(ctx context.Context, r *relation.Relation) error {
 	if n == 0 {
 		return nil
 	}
+	d.doomed = true
 	keys, err := kojidb.Referencing(ctx, d.Tx, r.Name, "id")
 	if err != nil {
 		return err

@@ -67,9 +67,7 @@ func TestVolumes(t *testing.T) {
 
 // TestTouch: what a load leaves for kojira and Pungi is in no view.
 func TestTouch(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t)
 	event := s.one("SELECT max(id) FROM events")
 	w.tag(20, 3)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
@@ -129,9 +127,7 @@ func TestScopes(t *testing.T) {
 
 // TestPartialSnapshot: what the hub could not give has not gone.
 func TestPartialSnapshot(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t)
 	before := s.whole()
 	w.drop("rpminfo", "build_id", 44) // with the signatures, which are not in the snapshot
 	w.event()

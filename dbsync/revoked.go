@@ -161,7 +161,7 @@ func (st *stager) stageOwnRevoked(ctx context.Context, r *relation.Relation) err
 		defer revoked.Close()
 		_, err = st.copyIn(ctx, r, loadtx.Revoked(r), r.ColumnNames(), revoked)
 	}
-	if err == nil {
+	if err == nil && st.Filled[loadtx.Revoked(r)] {
 		_, err = st.ExecSQL(ctx, r, "UPDATE {revoked} SET ks_may_insert = true")
 	}
 	return err
@@ -195,11 +195,13 @@ func (st *stager) stageRevokedOf(ctx context.Context, s *snapfile.Snapshot, newe
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
-		tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, &rows, "COPY "+loadtx.Revoked(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+		n, err := st.copyMore(ctx, r, loadtx.Revoked(r), &rows)
 		if err != nil {
 			return false, fmt.Errorf("read %s of snapshot %s: %w", r.Name, s.ID, err)
 		}
-		st.Filled[loadtx.Revoked(r)] = st.Filled[loadtx.Revoked(r)] || tag.RowsAffected() > 0
+		if n == 0 {
+			continue
+		}
 		if _, err := st.ExecSQL(ctx, r, "UPDATE {revoked} SET ks_may_insert = {new} WHERE ks_may_insert IS NULL", "new", fmt.Sprint(newer)); err != nil {
 			return false, err
 		}
@@ -328,8 +330,7 @@ func (st *stager) stageMissing(ctx context.Context, r *relation.Relation, of []s
 			return nil, fmt.Errorf("read %s: %w", r.Name, err)
 		}
 	}
-	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, &found, "COPY "+loadtx.Staged(r)+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
-	st.Filled[loadtx.Staged(r)] = st.Filled[loadtx.Staged(r)] || tag.RowsAffected() > 0
+	_, err = st.copyMore(ctx, r, loadtx.Staged(r), &found)
 	return missing, err
 }
 

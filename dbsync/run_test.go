@@ -315,9 +315,7 @@ func TestEntryKeys(t *testing.T) {
 
 // TestHidden: staging's taggings outrank what production tags later.
 func TestHidden(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+	w, s := newLoaded(t, admin)
 	// Production's events of this data are in 2027; staging's builds are tagged before, and after.
 	s.exec(`INSERT INTO events (id, time) VALUES (990001000, '2027-01-15 08:00:00+00'), (990001001, '2027-01-15 08:00:00+00'), (990001002, '2040-01-01 00:00:00+00')`)
 	s.exec(`INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner)

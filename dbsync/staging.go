@@ -1,6 +1,7 @@
 package dbsync
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -14,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"kojisnap/dbsync/dbconn"
-	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/loadtx"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/progress"
@@ -28,8 +28,9 @@ import (
 // ks_revoked_RELATION and ks_deleted_RELATION, and says in Rows, Deleted and Filled what they got.
 type stager struct {
 	*attempt
-	gap     string               // what is unknown about revocations because a snapshot is missing
-	bridges []*snapfile.Manifest // of the snapshots between the one that the database holds and this one, those whose revoked rows were read
+	gap      string               // what is unknown about revocations because a snapshot is missing
+	deferred map[string]bool      // relations of which kojisnap.aside has rows; nil: not known yet
+	bridges  []*snapfile.Manifest // of the snapshots between the one that the database holds and this one, those whose revoked rows were read
 }
 
 // stage copies the snapshot's rows into one temporary table for each relation, and the revoked rows of each
@@ -95,34 +96,28 @@ func (st *stager) stageAll(ctx context.Context, r *relation.Relation, work progr
 	return nil
 }
 
-// createStaged makes the temporary tables of all relations.
+// createStaged makes the temporary tables that are sure to get rows. The others are made when there is a row.
 func (st *stager) createStaged(ctx context.Context) error {
-	var sql strings.Builder
-	table := func(r *relation.Relation, name, extra string, columns []string) {
-		defs := make([]string, len(columns))
-		for i, c := range columns {
-			defs[i] = sqltext.QuoteIdent(c) + " " + kojidb.SQLType(r.Columns[r.Index(c)].Type)
-		}
-		sql.WriteString("CREATE TEMP TABLE " + name + " (" + sqltext.Join(defs) + extra + ") ON COMMIT DROP;\n")
-	}
+	filled := map[string]*relation.Relation{}
 	for _, r := range relation.All() {
-		extra := map[string]string{"build": ", ks_production text"}[r.Name]
-		table(r, loadtx.Staged(r), extra, r.ColumnNames())
-		if hasRevoked(r) {
-			table(r, loadtx.Revoked(r), ", ks_may_insert boolean", r.ColumnNames())
-		}
-		if st.Delta(r) {
-			table(r, loadtx.Deleted(r), "", r.Key)
+		if !st.Delta(r) && st.Snap.Relation(r.Name).Rows > 0 {
+			filled[loadtx.Staged(r)] = r
 		}
 	}
-	_, err := st.Tx.Exec(ctx, sql.String())
-	return err
+	return st.MakeTables(ctx, filled)
 }
 
 // copyIn fills a temporary table by COPY, and returns how many rows it got.
 func (st *stager) copyIn(ctx context.Context, r *relation.Relation, table string, columns []string, rows lines) (int64, error) {
+	begin := bufio.NewReader(rows)
+	if _, err := begin.Peek(1); err == io.EOF && rows.Err() == nil {
+		return 0, nil
+	}
+	if err := st.MakeTable(ctx, r, table); err != nil {
+		return 0, err
+	}
 	// After a lost connection pgx may still be reading when it returns.
-	from := &stoppable{from: rows}
+	from := &stoppable{from: begin}
 	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
 	from.stop()
 	// If the snapshot cannot be read, PostgreSQL's error is only the consequence.
@@ -136,6 +131,19 @@ func (st *stager) copyIn(ctx context.Context, r *relation.Relation, table string
 		_, err = st.Tx.Exec(ctx, "ANALYZE "+table)
 	}
 	st.Filled[table] = tag.RowsAffected() > 0
+	return tag.RowsAffected(), err
+}
+
+// copyMore adds rows in COPY's form to a temporary table.
+func (st *stager) copyMore(ctx context.Context, r *relation.Relation, table string, rows *bytes.Buffer) (int64, error) {
+	if rows.Len() == 0 {
+		return 0, nil
+	}
+	if err := st.MakeTable(ctx, r, table); err != nil {
+		return 0, err
+	}
+	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, rows, "COPY "+table+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+	st.Filled[table] = st.Filled[table] || tag.RowsAffected() > 0
 	return tag.RowsAffected(), err
 }
 

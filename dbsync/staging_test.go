@@ -40,21 +40,7 @@ type staging struct {
 // newStaging makes a fresh one, runs statements before it is marked, and marks it.
 func newStaging(t testing.TB, before ...string) *staging {
 	t.Helper()
-	if len(before) > 0 {
-		return stagingOn(t, dbtest.Fresh(t), before...)
-	}
-	dsn := dbtest.Template(t, "marked", func(dsn string) error {
-		conn, err := pgx.Connect(context.Background(), dsn)
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.Background())
-		_, err = setup.Init(context.Background(), conn, setup.Options{Env: "stg"})
-		return err
-	})
-	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
-	s.exec("UPDATE kojisnap.mark SET (database, oid) = (SELECT datname, oid FROM pg_database WHERE datname = current_database())")
-	return s
+	return stagingLike(t, "marked", before, func(*staging) {})
 }
 
 // stagingOn is newStaging with a database that is there.

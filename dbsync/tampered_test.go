@@ -17,9 +17,7 @@ import (
 func TestTamperedBetween(t *testing.T) {
 	for name, tamper := range map[string]bool{"as it was": false, "changed": true} {
 		t.Run(name, func(t *testing.T) {
-			w := newProduction(t)
-			s := newStaging(t, admin)
-			s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
+			w, s := newLoaded(t, admin)
 			const passer = 5000 // known to the second snapshot alone
 			w.add("users", "id", passer, "name", "passer", "status", 0, "usertype", 0)
 			ends("tag_listing", "build_id", 3, "tag_id", 2)(w)

@@ -10,6 +10,7 @@ import (
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -207,20 +208,17 @@ var twoViews = map[string][]round{
 
 // TestTwoViews: whatever staging did, at every event since the first that was loaded it has production's
 // rows; now it has production's with its own changes over them.
-func TestTwoViews(t *testing.T) { testTwoViews(t, 0) }
+func TestTwoViews(t *testing.T) { testTwoViews(t, twoViews, 0) }
 
 // TestTwoViewsOfHistory is the same with history from long before the first load.
-func TestTwoViewsOfHistory(t *testing.T) { testTwoViews(t, 250) }
+func TestTwoViewsOfHistory(t *testing.T) { testTwoViews(t, seedtest.SomeOf(twoViews, 8), 250) }
 
-func testTwoViews(t *testing.T, since int64) {
-	for name, rounds := range twoViews {
+func testTwoViews(t *testing.T, cases map[string][]round, since int64) {
+	for name, rounds := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newProduction(t)
-			s := newStaging(t, admin)
-			snap := w.snapshot(shot{since: since})
+			w, s, snap := newLoadedOf(t, shot{since: since}, admin)
 			taken := []*snapfile.Snapshot{snap}
-			s.load(snap, dbsync.LoadOptions{})
 			first := w.last()
 			events := []int64{first}
 			if since > 0 {
@@ -288,10 +286,7 @@ func TestDecisionsOnRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newProduction(t)
-			s := newStaging(t, admin)
-			snap := w.snapshot(shot{})
-			s.load(snap, dbsync.LoadOptions{})
+			w, s, snap := newLoadedOf(t, shot{}, admin)
 			s.exec(staging)
 			if name == "edited" { // of that, a load that has nothing to do does not look at each build
 				w.event()

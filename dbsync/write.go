@@ -150,7 +150,7 @@ func (w *writer) writeRPMs(ctx context.Context, r *relation.Relation) error {
 	meets := sqltext.Equal("h", "s", nvra) + " AND h.id <> s.id" + w.notDraft("h") + w.notDraft("s")
 	// Until a pull sweeps an image, it may still list an rpm that was made again since.
 	again := sqltext.Equal("x", "s", nvra) + " AND x.id > s.id" + w.notDraft("x") + w.notDraft("s") + w.ExpandSQL(r, " AND NOT EXISTS (SELECT FROM {t} t WHERE {key})")
-	if err := w.out.leaveOut(ctx, r, leaveOutRule{using: loadtx.Staged(r) + " x", where: again, conflict: true,
+	if err := w.out.leaveOut(ctx, r, leaveOutRule{using: w.Table(loadtx.Staged(r)) + " x", where: again, conflict: true,
 		reason: kojidb.RPMText("s") + " || ' is id ' || x.id || ' by now'"}); err != nil {
 		return err
 	}

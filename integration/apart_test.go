@@ -66,8 +66,7 @@ func TestPackagesApart(t *testing.T) {
 		},
 	}, 2) {
 		t.Run(name, func(t *testing.T) {
-			w := newEnv(t)
-			w.init(t)
+			w := newMarkedEnv(t)
 			away := apart(t, w, filepath.Join(t.TempDir(), "disk"))
 			c := w.config(t, "f42-compose")
 			succeed(t, "doctor", "-c", c)
@@ -132,8 +131,7 @@ func TestLayoutRefused(t *testing.T) {
 		}, "in the read-only volume"},
 	}, 4) {
 		t.Run(name, func(t *testing.T) {
-			w := newEnv(t)
-			w.init(t)
+			w := newMarkedEnv(t)
 			c.lay(t, w, filepath.Join(t.TempDir(), "disk"))
 			config := w.config(t, "f42-compose")
 			before := w.state(t)

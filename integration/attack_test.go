@@ -27,8 +27,7 @@ import (
 // own verify content. KOJISNAP_SEED=1-40 attacks longer.
 func TestAttack(t *testing.T) {
 	seedtest.Each(t, []uint64{1, 2}, func(t *testing.T, seed uint64) {
-		a := &attack{env: newEnv(t), rnd: rand.New(rand.NewPCG(seed, 0x61747461))}
-		a.init(t)
+		a := &attack{env: newMarkedEnv(t), rnd: rand.New(rand.NewPCG(seed, 0x61747461))}
 		var err error
 		a.mutator, err = generate.NewMutator(a.prodRows, generate.MutatorOptions{Seed: seed, Tags: []string{"f42-compose"}, Pace: time.Minute})
 		must(t, err)

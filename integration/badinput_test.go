@@ -165,8 +165,7 @@ func TestOddRows(t *testing.T) {
 			t.Parallel()
 			w := newHubEnv(t)
 			w.update(t, c.table, c.where, c.set)
-			w.addDatabase(t)
-			w.init(t)
+			w.addMarked(t)
 			o := kojisnapRun(t, w.pullArgs("--tag", "f42-compose")...)
 			id := strings.TrimSuffix(o.stdout, "\n")
 			if o.code != 3 || !strings.HasPrefix(id, "419-") {

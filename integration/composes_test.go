@@ -40,8 +40,7 @@ func (w *env) nextEvent(t testing.TB, event int) string {
 // TestWaitsForWhom: a sync says with -v who holds the lock that composes hold, and the records say it, too, and
 // how long.
 func TestWaitsForWhom(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	lock := filepath.Join(t.TempDir(), "composes")
 	compose := exec.Command("flock", "-s", lock, "sleep", "600")
@@ -128,8 +127,7 @@ func (l *lockSeen) Begin(name string, total int64) progress.Counter {
 // TestComposesWaitForRemoval: composes that hold the lock of --wait-for begin before the load or after the removal,
 // and not in between.
 func TestComposesWaitForRemoval(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	snap := w.pull(t, lastEvent, "f42-compose")
 	w.copy(t, snap, compose.Want{})
 	w.load(t, snap)
@@ -165,8 +163,7 @@ func TestComposesWaitForRemoval(t *testing.T) {
 
 // TestNoRemovalUnderComposes: that copies go at once needs a lock on which composes are waited for.
 func TestNoRemovalUnderComposes(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	configured := func(text string) string {
 		path := filepath.Join(t.TempDir(), "kojisnap.toml")

@@ -47,8 +47,7 @@ func (w *env) event(t testing.TB, id int) {
 // TestContentTags: a compose of modules is as ready as one of the tags that were asked for, new modules come
 // along by themselves, and what cannot be composed is told by sync, verify and monitoring.
 func TestContentTags(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	w.putBash(t, 25, 379)
 	w.aTag(t, 1000, "module-new", 300)
@@ -153,8 +152,7 @@ func TestContentTags(t *testing.T) {
 
 // TestTagPatterns: patterns choose the same wherever tags are named.
 func TestTagPatterns(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-comp*", "!f42-infra*")
 	other := w.pull(t, lastEvent, "f42-build")
 	snap := strings.TrimSpace(succeed(t, "pull", "-c", c))

@@ -31,8 +31,7 @@ func (w *env) served(t testing.TB, path string) (int, string) {
 // TestEventToPin: status --event and the file that topdir's web server serves have the event to pin, alone, from
 // the first load on, whatever a kill left, and back again with a rollback.
 func TestEventToPin(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	if o := kojisnapRun(t, "status", "-c", c, "--event"); o.code != 3 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, "nothing was loaded yet") {
 		t.Errorf("before the first load: exit code %d, %q, %q", o.code, o.stdout, o.stderr)
@@ -155,8 +154,7 @@ func TestEventToPin(t *testing.T) {
 // TestEventFileOfOthers: what is in the place of the event file and not kojisnap's stays. By the default
 // name that is told; of a file that somebody named it is an error before the first step.
 func TestEventFileOfOthers(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
 	must(t, os.WriteFile(elsewhere, []byte("419\n"), 0o644))

@@ -9,6 +9,7 @@ import (
 
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // tagFiltered adds a tag to production that inherits f42 through a package filter.
@@ -112,7 +113,7 @@ func TestUndecideds(t *testing.T) {
 	w.wantStanding(t, map[string]string{"rust": "staged", "bash": "staged", "git": "prod"})
 
 	w.update(t, "tag_inheritance", hubtest.Values{"tag_id": 1004}, hubtest.Values{"pkg_filter": `\N{LATIN SMALL LETTER R}ust`})
-	o := kojisnapRun(t, "sync", "-c", c, "--no-verify", "--full")
+	o := kojisnapRun(t, "sync", "-c", c, "--no-verify", "--full", "--json")
 	wantLines(t, o, 3, map[string][]string{
 		`tag "named"`:  {"`\\N{LATIN SMALL LETTER G}(it|cc)`", `"f42"`, "names of characters are not known", "41 packages", "broken-app", "change the filter in production"},
 		`tag "slow"`:   {"took longer than 1s", "(fedora-workstation-image)", "read-only volume"},
@@ -129,7 +130,9 @@ func TestUndecideds(t *testing.T) {
 			}
 		}
 	}
-	o = kojisnapRun(t, "sync", "-c", c, "--no-verify", "--json")
+	if seedtest.Long() { // again, where nothing is new: a pattern that takes too long takes as long each time
+		o = kojisnapRun(t, "sync", "-c", c, "--no-verify", "--json")
+	}
 	must(t, json.Unmarshal([]byte(o.stdout), &report))
 	if u := report.Copy.Undecided; o.code != 3 || len(u) != 4 {
 		t.Errorf("exit code %d, undecided %+v", o.code, u)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"kojisnap/hardlink/fleet"
+	"kojisnap/kojisnap/lockfile"
 )
 
 // fleetStatus is what copy --status --queue prints with --json.
@@ -107,13 +108,7 @@ func TestFleetPart(t *testing.T) {
 	f := newFleetSite(t, 7, 1, 3000, "")
 	f.enqueue(t)
 	args := f.args("worker", "127.0.0.1", "--until-done")
-	works := func() {
-		t.Helper()
-		if o := kojisnapRun(t, args...); o.code != 0 || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, "no source lists directories") {
-			t.Errorf("exit %d: %s", o.code, o.stderr)
-		}
-	}
-	works()
+	succeed(t, args...)
 	sum := 0
 	for _, part := range []string{"1/3", "2/3", "3/3"} {
 		var r fleet.Enqueued
@@ -122,11 +117,34 @@ func TestFleetPart(t *testing.T) {
 			t.Errorf("part %s: %+v", part, r)
 		}
 		sum += r.Queued
-		works()
+		succeed(t, args...)
 	}
 	if sum != 7 {
 		t.Errorf("%d shards were looked at, want 7", sum)
 	}
+	// Without a queue, too; and only of an audit.
+	local := append([]string{"copy"}, f.args("", "127.0.0.1")[1:7]...)
+	local = append(local, f.args("", "127.0.0.1", "--builds", "all", "--part", "2/3")[9:]...)
+	succeed(t, append(local, "--verify", "digest")...)
+	if o := kojisnapRun(t, local...); o.code != 2 || !strings.Contains(o.stderr, "--part: ") {
+		t.Errorf("--part without an audit: exit %d, %s", o.code, o.stderr)
+	}
+}
+
+// TestFleetLock: a lock file in the configuration, which a sync holds, is not the workers'.
+func TestFleetLock(t *testing.T) {
+	f := newFleetSite(t, 1, 1, 3000, "")
+	f.enqueue(t)
+	lock, config := filepath.Join(f.dir, "lock"), filepath.Join(f.dir, "c.toml")
+	must(t, os.WriteFile(config, []byte("lock-file = '"+lock+"'\nexit-on-lock = true\n"), 0o644))
+	unlock, err := lockfile.Lock(t.Context(), lock, false)
+	must(t, err)
+	defer unlock()
+	if o := kojisnapRun(t, f.args("worker", "127.0.0.1", "-c", config, "--until-done", "--lock-file", lock)...); o.code != 4 {
+		t.Errorf("with a lock file of its own: exit %d, %s", o.code, o.stderr)
+	}
+	succeed(t, f.args("worker", "127.0.0.1", "-c", config, "--until-done")...)
+	f.checkWhole(t)
 }
 
 // TestFleetHeld: a shard of which a file is lost fails at once, is named, and others are copied; the next plan tries it again.
@@ -145,8 +163,6 @@ func TestFleetHeld(t *testing.T) {
 	}
 	f.hidden.Store("")
 	f.enqueue(t)
-	if o := kojisnapRun(t, args...); o.code != 0 {
-		t.Errorf("exit %d: %s", o.code, o.stderr)
-	}
+	succeed(t, args...)
 	f.checkWhole(t)
 }

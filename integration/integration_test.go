@@ -5,10 +5,13 @@ package integration_test
 
 import (
 	"context"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
@@ -68,6 +71,15 @@ func newEnv(t testing.TB) *env {
 	return w
 }
 
+// newMarkedEnv makes an env with everything whose staging is marked.
+func newMarkedEnv(t testing.TB) *env {
+	t.Helper()
+	w := newHubEnv(t)
+	w.addTree(t)
+	w.addMarked(t)
+	return w
+}
+
 // newHubEnv makes an env with a production hub and a store.
 func newHubEnv(t testing.TB) *env {
 	t.Helper()
@@ -90,8 +102,44 @@ func (w *env) addTree(t testing.TB) { must(t, kojiprod.ExtractTree(w.prodTree)) 
 // addDatabase adds a fresh staging database with an admin in it, and its hub.
 func (w *env) addDatabase(t testing.TB) {
 	t.Helper()
-	w.dsn = dbtest.Fresh(t)
-	dbtest.Exec(t, w.dsn, admin)
+	w.serveStaging(t, dbtest.Template(t, "admin", func(dsn string) error { return withAdmin(t.Context(), dsn) }))
+}
+
+// addMarked adds a staging database that addDatabase and init made, once for all tests.
+func (w *env) addMarked(t testing.TB) {
+	t.Helper()
+	dsn := dbtest.Template(t, "marked", func(dsn string) error {
+		if err := withAdmin(t.Context(), dsn); err != nil {
+			return err
+		}
+		return markStaging(t.Context(), dsn)
+	})
+	dbtest.Exec(t, dsn, "UPDATE kojisnap.mark SET (database, oid) = (SELECT datname, oid FROM pg_database WHERE datname = current_database())")
+	w.serveStaging(t, dsn)
+}
+
+func withAdmin(ctx context.Context, dsn string) error {
+	conn, err := dbconn.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, admin, pgx.QueryExecModeSimpleProtocol)
+	return errors.Join(err, conn.Close(ctx))
+}
+
+func markStaging(ctx context.Context, dsn string) error {
+	conn, err := dbconn.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	_, err = setup.Init(ctx, conn, setup.Options{Env: "stg"})
+	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+}
+
+// serveStaging starts the hub of a database.
+func (w *env) serveStaging(t testing.TB, dsn string) {
+	t.Helper()
+	w.dsn = dsn
 	staging, err := hubtest.PostgreSQL(t.Context(), w.dsn)
 	must(t, err)
 	t.Cleanup(staging.Close)
@@ -109,11 +157,7 @@ func serve(t testing.TB, src hubtest.Source, o hubtest.Options) (*hub.Client, st
 
 func (w *env) init(t testing.TB) {
 	t.Helper()
-	conn, err := dbconn.Connect(t.Context(), w.dsn)
-	must(t, err)
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
-	must(t, err)
+	must(t, markStaging(t.Context(), w.dsn))
 }
 
 func (w *env) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapshot {

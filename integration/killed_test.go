@@ -83,8 +83,7 @@ func (r *running) end(signal os.Signal) outcome {
 // database is as it was, and the next run completes.
 func TestLoadKilled(t *testing.T) {
 	w := newHubEnv(t)
-	w.addDatabase(t)
-	w.init(t)
+	w.addMarked(t)
 	w.load(t, w.pull(t, 380, "f42-compose"))
 	w.pull(t, lastEvent, "f42-compose")
 	dbtest.Exec(t, w.dsn, "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN NULL; END'")
@@ -145,8 +144,7 @@ func withoutSequences(state string) string {
 // goes on when the compose is done, and keeps others out as long as it works.
 func TestWaitFor(t *testing.T) {
 	w := newHubEnv(t)
-	w.addDatabase(t)
-	w.init(t)
+	w.addMarked(t)
 	w.pull(t, lastEvent, "f42")
 	lock := filepath.Join(t.TempDir(), "compose.lock")
 	f, err := os.Create(lock)

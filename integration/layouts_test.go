@@ -21,8 +21,7 @@ import (
 
 // TestLayoutBucket: a bucket lies between the host that pulls and the one that applies.
 func TestLayoutBucket(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	bucket := s3test.Start(t).URL(t)
 	pulls, applies := w.halves(t, bucket, "f42-compose")
 	succeed(t, "sync", "-c", pulls)
@@ -47,8 +46,7 @@ func TestLayoutCarried(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	signed, err := filepath.Glob(filepath.Join(w.prodTree, "packages/*/*/*/data/signed"))
 	must(t, err)
 	for _, dir := range signed[:len(signed)/2] {

@@ -22,8 +22,7 @@ func TestNamedBuilds(t *testing.T) {
 		kernel, image = "kernel-6.14.5-300.fc42", "layered-image-1-1"
 		kernelFile    = "vol/staged/packages/kernel/6.14.5/300.fc42/x86_64/kernel-6.14.5-300.fc42.x86_64.rpm"
 	)
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	plain := w.config(t, "f42-compose")
 	lock := filepath.Join(t.TempDir(), "composes") // nobody holds it
 	must(t, os.WriteFile(lock, nil, 0o644))

@@ -78,8 +78,7 @@ func TestNarrowLoad(t *testing.T) {
 	for _, since := range []bool{false, true} {
 		t.Run(fmt.Sprintf("history %v", since), func(t *testing.T) {
 			w := newHubEnv(t)
-			w.addDatabase(t)
-			w.init(t)
+			w.addMarked(t)
 			alone := &env{prodRows: w.prodRows, prod: w.prod, prodURL: w.prodURL, topdir: t.TempDir()}
 			var err error
 			alone.store, err = dir.Open(filepath.Join(t.TempDir(), "alone"))
@@ -164,8 +163,7 @@ func newestEvent(t *testing.T, rows *hubtest.Memory) int64 {
 // TestNarrowSync: two environments share one pull. Each loads, copies and verifies its own tags alone, and the second
 // one takes next to no room in the store.
 func TestNarrowSync(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose", "f43-build")
 	edit(t, c, "[pull]\n", "[load]\ntag = [\"f42-compose\"]\n[pull]\n")
 	// The ledger is the environment's own, as its files are: it grows with what is copied, and not with production.

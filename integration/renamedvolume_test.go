@@ -15,8 +15,7 @@ import (
 func TestRenamedVolume(t *testing.T) {
 	for name, builds := range map[string]string{"not copied": "latest", "copied": "tagged"} {
 		t.Run(name, func(t *testing.T) {
-			w := newEnv(t)
-			w.init(t)
+			w := newMarkedEnv(t)
 			c := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", c, "--no-verify", "--builds", builds)
 			if left := w.dangling(t); len(left) > 0 {

@@ -59,8 +59,7 @@ func TestProductionResets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newEnv(t)
-			w.init(t)
+			w := newMarkedEnv(t)
 			config := w.config(t, "f42-compose")
 			succeed(t, "pull", "-c", config)
 			succeed(t, "load", "-c", config)

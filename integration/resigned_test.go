@@ -30,8 +30,7 @@ func TestContentChangedUnderOneName(t *testing.T) {
 		{name: "a ledger of an earlier version", old: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newEnv(t)
-			w.init(t)
+			w := newMarkedEnv(t)
 			config := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", config)
 			staged := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/x86_64/bash-5*.rpm"))
@@ -115,8 +114,7 @@ func signedAgain(t *testing.T, rpm []byte) []byte {
 // TestRebuiltUnderOneName: production resets a build that is staged and makes it anew under its NVR, and
 // replaces an archive of another one. The next sync has the new content, as production's hub says it.
 func TestRebuiltUnderOneName(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	config := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", config)
 	staged := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/x86_64/bash-5*.rpm"))

@@ -152,8 +152,7 @@ func databaseOf(t *testing.T, dsn string) string {
 // TestStamp: the file for checks of age has the time of the last run whose steps all succeeded, and nothing
 // else.
 func TestStamp(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	w.pull(t, lastEvent, "f42-compose")
 	c := w.config(t, "f42-compose")
 	stamp := filepath.Join(t.TempDir(), "last-success")

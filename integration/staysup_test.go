@@ -12,8 +12,7 @@ import (
 // pinned at the event of the one before: no call fails, no answer changes.
 func TestStagingStaysUp(t *testing.T) {
 	w := newHubEnv(t)
-	w.addDatabase(t)
-	w.init(t)
+	w.addMarked(t)
 	const before = 380
 	first := w.pull(t, before, "f42-compose", "f43-build")
 	w.load(t, first)

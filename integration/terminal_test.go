@@ -39,8 +39,7 @@ func onTerminal(t *testing.T, environ []string, args ...string) (shown string, c
 // TestTerminal: on a terminal a sync names its steps in their order, with what they did, and says in green that staging
 // is ready, or in red that it is not; a warning is yellow. Without colours it says the same words. Lines break at words.
 func TestTerminal(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	colours := []string{"TERM=xterm-256color"}
 	const steps = `(?s)^pull …\n  [0-9.]+ s: event 419, [0-9]+ rows; .*copy …\n  [0-9.]+ s: [0-9]+ files made, .*load …\n  [0-9.]+ s: [0-9]+ rows inserted` +

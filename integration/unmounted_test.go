@@ -62,8 +62,7 @@ func TestUnmountedVolume(t *testing.T) {
 		},
 	}, 2) {
 		t.Run(name, func(t *testing.T) {
-			w := newEnv(t)
-			w.init(t)
+			w := newMarkedEnv(t)
 			w.moveBuild(t, "bash/5.3.0/2.fc42", "archive01", w.volumeID(t, "archive01")) // which a compose takes
 			mount := lose(t, w)
 			c := w.allTagged(t)
@@ -123,8 +122,7 @@ func TestUnmountedVolume(t *testing.T) {
 // TestUnmountedLater: what was copied while a volume was mounted stays as it is when the mount is missing,
 // also in an audit, and nothing of it is removed.
 func TestUnmountedLater(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	mount, unmount := w.archive(t, ".")
 	mount()
 	c := w.allTagged(t)

@@ -16,8 +16,7 @@ import (
 func TestDeletedSignature(t *testing.T) {
 	for _, keys := range []string{`"41526f0e", "ba2992d4", ""`, `"ba2992d4", "41526f0e", ""`} {
 		t.Run(keys, func(t *testing.T) {
-			w := newEnv(t)
-			w.init(t)
+			w := newMarkedEnv(t)
 			config := w.config(t, "f42-compose")
 			text := strings.ReplaceAll(w.read(t, config), `sigkey = ["41526f0e", ""]`, "sigkey = ["+keys+"]")
 			must(t, os.WriteFile(config, []byte(text), 0o644))

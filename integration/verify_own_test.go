@@ -105,8 +105,7 @@ func TestStagingsNames(t *testing.T) {
 // TestStagingsDecisions: what staging decided about an imported build is not held against it, from the
 // moment on, and what is wrong with others is found all the same.
 func TestStagingsDecisions(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose", "f42-candidate")
 	verdict(t, 0, "sync", "-c", c)
 	// As deleteBuild does.

@@ -10,8 +10,7 @@ import (
 // TestUnknownWant: a tag, an arch or a key that production does not know chooses nothing, so it is wrong
 // usage, and those that there are are named. Nothing is done then.
 func TestUnknownWant(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	w.pull(t, lastEvent, "f42-compose")
 	c := w.config(t, "f42-compose")
 	plain := strings.Replace(w.read(t, c), "sigkey = [\"41526f0e\", \"\"]\n", "", 2)

@@ -16,8 +16,7 @@ import (
 // TestWholeSync: what status and monitoring say is what the whole sync came to, verify included, until a
 // load by itself says something else.
 func TestWholeSync(t *testing.T) {
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	type syncs struct {
 		Syncs        []book.SyncRun

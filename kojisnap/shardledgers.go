@@ -154,3 +154,24 @@ func (o CopyOptions) elsewhere(ctx context.Context) func(dir string) bool {
 		return there[maphash.String(seed, dir)]
 	}
 }
+
+// copied returns the names of the builds on the copy volume that are still wanted. It ignores a ledger that
+// cannot be read: the engine reports that.
+func (o CopyOptions) copied() map[string]bool {
+	l, err := ledger.Read(o.Topdir)
+	if err != nil {
+		return map[string]bool{}
+	}
+	return wantedIn(l)
+}
+
+// wantedIn returns the names of the builds in a ledger that are still wanted.
+func wantedIn(l *ledger.Ledger) map[string]bool {
+	nvrs := map[string]bool{}
+	for _, b := range l.Builds {
+		if b.Unwanted == 0 {
+			nvrs[b.Build.NVR()] = true
+		}
+	}
+	return nvrs
+}

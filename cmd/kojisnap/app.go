@@ -114,8 +114,10 @@ func (a *app) begin(ctx context.Context, cmd command, f *config.Flags) error {
 		}
 		a.log.WarnContext(ctx, "not read, as only *.toml is: rename it, or remove it", "file", name)
 	}
-	// Status and report must not wait for a running sync.
-	if a.lockFile != "" && cmd.name != statusCommand.name && cmd.name != "report" {
+	// Status and report must not wait for a running sync, nor a sync for a worker, which runs on: the queue keeps workers
+	// apart, and it takes the lock only if its own command line says so.
+	free := cmd.name == statusCommand.name || cmd.name == "report" || cmd.name == "worker" && !f.Set.Changed("lock-file")
+	if a.lockFile != "" && !free {
 		if a.unlock, err = lockfile.Lock(ctx, a.lockFile, !a.exitOnLock); err != nil {
 			return err
 		}

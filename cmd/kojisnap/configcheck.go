@@ -25,7 +25,7 @@ const (
 // valueChecks are the checks that commands make before they work, by the sections whose keys they check. Each adds
 // its sections to f, and returns what checks their values.
 var valueChecks = []func(f *config.Flags) func(a *app) error{
-	checkPullValues, checkCopyValues, checkLoadValues, checkVerifyValues, checkSyncValues, checkStatusValues, checkInitValues, checkOtherValues,
+	checkPullValues, checkCopyValues, checkLoadValues, checkVerifyValues, checkSyncValues, checkStatusValues, checkInitValues, checkWorkerValues, checkOtherValues,
 }
 
 // checkValues returns what is wrong with the values of a configuration as an environment sees it, key by key. env is
@@ -193,6 +193,17 @@ func checkInitValues(f *config.Flags) func(a *app) error {
 	return func(a *app) error {
 		if o.db == "" {
 			o.db = someDSN
+		}
+		return o.check(a)
+	}
+}
+
+func checkWorkerValues(f *config.Flags) func(a *app) error {
+	var o workerFlags
+	f.Section("worker", nil, o.add)
+	return func(a *app) error {
+		if o.queue == "" {
+			o.queue = someDSN
 		}
 		return o.check(a)
 	}

@@ -30,6 +30,7 @@ func TestConfigCheck(t *testing.T) {
 		{"types and values", "[pull]\nhub = 'ftp://h'\ntag = ['']\nsweep = 0\njobs = 'x'\n[status]\nwarning = '3d'\ncritical = '1d'\n[prune]\nkeep = -1\n", []string{
 			":5: [pull] jobs: want a whole number", ":2: [pull] hub: hub URL", ":3: [pull] tag: --tag", ":4: [pull] sweep: --sweep 0", ":8: [status] critical: --warning 72h0m0s --critical 24h0m0s", ":10: [prune] keep: --keep -1"}},
 		{"sources", "[copy]\nsource = ['/x', 'https://h/tree', 's3://bucket/tree', 'ftp://h/x']\n", []string{":2: [copy] source: source: no way to read from ftp://"}},
+		{"workers", "[worker]\nqueue = 'nonsense'\njobs = 0\ngrace = '0s'\n", []string{":2: [worker] queue: database: ", ":3: [worker] jobs: --jobs 0", ":4: [worker] grace: --grace 0s"}},
 		{"a key for several commands", "jobs = -2\n", []string{":1: jobs: --jobs -2"}},
 		{"keys against each other", "[pull]\nhub = 'https://h/kojihub'\nprofile = 'koji'\n", []string{":2: [pull] hub: both a hub's URL and a profile", ":3: [pull] profile: koji profile"}},
 		{"keys of two commands against each other", "[copy]\nkeep-days = 0\n", []string{":2: [copy] keep-days: --keep-days 0"}},

@@ -65,3 +65,53 @@ func TestCopyFromS3(t *testing.T) {
 		t.Errorf("left to do: %s", out)
 	}
 }
+
+// TestCopyShards: the command's flags, exit codes and documents; a bucket as source lists what no row names.
+func TestCopyShards(t *testing.T) {
+	rows := modularRows(t)
+	hub := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
+	defer hub.Close()
+	srv := s3test.Start(t)
+	prod, store, topdir := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := kojiprod.ExtractTree(prod); err != nil {
+		t.Fatal(err)
+	}
+	const log = "packages/bash/5.3.0/2.fc42/data/logs/x86_64/build.log"
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(prod, log)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(prod, log), []byte("built"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	kojisnapOK(t, "pull", "--hub", hub.URL+"/kojihub", "--tag", "f42-compose", "--store", store)
+	at := srv.Upload(t, prod)
+	shards := func(more ...string) []string {
+		return append([]string{"copy", "--store", store, "--topdir", topdir, "--source", at, "--builds", "all"}, more...)
+	}
+	for _, bad := range []string{"0/4", "5/4", "x/y", "1", "4+1/4"} {
+		if out, errs, code := kojisnapRun(t, shards("--shard", bad)...); code != exit.Usage || out != "" || !strings.Contains(errs, "--shard") {
+			t.Errorf("--shard %s: %d, %q, %q", bad, code, out, errs)
+		}
+	}
+	if _, errs, code := kojisnapRun(t, "copy", "--store", store, "--topdir", topdir, "--source", at, "--shard", "1/2"); code != exit.Usage || !strings.Contains(errs, "--builds all") {
+		t.Errorf("--shard alone: %d, %q", code, errs)
+	}
+	if _, errs, code := kojisnapRun(t, shards("--status")...); code != exit.Error || !strings.Contains(errs, "there is no plan") {
+		t.Errorf("status before: %d, %q", code, errs)
+	}
+	out, errs, code := kojisnapRun(t, shards("--dry-run")...)
+	if list, err := os.ReadDir(topdir); code != exit.NotReady || !strings.Contains(out, "files to make") || err != nil || len(list) > 0 {
+		t.Errorf("dry run: %d, %q, %q, topdir has %v", code, out, errs, list)
+	}
+	kojisnapOK(t, shards("--shard", "2/2")...) // there is one shard, and it is the first worker's
+	if out, errs, code = kojisnapRun(t, shards("--status")...); code != exit.NotReady || !strings.Contains(errs, "1 of 1 shards are not whole") || !strings.Contains(out, "0 of 1 shards whole") {
+		t.Errorf("status of nothing: %d, %q, %q", code, out, errs)
+	}
+	kojisnapOK(t, shards("--shard", "0+1/2")...)
+	if text, err := os.ReadFile(filepath.Join(topdir, "vol/staged", log)); string(text) != "built" {
+		t.Errorf("the log: %q, %v", text, err)
+	}
+	if out := kojisnapOK(t, shards("--status", "--json")...); !strings.Contains(out, `"done": 1`) && !strings.Contains(out, `"done":1`) {
+		t.Errorf("status: %s", out)
+	}
+}

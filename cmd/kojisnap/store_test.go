@@ -149,7 +149,7 @@ func TestBadStore(t *testing.T) {
 	}{
 		{"manifest damaged", func(t *testing.T, at, manifest string) { write(t, manifest, "{}") }, append(reads, prune), exit.Digest, ": remove it to go on without it"},
 		{"manifest of a later version", func(t *testing.T, at, manifest string) {
-			write(t, filepath.Join(at, "snapshots/9-0123456789ab.json"), `{"format": "kojisnap-snapshot", "version": 5}`)
+			write(t, filepath.Join(at, "snapshots/9-0123456789ab.json"), `{"format": "kojisnap-snapshot", "version": 99}`)
 		}, append(reads, prune), exit.Error, "update kojisnap"},
 		{"read-only", func(t *testing.T, at, manifest string) {
 			if err := unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {

@@ -91,7 +91,7 @@ func (o *workerFlags) check(a *app) error {
 	case o.grace <= 0:
 		return exit.Usagef("--grace %v: want a time above 0, such as 10s", o.grace)
 	}
-	return flags.CheckOutput("metrics", o.metrics)
+	return nil
 }
 
 func (o *queueFlags) check(a *app) error {
@@ -113,6 +113,9 @@ func (o *workerFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	if err := o.check(a); err != nil {
+		return err
+	}
+	if err := flags.CheckOutput("metrics", o.metrics); err != nil {
 		return err
 	}
 	o.copy.builds, o.copy.audit, o.copy.repair, o.copy.verify = "all", false, false, "size"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,21 +25,22 @@ type IDColumn struct {
 func IDColumns(ctx context.Context, db dbconn.Querier) ([]IDColumn, error) {
 	rows, err := db.Query(ctx, `
 		WITH col AS (
-			SELECT c.oid, c.relname, c.relnamespace, a.attname, a.attnum, a.attidentity, d.oid AS def, pg_get_expr(d.adbin, d.adrelid) AS expr
+			SELECT c.oid, c.relname, c.relnamespace, a.attname, a.attnum, a.attidentity, d.oid AS def
 			FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 					AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 				LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 			WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'rpminfo'::regclass)),
+		uses AS (SELECT p.objid AS def, p.refobjid AS seq FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+			WHERE p.classid = 'pg_attrdef'::regclass AND p.refclassid = 'pg_class'::regclass),
 		gives AS (
-			SELECT col.*, p.refobjid AS seq FROM col JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = col.def AND p.refclassid = 'pg_class'::regclass
+			SELECT col.*, u.seq FROM col JOIN uses u ON u.def = col.def
 			UNION SELECT col.*, p.objid FROM col JOIN pg_depend p ON p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
 				AND p.refobjid = col.oid AND p.refobjsubid = col.attnum AND p.deptype IN ('a', 'i')
 			UNION SELECT col.*, s.oid FROM col JOIN pg_class s ON s.relnamespace = col.relnamespace AND s.relname = col.relname || '_id_seq' WHERE col.attname = 'id')
-		SELECT g.relname, g.attname, s.oid::regclass::text, CASE WHEN attidentity = '' THEN coalesce(expr, '') ELSE '' END
-			FROM gives g JOIN pg_class s ON s.oid = g.seq AND s.relkind = 'S'
-		UNION SELECT relname, attname, '', expr FROM col WHERE attname = 'id' AND expr IS NOT NULL AND attidentity = ''
-			AND NOT EXISTS (SELECT FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
-				WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = col.def AND p.refclassid = 'pg_class'::regclass)
+		SELECT x.relname, x.attname, x.seq, CASE WHEN x.attidentity = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END
+		FROM (SELECT g.relname, g.attname, s.oid::regclass::text AS seq, g.attidentity, g.def FROM gives g JOIN pg_class s ON s.oid = g.seq AND s.relkind = 'S'
+			UNION SELECT relname, attname, '', attidentity, def FROM col WHERE attname = 'id' AND def IS NOT NULL AND attidentity = '' AND def NOT IN (SELECT def FROM uses)) x
+			LEFT JOIN pg_attrdef d ON d.oid = x.def
 		ORDER BY 1, 2, 3 DESC`)
 	if err != nil {
 		return nil, err
@@ -111,25 +113,32 @@ func CheckSequences(ctx context.Context, db dbconn.Querier, all []IDColumn, floo
 		return err
 	}
 	known := append(RelationNames(), OtherTables...)
-	for _, c := range all {
-		if !slices.Contains(known, c.Table) {
-			continue
-		}
-		if c.sequence == "" {
-			if !readOnly {
-				if err := c.prove(ctx, db, c.Next, floor); err != nil {
-					return err
-				}
+	var reads []string
+	for i, c := range all {
+		switch {
+		case !slices.Contains(known, c.Table):
+		case c.sequence != "":
+			reads = append(reads, fmt.Sprintf("SELECT %d, last_value + is_called::integer FROM %s", i, c.sequence))
+		case !readOnly:
+			if err := c.prove(ctx, db, c.Next, floor); err != nil {
+				return err
 			}
-			continue
-		}
-		var next int64
-		if err := db.QueryRow(ctx, "SELECT last_value + is_called::integer FROM "+c.sequence).Scan(&next); err != nil {
-			return err
-		}
-		if next < floor {
-			return fmt.Errorf("sequence %s would give %d to %s.%s, below the floor %d: someone set it back, or made it since; set it to the floor or above", c.sequence, next, c.Table, c.Column, floor)
 		}
 	}
-	return nil
+	if len(reads) == 0 {
+		return nil
+	}
+	rows, err := db.Query(ctx, strings.Join(reads, " UNION ALL ")+" ORDER BY 1")
+	if err != nil {
+		return err
+	}
+	var i int
+	var next int64
+	_, err = pgx.ForEachRow(rows, []any{&i, &next}, func() error {
+		if c := all[i]; next < floor {
+			return fmt.Errorf("sequence %s would give %d to %s.%s, below the floor %d: someone set it back, or made it since; set it to the floor or above", c.sequence, next, c.Table, c.Column, floor)
+		}
+		return nil
+	})
+	return err
 }

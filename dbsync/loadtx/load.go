@@ -33,6 +33,7 @@ type Load struct {
 	Rows    map[string]int64 // by relation: how many rows of the snapshot were read
 	Deleted map[string]int64 // by relation: how many rows production deleted since the base
 	Filled  map[string]bool  // the temporary tables that got rows
+	made    map[string]bool  // the temporary tables of relations that are there; see None
 
 	Report *book.LoadReport
 	Counts Counts
@@ -44,7 +45,7 @@ type Load struct {
 // condition that rows of t and s are the same. {floor}, {E} and {user} are the floor, the snapshot's event,
 // and the id of the user kojisnap. pairs are further names and values.
 func (l *Load) ExpandSQL(r *relation.Relation, sql string, pairs ...string) string {
-	return sqltext.Expand(sql, append([]string{"t", sqltext.QuoteIdent(r.Name), "s", Staged(r), "revoked", Revoked(r), "deleted", Deleted(r), "r", sqltext.QuoteLiteral(r.Name), "key", sqltext.Equal("t", "s", r.Key),
+	return sqltext.Expand(sql, append([]string{"t", sqltext.QuoteIdent(r.Name), "s", l.Table(Staged(r)), "revoked", l.Table(Revoked(r)), "deleted", l.Table(Deleted(r)), "r", sqltext.QuoteLiteral(r.Name), "key", sqltext.Equal("t", "s", r.Key),
 		"floor", sqltext.Int(l.Mark.Floor), "E", sqltext.Int(l.Snap.Manifest.Event), "user", sqltext.Int(l.Mark.User)}, pairs...)...)
 }
 

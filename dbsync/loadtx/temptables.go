@@ -1,6 +1,12 @@
 package loadtx
 
 import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -12,6 +18,9 @@ import (
 // named after the relation, too: ks_leaving_, ks_hidden_, ks_place_ and ks_dropped_; and ks_lack. So does
 // package apply: ks_desired_key, and ks_rules_, ks_ruled_, ks_outside_, ks_settled_, ks_desired_ and
 // ks_replaced_ with the name of a table.
+//
+// PostgreSQL makes a second table and an index for each table with a column of unlimited text. The columns that
+// hold names of relations are limited, to spare that.
 const TempTables = `
 	-- What the report and the bookkeeping tell of rows that did not go in as production has them.
 
@@ -28,15 +37,15 @@ const TempTables = `
 	-- What becomes of rows with an id.
 
 	-- Rows that are left out with all that refers to them.
-	CREATE TEMP TABLE ks_skipped (relation text, id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_skipped (relation varchar(63), id integer) ON COMMIT DROP;
 	-- All rows that are left out: their row in Koji's table, if any, keeps its present name.
-	CREATE TEMP TABLE ks_not_written (relation text, id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_not_written (relation varchar(63), id integer) ON COMMIT DROP;
 	-- Rows that staging changed in place since a load wrote them.
-	CREATE TEMP TABLE ks_edited (relation text, id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_edited (relation varchar(63), id integer) ON COMMIT DROP;
 	-- Rows of Koji's table that gave up their name to another one of production's.
-	CREATE TEMP TABLE ks_parked (relation text, id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_parked (relation varchar(63), id integer) ON COMMIT DROP;
 	-- Rpms and archives that production deleted, and that go.
-	CREATE TEMP TABLE ks_doomed (relation text, id integer) ON COMMIT DROP;
+	CREATE TEMP TABLE ks_doomed (relation varchar(63), id integer) ON COMMIT DROP;
 
 	-- Builds.
 
@@ -68,6 +77,91 @@ const TempTables = `
 	CREATE TEMP TABLE ks_touched_tag (tag_id integer) ON COMMIT DROP;
 	CREATE TEMP TABLE ks_touched_build (id integer) ON COMMIT DROP;
 `
+
+// None is a temporary table with the columns of all relations that stays empty: it has no partition. It stands for
+// the temporary tables of relations that have no rows, as to make each of those takes longer than all that a load
+// of few changes does with them.
+const None = "ks_none"
+
+// always are the temporary tables that statements name.
+var always = []string{"users", "external_repo", "volume", "build", "tag_listing", "tag_config"}
+
+// MakeTables makes None, and the temporary tables of relations that are there in any case. names are further ones
+// that are known to get rows.
+func (l *Load) MakeTables(ctx context.Context, names map[string]*relation.Relation) error {
+	types := map[string]string{"ks_production": "text", "ks_may_insert": "boolean"}
+	names = maps.Clone(names)
+	for _, r := range relation.All() {
+		for _, c := range r.Columns {
+			switch t := kojidb.SQLType(c.Type); {
+			case types[c.Name] == "":
+				types[c.Name] = t
+			case types[c.Name] != t:
+				names[Staged(r)] = r // None cannot stand for it
+			}
+		}
+		if slices.Contains(always, r.Name) {
+			names[Staged(r)] = r
+		}
+	}
+	if build := relation.Get("build"); l.Delta(build) {
+		names[Deleted(build)] = build
+	}
+	var sql strings.Builder
+	var none []string
+	for _, c := range slices.Sorted(maps.Keys(types)) {
+		none = append(none, sqltext.QuoteIdent(c)+" "+types[c])
+	}
+	sql.WriteString("CREATE TEMP TABLE " + None + " (" + sqltext.Join(none) + ") PARTITION BY LIST (id) ON COMMIT DROP;\n")
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		sql.WriteString(definition(names[name], name))
+	}
+	_, err := l.Tx.Exec(ctx, sql.String())
+	l.made = map[string]bool{}
+	for name := range names {
+		l.made[name] = true
+	}
+	return err
+}
+
+// MakeTable makes one of the temporary tables of a relation (Staged, Revoked or Deleted), unless it is there. It is
+// called before rows are put in.
+func (l *Load) MakeTable(ctx context.Context, r *relation.Relation, name string) error {
+	if l.made[name] {
+		return nil
+	}
+	_, err := l.Tx.Exec(ctx, definition(r, name))
+	l.made[name] = true
+	return err
+}
+
+// Table returns the name under which a temporary table of a relation can be read, and rows of it changed or deleted:
+// that of None if it was not made.
+func (l *Load) Table(name string) string {
+	if l.made[name] {
+		return name
+	}
+	return None
+}
+
+func definition(r *relation.Relation, name string) string {
+	columns, extra := r.ColumnNames(), ""
+	switch {
+	case name == Deleted(r):
+		columns = r.Key
+	case name == Revoked(r):
+		extra = ", ks_may_insert boolean"
+	case r.Name == "build":
+		extra = ", ks_production text"
+	case r.Name == "rpm_checksum":
+		extra = ", sighash text" // of the signature
+	}
+	defs := make([]string, len(columns))
+	for i, c := range columns {
+		defs[i] = sqltext.QuoteIdent(c) + " " + kojidb.SQLType(r.Columns[r.Index(c)].Type)
+	}
+	return "CREATE TEMP TABLE " + name + " (" + sqltext.Join(defs) + extra + ") ON COMMIT DROP;\n"
+}
 
 // Staged names the temporary table of a relation's rows in the view at E: all rows or, where there is a base,
 // those that changed since. Steps take those rows out of it that must not be written.

@@ -264,17 +264,21 @@ func TestStop(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, 100)
 	f.delay.Store(int64(30 * time.Millisecond))
-	shards := []fleet.Shard{f.shard("long", 200), f.shard("short", 30), f.shard("next", 1)}
+	shards := []fleet.Shard{f.shard("long", 500), f.shard("short", 10), f.shard("next", 1)}
 	f.enqueue("1-x", shards...)
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(500*time.Millisecond, cancel)
 	begun := time.Now()
-	done, err := f.q.Run(ctx, fleet.Options{Topdir: f.topdir, Work: f.work, Jobs: 2, Grace: 1500 * time.Millisecond, Log: testLog(t)})
-	if err != nil || done.Shards != 1 || time.Since(begun) > 5*time.Second {
+	done, err := f.q.Run(ctx, fleet.Options{Topdir: f.topdir, Jobs: 2, Grace: 4 * time.Second, Log: testLog(t), Work: func(ctx context.Context, job fleet.ShardJob) error {
+		if job.Shard.Name == "short" {
+			cancel()
+		}
+		return f.work(ctx, job)
+	}})
+	if err != nil || done.Shards != 1 || time.Since(begun) > 14*time.Second {
 		t.Errorf("%+v, %v after %v", done, err, time.Since(begun))
 	}
 	s := f.status()
-	if s.Shards != (fleet.Counts{All: 3, Done: 1, Left: 2}) || s.Waiting != 2 || len(s.Failures) != 0 || s.Files.Done <= 30 {
+	if s.Shards != (fleet.Counts{All: 3, Done: 1, Left: 2}) || s.Waiting != 2 || len(s.Failures) != 0 || s.Files.Done <= 10 {
 		t.Errorf("%+v", s)
 	}
 	f.delay.Store(0)

@@ -30,8 +30,8 @@ const (
 // errLost cancels the work of a lost session.
 var errLost = errors.New("the queue does not answer: another worker may get the shard")
 
-// errPooler says that a session moves between connections of the server, so that its locks are of no use.
-var errPooler = errors.New("the server's session has changed: advisory locks need PostgreSQL itself, or a pooler in session mode; give --queue the server's own host and port")
+// errPooler says that sessions are shared between clients, or change under one.
+var errPooler = errors.New("it is behind a pooler in transaction mode, where a session's locks are of no use: give --queue the host and port of PostgreSQL itself, or of a pooler in session mode")
 
 // leases are the advisory locks that a worker holds, all in one session.
 type leases struct {
@@ -79,12 +79,33 @@ func (l *leases) begin(ctx context.Context) (*session, error) {
 	if err == nil {
 		err = conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&s.pid)
 	}
+	if err == nil {
+		err = l.checkOwn(ctx, s.pid)
+	}
 	if err != nil {
 		conn.Close(context.WithoutCancel(ctx))
 		return nil, dbconn.Classify(err)
 	}
 	s.lost, s.lose = context.WithCancelCause(context.Background())
 	return s, nil
+}
+
+// checkOwn fails if a second connection leads to the same session: then a pooler shares it between clients, and each
+// would have the locks of all.
+func (l *leases) checkOwn(ctx context.Context, pid uint32) error {
+	conn, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var other uint32
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&other); err != nil {
+		return err
+	}
+	if other == pid {
+		return errPooler
+	}
+	return nil
 }
 
 // keep pings the session, and begins another when it is lost, until ctx ends. Then it ends the session, which

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +103,26 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestPooler: a worker refuses a queue behind a pooler in transaction mode, where two workers would have the same locks.
+func TestPooler(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 100)
+	f.enqueue("1-x", f.shard("a", 1))
+	q, err := fleet.Open(t.Context(), dbtest.Pooler(t, f.dsn), testLog(t))
+	if err == nil {
+		defer q.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err = q.Run(ctx, fleet.Options{Topdir: f.topdir, Work: f.work, UntilDone: true, Log: testLog(t)})
+	}
+	if err == nil || !strings.Contains(err.Error(), "pooler") {
+		t.Errorf("a pooler: %v", err)
+	}
+	if s := f.status(); s.Shards.Done != 0 {
+		t.Errorf("it worked: %+v", s)
+	}
+}
+
 // TestHeal: a shard whose job was lost gets another one, once; one that is done or failed does not.
 func TestHeal(t *testing.T) {
 	t.Parallel()
@@ -138,8 +159,18 @@ func TestTwin(t *testing.T) {
 		SELECT state, args, kind, max_attempts, priority, queue, metadata, scheduled_at FROM kojisnap_queue.river_job`); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := f.run(fleet.Options{Jobs: 2}); err != nil || done.Shards != 1 || done.Files != 50 {
-		t.Errorf("%+v, %v", done, err)
+	// The work's own lock must not hide what the queue does.
+	var calls, atWork atomic.Int64
+	done, err := f.run(fleet.Options{Jobs: 2, Work: func(ctx context.Context, job fleet.ShardJob) error {
+		calls.Add(1)
+		if atWork.Add(1) > 1 {
+			t.Error("two work on one shard")
+		}
+		defer atWork.Add(-1)
+		return f.work(ctx, job)
+	}})
+	if err != nil || done.Shards != 1 || done.Files != 50 || calls.Load() != 1 {
+		t.Errorf("%+v, %v, %d calls", done, err, calls.Load())
 	}
 	f.checkWhole(t, []fleet.Shard{shard}, 0)
 }

@@ -233,10 +233,7 @@ func (s *site) checkWhole(t *testing.T, shards []fleet.Shard, killed int) {
 // checkAlone fails if two processes copied files of one shard at the same time.
 func (s *site) checkAlone(t *testing.T) {
 	t.Helper()
-	type span struct {
-		pid         int
-		first, last time.Time
-	}
+	type span struct{ pid int }
 	last := map[string]*span{}
 	for _, e := range s.events(t) {
 		shard, _, _ := strings.Cut(e.name, "/")

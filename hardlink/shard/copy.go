@@ -102,22 +102,23 @@ func (p *Plan) Prepare(ctx context.Context, o Options) error {
 	if err != nil || o.DryRun {
 		return err
 	}
-	toplink := filepath.Join(o.Engine.Topdir, "vol", p.Want.CopyVolume, "toplink")
-	if _, err := os.Lstat(toplink); err == nil && !a.Pending() {
-		return nil
-	}
 	top, err := topdir.Open(o.Engine.Topdir, o.Engine.ReadOnly)
 	if err != nil {
 		return err
 	}
 	defer top.Close()
 	top.SetAttributes(o.Engine.Attributes)
-	// Others who do the same wait, and then find it done: the topdir's lock is taken once, before anybody copies.
+	// Others who do the same wait, and then find it done: the topdir's lock is taken once, before anybody copies. Who finds
+	// it done waits, too: the one who did it may still hold that lock.
 	unlock, err := ledger.Wait(ctx, top, ledger.ShardDir+"/prepare.lock")
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	toplink := filepath.Join(o.Engine.Topdir, "vol", p.Want.CopyVolume, "toplink")
+	if _, err := os.Lstat(toplink); err == nil && !a.Pending() {
+		return nil
+	}
 	if err := topdir.EnsureCopyVolume(top, p.Want.CopyVolume); err != nil {
 		return err
 	}

@@ -201,7 +201,11 @@ func TestDamagedPlan(t *testing.T) {
 	top := openTop(t)
 	plan, err := shard.Make(t.Context(), top, manifest("1-abc"), 0, fill(synthetic(50)))
 	must(t, err)
-	other, err := shard.Make(t.Context(), top, manifest("2-abc"), 0, fill(synthetic(40)))
+	differ := synthetic(50)
+	for i := range differ { // so that each shard differs, whichever is the first
+		differ[i].Version = "another"
+	}
+	other, err := shard.Make(t.Context(), top, manifest("2-abc"), 0, fill(differ))
 	must(t, err)
 	info := plan.Shards[0]
 	path := func(snapshot string) string {

@@ -27,8 +27,10 @@ const (
 	blockBits = 12
 	// maxShard is how many bytes a shard's files have at most, unless it is a single build.
 	maxShard = 500e9
-	// spoolMemory is how much text waits in memory to be written, for all blocks together.
-	spoolMemory = 48 << 20
+	// spoolMemory is how much text waits in memory to be written, for all blocks together, and blockMemory for one. Rows
+	// mostly come in the order of their builds: then one block alone grows at a time.
+	spoolMemory = 24 << 20
+	blockMemory = 1 << 20
 )
 
 // Spool takes the rows of a plan in any order, and writes the plan's files. It is for one goroutine. Its memory does not grow
@@ -83,7 +85,11 @@ func (s *Spool) add(build int64, line []byte) error {
 	before := cap(b.text)
 	b.text = append(append(strconv.AppendInt(b.text, build, 10), ' '), line...)
 	b.rows++
-	if s.waiting += cap(b.text) - before; s.waiting > spoolMemory {
+	s.waiting += cap(b.text) - before
+	if len(b.text) >= blockMemory {
+		return s.write(build>>blockBits, b)
+	}
+	if s.waiting > spoolMemory {
 		return s.flush(len(b.text) / 2)
 	}
 	return nil

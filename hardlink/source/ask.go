@@ -39,6 +39,9 @@ func (l *Set) AskOf(ctx context.Context, sources []Source, b volumes.Build, path
 }
 
 func (l *Set) once(ctx context.Context, s Source, b volumes.Build, path string, within bool, use func(in *Input) error) error {
+	if err := l.turn(ctx, s); err != nil {
+		return err
+	}
 	var in *Input
 	var err error
 	if dir, ok := s.(Dir); ok && within {

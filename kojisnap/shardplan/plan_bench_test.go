@@ -51,7 +51,6 @@ type generated struct {
 	columns map[string]int
 	fields  [][]byte
 	n, at   int
-	buf     []byte
 }
 
 func (g *generated) Next() bool { g.at++; g.site.rows++; return g.at <= g.n }

@@ -22,7 +22,8 @@ import (
 // write rows that did not change. It adds rows after the merge (SettleOutside, Apply).
 type Applier struct {
 	*rowWriter
-	over *overlay.Overlay
+	over  *overlay.Overlay
+	ruled []ruledRelation // whose rows rules change, or did
 }
 
 // NewApplier takes next, or the last load's overlay if next is nil. It reports whether that is another than

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kojisnap/dbsync/loadtx"
+	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/relation"
 )
@@ -25,20 +27,21 @@ type ruledRelation struct {
 	data  []string
 	rules string // the query for the rules; $1 is the overlay as JSON
 	fits  string // the query for what a rule makes of the row s
+	has   func(*overlay.Overlay) bool
 }
 
 var ruledRelations = []ruledRelation{
 	{"external_repo_config", []string{"url"},
 		`SELECT n, u->>'from' AS a, u->>'to' AS b FROM jsonb_array_elements($1::text::jsonb->'external_repo_url') WITH ORDINALITY AS x(u, n)`,
 		// The first rule that matches applies.
-		`SELECT u.b || substr(s.url, length(u.a) + 1) AS url FROM {rules} u WHERE starts_with(s.url, u.a) ORDER BY u.n LIMIT 1`},
+		`SELECT u.b || substr(s.url, length(u.a) + 1) AS url FROM {rules} u WHERE starts_with(s.url, u.a) ORDER BY u.n LIMIT 1`, func(o *overlay.Overlay) bool { return len(o.ExternalRepoURL) > 0 }},
 	{"build_target_config", []string{"build_tag", "dest_tag"},
 		`SELECT t.id, b.id AS build_tag, d.id AS dest_tag FROM jsonb_array_elements($1::text::jsonb->'target') AS x(u)
 			JOIN build_target t ON t.name = u->>'name' JOIN tag b ON b.name = u->>'build_tag' JOIN tag d ON d.name = u->>'dest_tag'`,
-		`SELECT u.build_tag, u.dest_tag FROM {rules} u WHERE u.id = s.build_target_id`},
+		`SELECT u.build_tag, u.dest_tag FROM {rules} u WHERE u.id = s.build_target_id`, func(o *overlay.Overlay) bool { return len(o.Targets) > 0 }},
 	{"tag_extra", []string{"value"},
 		`SELECT t.id, u->>'key' AS key, u->>'value' AS value FROM jsonb_array_elements($1::text::jsonb->'tag_extra') AS x(u) JOIN tag t ON t.name = u->>'tag'`,
-		`SELECT u.value FROM {rules} u WHERE u.id = s.tag_id AND u.key = s.key`},
+		`SELECT u.value FROM {rules} u WHERE u.id = s.tag_id AND u.key = s.key`, func(o *overlay.Overlay) bool { return len(o.TagExtras) > 0 }},
 }
 
 // of expands SQL about the relation and its rules.
@@ -62,7 +65,19 @@ func (a *Applier) ApplyRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ruled, err := a.RelationsIn(ctx, "kojisnap.overruled")
+	if err != nil {
+		return err
+	}
 	for _, o := range ruledRelations {
+		r := relation.Get(o.name)
+		if !o.has(a.over) && !slices.Contains(ruled, r) {
+			continue // no rule changes anything, or did
+		}
+		a.ruled = append(a.ruled, o)
+		if a.Base != nil && !a.Filled[loadtx.Staged(r)] {
+			continue // there is no row to change
+		}
 		if _, err := a.Tx.Exec(ctx, o.of(a.Load, "CREATE TEMP TABLE {rules} ON COMMIT DROP AS "+o.rules), string(body)); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
@@ -82,7 +97,7 @@ func (a *Applier) ApplyRules(ctx context.Context) error {
 // become what this overlay's rules make of them, or what production had. It makes ks_outside_RELATION and
 // ks_settled_RELATION.
 func (a *Applier) SettleOutside(ctx context.Context) error {
-	for _, o := range ruledRelations {
+	for _, o := range a.ruled {
 		r := relation.Get(o.name)
 		var on, had, now []string
 		for _, k := range r.Key {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -83,6 +84,37 @@ func (n *Network) Host(rate string) *Host {
 
 // Exec are the words before a command that runs on the host.
 func (h *Host) Exec() []string { return []string{"ip", "netns", "exec", h.Name} }
+
+// Knows makes a name lead to this machine, for the host's programs: /etc/hosts is another one for what ip netns exec
+// starts there.
+func (h *Host) Knows(name string) {
+	h.t.Helper()
+	dir := filepath.Join("/etc/netns", h.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		os.RemoveAll(dir)
+		_ = os.Remove("/etc/netns") // if it is empty
+	})
+	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte("127.0.0.1 localhost\n"+h.Here+" "+name+"\n"), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Received is how many bytes the host's link has brought it, with all headers.
+func (h *Host) Received() int64 {
+	h.t.Helper()
+	text, err := os.ReadFile("/sys/class/net/" + h.Name + "h/statistics/tx_bytes") // sent by this machine's end
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return n
+}
 
 // Cut loses all packets between the host and a TCP port of this machine from now on, in both directions, as a broken
 // switch does: nobody is told.
