@@ -64,6 +64,25 @@ func TestEverythingWantsTags(t *testing.T) {
 	}
 }
 
+// TestSyncEverythingWantsTags: a sync of everything that tells copy or verify no tags ends before it pulls; with tags it
+// goes on. A plan says how many tags there are, and does not list them.
+func TestSyncEverythingWantsTags(t *testing.T) {
+	dsn, store, src := dbtest.Production(t), t.TempDir(), t.TempDir()
+	args := []string{"sync", "--hub", unreachable, "--from-db", dsn, "--store", store, "--everything", "--event", "419", "--db", dbtest.Fresh(t),
+		"--topdir", t.TempDir(), "--source", "file://" + src, "--no-verify"}
+	out, errs, code := kojisnapRun(t, args...)
+	if code != exit.Usage || !strings.Contains(errs, "copy: everything is pulled") || len(lines(errs)) != 1 {
+		t.Errorf("%d, %q, %q", code, out, errs)
+	}
+	if out := kojisnapOK(t, "snapshots", "--store", store); out != "" {
+		t.Errorf("it pulled %q", out)
+	}
+	out, errs, code = kojisnapRun(t, append(args, "--builds", "none", "--dry-run")...)
+	if code == exit.Usage || !strings.Contains(out, "everything: all 21 tags\n") || strings.Contains(out, "tag f42") {
+		t.Errorf("%d, %q, %q", code, out, errs)
+	}
+}
+
 // TestPullEverythingRefused: everything goes with nothing that chooses tags or builds.
 func TestPullEverythingRefused(t *testing.T) {
 	dsn, store := dbtest.Production(t), t.TempDir()

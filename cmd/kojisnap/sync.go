@@ -14,6 +14,7 @@ import (
 	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/cmd/kojisnap/version"
 	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/compose"
 	"kojisnap/kojisnap/metrics"
 	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/repository"
@@ -339,10 +340,22 @@ func (o *syncFlags) options(a *app) (opt kojisnap.SyncOptions, err error) {
 	return opt, o.applyOptions(a, &opt)
 }
 
+// noComposeTags is what copy and verify would say after the pull, which takes hours.
+const noComposeTags = "%s: everything is pulled, and no compose takes all tags: name those that composes take (tag in [copy] and [verify], or in [load], of the configuration)"
+
+// namesNoTags reports whether everything is pulled, and a later step is told no tags.
+func (o *syncFlags) namesNoTags(tags []string) bool {
+	return o.pull.everything && len(o.load.tags) == 0 && len(tags) == 0
+}
+
 // applyOptions adds those of the steps after the pull.
 func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) {
 	if opt.Copy, err = o.copy.options(a); err != nil {
 		return err
+	}
+	builds := opt.Copy.Builds
+	if o.namesNoTags(o.copy.tags) && builds != compose.BuildsNone && builds != compose.BuildsAll {
+		return exit.Usagef(noComposeTags, "copy")
 	}
 	if err = o.load.check(a); err != nil {
 		return err
@@ -369,6 +382,9 @@ func (o *syncFlags) applyOptions(a *app, opt *kojisnap.SyncOptions) (err error) 
 		return a.missing("staging hub", "--staging-hub URL, or hub = \"…\" in [verify] of the configuration, or --no-verify")
 	}
 	o.verify.follow(&o.copy)
+	if o.namesNoTags(o.verify.tags) {
+		return exit.Usagef(noComposeTags, "verify")
+	}
 	opt.Verify, err = o.verify.options(a)
 	return err
 }

@@ -57,7 +57,13 @@ func (t Reporter) Scope(r *pull.Result) {
 
 // WriteScope writes what a pull would do about tags.
 func WriteScope(w io.Writer, r *pull.Result) {
+	if r.Scope.Everything { // thousands of tags, which nobody chose
+		fmt.Fprintf(w, "everything: all %d tags\n", len(r.Scope.All))
+	}
 	for _, tag := range r.Scope.All {
+		if r.Scope.Everything {
+			break
+		}
 		fmt.Fprintf(w, "tag %s (%d)\n", output.Clean(tag.Name), tag.ID)
 	}
 	if r.ModuleBuilds > 0 {
