@@ -12,6 +12,7 @@ import (
 
 	"kojisnap/hardlink"
 	"kojisnap/hardlink/shard"
+	"kojisnap/volumes/clone/clonetest"
 )
 
 // TestOddFiles: what production has beside the files of rows may be anything. Nothing leads out of a build's directory, hostile names
@@ -159,33 +160,13 @@ func TestChanged(t *testing.T) {
 // TestReplicated: both sides are Btrfs, and btrfs send replicates production's tree, as ZFS and ONTAP replicate theirs. An audit adopts
 // what it finds: nothing is copied.
 func TestReplicated(t *testing.T) {
-	if os.Geteuid() != 0 {
-		need(t, "root")
-	}
-	for _, tool := range []string{"mkfs.btrfs", "btrfs", "mount"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			need(t, tool)
-		}
-	}
 	run := func(name string, args ...string) {
 		t.Helper()
 		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 			t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 		}
 	}
-	volume := func(name string) string {
-		dir := t.TempDir()
-		image := filepath.Join(dir, name)
-		must(t, os.WriteFile(image, nil, 0o600))
-		must(t, os.Truncate(image, 256<<20))
-		run("mkfs.btrfs", "-q", image)
-		at := filepath.Join(dir, "mnt")
-		must(t, os.Mkdir(at, 0o755))
-		run("mount", "-o", "loop", image, at)
-		t.Cleanup(func() { exec.Command("umount", at).Run() })
-		return at
-	}
-	from, to := volume("production"), volume("staging")
+	from, to := clonetest.Disk(t, "btrfs", 256<<20), clonetest.Disk(t, "btrfs", 256<<20)
 	s := newSite(t)
 	run("btrfs", "subvolume", "create", from+"/koji")
 	run("cp", "-a", s.prod+"/.", from+"/koji/")
@@ -230,12 +211,4 @@ func TestReplicated(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-}
-
-func need(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("KOJISNAP_TEST_ALL") != "" {
-		t.Fatalf("this test needs %s", what)
-	}
-	t.Skipf("this test needs %s", what)
 }

@@ -22,26 +22,45 @@ type Network struct {
 
 var networks atomic.Int32
 
-// New returns a network without hosts. Where there are no namespaces, for want of root or of a program, the test is
-// skipped, or fails if KOJISNAP_TEST_ALL is set. All hosts are gone when the test ends.
+// New returns a network without hosts. Where a program is missing, the test is skipped, or fails if KOJISNAP_TEST_ALL is
+// set; where the machine gives no namespaces, limits or filters, it is skipped. All hosts are gone when the test ends.
 func New(t testing.TB) *Network {
 	t.Helper()
-	missing := ""
 	for _, program := range []string{"ip", "tc", "iptables"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = err.Error()
+		switch _, err := exec.LookPath(program); {
+		case err == nil:
+		case os.Getenv("KOJISNAP_TEST_ALL") != "":
+			t.Fatalf("needs: %v: packages iproute2 and iptables", err)
+		default:
+			t.Skipf("needs: %v: packages iproute2 and iptables", err)
 		}
 	}
 	if os.Geteuid() != 0 {
-		missing = "only root makes network namespaces"
-	}
-	if missing != "" && os.Getenv("KOJISNAP_TEST_ALL") == "" {
-		t.Skip(missing)
-	} else if missing != "" {
-		t.Fatal(missing)
+		t.Skip("needs root, for network namespaces")
 	}
 	// Processes of other test packages have other numbers, mostly; one that is taken shows at once.
-	return &Network{t: t, net: 128 + (os.Getpid()*7+int(networks.Add(1)))%100}
+	n := &Network{t: t, net: 128 + (os.Getpid()*7+int(networks.Add(1)))%100}
+	if err := n.probe(); err != nil {
+		t.Skipf("needs network namespaces: %v", err)
+	}
+	return n
+}
+
+// probe tries what hosts need.
+func (n *Network) probe() (err error) {
+	name := fmt.Sprintf("kjs%d-0", n.net)
+	defer func() { _ = exec.Command("ip", "netns", "delete", name).Run() }()
+	for _, words := range [][]string{
+		{"ip", "netns", "add", name},
+		{"ip", "link", "add", name + "h", "type", "veth", "peer", "name", "eth0", "netns", name},
+		{"tc", "qdisc", "add", "dev", name + "h", "root", "tbf", "rate", "20mbit", "burst", "32kb", "latency", "100ms"},
+		{"ip", "netns", "exec", name, "iptables", "-A", "OUTPUT", "-p", "tcp", "--dport", "1", "-j", "DROP"},
+	} {
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w: %s", words, err, bytes.TrimSpace(out))
+		}
+	}
+	return nil
 }
 
 // Clients are the addresses of all hosts, as a prefix.
