@@ -30,6 +30,10 @@ type layout struct {
 
 var layouts = []layout{{"overlay-reflink", "xfs", ""}, {"overlay-metacopy", "xfs", ""}, {"overlay-metacopy-other-disk", "ext4", "xfs"}, {"btrfs", "btrfs", ""}}
 
+// perBuild is how many rpms of a compose are in one directory of production's, and are linked from there. Fedora's builds have
+// nine rpms on average, of all arches.
+const perBuild = 4
+
 // bench makes a site for a layout, with so many rpms of a size.
 func bench(b *testing.B, l layout, n int, size int64) (k *clone.Keeper, tree, disk string, rpms []string) {
 	b.Helper()
@@ -43,7 +47,7 @@ func bench(b *testing.B, l layout, n int, size int64) (k *clone.Keeper, tree, di
 	if l.lower == "btrfs" {
 		clonetest.Subvolume(b, tree)
 	}
-	rpms = clonetest.Tree(b, tree, n, size)
+	rpms = clonetest.Builds(b, tree, n/perBuild, perBuild, size)
 	top := filepath.Join(disk, "staging")
 	must(b, os.Mkdir(top, 0o755))
 	k = &clone.Keeper{Topdir: top, Volume: "prod", Env: "stg", Source: tree, ProviderName: l.name, Compose: "compose"}

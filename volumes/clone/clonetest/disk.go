@@ -85,14 +85,22 @@ func ReadOnly(t testing.TB, dir string) string {
 // Tree makes a tree as production's in a directory, with so many rpms of a size, and returns their paths in it.
 func Tree(t testing.TB, dir string, rpms int, size int64) []string {
 	t.Helper()
+	return Builds(t, dir, rpms, 1, size)
+}
+
+// Builds is Tree with several rpms in each build.
+func Builds(t testing.TB, dir string, builds, rpms int, size int64) []string {
+	t.Helper()
 	var all []string
 	content := make([]byte, size)
-	for i := range rpms {
-		rand.Read(content) // never fails
-		rel := fmt.Sprintf("packages/pkg%d/1/1.fc42/noarch/pkg%d-1-1.fc42.noarch.rpm", i, i)
-		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, rel)), 0o755))
-		must(t, os.WriteFile(filepath.Join(dir, rel), content, 0o644))
-		all = append(all, rel)
+	for i := range builds {
+		for j := range rpms {
+			rand.Read(content) // never fails
+			rel := fmt.Sprintf("packages/pkg%d/1/1.fc42/noarch/pkg%d-part%d-1-1.fc42.noarch.rpm", i, i, j)
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, rel)), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, rel), content, 0o644))
+			all = append(all, rel)
+		}
 	}
 	Sync(t, dir)
 	return all
