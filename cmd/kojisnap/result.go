@@ -8,6 +8,8 @@ import (
 	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/cmd/kojisnap/output"
 	"kojisnap/cmd/kojisnap/tell"
+	"kojisnap/kojisnap"
+	"kojisnap/kojisnap/verify"
 )
 
 // reporter prints and logs what the steps of a command did and could not do. What makes the command end with an
@@ -95,4 +97,52 @@ func wantsNagios(args []string) bool {
 	return len(args) > 0 && args[0] == statusCommand.name && slices.ContainsFunc(args[1:], func(s string) bool {
 		return s == "--nagios" || s == "--nagios=true"
 	})
+}
+
+// stepBegins names a step on a terminal when it begins.
+func (a reporter) stepBegins(name string) { a.tell("%s …", name) }
+
+// stepEnds says on a terminal how long a step took and what it did.
+func (a reporter) stepEnds(step kojisnap.SyncStep, r *kojisnap.SyncResult) {
+	if text := stepText(step, r); text != "" {
+		a.tell("  %.1f s: %s", step.Seconds, output.Clean(text))
+	}
+}
+
+// stepText says in a few words what a step did.
+func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
+	files := map[string]*kojisnap.CopyResult{"copy": r.Copy, "repair": r.Repair, "remove": r.Remove}[step.Name]
+	switch {
+	case step.Error != "" && files == nil:
+		return "failed"
+	case step.Name == "pull" && r.Pull.Source != nil:
+		return fmt.Sprintf("event %d, %d rows; %s", r.Pull.Event, r.Pull.Totals.Rows, sourceText(r.Pull))
+	case step.Name == "pull" && r.Pull.Existing:
+		return fmt.Sprintf("nothing new at event %d; %d requests", r.Pull.Event, r.Pull.Asked.Requests)
+	case step.Name == "pull":
+		return fmt.Sprintf("event %d, %d rows; %d of them read in %d requests", r.Pull.Event, r.Pull.Totals.Rows, r.Pull.Asked.Rows, r.Pull.Asked.Requests)
+	case step.Name == "load" && !r.Load.Changed():
+		return "nothing changed"
+	case step.Name == "load":
+		in, up, gone := r.Load.Totals()
+		return fmt.Sprintf("%d rows inserted, %d updated, %d revoked or deleted", in, up, gone)
+	case step.Name == "clone" && r.Clone.Kept:
+		return r.Clone.ID + " is in use"
+	case step.Name == "clone":
+		return r.Clone.ID + " at " + r.Clone.Path
+	case step.Name == "discard":
+		return fmt.Sprintf("%d clones discarded, %d in use", len(r.Discard.Discarded), len(r.Discard.Busy))
+	case step.Name == "verify":
+		by := map[verify.Status]int{}
+		for _, c := range r.Verify.Checks {
+			by[c.Status]++
+		}
+		return fmt.Sprintf("%d checks ok, %d warnings, %d failed", by[verify.StatusOK], by[verify.StatusWarning], by[verify.StatusFailed])
+	case files == nil:
+		return "done"
+	case step.Name == "remove":
+		return fmt.Sprintf("%d builds removed, %s; %d kept for now", files.Report.Removed, kojisnap.Size(files.Report.RemovedBytes), files.Report.Grace)
+	}
+	rep := files.Report
+	return fmt.Sprintf("%d files made, %s; %d were there", rep.Linked+rep.Reflinked+rep.Copied+rep.Spliced+rep.Fetched, kojisnap.Size(rep.Bytes), rep.Present)
 }
