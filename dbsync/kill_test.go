@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +27,10 @@ type at struct {
 	do    func()
 }
 
-func (a *at) Begin(stage string, _ int64) progress.Counter { return &counter{a, stage, 0} }
+// counting is held while a stage counts: an import counts in several sessions at once.
+var counting sync.Mutex
+
+func (a *at) Begin(stage string, _ int64) progress.Counter { return &counter{at: a, stage: stage} }
 
 type counter struct {
 	at    *at
@@ -35,6 +39,8 @@ type counter struct {
 }
 
 func (c *counter) Add(n int64) {
+	counting.Lock()
+	defer counting.Unlock()
 	if c.n += n; c.at.do != nil && c.stage == c.at.stage && c.n >= c.at.n {
 		do := c.at.do
 		c.at.do = nil
