@@ -78,11 +78,7 @@ func (o *copyFlags) enqueue(ctx context.Context, a *app, snap *snapfile.Snapshot
 
 // queueStatus tells how far the plan in the queue is.
 func (o *copyFlags) queueStatus(ctx context.Context, a *app) error {
-	topdir, err := fleet.TopdirID(o.topdir, false)
-	if err != nil {
-		return exit.AsUsage(err)
-	}
-	q, err := openQueue(ctx, a, o.queue)
+	q, topdir, err := openTopdirQueue(ctx, a, o.queue, o.topdir)
 	if err != nil {
 		return err
 	}

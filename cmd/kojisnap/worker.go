@@ -130,11 +130,7 @@ func (o *workerFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	topdir, err := fleet.TopdirID(o.copy.topdir, false)
-	if err != nil {
-		return exit.AsUsage(err)
-	}
-	q, err := openQueue(ctx, a, o.queue)
+	q, topdir, err := openTopdirQueue(ctx, a, o.queue, o.copy.topdir)
 	if err != nil {
 		return err
 	}
@@ -204,10 +200,13 @@ func (o *workerFlags) tell(ctx context.Context, a *app, q *fleet.Queue, topdir s
 	return a.tellFleet(st)
 }
 
-// openQueue opens a queue that there must be.
-func openQueue(ctx context.Context, a *app, dsn string) (*fleet.Queue, error) {
-	q, err := fleet.Open(ctx, dsn, a.log)
-	return q, queueError(err)
+// openTopdirQueue opens a queue that there must be, and returns by what id it knows a topdir.
+func openTopdirQueue(ctx context.Context, a *app, dsn, dir string) (q *fleet.Queue, topdir string, err error) {
+	if topdir, err = fleet.TopdirID(dir, false); err != nil {
+		return nil, "", exit.AsUsage(err)
+	}
+	q, err = fleet.Open(ctx, dsn, a.log)
+	return q, topdir, queueError(err)
 }
 
 // queueError makes those errors of a queue errors of usage which say that it, the plan in it or topdir is another one.

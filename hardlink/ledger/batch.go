@@ -109,3 +109,22 @@ func (b *Batch) line(fields ...string) {
 	}
 	b.text = append(b.text, '\n')
 }
+
+// links notes some of a ledger's symlinks, first those that kojisnap made: the line that says so is about the ones before it.
+func (b *Batch) links(l *Ledger, paths []string) {
+	for _, made := range []bool{true, false} {
+		said := 0
+		for _, path := range paths {
+			if l.Made[path] != made {
+				continue
+			}
+			for _, target := range l.Links[path] {
+				b.Link(path, target)
+				said++
+			}
+		}
+		if made {
+			b.LinksMade(said)
+		}
+	}
+}

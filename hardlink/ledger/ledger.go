@@ -171,21 +171,7 @@ func (l *Ledger) WriteTo(w io.Writer) (int64, error) {
 		b.all(l.Builds[dir])
 	}
 	paths := slices.Sorted(maps.Keys(l.Links))
-	for _, made := range []bool{true, false} {
-		said := 0
-		for _, path := range paths {
-			if l.Made[path] != made {
-				continue
-			}
-			for _, target := range l.Links[path] {
-				b.Link(path, target)
-				said++
-			}
-		}
-		if made {
-			b.LinksMade(said)
-		}
-	}
+	b.links(l, paths)
 	if l.Hub != "" {
 		b.Hub(l.Hub)
 	}

@@ -252,25 +252,10 @@ func take(ctx context.Context, top *topdir.Dir, shard, file string, want Wanted)
 // takeLinks moves symlinks on DEFAULT.
 func takeLinks(from, to *Ledger, want map[string]bool, in, out *Batch) {
 	links := slices.DeleteFunc(slices.Sorted(maps.Keys(from.Links)), func(link string) bool { return !want[link] })
-	for _, made := range []bool{true, false} {
-		said := 0
-		for _, link := range links {
-			if from.Made[link] != made {
-				continue
-			}
-			out.Unlink(link)
-			if len(to.Links[link]) > 0 {
-				continue
-			}
-			for _, target := range from.Links[link] {
-				in.Link(link, target)
-				said++
-			}
-		}
-		if made {
-			in.LinksMade(said)
-		}
+	for _, link := range links {
+		out.Unlink(link)
 	}
+	in.links(from, slices.DeleteFunc(links, func(link string) bool { return len(to.Links[link]) > 0 }))
 }
 
 // declare notes in the topdir's own ledger that shards have their own: earlier versions of kojisnap, which know of none, refuse
