@@ -115,14 +115,14 @@ func open(dir string) (*Plan, error) {
 	}
 	p := &Plan{dir: dir}
 	if err := json.Unmarshal(text, &p.Manifest); err != nil {
-		return nil, fmt.Errorf("%s: is damaged: %w; remove the directory, and the next copy plans anew", filepath.Join(dir, manifestName), err)
+		return nil, damaged(filepath.Join(dir, manifestName), err)
 	}
 	if p.Format != format {
 		return nil, fmt.Errorf("%s: has format %d, this kojisnap reads %d", filepath.Join(dir, manifestName), p.Format, format)
 	}
 	for i, s := range p.Shards {
 		if err := ledger.CheckShard(s.ID); err != nil || i > 0 && p.Shards[i-1].ID >= s.ID {
-			return nil, fmt.Errorf("%s: is damaged: shard %q; remove the directory, and the next copy plans anew", filepath.Join(dir, manifestName), s.ID)
+			return nil, damaged(filepath.Join(dir, manifestName), fmt.Errorf("shard %q", s.ID))
 		}
 	}
 	return p, nil
@@ -336,4 +336,9 @@ func (p *Plan) Read(s Info) ([]Build, error) {
 		err = fmt.Errorf("shard %s of snapshot %s: %w: a later copy has removed it, or a part of it is lost", s.ID, p.Snapshot, ErrNoPlan)
 	}
 	return builds, err
+}
+
+// damaged says that a file of a plan is not as it was written, and what helps.
+func damaged(path string, why error) error {
+	return fmt.Errorf("%s: is damaged: %w; remove the directory, and the next copy plans anew", path, why)
 }

@@ -157,7 +157,7 @@ func readFile(path, digest string) ([]Build, error) {
 	head, err := lines.ReadString('\n')
 	if err == nil || err == io.EOF {
 		if name, version, _ := strings.Cut(strings.TrimSuffix(head, "\n"), "\t"); name != magic {
-			return nil, fmt.Errorf("%s: begins with %.40q: it is no file of a plan", path, head)
+			return nil, damaged(path, fmt.Errorf("it begins with %.40q", head))
 		} else if version != strconv.Itoa(format) {
 			return nil, fmt.Errorf("%s: has format %.20q, this kojisnap reads %d", path, version, format)
 		}
@@ -167,15 +167,15 @@ func readFile(path, digest string) ([]Build, error) {
 		var line []byte
 		if line, err = readLine(lines); err == nil {
 			if bad := p.add(string(line)); bad != nil {
-				return nil, fmt.Errorf("%s: is damaged: %w", path, bad)
+				return nil, damaged(path, bad)
 			}
 		}
 	}
 	if err != io.EOF {
-		return nil, fmt.Errorf("%s: is damaged: %w", path, err)
+		return nil, damaged(path, err)
 	}
 	if have := hex.EncodeToString(sum.Sum(nil)); have != digest {
-		return nil, fmt.Errorf("%s: is damaged: its digest is %s, the plan's manifest has %s", path, have, digest)
+		return nil, damaged(path, fmt.Errorf("its digest is %s, the plan's manifest has %s", have, digest))
 	}
 	return p.builds, nil
 }
