@@ -296,7 +296,7 @@ func ParsePart(text string) (Part, error) {
 		at++
 	}
 	if !good || at < 1 || at > of || of > 1<<20 {
-		return Part{}, fmt.Errorf("%q: want I/N, worker I of N, such as 1/4", text)
+		return Part{}, fmt.Errorf("%q: want I/N, part I of N, such as 1/4", text)
 	}
 	return Part{at, of}, nil
 }
