@@ -333,7 +333,7 @@ func TestKilled(t *testing.T) {
 	var mu sync.Mutex
 	for i := range 2 {
 		wg.Go(func() {
-			for wait := 60 * time.Millisecond; ; wait += wait / 4 {
+			for wait := 10 * time.Millisecond; ; wait += wait / 4 { // a fast machine copies all in a tenth of a second
 				cmd := s.child(shard.Part{I: i + 1, N: 2})
 				var errs strings.Builder
 				cmd.Stderr = &errs
