@@ -10,6 +10,7 @@ import (
 )
 
 func TestBadDatabase(t *testing.T) {
+	t.Parallel()
 	pulled := func(t *testing.T, w *env) { w.pull(t, lastEvent, "f42") }
 	for _, b := range []bad{
 		{"not marked", func(t *testing.T, w *env) []string { pulled(t, w); return w.loadArgs() }, 1, []string{"kojisnap init"}},
@@ -64,6 +65,7 @@ func TestBadDatabase(t *testing.T) {
 	}
 }
 func TestBadSnapshot(t *testing.T) {
+	t.Parallel()
 	segment := func(t *testing.T, w *env, relation string) string {
 		snap := w.pull(t, lastEvent, "f42")
 		return filepath.Join(w.store.String(), snap.Relation(relation).Segments[0].Object())
