@@ -67,6 +67,7 @@ func TestPackagesApart(t *testing.T) {
 		},
 	}, 2) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			away := apart(t, w, filepath.Join(t.TempDir(), "disk"))
 			c := w.config(t, "f42-compose")
@@ -133,6 +134,7 @@ func TestLayoutRefused(t *testing.T) {
 		}, "in the read-only volume"},
 	}, 4) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			c.lay(t, w, filepath.Join(t.TempDir(), "disk"))
 			config := w.config(t, "f42-compose")

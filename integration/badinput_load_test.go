@@ -58,6 +58,7 @@ func TestBadDatabase(t *testing.T) {
 		}, 1, []string{"nope"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addDatabase(t)
 			b.check(t, w)
@@ -102,6 +103,7 @@ func TestBadSnapshot(t *testing.T) {
 		}, 1, []string{"9-0123456789ab", "newer"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addDatabase(t)
 			b.check(t, w)

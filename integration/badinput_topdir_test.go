@@ -57,6 +57,7 @@ func TestBadTopdir(t *testing.T) {
 		}, 1, []string{"--source"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addTree(t)
 			b.check(t, w)

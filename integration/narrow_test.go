@@ -78,6 +78,7 @@ func TestNarrowLoad(t *testing.T) {
 	t.Parallel()
 	for _, since := range []bool{false, true} {
 		t.Run(fmt.Sprintf("history %v", since), func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addMarked(t)
 			alone := &env{prodRows: w.prodRows, prod: w.prod, prodURL: w.prodURL, topdir: t.TempDir()}

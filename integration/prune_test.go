@@ -22,6 +22,7 @@ func TestPrunedBeforeLoad(t *testing.T) {
 	}
 	for _, forget := range []bool{false, true} {
 		t.Run(fmt.Sprint("forget=", forget), func(t *testing.T) {
+			t.Parallel()
 			w := newEnv(t)
 			c := w.config(t, "f42-compose")
 			w.init(t)

@@ -31,6 +31,7 @@ func TestContentChangedUnderOneName(t *testing.T) {
 		{name: "a ledger of an earlier version", old: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			config := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", config)

@@ -63,6 +63,7 @@ func TestUnmountedVolume(t *testing.T) {
 		},
 	}, 2) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			w.moveBuild(t, "bash/5.3.0/2.fc42", "archive01", w.volumeID(t, "archive01")) // which a compose takes
 			mount := lose(t, w)
