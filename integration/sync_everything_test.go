@@ -166,6 +166,7 @@ func (w *env) newBuild(t testing.TB, event int, id int64, release string) string
 // skips all shards; a new build in production costs its shard alone. A build that production lacks files of is held back, with
 // exit code 3, and stays on the read-only volume; the next sync heals it. Damaged copies are made again.
 func TestSyncAllBuilds(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.everythingConfig(t, "[copy]\n", "[copy]\nbuilds = \"all\"\ntag = [\"f42-compose\"]\n")
 	far := w.newBuild(t, 420, 5000, "100.fc42") // in a shard of its own
