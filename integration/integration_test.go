@@ -3,7 +3,8 @@
 // its users run it.
 //
 // Its tests are parallel. Those that are not must see a process in one stage while that lasts, or make namespaces, in
-// which the mounts of other tests would stay.
+// which the mounts of other tests would stay, or discard clones, which none of these may still have (containers have
+// namespaces, too).
 package integration_test
 
 import (
