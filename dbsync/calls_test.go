@@ -18,6 +18,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestCallsDuringLoads: people edit in staging, call after call as Koji's hub writes for them, the very keys
@@ -25,9 +26,12 @@ import (
 // load brings its key at that moment: then Koji has what two people have who edit one key at once, a
 // unique constraint, and the call succeeds when it is made again. Without loads none fails.
 //
-// KOJISNAP_CALLS is how many calls are made, 20000 to tell how often that is.
+// KOJISNAP_CALLS is how many calls are made, 20000 to tell how often that is. It is 300 in the short form.
 func TestCallsDuringLoads(t *testing.T) {
-	most := 600
+	most := 300
+	if seedtest.Long() {
+		most = 600
+	}
 	if n, err := strconv.Atoi(os.Getenv("KOJISNAP_CALLS")); err == nil {
 		most = n
 	}

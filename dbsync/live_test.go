@@ -18,6 +18,7 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestLive loads what changed in production, some changes after the others, while staging's hub answers calls,
@@ -29,7 +30,11 @@ import (
 func TestLive(t *testing.T) {
 	w, s := newLoaded(t, admin)
 	l := newLive(t, s.dsn, w.last())
-	for some := range slices.Chunk(changes, 5) {
+	atOnce := 9
+	if seedtest.Long() {
+		atOnce = 5
+	}
+	for some := range slices.Chunk(changes, atOnce) {
 		for _, c := range some {
 			c.change(w)
 		}
