@@ -40,19 +40,51 @@ type Server struct {
 	Endpoint string
 
 	given string // KOJISNAP_TEST_S3
+	query string // of its URLs
 	names atomic.Int64
+}
+
+// environment is what programs need to use a server of this package, but for AWS_ENDPOINT_URL.
+var environment = map[string]string{
+	"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": Region,
+	"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "", "AWS_PROFILE": "",
+}
+
+// Environment sets the AWS_* variables of the environment for all tests of a package, whose TestMain calls it.
+func Environment() {
+	if os.Getenv("KOJISNAP_TEST_S3") != "" {
+		return
+	}
+	for name, value := range environment {
+		os.Setenv(name, value)
+	}
 }
 
 // Start starts a server, which stops when the test ends. It sets the AWS_* variables of the
 // environment, so the test cannot be parallel.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	if os.Getenv("KOJISNAP_TEST_S3") == "" {
+		setEnvironment(t)
+	}
+	s := StartParallel(t)
+	if s.query = ""; s.Endpoint != "" {
+		t.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
+	}
+	return s
+}
+
+// StartParallel is Start for tests that are parallel: their package calls Environment, and the server's URLs name its
+// endpoint.
+func StartParallel(t testing.TB) *Server {
+	t.Helper()
 	if given := os.Getenv("KOJISNAP_TEST_S3"); given != "" {
 		return &Server{given: given}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	binary := prepare(ctx, t)
+	binary := program(ctx, t)
 	candidates, stop, docker := container(ctx, binary)
 	if docker != nil {
 		var err error
@@ -68,23 +100,27 @@ func StartIn(t testing.TB, dir string) *Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	candidates, stop, err := process(prepare(ctx, t), dir)
+	setEnvironment(t)
+	candidates, stop, err := process(program(ctx, t), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(ctx, t, candidates, stop)
+	s := serve(ctx, t, candidates, stop)
+	s.query = ""
+	t.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
+	return s
 }
 
-// prepare sets the environment and returns the gateway's program.
-func prepare(ctx context.Context, t testing.TB) string {
+func setEnvironment(t testing.TB) {
 	t.Helper()
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": Region,
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "", "AWS_PROFILE": "",
-	} {
+	for name, value := range environment {
 		t.Setenv(name, value)
 	}
+}
+
+// program returns the gateway's program.
+func program(ctx context.Context, t testing.TB) string {
+	t.Helper()
 	binary, err := gateway(ctx)
 	if err != nil {
 		t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or make it possible to build one: %v", err)
@@ -99,8 +135,7 @@ func serve(ctx context.Context, t testing.TB, candidates []string, stop func()) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("AWS_ENDPOINT_URL", endpoint)
-	return &Server{Endpoint: endpoint}
+	return &Server{Endpoint: endpoint, query: "?endpoint=" + endpoint}
 }
 
 // URL returns the URL of an empty place of a store, in a bucket of its own where that is possible.
@@ -117,7 +152,7 @@ func (s *Server) URL(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "s3://" + name + "/some/prefix"
+	return "s3://" + name + "/some/prefix" + s.query
 }
 
 // Open opens a store in an empty place.
@@ -205,5 +240,6 @@ func (s *Server) Strict(t testing.TB) (store string, refused *atomic.Int64) {
 		through.ServeHTTP(w, r)
 	}))
 	t.Cleanup(front.Close)
-	return s.URL(t) + "?endpoint=" + front.URL, refused
+	at, _, _ := strings.Cut(s.URL(t), "?")
+	return at + "?endpoint=" + front.URL, refused
 }
