@@ -194,6 +194,10 @@ func (l *live) reader(name string, ask func() (string, error)) {
 // refused nothing, least of all for a deadlock.
 func (l *live) write(name string, did *int, do func(ctx context.Context, conn *pgx.Conn, n int) error) {
 	conn := dbtest.Connect(l.t, l.dsn)
+	idle := 30 * time.Millisecond
+	if seedtest.Long() {
+		idle = 10 * time.Millisecond
+	}
 	l.workers.Go(func() {
 		for l.working.Err() == nil {
 			if err := do(context.WithoutCancel(l.working), conn, *did); err != nil {
@@ -201,7 +205,7 @@ func (l *live) write(name string, did *int, do func(ctx context.Context, conn *p
 				return
 			}
 			*did++
-			l.pause(10 * time.Millisecond)
+			l.pause(idle)
 		}
 	})
 }
