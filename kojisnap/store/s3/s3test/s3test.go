@@ -1,20 +1,22 @@
 // Package s3test gives tests a real S3 server.
 //
-// It is the first of these that is available: the bucket that KOJISNAP_TEST_S3 names (an s3:// URL of
-// package s3, with AWS_* of the environment); Versity's S3 gateway in a container that testcontainers-go
-// starts, if a Docker engine runs; the gateway as a process. The go command builds the gateway at its
-// first use and keeps it in the user's cache directory.
+// It is the bucket that KOJISNAP_TEST_S3 names (an s3:// URL of package s3, with AWS_* of the environment), else
+// Versity's S3 gateway, one process for all tests of a package. The go command builds the gateway at its first
+// use and keeps it in the user's cache directory.
 package s3test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,80 +35,89 @@ const (
 	SecretKey = "kojisnap-test-secret"
 )
 
-// Server is an S3 server for one test and its subtests.
+// Server is an S3 server.
 type Server struct {
 	// Endpoint is the gateway's URL. It is empty if the user gave a bucket: tests do not administer that
 	// bucket's server.
 	Endpoint string
 
 	given string // KOJISNAP_TEST_S3
-	names atomic.Int64
+	dir   string // where the gateway keeps all
+	stop  func() // kept as long as the server: it holds the pipe whose end stops the gateway
 }
 
-// Start starts a server, which stops when the test ends. It sets the AWS_* variables of the
-// environment, so the test cannot be parallel.
+var (
+	shared     *Server // of all tests of this process
+	sharedLock sync.Mutex
+	names      atomic.Int64
+)
+
+// Start returns the server of all tests of a package, and starts it if need be. It sets the AWS_* variables of the
+// environment for this test and its subtests, so the test cannot be parallel.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	if given := os.Getenv("KOJISNAP_TEST_S3"); given != "" {
 		return &Server{given: given}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	binary := prepare(ctx, t)
-	candidates, stop, docker := container(ctx, binary)
-	if docker != nil {
+	sharedLock.Lock()
+	defer sharedLock.Unlock()
+	if shared == nil {
 		var err error
-		if candidates, stop, err = process(binary, t.TempDir()); err != nil {
-			t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or start Docker (%v); the gateway as a process: %v", docker, err)
+		if shared, err = start(t.Context(), os.TempDir()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return serve(ctx, t, candidates, stop)
+	shared.setenv(t)
+	return shared
 }
 
-// StartIn is Start for a gateway that is a process and keeps its data in dir. It ignores KOJISNAP_TEST_S3.
+// StartIn starts a gateway for this test alone, which keeps its data below dir. It ignores KOJISNAP_TEST_S3.
 func StartIn(t testing.TB, dir string) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	candidates, stop, err := process(prepare(ctx, t), dir)
+	s, err := start(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(ctx, t, candidates, stop)
+	t.Cleanup(s.stop)
+	s.setenv(t)
+	return s
 }
 
-// prepare sets the environment and returns the gateway's program.
-func prepare(ctx context.Context, t testing.TB) string {
-	t.Helper()
+// start starts a gateway.
+func start(ctx context.Context, dir string) (*Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	binary, err := gateway(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("no S3 server for tests: set KOJISNAP_TEST_S3, or make it possible to build one: %w", err)
+	}
+	hostport, kept, stop, err := process(binary, dir)
+	if err != nil {
+		return nil, fmt.Errorf("no S3 server for tests: %w", err)
+	}
+	s := &Server{Endpoint: "http://" + hostport, dir: kept, stop: stop}
+	if err := s.answers(ctx); err != nil {
+		stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// setenv sets the environment of the AWS SDK.
+func (s *Server) setenv(t testing.TB) {
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": Region,
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "", "AWS_PROFILE": "",
+		"AWS_ENDPOINT_URL": s.Endpoint, "AWS_ENDPOINT_URL_S3": "", "AWS_PROFILE": "",
 	} {
 		t.Setenv(name, value)
 	}
-	binary, err := gateway(ctx)
-	if err != nil {
-		t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or make it possible to build one: %v", err)
-	}
-	return binary
-}
-
-func serve(ctx context.Context, t testing.TB, candidates []string, stop func()) *Server {
-	t.Helper()
-	t.Cleanup(stop)
-	endpoint, err := answering(ctx, candidates)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("AWS_ENDPOINT_URL", endpoint)
-	return &Server{Endpoint: endpoint}
 }
 
 // URL returns the URL of an empty place of a store, in a bucket of its own where that is possible.
 func (s *Server) URL(t testing.TB) string {
 	t.Helper()
-	name := fmt.Sprintf("kojisnap-test-%d-%d", time.Now().UnixNano(), s.names.Add(1))
+	name := fmt.Sprintf("kojisnap-test-%d-%d", time.Now().UnixNano(), names.Add(1))
 	if s.given != "" {
 		base, query, _ := strings.Cut(s.given, "?")
 		at := strings.TrimSuffix(base, "/") + "/" + name + "?" + query
@@ -117,6 +128,11 @@ func (s *Server) URL(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // the room of what was put there is other tests'
+		if err := errors.Join(os.RemoveAll(filepath.Join(s.dir, "data", name)), os.RemoveAll(filepath.Join(s.dir, "sidecar", name))); err != nil {
+			t.Error(err)
+		}
+	})
 	return "s3://" + name + "/some/prefix"
 }
 
@@ -157,27 +173,21 @@ func empty(t testing.TB, at string) {
 	}
 }
 
-// answering waits for the server at one of some addresses.
-func answering(ctx context.Context, candidates []string) (string, error) {
+// answers waits until the gateway answers.
+func (s *Server) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}} // no proxy
 	defer client.CloseIdleConnections()
 	for {
-		var last error
-		for _, hostport := range candidates {
-			endpoint := (&url.URL{Scheme: "http", Host: hostport}).String()
-			r, err := client.Get(endpoint)
-			if err == nil {
-				r.Body.Close()
-				return endpoint, nil
-			}
-			last = err
+		r, err := client.Get(s.Endpoint)
+		if err == nil {
+			return r.Body.Close()
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("the S3 server does not answer: %w", last)
-		case <-time.After(50 * time.Millisecond):
+			return fmt.Errorf("the S3 server does not answer: %w", err)
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
