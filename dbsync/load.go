@@ -68,6 +68,9 @@ func Load(ctx context.Context, conn *pgx.Conn, snap *snapfile.Snapshot, opt Load
 		opt.Base, needAllRows = nil, true
 		err = dbconn.Transact(ctx, conn, pgx.RepeatableRead, load)
 	}
+	if imported != nil && dbconn.SQLState(err) == "53100" {
+		err = fmt.Errorf("%w; then kojisnap load --snapshot %s goes on with the import", err, snap.ID)
+	}
 	if err != nil {
 		run := book.NewRun(snap, opt.Version)
 		if m != nil {

@@ -2,11 +2,9 @@ package dbsync_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"kojisnap/dbsync"
@@ -37,10 +35,13 @@ func private(t *testing.T) (s *staging, dir string) {
 }
 
 // begin makes a database like a fresh Koji's, in a tablespace, and marks it.
-func (s *staging) begin(tablespace string) {
+func (s *staging) begin(tablespace string) { s.t.Helper(); s.beginAs("stg", tablespace) }
+
+// beginAs is begin with a name for the database.
+func (s *staging) beginAs(name, tablespace string) {
 	s.t.Helper()
-	dbtest.Exec(s.t, s.dsn, "CREATE DATABASE stg TABLESPACE "+tablespace)
-	s.dsn = strings.Replace(s.dsn, "/postgres?", "/stg?", 1)
+	dbtest.Exec(s.t, s.dsn, "CREATE DATABASE "+name+" TABLESPACE "+tablespace)
+	s.dsn = strings.Replace(s.dsn, "/postgres?", "/"+name+"?", 1)
 	dbtest.Exec(s.t, s.dsn, kojiprod.SchemaSQL(true)+";"+admin)
 	s.conn = dbtest.Connect(s.t, s.dsn)
 	if _, err := setup.Init(s.t.Context(), s.conn, setup.Options{Env: "stg"}); err != nil {
@@ -97,48 +98,17 @@ func TestServerFull(t *testing.T) {
 	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	s, dir := private(t)
-	small := filepath.Join(dir, "small")
-	if err := os.Mkdir(small, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=64m"); err != nil {
-		t.Skipf("mounting a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(small, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	info, err := os.Stat(filepath.Join(dir, "data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chown(small, int(info.Sys().(*syscall.Stat_t).Uid), -1); err != nil {
-		t.Fatal(err)
-	}
-	dbtest.Exec(t, s.dsn, fmt.Sprintf("CREATE TABLESPACE small LOCATION '%s'", small))
-	s.begin("small")
+	space, disk := s.tablespace(dir, 64<<20)
+	s.begin(space)
 	whole := s.whole()
-	var free syscall.Statfs_t
-	if err := syscall.Statfs(small, &free); err != nil {
-		t.Fatal(err)
-	}
-	ballast := filepath.Join(small, "ballast")
 	for _, room := range []int{0, 200 << 10, 1 << 20} { // from the first temporary table on
-		if err := os.WriteFile(ballast, make([]byte, int(free.Bavail)*int(free.Bsize)-room), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		disk.fill(room)
 		_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{})
 		if err == nil || !strings.Contains(err.Error(), "No space left on device") || !strings.Contains(err.Error(), "make room") {
 			t.Errorf("with %d bytes of room: %v", room, err)
 		}
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
+		disk.clear()
 		same(t, whole, s.whole())
-		if err := syscall.Statfs(small, &free); err != nil {
-			t.Fatal(err)
-		}
 	}
 	s.load(snap, dbsync.LoadOptions{})
 	s.check(w, shot{})

@@ -112,8 +112,9 @@ func (w *env) firstActive(t *testing.T, table, column string) int64 {
 // TestEverythingBad: in production, on its way and below topdir is one thing wrong of each kind, all
 // at once. A sync keeps back these things, names each once, and does all else, at every run.
 func TestEverythingBad(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
-	s3 := s3test.Start(t)
+	s3 := s3test.StartParallel(t)
 	if s3.Endpoint == "" {
 		t.Skip("KOJISNAP_TEST_S3 is given: nothing can be put before its server")
 	}

@@ -15,6 +15,7 @@ import (
 // ask, for every tag, arch, build and rpm. The answers are equal but for what cannot be: on
 // which volume a build is, and the tasks and buildroots that staging does not have.
 func TestSameAnswers(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	tags := activeTags(t, w.prod)
 	snap := w.pull(t, lastEvent, tags...)

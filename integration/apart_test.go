@@ -33,6 +33,7 @@ func bind(t *testing.T, from, at string) (undo func()) {
 // topdir's. kojisnap writes only symlinks there, so this works, in the first run and in those that change and
 // remove symlinks.
 func TestPackagesApart(t *testing.T) {
+	t.Parallel()
 	for name, apart := range seedtest.SomeOf(map[string]func(t *testing.T, w *env, disk string) (away func()){
 		"a mount": func(t *testing.T, w *env, disk string) func() {
 			return bind(t, disk, filepath.Join(w.topdir, "packages"))
@@ -66,6 +67,7 @@ func TestPackagesApart(t *testing.T) {
 		},
 	}, 2) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			away := apart(t, w, filepath.Join(t.TempDir(), "disk"))
 			c := w.config(t, "f42-compose")
@@ -100,6 +102,7 @@ func TestPackagesApart(t *testing.T) {
 // TestLayoutRefused: a layout with which no run can work is refused by doctor, and by sync and copy before
 // anything is pulled or written, with what is wrong and what to do.
 func TestLayoutRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range seedtest.SomeOf(map[string]struct {
 		lay  func(t *testing.T, w *env, disk string)
 		says string
@@ -131,6 +134,7 @@ func TestLayoutRefused(t *testing.T) {
 		}, "in the read-only volume"},
 	}, 4) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			c.lay(t, w, filepath.Join(t.TempDir(), "disk"))
 			config := w.config(t, "f42-compose")

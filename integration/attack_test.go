@@ -26,6 +26,7 @@ import (
 // through leaves staging as production is: its files byte by byte, no revocation that is guessed, and its
 // own verify content. KOJISNAP_SEED=1-40 attacks longer.
 func TestAttack(t *testing.T) {
+	t.Parallel()
 	seedtest.Each(t, []uint64{1, 2}, func(t *testing.T, seed uint64) {
 		a := &attack{env: newMarkedEnv(t), rnd: rand.New(rand.NewPCG(seed, 0x61747461))}
 		var err error

@@ -10,6 +10,7 @@ import (
 )
 
 func TestBadDatabase(t *testing.T) {
+	t.Parallel()
 	pulled := func(t *testing.T, w *env) { w.pull(t, lastEvent, "f42") }
 	for _, b := range []bad{
 		{"not marked", func(t *testing.T, w *env) []string { pulled(t, w); return w.loadArgs() }, 1, []string{"kojisnap init"}},
@@ -57,6 +58,7 @@ func TestBadDatabase(t *testing.T) {
 		}, 1, []string{"nope"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addDatabase(t)
 			b.check(t, w)
@@ -64,6 +66,7 @@ func TestBadDatabase(t *testing.T) {
 	}
 }
 func TestBadSnapshot(t *testing.T) {
+	t.Parallel()
 	segment := func(t *testing.T, w *env, relation string) string {
 		snap := w.pull(t, lastEvent, "f42")
 		return filepath.Join(w.store.String(), snap.Relation(relation).Segments[0].Object())
@@ -100,6 +103,7 @@ func TestBadSnapshot(t *testing.T) {
 		}, 1, []string{"9-0123456789ab", "newer"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addDatabase(t)
 			b.check(t, w)

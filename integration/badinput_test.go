@@ -103,6 +103,7 @@ func (w *env) update(t testing.TB, table string, where, set hubtest.Values) {
 }
 
 func TestBadHub(t *testing.T) {
+	t.Parallel()
 	for _, b := range []bad{
 		{"unknown tag", func(t *testing.T, w *env) []string { return w.pullArgs("--tag", "f42", "--tag", "no-such") }, 1, []string{`"no-such"`, "419"}},
 		{"future event", func(t *testing.T, w *env) []string { return w.pullArgs("--tag", "f42", "--event", "1000000") }, 1, []string{"1000000"}},
@@ -149,6 +150,7 @@ func TestBadHub(t *testing.T) {
 // TestOddRows: one name or value in production that cannot be used keeps back its row, and what hangs
 // on it. It is named in a line, the exit code is 3, and all else is in the snapshot, which loads.
 func TestOddRows(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, table string
 		where, set  hubtest.Values
@@ -197,6 +199,7 @@ func TestOddRows(t *testing.T) {
 }
 
 func TestWrongUsage(t *testing.T) {
+	t.Parallel()
 	config := filepath.Join(t.TempDir(), "c.toml")
 	must(t, os.WriteFile(config, []byte("[pull]\nhubb = \"x\"\n"), 0o644))
 	for _, test := range []struct {
@@ -236,6 +239,7 @@ func TestWrongUsage(t *testing.T) {
 }
 
 func TestLocked(t *testing.T) {
+	t.Parallel()
 	lock := filepath.Join(t.TempDir(), "lock")
 	unlock, err := lockfile.Lock(t.Context(), lock, false)
 	must(t, err)

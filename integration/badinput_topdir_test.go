@@ -10,6 +10,7 @@ import (
 )
 
 func TestBadTopdir(t *testing.T) {
+	t.Parallel()
 	for _, b := range []bad{
 		{"missing", func(t *testing.T, w *env) []string {
 			w.pull(t, lastEvent, "f42")
@@ -56,6 +57,7 @@ func TestBadTopdir(t *testing.T) {
 		}, 1, []string{"--source"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addTree(t)
 			b.check(t, w)
@@ -66,6 +68,7 @@ func TestBadTopdir(t *testing.T) {
 // TestFullTopdir fills a real file system. The build that did not fit is not there at all;
 // with room again, the same command completes.
 func TestFullTopdir(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addTree(t)
 	w.pull(t, lastEvent, "f42")
@@ -88,6 +91,7 @@ func TestFullTopdir(t *testing.T) {
 // TestDamagedSource flips a byte of an rpm at production: code 6, its name, and the file is
 // not there.
 func TestDamagedSource(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addTree(t)
 	w.pull(t, lastEvent, "f42")

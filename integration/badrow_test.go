@@ -12,6 +12,7 @@ import (
 // they have. That build stays out, with what hangs on it, and is named; all else is loaded, at every
 // sync, until the row fits.
 func TestRowRefusedByStaging(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "init", "-c", c)

@@ -128,6 +128,7 @@ func glob(t testing.TB, patterns ...string) (paths []string) {
 // stands in the way below topdir and what cannot be removed there keep back themselves alone. Once they
 // are mended the next run makes what was kept back.
 func TestBadDirectories(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	w.pull(t, lastEvent, "f42-compose")
 	names, heldBuilds := w.spoil(t)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"kojisnap/cmd/kojisnap/jsondoc"
@@ -36,6 +37,15 @@ func binary(t testing.TB) string {
 		t.Fatal(built.err)
 	}
 	return filepath.Join(built.dir, "kojisnap")
+}
+
+// script writes a program of the shell. A process that another test starts at that moment would have the file open for
+// writing until it runs its own program, and such a file cannot be run.
+func script(t testing.TB, path, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	must(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
 // outcome is what a run of kojisnap came to.

@@ -23,6 +23,7 @@ var planted = map[string][]string{
 // dnf finds in them the unmet requirements that are planted, no more; the same as in repositories of
 // production's own files.
 func TestClosure(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"createrepo_c", "dnf"} {
 		if _, err := exec.LookPath(program); err != nil {
 			skipOutsideCI(t, "needs "+program+": packages createrepo-c, dnf and dnf-plugins-core of Debian")

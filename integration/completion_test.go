@@ -25,6 +25,7 @@ func program(t *testing.T, name string) string {
 // TestCompletions: in bash, zsh and fish the committed scripts complete commands, flags and values by what this
 // kojisnap answers.
 func TestCompletions(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"bash", "zsh", "fish"} {
 		program(t, name)
 	}
@@ -111,6 +112,7 @@ func firstWords(text string) (words []string) {
 
 // TestCompletionScripts: the committed scripts are what their module writes.
 func TestCompletionScripts(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "write"), ".")
 	build.Dir = completions

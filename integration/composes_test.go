@@ -40,6 +40,7 @@ func (w *env) nextEvent(t testing.TB, event int) string {
 // TestWaitsForWhom: a sync says with -v who holds the lock that composes hold, and the records say it, too, and
 // how long.
 func TestWaitsForWhom(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	lock := filepath.Join(t.TempDir(), "composes")
@@ -127,6 +128,7 @@ func (l *lockSeen) Begin(name string, total int64) progress.Counter {
 // TestComposesWaitForRemoval: composes that hold the lock of --wait-for begin before the load or after the removal,
 // and not in between.
 func TestComposesWaitForRemoval(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	snap := w.pull(t, lastEvent, "f42-compose")
 	w.copy(t, snap, compose.Want{})
@@ -163,6 +165,7 @@ func TestComposesWaitForRemoval(t *testing.T) {
 
 // TestNoRemovalUnderComposes: that copies go at once needs a lock on which composes are waited for.
 func TestNoRemovalUnderComposes(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	configured := func(text string) string {
@@ -205,6 +208,7 @@ func TestNoRemovalUnderComposes(t *testing.T) {
 // event after the copies that only it needs are gone: by the paths that the hub names now, and by those that it
 // named before, which the compose, or one whose package set it uses again, may have on record.
 func TestComposeAtAnOlderEvent(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	w.readOnly(t)
 	w.init(t)

@@ -29,6 +29,7 @@ const secret = `p@ss'w\o:r/d%41 #`
 
 // TestConnect names a server by all of libpq's ways, over TLS and a socket, and gets them wrong.
 func TestConnect(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "kojisnap-tls-")
 	must(t, err)
 	socket, err := dbtest.StartLocal(dir)

@@ -47,6 +47,7 @@ func (w *env) event(t testing.TB, id int) {
 // TestContentTags: a compose of modules is as ready as one of the tags that were asked for, new modules come
 // along by themselves, and what cannot be composed is told by sync, verify and monitoring.
 func TestContentTags(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	w.putBash(t, 25, 379)
@@ -152,6 +153,7 @@ func TestContentTags(t *testing.T) {
 
 // TestTagPatterns: patterns choose the same wherever tags are named.
 func TestTagPatterns(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-comp*", "!f42-infra*")
 	other := w.pull(t, lastEvent, "f42-build")

@@ -60,6 +60,7 @@ func parseCrontab(t *testing.T, body string) (c crontab) {
 // TestCronFile runs the lines of scripts/cron.d/kojisnap as cron does: by its shell, in its environment, as a user who
 // is not root. They succeed without a word, also while another sync holds the lock: then cron sends no mail.
 func TestCronFile(t *testing.T) {
+	t.Parallel()
 	body, err := os.ReadFile("../scripts/cron.d/kojisnap")
 	must(t, err)
 	c := parseCrontab(t, string(body))

@@ -54,6 +54,7 @@ func (s *stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestPullKilled ends kojisnap amid a pull, of everything and of what is new, and pulls again.
 func TestPullKilled(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	target, err := url.Parse(w.prodURL)
 	must(t, err)

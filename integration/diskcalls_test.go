@@ -88,6 +88,7 @@ func filesOf(t *testing.T, root string) map[string]string {
 // that are copied, on the read-only volume, and on one of production's other volumes; and as ever for
 // staging's own. So they do where an earlier version had made the copies.
 func TestDiskCalls(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	// Production's builds have logs as kojid leaves them; those on another volume, too.
 	logged := 0

@@ -17,6 +17,7 @@ import (
 // TestDoctor breaks one thing of a site after the other: doctor names it, in one line with what to do,
 // and finds all else in order; sync refuses, before it does anything, what would end it later.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	type finding struct{ Check, Status, Detail string }

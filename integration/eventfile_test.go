@@ -31,6 +31,7 @@ func (w *env) served(t testing.TB, path string) (int, string) {
 // TestEventToPin: status --event and the file that topdir's web server serves have the event to pin, alone, from
 // the first load on, whatever a kill left, and back again with a rollback.
 func TestEventToPin(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	if o := kojisnapRun(t, "status", "-c", c, "--event"); o.code != 3 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, "nothing was loaded yet") {
@@ -154,6 +155,7 @@ func TestEventToPin(t *testing.T) {
 // TestEventFileOfOthers: what is in the place of the event file and not kojisnap's stays. By the default
 // name that is told; of a file that somebody named it is an error before the first step.
 func TestEventFileOfOthers(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")

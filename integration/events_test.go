@@ -13,6 +13,7 @@ import (
 
 // TestLoadedEvents: status lists the events at which calls answer as production did, and they do.
 func TestLoadedEvents(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	events := func(want ...int64) {

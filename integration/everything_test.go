@@ -25,6 +25,7 @@ import (
 // that loads every other, and one that loads some tags alone hold what is theirs: the first two the same view of all
 // tags, though some were deleted in between, the third one what a pull of its tags gives.
 func TestEverythingLoads(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addDatabase(t)
 	w.init(t)

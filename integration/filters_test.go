@@ -26,6 +26,7 @@ func (w *env) tagFiltered(t testing.TB, name string, id int, filter string) {
 // TestPackageFilters: what a copy takes of a tag is what Python's re.match lets through the package
 // filter, and what production's hub lists. The names are those that Python 3.11 matched.
 func TestPackageFilters(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addTree(t)
 	all := "bash broken-app cairo conflicted coreutils curl dejavu-fonts expat filesystem future-clock gcc git glib2 glibc golang gtk+ httpd " +
@@ -97,6 +98,7 @@ func TestPackageFilters(t *testing.T) {
 // bring, and those alone: it is told once, in a line; all else is copied, loaded and verified. Which
 // builds were copied before stays copied.
 func TestUndecideds(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	w.tagFiltered(t, "plain", 1000, `^(bash|vim)$`)
 	w.tagFiltered(t, "named", 1001, `\N{LATIN SMALL LETTER G}(it|cc)`) // Python 3.8 and later

@@ -28,6 +28,7 @@ func (f *fleetSite) status(t *testing.T) (st fleet.Status, code int) {
 // TestFleet: three workers, which are kojisnap's own processes, copy all builds by a queue while one is killed and one is told
 // to stop. Each file is there once and whole, and copy --builds all without the queue finds all done.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	f := newFleetSite(t, 12, 8, 100_000, "")
 	f.pace = rate.NewLimiter(2_000_000, 1<<20)
 	if o := kojisnapRun(t, f.args("copy", "127.0.0.1", "--builds", "all", "--dry-run")...); o.code != 3 || !strings.Contains(o.stdout, "queue 12 shards") {
@@ -105,6 +106,7 @@ func TestFleet(t *testing.T) {
 
 // TestFleetPart: the parts of a rolling audit are all shards, each once.
 func TestFleetPart(t *testing.T) {
+	t.Parallel()
 	f := newFleetSite(t, 7, 1, 3000, "")
 	f.enqueue(t)
 	args := f.args("worker", "127.0.0.1", "--until-done")
@@ -133,6 +135,7 @@ func TestFleetPart(t *testing.T) {
 
 // TestFleetLock: a lock file in the configuration, which a sync holds, is not the workers'.
 func TestFleetLock(t *testing.T) {
+	t.Parallel()
 	f := newFleetSite(t, 1, 1, 3000, "")
 	f.enqueue(t)
 	lock, config := filepath.Join(f.dir, "lock"), filepath.Join(f.dir, "c.toml")
@@ -149,6 +152,7 @@ func TestFleetLock(t *testing.T) {
 
 // TestFleetHeld: a shard of which a file is lost fails at once, is named, and others are copied; the next plan tries it again.
 func TestFleetHeld(t *testing.T) {
+	t.Parallel()
 	f := newFleetSite(t, 4, 3, 3000, "")
 	f.hidden.Store("fleet002-1-1-1.x86_64.rpm")
 	f.enqueue(t)

@@ -109,6 +109,7 @@ func newFloodHub(t *testing.T, rows *hubtest.Memory, f flood) string {
 // TestFlood: a hub, or what is in its place, answers with what has no end, many times at once. The
 // pull takes little memory, ends, and says in one line whose fault it is.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	const (
 		head  = "<?xml version='1.0'?><methodResponse><params><param><value>"
 		multi = head + "<array><data><value><array><data><value>"
@@ -154,6 +155,7 @@ func TestFlood(t *testing.T) {
 
 // TestLargeRows: rows that are large, but not too large, come, as many as there are at once.
 func TestLargeRows(t *testing.T) {
+	t.Parallel()
 	extras := map[string]string{
 		"plain":     `{"a": "` + strings.Repeat("x", 15<<20) + `"}`,
 		"escaped":   `{"a": "` + strings.Repeat(`\\`, 7<<20) + `"}`,

@@ -15,6 +15,7 @@ import (
 // asks the hub goes on from its snapshot and finds nothing to load, and so does one from the database after that.
 // doctor asks the database.
 func TestSyncFromDB(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	production := dbtest.Fresh(t)
 	sourcetest.Fill(t, production, w.prodRows)

@@ -75,6 +75,7 @@ func stampOf(t testing.TB, config, name string) int64 {
 // is all that they share. Each checks only what it needs, is content without the other's keys, and tells how the other
 // is; a pull host that stopped is found out, though each apply succeeds.
 func TestHalves(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	shared := w.store.String()
 	pulls, applies := w.halves(t, shared, "f42-compose")
@@ -163,6 +164,7 @@ func TestHalves(t *testing.T) {
 // TestStatusAll: environments leave their records in the store, and status --all shows them without their databases:
 // one that is ready, one that is not, one that an earlier kojisnap loaded, one that is gone.
 func TestStatusAll(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	if out := succeed(t, "status", "--all", "-c", c); !strings.Contains(out, "no environment is on record") {

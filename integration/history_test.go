@@ -34,6 +34,7 @@ func pinnedCalls(tags []string, event int) (calls []hub.Call) {
 // TestHistory pulls with --since, by its key too, and loads, at several events. Then staging answers as
 // production at every event since, whatever it does itself; verify finds it so, and says where it is not.
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	const since = 200
 	w := newEnv(t)
 	c := w.config(t, "f42-compose", "f42-updates-testing")

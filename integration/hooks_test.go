@@ -11,6 +11,7 @@ import (
 // TestHooks: the hooks of a sync are run in their places, with the documents and variables that they are promised; a
 // pre-load that fails ends the sync before the load, a post-load that fails does not undo it.
 func TestHooks(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	ran := filepath.Join(t.TempDir(), "ran")

@@ -11,6 +11,7 @@ import (
 // sync names both and goes on: those builds stay on the read-only volume, in the database as on
 // DEFAULT, and all the others are loaded and copied. With the files there again, it completes.
 func TestIncompleteSource(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "init", "-c", c)

@@ -81,6 +81,7 @@ func (w *insideEnv) run(t *testing.T, path, compose string, began func(cmd *exec
 // TestVerifyInside: verify makes the trial in the image of the tag's release, and tells what is wrong with the image,
 // with the directory, with the engine.
 func TestVerifyInside(t *testing.T) {
+	t.Parallel()
 	right := insidetest.Make(t, insidetest.Image{Release: "42"})
 	wrong := insidetest.Make(t, insidetest.Image{Release: "43"})
 	w := &insideEnv{env: newEnv(t), program: insidetest.Program(t), images: []string{right, wrong}}
@@ -180,7 +181,7 @@ func TestVerifyInside(t *testing.T) {
 // chroot. So this test shows the command line that mock gets, and what becomes of its answer, not that mock does it.
 func (w *insideEnv) mock(t *testing.T) {
 	bin := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(bin, "mock"), []byte(`#!/bin/sh
+	script(t, filepath.Join(bin, "mock"), `#!/bin/sh
 printf '%s\n' "$@" > "$0.args"
 for a; do case $a in
 --plugin-option=bind_mount:dirs=*) program=$(printf %s "$a" | sed 's/^[^"]*"\([^"]*\)".*/\1/') ;;
@@ -188,7 +189,7 @@ gone-*) echo "ERROR: Could not find required config file: /etc/mock/$a.cfg" >&2;
 esac; job=$a; done
 echo "INFO: mock.py version 5.6 starting"
 exec "$program" __trial "$job"
-`), 0o755))
+`)
 	path := bin + ":" + os.Getenv("PATH")
 	var release string
 	for line := range strings.Lines(w.read(t, "/etc/os-release")) {

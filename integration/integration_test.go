@@ -28,9 +28,11 @@ import (
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/dir"
+	"kojisnap/kojisnap/store/s3/s3test"
 )
 
 func TestMain(m *testing.M) {
+	s3test.Environment()
 	code := dbtest.Main(m)
 	if built.dir != "" {
 		os.RemoveAll(built.dir)

@@ -16,6 +16,7 @@ import (
 // the result in it also where the command ends with a code that is not 0; and with --log-format json all that
 // goes to standard error is JSON.
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	run := func(code int, fields []string, args ...string) map[string]any {

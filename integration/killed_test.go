@@ -82,6 +82,7 @@ func (r *running) end(signal os.Signal) outcome {
 // that sleeps. Meanwhile a second one is turned away. Whether it is killed or interrupted, the
 // database is as it was, and the next run completes.
 func TestLoadKilled(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addMarked(t)
 	w.load(t, w.pull(t, 380, "f42-compose"))
@@ -143,6 +144,7 @@ func withoutSequences(state string) string {
 // TestWaitFor: a load waits for a compose that holds the lock, can be interrupted while it waits,
 // goes on when the compose is done, and keeps others out as long as it works.
 func TestWaitFor(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addMarked(t)
 	w.pull(t, lastEvent, "f42")

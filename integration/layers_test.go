@@ -21,6 +21,7 @@ var layers = [][]string{
 
 // TestLayers keeps the order of packages, and the big dependencies where they belong.
 func TestLayers(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "kojisnap/...").Output()
 	must(t, err)
 	level := map[string]int{}

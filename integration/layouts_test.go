@@ -21,8 +21,9 @@ import (
 
 // TestLayoutBucket: a bucket lies between the host that pulls and the one that applies.
 func TestLayoutBucket(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
-	bucket := s3test.Start(t).URL(t)
+	bucket := s3test.StartParallel(t).URL(t)
 	pulls, applies := w.halves(t, bucket, "f42-compose")
 	succeed(t, "sync", "-c", pulls)
 	succeed(t, "sync", "-c", applies)
@@ -39,6 +40,7 @@ func TestLayoutBucket(t *testing.T) {
 // carried over: staging's side names the files, rsync packs them, and a copy of what was carried leaves nothing to
 // fetch. Of signed copies, which production has pruned, that is the rpm and its signature header.
 func TestLayoutCarried(t *testing.T) {
+	t.Parallel()
 	rsync, err := exec.LookPath("rsync")
 	if err != nil {
 		if os.Getenv("KOJISNAP_TEST_ALL") != "" {

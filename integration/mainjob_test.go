@@ -55,6 +55,7 @@ func (w *env) readOnly(t testing.TB) string {
 // TestMainJob is what a release engineer does on the first day, command by command, and what
 // the schedule does from then on.
 func TestMainJob(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	w.readOnly(t)
 	c := w.config(t, "f42-compose")

@@ -18,6 +18,7 @@ import (
 // first broke, and names it; what staging decided stays, by audits and by copies of hosts that do
 // not reach the database, too.
 func TestKojiFails(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	if w.readOnly(t); exec.Command("touch", filepath.Join(w.prodTree, "x")).Run() == nil {
 		t.Skip("needs a read-only mount: moves in Koji would succeed")

@@ -32,6 +32,7 @@ import (
 // and a dump of staging's database after six loads. Before each load TestMerge's production and staging had
 // changed much, often the same keys; after the last load staging changed more.
 func TestEarlier(t *testing.T) {
+	t.Parallel()
 	g, loads := earlier(t)
 	start := g.db.read()
 	g.model.removed, g.model.own = foundRemovals(start), foundOwn(start)

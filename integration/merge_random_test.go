@@ -44,6 +44,7 @@ var mergeScopes = [][]string{
 // judges each load: at every event that was loaded, and at any since history is whole, staging is production,
 // now it is production with staging's changes over it, and nothing of staging's own changed.
 func TestMerge(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var did []string
 	var ran []uint64

@@ -36,6 +36,7 @@ func prometheus(t *testing.T, text string) map[string]float64 {
 
 // TestMetrics: every sync writes metrics, whatever its result, and status prints the same.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	file := filepath.Join(t.TempDir(), "kojisnap.prom")
@@ -94,12 +95,12 @@ func TestMetrics(t *testing.T) {
 
 // TestZabbix: the commands of scripts/zabbix, run by a shell as the agent does, give what the items there look for.
 func TestZabbix(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", c)
 	dir := t.TempDir()
-	script := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" -c %s\n", binary(t), c)
-	must(t, os.WriteFile(filepath.Join(dir, "kojisnap"), []byte(script), 0o755))
+	script(t, filepath.Join(dir, "kojisnap"), fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" -c %s\n", binary(t), c))
 	// run gives the document of a key, with its parameters in the place of $1 and so on.
 	run := func(command string, params ...string) (document any) {
 		t.Helper()

@@ -14,6 +14,7 @@ import (
 // TestMoved: a staging database that was dumped and restored goes on as before, once someone has said that
 // it was moved; what staging decided stays. A copy whose original is still there is refused.
 func TestMoved(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "init", "-c", c)

@@ -18,6 +18,7 @@ import (
 // are asked for; what production does to them follows. Staging keeps what it has of those that are
 // asked for no longer.
 func TestNamedBuilds(t *testing.T) {
+	t.Parallel()
 	const (
 		kernel, image = "kernel-6.14.5-300.fc42", "layered-image-1-1"
 		kernelFile    = "vol/staged/packages/kernel/6.14.5/300.fc42/x86_64/kernel-6.14.5-300.fc42.x86_64.rpm"

@@ -75,8 +75,10 @@ func sameRelations(t *testing.T, when string, got, want map[string][]string) {
 // what was pulled for just these. Both databases hold the same rows after each load: after the first one, after
 // loads of what changed, when a tag comes, when it leaves the scope, and an audit finds nothing.
 func TestNarrowLoad(t *testing.T) {
+	t.Parallel()
 	for _, since := range []bool{false, true} {
 		t.Run(fmt.Sprintf("history %v", since), func(t *testing.T) {
+			t.Parallel()
 			w := newHubEnv(t)
 			w.addMarked(t)
 			alone := &env{prodRows: w.prodRows, prod: w.prod, prodURL: w.prodURL, topdir: t.TempDir()}
@@ -163,6 +165,7 @@ func newestEvent(t *testing.T, rows *hubtest.Memory) int64 {
 // TestNarrowSync: two environments share one pull. Each loads, copies and verifies its own tags alone, and the second
 // one takes next to no room in the store.
 func TestNarrowSync(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose", "f43-build")
 	edit(t, c, "[pull]\n", "[load]\ntag = [\"f42-compose\"]\n[pull]\n")

@@ -14,6 +14,7 @@ import (
 
 // TestNamesInURLs: whatever is in the name of an rpm, a copy from a web server asks for that very file.
 func TestNamesInURLs(t *testing.T) {
+	t.Parallel()
 	const odd = "%41%zz b#c?d;e[f]+g&h"
 	w := newEnv(t)
 	const build = "packages/bash/5.3.0/2.fc42"

@@ -67,10 +67,11 @@ func plusIsSpace(t *testing.T, dir func() string) string {
 // TestOddNamesEverywhere: whatever a name holds, each kind of source is asked for that file, and each
 // reader finds it: the copy, verify, topurl, a trial repository, an audit.
 func TestOddNamesEverywhere(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	w.oddNames(t)
 	w.pull(t, lastEvent, "f42-compose")
-	s3 := s3test.Start(t).Upload(t, w.prodTree)
+	s3 := s3test.StartParallel(t).Upload(t, w.prodTree)
 	environ := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	for _, setting := range os.Environ() {
 		if strings.HasPrefix(setting, "AWS_") {

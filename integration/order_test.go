@@ -63,6 +63,7 @@ var testOrder = []string{
 // have 35 MB in place of 26, and its image too. net/rpc, which kolo/xmlrpc imports, has a template for a page that
 // nothing here serves: the linker drops what would run it. integration/ops holds the size of the image.
 func TestNoTemplates(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "kojisnap/cmd/kojisnap").Output()
 	must(t, err)
 	markup := false
@@ -84,6 +85,7 @@ var programs = []string{"cmd/hubtest", "integration/demo"}
 
 // TestImportOrder holds the packages to the order; imports of tests are free.
 func TestImportOrder(t *testing.T) {
+	t.Parallel()
 	level := map[string]int{} // the tests' packages stand above all others
 	for i, line := range slices.Concat(testOrder, order) {
 		for _, name := range strings.Fields(line) {

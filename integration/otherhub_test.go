@@ -14,6 +14,7 @@ import (
 // TestOtherHub: a snapshot of another production is refused before anything is done; a hub that has moved
 // is taken if someone says so, and only if it shows to be the same production.
 func TestOtherHub(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	here := w.config(t, "f42-compose")
 	succeed(t, "pull", "-c", here)

@@ -12,6 +12,7 @@ import (
 // TestOutputLost: a result that could not be written is an error, for every command, whatever is wrong with
 // standard output. A reader who has seen enough is told nothing.
 func TestOutputLost(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "init", "-c", c)

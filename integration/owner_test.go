@@ -13,6 +13,7 @@ import (
 // TestOwner copies as root for the hub's user, as the configuration says, and as somebody who cannot
 // give files away.
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: gives files to another user")
 	}

@@ -12,6 +12,7 @@ import (
 // TestOrderOfRefusals: what a late step of sync would refuse is refused before anything is done, in one
 // line that says what to do.
 func TestOrderOfRefusals(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	refused := func(code int, says string, args ...string) {

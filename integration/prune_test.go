@@ -11,6 +11,7 @@ import (
 // TestPrunedBeforeLoad: with more pulls than loads, prune keeps what the next load reads of revocations.
 // If it is gone all the same, the load says so, and what it says puts it right.
 func TestPrunedBeforeLoad(t *testing.T) {
+	t.Parallel()
 	const between = 410
 	guessed := func(w *env) (n int) {
 		t.Helper()
@@ -21,6 +22,7 @@ func TestPrunedBeforeLoad(t *testing.T) {
 	}
 	for _, forget := range []bool{false, true} {
 		t.Run(fmt.Sprint("forget=", forget), func(t *testing.T) {
+			t.Parallel()
 			w := newEnv(t)
 			c := w.config(t, "f42-compose")
 			w.init(t)

@@ -14,6 +14,7 @@ import (
 // TestReadmeExample runs the README's own configuration by its own cron lines, as a user who is not root,
 // with the privileges of scripts/grants.sql: only what names a site is put in its place.
 func TestReadmeExample(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
 	must(t, err)
 	block := func(pattern string) []string {

@@ -13,8 +13,10 @@ import (
 // TestRenamedVolume: production renames a volume. The next sync leads everything there, that which leads
 // through the old name, too, and tells.
 func TestRenamedVolume(t *testing.T) {
+	t.Parallel()
 	for name, builds := range map[string]string{"not copied": "latest", "copied": "tagged"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			c := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", c, "--no-verify", "--builds", builds)

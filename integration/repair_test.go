@@ -14,6 +14,7 @@ import (
 // an audit, exit code 6, or 3 where it is gone; a sync makes it again in the same run, and so does copy
 // --repair. What somebody put in the place of a copy stays, and what composes have linked is not touched.
 func TestDamagedCopies(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", c)
@@ -162,6 +163,7 @@ func onlyPath(t *testing.T, pattern string) string {
 // TestTopdirNotMounted: a topdir that has nothing in it, where copies were made, is refused by copy,
 // load and sync, before anything is done, as long as the store or the database knows of the copies.
 func TestTopdirNotMounted(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	// A topdir that is new is none of it.

@@ -26,6 +26,7 @@ import (
 // TestReport: the report says what the syncs came to, as page, text and JSON alike; the page that it writes is sound
 // HTML, and stands up to a browser in all widths, in the dark and without a mouse.
 func TestReport(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO package (name) VALUES ('bash');
 		INSERT INTO build (volume_id, pkg_id, version, release, state, completion_time, owner)
@@ -187,6 +188,7 @@ func TestReport(t *testing.T) {
 // TestReportChanges: the builds that came, moved and went with the last load are named, each with its tags, and each
 // once; what was only tagged again is no change.
 func TestReportChanges(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	const next = lastEvent + 1

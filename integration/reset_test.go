@@ -12,6 +12,7 @@ import (
 // taggings away without an event. However staging's snapshots follow each other, staging has the build as
 // production has it, and its NVR is free there; what staging refers to stays.
 func TestProductionResets(t *testing.T) {
+	t.Parallel()
 	const nvr = "coreutils-9.6-3.fc42"
 	reset := func(tx *hubtest.Tx, id int64) error {
 		of := hubtest.Values{"build_id": id}

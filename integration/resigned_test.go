@@ -20,6 +20,7 @@ import (
 // ones: what a compose has linked stays as it was. A ledger of an earlier version, which does not know of
 // what signature header a copy is, is found out by verify in the same sync.
 func TestContentChangedUnderOneName(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		old  bool // the ledger is of an earlier version
@@ -30,6 +31,7 @@ func TestContentChangedUnderOneName(t *testing.T) {
 		{name: "a ledger of an earlier version", old: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			config := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", config)
@@ -114,6 +116,7 @@ func signedAgain(t *testing.T, rpm []byte) []byte {
 // TestRebuiltUnderOneName: production resets a build that is staged and makes it anew under its NVR, and
 // replaces an archive of another one. The next sync has the new content, as production's hub says it.
 func TestRebuiltUnderOneName(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	config := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", config)

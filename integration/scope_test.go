@@ -11,6 +11,7 @@ import (
 // TestLatestOfScope: a pull of other tags into the same store is not what the next load, copy and
 // verify take; and where nothing says what is meant, they say what there is.
 func TestLatestOfScope(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	w.init(t)

@@ -16,6 +16,7 @@ const disowned = `DO $$ DECLARE s record; BEGIN
 
 // TestSequences: whatever gives out ids, it gives none of production's, after init and at each load.
 func TestSequences(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addTree(t)
 	snapshot := ""

@@ -16,6 +16,7 @@ import (
 // TestPooler: behind pgbouncer in transaction mode, where each transaction may have another session of
 // PostgreSQL's, all works as without, again and again, and no lock stays behind.
 func TestPooler(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	direct := w.dsn
 	w.dsn = dbtest.Pooler(t, direct)
@@ -41,6 +42,7 @@ func TestPooler(t *testing.T) {
 // TestSettings: what a role, a database or a DSN sets changes nothing of what is loaded: not the bytes of
 // names, not the times, and not which tables are meant.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	w.update(t, "build", hubtest.Values{"id": w.buildID(t, "bash/5.3.0/2.fc42")}, hubtest.Values{"source": "git+https://example.com/ž€ß#\\1"})
 	plain := w.dsn
@@ -88,6 +90,7 @@ func TestSettings(t *testing.T) {
 
 // TestOtherEncoding: a database whose own encoding cannot hold what production has is refused.
 func TestOtherEncoding(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.Empty(t)
 	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
 		name := "kojisnap_" + strings.ToLower(encoding) + one(t, dsn, "SELECT pg_backend_pid()")

@@ -43,6 +43,7 @@ func copyFile(t testing.TB, from, to string) {
 // TestSigned: once a key is configured, no command takes what somebody else than its owner put into the
 // store, or changed there.
 func TestSigned(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	private, public := keygen(t, "own")
@@ -130,6 +131,7 @@ func (w *env) refuses(t testing.TB, name, id string, with func(...string) []stri
 // TestSignedSync: a schedule with a key in its configuration begins in a store of unsigned snapshots, and
 // goes on from nothing that the key has not signed.
 func TestSignedSync(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	plain := w.config(t, "f42-compose")
 	private, public := keygen(t, "own")
@@ -190,6 +192,7 @@ func TestSignedSync(t *testing.T) {
 // TestForgedNames: names that lead out of their directory reach neither database nor topdir, whoever wrote
 // them to the store. They are reported, and everything else is loaded.
 func TestForgedNames(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "init", "-c", c)

@@ -7,6 +7,7 @@ import (
 
 // TestNoTMPDIR: an error of a directory that nobody named says where its name comes from.
 func TestNoTMPDIR(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addDatabase(t)
 	o := runWith(t, []string{"HOME=" + t.TempDir(), "TMPDIR=/no/such/dir"}, "pull", "-c", w.config(t, "f42-compose"))
@@ -17,6 +18,7 @@ func TestNoTMPDIR(t *testing.T) {
 
 // TestEnvironmentNames: what copy cannot use, init does not take.
 func TestEnvironmentNames(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addDatabase(t)
 	for _, name := range []string{"Staging", "a b", "a/b", "..", strings.Repeat("a", 64)} {

@@ -40,6 +40,7 @@ func plugin(t *testing.T, code int, says string, args ...string) string {
 // TestStatus is how a staging looks to who watches it: before the first load, behind the
 // store, up to date, after a load that failed, with everything gone.
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
 	plugin(t, 3, "not marked", "-c", c)
@@ -152,6 +153,7 @@ func databaseOf(t *testing.T, dsn string) string {
 // TestStamp: the file for checks of age has the time of the last run whose steps all succeeded, and nothing
 // else.
 func TestStamp(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	w.pull(t, lastEvent, "f42-compose")
 	c := w.config(t, "f42-compose")
@@ -219,6 +221,7 @@ func TestStamp(t *testing.T) {
 // TestStatusScope: tags that left the scope do not hold the event to pin at back, and what loads of two
 // scopes both noted is told once.
 func TestStatusScope(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO package (name) VALUES ('bash')`)
 	w.init(t)
@@ -296,6 +299,7 @@ func TestStatusScope(t *testing.T) {
 // TestReadRecord: what staging did to taggings and package lists makes no difference at the event, also
 // where staging has other ids for a tag and a package, so nothing of it is left out of account.
 func TestReadRecord(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO tag (name) VALUES ('f42-compose'); INSERT INTO package (name) VALUES ('bash')`)
 	w.init(t)

@@ -11,6 +11,7 @@ import (
 // TestStagingStaysUp asks the staging hub, while a load brings a new snapshot, all that is
 // pinned at the event of the one before: no call fails, no answer changes.
 func TestStagingStaysUp(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addMarked(t)
 	const before = 380

@@ -20,6 +20,7 @@ import (
 // each step below topdir is what the rows say: each complete build of production's has its files on
 // its volume, and DEFAULT leads there by Koji's own symlink; no other has a directory.
 func TestSymlinks(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	must(t, os.MkdirAll(filepath.Join(w.prodTree, "vol/ssd02/packages"), 0o755))
 	w.init(t)

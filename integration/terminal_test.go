@@ -39,6 +39,7 @@ func onTerminal(t *testing.T, environ []string, args ...string) (shown string, c
 // TestTerminal: on a terminal a sync names its steps in their order, with what they did, and says in green that staging
 // is ready, or in red that it is not; a warning is yellow. Without colours it says the same words. Lines break at words.
 func TestTerminal(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	colours := []string{"TERM=xterm-256color"}
@@ -78,8 +79,7 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("status: exit code %d: %q", code, shown)
 	}
 	// A pipe is no terminal, whatever TERM says.
-	t.Setenv("TERM", "xterm")
-	if o := kojisnapRun(t, "sync", "-c", c); o.code != 0 || o.stdout+o.stderr != "" {
+	if o := runWith(t, []string{"HOME=" + t.TempDir(), "TERM=xterm"}, "sync", "-c", c); o.code != 0 || o.stdout+o.stderr != "" {
 		t.Errorf("a pipe: exit code %d, %q, %q", o.code, o.stdout, o.stderr)
 	}
 }

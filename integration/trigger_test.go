@@ -10,6 +10,7 @@ import (
 // TestSwallowed: a trigger or rule of staging's own that lets rows vanish ends the load, with its name,
 // and init names it. One that lets all rows through does no harm.
 func TestSwallowed(t *testing.T) {
+	t.Parallel()
 	w := newHubEnv(t)
 	w.addTree(t)
 	w.addDatabase(t)

@@ -44,6 +44,7 @@ func (w *env) archive(t *testing.T, place string) (mount, unmount func()) {
 // TestUnmountedVolume: one of production's volumes that is not mounted keeps back its builds alone, and a
 // site that never has it says so once.
 func TestUnmountedVolume(t *testing.T) {
+	t.Parallel()
 	const left = `volume "archive01"`
 	for name, lose := range seedtest.SomeOf(map[string]func(t *testing.T, w *env) (mount func()){
 		"a mount point of the volume": func(t *testing.T, w *env) func() { mount, _ := w.archive(t, "."); return mount },
@@ -62,6 +63,7 @@ func TestUnmountedVolume(t *testing.T) {
 		},
 	}, 2) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			w.moveBuild(t, "bash/5.3.0/2.fc42", "archive01", w.volumeID(t, "archive01")) // which a compose takes
 			mount := lose(t, w)
@@ -122,6 +124,7 @@ func TestUnmountedVolume(t *testing.T) {
 // TestUnmountedLater: what was copied while a volume was mounted stays as it is when the mount is missing,
 // also in an audit, and nothing of it is removed.
 func TestUnmountedLater(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	mount, unmount := w.archive(t, ".")
 	mount()

@@ -14,8 +14,10 @@ import (
 // staging's signed copy, which a compose would take otherwise, whichever key it asks for first. The signature comes
 // back, and so does the copy.
 func TestDeletedSignature(t *testing.T) {
+	t.Parallel()
 	for _, keys := range []string{`"41526f0e", "ba2992d4", ""`, `"ba2992d4", "41526f0e", ""`} {
 		t.Run(keys, func(t *testing.T) {
+			t.Parallel()
 			w := newMarkedEnv(t)
 			config := w.config(t, "f42-compose")
 			text := strings.ReplaceAll(w.read(t, config), `sigkey = ["41526f0e", ""]`, "sigkey = ["+keys+"]")

@@ -42,6 +42,7 @@ func has(checks []verify.Check, name, says string) bool {
 // TestStagingsNames: whatever staging calls production's rows, and whatever it made first under their
 // names, verify finds them, tells of them and goes on, at every run.
 func TestStagingsNames(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO tag (name) VALUES ('f42-compose'), ('f42-updates'), ('trashcan');
 		INSERT INTO package (name) VALUES ('bash'), ('postgresql-stream');
@@ -105,6 +106,7 @@ func TestStagingsNames(t *testing.T) {
 // TestStagingsDecisions: what staging decided about an imported build is not held against it, from the
 // moment on, and what is wrong with others is found all the same.
 func TestStagingsDecisions(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose", "f42-candidate")
 	verdict(t, 0, "sync", "-c", c)

@@ -30,6 +30,7 @@ func copyStore(t testing.TB, version string) *dir.Store {
 // TestLoadV1 loads the snapshots of a store of version 1, the second over the first, and compares the
 // database with one that has the second alone.
 func TestLoadV1(t *testing.T) {
+	t.Parallel()
 	s := copyStore(t, "v1")
 	load := func(dsn string, ids ...string) {
 		t.Helper()
@@ -67,6 +68,7 @@ func TestLoadV1(t *testing.T) {
 // TestLoadV4 loads the snapshots of a store of version 4, which have the optional relation rpm_checksum: the second brings
 // one checksum under another type, which is taken, and four new ones.
 func TestLoadV4(t *testing.T) {
+	t.Parallel()
 	s, dsn := copyStore(t, "v4"), dbtest.Fresh(t)
 	dbtest.Exec(t, dsn, admin)
 	conn, err := dbconn.Connect(t.Context(), dsn)

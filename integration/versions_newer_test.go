@@ -98,6 +98,7 @@ func asVersion2(t testing.TB, s store.Store, snap *snapfile.Snapshot) string {
 // TestNewerKojisnap: a later kojisnap, which has a relation and a column more, pulls, loads, compares and
 // prunes where an earlier one did. The hub is asked for all that the earlier snapshot lacks.
 func TestNewerKojisnap(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	program := newerBinary(t)
 	config := w.config(t, "f42-compose")

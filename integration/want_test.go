@@ -10,6 +10,7 @@ import (
 // TestUnknownWant: a tag, an arch or a key that production does not know chooses nothing, so it is wrong
 // usage, and those that there are are named. Nothing is done then.
 func TestUnknownWant(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	w.pull(t, lastEvent, "f42-compose")
 	c := w.config(t, "f42-compose")

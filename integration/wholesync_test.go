@@ -16,6 +16,7 @@ import (
 // TestWholeSync: what status and monitoring say is what the whole sync came to, verify included, until a
 // load by itself says something else.
 func TestWholeSync(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
 	type syncs struct {

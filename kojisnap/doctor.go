@@ -15,7 +15,6 @@ import (
 	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/preflight"
-	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/oneline"
 	"kojisnap/kojisnap/pull/scope"
@@ -107,7 +106,7 @@ func (o SyncOptions) preflights(s store.Store) []precheck {
 		{CheckTopdir, OnlyApply, true, func(ctx context.Context) (string, error) { return o.checkTopdir(ctx, s) }},
 		{CheckSources, OnlyApply, true, o.checkSources},
 		{CheckClones, OnlyApply, true, o.checkClone},
-		{CheckDatabase, OnlyApply, true, o.checkDatabase},
+		{CheckDatabase, OnlyApply, true, func(ctx context.Context) (string, error) { return o.checkDatabase(ctx, s) }},
 	}
 }
 
@@ -288,7 +287,7 @@ type sourcesError struct {
 func (e *sourcesError) Error() string { return e.text }
 func (e *sourcesError) Unwrap() error { return e.first }
 
-func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
+func (o SyncOptions) checkDatabase(ctx context.Context, s store.Store) (string, error) {
 	conn, err := dbconn.Connect(ctx, o.Load.DSN)
 	if err != nil {
 		return "", err
@@ -308,10 +307,10 @@ func (o SyncOptions) checkDatabase(ctx context.Context) (string, error) {
 	if err := preflight.CheckDatabase(ctx, conn, p); err != nil {
 		return "", err
 	}
-	if o.Load.Import == "" || o.Load.Import == dbsync.ImportAuto {
-		if err := status.CheckWhole(ctx, conn); err != nil {
-			return "", err
-		}
+	if snap, err := o.Unfinished(ctx, s); err != nil {
+		return "", err
+	} else if snap != nil {
+		return "", &notYetError{fmt.Errorf("a full import of snapshot %s was broken off: the next sync goes on with it", snap.ID)}
 	}
 	c := conn.Config()
 	return fmt.Sprintf("%s on %s, environment %s", c.Database, c.Host, o.Load.Env), nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (o SyncOptions) noteSync(ctx context.Context, s store.Store, run book.SyncR
 
 // recordPull notes in the store how the pull of a sync ended, if it came to that.
 func (o SyncOptions) recordPull(ctx context.Context, s store.Store, r *SyncResult, exit int, err error) error {
-	if len(r.Steps) == 0 || r.Steps[0].Name != "pull" {
+	if !slices.ContainsFunc(r.Steps, func(step SyncStep) bool { return step.Name == "pull" }) {
 		return nil
 	}
 	if o.Only == Whole && r.Pull != nil && r.Pull.Snapshot != "" {

@@ -64,6 +64,15 @@ func (e *NotDoneError) Error() string {
 		len(e.Left), e.Of, strings.Join(names, " "), more)
 }
 
+// NotDone says which shards are not whole although no other process works on them, nil if there are none.
+func (r *ShardsResult) NotDone() *NotDoneError {
+	left := slices.DeleteFunc(slices.Clone(r.Left), func(id string) bool { return slices.Contains(r.Locked, id) })
+	if len(left) == 0 {
+		return nil
+	}
+	return &NotDoneError{left, len(r.Shards)}
+}
+
 // shardManifest is what a plan of the snapshot's shards is made of.
 func (o CopyOptions) shardManifest(ctx context.Context, snap *snapfile.Snapshot) (shard.Manifest, error) {
 	names, err := shardplan.Volumes(ctx, shardplan.Of(snap))
@@ -210,8 +219,8 @@ func CopyShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o C
 	return r, r.verdict(left, o.DryRun)
 }
 
-// copyWithShards is Copy for a sync: if all builds are wanted, it copies them by shards first. That shards are not whole is no error: others
-// may work on them, and what was kept back is one.
+// copyWithShards is Copy for a sync: if all builds are wanted, it copies them by shards first. That shards are not whole is no error here, as
+// staging is ready for composes without them; the result says it.
 func copyWithShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
 	if o.Builds != compose.BuildsAll {
 		return Copy(ctx, snap, s, o)

@@ -54,6 +54,7 @@ type SyncResult struct {
 	Only     Half             `json:"only,omitempty"`
 	Snapshot string           `json:"snapshot,omitempty"` // that was pulled or, with OnlyApply, applied
 	Event    int64            `json:"event,omitempty"`    // of the snapshot
+	Import   *book.LoadReport `json:"import,omitempty"`   // of a full import that had been broken off
 	Pull     *pull.Result     `json:"pull,omitempty"`
 	Copy     *CopyResult      `json:"copy,omitempty"`
 	Load     *book.LoadReport `json:"load,omitempty"`
@@ -76,6 +77,9 @@ type SyncResult struct {
 // A host that does only half of it (SyncOptions.Only) needs nothing that the other half needs. OnlyApply applies the
 // latest snapshot in the store, also if the database holds that already: then it is cheap, and still verifies.
 //
+// If a full import of this production was broken off, Sync first goes on with it, by a load of the snapshot that it began
+// with (see Unfinished).
+//
 // Sync first refuses what a late step would refuse. It stops at the first error; another run continues.
 // Single files, builds and directories that a copy keeps back do not stop it: their builds stay on the
 // read-only volume, the result is complete, and the error is a *hardlink.LeftOutError, which Incomplete tells.
@@ -84,6 +88,15 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	if err := o.Preflight(ctx, s); err != nil {
 		return r, err
 	}
+	if o.Only == OnlyApply { // such a host may not write the store
+		notes := &storeNotes{log: o.Load.Log}
+		o.Copy.notes, o.Load.notes = notes, notes
+	}
+	if o.Only != OnlyPull {
+		if err := r.finishImport(ctx, s, o); err != nil {
+			return r, err
+		}
+	}
 	snap, err := o.snapshot(ctx, s, r)
 	if err != nil {
 		return r, err
@@ -91,10 +104,6 @@ func Sync(ctx context.Context, s store.Store, o SyncOptions) (*SyncResult, error
 	r.Snapshot, r.Event = snap.ID, snap.Manifest.Event
 	if o.Only == OnlyPull {
 		return r, nil
-	}
-	if o.Only == OnlyApply { // such a host may not write the store
-		notes := &storeNotes{log: o.Load.Log}
-		o.Copy.notes, o.Load.notes = notes, notes
 	}
 	return r, r.apply(ctx, s, snap, o)
 }
@@ -244,8 +253,20 @@ func both(first, second error) error {
 	return &hardlink.LeftOutError{Errs: errs}
 }
 
+// Shards is what became of the shards in a sync that copies all builds, nil in others.
+func (r *SyncResult) Shards() *ShardsResult {
+	if r.Repair != nil && r.Repair.Shards != nil {
+		return r.Repair.Shards
+	}
+	if r.Copy != nil {
+		return r.Copy.Shards
+	}
+	return nil
+}
+
 // Changed reports whether a step changed the database or a file.
 func (r *SyncResult) Changed() bool {
 	files := func(c *CopyResult) bool { return c != nil && c.Actions.Pending() }
-	return files(r.Copy) || files(r.Remove) || files(r.Repair) || r.Load != nil && r.Load.Changed()
+	rows := func(l *book.LoadReport) bool { return l != nil && l.Changed() }
+	return files(r.Copy) || files(r.Remove) || files(r.Repair) || rows(r.Import) || rows(r.Load)
 }

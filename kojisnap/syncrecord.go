@@ -27,7 +27,7 @@ import (
 
 // SyncStep is one step of a sync, as the record of the sync has it.
 type SyncStep struct {
-	Name    string           `json:"name"` // pull, clone, copy, load, remove, verify, discard
+	Name    string           `json:"name"` // import, pull, clone, copy, load, remove, verify, discard
 	Seconds float64          `json:"seconds"`
 	Error   string           `json:"error,omitempty"`
 	Counts  map[string]int64 `json:"counts,omitempty"`
@@ -103,9 +103,12 @@ func (r *SyncResult) report(store string, err error) SyncReport {
 			counts[name] = copyCounts(c.Report)
 		}
 	}
-	if l := r.Load; l != nil {
+	for name, l := range map[string]*book.LoadReport{"import": r.Import, "load": r.Load} {
+		if l == nil {
+			continue
+		}
 		in, up, gone := l.Totals()
-		counts["load"] = map[string]int64{"inserted": in, "updated": up, "revoked_or_deleted": gone,
+		counts[name] = map[string]int64{"inserted": in, "updated": up, "revoked_or_deleted": gone,
 			"conflicts": int64(len(l.Conflicts)), "left_out": int64(len(l.LeftOut)), "kept": int64(len(l.Kept))}
 	}
 	if c := r.Clone; c != nil {

@@ -78,9 +78,7 @@ func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapsh
 	if !a.dryRun && !o.status {
 		a.tell("%d of %d shards are whole: %d of %d files", r.Done, r.Plan.Shards, r.Have.Files, r.Plan.Files)
 	}
-	for _, id := range r.Locked {
-		a.log.Warn("another process works on this shard: it is passed over", "shard", id)
-	}
+	a.tellLocked(r)
 	var err error
 	if errors.As(incomplete, &left) {
 		err = say.LeftOut(left)
@@ -93,6 +91,27 @@ func (o *copyFlags) runShards(ctx context.Context, a *app, snap *snapfile.Snapsh
 		return exit.Pending()
 	}
 	return err
+}
+
+// tellLocked names the shards that other processes work on.
+func (a *app) tellLocked(r *kojisnap.ShardsResult) {
+	for _, id := range r.Locked {
+		a.log.Warn("another process works on this shard: it is passed over", "shard", id)
+	}
+}
+
+// tellShards tells which shards were not whole when a sync had copied all builds. The error has been reported.
+func (a *app) tellShards(r *kojisnap.ShardsResult) error {
+	if r == nil {
+		return nil
+	}
+	a.tellLocked(r)
+	notDone := r.NotDone()
+	if notDone == nil {
+		return nil
+	}
+	a.complain(notDone.Error())
+	return exit.AsNotReady(exit.Reported(notDone))
 }
 
 // tellShard logs what became of a shard.

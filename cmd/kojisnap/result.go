@@ -121,6 +121,8 @@ func stepText(step kojisnap.SyncStep, r *kojisnap.SyncResult) string {
 		return fmt.Sprintf("nothing new at event %d; %d requests", r.Pull.Event, r.Pull.Asked.Requests)
 	case step.Name == "pull":
 		return fmt.Sprintf("event %d, %d rows; %d of them read in %d requests", r.Pull.Event, r.Pull.Totals.Rows, r.Pull.Asked.Rows, r.Pull.Asked.Requests)
+	case step.Name == "import":
+		return fmt.Sprintf("the full import of snapshot %s is done; it had been broken off", r.Import.Snapshot)
 	case step.Name == "load" && !r.Load.Changed():
 		return "nothing changed"
 	case step.Name == "load":

@@ -48,7 +48,8 @@ var syncCommand = command{
 needed for --keep-days, and verifies. In this order the hub never names a file that does not exist. A build that
 is no longer needed is led back to production's volume at once. Builds whose files production has lost or
 damaged, or whose rows are unusable, stay there, too: sync names them, does everything else, and exits with code
-3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more.
+3 or 6. If verify finds copies missing or damaged, sync makes them again and verifies once more. If everything is pulled, and
+a full import (see kojisnap load) was broken off, sync first goes on with it.
 
 Its flags are those of the commands that it runs; --staging-hub is verify's --hub, --load-tag load's --tag, and --audit is
 for copy and load alike. Most of them come from the configuration, where each command has a table:
@@ -200,7 +201,7 @@ func (o *syncFlags) tell(a *app, r *kojisnap.SyncResult, incomplete error) error
 	if r.Pull != nil {
 		missing = say.tellNews(r.Pull)
 	}
-	if err := exit.Together(missing, say.teller().LeftOut(incomplete), say.teller().Undecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
+	if err := exit.Together(missing, say.teller().LeftOut(incomplete), a.tellShards(r.Shards()), say.teller().Undecided(r.Copy), bad, o.load.hooks.failed, err); err != nil {
 		return err
 	}
 	return flags.WriteStamp(o.stamp)
@@ -230,6 +231,18 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	if err != nil {
 		return err
 	}
+	var unfinished *snapfile.Snapshot
+	if opt.Only != kojisnap.OnlyPull {
+		if unfinished, err = opt.Unfinished(ctx, s); err != nil {
+			return err
+		}
+	}
+	if unfinished != nil { // what comes after it cannot be told
+		snap, opt.Load.DryRun = nil, true
+		if r.Import, err = kojisnap.Load(ctx, unfinished, s, opt.Load); err != nil {
+			return err
+		}
+	}
 	if snap != nil {
 		opt.Copy.DryRun, opt.Copy.Leave, opt.Load.DryRun = true, true, true
 		if r.Copy, err = kojisnap.Copy(ctx, snap, s, opt.Copy); kojisnap.Incomplete(err) {
@@ -246,6 +259,10 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		if r.Pull != nil {
 			fmt.Fprintln(w, "# pull")
 			showPlan(w, r.Pull)
+		}
+		if unfinished != nil {
+			fmt.Fprintln(w, "# load of snapshot", unfinished.ID, "whose full import was broken off")
+			showPlanned(w, r.Import)
 		}
 		if snap == nil {
 			return

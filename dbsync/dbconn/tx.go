@@ -78,6 +78,14 @@ func once(ctx context.Context, conn *pgx.Conn, level pgx.TxIsoLevel, fn func(pgx
 	return err
 }
 
+// Busy reports whether another kojisnap holds the lock.
+func Busy(ctx context.Context, conn *pgx.Conn) (busy bool, err error) {
+	err = Read(ctx, conn, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, "SELECT NOT pg_try_advisory_xact_lock($1)", int64(lockKey)).Scan(&busy)
+	})
+	return busy, err
+}
+
 // lock takes kojisnap's lock until the transaction ends, or returns lockfile.ErrLocked. The snapshot of the
 // transaction may be older than the last holder's commit. But both take the next id of kojisnap.run or
 // kojisnap.sync, so one of them begins again.

@@ -16,11 +16,24 @@ import (
 	"kojisnap/dbsync/sqltext"
 	"kojisnap/kojisnap/progress"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/retry"
 )
 
 // Run copies the relations that are not in yet, and makes indexes and foreign keys again. It works in sessions of its
 // own. What it has done stays, if it ends with an error.
 func (im *Import) Run(ctx context.Context) error {
+	err := im.run(ctx)
+	if dbconn.SQLState(err) == "53100" {
+		return fmt.Errorf("%w: make room on the database server; then kojisnap load --snapshot %s goes on with what is left", err, im.snap.ID)
+	}
+	err = dbconn.Classify(err)
+	if errors.As(err, new(*retry.TemporaryError)) {
+		return fmt.Errorf("the database was lost (its server's log says why): %w; when it answers again, kojisnap load --snapshot %s goes on with what is left", err, im.snap.ID)
+	}
+	return err
+}
+
+func (im *Import) run(ctx context.Context) error {
 	if err := im.readAgain(ctx); err != nil {
 		return err
 	}
@@ -45,26 +58,22 @@ func (im *Import) Run(ctx context.Context) error {
 	if sessions < 1 {
 		sessions = DefaultSessions
 	}
-	err := schedule(ctx, p.tasks(), sessions, im.connect)
-	if dbconn.SQLState(err) == "53100" {
-		return fmt.Errorf("%w: make room on the database server; then kojisnap load --snapshot %s goes on with what is left", err, im.snap.ID)
-	}
-	return dbconn.Classify(err)
+	return schedule(ctx, p.tasks(), sessions, im.connect)
 }
 
 // readAgain reads how far the import is, now that no other session works on it.
 func (im *Import) readAgain(ctx context.Context) error {
 	conn, err := im.connect(ctx)
 	if err != nil {
-		return dbconn.Classify(err)
+		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return dbconn.Classify(im.step(ctx, conn, func(tx pgx.Tx) error {
+	return im.step(ctx, conn, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, "SELECT dropped FROM kojisnap.import").Scan(&im.dropped); err != nil {
 			return err
 		}
 		return im.read(ctx, tx)
-	}))
+	})
 }
 
 // plan makes the tasks of an import. What is done already makes none.

@@ -54,7 +54,8 @@ func Flock(ctx context.Context, path string, mode fs.FileMode, wait bool) (unloc
 			err = ErrLocked
 		}
 		if err == nil {
-			return func() { f.Close() }, nil
+			// A process that this one has just started may still have the file open until it runs its program.
+			return func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN); f.Close() }, nil
 		}
 		f.Close()
 		if how == os.O_RDWR || !errors.Is(err, syscall.EBADF) {

@@ -33,7 +33,7 @@ func Browse(t *testing.T, pages map[string][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "./...")
 	cmd.Dir = filepath.Join(filepath.Dir(string(module)), "kojisnap/report/browsertest")
 	cmd.Env = append(os.Environ(), "KOJISNAP_PAGES="+dir, "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=readonly", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {

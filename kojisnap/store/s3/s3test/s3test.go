@@ -42,6 +42,7 @@ type Server struct {
 	Endpoint string
 
 	given string // KOJISNAP_TEST_S3
+	query string // of its URLs
 	dir   string // where the gateway keeps all
 	stop  func() // kept as long as the server: it holds the pipe whose end stops the gateway
 }
@@ -52,9 +53,35 @@ var (
 	names      atomic.Int64
 )
 
+// environment is what programs need to use a server of this package, but for AWS_ENDPOINT_URL.
+var environment = map[string]string{
+	"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": Region,
+	"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "", "AWS_PROFILE": "",
+}
+
+// Environment sets the AWS_* variables of the environment for all tests of a package, whose TestMain calls it.
+func Environment() {
+	if os.Getenv("KOJISNAP_TEST_S3") != "" {
+		return
+	}
+	for name, value := range environment {
+		os.Setenv(name, value)
+	}
+}
+
 // Start returns the server of all tests of a package, and starts it if need be. It sets the AWS_* variables of the
 // environment for this test and its subtests, so the test cannot be parallel.
 func Start(t testing.TB) *Server {
+	t.Helper()
+	s := StartParallel(t)
+	s.setenv(t)
+	return s
+}
+
+// StartParallel is Start for tests that are parallel: their package calls Environment, and the server's URLs name its
+// endpoint.
+func StartParallel(t testing.TB) *Server {
 	t.Helper()
 	if given := os.Getenv("KOJISNAP_TEST_S3"); given != "" {
 		return &Server{given: given}
@@ -67,8 +94,8 @@ func Start(t testing.TB) *Server {
 			t.Fatal(err)
 		}
 	}
-	shared.setenv(t)
-	return shared
+	s := *shared
+	return &s
 }
 
 // StartIn starts a gateway for this test alone, which keeps its data below dir. It ignores KOJISNAP_TEST_S3.
@@ -95,7 +122,7 @@ func start(ctx context.Context, dir string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no S3 server for tests: %w", err)
 	}
-	s := &Server{Endpoint: "http://" + hostport, dir: kept, stop: stop}
+	s := &Server{Endpoint: "http://" + hostport, query: "?endpoint=http://" + hostport, dir: kept, stop: stop}
 	if err := s.answers(ctx); err != nil {
 		stop()
 		return nil, err
@@ -103,15 +130,17 @@ func start(ctx context.Context, dir string) (*Server, error) {
 	return s, nil
 }
 
-// setenv sets the environment of the AWS SDK.
+// setenv names the server in the environment, and not in its URLs.
 func (s *Server) setenv(t testing.TB) {
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": SecretKey, "AWS_SESSION_TOKEN": "", "AWS_REGION": Region,
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		"AWS_ENDPOINT_URL": s.Endpoint, "AWS_ENDPOINT_URL_S3": "", "AWS_PROFILE": "",
-	} {
+	t.Helper()
+	if s.Endpoint == "" {
+		return
+	}
+	for name, value := range environment {
 		t.Setenv(name, value)
 	}
+	t.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
+	s.query = ""
 }
 
 // URL returns the URL of an empty place of a store, in a bucket of its own where that is possible.
@@ -133,7 +162,7 @@ func (s *Server) URL(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	return "s3://" + name + "/some/prefix"
+	return "s3://" + name + "/some/prefix" + s.query
 }
 
 // Open opens a store in an empty place.
@@ -215,5 +244,6 @@ func (s *Server) Strict(t testing.TB) (store string, refused *atomic.Int64) {
 		through.ServeHTTP(w, r)
 	}))
 	t.Cleanup(front.Close)
-	return s.URL(t) + "?endpoint=" + front.URL, refused
+	at, _, _ := strings.Cut(s.URL(t), "?")
+	return at + "?endpoint=" + front.URL, refused
 }

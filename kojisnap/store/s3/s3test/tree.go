@@ -51,6 +51,7 @@ func rcloneTime(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.
 // Put puts an object below the URL of a new bucket, with mtime as its metadata unless that is empty.
 func (s *Server) Put(t testing.TB, at, key string, body []byte, mtime string) {
 	t.Helper()
+	at, _, _ = strings.Cut(at, "?")
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(at, "s3://"), "/")
 	in := &s3.PutObjectInput{Bucket: &bucket, Key: aws.String(prefix + "/" + key), Body: bytes.NewReader(body)}
 	if mtime != "" {
