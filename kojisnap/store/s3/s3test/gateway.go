@@ -46,7 +46,8 @@ func gateway(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(work)
-	cmd := exec.CommandContext(ctx, "go", "install", gatewayModule+"@"+gatewayVersion)
+	// As scripts/packaging/build builds, so that packages of both are compiled once.
+	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", gatewayModule+"@"+gatewayVersion)
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "GOBIN="+work, "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod", "GOWORK=off", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
