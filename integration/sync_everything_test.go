@@ -220,6 +220,9 @@ func TestSyncAllBuilds(t *testing.T) {
 	if after := w.files(t); after != before || r.Changed() {
 		t.Errorf("a sync without news changed something: %s", firstDifference(before, after))
 	}
+	if o := kojisnapRun(t, "sync", "-c", c, "--event", "420", "-n"); o.code != 0 || !strings.Contains(o.stdout, "2 of 2 shards whole") {
+		t.Errorf("dry run: exit code %d: %s%s", o.code, o.stdout, o.stderr)
+	}
 
 	// A new build, of which production lacks a file at first.
 	next := w.newBuild(t, 421, 5001, "101.fc42")
@@ -241,6 +244,9 @@ func TestSyncAllBuilds(t *testing.T) {
 		t.Errorf("status: exit code %d: %s%s", o.code, o.stdout, o.stderr)
 	}
 	must(t, os.Rename(rpms[0]+".away", rpms[0]))
+	if o := kojisnapRun(t, "sync", "-c", c, "--event", "421", "-n"); o.code != 3 || !strings.Contains(o.stdout, "shard 00001: ") || !strings.Contains(o.stdout, fmt.Sprintf(" %d files to make", filesBelow(t, next))) {
+		t.Errorf("dry run: exit code %d: %s%s", o.code, o.stdout, o.stderr)
+	}
 	r, _ = syncs(t, 0, "-c", c, "--event", "421")
 	check(r, map[string]int{"00001": filesBelow(t, next)})
 	whole()
