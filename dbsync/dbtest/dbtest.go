@@ -127,7 +127,7 @@ func clone(t testing.TB, kind string) string {
 	dsn := start(t)
 	template := "template0"
 	if kind != "" {
-		template = fmt.Sprintf("kojisnap_%s_%d", kind, os.Getpid())
+		template = templateName(kind)
 		if err := makeTemplate(dsn, template, kind); err != nil {
 			t.Fatal(err)
 		}
@@ -169,11 +169,24 @@ func strategy(dsn string) string {
 func makeTemplate(dsn, name, kind string) error {
 	templateMu.Lock()
 	defer templateMu.Unlock()
+	return makeTemplateOnce(dsn, name, kind)
+}
+
+// makeTemplateOnce is makeTemplate for who holds the lock. All but the first two kinds are made of a fresh database.
+func makeTemplateOnce(dsn, name, kind string) error {
 	if err, made := templates[name]; made {
 		return err
 	}
 	err := func() error {
-		if err := execSQL(dsn, fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING 'UTF8'", name)); err != nil {
+		from, schema := "template0 ENCODING 'UTF8'", kojiprod.SchemaSQL(kind != "production")
+		if kind != "fresh" && kind != "production" {
+			from, schema = templateName("fresh"), ""
+			if err := makeTemplateOnce(dsn, from, "fresh"); err != nil {
+				return err
+			}
+			from += strategy(dsn)
+		}
+		if err := execSQL(dsn, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, from)); err != nil {
 			return err
 		}
 		drop, next := name, started.stop
@@ -185,7 +198,7 @@ func makeTemplate(dsn, name, kind string) error {
 		}
 		db := withDatabase(dsn, name)
 		fill, isCustom := custom.Load(kind)
-		if err := execSQL(db, kojiprod.SchemaSQL(kind != "production")); err != nil {
+		if err := execSQL(db, schema); err != nil {
 			return fmt.Errorf("schema of Koji: %w", err)
 		}
 		var release int
@@ -205,6 +218,8 @@ func makeTemplate(dsn, name, kind string) error {
 	templates[name] = err
 	return err
 }
+
+func templateName(kind string) string { return fmt.Sprintf("kojisnap_%s_%d", kind, os.Getpid()) }
 
 // fillProduction copies the rows of package kojiprod into an empty schema and sets the sequences.
 func fillProduction(dsn string) error {

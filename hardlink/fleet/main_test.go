@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -33,6 +34,10 @@ type workerConfig struct {
 func TestMain(m *testing.M) {
 	if config := os.Getenv(envWorker); config != "" {
 		os.Exit(workerMain(config))
+	}
+	// The tests wait, most of them: of seconds that the queue's protocol has. So more of them run than there are cores.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	os.Exit(dbtest.Main(m))
 }
