@@ -31,8 +31,10 @@ func (o SyncOptions) Unfinished(ctx context.Context, s store.Store) (*snapfile.S
 	if !errors.As(refused, &importing) || s == nil {
 		return nil, refused
 	}
-	if busy, err := dbconn.Busy(ctx, conn); err != nil || busy {
-		return nil, errors.Join(err, refused)
+	if busy, err := dbconn.Busy(ctx, conn); err != nil {
+		return nil, err
+	} else if busy {
+		return nil, refused
 	}
 	hub, everything, err := o.production(ctx, s)
 	if err != nil {
