@@ -18,6 +18,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestCallsDuringLoads: people edit in staging, call after call as Koji's hub writes for them, the very keys
@@ -25,14 +26,18 @@ import (
 // load brings its key at that moment: then Koji has what two people have who edit one key at once, a
 // unique constraint, and the call succeeds when it is made again. Without loads none fails.
 //
-// KOJISNAP_CALLS is how many calls are made, 20000 to tell how often that is.
+// KOJISNAP_CALLS is how many calls are made, 20000 to tell how often that is. It is 300 in the short form.
 func TestCallsDuringLoads(t *testing.T) {
-	most := 600
+	most, least := 300, 3
+	c := &callers{t: t, failed: map[string]int{}, idle: 3}
+	if seedtest.Long() {
+		most, least, c.idle = 600, 5, 1
+	}
 	if n, err := strconv.Atoi(os.Getenv("KOJISNAP_CALLS")); err == nil {
 		most = n
 	}
 	w, s := newLoaded(t, admin)
-	c := &callers{t: t, dsn: s.dsn, failed: map[string]int{}}
+	c.dsn = s.dsn
 
 	c.start()
 	c.wait(most / 4)
@@ -44,7 +49,7 @@ func TestCallsDuringLoads(t *testing.T) {
 	before := c.made
 	c.start()
 	loads := 0
-	for pairs := unlisted(w, 2*callersAtOnce); loads < 5 || c.calls() < before+most; loads++ {
+	for pairs := unlisted(w, 2*callersAtOnce); loads < least || c.calls() < before+most; loads++ {
 		if len(pairs) < callersAtOnce {
 			t.Fatalf("after %d loads and %d calls no keys are left", loads, c.calls()-before)
 		}
@@ -99,6 +104,7 @@ type callers struct {
 	t    *testing.T
 	dsn  string
 	stop context.CancelFunc
+	idle int // how many times as long people pause between calls, which are the more often about a new key
 	work sync.WaitGroup
 
 	mu     sync.Mutex
@@ -135,7 +141,7 @@ func (c *callers) start() {
 			mine := []listing{{int64(1 + i), 2}}
 			for n := 0; ctx.Err() == nil; n++ {
 				l := mine[n%len(mine)]
-				if rand.IntN(25) == 0 { // some time into the load, or before it
+				if rand.IntN(25/c.idle) == 0 { // some time into the load, or before it
 					if taken, ok := c.take(i); ok {
 						l = taken
 						mine = append(mine, l)
@@ -152,7 +158,7 @@ func (c *callers) start() {
 						c.mu.Unlock()
 					}
 				}
-				time.Sleep(time.Duration(30+10*i) * time.Millisecond) // the machine is others', too
+				time.Sleep(time.Duration(c.idle*(30+10*i)) * time.Millisecond) // the machine is others', too
 			}
 		})
 	}

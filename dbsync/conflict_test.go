@@ -3,24 +3,48 @@ package dbsync_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/dbsync/book"
+	"kojisnap/kojisnap/seedtest"
 )
+
+// conflict is a row of staging's in the place of one that production makes.
+type conflict struct {
+	name      string
+	staging   string              // what staging does after the first load
+	change    func(w *production) // what production does
+	conflicts map[string]bool     // relation and key
+	named     string              // in what is said of them, with ; between several
+	leftOut   int
+	giveUp    string // what staging does so that production's rows go in
+}
+
+// together are several conflicts at once.
+func together(several []conflict) conflict {
+	all := conflict{name: "together", conflicts: map[string]bool{}, change: func(w *production) {
+		for _, c := range several {
+			c.change(w)
+		}
+	}}
+	var staging, named, giveUp []string
+	for _, c := range several {
+		maps.Copy(all.conflicts, c.conflicts)
+		staging, named, giveUp = append(staging, c.staging), append(named, c.named), append(giveUp, c.giveUp)
+		all.leftOut += c.leftOut
+	}
+	all.staging, all.named, all.giveUp = strings.Join(staging, ";"), strings.Join(named, ";"), strings.Join(giveUp, ";")
+	return all
+}
 
 // TestConflicts: staging holds the place of a row that production then makes.
 func TestConflicts(t *testing.T) {
 	const ev = `(SELECT max(id) FROM events)`
-	tests := []struct {
-		name      string
-		staging   string              // what staging does after the first load
-		change    func(w *production) // what production does
-		conflicts map[string]bool     // relation and key
-		named     string              // in what is said of them
-		leftOut   int
-		giveUp    string // what staging does so that production's rows go in
-	}{
+	tests := []conflict{
 		{
 			name: "a build",
 			staging: `INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner) VALUES (0, 1, '6', '1', now(), 1, 990000000);
@@ -50,11 +74,11 @@ func TestConflicts(t *testing.T) {
 				VALUES (1, 'filesystem-extra', '3.18', '36.fc42', 'x86_64', false, 0, '00', 1, 1)`,
 			change: func(w *production) {
 				w.event()
-				w.add("rpminfo", "id", 2000, "build_id", 1, "name", "filesystem-extra", "version", "3.18", "release", "36.fc42", "arch", "x86_64",
+				w.add("rpminfo", "id", 2001, "build_id", 1, "name", "filesystem-extra", "version", "3.18", "release", "36.fc42", "arch", "x86_64",
 					"draft", "f", "external_repo_id", 0, "payloadhash", "00", "size", 1, "buildtime", 3, "metadata_only", "f")
-				w.add("rpmsigs", "rpm_id", 2000, "sigkey", "", "sighash", "aa")
+				w.add("rpmsigs", "rpm_id", 2001, "sigkey", "", "sighash", "aa")
 			},
-			conflicts: map[string]bool{"rpminfo id=2000": true},
+			conflicts: map[string]bool{"rpminfo id=2001": true},
 			named:     "filesystem-extra-3.18-36.fc42.x86_64",
 			leftOut:   1,
 			giveUp:    `DELETE FROM rpminfo WHERE id >= 990000000`,
@@ -68,7 +92,7 @@ func TestConflicts(t *testing.T) {
 			change: func(w *production) {
 				b := w.find("build", "id", 75)
 				b["state"], b["create_event"] = str(1), str(w.event())
-				w.add("rpminfo", "id", 2000, "build_id", 75, "name", "failing-rpm", "version", "1", "release", "1.fc42", "arch", "src",
+				w.add("rpminfo", "id", 2002, "build_id", 75, "name", "failing-rpm", "version", "1", "release", "1.fc42", "arch", "src",
 					"draft", "f", "external_repo_id", 0, "payloadhash", "00", "size", 1, "buildtime", 3, "metadata_only", "f")
 				w.tag(75, 3)
 			},
@@ -92,63 +116,79 @@ func TestConflicts(t *testing.T) {
 			giveUp:    `DELETE FROM build WHERE id >= 990000000`,
 		},
 	}
+	gives := slices.DeleteFunc(slices.Clone(tests), func(c conflict) bool { return c.giveUp == "" })
+	if !seedtest.Long() {
+		tests, gives = []conflict{together(tests)}, []conflict{together(gives)}
+	}
 	for _, c := range tests {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, c.stays)
+	}
+	for _, c := range gives {
+		t.Run(c.name+", staging gives up", func(t *testing.T) {
 			w, s := newLoaded(t, admin)
 			s.exec(c.staging)
-			own := s.own()
 			c.change(w)
 			snap := w.snapshot(shot{})
-
-			whole := s.whole()
-			_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{OnConflict: dbsync.Fail})
-			var conflict *dbsync.ConflictError
-			if !errors.As(err, &conflict) || len(conflict.Conflicts) != len(c.conflicts) || !strings.Contains(err.Error(), c.named) {
-				t.Errorf("fail: %v", err)
-			}
-			same(t, whole, s.whole())
-
-			for range 2 { // it is tried, and noted, again
-				rep := s.load(snap, dbsync.LoadOptions{})
-				got := map[string]bool{}
-				for _, e := range rep.Conflicts {
-					got[e.Relation+" "+e.Key] = true
-				}
-				if fmt.Sprint(got) != fmt.Sprint(c.conflicts) || len(rep.LeftOut) != c.leftOut {
-					t.Errorf("keep: conflicts %+v, left out %+v", rep.Conflicts, rep.LeftOut)
-				}
-				if !strings.Contains(rep.Conflicts[0].What, c.named) {
-					t.Errorf("it does not name %q: %+v", c.named, rep.Conflicts)
-				}
-				for _, e := range rep.LeftOut {
-					if strings.HasPrefix(e.What, "its ") && e.Relation != "build_types" || !strings.Contains(e.What, "was left out") {
-						t.Errorf("left out: %+v", e)
-					}
-				}
-				same(t, own, s.own())
-				if n := s.one("SELECT count(*) FROM kojisnap.left_out"); n != fmt.Sprint(len(c.conflicts)+c.leftOut) {
-					t.Errorf("%s rows in left_out", n)
-				}
-			}
-
-			rep := s.load(snap, dbsync.LoadOptions{OnConflict: dbsync.Replace})
+			s.load(snap, dbsync.LoadOptions{})
+			s.exec(c.giveUp)
+			s.load(snap, dbsync.LoadOptions{})
 			s.check(w, shot{})
-			if n := s.one("SELECT count(*) FROM kojisnap.left_out"); n != "0" || len(rep.Conflicts) > 0 {
-				t.Errorf("replace: %s rows in left_out, %+v", n, rep)
-			}
-			if again := s.load(snap, dbsync.LoadOptions{Audit: true}); again.Changed() {
-				t.Errorf("again: %+v", again)
-			}
-
-			if c.giveUp == "" {
-				return
-			}
-			_, s2 := newLoaded(t, admin)
-			s2.exec(c.staging)
-			s2.load(snap, dbsync.LoadOptions{})
-			s2.exec(c.giveUp)
-			s2.load(snap, dbsync.LoadOptions{})
-			s2.check(w, shot{})
 		})
+	}
+}
+
+// stays tests what loads do as long as staging's rows are there: refuse, leave production's out, and replace them.
+func (c conflict) stays(t *testing.T) {
+	w, s := newLoaded(t, admin)
+	s.exec(c.staging)
+	own := s.own()
+	c.change(w)
+	snap := w.snapshot(shot{})
+	names := strings.Split(c.named, ";")
+	named := func(conflicts []book.Entry) bool {
+		said := fmt.Sprint(conflicts)
+		return !slices.ContainsFunc(names, func(name string) bool { return !strings.Contains(said, name) })
+	}
+
+	whole := s.whole()
+	_, err := dbsync.Load(t.Context(), s.conn, snap, dbsync.LoadOptions{OnConflict: dbsync.Fail})
+	var refused *dbsync.ConflictError
+	if !errors.As(err, &refused) || len(refused.Conflicts) != len(c.conflicts) || !named(refused.Conflicts) {
+		t.Errorf("fail: %v", err)
+	} else if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(err.Error(), name) }) { // it has the first
+		t.Errorf("it names none of %q: %v", names, err)
+	}
+	same(t, whole, s.whole())
+
+	for range 2 { // it is tried, and noted, again
+		rep := s.load(snap, dbsync.LoadOptions{})
+		got := map[string]bool{}
+		for _, e := range rep.Conflicts {
+			got[e.Relation+" "+e.Key] = true
+		}
+		if fmt.Sprint(got) != fmt.Sprint(c.conflicts) || len(rep.LeftOut) != c.leftOut {
+			t.Errorf("keep: conflicts %+v, left out %+v", rep.Conflicts, rep.LeftOut)
+		}
+		if !named(rep.Conflicts) {
+			t.Errorf("it does not name %q: %+v", c.named, rep.Conflicts)
+		}
+		for _, e := range rep.LeftOut {
+			if strings.HasPrefix(e.What, "its ") && e.Relation != "build_types" || !strings.Contains(e.What, "was left out") {
+				t.Errorf("left out: %+v", e)
+			}
+		}
+		same(t, own, s.own())
+		if n := s.one("SELECT count(*) FROM kojisnap.left_out"); n != fmt.Sprint(len(c.conflicts)+c.leftOut) {
+			t.Errorf("%s rows in left_out", n)
+		}
+	}
+
+	rep := s.load(snap, dbsync.LoadOptions{OnConflict: dbsync.Replace})
+	s.check(w, shot{})
+	if n := s.one("SELECT count(*) FROM kojisnap.left_out"); n != "0" || len(rep.Conflicts) > 0 {
+		t.Errorf("replace: %s rows in left_out, %+v", n, rep)
+	}
+	if again := s.load(snap, dbsync.LoadOptions{Audit: true}); again.Changed() {
+		t.Errorf("again: %+v", again)
 	}
 }

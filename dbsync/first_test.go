@@ -121,9 +121,16 @@ func newLoaded(t testing.TB, before ...string) (*production, *staging) {
 func newLoadedOf(t testing.TB, sh shot, before ...string) (*production, *staging, *snapfile.Snapshot) {
 	t.Helper()
 	w, snap := firstSnapshot(t, sh)
+	return w, loadedWith(t, snap, before...), snap
+}
+
+// loadedWith is a staging as newStaging makes it into which a snapshot was loaded, once for all tests with the same
+// snapshot and statements.
+func loadedWith(t testing.TB, snap *snapfile.Snapshot, before ...string) *staging {
+	t.Helper()
 	s := stagingLike(t, "loaded"+snap.ID, before, func(s *staging) { s.load(snap, dbsync.LoadOptions{}) })
 	s.loaded, s.loads = map[string]*snapfile.Snapshot{snap.ID: snap}, 1
-	return w, s, snap
+	return s
 }
 
 // templateEvents has the field events of the staging that each template was made with.

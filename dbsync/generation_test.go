@@ -144,8 +144,9 @@ func TestGenerations(t *testing.T) {
 	stagings, productions := []relation.Release{21, 37}, []relation.Release{21, 35}
 	for staging := relation.Release(dbtest.OldestRelease); staging <= dbtest.NewestRelease; staging++ {
 		for i, production := range []relation.Release{21, 25, 29, 33, 34, 35, 37} {
-			// In the short form every release of either side meets one of the other's, and the oldest and the newest each other.
-			met := seedtest.Long() || (int(staging)+i+int(staging)/37)%2 == 0 || slices.Contains(stagings, staging) && slices.Contains(productions, production)
+			// In the short form every release of either side that changed something meets one of the other's, and the oldest
+			// and the newest each other.
+			met := seedtest.Long() || staging != 27 && staging != 29 && (int(staging)+i+int(staging)/37)%2 == 0 || slices.Contains(stagings, staging) && slices.Contains(productions, production)
 			if met && (slices.Contains(stagings, staging) || slices.Contains(productions, production)) {
 				t.Run(fmt.Sprintf("production=1.%d/staging=1.%d", production, staging), func(t *testing.T) {
 					t.Parallel()

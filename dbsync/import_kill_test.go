@@ -16,6 +16,7 @@ import (
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/lockfile"
 	"kojisnap/kojisnap/retry"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 )
 
@@ -108,6 +109,10 @@ func TestFullImportKilled(t *testing.T) {
 	defs := fast.definitions()
 	begun, killed, extra, far := 0, 0, 0, ""
 	killing := dbtest.Connect(t, fast.dsn)
+	step, further := 160, 320
+	if seedtest.Long() {
+		step, further = 40, 200
+	}
 	for n := 20; ; {
 		k := &assassin{killer: killer{t: t, other: killing, n: n}}
 		conn := fast.loader(k)
@@ -134,7 +139,7 @@ func TestFullImportKilled(t *testing.T) {
 			if begun > 0 {
 				t.Fatalf("the mark has gone: %+v", st.Runs)
 			}
-			n += 40
+			n += step
 			same(t, defs, fast.definitions())
 			continue
 		}
@@ -146,7 +151,7 @@ func TestFullImportKilled(t *testing.T) {
 		if now == far {
 			extra += 250
 		}
-		far, n = now, 200+extra+57*(begun%4)
+		far, n = now, further+extra+57*(begun%4)
 	}
 	t.Logf("killed %d times", killed)
 	if begun < 5 {

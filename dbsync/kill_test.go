@@ -56,7 +56,7 @@ func TestKilled(t *testing.T) {
 	s := newStaging(t, admin)
 	other := dbtest.Connect(t, s.dsn)
 	whole := s.whole()
-	for _, point := range []at{{stage: "read", n: 1000}, {stage: "merge", n: 1}, {stage: "merge", n: 30}, {stage: "merge", n: 38}} {
+	for _, point := range seedtest.Some([]at{{stage: "read", n: 1000}, {stage: "merge", n: 1}, {stage: "merge", n: 30}, {stage: "merge", n: 38}}, 2) { // TestKilledAnywhere has more
 		t.Run(fmt.Sprintf("%s %d", point.stage, point.n), func(t *testing.T) {
 			conn := dbtest.Connect(t, s.dsn)
 			pid := conn.PgConn().PID()
@@ -159,7 +159,7 @@ func TestKilledAnywhere(t *testing.T) {
 		if err := job.dry(counter.connect(dsn)); err != nil {
 			t.Fatal(err)
 		}
-		points := 4
+		points := 3
 		if seedtest.Long() {
 			points = 12
 		}
@@ -180,24 +180,17 @@ func TestKilledAnywhere(t *testing.T) {
 
 // TestLocks: a second kojisnap is turned away; a lock of the hub's is waited for.
 func TestLocks(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin)
-	first := w.snapshot(shot{})
+	w, s, first := newLoadedOf(t, shot{}, admin)
 	conn := dbtest.Connect(t, s.dsn)
-	var inner error
-	s.load(first, dbsync.LoadOptions{Progress: &at{stage: "merge", n: 5, do: func() {
-		_, inner = dbsync.Load(t.Context(), conn, first, dbsync.LoadOptions{})
-	}}})
-	if !errors.Is(inner, lockfile.ErrLocked) {
-		t.Errorf("a second load: %v", inner)
-	}
-
 	// It waits for a lock much less long than PostgreSQL waits before it looks for a deadlock.
 	for _, deadlock := range []string{"1s", "100ms"} {
 		s.exec("SET deadlock_timeout = '" + deadlock + "'")
 		s.load(first, dbsync.LoadOptions{Audit: true, Progress: &at{stage: "merge", n: 5, do: func() {
 			if got := s.one("SELECT current_setting('lock_timeout')::interval * 20 = current_setting('deadlock_timeout')::interval"); got != "true" {
 				t.Errorf("with a deadlock_timeout of %s, lock_timeout is %s", deadlock, s.one("SHOW lock_timeout"))
+			}
+			if _, err := dbsync.Load(t.Context(), conn, first, dbsync.LoadOptions{}); !errors.Is(err, lockfile.ErrLocked) {
+				t.Errorf("a second load: %v", err)
 			}
 		}}})
 	}

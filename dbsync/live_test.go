@@ -18,6 +18,7 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/relation"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestLive loads what changed in production, some changes after the others, while staging's hub answers calls,
@@ -29,7 +30,11 @@ import (
 func TestLive(t *testing.T) {
 	w, s := newLoaded(t, admin)
 	l := newLive(t, s.dsn, w.last())
-	for some := range slices.Chunk(changes, 5) {
+	atOnce := 9
+	if seedtest.Long() {
+		atOnce = 5
+	}
+	for some := range slices.Chunk(changes, atOnce) {
 		for _, c := range some {
 			c.change(w)
 		}
@@ -189,6 +194,10 @@ func (l *live) reader(name string, ask func() (string, error)) {
 // refused nothing, least of all for a deadlock.
 func (l *live) write(name string, did *int, do func(ctx context.Context, conn *pgx.Conn, n int) error) {
 	conn := dbtest.Connect(l.t, l.dsn)
+	idle := 30 * time.Millisecond
+	if seedtest.Long() {
+		idle = 10 * time.Millisecond
+	}
 	l.workers.Go(func() {
 		for l.working.Err() == nil {
 			if err := do(context.WithoutCancel(l.working), conn, *did); err != nil {
@@ -196,7 +205,7 @@ func (l *live) write(name string, did *int, do func(ctx context.Context, conn *p
 				return
 			}
 			*did++
-			l.pause(10 * time.Millisecond)
+			l.pause(idle)
 		}
 	})
 }

@@ -151,10 +151,8 @@ func TestOverlayScope(t *testing.T) {
 
 // TestOverlayUpgrade: what the first kojisnap recorded of an overlay goes as well.
 func TestOverlayUpgrade(t *testing.T) {
-	w := newProduction(t)
-	s := newStaging(t, admin, "INSERT INTO users (name, status, usertype) VALUES ('tester', 0, 0)")
-	snap := w.snapshot(shot{})
-	s.load(snap, dbsync.LoadOptions{})
+	_, s, snap := newLoadedOf(t, shot{}, admin)
+	s.exec("INSERT INTO users (name, status, usertype) VALUES ('tester', 0, 0)")
 	plain := s.state()
 	o := parse(t, "block_users = [\"tester\"]\n[[user]]\nname = \"newcomer\"\nprincipals = [\"n@STG\"]\npermissions = [\"admin\"]\n")
 	s.load(snap, dbsync.LoadOptions{Overlay: o})

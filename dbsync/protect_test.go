@@ -53,9 +53,8 @@ func TestProtect(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, audit %v", test.name, audit), func(t *testing.T) {
 				w := newProduction(t)
 				w.tag(lost, 2)
-				s := newStaging(t)
+				s := loadedWith(t, w.snapshot(shot{}))
 				opt := dbsync.LoadOptions{Audit: audit}
-				s.load(w.snapshot(shot{}), opt)
 
 				// Others go: a tagging, an rpm with its signatures, those of another.
 				for _, l := range w.all("tag_listing", "active", "t") {

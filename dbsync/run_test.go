@@ -207,11 +207,8 @@ func TestUpgradeBook(t *testing.T) {
 	want := shape(newStaging(t))
 	for _, last := range []string{"done", "failed"} {
 		t.Run(last, func(t *testing.T) {
-			w := newProduction(t)
-			s := newStaging(t, admin)
-			old := w.snapshot(shot{event: 380})
+			w, s, old := newLoadedOf(t, shot{event: 380}, admin)
 			now := w.snapshot(shot{})
-			s.load(old, dbsync.LoadOptions{})
 			if last == "failed" {
 				s.load(now, dbsync.LoadOptions{})
 			}

@@ -10,14 +10,11 @@ import (
 // TestTouchOnce: a load touches, once, the tags that show something else now.
 func TestTouchOnce(t *testing.T) {
 	t.Parallel()
-	w := newProduction(t)
-	s := newStaging(t, admin)
+	w, s, snap := newLoadedOf(t, shot{}, admin)
 	marks := func() string {
 		return s.one(`SELECT (SELECT count(*) FROM tag_updates WHERE updater_id = m.user_id) || ' ' ||
 			(SELECT count(*) FROM tag_inheritance WHERE create_event = revoke_event AND tag_id = parent_id AND create_event >= m.floor) FROM kojisnap.mark m`)
 	}
-	snap := w.snapshot(shot{})
-	s.load(snap, dbsync.LoadOptions{})
 	for _, c := range []struct {
 		name   string
 		change func()

@@ -1,6 +1,10 @@
 // Package integration tests the whole system on real components: hubs that are held to
 // recordings of a real one, PostgreSQL, real rpms on real file systems, and kojisnap itself as
 // its users run it.
+//
+// Its tests are parallel. Those that are not must see a process in one stage while that lasts, or make namespaces, in
+// which the mounts of other tests would stay, or discard clones, which none of these may still have (containers have
+// namespaces, too).
 package integration_test
 
 import (

@@ -219,9 +219,9 @@ func CopyShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o C
 	return r, r.verdict(left, o.DryRun)
 }
 
-// copyWithShards is Copy for a sync: if all builds are wanted, it copies them by shards first. That shards are not whole is no error here, as
+// CopyWithShards is Copy for a sync: if all builds are wanted, it copies them by shards first. That shards are not whole is no error here, as
 // staging is ready for composes without them; the result says it.
-func copyWithShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
+func CopyWithShards(ctx context.Context, snap *snapfile.Snapshot, s store.Store, o CopyOptions) (*CopyResult, error) {
 	if o.Builds != compose.BuildsAll {
 		return Copy(ctx, snap, s, o)
 	}

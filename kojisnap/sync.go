@@ -147,7 +147,7 @@ func (r *SyncResult) apply(ctx context.Context, s store.Store, snap *snapfile.Sn
 // files runs the steps from copy to verify.
 func (r *SyncResult) files(ctx context.Context, s store.Store, snap *snapfile.Snapshot, o SyncOptions) error {
 	var keptBack error // a *hardlink.LeftOutError
-	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", copyWithShards, &r.Copy}, &keptBack); err != nil {
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"copy", "copy", CopyWithShards, &r.Copy}, &keptBack); err != nil {
 		return err
 	}
 	o.Load.Leaving = r.Copy.Actions.Leaving
@@ -175,7 +175,7 @@ func (r *SyncResult) files(ctx context.Context, s store.Store, snap *snapfile.Sn
 	}
 	o.Copy.Suspects = r.Verify.Suspects()
 	o.Copy.Log = nil // what it could log beside its result the first copy has logged
-	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", copyWithShards, &r.Repair}, &keptBack); err != nil {
+	if err := r.copy(ctx, snap, s, o.Copy, copyStep{"repair", "copy, repair", CopyWithShards, &r.Repair}, &keptBack); err != nil {
 		return err
 	}
 	if len(r.Repair.Actions.Builds) > 0 || r.Repair.Shards != nil {
@@ -264,9 +264,12 @@ func (r *SyncResult) Shards() *ShardsResult {
 	return nil
 }
 
-// Changed reports whether a step changed the database or a file.
+// Changed reports whether a step changed the database or a file, or would in a dry run.
 func (r *SyncResult) Changed() bool {
 	files := func(c *CopyResult) bool { return c != nil && c.Actions.Pending() }
 	rows := func(l *book.LoadReport) bool { return l != nil && l.Changed() }
+	if shards := r.Shards(); shards != nil && shards.Make.Files > 0 {
+		return true
+	}
 	return files(r.Copy) || files(r.Remove) || files(r.Repair) || rows(r.Import) || rows(r.Load)
 }

@@ -232,7 +232,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		return err
 	}
 	var unfinished *snapfile.Snapshot
-	if opt.Only != kojisnap.OnlyPull {
+	if snap != nil {
 		if unfinished, err = opt.Unfinished(ctx, s); err != nil {
 			return err
 		}
@@ -245,7 +245,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 	}
 	if snap != nil {
 		opt.Copy.DryRun, opt.Copy.Leave, opt.Load.DryRun = true, true, true
-		if r.Copy, err = kojisnap.Copy(ctx, snap, s, opt.Copy); kojisnap.Incomplete(err) {
+		if r.Copy, err = kojisnap.CopyWithShards(ctx, snap, s, opt.Copy); kojisnap.Incomplete(err) {
 			incomplete = err
 		} else if err != nil {
 			return err
@@ -268,6 +268,9 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 			return
 		}
 		fmt.Fprintln(w, "# copy of snapshot", snap.ID)
+		if r.Copy.Shards != nil {
+			showShards(w, r.Copy.Shards)
+		}
 		if _, e := r.Copy.WriteTo(w); e != nil {
 			err = e
 		}

@@ -212,7 +212,11 @@ func (i *initer) mark(ctx context.Context, here book.Mark) error {
 		return err
 	}
 	if !i.opt.Adopt {
-		for _, r := range relation.All() {
+		low, err := i.low(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range low {
 			if err := i.move(ctx, r); err != nil {
 				return fmt.Errorf("move rows of %s: %w", r.Name, err)
 			}

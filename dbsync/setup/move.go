@@ -2,6 +2,8 @@ package setup
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -10,13 +12,35 @@ import (
 	"kojisnap/kojisnap/relation"
 )
 
+// low returns the relations that have rows below the floor which are no seeds.
+func (i *initer) low(ctx context.Context) (out []*relation.Relation, err error) {
+	var has []string
+	for _, r := range relation.All() {
+		if r.Columns[0].Name == "id" {
+			has = append(has, sqltext.Expand("SELECT {r} WHERE EXISTS (SELECT FROM {t} WHERE "+below+")",
+				"t", sqltext.QuoteIdent(r.Name), "floor", sqltext.Int(i.opt.Floor), "r", sqltext.QuoteLiteral(r.Name)))
+		}
+	}
+	rows, err := i.tx.Query(ctx, strings.Join(has, " UNION ALL "))
+	if err != nil {
+		return nil, err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for _, r := range relation.All() {
+		if slices.Contains(names, r.Name) {
+			out = append(out, r)
+		}
+	}
+	return out, err
+}
+
+// below is the condition of the rows that are to be moved.
+const below = "id < {floor} AND id NOT IN (SELECT id FROM kojisnap.seed WHERE relation = {r})"
+
 // move gives the rows of a relation that are below the floor and no seeds new ids above it. Koji's foreign
 // keys are checked at once, so the old row is renamed, a copy with the new id is inserted, every reference is
 // changed, and the old row is deleted.
 func (i *initer) move(ctx context.Context, r *relation.Relation) error {
-	if r.Columns[0].Name != "id" {
-		return nil
-	}
 	table, named := sqltext.QuoteIdent(r.Name), r.Named()
 	name := "''"
 	if named {
@@ -27,7 +51,7 @@ func (i *initer) move(ctx context.Context, r *relation.Relation) error {
 		DELETE FROM ks_move;
 		INSERT INTO ks_move
 		SELECT id, (SELECT greatest(max(id), {floor} - 1) FROM {t}) + row_number() OVER (ORDER BY id), {name}
-		FROM {t} WHERE id < {floor} AND id NOT IN (SELECT id FROM kojisnap.seed WHERE relation = {r})`,
+		FROM {t} WHERE `+below,
 		"t", table, "floor", sqltext.Int(i.opt.Floor), "name", name, "r", sqltext.QuoteLiteral(r.Name))); err != nil {
 		return err
 	}

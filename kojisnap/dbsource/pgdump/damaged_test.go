@@ -69,7 +69,7 @@ func TestCut(t *testing.T) {
 		{"plain", nil, "", false}, {"plain from a pipe", nil, "", true}, {"gzip", nil, "gzip", false}, {"zstd", nil, "zstd", false}, {"xz", nil, "xz", false},
 	} {
 		t.Run(w.name, func(t *testing.T) {
-			whole := read(t, w.make(t, dsn))
+			whole := read(t, w.keep(t, "production", dsn))
 			last := len(whole)
 			if w.pack == "" { // behind the marker there are a few empty lines, and \unrestrict
 				last = bytes.Index(whole, []byte("-- PostgreSQL database dump complete\n"))
@@ -99,7 +99,7 @@ func TestCut(t *testing.T) {
 	for _, args := range [][]string{{"-Fc"}, {"-Fc", "--data-only"}, {"-Ft"}} {
 		w := way{strings.Join(args, " "), args, "", false}
 		t.Run(w.name, func(t *testing.T) {
-			whole := read(t, w.make(t, dsn))
+			whole := read(t, w.keep(t, "production", dsn))
 			last := len(whole)
 			if args[0] == "-Ft" { // a tar ends with empty blocks, and with restore.sql, which pg_restore does not read
 				last = bytes.LastIndex(whole, []byte("restore.sql\x00")) - 1024

@@ -24,7 +24,7 @@ func TestOracle(t *testing.T) {
 	sourcetest.Equal(t, byHub, byDatabase)
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
-			src, err := w.open(t, w.make(t, dsn))
+			src, err := w.open(t, w.keep(t, "hashed", dsn))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,8 +28,10 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := dbtest.Main(m)
-	if benchDir != "" {
-		os.RemoveAll(benchDir)
+	for _, dir := range []string{benchDir, dumped.dir} {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }
@@ -158,6 +160,34 @@ func (w way) make(t testing.TB, dsn string) string {
 		file = pack(t, file, w.pack)
 	}
 	return file
+}
+
+// dumped has the dumps of keep.
+var dumped struct {
+	dir   string
+	files map[string]string // by what was made how
+}
+
+// keep is make for a database that others are copies of: it is dumped once for all tests, which must not change the dump.
+func (w way) keep(t testing.TB, kind, dsn string) string {
+	t.Helper()
+	key := fmt.Sprintf("%s %q %s", kind, w.args, w.pack)
+	if file := dumped.files[key]; file != "" {
+		return file
+	}
+	var err error
+	if dumped.dir == "" {
+		dumped.files = map[string]string{}
+		if dumped.dir, err = os.MkdirTemp("", "kojisnap-pgdump-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := filepath.Join(dumped.dir, fmt.Sprint(len(dumped.files)))
+	if err := os.Rename(w.make(t, dsn), to); err != nil {
+		t.Fatal(err)
+	}
+	dumped.files[key] = to
+	return to
 }
 
 // open opens a dump in this way.

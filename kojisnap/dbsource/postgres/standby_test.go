@@ -62,7 +62,7 @@ func TestStandby(t *testing.T) {
 func conflictWhileReading(t *testing.T, primary, standby string) {
 	t.Helper()
 	// More than the buffers between server and client hold.
-	dbtest.Exec(t, primary, `INSERT INTO events (id, time) SELECT n, now() FROM generate_series(1000001, 1500000) n`)
+	dbtest.Exec(t, primary, `INSERT INTO events (id, time) SELECT n, now() FROM generate_series(1000001, 1200000) n`)
 	dbtest.CaughtUp(t, primary, standby)
 	src := open(t, standby, 1)
 	defer src.Close()

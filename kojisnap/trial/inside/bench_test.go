@@ -26,7 +26,7 @@ func BenchmarkInside(b *testing.B) {
 			case inside.Docker:
 				name = insidetest.MakeIn(b, engine, image)
 			}
-			w := newWorld(b, program)
+			w := newWorld(b, program, "packages")
 			w.options.Engine = engine
 			rpms, err := filepath.Glob(filepath.Join(w.top, "packages/*/*/*/x86_64/*.rpm"))
 			must(b, err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,8 +34,12 @@ type world struct {
 	top     string
 }
 
-// newWorld has a job of bash's rpms. The test binary is no kojisnap, so that the program is built.
-func newWorld(t testing.TB, program string) *world {
+// bash is where the rpms of newWorld's job are in production's tree.
+const bash = "packages/bash/5.3.0/2.fc42/x86_64"
+
+// newWorld has a job of bash's rpms, and a part of production's tree in which they are. The test binary is no kojisnap, so
+// that the program is built.
+func newWorld(t testing.TB, program, part string) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: chown")
@@ -43,8 +48,10 @@ func newWorld(t testing.TB, program string) *world {
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(top)) })
 	must(t, os.Chmod(top, 0o755))
-	must(t, kojiprod.ExtractTree(top))
-	rpms, err := filepath.Glob(filepath.Join(top, "packages/bash/5.3.0/2.fc42/x86_64/*.rpm"))
+	tree, err := extracted()
+	must(t, err)
+	must(t, os.CopyFS(filepath.Join(top, part), os.DirFS(filepath.Join(tree, part))))
+	rpms, err := filepath.Glob(filepath.Join(top, bash, "*.rpm"))
 	must(t, err)
 	if len(rpms) != 4 {
 		t.Fatalf("%d rpms", len(rpms))
@@ -82,7 +89,7 @@ func TestContainer(t *testing.T) {
 	program := programOf(t)
 	complete := insidetest.Make(t, insidetest.Image{Release: "42"})
 	right := func(t *testing.T, engine, image string) {
-		w := newWorld(t, program)
+		w := newWorld(t, program, bash)
 		w.options.Engine = engine
 		// The command sees a root that it cannot write, no network and no capabilities.
 		w.job.Run = []string{"/bin/sh", "-c", `
@@ -126,7 +133,7 @@ func TestContainer(t *testing.T) {
 		right(t, inside.Podman, insidetest.MakeIn(t, inside.Podman, insidetest.Image{Release: "42"}))
 	})
 	t.Run("two mounts", func(t *testing.T) {
-		w := newWorld(t, program)
+		w := newWorld(t, program, bash)
 		w.mounts = []inside.Mount{{Path: filepath.Join(w.top, "packages"), ReadOnly: true}, {Path: w.job.Dir}}
 		steps, err := w.run(t, t.Context(), complete)
 		must(t, err)
@@ -135,7 +142,7 @@ func TestContainer(t *testing.T) {
 		}
 	})
 	t.Run("incomplete image", func(t *testing.T) {
-		w := newWorld(t, program)
+		w := newWorld(t, program, bash)
 		steps, err := w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "43", Without: []string{"createrepo_c", "rpm"}}))
 		must(t, err)
 		if e := steps[trial.StepEnvironment].Facts; e.Version != "43" || !slices.Equal(e.Missing, []string{"createrepo_c is not in $PATH", "rpm is not in $PATH"}) {
@@ -149,7 +156,7 @@ func TestContainer(t *testing.T) {
 		}
 	})
 	t.Run("damaged rpm and failing command", func(t *testing.T) {
-		w := newWorld(t, program)
+		w := newWorld(t, program, bash)
 		bad := w.job.Trees[0].RPMs[0]
 		body, err := os.ReadFile(bad)
 		must(t, err)
@@ -169,7 +176,8 @@ func TestContainer(t *testing.T) {
 
 // TestHere: the same trial without an engine, as another user; what it started ends with it.
 func TestHere(t *testing.T) {
-	w := newWorld(t, programOf(t))
+	t.Parallel()
+	w := newWorld(t, programOf(t), bash)
 	w.options.Engine = inside.Here
 	w.job.Run = []string{"/bin/sh", "-c", "id -u > uid"}
 	steps, err := w.run(t, t.Context(), "this environment")
@@ -180,7 +188,7 @@ func TestHere(t *testing.T) {
 	if uid, err := os.ReadFile(filepath.Join(w.job.Dir, "uid")); err != nil || string(uid) != "1234\n" {
 		t.Errorf("user %q, %v; %+v", uid, err, steps[trial.StepRun])
 	}
-	w = newWorld(t, programOf(t))
+	w = newWorld(t, programOf(t), bash)
 	w.options.Engine, w.options.Timeout = inside.Here, 5*time.Second
 	w.job.Run = []string{"/bin/sh", "-c", "sleep 600 & echo $! > pid; wait"}
 	_, err = w.run(t, t.Context(), "this environment")
@@ -197,10 +205,10 @@ func TestHere(t *testing.T) {
 
 // TestEnded: however a container ends before its job, that is told, and no container is left.
 func TestEnded(t *testing.T) {
+	t.Parallel()
 	program := programOf(t)
-	image := insidetest.Make(t, insidetest.Image{Release: "42"})
 	hang := func(t *testing.T) *world {
-		w := newWorld(t, program)
+		w := newWorld(t, program, bash)
 		w.job.Run = []string{"/bin/sh", "-c", "echo > began; sleep 600"}
 		return w
 	}
@@ -214,6 +222,8 @@ func TestEnded(t *testing.T) {
 		}
 	}
 	t.Run("killed", func(t *testing.T) {
+		t.Parallel()
+		image := insidetest.Make(t, insidetest.Image{Release: "42"})
 		w := hang(t)
 		go began(w, func() {
 			_ = exec.Command("docker", append([]string{"kill"}, insidetest.Containers(t, image)...)...).Run()
@@ -225,6 +235,8 @@ func TestEnded(t *testing.T) {
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
+		image := insidetest.Make(t, insidetest.Image{Release: "42"})
 		w := hang(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		go began(w, cancel)
@@ -233,6 +245,8 @@ func TestEnded(t *testing.T) {
 		}
 	})
 	t.Run("too long", func(t *testing.T) {
+		t.Parallel()
+		image := insidetest.Make(t, insidetest.Image{Release: "42"})
 		w := hang(t)
 		w.options.Timeout = 10 * time.Second
 		_, err := w.run(t, t.Context(), image)
@@ -270,7 +284,7 @@ func TestUnusable(t *testing.T) {
 	t.Run("program that is not static", func(t *testing.T) {
 		sh, err := exec.LookPath("sh") // dynamic on every system that has cgo
 		must(t, err)
-		w := newWorld(t, sh)
+		w := newWorld(t, sh, bash)
 		_, err = w.run(t, t.Context(), insidetest.Make(t, insidetest.Image{Release: "42", Bare: true}))
 		isUnusable(t, err, "CGO_ENABLED=0")
 	})
@@ -287,11 +301,16 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-var built string
+var (
+	built    string
+	building sync.Mutex
+)
 
 // programOf builds kojisnap once for all tests.
 func programOf(t testing.TB) string {
 	t.Helper()
+	building.Lock()
+	defer building.Unlock()
 	if built == "" {
 		insidetest.Docker(t)
 		body, err := os.ReadFile(insidetest.Program(t))
@@ -302,6 +321,16 @@ func programOf(t testing.TB) string {
 	return built
 }
 
+// extracted is production's tree, extracted once.
+var extracted = sync.OnceValues(func() (string, error) {
+	tree := filepath.Join(dir, "tree")
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		return "", err
+	}
+	return tree, kojiprod.ExtractTree(tree)
+})
+
+// dir is removed when the tests have ended.
 var dir string
 
 func TestMain(m *testing.M) {

@@ -105,18 +105,21 @@ func TestBadAnswers(t *testing.T) {
 		`kill -9 $$`:                                                            "killed",
 		`exit 75`:                                                               "exit status 75",
 	} {
-		p := open(t, time.Second, text)
-		began := time.Now()
-		_, err := p.Create(t.Context(), clonetest.ID(7))
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "prog create") {
-			t.Errorf("%s: %v, want %q", text, err, want)
-		}
-		if strings.ContainsAny(err.Error(), "\n\033") {
-			t.Errorf("%s: %q is not one line of text", text, err)
-		}
-		if took := time.Since(began); took > 30*time.Second { // the sleeps are longer
-			t.Errorf("%s: took %v", text, took)
-		}
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			p := open(t, time.Second, text)
+			began := time.Now()
+			_, err := p.Create(t.Context(), clonetest.ID(7))
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "prog create") {
+				t.Fatalf("%v, want %q", err, want)
+			}
+			if strings.ContainsAny(err.Error(), "\n\033") {
+				t.Errorf("%q is not one line of text", err)
+			}
+			if took := time.Since(began); took > 30*time.Second { // the sleeps are longer
+				t.Errorf("took %v", took)
+			}
+		})
 	}
 	for answer, want := range map[string]string{`{}`: "absolute path", `{"path": ""}`: "absolute path", `{"path": "mnt"}`: "absolute path"} {
 		p := open(t, time.Second, `echo '`+answer+`'`)
@@ -132,14 +135,23 @@ func TestBadAnswers(t *testing.T) {
 
 // What a program that is killed had started is killed, too.
 func TestKillsGroup(t *testing.T) {
-	left := filepath.Join(t.TempDir(), "left")
-	p := open(t, 500*time.Millisecond, `(sleep 3; touch "`+left+`") & sleep 60`)
+	t.Parallel()
+	note := filepath.Join(t.TempDir(), "pid")
+	p := open(t, 2*time.Second, `sleep 60 & echo $! > "`+note+`"; sleep 60`)
 	if _, err := p.List(t.Context()); err == nil {
 		t.Fatal("no error")
 	}
-	time.Sleep(4 * time.Second)
-	if _, err := os.Stat(left); err == nil {
-		t.Error("what the program started went on")
+	pid, err := os.ReadFile(note)
+	must(t, err)
+	// A process that was killed may not have been waited for yet: it has no command line any more.
+	command := func() bool {
+		text, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/cmdline")
+		return err == nil && strings.HasPrefix(string(text), "sleep")
+	}
+	for began := time.Now(); command(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("what the program started goes on")
+		}
 	}
 }
 

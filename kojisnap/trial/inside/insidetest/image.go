@@ -9,8 +9,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,13 +80,12 @@ func MakeIn(t testing.TB, engine string, i Image) string {
 		_, err := exec.LookPath(program)
 		Need(t, err, program)
 	}
-	body := i.tar(t)
 	name := "kojisnap-inside-test:" + strings.ToLower(rand.Text())
 	if engine == "podman" {
 		name = "localhost/" + name // as podman completes it
 	}
 	cmd := exec.Command(engine, "load", "--quiet")
-	cmd.Stdin = bytes.NewReader(i.archive(t, name, body))
+	cmd.Stdin = bytes.NewReader(i.archive(t, name))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s load: %v: %s", engine, err, out)
 	}
@@ -96,51 +97,66 @@ func MakeIn(t testing.TB, engine string, i Image) string {
 	return name
 }
 
-// archive is what docker load reads: an image of one layer.
-func (i Image) archive(t testing.TB, name string, layer []byte) []byte {
+// archive is what docker load reads: an image of a layer of its own, and below it, unless it is bare, the libraries, which
+// are the same layer for all images of this machine: an engine unpacks it once while one of them is there.
+func (i Image) archive(t testing.TB, name string) []byte {
 	t.Helper()
+	var layers [][]byte
+	if !i.Bare {
+		libraries, err := libraryLayer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, libraries)
+	}
+	layers = append(layers, i.layer(t))
+	var digests, names []string
+	for n, layer := range layers {
+		digests = append(digests, fmt.Sprintf("sha256:%x", sha256.Sum256(layer)))
+		names = append(names, fmt.Sprintf("layer%d.tar", n))
+	}
 	config, err := json.Marshal(map[string]any{
 		"architecture": cmp.Or(i.Arch, runtime.GOARCH), "os": "linux",
 		"config": map[string]any{"Env": []string{"PATH=/usr/bin", "NAME=" + name}}, // so that no other test's image is the same one
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": digests},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}})
+	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{name}, "Layers": names}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, f := range []struct {
-		name string
-		body []byte
-	}{{"config.json", config}, {"layer.tar", layer}, {"manifest.json", manifest}} {
-		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.body))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(f.body); err != nil {
-			t.Fatal(err)
-		}
+	err = errors.Join(add(w, "config.json", 0o644, config), add(w, "manifest.json", 0o644, manifest))
+	for n, layer := range layers {
+		err = errors.Join(err, add(w, names[n], 0o644, layer))
 	}
-	if err := w.Close(); err != nil {
+	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
 }
 
+// add adds a file to an archive of tar.
+func add(w *tar.Writer, name string, mode int64, body []byte) error {
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(body))}); err != nil {
+		return err
+	}
+	_, err := w.Write(body)
+	return err
+}
+
 var programs = []string{"createrepo_c", "rpm", "rpmkeys", "sh", "sleep"}
 
-func (i Image) tar(t testing.TB) []byte {
+// layer has all but the libraries.
+func (i Image) layer(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	write := func(name string, mode int64, body []byte) {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(body))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(body); err != nil {
+		if err := add(w, name, mode, body); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,9 +183,6 @@ func (i Image) tar(t testing.TB) []byte {
 		for name, text := range i.Scripts {
 			write("usr/bin/"+name, 0o755, []byte("#!/bin/sh\n"+text+"\n"))
 		}
-		for name, body := range libraries(t) {
-			write(strings.TrimPrefix(name, "/"), 0o755, body)
-		}
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -186,18 +199,9 @@ func read(t testing.TB, path string) []byte {
 	return body
 }
 
-// libraries are the libraries of the programs, their loader, and the files of rpm, by path.
-func libraries(t testing.TB) map[string][]byte {
-	t.Helper()
-	files, err := libraryFiles()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-var libraryFiles = sync.OnceValues(func() (map[string][]byte, error) {
-	files := map[string][]byte{}
+// libraryLayer has the libraries of the programs, their loader, and the files of rpm. Each process makes the same one.
+var libraryLayer = sync.OnceValues(func() ([]byte, error) {
+	files := map[string]bool{}
 	for _, name := range programs {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -208,10 +212,8 @@ var libraryFiles = sync.OnceValues(func() (map[string][]byte, error) {
 			return nil, fmt.Errorf("ldd %s: %w", path, err)
 		}
 		for _, word := range strings.Fields(string(out)) {
-			if strings.HasPrefix(word, "/") && files[word] == nil {
-				if files[word], err = os.ReadFile(word); err != nil {
-					return nil, err
-				}
+			if strings.HasPrefix(word, "/") {
+				files[word] = true
 			}
 		}
 	}
@@ -219,13 +221,18 @@ var libraryFiles = sync.OnceValues(func() (map[string][]byte, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			return nil // a symlink that leads nowhere here
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() { // no symlink that leads nowhere here
+			files[path] = true
 		}
-		files[path], err = os.ReadFile(path)
-		return err
+		return nil
 	})
-	return files, err
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		body, bad := os.ReadFile(path)
+		err = errors.Join(err, bad, add(w, strings.TrimPrefix(path, "/"), 0o755, body))
+	}
+	return b.Bytes(), errors.Join(err, w.Close())
 })
 
 var build sync.Mutex
