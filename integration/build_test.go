@@ -15,15 +15,15 @@ import (
 	"kojisnap/cmd/kojisnap/jsondoc"
 )
 
-// built is kojisnap, built once, as packages have it: it needs no library, and what debuggers need is left out, which
-// takes longest to link.
+// withoutDebug is a flag of go build: what debuggers need, and packages do not have, takes longest to link.
+const withoutDebug = "-ldflags=-s -w"
+
+// built is kojisnap, built once, as packages have it.
 var built struct {
 	once sync.Once
 	dir  string
 	err  error
 }
-
-const withoutDebug = "-ldflags=-s -w"
 
 func binary(t testing.TB) string {
 	t.Helper()
