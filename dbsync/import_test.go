@@ -11,6 +11,7 @@ import (
 	"kojisnap/dbsync/kojidb"
 	"kojisnap/dbsync/status"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // definitions are all that PostgreSQL's catalogue says of the tables and sequences.
@@ -77,9 +78,11 @@ func TestFullImport(t *testing.T) {
 		since  int64
 		before []string
 		opt    dbsync.LoadOptions
+		long   bool // in the long form only, as others have it too
 	}{
-		"fresh":        {},
-		"with history": {since: 250, before: []string{admin}},
+		"fresh":               {long: true},
+		"with history":        {since: 250, before: []string{admin}, long: true},
+		"fresh, with history": {since: 250},
 		"copied builds and an overlay": {before: []string{admin}, opt: dbsync.LoadOptions{Overlay: parse(t, `
 [[external_repo_url]]
 from = "https://"
@@ -89,6 +92,9 @@ name = "bob"
 permissions = ["admin"]
 `), Staged: []kojidb.NVR{{Name: "kernel", Version: "6.14.5", Release: "300.fc42"}}}},
 	} {
+		if c.long && !seedtest.Long() {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := everything(t)

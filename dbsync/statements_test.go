@@ -48,7 +48,7 @@ func TestFewStatements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if count.n > 250 || count.n < 50 {
+	if count.n > 180 || count.n < 50 {
 		t.Errorf("one tagging took %d statements", count.n)
 	}
 	if tables > 60 || tables < 20 {

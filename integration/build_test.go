@@ -15,12 +15,15 @@ import (
 	"kojisnap/cmd/kojisnap/jsondoc"
 )
 
-// built is kojisnap, built once.
+// built is kojisnap, built once, as packages have it: it needs no library, and what debuggers need is left out, which
+// takes longest to link.
 var built struct {
 	once sync.Once
 	dir  string
 	err  error
 }
+
+const withoutDebug = "-ldflags=-s -w"
 
 func binary(t testing.TB) string {
 	t.Helper()
@@ -28,7 +31,9 @@ func binary(t testing.TB) string {
 		if built.dir, built.err = os.MkdirTemp("", "kojisnap-bin-"); built.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-o", built.dir, "kojisnap/cmd/kojisnap").CombinedOutput()
+		cmd := exec.Command("go", "build", withoutDebug, "-o", built.dir, "kojisnap/cmd/kojisnap")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			built.err = fmt.Errorf("go build: %w: %s", err, out)
 		}

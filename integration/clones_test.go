@@ -77,7 +77,6 @@ func checkOf(t *testing.T, r verify.Result, name string) verify.Check {
 // links, and cost no data. Production's tree is not changed. The next sync keeps the clone, one after a change makes
 // another, and old ones are discarded, but for those in use.
 func TestSyncWithClones(t *testing.T) {
-	t.Parallel()
 	for kind, table := range map[string]string{
 		"xfs":   "[clone]\nprovider = \"overlay\"\ndir = \"DISK/clones\"\nlower = \"DISK/koji\"\nlive-lower = true\nkeep = 0\n",
 		"btrfs": "[clone]\nprovider = \"btrfs\"\ndir = \"DISK/clones\"\nsubvolume = \"DISK/koji\"\nkeep = 0\n",
@@ -204,7 +203,6 @@ func TestSyncWithClones(t *testing.T) {
 // TestStaleClone: what a live tree below an overlay loses or changes is found by verify, with exit code 3; a sync after
 // that makes a new clone. A clone that is not mounted, or was removed by hand, is found, too.
 func TestStaleClone(t *testing.T) {
-	t.Parallel()
 	w, c, disk := cloned(t, "ext4", "[clone]\nprovider = \"overlay\"\ndir = \"DISK/clones\"\nlower = \"DISK/koji\"\nlive-lower = true\n")
 	succeed(t, "sync", "-c", c)
 	first := w.shown(t)

@@ -124,12 +124,7 @@ func TestDoctor(t *testing.T) {
 		{name: "privileges that are missing", check: "database", says: "INSERT, UPDATE on build; INSERT, UPDATE on tag_listing", args: []string{"--db", as}, do: sql("REVOKE INSERT, UPDATE ON build, tag_listing FROM "+role, "GRANT INSERT, UPDATE ON build, tag_listing TO "+role), sync: 1},
 		{name: "an overlay that is none", check: "overlay", says: "hosts", args: []string{"--overlay", overlay}, sync: 2},
 	}
-	check := func(t *testing.T, s broken) {
-		undo := func() {}
-		if s.do != nil {
-			undo = s.do(t)
-		}
-		defer func() { undo() }()
+	finds := func(t *testing.T, s broken) {
 		found := false
 		for _, f := range doctor(3, append([]string{"-c", c}, s.args...)...) {
 			switch {
@@ -146,18 +141,32 @@ func TestDoctor(t *testing.T) {
 		if !found {
 			t.Error("not found")
 		}
-		if s.sync == 0 {
-			return
-		}
+	}
+	refuses := func(t *testing.T, s broken) {
 		o := kojisnapRun(t, append([]string{"sync", "-c", c, "--event", "300", "--rollback"}, s.args...)...)
 		if o.code != s.sync || !strings.Contains(o.stderr, s.says) {
 			t.Errorf("sync: exit code %d: %s", o.code, o.stderr)
 		}
-		undo()
-		undo = func() {}
+	}
+	unchanged := func(t *testing.T) {
 		if after := w.state(t); after != before {
 			t.Errorf("sync did something before it refused: %s", firstDifference(before, after))
 		}
+	}
+	check := func(t *testing.T, s broken) {
+		undo := func() {}
+		if s.do != nil {
+			undo = s.do(t)
+		}
+		defer func() { undo() }()
+		finds(t, s)
+		if s.sync == 0 {
+			return
+		}
+		refuses(t, s)
+		undo()
+		undo = func() {}
+		unchanged(t)
 	}
 	var away []broken // what does not answer is tried several times
 	for _, s := range cases {
@@ -171,10 +180,15 @@ func TestDoctor(t *testing.T) {
 		for _, s := range away {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				check(t, s)
+				finds(t, s)
+			})
+			t.Run(s.name+", sync", func(t *testing.T) {
+				t.Parallel()
+				refuses(t, s)
 			})
 		}
 	})
+	unchanged(t)
 	// On a host that only pulls, what else there is is skipped.
 	for _, f := range doctor(0, "--store", w.store.String(), "--hub", w.prodURL, "--tag", "f42-compose") {
 		if f.Status != "skipped" || f.Check == "store" || f.Check == "production's hub" {

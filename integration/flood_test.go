@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,23 +36,38 @@ type flood struct {
 }
 
 func (f flood) serve(w http.ResponseWriter, asked []byte) {
-	var out io.Writer = w
+	write := func(s string) error { _, err := io.WriteString(w, s); return err }
 	w.Header().Set("Content-Type", "text/xml")
 	if f.gzip {
 		w.Header().Set("Content-Encoding", "gzip")
-		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
-		defer z.Close()
-		out = z
+		write = func(s string) error { _, err := w.Write(packed(s)); return err }
 	}
 	begin := f.begin
 	if m := askedTable.FindSubmatch(asked); m != nil {
 		begin = strings.Replace(begin, "TABLE", string(m[1]), 1)
 	}
-	_, err := io.WriteString(out, begin)
+	err := write(begin)
 	for i := 0; err == nil; i++ {
-		_, err = io.WriteString(out, f.again(i))
+		err = write(f.again(i))
 	}
 }
+
+// packed is a text as a stream of gzip's, which others may follow. One that comes again and again is compressed once.
+func packed(s string) []byte {
+	if z, ok := packs.Load(s); ok {
+		return z.([]byte)
+	}
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	_, _ = io.WriteString(z, s) // a Buffer takes all
+	_ = z.Close()
+	if len(s) > 1<<20 {
+		packs.Store(s, b.Bytes())
+	}
+	return b.Bytes()
+}
+
+var packs sync.Map // by text
 
 // peakOf runs kojisnap and returns the most memory that it had, in KiB. Its rusage would tell the most
 // that the test had, too: a process inherits that.

@@ -144,7 +144,7 @@ func TestHalves(t *testing.T) {
 	plugin(t, 1, "last pull 30 h ago", "-c", applies)
 	plugin(t, 2, "last pull 30 h ago", "-c", applies, "--critical", "28h")
 	plugin(t, 2, "last pull 30 h ago", "-c", applies, "--critical", "28h", "--all")
-	if o := kojisnapRun(t, "sync", "-c", pulls, "--hub", "http://127.0.0.1:1/kojihub"); o.code != 5 {
+	if o := kojisnapRun(t, "sync", "-c", pulls, "--hub", brokenHub(t)); o.code != 5 {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
 	succeed(t, "sync", "-c", applies)

@@ -15,7 +15,6 @@ import (
 // the same snapshot can use the database, each says so in one line, and the last run completes. The hub then answers
 // as after a merge.
 func TestFullImportKilled(t *testing.T) {
-	t.Parallel()
 	w := newHubEnv(t)
 	production := dbtest.Fresh(t)
 	sourcetest.Fill(t, production, w.prodRows)

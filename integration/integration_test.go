@@ -1,11 +1,16 @@
 // Package integration tests the whole system on real components: hubs that are held to
 // recordings of a real one, PostgreSQL, real rpms on real file systems, and kojisnap itself as
 // its users run it.
+//
+// Its tests are parallel. Those that are not must see a process in one stage while that lasts, or make namespaces, in
+// which the mounts of other tests would stay, or discard clones, which none of these may still have (containers have
+// namespaces, too).
 package integration_test
 
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -155,6 +160,17 @@ func serve(t testing.TB, src hubtest.Source, o hubtest.Options) (*hub.Client, st
 	c, err := hub.New(srv.URL+"/kojihub", hub.Options{Retries: -1})
 	must(t, err)
 	return c, srv.URL + "/kojihub"
+}
+
+// brokenHub answers as a hub does that has lost its database. That is repeated once, after a second; who asks where
+// nobody is waits ten times as long (TestDoctor, TestBadHub).
+func brokenHub(t testing.TB) string {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		http.Error(rw, "no database", http.StatusInternalServerError)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL + "/kojihub"
 }
 
 func (w *env) init(t testing.TB) {

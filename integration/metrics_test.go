@@ -62,8 +62,8 @@ func TestMetrics(t *testing.T) {
 	good := prometheus(t, w.read(t, file))["kojisnap_last_success_timestamp_seconds"]
 	dbtest.Exec(t, w.dsn, "UPDATE rpminfo SET size = size + 1 WHERE id = 53")
 	want(3, nil, map[string]float64{"ready": 0, "last_sync_exit_code": 3, "last_success_timestamp_seconds": good})
-	away := []string{"--hub", "http://127.0.0.1:1/kojihub", "--hub-moved", "http://127.0.0.1:1/kojihub"}
-	want(5, away, map[string]float64{"ready": 0, "last_sync_exit_code": 5, "last_success_timestamp_seconds": good})
+	down := brokenHub(t)
+	want(5, []string{"--hub", down, "--hub-moved", down}, map[string]float64{"ready": 0, "last_sync_exit_code": 5, "last_success_timestamp_seconds": good})
 
 	// Without the database the age of the last success stays.
 	lost := strings.Replace(w.dsn, databaseOf(t, w.dsn), "no_such_database", 1)

@@ -38,7 +38,7 @@ func TestOrderOfRefusals(t *testing.T) {
 	missing := "no staging hub: give --staging-hub URL"
 	refused(2, missing, "sync", "-c", c, "--staging-hub", "")
 	refused(2, "no staging hub: give --hub URL", "verify", "-c", c, "--hub", "")
-	refused(5, "--no-verify leaves that out", "sync", "-c", c, "--staging-hub", "http://127.0.0.1:1/kojihub")
+	refused(5, "--no-verify leaves that out", "sync", "-c", c, "--staging-hub", brokenHub(t))
 	_, other := serve(t, w.prodRows, hubtest.Options{})
 	for _, url := range []string{w.prodURL, w.prodURL + "/", strings.Replace(w.prodURL, "kojihub", "./kojihub", 1)} {
 		refused(2, "is production's", "sync", "-c", c, "--staging-hub", url)

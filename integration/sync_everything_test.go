@@ -53,6 +53,7 @@ func steps(r kojisnap.SyncResult) (names []string) {
 // that loads what changed. Syncs that are not of everything, or lack the snapshot, are refused, as all are while a load is
 // at work.
 func TestSyncGoesOnWithImport(t *testing.T) {
+	t.Parallel()
 	w := newEnv(t)
 	w.init(t)
 	c := w.everythingConfig(t)
@@ -166,6 +167,7 @@ func (w *env) newBuild(t testing.TB, event int, id int64, release string) string
 // skips all shards; a new build in production costs its shard alone. A build that production lacks files of is held back, with
 // exit code 3, and stays on the read-only volume; the next sync heals it. Damaged copies are made again.
 func TestSyncAllBuilds(t *testing.T) {
+	t.Parallel()
 	w := newMarkedEnv(t)
 	c := w.everythingConfig(t, "[copy]\n", "[copy]\nbuilds = \"all\"\ntag = [\"f42-compose\"]\n")
 	far := w.newBuild(t, 420, 5000, "100.fc42") // in a shard of its own
@@ -256,7 +258,7 @@ func TestSyncAllBuilds(t *testing.T) {
 
 	// Copies that are lost: verify finds those that composes need.
 	must(t, filepath.WalkDir(filepath.Dir(staged(far)), func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, ".x86_64.rpm") {
+		if err == nil && strings.HasSuffix(path, ".x86_64.rpm") && !strings.HasPrefix(path, staged(far)) {
 			err = os.Remove(path)
 		}
 		return err
@@ -267,15 +269,28 @@ func TestSyncAllBuilds(t *testing.T) {
 		t.Errorf("steps %v, ready %v", steps(r), r.Verify.Ready())
 	}
 
+	// Production deletes a build, with its files: the copies stay, and nobody complains.
+	w.event(t, 422)
+	w.update(t, "build", hubtest.Values{"id": int64(5000)}, hubtest.Values{"state": int64(2)})
+	stay := filesBelow(t, far)
+	must(t, os.RemoveAll(far))
+	r, _ = syncs(t, 0, removing(t, "-c", c, "--event", "422", "--sweep", "1")...)
+	check(r, map[string]int{"00001": 0})
+	whole()
+	succeed(t, "copy", "-c", c, "--audit")
+	if n := filesBelow(t, staged(far)); n != stay || volume(5000) == "staged" {
+		t.Errorf("%d files of a build that production deleted, of %d; it is on volume %s", n, stay, volume(5000))
+	}
+
 	// Another process works on a shard of which there is something to copy.
-	w.newBuild(t, 422, 5002, "102.fc42")
+	w.newBuild(t, 423, 5002, "102.fc42")
 	top, err := topdir.Open(w.topdir, "")
 	must(t, err)
 	defer top.Close()
 	unlock, err := ledger.LockShard(top, "00001")
 	must(t, err)
 	defer unlock()
-	if o := kojisnapRun(t, "sync", "-c", c, "--event", "422"); o.code != 4 || strings.Count(o.stderr, "\n") != 1 {
+	if o := kojisnapRun(t, "sync", "-c", c, "--event", "423"); o.code != 4 || strings.Count(o.stderr, "\n") != 1 {
 		t.Errorf("while a shard is copied: exit code %d: %s", o.code, o.stderr)
 	}
 }

@@ -49,7 +49,7 @@ func newerBinary(t testing.TB) string {
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o644))
 	program := filepath.Join(dir, "kojisnap")
-	out, err := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "kojisnap/cmd/kojisnap").CombinedOutput()
+	out, err := exec.Command("go", "build", withoutDebug, "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "kojisnap/cmd/kojisnap").CombinedOutput()
 	if err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
 	}

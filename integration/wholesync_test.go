@@ -96,7 +96,8 @@ func TestWholeSync(t *testing.T) {
 	plugin(t, 0, "last success", "-c", c)
 
 	// A sync that fails is a warning, and in time, for no sync succeeds any more, worse.
-	failed := []string{"sync", "-c", c, "--hub", "http://127.0.0.1:1/kojihub", "--hub-moved", "http://127.0.0.1:1/kojihub"}
+	down := brokenHub(t)
+	failed := []string{"sync", "-c", c, "--hub", down, "--hub-moved", down}
 	if o := kojisnapRun(t, failed...); o.code != 5 {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}

@@ -58,6 +58,8 @@ type CopyOptions struct {
 	KeepFor time.Duration // how long Remove leaves builds that are no longer wanted
 	// Database is asked what staging decided; Remove needs it. nil: what the last load stored counts.
 	Database *StagingDatabase
+	// SourcePause is how long to wait before a request to an http(s) source is sent again; 0: hardlink's default.
+	SourcePause time.Duration
 	// Attributes are the owner, mode and label of what is made.
 	Attributes topdir.Attributes
 
@@ -232,7 +234,7 @@ func (o CopyOptions) engineOptions(ctx context.Context, saved func(context.Conte
 	return hardlink.Options{
 		Topdir: o.Topdir, HubTopdir: o.HubTopdir, WritableSource: o.WritableSource || clone.OnRecord(o.Topdir, readOnly), Unmounted: o.Unmounted, ReadOnly: readOnly, Clone: shown, Sources: o.Sources, OpenSource: o.openSource(ctx), Jobs: o.Jobs, BwLimit: o.BwLimit, SourceLimits: o.SourceLimits, SourceRequests: o.sourceRequests(),
 		Verify: level, Audit: o.Audit || o.Digest, Repair: o.Repair, Suspects: o.Suspects, Saved: saved, Leave: o.Leave, KeepFor: o.KeepFor, Rows: o.rows(),
-		Attributes: o.Attributes, Log: o.Log, Progress: o.Progress,
+		Attributes: o.Attributes, RetryInterval: o.SourcePause, Log: o.Log, Progress: o.Progress,
 	}, nil
 }
 

@@ -242,11 +242,14 @@ func (o *copyFlags) options(a *app) (kojisnap.CopyOptions, error) {
 		database = &kojisnap.StagingDatabase{DSN: o.db, Optional: true}
 	}
 	return kojisnap.CopyOptions{
-		Attributes: attributes, Database: database,
+		Attributes: attributes, Database: database, SourcePause: sourcePause,
 		Want: o.want(a), Topdir: o.topdir, HubTopdir: o.hubTopdir, WritableSource: o.writableSource, Sources: o.sources, Env: a.env, Jobs: o.jobs, BwLimit: int64(o.bwlimit.All), SourceLimits: o.bwlimit.Of, Requests: float64(o.maxRequests),
 		Audit: o.audit, Digest: o.verify == "digest" || o.repair, Repair: o.repair, NewTopdir: o.newTopdir, KeepFor: time.Duration(o.keepDays) * 24 * time.Hour, DryRun: a.dryRun, Log: a.log, Progress: a.progress,
 	}, nil
 }
+
+// sourcePause is CopyOptions.SourcePause. Tests set a shorter one.
+var sourcePause time.Duration
 
 func (o *copyFlags) attributes(a *app) (attr topdir.Attributes, err error) {
 	if o.owner != "" {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"kojisnap/cmd/kojisnap/exit"
 )
@@ -15,6 +16,8 @@ import (
 // the first to learn it.
 func TestCopyNoServer(t *testing.T) {
 	s := newCopySite(t)
+	sourcePause = time.Millisecond
+	t.Cleanup(func() { sourcePause = 0 })
 	var first string
 	for run := range 2 {
 		_, errs, code := kojisnapRun(t, "copy", "--store", s.store, "--topdir", t.TempDir(), "--source", "http://127.0.0.1:1/tree", "--tag", "f42-compose", "--env", fmt.Sprint("run", run))

@@ -41,8 +41,8 @@ func TestSteady(t *testing.T) {
 	full := t.TempDir()
 	mkdir(t, filepath.Join(full, "stamp"))
 	for name, args := range map[string][]string{
-		"no hub":      {"pull", "--hub", "http://127.0.0.1:1/kojihub", "--tag", "f42", "--store", t.TempDir(), "--deadline", "2s"},
-		"hub resets":  {"pull", "--hub", "http://" + broken.Addr().String() + "/kojihub", "--tag", "f42", "--store", t.TempDir(), "--deadline", "2s"},
+		"no hub":      {"pull", "--hub", "http://127.0.0.1:1/kojihub", "--tag", "f42", "--store", t.TempDir(), "--deadline", "500ms"},
+		"hub resets":  {"pull", "--hub", "http://" + broken.Addr().String() + "/kojihub", "--tag", "f42", "--store", t.TempDir(), "--deadline", "500ms"},
 		"no database": {"status", "--db", "host=127.0.0.1 port=1 dbname=koji"},
 		"db resets":   {"status", "--db", "postgres://koji@" + broken.Addr().String() + "/koji"},
 		"stamp":       {"load", "--db", "dbname=koji", "--store", t.TempDir(), "--stamp", "/proc/stamp"},

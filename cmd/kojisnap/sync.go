@@ -232,7 +232,7 @@ func (o *syncFlags) dryRun(ctx context.Context, a *app, s store.Store, opt kojis
 		return err
 	}
 	var unfinished *snapfile.Snapshot
-	if opt.Only != kojisnap.OnlyPull {
+	if snap != nil {
 		if unfinished, err = opt.Unfinished(ctx, s); err != nil {
 			return err
 		}

@@ -86,25 +86,28 @@ func TestTooLarge(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	back := find(t, "getKojiVersion.plain")
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
-		n := 0
-		var began []time.Time
-		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			began = append(began, time.Now())
-			if n++; n <= 2 {
-				w.Header().Set("Retry-After", "1")
-				w.WriteHeader(status)
-				return
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel() // it waits for seconds
+			n := 0
+			var began []time.Time
+			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				began = append(began, time.Now())
+				if n++; n <= 2 {
+					w.Header().Set("Retry-After", "1")
+					w.WriteHeader(status)
+					return
+				}
+				back.answer(w, r)
+			}, Options{Retries: -1})
+			if _, err := c.Call(t.Context(), Call{Method: "getKojiVersion"}); err != nil || n != 3 {
+				t.Fatalf("%v after %d requests", err, n)
 			}
-			back.answer(w, r)
-		}, Options{Retries: -1})
-		if _, err := c.Call(t.Context(), Call{Method: "getKojiVersion"}); err != nil || n != 3 {
-			t.Fatalf("HTTP %d: %v after %d requests", status, err, n)
-		}
-		for i := range began[1:] {
-			if d := began[i+1].Sub(began[i]); d < time.Second {
-				t.Errorf("HTTP %d: again after %s", status, d)
+			for i := range began[1:] {
+				if d := began[i+1].Sub(began[i]); d < time.Second {
+					t.Errorf("again after %s", d)
+				}
 			}
-		}
+		})
 	}
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "30")

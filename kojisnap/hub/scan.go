@@ -227,6 +227,10 @@ func (s *scanner) skipMarkup() error {
 // skipPast skips characters until end, which then must be followed.
 func (s *scanner) skipPast(end, then string) error {
 	for {
+		// Most characters are of ASCII, and begin no end.
+		for s.pos < s.end && ' ' <= s.buf[s.pos] && s.buf[s.pos] < utf8.RuneSelf && s.buf[s.pos] != end[0] {
+			s.pos++
+		}
 		ok, err := s.startsWith(end)
 		if err != nil {
 			return err

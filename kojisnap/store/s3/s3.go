@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsretry "github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
@@ -55,6 +56,7 @@ type Options struct {
 	VirtualHost bool   // the bucket is a part of an endpoint's host name, not of the path
 
 	Log       *slog.Logger  // messages of the SDK, at level debug; nil discards
+	MaxPause  time.Duration // the longest wait before a request is sent again; default 20 seconds
 	SlowAfter time.Duration // over how long the rate of an answer is measured, see package slow; default a minute
 }
 
@@ -104,6 +106,9 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		// Servers other than Amazon's rarely have a name in the DNS for every bucket.
 		c.UsePathStyle = c.BaseEndpoint != nil && !at.VirtualHost
 		c.DisableLogOutputChecksumValidationSkipped = true
+		if o.MaxPause > 0 {
+			c.Retryer = awsretry.AddWithMaxBackoffDelay(c.Retryer, o.MaxPause)
+		}
 	})
 	s := &Store{client: client, creds: client.Options().Credentials, region: client.Options().Region, bucket: at.bucket, prefix: at.prefix, log: at.Log}
 	s.upload[0] = uploader(client)

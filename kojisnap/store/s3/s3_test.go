@@ -235,9 +235,10 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// open opens a store that sends requests again almost at once.
 func open(t testing.TB, url string) *s3.Store {
 	t.Helper()
-	s, err := s3.Open(t.Context(), url, s3.Options{})
+	s, err := s3.Open(t.Context(), url, s3.Options{MaxPause: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package python
 
 import (
+	"encoding/json"
 	"errors"
 	"os/exec"
 	"sync"
@@ -43,22 +44,62 @@ func matcherOf(pattern string) func(string) bool {
 	}
 }
 
-// asked caches answers of askPython, by pattern and name.
-var asked sync.Map
-
-// askPython lets this machine's Python match what kojisnap cannot. It starts a process for each name.
+// askPython lets this machine's Python match what kojisnap cannot.
 func askPython(pattern string) func(string) bool {
-	const program = "import re, sys; sys.exit(0 if re.match(sys.argv[1], sys.argv[2]) else 4)"
 	return func(s string) bool {
-		if known, ok := asked.Load([2]string{pattern, s}); ok {
-			return known.(bool)
-		}
-		err := exec.Command("python3", "-S", "-E", "-c", program, pattern, s).Run()
-		var exit *exec.ExitError
-		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 4) {
+		matches, err := interpreter.matches(pattern, s)
+		if err != nil {
 			Exception("re.error", "python3, asked for %q: %v", pattern, err)
 		}
-		asked.Store([2]string{pattern, s}, err == nil)
-		return err == nil
+		return matches
 	}
+}
+
+// interpreter is one for all questions, as Python takes longer to start than to match.
+var interpreter asking
+
+// asking is a Python that is asked, started with the first question. It ends with this process, as its input does.
+type asking struct {
+	mu      sync.Mutex
+	ask     *json.Encoder
+	answers *json.Decoder
+}
+
+// program answers each [pattern, text] of its input with [matches, error].
+const program = `
+import json, re, sys
+for line in sys.stdin:
+    try:
+        answer = [re.match(*json.loads(line)) is not None, ""]
+    except Exception as e:
+        answer = [False, str(e) or repr(e)]
+    print(json.dumps(answer), flush=True)
+`
+
+func (a *asking) matches(pattern, text string) (matches bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ask == nil {
+		cmd := exec.Command("python3", "-S", "-E", "-c", program)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return false, err
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return false, err
+		}
+		if err := cmd.Start(); err != nil {
+			return false, err
+		}
+		a.ask, a.answers = json.NewEncoder(in), json.NewDecoder(out)
+	}
+	var said string
+	if err := errors.Join(a.ask.Encode([]string{pattern, text}), a.answers.Decode(&[]any{&matches, &said})); err != nil {
+		return false, err
+	}
+	if said != "" {
+		return false, errors.New(said)
+	}
+	return matches, nil
 }

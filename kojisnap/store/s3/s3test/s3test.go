@@ -1,20 +1,22 @@
 // Package s3test gives tests a real S3 server.
 //
-// It is the first of these that is available: the bucket that KOJISNAP_TEST_S3 names (an s3:// URL of
-// package s3, with AWS_* of the environment); Versity's S3 gateway in a container that testcontainers-go
-// starts, if a Docker engine runs; the gateway as a process. The go command builds the gateway at its
-// first use and keeps it in the user's cache directory.
+// It is the bucket that KOJISNAP_TEST_S3 names (an s3:// URL of package s3, with AWS_* of the environment), else
+// Versity's S3 gateway, one process for all tests of a package. The go command builds the gateway at its first
+// use and keeps it in the user's cache directory.
 package s3test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,7 +35,7 @@ const (
 	SecretKey = "kojisnap-test-secret"
 )
 
-// Server is an S3 server for one test and its subtests.
+// Server is an S3 server.
 type Server struct {
 	// Endpoint is the gateway's URL. It is empty if the user gave a bucket: tests do not administer that
 	// bucket's server.
@@ -41,8 +43,15 @@ type Server struct {
 
 	given string // KOJISNAP_TEST_S3
 	query string // of its URLs
-	names atomic.Int64
+	dir   string // where the gateway keeps all
+	stop  func() // kept as long as the server: it holds the pipe whose end stops the gateway
 }
+
+var (
+	shared     *Server // of all tests of this process
+	sharedLock sync.Mutex
+	names      atomic.Int64
+)
 
 // environment is what programs need to use a server of this package, but for AWS_ENDPOINT_URL.
 var environment = map[string]string{
@@ -61,17 +70,12 @@ func Environment() {
 	}
 }
 
-// Start starts a server, which stops when the test ends. It sets the AWS_* variables of the
-// environment, so the test cannot be parallel.
+// Start returns the server of all tests of a package, and starts it if need be. It sets the AWS_* variables of the
+// environment for this test and its subtests, so the test cannot be parallel.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	if os.Getenv("KOJISNAP_TEST_S3") == "" {
-		setEnvironment(t)
-	}
 	s := StartParallel(t)
-	if s.query = ""; s.Endpoint != "" {
-		t.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
-	}
+	s.setenv(t)
 	return s
 }
 
@@ -82,66 +86,67 @@ func StartParallel(t testing.TB) *Server {
 	if given := os.Getenv("KOJISNAP_TEST_S3"); given != "" {
 		return &Server{given: given}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	binary := program(ctx, t)
-	candidates, stop, docker := container(ctx, binary)
-	if docker != nil {
+	sharedLock.Lock()
+	defer sharedLock.Unlock()
+	if shared == nil {
 		var err error
-		if candidates, stop, err = process(binary, t.TempDir()); err != nil {
-			t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or start Docker (%v); the gateway as a process: %v", docker, err)
+		if shared, err = start(t.Context(), os.TempDir()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return serve(ctx, t, candidates, stop)
+	s := *shared
+	return &s
 }
 
-// StartIn is Start for a gateway that is a process and keeps its data in dir. It ignores KOJISNAP_TEST_S3.
+// StartIn starts a gateway for this test alone, which keeps its data below dir. It ignores KOJISNAP_TEST_S3.
 func StartIn(t testing.TB, dir string) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	setEnvironment(t)
-	candidates, stop, err := process(program(ctx, t), dir)
+	s, err := start(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(ctx, t, candidates, stop)
-	s.query = ""
-	t.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
+	t.Cleanup(s.stop)
+	s.setenv(t)
 	return s
 }
 
-func setEnvironment(t testing.TB) {
+// start starts a gateway.
+func start(ctx context.Context, dir string) (*Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	binary, err := gateway(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("no S3 server for tests: set KOJISNAP_TEST_S3, or make it possible to build one: %w", err)
+	}
+	hostport, kept, stop, err := process(binary, dir)
+	if err != nil {
+		return nil, fmt.Errorf("no S3 server for tests: %w", err)
+	}
+	s := &Server{Endpoint: "http://" + hostport, query: "?endpoint=http://" + hostport, dir: kept, stop: stop}
+	if err := s.answers(ctx); err != nil {
+		stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// setenv names the server in the environment, and not in its URLs.
+func (s *Server) setenv(t testing.TB) {
 	t.Helper()
+	if s.Endpoint == "" {
+		return
+	}
 	for name, value := range environment {
 		t.Setenv(name, value)
 	}
-}
-
-// program returns the gateway's program.
-func program(ctx context.Context, t testing.TB) string {
-	t.Helper()
-	binary, err := gateway(ctx)
-	if err != nil {
-		t.Fatalf("no S3 server for tests: set KOJISNAP_TEST_S3, or make it possible to build one: %v", err)
-	}
-	return binary
-}
-
-func serve(ctx context.Context, t testing.TB, candidates []string, stop func()) *Server {
-	t.Helper()
-	t.Cleanup(stop)
-	endpoint, err := answering(ctx, candidates)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &Server{Endpoint: endpoint, query: "?endpoint=" + endpoint}
+	t.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
+	s.query = ""
 }
 
 // URL returns the URL of an empty place of a store, in a bucket of its own where that is possible.
 func (s *Server) URL(t testing.TB) string {
 	t.Helper()
-	name := fmt.Sprintf("kojisnap-test-%d-%d", time.Now().UnixNano(), s.names.Add(1))
+	name := fmt.Sprintf("kojisnap-test-%d-%d", time.Now().UnixNano(), names.Add(1))
 	if s.given != "" {
 		base, query, _ := strings.Cut(s.given, "?")
 		at := strings.TrimSuffix(base, "/") + "/" + name + "?" + query
@@ -152,6 +157,11 @@ func (s *Server) URL(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // the room of what was put there is other tests'
+		if err := errors.Join(os.RemoveAll(filepath.Join(s.dir, "data", name)), os.RemoveAll(filepath.Join(s.dir, "sidecar", name))); err != nil {
+			t.Error(err)
+		}
+	})
 	return "s3://" + name + "/some/prefix" + s.query
 }
 
@@ -192,27 +202,21 @@ func empty(t testing.TB, at string) {
 	}
 }
 
-// answering waits for the server at one of some addresses.
-func answering(ctx context.Context, candidates []string) (string, error) {
+// answers waits until the gateway answers.
+func (s *Server) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}} // no proxy
 	defer client.CloseIdleConnections()
 	for {
-		var last error
-		for _, hostport := range candidates {
-			endpoint := (&url.URL{Scheme: "http", Host: hostport}).String()
-			r, err := client.Get(endpoint)
-			if err == nil {
-				r.Body.Close()
-				return endpoint, nil
-			}
-			last = err
+		r, err := client.Get(s.Endpoint)
+		if err == nil {
+			return r.Body.Close()
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("the S3 server does not answer: %w", last)
-		case <-time.After(50 * time.Millisecond):
+			return fmt.Errorf("the S3 server does not answer: %w", err)
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
