@@ -27,6 +27,9 @@ func (o SyncOptions) Unfinished(ctx context.Context, s store.Store) (*snapfile.S
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	refused := status.CheckWhole(ctx, conn)
+	if errors.Is(refused, book.ErrNotStaging) {
+		return nil, nil // no import was begun there, and what needs the mark refuses
+	}
 	var importing *book.ImportingError
 	if !errors.As(refused, &importing) || s == nil {
 		return nil, refused

@@ -1,8 +1,9 @@
 // Package s3test gives tests a real S3 server.
 //
 // It is the bucket that KOJISNAP_TEST_S3 names (an s3:// URL of package s3, with AWS_* of the environment), else
-// Versity's S3 gateway, one process for all tests of a package. The go command builds the gateway at its first
-// use and keeps it in the user's cache directory.
+// Versity's S3 gateway: the one at KOJISNAP_TEST_S3_ENDPOINT, which StartServer has started for a whole run of the
+// tests, in a container, else a process for all tests of a package. The go command builds the gateway at its first
+// use; it is kept in the user's cache directory.
 package s3test
 
 import (
@@ -43,7 +44,7 @@ type Server struct {
 
 	given string // KOJISNAP_TEST_S3
 	query string // of its URLs
-	dir   string // where the gateway keeps all
+	dir   string // where the gateway keeps all; empty if that is in a container
 	stop  func() // kept as long as the server: it holds the pipe whose end stops the gateway
 }
 
@@ -88,6 +89,9 @@ func StartParallel(t testing.TB) *Server {
 	}
 	sharedLock.Lock()
 	defer sharedLock.Unlock()
+	if endpoint := os.Getenv("KOJISNAP_TEST_S3_ENDPOINT"); endpoint != "" {
+		shared = &Server{Endpoint: endpoint, query: "?endpoint=" + endpoint}
+	}
 	if shared == nil {
 		var err error
 		if shared, err = start(t.Context(), os.TempDir()); err != nil {
@@ -122,12 +126,12 @@ func start(ctx context.Context, dir string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no S3 server for tests: %w", err)
 	}
-	s := &Server{Endpoint: "http://" + hostport, query: "?endpoint=http://" + hostport, dir: kept, stop: stop}
-	if err := s.answers(ctx); err != nil {
+	endpoint, err := answering(ctx, []string{hostport})
+	if err != nil {
 		stop()
 		return nil, err
 	}
-	return s, nil
+	return &Server{Endpoint: endpoint, query: "?endpoint=" + endpoint, dir: kept, stop: stop}, nil
 }
 
 // setenv names the server in the environment, and not in its URLs.
@@ -156,6 +160,9 @@ func (s *Server) URL(t testing.TB) string {
 	_, err := s.Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s.dir == "" {
+		return "s3://" + name + "/some/prefix" + s.query
 	}
 	t.Cleanup(func() { // the room of what was put there is other tests'
 		if err := errors.Join(os.RemoveAll(filepath.Join(s.dir, "data", name)), os.RemoveAll(filepath.Join(s.dir, "sidecar", name))); err != nil {
@@ -202,20 +209,24 @@ func empty(t testing.TB, at string) {
 	}
 }
 
-// answers waits until the gateway answers.
-func (s *Server) answers(ctx context.Context) error {
+// answering waits until the gateway answers at one of its addresses, and returns its URL.
+func answering(ctx context.Context, hostports []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}} // no proxy
 	defer client.CloseIdleConnections()
 	for {
-		r, err := client.Get(s.Endpoint)
-		if err == nil {
-			return r.Body.Close()
+		var last error
+		for _, hostport := range hostports {
+			r, err := client.Get("http://" + hostport)
+			if err == nil {
+				return "http://" + hostport, r.Body.Close()
+			}
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the S3 server does not answer: %w", err)
+			return "", fmt.Errorf("the S3 server does not answer: %w", last)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
