@@ -50,8 +50,8 @@ var order = []string{
 
 // testOrder is the same for what only tests and cmd/hubtest import. They may import all of order.
 var testOrder = []string{
+	"integration/withserver",
 	"integration integration/ops kojisnap/report/reporttest kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest volumes/clone/clonetest kojisnap/trial/inside/insidetest hardlink/ledger/ledgertest hardlink/fleet/fleettest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
-	"dbsync/dbtest/withserver",
 	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
 	"kojisnap/hub/hubtest/query",
 	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",
