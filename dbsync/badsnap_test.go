@@ -26,6 +26,7 @@ func (w *production) rewritten(snap *snapfile.Snapshot, name string, change func
 // are left out, with what hangs on them; these are refused in one line, with relation, key and
 // reason, after at most two attempts, and nothing has changed.
 func TestBadRows(t *testing.T) {
+	t.Parallel()
 	// Column: value in the row with this key, its first field.
 	type change map[string]string
 	tests := []struct {

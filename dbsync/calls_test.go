@@ -28,6 +28,7 @@ import (
 //
 // KOJISNAP_CALLS is how many calls are made, 20000 to tell how often that is. It is 300 in the short form.
 func TestCallsDuringLoads(t *testing.T) {
+	t.Parallel()
 	most, least := 300, 3
 	c := &callers{t: t, failed: map[string]int{}, idle: 3}
 	if seedtest.Long() {

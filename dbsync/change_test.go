@@ -142,6 +142,7 @@ var changes = []struct {
 
 // TestChanges loads production, and again after each change.
 func TestChanges(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	before := s.own()
 	for _, c := range changes {
@@ -168,6 +169,7 @@ func TestChanges(t *testing.T) {
 // TestChangesTogether makes all the changes at once, says first what a load would do, and has
 // nothing left to do after it.
 func TestChangesTogether(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	before := s.own()
 	for _, c := range changes {
@@ -189,6 +191,7 @@ func TestChangesTogether(t *testing.T) {
 
 // TestBackAndForth rolls back to an older snapshot and forward again.
 func TestBackAndForth(t *testing.T) {
+	t.Parallel()
 	w, s, old := newLoadedOf(t, shot{event: 380})
 	s.check(w, shot{event: 380})
 	now := w.snapshot(shot{})
@@ -211,6 +214,7 @@ func TestBackAndForth(t *testing.T) {
 // TestScopeShrinks loads all tags, then one of them: what production has in the others is not
 // known to have gone.
 func TestScopeShrinks(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t)
 	tables := s.whole()
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))

@@ -20,6 +20,7 @@ func (s *staging) checksums() []string {
 // taken checksum holds back nothing; what a changed or removed signature left goes; staging's own rows stay; and a snapshot
 // of a hub, which has none, changes nothing.
 func TestChecksums(t *testing.T) {
+	t.Parallel()
 	const key = "41526f0e"
 	w, s := newProduction(t), newStaging(t, admin)
 	sum := func(rpm int, sigkey, checksum string, kind int) {
@@ -110,6 +111,7 @@ func TestChecksums(t *testing.T) {
 // TestChecksumsRefused: a role without INSERT on rpm_checksum loads everything else, and the report says what to grant;
 // a Koji without the table loads such a snapshot, too.
 func TestChecksumsRefused(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	w.add("rpm_checksum", "rpm_id", 1, "sigkey", "41526f0e", "checksum", "one", "checksum_type", 2)
 	snap := w.snapshot(shot{})

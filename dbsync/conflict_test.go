@@ -43,6 +43,7 @@ func together(several []conflict) conflict {
 
 // TestConflicts: staging holds the place of a row that production then makes.
 func TestConflicts(t *testing.T) {
+	t.Parallel()
 	const ev = `(SELECT max(id) FROM events)`
 	tests := []conflict{
 		{

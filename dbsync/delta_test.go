@@ -16,6 +16,7 @@ import (
 // TestBase says when a load reads only what changed, and when it reads every row. What it comes
 // to is the same, which staging.load's audit and check compare.
 func TestBase(t *testing.T) {
+	t.Parallel()
 	overlay := parse(t, `block_users = ["nobody"]`)
 	for _, test := range seedtest.Some([]struct {
 		name   string
@@ -135,6 +136,7 @@ func TestBase(t *testing.T) {
 // TestAside: rows that could not go in are not in what changed later, and go in all the same once
 // staging gives way.
 func TestAside(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	// Staging imports what production builds next, takes a tagging back, and edits a build.
 	s.exec(`INSERT INTO build (id, pkg_id, version, release, owner, state, completion_time, volume_id) VALUES (990000100, 1, '9', '9', 990000000, 1, now(), 0)`)

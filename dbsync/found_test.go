@@ -12,6 +12,7 @@ import (
 
 // TestStandInRenamed: production renames a row for which one of staging's own stands.
 func TestStandInRenamed(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t)
 	s.exec(`INSERT INTO tag (name) VALUES ('f42')`)
@@ -30,6 +31,7 @@ func TestStandInRenamed(t *testing.T) {
 
 // TestBothDeleted: staging deletes a build, and then production does.
 func TestBothDeleted(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	s.exec(`INSERT INTO events (time) VALUES (now());
 		UPDATE tag_listing SET active = NULL, revoke_event = (SELECT max(id) FROM events), revoker_id = 990000000 WHERE build_id = 10 AND active;
@@ -54,6 +56,7 @@ func TestBothDeleted(t *testing.T) {
 
 // TestReplaceReferred: production made an rpm again that an image of staging's consists of.
 func TestReplaceReferred(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	rpm := w.all("rpminfo", "build_id", 44)[0]
 	s.exec(`INSERT INTO build (volume_id, pkg_id, version, release, completion_time, state, owner) VALUES (0, 1, '6', '1', now(), 1, 990000000);
@@ -75,6 +78,7 @@ func TestReplaceReferred(t *testing.T) {
 // TestNameGivenAwayIsTold: production renamed a tag that is out of the scope by now, and gave its name
 // to a new one.
 func TestNameGivenAwayIsTold(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t)
 	w.drop("tag", "id", 20)
 	for _, r := range []string{"tag_config", "tag_extra", "tag_inheritance", "tag_packages", "tag_package_owners", "tag_listing"} {
@@ -94,6 +98,7 @@ func TestNameGivenAwayIsTold(t *testing.T) {
 // TestReplacePromotedRPM: staging imported an rpm under the name that one of a draft's has when
 // production promotes it.
 func TestReplacePromotedRPM(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	s.exec(`INSERT INTO rpminfo (build_id, name, version, release, arch, draft, external_repo_id, payloadhash, size, buildtime)
 		SELECT 1, name, version, release, arch, false, 0, '00', 1, 1 FROM rpminfo WHERE build_id = 71`)
@@ -116,6 +121,7 @@ func TestReplacePromotedRPM(t *testing.T) {
 // TestRPMMadeAgain: an incremental pull may have an rpm, and another of the same name that was made
 // in its place. The newer goes in.
 func TestRPMMadeAgain(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace} {
 		t.Run(string(mode), func(t *testing.T) {
 			w := newProduction(t)
@@ -146,6 +152,7 @@ func TestRPMMadeAgain(t *testing.T) {
 // Once it is production's again, so are its rows, though no load since looked at them; whether production
 // changed the build itself meanwhile, so that it was a conflict, or not.
 func TestNoLongerStagings(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"undone", "undone after a conflict", "given back"} {
 		t.Run(how, func(t *testing.T) {
 			w, s := newLoaded(t, admin)

@@ -122,6 +122,7 @@ func (w *production) as(release relation.Release) *production {
 
 // TestLater: every column that the catalogue says came later is in the table above.
 func TestLater(t *testing.T) {
+	t.Parallel()
 	var want, got []string
 	for _, r := range relation.All() {
 		for _, c := range r.Columns {
@@ -141,6 +142,7 @@ func TestLater(t *testing.T) {
 // TestGenerations loads the oldest production and one of today into databases of all ages, and
 // productions of all ages into the oldest database and the newest.
 func TestGenerations(t *testing.T) {
+	t.Parallel()
 	stagings, productions := []relation.Release{21, 37}, []relation.Release{21, 35}
 	for staging := relation.Release(dbtest.OldestRelease); staging <= dbtest.NewestRelease; staging++ {
 		for i, production := range []relation.Release{21, 25, 29, 33, 34, 35, 37} {
@@ -205,6 +207,7 @@ func leftOut(rep *book.LoadReport) (keys []string) {
 
 // TestReleaseTold: init says which release's schema it found.
 func TestReleaseTold(t *testing.T) {
+	t.Parallel()
 	for release := dbtest.OldestRelease; release <= dbtest.NewestRelease; release++ {
 		want := map[int]int{27: 26, 29: 28, 31: 30, 36: 35, 37: 35}[release] // no new column
 		if want == 0 {
@@ -220,6 +223,7 @@ func TestReleaseTold(t *testing.T) {
 // TestDraftsNames: a draft's rpms, which older tables cannot hold, do not take the place of those
 // of the build that has these names, which is out of the scope by then.
 func TestDraftsNames(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := stagingOn(t, dbtest.Release(t, 33))
 	s.load(w.snapshot(shot{tags: []int64{2}}), dbsync.LoadOptions{})

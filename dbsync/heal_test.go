@@ -13,6 +13,7 @@ import (
 // production's out, answers as production does after its next load, at the events that it held
 // before no worse than before.
 func TestHeals(t *testing.T) {
+	t.Parallel()
 	w, s, first := newLoadedOf(t, shot{}, admin)
 	before := w.last()
 	// Staging untagged a build and edited a tag, as did production, and tagged one as production did.

@@ -18,6 +18,7 @@ UPDATE archivetypes SET id = id + 1000; UPDATE archivetypes SET id = 1080 - id;
 INSERT INTO channels (id, name) VALUES (400, 'stg-only')`
 
 func TestSeedsUnderOtherIDs(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, shiftSeeds, `
 		INSERT INTO users (name, status, usertype) VALUES ('stgadmin', 0, 0);
@@ -40,6 +41,7 @@ func TestSeedsUnderOtherIDs(t *testing.T) {
 
 // TestNamesOfStaging: a user and a tag that staging made have names of production's.
 func TestNamesOfStaging(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO users (name, password, status, usertype) VALUES ('alice', 'x', 1, 0);
@@ -79,6 +81,7 @@ func TestNamesOfStaging(t *testing.T) {
 
 // TestNameTakenLater: production renames a tag to a name that staging has taken meanwhile.
 func TestNameTakenLater(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace, dbsync.Fail} {
 		t.Run(string(mode), func(t *testing.T) {
 			w, s := newLoaded(t)
@@ -119,6 +122,7 @@ func TestNameTakenLater(t *testing.T) {
 // TestNameGivenAway: production gave a name to another row, and the snapshot does not have the
 // one that it was taken from.
 func TestNameGivenAway(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t)
 	w.find("package", "id", 1)["name"] = str("bash5")
 	w.add("package", "id", 500, "name", "bash")
@@ -137,6 +141,7 @@ func TestNameGivenAway(t *testing.T) {
 
 // TestStandingEdits: what staging changed in production's rows stays changed.
 func TestStandingEdits(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	s.exec(`UPDATE tag SET name = 'f41-stg' WHERE id = 1;
 		UPDATE users SET status = 1 WHERE id = 3;

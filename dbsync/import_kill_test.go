@@ -100,6 +100,7 @@ func (s *staging) sameAs(want *staging) {
 // TestFullImportKilled ends the backends of an import at many statements, one run after the other: what is recorded
 // stays, nothing else can use the database, and in the end it is as if nothing had happened.
 func TestFullImportKilled(t *testing.T) {
+	t.Parallel()
 	w := everything(t)
 	other := w.snapshot(shot{})
 	w.parent = 0 // no history of before
@@ -164,6 +165,7 @@ func TestFullImportKilled(t *testing.T) {
 // TestFullImportCancelled breaks an import off while it copies, goes on with it, begins anew with another snapshot, and
 // undoes it.
 func TestFullImportCancelled(t *testing.T) {
+	t.Parallel()
 	w := everything(t)
 	snap := w.snapshot(shot{everything: true})
 	plain := w.snapshot(shot{})

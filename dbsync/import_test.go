@@ -74,6 +74,7 @@ func (w *production) untagged(tag int64) int64 {
 // TestFullImport loads the same snapshot by a full import and row by row: the databases are the same, and stay so over
 // the next load.
 func TestFullImport(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		since  int64
 		before []string
@@ -162,6 +163,7 @@ permissions = ["admin"]
 
 // unfit are databases and snapshots that are merged.
 func TestFullImportUnfit(t *testing.T) {
+	t.Parallel()
 	w := everything(t)
 	snap := w.snapshot(shot{everything: true})
 	for name, before := range map[string]string{
@@ -193,6 +195,7 @@ func TestFullImportUnfit(t *testing.T) {
 
 // TestFullImportOdd: rows that the tables refuse are named in one line with what to do, and the mark stays.
 func TestFullImportOdd(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(w *production) (relation string, lines func([]string) []string)
 		want   []string

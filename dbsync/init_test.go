@@ -16,6 +16,7 @@ import (
 )
 
 func TestInitMoves(t *testing.T) {
+	t.Parallel()
 	dsn := dbtest.Fresh(t)
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
 	s.exec(admin)
@@ -82,6 +83,7 @@ func TestInitMoves(t *testing.T) {
 
 // TestRefused: databases that are not staging are left as they are.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	tests := []struct {
@@ -159,6 +161,7 @@ func TestRefused(t *testing.T) {
 
 // TestAdopt takes a restored dump of production, in which something was edited.
 func TestAdopt(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	dsn := dbtest.Production(t)
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}

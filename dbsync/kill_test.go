@@ -51,6 +51,7 @@ func (c *counter) End() {}
 
 // TestKilled ends the load's backend in the middle: nothing has changed, and a rerun completes.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	s := newStaging(t, admin)
@@ -121,6 +122,7 @@ func (k *killer) connect(dsn string) *pgx.Conn {
 // TestKilledAnywhere ends the backend of an init, of a first load, of a second one and of one with
 // an overlay at some twelve places each, from the first statement to the last.
 func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	dsn := dbtest.Fresh(t)
 	s := &staging{t: t, dsn: dsn, conn: dbtest.Connect(t, dsn)}
@@ -180,6 +182,7 @@ func TestKilledAnywhere(t *testing.T) {
 
 // TestLocks: a second kojisnap is turned away; a lock of the hub's is waited for.
 func TestLocks(t *testing.T) {
+	t.Parallel()
 	w, s, first := newLoadedOf(t, shot{}, admin)
 	conn := dbtest.Connect(t, s.dsn)
 	// It waits for a lock much less long than PostgreSQL waits before it looks for a deadlock.
@@ -224,6 +227,7 @@ func (f stages) Begin(stage string, _ int64) progress.Counter { f(stage); return
 
 // TestVacuum: a load waits for none, neither before its commit nor for its statistics after it.
 func TestVacuum(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t)
 	tx, err := dbtest.Connect(t, s.dsn).Begin(t.Context())
@@ -246,6 +250,7 @@ func TestVacuum(t *testing.T) {
 
 // TestHubReadsOn: the hub's reads go on while a load is about to commit, and see nothing of it.
 func TestHubReadsOn(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
 	w.find("tag", "id", 4)["name"] = str("renamed")
@@ -268,6 +273,7 @@ func TestHubReadsOn(t *testing.T) {
 // TestHubWritesMeanwhile: the hub edits a row that the load is about to write. The load begins
 // again, and finds that the row is staging's.
 func TestHubWritesMeanwhile(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	w.find("build", "id", 1)["epoch"] = str(9)
 	w.revoke(w.find("tag_listing", "build_id", 9, "tag_id", 4, "active", "t"))
@@ -292,6 +298,7 @@ func TestHubWritesMeanwhile(t *testing.T) {
 // TestDamagedSnapshot: what is wrong with a snapshot comes through, and nothing has changed. One that
 // lacks a row that others refer to is loaded without these, which are named.
 func TestDamagedSnapshot(t *testing.T) {
+	t.Parallel()
 	s := newStaging(t)
 	whole := s.whole()
 	for _, what := range []string{"damaged", "missing", "not closed"} {

@@ -35,6 +35,7 @@ func (s *staging) leftovers() map[string][]string {
 // TestLeftoversAdopted: in an adopted database old tables refer to rows that production then
 // deletes. Those stay for it, and that is reported; all others go.
 func TestLeftoversAdopted(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t).as(33)
 	dsn := dbtest.ProductionOf(t, 33)
 	dbtest.Exec(t, dsn, leftovers+`
@@ -111,6 +112,7 @@ func TestLeftoversAdopted(t *testing.T) {
 // TestLeftovers: in a new staging old tables hold staging's own rows. Where production's build is
 // to take the place of staging's, they go with it.
 func TestLeftovers(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := stagingOn(t, dbtest.Release(t, 30), admin, leftovers)
 	s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
@@ -156,6 +158,7 @@ CREATE TABLE user_avatar (user_id integer PRIMARY KEY REFERENCES users (id), pic
 // TestNewerSchema: rows get the defaults of columns that we do not know, which staging may fill as
 // it likes, and tables that we do not know keep their rows and what they refer to.
 func TestNewerSchema(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := stagingOn(t, dbtest.Release(t, 37), newer, admin, `INSERT INTO user_avatar VALUES (1, 'cat')`)
 	if got := s.one("SELECT user_id FROM user_avatar"); got != "990000000" {
@@ -211,6 +214,7 @@ func TestNewerSchema(t *testing.T) {
 
 // TestColumnsThatCannotBeFilled are an error before anything is written.
 func TestColumnsThatCannotBeFilled(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	for _, column := range []string{"rpminfo.flavour", "tag_listing.flavour", "host_config.flavour", "tag_updates.flavour", "user_krb_principals.flavour"} {

@@ -28,6 +28,7 @@ import (
 // statement sees is the state before a load or after it, and what staging's people did is all
 // there in the end.
 func TestLive(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	l := newLive(t, s.dsn, w.last())
 	atOnce := 9

@@ -17,6 +17,7 @@ INSERT INTO tag_config (tag_id, arches, creator_id) VALUES (1, 'x86_64', 1);
 INSERT INTO sessions (user_id, hostip) VALUES (1, '127.0.0.1')`
 
 func TestFirstLoad(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	snap := w.snapshot(shot{})

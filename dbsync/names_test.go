@@ -21,6 +21,7 @@ import (
 // production's names of every kind first. Every reference leads to the same name then, and a
 // hub answers the same about names as production's does.
 func TestNamesAnyhow(t *testing.T) {
+	t.Parallel()
 	seedtest.Each(t, []uint64{1, 2, 3}, func(t *testing.T, seed uint64) {
 		t.Parallel()
 		rnd := rand.New(rand.NewPCG(seed, 0))

@@ -115,6 +115,7 @@ func viewOf(t *testing.T, snap *snapfile.Snapshot) map[string][]row {
 // TestOldHubs pulls from hubs of all ages, of whose databases each has its release's tables, and
 // loads what comes into databases of all ages. The hub is upgraded, and pulled from and loaded again.
 func TestOldHubs(t *testing.T) {
+	t.Parallel()
 	for i, release := range []relation.Release{21, 25, 29, 33, 34} {
 		t.Run("production=1."+fmt.Sprint(int(release)), func(t *testing.T) {
 			t.Parallel()

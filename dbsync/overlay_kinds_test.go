@@ -175,6 +175,7 @@ var overlayKinds = []struct {
 // TestOverlayKinds: of each kind of entry, the first form goes in, changes into the second, goes
 // away, and comes back. What was before is there again each time.
 func TestOverlayKinds(t *testing.T) {
+	t.Parallel()
 	w, shared, snap := newLoadedOf(t, shot{}, admin)
 	none := new(overlay.Overlay)
 	for _, k := range seedtest.Some(overlayKinds, 3) {
@@ -249,6 +250,7 @@ func TestOverlayKinds(t *testing.T) {
 
 // TestOverlayExample loads the example, and looks for what Fedora's playbook does.
 func TestOverlayExample(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	w.find("external_repo_config", "external_repo_id", 2, "active", "t")["url"] = str("https://kojipkgs.fedoraproject.org/repos/$arch/")
 	s := newStaging(t, admin)

@@ -11,6 +11,7 @@ import (
 
 // TestOverlayAdmins: what staging's admins do with the overlay's rows afterwards.
 func TestOverlayAdmins(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	snap := w.snapshot(shot{})
@@ -68,6 +69,7 @@ dest_tag = "f42"
 
 // TestOverlayEveryone: principals follow production's users.
 func TestOverlayEveryone(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	o := parse(t, "[everyone]\nprincipals = [\"{name}@STG\", \"{name}/admin@STG\"]\n[[user]]\nname = \"osbs\"\nprincipals = [\"osbs/osbs.stg@STG\"]\n")
@@ -100,6 +102,7 @@ func TestOverlayEveryone(t *testing.T) {
 // TestOverlayScope: tags, targets and repositories that an overlay overrules leave the scope,
 // and the overlay changes while they are out of it.
 func TestOverlayScope(t *testing.T) {
+	t.Parallel()
 	w, s, all := newLoadedOf(t, shot{}, admin)
 	plain := s.state()
 	rules := func(url, tag, value string) *overlay.Overlay {
@@ -151,6 +154,7 @@ func TestOverlayScope(t *testing.T) {
 
 // TestOverlayUpgrade: what the first kojisnap recorded of an overlay goes as well.
 func TestOverlayUpgrade(t *testing.T) {
+	t.Parallel()
 	_, s, snap := newLoadedOf(t, shot{}, admin)
 	s.exec("INSERT INTO users (name, status, usertype) VALUES ('tester', 0, 0)")
 	plain := s.state()

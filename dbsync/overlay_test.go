@@ -89,6 +89,7 @@ func (s *staging) seen() map[string][]string {
 }
 
 func TestOverlay(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO users (name, status, usertype) VALUES ('stg-bot', 0, 0)`)
@@ -184,6 +185,7 @@ func TestOverlay(t *testing.T) {
 
 // TestOverlayRefused: what is wrong with a file by itself is told with its lines, all at once.
 func TestOverlayRefused(t *testing.T) {
+	t.Parallel()
 	host := "[[host]]\nname = \"h\"\narches = [\"x86_64\"]\nchannels = [\"default\"]\n"
 	long := strings.Repeat("ž", 300)
 	tests := map[string]struct {
@@ -237,6 +239,7 @@ func TestOverlayRefused(t *testing.T) {
 
 // TestOverlayLines: lines are right whatever stands between.
 func TestOverlayLines(t *testing.T) {
+	t.Parallel()
 	text := strings.Join([]string{"\ufeff# [[user]]\r",
 		`block_users = [ # [[user]]`, `  "a", # """`, `  "]",`, `]`, ``,
 		`  [[user]] # one`, // 7
@@ -258,6 +261,7 @@ func TestOverlayLines(t *testing.T) {
 
 // TestOverlayUnknown: what an overlay names must be in staging, in the snapshot or in the overlay.
 func TestOverlayUnknown(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO users (name, status, usertype) VALUES ('team', 0, 2)`)

@@ -63,6 +63,7 @@ func owned(t *testing.T) (s *staging, owner string) {
 
 // TestOwner runs all as the owner of Koji's database, who is no superuser.
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s, owner := owned(t)
 	conn := s.as(owner)
@@ -102,6 +103,7 @@ func (s *staging) everything(w *production, conn *pgx.Conn) {
 // TestGrants loads as a role that has no more than what scripts/grants.sql gives, and without
 // each of some of it, which is a line that names what is missing.
 func TestGrants(t *testing.T) {
+	t.Parallel()
 	body, err := os.ReadFile("../scripts/grants.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +154,7 @@ func TestGrants(t *testing.T) {
 
 // TestReadOnly: a server or a role that may not write is told so.
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t)
 	snap := w.snapshot(shot{})

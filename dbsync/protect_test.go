@@ -13,6 +13,7 @@ import (
 // TestProtect: what the hub could not give stays as it is, with what hangs on it; all else of the
 // same relations goes as it went in production. Once the hub gives it again, so does the rest.
 func TestProtect(t *testing.T) {
+	t.Parallel()
 	const lost = 9 // the build
 	key := func(r row, columns ...string) (out []string) {
 		for _, c := range columns {

@@ -18,6 +18,7 @@ func (s *staging) volumes() string {
 }
 
 func TestVolumes(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t)
 	snap := w.snapshot(shot{})
@@ -67,6 +68,7 @@ func TestVolumes(t *testing.T) {
 
 // TestTouch: what a load leaves for kojira and Pungi is in no view.
 func TestTouch(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t)
 	event := s.one("SELECT max(id) FROM events")
 	w.tag(20, 3)
@@ -91,6 +93,7 @@ func TestTouch(t *testing.T) {
 
 // TestScopes loads two snapshots of different tags, which share builds and tags, in turn.
 func TestScopes(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t)
 	f42, infra := shot{tags: []int64{2, 3}}, shot{tags: []int64{9}}
@@ -127,6 +130,7 @@ func TestScopes(t *testing.T) {
 
 // TestPartialSnapshot: what the hub could not give has not gone.
 func TestPartialSnapshot(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t)
 	before := s.whole()
 	w.drop("rpminfo", "build_id", 44) // with the signatures, which are not in the snapshot
@@ -147,6 +151,7 @@ func TestPartialSnapshot(t *testing.T) {
 // TestOlderSchema loads into a Koji 1.22, which knows no drafts and no blocked tag extras, and
 // then again after its upgrade.
 func TestOlderSchema(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	w.all("tag_extra", "active", "t")[0]["value"] = nil
 	s := newStaging(t, `
@@ -197,6 +202,7 @@ func TestOlderSchema(t *testing.T) {
 // TestVolumeOf follows single builds: one that was copied, one that staging moved to a volume of its
 // own, one that is neither, while production moves, deletes, resets and builds them again.
 func TestVolumeOf(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t)
 	const copied, own, other = 1, 2, 3 // filesystem, and two more

@@ -66,6 +66,7 @@ func asJSON(t *testing.T, v any) string {
 // TestRuns: each load is on record, the failed ones too; what was refused for being the wrong
 // database, or did not want to do anything, is not.
 func TestRuns(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	st := s.status()
@@ -197,6 +198,7 @@ func TestRuns(t *testing.T) {
 // TestUpgradeBook: a database that an earlier kojisnap marked gets the present tables with the
 // first load, also with one that fails, and not from what only reads.
 func TestUpgradeBook(t *testing.T) {
+	t.Parallel()
 	shape := func(s *staging) []string {
 		return s.dump(`SELECT a.attrelid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
 				FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -260,6 +262,7 @@ func (s *staging) toFormat1() {
 // TestEntryKeys: rows that did not go in are named by production's ids, also where staging has
 // others for what they are about, and whatever a text among them says.
 func TestEntryKeys(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	s := newStaging(t, admin)
 	s.exec(`INSERT INTO tag (name) VALUES ('f42-infra'); INSERT INTO package (name) VALUES ('bash'); INSERT INTO groups (name) VALUES ('build')`)
@@ -312,6 +315,7 @@ func TestEntryKeys(t *testing.T) {
 
 // TestHidden: staging's taggings outrank what production tags later.
 func TestHidden(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	// Production's events of this data are in 2027; staging's builds are tagged before, and after.
 	s.exec(`INSERT INTO events (id, time) VALUES (990001000, '2027-01-15 08:00:00+00'), (990001001, '2027-01-15 08:00:00+00'), (990001002, '2040-01-01 00:00:00+00')`)

@@ -51,6 +51,7 @@ func (s *staging) beginAs(name, tablespace string) {
 
 // TestRestart: the server crashes amid a load, then comes back as a standby, and is promoted.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	s, dir := private(t)
@@ -95,6 +96,7 @@ func TestRestart(t *testing.T) {
 
 // TestServerFull: the disk of the database is full; with room again the load completes.
 func TestServerFull(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	snap := w.snapshot(shot{})
 	s, dir := private(t)

@@ -22,6 +22,7 @@ func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEnd
 // TestFewStatements: a load of little asks little of the server, which may be far away, and makes few temporary tables,
 // which take most of the time of such a load.
 func TestFewStatements(t *testing.T) {
+	t.Parallel()
 	w, s := newLoaded(t, admin)
 	config, err := pgx.ParseConfig(s.dsn)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 // TestSurroundings: what a database administrator may have done around Koji's tables.
 func TestSurroundings(t *testing.T) {
+	t.Parallel()
 	identity := ""
 	for _, table := range []string{"events", "users", "build", "rpminfo", "tag"} {
 		identity += "ALTER TABLE " + table + " ALTER id DROP DEFAULT; DROP SEQUENCE " + table + "_id_seq; ALTER TABLE " + table + " ALTER id ADD GENERATED ALWAYS AS IDENTITY;"

@@ -15,6 +15,7 @@ import (
 // TestTamperedBetween: a snapshot that was never loaded names who revoked a row; of rows that somebody
 // changed in the store since, none goes in.
 func TestTamperedBetween(t *testing.T) {
+	t.Parallel()
 	for name, tamper := range map[string]bool{"as it was": false, "changed": true} {
 		t.Run(name, func(t *testing.T) {
 			w, s := newLoaded(t, admin)
@@ -48,6 +49,7 @@ func TestTamperedBetween(t *testing.T) {
 
 // TestClimbs: PostgreSQL finds the same names as Go.
 func TestClimbs(t *testing.T) {
+	t.Parallel()
 	s := newStaging(t, admin)
 	for text, want := range map[string]bool{"": false, "a": false, ".": false, "..": true, "...": false, "a..b": false, "../a": true, "a/..": true, "a/../b": true, "a/..b": false, "a../b": false,
 		"/a": true, "/": true, "a/b": false, "..\n": false, "a\n../b": false, "\n/..": true, "a//..": true, "/..": true, "x64/bin": false} {

@@ -277,6 +277,7 @@ func testTwoViews(t *testing.T, cases map[string][]round, since int64) {
 // TestDecisionsOnRecord: what staging did with builds of production's is on record after the very
 // next load, also where production changed nothing.
 func TestDecisionsOnRecord(t *testing.T) {
+	t.Parallel()
 	for name, staging := range map[string]string{
 		"deleted":     "UPDATE build SET state = 2 WHERE id = 20",
 		"reset":       "UPDATE build SET state = 4, volume_id = 0 WHERE id = 20",

@@ -18,6 +18,7 @@ import (
 // same snapshot, fills what is new, and one of a later snapshot finds the rest as it was. The
 // database has a time zone, which times without one are in.
 func TestUpgradedStaging(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	dsn := dbtest.Release(t, 21)
 	dbtest.Exec(t, dsn, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''<-05>5''', current_database()); END $$`)
@@ -65,6 +66,7 @@ func TestUpgradedStaging(t *testing.T) {
 // TestUpgradedTablesFilled: the very snapshot that the database holds is loaded again after an
 // upgrade of its tables, and not after one that brought no column.
 func TestUpgradedTablesFilled(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	w.cut(33) // nothing is left out, so only the columns are a reason
 	s := stagingOn(t, dbtest.Release(t, 33))
@@ -91,6 +93,7 @@ func TestUpgradedTablesFilled(t *testing.T) {
 // TestUpgradedProduction upgrades production's hub between snapshots: the columns that it gives
 // from then on are filled, and what staging has changed in them before stays.
 func TestUpgradedProduction(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t)
 	w.cut(21) // so that all of them have the same rows
 	s := newStaging(t)
@@ -126,6 +129,7 @@ func TestUpgradedProduction(t *testing.T) {
 // TestOlderHubSaysNothing: what an older hub does not know stays as it is in an adopted database,
 // though production's rows win there.
 func TestOlderHubSaysNothing(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t).as(22)
 	dsn := dbtest.ProductionOf(t, 22)
 	dbtest.Exec(t, dsn, dbtest.Upgrade(22, 37))
@@ -154,6 +158,7 @@ func TestOlderHubSaysNothing(t *testing.T) {
 // TestAdoptOlder adopts restored dumps of older productions: nothing in them has to change but
 // where the builds' files are.
 func TestAdoptOlder(t *testing.T) {
+	t.Parallel()
 	for _, release := range []relation.Release{21, 29} {
 		t.Run(release.String(), func(t *testing.T) {
 			t.Parallel()
