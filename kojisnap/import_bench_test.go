@@ -23,7 +23,7 @@ import (
 // stand, each in a fresh database: pg_restore -j2 of a dump (-Fc) of the schema with the rows that came out, xzcat of a
 // plain one into psql, and the merge of the same snapshot. KOJISNAP_BENCH_IMPORT is how many builds there are.
 func BenchmarkFullImport(b *testing.B) {
-	builds := 60000
+	builds := 200000
 	if n, err := strconv.Atoi(os.Getenv("KOJISNAP_BENCH_IMPORT")); err == nil {
 		builds = n
 	}
