@@ -59,37 +59,49 @@ func TestClosed(t *testing.T) {
 		shards = append(shards, f.shard(fmt.Sprint(i), 40))
 	}
 	f.enqueue("1-x", shards...)
-	// Two failures in the past: the next closes it.
-	if err := f.q.Exec(t.Context(), "UPDATE kojisnap_queue.fleet_source SET failures = 2"); err != nil {
-		t.Fatal(err)
+	set := func(sql string) {
+		t.Helper()
+		if err := f.q.Exec(t.Context(), "UPDATE kojisnap_queue.fleet_source SET "+sql); err != nil {
+			t.Fatal(err)
+		}
 	}
-	const closed = 4 * time.Second
+	set("failures = 2") // two failures in the past: the next closes it
 	var calls atomic.Int64
-	var last atomic.Int64 // when the source was read last, while it was closed
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if _, err := f.run(fleet.Options{Jobs: 4, ClosedFor: closed, Work: func(ctx context.Context, job fleet.ShardJob) error {
+		if _, err := f.run(fleet.Options{Jobs: 4, ClosedFor: time.Hour, Work: func(ctx context.Context, job fleet.ShardJob) error {
 			calls.Add(1)
-			last.Store(time.Now().UnixNano())
 			return f.work(ctx, job)
 		}}); err != nil {
 			t.Error(err)
 		}
 	}()
-	time.Sleep(closed)
-	s := f.status()
-	if at := s.Sources[0]; at.Failures != 3 || at.OpenAt == nil || at.Error == "" {
-		t.Errorf("%+v is not closed", at)
+	closed := func(failures int) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			at := f.status().Sources[0]
+			if at.Failures == failures && at.OpenAt != nil && time.Until(*at.OpenAt) > 50*time.Minute && at.Error != "" {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%+v is not closed for an hour after failure %d", at, failures)
+			}
+		}
+		time.Sleep(time.Second) // the others look for a turn several times
 	}
-	if n := calls.Load(); n > 4 {
+	closed(3)
+	n := calls.Load()
+	if n > 4 {
 		t.Errorf("%d jobs read a closed source, want those 4 at most that had begun", n)
 	}
-	time.Sleep(closed) // one more probe fails
-	if n := calls.Load(); n > 6 {
-		t.Errorf("%d jobs read a closed source, want one at a time", n)
+	set("open_at = now()") // its hour is over
+	closed(4)
+	if probes := calls.Load() - n; probes != 1 {
+		t.Errorf("%d jobs tried a source that was closed, want one", probes)
 	}
 	f.site.status.Store(0)
+	set("open_at = now()")
 	<-ended
 	f.checkWhole(t, shards, int(calls.Load()))
 	if s := f.status(); !s.Complete() || len(s.Failures) != 0 || s.Sources[0].Failures != 0 || s.Sources[0].OpenAt != nil || s.Sources[0].Error != "" {
