@@ -33,7 +33,7 @@ func TestLayers(t *testing.T) {
 	homes := map[string][]string{
 		"github.com/kolo/xmlrpc":                      {"kojisnap/kojisnap/hub"},
 		"github.com/schollz/progressbar/v3":           {"kojisnap/cmd/kojisnap"},
-		"github.com/testcontainers/testcontainers-go": {"kojisnap/dbsync/dbtest"},
+		"github.com/testcontainers/testcontainers-go": {"kojisnap/kojisnap/containertest"},
 	}
 	seen := 0
 	for line := range strings.Lines(string(out)) {
