@@ -307,7 +307,7 @@ func (o SyncOptions) checkDatabase(ctx context.Context, s store.Store) (string, 
 	if err := preflight.CheckDatabase(ctx, conn, p); err != nil {
 		return "", err
 	}
-	if snap, err := o.Unfinished(ctx, s); err != nil {
+	if snap, err := o.unfinished(ctx, conn, s); err != nil {
 		return "", err
 	} else if snap != nil {
 		return "", &notYetError{fmt.Errorf("a full import of snapshot %s was broken off: the next sync goes on with it", snap.ID)}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbconn"
@@ -18,14 +20,19 @@ import (
 // on, nil if the database is whole. If the sync does not go on with it, the error is a *book.ImportingError: another load is
 // at work on it, this sync is not one of everything, or the snapshot is of another production or no longer in the store.
 func (o SyncOptions) Unfinished(ctx context.Context, s store.Store) (*snapfile.Snapshot, error) {
-	if o.Load.Import != "" && o.Load.Import != dbsync.ImportAuto {
-		return nil, nil // the load decides
-	}
 	conn, err := dbconn.Connect(ctx, o.Load.DSN)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	return o.unfinished(ctx, conn, s)
+}
+
+// unfinished is Unfinished by a connection that is open.
+func (o SyncOptions) unfinished(ctx context.Context, conn *pgx.Conn, s store.Store) (*snapfile.Snapshot, error) {
+	if o.Load.Import != "" && o.Load.Import != dbsync.ImportAuto {
+		return nil, nil // the load decides
+	}
 	refused := status.CheckWhole(ctx, conn)
 	if errors.Is(refused, book.ErrNotStaging) {
 		return nil, nil // no import was begun there, and what needs the mark refuses
