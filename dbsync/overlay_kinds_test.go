@@ -207,10 +207,14 @@ func TestOverlayKinds(t *testing.T) {
 			plain := s.state()
 			states := map[string]map[string][]string{}
 			var last map[string][]string
-			for i, step := range []struct {
+			steps := []struct {
 				text string
 				tell []string
-			}{{k.first, k.tell}, {k.second, k.tellSecond}, {"", nil}, {k.first, nil}, {"", nil}} {
+			}{{k.first, k.tell}, {k.second, k.tellSecond}, {"", nil}, {k.first, nil}, {"", nil}}
+			if k.name == "everyone" && !seedtest.Long() {
+				steps = steps[:3] // the others come back
+			}
+			for i, step := range steps {
 				o := none
 				if step.text != "" {
 					o = parse(t, step.text)
