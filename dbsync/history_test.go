@@ -38,10 +38,8 @@ func every(step, first, last int64) (events []int64) {
 // revocations were skipped it begins anew.
 func TestHistoryOnRecord(t *testing.T) {
 	t.Parallel()
-	w := newProduction(t)
-	s := newStaging(t, admin)
+	w, s, snap := newLoadedOf(t, shot{}, admin)
 	first := w.last()
-	snap := w.snapshot(shot{})
 	taken := []*snapfile.Snapshot{snap}
 	load := func(what string, snap *snapfile.Snapshot, want int64) *book.LoadReport {
 		t.Helper()
@@ -53,7 +51,10 @@ func TestHistoryOnRecord(t *testing.T) {
 		s.checkAt(w, what, every(1, max(want, w.last()-4), w.last())...)
 		return rep
 	}
-	load("first", snap, first)
+	if got := s.status().History; got != first {
+		t.Errorf("first: history is whole from event %d on, not %d", got, first)
+	}
+	s.checkAt(w, "first", first)
 
 	// Of earlier times, at the same event: nothing that any tag shows now.
 	const before = 250

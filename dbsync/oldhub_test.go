@@ -161,6 +161,9 @@ func TestOldHubs(t *testing.T) {
 				same(t, before, s.own())
 				stagings = append(stagings, s)
 			}
+			if release > 21 && !seedtest.Long() {
+				return // the oldest is upgraded
+			}
 			dbtest.Exec(t, dsn, dbtest.Upgrade(int(release), 37))
 			w.event()
 			dbtest.Exec(t, dsn, fmt.Sprintf("INSERT INTO events VALUES (%d, '%s')", w.last(), w.find("events", "id", w.last()).get("time")))

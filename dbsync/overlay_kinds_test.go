@@ -21,10 +21,16 @@ import (
 func (s *staging) state() map[string][]string {
 	s.t.Helper()
 	out := map[string][]string{}
-	for _, table := range s.dump(`SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN ('events', 'tag_updates')`) {
+	all := map[string][]string{}
+	for _, line := range s.dump(`SELECT relname, attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+		AND relname NOT IN ('events', 'tag_updates') AND attnum > 0 AND NOT attisdropped`) {
+		table, column, _ := strings.Cut(line, "\t")
+		all[table] = append(all[table], column)
+	}
+	for table, names := range all {
 		var columns []string
 		versioned := false
-		for _, c := range s.dump(`SELECT attname FROM pg_attribute WHERE attrelid = '` + table + `'::regclass AND attnum > 0 AND NOT attisdropped`) {
+		for _, c := range names {
 			switch {
 			case c == "active":
 				versioned = true
@@ -212,7 +218,7 @@ func TestOverlayKinds(t *testing.T) {
 				tell []string
 			}{{k.first, k.tell}, {k.second, k.tellSecond}, {"", nil}, {k.first, nil}, {"", nil}}
 			if k.name == "everyone" && !seedtest.Long() {
-				steps = steps[:3] // the others come back
+				steps = steps[:3] // the others come back, and are foretold
 			}
 			for i, step := range steps {
 				o := none
@@ -220,7 +226,7 @@ func TestOverlayKinds(t *testing.T) {
 					o = parse(t, step.text)
 				}
 				var dry *book.LoadReport
-				if i == 0 || i == 2 {
+				if (i == 0 || i == 2) && len(steps) > 3 {
 					dry = s.only(snap, dbsync.LoadOptions{Overlay: o, DryRun: true})
 				}
 				rep := s.only(snap, dbsync.LoadOptions{Overlay: o})
