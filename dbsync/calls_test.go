@@ -26,10 +26,10 @@ import (
 // load brings its key at that moment: then Koji has what two people have who edit one key at once, a
 // unique constraint, and the call succeeds when it is made again. Without loads none fails.
 //
-// KOJISNAP_CALLS is how many calls are made, 20000 to tell how often that is. It is 300 in the short form.
+// KOJISNAP_CALLS is how many calls are made, 20000 to tell how often that is. It is 100 in the short form.
 func TestCallsDuringLoads(t *testing.T) {
 	t.Parallel()
-	most, least := 300, 3
+	most, least := 100, 3
 	c := &callers{t: t, failed: map[string]int{}, idle: 3}
 	if seedtest.Long() {
 		most, least, c.idle = 600, 5, 1

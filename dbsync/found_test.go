@@ -1,11 +1,13 @@
 package dbsync_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // The cases of this file were found by the randomised test, TestMerge of package integration.
@@ -153,31 +155,63 @@ func TestRPMMadeAgain(t *testing.T) {
 // changed the build itself meanwhile, so that it was a conflict, or not.
 func TestNoLongerStagings(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"undone", "undone after a conflict", "given back"} {
-		t.Run(how, func(t *testing.T) {
+	type ofStagings struct {
+		how   string
+		build int
+	}
+	all := []ofStagings{{"undone", 10}, {"undone after a conflict", 17}, {"given back", 36}}
+	together := [][]ofStagings{all}
+	if seedtest.Long() {
+		together = slices.Collect(slices.Chunk(all, 1))
+	}
+	for _, cases := range together {
+		t.Run(cases[0].how, func(t *testing.T) {
 			w, s := newLoaded(t, admin)
-			s.exec("UPDATE build SET state = 2 WHERE id = 10")
+			signatures := func(rpm string) string {
+				return s.one("SELECT count(*) FROM rpmsigs WHERE rpm_id = " + rpm)
+			}
+			for _, c := range cases {
+				s.exec(fmt.Sprint("UPDATE build SET state = 2 WHERE id = ", c.build))
+			}
 			s.load(w.snapshot(shot{}), dbsync.LoadOptions{}) // on record
-			rpm := w.all("rpminfo", "build_id", 10)[0].get("id")
-			w.drop("rpmsigs", "rpm_id", rpm)
-			if how == "undone after a conflict" {
-				w.find("build", "id", 10)["extra"] = str(`{"news": 1}`)
+			rpms := map[int]string{}
+			for _, c := range cases {
+				rpms[c.build] = w.all("rpminfo", "build_id", c.build)[0].get("id")
+				w.drop("rpmsigs", "rpm_id", rpms[c.build])
+				if c.how == "undone after a conflict" {
+					w.find("build", "id", c.build)["extra"] = str(`{"news": 1}`)
+				}
 			}
 			w.event()
 			rep := s.load(w.snapshot(shot{}), dbsync.LoadOptions{})
-			if n := s.one("SELECT count(*) FROM rpmsigs WHERE rpm_id = " + rpm); n == "0" || rep.Base == "" {
-				t.Errorf("%s signatures, base %q: below a build of staging's own nothing goes", n, rep.Base)
+			for _, rpm := range rpms {
+				if n := signatures(rpm); n == "0" || rep.Base == "" {
+					t.Errorf("%s signatures, base %q: below a build of staging's own nothing goes", n, rep.Base)
+				}
 			}
-			var opt dbsync.LoadOptions
-			if how == "given back" {
-				opt.OnConflict = dbsync.Replace
-			} else {
-				s.exec("UPDATE build SET state = 1 WHERE id = 10")
-			}
-			w.event()
-			s.load(w.snapshot(shot{}), opt)
-			if n := s.one("SELECT count(*) FROM rpmsigs WHERE rpm_id = " + rpm); n != "0" {
-				t.Errorf("%s signatures of production's are left that it removed", n)
+			// Those that are undone go in without it.
+			for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace} {
+				var now []ofStagings
+				for _, c := range cases {
+					if (c.how == "given back") == (mode == dbsync.Replace) {
+						now = append(now, c)
+					}
+				}
+				if now == nil {
+					continue
+				}
+				for _, c := range now {
+					if mode == dbsync.Keep {
+						s.exec(fmt.Sprint("UPDATE build SET state = 1 WHERE id = ", c.build))
+					}
+				}
+				w.event()
+				s.load(w.snapshot(shot{}), dbsync.LoadOptions{OnConflict: mode})
+				for _, c := range now {
+					if n := signatures(rpms[c.build]); n != "0" {
+						t.Errorf("%s: %s signatures of production's are left that it removed", c.how, n)
+					}
+				}
 			}
 			s.check(w, shot{})
 		})

@@ -53,9 +53,7 @@ func TestHeals(t *testing.T) {
 		t.Errorf("mode %q, conflicts %+v", rep.Mode, rep.Conflicts)
 	}
 	same(t, own, s.own())
-	for _, e := range []int64{before, held, w.last()} {
-		s.checkAt(w, e, "healed")
-	}
+	s.checkAt(w, "healed", before, held, w.last())
 	for what, now := range map[string]string{
 		"both untagged":                 rows("tag_listing", "build_id = 1 AND tag_id = 2 AND active", 0),
 		"production tagged again":       rows("tag_listing", "build_id = 2 AND tag_id = 2 AND active", 0),

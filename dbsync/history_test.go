@@ -25,15 +25,21 @@ func (s *staging) histories(tags ...int64) (out []int64) {
 	return out
 }
 
+// every are the events from the first to the last, step apart.
+func every(step, first, last int64) (events []int64) {
+	for e := first; e <= last; e += step {
+		events = append(events, e)
+	}
+	return events
+}
+
 // TestHistoryOnRecord follows from which event on history is whole over a chain of loads: the earliest
 // that joins on stays, what a load brings of earlier times goes in at the same event as well, and where
 // revocations were skipped it begins anew.
 func TestHistoryOnRecord(t *testing.T) {
 	t.Parallel()
-	w := newProduction(t)
-	s := newStaging(t, admin)
+	w, s, snap := newLoadedOf(t, shot{}, admin)
 	first := w.last()
-	snap := w.snapshot(shot{})
 	taken := []*snapfile.Snapshot{snap}
 	load := func(what string, snap *snapfile.Snapshot, want int64) *book.LoadReport {
 		t.Helper()
@@ -42,19 +48,18 @@ func TestHistoryOnRecord(t *testing.T) {
 		if got := s.status().History; got != want {
 			t.Errorf("%s: history is whole from event %d on, not %d", what, got, want)
 		}
-		for e := max(want, w.last()-4); e <= w.last(); e++ {
-			s.checkAt(w, e, what)
-		}
+		s.checkAt(w, what, every(1, max(want, w.last()-4), w.last())...)
 		return rep
 	}
-	load("first", snap, first)
+	if got := s.status().History; got != first {
+		t.Errorf("first: history is whole from event %d on, not %d", got, first)
+	}
+	s.checkAt(w, "first", first)
 
 	// Of earlier times, at the same event: nothing that any tag shows now.
 	const before = 250
 	rep := load("history of before", w.snapshot(shot{since: before}), before)
-	for e := int64(before); e <= first; e += 9 {
-		s.checkAt(w, e, "history of before")
-	}
+	s.checkAt(w, "history of before", every(9, before, first)...)
 	if in, _, _ := rep.Totals(); in == 0 || rep.Mode != "delta" {
 		t.Errorf("mode %s, %d rows inserted", rep.Mode, in)
 	}
@@ -85,9 +90,7 @@ func TestHistoryOnRecord(t *testing.T) {
 	// It is put right.
 	w.event()
 	load("no more", w.snapshot(shot{since: 200}), 200)
-	for e := int64(200); e <= w.last(); e += 13 {
-		s.checkAt(w, e, "no more")
-	}
+	s.checkAt(w, "no more", every(13, 200, w.last())...)
 	if rep := load("again", w.snapshot(shot{since: 200}), 200); rep.Changed() {
 		t.Errorf("the same again changed %+v", rep.Relations)
 	}
@@ -151,7 +154,7 @@ func TestHistoryKeptBack(t *testing.T) {
 	if rep := s.load(w.snapshot(shot{since: 420}), dbsync.LoadOptions{}); rep.Mode != "delta" || count() != "1" {
 		t.Errorf("mode %s, %s rows of a build that is there now", rep.Mode, count())
 	}
-	s.checkAt(w, was, "at last")
+	s.checkAt(w, "at last", was)
 }
 
 // TestHistoryOfResetBuild: when staging resets a build of production's Koji deletes all its taggings. At
@@ -163,7 +166,7 @@ func TestHistoryOfResetBuild(t *testing.T) {
 	w.revoke(w.find("tag_listing", "build_id", 20, "active", "t"))
 	was := w.last() - 1
 	s.load(w.snapshot(shot{since: 300}), dbsync.LoadOptions{})
-	s.checkAt(w, was, "before")
+	s.checkAt(w, "before", was)
 	w.find("build", "id", 20)["state"] = str(2) // as koji-gc does then
 	w.event()
 	s.load(w.snapshot(shot{since: 300}), dbsync.LoadOptions{})
@@ -173,6 +176,6 @@ func TestHistoryOfResetBuild(t *testing.T) {
 		if rep := s.load(w.snapshot(shot{since: 300}), dbsync.LoadOptions{}); rep.Mode != "delta" {
 			t.Errorf("mode %s", rep.Mode)
 		}
-		s.checkAt(w, was, "after")
+		s.checkAt(w, "after", was)
 	}
 }

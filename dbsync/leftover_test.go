@@ -9,6 +9,7 @@ import (
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/dbsync/overlay"
 	"kojisnap/dbsync/setup"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // leftovers are tables that Koji gave up long ago and old databases still have.
@@ -217,7 +218,7 @@ func TestColumnsThatCannotBeFilled(t *testing.T) {
 	t.Parallel()
 	w := newProduction(t)
 	snap := w.snapshot(shot{})
-	for _, column := range []string{"rpminfo.flavour", "tag_listing.flavour", "host_config.flavour", "tag_updates.flavour", "user_krb_principals.flavour"} {
+	for _, column := range seedtest.Some([]string{"rpminfo.flavour", "tag_listing.flavour", "host_config.flavour", "tag_updates.flavour", "user_krb_principals.flavour"}, 2) {
 		table, _, _ := strings.Cut(column, ".")
 		alter := "ALTER TABLE " + table + " ADD flavour text NOT NULL"
 		dsn := dbtest.Fresh(t)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,7 +61,9 @@ type live struct {
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 	readers []*reader
-	did     [3]int // what each writer did
+	did     [3]int        // what each writer did
+	rest    time.Duration // of writers and readers between two pieces of work
+	began   atomic.Int64  // when this round did, in nanoseconds
 }
 
 // reader asks one thing again and again.
@@ -75,8 +78,12 @@ type reader struct {
 }
 
 func newLive(t *testing.T, dsn string, event int64) *live {
-	l := &live{t: t, dsn: dsn, check: dbtest.Connect(t, dsn)}
+	l := &live{t: t, dsn: dsn, check: dbtest.Connect(t, dsn), rest: 60 * time.Millisecond}
+	if seedtest.Long() {
+		l.rest = 10 * time.Millisecond
+	}
 	l.working, l.stop = context.WithCancel(t.Context())
+	l.began.Store(time.Now().UnixNano())
 	t.Cleanup(func() { l.stop(); l.workers.Wait() })
 	l.read("pinned views", pinned(event))
 	l.readers[0].pinned, _ = l.readers[0].ask()
@@ -186,7 +193,7 @@ func (l *live) reader(name string, ask func() (string, error)) {
 			r.asked++
 			r.seen[said] = true
 			r.mu.Unlock()
-			l.pause(50 * time.Millisecond)
+			l.pause(40*time.Millisecond + l.rest)
 		}
 	})
 }
@@ -195,10 +202,6 @@ func (l *live) reader(name string, ask func() (string, error)) {
 // refused nothing, least of all for a deadlock.
 func (l *live) write(name string, did *int, do func(ctx context.Context, conn *pgx.Conn, n int) error) {
 	conn := dbtest.Connect(l.t, l.dsn)
-	idle := 30 * time.Millisecond
-	if seedtest.Long() {
-		idle = 10 * time.Millisecond
-	}
 	l.workers.Go(func() {
 		for l.working.Err() == nil {
 			if err := do(context.WithoutCancel(l.working), conn, *did); err != nil {
@@ -206,7 +209,7 @@ func (l *live) write(name string, did *int, do func(ctx context.Context, conn *p
 				return
 			}
 			*did++
-			l.pause(idle)
+			l.pause(l.rest)
 		}
 	})
 }
@@ -220,7 +223,9 @@ func (l *live) pause(d time.Duration) {
 }
 
 // lock adds one who holds a lock for a while, longer than a load waits, and lets go of it for a
-// while.
+// while. An attempt at a load gets through only if nobody comes for these locks between its first write to such a row and
+// its last: who has some of the rows and waits for the load to let go of others is never waited for. On a busy machine
+// that takes longer than any fixed while, so this one is as long as the load has been at it.
 func (l *live) lock(sql string) {
 	conn := dbtest.Connect(l.t, l.dsn)
 	l.workers.Go(func() {
@@ -231,7 +236,7 @@ func (l *live) lock(sql string) {
 					return
 				}
 			}
-			l.pause(700 * time.Millisecond)
+			l.pause(max(700*time.Millisecond, time.Since(time.Unix(0, l.began.Load()))))
 		}
 	})
 }
@@ -296,6 +301,7 @@ func signAndEdit(ctx context.Context, conn *pgx.Conn, n int) error {
 // round runs a load, and holds what the readers saw to what there was before and is after.
 func (l *live) round(load func()) {
 	before := l.ask()
+	l.began.Store(time.Now().UnixNano())
 	for _, r := range l.readers {
 		r.mu.Lock()
 		r.asked, r.seen = 0, map[string]bool{}

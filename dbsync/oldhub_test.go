@@ -116,7 +116,8 @@ func viewOf(t *testing.T, snap *snapfile.Snapshot) map[string][]row {
 // loads what comes into databases of all ages. The hub is upgraded, and pulled from and loaded again.
 func TestOldHubs(t *testing.T) {
 	t.Parallel()
-	for i, release := range []relation.Release{21, 25, 29, 33, 34} {
+	releases := []relation.Release{21, 25, 29, 33, 34}
+	for i, release := range seedtest.Some(releases, 3) { // what 25 and 33 lack 21 and 29 lack, too
 		t.Run("production=1."+fmt.Sprint(int(release)), func(t *testing.T) {
 			t.Parallel()
 			w := newProduction(t).as(release)
@@ -159,6 +160,9 @@ func TestOldHubs(t *testing.T) {
 				s.checkView(fitted(view, tables), tables)
 				same(t, before, s.own())
 				stagings = append(stagings, s)
+			}
+			if release > 21 && !seedtest.Long() {
+				return // the oldest is upgraded
 			}
 			dbtest.Exec(t, dsn, dbtest.Upgrade(int(release), 37))
 			w.event()

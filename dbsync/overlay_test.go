@@ -12,6 +12,7 @@ import (
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/overlay"
+	"kojisnap/kojisnap/seedtest"
 )
 
 const exampleOverlay = `
@@ -127,7 +128,7 @@ func TestOverlay(t *testing.T) {
 
 	// Again, with the overlay and without one, and with the next snapshot: nothing to do.
 	whole := s.whole()
-	for _, opt := range []dbsync.LoadOptions{{Overlay: o}, {}, {Audit: true}, {Audit: true, Overlay: parse(t, exampleOverlay)}} {
+	for _, opt := range seedtest.Some([]dbsync.LoadOptions{{Overlay: o}, {}, {Audit: true}, {Audit: true, Overlay: parse(t, exampleOverlay)}}, 3) {
 		if again := s.load(snap, opt); again.Changed() {
 			t.Errorf("again: %+v", again.Relations)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestTouchOnce: a load touches, once, the tags that show something else now.
@@ -20,16 +21,17 @@ func TestTouchOnce(t *testing.T) {
 		change func()
 		opt    dbsync.LoadOptions
 		want   []string
+		with   bool // in the short form one load brings this and the next, of which nothing shows either
 	}{
 		{name: "the same once more", change: nil},
 		{name: "all rows compared", change: nil, opt: dbsync.LoadOptions{Audit: true}},
 		{name: "one tag of many", change: func() { w.tag(20, 3) }, want: []string{w.find("tag", "id", 3).get("name")}},
 		{name: "the same after it", change: nil, opt: dbsync.LoadOptions{Audit: true}},
-		{name: "a user's state", change: func() { w.find("users", "id", 3)["status"] = str(1) }},
-		{name: "a build's owner", change: func() { w.find("build", "id", 20)["owner"] = str(2) }},
-		{name: "when a build ended", change: func() { w.find("build", "id", 20)["completion_time"] = str("2026-11-21 01:02:03+00") }},
-		{name: "tagged and untagged in between", change: func() { w.revoke(w.tag(9, 16)) }},
-		{name: "a package's owner", change: func() {
+		{name: "a user's state", with: true, change: func() { w.find("users", "id", 3)["status"] = str(1) }},
+		{name: "a build's owner", with: true, change: func() { w.find("build", "id", 20)["owner"] = str(2) }},
+		{name: "when a build ended", with: true, change: func() { w.find("build", "id", 20)["completion_time"] = str("2026-11-21 01:02:03+00") }},
+		{name: "tagged and untagged in between", with: true, change: func() { w.revoke(w.tag(9, 16)) }},
+		{name: "a package's owner", with: true, change: func() {
 			old := w.all("tag_package_owners", "active", "t")[0]
 			next := row{}
 			for k, v := range old {
@@ -54,6 +56,10 @@ func TestTouchOnce(t *testing.T) {
 		},
 			want: []string{w.find("tag", "id", 2).get("name")}},
 	} {
+		if c.with && !seedtest.Long() {
+			c.change()
+			continue
+		}
 		if c.change != nil {
 			c.change()
 			w.event()

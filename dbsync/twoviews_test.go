@@ -3,6 +3,8 @@ package dbsync_test
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -82,8 +84,8 @@ var twoViews = map[string][]round{
 		{replace: true, now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active AND create_event < 990000000", 1)},
 	},
 	"a tagging tried in staging before production's": {
-		{staging: atEvent + made("tag_listing", "build_id, tag_id", "20, 3") + atEvent + gone("tag_listing", "build_id = 20 AND tag_id = 3"), change: func(w *production) { w.tag(20, 3) },
-			now: rows("tag_listing", "build_id = 20 AND tag_id = 3 AND active", 1)},
+		{staging: atEvent + made("tag_listing", "build_id, tag_id", "21, 3") + atEvent + gone("tag_listing", "build_id = 21 AND tag_id = 3"), change: func(w *production) { w.tag(21, 3) },
+			now: rows("tag_listing", "build_id = 21 AND tag_id = 3 AND active", 1)},
 	},
 	"both edit a tag": {
 		{staging: atEvent + gone("tag_config", "tag_id = 2") + made("tag_config", "tag_id, arches", "2, 's390x'"), change: again("tag_config", "tag_id", 2),
@@ -95,18 +97,18 @@ var twoViews = map[string][]round{
 		{staging: atEvent + gone("build_target_config", "build_target_id = 1"), change: again("build_target_config", "build_target_id", 1), now: rows("build_target_config", "build_target_id = 1 AND active", 0)},
 	},
 	"both make a tag": {
-		{staging: `INSERT INTO tag (name) VALUES ('f44');` + atEvent + made("tag_config", "tag_id, arches", "(SELECT id FROM tag WHERE name = 'f44'), 'x86_64'") +
-			made("tag_listing", "build_id, tag_id", "20, (SELECT id FROM tag WHERE name = 'f44')"),
+		{staging: `INSERT INTO tag (name) VALUES ('f45');` + atEvent + made("tag_config", "tag_id, arches", "(SELECT id FROM tag WHERE name = 'f45'), 'x86_64'") +
+			made("tag_listing", "build_id, tag_id", "21, (SELECT id FROM tag WHERE name = 'f45')"),
 			change: func(w *production) {
 				id := w.next("tag")
-				w.add("tag", "id", id, "name", "f44")
+				w.add("tag", "id", id, "name", "f45")
 				w.add("tag_config", "tag_id", id, "arches", "aarch64", "locked", "f", "maven_support", "f", "maven_include_all", "f", "create_event", w.event(), "creator_id", 1, "active", "t")
-				w.tag(20, id)
+				w.tag(21, id)
 				w.tag(1, id)
-			}, now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f44' AND active AND arches = 'x86_64'", 1) + " AND " +
-				rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name = 'f44' AND active", 2)},
-		{staging: atEvent + gone("tag_config", "tag_id = (SELECT id FROM tag WHERE name = 'f44')"), change: func(w *production) { again("tag_config", "tag_id", w.find("tag", "name", "f44").get("id"))(w) },
-			now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f44' AND active", 0)},
+			}, now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f45' AND active AND arches = 'x86_64'", 1) + " AND " +
+				rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name = 'f45' AND active", 2)},
+		{staging: atEvent + gone("tag_config", "tag_id = (SELECT id FROM tag WHERE name = 'f45')"), change: func(w *production) { again("tag_config", "tag_id", w.find("tag", "name", "f45").get("id"))(w) },
+			now: rows("tag_config c JOIN tag t ON t.id = c.tag_id", "name = 'f45' AND active", 0)},
 	},
 	"staging puts another parent in the place of one, production edits that": {
 		{change: func(w *production) {
@@ -119,22 +121,22 @@ var twoViews = map[string][]round{
 	"staging removes a tag with which production goes on": {
 		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4") + gone("tag_packages", "tag_id = 4") + gone("tag_inheritance", "4 IN (tag_id, parent_id)"),
 			change: func(w *production) {
-				w.tag(20, 4)
+				w.tag(21, 4)
 				w.add("tag_inheritance", "tag_id", 24, "parent_id", 4, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
 				again("build_target_config", "build_target_id", 1)(w)
 				target := w.find("build_target_config", "build_target_id", 1, "active", "t")
 				target["dest_tag"] = str(4)
-			}, now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND NOT active IS TRUE AND revoke_event >= 990000000", 1) + " AND " +
+			}, now: rows("tag_listing", "build_id = 21 AND tag_id = 4 AND NOT active IS TRUE AND revoke_event >= 990000000", 1) + " AND " +
 				rows("tag_inheritance", "parent_id = 4 AND active", 0) + " AND " + rows("build_target_config", "build_target_id = 1 AND active", 0)},
-		{change: func(w *production) { w.tag(20, 3) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
-		{staging: atEvent + made("tag_config", "tag_id, arches", "4, 'x86_64'"), now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1) + " AND " +
+		{change: func(w *production) { w.tag(21, 3) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
+		{staging: atEvent + made("tag_config", "tag_id, arches", "4, 'x86_64'"), now: rows("tag_listing", "build_id = 21 AND tag_id = 4 AND active", 1) + " AND " +
 			rows("tag_inheritance", "parent_id = 4 AND tag_id = 24 AND active", 1) + " AND " + rows("build_target_config", "build_target_id = 1 AND active AND dest_tag = 4", 1) + " AND " +
 			rows("tag_config", "tag_id = 4 AND active AND create_event >= 990000000", 1)},
 	},
 	"staging removes a tag, production removes it, too, and makes it again": {
-		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *production) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
-		{change: again("tag_config", "tag_id", 4), now: rows("tag_listing", "tag_id = 4 AND active", 0) + " AND " + rows("tag_config", "tag_id = 4 AND active", 0)},
-		{staging: atEvent + made("tag_config", "tag_id, arches", "4, 'x86_64'"), now: rows("tag_listing", "build_id = 20 AND tag_id = 4 AND active", 1)},
+		{staging: atEvent + gone("tag_config", "tag_id = 9") + gone("tag_listing", "tag_id = 9"), change: func(w *production) { w.tag(21, 9) }, now: rows("tag_listing", "tag_id = 9 AND active", 0)},
+		{change: again("tag_config", "tag_id", 9), now: rows("tag_listing", "tag_id = 9 AND active", 0) + " AND " + rows("tag_config", "tag_id = 9 AND active", 0)},
+		{staging: atEvent + made("tag_config", "tag_id, arches", "9, 'x86_64'"), now: rows("tag_listing", "build_id = 21 AND tag_id = 9 AND active", 1)},
 	},
 	"staging removes a tag that production links to, and gives way": {
 		{staging: atEvent + gone("tag_config", "tag_id = 4") + gone("tag_listing", "tag_id = 4"), change: func(w *production) { w.tag(20, 4) }, now: rows("tag_listing", "tag_id = 4 AND active", 0)},
@@ -145,8 +147,8 @@ var twoViews = map[string][]round{
 			id := w.next("tag")
 			w.add("tag", "id", id, "name", "f44")
 			w.add("tag_config", "tag_id", id, "arches", "aarch64", "locked", "f", "maven_support", "f", "maven_include_all", "f", "create_event", w.event(), "creator_id", 1, "active", "t")
-			w.tag(20, id)
-		}, now: rows("tag", "name = 'f44-production-' || id", 1) + " AND " + rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name LIKE 'f44-production-%' AND build_id = 20 AND active", 1) +
+			w.tag(21, id)
+		}, now: rows("tag", "name = 'f44-production-' || id", 1) + " AND " + rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name LIKE 'f44-production-%' AND build_id = 21 AND active", 1) +
 			" AND " + rows("kojisnap.left_out", "relation = 'tag' AND conflict", 1), conflicts: 1},
 		{change: func(w *production) { w.tag(1, w.find("tag", "name", "f44").int("id")) }, now: rows("tag", "name = 'f44-production-' || id", 1) + " AND " +
 			rows("tag_listing l JOIN tag t ON t.id = l.tag_id", "name LIKE 'f44-production-%' AND active", 2) + " AND " + rows("kojisnap.left_out", "relation = 'tag' AND conflict", 1), conflicts: 1},
@@ -177,15 +179,15 @@ var twoViews = map[string][]round{
 	},
 	"staging moves an inheritance, production too": {
 		{change: func(w *production) {
-			w.add("tag_inheritance", "tag_id", 1, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
+			w.add("tag_inheritance", "tag_id", 3, "parent_id", 20, "priority", 77, "intransitive", "f", "noconfig", "f", "pkg_filter", "", "create_event", w.event(), "creator_id", 1, "active", "t")
 		}, now: "true"},
-		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 20") + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "1, 20, 78, false, false, ''"),
+		{staging: atEvent + gone("tag_inheritance", "tag_id = 3 AND parent_id = 20") + made("tag_inheritance", "tag_id, parent_id, priority, intransitive, noconfig, pkg_filter", "3, 20, 78, false, false, ''"),
 			change: func(w *production) {
-				again("tag_inheritance", "tag_id", 1, "parent_id", 20)(w)
-				w.find("tag_inheritance", "tag_id", 1, "parent_id", 20, "active", "t")["priority"] = str(79)
-			}, now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active AND priority = 78", 1)},
-		{staging: atEvent + gone("tag_inheritance", "tag_id = 1 AND parent_id = 20"), change: again("tag_inheritance", "tag_id", 1, "parent_id", 20),
-			now: rows("tag_inheritance", "tag_id = 1 AND parent_id = 20 AND active", 0)},
+				again("tag_inheritance", "tag_id", 3, "parent_id", 20)(w)
+				w.find("tag_inheritance", "tag_id", 3, "parent_id", 20, "active", "t")["priority"] = str(79)
+			}, now: rows("tag_inheritance", "tag_id = 3 AND parent_id = 20 AND active AND priority = 78", 1)},
+		{staging: atEvent + gone("tag_inheritance", "tag_id = 3 AND parent_id = 20"), change: again("tag_inheritance", "tag_id", 3, "parent_id", 20),
+			now: rows("tag_inheritance", "tag_id = 3 AND parent_id = 20 AND active", 0)},
 	},
 	"revocations of snapshots that were not loaded": {
 		{change: ends("tag_listing", "build_id", 1, "tag_id", 2), skipped: true},
@@ -206,12 +208,83 @@ var twoViews = map[string][]round{
 	},
 }
 
+// twoViewsAtOnce are cases that are about different rows, so that one database does for all of a list, and one load for a
+// round of each. Where staging gives way, all that it did does.
+var twoViewsAtOnce = map[string][]string{
+	"apart": {"both untag", "a tagging tried in staging before production's", "staging removes a target, production edits it", "both make a tag",
+		"staging puts another parent in the place of one, production edits that", "staging gives a tag the name of production's next one",
+		"both make an external repo", "staging resets a build, production untags and tags it"},
+	"apart, too": {"staging removes a tag with which production goes on", "staging removes a tag, production removes it, too, and makes it again",
+		"staging renames an external repo and drops its url, production drops the repo", "a priority is taken", "staging moves an inheritance, production too",
+		"staging deletes a build"},
+	"revocations": {"revocations of snapshots that were not loaded"},
+	"staging gives way": {"staging untags, production untags and tags again", "staging tags first and untags", "both edit a tag",
+		"staging removes a tag that production links to, and gives way"},
+}
+
+// twoViewsCases are all cases; in the short form several are one.
+func twoViewsCases(t *testing.T) map[string][]round {
+	if seedtest.Long() {
+		return twoViews
+	}
+	cases, n := map[string][]round{}, 0
+	for name, list := range twoViewsAtOnce {
+		var several [][]round
+		for _, one := range list {
+			if twoViews[one] == nil {
+				t.Fatalf("no case %q", one)
+			}
+			several = append(several, twoViews[one])
+		}
+		cases[name] = inLockstep(several)
+		n += len(list)
+	}
+	if n != len(twoViews) {
+		t.Fatalf("%d cases are in lists, of %d", n, len(twoViews))
+	}
+	return cases
+}
+
+// inLockstep makes one case of several, which begin so that they come to the round that replaces, if any, together.
+func inLockstep(cases [][]round) (all []round) {
+	replaces := func(rounds []round) int { return slices.IndexFunc(rounds, func(r round) bool { return r.replace }) }
+	last := 0
+	for _, rounds := range cases {
+		last = max(last, replaces(rounds))
+	}
+	for _, rounds := range cases {
+		begin := 0
+		if at := replaces(rounds); at >= 0 {
+			begin = last - at
+		}
+		for i, r := range rounds {
+			for len(all) <= begin+i {
+				all = append(all, round{now: "true"})
+			}
+			a := &all[begin+i]
+			a.staging += r.staging + ";"
+			a.now += "\nAND " + r.now
+			a.conflicts += r.conflicts
+			a.skipped, a.replace = a.skipped || r.skipped, a.replace || r.replace
+			if before := a.change; r.change != nil {
+				a.change = func(w *production) {
+					if before != nil {
+						before(w)
+					}
+					r.change(w)
+				}
+			}
+		}
+	}
+	return all
+}
+
 // TestTwoViews: whatever staging did, at every event since the first that was loaded it has production's
 // rows; now it has production's with its own changes over them.
-func TestTwoViews(t *testing.T) { testTwoViews(t, twoViews, 0) }
+func TestTwoViews(t *testing.T) { testTwoViews(t, twoViewsCases(t), 0) }
 
 // TestTwoViewsOfHistory is the same with history from long before the first load.
-func TestTwoViewsOfHistory(t *testing.T) { testTwoViews(t, seedtest.SomeOf(twoViews, 8), 250) }
+func TestTwoViewsOfHistory(t *testing.T) { testTwoViews(t, seedtest.SomeOf(twoViewsCases(t), 2), 250) }
 
 func testTwoViews(t *testing.T, cases map[string][]round, since int64) {
 	for name, rounds := range cases {
@@ -260,9 +333,7 @@ func testTwoViews(t *testing.T, cases map[string][]round, since int64) {
 						}
 					}
 				}
-				for _, e := range events {
-					s.checkAt(w, e, what)
-				}
+				s.checkAt(w, what, events...)
 				if got := s.status().History; since > 0 && got != since {
 					t.Errorf("%s: history is whole from event %d on, the status says %d", what, since, got)
 				}
@@ -278,33 +349,46 @@ func testTwoViews(t *testing.T, cases map[string][]round, since int64) {
 // next load, also where production changed nothing.
 func TestDecisionsOnRecord(t *testing.T) {
 	t.Parallel()
-	for name, staging := range map[string]string{
-		"deleted":     "UPDATE build SET state = 2 WHERE id = 20",
-		"reset":       "UPDATE build SET state = 4, volume_id = 0 WHERE id = 20",
-		"resubmitted": atEvent + "UPDATE build SET create_event = (SELECT max(id) FROM events) WHERE id = 20",
-		"promoted":    "UPDATE build SET draft = false, release = '1.fc42', promotion_time = now(), promoter = 990000000 WHERE id = 71",
-		"edited":      "UPDATE build SET source = 'staging' WHERE id = 20",
-	} {
-		t.Run(name, func(t *testing.T) {
+	type decision struct {
+		name    string
+		build   int
+		staging string // %d is the build
+	}
+	all := []decision{
+		{"deleted", 20, "UPDATE build SET state = 2 WHERE id = %d"},
+		{"reset", 21, "UPDATE build SET state = 4, volume_id = 0 WHERE id = %d"},
+		{"resubmitted", 22, atEvent + "UPDATE build SET create_event = (SELECT max(id) FROM events) WHERE id = %d"},
+		{"promoted", 71, "UPDATE build SET draft = false, release = '1.fc42', promotion_time = now(), promoter = 990000000 WHERE id = %d"},
+		{"edited", 23, "UPDATE build SET source = 'staging' WHERE id = %d"}, // of that, a load that has nothing to do does not look at each build
+	}
+	together := [][]decision{all[:4], all[4:]}
+	if seedtest.Long() {
+		together = slices.Collect(slices.Chunk(all, 1))
+	}
+	for _, decisions := range together {
+		t.Run(decisions[0].name, func(t *testing.T) {
 			t.Parallel()
 			w, s, snap := newLoadedOf(t, shot{}, admin)
-			s.exec(staging)
-			if name == "edited" { // of that, a load that has nothing to do does not look at each build
+			var want []string
+			for _, d := range decisions {
+				s.exec(fmt.Sprintf(d.staging, d.build))
+				want = append(want, fmt.Sprint("build id=", d.build))
+			}
+			if decisions[0].name == "edited" {
 				w.event()
 				snap = w.snapshot(shot{})
-			}
-			key := "id=20"
-			if name == "promoted" {
-				key = "id=71"
 			}
 			for i := range 2 { // it stays there
 				rep := s.load(snap, dbsync.LoadOptions{})
 				if rep.Skipped != (i == 1) || i == 0 && rep.Mode != "delta" {
 					t.Errorf("load %d: mode %q", i+1, rep.Mode)
 				}
-				kept := s.status().Kept
-				if len(kept) != 1 || kept[0].Relation != "build" || kept[0].Key != key {
-					t.Errorf("load %d: kept %+v", i+1, kept)
+				var kept []string
+				for _, e := range s.status().Kept {
+					kept = append(kept, e.Relation+" "+e.Key)
+				}
+				if slices.Sort(kept); !slices.Equal(kept, want) {
+					t.Errorf("load %d: kept %q, want %q", i+1, kept, want)
 				}
 			}
 		})
@@ -323,9 +407,9 @@ func between(taken []*snapfile.Snapshot) func(context.Context, int64, int64) ([]
 	}
 }
 
-// checkAt compares the views at an event, and of rows that production has revoked since also when
+// checkAt compares the views at events, and of rows that production has revoked since also when
 // and by whom.
-func (s *staging) checkAt(w *production, event int64, what string) {
+func (s *staging) checkAt(w *production, what string, events ...int64) {
 	s.t.Helper()
 	idmap := map[string]string{}
 	for _, l := range s.dump("SELECT relation, prod_id, staging_id FROM kojisnap.idmap") {
@@ -355,12 +439,20 @@ func (s *staging) checkAt(w *production, event int64, what string) {
 		if !r.Versioned {
 			continue
 		}
-		var want, cols []string
-		for _, x := range w.rows[r.Name] {
-			if x.int("create_event") <= event && (x["revoke_event"] == nil || x.int("revoke_event") > event) {
-				want = append(want, line(r, x))
-			}
+		// All rows are read once, and each event has some of them.
+		type version struct {
+			created, revoked int64 // revoked: math.MaxInt64 is never
+			line             string
 		}
+		var want, got []version
+		for _, x := range w.rows[r.Name] {
+			v := version{x.int("create_event"), math.MaxInt64, line(r, x)}
+			if x["revoke_event"] != nil {
+				v.revoked = x.int("revoke_event")
+			}
+			want = append(want, v)
+		}
+		cols := []string{"create_event", fmt.Sprintf("coalesce(revoke_event, %d)", math.MaxInt64)}
 		for _, c := range r.Columns {
 			switch c.Name {
 			case "active":
@@ -370,11 +462,23 @@ func (s *staging) checkAt(w *production, event int64, what string) {
 				cols = append(cols, `"`+c.Name+`"`)
 			}
 		}
-		got := s.dump(fmt.Sprintf(`SELECT %s FROM %s WHERE create_event <= %d AND (revoke_event IS NULL OR revoke_event > %[3]d)`, strings.Join(cols, ", "), r.Name, event))
-		if len(got) == 1 && got[0] == "" {
-			got = nil
+		for _, l := range s.dump(fmt.Sprintf("SELECT %s FROM %s", strings.Join(cols, ", "), r.Name)) {
+			if f := strings.SplitN(l, "\t", 3); len(f) == 3 {
+				x := row{"created": &f[0], "revoked": &f[1]}
+				got = append(got, version{x.int("created"), x.int("revoked"), f[2]})
+			}
 		}
-		sort.Strings(want)
-		diff(s.t, fmt.Sprintf("%s: at event %d: %s", what, event, r.Name), want, got)
+		at := func(versions []version, event int64) (lines []string) {
+			for _, v := range versions {
+				if v.created <= event && v.revoked > event {
+					lines = append(lines, v.line)
+				}
+			}
+			sort.Strings(lines)
+			return lines
+		}
+		for _, event := range events {
+			diff(s.t, fmt.Sprintf("%s: at event %d: %s", what, event, r.Name), at(want, event), at(got, event))
+		}
 	}
 }
